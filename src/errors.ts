@@ -1,0 +1,56 @@
+/**
+ * Every error that synprobe raises on purpose: a caller's or a machine's fault, with a stable code and one line that
+ * says what is wrong and what to do.
+ *
+ * Not here: a port's fate (a refused port, an unreachable host, a timeout are results, see scan/result.ts), and exit
+ * statuses (cli/exit.ts maps codes to them).
+ */
+
+/** Stable codes; a program may switch on them. */
+export const ERROR_CODES = {
+  /** The command line contradicts itself or names something that does not exist. */
+  usage: "ERR_USAGE",
+  /** A target that does not follow the grammar. */
+  targetSyntax: "ERR_TARGET_SYNTAX",
+  /** A port outside 1-65535, a reversed range, or an unknown service name. */
+  port: "ERR_PORT",
+  /** A list file that cannot be read. */
+  listFile: "ERR_LIST_FILE",
+  /** Nothing left to probe. */
+  noTargets: "ERR_NO_TARGETS",
+  /** A host name that does not resolve. */
+  unknownHost: "ERR_UNKNOWN_HOST",
+  /** A host name without an address of the wanted family. */
+  noAddress: "ERR_NO_ADDRESS",
+  /** A broadcast, multicast, unspecified or reserved address: no TCP answer can come from it. */
+  notUnicast: "ERR_NOT_UNICAST",
+  /** The kernel has no route to a target. */
+  noRoute: "ERR_NO_ROUTE",
+  /** No network interface of that name. */
+  noInterface: "ERR_NO_INTERFACE",
+  /** The interface exists but is down. */
+  interfaceDown: "ERR_INTERFACE_DOWN",
+  /** No usable source address, or one that is not this machine's. */
+  noSource: "ERR_NO_SOURCE",
+  /** Raw sockets are not allowed to this process. */
+  privilege: "ERR_PRIVILEGE",
+  /** This operating system cannot probe with raw sockets. */
+  platform: "ERR_PLATFORM",
+  /** An output file that cannot be opened or written. */
+  output: "ERR_OUTPUT",
+  /** A system call failed in a way that no other code names. */
+  system: "ERR_SYSTEM",
+} as const;
+
+export type ErrorCode = (typeof ERROR_CODES)[keyof typeof ERROR_CODES];
+
+/** An `Error` whose `code` is stable and whose `message` is one line for a person. */
+export class SynprobeError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "SynprobeError";
+    this.code = code;
+  }
+}

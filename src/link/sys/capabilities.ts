@@ -1,0 +1,63 @@
+/**
+ * Linux capabilities of this process (capabilities(7)): read from /proc, given up through capset(2) and prctl(2).
+ *
+ * capset acts on the calling thread only. Node runs all JavaScript on the main thread, and its pool threads run none; what
+ * that means is in native-notes/capabilities.md.
+ */
+import { readFileSync } from "node:fs";
+import { LITTLE_ENDIAN, libc, nativeMemory, systemError } from "./libc.ts";
+
+/** Bit numbers of the capabilities that matter to a prober. */
+export const CAPABILITIES = { netAdmin: 12, netRaw: 13 } as const;
+export type Capability = (typeof CAPABILITIES)[keyof typeof CAPABILITIES];
+
+export interface CapabilitySets {
+	readonly effective: bigint;
+	readonly permitted: bigint;
+	readonly bounding: bigint;
+	readonly ambient: bigint;
+	readonly noNewPrivileges: boolean;
+}
+
+/** @throws when /proc is not mounted */
+export function readCapabilities(): CapabilitySets {
+	const status = readFileSync("/proc/self/status", "utf8");
+	const field = (name: string): string =>
+		new RegExp(`^${name}:\\s*(\\S+)`, "m").exec(status)?.[1] ?? "0";
+	const set = (name: string): bigint => BigInt(`0x${field(name)}`);
+	return {
+		effective: set("CapEff"),
+		permitted: set("CapPrm"),
+		bounding: set("CapBnd"),
+		ambient: set("CapAmb"),
+		noNewPrivileges: field("NoNewPrivs") === "1",
+	};
+}
+
+export const hasCapability = (set: bigint, capability: Capability): boolean =>
+	(set & (1n << BigInt(capability))) !== 0n;
+
+const CAPABILITY_VERSION_3 = 0x20080522;
+const PR_SET_NO_NEW_PRIVS = 38;
+const PR_CAP_AMBIENT = 47;
+const PR_CAP_AMBIENT_CLEAR_ALL = 4;
+
+/**
+ * Gives up every capability of this thread, for it and for every program it may start.
+ * @throws {SynprobeError} `ERR_SYSTEM` when the kernel refuses
+ */
+export function dropAllCapabilities(): void {
+	// Kernels before 4.3 know no ambient set: nothing to clear there.
+	libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	const header = nativeMemory(8);
+	new DataView(header.buffer).setUint32(0, CAPABILITY_VERSION_3, LITTLE_ENDIAN);
+	// Two times effective, permitted, inheritable: all zero.
+	if (libc.capset(header, nativeMemory(24)) < 0) throw systemError("capset");
+	forbidNewPrivileges();
+}
+
+/** execve(2) can no longer add privileges, not even for uid 0 or a set-user-ID program. */
+export function forbidNewPrivileges(): void {
+	if (libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		throw systemError("prctl(PR_SET_NO_NEW_PRIVS)");
+}

@@ -1,0 +1,76 @@
+/**
+ * Text from outside, made safe to show: host names and service names here, banners later.
+ *
+ * A name from a list file or from the network may hold control characters that drive a terminal, marks that turn its
+ * writing direction round, or halves of a character that no encoding can write. They are shown, not obeyed. This is
+ * for reading, not for reading back: NDJSON (ndjson.ts) keeps the exact text, with JSON's own escapes.
+ */
+
+/** Longest text shown, in characters: a DNS name has at most 253 (RFC 1035 §2.3.4). */
+export const LONGEST_TEXT = 255;
+
+/**
+ * Everything without a glyph of its own: controls (C0, C1, DEL), format marks (bidi overrides, zero widths, BOM),
+ * lone surrogates, private and unassigned code points, line and paragraph separators.
+ */
+const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]/u;
+const UNSEEN_OR_SPACE = /[\p{C}\p{Z}]/u;
+
+function spell(char: string): string {
+  const code = char.codePointAt(0) ?? 0;
+  if (code < 0x100) return `\\x${code.toString(16).padStart(2, "0")}`;
+  if (code < 0x10000) return `\\u${code.toString(16).padStart(4, "0")}`;
+  return `\\u{${code.toString(16)}}`;
+}
+
+function escapeMatching(text: string, matcher: RegExp, maxLength: number): string {
+  if (text.length <= maxLength && !matcher.test(text)) return text;
+  const shown: string[] = [];
+  let length = 0;
+  for (const char of text) {
+    const piece = matcher.test(char) ? spell(char) : char;
+    const pieceLength = piece === char ? 1 : piece.length;
+    if (length + pieceLength > maxLength) return cut(shown, length, maxLength);
+    shown.push(piece);
+    length += pieceLength;
+  }
+  return shown.join("");
+}
+
+/** Drops whole pieces until the ellipsis fits, so that no escape is cut in two. */
+function cut(shown: string[], length: number, maxLength: number): string {
+  let left = length;
+  while (left > maxLength - 1) {
+    const piece = shown.pop() ?? "";
+    left -= displayLength(piece);
+  }
+  return `${shown.join("")}…`;
+}
+
+/**
+ * The columns a text takes in a table, one per code point.
+ * East Asian wide characters and combining marks are not weighed: they may push a column, never break a line.
+ */
+export function displayLength(text: string): number {
+  let length = 0;
+  for (const _ of text) length++;
+  return length;
+}
+
+/**
+ * A text on one line, with everything unseen spelled as `\x1b`, `\u202e` or `\u{e0001}`.
+ *
+ * @param maxLength longest result in characters, 1 or more; a longer text ends in `…`
+ */
+export function escapeText(text: string, maxLength: number = LONGEST_TEXT): string {
+  return escapeMatching(text, UNSEEN, maxLength);
+}
+
+/**
+ * The same for a text that must stay one word: spaces are spelled too, so that a name cannot pass for further columns.
+ *
+ * @param maxLength longest result in characters, 1 or more; a longer text ends in `…`
+ */
+export function escapeWord(text: string, maxLength: number = LONGEST_TEXT): string {
+  return escapeMatching(text, UNSEEN_OR_SPACE, maxLength);
+}

@@ -1,0 +1,36 @@
+/**
+ * The one interface behind which every output format lives, one file per format.
+ *
+ * A reporter turns results into text, in the order they come, and hands the text to a sink. It opens no file, reads
+ * no clock and knows no terminal: cli/ gives it a sink, the colour decision and the run's description.
+ */
+import type { PortResult, ScanSummary, TargetFault } from "../scan/result.ts";
+
+/** Takes finished text. May buffer; never throws (the owner of the file watches for write errors). */
+export type Sink = (text: string) => void;
+
+/** What every format may say about the run as a whole. */
+export interface RunInfo {
+  /** The command line as given, without the program's own name, for formats that record it. */
+  readonly args: readonly string[];
+  readonly version: string;
+  /** Start, in milliseconds since the Unix epoch. */
+  readonly startedMs: number;
+  /** Number of (address, port) pairs planned. */
+  readonly pairs: number;
+  /** Distinct ports planned, ascending, for formats that record the scanned set (nmap XML). */
+  readonly ports: readonly number[];
+  /** Columns that the widest target label needs (`targetLabel` in table.ts), when the targets are known beforehand. */
+  readonly targetWidth?: number;
+}
+
+export interface Reporter {
+  /** Called once, before the first result. */
+  start(run: RunInfo): void;
+  /** Called for each verdict as it falls; a result with `was` corrects an earlier one. */
+  result(result: PortResult): void;
+  /** Called for each target that cannot be probed. */
+  fault(fault: TargetFault): void;
+  /** Called once, at the end or on interruption; everything not yet written must be handed to the sink. */
+  finish(summary: ScanSummary): void;
+}

@@ -1,0 +1,133 @@
+/**
+ * The table for people: a line for each verdict as it falls, the totals at the end (totals.ts).
+ *
+ * Lines stream and hosts interleave, so the columns have fixed widths; only a target wider than its column widens it,
+ * for itself and the lines after. The evidence comes last, because its length varies most. Which targets could not be
+ * probed is told by cli/ on stderr; here they are only counted.
+ */
+import pc from "picocolors";
+import type { PortResult, PortState } from "../scan/result.ts";
+import { displayLength, escapeText, escapeWord } from "./escape.ts";
+import type { Reporter, RunInfo, Sink } from "./reporter.ts";
+import { totalsLines } from "./totals.ts";
+
+export interface TableOptions {
+  /** Colours, for a terminal; without, plain text for a pipe or a file. */
+  readonly color: boolean;
+  /** Also tell what was received and not counted, and how many answers were late. */
+  readonly verbose: boolean;
+  /** Columns of the terminal, to break the sentences at the end between words; without, each stays on one line. */
+  readonly width?: number;
+}
+
+type Colors = ReturnType<typeof pc.createColors>;
+
+const GAP = "  ";
+const NONE = "-";
+/** `255.255.255.255:65535` */
+const DEFAULT_TARGET_WIDTH = 21;
+const WIDEST_TARGET = 60;
+const WIDTHS = { state: 8, service: 12, rtt: 10, ttl: 3, tries: 5 };
+
+/**
+ * What the TARGET column shows for a port: `192.0.2.10:22`, `[2001:db8::10]:22` or `name:22 (192.0.2.10)`, without
+ * anything that a terminal would obey.
+ */
+export function targetLabel({ host, ip, port }: Pick<PortResult, "host" | "ip" | "port">): string {
+  const address = escapeWord(ip);
+  if (host !== undefined) return `${escapeWord(host)}:${port} (${address})`;
+  return ip.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+/** A round trip in at most ten columns: `0.213 ms`, `187.452 ms`, `1203.51 ms`. */
+function formatRtt(ms: number): string {
+  return `${ms.toFixed(ms < 999.9995 ? 3 : 2)} ms`;
+}
+
+function evidence({ reason, responder, late, was }: PortResult): string {
+  const parts = [responder === undefined ? reason : `${reason} from ${responder}`];
+  if (late) parts.push("late");
+  if (was !== undefined) parts.push(`was ${was}`);
+  return escapeText(parts.join(", "));
+}
+
+function firstTargetWidth(run: RunInfo): number {
+  return Math.min(WIDEST_TARGET, Math.max("TARGET".length, run.targetWidth ?? DEFAULT_TARGET_WIDTH));
+}
+
+/** Breaks a sentence between words, so that no line but one of a single long word is wider than `width` columns. */
+function wrap(text: string, width = Number.POSITIVE_INFINITY): string[] {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    if (line !== "" && displayLength(line) + 1 + displayLength(word) > width) {
+      lines.push(line);
+      line = `  ${word}`;
+    } else {
+      line = line === "" ? word : `${line} ${word}`;
+    }
+  }
+  return [...lines, line];
+}
+
+function stateColor(colors: Colors, state: PortState): (text: string) => string {
+  if (state === "open") return colors.green;
+  return state === "closed" ? colors.red : colors.yellow;
+}
+
+function headerLine(colors: Colors, targetWidth: number): string {
+  const cells = [
+    "TARGET".padEnd(targetWidth),
+    "STATE".padEnd(WIDTHS.state),
+    "SERVICE".padEnd(WIDTHS.service),
+    "RTT".padStart(WIDTHS.rtt),
+    "TTL".padStart(WIDTHS.ttl),
+    "TRIES".padStart(WIDTHS.tries),
+    "REASON",
+  ];
+  return `${colors.bold(cells.join(GAP))}\n`;
+}
+
+function resultLine(colors: Colors, label: string, targetWidth: number, result: PortResult): string {
+  const { state, service, rttMs, ttl, tries, late, was } = result;
+  const paint = stateColor(colors, state);
+  const numbers = [
+    (rttMs === null ? NONE : formatRtt(rttMs)).padStart(WIDTHS.rtt),
+    String(ttl ?? NONE).padStart(WIDTHS.ttl),
+    String(tries).padStart(WIDTHS.tries),
+  ];
+  const remarkable = late !== undefined || was !== undefined;
+  const cells = [
+    label + " ".repeat(Math.max(0, targetWidth - displayLength(label))),
+    paint(state.padEnd(WIDTHS.state)),
+    escapeWord(service ?? NONE).padEnd(WIDTHS.service),
+    colors.dim(numbers.join(GAP)),
+    remarkable ? colors.bold(evidence(result)) : evidence(result),
+  ];
+  return `${cells.join(GAP)}\n`;
+}
+
+/** A reporter for the table. Writes the header at the start, one line for each result, and the totals at the end. */
+export function createTableReporter(sink: Sink, options: TableOptions): Reporter {
+  const colors = pc.createColors(options.color);
+  let targetWidth = DEFAULT_TARGET_WIDTH;
+  return {
+    start(run) {
+      targetWidth = firstTargetWidth(run);
+      sink(headerLine(colors, targetWidth));
+    },
+    result(result) {
+      const label = targetLabel(result);
+      targetWidth = Math.min(WIDEST_TARGET, Math.max(targetWidth, displayLength(label)));
+      sink(resultLine(colors, label, targetWidth, result));
+    },
+    fault() {},
+    finish(summary) {
+      const paint = { warning: colors.yellow, note: colors.dim, total: String };
+      const lines = totalsLines(summary, options.verbose).flatMap(({ kind, text }) =>
+        wrap(text, options.width).map((line) => paint[kind](line)),
+      );
+      sink(`\n${lines.join("\n")}\n`);
+    },
+  };
+}

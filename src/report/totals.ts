@@ -1,0 +1,86 @@
+/**
+ * The totals of a run in sentences, for people: what was found, what was sent, and what makes the result less than sure.
+ *
+ * Text only: the table (table.ts) paints it and decides where it goes.
+ */
+import type { IgnoredCounts, ScanSummary } from "../scan/result.ts";
+import { escapeWord } from "./escape.ts";
+
+export interface TotalsLine {
+  readonly kind: "note" | "warning" | "total";
+  readonly text: string;
+}
+
+/** What each ignored packet was, in the words of someone who reads packet captures. */
+const IGNORED_BECAUSE: { readonly [Cause in keyof IgnoredCounts]: string } = {
+  malformed: "cut short, or lengths that contradict each other",
+  badChecksum: "wrong IP, TCP or ICMP checksum",
+  wrongAck: "acknowledges a sequence number that was not sent",
+  oddFlags: "TCP control bits that answer no SYN",
+  foreign: "answers no probe of this run",
+  fragment: "IP fragment, no evidence",
+  icmpNoVerdict: "ICMP that decides nothing, such as fragmentation needed",
+  duplicate: "repeats the answer of a port already decided",
+};
+const CAUSES = Object.keys(IGNORED_BECAUSE) as (keyof IgnoredCounts)[];
+
+const digits = (count: number): string => String(count).replace(/\B(?=(\d{3})+$)/g, ",");
+const count = (n: number, one: string, many = `${one}s`): string => `${digits(n)} ${n === 1 ? one : many}`;
+
+function duration(ms: number): string {
+  if (ms < 59_995) return `${(ms / 1000).toFixed(2)} s`;
+  const seconds = Math.round(ms / 1000);
+  const minutes = Math.floor(seconds / 60);
+  const clock = `${minutes % 60} min ${seconds % 60} s`;
+  return minutes < 60 ? clock : `${digits(Math.floor(minutes / 60))} h ${clock}`;
+}
+
+function notes(summary: ScanSummary): TotalsLine[] {
+  const lines = CAUSES.filter((cause) => summary.ignored[cause] > 0).map(
+    (cause) => `${count(summary.ignored[cause], "packet")} ignored: ${IGNORED_BECAUSE[cause]}`,
+  );
+  if (summary.late > 0) lines.unshift(`${count(summary.late, "answer")} counted that came after the timeout`);
+  return lines.map((text) => ({ kind: "note", text }));
+}
+
+function warnings(summary: ScanSummary): TotalsLine[] {
+  const lines: string[] = [];
+  if (summary.receiveDrops > 0) {
+    const dropped = count(summary.receiveDrops, "packet");
+    lines.push(
+      `${dropped} dropped by the kernel, receive buffer full: answers may be missing, a lower rate helps`,
+    );
+  }
+  const errors = Object.entries(summary.sendErrors).filter(([, times]) => times > 0);
+  if (errors.length > 0) {
+    const refused = errors.reduce((sum, [, times]) => sum + times, 0);
+    const byName = errors.map(([name, times]) => `${escapeWord(name)} ${digits(times)}`).join(", ");
+    lines.push(`${count(refused, "send")} refused by the kernel: ${byName}`);
+  }
+  if (summary.interrupted) {
+    lines.push(`interrupted, ${count(summary.unfinished, "port")} unfinished`);
+  } else if (summary.unfinished > 0) {
+    lines.push(`${count(summary.unfinished, "port")} unfinished`);
+  }
+  return lines.map((text) => ({ kind: "warning", text: `warning: ${text}` }));
+}
+
+function total(summary: ScanSummary): TotalsLine {
+  const { open, closed, filtered, sent, retransmitted, received, elapsedMs, faults } = summary;
+  const found = `${count(open + closed + filtered, "port")} on ${count(summary.hosts, "host")}`;
+  const states = `${digits(open)} open, ${digits(closed)} closed, ${digits(filtered)} filtered`;
+  const again = retransmitted > 0 ? ` (${digits(retransmitted)} retransmitted)` : "";
+  const traffic = `${count(sent, "SYN")} sent${again}, ${count(received, "packet")} received`;
+  const unprobed = faults.length > 0 ? `; ${count(faults.length, "target")} could not be probed` : "";
+  const text = `${found}: ${states}; ${traffic} in ${duration(elapsedMs)}${unprobed}`;
+  return { kind: "total", text };
+}
+
+/**
+ * The lines that end a report: notes (only with `verbose`), warnings (always), and the totals as the last one.
+ *
+ * @param verbose also tell what was received and not counted, cause by cause, and how many answers were late
+ */
+export function totalsLines(summary: ScanSummary, verbose: boolean): TotalsLine[] {
+  return [...(verbose ? notes(summary) : []), ...warnings(summary), total(summary)];
+}

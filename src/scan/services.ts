@@ -1,0 +1,39 @@
+/**
+ * The system's services database (services(5), usually /etc/services), from its text: names to TCP ports and back.
+ *
+ * Reading the file is the caller's job, and so is a port given as a number. Only entries of protocol `tcp` count: an
+ * entry for another protocol says nothing about a TCP port.
+ */
+
+export interface Services {
+	/** The port of a name or alias, case-sensitive as getservbyname(3) is; undefined when no tcp entry has it. */
+	portOf(name: string): number | undefined;
+	/** The official name (never an alias) of the first tcp entry for a port; undefined when there is none. */
+	nameOf(port: number): string | undefined;
+}
+
+const TCP_PORT = /^(\d{1,5})\/tcp$/;
+
+/**
+ * Parses a services database: one `name port/protocol alias…` a line, `#` to the end of a line is a comment.
+ * The first entry wins, as in getservbyname(3). A line that is no entry, or whose port is outside 1-65535, is skipped;
+ * nothing is an error.
+ */
+export function parseServices(text: string): Services {
+	const ports = new Map<string, number>();
+	const names = new Map<number, string>();
+	for (const line of text.split(/[\r\n]+/)) {
+		const [entry = ""] = line.split("#", 1);
+		const [name, portAndProtocol, ...aliases] = entry.trim().split(/\s+/);
+		const port = Number(TCP_PORT.exec(portAndProtocol ?? "")?.[1] ?? 0);
+		if (name === undefined || port < 1 || port > 65535) continue;
+		if (!names.has(port)) names.set(port, name);
+		for (const known of [name, ...aliases]) {
+			if (!ports.has(known)) ports.set(known, port);
+		}
+	}
+	return {
+		portOf: (name) => ports.get(name),
+		nameOf: (port) => names.get(port),
+	};
+}

@@ -1,0 +1,14 @@
+/** Protocol numbers (IANA) that a prober meets in the IPv4 protocol field or the IPv6 next-header field. */
+export const PROTOCOL = {
+  HOP_BY_HOP: 0,
+  ICMP: 1,
+  TCP: 6,
+  UDP: 17,
+  ROUTING: 43,
+  FRAGMENT: 44,
+  ESP: 50,
+  AH: 51,
+  ICMPV6: 58,
+  NO_NEXT_HEADER: 59,
+  DESTINATION_OPTIONS: 60,
+} as const;

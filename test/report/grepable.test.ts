@@ -1,0 +1,93 @@
+import { execFileSync } from "node:child_process";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { createGrepableReporter } from "../../src/report/grepable.ts";
+import {
+  closed,
+  corrected,
+  fault,
+  hostileNames,
+  interrupted,
+  open,
+  prohibited,
+  silent,
+  written,
+} from "./samples.ts";
+
+const web = { ...open, port: 80, service: "http" };
+const results = [closed, prohibited, web, silent, open, corrected];
+
+describe("nmap's grepable format", () => {
+  test("golden text", () => {
+    expect(written(createGrepableReporter, results)).toBe(
+      [
+        "# synprobe 0.1.0 scan initiated Fri Nov 20 23:09:54 2026 UTC as: synprobe -p 22,80,443 scanme.example 192.0.2.20 2001:db8::10",
+        "Host: 192.0.2.10 (scanme.example)\tStatus: Up",
+        "Host: 192.0.2.10 (scanme.example)\tPorts: 22/open/tcp//ssh///, 80/open/tcp//http///, 8081/open/tcp/////",
+        "Host: 192.0.2.20 ()\tPorts: 80/filtered/tcp//http///",
+        "Host: 2001:db8::10 ()\tStatus: Up",
+        "Host: 2001:db8::10 ()\tPorts: 443/closed/tcp//https///",
+        "# synprobe done at Fri Nov 20 23:09:54 2026 UTC -- 3 IP addresses (2 hosts up) scanned in 0.12 seconds",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  test("an interrupted run keeps its results and does not claim to be done", () => {
+    const text = written(createGrepableReporter, [open], { ...interrupted, faults: [fault] });
+    expect(text).toContain("22/open/tcp//ssh///");
+    expect(text).toContain(
+      "# nosuch.example could not be probed: ERR_UNKNOWN_HOST nosuch.example: no such host",
+    );
+    expect(text).toMatch(/# synprobe interrupted at .*; 2 ports unfinished\n$/);
+    expect(text).not.toContain("done at");
+  });
+
+  test.each([
+    ["grep '22/open' | cut -d' ' -f2", "192.0.2.10\n"],
+    ["awk '/Up$/{print $2}'", "192.0.2.10\n2001:db8::10\n"],
+    [
+      'awk \'/Ports:/{for(i=4;i<=NF;i++){split($i,a,"/");if(a[2]=="open")print $2":"a[1]}}\' FS=\'[ \\t]\'',
+      undefined,
+    ],
+    [
+      "grep Ports: | sed 's/.*Ports: //' | tr ',' '\\n' | awk -F/ '$2==\"open\"{print $1+0, $5}'",
+      "22 ssh\n80 http\n8081 \n",
+    ],
+  ])("the recipe %s reads it", (recipe, expected) => {
+    const input = written(createGrepableReporter, results);
+    const output = execFileSync("sh", ["-c", recipe], { input, encoding: "utf8" });
+    expect(output).toBe(expected ?? "192.0.2.10:22\n192.0.2.10:80\n192.0.2.10:8081\n");
+  });
+
+  test("no hostile name adds a line, a field or a port", () => {
+    const anyText = fc.string({ unit: "binary" });
+    fc.assert(
+      fc.property(anyText, anyText, (host, service) => {
+        const text = written(createGrepableReporter, [{ ...open, host, service }]);
+        const lines = text.split("\n").filter((line) => !line.startsWith("#"));
+        expect(lines).toEqual([
+          expect.stringMatching(/^Host: 192\.0\.2\.10 \(\S*\)\tStatus: Up$/),
+          expect.stringMatching(/^Host: 192\.0\.2\.10 \(\S*\)\tPorts: 22\/open\/tcp\/\/[^\s/,]*\/\/\/$/),
+          "",
+        ]);
+      }),
+      { examples: hostileNames.map((name) => [name, name]) },
+    );
+  });
+
+  test("a hostile command line stays one comment", () => {
+    const info = {
+      args: ["a\nHost: 192.0.2.9 ()", "it's"],
+      version: "0.1.0",
+      startedMs: 0,
+      pairs: 1,
+      ports: [],
+    };
+    const [first, second] = written(createGrepableReporter, [], undefined, info).split("\n");
+    expect(first).toBe(
+      "# synprobe 0.1.0 scan initiated Thu Jan  1 00:00:00 1970 UTC as: synprobe 'a\\x0aHost: 192.0.2.9 ()' 'it'\\''s'",
+    );
+    expect(second).toMatch(/^# synprobe done/);
+  });
+});

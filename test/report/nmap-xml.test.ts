@@ -1,0 +1,170 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { createNmapXmlReporter } from "../../src/report/nmap-xml.ts";
+import type { PortResult } from "../../src/scan/result.ts";
+import {
+  closed,
+  corrected,
+  fault,
+  hostileNames,
+  interrupted,
+  open,
+  prohibited,
+  run,
+  silent,
+  summary,
+  written,
+} from "./samples.ts";
+
+const DTD = "/usr/share/nmap/nmap.dtd";
+const hasXmllint = spawnSync("xmllint", ["--version"]).error === undefined;
+const missing = [hasXmllint ? "" : "xmllint", existsSync(DTD) ? "" : DTD].filter((what) => what !== "");
+const results = [closed, prohibited, silent, open, corrected];
+
+/** Throws with xmllint's words unless the document is valid against nmap's DTD. */
+function validate(xml: string): void {
+  execFileSync("xmllint", ["--noout", "--nonet", "--dtdvalid", DTD, "-"], { input: xml, stdio: "pipe" });
+}
+
+/** What an XML reader makes of an XPath's text. */
+function xpath(xml: string, expression: string): string {
+  const args = ["--nonet", "--xpath", `string(${expression})`, "-"];
+  return execFileSync("xmllint", args, { input: xml, encoding: "utf8" }).slice(0, -1);
+}
+
+describe("nmap XML", () => {
+  test("golden text", () => {
+    expect(written(createNmapXmlReporter, results, { ...summary, faults: [fault] })).toBe(
+      `<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE nmaprun>
+<!-- synprobe 0.1.0 scan initiated Fri Nov 20 23:09:54 2026 UTC as: synprobe -p 22,80,443 scanme.example 192.0.2.20 2001:db8::10 -->
+<nmaprun scanner="nmap" args="synprobe -p 22,80,443 scanme.example 192.0.2.20 2001:db8::10" start="1795216194" startstr="Fri Nov 20 23:09:54 2026 UTC" version="0.1.0" xmloutputversion="1.05">
+<scaninfo type="syn" protocol="tcp" numservices="5" services="22,80-82,443"/>
+<verbose level="0"/>
+<debugging level="0"/>
+<target specification="nosuch.example" status="skipped"/>
+<host endtime="1795216194">
+<status state="up" reason="syn-ack" reason_ttl="64"/>
+<address addr="192.0.2.10" addrtype="ipv4"/>
+<hostnames>
+<hostname name="scanme.example" type="user"/>
+</hostnames>
+<ports>
+<port protocol="tcp" portid="22">
+<state state="open" reason="syn-ack" reason_ttl="64"/>
+<service name="ssh" method="table" conf="3"/>
+</port>
+<port protocol="tcp" portid="8081">
+<state state="open" reason="syn-ack" reason_ttl="52"/>
+</port>
+</ports>
+</host>
+<host endtime="1795216194">
+<status state="up" reason="user-set" reason_ttl="0"/>
+<address addr="192.0.2.20" addrtype="ipv4"/>
+<hostnames/>
+<ports>
+<port protocol="tcp" portid="80">
+<state state="filtered" reason="host-unreach" reason_ttl="61" reason_ip="192.0.2.254"/>
+<service name="http" method="table" conf="3"/>
+</port>
+</ports>
+</host>
+<host endtime="1795216194">
+<status state="up" reason="reset" reason_ttl="255"/>
+<address addr="2001:db8::10" addrtype="ipv6"/>
+<hostnames/>
+<ports>
+<port protocol="tcp" portid="443">
+<state state="closed" reason="reset" reason_ttl="255"/>
+<service name="https" method="table" conf="3"/>
+</port>
+</ports>
+</host>
+<runstats>
+<finished time="1795216194" timestr="Fri Nov 20 23:09:54 2026 UTC" summary="synprobe done at Fri Nov 20 23:09:54 2026 UTC -- 3 IP addresses (3 hosts up) scanned in 0.12 seconds" elapsed="0.12" exit="success"/>
+<hosts up="3" down="0" total="3"/>
+</runstats>
+</nmaprun>
+`,
+    );
+  });
+
+  test("the order of the results does not matter, and two names of an address are both kept", () => {
+    const text = written(createNmapXmlReporter, [open, closed, { ...open, port: 9, host: "alias.example" }]);
+    const shuffled = written(createNmapXmlReporter, [
+      closed,
+      { ...open, port: 9, host: "alias.example" },
+      open,
+    ]);
+    const sorted = (xml: string) => xml.split("\n").sort();
+    expect(sorted(shuffled)).toEqual(sorted(text));
+    expect(text).toMatch(/<hostname name="scanme.example".*\n<hostname name="alias.example"/);
+    expect(text.indexOf('portid="9"')).toBeLessThan(text.indexOf('portid="22"'));
+  });
+
+  test("hosts are in order of address, numerically, IPv4 first", () => {
+    const ips = ["2001:db8::2", "192.0.2.100", "2001:db8::10", "192.0.2.20", "::1"];
+    const text = written(
+      createNmapXmlReporter,
+      ips.map((ip) => ({ ...closed, ip })),
+    );
+    const found = [...text.matchAll(/addr="([^"]+)"/g)].map(([, ip]) => ip);
+    expect(found).toEqual(["192.0.2.20", "192.0.2.100", "::1", "2001:db8::2", "2001:db8::10"]);
+  });
+
+  test("an interrupted run says so", () => {
+    expect(written(createNmapXmlReporter, [open], interrupted)).toContain(
+      'exit="error" errormsg="interrupted: 2 ports unfinished"',
+    );
+  });
+});
+
+/** A skipped suite carries the reason in its name. */
+const suite =
+  missing.length === 0 ? "checked by xmllint" : `checked by xmllint (skipped: no ${missing.join(", no ")})`;
+
+describe.skipIf(missing.length > 0)(suite, () => {
+  test.each<[string, readonly PortResult[], typeof summary]>([
+    ["of every kind of result", results, summary],
+    ["without any result", [], { ...summary, hosts: 0 }],
+    ["with a fault", [open], { ...summary, faults: [fault, { ...fault, target: 'a"b<c>\x1b' }] }],
+    ["cut short", [silent], { ...interrupted, elapsedMs: 0 }],
+  ])("a document %s is valid against nmap's DTD", (_, found, ending) => {
+    validate(written(createNmapXmlReporter, found, ending));
+    validate(written(createNmapXmlReporter, found, ending, { ...run, args: [], ports: [] }));
+  });
+
+  test.each(hostileNames)("the name %j leaves the document valid", (name) => {
+    const xml = written(createNmapXmlReporter, [{ ...open, host: name, service: name }], summary, {
+      ...run,
+      args: ["--", name, "-"],
+    });
+    validate(xml);
+    expect(xpath(xml, "count(//host)")).toBe("1");
+    expect(xpath(xml, "//port/@portid")).toBe("22");
+  });
+
+  test("no text whatever breaks the document", () => {
+    const anyText = fc.oneof(
+      fc.string({ unit: "binary" }),
+      fc.array(fc.integer({ min: 0, max: 0xffff })).map((units) => String.fromCharCode(...units)),
+    );
+    fc.assert(
+      fc.property(fc.array(anyText, { minLength: 20, maxLength: 40 }), (names) => {
+        const found = names.map((name, i) => ({ ...open, ip: `192.0.2.${i}`, host: name, service: name }));
+        validate(written(createNmapXmlReporter, found, summary, { ...run, args: names }));
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  test("printable text reads back exactly, entities and quotes included", () => {
+    const name = `a&amp;b & <c> "d" 'e' ]]> é 日本`;
+    const xml = written(createNmapXmlReporter, [{ ...open, host: name, service: name }]);
+    expect(xpath(xml, "//hostname/@name")).toBe(name);
+    expect(xpath(xml, "//service/@name")).toBe(name);
+  });
+});

@@ -1,0 +1,148 @@
+/** Results, a run and a summary that the format tests share, and a sink that keeps the text. */
+
+import type { Reporter, RunInfo, Sink } from "../../src/report/reporter.ts";
+import type { PortResult, ScanSummary } from "../../src/scan/result.ts";
+
+/** 2026-11-20 23:09:54.250 UTC */
+export const STARTED_MS = Date.UTC(2026, 10, 20, 23, 9, 54, 250);
+
+export const run: RunInfo = {
+  args: ["-p", "22,80,443", "scanme.example", "192.0.2.20", "2001:db8::10"],
+  version: "0.1.0",
+  startedMs: STARTED_MS,
+  pairs: 6,
+  ports: [22, 80, 81, 82, 443],
+};
+
+export const open: PortResult = {
+  host: "scanme.example",
+  ip: "192.0.2.10",
+  port: 22,
+  state: "open",
+  reason: "syn-ack",
+  rttMs: 0.2134,
+  ttl: 64,
+  tries: 1,
+  service: "ssh",
+  timeMs: STARTED_MS + 20,
+};
+
+export const closed: PortResult = {
+  ip: "2001:db8::10",
+  port: 443,
+  state: "closed",
+  reason: "reset",
+  rttMs: 187.45249,
+  ttl: 255,
+  tries: 2,
+  service: "https",
+  timeMs: STARTED_MS + 40,
+};
+
+export const prohibited: PortResult = {
+  ip: "192.0.2.20",
+  port: 80,
+  state: "filtered",
+  reason: "host-unreach",
+  rttMs: 1203.512,
+  ttl: 61,
+  tries: 1,
+  responder: "192.0.2.254",
+  service: "http",
+  timeMs: STARTED_MS + 50,
+};
+
+export const silent: PortResult = {
+  host: "scanme.example",
+  ip: "192.0.2.10",
+  port: 8081,
+  state: "filtered",
+  reason: "no-response",
+  rttMs: null,
+  ttl: null,
+  tries: 3,
+  timeMs: STARTED_MS + 90,
+};
+
+/** `silent`, corrected by an answer that came late. */
+export const corrected: PortResult = {
+  ...silent,
+  state: "open",
+  reason: "syn-ack",
+  rttMs: 3120.5,
+  ttl: 52,
+  late: true,
+  was: "filtered",
+  timeMs: STARTED_MS + 110,
+};
+
+export const summary: ScanSummary = {
+  hosts: 3,
+  open: 2,
+  closed: 1,
+  filtered: 1,
+  unfinished: 0,
+  sent: 1234,
+  retransmitted: 2,
+  received: 5,
+  late: 1,
+  ignored: {
+    malformed: 0,
+    badChecksum: 1,
+    wrongAck: 0,
+    oddFlags: 0,
+    foreign: 12,
+    fragment: 0,
+    icmpNoVerdict: 0,
+    duplicate: 0,
+  },
+  receiveDrops: 0,
+  sendErrors: {},
+  faults: [],
+  interrupted: false,
+  elapsedMs: 120.4567,
+  startedMs: STARTED_MS,
+};
+
+export const interrupted: ScanSummary = { ...summary, interrupted: true, unfinished: 2 };
+
+export const fault = {
+  target: "nosuch.example",
+  code: "ERR_UNKNOWN_HOST",
+  message: "nosuch.example: no such host; check the spelling",
+};
+
+/** Names that try to break out of a line, a column, an attribute, a comment or a terminal's patience. */
+export const hostileNames: readonly string[] = [
+  "a\nb",
+  "a\r\nHost: 203.0.113.9 ()\tStatus: Up",
+  "\x1b[31mred\x1b[0m\x07",
+  "nul\0nul",
+  "c1\x9b31m\x7f",
+  "\u202egpj.exe\u2066",
+  "lone\ud800surrogate\udfff",
+  "\ufffe\uffff\ufeff",
+  "]]><!-- --> &lt; & \"double\" 'single' <b>",
+  "-->",
+  "two words  open  syn-ack",
+  "line\u2028separator\u2029paragraph\u0085next",
+  "__proto__",
+  "true",
+  "x".repeat(5000),
+];
+
+/** What a reporter writes, in one text, for a run of `results`. */
+export function written(
+  create: (sink: Sink) => Reporter,
+  results: readonly PortResult[],
+  ending: ScanSummary = summary,
+  info: RunInfo = run,
+): string {
+  const texts: string[] = [];
+  const reporter = create((text) => texts.push(text));
+  reporter.start(info);
+  for (const result of results) reporter.result(result);
+  for (const each of ending.faults) reporter.fault(each);
+  reporter.finish(ending);
+  return texts.join("");
+}

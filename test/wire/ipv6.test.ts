@@ -1,0 +1,187 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import * as ipv6 from "../../src/wire/ipv6.ts";
+import { fromHex, golden } from "../golden/golden.ts";
+import { dirty, embed, guard, IPV6_LAYOUT, readFields } from "./oracle.ts";
+
+const SYN: ipv6.Ipv6Header = {
+  trafficClass: 0,
+  flowLabel: 0x44718,
+  payloadLength: 40,
+  nextHeader: 6,
+  hopLimit: 64,
+  source: fromHex("2001 0db8 0000 0000 0000 0000 0000 0001"),
+  destination: fromHex("2001 0db8 0000 0000 0000 0000 0000 0002"),
+};
+
+function upper(): ipv6.Upper {
+  return { protocol: -1, at: -1, fragment: false };
+}
+
+/** A packet whose payload is `payload`, its first header of the kind `nextHeader`. */
+function packet(nextHeader: number, payload: Uint8Array): Uint8Array {
+  const b = dirty(40 + payload.length);
+  ipv6.emit(b, 0, { ...SYN, nextHeader, payloadLength: payload.length });
+  b.set(payload, 40);
+  return b;
+}
+
+describe("ipv6, against real packets", () => {
+  it("parses the header of Linux's SYN", () => {
+    const b = golden("syn.ipv6");
+    expect(ipv6.checkLength(b, 0, b.length)).toBe(40);
+    expect(ipv6.parse(b, 0, b.length)).toEqual(SYN);
+  });
+
+  it("emits the header of Linux's SYN, byte for byte", () => {
+    const b = dirty(44);
+    expect(ipv6.emit(b, 2, SYN)).toBe(40);
+    expect(ipv6.bufferLength(SYN)).toBe(40);
+    expect(b.subarray(2, 42)).toEqual(golden("syn.ipv6").subarray(0, 40));
+    expect([b[1], b[42]]).toEqual([0xa5, 0xa5]);
+  });
+
+  it.each([
+    ["syn.ipv6", 6, 40],
+    ["syn-destination-options.ipv6", 6, 48],
+    ["mld-report.ipv6", 58, 48],
+  ])("finds the upper layer of %s", (name, protocol, at) => {
+    const b = golden(name);
+    const found = upper();
+    expect(ipv6.walk(b, 0, b.length, found)).toBe(true);
+    expect(found).toEqual({ protocol, at, fragment: false });
+  });
+});
+
+describe("ipv6 fields", () => {
+  it("are where RFC 8200 draws them", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 40, maxLength: 40 }), (bytes) => {
+        bytes[0] = 0x60 | (bytes[0] & 0x0f);
+        bytes[4] = 0;
+        const naive = readFields(bytes, IPV6_LAYOUT);
+        const b = new Uint8Array(300);
+        b.set(bytes, 3);
+        const h = ipv6.parse(b, 3, 300);
+        const hex = (address: Uint8Array = new Uint8Array()) =>
+          BigInt(`0x0${Buffer.from(address).toString("hex")}`);
+        expect(h?.trafficClass).toBe(Number(naive.trafficClass));
+        expect(h?.flowLabel).toBe(Number(naive.flowLabel));
+        expect(h?.payloadLength).toBe(Number(naive.payloadLength));
+        expect(ipv6.payloadLength(b, 3)).toBe(Number(naive.payloadLength));
+        expect(h?.nextHeader).toBe(Number(naive.nextHeader));
+        expect(ipv6.nextHeader(b, 3)).toBe(Number(naive.nextHeader));
+        expect(h?.hopLimit).toBe(Number(naive.hopLimit));
+        expect(ipv6.hopLimit(b, 3)).toBe(Number(naive.hopLimit));
+        expect(hex(h?.source)).toBe(naive.source);
+        expect(hex(h?.destination)).toBe(naive.destination);
+      }),
+    );
+  });
+
+  it("round trip through a dirty buffer", () => {
+    const sixteen = fc.uint8Array({ minLength: 16, maxLength: 16 });
+    const header: fc.Arbitrary<ipv6.Ipv6Header> = fc.record({
+      trafficClass: fc.nat(255),
+      flowLabel: fc.nat(0xfffff),
+      payloadLength: fc.nat(60),
+      nextHeader: fc.nat(255),
+      hopLimit: fc.nat(255),
+      source: sixteen,
+      destination: sixteen,
+    });
+    fc.assert(
+      fc.property(header, (h) => {
+        const b = dirty(100);
+        ipv6.emit(b, 0, h);
+        expect(ipv6.parse(b, 0, b.length)).toEqual(h);
+      }),
+    );
+  });
+});
+
+describe("ipv6 refuses", () => {
+  it("a packet cut off at any length, reading nothing beyond", () => {
+    const bytes = golden("syn-destination-options.ipv6");
+    for (let length = 0; length <= bytes.length; length++) {
+      const [b, at] = embed(bytes);
+      const seen = guard(b, at, at + length);
+      const whole = length === bytes.length;
+      expect(ipv6.checkLength(seen, at, at + length), `at ${length}`).toBe(whole ? 40 : 0);
+      expect(ipv6.checkHeader(seen, at, at + length)).toBe(length >= 40 ? 40 : 0);
+      expect(ipv6.parse(seen, at, at + length) !== undefined).toBe(whole);
+      expect(ipv6.walk(seen, at, at + length, upper()), `walk at ${length}`).toBe(length >= 48);
+    }
+  });
+
+  it("another version", () => {
+    const b = golden("syn.ipv6");
+    b[0] = 0x40;
+    expect(ipv6.checkLength(b, 0, b.length)).toBe(0);
+  });
+
+  it("no bytes after the payload", () => {
+    const b = new Uint8Array(90);
+    b.set(golden("syn.ipv6"));
+    expect(ipv6.checkLength(b, 0, b.length)).toBe(40);
+  });
+});
+
+describe("walk", () => {
+  const HOP_BY_HOP = "2b 00 01 04 00000000"; // then routing
+  const ROUTING = "2c 01 03 00 00000000 00000000 00000000"; // 16 bytes, then fragment
+  const ATOMIC = "33 00 0000 12345678"; // then AH
+  const AH = "3c 04 0000 00000100 00000001 0000000000000000 00000000"; // (4 + 2) * 4 bytes, then destination options
+  const DESTINATION_OPTIONS = "06 00 01 04 00000000"; // then TCP
+
+  it("steps over one header of each kind", () => {
+    const chain = fromHex(HOP_BY_HOP + ROUTING + ATOMIC + AH + DESTINATION_OPTIONS);
+    const b = packet(0, Uint8Array.of(...chain, 0xaa));
+    const found = upper();
+    expect(ipv6.walk(b, 0, b.length, found)).toBe(true);
+    expect(found).toEqual({ protocol: 6, at: 40 + 8 + 16 + 8 + 24 + 8, fragment: false });
+  });
+
+  it("is refused wherever the chain is cut, and reads nothing beyond the cut", () => {
+    const chain = fromHex(HOP_BY_HOP + ROUTING + ATOMIC + AH + DESTINATION_OPTIONS);
+    const [b, at, end] = embed(packet(0, chain));
+    for (let cut = at; cut <= end; cut++) {
+      expect(ipv6.walk(guard(b, at, cut), at, cut, upper()), `cut at ${cut - at}`).toBe(cut === end);
+    }
+  });
+
+  it.each([50, 59, 6, 17, 58, 253])("takes protocol %i for the upper layer", (protocol) => {
+    const found = upper();
+    expect(ipv6.walk(packet(protocol, new Uint8Array(8)), 0, 48, found)).toBe(true);
+    expect(found).toEqual({ protocol, at: 40, fragment: false });
+  });
+
+  it.each([
+    ["atomic", "0000", false, 58, 56],
+    ["atomic, reserved bits set", "0006", false, 58, 56],
+    ["the first", "0001", true, 58, 56],
+    ["a later one", "0009", true, 60, 48],
+    ["the last", "0008", true, 60, 48],
+  ])("fragment: %s", (_which, offsetAndFlags, fragment, protocol, at) => {
+    const b = packet(44, fromHex(`3c 00 ${offsetAndFlags} 12345678  3a 00 01 04 00000000`));
+    const found = upper();
+    expect(ipv6.walk(b, 0, b.length, found)).toBe(true);
+    expect(found).toEqual({ protocol, at, fragment });
+  });
+
+  it("does not remember the fragment before", () => {
+    const found: ipv6.Upper = { protocol: 0, at: 0, fragment: true };
+    expect(ipv6.walk(packet(6, new Uint8Array(0)), 0, 40, found)).toBe(true);
+    expect(found.fragment).toBe(false);
+  });
+
+  it("takes eight headers and gives up at the ninth", () => {
+    const chain = (headers: number) => {
+      const payload = new Uint8Array(headers * 8);
+      for (let i = 0; i < headers; i++) payload[i * 8] = i === headers - 1 ? 6 : 60;
+      return packet(60, payload);
+    };
+    expect(ipv6.walk(chain(8), 0, 40 + 64, upper())).toBe(true);
+    expect(ipv6.walk(chain(9), 0, 40 + 72, upper())).toBe(false);
+  });
+});
