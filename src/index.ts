@@ -2,7 +2,14 @@
  * The library's public face. Importing it has no side effect: no socket, no native code.
  */
 export { ERROR_CODES, type ErrorCode, SynprobeError } from "./errors.ts";
-export type { IgnoredCounts, PortResult, PortState, Reason, ScanSummary, TargetFault } from "./scan/result.ts";
 export { parsePorts } from "./scan/port-list.ts";
+export type {
+  IgnoredCounts,
+  PortResult,
+  PortState,
+  Reason,
+  ScanSummary,
+  TargetFault,
+} from "./scan/result.ts";
 export { parseServices, type Services } from "./scan/services.ts";
 export { parseTarget, type TargetSpec } from "./scan/target.ts";

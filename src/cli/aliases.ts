@@ -4,50 +4,42 @@
 import { IMPLIED, PROBE_OPTIONS } from "./options.ts";
 
 /** Long name of an option: `--output-json`. */
-export const longName = (flags: string): string =>
-	/--[\w-]+/.exec(flags)?.[0] ?? flags;
+export const longName = (flags: string): string => /--[\w-]+/.exec(flags)?.[0] ?? flags;
 
 const ALIASES = new Map(
-	PROBE_OPTIONS.flatMap(({ flags, nmap = [] }) =>
-		nmap.map((alias) => [alias, longName(flags)] as const),
-	),
+  PROBE_OPTIONS.flatMap(({ flags, nmap = [] }) => nmap.map((alias) => [alias, longName(flags)] as const)),
 );
 const TAKES_ARGUMENT = new Set(
-	PROBE_OPTIONS.filter(({ flags }) => flags.includes("<")).flatMap(
-		({ flags }) =>
-			(flags.match(/--?[\w-]+/g) ?? []).filter((name) => name.startsWith("-")),
-	),
+  PROBE_OPTIONS.filter(({ flags }) => flags.includes("<")).flatMap(({ flags }) =>
+    (flags.match(/--?[\w-]+/g) ?? []).filter((name) => name.startsWith("-")),
+  ),
 );
 
 /** Rewrites an argument vector, without the node and script names. What follows `--` is left alone. */
 export function expandAliases(argv: readonly string[]): string[] {
-	const expanded: string[] = [];
-	for (let i = 0; i < argv.length; i++) {
-		const word = argv[i];
-		if (word === "--") return [...expanded, ...argv.slice(i)];
-		if (word in IMPLIED) continue;
-		// nmap writes "-p-"; commander would take "-" for a bundled flag.
-		if (word.startsWith("-p") && word.length > 2) {
-			expanded.push("--ports", word.slice(2));
-			continue;
-		}
-		const [name, value] = splitLong(word);
-		const alias = ALIASES.get(name);
-		const canonical = alias ?? name;
-		expanded.push(value === undefined ? canonical : `${canonical}=${value}`);
-		// The argument of an option is never an option, however it looks: "-oJ -", "-p -".
-		if (
-			value === undefined &&
-			TAKES_ARGUMENT.has(canonical) &&
-			i + 1 < argv.length
-		) {
-			expanded.push(argv[++i]);
-		}
-	}
-	return expanded;
+  const expanded: string[] = [];
+  for (let i = 0; i < argv.length; i++) {
+    const word = argv[i];
+    if (word === "--") return [...expanded, ...argv.slice(i)];
+    if (word in IMPLIED) continue;
+    // nmap writes "-p-"; commander would take "-" for a bundled flag.
+    if (word.startsWith("-p") && word.length > 2) {
+      expanded.push("--ports", word.slice(2));
+      continue;
+    }
+    const [name, value] = splitLong(word);
+    const alias = ALIASES.get(name);
+    const canonical = alias ?? name;
+    expanded.push(value === undefined ? canonical : `${canonical}=${value}`);
+    // The argument of an option is never an option, however it looks: "-oJ -", "-p -".
+    if (value === undefined && TAKES_ARGUMENT.has(canonical) && i + 1 < argv.length) {
+      expanded.push(argv[++i]);
+    }
+  }
+  return expanded;
 }
 
 const splitLong = (word: string): [name: string, value?: string] => {
-	const equals = word.startsWith("--") ? word.indexOf("=") : -1;
-	return equals < 0 ? [word] : [word.slice(0, equals), word.slice(equals + 1)];
+  const equals = word.startsWith("--") ? word.indexOf("=") : -1;
+  return equals < 0 ? [word] : [word.slice(0, equals), word.slice(equals + 1)];
 };

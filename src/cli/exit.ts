@@ -4,40 +4,40 @@
 import { ERROR_CODES, type ErrorCode } from "../errors.ts";
 
 export const EXIT = {
-	/** The run is complete. */
-	complete: 0,
-	/** Complete, but with --require-open some port was not open. */
-	notOpen: 1,
-	/** Usage: an option, a target, a list or an output file. */
-	usage: 2,
-	/** Privilege or platform: probing cannot work here. */
-	privilege: 3,
-	/** No route, no such interface, no source address. */
-	network: 4,
-	/** A fault of synprobe or of the system under it (EX_SOFTWARE). */
-	internal: 70,
-	/** Interrupted; what was found is printed first. */
-	interrupted: 130,
+  /** The run is complete. */
+  complete: 0,
+  /** Complete, but with --require-open some port was not open. */
+  notOpen: 1,
+  /** Usage: an option, a target, a list or an output file. */
+  usage: 2,
+  /** Privilege or platform: probing cannot work here. */
+  privilege: 3,
+  /** No route, no such interface, no source address. */
+  network: 4,
+  /** A fault of synprobe or of the system under it (EX_SOFTWARE). */
+  internal: 70,
+  /** Interrupted; what was found is printed first. */
+  interrupted: 130,
 } as const;
 export type ExitStatus = (typeof EXIT)[keyof typeof EXIT];
 
 const STATUS: Readonly<Record<ErrorCode, ExitStatus>> = {
-	[ERROR_CODES.usage]: EXIT.usage,
-	[ERROR_CODES.targetSyntax]: EXIT.usage,
-	[ERROR_CODES.port]: EXIT.usage,
-	[ERROR_CODES.listFile]: EXIT.usage,
-	[ERROR_CODES.noTargets]: EXIT.usage,
-	[ERROR_CODES.unknownHost]: EXIT.usage,
-	[ERROR_CODES.noAddress]: EXIT.usage,
-	[ERROR_CODES.notUnicast]: EXIT.usage,
-	[ERROR_CODES.output]: EXIT.usage,
-	[ERROR_CODES.noRoute]: EXIT.network,
-	[ERROR_CODES.noInterface]: EXIT.network,
-	[ERROR_CODES.interfaceDown]: EXIT.network,
-	[ERROR_CODES.noSource]: EXIT.network,
-	[ERROR_CODES.privilege]: EXIT.privilege,
-	[ERROR_CODES.platform]: EXIT.privilege,
-	[ERROR_CODES.system]: EXIT.internal,
+  [ERROR_CODES.usage]: EXIT.usage,
+  [ERROR_CODES.targetSyntax]: EXIT.usage,
+  [ERROR_CODES.port]: EXIT.usage,
+  [ERROR_CODES.listFile]: EXIT.usage,
+  [ERROR_CODES.noTargets]: EXIT.usage,
+  [ERROR_CODES.unknownHost]: EXIT.usage,
+  [ERROR_CODES.noAddress]: EXIT.usage,
+  [ERROR_CODES.notUnicast]: EXIT.usage,
+  [ERROR_CODES.output]: EXIT.usage,
+  [ERROR_CODES.noRoute]: EXIT.network,
+  [ERROR_CODES.noInterface]: EXIT.network,
+  [ERROR_CODES.interfaceDown]: EXIT.network,
+  [ERROR_CODES.noSource]: EXIT.network,
+  [ERROR_CODES.privilege]: EXIT.privilege,
+  [ERROR_CODES.platform]: EXIT.privilege,
+  [ERROR_CODES.system]: EXIT.internal,
 };
 
 export const exitStatus = (code: ErrorCode): ExitStatus => STATUS[code];

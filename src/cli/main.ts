@@ -20,92 +20,73 @@ Exit status:
   1  with --require-open: not all open  4    no route, no such interface, no source address
   2  usage, target or output file       130  interrupted; what was found is printed`;
 
-function createProgram(
-	run: (action: () => Promise<ExitStatus>) => void,
-	argv: readonly string[],
-): Command {
-	const messages = createMessages();
-	const program = new Command("synprobe")
-		.description(
-			"Says whether TCP ports are open, closed or filtered, and on what evidence.",
-		)
-		.version(VERSION, "-V, --version")
-		.argument(
-			"[targets...]",
-			"host:port, host:22,80,8000-8010, [v6]:port, name:https",
-		)
-		.enablePositionalOptions()
-		.addHelpText("after", EPILOGUE)
-		.exitOverride()
-		.configureOutput({ outputError: () => {} });
-	for (const spec of PROBE_OPTIONS) {
-		const option = new Option(spec.flags, spec.description).helpGroup(
-			`${spec.group}:`,
-		);
-		if (spec.defaultValue !== undefined) option.default(spec.defaultValue);
-		if (spec.parse !== undefined) option.argParser(spec.parse);
-		program.addOption(option);
-		if (spec.repeatable !== true) refuseTwice(program, option);
-	}
-	program.action((targets: string[], options: ProbeOptions) =>
-		run(async () =>
-			(await import("./probe.ts")).probe(targets, options, messages, argv),
-		),
-	);
-	program
-		.command("doctor")
-		.description(
-			"check whether probing can work from here, and what to do if not",
-		)
-		.argument(
-			"[target]",
-			"show the route, interface and source address for this host",
-		)
-		.action((target: string | undefined) =>
-			run(async () => (await import("./doctor.ts")).doctor(target, messages)),
-		);
-	return program;
+function createProgram(run: (action: () => Promise<ExitStatus>) => void, argv: readonly string[]): Command {
+  const messages = createMessages();
+  const program = new Command("synprobe")
+    .description("Says whether TCP ports are open, closed or filtered, and on what evidence.")
+    .version(VERSION, "-V, --version")
+    .argument("[targets...]", "host:port, host:22,80,8000-8010, [v6]:port, name:https")
+    .enablePositionalOptions()
+    .addHelpText("after", EPILOGUE)
+    .exitOverride()
+    .configureOutput({ outputError: () => {} });
+  for (const spec of PROBE_OPTIONS) {
+    const option = new Option(spec.flags, spec.description).helpGroup(`${spec.group}:`);
+    if (spec.defaultValue !== undefined) option.default(spec.defaultValue);
+    if (spec.parse !== undefined) option.argParser(spec.parse);
+    program.addOption(option);
+    if (spec.repeatable !== true) refuseTwice(program, option);
+  }
+  program.action((targets: string[], options: ProbeOptions) =>
+    run(async () => (await import("./probe.ts")).probe(targets, options, messages, argv)),
+  );
+  program
+    .command("doctor")
+    .description("check whether probing can work from here, and what to do if not")
+    .argument("[target]", "show the route, interface and source address for this host")
+    .action((target: string | undefined) =>
+      run(async () => (await import("./doctor.ts")).doctor(target, messages)),
+    );
+  return program;
 }
 
 /** An option given twice is a mistake that commander would let pass, keeping the last. */
 function refuseTwice(program: Command, option: Option): void {
-	let seen = false;
-	program.on(`option:${option.name()}`, () => {
-		if (seen) throw usage(`option ${longName(option.flags)} is given twice`);
-		seen = true;
-	});
+  let seen = false;
+  program.on(`option:${option.name()}`, () => {
+    if (seen) throw usage(`option ${longName(option.flags)} is given twice`);
+    seen = true;
+  });
 }
 
 async function main(argv: readonly string[]): Promise<ExitStatus> {
-	let status: Promise<ExitStatus> = Promise.resolve(EXIT.complete);
-	const program = createProgram((action) => {
-		status = action();
-	}, argv);
-	try {
-		program.parse(expandAliases(argv), { from: "user" });
-		return await status;
-	} catch (error) {
-		return explain(error);
-	}
+  let status: Promise<ExitStatus> = Promise.resolve(EXIT.complete);
+  const program = createProgram((action) => {
+    status = action();
+  }, argv);
+  try {
+    program.parse(expandAliases(argv), { from: "user" });
+    return await status;
+  } catch (error) {
+    return explain(error);
+  }
 }
 
 function explain(error: unknown): ExitStatus {
-	const messages = createMessages();
-	if (error instanceof SynprobeError) {
-		messages.error(error.message);
-		return exitStatus(error.code);
-	}
-	if (error instanceof CommanderError) {
-		if (error.exitCode === 0) return EXIT.complete;
-		messages.error(
-			`${error.message.replace(/^error: /, "")} (synprobe --help)`,
-		);
-		return EXIT.usage;
-	}
-	messages.error(
-		`internal error, please report it: ${error instanceof Error ? (error.stack ?? error.message) : error}`,
-	);
-	return EXIT.internal;
+  const messages = createMessages();
+  if (error instanceof SynprobeError) {
+    messages.error(error.message);
+    return exitStatus(error.code);
+  }
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return EXIT.complete;
+    messages.error(`${error.message.replace(/^error: /, "")} (synprobe --help)`);
+    return EXIT.usage;
+  }
+  messages.error(
+    `internal error, please report it: ${error instanceof Error ? (error.stack ?? error.message) : error}`,
+  );
+  return EXIT.internal;
 }
 
 process.exitCode = await main(process.argv.slice(2));

@@ -12,122 +12,101 @@ import type { ProbeOptions } from "./options.ts";
 import { usage } from "./options.ts";
 
 export interface Outputs {
-	readonly reporter: Reporter;
-	/** Set when writing failed; the run cannot go on. */
-	readonly failure: () => SynprobeError | undefined;
-	/** True when the reader of standard output went away. */
-	readonly hungUp: () => boolean;
+  readonly reporter: Reporter;
+  /** Set when writing failed; the run cannot go on. */
+  readonly failure: () => SynprobeError | undefined;
+  /** True when the reader of standard output went away. */
+  readonly hungUp: () => boolean;
 }
 
 const STDOUT = 1;
 
 /** @throws {SynprobeError} `ERR_OUTPUT` for a file that cannot be opened, `ERR_USAGE` for two formats on one stream */
-export async function openOutputs(
-	options: ProbeOptions,
-	colour: boolean,
-): Promise<Outputs> {
-	let failure: SynprobeError | undefined;
-	let hungUp = false;
-	const open = (path: string): Sink => {
-		const fd = path === "-" ? STDOUT : openFile(path);
-		return (text) => {
-			if (failure !== undefined || hungUp) return;
-			try {
-				writeAll(fd, text);
-			} catch (error) {
-				const code = errorCode(error);
-				if (fd === STDOUT && code === "EPIPE") hungUp = true;
-				else failure = cannotWrite(path, code);
-			}
-		};
-	};
+export async function openOutputs(options: ProbeOptions, colour: boolean): Promise<Outputs> {
+  let failure: SynprobeError | undefined;
+  let hungUp = false;
+  const open = (path: string): Sink => {
+    const fd = path === "-" ? STDOUT : openFile(path);
+    return (text) => {
+      if (failure !== undefined || hungUp) return;
+      try {
+        writeAll(fd, text);
+      } catch (error) {
+        const code = errorCode(error);
+        if (fd === STDOUT && code === "EPIPE") hungUp = true;
+        else failure = cannotWrite(path, code);
+      }
+    };
+  };
 
-	const wanted: [
-		path: string | undefined,
-		create: (sink: Sink) => Reporter | Promise<Reporter>,
-	][] = [
-		[options.outputJson, createNdjsonReporter],
-		[
-			options.outputXml,
-			async (sink) =>
-				(await import("../report/nmap-xml.ts")).createNmapXmlReporter(sink),
-		],
-		[
-			options.outputNormal,
-			(sink) => createTableReporter(sink, { color: false, verbose: true }),
-		],
-		[
-			options.outputGrepable,
-			async (sink) =>
-				(await import("../report/grepable.ts")).createGrepableReporter(sink),
-		],
-	];
-	const paths = wanted.flatMap(([path]) => (path === undefined ? [] : [path]));
-	const twice = paths.find((path, i) => paths.indexOf(path) !== i);
-	if (twice !== undefined) {
-		throw usage(
-			twice === "-"
-				? "only one format can go to standard output (-): give the others a file"
-				: `two formats cannot share the file ${twice}: give each its own`,
-		);
-	}
-	const reporters: Reporter[] = [];
-	for (const [path, create] of wanted)
-		if (path !== undefined) reporters.push(await create(open(path)));
-	// The table for people, unless a format for programs has taken standard output.
-	if (!paths.includes("-")) {
-		reporters.unshift(
-			createTableReporter(open("-"), {
-				color: colour,
-				verbose: options.verbose === true,
-			}),
-		);
-	}
-	return {
-		reporter: combine(reporters),
-		failure: () => failure,
-		hungUp: () => hungUp,
-	};
+  const wanted: [path: string | undefined, create: (sink: Sink) => Reporter | Promise<Reporter>][] = [
+    [options.outputJson, createNdjsonReporter],
+    [options.outputXml, async (sink) => (await import("../report/nmap-xml.ts")).createNmapXmlReporter(sink)],
+    [options.outputNormal, (sink) => createTableReporter(sink, { color: false, verbose: true })],
+    [
+      options.outputGrepable,
+      async (sink) => (await import("../report/grepable.ts")).createGrepableReporter(sink),
+    ],
+  ];
+  const paths = wanted.flatMap(([path]) => (path === undefined ? [] : [path]));
+  const twice = paths.find((path, i) => paths.indexOf(path) !== i);
+  if (twice !== undefined) {
+    throw usage(
+      twice === "-"
+        ? "only one format can go to standard output (-): give the others a file"
+        : `two formats cannot share the file ${twice}: give each its own`,
+    );
+  }
+  const reporters: Reporter[] = [];
+  for (const [path, create] of wanted) if (path !== undefined) reporters.push(await create(open(path)));
+  // The table for people, unless a format for programs has taken standard output.
+  if (!paths.includes("-")) {
+    reporters.unshift(
+      createTableReporter(open("-"), {
+        color: colour,
+        verbose: options.verbose === true,
+      }),
+    );
+  }
+  return {
+    reporter: combine(reporters),
+    failure: () => failure,
+    hungUp: () => hungUp,
+  };
 }
 
 function openFile(path: string): number {
-	try {
-		return openSync(path, "w");
-	} catch (error) {
-		throw cannotWrite(path, errorCode(error));
-	}
+  try {
+    return openSync(path, "w");
+  } catch (error) {
+    throw cannotWrite(path, errorCode(error));
+  }
 }
 
 const cannotWrite = (path: string, code: string): SynprobeError => {
-	const where = path === "-" ? "standard output" : `output file ${path}`;
-	const why: Readonly<Record<string, string>> = {
-		EACCES:
-			"permission denied (under sudo, files are opened as the invoking user; --no-drop keeps root)",
-		ENOENT: "its directory does not exist",
-		EISDIR: "it is a directory",
-		ENOSPC: "the disk is full",
-		EROFS: "the file system is read-only",
-	};
-	return new SynprobeError(
-		ERROR_CODES.output,
-		`cannot write ${where}: ${why[code] ?? code}`,
-	);
+  const where = path === "-" ? "standard output" : `output file ${path}`;
+  const why: Readonly<Record<string, string>> = {
+    EACCES: "permission denied (under sudo, files are opened as the invoking user; --no-drop keeps root)",
+    ENOENT: "its directory does not exist",
+    EISDIR: "it is a directory",
+    ENOSPC: "the disk is full",
+    EROFS: "the file system is read-only",
+  };
+  return new SynprobeError(ERROR_CODES.output, `cannot write ${where}: ${why[code] ?? code}`);
 };
 
 const errorCode = (error: unknown): string =>
-	error instanceof Error && "code" in error
-		? String(error.code)
-		: String(error);
+  error instanceof Error && "code" in error ? String(error.code) : String(error);
 
 /** Writes all of it; waits when a pipe's reader is slow, as non-blocking descriptors make necessary. */
 function writeAll(fd: number, text: string): void {
-	const bytes = Buffer.from(text);
-	for (let at = 0; at < bytes.length; ) {
-		try {
-			at += writeSync(fd, bytes, at);
-		} catch (error) {
-			if (errorCode(error) !== "EAGAIN") throw error;
-			Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
-		}
-	}
+  const bytes = Buffer.from(text);
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(fd, bytes, at);
+    } catch (error) {
+      if (errorCode(error) !== "EAGAIN") throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+    }
+  }
 }

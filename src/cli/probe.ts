@@ -12,11 +12,7 @@ import { probePorts, readServices } from "../runtime/system.ts";
 import { parsePorts } from "../scan/port-list.ts";
 import type { PortResult, ScanSummary, TargetFault } from "../scan/result.ts";
 import type { Services } from "../scan/services.ts";
-import {
-	parseTarget,
-	parseTargetList,
-	type TargetSpec,
-} from "../scan/target.ts";
+import { parseTarget, parseTargetList, type TargetSpec } from "../scan/target.ts";
 import { formatAddress } from "../wire/address.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
 import { type ProbeOptions, usage } from "./options.ts";
@@ -26,254 +22,204 @@ import { type Messages, VERSION } from "./terminal.ts";
 
 /** @returns the exit status. @throws {SynprobeError} for faults of the run as a whole */
 export async function probe(
-	words: readonly string[],
-	options: ProbeOptions,
-	messages: Messages,
-	argv: readonly string[],
+  words: readonly string[],
+  options: ProbeOptions,
+  messages: Messages,
+  argv: readonly string[],
 ): Promise<ExitStatus> {
-	checkPlatform();
-	const services = readServices();
-	const faults: TargetFault[] = [];
-	const specs = readTargets(words, options, services, faults);
-	if (options.ipv4 === true && options.ipv6 === true)
-		throw usage("-4 and -6 exclude each other");
-	const plan = await makePlan(specs, {
-		...(options.ports === undefined
-			? {}
-			: { ports: parsePortsOption(options.ports, services) }),
-		...(options.ipv4 === true
-			? { family: 4 }
-			: options.ipv6 === true
-				? { family: 6 }
-				: {}),
-		...(options.interface === undefined
-			? {}
-			: { interfaceName: options.interface }),
-		...(options.sourceIp === undefined ? {} : { sourceIp: options.sourceIp }),
-		allAddresses: options.allAddresses === true,
-		ttl: options.ttl,
-	});
-	const complete = { ...plan, faults: [...faults, ...plan.faults] };
-	for (const fault of complete.faults) messages.error(fault.message);
-	if (plan.targets.length === 0) return statusOfFaults(complete.faults);
+  checkPlatform();
+  const services = readServices();
+  const faults: TargetFault[] = [];
+  const specs = readTargets(words, options, services, faults);
+  if (options.ipv4 === true && options.ipv6 === true) throw usage("-4 and -6 exclude each other");
+  const plan = await makePlan(specs, {
+    ...(options.ports === undefined ? {} : { ports: parsePortsOption(options.ports, services) }),
+    ...(options.ipv4 === true ? { family: 4 } : options.ipv6 === true ? { family: 6 } : {}),
+    ...(options.interface === undefined ? {} : { interfaceName: options.interface }),
+    ...(options.sourceIp === undefined ? {} : { sourceIp: options.sourceIp }),
+    allAddresses: options.allAddresses === true,
+    ttl: options.ttl,
+  });
+  const complete = { ...plan, faults: [...faults, ...plan.faults] };
+  for (const fault of complete.faults) messages.error(fault.message);
+  if (plan.targets.length === 0) return statusOfFaults(complete.faults);
 
-	const scan = open(complete, options, services, argv);
-	try {
-		if (options.drop) {
-			const { user } = dropPrivileges();
-			if (options.verbose === true)
-				messages.note(
-					`privileges dropped${user === undefined ? "" : `: now user ${user}`}`,
-				);
-		}
-		describeLink(scan, options, messages);
-		return await run(scan, complete, options, messages, argv);
-	} catch (error) {
-		scan.close();
-		throw error;
-	}
+  const scan = open(complete, options, services, argv);
+  try {
+    if (options.drop) {
+      const { user } = dropPrivileges();
+      if (options.verbose === true)
+        messages.note(`privileges dropped${user === undefined ? "" : `: now user ${user}`}`);
+    }
+    describeLink(scan, options, messages);
+    return await run(scan, complete, options, messages, argv);
+  } catch (error) {
+    scan.close();
+    throw error;
+  }
 }
 
-function open(
-	plan: Plan,
-	options: ProbeOptions,
-	services: Services,
-	argv: readonly string[],
-): OpenScan {
-	try {
-		return openScan(plan, {
-			retries: options.retries,
-			timeoutMs: options.timeout,
-			rate: options.maxRate,
-			services,
-			...(options.sourcePort === undefined
-				? {}
-				: { sourcePort: options.sourcePort }),
-			...(options.packetTrace === true ? { onPacket: packetTracer() } : {}),
-		});
-	} catch (error) {
-		if (
-			error instanceof SynprobeError &&
-			error.code === ERROR_CODES.privilege
-		) {
-			throw new SynprobeError(
-				ERROR_CODES.privilege,
-				privilegeAdvice(["synprobe", ...argv]),
-				{
-					cause: error,
-				},
-			);
-		}
-		throw error;
-	}
+function open(plan: Plan, options: ProbeOptions, services: Services, argv: readonly string[]): OpenScan {
+  try {
+    return openScan(plan, {
+      retries: options.retries,
+      timeoutMs: options.timeout,
+      rate: options.maxRate,
+      services,
+      ...(options.sourcePort === undefined ? {} : { sourcePort: options.sourcePort }),
+      ...(options.packetTrace === true ? { onPacket: packetTracer() } : {}),
+    });
+  } catch (error) {
+    if (error instanceof SynprobeError && error.code === ERROR_CODES.privilege) {
+      throw new SynprobeError(ERROR_CODES.privilege, privilegeAdvice(["synprobe", ...argv]), {
+        cause: error,
+      });
+    }
+    throw error;
+  }
 }
 
 async function run(
-	scan: OpenScan,
-	plan: Plan,
-	options: ProbeOptions,
-	messages: Messages,
-	argv: readonly string[],
+  scan: OpenScan,
+  plan: Plan,
+  options: ProbeOptions,
+  messages: Messages,
+  argv: readonly string[],
 ): Promise<ExitStatus> {
-	const outputs = await openOutputs(options, messages.stdoutColour);
-	const { reporter } = outputs;
-	reporter.start({
-		args: argv,
-		version: VERSION,
-		startedMs: Date.now(),
-		pairs: plan.targets.reduce((sum, { ports }) => sum + ports.length, 0),
-		ports: [...new Set(plan.targets.flatMap(({ ports }) => [...ports]))].sort(
-			(a, b) => a - b,
-		),
-		targetWidth: widestLabel(plan),
-	});
-	for (const fault of plan.faults) reporter.fault(fault);
+  const outputs = await openOutputs(options, messages.stdoutColour);
+  const { reporter } = outputs;
+  reporter.start({
+    args: argv,
+    version: VERSION,
+    startedMs: Date.now(),
+    pairs: plan.targets.reduce((sum, { ports }) => sum + ports.length, 0),
+    ports: [...new Set(plan.targets.flatMap(({ ports }) => [...ports]))].sort((a, b) => a - b),
+    targetWidth: widestLabel(plan),
+  });
+  for (const fault of plan.faults) reporter.fault(fault);
 
-	let signalled = false;
-	const onResult = (result: PortResult): void => {
-		reporter.result(result);
-		if (outputs.failure() !== undefined || outputs.hungUp()) running.stop();
-	};
-	const running = scan.run(onResult);
-	const interrupt = (): void => {
-		if (signalled) process.exit(EXIT.interrupted);
-		signalled = true;
-		running.stop();
-	};
-	process.on("SIGINT", interrupt);
-	process.on("SIGTERM", interrupt);
-	let summary: ScanSummary;
-	try {
-		summary = await running.finished;
-	} finally {
-		process.off("SIGINT", interrupt);
-		process.off("SIGTERM", interrupt);
-	}
-	reporter.finish(summary);
-	const failure = outputs.failure();
-	if (failure !== undefined) throw failure;
-	if (signalled) return EXIT.interrupted;
-	const faulty = statusOfFaults(summary.faults);
-	if (faulty !== EXIT.complete) return faulty;
-	const allOpen = summary.closed + summary.filtered + summary.unfinished === 0;
-	return options.requireOpen === true && !allOpen
-		? EXIT.notOpen
-		: EXIT.complete;
+  let signalled = false;
+  const onResult = (result: PortResult): void => {
+    reporter.result(result);
+    if (outputs.failure() !== undefined || outputs.hungUp()) running.stop();
+  };
+  const running = scan.run(onResult);
+  const interrupt = (): void => {
+    if (signalled) process.exit(EXIT.interrupted);
+    signalled = true;
+    running.stop();
+  };
+  process.on("SIGINT", interrupt);
+  process.on("SIGTERM", interrupt);
+  let summary: ScanSummary;
+  try {
+    summary = await running.finished;
+  } finally {
+    process.off("SIGINT", interrupt);
+    process.off("SIGTERM", interrupt);
+  }
+  reporter.finish(summary);
+  const failure = outputs.failure();
+  if (failure !== undefined) throw failure;
+  if (signalled) return EXIT.interrupted;
+  const faulty = statusOfFaults(summary.faults);
+  if (faulty !== EXIT.complete) return faulty;
+  const allOpen = summary.closed + summary.filtered + summary.unfinished === 0;
+  return options.requireOpen === true && !allOpen ? EXIT.notOpen : EXIT.complete;
 }
 
 /** Reads targets from the command line and the list; bad ones become faults, and the others are still probed. */
 function readTargets(
-	words: readonly string[],
-	options: ProbeOptions,
-	services: Services,
-	faults: TargetFault[],
+  words: readonly string[],
+  options: ProbeOptions,
+  services: Services,
+  faults: TargetFault[],
 ): TargetSpec[] {
-	const fault = (target: string, { code, message }: SynprobeError): void => {
-		faults.push({ target, code, message });
-	};
-	const specs: TargetSpec[] = [];
-	for (const word of words) {
-		try {
-			specs.push(parseTarget(word, services));
-		} catch (error) {
-			if (!(error instanceof SynprobeError)) throw error;
-			fault(word, error);
-		}
-	}
-	if (options.inputList !== undefined) {
-		const file = options.inputList;
-		const before = faults.length;
-		const list = parseTargetList(
-			readList(file),
-			file === "-" ? "<stdin>" : file,
-			services,
-			(error) => fault(error.message.split(": ", 1)[0], error),
-		);
-		if (list.length === 0 && faults.length === before) {
-			throw new SynprobeError(
-				ERROR_CODES.noTargets,
-				`the list ${file} names no target: one host:port a line`,
-			);
-		}
-		specs.push(...list);
-	} else if (words.length === 0) {
-		throw new SynprobeError(
-			ERROR_CODES.noTargets,
-			"no target given: write host:port, or -iL FILE",
-		);
-	}
-	return specs;
+  const fault = (target: string, { code, message }: SynprobeError): void => {
+    faults.push({ target, code, message });
+  };
+  const specs: TargetSpec[] = [];
+  for (const word of words) {
+    try {
+      specs.push(parseTarget(word, services));
+    } catch (error) {
+      if (!(error instanceof SynprobeError)) throw error;
+      fault(word, error);
+    }
+  }
+  if (options.inputList !== undefined) {
+    const file = options.inputList;
+    const before = faults.length;
+    const list = parseTargetList(readList(file), file === "-" ? "<stdin>" : file, services, (error) =>
+      fault(error.message.split(": ", 1)[0], error),
+    );
+    if (list.length === 0 && faults.length === before) {
+      throw new SynprobeError(
+        ERROR_CODES.noTargets,
+        `the list ${file} names no target: one host:port a line`,
+      );
+    }
+    specs.push(...list);
+  } else if (words.length === 0) {
+    throw new SynprobeError(ERROR_CODES.noTargets, "no target given: write host:port, or -iL FILE");
+  }
+  return specs;
 }
 
 function readList(file: string): string {
-	try {
-		return readFileSync(file === "-" ? 0 : file, "utf8");
-	} catch (error) {
-		const code =
-			error instanceof Error && "code" in error
-				? String(error.code)
-				: String(error);
-		const why =
-			code === "ENOENT"
-				? "there is no such file"
-				: code === "EACCES"
-					? "permission denied"
-					: code === "EISDIR"
-						? "it is a directory"
-						: code;
-		throw new SynprobeError(
-			ERROR_CODES.listFile,
-			`cannot read the list ${file}: ${why}`,
-		);
-	}
+  try {
+    return readFileSync(file === "-" ? 0 : file, "utf8");
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
+    const why =
+      code === "ENOENT"
+        ? "there is no such file"
+        : code === "EACCES"
+          ? "permission denied"
+          : code === "EISDIR"
+            ? "it is a directory"
+            : code;
+    throw new SynprobeError(ERROR_CODES.listFile, `cannot read the list ${file}: ${why}`);
+  }
 }
 
 function parsePortsOption(text: string, services: Services): Uint16Array {
-	try {
-		return parsePorts(text, services);
-	} catch (error) {
-		if (error instanceof SynprobeError)
-			throw new SynprobeError(error.code, `-p ${text}: ${error.message}`);
-		throw error;
-	}
+  try {
+    return parsePorts(text, services);
+  } catch (error) {
+    if (error instanceof SynprobeError) throw new SynprobeError(error.code, `-p ${text}: ${error.message}`);
+    throw error;
+  }
 }
 
 /** The status of the gravest fault: usage before network. */
 function statusOfFaults(faults: readonly TargetFault[]): ExitStatus {
-	const statuses = faults.map(({ code }) =>
-		exitStatus(code as Parameters<typeof exitStatus>[0]),
-	);
-	return statuses.length === 0
-		? EXIT.complete
-		: (Math.min(...statuses) as ExitStatus);
+  const statuses = faults.map(({ code }) => exitStatus(code as Parameters<typeof exitStatus>[0]));
+  return statuses.length === 0 ? EXIT.complete : (Math.min(...statuses) as ExitStatus);
 }
 
 function widestLabel(plan: Plan): number {
-	let widest = 0;
-	for (const { name, address, ports } of plan.targets) {
-		const label = targetLabel({
-			...(name === undefined ? {} : { host: name }),
-			ip: formatAddress(address),
-			port: ports[ports.length - 1],
-		});
-		widest = Math.max(widest, label.length);
-	}
-	return widest;
+  let widest = 0;
+  for (const { name, address, ports } of plan.targets) {
+    const label = targetLabel({
+      ...(name === undefined ? {} : { host: name }),
+      ip: formatAddress(address),
+      port: ports[ports.length - 1],
+    });
+    widest = Math.max(widest, label.length);
+  }
+  return widest;
 }
 
-function describeLink(
-	{ link }: OpenScan,
-	options: ProbeOptions,
-	messages: Messages,
-): void {
-	const { first, last, shared } = probePorts();
-	if (shared && options.sourcePort === undefined) {
-		messages.note(
-			`source ports ${first}-${last} are also the kernel's (net.ipv4.ip_local_port_range): its own connections may collide`,
-		);
-	}
-	if (options.verbose !== true) return;
-	messages.note(
-		`link ${link.name}, receive buffer ${link.receiveBuffer} bytes, source ports ${options.sourcePort ?? `${first}-${last}`}`,
-	);
+function describeLink({ link }: OpenScan, options: ProbeOptions, messages: Messages): void {
+  const { first, last, shared } = probePorts();
+  if (shared && options.sourcePort === undefined) {
+    messages.note(
+      `source ports ${first}-${last} are also the kernel's (net.ipv4.ip_local_port_range): its own connections may collide`,
+    );
+  }
+  if (options.verbose !== true) return;
+  messages.note(
+    `link ${link.name}, receive buffer ${link.receiveBuffer} bytes, source ports ${options.sourcePort ?? `${first}-${last}`}`,
+  );
 }

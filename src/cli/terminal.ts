@@ -9,43 +9,40 @@ import { escapeText } from "../report/escape.ts";
 export const VERSION = "0.1.0";
 
 export interface Messages {
-	/** Colour on standard output, and on standard error. */
-	readonly stdoutColour: boolean;
-	readonly stderrColour: boolean;
-	/** An error, on standard error: what is wrong and what to do. */
-	error(message: string): void;
-	/** A remark, on standard error. */
-	note(message: string): void;
+  /** Colour on standard output, and on standard error. */
+  readonly stdoutColour: boolean;
+  readonly stderrColour: boolean;
+  /** An error, on standard error: what is wrong and what to do. */
+  error(message: string): void;
+  /** A remark, on standard error. */
+  note(message: string): void;
 }
 
 /** https://no-color.org: any value but the empty one. FORCE_COLOR overrides, for pagers. */
 function wantsColour(isTerminal: boolean, env: NodeJS.ProcessEnv): boolean {
-	const { NO_COLOR, FORCE_COLOR, TERM } = env;
-	if (NO_COLOR !== undefined && NO_COLOR !== "") return false;
-	if (FORCE_COLOR !== undefined && FORCE_COLOR !== "" && FORCE_COLOR !== "0")
-		return true;
-	return isTerminal && TERM !== "dumb";
+  const { NO_COLOR, FORCE_COLOR, TERM } = env;
+  if (NO_COLOR !== undefined && NO_COLOR !== "") return false;
+  if (FORCE_COLOR !== undefined && FORCE_COLOR !== "" && FORCE_COLOR !== "0") return true;
+  return isTerminal && TERM !== "dumb";
 }
 
 export function createMessages(): Messages {
-	const stdoutColour = wantsColour(process.stdout.isTTY === true, process.env);
-	const stderrColour = wantsColour(process.stderr.isTTY === true, process.env);
-	const colors = createColors(stderrColour);
-	const write = (label: string, message: string): void => {
-		// Each line by itself: escaping must not swallow the line ends of our own messages.
-		const [first, ...rest] = message
-			.split("\n")
-			.map((line) => escapeText(line, 1000));
-		try {
-			writeSync(2, [`${label}${first}`, ...rest, ""].join("\n"));
-		} catch {
-			// Nobody listens.
-		}
-	};
-	return {
-		stdoutColour,
-		stderrColour,
-		error: (message) => write(`${colors.red("synprobe:")} `, message),
-		note: (message) => write(`${colors.dim("synprobe:")} `, message),
-	};
+  const stdoutColour = wantsColour(process.stdout.isTTY === true, process.env);
+  const stderrColour = wantsColour(process.stderr.isTTY === true, process.env);
+  const colors = createColors(stderrColour);
+  const write = (label: string, message: string): void => {
+    // Each line by itself: escaping must not swallow the line ends of our own messages.
+    const [first, ...rest] = message.split("\n").map((line) => escapeText(line, 1000));
+    try {
+      writeSync(2, [`${label}${first}`, ...rest, ""].join("\n"));
+    } catch {
+      // Nobody listens.
+    }
+  };
+  return {
+    stdoutColour,
+    stderrColour,
+    error: (message) => write(`${colors.red("synprobe:")} `, message),
+    note: (message) => write(`${colors.dim("synprobe:")} `, message),
+  };
 }

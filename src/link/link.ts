@@ -8,48 +8,39 @@
 
 /** Slots the caller fills with IP packets before it sends them. */
 export interface TransmitBatch {
-	/** Slot `i` starts at `i * slotLength`. */
-	readonly data: Uint8Array;
-	/** Bytes used of each slot. */
-	readonly lengths: Uint16Array;
-	readonly slots: number;
-	readonly slotLength: number;
+  /** Slot `i` starts at `i * slotLength`. */
+  readonly data: Uint8Array;
+  /** Bytes used of each slot. */
+  readonly lengths: Uint16Array;
+  readonly slots: number;
+  readonly slotLength: number;
 }
 
 /**
  * Takes one received IP packet, `bytes[at, end)`, valid only until it returns.
  * `ageUs` is how long ago it arrived, in microseconds, 0 when the link can't tell.
  */
-export type PacketHandler = (
-	bytes: Uint8Array,
-	at: number,
-	end: number,
-	ageUs: number,
-) => void;
+export type PacketHandler = (bytes: Uint8Array, at: number, end: number, ageUs: number) => void;
 
 export interface Link {
-	/** Short name for messages: "raw-ip". */
-	readonly name: string;
-	readonly batch: TransmitBatch;
-	/**
-	 * Sends slots `first` to `first + count - 1` of the batch.
-	 * @returns how many were taken. Fewer than `count` means that slot `first + returned` was refused: see `sendError`.
-	 */
-	send(first: number, count: number): number;
-	/** errno name of the last refusal: `"ENOBUFS"`. */
-	readonly sendError: string;
-	/**
-	 * Starts delivery. `afterBurst` is called when the packets that had been waiting are all handed over;
-	 * `onError` when the link has become unusable.
-	 */
-	listen(
-		handler: PacketHandler,
-		afterBurst: () => void,
-		onError: (error: Error) => void,
-	): void;
-	/** Packets the kernel dropped because nobody read them in time. */
-	receiveDrops(): number;
-	/** Size of the receive buffer that was granted, in bytes; 0 when there is none. */
-	readonly receiveBuffer: number;
-	close(): void;
+  /** Short name for messages: "raw-ip". */
+  readonly name: string;
+  readonly batch: TransmitBatch;
+  /**
+   * Sends slots `first` to `first + count - 1` of the batch.
+   * @returns how many were taken. Fewer than `count` means that slot `first + returned` was refused: see `sendError`.
+   */
+  send(first: number, count: number): number;
+  /** errno name of the last refusal: `"ENOBUFS"`. */
+  readonly sendError: string;
+  /**
+   * Starts delivery. `afterBurst` is called when the packets that had been waiting are all handed over;
+   * `onError` when the link has become unusable.
+   */
+  listen(handler: PacketHandler, afterBurst: () => void, onError: (error: Error) => void): void;
+  /** Packets the kernel dropped because nobody read them in time. */
+  receiveDrops(): number;
+  /** Size of the receive buffer that was granted, in bytes; 0 when there is none. */
+  readonly receiveBuffer: number;
+  close(): void;
 }

@@ -10,35 +10,24 @@
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import { putU16 } from "../wire/bytes.ts";
 import {
-	encodeFilter,
-	type Instruction,
-	icmp4Filter,
-	icmp6Filter,
-	type PortRange,
-	tcp4Filter,
-	tcp6Filter,
+  encodeFilter,
+  type Instruction,
+  icmp4Filter,
+  icmp6Filter,
+  type PortRange,
+  tcp4Filter,
+  tcp6Filter,
 } from "./filter.ts";
 import type { Link, PacketHandler } from "./link.ts";
+import { addressOf, errno, LITTLE_ENDIAN, nativeMemory, POINTER_SIZE, realtimeUs } from "./sys/libc.ts";
+import { createReceiveBatch, createSendBatch, HEADROOM } from "./sys/messages.ts";
 import {
-	addressOf,
-	errno,
-	LITTLE_ENDIAN,
-	nativeMemory,
-	POINTER_SIZE,
-	realtimeUs,
-} from "./sys/libc.ts";
-import {
-	createReceiveBatch,
-	createSendBatch,
-	HEADROOM,
-} from "./sys/messages.ts";
-import {
-	getOption,
-	openRawSocket,
-	PROTOCOLS,
-	type RawSocket,
-	setOption,
-	trySetOption,
+  getOption,
+  openRawSocket,
+  PROTOCOLS,
+  type RawSocket,
+  setOption,
+  trySetOption,
 } from "./sys/raw-socket.ts";
 
 const SOL_SOCKET = 1;
@@ -61,11 +50,11 @@ const BATCHES_PER_TURN = 16;
 const WANTED_RECEIVE_BUFFER = 8 << 20;
 
 export interface RawIpOptions {
-	readonly families: readonly (4 | 6)[];
-	/** Source ports of the run: what the filters let through. */
-	readonly ports: PortRange;
-	/** Send and receive through this interface only. */
-	readonly interfaceName?: string;
+  readonly families: readonly (4 | 6)[];
+  /** Source ports of the run: what the filters let through. */
+  readonly ports: PortRange;
+  /** Send and receive through this interface only. */
+  readonly interfaceName?: string;
 }
 
 /**
@@ -73,197 +62,168 @@ export interface RawIpOptions {
  * @throws {SynprobeError} `ERR_PRIVILEGE`, `ERR_NO_SOURCE` (family missing), `ERR_NO_INTERFACE`, `ERR_SYSTEM`
  */
 export const openRawIp = (options: RawIpOptions): Link => {
-	const opened: RawSocket[] = [];
-	try {
-		return open(options, opened);
-	} catch (error) {
-		for (const socket of opened) socket.close();
-		throw error;
-	}
+  const opened: RawSocket[] = [];
+  try {
+    return open(options, opened);
+  } catch (error) {
+    for (const socket of opened) socket.close();
+    throw error;
+  }
 };
 
-const open = (
-	{ families, ports, interfaceName }: RawIpOptions,
-	opened: RawSocket[],
-): Link => {
-	const openOne = (
-		...[family, protocol]: Parameters<typeof openRawSocket>
-	): RawSocket => {
-		const socket = openRawSocket(family, protocol);
-		opened.push(socket);
-		if (interfaceName !== undefined) bindToDevice(socket.fd, interfaceName);
-		return socket;
-	};
-	const senders = new Map<number, RawSocket>();
-	const hearers: {
-		socket: RawSocket;
-		family: 4 | 6;
-		protocol: number;
-		drops: number;
-	}[] = [];
-	let receiveBuffer = Number.POSITIVE_INFINITY;
-	for (const family of families) {
-		const sender = openOne(family, PROTOCOLS.raw);
-		trySetOption(sender.fd, SOL_SOCKET, SO_SNDBUF, 4 << 20);
-		senders.set(family, sender);
-		const icmp = family === 4 ? PROTOCOLS.icmp : PROTOCOLS.icmpv6;
-		for (const protocol of [PROTOCOLS.tcp, icmp]) {
-			const socket = openOne(family, protocol);
-			attachFilter(socket.fd, filterFor(family, protocol, ports));
-			receiveBuffer = Math.min(receiveBuffer, raiseReceiveBuffer(socket.fd));
-			trySetOption(socket.fd, SOL_SOCKET, SO_TIMESTAMPNS, 1);
-			trySetOption(socket.fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
-			if (family === 6) {
-				setOption(socket.fd, SOL_IPV6, IPV6_RECVPKTINFO, 1);
-				setOption(socket.fd, SOL_IPV6, IPV6_RECVHOPLIMIT, 1);
-			}
-			hearers.push({ socket, family, protocol, drops: 0 });
-		}
-	}
+const open = ({ families, ports, interfaceName }: RawIpOptions, opened: RawSocket[]): Link => {
+  const openOne = (...[family, protocol]: Parameters<typeof openRawSocket>): RawSocket => {
+    const socket = openRawSocket(family, protocol);
+    opened.push(socket);
+    if (interfaceName !== undefined) bindToDevice(socket.fd, interfaceName);
+    return socket;
+  };
+  const senders = new Map<number, RawSocket>();
+  const hearers: {
+    socket: RawSocket;
+    family: 4 | 6;
+    protocol: number;
+    drops: number;
+  }[] = [];
+  let receiveBuffer = Number.POSITIVE_INFINITY;
+  for (const family of families) {
+    const sender = openOne(family, PROTOCOLS.raw);
+    trySetOption(sender.fd, SOL_SOCKET, SO_SNDBUF, 4 << 20);
+    senders.set(family, sender);
+    const icmp = family === 4 ? PROTOCOLS.icmp : PROTOCOLS.icmpv6;
+    for (const protocol of [PROTOCOLS.tcp, icmp]) {
+      const socket = openOne(family, protocol);
+      attachFilter(socket.fd, filterFor(family, protocol, ports));
+      receiveBuffer = Math.min(receiveBuffer, raiseReceiveBuffer(socket.fd));
+      trySetOption(socket.fd, SOL_SOCKET, SO_TIMESTAMPNS, 1);
+      trySetOption(socket.fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
+      if (family === 6) {
+        setOption(socket.fd, SOL_IPV6, IPV6_RECVPKTINFO, 1);
+        setOption(socket.fd, SOL_IPV6, IPV6_RECVHOPLIMIT, 1);
+      }
+      hearers.push({ socket, family, protocol, drops: 0 });
+    }
+  }
 
-	const batch = createSendBatch(SLOTS, SLOT_LENGTH);
-	const inbox = createReceiveBatch(RECEIVE_SLOTS);
-	let sendError = "";
+  const batch = createSendBatch(SLOTS, SLOT_LENGTH);
+  const inbox = createReceiveBatch(RECEIVE_SLOTS);
+  let sendError = "";
 
-	const send = (first: number, count: number): number => {
-		const versionAt = (slot: number): number =>
-			batch.data[slot * SLOT_LENGTH] >> 4;
-		let done = 0;
-		// One system call per run of packets of the same family.
-		while (done < count) {
-			const version = versionAt(first + done);
-			let run = 1;
-			while (done + run < count && versionAt(first + done + run) === version)
-				run++;
-			const sender = senders.get(version);
-			if (sender === undefined) {
-				sendError = "EAFNOSUPPORT";
-				return done;
-			}
-			const sent = batch.send(sender.fd, first + done, run);
-			done += sent;
-			if (sent < run) {
-				// The kernel tells why only when the very first packet of a call is refused.
-				if (sent > 0) continue;
-				sendError = errno();
-				return done;
-			}
-		}
-		return done;
-	};
+  const send = (first: number, count: number): number => {
+    const versionAt = (slot: number): number => batch.data[slot * SLOT_LENGTH] >> 4;
+    let done = 0;
+    // One system call per run of packets of the same family.
+    while (done < count) {
+      const version = versionAt(first + done);
+      let run = 1;
+      while (done + run < count && versionAt(first + done + run) === version) run++;
+      const sender = senders.get(version);
+      if (sender === undefined) {
+        sendError = "EAFNOSUPPORT";
+        return done;
+      }
+      const sent = batch.send(sender.fd, first + done, run);
+      done += sent;
+      if (sent < run) {
+        // The kernel tells why only when the very first packet of a call is refused.
+        if (sent > 0) continue;
+        sendError = errno();
+        return done;
+      }
+    }
+    return done;
+  };
 
-	const deliver = (
-		hearer: (typeof hearers)[number],
-		handler: PacketHandler,
-	): void => {
-		for (let round = 0; round < BATCHES_PER_TURN; round++) {
-			const received = inbox.receive(hearer.socket.fd);
-			if (received === 0) return;
-			const now = realtimeUs();
-			for (let slot = 0; slot < received; slot++) {
-				inbox.readAncillary(slot);
-				const { timeUs, drops } = inbox.ancillary;
-				if (drops >= 0) hearer.drops = drops;
-				const length = inbox.length(slot);
-				const start = inbox.start(slot);
-				// A clock step between stamp and now must not turn into a round trip.
-				const age =
-					timeUs > 0 && timeUs <= now && now - timeUs < 1e6 ? now - timeUs : 0;
-				if (hearer.family === 4)
-					handler(inbox.data, start, start + Math.max(0, length), age);
-				else
-					handler(
-						inbox.data,
-						restoreIpv6Header(inbox, slot, hearer.protocol),
-						start + Math.max(0, length),
-						age,
-					);
-			}
-			if (received < RECEIVE_SLOTS) return;
-		}
-	};
+  const deliver = (hearer: (typeof hearers)[number], handler: PacketHandler): void => {
+    for (let round = 0; round < BATCHES_PER_TURN; round++) {
+      const received = inbox.receive(hearer.socket.fd);
+      if (received === 0) return;
+      const now = realtimeUs();
+      for (let slot = 0; slot < received; slot++) {
+        inbox.readAncillary(slot);
+        const { timeUs, drops } = inbox.ancillary;
+        if (drops >= 0) hearer.drops = drops;
+        const length = inbox.length(slot);
+        const start = inbox.start(slot);
+        // A clock step between stamp and now must not turn into a round trip.
+        const age = timeUs > 0 && timeUs <= now && now - timeUs < 1e6 ? now - timeUs : 0;
+        if (hearer.family === 4) handler(inbox.data, start, start + Math.max(0, length), age);
+        else
+          handler(
+            inbox.data,
+            restoreIpv6Header(inbox, slot, hearer.protocol),
+            start + Math.max(0, length),
+            age,
+          );
+      }
+      if (received < RECEIVE_SLOTS) return;
+    }
+  };
 
-	return {
-		name: "raw-ip",
-		batch,
-		send,
-		get sendError() {
-			return sendError;
-		},
-		listen: (handler, afterBurst, onError) => {
-			for (const hearer of hearers) {
-				hearer.socket.onError(onError);
-				hearer.socket.onReadable(() => {
-					try {
-						deliver(hearer, handler);
-					} catch (error) {
-						onError(error instanceof Error ? error : new Error(String(error)));
-					}
-					afterBurst();
-				});
-			}
-		},
-		receiveDrops: () => hearers.reduce((sum, hearer) => sum + hearer.drops, 0),
-		receiveBuffer,
-		close: () => {
-			for (const socket of opened) socket.close();
-		},
-	};
+  return {
+    name: "raw-ip",
+    batch,
+    send,
+    get sendError() {
+      return sendError;
+    },
+    listen: (handler, afterBurst, onError) => {
+      for (const hearer of hearers) {
+        hearer.socket.onError(onError);
+        hearer.socket.onReadable(() => {
+          try {
+            deliver(hearer, handler);
+          } catch (error) {
+            onError(error instanceof Error ? error : new Error(String(error)));
+          }
+          afterBurst();
+        });
+      }
+    },
+    receiveDrops: () => hearers.reduce((sum, hearer) => sum + hearer.drops, 0),
+    receiveBuffer,
+    close: () => {
+      for (const socket of opened) socket.close();
+    },
+  };
 };
 
-const filterFor = (
-	family: 4 | 6,
-	protocol: number,
-	ports: PortRange,
-): Instruction[] => {
-	if (protocol === PROTOCOLS.tcp)
-		return family === 4 ? tcp4Filter(ports) : tcp6Filter(ports);
-	return family === 4 ? icmp4Filter(ports) : icmp6Filter(ports);
+const filterFor = (family: 4 | 6, protocol: number, ports: PortRange): Instruction[] => {
+  if (protocol === PROTOCOLS.tcp) return family === 4 ? tcp4Filter(ports) : tcp6Filter(ports);
+  return family === 4 ? icmp4Filter(ports) : icmp6Filter(ports);
 };
 
 const attachFilter = (fd: number, program: readonly Instruction[]): void => {
-	const instructions = encodeFilter(program, LITTLE_ENDIAN);
-	// struct sock_fprog { unsigned short len; struct sock_filter *filter; }
-	const header = nativeMemory(2 * POINTER_SIZE);
-	const view = new DataView(header.buffer);
-	view.setUint16(0, program.length, LITTLE_ENDIAN);
-	if (POINTER_SIZE === 8)
-		view.setBigUint64(POINTER_SIZE, addressOf(instructions), LITTLE_ENDIAN);
-	else
-		view.setUint32(
-			POINTER_SIZE,
-			Number(addressOf(instructions)),
-			LITTLE_ENDIAN,
-		);
-	setOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, header);
+  const instructions = encodeFilter(program, LITTLE_ENDIAN);
+  // struct sock_fprog { unsigned short len; struct sock_filter *filter; }
+  const header = nativeMemory(2 * POINTER_SIZE);
+  const view = new DataView(header.buffer);
+  view.setUint16(0, program.length, LITTLE_ENDIAN);
+  if (POINTER_SIZE === 8) view.setBigUint64(POINTER_SIZE, addressOf(instructions), LITTLE_ENDIAN);
+  else view.setUint32(POINTER_SIZE, Number(addressOf(instructions)), LITTLE_ENDIAN);
+  setOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, header);
 };
 
 /** @returns the size granted: SO_RCVBUFFORCE passes net.core.rmem_max with CAP_NET_ADMIN, SO_RCVBUF stops there. */
 const raiseReceiveBuffer = (fd: number): number => {
-	if (!trySetOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, WANTED_RECEIVE_BUFFER)) {
-		trySetOption(fd, SOL_SOCKET, SO_RCVBUF, WANTED_RECEIVE_BUFFER);
-	}
-	return getOption(fd, SOL_SOCKET, SO_RCVBUF) ?? 0;
+  if (!trySetOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, WANTED_RECEIVE_BUFFER)) {
+    trySetOption(fd, SOL_SOCKET, SO_RCVBUF, WANTED_RECEIVE_BUFFER);
+  }
+  return getOption(fd, SOL_SOCKET, SO_RCVBUF) ?? 0;
 };
 
 const bindToDevice = (fd: number, name: string): void => {
-	const bytes = new TextEncoder().encode(`${name}\0`);
-	if (trySetOption(fd, SOL_SOCKET, SO_BINDTODEVICE, bytes)) return;
-	const cause = errno();
-	if (cause === "ENODEV")
-		throw new SynprobeError(
-			ERROR_CODES.noInterface,
-			`no network interface named ${name}`,
-		);
-	if (cause === "EPERM")
-		throw new SynprobeError(
-			ERROR_CODES.privilege,
-			`binding to interface ${name} is not allowed to this process`,
-		);
-	throw new SynprobeError(
-		ERROR_CODES.system,
-		`cannot bind to interface ${name}: ${cause}`,
-	);
+  const bytes = new TextEncoder().encode(`${name}\0`);
+  if (trySetOption(fd, SOL_SOCKET, SO_BINDTODEVICE, bytes)) return;
+  const cause = errno();
+  if (cause === "ENODEV")
+    throw new SynprobeError(ERROR_CODES.noInterface, `no network interface named ${name}`);
+  if (cause === "EPERM")
+    throw new SynprobeError(
+      ERROR_CODES.privilege,
+      `binding to interface ${name} is not allowed to this process`,
+    );
+  throw new SynprobeError(ERROR_CODES.system, `cannot bind to interface ${name}: ${cause}`);
 };
 
 /**
@@ -271,21 +231,20 @@ const bindToDevice = (fd: number, name: string): void => {
  * taken it off, with any extension headers. @returns where the header starts.
  */
 const restoreIpv6Header = (
-	inbox: ReturnType<typeof createReceiveBatch>,
-	slot: number,
-	protocol: number,
+  inbox: ReturnType<typeof createReceiveBatch>,
+  slot: number,
+  protocol: number,
 ): number => {
-	const { data, control, names, ancillary } = inbox;
-	const at = inbox.start(slot) - HEADROOM;
-	data.fill(0, at, at + HEADROOM);
-	data[at] = 0x60;
-	putU16(data, at + 4, Math.max(0, inbox.length(slot)));
-	data[at + 6] = protocol;
-	data[at + 7] = ancillary.hopLimit;
-	const source = inbox.name(slot) + 8;
-	for (let i = 0; i < 16; i++) data[at + 8 + i] = names[source + i];
-	if (ancillary.destinationAt >= 0)
-		for (let i = 0; i < 16; i++)
-			data[at + 24 + i] = control[ancillary.destinationAt + i];
-	return at;
+  const { data, control, names, ancillary } = inbox;
+  const at = inbox.start(slot) - HEADROOM;
+  data.fill(0, at, at + HEADROOM);
+  data[at] = 0x60;
+  putU16(data, at + 4, Math.max(0, inbox.length(slot)));
+  data[at + 6] = protocol;
+  data[at + 7] = ancillary.hopLimit;
+  const source = inbox.name(slot) + 8;
+  for (let i = 0; i < 16; i++) data[at + 8 + i] = names[source + i];
+  if (ancillary.destinationAt >= 0)
+    for (let i = 0; i < 16; i++) data[at + 24 + i] = control[ancillary.destinationAt + i];
+  return at;
 };

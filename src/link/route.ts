@@ -5,13 +5,7 @@
  * Not here: neighbours, sending, and which error a refused target becomes for the user's eyes (runtime/).
  */
 import { type Address, isLinkLocal } from "../wire/address.ts";
-import {
-	type Attribute,
-	fromU32,
-	hostU32,
-	netlinkRequest,
-	readAttributes,
-} from "./sys/netlink.ts";
+import { type Attribute, fromU32, hostU32, netlinkRequest, readAttributes } from "./sys/netlink.ts";
 
 const RTM_GETLINK = 18;
 const RTM_GETADDR = 22;
@@ -20,12 +14,12 @@ const RTMSG_LENGTH = 12;
 const IFINFOMSG_LENGTH = 16;
 const IFADDRMSG_LENGTH = 8;
 const RTA = {
-	destination: 1,
-	outInterface: 4,
-	gateway: 5,
-	preferredSource: 7,
-	metrics: 8,
-	via: 18,
+  destination: 1,
+  outInterface: 4,
+  gateway: 5,
+  preferredSource: 7,
+  metrics: 8,
+  via: 18,
 } as const;
 const IFLA = { name: 3, mtu: 4 } as const;
 const IFA = { address: 1, local: 2 } as const;
@@ -36,143 +30,129 @@ const AF_INET6 = 10;
 
 /** Route types that matter to a prober (rtnetlink(7), `rtm_type`). */
 const ROUTE_TYPES = {
-	1: "unicast",
-	2: "local",
-	3: "broadcast",
-	4: "anycast",
-	5: "multicast",
-	6: "blackhole",
-	7: "unreachable",
-	8: "prohibit",
+  1: "unicast",
+  2: "local",
+  3: "broadcast",
+  4: "anycast",
+  5: "multicast",
+  6: "blackhole",
+  7: "unreachable",
+  8: "prohibit",
 } as const;
-export type RouteType =
-	| (typeof ROUTE_TYPES)[keyof typeof ROUTE_TYPES]
-	| "other";
+export type RouteType = (typeof ROUTE_TYPES)[keyof typeof ROUTE_TYPES] | "other";
 
 export interface Route {
-	readonly type: RouteType;
-	readonly interfaceIndex: number;
-	/** Source address the kernel would use. */
-	readonly source: Address;
-	/** Next hop, when the destination is not on the link. */
-	readonly gateway?: Address;
-	/** Path MTU from the route's metrics, in bytes, when it has one. */
-	readonly mtu?: number;
+  readonly type: RouteType;
+  readonly interfaceIndex: number;
+  /** Source address the kernel would use. */
+  readonly source: Address;
+  /** Next hop, when the destination is not on the link. */
+  readonly gateway?: Address;
+  /** Path MTU from the route's metrics, in bytes, when it has one. */
+  readonly mtu?: number;
 }
 
 export type RouteAnswer =
-	| { readonly ok: true; readonly route: Route }
-	/** The kernel's errno name: ENETUNREACH (no route), EHOSTUNREACH, EACCES (prohibit), EINVAL (blackhole). */
-	| { readonly ok: false; readonly errno: string };
+  | { readonly ok: true; readonly route: Route }
+  /** The kernel's errno name: ENETUNREACH (no route), EHOSTUNREACH, EACCES (prohibit), EINVAL (blackhole). */
+  | { readonly ok: false; readonly errno: string };
 
 export interface Interface {
-	readonly index: number;
-	readonly name: string;
-	readonly up: boolean;
-	readonly loopback: boolean;
-	readonly pointToPoint: boolean;
-	/** Bytes. */
-	readonly mtu: number;
+  readonly index: number;
+  readonly name: string;
+  readonly up: boolean;
+  readonly loopback: boolean;
+  readonly pointToPoint: boolean;
+  /** Bytes. */
+  readonly mtu: number;
 }
 
-const familyOf = (address: Address): number =>
-	address.length === 4 ? AF_INET : AF_INET6;
+const familyOf = (address: Address): number => (address.length === 4 ? AF_INET : AF_INET6);
 
 /** Asks for the route to `destination`, optionally through one interface. @throws {SynprobeError} `ERR_SYSTEM` */
-export const lookUpRoute = (
-	destination: Address,
-	interfaceIndex?: number,
-): RouteAnswer => {
-	const header = new Uint8Array(RTMSG_LENGTH);
-	header[0] = familyOf(destination);
-	header[1] = destination.length * 8;
-	const attributes: Attribute[] = [
-		{ type: RTA.destination, value: destination },
-	];
-	if (interfaceIndex !== undefined) {
-		attributes.push({ type: RTA.outInterface, value: fromU32(interfaceIndex) });
-	}
-	const answer = netlinkRequest(RTM_GETROUTE, header, attributes);
-	if (!answer.ok) return answer;
-	const [message] = answer.messages;
-	if (message === undefined) return { ok: false, errno: "ENETUNREACH" };
-	const found = message.attributes(RTMSG_LENGTH);
-	const out = found.get(RTA.outInterface);
-	const type =
-		ROUTE_TYPES[message.body[7] as keyof typeof ROUTE_TYPES] ?? "other";
-	// IPv6 answers an unreachable, prohibit or blackhole route with the route itself.
-	if (type === "unreachable") return { ok: false, errno: "EHOSTUNREACH" };
-	if (type === "prohibit") return { ok: false, errno: "EACCES" };
-	if (type === "blackhole") return { ok: false, errno: "EINVAL" };
-	const source = found.get(RTA.preferredSource);
-	if (out === undefined) return { ok: false, errno: "ENETUNREACH" };
-	if (source === undefined) return { ok: false, errno: "EADDRNOTAVAIL" };
-	const gateway = found.get(RTA.gateway) ?? found.get(RTA.via)?.subarray(2);
-	const metrics = found.get(RTA.metrics);
-	const mtu =
-		metrics === undefined ? undefined : readAttributes(metrics).get(RTAX_MTU);
-	return {
-		ok: true,
-		route: {
-			type,
-			interfaceIndex: hostU32(out),
-			source: source.slice(),
-			...(gateway === undefined ? {} : { gateway: gateway.slice() }),
-			...(mtu === undefined ? {} : { mtu: hostU32(mtu) }),
-		},
-	};
+export const lookUpRoute = (destination: Address, interfaceIndex?: number): RouteAnswer => {
+  const header = new Uint8Array(RTMSG_LENGTH);
+  header[0] = familyOf(destination);
+  header[1] = destination.length * 8;
+  const attributes: Attribute[] = [{ type: RTA.destination, value: destination }];
+  if (interfaceIndex !== undefined) {
+    attributes.push({ type: RTA.outInterface, value: fromU32(interfaceIndex) });
+  }
+  const answer = netlinkRequest(RTM_GETROUTE, header, attributes);
+  if (!answer.ok) return answer;
+  const [message] = answer.messages;
+  if (message === undefined) return { ok: false, errno: "ENETUNREACH" };
+  const found = message.attributes(RTMSG_LENGTH);
+  const out = found.get(RTA.outInterface);
+  const type = ROUTE_TYPES[message.body[7] as keyof typeof ROUTE_TYPES] ?? "other";
+  // IPv6 answers an unreachable, prohibit or blackhole route with the route itself.
+  if (type === "unreachable") return { ok: false, errno: "EHOSTUNREACH" };
+  if (type === "prohibit") return { ok: false, errno: "EACCES" };
+  if (type === "blackhole") return { ok: false, errno: "EINVAL" };
+  const source = found.get(RTA.preferredSource);
+  if (out === undefined) return { ok: false, errno: "ENETUNREACH" };
+  if (source === undefined) return { ok: false, errno: "EADDRNOTAVAIL" };
+  const gateway = found.get(RTA.gateway) ?? found.get(RTA.via)?.subarray(2);
+  const metrics = found.get(RTA.metrics);
+  const mtu = metrics === undefined ? undefined : readAttributes(metrics).get(RTAX_MTU);
+  return {
+    ok: true,
+    route: {
+      type,
+      interfaceIndex: hostU32(out),
+      source: source.slice(),
+      ...(gateway === undefined ? {} : { gateway: gateway.slice() }),
+      ...(mtu === undefined ? {} : { mtu: hostU32(mtu) }),
+    },
+  };
 };
 
 /** An interface by name or index; undefined when there is none. @throws {SynprobeError} `ERR_SYSTEM` */
-export const lookUpInterface = (
-	which: string | number,
-): Interface | undefined => {
-	const header = new Uint8Array(IFINFOMSG_LENGTH);
-	const attributes: Attribute[] = [];
-	if (typeof which === "number") header.set(fromU32(which), 4);
-	else
-		attributes.push({
-			type: IFLA.name,
-			value: new TextEncoder().encode(`${which}\0`),
-		});
-	const answer = netlinkRequest(RTM_GETLINK, header, attributes);
-	const message = answer.ok ? answer.messages[0] : undefined;
-	if (message === undefined) return undefined;
-	const found = message.attributes(IFINFOMSG_LENGTH);
-	const flags = hostU32(message.body, 8);
-	const mtu = found.get(IFLA.mtu);
-	return {
-		index: hostU32(message.body, 4),
-		name: new TextDecoder().decode(found.get(IFLA.name)).replace(/\0+$/, ""),
-		up: (flags & IFF.up) !== 0,
-		loopback: (flags & IFF.loopback) !== 0,
-		pointToPoint: (flags & IFF.pointToPoint) !== 0,
-		mtu: mtu === undefined ? 0 : hostU32(mtu),
-	};
+export const lookUpInterface = (which: string | number): Interface | undefined => {
+  const header = new Uint8Array(IFINFOMSG_LENGTH);
+  const attributes: Attribute[] = [];
+  if (typeof which === "number") header.set(fromU32(which), 4);
+  else
+    attributes.push({
+      type: IFLA.name,
+      value: new TextEncoder().encode(`${which}\0`),
+    });
+  const answer = netlinkRequest(RTM_GETLINK, header, attributes);
+  const message = answer.ok ? answer.messages[0] : undefined;
+  if (message === undefined) return undefined;
+  const found = message.attributes(IFINFOMSG_LENGTH);
+  const flags = hostU32(message.body, 8);
+  const mtu = found.get(IFLA.mtu);
+  return {
+    index: hostU32(message.body, 4),
+    name: new TextDecoder().decode(found.get(IFLA.name)).replace(/\0+$/, ""),
+    up: (flags & IFF.up) !== 0,
+    loopback: (flags & IFF.loopback) !== 0,
+    pointToPoint: (flags & IFF.pointToPoint) !== 0,
+    mtu: mtu === undefined ? 0 : hostU32(mtu),
+  };
 };
 
 /** Addresses of one family that this machine has, with their interface. @throws {SynprobeError} `ERR_SYSTEM` */
-export const localAddresses = (
-	family: 4 | 6,
-): { address: Address; interfaceIndex: number }[] => {
-	const header = new Uint8Array(IFADDRMSG_LENGTH);
-	header[0] = family === 4 ? AF_INET : AF_INET6;
-	const answer = netlinkRequest(RTM_GETADDR, header, [], true);
-	if (!answer.ok) return [];
-	return answer.messages.flatMap((message) => {
-		const found = message.attributes(IFADDRMSG_LENGTH);
-		const address = found.get(IFA.local) ?? found.get(IFA.address);
-		return address === undefined
-			? []
-			: [
-					{
-						address: address.slice(),
-						interfaceIndex: hostU32(message.body, 4),
-					},
-				];
-	});
+export const localAddresses = (family: 4 | 6): { address: Address; interfaceIndex: number }[] => {
+  const header = new Uint8Array(IFADDRMSG_LENGTH);
+  header[0] = family === 4 ? AF_INET : AF_INET6;
+  const answer = netlinkRequest(RTM_GETADDR, header, [], true);
+  if (!answer.ok) return [];
+  return answer.messages.flatMap((message) => {
+    const found = message.attributes(IFADDRMSG_LENGTH);
+    const address = found.get(IFA.local) ?? found.get(IFA.address);
+    return address === undefined
+      ? []
+      : [
+          {
+            address: address.slice(),
+            interfaceIndex: hostU32(message.body, 4),
+          },
+        ];
+  });
 };
 
 /** True for a destination that only makes sense together with an interface. */
 export const needsInterface = (destination: Address): boolean =>
-	destination.length === 16 && isLinkLocal(destination);
+  destination.length === 16 && isLinkLocal(destination);

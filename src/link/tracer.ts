@@ -9,45 +9,45 @@ export type PacketEvent = "sent" | "refused" | "received";
 
 /** Sees one packet, `bytes[at, end)`, valid only until it returns; `ageUs` as in PacketHandler, 0 for packets going out. */
 export type PacketObserver = (
-	event: PacketEvent,
-	bytes: Uint8Array,
-	at: number,
-	end: number,
-	ageUs: number,
+  event: PacketEvent,
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+  ageUs: number,
 ) => void;
 
 export function traceLink(link: Link, observe: PacketObserver): Link {
-	const { batch } = link;
-	return {
-		name: link.name,
-		batch,
-		receiveBuffer: link.receiveBuffer,
-		get sendError() {
-			return link.sendError;
-		},
-		send: (first, count) => {
-			// One at a time, so that each is seen before its answer can be.
-			for (let slot = first; slot < first + count; slot++) {
-				const at = slot * batch.slotLength;
-				const end = at + batch.lengths[slot];
-				observe("sent", batch.data, at, end, 0);
-				if (link.send(slot, 1) === 0) {
-					observe("refused", batch.data, at, end, 0);
-					return slot - first;
-				}
-			}
-			return count;
-		},
-		listen: (handler, afterBurst, onError) =>
-			link.listen(
-				(bytes, at, end, ageUs) => {
-					observe("received", bytes, at, end, ageUs);
-					handler(bytes, at, end, ageUs);
-				},
-				afterBurst,
-				onError,
-			),
-		receiveDrops: () => link.receiveDrops(),
-		close: () => link.close(),
-	};
+  const { batch } = link;
+  return {
+    name: link.name,
+    batch,
+    receiveBuffer: link.receiveBuffer,
+    get sendError() {
+      return link.sendError;
+    },
+    send: (first, count) => {
+      // One at a time, so that each is seen before its answer can be.
+      for (let slot = first; slot < first + count; slot++) {
+        const at = slot * batch.slotLength;
+        const end = at + batch.lengths[slot];
+        observe("sent", batch.data, at, end, 0);
+        if (link.send(slot, 1) === 0) {
+          observe("refused", batch.data, at, end, 0);
+          return slot - first;
+        }
+      }
+      return count;
+    },
+    listen: (handler, afterBurst, onError) =>
+      link.listen(
+        (bytes, at, end, ageUs) => {
+          observe("received", bytes, at, end, ageUs);
+          handler(bytes, at, end, ageUs);
+        },
+        afterBurst,
+        onError,
+      ),
+    receiveDrops: () => link.receiveDrops(),
+    close: () => link.close(),
+  };
 }

@@ -7,5 +7,4 @@ import { performance } from "node:perf_hooks";
 export const nowUs = (): number => performance.now() * 1000;
 
 /** The wall time, in milliseconds since the Unix epoch, of a monotonic time. */
-export const wallMs = (us: number): number =>
-	performance.timeOrigin + us / 1000;
+export const wallMs = (us: number): number => performance.timeOrigin + us / 1000;

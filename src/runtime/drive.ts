@@ -9,14 +9,14 @@ import type { Engine, Verdict } from "../scan/engine.ts";
 import { nowUs } from "./clock.ts";
 
 export interface DriveHooks {
-	onVerdict(verdict: Verdict): void;
+  onVerdict(verdict: Verdict): void;
 }
 
 export interface Drive {
-	/** Settles when the run is over; rejects when the link became unusable or a hook threw. */
-	readonly finished: Promise<void>;
-	/** Ends the run now; verdicts that have fallen are handed over first. */
-	stop(): void;
+  /** Settles when the run is over; rejects when the link became unusable or a hook threw. */
+  readonly finished: Promise<void>;
+  /** Ends the run now; verdicts that have fallen are handed over first. */
+  stop(): void;
 }
 
 /** Batches sent before received packets get their turn. */
@@ -25,103 +25,94 @@ const BATCHES_PER_TURN = 4;
 const LONGEST_SLEEP_MS = 60_000;
 
 export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
-	const { batch } = link;
-	let timer: NodeJS.Timeout | undefined;
-	let immediate: NodeJS.Immediate | undefined;
-	let over = false;
-	let resolve: () => void;
-	let reject: (error: unknown) => void;
-	const finished = new Promise<void>((onResolve, onReject) => {
-		resolve = onResolve;
-		reject = onReject;
-	});
+  const { batch } = link;
+  let timer: NodeJS.Timeout | undefined;
+  let immediate: NodeJS.Immediate | undefined;
+  let over = false;
+  let resolve: () => void;
+  let reject: (error: unknown) => void;
+  const finished = new Promise<void>((onResolve, onReject) => {
+    resolve = onResolve;
+    reject = onReject;
+  });
 
-	function finish(error?: unknown): void {
-		if (over) return;
-		over = true;
-		clearTimeout(timer);
-		clearImmediate(immediate);
-		if (error === undefined) resolve();
-		else reject(error);
-	}
+  function finish(error?: unknown): void {
+    if (over) return;
+    over = true;
+    clearTimeout(timer);
+    clearImmediate(immediate);
+    if (error === undefined) resolve();
+    else reject(error);
+  }
 
-	/** Fills and sends one batch. @returns how many packets the engine had to send */
-	function sendBatch(): number {
-		let count = 0;
-		const now = nowUs();
-		while (count < batch.slots) {
-			const length = engine.pollTransmit(
-				now,
-				batch.data,
-				count * batch.slotLength,
-				count,
-			);
-			if (length === 0) break;
-			batch.lengths[count++] = length;
-		}
-		for (let done = 0; done < count; ) {
-			done += link.send(done, count - done);
-			if (done < count) engine.handleRefusal(done++, link.sendError, nowUs());
-		}
-		return count;
-	}
+  /** Fills and sends one batch. @returns how many packets the engine had to send */
+  function sendBatch(): number {
+    let count = 0;
+    const now = nowUs();
+    while (count < batch.slots) {
+      const length = engine.pollTransmit(now, batch.data, count * batch.slotLength, count);
+      if (length === 0) break;
+      batch.lengths[count++] = length;
+    }
+    for (let done = 0; done < count; ) {
+      done += link.send(done, count - done);
+      if (done < count) engine.handleRefusal(done++, link.sendError, nowUs());
+    }
+    return count;
+  }
 
-	function handOver(): void {
-		for (
-			let verdict = engine.pollVerdict();
-			verdict !== undefined;
-			verdict = engine.pollVerdict()
-		) {
-			hooks.onVerdict(verdict);
-		}
-	}
+  function handOver(): void {
+    for (let verdict = engine.pollVerdict(); verdict !== undefined; verdict = engine.pollVerdict()) {
+      hooks.onVerdict(verdict);
+    }
+  }
 
-	function turn(): void {
-		if (over) return;
-		try {
-			clearTimeout(timer);
-			engine.handleTimeout(nowUs());
-			let batches = 0;
-			while (batches < BATCHES_PER_TURN && sendBatch() > 0) batches++;
-			handOver();
-			if (over) return;
-			if (engine.done) {
-				finish();
-				return;
-			}
-			if (batches === BATCHES_PER_TURN) {
-				immediate ??= setImmediate(() => {
-					immediate = undefined;
-					turn();
-				});
-				return;
-			}
-			const now = nowUs();
-			const sleepMs = Math.max(0, (engine.pollTimeout(now) - now) / 1000);
-			timer = setTimeout(turn, Math.min(Math.ceil(sleepMs), LONGEST_SLEEP_MS));
-		} catch (error) {
-			finish(error);
-		}
-	}
+  function turn(): void {
+    if (over) return;
+    try {
+      clearTimeout(timer);
+      engine.handleTimeout(nowUs());
+      let batches = 0;
+      while (batches < BATCHES_PER_TURN && sendBatch() > 0) batches++;
+      handOver();
+      if (over) return;
+      if (engine.done) {
+        finish();
+        return;
+      }
+      if (batches === BATCHES_PER_TURN) {
+        immediate ??= setImmediate(() => {
+          immediate = undefined;
+          turn();
+        });
+        return;
+      }
+      const now = nowUs();
+      const sleepMs = Math.max(0, (engine.pollTimeout(now) - now) / 1000);
+      timer = setTimeout(turn, Math.min(Math.ceil(sleepMs), LONGEST_SLEEP_MS));
+    } catch (error) {
+      finish(error);
+    }
+  }
 
-	link.listen(
-		(bytes, at, end, ageUs) => {
-			if (!over) engine.handlePacket(bytes, at, end, nowUs() - ageUs);
-		},
-		turn,
-		finish,
-	);
-	turn();
+  link.listen(
+    (bytes, at, end, ageUs) => {
+      if (!over) engine.handlePacket(bytes, at, end, nowUs() - ageUs);
+    },
+    turn,
+    finish,
+  );
+  turn();
 
-	return {
-		finished,
-		stop: () => {
-			try {
-				handOver();
-				finish();
-			} catch (error) {
-				finish(error);
-			}
-		},
-	};
+  return {
+    finished,
+    stop: () => {
+      try {
+        handOver();
+        finish();
+      } catch (error) {
+        finish(error);
+      }
+    },
+  };
 }

@@ -5,294 +5,251 @@
  * source address that is not ours) throws. No packet is sent here.
  */
 import { ERROR_CODES, type ErrorCode, SynprobeError } from "../errors.ts";
-import {
-	type Interface,
-	localAddresses,
-	lookUpInterface,
-	lookUpRoute,
-} from "../link/route.ts";
+import { type Interface, localAddresses, lookUpInterface, lookUpRoute } from "../link/route.ts";
 import type { Path } from "../scan/engine.ts";
 import type { TargetFault } from "../scan/result.ts";
 import { claimPairs, type SpaceTarget } from "../scan/space.ts";
 import type { TargetSpec } from "../scan/target.ts";
 import {
-	type Address,
-	formatAddress,
-	isLimitedBroadcast,
-	isLinkLocal,
-	isMulticast,
-	isReserved,
-	isUnspecified,
-	isV4Mapped,
-	parseAddress,
-	sameAddress,
+  type Address,
+  formatAddress,
+  isLimitedBroadcast,
+  isLinkLocal,
+  isMulticast,
+  isReserved,
+  isUnspecified,
+  isV4Mapped,
+  parseAddress,
+  sameAddress,
 } from "../wire/address.ts";
 import { type Resolution, resolveNames } from "./resolve.ts";
 
 export interface PlanOptions {
-	/** Ports of targets that name none. */
-	readonly ports?: Uint16Array;
-	readonly family?: 4 | 6;
-	/** Probe every address of a name, not only the first. */
-	readonly allAddresses: boolean;
-	readonly interfaceName?: string;
-	/** Source address as text. */
-	readonly sourceIp?: string;
-	/** TTL or hop limit of the probes. */
-	readonly ttl: number;
+  /** Ports of targets that name none. */
+  readonly ports?: Uint16Array;
+  readonly family?: 4 | 6;
+  /** Probe every address of a name, not only the first. */
+  readonly allAddresses: boolean;
+  readonly interfaceName?: string;
+  /** Source address as text. */
+  readonly sourceIp?: string;
+  /** TTL or hop limit of the probes. */
+  readonly ttl: number;
 }
 
 export interface Plan {
-	readonly targets: readonly SpaceTarget[];
-	/** Per target, an index into `paths`. */
-	readonly pathOf: readonly number[];
-	readonly paths: readonly Path[];
-	/** The one interface the run is bound to, if the user or a zone named one. */
-	readonly interfaceName?: string;
-	readonly families: readonly (4 | 6)[];
-	readonly faults: readonly TargetFault[];
+  readonly targets: readonly SpaceTarget[];
+  /** Per target, an index into `paths`. */
+  readonly pathOf: readonly number[];
+  readonly paths: readonly Path[];
+  /** The one interface the run is bound to, if the user or a zone named one. */
+  readonly interfaceName?: string;
+  readonly families: readonly (4 | 6)[];
+  readonly faults: readonly TargetFault[];
 }
 
 interface Candidate extends SpaceTarget {
-	readonly text: string;
-	readonly zone?: string;
+  readonly text: string;
+  readonly zone?: string;
 }
 
 /** @throws {SynprobeError} `ERR_NO_INTERFACE`, `ERR_INTERFACE_DOWN`, `ERR_NO_SOURCE`, `ERR_USAGE` */
-export async function makePlan(
-	specs: readonly TargetSpec[],
-	options: PlanOptions,
-): Promise<Plan> {
-	const faults: TargetFault[] = [];
-	const fault = (text: string, code: ErrorCode, message: string): void => {
-		faults.push({ target: text, code, message });
-	};
+export async function makePlan(specs: readonly TargetSpec[], options: PlanOptions): Promise<Plan> {
+  const faults: TargetFault[] = [];
+  const fault = (text: string, code: ErrorCode, message: string): void => {
+    faults.push({ target: text, code, message });
+  };
 
-	const located = await locate(specs, options, fault);
-	const addressable = located.filter((candidate) => {
-		const complaint = unprobeable(candidate.address);
-		if (complaint !== undefined)
-			fault(
-				candidate.text,
-				ERROR_CODES.notUnicast,
-				`${candidate.text}: ${complaint}`,
-			);
-		return complaint === undefined;
-	});
+  const located = await locate(specs, options, fault);
+  const addressable = located.filter((candidate) => {
+    const complaint = unprobeable(candidate.address);
+    if (complaint !== undefined)
+      fault(candidate.text, ERROR_CODES.notUnicast, `${candidate.text}: ${complaint}`);
+    return complaint === undefined;
+  });
 
-	const boundTo = chooseInterface(addressable, options.interfaceName);
-	const source =
-		options.sourceIp === undefined ? undefined : checkSource(options.sourceIp);
+  const boundTo = chooseInterface(addressable, options.interfaceName);
+  const source = options.sourceIp === undefined ? undefined : checkSource(options.sourceIp);
 
-	const targets: SpaceTarget[] = [];
-	const pathOf: number[] = [];
-	const paths: Path[] = [];
-	const pathByLocal = new Map<string, number>();
-	for (const candidate of claimPairs(addressable)) {
-		const local = localFor(candidate, boundTo, source);
-		if (local instanceof SynprobeError) {
-			fault(candidate.text, local.code, local.message);
-			continue;
-		}
-		const key = formatAddress(local);
-		let path = pathByLocal.get(key);
-		if (path === undefined) {
-			path = paths.push({ local, ttl: options.ttl }) - 1;
-			pathByLocal.set(key, path);
-		}
-		targets.push(candidate);
-		pathOf.push(path);
-	}
-	const families = ([4, 6] as const).filter((family) =>
-		paths.some(({ local }) => (local.length === 4) === (family === 4)),
-	);
-	return {
-		targets,
-		pathOf,
-		paths,
-		families,
-		faults,
-		...(boundTo === undefined ? {} : { interfaceName: boundTo.name }),
-	};
+  const targets: SpaceTarget[] = [];
+  const pathOf: number[] = [];
+  const paths: Path[] = [];
+  const pathByLocal = new Map<string, number>();
+  for (const candidate of claimPairs(addressable)) {
+    const local = localFor(candidate, boundTo, source);
+    if (local instanceof SynprobeError) {
+      fault(candidate.text, local.code, local.message);
+      continue;
+    }
+    const key = formatAddress(local);
+    let path = pathByLocal.get(key);
+    if (path === undefined) {
+      path = paths.push({ local, ttl: options.ttl }) - 1;
+      pathByLocal.set(key, path);
+    }
+    targets.push(candidate);
+    pathOf.push(path);
+  }
+  const families = ([4, 6] as const).filter((family) =>
+    paths.some(({ local }) => (local.length === 4) === (family === 4)),
+  );
+  return {
+    targets,
+    pathOf,
+    paths,
+    families,
+    faults,
+    ...(boundTo === undefined ? {} : { interfaceName: boundTo.name }),
+  };
 }
 
 /** Gives every target its addresses and ports. */
 async function locate(
-	specs: readonly TargetSpec[],
-	options: PlanOptions,
-	fault: (text: string, code: ErrorCode, message: string) => void,
+  specs: readonly TargetSpec[],
+  options: PlanOptions,
+  fault: (text: string, code: ErrorCode, message: string) => void,
 ): Promise<Candidate[]> {
-	const names = specs.flatMap(({ host }) =>
-		host.kind === "name" ? [host.name] : [],
-	);
-	const resolutions =
-		names.length === 0
-			? new Map<string, Resolution>()
-			: await resolveNames(names, options.family);
-	return specs.flatMap((spec): Candidate[] => {
-		const { host, text } = spec;
-		const where = spec.origin === undefined ? "" : `${spec.origin}: `;
-		const ports = spec.ports ?? options.ports;
-		if (ports === undefined) {
-			fault(
-				text,
-				ERROR_CODES.usage,
-				`${where}${text} names no port: write ${text}:PORT, or give -p PORTS`,
-			);
-			return [];
-		}
-		if (host.kind === "name") {
-			const found = resolutions.get(host.name);
-			if (found === undefined || found instanceof SynprobeError) {
-				fault(
-					text,
-					found?.code ?? ERROR_CODES.unknownHost,
-					`${where}${found?.message ?? text}`,
-				);
-				return [];
-			}
-			const addresses = options.allAddresses ? found : found.slice(0, 1);
-			return addresses.map((address) => ({
-				text,
-				name: host.name,
-				address,
-				ports,
-			}));
-		}
-		const { address, zone } = host;
-		if (
-			options.family !== undefined &&
-			(address.length === 4) !== (options.family === 4)
-		) {
-			fault(
-				text,
-				ERROR_CODES.noAddress,
-				`${where}${text} is not an IPv${options.family} address: drop -${options.family}`,
-			);
-			return [];
-		}
-		return [{ text, address, ports, ...(zone === undefined ? {} : { zone }) }];
-	});
+  const names = specs.flatMap(({ host }) => (host.kind === "name" ? [host.name] : []));
+  const resolutions =
+    names.length === 0 ? new Map<string, Resolution>() : await resolveNames(names, options.family);
+  return specs.flatMap((spec): Candidate[] => {
+    const { host, text } = spec;
+    const where = spec.origin === undefined ? "" : `${spec.origin}: `;
+    const ports = spec.ports ?? options.ports;
+    if (ports === undefined) {
+      fault(text, ERROR_CODES.usage, `${where}${text} names no port: write ${text}:PORT, or give -p PORTS`);
+      return [];
+    }
+    if (host.kind === "name") {
+      const found = resolutions.get(host.name);
+      if (found === undefined || found instanceof SynprobeError) {
+        fault(text, found?.code ?? ERROR_CODES.unknownHost, `${where}${found?.message ?? text}`);
+        return [];
+      }
+      const addresses = options.allAddresses ? found : found.slice(0, 1);
+      return addresses.map((address) => ({
+        text,
+        name: host.name,
+        address,
+        ports,
+      }));
+    }
+    const { address, zone } = host;
+    if (options.family !== undefined && (address.length === 4) !== (options.family === 4)) {
+      fault(
+        text,
+        ERROR_CODES.noAddress,
+        `${where}${text} is not an IPv${options.family} address: drop -${options.family}`,
+      );
+      return [];
+    }
+    return [{ text, address, ports, ...(zone === undefined ? {} : { zone }) }];
+  });
 }
 
 /** Why no TCP answer can come from an address; undefined when one can. */
 function unprobeable(address: Address): string | undefined {
-	if (isUnspecified(address)) return "the unspecified address names no host";
-	if (isLimitedBroadcast(address))
-		return "a broadcast address cannot be probed: TCP is between two hosts";
-	if (isMulticast(address))
-		return "a multicast address cannot be probed: TCP is between two hosts";
-	if (isReserved(address))
-		return "a reserved address (0.0.0.0/8, 240.0.0.0/4) names no host";
-	if (isV4Mapped(address))
-		return "an IPv4-mapped address never appears on a wire: write the IPv4 address";
-	return undefined;
+  if (isUnspecified(address)) return "the unspecified address names no host";
+  if (isLimitedBroadcast(address)) return "a broadcast address cannot be probed: TCP is between two hosts";
+  if (isMulticast(address)) return "a multicast address cannot be probed: TCP is between two hosts";
+  if (isReserved(address)) return "a reserved address (0.0.0.0/8, 240.0.0.0/4) names no host";
+  if (isV4Mapped(address)) return "an IPv4-mapped address never appears on a wire: write the IPv4 address";
+  return undefined;
 }
 
 /** The interface to bind to: -e, or the zone of a link-local target. */
 function chooseInterface(
-	candidates: readonly Candidate[],
-	wanted: string | undefined,
+  candidates: readonly Candidate[],
+  wanted: string | undefined,
 ): Interface | undefined {
-	const zones = new Set(
-		candidates.flatMap(({ zone }) => (zone === undefined ? [] : [zone])),
-	);
-	if (wanted !== undefined) zones.add(wanted);
-	if (zones.size > 1) {
-		throw new SynprobeError(
-			ERROR_CODES.usage,
-			`one run goes through one interface, but ${[...zones].join(" and ")} are named: run synprobe once for each`,
-		);
-	}
-	const [name] = zones;
-	if (name === undefined) return undefined;
-	const found = lookUpInterface(/^\d+$/.test(name) ? Number(name) : name);
-	if (found === undefined) {
-		throw new SynprobeError(
-			ERROR_CODES.noInterface,
-			`no network interface named ${name}: "ip link" lists them`,
-		);
-	}
-	if (!found.up) {
-		throw new SynprobeError(
-			ERROR_CODES.interfaceDown,
-			`interface ${found.name} is down: bring it up with "ip link set ${found.name} up"`,
-		);
-	}
-	return found;
+  const zones = new Set(candidates.flatMap(({ zone }) => (zone === undefined ? [] : [zone])));
+  if (wanted !== undefined) zones.add(wanted);
+  if (zones.size > 1) {
+    throw new SynprobeError(
+      ERROR_CODES.usage,
+      `one run goes through one interface, but ${[...zones].join(" and ")} are named: run synprobe once for each`,
+    );
+  }
+  const [name] = zones;
+  if (name === undefined) return undefined;
+  const found = lookUpInterface(/^\d+$/.test(name) ? Number(name) : name);
+  if (found === undefined) {
+    throw new SynprobeError(
+      ERROR_CODES.noInterface,
+      `no network interface named ${name}: "ip link" lists them`,
+    );
+  }
+  if (!found.up) {
+    throw new SynprobeError(
+      ERROR_CODES.interfaceDown,
+      `interface ${found.name} is down: bring it up with "ip link set ${found.name} up"`,
+    );
+  }
+  return found;
 }
 
 /** @throws {SynprobeError} unless the text is an address of this machine */
 function checkSource(text: string): Address {
-	const address = parseAddress(text);
-	if (address === undefined) {
-		throw new SynprobeError(
-			ERROR_CODES.usage,
-			`-S takes an IP address, not "${text}"`,
-		);
-	}
-	const family = address.length === 4 ? 4 : 6;
-	const own = localAddresses(family).some((local) =>
-		sameAddress(local.address, 0, address, 0, address.length),
-	);
-	// All of 127.0.0.0/8 is this machine's, though only 127.0.0.1 is configured.
-	if (own || (family === 4 && address[0] === 127)) return address;
-	throw new SynprobeError(
-		ERROR_CODES.noSource,
-		`source address ${formatAddress(address)} is not this machine's, so no answer could reach it: "ip addr" lists those that are`,
-	);
+  const address = parseAddress(text);
+  if (address === undefined) {
+    throw new SynprobeError(ERROR_CODES.usage, `-S takes an IP address, not "${text}"`);
+  }
+  const family = address.length === 4 ? 4 : 6;
+  const own = localAddresses(family).some((local) =>
+    sameAddress(local.address, 0, address, 0, address.length),
+  );
+  // All of 127.0.0.0/8 is this machine's, though only 127.0.0.1 is configured.
+  if (own || (family === 4 && address[0] === 127)) return address;
+  throw new SynprobeError(
+    ERROR_CODES.noSource,
+    `source address ${formatAddress(address)} is not this machine's, so no answer could reach it: "ip addr" lists those that are`,
+  );
 }
 
 /** The local address for a target, or why it cannot be reached. */
 function localFor(
-	target: Candidate,
-	boundTo: Interface | undefined,
-	source: Address | undefined,
+  target: Candidate,
+  boundTo: Interface | undefined,
+  source: Address | undefined,
 ): Address | SynprobeError {
-	const { text, address } = target;
-	const error = (code: ErrorCode, message: string) =>
-		new SynprobeError(code, `${text}: ${message}`);
-	if (address.length === 16 && isLinkLocal(address) && boundTo === undefined) {
-		return error(
-			ERROR_CODES.noInterface,
-			`a link-local address needs its interface: ${formatAddress(address)}%INTERFACE, or -e INTERFACE`,
-		);
-	}
-	if (source !== undefined && source.length !== address.length) {
-		return error(
-			ERROR_CODES.noSource,
-			`source address ${formatAddress(source)} is of the other IP version: give one of this target's`,
-		);
-	}
-	const answer = lookUpRoute(address, boundTo?.index);
-	if (!answer.ok)
-		return error(ERROR_CODES.noRoute, noRoute(answer.errno, address, boundTo));
-	if (answer.route.type === "broadcast" || answer.route.type === "multicast") {
-		return error(
-			ERROR_CODES.notUnicast,
-			`a ${answer.route.type} address cannot be probed: TCP is between two hosts`,
-		);
-	}
-	return source ?? answer.route.source;
+  const { text, address } = target;
+  const error = (code: ErrorCode, message: string) => new SynprobeError(code, `${text}: ${message}`);
+  if (address.length === 16 && isLinkLocal(address) && boundTo === undefined) {
+    return error(
+      ERROR_CODES.noInterface,
+      `a link-local address needs its interface: ${formatAddress(address)}%INTERFACE, or -e INTERFACE`,
+    );
+  }
+  if (source !== undefined && source.length !== address.length) {
+    return error(
+      ERROR_CODES.noSource,
+      `source address ${formatAddress(source)} is of the other IP version: give one of this target's`,
+    );
+  }
+  const answer = lookUpRoute(address, boundTo?.index);
+  if (!answer.ok) return error(ERROR_CODES.noRoute, noRoute(answer.errno, address, boundTo));
+  if (answer.route.type === "broadcast" || answer.route.type === "multicast") {
+    return error(
+      ERROR_CODES.notUnicast,
+      `a ${answer.route.type} address cannot be probed: TCP is between two hosts`,
+    );
+  }
+  return source ?? answer.route.source;
 }
 
-function noRoute(
-	errno: string,
-	address: Address,
-	boundTo: Interface | undefined,
-): string {
-	const through = boundTo === undefined ? "" : ` through ${boundTo.name}`;
-	const look = `"ip route get ${formatAddress(address)}" shows what the kernel thinks`;
-	switch (errno) {
-		case "EHOSTUNREACH":
-			return `this machine's own routes say unreachable${through}: ${look}`;
-		case "EACCES":
-			return `this machine's own routes prohibit it${through}: ${look}`;
-		case "EINVAL":
-			return `this machine's own routes discard it (blackhole)${through}: ${look}`;
-		case "EADDRNOTAVAIL":
-			return `this machine has no IPv${address.length === 4 ? 4 : 6} source address for it${through}: "ip addr" lists what there is`;
-		default:
-			return `no route to it from this machine${through} (${errno}): ${look}`;
-	}
+function noRoute(errno: string, address: Address, boundTo: Interface | undefined): string {
+  const through = boundTo === undefined ? "" : ` through ${boundTo.name}`;
+  const look = `"ip route get ${formatAddress(address)}" shows what the kernel thinks`;
+  switch (errno) {
+    case "EHOSTUNREACH":
+      return `this machine's own routes say unreachable${through}: ${look}`;
+    case "EACCES":
+      return `this machine's own routes prohibit it${through}: ${look}`;
+    case "EINVAL":
+      return `this machine's own routes discard it (blackhole)${through}: ${look}`;
+    case "EADDRNOTAVAIL":
+      return `this machine has no IPv${address.length === 4 ? 4 : 6} source address for it${through}: "ip addr" lists what there is`;
+    default:
+      return `no route to it from this machine${through} (${errno}): ${look}`;
+  }
 }

@@ -5,15 +5,12 @@
  * it gives up its capabilities. Reading and dropping capabilities as such is link/sys/capabilities.ts.
  */
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
-import {
-	dropAllCapabilities,
-	forbidNewPrivileges,
-} from "../link/sys/capabilities.ts";
+import { dropAllCapabilities, forbidNewPrivileges } from "../link/sys/capabilities.ts";
 
 /** What the process has become. */
 export interface Dropped {
-	/** The user it runs as now, when that changed. */
-	readonly user?: string;
+  /** The user it runs as now, when that changed. */
+  readonly user?: string;
 }
 
 /**
@@ -21,71 +18,64 @@ export interface Dropped {
  * @throws {SynprobeError} `ERR_SYSTEM` when the kernel refuses; the caller must not go on then
  */
 export function dropPrivileges(env: NodeJS.ProcessEnv = process.env): Dropped {
-	const user = process.geteuid?.() === 0 ? becomeInvoker(env) : undefined;
-	if (user !== undefined) {
-		forbidNewPrivileges();
-		return { user };
-	}
-	dropAllCapabilities();
-	return {};
+  const user = process.geteuid?.() === 0 ? becomeInvoker(env) : undefined;
+  if (user !== undefined) {
+    forbidNewPrivileges();
+    return { user };
+  }
+  dropAllCapabilities();
+  return {};
 }
 
 /** Node has it on every POSIX system; its type declarations do not. */
 type WithInitgroups = NodeJS.Process & {
-	initgroups?(user: string | number, extraGroup: number): void;
+  initgroups?(user: string | number, extraGroup: number): void;
 };
 
 /** Under sudo: become the user who called it. @returns that user's name; undefined when there is none to become */
 function becomeInvoker(env: NodeJS.ProcessEnv): string | undefined {
-	const { SUDO_UID, SUDO_GID, SUDO_USER } = env;
-	if (SUDO_UID === undefined || SUDO_GID === undefined) return undefined;
-	const uid = Number(SUDO_UID);
-	const gid = Number(SUDO_GID);
-	if (!Number.isInteger(uid) || !Number.isInteger(gid) || uid <= 0 || gid < 0)
-		return undefined;
-	try {
-		(process as WithInitgroups).initgroups?.(SUDO_USER ?? uid, gid);
-		process.setgid?.(gid);
-		process.setuid?.(uid);
-	} catch (error) {
-		// In a user namespace the invoker's ids may not be mapped, or groups be frozen: capabilities are dropped instead.
-		if (process.geteuid?.() === 0) return undefined;
-		throw new SynprobeError(
-			ERROR_CODES.system,
-			`cannot become user ${SUDO_USER ?? uid}`,
-			{ cause: error },
-		);
-	}
-	if (process.geteuid?.() !== uid || process.getuid?.() !== uid) {
-		throw new SynprobeError(
-			ERROR_CODES.system,
-			`dropping privileges to user ${SUDO_USER ?? uid} had no effect`,
-		);
-	}
-	return SUDO_USER ?? String(uid);
+  const { SUDO_UID, SUDO_GID, SUDO_USER } = env;
+  if (SUDO_UID === undefined || SUDO_GID === undefined) return undefined;
+  const uid = Number(SUDO_UID);
+  const gid = Number(SUDO_GID);
+  if (!Number.isInteger(uid) || !Number.isInteger(gid) || uid <= 0 || gid < 0) return undefined;
+  try {
+    (process as WithInitgroups).initgroups?.(SUDO_USER ?? uid, gid);
+    process.setgid?.(gid);
+    process.setuid?.(uid);
+  } catch (error) {
+    // In a user namespace the invoker's ids may not be mapped, or groups be frozen: capabilities are dropped instead.
+    if (process.geteuid?.() === 0) return undefined;
+    throw new SynprobeError(ERROR_CODES.system, `cannot become user ${SUDO_USER ?? uid}`, { cause: error });
+  }
+  if (process.geteuid?.() !== uid || process.getuid?.() !== uid) {
+    throw new SynprobeError(
+      ERROR_CODES.system,
+      `dropping privileges to user ${SUDO_USER ?? uid} had no effect`,
+    );
+  }
+  return SUDO_USER ?? String(uid);
 }
 
 /** The one message for a process that may not open raw sockets: the ways to get there, with the exact command. */
 export function privilegeAdvice(command: readonly string[]): string {
-	const words = command.map(shellQuote).join(" ");
-	const uid = process.geteuid?.() ?? 0;
-	const gid = process.getegid?.() ?? 0;
-	return [
-		"raw sockets are not allowed to this process: it needs root or the capability CAP_NET_RAW.",
-		"",
-		"  with sudo (privileges are dropped as soon as the sockets are open):",
-		`      sudo ${words}`,
-		"  with that one capability and nothing else:",
-		`      sudo setpriv --reuid ${uid} --regid ${gid} --init-groups --inh-caps +net_raw --ambient-caps +net_raw ${words}`,
-		"  in a systemd unit:   AmbientCapabilities=CAP_NET_RAW",
-		"  in a container:      --cap-add NET_RAW, and run as root or with the capability ambient",
-		"",
-		'Do not use "setcap" on the node binary: it would give the power to every script that node runs.',
-		'See "synprobe doctor" for what this process has and lacks.',
-	].join("\n");
+  const words = command.map(shellQuote).join(" ");
+  const uid = process.geteuid?.() ?? 0;
+  const gid = process.getegid?.() ?? 0;
+  return [
+    "raw sockets are not allowed to this process: it needs root or the capability CAP_NET_RAW.",
+    "",
+    "  with sudo (privileges are dropped as soon as the sockets are open):",
+    `      sudo ${words}`,
+    "  with that one capability and nothing else:",
+    `      sudo setpriv --reuid ${uid} --regid ${gid} --init-groups --inh-caps +net_raw --ambient-caps +net_raw ${words}`,
+    "  in a systemd unit:   AmbientCapabilities=CAP_NET_RAW",
+    "  in a container:      --cap-add NET_RAW, and run as root or with the capability ambient",
+    "",
+    'Do not use "setcap" on the node binary: it would give the power to every script that node runs.',
+    'See "synprobe doctor" for what this process has and lacks.',
+  ].join("\n");
 }
 
 const shellQuote = (word: string): string =>
-	/^[\w@%+=:,./[\]-]+$/.test(word) && !/[[\]]/.test(word)
-		? word
-		: `'${word.replaceAll("'", "'\\''")}'`;
+  /^[\w@%+=:,./[\]-]+$/.test(word) && !/[[\]]/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

@@ -22,31 +22,31 @@ import { createRandom, secret } from "./random.ts";
 import { probePorts } from "./system.ts";
 
 export interface ScanOptions {
-	/** SYNs after the first for a port that stays silent, 0 to 30. */
-	readonly retries: number;
-	/** How long each try waits, in milliseconds. */
-	readonly timeoutMs: number;
-	/** Probes per second. */
-	readonly rate: number;
-	/** Send every probe from this port. */
-	readonly sourcePort?: number;
-	readonly services: Services;
-	readonly onPacket?: PacketObserver;
+  /** SYNs after the first for a port that stays silent, 0 to 30. */
+  readonly retries: number;
+  /** How long each try waits, in milliseconds. */
+  readonly timeoutMs: number;
+  /** Probes per second. */
+  readonly rate: number;
+  /** Send every probe from this port. */
+  readonly sourcePort?: number;
+  readonly services: Services;
+  readonly onPacket?: PacketObserver;
 }
 
 export interface OpenScan {
-	readonly link: Link;
-	/** Sends, listens, reports; call once. Results come through `onResult` as they fall. */
-	run(onResult: (result: PortResult) => void): RunningScan;
-	/** For a scan that is never run. */
-	close(): void;
+  readonly link: Link;
+  /** Sends, listens, reports; call once. Results come through `onResult` as they fall. */
+  run(onResult: (result: PortResult) => void): RunningScan;
+  /** For a scan that is never run. */
+  close(): void;
 }
 
 export interface RunningScan {
-	/** Settles with the totals, also after `stop`; the link is closed then. */
-	readonly finished: Promise<ScanSummary>;
-	/** Stops sending and listening; what was found is in the summary. */
-	stop(): void;
+  /** Settles with the totals, also after `stop`; the link is closed then. */
+  readonly finished: Promise<ScanSummary>;
+  /** Stops sending and listening; what was found is in the summary. */
+  stop(): void;
 }
 
 /** Rows of the socket table: undecided ones are bounded by the ports, the rest remember who has answered. */
@@ -57,146 +57,121 @@ const TABLE_ROWS = 1 << 16;
  * @throws {SynprobeError} `ERR_PLATFORM`, `ERR_PRIVILEGE`, `ERR_NO_SOURCE`, `ERR_SYSTEM`
  */
 export function openScan(plan: Plan, options: ScanOptions): OpenScan {
-	const range = probePorts();
-	const { sourcePort } = options;
-	const rawLink = openRawIp({
-		families: plan.families,
-		ports:
-			sourcePort === undefined
-				? range
-				: { first: sourcePort, last: sourcePort },
-		...(plan.interfaceName === undefined
-			? {}
-			: { interfaceName: plan.interfaceName }),
-	});
-	const link =
-		options.onPacket === undefined
-			? rawLink
-			: traceLink(rawLink, options.onPacket);
-	return {
-		link,
-		close: () => link.close(),
-		run: (onResult) => {
-			const random = createRandom();
-			const startUs = nowUs();
-			const engine = createEngine({
-				paths: plan.paths,
-				source: createSpaceSource(plan.targets, plan.pathOf),
-				ports:
-					sourcePort === undefined
-						? createPortPool(range.first, range.last, random)
-						: createSinglePortPool(sourcePort),
-				isnKey: secret(ISN_KEY_LENGTH),
-				random,
-				retries: options.retries,
-				timeoutUs: options.timeoutMs * 1000,
-				rate: options.rate,
-				capacity: TABLE_ROWS,
-				startUs,
-			});
-			let interrupted = false;
-			const running = drive(engine, link, {
-				onVerdict: (verdict) =>
-					onResult(toResult(verdict, plan, options.services)),
-			});
-			const finished = running.finished
-				.finally(() => link.close())
-				.then(() =>
-					summarize(
-						engine,
-						distinctHosts(plan),
-						plan.faults,
-						link.receiveDrops(),
-						interrupted,
-						startUs,
-					),
-				);
-			return {
-				finished,
-				stop: () => {
-					interrupted = true;
-					running.stop();
-				},
-			};
-		},
-	};
+  const range = probePorts();
+  const { sourcePort } = options;
+  const rawLink = openRawIp({
+    families: plan.families,
+    ports: sourcePort === undefined ? range : { first: sourcePort, last: sourcePort },
+    ...(plan.interfaceName === undefined ? {} : { interfaceName: plan.interfaceName }),
+  });
+  const link = options.onPacket === undefined ? rawLink : traceLink(rawLink, options.onPacket);
+  return {
+    link,
+    close: () => link.close(),
+    run: (onResult) => {
+      const random = createRandom();
+      const startUs = nowUs();
+      const engine = createEngine({
+        paths: plan.paths,
+        source: createSpaceSource(plan.targets, plan.pathOf),
+        ports:
+          sourcePort === undefined
+            ? createPortPool(range.first, range.last, random)
+            : createSinglePortPool(sourcePort),
+        isnKey: secret(ISN_KEY_LENGTH),
+        random,
+        retries: options.retries,
+        timeoutUs: options.timeoutMs * 1000,
+        rate: options.rate,
+        capacity: TABLE_ROWS,
+        startUs,
+      });
+      let interrupted = false;
+      const running = drive(engine, link, {
+        onVerdict: (verdict) => onResult(toResult(verdict, plan, options.services)),
+      });
+      const finished = running.finished
+        .finally(() => link.close())
+        .then(() =>
+          summarize(engine, distinctHosts(plan), plan.faults, link.receiveDrops(), interrupted, startUs),
+        );
+      return {
+        finished,
+        stop: () => {
+          interrupted = true;
+          running.stop();
+        },
+      };
+    },
+  };
 }
 
 const distinctHosts = (plan: Plan): number =>
-	new Set(plan.targets.map(({ address }) => formatAddress(address))).size;
+  new Set(plan.targets.map(({ address }) => formatAddress(address))).size;
 
-function toResult(
-	verdict: Verdict,
-	plan: Plan,
-	services: Services,
-): PortResult {
-	const { name, address } = plan.targets[verdict.target];
-	const { responder, late, was } = verdict;
-	const foreign =
-		responder !== null &&
-		!(
-			responder.length === address.length &&
-			sameAddress(responder, 0, address, 0, address.length)
-		);
-	const service = services.nameOf(verdict.port);
-	return {
-		...(name === undefined ? {} : { host: name }),
-		ip: formatAddress(address),
-		port: verdict.port,
-		state: verdict.state,
-		reason: verdict.reason,
-		rttMs: verdict.rttUs === null ? null : verdict.rttUs / 1000,
-		ttl: verdict.ttl,
-		tries: verdict.tries,
-		...(foreign ? { responder: formatAddress(responder) } : {}),
-		...(service === undefined ? {} : { service }),
-		...(late ? { late } : {}),
-		...(was === null ? {} : { was }),
-		timeMs: wallMs(verdict.atUs),
-	};
+function toResult(verdict: Verdict, plan: Plan, services: Services): PortResult {
+  const { name, address } = plan.targets[verdict.target];
+  const { responder, late, was } = verdict;
+  const foreign =
+    responder !== null &&
+    !(responder.length === address.length && sameAddress(responder, 0, address, 0, address.length));
+  const service = services.nameOf(verdict.port);
+  return {
+    ...(name === undefined ? {} : { host: name }),
+    ip: formatAddress(address),
+    port: verdict.port,
+    state: verdict.state,
+    reason: verdict.reason,
+    rttMs: verdict.rttUs === null ? null : verdict.rttUs / 1000,
+    ttl: verdict.ttl,
+    tries: verdict.tries,
+    ...(foreign ? { responder: formatAddress(responder) } : {}),
+    ...(service === undefined ? {} : { service }),
+    ...(late ? { late } : {}),
+    ...(was === null ? {} : { was }),
+    timeMs: wallMs(verdict.atUs),
+  };
 }
 
 function summarize(
-	{ counts, total }: Engine,
-	hosts: number,
-	faults: readonly TargetFault[],
-	receiveDrops: number,
-	interrupted: boolean,
-	startUs: number,
+  { counts, total }: Engine,
+  hosts: number,
+  faults: readonly TargetFault[],
+  receiveDrops: number,
+  interrupted: boolean,
+  startUs: number,
 ): ScanSummary {
-	return {
-		hosts,
-		open: counts.states.open,
-		closed: counts.states.closed,
-		filtered: counts.states.filtered,
-		unfinished: total - counts.decided,
-		sent: counts.sent,
-		retransmitted: counts.retransmitted,
-		received: counts.received,
-		late: counts.late,
-		ignored: counts.ignored,
-		receiveDrops,
-		sendErrors: counts.sendErrors,
-		faults,
-		interrupted,
-		elapsedMs: (nowUs() - startUs) / 1000,
-		startedMs: wallMs(startUs),
-	};
+  return {
+    hosts,
+    open: counts.states.open,
+    closed: counts.states.closed,
+    filtered: counts.states.filtered,
+    unfinished: total - counts.decided,
+    sent: counts.sent,
+    retransmitted: counts.retransmitted,
+    received: counts.received,
+    late: counts.late,
+    ignored: counts.ignored,
+    receiveDrops,
+    sendErrors: counts.sendErrors,
+    faults,
+    interrupted,
+    elapsedMs: (nowUs() - startUs) / 1000,
+    startedMs: wallMs(startUs),
+  };
 }
 
 /** @throws {SynprobeError} `ERR_PLATFORM` on a system whose raw sockets cannot probe; call before anything else */
-export function checkPlatform(
-	platform: NodeJS.Platform = process.platform,
-): void {
-	if (platform === "linux") return;
-	const why =
-		platform === "darwin" || platform.endsWith("bsd")
-			? "raw sockets never receive TCP there"
-			: platform === "win32"
-				? "Windows does not let raw sockets send TCP"
-				: "only Linux's raw sockets are supported";
-	throw new SynprobeError(
-		ERROR_CODES.platform,
-		`synprobe runs on Linux; on ${platform} it cannot: ${why}. Use a Linux machine, virtual machine or container (see native-notes/other-systems.md)`,
-	);
+export function checkPlatform(platform: NodeJS.Platform = process.platform): void {
+  if (platform === "linux") return;
+  const why =
+    platform === "darwin" || platform.endsWith("bsd")
+      ? "raw sockets never receive TCP there"
+      : platform === "win32"
+        ? "Windows does not let raw sockets send TCP"
+        : "only Linux's raw sockets are supported";
+  throw new SynprobeError(
+    ERROR_CODES.platform,
+    `synprobe runs on Linux; on ${platform} it cannot: ${why}. Use a Linux machine, virtual machine or container (see native-notes/other-systems.md)`,
+  );
 }

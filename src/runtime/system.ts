@@ -7,28 +7,25 @@ import { parseServices, type Services } from "../scan/services.ts";
 import { choosePortRange } from "../socket/ports.ts";
 
 /** The system's services database; empty when the system has none. */
-export const readServices = (): Services =>
-	parseServices(readFile("/etc/services") ?? "");
+export const readServices = (): Services => parseServices(readFile("/etc/services") ?? "");
 
 /** Linux's default ip_local_port_range. */
 const KERNEL_PORTS = "32768 60999";
 
 /** The source ports of a run; `shared` when the kernel uses the same ones for its own connections. */
 export function probePorts(): { first: number; last: number; shared: boolean } {
-	const [first, last] = (
-		readFile("/proc/sys/net/ipv4/ip_local_port_range") ?? KERNEL_PORTS
-	)
-		.trim()
-		.split(/\s+/)
-		.map(Number);
-	return choosePortRange(first, last);
+  const [first, last] = (readFile("/proc/sys/net/ipv4/ip_local_port_range") ?? KERNEL_PORTS)
+    .trim()
+    .split(/\s+/)
+    .map(Number);
+  return choosePortRange(first, last);
 }
 
 /** A file's text, trimmed of nothing; undefined when it cannot be read. */
 export function readFile(path: string): string | undefined {
-	try {
-		return readFileSync(path, "utf8");
-	} catch {
-		return undefined;
-	}
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined;
+  }
 }

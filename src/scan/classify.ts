@@ -5,12 +5,7 @@
  * Tables and nothing else. Whether a reply is ours is proved in engine.ts before it is asked here; which event may still
  * change a verdict is socket/state.ts.
  */
-import {
-	PROBE_EVENTS,
-	PROBE_STATES,
-	type ProbeEvent,
-	type ProbeState,
-} from "../socket/state.ts";
+import { PROBE_EVENTS, PROBE_STATES, type ProbeEvent, type ProbeState } from "../socket/state.ts";
 import { FLAGS } from "../wire/tcp.ts";
 import type { PortState, Reason } from "./result.ts";
 
@@ -21,69 +16,66 @@ const DECIDING = FLAGS.FIN | FLAGS.SYN | FLAGS.RST | FLAGS.ACK;
 
 /** ECN, PSH and URG decide nothing; FIN, or SYN with RST, answers no SYN. */
 export function segmentKind(flags: number): SegmentKind {
-	switch (flags & DECIDING) {
-		case FLAGS.SYN | FLAGS.ACK:
-			return "syn-ack";
-		case FLAGS.SYN:
-			return "syn";
-		case FLAGS.RST:
-		case FLAGS.RST | FLAGS.ACK:
-			return "reset";
-		default:
-			return "odd";
-	}
+  switch (flags & DECIDING) {
+    case FLAGS.SYN | FLAGS.ACK:
+      return "syn-ack";
+    case FLAGS.SYN:
+      return "syn";
+    case FLAGS.RST:
+    case FLAGS.RST | FLAGS.ACK:
+      return "reset";
+    default:
+      return "odd";
+  }
 }
 
 /** The event and the reason of a segment that is proved to answer a probe. */
 export const SEGMENT_VERDICTS = {
-	"syn-ack": { event: PROBE_EVENTS.accepted, reason: "syn-ack" },
-	syn: { event: PROBE_EVENTS.accepted, reason: "split-handshake-syn" },
-	reset: { event: PROBE_EVENTS.refused, reason: "reset" },
-} as const satisfies Record<
-	Exclude<SegmentKind, "odd">,
-	{ event: ProbeEvent; reason: Reason }
->;
+  "syn-ack": { event: PROBE_EVENTS.accepted, reason: "syn-ack" },
+  syn: { event: PROBE_EVENTS.accepted, reason: "split-handshake-syn" },
+  reset: { event: PROBE_EVENTS.refused, reason: "reset" },
+} as const satisfies Record<Exclude<SegmentKind, "odd">, { event: ProbeEvent; reason: Reason }>;
 
 const ICMP_UNREACHABLE: Readonly<Record<number, Reason>> = {
-	0: "net-unreach",
-	1: "host-unreach",
-	2: "proto-unreach",
-	3: "port-unreach",
-	9: "net-prohibited",
-	10: "host-prohibited",
-	13: "admin-prohibited",
+  0: "net-unreach",
+  1: "host-unreach",
+  2: "proto-unreach",
+  3: "port-unreach",
+  9: "net-prohibited",
+  10: "host-prohibited",
+  13: "admin-prohibited",
 };
 
 const ICMPV6_UNREACHABLE: Readonly<Record<number, Reason>> = {
-	0: "no-route",
-	1: "admin-prohibited",
-	2: "beyond-scope",
-	3: "addr-unreach",
-	4: "port-unreach",
-	5: "policy-fail",
-	6: "reject-route",
+  0: "no-route",
+  1: "admin-prohibited",
+  2: "beyond-scope",
+  3: "addr-unreach",
+  4: "port-unreach",
+  5: "policy-fail",
+  6: "reject-route",
 };
 
 /** Why an ICMP error filters the port it is about; undefined for one that decides nothing. */
 export function icmpReason(type: number, code: number): Reason | undefined {
-	if (type === 3) return ICMP_UNREACHABLE[code];
-	if (type === 11) return "time-exceeded";
-	return undefined;
+  if (type === 3) return ICMP_UNREACHABLE[code];
+  if (type === 11) return "time-exceeded";
+  return undefined;
 }
 
 /** The same for ICMPv6. */
 export function icmpv6Reason(type: number, code: number): Reason | undefined {
-	if (type === 1) return ICMPV6_UNREACHABLE[code];
-	if (type === 3) return "time-exceeded";
-	if (type === 4 && code === 1) return "param-problem";
-	return undefined;
+  if (type === 1) return ICMPV6_UNREACHABLE[code];
+  if (type === 3) return "time-exceeded";
+  if (type === 4 && code === 1) return "param-problem";
+  return undefined;
 }
 
 /** The verdict that a decided row stands for. */
 export function portState(state: ProbeState): PortState {
-	if (state === PROBE_STATES.open) return "open";
-	if (state === PROBE_STATES.closed) return "closed";
-	return "filtered";
+  if (state === PROBE_STATES.open) return "open";
+  if (state === PROBE_STATES.closed) return "closed";
+  return "filtered";
 }
 
 /**
@@ -91,10 +83,5 @@ export function portState(state: ProbeState): PortState {
  * final word.
  */
 export function isTransientSendError(errno: string): boolean {
-	return (
-		errno === "ENOBUFS" ||
-		errno === "EAGAIN" ||
-		errno === "ENOMEM" ||
-		errno === "EINTR"
-	);
+  return errno === "ENOBUFS" || errno === "EAGAIN" || errno === "ENOMEM" || errno === "EINTR";
 }

@@ -13,27 +13,11 @@
 import { createIsnHash } from "../socket/isn.ts";
 import type { PortPool } from "../socket/ports.ts";
 import { seqAdd } from "../socket/sequence.ts";
-import {
-	nextState,
-	PROBE_EVENTS,
-	PROBE_STATES,
-	type ProbeEvent,
-	type ProbeState,
-} from "../socket/state.ts";
-import {
-	ADDRESS_WORDS,
-	createSocketTable,
-	loadAddress,
-	sameWords,
-} from "../socket/table.ts";
+import { nextState, PROBE_EVENTS, PROBE_STATES, type ProbeEvent, type ProbeState } from "../socket/state.ts";
+import { ADDRESS_WORDS, createSocketTable, loadAddress, sameWords } from "../socket/table.ts";
 import { createTimerWheel } from "../socket/timer-wheel.ts";
 import type { Address } from "../wire/address.ts";
-import {
-	isTransientSendError,
-	portState,
-	SEGMENT_VERDICTS,
-	segmentKind,
-} from "./classify.ts";
+import { isTransientSendError, portState, SEGMENT_VERDICTS, segmentKind } from "./classify.ts";
 import { createPacer } from "./pacing.ts";
 import { createReplyDecoder } from "./reply.ts";
 import type { IgnoredCounts, PortState, Reason } from "./result.ts";
@@ -41,105 +25,100 @@ import { createSynTemplate } from "./syn.ts";
 
 /** A local end: where probes leave from. */
 export interface Path {
-	readonly local: Address;
-	/** TTL or hop limit of the probes, 1 to 255. */
-	readonly ttl: number;
+  readonly local: Address;
+  /** TTL or hop limit of the probes, 1 to 255. */
+  readonly ttl: number;
 }
 
 /** One pair to probe; reused from call to call. */
 export interface Probe {
-	/** The peer's address as four words (loadAddress). */
-	readonly words: Uint32Array;
-	port: number;
-	/** Index into the engine's paths. */
-	path: number;
-	/** Index of the target in the caller's list, handed back with the verdict. */
-	target: number;
+  /** The peer's address as four words (loadAddress). */
+  readonly words: Uint32Array;
+  port: number;
+  /** Index into the engine's paths. */
+  path: number;
+  /** Index of the target in the caller's list, handed back with the verdict. */
+  target: number;
 }
 
 /** What to probe, in order; no pair twice. */
 export interface ProbeSource {
-	/** Pairs in all. */
-	readonly total: number;
-	/** Fills `probe` with the next pair; false when there is none. */
-	next(probe: Probe): boolean;
+  /** Pairs in all. */
+  readonly total: number;
+  /** Fills `probe` with the next pair; false when there is none. */
+  next(probe: Probe): boolean;
 }
 
 export interface EngineOptions {
-	readonly paths: readonly Path[];
-	readonly source: ProbeSource;
-	readonly ports: PortPool;
-	/** 8 random bytes, fresh for every run. */
-	readonly isnKey: Uint8Array;
-	/** Uniform integers from 0 to `below - 1`. */
-	readonly random: (below: number) => number;
-	/** SYNs after the first one for a port that stays silent, 0 to 30. */
-	readonly retries: number;
-	/** How long one try waits for its answer, in microseconds. */
-	readonly timeoutUs: number;
-	/** Probes per second, retransmissions included. */
-	readonly rate: number;
-	/** Rows of the socket table, decided ones included. */
-	readonly capacity: number;
-	readonly startUs: number;
+  readonly paths: readonly Path[];
+  readonly source: ProbeSource;
+  readonly ports: PortPool;
+  /** 8 random bytes, fresh for every run. */
+  readonly isnKey: Uint8Array;
+  /** Uniform integers from 0 to `below - 1`. */
+  readonly random: (below: number) => number;
+  /** SYNs after the first one for a port that stays silent, 0 to 30. */
+  readonly retries: number;
+  /** How long one try waits for its answer, in microseconds. */
+  readonly timeoutUs: number;
+  /** Probes per second, retransmissions included. */
+  readonly rate: number;
+  /** Rows of the socket table, decided ones included. */
+  readonly capacity: number;
+  readonly startUs: number;
 }
 
 /** A verdict with its evidence, before it is put into words. */
 export interface Verdict {
-	readonly target: number;
-	readonly port: number;
-	readonly state: PortState;
-	readonly reason: Reason;
-	/** Microseconds; null when nothing answered, or the answered try is ambiguous. */
-	readonly rttUs: number | null;
-	readonly ttl: number | null;
-	readonly tries: number;
-	/** Sender of the deciding ICMP message, the target itself included. */
-	readonly responder: Address | null;
-	readonly late: boolean;
-	readonly was: PortState | null;
-	readonly atUs: number;
+  readonly target: number;
+  readonly port: number;
+  readonly state: PortState;
+  readonly reason: Reason;
+  /** Microseconds; null when nothing answered, or the answered try is ambiguous. */
+  readonly rttUs: number | null;
+  readonly ttl: number | null;
+  readonly tries: number;
+  /** Sender of the deciding ICMP message, the target itself included. */
+  readonly responder: Address | null;
+  readonly late: boolean;
+  readonly was: PortState | null;
+  readonly atUs: number;
 }
 
 /** Running totals; read at any time. */
 export interface EngineCounts {
-	sent: number;
-	retransmitted: number;
-	received: number;
-	late: number;
-	started: number;
-	decided: number;
-	readonly states: Record<PortState, number>;
-	readonly ignored: { -readonly [K in keyof IgnoredCounts]: number };
-	readonly sendErrors: Record<string, number>;
+  sent: number;
+  retransmitted: number;
+  received: number;
+  late: number;
+  started: number;
+  decided: number;
+  readonly states: Record<PortState, number>;
+  readonly ignored: { -readonly [K in keyof IgnoredCounts]: number };
+  readonly sendErrors: Record<string, number>;
 }
 
 export interface Engine {
-	readonly counts: Readonly<EngineCounts>;
-	readonly total: number;
-	/** True when every pair is decided. */
-	readonly done: boolean;
-	/** Takes one received IP packet, which arrived at `atUs`. */
-	handlePacket(bytes: Uint8Array, at: number, end: number, atUs: number): void;
-	/** Lets deadlines at or before `nowUs` pass. */
-	handleTimeout(nowUs: number): void;
-	/**
-	 * Writes the next packet to send at `out[at]`.
-	 * @param token the caller's name for this packet, below 1024, should the link refuse it
-	 * @returns its length; 0 when nothing may be sent now
-	 */
-	pollTransmit(
-		nowUs: number,
-		out: Uint8Array,
-		at: number,
-		token: number,
-	): number;
-	/** The link refused the packet `token` of the current round. */
-	handleRefusal(token: number, errno: string, nowUs: number): void;
-	/** When `handleTimeout` or `pollTransmit` next has something to do; Infinity when never. */
-	pollTimeout(nowUs: number): number;
-	/** The next verdict, in the order they fell. */
-	pollVerdict(): Verdict | undefined;
+  readonly counts: Readonly<EngineCounts>;
+  readonly total: number;
+  /** True when every pair is decided. */
+  readonly done: boolean;
+  /** Takes one received IP packet, which arrived at `atUs`. */
+  handlePacket(bytes: Uint8Array, at: number, end: number, atUs: number): void;
+  /** Lets deadlines at or before `nowUs` pass. */
+  handleTimeout(nowUs: number): void;
+  /**
+   * Writes the next packet to send at `out[at]`.
+   * @param token the caller's name for this packet, below 1024, should the link refuse it
+   * @returns its length; 0 when nothing may be sent now
+   */
+  pollTransmit(nowUs: number, out: Uint8Array, at: number, token: number): number;
+  /** The link refused the packet `token` of the current round. */
+  handleRefusal(token: number, errno: string, nowUs: number): void;
+  /** When `handleTimeout` or `pollTransmit` next has something to do; Infinity when never. */
+  pollTimeout(nowUs: number): number;
+  /** The next verdict, in the order they fell. */
+  pollVerdict(): Verdict | undefined;
 }
 
 const MAX_TOKENS = 1024;
@@ -149,401 +128,321 @@ const REFUSAL_PAUSE_US = 5_000;
 const MAX_REFUSALS = 1_000;
 
 export function createEngine(options: EngineOptions): Engine {
-	const { paths, source, ports, retries, timeoutUs } = options;
-	const maxTries = retries + 1;
-	const isn = createIsnHash(options.isnKey);
-	const table = createSocketTable(
-		options.capacity,
-		maxTries,
-		options.random(2 ** 31),
-	);
-	const timers = createTimerWheel(options.capacity, options.startUs);
-	const pacer = createPacer(
-		options.rate,
-		Math.max(16, options.rate / 100),
-		options.startUs,
-	);
-	const templates = paths.map((path) =>
-		createSynTemplate(path.local, path.ttl),
-	);
-	const localWords = new Uint32Array(paths.length * ADDRESS_WORDS);
-	paths.forEach(({ local }, i) => {
-		loadAddress(localWords, i * ADDRESS_WORDS, local, 0, local.length);
-	});
-	/** Undecided rows at once: each must be able to hold a port. */
-	const window = Math.min(options.capacity, ports.size);
+  const { paths, source, ports, retries, timeoutUs } = options;
+  const maxTries = retries + 1;
+  const isn = createIsnHash(options.isnKey);
+  const table = createSocketTable(options.capacity, maxTries, options.random(2 ** 31));
+  const timers = createTimerWheel(options.capacity, options.startUs);
+  const pacer = createPacer(options.rate, Math.max(16, options.rate / 100), options.startUs);
+  const templates = paths.map((path) => createSynTemplate(path.local, path.ttl));
+  const localWords = new Uint32Array(paths.length * ADDRESS_WORDS);
+  paths.forEach(({ local }, i) => {
+    loadAddress(localWords, i * ADDRESS_WORDS, local, 0, local.length);
+  });
+  /** Undecided rows at once: each must be able to hold a port. */
+  const window = Math.min(options.capacity, ports.size);
 
-	const counts: EngineCounts = {
-		sent: 0,
-		retransmitted: 0,
-		received: 0,
-		late: 0,
-		started: 0,
-		decided: 0,
-		states: { open: 0, closed: 0, filtered: 0 },
-		ignored: {
-			malformed: 0,
-			badChecksum: 0,
-			wrongAck: 0,
-			oddFlags: 0,
-			foreign: 0,
-			fragment: 0,
-			icmpNoVerdict: 0,
-			duplicate: 0,
-		},
-		sendErrors: {},
-	};
-	const { ignored } = counts;
-	const verdicts: Verdict[] = [];
+  const counts: EngineCounts = {
+    sent: 0,
+    retransmitted: 0,
+    received: 0,
+    late: 0,
+    started: 0,
+    decided: 0,
+    states: { open: 0, closed: 0, filtered: 0 },
+    ignored: {
+      malformed: 0,
+      badChecksum: 0,
+      wrongAck: 0,
+      oddFlags: 0,
+      foreign: 0,
+      fragment: 0,
+      icmpNoVerdict: 0,
+      duplicate: 0,
+    },
+    sendErrors: {},
+  };
+  const { ignored } = counts;
+  const verdicts: Verdict[] = [];
 
-	const probe: Probe = {
-		words: new Uint32Array(ADDRESS_WORDS),
-		port: 0,
-		path: 0,
-		target: 0,
-	};
-	const tokens = new Int32Array(MAX_TOKENS);
-	let exhausted = false;
-	let undecided = 0;
-	let pausedUntil = 0;
+  const probe: Probe = {
+    words: new Uint32Array(ADDRESS_WORDS),
+    port: 0,
+    path: 0,
+    target: 0,
+  };
+  const tokens = new Int32Array(MAX_TOKENS);
+  let exhausted = false;
+  let undecided = 0;
+  let pausedUntil = 0;
 
-	// Rows whose try ran out and whose next SYN waits for the pacer. `queued` is the truth, the ring may hold stale entries.
-	const queue = new Int32Array(options.capacity + 1);
-	const queued = new Uint8Array(options.capacity);
-	let queueHead = 0;
-	let queueLength = 0;
+  // Rows whose try ran out and whose next SYN waits for the pacer. `queued` is the truth, the ring may hold stale entries.
+  const queue = new Int32Array(options.capacity + 1);
+  const queued = new Uint8Array(options.capacity);
+  let queueHead = 0;
+  let queueLength = 0;
 
-	const decoder = createReplyDecoder();
-	const { reply } = decoder;
+  const decoder = createReplyDecoder();
+  const { reply } = decoder;
 
-	// --- sending -----------------------------------------------------------------------------------------------------
+  // --- sending -----------------------------------------------------------------------------------------------------
 
-	function pollTransmit(
-		nowUs: number,
-		out: Uint8Array,
-		at: number,
-		token: number,
-	): number {
-		if (nowUs < pausedUntil || pacer.allowance(nowUs) < 1) return 0;
-		let row = popQueued();
-		if (row < 0) row = startNext();
-		if (row < 0) return 0;
-		pacer.spend();
-		return sendTry(row, nowUs, out, at, token);
-	}
+  function pollTransmit(nowUs: number, out: Uint8Array, at: number, token: number): number {
+    if (nowUs < pausedUntil || pacer.allowance(nowUs) < 1) return 0;
+    let row = popQueued();
+    if (row < 0) row = startNext();
+    if (row < 0) return 0;
+    pacer.spend();
+    return sendTry(row, nowUs, out, at, token);
+  }
 
-	function popQueued(): number {
-		while (queueLength > 0) {
-			const row = queue[queueHead];
-			queueHead = (queueHead + 1) % queue.length;
-			queueLength--;
-			if (queued[row] === 1) {
-				queued[row] = 0;
-				return row;
-			}
-		}
-		return -1;
-	}
+  function popQueued(): number {
+    while (queueLength > 0) {
+      const row = queue[queueHead];
+      queueHead = (queueHead + 1) % queue.length;
+      queueLength--;
+      if (queued[row] === 1) {
+        queued[row] = 0;
+        return row;
+      }
+    }
+    return -1;
+  }
 
-	function startNext(): number {
-		if (exhausted || undecided >= window || ports.available === 0) return -1;
-		if (!source.next(probe)) {
-			exhausted = true;
-			return -1;
-		}
-		const row = table.insert(probe.words, 0, probe.port);
-		table.path[row] = probe.path;
-		table.target[row] = probe.target;
-		undecided++;
-		counts.started++;
-		return row;
-	}
+  function startNext(): number {
+    if (exhausted || undecided >= window || ports.available === 0) return -1;
+    if (!source.next(probe)) {
+      exhausted = true;
+      return -1;
+    }
+    const row = table.insert(probe.words, 0, probe.port);
+    table.path[row] = probe.path;
+    table.target[row] = probe.target;
+    undecided++;
+    counts.started++;
+    return row;
+  }
 
-	function sendTry(
-		row: number,
-		nowUs: number,
-		out: Uint8Array,
-		at: number,
-		token: number,
-	): number {
-		const attempt = table.tries[row];
-		const column = row * maxTries + attempt;
-		const path = table.path[row];
-		const peerPort = table.peerPort[row];
-		// A port equal to the peer's would make a probe to one's own address its own answer.
-		let port = ports.take(peerPort);
-		if (port === 0)
-			port = attempt > 0 ? table.localPort[column - 1] : ports.take(0);
-		const sequence = isn(
-			localWords,
-			path * ADDRESS_WORDS,
-			table.peer,
-			row * ADDRESS_WORDS,
-			port,
-			peerPort,
-		);
-		table.localPort[column] = port;
-		table.iss[column] = sequence;
-		table.sentAt[column] = nowUs;
-		table.tries[row] = attempt + 1;
-		timers.arm(row, nowUs + timeoutUs);
-		counts.sent++;
-		if (attempt > 0) counts.retransmitted++;
-		tokens[token] = row;
-		const template = templates[path];
-		template.write(
-			out,
-			at,
-			table.peer,
-			row * ADDRESS_WORDS,
-			port,
-			peerPort,
-			sequence,
-			options.random(65_536),
-		);
-		return template.length;
-	}
+  function sendTry(row: number, nowUs: number, out: Uint8Array, at: number, token: number): number {
+    const attempt = table.tries[row];
+    const column = row * maxTries + attempt;
+    const path = table.path[row];
+    const peerPort = table.peerPort[row];
+    // A port equal to the peer's would make a probe to one's own address its own answer.
+    let port = ports.take(peerPort);
+    if (port === 0) port = attempt > 0 ? table.localPort[column - 1] : ports.take(0);
+    const sequence = isn(localWords, path * ADDRESS_WORDS, table.peer, row * ADDRESS_WORDS, port, peerPort);
+    table.localPort[column] = port;
+    table.iss[column] = sequence;
+    table.sentAt[column] = nowUs;
+    table.tries[row] = attempt + 1;
+    timers.arm(row, nowUs + timeoutUs);
+    counts.sent++;
+    if (attempt > 0) counts.retransmitted++;
+    tokens[token] = row;
+    const template = templates[path];
+    template.write(
+      out,
+      at,
+      table.peer,
+      row * ADDRESS_WORDS,
+      port,
+      peerPort,
+      sequence,
+      options.random(65_536),
+    );
+    return template.length;
+  }
 
-	function handleRefusal(token: number, errno: string, nowUs: number): void {
-		const row = tokens[token];
-		if (table.state[row] !== PROBE_STATES.synSent) return;
-		counts.sendErrors[errno] = (counts.sendErrors[errno] ?? 0) + 1;
-		// The try did not happen.
-		const attempt = --table.tries[row];
-		counts.sent--;
-		if (attempt > 0) counts.retransmitted--;
-		const port = table.localPort[row * maxTries + attempt];
-		if (attempt === 0 || port !== table.localPort[row * maxTries + attempt - 1])
-			ports.giveBack(port);
-		if (isTransientSendError(errno) && ++table.refusals[row] < MAX_REFUSALS) {
-			pausedUntil = nowUs + REFUSAL_PAUSE_US;
-			timers.cancel(row);
-			enqueue(row);
-			return;
-		}
-		decide(
-			row,
-			PROBE_EVENTS.unsendable,
-			`send-${errno.toLowerCase()}`,
-			nowUs,
-			null,
-			null,
-			null,
-			false,
-		);
-	}
+  function handleRefusal(token: number, errno: string, nowUs: number): void {
+    const row = tokens[token];
+    if (table.state[row] !== PROBE_STATES.synSent) return;
+    counts.sendErrors[errno] = (counts.sendErrors[errno] ?? 0) + 1;
+    // The try did not happen.
+    const attempt = --table.tries[row];
+    counts.sent--;
+    if (attempt > 0) counts.retransmitted--;
+    const port = table.localPort[row * maxTries + attempt];
+    if (attempt === 0 || port !== table.localPort[row * maxTries + attempt - 1]) ports.giveBack(port);
+    if (isTransientSendError(errno) && ++table.refusals[row] < MAX_REFUSALS) {
+      pausedUntil = nowUs + REFUSAL_PAUSE_US;
+      timers.cancel(row);
+      enqueue(row);
+      return;
+    }
+    decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs, null, null, null, false);
+  }
 
-	function enqueue(row: number): void {
-		queued[row] = 1;
-		queue[(queueHead + queueLength) % queue.length] = row;
-		queueLength++;
-	}
+  function enqueue(row: number): void {
+    queued[row] = 1;
+    queue[(queueHead + queueLength) % queue.length] = row;
+    queueLength++;
+  }
 
-	// --- deadlines ---------------------------------------------------------------------------------------------------
+  // --- deadlines ---------------------------------------------------------------------------------------------------
 
-	function handleTimeout(nowUs: number): void {
-		for (let row = timers.expire(nowUs); row >= 0; row = timers.expire(nowUs)) {
-			if (table.tries[row] < maxTries) enqueue(row);
-			else
-				decide(
-					row,
-					PROBE_EVENTS.exhausted,
-					"no-response",
-					nowUs,
-					null,
-					null,
-					null,
-					false,
-				);
-		}
-	}
+  function handleTimeout(nowUs: number): void {
+    for (let row = timers.expire(nowUs); row >= 0; row = timers.expire(nowUs)) {
+      if (table.tries[row] < maxTries) enqueue(row);
+      else decide(row, PROBE_EVENTS.exhausted, "no-response", nowUs, null, null, null, false);
+    }
+  }
 
-	function pollTimeout(nowUs: number): number {
-		const sendable =
-			queueLength > 0 ||
-			(!exhausted && undecided < window && ports.available > 0);
-		const sendAt = sendable
-			? Math.max(pausedUntil, pacer.nextAt(nowUs))
-			: Number.POSITIVE_INFINITY;
-		return Math.min(sendAt, timers.next());
-	}
+  function pollTimeout(nowUs: number): number {
+    const sendable = queueLength > 0 || (!exhausted && undecided < window && ports.available > 0);
+    const sendAt = sendable ? Math.max(pausedUntil, pacer.nextAt(nowUs)) : Number.POSITIVE_INFINITY;
+    return Math.min(sendAt, timers.next());
+  }
 
-	// --- receiving ---------------------------------------------------------------------------------------------------
+  // --- receiving ---------------------------------------------------------------------------------------------------
 
-	function handlePacket(
-		b: Uint8Array,
-		at: number,
-		end: number,
-		atUs: number,
-	): void {
-		counts.received++;
-		const decoded = decoder.decode(b, at, end);
-		if (decoded === "segment") handleSegment(atUs);
-		else if (decoded === "icmp-error") handleIcmpError(b, atUs);
-		else ignored[decoded]++;
-	}
+  function handlePacket(b: Uint8Array, at: number, end: number, atUs: number): void {
+    counts.received++;
+    const decoded = decoder.decode(b, at, end);
+    if (decoded === "segment") handleSegment(atUs);
+    else if (decoded === "icmp-error") handleIcmpError(b, atUs);
+    else ignored[decoded]++;
+  }
 
-	function handleSegment(atUs: number): void {
-		const row = table.find(reply.peer, 0, reply.peerPort);
-		const attempt = row < 0 ? -1 : tryOf(row);
-		if (attempt < 0) {
-			ignored.foreign++;
-			return;
-		}
-		const kind = segmentKind(reply.flags);
-		if (kind === "odd") {
-			ignored.oddFlags++;
-			return;
-		}
-		if (kind === "syn") {
-			// Nothing acknowledged, nothing proved; but our own SYN, back through loopback, is certainly no answer.
-			if (
-				reply.sequence ===
-				isn(reply.peer, 0, reply.local, 0, reply.peerPort, reply.localPort)
-			) {
-				ignored.foreign++;
-				return;
-			}
-		} else if (
-			reply.acknowledgement !== seqAdd(table.iss[row * maxTries + attempt], 1)
-		) {
-			ignored.wrongAck++;
-			return;
-		}
-		const { event, reason } = SEGMENT_VERDICTS[kind];
-		answer(row, attempt, event, reason, atUs, null);
-	}
+  function handleSegment(atUs: number): void {
+    const row = table.find(reply.peer, 0, reply.peerPort);
+    const attempt = row < 0 ? -1 : tryOf(row);
+    if (attempt < 0) {
+      ignored.foreign++;
+      return;
+    }
+    const kind = segmentKind(reply.flags);
+    if (kind === "odd") {
+      ignored.oddFlags++;
+      return;
+    }
+    if (kind === "syn") {
+      // Nothing acknowledged, nothing proved; but our own SYN, back through loopback, is certainly no answer.
+      if (reply.sequence === isn(reply.peer, 0, reply.local, 0, reply.peerPort, reply.localPort)) {
+        ignored.foreign++;
+        return;
+      }
+    } else if (reply.acknowledgement !== seqAdd(table.iss[row * maxTries + attempt], 1)) {
+      ignored.wrongAck++;
+      return;
+    }
+    const { event, reason } = SEGMENT_VERDICTS[kind];
+    answer(row, attempt, event, reason, atUs, null);
+  }
 
-	function handleIcmpError(b: Uint8Array, atUs: number): void {
-		const row = table.find(reply.peer, 0, reply.peerPort);
-		const attempt = row < 0 ? -1 : tryOf(row);
-		if (attempt < 0 || table.iss[row * maxTries + attempt] !== reply.sequence) {
-			ignored.foreign++;
-			return;
-		}
-		if (reply.reason === undefined) {
-			ignored.icmpNoVerdict++;
-			return;
-		}
-		const responder = b.slice(
-			reply.responderAt,
-			reply.responderAt + reply.responderLength,
-		);
-		answer(row, attempt, PROBE_EVENTS.rejected, reply.reason, atUs, responder);
-	}
+  function handleIcmpError(b: Uint8Array, atUs: number): void {
+    const row = table.find(reply.peer, 0, reply.peerPort);
+    const attempt = row < 0 ? -1 : tryOf(row);
+    if (attempt < 0 || table.iss[row * maxTries + attempt] !== reply.sequence) {
+      ignored.foreign++;
+      return;
+    }
+    if (reply.reason === undefined) {
+      ignored.icmpNoVerdict++;
+      return;
+    }
+    const responder = b.slice(reply.responderAt, reply.responderAt + reply.responderLength);
+    answer(row, attempt, PROBE_EVENTS.rejected, reply.reason, atUs, responder);
+  }
 
-	/** The last try of `row` that left from the reply's local address and port; -1 when none did. */
-	function tryOf(row: number): number {
-		if (!sameWords(localWords, table.path[row] * ADDRESS_WORDS, reply.local, 0))
-			return -1;
-		for (let attempt = table.tries[row] - 1; attempt >= 0; attempt--) {
-			if (table.localPort[row * maxTries + attempt] === reply.localPort)
-				return attempt;
-		}
-		return -1;
-	}
+  /** The last try of `row` that left from the reply's local address and port; -1 when none did. */
+  function tryOf(row: number): number {
+    if (!sameWords(localWords, table.path[row] * ADDRESS_WORDS, reply.local, 0)) return -1;
+    for (let attempt = table.tries[row] - 1; attempt >= 0; attempt--) {
+      if (table.localPort[row * maxTries + attempt] === reply.localPort) return attempt;
+    }
+    return -1;
+  }
 
-	// --- verdicts ----------------------------------------------------------------------------------------------------
+  // --- verdicts ----------------------------------------------------------------------------------------------------
 
-	function answer(
-		row: number,
-		attempt: number,
-		event: ProbeEvent,
-		reason: Reason,
-		atUs: number,
-		responder: Address | null,
-	): void {
-		const column = row * maxTries + attempt;
-		const ambiguous =
-			attempt > 0 && table.localPort[column - 1] === table.localPort[column];
-		const rttUs = ambiguous ? null : Math.max(0, atUs - table.sentAt[column]);
-		const late = !ambiguous && atUs > table.sentAt[column] + timeoutUs;
-		if (
-			!decide(
-				row,
-				event,
-				reason,
-				atUs,
-				rttUs,
-				reply.ttl === 0 ? null : reply.ttl,
-				responder,
-				late,
-			)
-		)
-			ignored.duplicate++;
-		else if (late) counts.late++;
-	}
+  function answer(
+    row: number,
+    attempt: number,
+    event: ProbeEvent,
+    reason: Reason,
+    atUs: number,
+    responder: Address | null,
+  ): void {
+    const column = row * maxTries + attempt;
+    const ambiguous = attempt > 0 && table.localPort[column - 1] === table.localPort[column];
+    const rttUs = ambiguous ? null : Math.max(0, atUs - table.sentAt[column]);
+    const late = !ambiguous && atUs > table.sentAt[column] + timeoutUs;
+    if (!decide(row, event, reason, atUs, rttUs, reply.ttl === 0 ? null : reply.ttl, responder, late))
+      ignored.duplicate++;
+    else if (late) counts.late++;
+  }
 
-	function decide(
-		row: number,
-		event: ProbeEvent,
-		reason: Reason,
-		atUs: number,
-		rttUs: number | null,
-		ttl: number | null,
-		responder: Address | null,
-		late: boolean,
-	): boolean {
-		const before = table.state[row] as ProbeState;
-		const after = nextState(before, event);
-		if (after === before) return false;
-		table.state[row] = after;
-		const first = before === PROBE_STATES.synSent;
-		if (first) {
-			settle(row);
-		} else counts.states[portState(before)]--;
-		const state = portState(after);
-		counts.states[state]++;
-		verdicts.push({
-			target: table.target[row],
-			port: table.peerPort[row],
-			state,
-			reason,
-			rttUs,
-			ttl,
-			tries: table.tries[row],
-			responder,
-			late,
-			was: first ? null : portState(before),
-			atUs,
-		});
-		return true;
-	}
+  function decide(
+    row: number,
+    event: ProbeEvent,
+    reason: Reason,
+    atUs: number,
+    rttUs: number | null,
+    ttl: number | null,
+    responder: Address | null,
+    late: boolean,
+  ): boolean {
+    const before = table.state[row] as ProbeState;
+    const after = nextState(before, event);
+    if (after === before) return false;
+    table.state[row] = after;
+    const first = before === PROBE_STATES.synSent;
+    if (first) {
+      settle(row);
+    } else counts.states[portState(before)]--;
+    const state = portState(after);
+    counts.states[state]++;
+    verdicts.push({
+      target: table.target[row],
+      port: table.peerPort[row],
+      state,
+      reason,
+      rttUs,
+      ttl,
+      tries: table.tries[row],
+      responder,
+      late,
+      was: first ? null : portState(before),
+      atUs,
+    });
+    return true;
+  }
 
-	/** An undecided row has its verdict: timer off, ports back, place free when needed. */
-	function settle(row: number): void {
-		timers.cancel(row);
-		queued[row] = 0;
-		let previous = 0;
-		for (let attempt = 0; attempt < table.tries[row]; attempt++) {
-			const port = table.localPort[row * maxTries + attempt];
-			if (port !== previous) ports.giveBack(port);
-			previous = port;
-		}
-		table.linger(row);
-		undecided--;
-		counts.decided++;
-	}
+  /** An undecided row has its verdict: timer off, ports back, place free when needed. */
+  function settle(row: number): void {
+    timers.cancel(row);
+    queued[row] = 0;
+    let previous = 0;
+    for (let attempt = 0; attempt < table.tries[row]; attempt++) {
+      const port = table.localPort[row * maxTries + attempt];
+      if (port !== previous) ports.giveBack(port);
+      previous = port;
+    }
+    table.linger(row);
+    undecided--;
+    counts.decided++;
+  }
 
-	let verdictHead = 0;
-	return {
-		counts,
-		total: source.total,
-		get done() {
-			return counts.decided === source.total;
-		},
-		handlePacket,
-		handleTimeout,
-		pollTransmit,
-		handleRefusal,
-		pollTimeout,
-		pollVerdict: () => {
-			if (verdictHead === verdicts.length) {
-				verdicts.length = 0;
-				verdictHead = 0;
-				return undefined;
-			}
-			return verdicts[verdictHead++];
-		},
-	};
+  let verdictHead = 0;
+  return {
+    counts,
+    total: source.total,
+    get done() {
+      return counts.decided === source.total;
+    },
+    handlePacket,
+    handleTimeout,
+    pollTransmit,
+    handleRefusal,
+    pollTimeout,
+    pollVerdict: () => {
+      if (verdictHead === verdicts.length) {
+        verdicts.length = 0;
+        verdictHead = 0;
+        return undefined;
+      }
+      return verdicts[verdictHead++];
+    },
+  };
 }

@@ -14,109 +14,109 @@ export type PortState = (typeof PORT_STATES)[number];
  * `send-*` reasons are this machine's own: the probe could not leave, with the errno name in lower case.
  */
 export type Reason =
-	| "syn-ack"
-	| "split-handshake-syn"
-	| "reset"
-	| "no-response"
-	| "net-unreach"
-	| "host-unreach"
-	| "proto-unreach"
-	| "port-unreach"
-	| "net-prohibited"
-	| "host-prohibited"
-	| "admin-prohibited"
-	| "time-exceeded"
-	| "no-route"
-	| "beyond-scope"
-	| "addr-unreach"
-	| "policy-fail"
-	| "reject-route"
-	| "param-problem"
-	| `send-${string}`;
+  | "syn-ack"
+  | "split-handshake-syn"
+  | "reset"
+  | "no-response"
+  | "net-unreach"
+  | "host-unreach"
+  | "proto-unreach"
+  | "port-unreach"
+  | "net-prohibited"
+  | "host-prohibited"
+  | "admin-prohibited"
+  | "time-exceeded"
+  | "no-route"
+  | "beyond-scope"
+  | "addr-unreach"
+  | "policy-fail"
+  | "reject-route"
+  | "param-problem"
+  | `send-${string}`;
 
 /** The verdict on one port of one address, with its evidence. */
 export interface PortResult {
-	/** The host name the user gave, when the target was not a literal address. */
-	readonly host?: string;
-	/** The address probed, in canonical text (RFC 5952 for IPv6), without a zone. */
-	readonly ip: string;
-	/** 1 to 65535. */
-	readonly port: number;
-	readonly state: PortState;
-	readonly reason: Reason;
-	/** Round trip of the try that was answered, in milliseconds; null when nothing answered or the try is ambiguous. */
-	readonly rttMs: number | null;
-	/** TTL or hop limit of the reply; null without a reply. */
-	readonly ttl: number | null;
-	/** SYNs sent for this port, 1 or more (0 when the first could not be sent). */
-	readonly tries: number;
-	/** Sender of the deciding ICMP message, when it is not the target itself. */
-	readonly responder?: string;
-	/** The port's name in the system's services database, when it has one. */
-	readonly service?: string;
-	/** True when the deciding answer came after the deadline of the try that it answers. */
-	readonly late?: true;
-	/** The verdict this result replaces, when a late answer corrected one that was already reported. */
-	readonly was?: PortState;
-	/** When the verdict fell: milliseconds since the Unix epoch. */
-	readonly timeMs: number;
+  /** The host name the user gave, when the target was not a literal address. */
+  readonly host?: string;
+  /** The address probed, in canonical text (RFC 5952 for IPv6), without a zone. */
+  readonly ip: string;
+  /** 1 to 65535. */
+  readonly port: number;
+  readonly state: PortState;
+  readonly reason: Reason;
+  /** Round trip of the try that was answered, in milliseconds; null when nothing answered or the try is ambiguous. */
+  readonly rttMs: number | null;
+  /** TTL or hop limit of the reply; null without a reply. */
+  readonly ttl: number | null;
+  /** SYNs sent for this port, 1 or more (0 when the first could not be sent). */
+  readonly tries: number;
+  /** Sender of the deciding ICMP message, when it is not the target itself. */
+  readonly responder?: string;
+  /** The port's name in the system's services database, when it has one. */
+  readonly service?: string;
+  /** True when the deciding answer came after the deadline of the try that it answers. */
+  readonly late?: true;
+  /** The verdict this result replaces, when a late answer corrected one that was already reported. */
+  readonly was?: PortState;
+  /** When the verdict fell: milliseconds since the Unix epoch. */
+  readonly timeMs: number;
 }
 
 /** Packets that reached the engine and decided nothing, by cause. */
 export interface IgnoredCounts {
-	/** Too short, or with lengths that contradict each other. */
-	readonly malformed: number;
-	/** IP, TCP or ICMP checksum wrong. */
-	readonly badChecksum: number;
-	/** A TCP segment from a probed 4-tuple whose acknowledgement does not prove our ISN. */
-	readonly wrongAck: number;
-	/** A TCP segment of a live row whose control bits answer no SYN. */
-	readonly oddFlags: number;
-	/** A segment or ICMP quote that belongs to no probe of this run. */
-	readonly foreign: number;
-	/** An IP fragment: refused as evidence. */
-	readonly fragment: number;
-	/** ICMP about our probe with a type or code that decides nothing (fragmentation needed, …). */
-	readonly icmpNoVerdict: number;
-	/** A further answer for a port that is already decided. */
-	readonly duplicate: number;
+  /** Too short, or with lengths that contradict each other. */
+  readonly malformed: number;
+  /** IP, TCP or ICMP checksum wrong. */
+  readonly badChecksum: number;
+  /** A TCP segment from a probed 4-tuple whose acknowledgement does not prove our ISN. */
+  readonly wrongAck: number;
+  /** A TCP segment of a live row whose control bits answer no SYN. */
+  readonly oddFlags: number;
+  /** A segment or ICMP quote that belongs to no probe of this run. */
+  readonly foreign: number;
+  /** An IP fragment: refused as evidence. */
+  readonly fragment: number;
+  /** ICMP about our probe with a type or code that decides nothing (fragmentation needed, …). */
+  readonly icmpNoVerdict: number;
+  /** A further answer for a port that is already decided. */
+  readonly duplicate: number;
 }
 
 /** A target that could not be probed at all; the run went on without it. */
 export interface TargetFault {
-	/** The target as the user wrote it, or its address. */
-	readonly target: string;
-	/** A stable code from errors.ts. */
-	readonly code: string;
-	/** One line: what is wrong and what to do. */
-	readonly message: string;
+  /** The target as the user wrote it, or its address. */
+  readonly target: string;
+  /** A stable code from errors.ts. */
+  readonly code: string;
+  /** One line: what is wrong and what to do. */
+  readonly message: string;
 }
 
 /** Totals of one run. */
 export interface ScanSummary {
-	/** Distinct addresses probed. */
-	readonly hosts: number;
-	/** Distinct (address, port) pairs decided, by state. */
-	readonly open: number;
-	readonly closed: number;
-	readonly filtered: number;
-	/** Pairs given up before a verdict, because the run was interrupted. */
-	readonly unfinished: number;
-	/** SYNs handed to the kernel, retransmissions included. */
-	readonly sent: number;
-	readonly retransmitted: number;
-	/** Packets that the link delivered to the engine. */
-	readonly received: number;
-	/** Answers that came after the deadline of their try, and counted. */
-	readonly late: number;
-	readonly ignored: IgnoredCounts;
-	/** Packets the kernel dropped because the receive buffer was full. */
-	readonly receiveDrops: number;
-	/** Send calls the kernel refused, by errno name. */
-	readonly sendErrors: Readonly<Record<string, number>>;
-	readonly faults: readonly TargetFault[];
-	readonly interrupted: boolean;
-	/** Wall time of the run in milliseconds; start as milliseconds since the Unix epoch. */
-	readonly elapsedMs: number;
-	readonly startedMs: number;
+  /** Distinct addresses probed. */
+  readonly hosts: number;
+  /** Distinct (address, port) pairs decided, by state. */
+  readonly open: number;
+  readonly closed: number;
+  readonly filtered: number;
+  /** Pairs given up before a verdict, because the run was interrupted. */
+  readonly unfinished: number;
+  /** SYNs handed to the kernel, retransmissions included. */
+  readonly sent: number;
+  readonly retransmitted: number;
+  /** Packets that the link delivered to the engine. */
+  readonly received: number;
+  /** Answers that came after the deadline of their try, and counted. */
+  readonly late: number;
+  readonly ignored: IgnoredCounts;
+  /** Packets the kernel dropped because the receive buffer was full. */
+  readonly receiveDrops: number;
+  /** Send calls the kernel refused, by errno name. */
+  readonly sendErrors: Readonly<Record<string, number>>;
+  readonly faults: readonly TargetFault[];
+  readonly interrupted: boolean;
+  /** Wall time of the run in milliseconds; start as milliseconds since the Unix epoch. */
+  readonly elapsedMs: number;
+  readonly startedMs: number;
 }

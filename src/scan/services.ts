@@ -6,10 +6,10 @@
  */
 
 export interface Services {
-	/** The port of a name or alias, case-sensitive as getservbyname(3) is; undefined when no tcp entry has it. */
-	portOf(name: string): number | undefined;
-	/** The official name (never an alias) of the first tcp entry for a port; undefined when there is none. */
-	nameOf(port: number): string | undefined;
+  /** The port of a name or alias, case-sensitive as getservbyname(3) is; undefined when no tcp entry has it. */
+  portOf(name: string): number | undefined;
+  /** The official name (never an alias) of the first tcp entry for a port; undefined when there is none. */
+  nameOf(port: number): string | undefined;
 }
 
 const TCP_PORT = /^(\d{1,5})\/tcp$/;
@@ -20,20 +20,20 @@ const TCP_PORT = /^(\d{1,5})\/tcp$/;
  * nothing is an error.
  */
 export function parseServices(text: string): Services {
-	const ports = new Map<string, number>();
-	const names = new Map<number, string>();
-	for (const line of text.split(/[\r\n]+/)) {
-		const [entry = ""] = line.split("#", 1);
-		const [name, portAndProtocol, ...aliases] = entry.trim().split(/\s+/);
-		const port = Number(TCP_PORT.exec(portAndProtocol ?? "")?.[1] ?? 0);
-		if (name === undefined || port < 1 || port > 65535) continue;
-		if (!names.has(port)) names.set(port, name);
-		for (const known of [name, ...aliases]) {
-			if (!ports.has(known)) ports.set(known, port);
-		}
-	}
-	return {
-		portOf: (name) => ports.get(name),
-		nameOf: (port) => names.get(port),
-	};
+  const ports = new Map<string, number>();
+  const names = new Map<number, string>();
+  for (const line of text.split(/[\r\n]+/)) {
+    const [entry = ""] = line.split("#", 1);
+    const [name, portAndProtocol, ...aliases] = entry.trim().split(/\s+/);
+    const port = Number(TCP_PORT.exec(portAndProtocol ?? "")?.[1] ?? 0);
+    if (name === undefined || port < 1 || port > 65535) continue;
+    if (!names.has(port)) names.set(port, name);
+    for (const known of [name, ...aliases]) {
+      if (!ports.has(known)) ports.set(known, port);
+    }
+  }
+  return {
+    portOf: (name) => ports.get(name),
+    nameOf: (port) => names.get(port),
+  };
 }

@@ -12,64 +12,63 @@ export const ISN_KEY_LENGTH = 8;
 
 /** Computes the ISN of a probe from `local` to `peer`, both as four 32-bit words (IPv4 mapped, RFC 4291 §2.5.5.2). */
 export type IsnHash = (
-	words: Uint32Array,
-	localAt: number,
-	peerWords: Uint32Array,
-	peerAt: number,
-	localPort: number,
-	peerPort: number,
+  words: Uint32Array,
+  localAt: number,
+  peerWords: Uint32Array,
+  peerAt: number,
+  localPort: number,
+  peerPort: number,
 ) => number;
 
 /** @param key 8 random bytes */
 export const createIsnHash = (key: Uint8Array): IsnHash => {
-	if (key.length !== ISN_KEY_LENGTH)
-		throw new RangeError(`the ISN key has ${ISN_KEY_LENGTH} bytes`);
-	const view = new DataView(key.buffer, key.byteOffset, key.byteLength);
-	const k0 = view.getUint32(0, true) | 0;
-	const k1 = view.getUint32(4, true) | 0;
-	return (local, localAt, peer, peerAt, localPort, peerPort) => {
-		let v0 = k0;
-		let v1 = k1;
-		let v2 = 0x6c796765 ^ k0;
-		let v3 = 0x74656462 ^ k1;
-		// Nine message words (two addresses, two ports), then the word that carries the length.
-		for (let i = 0; i < 10; i++) {
-			const m =
-				i < 4
-					? local[localAt + i]
-					: i < 8
-						? peer[peerAt + i - 4]
-						: i === 8
-							? (localPort << 16) | peerPort
-							: 36 << 24;
-			v3 ^= m;
-			for (let round = 0; round < 2; round++) {
-				v0 = (v0 + v1) | 0;
-				v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
-				v0 = (v0 << 16) | (v0 >>> 16);
-				v2 = (v2 + v3) | 0;
-				v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
-				v0 = (v0 + v3) | 0;
-				v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
-				v2 = (v2 + v1) | 0;
-				v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
-				v2 = (v2 << 16) | (v2 >>> 16);
-			}
-			v0 ^= m;
-		}
-		v2 ^= 0xff;
-		for (let round = 0; round < 4; round++) {
-			v0 = (v0 + v1) | 0;
-			v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
-			v0 = (v0 << 16) | (v0 >>> 16);
-			v2 = (v2 + v3) | 0;
-			v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
-			v0 = (v0 + v3) | 0;
-			v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
-			v2 = (v2 + v1) | 0;
-			v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
-			v2 = (v2 << 16) | (v2 >>> 16);
-		}
-		return (v1 ^ v3) >>> 0;
-	};
+  if (key.length !== ISN_KEY_LENGTH) throw new RangeError(`the ISN key has ${ISN_KEY_LENGTH} bytes`);
+  const view = new DataView(key.buffer, key.byteOffset, key.byteLength);
+  const k0 = view.getUint32(0, true) | 0;
+  const k1 = view.getUint32(4, true) | 0;
+  return (local, localAt, peer, peerAt, localPort, peerPort) => {
+    let v0 = k0;
+    let v1 = k1;
+    let v2 = 0x6c796765 ^ k0;
+    let v3 = 0x74656462 ^ k1;
+    // Nine message words (two addresses, two ports), then the word that carries the length.
+    for (let i = 0; i < 10; i++) {
+      const m =
+        i < 4
+          ? local[localAt + i]
+          : i < 8
+            ? peer[peerAt + i - 4]
+            : i === 8
+              ? (localPort << 16) | peerPort
+              : 36 << 24;
+      v3 ^= m;
+      for (let round = 0; round < 2; round++) {
+        v0 = (v0 + v1) | 0;
+        v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
+        v0 = (v0 << 16) | (v0 >>> 16);
+        v2 = (v2 + v3) | 0;
+        v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
+        v0 = (v0 + v3) | 0;
+        v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
+        v2 = (v2 + v1) | 0;
+        v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
+        v2 = (v2 << 16) | (v2 >>> 16);
+      }
+      v0 ^= m;
+    }
+    v2 ^= 0xff;
+    for (let round = 0; round < 4; round++) {
+      v0 = (v0 + v1) | 0;
+      v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
+      v0 = (v0 << 16) | (v0 >>> 16);
+      v2 = (v2 + v3) | 0;
+      v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
+      v0 = (v0 + v3) | 0;
+      v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
+      v2 = (v2 + v1) | 0;
+      v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
+      v2 = (v2 << 16) | (v2 >>> 16);
+    }
+    return (v1 ^ v3) >>> 0;
+  };
 };

@@ -9,5 +9,4 @@ export const seqAdd = (a: number, n: number): number => (a + n) >>> 0;
 export const seqDiff = (a: number, b: number): number => (a - b) | 0;
 
 export const seqLess = (a: number, b: number): boolean => seqDiff(a, b) < 0;
-export const seqLessEqual = (a: number, b: number): boolean =>
-	seqDiff(a, b) <= 0;
+export const seqLessEqual = (a: number, b: number): boolean => seqDiff(a, b) <= 0;

@@ -7,14 +7,14 @@
  */
 
 export interface TimerWheel {
-	/** Arms or moves the deadline of `row`. */
-	arm(row: number, deadlineUs: number): void;
-	cancel(row: number): void;
-	/** The first row whose deadline is at or before `nowUs`, disarmed; -1 when none is due. */
-	expire(nowUs: number): number;
-	/** A time at which `expire` may have something, never later than the earliest deadline + 1 ms; Infinity when idle. */
-	next(): number;
-	readonly armed: number;
+  /** Arms or moves the deadline of `row`. */
+  arm(row: number, deadlineUs: number): void;
+  cancel(row: number): void;
+  /** The first row whose deadline is at or before `nowUs`, disarmed; -1 when none is due. */
+  expire(nowUs: number): number;
+  /** A time at which `expire` may have something, never later than the earliest deadline + 1 ms; Infinity when idle. */
+  next(): number;
+  readonly armed: number;
 }
 
 const TICK_US = 1000;
@@ -23,70 +23,69 @@ const NONE = -1;
 
 /** @param rows rows are numbered 0 to `rows - 1`. @param startUs the earliest time that will ever be passed in */
 export const createTimerWheel = (rows: number, startUs: number): TimerWheel => {
-	const next = new Int32Array(rows).fill(NONE);
-	const previous = new Int32Array(rows).fill(NONE);
-	const bucketOf = new Int32Array(rows).fill(NONE);
-	const deadline = new Float64Array(rows);
-	const heads = new Int32Array(BUCKETS).fill(NONE);
-	let armed = 0;
-	/** Every bucket before this tick is empty. */
-	let tick = Math.floor(startUs / TICK_US);
+  const next = new Int32Array(rows).fill(NONE);
+  const previous = new Int32Array(rows).fill(NONE);
+  const bucketOf = new Int32Array(rows).fill(NONE);
+  const deadline = new Float64Array(rows);
+  const heads = new Int32Array(BUCKETS).fill(NONE);
+  let armed = 0;
+  /** Every bucket before this tick is empty. */
+  let tick = Math.floor(startUs / TICK_US);
 
-	const unlink = (row: number): void => {
-		const bucket = bucketOf[row];
-		if (bucket === NONE) return;
-		if (previous[row] === NONE) heads[bucket] = next[row];
-		else next[previous[row]] = next[row];
-		if (next[row] !== NONE) previous[next[row]] = previous[row];
-		bucketOf[row] = NONE;
-		armed--;
-	};
-	const link = (row: number): void => {
-		// Rounded up: a bucket is due only when all of it is.
-		const wanted = Math.ceil(deadline[row] / TICK_US);
-		const bucket =
-			Math.min(Math.max(wanted, tick), tick + BUCKETS - 1) % BUCKETS;
-		next[row] = heads[bucket];
-		previous[row] = NONE;
-		if (heads[bucket] !== NONE) previous[heads[bucket]] = row;
-		heads[bucket] = row;
-		bucketOf[row] = bucket;
-		armed++;
-	};
+  const unlink = (row: number): void => {
+    const bucket = bucketOf[row];
+    if (bucket === NONE) return;
+    if (previous[row] === NONE) heads[bucket] = next[row];
+    else next[previous[row]] = next[row];
+    if (next[row] !== NONE) previous[next[row]] = previous[row];
+    bucketOf[row] = NONE;
+    armed--;
+  };
+  const link = (row: number): void => {
+    // Rounded up: a bucket is due only when all of it is.
+    const wanted = Math.ceil(deadline[row] / TICK_US);
+    const bucket = Math.min(Math.max(wanted, tick), tick + BUCKETS - 1) % BUCKETS;
+    next[row] = heads[bucket];
+    previous[row] = NONE;
+    if (heads[bucket] !== NONE) previous[heads[bucket]] = row;
+    heads[bucket] = row;
+    bucketOf[row] = bucket;
+    armed++;
+  };
 
-	return {
-		get armed() {
-			return armed;
-		},
-		arm: (row, deadlineUs) => {
-			unlink(row);
-			deadline[row] = deadlineUs;
-			link(row);
-		},
-		cancel: unlink,
-		expire: (nowUs) => {
-			const last = Math.floor(nowUs / TICK_US);
-			while (tick <= last) {
-				if (armed === 0) {
-					tick = last + 1;
-					return NONE;
-				}
-				const row = heads[tick % BUCKETS];
-				if (row === NONE) {
-					tick++;
-					continue;
-				}
-				unlink(row);
-				if (deadline[row] <= nowUs) return row;
-				link(row);
-			}
-			return NONE;
-		},
-		next: () => {
-			if (armed === 0) return Number.POSITIVE_INFINITY;
-			let candidate = tick;
-			while (heads[candidate % BUCKETS] === NONE) candidate++;
-			return candidate * TICK_US;
-		},
-	};
+  return {
+    get armed() {
+      return armed;
+    },
+    arm: (row, deadlineUs) => {
+      unlink(row);
+      deadline[row] = deadlineUs;
+      link(row);
+    },
+    cancel: unlink,
+    expire: (nowUs) => {
+      const last = Math.floor(nowUs / TICK_US);
+      while (tick <= last) {
+        if (armed === 0) {
+          tick = last + 1;
+          return NONE;
+        }
+        const row = heads[tick % BUCKETS];
+        if (row === NONE) {
+          tick++;
+          continue;
+        }
+        unlink(row);
+        if (deadline[row] <= nowUs) return row;
+        link(row);
+      }
+      return NONE;
+    },
+    next: () => {
+      if (armed === 0) return Number.POSITIVE_INFINITY;
+      let candidate = tick;
+      while (heads[candidate % BUCKETS] === NONE) candidate++;
+      return candidate * TICK_US;
+    },
+  };
 };

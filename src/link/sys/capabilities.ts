@@ -12,30 +12,29 @@ export const CAPABILITIES = { netAdmin: 12, netRaw: 13 } as const;
 export type Capability = (typeof CAPABILITIES)[keyof typeof CAPABILITIES];
 
 export interface CapabilitySets {
-	readonly effective: bigint;
-	readonly permitted: bigint;
-	readonly bounding: bigint;
-	readonly ambient: bigint;
-	readonly noNewPrivileges: boolean;
+  readonly effective: bigint;
+  readonly permitted: bigint;
+  readonly bounding: bigint;
+  readonly ambient: bigint;
+  readonly noNewPrivileges: boolean;
 }
 
 /** @throws when /proc is not mounted */
 export function readCapabilities(): CapabilitySets {
-	const status = readFileSync("/proc/self/status", "utf8");
-	const field = (name: string): string =>
-		new RegExp(`^${name}:\\s*(\\S+)`, "m").exec(status)?.[1] ?? "0";
-	const set = (name: string): bigint => BigInt(`0x${field(name)}`);
-	return {
-		effective: set("CapEff"),
-		permitted: set("CapPrm"),
-		bounding: set("CapBnd"),
-		ambient: set("CapAmb"),
-		noNewPrivileges: field("NoNewPrivs") === "1",
-	};
+  const status = readFileSync("/proc/self/status", "utf8");
+  const field = (name: string): string => new RegExp(`^${name}:\\s*(\\S+)`, "m").exec(status)?.[1] ?? "0";
+  const set = (name: string): bigint => BigInt(`0x${field(name)}`);
+  return {
+    effective: set("CapEff"),
+    permitted: set("CapPrm"),
+    bounding: set("CapBnd"),
+    ambient: set("CapAmb"),
+    noNewPrivileges: field("NoNewPrivs") === "1",
+  };
 }
 
 export const hasCapability = (set: bigint, capability: Capability): boolean =>
-	(set & (1n << BigInt(capability))) !== 0n;
+  (set & (1n << BigInt(capability))) !== 0n;
 
 const CAPABILITY_VERSION_3 = 0x20080522;
 const PR_SET_NO_NEW_PRIVS = 38;
@@ -47,17 +46,16 @@ const PR_CAP_AMBIENT_CLEAR_ALL = 4;
  * @throws {SynprobeError} `ERR_SYSTEM` when the kernel refuses
  */
 export function dropAllCapabilities(): void {
-	// Kernels before 4.3 know no ambient set: nothing to clear there.
-	libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	const header = nativeMemory(8);
-	new DataView(header.buffer).setUint32(0, CAPABILITY_VERSION_3, LITTLE_ENDIAN);
-	// Two times effective, permitted, inheritable: all zero.
-	if (libc.capset(header, nativeMemory(24)) < 0) throw systemError("capset");
-	forbidNewPrivileges();
+  // Kernels before 4.3 know no ambient set: nothing to clear there.
+  libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  const header = nativeMemory(8);
+  new DataView(header.buffer).setUint32(0, CAPABILITY_VERSION_3, LITTLE_ENDIAN);
+  // Two times effective, permitted, inheritable: all zero.
+  if (libc.capset(header, nativeMemory(24)) < 0) throw systemError("capset");
+  forbidNewPrivileges();
 }
 
 /** execve(2) can no longer add privileges, not even for uid 0 or a set-user-ID program. */
 export function forbidNewPrivileges(): void {
-	if (libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		throw systemError("prctl(PR_SET_NO_NEW_PRIVS)");
+  if (libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) throw systemError("prctl(PR_SET_NO_NEW_PRIVS)");
 }

@@ -6,26 +6,26 @@
  * that sendmmsg wants beside each packet.
  */
 import {
-	addressOf,
-	errno,
-	LITTLE_ENDIAN,
-	libc,
-	nativeMemory,
-	POINTER_SIZE,
-	systemError,
-	timespecUs,
+  addressOf,
+  errno,
+  LITTLE_ENDIAN,
+  libc,
+  nativeMemory,
+  POINTER_SIZE,
+  systemError,
+  timespecUs,
 } from "./libc.ts";
 
 const P = POINTER_SIZE;
 /** struct msghdr: name, namelen, iov, iovlen, control, controllen, flags; struct mmsghdr adds the length. */
 const MSG = {
-	name: 0,
-	nameLength: P,
-	iov: 2 * P,
-	iovLength: 3 * P,
-	control: 4 * P,
-	controlLength: 5 * P,
-	flags: 6 * P,
+  name: 0,
+  nameLength: P,
+  iov: 2 * P,
+  iovLength: 3 * P,
+  control: 4 * P,
+  controlLength: 5 * P,
+  flags: 6 * P,
 } as const;
 const MSG_LENGTH = 7 * P;
 const MMSG_SIZE = MSG_LENGTH + P;
@@ -41,120 +41,101 @@ const AF_INET6 = 10;
 const SOCKADDR_SIZE = 28;
 
 const putPointer = (view: DataView, at: number, value: bigint): void => {
-	if (P === 8) view.setBigUint64(at, value, LITTLE_ENDIAN);
-	else view.setUint32(at, Number(value), LITTLE_ENDIAN);
+  if (P === 8) view.setBigUint64(at, value, LITTLE_ENDIAN);
+  else view.setUint32(at, Number(value), LITTLE_ENDIAN);
 };
 const putSize = (view: DataView, at: number, value: number): void => {
-	if (P === 8 && !LITTLE_ENDIAN) view.setUint32(at + 4, value, false);
-	else view.setUint32(at, value, LITTLE_ENDIAN);
+  if (P === 8 && !LITTLE_ENDIAN) view.setUint32(at + 4, value, false);
+  else view.setUint32(at, value, LITTLE_ENDIAN);
 };
 const getSize = (view: DataView, at: number): number =>
-	view.getUint32(P === 8 && !LITTLE_ENDIAN ? at + 4 : at, LITTLE_ENDIAN);
+  view.getUint32(P === 8 && !LITTLE_ENDIAN ? at + 4 : at, LITTLE_ENDIAN);
 
 /** Memory for `slots` messages: one header, one iovec, one address and one data area each. */
 const layOut = (slots: number, dataLength: number, controlLength: number) => {
-	const headers = nativeMemory(slots * MMSG_SIZE);
-	const iovs = nativeMemory(slots * IOV_SIZE);
-	const names = nativeMemory(slots * SOCKADDR_SIZE);
-	const control = nativeMemory(Math.max(1, slots * controlLength));
-	const data = nativeMemory(slots * dataLength);
-	const view = new DataView(headers.buffer);
-	const iovView = new DataView(iovs.buffer);
-	const at = {
-		headers: addressOf(headers),
-		iovs: addressOf(iovs),
-		names: addressOf(names),
-		control: addressOf(control),
-		data: addressOf(data),
-	};
-	for (let slot = 0; slot < slots; slot++) {
-		const header = slot * MMSG_SIZE;
-		putPointer(
-			view,
-			header + MSG.name,
-			at.names + BigInt(slot * SOCKADDR_SIZE),
-		);
-		putPointer(view, header + MSG.iov, at.iovs + BigInt(slot * IOV_SIZE));
-		putSize(view, header + MSG.iovLength, 1);
-		if (controlLength > 0)
-			putPointer(
-				view,
-				header + MSG.control,
-				at.control + BigInt(slot * controlLength),
-			);
-		putPointer(iovView, slot * IOV_SIZE, at.data + BigInt(slot * dataLength));
-		putSize(iovView, slot * IOV_SIZE + P, dataLength);
-	}
-	return {
-		headers,
-		iovs,
-		names,
-		control,
-		data,
-		view,
-		iovView,
-		address: at.headers,
-	};
+  const headers = nativeMemory(slots * MMSG_SIZE);
+  const iovs = nativeMemory(slots * IOV_SIZE);
+  const names = nativeMemory(slots * SOCKADDR_SIZE);
+  const control = nativeMemory(Math.max(1, slots * controlLength));
+  const data = nativeMemory(slots * dataLength);
+  const view = new DataView(headers.buffer);
+  const iovView = new DataView(iovs.buffer);
+  const at = {
+    headers: addressOf(headers),
+    iovs: addressOf(iovs),
+    names: addressOf(names),
+    control: addressOf(control),
+    data: addressOf(data),
+  };
+  for (let slot = 0; slot < slots; slot++) {
+    const header = slot * MMSG_SIZE;
+    putPointer(view, header + MSG.name, at.names + BigInt(slot * SOCKADDR_SIZE));
+    putPointer(view, header + MSG.iov, at.iovs + BigInt(slot * IOV_SIZE));
+    putSize(view, header + MSG.iovLength, 1);
+    if (controlLength > 0) putPointer(view, header + MSG.control, at.control + BigInt(slot * controlLength));
+    putPointer(iovView, slot * IOV_SIZE, at.data + BigInt(slot * dataLength));
+    putSize(iovView, slot * IOV_SIZE + P, dataLength);
+  }
+  return {
+    headers,
+    iovs,
+    names,
+    control,
+    data,
+    view,
+    iovView,
+    address: at.headers,
+  };
 };
 
 /** Outgoing packets, `slots` of `slotLength` bytes; the caller writes `data` and `lengths`, then sends. */
 export interface SendBatch {
-	readonly data: Uint8Array;
-	/** Bytes used of each slot. */
-	readonly lengths: Uint16Array;
-	readonly slots: number;
-	readonly slotLength: number;
-	/**
-	 * Sends slots `first` to `first + count - 1`, all of one address family, to the destination in each IP header.
-	 * @returns how many the kernel took; fewer than `count` when one was refused, 0 when it was the first:
-	 *   `errno()` then names the cause.
-	 */
-	send(fd: number, first: number, count: number): number;
+  readonly data: Uint8Array;
+  /** Bytes used of each slot. */
+  readonly lengths: Uint16Array;
+  readonly slots: number;
+  readonly slotLength: number;
+  /**
+   * Sends slots `first` to `first + count - 1`, all of one address family, to the destination in each IP header.
+   * @returns how many the kernel took; fewer than `count` when one was refused, 0 when it was the first:
+   *   `errno()` then names the cause.
+   */
+  send(fd: number, first: number, count: number): number;
 }
 
-export const createSendBatch = (
-	slots: number,
-	slotLength: number,
-): SendBatch => {
-	const memory = layOut(slots, slotLength, 0);
-	const { data, names, view, iovView } = memory;
-	const lengths = new Uint16Array(slots);
-	// sa_family_t is in host order, unlike all that follows it.
-	const putFamily = (at: number, family: number): void => {
-		names[at] = LITTLE_ENDIAN ? family : 0;
-		names[at + 1] = LITTLE_ENDIAN ? 0 : family;
-	};
-	return {
-		data,
-		lengths,
-		slots,
-		slotLength,
-		send: (fd, first, count) => {
-			for (let slot = first; slot < first + count; slot++) {
-				const packet = slot * slotLength;
-				const name = slot * SOCKADDR_SIZE;
-				if (data[packet] >> 4 === 4) {
-					putFamily(name, AF_INET);
-					for (let i = 0; i < 4; i++)
-						names[name + 4 + i] = data[packet + 16 + i];
-					view.setUint32(slot * MMSG_SIZE + MSG.nameLength, 16, LITTLE_ENDIAN);
-				} else {
-					putFamily(name, AF_INET6);
-					for (let i = 0; i < 16; i++)
-						names[name + 8 + i] = data[packet + 24 + i];
-					view.setUint32(slot * MMSG_SIZE + MSG.nameLength, 28, LITTLE_ENDIAN);
-				}
-				putSize(iovView, slot * IOV_SIZE + P, lengths[slot]);
-			}
-			const sent = libc.sendmmsg(
-				fd,
-				memory.address + BigInt(first * MMSG_SIZE),
-				count,
-				MSG_DONTWAIT,
-			);
-			return Math.max(0, sent);
-		},
-	};
+export const createSendBatch = (slots: number, slotLength: number): SendBatch => {
+  const memory = layOut(slots, slotLength, 0);
+  const { data, names, view, iovView } = memory;
+  const lengths = new Uint16Array(slots);
+  // sa_family_t is in host order, unlike all that follows it.
+  const putFamily = (at: number, family: number): void => {
+    names[at] = LITTLE_ENDIAN ? family : 0;
+    names[at + 1] = LITTLE_ENDIAN ? 0 : family;
+  };
+  return {
+    data,
+    lengths,
+    slots,
+    slotLength,
+    send: (fd, first, count) => {
+      for (let slot = first; slot < first + count; slot++) {
+        const packet = slot * slotLength;
+        const name = slot * SOCKADDR_SIZE;
+        if (data[packet] >> 4 === 4) {
+          putFamily(name, AF_INET);
+          for (let i = 0; i < 4; i++) names[name + 4 + i] = data[packet + 16 + i];
+          view.setUint32(slot * MMSG_SIZE + MSG.nameLength, 16, LITTLE_ENDIAN);
+        } else {
+          putFamily(name, AF_INET6);
+          for (let i = 0; i < 16; i++) names[name + 8 + i] = data[packet + 24 + i];
+          view.setUint32(slot * MMSG_SIZE + MSG.nameLength, 28, LITTLE_ENDIAN);
+        }
+        putSize(iovView, slot * IOV_SIZE + P, lengths[slot]);
+      }
+      const sent = libc.sendmmsg(fd, memory.address + BigInt(first * MMSG_SIZE), count, MSG_DONTWAIT);
+      return Math.max(0, sent);
+    },
+  };
 };
 
 /** Room before each received datagram, where a link may put the IP header that an IPv6 raw socket leaves out. */
@@ -164,36 +145,36 @@ const CONTROL_LENGTH = 128;
 
 /** Ancillary data of one received datagram; reused from message to message. */
 export interface Ancillary {
-	/** Kernel's receive time, µs since the Unix epoch; 0 without one. */
-	timeUs: number;
-	/** IPv6 hop limit; 0 without one. */
-	hopLimit: number;
-	/** Packets dropped by this socket so far, modulo 2^32; -1 when the kernel said nothing (none yet). */
-	drops: number;
-	/** Where the IPv6 destination address starts in `control`; -1 without one. */
-	destinationAt: number;
+  /** Kernel's receive time, µs since the Unix epoch; 0 without one. */
+  timeUs: number;
+  /** IPv6 hop limit; 0 without one. */
+  hopLimit: number;
+  /** Packets dropped by this socket so far, modulo 2^32; -1 when the kernel said nothing (none yet). */
+  drops: number;
+  /** Where the IPv6 destination address starts in `control`; -1 without one. */
+  destinationAt: number;
 }
 
 /** Incoming datagrams. For each: `data` from `at` (with HEADROOM free bytes before it) to `end`. */
 export interface ReceiveBatch {
-	readonly data: Uint8Array;
-	readonly control: Uint8Array;
-	readonly names: Uint8Array;
-	readonly ancillary: Ancillary;
-	/**
-	 * Reads what waits, at most one batch.
-	 * @returns the number of datagrams, 0 when none waits.
-	 * @throws {SynprobeError} `ERR_SYSTEM` when the socket is unusable.
-	 */
-	receive(fd: number): number;
-	/** Start of datagram `slot` in `data`. */
-	start(slot: number): number;
-	/** Bytes of datagram `slot`; -1 when it was longer than the slot. */
-	length(slot: number): number;
-	/** Start of the sender's socket address in `names`. */
-	name(slot: number): number;
-	/** Fills `ancillary` from the control messages of `slot`. */
-	readAncillary(slot: number): void;
+  readonly data: Uint8Array;
+  readonly control: Uint8Array;
+  readonly names: Uint8Array;
+  readonly ancillary: Ancillary;
+  /**
+   * Reads what waits, at most one batch.
+   * @returns the number of datagrams, 0 when none waits.
+   * @throws {SynprobeError} `ERR_SYSTEM` when the socket is unusable.
+   */
+  receive(fd: number): number;
+  /** Start of datagram `slot` in `data`. */
+  start(slot: number): number;
+  /** Bytes of datagram `slot`; -1 when it was longer than the slot. */
+  length(slot: number): number;
+  /** Start of the sender's socket address in `names`. */
+  name(slot: number): number;
+  /** Fills `ancillary` from the control messages of `slot`. */
+  readAncillary(slot: number): void;
 }
 
 const SOL_SOCKET = 1;
@@ -204,83 +185,67 @@ const IPV6_PKTINFO = 50;
 const IPV6_HOPLIMIT = 52;
 
 export const createReceiveBatch = (slots: number): ReceiveBatch => {
-	const stride = HEADROOM + DATAGRAM_LENGTH;
-	const memory = layOut(slots, stride, CONTROL_LENGTH);
-	const { data, names, control, view, iovView } = memory;
-	const controlView = new DataView(control.buffer);
-	const base = addressOf(data);
-	for (let slot = 0; slot < slots; slot++) {
-		putPointer(
-			iovView,
-			slot * IOV_SIZE,
-			base + BigInt(slot * stride + HEADROOM),
-		);
-		putSize(iovView, slot * IOV_SIZE + P, DATAGRAM_LENGTH);
-	}
-	const ancillary: Ancillary = {
-		timeUs: 0,
-		hopLimit: 0,
-		drops: -1,
-		destinationAt: -1,
-	};
-	return {
-		data,
-		control,
-		names,
-		ancillary,
-		receive: (fd) => {
-			// The kernel shortens these to what it used.
-			for (let slot = 0; slot < slots; slot++) {
-				view.setUint32(
-					slot * MMSG_SIZE + MSG.nameLength,
-					SOCKADDR_SIZE,
-					LITTLE_ENDIAN,
-				);
-				putSize(view, slot * MMSG_SIZE + MSG.controlLength, CONTROL_LENGTH);
-			}
-			const received = libc.recvmmsg(
-				fd,
-				memory.address,
-				slots,
-				MSG_DONTWAIT,
-				null,
-			);
-			if (received >= 0) return received;
-			const name = errno();
-			if (name === "EAGAIN" || name === "EINTR") return 0;
-			throw systemError("recvmmsg", name);
-		},
-		start: (slot) => slot * stride + HEADROOM,
-		length: (slot) => {
-			const header = slot * MMSG_SIZE;
-			if ((view.getInt32(header + MSG.flags, LITTLE_ENDIAN) & MSG_TRUNC) !== 0)
-				return -1;
-			return view.getUint32(header + MSG_LENGTH, LITTLE_ENDIAN);
-		},
-		name: (slot) => slot * SOCKADDR_SIZE,
-		readAncillary: (slot) => {
-			ancillary.timeUs = 0;
-			ancillary.hopLimit = 0;
-			ancillary.drops = -1;
-			ancillary.destinationAt = -1;
-			let at = slot * CONTROL_LENGTH;
-			const end = at + getSize(view, slot * MMSG_SIZE + MSG.controlLength);
-			while (at + CMSG_HEADER <= end) {
-				const length = getSize(controlView, at);
-				if (length < CMSG_HEADER || at + length > end) break;
-				const level = controlView.getInt32(at + P, LITTLE_ENDIAN);
-				const type = controlView.getInt32(at + P + 4, LITTLE_ENDIAN);
-				const value = at + align(CMSG_HEADER);
-				if (level === SOL_SOCKET && type === SO_TIMESTAMPNS)
-					ancillary.timeUs = timespecUs(controlView, value);
-				else if (level === SOL_SOCKET && type === SO_RXQ_OVFL)
-					ancillary.drops = controlView.getUint32(value, LITTLE_ENDIAN);
-				else if (level === SOL_IPV6 && type === IPV6_HOPLIMIT)
-					ancillary.hopLimit = controlView.getInt32(value, LITTLE_ENDIAN);
-				else if (level === SOL_IPV6 && type === IPV6_PKTINFO)
-					ancillary.destinationAt = value;
-				at += align(length);
-			}
-		},
-	};
+  const stride = HEADROOM + DATAGRAM_LENGTH;
+  const memory = layOut(slots, stride, CONTROL_LENGTH);
+  const { data, names, control, view, iovView } = memory;
+  const controlView = new DataView(control.buffer);
+  const base = addressOf(data);
+  for (let slot = 0; slot < slots; slot++) {
+    putPointer(iovView, slot * IOV_SIZE, base + BigInt(slot * stride + HEADROOM));
+    putSize(iovView, slot * IOV_SIZE + P, DATAGRAM_LENGTH);
+  }
+  const ancillary: Ancillary = {
+    timeUs: 0,
+    hopLimit: 0,
+    drops: -1,
+    destinationAt: -1,
+  };
+  return {
+    data,
+    control,
+    names,
+    ancillary,
+    receive: (fd) => {
+      // The kernel shortens these to what it used.
+      for (let slot = 0; slot < slots; slot++) {
+        view.setUint32(slot * MMSG_SIZE + MSG.nameLength, SOCKADDR_SIZE, LITTLE_ENDIAN);
+        putSize(view, slot * MMSG_SIZE + MSG.controlLength, CONTROL_LENGTH);
+      }
+      const received = libc.recvmmsg(fd, memory.address, slots, MSG_DONTWAIT, null);
+      if (received >= 0) return received;
+      const name = errno();
+      if (name === "EAGAIN" || name === "EINTR") return 0;
+      throw systemError("recvmmsg", name);
+    },
+    start: (slot) => slot * stride + HEADROOM,
+    length: (slot) => {
+      const header = slot * MMSG_SIZE;
+      if ((view.getInt32(header + MSG.flags, LITTLE_ENDIAN) & MSG_TRUNC) !== 0) return -1;
+      return view.getUint32(header + MSG_LENGTH, LITTLE_ENDIAN);
+    },
+    name: (slot) => slot * SOCKADDR_SIZE,
+    readAncillary: (slot) => {
+      ancillary.timeUs = 0;
+      ancillary.hopLimit = 0;
+      ancillary.drops = -1;
+      ancillary.destinationAt = -1;
+      let at = slot * CONTROL_LENGTH;
+      const end = at + getSize(view, slot * MMSG_SIZE + MSG.controlLength);
+      while (at + CMSG_HEADER <= end) {
+        const length = getSize(controlView, at);
+        if (length < CMSG_HEADER || at + length > end) break;
+        const level = controlView.getInt32(at + P, LITTLE_ENDIAN);
+        const type = controlView.getInt32(at + P + 4, LITTLE_ENDIAN);
+        const value = at + align(CMSG_HEADER);
+        if (level === SOL_SOCKET && type === SO_TIMESTAMPNS)
+          ancillary.timeUs = timespecUs(controlView, value);
+        else if (level === SOL_SOCKET && type === SO_RXQ_OVFL)
+          ancillary.drops = controlView.getUint32(value, LITTLE_ENDIAN);
+        else if (level === SOL_IPV6 && type === IPV6_HOPLIMIT)
+          ancillary.hopLimit = controlView.getInt32(value, LITTLE_ENDIAN);
+        else if (level === SOL_IPV6 && type === IPV6_PKTINFO) ancillary.destinationAt = value;
+        at += align(length);
+      }
+    },
+  };
 };

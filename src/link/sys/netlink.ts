@@ -4,14 +4,7 @@
  *
  * Synchronous: the kernel puts its answer into the socket before send(2) returns.
  */
-import {
-	errno,
-	errnoName,
-	LITTLE_ENDIAN,
-	libc,
-	nativeMemory,
-	systemError,
-} from "./libc.ts";
+import { errno, errnoName, LITTLE_ENDIAN, libc, nativeMemory, systemError } from "./libc.ts";
 
 const AF_NETLINK = 16;
 const SOCK_RAW = 3;
@@ -27,31 +20,31 @@ const RECEIVE_LENGTH = 65_536;
 const align4 = (n: number): number => (n + 3) & ~3;
 
 export interface Attribute {
-	readonly type: number;
-	readonly value: Uint8Array;
+  readonly type: number;
+  readonly value: Uint8Array;
 }
 
 /** One message: its family-specific header and the attributes after it. */
 export interface NetlinkMessage {
-	readonly type: number;
-	readonly body: Uint8Array;
-	/** Attributes after a family-specific header of `headerLength` bytes. */
-	attributes(headerLength: number): Map<number, Uint8Array>;
+  readonly type: number;
+  readonly body: Uint8Array;
+  /** Attributes after a family-specific header of `headerLength` bytes. */
+  attributes(headerLength: number): Map<number, Uint8Array>;
 }
 
 export type NetlinkAnswer =
-	| { readonly ok: true; readonly messages: readonly NetlinkMessage[] }
-	| { readonly ok: false; readonly errno: string };
+  | { readonly ok: true; readonly messages: readonly NetlinkMessage[] }
+  | { readonly ok: false; readonly errno: string };
 
 /** Host-order integers, as netlink has them. */
 export const hostU32 = (bytes: Uint8Array, at = 0): number =>
-	new DataView(bytes.buffer, bytes.byteOffset).getUint32(at, LITTLE_ENDIAN);
+  new DataView(bytes.buffer, bytes.byteOffset).getUint32(at, LITTLE_ENDIAN);
 export const hostU16 = (bytes: Uint8Array, at = 0): number =>
-	new DataView(bytes.buffer, bytes.byteOffset).getUint16(at, LITTLE_ENDIAN);
+  new DataView(bytes.buffer, bytes.byteOffset).getUint16(at, LITTLE_ENDIAN);
 export const fromU32 = (value: number): Uint8Array => {
-	const bytes = new Uint8Array(4);
-	new DataView(bytes.buffer).setUint32(0, value, LITTLE_ENDIAN);
-	return bytes;
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value, LITTLE_ENDIAN);
+  return bytes;
 };
 
 /**
@@ -59,107 +52,92 @@ export const fromU32 = (value: number): Uint8Array => {
  * @throws {SynprobeError} `ERR_SYSTEM` when netlink itself fails; a refused request is an answer with `ok: false`.
  */
 export const netlinkRequest = (
-	type: number,
-	header: Uint8Array,
-	attributes: readonly Attribute[],
-	dump = false,
+  type: number,
+  header: Uint8Array,
+  attributes: readonly Attribute[],
+  dump = false,
 ): NetlinkAnswer => {
-	const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	if (fd < 0) throw systemError("socket(AF_NETLINK)");
-	try {
-		const request = encode(type, header, attributes, dump);
-		if (libc.send(fd, request, request.length, 0) < 0)
-			throw systemError("send to netlink");
-		return receive(fd, dump);
-	} finally {
-		libc.close(fd);
-	}
+  const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+  if (fd < 0) throw systemError("socket(AF_NETLINK)");
+  try {
+    const request = encode(type, header, attributes, dump);
+    if (libc.send(fd, request, request.length, 0) < 0) throw systemError("send to netlink");
+    return receive(fd, dump);
+  } finally {
+    libc.close(fd);
+  }
 };
 
 const encode = (
-	type: number,
-	header: Uint8Array,
-	attributes: readonly Attribute[],
-	dump: boolean,
+  type: number,
+  header: Uint8Array,
+  attributes: readonly Attribute[],
+  dump: boolean,
 ): Uint8Array => {
-	const length =
-		HEADER +
-		align4(header.length) +
-		attributes.reduce(
-			(sum, { value }) => sum + align4(ATTRIBUTE_HEADER + value.length),
-			0,
-		);
-	const bytes = nativeMemory(length);
-	const view = new DataView(bytes.buffer);
-	view.setUint32(0, length, LITTLE_ENDIAN);
-	view.setUint16(4, type, LITTLE_ENDIAN);
-	view.setUint16(6, NLM_F_REQUEST | (dump ? NLM_F_DUMP : 0), LITTLE_ENDIAN);
-	view.setUint32(8, 1, LITTLE_ENDIAN);
-	bytes.set(header, HEADER);
-	let at = HEADER + align4(header.length);
-	for (const attribute of attributes) {
-		view.setUint16(
-			at,
-			ATTRIBUTE_HEADER + attribute.value.length,
-			LITTLE_ENDIAN,
-		);
-		view.setUint16(at + 2, attribute.type, LITTLE_ENDIAN);
-		bytes.set(attribute.value, at + ATTRIBUTE_HEADER);
-		at += align4(ATTRIBUTE_HEADER + attribute.value.length);
-	}
-	return bytes;
+  const length =
+    HEADER +
+    align4(header.length) +
+    attributes.reduce((sum, { value }) => sum + align4(ATTRIBUTE_HEADER + value.length), 0);
+  const bytes = nativeMemory(length);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, length, LITTLE_ENDIAN);
+  view.setUint16(4, type, LITTLE_ENDIAN);
+  view.setUint16(6, NLM_F_REQUEST | (dump ? NLM_F_DUMP : 0), LITTLE_ENDIAN);
+  view.setUint32(8, 1, LITTLE_ENDIAN);
+  bytes.set(header, HEADER);
+  let at = HEADER + align4(header.length);
+  for (const attribute of attributes) {
+    view.setUint16(at, ATTRIBUTE_HEADER + attribute.value.length, LITTLE_ENDIAN);
+    view.setUint16(at + 2, attribute.type, LITTLE_ENDIAN);
+    bytes.set(attribute.value, at + ATTRIBUTE_HEADER);
+    at += align4(ATTRIBUTE_HEADER + attribute.value.length);
+  }
+  return bytes;
 };
 
 const receive = (fd: number, dump: boolean): NetlinkAnswer => {
-	const messages: NetlinkMessage[] = [];
-	for (;;) {
-		const bytes = nativeMemory(RECEIVE_LENGTH);
-		const received = libc.recv(fd, bytes, bytes.length, 0);
-		if (received < 0) {
-			const name = errno();
-			if (name === "EINTR") continue;
-			throw systemError("recv from netlink", name);
-		}
-		const view = new DataView(bytes.buffer);
-		for (let at = 0; at + HEADER <= received; ) {
-			const length = view.getUint32(at, LITTLE_ENDIAN);
-			if (length < HEADER || at + length > received)
-				return { ok: false, errno: "EBADMSG" };
-			const type = view.getUint16(at + 4, LITTLE_ENDIAN);
-			if (type === NLMSG_DONE) return { ok: true, messages };
-			if (type === NLMSG_ERROR) {
-				const error = view.getInt32(at + HEADER, LITTLE_ENDIAN);
-				if (error !== 0) return { ok: false, errno: errnoName(-error) };
-			} else {
-				messages.push(message(type, bytes.subarray(at + HEADER, at + length)));
-			}
-			at += align4(length);
-		}
-		if (!dump) return { ok: true, messages };
-	}
+  const messages: NetlinkMessage[] = [];
+  for (;;) {
+    const bytes = nativeMemory(RECEIVE_LENGTH);
+    const received = libc.recv(fd, bytes, bytes.length, 0);
+    if (received < 0) {
+      const name = errno();
+      if (name === "EINTR") continue;
+      throw systemError("recv from netlink", name);
+    }
+    const view = new DataView(bytes.buffer);
+    for (let at = 0; at + HEADER <= received; ) {
+      const length = view.getUint32(at, LITTLE_ENDIAN);
+      if (length < HEADER || at + length > received) return { ok: false, errno: "EBADMSG" };
+      const type = view.getUint16(at + 4, LITTLE_ENDIAN);
+      if (type === NLMSG_DONE) return { ok: true, messages };
+      if (type === NLMSG_ERROR) {
+        const error = view.getInt32(at + HEADER, LITTLE_ENDIAN);
+        if (error !== 0) return { ok: false, errno: errnoName(-error) };
+      } else {
+        messages.push(message(type, bytes.subarray(at + HEADER, at + length)));
+      }
+      at += align4(length);
+    }
+    if (!dump) return { ok: true, messages };
+  }
 };
 
 const message = (type: number, body: Uint8Array): NetlinkMessage => ({
-	type,
-	body,
-	attributes: (headerLength) => readAttributes(body, align4(headerLength)),
+  type,
+  body,
+  attributes: (headerLength) => readAttributes(body, align4(headerLength)),
 });
 
 /** Attributes by type, from `at` to the end of `bytes`; of two with the same type the last. Nested ones likewise. */
-export const readAttributes = (
-	bytes: Uint8Array,
-	at = 0,
-): Map<number, Uint8Array> => {
-	const found = new Map<number, Uint8Array>();
-	while (at + ATTRIBUTE_HEADER <= bytes.length) {
-		const length = hostU16(bytes, at);
-		if (length < ATTRIBUTE_HEADER || at + length > bytes.length) break;
-		// The two top bits are flags (nested, network byte order).
-		found.set(
-			hostU16(bytes, at + 2) & 0x3fff,
-			bytes.subarray(at + ATTRIBUTE_HEADER, at + length),
-		);
-		at += align4(length);
-	}
-	return found;
+export const readAttributes = (bytes: Uint8Array, at = 0): Map<number, Uint8Array> => {
+  const found = new Map<number, Uint8Array>();
+  while (at + ATTRIBUTE_HEADER <= bytes.length) {
+    const length = hostU16(bytes, at);
+    if (length < ATTRIBUTE_HEADER || at + length > bytes.length) break;
+    // The two top bits are flags (nested, network byte order).
+    found.set(hostU16(bytes, at + 2) & 0x3fff, bytes.subarray(at + ATTRIBUTE_HEADER, at + length));
+    at += align4(length);
+  }
+  return found;
 };

@@ -11,26 +11,18 @@ import { errno, libc, nativeMemory, systemError } from "./libc.ts";
 
 /** What we use of raw-socket 1.8.1, `wrap` included: it ships no types, and its own `recvReady` handler reads one packet. */
 interface PackageSocket {
-	readonly wrap: {
-		on(event: "recvReady", handler: () => void): void;
-		removeAllListeners(event: "recvReady"): void;
-	};
-	on(event: "error", handler: (error: Error) => void): void;
-	getOption(
-		level: number,
-		option: number,
-		value: Uint8Array,
-		length: number,
-	): number;
-	pauseRecv(): void;
-	close(): void;
+  readonly wrap: {
+    on(event: "recvReady", handler: () => void): void;
+    removeAllListeners(event: "recvReady"): void;
+  };
+  on(event: "error", handler: (error: Error) => void): void;
+  getOption(level: number, option: number, value: Uint8Array, length: number): number;
+  pauseRecv(): void;
+  close(): void;
 }
 
 interface RawSocketPackage {
-	createSocket(options: {
-		protocol: number;
-		addressFamily: number;
-	}): PackageSocket;
+  createSocket(options: { protocol: number; addressFamily: number }): PackageSocket;
 }
 
 const SOL_SOCKET = 1;
@@ -43,12 +35,12 @@ export const PROTOCOLS = { icmp: 1, tcp: 6, icmpv6: 58, raw: 255 } as const;
 export type Protocol = (typeof PROTOCOLS)[keyof typeof PROTOCOLS];
 
 export interface RawSocket {
-	readonly fd: number;
-	/** Calls `handler` whenever packets wait to be read. */
-	onReadable(handler: () => void): void;
-	/** Calls `handler` when polling failed; the socket is closed by then. */
-	onError(handler: (error: Error) => void): void;
-	close(): void;
+  readonly fd: number;
+  /** Calls `handler` whenever packets wait to be read. */
+  onReadable(handler: () => void): void;
+  /** Calls `handler` when polling failed; the socket is closed by then. */
+  onError(handler: (error: Error) => void): void;
+  close(): void;
 }
 
 /**
@@ -56,130 +48,101 @@ export interface RawSocket {
  * @throws {SynprobeError} `ERR_PRIVILEGE` without CAP_NET_RAW; `ERR_NO_SOURCE` when the kernel lacks the address family.
  */
 export const openRawSocket = (family: 4 | 6, protocol: Protocol): RawSocket => {
-	const socket = create(family, protocol);
-	const fd = descriptorOf(socket);
-	libc.fcntl(fd, F_SETFD, FD_CLOEXEC);
-	// The poll handle starts readable; only a handler of ours may read.
-	socket.wrap.removeAllListeners("recvReady");
-	if (protocol === PROTOCOLS.raw) socket.pauseRecv();
-	let failed: ((error: Error) => void) | undefined;
-	socket.on("error", (error) => failed?.(error));
-	return {
-		fd,
-		onReadable: (handler) => socket.wrap.on("recvReady", handler),
-		onError: (handler) => {
-			failed = handler;
-		},
-		close: () => socket.close(),
-	};
+  const socket = create(family, protocol);
+  const fd = descriptorOf(socket);
+  libc.fcntl(fd, F_SETFD, FD_CLOEXEC);
+  // The poll handle starts readable; only a handler of ours may read.
+  socket.wrap.removeAllListeners("recvReady");
+  if (protocol === PROTOCOLS.raw) socket.pauseRecv();
+  let failed: ((error: Error) => void) | undefined;
+  socket.on("error", (error) => failed?.(error));
+  return {
+    fd,
+    onReadable: (handler) => socket.wrap.on("recvReady", handler),
+    onError: (handler) => {
+      failed = handler;
+    },
+    close: () => socket.close(),
+  };
 };
 
 /** Sets an integer or structured socket option. @throws {SynprobeError} `ERR_SYSTEM` with the errno's name. */
-export const setOption = (
-	fd: number,
-	level: number,
-	option: number,
-	value: number | Uint8Array,
-): void => {
-	if (!trySetOption(fd, level, option, value))
-		throw systemError(`setsockopt(${level}, ${option})`);
+export const setOption = (fd: number, level: number, option: number, value: number | Uint8Array): void => {
+  if (!trySetOption(fd, level, option, value)) throw systemError(`setsockopt(${level}, ${option})`);
 };
 
 /** The same for an option that the system may refuse: false then, with the cause in `errno()`. */
 export const trySetOption = (
-	fd: number,
-	level: number,
-	option: number,
-	value: number | Uint8Array,
+  fd: number,
+  level: number,
+  option: number,
+  value: number | Uint8Array,
 ): boolean => {
-	const bytes =
-		typeof value === "number"
-			? new Uint8Array(Int32Array.of(value).buffer)
-			: value;
-	return libc.setsockopt(fd, level, option, bytes, bytes.length) === 0;
+  const bytes = typeof value === "number" ? new Uint8Array(Int32Array.of(value).buffer) : value;
+  return libc.setsockopt(fd, level, option, bytes, bytes.length) === 0;
 };
 
 /** Reads an integer socket option; undefined when the system refuses. */
-export const getOption = (
-	fd: number,
-	level: number,
-	option: number,
-): number | undefined => {
-	const value = Int32Array.of(0);
-	const length = Int32Array.of(4);
-	const done = libc.getsockopt(
-		fd,
-		level,
-		option,
-		new Uint8Array(value.buffer),
-		new Uint8Array(length.buffer),
-	);
-	return done === 0 ? value[0] : undefined;
+export const getOption = (fd: number, level: number, option: number): number | undefined => {
+  const value = Int32Array.of(0);
+  const length = Int32Array.of(4);
+  const done = libc.getsockopt(
+    fd,
+    level,
+    option,
+    new Uint8Array(value.buffer),
+    new Uint8Array(length.buffer),
+  );
+  return done === 0 ? value[0] : undefined;
 };
 
 const create = (family: 4 | 6, protocol: Protocol): PackageSocket => {
-	try {
-		return load().createSocket({
-			protocol,
-			addressFamily: family === 4 ? 1 : 2,
-		});
-	} catch (cause) {
-		// The package reports strerror(3) text only.
-		const text = cause instanceof Error ? cause.message : String(cause);
-		if (/not permitted|permission denied/i.test(text)) {
-			throw new SynprobeError(
-				ERROR_CODES.privilege,
-				"raw sockets are not allowed to this process",
-				{
-					cause,
-				},
-			);
-		}
-		if (/address family/i.test(text)) {
-			throw new SynprobeError(
-				ERROR_CODES.noSource,
-				`this system has no IPv${family}`,
-				{ cause },
-			);
-		}
-		throw new SynprobeError(
-			ERROR_CODES.system,
-			`cannot open a raw IPv${family} socket: ${text}`,
-			{ cause },
-		);
-	}
+  try {
+    return load().createSocket({
+      protocol,
+      addressFamily: family === 4 ? 1 : 2,
+    });
+  } catch (cause) {
+    // The package reports strerror(3) text only.
+    const text = cause instanceof Error ? cause.message : String(cause);
+    if (/not permitted|permission denied/i.test(text)) {
+      throw new SynprobeError(ERROR_CODES.privilege, "raw sockets are not allowed to this process", {
+        cause,
+      });
+    }
+    if (/address family/i.test(text)) {
+      throw new SynprobeError(ERROR_CODES.noSource, `this system has no IPv${family}`, { cause });
+    }
+    throw new SynprobeError(ERROR_CODES.system, `cannot open a raw IPv${family} socket: ${text}`, { cause });
+  }
 };
 
 const load = (): RawSocketPackage => {
-	try {
-		return createRequire(import.meta.url)("raw-socket") as RawSocketPackage;
-	} catch (cause) {
-		throw new SynprobeError(
-			ERROR_CODES.platform,
-			"the raw-socket package is not built: install a C++ toolchain (Debian: build-essential python3), then run: npm rebuild raw-socket",
-			{ cause },
-		);
-	}
+  try {
+    return createRequire(import.meta.url)("raw-socket") as RawSocketPackage;
+  } catch (cause) {
+    throw new SynprobeError(
+      ERROR_CODES.platform,
+      "the raw-socket package is not built: install a C++ toolchain (Debian: build-essential python3), then run: npm rebuild raw-socket",
+      { cause },
+    );
+  }
 };
 
 /** Finds the package's descriptor by the socket's cookie, a number that no other socket of this system ever has. */
 const descriptorOf = (socket: PackageSocket): number => {
-	const wanted = Buffer.alloc(8);
-	socket.getOption(SOL_SOCKET, SO_COOKIE, wanted, wanted.length);
-	const cookie = nativeMemory(8);
-	const length = nativeMemory(4);
-	// The youngest descriptor is most often the last: look from there.
-	const descriptors = readdirSync("/proc/self/fd").map(Number);
-	descriptors.sort((a, b) => b - a);
-	for (const fd of descriptors) {
-		new DataView(length.buffer).setUint32(0, 8, true);
-		if (
-			libc.getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, length) === 0 &&
-			wanted.equals(cookie)
-		)
-			return fd;
-	}
-	const name = errno();
-	socket.close();
-	throw systemError("finding the raw socket's descriptor", name);
+  const wanted = Buffer.alloc(8);
+  socket.getOption(SOL_SOCKET, SO_COOKIE, wanted, wanted.length);
+  const cookie = nativeMemory(8);
+  const length = nativeMemory(4);
+  // The youngest descriptor is most often the last: look from there.
+  const descriptors = readdirSync("/proc/self/fd").map(Number);
+  descriptors.sort((a, b) => b - a);
+  for (const fd of descriptors) {
+    new DataView(length.buffer).setUint32(0, 8, true);
+    if (libc.getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, length) === 0 && wanted.equals(cookie)) return fd;
+  }
+  const name = errno();
+  socket.close();
+  throw systemError("finding the raw socket's descriptor", name);
 };
