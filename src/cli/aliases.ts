@@ -39,7 +39,7 @@ export function expandAliases(argv: readonly string[]): string[] {
   return expanded;
 }
 
-const splitLong = (word: string): [name: string, value?: string] => {
+function splitLong(word: string): [name: string, value?: string] {
   const equals = word.startsWith("--") ? word.indexOf("=") : -1;
   return equals < 0 ? [word] : [word.slice(0, equals), word.slice(equals + 1)];
-};
+}

@@ -83,7 +83,7 @@ function openFile(path: string): number {
   }
 }
 
-const cannotWrite = (path: string, code: string): SynprobeError => {
+function cannotWrite(path: string, code: string): SynprobeError {
   const where = path === "-" ? "standard output" : `output file ${path}`;
   const why: Readonly<Record<string, string>> = {
     EACCES: "permission denied (under sudo, files are opened as the invoking user; --no-drop keeps root)",
@@ -93,7 +93,7 @@ const cannotWrite = (path: string, code: string): SynprobeError => {
     EROFS: "the file system is read-only",
   };
   return new SynprobeError(ERROR_CODES.output, `cannot write ${where}: ${why[code] ?? code}`);
-};
+}
 
 const errorCode = (error: unknown): string =>
   error instanceof Error && "code" in error ? String(error.code) : String(error);

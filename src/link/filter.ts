@@ -40,7 +40,7 @@ const TCP = 6;
 type Jump = "next" | "drop" | number;
 type Line = readonly [code: number, k: number, ifTrue?: Jump, ifFalse?: Jump];
 
-const assemble = (lines: readonly Line[]): Instruction[] => {
+function assemble(lines: readonly Line[]): Instruction[] {
   const end = lines.length;
   const resolve = (jump: Jump | undefined, at: number): number =>
     jump === undefined || jump === "next" ? 0 : jump === "drop" ? end - at - 1 : jump;
@@ -51,7 +51,7 @@ const assemble = (lines: readonly Line[]): Instruction[] => {
     ),
     [OP.return, 0, 0, 0],
   ];
-};
+}
 
 /** Keeps A if it is a port of the range, then accepts the packet. */
 const acceptPorts = ({ first, last }: PortRange): Line[] => [
@@ -110,10 +110,10 @@ export const icmp6Filter = (ports: PortRange): Instruction[] =>
 export const dropAllFilter = (): Instruction[] => [[OP.return, 0, 0, 0]];
 
 /** `struct sock_filter[]` in host byte order: u16 code, u8 jt, u8 jf, u32 k. */
-export const encodeFilter = (
+export function encodeFilter(
   program: readonly Instruction[],
   littleEndian: boolean,
-): Uint8Array<ArrayBuffer> => {
+): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(new ArrayBuffer(program.length * 8));
   const view = new DataView(bytes.buffer);
   program.forEach(([code, jt, jf, k], i) => {
@@ -123,4 +123,4 @@ export const encodeFilter = (
     view.setUint32(i * 8 + 4, k, littleEndian);
   });
   return bytes;
-};
+}

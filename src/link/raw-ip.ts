@@ -61,7 +61,7 @@ export interface RawIpOptions {
  * Opens the sockets; needs CAP_NET_RAW now and no privilege later.
  * @throws {SynprobeError} `ERR_PRIVILEGE`, `ERR_NO_SOURCE` (family missing), `ERR_NO_INTERFACE`, `ERR_SYSTEM`
  */
-export const openRawIp = (options: RawIpOptions): Link => {
+export function openRawIp(options: RawIpOptions): Link {
   const opened: RawSocket[] = [];
   try {
     return open(options, opened);
@@ -69,9 +69,9 @@ export const openRawIp = (options: RawIpOptions): Link => {
     for (const socket of opened) socket.close();
     throw error;
   }
-};
+}
 
-const open = ({ families, ports, interfaceName }: RawIpOptions, opened: RawSocket[]): Link => {
+function open({ families, ports, interfaceName }: RawIpOptions, opened: RawSocket[]): Link {
   const openOne = (...[family, protocol]: Parameters<typeof openRawSocket>): RawSocket => {
     const socket = openRawSocket(family, protocol);
     opened.push(socket);
@@ -186,14 +186,14 @@ const open = ({ families, ports, interfaceName }: RawIpOptions, opened: RawSocke
       for (const socket of opened) socket.close();
     },
   };
-};
+}
 
-const filterFor = (family: 4 | 6, protocol: number, ports: PortRange): Instruction[] => {
+function filterFor(family: 4 | 6, protocol: number, ports: PortRange): Instruction[] {
   if (protocol === PROTOCOLS.tcp) return family === 4 ? tcp4Filter(ports) : tcp6Filter(ports);
   return family === 4 ? icmp4Filter(ports) : icmp6Filter(ports);
-};
+}
 
-const attachFilter = (fd: number, program: readonly Instruction[]): void => {
+function attachFilter(fd: number, program: readonly Instruction[]): void {
   const instructions = encodeFilter(program, LITTLE_ENDIAN);
   // struct sock_fprog { unsigned short len; struct sock_filter *filter; }
   const header = nativeMemory(2 * POINTER_SIZE);
@@ -202,17 +202,17 @@ const attachFilter = (fd: number, program: readonly Instruction[]): void => {
   if (POINTER_SIZE === 8) view.setBigUint64(POINTER_SIZE, addressOf(instructions), LITTLE_ENDIAN);
   else view.setUint32(POINTER_SIZE, Number(addressOf(instructions)), LITTLE_ENDIAN);
   setOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, header);
-};
+}
 
 /** @returns the size granted: SO_RCVBUFFORCE passes net.core.rmem_max with CAP_NET_ADMIN, SO_RCVBUF stops there. */
-const raiseReceiveBuffer = (fd: number): number => {
+function raiseReceiveBuffer(fd: number): number {
   if (!trySetOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, WANTED_RECEIVE_BUFFER)) {
     trySetOption(fd, SOL_SOCKET, SO_RCVBUF, WANTED_RECEIVE_BUFFER);
   }
   return getOption(fd, SOL_SOCKET, SO_RCVBUF) ?? 0;
-};
+}
 
-const bindToDevice = (fd: number, name: string): void => {
+function bindToDevice(fd: number, name: string): void {
   const bytes = new TextEncoder().encode(`${name}\0`);
   if (trySetOption(fd, SOL_SOCKET, SO_BINDTODEVICE, bytes)) return;
   const cause = errno();
@@ -224,17 +224,17 @@ const bindToDevice = (fd: number, name: string): void => {
       `binding to interface ${name} is not allowed to this process`,
     );
   throw new SynprobeError(ERROR_CODES.system, `cannot bind to interface ${name}: ${cause}`);
-};
+}
 
 /**
  * Puts the fixed IPv6 header back in front of a datagram, from its socket address and ancillary data; the kernel has
  * taken it off, with any extension headers. @returns where the header starts.
  */
-const restoreIpv6Header = (
+function restoreIpv6Header(
   inbox: ReturnType<typeof createReceiveBatch>,
   slot: number,
   protocol: number,
-): number => {
+): number {
   const { data, control, names, ancillary } = inbox;
   const at = inbox.start(slot) - HEADROOM;
   data.fill(0, at, at + HEADROOM);
@@ -247,4 +247,4 @@ const restoreIpv6Header = (
   if (ancillary.destinationAt >= 0)
     for (let i = 0; i < 16; i++) data[at + 24 + i] = control[ancillary.destinationAt + i];
   return at;
-};
+}

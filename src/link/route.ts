@@ -70,7 +70,7 @@ export interface Interface {
 const familyOf = (address: Address): number => (address.length === 4 ? AF_INET : AF_INET6);
 
 /** Asks for the route to `destination`, optionally through one interface. @throws {SynprobeError} `ERR_SYSTEM` */
-export const lookUpRoute = (destination: Address, interfaceIndex?: number): RouteAnswer => {
+export function lookUpRoute(destination: Address, interfaceIndex?: number): RouteAnswer {
   const header = new Uint8Array(RTMSG_LENGTH);
   header[0] = familyOf(destination);
   header[1] = destination.length * 8;
@@ -105,10 +105,10 @@ export const lookUpRoute = (destination: Address, interfaceIndex?: number): Rout
       ...(mtu === undefined ? {} : { mtu: hostU32(mtu) }),
     },
   };
-};
+}
 
 /** An interface by name or index; undefined when there is none. @throws {SynprobeError} `ERR_SYSTEM` */
-export const lookUpInterface = (which: string | number): Interface | undefined => {
+export function lookUpInterface(which: string | number): Interface | undefined {
   const header = new Uint8Array(IFINFOMSG_LENGTH);
   const attributes: Attribute[] = [];
   if (typeof which === "number") header.set(fromU32(which), 4);
@@ -131,10 +131,10 @@ export const lookUpInterface = (which: string | number): Interface | undefined =
     pointToPoint: (flags & IFF.pointToPoint) !== 0,
     mtu: mtu === undefined ? 0 : hostU32(mtu),
   };
-};
+}
 
 /** Addresses of one family that this machine has, with their interface. @throws {SynprobeError} `ERR_SYSTEM` */
-export const localAddresses = (family: 4 | 6): { address: Address; interfaceIndex: number }[] => {
+export function localAddresses(family: 4 | 6): { address: Address; interfaceIndex: number }[] {
   const header = new Uint8Array(IFADDRMSG_LENGTH);
   header[0] = family === 4 ? AF_INET : AF_INET6;
   const answer = netlinkRequest(RTM_GETADDR, header, [], true);
@@ -151,7 +151,7 @@ export const localAddresses = (family: 4 | 6): { address: Address; interfaceInde
           },
         ];
   });
-};
+}
 
 /** True for a destination that only makes sense together with an interface. */
 export const needsInterface = (destination: Address): boolean =>

@@ -21,7 +21,7 @@ export type IsnHash = (
 ) => number;
 
 /** @param key 8 random bytes */
-export const createIsnHash = (key: Uint8Array): IsnHash => {
+export function createIsnHash(key: Uint8Array): IsnHash {
   if (key.length !== ISN_KEY_LENGTH) throw new RangeError(`the ISN key has ${ISN_KEY_LENGTH} bytes`);
   const view = new DataView(key.buffer, key.byteOffset, key.byteLength);
   const k0 = view.getUint32(0, true) | 0;
@@ -71,4 +71,4 @@ export const createIsnHash = (key: Uint8Array): IsnHash => {
     }
     return (v1 ^ v3) >>> 0;
   };
-};
+}

@@ -17,7 +17,7 @@ export interface PortPool {
 }
 
 /** @param random integers from 0 to `below - 1`, uniform */
-export const createPortPool = (first: number, last: number, random: (below: number) => number): PortPool => {
+export function createPortPool(first: number, last: number, random: (below: number) => number): PortPool {
   if (!(first >= 1 && first <= last && last <= 65_535))
     throw new RangeError(`bad port range ${first}-${last}`);
   const size = last - first + 1;
@@ -57,7 +57,7 @@ export const createPortPool = (first: number, last: number, random: (below: numb
       available++;
     },
   };
-};
+}
 
 /** `-g PORT`: every probe shares the one port the user chose; the 4-tuples still differ by their peers. */
 export const createSinglePortPool = (port: number): PortPool => ({
@@ -75,14 +75,14 @@ const MINIMUM_PORTS = 256;
  * `shared` is true when there is no room above it and the range overlaps the kernel's: collisions are then possible.
  * The last port stays below 65535: some rule syntaxes cannot name a range that ends there.
  */
-export const choosePortRange = (
+export function choosePortRange(
   kernelFirst: number,
   kernelLast: number,
-): { first: number; last: number; shared: boolean } => {
+): { first: number; last: number; shared: boolean } {
   const above = Math.max(kernelLast + 1, 61_000);
   if (65_534 - above + 1 >= MINIMUM_PORTS) return { first: above, last: 65_534, shared: false };
   const below = Math.max(1024, 20_000);
   if (kernelFirst - 1 - below + 1 >= MINIMUM_PORTS)
     return { first: below, last: kernelFirst - 1, shared: false };
   return { first: 61_000, last: 65_534, shared: true };
-};
+}

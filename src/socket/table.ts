@@ -15,13 +15,13 @@ export const ADDRESS_WORDS = 4;
 const MAPPED_PREFIX = 0x0000ffff;
 
 /** Writes the address at `bytes[at]` (`length` 4 or 16) as four words. */
-export const loadAddress = (
+export function loadAddress(
   words: Uint32Array,
   to: number,
   bytes: Uint8Array,
   at: number,
   length: number,
-): void => {
+): void {
   if (length === 4) {
     words[to] = 0;
     words[to + 1] = 0;
@@ -33,7 +33,7 @@ export const loadAddress = (
     const b = at + 4 * i;
     words[to + i] = (bytes[b] << 24) | (bytes[b + 1] << 16) | (bytes[b + 2] << 8) | bytes[b + 3];
   }
-};
+}
 
 export const sameWords = (a: Uint32Array, aAt: number, b: Uint32Array, bAt: number): boolean =>
   a[aAt] === b[bAt] && a[aAt + 1] === b[bAt + 1] && a[aAt + 2] === b[bAt + 2] && a[aAt + 3] === b[bAt + 3];
@@ -78,7 +78,7 @@ export interface SocketTable {
 const NONE = -1;
 
 /** @param seed any number: scatters the hash, so that nobody can choose addresses that collide */
-export const createSocketTable = (capacity: number, maxTries: number, seed: number): SocketTable => {
+export function createSocketTable(capacity: number, maxTries: number, seed: number): SocketTable {
   if (!(capacity >= 1 && capacity <= 1 << 24)) throw new RangeError(`bad capacity ${capacity}`);
   const slots = 2 ** Math.ceil(Math.log2(capacity * 2));
   const mask = slots - 1;
@@ -191,4 +191,4 @@ export const createSocketTable = (capacity: number, maxTries: number, seed: numb
     iss,
     sentAt,
   };
-};
+}

@@ -22,7 +22,7 @@ const BUCKETS = 4096;
 const NONE = -1;
 
 /** @param rows rows are numbered 0 to `rows - 1`. @param startUs the earliest time that will ever be passed in */
-export const createTimerWheel = (rows: number, startUs: number): TimerWheel => {
+export function createTimerWheel(rows: number, startUs: number): TimerWheel {
   const next = new Int32Array(rows).fill(NONE);
   const previous = new Int32Array(rows).fill(NONE);
   const bucketOf = new Int32Array(rows).fill(NONE);
@@ -88,4 +88,4 @@ export const createTimerWheel = (rows: number, startUs: number): TimerWheel => {
       return candidate * TICK_US;
     },
   };
-};
+}

@@ -105,14 +105,14 @@ const timespec = nativeMemory(16);
 const timespecView = new DataView(timespec.buffer);
 
 /** Reads a `struct timespec` in microseconds; exact below 2^53 µs. */
-export const timespecUs = (view: DataView, at: number): number => {
+export function timespecUs(view: DataView, at: number): number {
   const long = POINTER_SIZE === 8 ? 8 : 4;
   const seconds = long === 8 ? Number(view.getBigInt64(at, LITTLE_ENDIAN)) : view.getInt32(at, LITTLE_ENDIAN);
   return seconds * 1e6 + view.getInt32(at + long + (LITTLE_ENDIAN ? 0 : long - 4), LITTLE_ENDIAN) / 1e3;
-};
+}
 
 /** The wall clock in microseconds since the Unix epoch: the clock of the kernel's packet time stamps. */
-export const realtimeUs = (): number => {
+export function realtimeUs(): number {
   libc.clockGettime(CLOCK_REALTIME, timespec);
   return timespecUs(timespecView, 0);
-};
+}

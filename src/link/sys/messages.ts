@@ -40,19 +40,19 @@ const AF_INET = 2;
 const AF_INET6 = 10;
 const SOCKADDR_SIZE = 28;
 
-const putPointer = (view: DataView, at: number, value: bigint): void => {
+function putPointer(view: DataView, at: number, value: bigint): void {
   if (P === 8) view.setBigUint64(at, value, LITTLE_ENDIAN);
   else view.setUint32(at, Number(value), LITTLE_ENDIAN);
-};
-const putSize = (view: DataView, at: number, value: number): void => {
+}
+function putSize(view: DataView, at: number, value: number): void {
   if (P === 8 && !LITTLE_ENDIAN) view.setUint32(at + 4, value, false);
   else view.setUint32(at, value, LITTLE_ENDIAN);
-};
+}
 const getSize = (view: DataView, at: number): number =>
   view.getUint32(P === 8 && !LITTLE_ENDIAN ? at + 4 : at, LITTLE_ENDIAN);
 
 /** Memory for `slots` messages: one header, one iovec, one address and one data area each. */
-const layOut = (slots: number, dataLength: number, controlLength: number) => {
+function layOut(slots: number, dataLength: number, controlLength: number) {
   const headers = nativeMemory(slots * MMSG_SIZE);
   const iovs = nativeMemory(slots * IOV_SIZE);
   const names = nativeMemory(slots * SOCKADDR_SIZE);
@@ -86,7 +86,7 @@ const layOut = (slots: number, dataLength: number, controlLength: number) => {
     iovView,
     address: at.headers,
   };
-};
+}
 
 /** Outgoing packets, `slots` of `slotLength` bytes; the caller writes `data` and `lengths`, then sends. */
 export interface SendBatch {
@@ -103,7 +103,7 @@ export interface SendBatch {
   send(fd: number, first: number, count: number): number;
 }
 
-export const createSendBatch = (slots: number, slotLength: number): SendBatch => {
+export function createSendBatch(slots: number, slotLength: number): SendBatch {
   const memory = layOut(slots, slotLength, 0);
   const { data, names, view, iovView } = memory;
   const lengths = new Uint16Array(slots);
@@ -136,7 +136,7 @@ export const createSendBatch = (slots: number, slotLength: number): SendBatch =>
       return Math.max(0, sent);
     },
   };
-};
+}
 
 /** Room before each received datagram, where a link may put the IP header that an IPv6 raw socket leaves out. */
 export const HEADROOM = 40;
@@ -184,7 +184,7 @@ const SOL_IPV6 = 41;
 const IPV6_PKTINFO = 50;
 const IPV6_HOPLIMIT = 52;
 
-export const createReceiveBatch = (slots: number): ReceiveBatch => {
+export function createReceiveBatch(slots: number): ReceiveBatch {
   const stride = HEADROOM + DATAGRAM_LENGTH;
   const memory = layOut(slots, stride, CONTROL_LENGTH);
   const { data, names, control, view, iovView } = memory;
@@ -248,4 +248,4 @@ export const createReceiveBatch = (slots: number): ReceiveBatch => {
       }
     },
   };
-};
+}

@@ -41,22 +41,22 @@ export const hostU32 = (bytes: Uint8Array, at = 0): number =>
   new DataView(bytes.buffer, bytes.byteOffset).getUint32(at, LITTLE_ENDIAN);
 export const hostU16 = (bytes: Uint8Array, at = 0): number =>
   new DataView(bytes.buffer, bytes.byteOffset).getUint16(at, LITTLE_ENDIAN);
-export const fromU32 = (value: number): Uint8Array => {
+export function fromU32(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setUint32(0, value, LITTLE_ENDIAN);
   return bytes;
-};
+}
 
 /**
  * Sends one request and reads all of its answer.
  * @throws {SynprobeError} `ERR_SYSTEM` when netlink itself fails; a refused request is an answer with `ok: false`.
  */
-export const netlinkRequest = (
+export function netlinkRequest(
   type: number,
   header: Uint8Array,
   attributes: readonly Attribute[],
   dump = false,
-): NetlinkAnswer => {
+): NetlinkAnswer {
   const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
   if (fd < 0) throw systemError("socket(AF_NETLINK)");
   try {
@@ -66,14 +66,14 @@ export const netlinkRequest = (
   } finally {
     libc.close(fd);
   }
-};
+}
 
-const encode = (
+function encode(
   type: number,
   header: Uint8Array,
   attributes: readonly Attribute[],
   dump: boolean,
-): Uint8Array => {
+): Uint8Array {
   const length =
     HEADER +
     align4(header.length) +
@@ -93,9 +93,9 @@ const encode = (
     at += align4(ATTRIBUTE_HEADER + attribute.value.length);
   }
   return bytes;
-};
+}
 
-const receive = (fd: number, dump: boolean): NetlinkAnswer => {
+function receive(fd: number, dump: boolean): NetlinkAnswer {
   const messages: NetlinkMessage[] = [];
   for (;;) {
     const bytes = nativeMemory(RECEIVE_LENGTH);
@@ -121,7 +121,7 @@ const receive = (fd: number, dump: boolean): NetlinkAnswer => {
     }
     if (!dump) return { ok: true, messages };
   }
-};
+}
 
 const message = (type: number, body: Uint8Array): NetlinkMessage => ({
   type,
@@ -130,7 +130,7 @@ const message = (type: number, body: Uint8Array): NetlinkMessage => ({
 });
 
 /** Attributes by type, from `at` to the end of `bytes`; of two with the same type the last. Nested ones likewise. */
-export const readAttributes = (bytes: Uint8Array, at = 0): Map<number, Uint8Array> => {
+export function readAttributes(bytes: Uint8Array, at = 0): Map<number, Uint8Array> {
   const found = new Map<number, Uint8Array>();
   while (at + ATTRIBUTE_HEADER <= bytes.length) {
     const length = hostU16(bytes, at);
@@ -140,4 +140,4 @@ export const readAttributes = (bytes: Uint8Array, at = 0): Map<number, Uint8Arra
     at += align4(length);
   }
   return found;
-};
+}

@@ -47,7 +47,7 @@ export interface RawSocket {
  * Opens a non-blocking raw socket that is not inherited by child processes.
  * @throws {SynprobeError} `ERR_PRIVILEGE` without CAP_NET_RAW; `ERR_NO_SOURCE` when the kernel lacks the address family.
  */
-export const openRawSocket = (family: 4 | 6, protocol: Protocol): RawSocket => {
+export function openRawSocket(family: 4 | 6, protocol: Protocol): RawSocket {
   const socket = create(family, protocol);
   const fd = descriptorOf(socket);
   libc.fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -64,26 +64,21 @@ export const openRawSocket = (family: 4 | 6, protocol: Protocol): RawSocket => {
     },
     close: () => socket.close(),
   };
-};
+}
 
 /** Sets an integer or structured socket option. @throws {SynprobeError} `ERR_SYSTEM` with the errno's name. */
-export const setOption = (fd: number, level: number, option: number, value: number | Uint8Array): void => {
+export function setOption(fd: number, level: number, option: number, value: number | Uint8Array): void {
   if (!trySetOption(fd, level, option, value)) throw systemError(`setsockopt(${level}, ${option})`);
-};
+}
 
 /** The same for an option that the system may refuse: false then, with the cause in `errno()`. */
-export const trySetOption = (
-  fd: number,
-  level: number,
-  option: number,
-  value: number | Uint8Array,
-): boolean => {
+export function trySetOption(fd: number, level: number, option: number, value: number | Uint8Array): boolean {
   const bytes = typeof value === "number" ? new Uint8Array(Int32Array.of(value).buffer) : value;
   return libc.setsockopt(fd, level, option, bytes, bytes.length) === 0;
-};
+}
 
 /** Reads an integer socket option; undefined when the system refuses. */
-export const getOption = (fd: number, level: number, option: number): number | undefined => {
+export function getOption(fd: number, level: number, option: number): number | undefined {
   const value = Int32Array.of(0);
   const length = Int32Array.of(4);
   const done = libc.getsockopt(
@@ -94,9 +89,9 @@ export const getOption = (fd: number, level: number, option: number): number | u
     new Uint8Array(length.buffer),
   );
   return done === 0 ? value[0] : undefined;
-};
+}
 
-const create = (family: 4 | 6, protocol: Protocol): PackageSocket => {
+function create(family: 4 | 6, protocol: Protocol): PackageSocket {
   try {
     return load().createSocket({
       protocol,
@@ -115,9 +110,9 @@ const create = (family: 4 | 6, protocol: Protocol): PackageSocket => {
     }
     throw new SynprobeError(ERROR_CODES.system, `cannot open a raw IPv${family} socket: ${text}`, { cause });
   }
-};
+}
 
-const load = (): RawSocketPackage => {
+function load(): RawSocketPackage {
   try {
     return createRequire(import.meta.url)("raw-socket") as RawSocketPackage;
   } catch (cause) {
@@ -127,10 +122,10 @@ const load = (): RawSocketPackage => {
       { cause },
     );
   }
-};
+}
 
 /** Finds the package's descriptor by the socket's cookie, a number that no other socket of this system ever has. */
-const descriptorOf = (socket: PackageSocket): number => {
+function descriptorOf(socket: PackageSocket): number {
   const wanted = Buffer.alloc(8);
   socket.getOption(SOL_SOCKET, SO_COOKIE, wanted, wanted.length);
   const cookie = nativeMemory(8);
@@ -145,4 +140,4 @@ const descriptorOf = (socket: PackageSocket): number => {
   const name = errno();
   socket.close();
   throw systemError("finding the raw socket's descriptor", name);
-};
+}
