@@ -172,7 +172,6 @@ export function createEngine(options: EngineOptions): Engine {
     target: 0,
   };
   const tokens = new Int32Array(MAX_TOKENS);
-  let exhausted = false;
   let undecided = 0;
   let pausedUntil = 0;
 
@@ -209,12 +208,12 @@ export function createEngine(options: EngineOptions): Engine {
     return -1;
   }
 
+  function mayStart(): boolean {
+    return counts.started < source.total && undecided < window && ports.available > 0;
+  }
+
   function startNext(): number {
-    if (exhausted || undecided >= window || ports.available === 0) return -1;
-    if (!source.next(probe)) {
-      exhausted = true;
-      return -1;
-    }
+    if (!mayStart() || !source.next(probe)) return -1;
     const row = table.insert(probe.words, 0, probe.port);
     table.path[row] = probe.path;
     table.target[row] = probe.target;
@@ -289,8 +288,8 @@ export function createEngine(options: EngineOptions): Engine {
   }
 
   function pollTimeout(nowUs: number): number {
-    const sendable = queueLength > 0 || (!exhausted && undecided < window && ports.available > 0);
-    const sendAt = sendable ? Math.max(pausedUntil, pacer.nextAt(nowUs)) : Number.POSITIVE_INFINITY;
+    const sendAt =
+      queueLength > 0 || mayStart() ? Math.max(pausedUntil, pacer.nextAt(nowUs)) : Number.POSITIVE_INFINITY;
     return Math.min(sendAt, timers.next());
   }
 

@@ -1,0 +1,232 @@
+/**
+ * A simulated network for the engine's tests: takes probes as packets, and gives back the packets that hosts and routers
+ * would send, each at its own virtual time.
+ *
+ * Modelled: per-port behaviour, latency, jitter, loss each way, duplication. Not modelled: a TCP of the hosts' own (every
+ * SYN is answered afresh), bandwidth, queues, rate limits.
+ */
+
+import type { Address } from "../../src/wire/address.ts";
+import { u32 } from "../../src/wire/bytes.ts";
+import { pseudoSum4, pseudoSum6 } from "../../src/wire/checksum.ts";
+import * as icmp from "../../src/wire/icmp.ts";
+import * as icmpv6 from "../../src/wire/icmpv6.ts";
+import * as ipv4 from "../../src/wire/ipv4.ts";
+import * as ipv6 from "../../src/wire/ipv6.ts";
+import { PROTOCOL } from "../../src/wire/protocol.ts";
+import * as tcp from "../../src/wire/tcp.ts";
+
+export type Behaviour =
+  | "open"
+  | "closed"
+  | "silent"
+  /** The bare SYN of a simultaneous open. */
+  | "split"
+  | { readonly icmp: readonly [type: number, code: number]; readonly from?: Address };
+
+export interface NetworkOptions {
+  readonly random: (below: number) => number;
+  /** One way, in microseconds. */
+  readonly latencyUs: number;
+  readonly jitterUs?: number;
+  /** Chance that a packet is lost, each way, 0 to 1. */
+  readonly loss?: number;
+  /** Chance that an answer arrives twice. */
+  readonly duplication?: number;
+  /** What the port at the packet's destination does. */
+  behaviour(packet: Uint8Array, at: number, port: number): Behaviour;
+}
+
+export interface Network {
+  /** Takes a packet that leaves the prober at `nowUs`; the bytes are copied. */
+  send(bytes: Uint8Array, at: number, length: number, nowUs: number): void;
+  /** When the next packet reaches the prober; Infinity when none is under way. */
+  next(): number;
+  /** Takes the next packet. */
+  receive(): Uint8Array;
+  readonly probes: number;
+}
+
+export function createNetwork(options: NetworkOptions): Network {
+  const { random, latencyUs, jitterUs = 0, loss = 0, duplication = 0 } = options;
+  const chance = (probability: number): boolean =>
+    probability > 0 && random(1_000_000) < probability * 1_000_000;
+  const queue = createTimeQueue<Uint8Array>();
+  let probes = 0;
+  return {
+    get probes() {
+      return probes;
+    },
+    send: (bytes, at, length, nowUs) => {
+      probes++;
+      if (chance(loss)) return;
+      const answer = answerTo(bytes, at, at + length, options);
+      if (answer === undefined) return;
+      const copies = chance(duplication) ? 2 : 1;
+      for (let i = 0; i < copies; i++) {
+        const delay = 2 * latencyUs + (jitterUs > 0 ? random(jitterUs) : 0);
+        if (!chance(loss)) queue.push(nowUs + delay, answer);
+      }
+    },
+    next: () => queue.peek(),
+    receive: () => queue.pop(),
+  };
+}
+
+function answerTo(
+  b: Uint8Array,
+  at: number,
+  end: number,
+  { behaviour }: NetworkOptions,
+): Uint8Array | undefined {
+  const segment = at + (b[at] >> 4 === 4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH);
+  const does = behaviour(b, at, tcp.destinationPort(b, segment));
+  if (does === "silent") return undefined;
+  if (typeof does === "object") return icmpAbout(b.slice(at, end), does.icmp, does.from);
+  const flags = {
+    open: tcp.FLAGS.SYN | tcp.FLAGS.ACK,
+    closed: tcp.FLAGS.RST | tcp.FLAGS.ACK,
+    split: tcp.FLAGS.SYN,
+  }[does];
+  return segmentTo(b.subarray(at, end), {
+    flags,
+    sequence: does === "closed" ? 0 : 0x1234_5678,
+    acknowledgement: does === "split" ? 0 : (tcp.sequence(b, segment) + 1) >>> 0,
+  });
+}
+
+/** A TCP segment that goes back where `probe` came from. */
+export function segmentTo(
+  probe: Uint8Array,
+  fields: { flags: number; sequence?: number; acknowledgement?: number; ttl?: number },
+): Uint8Array {
+  const family = probe[0] >> 4;
+  const at = family === 4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH;
+  const packet = new Uint8Array(at + tcp.HEADER_LENGTH);
+  const { flags, sequence = 0, acknowledgement = 0, ttl = 57 } = fields;
+  tcp.emit(packet, at, {
+    sourcePort: tcp.destinationPort(probe, at),
+    destinationPort: tcp.sourcePort(probe, at),
+    sequence,
+    acknowledgement,
+    flags,
+    window: 65_535,
+    urgentPointer: 0,
+    checksum: 0,
+    options: new Uint8Array(0),
+    dataOffset: tcp.HEADER_LENGTH,
+  });
+  const protocol = PROTOCOL.TCP;
+  if (family === 4) {
+    wrap4(packet, probe.slice(16, 20), probe.slice(12, 16), protocol, ttl);
+    tcp.fillChecksum(packet, at, packet.length, pseudoSum4(packet, 12, 16, protocol, tcp.HEADER_LENGTH));
+  } else {
+    wrap6(packet, probe.slice(24, 40), probe.slice(8, 24), protocol, ttl);
+    tcp.fillChecksum(packet, at, packet.length, pseudoSum6(packet, 8, 24, protocol, tcp.HEADER_LENGTH));
+  }
+  return packet;
+}
+
+/** An ICMP error about `probe`, from `from` or else from the probe's destination. */
+export function icmpAbout(
+  probe: Uint8Array,
+  [type, code]: readonly [type: number, code: number],
+  from?: Address,
+): Uint8Array {
+  if (probe[0] >> 4 === 4) {
+    const at = ipv4.HEADER_LENGTH;
+    const packet = new Uint8Array(at + icmp.HEADER_LENGTH + probe.length);
+    icmp.emitError(packet, at, { type, code }, probe);
+    wrap4(packet, from ?? probe.slice(16, 20), probe.slice(12, 16), PROTOCOL.ICMP, 61);
+    return packet;
+  }
+  const at = ipv6.HEADER_LENGTH;
+  const packet = new Uint8Array(at + icmpv6.HEADER_LENGTH + probe.length);
+  wrap6(packet, from ?? probe.slice(24, 40), probe.slice(8, 24), PROTOCOL.ICMPV6, 61);
+  const pseudo = pseudoSum6(packet, 8, 24, PROTOCOL.ICMPV6, packet.length - at);
+  icmpv6.emitError(packet, at, { type, code }, probe, pseudo);
+  return packet;
+}
+
+function wrap4(
+  packet: Uint8Array,
+  source: Address,
+  destination: Address,
+  protocol: number,
+  ttl: number,
+): void {
+  ipv4.emit(packet, 0, {
+    tos: 0,
+    identification: 0,
+    dontFragment: true,
+    moreFragments: false,
+    fragmentOffset: 0,
+    ttl,
+    protocol,
+    source,
+    destination,
+    options: new Uint8Array(0),
+    totalLength: packet.length,
+  });
+}
+
+function wrap6(
+  packet: Uint8Array,
+  source: Address,
+  destination: Address,
+  nextHeader: number,
+  hopLimit: number,
+): void {
+  ipv6.emit(packet, 0, {
+    trafficClass: 0,
+    flowLabel: 0,
+    payloadLength: packet.length - ipv6.HEADER_LENGTH,
+    nextHeader,
+    hopLimit,
+    source,
+    destination,
+  });
+}
+
+/** The destination of an IPv4 packet as one number. */
+export const destination4 = (packet: Uint8Array, at: number): number => u32(packet, at + ipv4.DESTINATION);
+
+/** A binary heap of things to come. */
+function createTimeQueue<T>() {
+  const times: number[] = [];
+  const items: T[] = [];
+  const swap = (a: number, b: number): void => {
+    [times[a], times[b]] = [times[b], times[a]];
+    [items[a], items[b]] = [items[b], items[a]];
+  };
+  return {
+    peek: (): number => times[0] ?? Number.POSITIVE_INFINITY,
+    push: (time: number, item: T): void => {
+      let i = times.push(time) - 1;
+      items.push(item);
+      while (i > 0 && times[(i - 1) >> 1] > times[i]) {
+        swap(i, (i - 1) >> 1);
+        i = (i - 1) >> 1;
+      }
+    },
+    pop: (): T => {
+      const [top] = items;
+      const lastTime = times.pop() as number;
+      const lastItem = items.pop() as T;
+      if (times.length > 0) {
+        times[0] = lastTime;
+        items[0] = lastItem;
+        for (let i = 0; ; ) {
+          let least = i;
+          for (const child of [2 * i + 1, 2 * i + 2]) {
+            if (child < times.length && times[child] < times[least]) least = child;
+          }
+          if (least === i) break;
+          swap(i, least);
+          i = least;
+        }
+      }
+      return top;
+    },
+  };
+}

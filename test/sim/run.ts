@@ -1,0 +1,93 @@
+/** Runs an engine against a simulated network under a virtual clock, as fast as the machine can. */
+import {
+  createEngine,
+  type Engine,
+  type EngineOptions,
+  type ProbeSource,
+  type Verdict,
+} from "../../src/scan/engine.ts";
+import { createSpaceSource, type SpaceTarget } from "../../src/scan/space.ts";
+import { createPortPool } from "../../src/socket/ports.ts";
+import { type Address, parseAddress } from "../../src/wire/address.ts";
+import type { Network } from "./network.ts";
+import { createSeededRandom } from "./random.ts";
+
+export const address = (text: string): Address => {
+  const parsed = parseAddress(text);
+  if (parsed === undefined) throw new Error(`not an address: ${text}`);
+  return parsed;
+};
+
+export const LOCAL_4 = address("198.18.0.1");
+export const LOCAL_6 = address("2001:db8::1");
+
+export const target = (host: string, ...ports: number[]): SpaceTarget => ({
+  address: address(host),
+  ports: Uint16Array.from(ports),
+});
+
+/** An engine with everything at its plainest, over IPv4 and IPv6 targets or a source of its own. */
+export function engineFor(
+  what: readonly SpaceTarget[] | ProbeSource,
+  overrides: Partial<EngineOptions> = {},
+): Engine {
+  const random = createSeededRandom(7);
+  return createEngine({
+    paths: [
+      { local: LOCAL_4, ttl: 64 },
+      { local: LOCAL_6, ttl: 64 },
+    ],
+    source:
+      "next" in what
+        ? what
+        : createSpaceSource(
+            what,
+            what.map(({ address }) => (address.length === 4 ? 0 : 1)),
+          ),
+    ports: createPortPool(61_000, 65_534, random),
+    isnKey: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8),
+    random,
+    retries: 2,
+    timeoutUs: 1_000_000,
+    rate: 1_000_000,
+    capacity: 1 << 14,
+    startUs: 0,
+    ...overrides,
+  });
+}
+
+/** The next packet the engine sends at `nowUs`, in memory of its own; undefined when it sends none. */
+export function transmit(engine: Engine, nowUs: number): Uint8Array | undefined {
+  const out = new Uint8Array(128).fill(0xa5);
+  const length = engine.pollTransmit(nowUs, out, 0, 0);
+  return length === 0 ? undefined : out.subarray(0, length);
+}
+
+export function drainVerdicts(engine: Engine): Verdict[] {
+  const verdicts: Verdict[] = [];
+  for (let v = engine.pollVerdict(); v !== undefined; v = engine.pollVerdict()) verdicts.push(v);
+  return verdicts;
+}
+
+/** Runs to the end. @returns the virtual time it took, in microseconds */
+export function runToEnd(engine: Engine, network: Network, onVerdict: (verdict: Verdict) => void): number {
+  const out = new Uint8Array(128);
+  let now = 0;
+  for (;;) {
+    engine.handleTimeout(now);
+    for (;;) {
+      const length = engine.pollTransmit(now, out, 0, 0);
+      if (length === 0) break;
+      network.send(out, 0, length, now);
+    }
+    for (let v = engine.pollVerdict(); v !== undefined; v = engine.pollVerdict()) onVerdict(v);
+    if (engine.done) return now;
+    const wake = Math.min(engine.pollTimeout(now), network.next());
+    if (wake === Number.POSITIVE_INFINITY) throw new Error("the engine waits for nothing");
+    now = Math.max(now, wake);
+    while (network.next() <= now) {
+      const packet = network.receive();
+      engine.handlePacket(packet, 0, packet.length, now);
+    }
+  }
+}

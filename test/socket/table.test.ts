@@ -1,0 +1,103 @@
+import { describe, expect, it } from "vitest";
+import { PROBE_STATES } from "../../src/socket/state.ts";
+import { createSocketTable, loadAddress, sameWords } from "../../src/socket/table.ts";
+import { createSeededRandom } from "../sim/random.ts";
+
+const words = (last: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, last);
+
+describe("the socket table", () => {
+  it("finds a row by its peer, and only by it", () => {
+    const table = createSocketTable(8, 3, 1);
+    const row = table.insert(words(1), 0, 80);
+    expect(table.find(words(1), 0, 80)).toBe(row);
+    expect(table.find(words(1), 0, 81)).toBe(-1);
+    expect(table.find(words(2), 0, 80)).toBe(-1);
+    expect(table.find(Uint32Array.of(1, 0, 0xffff, 1), 0, 80)).toBe(-1);
+    expect(table.state[row]).toBe(PROBE_STATES.synSent);
+    expect(table.tries[row]).toBe(0);
+  });
+
+  it("is full when every row is undecided, and makes room by the oldest decided one", () => {
+    const table = createSocketTable(3, 1, 1);
+    const rows = [1, 2, 3].map((peer) => table.insert(words(peer), 0, 80));
+    expect(table.insert(words(4), 0, 80)).toBe(-1);
+    table.linger(rows[1]);
+    table.linger(rows[0]);
+    expect(table.insert(words(4), 0, 80)).toBe(rows[1]);
+    expect(table.find(words(2), 0, 80)).toBe(-1);
+    expect(table.find(words(1), 0, 80)).toBe(rows[0]);
+    expect(table.insert(words(5), 0, 80)).toBe(rows[0]);
+    expect(table.insert(words(6), 0, 80)).toBe(-1);
+    expect([table.used, table.lingering]).toEqual([3, 0]);
+  });
+
+  it("refuses a second row for one peer, and a capacity out of range", () => {
+    const table = createSocketTable(4, 1, 1);
+    table.insert(words(1), 0, 80);
+    expect(() => table.insert(words(1), 0, 80)).toThrow(RangeError);
+    expect(() => createSocketTable(0, 1, 1)).toThrow(RangeError);
+    expect(() => createSocketTable(2 ** 25, 1, 1)).toThrow(RangeError);
+  });
+
+  it("agrees with a Map through a long life of insertions and evictions", () => {
+    const random = createSeededRandom(5);
+    const capacity = 200;
+    const table = createSocketTable(capacity, 1, random(2 ** 31));
+    const oracle = new Map<string, number>();
+    const lingering: string[] = [];
+    const undecided: string[] = [];
+    for (let step = 0; step < 100_000; step++) {
+      // Few distinct peers and ports, so that clusters form and keys come back.
+      const peer = random(64);
+      const port = 1 + random(16);
+      const key = `${peer}:${port}`;
+      expect(table.find(words(peer), 0, port)).toBe(oracle.get(key) ?? -1);
+      if (!oracle.has(key)) {
+        const full = oracle.size === capacity;
+        const row = table.insert(words(peer), 0, port);
+        if (full && lingering.length === 0) {
+          expect(row).toBe(-1);
+        } else {
+          if (full) oracle.delete(lingering.shift() as string);
+          expect(row).toBeGreaterThanOrEqual(0);
+          expect([...oracle.values()]).not.toContain(row);
+          oracle.set(key, row);
+          undecided.push(key);
+        }
+      }
+      if (undecided.length > 0 && random(2) === 0) {
+        const [chosen] = undecided.splice(random(undecided.length), 1);
+        table.linger(oracle.get(chosen) as number);
+        lingering.push(chosen);
+      }
+      if (step % 1000 === 0) {
+        for (const [k, row] of oracle) {
+          const [p, q] = k.split(":").map(Number);
+          expect(table.find(words(p), 0, q)).toBe(row);
+        }
+      }
+    }
+    expect(table.used).toBe(oracle.size);
+  });
+});
+
+describe("addresses as words", () => {
+  it("map IPv4 into IPv6, big-endian", () => {
+    const to = new Uint32Array(5);
+    loadAddress(to, 1, Uint8Array.of(9, 192, 0, 2, 255), 1, 4);
+    expect([...to]).toEqual([0, 0, 0, 0xffff, 0xc00002ff]);
+  });
+  it("take IPv6 as it is", () => {
+    const to = new Uint32Array(4);
+    loadAddress(
+      to,
+      0,
+      Uint8Array.from({ length: 16 }, (_, i) => 0xf0 + i),
+      0,
+      16,
+    );
+    expect([...to]).toEqual([0xf0f1f2f3, 0xf4f5f6f7, 0xf8f9fafb, 0xfcfdfeff]);
+    expect(sameWords(to, 0, Uint32Array.of(0xf0f1f2f3, 0xf4f5f6f7, 0xf8f9fafb, 0xfcfdfeff), 0)).toBe(true);
+    expect(sameWords(to, 0, Uint32Array.of(0xf0f1f2f3, 0xf4f5f6f7, 0xf8f9fafb, 0xfcfdfefe), 0)).toBe(false);
+  });
+});
