@@ -47,7 +47,8 @@ const SLOT_LENGTH = 128;
 const RECEIVE_SLOTS = 64;
 /** Batches read before the event loop gets its turn: a flood of replies must not starve sending. */
 const BATCHES_PER_TURN = 16;
-const WANTED_RECEIVE_BUFFER = 8 << 20;
+/** Bytes asked for; the kernel reports twice what it grants (socket(7), SO_RCVBUF). */
+export const WANTED_RECEIVE_BUFFER = 8 << 20;
 
 export interface RawIpOptions {
   readonly families: readonly (4 | 6)[];
@@ -205,7 +206,7 @@ function attachFilter(fd: number, program: readonly Instruction[]): void {
 }
 
 /** @returns the size granted: SO_RCVBUFFORCE passes net.core.rmem_max with CAP_NET_ADMIN, SO_RCVBUF stops there. */
-function raiseReceiveBuffer(fd: number): number {
+export function raiseReceiveBuffer(fd: number): number {
   if (!trySetOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, WANTED_RECEIVE_BUFFER)) {
     trySetOption(fd, SOL_SOCKET, SO_RCVBUF, WANTED_RECEIVE_BUFFER);
   }

@@ -24,7 +24,7 @@ const RTA = {
 const IFLA = { name: 3, mtu: 4 } as const;
 const IFA = { address: 1, local: 2 } as const;
 const RTAX_MTU = 2;
-const IFF = { up: 0x1, loopback: 0x8, pointToPoint: 0x10 } as const;
+const IFF = { up: 0x1, loopback: 0x8, pointToPoint: 0x10, running: 0x40 } as const;
 const AF_INET = 2;
 const AF_INET6 = 10;
 
@@ -61,6 +61,8 @@ export interface Interface {
   readonly index: number;
   readonly name: string;
   readonly up: boolean;
+  /** The link below works, as far as the driver can tell: a cable, a peer, a VPN client (RFC 2863 operational state). */
+  readonly running: boolean;
   readonly loopback: boolean;
   readonly pointToPoint: boolean;
   /** Bytes. */
@@ -127,6 +129,7 @@ export function lookUpInterface(which: string | number): Interface | undefined {
     index: hostU32(message.body, 4),
     name: new TextDecoder().decode(found.get(IFLA.name)).replace(/\0+$/, ""),
     up: (flags & IFF.up) !== 0,
+    running: (flags & IFF.running) !== 0,
     loopback: (flags & IFF.loopback) !== 0,
     pointToPoint: (flags & IFF.pointToPoint) !== 0,
     mtu: mtu === undefined ? 0 : hostU32(mtu),

@@ -37,14 +37,10 @@ function escapeMatching(text: string, matcher: RegExp, maxLength: number): strin
   return shown.join("");
 }
 
-/** Drops whole pieces until the ellipsis fits, so that no escape is cut in two. */
-function cut(shown: string[], length: number, maxLength: number): string {
-  let left = length;
-  while (left > maxLength - 1) {
-    const piece = shown.pop() ?? "";
-    left -= displayLength(piece);
-  }
-  return `${shown.join("")}…`;
+/** Drops the last piece, which is a whole escape or one character, where the ellipsis has no room beside it. */
+function cut(shown: readonly string[], length: number, maxLength: number): string {
+  const kept = length === maxLength ? shown.slice(0, -1) : shown;
+  return `${kept.join("")}…`;
 }
 
 /**

@@ -10,18 +10,8 @@ import type { Path } from "../scan/engine.ts";
 import type { TargetFault } from "../scan/result.ts";
 import { claimPairs, type SpaceTarget } from "../scan/space.ts";
 import type { TargetSpec } from "../scan/target.ts";
-import {
-  type Address,
-  formatAddress,
-  isLimitedBroadcast,
-  isLinkLocal,
-  isMulticast,
-  isReserved,
-  isUnspecified,
-  isV4Mapped,
-  parseAddress,
-  sameAddress,
-} from "../wire/address.ts";
+import { type Address, formatAddress, parseAddress, sameAddress } from "../wire/address.ts";
+import { judgeInterface, judgeRoute, unprobeable } from "./reachability.ts";
 import { type Resolution, resolveNames } from "./resolve.ts";
 
 export interface PlanOptions {
@@ -147,16 +137,6 @@ async function locate(
   });
 }
 
-/** Why no TCP answer can come from an address; undefined when one can. */
-function unprobeable(address: Address): string | undefined {
-  if (isUnspecified(address)) return "the unspecified address names no host";
-  if (isLimitedBroadcast(address)) return "a broadcast address cannot be probed: TCP is between two hosts";
-  if (isMulticast(address)) return "a multicast address cannot be probed: TCP is between two hosts";
-  if (isReserved(address)) return "a reserved address (0.0.0.0/8, 240.0.0.0/4) names no host";
-  if (isV4Mapped(address)) return "an IPv4-mapped address never appears on a wire: write the IPv4 address";
-  return undefined;
-}
-
 /** The interface to bind to: -e, or the zone of a link-local target. */
 function chooseInterface(
   candidates: readonly Candidate[],
@@ -172,19 +152,8 @@ function chooseInterface(
   }
   const [name] = zones;
   if (name === undefined) return undefined;
-  const found = lookUpInterface(/^\d+$/.test(name) ? Number(name) : name);
-  if (found === undefined) {
-    throw new SynprobeError(
-      ERROR_CODES.noInterface,
-      `no network interface named ${name}: "ip link" lists them`,
-    );
-  }
-  if (!found.up) {
-    throw new SynprobeError(
-      ERROR_CODES.interfaceDown,
-      `interface ${found.name} is down: bring it up with "ip link set ${found.name} up"`,
-    );
-  }
+  const found = judgeInterface(name, lookUpInterface(/^\d+$/.test(name) ? Number(name) : name));
+  if (found instanceof SynprobeError) throw found;
   return found;
 }
 
@@ -214,42 +183,13 @@ function localFor(
 ): Address | SynprobeError {
   const { text, address } = target;
   const error = (code: ErrorCode, message: string) => new SynprobeError(code, `${text}: ${message}`);
-  if (address.length === 16 && isLinkLocal(address) && boundTo === undefined) {
-    return error(
-      ERROR_CODES.noInterface,
-      `a link-local address needs its interface: ${formatAddress(address)}%INTERFACE, or -e INTERFACE`,
-    );
-  }
   if (source !== undefined && source.length !== address.length) {
     return error(
       ERROR_CODES.noSource,
       `source address ${formatAddress(source)} is of the other IP version: give one of this target's`,
     );
   }
-  const answer = lookUpRoute(address, boundTo?.index);
-  if (!answer.ok) return error(ERROR_CODES.noRoute, noRoute(answer.errno, address, boundTo));
-  if (answer.route.type === "broadcast" || answer.route.type === "multicast") {
-    return error(
-      ERROR_CODES.notUnicast,
-      `a ${answer.route.type} address cannot be probed: TCP is between two hosts`,
-    );
-  }
-  return source ?? answer.route.source;
-}
-
-function noRoute(errno: string, address: Address, boundTo: Interface | undefined): string {
-  const through = boundTo === undefined ? "" : ` through ${boundTo.name}`;
-  const look = `"ip route get ${formatAddress(address)}" shows what the kernel thinks`;
-  switch (errno) {
-    case "EHOSTUNREACH":
-      return `this machine's own routes say unreachable${through}: ${look}`;
-    case "EACCES":
-      return `this machine's own routes prohibit it${through}: ${look}`;
-    case "EINVAL":
-      return `this machine's own routes discard it (blackhole)${through}: ${look}`;
-    case "EADDRNOTAVAIL":
-      return `this machine has no IPv${address.length === 4 ? 4 : 6} source address for it${through}: "ip addr" lists what there is`;
-    default:
-      return `no route to it from this machine${through} (${errno}): ${look}`;
-  }
+  const route = judgeRoute(address, boundTo, lookUpRoute);
+  if (route instanceof SynprobeError) return error(route.code, route.message);
+  return source ?? route.source;
 }

@@ -57,14 +57,24 @@ function becomeInvoker(env: NodeJS.ProcessEnv): string | undefined {
   return SUDO_USER ?? String(uid);
 }
 
-/** The one message for a process that may not open raw sockets: the ways to get there, with the exact command. */
+/** The one message for a process that may not open raw sockets. */
 export function privilegeAdvice(command: readonly string[]): string {
-  const words = command.map(shellQuote).join(" ");
-  const uid = process.geteuid?.() ?? 0;
-  const gid = process.getegid?.() ?? 0;
   return [
     "raw sockets are not allowed to this process: it needs root or the capability CAP_NET_RAW.",
     "",
+    ...privilegeWays(command),
+    'See "synprobe doctor" for what this process has and lacks.',
+  ].join("\n");
+}
+
+/** The ways to a process that may open raw sockets, with the exact command: lines for a person. */
+export function privilegeWays(
+  command: readonly string[],
+  uid = process.geteuid?.() ?? 0,
+  gid = process.getegid?.() ?? 0,
+): string[] {
+  const words = command.map(shellQuote).join(" ");
+  return [
     "  with sudo (privileges are dropped as soon as the sockets are open):",
     `      sudo ${words}`,
     "  with that one capability and nothing else:",
@@ -73,8 +83,7 @@ export function privilegeAdvice(command: readonly string[]): string {
     "  in a container:      --cap-add NET_RAW, and run as root or with the capability ambient",
     "",
     'Do not use "setcap" on the node binary: it would give the power to every script that node runs.',
-    'See "synprobe doctor" for what this process has and lacks.',
-  ].join("\n");
+  ];
 }
 
 const shellQuote = (word: string): string =>

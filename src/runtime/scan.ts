@@ -4,7 +4,6 @@
  * In two steps, because a program has things to do between them: `openScan` takes every privilege that is needed, and
  * after it privileges can be dropped and output files opened; `run` sends the first packet.
  */
-import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import type { Link } from "../link/link.ts";
 import { openRawIp } from "../link/raw-ip.ts";
 import { type PacketObserver, traceLink } from "../link/tracer.ts";
@@ -20,6 +19,8 @@ import { drive } from "./drive.ts";
 import type { Plan } from "./plan.ts";
 import { createRandom, secret } from "./random.ts";
 import { probePorts } from "./system.ts";
+
+export { checkPlatform } from "./platform.ts";
 
 export interface ScanOptions {
   /** SYNs after the first for a port that stays silent, 0 to 30. */
@@ -159,19 +160,4 @@ function summarize(
     elapsedMs: (nowUs() - startUs) / 1000,
     startedMs: wallMs(startUs),
   };
-}
-
-/** @throws {SynprobeError} `ERR_PLATFORM` on a system whose raw sockets cannot probe; call before anything else */
-export function checkPlatform(platform: NodeJS.Platform = process.platform): void {
-  if (platform === "linux") return;
-  const why =
-    platform === "darwin" || platform.endsWith("bsd")
-      ? "raw sockets never receive TCP there"
-      : platform === "win32"
-        ? "Windows does not let raw sockets send TCP"
-        : "only Linux's raw sockets are supported";
-  throw new SynprobeError(
-    ERROR_CODES.platform,
-    `synprobe runs on Linux; on ${platform} it cannot: ${why}. Use a Linux machine, virtual machine or container (see native-notes/other-systems.md)`,
-  );
 }

@@ -20,8 +20,11 @@ export interface CapabilitySets {
 }
 
 /** @throws when /proc is not mounted */
-export function readCapabilities(): CapabilitySets {
-  const status = readFileSync("/proc/self/status", "utf8");
+export const readCapabilities = (): CapabilitySets =>
+  parseCapabilities(readFileSync("/proc/self/status", "utf8"));
+
+/** The sets in the text of a /proc/PID/status (proc_pid_status(5)); a set that it does not name is empty. */
+export function parseCapabilities(status: string): CapabilitySets {
   const field = (name: string): string => new RegExp(`^${name}:\\s*(\\S+)`, "m").exec(status)?.[1] ?? "0";
   const set = (name: string): bigint => BigInt(`0x${field(name)}`);
   return {

@@ -1,0 +1,94 @@
+/**
+ * Whether a probe can leave for an address, and if not, why, in words for a person: the judgements that planning a run and
+ * `synprobe doctor` share.
+ *
+ * Pure: what the kernel says is passed in. A message names the fault and what to do; which target it belongs to is the
+ * caller's to add.
+ */
+import { ERROR_CODES, SynprobeError } from "../errors.ts";
+import type { Interface, Route, RouteAnswer } from "../link/route.ts";
+import {
+  type Address,
+  formatAddress,
+  isLimitedBroadcast,
+  isLinkLocal,
+  isMulticast,
+  isReserved,
+  isUnspecified,
+  isV4Mapped,
+} from "../wire/address.ts";
+
+/** Why no TCP answer can come from an address; undefined when one can. */
+export function unprobeable(address: Address): string | undefined {
+  if (isUnspecified(address)) return "the unspecified address names no host";
+  if (isLimitedBroadcast(address)) return broadcast("broadcast");
+  if (isMulticast(address)) return broadcast("multicast");
+  if (isReserved(address)) return "a reserved address (0.0.0.0/8, 240.0.0.0/4) names no host";
+  if (isV4Mapped(address)) return "an IPv4-mapped address never appears on a wire: write the IPv4 address";
+  return undefined;
+}
+
+/** What was found under an interface's name: the interface, or why it cannot be used. */
+export function judgeInterface(name: string, found: Interface | undefined): Interface | SynprobeError {
+  if (found === undefined) {
+    return new SynprobeError(
+      ERROR_CODES.noInterface,
+      `no network interface named ${name}: "ip link" lists them`,
+    );
+  }
+  if (!found.up) {
+    return new SynprobeError(
+      ERROR_CODES.interfaceDown,
+      `interface ${found.name} is down: bring it up with "ip link set ${found.name} up"`,
+    );
+  }
+  return found;
+}
+
+/**
+ * The route a probe would take, or why there is none.
+ * @param boundTo the interface named by the user or by the address's zone
+ * @param lookUp asks the kernel: lookUpRoute of link/route.ts
+ */
+export function judgeRoute(
+  address: Address,
+  boundTo: Interface | undefined,
+  lookUp: (destination: Address, interfaceIndex?: number) => RouteAnswer,
+): Route | SynprobeError {
+  if (address.length === 16 && isLinkLocal(address) && boundTo === undefined) {
+    return new SynprobeError(
+      ERROR_CODES.noInterface,
+      `a link-local address needs its interface: ${formatAddress(address)}%INTERFACE, or -e INTERFACE`,
+    );
+  }
+  const answer = lookUp(address, boundTo?.index);
+  if (!answer.ok) {
+    return new SynprobeError(ERROR_CODES.noRoute, noRoute(answer.errno, address, boundTo));
+  }
+  const { route } = answer;
+  if (route.type === "broadcast" || route.type === "multicast") {
+    return new SynprobeError(ERROR_CODES.notUnicast, broadcast(route.type));
+  }
+  return route;
+}
+
+function broadcast(kind: "broadcast" | "multicast"): string {
+  return `a ${kind} address cannot be probed: TCP is between two hosts`;
+}
+
+function noRoute(errno: string, address: Address, boundTo: Interface | undefined): string {
+  const through = boundTo === undefined ? "" : ` through ${boundTo.name}`;
+  const look = `"ip route get ${formatAddress(address)}" shows what the kernel thinks`;
+  switch (errno) {
+    case "EHOSTUNREACH":
+      return `this machine's own routes say unreachable${through}: ${look}`;
+    case "EACCES":
+      return `this machine's own routes prohibit it${through}: ${look}`;
+    case "EINVAL":
+      return `this machine's own routes discard it (blackhole)${through}: ${look}`;
+    case "EADDRNOTAVAIL":
+      return `this machine has no IPv${address.length === 4 ? 4 : 6} source address for it${through}: "ip addr" lists what there is`;
+    default:
+      return `no route to it from this machine${through} (${errno}): ${look}`;
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * The house rules that a machine can hold: which folder may import which, where native code, clocks and the process may be
+ * touched, and that the top level stays as it is.
+ */
+import { execFileSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, normalize, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { VERSION } from "../src/cli/terminal.ts";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const SRC = join(ROOT, "src");
+const FILES = readdirSync(SRC, { recursive: true, encoding: "utf8" })
+  .filter((file) => file.endsWith(".ts"))
+  .map((file) => ({ file, text: readFileSync(join(SRC, file), "utf8") }));
+
+const folderOf = (file: string): string => (file.includes("/") ? file.split("/")[0] : "");
+
+/** What each folder may import, besides itself, errors.ts and Node. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  wire: [],
+  socket: ["wire"],
+  scan: ["socket", "wire"],
+  link: ["socket", "wire"],
+  lab: ["link", "socket", "wire"],
+  report: ["scan"],
+  runtime: ["scan", "link", "report", "lab", "socket", "wire"],
+  cli: ["runtime", "scan", "link", "report", "lab", "socket", "wire"],
+  "": ["runtime", "scan", "link", "report", "lab", "socket", "wire"],
+};
+
+/** Module specifiers of a file, static and dynamic. */
+const importsOf = (text: string): string[] =>
+  [...text.matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map(([, specifier]) => specifier);
+
+/** Code without comments and strings' contents. */
+const codeOf = (text: string): string =>
+  text
+    .replace(/\/\*[\s\S]*?\*\//g, "")
+    .replace(/(^|[^:"'`])\/\/.*$/gm, "$1")
+    .replace(/"(?:[^"\\\n]|\\.)*"/g, '""');
+
+describe("imports", () => {
+  it.each(FILES)("of $file run one way", ({ file, text }) => {
+    const folder = folderOf(file);
+    expect(Object.keys(MAY_IMPORT)).toContain(folder);
+    for (const specifier of importsOf(text).filter((s) => s.startsWith("."))) {
+      const target = normalize(join(dirname(file), specifier));
+      if (target === "errors.ts" || folderOf(target) === folder) continue;
+      expect(MAY_IMPORT[folder], `${file} imports ${target}`).toContain(folderOf(target));
+      // report/ sees results, not how they come about.
+      if (folder === "report") expect(target).toBe("scan/result.ts");
+    }
+  });
+
+  it("of koffi and raw-socket stand in link/sys only", () => {
+    for (const { file, text } of FILES) {
+      const native = /"(koffi|raw-socket)"/.test(text.replace(/\/\*[\s\S]*?\*\//g, ""));
+      if (native) expect(file).toMatch(/^link\/sys\//);
+    }
+    expect(FILES.some(({ text }) => /"koffi"/.test(text))).toBe(true);
+  });
+
+  it("name files by their real ending, so that one loader or another finds them", () => {
+    for (const { file, text } of FILES) {
+      for (const specifier of importsOf(text).filter((s) => s.startsWith("."))) {
+        expect(specifier, file).toMatch(/\.ts$/);
+      }
+    }
+  });
+});
+
+describe("clocks, timers, chance and the process", () => {
+  const FORBIDDEN =
+    /\b(Date\.now|new Date\(\)|performance\.now|Math\.random|setTimeout|setInterval|setImmediate|process\.)/;
+  it.each(FILES.filter(({ file }) => !/^(runtime|cli)\//.test(file)))(
+    "are not touched by $file",
+    ({ text }) => {
+      expect(FORBIDDEN.exec(codeOf(text))?.[0]).toBeUndefined();
+    },
+  );
+
+  it("exit statuses are set in cli/ alone", () => {
+    for (const { file, text } of FILES) {
+      if (/process\.exit/.test(codeOf(text))) expect(file).toMatch(/^cli\//);
+    }
+  });
+});
+
+describe("the code", () => {
+  it.each(FILES)("of $file says at its head what lives there", ({ text }) => {
+    expect(text.replace(/^#!.*\n/, "")).toMatch(/^\/\*\*/);
+  });
+
+  it("has no default exports, enums or any", () => {
+    for (const { file, text } of FILES) {
+      expect(codeOf(text), file).not.toMatch(/export default|\benum\s+\w+\s*\{|:\s*any\b|<any>|\bas any\b/);
+    }
+  });
+});
+
+describe("the package", () => {
+  const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+
+  it("has one version", () => {
+    expect(VERSION).toBe(manifest.version);
+  });
+
+  it("keeps its top level", () => {
+    const tracked = execFileSync("git", ["ls-files"], { cwd: ROOT, encoding: "utf8" }).trim().split("\n");
+    const top = new Set(tracked.map((file) => file.split("/")[0]).filter((name) => !name.startsWith(".")));
+    const allowed = [
+      "LICENSE",
+      "README.md",
+      "native-notes",
+      "package-lock.json",
+      "package.json",
+      "src",
+      "test",
+      "tsconfig.json",
+    ];
+    for (const name of top) expect(allowed).toContain(name);
+  });
+
+  it("names in README every dependency and why", () => {
+    const readme = readFileSync(join(ROOT, "README.md"), "utf8");
+    const built = readme.slice(readme.indexOf("## Built with"));
+    for (const name of Object.keys({ ...manifest.dependencies, ...manifest.devDependencies })) {
+      expect(built, name).toContain(`\`${name}\``);
+    }
+  });
+});
+
+describe("the library", () => {
+  it("loads no native code and no command line at import", () => {
+    const seen = new Set<string>();
+    const visit = (file: string): void => {
+      if (seen.has(file)) return;
+      seen.add(file);
+      const text = readFileSync(join(SRC, file), "utf8");
+      for (const specifier of text.matchAll(/^(?:import|export) (?!type)[^;]*?from "(\.[^"]+)"/gm)) {
+        visit(normalize(join(dirname(file), specifier[1])));
+      }
+    };
+    visit("index.ts");
+    expect([...seen].filter((file) => /^(link\/sys|cli)\//.test(file))).toEqual([]);
+    expect(relative(ROOT, SRC)).toBe("src");
+  });
+});

@@ -1,0 +1,140 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { encodeFilter, icmp4Filter, icmp6Filter, tcp4Filter, tcp6Filter } from "../../src/link/filter.ts";
+import * as tcp from "../../src/wire/tcp.ts";
+import { GOLDEN_NAMES, golden } from "../golden/golden.ts";
+import { icmpAbout, segmentTo } from "../sim/network.ts";
+import { address, engineFor, target, transmit } from "../sim/run.ts";
+import { runFilter } from "./bpf.ts";
+
+const PORTS = { first: 61_000, last: 65_534 };
+const IPV6_HEADER = 40;
+
+const probe4 = transmit(engineFor([target("198.18.0.2", 80)]), 0) as Uint8Array;
+const probe6 = transmit(engineFor([target("2001:db8::2", 80)]), 0) as Uint8Array;
+
+/** The probe as if it had left from another port. */
+function from(probe: Uint8Array, port: number): Uint8Array {
+  const copy = probe.slice();
+  const at = copy[0] >> 4 === 4 ? 20 : IPV6_HEADER;
+  copy[at] = port >> 8;
+  copy[at + 1] = port & 0xff;
+  return copy;
+}
+const answer = (probe: Uint8Array): Uint8Array => segmentTo(probe, { flags: tcp.FLAGS.SYN | tcp.FLAGS.ACK });
+const upper6 = (packet: Uint8Array): Uint8Array => packet.subarray(IPV6_HEADER);
+const kept = (length: number): boolean => length >= 2048;
+
+describe("the filters keep what a run may have caused", () => {
+  it.each([
+    [60_999, false],
+    [61_000, true],
+    [63_000, true],
+    [65_534, true],
+    [65_535, false],
+    [80, false],
+  ])("port %i: %s", (port, wanted) => {
+    expect(kept(runFilter(tcp4Filter(PORTS), answer(from(probe4, port))))).toBe(wanted);
+    expect(kept(runFilter(tcp6Filter(PORTS), upper6(answer(from(probe6, port)))))).toBe(wanted);
+    expect(kept(runFilter(icmp4Filter(PORTS), icmpAbout(from(probe4, port), [3, 1])))).toBe(wanted);
+    expect(kept(runFilter(icmp6Filter(PORTS), upper6(icmpAbout(from(probe6, port), [1, 0]))))).toBe(wanted);
+  });
+
+  it("one port (-g) and no other", () => {
+    const single = { first: 53, last: 53 };
+    for (const [port, wanted] of [
+      [52, false],
+      [53, true],
+      [54, false],
+    ] as const) {
+      expect(kept(runFilter(tcp4Filter(single), answer(from(probe4, port))))).toBe(wanted);
+    }
+  });
+
+  it("behind IP options, in the packet and in the quote", () => {
+    const options = new Uint8Array(8).fill(1);
+    const widen = (packet: Uint8Array): Uint8Array => {
+      const wide = Uint8Array.from([...packet.subarray(0, 20), ...options, ...packet.subarray(20)]);
+      wide[0] = 0x47;
+      return wide;
+    };
+    expect(kept(runFilter(tcp4Filter(PORTS), widen(answer(probe4))))).toBe(true);
+    expect(kept(runFilter(icmp4Filter(PORTS), widen(icmpAbout(probe4, [3, 1]))))).toBe(true);
+    expect(kept(runFilter(icmp4Filter(PORTS), icmpAbout(widen(probe4), [3, 1])))).toBe(true);
+    expect(kept(runFilter(tcp4Filter({ first: 1, last: 60_000 }), widen(answer(probe4))))).toBe(false);
+  });
+
+  it.each([
+    [3, true],
+    [11, true],
+    [12, true],
+    [0, false],
+    [4, false],
+    [5, false],
+    [8, false],
+  ])("ICMP type %i: %s", (type, wanted) => {
+    expect(kept(runFilter(icmp4Filter(PORTS), icmpAbout(probe4, [type, 0])))).toBe(wanted);
+  });
+
+  it.each([
+    [0, false],
+    [1, true],
+    [2, true],
+    [3, true],
+    [4, true],
+    [5, false],
+    [129, false],
+    [135, false],
+  ])("ICMPv6 type %i: %s", (type, wanted) => {
+    expect(kept(runFilter(icmp6Filter(PORTS), upper6(icmpAbout(probe6, [type, 0]))))).toBe(wanted);
+  });
+
+  it("no quotes of other protocols, no later fragments, nothing cut short", () => {
+    const udp4 = probe4.slice();
+    udp4[9] = 17;
+    expect(kept(runFilter(icmp4Filter(PORTS), icmpAbout(udp4, [3, 3])))).toBe(false);
+    const udp6 = probe6.slice();
+    udp6[6] = 17;
+    expect(kept(runFilter(icmp6Filter(PORTS), upper6(icmpAbout(udp6, [1, 4]))))).toBe(false);
+    const fragment = answer(probe4);
+    fragment[7] = 1;
+    expect(kept(runFilter(tcp4Filter(PORTS), fragment))).toBe(false);
+    for (let length = 0; length < 24; length++) {
+      expect(kept(runFilter(tcp4Filter(PORTS), answer(probe4).subarray(0, length)))).toBe(false);
+    }
+    expect(kept(runFilter(tcp4Filter(PORTS), answer(probe4).subarray(0, 24)))).toBe(true);
+  });
+
+  it("none of the golden packets, which went to other ports", () => {
+    for (const name of GOLDEN_NAMES) {
+      const packet = golden(name);
+      const narrow = { first: 1, last: 1 };
+      expect(kept(runFilter(packet[0] >> 4 === 4 ? tcp4Filter(narrow) : tcp6Filter(narrow), packet))).toBe(
+        false,
+      );
+    }
+  });
+
+  it("and run to an end on any bytes", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
+        for (const filter of [tcp4Filter, tcp6Filter, icmp4Filter, icmp6Filter])
+          runFilter(filter(PORTS), bytes);
+      }),
+    );
+  });
+});
+
+describe("the encoded filter", () => {
+  it("is struct sock_filter in host order", () => {
+    const bytes = encodeFilter([[0x25, 3, 4, 0x01020304]], true);
+    expect([...bytes]).toEqual([0x25, 0, 3, 4, 4, 3, 2, 1]);
+    expect([...encodeFilter([[0x25, 3, 4, 0x01020304]], false)]).toEqual([0, 0x25, 3, 4, 1, 2, 3, 4]);
+  });
+});
+
+describe("addresses in the quotes", () => {
+  it("do not matter to the filter: the engine proves them", () => {
+    expect(kept(runFilter(icmp4Filter(PORTS), icmpAbout(probe4, [3, 1], address("203.0.113.7"))))).toBe(true);
+  });
+});

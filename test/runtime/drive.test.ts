@@ -1,0 +1,169 @@
+/** The real loop over a link of our own making: real clock, no kernel. */
+import { describe, expect, it } from "vitest";
+import type { Link, PacketHandler } from "../../src/link/link.ts";
+import { traceLink } from "../../src/link/tracer.ts";
+import { nowUs } from "../../src/runtime/clock.ts";
+import { drive } from "../../src/runtime/drive.ts";
+import type { Engine, EngineOptions, Verdict } from "../../src/scan/engine.ts";
+import * as tcp from "../../src/wire/tcp.ts";
+import { segmentTo } from "../sim/network.ts";
+import { engineFor, target } from "../sim/run.ts";
+
+const SLOT = 128;
+
+interface FakeLink extends Link {
+  readonly sent: Uint8Array[];
+  closed: boolean;
+  fail(error: Error): void;
+}
+
+/** @param answer what comes back for a packet; @param refuse the errno for the n-th packet, if any */
+function fakeLink(
+  answer: (packet: Uint8Array) => Uint8Array | undefined,
+  refuse: (n: number) => string | undefined = () => undefined,
+): FakeLink {
+  const data = new Uint8Array(8 * SLOT);
+  const lengths = new Uint16Array(8);
+  const sent: Uint8Array[] = [];
+  let handler: PacketHandler = () => {};
+  let afterBurst = (): void => {};
+  let onError: (error: Error) => void = () => {};
+  let attempts = 0;
+  let sendError = "";
+  return {
+    name: "fake",
+    batch: { data, lengths, slots: 8, slotLength: SLOT },
+    sent,
+    closed: false,
+    receiveBuffer: 0,
+    get sendError() {
+      return sendError;
+    },
+    send: (first, count) => {
+      for (let i = 0; i < count; i++) {
+        const refusal = refuse(attempts++);
+        if (refusal !== undefined) {
+          sendError = refusal;
+          return i;
+        }
+        const packet = data.slice((first + i) * SLOT, (first + i) * SLOT + lengths[first + i]);
+        sent.push(packet);
+        const reply = answer(packet);
+        if (reply !== undefined) {
+          setImmediate(() => {
+            handler(reply, 0, reply.length, 0);
+            afterBurst();
+          });
+        }
+      }
+      return count;
+    },
+    listen: (h, a, e) => {
+      handler = h;
+      afterBurst = a;
+      onError = e;
+    },
+    receiveDrops: () => 0,
+    close() {
+      this.closed = true;
+    },
+    fail: (error) => onError(error),
+  };
+}
+
+const refused = (packet: Uint8Array): Uint8Array =>
+  segmentTo(packet, {
+    flags: tcp.FLAGS.RST | tcp.FLAGS.ACK,
+    acknowledgement: (tcp.sequence(packet, 20) + 1) >>> 0,
+  });
+
+const engine = (ports: number[], overrides: Partial<EngineOptions> = {}): Engine =>
+  engineFor([target("198.18.0.2", ...ports)], { startUs: nowUs(), timeoutUs: 20_000, ...overrides });
+
+const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1);
+
+describe("the loop", () => {
+  it("carries a scan through, however many batches it takes", async () => {
+    const verdicts: Verdict[] = [];
+    const link = fakeLink(refused);
+    await drive(engine(range(300)), link, { onVerdict: (v) => verdicts.push(v) }).finished;
+    expect(verdicts).toHaveLength(300);
+    expect(verdicts.every(({ state }) => state === "closed")).toBe(true);
+    expect(link.sent).toHaveLength(300);
+  });
+
+  it("waits for deadlines when nothing answers", async () => {
+    const verdicts: Verdict[] = [];
+    const link = fakeLink(() => undefined);
+    const start = nowUs();
+    await drive(engine([80], { retries: 1 }), link, { onVerdict: (v) => verdicts.push(v) }).finished;
+    expect(verdicts).toMatchObject([{ state: "filtered", reason: "no-response", tries: 2 }]);
+    expect(nowUs() - start).toBeGreaterThanOrEqual(40_000);
+  });
+
+  it("tells the engine exactly which packet was refused, and sends the others", async () => {
+    const verdicts: Verdict[] = [];
+    const link = fakeLink(refused, (n) => (n === 2 ? "EPERM" : undefined));
+    await drive(engine(range(6)), link, { onVerdict: (v) => verdicts.push(v) }).finished;
+    const byState = (state: string) => verdicts.filter((v) => v.state === state).map(({ port }) => port);
+    expect(byState("filtered")).toEqual([3]);
+    expect(byState("closed").sort()).toEqual([1, 2, 4, 5, 6]);
+    expect(verdicts.find(({ port }) => port === 3)?.reason).toBe("send-eperm");
+  });
+
+  it("sends again what found no room", async () => {
+    const verdicts: Verdict[] = [];
+    const link = fakeLink(refused, (n) => (n < 3 ? "ENOBUFS" : undefined));
+    await drive(engine(range(3)), link, { onVerdict: (v) => verdicts.push(v) }).finished;
+    expect(verdicts.map(({ state, tries }) => `${state} ${tries}`)).toEqual([
+      "closed 1",
+      "closed 1",
+      "closed 1",
+    ]);
+  });
+
+  it("stops when told to, and hands over what had been found", async () => {
+    const verdicts: Verdict[] = [];
+    const running = drive(
+      engine([1, 2], { timeoutUs: 60_000_000 }),
+      fakeLink((packet) => (tcp.destinationPort(packet, 20) === 1 ? refused(packet) : undefined)),
+      {
+        onVerdict: (v) => {
+          verdicts.push(v);
+          running.stop();
+        },
+      },
+    );
+    await running.finished;
+    expect(verdicts).toMatchObject([{ port: 1, state: "closed" }]);
+  });
+
+  it("ends with the link's error, or with the error of whoever takes the verdicts", async () => {
+    const link = fakeLink(() => undefined);
+    const running = drive(engine([1], { timeoutUs: 60_000_000 }), link, { onVerdict: () => {} });
+    link.fail(new Error("socket gone"));
+    await expect(running.finished).rejects.toThrow("socket gone");
+    const throwing = drive(engine([1]), fakeLink(refused), {
+      onVerdict: () => {
+        throw new Error("full");
+      },
+    });
+    await expect(throwing.finished).rejects.toThrow("full");
+  });
+});
+
+describe("the tracer", () => {
+  it("shows each packet once, before its answer, and the refused ones as such", async () => {
+    const seen: string[] = [];
+    const link = traceLink(
+      fakeLink(refused, (n) => (n === 1 ? "ENOBUFS" : undefined)),
+      (event, bytes, at) => {
+        const port =
+          event === "received" ? tcp.sourcePort(bytes, at + 20) : tcp.destinationPort(bytes, at + 20);
+        seen.push(`${event} ${port}`);
+      },
+    );
+    await drive(engine([1, 2]), link, { onVerdict: () => {} }).finished;
+    expect(seen).toEqual(["sent 1", "sent 2", "refused 2", "received 1", "sent 2", "received 2"]);
+  });
+});

@@ -1,0 +1,31 @@
+import { describe, expect, it } from "vitest";
+import { createPacer } from "../../src/scan/pacing.ts";
+
+describe("the pacer", () => {
+  it("lets a burst go at once, then one per interval", () => {
+    const pacer = createPacer(1000, 3, 0);
+    const sent: number[] = [];
+    let now = 0;
+    while (sent.length < 6) {
+      if (pacer.allowance(now) >= 1) {
+        pacer.spend();
+        sent.push(now);
+      } else now = pacer.nextAt(now);
+    }
+    expect(sent.map((t) => Math.round(t))).toEqual([0, 0, 0, 1000, 2000, 3000]);
+  });
+
+  it("saves up no more than the burst", () => {
+    const pacer = createPacer(1000, 5, 0);
+    for (let i = 0; i < 5; i++) pacer.spend();
+    expect(pacer.allowance(60_000_000)).toBe(5);
+  });
+
+  it("is unmoved by a time that stands still or goes back", () => {
+    const pacer = createPacer(1000, 1, 1_000_000);
+    pacer.spend();
+    expect(pacer.allowance(1_000_000)).toBe(0);
+    expect(pacer.allowance(0)).toBe(0);
+    expect(pacer.nextAt(1_000_000)).toBe(1_001_000);
+  });
+});
