@@ -89,4 +89,6 @@ function explain(error: unknown): ExitStatus {
   return EXIT.internal;
 }
 
-process.exitCode = await main(process.argv.slice(2));
+main(process.argv.slice(2)).then((status) => {
+  process.exitCode = status;
+});

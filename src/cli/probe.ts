@@ -4,6 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
+import { displayLength } from "../report/escape.ts";
 import { targetLabel } from "../report/table.ts";
 import { makePlan, type Plan } from "../runtime/plan.ts";
 import { dropPrivileges, privilegeAdvice } from "../runtime/privilege.ts";
@@ -71,9 +72,13 @@ function open(plan: Plan, options: ProbeOptions, services: Services, argv: reado
     });
   } catch (error) {
     if (error instanceof SynprobeError && error.code === ERROR_CODES.privilege) {
-      throw new SynprobeError(ERROR_CODES.privilege, privilegeAdvice(["synprobe", ...argv]), {
-        cause: error,
-      });
+      throw new SynprobeError(
+        ERROR_CODES.privilege,
+        privilegeAdvice([...process.argv.slice(0, 2), ...argv]),
+        {
+          cause: error,
+        },
+      );
     }
     throw error;
   }
@@ -206,7 +211,7 @@ function widestLabel(plan: Plan): number {
       ip: formatAddress(address),
       port: ports[ports.length - 1],
     });
-    widest = Math.max(widest, label.length);
+    widest = Math.max(widest, displayLength(label));
   }
   return widest;
 }

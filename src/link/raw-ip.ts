@@ -107,6 +107,8 @@ function open({ families, ports, interfaceName }: RawIpOptions, opened: RawSocke
   }
 
   const batch = createSendBatch(SLOTS, SLOT_LENGTH);
+  // The first call through a binding costs a millisecond, which is not the first packet's round trip.
+  for (const { fd } of senders.values()) batch.send(fd, 0, 0);
   const inbox = createReceiveBatch(RECEIVE_SLOTS);
   let sendError = "";
 
@@ -139,14 +141,14 @@ function open({ families, ports, interfaceName }: RawIpOptions, opened: RawSocke
     for (let round = 0; round < BATCHES_PER_TURN; round++) {
       const received = inbox.receive(hearer.socket.fd);
       if (received === 0) return;
-      const now = realtimeUs();
       for (let slot = 0; slot < received; slot++) {
         inbox.readAncillary(slot);
         const { timeUs, drops } = inbox.ancillary;
         if (drops >= 0) hearer.drops = drops;
         const length = inbox.length(slot);
         const start = inbox.start(slot);
-        // A clock step between stamp and now must not turn into a round trip.
+        // Read anew for each packet: handling the one before took time. A clock step must not become a round trip.
+        const now = realtimeUs();
         const age = timeUs > 0 && timeUs <= now && now - timeUs < 1e6 ? now - timeUs : 0;
         if (hearer.family === 4) handler(inbox.data, start, start + Math.max(0, length), age);
         else

@@ -54,6 +54,8 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
       if (length === 0) break;
       batch.lengths[count++] = length;
     }
+    // Filling the batch took its time: round trips must not contain it.
+    if (count > 0) engine.handleDeparture(count, nowUs());
     for (let done = 0; done < count; ) {
       done += link.send(done, count - done);
       if (done < count) engine.handleRefusal(done++, link.sendError, nowUs());

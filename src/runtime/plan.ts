@@ -12,7 +12,7 @@ import { claimPairs, type SpaceTarget } from "../scan/space.ts";
 import type { TargetSpec } from "../scan/target.ts";
 import { type Address, formatAddress, parseAddress, sameAddress } from "../wire/address.ts";
 import { judgeInterface, judgeRoute, unprobeable } from "./reachability.ts";
-import { type Resolution, resolveNames } from "./resolve.ts";
+import type { Resolution } from "./resolve.ts";
 
 export interface PlanOptions {
   /** Ports of targets that name none. */
@@ -93,6 +93,13 @@ export async function makePlan(specs: readonly TargetSpec[], options: PlanOption
   };
 }
 
+/** Literal addresses are the common case, and need no resolver loaded. */
+async function resolve(names: readonly string[], family?: 4 | 6): Promise<ReadonlyMap<string, Resolution>> {
+  if (names.length === 0) return new Map();
+  const { resolveNames } = await import("./resolve.ts");
+  return resolveNames(names, family);
+}
+
 /** Gives every target its addresses and ports. */
 async function locate(
   specs: readonly TargetSpec[],
@@ -100,8 +107,7 @@ async function locate(
   fault: (text: string, code: ErrorCode, message: string) => void,
 ): Promise<Candidate[]> {
   const names = specs.flatMap(({ host }) => (host.kind === "name" ? [host.name] : []));
-  const resolutions =
-    names.length === 0 ? new Map<string, Resolution>() : await resolveNames(names, options.family);
+  const resolutions = await resolve(names, options.family);
   return specs.flatMap((spec): Candidate[] => {
     const { host, text } = spec;
     const where = spec.origin === undefined ? "" : `${spec.origin}: `;

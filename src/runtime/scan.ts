@@ -50,8 +50,8 @@ export interface RunningScan {
   stop(): void;
 }
 
-/** Rows of the socket table: undecided ones are bounded by the ports, the rest remember who has answered. */
-const TABLE_ROWS = 1 << 16;
+/** Most rows of the socket table: undecided ones are bounded by the ports, the rest remember who has answered. */
+const MAX_TABLE_ROWS = 1 << 16;
 
 /**
  * Opens the sockets for a plan. Needs CAP_NET_RAW.
@@ -72,9 +72,10 @@ export function openScan(plan: Plan, options: ScanOptions): OpenScan {
     run: (onResult) => {
       const random = createRandom();
       const startUs = nowUs();
+      const source = createSpaceSource(plan.targets, plan.pathOf);
       const engine = createEngine({
         paths: plan.paths,
-        source: createSpaceSource(plan.targets, plan.pathOf),
+        source,
         ports:
           sourcePort === undefined
             ? createPortPool(range.first, range.last, random)
@@ -84,7 +85,7 @@ export function openScan(plan: Plan, options: ScanOptions): OpenScan {
         retries: options.retries,
         timeoutUs: options.timeoutMs * 1000,
         rate: options.rate,
-        capacity: TABLE_ROWS,
+        capacity: Math.min(source.total, MAX_TABLE_ROWS),
         startUs,
       });
       let interrupted = false;

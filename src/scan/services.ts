@@ -22,7 +22,7 @@ const TCP_PORT = /^(\d{1,5})\/tcp$/;
 export function parseServices(text: string): Services {
   const ports = new Map<string, number>();
   const names = new Map<number, string>();
-  for (const line of text.split(/[\r\n]+/)) {
+  for (const line of text.split("\n")) {
     const [entry = ""] = line.split("#", 1);
     const [name, portAndProtocol, ...aliases] = entry.trim().split(/\s+/);
     const port = Number(TCP_PORT.exec(portAndProtocol ?? "")?.[1] ?? 0);

@@ -76,6 +76,12 @@ describe("nmap's grepable format", () => {
     );
   });
 
+  test("a host for which nobody answered, or only a router, is not called up", () => {
+    const text = written(createGrepableReporter, [silent, prohibited]);
+    expect(text).not.toContain("Status:");
+    expect(text).toContain("(0 hosts up)");
+  });
+
   test("a hostile command line stays one comment", () => {
     const info = {
       args: ["a\nHost: 192.0.2.9 ()", "it's"],

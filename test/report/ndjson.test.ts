@@ -22,6 +22,14 @@ describe("NDJSON", () => {
     ]);
   });
 
+  test("a verdict with every key there is has them in the documented order", () => {
+    const [line = ""] = lines(
+      written(createNdjsonReporter, [{ ...corrected, responder: "::1", service: "x" }]),
+    );
+    const order = "ip port proto state reason rtt_ms ttl tries host responder service late was ts";
+    expect(Object.keys(JSON.parse(line))).toEqual(order.split(" "));
+  });
+
   test("writes each line as its verdict falls, in one piece", () => {
     const pieces: string[] = [];
     const reporter = createNdjsonReporter((text) => pieces.push(text));

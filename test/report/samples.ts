@@ -125,6 +125,7 @@ export const hostileNames: readonly string[] = [
   "]]><!-- --> &lt; & \"double\" 'single' <b>",
   "-->",
   "two words  open  syn-ack",
+  "a/b, 23/open/tcp//telnet///",
   "line\u2028separator\u2029paragraph\u0085next",
   "__proto__",
   "true",
