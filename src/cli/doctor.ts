@@ -1,6 +1,55 @@
-/** placeholder */
-import type { ExitStatus } from "./exit.ts";
+/**
+ * `synprobe doctor [target]`: prints what runtime/doctor finds, and turns it into an exit status.
+ */
+import { writeSync } from "node:fs";
+import { createColors } from "picocolors";
+import { escapeText } from "../report/escape.ts";
+import { diagnose } from "../runtime/doctor/doctor.ts";
+import type { Diagnosis, Finding, Status } from "../runtime/doctor/finding.ts";
+import { readServices } from "../runtime/system.ts";
+import { parseTarget } from "../scan/target.ts";
+import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
 import type { Messages } from "./terminal.ts";
-export async function doctor(_t: string | undefined, _m: Messages): Promise<ExitStatus> {
-  throw new Error("doctor is being written");
+
+/** @throws {SynprobeError} for a malformed target */
+export async function doctor(target: string | undefined, messages: Messages): Promise<ExitStatus> {
+  const spec = target === undefined ? undefined : parseTarget(target, readServices());
+  const diagnosis = await diagnose(spec);
+  print(formatDiagnosis(diagnosis, messages.stdoutColour));
+  return diagnosis.code === undefined ? EXIT.complete : exitStatus(diagnosis.code);
+}
+
+const STATUS_WIDTH = 4;
+const LONGEST_LINE = 1000;
+
+/** Three columns: status, topic, what was found with the advice below it; the verdict last. */
+export function formatDiagnosis({ findings, verdict, code }: Diagnosis, colour: boolean): string {
+  const colors = createColors(colour);
+  const paint: Readonly<Record<Status, (text: string) => string>> = {
+    ok: colors.green,
+    info: colors.cyan,
+    warn: colors.yellow,
+    fail: colors.red,
+  };
+  const topicWidth = Math.max(...findings.map(({ topic }) => topic.length));
+  const margin = " ".repeat(STATUS_WIDTH + topicWidth + 4);
+  const lines = findings.flatMap(({ status, topic, found, advice }: Finding) => [
+    `${paint[status](status.padEnd(STATUS_WIDTH))}  ${topic.padEnd(topicWidth)}  ${escapeText(found, LONGEST_LINE)}`,
+    ...advice.map((line) => (line === "" ? "" : `${margin}${escapeText(line, LONGEST_LINE)}`)),
+  ]);
+  const conclusion = escapeText(verdict, LONGEST_LINE);
+  return [
+    ...lines,
+    "",
+    colors.bold(code === undefined ? colors.green(conclusion) : colors.red(conclusion)),
+    "",
+  ].join("\n");
+}
+
+function print(text: string): void {
+  try {
+    writeSync(1, text);
+  } catch {
+    // Nobody listens.
+  }
 }

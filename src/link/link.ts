@@ -27,8 +27,8 @@ export interface Link {
   readonly name: string;
   readonly batch: TransmitBatch;
   /**
-   * Sends slots `first` to `first + count - 1` of the batch.
-   * @returns how many were taken. Fewer than `count` means that slot `first + returned` was refused: see `sendError`.
+   * Sends slots `first` to `first + count - 1` of the batch, or as many of them as go in one call.
+   * @returns how many were taken: 1 or more, or 0 when slot `first` was refused: see `sendError`.
    */
   send(first: number, count: number): number;
   /** errno name of the last refusal: `"ENOBUFS"`. */

@@ -112,29 +112,21 @@ function open({ families, ports, interfaceName }: RawIpOptions, opened: RawSocke
   const inbox = createReceiveBatch(RECEIVE_SLOTS);
   let sendError = "";
 
+  /** One system call takes packets of one address family. */
   const send = (first: number, count: number): number => {
     const versionAt = (slot: number): number => batch.data[slot * SLOT_LENGTH] >> 4;
-    let done = 0;
-    // One system call per run of packets of the same family.
-    while (done < count) {
-      const version = versionAt(first + done);
-      let run = 1;
-      while (done + run < count && versionAt(first + done + run) === version) run++;
-      const sender = senders.get(version);
-      if (sender === undefined) {
-        sendError = "EAFNOSUPPORT";
-        return done;
-      }
-      const sent = batch.send(sender.fd, first + done, run);
-      done += sent;
-      if (sent < run) {
-        // The kernel tells why only when the very first packet of a call is refused.
-        if (sent > 0) continue;
-        sendError = errno();
-        return done;
-      }
+    const version = versionAt(first);
+    const sender = senders.get(version);
+    if (sender === undefined) {
+      sendError = "EAFNOSUPPORT";
+      return 0;
     }
-    return done;
+    let run = 1;
+    while (run < count && versionAt(first + run) === version) run++;
+    const sent = batch.send(sender.fd, first, run);
+    // The kernel tells why only when the very first packet of a call is refused.
+    if (sent === 0) sendError = errno();
+    return sent;
   };
 
   const deliver = (hearer: (typeof hearers)[number], handler: PacketHandler): void => {

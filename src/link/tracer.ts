@@ -25,18 +25,14 @@ export function traceLink(link: Link, observe: PacketObserver): Link {
     get sendError() {
       return link.sendError;
     },
-    send: (first, count) => {
+    send: (first) => {
       // One at a time, so that each is seen before its answer can be.
-      for (let slot = first; slot < first + count; slot++) {
-        const at = slot * batch.slotLength;
-        const end = at + batch.lengths[slot];
-        observe("sent", batch.data, at, end, 0);
-        if (link.send(slot, 1) === 0) {
-          observe("refused", batch.data, at, end, 0);
-          return slot - first;
-        }
-      }
-      return count;
+      const at = first * batch.slotLength;
+      const end = at + batch.lengths[first];
+      observe("sent", batch.data, at, end, 0);
+      const taken = link.send(first, 1);
+      if (taken === 0) observe("refused", batch.data, at, end, 0);
+      return taken;
     },
     listen: (handler, afterBurst, onError) =>
       link.listen(

@@ -54,11 +54,12 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
       if (length === 0) break;
       batch.lengths[count++] = length;
     }
-    // Filling the batch took its time: round trips must not contain it.
-    if (count > 0) engine.handleDeparture(count, nowUs());
     for (let done = 0; done < count; ) {
-      done += link.send(done, count - done);
-      if (done < count) engine.handleRefusal(done++, link.sendError, nowUs());
+      // Filling the batch took its time, and so did the calls before: round trips must not contain it.
+      engine.handleDeparture(done, count, nowUs());
+      const taken = link.send(done, count - done);
+      if (taken === 0) engine.handleRefusal(done, link.sendError, nowUs());
+      done += Math.max(1, taken);
     }
     return count;
   }

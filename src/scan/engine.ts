@@ -113,8 +113,8 @@ export interface Engine {
    * @returns its length; 0 when nothing may be sent now
    */
   pollTransmit(nowUs: number, out: Uint8Array, at: number, token: number): number;
-  /** Packets 0 to `count - 1` of the current round leave at `atUs`: their round trips count from here. */
-  handleDeparture(count: number, atUs: number): void;
+  /** Packets `first` to `end - 1` of the current round leave at `atUs`: their round trips count from here. */
+  handleDeparture(first: number, end: number, atUs: number): void;
   /** The link refused the packet `token` of the current round. */
   handleRefusal(token: number, errno: string, nowUs: number): void;
   /** When `handleTimeout` or `pollTransmit` next has something to do; Infinity when never. */
@@ -255,8 +255,8 @@ export function createEngine(options: EngineOptions): Engine {
     return template.length;
   }
 
-  function handleDeparture(count: number, atUs: number): void {
-    for (let token = 0; token < count; token++) {
+  function handleDeparture(first: number, end: number, atUs: number): void {
+    for (let token = first; token < end; token++) {
       const row = tokens[token];
       table.sentAt[row * maxTries + table.tries[row] - 1] = atUs;
     }

@@ -44,6 +44,7 @@ function fakeLink(
         const refusal = refuse(attempts++);
         if (refusal !== undefined) {
           sendError = refusal;
+          attempts -= i === 0 ? 0 : 1;
           return i;
         }
         const packet = data.slice((first + i) * SLOT, (first + i) * SLOT + lengths[first + i]);
