@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError, Option } from "commander";
 import { SynprobeError } from "../errors.ts";
+import { checkPlatform } from "../runtime/platform.ts";
 import { expandAliases, longName } from "./aliases.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
 import { PROBE_OPTIONS, type ProbeOptions, usage } from "./options.ts";
@@ -38,7 +39,11 @@ function createProgram(run: (action: () => Promise<ExitStatus>) => void, argv: r
     if (spec.repeatable !== true) refuseTwice(program, option);
   }
   program.action((targets: string[], options: ProbeOptions) =>
-    run(async () => (await import("./probe.ts")).probe(targets, options, messages, argv)),
+    run(async () => {
+      // Before anything native is loaded, which would fail less clearly.
+      checkPlatform();
+      return (await import("./probe.ts")).probe(targets, options, messages, argv);
+    }),
   );
   program
     .command("doctor")

@@ -8,7 +8,7 @@ import { displayLength } from "../report/escape.ts";
 import { targetLabel } from "../report/table.ts";
 import { makePlan, type Plan } from "../runtime/plan.ts";
 import { dropPrivileges, privilegeAdvice } from "../runtime/privilege.ts";
-import { checkPlatform, type OpenScan, openScan } from "../runtime/scan.ts";
+import { type OpenScan, openScan } from "../runtime/scan.ts";
 import { probePorts, readServices } from "../runtime/system.ts";
 import { parsePorts } from "../scan/port-list.ts";
 import type { PortResult, ScanSummary, TargetFault } from "../scan/result.ts";
@@ -28,7 +28,6 @@ export async function probe(
   messages: Messages,
   argv: readonly string[],
 ): Promise<ExitStatus> {
-  checkPlatform();
   const services = readServices();
   const faults: TargetFault[] = [];
   const specs = readTargets(words, options, services, faults);

@@ -20,8 +20,6 @@ import type { Plan } from "./plan.ts";
 import { createRandom, secret } from "./random.ts";
 import { probePorts } from "./system.ts";
 
-export { checkPlatform } from "./platform.ts";
-
 export interface ScanOptions {
   /** SYNs after the first for a port that stays silent, 0 to 30. */
   readonly retries: number;

@@ -24,7 +24,7 @@ export interface Finding {
 export interface Failure {
   /** The error that a probe would end with. */
   readonly code: ErrorCode;
-  /** For the verdict: completes "probing cannot work from here: …". */
+  /** For the verdict: completes "probing cannot work from here: …", or "…, but not to this target: …". */
   readonly reason: string;
 }
 
@@ -35,6 +35,9 @@ export interface Diagnosis {
   /** The gravest failure's code; undefined when probing works. */
   readonly code?: ErrorCode;
 }
+
+/** What goes before a command that root must run. */
+export const asRoot = ({ uid }: { readonly uid: number }): string => (uid === 0 ? "" : "sudo ");
 
 export function ok(topic: string, found: string): Finding {
   return { status: "ok", topic, found, advice: [] };

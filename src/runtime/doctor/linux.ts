@@ -4,11 +4,10 @@
  */
 import { existsSync } from "node:fs";
 import { release } from "node:os";
-import { SynprobeError } from "../../errors.ts";
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { raiseReceiveBuffer } from "../../link/raw-ip.ts";
 import { localAddresses, lookUpInterface, lookUpRoute } from "../../link/route.ts";
 import { openRawSocket, PROTOCOLS } from "../../link/sys/raw-socket.ts";
-import { ERROR_CODES } from "../../errors.ts";
 import { resolveNames } from "../resolve.ts";
 import { probePorts, readFile } from "../system.ts";
 import type { RawTrial, System } from "./system.ts";

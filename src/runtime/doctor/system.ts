@@ -9,9 +9,16 @@ import type { Resolution } from "../resolve.ts";
 /** One raw TCP socket, opened as a run opens its own, and closed at once. */
 export type RawTrial =
   /** `receiveBuffer` is SO_RCVBUF as read back: twice the bytes granted (socket(7)). */
-  | { readonly ok: true; readonly receiveBuffer: number }
-  /** `text` is the system's own: "Operation not permitted". */
-  | { readonly ok: false; readonly code: ErrorCode; readonly message: string; readonly text: string };
+  { readonly ok: true; readonly receiveBuffer: number } | RawRefusal;
+
+export interface RawRefusal {
+  readonly ok: false;
+  readonly code: ErrorCode;
+  /** openRawSocket's: what is wrong, and often what to do. */
+  readonly message: string;
+  /** The system's own: "Operation not permitted". */
+  readonly text: string;
+}
 
 export interface System {
   /** Kernel release: "6.18.44". */

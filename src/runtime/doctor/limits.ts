@@ -1,0 +1,110 @@
+/**
+ * Findings about what the kernel grants a run: receive buffer, source ports, room in the connection tracking table.
+ */
+import { WANTED_RECEIVE_BUFFER } from "../../link/raw-ip.ts";
+import { hasNetAdmin, type RawTrials } from "./access.ts";
+import { asRoot, type Finding, info, ok, warn } from "./finding.ts";
+import type { System } from "./system.ts";
+
+export function limitFindings(system: System, trials: RawTrials): Finding[] {
+  return [receiveBufferFinding(system, trials), sourcePortFinding(system), conntrackFinding(system)];
+}
+
+/** Below this, bytes, a pause of the event loop loses replies at the default rate. */
+const SMALL_RECEIVE_BUFFER = 1 << 20;
+
+function receiveBufferFinding(system: System, trials: RawTrials): Finding {
+  const topic = "receive buffer";
+  const limit = readNumbers(system, "/proc/sys/net/core/rmem_max")?.[0];
+  const granted = [trials[4], trials[6]].flatMap((trial) => (trial.ok ? [trial.receiveBuffer / 2] : []));
+  const expected = hasNetAdmin(system) ? WANTED_RECEIVE_BUFFER : Math.min(limit ?? 0, WANTED_RECEIVE_BUFFER);
+  const bytes = granted.length > 0 ? Math.min(...granted) : expected;
+  if (bytes >= WANTED_RECEIVE_BUFFER) return ok(topic, formatBytes(bytes));
+  if (bytes === 0) return info(topic, "unknown: no socket to ask, and net.core.rmem_max cannot be read");
+  const found = `${formatBytes(bytes)} of the ${formatBytes(WANTED_RECEIVE_BUFFER)} wanted${
+    limit === undefined ? "" : ` (net.core.rmem_max is ${limit})`
+  }`;
+  const advice = [
+    "Replies that arrive while it is full are lost. For fast runs, raise the limit (on the host, for a container):",
+    `    ${asRoot(system)}sysctl -w net.core.rmem_max=${WANTED_RECEIVE_BUFFER}`,
+  ] as const;
+  return bytes < SMALL_RECEIVE_BUFFER ? warn(topic, found, ...advice) : info(topic, found, ...advice);
+}
+
+function sourcePortFinding(system: System): Finding {
+  const topic = "source ports";
+  const { first, last, shared } = system.sourcePorts();
+  const range = `${first}-${last}`;
+  const kernel = readNumbers(system, "/proc/sys/net/ipv4/ip_local_port_range");
+  const kernels = kernel === undefined ? "" : ` (${kernel[0]}-${kernel[1]})`;
+  if (!shared) return ok(topic, `${range}, apart from the kernel's own${kernels}`);
+  if (isReserved(system, first, last)) {
+    return ok(topic, `${range}, reserved in net.ipv4.ip_local_reserved_ports`);
+  }
+  return warn(
+    topic,
+    `${range} are among the kernel's own${kernels}`,
+    "A connection of this machine may use the same port as a probe. Keep the kernel away from them:",
+    `    ${asRoot(system)}sysctl -w net.ipv4.ip_local_reserved_ports=${range}`,
+  );
+}
+
+/** True when the kernel never picks a port of the range by itself: `8080,61000-65534`. */
+function isReserved(system: System, first: number, last: number): boolean {
+  const text = system.readFile("/proc/sys/net/ipv4/ip_local_reserved_ports")?.trim() ?? "";
+  return text.split(",").some((part) => {
+    const [low, high = low] = part.split("-").map(Number);
+    return low <= first && high >= last;
+  });
+}
+
+/** The table is nearly full when less than this part of it is free. */
+const SCARCE = 0.2;
+/** net.netfilter.nf_conntrack_tcp_timeout_syn_sent, where it cannot be read. */
+const SYN_SENT_SECONDS = 120;
+
+function conntrackFinding(system: System): Finding {
+  const topic = "conntrack";
+  const directory = "/proc/sys/net/netfilter";
+  const count = readNumbers(system, `${directory}/nf_conntrack_count`)?.[0];
+  const max = readNumbers(system, `${directory}/nf_conntrack_max`)?.[0];
+  if (count === undefined || max === undefined) return ok(topic, "not in this network namespace");
+  if (max === 0) return ok(topic, `${count} entries, no limit`);
+  // Whether any rule makes it track at all cannot be seen; an answered probe's entry is gone at once when it was a reset.
+  if (count === 0) return ok(topic, `no entries now, room for ${max}`);
+  const seconds =
+    readNumbers(system, `${directory}/nf_conntrack_tcp_timeout_syn_sent`)?.[0] ?? SYN_SENT_SECONDS;
+  const free = Math.max(0, max - count);
+  const found = `${count} of ${max} entries; a probe takes one, and a silent port keeps it ${seconds} s`;
+  const advice = [
+    `Room for ${free} more. When the table is full, the kernel forgets unanswered probes, so that a firewall stops their`,
+    "answers, and then refuses all new connections. Enlarge it (on the host, for a container):",
+    `    ${asRoot(system)}sysctl -w net.netfilter.nf_conntrack_max=${4 * max}`,
+    "or leave probes untracked (a firewall that admits only known connections must then admit TCP to these ports):",
+    ...notrackCommands(system),
+  ] as const;
+  return free < max * SCARCE ? warn(topic, found, ...advice) : info(topic, found, ...advice);
+}
+
+function notrackCommands(system: System): string[] {
+  const { first, last } = system.sourcePorts();
+  const ports = `${first}-${last}`;
+  const sudo = asRoot(system);
+  const chain = (name: string, hook: string, match: string): string =>
+    `chain ${name} { type filter hook ${hook} priority raw; tcp ${match} ${ports} notrack; };`;
+  return [
+    `    ${sudo}nft 'table inet synprobe { ${chain("out", "output", "sport")} ${chain("in", "prerouting", "dport")} }'`,
+    `    ${sudo}nft delete table inet synprobe   # afterwards`,
+  ];
+}
+
+/** The numbers of a one-line file; undefined when it cannot be read or holds something else. */
+function readNumbers(system: System, path: string): number[] | undefined {
+  const words = system.readFile(path)?.trim().split(/\s+/).map(Number);
+  return words === undefined || words.some((word) => !Number.isFinite(word)) ? undefined : words;
+}
+
+function formatBytes(bytes: number): string {
+  const [value, unit] = bytes >= 1 << 20 ? [bytes / (1 << 20), "MiB"] : [bytes / 1024, "KiB"];
+  return `${Number(value.toFixed(1))} ${unit}`;
+}
