@@ -1,0 +1,161 @@
+/**
+ * Buffer memory of a connection: reserved when it is opened, returned when it is closed (the "buffer memory" of the classic
+ * account of connect). Bytes are addressed by sequence number.
+ *
+ * The send buffer holds what is written and not yet acknowledged; the receive buffer what has arrived and is not yet read,
+ * with bytes that came out of order kept at their place. No policy: what is sent when is control-block.ts.
+ */
+import { seqAdd, seqDiff, seqLess, seqLessEqual } from "./sequence.ts";
+
+/** Counts what connections hold, and refuses more than there is. */
+export interface BufferPool {
+  /** Bytes reserved now. */
+  readonly reserved: number;
+  /** Reserves memory; undefined when the pool is exhausted. */
+  reserve(length: number): Uint8Array | undefined;
+  release(memory: Uint8Array): void;
+}
+
+/** @param limit most bytes reserved at once */
+export function createBufferPool(limit: number): BufferPool {
+  let reserved = 0;
+  return {
+    get reserved() {
+      return reserved;
+    },
+    reserve: (length) => {
+      if (reserved + length > limit) return undefined;
+      reserved += length;
+      return new Uint8Array(length);
+    },
+    release: (memory) => {
+      reserved -= memory.length;
+    },
+  };
+}
+
+export interface SendBuffer {
+  /** Bytes held: written and not acknowledged. */
+  readonly length: number;
+  /** Bytes that may still be written. */
+  readonly free: number;
+  /** Takes as much as fits. @returns how many bytes were taken */
+  write(bytes: Uint8Array): number;
+  /** Copies `length` bytes that start `offset` after the oldest unacknowledged one. */
+  copy(offset: number, length: number): Uint8Array;
+  /** Forgets the oldest `count` bytes: they are acknowledged. */
+  acknowledge(count: number): void;
+}
+
+export function createSendBuffer(memory: Uint8Array): SendBuffer {
+  let head = 0;
+  let length = 0;
+  return {
+    get length() {
+      return length;
+    },
+    get free() {
+      return memory.length - length;
+    },
+    write: (bytes) => {
+      const count = Math.min(bytes.length, memory.length - length);
+      for (let i = 0; i < count; i++) memory[(head + length + i) % memory.length] = bytes[i];
+      length += count;
+      return count;
+    },
+    copy: (offset, count) => {
+      if (offset + count > length) throw new RangeError("beyond what was written");
+      const bytes = new Uint8Array(count);
+      for (let i = 0; i < count; i++) bytes[i] = memory[(head + offset + i) % memory.length];
+      return bytes;
+    },
+    acknowledge: (count) => {
+      if (count > length) throw new RangeError("acknowledged more than was written");
+      head = (head + count) % memory.length;
+      length -= count;
+    },
+  };
+}
+
+export interface ReceiveBuffer {
+  /** Bytes in order, ready to be read. */
+  readonly readable: number;
+  /** Bytes that may still come after `next`: the window to announce. */
+  readonly window: number;
+  /** Sequence number of the next byte in order (RCV.NXT, before any FIN). */
+  readonly next: number;
+  /** Sets where the stream starts; once. */
+  start(sequence: number): void;
+  /**
+   * Takes the bytes at `sequence` that lie within the window; those out of order are kept.
+   * @returns true when `next` moved
+   */
+  insert(sequence: number, bytes: Uint8Array): boolean;
+  /** Takes up to `max` readable bytes out. */
+  read(max: number): Uint8Array;
+}
+
+/** Gaps kept at once; a peer that makes more loses the newest bytes, and sends them again. */
+const MAX_RANGES = 32;
+
+export function createReceiveBuffer(memory: Uint8Array): ReceiveBuffer {
+  /** Sequence number of the oldest unread byte, at `memory[head]`. */
+  let base = 0;
+  let head = 0;
+  let next = 0;
+  /** Bytes beyond `next`, as [first, end) sequence numbers, in order, apart from each other. */
+  let ranges: [first: number, end: number][] = [];
+
+  const limit = (): number => seqAdd(base, memory.length);
+
+  function remember(first: number, end: number): boolean {
+    const merged: [number, number] = [first, end];
+    const apart = ranges.filter(([a, b]) => {
+      if (seqLess(b, merged[0]) || seqLess(merged[1], a)) return true;
+      if (seqLess(a, merged[0])) merged[0] = a;
+      if (seqLess(merged[1], b)) merged[1] = b;
+      return false;
+    });
+    if (apart.length >= MAX_RANGES) return false;
+    ranges = [...apart, merged].sort((x, y) => seqDiff(x[0], y[0]));
+    return true;
+  }
+
+  return {
+    get readable() {
+      return seqDiff(next, base);
+    },
+    get window() {
+      return seqDiff(limit(), next);
+    },
+    get next() {
+      return next;
+    },
+    start: (sequence) => {
+      base = sequence;
+      next = sequence;
+    },
+    insert: (sequence, bytes) => {
+      const first = seqLess(sequence, next) ? next : sequence;
+      const end = seqLess(limit(), seqAdd(sequence, bytes.length)) ? limit() : seqAdd(sequence, bytes.length);
+      if (seqLessEqual(end, first) || !remember(first, end)) return false;
+      const from = seqDiff(first, sequence);
+      const to = seqDiff(first, base);
+      const count = seqDiff(end, first);
+      for (let i = 0; i < count; i++) memory[(head + to + i) % memory.length] = bytes[from + i];
+      const [[a, b]] = ranges;
+      if (a !== next) return false;
+      next = b;
+      ranges.shift();
+      return true;
+    },
+    read: (max) => {
+      const count = Math.min(max, seqDiff(next, base));
+      const bytes = new Uint8Array(count);
+      for (let i = 0; i < count; i++) bytes[i] = memory[(head + i) % memory.length];
+      head = (head + count) % memory.length;
+      base = seqAdd(base, count);
+      return bytes;
+    },
+  };
+}
