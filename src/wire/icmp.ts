@@ -155,21 +155,21 @@ export function codeName(type: number, code: number): string {
   }
 }
 
-const UNREACHABLE_NAMES: readonly (string | undefined)[] = [
-  "net-unreach",
-  "host-unreach",
-  "proto-unreach",
-  "port-unreach",
-  "fragmentation-needed",
-  "source-route-failed",
-  "net-unknown",
-  "host-unknown",
-  "host-isolated",
-  "net-prohibited",
-  "host-prohibited",
-  "net-unreach-for-tos",
-  "host-unreach-for-tos",
-  "admin-prohibited",
-  "precedence-violation",
-  "precedence-cutoff",
-];
+const UNREACHABLE_NAMES: Readonly<Record<number, string | undefined>> = {
+  [CODE.NET_UNREACHABLE]: "net-unreach",
+  [CODE.HOST_UNREACHABLE]: "host-unreach",
+  [CODE.PROTOCOL_UNREACHABLE]: "proto-unreach",
+  [CODE.PORT_UNREACHABLE]: "port-unreach",
+  [CODE.FRAGMENTATION_NEEDED]: "fragmentation-needed",
+  [CODE.SOURCE_ROUTE_FAILED]: "source-route-failed",
+  [CODE.NET_UNKNOWN]: "net-unknown",
+  [CODE.HOST_UNKNOWN]: "host-unknown",
+  [CODE.HOST_ISOLATED]: "host-isolated",
+  [CODE.NET_PROHIBITED]: "net-prohibited",
+  [CODE.HOST_PROHIBITED]: "host-prohibited",
+  [CODE.NET_UNREACHABLE_FOR_TOS]: "net-unreach-for-tos",
+  [CODE.HOST_UNREACHABLE_FOR_TOS]: "host-unreach-for-tos",
+  [CODE.ADMIN_PROHIBITED]: "admin-prohibited",
+  [CODE.PRECEDENCE_VIOLATION]: "precedence-violation",
+  [CODE.PRECEDENCE_CUTOFF]: "precedence-cutoff",
+};

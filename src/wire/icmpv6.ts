@@ -140,15 +140,15 @@ export function codeName(type: number, code: number): string {
   return MESSAGE_NAMES[type] ?? `type-${type}-code-${code}`;
 }
 
-const UNREACHABLE_NAMES: readonly (string | undefined)[] = [
-  "no-route",
-  "admin-prohibited",
-  "beyond-scope",
-  "addr-unreach",
-  "port-unreach",
-  "policy-fail",
-  "reject-route",
-];
+const UNREACHABLE_NAMES: Readonly<Record<number, string | undefined>> = {
+  [CODE.NO_ROUTE]: "no-route",
+  [CODE.ADMIN_PROHIBITED]: "admin-prohibited",
+  [CODE.BEYOND_SCOPE]: "beyond-scope",
+  [CODE.ADDRESS_UNREACHABLE]: "addr-unreach",
+  [CODE.PORT_UNREACHABLE]: "port-unreach",
+  [CODE.POLICY_FAIL]: "policy-fail",
+  [CODE.REJECT_ROUTE]: "reject-route",
+};
 
 const MESSAGE_NAMES: Readonly<Record<number, string | undefined>> = {
   [TYPE.PACKET_TOO_BIG]: "packet-too-big",

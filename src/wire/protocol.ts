@@ -6,9 +6,7 @@ export const PROTOCOL = {
   UDP: 17,
   ROUTING: 43,
   FRAGMENT: 44,
-  ESP: 50,
   AH: 51,
   ICMPV6: 58,
-  NO_NEXT_HEADER: 59,
   DESTINATION_OPTIONS: 60,
 } as const;

@@ -149,7 +149,11 @@ describe("sameAddress", () => {
     const b = Uint8Array.of(192, 0, 2, 1, 7);
     expect(sameAddress(a, 1, b, 0, 4)).toBe(true);
     expect(sameAddress(a, 0, b, 0, 4)).toBe(false);
-    expect(sameAddress(a, 1, Uint8Array.of(192, 0, 2, 2), 0, 4)).toBe(false);
+    for (let i = 0; i < 4; i++) {
+      const other = Uint8Array.of(192, 0, 2, 1);
+      other[i] ^= 1;
+      expect(sameAddress(a, 1, other, 0, 4)).toBe(false);
+    }
   });
 });
 
@@ -186,6 +190,7 @@ describe("address blocks", () => {
     ["::1", ["isLoopback"]],
     ["::2", []],
     ["1::1", []],
+    ["100::1", []],
     ["7f00::", []],
     ["e000::", []],
     ["fe7f::", []],
@@ -197,6 +202,8 @@ describe("address blocks", () => {
     ["ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", ["isMulticast"]],
     ["::ffff:127.0.0.1", ["isV4Mapped"]],
     ["::fffe:127.0.0.1", []],
+    ["::ff:7f00:1", []],
+    ["::ff00:7f00:1", []],
     ["1::ffff:127.0.0.1", []],
     ["a9fe::", []],
     ["2001:db8::1", []],

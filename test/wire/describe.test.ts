@@ -154,32 +154,43 @@ describe("describePacket", () => {
     expect(line(packet4(6, new Uint8Array(19)))).toBe(
       "192.0.2.1 > 192.0.2.2 truncated TCP header: 19 bytes ttl=9 len=39",
     );
-    expect(line(packet4(1, new Uint8Array(7)))).toContain("192.0.2.2 truncated ICMP header: 7 bytes");
+    expect(line(packet4(1, new Uint8Array(7)))).toContain(
+      "192.0.2.1 > 192.0.2.2 truncated ICMP header: 7 bytes",
+    );
     expect(line(packet6(58, new Uint8Array(7)))).toContain("truncated ICMPv6 header: 7 bytes");
   });
 
   it("says which length is wrong", () => {
     const b = golden("syn-nmap.ipv4");
     b[ipv4.VERSION_IHL] = 0x44;
-    expect(line(b)).toContain("bad IPv4 header length 16");
-    b[ipv4.VERSION_IHL] = 0x45;
-    b[ipv4.TOTAL_LENGTH + 1] = 19;
-    expect(line(b)).toContain("bad IPv4 total length, header 20");
-    expect(line(segment(tcp.DATA_OFFSET, "40 02"))).toContain("bad TCP data offset 16");
-    expect(line(segment(tcp.DATA_OFFSET, "70 02"))).toContain("truncated TCP header: 24 bytes");
-    expect(line(segment(tcp.DATA_OFFSET, "00 02"))).toContain("bad TCP data offset 0");
-    expect(line(packet6(0, fromHex("06 01 00 00 00000000")))).toContain("bad IPv6 extension headers");
+    expect(line(b)).toBe("192.0.2.1 > 192.0.2.2 bad IPv4 header length 16 ttl=52 len=44");
+    b[ipv4.VERSION_IHL] = 0x46;
+    b[ipv4.TOTAL_LENGTH + 1] = 23;
+    expect(line(b)).toBe("192.0.2.1 > 192.0.2.2 bad IPv4 total length, header 24 ttl=52 len=23");
+    b[ipv4.TOTAL_LENGTH + 1] = 24;
+    expect(line(b, 23)).toBe("192.0.2.1 > 192.0.2.2 truncated IPv4 packet: 23 bytes ttl=52 len=24");
+    expect(line(segment(tcp.DATA_OFFSET, "40 02"))).toContain("192.0.2.2 bad TCP data offset 16 ttl=");
+    expect(line(segment(tcp.DATA_OFFSET, "00 02"))).toContain("192.0.2.2 bad TCP data offset 0 ttl=");
+    expect(line(packet4(6, new Uint8Array(20)))).toContain("192.0.2.2 bad TCP data offset 0 ttl=");
+    expect(line(segment(tcp.DATA_OFFSET, "70 02"))).toContain(
+      "192.0.2.2 truncated TCP header: 24 bytes ttl=",
+    );
+    const cutExtension = packet6(0, fromHex("06 01 00 00 00000000"));
+    expect(line(cutExtension)).toBe("2001:db8::1 > 2001:db8::2 bad IPv6 extension headers hlim=64 len=48");
   });
 
   it("says what is not TCP or ICMP", () => {
-    expect(line(fromHex("f0 00"))).toBe("IP version 15 len=2");
+    expect(describePacket(fromHex("45 f0 00"), 1, 3)).toBe("IP version 15 len=2");
+    expect(line(packet4(255, new Uint8Array(0)))).toBe("192.0.2.1 > 192.0.2.2 protocol-255 ttl=9 len=20");
     expect(line(packet4(17, new Uint8Array(8)))).toBe("192.0.2.1 > 192.0.2.2 UDP ttl=9 len=28");
     expect(line(packet6(59, new Uint8Array(0)))).toBe("2001:db8::1 > 2001:db8::2 protocol-59 hlim=64 len=40");
   });
 
   it("does not look into fragments", () => {
     const payload = new Uint8Array(40);
-    expect(line(packet4(6, payload, { moreFragments: true }))).toContain("TCP fragment at 0 ttl=9 len=60");
+    expect(line(packet4(6, payload, { moreFragments: true }))).toBe(
+      "192.0.2.1 > 192.0.2.2 TCP fragment at 0 ttl=9 len=60",
+    );
     expect(line(packet4(6, payload, { fragmentOffset: 1480 }))).toContain("TCP fragment at 1480 ttl=9");
     const six = packet6(44, fromHex("06 00 0009 12345678 0000000000000000"));
     expect(line(six)).toBe("2001:db8::1 > 2001:db8::2 TCP fragment hlim=64 len=56");

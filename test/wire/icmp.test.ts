@@ -161,19 +161,35 @@ describe("emitError", () => {
 });
 
 describe("codeName", () => {
+  it("names the sixteen ways of being unreachable (RFC 792, RFC 1122, RFC 1812)", () => {
+    expect(Array.from({ length: 17 }, (_, code) => icmp.codeName(3, code))).toEqual([
+      "net-unreach",
+      "host-unreach",
+      "proto-unreach",
+      "port-unreach",
+      "fragmentation-needed",
+      "source-route-failed",
+      "net-unknown",
+      "host-unknown",
+      "host-isolated",
+      "net-prohibited",
+      "host-prohibited",
+      "net-unreach-for-tos",
+      "host-unreach-for-tos",
+      "admin-prohibited",
+      "precedence-violation",
+      "precedence-cutoff",
+      "unreach-code-16",
+    ]);
+  });
+
   it.each([
     [0, 0, "echo-reply"],
-    [3, 0, "net-unreach"],
-    [3, 2, "proto-unreach"],
-    [3, 4, "fragmentation-needed"],
-    [3, 9, "net-prohibited"],
-    [3, 10, "host-prohibited"],
-    [3, 15, "precedence-cutoff"],
-    [3, 16, "unreach-code-16"],
     [4, 0, "source-quench"],
     [5, 1, "redirect"],
     [8, 0, "echo-request"],
     [11, 1, "reassembly-time-exceeded"],
+    [11, 9, "time-exceeded"],
     [12, 0, "param-problem"],
     [40, 2, "type-40-code-2"],
   ])("type %i code %i: %s", (type, code, name) => {

@@ -155,18 +155,36 @@ describe("emitError", () => {
 });
 
 describe("codeName", () => {
+  it("names the seven ways of being unreachable (RFC 4443 3.1)", () => {
+    expect(Array.from({ length: 8 }, (_, code) => icmpv6.codeName(1, code))).toEqual([
+      "no-route",
+      "admin-prohibited",
+      "beyond-scope",
+      "addr-unreach",
+      "port-unreach",
+      "policy-fail",
+      "reject-route",
+      "unreach-code-7",
+    ]);
+  });
+
   it.each([
-    [1, 2, "beyond-scope"],
-    [1, 5, "policy-fail"],
-    [1, 6, "reject-route"],
-    [1, 7, "unreach-code-7"],
     [2, 0, "packet-too-big"],
     [3, 1, "reassembly-time-exceeded"],
-    [4, 1, "param-problem"],
+    [4, icmpv6.PARAMETER_PROBLEM_CODE.NEXT_HEADER, "param-problem"],
     [128, 0, "echo-request"],
+    [129, 0, "echo-reply"],
+    [133, 0, "router-solicitation"],
+    [134, 0, "router-advertisement"],
     [135, 0, "neighbour-solicitation"],
+    [136, 0, "neighbour-advertisement"],
+    [137, 0, "redirect"],
     [200, 3, "type-200-code-3"],
   ])("type %i code %i: %s", (type, code, name) => {
     expect(icmpv6.codeName(type, code)).toBe(name);
+  });
+
+  it("has the codes of a parameter problem by RFC 4443 3.4", () => {
+    expect(icmpv6.PARAMETER_PROBLEM_CODE).toEqual({ HEADER_FIELD: 0, NEXT_HEADER: 1, OPTION: 2 });
   });
 });

@@ -128,11 +128,12 @@ describe("ipv6 refuses", () => {
 });
 
 describe("walk", () => {
-  const HOP_BY_HOP = "2b 00 01 04 00000000"; // then routing
-  const ROUTING = "2c 01 03 00 00000000 00000000 00000000"; // 16 bytes, then fragment
-  const ATOMIC = "33 00 0000 12345678"; // then AH
-  const AH = "3c 04 0000 00000100 00000001 0000000000000000 00000000"; // (4 + 2) * 4 bytes, then destination options
-  const DESTINATION_OPTIONS = "06 00 01 04 00000000"; // then TCP
+  // Each names the next in its first byte; bytes that no length or offset is in are ff.
+  const HOP_BY_HOP = "2b 00 ffff ffffffff"; // then routing
+  const ROUTING = "2c 01 ffff ffffffff ffffffff ffffffff"; // (1 + 1) * 8 bytes, then fragment
+  const ATOMIC = "33 ff 0000 ffffffff"; // always 8 bytes, then AH
+  const AH = "3c 04 ffff ffffffff ffffffff ffffffff ffffffff ffffffff"; // (4 + 2) * 4 bytes, then the next
+  const DESTINATION_OPTIONS = "06 00 ffff ffffffff"; // then TCP
 
   it("steps over one header of each kind", () => {
     const chain = fromHex(HOP_BY_HOP + ROUTING + ATOMIC + AH + DESTINATION_OPTIONS);
@@ -150,7 +151,13 @@ describe("walk", () => {
     }
   });
 
-  it.each([50, 59, 6, 17, 58, 253])("takes protocol %i for the upper layer", (protocol) => {
+  it.each([
+    ["TCP", 6],
+    ["ESP", 50],
+    ["ICMPv6", 58],
+    ["no next header", 59],
+    ["an experiment", 253],
+  ])("takes %s for the upper layer", (_name, protocol) => {
     const found = upper();
     expect(ipv6.walk(packet(protocol, new Uint8Array(8)), 0, 48, found)).toBe(true);
     expect(found).toEqual({ protocol, at: 40, fragment: false });
