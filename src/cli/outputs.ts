@@ -15,7 +15,7 @@ export interface Outputs {
   readonly reporter: Reporter;
   /** Set when writing failed; the run cannot go on. */
   readonly failure: () => SynprobeError | undefined;
-  /** True when the reader of standard output went away. */
+  /** True when the reader of standard output went away, and no file is left to write. */
   readonly hungUp: () => boolean;
 }
 
@@ -24,17 +24,21 @@ const STDOUT = 1;
 /** @throws {SynprobeError} `ERR_OUTPUT` for a file that cannot be opened, `ERR_USAGE` for two formats on one stream */
 export async function openOutputs(options: ProbeOptions, colour: boolean): Promise<Outputs> {
   let failure: SynprobeError | undefined;
-  let hungUp = false;
+  let living = 0;
   const open = (path: string): Sink => {
     const fd = path === "-" ? STDOUT : openFile(path);
+    let broken = false;
+    living++;
     return (text) => {
-      if (failure !== undefined || hungUp) return;
+      // One that is broken says no more; the others do not suffer for it.
+      if (broken) return;
       try {
         writeAll(fd, text);
       } catch (error) {
+        broken = true;
+        living--;
         const code = errorCode(error);
-        if (fd === STDOUT && code === "EPIPE") hungUp = true;
-        else failure = cannotWrite(path, code);
+        if (fd !== STDOUT || code !== "EPIPE") failure ??= cannotWrite(path, code);
       }
     };
   };
@@ -71,7 +75,7 @@ export async function openOutputs(options: ProbeOptions, colour: boolean): Promi
   return {
     reporter: combine(reporters),
     failure: () => failure,
-    hungUp: () => hungUp,
+    hungUp: () => living === 0,
   };
 }
 

@@ -39,7 +39,10 @@ export interface Plan {
 }
 
 interface Candidate extends SpaceTarget {
+  /** As the user wrote it. */
   readonly text: string;
+  /** The same for messages: after `file:line` when it is from a list. */
+  readonly label: string;
   readonly zone?: string;
 }
 
@@ -54,7 +57,7 @@ export async function makePlan(specs: readonly TargetSpec[], options: PlanOption
   const addressable = located.filter((candidate) => {
     const complaint = unprobeable(candidate.address);
     if (complaint !== undefined)
-      fault(candidate.text, ERROR_CODES.notUnicast, `${candidate.text}: ${complaint}`);
+      fault(candidate.text, ERROR_CODES.notUnicast, `${candidate.label}: ${complaint}`);
     return complaint === undefined;
   });
 
@@ -111,9 +114,10 @@ async function locate(
   return specs.flatMap((spec): Candidate[] => {
     const { host, text } = spec;
     const where = spec.origin === undefined ? "" : `${spec.origin}: `;
+    const label = `${where}${text}`;
     const ports = spec.ports ?? options.ports;
     if (ports === undefined) {
-      fault(text, ERROR_CODES.usage, `${where}${text} names no port: write ${text}:PORT, or give -p PORTS`);
+      fault(text, ERROR_CODES.usage, `${label} names no port: write ${text}:PORT, or give -p PORTS`);
       return [];
     }
     if (host.kind === "name") {
@@ -125,6 +129,7 @@ async function locate(
       const addresses = options.allAddresses ? found : found.slice(0, 1);
       return addresses.map((address) => ({
         text,
+        label,
         name: host.name,
         address,
         ports,
@@ -135,11 +140,11 @@ async function locate(
       fault(
         text,
         ERROR_CODES.noAddress,
-        `${where}${text} is not an IPv${options.family} address: drop -${options.family}`,
+        `${label} is not an IPv${options.family} address: drop -${options.family}`,
       );
       return [];
     }
-    return [{ text, address, ports, ...(zone === undefined ? {} : { zone }) }];
+    return [{ text, label, address, ports, ...(zone === undefined ? {} : { zone }) }];
   });
 }
 
@@ -187,8 +192,8 @@ function localFor(
   boundTo: Interface | undefined,
   source: Address | undefined,
 ): Address | SynprobeError {
-  const { text, address } = target;
-  const error = (code: ErrorCode, message: string) => new SynprobeError(code, `${text}: ${message}`);
+  const { label, address } = target;
+  const error = (code: ErrorCode, message: string) => new SynprobeError(code, `${label}: ${message}`);
   if (source !== undefined && source.length !== address.length) {
     return error(
       ERROR_CODES.noSource,

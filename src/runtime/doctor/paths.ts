@@ -2,7 +2,7 @@
  * Findings about the way out: this machine's interfaces, and for a target the interface, source address and next hop of
  * a probe, or why there is none.
  */
-import { ERROR_CODES, type ErrorCode, SynprobeError } from "../../errors.ts";
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { Interface, Route } from "../../link/route.ts";
 import type { TargetSpec } from "../../scan/target.ts";
 import { type Address, formatAddress, isLinkLocal, isLoopback } from "../../wire/address.ts";
@@ -70,7 +70,7 @@ export async function targetFindings(
       : pathFindings(system, trials, `${label}%${zone.name}`, host.address, zone);
   }
   const addresses = await system.resolve(host.name);
-  if (addresses instanceof SynprobeError) return [unreachable(host.name, addresses)];
+  if (addresses instanceof SynprobeError) return [unresolved(host.name, addresses)];
   const distinct = new Map(addresses.map((address) => [formatAddress(address), address]));
   const perAddress = [...distinct].map(([label, address]) => ({
     address,
@@ -186,10 +186,15 @@ function defaultRouteInterfaces(table: string): string[] {
   return [...new Set(names)];
 }
 
-/** A shared message reads "what is wrong: what to do", the target's name before it or in it. */
-function unreachable(label: string, { code, message }: { code: ErrorCode; message: string }): Finding {
+function unresolved(name: string, { code, message }: SynprobeError): Finding {
+  const failure = { code, reason: message };
+  return fail("target", message, failure, "What the resolver says:", `    getent ahosts ${name}`);
+}
+
+/** A shared message reads "what is wrong: what to do", without the target's name. */
+function unreachable(label: string, { code, message }: SynprobeError): Finding {
   const [what, ...rest] = message.split(": ");
-  const reason = what.startsWith(label) ? what : `${label}: ${what}`;
+  const reason = `${label}: ${what}`;
   const todo = rest.join(": ").replace(/^[a-z]+ /, (word) => word[0].toUpperCase() + word.slice(1));
   return fail("target", reason, { code, reason }, todo || "Name another target.");
 }
