@@ -38,7 +38,10 @@ const SO_ATTACH_FILTER = 26;
 const SO_RCVBUFFORCE = 33;
 const SO_TIMESTAMPNS = 35;
 const SO_RXQ_OVFL = 40;
+const SOL_IP = 0;
+const IP_RECVERR = 11;
 const SOL_IPV6 = 41;
+const IPV6_RECVERR = 25;
 const IPV6_RECVPKTINFO = 49;
 const IPV6_RECVHOPLIMIT = 51;
 
@@ -90,6 +93,9 @@ function open({ families, ports, interfaceName }: RawIpOptions, opened: RawSocke
   for (const family of families) {
     const sender = openOne(family, PROTOCOLS.raw);
     trySetOption(sender.fd, SOL_SOCKET, SO_SNDBUF, 4 << 20);
+    // Without it the kernel calls a packet that its queue has dropped sent (raw(7), NET_XMIT_DROP).
+    if (family === 4) trySetOption(sender.fd, SOL_IP, IP_RECVERR, 1);
+    else trySetOption(sender.fd, SOL_IPV6, IPV6_RECVERR, 1);
     senders.set(family, sender);
     const icmp = family === 4 ? PROTOCOLS.icmp : PROTOCOLS.icmpv6;
     for (const protocol of [PROTOCOLS.tcp, icmp]) {

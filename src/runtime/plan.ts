@@ -202,5 +202,15 @@ function localFor(
   }
   const route = judgeRoute(address, boundTo, lookUpRoute);
   if (route instanceof SynprobeError) return error(route.code, route.message);
+  if (route.type === "local") {
+    // The kernel routes to itself even while the loopback interface, through which it does, is down.
+    const through = lookUpInterface(route.interfaceIndex);
+    if (through?.up === false) {
+      return error(
+        ERROR_CODES.interfaceDown,
+        `interface ${through.name} is down: bring it up with "ip link set ${through.name} up"`,
+      );
+    }
+  }
   return source ?? route.source;
 }

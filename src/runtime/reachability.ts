@@ -12,6 +12,7 @@ import {
   formatAddress,
   isLimitedBroadcast,
   isLinkLocal,
+  isLoopback,
   isMulticast,
   isReserved,
   isUnspecified,
@@ -68,6 +69,15 @@ export function judgeRoute(
   const { route } = answer;
   if (route.type === "broadcast" || route.type === "multicast") {
     return new SynprobeError(ERROR_CODES.notUnicast, broadcast(route.type));
+  }
+  // Asked through an interface, the kernel may not say that the address is its own: ask without, where that makes sense.
+  const own = boundTo === undefined || isLinkLocal(address) ? answer : lookUp(address);
+  const toSelf = own.ok && own.route.type === "local";
+  if (toSelf && boundTo !== undefined && !(boundTo.loopback && isLoopback(address))) {
+    return new SynprobeError(
+      ERROR_CODES.noRoute,
+      `it is this machine's own address, to which nothing goes through ${boundTo.name}: drop -e`,
+    );
   }
   return route;
 }
