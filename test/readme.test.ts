@@ -7,7 +7,7 @@ import { PROBE_OPTIONS } from "../src/cli/options.ts";
 const README = readFileSync(new URL("../README.md", import.meta.url), "utf8");
 
 /** The option table as README must have it. */
-export function optionTable(): string {
+function optionTable(): string {
   const rows = PROBE_OPTIONS.map(({ flags, nmap = [], description, defaultValue }) => {
     const spellings = [flags, ...nmap].map((text) => `\`${text}\``).join(" ");
     const fallback = defaultValue === undefined ? "" : `\`${defaultValue}\``;

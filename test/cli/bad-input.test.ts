@@ -1,0 +1,287 @@
+/**
+ * Bad input: one line each on standard error, the right exit status, no packet for it; and where the fault is one
+ * target's, the others are probed all the same.
+ */
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createLab, FAR, inNamespace, ip, type Lab, labProblem, overlayEtc, skipping } from "../lab/netns.ts";
+import { at, resultsOf } from "../lab/probing.ts";
+import { type Finished, linesOf, run, synprobe } from "./process.ts";
+
+const directory = join(tmpdir(), `sp-bad-input-${process.pid}`);
+const file = (name: string): string => join(directory, name);
+const good = at(FAR.ipv4, 1);
+
+/** Faults of the run as a whole: nothing is probed. The arguments, the status, and the message. */
+type FaultyRun = readonly [what: string, args: readonly string[], status: number, says: RegExp];
+const FAULTY_RUNS: readonly FaultyRun[] = [
+  ["no target at all", [], 2, /no target given: write host:port, or -iL FILE$/],
+  ["an unknown option", ["--frobnicate", good], 2, /unknown option '--frobnicate' \(synprobe --help\)$/],
+  ["an option without its argument", [good, "--ttl"], 2, /'--ttl <n>' argument missing/],
+  ["an option given twice", ["--ttl=5", "--ttl=6", good], 2, /option --ttl is given twice$/],
+  [
+    "an option given twice, short and long",
+    ["-g", "5", "--source-port", "6", good],
+    2,
+    /--source-port is given twice$/,
+  ],
+  [
+    "an option given twice, nmap's and ours",
+    ["-oJ", file("a"), "--output-json", file("b"), good],
+    2,
+    /--output-json is given twice$/,
+  ],
+  ["-p given twice, nmap's way", ["-p80", "-p", "81", FAR.ipv4], 2, /--ports is given twice$/],
+  ["-4 with -6", ["-4", "-6", good], 2, /-4 and -6 exclude each other$/],
+  ["-p 0", ["-p", "0", FAR.ipv4], 2, /-p 0: port 0 is out of range: ports are 1 to 65535$/],
+  ["-p 65536", ["-p65536", FAR.ipv4], 2, /-p 65536: port 65536 is out of range/],
+  [
+    "-p with a reversed range",
+    ["-p", "90-80", FAR.ipv4],
+    2,
+    /-p 90-80: the range 90-80 is reversed: write 80-90$/,
+  ],
+  ["-p with an empty list", ["-p", "", FAR.ipv4], 2, /-p : no port given$/],
+  ["-p with an unknown service", ["-p", "nosuch", FAR.ipv4], 2, /-p nosuch: no TCP service named "nosuch"/],
+  ["--ttl 0", ["--ttl", "0", good], 2, /--ttl takes a whole number from 1 to 255, not "0"$/],
+  ["--ttl 256", ["--ttl", "256", good], 2, /--ttl takes a whole number from 1 to 255, not "256"$/],
+  ["--retries 31", ["--retries", "31", good], 2, /--retries takes a whole number from 0 to 30/],
+  ["--timeout 0", ["--timeout", "0", good], 2, /--timeout takes a time from 1 ms/],
+  ["--timeout 3x", ["--timeout", "3x", good], 2, /--timeout takes a time .*, not "3x"$/],
+  ["--max-rate 0", ["--max-rate", "0", good], 2, /--max-rate takes a whole number from 1/],
+  ["-g 65536", ["-g", "65536", good], 2, /--source-port takes a whole number from 1 to 65535/],
+  ["-S that is no address", ["-S", "me", good], 2, /-S takes an IP address, not "me"$/],
+  [
+    "-S that is not ours",
+    ["-S", "192.0.2.99", good],
+    4,
+    /source address 192\.0\.2\.99 is not this machine's/,
+  ],
+  [
+    "no such interface",
+    ["-e", "nosuch0", good],
+    4,
+    /no network interface named nosuch0: "ip link" lists them$/,
+  ],
+  ["an argument that looks like an option", ["-e", "-n", good], 4, /no network interface named -n:/],
+  [
+    "an interface name that cannot be",
+    ["-e", "much-too-long-a-name-for-one", good],
+    4,
+    /no network interface named /,
+  ],
+  [
+    "an interface that is down",
+    ["-e", "down0", good],
+    4,
+    /interface down0 is down: bring it up with "ip link set down0 up"$/,
+  ],
+  [
+    "two interfaces",
+    ["-e", "lo", "[fe80::1%veth0]:1"],
+    2,
+    /one run goes through one interface, but veth0 and lo are named/,
+  ],
+  [
+    "a list that is not there",
+    ["-iL", file("none")],
+    2,
+    /cannot read the list \S+none: there is no such file$/,
+  ],
+  ["a list that is a directory", ["-iL", directory], 2, /cannot read the list \S+: it is a directory$/],
+  ["a list that names nothing", ["-iL", "/dev/null"], 2, /the list \/dev\/null names no target/],
+  [
+    "two formats on one stream",
+    ["-oJ", "-", "-oX", "-", good],
+    2,
+    /only one format can go to standard output/,
+  ],
+  [
+    "two formats in one file",
+    ["-oJ", file("x"), "-oG", file("x"), good],
+    2,
+    /two formats cannot share the file /,
+  ],
+  [
+    "an output file in no directory",
+    ["-oJ", file("none/x"), good],
+    2,
+    /cannot write output file \S+x: its directory does not exist$/,
+  ],
+  [
+    "an output file that is a directory",
+    ["-oX", directory, good],
+    2,
+    /cannot write output file \S+: it is a directory$/,
+  ],
+  [
+    "an output file that is not for writing",
+    ["-oN", "/proc/version", good],
+    2,
+    /cannot write output file \/proc\/version: /,
+  ],
+];
+
+/** Faults of one target. */
+type FaultyTarget = readonly [target: string, status: number, says: RegExp, options?: readonly string[]];
+const FAULTY_TARGETS: readonly FaultyTarget[] = [
+  [
+    "unknown.example.test:80",
+    2,
+    /unknown\.example\.test is unknown to this system's resolver \(ENOTFOUND\): check the name$/,
+  ],
+  ["only6.example.test:80", 2, /only6\.example\.test has no IPv4 address: try it without -4$/, ["-4"]],
+  ["[2001:db8::10]:80", 2, /\[2001:db8::10\]:80 is not an IPv4 address: drop -4$/, ["-4"]],
+  ["192.0.2.10", 2, /192\.0\.2\.10 names no port: write 192\.0\.2\.10:PORT, or give -p PORTS$/],
+  ["192.0.2.10:0", 2, /port 0 is out of range/],
+  ["192.0.2.10:65536", 2, /port 65536 is out of range/],
+  ["192.0.2.10:90-80", 2, /the range 90-80 is reversed: write 80-90$/],
+  ["192.0.2.10:", 2, /no port given$/],
+  ["192.0.2.10:22,,80", 2, /"22,,80" has an empty port$/],
+  ["192.0.2.10:nosuch", 2, /no TCP service named "nosuch"/],
+  [":80", 2, /the host is missing: write host:port$/],
+  ["http://192.0.2.10/", 2, /URLs are not targets: write host:port$/],
+  ["192.0.2.0/24:80", 2, /networks are not supported yet/],
+  ["192.0.2.999:80", 2, /"192\.0\.2\.999" is not an IPv4 address$/],
+  ["192.0.2:80", 2, /"192\.0\.2" is not an IPv4 address$/],
+  ["[2001:db8::10:80", 2, /the "\[" is never closed: write \[address\]:port$/],
+  ["2001:db8::10:xyz", 2, /not an IPv6 address; with a port, write the address in brackets/],
+  ["-bad-.example.test:80", 2, /neither an address nor a host name$/],
+  ["255.255.255.255:80", 2, /a broadcast address cannot be probed: TCP is between two hosts$/],
+  ["192.0.2.255:80", 2, /a broadcast address cannot be probed: TCP is between two hosts$/],
+  ["127.255.255.255:80", 2, /a broadcast address cannot be probed: TCP is between two hosts$/],
+  ["224.0.0.1:80", 2, /a multicast address cannot be probed: TCP is between two hosts$/],
+  ["[ff02::1]:80", 2, /a multicast address cannot be probed: TCP is between two hosts$/],
+  ["0.0.0.0:80", 2, /the unspecified address names no host$/],
+  ["[::]:80", 2, /the unspecified address names no host$/],
+  ["0.1.2.3:80", 2, /a reserved address \(0\.0\.0\.0\/8, 240\.0\.0\.0\/4\) names no host$/],
+  ["240.0.0.1:80", 2, /a reserved address .* names no host$/],
+  ["[::ffff:192.0.2.10]:80", 2, /an IPv4-mapped address never appears on a wire: write the IPv4 address$/],
+  ["198.19.0.1:80", 4, /no route to it from this machine \(ENETUNREACH\)/],
+  ["[2001:db8:2::1]:80", 4, /no route to it from this machine \(ENETUNREACH\)/],
+  ["198.18.9.1:80", 4, /this machine's own routes say unreachable/],
+  ["198.18.9.2:80", 4, /this machine's own routes prohibit it/],
+  ["198.18.9.3:80", 4, /this machine's own routes discard it \(blackhole\)/],
+  ["[2001:db8:1:9::2]:80", 4, /this machine's own routes prohibit it/],
+  ["[fe80::1]:80", 4, /a link-local address needs its interface: fe80::1%INTERFACE, or -e INTERFACE$/],
+  ["[2001:db8::10]:80", 4, /source address 192\.0\.2\.1 is of the other IP version/, ["-S", "192.0.2.1"]],
+];
+
+describe.skipIf(skipping("bad input", labProblem()))("bad input", () => {
+  let lab: Lab;
+
+  beforeAll(() => {
+    lab = createLab();
+    mkdirSync(directory);
+    ip(
+      lab.near,
+      "link add down0 type veth peer name down1",
+      "route add unreachable 198.18.9.1",
+      "route add prohibit 198.18.9.2",
+      "route add blackhole 198.18.9.3",
+      "route add prohibit 2001:db8:1:9::2",
+    );
+    overlayEtc(lab.near, "nsswitch.conf", "hosts: files\n");
+    overlayEtc(lab.near, "hosts", "2001:db8::10 only6.example.test\n");
+  });
+
+  afterAll(() => {
+    lab.remove();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  const probe = (...args: string[]): Promise<Finished> =>
+    run(inNamespace(lab.near, synprobe("--packet-trace", ...args)));
+
+  /** One line, which is the message: so no packet was sent either, the trace of which would be another. */
+  function expectMessage(stderr: string, says: RegExp): void {
+    const lines = linesOf(stderr);
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toMatch(/^synprobe: /);
+    expect(lines[0]).toMatch(says);
+  }
+
+  test.each(FAULTY_RUNS)("%s", async (_what, args, status, says) => {
+    const finished = await probe(...args);
+    expectMessage(finished.stderr, says);
+    expect(finished).toMatchObject({ status, stdout: "" });
+  });
+
+  for (const [target, status, says, options = []] of FAULTY_TARGETS) {
+    test(`the target ${target}`, async () => {
+      const finished = await probe(...options, "--", target);
+      expectMessage(finished.stderr, says);
+      expect(finished).toMatchObject({ status, stdout: "" });
+    });
+  }
+
+  test("every faulty target at once: one line each, and the good ones are probed", async () => {
+    const faulty = FAULTY_TARGETS.filter(([, , , options]) => options === undefined);
+    const targets = faulty.map(([target]) => target);
+    const { status, stdout, stderr } = await probe("-oJ", "-", "--", ...targets, good, at(FAR.ipv6, 1));
+    expect(status).toBe(2);
+    expect([...resultsOf(stdout).keys()].sort()).toEqual([good, at(FAR.ipv6, 1)].sort());
+    const messages = linesOf(stderr).filter((line) => line.startsWith("synprobe: "));
+    expect(messages).toHaveLength(faulty.length);
+    for (const [target, , says] of faulty) {
+      expect.soft(messages.filter((message) => says.test(message)).length, target).toBeGreaterThan(0);
+    }
+    const records = linesOf(stdout).map((line): unknown => JSON.parse(line));
+    const faults = records.filter((record) => (record as { type?: string }).type === "fault");
+    expect(faults).toHaveLength(faulty.length);
+    expect(records.at(-1)).toMatchObject({ type: "summary", closed: 2, faults: faulty.length });
+  });
+
+  test("a list: file and line of each fault, and the good ones are probed", async () => {
+    const list = file("list");
+    // A byte order mark and both kinds of line end, as editors elsewhere leave them.
+    const lines = [
+      good,
+      "# comment",
+      "",
+      "bad host:1",
+      "192.0.2.10:70000 # too many",
+      "198.19.0.1:1",
+      "224.0.0.1:1",
+    ];
+    writeFileSync(list, `\uFEFF${lines.join("\r\n")}\n${at(FAR.ipv6, 1)}\n`);
+    const { status, stdout, stderr } = await probe("-oJ", "-", "-iL", list);
+    expect(status).toBe(2);
+    expect([...resultsOf(stdout).keys()].sort()).toEqual([good, at(FAR.ipv6, 1)].sort());
+    const messages = linesOf(stderr).filter((line) => line.startsWith("synprobe: "));
+    expect(messages.sort()).toEqual([
+      expect.stringContaining(`${list}:4: bad names no port`),
+      expect.stringContaining(`${list}:4: host is unknown to this system's resolver`),
+      expect.stringContaining(`${list}:5: target "192.0.2.10:70000": port 70000 is out of range`),
+      expect.stringContaining(`${list}:6: 198.19.0.1:1: no route to it`),
+      expect.stringContaining(`${list}:7: 224.0.0.1:1: a multicast address`),
+    ]);
+  });
+
+  test("a list on standard input", async () => {
+    const argv = inNamespace(lab.near, synprobe("-oJ", "-", "-iL", "-"));
+    const { status, stdout, stderr } = await run(argv, { input: `${good}\n192.0.2.10:0\n` });
+    expect(status).toBe(2);
+    expect([...resultsOf(stdout).keys()]).toEqual([good]);
+    expectMessage(stderr, /<stdin>:2: target "192\.0\.2\.10:0": port 0 is out of range/);
+  });
+
+  test("a name server that does not answer is told from an unknown name", async () => {
+    overlayEtc(lab.far, "nsswitch.conf", "hosts: dns\n");
+    overlayEtc(lab.far, "resolv.conf", "nameserver 127.0.0.1\n");
+    const { status, stderr } = await run(inNamespace(lab.far, synprobe("some.example.test:80")));
+    expect(status).toBe(2);
+    expectMessage(
+      stderr,
+      /some\.example\.test could not be looked up: the name server does not answer \(EAI_AGAIN\)$/,
+    );
+  });
+
+  test("what a message quotes cannot reach the terminal raw", async () => {
+    const { stderr } = await probe("--", "\x1b[31mred\x07:80");
+    expect(stderr).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f]/);
+    expect(linesOf(stderr)).toHaveLength(1);
+  });
+});

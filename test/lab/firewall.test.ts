@@ -1,0 +1,81 @@
+/**
+ * Firewalls: what a far one answers with (every ICMP code that it knows), and what a near one does to sending.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { firewall, firewallProblem, REJECTING } from "./firewalls.ts";
+import { listen } from "./listeners.ts";
+import { createLab, FAR, FAR_TTL, type Lab, skipping } from "./netns.ts";
+import { at, type Found, probe } from "./probing.ts";
+
+const FAMILIES = ["ipv4", "ipv6"] as const;
+const RESET = 7301;
+const DROPPED = 7302;
+/** The near side's own firewall keeps probes for this port from leaving. */
+const HELD_BACK = 7303;
+const CLOSED = 7304;
+
+describe.skipIf(skipping("firewalls that reject", firewallProblem()))("firewalls", () => {
+  let lab: Lab;
+  let found: Map<string, Found>;
+
+  beforeAll(async () => {
+    lab = createLab();
+    // Behind every rule is a listener: "filtered" is the firewall's doing, never a closed port's.
+    const ports = [...REJECTING.map(({ port }) => port), RESET, DROPPED, HELD_BACK];
+    await listen(
+      lab.far,
+      ports.flatMap((port) => FAMILIES.map((family) => ({ host: FAR[family], port }))),
+    );
+    firewall(lab.far, "input", [
+      ...REJECTING.map(({ rule }) => rule),
+      `tcp dport ${RESET} reject with tcp reset`,
+      `tcp dport ${DROPPED} drop`,
+    ]);
+    firewall(lab.near, "output", [`tcp dport ${HELD_BACK} drop`]);
+    found = await probe(
+      lab.near,
+      "--retries=1",
+      ...REJECTING.map(({ family, port }) => at(FAR[family], port)),
+      ...FAMILIES.map((family) => at(FAR[family], `${RESET},${DROPPED},${HELD_BACK},${CLOSED}`)),
+    );
+  });
+
+  afterAll(() => lab.remove());
+
+  test.each(REJECTING)("$family, $reject", ({ family, port, reason }) => {
+    const result = found.get(at(FAR[family], port));
+    expect(result).toMatchObject({ state: "filtered", reason, ttl: FAR_TTL, tries: 1 });
+    // The target itself said so: there is no other responder to name.
+    expect(result?.responder).toBeUndefined();
+    expect(result?.rtt_ms).toBeGreaterThan(0);
+  });
+
+  test.each(FAMILIES)("%s, a firewall that forges a reset", (family) => {
+    const result = found.get(at(FAR[family], RESET));
+    expect(result).toMatchObject({ state: "closed", reason: "reset", tries: 1 });
+  });
+
+  test.each(FAMILIES)("%s, a firewall that drops", (family) => {
+    const result = found.get(at(FAR[family], DROPPED));
+    expect(result).toMatchObject({
+      state: "filtered",
+      reason: "no-response",
+      tries: 2,
+      rtt_ms: null,
+      ttl: null,
+    });
+  });
+
+  test.each(FAMILIES)("%s, a firewall on this side: the refusal is the result", (family) => {
+    const result = found.get(at(FAR[family], HELD_BACK));
+    expect(result).toMatchObject({
+      state: "filtered",
+      reason: "send-eperm",
+      tries: 0,
+      rtt_ms: null,
+      ttl: null,
+    });
+    // Packets of the same batch left nevertheless.
+    expect(found.get(at(FAR[family], CLOSED))).toMatchObject({ state: "closed", reason: "reset", tries: 1 });
+  });
+});
