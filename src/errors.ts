@@ -34,6 +34,8 @@ export const ERROR_CODES = {
   noSource: "ERR_NO_SOURCE",
   /** Raw sockets are not allowed to this process. */
   privilege: "ERR_PRIVILEGE",
+  /** Completing handshakes is not allowed to this process. */
+  privilegeAdmin: "ERR_PRIVILEGE_ADMIN",
   /** This operating system cannot probe with raw sockets. */
   platform: "ERR_PLATFORM",
   /** An output file that cannot be opened or written. */

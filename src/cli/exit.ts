@@ -36,6 +36,7 @@ const STATUS: Readonly<Record<ErrorCode, ExitStatus>> = {
   [ERROR_CODES.interfaceDown]: EXIT.network,
   [ERROR_CODES.noSource]: EXIT.network,
   [ERROR_CODES.privilege]: EXIT.privilege,
+  [ERROR_CODES.privilegeAdmin]: EXIT.privilege,
   [ERROR_CODES.platform]: EXIT.privilege,
   [ERROR_CODES.system]: EXIT.internal,
 };

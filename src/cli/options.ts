@@ -52,6 +52,7 @@ export const DEFAULTS = {
   timeoutMs: 1000,
   ttl: 64,
   rate: 10_000,
+  bannerMs: 2000,
 } as const;
 
 /** Parsed options, by commander's names. */
@@ -72,6 +73,9 @@ export interface ProbeOptions {
   readonly outputXml?: string;
   readonly outputNormal?: string;
   readonly outputGrepable?: string;
+  readonly complete?: boolean;
+  /** Milliseconds; true without an argument. */
+  readonly banner?: number | true;
   readonly requireOpen?: boolean;
   readonly verbose?: boolean;
   readonly packetTrace?: boolean;
@@ -144,6 +148,17 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
     description: "TTL or hop limit of the SYNs (1-255)",
     parse: integer("--ttl", 1, 255),
     defaultValue: DEFAULTS.ttl,
+  },
+  {
+    group: "Probing",
+    flags: "--complete",
+    description: "finish the handshake with each open port and close it in an orderly way",
+  },
+  {
+    group: "Probing",
+    flags: "--banner [time]",
+    description: "--complete, and wait for what the server says first (2s without a time)",
+    parse: duration("--banner", 1, 60_000),
   },
   {
     group: "Output",

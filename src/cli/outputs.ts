@@ -1,8 +1,8 @@
 /**
  * Where results go: opens the files and streams that the options name, before the first packet, and puts a reporter on
- * each. Text is written at once, so that whatever happens to the process, what was found is in the file.
+ * each. How text reaches a descriptor is writer.ts's business.
  */
-import { openSync, writeSync } from "node:fs";
+import { openSync } from "node:fs";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import { createNdjsonReporter } from "../report/ndjson.ts";
 import type { Reporter, Sink } from "../report/reporter.ts";
@@ -10,13 +10,19 @@ import { createTableReporter } from "../report/table.ts";
 import { combine } from "../report/tee.ts";
 import type { ProbeOptions } from "./options.ts";
 import { usage } from "./options.ts";
+import { createWriter, errorCode, type Writer } from "./writer.ts";
 
 export interface Outputs {
   readonly reporter: Reporter;
   /** Set when writing failed; the run cannot go on. */
   readonly failure: () => SynprobeError | undefined;
-  /** True when the reader of standard output went away, and no file is left to write. */
-  readonly hungUp: () => boolean;
+  /**
+   * Calls `handler` once, when going on makes no sense: writing failed, or the reader of standard output went away and no
+   * file is left to write.
+   */
+  onBroken(handler: () => void): void;
+  /** Settles when everything written has been taken. */
+  drained(): Promise<void>;
 }
 
 const STDOUT = 1;
@@ -25,22 +31,19 @@ const STDOUT = 1;
 export async function openOutputs(options: ProbeOptions, colour: boolean): Promise<Outputs> {
   let failure: SynprobeError | undefined;
   let living = 0;
+  let onBroken: (() => void) | undefined;
+  const writers: Writer[] = [];
   const open = (path: string): Sink => {
     const fd = path === "-" ? STDOUT : openFile(path);
-    let broken = false;
+    // One that is broken says no more; the others do not suffer for it.
+    const writer = createWriter(fd, (code) => {
+      living--;
+      if (fd !== STDOUT || code !== "EPIPE") failure ??= cannotWrite(path, code);
+      if (failure !== undefined || living === 0) onBroken?.();
+    });
     living++;
-    return (text) => {
-      // One that is broken says no more; the others do not suffer for it.
-      if (broken) return;
-      try {
-        writeAll(fd, text);
-      } catch (error) {
-        broken = true;
-        living--;
-        const code = errorCode(error);
-        if (fd !== STDOUT || code !== "EPIPE") failure ??= cannotWrite(path, code);
-      }
-    };
+    writers.push(writer);
+    return writer.write;
   };
 
   const wanted: [path: string | undefined, create: (sink: Sink) => Reporter | Promise<Reporter>][] = [
@@ -75,7 +78,13 @@ export async function openOutputs(options: ProbeOptions, colour: boolean): Promi
   return {
     reporter: combine(reporters),
     failure: () => failure,
-    hungUp: () => living === 0,
+    onBroken: (handler) => {
+      onBroken = handler;
+      if (failure !== undefined || living === 0) handler();
+    },
+    drained: async () => {
+      for (const writer of writers) await writer.drained();
+    },
   };
 }
 
@@ -97,20 +106,4 @@ function cannotWrite(path: string, code: string): SynprobeError {
     EROFS: "the file system is read-only",
   };
   return new SynprobeError(ERROR_CODES.output, `cannot write ${where}: ${why[code] ?? code}`);
-}
-
-const errorCode = (error: unknown): string =>
-  error instanceof Error && "code" in error ? String(error.code) : String(error);
-
-/** Writes all of it; waits when a pipe's reader is slow, as non-blocking descriptors make necessary. */
-function writeAll(fd: number, text: string): void {
-  const bytes = Buffer.from(text);
-  for (let at = 0; at < bytes.length; ) {
-    try {
-      at += writeSync(fd, bytes, at);
-    } catch (error) {
-      if (errorCode(error) !== "EAGAIN") throw error;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
-    }
-  }
 }

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
+import { CAPABILITIES } from "../link/sys/capabilities.ts";
 import { displayLength } from "../report/escape.ts";
 import { targetLabel } from "../report/table.ts";
 import { makePlan, type Plan } from "../runtime/plan.ts";
@@ -11,15 +12,17 @@ import { dropPrivileges, privilegeAdvice } from "../runtime/privilege.ts";
 import { type OpenScan, openScan } from "../runtime/scan.ts";
 import { probePorts, readServices } from "../runtime/system.ts";
 import { parsePorts } from "../scan/port-list.ts";
-import type { PortResult, ScanSummary, TargetFault } from "../scan/result.ts";
+import type { TargetFault } from "../scan/result.ts";
 import type { Services } from "../scan/services.ts";
 import { parseTarget, parseTargetList, type TargetSpec } from "../scan/target.ts";
 import { formatAddress } from "../wire/address.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
-import { type ProbeOptions, usage } from "./options.ts";
+import { type Interruption, watchSignals } from "./interruption.ts";
+import { DEFAULTS, type ProbeOptions, usage } from "./options.ts";
 import { openOutputs } from "./outputs.ts";
 import { packetTracer } from "./packet-trace.ts";
 import { type Messages, VERSION } from "./terminal.ts";
+import { errorCode } from "./writer.ts";
 
 /** @returns the exit status. @throws {SynprobeError} for faults of the run as a whole */
 export async function probe(
@@ -44,29 +47,44 @@ export async function probe(
   for (const fault of complete.faults) messages.error(fault.message);
   if (plan.targets.length === 0) return statusOfFaults(complete.faults);
 
-  const scan = open(complete, options, services, argv);
+  if (completes(options) && plan.isLocal.includes(true)) {
+    messages.note(
+      "handshakes with this machine's own addresses are not completed: there the kernel's RST cannot be held back",
+    );
+  }
+  const interruption = watchSignals();
   try {
-    if (options.drop) {
-      const { user } = dropPrivileges();
-      if (options.verbose === true)
-        messages.note(`privileges dropped${user === undefined ? "" : `: now user ${user}`}`);
+    const scan = await open(complete, options, services, argv);
+    try {
+      if (options.drop) {
+        const { user } = dropPrivileges(completes(options) ? [CAPABILITIES.netAdmin] : []);
+        if (options.verbose === true)
+          messages.note(`privileges dropped${user === undefined ? "" : `: now user ${user}`}`);
+      }
+      describeLink(scan, options, messages);
+      return await run(scan, complete, options, messages, argv, interruption);
+    } finally {
+      scan.close();
     }
-    describeLink(scan, options, messages);
-    return await run(scan, complete, options, messages, argv);
-  } catch (error) {
-    scan.close();
-    throw error;
+  } finally {
+    interruption.ignore();
   }
 }
 
-function open(plan: Plan, options: ProbeOptions, services: Services, argv: readonly string[]): OpenScan {
+async function open(
+  plan: Plan,
+  options: ProbeOptions,
+  services: Services,
+  argv: readonly string[],
+): Promise<OpenScan> {
   try {
-    return openScan(plan, {
+    return await openScan(plan, {
       retries: options.retries,
       timeoutMs: options.timeout,
       rate: options.maxRate,
       services,
       ...(options.sourcePort === undefined ? {} : { sourcePort: options.sourcePort }),
+      ...(completes(options) ? { complete: { bannerMs: bannerTime(options) } } : {}),
       ...(options.packetTrace === true ? { onPacket: packetTracer() } : {}),
     });
   } catch (error) {
@@ -83,12 +101,18 @@ function open(plan: Plan, options: ProbeOptions, services: Services, argv: reado
   }
 }
 
+const completes = ({ complete, banner }: ProbeOptions): boolean => complete === true || banner !== undefined;
+
+const bannerTime = ({ banner }: ProbeOptions): number =>
+  banner === undefined ? 0 : banner === true ? DEFAULTS.bannerMs : banner;
+
 async function run(
   scan: OpenScan,
   plan: Plan,
   options: ProbeOptions,
   messages: Messages,
   argv: readonly string[],
+  interruption: Interruption,
 ): Promise<ExitStatus> {
   const outputs = await openOutputs(options, messages.stdoutColour);
   const { reporter } = outputs;
@@ -102,30 +126,15 @@ async function run(
   });
   for (const fault of plan.faults) reporter.fault(fault);
 
-  let signalled = false;
-  const onResult = (result: PortResult): void => {
-    reporter.result(result);
-    if (outputs.failure() !== undefined || outputs.hungUp()) running.stop();
-  };
-  const running = scan.run(onResult);
-  const interrupt = (): void => {
-    if (signalled) process.exit(EXIT.interrupted);
-    signalled = true;
-    running.stop();
-  };
-  process.on("SIGINT", interrupt);
-  process.on("SIGTERM", interrupt);
-  let summary: ScanSummary;
-  try {
-    summary = await running.finished;
-  } finally {
-    process.off("SIGINT", interrupt);
-    process.off("SIGTERM", interrupt);
-  }
+  const running = scan.run((result) => reporter.result(result));
+  outputs.onBroken(() => running.stop());
+  interruption.onSignal(() => running.stop());
+  const summary = await running.finished;
   reporter.finish(summary);
+  await outputs.drained();
   const failure = outputs.failure();
   if (failure !== undefined) throw failure;
-  if (signalled) return EXIT.interrupted;
+  if (interruption.signalled) return EXIT.interrupted;
   const faulty = statusOfFaults(summary.faults);
   if (faulty !== EXIT.complete) return faulty;
   const allOpen = summary.closed + summary.filtered + summary.unfinished === 0;
@@ -174,7 +183,7 @@ function readList(file: string): string {
   try {
     return readFileSync(file === "-" ? 0 : file, "utf8");
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
+    const code = errorCode(error);
     const why =
       code === "ENOENT"
         ? "there is no such file"

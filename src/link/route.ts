@@ -140,7 +140,7 @@ export function lookUpInterface(which: string | number): Interface | undefined {
 export function localAddresses(family: 4 | 6): { address: Address; interfaceIndex: number }[] {
   const header = new Uint8Array(IFADDRMSG_LENGTH);
   header[0] = family === 4 ? AF_INET : AF_INET6;
-  const answer = netlinkRequest(RTM_GETADDR, header, [], true);
+  const answer = netlinkRequest(RTM_GETADDR, header, [], "dump");
   if (!answer.ok) return [];
   return answer.messages.flatMap((message) => {
     const found = message.attributes(IFADDRMSG_LENGTH);

@@ -4,7 +4,8 @@
  * A verdict (no `type`):
  *   ip, port, proto "tcp", state "open|closed|filtered", reason, rtt_ms number|null, ttl number|null, tries,
  *   host? (the name given), responder? (the ICMP sender, when not the target), service?, late? true, was? (the state
- *   that this line corrects), ts (when the verdict fell)
+ *   that this line corrects), established_ms? ending? ("fin|reset|no-fin|silent") banner? (of a handshake that was
+ *   completed), ts (when the verdict fell)
  * A target that could not be probed:
  *   type "fault", target, code, message
  * The last line:
@@ -49,6 +50,9 @@ function resultRecord(result: PortResult): object {
     service: result.service,
     late: result.late,
     was: result.was,
+    established_ms: result.established === undefined ? undefined : roundMs(result.established.ms),
+    ending: result.established?.ending,
+    banner: result.established?.banner,
     ts: isoTime(result.timeMs),
   };
 }

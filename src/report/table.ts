@@ -6,7 +6,7 @@
  * probed is told by cli/ on stderr; here they are only counted.
  */
 import pc from "picocolors";
-import type { PortResult, PortState } from "../scan/result.ts";
+import type { Ending, Established, PortResult, PortState } from "../scan/result.ts";
 import { displayLength, escapeText, escapeWord } from "./escape.ts";
 import type { Reporter, RunInfo, Sink } from "./reporter.ts";
 import { totalsLines } from "./totals.ts";
@@ -44,8 +44,21 @@ function formatRtt(ms: number): string {
   return `${ms.toFixed(ms < 999.9995 ? 3 : 2)} ms`;
 }
 
-function evidence({ reason, responder, late, was }: PortResult): string {
+const ENDINGS: Readonly<Record<Ending, string>> = {
+  fin: "",
+  reset: ", reset by the peer",
+  "no-fin": ", not closed by the peer",
+  silent: ", then silent",
+};
+
+function connection({ ms, ending, banner }: Established): string {
+  const said = banner === undefined ? "" : ` "${banner}"`;
+  return `established in ${formatRtt(ms)}${ENDINGS[ending]}${said}`;
+}
+
+function evidence({ reason, responder, late, was, established }: PortResult): string {
   const parts = [responder === undefined ? reason : `${reason} from ${responder}`];
+  if (established !== undefined) parts.push(connection(established));
   if (late) parts.push("late");
   if (was !== undefined) parts.push(`was ${was}`);
   return escapeText(parts.join(", "));

@@ -5,7 +5,8 @@
  * The loop and nothing else: what to probe and what answers mean is the engine's, how packets travel the link's.
  */
 import type { Link } from "../link/link.ts";
-import type { Engine, Verdict } from "../scan/engine.ts";
+import type { Engine } from "../scan/engine.ts";
+import type { Verdict } from "../scan/verdict.ts";
 import { nowUs } from "./clock.ts";
 
 export interface DriveHooks {
@@ -111,6 +112,8 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
     finished,
     stop: () => {
       try {
+        engine.abandon(nowUs());
+        sendBatch();
         handOver();
         finish();
       } catch (error) {

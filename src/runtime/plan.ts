@@ -31,6 +31,8 @@ export interface Plan {
   readonly targets: readonly SpaceTarget[];
   /** Per target, an index into `paths`. */
   readonly pathOf: readonly number[];
+  /** Per target: is it this machine itself? */
+  readonly isLocal: readonly boolean[];
   readonly paths: readonly Path[];
   /** The one interface the run is bound to, if the user or a zone named one. */
   readonly interfaceName?: string;
@@ -66,14 +68,16 @@ export async function makePlan(specs: readonly TargetSpec[], options: PlanOption
 
   const targets: SpaceTarget[] = [];
   const pathOf: number[] = [];
+  const isLocal: boolean[] = [];
   const paths: Path[] = [];
   const pathByLocal = new Map<string, number>();
   for (const candidate of claimPairs(addressable)) {
-    const local = localFor(candidate, boundTo, source);
-    if (local instanceof SynprobeError) {
-      fault(candidate.text, local.code, local.message);
+    const found = localFor(candidate, boundTo, source);
+    if (found instanceof SynprobeError) {
+      fault(candidate.text, found.code, found.message);
       continue;
     }
+    const { local } = found;
     const key = formatAddress(local);
     let path = pathByLocal.get(key);
     if (path === undefined) {
@@ -82,6 +86,7 @@ export async function makePlan(specs: readonly TargetSpec[], options: PlanOption
     }
     targets.push(candidate);
     pathOf.push(path);
+    isLocal.push(found.toSelf);
   }
   const families = ([4, 6] as const).filter((family) =>
     paths.some(({ local }) => (local.length === 4) === (family === 4)),
@@ -89,6 +94,7 @@ export async function makePlan(specs: readonly TargetSpec[], options: PlanOption
   return {
     targets,
     pathOf,
+    isLocal,
     paths,
     families,
     faults,
@@ -191,7 +197,7 @@ function localFor(
   target: Candidate,
   boundTo: Interface | undefined,
   source: Address | undefined,
-): Address | SynprobeError {
+): { local: Address; toSelf: boolean } | SynprobeError {
   const { label, address } = target;
   const error = (code: ErrorCode, message: string) => new SynprobeError(code, `${label}: ${message}`);
   if (source !== undefined && source.length !== address.length) {
@@ -212,5 +218,5 @@ function localFor(
       );
     }
   }
-  return source ?? route.source;
+  return { local: source ?? route.source, toSelf: route.type === "local" };
 }

@@ -5,7 +5,7 @@
  * it gives up its capabilities. Reading and dropping capabilities as such is link/sys/capabilities.ts.
  */
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
-import { dropAllCapabilities, forbidNewPrivileges } from "../link/sys/capabilities.ts";
+import { type Capability, dropCapabilities, keepCapabilitiesOverSetuid } from "../link/sys/capabilities.ts";
 
 /** What the process has become. */
 export interface Dropped {
@@ -14,17 +14,17 @@ export interface Dropped {
 }
 
 /**
- * Drops privileges for good.
+ * Drops privileges for good, all but the capabilities in `keep`.
  * @throws {SynprobeError} `ERR_SYSTEM` when the kernel refuses; the caller must not go on then
  */
-export function dropPrivileges(env: NodeJS.ProcessEnv = process.env): Dropped {
+export function dropPrivileges(
+  keep: readonly Capability[] = [],
+  env: NodeJS.ProcessEnv = process.env,
+): Dropped {
+  if (keep.length > 0) keepCapabilitiesOverSetuid();
   const user = process.geteuid?.() === 0 ? becomeInvoker(env) : undefined;
-  if (user !== undefined) {
-    forbidNewPrivileges();
-    return { user };
-  }
-  dropAllCapabilities();
-  return {};
+  dropCapabilities(keep);
+  return user === undefined ? {} : { user };
 }
 
 /** Node has it on every POSIX system; its type declarations do not. */

@@ -4,19 +4,24 @@
  * In two steps, because a program has things to do between them: `openScan` takes every privilege that is needed, and
  * after it privileges can be dropped and output files opened; `run` sends the first packet.
  */
+import { ERROR_CODES, SynprobeError } from "../errors.ts";
+import type { PortRange } from "../link/filter.ts";
 import type { Link } from "../link/link.ts";
 import { openRawIp } from "../link/raw-ip.ts";
 import { type PacketObserver, traceLink } from "../link/tracer.ts";
-import { createEngine, type Engine, type Verdict } from "../scan/engine.ts";
-import type { PortResult, ScanSummary, TargetFault } from "../scan/result.ts";
+import { createCompletion } from "../scan/completion.ts";
+import { createEngine, type Engine } from "../scan/engine.ts";
+import type { Established, PortResult, ScanSummary, TargetFault } from "../scan/result.ts";
 import type { Services } from "../scan/services.ts";
 import { createSpaceSource } from "../scan/space.ts";
+import type { Completion, Verdict } from "../scan/verdict.ts";
 import { ISN_KEY_LENGTH } from "../socket/isn.ts";
 import { createPortPool, createSinglePortPool } from "../socket/ports.ts";
 import { formatAddress, sameAddress } from "../wire/address.ts";
 import { nowUs, wallMs } from "./clock.ts";
 import { drive } from "./drive.ts";
 import type { Plan } from "./plan.ts";
+import type { HeldPorts } from "./port-lease.ts";
 import { createRandom, secret } from "./random.ts";
 import { probePorts } from "./system.ts";
 
@@ -30,6 +35,8 @@ export interface ScanOptions {
   /** Send every probe from this port. */
   readonly sourcePort?: number;
   readonly services: Services;
+  /** Complete the handshakes of open ports; wait this long for what the server says first, 0 not to. */
+  readonly complete?: { readonly bannerMs: number };
   readonly onPacket?: PacketObserver;
 }
 
@@ -48,15 +55,41 @@ export interface RunningScan {
   stop(): void;
 }
 
+/** How long a completed connection may take to close, in microseconds. */
+const CLOSE_US = 3_000_000;
+
 /** Most rows of the socket table: undecided ones are bounded by the ports, the rest remember who has answered. */
 const MAX_TABLE_ROWS = 1 << 16;
 
 /**
- * Opens the sockets for a plan. Needs CAP_NET_RAW.
- * @throws {SynprobeError} `ERR_PLATFORM`, `ERR_PRIVILEGE`, `ERR_NO_SOURCE`, `ERR_SYSTEM`
+ * Opens the sockets for a plan. Needs CAP_NET_RAW; to complete handshakes CAP_NET_ADMIN too, until the run has ended.
+ * @throws {SynprobeError} `ERR_PLATFORM`, `ERR_PRIVILEGE`, `ERR_NO_SOURCE`, `ERR_USAGE`, `ERR_SYSTEM`
  */
-export function openScan(plan: Plan, options: ScanOptions): OpenScan {
-  const range = probePorts();
+export async function openScan(plan: Plan, options: ScanOptions): Promise<OpenScan> {
+  const { sourcePort } = options;
+  if (options.complete !== undefined && sourcePort !== undefined) {
+    throw new SynprobeError(
+      ERROR_CODES.usage,
+      "--complete chooses its own source ports, for which it holds the kernel's RST back: drop -g",
+    );
+  }
+  const held = options.complete === undefined ? undefined : await hold(plan.families);
+  const range = held?.ports ?? probePorts();
+  try {
+    return openLink(plan, options, range, () => held?.release());
+  } catch (error) {
+    held?.release();
+    throw error;
+  }
+}
+
+/** Only a run that completes handshakes needs what this loads. */
+async function hold(families: Plan["families"]): Promise<HeldPorts> {
+  const { holdPorts } = await import("./port-lease.ts");
+  return holdPorts(probePorts(), families);
+}
+
+function openLink(plan: Plan, options: ScanOptions, range: PortRange, release: () => void): OpenScan {
   const { sourcePort } = options;
   const rawLink = openRawIp({
     families: plan.families,
@@ -64,14 +97,21 @@ export function openScan(plan: Plan, options: ScanOptions): OpenScan {
     ...(plan.interfaceName === undefined ? {} : { interfaceName: plan.interfaceName }),
   });
   const link = options.onPacket === undefined ? rawLink : traceLink(rawLink, options.onPacket);
+  let closed = false;
+  const close = (): void => {
+    if (closed) return;
+    closed = true;
+    link.close();
+    release();
+  };
   return {
     link,
-    close: () => link.close(),
+    close,
     run: (onResult) => {
       const random = createRandom();
       const startUs = nowUs();
       const source = createSpaceSource(plan.targets, plan.pathOf);
-      const engine = createEngine({
+      const scanner = createEngine({
         paths: plan.paths,
         source,
         ports:
@@ -85,13 +125,23 @@ export function openScan(plan: Plan, options: ScanOptions): OpenScan {
         rate: options.rate,
         capacity: Math.min(source.total, MAX_TABLE_ROWS),
         startUs,
+        keepHandshakes: options.complete !== undefined,
       });
+      const engine =
+        options.complete === undefined
+          ? scanner
+          : createCompletion(scanner, {
+              paths: plan.paths,
+              bannerUs: options.complete.bannerMs * 1000,
+              closeUs: CLOSE_US,
+              mayComplete: (target) => !plan.isLocal[target],
+            });
       let interrupted = false;
       const running = drive(engine, link, {
         onVerdict: (verdict) => onResult(toResult(verdict, plan, options.services)),
       });
       const finished = running.finished
-        .finally(() => link.close())
+        .finally(close)
         .then(() =>
           summarize(engine, distinctHosts(plan), plan.faults, link.receiveDrops(), interrupted, startUs),
         );
@@ -129,8 +179,28 @@ function toResult(verdict: Verdict, plan: Plan, services: Services): PortResult 
     ...(service === undefined ? {} : { service }),
     ...(late ? { late } : {}),
     ...(was === null ? {} : { was }),
+    ...(verdict.completion === undefined ? {} : { established: toEstablished(verdict.completion) }),
     timeMs: wallMs(verdict.atUs),
   };
+}
+
+function toEstablished({ establishedUs, ending, banner }: Completion): Established {
+  return {
+    ms: establishedUs / 1000,
+    ending,
+    ...(banner === undefined ? {} : { banner: escapeBytes(banner) }),
+  };
+}
+
+/** Printable ASCII as it is, the usual escapes for line ends and tabs, `\\xNN` for everything else. */
+function escapeBytes(bytes: Uint8Array): string {
+  const escapes: Readonly<Record<number, string>> = { 9: "\\t", 10: "\\n", 13: "\\r", 92: "\\\\" };
+  return Array.from(bytes, (byte) => {
+    if (byte in escapes) return escapes[byte];
+    return byte >= 0x20 && byte < 0x7f
+      ? String.fromCharCode(byte)
+      : `\\x${byte.toString(16).padStart(2, "0")}`;
+  }).join("");
 }
 
 function summarize(

@@ -12,9 +12,10 @@
  */
 import { createIsnHash } from "../socket/isn.ts";
 import type { PortPool } from "../socket/ports.ts";
+import { readSegment } from "../socket/segment.ts";
 import { seqAdd } from "../socket/sequence.ts";
 import { nextState, PROBE_EVENTS, PROBE_STATES, type ProbeEvent, type ProbeState } from "../socket/state.ts";
-import { ADDRESS_WORDS, createSocketTable, loadAddress, sameWords } from "../socket/table.ts";
+import { ADDRESS_WORDS, createSocketTable, loadAddress, sameWords, storeAddress } from "../socket/table.ts";
 import { createTimerWheel } from "../socket/timer-wheel.ts";
 import type { Address } from "../wire/address.ts";
 import { isTransientSendError, portState, SEGMENT_VERDICTS, segmentKind } from "./classify.ts";
@@ -22,6 +23,7 @@ import { createPacer } from "./pacing.ts";
 import { createReplyDecoder } from "./reply.ts";
 import type { IgnoredCounts, PortState, Reason } from "./result.ts";
 import { createSynTemplate } from "./syn.ts";
+import { type Evidence, type Handshake, unanswered, type Verdict } from "./verdict.ts";
 
 /** A local end: where probes leave from. */
 export interface Path {
@@ -66,23 +68,8 @@ export interface EngineOptions {
   /** Rows of the socket table, decided ones included. */
   readonly capacity: number;
   readonly startUs: number;
-}
-
-/** A verdict with its evidence, before it is put into words. */
-export interface Verdict {
-  readonly target: number;
-  readonly port: number;
-  readonly state: PortState;
-  readonly reason: Reason;
-  /** Microseconds; null when nothing answered, or the answered try is ambiguous. */
-  readonly rttUs: number | null;
-  readonly ttl: number | null;
-  readonly tries: number;
-  /** Sender of the deciding ICMP message, the target itself included. */
-  readonly responder: Address | null;
-  readonly late: boolean;
-  readonly was: PortState | null;
-  readonly atUs: number;
+  /** Hand over what is needed to complete the handshakes of open ports. */
+  readonly keepHandshakes?: boolean;
 }
 
 /** Running totals; read at any time. */
@@ -121,6 +108,11 @@ export interface Engine {
   pollTimeout(nowUs: number): number;
   /** The next verdict, in the order they fell. */
   pollVerdict(): Verdict | undefined;
+  /**
+   * The run is being given up: no more probes, and what has been decided comes out of `pollVerdict`, even if more was to be
+   * learnt of it.
+   */
+  abandon(nowUs: number): void;
 }
 
 const MAX_TOKENS = 1024;
@@ -176,6 +168,7 @@ export function createEngine(options: EngineOptions): Engine {
   const tokens = new Int32Array(MAX_TOKENS);
   let undecided = 0;
   let pausedUntil = 0;
+  let abandoned = false;
 
   // Rows whose try ran out and whose next SYN waits for the pacer. `queued` is the truth, the ring may hold stale entries.
   const queue = new Int32Array(options.capacity + 1);
@@ -189,7 +182,7 @@ export function createEngine(options: EngineOptions): Engine {
   // --- sending -----------------------------------------------------------------------------------------------------
 
   function pollTransmit(nowUs: number, out: Uint8Array, at: number, token: number): number {
-    if (nowUs < pausedUntil || pacer.allowance(nowUs) < 1) return 0;
+    if (abandoned || nowUs < pausedUntil || pacer.allowance(nowUs) < 1) return 0;
     let row = popQueued();
     if (row < 0) row = startNext();
     if (row < 0) return 0;
@@ -278,7 +271,7 @@ export function createEngine(options: EngineOptions): Engine {
       enqueue(row);
       return;
     }
-    decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs, null, null, null, false);
+    decide(row, PROBE_EVENTS.unsendable, unanswered(`send-${errno.toLowerCase()}`, nowUs));
   }
 
   function enqueue(row: number): void {
@@ -292,7 +285,7 @@ export function createEngine(options: EngineOptions): Engine {
   function handleTimeout(nowUs: number): void {
     for (let row = timers.expire(nowUs); row >= 0; row = timers.expire(nowUs)) {
       if (table.tries[row] < maxTries) enqueue(row);
-      else decide(row, PROBE_EVENTS.exhausted, "no-response", nowUs, null, null, null, false);
+      else decide(row, PROBE_EVENTS.exhausted, unanswered("no-response", nowUs));
     }
   }
 
@@ -307,12 +300,12 @@ export function createEngine(options: EngineOptions): Engine {
   function handlePacket(b: Uint8Array, at: number, end: number, atUs: number): void {
     counts.received++;
     const decoded = decoder.decode(b, at, end);
-    if (decoded === "segment") handleSegment(atUs);
+    if (decoded === "segment") handleSegment(b, atUs);
     else if (decoded === "icmp-error") handleIcmpError(b, atUs);
     else ignored[decoded]++;
   }
 
-  function handleSegment(atUs: number): void {
+  function handleSegment(b: Uint8Array, atUs: number): void {
     const row = table.find(reply.peer, 0, reply.peerPort);
     const attempt = row < 0 ? -1 : tryOf(row);
     if (attempt < 0) {
@@ -335,7 +328,9 @@ export function createEngine(options: EngineOptions): Engine {
       return;
     }
     const { event, reason } = SEGMENT_VERDICTS[kind];
-    answer(row, attempt, event, reason, atUs, null);
+    const handshake =
+      options.keepHandshakes === true && kind === "syn-ack" ? handshakeOf(row, attempt, b) : undefined;
+    answer(row, attempt, event, reason, atUs, null, handshake);
   }
 
   function handleIcmpError(b: Uint8Array, atUs: number): void {
@@ -351,6 +346,21 @@ export function createEngine(options: EngineOptions): Engine {
     }
     const responder = b.slice(reply.responderAt, reply.responderAt + reply.responderLength);
     answer(row, attempt, PROBE_EVENTS.rejected, reply.reason, atUs, responder);
+  }
+
+  function handshakeOf(row: number, attempt: number, b: Uint8Array): Handshake | undefined {
+    const synAck = readSegment(b, reply.segmentAt, reply.segmentEnd);
+    if (synAck === undefined) return undefined;
+    const column = row * maxTries + attempt;
+    const path = table.path[row];
+    return {
+      path,
+      localPort: table.localPort[column],
+      peer: storeAddress(table.peer, row * ADDRESS_WORDS, paths[path].local.length),
+      iss: table.iss[column],
+      sentUs: table.sentAt[column],
+      synAck,
+    };
   }
 
   /** The last try of `row` that left from the reply's local address and port; -1 when none did. */
@@ -371,48 +381,42 @@ export function createEngine(options: EngineOptions): Engine {
     reason: Reason,
     atUs: number,
     responder: Address | null,
+    handshake?: Handshake,
   ): void {
     const column = row * maxTries + attempt;
     const ambiguous = attempt > 0 && table.localPort[column - 1] === table.localPort[column];
     const rttUs = ambiguous ? null : Math.max(0, atUs - table.sentAt[column]);
     const late = !ambiguous && atUs > table.sentAt[column] + timeoutUs;
-    if (!decide(row, event, reason, atUs, rttUs, reply.ttl === 0 ? null : reply.ttl, responder, late))
-      ignored.duplicate++;
+    const decided = decide(row, event, {
+      reason,
+      rttUs,
+      ttl: reply.ttl === 0 ? null : reply.ttl,
+      responder,
+      late,
+      atUs,
+      ...(handshake === undefined ? {} : { handshake }),
+    });
+    if (!decided) ignored.duplicate++;
     else if (late) counts.late++;
   }
 
-  function decide(
-    row: number,
-    event: ProbeEvent,
-    reason: Reason,
-    atUs: number,
-    rttUs: number | null,
-    ttl: number | null,
-    responder: Address | null,
-    late: boolean,
-  ): boolean {
+  function decide(row: number, event: ProbeEvent, evidence: Evidence): boolean {
     const before = table.state[row] as ProbeState;
     const after = nextState(before, event);
     if (after === before) return false;
     table.state[row] = after;
     const first = before === PROBE_STATES.synSent;
-    if (first) {
-      settle(row);
-    } else counts.states[portState(before)]--;
+    if (first) settle(row);
+    else counts.states[portState(before)]--;
     const state = portState(after);
     counts.states[state]++;
     verdicts.push({
       target: table.target[row],
       port: table.peerPort[row],
       state,
-      reason,
-      rttUs,
-      ttl,
       tries: table.tries[row],
-      responder,
-      late,
       was: first ? null : portState(before),
-      atUs,
+      ...evidence,
     });
     return true;
   }
@@ -452,6 +456,9 @@ export function createEngine(options: EngineOptions): Engine {
         return undefined;
       }
       return verdicts[verdictHead++];
+    },
+    abandon: () => {
+      abandoned = true;
     },
   };
 }

@@ -35,6 +35,9 @@ export interface Reply {
   /** Segments only. */
   acknowledgement: number;
   flags: number;
+  /** Segments only: where the segment lies in the packet's buffer. */
+  segmentAt: number;
+  segmentEnd: number;
   /** ICMP errors only: undefined when type and code decide nothing. */
   reason: Reason | undefined;
   /** ICMP errors only: where the sender's address starts in the packet's buffer, and its length. */
@@ -58,6 +61,8 @@ export function createReplyDecoder(): ReplyDecoder {
     sequence: 0,
     acknowledgement: 0,
     flags: 0,
+    segmentAt: 0,
+    segmentEnd: 0,
     reason: undefined,
     responderAt: 0,
     responderLength: 0,
@@ -136,6 +141,8 @@ export function createReplyDecoder(): ReplyDecoder {
     reply.sequence = tcp.sequence(b, at);
     reply.acknowledgement = tcp.acknowledgement(b, at);
     reply.flags = tcp.flags(b, at);
+    reply.segmentAt = at;
+    reply.segmentEnd = end;
     return "segment";
   }
 

@@ -34,6 +34,24 @@ export type Reason =
   | "param-problem"
   | `send-${string}`;
 
+/**
+ * How a completed connection ended:
+ * - `fin`: both sides closed in an orderly way;
+ * - `reset`: the peer sent RST;
+ * - `no-fin`: the peer acknowledged our FIN and sent none of its own in time;
+ * - `silent`: nothing at all came after the SYN+ACK, as from a SYN proxy or a tarpit.
+ */
+export type Ending = "fin" | "reset" | "no-fin" | "silent";
+
+/** A handshake that was completed, and what came of it. */
+export interface Established {
+  /** From SYN to ESTABLISHED, in milliseconds. */
+  readonly ms: number;
+  readonly ending: Ending;
+  /** What the peer said first, escaped to printable ASCII, at most 1024 bytes of it. */
+  readonly banner?: string;
+}
+
 /** The verdict on one port of one address, with its evidence. */
 export interface PortResult {
   /** The host name the user gave, when the target was not a literal address. */
@@ -58,6 +76,8 @@ export interface PortResult {
   readonly late?: true;
   /** The verdict this result replaces, when a late answer corrected one that was already reported. */
   readonly was?: PortState;
+  /** Under --complete, for an open port whose handshake could be completed. */
+  readonly established?: Established;
   /** When the verdict fell: milliseconds since the Unix epoch. */
   readonly timeMs: number;
 }

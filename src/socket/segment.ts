@@ -1,8 +1,16 @@
 /**
- * A TCP segment as the state machine sees it: sequence space, control bits, window and text. Ports and addresses are its
- * socket's, bytes on the wire are wire/tcp.ts's.
+ * A TCP segment as the state machine sees it: sequence space, control bits, window and text; and its way from and to an
+ * IP packet. Ports and addresses are its socket's (`Ends`), header layouts are wire/'s.
  */
-import { FLAGS } from "../wire/tcp.ts";
+import type { Address } from "../wire/address.ts";
+import { pseudoSum4, pseudoSum6 } from "../wire/checksum.ts";
+import * as ipv4 from "../wire/ipv4.ts";
+import * as ipv6 from "../wire/ipv6.ts";
+import { PROTOCOL } from "../wire/protocol.ts";
+import * as tcp from "../wire/tcp.ts";
+import { emitOptions, optionsLength, parseOptions } from "../wire/tcp-options.ts";
+
+const { FLAGS } = tcp;
 
 export interface Segment {
   /** SEG.SEQ */
@@ -34,3 +42,88 @@ export function describeSegment(segment: Segment): string {
   const text = segment.text.length > 0 ? ` len=${segment.text.length}` : "";
   return `${names.join(",") || "none"} seq=${segment.sequence}${ack} win=${segment.window}${text}`;
 }
+
+/** Reads the segment at `b[at, end)`, text copied; undefined when it is malformed. Checksums are the caller's to verify. */
+export function readSegment(b: Uint8Array, at: number, end: number): Segment | undefined {
+  const header = tcp.parse(b, at, end);
+  if (header === undefined) return undefined;
+  const { options } = parseOptions(header.options, 0, header.options.length);
+  const mss = options.find((option) => option.kind === "mss");
+  return {
+    sequence: header.sequence,
+    acknowledgement: header.acknowledgement,
+    flags: header.flags,
+    window: header.window,
+    ...(mss?.kind === "mss" ? { mss: mss.value } : {}),
+    text: Uint8Array.from(b.subarray(at + header.dataOffset, end)),
+  };
+}
+
+/** The two ends of a connection, as a packet needs them. */
+export interface Ends {
+  readonly local: Address;
+  readonly peer: Address;
+  readonly localPort: number;
+  readonly peerPort: number;
+  /** TTL or hop limit. */
+  readonly ttl: number;
+}
+
+/** Writes `segment` as one IP packet at `out[at]`, checksums filled. @returns its length */
+export function writePacket(out: Uint8Array, at: number, ends: Ends, segment: Segment): number {
+  const { local, peer, ttl } = ends;
+  const options = segment.mss === undefined ? [] : [{ kind: "mss", value: segment.mss } as const];
+  const raw = new Uint8Array(optionsLength(options));
+  emitOptions(raw, 0, options);
+  const ipLength = local.length === 4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH;
+  const length = ipLength + tcp.HEADER_LENGTH + raw.length + segment.text.length;
+  const segmentAt = at + ipLength;
+  const headerLength = tcp.emit(out, segmentAt, {
+    sourcePort: ends.localPort,
+    destinationPort: ends.peerPort,
+    sequence: segment.sequence,
+    acknowledgement: segment.acknowledgement,
+    flags: segment.flags,
+    window: segment.window,
+    urgentPointer: 0,
+    checksum: 0,
+    options: raw,
+    dataOffset: tcp.HEADER_LENGTH + raw.length,
+  });
+  out.set(segment.text, segmentAt + headerLength);
+  const end = at + length;
+  const protocol = PROTOCOL.TCP;
+  if (local.length === 4) {
+    ipv4.emit(out, at, {
+      tos: 0,
+      // RFC 6864 §4.1: an atomic datagram (DF set, whole) needs no identification.
+      identification: 0,
+      dontFragment: true,
+      moreFragments: false,
+      fragmentOffset: 0,
+      ttl,
+      protocol,
+      source: local,
+      destination: peer,
+      options: NO_OPTIONS,
+      totalLength: length,
+    });
+    const pseudo = pseudoSum4(out, at + ipv4.SOURCE, at + ipv4.DESTINATION, protocol, end - segmentAt);
+    tcp.fillChecksum(out, segmentAt, end, pseudo);
+  } else {
+    ipv6.emit(out, at, {
+      trafficClass: 0,
+      flowLabel: 0,
+      payloadLength: end - segmentAt,
+      nextHeader: protocol,
+      hopLimit: ttl,
+      source: local,
+      destination: peer,
+    });
+    const pseudo = pseudoSum6(out, at + ipv6.SOURCE, at + ipv6.DESTINATION, protocol, end - segmentAt);
+    tcp.fillChecksum(out, segmentAt, end, pseudo);
+  }
+  return length;
+}
+
+const NO_OPTIONS = new Uint8Array(0);

@@ -35,6 +35,13 @@ export function loadAddress(
   }
 }
 
+/** The address in four words, as `length` (4 or 16) bytes: the inverse of loadAddress. */
+export function storeAddress(words: Uint32Array, at: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(16);
+  for (let i = 0; i < 16; i++) bytes[i] = words[at + (i >> 2)] >>> (24 - 8 * (i & 3));
+  return bytes.slice(16 - length);
+}
+
 export const sameWords = (a: Uint32Array, aAt: number, b: Uint32Array, bAt: number): boolean =>
   a[aAt] === b[bAt] && a[aAt + 1] === b[bAt + 1] && a[aAt + 2] === b[bAt + 2] && a[aAt + 3] === b[bAt + 3];
 

@@ -4,7 +4,8 @@ import type { Link, PacketHandler } from "../../src/link/link.ts";
 import { traceLink } from "../../src/link/tracer.ts";
 import { nowUs } from "../../src/runtime/clock.ts";
 import { drive } from "../../src/runtime/drive.ts";
-import type { Engine, EngineOptions, Verdict } from "../../src/scan/engine.ts";
+import type { Engine, EngineOptions } from "../../src/scan/engine.ts";
+import type { Verdict } from "../../src/scan/verdict.ts";
 import * as tcp from "../../src/wire/tcp.ts";
 import { segmentTo } from "../sim/network.ts";
 import { engineFor, target } from "../sim/run.ts";
@@ -79,7 +80,7 @@ const refused = (packet: Uint8Array): Uint8Array =>
   });
 
 const engine = (ports: number[], overrides: Partial<EngineOptions> = {}): Engine =>
-  engineFor([target("198.18.0.2", ...ports)], { startUs: nowUs(), timeoutUs: 20_000, ...overrides });
+  engineFor([target("198.18.0.2", ...ports)], { startUs: nowUs(), timeoutUs: 20_000_000, ...overrides });
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1);
 
@@ -97,7 +98,8 @@ describe("the loop", () => {
     const verdicts: Verdict[] = [];
     const link = fakeLink(() => undefined);
     const start = nowUs();
-    await drive(engine([80], { retries: 1 }), link, { onVerdict: (v) => verdicts.push(v) }).finished;
+    await drive(engine([80], { retries: 1, timeoutUs: 20_000 }), link, { onVerdict: (v) => verdicts.push(v) })
+      .finished;
     expect(verdicts).toMatchObject([{ state: "filtered", reason: "no-response", tries: 2 }]);
     expect(nowUs() - start).toBeGreaterThanOrEqual(40_000);
   });

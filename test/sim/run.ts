@@ -1,12 +1,7 @@
 /** Runs an engine against a simulated network under a virtual clock, as fast as the machine can. */
-import {
-  createEngine,
-  type Engine,
-  type EngineOptions,
-  type ProbeSource,
-  type Verdict,
-} from "../../src/scan/engine.ts";
+import { createEngine, type Engine, type EngineOptions, type ProbeSource } from "../../src/scan/engine.ts";
 import { createSpaceSource, type SpaceTarget } from "../../src/scan/space.ts";
+import type { Verdict } from "../../src/scan/verdict.ts";
 import { createPortPool } from "../../src/socket/ports.ts";
 import { type Address, parseAddress } from "../../src/wire/address.ts";
 import type { Network } from "./network.ts";

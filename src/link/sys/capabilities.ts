@@ -40,22 +40,33 @@ export const hasCapability = (set: bigint, capability: Capability): boolean =>
   (set & (1n << BigInt(capability))) !== 0n;
 
 const CAPABILITY_VERSION_3 = 0x20080522;
+const PR_SET_KEEPCAPS = 8;
 const PR_SET_NO_NEW_PRIVS = 38;
 const PR_CAP_AMBIENT = 47;
 const PR_CAP_AMBIENT_CLEAR_ALL = 4;
 
 /**
- * Gives up every capability of this thread, for it and for every program it may start.
+ * Gives up every capability of this thread but `keep`, for it and for every program it may start.
  * @throws {SynprobeError} `ERR_SYSTEM` when the kernel refuses
  */
-export function dropAllCapabilities(): void {
+export function dropCapabilities(keep: readonly Capability[] = []): void {
   // Kernels before 4.3 know no ambient set: nothing to clear there.
   libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   const header = nativeMemory(8);
   new DataView(header.buffer).setUint32(0, CAPABILITY_VERSION_3, LITTLE_ENDIAN);
-  // Two times effective, permitted, inheritable: all zero.
-  if (libc.capset(header, nativeMemory(24)) < 0) throw systemError("capset");
+  // Two times effective, permitted, inheritable; the first three for capabilities 0 to 31.
+  const sets = nativeMemory(24);
+  const view = new DataView(sets.buffer);
+  const mask = keep.reduce((bits, capability) => bits | (1 << capability), 0);
+  view.setUint32(0, mask, LITTLE_ENDIAN);
+  view.setUint32(4, mask, LITTLE_ENDIAN);
+  if (libc.capset(header, sets) < 0) throw systemError("capset");
   forbidNewPrivileges();
+}
+
+/** Lets this thread keep its permitted capabilities when its user changes from root to another (PR_SET_KEEPCAPS). */
+export function keepCapabilitiesOverSetuid(): void {
+  if (libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0) throw systemError("prctl(PR_SET_KEEPCAPS)");
 }
 
 /** execve(2) can no longer add privileges, not even for uid 0 or a set-user-ID program. */

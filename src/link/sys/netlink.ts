@@ -11,7 +11,9 @@ const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2000000;
 const NETLINK_ROUTE = 0;
 const NLM_F_REQUEST = 1;
+const NLM_F_ACK = 4;
 const NLM_F_DUMP = 0x300;
+const NLM_F_CREATE_EXCLUSIVE = 0x600;
 const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
 const HEADER = 16;
@@ -47,6 +49,16 @@ export function fromU32(value: number): Uint8Array {
   return bytes;
 }
 
+/** What a request wants: one object, all of them, or a change that is acknowledged. */
+export type RequestKind = "get" | "dump" | "create" | "delete";
+
+const FLAGS: Readonly<Record<RequestKind, number>> = {
+  get: NLM_F_REQUEST,
+  dump: NLM_F_REQUEST | NLM_F_DUMP,
+  create: NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE_EXCLUSIVE,
+  delete: NLM_F_REQUEST | NLM_F_ACK,
+};
+
 /**
  * Sends one request and reads all of its answer.
  * @throws {SynprobeError} `ERR_SYSTEM` when netlink itself fails; a refused request is an answer with `ok: false`.
@@ -55,14 +67,14 @@ export function netlinkRequest(
   type: number,
   header: Uint8Array,
   attributes: readonly Attribute[],
-  dump = false,
+  kind: RequestKind = "get",
 ): NetlinkAnswer {
   const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
   if (fd < 0) throw systemError("socket(AF_NETLINK)");
   try {
-    const request = encode(type, header, attributes, dump);
+    const request = encode(type, header, attributes, FLAGS[kind]);
     if (libc.send(fd, request, request.length, 0) < 0) throw systemError("send to netlink");
-    return receive(fd, dump);
+    return receive(fd, kind === "dump");
   } finally {
     libc.close(fd);
   }
@@ -72,7 +84,7 @@ function encode(
   type: number,
   header: Uint8Array,
   attributes: readonly Attribute[],
-  dump: boolean,
+  flags: number,
 ): Uint8Array {
   const length =
     HEADER +
@@ -82,7 +94,7 @@ function encode(
   const view = new DataView(bytes.buffer);
   view.setUint32(0, length, LITTLE_ENDIAN);
   view.setUint16(4, type, LITTLE_ENDIAN);
-  view.setUint16(6, NLM_F_REQUEST | (dump ? NLM_F_DUMP : 0), LITTLE_ENDIAN);
+  view.setUint16(6, flags, LITTLE_ENDIAN);
   view.setUint32(8, 1, LITTLE_ENDIAN);
   bytes.set(header, HEADER);
   let at = HEADER + align4(header.length);

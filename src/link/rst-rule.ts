@@ -1,0 +1,92 @@
+/**
+ * Holds the kernel's own RST back for a range of local ports: one rtnetlink policy rule per IP version that makes packets
+ * which the kernel itself sends from those ports unroutable, while raw and packet sockets are untouched.
+ *
+ *     ip rule add iif lo ipproto tcp sport FIRST-LAST blackhole protocol 83
+ *
+ * The rule bears a protocol number of our own, by which it is found again: who owns a range, and whether the owner still
+ * lives, is the caller's to know (runtime/port-lease.ts). Needs CAP_NET_ADMIN. It cannot help where the rule for local
+ * addresses comes first: loopback and this machine's own addresses (native-notes/kernel-rst.md).
+ */
+import { ERROR_CODES, SynprobeError } from "../errors.ts";
+import type { PortRange } from "./filter.ts";
+import { LITTLE_ENDIAN } from "./sys/libc.ts";
+import { type Attribute, fromU32, hostU16, netlinkRequest } from "./sys/netlink.ts";
+
+const RTM_NEWRULE = 32;
+const RTM_DELRULE = 33;
+const RTM_GETRULE = 34;
+const RULE_HEADER_LENGTH = 12;
+const FRA = { inputInterface: 3, priority: 6, protocol: 21, ipProtocol: 22, sourcePorts: 23 } as const;
+const FR_ACT_BLACKHOLE = 6;
+const AF_INET = 2;
+const AF_INET6 = 10;
+const IPPROTO_TCP = 6;
+
+/** Our mark in `rtm_protocol`'s number space (linux/rtnetlink.h: those above 4 are the administrator's to give). */
+const RULE_PROTOCOL = 83;
+/** Before the main table's rule, which stands at 32766. */
+const PRIORITY = 5300;
+
+const familyNumber = (family: 4 | 6): number => (family === 4 ? AF_INET : AF_INET6);
+
+/** @throws {SynprobeError} `ERR_PRIVILEGE_ADMIN` without CAP_NET_ADMIN, `ERR_SYSTEM` otherwise; a rule that exists is fine */
+export function addRstRule(family: 4 | 6, ports: PortRange): void {
+  const answer = netlinkRequest(RTM_NEWRULE, ruleHeader(family), ruleAttributes(ports), "create");
+  if (answer.ok || answer.errno === "EEXIST") return;
+  if (answer.errno === "EPERM") {
+    throw new SynprobeError(
+      ERROR_CODES.privilegeAdmin,
+      "completing handshakes needs CAP_NET_ADMIN, to hold back the kernel's own RST: run as root, or add +net_admin beside +net_raw",
+    );
+  }
+  throw new SynprobeError(
+    ERROR_CODES.system,
+    `cannot add the rule that holds back the kernel's RST: ${answer.errno}`,
+  );
+}
+
+/** Removes the rule; one that is gone already is fine. @throws {SynprobeError} `ERR_SYSTEM` */
+export function removeRstRule(family: 4 | 6, ports: PortRange): void {
+  const answer = netlinkRequest(RTM_DELRULE, ruleHeader(family), ruleAttributes(ports), "delete");
+  if (answer.ok || answer.errno === "ENOENT" || answer.errno === "EAFNOSUPPORT") return;
+  throw new SynprobeError(
+    ERROR_CODES.system,
+    `cannot remove the rule that holds back the kernel's RST: ${answer.errno}`,
+  );
+}
+
+/** The ranges that rules of ours hold, whoever added them. */
+export function listRstRules(family: 4 | 6): PortRange[] {
+  const header = new Uint8Array(RULE_HEADER_LENGTH);
+  header[0] = familyNumber(family);
+  const answer = netlinkRequest(RTM_GETRULE, header, [], "dump");
+  if (!answer.ok) return [];
+  return answer.messages.flatMap((message) => {
+    const found = message.attributes(RULE_HEADER_LENGTH);
+    const ports = found.get(FRA.sourcePorts);
+    if (found.get(FRA.protocol)?.[0] !== RULE_PROTOCOL || ports === undefined) return [];
+    return [{ first: hostU16(ports), last: hostU16(ports, 2) }];
+  });
+}
+
+function ruleHeader(family: 4 | 6): Uint8Array {
+  const header = new Uint8Array(RULE_HEADER_LENGTH);
+  header[0] = familyNumber(family);
+  header[7] = FR_ACT_BLACKHOLE;
+  return header;
+}
+
+function ruleAttributes({ first, last }: PortRange): Attribute[] {
+  const range = new Uint8Array(4);
+  const view = new DataView(range.buffer);
+  view.setUint16(0, first, LITTLE_ENDIAN);
+  view.setUint16(2, last, LITTLE_ENDIAN);
+  return [
+    { type: FRA.priority, value: fromU32(PRIORITY) },
+    { type: FRA.inputInterface, value: new TextEncoder().encode("lo\0") },
+    { type: FRA.ipProtocol, value: Uint8Array.of(IPPROTO_TCP) },
+    { type: FRA.protocol, value: Uint8Array.of(RULE_PROTOCOL) },
+    { type: FRA.sourcePorts, value: range },
+  ];
+}

@@ -1,0 +1,87 @@
+/**
+ * A lease on a block of source ports, for runs that hold the kernel's RST back: two runs must not share a block, and what
+ * one leaves behind when it is killed must be found and removed.
+ *
+ * The lease is a listening socket with an abstract name (unix(7)): unique in this network namespace, as the rule is, needing
+ * no file, and gone with its process however that ends. A rule whose block nobody leases is therefore stale.
+ */
+import { createServer, type Server } from "node:net";
+import { ERROR_CODES, SynprobeError } from "../errors.ts";
+import type { PortRange } from "../link/filter.ts";
+import { addRstRule, listRstRules, removeRstRule } from "../link/rst-rule.ts";
+
+const BLOCK = 1024;
+
+export interface HeldPorts {
+  readonly ports: PortRange;
+  /** Removes the rules and ends the lease. Needs CAP_NET_ADMIN still. */
+  release(): void;
+}
+
+/**
+ * Leases a block of `range`, sweeps what killed runs left behind, and holds the kernel's RST back for the block.
+ * @throws {SynprobeError} `ERR_PRIVILEGE` without CAP_NET_ADMIN; `ERR_NO_SOURCE` when every block is leased
+ */
+export async function holdPorts(range: PortRange, families: readonly (4 | 6)[]): Promise<HeldPorts> {
+  await sweepStaleRules();
+  for (let first = range.first; first + BLOCK - 1 <= range.last; first += BLOCK) {
+    const ports = { first, last: first + BLOCK - 1 };
+    const lease = await takeLease(ports);
+    if (lease === undefined) continue;
+    const added: (4 | 6)[] = [];
+    const release = (): void => {
+      process.off("exit", release);
+      try {
+        for (const family of added.splice(0)) removeRstRule(family, ports);
+      } finally {
+        lease.close();
+      }
+    };
+    process.on("exit", release);
+    try {
+      for (const family of families) {
+        addRstRule(family, ports);
+        added.push(family);
+      }
+    } catch (error) {
+      release();
+      throw error;
+    }
+    return { ports, release };
+  }
+  throw new SynprobeError(
+    ERROR_CODES.noSource,
+    "every block of source ports is leased by other runs that complete handshakes: wait for one to end",
+  );
+}
+
+/** Removes the rules of runs that are gone. @returns the blocks they had held */
+export async function sweepStaleRules(): Promise<PortRange[]> {
+  const swept: PortRange[] = [];
+  for (const family of [4, 6] as const) {
+    for (const ports of listRstRules(family)) {
+      const lease = await takeLease(ports);
+      if (lease === undefined) continue;
+      removeRstRule(family, ports);
+      lease.close();
+      swept.push(ports);
+    }
+  }
+  return swept;
+}
+
+/** @returns undefined when somebody has it */
+function takeLease({ first, last }: PortRange): Promise<Server | undefined> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.unref();
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "EADDRINUSE") resolve(undefined);
+      else
+        reject(
+          new SynprobeError(ERROR_CODES.system, `cannot lease source ports: ${error.code}`, { cause: error }),
+        );
+    });
+    server.listen({ path: `\0synprobe-ports-${first}-${last}` }, () => resolve(server));
+  });
+}
