@@ -12,9 +12,13 @@ import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
 import type { Messages } from "./terminal.ts";
 
 /** @throws {SynprobeError} for a malformed target */
-export async function doctor(target: string | undefined, messages: Messages): Promise<ExitStatus> {
+export async function doctor(
+  target: string | undefined,
+  options: { readonly fix?: boolean },
+  messages: Messages,
+): Promise<ExitStatus> {
   const spec = target === undefined ? undefined : parseTarget(target, readServices());
-  const diagnosis = await diagnose(spec);
+  const diagnosis = await diagnose(spec, options.fix === true);
   print(formatDiagnosis(diagnosis, messages.stdoutColour));
   return diagnosis.code === undefined ? EXIT.complete : exitStatus(diagnosis.code);
 }

@@ -49,8 +49,9 @@ function createProgram(run: (action: () => Promise<ExitStatus>) => void, argv: r
     .command("doctor")
     .description("check whether probing can work from here, and what to do if not")
     .argument("[target]", "show the route, interface and source address for this host")
-    .action((target: string | undefined) =>
-      run(async () => (await import("./doctor.ts")).doctor(target, messages)),
+    .option("--fix", "remove what runs that were killed have left behind")
+    .action((target: string | undefined, options: { fix?: boolean }) =>
+      run(async () => (await import("./doctor.ts")).doctor(target, options, messages)),
     );
   return program;
 }

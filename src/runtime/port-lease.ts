@@ -55,20 +55,39 @@ export async function holdPorts(range: PortRange, families: readonly (4 | 6)[]):
   );
 }
 
-/** Removes the rules of runs that are gone. @returns the blocks they had held */
+/** Removes the rules of runs that are gone. @returns the blocks they had held, each once */
 export async function sweepStaleRules(): Promise<PortRange[]> {
-  const swept: PortRange[] = [];
+  const stale = await findStaleRules();
+  for (const { family, ports } of stale) removeRstRule(family, ports);
+  return distinct(stale);
+}
+
+/** The blocks of runs that are gone, each once; touches nothing. */
+export async function staleBlocks(): Promise<PortRange[]> {
+  return distinct(await findStaleRules());
+}
+
+interface StaleRule {
+  readonly family: 4 | 6;
+  readonly ports: PortRange;
+}
+
+async function findStaleRules(): Promise<StaleRule[]> {
+  const stale: StaleRule[] = [];
   for (const family of [4, 6] as const) {
     for (const ports of listRstRules(family)) {
       const lease = await takeLease(ports);
       if (lease === undefined) continue;
-      removeRstRule(family, ports);
       lease.close();
-      swept.push(ports);
+      stale.push({ family, ports });
     }
   }
-  return swept;
+  return stale;
 }
+
+const distinct = (rules: readonly StaleRule[]): PortRange[] => [
+  ...new Map(rules.map(({ ports }) => [ports.first, ports])).values(),
+];
 
 /** @returns undefined when somebody has it */
 function takeLease({ first, last }: PortRange): Promise<Server | undefined> {

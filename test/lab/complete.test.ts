@@ -177,8 +177,26 @@ describe.skipIf(skipping("completed handshakes", labProblem()))("completed hands
     killed.kill("SIGKILL");
     await killed.finished;
     expect(rules(lab.near)).toEqual([own]);
+    const told = await run(inNamespace(lab.near, synprobe("doctor")));
+    expect(told.stdout).toMatch(/warn {2}leftovers .*61000-62023/);
+    expect(rules(lab.near)).toEqual([own]);
     const next = await run(inNamespace(lab.near, synprobe(at(FAR.ipv4, SERVICES.closes), "--complete")));
     expect(next.status).toBe(0);
+    expect(rules(lab.near)).toEqual([]);
+  });
+
+  it("and by doctor --fix", async () => {
+    const killed = start(
+      inNamespace(lab.near, synprobe(at(SILENT.ipv4, 80), "--complete", "--timeout", "60s", "-v")),
+    );
+    await killed.until("stderr", /privileges dropped/);
+    // Not while its owner lives.
+    expect((await run(inNamespace(lab.near, synprobe("doctor", "--fix")))).stdout).not.toMatch(/leftovers/);
+    expect(rules(lab.near)).toHaveLength(1);
+    killed.kill("SIGKILL");
+    await killed.finished;
+    const fixed = await run(inNamespace(lab.near, synprobe("doctor", "--fix")));
+    expect(fixed.stdout).toMatch(/ok {4}leftovers +removed/);
     expect(rules(lab.near)).toEqual([]);
   });
 });

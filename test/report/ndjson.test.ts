@@ -24,9 +24,18 @@ describe("NDJSON", () => {
 
   test("a verdict with every key there is has them in the documented order", () => {
     const [line = ""] = lines(
-      written(createNdjsonReporter, [{ ...corrected, responder: "::1", service: "x" }]),
+      written(createNdjsonReporter, [
+        {
+          ...corrected,
+          responder: "::1",
+          service: "x",
+          established: { ms: 1.23456, ending: "fin", banner: "hi" },
+        },
+      ]),
     );
-    const order = "ip port proto state reason rtt_ms ttl tries host responder service late was ts";
+    expect(JSON.parse(line)).toMatchObject({ established_ms: 1.235, ending: "fin", banner: "hi" });
+    const order =
+      "ip port proto state reason rtt_ms ttl tries host responder service late was established_ms ending banner ts";
     expect(Object.keys(JSON.parse(line))).toEqual(order.split(" "));
   });
 

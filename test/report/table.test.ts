@@ -178,4 +178,21 @@ describe("the totals", () => {
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(60);
     expect(lines.join("").replaceAll("  ", " ")).toBe(ending({ verbose: false }, {})[0]);
   });
+
+  test.each([
+    [{ ms: 0.5, ending: "fin" }, "syn-ack, established in 0.500 ms"],
+    [
+      { ms: 0.5, ending: "fin", banner: "SSH-2.0-x\\r\\n" },
+      'syn-ack, established in 0.500 ms "SSH-2.0-x\\r\\n"',
+    ],
+    [{ ms: 0.5, ending: "reset" }, "syn-ack, established in 0.500 ms, reset by the peer"],
+    [{ ms: 0.5, ending: "no-fin" }, "syn-ack, established in 0.500 ms, not closed by the peer"],
+    [{ ms: 0.5, ending: "silent" }, "syn-ack, established in 0.500 ms, then silent"],
+  ] as const)("says what came of a completed handshake: %j", (established, expected) => {
+    const text = written(
+      (sink) => createTableReporter(sink, { color: false, verbose: false }),
+      [{ ...open, established }],
+    );
+    expect(text).toContain(`  ${expected}\n`);
+  });
 });

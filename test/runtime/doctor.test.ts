@@ -71,6 +71,8 @@ function address(text: string): Address {
 }
 
 interface Fake {
+  stale?: { first: number; last: number }[];
+  sweepFails?: boolean;
   uid?: number;
   sets?: Sets;
   files?: Record<string, string | undefined>;
@@ -116,6 +118,12 @@ function fakeSystem(fake: Fake = {}): System {
     addresses: (family) => addresses.filter((own) => (own.address.length === 4) === (family === 4)),
     interface: (which) => interfaces.find(({ index, name }) => index === which || name === which),
     route: (destination, index) => (fake.route ?? onLink)(formatAddress(destination), index),
+    staleBlocks: async () => fake.stale ?? [],
+    sweepStaleBlocks: async () => {
+      if (fake.sweepFails === true)
+        throw new SynprobeError(ERROR_CODES.system, "cannot remove the rule: EPERM");
+      return fake.stale ?? [];
+    },
     resolve: async (name) => {
       const found = fake.names?.[name] ?? [];
       return found instanceof SynprobeError ? found : found.map(address);
@@ -791,5 +799,29 @@ describe.runIf(process.platform === "linux")("the real system", () => {
       );
       expect(all.some(({ found }) => /undefined|NaN/.test(found))).toBe(false);
     }
+  });
+});
+
+describe("leftovers of killed runs", () => {
+  const stale = [{ first: 61_000, last: 62_023 }];
+  const leftovers = async (fake: Fake, fix: boolean) =>
+    (await examine(fakeSystem(fake), undefined, { fix })).filter(({ topic }) => topic === "leftovers");
+
+  test("are not mentioned when there are none", async () => {
+    expect(await leftovers({}, false)).toEqual([]);
+    expect(await leftovers({}, true)).toEqual([]);
+  });
+
+  test("are reported, with the command that removes them", async () => {
+    const [finding] = await leftovers({ stale, uid: 1000 }, false);
+    expect(finding?.status).toBe("warn");
+    expect(finding?.found).toContain("61000-62023");
+    expect(finding?.advice.join()).toContain("sudo synprobe doctor --fix");
+  });
+
+  test("are removed with --fix, or it says why not", async () => {
+    expect((await leftovers({ stale }, true))[0]?.status).toBe("ok");
+    const [failed] = await leftovers({ stale, sweepFails: true }, true);
+    expect([failed?.status, failed?.found]).toEqual(["warn", expect.stringContaining("EPERM")]);
   });
 });

@@ -1,19 +1,26 @@
 /**
- * The examination: every finding in the order in which it is told. What can be found is in access.ts, limits.ts, paths.ts.
+ * The examination: every finding in the order in which it is told. What can be found is in access.ts, limits.ts, leftovers.ts,
+ * paths.ts.
  */
 import type { TargetSpec } from "../../scan/target.ts";
 import { accessFindings } from "./access.ts";
 import type { Finding } from "./finding.ts";
+import { leftoverFindings } from "./leftovers.ts";
 import { limitFindings } from "./limits.ts";
 import { interfaceFinding, targetFindings } from "./paths.ts";
 import type { System } from "./system.ts";
 
 /** Examines a Linux system, and the way to a target when there is one. */
-export async function examine(system: System, target?: TargetSpec): Promise<Finding[]> {
+export async function examine(
+  system: System,
+  target?: TargetSpec,
+  options: { readonly fix?: boolean } = {},
+): Promise<Finding[]> {
   const trials = { 4: system.openRaw(4), 6: system.openRaw(6) };
   return [
     ...accessFindings(system, trials, ["synprobe", target?.text ?? "HOST:PORT"]),
     ...limitFindings(system, trials),
+    ...(await leftoverFindings(system, options.fix === true)),
     interfaceFinding(system),
     ...(target === undefined ? [] : await targetFindings(system, trials, target)),
   ];

@@ -8,6 +8,7 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { raiseReceiveBuffer } from "../../link/raw-ip.ts";
 import { localAddresses, lookUpInterface, lookUpRoute } from "../../link/route.ts";
 import { openRawSocket, PROTOCOLS } from "../../link/sys/raw-socket.ts";
+import { staleBlocks, sweepStaleRules } from "../port-lease.ts";
 import { resolveNames } from "../resolve.ts";
 import { probePorts, readFile } from "../system.ts";
 import type { RawTrial, System } from "./system.ts";
@@ -26,6 +27,8 @@ export function linuxSystem(): System {
     interface: lookUpInterface,
     route: lookUpRoute,
     resolve: async (name) => (await resolveNames([name])).get(name) ?? [],
+    staleBlocks,
+    sweepStaleBlocks: sweepStaleRules,
   };
 }
 

@@ -2,6 +2,7 @@
  * The system as doctor sees it: the questions it asks. linux.ts answers them for the real one; tests make up their own.
  */
 import type { ErrorCode } from "../../errors.ts";
+import type { PortRange } from "../../link/filter.ts";
 import type { Interface, RouteAnswer } from "../../link/route.ts";
 import type { Address } from "../../wire/address.ts";
 import type { Resolution } from "../resolve.ts";
@@ -38,4 +39,8 @@ export interface System {
   interface(which: string | number): Interface | undefined;
   route(destination: Address, interfaceIndex?: number): RouteAnswer;
   resolve(name: string): Promise<Resolution>;
+  /** Blocks of ports for which a run that was killed still holds the kernel's RST back. */
+  staleBlocks(): Promise<readonly PortRange[]>;
+  /** Removes those rules. @throws {SynprobeError} without CAP_NET_ADMIN */
+  sweepStaleBlocks(): Promise<readonly PortRange[]>;
 }
