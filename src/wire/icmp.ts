@@ -13,18 +13,31 @@
  *
  * Names and bytes; which of them make a port filtered is for the scan to decide.
  */
-import { putU16, putU32, u32 } from "./bytes.ts";
+import { putU16, putU32 } from "./bytes.ts";
 import { checksum } from "./checksum.ts";
+import {
+  CHECKSUM,
+  CODE_OF_MESSAGE,
+  checkLength,
+  HEADER_LENGTH,
+  REST,
+  TYPE_OF_MESSAGE,
+  type,
+} from "./icmp-header.ts";
 import * as ipv4 from "./ipv4.ts";
 import { type Quote, readTransport } from "./quote.ts";
 
-/** Bytes before the quote. */
-export const HEADER_LENGTH = 8;
-
-export const TYPE_OF_MESSAGE = 0;
-export const CODE_OF_MESSAGE = 1;
-export const CHECKSUM = 2;
-export const REST = 4;
+export {
+  CHECKSUM,
+  CODE_OF_MESSAGE,
+  checkLength,
+  code,
+  HEADER_LENGTH,
+  REST,
+  rest,
+  TYPE_OF_MESSAGE,
+  type,
+} from "./icmp-header.ts";
 
 export const TYPE = {
   ECHO_REPLY: 0,
@@ -58,24 +71,6 @@ export const CODE = {
 
 /** Codes of `TYPE.TIME_EXCEEDED`. */
 export const TIME_EXCEEDED_CODE = { IN_TRANSIT: 0, REASSEMBLY: 1 } as const;
-
-/** 8, or 0 when `[at, end)` is too short for a message. `end` is where the IP payload ends. */
-export function checkLength(_b: Uint8Array, at: number, end: number): number {
-  return at + HEADER_LENGTH <= end ? HEADER_LENGTH : 0;
-}
-
-export function type(b: Uint8Array, at: number): number {
-  return b[at + TYPE_OF_MESSAGE];
-}
-
-export function code(b: Uint8Array, at: number): number {
-  return b[at + CODE_OF_MESSAGE];
-}
-
-/** The second word, unsigned; its meaning depends on the type. */
-export function rest(b: Uint8Array, at: number): number {
-  return u32(b, at + REST);
-}
 
 /** Whether the checksum of the message `[at, end)` is right. ICMP for IPv4 has no pseudo-header. */
 export function verifyChecksum(b: Uint8Array, at: number, end: number): boolean {

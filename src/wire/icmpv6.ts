@@ -14,19 +14,32 @@
  * Names and bytes; which of them make a port filtered is for the scan to decide. Neighbour discovery is known
  * by name only.
  */
-import { putU16, putU32, u32 } from "./bytes.ts";
+import { putU16, putU32 } from "./bytes.ts";
 import { checksum } from "./checksum.ts";
 import type { ErrorMessage } from "./icmp.ts";
+import {
+  CHECKSUM,
+  CODE_OF_MESSAGE,
+  checkLength,
+  HEADER_LENGTH,
+  REST,
+  TYPE_OF_MESSAGE,
+  type,
+} from "./icmp-header.ts";
 import * as ipv6 from "./ipv6.ts";
 import { type Quote, readTransport } from "./quote.ts";
 
-/** Bytes before the quote. */
-export const HEADER_LENGTH = 8;
-
-export const TYPE_OF_MESSAGE = 0;
-export const CODE_OF_MESSAGE = 1;
-export const CHECKSUM = 2;
-export const REST = 4;
+export {
+  CHECKSUM,
+  CODE_OF_MESSAGE,
+  checkLength,
+  code,
+  HEADER_LENGTH,
+  REST,
+  rest,
+  TYPE_OF_MESSAGE,
+  type,
+} from "./icmp-header.ts";
 
 export const TYPE = {
   DESTINATION_UNREACHABLE: 1,
@@ -58,24 +71,6 @@ export const TIME_EXCEEDED_CODE = { IN_TRANSIT: 0, REASSEMBLY: 1 } as const;
 
 /** Codes of `TYPE.PARAMETER_PROBLEM` (RFC 4443 3.4). */
 export const PARAMETER_PROBLEM_CODE = { HEADER_FIELD: 0, NEXT_HEADER: 1, OPTION: 2 } as const;
-
-/** 8, or 0 when `[at, end)` is too short for a message. `end` is where the IP payload ends. */
-export function checkLength(_b: Uint8Array, at: number, end: number): number {
-  return at + HEADER_LENGTH <= end ? HEADER_LENGTH : 0;
-}
-
-export function type(b: Uint8Array, at: number): number {
-  return b[at + TYPE_OF_MESSAGE];
-}
-
-export function code(b: Uint8Array, at: number): number {
-  return b[at + CODE_OF_MESSAGE];
-}
-
-/** The second word, unsigned; its meaning depends on the type. */
-export function rest(b: Uint8Array, at: number): number {
-  return u32(b, at + REST);
-}
 
 /**
  * Whether the checksum of the message `[at, end)` is right under the pseudo-header of `pseudoSum` (RFC 4443
