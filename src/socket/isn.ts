@@ -31,7 +31,7 @@ export function createIsnHash(key: Uint8Array): IsnHash {
     let v1 = k1;
     let v2 = 0x6c796765 ^ k0;
     let v3 = 0x74656462 ^ k1;
-    // The round stands here twice: as a function it would need an object for its four words, 50 million times a minute.
+    // The round stands here twice: as a function it would have to give back four words, and allocate.
     // Nine message words (two addresses, two ports), then the word that carries the length.
     for (let i = 0; i < 10; i++) {
       const m =
