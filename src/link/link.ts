@@ -34,10 +34,15 @@ export interface Link {
   /** errno name of the last refusal: `"ENOBUFS"`. */
   readonly sendError: string;
   /**
-   * Starts delivery. `afterBurst` is called when the packets that had been waiting are all handed over;
-   * `onError` when the link has become unusable.
+   * Says who takes packets, which `drain` hands over. `onReadable` is called when packets wait, `onError` when the link has
+   * become unusable.
    */
-  listen(handler: PacketHandler, afterBurst: () => void, onError: (error: Error) => void): void;
+  listen(handler: PacketHandler, onReadable: () => void, onError: (error: Error) => void): void;
+  /**
+   * Hands over what waits now, to `listen`'s handler.
+   * @returns true when nothing was left waiting; false when there was more than one turn should take
+   */
+  drain(): boolean;
   /** Packets the kernel dropped because nobody read them in time. */
   receiveDrops(): number;
   /** Size of the receive buffer that was granted, in bytes; 0 when there is none. */

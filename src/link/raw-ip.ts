@@ -23,6 +23,7 @@ import { addressOf, errno, LITTLE_ENDIAN, nativeMemory, POINTER_SIZE, realtimeUs
 import { createReceiveBatch, createSendBatch, HEADROOM } from "./sys/messages.ts";
 import {
   getOption,
+  getOptionBytes,
   openRawSocket,
   PROTOCOLS,
   type RawSocket,
@@ -37,7 +38,14 @@ const SO_BINDTODEVICE = 25;
 const SO_ATTACH_FILTER = 26;
 const SO_RCVBUFFORCE = 33;
 const SO_TIMESTAMPNS = 35;
-const SO_RXQ_OVFL = 40;
+const SO_MEMINFO = 55;
+/** Words of SO_MEMINFO (linux/sock_diag.h), and the one that counts drops. */
+const SK_MEMINFO_VARS = 9;
+const SK_MEMINFO_DROPS = 8;
+const SOL_RAW = 255;
+const IPV6_CHECKSUM = 7;
+/** An age above this is a clock that was set, not a packet that waited, in microseconds. */
+const LONGEST_WAIT_US = 60e6;
 const SOL_IP = 0;
 const IP_RECVERR = 11;
 const SOL_IPV6 = 41;
@@ -83,12 +91,7 @@ function open({ families, ports, interfaceName }: RawIpOptions, opened: RawSocke
     return socket;
   };
   const senders = new Map<number, RawSocket>();
-  const hearers: {
-    socket: RawSocket;
-    family: 4 | 6;
-    protocol: number;
-    drops: number;
-  }[] = [];
+  const hearers: { socket: RawSocket; family: 4 | 6; protocol: number }[] = [];
   let receiveBuffer = Number.POSITIVE_INFINITY;
   for (const family of families) {
     const sender = openOne(family, PROTOCOLS.raw);
@@ -103,12 +106,13 @@ function open({ families, ports, interfaceName }: RawIpOptions, opened: RawSocke
       attachFilter(socket.fd, filterFor(family, protocol, ports));
       receiveBuffer = Math.min(receiveBuffer, raiseReceiveBuffer(socket.fd));
       trySetOption(socket.fd, SOL_SOCKET, SO_TIMESTAMPNS, 1);
-      trySetOption(socket.fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
+      // The kernel would check ICMPv6 checksums before the filter, and count what is wrong with foreign packets as drops.
+      if (protocol === PROTOCOLS.icmpv6) trySetOption(socket.fd, SOL_RAW, IPV6_CHECKSUM, -1);
       if (family === 6) {
         setOption(socket.fd, SOL_IPV6, IPV6_RECVPKTINFO, 1);
         setOption(socket.fd, SOL_IPV6, IPV6_RECVHOPLIMIT, 1);
       }
-      hearers.push({ socket, family, protocol, drops: 0 });
+      hearers.push({ socket, family, protocol });
     }
   }
 
@@ -117,6 +121,8 @@ function open({ families, ports, interfaceName }: RawIpOptions, opened: RawSocke
   for (const { fd } of senders.values()) batch.send(fd, 0, 0);
   const inbox = createReceiveBatch(RECEIVE_SLOTS);
   let sendError = "";
+  let handler: PacketHandler = () => {};
+  let drops: number | undefined;
 
   /** One system call takes packets of one address family. */
   const send = (first: number, count: number): number => {
@@ -135,30 +141,22 @@ function open({ families, ports, interfaceName }: RawIpOptions, opened: RawSocke
     return sent;
   };
 
-  const deliver = (hearer: (typeof hearers)[number], handler: PacketHandler): void => {
+  /** @returns true when nothing is left waiting */
+  const deliver = ({ socket, family, protocol }: (typeof hearers)[number]): boolean => {
     for (let round = 0; round < BATCHES_PER_TURN; round++) {
-      const received = inbox.receive(hearer.socket.fd);
-      if (received === 0) return;
+      const received = inbox.receive(socket.fd);
       for (let slot = 0; slot < received; slot++) {
         inbox.readAncillary(slot);
-        const { timeUs, drops } = inbox.ancillary;
-        if (drops >= 0) hearer.drops = drops;
-        const length = inbox.length(slot);
         const start = inbox.start(slot);
-        // Read anew for each packet: handling the one before took time. A clock step must not become a round trip.
-        const now = realtimeUs();
-        const age = timeUs > 0 && timeUs <= now && now - timeUs < 1e6 ? now - timeUs : 0;
-        if (hearer.family === 4) handler(inbox.data, start, start + Math.max(0, length), age);
-        else
-          handler(
-            inbox.data,
-            restoreIpv6Header(inbox, slot, hearer.protocol),
-            start + Math.max(0, length),
-            age,
-          );
+        const end = start + Math.max(0, inbox.length(slot));
+        // Read anew for each packet: handling the one before took time.
+        const age = ageOf(inbox.ancillary.timeUs, realtimeUs());
+        if (family === 4) handler(inbox.data, start, end, age);
+        else handler(inbox.data, restoreIpv6Header(inbox, slot, protocol), end, age);
       }
-      if (received < RECEIVE_SLOTS) return;
+      if (received < RECEIVE_SLOTS) return true;
     }
+    return false;
   };
 
   return {
@@ -168,25 +166,38 @@ function open({ families, ports, interfaceName }: RawIpOptions, opened: RawSocke
     get sendError() {
       return sendError;
     },
-    listen: (handler, afterBurst, onError) => {
-      for (const hearer of hearers) {
-        hearer.socket.onError(onError);
-        hearer.socket.onReadable(() => {
-          try {
-            deliver(hearer, handler);
-          } catch (error) {
-            onError(error instanceof Error ? error : new Error(String(error)));
-          }
-          afterBurst();
-        });
+    listen: (wanted, onReadable, onError) => {
+      handler = wanted;
+      for (const { socket } of hearers) {
+        socket.onError(onError);
+        socket.onReadable(onReadable);
       }
     },
-    receiveDrops: () => hearers.reduce((sum, hearer) => sum + hearer.drops, 0),
+    drain: () => hearers.reduce((empty, hearer) => deliver(hearer) && empty, true),
+    receiveDrops: () => drops ?? countDrops(hearers.map(({ socket }) => socket.fd)),
     receiveBuffer,
     close: () => {
+      drops ??= countDrops(hearers.map(({ socket }) => socket.fd));
       for (const socket of opened) socket.close();
     },
   };
+}
+
+/** How long ago a packet with this stamp came, in microseconds; 0 when that can't be told. */
+function ageOf(stampUs: number, nowUs: number): number {
+  const age = nowUs - stampUs;
+  return stampUs > 0 && age >= 0 && age < LONGEST_WAIT_US ? age : 0;
+}
+
+/** What the kernel dropped for want of room, over all sockets. */
+function countDrops(fds: readonly number[]): number {
+  return fds.reduce((sum, fd) => {
+    const words = getOptionBytes(fd, SOL_SOCKET, SO_MEMINFO, 4 * SK_MEMINFO_VARS);
+    return (
+      sum +
+      (words === undefined ? 0 : new DataView(words.buffer).getUint32(4 * SK_MEMINFO_DROPS, LITTLE_ENDIAN))
+    );
+  }, 0);
 }
 
 function filterFor(family: 4 | 6, protocol: number, ports: PortRange): Instruction[] {
@@ -203,6 +214,8 @@ function attachFilter(fd: number, program: readonly Instruction[]): void {
   if (POINTER_SIZE === 8) view.setBigUint64(POINTER_SIZE, addressOf(instructions), LITTLE_ENDIAN);
   else view.setUint32(POINTER_SIZE, Number(addressOf(instructions)), LITTLE_ENDIAN);
   setOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, header);
+  // The kernel has copied them only now: until here they must not be collected.
+  instructions.fill(0);
 }
 
 /** @returns the size granted: SO_RCVBUFFORCE passes net.core.rmem_max with CAP_NET_ADMIN, SO_RCVBUF stops there. */

@@ -34,15 +34,16 @@ export function traceLink(link: Link, observe: PacketObserver): Link {
       if (taken === 0) observe("refused", batch.data, at, end, 0);
       return taken;
     },
-    listen: (handler, afterBurst, onError) =>
+    listen: (handler, onReadable, onError) =>
       link.listen(
         (bytes, at, end, ageUs) => {
           observe("received", bytes, at, end, ageUs);
           handler(bytes, at, end, ageUs);
         },
-        afterBurst,
+        onReadable,
         onError,
       ),
+    drain: () => link.drain(),
     receiveDrops: () => link.receiveDrops(),
     close: () => link.close(),
   };

@@ -5,6 +5,7 @@
  * The loop and nothing else: what to probe and what answers mean is the engine's, how packets travel the link's.
  */
 import type { Link } from "../link/link.ts";
+import { sendErrorVerdict } from "../scan/classify.ts";
 import type { Engine } from "../scan/engine.ts";
 import type { Verdict } from "../scan/verdict.ts";
 import { nowUs } from "./clock.ts";
@@ -59,8 +60,11 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
       // Filling the batch took its time, and so did the calls before: round trips must not contain it.
       engine.handleDeparture(done, count, nowUs());
       const taken = link.send(done, count - done);
-      if (taken === 0) engine.handleRefusal(done, link.sendError, nowUs());
-      done += Math.max(1, taken);
+      done += taken;
+      if (taken > 0) continue;
+      // Where there is no room for one there is none for the rest: no call for each to be told so.
+      const end = sendErrorVerdict(link.sendError) === "again" ? count : done + 1;
+      while (done < end) engine.handleRefusal(done++, link.sendError, nowUs());
     }
     return count;
   }
@@ -75,7 +79,9 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
     if (over) return;
     try {
       clearTimeout(timer);
-      engine.handleTimeout(nowUs());
+      // After a stall the answers are in the socket already: no deadline passes before they are read.
+      const empty = link.drain();
+      if (empty) engine.handleTimeout(nowUs());
       let batches = 0;
       while (batches < BATCHES_PER_TURN && sendBatch() > 0) batches++;
       handOver();
@@ -84,7 +90,7 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
         finish();
         return;
       }
-      if (batches === BATCHES_PER_TURN) {
+      if (batches === BATCHES_PER_TURN || !empty) {
         immediate ??= setImmediate(() => {
           immediate = undefined;
           turn();
@@ -113,7 +119,7 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
     stop: () => {
       try {
         engine.abandon(nowUs());
-        sendBatch();
+        while (sendBatch() > 0);
         handOver();
         finish();
       } catch (error) {

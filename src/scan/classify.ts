@@ -78,10 +78,16 @@ export function portState(state: ProbeState): PortState {
   return "filtered";
 }
 
+/** Want of room: worth another attempt within milliseconds. */
+const NO_ROOM = new Set(["ENOBUFS", "EAGAIN", "ENOMEM", "EINTR"]);
+/** This machine's last word on the packet: a firewall, or a packet that cannot be sent at all. */
+const FINAL = new Set(["EPERM", "EACCES", "EMSGSIZE", "EINVAL", "EAFNOSUPPORT", "EOPNOTSUPP", "EBADF"]);
+
 /**
- * What a refused send means for the probe: `transient` is worth another attempt soon, anything else is this machine's
- * final word.
+ * What a refused send means for the try: `again` soon, `never`, or `later`: the network is away (ENETUNREACH, ENETDOWN,
+ * ENODEV …), as in a link flap, and the next try may find it back.
  */
-export function isTransientSendError(errno: string): boolean {
-  return errno === "ENOBUFS" || errno === "EAGAIN" || errno === "ENOMEM" || errno === "EINTR";
+export function sendErrorVerdict(errno: string): "again" | "later" | "never" {
+  if (NO_ROOM.has(errno)) return "again";
+  return FINAL.has(errno) ? "never" : "later";
 }

@@ -18,7 +18,7 @@ import { nextState, PROBE_EVENTS, PROBE_STATES, type ProbeEvent, type ProbeState
 import { ADDRESS_WORDS, createSocketTable, loadAddress, sameWords, storeAddress } from "../socket/table.ts";
 import { createTimerWheel } from "../socket/timer-wheel.ts";
 import type { Address } from "../wire/address.ts";
-import { isTransientSendError, portState, SEGMENT_VERDICTS, segmentKind } from "./classify.ts";
+import { portState, SEGMENT_VERDICTS, segmentKind, sendErrorVerdict } from "./classify.ts";
 import { createPacer } from "./pacing.ts";
 import { createReplyDecoder } from "./reply.ts";
 import type { IgnoredCounts, PortState, Reason } from "./result.ts";
@@ -127,7 +127,7 @@ export function createEngine(options: EngineOptions): Engine {
   const isn = createIsnHash(options.isnKey);
   const table = createSocketTable(options.capacity, maxTries, options.random(2 ** 31));
   const timers = createTimerWheel(options.capacity, options.startUs);
-  const pacer = createPacer(options.rate, Math.max(16, options.rate / 100), options.startUs);
+  const pacer = createPacer(options.rate, Math.max(1, options.rate / 100), options.startUs);
   const templates = paths.map((path) => createSynTemplate(path.local, path.ttl));
   const localWords = new Uint32Array(paths.length * ADDRESS_WORDS);
   paths.forEach(({ local }, i) => {
@@ -176,6 +176,11 @@ export function createEngine(options: EngineOptions): Engine {
   let queueHead = 0;
   let queueLength = 0;
 
+  /** Rows whose last try could not be sent, and why. */
+  const refused = new Map<number, string>();
+  /** Rows to which a bare SYN came: what it will have shown if nothing better comes. */
+  const splitSyns = new Map<number, Evidence>();
+
   const decoder = createReplyDecoder();
   const { reply } = decoder;
 
@@ -223,9 +228,11 @@ export function createEngine(options: EngineOptions): Engine {
     const path = table.path[row];
     const peerPort = table.peerPort[row];
     // A port equal to the peer's would make a probe to one's own address its own answer.
-    let port = ports.take(peerPort);
+    let port = table.keptPort[row] || ports.take(peerPort);
+    table.keptPort[row] = 0;
     if (port === 0) port = attempt > 0 ? table.localPort[column - 1] : ports.take(0);
     const sequence = isn(localWords, path * ADDRESS_WORDS, table.peer, row * ADDRESS_WORDS, port, peerPort);
+    refused.delete(row);
     table.localPort[column] = port;
     table.iss[column] = sequence;
     table.sentAt[column] = nowUs;
@@ -259,13 +266,21 @@ export function createEngine(options: EngineOptions): Engine {
     const row = tokens[token];
     if (table.state[row] !== PROBE_STATES.synSent) return;
     counts.sendErrors[errno] = (counts.sendErrors[errno] ?? 0) + 1;
-    // The try did not happen.
-    const attempt = --table.tries[row];
     counts.sent--;
+    const attempt = table.tries[row] - 1;
     if (attempt > 0) counts.retransmitted--;
+    const verdict = sendErrorVerdict(errno);
+    if (verdict === "later") {
+      // The network is away, for now or for good: this try is over, the next comes when its time has passed.
+      table.unsent[row]++;
+      refused.set(row, errno);
+      return;
+    }
+    // The try did not happen. Its port stays its own: when it is made up for, others may have taken all that are free.
+    table.tries[row] = attempt;
     const port = table.localPort[row * maxTries + attempt];
-    if (attempt === 0 || port !== table.localPort[row * maxTries + attempt - 1]) ports.giveBack(port);
-    if (isTransientSendError(errno) && ++table.refusals[row] < MAX_REFUSALS) {
+    if (attempt === 0 || port !== table.localPort[row * maxTries + attempt - 1]) table.keptPort[row] = port;
+    if (verdict === "again" && ++table.refusals[row] < MAX_REFUSALS) {
       pausedUntil = nowUs + REFUSAL_PAUSE_US;
       timers.cancel(row);
       enqueue(row);
@@ -285,8 +300,18 @@ export function createEngine(options: EngineOptions): Engine {
   function handleTimeout(nowUs: number): void {
     for (let row = timers.expire(nowUs); row >= 0; row = timers.expire(nowUs)) {
       if (table.tries[row] < maxTries) enqueue(row);
-      else decide(row, PROBE_EVENTS.exhausted, unanswered("no-response", nowUs));
+      else exhaust(row, nowUs);
     }
+  }
+
+  /** The last try is over, and nothing proved has come. */
+  function exhaust(row: number, nowUs: number): void {
+    const split = splitSyns.get(row);
+    const errno = refused.get(row);
+    if (split !== undefined) decide(row, PROBE_EVENTS.accepted, split);
+    else if (errno !== undefined) {
+      decide(row, PROBE_EVENTS.unsendable, unanswered(`send-${errno.toLowerCase()}`, nowUs));
+    } else decide(row, PROBE_EVENTS.exhausted, unanswered("no-response", nowUs));
   }
 
   function pollTimeout(nowUs: number): number {
@@ -318,12 +343,10 @@ export function createEngine(options: EngineOptions): Engine {
       return;
     }
     if (kind === "syn") {
-      // Nothing acknowledged, nothing proved; but our own SYN, back through loopback, is certainly no answer.
-      if (reply.sequence === isn(reply.peer, 0, reply.local, 0, reply.peerPort, reply.localPort)) {
-        ignored.foreign++;
-        return;
-      }
-    } else if (reply.acknowledgement !== seqAdd(table.iss[row * maxTries + attempt], 1)) {
+      holdSplitSyn(row, attempt, atUs);
+      return;
+    }
+    if (reply.acknowledgement !== seqAdd(table.iss[row * maxTries + attempt], 1)) {
       ignored.wrongAck++;
       return;
     }
@@ -331,6 +354,25 @@ export function createEngine(options: EngineOptions): Engine {
     const handshake =
       options.keepHandshakes === true && kind === "syn-ack" ? handshakeOf(row, attempt, b) : undefined;
     answer(row, attempt, event, reason, atUs, null, handshake);
+  }
+
+  /**
+   * The bare SYN of a simultaneous open acknowledges nothing, so it proves nothing: it counts only if all the tries end and
+   * nothing better has come. Our own SYN, back through loopback, and one that was there before ours are certainly no answer.
+   */
+  function holdSplitSyn(row: number, attempt: number, atUs: number): void {
+    const sentAt = table.sentAt[row * maxTries + attempt];
+    const own = isn(reply.peer, 0, reply.local, 0, reply.peerPort, reply.localPort);
+    if (reply.sequence === own || atUs < sentAt) ignored.foreign++;
+    else if (table.state[row] !== PROBE_STATES.synSent || splitSyns.has(row)) ignored.duplicate++;
+    else {
+      const { reason } = SEGMENT_VERDICTS.syn;
+      splitSyns.set(row, {
+        ...unanswered(reason, atUs),
+        rttUs: atUs - sentAt,
+        ttl: reply.ttl === 0 ? null : reply.ttl,
+      });
+    }
   }
 
   function handleIcmpError(b: Uint8Array, atUs: number): void {
@@ -414,7 +456,7 @@ export function createEngine(options: EngineOptions): Engine {
       target: table.target[row],
       port: table.peerPort[row],
       state,
-      tries: table.tries[row],
+      tries: table.tries[row] - table.unsent[row],
       was: first ? null : portState(before),
       ...evidence,
     });
@@ -425,6 +467,10 @@ export function createEngine(options: EngineOptions): Engine {
   function settle(row: number): void {
     timers.cancel(row);
     queued[row] = 0;
+    refused.delete(row);
+    splitSyns.delete(row);
+    if (table.keptPort[row] !== 0) ports.giveBack(table.keptPort[row]);
+    table.keptPort[row] = 0;
     let previous = 0;
     for (let attempt = 0; attempt < table.tries[row]; attempt++) {
       const port = table.localPort[row * maxTries + attempt];

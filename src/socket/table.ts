@@ -74,6 +74,10 @@ export interface SocketTable {
   readonly target: Uint32Array;
   /** How often the kernel refused to send for this row. */
   readonly refusals: Uint16Array;
+  /** Tries that the kernel did not send. */
+  readonly unsent: Uint8Array;
+  /** A port lent for a try that is still to be made up for; 0 for none. */
+  readonly keptPort: Uint16Array;
   /** Per try: local port. */
   readonly localPort: Uint16Array;
   /** Per try: initial send sequence number. */
@@ -98,6 +102,8 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
   const path = new Uint32Array(capacity);
   const target = new Uint32Array(capacity);
   const refusals = new Uint16Array(capacity);
+  const unsent = new Uint8Array(capacity);
+  const keptPort = new Uint16Array(capacity);
   const localPort = new Uint16Array(capacity * maxTries);
   const iss = new Uint32Array(capacity * maxTries);
   const sentAt = new Float64Array(capacity * maxTries);
@@ -178,6 +184,8 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
       state[row] = PROBE_STATES.synSent satisfies ProbeState;
       tries[row] = 0;
       refusals[row] = 0;
+      unsent[row] = 0;
+      keptPort[row] = 0;
       return row;
     },
     linger: (row) => {
@@ -194,6 +202,8 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
     path,
     target,
     refusals,
+    unsent,
+    keptPort,
     localPort,
     iss,
     sentAt,

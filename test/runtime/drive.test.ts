@@ -27,7 +27,8 @@ function fakeLink(
   const lengths = new Uint16Array(8);
   const sent: Uint8Array[] = [];
   let handler: PacketHandler = () => {};
-  let afterBurst = (): void => {};
+  let onReadable = (): void => {};
+  let waiting: Uint8Array[] = [];
   let onError: (error: Error) => void = () => {};
   let attempts = 0;
   let sendError = "";
@@ -53,16 +54,22 @@ function fakeLink(
         const reply = answer(packet);
         if (reply !== undefined) {
           setImmediate(() => {
-            handler(reply, 0, reply.length, 0);
-            afterBurst();
+            waiting.push(reply);
+            onReadable();
           });
         }
       }
       return count;
     },
-    listen: (h, a, e) => {
+    drain: () => {
+      const packets = waiting;
+      waiting = [];
+      for (const packet of packets) handler(packet, 0, packet.length, 0);
+      return true;
+    },
+    listen: (h, r, e) => {
       handler = h;
-      afterBurst = a;
+      onReadable = r;
       onError = e;
     },
     receiveDrops: () => 0,

@@ -222,6 +222,32 @@ describe("no evidence", () => {
   });
 });
 
+describe("a bare SYN", () => {
+  it("is overruled by anything that is proved, and counts only at the end of the last try", () => {
+    const { engine, probe, iss } = afterFirstSyn();
+    deliver(engine, segmentTo(probe, { flags: SYN, sequence: 7 }), 1000);
+    deliver(engine, segmentTo(probe, { flags: SYN, sequence: 7 }), 1100);
+    expect(drainVerdicts(engine)).toEqual([]);
+    expect(engine.counts.ignored.duplicate).toBe(1);
+    deliver(engine, segmentTo(probe, { flags: RST | ACK, acknowledgement: (iss + 1) >>> 0 }), 2000);
+    expect(drainVerdicts(engine)).toMatchObject([{ state: "closed", reason: "reset" }]);
+
+    const alone = afterFirstSyn({ retries: 0 });
+    deliver(alone.engine, segmentTo(alone.probe, { flags: SYN, sequence: 7, ttl: 33 }), 1000);
+    alone.engine.handleTimeout(SECOND + 1000);
+    expect(drainVerdicts(alone.engine)).toMatchObject([
+      { state: "open", reason: "split-handshake-syn", rttUs: 1000, ttl: 33 },
+    ]);
+  });
+
+  it("that was there before ours is no answer", () => {
+    const engine = engineFor([target("198.18.0.2", 80)]);
+    const probe = transmit(engine, 5000) as Uint8Array;
+    deliver(engine, segmentTo(probe, { flags: SYN, sequence: 7 }), 4000);
+    expect(engine.counts.ignored.foreign).toBe(1);
+  });
+});
+
 describe("precedence", () => {
   it("corrects filtered to open when a late answer comes, and says so", () => {
     const { engine, probe, iss } = afterFirstSyn({ retries: 0 });
@@ -317,7 +343,6 @@ describe("a refused send", () => {
 
   it.each([
     ["EPERM", "send-eperm"],
-    ["ENETUNREACH", "send-enetunreach"],
     ["EMSGSIZE", "send-emsgsize"],
   ])("for good (%s) is a result with its reason", (errno, reason) => {
     const { engine } = afterFirstSyn();
@@ -325,6 +350,54 @@ describe("a refused send", () => {
     expect(drainVerdicts(engine)).toMatchObject([{ state: "filtered", reason, tries: 0, rttUs: null }]);
     expect(engine.done).toBe(true);
     expect(engine.counts).toMatchObject({ sent: 0, sendErrors: { [errno]: 1 } });
+  });
+
+  it.each(["ENETUNREACH", "ENETDOWN", "ENODEV"])(
+    "because the network is away (%s) costs a try, and the next may find it back",
+    (errno) => {
+      const { engine } = afterFirstSyn();
+      engine.handleRefusal(0, errno, 10);
+      expect(drainVerdicts(engine)).toEqual([]);
+      expect(transmit(engine, 1000)).toBeUndefined();
+      engine.handleTimeout(SECOND + 1000);
+      const again = transmit(engine, SECOND + 1000) as Uint8Array;
+      const acknowledgement = (tcp.sequence(again, SEGMENT) + 1) >>> 0;
+      deliver(engine, segmentTo(again, { flags: SYN | ACK, acknowledgement }), SECOND + 1500);
+      expect(drainVerdicts(engine)).toMatchObject([{ state: "open", tries: 1, rttUs: 500 }]);
+      expect(engine.counts).toMatchObject({ sent: 1, sendErrors: { [errno]: 1 } });
+    },
+  );
+
+  it("because the network is away until the end is told as that, not as silence", () => {
+    const ports = createPortPool(61_000, 61_009, createSeededRandom(1));
+    const { engine } = afterFirstSyn({ ports });
+    engine.handleRefusal(0, "ENETUNREACH", 0);
+    for (let now = 0; !engine.done; now += 100_000) {
+      engine.handleTimeout(now);
+      if (transmit(engine, now) !== undefined) engine.handleRefusal(0, "ENETUNREACH", now);
+    }
+    expect(drainVerdicts(engine)).toMatchObject([
+      { state: "filtered", reason: "send-enetunreach", tries: 0 },
+    ]);
+    expect(engine.counts).toMatchObject({ sent: 0, sendErrors: { ENETUNREACH: 3 } });
+    expect(ports.available).toBe(10);
+  });
+
+  it("never lets a probe leave from port 0, however short the ports run", () => {
+    const ports = createPortPool(61_000, 61_002, createSeededRandom(1));
+    const hosts = Array.from({ length: 12 }, (_, i) => target(`198.18.2.${i}`, 80));
+    const engine = engineFor(hosts, { ports, retries: 3, timeoutUs: 50_000 });
+    let now = 0;
+    for (let i = 0; !engine.done; i++) {
+      engine.handleTimeout(now);
+      for (let p = transmit(engine, now); p !== undefined; p = transmit(engine, now)) {
+        expect(tcp.sourcePort(p, SEGMENT)).toBeGreaterThanOrEqual(61_000);
+        // No room for two in three.
+        if (i % 3 !== 0) engine.handleRefusal(0, "ENOBUFS", now);
+      }
+      now += 10_000;
+    }
+    expect(ports.available).toBe(3);
   });
 
   it("that never ends is given up, not waited for for ever", () => {
@@ -345,6 +418,12 @@ describe("a refused send", () => {
     const { engine } = afterFirstSyn({ ports });
     expect(ports.available).toBe(9);
     engine.handleRefusal(0, "ENOBUFS", 0);
+    // The try keeps its port until it is made up for.
+    expect(ports.available).toBe(9);
+    const again = transmit(engine, 10_000) as Uint8Array;
+    expect(ports.available).toBe(9);
+    const acknowledgement = (tcp.sequence(again, SEGMENT) + 1) >>> 0;
+    deliver(engine, segmentTo(again, { flags: SYN | ACK, acknowledgement }), 11_000);
     expect(ports.available).toBe(10);
   });
 });

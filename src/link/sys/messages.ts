@@ -149,8 +149,6 @@ export interface Ancillary {
   timeUs: number;
   /** IPv6 hop limit; 0 without one. */
   hopLimit: number;
-  /** Packets dropped by this socket so far, modulo 2^32; -1 when the kernel said nothing (none yet). */
-  drops: number;
   /** Where the IPv6 destination address starts in `control`; -1 without one. */
   destinationAt: number;
 }
@@ -179,7 +177,6 @@ export interface ReceiveBatch {
 
 const SOL_SOCKET = 1;
 const SO_TIMESTAMPNS = 35;
-const SO_RXQ_OVFL = 40;
 const SOL_IPV6 = 41;
 const IPV6_PKTINFO = 50;
 const IPV6_HOPLIMIT = 52;
@@ -197,7 +194,6 @@ export function createReceiveBatch(slots: number): ReceiveBatch {
   const ancillary: Ancillary = {
     timeUs: 0,
     hopLimit: 0,
-    drops: -1,
     destinationAt: -1,
   };
   return {
@@ -227,7 +223,6 @@ export function createReceiveBatch(slots: number): ReceiveBatch {
     readAncillary: (slot) => {
       ancillary.timeUs = 0;
       ancillary.hopLimit = 0;
-      ancillary.drops = -1;
       ancillary.destinationAt = -1;
       let at = slot * CONTROL_LENGTH;
       const end = at + getSize(view, slot * MMSG_SIZE + MSG.controlLength);
@@ -239,8 +234,6 @@ export function createReceiveBatch(slots: number): ReceiveBatch {
         const value = at + align(CMSG_HEADER);
         if (level === SOL_SOCKET && type === SO_TIMESTAMPNS)
           ancillary.timeUs = timespecUs(controlView, value);
-        else if (level === SOL_SOCKET && type === SO_RXQ_OVFL)
-          ancillary.drops = controlView.getUint32(value, LITTLE_ENDIAN);
         else if (level === SOL_IPV6 && type === IPV6_HOPLIMIT)
           ancillary.hopLimit = controlView.getInt32(value, LITTLE_ENDIAN);
         else if (level === SOL_IPV6 && type === IPV6_PKTINFO) ancillary.destinationAt = value;

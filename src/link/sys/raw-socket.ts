@@ -77,6 +77,19 @@ export function trySetOption(fd: number, level: number, option: number, value: n
   return libc.setsockopt(fd, level, option, bytes, bytes.length) === 0;
 }
 
+/** Reads a structured socket option; undefined when the system refuses or has less than `length` bytes of it. */
+export function getOptionBytes(
+  fd: number,
+  level: number,
+  option: number,
+  length: number,
+): Uint8Array<ArrayBuffer> | undefined {
+  const value = nativeMemory(length);
+  const size = Int32Array.of(length);
+  const done = libc.getsockopt(fd, level, option, value, new Uint8Array(size.buffer));
+  return done === 0 && size[0] === length ? value : undefined;
+}
+
 /** Reads an integer socket option; undefined when the system refuses. */
 export function getOption(fd: number, level: number, option: number): number | undefined {
   const value = Int32Array.of(0);
@@ -131,13 +144,23 @@ function descriptorOf(socket: PackageSocket): number {
   const cookie = nativeMemory(8);
   const length = nativeMemory(4);
   // The youngest descriptor is most often the last: look from there.
-  const descriptors = readdirSync("/proc/self/fd").map(Number);
-  descriptors.sort((a, b) => b - a);
-  for (const fd of descriptors) {
+  for (const fd of descriptors()) {
     new DataView(length.buffer).setUint32(0, 8, true);
     if (libc.getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, length) === 0 && wanted.equals(cookie)) return fd;
   }
   const name = errno();
   socket.close();
   throw systemError("finding the raw socket's descriptor", name);
+}
+
+/** This process's descriptors, the youngest first. */
+function descriptors(): number[] {
+  try {
+    return readdirSync("/proc/self/fd")
+      .map(Number)
+      .sort((a, b) => b - a);
+  } catch {
+    // Without /proc: as many as a process that has just started may have.
+    return Array.from({ length: 256 }, (_, i) => 255 - i);
+  }
 }
