@@ -1,7 +1,7 @@
 /**
  * nmap's spellings, turned into the options of options.ts before commander sees them, so that each option exists once.
  */
-import { IMPLIED, PROBE_OPTIONS } from "./options.ts";
+import { DEFAULTS, IMPLIED, PROBE_OPTIONS } from "./options.ts";
 
 /** Long name of an option: `--output-json`. */
 export const longName = (flags: string): string => /--[\w-]+/.exec(flags)?.[0] ?? flags;
@@ -10,8 +10,8 @@ const ALIASES = new Map(
   PROBE_OPTIONS.flatMap(({ flags, nmap = [] }) => nmap.map((alias) => [alias, longName(flags)] as const)),
 );
 const TAKES_ARGUMENT = new Set(
-  PROBE_OPTIONS.filter(({ flags }) => flags.includes("<")).flatMap(({ flags }) =>
-    (flags.match(/--?[\w-]+/g) ?? []).filter((name) => name.startsWith("-")),
+  PROBE_OPTIONS.filter(({ flags }) => flags.includes("<")).flatMap(
+    ({ flags }) => flags.match(/--?[\w-]+/g) ?? [],
   ),
 );
 
@@ -21,13 +21,21 @@ export function expandAliases(argv: readonly string[]): string[] {
   for (let i = 0; i < argv.length; i++) {
     const word = argv[i];
     if (word === "--") return [...expanded, ...argv.slice(i)];
-    if (word in IMPLIED) continue;
+    if (Object.hasOwn(IMPLIED, word)) continue;
     // nmap writes "-p-"; commander would take "-" for a bundled flag.
     if (word.startsWith("-p") && word.length > 2) {
       expanded.push("--ports", word.slice(2));
       continue;
     }
     const [name, value] = splitLong(word);
+    if (name === "--banner" && value === undefined) {
+      // The time is optional: what follows is one only if it looks like one, and else a target.
+      const next = argv[i + 1] ?? "";
+      const given = /^\d+(\.\d+)?(ms|s|m)?$/.test(next);
+      expanded.push(`--banner=${given ? next : `${DEFAULTS.bannerMs}ms`}`);
+      if (given) i++;
+      continue;
+    }
     const alias = ALIASES.get(name);
     const canonical = alias ?? name;
     expanded.push(value === undefined ? canonical : `${canonical}=${value}`);

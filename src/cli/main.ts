@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
- * The entry point: reads argv, runs a command, sets the exit status. The only file that does either.
+ * The entry point: reads argv, runs a command, sets the exit status.
  */
+import { writeSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { SynprobeError } from "../errors.ts";
 import { checkPlatform } from "../runtime/platform.ts";
@@ -30,7 +31,7 @@ function createProgram(run: (action: () => Promise<ExitStatus>) => void, argv: r
     .enablePositionalOptions()
     .addHelpText("after", EPILOGUE)
     .exitOverride()
-    .configureOutput({ outputError: () => {} });
+    .configureOutput({ outputError: () => {}, writeOut: writeHelp });
   for (const spec of PROBE_OPTIONS) {
     const option = new Option(spec.flags, spec.description).helpGroup(`${spec.group}:`);
     if (spec.defaultValue !== undefined) option.default(spec.defaultValue);
@@ -54,6 +55,15 @@ function createProgram(run: (action: () => Promise<ExitStatus>) => void, argv: r
       run(async () => (await import("./doctor.ts")).doctor(target, options, messages)),
     );
   return program;
+}
+
+/** `synprobe --help | head` is no error. */
+function writeHelp(text: string): void {
+  try {
+    writeSync(1, text);
+  } catch {
+    // Nobody listens.
+  }
 }
 
 /** An option given twice is a mistake that commander would let pass, keeping the last. */

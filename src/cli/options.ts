@@ -11,7 +11,7 @@ export interface OptionSpec {
   readonly flags: string;
   readonly description: string;
   readonly group: "Targets" | "Probing" | "Output" | "Other";
-  /** nmap spellings: `-oJ` takes an argument as `--output-json` does; `{ "-p-": ["--ports", "-"] }` expands. */
+  /** nmap spellings: `-oJ` takes an argument as `--output-json` does. */
   readonly nmap?: readonly string[];
   readonly parse?: (text: string) => unknown;
   readonly defaultValue?: unknown;
@@ -49,7 +49,8 @@ export const usage = (message: string): SynprobeError => new SynprobeError(ERROR
 
 export const DEFAULTS = {
   retries: 2,
-  timeoutMs: 1000,
+  // A little more than three times this is how long the kernel looks for a neighbour: its own host-unreach comes in time.
+  timeoutMs: 1100,
   ttl: 64,
   rate: 10_000,
   bannerMs: 2000,
@@ -74,8 +75,8 @@ export interface ProbeOptions {
   readonly outputNormal?: string;
   readonly outputGrepable?: string;
   readonly complete?: boolean;
-  /** Milliseconds; true without an argument. */
-  readonly banner?: number | true;
+  /** Milliseconds. */
+  readonly banner?: number;
   readonly requireOpen?: boolean;
   readonly verbose?: boolean;
   readonly packetTrace?: boolean;
@@ -114,7 +115,6 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
   {
     group: "Probing",
     flags: "--timeout <time>",
-    nmap: ["--max-rtt-timeout", "--initial-rtt-timeout"],
     description: "how long each SYN waits for its answer: 500, 800ms, 2s",
     parse: duration("--timeout", 1, 600_000),
     defaultValue: DEFAULTS.timeoutMs,
@@ -156,8 +156,8 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
   },
   {
     group: "Probing",
-    flags: "--banner [time]",
-    description: "--complete, and wait for what the server says first (2s without a time)",
+    flags: "--banner <time>",
+    description: "--complete, and wait for what the server says first (2s when no time follows)",
     parse: duration("--banner", 1, 60_000),
   },
   {

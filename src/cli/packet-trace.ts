@@ -1,9 +1,9 @@
 /**
  * `--packet-trace`: each packet sent and received, decoded, one line on standard error.
  */
-import { writeSync } from "node:fs";
 import type { PacketEvent, PacketObserver } from "../link/tracer.ts";
 import { describePacket } from "../wire/describe.ts";
+import { writeError } from "./terminal.ts";
 
 const LABELS: Readonly<Record<PacketEvent, string>> = { sent: "SENT", refused: "FAIL", received: "RCVD" };
 
@@ -18,11 +18,7 @@ export function packetTracer(): PacketObserver {
     const lines = pending.splice(0).map(({ event, packet, seconds }) => {
       return `${LABELS[event]} (${seconds.toFixed(6)}s) ${describePacket(packet, 0, packet.length)}\n`;
     });
-    try {
-      writeSync(2, lines.join(""));
-    } catch {
-      // Nobody listens.
-    }
+    writeError(lines.join(""));
   };
   return (event, bytes, at, end, ageUs) => {
     const seconds = (performance.now() - start - ageUs / 1000) / 1000;

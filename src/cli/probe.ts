@@ -8,17 +8,17 @@ import { CAPABILITIES } from "../link/sys/capabilities.ts";
 import { displayLength } from "../report/escape.ts";
 import { targetLabel } from "../report/table.ts";
 import { makePlan, type Plan } from "../runtime/plan.ts";
-import { dropPrivileges, privilegeAdvice } from "../runtime/privilege.ts";
+import { asInvoker, dropPrivileges, privilegeAdvice } from "../runtime/privilege.ts";
 import { type OpenScan, openScan } from "../runtime/scan.ts";
 import { probePorts, readServices } from "../runtime/system.ts";
-import { parsePorts } from "../scan/port-list.ts";
+import { MAX_PORT, parsePorts } from "../scan/port-list.ts";
 import type { TargetFault } from "../scan/result.ts";
 import type { Services } from "../scan/services.ts";
 import { parseTarget, parseTargetList, type TargetSpec } from "../scan/target.ts";
 import { formatAddress } from "../wire/address.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
 import { type Interruption, watchSignals } from "./interruption.ts";
-import { DEFAULTS, type ProbeOptions, usage } from "./options.ts";
+import { type ProbeOptions, usage } from "./options.ts";
 import { openOutputs } from "./outputs.ts";
 import { packetTracer } from "./packet-trace.ts";
 import { type Messages, VERSION } from "./terminal.ts";
@@ -103,8 +103,7 @@ async function open(
 
 const completes = ({ complete, banner }: ProbeOptions): boolean => complete === true || banner !== undefined;
 
-const bannerTime = ({ banner }: ProbeOptions): number =>
-  banner === undefined ? 0 : banner === true ? DEFAULTS.bannerMs : banner;
+const bannerTime = ({ banner }: ProbeOptions): number => banner ?? 0;
 
 async function run(
   scan: OpenScan,
@@ -121,7 +120,7 @@ async function run(
     version: VERSION,
     startedMs: Date.now(),
     pairs: plan.targets.reduce((sum, { ports }) => sum + ports.length, 0),
-    ports: [...new Set(plan.targets.flatMap(({ ports }) => [...ports]))].sort((a, b) => a - b),
+    ports: distinctPorts(plan),
     targetWidth: widestLabel(plan),
   });
   for (const fault of plan.faults) reporter.fault(fault);
@@ -134,7 +133,15 @@ async function run(
   await outputs.drained();
   const failure = outputs.failure();
   if (failure !== undefined) throw failure;
-  if (interruption.signalled) return EXIT.interrupted;
+  // Cut short by a signal, or because the reader of the results went away.
+  if (interruption.signalled || summary.unfinished > 0) return EXIT.interrupted;
+  const refusals = Object.keys(summary.sendErrors);
+  if (summary.sent === 0 && refusals.length > 0) {
+    messages.error(
+      `nothing could be sent: the kernel says ${refusals.join(", ")}; "synprobe doctor TARGET" shows the way`,
+    );
+    return EXIT.network;
+  }
   const faulty = statusOfFaults(summary.faults);
   if (faulty !== EXIT.complete) return faulty;
   const allOpen = summary.closed + summary.filtered + summary.unfinished === 0;
@@ -163,8 +170,11 @@ function readTargets(
   if (options.inputList !== undefined) {
     const file = options.inputList;
     const before = faults.length;
-    const list = parseTargetList(readList(file), file === "-" ? "<stdin>" : file, services, (error) =>
-      fault(error.message.split(": ", 1)[0], error),
+    const list = parseTargetList(
+      readList(file, options),
+      file === "-" ? "<stdin>" : file,
+      services,
+      (error) => fault(error.message.split(": ", 1)[0], error),
     );
     if (list.length === 0 && faults.length === before) {
       throw new SynprobeError(
@@ -172,16 +182,16 @@ function readTargets(
         `the list ${file} names no target: one host:port a line`,
       );
     }
-    specs.push(...list);
+    return specs.concat(list);
   } else if (words.length === 0) {
     throw new SynprobeError(ERROR_CODES.noTargets, "no target given: write host:port, or -iL FILE");
   }
   return specs;
 }
 
-function readList(file: string): string {
+function readList(file: string, options: ProbeOptions): string {
   try {
-    return readFileSync(file === "-" ? 0 : file, "utf8");
+    return asInvoker(options.drop, () => readFileSync(file === "-" ? 0 : file, "utf8"));
   } catch (error) {
     const code = errorCode(error);
     const why =
@@ -207,8 +217,21 @@ function parsePortsOption(text: string, services: Services): Uint16Array {
 
 /** The status of the gravest fault: usage before network. */
 function statusOfFaults(faults: readonly TargetFault[]): ExitStatus {
-  const statuses = faults.map(({ code }) => exitStatus(code as Parameters<typeof exitStatus>[0]));
-  return statuses.length === 0 ? EXIT.complete : (Math.min(...statuses) as ExitStatus);
+  let gravest: ExitStatus | undefined;
+  for (const { code } of faults) {
+    const status = exitStatus(code as Parameters<typeof exitStatus>[0]);
+    if (gravest === undefined || status < gravest) gravest = status;
+  }
+  return gravest ?? EXIT.complete;
+}
+
+/** Every port of the plan once, ascending. */
+function distinctPorts({ targets }: Plan): number[] {
+  const wanted = new Uint8Array(MAX_PORT + 1);
+  for (const { ports } of targets) for (const port of ports) wanted[port] = 1;
+  const ports: number[] = [];
+  for (let port = 0; port <= MAX_PORT; port++) if (wanted[port] === 1) ports.push(port);
+  return ports;
 }
 
 function widestLabel(plan: Plan): number {

@@ -1,9 +1,9 @@
 /**
  * What the commands know of the terminal: colour or not, and where messages that are not results go.
  */
-import { writeSync } from "node:fs";
 import { createColors } from "picocolors";
 import { escapeText } from "../report/escape.ts";
+import { createWriter, type Writer } from "./writer.ts";
 
 /** The package's version; a test holds it against package.json. */
 export const VERSION = "0.1.0";
@@ -26,6 +26,19 @@ function wantsColour(isTerminal: boolean, env: NodeJS.ProcessEnv): boolean {
   return isTerminal && TERM !== "dumb";
 }
 
+let errors: Writer | undefined;
+
+/** Writes to standard error, in order with everything else that goes there; a reader that is slow misses nothing. */
+export function writeError(text: string): void {
+  try {
+    errors ??= createWriter(2, () => {});
+  } catch {
+    // Standard error is closed: nobody listens.
+    return;
+  }
+  errors.write(text);
+}
+
 export function createMessages(): Messages {
   const stdoutColour = wantsColour(process.stdout.isTTY === true, process.env);
   const stderrColour = wantsColour(process.stderr.isTTY === true, process.env);
@@ -33,11 +46,7 @@ export function createMessages(): Messages {
   const write = (label: string, message: string): void => {
     // Each line by itself: escaping must not swallow the line ends of our own messages.
     const [first, ...rest] = message.split("\n").map((line) => escapeText(line, 1000));
-    try {
-      writeSync(2, [`${label}${first}`, ...rest, ""].join("\n"));
-    } catch {
-      // Nobody listens.
-    }
+    writeError([`${label}${first}`, ...rest, ""].join("\n"));
   };
   return {
     stdoutColour,

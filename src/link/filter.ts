@@ -94,7 +94,7 @@ export const icmp4Filter = (ports: PortRange): Instruction[] =>
     ...acceptPorts(ports),
   ]);
 
-/** ICMPv6 errors (types 1 to 4) about TCP from the range. Our probes carry no extension headers, so neither do quotes. */
+/** ICMPv6 errors (types 1 to 4) about TCP from the range. Our probes carry no extension headers; a quote that has some is not let through. */
 export const icmp6Filter = (ports: PortRange): Instruction[] =>
   assemble([
     [OP.loadByte, 0],
@@ -105,9 +105,6 @@ export const icmp6Filter = (ports: PortRange): Instruction[] =>
     [OP.loadHalf, 8 + 40],
     ...acceptPorts(ports),
   ]);
-
-/** Drops everything: for a socket that only sends, and for the moment before the real filter is in place. */
-export const dropAllFilter = (): Instruction[] => [[OP.return, 0, 0, 0]];
 
 /** `struct sock_filter[]` in host byte order: u16 code, u8 jt, u8 jf, u32 k. */
 export function encodeFilter(

@@ -8,6 +8,7 @@
  */
 
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
+import { type Address, formatAddress, isLinkLocal } from "../wire/address.ts";
 import { putU16 } from "../wire/bytes.ts";
 import {
   encodeFilter,
@@ -19,7 +20,7 @@ import {
   tcp6Filter,
 } from "./filter.ts";
 import type { Link, PacketHandler } from "./link.ts";
-import { addressOf, errno, LITTLE_ENDIAN, nativeMemory, POINTER_SIZE, realtimeUs } from "./sys/libc.ts";
+import { addressOf, errno, LITTLE_ENDIAN, libc, nativeMemory, POINTER_SIZE, realtimeUs } from "./sys/libc.ts";
 import { createReceiveBatch, createSendBatch, HEADROOM } from "./sys/messages.ts";
 import {
   getOption,
@@ -31,6 +32,8 @@ import {
   trySetOption,
 } from "./sys/raw-socket.ts";
 
+const AF_INET = 2;
+const AF_INET6 = 10;
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
@@ -67,6 +70,10 @@ export interface RawIpOptions {
   readonly ports: PortRange;
   /** Send and receive through this interface only. */
   readonly interfaceName?: string;
+  /** Index of the interface on which link-local destinations are meant. */
+  readonly scope?: number;
+  /** Source address, when it is not left to the kernel's routes: policy rules that look at it then count. */
+  readonly source?: Address;
 }
 
 /**
@@ -83,7 +90,7 @@ export function openRawIp(options: RawIpOptions): Link {
   }
 }
 
-function open({ families, ports, interfaceName }: RawIpOptions, opened: RawSocket[]): Link {
+function open({ families, ports, interfaceName, scope, source }: RawIpOptions, opened: RawSocket[]): Link {
   const openOne = (...[family, protocol]: Parameters<typeof openRawSocket>): RawSocket => {
     const socket = openRawSocket(family, protocol);
     opened.push(socket);
@@ -99,6 +106,7 @@ function open({ families, ports, interfaceName }: RawIpOptions, opened: RawSocke
     // Without it the kernel calls a packet that its queue has dropped sent (raw(7), NET_XMIT_DROP).
     if (family === 4) trySetOption(sender.fd, SOL_IP, IP_RECVERR, 1);
     else trySetOption(sender.fd, SOL_IPV6, IPV6_RECVERR, 1);
+    if (source !== undefined && (source.length === 4) === (family === 4)) bindTo(sender.fd, source, scope);
     senders.set(family, sender);
     const icmp = family === 4 ? PROTOCOLS.icmp : PROTOCOLS.icmpv6;
     for (const protocol of [PROTOCOLS.tcp, icmp]) {
@@ -116,7 +124,7 @@ function open({ families, ports, interfaceName }: RawIpOptions, opened: RawSocke
     }
   }
 
-  const batch = createSendBatch(SLOTS, SLOT_LENGTH);
+  const batch = createSendBatch(SLOTS, SLOT_LENGTH, scope);
   // The first call through a binding costs a millisecond, which is not the first packet's round trip.
   for (const { fd } of senders.values()) batch.send(fd, 0, 0);
   const inbox = createReceiveBatch(RECEIVE_SLOTS);
@@ -224,6 +232,21 @@ export function raiseReceiveBuffer(fd: number): number {
     trySetOption(fd, SOL_SOCKET, SO_RCVBUF, WANTED_RECEIVE_BUFFER);
   }
   return getOption(fd, SOL_SOCKET, SO_RCVBUF) ?? 0;
+}
+
+/** Routes what the socket sends as coming from `source`, as the packets do. */
+function bindTo(fd: number, source: Address, scope = 0): void {
+  const v4 = source.length === 4;
+  const name = nativeMemory(v4 ? 16 : 28);
+  const view = new DataView(name.buffer);
+  view.setUint16(0, v4 ? AF_INET : AF_INET6, LITTLE_ENDIAN);
+  name.set(source, v4 ? 4 : 8);
+  if (!v4 && isLinkLocal(source)) view.setUint32(24, scope, LITTLE_ENDIAN);
+  if (libc.bind(fd, name, name.length) === 0) return;
+  throw new SynprobeError(
+    ERROR_CODES.noSource,
+    `cannot send from ${formatAddress(source)}: ${errno()}; "ip addr" lists what this machine has`,
+  );
 }
 
 function bindToDevice(fd: number, name: string): void {

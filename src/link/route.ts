@@ -4,7 +4,7 @@
  *
  * Not here: neighbours, sending, and which error a refused target becomes for the user's eyes (runtime/).
  */
-import { type Address, isLinkLocal } from "../wire/address.ts";
+import type { Address } from "../wire/address.ts";
 import { type Attribute, fromU32, hostU32, netlinkRequest, readAttributes } from "./sys/netlink.ts";
 
 const RTM_GETLINK = 18;
@@ -15,6 +15,7 @@ const IFINFOMSG_LENGTH = 16;
 const IFADDRMSG_LENGTH = 8;
 const RTA = {
   destination: 1,
+  source: 2,
   outInterface: 4,
   gateway: 5,
   preferredSource: 7,
@@ -71,14 +72,18 @@ export interface Interface {
 
 const familyOf = (address: Address): number => (address.length === 4 ? AF_INET : AF_INET6);
 
-/** Asks for the route to `destination`, optionally through one interface. @throws {SynprobeError} `ERR_SYSTEM` */
-export function lookUpRoute(destination: Address, interfaceIndex?: number): RouteAnswer {
+/** Asks for the route to `destination`, optionally through one interface and from one address. @throws {SynprobeError} `ERR_SYSTEM` */
+export function lookUpRoute(destination: Address, interfaceIndex?: number, source?: Address): RouteAnswer {
   const header = new Uint8Array(RTMSG_LENGTH);
   header[0] = familyOf(destination);
   header[1] = destination.length * 8;
   const attributes: Attribute[] = [{ type: RTA.destination, value: destination }];
   if (interfaceIndex !== undefined) {
     attributes.push({ type: RTA.outInterface, value: fromU32(interfaceIndex) });
+  }
+  if (source !== undefined && source.length === destination.length) {
+    header[2] = source.length * 8;
+    attributes.push({ type: RTA.source, value: source });
   }
   const answer = netlinkRequest(RTM_GETROUTE, header, attributes);
   if (!answer.ok) return answer;
@@ -91,9 +96,9 @@ export function lookUpRoute(destination: Address, interfaceIndex?: number): Rout
   if (type === "unreachable") return { ok: false, errno: "EHOSTUNREACH" };
   if (type === "prohibit") return { ok: false, errno: "EACCES" };
   if (type === "blackhole") return { ok: false, errno: "EINVAL" };
-  const source = found.get(RTA.preferredSource);
+  const preferred = found.get(RTA.preferredSource) ?? source;
   if (out === undefined) return { ok: false, errno: "ENETUNREACH" };
-  if (source === undefined) return { ok: false, errno: "EADDRNOTAVAIL" };
+  if (preferred === undefined) return { ok: false, errno: "EADDRNOTAVAIL" };
   const gateway = found.get(RTA.gateway) ?? found.get(RTA.via)?.subarray(2);
   const metrics = found.get(RTA.metrics);
   const mtu = metrics === undefined ? undefined : readAttributes(metrics).get(RTAX_MTU);
@@ -102,7 +107,7 @@ export function lookUpRoute(destination: Address, interfaceIndex?: number): Rout
     route: {
       type,
       interfaceIndex: hostU32(out),
-      source: source.slice(),
+      source: preferred.slice(),
       ...(gateway === undefined ? {} : { gateway: gateway.slice() }),
       ...(mtu === undefined ? {} : { mtu: hostU32(mtu) }),
     },
@@ -155,7 +160,3 @@ export function localAddresses(family: 4 | 6): { address: Address; interfaceInde
         ];
   });
 }
-
-/** True for a destination that only makes sense together with an interface. */
-export const needsInterface = (destination: Address): boolean =>
-  destination.length === 16 && isLinkLocal(destination);

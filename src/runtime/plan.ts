@@ -10,7 +10,7 @@ import type { Path } from "../scan/engine.ts";
 import type { TargetFault } from "../scan/result.ts";
 import { claimPairs, type SpaceTarget } from "../scan/space.ts";
 import type { TargetSpec } from "../scan/target.ts";
-import { type Address, formatAddress, parseAddress, sameAddress } from "../wire/address.ts";
+import { type Address, formatAddress, isLinkLocal, parseAddress, sameAddress } from "../wire/address.ts";
 import { judgeInterface, judgeRoute, unprobeable } from "./reachability.ts";
 import type { Resolution } from "./resolve.ts";
 
@@ -34,8 +34,12 @@ export interface Plan {
   /** Per target: is it this machine itself? */
   readonly isLocal: readonly boolean[];
   readonly paths: readonly Path[];
-  /** The one interface the run is bound to, if the user or a zone named one. */
+  /** The one interface the run is bound to, if the user named one. */
   readonly interfaceName?: string;
+  /** Index of the interface on which link-local addresses are meant. */
+  readonly scope?: number;
+  /** The source address that the user chose. */
+  readonly source?: Address;
   readonly families: readonly (4 | 6)[];
   readonly faults: readonly TargetFault[];
 }
@@ -63,7 +67,9 @@ export async function makePlan(specs: readonly TargetSpec[], options: PlanOption
     return complaint === undefined;
   });
 
-  const boundTo = chooseInterface(addressable, options.interfaceName);
+  const named = chooseInterface(addressable, options.interfaceName);
+  // -e is for the whole run; a zone only says on which link a link-local address is meant.
+  const boundTo = options.interfaceName === undefined ? undefined : named;
   const source = options.sourceIp === undefined ? undefined : checkSource(options.sourceIp);
 
   const targets: SpaceTarget[] = [];
@@ -72,7 +78,8 @@ export async function makePlan(specs: readonly TargetSpec[], options: PlanOption
   const paths: Path[] = [];
   const pathByLocal = new Map<string, number>();
   for (const candidate of claimPairs(addressable)) {
-    const found = localFor(candidate, boundTo, source);
+    const scoped = candidate.address.length === 16 && isLinkLocal(candidate.address);
+    const found = localFor(candidate, scoped ? named : boundTo, source);
     if (found instanceof SynprobeError) {
       fault(candidate.text, found.code, found.message);
       continue;
@@ -99,6 +106,8 @@ export async function makePlan(specs: readonly TargetSpec[], options: PlanOption
     families,
     faults,
     ...(boundTo === undefined ? {} : { interfaceName: boundTo.name }),
+    ...(named === undefined ? {} : { scope: named.index }),
+    ...(source === undefined ? {} : { source }),
   };
 }
 
@@ -192,6 +201,13 @@ function checkSource(text: string): Address {
   );
 }
 
+/** The interface that has an address of this machine; undefined for any other address. */
+function ownerOf(address: Address): number | undefined {
+  const family = address.length === 4 ? 4 : 6;
+  return localAddresses(family).find((own) => sameAddress(own.address, 0, address, 0, address.length))
+    ?.interfaceIndex;
+}
+
 /** The local address for a target, or why it cannot be reached. */
 function localFor(
   target: Candidate,
@@ -206,7 +222,7 @@ function localFor(
       `source address ${formatAddress(source)} is of the other IP version: give one of this target's`,
     );
   }
-  const route = judgeRoute(address, boundTo, lookUpRoute);
+  const route = judgeRoute(address, boundTo, (to, through) => lookUpRoute(to, through, source), ownerOf);
   if (route instanceof SynprobeError) return error(route.code, route.message);
   if (route.type === "local") {
     // The kernel routes to itself even while the loopback interface, through which it does, is down.

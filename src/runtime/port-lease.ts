@@ -56,38 +56,32 @@ export async function holdPorts(range: PortRange, families: readonly (4 | 6)[]):
 }
 
 /** Removes the rules of runs that are gone. @returns the blocks they had held, each once */
-export async function sweepStaleRules(): Promise<PortRange[]> {
-  const stale = await findStaleRules();
-  for (const { family, ports } of stale) removeRstRule(family, ports);
-  return distinct(stale);
+export function sweepStaleRules(): Promise<PortRange[]> {
+  return forStaleRules(removeRstRule);
 }
 
 /** The blocks of runs that are gone, each once; touches nothing. */
-export async function staleBlocks(): Promise<PortRange[]> {
-  return distinct(await findStaleRules());
+export function staleBlocks(): Promise<PortRange[]> {
+  return forStaleRules(() => {});
 }
 
-interface StaleRule {
-  readonly family: 4 | 6;
-  readonly ports: PortRange;
-}
-
-async function findStaleRules(): Promise<StaleRule[]> {
-  const stale: StaleRule[] = [];
+/** Calls `act` for each rule that nobody owns, while its block is leased, so that nobody can come to own it meanwhile. */
+async function forStaleRules(act: (family: 4 | 6, ports: PortRange) => void): Promise<PortRange[]> {
+  const blocks = new Map<number, PortRange>();
   for (const family of [4, 6] as const) {
     for (const ports of listRstRules(family)) {
       const lease = await takeLease(ports);
       if (lease === undefined) continue;
-      lease.close();
-      stale.push({ family, ports });
+      try {
+        act(family, ports);
+      } finally {
+        lease.close();
+      }
+      blocks.set(ports.first, ports);
     }
   }
-  return stale;
+  return [...blocks.values()];
 }
-
-const distinct = (rules: readonly StaleRule[]): PortRange[] => [
-  ...new Map(rules.map(({ ports }) => [ports.first, ports])).values(),
-];
 
 /** @returns undefined when somebody has it */
 function takeLease({ first, last }: PortRange): Promise<Server | undefined> {

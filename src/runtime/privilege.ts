@@ -27,6 +27,33 @@ export function dropPrivileges(
   return user === undefined ? {} : { user };
 }
 
+/**
+ * Runs `read` with the invoking user's file permissions under sudo, when privileges are to be dropped: a list that the user
+ * may not read is not read for them.
+ */
+export function asInvoker<T>(drop: boolean, read: () => T, env: NodeJS.ProcessEnv = process.env): T {
+  const { SUDO_UID, SUDO_GID, SUDO_USER } = env;
+  const uid = Number(SUDO_UID);
+  const gid = Number(SUDO_GID);
+  if (!drop || process.geteuid?.() !== 0 || !(uid > 0) || !(gid >= 0)) return read();
+  const groups = process.getgroups?.() ?? [];
+  const mine = process.getegid?.() ?? 0;
+  try {
+    (process as WithInitgroups).initgroups?.(SUDO_USER ?? uid, gid);
+    process.setegid?.(gid);
+    process.seteuid?.(uid);
+  } catch {
+    // Not mapped in this user namespace: there is nobody to become (see becomeInvoker).
+  }
+  try {
+    return read();
+  } finally {
+    process.seteuid?.(0);
+    process.setegid?.(mine);
+    process.setgroups?.(groups);
+  }
+}
+
 /** Node has it on every POSIX system; its type declarations do not. */
 type WithInitgroups = NodeJS.Process & {
   initgroups?(user: string | number, extraGroup: number): void;

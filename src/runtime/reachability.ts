@@ -50,11 +50,13 @@ export function judgeInterface(name: string, found: Interface | undefined): Inte
  * The route a probe would take, or why there is none.
  * @param boundTo the interface named by the user or by the address's zone
  * @param lookUp asks the kernel: lookUpRoute of link/route.ts
+ * @param ownerOf the index of the interface that has this address of this machine
  */
 export function judgeRoute(
   address: Address,
   boundTo: Interface | undefined,
   lookUp: (destination: Address, interfaceIndex?: number) => RouteAnswer,
+  ownerOf: (address: Address) => number | undefined,
 ): Route | SynprobeError {
   if (address.length === 16 && isLinkLocal(address) && boundTo === undefined) {
     return new SynprobeError(
@@ -70,10 +72,11 @@ export function judgeRoute(
   if (route.type === "broadcast" || route.type === "multicast") {
     return new SynprobeError(ERROR_CODES.notUnicast, broadcast(route.type));
   }
-  // Asked through an interface, the kernel may not say that the address is its own: ask without, where that makes sense.
-  const own = boundTo === undefined || isLinkLocal(address) ? answer : lookUp(address);
-  const toSelf = own.ok && own.route.type === "local";
-  if (toSelf && boundTo !== undefined && !(boundTo.loopback && isLoopback(address))) {
+  // What goes to an address of this machine stays inside it; bound to an interface, only that one's own are heard.
+  const owner = boundTo === undefined ? undefined : ownerOf(address);
+  const elsewhere = owner !== undefined && owner !== boundTo?.index;
+  const unowned = owner === undefined && isLoopback(address) && boundTo?.loopback !== true;
+  if (boundTo !== undefined && (elsewhere || unowned)) {
     return new SynprobeError(
       ERROR_CODES.noRoute,
       `it is this machine's own address, to which nothing goes through ${boundTo.name}: drop -e`,

@@ -95,6 +95,8 @@ function openLink(plan: Plan, options: ScanOptions, range: PortRange, release: (
     families: plan.families,
     ports: sourcePort === undefined ? range : { first: sourcePort, last: sourcePort },
     ...(plan.interfaceName === undefined ? {} : { interfaceName: plan.interfaceName }),
+    ...(plan.scope === undefined ? {} : { scope: plan.scope }),
+    ...(plan.source === undefined ? {} : { source: plan.source }),
   });
   const link = options.onPacket === undefined ? rawLink : traceLink(rawLink, options.onPacket);
   let closed = false;

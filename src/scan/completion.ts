@@ -7,11 +7,12 @@
  * the state machine (socket/control-block.ts).
  */
 import { createBufferPool } from "../socket/buffers.ts";
-import { type ControlBlock, createControlBlock } from "../socket/control-block.ts";
+import { type ControlBlock, createControlBlock, resetFor } from "../socket/control-block.ts";
 import { type Ends, readSegment, type Segment, writePacket } from "../socket/segment.ts";
 import { seqAdd } from "../socket/sequence.ts";
 import { storeAddress } from "../socket/table.ts";
 import { formatAddress } from "../wire/address.ts";
+import { segmentKind } from "./classify.ts";
 import type { Engine, Path } from "./engine.ts";
 import { createReplyDecoder } from "./reply.ts";
 import type { Ending } from "./result.ts";
@@ -58,17 +59,22 @@ export function createCompletion(engine: Engine, options: CompletionOptions): En
   const verdicts: Verdict[] = [];
   /** Open ports whose handshake waits for a free connection. */
   const waiting: Verdict[] = [];
+  const waitingKeys = new Set<string>();
   /** Tokens of the current round that are ours, not the engine's. */
   const ours = new Set<number>();
 
   const keyOf = (peer: string, peerPort: number, localPort: number): string =>
     `${peer} ${peerPort} ${localPort}`;
 
+  const handshakeKey = ({ port }: Verdict, { peer, localPort }: Handshake): string =>
+    keyOf(formatAddress(peer), port, localPort);
+
   function handlePacket(b: Uint8Array, at: number, end: number, atUs: number): void {
     const connection = connections.size > 0 ? connectionOf(b, at, end) : undefined;
     if (connection === undefined) {
       engine.handlePacket(b, at, end, atUs);
       takeVerdicts(atUs);
+      refuseStray(b, at, end);
       return;
     }
     const segment = readSegment(b, reply.segmentAt, reply.segmentEnd);
@@ -86,17 +92,43 @@ export function createCompletion(engine: Engine, options: CompletionOptions): En
     return connections.get(keyOf(peer, reply.peerPort, reply.localPort));
   }
 
+  /**
+   * A SYN+ACK that no connection takes (to another try, or to none) gets the RST that the kernel is kept from sending
+   * (RFC 9293 §3.10.7.1), so that the peer does not wait for an ACK.
+   */
+  function refuseStray(b: Uint8Array, at: number, end: number): void {
+    if (decoder.decode(b, at, end) !== "segment" || segmentKind(reply.flags) !== "syn-ack") return;
+    const length = b[at] >> 4 === 4 ? 4 : 16;
+    const peer = storeAddress(reply.peer, 0, length);
+    const key = keyOf(formatAddress(peer), reply.peerPort, reply.localPort);
+    if (connections.has(key) || waitingKeys.has(key)) return;
+    const segment = readSegment(b, reply.segmentAt, reply.segmentEnd);
+    if (segment === undefined) return;
+    const local = storeAddress(reply.local, 0, length);
+    const ends: Ends = {
+      local,
+      peer,
+      localPort: reply.localPort,
+      peerPort: reply.peerPort,
+      ttl: paths[0].ttl,
+    };
+    for (const reset of resetFor(segment)) outbox.push({ ends, segment: reset });
+  }
+
   /** Takes the engine's verdicts: completes those that can be, hands on the others. */
   function takeVerdicts(nowUs: number): void {
     for (let verdict = engine.pollVerdict(); verdict !== undefined; verdict = engine.pollVerdict()) {
       const { handshake } = verdict;
-      if (
-        handshake === undefined ||
-        !options.mayComplete(verdict.target) ||
-        !adopt(verdict, handshake, nowUs)
-      ) {
-        verdicts.push(verdict);
-      }
+      if (handshake !== undefined && options.mayComplete(verdict.target)) {
+        waiting.push(verdict);
+        waitingKeys.add(handshakeKey(verdict, handshake));
+      } else verdicts.push(verdict);
+    }
+    while (connections.size < MAX_CONNECTIONS) {
+      const verdict = waiting.shift();
+      if (verdict?.handshake === undefined) return;
+      waitingKeys.delete(handshakeKey(verdict, verdict.handshake));
+      if (!adopt(verdict, verdict.handshake, nowUs)) verdicts.push(verdict);
     }
   }
 
@@ -122,7 +154,7 @@ export function createCompletion(engine: Engine, options: CompletionOptions): En
     }
     const bannerUntil = nowUs + options.bannerUs;
     const connection: Connection = {
-      key: keyOf(formatAddress(peer), verdict.port, localPort),
+      key: handshakeKey(verdict, handshake),
       block,
       ends: { local, peer, localPort, peerPort: verdict.port, ttl },
       verdict,

@@ -8,6 +8,7 @@
 import { ADDRESS_WORDS, loadAddress } from "../socket/table.ts";
 import { type Address, formatAddress } from "../wire/address.ts";
 import type { Probe, ProbeSource } from "./engine.ts";
+import { MAX_PORT } from "./port-list.ts";
 
 export interface SpaceTarget {
   /** The name the user gave, when it was not an address. */
@@ -22,28 +23,41 @@ export interface SpaceTarget {
  * Targets of the same address stay apart when they are named differently, so that a result bears the name its user gave.
  */
 export function claimPairs<T extends SpaceTarget>(targets: readonly T[]): T[] {
-  const claimed = new Map<string, Uint8Array>();
-  const byLabel = new Map<string, T>();
+  const byAddress = new Map<string, T[]>();
   for (const target of targets) {
     const key = formatAddress(target.address);
-    const taken = claimed.get(key) ?? new Uint8Array(65_536);
-    claimed.set(key, taken);
-    const ports = target.ports.filter((port) => taken[port] === 0);
-    if (ports.length === 0) continue;
-    for (const port of ports) taken[port] = 1;
-    const label = `${key} ${target.name ?? ""}`;
-    const earlier = byLabel.get(label);
-    byLabel.set(
-      label,
-      earlier === undefined
-        ? { ...target, ports }
-        : {
-            ...earlier,
-            ports: Uint16Array.from([...earlier.ports, ...ports]).sort(),
-          },
-    );
+    const group = byAddress.get(key);
+    if (group === undefined) byAddress.set(key, [target]);
+    else group.push(target);
   }
-  return [...byLabel.values()];
+  const claimed: T[] = [];
+  for (const group of byAddress.values()) {
+    // Most addresses are named once, and nothing is to be settled then.
+    if (group.length === 1) claimed.push(group[0]);
+    else for (const target of settle(group)) claimed.push(target);
+  }
+  return claimed.filter(({ ports }) => ports.length > 0);
+}
+
+/** Settles the claims of targets of one address. */
+function settle<T extends SpaceTarget>(group: readonly T[]): T[] {
+  const taken = new Uint8Array(MAX_PORT + 1);
+  const byName = new Map<string | undefined, { first: T; ports: number[] }>();
+  for (const target of group) {
+    let claim = byName.get(target.name);
+    if (claim === undefined) {
+      claim = { first: target, ports: [] };
+      byName.set(target.name, claim);
+    }
+    for (const port of target.ports) {
+      if (taken[port] === 0) claim.ports.push(port);
+      taken[port] = 1;
+    }
+  }
+  return [...byName.values()].map(({ first, ports }) => ({
+    ...first,
+    ports: Uint16Array.from(ports).sort(),
+  }));
 }
 
 /** Probes the targets' pairs, round-robin over targets. `path` of each comes from `paths[i]`. */

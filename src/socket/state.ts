@@ -52,6 +52,3 @@ const TRANSITIONS: readonly (readonly ProbeState[])[] = [
 
 /** The state after `event`; the same state when the event changes nothing. */
 export const nextState = (state: ProbeState, event: ProbeEvent): ProbeState => TRANSITIONS[state][event];
-
-/** Is a verdict due for this state? */
-export const isDecided = (state: ProbeState): boolean => state !== S.empty && state !== S.synSent;

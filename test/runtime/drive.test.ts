@@ -13,6 +13,7 @@ import { engineFor, target } from "../sim/run.ts";
 const SLOT = 128;
 
 interface FakeLink extends Link {
+  send: Link["send"];
   readonly sent: Uint8Array[];
   closed: boolean;
   fail(error: Error): void;
@@ -53,8 +54,8 @@ function fakeLink(
         sent.push(packet);
         const reply = answer(packet);
         if (reply !== undefined) {
+          waiting.push(reply);
           setImmediate(() => {
-            waiting.push(reply);
             onReadable();
           });
         }
@@ -130,6 +131,22 @@ describe("the loop", () => {
       "closed 1",
       "closed 1",
     ]);
+  });
+
+  it("reads what waits before it lets a deadline pass, however long it was held up", async () => {
+    const verdicts: Verdict[] = [];
+    const link = fakeLink(refused);
+    const { send } = link;
+    link.send = (first, count) => {
+      const taken = send(first, count);
+      // The process gets no turn until the deadline is long over; the answers are there all the while.
+      for (const end = nowUs() + 60_000; nowUs() < end; );
+      return taken;
+    };
+    await drive(engine(range(4), { retries: 0, timeoutUs: 20_000 }), link, {
+      onVerdict: (v) => verdicts.push(v),
+    }).finished;
+    expect(verdicts.map(({ state }) => state)).toEqual(["closed", "closed", "closed", "closed"]);
   });
 
   it("stops when told to, and hands over what had been found", async () => {

@@ -3,7 +3,7 @@
  *
  * One of the two files that import koffi or raw-socket (with raw-socket.ts). Nothing here knows a protocol: callers get
  * file descriptors, byte buffers and `errno` names. Linux only; loading this file elsewhere is a caller's mistake, which
- * link/raw-ip.ts prevents with a clear error.
+ * runtime/platform.ts prevents with a clear error.
  */
 import { endianness } from "node:os";
 import koffi from "koffi";
@@ -14,6 +14,11 @@ const lib = koffi.load(null);
 /** The C functions, typed. Each returns -1 on failure, with the cause in `errno()`. */
 export const libc = {
   socket: lib.func("int socket(int, int, int)") as (domain: number, type: number, protocol: number) => number,
+  bind: lib.func("int bind(int, void*, uint32_t)") as (
+    fd: number,
+    name: Uint8Array,
+    length: number,
+  ) => number,
   close: lib.func("int close(int)") as (fd: number) => number,
   fcntl: lib.func("int fcntl(int, int, int)") as (fd: number, command: number, value: number) => number,
   send: lib.func("int64_t send(int, void*, size_t, int)") as (
@@ -56,7 +61,6 @@ export const libc = {
     length: number,
   ) => number,
   clockGettime: lib.func("int clock_gettime(int, void*)") as (clock: number, timespec: Uint8Array) => number,
-  capget: lib.func("int capget(void*, void*)") as (header: Uint8Array, data: Uint8Array) => number,
   capset: lib.func("int capset(void*, void*)") as (header: Uint8Array, data: Uint8Array) => number,
   prctl: lib.func("int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)") as (
     option: number,

@@ -103,10 +103,12 @@ export interface SendBatch {
   send(fd: number, first: number, count: number): number;
 }
 
-export function createSendBatch(slots: number, slotLength: number): SendBatch {
+/** @param scope index of the interface on which link-local destinations are meant; 0 for none */
+export function createSendBatch(slots: number, slotLength: number, scope = 0): SendBatch {
   const memory = layOut(slots, slotLength, 0);
   const { data, names, view, iovView } = memory;
   const lengths = new Uint16Array(slots);
+  const namesView = new DataView(names.buffer);
   // sa_family_t is in host order, unlike all that follows it.
   const putFamily = (at: number, family: number): void => {
     names[at] = LITTLE_ENDIAN ? family : 0;
@@ -128,6 +130,8 @@ export function createSendBatch(slots: number, slotLength: number): SendBatch {
         } else {
           putFamily(name, AF_INET6);
           for (let i = 0; i < 16; i++) names[name + 8 + i] = data[packet + 24 + i];
+          const linkLocal = names[name + 8] === 0xfe && (names[name + 9] & 0xc0) === 0x80;
+          namesView.setUint32(name + 24, linkLocal ? scope : 0, LITTLE_ENDIAN);
           view.setUint32(slot * MMSG_SIZE + MSG.nameLength, 28, LITTLE_ENDIAN);
         }
         putSize(iovView, slot * IOV_SIZE + P, lengths[slot]);
