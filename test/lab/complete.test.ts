@@ -125,6 +125,20 @@ describe.skipIf(skipping("completed handshakes", labProblem()))("completed hands
     until(() => connections(lab.far).length === 0, "every connection to be gone from the far side");
   });
 
+  it("more than fit at once, each in its turn", async () => {
+    const ports = [SERVICES.speaks, SERVICES.quiet, SERVICES.closes, SERVICES.resets, SERVICES.hostile];
+    const targets = Array.from({ length: 250 }, (_, i) => at(`198.18.2.${i + 1}`, ports.join(",")));
+    const { status, stdout } = await run(
+      inNamespace(lab.near, synprobe("-oJ", "-", "--complete", "--max-rate", "5000", ...targets)),
+    );
+    expect(status).toBe(0);
+    const records = linesOf(stdout).map((line) => JSON.parse(line) as Completed);
+    const open = records.filter(({ state }) => state === "open");
+    expect(open).toHaveLength(1250);
+    expect(open.filter(({ ending }) => ending === undefined)).toEqual([]);
+    until(() => connections(lab.far).length === 0, "every connection to be gone from the far side");
+  });
+
   it("are not tried with this machine's own addresses, and that is said", async () => {
     const { status, stdout, stderr } = await run(
       inNamespace(

@@ -68,6 +68,19 @@ describe("claimed pairs", () => {
   });
 });
 
+describe("many targets", () => {
+  it("a hundred thousand hosts, and sixteen thousand lines about one, are settled in one pass", () => {
+    const hosts = Array.from({ length: 100_000 }, (_, i) =>
+      target(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`, 80),
+    );
+    expect(claimPairs(hosts)).toHaveLength(100_000);
+    const lines = Array.from({ length: 16_000 }, (_, i) => target("198.18.0.1", i + 1));
+    const [one, ...none] = claimPairs(lines);
+    expect(none).toEqual([]);
+    expect(one.ports).toHaveLength(16_000);
+  });
+});
+
 describe("the order", () => {
   it("goes round the targets, so that none gets its probes in a row", () => {
     expect(

@@ -1,0 +1,90 @@
+/** Which interface a probe leaves by: zones of link-local targets, -e, and this machine's own addresses. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { linesOf, run, synprobe } from "../cli/process.ts";
+import {
+  BEYOND,
+  command,
+  createLab,
+  FAR,
+  inNamespace,
+  type Lab,
+  labProblem,
+  NEAR,
+  skipping,
+} from "./netns.ts";
+import { at, type Found, probe } from "./probing.ts";
+
+const DEVICE = "veth0";
+
+describe.skipIf(skipping("interfaces", labProblem()))("interfaces", () => {
+  let lab: Lab;
+  let farLinkLocal = "";
+  let nearLinkLocal = "";
+  beforeAll(() => {
+    lab = createLab();
+    const linkLocal = (namespace: string): string =>
+      /inet6 (fe80:[^/]*)/.exec(
+        command(["ip", "-n", namespace, "addr", "show", "dev", DEVICE, "scope", "link"]),
+      )?.[1] ?? "";
+    farLinkLocal = linkLocal(lab.far);
+    nearLinkLocal = linkLocal(lab.near);
+    command(["ip", "-n", lab.near, "addr", "add", "198.18.9.1/32", "dev", "lo"]);
+  });
+  afterAll(() => lab?.remove());
+
+  it("a zone is for its link-local target, and binds no other", async () => {
+    const found = await probe(
+      lab.near,
+      `[${farLinkLocal}%${DEVICE}]:7`,
+      at(FAR.ipv4, 7),
+      at(BEYOND.unreachable.ipv4, 7),
+      at(NEAR.ipv4, 7),
+      "198.18.9.1:7",
+    );
+    expect(found.get(at(farLinkLocal, 7))).toMatchObject({ state: "closed", reason: "reset" });
+    expect(found.get(at(FAR.ipv4, 7))).toMatchObject({ state: "closed" });
+    expect(found.get(at(BEYOND.unreachable.ipv4, 7))).toMatchObject({
+      reason: "host-unreach",
+      responder: FAR.ipv4,
+    });
+    expect(found.get(at(NEAR.ipv4, 7))).toMatchObject({ state: "closed" });
+    expect(found.get("198.18.9.1:7")).toMatchObject({ state: "closed" });
+  });
+
+  it("-e and this machine's own addresses: the interface's own are reached, others are not, and that is said", async () => {
+    const own = await probe(
+      lab.near,
+      "-e",
+      DEVICE,
+      at(NEAR.ipv4, 7),
+      at(FAR.ipv4, 7),
+      `[${nearLinkLocal}%${DEVICE}]:7`,
+    );
+    expect([...own.values()].map(({ state }: Found) => state)).toEqual(["closed", "closed", "closed"]);
+    const { status, stdout, stderr } = await run(
+      inNamespace(
+        lab.near,
+        synprobe("-oJ", "-", "-e", DEVICE, "198.18.9.1:7", "127.0.0.1:7", at(FAR.ipv4, 7)),
+      ),
+    );
+    expect(status).toBe(4);
+    expect(linesOf(stderr)).toEqual([
+      expect.stringMatching(/^synprobe: 198\.18\.9\.1:7: .*own address.*drop -e$/),
+      expect.stringMatching(/^synprobe: 127\.0\.0\.1:7: .*own address.*drop -e$/),
+    ]);
+    expect(stdout).toMatch(/"state":"closed"/);
+  });
+
+  it("-S is the source that policy rules look at", async () => {
+    // Packets from the second address have a table of their own, in which there is no way to the far side's networks.
+    command(["ip", "-n", lab.near, "rule", "add", "from", NEAR.other4, "lookup", "100"]);
+    command(["ip", "-n", lab.near, "route", "add", "prohibit", "198.18.0.0/16", "table", "100"]);
+    const target = at(BEYOND.unreachable.ipv4, 7);
+    expect((await probe(lab.near, target)).get(target)).toMatchObject({ reason: "host-unreach" });
+    const { status, stderr } = await run(inNamespace(lab.near, synprobe("-S", NEAR.other4, target)));
+    expect(status).toBe(4);
+    expect(stderr).toMatch(/routes prohibit it/);
+    const direct = await probe(lab.near, "-S", NEAR.other4, at(FAR.ipv4, 7));
+    expect(direct.get(at(FAR.ipv4, 7))).toMatchObject({ state: "closed" });
+  });
+});
