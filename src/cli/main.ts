@@ -8,8 +8,9 @@ import { SynprobeError } from "../errors.ts";
 import { checkPlatform } from "../runtime/platform.ts";
 import { expandAliases, longName } from "./aliases.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
-import { PROBE_OPTIONS, type ProbeOptions, usage } from "./options.ts";
+import { type OptionSpec, PROBE_OPTIONS, type ProbeOptions, usage } from "./options.ts";
 import { createMessages, VERSION } from "./terminal.ts";
+import type { TraceCommandOptions } from "./trace.ts";
 
 const EPILOGUE = `
 Targets:
@@ -33,9 +34,7 @@ function createProgram(run: (action: () => Promise<ExitStatus>) => void, argv: r
     .exitOverride()
     .configureOutput({ outputError: () => {}, writeOut: writeHelp });
   for (const spec of PROBE_OPTIONS) {
-    const option = new Option(spec.flags, spec.description).helpGroup(`${spec.group}:`);
-    if (spec.defaultValue !== undefined) option.default(spec.defaultValue);
-    if (spec.parse !== undefined) option.argParser(spec.parse);
+    const option = commanderOption(spec);
     program.addOption(option);
     if (spec.repeatable !== true) refuseTwice(program, option);
   }
@@ -46,6 +45,22 @@ function createProgram(run: (action: () => Promise<ExitStatus>) => void, argv: r
       return (await import("./probe.ts")).probe(targets, options, messages, argv);
     }),
   );
+  const traceCommand = program
+    .command("trace")
+    .description("follow one connection in ten steps, from the empty socket to the close")
+    .argument("<target>", "host:port, one port")
+    .option("--json", "the same as data")
+    .option("--pcap <file>", "write the packets, with their steps as comments, to a pcapng file")
+    .option("--half-open", "stop after the answer")
+    .action((target: string, options: TraceCommandOptions) =>
+      run(async () => {
+        checkPlatform();
+        return (await import("./trace.ts")).trace(target, options, messages, argv);
+      }),
+    );
+  for (const spec of PROBE_OPTIONS.filter(({ flags }) => TRACE_OPTIONS.has(longName(flags)))) {
+    traceCommand.addOption(commanderOption(spec));
+  }
   program
     .command("doctor")
     .description("check whether probing can work from here, and what to do if not")
@@ -64,6 +79,25 @@ function writeHelp(text: string): void {
   } catch {
     // Nobody listens.
   }
+}
+
+/** Options that trace shares with the main command. */
+const TRACE_OPTIONS = new Set([
+  "--retries",
+  "--timeout",
+  "--ttl",
+  "--interface",
+  "--source-ip",
+  "--ipv4",
+  "--ipv6",
+  "--no-drop",
+]);
+
+function commanderOption(spec: OptionSpec): Option {
+  const option = new Option(spec.flags, spec.description).helpGroup(`${spec.group}:`);
+  if (spec.defaultValue !== undefined) option.default(spec.defaultValue);
+  if (spec.parse !== undefined) option.argParser(spec.parse);
+  return option;
 }
 
 /** An option given twice is a mistake that commander would let pass, keeping the last. */
