@@ -139,6 +139,17 @@ describe.skipIf(skipping("completed handshakes", labProblem()))("completed hands
     until(() => connections(lab.far).length === 0, "every connection to be gone from the far side");
   });
 
+  it("are all ended when the run is interrupted, however many there are", async () => {
+    const targets = Array.from({ length: 250 }, (_, i) => at(`198.18.2.${i + 1}`, SERVICES.quiet));
+    const running = start(inNamespace(lab.near, synprobe("-oJ", "-", "--banner", "60s", ...targets)));
+    until(() => connections(lab.far).length === 250, "250 connections on the far side");
+    running.kill("SIGINT");
+    const { status, stdout } = await running.finished;
+    expect(status).toBe(130);
+    expect(linesOf(stdout).filter((line) => line.includes('"state":"open"'))).toHaveLength(250);
+    until(() => connections(lab.far).length === 0, "every connection to be gone from the far side");
+  });
+
   it("are not tried with this machine's own addresses, and that is said", async () => {
     const { status, stdout, stderr } = await run(
       inNamespace(
