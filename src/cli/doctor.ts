@@ -1,7 +1,6 @@
 /**
  * `synprobe doctor [target]`: prints what runtime/doctor finds, and turns it into an exit status.
  */
-import { writeSync } from "node:fs";
 import { createColors } from "picocolors";
 import { escapeText } from "../report/escape.ts";
 import { diagnose } from "../runtime/doctor/doctor.ts";
@@ -9,7 +8,7 @@ import type { Diagnosis, Finding, Status } from "../runtime/doctor/finding.ts";
 import { readServices } from "../runtime/system.ts";
 import { parseTarget } from "../scan/target.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
-import type { Messages } from "./terminal.ts";
+import { type Messages, printResult } from "./terminal.ts";
 
 /** @throws {SynprobeError} for a malformed target */
 export async function doctor(
@@ -19,7 +18,7 @@ export async function doctor(
 ): Promise<ExitStatus> {
   const spec = target === undefined ? undefined : parseTarget(target, readServices());
   const diagnosis = await diagnose(spec, options.fix === true);
-  print(formatDiagnosis(diagnosis, messages.stdoutColour));
+  printResult(formatDiagnosis(diagnosis, messages.stdoutColour));
   return diagnosis.code === undefined ? EXIT.complete : exitStatus(diagnosis.code);
 }
 
@@ -48,12 +47,4 @@ export function formatDiagnosis({ findings, verdict, code }: Diagnosis, colour: 
     colors.bold(code === undefined ? colors.green(conclusion) : colors.red(conclusion)),
     "",
   ].join("\n");
-}
-
-function print(text: string): void {
-  try {
-    writeSync(1, text);
-  } catch {
-    // Nobody listens.
-  }
 }

@@ -2,14 +2,13 @@
 /**
  * The entry point: reads argv, runs a command, sets the exit status.
  */
-import { writeSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { SynprobeError } from "../errors.ts";
 import { checkPlatform } from "../runtime/platform.ts";
 import { expandAliases, longName } from "./aliases.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
 import { type OptionSpec, PROBE_OPTIONS, type ProbeOptions, usage } from "./options.ts";
-import { createMessages, VERSION } from "./terminal.ts";
+import { createMessages, printResult, VERSION } from "./terminal.ts";
 import type { TraceCommandOptions } from "./trace.ts";
 
 const EPILOGUE = `
@@ -32,7 +31,7 @@ function createProgram(run: (action: () => Promise<ExitStatus>) => void, argv: r
     .enablePositionalOptions()
     .addHelpText("after", EPILOGUE)
     .exitOverride()
-    .configureOutput({ outputError: () => {}, writeOut: writeHelp });
+    .configureOutput({ outputError: () => {}, writeOut: printResult });
   for (const spec of PROBE_OPTIONS) {
     const option = commanderOption(spec);
     program.addOption(option);
@@ -70,15 +69,6 @@ function createProgram(run: (action: () => Promise<ExitStatus>) => void, argv: r
       run(async () => (await import("./doctor.ts")).doctor(target, options, messages)),
     );
   return program;
-}
-
-/** `synprobe --help | head` is no error. */
-function writeHelp(text: string): void {
-  try {
-    writeSync(1, text);
-  } catch {
-    // Nobody listens.
-  }
 }
 
 /** Options that trace shares with the main command. */
@@ -130,7 +120,7 @@ function explain(error: unknown): ExitStatus {
   }
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return EXIT.complete;
-    messages.error(`${error.message.replace(/^error: /, "")} (synprobe --help)`);
+    messages.error(`${error.message.replace(/^error: /, "").replace(/\s*\n\s*/g, " ")} (synprobe --help)`);
     return EXIT.usage;
   }
   messages.error(

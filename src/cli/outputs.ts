@@ -3,6 +3,7 @@
  * each. How text reaches a descriptor is writer.ts's business.
  */
 import { openSync } from "node:fs";
+import { resolve } from "node:path";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import { createNdjsonReporter } from "../report/ndjson.ts";
 import type { Reporter, Sink } from "../report/reporter.ts";
@@ -56,7 +57,8 @@ export async function openOutputs(options: ProbeOptions, colour: boolean): Promi
     ],
   ];
   const paths = wanted.flatMap(([path]) => (path === undefined ? [] : [path]));
-  const twice = paths.find((path, i) => paths.indexOf(path) !== i);
+  const full = paths.map((path) => (path === "-" ? path : resolve(path)));
+  const twice = paths.find((_, i) => full.indexOf(full[i]) !== i);
   if (twice !== undefined) {
     throw usage(
       twice === "-"
@@ -72,6 +74,7 @@ export async function openOutputs(options: ProbeOptions, colour: boolean): Promi
       createTableReporter(open("-"), {
         color: colour,
         verbose: options.verbose === true,
+        ...(process.stdout.isTTY === true ? { width: process.stdout.columns } : {}),
       }),
     );
   }

@@ -1,9 +1,11 @@
 /**
  * What the commands know of the terminal: colour or not, and where messages that are not results go.
  */
+import { writeSync } from "node:fs";
 import { createColors } from "picocolors";
+import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import { escapeText } from "../report/escape.ts";
-import { createWriter, type Writer } from "./writer.ts";
+import { createWriter, errorCode, type Writer } from "./writer.ts";
 
 /** The package's version; a test holds it against package.json. */
 export const VERSION = "0.1.0";
@@ -24,6 +26,21 @@ function wantsColour(isTerminal: boolean, env: NodeJS.ProcessEnv): boolean {
   if (NO_COLOR !== undefined && NO_COLOR !== "") return false;
   if (FORCE_COLOR !== undefined && FORCE_COLOR !== "" && FORCE_COLOR !== "0") return true;
   return isTerminal && TERM !== "dumb";
+}
+
+/**
+ * Writes a result to standard output; that nobody reads it is no error.
+ * @throws {SynprobeError} `ERR_OUTPUT` when it cannot be written
+ */
+export function printResult(text: string): void {
+  const bytes = Buffer.from(text);
+  try {
+    for (let at = 0; at < bytes.length; ) at += writeSync(1, bytes, at);
+  } catch (error) {
+    const code = errorCode(error);
+    if (code !== "EPIPE")
+      throw new SynprobeError(ERROR_CODES.output, `cannot write standard output: ${code}`);
+  }
 }
 
 let errors: Writer | undefined;

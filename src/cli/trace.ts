@@ -2,7 +2,7 @@
  * `synprobe trace host:port`: one connection attempt in ten steps, for people who learn and people who debug; as data with
  * --json, as a capture with --pcap.
  */
-import { writeFileSync, writeSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { createColors } from "picocolors";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import { CAPABILITIES } from "../link/sys/capabilities.ts";
@@ -19,7 +19,7 @@ import { pcapngPacket, pcapngStart } from "../wire/pcapng.ts";
 import { EXIT, type ExitStatus } from "./exit.ts";
 import { watchSignals } from "./interruption.ts";
 import { usage } from "./options.ts";
-import { type Messages, VERSION } from "./terminal.ts";
+import { type Messages, printResult, VERSION } from "./terminal.ts";
 import { errorCode } from "./writer.ts";
 
 /** Parsed options, by commander's names. */
@@ -46,7 +46,8 @@ export async function trace(
 ): Promise<ExitStatus> {
   const spec = parseTarget(word, readServices());
   if (spec.ports?.length !== 1)
-    throw usage(`trace follows one connection: name one port, ${spec.text.split(":")[0]}:PORT`);
+    throw usage("trace follows one connection: name one port, host:PORT or [v6]:PORT");
+  if (options.pcap === "-") throw usage("--pcap takes a file; standard output has the story");
   const plan = await makePlan([spec], {
     ...(options.ipv4 === true ? { family: 4 } : options.ipv6 === true ? { family: 6 } : {}),
     ...(options.interface === undefined ? {} : { interfaceName: options.interface }),
@@ -78,7 +79,7 @@ export async function trace(
       interruption.onSignal(running.stop);
       const result = await running.finished;
       if (options.pcap !== undefined) writeFile(options.pcap, capture(result));
-      print(
+      printResult(
         options.json === true
           ? `${JSON.stringify(toJson(result))}\n`
           : formatStory(result.record, messages.stdoutColour),
@@ -96,9 +97,7 @@ export async function trace(
 function capture({ record, startedMs }: Trace): Uint8Array {
   const titles = new Map(tellStory(record).map(({ number, title }) => [number, title]));
   const startNs = BigInt(Math.round(startedMs * 1000)) * 1000n;
-  // Stamps of the kernel and of this process may cross by microseconds; a capture is in order.
-  const inOrder = record.packets.slice().sort((a, b) => a.atUs - b.atUs);
-  const blocks = inOrder.map(({ bytes, atUs, step }) =>
+  const blocks = record.packets.map(({ bytes, atUs, step }) =>
     pcapngPacket(bytes, startNs + BigInt(Math.round(atUs * 1000)), `step ${step}: ${titles.get(step)}`),
   );
   return Buffer.concat([pcapngStart(`synprobe ${VERSION}`), ...blocks]);
@@ -186,14 +185,6 @@ function shortLabel(bytes: Uint8Array): string {
   const segment = / TCP (\S+ seq=\d+(?: ack=\d+)?)/.exec(text);
   if (segment !== null && !/ICMP/.test(text)) return segment[1];
   return / (ICMP(?:v6)? \S+)/.exec(text)?.[1] ?? "packet";
-}
-
-function print(text: string): void {
-  try {
-    writeSync(1, text);
-  } catch {
-    // Nobody listens.
-  }
 }
 
 function writeFile(path: string, bytes: Uint8Array): void {

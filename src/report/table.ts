@@ -48,7 +48,7 @@ const ENDINGS: Readonly<Record<Ending, string>> = {
   fin: "",
   reset: ", reset by the peer",
   "no-fin": ", not closed by the peer",
-  silent: ", then silent",
+  silent: ", then nothing (SYN proxy or tarpit?)",
 };
 
 function connection({ ms, ending, banner }: Established): string {

@@ -57,9 +57,10 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
       batch.lengths[count++] = length;
     }
     for (let done = 0; done < count; ) {
-      // Filling the batch took its time, and so did the calls before: round trips must not contain it.
-      engine.handleDeparture(done, count, nowUs());
+      // Filling the batch took its time, and so does the call itself: round trips must contain neither.
+      const from = nowUs();
       const taken = link.send(done, count - done);
+      if (taken > 0) engine.handleDeparture(done, done + taken, from, nowUs());
       done += taken;
       if (taken > 0) continue;
       // Where there is no room for one there is none for the rest: no call for each to be told so.

@@ -132,7 +132,11 @@ async function locate(
     const label = `${where}${text}`;
     const ports = spec.ports ?? options.ports;
     if (ports === undefined) {
-      fault(text, ERROR_CODES.usage, `${label} names no port: write ${text}:PORT, or give -p PORTS`);
+      fault(
+        text,
+        ERROR_CODES.usage,
+        `${label} names no port: write ${withPort(host, text)}:PORT, or give -p PORTS`,
+      );
       return [];
     }
     if (host.kind === "name") {
@@ -162,6 +166,10 @@ async function locate(
     return [{ text, label, address, ports, ...(zone === undefined ? {} : { zone }) }];
   });
 }
+
+/** How a target is written when a port follows: IPv6 in brackets. */
+const withPort = (host: TargetSpec["host"], text: string): string =>
+  host.kind === "address" && host.address.length === 16 && !text.startsWith("[") ? `[${text}]` : text;
 
 /** The interface to bind to: -e, or the zone of a link-local target. */
 function chooseInterface(

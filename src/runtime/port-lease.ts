@@ -9,6 +9,7 @@ import { createServer, type Server } from "node:net";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import type { PortRange } from "../link/filter.ts";
 import { addRstRule, listRstRules, removeRstRule } from "../link/rst-rule.ts";
+import { readFile } from "./system.ts";
 
 const BLOCK = 1024;
 
@@ -19,13 +20,16 @@ export interface HeldPorts {
 }
 
 /**
- * Leases a block of `range`, sweeps what killed runs left behind, and holds the kernel's RST back for the block.
+ * Leases a block of `range` from which nothing on this machine sends, sweeps what killed runs left behind, and holds the kernel's RST back for the block.
  * @throws {SynprobeError} `ERR_PRIVILEGE` without CAP_NET_ADMIN; `ERR_NO_SOURCE` when every block is leased
  */
 export async function holdPorts(range: PortRange, families: readonly (4 | 6)[]): Promise<HeldPorts> {
   await sweepStaleRules();
+  const used = usedPorts();
   for (let first = range.first; first + BLOCK - 1 <= range.last; first += BLOCK) {
     const ports = { first, last: first + BLOCK - 1 };
+    // What this machine itself sends from a held port goes nowhere: a block that anybody uses is not for us.
+    if (used.some((port) => port >= ports.first && port <= ports.last)) continue;
     const lease = await takeLease(ports);
     if (lease === undefined) continue;
     const added: (4 | 6)[] = [];
@@ -51,7 +55,7 @@ export async function holdPorts(range: PortRange, families: readonly (4 | 6)[]):
   }
   throw new SynprobeError(
     ERROR_CODES.noSource,
-    "every block of source ports is leased by other runs that complete handshakes: wait for one to end",
+    "every block of source ports is leased or in use by other processes: wait for one to end",
   );
 }
 
@@ -81,6 +85,15 @@ async function forStaleRules(act: (family: 4 | 6, ports: PortRange) => void): Pr
     }
   }
   return [...blocks.values()];
+}
+
+/** Local ports of this machine's TCP sockets, listeners included, in this network namespace. */
+function usedPorts(): number[] {
+  return ["/proc/net/tcp", "/proc/net/tcp6"].flatMap((path) =>
+    [...(readFile(path) ?? "").matchAll(/^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) /gm)].map(([, port]) =>
+      Number.parseInt(port, 16),
+    ),
+  );
 }
 
 /** @returns undefined when somebody has it */

@@ -86,6 +86,16 @@ function becomeInvoker(env: NodeJS.ProcessEnv): string | undefined {
 
 /** The one message for a process that may not open raw sockets. */
 export function privilegeAdvice(command: readonly string[]): string {
+  if (process.geteuid?.() === 0) {
+    return [
+      "raw sockets are not allowed to this process: it is root, but CAP_NET_RAW has been taken from it.",
+      "",
+      "  in a container:      start it with --cap-add NET_RAW",
+      "  in a systemd unit:   let CapabilityBoundingSet include CAP_NET_RAW",
+      "",
+      'See "synprobe doctor" for what this process has and lacks.',
+    ].join("\n");
+  }
   return [
     "raw sockets are not allowed to this process: it needs root or the capability CAP_NET_RAW.",
     "",

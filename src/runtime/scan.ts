@@ -8,6 +8,7 @@ import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import type { PortRange } from "../link/filter.ts";
 import type { Link } from "../link/link.ts";
 import { openRawIp } from "../link/raw-ip.ts";
+import { localAddresses } from "../link/route.ts";
 import { type PacketObserver, traceLink } from "../link/tracer.ts";
 import { createCompletion } from "../scan/completion.ts";
 import { createEngine, type Engine } from "../scan/engine.ts";
@@ -17,7 +18,7 @@ import { createSpaceSource } from "../scan/space.ts";
 import type { Completion, Verdict } from "../scan/verdict.ts";
 import { ISN_KEY_LENGTH } from "../socket/isn.ts";
 import { createPortPool, createSinglePortPool } from "../socket/ports.ts";
-import { formatAddress, sameAddress } from "../wire/address.ts";
+import { type Address, formatAddress, sameAddress } from "../wire/address.ts";
 import { nowUs, wallMs } from "./clock.ts";
 import { drive } from "./drive.ts";
 import type { Plan } from "./plan.ts";
@@ -111,6 +112,7 @@ function openLink(plan: Plan, options: ScanOptions, range: PortRange, release: (
     close,
     run: (onResult) => {
       const random = createRandom();
+      const isOwn = createOwnCheck();
       const startUs = nowUs();
       const source = createSpaceSource(plan.targets, plan.pathOf);
       const scanner = createEngine({
@@ -140,7 +142,7 @@ function openLink(plan: Plan, options: ScanOptions, range: PortRange, release: (
             });
       let interrupted = false;
       const running = drive(engine, link, {
-        onVerdict: (verdict) => onResult(toResult(verdict, plan, options.services)),
+        onVerdict: (verdict) => onResult(toResult(verdict, plan, options.services, isOwn)),
       });
       const finished = running.finished
         .finally(close)
@@ -161,12 +163,29 @@ function openLink(plan: Plan, options: ScanOptions, range: PortRange, release: (
 const distinctHosts = (plan: Plan): number =>
   new Set(plan.targets.map(({ address }) => formatAddress(address))).size;
 
-function toResult(verdict: Verdict, plan: Plan, services: Services): PortResult {
+/** Tells this machine's addresses, as they are when it is first asked. */
+function createOwnCheck(): (address: Address) => boolean {
+  let own: Set<string> | undefined;
+  return (address) => {
+    own ??= new Set([...localAddresses(4), ...localAddresses(6)].map((each) => formatAddress(each.address)));
+    return own.has(formatAddress(address));
+  };
+}
+
+function toResult(
+  verdict: Verdict,
+  plan: Plan,
+  services: Services,
+  isOwn: (address: Address) => boolean,
+): PortResult {
   const { name, address } = plan.targets[verdict.target];
   const { responder, late, was } = verdict;
   const foreign =
     responder !== null &&
     !(responder.length === address.length && sameAddress(responder, 0, address, 0, address.length));
+  // An ICMP error of this machine's own: its kernel gave up finding the neighbour. Nothing has travelled, so there is no
+  // round trip to tell, and no TTL.
+  const ownWords = foreign && isOwn(responder);
   const service = services.nameOf(verdict.port);
   return {
     ...(name === undefined ? {} : { host: name }),
@@ -174,12 +193,12 @@ function toResult(verdict: Verdict, plan: Plan, services: Services): PortResult 
     port: verdict.port,
     state: verdict.state,
     reason: verdict.reason,
-    rttMs: verdict.rttUs === null ? null : verdict.rttUs / 1000,
-    ttl: verdict.ttl,
+    rttMs: verdict.rttUs === null || ownWords ? null : verdict.rttUs / 1000,
+    ttl: ownWords ? null : verdict.ttl,
     tries: verdict.tries,
     ...(foreign ? { responder: formatAddress(responder) } : {}),
     ...(service === undefined ? {} : { service }),
-    ...(late ? { late } : {}),
+    ...(late && !ownWords ? { late } : {}),
     ...(was === null ? {} : { was }),
     ...(verdict.completion === undefined ? {} : { established: toEstablished(verdict.completion) }),
     timeMs: wallMs(verdict.atUs),

@@ -252,7 +252,8 @@ function attempt(
         localPort,
         peerPort: ends.peerPort,
         link: link.name,
-        packets,
+        // The kernel stamps what comes, this process what goes: in order of time, not of handling.
+        packets: packets.slice().sort((a, b) => a.atUs - b.atUs),
         rows: { empty, connecting, before, after, end: block.view() },
         state: portState(state),
         reason,

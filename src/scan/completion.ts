@@ -13,7 +13,7 @@ import { seqAdd } from "../socket/sequence.ts";
 import { storeAddress } from "../socket/table.ts";
 import { formatAddress } from "../wire/address.ts";
 import { segmentKind } from "./classify.ts";
-import type { Engine, Path } from "./engine.ts";
+import type { Engine, EngineCounts, Path } from "./engine.ts";
 import { createReplyDecoder } from "./reply.ts";
 import type { Ending } from "./result.ts";
 import type { Handshake, Verdict } from "./verdict.ts";
@@ -30,6 +30,8 @@ export interface CompletionOptions {
 
 /** Bytes of a banner that are kept. */
 export const MAX_BANNER = 1024;
+/** A peer that says more than this without closing is reset: nobody wants to download what it has. */
+const MAX_HEARD = 16_384;
 /** Receive and send buffer of one connection, in bytes. */
 const BUFFER_LENGTH = 2048;
 /** Connections at once; further open ports wait for their turn, as SYN+ACKs are sent again for a while. */
@@ -46,11 +48,14 @@ interface Connection {
   readonly bannerUntil: number;
   readonly giveUpAt: number;
   readonly banner: Uint8Array[];
+  /** Bytes received, whether kept or not. */
+  heard: number;
   closing: boolean;
 }
 
 export function createCompletion(engine: Engine, options: CompletionOptions): Engine {
   const { paths } = options;
+  const counts: EngineCounts = engine.counts;
   const pool = createBufferPool(2 * BUFFER_LENGTH * MAX_CONNECTIONS);
   const decoder = createReplyDecoder();
   const { reply } = decoder;
@@ -77,6 +82,7 @@ export function createCompletion(engine: Engine, options: CompletionOptions): En
       refuseStray(b, at, end);
       return;
     }
+    counts.received++;
     const segment = readSegment(b, reply.segmentAt, reply.segmentEnd);
     if (segment === undefined) return;
     connection.block.handleSegment(segment, atUs);
@@ -162,6 +168,7 @@ export function createCompletion(engine: Engine, options: CompletionOptions): En
       bannerUntil,
       giveUpAt: bannerUntil + options.closeUs,
       banner: [],
+      heard: 0,
       closing: false,
     };
     connections.set(connection.key, connection);
@@ -172,8 +179,9 @@ export function createCompletion(engine: Engine, options: CompletionOptions): En
   /** Whatever has happened to a connection, does what is next: read, close, end. */
   function proceed(connection: Connection, nowUs: number): void {
     const { block, banner } = connection;
-    const bytes = block.read(MAX_BANNER);
-    if (bytes.length > 0) banner.push(bytes);
+    const bytes = block.read(BUFFER_LENGTH);
+    connection.heard += bytes.length;
+    if (bytes.length > 0 && connection.heard - bytes.length < MAX_BANNER) banner.push(bytes);
     let ending: Ending | undefined;
     let peerDone = false;
     for (let event = block.pollEvent(); event !== undefined; event = block.pollEvent()) {
@@ -191,6 +199,10 @@ export function createCompletion(engine: Engine, options: CompletionOptions): En
       for (let event = block.pollEvent(); event !== undefined; event = block.pollEvent()) {
         if (event === "closed") ending = "fin";
       }
+    }
+    if (ending === undefined && connection.heard > MAX_HEARD) {
+      ending = "no-fin";
+      block.abort();
     }
     if (ending === undefined && nowUs >= connection.giveUpAt) {
       const { sndUna, iss } = block.view();
@@ -231,7 +243,7 @@ export function createCompletion(engine: Engine, options: CompletionOptions): En
     Math.min(block.pollTimeout(), closing ? Number.POSITIVE_INFINITY : bannerUntil, giveUpAt);
 
   return {
-    counts: engine.counts,
+    counts,
     total: engine.total,
     get done() {
       return engine.done && connections.size + waiting.length + outbox.length === 0;
@@ -247,9 +259,11 @@ export function createCompletion(engine: Engine, options: CompletionOptions): En
       ours.add(token);
       return writePacket(out, at, next.ends, next.segment);
     },
-    handleDeparture: (first, end, atUs) => {
+    handleDeparture: (first, end, fromUs, toUs) => {
+      const each = (toUs - fromUs) / (end - first);
       for (let token = first; token < end; token++) {
-        if (!ours.has(token)) engine.handleDeparture(token, token + 1, atUs);
+        const atUs = fromUs + (token - first) * each;
+        if (!ours.has(token)) engine.handleDeparture(token, token + 1, atUs, atUs);
       }
     },
     handleRefusal: (token, errno, nowUs) => {

@@ -100,8 +100,11 @@ export interface Engine {
    * @returns its length; 0 when nothing may be sent now
    */
   pollTransmit(nowUs: number, out: Uint8Array, at: number, token: number): number;
-  /** Packets `first` to `end - 1` of the current round leave at `atUs`: their round trips count from here. */
-  handleDeparture(first: number, end: number, atUs: number): void;
+  /**
+   * Packets `first` to `end - 1` of the current round left one after the other between `fromUs` and `toUs`: their round trips
+   * count from then.
+   */
+  handleDeparture(first: number, end: number, fromUs: number, toUs: number): void;
   /** The link refused the packet `token` of the current round. */
   handleRefusal(token: number, errno: string, nowUs: number): void;
   /** When `handleTimeout` or `pollTransmit` next has something to do; Infinity when never. */
@@ -255,10 +258,11 @@ export function createEngine(options: EngineOptions): Engine {
     return template.length;
   }
 
-  function handleDeparture(first: number, end: number, atUs: number): void {
+  function handleDeparture(first: number, end: number, fromUs: number, toUs: number): void {
+    const each = (toUs - fromUs) / (end - first);
     for (let token = first; token < end; token++) {
       const row = tokens[token];
-      table.sentAt[row * maxTries + table.tries[row] - 1] = atUs;
+      table.sentAt[row * maxTries + table.tries[row] - 1] = fromUs + (token - first) * each;
     }
   }
 
@@ -427,7 +431,8 @@ export function createEngine(options: EngineOptions): Engine {
   ): void {
     const column = row * maxTries + attempt;
     const ambiguous = attempt > 0 && table.localPort[column - 1] === table.localPort[column];
-    const rttUs = ambiguous ? null : Math.max(0, atUs - table.sentAt[column]);
+    // Departures within one system call are spread over it: a round trip of less than that says "a microsecond at most".
+    const rttUs = ambiguous ? null : Math.max(1, atUs - table.sentAt[column]);
     const late = !ambiguous && atUs > table.sentAt[column] + timeoutUs;
     const decided = decide(row, event, {
       reason,

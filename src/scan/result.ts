@@ -62,7 +62,7 @@ export interface PortResult {
   readonly port: number;
   readonly state: PortState;
   readonly reason: Reason;
-  /** Round trip of the try that was answered, in milliseconds; null when nothing answered or the try is ambiguous. */
+  /** Round trip of the try that was answered, in milliseconds, 0.001 or more; null when nothing answered or the try is ambiguous. */
   readonly rttMs: number | null;
   /** TTL or hop limit of the reply; null without a reply. */
   readonly ttl: number | null;

@@ -84,6 +84,10 @@ function parseHost(text: string): LiteralHost | NamedHost {
   if (text.includes(":")) {
     throw syntaxError("not an IPv6 address; with a port, write the address in brackets: [address]:port");
   }
+  if (/^[0-9]+$/.test(text))
+    throw syntaxError(`"${text}" is not an IPv4 address; a port is written behind its host: host:${text}`);
+  if (/^[0-9.*-]+-[0-9.*-]*$|^[0-9.]*\*/.test(text))
+    throw syntaxError("address ranges are not supported yet: name each host");
   if (/^[0-9.]+$/.test(text)) throw syntaxError(`"${text}" is not an IPv4 address`);
   return { kind: "name", name: parseName(text) };
 }
@@ -92,9 +96,12 @@ const MAX_NAME_LENGTH = 253;
 
 /** Internationalized names become their ASCII form (RFC 5891); the rest follows RFC 1123 §2.1, and `_` as resolvers do. */
 function parseName(text: string): string {
+  // The URL rules of domainToASCII would decode or drop these, and read numbers as addresses.
+  if (/[\s%\p{C}]/u.test(text)) throw syntaxError(`"${text}" is neither an address nor a host name`);
   const name = domainToASCII(text).replace(/\.$/, "");
   const labels = name.split(".");
   const good = labels.every((label) => /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/.test(label));
+  if (parseAddress(name) !== undefined) throw syntaxError(`"${text}" is not an address: write ${name}`);
   if (!good || name.length > MAX_NAME_LENGTH)
     throw syntaxError(`"${text}" is neither an address nor a host name`);
   return name;

@@ -1,6 +1,7 @@
 /** `--complete` and `--banner` against real kernels: handshakes finished, closed, and nothing left behind. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { linesOf, run, start, synprobe } from "../cli/process.ts";
+import { listen } from "./listeners.ts";
 import {
   command,
   createLab,
@@ -78,6 +79,7 @@ describe.skipIf(skipping("completed handshakes", labProblem()))("completed hands
         keeps: "no-fin",
         resets: "reset",
         hostile: "fin",
+        endless: "no-fin",
       });
       expect(found.get(`${family} speaks`)?.banner).toBe("SSH-2.0-lab\\r\\n");
       expect(found.get(`${family} quiet`)?.banner).toBeUndefined();
@@ -90,6 +92,36 @@ describe.skipIf(skipping("completed handshakes", labProblem()))("completed hands
     expect(found.get("4 2299")?.ending).toBeUndefined();
     expect(rules(lab.near)).toEqual([]);
     until(() => connections(lab.far).length === 0, "every connection to be gone from the far side");
+  });
+
+  it("are not for downloading: a peer that never stops is reset after a few kilobytes", async () => {
+    for (const option of ["--complete", "--banner=2s"]) {
+      const { status, stdout } = await run(
+        inNamespace(lab.near, synprobe("-oJ", "-", option, at(FAR.ipv4, SERVICES.endless))),
+      );
+      expect(status).toBe(0);
+      const [record, summary] = linesOf(stdout).map((line) => JSON.parse(line));
+      expect(record).toMatchObject({ state: "open", ending: "no-fin" });
+      // At most a few segments more than 16 KiB in pieces of 536 bytes.
+      expect(summary.received).toBeGreaterThan(2);
+      expect(summary.received).toBeLessThan(100);
+    }
+    until(() => connections(lab.far).length === 0, "the connection to be gone from the far side");
+  });
+
+  it("leave alone the ports that this machine uses itself", async () => {
+    const port = 61_616;
+    await listen(lab.near, [{ host: NEAR.ipv4, port }]);
+    const running = start(
+      inNamespace(lab.near, synprobe(at(SILENT.ipv4, 80), "--complete", "--timeout", "60s", "-v")),
+    );
+    await running.until("stderr", /privileges dropped/);
+    const [rule = ""] = rules(lab.near);
+    const [, first, last] = (/sport (\d+)-(\d+)/.exec(rule) ?? []).map(Number);
+    expect(first).toBeGreaterThan(61_000);
+    expect(port < first || port > last).toBe(true);
+    running.kill("SIGINT");
+    await running.finished;
   });
 
   it("are seen as established by the server's kernel while a banner is waited for", async () => {
@@ -203,7 +235,7 @@ describe.skipIf(skipping("completed handshakes", labProblem()))("completed hands
     await killed.finished;
     expect(rules(lab.near)).toEqual([own]);
     const told = await run(inNamespace(lab.near, synprobe("doctor")));
-    expect(told.stdout).toMatch(/warn {2}leftovers .*61000-62023/);
+    expect(told.stdout).toMatch(/warn {2}leftovers .* \d+-\d+/);
     expect(rules(lab.near)).toEqual([own]);
     const next = await run(inNamespace(lab.near, synprobe(at(FAR.ipv4, SERVICES.closes), "--complete")));
     expect(next.status).toBe(0);

@@ -47,7 +47,7 @@ const DIFFERENCES: ReadonlyMap<string, Difference> = new Map([
       synprobe: {
         state: "filtered",
         reason: family === "ipv4" ? "host-unreach" : "addr-unreach",
-        ttl: 64,
+        ttl: null,
         responder: NEAR[family],
       },
     },

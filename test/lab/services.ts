@@ -21,6 +21,8 @@ export const SERVICES = {
   resets: 2205,
   /** Says what a terminal must not obey. */
   hostile: 2206,
+  /** Never stops talking. */
+  endless: 2207,
 } as const;
 
 const SERVE = `
@@ -34,6 +36,8 @@ const SERVE = `
     resets: (c) => c.resetAndDestroy(),
     hostile: (c) => c.write(Buffer.from("\\x1b[2J\\u202e\\x00".padEnd(3000, "A"))),
   };
+  const talk = (c) => { while (c.write(Buffer.alloc(65536, 65))); c.once("drain", () => talk(c)); };
+  does.endless = talk;
   let left = Object.keys(ports).length;
   for (const [name, port] of Object.entries(ports)) {
     net.createServer({ allowHalfOpen: name === "keeps" }, (c) => {

@@ -187,7 +187,7 @@ describe("the totals", () => {
     ],
     [{ ms: 0.5, ending: "reset" }, "syn-ack, established in 0.500 ms, reset by the peer"],
     [{ ms: 0.5, ending: "no-fin" }, "syn-ack, established in 0.500 ms, not closed by the peer"],
-    [{ ms: 0.5, ending: "silent" }, "syn-ack, established in 0.500 ms, then silent"],
+    [{ ms: 0.5, ending: "silent" }, "syn-ack, established in 0.500 ms, then nothing (SYN proxy or tarpit?)"],
   ] as const)("says what came of a completed handshake: %j", (established, expected) => {
     const text = written(
       (sink) => createTableReporter(sink, { color: false, verbose: false }),

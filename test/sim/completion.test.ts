@@ -96,7 +96,7 @@ function serve(
     while (now < until) {
       engine.handleTimeout(now);
       for (let n = engine.pollTransmit(now, out, 0, 0); n > 0; n = engine.pollTransmit(now, out, 0, 0)) {
-        engine.handleDeparture(0, 1, now);
+        engine.handleDeparture(0, 1, now, now);
         fly(out.slice(0, n), true);
       }
       for (let v = engine.pollVerdict(); v !== undefined; v = engine.pollVerdict()) onVerdict(v);
