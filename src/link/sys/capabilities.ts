@@ -4,7 +4,6 @@
  * capset acts on the calling thread only. Node runs all JavaScript on the main thread, and its pool threads run none; what
  * that means is in native-notes/capabilities.md.
  */
-import { readFileSync } from "node:fs";
 import { LITTLE_ENDIAN, libc, nativeMemory, systemError } from "./libc.ts";
 
 /** Bit numbers of the capabilities that matter to a prober. */
@@ -18,10 +17,6 @@ export interface CapabilitySets {
   readonly ambient: bigint;
   readonly noNewPrivileges: boolean;
 }
-
-/** @throws when /proc is not mounted */
-export const readCapabilities = (): CapabilitySets =>
-  parseCapabilities(readFileSync("/proc/self/status", "utf8"));
 
 /** The sets in the text of a /proc/PID/status (proc_pid_status(5)); a set that it does not name is empty. */
 export function parseCapabilities(status: string): CapabilitySets {
