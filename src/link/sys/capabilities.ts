@@ -1,5 +1,5 @@
 /**
- * Linux capabilities of this process (capabilities(7)): read from /proc, given up through capset(2) and prctl(2).
+ * Linux capabilities of this process (capabilities(7)): parsed from /proc's text, given up through capset(2) and prctl(2).
  *
  * capset acts on the calling thread only. Node runs all JavaScript on the main thread, and its pool threads run none; what
  * that means is in native-notes/capabilities.md.
