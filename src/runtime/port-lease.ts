@@ -20,7 +20,8 @@ export interface HeldPorts {
 }
 
 /**
- * Leases a block of `range` from which nothing on this machine sends, sweeps what killed runs left behind, and holds the kernel's RST back for the block.
+ * Leases a block of `range` from which nothing on this machine sends, sweeps what killed runs left behind, and holds the
+ * kernel's RST back for the block.
  * @throws {SynprobeError} `ERR_PRIVILEGE` without CAP_NET_ADMIN; `ERR_NO_SOURCE` when every block is leased
  */
 export async function holdPorts(range: PortRange, families: readonly (4 | 6)[]): Promise<HeldPorts> {

@@ -14,7 +14,7 @@ import {
   skipping,
 } from "./netns.ts";
 import { at } from "./probing.ts";
-import { SERVICES, serve } from "./services.ts";
+import { rules, SERVICES, serve } from "./services.ts";
 import { until } from "./until.ts";
 
 interface Completed {
@@ -30,13 +30,6 @@ interface Completed {
 const NAMES = new Map(Object.entries(SERVICES).map(([name, port]) => [port as number, name]));
 const PORTS = Object.values(SERVICES).join(",");
 
-/** Rules that hold the kernel's RST back, in a namespace. */
-const rules = (namespace: string): string[] =>
-  ["-4", "-6"].flatMap((family) =>
-    command(["ip", "-n", namespace, family, "rule"])
-      .split("\n")
-      .filter((line) => /proto (83|\S*synprobe)/.test(line)),
-  );
 /** Connections of the far side's kernel with the near side, TIME-WAIT aside. */
 const connections = (namespace: string): string[] =>
   command(inNamespace(namespace, ["ss", "-Htn", "state", "connected", "exclude", "time-wait"]))

@@ -5,7 +5,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { ENVIRONMENT } from "../cli/process.ts";
-import { inNamespace } from "./netns.ts";
+import { command, inNamespace } from "./netns.ts";
 
 /** Port → what it does with a connection. */
 export const SERVICES = {
@@ -63,3 +63,11 @@ export async function serve(namespace: string): Promise<void> {
   failed.catch(() => {});
   await Promise.race([once(child.stdout, "data"), failed]);
 }
+
+/** Rules that hold the kernel's RST back, in a namespace. */
+export const rules = (namespace: string): string[] =>
+  ["-4", "-6"].flatMap((family) =>
+    command(["ip", "-n", namespace, family, "rule"])
+      .split("\n")
+      .filter((line) => /proto (83|\S*synprobe)/.test(line)),
+  );

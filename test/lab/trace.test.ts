@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Finished, run, start, synprobe } from "../cli/process.ts";
+import { listen } from "./listeners.ts";
 import {
   BEYOND,
-  command,
   createLab,
   FAR,
   inNamespace,
@@ -18,7 +18,7 @@ import {
   skipping,
 } from "./netns.ts";
 import { at } from "./probing.ts";
-import { SERVICES, serve } from "./services.ts";
+import { rules, SERVICES, serve } from "./services.ts";
 import { until } from "./until.ts";
 
 interface TraceJson {
@@ -36,13 +36,6 @@ interface TraceJson {
     fields?: { name: string; hex: string; meaning: string }[];
   }[];
 }
-
-const rules = (namespace: string): string[] =>
-  ["-4", "-6"].flatMap((family) =>
-    command(["ip", "-n", namespace, family, "rule"])
-      .split("\n")
-      .filter((line) => line.includes("blackhole")),
-  );
 
 describe.skipIf(skipping("trace", labProblem()))("trace", () => {
   let lab: Lab;
@@ -124,8 +117,12 @@ describe.skipIf(skipping("trace", labProblem()))("trace", () => {
   });
 
   it("of this machine's own address stays half-open, and says why", async () => {
-    const { stdout } = await trace(at(NEAR.ipv4, 9));
-    expect(stdout).toMatch(/ECONNREFUSED/);
+    await listen(lab.near, [{ host: NEAR.ipv4, port: 7300 }]);
+    const told = await json(at(NEAR.ipv4, 7300));
+    expect(told).toMatchObject({ state: "open", reason: "syn-ack" });
+    expect(kinds(told)).toEqual(["sent SYN", "received SYN,ACK"]);
+    const { stdout } = await trace(at(NEAR.ipv4, 7300));
+    expect(stdout).toMatch(/own addresses the kernel's RST cannot be held back/);
   });
 
   it("is laid out for people, without colour on a pipe", async () => {

@@ -302,6 +302,21 @@ describe("tries", () => {
     ]);
   });
 
+  it("that leave in one call leave one after the other: round trips count from each one's own moment", () => {
+    const engine = engineFor([target("198.18.0.2", 1, 2, 3, 4)]);
+    const out = new Uint8Array(4 * 128);
+    const packets = [0, 1, 2, 3].map((token) => {
+      const length = engine.pollTransmit(0, out, token * 128, token);
+      return out.slice(token * 128, token * 128 + length);
+    });
+    engine.handleDeparture(0, 4, 1000, 1400);
+    for (const packet of packets) {
+      const acknowledgement = (tcp.sequence(packet, SEGMENT) + 1) >>> 0;
+      deliver(engine, segmentTo(packet, { flags: RST | ACK, acknowledgement }), 2000);
+    }
+    expect(drainVerdicts(engine).map(({ rttUs }) => rttUs)).toEqual([1000, 900, 800, 700]);
+  });
+
   it("returns every port when all is decided", () => {
     const ports = createPortPool(61_000, 61_099, createSeededRandom(1));
     const engine = engineFor([target("198.18.0.2", 1, 2, 3, 4, 5)], { ports, retries: 3 });

@@ -7,8 +7,9 @@ import { createBufferPool } from "../../src/socket/buffers.ts";
 import { type ControlBlock, createControlBlock } from "../../src/socket/control-block.ts";
 import { type Ends, readSegment, type Segment, writePacket } from "../../src/socket/segment.ts";
 import * as tcp from "../../src/wire/tcp.ts";
+import { segmentTo } from "./network.ts";
 import { createSeededRandom } from "./random.ts";
-import { engineFor, LOCAL_4, LOCAL_6, target } from "./run.ts";
+import { engineFor, LOCAL_4, LOCAL_6, target, transmit } from "./run.ts";
 
 const SECOND = 1_000_000;
 const PATHS = [
@@ -192,6 +193,28 @@ describe("completion", () => {
     network.run((v) => verdicts.push(v));
     expect(verdicts.find((v) => v.target === 0)?.completion).toBeUndefined();
     expect(verdicts.find((v) => v.target === 1)?.completion?.ending).toBe("fin");
+  });
+
+  it("resets a SYN+ACK that no connection takes, as the kernel would if it were not held back", () => {
+    const inner = engineFor([target("198.18.0.2", 22)], { keepHandshakes: true });
+    const engine = createCompletion(inner, {
+      paths: PATHS,
+      bannerUs: 0,
+      closeUs: SECOND,
+      mayComplete: () => true,
+    });
+    const probe = transmit(engine, 0) as Uint8Array;
+    const stray = segmentTo(probe, {
+      flags: tcp.FLAGS.SYN | tcp.FLAGS.ACK,
+      sequence: 5,
+      acknowledgement: 77,
+    });
+    engine.handlePacket(stray, 0, stray.length, 1000);
+    const reset = transmit(engine, 1000) as Uint8Array;
+    expect(tcp.flagNames(tcp.flags(reset, 20))).toBe("RST");
+    expect(tcp.sequence(reset, 20)).toBe(77);
+    expect(tcp.destinationPort(reset, 20)).toBe(22);
+    expect(engine.pollVerdict()).toBeUndefined();
   });
 
   it("loses nothing that was found when the run is given up", () => {

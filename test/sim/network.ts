@@ -6,9 +6,10 @@
  * SYN is answered afresh), bandwidth, queues, rate limits.
  */
 
+import { writePacket } from "../../src/socket/segment.ts";
 import type { Address } from "../../src/wire/address.ts";
 import { u32 } from "../../src/wire/bytes.ts";
-import { pseudoSum4, pseudoSum6 } from "../../src/wire/checksum.ts";
+import { pseudoSum6 } from "../../src/wire/checksum.ts";
 import * as icmp from "../../src/wire/icmp.ts";
 import * as icmpv6 from "../../src/wire/icmpv6.ts";
 import * as ipv4 from "../../src/wire/ipv4.ts";
@@ -100,30 +101,18 @@ export function segmentTo(
   probe: Uint8Array,
   fields: { flags: number; sequence?: number; acknowledgement?: number; ttl?: number },
 ): Uint8Array {
-  const family = probe[0] >> 4;
-  const at = family === 4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH;
-  const packet = new Uint8Array(at + tcp.HEADER_LENGTH);
+  const v4 = probe[0] >> 4 === 4;
+  const at = v4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH;
   const { flags, sequence = 0, acknowledgement = 0, ttl = 57 } = fields;
-  tcp.emit(packet, at, {
-    sourcePort: tcp.destinationPort(probe, at),
-    destinationPort: tcp.sourcePort(probe, at),
-    sequence,
-    acknowledgement,
-    flags,
-    window: 65_535,
-    urgentPointer: 0,
-    checksum: 0,
-    options: new Uint8Array(0),
-    dataOffset: tcp.HEADER_LENGTH,
-  });
-  const protocol = PROTOCOL.TCP;
-  if (family === 4) {
-    wrap4(packet, probe.slice(16, 20), probe.slice(12, 16), protocol, ttl);
-    tcp.fillChecksum(packet, at, packet.length, pseudoSum4(packet, 12, 16, protocol, tcp.HEADER_LENGTH));
-  } else {
-    wrap6(packet, probe.slice(24, 40), probe.slice(8, 24), protocol, ttl);
-    tcp.fillChecksum(packet, at, packet.length, pseudoSum6(packet, 8, 24, protocol, tcp.HEADER_LENGTH));
-  }
+  const packet = new Uint8Array(at + tcp.HEADER_LENGTH);
+  const ends = {
+    local: v4 ? probe.slice(16, 20) : probe.slice(24, 40),
+    peer: v4 ? probe.slice(12, 16) : probe.slice(8, 24),
+    localPort: tcp.destinationPort(probe, at),
+    peerPort: tcp.sourcePort(probe, at),
+    ttl,
+  };
+  writePacket(packet, 0, ends, { flags, sequence, acknowledgement, window: 65_535, text: new Uint8Array(0) });
   return packet;
 }
 
