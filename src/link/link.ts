@@ -8,12 +8,13 @@
 
 /** Slots the caller fills with IP packets before it sends them. */
 export interface TransmitBatch {
-  /** Slot `i` starts at `i * slotLength`. */
+  /** The IP packet of slot `i` starts at `i * slotLength + offset`; what is before it is the link's own. */
   readonly data: Uint8Array;
   /** Bytes used of each slot. */
   readonly lengths: Uint16Array;
   readonly slots: number;
   readonly slotLength: number;
+  readonly offset: number;
 }
 
 /**

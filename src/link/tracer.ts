@@ -27,7 +27,7 @@ export function traceLink(link: Link, observe: PacketObserver): Link {
     },
     send: (first) => {
       // One at a time, so that each is seen before its answer can be.
-      const at = first * batch.slotLength;
+      const at = first * batch.slotLength + batch.offset;
       const end = at + batch.lengths[first];
       observe("sent", batch.data, at, end, 0);
       const taken = link.send(first, 1);

@@ -52,7 +52,7 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
     let count = 0;
     const now = nowUs();
     while (count < batch.slots) {
-      const length = engine.pollTransmit(now, batch.data, count * batch.slotLength, count);
+      const length = engine.pollTransmit(now, batch.data, count * batch.slotLength + batch.offset, count);
       if (length === 0) break;
       batch.lengths[count++] = length;
     }

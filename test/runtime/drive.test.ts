@@ -35,7 +35,7 @@ function fakeLink(
   let sendError = "";
   return {
     name: "fake",
-    batch: { data, lengths, slots: 8, slotLength: SLOT },
+    batch: { data, lengths, slots: 8, slotLength: SLOT, offset: 0 },
     sent,
     closed: false,
     receiveBuffer: 0,

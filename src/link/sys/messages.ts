@@ -95,6 +95,8 @@ export interface SendBatch {
   readonly lengths: Uint16Array;
   readonly slots: number;
   readonly slotLength: number;
+  /** Where in its slot a packet starts. */
+  readonly offset: number;
   /**
    * Sends slots `first` to `first + count - 1`, all of one address family, to the destination in each IP header.
    * @returns how many the kernel took; fewer than `count` when one was refused, 0 when it was the first:
@@ -119,6 +121,7 @@ export function createSendBatch(slots: number, slotLength: number, scope = 0): S
     lengths,
     slots,
     slotLength,
+    offset: 0,
     send: (fd, first, count) => {
       for (let slot = first; slot < first + count; slot++) {
         const packet = slot * slotLength;
