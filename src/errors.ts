@@ -2,8 +2,8 @@
  * Every error that synprobe raises on purpose: a caller's or a machine's fault, with a stable code and one line that
  * says what is wrong and what to do.
  *
- * Not here: a port's fate (a refused port, an unreachable host, a timeout are results, see scan/result.ts), and exit
- * statuses (cli/exit.ts maps codes to them).
+ * Not here: a port's fate in a scan (a refused port, an unreachable host, a timeout are results, see scan/result.ts; to
+ * the caller of `connect` they are errors), and exit statuses (cli/exit.ts maps codes to them).
  */
 
 /** Stable codes; a program may switch on them. */
@@ -38,8 +38,24 @@ export const ERROR_CODES = {
   privilegeAdmin: "ERR_PRIVILEGE_ADMIN",
   /** This operating system cannot probe with raw sockets. */
   platform: "ERR_PLATFORM",
+  /** A lab description that cannot be read, or says what cannot be. */
+  lab: "ERR_LAB",
+  /** A connection to one of this machine's own addresses, where the kernel's RST cannot be held back. */
+  ownAddress: "ERR_OWN_ADDRESS",
+  /** The peer refused the connection with RST. */
+  refused: "ERR_REFUSED",
+  /** The peer did not answer, or stopped answering. */
+  timedOut: "ERR_TIMED_OUT",
+  /** An ICMP error, or this machine's own kernel, says that the peer cannot be reached. */
+  unreachable: "ERR_UNREACHABLE",
+  /** The peer ended the connection with RST. */
+  connectionReset: "ERR_CONNECTION_RESET",
+  /** The connection was closed or aborted at this end. */
+  closed: "ERR_CLOSED",
   /** An output file that cannot be opened or written. */
   output: "ERR_OUTPUT",
+  /** A journal that cannot be made, written or resumed. */
+  journal: "ERR_JOURNAL",
   /** A system call failed in a way that no other code names. */
   system: "ERR_SYSTEM",
 } as const;

@@ -2,6 +2,9 @@
  * The library's public face. Importing it has no side effect: no socket, no native code.
  */
 export { ERROR_CODES, type ErrorCode, SynprobeError } from "./errors.ts";
+export { type ConnectOptions, connect } from "./runtime/connect.ts";
+export type { Connection, Endpoint, Opened } from "./runtime/connection.ts";
+export type { FailedAttempt } from "./runtime/stack.ts";
 export { parsePorts } from "./scan/port-list.ts";
 export type {
   IgnoredCounts,
@@ -13,3 +16,5 @@ export type {
 } from "./scan/result.ts";
 export { parseServices, type Services } from "./scan/services.ts";
 export { parseTarget, type TargetSpec } from "./scan/target.ts";
+export type { TcpState } from "./socket/control-block.ts";
+export type { TcpOption } from "./wire/tcp-options.ts";

@@ -8,7 +8,7 @@ export const EXIT = {
   complete: 0,
   /** Complete, but with --require-open some port was not open. */
   notOpen: 1,
-  /** Usage: an option, a target, a list or an output file. */
+  /** Usage: an option, a target, a list, an output file or a journal. */
   usage: 2,
   /** Privilege or platform: probing cannot work here. */
   privilege: 3,
@@ -30,11 +30,19 @@ const STATUS: Readonly<Record<ErrorCode, ExitStatus>> = {
   [ERROR_CODES.unknownHost]: EXIT.usage,
   [ERROR_CODES.noAddress]: EXIT.usage,
   [ERROR_CODES.notUnicast]: EXIT.usage,
+  [ERROR_CODES.lab]: EXIT.usage,
   [ERROR_CODES.output]: EXIT.usage,
+  [ERROR_CODES.journal]: EXIT.usage,
   [ERROR_CODES.noRoute]: EXIT.network,
   [ERROR_CODES.noInterface]: EXIT.network,
   [ERROR_CODES.interfaceDown]: EXIT.network,
   [ERROR_CODES.noSource]: EXIT.network,
+  [ERROR_CODES.ownAddress]: EXIT.network,
+  [ERROR_CODES.refused]: EXIT.network,
+  [ERROR_CODES.timedOut]: EXIT.network,
+  [ERROR_CODES.unreachable]: EXIT.network,
+  [ERROR_CODES.connectionReset]: EXIT.network,
+  [ERROR_CODES.closed]: EXIT.network,
   [ERROR_CODES.privilege]: EXIT.privilege,
   [ERROR_CODES.privilegeAdmin]: EXIT.privilege,
   [ERROR_CODES.platform]: EXIT.privilege,

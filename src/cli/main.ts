@@ -7,7 +7,16 @@ import { SynprobeError } from "../errors.ts";
 import { checkPlatform } from "../runtime/platform.ts";
 import { expandAliases, longName } from "./aliases.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
-import { type OptionSpec, PROBE_OPTIONS, type ProbeOptions, usage } from "./options.ts";
+import type { LabOptions } from "./lab.ts";
+import {
+  collect,
+  LAB_INSIDE,
+  type OptionSpec,
+  PROBE_OPTIONS,
+  type ProbeOptions,
+  usage,
+  withTiming,
+} from "./options.ts";
 import { createMessages, printResult, VERSION } from "./terminal.ts";
 import type { TraceCommandOptions } from "./trace.ts";
 
@@ -22,7 +31,7 @@ Exit status:
   1  with --require-open: not all open  4    no route, no such interface, no source address
   2  usage, target or output file       130  interrupted; what was found is printed`;
 
-function createProgram(run: (action: () => Promise<ExitStatus>) => void, argv: readonly string[]): Command {
+function createProgram(run: (action: () => Promise<number>) => void, argv: readonly string[]): Command {
   const messages = createMessages();
   const program = new Command("synprobe")
     .description("Says whether TCP ports are open, closed or filtered, and on what evidence.")
@@ -41,7 +50,8 @@ function createProgram(run: (action: () => Promise<ExitStatus>) => void, argv: r
     run(async () => {
       // Before anything native is loaded, which would fail less clearly.
       checkPlatform();
-      return (await import("./probe.ts")).probe(targets, options, messages, argv);
+      const given = (name: string): boolean => program.getOptionValueSource(name) === "cli";
+      return (await import("./probe.ts")).probe(targets, withTiming(options, given), messages, argv);
     }),
   );
   const traceCommand = program
@@ -51,6 +61,7 @@ function createProgram(run: (action: () => Promise<ExitStatus>) => void, argv: r
     .option("--json", "the same as data")
     .option("--pcap <file>", "write the packets, with their steps as comments, to a pcapng file")
     .option("--half-open", "stop after the answer")
+    .option("--brief", "only the diagram of the segments")
     .action((target: string, options: TraceCommandOptions) =>
       run(async () => {
         checkPlatform();
@@ -68,6 +79,34 @@ function createProgram(run: (action: () => Promise<ExitStatus>) => void, argv: r
     .action((target: string | undefined, options: { fix?: boolean }) =>
       run(async () => (await import("./doctor.ts")).doctor(target, options, messages)),
     );
+  program
+    .command("lab")
+    .description("run a command, or a shell, in a network of simulated hosts from which no packet can leave")
+    .usage("[file] [-- command ...]")
+    .argument("[words...]", "a description of the network in JSON; without one, a host of every kind")
+    .option("--check", "only read the description, and say what is in it")
+    .option("--truth <target>", "only print what each port is, as NDJSON (repeatable)", collect)
+    .action((words: string[], options: LabOptions) =>
+      run(async () => {
+        checkPlatform();
+        return (await import("./lab.ts")).lab(words, options, argv);
+      }),
+    );
+  program
+    .command("demo")
+    .description("show what synprobe does, on simulated hosts: no target is needed, nobody is harmed")
+    .addOption(new Option("--inside").hideHelp())
+    .action(({ inside }: { inside?: boolean }) =>
+      run(async () => {
+        checkPlatform();
+        const demo = await import("./demo.ts");
+        return inside === true ? demo.tour(messages) : demo.demo();
+      }),
+    );
+  program
+    // What lab.ts starts in the lab's namespaces.
+    .command(LAB_INSIDE, { hidden: true })
+    .action(() => run(async () => (await import("./lab.ts")).labInside(messages)));
   return program;
 }
 
@@ -99,8 +138,8 @@ function refuseTwice(program: Command, option: Option): void {
   });
 }
 
-async function main(argv: readonly string[]): Promise<ExitStatus> {
-  let status: Promise<ExitStatus> = Promise.resolve(EXIT.complete);
+async function main(argv: readonly string[]): Promise<number> {
+  let status: Promise<number> = Promise.resolve(EXIT.complete);
   const program = createProgram((action) => {
     status = action();
   }, argv);

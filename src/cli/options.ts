@@ -5,12 +5,14 @@
  * is the commands' business.
  */
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
+import { parseShow } from "../report/show.ts";
+import type { PortState } from "../scan/result.ts";
 
 export interface OptionSpec {
   /** commander's syntax: short, long, argument. */
   readonly flags: string;
   readonly description: string;
-  readonly group: "Targets" | "Probing" | "Output" | "Other";
+  readonly group: "Targets" | "Probing" | "Order" | "Output" | "Other";
   /** nmap spellings: `-oJ` takes an argument as `--output-json` does. */
   readonly nmap?: readonly string[];
   readonly parse?: (text: string) => unknown;
@@ -27,6 +29,14 @@ const integer =
     if (/^\d+$/.test(text) && value >= low && value <= high) return value;
     throw usage(`${name} takes a whole number from ${low} to ${high}, not "${text}"`);
   };
+
+/** nmap's template, by number or by name. */
+function timing(text: string): number {
+  const names = ["paranoid", "sneaky", "polite", "normal", "aggressive", "insane"];
+  const value = names.includes(text) ? names.indexOf(text) : Number(text);
+  if (/^[0-5]$/.test(String(value))) return value;
+  throw usage(`-T takes a number from 0 (paranoid) to 5 (insane), not "${text}"`);
+}
 
 const UNITS: Readonly<Record<string, number>> = {
   "": 1,
@@ -45,7 +55,58 @@ const duration =
     throw usage(`${name} takes a time from ${low} ms to ${high} ms, such as 500, 800ms or 2s, not "${text}"`);
   };
 
+/** For an option that may be given more than once: all its arguments, in order. */
+export const collect = (text: string, before: readonly string[] = []): readonly string[] => [...before, text];
+
+/** The hidden command that runs inside a lab's namespaces (lab.ts). */
+export const LAB_INSIDE = "lab-inside";
+
 export const usage = (message: string): SynprobeError => new SynprobeError(ERROR_CODES.usage, message);
+
+/** `--shard 2/5`: the second of five. */
+function shard(text: string): Shard {
+  const match = /^(\d+)\/(\d+)$/.exec(text);
+  const index = Number(match?.[1]);
+  const count = Number(match?.[2]);
+  if (match !== null && index >= 1 && index <= count && count <= 65_536) return { index: index - 1, count };
+  throw usage(`--shard takes index/count, such as 1/4 for the first of four, not "${text}"`);
+}
+
+/** `--seed`: 64 bits, decimal or 0x… */
+function seed(text: string): bigint {
+  const value = /^(\d{1,20}|0x[0-9a-f]{1,16})$/i.test(text) ? BigInt(text) : 1n << 64n;
+  if (value < 1n << 64n) return value;
+  throw usage(`--seed takes a whole number below 2^64, decimal or 0x…, not "${text}"`);
+}
+
+function oneOf<T extends string>(name: string, words: readonly T[]): (text: string) => T {
+  return (text) => {
+    const found = words.find((word) => word === text);
+    if (found !== undefined) return found;
+    throw usage(`${name} takes ${words.slice(0, -1).join(", ")} or ${words.at(-1)}, not "${text}"`);
+  };
+}
+
+export interface Shard {
+  /** From 0. */
+  readonly index: number;
+  readonly count: number;
+}
+
+/** What `-T0` to `-T5` stand for, as nmap has them, where no other option says otherwise. */
+export const TIMING: readonly {
+  readonly timeoutMs: number;
+  readonly retries: number;
+  readonly rate: number;
+  readonly hostTimeoutMs?: number;
+}[] = [
+  { timeoutMs: 300_000, retries: 10, rate: 1 / 300 },
+  { timeoutMs: 15_000, retries: 10, rate: 1 / 15 },
+  { timeoutMs: 1100, retries: 10, rate: 2.5 },
+  { timeoutMs: 1100, retries: 2, rate: 10_000 },
+  { timeoutMs: 500, retries: 6, rate: 100_000 },
+  { timeoutMs: 250, retries: 2, rate: 1_000_000, hostTimeoutMs: 900_000 },
+];
 
 export const DEFAULTS = {
   retries: 2,
@@ -60,6 +121,11 @@ export const DEFAULTS = {
 export interface ProbeOptions {
   readonly ports?: string;
   readonly inputList?: string;
+  readonly topPorts?: number;
+  readonly exclude?: readonly string[];
+  readonly excludeFile?: string;
+  readonly excludePorts?: string;
+  readonly strict?: boolean;
   readonly ipv4?: boolean;
   readonly ipv6?: boolean;
   readonly allAddresses?: boolean;
@@ -70,6 +136,23 @@ export interface ProbeOptions {
   readonly retries: number;
   readonly timeout: number;
   readonly maxRate: number;
+  readonly minRate?: number;
+  readonly maxRatePerHost?: number;
+  /** Milliseconds. */
+  readonly hostTimeout?: number;
+  /** 0 to 5. */
+  readonly timing?: number;
+  readonly seed?: bigint;
+  readonly sequential?: boolean;
+  readonly shard?: Shard;
+  readonly workers?: number;
+  readonly link: "auto" | "raw" | "packet";
+  readonly dryRun?: boolean;
+  readonly journal?: string;
+  readonly resume?: string;
+  readonly show?: readonly PortState[];
+  /** Milliseconds. */
+  readonly statsEvery?: number;
   readonly outputJson?: string;
   readonly outputXml?: string;
   readonly outputNormal?: string;
@@ -95,6 +178,30 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
     flags: "--input-list <file>",
     nmap: ["-iL"],
     description: "read more targets from a file, - for standard input",
+  },
+  {
+    group: "Targets",
+    flags: "--top-ports <n>",
+    description: "for targets that name no port: the n TCP ports most worth a look",
+    parse: integer("--top-ports", 1, 65_535),
+  },
+  {
+    group: "Targets",
+    flags: "--exclude <targets>",
+    description: "leave these hosts and networks out, whoever names them (commas between them)",
+    parse: (text) => text.split(","),
+  },
+  {
+    group: "Targets",
+    flags: "--exclude-file <file>",
+    nmap: ["--excludefile"],
+    description: "the same from a file, as -iL reads it",
+  },
+  { group: "Targets", flags: "--exclude-ports <list>", description: "leave these ports out" },
+  {
+    group: "Targets",
+    flags: "--strict",
+    description: "probe nothing when any target or line of a list is wrong",
   },
   { group: "Targets", flags: "-4, --ipv4", description: "only IPv4 addresses" },
   { group: "Targets", flags: "-6, --ipv6", description: "only IPv6 addresses" },
@@ -125,6 +232,67 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
     description: "most SYNs per second",
     parse: integer("--max-rate", 1, 10_000_000),
     defaultValue: DEFAULTS.rate,
+  },
+  {
+    group: "Probing",
+    flags: "--min-rate <n>",
+    description: "at least so many SYNs per second, if --max-rate's default is less",
+    parse: integer("--min-rate", 1, 10_000_000),
+  },
+  {
+    group: "Probing",
+    flags: "--max-rate-per-host <n>",
+    description: "most SYNs per second to one address",
+    parse: integer("--max-rate-per-host", 1, 10_000_000),
+  },
+  {
+    group: "Probing",
+    flags: "--host-timeout <time>",
+    description: "give an address up this long after its first SYN",
+    parse: duration("--host-timeout", 1, 86_400_000),
+  },
+  {
+    group: "Probing",
+    flags: "-T, --timing <0-5>",
+    description: "nmap's templates for --timeout, --retries and --max-rate: 0 paranoid to 5 insane",
+    parse: timing,
+  },
+  {
+    group: "Order",
+    flags: "--seed <n>",
+    description: "probe in this random order; without it, in a fresh one",
+    parse: seed,
+  },
+  { group: "Order", flags: "--sequential", description: "probe in ascending order instead", nmap: ["-r"] },
+  {
+    group: "Order",
+    flags: "--shard <i/n>",
+    description: "probe only the i-th of n parts, for n machines with the same --seed",
+    parse: shard,
+  },
+  {
+    group: "Order",
+    flags: "--journal <file>",
+    description: "keep what is found in a file that survives a crash",
+  },
+  {
+    group: "Order",
+    flags: "--resume <file>",
+    description: "go on with a journal's run, after the same targets and options",
+  },
+  { group: "Order", flags: "--dry-run", description: "say what would be done, and send nothing" },
+  {
+    group: "Probing",
+    flags: "--link <kind>",
+    description: "auto, raw (raw IP sockets) or packet (Ethernet frames, for large scans)",
+    parse: oneOf("--link", ["auto", "raw", "packet"]),
+    defaultValue: "auto",
+  },
+  {
+    group: "Probing",
+    flags: "--workers <n>",
+    description: "threads that probe, with --link packet; by size, rate and processors if not given",
+    parse: integer("--workers", 1, 64),
   },
   {
     group: "Probing",
@@ -186,6 +354,18 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
   },
   {
     group: "Output",
+    flags: "--show <states>",
+    description: "which results the table has: open, closed, filtered, all; open ports when there are many",
+    parse: parseShow,
+  },
+  {
+    group: "Output",
+    flags: "--stats-every <time>",
+    description: "how far the run is, a line on standard error this often",
+    parse: duration("--stats-every", 100, 86_400_000),
+  },
+  {
+    group: "Output",
     flags: "--require-open",
     description: "exit with 1 unless every port is open",
   },
@@ -216,3 +396,24 @@ export const IMPLIED: Readonly<Record<string, string>> = {
   "--reason": "the reason is always shown",
   "-d": "see -v and --packet-trace",
 };
+
+/**
+ * Options with what -T stands for where they do not say otherwise.
+ * @param given whether the user gave an option, by commander's name
+ * @throws {SynprobeError} `ERR_USAGE` for rates that contradict each other
+ */
+export function withTiming(options: ProbeOptions, given: (name: string) => boolean): ProbeOptions {
+  const template = TIMING[options.timing ?? 3];
+  const maxRate = given("maxRate") ? options.maxRate : Math.max(template.rate, options.minRate ?? 0);
+  if ((options.minRate ?? 0) > maxRate) {
+    throw usage(`--min-rate ${options.minRate} is above --max-rate ${maxRate}`);
+  }
+  const hostTimeout = options.hostTimeout ?? template.hostTimeoutMs;
+  return {
+    ...options,
+    maxRate,
+    retries: given("retries") ? options.retries : template.retries,
+    timeout: given("timeout") ? options.timeout : template.timeoutMs,
+    ...(hostTimeout === undefined ? {} : { hostTimeout }),
+  };
+}

@@ -28,8 +28,15 @@ export interface Outputs {
 
 const STDOUT = 1;
 
-/** @throws {SynprobeError} `ERR_OUTPUT` for a file that cannot be opened, `ERR_USAGE` for two formats on one stream */
-export async function openOutputs(options: ProbeOptions, colour: boolean): Promise<Outputs> {
+/**
+ * @param above puts text above the progress line when standard output is the same terminal
+ * @throws {SynprobeError} `ERR_OUTPUT` for a file that cannot be opened, `ERR_USAGE` for two formats on one stream
+ */
+export async function openOutputs(
+  options: ProbeOptions,
+  colour: boolean,
+  above: (text: string) => string,
+): Promise<Outputs> {
   let failure: SynprobeError | undefined;
   let living = 0;
   let onBroken: (() => void) | undefined;
@@ -44,13 +51,14 @@ export async function openOutputs(options: ProbeOptions, colour: boolean): Promi
     });
     living++;
     writers.push(writer);
-    return writer.write;
+    return fd === STDOUT ? (text) => writer.write(above(text)) : writer.write;
   };
 
+  const show = options.show === undefined ? {} : { show: options.show };
   const wanted: [path: string | undefined, create: (sink: Sink) => Reporter | Promise<Reporter>][] = [
     [options.outputJson, createNdjsonReporter],
     [options.outputXml, async (sink) => (await import("../report/nmap-xml.ts")).createNmapXmlReporter(sink)],
-    [options.outputNormal, (sink) => createTableReporter(sink, { color: false, verbose: true })],
+    [options.outputNormal, (sink) => createTableReporter(sink, { color: false, verbose: true, ...show })],
     [
       options.outputGrepable,
       async (sink) => (await import("../report/grepable.ts")).createGrepableReporter(sink),
@@ -74,6 +82,7 @@ export async function openOutputs(options: ProbeOptions, colour: boolean): Promi
       createTableReporter(open("-"), {
         color: colour,
         verbose: options.verbose === true,
+        ...show,
         ...(process.stdout.isTTY === true ? { width: process.stdout.columns } : {}),
       }),
     );

@@ -2,27 +2,36 @@
  * The main command: `synprobe host:port …`. Puts the steps in order: everything that can be wrong is found before the
  * first packet; privileges are needed once and dropped at once; what was found is printed whatever happens.
  */
-import { readFileSync } from "node:fs";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import { CAPABILITIES } from "../link/sys/capabilities.ts";
 import { displayLength } from "../report/escape.ts";
+import type { Reporter, RunInfo } from "../report/reporter.ts";
 import { targetLabel } from "../report/table.ts";
-import { makePlan, type Plan } from "../runtime/plan.ts";
-import { asInvoker, dropPrivileges, privilegeAdvice } from "../runtime/privilege.ts";
-import { type OpenScan, openScan } from "../runtime/scan.ts";
+import type { Plan } from "../runtime/plan.ts";
+import { dropPrivileges, privilegeAdvice } from "../runtime/privilege.ts";
+import { createRandom } from "../runtime/random.ts";
+import { createNaming } from "../runtime/results.ts";
+import { chooseMeans, type OpenScan, openScan, type ScanHooks, type ScanOptions } from "../runtime/scan.ts";
 import { probePorts, readServices } from "../runtime/system.ts";
-import { MAX_PORT, parsePorts } from "../scan/port-list.ts";
-import type { TargetFault } from "../scan/result.ts";
+import type { ScanSummary, TargetFault } from "../scan/result.ts";
 import type { Services } from "../scan/services.ts";
-import { parseTarget, parseTargetList, type TargetSpec } from "../scan/target.ts";
+import { storeAddress } from "../socket/table.ts";
 import { formatAddress } from "../wire/address.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
 import { type Interruption, watchSignals } from "./interruption.ts";
-import { type ProbeOptions, usage } from "./options.ts";
-import { openOutputs } from "./outputs.ts";
+import {
+  journalOptions,
+  type OpenedJournal,
+  openRunJournal,
+  type Remembered,
+  rememberRun,
+} from "./journal.ts";
+import type { ProbeOptions } from "./options.ts";
+import { type Outputs, openOutputs } from "./outputs.ts";
 import { packetTracer } from "./packet-trace.ts";
-import { type Messages, VERSION } from "./terminal.ts";
-import { errorCode } from "./writer.ts";
+import type { Progress } from "./progress.ts";
+import { planTargets } from "./targets.ts";
+import { isOneTerminal, type Messages, openProgress, printResult, VERSION } from "./terminal.ts";
 
 /** @returns the exit status. @throws {SynprobeError} for faults of the run as a whole */
 export async function probe(
@@ -32,37 +41,59 @@ export async function probe(
   argv: readonly string[],
 ): Promise<ExitStatus> {
   const services = readServices();
-  const faults: TargetFault[] = [];
-  const specs = readTargets(words, options, services, faults);
-  if (options.ipv4 === true && options.ipv6 === true) throw usage("-4 and -6 exclude each other");
-  const plan = await makePlan(specs, {
-    ...(options.ports === undefined ? {} : { ports: parsePortsOption(options.ports, services) }),
-    ...(options.ipv4 === true ? { family: 4 } : options.ipv6 === true ? { family: 6 } : {}),
-    ...(options.interface === undefined ? {} : { interfaceName: options.interface }),
-    ...(options.sourceIp === undefined ? {} : { sourceIp: options.sourceIp }),
-    allAddresses: options.allAddresses === true,
-    ttl: options.ttl,
-  });
-  const complete = { ...plan, faults: [...faults, ...plan.faults] };
-  for (const fault of complete.faults) messages.error(fault.message);
-  if (plan.targets.length === 0) return statusOfFaults(complete.faults);
+  const remembered = await rememberRun(options);
+  try {
+    return await plannedProbe(words, options, messages, argv, services, remembered);
+  } finally {
+    remembered.stored?.close();
+  }
+}
 
-  if (completes(options) && plan.isLocal.includes(true)) {
-    messages.note(
-      "handshakes with this machine's own addresses are not completed: there the kernel's RST cannot be held back",
-    );
+async function plannedProbe(
+  words: readonly string[],
+  options: ProbeOptions,
+  messages: Messages,
+  argv: readonly string[],
+  services: Services,
+  remembered: Remembered,
+): Promise<ExitStatus> {
+  const { plan, untold } = await planTargets(words, options, services);
+  tellPlan(plan, untold, options, messages);
+  if (plan.space.total === 0) return emptyStatus(plan);
+  const scanOptions = scanOptionsOf(options, services, remembered);
+  if (options.dryRun === true) {
+    const { viewPlan } = await import("./dry-run.ts");
+    const { formatPlan, planJson } = await import("../report/plan-text.ts");
+    const view = viewPlan(plan, scanOptions, chooseMeans(plan, scanOptions), options);
+    printResult(options.outputJson === "-" ? planJson(view) : formatPlan(view));
+    return statusOfFaults(plan.faults);
   }
   const interruption = watchSignals();
   try {
-    const scan = await open(complete, options, services, argv);
+    const scan = await open(plan, scanOptions, argv);
     try {
       if (options.drop) {
         const { user } = dropPrivileges(completes(options) ? [CAPABILITIES.netAdmin] : []);
         if (options.verbose === true)
           messages.note(`privileges dropped${user === undefined ? "" : `: now user ${user}`}`);
       }
-      describeLink(scan, options, messages);
-      return await run(scan, complete, options, messages, argv, interruption);
+      describeLink(scan, scanOptions, options, messages);
+      const progress = openProgress(messages.stderrColour, options.statsEvery);
+      try {
+        return await run(
+          scan,
+          plan,
+          scanOptions,
+          options,
+          messages,
+          argv,
+          interruption,
+          remembered,
+          progress,
+        );
+      } finally {
+        progress.done();
+      }
     } finally {
       scan.close();
     }
@@ -71,22 +102,32 @@ export async function probe(
   }
 }
 
-async function open(
-  plan: Plan,
-  options: ProbeOptions,
-  services: Services,
-  argv: readonly string[],
-): Promise<OpenScan> {
+function scanOptionsOf(options: ProbeOptions, services: Services, remembered: Remembered): ScanOptions {
+  const random = createRandom();
+  const workers = options.workers ?? remembered.workers;
+  return {
+    retries: options.retries,
+    timeoutMs: options.timeout,
+    rate: options.maxRate,
+    services,
+    link: options.link,
+    order: {
+      seed: options.seed ?? remembered.seed ?? (BigInt(random(2 ** 32)) << 32n) | BigInt(random(2 ** 32)),
+      sequential: options.sequential === true,
+      ...(options.shard === undefined ? {} : { shard: options.shard }),
+    },
+    ...(workers === undefined ? {} : { workers }),
+    ...(options.maxRatePerHost === undefined ? {} : { ratePerHost: options.maxRatePerHost }),
+    ...(options.hostTimeout === undefined ? {} : { hostTimeoutMs: options.hostTimeout }),
+    ...(options.sourcePort === undefined ? {} : { sourcePort: options.sourcePort }),
+    ...(completes(options) ? { complete: { bannerMs: options.banner ?? 0 } } : {}),
+    ...(options.packetTrace === true ? { onPacket: packetTracer() } : {}),
+  };
+}
+
+async function open(plan: Plan, options: ScanOptions, argv: readonly string[]): Promise<OpenScan> {
   try {
-    return await openScan(plan, {
-      retries: options.retries,
-      timeoutMs: options.timeout,
-      rate: options.maxRate,
-      services,
-      ...(options.sourcePort === undefined ? {} : { sourcePort: options.sourcePort }),
-      ...(completes(options) ? { complete: { bannerMs: bannerTime(options) } } : {}),
-      ...(options.packetTrace === true ? { onPacket: packetTracer() } : {}),
-    });
+    return await openScan(plan, options);
   } catch (error) {
     if (error instanceof SynprobeError && error.code === ERROR_CODES.privilege) {
       throw new SynprobeError(
@@ -103,38 +144,131 @@ async function open(
 
 const completes = ({ complete, banner }: ProbeOptions): boolean => complete === true || banner !== undefined;
 
-const bannerTime = ({ banner }: ProbeOptions): number => banner ?? 0;
+/** How often the terminal's progress line, and the journal, hear of a run, in milliseconds. */
+const PROGRESS_MS = 200;
+const JOURNAL_MS = 1000;
 
 async function run(
   scan: OpenScan,
   plan: Plan,
+  scanOptions: ScanOptions,
   options: ProbeOptions,
   messages: Messages,
   argv: readonly string[],
   interruption: Interruption,
+  remembered: Remembered,
+  progress: Progress,
 ): Promise<ExitStatus> {
-  const outputs = await openOutputs(options, messages.stdoutColour);
-  const { reporter } = outputs;
-  reporter.start({
-    args: argv,
-    version: VERSION,
-    startedMs: Date.now(),
-    pairs: plan.targets.reduce((sum, { ports }) => sum + ports.length, 0),
-    ports: distinctPorts(plan),
-    targetWidth: widestLabel(plan),
-  });
-  for (const fault of plan.faults) reporter.fault(fault);
+  const info = runInfo(plan, argv);
+  const journal = await openRunJournal(
+    options,
+    plan,
+    remembered,
+    journalOptions(options, scanOptions.order.seed, scan.means.workers),
+    scan.means.workers,
+    createNaming({ services: scanOptions.services, nameOf: plan.nameOf }),
+    argv,
+  );
+  try {
+    const outputs = await openOutputs(
+      options,
+      messages.stdoutColour,
+      isOneTerminal() ? progress.above : String,
+    );
+    const { reporter } = outputs;
+    reporter.start(info);
+    for (const fault of plan.faults) reporter.fault(fault);
+    journal?.replay((result) => reporter.result(result));
+    const summary = await drive(
+      scan,
+      reporter,
+      reporter.wants(info),
+      outputs,
+      interruption,
+      journal,
+      progress,
+    );
+    progress.done();
+    reporter.finish(summary);
+    await outputs.drained();
+    const failure = outputs.failure();
+    if (failure !== undefined) throw failure;
+    return finalStatus(summary, options, messages, interruption);
+  } finally {
+    await journal?.journal.close();
+  }
+}
 
-  const running = scan.run((result) => reporter.result(result));
-  outputs.onBroken(() => running.stop());
+/** Runs the scan, with journal, progress and outputs around it. */
+async function drive(
+  scan: OpenScan,
+  reporter: Reporter,
+  wants: ScanHooks["wants"],
+  outputs: Outputs,
+  interruption: Interruption,
+  opened: OpenedJournal | undefined,
+  progress: Progress,
+): Promise<ScanSummary> {
+  const journal = opened?.journal;
+  let failure: unknown;
+  let flushAt = performance.now() + JOURNAL_MS;
+  const running = scan.run(
+    {
+      wants,
+      onResult: (result) => reporter.result(result),
+      ...(journal === undefined
+        ? {}
+        : {
+            onRecords: (bytes, count, established) =>
+              journal.results(
+                bytes,
+                count,
+                established === undefined ? undefined : new Map([[0, established]]),
+              ),
+            onCheckpoint: (marks, totals) => {
+              if (performance.now() < flushAt || failure !== undefined) return;
+              flushAt = performance.now() + JOURNAL_MS;
+              journal.checkpoint({ marks, totals });
+              journal.flush().catch((error: unknown) => {
+                failure ??= error;
+                running.kill();
+              });
+            },
+          }),
+    },
+    opened?.past,
+  );
+  outputs.onBroken(() => running.kill());
   interruption.onSignal(() => running.stop());
-  const summary = await running.finished;
-  reporter.finish(summary);
-  await outputs.drained();
-  const failure = outputs.failure();
-  if (failure !== undefined) throw failure;
+  const looking = setInterval(() => progress.update(running.progress()), PROGRESS_MS);
+  try {
+    const summary = await running.finished;
+    if (failure !== undefined) throw failure;
+    const last = { marks: running.marks(), totals: running.totals() };
+    if (summary.unfinished === 0) await journal?.finish(last);
+    else {
+      journal?.checkpoint(last);
+      await journal?.flush();
+    }
+    return summary;
+  } finally {
+    clearInterval(looking);
+  }
+}
+
+function finalStatus(
+  summary: ScanSummary,
+  options: ProbeOptions,
+  messages: Messages,
+  interruption: Interruption,
+): ExitStatus {
   // Cut short by a signal, or because the reader of the results went away.
-  if (interruption.signalled || summary.unfinished > 0) return EXIT.interrupted;
+  if (interruption.signalled || summary.unfinished > 0) {
+    const journal = options.journal ?? options.resume;
+    if (journal !== undefined)
+      messages.note(`--resume ${journal}, with the same targets and options, goes on`);
+    return EXIT.interrupted;
+  }
   const refusals = Object.keys(summary.sendErrors);
   if (summary.sent === 0 && refusals.length > 0) {
     messages.error(
@@ -148,71 +282,29 @@ async function run(
   return options.requireOpen === true && !allOpen ? EXIT.notOpen : EXIT.complete;
 }
 
-/** Reads targets from the command line and the list; bad ones become faults, and the others are still probed. */
-function readTargets(
-  words: readonly string[],
-  options: ProbeOptions,
-  services: Services,
-  faults: TargetFault[],
-): TargetSpec[] {
-  const fault = (target: string, { code, message }: SynprobeError): void => {
-    faults.push({ target, code, message });
-  };
-  const specs: TargetSpec[] = [];
-  for (const word of words) {
-    try {
-      specs.push(parseTarget(word, services));
-    } catch (error) {
-      if (!(error instanceof SynprobeError)) throw error;
-      fault(word, error);
-    }
+/** What is wrong with the targets, and what of them is left out. */
+function tellPlan(plan: Plan, untold: number, options: ProbeOptions, messages: Messages): void {
+  for (const fault of plan.faults) messages.error(fault.message);
+  if (untold > 0) messages.error(`… and ${untold} more bad targets in ${options.inputList}`);
+  const leftOut = new Map<string, number>();
+  for (const { why } of plan.leftOut) leftOut.set(why, (leftOut.get(why) ?? 0) + 1);
+  for (const [why, times] of leftOut) {
+    messages.note(`left out, as nothing there can answer: ${why}${times > 1 ? ` (${times} times)` : ""}`);
   }
-  if (options.inputList !== undefined) {
-    const file = options.inputList;
-    const before = faults.length;
-    const list = parseTargetList(
-      readList(file, options),
-      file === "-" ? "<stdin>" : file,
-      services,
-      (error) => fault(error.message.split(": ", 1)[0], error),
+  if (completes(options) && plan.paths.some(({ toSelf }) => toSelf === true)) {
+    messages.note(
+      "handshakes with this machine's own addresses are not completed: there the kernel's RST cannot be held back",
     );
-    if (list.length === 0 && faults.length === before) {
-      throw new SynprobeError(
-        ERROR_CODES.noTargets,
-        `the list ${file} names no target: one host:port a line`,
-      );
-    }
-    return specs.concat(list);
-  } else if (words.length === 0) {
-    throw new SynprobeError(ERROR_CODES.noTargets, "no target given: write host:port, or -iL FILE");
-  }
-  return specs;
-}
-
-function readList(file: string, options: ProbeOptions): string {
-  try {
-    return asInvoker(options.drop, () => readFileSync(file === "-" ? 0 : file, "utf8"));
-  } catch (error) {
-    const code = errorCode(error);
-    const why =
-      code === "ENOENT"
-        ? "there is no such file"
-        : code === "EACCES"
-          ? "permission denied"
-          : code === "EISDIR"
-            ? "it is a directory"
-            : code;
-    throw new SynprobeError(ERROR_CODES.listFile, `cannot read the list ${file}: ${why}`);
   }
 }
 
-function parsePortsOption(text: string, services: Services): Uint16Array {
-  try {
-    return parsePorts(text, services);
-  } catch (error) {
-    if (error instanceof SynprobeError) throw new SynprobeError(error.code, `-p ${text}: ${error.message}`);
-    throw error;
-  }
+function emptyStatus(plan: Plan): ExitStatus {
+  const status = statusOfFaults(plan.faults);
+  if (status !== EXIT.complete) return status;
+  throw new SynprobeError(
+    ERROR_CODES.noTargets,
+    "nothing is left to probe: every target or port is excluded",
+  );
 }
 
 /** The status of the gravest fault: usage before network. */
@@ -225,29 +317,44 @@ function statusOfFaults(faults: readonly TargetFault[]): ExitStatus {
   return gravest ?? EXIT.complete;
 }
 
-/** Every port of the plan once, ascending. */
-function distinctPorts({ targets }: Plan): number[] {
-  const wanted = new Uint8Array(MAX_PORT + 1);
-  for (const { ports } of targets) for (const port of ports) wanted[port] = 1;
-  const ports: number[] = [];
-  for (let port = 0; port <= MAX_PORT; port++) if (wanted[port] === 1) ports.push(port);
-  return ports;
+function runInfo(plan: Plan, argv: readonly string[]): RunInfo {
+  const { space } = plan;
+  const width = widestLabel(plan);
+  return {
+    args: argv,
+    version: VERSION,
+    startedMs: Date.now(),
+    pairs: space.total,
+    hosts: space.hosts,
+    ports: space.ports(),
+    ...(width === undefined ? {} : { targetWidth: width }),
+  };
 }
 
-function widestLabel(plan: Plan): number {
+/** Runs of more pairs than this are not gone through for the widest label. */
+const MOST_LABELS = 4096;
+
+function widestLabel({ space, nameOf }: Plan): number | undefined {
+  if (space.total > MOST_LABELS) return undefined;
+  const pair = { words: new Uint32Array(4), port: 0 };
   let widest = 0;
-  for (const { name, address, ports } of plan.targets) {
-    const label = targetLabel({
-      ...(name === undefined ? {} : { host: name }),
-      ip: formatAddress(address),
-      port: ports[ports.length - 1],
-    });
+  for (let i = 0; i < space.total; i++) {
+    space.pairAt(i, pair);
+    const v4 = pair.words[0] === 0 && pair.words[1] === 0 && pair.words[2] === 0xffff;
+    const ip = formatAddress(storeAddress(pair.words, 0, v4 ? 4 : 16));
+    const host = nameOf(ip, pair.port);
+    const label = targetLabel({ ...(host === undefined ? {} : { host }), ip, port: pair.port });
     widest = Math.max(widest, displayLength(label));
   }
   return widest;
 }
 
-function describeLink({ link }: OpenScan, options: ProbeOptions, messages: Messages): void {
+function describeLink(
+  { means, receiveBuffer }: OpenScan,
+  { order }: ScanOptions,
+  options: ProbeOptions,
+  messages: Messages,
+): void {
   const { first, last, shared } = probePorts();
   if (shared && options.sourcePort === undefined) {
     messages.note(
@@ -255,7 +362,10 @@ function describeLink({ link }: OpenScan, options: ProbeOptions, messages: Messa
     );
   }
   if (options.verbose !== true) return;
-  messages.note(
-    `link ${link.name}, receive buffer ${link.receiveBuffer} bytes, source ports ${options.sourcePort ?? `${first}-${last}`}`,
-  );
+  const ports =
+    means.ports.first === means.ports.last ? means.ports.first : `${means.ports.first}-${means.ports.last}`;
+  const buffer = receiveBuffer > 0 ? `, receive buffer ${receiveBuffer} bytes` : "";
+  const workers = means.threads > 0 ? `, ${means.threads} worker thread${means.threads > 1 ? "s" : ""}` : "";
+  const seed = options.sequential === true ? "" : `, --seed ${order.seed}`;
+  messages.note(`link ${means.link}${workers}${buffer}, source ports ${ports}${seed}`);
 }

@@ -1,10 +1,11 @@
 /**
  * What the commands know of the terminal: colour or not, and where messages that are not results go.
  */
-import { writeSync } from "node:fs";
+import { fstatSync, writeSync } from "node:fs";
 import { createColors } from "picocolors";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import { escapeText } from "../report/escape.ts";
+import { createProgress, mayDraw, type Progress } from "./progress.ts";
 import { createWriter, errorCode, type Writer } from "./writer.ts";
 
 /** The package's version; a test holds it against package.json. */
@@ -44,9 +45,14 @@ export function printResult(text: string): void {
 }
 
 let errors: Writer | undefined;
+let above: Progress["above"] | undefined;
 
 /** Writes to standard error, in order with everything else that goes there; a reader that is slow misses nothing. */
 export function writeError(text: string): void {
+  writeAsItIs(above === undefined ? text : above(text));
+}
+
+function writeAsItIs(text: string): void {
   try {
     errors ??= createWriter(2, () => {});
   } catch {
@@ -54,6 +60,31 @@ export function writeError(text: string): void {
     return;
   }
   errors.write(text);
+}
+
+/**
+ * A run's progress on standard error: a line at the bottom where it is a terminal, and plain lines where the user wants
+ * them. Messages stand above the line from here on; what goes to standard output must too, if `isOneTerminal`.
+ *
+ * @param statsEveryMs time between two plain lines, in milliseconds
+ */
+export function openProgress(colour: boolean, statsEveryMs?: number): Progress {
+  const progress = createProgress({
+    write: writeAsItIs,
+    live: mayDraw(process.stderr.isTTY === true, process.env),
+    colour,
+    columns: () => process.stderr.columns || 80,
+    now: () => performance.now(),
+    ...(statsEveryMs === undefined ? {} : { statsEveryMs }),
+  });
+  above = progress.above;
+  return progress;
+}
+
+/** Whether standard output and standard error are the same terminal. */
+export function isOneTerminal(): boolean {
+  if (process.stdout.isTTY !== true || process.stderr.isTTY !== true) return false;
+  return fstatSync(1).rdev === fstatSync(2).rdev;
 }
 
 export function createMessages(): Messages {

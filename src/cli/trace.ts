@@ -27,6 +27,7 @@ export interface TraceCommandOptions {
   readonly json?: boolean;
   readonly pcap?: string;
   readonly halfOpen?: boolean;
+  readonly brief?: boolean;
   readonly retries: number;
   readonly timeout: number;
   readonly ttl: number;
@@ -82,7 +83,9 @@ export async function trace(
       printResult(
         options.json === true
           ? `${JSON.stringify(toJson(result))}\n`
-          : formatStory(result.record, messages.stdoutColour),
+          : options.brief === true
+            ? formatDiagram(result.record, messages.stdoutColour)
+            : formatStory(result.record, messages.stdoutColour),
       );
       return interruption.signalled ? EXIT.interrupted : EXIT.complete;
     } finally {
@@ -162,6 +165,16 @@ function chunk(hex: string, size: number): string[] {
   const lines: string[] = [];
   for (let i = 0; i < bytes.length; i += size) lines.push(bytes.slice(i, i + size).join(" "));
   return lines;
+}
+
+/** The diagram alone, and what came of it. */
+export function formatDiagram(record: TraceRecord, colour: boolean): string {
+  const { state, reason, totalUs } = record;
+  return [
+    ...diagram(record, createColors(colour)),
+    `${state} (${reason}) after ${milliseconds(totalUs)}`,
+    "",
+  ].join("\n");
 }
 
 const ARROW_WIDTH = 46;

@@ -21,20 +21,30 @@ export function createWriter(fd: number, onError: (code: string) => void): Write
   return fstatSync(fd).isFile() ? createFileWriter(fd, onError) : createStreamWriter(fd, onError);
 }
 
+/** Writes once a turn of the event loop, however many lines come in it; that is all that a killed process can lose. */
 function createFileWriter(fd: number, onError: (code: string) => void): Writer {
+  let waiting: string[] = [];
   let broken = false;
+  function flush(): void {
+    const text = waiting.join("");
+    waiting = [];
+    if (broken || text === "") return;
+    try {
+      const bytes = Buffer.from(text);
+      for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+    } catch (error) {
+      broken = true;
+      onError(errorCode(error));
+    }
+  }
   return {
     write: (text) => {
-      if (broken) return;
-      try {
-        const bytes = Buffer.from(text);
-        for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
-      } catch (error) {
-        broken = true;
-        onError(errorCode(error));
-      }
+      if (waiting.push(text) === 1) setImmediate(flush);
     },
-    drained: () => Promise.resolve(),
+    drained: () => {
+      flush();
+      return Promise.resolve();
+    },
   };
 }
 

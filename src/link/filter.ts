@@ -2,10 +2,14 @@
  * Classic BPF programs (bpf(4), Linux Documentation/networking/filter.rst) that let a raw socket keep only what a run
  * may have caused: TCP for its own source ports, and ICMP errors that quote a TCP segment from them.
  *
- * Pure: builds `struct sock_filter` arrays; link/raw-ip.ts attaches them. What a filter lets through is still untrusted.
+ * Pure: builds `struct sock_filter` arrays; the links attach them. What a filter lets through is still untrusted.
  * On an IPv4 raw socket a program sees the packet from its IP header on; on an IPv6 raw socket from the upper-layer
- * header on, because that is where the kernel has got to.
+ * header on, because that is where the kernel has got to; on a packet socket from the link header on, or from the IP header
+ * on where the kernel takes link headers off.
  */
+
+import * as ethernet from "../wire/ethernet.ts";
+import { PROTOCOL } from "../wire/protocol.ts";
 
 /** One instruction: operation, jump if true, jump if false, constant. */
 export type Instruction = readonly [code: number, jt: number, jf: number, k: number];
@@ -34,7 +38,6 @@ const OP = {
 } as const;
 
 const ACCEPT = 0xffff;
-const TCP = 6;
 
 /** Symbolic jumps: `drop` goes to the final `return 0`, `next` falls through, a number skips that many. */
 type Jump = "next" | "drop" | number;
@@ -60,51 +63,110 @@ const acceptPorts = ({ first, last }: PortRange): Line[] => [
   [OP.return, ACCEPT],
 ];
 
-/** IPv4 TCP segments to the range; later fragments have no ports and are dropped. */
-export const tcp4Filter = (ports: PortRange): Instruction[] =>
-  assemble([
-    [OP.loadHalf, 6],
-    [OP.jumpSet, 0x1fff, "drop", "next"],
-    [OP.loadHeaderLength, 0],
-    [OP.loadHalfX, 2],
-    ...acceptPorts(ports),
-  ]);
+/** TCP in the IPv4 packet at `at`; later fragments have no ports and are dropped. */
+const tcp4Lines = (ports: PortRange, at: number): Line[] => [
+  [OP.loadHalf, at + 6],
+  [OP.jumpSet, 0x1fff, "drop", "next"],
+  [OP.loadHeaderLength, at],
+  [OP.loadHalfX, at + 2],
+  ...acceptPorts(ports),
+];
 
-/** IPv6 TCP segments to the range. */
-export const tcp6Filter = (ports: PortRange): Instruction[] =>
-  assemble([[OP.loadHalf, 2], ...acceptPorts(ports)]);
+/** TCP with its header at `at`. */
+const tcp6Lines = (ports: PortRange, at: number): Line[] => [[OP.loadHalf, at + 2], ...acceptPorts(ports)];
+
+const icmp4Lines = (ports: PortRange, at: number): Line[] => [
+  [OP.loadHeaderLength, at],
+  [OP.loadByteX, at],
+  [OP.jumpEqual, 3, 2, "next"],
+  [OP.jumpEqual, 11, 1, "next"],
+  [OP.jumpEqual, 12, "next", "drop"],
+  [OP.loadByteX, at + 8 + 9],
+  [OP.jumpEqual, PROTOCOL.TCP, "next", "drop"],
+  // X = start of the quoted TCP header, less `at` and the 8 bytes of ICMP header
+  [OP.loadByteX, at + 8],
+  [OP.and, 0x0f],
+  [OP.shiftLeft, 2],
+  [OP.addX, 0],
+  [OP.toX, 0],
+  [OP.loadHalfX, at + 8],
+  ...acceptPorts(ports),
+];
+
+/** ICMPv6 with its header at `at`. */
+const icmp6Lines = (ports: PortRange, at: number): Line[] => [
+  [OP.loadByte, at],
+  [OP.jumpGreaterEqual, 1, "next", "drop"],
+  [OP.jumpGreater, 4, "drop", "next"],
+  [OP.loadByte, at + 8 + 6],
+  [OP.jumpEqual, PROTOCOL.TCP, "next", "drop"],
+  [OP.loadHalf, at + 8 + 40],
+  ...acceptPorts(ports),
+];
+
+/** On an IPv4 raw socket: TCP segments to the range. */
+export const tcp4Filter = (ports: PortRange): Instruction[] => assemble(tcp4Lines(ports, 0));
+
+/** On an IPv6 raw socket: TCP segments to the range. */
+export const tcp6Filter = (ports: PortRange): Instruction[] => assemble(tcp6Lines(ports, 0));
 
 /** ICMP destination unreachable (3), time exceeded (11) and parameter problem (12) about TCP from the range. */
-export const icmp4Filter = (ports: PortRange): Instruction[] =>
-  assemble([
-    [OP.loadHeaderLength, 0],
-    [OP.loadByteX, 0],
-    [OP.jumpEqual, 3, 2, "next"],
-    [OP.jumpEqual, 11, 1, "next"],
-    [OP.jumpEqual, 12, "next", "drop"],
-    [OP.loadByteX, 8 + 9],
-    [OP.jumpEqual, TCP, "next", "drop"],
-    // X = start of the quoted TCP header, less the 8 bytes of ICMP header
-    [OP.loadByteX, 8],
-    [OP.and, 0x0f],
-    [OP.shiftLeft, 2],
-    [OP.addX, 0],
-    [OP.toX, 0],
-    [OP.loadHalfX, 8],
-    ...acceptPorts(ports),
-  ]);
+export const icmp4Filter = (ports: PortRange): Instruction[] => assemble(icmp4Lines(ports, 0));
 
 /** ICMPv6 errors (types 1 to 4) about TCP from the range. Our probes carry no extension headers; a quote that has some is not let through. */
-export const icmp6Filter = (ports: PortRange): Instruction[] =>
-  assemble([
-    [OP.loadByte, 0],
-    [OP.jumpGreaterEqual, 1, "next", "drop"],
-    [OP.jumpGreater, 4, "drop", "next"],
-    [OP.loadByte, 8 + 6],
-    [OP.jumpEqual, TCP, "next", "drop"],
-    [OP.loadHalf, 8 + 40],
-    ...acceptPorts(ports),
+export const icmp6Filter = (ports: PortRange): Instruction[] => assemble(icmp6Lines(ports, 0));
+
+/** On a packet socket that keeps link headers: Ethernet frames, untagged, with any of the four above. */
+export const frameFilter = (ports: PortRange): Instruction[] =>
+  ipFilter(ports, ethernet.HEADER_LENGTH, [[OP.loadHalf, ethernet.ETHERTYPE_AT]], ethernet.ETHERTYPE);
+
+/** On a packet socket that takes link headers off: IP packets with any of the four above. */
+export const packetFilter = (ports: PortRange): Instruction[] =>
+  ipFilter(
+    ports,
+    0,
+    [
+      [OP.loadByte, 0],
+      [OP.and, 0xf0],
+    ],
+    { IPV4: 0x40, IPV6: 0x60 },
+  );
+
+/**
+ * Both IP versions in one program. `version` loads what tells them apart. A program has no loops, so an IPv6 packet whose
+ * first header is an extension is let through unseen: few are, and the reader walks them anyway.
+ */
+function ipFilter(
+  ports: PortRange,
+  at: number,
+  version: readonly Line[],
+  { IPV4, IPV6 }: { readonly IPV4: number; readonly IPV6: number },
+): Instruction[] {
+  const tcp4 = tcp4Lines(ports, at);
+  const tcp6 = tcp6Lines(ports, at + 40);
+  const v4: Line[] = [
+    [OP.loadByte, at + 9],
+    [OP.jumpEqual, PROTOCOL.TCP, "next", tcp4.length],
+    ...tcp4,
+    [OP.jumpEqual, PROTOCOL.ICMP, "next", "drop"],
+    ...icmp4Lines(ports, at),
+  ];
+  return assemble([
+    ...version,
+    [OP.jumpEqual, IPV4, "next", v4.length],
+    ...v4,
+    [OP.jumpEqual, IPV6, "next", "drop"],
+    [OP.loadByte, at + 6],
+    [OP.jumpEqual, PROTOCOL.TCP, "next", tcp6.length],
+    ...tcp6,
+    [OP.jumpEqual, PROTOCOL.HOP_BY_HOP, 2, "next"],
+    [OP.jumpEqual, PROTOCOL.ROUTING, 1, "next"],
+    [OP.jumpEqual, PROTOCOL.DESTINATION_OPTIONS, "next", 1],
+    [OP.return, ACCEPT],
+    [OP.jumpEqual, PROTOCOL.ICMPV6, "next", "drop"],
+    ...icmp6Lines(ports, at + 40),
   ]);
+}
 
 /** `struct sock_filter[]` in host byte order: u16 code, u8 jt, u8 jf, u32 k. */
 export function encodeFilter(

@@ -2,8 +2,8 @@
  * The Link: how packets reach the kernel, or a simulated network, and how they come back. It moves whole IP packets and
  * knows nothing of scans.
  *
- * Implementations: raw-ip.ts (raw sockets). Decorators: tracer.ts. Times are the caller's business: a received packet
- * comes with its age, so that a link needs no clock that others share.
+ * Implementations: raw-ip.ts (raw sockets), packet.ts (Ethernet frames, over ethernet.ts). Decorators: tracer.ts. Times are
+ * the caller's business: a received packet comes with its age, so that a link needs no clock that others share.
  */
 
 /** Slots the caller fills with IP packets before it sends them. */
@@ -19,7 +19,8 @@ export interface TransmitBatch {
 
 /**
  * Takes one received IP packet, `bytes[at, end)`, valid only until it returns.
- * `ageUs` is how long ago it arrived, in microseconds, 0 when the link can't tell.
+ * `ageUs` is how long before the call of `drain` it arrived, in microseconds; 0 when the link can't tell, negative for one
+ * that came while `drain` was at work.
  */
 export type PacketHandler = (bytes: Uint8Array, at: number, end: number, ageUs: number) => void;
 

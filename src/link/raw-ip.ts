@@ -20,7 +20,16 @@ import {
   tcp6Filter,
 } from "./filter.ts";
 import type { Link, PacketHandler } from "./link.ts";
-import { addressOf, errno, LITTLE_ENDIAN, libc, nativeMemory, POINTER_SIZE, realtimeUs } from "./sys/libc.ts";
+import {
+  addressOf,
+  ageOf,
+  errno,
+  LITTLE_ENDIAN,
+  libc,
+  nativeMemory,
+  POINTER_SIZE,
+  realtimeUs,
+} from "./sys/libc.ts";
 import { createReceiveBatch, createSendBatch, HEADROOM } from "./sys/messages.ts";
 import {
   getOption,
@@ -47,8 +56,6 @@ const SK_MEMINFO_VARS = 9;
 const SK_MEMINFO_DROPS = 8;
 const SOL_RAW = 255;
 const IPV6_CHECKSUM = 7;
-/** An age above this is a clock that was set, not a packet that waited, in microseconds. */
-const LONGEST_WAIT_US = 60e6;
 const SOL_IP = 0;
 const IP_RECVERR = 11;
 const SOL_IPV6 = 41;
@@ -74,6 +81,13 @@ export interface RawIpOptions {
   readonly scope?: number;
   /** Source address, when it is not left to the kernel's routes: policy rules that look at it then count. */
   readonly source?: Address;
+  /** Longest packet to send, in bytes: 128 by default, which holds any segment without text. */
+  readonly slotLength?: number;
+  /**
+   * Longest packet to receive, in bytes: 2048 by default. Where text comes it is 65,535 at least: receive offload puts
+   * segments together before a raw socket sees them.
+   */
+  readonly receiveLength?: number;
 }
 
 /**
@@ -90,7 +104,8 @@ export function openRawIp(options: RawIpOptions): Link {
   }
 }
 
-function open({ families, ports, interfaceName, scope, source }: RawIpOptions, opened: RawSocket[]): Link {
+function open(options: RawIpOptions, opened: RawSocket[]): Link {
+  const { families, ports, interfaceName, scope, source, slotLength = SLOT_LENGTH, receiveLength } = options;
   const openOne = (...[family, protocol]: Parameters<typeof openRawSocket>): RawSocket => {
     const socket = openRawSocket(family, protocol);
     opened.push(socket);
@@ -124,17 +139,17 @@ function open({ families, ports, interfaceName, scope, source }: RawIpOptions, o
     }
   }
 
-  const batch = createSendBatch(SLOTS, SLOT_LENGTH, scope);
+  const batch = createSendBatch(SLOTS, slotLength, scope);
   // The first call through a binding costs a millisecond, which is not the first packet's round trip.
   for (const { fd } of senders.values()) batch.send(fd, 0, 0);
-  const inbox = createReceiveBatch(RECEIVE_SLOTS);
+  const inbox = createReceiveBatch(RECEIVE_SLOTS, receiveLength);
   let sendError = "";
   let handler: PacketHandler = () => {};
   let drops: number | undefined;
 
   /** One system call takes packets of one address family. */
   const send = (first: number, count: number): number => {
-    const versionAt = (slot: number): number => batch.data[slot * SLOT_LENGTH] >> 4;
+    const versionAt = (slot: number): number => batch.data[slot * slotLength] >> 4;
     const version = versionAt(first);
     const sender = senders.get(version);
     if (sender === undefined) {
@@ -150,15 +165,14 @@ function open({ families, ports, interfaceName, scope, source }: RawIpOptions, o
   };
 
   /** @returns true when nothing is left waiting */
-  const deliver = ({ socket, family, protocol }: (typeof hearers)[number]): boolean => {
+  const deliver = ({ socket, family, protocol }: (typeof hearers)[number], nowUs: number): boolean => {
     for (let round = 0; round < BATCHES_PER_TURN; round++) {
       const received = inbox.receive(socket.fd);
       for (let slot = 0; slot < received; slot++) {
         inbox.readAncillary(slot);
         const start = inbox.start(slot);
         const end = start + Math.max(0, inbox.length(slot));
-        // Read anew for each packet: handling the one before took time.
-        const age = ageOf(inbox.ancillary.timeUs, realtimeUs());
+        const age = ageOf(inbox.ancillary.timeUs, nowUs);
         if (family === 4) handler(inbox.data, start, end, age);
         else handler(inbox.data, restoreIpv6Header(inbox, slot, protocol), end, age);
       }
@@ -181,7 +195,10 @@ function open({ families, ports, interfaceName, scope, source }: RawIpOptions, o
         socket.onReadable(onReadable);
       }
     },
-    drain: () => hearers.reduce((empty, hearer) => deliver(hearer) && empty, true),
+    drain: () => {
+      const nowUs = realtimeUs();
+      return hearers.reduce((empty, hearer) => deliver(hearer, nowUs) && empty, true);
+    },
     receiveDrops: () => drops ?? countDrops(hearers.map(({ socket }) => socket.fd)),
     receiveBuffer,
     close: () => {
@@ -189,12 +206,6 @@ function open({ families, ports, interfaceName, scope, source }: RawIpOptions, o
       for (const socket of opened) socket.close();
     },
   };
-}
-
-/** How long ago a packet with this stamp came, in microseconds; 0 when that can't be told. */
-function ageOf(stampUs: number, nowUs: number): number {
-  const age = nowUs - stampUs;
-  return stampUs > 0 && age >= 0 && age < LONGEST_WAIT_US ? age : 0;
 }
 
 /** What the kernel dropped for want of room, over all sockets. */

@@ -2,10 +2,11 @@
  * What the kernel would do with a packet: interface, source address and next hop for a destination, and what an interface
  * is. Asked through rtnetlink, so policy rules, VPNs and namespaces count as they do for everyone else.
  *
- * Not here: neighbours, sending, and which error a refused target becomes for the user's eyes (runtime/).
+ * Not here: neighbours (neighbour.ts), sending, and which error a refused target becomes for the user's eyes (runtime/).
  */
 import type { Address } from "../wire/address.ts";
-import { type Attribute, fromU32, hostU32, netlinkRequest, readAttributes } from "./sys/netlink.ts";
+import { MAC_LENGTH, type Mac } from "../wire/ethernet.ts";
+import { type Attribute, fromU32, hostU16, hostU32, netlinkRequest, readAttributes } from "./sys/netlink.ts";
 
 const RTM_GETLINK = 18;
 const RTM_GETADDR = 22;
@@ -22,10 +23,12 @@ const RTA = {
   metrics: 8,
   via: 18,
 } as const;
-const IFLA = { name: 3, mtu: 4 } as const;
+const IFLA = { address: 1, name: 3, mtu: 4 } as const;
 const IFA = { address: 1, local: 2 } as const;
 const RTAX_MTU = 2;
-const IFF = { up: 0x1, loopback: 0x8, pointToPoint: 0x10, running: 0x40 } as const;
+const IFF = { up: 0x1, loopback: 0x8, pointToPoint: 0x10, running: 0x40, noArp: 0x80 } as const;
+/** Hardware type of everything that carries Ethernet frames: also bridges, VLANs, veth (linux/if_arp.h). */
+const ARPHRD_ETHER = 1;
 const AF_INET = 2;
 const AF_INET6 = 10;
 
@@ -68,6 +71,8 @@ export interface Interface {
   readonly pointToPoint: boolean;
   /** Bytes. */
   readonly mtu: number;
+  /** Its hardware address, when it carries Ethernet frames and resolves neighbours: what link/packet.ts can serve. */
+  readonly mac?: Mac;
 }
 
 const familyOf = (address: Address): number => (address.length === 4 ? AF_INET : AF_INET6);
@@ -130,6 +135,8 @@ export function lookUpInterface(which: string | number): Interface | undefined {
   const found = message.attributes(IFINFOMSG_LENGTH);
   const flags = hostU32(message.body, 8);
   const mtu = found.get(IFLA.mtu);
+  const hardware = found.get(IFLA.address);
+  const ethernet = hostU16(message.body, 2) === ARPHRD_ETHER && (flags & IFF.noArp) === 0;
   return {
     index: hostU32(message.body, 4),
     name: new TextDecoder().decode(found.get(IFLA.name)).replace(/\0+$/, ""),
@@ -138,6 +145,7 @@ export function lookUpInterface(which: string | number): Interface | undefined {
     loopback: (flags & IFF.loopback) !== 0,
     pointToPoint: (flags & IFF.pointToPoint) !== 0,
     mtu: mtu === undefined ? 0 : hostU32(mtu),
+    ...(ethernet && hardware?.length === MAC_LENGTH ? { mac: hardware.slice() } : {}),
   };
 }
 

@@ -8,10 +8,19 @@
  *
  * As nmap's, but for three things, so that the file says no more than is known: `Status: Up` only for a host that sent
  * an answer itself, every port is listed (never `Ignored State`), and an interrupted run ends in `# synprobe
- * interrupted at`. The format has no room for reasons, round trips or ICMP senders; nmap XML and NDJSON have.
+ * interrupted at`. In a large run a host has lines in each group of results with one of its own (nmap.ts), and the hosts
+ * that are up are not counted. The format has no room for reasons, round trips or ICMP senders; nmap XML and NDJSON have.
  */
+import { PORT_STATES } from "../scan/result.ts";
 import { escapeText, escapeWord } from "./escape.ts";
-import { closingRemark, collectHosts, commandLine, type HostResults, nmapTime } from "./nmap.ts";
+import {
+  closingRemark,
+  commandLine,
+  groupByHost,
+  type HostGroups,
+  type HostResults,
+  nmapTime,
+} from "./nmap.ts";
 import type { Reporter, Sink } from "./reporter.ts";
 
 /** Service names without the marks that part the fields; nmap replaces `/` the same way. */
@@ -28,26 +37,30 @@ function hostLines(host: HostResults): string {
   return `${status}${head}\tPorts: ${ports.join(", ")}\n`;
 }
 
-/** A reporter for nmap's grepable format; keeps the results and writes them, host by host, when the run finishes. */
+/** A reporter for nmap's grepable format; the file is complete when the run has finished or was cut short. */
 export function createGrepableReporter(sink: Sink): Reporter {
-  const collection = collectHosts();
+  let groups: HostGroups | undefined;
+  let up = 0;
   return {
+    wants: () => PORT_STATES,
     start(run) {
+      groups = groupByHost(run.pairs, (host) => {
+        if (host.answer !== undefined) up++;
+        sink(hostLines(host));
+      });
       const started = nmapTime(run.startedMs);
       sink(`# synprobe ${run.version} scan initiated ${started} as: ${commandLine(run)}\n`);
     },
-    result: collection.add,
+    result(result) {
+      groups?.add(result);
+    },
     fault(fault) {
       const text = `${fault.target} could not be probed: ${fault.code} ${fault.message}`;
       sink(`# ${escapeText(text, Number.POSITIVE_INFINITY)}\n`);
     },
     finish(summary) {
-      let up = 0;
-      for (const host of collection.hosts()) {
-        if (host.answer !== undefined) up++;
-        sink(hostLines(host));
-      }
-      sink(`# ${closingRemark(summary, up)}\n`);
+      groups?.flush();
+      sink(`# ${closingRemark(summary, groups?.whole === true ? up : undefined)}\n`);
     },
   };
 }

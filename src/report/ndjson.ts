@@ -16,7 +16,7 @@
  * Times are ISO 8601 in UTC with milliseconds; durations are milliseconds with at most three decimals. A file without
  * a summary line was cut off. Text is exact: what a terminal might obey is written in JSON's own `\u` escapes.
  */
-import type { PortResult, ScanSummary, TargetFault } from "../scan/result.ts";
+import { PORT_STATES, type PortResult, type ScanSummary, type TargetFault } from "../scan/result.ts";
 import type { Reporter, Sink } from "./reporter.ts";
 
 /** What JSON.stringify leaves as it is, but a terminal or a line splitter may take for more than text. */
@@ -28,7 +28,8 @@ function escapeUnits(char: string): string {
   return escaped;
 }
 
-function toLine(value: object): string {
+/** A value as one line of printable text. */
+export function jsonLine(value: object): string {
   return `${JSON.stringify(value).replace(UNSEEN, escapeUnits)}\n`;
 }
 
@@ -97,15 +98,16 @@ function summaryRecord(summary: ScanSummary): object {
 /** A reporter that writes the lines described above, each in one call of `sink`. */
 export function createNdjsonReporter(sink: Sink): Reporter {
   return {
+    wants: () => PORT_STATES,
     start() {},
     result(result) {
-      sink(toLine(resultRecord(result)));
+      sink(jsonLine(resultRecord(result)));
     },
     fault(fault) {
-      sink(toLine(faultRecord(fault)));
+      sink(jsonLine(faultRecord(fault)));
     },
     finish(summary) {
-      sink(toLine(summaryRecord(summary)));
+      sink(jsonLine(summaryRecord(summary)));
     },
   };
 }

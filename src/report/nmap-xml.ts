@@ -2,14 +2,24 @@
  * nmap's XML (`-oX`), valid against nmap.dtd, so that what reads nmap's files reads synprobe's.
  *
  * The DTD allows no `scanner` but "nmap"; the comment, `args` and `version` say who really wrote the file. Hosts are
- * written when the run finishes, targets that could not be probed as they come (`target status="skipped"`). What is not
- * known is left out (`times`, `starttime`), every port is listed (no `extraports`), and a host that sent no answer is
- * "up" by `user-set`, nmap's word for `-Pn`. Round trips and tries have no place in the format; NDJSON has them.
+ * written when the run finishes, in a large run group by group (nmap.ts), targets that could not be probed as they come
+ * (`target status="skipped"`). What is not known is left out (`times`, `starttime`), every port is listed (no
+ * `extraports`), and a host that sent no answer is "up" by `user-set`, nmap's word for `-Pn`. Round trips and tries have
+ * no place in the format; NDJSON has them.
  */
 import XmlBuilder from "fast-xml-builder";
-import type { PortResult, ScanSummary, TargetFault } from "../scan/result.ts";
+import { PORT_STATES, type PortResult, type ScanSummary, type TargetFault } from "../scan/result.ts";
 import { escapeText } from "./escape.ts";
-import { closingRemark, collectHosts, commandLine, counted, type HostResults, nmapTime } from "./nmap.ts";
+import { portRanges } from "./figures.ts";
+import {
+  closingRemark,
+  commandLine,
+  counted,
+  groupByHost,
+  type HostGroups,
+  type HostResults,
+  nmapTime,
+} from "./nmap.ts";
 import type { Reporter, RunInfo, Sink } from "./reporter.ts";
 
 const XML_OUTPUT_VERSION = "1.05";
@@ -37,17 +47,6 @@ function attribute(text: string): string {
 }
 
 const seconds = (ms: number): number => Math.floor(ms / 1000);
-
-/** Ascending ports as nmap lists them: `22,80,8000-8010`. */
-function portRanges(ports: readonly number[]): string {
-  const ranges: { first: number; last: number }[] = [];
-  for (const port of ports) {
-    const range = ranges.at(-1);
-    if (range !== undefined && port === range.last + 1) range.last = port;
-    else ranges.push({ first: port, last: port });
-  }
-  return ranges.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(",");
-}
 
 function opening(run: RunInfo): string {
   const command = commandLine(run);
@@ -130,21 +129,28 @@ function runStats(summary: ScanSummary, up: number): Element {
   };
 }
 
-/** A reporter for nmap's XML; keeps the results and writes them, host by host, when the run finishes or is cut short. */
+/** A reporter for nmap's XML; the document is complete when the run has finished or was cut short. */
 export function createNmapXmlReporter(sink: Sink): Reporter {
-  const collection = collectHosts();
+  let groups: HostGroups | undefined;
+  let entries = 0;
   return {
+    wants: () => PORT_STATES,
     start(run) {
       sink(opening(run));
+      groups = groupByHost(run.pairs, (found) => {
+        entries++;
+        sink(builder.build(host(found)));
+      });
     },
-    result: collection.add,
+    result(result) {
+      groups?.add(result);
+    },
     fault(fault) {
       sink(builder.build(skippedTarget(fault)));
     },
     finish(summary) {
-      const hosts = collection.hosts();
-      for (const found of hosts) sink(builder.build(host(found)));
-      sink(builder.build(runStats(summary, hosts.length)) + END);
+      groups?.flush();
+      sink(builder.build(runStats(summary, groups?.whole === true ? entries : summary.hosts)) + END);
     },
   };
 }

@@ -4,7 +4,7 @@
  * A reporter turns results into text, in the order they come, and hands the text to a sink. It opens no file, reads
  * no clock and knows no terminal: cli/ gives it a sink, the colour decision and the run's description.
  */
-import type { PortResult, ScanSummary, TargetFault } from "../scan/result.ts";
+import type { PortResult, PortState, ScanSummary, TargetFault } from "../scan/result.ts";
 
 /** Takes finished text. May buffer; never throws (the owner of the file watches for write errors). */
 export type Sink = (text: string) => void;
@@ -18,6 +18,8 @@ export interface RunInfo {
   readonly startedMs: number;
   /** Number of (address, port) pairs planned. */
   readonly pairs: number;
+  /** Distinct addresses planned, when they are known beforehand. */
+  readonly hosts?: number;
   /** Distinct ports planned, ascending, for formats that record the scanned set (nmap XML). */
   readonly ports: readonly number[];
   /** Columns that the widest target label needs (`targetLabel` in table.ts), when the targets are known beforehand. */
@@ -25,6 +27,11 @@ export interface RunInfo {
 }
 
 export interface Reporter {
+  /**
+   * The results that this reporter must be given in such a run: those whose state, or the state that they correct, is
+   * among these. Others may be given too; those that are not are still counted in the summary.
+   */
+  wants(run: RunInfo): readonly PortState[];
   /** Called once, before the first result. */
   start(run: RunInfo): void;
   /** Called for each verdict as it falls; a result with `was` corrects an earlier one. */

@@ -1,14 +1,23 @@
 /**
- * The table for people: a line for each verdict as it falls, the totals at the end (totals.ts).
+ * The table for people: a line for each verdict as it falls, if it is to be shown (show.ts), and at the end the counts
+ * of the others (not-shown.ts) and the totals (totals.ts).
  *
  * Lines stream and hosts interleave, so the columns have fixed widths; only a target wider than its column widens it,
  * for itself and the lines after. The evidence comes last, because its length varies most. Which targets could not be
  * probed is told by cli/ on stderr; here they are only counted.
  */
 import pc from "picocolors";
-import type { Ending, Established, PortResult, PortState } from "../scan/result.ts";
+import {
+  type Ending,
+  type Established,
+  PORT_STATES,
+  type PortResult,
+  type PortState,
+} from "../scan/result.ts";
 import { displayLength, escapeText, escapeWord } from "./escape.ts";
+import { countNotShown, type NotShown } from "./not-shown.ts";
 import type { Reporter, RunInfo, Sink } from "./reporter.ts";
+import { shownStates } from "./show.ts";
 import { totalsLines } from "./totals.ts";
 
 export interface TableOptions {
@@ -16,6 +25,8 @@ export interface TableOptions {
   readonly color: boolean;
   /** Also tell what was received and not counted, and how many answers were late. */
   readonly verbose: boolean;
+  /** Print these; without, everything in a small run and the open ports of a larger one. */
+  readonly show?: readonly PortState[];
   /** Columns of the terminal, to break the sentences at the end between words; without, each stays on one line. */
   readonly width?: number;
 }
@@ -120,24 +131,39 @@ function resultLine(colors: Colors, label: string, targetWidth: number, result: 
   return `${cells.join(GAP)}\n`;
 }
 
-/** A reporter for the table. Writes the header at the start, one line for each result, and the totals at the end. */
+/**
+ * A reporter for the table. Writes the header at the start, one line for each result to be shown, and the totals at the
+ * end. A result that corrects one which was shown is shown too.
+ */
 export function createTableReporter(sink: Sink, options: TableOptions): Reporter {
   const colors = pc.createColors(options.color);
   let targetWidth = DEFAULT_TARGET_WIDTH;
+  let shown: readonly PortState[] = PORT_STATES;
+  let notShown: NotShown | undefined;
   return {
+    wants(run) {
+      const states = shownStates(run, options.show);
+      return countNotShown(run, states).needsAll ? PORT_STATES : states;
+    },
     start(run) {
+      shown = shownStates(run, options.show);
+      notShown = countNotShown(run, shown);
       targetWidth = firstTargetWidth(run);
       sink(headerLine(colors, targetWidth));
     },
     result(result) {
+      notShown?.add(result);
+      const { state, was } = result;
+      if (!shown.includes(state) && (was === undefined || !shown.includes(was))) return;
       const label = targetLabel(result);
       targetWidth = Math.min(WIDEST_TARGET, Math.max(targetWidth, displayLength(label)));
       sink(resultLine(colors, label, targetWidth, result));
     },
     fault() {},
     finish(summary) {
-      const paint = { warning: colors.yellow, note: colors.dim, total: String };
-      const lines = totalsLines(summary, options.verbose).flatMap(({ kind, text }) =>
+      const paint = { "not-shown": String, note: colors.dim, warning: colors.yellow, total: String };
+      const unseen = notShown?.sentences(summary) ?? [];
+      const lines = totalsLines(summary, options.verbose, unseen).flatMap(({ kind, text }) =>
         wrap(text, options.width).map((line) => paint[kind](line)),
       );
       sink(`\n${lines.join("\n")}\n`);

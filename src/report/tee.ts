@@ -1,11 +1,16 @@
 /**
  * Several formats at once: one reporter that passes everything on to others, in the order given.
  */
+import { PORT_STATES } from "../scan/result.ts";
 import type { Reporter } from "./reporter.ts";
 
 /** A reporter that hands each call to every one of `reporters`; none at all is allowed and says nothing. */
 export function combine(reporters: readonly Reporter[]): Reporter {
   return {
+    wants(run) {
+      const wanted = new Set(reporters.flatMap((reporter) => reporter.wants(run)));
+      return PORT_STATES.filter((state) => wanted.has(state));
+    },
     start(run) {
       for (const reporter of reporters) reporter.start(run);
     },

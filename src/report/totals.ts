@@ -5,9 +5,10 @@
  */
 import type { IgnoredCounts, ScanSummary } from "../scan/result.ts";
 import { escapeWord } from "./escape.ts";
+import { count, digits, duration } from "./figures.ts";
 
 export interface TotalsLine {
-  readonly kind: "note" | "warning" | "total";
+  readonly kind: "not-shown" | "note" | "warning" | "total";
   readonly text: string;
 }
 
@@ -23,17 +24,6 @@ const IGNORED_BECAUSE: { readonly [Cause in keyof IgnoredCounts]: string } = {
   duplicate: "repeats the answer of a port already decided",
 };
 const CAUSES = Object.keys(IGNORED_BECAUSE) as (keyof IgnoredCounts)[];
-
-const digits = (count: number): string => String(count).replace(/\B(?=(\d{3})+$)/g, ",");
-const count = (n: number, one: string, many = `${one}s`): string => `${digits(n)} ${n === 1 ? one : many}`;
-
-function duration(ms: number): string {
-  if (ms < 59_995) return `${(ms / 1000).toFixed(2)} s`;
-  const seconds = Math.round(ms / 1000);
-  const minutes = Math.floor(seconds / 60);
-  const clock = `${minutes % 60} min ${seconds % 60} s`;
-  return minutes < 60 ? clock : `${digits(Math.floor(minutes / 60))} h ${clock}`;
-}
 
 function notes(summary: ScanSummary): TotalsLine[] {
   const lines = CAUSES.filter((cause) => summary.ignored[cause] > 0).map(
@@ -77,10 +67,21 @@ function total(summary: ScanSummary): TotalsLine {
 }
 
 /**
- * The lines that end a report: notes (only with `verbose`), warnings (always), and the totals as the last one.
+ * The lines that end a report: what was not shown, notes (only with `verbose`), warnings (always), and the totals as the
+ * last one.
  *
  * @param verbose also tell what was received and not counted, cause by cause, and how many answers were late
+ * @param notShown sentences about the results that were left out (not-shown.ts)
  */
-export function totalsLines(summary: ScanSummary, verbose: boolean): TotalsLine[] {
-  return [...(verbose ? notes(summary) : []), ...warnings(summary), total(summary)];
+export function totalsLines(
+  summary: ScanSummary,
+  verbose: boolean,
+  notShown: readonly string[],
+): TotalsLine[] {
+  return [
+    ...notShown.map((text): TotalsLine => ({ kind: "not-shown", text })),
+    ...(verbose ? notes(summary) : []),
+    ...warnings(summary),
+    total(summary),
+  ];
 }

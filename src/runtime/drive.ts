@@ -5,10 +5,10 @@
  * The loop and nothing else: what to probe and what answers mean is the engine's, how packets travel the link's.
  */
 import type { Link } from "../link/link.ts";
-import { sendErrorVerdict } from "../scan/classify.ts";
 import type { Engine } from "../scan/engine.ts";
 import type { Verdict } from "../scan/verdict.ts";
 import { nowUs } from "./clock.ts";
+import { createTransmitter } from "./transmit.ts";
 
 export interface DriveHooks {
   onVerdict(verdict: Verdict): void;
@@ -27,10 +27,11 @@ const BATCHES_PER_TURN = 4;
 const LONGEST_SLEEP_MS = 60_000;
 
 export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
-  const { batch } = link;
+  const sendBatch = createTransmitter(engine, link);
   let timer: NodeJS.Timeout | undefined;
   let immediate: NodeJS.Immediate | undefined;
   let over = false;
+  let drainedUs = nowUs();
   let resolve: () => void;
   let reject: (error: unknown) => void;
   const finished = new Promise<void>((onResolve, onReject) => {
@@ -47,29 +48,6 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
     else reject(error);
   }
 
-  /** Fills and sends one batch. @returns how many packets the engine had to send */
-  function sendBatch(): number {
-    let count = 0;
-    const now = nowUs();
-    while (count < batch.slots) {
-      const length = engine.pollTransmit(now, batch.data, count * batch.slotLength + batch.offset, count);
-      if (length === 0) break;
-      batch.lengths[count++] = length;
-    }
-    for (let done = 0; done < count; ) {
-      // Filling the batch took its time, and so does the call itself: round trips must contain neither.
-      const from = nowUs();
-      const taken = link.send(done, count - done);
-      if (taken > 0) engine.handleDeparture(done, done + taken, from, nowUs());
-      done += taken;
-      if (taken > 0) continue;
-      // Where there is no room for one there is none for the rest: no call for each to be told so.
-      const end = sendErrorVerdict(link.sendError) === "again" ? count : done + 1;
-      while (done < end) engine.handleRefusal(done++, link.sendError, nowUs());
-    }
-    return count;
-  }
-
   function handOver(): void {
     for (let verdict = engine.pollVerdict(); verdict !== undefined; verdict = engine.pollVerdict()) {
       hooks.onVerdict(verdict);
@@ -81,6 +59,7 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
     try {
       clearTimeout(timer);
       // After a stall the answers are in the socket already: no deadline passes before they are read.
+      drainedUs = nowUs();
       const empty = link.drain();
       if (empty) engine.handleTimeout(nowUs());
       let batches = 0;
@@ -108,7 +87,7 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
 
   link.listen(
     (bytes, at, end, ageUs) => {
-      if (!over) engine.handlePacket(bytes, at, end, nowUs() - ageUs);
+      if (!over) engine.handlePacket(bytes, at, end, drainedUs - ageUs);
     },
     turn,
     finish,

@@ -5,14 +5,19 @@
  * source address that is not ours) throws. No packet is sent here.
  */
 import { ERROR_CODES, type ErrorCode, SynprobeError } from "../errors.ts";
-import { type Interface, localAddresses, lookUpInterface, lookUpRoute } from "../link/route.ts";
+import { type Interface, localAddresses, lookUpInterface, lookUpRoute, type Route } from "../link/route.ts";
 import type { Path } from "../scan/engine.ts";
+import { reservedWithin } from "../scan/reserved.ts";
 import type { TargetFault } from "../scan/result.ts";
-import { claimPairs, type SpaceTarget } from "../scan/space.ts";
-import type { TargetSpec } from "../scan/target.ts";
+import type { PathRanges } from "../scan/source.ts";
+import { createSpaceBuilder, type Space } from "../scan/space.ts";
+import { type AddressSpan, compareAddresses, formatSpan } from "../scan/span.ts";
+import type { AnyTargetSpec, LiteralHost, NamedHost, TargetSpec } from "../scan/target.ts";
+import { ADDRESS_WORDS, loadAddress, storeAddress } from "../socket/table.ts";
 import { type Address, formatAddress, isLinkLocal, parseAddress, sameAddress } from "../wire/address.ts";
 import { judgeInterface, judgeRoute, unprobeable } from "./reachability.ts";
 import type { Resolution } from "./resolve.ts";
+import { type RoutedSpan, routeSpans } from "./routes.ts";
 
 export interface PlanOptions {
   /** Ports of targets that name none. */
@@ -25,15 +30,26 @@ export interface PlanOptions {
   readonly sourceIp?: string;
   /** TTL or hop limit of the probes. */
   readonly ttl: number;
+  /** What must not be probed, whoever names it. */
+  readonly exclude?: readonly AnyTargetSpec[];
+  readonly excludePorts?: Uint16Array;
+}
+
+/** A stretch of addresses that all go the same way. */
+export interface Hop extends AddressSpan {
+  readonly interfaceIndex: number;
+  /** Next hop, when the addresses are not on the link. */
+  readonly gateway?: Address;
 }
 
 export interface Plan {
-  readonly targets: readonly SpaceTarget[];
-  /** Per target, an index into `paths`. */
-  readonly pathOf: readonly number[];
-  /** Per target: is it this machine itself? */
-  readonly isLocal: readonly boolean[];
+  readonly space: Space;
   readonly paths: readonly Path[];
+  /** Which path leads to which addresses of the space. */
+  readonly pathRanges: PathRanges;
+  readonly hops: readonly Hop[];
+  /** The name that the user gave to an address and port, if any. */
+  nameOf(address: string, port: number): string | undefined;
   /** The one interface the run is bound to, if the user named one. */
   readonly interfaceName?: string;
   /** Index of the interface on which link-local addresses are meant. */
@@ -42,73 +58,270 @@ export interface Plan {
   readonly source?: Address;
   readonly families: readonly (4 | 6)[];
   readonly faults: readonly TargetFault[];
+  /** Parts of ranges that cannot answer, with why: "multicast (224.0.0.0/4)". */
+  readonly leftOut: readonly { readonly span: AddressSpan; readonly why: string }[];
 }
 
-interface Candidate extends SpaceTarget {
-  /** As the user wrote it. */
+export interface Planner {
+  add(spec: AnyTargetSpec): void;
+  /** An IPv4 address as a number from 0 to 2^32 - 1, and a port, 0 for none: for lists that name millions. */
+  addIpv4(address: number, port: number, origin: string): void;
+  /** @throws {SynprobeError} `ERR_NO_INTERFACE`, `ERR_INTERFACE_DOWN`, `ERR_NO_SOURCE`, `ERR_USAGE`, `ERR_UNKNOWN_HOST` */
+  finish(): Promise<Plan>;
+}
+
+/** A target as the user wrote it, and what it named: to say whose fault a missing route is. */
+interface Mention extends AddressSpan {
   readonly text: string;
   /** The same for messages: after `file:line` when it is from a list. */
   readonly label: string;
-  readonly zone?: string;
+  readonly range: boolean;
 }
 
-/** @throws {SynprobeError} `ERR_NO_INTERFACE`, `ERR_INTERFACE_DOWN`, `ERR_NO_SOURCE`, `ERR_USAGE` */
-export async function makePlan(specs: readonly TargetSpec[], options: PlanOptions): Promise<Plan> {
+/** Mentions kept; what is wrong with the addresses of further ones is told by address. */
+const MOST_MENTIONS = 10_000;
+
+/** A plan for targets that are all at hand. @throws {SynprobeError} as Planner.finish does */
+export function makePlan(specs: readonly AnyTargetSpec[], options: PlanOptions): Promise<Plan> {
+  const planner = createPlanner(options);
+  for (const spec of specs) planner.add(spec);
+  return planner.finish();
+}
+
+export function createPlanner(options: PlanOptions): Planner {
+  const builder = createSpaceBuilder();
   const faults: TargetFault[] = [];
-  const fault = (text: string, code: ErrorCode, message: string): void => {
-    faults.push({ target: text, code, message });
+  const leftOut: { span: AddressSpan; why: string }[] = [];
+  const mentions: Mention[] = [];
+  const named: { spec: TargetSpec; host: NamedHost; ports: Uint16Array }[] = [];
+  const zones = new Set<string>();
+  const names = new Map<string, { name: string; ports: Uint16Array }[]>();
+  const single = new Uint8Array(4);
+
+  const fault = (target: string, code: ErrorCode, message: string): void => {
+    faults.push({ target, code, message });
   };
 
-  const located = await locate(specs, options, fault);
-  const addressable = located.filter((candidate) => {
-    const complaint = unprobeable(candidate.address);
-    if (complaint !== undefined)
-      fault(candidate.text, ERROR_CODES.notUnicast, `${candidate.label}: ${complaint}`);
-    return complaint === undefined;
-  });
-
-  const named = chooseInterface(addressable, options.interfaceName);
-  // -e is for the whole run; a zone only says on which link a link-local address is meant.
-  const boundTo = options.interfaceName === undefined ? undefined : named;
-  const source = options.sourceIp === undefined ? undefined : checkSource(options.sourceIp);
-
-  const targets: SpaceTarget[] = [];
-  const pathOf: number[] = [];
-  const isLocal: boolean[] = [];
-  const paths: Path[] = [];
-  const pathByLocal = new Map<string, number>();
-  for (const candidate of claimPairs(addressable)) {
-    const scoped = candidate.address.length === 16 && isLinkLocal(candidate.address);
-    const found = localFor(candidate, scoped ? named : boundTo, source);
-    if (found instanceof SynprobeError) {
-      fault(candidate.text, found.code, found.message);
-      continue;
-    }
-    const { local } = found;
-    const key = formatAddress(local);
-    let path = pathByLocal.get(key);
-    if (path === undefined) {
-      path = paths.push({ local, ttl: options.ttl }) - 1;
-      pathByLocal.set(key, path);
-    }
-    targets.push(candidate);
-    pathOf.push(path);
-    isLocal.push(found.toSelf);
+  function add(spec: AnyTargetSpec): void {
+    const { host, text } = spec;
+    const label = labelOf(spec);
+    const ports = spec.ports ?? options.ports;
+    if (ports === undefined) {
+      fault(
+        text,
+        ERROR_CODES.usage,
+        `${label} names no port: write ${withPort(host, text)}:PORT, or give -p PORTS`,
+      );
+    } else if (host.kind === "name") named.push({ spec: { ...spec, host }, host, ports });
+    else if (host.kind === "address") addAddress(host.address, ports, text, label, host.zone);
+    else for (const span of host.spans) addSpan(span, ports, text, label);
   }
-  const families = ([4, 6] as const).filter((family) =>
-    paths.some(({ local }) => (local.length === 4) === (family === 4)),
+
+  function addAddress(
+    address: Address,
+    ports: Uint16Array,
+    text: string,
+    label: string,
+    zone?: string,
+  ): void {
+    const complaint = unprobeable(address);
+    if (rightFamily(address, text, label) && complaint === undefined) {
+      if (zone !== undefined) zones.add(zone);
+      mention({ first: address, last: address, text, label, range: false });
+      builder.add(address, address, ports);
+    } else if (complaint !== undefined) fault(text, ERROR_CODES.notUnicast, `${label}: ${complaint}`);
+  }
+
+  function addSpan(span: AddressSpan, ports: Uint16Array, text: string, label: string): void {
+    if (!rightFamily(span.first, text, label)) return;
+    for (const { span: part, why } of reservedWithin(span)) {
+      leftOut.push({ span: part, why });
+      builder.exclude(part.first, part.last);
+    }
+    mention({ ...span, text, label, range: true });
+    builder.add(span.first, span.last, ports);
+  }
+
+  function rightFamily(address: Address, text: string, label: string): boolean {
+    const { family } = options;
+    if (family === undefined || (address.length === 4) === (family === 4)) return true;
+    fault(text, ERROR_CODES.noAddress, `${label} is not an IPv${family} address: drop -${family}`);
+    return false;
+  }
+
+  function mention(what: Mention): void {
+    if (mentions.length < MOST_MENTIONS) mentions.push(what);
+  }
+
+  function addIpv4(address: number, port: number, origin: string): void {
+    single[0] = address >>> 24;
+    single[1] = address >>> 16;
+    single[2] = address >>> 8;
+    single[3] = address;
+    const plain = port !== 0 && options.family !== 6 && unprobeable(single) === undefined;
+    if (plain && mentions.length === MOST_MENTIONS) {
+      builder.addPair(address, port);
+      return;
+    }
+    const text = formatAddress(single);
+    add({
+      text: port === 0 ? text : `${text}:${port}`,
+      origin,
+      host: { kind: "address", address: single.slice() },
+      ...(port === 0 ? {} : { ports: Uint16Array.of(port) }),
+    });
+  }
+
+  async function addNames(): Promise<void> {
+    const resolutions = await resolve(
+      named.map(({ host }) => host.name),
+      options.family,
+    );
+    for (const { spec, host, ports } of named) {
+      const found = resolutions.get(host.name);
+      if (found === undefined || found instanceof SynprobeError) {
+        const where = spec.origin === undefined ? "" : `${spec.origin}: `;
+        fault(spec.text, found?.code ?? ERROR_CODES.unknownHost, `${where}${found?.message ?? spec.text}`);
+        continue;
+      }
+      for (const address of options.allAddresses ? found : found.slice(0, 1)) {
+        const key = formatAddress(address);
+        names.set(key, [...(names.get(key) ?? []), { name: host.name, ports }]);
+        addAddress(address, ports, spec.text, labelOf(spec));
+      }
+    }
+  }
+
+  async function applyExcludes(): Promise<void> {
+    if (options.excludePorts !== undefined) builder.excludePorts(options.excludePorts);
+    const specs = options.exclude ?? [];
+    const resolutions = await resolve(specs.flatMap(({ host }) => (host.kind === "name" ? [host.name] : [])));
+    for (const { host } of specs) {
+      if (host.kind === "address") builder.exclude(host.address, host.address);
+      else if (host.kind === "range") for (const { first, last } of host.spans) builder.exclude(first, last);
+      else {
+        const found = resolutions.get(host.name);
+        // What cannot be found out cannot be left out: better no run than a probe that was forbidden.
+        if (found === undefined || found instanceof SynprobeError) {
+          throw found ?? new SynprobeError(ERROR_CODES.unknownHost, `--exclude ${host.name}: unknown`);
+        }
+        for (const address of found) builder.exclude(address, address);
+      }
+    }
+  }
+
+  /** An address, or a part of a range, to which nothing can be sent. */
+  function unreachable({ first, last }: AddressSpan, error: SynprobeError): void {
+    const concerned = mentions.filter(
+      (each) =>
+        each.first.length === first.length &&
+        compareAddresses(each.first, last) <= 0 &&
+        compareAddresses(first, each.last) <= 0,
+    );
+    builder.exclude(first, last);
+    const broadcast = error.code === ERROR_CODES.notUnicast;
+    for (const { text, label, range, ...span } of concerned) {
+      if (!range) fault(text, error.code, `${label}: ${error.message}`);
+      else {
+        const part = { first: higher(first, span.first), last: lower(last, span.last) };
+        if (broadcast) leftOut.push({ span: part, why: "broadcast address of a local network" });
+        else fault(text, error.code, `${label}: ${formatSpan(part)}: ${error.message}`);
+      }
+    }
+    if (concerned.length === 0) {
+      const text = formatSpan({ first, last });
+      fault(text, error.code, `${text}: ${error.message}`);
+    }
+  }
+
+  async function finish(): Promise<Plan> {
+    await addNames();
+    await applyExcludes();
+    // -e is for the whole run; a zone only says on which link a link-local address is meant.
+    const through = chooseInterface(zones, options.interfaceName);
+    const boundTo = options.interfaceName === undefined ? undefined : through;
+    const source = options.sourceIp === undefined ? undefined : checkSource(options.sourceIp);
+    const routed = routeSpans(builder.eachSpan, (address) =>
+      judge(address, address.length === 16 && isLinkLocal(address) ? through : boundTo, source),
+    );
+    for (const { way, ...span } of routed) if (way instanceof SynprobeError) unreachable(span, way);
+    return {
+      space: builder.build(),
+      ...layPaths(routed, options.ttl, source),
+      nameOf: (address, port) => names.get(address)?.find(({ ports }) => ports.includes(port))?.name,
+      faults,
+      leftOut,
+      ...(boundTo === undefined ? {} : { interfaceName: boundTo.name }),
+      ...(through === undefined ? {} : { scope: through.index }),
+      ...(source === undefined ? {} : { source }),
+    };
+  }
+
+  return { add, addIpv4, finish };
+}
+
+function labelOf({ origin, text }: AnyTargetSpec): string {
+  return origin === undefined ? text : `${origin}: ${text}`;
+}
+
+/** The paths of what can be reached: one for each source address, and apart those that lead to this machine itself. */
+function layPaths(
+  routed: readonly RoutedSpan[],
+  ttl: number,
+  source: Address | undefined,
+): Pick<Plan, "paths" | "pathRanges" | "hops" | "families"> {
+  const ways = routed.flatMap(({ first, last, way }) =>
+    way instanceof SynprobeError ? [] : [{ first, last, way }],
   );
-  return {
-    targets,
-    pathOf,
-    isLocal,
-    paths,
-    families,
-    faults,
-    ...(boundTo === undefined ? {} : { interfaceName: boundTo.name }),
-    ...(named === undefined ? {} : { scope: named.index }),
-    ...(source === undefined ? {} : { source }),
+  const paths: Path[] = [];
+  const indexOf = new Map<string, number>();
+  const pathRanges = {
+    first: new Uint32Array(ways.length * ADDRESS_WORDS),
+    last: new Uint32Array(ways.length * ADDRESS_WORDS),
+    path: new Uint16Array(ways.length),
   };
+  // Ascending as words: IPv4, mapped, lies below all of IPv6 that can be probed.
+  ways.forEach(({ first, last, way }, i) => {
+    const local = source ?? way.source;
+    const toSelf = way.type === "local";
+    const key = `${formatAddress(local)} ${toSelf}`;
+    let path = indexOf.get(key);
+    if (path === undefined) {
+      path = paths.push({ local, ttl, ...(toSelf ? { toSelf } : {}) }) - 1;
+      indexOf.set(key, path);
+    }
+    loadAddress(pathRanges.first, i * ADDRESS_WORDS, first, 0, first.length);
+    loadAddress(pathRanges.last, i * ADDRESS_WORDS, last, 0, last.length);
+    pathRanges.path[i] = path;
+  });
+  return {
+    paths,
+    pathRanges,
+    hops: ways.map(({ first, last, way }) => ({
+      first,
+      last,
+      interfaceIndex: way.interfaceIndex,
+      ...(way.gateway === undefined ? {} : { gateway: way.gateway }),
+    })),
+    families: ([4, 6] as const).filter((family) =>
+      paths.some(({ local }) => (local.length === 4) === (family === 4)),
+    ),
+  };
+}
+
+export interface OnlyPair {
+  readonly address: Address;
+  readonly port: number;
+  readonly path: Path;
+}
+
+/** The only pair of a plan; undefined when there is none. */
+export function onlyPair(plan: Plan): OnlyPair | undefined {
+  if (plan.space.total === 0) return undefined;
+  const pair = { words: new Uint32Array(ADDRESS_WORDS), port: 0 };
+  plan.space.pairAt(0, pair);
+  const path = plan.paths[plan.pathRanges.path[0]];
+  return { address: storeAddress(pair.words, 0, path.local.length), port: pair.port, path };
 }
 
 /** Literal addresses are the common case, and need no resolver loaded. */
@@ -118,73 +331,22 @@ async function resolve(names: readonly string[], family?: 4 | 6): Promise<Readon
   return resolveNames(names, family);
 }
 
-/** Gives every target its addresses and ports. */
-async function locate(
-  specs: readonly TargetSpec[],
-  options: PlanOptions,
-  fault: (text: string, code: ErrorCode, message: string) => void,
-): Promise<Candidate[]> {
-  const names = specs.flatMap(({ host }) => (host.kind === "name" ? [host.name] : []));
-  const resolutions = await resolve(names, options.family);
-  return specs.flatMap((spec): Candidate[] => {
-    const { host, text } = spec;
-    const where = spec.origin === undefined ? "" : `${spec.origin}: `;
-    const label = `${where}${text}`;
-    const ports = spec.ports ?? options.ports;
-    if (ports === undefined) {
-      fault(
-        text,
-        ERROR_CODES.usage,
-        `${label} names no port: write ${withPort(host, text)}:PORT, or give -p PORTS`,
-      );
-      return [];
-    }
-    if (host.kind === "name") {
-      const found = resolutions.get(host.name);
-      if (found === undefined || found instanceof SynprobeError) {
-        fault(text, found?.code ?? ERROR_CODES.unknownHost, `${where}${found?.message ?? text}`);
-        return [];
-      }
-      const addresses = options.allAddresses ? found : found.slice(0, 1);
-      return addresses.map((address) => ({
-        text,
-        label,
-        name: host.name,
-        address,
-        ports,
-      }));
-    }
-    const { address, zone } = host;
-    if (options.family !== undefined && (address.length === 4) !== (options.family === 4)) {
-      fault(
-        text,
-        ERROR_CODES.noAddress,
-        `${label} is not an IPv${options.family} address: drop -${options.family}`,
-      );
-      return [];
-    }
-    return [{ text, label, address, ports, ...(zone === undefined ? {} : { zone }) }];
-  });
+/** How a target is written when a port follows: IPv6 in brackets. */
+function withPort(host: AnyTargetSpec["host"] | LiteralHost, text: string): string {
+  const v6 = host.kind === "address" && host.address.length === 16;
+  return v6 && !text.startsWith("[") ? `[${text}]` : text;
 }
 
-/** How a target is written when a port follows: IPv6 in brackets. */
-const withPort = (host: TargetSpec["host"], text: string): string =>
-  host.kind === "address" && host.address.length === 16 && !text.startsWith("[") ? `[${text}]` : text;
-
 /** The interface to bind to: -e, or the zone of a link-local target. */
-function chooseInterface(
-  candidates: readonly Candidate[],
-  wanted: string | undefined,
-): Interface | undefined {
-  const zones = new Set(candidates.flatMap(({ zone }) => (zone === undefined ? [] : [zone])));
-  if (wanted !== undefined) zones.add(wanted);
-  if (zones.size > 1) {
+function chooseInterface(zones: ReadonlySet<string>, wanted: string | undefined): Interface | undefined {
+  const all = new Set([...zones, ...(wanted === undefined ? [] : [wanted])]);
+  if (all.size > 1) {
     throw new SynprobeError(
       ERROR_CODES.usage,
-      `one run goes through one interface, but ${[...zones].join(" and ")} are named: run synprobe once for each`,
+      `one run goes through one interface, but ${[...all].join(" and ")} are named: run synprobe once for each`,
     );
   }
-  const [name] = zones;
+  const [name] = all;
   if (name === undefined) return undefined;
   const found = judgeInterface(name, lookUpInterface(/^\d+$/.test(name) ? Number(name) : name));
   if (found instanceof SynprobeError) throw found;
@@ -216,31 +378,28 @@ function ownerOf(address: Address): number | undefined {
     ?.interfaceIndex;
 }
 
-/** The local address for a target, or why it cannot be reached. */
-function localFor(
-  target: Candidate,
+/** The way to an address, or why there is none. */
+function judge(
+  address: Address,
   boundTo: Interface | undefined,
   source: Address | undefined,
-): { local: Address; toSelf: boolean } | SynprobeError {
-  const { label, address } = target;
-  const error = (code: ErrorCode, message: string) => new SynprobeError(code, `${label}: ${message}`);
+): Route | SynprobeError {
   if (source !== undefined && source.length !== address.length) {
-    return error(
+    return new SynprobeError(
       ERROR_CODES.noSource,
       `source address ${formatAddress(source)} is of the other IP version: give one of this target's`,
     );
   }
   const route = judgeRoute(address, boundTo, (to, through) => lookUpRoute(to, through, source), ownerOf);
-  if (route instanceof SynprobeError) return error(route.code, route.message);
-  if (route.type === "local") {
-    // The kernel routes to itself even while the loopback interface, through which it does, is down.
-    const through = lookUpInterface(route.interfaceIndex);
-    if (through?.up === false) {
-      return error(
-        ERROR_CODES.interfaceDown,
-        `interface ${through.name} is down: bring it up with "ip link set ${through.name} up"`,
-      );
-    }
-  }
-  return { local: source ?? route.source, toSelf: route.type === "local" };
+  if (route instanceof SynprobeError || route.type !== "local") return route;
+  // The kernel routes to itself even while the loopback interface, through which it does, is down.
+  const through = lookUpInterface(route.interfaceIndex);
+  if (through?.up !== false) return route;
+  return new SynprobeError(
+    ERROR_CODES.interfaceDown,
+    `interface ${through.name} is down: bring it up with "ip link set ${through.name} up"`,
+  );
 }
+
+const higher = (a: Address, b: Address): Address => (compareAddresses(a, b) >= 0 ? a : b);
+const lower = (a: Address, b: Address): Address => (compareAddresses(a, b) <= 0 ? a : b);

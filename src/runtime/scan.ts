@@ -1,83 +1,214 @@
 /**
- * One scan from plan to summary: opens the link, builds the engine, drives it, and puts verdicts into results.
+ * One scan from plan to summary: opens the links, builds engines over them, here or in worker threads, and puts what they find
+ * into results.
  *
  * In two steps, because a program has things to do between them: `openScan` takes every privilege that is needed, and
  * after it privileges can be dropped and output files opened; `run` sends the first packet.
  */
+import { availableParallelism } from "node:os";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import type { PortRange } from "../link/filter.ts";
-import type { Link } from "../link/link.ts";
 import { openRawIp } from "../link/raw-ip.ts";
-import { localAddresses } from "../link/route.ts";
+import { type Interface, lookUpInterface } from "../link/route.ts";
 import { type PacketObserver, traceLink } from "../link/tracer.ts";
-import { createCompletion } from "../scan/completion.ts";
-import { createEngine, type Engine } from "../scan/engine.ts";
-import type { Established, PortResult, ScanSummary, TargetFault } from "../scan/result.ts";
+import type { EngineOptions } from "../scan/engine.ts";
+import type { OrderOptions } from "../scan/permutation.ts";
+import { createOrder } from "../scan/permutation.ts";
+import type { PositionSet } from "../scan/positions.ts";
+import {
+  type Established,
+  PORT_STATES,
+  type PortResult,
+  type PortState,
+  type ScanProgress,
+  type ScanSummary,
+} from "../scan/result.ts";
 import type { Services } from "../scan/services.ts";
-import { createSpaceSource } from "../scan/space.ts";
-import type { Completion, Verdict } from "../scan/verdict.ts";
 import { ISN_KEY_LENGTH } from "../socket/isn.ts";
-import { createPortPool, createSinglePortPool } from "../socket/ports.ts";
-import { type Address, formatAddress, sameAddress } from "../wire/address.ts";
 import { nowUs, wallMs } from "./clock.ts";
-import { drive } from "./drive.ts";
+import { type Lane, type LaneHooks, runHere } from "./lane.ts";
 import type { Plan } from "./plan.ts";
 import type { HeldPorts } from "./port-lease.ts";
 import { createRandom, secret } from "./random.ts";
+import { createNaming } from "./results.ts";
 import { probePorts } from "./system.ts";
+import { addTotals, noTotals, type Totals } from "./totals.ts";
 
 export interface ScanOptions {
   /** SYNs after the first for a port that stays silent, 0 to 30. */
   readonly retries: number;
   /** How long each try waits, in milliseconds. */
   readonly timeoutMs: number;
-  /** Probes per second. */
+  /** Probes per second, of all workers together. */
   readonly rate: number;
+  /** Probes per second to one host. */
+  readonly ratePerHost?: number;
+  /** How long one host is probed, in milliseconds. */
+  readonly hostTimeoutMs?: number;
   /** Send every probe from this port. */
   readonly sourcePort?: number;
   readonly services: Services;
   /** Complete the handshakes of open ports; wait this long for what the server says first, 0 not to. */
   readonly complete?: { readonly bannerMs: number };
   readonly onPacket?: PacketObserver;
+  /** `auto`: packet for large scans through one Ethernet interface, raw for all others. */
+  readonly link?: "auto" | "raw" | "packet";
+  /** Threads; by default as many as the size, the rate and the processor ask for. */
+  readonly workers?: number;
+  readonly order: Omit<OrderOptions, "worker">;
+}
+
+/** How a scan will go about it. */
+export interface Means {
+  readonly link: "raw-ip" | "packet";
+  /** Threads of their own; 0 when all happens in the main thread. */
+  readonly threads: number;
+  /** Workers, the main thread included when it is one. */
+  readonly workers: number;
+  readonly interfaceName?: string;
+  readonly ports: PortRange;
+  /** Rows of each worker's socket table. */
+  readonly capacity: number;
 }
 
 export interface OpenScan {
-  readonly link: Link;
-  /** Sends, listens, reports; call once. Results come through `onResult` as they fall. */
-  run(onResult: (result: PortResult) => void): RunningScan;
+  readonly means: Means;
+  /** Bytes of the receive buffer that was granted. */
+  readonly receiveBuffer: number;
+  /** Sends, listens, reports; call once. */
+  run(hooks: ScanHooks, past?: PastRun): RunningScan;
   /** For a scan that is never run. */
   close(): void;
 }
 
+export interface ScanHooks {
+  /** The states, or states corrected, that `onResult` wants; all when there is a journal. */
+  readonly wants: readonly PortState[];
+  onResult(result: PortResult): void;
+  /** Every result as a record before `onResult` hears of it, with what a record has no room for. */
+  onRecords?(bytes: Uint8Array, count: number, established?: Established): void;
+  /** About every 200 ms: every result up to here has been handed over. */
+  onCheckpoint?(marks: readonly number[], totals: Totals): void;
+}
+
+/** What is known of a run that goes on. */
+export interface PastRun {
+  readonly marks: readonly number[];
+  /** Decided positions that the marks do not cover. */
+  readonly above: PositionSet;
+  /** Pairs decided. */
+  readonly decided: number;
+  readonly totals: Totals;
+  readonly startedMs: number;
+}
+
 export interface RunningScan {
-  /** Settles with the totals, also after `stop`; the link is closed then. */
+  /** Settles with the totals, also after `stop`; the links are closed then. Rejects when a link or worker died. */
   readonly finished: Promise<ScanSummary>;
-  /** Stops sending and listening; what was found is in the summary. */
+  progress(): ScanProgress;
+  /** How far each worker is, and the totals so far: for a journal's last checkpoint. */
+  marks(): readonly number[];
+  totals(): Totals;
+  /** Stops sending; what is under way may still be answered for a second. Results that fall are still handed over. */
   stop(): void;
+  /** Ends at once. */
+  kill(): void;
 }
 
 /** How long a completed connection may take to close, in microseconds. */
 const CLOSE_US = 3_000_000;
 
-/** Most rows of the socket table: undecided ones are bounded by the ports, the rest remember who has answered. */
-const MAX_TABLE_ROWS = 1 << 16;
+/** Most rows of a socket table. */
+const MAX_TABLE_ROWS = 1 << 20;
+/** From so many pairs on, Ethernet frames of our own are worth their setting up. */
+const PACKET_PAIRS = 10_000;
+/** So many probes a second, and pairs, are one worker's. */
+const RATE_PER_WORKER = 150_000;
+const PAIRS_PER_WORKER = 200_000;
+const MOST_WORKERS = 64;
+
+/**
+ * Chooses links and workers; opens nothing.
+ * @throws {SynprobeError} `ERR_USAGE` when what was asked for is impossible
+ */
+export function chooseMeans(plan: Plan, options: ScanOptions, range: PortRange = probePorts()): Means {
+  const { link = "auto", sourcePort, complete, onPacket } = options;
+  const frames = ethernetOf(plan);
+  const special = complete !== undefined || onPacket !== undefined;
+  if (link === "packet" && special) {
+    throw new SynprobeError(
+      ERROR_CODES.usage,
+      "--complete and --packet-trace work over raw IP sockets: drop --link packet",
+    );
+  }
+  if (link === "packet" && frames === undefined) {
+    throw new SynprobeError(
+      ERROR_CODES.usage,
+      "--link packet needs all targets to be behind one Ethernet interface, and none to be this machine: use --link raw",
+    );
+  }
+  const packet =
+    frames !== undefined &&
+    (link === "packet" || (link === "auto" && !special && plan.space.total >= PACKET_PAIRS));
+  const ports = sourcePort === undefined ? range : { first: sourcePort, last: sourcePort };
+  if (!packet && (options.workers ?? 1) > 1) {
+    throw new SynprobeError(
+      ERROR_CODES.usage,
+      `--workers ${options.workers} needs --link packet: raw IP sockets are served by the main thread alone`,
+    );
+  }
+  const threads = packet
+    ? Math.min(options.workers ?? bestWorkers(plan, options), ports.last - ports.first + 1)
+    : 0;
+  const workers = Math.max(1, threads);
+  return {
+    link: packet ? "packet" : "raw-ip",
+    threads,
+    workers,
+    ports,
+    capacity: tableRows(plan.space.total, options, workers),
+    ...(packet ? { interfaceName: frames.name } : {}),
+  };
+}
+
+function bestWorkers(plan: Plan, { rate }: ScanOptions): number {
+  const useful = Math.max(1, Math.min(rate / RATE_PER_WORKER, plan.space.total / PAIRS_PER_WORKER));
+  return Math.min(MOST_WORKERS, availableParallelism(), Math.ceil(useful));
+}
+
+/** Enough rows for all that can be undecided at once, and for those who answered a moment ago. */
+function tableRows(total: number, { rate, timeoutMs, retries }: ScanOptions, workers: number): number {
+  const undecided = Math.ceil((rate / workers) * (timeoutMs / 1000 + 0.2)) * (retries > 0 ? 2 : 1);
+  return Math.max(1, Math.min(Math.ceil(total / workers), Math.max(undecided, 1 << 14), MAX_TABLE_ROWS));
+}
+
+/** The one interface that all pairs leave through, if frames can be sent there. */
+function ethernetOf(plan: Plan): Interface | undefined {
+  if (plan.paths.some(({ toSelf }) => toSelf === true)) return undefined;
+  const indexes = new Set(plan.hops.map(({ interfaceIndex }) => interfaceIndex));
+  const [index] = indexes;
+  if (indexes.size !== 1 || index === undefined) return undefined;
+  const found = lookUpInterface(index);
+  return found?.mac === undefined ? undefined : found;
+}
 
 /**
  * Opens the sockets for a plan. Needs CAP_NET_RAW; to complete handshakes CAP_NET_ADMIN too, until the run has ended.
  * @throws {SynprobeError} `ERR_PLATFORM`, `ERR_PRIVILEGE`, `ERR_NO_SOURCE`, `ERR_USAGE`, `ERR_SYSTEM`
  */
 export async function openScan(plan: Plan, options: ScanOptions): Promise<OpenScan> {
-  const { sourcePort } = options;
-  if (options.complete !== undefined && sourcePort !== undefined) {
+  if (options.complete !== undefined && options.sourcePort !== undefined) {
     throw new SynprobeError(
       ERROR_CODES.usage,
       "--complete chooses its own source ports, for which it holds the kernel's RST back: drop -g",
     );
   }
   const held = options.complete === undefined ? undefined : await hold(plan.families);
-  const range = held?.ports ?? probePorts();
   try {
-    return openLink(plan, options, range, () => held?.release());
+    const means = chooseMeans(plan, options, held?.ports);
+    return means.threads > 0
+      ? await openThreads(plan, options, means)
+      : openHere(plan, options, means, () => held?.release());
   } catch (error) {
     held?.release();
     throw error;
@@ -90,11 +221,10 @@ async function hold(families: Plan["families"]): Promise<HeldPorts> {
   return holdPorts(probePorts(), families);
 }
 
-function openLink(plan: Plan, options: ScanOptions, range: PortRange, release: () => void): OpenScan {
-  const { sourcePort } = options;
+function openHere(plan: Plan, options: ScanOptions, means: Means, release: () => void): OpenScan {
   const rawLink = openRawIp({
     families: plan.families,
-    ports: sourcePort === undefined ? range : { first: sourcePort, last: sourcePort },
+    ports: means.ports,
     ...(plan.interfaceName === undefined ? {} : { interfaceName: plan.interfaceName }),
     ...(plan.scope === undefined ? {} : { scope: plan.scope }),
     ...(plan.source === undefined ? {} : { source: plan.source }),
@@ -107,147 +237,199 @@ function openLink(plan: Plan, options: ScanOptions, range: PortRange, release: (
     link.close();
     release();
   };
+  const { complete } = options;
   return {
-    link,
+    means,
+    receiveBuffer: link.receiveBuffer,
     close,
-    run: (onResult) => {
-      const random = createRandom();
-      const isOwn = createOwnCheck();
-      const startUs = nowUs();
-      const source = createSpaceSource(plan.targets, plan.pathOf);
-      const scanner = createEngine({
-        paths: plan.paths,
-        source,
-        ports:
-          sourcePort === undefined
-            ? createPortPool(range.first, range.last, random)
-            : createSinglePortPool(sourcePort),
-        isnKey: secret(ISN_KEY_LENGTH),
-        random,
-        retries: options.retries,
-        timeoutUs: options.timeoutMs * 1000,
-        rate: options.rate,
-        capacity: Math.min(source.total, MAX_TABLE_ROWS),
-        startUs,
-        keepHandshakes: options.complete !== undefined,
-      });
-      const engine =
-        options.complete === undefined
-          ? scanner
-          : createCompletion(scanner, {
-              paths: plan.paths,
-              bannerUs: options.complete.bannerMs * 1000,
-              closeUs: CLOSE_US,
-              mayComplete: (target) => !plan.isLocal[target],
-            });
-      let interrupted = false;
-      const running = drive(engine, link, {
-        onVerdict: (verdict) => onResult(toResult(verdict, plan, options.services, isOwn)),
-      });
-      const finished = running.finished
-        .finally(close)
-        .then(() =>
-          summarize(engine, distinctHosts(plan), plan.faults, link.receiveDrops(), interrupted, startUs),
-        );
+    run: (hooks, past) =>
+      runLane(plan, options, means, hooks, past, close, (laneHooks) =>
+        runHere(link, {
+          space: plan.space,
+          order: createOrder(plan.space.total, options.order),
+          paths: plan.pathRanges,
+          ports: means.ports,
+          engine: engineOptions(plan, options, means),
+          hooks: laneHooks,
+          ...(past === undefined ? {} : { from: past.marks[0], isDone: past.above.has }),
+          ...(complete === undefined
+            ? {}
+            : { complete: { bannerUs: complete.bannerMs * 1000, closeUs: CLOSE_US } }),
+        }),
+      ),
+  };
+}
+
+async function openThreads(plan: Plan, options: ScanOptions, means: Means): Promise<OpenScan> {
+  // Only large scans need what these load.
+  const [{ closePacket, openPacketSockets }, { startWorkers }] = await Promise.all([
+    import("../link/packet.ts"),
+    import("./workers.ts"),
+  ]);
+  const shares = Array.from({ length: means.threads }, (_, i) => portShare(means.ports, i, means.threads));
+  const handles: ReturnType<typeof openPacketSockets>[] = [];
+  const close = (): void => {
+    for (const each of handles.splice(0)) closePacket(each);
+  };
+  try {
+    for (const ports of shares) {
+      handles.push(
+        openPacketSockets({
+          interfaceName: means.interfaceName ?? "",
+          ports,
+          routes: plan.hops,
+          ...(plan.source === undefined ? {} : { sources: [plan.source] }),
+        }),
+      );
+    }
+  } catch (error) {
+    close();
+    throw error;
+  }
+  return {
+    means,
+    receiveBuffer: 0,
+    close,
+    run: (hooks, past) =>
+      runLane(
+        plan,
+        options,
+        means,
+        hooks,
+        past,
+        () => {},
+        (laneHooks) =>
+          startWorkers(
+            shares.map((ports, index) => ({
+              // From here on the workers own, and close, them.
+              handles: handles[index],
+              ports,
+              space: plan.space.share(),
+              order: options.order,
+              worker: { index, count: means.threads },
+              paths: plan.pathRanges,
+              engine: engineOptions(plan, options, means),
+              wants: hooks.onRecords === undefined ? hooks.wants : PORT_STATES,
+              ...(past === undefined ? {} : { resume: { from: past.marks[index], done: past.above.words } }),
+            })),
+            laneHooks,
+          ),
+      ),
+  };
+}
+
+/** Share `index` of `count` of the source ports. */
+function portShare({ first, last }: PortRange, index: number, count: number): PortRange {
+  const size = last - first + 1;
+  const at = (i: number): number => first + Math.floor((size * i) / count);
+  return { first: at(index), last: at(index + 1) - 1 };
+}
+
+function engineOptions(
+  plan: Plan,
+  options: ScanOptions,
+  { workers, capacity }: Means,
+): Omit<EngineOptions, "source" | "ports" | "startUs"> {
+  return {
+    paths: plan.paths,
+    isnKey: secret(ISN_KEY_LENGTH),
+    seed: createRandom()(2 ** 31),
+    retries: options.retries,
+    timeoutUs: options.timeoutMs * 1000,
+    rate: options.rate / workers,
+    capacity,
+    keepHandshakes: options.complete !== undefined,
+    ...(options.ratePerHost === undefined ? {} : { ratePerHost: options.ratePerHost / workers }),
+    ...(options.hostTimeoutMs === undefined ? {} : { hostTimeoutUs: options.hostTimeoutMs * 1000 }),
+  };
+}
+
+/** Runs, wherever, and makes results and totals of what is found. */
+function runLane(
+  plan: Plan,
+  options: ScanOptions,
+  means: Means,
+  hooks: ScanHooks,
+  past: PastRun | undefined,
+  close: () => void,
+  start: (hooks: LaneHooks) => Lane,
+): RunningScan {
+  const startUs = nowUs();
+  const startedMs = past?.startedMs ?? wallMs(startUs);
+  const toResult = createNaming({ services: options.services, nameOf: plan.nameOf });
+  const total = createOrder(plan.space.total, options.order).count;
+  let interrupted = false;
+
+  const lane = start({
+    onRecords: (bytes, count, established) => hooks.onRecords?.(bytes, count, established),
+    onResult: (record, established) => hooks.onResult(toResult(record, established)),
+    onReport: () => hooks.onCheckpoint?.(marks(), totals()),
+    keepsRecords: hooks.onRecords !== undefined,
+    wants: hooks.wants,
+  });
+
+  /** Where there is nothing above, JSON shall not say null. */
+  const marks = (): number[] => lane.marks().map((mark) => Math.min(mark, total));
+
+  function totals(): Totals {
+    const sum = past === undefined ? noTotals() : structuredClone(past.totals);
+    for (const { counts, receiveDrops } of lane.reports()) addTotals(sum, counts, receiveDrops);
+    sum.elapsedMs += (nowUs() - startUs) / 1000;
+    return sum;
+  }
+
+  const finished = lane.finished.finally(close).then((): ScanSummary => {
+    const sum = totals();
+    return {
+      hosts: plan.space.hosts,
+      open: sum.states.open,
+      closed: sum.states.closed,
+      filtered: sum.states.filtered,
+      reasons: sum.reasons,
+      unfinished: total - sum.decided,
+      sent: sum.sent,
+      retransmitted: sum.retransmitted,
+      received: sum.received,
+      late: sum.late,
+      ignored: sum.ignored,
+      receiveDrops: sum.receiveDrops,
+      sendErrors: sum.sendErrors,
+      faults: plan.faults,
+      interrupted,
+      elapsedMs: sum.elapsedMs,
+      startedMs,
+    };
+  });
+
+  return {
+    finished,
+    marks,
+    totals,
+    progress: () => {
+      const sum = totals();
       return {
-        finished,
-        stop: () => {
-          interrupted = true;
-          running.stop();
-        },
+        elapsedMs: sum.elapsedMs,
+        total,
+        decided: sum.decided,
+        open: sum.states.open,
+        closed: sum.states.closed,
+        filtered: sum.states.filtered,
+        sent: sum.sent,
+        retransmitted: sum.retransmitted,
+        received: sum.received,
+        receiveDrops: sum.receiveDrops,
+        sendErrors: Object.values(sum.sendErrors).reduce((a, b) => a + b, 0),
+        inFlight: lane.reports().reduce((all, { inFlight }) => all + inFlight, 0),
+        workers: means.workers,
       };
     },
-  };
-}
-
-const distinctHosts = (plan: Plan): number =>
-  new Set(plan.targets.map(({ address }) => formatAddress(address))).size;
-
-/** Tells this machine's addresses, as they are when it is first asked. */
-function createOwnCheck(): (address: Address) => boolean {
-  let own: Set<string> | undefined;
-  return (address) => {
-    own ??= new Set([...localAddresses(4), ...localAddresses(6)].map((each) => formatAddress(each.address)));
-    return own.has(formatAddress(address));
-  };
-}
-
-function toResult(
-  verdict: Verdict,
-  plan: Plan,
-  services: Services,
-  isOwn: (address: Address) => boolean,
-): PortResult {
-  const { name, address } = plan.targets[verdict.target];
-  const { responder, late, was } = verdict;
-  const foreign =
-    responder !== null &&
-    !(responder.length === address.length && sameAddress(responder, 0, address, 0, address.length));
-  // An ICMP error of this machine's own: its kernel gave up finding the neighbour. Nothing has travelled, so there is no
-  // round trip to tell, and no TTL.
-  const ownWords = foreign && isOwn(responder);
-  const service = services.nameOf(verdict.port);
-  return {
-    ...(name === undefined ? {} : { host: name }),
-    ip: formatAddress(address),
-    port: verdict.port,
-    state: verdict.state,
-    reason: verdict.reason,
-    rttMs: verdict.rttUs === null || ownWords ? null : verdict.rttUs / 1000,
-    ttl: ownWords ? null : verdict.ttl,
-    tries: verdict.tries,
-    ...(foreign ? { responder: formatAddress(responder) } : {}),
-    ...(service === undefined ? {} : { service }),
-    ...(late && !ownWords ? { late } : {}),
-    ...(was === null ? {} : { was }),
-    ...(verdict.completion === undefined ? {} : { established: toEstablished(verdict.completion) }),
-    timeMs: wallMs(verdict.atUs),
-  };
-}
-
-function toEstablished({ establishedUs, ending, banner }: Completion): Established {
-  return {
-    ms: establishedUs / 1000,
-    ending,
-    ...(banner === undefined ? {} : { banner: escapeBytes(banner) }),
-  };
-}
-
-/** Printable ASCII as it is, the usual escapes for line ends and tabs, `\\xNN` for everything else. */
-function escapeBytes(bytes: Uint8Array): string {
-  const escapes: Readonly<Record<number, string>> = { 9: "\\t", 10: "\\n", 13: "\\r", 92: "\\\\" };
-  return Array.from(bytes, (byte) => {
-    if (byte in escapes) return escapes[byte];
-    return byte >= 0x20 && byte < 0x7f
-      ? String.fromCharCode(byte)
-      : `\\x${byte.toString(16).padStart(2, "0")}`;
-  }).join("");
-}
-
-function summarize(
-  { counts, total }: Engine,
-  hosts: number,
-  faults: readonly TargetFault[],
-  receiveDrops: number,
-  interrupted: boolean,
-  startUs: number,
-): ScanSummary {
-  return {
-    hosts,
-    open: counts.states.open,
-    closed: counts.states.closed,
-    filtered: counts.states.filtered,
-    unfinished: total - counts.decided,
-    sent: counts.sent,
-    retransmitted: counts.retransmitted,
-    received: counts.received,
-    late: counts.late,
-    ignored: counts.ignored,
-    receiveDrops,
-    sendErrors: counts.sendErrors,
-    faults,
-    interrupted,
-    elapsedMs: (nowUs() - startUs) / 1000,
-    startedMs: wallMs(startUs),
+    stop: () => {
+      interrupted = true;
+      lane.stop();
+    },
+    kill: () => {
+      interrupted = true;
+      lane.kill();
+    },
   };
 }

@@ -16,7 +16,7 @@ import { PROBE_STATES, type ProbeState } from "../socket/state.ts";
 import { storeAddress } from "../socket/table.ts";
 import { type Address, sameAddress } from "../wire/address.ts";
 import { nowUs, wallMs } from "./clock.ts";
-import type { Plan } from "./plan.ts";
+import { type OnlyPair, onlyPair, type Plan } from "./plan.ts";
 import { createRandom } from "./random.ts";
 import { probePorts } from "./system.ts";
 
@@ -49,7 +49,9 @@ const CLOSE_US = 3_000_000;
  * @throws {SynprobeError} as openScan does
  */
 export async function openTrace(plan: Plan, options: TraceOptions): Promise<OpenTrace> {
-  const toSelf = plan.isLocal[0];
+  const pair = onlyPair(plan);
+  if (pair === undefined) throw new RangeError("a plan without a pair");
+  const toSelf = pair.path.toSelf === true;
   const halfOpen = options.halfOpen
     ? "Asked to stop here: the kernel, which knows nothing of our SYN, answers the SYN+ACK with RST."
     : toSelf
@@ -76,7 +78,7 @@ export async function openTrace(plan: Plan, options: TraceOptions): Promise<Open
     return {
       close,
       run: () => {
-        const running = attempt(plan, options, link, port, halfOpen);
+        const running = attempt(pair, options, link, port, halfOpen);
         return { finished: running.finished.finally(close), stop: running.stop };
       },
     };
@@ -92,15 +94,14 @@ async function hold(plan: Plan) {
 }
 
 function attempt(
-  plan: Plan,
+  { address: peer, port: peerPort, path }: OnlyPair,
   { retries, timeoutMs }: TraceOptions,
   link: Link,
   localPort: number,
   halfOpen: string | undefined,
 ): { finished: Promise<Trace>; stop(): void } {
-  const [target] = plan.targets;
-  const { local, ttl } = plan.paths[plan.pathOf[0]];
-  const ends: Ends = { local, peer: target.address, localPort, peerPort: target.ports[0], ttl };
+  const { local, ttl } = path;
+  const ends: Ends = { local, peer, localPort, peerPort, ttl };
   const block = createControlBlock({
     iss: createRandom()(2 ** 32),
     mss: local.length === 4 ? 1460 : 1440,

@@ -16,7 +16,7 @@ import { segmentKind } from "./classify.ts";
 import type { Engine, EngineCounts, Path } from "./engine.ts";
 import { createReplyDecoder } from "./reply.ts";
 import type { Ending } from "./result.ts";
-import type { Handshake, Verdict } from "./verdict.ts";
+import { type Handshake, keepVerdict, type Verdict } from "./verdict.ts";
 
 export interface CompletionOptions {
   readonly paths: readonly Path[];
@@ -24,8 +24,6 @@ export interface CompletionOptions {
   readonly bannerUs: number;
   /** How long one connection may take from ESTABLISHED to its end, the banner's time aside, in microseconds. */
   readonly closeUs: number;
-  /** False for a target whose handshakes cannot be completed: the kernel answers first on this machine's own addresses. */
-  mayComplete(target: number): boolean;
 }
 
 /** Bytes of a banner that are kept. */
@@ -124,11 +122,13 @@ export function createCompletion(engine: Engine, options: CompletionOptions): En
   /** Takes the engine's verdicts: completes those that can be, hands on the others. */
   function takeVerdicts(nowUs: number): void {
     for (let verdict = engine.pollVerdict(); verdict !== undefined; verdict = engine.pollVerdict()) {
-      const { handshake } = verdict;
-      if (handshake !== undefined && options.mayComplete(verdict.target)) {
-        waiting.push(verdict);
-        waitingKeys.add(handshakeKey(verdict, handshake));
-      } else verdicts.push(verdict);
+      const kept = keepVerdict(verdict);
+      const { handshake } = kept;
+      // On this machine's own addresses the kernel answers first.
+      if (handshake !== undefined && paths[kept.path].toSelf !== true) {
+        waiting.push(kept);
+        waitingKeys.add(handshakeKey(kept, handshake));
+      } else verdicts.push(kept);
     }
     while (connections.size < MAX_CONNECTIONS) {
       const verdict = waiting.shift();
@@ -140,7 +140,7 @@ export function createCompletion(engine: Engine, options: CompletionOptions): En
 
   function adopt(verdict: Verdict, handshake: Handshake, nowUs: number): boolean {
     const { peer, localPort, iss, sentUs, synAck } = handshake;
-    const { local, ttl } = paths[handshake.path];
+    const { local, ttl } = paths[verdict.path];
     const block = createControlBlock({
       iss,
       mss: MSS[local.length === 4 ? 4 : 6],
@@ -278,6 +278,14 @@ export function createCompletion(engine: Engine, options: CompletionOptions): En
       for (const connection of connections.values()) next = Math.min(next, nextOf(connection));
       return next;
     },
+    get inFlight() {
+      return engine.inFlight + connections.size + waiting.length;
+    },
+    lowestUndecided: () =>
+      [...connections.values(), ...waiting.map((verdict) => ({ verdict }))].reduce(
+        (lowest, { verdict }) => Math.min(lowest, verdict.position),
+        engine.lowestUndecided(),
+      ),
     pollVerdict: () => verdicts.shift(),
     abandon: (nowUs) => {
       engine.abandon(nowUs);

@@ -4,14 +4,14 @@
  * and under a virtual clock; a late or spurious wake-up is harmless.
  *
  * Each try leaves from a port of its own, so that a reply names its try by the port it comes to and no listener ever sees
- * two different SYNs on one 4-tuple (it would answer the second with a challenge or a reset). Only when the ports run
- * short, or the user fixed one with -g, a try shares the port of an earlier one: it is then a true retransmission, with
- * the same ISN, and its round trip is not told.
+ * two different SYNs on one 4-tuple (it would answer the second with a challenge or a reset). Only when the user fixed the
+ * port with -g, a try shares the port of an earlier one: it is then a true retransmission, with the same ISN, and its round
+ * trip is not told. Nothing is allocated for a probe, its reply or its verdict.
  *
  * Not here: the meaning of replies (classify.ts), the probe's bytes (syn.ts), the look of results (report/).
  */
 import { createIsnHash } from "../socket/isn.ts";
-import type { PortPool } from "../socket/ports.ts";
+import type { SourcePorts } from "../socket/ports.ts";
 import { readSegment } from "../socket/segment.ts";
 import { seqAdd } from "../socket/sequence.ts";
 import { nextState, PROBE_EVENTS, PROBE_STATES, type ProbeEvent, type ProbeState } from "../socket/state.ts";
@@ -19,17 +19,20 @@ import { ADDRESS_WORDS, createSocketTable, loadAddress, sameWords, storeAddress 
 import { createTimerWheel } from "../socket/timer-wheel.ts";
 import type { Address } from "../wire/address.ts";
 import { portState, SEGMENT_VERDICTS, segmentKind, sendErrorVerdict } from "./classify.ts";
+import { createHostPace } from "./host-pace.ts";
 import { createPacer } from "./pacing.ts";
 import { createReplyDecoder } from "./reply.ts";
 import type { IgnoredCounts, PortState, Reason } from "./result.ts";
 import { createSynTemplate } from "./syn.ts";
-import { type Evidence, type Handshake, unanswered, type Verdict } from "./verdict.ts";
+import { type Handshake, newVerdictSlot, type Verdict, type VerdictSlot } from "./verdict.ts";
 
 /** A local end: where probes leave from. */
 export interface Path {
   readonly local: Address;
   /** TTL or hop limit of the probes, 1 to 255. */
   readonly ttl: number;
+  /** It leads to this machine itself, whose kernel answers before anyone else can. */
+  readonly toSelf?: boolean;
 }
 
 /** One pair to probe; reused from call to call. */
@@ -39,13 +42,13 @@ export interface Probe {
   port: number;
   /** Index into the engine's paths. */
   path: number;
-  /** Index of the target in the caller's list, handed back with the verdict. */
-  target: number;
+  /** The pair's place in the run's order, handed back with the verdict: any number that the source can make sense of. */
+  position: number;
 }
 
 /** What to probe, in order; no pair twice. */
 export interface ProbeSource {
-  /** Pairs in all. */
+  /** Most pairs that `next` will give. */
   readonly total: number;
   /** Fills `probe` with the next pair; false when there is none. */
   next(probe: Probe): boolean;
@@ -54,17 +57,21 @@ export interface ProbeSource {
 export interface EngineOptions {
   readonly paths: readonly Path[];
   readonly source: ProbeSource;
-  readonly ports: PortPool;
+  readonly ports: SourcePorts;
   /** 8 random bytes, fresh for every run. */
   readonly isnKey: Uint8Array;
-  /** Uniform integers from 0 to `below - 1`. */
-  readonly random: (below: number) => number;
+  /** Any number, fresh for every run: scatters the table's hash and the packets' identification. */
+  readonly seed: number;
   /** SYNs after the first one for a port that stays silent, 0 to 30. */
   readonly retries: number;
   /** How long one try waits for its answer, in microseconds. */
   readonly timeoutUs: number;
   /** Probes per second, retransmissions included. */
   readonly rate: number;
+  /** SYNs per second to one host. */
+  readonly ratePerHost?: number;
+  /** How long one host is probed, from its first SYN on, in microseconds: what is undecided then is filtered. */
+  readonly hostTimeoutUs?: number;
   /** Rows of the socket table, decided ones included. */
   readonly capacity: number;
   readonly startUs: number;
@@ -81,6 +88,8 @@ export interface EngineCounts {
   started: number;
   decided: number;
   readonly states: Record<PortState, number>;
+  /** Decided pairs by state and reason; they add up to `states`. */
+  readonly reasons: Readonly<Record<PortState, Record<string, number>>>;
   readonly ignored: { -readonly [K in keyof IgnoredCounts]: number };
   readonly sendErrors: Record<string, number>;
 }
@@ -90,6 +99,8 @@ export interface Engine {
   readonly total: number;
   /** True when every pair is decided. */
   readonly done: boolean;
+  /** Probes that wait for their verdict. */
+  readonly inFlight: number;
   /** Takes one received IP packet, which arrived at `atUs`. */
   handlePacket(bytes: Uint8Array, at: number, end: number, atUs: number): void;
   /** Lets deadlines at or before `nowUs` pass. */
@@ -109,7 +120,12 @@ export interface Engine {
   handleRefusal(token: number, errno: string, nowUs: number): void;
   /** When `handleTimeout` or `pollTransmit` next has something to do; Infinity when never. */
   pollTimeout(nowUs: number): number;
-  /** The next verdict, in the order they fell. */
+  /**
+   * The lowest position of a pair that is started and undecided; Infinity when there is none. Takes time: for a look once a
+   * second, not for every packet.
+   */
+  lowestUndecided(): number;
+  /** The next verdict, in the order they fell. It is valid until the engine's next call: keepVerdict copies it. */
   pollVerdict(): Verdict | undefined;
   /**
    * The run is being given up: no more probes, and what has been decided comes out of `pollVerdict`, even if more was to be
@@ -121,6 +137,8 @@ export interface Engine {
 const MAX_TOKENS = 1024;
 /** After a refusal for lack of buffers, nothing is sent for this long. */
 const REFUSAL_PAUSE_US = 5_000;
+/** Pairs started at most before one of them must have its host's turn. */
+const STARTS_PER_CALL = 256;
 /** A probe that was refused this often in a row, five seconds at least, is given up. */
 const MAX_REFUSALS = 1_000;
 
@@ -128,16 +146,21 @@ export function createEngine(options: EngineOptions): Engine {
   const { paths, source, ports, retries, timeoutUs } = options;
   const maxTries = retries + 1;
   const isn = createIsnHash(options.isnKey);
-  const table = createSocketTable(options.capacity, maxTries, options.random(2 ** 31));
+  const table = createSocketTable(options.capacity, maxTries, options.seed);
   const timers = createTimerWheel(options.capacity, options.startUs);
   const pacer = createPacer(options.rate, Math.max(1, options.rate / 100), options.startUs);
+  const { ratePerHost = Number.POSITIVE_INFINITY, hostTimeoutUs = Number.POSITIVE_INFINITY } = options;
+  const hostPace =
+    Math.min(ratePerHost, hostTimeoutUs) === Number.POSITIVE_INFINITY
+      ? undefined
+      : createHostPace({ rate: ratePerHost, timeoutUs: hostTimeoutUs });
+  /** Rows that have their host's turn, now or when their timer says. */
+  const hasTurn = new Uint8Array(hostPace === undefined ? 0 : options.capacity);
   const templates = paths.map((path) => createSynTemplate(path.local, path.ttl));
   const localWords = new Uint32Array(paths.length * ADDRESS_WORDS);
   paths.forEach(({ local }, i) => {
     loadAddress(localWords, i * ADDRESS_WORDS, local, 0, local.length);
   });
-  /** Undecided rows at once: each must be able to hold a port. */
-  const window = Math.min(options.capacity, ports.size);
 
   const counts: EngineCounts = {
     sent: 0,
@@ -147,6 +170,7 @@ export function createEngine(options: EngineOptions): Engine {
     started: 0,
     decided: 0,
     states: { open: 0, closed: 0, filtered: 0 },
+    reasons: { open: {}, closed: {}, filtered: {} },
     ignored: {
       malformed: 0,
       badChecksum: 0,
@@ -160,16 +184,16 @@ export function createEngine(options: EngineOptions): Engine {
     sendErrors: {},
   };
   const { ignored } = counts;
-  const verdicts: Verdict[] = [];
 
   const probe: Probe = {
     words: new Uint32Array(ADDRESS_WORDS),
     port: 0,
     path: 0,
-    target: 0,
+    position: 0,
   };
   const tokens = new Int32Array(MAX_TOKENS);
   let undecided = 0;
+  let { total } = source;
   let pausedUntil = 0;
   let abandoned = false;
 
@@ -182,7 +206,7 @@ export function createEngine(options: EngineOptions): Engine {
   /** Rows whose last try could not be sent, and why. */
   const refused = new Map<number, string>();
   /** Rows to which a bare SYN came: what it will have shown if nothing better comes. */
-  const splitSyns = new Map<number, Evidence>();
+  const splitSyns = new Map<number, { attempt: number; atUs: number; ttl: number }>();
 
   const decoder = createReplyDecoder();
   const { reply } = decoder;
@@ -192,7 +216,11 @@ export function createEngine(options: EngineOptions): Engine {
   function pollTransmit(nowUs: number, out: Uint8Array, at: number, token: number): number {
     if (abandoned || nowUs < pausedUntil || pacer.allowance(nowUs) < 1) return 0;
     let row = popQueued();
-    if (row < 0) row = startNext();
+    for (let started = 0; row < 0 && started < STARTS_PER_CALL; started++) {
+      row = startNext();
+      if (row < 0) return 0;
+      if (!takeTurn(row, nowUs)) row = -1;
+    }
     if (row < 0) return 0;
     pacer.spend();
     return sendTry(row, nowUs, out, at, token);
@@ -201,7 +229,7 @@ export function createEngine(options: EngineOptions): Engine {
   function popQueued(): number {
     while (queueLength > 0) {
       const row = queue[queueHead];
-      queueHead = (queueHead + 1) % queue.length;
+      queueHead = queueHead + 1 === queue.length ? 0 : queueHead + 1;
       queueLength--;
       if (queued[row] === 1) {
         queued[row] = 0;
@@ -211,18 +239,37 @@ export function createEngine(options: EngineOptions): Engine {
     return -1;
   }
 
-  function mayStart(): boolean {
-    return counts.started < source.total && undecided < window && ports.available > 0;
-  }
+  const mayStart = (): boolean => counts.started < total && undecided < options.capacity;
 
   function startNext(): number {
-    if (!mayStart() || !source.next(probe)) return -1;
+    if (!mayStart()) return -1;
+    if (!source.next(probe)) {
+      total = counts.started;
+      return -1;
+    }
     const row = table.insert(probe.words, 0, probe.port);
     table.path[row] = probe.path;
-    table.target[row] = probe.target;
+    table.position[row] = probe.position;
+    table.portStart[row] = ports.start(probe.port, maxTries);
+    if (hostPace !== undefined) hasTurn[row] = 0;
     undecided++;
     counts.started++;
     return row;
+  }
+
+  /** @returns whether the row may be sent now; otherwise its timer brings it back, or its host's time is over */
+  function takeTurn(row: number, nowUs: number): boolean {
+    if (hostPace === undefined) return true;
+    if (hasTurn[row] === 1) return true;
+    const turn = hostPace.turn(table.peer, row * ADDRESS_WORDS, nowUs);
+    if (turn < 0) {
+      decide(row, PROBE_EVENTS.exhausted, "host-timeout", nowUs);
+      return false;
+    }
+    hasTurn[row] = 1;
+    if (turn <= nowUs) return true;
+    timers.arm(row, turn);
+    return false;
   }
 
   function sendTry(row: number, nowUs: number, out: Uint8Array, at: number, token: number): number {
@@ -230,13 +277,10 @@ export function createEngine(options: EngineOptions): Engine {
     const column = row * maxTries + attempt;
     const path = table.path[row];
     const peerPort = table.peerPort[row];
-    // A port equal to the peer's would make a probe to one's own address its own answer.
-    let port = table.keptPort[row] || ports.take(peerPort);
-    table.keptPort[row] = 0;
-    if (port === 0) port = attempt > 0 ? table.localPort[column - 1] : ports.take(0);
+    const port = ports.portOf(table.portStart[row], attempt);
     const sequence = isn(localWords, path * ADDRESS_WORDS, table.peer, row * ADDRESS_WORDS, port, peerPort);
-    refused.delete(row);
-    table.localPort[column] = port;
+    if (refused.size > 0) refused.delete(row);
+    if (hostPace !== undefined) hasTurn[row] = 0;
     table.iss[column] = sequence;
     table.sentAt[column] = nowUs;
     table.tries[row] = attempt + 1;
@@ -245,16 +289,9 @@ export function createEngine(options: EngineOptions): Engine {
     if (attempt > 0) counts.retransmitted++;
     tokens[token] = row;
     const template = templates[path];
-    template.write(
-      out,
-      at,
-      table.peer,
-      row * ADDRESS_WORDS,
-      port,
-      peerPort,
-      sequence,
-      options.random(65_536),
-    );
+    // The identification is as random as the sequence number, and shows nothing of it (RFC 6864 §4.1 asks no more).
+    const identification = (Math.imul(sequence ^ options.seed, 0x9e3779b1) >>> 16) & 0xffff;
+    template.write(out, at, table.peer, row * ADDRESS_WORDS, port, peerPort, sequence, identification);
     return template.length;
   }
 
@@ -280,17 +317,15 @@ export function createEngine(options: EngineOptions): Engine {
       refused.set(row, errno);
       return;
     }
-    // The try did not happen. Its port stays its own: when it is made up for, others may have taken all that are free.
+    // The try did not happen.
     table.tries[row] = attempt;
-    const port = table.localPort[row * maxTries + attempt];
-    if (attempt === 0 || port !== table.localPort[row * maxTries + attempt - 1]) table.keptPort[row] = port;
     if (verdict === "again" && ++table.refusals[row] < MAX_REFUSALS) {
       pausedUntil = nowUs + REFUSAL_PAUSE_US;
       timers.cancel(row);
       enqueue(row);
       return;
     }
-    decide(row, PROBE_EVENTS.unsendable, unanswered(`send-${errno.toLowerCase()}`, nowUs));
+    decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
   }
 
   function enqueue(row: number): void {
@@ -303,8 +338,8 @@ export function createEngine(options: EngineOptions): Engine {
 
   function handleTimeout(nowUs: number): void {
     for (let row = timers.expire(nowUs); row >= 0; row = timers.expire(nowUs)) {
-      if (table.tries[row] < maxTries) enqueue(row);
-      else exhaust(row, nowUs);
+      if (table.tries[row] === maxTries) exhaust(row, nowUs);
+      else if (takeTurn(row, nowUs)) enqueue(row);
     }
   }
 
@@ -312,10 +347,12 @@ export function createEngine(options: EngineOptions): Engine {
   function exhaust(row: number, nowUs: number): void {
     const split = splitSyns.get(row);
     const errno = refused.get(row);
-    if (split !== undefined) decide(row, PROBE_EVENTS.accepted, split);
-    else if (errno !== undefined) {
-      decide(row, PROBE_EVENTS.unsendable, unanswered(`send-${errno.toLowerCase()}`, nowUs));
-    } else decide(row, PROBE_EVENTS.exhausted, unanswered("no-response", nowUs));
+    if (split !== undefined) {
+      reply.ttl = split.ttl;
+      answer(row, split.attempt, PROBE_EVENTS.accepted, SEGMENT_VERDICTS.syn.reason, split.atUs);
+    } else if (errno !== undefined) {
+      decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
+    } else decide(row, PROBE_EVENTS.exhausted, "no-response", nowUs);
   }
 
   function pollTimeout(nowUs: number): number {
@@ -338,7 +375,10 @@ export function createEngine(options: EngineOptions): Engine {
     const row = table.find(reply.peer, 0, reply.peerPort);
     const attempt = row < 0 ? -1 : tryOf(row);
     if (attempt < 0) {
-      ignored.foreign++;
+      // The ISN proves an answer even when its row has been given up: one more to a probe that was answered.
+      const own = isn(reply.local, 0, reply.peer, 0, reply.localPort, reply.peerPort);
+      if (row < 0 && reply.acknowledgement === seqAdd(own, 1)) ignored.duplicate++;
+      else ignored.foreign++;
       return;
     }
     const kind = segmentKind(reply.flags);
@@ -355,9 +395,10 @@ export function createEngine(options: EngineOptions): Engine {
       return;
     }
     const { event, reason } = SEGMENT_VERDICTS[kind];
-    const handshake =
-      options.keepHandshakes === true && kind === "syn-ack" ? handshakeOf(row, attempt, b) : undefined;
-    answer(row, attempt, event, reason, atUs, null, handshake);
+    const slot = answer(row, attempt, event, reason, atUs);
+    if (options.keepHandshakes === true && kind === "syn-ack" && slot !== undefined) {
+      slot.handshake = handshakeOf(row, attempt, b);
+    }
   }
 
   /**
@@ -365,18 +406,10 @@ export function createEngine(options: EngineOptions): Engine {
    * nothing better has come. Our own SYN, back through loopback, and one that was there before ours are certainly no answer.
    */
   function holdSplitSyn(row: number, attempt: number, atUs: number): void {
-    const sentAt = table.sentAt[row * maxTries + attempt];
     const own = isn(reply.peer, 0, reply.local, 0, reply.peerPort, reply.localPort);
-    if (reply.sequence === own || atUs < sentAt) ignored.foreign++;
+    if (reply.sequence === own || atUs < table.sentAt[row * maxTries + attempt]) ignored.foreign++;
     else if (table.state[row] !== PROBE_STATES.synSent || splitSyns.has(row)) ignored.duplicate++;
-    else {
-      const { reason } = SEGMENT_VERDICTS.syn;
-      splitSyns.set(row, {
-        ...unanswered(reason, atUs),
-        rttUs: atUs - sentAt,
-        ttl: reply.ttl === 0 ? null : reply.ttl,
-      });
-    }
+    else splitSyns.set(row, { attempt, atUs, ttl: reply.ttl });
   }
 
   function handleIcmpError(b: Uint8Array, atUs: number): void {
@@ -390,19 +423,19 @@ export function createEngine(options: EngineOptions): Engine {
       ignored.icmpNoVerdict++;
       return;
     }
-    const responder = b.slice(reply.responderAt, reply.responderAt + reply.responderLength);
-    answer(row, attempt, PROBE_EVENTS.rejected, reply.reason, atUs, responder);
+    const slot = answer(row, attempt, PROBE_EVENTS.rejected, reply.reason, atUs);
+    if (slot === undefined) return;
+    slot.responder = reply.responderLength === 4 ? slot.responder4 : slot.responder6;
+    for (let i = 0; i < reply.responderLength; i++) slot.responder[i] = b[reply.responderAt + i];
   }
 
   function handshakeOf(row: number, attempt: number, b: Uint8Array): Handshake | undefined {
     const synAck = readSegment(b, reply.segmentAt, reply.segmentEnd);
     if (synAck === undefined) return undefined;
     const column = row * maxTries + attempt;
-    const path = table.path[row];
     return {
-      path,
-      localPort: table.localPort[column],
-      peer: storeAddress(table.peer, row * ADDRESS_WORDS, paths[path].local.length),
+      localPort: ports.portOf(table.portStart[row], attempt),
+      peer: storeAddress(table.peer, row * ADDRESS_WORDS, paths[table.path[row]].local.length),
       iss: table.iss[column],
       sentUs: table.sentAt[column],
       synAck,
@@ -412,87 +445,118 @@ export function createEngine(options: EngineOptions): Engine {
   /** The last try of `row` that left from the reply's local address and port; -1 when none did. */
   function tryOf(row: number): number {
     if (!sameWords(localWords, table.path[row] * ADDRESS_WORDS, reply.local, 0)) return -1;
+    const start = table.portStart[row];
     for (let attempt = table.tries[row] - 1; attempt >= 0; attempt--) {
-      if (table.localPort[row * maxTries + attempt] === reply.localPort) return attempt;
+      if (ports.portOf(start, attempt) === reply.localPort) return attempt;
     }
     return -1;
   }
 
   // --- verdicts ----------------------------------------------------------------------------------------------------
 
+  /** Verdicts to hand over, from `verdictHead` to `verdictEnd`; the slots are used again when all are taken. */
+  const slots: VerdictSlot[] = [];
+  let verdictHead = 0;
+  let verdictEnd = 0;
+
+  /** An answer to `attempt` has come, `reply`. @returns the verdict, for what is to be added; undefined when it changed nothing */
   function answer(
     row: number,
     attempt: number,
     event: ProbeEvent,
     reason: Reason,
     atUs: number,
-    responder: Address | null,
-    handshake?: Handshake,
-  ): void {
-    const column = row * maxTries + attempt;
-    const ambiguous = attempt > 0 && table.localPort[column - 1] === table.localPort[column];
+  ): VerdictSlot | undefined {
+    const sentAt = table.sentAt[row * maxTries + attempt];
+    const slot = decide(row, event, reason, atUs);
+    if (slot === undefined) {
+      ignored.duplicate++;
+      return undefined;
+    }
+    slot.ttl = reply.ttl;
+    // Two tries from one port: which of them was answered cannot be told.
+    if (attempt >= ports.size) return slot;
+    slot.answered = attempt + 1;
     // Departures within one system call are spread over it: a round trip of less than that says "a microsecond at most".
-    const rttUs = ambiguous ? null : Math.max(1, atUs - table.sentAt[column]);
-    const late = !ambiguous && atUs > table.sentAt[column] + timeoutUs;
-    const decided = decide(row, event, {
-      reason,
-      rttUs,
-      ttl: reply.ttl === 0 ? null : reply.ttl,
-      responder,
-      late,
-      atUs,
-      ...(handshake === undefined ? {} : { handshake }),
-    });
-    if (!decided) ignored.duplicate++;
-    else if (late) counts.late++;
+    slot.rttUs = Math.max(1, atUs - sentAt);
+    slot.late = atUs > sentAt + timeoutUs;
+    if (slot.late) counts.late++;
+    return slot;
   }
 
-  function decide(row: number, event: ProbeEvent, evidence: Evidence): boolean {
+  /** @returns the verdict, as of a port from which nothing came; undefined when the event changes nothing */
+  function decide(row: number, event: ProbeEvent, reason: Reason, atUs: number): VerdictSlot | undefined {
     const before = table.state[row] as ProbeState;
     const after = nextState(before, event);
-    if (after === before) return false;
+    if (after === before) return undefined;
     table.state[row] = after;
     const first = before === PROBE_STATES.synSent;
-    if (first) settle(row);
-    else counts.states[portState(before)]--;
     const state = portState(after);
-    counts.states[state]++;
-    verdicts.push({
-      target: table.target[row],
-      port: table.peerPort[row],
-      state,
-      tries: table.tries[row] - table.unsent[row],
-      was: first ? null : portState(before),
-      ...evidence,
-    });
-    return true;
+    const slot = nextSlot();
+    slot.position = table.position[row];
+    for (let i = 0; i < ADDRESS_WORDS; i++) slot.peer[i] = table.peer[row * ADDRESS_WORDS + i];
+    slot.path = table.path[row];
+    slot.family = paths[slot.path].local.length === 4 ? 4 : 6;
+    slot.port = table.peerPort[row];
+    slot.state = state;
+    slot.reason = reason;
+    slot.rttUs = Number.NaN;
+    slot.ttl = 0;
+    slot.tries = table.tries[row] - table.unsent[row];
+    slot.answered = 0;
+    slot.responder = null;
+    slot.late = false;
+    slot.was = first ? null : portState(before);
+    slot.atUs = atUs;
+    slot.handshake = undefined;
+    tally(state, reason, 1);
+    if (first) settle(row, event);
+    else tally(portState(before), filterReasons[filteredBy[row]], -1);
+    if (state === "filtered") filteredBy[row] = internReason(reason);
+    return slot;
   }
 
-  /** An undecided row has its verdict: timer off, ports back, place free when needed. */
-  function settle(row: number): void {
+  /** Why each filtered row is: only those may still change. Numbers of `filterReasons`. */
+  const filteredBy = new Uint8Array(options.capacity);
+  const filterReasons: Reason[] = [];
+
+  function internReason(reason: Reason): number {
+    const known = filterReasons.indexOf(reason);
+    return known >= 0 ? known : filterReasons.push(reason) - 1;
+  }
+
+  function tally(state: PortState, reason: Reason, change: number): void {
+    counts.states[state] += change;
+    const reasons = counts.reasons[state];
+    reasons[reason] = (reasons[reason] ?? 0) + change;
+  }
+
+  function nextSlot(): VerdictSlot {
+    if (verdictEnd === slots.length) slots.push(newVerdictSlot());
+    return slots[verdictEnd++];
+  }
+
+  /** An undecided row has its verdict: timer off, place free when needed. */
+  function settle(row: number, event: ProbeEvent): void {
     timers.cancel(row);
     queued[row] = 0;
-    refused.delete(row);
-    splitSyns.delete(row);
-    if (table.keptPort[row] !== 0) ports.giveBack(table.keptPort[row]);
-    table.keptPort[row] = 0;
-    let previous = 0;
-    for (let attempt = 0; attempt < table.tries[row]; attempt++) {
-      const port = table.localPort[row * maxTries + attempt];
-      if (port !== previous) ports.giveBack(port);
-      previous = port;
-    }
-    table.linger(row);
+    if (refused.size > 0) refused.delete(row);
+    if (splitSyns.size > 0) splitSyns.delete(row);
+    table.linger(row, event === PROBE_EVENTS.accepted || event === PROBE_EVENTS.refused);
     undecided--;
     counts.decided++;
   }
 
-  let verdictHead = 0;
   return {
     counts,
-    total: source.total,
+    get total() {
+      return total;
+    },
     get done() {
-      return counts.decided === source.total;
+      return counts.decided === total;
+    },
+    get inFlight() {
+      return undecided;
     },
     handlePacket,
     handleTimeout,
@@ -500,13 +564,18 @@ export function createEngine(options: EngineOptions): Engine {
     handleDeparture,
     handleRefusal,
     pollTimeout,
-    pollVerdict: () => {
-      if (verdictHead === verdicts.length) {
-        verdicts.length = 0;
-        verdictHead = 0;
-        return undefined;
+    lowestUndecided: () => {
+      let lowest = Number.POSITIVE_INFINITY;
+      for (let row = 0; row < table.touched; row++) {
+        if (table.state[row] === PROBE_STATES.synSent) lowest = Math.min(lowest, table.position[row]);
       }
-      return verdicts[verdictHead++];
+      return lowest;
+    },
+    pollVerdict: () => {
+      if (verdictHead < verdictEnd) return slots[verdictHead++];
+      verdictHead = 0;
+      verdictEnd = 0;
+      return undefined;
     },
     abandon: () => {
       abandoned = true;

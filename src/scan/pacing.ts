@@ -30,14 +30,15 @@ export function createPacer(rate: number, burst: number, startUs: number): Pacer
   return {
     allowance: (nowUs) => {
       refill(nowUs);
-      return Math.floor(tokens);
+      // A token that rounding has left a hair short is a whole one: `nextAt` has said that it would be.
+      return Math.floor(tokens + 1e-6);
     },
     spend: () => {
       tokens -= 1;
     },
     nextAt: (nowUs) => {
       refill(nowUs);
-      return tokens >= 1 ? nowUs : nowUs + (1 - tokens) / perUs;
+      return tokens + 1e-6 >= 1 ? nowUs : nowUs + (1 - tokens) / perUs;
     },
   };
 }

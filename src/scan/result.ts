@@ -32,6 +32,7 @@ export type Reason =
   | "policy-fail"
   | "reject-route"
   | "param-problem"
+  | "host-timeout"
   | `send-${string}`;
 
 /**
@@ -120,6 +121,8 @@ export interface ScanSummary {
   readonly open: number;
   readonly closed: number;
   readonly filtered: number;
+  /** The same pairs, counted by state and reason. */
+  readonly reasons: Readonly<Record<PortState, Readonly<Record<string, number>>>>;
   /** Pairs given up before a verdict, because the run was interrupted. */
   readonly unfinished: number;
   /** SYNs handed to the kernel, retransmissions included. */
@@ -139,4 +142,80 @@ export interface ScanSummary {
   /** Wall time of the run in milliseconds; start as milliseconds since the Unix epoch. */
   readonly elapsedMs: number;
   readonly startedMs: number;
+}
+
+/** A look at a run that goes on. All counts are since its start; for a resumed run, since it was first started. */
+export interface ScanProgress {
+  /** Time spent running, in milliseconds; pauses between a journal's runs are not in it. */
+  readonly elapsedMs: number;
+  /** Pairs planned, and those decided so far. */
+  readonly total: number;
+  readonly decided: number;
+  readonly open: number;
+  readonly closed: number;
+  readonly filtered: number;
+  /** SYNs handed to the kernel, retransmissions included. */
+  readonly sent: number;
+  readonly retransmitted: number;
+  /** Packets that the links delivered to the engines. */
+  readonly received: number;
+  /** Packets the kernel dropped because a receive buffer was full. */
+  readonly receiveDrops: number;
+  /** Send calls the kernel refused. */
+  readonly sendErrors: number;
+  /** Pairs probed and not decided, at this moment. */
+  readonly inFlight: number;
+  readonly workers: number;
+}
+
+/** What a run would do: the answer to `--dry-run`. */
+export interface PlanView {
+  /** (address, port) pairs to probe in this shard, after everything that is left out. */
+  readonly pairs: number;
+  /** Distinct addresses, when they have been counted. */
+  readonly hosts?: number;
+  /** Distinct ports, ascending. */
+  readonly ports: readonly number[];
+  readonly order: {
+    /** As `--seed` takes it; without one the order is that of the targets. */
+    readonly seed?: string;
+    /** The first pairs, ten at most. */
+    readonly sample: readonly Pick<PortResult, "host" | "ip" | "port">[];
+  };
+  /** `--shard index/count`, index from 1. */
+  readonly shard?: { readonly index: number; readonly count: number };
+  readonly links: readonly PlannedLink[];
+  readonly workers: number;
+  /** Expected resident memory of the whole process, in bytes. */
+  readonly memoryBytes: number;
+  /** Most SYNs per second, of all workers together; without one, as many as the path holds. */
+  readonly maxRate?: number;
+  /** Expected time in milliseconds: when everything answers at once, and when nothing does. */
+  readonly expectedMs: { readonly least: number; readonly most: number };
+  readonly leftOut: readonly LeftOut[];
+  readonly outputs: readonly {
+    /** `table`, `NDJSON`, `nmap XML`, `grepable`, `journal`. */
+    readonly format: string;
+    /** A file's name; - for standard output. */
+    readonly path: string;
+  }[];
+}
+
+/** A way out of this machine that a run would take. */
+export interface PlannedLink {
+  /** `raw-ip` or `packet`. */
+  readonly link: string;
+  readonly interfaceName: string;
+  /** Source addresses, canonical text. */
+  readonly sources: readonly string[];
+  readonly sourcePorts: { readonly first: number; readonly last: number };
+}
+
+/** Addresses or ports that the targets name and the run leaves out. */
+export interface LeftOut {
+  /** `multicast (224.0.0.0/4)`, `broadcast of 198.18.0.0/15`, `excluded`. */
+  readonly why: string;
+  /** How many, of what. */
+  readonly count: number;
+  readonly unit: "address" | "port" | "pair";
 }

@@ -6,30 +6,38 @@ import type { Segment } from "../socket/segment.ts";
 import type { Address } from "../wire/address.ts";
 import type { Ending, PortState, Reason } from "./result.ts";
 
-/** A verdict with its evidence, before it is put into words. */
+/** A verdict with its evidence. Those that come out of an engine are reused: see `Engine.pollVerdict`. */
 export interface Verdict {
-  readonly target: number;
+  /** The pair's place in the run's order (ProbeSource). */
+  readonly position: number;
+  /** The address as four words (socket/table.ts), and its IP version. */
+  readonly peer: Uint32Array;
+  readonly family: 4 | 6;
   readonly port: number;
+  /** Index of the path that the probes took. */
+  readonly path: number;
   readonly state: PortState;
   readonly reason: Reason;
-  /** Microseconds; null when nothing answered, or the answered try is ambiguous. */
-  readonly rttUs: number | null;
-  readonly ttl: number | null;
+  /** Microseconds; NaN when nothing answered, or the answered try is ambiguous. */
+  readonly rttUs: number;
+  /** 0 when nothing answered, or the link did not tell. */
+  readonly ttl: number;
   readonly tries: number;
+  /** Which try was answered, from 1; 0 when none was, or it is ambiguous. */
+  readonly answered: number;
   /** Sender of the deciding ICMP message, the target itself included. */
   readonly responder: Address | null;
   readonly late: boolean;
   readonly was: PortState | null;
   readonly atUs: number;
   /** With `keepHandshakes`, for a port that answered SYN+ACK: what it takes to go on from there. */
-  readonly handshake?: Handshake;
+  readonly handshake?: Handshake | undefined;
   /** How the connection went on and ended, when it did (completion.ts). */
-  readonly completion?: Completion;
+  readonly completion?: Completion | undefined;
 }
 
 /** A handshake whose third segment is still to be sent. */
 export interface Handshake {
-  readonly path: number;
   readonly localPort: number;
   readonly peer: Address;
   readonly iss: number;
@@ -46,18 +54,41 @@ export interface Completion {
   readonly banner?: Uint8Array;
 }
 
-/** What a verdict rests on. */
-export type Evidence = Pick<
-  Verdict,
-  "reason" | "rttUs" | "ttl" | "responder" | "late" | "atUs" | "handshake"
->;
+/** A verdict under construction, whose memory is used again and again. */
+export type VerdictSlot = { -readonly [K in keyof Verdict]: Verdict[K] } & {
+  /** Where `responder` lies when there is one. */
+  readonly responder4: Uint8Array;
+  readonly responder6: Uint8Array;
+};
 
-/** The evidence of a port from which nothing came. */
-export const unanswered = (reason: Reason, atUs: number): Evidence => ({
-  reason,
-  rttUs: null,
-  ttl: null,
-  responder: null,
-  late: false,
-  atUs,
+export function newVerdictSlot(): VerdictSlot {
+  return {
+    position: 0,
+    peer: new Uint32Array(4),
+    family: 4,
+    port: 0,
+    path: 0,
+    state: "filtered",
+    reason: "no-response",
+    // Not an integer: V8 then keeps the field unboxed for good.
+    rttUs: 0.5,
+    ttl: 0,
+    tries: 0,
+    answered: 0,
+    responder: null,
+    late: false,
+    was: null,
+    atUs: 0.5,
+    handshake: undefined,
+    completion: undefined,
+    responder4: new Uint8Array(4),
+    responder6: new Uint8Array(16),
+  };
+}
+
+/** A copy that stays as it is. */
+export const keepVerdict = (verdict: Verdict): Verdict => ({
+  ...verdict,
+  peer: verdict.peer.slice(),
+  responder: verdict.responder === null ? null : verdict.responder.slice(),
 });

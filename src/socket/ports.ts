@@ -1,11 +1,67 @@
 /**
- * Local (source) ports: which range a run uses, and a pool that lends each port to one live row at a time.
+ * Local (source) ports: which range a run uses, and from which of them each try of a probe leaves.
  *
  * The range lies above the kernel's ip_local_port_range, so that no probe shares a port with a connection of the kernel's
- * own. Lending goes round a shuffled ring: a port that was just returned is the last to be lent again, so that a straggler
- * finds nobody at its old address. Pure: the random source is passed in.
+ * own. The tries of one probe leave from different ports, so that a reply names its try by the port it comes to. Probes of
+ * different peers share ports freely: what is unique is the 4-tuple. Connections that last have a port each. Pure.
  */
 
+export interface SourcePorts {
+  readonly first: number;
+  readonly last: number;
+  readonly size: number;
+  /**
+   * Where a new probe starts: a number below `size`, the next in turn, from which no try within `maxTries` leaves from
+   * `avoid`, the peer's own port: to an address of this machine such a probe would be its own answer.
+   */
+  start(avoid: number, maxTries: number): number;
+  /** The port of a try of the probe that started at `start`; tries less than `size` apart have different ones. */
+  portOf(start: number, attempt: number): number;
+}
+
+/** Steps between the ports of one probe's tries: neighbours are left to other probes. */
+const STRIDE = 997;
+
+/**
+ * @param first, last the range, both included, 1 to 65535; one port alone is `-g`
+ * @param random any number: where the first probe starts
+ */
+export function createSourcePorts(first: number, last: number, random: number): SourcePorts {
+  if (!(first >= 1 && first <= last && last <= 65_535))
+    throw new RangeError(`bad port range ${first}-${last}`);
+  const size = last - first + 1;
+  let stride = STRIDE % size || 1;
+  while (gcd(stride, size) !== 1) stride++;
+  let next = random % size;
+  const portOf = (start: number, attempt: number): number => first + ((start + attempt * stride) % size);
+  const turn = (): number => {
+    next = next + 1 === size ? 0 : next + 1;
+    return next;
+  };
+  return {
+    first,
+    last,
+    size,
+    portOf,
+    start: (avoid, maxTries) => {
+      let start = turn();
+      if (avoid < first || avoid > last || size <= maxTries) return start;
+      for (let attempt = 0; attempt < maxTries; attempt++) {
+        if (portOf(start, attempt) !== avoid) continue;
+        start = turn();
+        attempt = -1;
+      }
+      return start;
+    },
+  };
+}
+
+const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
+
+/**
+ * Lends each port to one connection at a time, round a shuffled ring: a port that was just returned is the last to be lent
+ * again, so that a straggler finds nobody at its old address.
+ */
 export interface PortPool {
   /** Ports free to lend. */
   readonly available: number;
@@ -58,14 +114,6 @@ export function createPortPool(first: number, last: number, random: (below: numb
     },
   };
 }
-
-/** `-g PORT`: every probe shares the one port the user chose; the 4-tuples still differ by their peers. */
-export const createSinglePortPool = (port: number): PortPool => ({
-  available: Number.POSITIVE_INFINITY,
-  size: Number.POSITIVE_INFINITY,
-  take: () => port,
-  giveBack: () => {},
-});
 
 /** Fewer ports than this above the kernel's range are not worth keeping to. */
 const MINIMUM_PORTS = 256;

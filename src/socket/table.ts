@@ -3,7 +3,9 @@
  *
  * Typed arrays, one per field, so that a row costs no object. A row is found by its peer (address and port), because a run
  * probes each pair once; the caller then holds the whole 4-tuple and the ISN of a try against what the row says. Decided
- * rows stay, so that a late or repeated answer is known for what it is, until their place is needed: oldest first.
+ * rows stay for a while, so that a late or repeated answer is known for what it is: those that were answered until
+ * ANSWERED_KEPT others have been, which keeps a fast run's rows within the processor's caches; those that were not until
+ * their place is needed. Of each kind the oldest goes first. Memory is touched only as rows come into use.
  *
  * Open addressing with linear probing and backward-shift deletion: no tombstones, so lookups do not decay with age.
  * No I/O, no clock, no policy: which events change a state is state.ts, when to retry is scan/.
@@ -45,6 +47,9 @@ export function storeAddress(words: Uint32Array, at: number, length: number): Ui
 export const sameWords = (a: Uint32Array, aAt: number, b: Uint32Array, bAt: number): boolean =>
   a[aAt] === b[bAt] && a[aAt + 1] === b[bAt + 1] && a[aAt + 2] === b[bAt + 2] && a[aAt + 3] === b[bAt + 3];
 
+/** Rows of decided and answered probes that are remembered. */
+export const ANSWERED_KEPT = 4096;
+
 /** The columns of the table. Index per row, or per row and try (`row * maxTries + try`) where it says so. */
 export interface SocketTable {
   readonly capacity: number;
@@ -52,6 +57,8 @@ export interface SocketTable {
   readonly maxTries: number;
   /** Rows in use, decided ones included. */
   readonly used: number;
+  /** Rows below this number have ever been in use. */
+  readonly touched: number;
   /** Decided rows that wait for a late answer, or for their place to be needed. */
   readonly lingering: number;
   /** Row of a peer; -1 when there is none. */
@@ -62,59 +69,64 @@ export interface SocketTable {
    */
   insert(words: Uint32Array, at: number, port: number): number;
   /** Marks a row decided: from now on it may be evicted. */
-  linger(row: number): void;
+  linger(row: number, answered: boolean): void;
 
   readonly state: Uint8Array;
   readonly tries: Uint8Array;
   readonly peer: Uint32Array;
   readonly peerPort: Uint16Array;
   /** Index of the row's path (local address, family) in the caller's list. */
-  readonly path: Uint32Array;
-  /** Index of the row's target in the caller's list. */
-  readonly target: Uint32Array;
+  readonly path: Uint16Array;
+  /** The pair's place in the caller's order. */
+  readonly position: Float64Array;
+  /** Where the row's source ports start (ports.ts). */
+  readonly portStart: Uint16Array;
   /** How often the kernel refused to send for this row. */
   readonly refusals: Uint16Array;
   /** Tries that the kernel did not send. */
   readonly unsent: Uint8Array;
-  /** A port lent for a try that is still to be made up for; 0 for none. */
-  readonly keptPort: Uint16Array;
-  /** Per try: local port. */
-  readonly localPort: Uint16Array;
   /** Per try: initial send sequence number. */
   readonly iss: Uint32Array;
   /** Per try: when the SYN was sent, in microseconds. */
   readonly sentAt: Float64Array;
 }
 
-const NONE = -1;
+/** Row numbers are kept as row + 1 where 0 must mean none, so that fresh memory needs no filling. */
+const NONE = 0;
+
+/** A queue of decided rows, the oldest first, linked through `younger`. */
+interface Lingering {
+  oldest: number;
+  youngest: number;
+  length: number;
+}
 
 /** @param seed any number: scatters the hash, so that nobody can choose addresses that collide */
 export function createSocketTable(capacity: number, maxTries: number, seed: number): SocketTable {
   if (!(capacity >= 1 && capacity <= 1 << 24)) throw new RangeError(`bad capacity ${capacity}`);
   const slots = 2 ** Math.ceil(Math.log2(capacity * 2));
   const mask = slots - 1;
-  const index = new Int32Array(slots).fill(NONE);
+  const index = new Int32Array(slots);
 
   const state = new Uint8Array(capacity);
   const tries = new Uint8Array(capacity);
   const peer = new Uint32Array(capacity * ADDRESS_WORDS);
   const peerPort = new Uint16Array(capacity);
-  const path = new Uint32Array(capacity);
-  const target = new Uint32Array(capacity);
+  const path = new Uint16Array(capacity);
+  const position = new Float64Array(capacity);
+  const portStart = new Uint16Array(capacity);
   const refusals = new Uint16Array(capacity);
   const unsent = new Uint8Array(capacity);
-  const keptPort = new Uint16Array(capacity);
-  const localPort = new Uint16Array(capacity * maxTries);
   const iss = new Uint32Array(capacity * maxTries);
   const sentAt = new Float64Array(capacity * maxTries);
 
-  // Free rows form a stack; lingering rows a doubly ended queue, oldest at the head.
-  const free = Int32Array.from({ length: capacity }, (_, i) => capacity - 1 - i);
-  let freeCount = capacity;
-  const younger = new Int32Array(capacity).fill(NONE);
-  let oldest = NONE;
-  let youngest = NONE;
-  let lingering = 0;
+  // Free rows: a stack of those given back, then those never used, `fresh` and above.
+  const free = new Int32Array(capacity);
+  let freeCount = 0;
+  let fresh = 0;
+  const younger = new Int32Array(capacity);
+  const answeredRows: Lingering = { oldest: NONE, youngest: NONE, length: 0 };
+  const silentRows: Lingering = { oldest: NONE, youngest: NONE, length: 0 };
 
   const hash = (words: Uint32Array, at: number, port: number): number => {
     let h = seed ^ port;
@@ -130,8 +142,8 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
   const slotOf = (words: Uint32Array, at: number, port: number): number => {
     let slot = hash(words, at, port);
     for (;;) {
-      const row = index[slot];
-      if (row === NONE) return slot;
+      const row = index[slot] - 1;
+      if (row < 0) return slot;
       if (peerPort[row] === port && sameWords(peer, row * ADDRESS_WORDS, words, at)) return slot;
       slot = (slot + 1) & mask;
     }
@@ -141,7 +153,7 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
     let hole = slotOf(peer, row * ADDRESS_WORDS, peerPort[row]);
     // Backward shift: move up every later entry of the cluster that may stand in the hole.
     for (let slot = (hole + 1) & mask; index[slot] !== NONE; slot = (slot + 1) & mask) {
-      const distance = (slot - home(index[slot])) & mask;
+      const distance = (slot - home(index[slot] - 1)) & mask;
       if (distance >= ((slot - hole) & mask)) {
         index[hole] = index[slot];
         hole = slot;
@@ -152,59 +164,71 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
     free[freeCount++] = row;
   };
 
-  const evictOldest = (): void => {
-    const row = oldest;
-    oldest = younger[row];
-    if (oldest === NONE) youngest = NONE;
-    lingering--;
+  const evictOldest = (rows: Lingering): void => {
+    const row = rows.oldest - 1;
+    rows.oldest = younger[row];
+    if (rows.oldest === NONE) rows.youngest = NONE;
+    rows.length--;
     remove(row);
+  };
+
+  const takeFree = (): number => {
+    if (freeCount > 0) return free[--freeCount];
+    if (fresh < capacity) return fresh++;
+    if (answeredRows.length > 0) evictOldest(answeredRows);
+    else if (silentRows.length > 0) evictOldest(silentRows);
+    else return -1;
+    return free[--freeCount];
   };
 
   return {
     capacity,
     maxTries,
     get used() {
-      return capacity - freeCount;
+      return fresh - freeCount;
+    },
+    get touched() {
+      return fresh;
     },
     get lingering() {
-      return lingering;
+      return answeredRows.length + silentRows.length;
     },
-    find: (words, at, port) => index[slotOf(words, at, port)],
+    find: (words, at, port) => index[slotOf(words, at, port)] - 1,
     insert: (words, at, port) => {
-      if (freeCount === 0) {
-        if (lingering === 0) return NONE;
-        evictOldest();
-      }
+      const row = takeFree();
+      if (row < 0) return -1;
       const slot = slotOf(words, at, port);
-      if (index[slot] !== NONE) throw new RangeError("a row for this peer exists already");
-      const row = free[--freeCount];
-      index[slot] = row;
+      if (index[slot] !== NONE) {
+        free[freeCount++] = row;
+        throw new RangeError("a row for this peer exists already");
+      }
+      index[slot] = row + 1;
       for (let i = 0; i < ADDRESS_WORDS; i++) peer[row * ADDRESS_WORDS + i] = words[at + i];
       peerPort[row] = port;
       state[row] = PROBE_STATES.synSent satisfies ProbeState;
       tries[row] = 0;
       refusals[row] = 0;
       unsent[row] = 0;
-      keptPort[row] = 0;
       return row;
     },
-    linger: (row) => {
+    linger: (row, answered) => {
+      const rows = answered ? answeredRows : silentRows;
       younger[row] = NONE;
-      if (youngest === NONE) oldest = row;
-      else younger[youngest] = row;
-      youngest = row;
-      lingering++;
+      if (rows.youngest === NONE) rows.oldest = row + 1;
+      else younger[rows.youngest - 1] = row + 1;
+      rows.youngest = row + 1;
+      rows.length++;
+      if (answeredRows.length > ANSWERED_KEPT) evictOldest(answeredRows);
     },
     state,
     tries,
     peer,
     peerPort,
     path,
-    target,
+    position,
+    portStart,
     refusals,
     unsent,
-    keptPort,
-    localPort,
     iss,
     sentAt,
   };

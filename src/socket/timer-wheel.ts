@@ -19,25 +19,25 @@ export interface TimerWheel {
 
 const TICK_US = 1000;
 const BUCKETS = 4096;
-const NONE = -1;
+/** Rows and buckets are kept as number + 1 where 0 means none, so that fresh memory needs no filling. */
+const NONE = 0;
 
 /** @param rows rows are numbered 0 to `rows - 1`. @param startUs the earliest time that will ever be passed in */
 export function createTimerWheel(rows: number, startUs: number): TimerWheel {
-  const next = new Int32Array(rows).fill(NONE);
-  const previous = new Int32Array(rows).fill(NONE);
-  const bucketOf = new Int32Array(rows).fill(NONE);
+  const next = new Int32Array(rows);
+  const previous = new Int32Array(rows);
+  const bucketOf = new Int32Array(rows);
   const deadline = new Float64Array(rows);
-  const heads = new Int32Array(BUCKETS).fill(NONE);
+  const heads = new Int32Array(BUCKETS);
   let armed = 0;
   /** Every bucket before this tick is empty. */
   let tick = Math.floor(startUs / TICK_US);
 
   const unlink = (row: number): void => {
-    const bucket = bucketOf[row];
-    if (bucket === NONE) return;
-    if (previous[row] === NONE) heads[bucket] = next[row];
-    else next[previous[row]] = next[row];
-    if (next[row] !== NONE) previous[next[row]] = previous[row];
+    if (bucketOf[row] === NONE) return;
+    if (previous[row] === NONE) heads[bucketOf[row] - 1] = next[row];
+    else next[previous[row] - 1] = next[row];
+    if (next[row] !== NONE) previous[next[row] - 1] = previous[row];
     bucketOf[row] = NONE;
     armed--;
   };
@@ -47,9 +47,9 @@ export function createTimerWheel(rows: number, startUs: number): TimerWheel {
     const bucket = Math.min(Math.max(wanted, tick), tick + BUCKETS - 1) % BUCKETS;
     next[row] = heads[bucket];
     previous[row] = NONE;
-    if (heads[bucket] !== NONE) previous[heads[bucket]] = row;
-    heads[bucket] = row;
-    bucketOf[row] = bucket;
+    if (heads[bucket] !== NONE) previous[heads[bucket] - 1] = row + 1;
+    heads[bucket] = row + 1;
+    bucketOf[row] = bucket + 1;
     armed++;
   };
 
@@ -68,10 +68,10 @@ export function createTimerWheel(rows: number, startUs: number): TimerWheel {
       while (tick <= last) {
         if (armed === 0) {
           tick = last + 1;
-          return NONE;
+          return -1;
         }
-        const row = heads[tick % BUCKETS];
-        if (row === NONE) {
+        const row = heads[tick % BUCKETS] - 1;
+        if (row < 0) {
           tick++;
           continue;
         }
@@ -79,7 +79,7 @@ export function createTimerWheel(rows: number, startUs: number): TimerWheel {
         if (deadline[row] <= nowUs) return row;
         link(row);
       }
-      return NONE;
+      return -1;
     },
     next: () => {
       if (armed === 0) return Number.POSITIVE_INFINITY;

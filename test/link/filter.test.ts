@@ -1,6 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { encodeFilter, icmp4Filter, icmp6Filter, tcp4Filter, tcp6Filter } from "../../src/link/filter.ts";
+import {
+  encodeFilter,
+  frameFilter,
+  icmp4Filter,
+  icmp6Filter,
+  packetFilter,
+  tcp4Filter,
+  tcp6Filter,
+} from "../../src/link/filter.ts";
 import * as tcp from "../../src/wire/tcp.ts";
 import { GOLDEN_NAMES, golden } from "../golden/golden.ts";
 import { icmpAbout, segmentTo } from "../sim/network.ts";
@@ -125,6 +133,74 @@ describe("the filters keep what a run may have caused", () => {
           runFilter(filter(PORTS), bytes);
       }),
     );
+  });
+});
+
+describe("the filters of packet sockets", () => {
+  /** In an Ethernet frame, and without one. */
+  const frame = (packet: Uint8Array, etherType = packet[0] >> 4 === 4 ? 0x0800 : 0x86dd): Uint8Array =>
+    Uint8Array.from([...new Array(12).fill(0x45), etherType >> 8, etherType & 0xff, ...packet]);
+  const verdicts = (packet: Uint8Array, ports = PORTS): boolean[] => [
+    kept(runFilter(frameFilter(ports), frame(packet))),
+    kept(runFilter(packetFilter(ports), packet)),
+  ];
+
+  it("say of any packet what the raw sockets' filters say", () => {
+    const probes = fc.constantFrom(probe4, probe6);
+    const port = fc.constantFrom(1, 80, 60_999, 61_000, 63_000, 65_534, 65_535);
+    const answers = fc.oneof(
+      fc.tuple(probes, port).map(([probe, from_]) => answer(from(probe, from_))),
+      fc
+        .tuple(probes, port, fc.nat(16), fc.nat(15))
+        .map(([probe, from_, type, code]) => icmpAbout(from(probe, from_), [type, code])),
+    );
+    // Not the version: a frame says it twice.
+    const flipped = fc
+      .tuple(answers, fc.integer({ min: 1, max: 80 }), fc.nat(255))
+      .map(([packet, at, value]) => packet.with(Math.min(at, packet.length - 1), value));
+    fc.assert(
+      fc.property(fc.oneof(answers, flipped), fc.nat(100), (whole, length) => {
+        const packet = whole.subarray(0, Math.max(1, length));
+        expect(verdicts(packet)).toEqual([expected(packet), expected(packet)]);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  function expected(packet: Uint8Array): boolean {
+    const version = packet[0] >> 4;
+    if (version === 4) {
+      if (packet.length < 10) return false;
+      if (packet[9] === 6) return kept(runFilter(tcp4Filter(PORTS), packet));
+      return packet[9] === 1 && kept(runFilter(icmp4Filter(PORTS), packet));
+    }
+    if (version !== 6 || packet.length < 7) return false;
+    if ([0, 43, 60].includes(packet[6])) return true;
+    if (packet[6] === 6) return kept(runFilter(tcp6Filter(PORTS), upper6(packet)));
+    return packet[6] === 58 && kept(runFilter(icmp6Filter(PORTS), upper6(packet)));
+  }
+
+  it("let both versions' answers and errors through, for their ports", () => {
+    for (const probe of [probe4, probe6]) {
+      const error = icmpAbout(probe, probe === probe4 ? [3, 1] : [1, 3]);
+      expect(verdicts(answer(probe))).toEqual([true, true]);
+      expect(verdicts(error)).toEqual([true, true]);
+      expect(verdicts(answer(from(probe, 60_999)))).toEqual([false, false]);
+      expect(verdicts(probe)).toEqual([false, false]);
+    }
+  });
+
+  it("real packets behind IPv6 extension headers too", () => {
+    for (const name of GOLDEN_NAMES.filter((name) => /^syn-destination-options/.test(name))) {
+      expect(verdicts(golden(name))).toEqual([true, true]);
+    }
+    expect(GOLDEN_NAMES.some((name) => /^syn-destination-options/.test(name))).toBe(true);
+  });
+
+  it("no frame of another type, whatever it holds", () => {
+    for (const etherType of [0x0806, 0x8100, 0x86dd, 0x0040]) {
+      expect(kept(runFilter(frameFilter(PORTS), frame(answer(probe4), etherType)))).toBe(false);
+    }
   });
 });
 

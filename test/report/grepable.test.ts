@@ -2,15 +2,19 @@ import { execFileSync } from "node:child_process";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createGrepableReporter } from "../../src/report/grepable.ts";
+import { GROUP } from "../../src/report/nmap.ts";
 import {
   closed,
   corrected,
   fault,
   hostileNames,
   interrupted,
+  largeRun,
+  manyResults,
   open,
   prohibited,
   silent,
+  summary,
   written,
 } from "./samples.ts";
 
@@ -80,6 +84,22 @@ describe("nmap's grepable format", () => {
     const text = written(createGrepableReporter, [silent, prohibited]);
     expect(text).not.toContain("Status:");
     expect(text).toContain("(0 hosts up)");
+  });
+
+  test("a large run is written as it goes, each result once, and its hosts are not counted", () => {
+    const pieces: string[] = [];
+    const reporter = createGrepableReporter((text) => pieces.push(text));
+    reporter.start(largeRun);
+    manyResults.forEach((result) => {
+      reporter.result(result);
+    });
+    const before = pieces.join("").split("/tcp/").length - 1;
+    expect(before).toBe(2 * GROUP);
+    reporter.finish(summary);
+    const text = pieces.join("");
+    const ports = [...text.matchAll(/(\d+)\/(?:open|closed)\/tcp/g)].map(([, port]) => Number(port));
+    expect(ports.sort((a, b) => a - b)).toEqual(manyResults.map(({ port }) => port));
+    expect(text).toMatch(/-- 3 IP addresses scanned in 0\.12 seconds\n$/);
   });
 
   test("a hostile command line stays one comment", () => {

@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { GROUP } from "../../src/report/nmap.ts";
 import { createNmapXmlReporter } from "../../src/report/nmap-xml.ts";
 import type { PortResult } from "../../src/scan/result.ts";
 import {
@@ -10,6 +11,8 @@ import {
   fault,
   hostileNames,
   interrupted,
+  largeRun,
+  manyResults,
   open,
   prohibited,
   run,
@@ -115,6 +118,33 @@ describe("nmap XML", () => {
     expect(found).toEqual(["192.0.2.20", "192.0.2.100", "::1", "2001:db8::2", "2001:db8::10"]);
   });
 
+  test("a large run is written as it goes, in bounded memory, each result once", () => {
+    const pieces: string[] = [];
+    const reporter = createNmapXmlReporter((text) => pieces.push(text));
+    reporter.start(largeRun);
+    const written: number[] = [];
+    for (const result of manyResults) {
+      reporter.result(result);
+      written.push(pieces.join("").split("<port ").length - 1);
+    }
+    // At any moment no more than a group is held back.
+    written.forEach((ports, i) => {
+      expect(i + 1 - ports).toBeLessThan(GROUP);
+    });
+    reporter.finish({ ...summary, hosts: 834 });
+    const xml = pieces.join("");
+    const ports = [...xml.matchAll(/portid="(\d+)"/g)].map(([, port]) => Number(port));
+    expect(ports.sort((a, b) => a - b)).toEqual(manyResults.map(({ port }) => port));
+    expect(xml).toContain("-- 834 IP addresses (834 hosts up) scanned in");
+    expect(xml).toContain('<hosts up="834" down="0" total="834"/>');
+  });
+
+  test("of one host with every port there is one entry", () => {
+    const ports = Array.from({ length: 65_535 }, (_, i) => ({ ...open, port: i + 1 }));
+    const xml = written(createNmapXmlReporter, ports, summary, { ...run, pairs: ports.length });
+    expect(xml.split("<host ")).toHaveLength(2);
+  });
+
   test("an interrupted run says so", () => {
     expect(written(createNmapXmlReporter, [open], interrupted)).toContain(
       'exit="error" errormsg="interrupted: 2 ports unfinished"',
@@ -131,10 +161,12 @@ describe.skipIf(missing.length > 0)(suite, () => {
     ["of every kind of result", results, summary],
     ["without any result", [], { ...summary, hosts: 0 }],
     ["with a fault", [open], { ...summary, faults: [fault, { ...fault, target: 'a"b<c>\x1b' }] }],
+    ["of many results", manyResults, summary],
     ["cut short", [silent], { ...interrupted, elapsedMs: 0 }],
   ])("a document %s is valid against nmap's DTD", (_, found, ending) => {
     validate(written(createNmapXmlReporter, found, ending));
     validate(written(createNmapXmlReporter, found, ending, { ...run, args: [], ports: [] }));
+    validate(written(createNmapXmlReporter, found, ending, largeRun));
   });
 
   test.each(hostileNames)("the name %j leaves the document valid", (name) => {

@@ -1,5 +1,6 @@
 /** Results, a run and a summary that the format tests share, and a sink that keeps the text. */
 
+import { GROUP, MOST_HELD } from "../../src/report/nmap.ts";
 import type { Reporter, RunInfo, Sink } from "../../src/report/reporter.ts";
 import type { PortResult, ScanSummary } from "../../src/scan/result.ts";
 
@@ -11,6 +12,7 @@ export const run: RunInfo = {
   version: "0.1.0",
   startedMs: STARTED_MS,
   pairs: 6,
+  hosts: 3,
   ports: [22, 80, 81, 82, 443],
 };
 
@@ -81,6 +83,7 @@ export const summary: ScanSummary = {
   open: 2,
   closed: 1,
   filtered: 1,
+  reasons: { open: { "syn-ack": 2 }, closed: { reset: 1 }, filtered: { "host-unreach": 1 } },
   unfinished: 0,
   sent: 1234,
   retransmitted: 2,
@@ -131,6 +134,14 @@ export const hostileNames: readonly string[] = [
   "true",
   "x".repeat(5000),
 ];
+
+/** A run too large for its results to be held, and more results of it than a group holds, three ports of each host. */
+export const largeRun: RunInfo = { ...run, pairs: MOST_HELD + 1, hosts: 100_000 };
+export const manyResults: readonly PortResult[] = Array.from({ length: 2 * GROUP + 500 }, (_, i) => {
+  const { service: _service, ...rest } = i % 2 === 0 ? closed : open;
+  const host = i % Math.ceil((2 * GROUP + 500) / 3);
+  return { ...rest, ip: `198.18.${host >> 8}.${host & 255}`, port: i + 1 };
+});
 
 /** What a reporter writes, in one text, for a run of `results`. */
 export function written(

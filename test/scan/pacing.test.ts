@@ -28,4 +28,16 @@ describe("the pacer", () => {
     expect(pacer.allowance(0)).toBe(0);
     expect(pacer.nextAt(1_000_000)).toBe(1_001_000);
   });
+
+  it("keeps its word: at the time it names there is something, whatever the rate and the clock's fractions", () => {
+    for (const rate of [3, 7, 333, 9999, 123_457, 1e6 / 3]) {
+      const pacer = createPacer(rate, 1, 0.1);
+      let now = 0.1;
+      for (let sent = 0; sent < 2000; sent++) {
+        now = pacer.nextAt(now);
+        expect(pacer.allowance(now)).toBeGreaterThanOrEqual(1);
+        pacer.spend();
+      }
+    }
+  });
 });

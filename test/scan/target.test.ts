@@ -3,7 +3,8 @@ import { describe, expect, it } from "vitest";
 import { SynprobeError } from "../../src/errors.ts";
 import { parsePorts } from "../../src/scan/port-list.ts";
 import { parseServices } from "../../src/scan/services.ts";
-import { parseTarget, parseTargetList } from "../../src/scan/target.ts";
+import { formatSpan } from "../../src/scan/span.ts";
+import { parseTarget, parseTargetList, parseTargets } from "../../src/scan/target.ts";
 import { formatAddress } from "../../src/wire/address.ts";
 
 const services = parseServices(
@@ -21,9 +22,9 @@ function read(text: string): unknown[] {
 }
 
 /** The error a text gives. */
-function complaint(text: string): [code: string, message: string] {
+function complaint(text: string, parse = parseTargets): [code: string, message: string] {
   try {
-    parseTarget(text, services);
+    parse(text, services);
   } catch (error) {
     if (error instanceof SynprobeError) return [error.code, error.message];
     throw error;
@@ -70,7 +71,6 @@ describe("a target", () => {
     ["192.0.2.256:80", "ERR_TARGET_SYNTAX", /not an IPv4 address/],
     ["192.0.2:80", "ERR_TARGET_SYNTAX", /not an IPv4 address/],
     ["192.0.2.01:80", "ERR_TARGET_SYNTAX", /not an IPv4 address/],
-    ["192.0.2.0/24:80", "ERR_TARGET_SYNTAX", /networks are not supported/],
     ["2001:db8::10:443:x", "ERR_TARGET_SYNTAX", /brackets/],
     ["[2001:db8::10:443", "ERR_TARGET_SYNTAX", /never closed/],
     ["[2001:db8::10]443", "ERR_TARGET_SYNTAX", /only :port may follow/],
@@ -97,7 +97,7 @@ describe("a target", () => {
         fc.oneof(fc.string(), fc.string({ unit: fc.constantFrom(..."0123456789abf:.[]%-,/x") })),
         (text) => {
           try {
-            const { ports } = parseTarget(text, services);
+            const { ports } = parseTargets(text, services);
             if (ports !== undefined)
               expect(ports.every((port, i) => i === 0 || ports[i - 1] < port)).toBe(true);
           } catch (error) {
@@ -110,6 +110,139 @@ describe("a target", () => {
   });
 });
 
+/** The spans a range names, and its ports. */
+function spansOf(text: string): unknown[] {
+  const { host, ports } = parseTargets(text, services);
+  if (host.kind !== "range") throw new Error(`${text} is no range`);
+  const spans = [...host.spans].map(formatSpan);
+  return ports === undefined ? [spans] : [spans, [...ports]];
+}
+
+describe("a range", () => {
+  it.each([
+    ["198.18.0.0/15", [["198.18.0.0/15"]]],
+    ["198.18.0.0/15:80,443", [["198.18.0.0/15"], [80, 443]]],
+    ["198.18.0.5/24", [["198.18.0.0/24"]]],
+    ["198.18.0.5/32:80", [["198.18.0.5"], [80]]],
+    ["198.18.0.5/0", [["0.0.0.0/0"]]],
+    ["198.18.0.255/23", [["198.18.0.0/23"]]],
+    ["2001:db8::/120", [["2001:db8::/120"]]],
+    ["[2001:db8::/120]:443", [["2001:db8::/120"], [443]]],
+    ["[2001:db8::ff/125]", [["2001:db8::f8/125"]]],
+    ["198.18.0.1-198.18.0.40", [["198.18.0.1-198.18.0.40"]]],
+    ["198.18.0.1-40", [["198.18.0.1-198.18.0.40"]]],
+    ["198.18.0.1-198.18.0.1:T:22", [["198.18.0.1"], [22]]],
+    ["[2001:db8::1-2001:db8::40]:443", [["2001:db8::1-2001:db8::40"], [443]]],
+    ["2001:db8::1-2001:db8::40", [["2001:db8::1-2001:db8::40"]]],
+    ["198.18.1-3.*", [["198.18.1.0-198.18.3.255"]]],
+    ["198.*.*.*", [["198.0.0.0/8"]]],
+    ["*.*.*.*", [["0.0.0.0/0"]]],
+    ["198.18,19.0-255.0-255:80", [["198.18.0.0/15"], [80]]],
+    [
+      "198.18.0-1.1,5,9-12:22",
+      [
+        [
+          "198.18.0.1",
+          "198.18.0.5",
+          "198.18.0.9-198.18.0.12",
+          "198.18.1.1",
+          "198.18.1.5",
+          "198.18.1.9-198.18.1.12",
+        ],
+        [22],
+      ],
+    ],
+    ["198.18.0.9-12,5,1,2-4", [["198.18.0.1-198.18.0.5", "198.18.0.9-198.18.0.12"]]],
+  ])("%s", (text, expected) => {
+    expect(spansOf(text)).toEqual(expected);
+  });
+
+  it("of octets makes its spans anew each time", () => {
+    const { host } = parseTargets("198.18.0-1.1", services);
+    if (host.kind !== "range") throw new Error("no range");
+    expect([...host.spans]).toEqual([...host.spans]);
+    expect([...host.spans]).toHaveLength(2);
+  });
+
+  it.each([
+    ["198.18.0.0/33", /after "\/" is a number from 0 to 32, not "33": write 198\.18\.0\.0\/24/],
+    ["198.18.0.0/", /a number from 0 to 32, not ""/],
+    ["198.18.0.0/255.255.0.0", /a number from 0 to 32, not "255\.255\.0\.0"/],
+    ["198.18.0.0/-1", /a number from 0 to 32/],
+    ["2001:db8::/129", /a number from 0 to 128, not "129": write 2001:db8::\/120/],
+    ["2001:db8::/120:443", /in brackets: \[address\/length\]:port/],
+    ["[2001:db8::]/120:443", /inside the brackets/],
+    ["/", /the address before "\/" is missing/],
+    ["/24", /the address before "\/" is missing/],
+    ["198.18/15", /"198\.18" is not an address/],
+    ["a.test/24", /"a\.test" is not an address: a network is written address\/length/],
+    ["[198.18.0.0/24]:80", /brackets are for IPv6/],
+    ["[fe80::/64%eth0]:1", /a range has no zone/],
+    ["fe80::1%eth0-fe80::9%eth0", /a range has no zone/],
+    ["198.18.0.1-", /the range 1- lacks an end: write 1-255/],
+    ["198.18.-9.1", /the range -9 lacks an end: write 0-9/],
+    ["198.18.0.-", /the range - lacks an end: write 0-255/],
+    ["198.18.0.40-1", /the range 40-1 is reversed: write 1-40/],
+    ["198.18.0.1-2-3", /"1-2-3" is not a range of numbers/],
+    ["198.18.0.1,,3", /"" is not a range of numbers/],
+    ["198.18.0.1-256", /"256" is not a number from 0 to 255/],
+    ["198.18.0.01-5", /"01" is not a number from 0 to 255/],
+    ["198.18.0.1*", /"1\*" is not a number/],
+    ["198.18.0.40-198.18.0.1", /reversed: write 198\.18\.0\.1-198\.18\.0\.40/],
+    ["198.18.0.1-198.18.0.400", /"198\.18\.0\.400" is not an address/],
+    ["198.18.0.1-198.18.1", /"198\.18\.1" is not an address/],
+    ["[2001:db8::1-40]", /"40" is not an address: a range is written address-address/],
+    ["[2001:db8::9-2001:db8::1]", /reversed: write 2001:db8::1-2001:db8::9/],
+    ["[2001:db8::9-198.18.0.1]", /of the same IP version/],
+    ["198.18.0.1,198.18.0.2", /separate targets by spaces/],
+    ["198.18.*", /write four numbers/],
+    ["*.*.*.1-3", /it makes 16,777,216 separate ranges, and 1,048,576 is the most/],
+  ])("%s is refused with what to do", (text, message) => {
+    expect(complaint(text)).toEqual(["ERR_TARGET_SYNTAX", expect.stringMatching(message)]);
+  });
+
+  it("is refused where one host is wanted", () => {
+    for (const text of ["198.18.0.0/24:80", "198.18.0.1-2", "[2001:db8::/120]:1"])
+      expect(complaint(text, parseTarget)[1]).toMatch(/a single host is wanted here/);
+  });
+
+  it("of octets names what its numbers say", () => {
+    const octet = fc.uniqueArray(fc.nat(255), { minLength: 1, maxLength: 3 });
+    fc.assert(
+      fc.property(fc.tuple(octet, octet, octet, octet), (octets) => {
+        const named = new Set<string>();
+        for (const a of octets[0])
+          for (const b of octets[1])
+            for (const c of octets[2]) for (const d of octets[3]) named.add(`${a}.${b}.${c}.${d}`);
+        const { host } = parseTargets(octets.map((list) => list.join()).join("."), services);
+        // One number for each octet is a plain address.
+        const spans =
+          host.kind === "range"
+            ? [...host.spans]
+            : host.kind === "address"
+              ? [{ first: host.address, last: host.address }]
+              : [];
+        const found = spans.flatMap(({ first, last }) =>
+          Array.from({ length: last[3] - first[3] + 1 }, (_, i) =>
+            formatAddress(Uint8Array.of(first[0], first[1], first[2], first[3] + i)),
+          ),
+        );
+        expect(found).toHaveLength(named.size);
+        expect(new Set(found)).toEqual(named);
+      }),
+    );
+  });
+});
+
+describe("a very long target", () => {
+  it("is quoted by its beginning", () => {
+    const [, message] = complaint(`198.18.0.1:${"1,".repeat(100_000)}x`);
+    expect(message.length).toBeLessThan(300);
+    const [, name] = complaint("x".repeat(200_000));
+    expect(name.length).toBeLessThan(300);
+  });
+});
+
 describe("ports", () => {
   it.each([
     ["-", 65_535, 1, 65_535],
@@ -117,12 +250,32 @@ describe("ports", () => {
     ["-1023", 1023, 1, 1023],
     ["60000-", 5536, 60_000, 65_535],
     ["1,2,3-5,4-6", 6, 1, 6],
+    ["1-9,3-4,5", 9, 1, 9],
+    ["T:22,80", 2, 22, 80],
+    ["T:-,T:ssh", 65_535, 1, 65_535],
   ])("%s", (text, count, first, last) => {
     const ports = parsePorts(text, services);
     expect([ports.length, ports[0], ports[ports.length - 1]]).toEqual([count, first, last]);
   });
+
+  it.each(["U:53", "T:22,U:53", "S:1"])("%s is refused: only TCP is probed", (text) => {
+    expect(() => parsePorts(text, services)).toThrow(/is not for TCP, which is all that is probed/);
+  });
+
+  it("of any list are those it names, ascending, each once", () => {
+    const part = fc.tuple(fc.integer({ min: 1, max: 40 }), fc.nat(9));
+    fc.assert(
+      fc.property(fc.array(part, { minLength: 1 }), (parts) => {
+        const named = new Set<number>();
+        for (const [first, more] of parts) for (let i = 0; i <= more; i++) named.add(first + i);
+        const text = parts.map(([first, more]) => (more === 0 ? `${first}` : `${first}-${first + more}`));
+        expect([...parsePorts(text.join(), services)]).toEqual([...named].sort((a, b) => a - b));
+      }),
+    );
+  });
 });
 
+// Old, with parseTargetList.
 describe("a list", () => {
   const parse = (text: string) => {
     const errors: string[] = [];

@@ -138,7 +138,6 @@ function complete(
     paths: PATHS,
     bannerUs: 0,
     closeUs: 3 * SECOND,
-    mayComplete: () => true,
     ...overrides,
   });
   const network = serve(engine, (port) => services[port], bad);
@@ -188,11 +187,11 @@ describe("completion", () => {
   });
 
   it("leaves alone what may not be completed", () => {
-    const { network } = complete({ 22: "closes" }, { mayComplete: (index) => index === 1 });
+    const { network } = complete({ 22: "closes" }, { paths: [{ ...PATHS[0], toSelf: true }, PATHS[1]] });
     const verdicts: Verdict[] = [];
     network.run((v) => verdicts.push(v));
-    expect(verdicts.find((v) => v.target === 0)?.completion).toBeUndefined();
-    expect(verdicts.find((v) => v.target === 1)?.completion?.ending).toBe("fin");
+    expect(verdicts.find((v) => v.family === 4)?.completion).toBeUndefined();
+    expect(verdicts.find((v) => v.family === 6)?.completion?.ending).toBe("fin");
   });
 
   it("resets a SYN+ACK that no connection takes, as the kernel would if it were not held back", () => {
@@ -201,7 +200,6 @@ describe("completion", () => {
       paths: PATHS,
       bannerUs: 0,
       closeUs: SECOND,
-      mayComplete: () => true,
     });
     const probe = transmit(engine, 0) as Uint8Array;
     const stray = segmentTo(probe, {

@@ -2,10 +2,10 @@
 import { describe, expect, it } from "vitest";
 import type { Probe, ProbeSource } from "../../src/scan/engine.ts";
 import type { Verdict } from "../../src/scan/verdict.ts";
-import { createPortPool, createSinglePortPool } from "../../src/socket/ports.ts";
+import { createSourcePorts } from "../../src/socket/ports.ts";
 import { type Behaviour, createNetwork, destination4 } from "./network.ts";
 import { createSeededRandom } from "./random.ts";
-import { address, engineFor, runToEnd, target } from "./run.ts";
+import { address, engineFor, runToEnd, target, targetOf } from "./run.ts";
 
 const MILLISECOND = 1000;
 
@@ -35,27 +35,21 @@ describe("a scan through the simulated network", () => {
       target("2001:db8::2", 1, 2, 3, 4, 5, 6),
     ]);
     const found = new Map<string, Verdict>();
-    const took = runToEnd(engine, network, (v) => found.set(`${v.target}:${v.port}`, v));
+    const took = runToEnd(engine, network, (v) => found.set(`${targetOf(v)}:${v.port}`, v));
     const row = (key: string) => {
       const v = found.get(key);
-      return [
-        v?.state,
-        v?.reason,
-        v?.tries,
-        v?.rttUs === null ? null : Math.round((v?.rttUs ?? -1) / 1000),
-        v?.ttl,
-      ];
+      return [v?.state, v?.reason, v?.tries, Math.round((v?.rttUs ?? -1) / 1000), v?.ttl];
     };
     expect(row("0:1")).toEqual(["open", "syn-ack", 1, 20, 57]);
     expect(row("0:2")).toEqual(["closed", "reset", 1, 20, 57]);
-    expect(row("0:3")).toEqual(["filtered", "no-response", 3, null, null]);
+    expect(row("0:3")).toEqual(["filtered", "no-response", 3, Number.NaN, 0]);
     expect(row("0:4")).toEqual(["filtered", "host-unreach", 1, 20, 61]);
     expect(row("0:5")).toEqual(["filtered", "admin-prohibited", 1, 20, 61]);
     // A bare SYN proves nothing: it counts when every try has ended without anything better.
     expect(row("0:6")).toEqual(["open", "split-handshake-syn", 3, 20, 57]);
     expect(row("1:1")).toEqual(["open", "syn-ack", 1, 20, 57]);
     expect(row("1:2")).toEqual(["closed", "reset", 1, 20, 57]);
-    expect(row("1:3")).toEqual(["filtered", "no-response", 3, null, null]);
+    expect(row("1:3")).toEqual(["filtered", "no-response", 3, Number.NaN, 0]);
     expect(row("1:4")).toEqual(["filtered", "no-route", 1, 20, 61]);
     expect(row("1:5")).toEqual(["filtered", "admin-prohibited", 1, 20, 61]);
     expect(found.get("0:4")?.responder).toEqual(router);
@@ -81,10 +75,10 @@ describe("a scan through the simulated network", () => {
         behaviour: (packet, at, port) => truth(destination4(packet, at) & 0xff, port),
       });
       const hosts = Array.from({ length: 20 }, (_, i) => target(`198.18.1.${i}`, 1, 2, 3, 4, 5, 6, 7, 8, 9));
-      const engine = engineFor(hosts, { retries: 10, timeoutUs: 600 * MILLISECOND, random });
+      const engine = engineFor(hosts, { retries: 10, timeoutUs: 600 * MILLISECOND, seed });
       const last = new Map<string, Verdict>();
       runToEnd(engine, network, (v) => {
-        const key = `${v.target}:${v.port}`;
+        const key = `${targetOf(v)}:${v.port}`;
         const earlier = last.get(key);
         // A second verdict only ever corrects "filtered".
         if (earlier !== undefined) {
@@ -138,19 +132,19 @@ describe("a scan through the simulated network", () => {
       behaviour: () => (++probes === 2 ? "closed" : "silent"),
     });
     const engine = engineFor([target("198.18.0.2", 80), target("198.18.0.3", 80)], {
-      ports: createSinglePortPool(53),
+      ports: createSourcePorts(53, 53, 0),
     });
     const verdicts: Verdict[] = [];
     runToEnd(engine, network, (v) => verdicts.push(v));
-    expect(verdicts.find(({ target }) => target === 1)).toMatchObject({
+    expect(verdicts.find((v) => targetOf(v) === 1)).toMatchObject({
       state: "closed",
       tries: 1,
       rttUs: 20 * MILLISECOND,
     });
-    const silent = verdicts.find(({ target }) => target === 0);
+    const silent = verdicts.find((v) => targetOf(v) === 0);
     expect(silent).toMatchObject({ state: "filtered", tries: 3 });
     let answered = 0;
-    const again = engineFor([target("198.18.0.2", 80)], { ports: createSinglePortPool(53) });
+    const again = engineFor([target("198.18.0.2", 80)], { ports: createSourcePorts(53, 53, 0) });
     const second = createNetwork({
       random: createSeededRandom(1),
       latencyUs: 10 * MILLISECOND,
@@ -158,7 +152,7 @@ describe("a scan through the simulated network", () => {
     });
     const late: Verdict[] = [];
     runToEnd(again, second, (v) => late.push(v));
-    expect(late).toMatchObject([{ state: "closed", tries: 2, rttUs: null }]);
+    expect(late).toMatchObject([{ state: "closed", tries: 2, rttUs: Number.NaN }]);
   });
 
   it("goes on when the ports run short: a silent network of more pairs than ports", () => {
@@ -168,7 +162,7 @@ describe("a scan through the simulated network", () => {
       behaviour: () => "silent",
     });
     const hosts = Array.from({ length: 50 }, (_, i) => target(`198.18.1.${i}`, 80));
-    const engine = engineFor(hosts, { ports: createPortPool(61_000, 61_009, createSeededRandom(3)) });
+    const engine = engineFor(hosts, { ports: createSourcePorts(61_000, 61_009, 3) });
     let decided = 0;
     runToEnd(engine, network, (v) => {
       decided++;
@@ -206,7 +200,7 @@ describe("a scan through the simulated network", () => {
         probe.words[3] = first + (at % hosts);
         probe.port = 1 + Math.floor(at / hosts);
         probe.path = 0;
-        probe.target = at % hosts;
+        probe.position = at;
         at++;
         return true;
       },
@@ -224,8 +218,8 @@ describe("a scan through the simulated network", () => {
     const seen = new Uint8Array(hosts * ports);
     let wrong = 0;
     runToEnd(engine, network, (v) => {
-      seen[v.target * ports + v.port - 1]++;
-      const expected = truth(v.target, v.port);
+      seen[v.position]++;
+      const expected = truth(v.position % hosts, v.port);
       if (v.state !== (expected === "silent" ? "filtered" : expected)) wrong++;
     });
     expect(wrong).toBe(0);

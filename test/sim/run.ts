@@ -1,8 +1,8 @@
 /** Runs an engine against a simulated network under a virtual clock, as fast as the machine can. */
 import { createEngine, type Engine, type EngineOptions, type ProbeSource } from "../../src/scan/engine.ts";
-import { createSpaceSource, type SpaceTarget } from "../../src/scan/space.ts";
-import type { Verdict } from "../../src/scan/verdict.ts";
-import { createPortPool } from "../../src/socket/ports.ts";
+import { keepVerdict, type Verdict } from "../../src/scan/verdict.ts";
+import { createSourcePorts } from "../../src/socket/ports.ts";
+import { loadAddress } from "../../src/socket/table.ts";
 import { type Address, parseAddress } from "../../src/wire/address.ts";
 import type { Network } from "./network.ts";
 import { createSeededRandom } from "./random.ts";
@@ -16,14 +16,42 @@ export const address = (text: string): Address => {
 export const LOCAL_4 = address("198.18.0.1");
 export const LOCAL_6 = address("2001:db8::1");
 
-export const target = (host: string, ...ports: number[]): SpaceTarget => ({
+export interface Target {
+  readonly address: Address;
+  readonly ports: Uint16Array;
+}
+
+export const target = (host: string, ...ports: number[]): Target => ({
   address: address(host),
   ports: Uint16Array.from(ports),
 });
 
+/** Pairs in the order given; a position is the target's index and the port: see `targetOf`. */
+export function sourceOf(targets: readonly Target[]): ProbeSource {
+  const pairs = targets.flatMap(({ address, ports }, i) =>
+    [...ports].map((port) => ({ address, port, position: i * 65_536 + port })),
+  );
+  let next = 0;
+  return {
+    total: pairs.length,
+    next: (probe) => {
+      if (next === pairs.length) return false;
+      const { address, port, position } = pairs[next++];
+      loadAddress(probe.words, 0, address, 0, address.length);
+      probe.port = port;
+      probe.path = address.length === 4 ? 0 : 1;
+      probe.position = position;
+      return true;
+    },
+  };
+}
+
+/** Index of a verdict's target in what sourceOf was given. */
+export const targetOf = ({ position }: Verdict): number => Math.floor(position / 65_536);
+
 /** An engine with everything at its plainest, over IPv4 and IPv6 targets or a source of its own. */
 export function engineFor(
-  what: readonly SpaceTarget[] | ProbeSource,
+  what: readonly Target[] | ProbeSource,
   overrides: Partial<EngineOptions> = {},
 ): Engine {
   const random = createSeededRandom(7);
@@ -32,16 +60,10 @@ export function engineFor(
       { local: LOCAL_4, ttl: 64 },
       { local: LOCAL_6, ttl: 64 },
     ],
-    source:
-      "next" in what
-        ? what
-        : createSpaceSource(
-            what,
-            what.map(({ address }) => (address.length === 4 ? 0 : 1)),
-          ),
-    ports: createPortPool(61_000, 65_534, random),
+    source: "next" in what ? what : sourceOf(what),
+    ports: createSourcePorts(61_000, 65_534, random(4535)),
     isnKey: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8),
-    random,
+    seed: random(2 ** 31),
     retries: 2,
     timeoutUs: 1_000_000,
     rate: 1_000_000,
@@ -60,7 +82,9 @@ export function transmit(engine: Engine, nowUs: number): Uint8Array | undefined 
 
 export function drainVerdicts(engine: Engine): Verdict[] {
   const verdicts: Verdict[] = [];
-  for (let v = engine.pollVerdict(); v !== undefined; v = engine.pollVerdict()) verdicts.push(v);
+  for (let v = engine.pollVerdict(); v !== undefined; v = engine.pollVerdict()) {
+    verdicts.push(keepVerdict(v));
+  }
   return verdicts;
 }
 
@@ -75,7 +99,7 @@ export function runToEnd(engine: Engine, network: Network, onVerdict: (verdict: 
       if (length === 0) break;
       network.send(out, 0, length, now);
     }
-    for (let v = engine.pollVerdict(); v !== undefined; v = engine.pollVerdict()) onVerdict(v);
+    for (let v = engine.pollVerdict(); v !== undefined; v = engine.pollVerdict()) onVerdict(keepVerdict(v));
     if (engine.done) return now;
     const wake = Math.min(engine.pollTimeout(now), network.next());
     if (wake === Number.POSITIVE_INFINITY) throw new Error("the engine waits for nothing");

@@ -1,6 +1,62 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { choosePortRange, createPortPool, createSinglePortPool } from "../../src/socket/ports.ts";
+import { choosePortRange, createPortPool, createSourcePorts } from "../../src/socket/ports.ts";
 import { createSeededRandom } from "../sim/random.ts";
+
+describe("source ports", () => {
+  it("go round the range, so that each is used as often as any other", () => {
+    const ports = createSourcePorts(61_000, 61_099, 42);
+    const used = Array.from({ length: 200 }, () => ports.portOf(ports.start(80, 3), 0));
+    expect(new Set(used.slice(0, 100)).size).toBe(100);
+    expect(used.slice(100)).toEqual(used.slice(0, 100));
+    expect([Math.min(...used), Math.max(...used)]).toEqual([61_000, 61_099]);
+  });
+
+  it("start where the random number says", () => {
+    const first = (random: number) => {
+      const ports = createSourcePorts(61_000, 65_534, random);
+      return ports.portOf(ports.start(80, 3), 0);
+    };
+    expect(first(7)).toBe(first(7));
+    expect(first(7)).not.toBe(first(8));
+  });
+
+  it("are different for all tries of a probe, and never the peer's own", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 60_000 }),
+        fc.integer({ min: 100, max: 5000 }),
+        fc.integer({ min: 1, max: 31 }),
+        fc.nat(10_000),
+        (first, size, tries, random) => {
+          const last = first + size - 1;
+          const ports = createSourcePorts(first, last, random);
+          for (let i = 0; i < 50; i++) {
+            const avoid = first + ((random * 31 + i * 7) % size);
+            const start = ports.start(avoid, tries);
+            const all = Array.from({ length: tries }, (_, attempt) => ports.portOf(start, attempt));
+            expect(new Set(all).size).toBe(tries);
+            expect(all).not.toContain(avoid);
+            for (const port of all) expect(port >= first && port <= last).toBe(true);
+          }
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
+  it("are one when the user fixed it", () => {
+    const ports = createSourcePorts(53, 53, 9);
+    expect([ports.size, ports.portOf(ports.start(53, 3), 0), ports.portOf(ports.start(80, 3), 2)]).toEqual([
+      1, 53, 53,
+    ]);
+  });
+
+  it("refuse a bad range", () => {
+    expect(() => createSourcePorts(5, 4, 0)).toThrow(RangeError);
+    expect(() => createSourcePorts(1, 65_536, 0)).toThrow(RangeError);
+  });
+});
 
 describe("the port pool", () => {
   it("lends every port once before it lends one again", () => {
@@ -64,11 +120,6 @@ describe("the port pool", () => {
     expect(() => pool.giveBack(80)).toThrow(RangeError);
     expect(() => createPortPool(5, 4, createSeededRandom(1))).toThrow(RangeError);
     expect(() => createPortPool(1, 65_536, createSeededRandom(1))).toThrow(RangeError);
-  });
-
-  it("with one port lends that one always", () => {
-    const pool = createSinglePortPool(53);
-    expect([pool.take(0), pool.take(53), pool.available]).toEqual([53, 53, Number.POSITIVE_INFINITY]);
   });
 });
 

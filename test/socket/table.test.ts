@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { PROBE_STATES } from "../../src/socket/state.ts";
-import { createSocketTable, loadAddress, sameWords } from "../../src/socket/table.ts";
+import { ANSWERED_KEPT, createSocketTable, loadAddress, sameWords } from "../../src/socket/table.ts";
 import { createSeededRandom } from "../sim/random.ts";
 
 const words = (last: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, last);
@@ -21,14 +21,32 @@ describe("the socket table", () => {
     const table = createSocketTable(3, 1, 1);
     const rows = [1, 2, 3].map((peer) => table.insert(words(peer), 0, 80));
     expect(table.insert(words(4), 0, 80)).toBe(-1);
-    table.linger(rows[1]);
-    table.linger(rows[0]);
+    table.linger(rows[1], true);
+    table.linger(rows[0], true);
     expect(table.insert(words(4), 0, 80)).toBe(rows[1]);
     expect(table.find(words(2), 0, 80)).toBe(-1);
     expect(table.find(words(1), 0, 80)).toBe(rows[0]);
     expect(table.insert(words(5), 0, 80)).toBe(rows[0]);
     expect(table.insert(words(6), 0, 80)).toBe(-1);
     expect([table.used, table.lingering]).toEqual([3, 0]);
+  });
+
+  it("gives up answered rows before silent ones, and the oldest when more than enough are kept", () => {
+    const table = createSocketTable(3, 1, 1);
+    const rows = [1, 2, 3].map((peer) => table.insert(words(peer), 0, 80));
+    table.linger(rows[0], false);
+    table.linger(rows[1], true);
+    table.linger(rows[2], false);
+    expect([4, 5, 6].map((peer) => table.insert(words(peer), 0, 80))).toEqual([rows[1], rows[0], rows[2]]);
+
+    const large = createSocketTable(3 * ANSWERED_KEPT, 1, 1);
+    for (let peer = 0; peer <= ANSWERED_KEPT; peer++) large.linger(large.insert(words(peer), 0, 80), true);
+    expect(large.lingering).toBe(ANSWERED_KEPT);
+    expect(large.find(words(0), 0, 80)).toBe(-1);
+    expect(large.find(words(1), 0, 80)).toBeGreaterThanOrEqual(0);
+    // The row that became free is used again before fresh ones are touched.
+    large.insert(words(0), 0, 80);
+    expect(large.touched).toBe(ANSWERED_KEPT + 1);
   });
 
   it("refuses a second row for one peer, and a capacity out of range", () => {
@@ -67,7 +85,7 @@ describe("the socket table", () => {
       }
       if (undecided.length > 0 && random(2) === 0) {
         const [chosen] = undecided.splice(random(undecided.length), 1);
-        table.linger(oracle.get(chosen) as number);
+        table.linger(oracle.get(chosen) as number, true);
         lingering.push(chosen);
       }
       if (step % 1000 === 0) {

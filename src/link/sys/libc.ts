@@ -60,7 +60,25 @@ export const libc = {
     value: Uint8Array,
     length: number,
   ) => number,
+  mmap: lib.func("intptr_t mmap(void*, size_t, int, int, int, long)") as (
+    at: null,
+    length: number,
+    protection: number,
+    flags: number,
+    fd: number,
+    offset: number,
+  ) => number | bigint,
+  munmap: lib.func("int munmap(void*, size_t)") as (at: bigint, length: number) => number,
+  ppoll: lib.func("int ppoll(void*, unsigned long, void*, void*)") as (
+    fds: Uint8Array,
+    count: number,
+    timeout: Uint8Array | null,
+    signals: null,
+  ) => number,
   clockGettime: lib.func("int clock_gettime(int, void*)") as (clock: number, timespec: Uint8Array) => number,
+  setpgid: lib.func("int setpgid(int, int)") as (pid: number, group: number) => number,
+  tcsetpgrp: lib.func("int tcsetpgrp(int, int)") as (fd: number, group: number) => number,
+  signal: lib.func("intptr_t signal(int, intptr_t)") as (signal: number, handler: number) => number | bigint,
   capset: lib.func("int capset(void*, void*)") as (header: Uint8Array, data: Uint8Array) => number,
   prctl: lib.func("int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)") as (
     option: number,
@@ -85,6 +103,42 @@ export const addressOf = (bytes: Uint8Array): bigint => koffi.address(bytes);
 export const nativeMemory = (length: number): Uint8Array<ArrayBuffer> =>
   new Uint8Array(new ArrayBuffer(length));
 
+/** Memory that is not JavaScript's, without a copy. Whoever maps it must not unmap it while the view is in use. */
+export const viewOf = (address: bigint, length: number): ArrayBuffer => koffi.view(address, length);
+
+/** Writes a pointer into a structure. */
+export function putPointer(view: DataView, at: number, value: bigint): void {
+  if (POINTER_SIZE === 8) view.setBigUint64(at, value, LITTLE_ENDIAN);
+  else view.setUint32(at, Number(value), LITTLE_ENDIAN);
+}
+
+/** Writes a `size_t` or `long` below 2^32 into a structure. */
+export function putSize(view: DataView, at: number, value: number): void {
+  if (POINTER_SIZE === 8) view.setUint32(at + (LITTLE_ENDIAN ? 4 : 0), 0, LITTLE_ENDIAN);
+  view.setUint32(at + (POINTER_SIZE === 8 && !LITTLE_ENDIAN ? 4 : 0), value, LITTLE_ENDIAN);
+}
+
+/**
+ * Calls `onReadable` from this thread's event loop whenever `fd` can be read, and keeps the loop alive until the function
+ * returned is called. An error on the descriptor ends libuv's polling of it: `onError` is called, then it is taken up again.
+ */
+export function watchReadable(fd: number, onReadable: () => void, onError: () => void): () => void {
+  // The types of koffi 3.3 say that the callback gets the events alone; a status comes first (src/uv.cc, OnPoll).
+  const callback = (status: unknown): void => {
+    if (typeof status === "number" && status < 0) {
+      onError();
+      if (watching) handle.start({ readable: true }, callback);
+    }
+    if (watching) onReadable();
+  };
+  let watching = true;
+  const handle = koffi.node.poll(fd, { readable: true }, callback);
+  return () => {
+    if (watching) handle.close();
+    watching = false;
+  };
+}
+
 const errnoNames = new Map<number, string>(
   Object.entries(koffi.os.errno).map(([name, number]) => [number, name] as const),
 );
@@ -105,6 +159,9 @@ export const systemError = (call: string, name = errno()): SynprobeError =>
   new SynprobeError(ERROR_CODES.system, `${call} failed: ${name}`);
 
 const CLOCK_REALTIME = 0;
+const CLOCK_MONOTONIC = 1;
+/** An age above this is a clock that was set, not a packet that waited, in microseconds. */
+const LONGEST_WAIT_US = 60e6;
 const timespec = nativeMemory(16);
 const timespecView = new DataView(timespec.buffer);
 
@@ -118,5 +175,20 @@ export function timespecUs(view: DataView, at: number): number {
 /** The wall clock in microseconds since the Unix epoch: the clock of the kernel's packet time stamps. */
 export function realtimeUs(): number {
   libc.clockGettime(CLOCK_REALTIME, timespec);
+  return timespecUs(timespecView, 0);
+}
+
+/**
+ * How long before `nowUs` of the same clock a packet with this stamp came, in whole microseconds; 0 when that can't be told.
+ * A small integer: a fraction would be an object of its own each time it is handed on.
+ */
+export function ageOf(stampUs: number, nowUs: number): number {
+  const age = nowUs - stampUs;
+  return stampUs > 0 && Math.abs(age) < LONGEST_WAIT_US ? age | 0 : 0;
+}
+
+/** Microseconds of a clock that nobody sets, from a start of its own. */
+export function monotonicUs(): number {
+  libc.clockGettime(CLOCK_MONOTONIC, timespec);
   return timespecUs(timespecView, 0);
 }

@@ -188,15 +188,16 @@ const SOL_IPV6 = 41;
 const IPV6_PKTINFO = 50;
 const IPV6_HOPLIMIT = 52;
 
-export function createReceiveBatch(slots: number): ReceiveBatch {
-  const stride = HEADROOM + DATAGRAM_LENGTH;
+/** @param datagramLength bytes kept of each; a longer one is not readable */
+export function createReceiveBatch(slots: number, datagramLength = DATAGRAM_LENGTH): ReceiveBatch {
+  const stride = HEADROOM + datagramLength;
   const memory = layOut(slots, stride, CONTROL_LENGTH);
   const { data, names, control, view, iovView } = memory;
   const controlView = new DataView(control.buffer);
   const base = addressOf(data);
   for (let slot = 0; slot < slots; slot++) {
     putPointer(iovView, slot * IOV_SIZE, base + BigInt(slot * stride + HEADROOM));
-    putSize(iovView, slot * IOV_SIZE + P, DATAGRAM_LENGTH);
+    putSize(iovView, slot * IOV_SIZE + P, datagramLength);
   }
   const ancillary: Ancillary = {
     timeUs: 0,

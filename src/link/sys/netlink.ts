@@ -50,12 +50,13 @@ export function fromU32(value: number): Uint8Array {
 }
 
 /** What a request wants: one object, all of them, or a change that is acknowledged. */
-export type RequestKind = "get" | "dump" | "create" | "delete";
+export type RequestKind = "get" | "dump" | "create" | "change" | "delete";
 
 const FLAGS: Readonly<Record<RequestKind, number>> = {
   get: NLM_F_REQUEST,
   dump: NLM_F_REQUEST | NLM_F_DUMP,
   create: NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE_EXCLUSIVE,
+  change: NLM_F_REQUEST | NLM_F_ACK,
   delete: NLM_F_REQUEST | NLM_F_ACK,
 };
 
@@ -86,10 +87,8 @@ function encode(
   attributes: readonly Attribute[],
   flags: number,
 ): Uint8Array {
-  const length =
-    HEADER +
-    align4(header.length) +
-    attributes.reduce((sum, { value }) => sum + align4(ATTRIBUTE_HEADER + value.length), 0);
+  const packed = packAttributes(attributes);
+  const length = HEADER + align4(header.length) + packed.length;
   const bytes = nativeMemory(length);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, length, LITTLE_ENDIAN);
@@ -97,12 +96,21 @@ function encode(
   view.setUint16(6, flags, LITTLE_ENDIAN);
   view.setUint32(8, 1, LITTLE_ENDIAN);
   bytes.set(header, HEADER);
-  let at = HEADER + align4(header.length);
-  for (const attribute of attributes) {
-    view.setUint16(at, ATTRIBUTE_HEADER + attribute.value.length, LITTLE_ENDIAN);
-    view.setUint16(at + 2, attribute.type, LITTLE_ENDIAN);
-    bytes.set(attribute.value, at + ATTRIBUTE_HEADER);
-    at += align4(ATTRIBUTE_HEADER + attribute.value.length);
+  bytes.set(packed, HEADER + align4(header.length));
+  return bytes;
+}
+
+/** Attributes one after the other: what a message ends with, and what a nested attribute's value is. */
+export function packAttributes(attributes: readonly Attribute[]): Uint8Array {
+  const length = attributes.reduce((sum, { value }) => sum + align4(ATTRIBUTE_HEADER + value.length), 0);
+  const bytes = new Uint8Array(length);
+  const view = new DataView(bytes.buffer);
+  let at = 0;
+  for (const { type, value } of attributes) {
+    view.setUint16(at, ATTRIBUTE_HEADER + value.length, LITTLE_ENDIAN);
+    view.setUint16(at + 2, type, LITTLE_ENDIAN);
+    bytes.set(value, at + ATTRIBUTE_HEADER);
+    at += align4(ATTRIBUTE_HEADER + value.length);
   }
   return bytes;
 }

@@ -1,0 +1,91 @@
+/**
+ * `--dry-run`: what a run would do, as report/plan-text.ts prints it. Sends nothing and opens no socket.
+ */
+import { lookUpInterface } from "../link/route.ts";
+import type { Plan } from "../runtime/plan.ts";
+import type { Means, ScanOptions } from "../runtime/scan.ts";
+import { createOrder } from "../scan/permutation.ts";
+import type { PlannedLink, PlanView } from "../scan/result.ts";
+import type { AddressSpan } from "../scan/span.ts";
+import { storeAddress } from "../socket/table.ts";
+import { formatAddress } from "../wire/address.ts";
+import type { ProbeOptions } from "./options.ts";
+
+/** Bytes that a run takes at least, of a thread more, and of a row of a socket table: measured on 64-bit Linux. */
+const BASE_BYTES = 75e6;
+const THREAD_BYTES = 25e6;
+const ROW_BYTES = 90;
+const ROW_BYTES_PER_TRY = 12;
+const RECEIVE_RING_BYTES = 16e6;
+const SAMPLE = 10;
+
+export function viewPlan(plan: Plan, scan: ScanOptions, means: Means, options: ProbeOptions): PlanView {
+  const order = createOrder(plan.space.total, scan.order);
+  const pairs = order.count;
+  const tries = options.retries + 1;
+  const sendMs = (pairs / options.maxRate) * 1000;
+  return {
+    pairs,
+    ...(scan.order.shard === undefined ? { hosts: plan.space.hosts } : {}),
+    ports: plan.space.ports(),
+    order: {
+      ...(options.sequential === true ? {} : { seed: String(scan.order.seed) }),
+      sample: Array.from({ length: Math.min(SAMPLE, pairs) }, (_, i) => pairOf(plan, order.indexAt(i))),
+    },
+    ...(options.shard === undefined
+      ? {}
+      : { shard: { index: options.shard.index + 1, count: options.shard.count } }),
+    links: linksOf(plan, means),
+    workers: means.workers,
+    memoryBytes:
+      BASE_BYTES +
+      means.threads * (THREAD_BYTES + RECEIVE_RING_BYTES) +
+      means.workers * means.capacity * (ROW_BYTES + ROW_BYTES_PER_TRY * tries),
+    maxRate: options.maxRate,
+    expectedMs: { least: sendMs, most: sendMs * tries + options.timeout },
+    leftOut: plan.leftOut.map(({ span, why }) => ({ why, count: addressesIn(span), unit: "address" })),
+    outputs: outputsOf(options),
+  };
+}
+
+function pairOf(plan: Plan, index: number): { host?: string; ip: string; port: number } {
+  const pair = { words: new Uint32Array(4), port: 0 };
+  plan.space.pairAt(index, pair);
+  const v4 = pair.words[0] === 0 && pair.words[1] === 0 && pair.words[2] === 0xffff;
+  const ip = formatAddress(storeAddress(pair.words, 0, v4 ? 4 : 16));
+  const host = plan.nameOf(ip, pair.port);
+  return { ...(host === undefined ? {} : { host }), ip, port: pair.port };
+}
+
+function linksOf(plan: Plan, means: Means): PlannedLink[] {
+  const indexes = new Set(plan.hops.map(({ interfaceIndex }) => interfaceIndex));
+  return [...indexes].map((index) => ({
+    link: means.link,
+    interfaceName: lookUpInterface(index)?.name ?? String(index),
+    sources: [
+      ...new Set(
+        plan.hops.flatMap((hop, i) =>
+          hop.interfaceIndex === index ? [formatAddress(plan.paths[plan.pathRanges.path[i]].local)] : [],
+        ),
+      ),
+    ],
+    sourcePorts: means.ports,
+  }));
+}
+
+function outputsOf(options: ProbeOptions): PlanView["outputs"] {
+  const all: [format: string, path: string | undefined][] = [
+    ["NDJSON", options.outputJson],
+    ["nmap XML", options.outputXml],
+    ["table", options.outputNormal],
+    ["grepable", options.outputGrepable],
+    ["journal", options.journal ?? options.resume],
+  ];
+  return all.flatMap(([format, path]) => (path === undefined ? [] : [{ format, path }]));
+}
+
+function addressesIn({ first, last }: AddressSpan): number {
+  let count = 0;
+  for (let i = 0; i < first.length; i++) count = count * 256 + last[i] - first[i];
+  return count + 1;
+}

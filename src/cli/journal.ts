@@ -1,0 +1,129 @@
+/**
+ * `--journal` and `--resume`: what of the options must stay the same for a run to go on, and the run's past read back.
+ */
+import { ERROR_CODES, SynprobeError } from "../errors.ts";
+import { createJournal, type Journal, type JournalOptions } from "../runtime/journal.ts";
+import { openJournal, type Past, type StoredJournal } from "../runtime/journal-past.ts";
+import type { Plan } from "../runtime/plan.ts";
+import { asInvoker } from "../runtime/privilege.ts";
+import type { PastRun } from "../runtime/scan.ts";
+import { noTotals, type Totals } from "../runtime/totals.ts";
+import { readRecord } from "../scan/record.ts";
+import type { Established, PortResult } from "../scan/result.ts";
+import { type ProbeOptions, usage } from "./options.ts";
+import { VERSION } from "./terminal.ts";
+
+/** Options that were left to chance or to the machine, as a journal's run had them. */
+export interface Remembered {
+  readonly stored?: StoredJournal;
+  readonly seed?: bigint;
+  readonly workers?: number;
+}
+
+/** Opens the journal to go on with, while the invoking user's permissions can still be asked for. */
+export async function rememberRun(options: ProbeOptions): Promise<Remembered> {
+  const { resume, journal } = options;
+  if (resume !== undefined && journal !== undefined) throw usage("--journal and --resume exclude each other");
+  if (resume === undefined) return {};
+  const stored = await asInvoker(options.drop, () => openJournal(resume));
+  const { seed, workers } = stored.header.options;
+  return {
+    stored,
+    ...(typeof seed === "string" ? { seed: BigInt(seed) } : {}),
+    ...(typeof workers === "number" ? { workers } : {}),
+  };
+}
+
+/** What shapes the order and the results of a run. */
+export function journalOptions(options: ProbeOptions, seed: bigint, workers: number): JournalOptions {
+  return {
+    seed: String(seed),
+    workers,
+    sequential: options.sequential === true,
+    shard: options.shard === undefined ? null : `${options.shard.index + 1}/${options.shard.count}`,
+    retries: options.retries,
+    timeout: options.timeout,
+    "host-timeout": options.hostTimeout ?? null,
+    complete: options.complete === true || options.banner !== undefined,
+    banner: options.banner ?? null,
+    ttl: options.ttl,
+    "source-port": options.sourcePort ?? null,
+  };
+}
+
+export interface OpenedJournal {
+  readonly journal: Journal;
+  /** Of a run that goes on. */
+  readonly past?: PastRun;
+  /** Hands over what the run has found before, each pair once. */
+  replay(onResult: (result: PortResult) => void): void;
+  readonly complete: boolean;
+}
+
+/**
+ * Makes the journal of a new run, or takes up an old one.
+ * @param toResult puts a record into words
+ * @throws {SynprobeError} `ERR_JOURNAL`
+ */
+export async function openRunJournal(
+  options: ProbeOptions,
+  plan: Plan,
+  { stored }: Remembered,
+  settings: JournalOptions,
+  workers: number,
+  toResult: (record: ReturnType<typeof readRecord>, established?: Established) => PortResult,
+  argv: readonly string[],
+): Promise<OpenedJournal | undefined> {
+  const run = { targets: plan.space.fingerprint(), options: settings };
+  if (stored !== undefined) {
+    const past = await stored.resume(run, (position) => position % workers);
+    return { journal: past.journal, complete: past.complete, ...takeUp(past, stored, workers, toResult) };
+  }
+  if (options.journal === undefined) return undefined;
+  const journal = await createJournal(options.journal, {
+    version: VERSION,
+    createdMs: Date.now(),
+    command: ["synprobe", ...argv].join(" "),
+    ...run,
+  });
+  return { journal, complete: false, replay: () => {} };
+}
+
+function takeUp(
+  past: Past,
+  stored: StoredJournal,
+  workers: number,
+  toResult: (record: ReturnType<typeof readRecord>, established?: Established) => PortResult,
+): Pick<OpenedJournal, "past" | "replay"> {
+  const totals = (past.checkpoint?.totals as Totals | undefined) ?? noTotals();
+  // States and reasons are counted anew: results that came after the last checkpoint are in the file as well.
+  const counted: Totals = { ...noTotals(), ...totals, ...countPast(past) };
+  return {
+    past: {
+      marks: past.checkpoint?.marks ?? Array.from({ length: workers }, () => 0),
+      above: past.above,
+      decided: past.decided,
+      totals: counted,
+      startedMs: stored.header.createdMs,
+    },
+    replay: (onResult) => {
+      for (const { bytes, at, extra } of past.replay()) {
+        onResult(toResult(readRecord(bytes, at), extra as Established | undefined));
+      }
+    },
+  };
+}
+
+function countPast(past: Past): Pick<Totals, "decided" | "states" | "reasons"> {
+  const sum = noTotals();
+  for (const { bytes, at } of past.replay()) {
+    const { state, reason } = readRecord(bytes, at);
+    sum.decided++;
+    sum.states[state]++;
+    sum.reasons[state][reason] = (sum.reasons[state][reason] ?? 0) + 1;
+  }
+  return { decided: sum.decided, states: sum.states, reasons: sum.reasons };
+}
+
+export const isJournalError = (error: unknown): boolean =>
+  error instanceof SynprobeError && error.code === ERROR_CODES.journal;

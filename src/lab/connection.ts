@@ -1,0 +1,103 @@
+/**
+ * One established connection of a simulated host: the control block, and the application behind it.
+ *
+ * `serve` is the whole application: it is called whenever something may have changed, and does what its service does now.
+ */
+import type { ControlBlock } from "../socket/control-block.ts";
+import type { Ends } from "../socket/segment.ts";
+import type { Service } from "./description.ts";
+import type { PortKind } from "./population.ts";
+
+export interface Connection {
+  readonly block: ControlBlock;
+  readonly ends: Ends;
+  serve(nowUs: number): void;
+}
+
+const NOTHING: Uint8Array = new Uint8Array(0);
+/** Bytes read at once; also the longest HTTP request head that is waited for. */
+const CHUNK = 4096;
+
+const PAGE = "<!doctype html><title>synprobe lab</title><p>A simulated host.\n";
+const HTTP_REPLY = new TextEncoder().encode(
+  `HTTP/1.0 200 OK\r\nServer: synprobe-lab\r\nContent-Type: text/html\r\nContent-Length: ${PAGE.length}\r\n\r\n${PAGE}`,
+);
+
+/** What an application does with its connection: what it has to say next, and when it has said all. */
+interface Application {
+  /** The connection is there. */
+  opened?(): Uint8Array;
+  /** Something has come. */
+  heard?(bytes: Uint8Array): Uint8Array;
+  /** Whether it closes of its own accord once everything is said. */
+  readonly finished: boolean;
+}
+
+export function createConnection(block: ControlBlock, ends: Ends, { service, banner }: PortKind): Connection {
+  const application = applicationOf(service, banner);
+  let opened = false;
+  let peerClosed = false;
+  let unsaid = NOTHING;
+
+  /** @returns whether everything is said */
+  const say = (): boolean => {
+    if (unsaid.length > 0) unsaid = unsaid.subarray(block.write(unsaid));
+    return unsaid.length === 0;
+  };
+
+  function serve(nowUs: number): void {
+    for (let event = block.pollEvent(); event !== undefined; event = block.pollEvent()) {
+      if (event === "established") opened = true;
+      if (event === "peer-closed") peerClosed = true;
+      if (event !== "established") continue;
+      if (service === "reset") {
+        block.abort();
+        return;
+      }
+      unsaid = application.opened?.() ?? NOTHING;
+    }
+    if (!opened) return;
+    // Nothing is read while something waits to be said: the window then holds the peer back.
+    while (say()) {
+      const bytes = block.read(CHUNK);
+      if (bytes.length === 0) break;
+      unsaid = application.heard?.(bytes) ?? NOTHING;
+    }
+    if (unsaid.length === 0 && (peerClosed || application.finished)) block.close(nowUs);
+  }
+
+  return { block, ends, serve };
+}
+
+function applicationOf(service: Service | undefined, banner: Uint8Array): Application {
+  switch (service) {
+    case "echo":
+      return { heard: (bytes) => bytes, finished: false };
+    case "banner":
+      return { opened: () => banner, finished: false };
+    case "close":
+      return { finished: true };
+    case "http":
+      return createHttp();
+    default:
+      return { finished: false };
+  }
+}
+
+/** One request, whatever it asks for, and one page. */
+function createHttp(): Application {
+  let head = "";
+  let finished = false;
+  return {
+    get finished() {
+      return finished;
+    },
+    heard: (bytes) => {
+      if (finished) return NOTHING;
+      head += String.fromCharCode(...bytes);
+      if (!/\r?\n\r?\n/.test(head) && head.length < CHUNK) return NOTHING;
+      finished = true;
+      return HTTP_REPLY;
+    },
+  };
+}

@@ -1,0 +1,272 @@
+/**
+ * The simulated network: packets of a prober go in, packets of simulated hosts and routers come out, each at its own time.
+ * Sans-I/O and without a clock: the same network runs under a virtual clock, or behind a real interface (runtime/lab.ts).
+ *
+ * A packet goes over the path to its host (path.ts), arrives and is answered (host.ts), and its answers go over the path
+ * back. Everything happens in the order of its time, and chance has a stream of its own for each way: what comes out depends
+ * on what went in and when, not on how often anyone asked.
+ *
+ * Not modelled: links between the hosts, routes and TTLs on the way, fragments, packet lengths (rates count packets).
+ */
+import { loadAddress } from "../socket/table.ts";
+import type { Address } from "../wire/address.ts";
+import * as ipv4 from "../wire/ipv4.ts";
+import * as ipv6 from "../wire/ipv6.ts";
+import { PROTOCOL } from "../wire/protocol.ts";
+import * as tcp from "../wire/tcp.ts";
+import { HOST, PEER } from "./answer.ts";
+import type { LabDescription, PathDescription, Service } from "./description.ts";
+import { createHosts, type HostCounts, type Hosts } from "./host.ts";
+import { createNoise } from "./noise.ts";
+import { createPacketStore } from "./packets.ts";
+import { createPaths, type Direction, LOST, type Path, QUEUE_FULL } from "./path.ts";
+import { createPopulation, type HostKind, type PortKind } from "./population.ts";
+import { createRandom } from "./random.ts";
+import { createTimeQueue } from "./time-queue.ts";
+
+/** What a perfect prober would say of one port. The words are scan/result.ts's. */
+export interface Truth {
+  readonly state: "open" | "closed" | "filtered";
+  /** Every reason that would be right. */
+  readonly reasons: readonly PortKind["reason"][];
+  /** What an open port does once it is connected. */
+  readonly service?: Service;
+  /** Whether every port of this host answers SYN-ACK, and then nothing. */
+  readonly tarpit: boolean;
+}
+
+/** Running totals; read at any time. */
+export interface NetworkCounts extends HostCounts {
+  /** Packets that came from the prober, and packets that reached it. */
+  in: number;
+  out: number;
+  /** Lost at random, each way. */
+  lostIn: number;
+  lostOut: number;
+  /** Dropped at a bottleneck whose queue was full, each way. */
+  queueDropsIn: number;
+  queueDropsOut: number;
+  /** Second copies, both ways. */
+  duplicated: number;
+  /** Forged packets. */
+  forged: number;
+  /** Packets to addresses where nothing is simulated. */
+  unserved: number;
+  /** Packets for which there was no memory, or longer than the MTU. */
+  overflow: number;
+}
+
+export interface LabNetwork {
+  /** An IP packet, `bytes[at, end)`, enters the network from the prober; the bytes are copied. Times must not go back. */
+  handlePacket(bytes: Uint8Array, at: number, end: number, nowUs: number): void;
+  /** Lets everything happen that is due at or before `nowUs`. */
+  handleTimeout(nowUs: number): void;
+  /** When `handleTimeout` or `pollTransmit` next has something; Infinity when never. */
+  pollTimeout(): number;
+  /**
+   * Writes the next packet that reaches the prober at or before `nowUs` at `out[at]`.
+   * @returns its length, at most 1500; 0 when there is none
+   */
+  pollTransmit(nowUs: number, out: Uint8Array, at: number): number;
+  /** Whether a simulated host, or silent space, is at this address, so that ARP answers for it. */
+  serves(address: Address): boolean;
+  truth(address: Address, port: number): Truth;
+  readonly counts: Readonly<NetworkCounts>;
+  /** What all hosts hold now: half-open and connected TCP connections, bytes of buffer memory. */
+  readonly held: Hosts["held"];
+}
+
+export interface NetworkOptions {
+  /** Seed; the description's when left out. */
+  readonly random?: number;
+  /** The earliest time that will be passed in, in microseconds; rate changes count from here. */
+  readonly startUs: number;
+}
+
+/** Streams of chance: path in, path out, noise. */
+const STREAM_IN = 1;
+const STREAM_OUT = 2;
+const STREAM_NOISE = 3;
+
+const DEFAULT_SEED = 1;
+
+/** @throws {RangeError} for a description that `parseDescription` would refuse */
+export function createNetwork(description: LabDescription, options: NetworkOptions): LabNetwork {
+  const seed = options.random ?? description.seed ?? DEFAULT_SEED;
+  const population = createPopulation(description, seed);
+  const createPath = createPaths(description.path ?? {}, options.startUs, {
+    in: createRandom(seed, STREAM_IN),
+    out: createRandom(seed, STREAM_OUT),
+  });
+  const commonPath = createPath();
+  const ownPaths = new Map<PathDescription, Path>();
+  for (const { path } of population.kinds) {
+    if (path !== undefined && !ownPaths.has(path)) ownPaths.set(path, createPath(path));
+  }
+  const packets = createPacketStore();
+  /** Packets on the way to their hosts, and to the prober. */
+  const inward = createTimeQueue();
+  const outward = createTimeQueue();
+  const counts: NetworkCounts = {
+    in: 0,
+    out: 0,
+    lostIn: 0,
+    lostOut: 0,
+    queueDropsIn: 0,
+    queueDropsOut: 0,
+    duplicated: 0,
+    forged: 0,
+    unserved: 0,
+    overflow: 0,
+    unreadable: 0,
+    rstLimited: 0,
+    icmpLimited: 0,
+    backlogDrops: 0,
+    synAckRepeats: 0,
+    abandoned: 0,
+    accepted: 0,
+  };
+
+  const pathOf = ({ path }: HostKind): Path =>
+    path === undefined ? commonPath : (ownPaths.get(path) ?? commonPath);
+
+  const hosts = createHosts(population, seed, counts, (kind, out, length, nowUs) => {
+    const { out: way } = pathOf(kind);
+    const through = way.enter(nowUs);
+    if (through === LOST) counts.lostOut++;
+    else if (through === QUEUE_FULL) counts.queueDropsOut++;
+    else travel(way, outward, out, 0, length, through);
+  });
+  const noise = createNoise(
+    description.noise ?? {},
+    createRandom(seed, STREAM_NOISE),
+    (out, length, nowUs) => {
+      counts.forged++;
+      keep(outward, out, 0, length, nowUs);
+    },
+  );
+
+  /** From the bottleneck to the other end: one copy or two, each with its delay. */
+  function travel(
+    way: Direction,
+    queue: typeof inward,
+    b: Uint8Array,
+    at: number,
+    length: number,
+    fromUs: number,
+  ): void {
+    const copies = way.copies();
+    counts.duplicated += copies - 1;
+    for (let copy = 0; copy < copies; copy++) keep(queue, b, at, length, fromUs + way.delay());
+  }
+
+  function keep(queue: typeof inward, b: Uint8Array, at: number, length: number, untilUs: number): void {
+    const slot = packets.put(b, at, length);
+    if (slot < 0) counts.overflow++;
+    else queue.push(untilUs, slot);
+  }
+
+  /** The packet's host and sender; false when it is too short to have any. */
+  const pair = new Uint32Array(8);
+  function readAddresses(b: Uint8Array, at: number, end: number): boolean {
+    if (ipv4.checkLength(b, at, end) !== 0) {
+      loadAddress(pair, HOST, b, at + ipv4.DESTINATION, 4);
+      loadAddress(pair, PEER, b, at + ipv4.SOURCE, 4);
+      return true;
+    }
+    if (ipv6.checkLength(b, at, end) === 0) return false;
+    loadAddress(pair, HOST, b, at + ipv6.DESTINATION, 16);
+    loadAddress(pair, PEER, b, at + ipv6.SOURCE, 16);
+    return true;
+  }
+
+  function handlePacket(b: Uint8Array, at: number, end: number, nowUs: number): void {
+    advance(nowUs);
+    counts.in++;
+    if (!readAddresses(b, at, end)) {
+      counts.unreadable++;
+      return;
+    }
+    const kind = population.kindAt(pair, HOST);
+    if (kind === undefined) {
+      counts.unserved++;
+      return;
+    }
+    if (description.noise !== undefined) watch(b, at, end, nowUs);
+    const { in: way } = pathOf(kind);
+    const through = way.enter(nowUs);
+    if (through === LOST) counts.lostIn++;
+    else if (through === QUEUE_FULL) counts.queueDropsIn++;
+    else travel(way, inward, b, at, end - at, through);
+  }
+
+  /** Tells noise of a SYN. */
+  function watch(b: Uint8Array, at: number, end: number, nowUs: number): void {
+    const v4 = b[at] >>> 4 === 4;
+    const segmentAt = at + (v4 ? ipv4.headerLength(b, at) : ipv6.HEADER_LENGTH);
+    const protocol = v4 ? ipv4.protocol(b, at) : ipv6.nextHeader(b, at);
+    if (protocol !== PROTOCOL.TCP || tcp.checkLength(b, segmentAt, end) === 0) return;
+    if ((tcp.flags(b, segmentAt) & (tcp.FLAGS.SYN | tcp.FLAGS.ACK)) !== tcp.FLAGS.SYN) return;
+    const ports = ((tcp.destinationPort(b, segmentAt) << 16) | tcp.sourcePort(b, segmentAt)) >>> 0;
+    noise.observe(pair, ports, nowUs);
+  }
+
+  const nextEvent = (): number => Math.min(inward.next(), hosts.pollTimeout(), noise.pollTimeout());
+
+  /** Lets arrivals, timers and noise happen, each at its own time. */
+  function advance(nowUs: number): void {
+    for (let time = nextEvent(); time <= nowUs; time = nextEvent()) {
+      if (inward.next() === time) {
+        const slot = inward.pop();
+        const at = packets.offset(slot);
+        hosts.handlePacket(packets.bytes(slot), at, at + packets.length(slot), time);
+        packets.free(slot);
+      } else if (hosts.pollTimeout() === time) hosts.handleTimeout(time);
+      else noise.handleTimeout(time);
+    }
+  }
+
+  const lookUp = new Uint32Array(4);
+  function kindAt(address: Address): HostKind | undefined {
+    loadAddress(lookUp, 0, address, 0, address.length);
+    return population.kindAt(lookUp, 0);
+  }
+
+  function truth(address: Address, port: number): Truth {
+    const kind = kindAt(address);
+    if (kind === undefined) return { state: "filtered", reasons: ["no-response"], tarpit: false };
+    const { state, reason, service } = kind.portKind(lookUp, 0, port);
+    const { tarpit } = kind;
+    if (state === "open") {
+      return { state, reasons: [reason], ...(service === undefined ? {} : { service }), tarpit };
+    }
+    if (state === "closed") return { state, reasons: [reason], tarpit };
+    // A router that has sent as many ICMP errors as it may is silent.
+    const silent = state === "rejected" && kind.icmpLimits !== undefined ? ["no-response" as const] : [];
+    return { state: "filtered", reasons: [reason, ...silent], tarpit };
+  }
+
+  return {
+    handlePacket,
+    handleTimeout: advance,
+    pollTimeout: () => Math.min(outward.next(), nextEvent()),
+    pollTransmit: (nowUs, out, at) => {
+      advance(nowUs);
+      if (outward.next() > nowUs) return 0;
+      const slot = outward.pop();
+      const from = packets.bytes(slot);
+      const offset = packets.offset(slot);
+      const length = packets.length(slot);
+      for (let i = 0; i < length; i++) out[at + i] = from[offset + i];
+      packets.free(slot);
+      counts.out++;
+      return length;
+    },
+    serves: (address) => kindAt(address) !== undefined,
+    truth,
+    counts,
+    get held() {
+      return hosts.held;
+    },
+  };
+}

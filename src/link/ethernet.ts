@@ -1,0 +1,165 @@
+/**
+ * Link of whole Ethernet frames of one interface, through AF_PACKET: batches out past the queueing disciplines, a ring in
+ * that is read in place. Nothing is resolved, routed or checked: what is in a frame is the caller's (packet.ts, lab/).
+ *
+ * In two steps, because privileges and threads want it so: `openEthernetSockets` needs CAP_NET_RAW, `attachEthernet` needs
+ * nothing and may be called in another thread, once.
+ */
+import { ERROR_CODES, SynprobeError } from "../errors.ts";
+import type { Mac } from "../wire/ethernet.ts";
+import type { Instruction } from "./filter.ts";
+import type { Link, PacketHandler } from "./link.ts";
+import { lookUpInterface } from "./route.ts";
+import { errno, libc } from "./sys/libc.ts";
+import {
+  attachFilter,
+  bindPacketSocket,
+  bypassQueues,
+  createFrameBatch,
+  createRingReader,
+  createWait,
+  ignoreOutgoing,
+  openPacketSocket,
+  openRing,
+  type Ring,
+  unmapRing,
+  watch,
+} from "./sys/packet-socket.ts";
+
+/** Frames per system call: more gain nothing, and their memory no longer fits the first-level cache. */
+const SLOTS = 256;
+const SLOT_LENGTH = 128;
+/**
+ * Many small blocks: a block is given up each millisecond however little is in it, so the number of blocks is how many
+ * milliseconds the reader may be busy elsewhere.
+ */
+const BLOCK_SIZE = 64 << 10;
+const RING_SIZE = 16 << 20;
+/** Frames handed over before the caller's loop gets its turn: a flood of replies must not starve sending. */
+const FRAMES_PER_TURN = 2048;
+
+/** A Link for threads without an event loop of their own as well. */
+export interface PacketLink extends Link {
+  /**
+   * Blocks the calling thread until something can be drained, or for `timeoutUs` microseconds (Infinity: for ever). It may
+   * return early.
+   */
+  wait(timeoutUs: number): void;
+}
+
+export interface EthernetOptions {
+  readonly interfaceName: string;
+  /** What to hear, as a program that sees frames from their first byte on; everything when there is none. */
+  readonly filter?: readonly Instruction[];
+  /** Bytes of the longest frame that will be sent. */
+  readonly slotLength?: number;
+  /** Bytes of the receive ring, a multiple of the block size; default 16 MiB. */
+  readonly ringSize?: number;
+  /** Bytes of one of its blocks, a multiple of the page size, and more than the longest frame to hear; default 64 KiB. */
+  readonly blockSize?: number;
+  /** Whether frames skip the interface's queueing discipline; by default they do. */
+  readonly bypass?: boolean;
+}
+
+/** Sockets and memory as plain values, which another thread of this process can be given. */
+export interface EthernetHandles {
+  readonly interfaceName: string;
+  readonly interfaceIndex: number;
+  readonly mac: Mac;
+  readonly sender: number;
+  readonly ring: Ring;
+  readonly slotLength: number;
+}
+
+/**
+ * Opens the sockets; needs CAP_NET_RAW.
+ * @throws {SynprobeError} `ERR_PRIVILEGE`, `ERR_NO_INTERFACE`, `ERR_USAGE` (the interface carries no Ethernet), `ERR_SYSTEM`
+ */
+export function openEthernetSockets(options: EthernetOptions): EthernetHandles {
+  const { interfaceName, filter, bypass = true } = options;
+  const { slotLength = SLOT_LENGTH, ringSize = RING_SIZE, blockSize = BLOCK_SIZE } = options;
+  const found = lookUpInterface(interfaceName);
+  if (found === undefined)
+    throw new SynprobeError(ERROR_CODES.noInterface, `no network interface named ${interfaceName}`);
+  if (found.mac === undefined)
+    throw new SynprobeError(
+      ERROR_CODES.usage,
+      `interface ${interfaceName} carries no Ethernet frames: use --link raw`,
+    );
+  const opened: number[] = [];
+  const openOne = (): number => {
+    const fd = openPacketSocket("with link header");
+    opened.push(fd);
+    return fd;
+  };
+  try {
+    const sender = openOne();
+    if (bypass) bypassQueues(sender);
+    bindPacketSocket(sender, found.index, "send");
+    const hearer = openOne();
+    if (filter !== undefined) attachFilter(hearer, filter);
+    ignoreOutgoing(hearer);
+    const ring = openRing(hearer, blockSize, Math.floor(ringSize / blockSize));
+    bindPacketSocket(hearer, found.index, "hear");
+    return { interfaceName, interfaceIndex: found.index, mac: found.mac, sender, ring, slotLength };
+  } catch (error) {
+    for (const fd of opened) libc.close(fd);
+    throw error;
+  }
+}
+
+/** Makes a link of what `openEthernetSockets` opened; its `close` closes it. */
+export function attachEthernet(handles: EthernetHandles): PacketLink {
+  const { sender, ring, slotLength } = handles;
+  const frames = createFrameBatch(SLOTS, slotLength);
+  const reader = createRingReader(ring);
+  const wait = createWait([ring.fd]);
+  let sendError = "";
+  let handler: PacketHandler = () => {};
+  let endWatch: (() => void) | undefined;
+  let open = true;
+  let drops = 0;
+  const receiveDrops = (): number => {
+    if (open) drops = reader.drops();
+    return drops;
+  };
+  return {
+    name: "ethernet",
+    batch: { data: frames.data, lengths: frames.lengths, slots: SLOTS, slotLength, offset: 0 },
+    send: (first, count) => {
+      const sent = frames.send(sender, first, count);
+      // The kernel tells why only when the very first frame of a call is refused.
+      if (sent === 0) sendError = errno();
+      return sent;
+    },
+    get sendError() {
+      return sendError;
+    },
+    listen: (wanted, onReadable) => {
+      handler = wanted;
+      endWatch = watch([ring.fd], onReadable);
+    },
+    drain: () => !open || reader.read(FRAMES_PER_TURN, handler),
+    wait,
+    receiveDrops,
+    receiveBuffer: ring.blockSize * ring.blocks,
+    close: () => {
+      if (!open) return;
+      receiveDrops();
+      open = false;
+      endWatch?.();
+      closeEthernet(handles);
+    },
+  };
+}
+
+/** Closes handles that no link was made of, or whose thread is no more. */
+export function closeEthernet({ sender, ring }: EthernetHandles): void {
+  unmapRing(ring);
+  libc.close(ring.fd);
+  libc.close(sender);
+}
+
+/** Both steps at once. */
+export const openEthernet = (options: EthernetOptions): PacketLink =>
+  attachEthernet(openEthernetSockets(options));

@@ -1,0 +1,396 @@
+/**
+ * Link of whole IP packets over Ethernet frames: finds each packet's next hop and that hop's hardware address, and sends
+ * whole batches past the kernel's IP (ethernet.ts). Only for interfaces with a hardware address (`mac` of route.ts's
+ * Interface), and not for this machine's own addresses (native-notes/loopback.md).
+ *
+ * The kernel stays the one that resolves neighbours. A packet whose next hop it does not know yet, or wants to hear from
+ * again, goes through a raw IP socket; the kernel then asks, and answers for a neighbour that is not there with an ICMP error
+ * of its own, which comes by way of `lo` and is heard there.
+ *
+ * Not here: which ranges have which next hop (the caller asks route.ts), and what is in the packets.
+ */
+import { ERROR_CODES, SynprobeError } from "../errors.ts";
+import { ADDRESS_WORDS, loadAddress } from "../socket/table.ts";
+import { type Address, formatAddress, isLinkLocal } from "../wire/address.ts";
+import { putU16 } from "../wire/bytes.ts";
+import * as ethernet from "../wire/ethernet.ts";
+import * as ipv4 from "../wire/ipv4.ts";
+import * as ipv6 from "../wire/ipv6.ts";
+import {
+  attachEthernet,
+  closeEthernet,
+  type EthernetHandles,
+  type EthernetOptions,
+  openEthernetSockets,
+  type PacketLink,
+} from "./ethernet.ts";
+import { frameFilter, type PortRange, packetFilter } from "./filter.ts";
+import type { PacketHandler } from "./link.ts";
+import { createNeighbourTable, lookUpNeighbours, type NeighbourTable } from "./neighbour.ts";
+import { lookUpInterface } from "./route.ts";
+import { errno, LITTLE_ENDIAN, libc, monotonicUs, nativeMemory } from "./sys/libc.ts";
+import { createReceiveBatch, createSendBatch } from "./sys/messages.ts";
+import {
+  attachFilter,
+  bindPacketSocket,
+  createWait,
+  ignoreOutgoing,
+  openPacketSocket,
+  watch,
+} from "./sys/packet-socket.ts";
+import { setOption, trySetOption } from "./sys/raw-socket.ts";
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+const SOCK_RAW = 3;
+const SOCK_CLOEXEC = 0o2000000;
+const IPPROTO_RAW = 255;
+const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
+const SO_BINDTODEVICE = 25;
+const SO_SNDBUFFORCE = 32;
+const SOL_IP = 0;
+const IP_RECVERR = 11;
+const SOL_IPV6 = 41;
+const IPV6_RECVERR = 25;
+
+/** Packets given to the kernel in one call, and read from `lo` in one. */
+const KERNEL_SLOTS = 64;
+const OWN_SLOTS = 16;
+/** Packets wait in it while the kernel resolves, for three seconds if nobody answers; in bytes. */
+const KERNEL_BUFFER = 4 << 20;
+/** The neighbour table is asked for again after this long, in microseconds … */
+const REFRESH_US = 2e6;
+/** … and while a next hop is unknown after 1, 2, 4 … ms, which is about what an answer takes, but no more than this. */
+const FIRST_RETRY_US = 1e3;
+const LONGEST_RETRY_US = 100e3;
+
+/** Where packets for some addresses go: to a gateway, or with no gateway straight to their destination. */
+export interface NextHopRange {
+  readonly first: Address;
+  readonly last: Address;
+  readonly gateway?: Address;
+}
+
+export interface PacketOptions extends Pick<EthernetOptions, "ringSize" | "slotLength" | "bypass"> {
+  readonly interfaceName: string;
+  /** Source ports of the run: what is heard. */
+  readonly ports: PortRange;
+  /** Disjoint; IPv4 and IPv6 together. A packet for an address in none is refused: ENETUNREACH. */
+  readonly routes: readonly NextHopRange[];
+  /** Source addresses, at most one a family, when they are not left to the kernel's routes. */
+  readonly sources?: readonly Address[];
+}
+
+/** Sockets, memory and routes as plain values, which another thread of this process can be given. */
+export interface PacketHandles {
+  readonly ethernet: EthernetHandles;
+  /** Hears on `lo` what this machine tells itself. */
+  readonly own: number;
+  /** Raw IP sockets by IP version; -1 for a version that no route has. */
+  readonly kernel: { readonly 4: number; readonly 6: number };
+  readonly routes: readonly NextHopRange[];
+}
+
+/**
+ * Opens the sockets; needs CAP_NET_RAW.
+ * @throws {SynprobeError} `ERR_PRIVILEGE`, `ERR_NO_INTERFACE`, `ERR_USAGE` (the interface carries no Ethernet), `ERR_NO_SOURCE`, `ERR_SYSTEM`
+ */
+export function openPacketSockets(options: PacketOptions): PacketHandles {
+  const { interfaceName, ports, routes, sources = [], ringSize, slotLength, bypass } = options;
+  const frames = openEthernetSockets({
+    interfaceName,
+    filter: frameFilter(ports),
+    ...(ringSize === undefined ? {} : { ringSize }),
+    ...(slotLength === undefined ? {} : { slotLength }),
+    ...(bypass === undefined ? {} : { bypass }),
+  });
+  const opened: number[] = [];
+  const keep = (fd: number): number => {
+    opened.push(fd);
+    return fd;
+  };
+  try {
+    const own = keep(openPacketSocket("without"));
+    attachFilter(own, packetFilter(ports));
+    ignoreOutgoing(own);
+    const loopback = lookUpInterface("lo");
+    if (loopback !== undefined) bindPacketSocket(own, loopback.index, "hear");
+    const kernel = { 4: -1, 6: -1 };
+    for (const version of [4, 6] as const) {
+      if (!routes.some(({ first }) => versionOf(first) === version)) continue;
+      kernel[version] = keep(openKernelSocket(version));
+      setOption(kernel[version], SOL_SOCKET, SO_BINDTODEVICE, new TextEncoder().encode(`${interfaceName}\0`));
+      const source = sources.find((address) => versionOf(address) === version);
+      if (source !== undefined) bindToSource(kernel[version], source, frames.interfaceIndex);
+    }
+    return { ethernet: frames, own, kernel, routes };
+  } catch (error) {
+    for (const fd of opened) libc.close(fd);
+    closeEthernet(frames);
+    throw error;
+  }
+}
+
+const versionOf = (address: Address): 4 | 6 => (address.length === 4 ? 4 : 6);
+
+/** A socket that sends whole IP packets the kernel's way. */
+function openKernelSocket(version: 4 | 6): number {
+  const fd = libc.socket(version === 4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
+  if (fd < 0) throw new SynprobeError(ERROR_CODES.noSource, `cannot send IPv${version} packets: ${errno()}`);
+  if (!trySetOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, KERNEL_BUFFER))
+    trySetOption(fd, SOL_SOCKET, SO_SNDBUF, KERNEL_BUFFER);
+  // Without these the kernel calls a packet that it has dropped sent (native-notes/raw-sockets.md).
+  if (version === 4) trySetOption(fd, SOL_IP, IP_RECVERR, 1);
+  else trySetOption(fd, SOL_IPV6, IPV6_RECVERR, 1);
+  return fd;
+}
+
+/** Makes the kernel route as for packets from this address: policy rules that look at it then count. */
+function bindToSource(fd: number, source: Address, scope: number): void {
+  const v4 = source.length === 4;
+  // struct sockaddr_in and sockaddr_in6
+  const name = nativeMemory(v4 ? 16 : 28);
+  const view = new DataView(name.buffer);
+  view.setUint16(0, v4 ? AF_INET : AF_INET6, LITTLE_ENDIAN);
+  name.set(source, v4 ? 4 : 8);
+  if (!v4 && isLinkLocal(source)) view.setUint32(24, scope, LITTLE_ENDIAN);
+  if (libc.bind(fd, name, name.length) === 0) return;
+  throw new SynprobeError(ERROR_CODES.noSource, `cannot send from ${formatAddress(source)}: ${errno()}`);
+}
+
+/** Makes a link of what `openPacketSockets` opened; its `close` closes it. Needs no privilege, in any thread. */
+export function attachPacket(handles: PacketHandles): PacketLink {
+  const { own, kernel, routes } = handles;
+  const { interfaceIndex, mac, ring, slotLength } = handles.ethernet;
+  const frames = attachEthernet(handles.ethernet);
+  const { data, slots } = frames.batch;
+  const lengths = new Uint16Array(slots);
+  for (let slot = 0; slot < slots; slot++) data.set(mac, slot * slotLength + ethernet.SOURCE);
+  const hops = createHops(routes);
+  const neighbours = createNeighbourTable();
+  const families = ([4, 6] as const).filter((version) =>
+    routes.some(({ first, gateway = first }) => versionOf(gateway) === version),
+  );
+  const kernelBatch = createSendBatch(KERNEL_SLOTS, slotLength, interfaceIndex);
+  const inbox = createReceiveBatch(OWN_SLOTS);
+  const wait = createWait([ring.fd, own]);
+  let sendError = "";
+  let handler: PacketHandler = () => {};
+  let endWatch: (() => void) | undefined;
+  let open = true;
+  let refreshUs = 0;
+  let retryUs = FIRST_RETRY_US;
+  /** Whether the kernel has been given something since the table was last read. */
+  let asked = false;
+  /** Of the packet that `address` looked at last. */
+  let neighbour = -1;
+
+  const refresh = (nowUs: number): void => {
+    for (const family of families) neighbours.learn(lookUpNeighbours(interfaceIndex, family), nowUs);
+    refreshUs = nowUs + REFRESH_US;
+    retryUs = asked ? Math.min(2 * retryUs, LONGEST_RETRY_US) : FIRST_RETRY_US;
+    asked = false;
+  };
+
+  const packetVersion = (slot: number): 4 | 6 =>
+    data[slot * slotLength + ethernet.HEADER_LENGTH] >> 4 === 4 ? 4 : 6;
+
+  /** Puts a slot's frame in order. @returns which way it goes */
+  const address = (slot: number): "frame" | "kernel" | "nowhere" => {
+    const frame = slot * slotLength;
+    const packet = frame + ethernet.HEADER_LENGTH;
+    const version = packetVersion(slot);
+    const range =
+      version === 4
+        ? hops.locate(data, packet + ipv4.DESTINATION, 4)
+        : hops.locate(data, packet + ipv6.DESTINATION, 16);
+    if (range < 0) return "nowhere";
+    neighbour = hops.neighbour(range, neighbours);
+    if (neighbour < 0 || !neighbours.usable(neighbour)) return "kernel";
+    neighbours.putMac(neighbour, data, frame + ethernet.DESTINATION);
+    putU16(
+      data,
+      frame + ethernet.ETHERTYPE_AT,
+      version === 4 ? ethernet.ETHERTYPE.IPV4 : ethernet.ETHERTYPE.IPV6,
+    );
+    frames.batch.lengths[slot] = ethernet.HEADER_LENGTH + lengths[slot];
+    return "frame";
+  };
+
+  const refuse = (cause: string): 0 => {
+    sendError = cause;
+    return 0;
+  };
+
+  /** Sends as many slots as the kernel is to have, from `first` on, which is one. */
+  const sendThroughKernel = (first: number, count: number, nowUs: number): number => {
+    const version = packetVersion(first);
+    const most = Math.min(count, KERNEL_SLOTS);
+    let run = 0;
+    while (run < most && packetVersion(first + run) === version && address(first + run) === "kernel") {
+      if (neighbour >= 0) neighbours.entrusted(neighbour);
+      const from = (first + run) * slotLength + ethernet.HEADER_LENGTH;
+      for (let i = 0; i < lengths[first + run]; i++) kernelBatch.data[run * slotLength + i] = data[from + i];
+      kernelBatch.lengths[run] = lengths[first + run];
+      run++;
+    }
+    asked = true;
+    refreshUs = Math.min(refreshUs, nowUs + retryUs);
+    const sent = kernelBatch.send(kernel[version], 0, run);
+    return sent > 0 ? sent : refuse(errno());
+  };
+
+  const send = (first: number, count: number): number => {
+    const nowUs = monotonicUs();
+    if (nowUs >= refreshUs) refresh(nowUs);
+    let run = 0;
+    let way: ReturnType<typeof address> = "frame";
+    while (run < count) {
+      way = address(first + run);
+      if (way !== "frame") break;
+      run++;
+    }
+    if (run > 0) {
+      const sent = frames.send(first, run);
+      return sent > 0 ? sent : refuse(frames.sendError);
+    }
+    return way === "kernel" ? sendThroughKernel(first, count, nowUs) : refuse("ENETUNREACH");
+  };
+
+  const receiveOwn = (): number => {
+    try {
+      return inbox.receive(own);
+    } catch {
+      // That `lo` is down, told once: nothing comes by way of it then.
+      return 0;
+    }
+  };
+
+  /** @returns true when nothing was left waiting on `lo` */
+  const drainOwn = (): boolean => {
+    const received = receiveOwn();
+    for (let slot = 0; slot < received; slot++) {
+      const start = inbox.start(slot);
+      // No stamps: asking for them would have the kernel stamp every packet of the machine.
+      handler(inbox.data, start, start + Math.max(0, inbox.length(slot)), 0);
+    }
+    return received < OWN_SLOTS;
+  };
+
+  return {
+    name: "packet",
+    batch: { data, lengths, slots, slotLength, offset: ethernet.HEADER_LENGTH },
+    send,
+    get sendError() {
+      return sendError;
+    },
+    listen: (wanted, onReadable) => {
+      handler = wanted;
+      frames.listen(
+        (bytes, at, end, ageUs) => wanted(bytes, at + ethernet.HEADER_LENGTH, end, ageUs),
+        onReadable,
+        () => {},
+      );
+      endWatch = watch([own], onReadable);
+    },
+    drain: () => {
+      if (!open) return true;
+      const empty = frames.drain();
+      return drainOwn() && empty;
+    },
+    wait,
+    receiveDrops: frames.receiveDrops,
+    receiveBuffer: frames.receiveBuffer,
+    close: () => {
+      if (!open) return;
+      open = false;
+      endWatch?.();
+      frames.close();
+      closeOwn(handles);
+    },
+  };
+}
+
+export interface Hops {
+  /** Number of the range that holds the address at `bytes[at]` (`length` 4 or 16), or -1. */
+  locate(bytes: Uint8Array, at: number, length: 4 | 16): number;
+  /** Number of the neighbour that the address just located is sent to, or -1. */
+  neighbour(range: number, neighbours: NeighbourTable): number;
+}
+
+/** Ranges in order, found by halving; the one found last is tried first. @throws {RangeError} when two overlap */
+export function createHops(routes: readonly NextHopRange[]): Hops {
+  const words = (address: Address): Uint32Array => {
+    const loaded = new Uint32Array(ADDRESS_WORDS);
+    loadAddress(loaded, 0, address, 0, address.length);
+    return loaded;
+  };
+  const ranges = routes
+    .map(({ first, last, gateway }) => ({ first: words(first), last: words(last), gateway }))
+    .sort((a, b) => (below(a.first, 0, b.first, 0) ? -1 : 1));
+  const count = ranges.length;
+  const firsts = new Uint32Array(count * ADDRESS_WORDS);
+  const lasts = new Uint32Array(count * ADDRESS_WORDS);
+  const gateways = ranges.map(({ gateway }) => gateway && words(gateway));
+  ranges.forEach(({ first, last }, range) => {
+    firsts.set(first, range * ADDRESS_WORDS);
+    lasts.set(last, range * ADDRESS_WORDS);
+    if (range > 0 && !below(lasts, (range - 1) * ADDRESS_WORDS, first, 0))
+      throw new RangeError("next-hop ranges overlap");
+  });
+  /** Neighbour of each range's gateway, and the table's version in which it was that. */
+  const known = new Int32Array(count);
+  const versions = new Float64Array(count).fill(-1);
+  const wanted = new Uint32Array(ADDRESS_WORDS);
+  let latest = 0;
+
+  const holds = (range: number): boolean =>
+    !below(wanted, 0, firsts, range * ADDRESS_WORDS) && !below(lasts, range * ADDRESS_WORDS, wanted, 0);
+  return {
+    locate: (bytes, at, length) => {
+      loadAddress(wanted, 0, bytes, at, length);
+      if (latest < count && holds(latest)) return latest;
+      let low = 0;
+      let high = count;
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if (below(wanted, 0, firsts, middle * ADDRESS_WORDS)) high = middle;
+        else low = middle + 1;
+      }
+      if (low === 0 || !holds(low - 1)) return -1;
+      latest = low - 1;
+      return latest;
+    },
+    neighbour: (range, neighbours) => {
+      const gateway = gateways[range];
+      if (gateway === undefined) return neighbours.find(wanted, 0);
+      if (versions[range] !== neighbours.version) {
+        versions[range] = neighbours.version;
+        known[range] = neighbours.find(gateway, 0);
+      }
+      return known[range];
+    },
+  };
+}
+
+/** Whether one address of four words comes before another. */
+function below(a: Uint32Array, aAt: number, b: Uint32Array, bAt: number): boolean {
+  for (let i = 0; i < ADDRESS_WORDS; i++) {
+    if (a[aAt + i] !== b[bAt + i]) return a[aAt + i] < b[bAt + i];
+  }
+  return false;
+}
+
+/** Closes handles that no link was made of, or whose thread is no more. */
+export function closePacket(handles: PacketHandles): void {
+  closeEthernet(handles.ethernet);
+  closeOwn(handles);
+}
+
+function closeOwn({ own, kernel }: PacketHandles): void {
+  for (const fd of [own, kernel[4], kernel[6]]) if (fd >= 0) libc.close(fd);
+}
+
+/** Both steps at once. */
+export const openPacket = (options: PacketOptions): PacketLink => attachPacket(openPacketSockets(options));

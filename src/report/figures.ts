@@ -1,0 +1,53 @@
+/**
+ * Numbers as people read them: counts with their nouns, durations, sizes, lists of ports.
+ */
+
+/** `1,234,567` */
+export const digits = (count: number): string => String(count).replace(/\B(?=(\d{3})+$)/g, ",");
+
+/** `1 port`, `2,000 ports` */
+export const count = (n: number, one: string, many = `${one}s`): string =>
+  `${digits(n)} ${n === 1 ? one : many}`;
+
+/** `0.12 s`, `12 min 34 s`, `25 h 1 min 1 s` */
+export function duration(ms: number): string {
+  if (ms < 59_995) return `${(ms / 1000).toFixed(2)} s`;
+  const seconds = Math.round(ms / 1000);
+  const minutes = Math.floor(seconds / 60);
+  const clock = `${minutes % 60} min ${seconds % 60} s`;
+  return minutes < 60 ? clock : `${digits(Math.floor(minutes / 60))} h ${clock}`;
+}
+
+/** Whole seconds as a clock shows them: `0:42`, `12:34`, `25:01:01`. */
+export function clock(ms: number): string {
+  const seconds = Math.floor(ms / 1000);
+  const two = (n: number): string => String(n).padStart(2, "0");
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes}:${two(seconds % 60)}`;
+  return `${digits(Math.floor(minutes / 60))}:${two(minutes % 60)}:${two(seconds % 60)}`;
+}
+
+/** Three digits or four: `0`, `9,999`, `198k`, `1.2M`. */
+export function rounded(n: number): string {
+  if (n < 9_999.5) return digits(Math.round(n));
+  if (n < 999_500) return `${Math.round(n / 1000)}k`;
+  return `${(n / 1e6).toFixed(1)}M`;
+}
+
+/** `512 kB`, `120 MB`, `1.5 GB` */
+export function size(bytes: number): string {
+  if (bytes < 999_500) return `${Math.ceil(bytes / 1000)} kB`;
+  if (bytes < 999_500_000) return `${Math.round(bytes / 1e6)} MB`;
+  return `${(bytes / 1e9).toFixed(1)} GB`;
+}
+
+/** Ascending ports as nmap lists them: `22,80,8000-8010`. */
+export function portRanges(ports: readonly number[]): string {
+  const ranges: { first: number; last: number }[] = [];
+  for (const port of ports) {
+    const range = ranges.at(-1);
+    if (range !== undefined && port === range.last + 1) range.last = port;
+    else ranges.push({ first: port, last: port });
+  }
+  return ranges.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(",");
+}

@@ -1,0 +1,197 @@
+/**
+ * The lab as real packets: a pair of virtual interfaces in the network namespace that this process is in, the prober's
+ * address on one end, the simulated network served from the other.
+ *
+ * What the network does is lab/network.ts, how frames become packets lab/link-layer.ts, who made the namespace namespace.ts.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { ERROR_CODES, SynprobeError } from "../errors.ts";
+import { type LabDescription, parseRange } from "../lab/description.ts";
+import { createLinkLayer, type LinkLayer } from "../lab/link-layer.ts";
+import { createNetwork, type LabNetwork } from "../lab/network.ts";
+import { addAddress, addRoute, addVethPair, bringUp, withoutLinkLocal } from "../link/configure.ts";
+import { openEthernet, type PacketLink } from "../link/ethernet.ts";
+import { type Interface, lookUpInterface } from "../link/route.ts";
+import { type Address, parseAddress } from "../wire/address.ts";
+import { nowUs } from "./clock.ts";
+
+/** The prober's side of the lab. The addresses are for documentation (RFC 5737, RFC 3849): nothing real has them. */
+export const LAB = {
+  interfaceName: "lab0",
+  ipv4: "192.0.2.1",
+  gateway4: "192.0.2.254",
+  prefixLength4: 24,
+  ipv6: "2001:db8::1",
+  gateway6: "2001:db8::fe",
+  prefixLength6: 64,
+} as const;
+
+/** Locally administered addresses (IEEE 802). The far interface has one of its own, so that the kernel leaves the lab's frames alone. */
+const PROBER_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
+const LAB_MAC = Uint8Array.of(2, 0, 0, 0, 0, 0xfe);
+const FAR_NAME = "lab1";
+/** An Ethernet header and 1500 bytes. */
+const FRAME_LENGTH = 1514;
+/** How long the pair may take to come up. */
+const UP_MS = 2000;
+
+/**
+ * Sets the network up and serves it from this thread's event loop.
+ * @param onError called when the link has become unusable
+ * @returns what ends it
+ * @throws {SynprobeError} `ERR_SYSTEM`, `ERR_PRIVILEGE` when the namespace is not this process's to configure
+ */
+export async function serveLab(
+  description: LabDescription,
+  onError: (error: unknown) => void,
+): Promise<() => void> {
+  await configure(description);
+  const link = openEthernet({ interfaceName: FAR_NAME, slotLength: FRAME_LENGTH });
+  const network = createNetwork(description, { startUs: nowUs() });
+  const gateways = [address(LAB.gateway4), address(LAB.gateway6)];
+  return serve(link, createLinkLayer({ mac: LAB_MAC, gateways, network }), network, onError);
+}
+
+async function configure(description: LabDescription): Promise<void> {
+  bringUp(interfaceNamed("lo").index);
+  addVethPair(LAB.interfaceName, PROBER_MAC, FAR_NAME);
+  const near = interfaceNamed(LAB.interfaceName).index;
+  for (const index of [interfaceNamed(FAR_NAME).index, near]) {
+    withoutLinkLocal(index);
+    bringUp(index);
+  }
+  addAddress(near, address(LAB.ipv4), LAB.prefixLength4);
+  addAddress(near, address(LAB.ipv6), LAB.prefixLength6);
+  for (const { first, prefixLength } of routesTo(description)) {
+    addRoute(near, first, prefixLength, address(first.length === 4 ? LAB.gateway4 : LAB.gateway6));
+  }
+  const giveUpAt = nowUs() + UP_MS * 1000;
+  while (![LAB.interfaceName, FAR_NAME].every((name) => interfaceNamed(name).running)) {
+    if (nowUs() > giveUpAt)
+      throw new SynprobeError(ERROR_CODES.system, "the lab's interfaces do not come up");
+    await sleep(1);
+  }
+}
+
+function interfaceNamed(name: string): Interface {
+  const found = lookUpInterface(name);
+  if (found === undefined) throw new SynprobeError(ERROR_CODES.system, `there is no interface ${name} here`);
+  return found;
+}
+
+function address(text: string): Address {
+  const parsed = parseAddress(text);
+  if (parsed === undefined) throw new RangeError(`not an address: ${text}`);
+  return parsed;
+}
+
+export interface Prefix {
+  readonly first: Address;
+  readonly prefixLength: number;
+}
+
+/** For each range of hosts the smallest prefix that holds it, but for those inside another's and on the prober's own link. */
+export function routesTo({ hosts }: LabDescription): Prefix[] {
+  const known: Prefix[] = [
+    { first: address(LAB.ipv4), prefixLength: LAB.prefixLength4 },
+    { first: address(LAB.ipv6), prefixLength: LAB.prefixLength6 },
+  ];
+  const wanted = hosts.flatMap(({ range }): Prefix[] => {
+    const ends = parseRange(range);
+    if (typeof ends === "string") return [];
+    const prefixLength = commonBits(ends.first, ends.last);
+    const first = ends.first.map(
+      (byte, i) => byte & (0xff00 >> Math.min(8, Math.max(0, prefixLength - 8 * i))),
+    );
+    return [{ first, prefixLength }];
+  });
+  const isInside = (inner: Prefix, outer: Prefix): boolean =>
+    inner.first.length === outer.first.length &&
+    inner.prefixLength >= outer.prefixLength &&
+    commonBits(inner.first, outer.first) >= outer.prefixLength;
+  // The widest first: what is inside it comes later.
+  return wanted
+    .sort((a, b) => a.prefixLength - b.prefixLength)
+    .filter((prefix) => {
+      if (known.some((outer) => isInside(prefix, outer))) return false;
+      known.push(prefix);
+      return true;
+    });
+}
+
+/** How many bits two addresses have in common, from the first on. */
+function commonBits(a: Address, b: Address): number {
+  const at = a.findIndex((byte, i) => byte !== b[i]);
+  return at < 0 ? a.length * 8 : at * 8 + Math.clz32(a[at] ^ b[at]) - 24;
+}
+
+/** Within this time of a deadline the thread waits for it itself: the event loop's timers count in milliseconds. */
+const NEAR_US = 2000;
+/** setTimeout's limit is 2^31 - 1 ms; far deadlines are looked at again after this long. */
+const LONGEST_SLEEP_MS = 60_000;
+/** Batches sent before frames that came get their turn. */
+const BATCHES_PER_TURN = 4;
+
+function serve(
+  link: PacketLink,
+  layer: LinkLayer,
+  network: LabNetwork,
+  onError: (error: unknown) => void,
+): () => void {
+  const { batch } = link;
+  let timer: NodeJS.Timeout | undefined;
+  let immediate: NodeJS.Immediate | undefined;
+  /** When the last frame came: the ring hands it over up to a millisecond later, and keeps its time. */
+  let arrivedUs = 0;
+
+  /** @returns whether the batch was full */
+  function sendBatch(now: number): boolean {
+    let count = 0;
+    while (count < batch.slots) {
+      const length = layer.pollTransmit(now, batch.data, count * batch.slotLength + batch.offset);
+      if (length === 0) break;
+      batch.lengths[count++] = length;
+    }
+    // A frame that the kernel refuses is lost, as on any network.
+    for (let done = 0; done < count; ) done += Math.max(1, link.send(done, count - done));
+    return count === batch.slots;
+  }
+
+  function turn(): void {
+    clearTimeout(timer);
+    immediate = undefined;
+    try {
+      const empty = link.drain();
+      // While frames wait, the network's time is theirs: no timer goes off before what came earlier is read.
+      const now = empty ? nowUs() : arrivedUs;
+      network.handleTimeout(now);
+      for (let i = 0; i < BATCHES_PER_TURN && sendBatch(now); i++);
+      const left = network.pollTimeout() - nowUs();
+      if (empty && left >= NEAR_US) {
+        timer = setTimeout(turn, Math.min(LONGEST_SLEEP_MS, (left - NEAR_US / 2) / 1000));
+        return;
+      }
+      if (empty && left > 0) link.wait(left);
+      immediate = setImmediate(turn);
+    } catch (error) {
+      onError(error);
+    }
+  }
+
+  link.listen(
+    (bytes, at, end, ageUs) => {
+      arrivedUs = Math.max(arrivedUs, nowUs() - ageUs);
+      layer.handleFrame(bytes, at, end, arrivedUs);
+    },
+    () => {
+      if (immediate === undefined) turn();
+    },
+    onError,
+  );
+  turn();
+  return () => {
+    clearTimeout(timer);
+    clearImmediate(immediate);
+    link.close();
+  };
+}

@@ -1,0 +1,87 @@
+/**
+ * Which way every address of a space goes: asked of the kernel once per stretch over which its answer is the same.
+ *
+ * Judging one answer is reachability.ts; where answers may change is link/fib.ts.
+ */
+import { SynprobeError } from "../errors.ts";
+import { routingBounds } from "../link/fib.ts";
+import type { Route } from "../link/route.ts";
+import type { AddressSpan } from "../scan/span.ts";
+import { compareAddresses } from "../scan/span.ts";
+import type { Address } from "../wire/address.ts";
+
+/** A stretch of addresses, ascending and apart from the others, and the way there or why there is none. */
+export interface RoutedSpan extends AddressSpan {
+  readonly way: Route | SynprobeError;
+}
+
+/** fe80::/10, where the way depends on the interface that the user named. */
+const LINK_LOCAL_BOUNDS: readonly Address[] = [0xfe80, 0xfec0].map((top) => {
+  const bound = new Uint8Array(16);
+  bound[0] = top >> 8;
+  bound[1] = top & 0xff;
+  return bound;
+});
+
+/**
+ * @param eachSpan the wanted addresses, ascending, in spans apart from each other
+ * @param judge the way to one address
+ */
+export function routeSpans(
+  eachSpan: (visit: (span: AddressSpan) => void) => void,
+  judge: (address: Address) => Route | SynprobeError,
+): RoutedSpan[] {
+  const routed: RoutedSpan[] = [];
+  let bounds: readonly Address[] = [];
+  let at = 0;
+  eachSpan(({ first, last }) => {
+    if (bounds[0]?.length !== first.length) {
+      bounds = boundsFor(first.length === 4 ? 4 : 6);
+      at = 0;
+    }
+    while (at + 1 < bounds.length && compareAddresses(bounds[at + 1], first) <= 0) at++;
+    for (let from = first; ; from = bounds[++at]) {
+      const previous = routed.at(-1);
+      // Within a stretch that has been judged there is nothing to ask.
+      const judged = previous?.first.length === from.length && compareAddresses(from, previous.last) <= 0;
+      if (!judged) take(from, at + 1 < bounds.length ? before(bounds[at + 1]) : topOf(from), judge(from));
+      if (at + 1 >= bounds.length || compareAddresses(bounds[at + 1], last) > 0) return;
+    }
+  });
+
+  function take(first: Address, last: Address, way: Route | SynprobeError): void {
+    const previous = routed.at(-1);
+    if (previous?.first.length === first.length && sameWay(previous.way, way)) {
+      routed[routed.length - 1] = { ...previous, last };
+    } else routed.push({ first, last, way });
+  }
+
+  return routed;
+}
+
+const boundsFor = (family: 4 | 6): Address[] =>
+  [...routingBounds(family), ...(family === 6 ? LINK_LOCAL_BOUNDS : [])].sort(compareAddresses);
+
+const topOf = (address: Address): Address => new Uint8Array(address.length).fill(0xff);
+
+function before(address: Address): Address {
+  const result = address.slice();
+  for (let i = result.length - 1; i >= 0; i--) {
+    result[i]--;
+    if (result[i] !== 0xff) break;
+  }
+  return result;
+}
+
+function sameWay(a: Route | SynprobeError, b: Route | SynprobeError): boolean {
+  if (a instanceof SynprobeError || b instanceof SynprobeError) return false;
+  return (
+    a.type === b.type &&
+    a.interfaceIndex === b.interfaceIndex &&
+    sameAddress(a.source, b.source) &&
+    sameAddress(a.gateway, b.gateway)
+  );
+}
+
+const sameAddress = (a: Address | undefined, b: Address | undefined): boolean =>
+  a === undefined || b === undefined ? a === b : a.length === b.length && compareAddresses(a, b) === 0;

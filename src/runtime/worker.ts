@@ -1,0 +1,136 @@
+/**
+ * A worker thread: one link, one source-port range, one socket table, one share of the run's order; nothing shared with any
+ * other. It has no event loop of its own: it drains, sends, and waits in poll(2) for the next packet or deadline.
+ *
+ * It starts without privileges: the sockets were opened by the main thread. Results leave in batches of records
+ * (scan/record.ts), and only those that somebody wants. Not here: what becomes of them (workers.ts).
+ */
+import { parentPort, workerData } from "node:worker_threads";
+import type { PacketLink } from "../link/ethernet.ts";
+import { attachPacket } from "../link/packet.ts";
+import { createEngine, type Engine } from "../scan/engine.ts";
+import { createOrder } from "../scan/permutation.ts";
+import { createPositionSet } from "../scan/positions.ts";
+import { createSource, type ShareSource } from "../scan/source.ts";
+import { openSpace } from "../scan/space.ts";
+import type { Verdict } from "../scan/verdict.ts";
+import { createSourcePorts } from "../socket/ports.ts";
+import { nowUs, wallMs } from "./clock.ts";
+import { createBatchWriter } from "./record-batch.ts";
+import { createTransmitter } from "./transmit.ts";
+import { CONTROL, type FromWorker, STOP, type WorkerTask } from "./workers.ts";
+
+/** How often the main thread hears how far the worker is, in microseconds. */
+const REPORT_US = 200_000;
+/** The longest wait for a packet: the main thread may have said stop meanwhile. */
+const LONGEST_WAIT_US = 20_000;
+/** Batches sent before received packets get their turn. */
+const BATCHES_PER_TURN = 4;
+/** Batches of results that may wait in the main thread: with more, nothing new is sent until it has caught up. */
+const MOST_WAITING = 64;
+
+const task = workerData as WorkerTask;
+const control = new Int32Array(task.control);
+const post = (message: FromWorker, transfer: ArrayBuffer[] = []): void =>
+  parentPort?.postMessage(message, transfer);
+
+function work(): void {
+  const source = shareOf(task);
+  const engine = createEngine({
+    ...task.engine,
+    source,
+    ports: createSourcePorts(task.ports.first, task.ports.last, task.engine.seed),
+    startUs: nowUs(),
+  });
+  const link = attachPacket(task.handles);
+  const results = createBatchWriter((bytes, count) => {
+    Atomics.add(control, CONTROL.waiting, 1);
+    post({ kind: "results", bytes, count }, [bytes.buffer]);
+  }, "give");
+  const wanted = ({ state, was }: Verdict): boolean =>
+    task.wants.includes(state) || (was !== null && task.wants.includes(was));
+  const handOver = (): void => {
+    for (let verdict = engine.pollVerdict(); verdict !== undefined; verdict = engine.pollVerdict()) {
+      if (wanted(verdict)) results.write(verdict, wallMs(verdict.atUs) * 1000);
+    }
+  };
+  try {
+    loop(engine, link, source, handOver, results.flush);
+  } finally {
+    link.close();
+  }
+}
+
+function shareOf(task: WorkerTask): ShareSource {
+  const space = openSpace(task.space);
+  return createSource({
+    space,
+    order: createOrder(space.total, { ...task.order, worker: task.worker }),
+    worker: task.worker,
+    paths: task.paths,
+    ...(task.resume === undefined
+      ? {}
+      : { from: task.resume.from, isDone: createPositionSet(task.resume.done).has }),
+  });
+}
+
+function loop(
+  engine: Engine,
+  link: PacketLink,
+  source: ShareSource,
+  handOver: () => void,
+  flush: () => void,
+): void {
+  let drainedUs = nowUs();
+  let failure: Error | undefined;
+  link.listen(
+    (bytes, at, end, ageUs) => engine.handlePacket(bytes, at, end, drainedUs - ageUs),
+    () => {},
+    (error) => {
+      failure = error;
+    },
+  );
+  const sendBatch = createTransmitter(engine, link);
+  let reportAt = drainedUs;
+  let stopped = false;
+  for (;;) {
+    drainedUs = nowUs();
+    const empty = link.drain();
+    if (failure !== undefined) throw failure;
+    // After a stall the answers are in the ring already: no deadline passes before they are read.
+    if (empty) engine.handleTimeout(nowUs());
+    let batches = 0;
+    const behind = Atomics.load(control, CONTROL.waiting) > MOST_WAITING;
+    while (!behind && batches < BATCHES_PER_TURN && sendBatch() > 0) batches++;
+    handOver();
+    const now = nowUs();
+    const over = engine.done || Atomics.load(control, CONTROL.stop) === STOP.now;
+    if (over || now >= reportAt) {
+      flush();
+      reportAt = now + REPORT_US;
+      report(over ? "done" : "progress", engine, link, source);
+    }
+    if (over) return;
+    if (!stopped && Atomics.load(control, CONTROL.stop) !== STOP.no) {
+      stopped = true;
+      engine.abandon(now);
+    }
+    if (empty && batches === 0) {
+      const next = behind ? now + 1000 : engine.pollTimeout(now);
+      const wait = Math.min(next, reportAt, now + LONGEST_WAIT_US) - now;
+      if (wait > 0) link.wait(wait);
+    }
+  }
+}
+
+function report(kind: "progress" | "done", engine: Engine, link: PacketLink, source: ShareSource): void {
+  post({
+    kind,
+    counts: engine.counts,
+    inFlight: engine.inFlight,
+    receiveDrops: link.receiveDrops(),
+    mark: Math.min(source.nextPosition, engine.lowestUndecided()),
+  });
+}
+
+work();

@@ -1,0 +1,133 @@
+/**
+ * The main thread's side of the workers: starts them, adds up what they report, hands their batches on, stops them. A worker
+ * that dies fails the run loudly; what it had handed over is not lost.
+ */
+import { Worker } from "node:worker_threads";
+import { ERROR_CODES, SynprobeError } from "../errors.ts";
+import type { PortRange } from "../link/filter.ts";
+import type { PacketHandles } from "../link/packet.ts";
+import type { EngineOptions } from "../scan/engine.ts";
+import type { OrderOptions, Part } from "../scan/permutation.ts";
+import type { PositionWords } from "../scan/positions.ts";
+import { RECORD_LENGTH, readRecord, recordState, recordWas } from "../scan/record.ts";
+import type { PortState } from "../scan/result.ts";
+import type { PathRanges } from "../scan/source.ts";
+import type { SharedSpace } from "../scan/space.ts";
+import type { Lane, LaneHooks, LaneReport } from "./lane.ts";
+import { noTotals } from "./totals.ts";
+
+/** What the control word says: go on; send nothing new and wait for answers; end. */
+export const STOP = { no: 0, drain: 1, now: 2 } as const;
+/** Words of a worker's control memory: what it is told, and how many batches of results wait to be taken. */
+export const CONTROL = { stop: 0, waiting: 1, words: 2 } as const;
+
+/** Everything a worker needs; structured-cloneable. */
+export interface WorkerTask {
+  readonly handles: PacketHandles;
+  /** Its own source ports. */
+  readonly ports: PortRange;
+  readonly space: SharedSpace;
+  readonly order: Omit<OrderOptions, "worker">;
+  readonly worker: Part;
+  readonly paths: PathRanges;
+  readonly engine: Omit<EngineOptions, "source" | "ports" | "startUs">;
+  /** Which results leave the worker; the others are only counted. */
+  readonly wants: readonly PortState[];
+  /** Of a run that goes on: positions of this share below `from`, and those of `done`, are done with. */
+  readonly resume?: { readonly from: number; readonly done: PositionWords };
+  /** CONTROL.words 32-bit words. */
+  readonly control: SharedArrayBuffer;
+}
+
+export type FromWorker =
+  | { readonly kind: "results"; readonly bytes: Uint8Array<ArrayBuffer>; readonly count: number }
+  | ({ readonly kind: "progress" | "done" } & LaneReport);
+
+/** How long answers are waited for after `stop`, in milliseconds. */
+const GRACE_MS = 1000;
+
+const NOTHING_YET: LaneReport = {
+  counts: { ...noTotals(), started: 0 },
+  inFlight: 0,
+  receiveDrops: 0,
+  mark: 0,
+};
+
+/** Starts one thread a task. Results that nobody wants are counted and come no further. */
+export function startWorkers(tasks: readonly Omit<WorkerTask, "control">[], hooks: LaneHooks): Lane {
+  const reports = tasks.map((): LaneReport => NOTHING_YET);
+  const controls = tasks.map(() => new Int32Array(new SharedArrayBuffer(4 * CONTROL.words)));
+  const threads: Worker[] = [];
+  let grace: NodeJS.Timeout | undefined;
+  const tell = (word: number): void => {
+    for (const control of controls) Atomics.store(control, CONTROL.stop, word);
+  };
+  const finished = Promise.all(tasks.map((task, i) => run({ ...task, control: controls[i].buffer }, i)))
+    .then(() => {})
+    .finally(() => {
+      clearTimeout(grace);
+      for (const thread of threads) void thread.terminate();
+    });
+
+  function run(task: WorkerTask, number: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const thread = new Worker(new URL("./worker.js", import.meta.url), { workerData: task });
+      threads.push(thread);
+      let over = false;
+      thread.on("message", (message: FromWorker) => {
+        try {
+          if (message.kind === "results") {
+            Atomics.sub(controls[number], CONTROL.waiting, 1);
+            take(message.bytes, message.count);
+            return;
+          }
+          reports[number] = message;
+          hooks.onReport();
+          if (message.kind === "done") {
+            over = true;
+            resolve();
+          }
+        } catch (error) {
+          tell(STOP.now);
+          reject(error);
+        }
+      });
+      thread.once("error", (error) => {
+        tell(STOP.now);
+        reject(error);
+      });
+      thread.once("exit", (code) => {
+        if (over) return;
+        tell(STOP.now);
+        reject(
+          new SynprobeError(
+            ERROR_CODES.system,
+            `worker ${number + 1} of ${tasks.length} died (exit ${code})`,
+          ),
+        );
+      });
+    });
+  }
+
+  function take(bytes: Uint8Array, count: number): void {
+    if (hooks.keepsRecords) hooks.onRecords(bytes, count);
+    for (let i = 0; i < count; i++) {
+      const at = i * RECORD_LENGTH;
+      const was = recordWas(bytes, at);
+      if (hooks.wants.includes(recordState(bytes, at)) || (was !== null && hooks.wants.includes(was))) {
+        hooks.onResult(readRecord(bytes, at));
+      }
+    }
+  }
+
+  return {
+    finished,
+    reports: () => reports,
+    marks: () => reports.map(({ mark }) => mark),
+    stop: () => {
+      tell(STOP.drain);
+      grace ??= setTimeout(() => tell(STOP.now), GRACE_MS);
+    },
+    kill: () => tell(STOP.now),
+  };
+}

@@ -1,0 +1,500 @@
+/**
+ * `synprobe lab` and `synprobe demo` as real packets: kernels and scanners find in the lab what its description says, and
+ * nothing of it is left, however it ends.
+ */
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { AS_USER, type Stage, setStage, userProblem } from "../cli/identity.ts";
+import { type Finished, linesOf, run, start, synprobe } from "../cli/process.ts";
+import { command, createLab, type Lab, labProblem, skipping } from "./netns.ts";
+import { at, resultsOf } from "./probing.ts";
+import { until } from "./until.ts";
+
+/** Few hosts, every fate, no loss: the first eight addresses are scanned. */
+const DESCRIPTION = {
+  seed: 7,
+  path: { latencyMs: 3, jitterMs: 1 },
+  hosts: ["198.18.0.0/24", "2001:db8:18::/120", "192.0.2.64/28"].map((range) => ({
+    range,
+    ports: [
+      { share: 0.3, is: "open" },
+      { share: 0.1, is: "silent" },
+      { share: 0.1, is: "admin-prohibited" },
+    ],
+  })),
+};
+const PORTS = "1-20";
+const HOSTS4 = Array.from({ length: 8 }, (_, i) => `198.18.0.${i + 1}`);
+const HOSTS6 = Array.from({ length: 8 }, (_, i) => `2001:db8:18::${i + 1}`);
+const ON_LINK = ["192.0.2.65", "192.0.2.70"];
+/** The lab's own hardware address, for scanners that want to be told their router's. */
+const ROUTER_MAC = "02:00:00:00:00:fe";
+/** In the lab that there is without a file. */
+const CAST4 = "198.18.0.1";
+const CAST6 = "2001:db8:18::1";
+
+const missing = (tool: string): string | undefined => {
+  try {
+    command(["sh", "-c", `command -v ${tool}`]);
+    return undefined;
+  } catch {
+    return `${tool} is not installed`;
+  }
+};
+
+describe.skipIf(skipping("the lab as real packets", labProblem()))("the lab", () => {
+  let folder = "";
+  let file = "";
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "synprobe-lab-"));
+    file = join(folder, "lab.json");
+    writeFileSync(file, JSON.stringify(DESCRIPTION));
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  /** Runs a command in the lab without a file. */
+  const inside = (...argv: string[]): Promise<Finished> => run(synprobe("lab", "--", ...argv));
+  /** A script for node, with a little of its own: `connect`, and `told`, which gathers what happens. */
+  const script = (text: string): string[] => [process.execPath, "-e", text];
+
+  describe("to a real kernel", () => {
+    /** Connects, sends, ends when told to. @returns what happened, in order */
+    async function converse(
+      ip: string,
+      port: number,
+      send: string,
+      endAfter: "data" | "end",
+    ): Promise<string[]> {
+      const { status, stdout, stderr } = await inside(
+        ...script(`
+          const socket = require("node:net").connect({ host: "${ip}", port: ${port}, allowHalfOpen: true });
+          const tell = (text) => console.log(text);
+          socket.setEncoding("latin1").setTimeout(5000, () => { tell("timeout"); socket.destroy(); });
+          socket.on("connect", () => { tell("connected"); socket.write(${JSON.stringify(send)}); });
+          socket.on("data", (text) => { tell(text.trim()); if ("${endAfter}" === "data") socket.end(); });
+          socket.on("end", () => { tell("end"); socket.end(); });
+          socket.on("error", (error) => tell(error.code));
+          socket.on("close", look);
+          // The states that remain when the last acknowledgement has come: TIME-WAIT (6) or none.
+          function look() {
+            const tables = ["/proc/net/tcp", "/proc/net/tcp6"].map((path) => require("node:fs").readFileSync(path, "utf8"));
+            const states = [...tables.join("").matchAll(/^ *\\d+: \\S+ \\S+ (\\S+)/gm)].map(([, state]) => state);
+            if (states.some((state) => state !== "06")) setTimeout(look, 10);
+            else for (const state of states) tell("state " + state);
+          }
+        `),
+      );
+      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      return linesOf(stdout);
+    }
+    const TIME_WAIT = "state 06";
+
+    it.each([CAST4, CAST6])("%s is a host: echo, and the kernel closes first", async (ip) => {
+      expect(await converse(ip, 7, "hello", "data")).toEqual(["connected", "hello", "end", TIME_WAIT]);
+    });
+
+    it.each([CAST4, CAST6])("%s: a banner, and the kernel closes first", async (ip) => {
+      expect(await converse(ip, 22, "", "data")).toEqual(["connected", "SSH-2.0-lab", "end", TIME_WAIT]);
+    });
+
+    it.each([CAST4, CAST6])("%s: the lab closes first, and waits in the kernel's place", async (ip) => {
+      expect(await converse(ip, 13, "", "end")).toEqual(["connected", "end"]);
+    });
+
+    it("a reset, a refusal and a rejection are what they are", async () => {
+      expect(await converse(CAST4, 19, "", "end")).toEqual(["connected", "ECONNRESET"]);
+      expect(await converse(CAST4, 81, "", "end")).toEqual(["ECONNREFUSED"]);
+      expect(await converse(CAST4, 25, "", "end")).toEqual(["EHOSTUNREACH"]);
+    });
+
+    it.skipIf(skipping("curl in the lab", missing("curl")))("curl gets a page", async () => {
+      const { status, stdout } = await inside(
+        ...["curl", "-sgi", "-m", "5", `http://${CAST4}/`, `http://[${CAST6}]:8080/`],
+      );
+      expect(status).toBe(0);
+      expect(stdout.match(/^HTTP\/1\.0 200 OK\r$/gm)).toHaveLength(2);
+      expect(stdout.match(/simulated host/g)).toHaveLength(2);
+    });
+
+    it.skipIf(skipping("nc in the lab", missing("nc")))("nc gets a banner and its own words", async () => {
+      const { status, stdout } = await inside(
+        ...["sh", "-c", `nc -w 2 ${CAST4} 21 </dev/null; (echo hello; sleep 0.3) | nc -w 2 ${CAST4} 7`],
+      );
+      expect({ status, stdout }).toEqual({ status: 0, stdout: "220 lab FTP ready\r\nhello\n" });
+    });
+
+    it("a megabyte comes back as it went", async () => {
+      const { stdout } = await inside(
+        ...script(`
+          const sent = require("node:crypto").randomBytes(1 << 20);
+          const socket = require("node:net").connect(7, "${CAST4}", () => socket.end(sent));
+          const got = [];
+          socket.on("data", (bytes) => got.push(bytes)).on("close", () => console.log(Buffer.concat(got).equals(sent)));
+        `),
+      );
+      expect(stdout).toBe("true\n");
+    });
+  });
+
+  describe("to scanners is what its truth says", () => {
+    let truth: Map<string, string>;
+    beforeAll(async () => {
+      const targets = [...HOSTS4, ...HOSTS6, ...ON_LINK].flatMap((ip) => ["--truth", at(ip, PORTS)]);
+      const { status, stdout } = await run(synprobe("lab", file, ...targets));
+      expect(status).toBe(0);
+      truth = new Map([...resultsOf(stdout)].map(([target, { state }]) => [target, state]));
+      for (const state of ["open", "closed", "filtered"]) expect([...truth.values()]).toContain(state);
+    });
+
+    const trueOf = (ips: readonly string[], states = ["open", "closed", "filtered"]): [string, string][] =>
+      [...truth].filter(
+        ([target, state]) => ips.some((ip) => target.startsWith(at(ip, ""))) && states.includes(state),
+      );
+    const scan = (...argv: string[]): Promise<Finished> =>
+      run(synprobe("lab", file, "--", ...argv), { limitMs: 60_000 });
+    const sorted = (pairs: Iterable<readonly [string, string]>): string[] =>
+      [...pairs].map((pair) => pair.join(" ")).sort();
+
+    it("synprobe, over IPv4, IPv6 and on the link", async () => {
+      const targets = [...HOSTS4, ...HOSTS6, ...ON_LINK].map((ip) => at(ip, PORTS));
+      const { status, stdout, stderr } = await scan(
+        ...synprobe("-oJ", "-", "--timeout", "300ms", ...targets),
+      );
+      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      const found = [...resultsOf(stdout)].map(([target, { state }]) => [target, state] as const);
+      expect(sorted(found)).toEqual(sorted(truth));
+    });
+
+    it("synprobe --complete: every open port", async () => {
+      const targets = [...HOSTS4, ...HOSTS6].map((ip) => at(ip, PORTS));
+      const { status, stdout } = await scan(
+        ...synprobe("-oJ", "-", "--complete", "--timeout", "300ms", ...targets),
+      );
+      expect(status).toBe(0);
+      const endings = linesOf(stdout)
+        .map((line) => JSON.parse(line))
+        .filter(({ state }) => state === "open")
+        .map(({ ip, port, ending }) => [at(ip, port), ending] as const);
+      expect(sorted(endings)).toEqual(
+        sorted(trueOf([...HOSTS4, ...HOSTS6], ["open"]).map(([target]) => [target, "fin"])),
+      );
+    });
+
+    it.skipIf(skipping("nmap in the lab", missing("nmap"))).each([
+      ["-sS", HOSTS4],
+      ["-sT", HOSTS4],
+      ["-6 -sS", HOSTS6],
+      ["-sS", ON_LINK],
+    ])(
+      "nmap %s %j",
+      async (options, ips) => {
+        const argv = [...options.split(" "), "-n", "-Pn", "--reason", "-T4", "-p", PORTS, "-oG", "-", ...ips];
+        const { status, stdout } = await scan("nmap", ...argv);
+        expect(status).toBe(0);
+        const found = linesOf(stdout).flatMap((line): [string, string][] => {
+          const [, ip = "", ports = ""] = /^Host: (\S+) .*\tPorts: ([^\t]*)/.exec(line) ?? [];
+          return [...ports.matchAll(/(\d+)\/(\w+)\//g)].map(([, port, state]) => [at(ip, port), state]);
+        });
+        // nmap leaves out the states that most ports have, and says so in a field that -oG spells by count alone.
+        const ignored = new Set([...stdout.matchAll(/Ignored State: (\w+)/g)].map(([, state]) => state));
+        const told = new Map(found);
+        const silent = trueOf(ips).filter(([target]) => !told.has(target));
+        for (const [, state] of silent) expect(ignored).toContain(state);
+        expect(sorted(found)).toEqual(sorted(trueOf(ips).filter(([target]) => told.has(target))));
+        expect(found.length).toBeGreaterThan(0);
+      },
+      60_000,
+    );
+
+    it.skipIf(skipping("masscan in the lab", missing("masscan") ?? missing("nc")))(
+      "masscan: open and closed",
+      async () => {
+        // Its receiver waits for packets for ever before it looks whether it is over: something has to come.
+        const keepAwake = `while sleep 0.2; do nc -z -w 1 ${HOSTS4[0]} 99; done 2>/dev/null &`;
+        const { status, stdout } = await scan(
+          ...["sh", "-c", `${keepAwake} exec "$@" 2>/dev/null`, "sh", "masscan", ...HOSTS4, `-p${PORTS}`],
+          ...[
+            "--adapter",
+            "lab0",
+            "--adapter-ip",
+            "192.0.2.1",
+            "--router-mac",
+            ROUTER_MAC.replaceAll(":", "-"),
+          ],
+          ...["--source-port", "61000", "--rate", "2000", "--wait", "1", "--show", "open,closed", "-oL", "-"],
+        );
+        expect(status).toBe(0);
+        const found = [...stdout.matchAll(/^(open|closed) tcp (\d+) (\S+) /gm)].map(
+          ([, state, port, ip]) => [at(ip, port), state] as const,
+        );
+        // What it says is true; it overlooks one answer in ten that tcpdump sees, as it does everywhere.
+        const answered = new Map(trueOf(HOSTS4, ["open", "closed"]));
+        const said = new Map(found.filter(([target]) => !target.endsWith(":99")));
+        for (const [target, state] of said)
+          expect(`${target} ${state}`).toBe(`${target} ${answered.get(target)}`);
+        expect(said.size).toBeGreaterThan(answered.size / 2);
+      },
+      60_000,
+    );
+
+    it.skipIf(skipping("zmap in the lab", missing("zmap")))(
+      "zmap: open and closed",
+      async () => {
+        const { status, stdout } = await scan(
+          ...["zmap", "-p", "5", ...HOSTS4, "-i", "lab0", "-G", ROUTER_MAC, "-S", "192.0.2.1", "-r", "1000"],
+          ...["-B", "10M", "-c", "1", "-q", "--blacklist-file=/dev/null", "-O", "csv"],
+          ...["-f", "saddr,sport,classification", "--output-filter=repeat = 0"],
+        );
+        expect(status).toBe(0);
+        const found = [...stdout.matchAll(/^(\S+),(\d+),(synack|rst)$/gm)].map(
+          ([, ip, port, said]) => [at(ip, port), said === "rst" ? "closed" : "open"] as const,
+        );
+        expect(sorted(found)).toEqual(
+          sorted(trueOf(HOSTS4, ["open", "closed"]).filter(([target]) => target.endsWith(":5"))),
+        );
+      },
+      60_000,
+    );
+  });
+
+  describe("ends as its command does", () => {
+    it.each([
+      ["with its exit status", ["sh", "-c", "exit 7"], 7],
+      ["when a signal ends it", ["sh", "-c", "kill -TERM $$"], 143],
+      ["when it cannot be started", ["/nonexistent"], 127],
+      ["when it is no program", ["/"], 126],
+    ])("%s", async (_what, argv, expected) => {
+      expect((await inside(...argv)).status).toBe(expected);
+    });
+
+    it("with its own standard streams, and nothing else in them", async () => {
+      const { stdout, stderr } = await run(
+        synprobe("lab", "--", "sh", "-c", 'cat; echo "$SYNPROBE_LAB" >&2'),
+        { input: "words" },
+      );
+      expect({ stdout, stderr }).toEqual({ stdout: "words", stderr: "1\n" });
+    });
+
+    it.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("%s is passed on to it", async (signal) => {
+      const caught = 'trap "echo caught; exit 5" INT TERM HUP; echo ready; while :; do sleep 0.05; done';
+      const running = start(synprobe("lab", "--", "sh", "-c", caught));
+      await running.until("stdout", /ready/);
+      running.kill(signal);
+      expect(await running.finished).toMatchObject({ status: 5, stdout: "ready\ncaught\n" });
+    });
+
+    it.skipIf(skipping("a terminal", missing("script")))(
+      "Ctrl-C reaches it once, from the terminal",
+      async () => {
+        const counts = [
+          'process.on("SIGINT", () => { console.log("cau" + "ght"); setTimeout(() => process.exit(6), 300); });',
+          'console.log("re" + "ady"); setInterval(() => {}, 1000);',
+        ].join("");
+        const argv = synprobe("lab", "--", process.execPath, "-e", counts).map((word) => `'${word}'`);
+        // The key is pressed when the command has said that it is there.
+        const press = `while ! grep -q ready "$1"; do sleep 0.05; done; printf '\\003'; sleep 1`;
+        const log = join(folder, "terminal");
+        writeFileSync(log, "");
+        const { status } = await run([
+          ...[
+            "sh",
+            "-c",
+            `(${press}) | script -qefc "$2" "$1" >/dev/null`,
+            "sh",
+            log,
+            `exec ${argv.join(" ")}`,
+          ],
+        ]);
+        expect(status).toBe(6);
+        expect(readFileSync(log, "utf8").match(/caught/g)).toHaveLength(1);
+      },
+    );
+
+    it.skipIf(skipping("a terminal", missing("script")))(
+      "a shell is greeted, has its jobs, and gives the terminal back",
+      async () => {
+        const log = join(folder, "shell");
+        const argv = synprobe("lab").map((word) => `'${word}'`);
+        const after = 'status=$?; read word; echo "read: $word"; exit $status';
+        const { status } = await run(["script", "-qefc", `${argv.join(" ")}; ${after}`, log], {
+          input: "sleep 30 & jobs\nexit 3\nafterwards\n",
+          env: { SHELL: "/bin/sh" },
+        });
+        expect(status).toBe(3);
+        const shown = readFileSync(log, "utf8");
+        expect(shown).toMatch(/no packet can leave; you are 192\.0\.2\.1 and 2001:db8::1/);
+        expect(shown).toMatch(/198\.18\.0\.1 .*22 open/);
+        expect(shown).toMatch(/"exit" ends it/);
+        expect(shown).toMatch(/Running +sleep 30/);
+        expect(shown).toContain("read: afterwards");
+      },
+    );
+  });
+
+  describe("leaves nothing behind", () => {
+    /** A process and its descendants, the parents first. */
+    function family(root: number): number[] {
+      const parents = new Map<number, number>();
+      for (const name of readdirSync("/proc").filter((entry) => /^\d+$/.test(entry))) {
+        const stat = statOf(Number(name));
+        if (stat !== undefined) parents.set(Number(name), Number(stat[1]));
+      }
+      const members = [root];
+      for (const member of members) {
+        for (const [child, parent] of parents) if (parent === member) members.push(child);
+      }
+      return members;
+    }
+
+    /** State, parent, …; undefined for a process that is no more. */
+    function statOf(pid: number): string[] | undefined {
+      try {
+        return readFileSync(`/proc/${pid}/stat`, "utf8")
+          .replace(/^.*\) /s, "")
+          .split(" ");
+      } catch {
+        return undefined;
+      }
+    }
+
+    const lives = (pid: number): boolean => !["Z", "X", undefined].includes(statOf(pid)?.[0]);
+    /** Processes of this machine that are in a network namespace. */
+    const inhabitants = (namespace: string): number[] =>
+      readdirSync("/proc")
+        .filter((entry) => /^\d+$/.test(entry))
+        .map(Number)
+        .filter((pid) => {
+          try {
+            return readlinkSync(`/proc/${pid}/ns/net`) === namespace;
+          } catch {
+            return false;
+          }
+        });
+
+    /** A lab with a command, a child of it, and a daemon that has left its session. */
+    async function occupy() {
+      const daemon = "setsid sleep 1000 & sleep 1000 & echo ready; wait";
+      const running = start(synprobe("lab", "--", "sh", "-c", daemon));
+      await running.until("stdout", /ready/);
+      const members = family(running.pid);
+      // Outside, unshare, inside, the command, its two children.
+      expect(members).toHaveLength(6);
+      const namespace = readlinkSync(`/proc/${members[2]}/ns/net`);
+      expect(namespace).not.toBe(readlinkSync("/proc/self/ns/net"));
+      return { running, members, namespace };
+    }
+
+    const named = (): string => command(["sh", "-c", "ls /run/netns 2>/dev/null; ls /sys/class/net"]);
+
+    it.each([
+      ["the process outside", 0],
+      ["unshare", 1],
+      ["the process inside", 2],
+      ["the command", 3],
+    ])("when %s is killed", async (_what, member) => {
+      const before = named();
+      const { running, members, namespace } = await occupy();
+      expect(named()).toBe(before);
+      process.kill(members[member], "SIGKILL");
+      const { status } = await running.finished;
+      expect(status).not.toBe(0);
+      until(() => !members.some(lives), "every process of the lab to be gone");
+      expect(inhabitants(namespace)).toEqual([]);
+      expect(named()).toBe(before);
+    });
+
+    it("when the command ends before what it has started", async () => {
+      const running = start(
+        synprobe("lab", "--", "sh", "-c", "setsid sleep 1000 & sleep 0.2; echo ready; read end"),
+        {
+          input: "end\n",
+        },
+      );
+      await running.until("stdout", /ready/);
+      const { status } = await running.finished;
+      expect(status).toBe(0);
+      until(() => command(["sh", "-c", "pgrep -fx 'sleep 1000' || true"]) === "", "the daemon to be gone");
+    });
+  });
+
+  it("can be had in a lab", async () => {
+    const { status, stdout } = await inside(...synprobe("lab", "--", ...synprobe(at(CAST4, 22))));
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^198\.18\.0\.1:22 +open /m);
+  });
+
+  describe("of an ordinary user", () => {
+    let outer: Lab;
+    let stage: Stage;
+    let problem: string | undefined;
+    beforeAll(async () => {
+      outer = createLab();
+      stage = setStage(outer.near);
+      problem = userProblem();
+      const { status, stderr } = await run(stage.as(AS_USER, ["unshare", "-Urn", "true"]));
+      if (status !== 0) problem ??= `no user namespaces for users here: ${stderr}`;
+    });
+    afterAll(() => {
+      outer.remove();
+      stage.remove();
+    });
+    const asUser = (...args: string[]): Promise<Finished> =>
+      run(stage.as(AS_USER, [process.execPath, stage.main, ...args]));
+
+    it("is the same: raw sockets, and handshakes held", async (context) => {
+      if (problem !== undefined) context.skip(problem);
+      const command = [process.execPath, stage.main, "--complete", at(CAST4, "22,81"), at(CAST6, 80)];
+      const { status, stdout, stderr } = await asUser("lab", "--", ...command);
+      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      expect(stdout).toMatch(/^198\.18\.0\.1:22 +open .*established in /m);
+      expect(stdout).toMatch(/^\[2001:db8:18::1\]:80 +open .*established in /m);
+      expect(stdout).toMatch(/^198\.18\.0\.1:81 +closed /m);
+    });
+
+    it("who may have none is told the switch: 3", async (context) => {
+      if (problem !== undefined) context.skip(problem);
+      const forbid =
+        'echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-sys_admin "$@"';
+      for (const args of [["lab", "--", "true"], ["demo"]]) {
+        const { status, stdout, stderr } = await run(
+          stage.as(AS_USER, [
+            ...["unshare", "-Ur", "sh", "-c", forbid, "sh", process.execPath, stage.main, ...args],
+          ]),
+        );
+        expect({ status, stdout }).toEqual({ status: 3, stdout: "" });
+        expect(linesOf(stderr)).toEqual([
+          expect.stringContaining("sudo sysctl user.max_user_namespaces=15000"),
+        ]);
+      }
+    });
+
+    it("demo is the same", async (context) => {
+      if (problem !== undefined) context.skip(problem);
+      const { status, stdout, stderr } = await asUser("demo");
+      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      expect(stdout).toContain("established in");
+    });
+  });
+
+  it("demo shows real runs, each with its command, in less than fifteen seconds", async () => {
+    const { status, stdout, stderr } = await run(synprobe("demo"), { limitMs: 15_000 });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    const commands = [...stdout.matchAll(/^# .*\n\$ synprobe (.*)$/gm)].map(([, args]) => args);
+    expect(commands.filter((args) => args.startsWith("trace "))).toHaveLength(4);
+    expect(commands.some((args) => args.startsWith("--complete --banner"))).toBe(true);
+    for (const sign of [
+      /:22 +open /,
+      /:81 +closed /,
+      /:23 +filtered .*no-response/,
+      /:25 +filtered .*prohibited/,
+    ]) {
+      expect(stdout).toMatch(sign);
+    }
+    expect(stdout).toContain('"SSH-2.0-lab\\r\\n"');
+    for (const sign of ["SYN,ACK", "RST,ACK", "FIN", "ICMP admin-prohibited"]) {
+      expect(stdout).toMatch(new RegExp(`\\|<-- ${sign}`));
+    }
+  });
+});

@@ -1,0 +1,191 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { createNeighbourTable, type Neighbour, type NeighbourState } from "../../src/link/neighbour.ts";
+import { createHops, type NextHopRange } from "../../src/link/packet.ts";
+import { ADDRESS_WORDS, loadAddress } from "../../src/socket/table.ts";
+import type { Address } from "../../src/wire/address.ts";
+import { formatMac } from "../../src/wire/ethernet.ts";
+import { address } from "../sim/run.ts";
+
+const MAC_A = Uint8Array.of(2, 0, 0x5e, 0, 0x53, 1);
+const MAC_B = Uint8Array.of(2, 0, 0x5e, 0, 0x53, 2);
+const SECOND = 1e6;
+
+const words = (of: Address): Uint32Array => {
+  const loaded = new Uint32Array(ADDRESS_WORDS);
+  loadAddress(loaded, 0, of, 0, of.length);
+  return loaded;
+};
+const entry = (host: string, state: NeighbourState, mac?: Uint8Array): Neighbour => ({
+  address: address(host),
+  state,
+  ...(mac === undefined ? {} : { mac }),
+});
+
+type Table = ReturnType<typeof createNeighbourTable>;
+/** The hardware address that frames for a host would bear; undefined when the kernel is to have its packets. */
+function macOf(table: Table, host: Address): string | undefined {
+  const row = table.find(words(host), 0);
+  if (row < 0 || !table.usable(row)) return undefined;
+  const out = new Uint8Array(8);
+  table.putMac(row, out, 1);
+  return formatMac(out, 1);
+}
+
+describe("the neighbour table", () => {
+  const host = address("198.18.0.9");
+
+  it.each([
+    ["reachable", true],
+    ["delay", true],
+    ["probe", true],
+    ["permanent", true],
+    ["stale", false],
+    ["incomplete", false],
+    ["failed", false],
+  ] as const)("%s: usable at once: %s", (state, usable) => {
+    const table = createNeighbourTable();
+    table.learn([entry("198.18.0.9", state, MAC_A)], 0);
+    expect(macOf(table, host)).toBe(usable ? formatMac(MAC_A) : undefined);
+  });
+
+  it("gives the kernel one packet to confirm a stale entry, and again when it is stale again", () => {
+    const table = createNeighbourTable();
+    for (let round = 0; round < 3; round++) {
+      table.learn([entry("198.18.0.9", "stale", MAC_A)], round * SECOND);
+      expect(macOf(table, host)).toBeUndefined();
+      table.entrusted(table.find(words(host), 0));
+      expect(macOf(table, host)).toBe(formatMac(MAC_A));
+    }
+  });
+
+  it("being given a packet does not make an unknown address known", () => {
+    const table = createNeighbourTable();
+    table.learn([entry("198.18.0.9", "reachable", MAC_A)], 0);
+    table.learn([entry("198.18.0.9", "failed")], SECOND);
+    table.entrusted(table.find(words(host), 0));
+    expect(macOf(table, host)).toBeUndefined();
+  });
+
+  it("takes a new hardware address, and drops one that no longer resolves", () => {
+    const table = createNeighbourTable();
+    table.learn([entry("198.18.0.9", "reachable", MAC_A)], 0);
+    table.learn([entry("198.18.0.9", "reachable", MAC_B)], SECOND);
+    expect(macOf(table, host)).toBe(formatMac(MAC_B));
+    table.learn([entry("198.18.0.9", "incomplete")], 2 * SECOND);
+    expect(macOf(table, host)).toBeUndefined();
+    table.learn([entry("198.18.0.9", "reachable", MAC_A)], 3 * SECOND);
+    expect(macOf(table, host)).toBe(formatMac(MAC_A));
+  });
+
+  it("remembers for a while what the kernel has forgotten", () => {
+    const table = createNeighbourTable();
+    table.learn([entry("198.18.0.9", "reachable", MAC_A)], 0);
+    table.learn([], 20 * SECOND);
+    expect(macOf(table, host)).toBe(formatMac(MAC_A));
+    table.learn([], 21 * SECOND);
+    expect(macOf(table, host)).toBeUndefined();
+  });
+
+  it("holds as many as a link has, IPv4 and IPv6, as a Map would", () => {
+    const hosts = fc.oneof(
+      fc.nat(0xffff).map((n) => Uint8Array.of(198, 18, n >> 8, n & 0xff)),
+      fc.nat(0xffff).map((n) => Uint8Array.from([...address("2001:db8::").slice(0, 14), n >> 8, n & 0xff])),
+    );
+    const macs = fc.uint8Array({ minLength: 6, maxLength: 6 });
+    const dumps = fc.array(fc.array(fc.tuple(hosts, macs), { maxLength: 600 }), { maxLength: 4 });
+    fc.assert(
+      fc.property(dumps, hosts, (learned, stranger) => {
+        const table = createNeighbourTable();
+        const oracle = new Map<string, string>();
+        learned.forEach((dump, i) => {
+          table.learn(
+            dump.map(([address, mac]) => ({ address, state: "reachable", mac })),
+            i,
+          );
+          for (const [address, mac] of dump) oracle.set(address.join(), formatMac(mac));
+        });
+        for (const [host] of learned.flat()) expect(macOf(table, host)).toBe(oracle.get(host.join()));
+        expect(macOf(table, stranger)).toBe(oracle.get(stranger.join()));
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it("starts afresh rather than grow without end", () => {
+    const table = createNeighbourTable();
+    const many = Array.from({ length: 70_000 }, (_, n) => ({
+      address: Uint8Array.of(10, n >> 16, n >> 8, n),
+      state: "reachable" as const,
+      mac: Uint8Array.of(2, 0, 0, n >> 16, n >> 8, n),
+    }));
+    table.learn(many, 0);
+    expect(macOf(table, many[0].address)).toBeUndefined();
+    expect(macOf(table, many[69_999].address)).toBe(formatMac(many[69_999].mac));
+  });
+});
+
+describe("next hops", () => {
+  const range = (first: string, last: string, gateway?: string): NextHopRange => ({
+    first: address(first),
+    last: address(last),
+    ...(gateway === undefined ? {} : { gateway: address(gateway) }),
+  });
+
+  it("are found as by looking through all ranges", () => {
+    const cuts = fc.uniqueArray(fc.nat(0xffff), { minLength: 2, maxLength: 40 });
+    const wanted = fc.array(fc.tuple(fc.boolean(), fc.nat(0xffff)), { maxLength: 60 });
+    const v4 = (n: number): Address => Uint8Array.of(198, 18, n >> 8, n & 0xff);
+    const v6 = (n: number): Address => {
+      const bytes = new Uint8Array(16);
+      // The number stands in two words, so that both are compared.
+      bytes.set([0x20, 1, 0x0d, 0xb8, 0, 0, 0, n >> 8]);
+      bytes[8] = n & 0xff;
+      return bytes;
+    };
+    fc.assert(
+      fc.property(cuts, wanted, (points, asked) => {
+        points.sort((a, b) => a - b);
+        const pairs = points.flatMap((from, i) =>
+          i % 2 === 1 ? [] : [[from, points[i + 1] ?? from] as const],
+        );
+        const routes = pairs.flatMap(([from, to]) => [
+          { first: v4(from), last: v4(to) },
+          { first: v6(from), last: v6(to) },
+        ]);
+        const hops = createHops(routes);
+        for (const [six, n] of asked) {
+          const bytes = six ? v6(n) : v4(n);
+          const held = pairs.findIndex(([from, to]) => from <= n && n <= to);
+          const found = hops.locate(Uint8Array.from([0xa5, ...bytes]), 1, six ? 16 : 4);
+          // IPv4 sorts before 2001:db8::/32, as ::ffff:0:0/96 does.
+          expect(found).toBe(held < 0 ? -1 : held + (six ? pairs.length : 0));
+        }
+      }),
+    );
+  });
+
+  it("are the gateway's neighbour or the destination's own, and new when the table is", () => {
+    const hops = createHops([
+      range("198.18.0.0", "198.18.0.255", "192.0.2.10"),
+      range("192.0.2.0", "192.0.2.255"),
+    ]);
+    const table = createNeighbourTable();
+    const through = (host: string): number => {
+      const found = hops.locate(address(host), 0, 4);
+      return hops.neighbour(found, table);
+    };
+    expect([through("198.18.0.7"), through("192.0.2.7")]).toEqual([-1, -1]);
+    table.learn([entry("192.0.2.7", "reachable", MAC_A)], 0);
+    expect([through("198.18.0.7"), through("192.0.2.7")]).toEqual([-1, 0]);
+    table.learn([entry("192.0.2.10", "reachable", MAC_B)], 1);
+    expect([through("198.18.0.7"), through("192.0.2.7"), through("192.0.2.8")]).toEqual([1, 0, -1]);
+  });
+
+  it("may not overlap; with none, nothing is found", () => {
+    expect(() => createHops([range("198.18.0.0", "198.18.0.9"), range("198.18.0.9", "198.18.0.20")])).toThrow(
+      RangeError,
+    );
+    expect(createHops([]).locate(address("198.18.0.1"), 0, 4)).toBe(-1);
+  });
+});

@@ -1,0 +1,65 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { clock, digits, portRanges, rounded, size } from "../../src/report/figures.ts";
+
+test.each([
+  [0, "0:00"],
+  [999, "0:00"],
+  [59_999, "0:59"],
+  [60_000, "1:00"],
+  [3_599_999, "59:59"],
+  [3_600_000, "1:00:00"],
+  [90_061_000, "25:01:01"],
+])("%d ms on a clock", (ms, shown) => {
+  expect(clock(ms)).toBe(shown);
+});
+
+test.each([
+  [0, "0"],
+  [9_999.4, "9,999"],
+  [9_999.5, "10k"],
+  [198_431, "198k"],
+  [999_499, "999k"],
+  [999_500, "1.0M"],
+  [12_345_678, "12.3M"],
+])("%d, rounded", (n, shown) => {
+  expect(rounded(n)).toBe(shown);
+});
+
+test.each([
+  [1, "1 kB"],
+  [999_499, "1000 kB"],
+  [999_500, "1 MB"],
+  [119_600_000, "120 MB"],
+  [1_540_000_000, "1.5 GB"],
+])("%d bytes", (bytes, shown) => {
+  expect(size(bytes)).toBe(shown);
+});
+
+test("digits in threes read back as the number", () => {
+  fc.assert(
+    fc.property(fc.nat({ max: Number.MAX_SAFE_INTEGER }), (n) => {
+      expect(digits(n)).toMatch(/^\d{1,3}(,\d{3})*$/);
+      expect(Number(digits(n).replaceAll(",", ""))).toBe(n);
+    }),
+  );
+});
+
+test("ranges of ports read back as the ports", () => {
+  const anyPorts = fc
+    .uniqueArray(fc.integer({ min: 1, max: 40 }))
+    .map((ports) => ports.sort((a, b) => a - b));
+  fc.assert(
+    fc.property(anyPorts, (ports) => {
+      const read = portRanges(ports)
+        .split(",")
+        .filter((range) => range !== "")
+        .flatMap((range) => {
+          const [first = 0, last = first] = range.split("-").map(Number);
+          return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+        });
+      expect(read).toEqual(ports);
+    }),
+  );
+  expect(portRanges([22, 80, 81, 82, 443])).toBe("22,80-82,443");
+});

@@ -1,0 +1,79 @@
+/** The real engine against the lab: what it finds is what the lab's truth says. */
+import { expect, it } from "vitest";
+import type { LabDescription } from "../../src/lab/description.ts";
+import { createNetwork } from "../../src/lab/network.ts";
+import { formatAddress } from "../../src/wire/address.ts";
+import { address, engineFor, targetOf } from "./run.ts";
+
+const PORTS = Uint16Array.of(22, 80, 81, 443, 8080);
+
+/** Scans 1,000 hosts of each prefix. @returns one line per verdict that is not the truth, and the number of verdicts */
+function scan(description: LabDescription, retries: number) {
+  const network = createNetwork(description, { startUs: 0 });
+  const names = Array.from({ length: 1000 }, (_, i) => [
+    `198.19.${i >> 8}.${i & 255}`,
+    `2001:db8:18::${(i + 1).toString(16)}`,
+  ]).flat();
+  const targets = names.map((name) => ({ address: address(name), ports: PORTS }));
+  const engine = engineFor(targets, { retries, rate: 20_000 });
+  const wrong: string[] = [];
+  let verdicts = 0;
+  const out = new Uint8Array(1600);
+  for (let now = 0; ; ) {
+    engine.handleTimeout(now);
+    for (let n = engine.pollTransmit(now, out, 0, 0); n > 0; n = engine.pollTransmit(now, out, 0, 0)) {
+      engine.handleDeparture(0, 1, now, now);
+      network.handlePacket(out, 0, n, now);
+    }
+    for (let v = engine.pollVerdict(); v !== undefined; v = engine.pollVerdict()) {
+      verdicts++;
+      const peer = targets[targetOf(v)].address;
+      const truth = network.truth(peer, v.port);
+      if (truth.state !== v.state || !truth.reasons.some((reason) => reason === v.reason)) {
+        wrong.push(
+          `${formatAddress(peer)}:${v.port} ${v.state} ${v.reason}, in truth ${JSON.stringify(truth)}`,
+        );
+      }
+    }
+    if (engine.done) return { wrong, verdicts, network };
+    now = Math.max(now + 1, Math.ceil(Math.min(engine.pollTimeout(now), network.pollTimeout())));
+    for (let n = network.pollTransmit(now, out, 0); n > 0; n = network.pollTransmit(now, out, 0)) {
+      engine.handlePacket(out, 0, n, now);
+    }
+  }
+}
+
+const crowd = {
+  ports: [
+    { share: 0.1, is: "open" as const },
+    { share: 0.05, is: "silent" as const },
+  ],
+  synAckRetries: 0,
+  mix: [
+    { share: 0.2, ports: [], rest: "silent" as const },
+    { share: 0.1, rest: "admin-prohibited" as const },
+    { share: 0.02, tarpit: true },
+  ],
+};
+const hosts = [
+  { range: "198.18.0.0/15", ...crowd },
+  { range: "2001:db8:18::/64", ...crowd },
+];
+
+it("finds the truth of every pair on a clean path", () => {
+  const { wrong, verdicts } = scan({ hosts, path: { latencyMs: 20, jitterMs: 5 } }, 1);
+  expect(wrong).toEqual([]);
+  expect(verdicts).toBe(10_000);
+});
+
+it("finds it in spite of loss, duplicates and forged packets", () => {
+  const description: LabDescription = {
+    hosts,
+    path: { latencyMs: 60, jitterMs: 20, loss: 0.02, duplication: 0.05 },
+    noise: { synAckPps: 2000, rstPps: 500, icmpPps: 100 },
+  };
+  const { wrong, verdicts, network } = scan(description, 7);
+  expect(wrong).toEqual([]);
+  expect(verdicts).toBe(10_000);
+  expect(network.counts.forged).toBeGreaterThan(500);
+});
