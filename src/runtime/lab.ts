@@ -12,6 +12,7 @@ import { createNetwork, type LabNetwork } from "../lab/network.ts";
 import { addAddress, addRoute, addVethPair, bringUp, withoutLinkLocal } from "../link/configure.ts";
 import { openEthernet, type PacketLink } from "../link/ethernet.ts";
 import { type Interface, lookUpInterface } from "../link/route.ts";
+import { networkOf } from "../scan/span.ts";
 import { type Address, parseAddress } from "../wire/address.ts";
 import { nowUs } from "./clock.ts";
 
@@ -100,9 +101,7 @@ export function routesTo({ hosts }: LabDescription): Prefix[] {
     const ends = parseRange(range);
     if (typeof ends === "string") return [];
     const prefixLength = commonBits(ends.first, ends.last);
-    const first = ends.first.map(
-      (byte, i) => byte & (0xff00 >> Math.min(8, Math.max(0, prefixLength - 8 * i))),
-    );
+    const { first } = networkOf(ends.first, prefixLength);
     return [{ first, prefixLength }];
   });
   const isInside = (inner: Prefix, outer: Prefix): boolean =>

@@ -281,34 +281,6 @@ function parseName(text: string): string {
   return name;
 }
 
-// Old, until the plan is made from runtime/list.ts.
-/**
- * Reads the targets of a list: separated by white space or line ends, `#` starts a comment. A byte order mark and CRLF are
- * tolerated. Every bad target is reported through `onError` and left out.
- * @param file the list's name, for origins
- */
-export function parseTargetList(
-  text: string,
-  file: string,
-  services: Services,
-  onError: (error: SynprobeError) => void,
-): TargetSpec[] {
-  const targets: TargetSpec[] = [];
-  const lines = text.replace(/^\uFEFF/, "").split(/\r\n|\n|\r/);
-  lines.forEach((line, i) => {
-    for (const word of line.replace(/#.*$/, "").split(/\s+/)) {
-      if (word === "") continue;
-      try {
-        targets.push(parseTarget(word, services, `${file}:${i + 1}`));
-      } catch (error) {
-        if (!(error instanceof SynprobeError)) throw error;
-        onError(error);
-      }
-    }
-  });
-  return targets;
-}
-
 const quote = (text: string): string => `"${shorten(text)}"`;
 
 const zoneError = (): SynprobeError =>

@@ -152,6 +152,8 @@ describe("a space", () => {
           if (space.indexOf(pair.words, 0, pair.port) !== index) misplaced.push(index);
         }
         expect(misplaced).toEqual([]);
+        const ports = new Set([...wanted.values()].map(({ port }) => port));
+        expect(space.ports()).toEqual([...ports].sort((a, b) => a - b));
         expect([...found].sort()).toEqual([...wanted.keys()].sort());
         const foreign: string[] = [];
         for (let offset = 0; offset < WORLD_SIZE; offset++) {
@@ -349,22 +351,37 @@ describe("a large space", () => {
     expect(indexOf(space, "11.1.2.3", 50_000)).toBeGreaterThan(0);
   });
 
-  it("of a hundred thousand single pairs in any order has each once", () => {
+  it("of a hundred thousand hosts in any order, with one port or several, has each pair once", () => {
     const builder = createSpaceBuilder();
     const wanted = new Set<number>();
+    const several = [Uint16Array.of(80, 443), Uint16Array.of(2, 80)];
     for (let i = 0; i < 100_000; i++) {
-      const host = Math.imul(i, 0x9e37_79b1) >>> 15;
-      const port = 1 + (i % 3);
-      builder.addPair(0xc612_0000 + host, port);
-      wanted.add(host * 65_536 + port);
+      const offset = Math.imul(i, 0x9e37_79b1) >>> 14;
+      const ports = i % 3 === 0 ? several[i & 1] : Uint16Array.of(1 + (i % 3));
+      const host = addressIn("198.16.0.0", offset);
+      if (ports.length > 1 || i % 2 === 0) builder.add(host, host, ports);
+      else builder.addPair(0xc610_0000 + offset, ports[0]);
+      for (const port of ports) wanted.add(offset * 65_536 + port);
+      // Looking in between sorts what there is.
+      if (i === 50_000) expect(builder.spans().length).toBeGreaterThan(10_000);
     }
     const space = builder.build();
     expect(space.total).toBe(wanted.size);
     const pair = emptyPair();
+    let misplaced = 0;
     for (let index = 0; index < space.total; index++) {
       space.pairAt(index, pair);
-      wanted.delete((pair.words[3] - 0xc612_0000) * 65_536 + pair.port);
+      wanted.delete((pair.words[3] - 0xc610_0000) * 65_536 + pair.port);
+      if (space.indexOf(pair.words, 0, pair.port) !== index) misplaced++;
     }
-    expect(wanted.size).toBe(0);
+    expect([wanted.size, misplaced]).toEqual([0, 0]);
+  });
+
+  it("may be cut while its spans are looked at", () => {
+    const builder = createSpaceBuilder();
+    add(builder, "198.18.0.0/24", 80);
+    add(builder, "198.18.2.0/24", 80, 443);
+    builder.eachSpan(({ first }) => builder.exclude(first, first));
+    expect(builder.spans().map(formatSpan)).toEqual(["198.18.0.1-198.18.0.255", "198.18.2.1-198.18.2.255"]);
   });
 });

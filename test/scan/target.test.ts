@@ -4,7 +4,7 @@ import { SynprobeError } from "../../src/errors.ts";
 import { parsePorts } from "../../src/scan/port-list.ts";
 import { parseServices } from "../../src/scan/services.ts";
 import { formatSpan } from "../../src/scan/span.ts";
-import { parseTarget, parseTargetList, parseTargets } from "../../src/scan/target.ts";
+import { parseTarget, parseTargets } from "../../src/scan/target.ts";
 import { formatAddress } from "../../src/wire/address.ts";
 
 const services = parseServices(
@@ -272,38 +272,5 @@ describe("ports", () => {
         expect([...parsePorts(text.join(), services)]).toEqual([...named].sort((a, b) => a - b));
       }),
     );
-  });
-});
-
-// Old, with parseTargetList.
-describe("a list", () => {
-  const parse = (text: string) => {
-    const errors: string[] = [];
-    const targets = parseTargetList(text, "hosts.txt", services, (error) => errors.push(error.message));
-    return { targets: targets.map(({ text, origin }) => `${origin} ${text}`), errors };
-  };
-
-  it("has one or more targets a line, comments and blank lines", () => {
-    expect(parse("# head\n192.0.2.1:22\n\n  192.0.2.2:80\t192.0.2.3:81 # why\n").targets).toEqual([
-      "hosts.txt:2 192.0.2.1:22",
-      "hosts.txt:4 192.0.2.2:80",
-      "hosts.txt:4 192.0.2.3:81",
-    ]);
-  });
-
-  it("tolerates CRLF, a byte order mark and a missing last line end", () => {
-    expect(parse("\uFEFF192.0.2.1:22\r\n192.0.2.2:80").targets).toEqual([
-      "hosts.txt:1 192.0.2.1:22",
-      "hosts.txt:2 192.0.2.2:80",
-    ]);
-  });
-
-  it("reports each bad target with file and line, and keeps the good ones", () => {
-    const { targets, errors } = parse("192.0.2.1:22\n192.0.2.1:0\nx:y\n192.0.2.2:80\n");
-    expect(targets).toEqual(["hosts.txt:1 192.0.2.1:22", "hosts.txt:4 192.0.2.2:80"]);
-    expect(errors).toEqual([
-      'hosts.txt:2: target "192.0.2.1:0": port 0 is out of range: ports are 1 to 65535',
-      expect.stringMatching(/^hosts\.txt:3: target "x:y": no TCP service named "y"/),
-    ]);
   });
 });
