@@ -40,6 +40,8 @@ const FRAMES_PER_TURN = 2048;
 
 /** A Link for threads without an event loop of their own as well. */
 export interface PacketLink extends Link {
+  /** Without `onReadable` nothing is watched: for threads that wait, which may be ended where no callback can run any more. */
+  listen(handler: PacketHandler, onReadable?: () => void, onError?: (error: Error) => void): void;
   /**
    * Blocks the calling thread until something can be drained, or for `timeoutUs` microseconds (Infinity: for ever). It may
    * return early.
@@ -137,7 +139,7 @@ export function attachEthernet(handles: EthernetHandles): PacketLink {
     },
     listen: (wanted, onReadable) => {
       handler = wanted;
-      endWatch = watch([ring.fd], onReadable);
+      if (onReadable !== undefined) endWatch = watch([ring.fd], onReadable);
     },
     drain: () => !open || reader.read(FRAMES_PER_TURN, handler),
     wait,

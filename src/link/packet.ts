@@ -27,6 +27,7 @@ import {
 import { frameFilter, type PortRange, packetFilter } from "./filter.ts";
 import type { PacketHandler } from "./link.ts";
 import { createNeighbourTable, lookUpNeighbours, type NeighbourTable } from "./neighbour.ts";
+import { quietResets } from "./quiet-resets.ts";
 import { lookUpInterface } from "./route.ts";
 import { errno, LITTLE_ENDIAN, libc, monotonicUs, nativeMemory } from "./sys/libc.ts";
 import { createReceiveBatch, createSendBatch } from "./sys/messages.ts";
@@ -78,6 +79,8 @@ export interface PacketOptions extends Pick<EthernetOptions, "ringSize" | "slotL
   readonly ports: PortRange;
   /** Disjoint; IPv4 and IPv6 together. A packet for an address in none is refused: ENETUNREACH. */
   readonly routes: readonly NextHopRange[];
+  /** The ports are nobody else's: resets to them need not reach the kernel (quiet-resets.ts). */
+  readonly quiet?: boolean;
   /** Source addresses, at most one a family, when they are not left to the kernel's routes. */
   readonly sources?: readonly Address[];
 }
@@ -90,6 +93,8 @@ export interface PacketHandles {
   /** Raw IP sockets by IP version; -1 for a version that no route has. */
   readonly kernel: { readonly 4: number; readonly 6: number };
   readonly routes: readonly NextHopRange[];
+  /** What keeps resets from the kernel; -1 for nothing. */
+  readonly quiet: number;
 }
 
 /**
@@ -124,7 +129,8 @@ export function openPacketSockets(options: PacketOptions): PacketHandles {
       const source = sources.find((address) => versionOf(address) === version);
       if (source !== undefined) bindToSource(kernel[version], source, frames.interfaceIndex);
     }
-    return { ethernet: frames, own, kernel, routes };
+    const quiet = options.quiet === true ? quietResets(frames.interfaceIndex, ports) : undefined;
+    return { ethernet: frames, own, kernel, routes, quiet: quiet ?? -1 };
   } catch (error) {
     for (const fd of opened) libc.close(fd);
     closeEthernet(frames);
@@ -290,9 +296,8 @@ export function attachPacket(handles: PacketHandles): PacketLink {
       frames.listen(
         (bytes, at, end, ageUs) => wanted(bytes, at + ethernet.HEADER_LENGTH, end, ageUs),
         onReadable,
-        () => {},
       );
-      endWatch = watch([own], onReadable);
+      if (onReadable !== undefined) endWatch = watch([own], onReadable);
     },
     drain: () => {
       if (!open) return true;
@@ -388,8 +393,8 @@ export function closePacket(handles: PacketHandles): void {
   closeOwn(handles);
 }
 
-function closeOwn({ own, kernel }: PacketHandles): void {
-  for (const fd of [own, kernel[4], kernel[6]]) if (fd >= 0) libc.close(fd);
+function closeOwn({ own, kernel, quiet }: PacketHandles): void {
+  for (const fd of [own, kernel[4], kernel[6], quiet]) if (fd >= 0) libc.close(fd);
 }
 
 /** Both steps at once. */

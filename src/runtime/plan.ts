@@ -270,9 +270,10 @@ function layPaths(
   ttl: number,
   source: Address | undefined,
 ): Pick<Plan, "paths" | "pathRanges" | "hops" | "families"> {
-  const ways = routed.flatMap(({ first, last, way }) =>
-    way instanceof SynprobeError ? [] : [{ first, last, way }],
-  );
+  // Ascending as words: among them, mapped, IPv4 stands above ::1.
+  const ways = routed
+    .flatMap(({ first, last, way }) => (way instanceof SynprobeError ? [] : [{ first, last, way }]))
+    .sort((a, b) => compareAddresses(mapped(a.first), mapped(b.first)));
   const paths: Path[] = [];
   const indexOf = new Map<string, number>();
   const pathRanges = {
@@ -280,7 +281,6 @@ function layPaths(
     last: new Uint32Array(ways.length * ADDRESS_WORDS),
     path: new Uint16Array(ways.length),
   };
-  // Ascending as words: IPv4, mapped, lies below all of IPv6 that can be probed.
   ways.forEach(({ first, last, way }, i) => {
     const local = source ?? way.source;
     const toSelf = way.type === "local";
@@ -400,6 +400,10 @@ function judge(
     `interface ${through.name} is down: bring it up with "ip link set ${through.name} up"`,
   );
 }
+
+/** An address as IPv6 has it: ::ffff:a.b.c.d for IPv4. */
+const mapped = (address: Address): Address =>
+  address.length === 16 ? address : Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ...address);
 
 const higher = (a: Address, b: Address): Address => (compareAddresses(a, b) >= 0 ? a : b);
 const lower = (a: Address, b: Address): Address => (compareAddresses(a, b) <= 0 ? a : b);

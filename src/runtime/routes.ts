@@ -15,13 +15,18 @@ export interface RoutedSpan extends AddressSpan {
   readonly way: Route | SynprobeError;
 }
 
-/** fe80::/10, where the way depends on the interface that the user named. */
-const LINK_LOCAL_BOUNDS: readonly Address[] = [0xfe80, 0xfec0].map((top) => {
-  const bound = new Uint8Array(16);
-  bound[0] = top >> 8;
-  bound[1] = top & 0xff;
-  return bound;
-});
+/** An IPv6 address that begins like this and goes on with zeros. */
+function v6(...bytes: readonly number[]): Address {
+  const address = new Uint8Array(16);
+  address.set(bytes);
+  return address;
+}
+
+/** ::ffff:0:0/96, and what comes after it: as words, these are the addresses of IPv4. */
+const MAPPED = v6(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff);
+const AFTER_MAPPED = v6(0, 0, 0, 0, 0, 0, 0, 0, 0, 1);
+/** Where a way ends whatever the kernel says: there, and at fe80::/10, in which it depends on the interface the user named. */
+const OWN_BOUNDS: readonly Address[] = [MAPPED, AFTER_MAPPED, v6(0xfe, 0x80), v6(0xfe, 0xc0)];
 
 /**
  * @param eachSpan the wanted addresses, ascending, in spans apart from each other
@@ -51,7 +56,7 @@ export function routeSpans(
 
   function take(first: Address, last: Address, way: Route | SynprobeError): void {
     const previous = routed.at(-1);
-    if (previous?.first.length === first.length && sameWay(previous.way, way)) {
+    if (previous !== undefined && sameSide(previous.first, first) && sameWay(previous.way, way)) {
       routed[routed.length - 1] = { ...previous, last };
     } else routed.push({ first, last, way });
   }
@@ -60,7 +65,12 @@ export function routeSpans(
 }
 
 const boundsFor = (family: 4 | 6): Address[] =>
-  [...routingBounds(family), ...(family === 6 ? LINK_LOCAL_BOUNDS : [])].sort(compareAddresses);
+  [...routingBounds(family), ...(family === 6 ? OWN_BOUNDS : [])].sort(compareAddresses);
+
+/** Whether a span may begin with one and go on to the other: of one IP version, and without the mapped addresses between. */
+const sameSide = (a: Address, b: Address): boolean =>
+  a.length === b.length &&
+  (a.length === 4 || compareAddresses(a, MAPPED) < 0 === compareAddresses(b, MAPPED) < 0);
 
 const topOf = (address: Address): Address => new Uint8Array(address.length).fill(0xff);
 

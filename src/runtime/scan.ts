@@ -278,6 +278,7 @@ async function openThreads(plan: Plan, options: ScanOptions, means: Means): Prom
           interfaceName: means.interfaceName ?? "",
           ports,
           routes: plan.hops,
+          quiet: options.sourcePort === undefined && !probePorts().shared,
           ...(plan.source === undefined ? {} : { sources: [plan.source] }),
         }),
       );
@@ -298,11 +299,12 @@ async function openThreads(plan: Plan, options: ScanOptions, means: Means): Prom
         hooks,
         past,
         () => {},
-        (laneHooks) =>
-          startWorkers(
+        (laneHooks) => {
+          // From here on the workers own, and close, them.
+          const given = handles.splice(0);
+          return startWorkers(
             shares.map((ports, index) => ({
-              // From here on the workers own, and close, them.
-              handles: handles[index],
+              handles: given[index],
               ports,
               space: plan.space.share(),
               order: options.order,
@@ -313,7 +315,8 @@ async function openThreads(plan: Plan, options: ScanOptions, means: Means): Prom
               ...(past === undefined ? {} : { resume: { from: past.marks[index], done: past.above.words } }),
             })),
             laneHooks,
-          ),
+          );
+        },
       ),
   };
 }

@@ -49,8 +49,9 @@ function work(): void {
   }, "give");
   const wanted = ({ state, was }: Verdict): boolean =>
     task.wants.includes(state) || (was !== null && task.wants.includes(was));
+  const { pollVerdict } = engine;
   const handOver = (): void => {
-    for (let verdict = engine.pollVerdict(); verdict !== undefined; verdict = engine.pollVerdict()) {
+    for (let verdict = pollVerdict(); verdict !== undefined; verdict = pollVerdict()) {
       if (wanted(verdict)) results.write(verdict, wallMs(verdict.atUs) * 1000);
     }
   };
@@ -81,22 +82,15 @@ function loop(
   handOver: () => void,
   flush: () => void,
 ): void {
+  const { handlePacket } = engine;
   let drainedUs = nowUs();
-  let failure: Error | undefined;
-  link.listen(
-    (bytes, at, end, ageUs) => engine.handlePacket(bytes, at, end, drainedUs - ageUs),
-    () => {},
-    (error) => {
-      failure = error;
-    },
-  );
+  link.listen((bytes, at, end, ageUs) => handlePacket(bytes, at, end, drainedUs - ageUs));
   const sendBatch = createTransmitter(engine, link);
   let reportAt = drainedUs;
   let stopped = false;
   for (;;) {
     drainedUs = nowUs();
     const empty = link.drain();
-    if (failure !== undefined) throw failure;
     // After a stall the answers are in the ring already: no deadline passes before they are read.
     if (empty) engine.handleTimeout(nowUs());
     let batches = 0;

@@ -357,7 +357,9 @@ export function createEngine(options: EngineOptions): Engine {
 
   function pollTimeout(nowUs: number): number {
     const sendAt =
-      queueLength > 0 || mayStart() ? Math.max(pausedUntil, pacer.nextAt(nowUs)) : Number.POSITIVE_INFINITY;
+      !abandoned && (queueLength > 0 || mayStart())
+        ? Math.max(pausedUntil, pacer.nextAt(nowUs))
+        : Number.POSITIVE_INFINITY;
     return Math.min(sendAt, timers.next());
   }
 
@@ -566,7 +568,8 @@ export function createEngine(options: EngineOptions): Engine {
     pollTimeout,
     lowestUndecided: () => {
       let lowest = Number.POSITIVE_INFINITY;
-      for (let row = 0; row < table.touched; row++) {
+      const touched = table.touched();
+      for (let row = 0; row < touched; row++) {
         if (table.state[row] === PROBE_STATES.synSent) lowest = Math.min(lowest, table.position[row]);
       }
       return lowest;

@@ -3,9 +3,9 @@
  *
  * Typed arrays, one per field, so that a row costs no object. A row is found by its peer (address and port), because a run
  * probes each pair once; the caller then holds the whole 4-tuple and the ISN of a try against what the row says. Decided
- * rows stay for a while, so that a late or repeated answer is known for what it is: those that were answered until
- * ANSWERED_KEPT others have been, which keeps a fast run's rows within the processor's caches; those that were not until
- * their place is needed. Of each kind the oldest goes first. Memory is touched only as rows come into use.
+ * rows stay for a while, so that a late or repeated answer is known for what it is: a few of those that were answered, more
+ * of those that were not, until their place is needed. Few enough to keep a fast run's rows within the processor's caches. Of
+ * each kind the oldest goes first. Memory is touched only as rows come into use.
  *
  * Open addressing with linear probing and backward-shift deletion: no tombstones, so lookups do not decay with age.
  * No I/O, no clock, no policy: which events change a state is state.ts, when to retry is scan/.
@@ -47,8 +47,9 @@ export function storeAddress(words: Uint32Array, at: number, length: number): Ui
 export const sameWords = (a: Uint32Array, aAt: number, b: Uint32Array, bAt: number): boolean =>
   a[aAt] === b[bAt] && a[aAt + 1] === b[bAt + 1] && a[aAt + 2] === b[bAt + 2] && a[aAt + 3] === b[bAt + 3];
 
-/** Rows of decided and answered probes that are remembered. */
+/** Rows of decided probes that are remembered: answered ones, and silent ones, to which an answer may still come. */
 export const ANSWERED_KEPT = 4096;
+export const SILENT_KEPT = 1 << 17;
 
 /** The columns of the table. Index per row, or per row and try (`row * maxTries + try`) where it says so. */
 export interface SocketTable {
@@ -56,11 +57,11 @@ export interface SocketTable {
   /** Most SYNs for one row. */
   readonly maxTries: number;
   /** Rows in use, decided ones included. */
-  readonly used: number;
+  used(): number;
   /** Rows below this number have ever been in use. */
-  readonly touched: number;
+  touched(): number;
   /** Decided rows that wait for a late answer, or for their place to be needed. */
-  readonly lingering: number;
+  lingering(): number;
   /** Row of a peer; -1 when there is none. */
   find(words: Uint32Array, at: number, port: number): number;
   /**
@@ -93,6 +94,8 @@ export interface SocketTable {
 
 /** Row numbers are kept as row + 1 where 0 must mean none, so that fresh memory needs no filling. */
 const NONE = 0;
+/** The index starts small, and grows with the rows in use: what a fast run touches stays within the processor's caches. */
+const FEWEST_SLOTS = 1 << 14;
 
 /** A queue of decided rows, the oldest first, linked through `younger`. */
 interface Lingering {
@@ -104,9 +107,9 @@ interface Lingering {
 /** @param seed any number: scatters the hash, so that nobody can choose addresses that collide */
 export function createSocketTable(capacity: number, maxTries: number, seed: number): SocketTable {
   if (!(capacity >= 1 && capacity <= 1 << 24)) throw new RangeError(`bad capacity ${capacity}`);
-  const slots = 2 ** Math.ceil(Math.log2(capacity * 2));
-  const mask = slots - 1;
-  const index = new Int32Array(slots);
+  let mask = Math.min(FEWEST_SLOTS, 2 ** Math.ceil(Math.log2(capacity * 2))) - 1;
+  /** Per slot: row + 1, and the hash of its peer, so that passing by a slot touches no row. */
+  let index = new Int32Array(2 * (mask + 1));
 
   const state = new Uint8Array(capacity);
   const tries = new Uint8Array(capacity);
@@ -135,31 +138,49 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
       h ^= h >>> 15;
     }
     h = Math.imul(h, 0x85ebca6b);
-    return (h ^ (h >>> 13)) & mask;
+    return h ^ (h >>> 13);
   };
-  const home = (row: number): number => hash(peer, row * ADDRESS_WORDS, peerPort[row]);
 
-  const slotOf = (words: Uint32Array, at: number, port: number): number => {
-    let slot = hash(words, at, port);
+  /** Where the row of a peer with this hash stands in the index, or would stand. */
+  const slotOf = (h: number, words: Uint32Array, at: number, port: number): number => {
+    let slot = h & mask;
     for (;;) {
-      const row = index[slot] - 1;
-      if (row < 0) return slot;
-      if (peerPort[row] === port && sameWords(peer, row * ADDRESS_WORDS, words, at)) return slot;
+      const entry = index[2 * slot];
+      if (entry === NONE) return slot;
+      if (index[2 * slot + 1] === h) {
+        const row = entry - 1;
+        if (peerPort[row] === port && sameWords(peer, row * ADDRESS_WORDS, words, at)) return slot;
+      }
       slot = (slot + 1) & mask;
     }
   };
 
+  const growIndex = (): void => {
+    const old = index;
+    mask = 2 * mask + 1;
+    index = new Int32Array(2 * (mask + 1));
+    for (let from = 0; from < old.length; from += 2) {
+      if (old[from] === NONE) continue;
+      let slot = old[from + 1] & mask;
+      while (index[2 * slot] !== NONE) slot = (slot + 1) & mask;
+      index[2 * slot] = old[from];
+      index[2 * slot + 1] = old[from + 1];
+    }
+  };
+
   const remove = (row: number): void => {
-    let hole = slotOf(peer, row * ADDRESS_WORDS, peerPort[row]);
+    const at = row * ADDRESS_WORDS;
+    let hole = slotOf(hash(peer, at, peerPort[row]), peer, at, peerPort[row]);
     // Backward shift: move up every later entry of the cluster that may stand in the hole.
-    for (let slot = (hole + 1) & mask; index[slot] !== NONE; slot = (slot + 1) & mask) {
-      const distance = (slot - home(index[slot] - 1)) & mask;
+    for (let slot = (hole + 1) & mask; index[2 * slot] !== NONE; slot = (slot + 1) & mask) {
+      const distance = (slot - index[2 * slot + 1]) & mask;
       if (distance >= ((slot - hole) & mask)) {
-        index[hole] = index[slot];
+        index[2 * hole] = index[2 * slot];
+        index[2 * hole + 1] = index[2 * slot + 1];
         hole = slot;
       }
     }
-    index[hole] = NONE;
+    index[2 * hole] = NONE;
     state[row] = PROBE_STATES.empty;
     free[freeCount++] = row;
   };
@@ -184,25 +205,22 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
   return {
     capacity,
     maxTries,
-    get used() {
-      return fresh - freeCount;
-    },
-    get touched() {
-      return fresh;
-    },
-    get lingering() {
-      return answeredRows.length + silentRows.length;
-    },
-    find: (words, at, port) => index[slotOf(words, at, port)] - 1,
+    used: () => fresh - freeCount,
+    touched: () => fresh,
+    lingering: () => answeredRows.length + silentRows.length,
+    find: (words, at, port) => index[2 * slotOf(hash(words, at, port), words, at, port)] - 1,
     insert: (words, at, port) => {
       const row = takeFree();
       if (row < 0) return -1;
-      const slot = slotOf(words, at, port);
-      if (index[slot] !== NONE) {
+      if (2 * (fresh - freeCount) > mask + 1) growIndex();
+      const h = hash(words, at, port);
+      const slot = slotOf(h, words, at, port);
+      if (index[2 * slot] !== NONE) {
         free[freeCount++] = row;
         throw new RangeError("a row for this peer exists already");
       }
-      index[slot] = row + 1;
+      index[2 * slot] = row + 1;
+      index[2 * slot + 1] = h;
       for (let i = 0; i < ADDRESS_WORDS; i++) peer[row * ADDRESS_WORDS + i] = words[at + i];
       peerPort[row] = port;
       state[row] = PROBE_STATES.synSent satisfies ProbeState;
@@ -219,6 +237,7 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
       rows.youngest = row + 1;
       rows.length++;
       if (answeredRows.length > ANSWERED_KEPT) evictOldest(answeredRows);
+      if (silentRows.length > SILENT_KEPT) evictOldest(silentRows);
     },
     state,
     tries,

@@ -14,7 +14,7 @@ export interface TimerWheel {
   expire(nowUs: number): number;
   /** A time at which `expire` may have something, never later than the earliest deadline + 1 ms; Infinity when idle. */
   next(): number;
-  readonly armed: number;
+  armed(): number;
 }
 
 const TICK_US = 1000;
@@ -54,9 +54,7 @@ export function createTimerWheel(rows: number, startUs: number): TimerWheel {
   };
 
   return {
-    get armed() {
-      return armed;
-    },
+    armed: () => armed,
     arm: (row, deadlineUs) => {
       unlink(row);
       deadline[row] = deadlineUs;

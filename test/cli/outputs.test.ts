@@ -153,7 +153,7 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
 
   describe("a reader that leaves", () => {
     test("head -1: no complaint, no hang", async () => {
-      const ports = `--max-rate 200 -p1-2000 ${FAR.ipv4}`;
+      const ports = `--show all --max-rate 200 -p1-2000 ${FAR.ipv4}`;
       const script = `$SYNPROBE ${ports} | head -1; echo "status \${PIPESTATUS[0]}"`;
       const { stdout, stderr } = await shell(script);
       expect(linesOf(stdout)).toEqual([expect.stringMatching(/^TARGET /), "status 130"]);
@@ -161,7 +161,7 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
     });
 
     test("the run ends early: what nobody reads is not probed for", async () => {
-      const args = ["--max-rate=20", "-p1-400", FAR.ipv4];
+      const args = ["--show=all", "--max-rate=20", "-p1-400", FAR.ipv4];
       const running = start(inNamespace(lab.near, synprobe(...args)));
       const started = performance.now();
       await running.until("stdout", /closed/);
@@ -172,7 +172,7 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
     });
 
     test("a file is written to its end even then", async () => {
-      await shell(`$SYNPROBE -p1-2000 -oJ ${file("kept")} ${FAR.ipv4} | head -1`);
+      await shell(`$SYNPROBE --show all -p1-2000 -oJ ${file("kept")} ${FAR.ipv4} | head -1`);
       const lines = linesOf(readFileSync(file("kept"), "utf8"));
       expect(lines).toHaveLength(2001);
       expect(JSON.parse(lines.at(-1) ?? "")).toMatchObject({ type: "summary", closed: 2000, unfinished: 0 });

@@ -68,7 +68,8 @@ describe.skipIf(skipping("options seen on the wire", labProblem()))("on the wire
   });
 
   test.each([["1"], ["37"], ["255"]])("--ttl %s", async (ttl) => {
-    const [four, six] = await trace("SENT", "--ttl", ttl, at(FAR.ipv4, OPEN), at(FAR.ipv6, OPEN));
+    const targets = [at(FAR.ipv4, OPEN), at(FAR.ipv6, OPEN)];
+    const [four, six] = await trace("SENT", "--sequential", "--ttl", ttl, ...targets);
     expect(four).toMatch(new RegExp(` ttl=${ttl} `));
     expect(six).toMatch(new RegExp(` hlim=${ttl} `));
   });

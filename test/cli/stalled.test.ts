@@ -11,7 +11,7 @@ import { ENVIRONMENT, synprobe } from "./process.ts";
 
 const why = process.getuid?.() === 0 ? undefined : "raw sockets need root";
 /** More than a pipe holds. */
-const MANY = ["-p-", "--max-rate", "1000000", "127.0.0.1", "-v"];
+const MANY = ["-p-", "--max-rate", "1000000", "127.0.0.1", "--show", "all"];
 
 describe.skipIf(skipping("stalled readers", why))("a reader that stalls", () => {
   let folder = "";

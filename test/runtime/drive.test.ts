@@ -5,7 +5,7 @@ import { traceLink } from "../../src/link/tracer.ts";
 import { nowUs } from "../../src/runtime/clock.ts";
 import { drive } from "../../src/runtime/drive.ts";
 import type { Engine, EngineOptions } from "../../src/scan/engine.ts";
-import type { Verdict } from "../../src/scan/verdict.ts";
+import { keepVerdict, type Verdict } from "../../src/scan/verdict.ts";
 import * as tcp from "../../src/wire/tcp.ts";
 import { segmentTo } from "../sim/network.ts";
 import { engineFor, target } from "../sim/run.ts";
@@ -96,7 +96,7 @@ describe("the loop", () => {
   it("carries a scan through, however many batches it takes", async () => {
     const verdicts: Verdict[] = [];
     const link = fakeLink(refused);
-    await drive(engine(range(300)), link, { onVerdict: (v) => verdicts.push(v) }).finished;
+    await drive(engine(range(300)), link, { onVerdict: (v) => verdicts.push(keepVerdict(v)) }).finished;
     expect(verdicts).toHaveLength(300);
     expect(verdicts.every(({ state }) => state === "closed")).toBe(true);
     expect(link.sent).toHaveLength(300);
@@ -106,8 +106,9 @@ describe("the loop", () => {
     const verdicts: Verdict[] = [];
     const link = fakeLink(() => undefined);
     const start = nowUs();
-    await drive(engine([80], { retries: 1, timeoutUs: 20_000 }), link, { onVerdict: (v) => verdicts.push(v) })
-      .finished;
+    await drive(engine([80], { retries: 1, timeoutUs: 20_000 }), link, {
+      onVerdict: (v) => verdicts.push(keepVerdict(v)),
+    }).finished;
     expect(verdicts).toMatchObject([{ state: "filtered", reason: "no-response", tries: 2 }]);
     expect(nowUs() - start).toBeGreaterThanOrEqual(40_000);
   });
@@ -115,7 +116,7 @@ describe("the loop", () => {
   it("tells the engine exactly which packet was refused, and sends the others", async () => {
     const verdicts: Verdict[] = [];
     const link = fakeLink(refused, (n) => (n === 2 ? "EPERM" : undefined));
-    await drive(engine(range(6)), link, { onVerdict: (v) => verdicts.push(v) }).finished;
+    await drive(engine(range(6)), link, { onVerdict: (v) => verdicts.push(keepVerdict(v)) }).finished;
     const byState = (state: string) => verdicts.filter((v) => v.state === state).map(({ port }) => port);
     expect(byState("filtered")).toEqual([3]);
     expect(byState("closed").sort()).toEqual([1, 2, 4, 5, 6]);
@@ -125,7 +126,7 @@ describe("the loop", () => {
   it("sends again what found no room", async () => {
     const verdicts: Verdict[] = [];
     const link = fakeLink(refused, (n) => (n < 3 ? "ENOBUFS" : undefined));
-    await drive(engine(range(3)), link, { onVerdict: (v) => verdicts.push(v) }).finished;
+    await drive(engine(range(3)), link, { onVerdict: (v) => verdicts.push(keepVerdict(v)) }).finished;
     expect(verdicts.map(({ state, tries }) => `${state} ${tries}`)).toEqual([
       "closed 1",
       "closed 1",
@@ -144,7 +145,7 @@ describe("the loop", () => {
       return taken;
     };
     await drive(engine(range(4), { retries: 0, timeoutUs: 20_000 }), link, {
-      onVerdict: (v) => verdicts.push(v),
+      onVerdict: (v) => verdicts.push(keepVerdict(v)),
     }).finished;
     expect(verdicts.map(({ state }) => state)).toEqual(["closed", "closed", "closed", "closed"]);
   });
@@ -156,7 +157,7 @@ describe("the loop", () => {
       fakeLink((packet) => (tcp.destinationPort(packet, 20) === 1 ? refused(packet) : undefined)),
       {
         onVerdict: (v) => {
-          verdicts.push(v);
+          verdicts.push(keepVerdict(v));
           running.stop();
         },
       },

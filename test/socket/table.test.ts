@@ -28,7 +28,7 @@ describe("the socket table", () => {
     expect(table.find(words(1), 0, 80)).toBe(rows[0]);
     expect(table.insert(words(5), 0, 80)).toBe(rows[0]);
     expect(table.insert(words(6), 0, 80)).toBe(-1);
-    expect([table.used, table.lingering]).toEqual([3, 0]);
+    expect([table.used(), table.lingering()]).toEqual([3, 0]);
   });
 
   it("gives up answered rows before silent ones, and the oldest when more than enough are kept", () => {
@@ -41,12 +41,12 @@ describe("the socket table", () => {
 
     const large = createSocketTable(3 * ANSWERED_KEPT, 1, 1);
     for (let peer = 0; peer <= ANSWERED_KEPT; peer++) large.linger(large.insert(words(peer), 0, 80), true);
-    expect(large.lingering).toBe(ANSWERED_KEPT);
+    expect(large.lingering()).toBe(ANSWERED_KEPT);
     expect(large.find(words(0), 0, 80)).toBe(-1);
     expect(large.find(words(1), 0, 80)).toBeGreaterThanOrEqual(0);
     // The row that became free is used again before fresh ones are touched.
     large.insert(words(0), 0, 80);
-    expect(large.touched).toBe(ANSWERED_KEPT + 1);
+    expect(large.touched()).toBe(ANSWERED_KEPT + 1);
   });
 
   it("refuses a second row for one peer, and a capacity out of range", () => {
@@ -95,7 +95,7 @@ describe("the socket table", () => {
         }
       }
     }
-    expect(table.used).toBe(oracle.size);
+    expect(table.used()).toBe(oracle.size);
   });
 });
 

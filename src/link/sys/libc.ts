@@ -5,7 +5,7 @@
  * file descriptors, byte buffers and `errno` names. Linux only; loading this file elsewhere is a caller's mistake, which
  * runtime/platform.ts prevents with a clear error.
  */
-import { endianness } from "node:os";
+import { arch, endianness } from "node:os";
 import koffi from "koffi";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 
@@ -80,6 +80,12 @@ export const libc = {
   tcsetpgrp: lib.func("int tcsetpgrp(int, int)") as (fd: number, group: number) => number,
   signal: lib.func("intptr_t signal(int, intptr_t)") as (signal: number, handler: number) => number | bigint,
   capset: lib.func("int capset(void*, void*)") as (header: Uint8Array, data: Uint8Array) => number,
+  syscall: lib.func("int64_t syscall(int64_t, int64_t, void*, uint32_t)") as (
+    number: number,
+    command: number,
+    attributes: Uint8Array,
+    length: number,
+  ) => number,
   prctl: lib.func("int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)") as (
     option: number,
     a: number,
@@ -88,6 +94,18 @@ export const libc = {
     d: number,
   ) => number,
 } as const;
+
+/** Numbers of system calls that libc has no function for (asm/unistd.h); other processors do without. */
+const SYSTEM_CALLS: Readonly<Record<string, { readonly bpf: number } | undefined>> = {
+  x64: { bpf: 321 },
+  arm64: { bpf: 280 },
+};
+
+/** @returns -1 on failure, also where the call's number is not known */
+export function systemCall(name: "bpf", command: number, attributes: Uint8Array, length: number): number {
+  const number = SYSTEM_CALLS[arch()]?.[name];
+  return number === undefined ? -1 : Number(libc.syscall(number, command, attributes, length));
+}
 
 /** Size of a pointer, `size_t` and `long` in bytes. */
 export const POINTER_SIZE = koffi.sizeof("void*");

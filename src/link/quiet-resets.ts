@@ -1,0 +1,132 @@
+/**
+ * Keeps a run's own RST replies from the kernel's TCP, which would look each of them up only to find that nobody wants it: a
+ * few instructions of BPF at the interface's ingress (tcx, Linux 6.6), behind the tap that hears them. It is a matter of speed
+ * alone. SYN-ACKs pass: the kernel's RST closes what they have opened on the target.
+ *
+ * The attachment is a descriptor: it ends with the process, however that ends. It needs CAP_BPF and CAP_NET_ADMIN; where they,
+ * or the kernel's part, are missing, the run is a little slower, and nothing else. Not for ports that anybody else may use.
+ */
+import type { PortRange } from "./filter.ts";
+import { addressOf, LITTLE_ENDIAN, libc, nativeMemory, systemCall } from "./sys/libc.ts";
+
+/** bpf(2): commands, types and places (linux/bpf.h). */
+const BPF = { progLoad: 5, linkCreate: 28, schedCls: 3, tcxIngress: 46 } as const;
+const ATTRIBUTES_LENGTH = 128;
+/** What a program at tcx says: go on with the next one, or drop. */
+const TCX = { next: -1, drop: 2 } as const;
+
+const ETHERNET = 14;
+const ETHERTYPE = 12;
+const IPV4 = 0x0800;
+const IPV6 = 0x86dd;
+const TCP = 6;
+const RST = 0x04;
+
+/** One eBPF instruction: code, destination and source register, jump offset, constant. */
+type Instruction = readonly [code: number, registers: number, offset: number, constant: number];
+
+const CODE = {
+  move: 0xbf,
+  moveConstant: 0xb7,
+  and: 0x57,
+  loadByte: 0x30,
+  loadHalf: 0x28,
+  jump: 0x05,
+  ifEqual: 0x15,
+  ifNot: 0x55,
+  ifGreater: 0x25,
+  ifLess: 0xa5,
+  ifSet: 0x45,
+  exit: 0x95,
+} as const;
+
+/** Jumps are to labels, resolved when the program is laid out. */
+type Step = Instruction | readonly [code: number, registers: number, to: "pass" | "drop" | "v6", constant: number] | "v6";
+
+/**
+ * `if (TCP, to one of the ports, RST set) drop; else next`, for plain IPv4 and IPv6 headers.
+ * @returns struct bpf_insn[], in host byte order
+ */
+export function resetProgram({ first, last }: PortRange): Uint8Array<ArrayBuffer> {
+  const load = (code: number, at: number): Step => [code, 0, 0, at];
+  const segment = (at: number): Step[] => [
+    load(CODE.loadHalf, at + 2),
+    [CODE.ifLess, 0, "pass", first],
+    [CODE.ifGreater, 0, "pass", last],
+    load(CODE.loadByte, at + 13),
+    [CODE.ifSet, 0, "drop", RST],
+  ];
+  const steps: Step[] = [
+    // The loads below want the context in register 6.
+    [CODE.move, 0x16, 0, 0],
+    load(CODE.loadHalf, ETHERTYPE),
+    [CODE.ifEqual, 0, "v6", IPV6],
+    [CODE.ifNot, 0, "pass", IPV4],
+    // No options, no fragment.
+    load(CODE.loadByte, ETHERNET),
+    [CODE.ifNot, 0, "pass", 0x45],
+    load(CODE.loadHalf, ETHERNET + 6),
+    [CODE.ifSet, 0, "pass", 0x3fff],
+    load(CODE.loadByte, ETHERNET + 9),
+    [CODE.ifNot, 0, "pass", TCP],
+    ...segment(ETHERNET + 20),
+    [CODE.jump, 0, "pass", 0],
+    "v6",
+    load(CODE.loadByte, ETHERNET + 6),
+    [CODE.ifNot, 0, "pass", TCP],
+    ...segment(ETHERNET + 40),
+  ];
+  const code = steps.filter((step) => step !== "v6");
+  const labels = { v6: steps.indexOf("v6"), pass: code.length, drop: code.length + 2 };
+  const program: Instruction[] = [
+    ...code.map(
+      ([opcode, registers, to, constant], i): Instruction => [
+        opcode,
+        registers,
+        typeof to === "string" ? labels[to] - i - 1 : to,
+        constant,
+      ],
+    ),
+    [CODE.moveConstant, 0, 0, TCX.next],
+    [CODE.exit, 0, 0, 0],
+    [CODE.moveConstant, 0, 0, TCX.drop],
+    [CODE.exit, 0, 0, 0],
+  ];
+  const bytes = nativeMemory(program.length * 8);
+  const view = new DataView(bytes.buffer);
+  program.forEach(([opcode, registers, offset, constant], i) => {
+    view.setUint8(8 * i, opcode);
+    // Bit fields start at the low end on little-endian machines.
+    view.setUint8(8 * i + 1, LITTLE_ENDIAN ? registers : ((registers & 15) << 4) | (registers >> 4));
+    view.setInt16(8 * i + 2, offset, LITTLE_ENDIAN);
+    view.setInt32(8 * i + 4, constant, LITTLE_ENDIAN);
+  });
+  return bytes;
+}
+
+/** @returns the descriptor that holds it; undefined where it cannot be had */
+export function quietResets(interfaceIndex: number, ports: PortRange): number | undefined {
+  const program = resetProgram(ports);
+  const licence = nativeMemory(4);
+  licence.set(new TextEncoder().encode("MIT"));
+  const load = nativeMemory(ATTRIBUTES_LENGTH);
+  const view = new DataView(load.buffer);
+  view.setUint32(0, BPF.schedCls, LITTLE_ENDIAN);
+  view.setUint32(4, program.length / 8, LITTLE_ENDIAN);
+  view.setBigUint64(8, addressOf(program), LITTLE_ENDIAN);
+  view.setBigUint64(16, addressOf(licence), LITTLE_ENDIAN);
+  view.setUint32(68, BPF.tcxIngress, LITTLE_ENDIAN);
+  const programFd = systemCall("bpf", BPF.progLoad, load, load.length);
+  // Until here the kernel reads them.
+  program.fill(0);
+  licence.fill(0);
+  if (programFd < 0) return undefined;
+  const link = nativeMemory(ATTRIBUTES_LENGTH);
+  const linkView = new DataView(link.buffer);
+  linkView.setUint32(0, programFd, LITTLE_ENDIAN);
+  linkView.setUint32(4, interfaceIndex, LITTLE_ENDIAN);
+  linkView.setUint32(8, BPF.tcxIngress, LITTLE_ENDIAN);
+  const linkFd = systemCall("bpf", BPF.linkCreate, link, link.length);
+  libc.close(programFd);
+  return linkFd < 0 ? undefined : linkFd;
+}
