@@ -429,6 +429,8 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
     if (!newer) return;
     const wasShut = sndWnd === 0;
     updateWindow(segment);
+    // A peer that keeps acknowledging with its window shut is alive, however long it takes (RFC 9293 §3.8.6.1).
+    if (sndWnd === 0) retransmissions = 0;
     if (wasShut && sndWnd > 0) {
       // The window has opened: probes end, what they sent into it goes again at once.
       retransmissions = 0;
@@ -459,7 +461,6 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
     if (nowUs < retransmitAt) return;
     const handshaking = state === "SYN-SENT" || state === "SYN-RECEIVED";
     if (++retransmissions > (handshaking ? options.synRetries : options.retries)) {
-      // A peer that keeps acknowledging with its window shut is alive (RFC 9293 §3.8.6.1); silence is not.
       end("timed-out");
       return;
     }

@@ -105,4 +105,46 @@ describe("through a bad network", () => {
       }
     }
   });
+
+  it("waits for a reader for as long as it answers the probes of its window, and not when it falls silent", () => {
+    const HOUR = 3_600_000_000;
+    const pair = createPair(PERFECT, createSeededRandom(3), { retries: 5 });
+    pair.client.open(0);
+    const sent = Uint8Array.from({ length: 6000 }, (_, i) => i);
+    expect(pair.run(() => pair.client.state === "ESTABLISHED" && pair.server.state === "ESTABLISHED")).toBe(true);
+    // Two kilobytes more than the server's buffer, which nobody reads for an hour.
+    let written = pair.client.write(sent);
+    pair.run(() => {
+      written += pair.client.write(sent.subarray(written));
+      return pair.now() > HOUR;
+    });
+    expect(written).toBe(6000);
+    expect(pair.client.state).toBe("ESTABLISHED");
+    expect(pair.client.view()).toMatchObject({ sndWnd: 0 });
+    const heard: number[] = [];
+    pair.run(() => {
+      heard.push(...pair.server.read(4096));
+      return heard.length === 6000;
+    });
+    expect(heard).toEqual([...sent]);
+
+    // The same window shut by a peer that is gone.
+    const lone = createPair(PERFECT, createSeededRandom(4), { retries: 5 });
+    lone.client.open(0);
+    lone.run(() => lone.client.state === "ESTABLISHED" && lone.server.state === "ESTABLISHED");
+    let more = lone.client.write(sent);
+    lone.run(() => {
+      more += lone.client.write(sent.subarray(more));
+      return lone.client.view().sndWnd === 0;
+    });
+    lone.server.abort();
+    while (lone.server.pollSegment(lone.now()) !== undefined);
+    while (lone.client.pollSegment(lone.now()) !== undefined);
+    for (let at = lone.client.pollTimeout(); at < Number.POSITIVE_INFINITY; at = lone.client.pollTimeout()) {
+      lone.client.handleTimeout(at);
+      while (lone.client.pollSegment(at) !== undefined);
+    }
+    expect(lone.client.state).toBe("CLOSED");
+    expect(lone.client.pollEvent()).toBe("timed-out");
+  });
 });
