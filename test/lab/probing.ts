@@ -17,6 +17,8 @@ export interface Found {
   readonly responder?: string;
   readonly host?: string;
   readonly late?: true;
+  /** When the verdict fell: ISO 8601. */
+  readonly ts: string;
 }
 
 /** Target text: IPv6 in brackets. */

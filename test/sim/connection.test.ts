@@ -111,7 +111,9 @@ describe("through a bad network", () => {
     const pair = createPair(PERFECT, createSeededRandom(3), { retries: 5 });
     pair.client.open(0);
     const sent = Uint8Array.from({ length: 6000 }, (_, i) => i);
-    expect(pair.run(() => pair.client.state === "ESTABLISHED" && pair.server.state === "ESTABLISHED")).toBe(true);
+    expect(pair.run(() => pair.client.state === "ESTABLISHED" && pair.server.state === "ESTABLISHED")).toBe(
+      true,
+    );
     // Two kilobytes more than the server's buffer, which nobody reads for an hour.
     let written = pair.client.write(sent);
     pair.run(() => {
