@@ -12,7 +12,6 @@ import type { Link, PacketHandler } from "./link.ts";
 import { lookUpInterface } from "./route.ts";
 import { errno, libc } from "./sys/libc.ts";
 import {
-  attachFilter,
   bindPacketSocket,
   bypassQueues,
   createFrameBatch,
@@ -25,6 +24,7 @@ import {
   unmapRing,
   watch,
 } from "./sys/packet-socket.ts";
+import { attachFilter } from "./sys/socket.ts";
 
 /** Frames per system call: more gain nothing, and their memory no longer fits the first-level cache. */
 const SLOTS = 256;

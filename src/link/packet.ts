@@ -11,7 +11,7 @@
  */
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import { ADDRESS_WORDS, loadAddress } from "../socket/table.ts";
-import { type Address, formatAddress, isLinkLocal } from "../wire/address.ts";
+import type { Address } from "../wire/address.ts";
 import { putU16 } from "../wire/bytes.ts";
 import * as ethernet from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
@@ -29,10 +29,9 @@ import type { PacketHandler } from "./link.ts";
 import { createNeighbourTable, lookUpNeighbours, type NeighbourTable } from "./neighbour.ts";
 import { quietResets } from "./quiet-resets.ts";
 import { lookUpInterface } from "./route.ts";
-import { errno, LITTLE_ENDIAN, libc, monotonicUs, nativeMemory } from "./sys/libc.ts";
+import { errno, libc, monotonicUs } from "./sys/libc.ts";
 import { createReceiveBatch, createSendBatch } from "./sys/messages.ts";
 import {
-  attachFilter,
   bindPacketSocket,
   createWait,
   ignoreOutgoing,
@@ -40,6 +39,7 @@ import {
   watch,
 } from "./sys/packet-socket.ts";
 import { setOption, trySetOption } from "./sys/raw-socket.ts";
+import { attachFilter, bindToSource } from "./sys/socket.ts";
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -150,19 +150,6 @@ function openKernelSocket(version: 4 | 6): number {
   if (version === 4) trySetOption(fd, SOL_IP, IP_RECVERR, 1);
   else trySetOption(fd, SOL_IPV6, IPV6_RECVERR, 1);
   return fd;
-}
-
-/** Makes the kernel route as for packets from this address: policy rules that look at it then count. */
-function bindToSource(fd: number, source: Address, scope: number): void {
-  const v4 = source.length === 4;
-  // struct sockaddr_in and sockaddr_in6
-  const name = nativeMemory(v4 ? 16 : 28);
-  const view = new DataView(name.buffer);
-  view.setUint16(0, v4 ? AF_INET : AF_INET6, LITTLE_ENDIAN);
-  name.set(source, v4 ? 4 : 8);
-  if (!v4 && isLinkLocal(source)) view.setUint32(24, scope, LITTLE_ENDIAN);
-  if (libc.bind(fd, name, name.length) === 0) return;
-  throw new SynprobeError(ERROR_CODES.noSource, `cannot send from ${formatAddress(source)}: ${errno()}`);
 }
 
 /** Makes a link of what `openPacketSockets` opened; its `close` closes it. Needs no privilege, in any thread. */

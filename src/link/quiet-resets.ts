@@ -41,7 +41,10 @@ const CODE = {
 } as const;
 
 /** Jumps are to labels, resolved when the program is laid out. */
-type Step = Instruction | readonly [code: number, registers: number, to: "pass" | "drop" | "v6", constant: number] | "v6";
+type Step =
+  | Instruction
+  | readonly [code: number, registers: number, to: "pass" | "drop" | "v6", constant: number]
+  | "v6";
 
 /**
  * `if (TCP, to one of the ports, RST set) drop; else next`, for plain IPv4 and IPv6 headers.

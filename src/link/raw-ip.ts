@@ -8,10 +8,9 @@
  */
 
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
-import { type Address, formatAddress, isLinkLocal } from "../wire/address.ts";
+import type { Address } from "../wire/address.ts";
 import { putU16 } from "../wire/bytes.ts";
 import {
-  encodeFilter,
   type Instruction,
   icmp4Filter,
   icmp6Filter,
@@ -20,16 +19,7 @@ import {
   tcp6Filter,
 } from "./filter.ts";
 import type { Link, PacketHandler } from "./link.ts";
-import {
-  addressOf,
-  ageOf,
-  errno,
-  LITTLE_ENDIAN,
-  libc,
-  nativeMemory,
-  POINTER_SIZE,
-  realtimeUs,
-} from "./sys/libc.ts";
+import { ageOf, errno, LITTLE_ENDIAN, realtimeUs } from "./sys/libc.ts";
 import { createReceiveBatch, createSendBatch, HEADROOM } from "./sys/messages.ts";
 import {
   getOption,
@@ -40,14 +30,12 @@ import {
   setOption,
   trySetOption,
 } from "./sys/raw-socket.ts";
+import { attachFilter, bindToSource } from "./sys/socket.ts";
 
-const AF_INET = 2;
-const AF_INET6 = 10;
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
 const SO_BINDTODEVICE = 25;
-const SO_ATTACH_FILTER = 26;
 const SO_RCVBUFFORCE = 33;
 const SO_TIMESTAMPNS = 35;
 const SO_MEMINFO = 55;
@@ -121,7 +109,8 @@ function open(options: RawIpOptions, opened: RawSocket[]): Link {
     // Without it the kernel calls a packet that its queue has dropped sent (raw(7), NET_XMIT_DROP).
     if (family === 4) trySetOption(sender.fd, SOL_IP, IP_RECVERR, 1);
     else trySetOption(sender.fd, SOL_IPV6, IPV6_RECVERR, 1);
-    if (source !== undefined && (source.length === 4) === (family === 4)) bindTo(sender.fd, source, scope);
+    if (source !== undefined && (source.length === 4) === (family === 4))
+      bindToSource(sender.fd, source, scope);
     senders.set(family, sender);
     const icmp = family === 4 ? PROTOCOLS.icmp : PROTOCOLS.icmpv6;
     for (const protocol of [PROTOCOLS.tcp, icmp]) {
@@ -224,40 +213,12 @@ function filterFor(family: 4 | 6, protocol: number, ports: PortRange): Instructi
   return family === 4 ? icmp4Filter(ports) : icmp6Filter(ports);
 }
 
-function attachFilter(fd: number, program: readonly Instruction[]): void {
-  const instructions = encodeFilter(program, LITTLE_ENDIAN);
-  // struct sock_fprog { unsigned short len; struct sock_filter *filter; }
-  const header = nativeMemory(2 * POINTER_SIZE);
-  const view = new DataView(header.buffer);
-  view.setUint16(0, program.length, LITTLE_ENDIAN);
-  if (POINTER_SIZE === 8) view.setBigUint64(POINTER_SIZE, addressOf(instructions), LITTLE_ENDIAN);
-  else view.setUint32(POINTER_SIZE, Number(addressOf(instructions)), LITTLE_ENDIAN);
-  setOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, header);
-  // The kernel has copied them only now: until here they must not be collected.
-  instructions.fill(0);
-}
-
 /** @returns the size granted: SO_RCVBUFFORCE passes net.core.rmem_max with CAP_NET_ADMIN, SO_RCVBUF stops there. */
 export function raiseReceiveBuffer(fd: number): number {
   if (!trySetOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, WANTED_RECEIVE_BUFFER)) {
     trySetOption(fd, SOL_SOCKET, SO_RCVBUF, WANTED_RECEIVE_BUFFER);
   }
   return getOption(fd, SOL_SOCKET, SO_RCVBUF) ?? 0;
-}
-
-/** Routes what the socket sends as coming from `source`, as the packets do. */
-function bindTo(fd: number, source: Address, scope = 0): void {
-  const v4 = source.length === 4;
-  const name = nativeMemory(v4 ? 16 : 28);
-  const view = new DataView(name.buffer);
-  view.setUint16(0, v4 ? AF_INET : AF_INET6, LITTLE_ENDIAN);
-  name.set(source, v4 ? 4 : 8);
-  if (!v4 && isLinkLocal(source)) view.setUint32(24, scope, LITTLE_ENDIAN);
-  if (libc.bind(fd, name, name.length) === 0) return;
-  throw new SynprobeError(
-    ERROR_CODES.noSource,
-    `cannot send from ${formatAddress(source)}: ${errno()}; "ip addr" lists what this machine has`,
-  );
 }
 
 function bindToDevice(fd: number, name: string): void {

@@ -12,6 +12,8 @@ import {
   libc,
   nativeMemory,
   POINTER_SIZE,
+  putPointer,
+  putSize,
   systemError,
   timespecUs,
 } from "./libc.ts";
@@ -40,14 +42,6 @@ const AF_INET = 2;
 const AF_INET6 = 10;
 const SOCKADDR_SIZE = 28;
 
-function putPointer(view: DataView, at: number, value: bigint): void {
-  if (P === 8) view.setBigUint64(at, value, LITTLE_ENDIAN);
-  else view.setUint32(at, Number(value), LITTLE_ENDIAN);
-}
-function putSize(view: DataView, at: number, value: number): void {
-  if (P === 8 && !LITTLE_ENDIAN) view.setUint32(at + 4, value, false);
-  else view.setUint32(at, value, LITTLE_ENDIAN);
-}
 const getSize = (view: DataView, at: number): number =>
   view.getUint32(P === 8 && !LITTLE_ENDIAN ? at + 4 : at, LITTLE_ENDIAN);
 

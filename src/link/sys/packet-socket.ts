@@ -5,7 +5,6 @@
  * Descriptors and addresses only, so that what one thread opened another can use. Nothing here knows what a frame holds.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
-import { encodeFilter, type Instruction } from "../filter.ts";
 import type { PacketHandler } from "../link.ts";
 import {
   addressOf,
@@ -33,7 +32,6 @@ const SOCK_CLOEXEC = 0o2000000;
 const SOCK_NONBLOCK = 0o4000;
 const SOL_SOCKET = 1;
 const SO_ERROR = 4;
-const SO_ATTACH_FILTER = 26;
 const SOL_PACKET = 263;
 const PACKET = {
   rxRing: 5,
@@ -76,19 +74,6 @@ export const bypassQueues = (fd: number): boolean => trySetOption(fd, SOL_PACKET
 
 /** Leaves out what this machine itself sends (Linux 4.20). */
 export const ignoreOutgoing = (fd: number): boolean => trySetOption(fd, SOL_PACKET, PACKET.ignoreOutgoing, 1);
-
-/** @throws {SynprobeError} `ERR_SYSTEM` */
-export function attachFilter(fd: number, program: readonly Instruction[]): void {
-  const instructions = encodeFilter(program, LITTLE_ENDIAN);
-  // struct sock_fprog { unsigned short len; struct sock_filter *filter; }
-  const header = nativeMemory(2 * P);
-  const view = new DataView(header.buffer);
-  view.setUint16(0, program.length, LITTLE_ENDIAN);
-  putPointer(view, P, addressOf(instructions));
-  setOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, header);
-  // The kernel has copied them only now: until here they must not be collected.
-  instructions.fill(0);
-}
 
 /** Outgoing frames; each starts where its slot does. */
 export interface FrameBatch {
