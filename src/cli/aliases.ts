@@ -1,7 +1,7 @@
 /**
  * nmap's spellings, turned into the options of options.ts before commander sees them, so that each option exists once.
  */
-import { DEFAULTS, IMPLIED, PROBE_OPTIONS } from "./options.ts";
+import { DEFAULTS, IMPLIED, PROBE_OPTIONS, SHORTHANDS } from "./options.ts";
 
 /** Long name of an option: `--output-json`. */
 export const longName = (flags: string): string => /--[\w-]+/.exec(flags)?.[0] ?? flags;
@@ -22,6 +22,10 @@ export function expandAliases(argv: readonly string[]): string[] {
     const word = argv[i];
     if (word === "--") return [...expanded, ...argv.slice(i)];
     if (Object.hasOwn(IMPLIED, word)) continue;
+    if (Object.hasOwn(SHORTHANDS, word)) {
+      expanded.push(...SHORTHANDS[word]);
+      continue;
+    }
     // nmap writes "-p-"; commander would take "-" for a bundled flag.
     if (word.startsWith("-p") && word.length > 2) {
       expanded.push("--ports", word.slice(2));

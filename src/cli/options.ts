@@ -388,6 +388,12 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
   },
 ];
 
+/** nmap options that are short for one of ours with its argument. */
+export const SHORTHANDS: Readonly<Record<string, readonly string[]>> = {
+  "--open": ["--show", "open"],
+  "-F": ["--top-ports", "100"],
+};
+
 /** nmap options that ask for what synprobe does anyway. */
 export const IMPLIED: Readonly<Record<string, string>> = {
   "-sS": "SYN probing is what synprobe does",

@@ -87,7 +87,7 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
 
   link.listen(
     (bytes, at, end, ageUs) => {
-      if (!over) engine.handlePacket(bytes, at, end, drainedUs - ageUs);
+      if (!over) engine.handlePacket(bytes, at, end, drainedUs, ageUs);
     },
     turn,
     finish,

@@ -12,7 +12,7 @@ import type { Established, PortState } from "../scan/result.ts";
 import { createSource, type PathRanges } from "../scan/source.ts";
 import type { Space } from "../scan/space.ts";
 import { createSourcePorts } from "../socket/ports.ts";
-import { nowUs, wallMs } from "./clock.ts";
+import { nowUs } from "./clock.ts";
 import { drive } from "./drive.ts";
 import { createBatchWriter } from "./record-batch.ts";
 import { toEstablished, toRecord } from "./results.ts";
@@ -93,7 +93,7 @@ export function runHere(link: Link, options: LaneOptions): Lane {
       if (hooks.keepsRecords) {
         // What goes with a record goes with it alone.
         if (established !== undefined) batch.flush();
-        batch.write(verdict, wallMs(verdict.atUs) * 1000);
+        batch.write(verdict);
         if (established !== undefined) batch.flush();
       }
       hooks.onResult(toRecord(verdict), established);
@@ -105,10 +105,20 @@ export function runHere(link: Link, options: LaneOptions): Lane {
     batch.flush();
     hooks.onReport();
   };
-  const reporting = setInterval(report, REPORT_MS);
+  let failure: unknown;
+  const reporting = setInterval(() => {
+    try {
+      report();
+    } catch (error) {
+      // What a hook throws ends the run, whoever called it.
+      failure = error;
+      running.stop();
+    }
+  }, REPORT_MS);
   return {
     finished: running.finished.finally(() => {
       clearInterval(reporting);
+      if (failure !== undefined) throw failure;
       report();
     }),
     reports: () => [

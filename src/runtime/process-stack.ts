@@ -13,7 +13,7 @@ import type { Connection } from "./connection.ts";
 import { holdPorts } from "./port-lease.ts";
 import { createRandom } from "./random.ts";
 import { type Binding, createStack, type Stack, type Wanted } from "./stack.ts";
-import { probePorts } from "./system.ts";
+import { portShares } from "./system.ts";
 
 /** How long an idle stack waits for the next connection, in milliseconds. */
 const LINGER_MS = 100;
@@ -48,7 +48,7 @@ function stackFor(family: 4 | 6): Promise<Stack> {
 
 /** @param forget is called when the stack takes no connection any more */
 async function openStack(families: readonly (4 | 6)[], forget: () => void): Promise<Stack> {
-  const held = await holdPorts(probePorts(), families);
+  const held = await holdPorts(portShares().raw, families);
   let closed = false;
   let lingering: NodeJS.Timeout | undefined;
   const stack = createStack({

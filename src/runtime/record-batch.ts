@@ -4,10 +4,10 @@
 import { putAnswer, putPeer, putResponder, putVerdict, putWas, RECORD_LENGTH } from "../scan/record.ts";
 import type { Verdict } from "../scan/verdict.ts";
 import { ADDRESS_WORDS, loadAddress } from "../socket/table.ts";
+import { wallMs } from "./clock.ts";
 
 export interface BatchWriter {
-  /** @param timeUs when the verdict fell, in microseconds since the Unix epoch */
-  write(verdict: Verdict, timeUs: number): void;
+  write(verdict: Verdict): void;
   /** Hands over what is there. */
   flush(): void;
 }
@@ -32,8 +32,9 @@ export function createBatchWriter(
     count = 0;
   }
   return {
-    write: (verdict, timeUs) => {
+    write: (verdict) => {
       const at = count * RECORD_LENGTH;
+      const timeUs = wallMs(verdict.atUs) * 1000;
       putVerdict(bytes, at, verdict.position, timeUs, verdict.state, verdict.reason, verdict.tries);
       putPeer(bytes, at, verdict.family, verdict.peer, 0, verdict.port);
       putAnswer(

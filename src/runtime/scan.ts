@@ -31,7 +31,7 @@ import type { Plan } from "./plan.ts";
 import type { HeldPorts } from "./port-lease.ts";
 import { createRandom, secret } from "./random.ts";
 import { createNaming } from "./results.ts";
-import { probePorts } from "./system.ts";
+import { portShares, probePorts } from "./system.ts";
 import { addTotals, noTotals, type Totals } from "./totals.ts";
 
 export interface ScanOptions {
@@ -131,7 +131,7 @@ const MOST_WORKERS = 64;
  * Chooses links and workers; opens nothing.
  * @throws {SynprobeError} `ERR_USAGE` when what was asked for is impossible
  */
-export function chooseMeans(plan: Plan, options: ScanOptions, range: PortRange = probePorts()): Means {
+export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange): Means {
   const { link = "auto", sourcePort, complete, onPacket } = options;
   const frames = ethernetOf(plan);
   const special = complete !== undefined || onPacket !== undefined;
@@ -150,7 +150,10 @@ export function chooseMeans(plan: Plan, options: ScanOptions, range: PortRange =
   const packet =
     frames !== undefined &&
     (link === "packet" || (link === "auto" && !special && plan.space.total >= PACKET_PAIRS));
-  const ports = sourcePort === undefined ? range : { first: sourcePort, last: sourcePort };
+  const ports =
+    sourcePort === undefined
+      ? (held ?? portShares()[packet ? "packet" : "raw"])
+      : { first: sourcePort, last: sourcePort };
   if (!packet && (options.workers ?? 1) > 1) {
     throw new SynprobeError(
       ERROR_CODES.usage,
@@ -218,7 +221,7 @@ export async function openScan(plan: Plan, options: ScanOptions): Promise<OpenSc
 /** Only a run that completes handshakes needs what this loads. */
 async function hold(families: Plan["families"]): Promise<HeldPorts> {
   const { holdPorts } = await import("./port-lease.ts");
-  return holdPorts(probePorts(), families);
+  return holdPorts(portShares().raw, families);
 }
 
 function openHere(plan: Plan, options: ScanOptions, means: Means, release: () => void): OpenScan {

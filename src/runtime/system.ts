@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { parseServices, type Services } from "../scan/services.ts";
-import { choosePortRange } from "../socket/ports.ts";
+import { choosePortRange, type PortShares, sharePorts } from "../socket/ports.ts";
 
 /** The system's services database; empty when the system has none. */
 export const readServices = (): Services => parseServices(readFile("/etc/services") ?? "");
@@ -20,6 +20,9 @@ export function probePorts(): { first: number; last: number; shared: boolean } {
     .map(Number);
   return choosePortRange(first, last);
 }
+
+/** The same by kind of link. */
+export const portShares = (): PortShares => sharePorts(probePorts());
 
 /** A file's text, trimmed of nothing; undefined when it cannot be read. */
 export function readFile(path: string): string | undefined {

@@ -18,7 +18,7 @@ import { type Address, sameAddress } from "../wire/address.ts";
 import { nowUs, wallMs } from "./clock.ts";
 import { type OnlyPair, onlyPair, type Plan } from "./plan.ts";
 import { createRandom } from "./random.ts";
-import { probePorts } from "./system.ts";
+import { portShares } from "./system.ts";
 
 export interface TraceOptions {
   /** Retransmissions of a SYN that is not answered. */
@@ -59,7 +59,7 @@ export async function openTrace(plan: Plan, options: TraceOptions): Promise<Open
       : undefined;
   const held = halfOpen === undefined ? await hold(plan) : undefined;
   try {
-    const range = held?.ports ?? probePorts();
+    const range = held?.ports ?? portShares().raw;
     const port = range.first + createRandom()(range.last - range.first + 1);
     const link = openRawIp({
       families: plan.families,
@@ -90,7 +90,7 @@ export async function openTrace(plan: Plan, options: TraceOptions): Promise<Open
 
 async function hold(plan: Plan) {
   const { holdPorts } = await import("./port-lease.ts");
-  return holdPorts(probePorts(), plan.families);
+  return holdPorts(portShares().raw, plan.families);
 }
 
 function attempt(

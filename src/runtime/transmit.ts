@@ -12,9 +12,11 @@ export function createTransmitter(engine: Engine, link: Link): () => number {
   // Taken out once: objects with getters are slow to look into.
   const { pollTransmit, handleDeparture, handleRefusal } = engine;
   const { data, lengths, slots, slotLength, offset } = link.batch;
+  // Outlives the call, so that it is one object for a whole batch and not one for each packet that it is handed on with.
+  let now = 0;
   return () => {
     let count = 0;
-    const now = nowUs();
+    now = nowUs();
     for (let at = offset; count < slots; at += slotLength) {
       const length = pollTransmit(now, data, at, count);
       if (length === 0) break;

@@ -15,7 +15,7 @@ import { createSource, type ShareSource } from "../scan/source.ts";
 import { openSpace } from "../scan/space.ts";
 import type { Verdict } from "../scan/verdict.ts";
 import { createSourcePorts } from "../socket/ports.ts";
-import { nowUs, wallMs } from "./clock.ts";
+import { nowUs } from "./clock.ts";
 import { createBatchWriter } from "./record-batch.ts";
 import { createTransmitter } from "./transmit.ts";
 import { CONTROL, type FromWorker, STOP, type WorkerTask } from "./workers.ts";
@@ -52,7 +52,7 @@ function work(): void {
   const { pollVerdict } = engine;
   const handOver = (): void => {
     for (let verdict = pollVerdict(); verdict !== undefined; verdict = pollVerdict()) {
-      if (wanted(verdict)) results.write(verdict, wallMs(verdict.atUs) * 1000);
+      if (wanted(verdict)) results.write(verdict);
     }
   };
   try {
@@ -84,7 +84,7 @@ function loop(
 ): void {
   const { handlePacket } = engine;
   let drainedUs = nowUs();
-  link.listen((bytes, at, end, ageUs) => handlePacket(bytes, at, end, drainedUs - ageUs));
+  link.listen((bytes, at, end, ageUs) => handlePacket(bytes, at, end, drainedUs, ageUs));
   const sendBatch = createTransmitter(engine, link);
   let reportAt = drainedUs;
   let stopped = false;

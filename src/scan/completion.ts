@@ -72,10 +72,11 @@ export function createCompletion(engine: Engine, options: CompletionOptions): En
   const handshakeKey = ({ port }: Verdict, { peer, localPort }: Handshake): string =>
     keyOf(formatAddress(peer), port, localPort);
 
-  function handlePacket(b: Uint8Array, at: number, end: number, atUs: number): void {
+  function handlePacket(b: Uint8Array, at: number, end: number, nowUs: number, ageUs = 0): void {
+    const atUs = nowUs - ageUs;
     const connection = connections.size > 0 ? connectionOf(b, at, end) : undefined;
     if (connection === undefined) {
-      engine.handlePacket(b, at, end, atUs);
+      engine.handlePacket(b, at, end, nowUs, ageUs);
       takeVerdicts(atUs);
       refuseStray(b, at, end);
       return;

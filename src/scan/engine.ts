@@ -101,8 +101,11 @@ export interface Engine {
   readonly done: boolean;
   /** Probes that wait for their verdict. */
   readonly inFlight: number;
-  /** Takes one received IP packet, which arrived at `atUs`. */
-  handlePacket(bytes: Uint8Array, at: number, end: number, atUs: number): void;
+  /**
+   * Takes one received IP packet, which arrived `ageUs` before `nowUs`: two numbers, because their difference would be an
+   * object for every packet.
+   */
+  handlePacket(bytes: Uint8Array, at: number, end: number, nowUs: number, ageUs?: number): void;
   /** Lets deadlines at or before `nowUs` pass. */
   handleTimeout(nowUs: number): void;
   /**
@@ -284,7 +287,7 @@ export function createEngine(options: EngineOptions): Engine {
     table.iss[column] = sequence;
     table.sentAt[column] = nowUs;
     table.tries[row] = attempt + 1;
-    timers.arm(row, nowUs + timeoutUs);
+    timers.arm(row, nowUs, timeoutUs);
     counts.sent++;
     if (attempt > 0) counts.retransmitted++;
     tokens[token] = row;
@@ -365,15 +368,15 @@ export function createEngine(options: EngineOptions): Engine {
 
   // --- receiving ---------------------------------------------------------------------------------------------------
 
-  function handlePacket(b: Uint8Array, at: number, end: number, atUs: number): void {
+  function handlePacket(b: Uint8Array, at: number, end: number, nowUs: number, ageUs = 0): void {
     counts.received++;
     const decoded = decoder.decode(b, at, end);
-    if (decoded === "segment") handleSegment(b, atUs);
-    else if (decoded === "icmp-error") handleIcmpError(b, atUs);
+    if (decoded === "segment") handleSegment(b, nowUs, ageUs);
+    else if (decoded === "icmp-error") handleIcmpError(b, nowUs, ageUs);
     else ignored[decoded]++;
   }
 
-  function handleSegment(b: Uint8Array, atUs: number): void {
+  function handleSegment(b: Uint8Array, nowUs: number, ageUs: number): void {
     const row = table.find(reply.peer, 0, reply.peerPort);
     const attempt = row < 0 ? -1 : tryOf(row);
     if (attempt < 0) {
@@ -389,7 +392,7 @@ export function createEngine(options: EngineOptions): Engine {
       return;
     }
     if (kind === "syn") {
-      holdSplitSyn(row, attempt, atUs);
+      holdSplitSyn(row, attempt, nowUs - ageUs);
       return;
     }
     if (reply.acknowledgement !== seqAdd(table.iss[row * maxTries + attempt], 1)) {
@@ -397,7 +400,7 @@ export function createEngine(options: EngineOptions): Engine {
       return;
     }
     const { event, reason } = SEGMENT_VERDICTS[kind];
-    const slot = answer(row, attempt, event, reason, atUs);
+    const slot = answer(row, attempt, event, reason, nowUs, ageUs);
     if (options.keepHandshakes === true && kind === "syn-ack" && slot !== undefined) {
       slot.handshake = handshakeOf(row, attempt, b);
     }
@@ -408,13 +411,13 @@ export function createEngine(options: EngineOptions): Engine {
    * nothing better has come. Our own SYN, back through loopback, and one that was there before ours are certainly no answer.
    */
   function holdSplitSyn(row: number, attempt: number, atUs: number): void {
-    const own = isn(reply.peer, 0, reply.local, 0, reply.peerPort, reply.localPort);
+    const own = isn(reply.peer, 0, reply.local, 0, reply.peerPort, reply.localPort) >>> 0;
     if (reply.sequence === own || atUs < table.sentAt[row * maxTries + attempt]) ignored.foreign++;
     else if (table.state[row] !== PROBE_STATES.synSent || splitSyns.has(row)) ignored.duplicate++;
     else splitSyns.set(row, { attempt, atUs, ttl: reply.ttl });
   }
 
-  function handleIcmpError(b: Uint8Array, atUs: number): void {
+  function handleIcmpError(b: Uint8Array, nowUs: number, ageUs: number): void {
     const row = table.find(reply.peer, 0, reply.peerPort);
     const attempt = row < 0 ? -1 : tryOf(row);
     if (attempt < 0 || table.iss[row * maxTries + attempt] !== reply.sequence) {
@@ -425,7 +428,7 @@ export function createEngine(options: EngineOptions): Engine {
       ignored.icmpNoVerdict++;
       return;
     }
-    const slot = answer(row, attempt, PROBE_EVENTS.rejected, reply.reason, atUs);
+    const slot = answer(row, attempt, PROBE_EVENTS.rejected, reply.reason, nowUs, ageUs);
     if (slot === undefined) return;
     slot.responder = reply.responderLength === 4 ? slot.responder4 : slot.responder6;
     for (let i = 0; i < reply.responderLength; i++) slot.responder[i] = b[reply.responderAt + i];
@@ -461,16 +464,18 @@ export function createEngine(options: EngineOptions): Engine {
   let verdictHead = 0;
   let verdictEnd = 0;
 
-  /** An answer to `attempt` has come, `reply`. @returns the verdict, for what is to be added; undefined when it changed nothing */
+  /** An answer to `attempt` has come, `reply`, `ageUs` before `nowUs`. @returns the verdict, for what is to be added; undefined when it changed nothing */
   function answer(
     row: number,
     attempt: number,
     event: ProbeEvent,
     reason: Reason,
-    atUs: number,
+    nowUs: number,
+    ageUs = 0,
   ): VerdictSlot | undefined {
+    const atUs = nowUs - ageUs;
     const sentAt = table.sentAt[row * maxTries + attempt];
-    const slot = decide(row, event, reason, atUs);
+    const slot = decide(row, event, reason, nowUs, ageUs);
     if (slot === undefined) {
       ignored.duplicate++;
       return undefined;
@@ -487,7 +492,13 @@ export function createEngine(options: EngineOptions): Engine {
   }
 
   /** @returns the verdict, as of a port from which nothing came; undefined when the event changes nothing */
-  function decide(row: number, event: ProbeEvent, reason: Reason, atUs: number): VerdictSlot | undefined {
+  function decide(
+    row: number,
+    event: ProbeEvent,
+    reason: Reason,
+    nowUs: number,
+    ageUs = 0,
+  ): VerdictSlot | undefined {
     const before = table.state[row] as ProbeState;
     const after = nextState(before, event);
     if (after === before) return undefined;
@@ -509,7 +520,7 @@ export function createEngine(options: EngineOptions): Engine {
     slot.responder = null;
     slot.late = false;
     slot.was = first ? null : portState(before);
-    slot.atUs = atUs;
+    slot.atUs = nowUs - ageUs;
     slot.handshake = undefined;
     tally(state, reason, 1);
     if (first) settle(row, event);

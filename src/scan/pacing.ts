@@ -20,25 +20,26 @@ export interface Pacer {
  */
 export function createPacer(rate: number, burst: number, startUs: number): Pacer {
   const perUs = rate / 1e6;
-  let tokens = burst;
-  let at = startUs;
+  // Fractions that change with every probe: as variables of a closure each value would be an object of its own.
+  const tokens = Float64Array.of(burst);
+  const at = Float64Array.of(startUs);
   const refill = (nowUs: number): void => {
-    if (nowUs <= at) return;
-    tokens = Math.min(burst, tokens + (nowUs - at) * perUs);
-    at = nowUs;
+    if (nowUs <= at[0]) return;
+    tokens[0] = Math.min(burst, tokens[0] + (nowUs - at[0]) * perUs);
+    at[0] = nowUs;
   };
   return {
     allowance: (nowUs) => {
       refill(nowUs);
       // A token that rounding has left a hair short is a whole one: `nextAt` has said that it would be.
-      return Math.floor(tokens + 1e-6);
+      return Math.floor(tokens[0] + 1e-6);
     },
     spend: () => {
-      tokens -= 1;
+      tokens[0] -= 1;
     },
     nextAt: (nowUs) => {
       refill(nowUs);
-      return tokens + 1e-6 >= 1 ? nowUs : nowUs + (1 - tokens) / perUs;
+      return tokens[0] + 1e-6 >= 1 ? nowUs : nowUs + (1 - tokens[0]) / perUs;
     },
   };
 }

@@ -5,6 +5,7 @@
  * Not here: whether the 4-tuple is ours and the numbers prove it (engine.ts), and what an answer means (classify.ts).
  */
 import { ADDRESS_WORDS, loadAddress } from "../socket/table.ts";
+import { i32 } from "../wire/bytes.ts";
 import { pseudoSum4, pseudoSum6 } from "../wire/checksum.ts";
 import * as icmp from "../wire/icmp.ts";
 import * as icmpv6 from "../wire/icmpv6.ts";
@@ -138,8 +139,8 @@ export function createReplyDecoder(): ReplyDecoder {
     loadAddress(reply.local, 0, b, destination, addressLength);
     reply.peerPort = tcp.sourcePort(b, at);
     reply.localPort = tcp.destinationPort(b, at);
-    reply.sequence = tcp.sequence(b, at);
-    reply.acknowledgement = tcp.acknowledgement(b, at);
+    reply.sequence = i32(b, at + tcp.SEQUENCE) >>> 0;
+    reply.acknowledgement = i32(b, at + tcp.ACKNOWLEDGEMENT) >>> 0;
     reply.flags = tcp.flags(b, at);
     reply.segmentAt = at;
     reply.segmentEnd = end;

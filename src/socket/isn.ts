@@ -10,7 +10,10 @@
 /** Length of the key in bytes. */
 export const ISN_KEY_LENGTH = 8;
 
-/** Computes the ISN of a probe from `local` to `peer`, both as four 32-bit words (IPv4 mapped, RFC 4291 §2.5.5.2). */
+/**
+ * Computes the ISN of a probe from `local` to `peer`, both as four 32-bit words (IPv4 mapped, RFC 4291 §2.5.5.2).
+ * @returns its 32 bits as a signed number, which takes no object to hand back; `>>> 0` makes a sequence number of it
+ */
 export type IsnHash = (
   words: Uint32Array,
   localAt: number,
@@ -70,6 +73,6 @@ export function createIsnHash(key: Uint8Array): IsnHash {
       v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
       v2 = (v2 << 16) | (v2 >>> 16);
     }
-    return (v1 ^ v3) >>> 0;
+    return v1 ^ v3;
   };
 }

@@ -134,3 +134,20 @@ export function choosePortRange(
     return { first: below, last: kernelFirst - 1, shared: false };
   return { first: 61_000, last: 65_534, shared: true };
 }
+
+/** Which part of a run's range each kind of link has. */
+export interface PortShares {
+  readonly raw: { readonly first: number; readonly last: number };
+  readonly packet: { readonly first: number; readonly last: number };
+}
+
+/**
+ * Packet links have the upper quarter for themselves: they keep resets to it from the kernel, and so from the raw sockets of
+ * other runs. All have all of a range that is the kernel's too, where nobody may do so.
+ */
+export function sharePorts(range: { first: number; last: number; shared: boolean }): PortShares {
+  const { first, last, shared } = range;
+  if (shared) return { raw: { first, last }, packet: { first, last } };
+  const middle = last - Math.floor((last - first + 1) / 4);
+  return { raw: { first, last: middle }, packet: { first: middle + 1, last } };
+}

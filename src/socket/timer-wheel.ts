@@ -7,8 +7,8 @@
  */
 
 export interface TimerWheel {
-  /** Arms or moves the deadline of `row`. */
-  arm(row: number, deadlineUs: number): void;
+  /** Arms or moves the deadline of `row` to `fromUs + afterUs`: a sum that the caller made would be an object on its way here. */
+  arm(row: number, fromUs: number, afterUs?: number): void;
   cancel(row: number): void;
   /** The first row whose deadline is at or before `nowUs`, disarmed; -1 when none is due. */
   expire(nowUs: number): number;
@@ -55,9 +55,9 @@ export function createTimerWheel(rows: number, startUs: number): TimerWheel {
 
   return {
     armed: () => armed,
-    arm: (row, deadlineUs) => {
+    arm: (row, fromUs, afterUs = 0) => {
       unlink(row);
-      deadline[row] = deadlineUs;
+      deadline[row] = fromUs + afterUs;
       link(row);
     },
     cancel: unlink,

@@ -46,9 +46,26 @@ const masscan: Command = ({ routerMac }) => [
   ...["--source-port", "61000-61255", "--router-mac", routerMac, "--wait", "1", "-oL", "/dev/null"],
 ];
 
-/** Debian's zmap probes one port a run. */
+/** Debian's zmap probes one port a run: as many SYNs all the same, to a closed port, whose RST is the quicker answer. */
 const zmap: Command = ({ routerMac }) => [
-  ...["zmap", "-p", "80", NETWORK, "-i", DEVICE, "-G", routerMac, "-S", NEAR.ipv4, "-B", "10G", "-c", "1"],
+  ...[
+    "zmap",
+    "-p",
+    "1",
+    "-P",
+    String(PORT_COUNT),
+    NETWORK,
+    "-i",
+    DEVICE,
+    "-G",
+    routerMac,
+    "-S",
+    NEAR.ipv4,
+    "-B",
+    "10G",
+    "-c",
+    "1",
+  ],
   ...["-b", "/dev/null", "-q", "-o", "/dev/null"],
 ];
 
@@ -140,7 +157,9 @@ function verdict({ stdout }: Cost): string {
 
 async function answered(bed: Bed, rounds: number): Promise<void> {
   bed.answer("kernel");
-  console.log(`${HOSTS} hosts x ${PORT_COUNT} ports, the far kernel answers each (zmap: one port)\n`);
+  console.log(
+    `${HOSTS} hosts x ${PORT_COUNT} ports, the far kernel answers each (zmap: 16 SYNs to one port)\n`,
+  );
   const peers = present("masscan", "zmap");
   const results = await takeTurns(
     bed,

@@ -87,8 +87,12 @@ async function startFarSide(lab: Lab): Promise<FarSide> {
   });
   const next = (): Promise<unknown> =>
     new Promise((resolve, reject) => {
-      child.once("message", resolve);
-      child.once("exit", (code) => reject(new Error(`the far side ended (${code})`)));
+      const ended = (code: number | null): void => reject(new Error(`the far side ended (${code})`));
+      child.once("exit", ended);
+      child.once("message", (message) => {
+        child.off("exit", ended);
+        resolve(message);
+      });
     });
   const { mac } = (await next()) as { mac: string };
   return {

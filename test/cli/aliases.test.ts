@@ -58,6 +58,10 @@ describe("the alias table", () => {
       ["host:22", "--banner=2000ms"],
     ],
     [["--banner=1s"], ["--banner=1s"]],
+    [
+      ["-F", "--open", "host"],
+      ["--top-ports", "100", "--show", "open", "host"],
+    ],
   ])("%j", (argv, expected) => {
     expect(expandAliases(argv)).toEqual(expected);
   });

@@ -4,7 +4,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { linesOf, start, synprobe } from "../cli/process.ts";
-import { BEYOND, FAR, inNamespace, type Lab, labProblem, NEAR, SILENT, skipping } from "./netns.ts";
+import {
+  BEYOND,
+  FAR,
+  inNamespace,
+  type Lab,
+  labProblem,
+  NEAR,
+  overlayEtc,
+  SILENT,
+  skipping,
+} from "./netns.ts";
 import { at } from "./probing.ts";
 import {
   answers,
@@ -123,6 +133,15 @@ describe.skipIf(skipping("large scans", labProblem()))("large scans", () => {
       expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
     });
 
+    it("two runs at once do not disturb each other, whatever their links", async () => {
+      const running = begin("-oJ", "-", "--link", "packet", "--max-rate", "5000", ...MANY);
+      await running.until("stdout", /"state":"closed"/);
+      const { summary } = await scan(lab, ["--link", "raw", "--retries", "0", "198.19.16.0/26:7002"]);
+      running.kill("SIGINT");
+      await running.finished;
+      expect(summary).toMatchObject({ closed: 64, filtered: 0 });
+    });
+
     it("an interface that goes down in mid-run and comes back: said, and every answer right", async () => {
       const args = [
         "--link",
@@ -228,6 +247,16 @@ describe.skipIf(skipping("large scans", labProblem()))("large scans", () => {
       const wrong = await wide(lab, ["--exclude-file", excluded, "198.19.0.1:7001"]);
       expect(wrong).toMatchObject({ status: 2, stdout: "" });
       expect(wrong.stderr).toContain(`"${excluded}:2" cannot be excluded`);
+    });
+
+    it("a pair that is named and given by address as well once, under its name", async () => {
+      overlayEtc(lab.near, "hosts", "198.19.0.1 one.example.test\n");
+      overlayEtc(lab.near, "nsswitch.conf", "hosts: files\n");
+      const { results } = await scan(lab, ["198.19.0.1:7001,7002", "one.example.test:7001"]);
+      expect([...results.values()].map(({ ip, port, host }) => `${ip} ${port} ${host}`).sort()).toEqual([
+        "198.19.0.1 7001 one.example.test",
+        "198.19.0.1 7002 undefined",
+      ]);
     });
 
     it("--top-ports, for targets that name no port", async () => {

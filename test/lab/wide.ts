@@ -69,6 +69,7 @@ export interface Summary {
   readonly filtered: number;
   readonly unfinished: number;
   readonly sent: number;
+  readonly ignored: Readonly<Record<string, number>>;
   readonly send_errors: Readonly<Record<string, number>>;
   readonly interrupted: boolean;
 }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { choosePortRange, createPortPool, createSourcePorts } from "../../src/socket/ports.ts";
+import { choosePortRange, createPortPool, createSourcePorts, sharePorts } from "../../src/socket/ports.ts";
 import { createSeededRandom } from "../sim/random.ts";
 
 describe("source ports", () => {
@@ -133,5 +133,16 @@ describe("the range of a run", () => {
     [1024, 50_000, { first: 61_000, last: 65_534, shared: false }],
   ])("beside the kernel's %i-%i", (first, last, expected) => {
     expect(choosePortRange(first, last)).toEqual(expected);
+  });
+
+  it("is shared out: no packet link has a port that a raw one has, unless the kernel has them too", () => {
+    expect(sharePorts({ first: 61_000, last: 65_534, shared: false })).toEqual({
+      raw: { first: 61_000, last: 64_401 },
+      packet: { first: 64_402, last: 65_534 },
+    });
+    expect(sharePorts({ first: 61_000, last: 65_534, shared: true })).toEqual({
+      raw: { first: 61_000, last: 65_534 },
+      packet: { first: 61_000, last: 65_534 },
+    });
   });
 });

@@ -1,0 +1,252 @@
+/** Runs that end before their time, and go on: killed, interrupted, with a full disk, with a worker dead. Journals end to end. */
+import { execFileSync } from "node:child_process";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { pathToFileURL } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { MAIN, ROOT, run, start, synprobe } from "../cli/process.ts";
+import { BEYOND, inNamespace, type Lab, labProblem, skipping } from "./netns.ts";
+import { answers, createWideLab, readScan, type Scan, scan, truth, wide } from "./wide.ts";
+
+/** 30,720 pairs, and among them 200 that stay undecided for a while: a journal has gaps. */
+const PORTS = Array.from({ length: 15 }, (_, i) => 6995 + i);
+const TARGETS = ["198.19.0.0/21:6995-7009", `${BEYOND.blackhole.ipv4}:1-200`];
+const TRUTH = [
+  ...truth(2048, PORTS),
+  ...Array.from({ length: 200 }, (_, i) => i + 1).map(
+    (port) => `${BEYOND.blackhole.ipv4} ${port} filtered no-response null -`,
+  ),
+].sort();
+const TRIES = ["--retries", "1", "--timeout", "300"];
+const FAST = ["--max-rate", "60000"];
+/** Five kills do not see the end of it. */
+const SLOW = ["--max-rate", "6000"];
+const RAW = ["--link", "raw"];
+const packet = (workers: number): string[] => ["--link", "packet", "--workers", String(workers)];
+
+describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
+  let lab: Lab;
+  let directory = "";
+  let made = 0;
+  const fresh = (): string => join(directory, `journal-${made++}`);
+  const begin = (...args: string[]) => start(inNamespace(lab.near, synprobe(...args)));
+
+  beforeAll(async () => {
+    lab = await createWideLab();
+    directory = mkdtempSync(join(tmpdir(), "sp-resume-"));
+  });
+  afterAll(() => {
+    lab?.remove();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  /** Resumes to the end. @returns what the last run says: all of it, each pair once */
+  const finish = (journal: string, ...means: string[]): Promise<Scan> =>
+    scan(lab, ["--resume", journal, ...means, ...TRIES, ...FAST, ...TARGETS]);
+
+  function expectWhole(found: Scan): void {
+    expect(answers(found)).toEqual(TRUTH);
+    expect(found.summary).toMatchObject({
+      open: 2048,
+      closed: 28_672,
+      filtered: 200,
+      unfinished: 0,
+      interrupted: false,
+    });
+  }
+
+  it.each([
+    ["raw", RAW],
+    ["packet, 1 worker", packet(1)],
+    ["packet, 2 workers", packet(2)],
+    ["packet, 4 workers", packet(4)],
+  ])(
+    "kill -9 at five random moments: everything once, as in a run that nobody killed (%s)",
+    async (_what, means) => {
+      const journal = fresh();
+      let known = 0;
+      for (let kill = 0; kill < 5; kill++) {
+        const option = existsSync(journal) ? "--resume" : "--journal";
+        const running = begin(
+          option,
+          journal,
+          "-oJ",
+          join(directory, "killed"),
+          ...means,
+          ...TRIES,
+          ...SLOW,
+          ...TARGETS,
+        );
+        // The journal is written once a second: some of these moments are before, some after.
+        await sleep(150 + Math.random() * 1400);
+        running.kill("SIGKILL");
+        expect((await running.finished).signal).toBe("SIGKILL");
+        const size = existsSync(journal) ? statSync(journal).size : 0;
+        // What has been written stays.
+        expect(size).toBeGreaterThanOrEqual(known);
+        known = size;
+        // Killed between making the file and its first write: there is nothing to go on with.
+        if (size === 0) rmSync(journal, { force: true });
+      }
+      const begun = Date.now();
+      if (!existsSync(journal))
+        await wide(lab, ["--journal", journal, ...means, ...TRIES, ...FAST, ...TARGETS]);
+      const found = await finish(journal, ...means);
+      expectWhole(found);
+      const before = [...found.results.values()].filter(({ ts }) => Date.parse(ts) < begun);
+      if (known > 100_000) expect(before.length).toBeGreaterThan(1000);
+    },
+  );
+
+  it("Ctrl-C: journals what it has found, and says how to go on", async () => {
+    const journal = fresh();
+    const running = begin("--journal", journal, "-oJ", "-", ...packet(2), ...TRIES, ...SLOW, ...TARGETS);
+    await running.until("stdout", /"state":"open"/);
+    running.kill("SIGINT");
+    const { status, stdout, stderr } = await running.finished;
+    expect(status).toBe(130);
+    expect(stderr).toBe(`synprobe: --resume ${journal}, with the same targets and options, goes on\n`);
+    const first = readScan(stdout);
+    const second = await finish(journal, ...packet(2));
+    expectWhole(second);
+    // No pair that was answered is probed again: its line is the very same.
+    expect(first.results.size).toBeGreaterThan(0);
+    for (const [pair, result] of first.results) expect(second.results.get(pair)).toEqual(result);
+  });
+
+  it("of a complete run is printed again, and nothing is probed", async () => {
+    const journal = fresh();
+    const first = await scan(lab, ["--journal", journal, ...packet(1), ...TRIES, ...FAST, ...TARGETS]);
+    const again = await finish(journal, ...packet(1));
+    expect(again.results).toEqual(first.results);
+    expect(again.summary).toMatchObject({
+      sent: first.summary.sent,
+      open: 2048,
+      closed: 28_672,
+      filtered: 200,
+    });
+  });
+
+  it("refuses other targets, other options, a file that is none, and to be begun twice", async () => {
+    const journal = fresh();
+    const small = ["198.19.0.1:7001,7002"];
+    await scan(lab, ["--journal", journal, "--seed", "9", ...small]);
+    const text = join(directory, "text");
+    writeFileSync(text, "198.19.0.1:7001\n".repeat(100));
+    const refused = [
+      [
+        ["--resume", journal, "198.19.0.1:7001"],
+        /^synprobe: journal \S+ is of a run over other targets: .*198\.19\.0\.1:7001,7002$/m,
+      ],
+      [
+        ["--resume", journal, "--retries=7", "--sequential", ...small],
+        /other options: .*sequential was not given and is given.*retries was 2 and is 7/,
+      ],
+      [["--resume", journal, "--seed", "10", ...small], /seed was 9 and is 10/],
+      [["--resume", text, ...small], /is no journal of synprobe$/m],
+      [["--resume", `${journal}-none`, ...small], /there is no journal/],
+      [["--journal", journal, ...small], /exists already: --resume/],
+      [["--journal", journal, "--resume", journal, ...small], /exclude each other/],
+    ] as const;
+    for (const [args, says] of refused) {
+      const { status, stdout, stderr } = await wide(lab, args);
+      expect.soft(stderr).toMatch(says);
+      expect.soft({ status, stdout }).toEqual({ status: 2, stdout: "" });
+    }
+  });
+
+  it("is one process's at a time", async () => {
+    const journal = fresh();
+    const running = begin("--journal", journal, "-oJ", "-", ...packet(1), ...TRIES, ...SLOW, ...TARGETS);
+    await running.until("stdout", /"state":"open"/);
+    const { status, stderr } = await wide(lab, ["--resume", journal, ...TRIES, ...TARGETS]);
+    running.kill("SIGKILL");
+    await running.finished;
+    expect({ status, stderr }).toEqual({
+      status: 2,
+      stderr: `synprobe: journal ${journal} is in use by another synprobe: wait until it has ended\n`,
+    });
+  });
+
+  describe("on a full disk", () => {
+    const mount = (...options: string[]): void => {
+      execFileSync("mount", ["-t", "tmpfs", "-o", options.join(","), "tmpfs", join(directory, "small")]);
+    };
+    beforeAll(() => {
+      mkdirSync(join(directory, "small"));
+      mount("size=512k");
+    });
+    afterAll(() => {
+      execFileSync("umount", [join(directory, "small")]);
+    });
+
+    it.each([
+      ["raw", RAW],
+      ["packet", packet(2)],
+    ])("stops the run, which goes on when there is room (%s)", async (what, means) => {
+      const journal = join(directory, "small", what);
+      const full = await wide(lab, [
+        "--journal",
+        journal,
+        "-oJ",
+        "-",
+        ...means,
+        ...TRIES,
+        ...FAST,
+        ...TARGETS,
+      ]);
+      expect(full.stderr).toBe(
+        `synprobe: cannot write journal ${journal}: the disk is full; put that right, then --resume ${journal} goes on from what is in it\n`,
+      );
+      expect(full.status).toBe(2);
+      expect(statSync(journal).size).toBeGreaterThan(100_000);
+      mount("remount", "size=16m");
+      expectWhole(await finish(journal, ...means));
+      rmSync(journal);
+      mount("remount", "size=512k");
+    });
+  });
+
+  it("is intact when a worker dies, and the run fails loudly", async () => {
+    const journal = fresh();
+    const broken = brokenProgram();
+    const args = ["--journal", journal, "-oJ", "-", ...packet(2), ...TRIES, ...SLOW, ...TARGETS];
+    const { status, stderr } = await run(inNamespace(lab.near, [process.execPath, broken, ...args]));
+    expect(status).toBe(70);
+    expect(stderr).toMatch(/this worker is to die/);
+    expectWhole(await finish(journal, ...packet(2)));
+  });
+
+  /** The same program, but its second worker dies after some messages. */
+  function brokenProgram(): string {
+    const place = join(directory, "broken");
+    mkdirSync(place);
+    cpSync(MAIN, join(place, "synprobe.cjs"));
+    symlinkSync(join(ROOT, "node_modules"), join(place, "node_modules"));
+    const worker = pathToFileURL(join(dirname(MAIN), "worker.js")).href;
+    writeFileSync(
+      join(place, "worker.js"),
+      `import { parentPort, workerData } from "node:worker_threads";
+      const post = parentPort.postMessage.bind(parentPort);
+      let left = workerData.worker.index === 1 ? 12 : Infinity;
+      parentPort.postMessage = (...args) => {
+        if (left-- === 0) throw new Error("this worker is to die");
+        post(...args);
+      };
+      await import(${JSON.stringify(worker)});`,
+    );
+    writeFileSync(join(place, "package.json"), '{ "type": "module" }');
+    return join(place, "synprobe.cjs");
+  }
+});
