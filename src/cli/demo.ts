@@ -5,9 +5,11 @@
 import { spawn } from "node:child_process";
 import { createColors } from "picocolors";
 import { DEFAULT_DESCRIPTION } from "../lab/description.ts";
+import { isInLab } from "../runtime/lab.ts";
 import { statusOf } from "../runtime/namespace.ts";
 import { EXIT } from "./exit.ts";
 import { runInLab } from "./lab.ts";
+import { usage } from "./options.ts";
 import { type Messages, printResult } from "./terminal.ts";
 
 /** What DEFAULT_DESCRIPTION has at this address: a port of each kind. */
@@ -54,8 +56,12 @@ export function demo(): Promise<number> {
   return runInLab({ description: DEFAULT_DESCRIPTION, command, banner: false });
 }
 
-/** Inside the lab: one command after the other. @returns the status of the first that fails, else 0 */
+/**
+ * Inside the lab: one command after the other.
+ * @returns the status of the first that fails, else 0. @throws {SynprobeError} `ERR_USAGE` outside: HOST could be anybody's
+ */
 export async function tour({ stdoutColour }: Messages): Promise<number> {
+  if (!isInLab()) throw usage("--inside is for synprobe itself to use in its lab: run synprobe demo");
   const colors = createColors(stdoutColour);
   const say = (...lines: string[]): void => printResult(`${lines.join("\n")}\n`);
   say(`A network of simulated hosts, from which no packet can leave. ${HOST} is one of them.`);

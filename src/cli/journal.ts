@@ -1,9 +1,10 @@
 /**
  * `--journal` and `--resume`: what of the options must stay the same for a run to go on, and the run's past read back.
  */
-import { ERROR_CODES, SynprobeError } from "../errors.ts";
+import { unlinkSync } from "node:fs";
+import { setImmediate as turn } from "node:timers/promises";
 import { createJournal, type Journal, type JournalOptions } from "../runtime/journal.ts";
-import { openJournal, type Past, type StoredJournal } from "../runtime/journal-past.ts";
+import { openJournal, type Past, type Replayed, type StoredJournal } from "../runtime/journal-past.ts";
 import type { Plan } from "../runtime/plan.ts";
 import { asInvoker } from "../runtime/privilege.ts";
 import type { PastRun } from "../runtime/scan.ts";
@@ -55,10 +56,19 @@ export interface OpenedJournal {
   readonly journal: Journal;
   /** Of a run that goes on. */
   readonly past?: PastRun;
-  /** Hands over what the run has found before, each pair once. */
-  replay(onResult: (result: PortResult) => void): void;
+  /**
+   * Hands over what the run has found before, each pair once. Every few thousand results, other events get their turn, and
+   * `room` is waited for.
+   */
+  replay(onResult: (result: PortResult) => void, room: () => Promise<void> | undefined): Promise<void>;
+  /** The run had come to its end: nothing is left to be found or written. */
   readonly complete: boolean;
+  /** Closes the journal of a run that could not begin; a new one is gone then, so that the next attempt can make it. */
+  discard(): Promise<void>;
 }
+
+/** Results of the past that are gone through in one turn of the event loop. */
+const TURN = 4096;
 
 /**
  * Makes the journal of a new run, or takes up an old one.
@@ -77,27 +87,41 @@ export async function openRunJournal(
   const run = { targets: plan.space.fingerprint(), options: settings };
   if (stored !== undefined) {
     const past = await stored.resume(run, (position) => position % workers);
-    return { journal: past.journal, complete: past.complete, ...takeUp(past, stored, workers, toResult) };
+    return {
+      journal: past.journal,
+      complete: past.complete,
+      discard: past.journal.close,
+      ...(await takeUp(past, stored, workers, toResult)),
+    };
   }
   if (options.journal === undefined) return undefined;
-  const journal = await createJournal(options.journal, {
+  const path = options.journal;
+  const journal = await createJournal(path, {
     version: VERSION,
     createdMs: Date.now(),
     command: ["synprobe", ...argv].join(" "),
     ...run,
   });
-  return { journal, complete: false, replay: () => {} };
+  return {
+    journal,
+    complete: false,
+    replay: () => Promise.resolve(),
+    discard: async () => {
+      await journal.close();
+      unlinkSync(path);
+    },
+  };
 }
 
-function takeUp(
+async function takeUp(
   past: Past,
   stored: StoredJournal,
   workers: number,
   toResult: (record: ReturnType<typeof readRecord>, established?: Established) => PortResult,
-): Pick<OpenedJournal, "past" | "replay"> {
+): Promise<Pick<OpenedJournal, "past" | "replay">> {
   const totals = (past.checkpoint?.totals as Totals | undefined) ?? noTotals();
   // States and reasons are counted anew: results that came after the last checkpoint are in the file as well.
-  const counted: Totals = { ...noTotals(), ...totals, ...countPast(past) };
+  const counted: Totals = { ...noTotals(), ...totals, ...(await countPast(past)) };
   return {
     past: {
       marks: past.checkpoint?.marks ?? Array.from({ length: workers }, () => 0),
@@ -106,24 +130,36 @@ function takeUp(
       totals: counted,
       startedMs: stored.header.createdMs,
     },
-    replay: (onResult) => {
-      for (const { bytes, at, extra } of past.replay()) {
-        onResult(toResult(readRecord(bytes, at), extra as Established | undefined));
-      }
-    },
+    replay: (onResult, room) =>
+      each(
+        past,
+        ({ bytes, at, extra }) => onResult(toResult(readRecord(bytes, at), extra as Established | undefined)),
+        room,
+      ),
   };
 }
 
-function countPast(past: Past): Pick<Totals, "decided" | "states" | "reasons"> {
+async function each(
+  past: Past,
+  onResult: (result: Replayed) => void,
+  room?: () => Promise<void> | undefined,
+): Promise<void> {
+  let count = 0;
+  for (const result of past.replay()) {
+    onResult(result);
+    if (++count % TURN !== 0) continue;
+    await turn();
+    await room?.();
+  }
+}
+
+async function countPast(past: Past): Promise<Pick<Totals, "decided" | "states" | "reasons">> {
   const sum = noTotals();
-  for (const { bytes, at } of past.replay()) {
+  await each(past, ({ bytes, at }) => {
     const { state, reason } = readRecord(bytes, at);
     sum.decided++;
     sum.states[state]++;
     sum.reasons[state][reason] = (sum.reasons[state][reason] ?? 0) + 1;
-  }
+  });
   return { decided: sum.decided, states: sum.states, reasons: sum.reasons };
 }
-
-export const isJournalError = (error: unknown): boolean =>
-  error instanceof SynprobeError && error.code === ERROR_CODES.journal;

@@ -86,8 +86,8 @@ export async function labInside(messages: Messages): Promise<number> {
   });
   const stop = await serveLab(description, fail);
   try {
-    const { SHELL = "/bin/sh" } = process.env;
-    const [program = SHELL, ...args] = command;
+    const { SHELL } = process.env;
+    const [program = SHELL || "/bin/sh", ...args] = command;
     if (request.banner) messages.note(banner(description, command.length === 0));
     if (command.length === 0) prepareForShell();
     const running = runCommand([program, ...args], { SYNPROBE_LAB: "1" }, lifeline);

@@ -414,6 +414,10 @@ export function withTiming(options: ProbeOptions, given: (name: string) => boole
   if ((options.minRate ?? 0) > maxRate) {
     throw usage(`--min-rate ${options.minRate} is above --max-rate ${maxRate}`);
   }
+  const { shard, seed, sequential, resume } = options;
+  if (shard !== undefined && seed === undefined && sequential !== true && resume === undefined) {
+    throw usage("--shard needs the same order on every machine: give each the same --seed, or --sequential");
+  }
   const hostTimeout = options.hostTimeout ?? template.hostTimeoutMs;
   return {
     ...options,

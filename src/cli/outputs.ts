@@ -2,7 +2,7 @@
  * Where results go: opens the files and streams that the options name, before the first packet, and puts a reporter on
  * each. How text reaches a descriptor is writer.ts's business.
  */
-import { openSync } from "node:fs";
+import { type BigIntStats, constants, fstatSync, ftruncateSync, openSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import { createNdjsonReporter } from "../report/ndjson.ts";
@@ -24,13 +24,18 @@ export interface Outputs {
   onBroken(handler: () => void): void;
   /** Settles when everything written has been taken. */
   drained(): Promise<void>;
+  /** Undefined, or when too much waits to be taken, a promise that settles when it has been. */
+  room(): Promise<void> | undefined;
 }
 
 const STDOUT = 1;
+/** So many characters may wait before `room` says that it is enough. */
+const MOST_HELD = 1 << 24;
 
 /**
  * @param above puts text above the progress line when standard output is the same terminal
- * @throws {SynprobeError} `ERR_OUTPUT` for a file that cannot be opened, `ERR_USAGE` for two formats on one stream
+ * @throws {SynprobeError} `ERR_OUTPUT` for a file that cannot be opened, `ERR_USAGE` for two formats on one stream, or one on a
+ *   file that the run reads, or its journal; no file has lost anything then
  */
 export async function openOutputs(
   options: ProbeOptions,
@@ -41,8 +46,17 @@ export async function openOutputs(
   let living = 0;
   let onBroken: (() => void) | undefined;
   const writers: Writer[] = [];
+  const needed = filesInUse(options);
+  const files: number[] = [];
   const open = (path: string): Sink => {
     const fd = path === "-" ? STDOUT : openFile(path);
+    const file = identify(() => fstatSync(fd, { bigint: true }));
+    const use = file === undefined ? undefined : needed.get(file);
+    if (use !== undefined) {
+      throw usage(`results cannot go to ${path === "-" ? "standard output" : path}: ${use}`);
+    }
+    if (file !== undefined && fd !== STDOUT) files.push(fd);
+    if (file !== undefined) needed.set(file, "another format goes there, give each its own file");
     // One that is broken says no more; the others do not suffer for it.
     const writer = createWriter(fd, (code) => {
       living--;
@@ -83,10 +97,15 @@ export async function openOutputs(
         color: colour,
         verbose: options.verbose === true,
         ...show,
-        ...(process.stdout.isTTY === true ? { width: process.stdout.columns } : {}),
+        ...(process.stdout.columns > 0 ? { width: process.stdout.columns } : {}),
       }),
     );
   }
+  for (const fd of files) ftruncateSync(fd);
+  let emptied: Promise<void> | undefined;
+  const drained = async (): Promise<void> => {
+    for (const writer of writers) await writer.drained();
+  };
   return {
     reporter: combine(reporters),
     failure: () => failure,
@@ -94,15 +113,50 @@ export async function openOutputs(
       onBroken = handler;
       if (failure !== undefined || living === 0) handler();
     },
-    drained: async () => {
-      for (const writer of writers) await writer.drained();
+    drained,
+    room: () => {
+      let held = 0;
+      for (const writer of writers) held += writer.held();
+      if (emptied === undefined && held >= MOST_HELD) {
+        emptied = drained().then(() => {
+          emptied = undefined;
+        });
+      }
+      return emptied;
     },
   };
 }
 
+/** Which file it is, whatever its name; undefined for what is no regular file. */
+function identify(look: () => BigIntStats): string | undefined {
+  try {
+    const stat = look();
+    return stat.isFile() ? `${stat.dev}:${stat.ino}` : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What the run reads, and its journal: the files, and what they are for. */
+function filesInUse({ journal, resume, inputList, excludeFile }: ProbeOptions): Map<string, string> {
+  const files = new Map<string, string>();
+  const add = (path: string | undefined, use: string): void => {
+    if (path === undefined) return;
+    const file = identify(() =>
+      path === "-" ? fstatSync(0, { bigint: true }) : statSync(path, { bigint: true }),
+    );
+    if (file !== undefined) files.set(file, use);
+  };
+  add(inputList, "it is the list of targets");
+  add(excludeFile, "it is the list of what is excluded");
+  add(journal ?? resume, "it is the journal");
+  return files;
+}
+
+/** What is in it is left there for now. */
 function openFile(path: string): number {
   try {
-    return openSync(path, "w");
+    return openSync(path, constants.O_WRONLY | constants.O_CREAT);
   } catch (error) {
     throw cannotWrite(path, errorCode(error));
   }

@@ -169,17 +169,22 @@ async function run(
     createNaming({ services: scanOptions.services, nameOf: plan.nameOf }),
     argv,
   );
+  let outputs: Outputs;
   try {
-    const outputs = await openOutputs(
-      options,
-      messages.stdoutColour,
-      isOneTerminal() ? progress.above : String,
-    );
+    outputs = await openOutputs(options, messages.stdoutColour, isOneTerminal() ? progress.above : String);
+  } catch (error) {
+    await journal?.discard();
+    throw error;
+  }
+  try {
     const { reporter } = outputs;
     reporter.start(info);
     for (const fault of plan.faults) reporter.fault(fault);
-    journal?.replay((result) => reporter.result(result));
-    const summary = await drive(
+    await journal?.replay((result) => reporter.result(result), outputs.room);
+    if (journal?.complete === true) {
+      messages.note(`journal ${journal.journal.path} is of a complete run: nothing is probed again`);
+    }
+    const { summary, failure } = await drive(
       scan,
       reporter,
       reporter.wants(info),
@@ -191,15 +196,18 @@ async function run(
     progress.done();
     reporter.finish(summary);
     await outputs.drained();
-    const failure = outputs.failure();
-    if (failure !== undefined) throw failure;
+    const fatal = failure ?? outputs.failure();
+    if (fatal !== undefined) throw fatal;
     return finalStatus(summary, options, messages, interruption);
   } finally {
     await journal?.journal.close();
   }
 }
 
-/** Runs the scan, with journal, progress and outputs around it. */
+/**
+ * Runs the scan, with journal, progress and outputs around it.
+ * @returns also when the run has failed: with the failure, and what was found until then
+ */
 async function drive(
   scan: OpenScan,
   reporter: Reporter,
@@ -208,13 +216,14 @@ async function drive(
   interruption: Interruption,
   opened: OpenedJournal | undefined,
   progress: Progress,
-): Promise<ScanSummary> {
-  const journal = opened?.journal;
+): Promise<{ readonly summary: ScanSummary; readonly failure: unknown }> {
+  const journal = opened?.complete === true ? undefined : opened?.journal;
   let failure: unknown;
   let flushAt = performance.now() + JOURNAL_MS;
   const running = scan.run(
     {
       wants,
+      room: outputs.room,
       onResult: (result) => reporter.result(result),
       ...(journal === undefined
         ? {}
@@ -241,19 +250,26 @@ async function drive(
   outputs.onBroken(() => running.kill());
   interruption.onSignal(() => running.stop());
   const looking = setInterval(() => progress.update(running.progress()), PROGRESS_MS);
+  await running.finished
+    .catch((error: unknown) => {
+      failure ??= error;
+      // Nothing runs any more; the summary shall say that it was cut short.
+      running.kill();
+    })
+    .finally(() => clearInterval(looking));
+  const summary = running.summary();
   try {
-    const summary = await running.finished;
-    if (failure !== undefined) throw failure;
-    const last = { marks: running.marks(), totals: running.totals() };
-    if (summary.unfinished === 0) await journal?.finish(last);
-    else {
-      journal?.checkpoint(last);
-      await journal?.flush();
+    if (failure === undefined) {
+      const last = { marks: running.marks(), totals: running.totals() };
+      if (summary.unfinished === 0) await journal?.finish(last);
+      else journal?.checkpoint(last);
     }
-    return summary;
-  } finally {
-    clearInterval(looking);
+    // After a failure the marks may cover results that never came: the checkpoint before stands.
+    await journal?.flush();
+  } catch (error) {
+    failure ??= error;
   }
+  return { summary, failure };
 }
 
 function finalStatus(
@@ -291,6 +307,7 @@ function tellPlan(plan: Plan, untold: number, options: ProbeOptions, messages: M
   for (const [why, times] of leftOut) {
     messages.note(`left out, as nothing there can answer: ${why}${times > 1 ? ` (${times} times)` : ""}`);
   }
+  for (const warning of plan.warnings) messages.note(warning);
   if (completes(options) && plan.paths.some(({ toSelf }) => toSelf === true)) {
     messages.note(
       "handshakes with this machine's own addresses are not completed: there the kernel's RST cannot be held back",

@@ -4,34 +4,42 @@
  *
  * Regular files are written at once, so that whatever happens to the process, what was found is in the file. Pipes and
  * terminals may block: they are written one piece at a time in the background, and what they have not taken yet waits here.
+ * How much that may become is the caller's business, who asks `held`.
  */
 import { fstatSync, write, writeSync } from "node:fs";
 
 export interface Writer {
   write(text: string): void;
+  /** Characters, about, that have not been taken yet. */
+  held(): number;
   /** Settles when everything written so far has been taken, or can't be any more. */
   drained(): Promise<void>;
 }
 
 /** A descriptor that another program made non-blocking is tried again after this long. */
 const RETRY_MS = 10;
+/** So many characters are written to a file without waiting for the turn's end. */
+const FILE_PIECE = 1 << 16;
+/** What waits for a stream is put together into pieces of about so many characters. */
+const STREAM_PIECE = 1 << 20;
 
 /** @param onError called once, with the errno name; nothing is written after that */
 export function createWriter(fd: number, onError: (code: string) => void): Writer {
   return fstatSync(fd).isFile() ? createFileWriter(fd, onError) : createStreamWriter(fd, onError);
 }
 
-/** Writes once a turn of the event loop, however many lines come in it; that is all that a killed process can lose. */
+/** Writes once a turn of the event loop, or when there is much; that is all that a killed process can lose. */
 function createFileWriter(fd: number, onError: (code: string) => void): Writer {
-  let waiting: string[] = [];
+  let waiting = "";
+  let turnsEnd: NodeJS.Immediate | undefined;
   let broken = false;
   function flush(): void {
-    const text = waiting.join("");
-    waiting = [];
-    if (broken || text === "") return;
+    clearImmediate(turnsEnd);
+    turnsEnd = undefined;
+    const bytes = Buffer.from(waiting);
+    waiting = "";
     try {
-      const bytes = Buffer.from(text);
-      for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+      for (let at = 0; at < bytes.length && !broken; ) at += writeSync(fd, bytes, at);
     } catch (error) {
       broken = true;
       onError(errorCode(error));
@@ -39,8 +47,11 @@ function createFileWriter(fd: number, onError: (code: string) => void): Writer {
   }
   return {
     write: (text) => {
-      if (waiting.push(text) === 1) setImmediate(flush);
+      waiting += text;
+      if (waiting.length >= FILE_PIECE) flush();
+      else turnsEnd ??= setImmediate(flush);
     },
+    held: () => waiting.length,
     drained: () => {
       flush();
       return Promise.resolve();
@@ -49,32 +60,36 @@ function createFileWriter(fd: number, onError: (code: string) => void): Writer {
 }
 
 function createStreamWriter(fd: number, onError: (code: string) => void): Writer {
+  /** All but the last are full. */
   let waiting: string[] = [];
-  let current: Buffer | undefined;
+  let held = 0;
+  let busy = false;
   let broken = false;
   let idle: (() => void)[] = [];
 
   function next(): void {
-    if (waiting.length > 0 && !broken) {
-      current = Buffer.from(waiting.join(""));
-      waiting = [];
-      push(current, 0);
+    const piece = waiting.shift();
+    busy = piece !== undefined;
+    if (piece !== undefined) {
+      push(Buffer.from(piece), 0, piece.length);
       return;
     }
-    current = undefined;
     for (const resolve of idle) resolve();
     idle = [];
   }
 
-  function push(bytes: Buffer, at: number): void {
+  function push(bytes: Buffer, at: number, length: number): void {
     write(fd, bytes, at, (error, count) => {
-      if (error === null) {
-        if (at + count < bytes.length) push(bytes, at + count);
-        else next();
-      } else if (error.code === "EAGAIN") setTimeout(push, RETRY_MS, bytes, at);
+      if (error === null && at + count < bytes.length) push(bytes, at + count, length);
+      else if (error?.code === "EAGAIN") setTimeout(push, RETRY_MS, bytes, at, length);
       else {
-        broken = true;
-        onError(errorCode(error));
+        held -= length;
+        if (error !== null) {
+          broken = true;
+          waiting = [];
+          held = 0;
+          onError(errorCode(error));
+        }
         next();
       }
     });
@@ -83,10 +98,14 @@ function createStreamWriter(fd: number, onError: (code: string) => void): Writer
   return {
     write: (text) => {
       if (broken) return;
-      waiting.push(text);
-      if (current === undefined) next();
+      held += text.length;
+      const last = waiting.length - 1;
+      if (last >= 0 && waiting[last].length < STREAM_PIECE) waiting[last] += text;
+      else waiting.push(text);
+      if (!busy) next();
     },
-    drained: () => (current === undefined ? Promise.resolve() : new Promise((resolve) => idle.push(resolve))),
+    held: () => held,
+    drained: () => (busy ? new Promise((resolve) => idle.push(resolve)) : Promise.resolve()),
   };
 }
 

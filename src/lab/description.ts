@@ -73,7 +73,7 @@ export interface DirectionDescription {
   readonly reorderingMs?: number;
   /** Bottleneck, in packets per second; none when left out. */
   readonly ratePps?: number;
-  /** Packets that wait at the bottleneck before the next one is dropped; 1000 when left out. */
+  /** Packets that wait at this bottleneck before the next one is dropped; 1000 when left out. */
   readonly queuePackets?: number;
   /** The bottleneck's later rates, ascending in time; `atMs` counts from the start of the lab. */
   readonly rateChanges?: readonly { readonly atMs: number; readonly ratePps: number }[];
@@ -137,7 +137,7 @@ export interface HostDescription {
 
 /** Hosts at addresses. Later entries go before earlier ones. */
 export interface HostsDescription extends HostDescription {
-  /** "198.18.0.0/16", "198.18.4.1-198.18.4.40" or "198.18.0.7"; IPv6 likewise. */
+  /** "198.18.0.0/16", "198.18.4.1-198.18.4.40" or "198.18.0.7"; IPv6 likewise. Unicast, and not the prober's own. */
   readonly range: string;
   /** Hosts of another kind among them: a share (0 to 1 in all) of the addresses does as this says, and else as the entry says. */
   readonly mix?: readonly MixDescription[];
@@ -160,6 +160,9 @@ export interface LabDescription {
   readonly noise?: NoiseDescription;
   readonly hosts: readonly HostsDescription[];
 }
+
+/** The prober's own addresses in a lab (runtime/lab.ts). They are for documentation (RFC 5737, RFC 3849): nothing real has them. */
+export const PROBER = { ipv4: "192.0.2.1", ipv6: "2001:db8::1" } as const;
 
 // --- grammar -----------------------------------------------------------------------------------------------------------
 
@@ -194,9 +197,43 @@ export function parseRange(text: string): AddressRange | string {
   return clean ? { first, last } : "the address has bits beyond its prefix length";
 }
 
-/** Reads "22,80,8000-8010" to one flag per port; a string says what is wrong with it. */
-export function parsePorts(text: string): Uint8Array | string {
-  const wanted = new Uint8Array(65_536);
+/** Where a prober's packets reach no simulated host: its kernel keeps them, or they go to no one host. */
+const NO_HOSTS = [
+  ["0.0.0.0/8", "which is no destination"],
+  ["127.0.0.0/8", "which is loopback"],
+  ["192.0.2.0", "the broadcast address of the prober's network"],
+  [PROBER.ipv4, "the prober's own address"],
+  ["192.0.2.255", "the broadcast address of the prober's network"],
+  ["224.0.0.0/4", "which is multicast"],
+  ["255.255.255.255", "which is broadcast"],
+  ["::", "which is no destination"],
+  ["::1", "which is loopback"],
+  ["::ffff:0:0/96", "which is IPv4 in IPv6's clothes"],
+  [PROBER.ipv6, "the prober's own address"],
+  ["fe80::/10", "which is link-local"],
+  ["ff00::/8", "which is multicast"],
+].map(([text, why]) => ({ text, why, range: parseRange(text) }));
+
+/** Judges a range of simulated hosts; a string says what is wrong with it. */
+function judgeRange(text: string): AddressRange | string {
+  const range = parseRange(text);
+  if (typeof range === "string") return range;
+  const { first, last } = range;
+  for (const { text: taken, why, range: none } of NO_HOSTS) {
+    if (typeof none === "string") throw new RangeError(`${taken}: ${none}`);
+    if (none.first.length !== first.length) continue;
+    if (Buffer.compare(none.first, last) <= 0 && Buffer.compare(first, none.last) <= 0)
+      return `no simulated host can be at ${taken}, ${why}`;
+  }
+  return range;
+}
+
+/** Ports as spans: first and last of each in turn, ascending, apart from each other. */
+export type PortSpans = Uint16Array;
+
+/** Reads "22,80,8000-8010"; a string says what is wrong with it. */
+export function parsePorts(text: string): PortSpans | string {
+  const spans: (readonly [first: number, last: number])[] = [];
   for (const part of text.split(",")) {
     const [, from, to] = /^\s*(\d{1,5})(?:-(\d{1,5}))?\s*$/.exec(part) ?? [];
     if (from === undefined) return `"${part}" is neither a port nor a range of ports`;
@@ -204,9 +241,28 @@ export function parsePorts(text: string): Uint8Array | string {
     const last = to === undefined ? first : Number(to);
     if (first < 1 || last > 65_535) return `"${part}": ports are 1 to 65535`;
     if (first > last) return `"${part}" is reversed`;
-    wanted.fill(1, first, last + 1);
+    spans.push([first, last]);
   }
-  return wanted;
+  spans.sort(([a], [b]) => a - b);
+  const merged: number[] = [];
+  for (const [first, last] of spans) {
+    const end = merged.length - 1;
+    if (end > 0 && first <= merged[end] + 1) merged[end] = Math.max(merged[end], last);
+    else merged.push(first, last);
+  }
+  return Uint16Array.from(merged);
+}
+
+export function hasPort(spans: PortSpans, port: number): boolean {
+  // Between the first number above the port and the one before it: in a span when that one is a first.
+  let low = 0;
+  let high = spans.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (spans[middle] <= port) low = middle + 1;
+    else high = middle;
+  }
+  return (low & 1) === 1 || (low > 0 && spans[low - 1] === port);
 }
 
 // --- JSON to values ----------------------------------------------------------------------------------------------------
@@ -371,11 +427,29 @@ function judgeDirection(read: DirectionDescription, path: string): void {
   });
 }
 
+/** What is said of a bottleneck must be of one that there is: of this path, and of this way. */
+function judgePath(read: PathDescription, path: string): void {
+  judgeDirection(read, path);
+  const { in: inward = {}, out: outward = {} } = read;
+  const ways = [
+    [path, read, [read, inward, outward]],
+    [`${path}.in`, inward, [read, inward]],
+    [`${path}.out`, outward, [read, outward]],
+  ] as const;
+  for (const [at, rules, sources] of ways) {
+    if (sources.some(({ ratePps }) => ratePps !== undefined)) continue;
+    for (const key of ["queuePackets", "rateChanges"] as const) {
+      if (rules[key] !== undefined)
+        throw new Fault(`${at}.${key}`, "there is no bottleneck without a ratePps beside it");
+    }
+  }
+}
+
 const readDirection = object<DirectionDescription>(DIRECTION, [], judgeDirection);
 const readPath = object<PathDescription>(
   { ...DIRECTION, in: readDirection, out: readDirection },
   [],
-  judgeDirection,
+  judgePath,
 );
 
 const readLimit = object<LimitDescription>({ ratePps: rate, burst: number(1, 1e6, true) }, ["ratePps"]);
@@ -426,7 +500,7 @@ const HOST = {
 
 const readMix = object<MixDescription>({ ...HOST, share }, ["share"], judgeShares);
 const readHosts = object<HostsDescription>(
-  { ...HOST, range: text(parseRange), mix: list(readMix, 100) },
+  { ...HOST, range: text(judgeRange), mix: list(readMix, 100) },
   ["range"],
   (read, path) => {
     judgeShares(read, path);
@@ -473,6 +547,22 @@ function judgeFamily(host: HostDescription, path: string, length: number): void 
   }
 }
 
+/** Port rules of all kinds of host together: each takes some hundred bytes. */
+const MAX_RULES = 100_000;
+
+/** A mix without ports of its own has those of its entry. */
+function judgeRules({ hosts }: LabDescription): void {
+  const rules = hosts
+    .flatMap(({ ports = [], mix = [] }) => [ports, ...mix.map((host) => host.ports ?? ports)])
+    .reduce((sum, { length }) => sum + length, 0);
+  if (rules > MAX_RULES) {
+    throw new Fault(
+      "hosts",
+      `${rules} port rules in all, those that mixes inherit included; at most ${MAX_RULES} are taken`,
+    );
+  }
+}
+
 const readLab: Read<LabDescription> = object<LabDescription>(
   {
     seed: number(0, 0xffff_ffff, true),
@@ -481,6 +571,7 @@ const readLab: Read<LabDescription> = object<LabDescription>(
     hosts: list(readHosts, 1000),
   },
   ["hosts"],
+  judgeRules,
 );
 
 // --- the lab without a file --------------------------------------------------------------------------------------------

@@ -39,8 +39,6 @@ const MOST_ROWS = 1 << 18;
 const RETRIES = 8;
 /** Short: a lab's packets live no longer. */
 const MSL_US = 1_000_000;
-/** RFC 9293 §3.7.1: assumed of a peer that names none. */
-const DEFAULT_MSS = 536;
 const TCP_HEADERS_4 = ipv4.HEADER_LENGTH + tcp.HEADER_LENGTH;
 const TCP_HEADERS_6 = ipv6.HEADER_LENGTH + tcp.HEADER_LENGTH;
 
@@ -282,7 +280,7 @@ export function createHosts(population: Population, seed: number, counts: HostCo
     const irs = tcp.sequence(b, at);
     columns.irs[row] = irs;
     columns.iss[row] = isnOf(ports, irs);
-    columns.mss[row] = findMss(b, at + tcp.OPTIONS, at + tcp.headerLength(b, at)) || DEFAULT_MSS;
+    columns.mss[row] = findMss(b, at + tcp.OPTIONS, at + tcp.headerLength(b, at));
     columns.window[row] = tcp.window(b, at);
     columns.firstAt[row] = nowUs;
     rows.arm(row, nowUs + kind.synAckTimeoutUs);

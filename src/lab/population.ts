@@ -9,10 +9,12 @@ import { type Address, parseAddress } from "../wire/address.ts";
 import {
   type Fate,
   type HostDescription,
+  hasPort,
   ICMP_REASONS,
   type IcmpReason,
   type LabDescription,
   type PathDescription,
+  type PortSpans,
   parsePorts,
   parseRange,
   type Service,
@@ -68,7 +70,7 @@ const NO_BANNER = new Uint8Array(0);
 
 export function createPopulation(description: LabDescription, seed: number): Population {
   const kinds: HostKind[] = [];
-  const portSets = new Map<string, Uint8Array>();
+  const portSets = new Map<string, PortSpans>();
   const ranges = description.hosts.map((hosts, index) => {
     const range = parseRange(hosts.range);
     if (typeof range === "string") throw new RangeError(`hosts[${index}].range: ${range}`);
@@ -203,12 +205,12 @@ function compilePorts(
   rules: PortRules,
   rest: PortKind,
   length: number,
-  /** One flag per port, by the text that names them. */
-  portSets: Map<string, Uint8Array>,
+  /** By the text that names them: equal texts share theirs. */
+  portSets: Map<string, PortSpans>,
   seed: number,
   salt: number,
 ): HostKind["portKind"] {
-  const setOf = (text: string): Uint8Array => {
+  const setOf = (text: string): PortSpans => {
     const set = portSets.get(text) ?? parsePorts(text);
     if (typeof set === "string") throw new RangeError(`ports: ${set}`);
     portSets.set(text, set);
@@ -240,7 +242,7 @@ function compilePorts(
     let drawn = -1;
     let draw = 0;
     for (const rule of compiled) {
-      if (rule.set !== undefined && rule.set[port] === 0) continue;
+      if (rule.set !== undefined && !hasPort(rule.set, port)) continue;
       if (rule.always) return rule.kind;
       if (drawn !== rule.group) {
         drawn = rule.group;

@@ -62,6 +62,11 @@ const REMEMBERED_US = 20e6;
 /** More neighbours than any link has: then the table starts afresh. */
 const MOST_NEIGHBOURS = 1 << 16;
 const FIRST_CAPACITY = 256;
+/**
+ * With more entries than this, the kernel is asked to confirm none: each that it confirms stays in its table, and those that
+ * are still to be found need the room.
+ */
+const CROWDED = 256;
 
 export interface NeighbourTable {
   /** Changes when a number that `find` gave may have become another one. */
@@ -146,6 +151,7 @@ export function createNeighbourTable(): NeighbourTable {
     },
     learn: (neighbours, nowUs) => {
       version++;
+      const crowded = neighbours.length > CROWDED;
       for (const { address, state, mac } of neighbours) {
         loadAddress(key, 0, address, 0, address.length);
         let row = find(key, 0);
@@ -155,7 +161,7 @@ export function createNeighbourTable(): NeighbourTable {
         }
         if (row < 0) row = add();
         macs.set(mac, row * MAC_LENGTH);
-        states[row] = state === "stale" ? UNCONFIRMED : USABLE;
+        states[row] = state === "stale" && !crowded ? UNCONFIRMED : USABLE;
         heardUs[row] = nowUs;
       }
       for (let row = 0; row < count; row++) {

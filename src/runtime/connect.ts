@@ -43,8 +43,10 @@ const HEADERS = { 4: 40, 6: 60 } as const;
 
 /**
  * Opens a TCP connection in user space: SYN, SYN-ACK, ACK over raw sockets. Needs CAP_NET_RAW, and CAP_NET_ADMIN as long as a
- * connection is open: the kernel's own RST must be held back by a routing rule for 1024 source ports. All connections of the
+ * connection is open: the kernel's own RST must be held back by a routing rule for 512 source ports. All connections of the
  * process share that rule, the ports and the sockets; they go when the last connection has gone, or the process ends.
+ *
+ * Of a name's addresses only the first is tried, or the first of `family`: whoever wants the next one names it.
  *
  * While a connection is open the process stays alive. It also watches SIGINT, SIGTERM and SIGHUP, to take the rule away before
  * they end the process; a program that has listeners of its own decides itself, as without this library.
@@ -56,6 +58,9 @@ const HEADERS = { 4: 40, 6: 60 } as const;
  */
 export async function connect(options: ConnectOptions): Promise<Connection> {
   checkPlatform();
+  if (typeof options !== "object" || options === null) {
+    throw new SynprobeError(ERROR_CODES.usage, "connect takes an object: { host, port, … }");
+  }
   const { signal } = options;
   const timeoutMs = integer("timeoutMs", options.timeoutMs ?? DEFAULTS.timeoutMs, 1, LONGEST_TIMEOUT_MS);
   const bufferLength = integer("bufferLength", options.bufferLength ?? DEFAULTS.bufferLength, 1024, 65_535);

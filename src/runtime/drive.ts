@@ -8,7 +8,7 @@ import type { Link } from "../link/link.ts";
 import type { Engine } from "../scan/engine.ts";
 import type { Verdict } from "../scan/verdict.ts";
 import { nowUs } from "./clock.ts";
-import { createTransmitter } from "./transmit.ts";
+import { checkStall, createTransmitter } from "./transmit.ts";
 
 export interface DriveHooks {
   onVerdict(verdict: Verdict): void;
@@ -17,8 +17,11 @@ export interface DriveHooks {
 export interface Drive {
   /** Settles when the run is over; rejects when the link became unusable or a hook threw. */
   readonly finished: Promise<void>;
-  /** Ends the run now; verdicts that have fallen are handed over first. */
-  stop(): void;
+  /**
+   * Sends no more probes; verdicts that have fallen are handed over. Ends the run at once, or when all that is under way has been
+   * answered, `graceMs` later at the most.
+   */
+  stop(graceMs?: number): void;
 }
 
 /** Batches sent before received packets get their turn. */
@@ -31,6 +34,8 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
   let timer: NodeJS.Timeout | undefined;
   let immediate: NodeJS.Immediate | undefined;
   let over = false;
+  let stopping = false;
+  let grace: NodeJS.Timeout | undefined;
   let drainedUs = nowUs();
   let resolve: () => void;
   let reject: (error: unknown) => void;
@@ -43,6 +48,7 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
     if (over) return;
     over = true;
     clearTimeout(timer);
+    clearTimeout(grace);
     clearImmediate(immediate);
     if (error === undefined) resolve();
     else reject(error);
@@ -66,7 +72,8 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
       while (batches < BATCHES_PER_TURN && sendBatch() > 0) batches++;
       handOver();
       if (over) return;
-      if (engine.done) {
+      checkStall(engine, link, nowUs());
+      if (engine.done || (stopping && engine.inFlight === 0)) {
         finish();
         return;
       }
@@ -96,12 +103,15 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
 
   return {
     finished,
-    stop: () => {
+    stop: (graceMs = 0) => {
+      if (over) return;
       try {
-        engine.abandon(nowUs());
+        if (!stopping) engine.abandon(nowUs());
+        stopping = true;
         while (sendBatch() > 0);
         handOver();
-        finish();
+        if (graceMs === 0 || engine.inFlight === 0) finish();
+        else grace ??= setTimeout(finish, graceMs);
       } catch (error) {
         finish(error);
       }

@@ -49,7 +49,7 @@ export type SameRun = Pick<JournalHeader, "targets" | "options">;
 export interface Past {
   /** Appends to it. */
   readonly journal: Journal;
-  /** The last one; undefined when the run ended before its first. */
+  /** The last one, its marks the highest of all; undefined when the run ended before its first. */
   readonly checkpoint: Checkpoint | undefined;
   /** The run had come to its end: there is nothing to go on with. */
   readonly complete: boolean;
@@ -201,7 +201,7 @@ async function readPast(file: JournalFile, workerOf: (position: number) => numbe
       else repeated.set(position, at + i - block.from);
     }
     if (block.type === BLOCKS.checkpoint || block.type === BLOCKS.end) {
-      checkpoint = read(block) as Checkpoint;
+      checkpoint = onwards(read(block) as Checkpoint, checkpoint?.marks);
       if (above.size >= pruneAt) {
         above = uncovered(above, isCovered);
         pruneAt = PRUNE_AFTER + 2 * above.size;
@@ -231,6 +231,12 @@ async function readPast(file: JournalFile, workerOf: (position: number) => numbe
     replay: () => replay(file, at, repeated),
   };
 }
+
+/** A checkpoint whose marks are not behind earlier ones: a run that goes on may report before its workers have begun. */
+const onwards = ({ marks, totals }: Checkpoint, before: readonly number[] = []): Checkpoint => ({
+  marks: marks.map((mark, worker) => Math.max(mark, before[worker] ?? 0)),
+  totals,
+});
 
 function uncovered(positions: PositionSet, isCovered: (position: number) => boolean): PositionSet {
   const kept = createPositionSet();

@@ -6,23 +6,24 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
-import { type LabDescription, parseRange } from "../lab/description.ts";
+import { type LabDescription, PROBER, parseRange } from "../lab/description.ts";
 import { createLinkLayer, type LinkLayer } from "../lab/link-layer.ts";
 import { createNetwork, type LabNetwork } from "../lab/network.ts";
 import { addAddress, addRoute, addVethPair, bringUp, withoutLinkLocal } from "../link/configure.ts";
 import { openEthernet, type PacketLink } from "../link/ethernet.ts";
-import { type Interface, lookUpInterface } from "../link/route.ts";
+import { type Interface, localAddresses, lookUpInterface } from "../link/route.ts";
 import { networkOf } from "../scan/span.ts";
-import { type Address, parseAddress } from "../wire/address.ts";
+import { type Address, formatAddress, parseAddress } from "../wire/address.ts";
 import { nowUs } from "./clock.ts";
+import { readFile } from "./system.ts";
 
 /** The prober's side of the lab. The addresses are for documentation (RFC 5737, RFC 3849): nothing real has them. */
 export const LAB = {
   interfaceName: "lab0",
-  ipv4: "192.0.2.1",
+  ipv4: PROBER.ipv4,
   gateway4: "192.0.2.254",
   prefixLength4: 24,
-  ipv6: "2001:db8::1",
+  ipv6: PROBER.ipv6,
   gateway6: "2001:db8::fe",
   prefixLength6: 64,
 } as const;
@@ -72,6 +73,24 @@ async function configure(description: LabDescription): Promise<void> {
       throw new SynprobeError(ERROR_CODES.system, "the lab's interfaces do not come up");
     await sleep(1);
   }
+}
+
+/**
+ * Whether this process's network namespace is a lab's: the prober's interface with its addresses, and nothing else up
+ * through which a packet could leave. (Kernel modules may have put tunnels there, which are down.)
+ */
+export function isInLab(): boolean {
+  const names = [...(readFile("/proc/net/dev") ?? "").matchAll(/^ *([^\s:]+):/gm)].map(([, name]) => name);
+  const up = names.flatMap((name) => lookUpInterface(name) ?? []).filter((found) => found.up);
+  const near = up.find(({ name }) => name === LAB.interfaceName);
+  return (
+    near?.mac !== undefined &&
+    Buffer.compare(near.mac, PROBER_MAC) === 0 &&
+    up.every(({ name, loopback }) => loopback || name === LAB.interfaceName || name === FAR_NAME) &&
+    localAddresses(4).some(
+      (local) => local.interfaceIndex === near.index && formatAddress(local.address) === LAB.ipv4,
+    )
+  );
 }
 
 function interfaceNamed(name: string): Interface {

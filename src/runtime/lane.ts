@@ -5,7 +5,7 @@
 import type { PortRange } from "../link/filter.ts";
 import type { Link } from "../link/link.ts";
 import { createCompletion } from "../scan/completion.ts";
-import { createEngine, type EngineCounts, type EngineOptions } from "../scan/engine.ts";
+import { createEngine, type Engine, type EngineCounts, type EngineOptions } from "../scan/engine.ts";
 import type { Order } from "../scan/permutation.ts";
 import type { ResultRecord } from "../scan/record.ts";
 import type { Established, PortState } from "../scan/result.ts";
@@ -47,6 +47,8 @@ export interface LaneHooks {
   onResult(record: ResultRecord, established?: Established): void;
   /** Every result that the reports count has been handed over. */
   onReport(): void;
+  /** Undefined, or while too much of what was handed over waits to be taken: settles when it has been. No probe is sent meanwhile. */
+  room(): Promise<void> | undefined;
 }
 
 export interface LaneOptions {
@@ -63,6 +65,8 @@ export interface LaneOptions {
 
 const ALONE = { index: 0, count: 1 };
 const REPORT_MS = 200;
+/** How long answers are waited for after `stop`, in milliseconds. */
+const GRACE_MS = 500;
 
 /** Runs in this thread. */
 export function runHere(link: Link, options: LaneOptions): Lane {
@@ -75,12 +79,15 @@ export function runHere(link: Link, options: LaneOptions): Lane {
     ...(from === undefined ? {} : { from }),
     ...(isDone === undefined ? {} : { isDone }),
   });
-  const scanner = createEngine({
-    ...options.engine,
-    source,
-    ports: createSourcePorts(ports.first, ports.last, options.engine.seed),
-    startUs: nowUs(),
-  });
+  const scanner = restrain(
+    createEngine({
+      ...options.engine,
+      source,
+      ports: createSourcePorts(ports.first, ports.last, options.engine.seed),
+      startUs: nowUs(),
+    }),
+    hooks.room,
+  );
   const engine =
     complete === undefined
       ? scanner
@@ -100,9 +107,12 @@ export function runHere(link: Link, options: LaneOptions): Lane {
     },
   });
   const mark = (): number => Math.min(source.nextPosition, engine.lowestUndecided());
-  const report = (): void => {
+  const flush = (): void => {
     established = undefined;
     batch.flush();
+  };
+  const report = (): void => {
+    flush();
     hooks.onReport();
   };
   let failure: unknown;
@@ -115,17 +125,41 @@ export function runHere(link: Link, options: LaneOptions): Lane {
       running.stop();
     }
   }, REPORT_MS);
+  const finished = async (): Promise<void> => {
+    try {
+      await running.finished;
+    } catch (error) {
+      failure ??= error;
+    }
+    clearInterval(reporting);
+    if (failure === undefined) return report();
+    // What has been decided is handed over even now.
+    running.stop();
+    flush();
+    throw failure;
+  };
   return {
-    finished: running.finished.finally(() => {
-      clearInterval(reporting);
-      if (failure !== undefined) throw failure;
-      report();
-    }),
+    finished: finished(),
     reports: () => [
       { counts: engine.counts, inFlight: engine.inFlight, receiveDrops: link.receiveDrops(), mark: mark() },
     ],
     marks: () => [mark()],
-    stop: running.stop,
-    kill: running.stop,
+    stop: () => running.stop(GRACE_MS),
+    kill: () => running.stop(),
   };
+}
+
+/** While there is no room, looked at again after this long, in microseconds. */
+const ROOM_US = 10_000;
+
+/** An engine that sends nothing while there is no room for results. Connections that are being completed go on above it. */
+function restrain(engine: Engine, room: LaneHooks["room"]): Engine {
+  const { pollTransmit, pollTimeout, stalledUs } = engine;
+  const isHeld = (): boolean => room() !== undefined;
+  const held: Pick<Engine, "pollTransmit" | "pollTimeout" | "stalledUs"> = {
+    pollTransmit: (now, out, at, token) => (isHeld() ? 0 : pollTransmit(now, out, at, token)),
+    pollTimeout: (now) => Math.max(pollTimeout(now), isHeld() ? now + ROOM_US : 0),
+    stalledUs: (now) => (isHeld() ? 0 : stalledUs(now)),
+  };
+  return Object.setPrototypeOf(held, engine);
 }

@@ -13,8 +13,10 @@
  * its lifeline, closes.
  */
 import { type SpawnSyncReturns, spawn, spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { Socket } from "node:net";
 import { constants } from "node:os";
+import { delimiter, join } from "node:path";
 import type { Writable } from "node:stream";
 import { isatty } from "node:tty";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
@@ -204,13 +206,25 @@ export function runCommand(
   lifeline: Lifeline,
 ): Promise<{ readonly status: number; readonly problem?: string }> {
   return new Promise((resolve) => {
+    if (program === "") {
+      resolve({ status: 127, problem: 'cannot start "": a program has a name' });
+      return;
+    }
     const child = spawn(program, args, { stdio: "inherit", env: { ...process.env, ...environment } });
     lifeline.onSignal((signal) => void child.kill(signal));
     child.on("exit", (status, signal) => resolve({ status: statusOf(status, signal) }));
     child.on("error", (error: NodeJS.ErrnoException) => {
-      const missing = error.code === "ENOENT";
+      // EACCES is also what execvp(3) has to say when one folder of PATH cannot be searched and no other has the program.
+      const missing = error.code === "ENOENT" || (error.code === "EACCES" && !isAnywhere(program));
       const problem = `cannot start ${program}: ${missing ? "there is no such program" : error.code}`;
       resolve({ status: missing ? 127 : 126, problem });
     });
   });
+}
+
+/** Whether there is a file of that name where a shell would look for it. */
+function isAnywhere(program: string): boolean {
+  if (program.includes("/")) return true;
+  const { PATH = "" } = process.env;
+  return PATH.split(delimiter).some((folder) => existsSync(join(folder || ".", program)));
 }

@@ -18,6 +18,7 @@ import { type Address, formatAddress, isLinkLocal, parseAddress, sameAddress } f
 import { judgeInterface, judgeRoute, unprobeable } from "./reachability.ts";
 import type { Resolution } from "./resolve.ts";
 import { type RoutedSpan, routeSpans } from "./routes.ts";
+import { neighbourLimit } from "./system.ts";
 
 export interface PlanOptions {
   /** Ports of targets that name none. */
@@ -60,6 +61,8 @@ export interface Plan {
   readonly faults: readonly TargetFault[];
   /** Parts of ranges that cannot answer, with why: "multicast (224.0.0.0/4)". */
   readonly leftOut: readonly { readonly span: AddressSpan; readonly why: string }[];
+  /** What this machine may not be up to, and what to do: lines for a person. */
+  readonly warnings: readonly string[];
 }
 
 export interface Planner {
@@ -245,12 +248,14 @@ export function createPlanner(options: PlanOptions): Planner {
       judge(address, address.length === 16 && isLinkLocal(address) ? through : boundTo, source),
     );
     for (const { way, ...span } of routed) if (way instanceof SynprobeError) unreachable(span, way);
+    const space = builder.build();
     return {
-      space: builder.build(),
+      space,
       ...layPaths(routed, options.ttl, source),
       nameOf: (address, port) => names.get(address)?.find(({ ports }) => ports.includes(port))?.name,
       faults,
       leftOut,
+      warnings: crowdWarning(Math.min(onLink(routed), space.hosts), neighbourLimit()),
       ...(boundTo === undefined ? {} : { interfaceName: boundTo.name }),
       ...(through === undefined ? {} : { scope: through.index }),
       ...(source === undefined ? {} : { source }),
@@ -262,6 +267,28 @@ export function createPlanner(options: PlanOptions): Planner {
 
 function labelOf({ origin, text }: AnyTargetSpec): string {
   return origin === undefined ? text : `${origin}: ${text}`;
+}
+
+/** Addresses in stretches that are on the link itself, where there are neighbours to be resolved. */
+function onLink(routed: readonly RoutedSpan[]): number {
+  let count = 0;
+  for (const { first, last, way } of routed) {
+    if (way instanceof SynprobeError || way.gateway !== undefined || way.type === "local") continue;
+    if (lookUpInterface(way.interfaceIndex)?.mac === undefined) continue;
+    let size = 0;
+    for (let i = 0; i < first.length; i++) size = size * 256 + last[i] - first[i];
+    count += size + 1;
+  }
+  return count;
+}
+
+/** The kernel resolves neighbours, and has room for so many. */
+function crowdWarning(hosts: number, limit: number): string[] {
+  if (hosts <= limit / 2) return [];
+  return [
+    `up to ${hosts} hosts on the link itself, and the kernel's table of neighbours holds ${limit}: expect refused sends and missed ` +
+      `hosts, or raise net.ipv4.neigh.default.gc_thresh3 (IPv6: net.ipv6…) with sysctl first`,
+  ];
 }
 
 /** The paths of what can be reached: one for each source address, and apart those that lead to this machine itself. */

@@ -11,7 +11,8 @@ import type { PortRange } from "../link/filter.ts";
 import { addRstRule, listRstRules, removeRstRule } from "../link/rst-rule.ts";
 import { readFile } from "./system.ts";
 
-const BLOCK = 1024;
+/** Ports of a lease: few enough that several runs at once have one each, above the kernel's own ports. */
+const BLOCK = 512;
 
 export interface HeldPorts {
   readonly ports: PortRange;

@@ -31,7 +31,7 @@ import type { Plan } from "./plan.ts";
 import type { HeldPorts } from "./port-lease.ts";
 import { createRandom, secret } from "./random.ts";
 import { createNaming } from "./results.ts";
-import { portShares, probePorts } from "./system.ts";
+import { forwards, portShares, probePorts } from "./system.ts";
 import { addTotals, noTotals, type Totals } from "./totals.ts";
 
 export interface ScanOptions {
@@ -89,6 +89,8 @@ export interface ScanHooks {
   onRecords?(bytes: Uint8Array, count: number, established?: Established): void;
   /** About every 200 ms: every result up to here has been handed over. */
   onCheckpoint?(marks: readonly number[], totals: Totals): void;
+  /** Undefined, or a promise of room for more results: until it settles, no probes are sent. */
+  room?(): Promise<void> | undefined;
 }
 
 /** What is known of a run that goes on. */
@@ -105,6 +107,8 @@ export interface PastRun {
 export interface RunningScan {
   /** Settles with the totals, also after `stop`; the links are closed then. Rejects when a link or worker died. */
   readonly finished: Promise<ScanSummary>;
+  /** What is known so far; when `finished` has settled, either way, the end. */
+  summary(): ScanSummary;
   progress(): ScanProgress;
   /** How far each worker is, and the totals so far: for a journal's last checkpoint. */
   marks(): readonly number[];
@@ -126,6 +130,8 @@ const PACKET_PAIRS = 10_000;
 const RATE_PER_WORKER = 150_000;
 const PAIRS_PER_WORKER = 200_000;
 const MOST_WORKERS = 64;
+/** Each costs a worker about a hundred bytes. */
+const MOST_TIMED_HOSTS = 1 << 20;
 
 /**
  * Chooses links and workers; opens nothing.
@@ -154,15 +160,21 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
     sourcePort === undefined
       ? (held ?? portShares()[packet ? "packet" : "raw"])
       : { first: sourcePort, last: sourcePort };
+  if (options.hostTimeoutMs !== undefined && plan.space.hosts > MOST_TIMED_HOSTS) {
+    throw new SynprobeError(
+      ERROR_CODES.usage,
+      `--host-timeout (and -T5) keeps a clock for each of up to ${MOST_TIMED_HOSTS} hosts, and here are ${plan.space.hosts}: drop it`,
+    );
+  }
   if (!packet && (options.workers ?? 1) > 1) {
     throw new SynprobeError(
       ERROR_CODES.usage,
       `--workers ${options.workers} needs --link packet: raw IP sockets are served by the main thread alone`,
     );
   }
-  const threads = packet
-    ? Math.min(options.workers ?? bestWorkers(plan, options), ports.last - ports.first + 1)
-    : 0;
+  // No more of them than source ports, or probes a second: each sends one at least.
+  const most = Math.min(ports.last - ports.first + 1, Math.max(1, Math.floor(options.rate)));
+  const threads = packet ? Math.min(options.workers ?? bestWorkers(plan, options), most) : 0;
   const workers = Math.max(1, threads);
   return {
     link: packet ? "packet" : "raw-ip",
@@ -281,7 +293,7 @@ async function openThreads(plan: Plan, options: ScanOptions, means: Means): Prom
           interfaceName: means.interfaceName ?? "",
           ports,
           routes: plan.hops,
-          quiet: options.sourcePort === undefined && !probePorts().shared,
+          quiet: options.sourcePort === undefined && !probePorts().shared && !forwards(),
           ...(plan.source === undefined ? {} : { sources: [plan.source] }),
         }),
       );
@@ -372,6 +384,7 @@ function runLane(
     onReport: () => hooks.onCheckpoint?.(marks(), totals()),
     keepsRecords: hooks.onRecords !== undefined,
     wants: hooks.wants,
+    room: () => hooks.room?.(),
   });
 
   /** Where there is nothing above, JSON shall not say null. */
@@ -384,7 +397,7 @@ function runLane(
     return sum;
   }
 
-  const finished = lane.finished.finally(close).then((): ScanSummary => {
+  function summary(): ScanSummary {
     const sum = totals();
     return {
       hosts: plan.space.hosts,
@@ -405,10 +418,11 @@ function runLane(
       elapsedMs: sum.elapsedMs,
       startedMs,
     };
-  });
+  }
 
   return {
-    finished,
+    finished: lane.finished.finally(close).then(summary),
+    summary,
     marks,
     totals,
     progress: () => {

@@ -310,14 +310,15 @@ export function createStack(options: StackOptions): Stack {
       }
       done += taken;
       if (taken > 0) continue;
-      const verdict = sendErrorVerdict(link.sendError);
+      const family = owners[done]?.ends.local.length === 16 ? 6 : 4;
+      const verdict = sendErrorVerdict(link.sendError, family);
       // As good as lost: timers send again. Where there is no room for one there is none for the rest.
       if (verdict === "again") return;
       refuse(owners[done++], link.sendError, verdict);
     }
   }
 
-  function refuse(owner: Entry | undefined, errno: string, verdict: "later" | "never"): void {
+  function refuse(owner: Entry | undefined, errno: string, verdict: "away" | "later" | "never"): void {
     const opening = owner?.opening;
     if (owner === undefined || opening === undefined) return;
     opening.attempts--;

@@ -24,6 +24,20 @@ export function probePorts(): { first: number; last: number; shared: boolean } {
 /** The same by kind of link. */
 export const portShares = (): PortShares => sharePorts(probePorts());
 
+/** How many neighbours the kernel remembers, of one IP version; Infinity where it does not say. */
+export function neighbourLimit(): number {
+  const limits = ["ipv4", "ipv6"].map((version) =>
+    Number(readFile(`/proc/sys/net/${version}/neigh/default/gc_thresh3`) ?? Number.POSITIVE_INFINITY),
+  );
+  return Math.min(...limits);
+}
+
+/** Whether packets of others pass through this machine, as on routers and hosts of containers. */
+export const forwards = (): boolean =>
+  ["ipv4/ip_forward", "ipv6/conf/all/forwarding"].some(
+    (path) => (readFile(`/proc/sys/net/${path}`) ?? "0").trim() !== "0",
+  );
+
 /** A file's text, trimmed of nothing; undefined when it cannot be read. */
 export function readFile(path: string): string | undefined {
   try {

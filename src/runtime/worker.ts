@@ -17,7 +17,7 @@ import type { Verdict } from "../scan/verdict.ts";
 import { createSourcePorts } from "../socket/ports.ts";
 import { nowUs } from "./clock.ts";
 import { createBatchWriter } from "./record-batch.ts";
-import { createTransmitter } from "./transmit.ts";
+import { checkStall, createTransmitter } from "./transmit.ts";
 import { CONTROL, type FromWorker, STOP, type WorkerTask } from "./workers.ts";
 
 /** How often the main thread hears how far the worker is, in microseconds. */
@@ -84,28 +84,35 @@ function loop(
 ): void {
   const { handlePacket } = engine;
   let drainedUs = nowUs();
-  link.listen((bytes, at, end, ageUs) => handlePacket(bytes, at, end, drainedUs, ageUs));
+  let lastAgeUs = 0;
+  link.listen((bytes, at, end, ageUs) => {
+    lastAgeUs = ageUs;
+    handlePacket(bytes, at, end, drainedUs, ageUs);
+  });
   const sendBatch = createTransmitter(engine, link);
   let reportAt = drainedUs;
   let stopped = false;
   for (;;) {
     drainedUs = nowUs();
     const empty = link.drain();
-    // After a stall the answers are in the ring already: no deadline passes before they are read.
-    if (empty) engine.handleTimeout(nowUs());
+    // After a stall the answers are in the ring already: no deadline passes before they are read. They come in order, so what
+    // is not read yet came after the last that was.
+    engine.handleTimeout(empty ? nowUs() : drainedUs - lastAgeUs);
     let batches = 0;
     const behind = Atomics.load(control, CONTROL.waiting) > MOST_WAITING;
     while (!behind && batches < BATCHES_PER_TURN && sendBatch() > 0) batches++;
     handOver();
     const now = nowUs();
-    const over = engine.done || Atomics.load(control, CONTROL.stop) === STOP.now;
+    const stop = Atomics.load(control, CONTROL.stop);
+    const over = engine.done || stop === STOP.now || (stopped && engine.inFlight === 0);
+    if (!over) checkStall(engine, link, now);
     if (over || now >= reportAt) {
       flush();
       reportAt = now + REPORT_US;
       report(over ? "done" : "progress", engine, link, source);
     }
     if (over) return;
-    if (!stopped && Atomics.load(control, CONTROL.stop) !== STOP.no) {
+    if (!stopped && stop !== STOP.no) {
       stopped = true;
       engine.abandon(now);
     }

@@ -43,7 +43,7 @@ export type FromWorker =
   | { readonly kind: "results"; readonly bytes: Uint8Array<ArrayBuffer>; readonly count: number }
   | ({ readonly kind: "progress" | "done" } & LaneReport);
 
-/** How long answers are waited for after `stop`, in milliseconds. */
+/** How long answers are waited for after `stop`, and workers when one has failed, in milliseconds. */
 const GRACE_MS = 1000;
 
 const NOTHING_YET: LaneReport = {
@@ -59,52 +59,64 @@ export function startWorkers(tasks: readonly Omit<WorkerTask, "control">[], hook
   const controls = tasks.map(() => new Int32Array(new SharedArrayBuffer(4 * CONTROL.words)));
   const threads: Worker[] = [];
   let grace: NodeJS.Timeout | undefined;
+  let patience: NodeJS.Timeout | undefined;
+  let failure: { readonly error: unknown } | undefined;
+  const terminate = (): void => {
+    for (const thread of threads) void thread.terminate();
+  };
   const tell = (word: number): void => {
     for (const control of controls) Atomics.store(control, CONTROL.stop, word);
   };
   const finished = Promise.all(tasks.map((task, i) => run({ ...task, control: controls[i].buffer }, i)))
-    .then(() => {})
     .finally(() => {
       clearTimeout(grace);
-      for (const thread of threads) void thread.terminate();
+      clearTimeout(patience);
+      terminate();
+    })
+    .then(() => {
+      if (failure !== undefined) throw failure.error;
     });
+  /** The run is over, but what its workers have found already is still taken. */
+  function fail(error: unknown): void {
+    failure ??= { error };
+    tell(STOP.now);
+    patience ??= setTimeout(terminate, GRACE_MS);
+  }
 
   function run(task: WorkerTask, number: number): Promise<void> {
-    return new Promise((resolve, reject) => {
+    return new Promise((resolve) => {
       const thread = new Worker(new URL("./worker.js", import.meta.url), { workerData: task });
       threads.push(thread);
       let over = false;
+      const acknowledge = (): void => void Atomics.sub(controls[number], CONTROL.waiting, 1);
       thread.on("message", (message: FromWorker) => {
         try {
           if (message.kind === "results") {
-            Atomics.sub(controls[number], CONTROL.waiting, 1);
             take(message.bytes, message.count);
+            const room = hooks.room();
+            if (room === undefined) acknowledge();
+            else void room.then(acknowledge);
             return;
           }
           reports[number] = message;
-          hooks.onReport();
           if (message.kind === "done") {
             over = true;
             resolve();
           }
+          // After a failure some results may be missing that reports count.
+          if (failure === undefined) hooks.onReport();
         } catch (error) {
-          tell(STOP.now);
-          reject(error);
+          fail(error);
         }
       });
-      thread.once("error", (error) => {
-        tell(STOP.now);
-        reject(error);
-      });
+      thread.once("error", fail);
+      // Comes after all messages.
       thread.once("exit", (code) => {
-        if (over) return;
-        tell(STOP.now);
-        reject(
-          new SynprobeError(
-            ERROR_CODES.system,
-            `worker ${number + 1} of ${tasks.length} died (exit ${code})`,
-          ),
-        );
+        if (!over) {
+          const died = `worker ${number + 1} of ${tasks.length} died (exit ${code})`;
+          fail(new SynprobeError(ERROR_CODES.system, died));
+        }
+        resolve();
       });
     });
   }

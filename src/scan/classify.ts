@@ -78,16 +78,20 @@ export function portState(state: ProbeState): PortState {
   return "filtered";
 }
 
-/** Want of room: worth another attempt within milliseconds. */
+/** Want of room, in a queue or in the kernel's table of neighbours: worth another attempt within milliseconds. */
 const NO_ROOM = new Set(["ENOBUFS", "EAGAIN", "ENOMEM", "EINTR"]);
+/** The interface is away, for now or for good. */
+const AWAY = new Set(["ENETDOWN", "ENODEV", "ENXIO"]);
 /** This machine's last word on the packet: a firewall, or a packet that cannot be sent at all. */
 const FINAL = new Set(["EPERM", "EACCES", "EMSGSIZE", "EINVAL", "EAFNOSUPPORT", "EOPNOTSUPP", "EBADF"]);
 
 /**
- * What a refused send means for the try: `again` soon, `never`, or `later`: the network is away (ENETUNREACH, ENETDOWN,
- * ENODEV …), as in a link flap, and the next try may find it back.
+ * What a refused send means for the try: `again` soon; `away`: nothing can be sent, so that the try did not happen; `never`; or
+ * `later`: there is no way to this target (ENETUNREACH …), as while routes change, and the next try may find one.
+ * @param family IPv6 says EINVAL when the table of neighbours is full
  */
-export function sendErrorVerdict(errno: string): "again" | "later" | "never" {
-  if (NO_ROOM.has(errno)) return "again";
+export function sendErrorVerdict(errno: string, family: 4 | 6): "again" | "away" | "later" | "never" {
+  if (NO_ROOM.has(errno) || (family === 6 && errno === "EINVAL")) return "again";
+  if (AWAY.has(errno)) return "away";
   return FINAL.has(errno) ? "never" : "later";
 }

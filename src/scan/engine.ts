@@ -119,6 +119,8 @@ export interface Engine {
    * count from then.
    */
   handleDeparture(first: number, end: number, fromUs: number, toUs: number): void;
+  /** How long nothing could be sent though there was something, in microseconds; 0 when all is well. */
+  stalledUs(nowUs: number): number;
   /** The link refused the packet `token` of the current round. */
   handleRefusal(token: number, errno: string, nowUs: number): void;
   /** When `handleTimeout` or `pollTransmit` next has something to do; Infinity when never. */
@@ -138,12 +140,19 @@ export interface Engine {
 }
 
 const MAX_TOKENS = 1024;
-/** After a refusal for lack of buffers, nothing is sent for this long. */
+/**
+ * A refused probe waits this long, then twice as long, and so on up to the longest; and so do all of them when nothing at all
+ * has left between so many refusals, or the interface is away.
+ */
 const REFUSAL_PAUSE_US = 5_000;
+const LONGEST_PAUSE_US = 500_000;
+const REFUSALS_OF_ALL = 64;
+/** Verdict slots that are kept to be used again. */
+const MOST_SLOTS = 8192;
 /** Pairs started at most before one of them must have its host's turn. */
 const STARTS_PER_CALL = 256;
-/** A probe that was refused this often in a row, five seconds at least, is given up. */
-const MAX_REFUSALS = 1_000;
+/** A probe that was refused this often, in about a minute, is given up. */
+const MAX_REFUSALS = 128;
 
 export function createEngine(options: EngineOptions): Engine {
   const { paths, source, ports, retries, timeoutUs } = options;
@@ -197,6 +206,10 @@ export function createEngine(options: EngineOptions): Engine {
   const tokens = new Int32Array(MAX_TOKENS);
   let undecided = 0;
   let { total } = source;
+  // Refusals since something left; pauses of all since then, and since when.
+  let refusalsInARow = 0;
+  let pauses = 0;
+  let stalledSinceUs: number | undefined;
   let pausedUntil = 0;
   let abandoned = false;
 
@@ -209,7 +222,7 @@ export function createEngine(options: EngineOptions): Engine {
   /** Rows whose last try could not be sent, and why. */
   const refused = new Map<number, string>();
   /** Rows to which a bare SYN came: what it will have shown if nothing better comes. */
-  const splitSyns = new Map<number, { attempt: number; atUs: number; ttl: number }>();
+  const splitSyns = new Map<number, { attempt: number; atUs: number; ttl: number; believed: boolean }>();
 
   const decoder = createReplyDecoder();
   const { reply } = decoder;
@@ -299,6 +312,9 @@ export function createEngine(options: EngineOptions): Engine {
   }
 
   function handleDeparture(first: number, end: number, fromUs: number, toUs: number): void {
+    refusalsInARow = 0;
+    pauses = 0;
+    stalledSinceUs = undefined;
     const each = (toUs - fromUs) / (end - first);
     for (let token = first; token < end; token++) {
       const row = tokens[token];
@@ -313,22 +329,31 @@ export function createEngine(options: EngineOptions): Engine {
     counts.sent--;
     const attempt = table.tries[row] - 1;
     if (attempt > 0) counts.retransmitted--;
-    const verdict = sendErrorVerdict(errno);
+    const verdict = sendErrorVerdict(errno, paths[table.path[row]].local.length === 4 ? 4 : 6);
     if (verdict === "later") {
-      // The network is away, for now or for good: this try is over, the next comes when its time has passed.
+      // There is no way, for now or for good: this try is over, the next comes when its time has passed.
       table.unsent[row]++;
       refused.set(row, errno);
       return;
     }
     // The try did not happen.
     table.tries[row] = attempt;
-    if (verdict === "again" && ++table.refusals[row] < MAX_REFUSALS) {
-      pausedUntil = nowUs + REFUSAL_PAUSE_US;
-      timers.cancel(row);
-      enqueue(row);
+    if (verdict === "never" || (verdict === "again" && ++table.refusals[row] >= MAX_REFUSALS)) {
+      decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
       return;
     }
-    decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
+    if (verdict === "away" || ++refusalsInARow >= REFUSALS_OF_ALL) pauseAll(nowUs);
+    timers.arm(row, nowUs + pauseAfter(verdict === "away" ? 0 : table.refusals[row]));
+  }
+
+  const pauseAfter = (refusals: number): number =>
+    Math.min(LONGEST_PAUSE_US, REFUSAL_PAUSE_US * 2 ** Math.min(refusals, 20));
+
+  function pauseAll(nowUs: number): void {
+    stalledSinceUs ??= nowUs;
+    // One batch's refusals are one.
+    if (nowUs < pausedUntil) return;
+    pausedUntil = nowUs + pauseAfter(pauses++);
   }
 
   function enqueue(row: number): void {
@@ -341,7 +366,11 @@ export function createEngine(options: EngineOptions): Engine {
 
   function handleTimeout(nowUs: number): void {
     for (let row = timers.expire(nowUs); row >= 0; row = timers.expire(nowUs)) {
-      if (table.tries[row] === maxTries) exhaust(row, nowUs);
+      if (table.tries[row] === maxTries && stalledSinceUs !== undefined) {
+        // While nothing can be sent, answers may be lost as well: once more, when it can.
+        table.tries[row]--;
+        enqueue(row);
+      } else if (table.tries[row] === maxTries) exhaust(row, nowUs);
       else if (takeTurn(row, nowUs)) enqueue(row);
     }
   }
@@ -350,7 +379,7 @@ export function createEngine(options: EngineOptions): Engine {
   function exhaust(row: number, nowUs: number): void {
     const split = splitSyns.get(row);
     const errno = refused.get(row);
-    if (split !== undefined) {
+    if (split?.believed === true) {
       reply.ttl = split.ttl;
       answer(row, split.attempt, PROBE_EVENTS.accepted, SEGMENT_VERDICTS.syn.reason, split.atUs);
     } else if (errno !== undefined) {
@@ -407,14 +436,17 @@ export function createEngine(options: EngineOptions): Engine {
   }
 
   /**
-   * The bare SYN of a simultaneous open acknowledges nothing, so it proves nothing: it counts only if all the tries end and
-   * nothing better has come. Our own SYN, back through loopback, and one that was there before ours are certainly no answer.
+   * The bare SYN of a simultaneous open acknowledges nothing, so it proves nothing but that somebody knows the try's port: it
+   * counts only if all the tries end, nothing better has come, and a second try, from a port of its own, was answered likewise.
+   * Our own SYN, back through loopback, and one that was there before ours are certainly no answer.
    */
   function holdSplitSyn(row: number, attempt: number, atUs: number): void {
     const own = isn(reply.peer, 0, reply.local, 0, reply.peerPort, reply.localPort) >>> 0;
+    const held = splitSyns.get(row);
     if (reply.sequence === own || atUs < table.sentAt[row * maxTries + attempt]) ignored.foreign++;
-    else if (table.state[row] !== PROBE_STATES.synSent || splitSyns.has(row)) ignored.duplicate++;
-    else splitSyns.set(row, { attempt, atUs, ttl: reply.ttl });
+    else if (table.state[row] !== PROBE_STATES.synSent || held?.attempt === attempt) ignored.duplicate++;
+    else if (held !== undefined) held.believed = ports.size > 1;
+    else splitSyns.set(row, { attempt, atUs, ttl: reply.ttl, believed: maxTries === 1 && ports.size > 1 });
   }
 
   function handleIcmpError(b: Uint8Array, nowUs: number, ageUs: number): void {
@@ -576,6 +608,7 @@ export function createEngine(options: EngineOptions): Engine {
     pollTransmit,
     handleDeparture,
     handleRefusal,
+    stalledUs: (nowUs) => (stalledSinceUs === undefined ? 0 : nowUs - stalledSinceUs),
     pollTimeout,
     lowestUndecided: () => {
       let lowest = Number.POSITIVE_INFINITY;
@@ -589,6 +622,8 @@ export function createEngine(options: EngineOptions): Engine {
       if (verdictHead < verdictEnd) return slots[verdictHead++];
       verdictHead = 0;
       verdictEnd = 0;
+      // After a stall there may have been very many.
+      if (slots.length > MOST_SLOTS) slots.length = MOST_SLOTS;
       return undefined;
     },
     abandon: () => {

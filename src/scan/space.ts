@@ -609,11 +609,13 @@ function openFamily(family: SharedFamily, starts: Float64Array, ports: Uint16Arr
       // The quotient of two whole numbers below 2^53 is never rounded up to the next one.
       const host = Math.floor(rest / size);
       out.port = ports[starts[set] + rest - host * size];
+      // Word by word: the sum of all at once could pass 2^53.
       let carry = host;
       for (let w = width - 1; w >= 0; w--) {
-        const sum = chunk[at + w] + carry;
+        const high = Math.floor(carry / 2 ** 32);
+        const sum = chunk[at + w] + (carry - high * 2 ** 32);
         words[ADDRESS_WORDS - width + w] = sum;
-        carry = Math.floor(sum / 2 ** 32);
+        carry = high + (sum >= 2 ** 32 ? 1 : 0);
       }
     },
     indexOf: (words: Uint32Array, at: number, port: number): number => {

@@ -59,14 +59,20 @@ export function createSendBuffer(memory: Uint8Array): SendBuffer {
     },
     write: (bytes) => {
       const count = Math.min(bytes.length, memory.length - length);
-      for (let i = 0; i < count; i++) memory[(head + length + i) % memory.length] = bytes[i];
+      const at = (head + length) % memory.length;
+      const beforeEnd = Math.min(count, memory.length - at);
+      memory.set(bytes.subarray(0, beforeEnd), at);
+      memory.set(bytes.subarray(beforeEnd, count), 0);
       length += count;
       return count;
     },
     copy: (offset, count) => {
       if (offset + count > length) throw new RangeError("beyond what was written");
       const bytes = new Uint8Array(count);
-      for (let i = 0; i < count; i++) bytes[i] = memory[(head + offset + i) % memory.length];
+      const at = (head + offset) % memory.length;
+      const part = memory.subarray(at, at + count);
+      bytes.set(part);
+      bytes.set(memory.subarray(0, count - part.length), part.length);
       return bytes;
     },
     acknowledge: (count) => {
@@ -116,7 +122,8 @@ export function createReceiveBuffer(memory: Uint8Array): ReceiveBuffer {
       if (seqLess(merged[1], b)) merged[1] = b;
       return false;
     });
-    if (apart.length >= MAX_RANGES) return false;
+    // What comes in order fills a gap and opens none.
+    if (apart.length >= MAX_RANGES && first !== next) return false;
     ranges = [...apart, merged].sort((x, y) => seqDiff(x[0], y[0]));
     return true;
   }

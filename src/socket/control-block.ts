@@ -112,6 +112,8 @@ export interface ControlBlock {
 const NO_TEXT = new Uint8Array(0);
 /** RFC 9293 §3.7.1: assumed of a peer that names none. */
 const DEFAULT_MSS = 536;
+/** A peer that names less is given this much: its segments would be nearly all header (Linux: TCP_MIN_SND_MSS). */
+const LEAST_MSS = 48;
 const NEVER = Number.POSITIVE_INFINITY;
 
 export function createControlBlock(options: ControlBlockOptions): ControlBlock {
@@ -127,6 +129,8 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
   let sndUna = iss;
   let sndNxt = iss;
   let sndMax = iss;
+  /** Told by no sequence number: all of them come again every 4 GiB. */
+  let synAcknowledged = false;
   let sndWnd = 0;
   let sndWl1 = 0;
   let sndWl2 = 0;
@@ -140,6 +144,7 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
   let finAcknowledged = false;
   let retransmitAt = NEVER;
   let retransmissions = 0;
+  let synRetransmitted = false;
   let timeWaitUntil = NEVER;
   /** The segment whose round trip is measured: the sequence number that acknowledges it, and when it left. */
   let timed: { end: number; sentUs: number } | undefined;
@@ -158,7 +163,7 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
   const rcvWnd = (): number => (memory === undefined ? 0 : Math.min(65_535, receiveBuffer.window));
   const synchronized = (): boolean => state !== "CLOSED" && state !== "SYN-SENT" && state !== "SYN-RECEIVED";
   /** Sequence number of the oldest byte in the send buffer. */
-  const textStart = (): number => (sndUna === iss ? seqAdd(iss, 1) : sndUna);
+  const textStart = (): number => (synAcknowledged ? sndUna : seqAdd(iss, 1));
 
   // --- opening and closing -----------------------------------------------------------------------------------------
 
@@ -195,13 +200,14 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
   function takeSyn(segment: Segment): void {
     irs = segment.sequence;
     receiveBuffer.start(seqAdd(irs, 1));
-    peerMss = segment.mss ?? DEFAULT_MSS;
+    peerMss = Math.max(LEAST_MSS, segment.mss || DEFAULT_MSS);
     updateWindow(segment);
   }
 
   function becomeEstablished(): void {
     state = "ESTABLISHED";
     events.push("established");
+    if (synRetransmitted) rto.afterSlowHandshake();
     // A close that came before the handshake was over.
     if (finQueued) state = "FIN-WAIT-1";
   }
@@ -236,6 +242,10 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
     }
     if (state === "SYN-SENT") {
       inSynSent(segment, nowUs);
+      return;
+    }
+    if (state === "SYN-RECEIVED" && hasFlag(segment, SYN) && segment.sequence === irs) {
+      peersSynAgain(segment, nowUs);
       return;
     }
     if (
@@ -279,6 +289,22 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
     armRetransmission(nowUs);
   }
 
+  /**
+   * The peer's SYN once more, in SYN-RECEIVED. Alone: it has not heard ours, which goes again. As SYN-ACK: the second half of a
+   * simultaneous open (§3.5, figure 7). Any text on it is left to its retransmission.
+   */
+  function peersSynAgain(segment: Segment, nowUs: number): void {
+    const { acknowledgement } = segment;
+    if (hasFlag(segment, RST)) return;
+    if (!hasFlag(segment, ACK)) {
+      sndNxt = iss;
+      return;
+    }
+    if (seqLess(sndUna, acknowledgement) && seqLessEqual(acknowledgement, sndMax))
+      checkAcknowledgement(segment, nowUs);
+    owesAck = true;
+  }
+
   /** First: is the segment in the window? (§3.10.7.4, table 6) */
   function checkSequence(segment: Segment, nowUs: number): boolean {
     const length = segmentLength(segment);
@@ -300,11 +326,6 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
     }
     if (acceptable) return true;
     if (hasFlag(segment, RST)) return false;
-    if (state === "SYN-RECEIVED" && hasFlag(segment, SYN) && segment.sequence === irs) {
-      // The peer has not heard our SYN: send it again.
-      sndNxt = iss;
-      return false;
-    }
     if (state === "TIME-WAIT" && hasFlag(segment, FIN)) enterTimeWait(nowUs);
     owesAck = true;
     return false;
@@ -404,7 +425,8 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
   /** SND.UNA moves: what is acknowledged leaves the buffer, the timer starts anew (RFC 6298 §5.2, §5.3). */
   function advance(acknowledgement: number, nowUs: number): void {
     let count = seqDiff(acknowledgement, sndUna);
-    if (sndUna === iss) count--;
+    if (!synAcknowledged) count--;
+    synAcknowledged = true;
     if (finQueued && count > sendBuffer.length) {
       finAcknowledged = true;
       count = sendBuffer.length;
@@ -464,6 +486,7 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
       end("timed-out");
       return;
     }
+    if (handshaking) synRetransmitted = true;
     rto.backOff();
     // Go back to the oldest unacknowledged number; Karn: its round trip is no sample any more.
     sndNxt = sndUna;

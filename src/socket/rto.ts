@@ -12,6 +12,8 @@ export interface RetransmissionTimeout {
   sample(rttUs: number): void;
   /** The timer ran out: doubles the timeout (§5.5). */
   backOff(): void;
+  /** The handshake is over, and took a SYN more than one: data begins with three seconds (§5.7). Ends any back-off. */
+  afterSlowHandshake(): void;
 }
 
 export interface RtoOptions {
@@ -25,6 +27,8 @@ export const RTO_DEFAULTS: RtoOptions = { initialUs: 1_000_000, minUs: 200_000, 
 
 /** Clock granularity G of §2. */
 const GRANULARITY_US = 1000;
+/** §5.7 */
+const AFTER_SLOW_HANDSHAKE_US = 3_000_000;
 
 export function createRetransmissionTimeout(options: RtoOptions = RTO_DEFAULTS): RetransmissionTimeout {
   const { initialUs, minUs, maxUs } = options;
@@ -52,6 +56,10 @@ export function createRetransmissionTimeout(options: RtoOptions = RTO_DEFAULTS):
     },
     backOff: () => {
       if (base * factor < maxUs) factor *= 2;
+    },
+    afterSlowHandshake: () => {
+      base = Math.max(base, AFTER_SLOW_HANDSHAKE_US);
+      factor = 1;
     },
   };
 }

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AS_USER, type Stage, setStage, userProblem } from "../cli/identity.ts";
-import { type Finished, linesOf, run, start, synprobe } from "../cli/process.ts";
+import { ENVIRONMENT, type Finished, linesOf, run, start, synprobe } from "../cli/process.ts";
 import { command, createLab, type Lab, labProblem, skipping } from "./netns.ts";
 import { at, resultsOf } from "./probing.ts";
 import { until } from "./until.ts";
@@ -264,6 +264,8 @@ describe.skipIf(skipping("the lab as real packets", labProblem()))("the lab", ()
       ["with its exit status", ["sh", "-c", "exit 7"], 7],
       ["when a signal ends it", ["sh", "-c", "kill -TERM $$"], 143],
       ["when it cannot be started", ["/nonexistent"], 127],
+      ["when it is nowhere", ["nonexistent"], 127],
+      ["when it has no name", [""], 127],
       ["when it is no program", ["/"], 126],
     ])("%s", async (_what, argv, expected) => {
       expect((await inside(...argv)).status).toBe(expected);
@@ -470,12 +472,51 @@ describe.skipIf(skipping("the lab as real packets", labProblem()))("the lab", ()
       }
     });
 
+    it("a program that is nowhere is not found, a closed folder of PATH or not: 127", async (context) => {
+      if (problem !== undefined) context.skip(problem);
+      const closed = mkdtempSync(join(tmpdir(), "synprobe-closed-"));
+      const { PATH } = ENVIRONMENT;
+      const search = ["env", `PATH=${closed}:${PATH}`, process.execPath, stage.main];
+      try {
+        const lab = (program: string): Promise<Finished> =>
+          run(stage.as(AS_USER, [...search, "lab", "--", program]));
+        expect((await lab("true")).status).toBe(0);
+        const { status, stderr } = await lab("nonexistent");
+        expect({ status, stderr }).toEqual({
+          status: 127,
+          stderr: "synprobe: cannot start nonexistent: there is no such program\n",
+        });
+      } finally {
+        rmSync(closed, { recursive: true });
+      }
+    });
+
     it("demo is the same", async (context) => {
       if (problem !== undefined) context.skip(problem);
       const { status, stdout, stderr } = await asUser("demo");
       expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
       expect(stdout).toContain("established in");
     });
+  });
+
+  it("demo's tour sends nothing outside its lab: 2", async () => {
+    const tour = synprobe("demo", "--inside");
+    const up =
+      "ip link set lo up && ip link set lab0 up && ip link set lab1 up && ip addr add 192.0.2.1/24 dev lab0";
+    const pretend = `ip link add lab0 address 02:00:00:00:00:01 type veth peer name lab1 && ${up}`;
+    const shell = (script: string): string[] => ["unshare", "-n", "sh", "-c", `${script} && exec "$@"`, "sh"];
+    for (const where of [
+      ["unshare", "-n"],
+      [...shell("ip link set lo up"), "env", "SYNPROBE_LAB=1"],
+      // All that a lab has, and one thing more.
+      shell(`${pretend} && ip link add out0 type veth peer name out1 && ip link set out0 up`),
+      // The lab's names and address on other hardware.
+      shell(pretend.replace(" address 02:00:00:00:00:01", "")),
+    ]) {
+      const { status, stdout, stderr } = await run([...where, ...tour]);
+      expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+      expect(linesOf(stderr)).toEqual([expect.stringMatching(/run synprobe demo$/)]);
+    }
   });
 
   it("demo shows real runs, each with its command, in less than fifteen seconds", async () => {

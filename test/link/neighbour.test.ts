@@ -59,6 +59,13 @@ describe("the neighbour table", () => {
     }
   });
 
+  it("confirms nobody while the kernel's table is crowded: those still to be found need the room", () => {
+    const table = createNeighbourTable();
+    const crowd = Array.from({ length: 300 }, (_, i) => entry(`198.18.${i >> 8}.${i & 255}`, "stale", MAC_A));
+    table.learn(crowd, 0);
+    expect(macOf(table, host)).toBe(formatMac(MAC_A));
+  });
+
   it("being given a packet does not make an unknown address known", () => {
     const table = createNeighbourTable();
     table.learn([entry("198.18.0.9", "reachable", MAC_A)], 0);

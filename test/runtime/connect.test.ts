@@ -1,7 +1,7 @@
 /** `connect` without a kernel: what it refuses, and the stack over a link of our own making, under a virtual clock. */
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { connect, ERROR_CODES, type SynprobeError } from "../../src/index.ts";
+import { type ConnectOptions, connect, ERROR_CODES, type SynprobeError } from "../../src/index.ts";
 import type { Link, PacketHandler } from "../../src/link/link.ts";
 import type { Connection } from "../../src/runtime/connection.ts";
 import { createStack, type FailedAttempt, type Stack, type Wanted } from "../../src/runtime/stack.ts";
@@ -248,6 +248,10 @@ describe("connect refuses", () => {
     [{ host: "127.0.0.1", port: 80, interface: "nosuch0" }, ERROR_CODES.noInterface],
   ])("%j: %s", async (options, code) => {
     await expect(connect(options)).rejects.toEqual(coded(code));
+  });
+
+  it.each([undefined, null, "192.0.2.1:80"])("%j in place of an object: ERR_USAGE", async (options) => {
+    await expect(connect(options as unknown as ConnectOptions)).rejects.toEqual(coded(ERROR_CODES.usage));
   });
 
   it("what is aborted already, with the signal's reason", async () => {

@@ -384,4 +384,18 @@ describe("a large space", () => {
     builder.eachSpan(({ first }) => builder.exclude(first, first));
     expect(builder.spans().map(formatSpan)).toEqual(["198.18.0.1-198.18.0.255", "198.18.2.1-198.18.2.255"]);
   });
+
+  it("keeps its numbers exact up to the last of nearly 2^53 addresses", () => {
+    const builder = createSpaceBuilder();
+    const { first, last } = networkOf(address("2001:db8:0:0:ffff::"), 76);
+    first[15] = 0xfd;
+    builder.add(first, last, Uint16Array.of(443));
+    const space = builder.build();
+    expect(space.total).toBe(2 ** 52 - 0xfd);
+    const pair = emptyPair();
+    for (let i = 1; i <= 2000; i++) {
+      space.pairAt(space.total - i, pair);
+      expect(space.indexOf(pair.words, 0, pair.port)).toBe(space.total - i);
+    }
+  });
 });

@@ -45,6 +45,40 @@ describe("a connection through a perfect network", () => {
   });
 });
 
+describe("simultaneous open", () => {
+  const opened = (wire: Wire, seed: number) => {
+    const pair = createPair(wire, createSeededRandom(seed));
+    const { client, server } = pair;
+    client.open(0);
+    server.open(0);
+    expect(
+      pair.run(() => client.state === "ESTABLISHED" && server.state === "ESTABLISHED", 600 * SECOND),
+      `seed ${seed}: ${client.state}/${server.state}`,
+    ).toBe(true);
+    return pair;
+  };
+
+  it("is over after figure 7 of RFC 9293, and its last acknowledgements", () => {
+    const pair = opened(PERFECT, 1);
+    pair.run(undefined, SECOND);
+    expect(pair.log.map((line) => line.replace(/ seq.*/, ""))).toEqual([
+      ...["c> SYN", "s> SYN", "s> SYN,ACK", "c> SYN,ACK", "c> ACK", "s> ACK"],
+    ]);
+    expect(pair.events).toEqual({ client: ["established"], server: ["established"] });
+  });
+
+  it("gets through a bad network, and carries text", () => {
+    for (let seed = 1; seed <= 500; seed++) {
+      const pair = opened({ loss: 0.3, duplication: 0.1, delayUs: 10_000, jitterUs: 100_000 }, seed);
+      pair.client.write(Uint8Array.of(seed));
+      expect(
+        pair.run(() => pair.server.view().readable === 1, pair.now() + 600 * SECOND),
+        `${seed}`,
+      ).toBe(true);
+    }
+  });
+});
+
 /** True when nothing at all has changed since the last call. */
 let last = "";
 function stuck(...progress: number[]): boolean {

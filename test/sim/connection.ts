@@ -73,7 +73,7 @@ export function createPair(
 
   function deliver(to: "client" | "server", segment: Segment): void {
     const block = to === "client" ? client : server;
-    // A listening socket: a SYN makes the connection.
+    // A listening socket (unless it has opened itself): a SYN makes the connection.
     if (
       to === "server" &&
       block.state === "CLOSED" &&

@@ -1,9 +1,16 @@
 /** What a lab description may say, and what is said of one that is wrong. */
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ERROR_CODES, SynprobeError } from "../../src/errors.ts";
-import { DEFAULT_DESCRIPTION, parseDescription, parsePorts, parseRange } from "../../src/lab/description.ts";
+import {
+  DEFAULT_DESCRIPTION,
+  hasPort,
+  parseDescription,
+  parsePorts,
+  parseRange,
+} from "../../src/lab/description.ts";
 import { createNetwork } from "../../src/lab/network.ts";
-import { formatAddress } from "../../src/wire/address.ts";
+import { formatAddress, parseAddress } from "../../src/wire/address.ts";
 
 const parse = (value: unknown) =>
   parseDescription(typeof value === "string" ? value : JSON.stringify(value), "lab.json");
@@ -62,6 +69,34 @@ describe("a description", () => {
     expect(createNetwork(parse(all), { startUs: 0 }).counts.in).toBe(0);
   });
 
+  it.each([
+    { in: { ratePps: 5 }, queuePackets: 9 },
+    { ratePps: 5, out: { queuePackets: 9 } },
+    { in: { ratePps: 5, rateChanges: [{ atMs: 1, ratePps: 1 }] } },
+  ])("may say of a bottleneck, where there is one, %j", (path) => {
+    expect(parse({ hosts: [], path }).path).toEqual(path);
+  });
+
+  it.each(["192.0.2.2-192.0.2.254", "240.0.0.0/5", "2001:db8::2", "fec0::/10"])(
+    "may have hosts at %s",
+    (range) => {
+      expect(messageOf({ hosts: [{ range }] })).toBe("accepted");
+    },
+  );
+
+  it("keeps little of forty thousand lists of ports, and one of equal ones", () => {
+    const hosts = Array.from({ length: 1000 }, (_, i) => ({
+      range: `198.18.${i >> 8}.${i & 255}`,
+      ports: Array.from({ length: 40 }, (_, j) => ({ ports: `${40 * i + j + 1}`, is: "open" })),
+    }));
+    const { arrayBuffers } = process.memoryUsage();
+    const network = createNetwork(parse({ hosts }), { startUs: 0 });
+    expect(process.memoryUsage().arrayBuffers - arrayBuffers).toBeLessThan(100 << 20);
+    const state = (ip: string, port: number) =>
+      network.truth(parseAddress(ip) ?? new Uint8Array(4), port).state;
+    expect([state("198.18.1.0", 256 * 40 + 1), state("198.18.1.0", 256 * 40)]).toEqual(["open", "closed"]);
+  });
+
   it("is what the lab without a file is", () => {
     expect(parse(DEFAULT_DESCRIPTION)).toEqual(DEFAULT_DESCRIPTION);
     createNetwork(DEFAULT_DESCRIPTION, { startUs: 0 });
@@ -90,7 +125,38 @@ describe("a description", () => {
       },
       "lab.json: path.rateChanges[1].atMs: is not after the one before it",
     ],
+    [
+      { hosts: [], path: { queuePackets: 5 } },
+      "lab.json: path.queuePackets: there is no bottleneck without a ratePps beside it",
+    ],
+    [
+      { hosts: [], path: { in: { ratePps: 5 }, out: { rateChanges: [{ atMs: 5, ratePps: 1 }] } } },
+      "lab.json: path.out.rateChanges: there is no bottleneck without a ratePps beside it",
+    ],
+    [
+      { ...host({ path: { queuePackets: 5 } }), path: { ratePps: 5 } },
+      "lab.json: hosts[0].path.queuePackets: there is no bottleneck without a ratePps beside it",
+    ],
     [{ hosts: [{}] }, "lab.json: hosts[0].range: is missing"],
+    ...[
+      ["0.0.0.0/0", "0.0.0.0/8, which is no destination"],
+      ["0.255.255.255", "0.0.0.0/8, which is no destination"],
+      ["126.0.0.0-128.0.0.0", "127.0.0.0/8, which is loopback"],
+      ["192.0.2.1", "192.0.2.1, the prober's own address"],
+      ["192.0.2.128/25", "192.0.2.255, the broadcast address of the prober's network"],
+      ["239.255.255.255", "224.0.0.0/4, which is multicast"],
+      ["255.255.255.255", "255.255.255.255, which is broadcast"],
+      ["::/0", "::, which is no destination"],
+      ["::1", "::1, which is loopback"],
+      ["::ffff:198.18.0.0/120", "::ffff:0:0/96, which is IPv4 in IPv6's clothes"],
+      ["::2-2001:db8::", "::ffff:0:0/96, which is IPv4 in IPv6's clothes"],
+      ["2001:db8::/64", "2001:db8::1, the prober's own address"],
+      ["fe80::1", "fe80::/10, which is link-local"],
+      ["ff02::1", "ff00::/8, which is multicast"],
+    ].map(([range, what]) => [
+      { hosts: [{ range }] },
+      `lab.json: hosts[0].range: no simulated host can be at ${what}`,
+    ]),
     [
       { hosts: [{ range: "198.18.0.1/16" }] },
       "lab.json: hosts[0].range: the address has bits beyond its prefix length",
@@ -139,10 +205,19 @@ describe("a description", () => {
     ],
     [host({ rejectFrom: "2001:db8::1" }), "lab.json: hosts[0].rejectFrom: is not of the range's IP version"],
     [host({ __proto__: null, constructor: 1 }), "lab.json: hosts[0].constructor: no such key"],
-  ])("%j is refused", (value, expected) => {
+  ] as [unknown, string | RegExp][])("%j is refused", (value, expected) => {
     if (typeof expected === "string") expect(messageOf(value)).toBe(expected);
     else expect(messageOf(value)).toMatch(expected);
   });
+});
+
+it("port rules are bounded, those that mixes inherit included", () => {
+  const ports = Array.from({ length: 1000 }, () => ({ is: "open" }));
+  const mix = Array.from({ length: 100 }, () => ({ share: 0 }));
+  expect(messageOf(host({ ports, mix: mix.slice(1) }))).toBe("accepted");
+  expect(messageOf(host({ ports, mix }))).toBe(
+    "lab.json: hosts: 101000 port rules in all, those that mixes inherit included; at most 100000 are taken",
+  );
 });
 
 describe("ranges and ports", () => {
@@ -166,10 +241,29 @@ describe("ranges and ports", () => {
     expect(range(text)).toBe(expected);
   });
 
-  it("flag the ports that are named", () => {
-    const flags = parsePorts("22, 80-82,65535") as Uint8Array;
-    expect([...flags.entries()].filter(([, flag]) => flag === 1).map(([port]) => port)).toEqual([
-      22, 80, 81, 82, 65_535,
-    ]);
+  it("are the ports that are named, and no others", () => {
+    const span = fc.integer({ min: 1, max: 65_535 }).chain((first) =>
+      fc.tuple(
+        fc.constant(first),
+        fc.integer({ min: 0, max: 3000 }).map((n) => Math.min(65_535, first + n)),
+      ),
+    );
+    fc.assert(
+      fc.property(
+        fc.array(fc.oneof(span, fc.constantFrom([1, 1], [65_535, 65_535], [1, 65_535])), { minLength: 1 }),
+        (spans) => {
+          const flags = new Uint8Array(65_536);
+          for (const [first, last] of spans) flags.fill(1, first, last + 1);
+          const ports = parsePorts(spans.map(([first, last]) => `${first}-${last}`).join(", "));
+          if (typeof ports === "string") throw new Error(ports);
+          flags.forEach((flag, port) => {
+            if (hasPort(ports, port) !== (flag === 1)) throw new Error(`port ${port}`);
+          });
+        },
+      ),
+      { numRuns: 30 },
+    );
+    const ports = parsePorts("22, 80-82,83,65535");
+    expect([...ports]).toEqual([22, 22, 80, 83, 65_535, 65_535]);
   });
 });

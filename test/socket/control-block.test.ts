@@ -17,6 +17,7 @@ const ISS = 100;
 const IRS = 300;
 const BUFFER = 4096;
 const MSL = 10 * SECOND;
+const NOTHING = new Uint8Array(0);
 
 interface Bench {
   block: ControlBlock;
@@ -28,7 +29,13 @@ interface Bench {
 }
 
 function bench(
-  overrides: { iss?: number; bufferLength?: number; synRetries?: number; retries?: number } = {},
+  overrides: {
+    iss?: number;
+    mss?: number;
+    bufferLength?: number;
+    synRetries?: number;
+    retries?: number;
+  } = {},
 ): Bench {
   const pool = createBufferPool(1 << 20);
   const block = createControlBlock({
@@ -178,10 +185,26 @@ describe("RFC 9293 §3.5, figure 7: simultaneous open", () => {
     expect(b.sent()).toEqual(["SYN seq=100"]);
     expect(b.receive({ flags: SYN, sequence: 300 })).toEqual(["SYN,ACK seq=100 ack=301"]);
     expect(b.block.state).toBe("SYN-RECEIVED");
-    expect(b.receive({ flags: SYN | ACK, sequence: 300, acknowledgement: 101 })).not.toContain("RST seq=101");
-    b.receive({ flags: ACK, sequence: 301, acknowledgement: 101 });
+    expect(b.receive({ flags: SYN | ACK, sequence: 300, acknowledgement: 101 })).toEqual([
+      "ACK seq=101 ack=301",
+    ]);
     expect(b.block.state).toBe("ESTABLISHED");
     expect(b.events()).toEqual(["established"]);
+    expect(b.receive({ flags: ACK, sequence: 301, acknowledgement: 101 })).toEqual([]);
+  });
+
+  it("sends its SYN again to a SYN, and only to that", () => {
+    const b = WAYS["SYN-RECEIVED"]();
+    expect(b.receive({ flags: SYN, sequence: 300, text: Uint8Array.of(1) })).toEqual([
+      "SYN,ACK seq=100 ack=301",
+    ]);
+    expect(b.receive({ flags: SYN | ACK, sequence: 300, acknowledgement: 100 })).toEqual([
+      "ACK seq=101 ack=301",
+    ]);
+    expect(b.receive({ flags: SYN | ACK, sequence: 300, acknowledgement: 102 })).toEqual([
+      "ACK seq=101 ack=301",
+    ]);
+    expect(b.block.state).toBe("SYN-RECEIVED");
   });
 });
 
@@ -595,6 +618,76 @@ describe("ISN wrap-around at 2^32", () => {
     expect(b.sent()).toEqual(["FIN,ACK seq=5 ack=2"]);
     b.receive({ flags: FIN | ACK, sequence: 2, acknowledgement: 6 });
     expect(b.block.state).toBe("TIME-WAIT");
+  });
+});
+
+it("a stream goes on when its sequence numbers come round to the ISN", () => {
+  const window = 65_535;
+  const b = bench({ bufferLength: window, mss: window });
+  const acknowledge = (acknowledgement: number, flags: number, sequence: number): void =>
+    b.block.handleSegment({ flags, sequence, acknowledgement, window, mss: window, text: NOTHING }, 0);
+  b.block.open(0);
+  b.sent();
+  acknowledge(ISS + 1, SYN | ACK, IRS);
+  b.sent();
+  const text = new Uint8Array(window);
+  // 2^32 - 1 bytes: the next one has the ISN for a number.
+  for (let left = 2 ** 32 - 1; left > 0; left -= window) {
+    b.block.write(text);
+    while (b.block.pollSegment(0) !== undefined);
+    acknowledge(b.block.view().sndNxt, ACK, 301);
+  }
+  expect(b.block.view()).toMatchObject({ sndUna: ISS, unacknowledged: 0 });
+  b.block.write(Uint8Array.of(1, 2, 3));
+  expect(b.sent()).toEqual([`PSH,ACK seq=${ISS} ack=301 len=3`]);
+  b.receive({ flags: ACK, sequence: 301, acknowledgement: ISS + 3 });
+  expect(b.block.view()).toMatchObject({ sndUna: ISS + 3, unacknowledged: 0 });
+}, 60_000);
+
+describe("the peer's MSS", () => {
+  it.each([
+    [undefined, 536],
+    [0, 536],
+    [1, 48],
+    [47, 48],
+    [48, 48],
+    [1000, 1000],
+    [65_535, 1460],
+  ])("of %s bytes makes segments of %i", (mss, expected) => {
+    const b = bench();
+    b.block.open(0);
+    b.sent();
+    const named = mss === undefined ? {} : { mss };
+    b.receive({ flags: SYN | ACK, sequence: IRS, acknowledgement: 101, window: 4096, ...named });
+    b.block.write(new Uint8Array(4096));
+    expect(b.sent()[0]).toBe(`ACK seq=101 ack=301 len=${expected}`);
+  });
+});
+
+describe("RFC 6298 §5.7: data begins with three seconds", () => {
+  const handshake = (tries: number): Bench => {
+    const b = bench();
+    b.block.open(0);
+    b.sent();
+    for (let i = 1; i < tries; i++) {
+      b.block.handleTimeout(b.block.pollTimeout());
+      b.sent(b.block.pollTimeout());
+    }
+    b.receive({ flags: SYN | ACK, sequence: IRS, acknowledgement: 101 }, 20 * SECOND);
+    b.block.write(Uint8Array.of(1));
+    b.sent(20 * SECOND);
+    return b;
+  };
+  it.each([2, 3, 4])("after %i SYNs", (tries) => {
+    const b = handshake(tries);
+    expect(b.block.pollTimeout()).toBe(23 * SECOND);
+    // Until there is a round trip to go by.
+    b.receive({ flags: ACK, sequence: 301, acknowledgement: 102 }, 20 * SECOND + 1000);
+    expect(b.block.view().rtoUs).toBeLessThan(SECOND);
+  });
+
+  it("and not after one, whose round trip is known", () => {
+    expect(handshake(1).block.view()).toMatchObject({ srttUs: 20 * SECOND, rtoUs: 60 * SECOND });
   });
 });
 
