@@ -16,8 +16,8 @@ export interface Writer {
   drained(): Promise<void>;
 }
 
-/** A descriptor that another program made non-blocking is tried again after this long. */
-const RETRY_MS = 10;
+/** A full descriptor that is non-blocking is tried again after 1 ms, which keeps up with any reader, and after this long at most. */
+const LONGEST_RETRY_MS = 16;
 /** So many characters are written to a file without waiting for the turn's end. */
 const FILE_PIECE = 1 << 16;
 /** What waits for a stream is put together into pieces of about so many characters. */
@@ -78,11 +78,12 @@ function createStreamWriter(fd: number, onError: (code: string) => void): Writer
     idle = [];
   }
 
-  function push(bytes: Buffer, at: number, length: number): void {
+  function push(bytes: Buffer, at: number, length: number, retryMs = 1): void {
     write(fd, bytes, at, (error, count) => {
       if (error === null && at + count < bytes.length) push(bytes, at + count, length);
-      else if (error?.code === "EAGAIN") setTimeout(push, RETRY_MS, bytes, at, length);
-      else {
+      else if (error?.code === "EAGAIN") {
+        setTimeout(push, retryMs, bytes, at, length, Math.min(2 * retryMs, LONGEST_RETRY_MS));
+      } else {
         held -= length;
         if (error !== null) {
           broken = true;

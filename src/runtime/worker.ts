@@ -27,7 +27,7 @@ const LONGEST_WAIT_US = 20_000;
 /** Batches sent before received packets get their turn. */
 const BATCHES_PER_TURN = 4;
 /** Batches of results that may wait in the main thread: with more, nothing new is sent until it has caught up. */
-const MOST_WAITING = 64;
+const MOST_WAITING = 32;
 
 const task = workerData as WorkerTask;
 const control = new Int32Array(task.control);
@@ -105,7 +105,7 @@ function loop(
     const now = nowUs();
     const stop = Atomics.load(control, CONTROL.stop);
     const over = engine.done || stop === STOP.now || (stopped && engine.inFlight === 0);
-    if (!over) checkStall(engine, link, now);
+    if (!over && !behind) checkStall(engine, link, now);
     if (over || now >= reportAt) {
       flush();
       reportAt = now + REPORT_US;

@@ -116,7 +116,7 @@ export function createPortPool(first: number, last: number, random: (below: numb
 }
 
 /** Fewer ports than this above the kernel's range are not worth keeping to. */
-const MINIMUM_PORTS = 256;
+const MINIMUM_PORTS = 1024;
 
 /**
  * The range for a run, given the kernel's `ip_local_port_range`.

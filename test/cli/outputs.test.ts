@@ -1,7 +1,7 @@
 /**
  * Where results go: files and standard output, terminals and pipes, readers that leave and disks that are full.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, linkSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -134,6 +134,11 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
       expect(stdout).not.toContain(ESCAPE);
     });
 
+    test("a terminal that says it has no columns breaks no sentence", async () => {
+      const { stdout } = await onTerminal();
+      expect(stdout).toMatch(/^1 port on 1 host: 1 open, .* could not be probed\r$/m);
+    });
+
     test("an empty NO_COLOR says nothing", async () => {
       expect((await onTerminal({ NO_COLOR: "" })).stdout).toContain(ESCAPE);
     });
@@ -186,6 +191,45 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
         expect.soft({ where, status }).toEqual({ where, status: 2 });
         expect.soft(stdout).toMatch(/^192\.0\.2\.10:7001 +open /m);
       }
+    });
+  });
+
+  describe("files that the run needs", () => {
+    test("the journal is no output, by whatever name", async () => {
+      const journal = file("precious");
+      await probe(["--journal", journal, open]);
+      const name = file("link");
+      linkSync(journal, name);
+      const before = readFileSync(journal);
+      for (const output of [journal, `${directory}/./precious`, name]) {
+        const { status, stderr } = await probe(["--resume", journal, "-oJ", output, open]);
+        expect({ status, stderr }).toEqual({
+          status: 2,
+          stderr: `synprobe: results cannot go to ${output}: it is the journal\n`,
+        });
+      }
+      expect(readFileSync(journal)).toEqual(before);
+    });
+
+    test("nor is a list, and no other output loses what it has", async () => {
+      writeFileSync(file("list"), `${open}\n`);
+      writeFileSync(file("old"), "old results\n");
+      const { status, stderr } = await probe(["-iL", file("list"), "-oJ", file("old"), "-oG", file("list")]);
+      expect({ status, stderr }).toEqual({
+        status: 2,
+        stderr: `synprobe: results cannot go to ${file("list")}: it is the list of targets\n`,
+      });
+      expect(readFileSync(file("list"), "utf8")).toBe(`${open}\n`);
+      expect(readFileSync(file("old"), "utf8")).toBe("old results\n");
+    });
+
+    test("an output that cannot be opened leaves no new journal behind", async () => {
+      const journal = file("begun");
+      for (const output of [file("none/x"), journal]) {
+        const { status } = await probe(["--journal", journal, "-oJ", output, open]);
+        expect({ status, left: existsSync(journal) }).toEqual({ status: 2, left: false });
+      }
+      expect((await probe(["--journal", journal, "-oJ", file("some"), open])).status).toBe(0);
     });
   });
 

@@ -1,17 +1,21 @@
 /** A reader of standard output that stalls must not make synprobe deaf to signals, nor lose what it has found. */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { createReadStream, mkdtempSync, openSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { skipping } from "../lab/netns.ts";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { inNamespace, type Lab, labProblem, skipping } from "../lab/netns.ts";
 import { until } from "../lab/until.ts";
+import { createWideLab, readScan } from "../lab/wide.ts";
 import { ENVIRONMENT, synprobe } from "./process.ts";
 
 const why = process.getuid?.() === 0 ? undefined : "raw sockets need root";
 /** More than a pipe holds. */
 const MANY = ["-p-", "--max-rate", "1000000", "127.0.0.1", "--show", "all"];
+
+/** More than what may wait, in the outputs and on the way to them. */
+const PAIRS = 4 * 65_536;
 
 describe.skipIf(skipping("stalled readers", why))("a reader that stalls", () => {
   let folder = "";
@@ -54,4 +58,76 @@ describe.skipIf(skipping("stalled readers", why))("a reader that stalls", () => 
     child.kill("SIGTERM");
     expect(await ended).toEqual([130, null]);
   });
+});
+
+describe.skipIf(skipping("back-pressure", labProblem()))("results that nobody takes", () => {
+  let lab: Lab;
+  let folder = "";
+  beforeAll(async () => {
+    lab = await createWideLab();
+    folder = mkdtempSync(join(tmpdir(), "synprobe-backlog-"));
+  });
+  afterAll(() => {
+    lab?.remove();
+    rmSync(folder, { recursive: true });
+  });
+
+  it.each([
+    ["raw", ["--link", "raw"]],
+    ["packet", ["--link", "packet", "--workers", "1"]],
+  ])(
+    "hold up the run, and nothing is lost (%s)",
+    async (what, means) => {
+      const fifo = join(folder, what);
+      expect(spawnSync("mkfifo", [fifo]).status).toBe(0);
+      const pipe = openSync(fifo, "r+");
+      const journal = join(folder, `${what}.journal`);
+      const [command = "", ...args] = inNamespace(
+        lab.near,
+        synprobe(
+          ...means,
+          "--journal",
+          journal,
+          "-oJ",
+          "-",
+          "--max-rate",
+          "50000",
+          "198.19.0.0/16:7000-7003",
+        ),
+      );
+      const child = spawn(command, args, { stdio: ["ignore", pipe, "inherit"], env: ENVIRONMENT });
+      const ended = once(child, "exit");
+      try {
+        const size = (): number => statSync(journal, { throwIfNoEntry: false })?.size ?? 0;
+        // It is written every second; three of them without results, only checkpoints, and the run stands.
+        let last = 0;
+        let since = performance.now();
+        until(
+          () => {
+            if (size() - last > 1 << 14) {
+              last = size();
+              since = performance.now();
+            }
+            return last > 1 << 20 && performance.now() - since > 3000;
+          },
+          "the run to stand still",
+          30_000,
+        );
+        expect(last).toBeLessThan(64 * PAIRS * 0.8);
+        expect(child.exitCode).toBeNull();
+        const reader = createReadStream(fifo, "utf8");
+        let text = "";
+        for await (const chunk of reader) {
+          text += chunk;
+          if (/"type":"summary".*\n$/.test(text.slice(-4000))) break;
+        }
+        expect(readScan(text).results.size).toBe(PAIRS);
+        expect(await ended).toEqual([0, null]);
+      } finally {
+        child.kill("SIGKILL");
+        await ended;
+      }
+    },
+    60_000,
+  );
 });

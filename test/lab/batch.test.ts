@@ -337,8 +337,22 @@ describe.skipIf(skipping("large scans", labProblem()))("large scans", () => {
       );
       expect(page.stdout).toMatch(/^Link +packet on veth0, from 192\.0\.2\.1, ports \d+-\d+\n/m);
       expect(page.stdout).toMatch(/\nNothing was sent: this is a dry run\.\n$/);
-      const data = await wide(lab, ["--dry-run", "-oJ", "-", "--shard", "2/4", "198.18.0.0/15", "-p-"]);
+      const data = await wide(lab, [
+        "--dry-run",
+        "-oJ",
+        "-",
+        "--seed",
+        "5",
+        "--shard",
+        "2/4",
+        "198.18.0.0/15",
+        "-p-",
+      ]);
       expect(JSON.parse(data.stdout)).toMatchObject({ type: "plan", pairs: (131_072 * 65_535) / 4 });
+      // A shard of an order of its own would be of no use to the other machines.
+      const alone = await wide(lab, ["--dry-run", "--shard", "2/4", "198.18.0.0/15", "-p-"]);
+      expect(alone).toMatchObject({ status: 2, stdout: "" });
+      expect(alone.stderr).toMatch(/^synprobe: --shard needs the same order on every machine/);
       expect(farSegments(lab)).toBe(before);
     });
   });

@@ -103,7 +103,7 @@ describe.skipIf(skipping("completed handshakes", labProblem()))("completed hands
   });
 
   it("leave alone the ports that this machine uses itself", async () => {
-    const port = 61_616;
+    const port = 61_116;
     await listen(lab.near, [{ host: NEAR.ipv4, port }]);
     const running = start(
       inNamespace(lab.near, synprobe(at(SILENT.ipv4, 80), "--complete", "--timeout", "60s", "-v")),

@@ -380,9 +380,12 @@ describe.skipIf(skipping("the lab as real packets", labProblem()))("the lab", ()
       const daemon = "setsid sleep 1000 & sleep 1000 & echo ready; wait";
       const running = start(synprobe("lab", "--", "sh", "-c", daemon));
       await running.until("stdout", /ready/);
-      const members = family(running.pid);
       // Outside, unshare, inside, the command, its two children.
-      expect(members).toHaveLength(6);
+      let members: number[] = [];
+      until(() => {
+        members = family(running.pid);
+        return members.length === 6;
+      }, "the six processes of the lab");
       const namespace = readlinkSync(`/proc/${members[2]}/ns/net`);
       expect(namespace).not.toBe(readlinkSync("/proc/self/ns/net"));
       return { running, members, namespace };
@@ -408,8 +411,10 @@ describe.skipIf(skipping("the lab as real packets", labProblem()))("the lab", ()
     });
 
     it("when the command ends before what it has started", async () => {
+      // A time that no other process sleeps for.
+      const daemon = `sleep 1000.${process.pid}`;
       const running = start(
-        synprobe("lab", "--", "sh", "-c", "setsid sleep 1000 & sleep 0.2; echo ready; read end"),
+        synprobe("lab", "--", "sh", "-c", `setsid ${daemon} & sleep 0.2; echo ready; read end`),
         {
           input: "end\n",
         },
@@ -417,7 +422,7 @@ describe.skipIf(skipping("the lab as real packets", labProblem()))("the lab", ()
       await running.until("stdout", /ready/);
       const { status } = await running.finished;
       expect(status).toBe(0);
-      until(() => command(["sh", "-c", "pgrep -fx 'sleep 1000' || true"]) === "", "the daemon to be gone");
+      until(() => command(["sh", "-c", `pgrep -fx '${daemon}' || true`]) === "", "the daemon to be gone");
     });
   });
 

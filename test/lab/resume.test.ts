@@ -5,6 +5,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readFileSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -128,8 +129,11 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
   it("of a complete run is printed again, and nothing is probed", async () => {
     const journal = fresh();
     const first = await scan(lab, ["--journal", journal, ...packet(1), ...TRIES, ...FAST, ...TARGETS]);
+    const { size } = statSync(journal);
     const again = await finish(journal, ...packet(1));
     expect(again.results).toEqual(first.results);
+    expect(again.stderr).toBe(`synprobe: journal ${journal} is of a complete run: nothing is probed again\n`);
+    expect(statSync(journal).size).toBe(size);
     expect(again.summary).toMatchObject({
       sent: first.summary.sent,
       open: 2048,
@@ -218,13 +222,21 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
     });
   });
 
-  it("is intact when a worker dies, and the run fails loudly", async () => {
+  it("is intact when a worker dies, the outputs are finished, and the run fails loudly", async () => {
     const journal = fresh();
     const broken = brokenProgram();
-    const args = ["--journal", journal, "-oJ", "-", ...packet(2), ...TRIES, ...SLOW, ...TARGETS];
-    const { status, stderr } = await run(inNamespace(lab.near, [process.execPath, broken, ...args]));
+    const xml = join(directory, "broken.xml");
+    const args = ["--journal", journal, "-oJ", "-", "-oX", xml, ...packet(2), ...TRIES, ...SLOW, ...TARGETS];
+    const { status, stdout, stderr } = await run(inNamespace(lab.near, [process.execPath, broken, ...args]));
     expect(status).toBe(70);
     expect(stderr).toMatch(/this worker is to die/);
+    const { results, summary } = readScan(stdout);
+    expect(results.size).toBeGreaterThan(0);
+    expect(summary.interrupted).toBe(true);
+    expect(summary.open + summary.closed + summary.filtered + summary.unfinished).toBe(TRUTH.length);
+    expect(readFileSync(xml, "utf8")).toMatch(/<\/nmaprun>\n$/);
+    // All that was printed is in the journal.
+    expect(statSync(journal).size).toBeGreaterThan(64 * results.size);
     expectWhole(await finish(journal, ...packet(2)));
   });
 

@@ -156,6 +156,20 @@ describe("a journal", () => {
     expect(end.results).toEqual([...all, [3001, 1]]);
   });
 
+  it("keeps the highest mark of each worker, whatever later checkpoints say", async () => {
+    const path = newPath();
+    const journal = await create(path);
+    journal.results(sampleRecords(0, 10), 10);
+    journal.checkpoint({ marks: [6, 3], totals: { sent: 10 } });
+    // A run that goes on, one of whose workers has not begun when another reports.
+    journal.checkpoint({ marks: [0, 5], totals: { sent: 11 } });
+    journal.flushSync();
+    await journal.close();
+    const past = await resume(path, (position) => position % 2);
+    expect(past.checkpoint).toEqual({ marks: [6, 5], totals: { sent: 11 } });
+    expect(members(past)).toEqual([5, 6, 7, 8, 9]);
+  });
+
   it("keeps the extras of a batch beside their records", async () => {
     const path = newPath();
     const journal = await create(path);

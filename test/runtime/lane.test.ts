@@ -1,5 +1,5 @@
 /** The main thread's lane over a link of our own making. */
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { Link } from "../../src/link/link.ts";
 import { type LaneHooks, runHere } from "../../src/runtime/lane.ts";
 import { createOrder } from "../../src/scan/permutation.ts";
@@ -26,14 +26,14 @@ const deaf = (): Link => ({
   close: () => {},
 });
 
-function lane(hooks: Partial<LaneHooks>) {
+function lane(hooks: Partial<LaneHooks>, link = deaf()) {
   const peer = address("198.18.0.2");
   const builder = createSpaceBuilder();
   builder.add(peer, peer, Uint16Array.of(80));
   const space = builder.build();
   const words = new Uint32Array(ADDRESS_WORDS);
   loadAddress(words, 0, peer, 0, 4);
-  return runHere(deaf(), {
+  return runHere(link, {
     space,
     order: createOrder(space.total, { seed: 1n, sequential: false }),
     paths: { first: words, last: words, path: new Uint16Array(1) },
@@ -53,6 +53,7 @@ function lane(hooks: Partial<LaneHooks>) {
       onRecords: () => {},
       onResult: () => {},
       onReport: () => {},
+      room: () => undefined,
       ...hooks,
     },
   });
@@ -66,6 +67,27 @@ describe("a lane in this thread", () => {
       },
     });
     await expect(finished).rejects.toThrow("the disk is full");
+  });
+
+  it("sends nothing while there is no room for results", async () => {
+    const send = vi.fn((_first: number, count: number) => count);
+    let release = (): void => {};
+    let full: Promise<void> | undefined = new Promise((resolve) => {
+      release = resolve;
+    });
+    let asked = 0;
+    const room = (): Promise<void> | undefined => {
+      asked++;
+      return full;
+    };
+    const running = lane({ room }, { ...deaf(), send });
+    await vi.waitUntil(() => asked > 10);
+    expect(send).not.toHaveBeenCalled();
+    full = undefined;
+    release();
+    await vi.waitUntil(() => send.mock.calls.length > 0);
+    running.stop();
+    await running.finished;
   });
 
   it("reports what is not decided when it is stopped", async () => {

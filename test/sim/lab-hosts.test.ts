@@ -413,3 +413,21 @@ group("a tarpit", () => {
     });
   });
 });
+
+it.each([
+  [undefined, 536],
+  [0, 536],
+  [1, 48],
+  [1000, 1000],
+])("a peer whose MSS is %s gets its text in segments of %i bytes", (mss, expected) => {
+  const network = labOf({ ports: [{ is: "open", banner: "x".repeat(1024) }] });
+  const peer = address("198.18.0.1");
+  const [synAck] = answers(network, segmentFrom(peer, 22, mss === undefined ? {} : { mss }));
+  const acknowledgement = segmentIn(synAck).sequence + 1;
+  const [first] = answers(
+    network,
+    segmentFrom(peer, 22, { flags: ACK, sequence: 1001, acknowledgement, window: 4096 }),
+    SECOND / 10,
+  );
+  expect(segmentIn(first).text).toHaveLength(expected);
+});
