@@ -57,7 +57,7 @@ export interface Connection {
   write(bytes: Uint8Array): Promise<void>;
   /**
    * Sends FIN after everything written, and resolves when the peer has sent its own. What still arrives can be read meanwhile.
-   * Once 10 s pass in which nothing is acknowledged and nothing is read, the connection is reset.
+   * Once 60 s pass in which nothing is acknowledged and nothing is read, the connection is reset.
    * @throws {SynprobeError} `ERR_TIMED_OUT`; or how the connection had ended before, unless a read or write has told that
    */
   close(): Promise<void>;
@@ -78,7 +78,7 @@ export interface Stream extends Pick<Connection, "read" | "write" | "close" | "a
 }
 
 /** How long a close may go on without progress, in microseconds. */
-const CLOSE_US = 10_000_000;
+const CLOSE_US = 60_000_000;
 const NOTHING = new Uint8Array(0);
 const NEVER = Number.POSITIVE_INFINITY;
 
