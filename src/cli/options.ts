@@ -248,7 +248,7 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
   {
     group: "Probing",
     flags: "--host-timeout <time>",
-    description: "give an address up this long after its first SYN",
+    description: "send an address nothing more this long after its first SYN",
     parse: duration("--host-timeout", 1, 86_400_000),
   },
   {

@@ -29,7 +29,12 @@ export async function planTargets(
 ): Promise<PlannedTargets> {
   if (options.ipv4 === true && options.ipv6 === true) throw usage("-4 and -6 exclude each other");
   if (words.length === 0 && options.inputList === undefined) {
-    throw new SynprobeError(ERROR_CODES.noTargets, "no target given: write host:port, or -iL FILE");
+    throw new SynprobeError(
+      ERROR_CODES.noTargets,
+      options.resume === undefined
+        ? "no target given: write host:port, or -iL FILE"
+        : "no target given: --resume goes on after the same targets and options as the journal's run had",
+    );
   }
   const planner = createPlanner(await planOptions(options, services));
   const faults: TargetFault[] = [];

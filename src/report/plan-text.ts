@@ -37,6 +37,13 @@ function time({ least, most }: PlanView["expectedMs"]): string {
     : `${shortest} if everything answers, ${longest} if nothing does`;
 }
 
+function rate(maxRate: number | undefined): string {
+  if (maxRate === undefined) return "as the path allows";
+  return maxRate < 1
+    ? `at most a SYN every ${duration(1000 / maxRate)}`
+    : `at most ${digits(maxRate)} SYNs/s`;
+}
+
 function leftOut({ why, count: n, unit }: LeftOut): string {
   return `${count(n, unit, unit === "address" ? "addresses" : `${unit}s`)}: ${why}`;
 }
@@ -54,7 +61,7 @@ export function formatPlan(plan: PlanView): string {
     rows("Link", plan.links.map(link)),
     row("Workers", String(plan.workers)),
     row("Memory", `about ${size(plan.memoryBytes)}`),
-    row("Rate", maxRate === undefined ? "as the path allows" : `at most ${digits(maxRate)} SYNs/s`),
+    row("Rate", rate(maxRate)),
     row("Time", time(plan.expectedMs)),
     rows(
       "Output",
