@@ -1,46 +1,18 @@
 /**
  * Running totals of a run: of engines that go on, of workers that report, and of what a journal says was counted before.
  */
-import type { EngineCounts } from "../scan/engine.ts";
-import type { PortState } from "../scan/result.ts";
+import { type EngineCounts, newCounts } from "../scan/engine.ts";
 
 /** What is counted, as plain data: it travels between threads and stands in journals. */
-export interface Totals {
-  sent: number;
-  retransmitted: number;
-  received: number;
-  late: number;
-  decided: number;
+export interface Totals extends Omit<EngineCounts, "started"> {
   receiveDrops: number;
   elapsedMs: number;
-  states: Record<PortState, number>;
-  reasons: Record<PortState, Record<string, number>>;
-  ignored: { -readonly [K in keyof EngineCounts["ignored"]]: number };
-  sendErrors: Record<string, number>;
 }
 
-export const noTotals = (): Totals => ({
-  sent: 0,
-  retransmitted: 0,
-  received: 0,
-  late: 0,
-  decided: 0,
-  receiveDrops: 0,
-  elapsedMs: 0,
-  states: { open: 0, closed: 0, filtered: 0 },
-  reasons: { open: {}, closed: {}, filtered: {} },
-  ignored: {
-    malformed: 0,
-    badChecksum: 0,
-    wrongAck: 0,
-    oddFlags: 0,
-    foreign: 0,
-    fragment: 0,
-    icmpNoVerdict: 0,
-    duplicate: 0,
-  },
-  sendErrors: {},
-});
+export function noTotals(): Totals {
+  const { started: _, ...counts } = newCounts();
+  return { ...counts, receiveDrops: 0, elapsedMs: 0 };
+}
 
 /** Adds an engine's counts, or other totals, to `totals`. */
 export function addTotals(

@@ -94,6 +94,28 @@ export interface EngineCounts {
   readonly sendErrors: Record<string, number>;
 }
 
+export const newCounts = (): EngineCounts => ({
+  sent: 0,
+  retransmitted: 0,
+  received: 0,
+  late: 0,
+  started: 0,
+  decided: 0,
+  states: { open: 0, closed: 0, filtered: 0 },
+  reasons: { open: {}, closed: {}, filtered: {} },
+  ignored: {
+    malformed: 0,
+    badChecksum: 0,
+    wrongAck: 0,
+    oddFlags: 0,
+    foreign: 0,
+    fragment: 0,
+    icmpNoVerdict: 0,
+    duplicate: 0,
+  },
+  sendErrors: {},
+});
+
 export interface Engine {
   readonly counts: Readonly<EngineCounts>;
   readonly total: number;
@@ -174,27 +196,7 @@ export function createEngine(options: EngineOptions): Engine {
     loadAddress(localWords, i * ADDRESS_WORDS, local, 0, local.length);
   });
 
-  const counts: EngineCounts = {
-    sent: 0,
-    retransmitted: 0,
-    received: 0,
-    late: 0,
-    started: 0,
-    decided: 0,
-    states: { open: 0, closed: 0, filtered: 0 },
-    reasons: { open: {}, closed: {}, filtered: {} },
-    ignored: {
-      malformed: 0,
-      badChecksum: 0,
-      wrongAck: 0,
-      oddFlags: 0,
-      foreign: 0,
-      fragment: 0,
-      icmpNoVerdict: 0,
-      duplicate: 0,
-    },
-    sendErrors: {},
-  };
+  const counts = newCounts();
   const { ignored } = counts;
 
   const probe: Probe = {
