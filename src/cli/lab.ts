@@ -12,6 +12,7 @@ import {
 } from "../lab/description.ts";
 import { createNetwork } from "../lab/network.ts";
 import { LAB, serveLab } from "../runtime/lab.ts";
+import { whyUnreadable } from "../runtime/list.ts";
 import {
   findNamespaces,
   openLifeline,
@@ -26,7 +27,6 @@ import { type Address, formatAddress, sameAddress } from "../wire/address.ts";
 import { EXIT } from "./exit.ts";
 import { LAB_INSIDE, usage } from "./options.ts";
 import { type Messages, printResult } from "./terminal.ts";
-import { errorCode } from "./writer.ts";
 
 /** Parsed options, by commander's names. */
 export interface LabOptions {
@@ -100,21 +100,14 @@ export async function labInside(messages: Messages): Promise<number> {
   }
 }
 
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: "there is no such file",
-  EACCES: "permission denied",
-  EISDIR: "it is a directory",
-};
-
 function readDescription(file: string): LabDescription {
   let text: string;
   try {
     text = asInvoker(true, () => readFileSync(file === "-" ? 0 : file, "utf8"));
   } catch (error) {
-    const code = errorCode(error);
     throw new SynprobeError(
       ERROR_CODES.lab,
-      `cannot read the lab description ${file}: ${REASONS[code] ?? code}`,
+      `cannot read the lab description ${file}: ${whyUnreadable(error)}`,
     );
   }
   return parseDescription(text, file);

@@ -383,6 +383,3 @@ export function closePacket(handles: PacketHandles): void {
 function closeOwn({ own, kernel, quiet }: PacketHandles): void {
   for (const fd of [own, kernel[4], kernel[6], quiet]) if (fd >= 0) libc.close(fd);
 }
-
-/** Both steps at once. */
-export const openPacket = (options: PacketOptions): PacketLink => attachPacket(openPacketSockets(options));

@@ -94,10 +94,14 @@ const REASONS: Readonly<Record<string, string>> = {
   EISDIR: "it is a directory",
 };
 
-function unreadable(file: string, error: unknown): SynprobeError {
+/** Why a file that the user named cannot be read, in words. */
+export function whyUnreadable(error: unknown): string {
   const code = String((error as NodeJS.ErrnoException).code);
-  return listError(`cannot read the list ${file}: ${REASONS[code] ?? code}`, error);
+  return REASONS[code] ?? code;
 }
+
+const unreadable = (file: string, error: unknown): SynprobeError =>
+  listError(`cannot read the list ${file}: ${whyUnreadable(error)}`, error);
 
 const listError = (message: string, cause?: unknown): SynprobeError =>
   new SynprobeError(ERROR_CODES.listFile, message, { cause });
