@@ -69,6 +69,12 @@ export interface PortResult {
   readonly ttl: number | null;
   /** SYNs sent for this port, 1 or more (0 when the first could not be sent). */
   readonly tries: number;
+  /** Which of them was answered, from 1; absent when none was or it cannot be told. */
+  readonly answered?: number;
+  /** For `no-response`: the chance that the port did answer and every answer, or every SYN, was lost; 0 to 1. */
+  readonly doubt?: number;
+  /** The host answers SYN-ACK on any port, those that nobody would serve too: a tarpit or a middlebox, no service. */
+  readonly answersAll?: true;
   /** Sender of the deciding ICMP message, when it is not the target itself. */
   readonly responder?: string;
   /** The port's name in the system's services database, when it has one. */
@@ -137,11 +143,23 @@ export interface ScanSummary {
   readonly receiveDrops: number;
   /** Send calls the kernel refused, by errno name. */
   readonly sendErrors: Readonly<Record<string, number>>;
+  /** What the run learnt of its path, when it looked. */
+  readonly path?: PathFindings;
   readonly faults: readonly TargetFault[];
   readonly interrupted: boolean;
   /** Wall time of the run in milliseconds; start as milliseconds since the Unix epoch. */
   readonly elapsedMs: number;
   readonly startedMs: number;
+}
+
+/** What a run learnt of the path to its targets. */
+export interface PathFindings {
+  /** SYNs per second that the path was found to hold at the end, of all workers together. */
+  readonly rate: number;
+  /** Loss, 0 to 1: of the round trip, and each way where late answers told it apart. */
+  readonly loss: { readonly round: number; readonly out?: number; readonly back?: number };
+  /** Open ports that were probably called filtered: expected number, and the bounds of a 95 % interval. */
+  readonly missedOpen: { readonly expected: number; readonly low: number; readonly high: number };
 }
 
 /** A look at a run that goes on. All counts are since its start; for a resumed run, since it was first started. */
@@ -165,6 +183,10 @@ export interface ScanProgress {
   readonly sendErrors: number;
   /** Pairs probed and not decided, at this moment. */
   readonly inFlight: number;
+  /** SYNs per second that the path is thought to hold now, of all workers together. */
+  readonly rate?: number;
+  /** Loss of the round trip as far as it is known, 0 to 1. */
+  readonly loss?: number;
   readonly workers: number;
 }
 
