@@ -11,7 +11,7 @@ import type { ResultRecord } from "../scan/record.ts";
 import type { Established, PortState } from "../scan/result.ts";
 import { createSource, type PathRanges } from "../scan/source.ts";
 import type { Space } from "../scan/space.ts";
-import { createSourcePorts } from "../socket/ports.ts";
+import { createSourcePorts, partPilots } from "../socket/ports.ts";
 import { nowUs } from "./clock.ts";
 import { drive } from "./drive.ts";
 import { createBatchWriter } from "./record-batch.ts";
@@ -79,11 +79,13 @@ export function runHere(link: Link, options: LaneOptions): Lane {
     ...(from === undefined ? {} : { from }),
     ...(isDone === undefined ? {} : { isDone }),
   });
+  const { tries, pilots } = partPilots(ports);
   const scanner = restrain(
     createEngine({
       ...options.engine,
       source,
-      ports: createSourcePorts(ports.first, ports.last, options.engine.seed),
+      ports: createSourcePorts(tries.first, tries.last, options.engine.seed),
+      ...(pilots === undefined ? {} : { pilotPorts: pilots }),
       startUs: nowUs(),
     }),
     hooks.room,
@@ -111,7 +113,11 @@ export function runHere(link: Link, options: LaneOptions): Lane {
     established = undefined;
     batch.flush();
   };
+  let drops = 0;
   const report = (): void => {
+    const dropped = link.receiveDrops();
+    if (dropped > drops) engine.handleOverrun(nowUs());
+    drops = dropped;
     flush();
     hooks.onReport();
   };
