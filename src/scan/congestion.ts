@@ -83,8 +83,8 @@ const SURE = 4;
 const SMALL_LOSS = 0.03;
 /** A path that loses this much is away. */
 const OUTAGE = 0.6;
-/** Weight of the belief that there is no usual loss, in round trips, and the loss that it grants. */
-const PRIOR = { answered: 9.8, lost: 0.2 };
+/** The belief that there is hardly any usual loss, as so many round trips. */
+const PRIOR = { answered: 49.5, lost: 0.5 };
 /** After so many round trips without a sign the steps grow. */
 const PATIENCE = 3;
 /** Back from a slow-down: not quite what the path was found to hold. */
@@ -191,16 +191,15 @@ export function createCongestion(options: CongestionOptions): Congestion {
       comeBack = BELOW * capacity;
       return;
     }
-    settle(e);
-    grow(e);
-  }
-
-  /** The outcome was as usual: more of what is usual. */
-  function settle({ answered, lost }: Outcome): void {
-    usual.answered += answered;
-    usual.lost += lost;
-    forget(usual, 4000);
+    // What is usual falls by itself, and rises only when slowing down has not helped: else a rate that is a little too high, for
+    // long, would become usual itself.
+    if (now <= before) {
+      usual.answered += e.answered;
+      usual.lost += e.lost;
+      forget(usual, 4000);
+    }
     forget(recent, MOST_OUTCOMES);
+    grow(e);
   }
 
   function grow(e: Outcome): void {

@@ -434,7 +434,7 @@ export function createEngine(options: EngineOptions): Engine {
     table.iss[column] = sequence;
     table.sentAt[column] = nowUs;
     table.tries[row] = attempt + 1;
-    timers.arm(row, nowUs, watch.waitUs(hostOf[row]));
+    timers.arm(row, nowUs, watch.lookAgainUs(hostOf[row]));
     if (watch.sent(hostOf[row], nowUs)) apart[row] |= 1 << attempt;
     counts.sent++;
     if (attempt > 0) counts.retransmitted++;
@@ -521,6 +521,7 @@ export function createEngine(options: EngineOptions): Engine {
     expirePilots(nowUs);
     for (let row = timers.expire(nowUs); row >= 0; row = timers.expire(nowUs)) {
       const tries = table.tries[row];
+      if (tries > 0 && !isOver(row, nowUs)) continue;
       if (tries < maxTries && !isSure(row)) {
         if (takeTurn(row, nowUs)) enqueue(row);
       } else if (stalledSinceUs !== undefined) {
@@ -536,6 +537,15 @@ export function createEngine(options: EngineOptions): Engine {
         else exhaust(row, nowUs);
       }
     }
+  }
+
+  /** Whether the time of the row's last try is over; if not, it will be looked at again. */
+  function isOver(row: number, nowUs: number): boolean {
+    if (hasTurn[row] === 1) return true;
+    const leftUs = table.sentAt[columnOf(row, table.tries[row] - 1)] + watch.waitUs(hostOf[row]) - nowUs;
+    if (leftUs <= 0) return true;
+    timers.arm(row, nowUs, Math.min(leftUs + 1, watch.lookAgainUs(hostOf[row])) | 0);
+    return false;
   }
 
   /** Whether so many tries are enough to believe the silence. */

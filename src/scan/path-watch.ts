@@ -48,6 +48,8 @@ export interface PathWatch {
   hostOf(words: Uint32Array, at: number, nowUs: number): number;
   /** How long the next try to this host waits before another follows. All waits are whole microseconds. */
   waitUs(host: number): number;
+  /** After how long a try's time is looked at again, because what is known by then may cut it short. */
+  lookAgainUs(host: number): number;
   /** How long after its last try, and after its first, a pair is called silent at the earliest. */
   lastWaitUs(host: number): number;
   wholeWaitUs(host: number): number;
@@ -161,6 +163,8 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   let resetsLimited = false;
   let nextLook = startUs;
   let heard = false;
+  /** The run's round trips are known well enough to speak for any host. */
+  let learnt = false;
   /** When a pilot whose fate is known last left. */
   let pilotUs = startUs;
 
@@ -295,7 +299,9 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     roundUs = median;
     stretchUs = Math.min(LONGEST_US, Math.max(SHORTEST_US, median / STRETCHES));
     outcomeAfterUs = 1.2 * spread.quantile(0.98) + SLACK_US + queueUs;
-    if (spread.samples() >= RUN_SAMPLES) unknownWaitUs = clampWait(1.2 * spread.quantile(0.999));
+    if (spread.samples() < RUN_SAMPLES) return;
+    learnt = true;
+    unknownWaitUs = clampWait(1.2 * spread.quantile(0.999));
   }
 
   const stretch = (nowUs: number, from: number, to: number) => {
@@ -395,6 +401,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       return host;
     },
     waitUs,
+    lookAgainUs: (host) => (isKnown(host) || learnt ? waitUs(host) : Math.min(waitUs(host), wait.minUs)),
     lastWaitUs: (host) => (wait.minUs === wait.maxUs ? 0 : waitUs(host)),
     wholeWaitUs: (host) => (isKnown(host) ? 0 : wait.initialUs),
     pilotWaitUs: (host) => Math.max(outcomeAfterUs, timeoutOf(hosts.srtt, hosts.rttvar, host) + queueUs) | 0,
