@@ -39,10 +39,13 @@ export const FATES = {
   /** The same of pilots. */
   pilotAnswered: 3,
   pilotLost: 4,
+  /** First SYNs to their ports, and answers to these. */
+  fresh: 7,
+  freshHeard: 8,
 } as const;
 export type Fate = (typeof FATES)[keyof typeof FATES];
 
-const KINDS = 7;
+const KINDS = 9;
 const KEPT = 1024;
 const MASK = KEPT - 1;
 

@@ -23,6 +23,9 @@
  * answers (path-watch.ts gives them a pace of their own).
  */
 
+import { createDelivery, type Delivery } from "./delivery.ts";
+import { capacityFrom, type Delay, queueIn } from "./queue-delay.ts";
+
 /** One stretch of time, and what left in it. */
 export interface Stretch {
   readonly nowUs: number;
@@ -38,7 +41,10 @@ export interface Stretch {
 /** The answers to a stretch that have come at first. */
 export interface Answers extends Stretch {
   readonly answers: number;
-  /** Of how many it is known how much longer than usual they took; mean and standard deviation of that. */
+  /** First SYNs to their ports, and the answers to these. */
+  readonly fresh: number;
+  readonly freshAnswers: number;
+  /** Of how many answers it is known how much longer than usual they took; mean and standard deviation of that. */
   readonly delays: number;
   readonly delayUs: number;
   readonly spreadUs: number;
@@ -70,25 +76,19 @@ export interface CongestionOptions {
   readonly startUs: number;
 }
 
-/** Answers and outcomes that a look must rest on. */
+/** Answers that a look must rest on. */
 const FEWEST_ANSWERS = 3;
-const FEWEST_DELAYS = 12;
-const FEWEST_OUTCOMES = 16;
-const MOST_OUTCOMES = 400;
 /** Queueing below this is nothing: schedulers alone make as much. */
 const SMALL_QUEUE_US = 8000;
-/** Standard errors away from chance: there are many looks. */
-const SURE = 4;
-/** Loss this much above the usual is worth a reaction. */
-const SMALL_LOSS = 0.03;
-/** A path that loses this much is away. */
-const OUTAGE = 0.6;
-/** The belief that there is hardly any usual loss, as so many round trips. */
-const PRIOR = { answered: 49.5, lost: 0.5 };
 /** After so many round trips without a sign the steps grow. */
 const PATIENCE = 3;
-/** Back from a slow-down: not quite what the path was found to hold. */
+/** After a sign: below what the path was found to hold, so that it shows whether that helps; then almost back to it. */
+const WELL_BELOW = 0.8;
 const BELOW = 0.95;
+/** One sign lowers the rate to no less than this. */
+const LOWEST_STEP = 0.3;
+/** Overruns of this machine's own buffers count once in so long. */
+const OVERRUN_US = 100_000;
 
 export function createCongestion(options: CongestionOptions): Congestion {
   const { minimum, maximum, startUs } = options;
@@ -100,47 +100,66 @@ export function createCongestion(options: CongestionOptions): Congestion {
   let grownUs = startUs;
   /** After a slow-down: the rate to come back to as soon as the queue is gone. */
   let comeBack: number | undefined;
-  /** The usual outcome, that since the last slow-down, and the newest of all. */
-  const usual = { ...PRIOR };
-  const recent = { answered: 0, lost: 0 };
-  const newest = { answered: 0, lost: 0 };
-  /** A slow-down because of loss, until it shows whether it helped. */
-  let suspicion: { readonly loss: number; readonly sent: number; readonly rate: number } | undefined;
+  /** The rate before the first slow-down whose cause is not sure. */
+  let before = rate;
+  /** Those who must answer; of these hardly any loss is thought usual at first. A path that loses most is away. */
+  const pilots = createDelivery({ prior: { answered: 49.5, total: 50 }, floor: 0.4, negligible: 0.03 });
+  /** First SYNs: what share of these is answered depends on the space as well. */
+  const fresh = createDelivery({ floor: 0, negligible: 0.15 });
   /** The last stretches whose delay is known, a round trip of them. */
-  const delays: Delay[] = [];
+  let delays: Delay[] = [];
   /** Round trips without a sign. */
   let clean = 0;
-
-  const lossOf = ({ answered, lost }: { answered: number; lost: number }): number => lost / (answered + lost);
 
   function slowDown(to: number, nowUs: number): void {
     starting = false;
     clean = 0;
     rate = clamp(to);
     slowedUs = nowUs;
-    recent.answered = 0;
-    recent.lost = 0;
+    pilots.startAnew();
+    fresh.startAnew();
+  }
+
+  const suspects = (): boolean => pilots.suspects() || fresh.suspects();
+
+  /** @returns whether the share has fallen, and so the rate */
+  function reactTo(delivery: Delivery, answered: number, total: number, e: Stretch): boolean {
+    const judgement = delivery.judge(answered, total, e.sent);
+    if (judgement === "usual-after-all" && !suspects()) {
+      rate = clamp(Math.max(rate, before));
+      comeBack = undefined;
+      grownUs = e.nowUs;
+    }
+    if (judgement !== "fallen") return false;
+    const capacity = (e.sent * delivery.now()) / delivery.usual();
+    if (!suspects()) before = Math.min(rate, e.allowed);
+    delivery.suspect(e.sent);
+    slowDown(Math.max(WELL_BELOW * capacity, LOWEST_STEP * rate), e.nowUs);
+    comeBack = BELOW * capacity;
+    return true;
   }
 
   function handleAnswers(e: Answers): void {
-    if (e.answers < FEWEST_ANSWERS) return;
     const middleUs = (e.fromUs + e.toUs) / 2;
     if (e.delays > 0) {
       const { sent, delays: answers, delayUs, spreadUs } = e;
       delays.push({ atUs: middleUs, sent, answers, delayUs, squares: delayUs ** 2 + spreadUs ** 2 });
-      while (delays.length > 3 && delays[0].atUs < middleUs - e.roundUs) delays.shift();
+      const keep = delays.findIndex(({ atUs }) => atUs >= middleUs - e.roundUs);
+      if (delays.length > 3) delays = delays.slice(Math.min(keep, delays.length - 3));
     }
     if (e.fromUs < slowedUs) return;
+    if (e.fresh > 0 && reactTo(fresh, e.freshAnswers, e.fresh, e)) return;
+    if (e.answers < FEWEST_ANSWERS) return;
     const queue = queueIn(delays);
     if (queue > Math.max(SMALL_QUEUE_US, 0.1 * e.roundUs)) {
-      const capacity = capacityFrom(delays) * (1 - excessLoss());
+      const capacity = capacityFrom(delays);
       // Half of the queue in two round trips, but never less than half the rate.
       const drain = 1 - Math.min(0.5, queue / (4 * Math.max(e.roundUs, SMALL_QUEUE_US)));
       slowDown(capacity * drain, e.nowUs);
       comeBack = BELOW * capacity;
       return;
     }
-    if (comeBack !== undefined && suspicion === undefined) {
+    if (comeBack !== undefined && !suspects()) {
       rate = clamp(Math.max(rate, comeBack));
       comeBack = undefined;
       grownUs = e.nowUs;
@@ -148,62 +167,14 @@ export function createCongestion(options: CongestionOptions): Congestion {
     if (starting) rate = clamp(Math.max(rate, 2 * e.sent));
   }
 
-  /** What is lost beyond the usual: of a queue that is full, delays tell no more. */
-  function excessLoss(): number {
-    const count = newest.answered + newest.lost;
-    if (count < FEWEST_OUTCOMES) return 0;
-    const excess = lossOf(newest) - lossOf(usual);
-    const error = Math.sqrt((lossOf(newest) * (1 - lossOf(newest))) / count);
-    return excess > Math.max(SMALL_LOSS, 2 * error) ? excess / (1 - lossOf(usual)) : 0;
-  }
-
   function handleOutcome(e: Outcome): void {
-    newest.answered += e.answered;
-    newest.lost += e.lost;
-    forget(newest, 2 * FEWEST_OUTCOMES);
-    if (e.fromUs < slowedUs) return;
-    recent.answered += e.answered;
-    recent.lost += e.lost;
-    const count = recent.answered + recent.lost;
-    if (count < FEWEST_OUTCOMES) return;
-    const now = lossOf(recent);
-    const before = lossOf(usual);
-    const pooled = (recent.lost + usual.lost) / (count + usual.answered + usual.lost);
-    const error = Math.sqrt(pooled * (1 - pooled) * (1 / count + 1 / (usual.answered + usual.lost)));
-    if (suspicion !== undefined) {
-      // Lost whatever the rate, it would be as much as then; too fast still, so much that as many arrive as then; else as usual.
-      const still = 1 - ((1 - suspicion.loss) * suspicion.sent) / e.sent;
-      const middle = (suspicion.loss + Math.max(before, still)) / 2;
-      const chance = 2 * Math.sqrt((middle * (1 - middle)) / count);
-      if (now > middle + chance && now < OUTAGE) {
-        usual.answered = recent.answered;
-        usual.lost = recent.lost;
-        rate = clamp(Math.max(rate, suspicion.rate));
-        grownUs = e.nowUs;
-        suspicion = undefined;
-      } else if (now < middle - chance || count > MOST_OUTCOMES) suspicion = undefined;
-      else return;
-    }
-    if (now - before > Math.max(SMALL_LOSS, SURE * error)) {
-      const capacity = (e.sent * (1 - now)) / (1 - before);
-      suspicion = { loss: now, sent: e.sent, rate: Math.min(rate, e.allowed) };
-      slowDown(Math.max(0.8 * capacity, 0.3 * rate), e.nowUs);
-      comeBack = BELOW * capacity;
-      return;
-    }
-    // What is usual falls by itself, and rises only when slowing down has not helped: else a rate that is a little too high, for
-    // long, would become usual itself.
-    if (now <= before) {
-      usual.answered += e.answered;
-      usual.lost += e.lost;
-      forget(usual, 4000);
-    }
-    forget(recent, MOST_OUTCOMES);
-    grow(e);
+    if (e.fromUs < slowedUs || e.answered + e.lost === 0) return;
+    if (!reactTo(pilots, e.answered, e.answered + e.lost, e)) grow(e);
   }
 
   function grow(e: Outcome): void {
-    if (starting || comeBack !== undefined || e.fromUs < grownUs || e.sent < 0.8 * e.allowed) return;
+    if (starting || comeBack !== undefined || suspects()) return;
+    if (e.fromUs < grownUs || e.sent < 0.8 * e.allowed) return;
     grownUs = e.nowUs;
     clean++;
     const step = 2 * Math.sqrt(rate) * 2 ** Math.max(0, clean - PATIENCE);
@@ -215,72 +186,12 @@ export function createCongestion(options: CongestionOptions): Congestion {
     handleAnswers,
     handleOutcome,
     handleOverrun: (nowUs) => {
-      if (nowUs - slowedUs < 100_000) return;
-      const to = 0.7 * rate;
+      if (nowUs - slowedUs < OVERRUN_US) return;
       comeBack = undefined;
-      slowDown(to, nowUs);
+      slowDown(0.7 * rate, nowUs);
     },
     handleSilence: () => {
       rate = clamp(Math.max(rate, options.blind));
     },
   };
-}
-
-interface Delay {
-  readonly atUs: number;
-  readonly sent: number;
-  readonly answers: number;
-  readonly delayUs: number;
-  /** Mean square of the delays. */
-  readonly squares: number;
-}
-
-/**
- * How much longer than usual answers take by the newest stretches, in microseconds; 0 when that may be chance. A queue holds up
- * all of them: where some are as fast as ever, it was a scheduler or the path's jitter.
- */
-function queueIn(delays: readonly Delay[]): number {
-  let count = 0;
-  let sum = 0;
-  let squares = 0;
-  for (let i = delays.length - 1; i >= 0 && count < FEWEST_DELAYS; i--) {
-    count += delays[i].answers;
-    sum += delays[i].answers * delays[i].delayUs;
-    squares += delays[i].answers * delays[i].squares;
-  }
-  if (count < FEWEST_DELAYS) return 0;
-  const mean = sum / count;
-  const spread = Math.sqrt(Math.max(0, squares / count - mean * mean));
-  return mean - Math.max(1, SURE / Math.sqrt(count)) * spread > 0 ? mean : 0;
-}
-
-/** What was sent, less what the queue before the bottleneck took of it: its growth by least squares. */
-function capacityFrom(delays: readonly Delay[]): number {
-  let weight = 0;
-  let time = 0;
-  let delay = 0;
-  let sent = 0;
-  for (const each of delays) {
-    weight += each.answers;
-    time += each.answers * each.atUs;
-    delay += each.answers * each.delayUs;
-    sent += each.answers * each.sent;
-  }
-  time /= weight;
-  delay /= weight;
-  let covariance = 0;
-  let variance = 0;
-  for (const each of delays) {
-    covariance += each.answers * (each.atUs - time) * (each.delayUs - delay);
-    variance += each.answers * (each.atUs - time) ** 2;
-  }
-  const slope = variance === 0 ? 0 : covariance / variance;
-  return sent / weight / (1 + Math.min(3, Math.max(-0.5, slope)));
-}
-
-/** Halves what has grown beyond `most`, so that it follows when the world changes. */
-function forget(outcome: { answered: number; lost: number }, most: number): void {
-  if (outcome.answered + outcome.lost <= most) return;
-  outcome.answered /= 2;
-  outcome.lost /= 2;
 }

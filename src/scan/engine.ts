@@ -222,9 +222,9 @@ const CANARIES = 3;
 const CANARY_PORTS = { first: 20_000, last: 32_767 } as const;
 /** What the losses are is itself an estimate, and they come in bursts: so much less doubt than was asked for is accepted. */
 const MARGIN = 0.1;
-/** One probe in so many is a pilot, and no more than one in so many microseconds. */
+/** One probe in so many is a pilot, on average, but no more than one in so many seconds. */
 const PROBES_PER_PILOT = 16;
-const PILOT_EVERY_US = 600;
+const PILOT_EVERY_S = 0.0006;
 /** Of those who answered, one in so many is remembered as somebody to ask again, once there are some. */
 const REMEMBER_EVERY = 8;
 /** A repeated SYN-ACK comes a second after the first (RFC 6298 §2.1), or later. */
@@ -258,8 +258,8 @@ export function createEngine(options: EngineOptions): Engine {
   /** Which tries left when their host had had nothing for a while: what becomes of them tells of the path, not of a limit of the host's. */
   const apart = new Uint32Array(capacity);
   const doubtOf = new Float32Array(capacity);
-  let sincePilot = 0;
-  let pilotUs = options.startUs;
+  /** Probes until the next pilot. */
+  let untilPilot = 1;
   let sinceRemembered = 0;
   const { ratePerHost = Number.POSITIVE_INFINITY, hostTimeoutUs = Number.POSITIVE_INFINITY } = options;
   const hostPace =
@@ -325,7 +325,6 @@ export function createEngine(options: EngineOptions): Engine {
     }
     if (row < 0) return 0;
     pacer.spend();
-    sincePilot++;
     return sendTry(row, nowUs, out, at, token);
   }
 
@@ -334,9 +333,10 @@ export function createEngine(options: EngineOptions): Engine {
     if (pilots === undefined) return -1;
     const canary = pilots.pickCanary();
     if (canary >= 0 || !watch.adaptive) return canary;
-    if (sincePilot < PROBES_PER_PILOT || nowUs < pilotUs) return -1;
-    sincePilot = 0;
-    pilotUs = nowUs + PILOT_EVERY_US;
+    if (--untilPilot > 0) return -1;
+    // At no fixed place: not always the first of those that leave together, which a queue has room for.
+    const probes = Math.max(PROBES_PER_PILOT, watch.rate() * PILOT_EVERY_S) | 0;
+    untilPilot = 1 + random(2 * probes);
     return pilots.pickPilot(watch.isRested, nowUs);
   }
 
@@ -349,7 +349,7 @@ export function createEngine(options: EngineOptions): Engine {
     pilots.sent(slot, nowUs, watch.pilotWaitUs(pilots.host[slot]), sequence);
     tokens[token] = -1 - slot;
     pacer.spend();
-    watch.sent(pilots.host[slot], nowUs);
+    watch.sent(pilots.host[slot], nowUs, false);
     counts.sent++;
     counts.path.pilots++;
     const template = templates[path];
@@ -435,7 +435,7 @@ export function createEngine(options: EngineOptions): Engine {
     table.sentAt[column] = nowUs;
     table.tries[row] = attempt + 1;
     timers.arm(row, nowUs, watch.lookAgainUs(hostOf[row]));
-    if (watch.sent(hostOf[row], nowUs)) apart[row] |= 1 << attempt;
+    if (watch.sent(hostOf[row], nowUs, attempt === 0)) apart[row] |= 1 << attempt;
     counts.sent++;
     if (attempt > 0) counts.retransmitted++;
     tokens[token] = row;
@@ -661,7 +661,8 @@ export function createEngine(options: EngineOptions): Engine {
       }
     }
     const tells = tellsOfPath(row, attempt, isOpen);
-    watch.answered(host, table.sentAt, columnOf(row, attempt), nowUs, ageUs, tells, attempt < ports.size);
+    const timed = attempt < ports.size;
+    watch.answered(host, table.sentAt, columnOf(row, attempt), nowUs, ageUs, tells, timed, attempt === 0);
     if (isOpen) {
       watch.reckonDoubt(host, table.sentAt, columnOf(row, attempt), 0, 1);
       const [loss] = watch.doubt;

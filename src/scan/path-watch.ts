@@ -55,8 +55,8 @@ export interface PathWatch {
   wholeWaitUs(host: number): number;
   /** How long a pilot to this host waits. */
   pilotWaitUs(host: number): number;
-  /** A SYN leaves. @returns whether the host had had none for a while */
-  sent(host: number, nowUs: number): boolean;
+  /** A SYN leaves, the first to its port or not. @returns whether the host had had none for a while */
+  sent(host: number, nowUs: number, isFresh: boolean): boolean;
   /** Whether the host has had no SYN for so long that no limit of its own keeps it from answering the next. */
   isRested(host: number, nowUs: number): boolean;
   /**
@@ -72,6 +72,7 @@ export interface PathWatch {
     ageUs: number,
     tells: boolean,
     timed: boolean,
+    isFresh: boolean,
   ): void;
   /** A SYN must have been lost, or its answer: a later one of the same pair was answered. */
   lost(host: number, times: Float64Array, i: number, tells: boolean): void;
@@ -152,6 +153,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   /** Microseconds; changed once a look, not once a packet. */
   let roundUs = wait.initialUs;
   let unknownWaitUs = wait.initialUs;
+  let answersAfterUs = wait.initialUs;
   let outcomeAfterUs = wait.initialUs;
   let stretchUs = LONGEST_US;
   let queueUs = 0;
@@ -298,6 +300,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     if (Number.isNaN(median)) return;
     roundUs = median;
     stretchUs = Math.min(LONGEST_US, Math.max(SHORTEST_US, median / STRETCHES));
+    answersAfterUs = spread.quantile(0.9) + queueUs + SHORTEST_US;
     outcomeAfterUs = 1.2 * spread.quantile(0.98) + SLACK_US + queueUs;
     if (spread.samples() < RUN_SAMPLES) return;
     learnt = true;
@@ -321,14 +324,18 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     answersSeen = Math.max(answersSeen, cohorts.first());
     const last = cohorts.count() - 1;
     let to = answersSeen;
-    while (to < last && cohorts.fromUs(to + 1) + roundUs + queueUs + SHORTEST_US <= nowUs) {
+    while (to < last && cohorts.fromUs(to + 1) + answersAfterUs <= nowUs) {
       to++;
       let answers = 0;
+      let fresh = 0;
+      let freshAnswers = 0;
       let delays = 0;
       let sum = 0;
       let squares = 0;
       for (let i = answersSeen; i < to; i++) {
         answers += cohorts.get(i, FATES.heard) + cohorts.get(i, FATES.pilotAnswered);
+        fresh += cohorts.get(i, FATES.fresh);
+        freshAnswers += cohorts.get(i, FATES.freshHeard);
         delays += cohorts.delays(i);
         sum += cohorts.delaySum(i);
         squares += cohorts.delaySquares(i);
@@ -339,7 +346,15 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       if (delays >= FEWEST_ANSWERS) {
         queueUs = delayUs > Math.max(2 * SHORTEST_US, (3 * spreadUs) / Math.sqrt(delays)) ? delayUs : 0;
       }
-      congestion.handleAnswers({ ...stretch(nowUs, answersSeen, to), answers, delays, delayUs, spreadUs });
+      congestion.handleAnswers({
+        ...stretch(nowUs, answersSeen, to),
+        answers,
+        fresh,
+        freshAnswers,
+        delays,
+        delayUs,
+        spreadUs,
+      });
       answersSeen = to;
     }
   }
@@ -405,22 +420,24 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     lastWaitUs: (host) => (wait.minUs === wait.maxUs ? 0 : waitUs(host)),
     wholeWaitUs: (host) => (isKnown(host) ? 0 : wait.initialUs),
     pilotWaitUs: (host) => Math.max(outcomeAfterUs, timeoutOf(hosts.srtt, hosts.rttvar, host) + queueUs) | 0,
-    sent: (host, nowUs) => {
+    sent: (host, nowUs, isFresh) => {
       const newest = cohorts.count() - 1;
       if (cohorts.get(newest, FATES.sent) === 0 && nowUs - cohorts.fromUs(newest) > stretchUs) {
         cohorts.begin(nowUs, congestion.rate());
       }
       cohorts.add(cohorts.count() - 1, FATES.sent);
+      if (isFresh) cohorts.add(cohorts.count() - 1, FATES.fresh);
       const rested = nowUs - hosts.sentUs[host] >= REST_US;
       hosts.sentUs[host] = nowUs;
       return rested;
     },
     isRested: (host, nowUs) => nowUs - hosts.sentUs[host] >= REST_US,
-    answered: (host, times, i, nowUs, ageUs, tells, timed) => {
+    answered: (host, times, i, nowUs, ageUs, tells, timed, isFresh) => {
       heard = true;
       const cohort = cohorts.at(times, i);
       if (tells) add(cohort, FATES.answered);
       cohorts.add(cohort, FATES.heard);
+      if (isFresh) cohorts.add(cohort, FATES.freshHeard);
       bump(hosts.answered, host);
       if (tells) bump(prefixes.answered, prefixOf[host]);
       if ((hosts.marks[host] & MARKS.paced) !== 0) hosts.intervalUs[host] *= 0.9;

@@ -1,0 +1,62 @@
+/**
+ * What the round trips of the last stretches tell of the queue before a bottleneck: whether there is one, and how fast it
+ * grows. Pure numbers, times in microseconds.
+ */
+
+/** The answers of one stretch. */
+export interface Delay {
+  readonly atUs: number;
+  /** SYNs per second that left in the stretch. */
+  readonly sent: number;
+  readonly answers: number;
+  /** How much longer than usual they took, mean and mean square. */
+  readonly delayUs: number;
+  readonly squares: number;
+}
+
+const FEWEST_DELAYS = 12;
+/** Standard errors away from chance: there are many looks. */
+const SURE = 4;
+
+/**
+ * How much longer than usual answers take by the newest stretches, in microseconds; 0 when that may be chance. A queue holds up
+ * all of them: where some are as fast as ever, it was a scheduler or the path's jitter.
+ */
+export function queueIn(delays: readonly Delay[]): number {
+  let count = 0;
+  let sum = 0;
+  let squares = 0;
+  for (let i = delays.length - 1; i >= 0 && count < FEWEST_DELAYS; i--) {
+    count += delays[i].answers;
+    sum += delays[i].answers * delays[i].delayUs;
+    squares += delays[i].answers * delays[i].squares;
+  }
+  if (count < FEWEST_DELAYS) return 0;
+  const mean = sum / count;
+  const spread = Math.sqrt(Math.max(0, squares / count - mean * mean));
+  return mean - Math.max(1, SURE / Math.sqrt(count)) * spread > 0 ? mean : 0;
+}
+
+/** What was sent, less what the queue before the bottleneck took of it: its growth by least squares. */
+export function capacityFrom(delays: readonly Delay[]): number {
+  let weight = 0;
+  let time = 0;
+  let delay = 0;
+  let sent = 0;
+  for (const each of delays) {
+    weight += each.answers;
+    time += each.answers * each.atUs;
+    delay += each.answers * each.delayUs;
+    sent += each.answers * each.sent;
+  }
+  time /= weight;
+  delay /= weight;
+  let covariance = 0;
+  let variance = 0;
+  for (const each of delays) {
+    covariance += each.answers * (each.atUs - time) * (each.delayUs - delay);
+    variance += each.answers * (each.atUs - time) ** 2;
+  }
+  const slope = variance === 0 ? 0 : covariance / variance;
+  return sent / weight / (1 + Math.min(3, Math.max(-0.5, slope)));
+}
