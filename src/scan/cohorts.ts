@@ -36,7 +36,8 @@ export const FATES = {
   /** SYNs of pairs that answer, and of which the path alone decides: answered, or lost, or its answer. */
   answered: 1,
   lost: 2,
-  /** The same of pilots. */
+  /** The same of pilots; and how many left. */
+  pilotSent: 9,
   pilotAnswered: 3,
   pilotLost: 4,
   /** First SYNs to their ports, and answers to these. */
@@ -45,7 +46,7 @@ export const FATES = {
 } as const;
 export type Fate = (typeof FATES)[keyof typeof FATES];
 
-const KINDS = 9;
+const KINDS = 10;
 const KEPT = 1024;
 const MASK = KEPT - 1;
 

@@ -82,11 +82,21 @@ const FEWEST_ANSWERS = 3;
 const SMALL_QUEUE_US = 8000;
 /** After so many round trips without a sign the steps grow. */
 const PATIENCE = 3;
+const MOST_GROWTH = 0.3;
+/** A rate so much higher is judged by itself. */
+const NEW_LEVEL = 1.15;
 /** After a sign: below what the path was found to hold, so that it shows whether that helps; then almost back to it. */
 const WELL_BELOW = 0.8;
 const BELOW = 0.95;
 /** One sign lowers the rate to no less than this. */
-const LOWEST_STEP = 0.3;
+const LOWEST_STEP = 0.1;
+/** While starting, the rate of what was answered well, so many times. */
+const SPEED_UP = 2.5;
+/** What that must rest on: answers, or else SYNs; and the share that may be missing of the best there was. */
+const FEWEST_TO_GROW = 8;
+const ENOUGH_TO_GROW = 500;
+const GOOD_SHARE = 0.75;
+const MANY_ANSWERS = 64;
 /** Overruns of this machine's own buffers count once in so long. */
 const OVERRUN_US = 100_000;
 
@@ -103,18 +113,24 @@ export function createCongestion(options: CongestionOptions): Congestion {
   /** The rate before the first slow-down whose cause is not sure. */
   let before = rate;
   /** Those who must answer; of these hardly any loss is thought usual at first. A path that loses most is away. */
-  const pilots = createDelivery({ prior: { answered: 49.5, total: 50 }, floor: 0.4, negligible: 0.03 });
+  const pilots = createDelivery({ prior: { answered: 49.5, total: 50 }, floor: 0.5, negligible: 0.03 });
   /** First SYNs: what share of these is answered depends on the space as well. */
   const fresh = createDelivery({ floor: 0, negligible: 0.15 });
   /** The last stretches whose delay is known, a round trip of them. */
   let delays: Delay[] = [];
   /** Round trips without a sign. */
   let clean = 0;
+  /** About the rate that pilots are judged at. */
+  let level = rate;
+  /** While starting: what became of first SYNs since the last growth, and the best share of them that was ever answered. */
+  const since = { answered: 0, total: 0 };
+  let bestShare = 0;
 
   function slowDown(to: number, nowUs: number): void {
     starting = false;
     clean = 0;
     rate = clamp(to);
+    level = rate;
     slowedUs = nowUs;
     pilots.startAnew();
     fresh.startAnew();
@@ -125,6 +141,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
   /** @returns whether the share has fallen, and so the rate */
   function reactTo(delivery: Delivery, answered: number, total: number, e: Stretch): boolean {
     const judgement = delivery.judge(answered, total, e.sent);
+    (globalThis as any).CC?.(delivery === pilots ? 'pilots' : 'fresh', answered, total, judgement, e, rate, delivery, comeBack);
     if (judgement === "usual-after-all" && !suspects()) {
       rate = clamp(Math.max(rate, before));
       comeBack = undefined;
@@ -151,6 +168,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
     if (e.fresh > 0 && reactTo(fresh, e.freshAnswers, e.fresh, e)) return;
     if (e.answers < FEWEST_ANSWERS) return;
     const queue = queueIn(delays);
+    (globalThis as any).CC2?.(e, queue, rate);
     if (queue > Math.max(SMALL_QUEUE_US, 0.1 * e.roundUs)) {
       const capacity = capacityFrom(delays);
       // Half of the queue in two round trips, but never less than half the rate.
@@ -164,21 +182,52 @@ export function createCongestion(options: CongestionOptions): Congestion {
       comeBack = undefined;
       grownUs = e.nowUs;
     }
-    if (starting) rate = clamp(Math.max(rate, 2 * e.sent));
+    if (starting) speedUp(e);
+  }
+
+  /** Faster, if what left since the last time was answered about as well as what left before. */
+  function speedUp(e: Answers): void {
+    if (e.fromUs < grownUs) return;
+    since.answered += e.freshAnswers;
+    since.total += e.fresh;
+    if (since.answered < FEWEST_TO_GROW && since.total < ENOUGH_TO_GROW) return;
+    const share = since.answered / Math.max(1, since.total);
+    // What few answers say is not exact; what many say is how it is.
+    const unsure = share / Math.sqrt(Math.max(1, since.answered));
+    const many = since.answered >= MANY_ANSWERS;
+    if (share + unsure < GOOD_SHARE * bestShare && !many) return;
+    bestShare = many ? share : Math.max(bestShare, share - unsure);
+    rate = clamp(Math.max(rate, SPEED_UP * e.sent));
+    grownUs = e.nowUs;
+    since.answered = 0;
+    since.total = 0;
   }
 
   function handleOutcome(e: Outcome): void {
-    if (e.fromUs < slowedUs || e.answered + e.lost === 0) return;
-    if (!reactTo(pilots, e.answered, e.answered + e.lost, e)) grow(e);
+    const total = e.answered + e.lost;
+    if (total === 0) return;
+    if (e.fromUs < slowedUs) {
+      pilots.addEvidence(e.answered, total, e.sent);
+      return;
+    }
+    if (reactTo(pilots, e.answered, total, e)) return;
+    // What pilots show holds for all, where there is nothing else to go by.
+    if (!pilots.suspects() && !pilots.isIdle() && fresh.isIdle()) fresh.acquit();
+    grow(e);
   }
 
   function grow(e: Outcome): void {
-    if (starting || comeBack !== undefined || suspects()) return;
+    if (starting || comeBack !== undefined || suspects() || pilots.isIdle()) return;
     if (e.fromUs < grownUs || e.sent < 0.8 * e.allowed) return;
     grownUs = e.nowUs;
     clean++;
     const step = 2 * Math.sqrt(rate) * 2 ** Math.max(0, clean - PATIENCE);
-    rate = clamp(rate + Math.min(step, rate));
+    rate = clamp(rate + Math.min(step, MOST_GROWTH * rate));
+    if (rate > NEW_LEVEL * level) {
+      // What left at the rate before says little of this one.
+      level = rate;
+      pilots.startAnew();
+    }
   }
 
   return {

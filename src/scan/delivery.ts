@@ -30,6 +30,12 @@ export interface Delivery {
   /** The rate was lowered for what `judge` has said; `sent` is what it was. */
   suspect(sent: number): void;
   suspects(): boolean;
+  /** More of what left at about the rate that is suspected. */
+  addEvidence(answered: number, total: number, sent: number): void;
+  /** Whether too little has left for a judgement since the last slow-down. */
+  isIdle(): boolean;
+  /** Something else has shown what it was: the suspicion is over. */
+  acquit(): void;
   /** The rate was lowered: what left before says nothing of what leaves from now on. */
   startAnew(): void;
 }
@@ -48,13 +54,15 @@ const SURE = 4;
 /** SYNs that a judgement must rest on, and after which one is forced. */
 const FEWEST = 16;
 const MOST = 400;
+/** Rates that differ by less are the same. */
+const SAME_RATE = 0.2;
 /** So many SYNs are remembered as usual. */
 const KEPT = 4000;
 
 export function createDelivery({ prior, floor, negligible }: DeliveryOptions): Delivery {
   const usual: Share = { answered: prior?.answered ?? 0, total: prior?.total ?? 0 };
   const recent: Share = { answered: 0, total: 0 };
-  let suspicion: { readonly share: number; readonly sent: number } | undefined;
+  let suspicion: (Share & { readonly sent: number }) | undefined;
 
   function judge(answered: number, total: number, sent: number): Judgement {
     recent.answered += answered;
@@ -89,12 +97,16 @@ export function createDelivery({ prior, floor, negligible }: DeliveryOptions): D
   /** Undefined while chance may have made what is seen. */
   function hasHelped(now: number, before: number, sent: number): boolean | undefined {
     if (suspicion === undefined) return undefined;
-    // Not the rate: the share is what it was. Too fast still: as many arrive as did then. Else: as usual.
-    const still = Math.min(before, (suspicion.share * suspicion.sent) / sent);
-    const middle = (suspicion.share + still) / 2;
-    const chance = 2 * Math.sqrt((middle * (1 - middle)) / recent.total);
-    if (now > middle + chance || recent.total > MOST) return true;
-    return now < middle - chance && now >= floor ? false : undefined;
+    const then = shareOf(suspicion);
+    const { total } = recent;
+    if (total > MOST || now > before - 2 * Math.sqrt((before * (1 - before)) / total)) return true;
+    const pooled = (recent.answered + suspicion.answered) / (total + suspicion.total);
+    const error = Math.sqrt(pooled * (1 - pooled) * (1 / total + 1 / suspicion.total));
+    // Not the rate: the share is what it was. Too fast still: as many arrive as did then, so that the share is greater.
+    const still = Math.min(before, (then * suspicion.sent) / sent);
+    if (now - then > 3 * error) return true;
+    const fewer = now - then < (still - then) / 2 - error;
+    return fewer && still - then > SURE * error && now >= floor ? false : undefined;
   }
 
   return {
@@ -102,9 +114,18 @@ export function createDelivery({ prior, floor, negligible }: DeliveryOptions): D
     now: () => shareOf(recent),
     usual: () => shareOf(usual),
     suspect: (sent) => {
-      suspicion = { share: shareOf(recent), sent };
+      suspicion = { ...recent, sent };
     },
     suspects: () => suspicion !== undefined,
+    addEvidence: (answered, total, sent) => {
+      if (suspicion !== undefined && Math.abs(sent / suspicion.sent - 1) < SAME_RATE) {
+        add(suspicion, { answered, total });
+      }
+    },
+    isIdle: () => recent.total < FEWEST,
+    acquit: () => {
+      suspicion = undefined;
+    },
     startAnew: () => clear(recent),
   };
 }

@@ -350,6 +350,7 @@ export function createEngine(options: EngineOptions): Engine {
     tokens[token] = -1 - slot;
     pacer.spend();
     watch.sent(pilots.host[slot], nowUs, false);
+    if (pilots.isCanary[slot] === 0) watch.pilotSent();
     counts.sent++;
     counts.path.pilots++;
     const template = templates[path];
@@ -473,6 +474,7 @@ export function createEngine(options: EngineOptions): Engine {
       // It left nobody waiting: a canary that cannot be sent says as little as one that is not answered.
       counts.sent--;
       counts.path.pilots--;
+      if (pilots?.isCanary[-1 - row] === 0) watch.pilotUnknown(pilots.sentUs, -1 - row);
       endPilot(-1 - row, undefined);
       return;
     }
@@ -725,9 +727,7 @@ export function createEngine(options: EngineOptions): Engine {
   function expirePilots(nowUs: number): void {
     if (pilots === undefined) return;
     for (let slot = pilots.expired(nowUs); slot >= 0; slot = pilots.expired(nowUs)) {
-      if (pilots.isCanary[slot] === 0 && (hosts.marks[pilots.host[slot]] & MARKS.paced) === 0) {
-        watch.pilotLost(pilots.sentUs, slot);
-      }
+      if (pilots.isCanary[slot] === 0) watch.pilotLost(pilots.sentUs, slot);
       endPilot(slot, undefined);
     }
   }

@@ -78,6 +78,9 @@ export interface PathWatch {
   lost(host: number, times: Float64Array, i: number, tells: boolean): void;
   /** It was not lost after all: the answer came later. */
   regained(host: number, times: Float64Array, i: number, tells: boolean): void;
+  /** A pilot leaves; later its fate is told: answered, lost, or not known because it could not leave. */
+  pilotSent(): void;
+  pilotUnknown(times: Float64Array, i: number): void;
   pilotAnswered(host: number, times: Float64Array, i: number, atUs: number): void;
   pilotLost(times: Float64Array, i: number): void;
   /**
@@ -99,12 +102,14 @@ export interface PathWatch {
 }
 
 /** Without a bound a run begins with this rate, and goes on with the other while nothing answers. */
-const INITIAL_RATE = 2000;
+const INITIAL_RATE = 4000;
 export const BLIND_RATE = 10_000;
 /** A round trip is looked at in so many stretches, each as long as this at least and at most. */
 const STRETCHES = 8;
 const SHORTEST_US = 5000;
 const LONGEST_US = 100_000;
+/** Before round trips are known. */
+const FIRST_US = 20_000;
 /** Stretches with too few answers are looked at together, so many at most. */
 const MOST_TOGETHER = 64;
 /** What a look must rest on. */
@@ -155,7 +160,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   let unknownWaitUs = wait.initialUs;
   let answersAfterUs = wait.initialUs;
   let outcomeAfterUs = wait.initialUs;
-  let stretchUs = LONGEST_US;
+  let stretchUs = FIRST_US;
   let queueUs = 0;
   let loss = lossOf(0, 0);
   /** What becomes of SYNs to ports that answer, whatever has a part in it. */
@@ -363,7 +368,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     outcomesSeen = Math.max(outcomesSeen, cohorts.first());
     const last = cohorts.count() - 1;
     let to = outcomesSeen;
-    while (to < last && cohorts.fromUs(to + 1) + outcomeAfterUs <= nowUs) {
+    while (to < last && cohorts.fromUs(to + 1) + SHORTEST_US <= nowUs && fatesAreKnown(to)) {
       to++;
       let answered = 0;
       let lost = 0;
@@ -376,6 +381,11 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       outcomesSeen = to;
     }
   }
+
+  /** What is lost shows last: a look at half of the fates would see too many answers. */
+  const fatesAreKnown = (cohort: number): boolean =>
+    cohorts.get(cohort, FATES.pilotAnswered) + cohorts.get(cohort, FATES.pilotLost) >=
+    cohorts.get(cohort, FATES.pilotSent);
 
   /** By now the next try of whatever was lost has been answered, most often. */
   function settle(nowUs: number): void {
@@ -419,7 +429,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     lookAgainUs: (host) => (isKnown(host) || learnt ? waitUs(host) : Math.min(waitUs(host), wait.minUs)),
     lastWaitUs: (host) => (wait.minUs === wait.maxUs ? 0 : waitUs(host)),
     wholeWaitUs: (host) => (isKnown(host) ? 0 : wait.initialUs),
-    pilotWaitUs: (host) => Math.max(outcomeAfterUs, timeoutOf(hosts.srtt, hosts.rttvar, host) + queueUs) | 0,
+    pilotWaitUs: (host) => Math.max(outcomeAfterUs, 1.5 * hosts.srtt[host] + SLACK_US + queueUs) | 0,
     sent: (host, nowUs, isFresh) => {
       const newest = cohorts.count() - 1;
       if (cohorts.get(newest, FATES.sent) === 0 && nowUs - cohorts.fromUs(newest) > stretchUs) {
@@ -431,7 +441,8 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       hosts.sentUs[host] = nowUs;
       return rested;
     },
-    isRested: (host, nowUs) => nowUs - hosts.sentUs[host] >= REST_US,
+    isRested: (host, nowUs) =>
+      nowUs - hosts.sentUs[host] >= REST_US && (hosts.marks[host] & MARKS.paced) === 0,
     answered: (host, times, i, nowUs, ageUs, tells, timed, isFresh) => {
       heard = true;
       const cohort = cohorts.at(times, i);
@@ -454,6 +465,8 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       if (tells) add(cohorts.at(times, i), FATES.lost, -1);
       if (hosts.lost[host] > 0) hosts.lost[host]--;
     },
+    pilotSent: () => cohorts.add(cohorts.count() - 1, FATES.pilotSent),
+    pilotUnknown: (times, i) => cohorts.add(cohorts.at(times, i), FATES.pilotSent, -1),
     pilotAnswered: (host, times, i, atUs) => {
       const cohort = cohorts.at(times, i);
       add(cohort, FATES.pilotAnswered);
