@@ -141,7 +141,16 @@ export function createCongestion(options: CongestionOptions): Congestion {
   /** @returns whether the share has fallen, and so the rate */
   function reactTo(delivery: Delivery, answered: number, total: number, e: Stretch): boolean {
     const judgement = delivery.judge(answered, total, e.sent);
-    (globalThis as any).CC?.(delivery === pilots ? 'pilots' : 'fresh', answered, total, judgement, e, rate, delivery, comeBack);
+    (globalThis as any).CC?.(
+      delivery === pilots ? "pilots" : "fresh",
+      answered,
+      total,
+      judgement,
+      e,
+      rate,
+      delivery,
+      comeBack,
+    );
     if (judgement === "usual-after-all" && !suspects()) {
       rate = clamp(Math.max(rate, before));
       comeBack = undefined;

@@ -27,7 +27,8 @@ export interface Hosts {
   /** Per entry, once it has a pace of its own: time between SYNs, and when the next may leave, microseconds. */
   readonly intervalUs: Float32Array;
   readonly turnUs: Float64Array;
-  /** Per entry: when a SYN last left for it, microseconds. */
+  /** Per entry: when a SYN first and last left for it, microseconds; -Infinity when none has. */
+  readonly firstUs: Float64Array;
   readonly sentUs: Float64Array;
 }
 
@@ -59,6 +60,7 @@ export function createHosts(most: number): Hosts {
   const marks = new Uint8Array(entries);
   const intervalUs = new Float32Array(entries);
   const turnUs = new Float64Array(entries);
+  const firstUs = new Float64Array(entries);
   const sentUs = new Float64Array(entries);
 
   function clear(entry: number): void {
@@ -72,6 +74,7 @@ export function createHosts(most: number): Hosts {
     marks[entry] = 0;
     intervalUs[entry] = 0;
     turnUs[entry] = 0;
+    firstUs[entry] = Number.NEGATIVE_INFINITY;
     sentUs[entry] = Number.NEGATIVE_INFINITY;
   }
 
@@ -108,6 +111,7 @@ export function createHosts(most: number): Hosts {
     marks,
     intervalUs,
     turnUs,
+    firstUs,
     sentUs,
   };
 }

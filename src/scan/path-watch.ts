@@ -123,6 +123,8 @@ const SLACK_US = 10_000;
 /** A host loses so many more than others: it limits its answers. */
 const LIMITED_LOST = 3;
 const WITHOUT_PILOTS_US = 1_000_000;
+/** What a stretch says of the run's loss counts so much less with every stretch that follows. */
+const FADING = 0.995;
 /** Silence is never made out to be loss altogether. */
 const MOST_LOSS = 0.98;
 /** What is lost while so much of everything is tells nothing of one host. */
@@ -155,6 +157,9 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   let settled = 0;
   let lostSoFar = 0;
   let answeredSoFar = 0;
+  /** The same, but what is long ago counts less and less. */
+  let lostOfLate = 0;
+  let answeredOfLate = 0;
   /** Microseconds; changed once a look, not once a packet. */
   let roundUs = wait.initialUs;
   let unknownWaitUs = wait.initialUs;
@@ -193,10 +198,15 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   const isKnown = (host: number): boolean =>
     hosts.srtt[host] > 0 || prefixes.answered[prefixOf[host]] >= PREFIX_SAMPLES;
 
-  /** @param rtt whole microseconds */
-  function sampleOf(host: number, cohort: number, rtt: number): void {
+  /**
+   * Takes the round trip of the SYN that left at `times[i]`.
+   * @param rtt whole microseconds
+   */
+  function sampleOf(host: number, cohort: number, times: Float64Array, i: number, rtt: number): void {
     if (rtt > LONGEST_SAMPLE_US) return;
-    if (hosts.usual[host] > 0) cohorts.addDelay(cohort, (rtt - hosts.usual[host]) | 0);
+    // Soon after a host's first SYN only those are compared whose first answer was a fast one: that would show a queue.
+    if (hosts.usual[host] > 0 && times[i] - hosts.firstUs[host] > outcomeAfterUs)
+      cohorts.addDelay(cohort, (rtt - hosts.usual[host]) | 0);
     // What is usual is learnt while there is no queue.
     if (hosts.usual[host] === 0) hosts.usual[host] = rtt;
     else if (queueUs === 0) {
@@ -395,8 +405,12 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     for (; settled < last && cohorts.fromUs(settled + 1) + after <= nowUs; settled++) {
       const pilotsLost = cohorts.get(settled, FATES.pilotLost);
       const pilotsAnswered = cohorts.get(settled, FATES.pilotAnswered);
-      lostSoFar += cohorts.get(settled, FATES.lost) + pilotsLost;
-      answeredSoFar += cohorts.get(settled, FATES.answered) + pilotsAnswered;
+      const lost = cohorts.get(settled, FATES.lost) + pilotsLost;
+      const answered = cohorts.get(settled, FATES.answered) + pilotsAnswered;
+      lostSoFar += lost;
+      answeredSoFar += answered;
+      lostOfLate = FADING * lostOfLate + lost;
+      answeredOfLate = FADING * answeredOfLate + answered;
       if (pilotsLost + pilotsAnswered > 0) pilotUs = cohorts.fromUs(settled);
       missed += cohorts.get(settled, FATES.missed);
       heardOf += cohorts.get(settled, FATES.heard);
@@ -408,7 +422,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
         lost: cohorts.get(settled, FATES.missed),
       });
     }
-    loss = lossOf(lostSoFar, answeredSoFar);
+    loss = lossOf(lostOfLate, answeredOfLate);
     resetLoss = lossOf(missed, heardOf);
     resetsLimited = resetLoss > loss;
   }
@@ -438,6 +452,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       cohorts.add(cohorts.count() - 1, FATES.sent);
       if (isFresh) cohorts.add(cohorts.count() - 1, FATES.fresh);
       const rested = nowUs - hosts.sentUs[host] >= REST_US;
+      if (hosts.firstUs[host] === Number.NEGATIVE_INFINITY) hosts.firstUs[host] = nowUs;
       hosts.sentUs[host] = nowUs;
       return rested;
     },
@@ -452,7 +467,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       bump(hosts.answered, host);
       if (tells) bump(prefixes.answered, prefixOf[host]);
       if ((hosts.marks[host] & MARKS.paced) !== 0) hosts.intervalUs[host] *= 0.9;
-      if (timed) sampleOf(host, cohort, Math.max(1, nowUs - ageUs - times[i]) | 0);
+      if (timed) sampleOf(host, cohort, times, i, Math.max(1, nowUs - ageUs - times[i]) | 0);
     },
     lost: (host, times, i, tells) => {
       const cohort = cohorts.at(times, i);
@@ -470,7 +485,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     pilotAnswered: (host, times, i, atUs) => {
       const cohort = cohorts.at(times, i);
       add(cohort, FATES.pilotAnswered);
-      sampleOf(host, cohort, Math.max(1, atUs - times[i]) | 0);
+      sampleOf(host, cohort, times, i, Math.max(1, atUs - times[i]) | 0);
     },
     pilotLost: (times, i) => add(cohorts.at(times, i), FATES.pilotLost),
     reckonDoubt,
