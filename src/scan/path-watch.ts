@@ -120,6 +120,9 @@ const PREFIX_SAMPLES = 4;
 const RUN_SAMPLES = 32;
 /** Schedulers on both sides take their time. */
 const SLACK_US = 10_000;
+/** What a rate that was too high has put into a queue is expected to leave it at this pace a look. */
+const DRAINING = 0.95;
+const MOST_OVERSHOOT_US = 500_000;
 /** A host loses so many more than others: it limits its answers. */
 const LIMITED_LOST = 3;
 const WITHOUT_PILOTS_US = 1_000_000;
@@ -167,6 +170,8 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   let outcomeAfterUs = wait.initialUs;
   let stretchUs = FIRST_US;
   let queueUs = 0;
+  /** Microseconds that a queue may take which a rate left behind that was too high. */
+  let overshootUs = 0;
   let loss = lossOf(0, 0);
   /** What becomes of SYNs to ports that answer, whatever has a part in it. */
   let missed = 0;
@@ -303,11 +308,19 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       cohorts.begin(nowUs, congestion.rate());
     }
     if (heard) {
+      const before = congestion.rate();
       lookAtAnswers(nowUs);
       lookAtOutcomes(nowUs);
       settle(nowUs);
+      expectQueue(before / congestion.rate());
     } else if (nowUs - startUs > wait.initialUs) congestion.handleSilence();
     nextLook = nowUs + stretchUs;
+  }
+
+  /** A rate that falls leaves a queue behind, of what was too much for a round trip and more: pilots wait for it, too. */
+  function expectQueue(fell: number): void {
+    const leftUs = Math.min(MOST_OVERSHOOT_US, 1.5 * (fell - 1) * (roundUs + SHORTEST_US));
+    overshootUs = Math.max(DRAINING * overshootUs, leftUs);
   }
 
   function learnRoundTrips(): void {
@@ -443,7 +456,8 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     lookAgainUs: (host) => (isKnown(host) || learnt ? waitUs(host) : Math.min(waitUs(host), wait.minUs)),
     lastWaitUs: (host) => (wait.minUs === wait.maxUs ? 0 : waitUs(host)),
     wholeWaitUs: (host) => (isKnown(host) ? 0 : wait.initialUs),
-    pilotWaitUs: (host) => Math.max(outcomeAfterUs, 1.5 * hosts.srtt[host] + SLACK_US + queueUs) | 0,
+    pilotWaitUs: (host) =>
+      (Math.max(outcomeAfterUs, 1.5 * hosts.srtt[host] + SLACK_US + queueUs) + overshootUs) | 0,
     sent: (host, nowUs, isFresh) => {
       const newest = cohorts.count() - 1;
       if (cohorts.get(newest, FATES.sent) === 0 && nowUs - cohorts.fromUs(newest) > stretchUs) {
