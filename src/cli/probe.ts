@@ -343,7 +343,10 @@ function runInfo(plan: Plan, argv: readonly string[]): RunInfo {
     startedMs: Date.now(),
     pairs: space.total,
     hosts: space.hosts,
-    ports: space.ports(),
+    // Only some formats ask, and to gather them takes a moment.
+    get ports() {
+      return space.ports();
+    },
     ...(width === undefined ? {} : { targetWidth: width }),
   };
 }
