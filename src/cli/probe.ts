@@ -385,7 +385,7 @@ function describeLink(
   const ports =
     means.ports.first === means.ports.last ? means.ports.first : `${means.ports.first}-${means.ports.last}`;
   const buffer = receiveBuffer > 0 ? `, receive buffer ${receiveBuffer} bytes` : "";
-  const workers = means.threads > 0 ? `, ${means.threads} worker thread${means.threads > 1 ? "s" : ""}` : "";
+  const workers = means.threads > 0 ? `, ${means.workers} worker${means.workers > 1 ? "s" : ""}` : "";
   const seed = options.sequential === true ? "" : `, --seed ${order.seed}`;
   messages.note(`link ${means.link}${workers}${buffer}, source ports ${ports}${seed}`);
 }

@@ -18,6 +18,7 @@ import * as ipv4 from "../wire/ipv4.ts";
 import * as ipv6 from "../wire/ipv6.ts";
 import {
   attachEthernet,
+  closeAll,
   closeEthernet,
   type EthernetHandles,
   type EthernetOptions,
@@ -299,7 +300,7 @@ export function attachPacket(handles: PacketHandles): PacketLink {
       open = false;
       endWatch?.();
       frames.close();
-      closeOwn(handles);
+      closeOwn(handles, endWatch === undefined ? "now" : "soon");
     },
   };
 }
@@ -377,9 +378,12 @@ function below(a: Uint32Array, aAt: number, b: Uint32Array, bAt: number): boolea
 /** Closes handles that no link was made of, or whose thread is no more. */
 export function closePacket(handles: PacketHandles): void {
   closeEthernet(handles.ethernet);
-  closeOwn(handles);
+  closeOwn(handles, "now");
 }
 
-function closeOwn({ own, kernel, quiet }: PacketHandles): void {
-  for (const fd of [own, kernel[4], kernel[6], quiet]) if (fd >= 0) libc.close(fd);
+function closeOwn({ own, kernel, quiet }: PacketHandles, when: "now" | "soon"): void {
+  closeAll(
+    [own, kernel[4], kernel[6], quiet].filter((fd) => fd >= 0),
+    when,
+  );
 }

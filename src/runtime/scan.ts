@@ -8,6 +8,7 @@
 import { availableParallelism } from "node:os";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import type { PortRange } from "../link/filter.ts";
+import type { Link } from "../link/link.ts";
 import { openRawIp } from "../link/raw-ip.ts";
 import { type Interface, lookUpInterface } from "../link/route.ts";
 import { type PacketObserver, traceLink } from "../link/tracer.ts";
@@ -277,7 +278,7 @@ function openHere(plan: Plan, options: ScanOptions, means: Means, release: () =>
 
 async function openThreads(plan: Plan, options: ScanOptions, means: Means): Promise<OpenScan> {
   // Only large scans need what these load.
-  const [{ closePacket, openPacketSockets }, { startWorkers }] = await Promise.all([
+  const [{ attachPacket, closePacket, openPacketSockets }, { startWorkers }] = await Promise.all([
     import("../link/packet.ts"),
     import("./workers.ts"),
   ]);
@@ -302,6 +303,7 @@ async function openThreads(plan: Plan, options: ScanOptions, means: Means): Prom
     close();
     throw error;
   }
+  let here: Link | undefined;
   return {
     means,
     receiveBuffer: 0,
@@ -313,10 +315,21 @@ async function openThreads(plan: Plan, options: ScanOptions, means: Means): Prom
         means,
         hooks,
         past,
-        () => {},
+        () => here?.close(),
         (laneHooks) => {
           // From here on the workers own, and close, them.
           const given = handles.splice(0);
+          if (isMainThreads(plan, options, means, hooks)) {
+            here = attachPacket(given[0]);
+            return runHere(here, {
+              space: plan.space,
+              order: createOrder(plan.space.total, options.order),
+              paths: plan.pathRanges,
+              ports: means.ports,
+              engine: engineOptions(plan, options, means),
+              hooks: laneHooks,
+            });
+          }
           return startWorkers(
             shares.map((ports, index) => ({
               handles: given[index],
@@ -335,6 +348,17 @@ async function openThreads(plan: Plan, options: ScanOptions, means: Means): Prom
       ),
   };
 }
+
+/**
+ * Whether the main thread does better than a worker would: one thread is enough, its start would be a good part of the run's
+ * time, and so little is to be told that nobody would take the results off its hands.
+ */
+const isMainThreads = (plan: Plan, options: ScanOptions, { threads }: Means, hooks: ScanHooks): boolean =>
+  threads === 1 &&
+  options.workers === undefined &&
+  plan.space.total <= PAIRS_PER_WORKER &&
+  hooks.onRecords === undefined &&
+  hooks.wants.every((state) => state === "open");
 
 /** Share `index` of `count` of the source ports. */
 function portShare({ first, last }: PortRange, index: number, count: number): PortRange {
