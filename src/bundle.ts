@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import { Script } from "node:vm";
 import { type BuildOptions, build, type Plugin } from "esbuild";
+import koffi from "koffi";
 
 const SRC = fileURLToPath(new URL(".", import.meta.url));
 const DIST = fileURLToPath(new URL("../dist", import.meta.url));
@@ -22,6 +23,31 @@ const NO_PROGRAMS: Plugin = {
   },
 };
 
+/**
+ * koffi's prebuilt binary itself: what koffi does to find it takes five times as long as to load it. Where it is not in its
+ * usual place, or not for this C library, koffi finds another, or builds one's error.
+ */
+const KOFFI_BINARY: Plugin = {
+  name: "koffi-binary",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^koffi$/ }, ({ namespace }) =>
+      namespace === "koffi-binary" ? { external: true } : { path: "koffi", namespace: "koffi-binary" },
+    );
+    onLoad({ filter: /.*/, namespace: "koffi-binary" }, () => ({
+      contents: `
+        function load() {
+          const { arch } = process;
+          try {
+            const binary = require("@koromix/koffi-linux-" + arch + "/linux_" + arch + "/koffi.node");
+            if (binary.version === ${JSON.stringify(koffi.version)}) return binary;
+          } catch {}
+          return require("koffi");
+        }
+        module.exports = load();`,
+    }));
+  },
+};
+
 const SETTINGS = {
   bundle: true,
   minify: true,
@@ -29,7 +55,7 @@ const SETTINGS = {
   target: "node20",
   format: "cjs",
   charset: "ascii",
-  external: ["koffi", "raw-socket"],
+  external: ["raw-socket"],
   logLevel: "warning",
 } as const satisfies BuildOptions;
 
@@ -38,7 +64,7 @@ async function bundle(name: string, entry: string): Promise<void> {
   const { outputFiles } = await build({
     ...SETTINGS,
     entryPoints: [`${SRC}${entry}`],
-    plugins: [NO_PROGRAMS],
+    plugins: [NO_PROGRAMS, KOFFI_BINARY],
     define: { "import.meta.url": "moduleUrl", WORKER_FILE: '"./worker.cjs"' },
     banner: {
       js: '(function(require,__filename){"use strict";const moduleUrl=require("node:url").pathToFileURL(__filename).href;',

@@ -62,6 +62,28 @@ describe("the program starts", () => {
     await expectVersion();
   });
 
+  it("where koffi's binary is not in its usual place: koffi finds it", async () => {
+    const preload = join(place, "elsewhere.cjs");
+    writeFileSync(
+      preload,
+      `const module_ = require("node:module");
+       const load = module_._load;
+       module_._load = function (name, ...rest) {
+         if (/^@koromix.*node$/.test(name)) throw new Error("not here");
+         if (name === "koffi") console.log("koffi is asked");
+         return load.call(this, name, ...rest);
+       };`,
+    );
+    // The plan asks the kernel for a route, through koffi.
+    const plan = [join(place, "synprobe.cjs"), "--dry-run", "--seed", "1", "127.0.0.1:1"];
+    const usual = await run([process.execPath, ...plan]);
+    expect(usual).toMatchObject({ status: 0, stderr: "" });
+    expect(await run([process.execPath, "--require", preload, ...plan])).toMatchObject({
+      status: 0,
+      stdout: `koffi is asked\n${usual.stdout}`,
+    });
+  });
+
   it("when V8 is given other flags", async () => {
     copyFileSync(fileOf("synprobe", "cache"), join(place, "synprobe.cache"));
     await expectVersion("--no-opt", "--max-lazy");
