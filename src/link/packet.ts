@@ -80,8 +80,8 @@ export interface PacketOptions extends Pick<EthernetOptions, "ringSize" | "slotL
   readonly ports: PortRange;
   /** Disjoint; IPv4 and IPv6 together. A packet for an address in none is refused: ENETUNREACH. */
   readonly routes: readonly NextHopRange[];
-  /** The ports are nobody else's: resets to them need not reach the kernel (quiet-resets.ts). */
-  readonly quiet?: boolean;
+  /** Ports that are nobody else's, of the whole run: resets to them need not reach the kernel (quiet-resets.ts). */
+  readonly quiet?: PortRange;
   /** Source addresses, at most one a family, when they are not left to the kernel's routes. */
   readonly sources?: readonly Address[];
 }
@@ -130,8 +130,9 @@ export function openPacketSockets(options: PacketOptions): PacketHandles {
       const source = sources.find((address) => versionOf(address) === version);
       if (source !== undefined) bindToSource(kernel[version], source, frames.interfaceIndex);
     }
-    const quiet = options.quiet === true ? quietResets(frames.interfaceIndex, ports) : undefined;
-    return { ethernet: frames, own, kernel, routes, quiet: quiet ?? -1 };
+    const { quiet } = options;
+    const quieting = quiet === undefined ? undefined : quietResets(frames.interfaceIndex, quiet);
+    return { ethernet: frames, own, kernel, routes, quiet: quieting ?? -1 };
   } catch (error) {
     for (const fd of opened) libc.close(fd);
     closeEthernet(frames);

@@ -282,6 +282,7 @@ async function openThreads(plan: Plan, options: ScanOptions, means: Means): Prom
     import("../link/packet.ts"),
     import("./workers.ts"),
   ]);
+  const alone = options.sourcePort === undefined && !probePorts().shared && !forwards();
   const shares = Array.from({ length: means.threads }, (_, i) => portShare(means.ports, i, means.threads));
   const handles: ReturnType<typeof openPacketSockets>[] = [];
   const close = (): void => {
@@ -294,7 +295,8 @@ async function openThreads(plan: Plan, options: ScanOptions, means: Means): Prom
           interfaceName: means.interfaceName ?? "",
           ports,
           routes: plan.hops,
-          quiet: options.sourcePort === undefined && !probePorts().shared && !forwards(),
+          // Once for all of them: the kernel asks each such program about each packet.
+          ...(alone && handles.length === 0 ? { quiet: means.ports } : {}),
           ...(plan.source === undefined ? {} : { sources: [plan.source] }),
         }),
       );
