@@ -86,9 +86,9 @@ export async function openRunJournal(
   toResult: (record: ReturnType<typeof readRecord>, established?: Established) => PortResult,
   argv: readonly string[],
 ): Promise<OpenedJournal | undefined> {
-  const run = { targets: plan.space.fingerprint(), options: settings };
+  const identity = () => ({ targets: plan.space.fingerprint(), options: settings });
   if (stored !== undefined) {
-    const past = await stored.resume(run, (position) => position % workers);
+    const past = await stored.resume(identity(), (position) => position % workers);
     return {
       journal: past.journal,
       complete: past.complete,
@@ -102,7 +102,7 @@ export async function openRunJournal(
     version: VERSION,
     createdMs: Date.now(),
     command: ["synprobe", ...argv].join(" "),
-    ...run,
+    ...identity(),
   });
   return {
     journal,

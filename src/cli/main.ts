@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /**
  * The entry point: reads argv, runs a command, sets the exit status.
  */

@@ -344,7 +344,10 @@ function runInfo(plan: Plan, argv: readonly string[]): RunInfo {
     startedMs: Date.now(),
     pairs: space.total,
     hosts: space.hosts,
-    ports: space.ports(),
+    // Only some formats ask, and to gather them takes a moment.
+    get ports() {
+      return space.ports();
+    },
     ...(width === undefined ? {} : { targetWidth: width }),
   };
 }
@@ -383,7 +386,7 @@ function describeLink(
   const ports =
     means.ports.first === means.ports.last ? means.ports.first : `${means.ports.first}-${means.ports.last}`;
   const buffer = receiveBuffer > 0 ? `, receive buffer ${receiveBuffer} bytes` : "";
-  const workers = means.threads > 0 ? `, ${means.threads} worker thread${means.threads > 1 ? "s" : ""}` : "";
+  const workers = means.threads > 0 ? `, ${means.workers} worker${means.workers > 1 ? "s" : ""}` : "";
   const seed = options.sequential === true ? "" : `, --seed ${order.seed}`;
   messages.note(`link ${means.link}${workers}${buffer}, source ports ${ports}${seed}`);
 }

@@ -10,7 +10,7 @@ import type { Mac } from "../wire/ethernet.ts";
 import type { Instruction } from "./filter.ts";
 import type { Link, PacketHandler } from "./link.ts";
 import { lookUpInterface } from "./route.ts";
-import { errno, libc } from "./sys/libc.ts";
+import { closeSoon, errno, libc } from "./sys/libc.ts";
 import {
   bindPacketSocket,
   bypassQueues,
@@ -150,16 +150,22 @@ export function attachEthernet(handles: EthernetHandles): PacketLink {
       receiveDrops();
       open = false;
       endWatch?.();
-      closeEthernet(handles);
+      // Whoever watches has an event loop, which need not stand still meanwhile.
+      closeEthernet(handles, endWatch === undefined ? "now" : "soon");
     },
   };
 }
 
 /** Closes handles that no link was made of, or whose thread is no more. */
-export function closeEthernet({ sender, ring }: EthernetHandles): void {
+export function closeEthernet({ sender, ring }: EthernetHandles, when: "now" | "soon" = "now"): void {
   unmapRing(ring);
-  libc.close(ring.fd);
-  libc.close(sender);
+  closeAll([ring.fd, sender], when);
+}
+
+/** Closes sockets: before this returns, or as closeSoon does. */
+export function closeAll(fds: readonly number[], when: "now" | "soon"): void {
+  if (when === "soon") closeSoon(fds);
+  else for (const fd of fds) libc.close(fd);
 }
 
 /** Both steps at once. */

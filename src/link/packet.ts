@@ -18,6 +18,7 @@ import * as ipv4 from "../wire/ipv4.ts";
 import * as ipv6 from "../wire/ipv6.ts";
 import {
   attachEthernet,
+  closeAll,
   closeEthernet,
   type EthernetHandles,
   type EthernetOptions,
@@ -79,8 +80,8 @@ export interface PacketOptions extends Pick<EthernetOptions, "ringSize" | "slotL
   readonly ports: PortRange;
   /** Disjoint; IPv4 and IPv6 together. A packet for an address in none is refused: ENETUNREACH. */
   readonly routes: readonly NextHopRange[];
-  /** The ports are nobody else's: resets to them need not reach the kernel (quiet-resets.ts). */
-  readonly quiet?: boolean;
+  /** Ports that are nobody else's, of the whole run: resets to them need not reach the kernel (quiet-resets.ts). */
+  readonly quiet?: PortRange;
   /** Source addresses, at most one a family, when they are not left to the kernel's routes. */
   readonly sources?: readonly Address[];
 }
@@ -129,8 +130,9 @@ export function openPacketSockets(options: PacketOptions): PacketHandles {
       const source = sources.find((address) => versionOf(address) === version);
       if (source !== undefined) bindToSource(kernel[version], source, frames.interfaceIndex);
     }
-    const quiet = options.quiet === true ? quietResets(frames.interfaceIndex, ports) : undefined;
-    return { ethernet: frames, own, kernel, routes, quiet: quiet ?? -1 };
+    const { quiet } = options;
+    const quieting = quiet === undefined ? undefined : quietResets(frames.interfaceIndex, quiet);
+    return { ethernet: frames, own, kernel, routes, quiet: quieting ?? -1 };
   } catch (error) {
     for (const fd of opened) libc.close(fd);
     closeEthernet(frames);
@@ -299,7 +301,7 @@ export function attachPacket(handles: PacketHandles): PacketLink {
       open = false;
       endWatch?.();
       frames.close();
-      closeOwn(handles);
+      closeOwn(handles, endWatch === undefined ? "now" : "soon");
     },
   };
 }
@@ -377,9 +379,12 @@ function below(a: Uint32Array, aAt: number, b: Uint32Array, bAt: number): boolea
 /** Closes handles that no link was made of, or whose thread is no more. */
 export function closePacket(handles: PacketHandles): void {
   closeEthernet(handles.ethernet);
-  closeOwn(handles);
+  closeOwn(handles, "now");
 }
 
-function closeOwn({ own, kernel, quiet }: PacketHandles): void {
-  for (const fd of [own, kernel[4], kernel[6], quiet]) if (fd >= 0) libc.close(fd);
+function closeOwn({ own, kernel, quiet }: PacketHandles, when: "now" | "soon"): void {
+  closeAll(
+    [own, kernel[4], kernel[6], quiet].filter((fd) => fd >= 0),
+    when,
+  );
 }

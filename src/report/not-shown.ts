@@ -23,7 +23,9 @@ export interface NotShown {
 /** @param shown the states printed. What counts is a port's state at the end, whatever was printed before. */
 export function countNotShown(run: RunInfo, shown: readonly PortState[]): NotShown {
   const hidden = PORT_STATES.filter((state) => !shown.includes(state));
-  const needsAll = hidden.length > 0 && run.hosts !== undefined && run.hosts <= MOST_HOSTS;
+  // What a single host's ports are, the summary says.
+  const few = run.hosts !== undefined && run.hosts > 1 && run.hosts <= MOST_HOSTS;
+  const needsAll = hidden.length > 0 && few;
   const verdicts = createVerdictMaps();
   return {
     needsAll,

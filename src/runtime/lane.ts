@@ -11,6 +11,7 @@ import type { ResultRecord } from "../scan/record.ts";
 import type { Established, PortState } from "../scan/result.ts";
 import { createSource, type PathRanges } from "../scan/source.ts";
 import type { Space } from "../scan/space.ts";
+import type { Verdict } from "../scan/verdict.ts";
 import { createSourcePorts, partPilots } from "../socket/ports.ts";
 import { nowUs } from "./clock.ts";
 import { drive } from "./drive.ts";
@@ -94,6 +95,8 @@ export function runHere(link: Link, options: LaneOptions): Lane {
     complete === undefined
       ? scanner
       : createCompletion(scanner, { paths: options.engine.paths, ...complete });
+  const wanted = ({ state, was }: Verdict): boolean =>
+    hooks.wants.includes(state) || (was !== null && hooks.wants.includes(was));
   let established: Established | undefined;
   const batch = createBatchWriter((bytes, count) => hooks.onRecords(bytes, count, established), "reuse");
   const running = drive(engine, link, {
@@ -105,7 +108,7 @@ export function runHere(link: Link, options: LaneOptions): Lane {
         batch.write(verdict);
         if (established !== undefined) batch.flush();
       }
-      hooks.onResult(toRecord(verdict), established);
+      if (wanted(verdict)) hooks.onResult(toRecord(verdict), established);
     },
   });
   const mark = (): number => Math.min(source.nextPosition, engine.lowestUndecided());

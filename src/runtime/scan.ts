@@ -8,6 +8,7 @@
 import { availableParallelism } from "node:os";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import type { PortRange } from "../link/filter.ts";
+import type { Link } from "../link/link.ts";
 import { openRawIp } from "../link/raw-ip.ts";
 import { type Interface, lookUpInterface } from "../link/route.ts";
 import { type PacketObserver, traceLink } from "../link/tracer.ts";
@@ -282,10 +283,11 @@ function openHere(plan: Plan, options: ScanOptions, means: Means, release: () =>
 
 async function openThreads(plan: Plan, options: ScanOptions, means: Means): Promise<OpenScan> {
   // Only large scans need what these load.
-  const [{ closePacket, openPacketSockets }, { startWorkers }] = await Promise.all([
+  const [{ attachPacket, closePacket, openPacketSockets }, { startWorkers }] = await Promise.all([
     import("../link/packet.ts"),
     import("./workers.ts"),
   ]);
+  const alone = options.sourcePort === undefined && !probePorts().shared && !forwards();
   const shares = Array.from({ length: means.threads }, (_, i) => portShare(means.ports, i, means.threads));
   const handles: ReturnType<typeof openPacketSockets>[] = [];
   const close = (): void => {
@@ -298,7 +300,8 @@ async function openThreads(plan: Plan, options: ScanOptions, means: Means): Prom
           interfaceName: means.interfaceName ?? "",
           ports,
           routes: plan.hops,
-          quiet: options.sourcePort === undefined && !probePorts().shared && !forwards(),
+          // Once for all of them: the kernel asks each such program about each packet.
+          ...(alone && handles.length === 0 ? { quiet: means.ports } : {}),
           ...(plan.source === undefined ? {} : { sources: [plan.source] }),
         }),
       );
@@ -307,6 +310,7 @@ async function openThreads(plan: Plan, options: ScanOptions, means: Means): Prom
     close();
     throw error;
   }
+  let here: Link | undefined;
   return {
     means,
     receiveBuffer: 0,
@@ -318,10 +322,21 @@ async function openThreads(plan: Plan, options: ScanOptions, means: Means): Prom
         means,
         hooks,
         past,
-        () => {},
+        () => here?.close(),
         (laneHooks) => {
           // From here on the workers own, and close, them.
           const given = handles.splice(0);
+          if (isMainThreads(plan, options, means, hooks)) {
+            here = attachPacket(given[0]);
+            return runHere(here, {
+              space: plan.space,
+              order: createOrder(plan.space.total, options.order),
+              paths: plan.pathRanges,
+              ports: means.ports,
+              engine: engineOptions(plan, options, means),
+              hooks: laneHooks,
+            });
+          }
           return startWorkers(
             shares.map((ports, index) => ({
               handles: given[index],
@@ -340,6 +355,17 @@ async function openThreads(plan: Plan, options: ScanOptions, means: Means): Prom
       ),
   };
 }
+
+/**
+ * Whether the main thread does better than a worker would: one thread is enough, its start would be a good part of the run's
+ * time, and so little is to be told that nobody would take the results off its hands.
+ */
+const isMainThreads = (plan: Plan, options: ScanOptions, { threads }: Means, hooks: ScanHooks): boolean =>
+  threads === 1 &&
+  options.workers === undefined &&
+  plan.space.total <= PAIRS_PER_WORKER &&
+  hooks.onRecords === undefined &&
+  hooks.wants.every((state) => state === "open");
 
 /** Share `index` of `count` of the source ports. */
 function portShare({ first, last }: PortRange, index: number, count: number): PortRange {

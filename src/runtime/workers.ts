@@ -43,6 +43,10 @@ export type FromWorker =
   | { readonly kind: "results"; readonly bytes: Uint8Array<ArrayBuffer>; readonly count: number }
   | ({ readonly kind: "progress" | "done" } & LaneReport);
 
+/** Where a bundle keeps its worker, beside itself (bundle.ts). */
+declare const WORKER_FILE: string | undefined;
+const FILE = typeof WORKER_FILE === "undefined" ? "./worker.js" : WORKER_FILE;
+
 /** How long answers are waited for after `stop`, and workers when one has failed, in milliseconds. */
 const GRACE_MS = 1000;
 
@@ -85,7 +89,7 @@ export function startWorkers(tasks: readonly Omit<WorkerTask, "control">[], hook
 
   function run(task: WorkerTask, number: number): Promise<void> {
     return new Promise((resolve) => {
-      const thread = new Worker(new URL("./worker.js", import.meta.url), { workerData: task });
+      const thread = new Worker(new URL(FILE, import.meta.url), { workerData: task });
       threads.push(thread);
       let over = false;
       const acknowledge = (): void => void Atomics.sub(controls[number], CONTROL.waiting, 1);

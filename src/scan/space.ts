@@ -301,10 +301,10 @@ function eachRun(
 
 /** Sets less the excluded ports, each worked out once. */
 function excludePortsFrom(sets: PortSets, excluded: Uint8Array): (set: number) => number {
+  if (!excluded.includes(1)) return (set) => set;
   const ports = new Uint16Array(MAX_PORT);
   let count = 0;
   for (let port = 1; port <= MAX_PORT; port++) if (excluded[port] === 1) ports[count++] = port;
-  if (count === 0) return (set) => set;
   const other = sets.intern(ports, count);
   const known = new Map<number, number>();
   return (set) => {

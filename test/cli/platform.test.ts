@@ -20,7 +20,7 @@ beforeAll(() => {
      const module_ = require("node:module");
      const load = module_._load;
      module_._load = function (name, ...rest) {
-       if (name === "koffi" || name === "raw-socket") throw new Error("native code was loaded: " + name);
+       if (/^(koffi|@koromix\\/.*|raw-socket)$/.test(name)) throw new Error("native code was loaded: " + name);
        return load.call(this, name, ...rest);
      };`,
   );

@@ -105,6 +105,45 @@ describe.skipIf(skipping("large scans", labProblem()))("large scans", () => {
       });
     });
 
+    describe("a packet link in the main thread, when only what is open is told", () => {
+      const open = (stdout: string): string[] => (stdout.match(/^\S+(?=\s+open\s)/gm) ?? []).sort();
+      const everyOpen = Array.from({ length: 4096 }, (_, i) => `198.19.${i >> 8}.${i & 255}:${OPEN}`).sort();
+      const ALL = "20,480 ports on 4,096 hosts: 4,096 open, 16,384 closed, 0 filtered;";
+
+      it("20,480 pairs: each open one once, all counted", async () => {
+        const { status, stdout, stderr } = await wide(lab, [...FAST, ...MANY]);
+        expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+        expect(open(stdout)).toEqual(everyOpen);
+        expect(stdout).toContain(ALL);
+      });
+
+      it("an interface that goes down in mid-run and comes back: the same", async () => {
+        const patience = ["--retries", "8", "--timeout", "250", "--max-rate", "20000"];
+        const running = begin("--stats-every", "100ms", ...patience, ...MANY);
+        try {
+          await running.until("stderr", / [1-9][\d,]* open/);
+          setLink(lab, "down");
+          await running.until("stderr", /sends refused/);
+        } finally {
+          setLink(lab, "up");
+        }
+        const { status, stdout } = await running.finished;
+        expect(status).toBe(0);
+        expect(open(stdout)).toEqual(everyOpen);
+        expect(stdout).toContain(ALL);
+      });
+
+      it("Ctrl-C: what was found is printed, and counted as it was printed", async () => {
+        const running = begin("--max-rate", "5000", ...MANY);
+        await running.until("stdout", / open /);
+        running.kill("SIGINT");
+        const { status, stdout } = await running.finished;
+        expect(status).toBe(130);
+        const [, counted] = /: (\d+) open, \d+ closed/.exec(stdout) ?? [];
+        expect(open(stdout)).toHaveLength(Number(counted));
+      });
+    });
+
     it("the packet link is chosen for large scans behind one Ethernet interface, and for no others", async () => {
       const plan = async (...targets: string[]): Promise<unknown> => {
         const { stdout } = await wide(lab, ["--dry-run", "-oJ", "-", ...targets]);
@@ -115,9 +154,7 @@ describe.skipIf(skipping("large scans", labProblem()))("large scans", () => {
       expect(await plan("198.19.0.0/20:7001-7005", "--complete")).toEqual(["raw-ip"]);
       expect(await plan("198.19.0.0/20:7001-7005", "127.0.0.1:7001")).toEqual(["raw-ip", "raw-ip"]);
       const { stderr } = await wide(lab, [...FAST, "-v", ...MANY]);
-      expect(stderr).toMatch(
-        /^synprobe: link packet, \d+ worker threads?, source ports \d+-\d+, --seed \d+$/m,
-      );
+      expect(stderr).toMatch(/^synprobe: link packet, \d+ workers?, source ports \d+-\d+, --seed \d+$/m);
     });
 
     it.each([

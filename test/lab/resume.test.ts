@@ -14,7 +14,6 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { MAIN, ROOT, run, start, synprobe } from "../cli/process.ts";
 import { BEYOND, inNamespace, type Lab, labProblem, skipping } from "./netns.ts";
@@ -244,21 +243,21 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
   function brokenProgram(): string {
     const place = join(directory, "broken");
     mkdirSync(place);
-    cpSync(MAIN, join(place, "synprobe.cjs"));
+    for (const file of ["synprobe.cjs", "synprobe.code"])
+      cpSync(join(dirname(MAIN), file), join(place, file));
     symlinkSync(join(ROOT, "node_modules"), join(place, "node_modules"));
-    const worker = pathToFileURL(join(dirname(MAIN), "worker.js")).href;
+    const worker = join(dirname(MAIN), "worker.cjs");
     writeFileSync(
-      join(place, "worker.js"),
-      `import { parentPort, workerData } from "node:worker_threads";
+      join(place, "worker.cjs"),
+      `const { parentPort, workerData } = require("node:worker_threads");
       const post = parentPort.postMessage.bind(parentPort);
       let left = workerData.worker.index === 1 ? 12 : Infinity;
       parentPort.postMessage = (...args) => {
         if (left-- === 0) throw new Error("this worker is to die");
         post(...args);
       };
-      await import(${JSON.stringify(worker)});`,
+      require(${JSON.stringify(worker)});`,
     );
-    writeFileSync(join(place, "package.json"), '{ "type": "module" }');
     return join(place, "synprobe.cjs");
   }
 });

@@ -101,6 +101,12 @@ describe("what is not shown", () => {
     ]);
   });
 
+  test("of one host is in the summary: only what is printed must be handed over", () => {
+    const reporter = createTableReporter(() => {}, { color: false, verbose: false });
+    expect(reporter.wants({ ...run, pairs: 1000, hosts: 1 })).toEqual(["open"]);
+    expect(reporter.wants(fewHosts)).toEqual(["open", "closed", "filtered"]);
+  });
+
   test("of few hosts: host by host, as it is at the end", () => {
     expect(remarks(table(results, fewHosts))).toEqual([
       "Not shown on 2001:db8::10: 1 closed tcp port (reset)",

@@ -157,6 +157,15 @@ export function watchReadable(fd: number, onReadable: () => void, onError: () =>
   };
 }
 
+/**
+ * Closes descriptors all at once in threads of the pool; the event loop lives until it is done. The kernel takes many milliseconds
+ * for each packet socket, in which it waits until no processor can be at work on it still, and such waits can go on side by side.
+ */
+export function closeSoon(fds: readonly number[]): void {
+  const { async: close } = libc.close as unknown as { async(fd: number, done: () => void): void };
+  for (const fd of fds) close(fd, () => {});
+}
+
 const errnoNames = new Map<number, string>(
   Object.entries(koffi.os.errno).map(([name, number]) => [number, name] as const),
 );

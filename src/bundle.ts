@@ -1,0 +1,89 @@
+/**
+ * Part of the build, not of what it builds: `node --import tsx src/bundle.ts` makes dist/synprobe.cjs and dist/worker.cjs. Each is
+ * start.ts, with the program and its compiled functions in two files beside it.
+ */
+import { writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { setFlagsFromString } from "node:v8";
+import { Script } from "node:vm";
+import { type BuildOptions, build, type Plugin } from "esbuild";
+import koffi from "koffi";
+
+const SRC = fileURLToPath(new URL(".", import.meta.url));
+const DIST = fileURLToPath(new URL("../dist", import.meta.url));
+
+/** commander can start subcommands as programs of their own. None of ours is one, and what it would take loads slowly. */
+const NO_PROGRAMS: Plugin = {
+  name: "no-programs",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^node:child_process$/ }, ({ importer }) =>
+      /\/node_modules\/commander\//.test(importer) ? { path: "none", namespace: "no-programs" } : undefined,
+    );
+    onLoad({ filter: /^none$/, namespace: "no-programs" }, () => ({ contents: "" }));
+  },
+};
+
+/**
+ * koffi's prebuilt binary itself: what koffi does to find it takes five times as long as to load it. Where it is not in its
+ * usual place, or not for this C library, koffi finds another, or builds one's error.
+ */
+const KOFFI_BINARY: Plugin = {
+  name: "koffi-binary",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^koffi$/ }, ({ namespace }) =>
+      namespace === "koffi-binary" ? { external: true } : { path: "koffi", namespace: "koffi-binary" },
+    );
+    onLoad({ filter: /.*/, namespace: "koffi-binary" }, () => ({
+      contents: `
+        function load() {
+          const { arch } = process;
+          try {
+            const binary = require("@koromix/koffi-linux-" + arch + "/linux_" + arch + "/koffi.node");
+            if (binary.version === ${JSON.stringify(koffi.version)}) return binary;
+          } catch {}
+          return require("koffi");
+        }
+        module.exports = load();`,
+    }));
+  },
+};
+
+const SETTINGS = {
+  bundle: true,
+  minify: true,
+  platform: "node",
+  target: "node20",
+  format: "cjs",
+  charset: "ascii",
+  external: ["raw-socket"],
+  logLevel: "warning",
+} as const satisfies BuildOptions;
+
+async function bundle(name: string, entry: string): Promise<void> {
+  await build({ ...SETTINGS, entryPoints: [`${SRC}start.ts`], outfile: `${DIST}/${name}.cjs` });
+  const { outputFiles } = await build({
+    ...SETTINGS,
+    entryPoints: [`${SRC}${entry}`],
+    plugins: [NO_PROGRAMS, KOFFI_BINARY],
+    define: { "import.meta.url": "moduleUrl", WORKER_FILE: '"./worker.cjs"' },
+    banner: {
+      js: '(function(require,__filename){"use strict";const moduleUrl=require("node:url").pathToFileURL(__filename).href;',
+    },
+    footer: { js: "})" },
+    write: false,
+  });
+  const [{ text }] = outputFiles;
+  writeFileSync(`${DIST}/${name}.code`, text);
+  writeFileSync(`${DIST}/${name}.cache`, compile(text, `${DIST}/${name}.code`));
+}
+
+/** Compiles every function, not only those that are called at the start. What flags V8 has had meanwhile does not show. */
+function compile(code: string, filename: string): Buffer {
+  setFlagsFromString("--no-lazy");
+  const script = new Script(code, { filename });
+  setFlagsFromString("--lazy");
+  return script.createCachedData();
+}
+
+await bundle("synprobe", "cli/main.ts");
+await bundle("worker", "runtime/worker.ts");
