@@ -36,6 +36,7 @@ import { errorCode } from "./writer.ts";
 export interface LabOptions {
   readonly check?: boolean;
   readonly truth?: readonly string[];
+  /** A file. */
   readonly report?: string;
 }
 

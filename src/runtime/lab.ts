@@ -59,7 +59,10 @@ export interface LabReport {
 }
 
 export interface LabService {
-  /** Goes before the other processes of this machine from here on, as a network does: not to be called before the command runs, which would, too. */
+  /**
+   * From here on the lab has a processor before other processes do: a network does not wait for the prober. To be called
+   * when the command has been started, or the command would have it as well.
+   */
   takePrecedence(): void;
   /** Seconds since the lab's start, from which its rate changes count. */
   elapsedS(): number;
@@ -263,7 +266,7 @@ function serve(
   return {
     takePrecedence: () => {
       try {
-        setPriority(process.pid, PRECEDENCE);
+        setPriority(PRECEDENCE);
       } catch {
         // Only root may: the lab is later then when the machine is busy, and its report says how late.
       }
@@ -290,6 +293,7 @@ function serve(
 /** Of nice(2). */
 const PRECEDENCE = -10;
 const TENTH_US = 100_000;
+/** An hour. */
 const MOST_TENTHS = 36_000;
 
 /** Frames of an interface that its peer's side of the kernel had no room for: /proc/net/dev, "drop" under "Transmit". */
