@@ -20,6 +20,8 @@ export interface Prober {
   answers(folder: string): Answer[];
   /** Whether it tells states apart that are not open. */
   readonly tells: readonly State[];
+  /** The lab that it runs in, when it is not the network's own. */
+  readonly lab?: string;
 }
 
 const ROUTER_MAC = "02:00:00:00:00:fe";
@@ -139,5 +141,17 @@ const masscan: Prober = {
       .map(([, state, port, ip]): Answer => ({ pair: `${ip}:${port}`, state: state as State }))
       .filter(({ pair }) => !pair.startsWith(`${AWAKE}:`)),
 };
+
+/** nmap as it is to be run in a network: once more where its time is taken elsewhere. */
+export const withReference = (prober: Prober, { nmapAlsoIn: other }: BenchNetwork): Prober[] =>
+  prober !== nmap || other === undefined
+    ? [prober]
+    : [prober, { ...prober, name: referenceName(other.word), lab: other.name }];
+
+const referenceName = (word: string): string => `nmap, ${word}`;
+
+/** Whose time is nmap's in a network's goals. */
+export const timedNmap = ({ nmapAlsoIn: other }: BenchNetwork): string =>
+  other === undefined ? nmap.name : referenceName(other.word);
 
 export const PEERS: readonly Prober[] = [nmap, zmap, masscan];

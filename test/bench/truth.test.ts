@@ -55,6 +55,13 @@ describe("the networks", () => {
   );
 });
 
+it("nmap's other network has the same hosts, and noise that is as much", () => {
+  const [one, other] = ["hostile", "hostile-blind"].map((name) =>
+    parseDescription(readFileSync(fileOf(name), "utf8"), name),
+  );
+  expect(other).toEqual({ ...one, noise: { ...one?.noise, aimed: 0 } });
+});
+
 describe("a score", () => {
   const truth = new Map<string, State>([
     ["a:1", "open"],

@@ -29,7 +29,15 @@ import {
   TARGETS,
   type Verdict,
 } from "./networks.ts";
-import { PEERS, type Prober, type Summary, SYNPROBE, summaryOf } from "./probers.ts";
+import {
+  PEERS,
+  type Prober,
+  type Summary,
+  SYNPROBE,
+  summaryOf,
+  timedNmap,
+  withReference,
+} from "./probers.ts";
 import { type Score, type State, score, type Truth } from "./score.ts";
 
 /** A peer that has not come to its end by then is stopped, in seconds. */
@@ -84,7 +92,7 @@ async function runInLab(
     const argv = [...prober.argv(network, folder), ...(own ? more : [])];
     const [command = "", ...args] = synprobe(
       "lab",
-      fileOf(network.name),
+      fileOf(prober.lab ?? network.name),
       "--report",
       reportFile,
       "--",
@@ -238,7 +246,7 @@ const MARKS = { true: "met", false: "MISSED", undefined: "open" } as const;
 
 /** Prints how synprobe stands to the network's goals. @returns how each ended */
 function printGoals(network: BenchNetwork, runs: readonly Run[], all: readonly Run[]): Verdict["met"][] {
-  const nmapRuns = all.filter(({ prober }) => prober === "nmap");
+  const nmapRuns = all.filter(({ prober }) => prober === timedNmap(network));
   const nmap =
     nmapRuns.length === 0
       ? undefined
@@ -312,7 +320,7 @@ for (const word of wanted) {
     fail(`no network "${word}": ${NETWORKS.map(({ name }) => name).join(", ")}`);
 }
 const more = values.with.split(/\s+/).filter((word) => word !== "");
-const probers = [SYNPROBE, ...choosePeers()];
+const chosen = [SYNPROBE, ...choosePeers()];
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => {
     current?.kill(signal);
@@ -330,6 +338,7 @@ for (const network of NETWORKS) {
   if (wanted.length > 0 && !wanted.includes(network.name)) continue;
   console.log(`\n${network.name}: ${network.title}`);
   const truth = truthOf(network);
+  const probers = chosen.flatMap((prober) => withReference(prober, network));
   const runs: Run[] = [];
   for (let round = 1; round <= rounds; round++) {
     for (const prober of probers) runs.push(await runInLab(network, truth, prober, round, more, limitS));
@@ -355,7 +364,7 @@ for (const network of NETWORKS) {
 }
 const count = (end: Verdict["met"]): number => ends.filter((met) => met === end).length;
 console.log(`\n${count(true)} goals met, ${count(false)} missed, ${count(undefined)} open`);
-if (probers.some(({ name }) => name === "zmap"))
+if (chosen.some(({ name }) => name === "zmap"))
   console.log(
     "zmap takes one port a run: its time is that of ten runs, each with a second's wait for stragglers",
   );

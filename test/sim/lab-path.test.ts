@@ -236,6 +236,17 @@ group("noise", () => {
     expect(lines.filter((line) => line.includes("bad"))).toEqual([]);
   });
 
+  it("misses the port as often as it is told to", () => {
+    const blind = labOf({ rest: "silent" }, { noise: { synAckPps: 2000, icmpPps: 200, aimed: 0.25 } });
+    const ports = probe(blind, 10_000, 1000).map(({ packet }) =>
+      // An ICMP error quotes the SYN, whose source port it is.
+      packet[9] === 6 ? tcp.destinationPort(packet, 20) : tcp.sourcePort(packet, 48),
+    );
+    const hits = ports.filter((port) => port === 61_000).length;
+    expect(Math.abs(hits - ports.length / 4)).toBeLessThan(4 * Math.sqrt(ports.length * 0.25 * 0.75));
+    expect(new Set(ports).size).toBeGreaterThan(ports.length / 4);
+  });
+
   it("goes to ports in use, and proves nothing", () => {
     for (const { packet, atUs } of arrivals) {
       if (packet[9] !== 6) continue;
