@@ -40,7 +40,7 @@ import {
 } from "./probers.ts";
 import { type Score, type State, score, type Truth } from "./score.ts";
 
-/** A peer that has not come to its end by then is stopped, in seconds. */
+/** What has not come to its end by then is stopped, in seconds; `--limit` is for peers. */
 const LIMIT_S = 900;
 /** From when on the lab lets a moment pass for the command to end by itself. */
 const GRACE_MS = 10_000;
@@ -253,15 +253,17 @@ function printGoals(network: BenchNetwork, runs: readonly Run[], all: readonly R
       : { seconds: median(nmapRuns.map(({ seconds }) => seconds)), done: nmapRuns.every(({ done }) => done) };
   const rows: string[][] = [];
   const marks = network.goals.map(({ what, judge }) => {
-    const verdicts = runs.map((run) =>
-      judge({
+    const verdicts = runs.map((run): Verdict => {
+      const verdict = judge({
         score: run.score,
         seconds: run.seconds,
         synsPerPair: run.synsPerPair,
         synsPerTenth: run.report.syns_per_100ms,
         nmap,
-      }),
-    );
+      });
+      // What was stopped, or failed, has reached nothing.
+      return run.done && run.complaint === undefined ? verdict : { ...verdict, met: false };
+    });
     const met = verdicts.some((verdict) => verdict.met === false)
       ? false
       : verdicts.every((verdict) => verdict.met)
@@ -341,7 +343,8 @@ for (const network of NETWORKS) {
   const probers = chosen.flatMap((prober) => withReference(prober, network));
   const runs: Run[] = [];
   for (let round = 1; round <= rounds; round++) {
-    for (const prober of probers) runs.push(await runInLab(network, truth, prober, round, more, limitS));
+    for (const prober of probers)
+      runs.push(await runInLab(network, truth, prober, round, more, prober === SYNPROBE ? LIMIT_S : limitS));
   }
   printTable([
     HEAD,
