@@ -74,8 +74,8 @@ interface Run {
 
 // --- running -----------------------------------------------------------------------------------------------------------
 
-/** The child that runs, to be ended with this process. */
-let current: ChildProcess | undefined;
+/** What runs, and its files: to be ended, and removed, with this process. */
+let current: { readonly child: ChildProcess; readonly folder: string } | undefined;
 
 async function runInLab(
   network: BenchNetwork,
@@ -99,7 +99,7 @@ async function runInLab(
       ...argv,
     );
     const child = spawn(command, args, { env: ENVIRONMENT, stdio: ["ignore", "ignore", "pipe"] });
-    current = child;
+    current = { child, folder };
     let stderr = "";
     let done = true;
     child.stderr.on("data", (chunk) => {
@@ -325,7 +325,8 @@ const more = values.with.split(/\s+/).filter((word) => word !== "");
 const chosen = [SYNPROBE, ...choosePeers()];
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => {
-    current?.kill(signal);
+    current?.child.kill(signal);
+    if (current !== undefined) rmSync(current.folder, { recursive: true, force: true });
     process.exit(130);
   });
 }
