@@ -196,6 +196,11 @@ function serve(
   let immediate: NodeJS.Immediate | undefined;
   /** When the last frame came: the ring hands it over up to a millisecond later, and keeps its time. */
   let arrivedUs = 0;
+  /**
+   * When the turn's first frame was handed over: what the ages of all its frames count from, however long they take to
+   * handle. Taken after the ring's own look at the clock, so that a frame is never thought to have come before it did.
+   */
+  let readUs: number | undefined;
   const dues = new Float64Array(batch.slots);
   const lateness = createLateness();
   const synsPerTenth: number[] = [];
@@ -229,6 +234,7 @@ function serve(
     clearTimeout(timer);
     immediate = undefined;
     try {
+      readUs = undefined;
       const empty = link.drain();
       // While frames wait, the network's time is theirs: no timer goes off before what came earlier is read.
       const now = empty ? nowUs() : arrivedUs;
@@ -248,7 +254,8 @@ function serve(
 
   link.listen(
     (bytes, at, end, ageUs) => {
-      arrivedUs = Math.max(arrivedUs, nowUs() - ageUs);
+      readUs ??= nowUs();
+      arrivedUs = Math.max(arrivedUs, readUs - ageUs);
       const { syns } = network.counts;
       layer.handleFrame(bytes, at, end, arrivedUs);
       const tenth = Math.floor((arrivedUs - startUs) / TENTH_US);
