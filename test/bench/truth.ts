@@ -7,7 +7,7 @@
  *     npm run bench:truth -- clean lossy 3            two networks, three rounds
  *     npm run bench:truth -- --no-peers               synprobe alone; goals that need nmap's time stay open
  *     npm run bench:truth -- --peers nmap --limit 300 with one peer, which is stopped after 300 s
- *     npm run bench:truth -- --with "--max-rate 20000" --json figures.json
+ *     npm run bench:truth -- --with="--max-rate 20000" --json figures.json
  *
  * Needs namespaces, as `synprobe lab` does; a peer that is not installed is left out, and said so. Times are of the whole
  * command, inside the lab.
@@ -285,21 +285,29 @@ function printGoals(network: BenchNetwork, runs: readonly Run[], all: readonly R
 
 // --- the command -------------------------------------------------------------------------------------------------------
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    peers: { type: "string" },
-    "no-peers": { type: "boolean", default: false },
-    limit: { type: "string", default: String(LIMIT_S) },
-    with: { type: "string", default: "" },
-    json: { type: "string" },
-  },
-});
-
 function fail(message: string): never {
   console.error(`bench:truth: ${message}`);
   process.exit(2);
 }
+
+function readArguments() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        peers: { type: "string" },
+        "no-peers": { type: "boolean", default: false },
+        limit: { type: "string", default: String(LIMIT_S) },
+        with: { type: "string", default: "" },
+        json: { type: "string" },
+      },
+    });
+  } catch (error) {
+    return fail(error instanceof Error ? error.message : String(error));
+  }
+}
+
+const { values, positionals } = readArguments();
 
 function choosePeers(): Prober[] {
   if (values["no-peers"]) return [];
