@@ -1,8 +1,10 @@
 /**
  * `synprobe lab [file] [-- command …]`: a simulated network as real packets, and a command or a shell in it. Also what
- * needs no packets: --check reads a description, --truth says what a perfect prober would find.
+ * needs no packets: --check reads a description, --truth says what a perfect prober would find. --report says afterwards what
+ * the lab saw of the command, and how well it kept its own times.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import {
   DEFAULT_DESCRIPTION,
@@ -26,12 +28,16 @@ import { parseTargets } from "../scan/target.ts";
 import { type Address, formatAddress, sameAddress } from "../wire/address.ts";
 import { EXIT } from "./exit.ts";
 import { LAB_INSIDE, usage } from "./options.ts";
+import { cannotWrite } from "./outputs.ts";
 import { type Messages, printResult } from "./terminal.ts";
+import { errorCode } from "./writer.ts";
 
 /** Parsed options, by commander's names. */
 export interface LabOptions {
   readonly check?: boolean;
   readonly truth?: readonly string[];
+  /** A file. */
+  readonly report?: string;
 }
 
 /** What the process inside is told. */
@@ -41,6 +47,8 @@ interface LabRequest {
   readonly command: readonly string[];
   /** Whether to say what there is before the command starts. */
   readonly banner: boolean;
+  /** Where the report goes, as a full path; a file that is there already. */
+  readonly report?: string;
 }
 
 /**
@@ -61,13 +69,14 @@ export async function lab(
   const [file] = files;
   const description = file === undefined ? DEFAULT_DESCRIPTION : readDescription(file);
   if (options.check === true || options.truth !== undefined) {
-    if (command.length > 0) throw usage("--check and --truth run no command");
+    if (command.length > 0 || options.report !== undefined) throw usage("--check and --truth run no command");
     if (options.truth === undefined) printResult(`${summary(description).join("\n")}\n`);
     else printTruth(description, options.truth);
     return EXIT.complete;
   }
   const isShell = command.length === 0;
-  return runInLab({ description, command, banner: isShell || process.stderr.isTTY === true });
+  const report = options.report === undefined ? {} : { report: createReport(options.report) };
+  return runInLab({ description, command, banner: isShell || process.stderr.isTTY === true, ...report });
 }
 
 /** Runs a command in a lab. @returns its exit status. @throws {SynprobeError} `ERR_PRIVILEGE` */
@@ -84,18 +93,29 @@ export async function labInside(messages: Messages): Promise<number> {
   const failed = new Promise<never>((_, reject) => {
     fail = reject;
   });
-  const stop = await serveLab(description, fail);
+  const service = await serveLab(description, fail);
   try {
     const { SHELL } = process.env;
     const [program = SHELL || "/bin/sh", ...args] = command;
     if (request.banner) messages.note(banner(description, command.length === 0));
     if (command.length === 0) prepareForShell();
+    const startedS = service.elapsedS();
+    const cpu = process.cpuUsage();
     const running = runCommand([program, ...args], { SYNPROBE_LAB: "1" }, lifeline);
+    // Who measures wants the network's times kept; it costs others theirs (masscan hears less then).
+    if (request.report !== undefined) service.takePrecedence();
     const { status, problem } = await Promise.race([running, failed]);
     if (problem !== undefined) messages.error(problem);
+    if (request.report !== undefined) {
+      const { user, system } = process.cpuUsage(cpu);
+      const seconds = service.elapsedS() - startedS;
+      const ran = { argv: [program, ...args], status, started_s: startedS, elapsed_s: seconds };
+      const report = { command: ran, cpu_s: (user + system) / 1e6, ...service.report() };
+      writeReport(request.report, `${JSON.stringify(report)}\n`);
+    }
     return status;
   } finally {
-    stop();
+    service.stop();
     lifeline.close();
   }
 }
@@ -111,6 +131,20 @@ function readDescription(file: string): LabDescription {
     );
   }
   return parseDescription(text, file);
+}
+
+/** Makes the file before anything runs, so that a mistake is told at once. @returns its full path */
+function createReport(file: string): string {
+  asInvoker(true, () => writeReport(file, ""));
+  return resolve(file);
+}
+
+function writeReport(file: string, text: string): void {
+  try {
+    writeFileSync(file, text);
+  } catch (error) {
+    throw cannotWrite(file, errorCode(error));
+  }
 }
 
 /** One NDJSON line a pair, with the names that -oJ gives the same things. */

@@ -87,6 +87,7 @@ function createProgram(run: (action: () => Promise<number>) => void, argv: reado
     .argument("[words...]", "a description of the network in JSON; without one, a host of every kind")
     .option("--check", "only read the description, and say what is in it")
     .option("--truth <target>", "only print what each port is, as NDJSON (repeatable)", collect)
+    .option("--report <file>", "write what the lab saw of the command, and its own shortfalls, as JSON")
     .action((words: string[], options: LabOptions) =>
       run(async () => {
         checkPlatform();

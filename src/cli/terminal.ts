@@ -29,18 +29,27 @@ function wantsColour(isTerminal: boolean, env: NodeJS.ProcessEnv): boolean {
   return isTerminal && TERM !== "dumb";
 }
 
+/** What nobody wakes: a pause for a thread that has nothing else to do. */
+const PAUSE = new Int32Array(new SharedArrayBuffer(4));
+const RETRY_MS = 1;
+
 /**
  * Writes a result to standard output; that nobody reads it is no error.
  * @throws {SynprobeError} `ERR_OUTPUT` when it cannot be written
  */
 export function printResult(text: string): void {
   const bytes = Buffer.from(text);
-  try {
-    for (let at = 0; at < bytes.length; ) at += writeSync(1, bytes, at);
-  } catch (error) {
-    const code = errorCode(error);
-    if (code !== "EPIPE")
-      throw new SynprobeError(ERROR_CODES.output, `cannot write standard output: ${code}`);
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(1, bytes, at);
+    } catch (error) {
+      const code = errorCode(error);
+      if (code === "EPIPE") return;
+      if (code !== "EAGAIN")
+        throw new SynprobeError(ERROR_CODES.output, `cannot write standard output: ${code}`);
+      // Node makes pipes non-blocking: this one is full, and its reader is slow.
+      Atomics.wait(PAUSE, 0, 0, RETRY_MS);
+    }
   }
 }
 

@@ -151,6 +151,8 @@ export interface NoiseDescription {
   readonly synAckPps?: number;
   readonly rstPps?: number;
   readonly icmpPps?: number;
+  /** Share of them that hit the port that the prober has just used; the others miss it, as forgers do who must guess. All when left out. */
+  readonly aimed?: number;
 }
 
 export interface LabDescription {
@@ -567,7 +569,12 @@ const readLab: Read<LabDescription> = object<LabDescription>(
   {
     seed: number(0, 0xffff_ffff, true),
     path: readPath,
-    noise: object<NoiseDescription>({ synAckPps: noiseRate, rstPps: noiseRate, icmpPps: noiseRate }),
+    noise: object<NoiseDescription>({
+      synAckPps: noiseRate,
+      rstPps: noiseRate,
+      icmpPps: noiseRate,
+      aimed: share,
+    }),
     hosts: list(readHosts, 1000),
   },
   ["hosts"],

@@ -40,6 +40,8 @@ export interface NetworkCounts extends HostCounts {
   /** Packets that came from the prober, and packets that reached it. */
   in: number;
   out: number;
+  /** Of those that came: SYNs without ACK, whatever became of them. */
+  syns: number;
   /** Lost at random, each way. */
   lostIn: number;
   lostOut: number;
@@ -68,6 +70,8 @@ export interface LabNetwork {
    * @returns its length, at most 1500; 0 when there is none
    */
   pollTransmit(nowUs: number, out: Uint8Array, at: number): number;
+  /** When the packet that `pollTransmit` wrote last was due to reach the prober. */
+  readonly dueUs: number;
   /** Whether a simulated host, or silent space, is at this address, so that ARP answers for it. */
   serves(address: Address): boolean;
   truth(address: Address, port: number): Truth;
@@ -110,6 +114,7 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
   const counts: NetworkCounts = {
     in: 0,
     out: 0,
+    syns: 0,
     lostIn: 0,
     lostOut: 0,
     queueDropsIn: 0,
@@ -188,11 +193,11 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
       return;
     }
     const kind = population.kindAt(pair, HOST);
+    countSyn(b, at, end, nowUs, kind !== undefined);
     if (kind === undefined) {
       counts.unserved++;
       return;
     }
-    if (description.noise !== undefined) watch(b, at, end, nowUs);
     const { in: way } = pathOf(kind);
     const through = way.enter(nowUs);
     if (through === LOST) counts.lostIn++;
@@ -200,13 +205,15 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
     else travel(way, inward, b, at, end - at, through);
   }
 
-  /** Tells noise of a SYN. */
-  function watch(b: Uint8Array, at: number, end: number, nowUs: number): void {
+  /** Counts a SYN, and tells noise of one that goes to a host. */
+  function countSyn(b: Uint8Array, at: number, end: number, nowUs: number, served: boolean): void {
     const v4 = b[at] >>> 4 === 4;
     const segmentAt = at + (v4 ? ipv4.headerLength(b, at) : ipv6.HEADER_LENGTH);
     const protocol = v4 ? ipv4.protocol(b, at) : ipv6.nextHeader(b, at);
     if (protocol !== PROTOCOL.TCP || tcp.checkLength(b, segmentAt, end) === 0) return;
     if ((tcp.flags(b, segmentAt) & (tcp.FLAGS.SYN | tcp.FLAGS.ACK)) !== tcp.FLAGS.SYN) return;
+    counts.syns++;
+    if (!served || description.noise === undefined) return;
     const ports = ((tcp.destinationPort(b, segmentAt) << 16) | tcp.sourcePort(b, segmentAt)) >>> 0;
     noise.observe(pair, ports, nowUs);
   }
@@ -226,6 +233,7 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
     }
   }
 
+  let dueUs = 0;
   const lookUp = new Uint32Array(4);
   function kindAt(address: Address): HostKind | undefined {
     loadAddress(lookUp, 0, address, 0, address.length);
@@ -252,7 +260,9 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
     pollTimeout: () => Math.min(outward.next(), nextEvent()),
     pollTransmit: (nowUs, out, at) => {
       advance(nowUs);
-      if (outward.next() > nowUs) return 0;
+      const due = outward.next();
+      if (due > nowUs) return 0;
+      dueUs = due;
       const slot = outward.pop();
       const from = packets.bytes(slot);
       const offset = packets.offset(slot);
@@ -261,6 +271,9 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
       packets.free(slot);
       counts.out++;
       return length;
+    },
+    get dueUs() {
+      return dueUs;
     },
     serves: (address) => kindAt(address) !== undefined,
     truth,

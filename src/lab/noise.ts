@@ -58,6 +58,10 @@ export function createNoise(
     { pps: description.rstPps ?? 0, write: forge.rst, next: NEVER },
     { pps: description.icmpPps ?? 0, write: forge.icmp, next: NEVER },
   ].filter(({ pps }) => pps > 0);
+  const { aimed = 1 } = description;
+  /** The ports as they are, or with another of the prober's, drawn evenly from all. */
+  const aim = (tuple: number): number =>
+    aimed === 1 || random() < aimed ? tuple : ((tuple & 0xffff_0000) | (word() >>> 16)) >>> 0;
   const gap = (pps: number): number => (-Math.log(1 - random()) / pps) * 1e6;
 
   return {
@@ -73,7 +77,7 @@ export function createNoise(
       for (const source of sources) {
         if (source.next > nowUs) continue;
         const at = Math.floor(random() * Math.min(seen, REMEMBERED));
-        emit(out, source.write(pairs.subarray(8 * at, 8 * at + 8), ports[at]), source.next);
+        emit(out, source.write(pairs.subarray(8 * at, 8 * at + 8), aim(ports[at])), source.next);
         source.next += gap(source.pps);
         if (source.next > lastSeenUs + TAIL_US) source.next = NEVER;
       }

@@ -4,11 +4,12 @@
  *
  * What the network does is lab/network.ts, how frames become packets lab/link-layer.ts, who made the namespace namespace.ts.
  */
+import { setPriority } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import { type LabDescription, PROBER, parseRange } from "../lab/description.ts";
 import { createLinkLayer, type LinkLayer } from "../lab/link-layer.ts";
-import { createNetwork, type LabNetwork } from "../lab/network.ts";
+import { createNetwork, type LabNetwork, type NetworkCounts } from "../lab/network.ts";
 import { addAddress, addRoute, addVethPair, bringUp, withoutLinkLocal } from "../link/configure.ts";
 import { openEthernet, type PacketLink } from "../link/ethernet.ts";
 import { type Interface, localAddresses, lookUpInterface } from "../link/route.ts";
@@ -37,21 +38,54 @@ const FRAME_LENGTH = 1514;
 /** How long the pair may take to come up. */
 const UP_MS = 2000;
 
+/** What happened in a lab so far. Its names are those of the JSON that `synprobe lab --report` writes. */
+export interface LabReport {
+  /** What the description's network did with packets. */
+  readonly network: Readonly<NetworkCounts>;
+  /** SYNs that came in each tenth of a second since the lab's start; the first hour at most. */
+  readonly syns_per_100ms: readonly number[];
+  /** Where the lab itself fell short of its description. All of it should be 0, or small beside the path's times. */
+  readonly lab: {
+    /** Frames of the prober that found no room in the lab's receive ring. */
+    readonly ring_drops: number;
+    /** Frames that the kernel lost between the two interfaces: to the lab, and to the prober. */
+    readonly wire_drops: { readonly in: number; readonly out: number };
+    /** Frames to the prober that the kernel refused. */
+    readonly refused: number;
+    /** How long after they were due packets went to the prober, in milliseconds, and how many were later than that. */
+    readonly late_ms: { readonly mean: number; readonly max: number };
+    readonly late: { readonly over_1ms: number; readonly over_10ms: number; readonly over_100ms: number };
+  };
+}
+
+export interface LabService {
+  /**
+   * From here on the lab has a processor before other processes do: a network does not wait for the prober. To be called
+   * when the command has been started, or the command would have it as well.
+   */
+  takePrecedence(): void;
+  /** Seconds since the lab's start, from which its rate changes count. */
+  elapsedS(): number;
+  /** May be asked at any time before `stop`. */
+  report(): LabReport;
+  stop(): void;
+}
+
 /**
  * Sets the network up and serves it from this thread's event loop.
  * @param onError called when the link has become unusable
- * @returns what ends it
  * @throws {SynprobeError} `ERR_SYSTEM`, `ERR_PRIVILEGE` when the namespace is not this process's to configure
  */
 export async function serveLab(
   description: LabDescription,
   onError: (error: unknown) => void,
-): Promise<() => void> {
+): Promise<LabService> {
   await configure(description);
   const link = openEthernet({ interfaceName: FAR_NAME, slotLength: FRAME_LENGTH });
-  const network = createNetwork(description, { startUs: nowUs() });
+  const startUs = nowUs();
+  const network = createNetwork(description, { startUs });
   const gateways = [address(LAB.gateway4), address(LAB.gateway6)];
-  return serve(link, createLinkLayer({ mac: LAB_MAC, gateways, network }), network, onError);
+  return serve(link, createLinkLayer({ mac: LAB_MAC, gateways, network }), network, startUs, onError);
 }
 
 async function configure(description: LabDescription): Promise<void> {
@@ -147,31 +181,52 @@ function commonBits(a: Address, b: Address): number {
 const NEAR_US = 2000;
 /** setTimeout's limit is 2^31 - 1 ms; far deadlines are looked at again after this long. */
 const LONGEST_SLEEP_MS = 60_000;
-/** Batches sent before frames that came get their turn. */
-const BATCHES_PER_TURN = 4;
+/** Batches sent before frames that came get their turn: more frames than one turn reads, or a flood would put the answers off. */
+const BATCHES_PER_TURN = 10;
 
 function serve(
   link: PacketLink,
   layer: LinkLayer,
   network: LabNetwork,
+  startUs: number,
   onError: (error: unknown) => void,
-): () => void {
+): LabService {
   const { batch } = link;
   let timer: NodeJS.Timeout | undefined;
   let immediate: NodeJS.Immediate | undefined;
   /** When the last frame came: the ring hands it over up to a millisecond later, and keeps its time. */
   let arrivedUs = 0;
+  /**
+   * When the turn's first frame was handed over: what the ages of all its frames count from, however long they take to
+   * handle. Taken after the ring's own look at the clock, so that a frame is never thought to have come before it did.
+   */
+  let readUs: number | undefined;
+  const dues = new Float64Array(batch.slots);
+  const lateness = createLateness();
+  const synsPerTenth: number[] = [];
+  let refused = 0;
 
   /** @returns whether the batch was full */
   function sendBatch(now: number): boolean {
     let count = 0;
     while (count < batch.slots) {
+      const { out } = network.counts;
       const length = layer.pollTransmit(now, batch.data, count * batch.slotLength + batch.offset);
       if (length === 0) break;
+      // What the link itself answers is due at once.
+      dues[count] = network.counts.out > out ? network.dueUs : now;
       batch.lengths[count++] = length;
     }
     // A frame that the kernel refuses is lost, as on any network.
-    for (let done = 0; done < count; ) done += Math.max(1, link.send(done, count - done));
+    for (let done = 0; done < count; ) {
+      const sent = link.send(done, count - done);
+      if (sent === 0) refused++;
+      done += Math.max(1, sent);
+    }
+    if (count > 0) {
+      const sentUs = nowUs();
+      for (let i = 0; i < count; i++) lateness.count(sentUs - dues[i]);
+    }
     return count === batch.slots;
   }
 
@@ -179,6 +234,7 @@ function serve(
     clearTimeout(timer);
     immediate = undefined;
     try {
+      readUs = undefined;
       const empty = link.drain();
       // While frames wait, the network's time is theirs: no timer goes off before what came earlier is read.
       const now = empty ? nowUs() : arrivedUs;
@@ -198,8 +254,15 @@ function serve(
 
   link.listen(
     (bytes, at, end, ageUs) => {
-      arrivedUs = Math.max(arrivedUs, nowUs() - ageUs);
+      readUs ??= nowUs();
+      arrivedUs = Math.max(arrivedUs, readUs - ageUs);
+      const { syns } = network.counts;
       layer.handleFrame(bytes, at, end, arrivedUs);
+      const tenth = Math.floor((arrivedUs - startUs) / TENTH_US);
+      if (network.counts.syns > syns && tenth < MOST_TENTHS) {
+        while (synsPerTenth.length <= tenth) synsPerTenth.push(0);
+        synsPerTenth[tenth]++;
+      }
     },
     () => {
       if (immediate === undefined) turn();
@@ -207,9 +270,73 @@ function serve(
     onError,
   );
   turn();
-  return () => {
-    clearTimeout(timer);
-    clearImmediate(immediate);
-    link.close();
+  return {
+    takePrecedence: () => {
+      try {
+        setPriority(PRECEDENCE);
+      } catch {
+        // Only root may: the lab is later then when the machine is busy, and its report says how late.
+      }
+    },
+    elapsedS: () => (nowUs() - startUs) / 1e6,
+    report: () => ({
+      network: { ...network.counts },
+      syns_per_100ms: [...synsPerTenth],
+      lab: {
+        ring_drops: link.receiveDrops(),
+        wire_drops: { in: droppedBy(LAB.interfaceName), out: droppedBy(FAR_NAME) },
+        refused,
+        ...lateness.report(),
+      },
+    }),
+    stop: () => {
+      clearTimeout(timer);
+      clearImmediate(immediate);
+      link.close();
+    },
   };
 }
+
+/** Of nice(2). */
+const PRECEDENCE = -10;
+const TENTH_US = 100_000;
+/** An hour. */
+const MOST_TENTHS = 36_000;
+
+/** Frames of an interface that its peer's side of the kernel had no room for: /proc/net/dev, "drop" under "Transmit". */
+function droppedBy(name: string): number {
+  const line = (readFile("/proc/net/dev") ?? "")
+    .split("\n")
+    .map((each) => each.trim())
+    .find((each) => each.startsWith(`${name}:`));
+  return Number(
+    line
+      ?.slice(name.length + 1)
+      .trim()
+      .split(/\s+/)[11] ?? 0,
+  );
+}
+
+/** How late packets were: a summary of any number of them. */
+function createLateness() {
+  let count = 0;
+  let sumUs = 0;
+  let maxUs = 0;
+  const late = { over_1ms: 0, over_10ms: 0, over_100ms: 0 };
+  return {
+    count: (us: number): void => {
+      count++;
+      sumUs += us;
+      if (us > maxUs) maxUs = us;
+      if (us > 1000) late.over_1ms++;
+      if (us > 10_000) late.over_10ms++;
+      if (us > 100_000) late.over_100ms++;
+    },
+    report: () => ({
+      late_ms: { mean: count === 0 ? 0 : round(sumUs / count / 1000), max: round(maxUs / 1000) },
+      late: { ...late },
+    }),
+  };
+}
+
+const round = (ms: number): number => Math.round(ms * 1000) / 1000;

@@ -76,6 +76,18 @@ it("--truth takes ranges as the main command does", async () => {
   );
 });
 
+it("--truth waits for a reader that is slow", async () => {
+  const truth = synprobe("lab", file, "--truth", "198.18.0.0/22:1-10").map((word) => `'${word}'`);
+  const { stdout, stderr } = await run(["sh", "-c", `${truth.join(" ")} | (sleep 0.5; wc -l)`]);
+  expect({ stdout: stdout.trim(), stderr }).toEqual({ stdout: "10240", stderr: "" });
+});
+
+it("a report that cannot be written is told before anything runs", async () => {
+  const { status, stdout, stderr } = await lab("--report", join(folder, "none", "r"), "--", "echo", "ran");
+  expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+  expect(linesOf(stderr)).toEqual([expect.stringMatching(/cannot write output file .*does not exist$/)]);
+});
+
 describe("a mistake is told in one line, and ends with 2", () => {
   const broken = (): string => join(folder, "broken.json");
   it.each([
@@ -91,6 +103,7 @@ describe("a mistake is told in one line, and ends with 2", () => {
     ["a command with --check", () => ["--check", file, "--", "true"], /run no command$/],
     ["the truth about a name", () => [file, "--truth", "localhost:22"], /--truth takes addresses and ports/],
     ["the truth about no port", () => [file, "--truth", "198.18.0.1"], /--truth takes addresses and ports/],
+    ["a report of no run", () => ["--check", file, "--report", join(folder, "r")], /run no command$/],
     ["an option that there is not", () => [file, "--frobnicate"], /--frobnicate/],
   ])("%s", async (_what, args, message) => {
     const { status, stdout, stderr } = await lab(...args());

@@ -259,6 +259,28 @@ describe.skipIf(skipping("the lab as real packets", labProblem()))("the lab", ()
     );
   });
 
+  describe("--report", () => {
+    it("has what the command sent and got, when, and where the lab fell short", async () => {
+      const report = join(folder, "report.json");
+      const argv = synprobe("--retries", "0", "--timeout", "300ms", `${HOSTS4[0]}-8:${PORTS}`);
+      const { status } = await run(synprobe("lab", file, "--report", report, "--", ...argv));
+      expect(status).toBe(0);
+      const { command, cpu_s, network, syns_per_100ms, lab } = JSON.parse(readFileSync(report, "utf8"));
+      expect(command).toMatchObject({ argv, status: 0 });
+      expect(command.elapsed_s).toBeGreaterThan(0.3);
+      expect(cpu_s).toBeGreaterThan(0);
+      expect(cpu_s).toBeLessThan(command.elapsed_s);
+      const pairs = HOSTS4.length * 20;
+      expect(network).toMatchObject({ syns: pairs, unserved: 0, overflow: 0 });
+      expect(network.out).toBeGreaterThan(pairs / 2);
+      expect(syns_per_100ms.reduce((sum: number, count: number) => sum + count)).toBe(pairs);
+      expect(lab).toMatchObject({ ring_drops: 0, wire_drops: { in: 0, out: 0 }, refused: 0 });
+      // Answers that were counted from no due time would be as late as the lab is old.
+      expect(lab.late_ms.mean).toBeGreaterThan(0);
+      expect(lab.late_ms.max).toBeLessThan(command.elapsed_s * 1000);
+    });
+  });
+
   describe("ends as its command does", () => {
     it.each([
       ["with its exit status", ["sh", "-c", "exit 7"], 7],

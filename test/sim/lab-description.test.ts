@@ -43,7 +43,7 @@ describe("a description", () => {
         in: { ratePps: 20_000, queuePackets: 2000, rateChanges: [{ atMs: 1000, ratePps: 10_000 }] },
         out: { loss: 0 },
       },
-      noise: { synAckPps: 2000, rstPps: 10, icmpPps: 0 },
+      noise: { synAckPps: 2000, rstPps: 10, icmpPps: 0, aimed: 0.5 },
       hosts: [
         {
           range: "198.18.0.0/16",

@@ -48,6 +48,20 @@ group("a path", () => {
     expect(roundTrip({ in: { latencyMs: 3 }, out: { latencyMs: 4 } })).toBe(7 * MS);
   });
 
+  it("says when a packet was due that is fetched late, and counts SYNs whatever becomes of them", () => {
+    const network = labOf(
+      { rest: "silent", ports: [{ ports: "80", is: "open" }] },
+      { path: { latencyMs: 3 } },
+    );
+    send(network, synTo("198.18.0.1", 80), 1000);
+    send(network, synTo("198.18.0.1", 81), 1000);
+    send(network, synTo("198.20.0.1", 81), 1000);
+    send(network, segmentFrom(address("198.18.0.1"), 81, { flags: tcp.FLAGS.RST }), 1000);
+    expect(network.pollTransmit(50 * MS, new Uint8Array(1500), 0)).toBeGreaterThan(0);
+    expect(network.dueUs).toBe(7 * MS);
+    expect(network.counts).toMatchObject({ in: 4, syns: 3, unserved: 1 });
+  });
+
   it("spreads jitter evenly around the latency, and reorders by it", () => {
     const arrivals = probe(labOf({}, { path: { in: { latencyMs: 50, jitterMs: 20 } } }), 20_000, 100);
     expect(arrivals).toHaveLength(20_000);
@@ -220,6 +234,17 @@ group("noise", () => {
     expect(network.counts.forged).toBe(lines.length);
     expect(network.pollTimeout()).toBe(Number.POSITIVE_INFINITY);
     expect(lines.filter((line) => line.includes("bad"))).toEqual([]);
+  });
+
+  it("misses the port as often as it is told to", () => {
+    const blind = labOf({ rest: "silent" }, { noise: { synAckPps: 2000, icmpPps: 200, aimed: 0.25 } });
+    const ports = probe(blind, 10_000, 1000).map(({ packet }) =>
+      // An ICMP error quotes the SYN, whose source port it is.
+      packet[9] === 6 ? tcp.destinationPort(packet, 20) : tcp.sourcePort(packet, 48),
+    );
+    const hits = ports.filter((port) => port === 61_000).length;
+    expect(Math.abs(hits - ports.length / 4)).toBeLessThan(4 * Math.sqrt(ports.length * 0.25 * 0.75));
+    expect(new Set(ports).size).toBeGreaterThan(ports.length / 4);
   });
 
   it("goes to ports in use, and proves nothing", () => {
