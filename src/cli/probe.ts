@@ -122,6 +122,7 @@ function scanOptionsOf(options: ProbeOptions, services: Services, remembered: Re
     ...(options.sourcePort === undefined ? {} : { sourcePort: options.sourcePort }),
     ...(completes(options) ? { complete: { bannerMs: options.banner ?? 0 } } : {}),
     ...(options.packetTrace === true ? { onPacket: packetTracer() } : {}),
+    ...(options.pcap === undefined ? {} : { capture: options.pcapAll === true ? "all" : "evidence" }),
   };
 }
 
@@ -144,8 +145,9 @@ async function open(plan: Plan, options: ScanOptions, argv: readonly string[]): 
 
 const completes = ({ complete, banner }: ProbeOptions): boolean => complete === true || banner !== undefined;
 
-/** How often the terminal's progress line, and the journal, hear of a run, in milliseconds. */
+/** How often the terminal's progress line, the outputs, and the journal, hear of a run, in milliseconds. */
 const PROGRESS_MS = 200;
+const REPORT_MS = 1000;
 const JOURNAL_MS = 1000;
 
 async function run(
@@ -159,7 +161,7 @@ async function run(
   remembered: Remembered,
   progress: Progress,
 ): Promise<ExitStatus> {
-  const info = runInfo(plan, argv);
+  const info = runInfo(plan, argv, (options.shard?.count ?? 1) > 1);
   const journal = await openRunJournal(
     options,
     plan,
@@ -171,7 +173,10 @@ async function run(
   );
   let outputs: Outputs;
   try {
-    outputs = await openOutputs(options, messages.stdoutColour, isOneTerminal() ? progress.above : String);
+    outputs = await openOutputs(options, messages.stdoutColour, isOneTerminal() ? progress.above : String, {
+      note: messages.note,
+      isOver: () => interruption.signalled,
+    });
   } catch (error) {
     await journal?.discard();
     throw error;
@@ -225,6 +230,7 @@ async function drive(
       wants,
       room: outputs.room,
       onResult: (result) => reporter.result(result),
+      ...(outputs.capture === undefined ? {} : { onCapture: outputs.capture }),
       ...(journal === undefined
         ? {}
         : {
@@ -249,7 +255,14 @@ async function drive(
   );
   outputs.onBroken(() => running.kill());
   interruption.onSignal(() => running.stop());
-  const looking = setInterval(() => progress.update(running.progress()), PROGRESS_MS);
+  let reportAt = performance.now() + REPORT_MS;
+  const looking = setInterval(() => {
+    const seen = running.progress();
+    progress.update(seen);
+    if (performance.now() < reportAt) return;
+    reportAt += REPORT_MS;
+    reporter.progress?.(seen);
+  }, PROGRESS_MS);
   await running.finished
     .catch((error: unknown) => {
       failure ??= error;
@@ -334,7 +347,7 @@ function statusOfFaults(faults: readonly TargetFault[]): ExitStatus {
   return gravest ?? EXIT.complete;
 }
 
-function runInfo(plan: Plan, argv: readonly string[]): RunInfo {
+function runInfo(plan: Plan, argv: readonly string[], isShard: boolean): RunInfo {
   const { space } = plan;
   const width = widestLabel(plan);
   return {
@@ -344,6 +357,7 @@ function runInfo(plan: Plan, argv: readonly string[]): RunInfo {
     pairs: space.total,
     hosts: space.hosts,
     ports: space.ports(),
+    ...(isShard ? { isShard } : {}),
     ...(width === undefined ? {} : { targetWidth: width }),
   };
 }

@@ -23,7 +23,7 @@ import { createHostPace } from "./host-pace.ts";
 import { createPacer } from "./pacing.ts";
 import { createReplyDecoder } from "./reply.ts";
 import type { IgnoredCounts, PortState, Reason } from "./result.ts";
-import { createSynTemplate } from "./syn.ts";
+import { createSynTemplate, identificationOf } from "./syn.ts";
 import { type Handshake, newVerdictSlot, type Verdict, type VerdictSlot } from "./verdict.ts";
 
 /** A local end: where probes leave from. */
@@ -307,8 +307,7 @@ export function createEngine(options: EngineOptions): Engine {
     if (attempt > 0) counts.retransmitted++;
     tokens[token] = row;
     const template = templates[path];
-    // The identification is as random as the sequence number, and shows nothing of it (RFC 6864 §4.1 asks no more).
-    const identification = (Math.imul(sequence ^ options.seed, 0x9e3779b1) >>> 16) & 0xffff;
+    const identification = identificationOf(sequence, options.seed);
     template.write(out, at, table.peer, row * ADDRESS_WORDS, port, peerPort, sequence, identification);
     return template.length;
   }

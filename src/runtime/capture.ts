@@ -1,0 +1,177 @@
+/**
+ * `--pcap`: packets into blocks of a pcapng file, in the thread that sees them; what becomes of the blocks is the main
+ * thread's business. Two decorators, which a run without `--pcap` does not have:
+ *
+ * - of an engine: after each packet that brought a verdict, the SYN that it answers and the packet itself. The SYN is built
+ *   again, to the byte, from what the answer proves: its ports and sequence number; all else in a probe follows from them
+ *   (scan/syn.ts). So nothing has to be kept of the millions that nobody answers.
+ * - of a link, for `--pcap-all`: everything that it took and everything that came, the deciding ones with their verdict.
+ *
+ * Without packets are verdicts that no packet brought: silence, what could not be sent, and a simultaneous open, which is
+ * believed only when its last try is over. Stamps: the kernel's for what came, and the send call's for what left.
+ */
+import type { Link } from "../link/link.ts";
+import type { Engine, EngineOptions } from "../scan/engine.ts";
+import { createReplyDecoder } from "../scan/reply.ts";
+import { createSynTemplate, identificationOf } from "../scan/syn.ts";
+import { keepVerdict, type Verdict } from "../scan/verdict.ts";
+import { sameWords, storeAddress } from "../socket/table.ts";
+import { formatAddress } from "../wire/address.ts";
+import { packetBlockLength, putPacketBlock } from "../wire/pcapng.ts";
+import { nowUs, wallMs } from "./clock.ts";
+
+/** `evidence`: the packets that decided; `all`: every one. */
+export type CaptureKind = "evidence" | "all";
+
+export interface Capture {
+  /** Sees which packets decide. */
+  engine(engine: Engine, options: Pick<EngineOptions, "paths" | "seed">): Engine;
+  /** Sees every packet. */
+  link<L extends Link>(link: L): L;
+  /** Hands over what is there. */
+  flush(): void;
+}
+
+const BUFFER = 1 << 16;
+const NS_PER_US = 1000;
+
+/**
+ * @param onBlocks takes whole blocks, as bytes of their own
+ */
+export function createCapture(
+  kind: CaptureKind,
+  onBlocks: (bytes: Uint8Array<ArrayBuffer>) => void,
+): Capture {
+  let buffer = new Uint8Array(BUFFER);
+  let used = 0;
+  const epochNs = BigInt(Math.round(wallMs(0) * 1000)) * 1000n;
+  const epochHigh = Number(epochNs >> 32n);
+  const epochLow = Number(epochNs & 0xffff_ffffn);
+  /** What the packet that is being handed over has decided. */
+  let verdictText = "";
+
+  function flush(): void {
+    if (used === 0) return;
+    onBlocks(buffer.slice(0, used));
+    used = 0;
+  }
+
+  function put(bytes: Uint8Array, at: number, end: number, atUs: number, comment: string): void {
+    const length = packetBlockLength(end - at, comment);
+    if (used + length > buffer.length) flush();
+    if (length > buffer.length) buffer = new Uint8Array(length);
+    // 64 bits of nanoseconds in two numbers: no object for each packet.
+    const low = epochLow + Math.round(atUs * NS_PER_US);
+    putPacketBlock(
+      buffer,
+      used,
+      bytes,
+      at,
+      end,
+      epochHigh + Math.floor(low / 2 ** 32),
+      low % 2 ** 32,
+      comment,
+    );
+    used += length;
+  }
+
+  function captureEngine(engine: Engine, { paths, seed }: Pick<EngineOptions, "paths" | "seed">): Engine {
+    const { handlePacket, pollVerdict } = engine;
+    const templates = paths.map(({ local, ttl }) => createSynTemplate(local, ttl));
+    const decoder = createReplyDecoder();
+    const { reply } = decoder;
+    const syn = new Uint8Array(Math.max(...templates.map(({ length }) => length)));
+    /** Verdicts that were taken out of the engine to be looked at, and not yet handed on. */
+    const waiting: Verdict[] = [];
+    let handedOn = 0;
+
+    function handOn(): Verdict | undefined {
+      if (handedOn < waiting.length) return waiting[handedOn++];
+      waiting.length = 0;
+      handedOn = 0;
+      return pollVerdict();
+    }
+
+    function takeAll(look: (verdict: Verdict) => void): void {
+      for (let verdict = pollVerdict(); verdict !== undefined; verdict = pollVerdict()) {
+        look(verdict);
+        waiting.push(keepVerdict(verdict));
+      }
+    }
+
+    function putEvidence(verdict: Verdict, bytes: Uint8Array, at: number, end: number): void {
+      const decoded = decoder.decode(bytes, at, end);
+      if (decoded !== "segment" && decoded !== "icmp-error") return;
+      // One packet may end more than its own probe; it is evidence for that alone.
+      if (reply.peerPort !== verdict.port || !sameWords(reply.peer, 0, verdict.peer, 0)) return;
+      const text = describeVerdict(verdict);
+      if (kind === "all") {
+        verdictText = text;
+        return;
+      }
+      const sequence = (decoded === "segment" ? reply.acknowledgement - 1 : reply.sequence) >>> 0;
+      const template = templates[verdict.path];
+      const id = identificationOf(sequence, seed);
+      template.write(syn, 0, verdict.peer, 0, reply.localPort, verdict.port, sequence, id);
+      const known = !Number.isNaN(verdict.rttUs);
+      const sentUs = known ? verdict.atUs - verdict.rttUs : verdict.atUs;
+      const which = known
+        ? `the SYN that was answered, number ${verdict.answered}`
+        : `one of ${verdict.tries} equal SYNs; which was answered cannot be told, the time is the answer's`;
+      put(syn, 0, template.length, sentUs, `${text}: ${which}`);
+      put(bytes, at, end, verdict.atUs, text);
+    }
+
+    const watched: Pick<Engine, "handlePacket" | "pollVerdict"> = {
+      handlePacket: (bytes, at, end, now, ageUs) => {
+        takeAll(() => {});
+        handlePacket(bytes, at, end, now, ageUs);
+        takeAll((verdict) => putEvidence(verdict, bytes, at, end));
+      },
+      pollVerdict: handOn,
+    };
+    return Object.setPrototypeOf(watched, engine);
+  }
+
+  function captureLink<L extends Link>(link: L): L {
+    if (kind === "evidence") return link;
+    const { data, lengths, slotLength, offset } = link.batch;
+    let drainedUs = nowUs();
+    const watched: Pick<Link, "send" | "listen" | "drain"> = {
+      send: (first, count) => {
+        const fromUs = nowUs();
+        const taken = link.send(first, count);
+        const eachUs = (nowUs() - fromUs) / Math.max(1, taken);
+        for (let slot = first; slot < first + taken; slot++) {
+          const at = slot * slotLength + offset;
+          put(data, at, at + lengths[slot], fromUs + (slot - first) * eachUs, "");
+        }
+        return taken;
+      },
+      listen: (handler, onReadable, onError) =>
+        link.listen(
+          (bytes, at, end, ageUs) => {
+            verdictText = "";
+            handler(bytes, at, end, ageUs);
+            put(bytes, at, end, drainedUs - ageUs, verdictText);
+          },
+          onReadable,
+          onError,
+        ),
+      drain: () => {
+        drainedUs = nowUs();
+        return link.drain();
+      },
+    };
+    return Object.setPrototypeOf(watched, link);
+  }
+
+  return { engine: captureEngine, link: captureLink, flush };
+}
+
+/** `198.18.0.1:22 open (syn-ack)`, in ASCII. */
+function describeVerdict({ peer, family, port, state, reason, was, late }: Verdict): string {
+  const ip = formatAddress(storeAddress(peer, 0, family === 4 ? 4 : 16));
+  const target = family === 4 ? `${ip}:${port}` : `[${ip}]:${port}`;
+  return `${target} ${state} (${reason})${late ? ", late" : ""}${was === null ? "" : `, was ${was}`}`;
+}
