@@ -145,6 +145,8 @@ async function open(plan: Plan, options: ScanOptions, argv: readonly string[]): 
 
 const completes = ({ complete, banner }: ProbeOptions): boolean => complete === true || banner !== undefined;
 
+const NO_ROOM = new Promise<void>(() => {});
+
 /** How often the terminal's progress line, the outputs, and the journal, hear of a run, in milliseconds. */
 const PROGRESS_MS = 200;
 const REPORT_MS = 1000;
@@ -223,12 +225,14 @@ async function drive(
   progress: Progress,
 ): Promise<{ readonly summary: ScanSummary; readonly failure: unknown }> {
   const journal = opened?.complete === true ? undefined : opened?.journal;
+  const stopped = interruption.signalled;
   let failure: unknown;
   let flushAt = performance.now() + JOURNAL_MS;
   const running = scan.run(
     {
       wants,
-      room: outputs.room,
+      // Who has said stop before the run began, while a pipe was waited for, wants nothing sent.
+      room: () => (stopped ? NO_ROOM : outputs.room()),
       onResult: (result) => reporter.result(result),
       ...(outputs.capture === undefined ? {} : { onCapture: outputs.capture }),
       ...(journal === undefined

@@ -56,10 +56,15 @@ export function createCapture(
     used = 0;
   }
 
-  function put(bytes: Uint8Array, at: number, end: number, atUs: number, comment: string): void {
-    const length = packetBlockLength(end - at, comment);
+  /** What follows, so many bytes, will be handed over in one piece: no other worker's packets come in between. */
+  function makeRoom(length: number): void {
     if (used + length > buffer.length) flush();
     if (length > buffer.length) buffer = new Uint8Array(length);
+  }
+
+  function put(bytes: Uint8Array, at: number, end: number, atUs: number, comment: string): void {
+    const length = packetBlockLength(end - at, comment);
+    makeRoom(length);
     // 64 bits of nanoseconds in two numbers: no object for each packet.
     const low = epochLow + Math.round(atUs * NS_PER_US);
     putPacketBlock(
@@ -118,7 +123,9 @@ export function createCapture(
       const which = known
         ? `the SYN that was answered, number ${verdict.answered}`
         : `one of ${verdict.tries} equal SYNs; which was answered cannot be told, the time is the answer's`;
-      put(syn, 0, template.length, sentUs, `${text}: ${which}`);
+      const synText = `${text}: ${which}`;
+      makeRoom(packetBlockLength(template.length, synText) + packetBlockLength(end - at, text));
+      put(syn, 0, template.length, sentUs, synText);
       put(bytes, at, end, verdict.atUs, text);
     }
 
