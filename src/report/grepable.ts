@@ -31,10 +31,12 @@ function serviceField(service: string): string {
 
 function hostLines(host: HostResults): string {
   const head = `Host: ${host.ip} (${escapeWord(host.names[0] ?? "")})`;
-  const ports = host.ports.map(
-    ({ port, state, service = "" }) => `${port}/${state}/tcp//${serviceField(service)}///`,
-  );
-  return `${head}\tStatus: Up\n${head}\tPorts: ${ports.join(", ")}\n`;
+  let listed = "";
+  for (const { port, state, service } of host.ports) {
+    const name = service === undefined ? "" : serviceField(service);
+    listed += `${listed === "" ? "" : ", "}${port}/${state}/tcp//${name}///`;
+  }
+  return `${head}\tStatus: Up\n${head}\tPorts: ${listed}\n`;
 }
 
 /** A reporter for nmap's grepable format; the file is complete when the run has finished or was cut short. */

@@ -121,9 +121,9 @@ export function createCapture(
       const known = !Number.isNaN(verdict.rttUs);
       const sentUs = known ? verdict.atUs - verdict.rttUs : verdict.atUs;
       const which = known
-        ? `the SYN that was answered, number ${verdict.answered}`
-        : `one of ${verdict.tries} equal SYNs; which was answered cannot be told, the time is the answer's`;
-      const synText = `${text}: ${which}`;
+        ? `SYN ${verdict.answered} of ${verdict.tries}`
+        : `one of ${verdict.tries} equal SYNs, the time is its answer's`;
+      const synText = `${text}, ${which}`;
       makeRoom(packetBlockLength(template.length, synText) + packetBlockLength(end - at, text));
       put(syn, 0, template.length, sentUs, synText);
       put(bytes, at, end, verdict.atUs, text);

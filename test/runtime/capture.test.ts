@@ -78,7 +78,7 @@ describe("a capture of the evidence", () => {
       const said = new RegExp(`:${verdict.port} ${verdict.state} \\(${verdict.reason}\\)`);
       expect(answer.comment).toMatch(said);
       expect(syn.comment).toMatch(said);
-      expect(syn.comment).toMatch(new RegExp(`: the SYN that was answered, number ${verdict.answered}$`));
+      expect(syn.comment).toMatch(new RegExp(`, SYN ${verdict.answered} of ${verdict.tries}$`));
       expect(Number(answer.timeNs - syn.timeNs) / 1000).toBeCloseTo(verdict.rttUs, 0);
     });
     // Each try has a port of its own: the SYN of a pair is the one that its answer answers.
