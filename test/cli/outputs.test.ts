@@ -181,7 +181,7 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
     test("a file is written to its end even then", async () => {
       await shell(`$SYNPROBE --show all -p1-2000 -oJ ${file("kept")} ${FAR.ipv4} | head -1`);
       const lines = linesOf(readFileSync(file("kept"), "utf8"));
-      expect(lines).toHaveLength(2001);
+      expect(lines.filter((line) => line.includes('"state":"closed"'))).toHaveLength(2000);
       expect(JSON.parse(lines.at(-1) ?? "")).toMatchObject({ type: "summary", closed: 2000, unfinished: 0 });
     });
 
