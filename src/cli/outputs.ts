@@ -28,6 +28,8 @@ export interface Outputs {
   onBroken(handler: () => void): void;
   /** Settles when everything written has been taken. */
   drained(): Promise<void>;
+  /** Puts what waits for files into them, at once; what waits for pipes and terminals does not matter any more. */
+  flushFiles(): void;
   /** With `--pcap`: takes blocks of the capture, which are the caller's again when it returns. */
   readonly capture?: (blocks: Uint8Array) => void;
   /** Undefined, or when too much waits to be taken, a promise that settles when it has been. */
@@ -173,6 +175,10 @@ export async function openOutputs(
       if (failure !== undefined || living === 0) handler();
     },
     drained,
+    flushFiles: () => {
+      // A file's writer has done it when it returns.
+      for (const writer of writers) void writer.drained();
+    },
     ...(capture === undefined ? {} : { capture: capture.writeBytes }),
     room: () => {
       let held = 0;

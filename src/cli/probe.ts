@@ -191,9 +191,14 @@ async function run(
     if (journal?.complete === true) {
       messages.note(`journal ${journal.journal.path} is of a complete run: nothing is probed again`);
     }
+    let ended = false;
+    const finish = (summary: ScanSummary): void => {
+      if (!ended) reporter.finish(summary);
+      ended = true;
+    };
     const { summary, failure } = await drive(
       scan,
-      reporter,
+      { ...reporter, finish },
       reporter.wants(info),
       outputs,
       interruption,
@@ -201,7 +206,7 @@ async function run(
       progress,
     );
     progress.done();
-    reporter.finish(summary);
+    finish(summary);
     await outputs.drained();
     const fatal = failure ?? outputs.failure();
     if (fatal !== undefined) throw fatal;
@@ -212,7 +217,7 @@ async function run(
 }
 
 /**
- * Runs the scan, with journal, progress and outputs around it.
+ * Runs the scan, with journal, progress and outputs around it. The reporter's `finish` counts once.
  * @returns also when the run has failed: with the failure, and what was found until then
  */
 async function drive(
@@ -259,6 +264,11 @@ async function drive(
   );
   outputs.onBroken(() => running.kill());
   interruption.onSignal(() => running.stop());
+  // Files are whole even when nobody waits for the end.
+  interruption.onExit(() => {
+    reporter.finish(running.summary());
+    outputs.flushFiles();
+  });
   let reportAt = performance.now() + REPORT_MS;
   const looking = setInterval(() => {
     const seen = running.progress();

@@ -12,6 +12,7 @@ import { schemaErrors } from "../report/schema.ts";
 import { type CapturedPacket, packetsOf } from "../wire/pcapng-blocks.ts";
 import { inNamespace, type Lab, labProblem, SILENT, skipping } from "./netns.ts";
 import { at } from "./probing.ts";
+import { until } from "./until.ts";
 import { createWideLab, OPEN, readScan, wide } from "./wide.ts";
 
 const DTD = "/usr/share/nmap/nmap.dtd";
@@ -180,6 +181,23 @@ describe.skipIf(skipping("formats of real scans", labProblem()))("formats of rea
     expect((await running.finished).status).toBe(130);
     expect(Object.values(pairsOf("early")).flat()).toEqual([]);
     expect(evidenceIn("early")).toEqual([]);
+  });
+
+  it("two SIGINTs end a run at once, and leave every file whole", async () => {
+    const args = ["--timeout", "10m", ...everything("twice"), "198.19.0.0/26:7001", at(SILENT.ipv4, "1-9")];
+    const running = start(inNamespace(lab.near, synprobe(...args)));
+    until(
+      () => existsSync(file("twice.list")) && text("twice.list").split("\n").length === 66,
+      "the open ports",
+    );
+    running.kill("SIGINT");
+    running.kill("SIGTERM");
+    expect((await running.finished).status).toBe(130);
+    const { ndjson, ...others } = pairsOf("twice");
+    expect(ndjson).toHaveLength(64);
+    for (const [format, pairs] of Object.entries(others))
+      expect(differences(pairs, ndjson), format).toEqual([]);
+    expect(text("twice.nmap")).toContain("warning: interrupted, 9 ports unfinished\n");
   });
 
   it.each([
