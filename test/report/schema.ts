@@ -1,10 +1,9 @@
 /** NDJSON lines against the schema that the package publishes. */
-import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { Ajv2020 } from "ajv/dist/2020.js";
 
-const schema = JSON.parse(
-  readFileSync(new URL("../../src/report/ndjson.schema.json", import.meta.url), "utf8"),
-);
+// As its users would have it: by the package's name.
+const schema = createRequire(import.meta.url)("synprobe/ndjson.schema.json");
 // The pattern beside it says the same of a time.
 const validate = new Ajv2020({ strict: true, formats: { "date-time": true } }).compile(schema);
 
