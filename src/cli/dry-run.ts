@@ -4,12 +4,13 @@
 import { lookUpInterface } from "../link/route.ts";
 import type { Plan } from "../runtime/plan.ts";
 import type { Means, ScanOptions } from "../runtime/scan.ts";
+import { BLIND_RATE } from "../scan/path-watch.ts";
 import { createOrder } from "../scan/permutation.ts";
 import type { PlannedLink, PlanView } from "../scan/result.ts";
 import type { AddressSpan } from "../scan/span.ts";
 import { storeAddress } from "../socket/table.ts";
 import { formatAddress } from "../wire/address.ts";
-import type { ProbeOptions } from "./options.ts";
+import type { ProbeOptions, TimedOptions } from "./options.ts";
 import { wantedOutputs } from "./outputs.ts";
 
 /** Bytes that a run takes at least, of a thread more, and of a row of a socket table: measured on 64-bit Linux. */
@@ -19,12 +20,18 @@ const ROW_BYTES = 90;
 const ROW_BYTES_PER_TRY = 12;
 const RECEIVE_RING_BYTES = 16e6;
 const SAMPLE = 10;
+/** SYNs per second that a worker can send, and SYNs that a silent port gets while nothing is known of the path's loss. */
+const WORKER_RATE = 150_000;
+const SILENT_TRIES = 3;
 
-export function viewPlan(plan: Plan, scan: ScanOptions, means: Means, options: ProbeOptions): PlanView {
+export function viewPlan(plan: Plan, scan: ScanOptions, means: Means, options: TimedOptions): PlanView {
   const order = createOrder(plan.space.total, scan.order);
   const pairs = order.count;
   const tries = options.retries + 1;
-  const sendMs = (pairs / options.maxRate) * 1000;
+  const { maximum } = options.rate;
+  const bounded = options.maxRate !== undefined || maximum < WORKER_RATE;
+  const fastest = Math.min(maximum, means.workers * WORKER_RATE);
+  const slowest = Math.min(maximum, Math.max(options.rate.minimum, BLIND_RATE));
   return {
     pairs,
     ...(scan.order.shard === undefined ? { hosts: plan.space.hosts } : {}),
@@ -42,8 +49,11 @@ export function viewPlan(plan: Plan, scan: ScanOptions, means: Means, options: P
       BASE_BYTES +
       means.threads * (THREAD_BYTES + RECEIVE_RING_BYTES) +
       means.workers * means.capacity * (ROW_BYTES + ROW_BYTES_PER_TRY * tries),
-    maxRate: options.maxRate,
-    expectedMs: { least: sendMs, most: sendMs * tries + options.timeout },
+    ...(bounded ? { maxRate: maximum } : {}),
+    expectedMs: {
+      least: (pairs / fastest) * 1000,
+      most: ((pairs * Math.min(tries, SILENT_TRIES)) / slowest) * 1000 + options.waitMs.initial,
+    },
     leftOut: plan.leftOut.map(({ span, why }) => ({ why, count: addressesIn(span), unit: "address" })),
     outputs: outputsOf(options),
   };

@@ -14,6 +14,7 @@ import {
   type OptionSpec,
   PROBE_OPTIONS,
   type ProbeOptions,
+  TRACE_DEFAULTS,
   usage,
   withTiming,
 } from "./options.ts";
@@ -69,7 +70,8 @@ function createProgram(run: (action: () => Promise<number>) => void, argv: reado
       }),
     );
   for (const spec of PROBE_OPTIONS.filter(({ flags }) => TRACE_OPTIONS.has(longName(flags)))) {
-    traceCommand.addOption(commanderOption(spec));
+    const defaultValue = TRACE_DEFAULTS[longName(spec.flags)] ?? spec.defaultValue;
+    traceCommand.addOption(commanderOption({ ...spec, defaultValue }));
   }
   program
     .command("doctor")

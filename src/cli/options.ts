@@ -6,6 +6,7 @@
  */
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import { parseShow } from "../report/show.ts";
+import { CONFIDENCE } from "../scan/confidence.ts";
 import type { PortState } from "../scan/result.ts";
 
 export interface OptionSpec {
@@ -28,6 +29,15 @@ const integer =
     const value = Number(text);
     if (/^\d+$/.test(text) && value >= low && value <= high) return value;
     throw usage(`${name} takes a whole number from ${low} to ${high}, not "${text}"`);
+  };
+
+/** A number in a range. @throws {SynprobeError} `ERR_USAGE` */
+const share =
+  (name: string, low: number, high: number) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (/^\d*\.?\d+$/.test(text) && value >= low && value <= high) return value;
+    throw usage(`${name} takes a number from ${low} to ${high}, such as 0.999, not "${text}"`);
   };
 
 /** nmap's template, by number or by name. */
@@ -93,29 +103,51 @@ export interface Shard {
   readonly count: number;
 }
 
-/** What `-T0` to `-T5` stand for, as nmap has them, where no other option says otherwise. */
+/**
+ * What `-T0` to `-T5` stand for, as nmap has them, where no other option says otherwise: how long a SYN waits before round
+ * trips are known, and at least and at most; the SYNs per second of the three that are slow on purpose.
+ */
 export const TIMING: readonly {
-  readonly timeoutMs: number;
+  readonly waitMs: WaitMs;
   readonly retries: number;
-  readonly rate: number;
+  readonly rate?: number;
   readonly hostTimeoutMs?: number;
 }[] = [
-  { timeoutMs: 300_000, retries: 10, rate: 1 / 300 },
-  { timeoutMs: 15_000, retries: 10, rate: 1 / 15 },
-  { timeoutMs: 1100, retries: 10, rate: 2.5 },
-  { timeoutMs: 1100, retries: 2, rate: 10_000 },
-  { timeoutMs: 500, retries: 6, rate: 100_000 },
-  { timeoutMs: 250, retries: 2, rate: 1_000_000, hostTimeoutMs: 900_000 },
+  { waitMs: { initial: 300_000, least: 100, most: 300_000 }, retries: 10, rate: 1 / 300 },
+  { waitMs: { initial: 15_000, least: 100, most: 15_000 }, retries: 10, rate: 1 / 15 },
+  { waitMs: { initial: 1100, least: 100, most: 10_000 }, retries: 10, rate: 2.5 },
+  // A little more than three times the first is how long the kernel looks for a neighbour: its own host-unreach comes in time.
+  { waitMs: { initial: 1100, least: 100, most: 10_000 }, retries: 10 },
+  { waitMs: { initial: 500, least: 100, most: 1250 }, retries: 6 },
+  { waitMs: { initial: 250, least: 50, most: 300 }, retries: 2, hostTimeoutMs: 900_000 },
 ];
 
+/** How long a SYN waits for its answer, in milliseconds: before round trips are known, at least, at most. */
+export interface WaitMs {
+  readonly initial: number;
+  readonly least: number;
+  readonly most: number;
+}
+
 export const DEFAULTS = {
-  retries: 2,
-  // A little more than three times this is how long the kernel looks for a neighbour: its own host-unreach comes in time.
-  timeoutMs: 1100,
+  retries: 10,
   ttl: 64,
-  rate: 10_000,
   bannerMs: 2000,
 } as const;
+
+/** Of one connection that is traced: by long name. */
+export const TRACE_DEFAULTS: Readonly<Record<string, number>> = { "--retries": 2, "--timeout": 1100 };
+
+/** However much is lost, a run goes on at this rate. */
+const LEAST_RATE = 10;
+const MOST_RATE = 10_000_000;
+
+/** Options, and what they and the template say of times and rates. */
+export interface TimedOptions extends ProbeOptions {
+  readonly waitMs: WaitMs;
+  /** SYNs per second. */
+  readonly rate: { readonly minimum: number; readonly maximum: number };
+}
 
 /** Parsed options, by commander's names. */
 export interface ProbeOptions {
@@ -134,8 +166,10 @@ export interface ProbeOptions {
   readonly sourcePort?: number;
   readonly ttl: number;
   readonly retries: number;
-  readonly timeout: number;
-  readonly maxRate: number;
+  readonly confidence: number;
+  /** Milliseconds; without it waits follow the round trips. */
+  readonly timeout?: number;
+  readonly maxRate?: number;
   readonly minRate?: number;
   readonly maxRatePerHost?: number;
   /** Milliseconds. */
@@ -220,35 +254,40 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
     group: "Probing",
     flags: "--retries <n>",
     nmap: ["--max-retries"],
-    description: "SYNs after the first, for a port that stays silent (0-30)",
+    description: "most SYNs after the first, for a port that stays silent (0-30)",
     parse: integer("--retries", 0, 30),
     defaultValue: DEFAULTS.retries,
   },
   {
     group: "Probing",
     flags: "--timeout <time>",
-    description: "how long each SYN waits for its answer: 500, 800ms, 2s",
+    description: "each SYN waits so long for its answer (500, 800ms, 2s), not as round trips ask for",
     parse: duration("--timeout", 1, 600_000),
-    defaultValue: DEFAULTS.timeoutMs,
+  },
+  {
+    group: "Probing",
+    flags: "--confidence <share>",
+    description: "silent ports get SYNs until silence is so sure, by the loss measured; 1: all retries",
+    parse: share("--confidence", 0.5, 1),
+    defaultValue: CONFIDENCE,
   },
   {
     group: "Probing",
     flags: "--max-rate <n>",
-    description: "most SYNs per second",
-    parse: integer("--max-rate", 1, 10_000_000),
-    defaultValue: DEFAULTS.rate,
+    description: "most SYNs per second; the path may hold fewer",
+    parse: integer("--max-rate", 1, MOST_RATE),
   },
   {
     group: "Probing",
     flags: "--min-rate <n>",
-    description: "at least so many SYNs per second, if --max-rate's default is less",
-    parse: integer("--min-rate", 1, 10_000_000),
+    description: "at least so many SYNs per second, whatever the path holds",
+    parse: integer("--min-rate", 1, MOST_RATE),
   },
   {
     group: "Probing",
     flags: "--max-rate-per-host <n>",
     description: "most SYNs per second to one address",
-    parse: integer("--max-rate-per-host", 1, 10_000_000),
+    parse: integer("--max-rate-per-host", 1, MOST_RATE),
   },
   {
     group: "Probing",
@@ -259,7 +298,7 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
   {
     group: "Probing",
     flags: "-T, --timing <0-5>",
-    description: "nmap's templates for --timeout, --retries and --max-rate: 0 paranoid to 5 insane",
+    description: "nmap's templates for waits, retries and rate: 0 paranoid to 5 insane",
     parse: timing,
   },
   {
@@ -441,12 +480,11 @@ export const IMPLIED: Readonly<Record<string, string>> = {
  * @param given whether the user gave an option, by commander's name
  * @throws {SynprobeError} `ERR_USAGE` for rates that contradict each other
  */
-export function withTiming(options: ProbeOptions, given: (name: string) => boolean): ProbeOptions {
+export function withTiming(options: ProbeOptions, given: (name: string) => boolean): TimedOptions {
   const template = TIMING[options.timing ?? 3];
-  const maxRate = given("maxRate") ? options.maxRate : Math.max(template.rate, options.minRate ?? 0);
-  if ((options.minRate ?? 0) > maxRate) {
-    throw usage(`--min-rate ${options.minRate} is above --max-rate ${maxRate}`);
-  }
+  const { minRate = 0, timeout } = options;
+  const maximum = options.maxRate ?? Math.max(template.rate ?? MOST_RATE, minRate);
+  if (minRate > maximum) throw usage(`--min-rate ${minRate} is above --max-rate ${maximum}`);
   const { shard, seed, sequential, resume } = options;
   if (shard !== undefined && seed === undefined && sequential !== true && resume === undefined) {
     throw usage("--shard needs the same order on every machine: give each the same --seed, or --sequential");
@@ -454,9 +492,9 @@ export function withTiming(options: ProbeOptions, given: (name: string) => boole
   const hostTimeout = options.hostTimeout ?? template.hostTimeoutMs;
   return {
     ...options,
-    maxRate,
+    waitMs: timeout === undefined ? template.waitMs : { initial: timeout, least: timeout, most: timeout },
+    rate: { minimum: Math.min(maximum, Math.max(minRate, LEAST_RATE)), maximum },
     retries: given("retries") ? options.retries : template.retries,
-    timeout: given("timeout") ? options.timeout : template.timeoutMs,
     ...(hostTimeout === undefined ? {} : { hostTimeout }),
   };
 }

@@ -26,7 +26,7 @@ import {
   type Remembered,
   rememberRun,
 } from "./journal.ts";
-import type { ProbeOptions } from "./options.ts";
+import type { TimedOptions } from "./options.ts";
 import { type Outputs, openOutputs } from "./outputs.ts";
 import { packetTracer } from "./packet-trace.ts";
 import type { Progress } from "./progress.ts";
@@ -36,7 +36,7 @@ import { isOneTerminal, type Messages, openProgress, printResult, VERSION } from
 /** @returns the exit status. @throws {SynprobeError} for faults of the run as a whole */
 export async function probe(
   words: readonly string[],
-  options: ProbeOptions,
+  options: TimedOptions,
   messages: Messages,
   argv: readonly string[],
 ): Promise<ExitStatus> {
@@ -51,7 +51,7 @@ export async function probe(
 
 async function plannedProbe(
   words: readonly string[],
-  options: ProbeOptions,
+  options: TimedOptions,
   messages: Messages,
   argv: readonly string[],
   services: Services,
@@ -102,13 +102,14 @@ async function plannedProbe(
   }
 }
 
-function scanOptionsOf(options: ProbeOptions, services: Services, remembered: Remembered): ScanOptions {
+function scanOptionsOf(options: TimedOptions, services: Services, remembered: Remembered): ScanOptions {
   const random = createRandom();
   const workers = options.workers ?? remembered.workers;
   return {
     retries: options.retries,
-    timeoutMs: options.timeout,
-    rate: options.maxRate,
+    confidence: options.confidence,
+    waitMs: options.waitMs,
+    rate: options.rate,
     services,
     link: options.link,
     order: {
@@ -143,7 +144,7 @@ async function open(plan: Plan, options: ScanOptions, argv: readonly string[]): 
   }
 }
 
-const completes = ({ complete, banner }: ProbeOptions): boolean => complete === true || banner !== undefined;
+const completes = ({ complete, banner }: TimedOptions): boolean => complete === true || banner !== undefined;
 
 const NO_ROOM = new Promise<void>(() => {});
 
@@ -156,7 +157,7 @@ async function run(
   scan: OpenScan,
   plan: Plan,
   scanOptions: ScanOptions,
-  options: ProbeOptions,
+  options: TimedOptions,
   messages: Messages,
   argv: readonly string[],
   interruption: Interruption,
@@ -301,7 +302,7 @@ async function drive(
 
 function finalStatus(
   summary: ScanSummary,
-  options: ProbeOptions,
+  options: TimedOptions,
   messages: Messages,
   interruption: Interruption,
 ): ExitStatus {
@@ -326,7 +327,7 @@ function finalStatus(
 }
 
 /** What is wrong with the targets, and what of them is left out. */
-function tellPlan(plan: Plan, untold: number, options: ProbeOptions, messages: Messages): void {
+function tellPlan(plan: Plan, untold: number, options: TimedOptions, messages: Messages): void {
   for (const fault of plan.faults) messages.error(fault.message);
   if (untold > 0) messages.error(`… and ${untold} more bad targets in ${options.inputList}`);
   const leftOut = new Map<string, number>();
@@ -397,7 +398,7 @@ function widestLabel({ space, nameOf }: Plan): number | undefined {
 function describeLink(
   { means, receiveBuffer }: OpenScan,
   { order }: ScanOptions,
-  options: ProbeOptions,
+  options: TimedOptions,
   messages: Messages,
 ): void {
   const { first, last, shared } = probePorts();

@@ -7,17 +7,19 @@
  *   (scan/syn.ts). So nothing has to be kept of the millions that nobody answers.
  * - of a link, for `--pcap-all`: everything that it took and everything that came, the deciding ones with their verdict.
  *
- * Without packets are verdicts that no packet brought: silence, what could not be sent, and a simultaneous open, which is
- * believed only when its last try is over. Stamps: the kernel's for what came, and the send call's for what left.
+ * A verdict may fall later than its packet comes, as that on a host which is first asked whether it answers on any port: the
+ * last packets that brought none are kept for it. Without packets are verdicts that no packet brought: silence, and what could
+ * not be sent. Stamps: the kernel's for what came, and the send call's for what left.
  */
 import type { Link } from "../link/link.ts";
 import type { Engine, EngineOptions } from "../scan/engine.ts";
-import { createReplyDecoder } from "../scan/reply.ts";
+import { createReplyDecoder, type Decoded } from "../scan/reply.ts";
 import { createSynTemplate, identificationOf } from "../scan/syn.ts";
 import { keepVerdict, type Verdict } from "../scan/verdict.ts";
 import { sameWords, storeAddress } from "../socket/table.ts";
 import { formatAddress } from "../wire/address.ts";
 import { packetBlockLength, putPacketBlock } from "../wire/pcapng.ts";
+import { FLAGS } from "../wire/tcp.ts";
 import { nowUs, wallMs } from "./clock.ts";
 
 /** `evidence`: the packets that decided; `all`: every one. */
@@ -33,6 +35,8 @@ export interface Capture {
 }
 
 const BUFFER = 1 << 16;
+/** Packets kept for verdicts that fall later, about 300 bytes each. */
+const MOST_KEPT = 1 << 15;
 const NS_PER_US = 1000;
 
 /**
@@ -85,16 +89,21 @@ export function createCapture(
     const templates = paths.map(({ local, ttl }) => createSynTemplate(local, ttl));
     const decoder = createReplyDecoder();
     const { reply } = decoder;
+    let decoded: Decoded = "foreign";
     const syn = new Uint8Array(Math.max(...templates.map(({ length }) => length)));
     /** Verdicts that were taken out of the engine to be looked at, and not yet handed on. */
     const waiting: Verdict[] = [];
     let handedOn = 0;
+    /** Packets that brought no verdict when they came, by time and pair: some verdicts wait for other packets. */
+    const undecided = new Map<string, Uint8Array>();
 
     function handOn(): Verdict | undefined {
       if (handedOn < waiting.length) return waiting[handedOn++];
       waiting.length = 0;
       handedOn = 0;
-      return pollVerdict();
+      const verdict = pollVerdict();
+      if (verdict !== undefined) lookBack(verdict);
+      return verdict;
     }
 
     function takeAll(look: (verdict: Verdict) => void): void {
@@ -104,14 +113,34 @@ export function createCapture(
       }
     }
 
-    function putEvidence(verdict: Verdict, bytes: Uint8Array, at: number, end: number): void {
-      const decoded = decoder.decode(bytes, at, end);
+    /** What came to say so before. */
+    function lookBack(verdict: Verdict): void {
+      if (verdict.ttl === 0 || undecided.size === 0) return;
+      const key = keyOf(verdict.atUs, verdict.peer, verdict.port);
+      const bytes = undecided.get(key);
+      if (bytes === undefined) return;
+      undecided.delete(key);
+      decoded = decoder.decode(bytes, 0, bytes.length);
+      putEvidence(verdict, bytes, 0, bytes.length);
+    }
+
+    function keep(bytes: Uint8Array, at: number, end: number, atUs: number): void {
       if (decoded !== "segment" && decoded !== "icmp-error") return;
-      // One packet may end more than its own probe; it is evidence for that alone.
-      if (reply.peerPort !== verdict.port || !sameWords(reply.peer, 0, verdict.peer, 0)) return;
+      const [oldest] = undecided.keys();
+      if (undecided.size === MOST_KEPT && oldest !== undefined) undecided.delete(oldest);
+      undecided.set(keyOf(atUs, reply.peer, reply.peerPort), bytes.slice(at, end));
+    }
+
+    /** Puts the packet that was decoded last, and the SYN that it answers. */
+    function putEvidence(verdict: Verdict, bytes: Uint8Array, at: number, end: number): void {
       const text = describeVerdict(verdict);
       if (kind === "all") {
         verdictText = text;
+        return;
+      }
+      if (decoded === "segment" && (reply.flags & FLAGS.ACK) === 0) {
+        // The SYN of a simultaneous open acknowledges nothing: what it answers cannot be told from it.
+        put(bytes, at, end, verdict.atUs, text);
         return;
       }
       const sequence = (decoded === "segment" ? reply.acknowledgement - 1 : reply.sequence) >>> 0;
@@ -130,10 +159,21 @@ export function createCapture(
     }
 
     const watched: Pick<Engine, "handlePacket" | "pollVerdict"> = {
-      handlePacket: (bytes, at, end, now, ageUs) => {
-        takeAll(() => {});
+      handlePacket: (bytes, at, end, now, ageUs = 0) => {
+        takeAll(lookBack);
         handlePacket(bytes, at, end, now, ageUs);
-        takeAll((verdict) => putEvidence(verdict, bytes, at, end));
+        decoded = decoder.decode(bytes, at, end);
+        let decides = false;
+        const others: Verdict[] = [];
+        takeAll((verdict) => {
+          // One packet may end more than its own probe; it is evidence for that alone.
+          if (reply.peerPort === verdict.port && sameWords(reply.peer, 0, verdict.peer, 0)) {
+            decides = true;
+            putEvidence(verdict, bytes, at, end);
+          } else others.push(keepVerdict(verdict));
+        });
+        if (!decides && kind === "evidence") keep(bytes, at, end, now - ageUs);
+        for (const verdict of others) lookBack(verdict);
       },
       pollVerdict: handOn,
     };
@@ -175,6 +215,9 @@ export function createCapture(
 
   return { engine: captureEngine, link: captureLink, flush };
 }
+
+const keyOf = (atUs: number, peer: Uint32Array, port: number): string =>
+  `${atUs} ${port} ${peer[0]} ${peer[1]} ${peer[2]} ${peer[3]}`;
 
 /** `198.18.0.1:22 open (syn-ack)`, in ASCII. */
 function describeVerdict({ peer, family, port, state, reason, was, late }: Verdict): string {

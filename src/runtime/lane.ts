@@ -11,7 +11,7 @@ import type { ResultRecord } from "../scan/record.ts";
 import type { Established, PortState } from "../scan/result.ts";
 import { createSource, type PathRanges } from "../scan/source.ts";
 import type { Space } from "../scan/space.ts";
-import { createSourcePorts } from "../socket/ports.ts";
+import { createSourcePorts, partPilots } from "../socket/ports.ts";
 import type { Capture } from "./capture.ts";
 import { nowUs } from "./clock.ts";
 import { drive } from "./drive.ts";
@@ -84,10 +84,12 @@ export function runHere(wire: Link, options: LaneOptions): Lane {
     ...(from === undefined ? {} : { from }),
     ...(isDone === undefined ? {} : { isDone }),
   });
+  const { tries, pilots } = partPilots(ports);
   const prober = createEngine({
     ...options.engine,
     source,
-    ports: createSourcePorts(ports.first, ports.last, options.engine.seed),
+    ports: createSourcePorts(tries.first, tries.last, options.engine.seed),
+    ...(pilots === undefined ? {} : { pilotPorts: pilots }),
     startUs: nowUs(),
   });
   const scanner = restrain(capture?.engine(prober, options.engine) ?? prober, hooks.room);
@@ -115,7 +117,11 @@ export function runHere(wire: Link, options: LaneOptions): Lane {
     batch.flush();
     capture?.flush();
   };
+  let drops = 0;
   const report = (): void => {
+    const dropped = link.receiveDrops();
+    if (dropped > drops) engine.handleOverrun(nowUs());
+    drops = dropped;
     flush();
     hooks.onReport();
   };

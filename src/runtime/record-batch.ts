@@ -1,7 +1,16 @@
 /**
  * Verdicts into batches of records, each batch in memory of its own that can be handed to another thread or to a file.
  */
-import { putAnswer, putPeer, putResponder, putVerdict, putWas, RECORD_LENGTH } from "../scan/record.ts";
+import {
+  putAnswer,
+  putAnswersAll,
+  putDoubt,
+  putPeer,
+  putResponder,
+  putVerdict,
+  putWas,
+  RECORD_LENGTH,
+} from "../scan/record.ts";
 import type { Verdict } from "../scan/verdict.ts";
 import { ADDRESS_WORDS, loadAddress } from "../socket/table.ts";
 import { wallMs } from "./clock.ts";
@@ -49,6 +58,8 @@ export function createBatchWriter(
         loadAddress(responder, 0, verdict.responder, 0, verdict.responder.length);
         putResponder(bytes, at, responder, 0);
       }
+      if (verdict.doubt > 0) putDoubt(bytes, at, verdict.doubt);
+      if (verdict.answersAll) putAnswersAll(bytes, at);
       if (verdict.was !== null) putWas(bytes, at, verdict.was);
       if (++count === BATCH) flush();
     },

@@ -39,6 +39,9 @@ export function createNaming({ services, nameOf }: Naming) {
       rttMs: record.rttUs === null || ownWords ? null : record.rttUs / 1000,
       ttl: ownWords ? null : record.ttl,
       tries: record.tries,
+      ...(record.answered === 0 ? {} : { answered: record.answered }),
+      ...(record.doubt === null ? {} : { doubt: record.doubt }),
+      ...(record.answersAll ? { answersAll: true } : {}),
       ...(foreign ? { responder: formatAddress(responder) } : {}),
       ...(service === undefined ? {} : { service }),
       ...(record.late && !ownWords ? { late: true } : {}),
@@ -58,6 +61,7 @@ export function toRecord(verdict: Verdict): ResultRecord {
     peer: storeAddress(peer, 0, family === 4 ? 4 : 16),
     rttUs: Number.isNaN(rttUs) ? null : Math.max(1, Math.round(rttUs)),
     ttl: ttl === 0 ? null : ttl,
+    doubt: Number.isNaN(verdict.doubt) ? null : Math.fround(verdict.doubt),
   };
 }
 

@@ -33,15 +33,17 @@ import type { HeldPorts } from "./port-lease.ts";
 import { createRandom, secret } from "./random.ts";
 import { createNaming } from "./results.ts";
 import { forwards, portShares, probePorts } from "./system.ts";
-import { addTotals, noTotals, type Totals } from "./totals.ts";
+import { addTotals, lossSoFar, noTotals, pathFindings, type Totals } from "./totals.ts";
 
 export interface ScanOptions {
-  /** SYNs after the first for a port that stays silent, 0 to 30. */
+  /** SYNs after the first for a port that stays silent, 0 to 30 at most. */
   readonly retries: number;
-  /** How long each try waits, in milliseconds. */
-  readonly timeoutMs: number;
-  /** Probes per second, of all workers together. */
-  readonly rate: number;
+  /** The chance with which a port called silent is silent (EngineOptions). */
+  readonly confidence?: number;
+  /** How long each try waits, in milliseconds: before round trips are known, at least, at most. */
+  readonly waitMs: { readonly initial: number; readonly least: number; readonly most: number };
+  /** Probes per second, of all workers together: bounds of what the path is found to hold. */
+  readonly rate: { readonly minimum: number; readonly maximum: number };
   /** Probes per second to one host. */
   readonly ratePerHost?: number;
   /** How long one host is probed, in milliseconds. */
@@ -135,6 +137,8 @@ const PACKET_PAIRS = 10_000;
 const RATE_PER_WORKER = 150_000;
 const PAIRS_PER_WORKER = 200_000;
 const MOST_WORKERS = 64;
+/** A path that holds more than so many a second answers so fast that rows are soon free again. */
+const USUAL_RATE = 100_000;
 /** Each costs a worker about a hundred bytes. */
 const MOST_TIMED_HOSTS = 1 << 20;
 
@@ -178,7 +182,7 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
     );
   }
   // No more of them than source ports, or probes a second: each sends one at least.
-  const most = Math.min(ports.last - ports.first + 1, Math.max(1, Math.floor(options.rate)));
+  const most = Math.min(ports.last - ports.first + 1, Math.max(1, Math.floor(options.rate.maximum)));
   const threads = packet ? Math.min(options.workers ?? bestWorkers(plan, options), most) : 0;
   const workers = Math.max(1, threads);
   return {
@@ -192,13 +196,14 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
 }
 
 function bestWorkers(plan: Plan, { rate }: ScanOptions): number {
-  const useful = Math.max(1, Math.min(rate / RATE_PER_WORKER, plan.space.total / PAIRS_PER_WORKER));
+  const useful = Math.max(1, Math.min(rate.maximum / RATE_PER_WORKER, plan.space.total / PAIRS_PER_WORKER));
   return Math.min(MOST_WORKERS, availableParallelism(), Math.ceil(useful));
 }
 
 /** Enough rows for all that can be undecided at once, and for those who answered a moment ago. */
-function tableRows(total: number, { rate, timeoutMs, retries }: ScanOptions, workers: number): number {
-  const undecided = Math.ceil((rate / workers) * (timeoutMs / 1000 + 0.2)) * (retries > 0 ? 2 : 1);
+function tableRows(total: number, { rate, waitMs, retries }: ScanOptions, workers: number): number {
+  const perSecond = Math.min(rate.maximum / workers, Math.max(rate.minimum / workers, USUAL_RATE));
+  const undecided = Math.ceil(perSecond * (waitMs.initial / 1000 + 0.2)) * (retries > 0 ? 2 : 1);
   return Math.max(1, Math.min(Math.ceil(total / workers), Math.max(undecided, 1 << 14), MAX_TABLE_ROWS));
 }
 
@@ -362,8 +367,14 @@ function engineOptions(
     isnKey: secret(ISN_KEY_LENGTH),
     seed: createRandom()(2 ** 31),
     retries: options.retries,
-    timeoutUs: options.timeoutMs * 1000,
-    rate: options.rate / workers,
+    ...(options.confidence === undefined ? {} : { confidence: options.confidence }),
+    wait: {
+      initialUs: options.waitMs.initial * 1000,
+      minUs: options.waitMs.least * 1000,
+      maxUs: options.waitMs.most * 1000,
+    },
+    rate: { minimum: options.rate.minimum / workers, maximum: options.rate.maximum / workers, workers },
+    hosts: plan.space.hosts,
     capacity,
     keepHandshakes: options.complete !== undefined,
     ...(options.ratePerHost === undefined ? {} : { ratePerHost: options.ratePerHost / workers }),
@@ -423,6 +434,7 @@ function runLane(
       ignored: sum.ignored,
       receiveDrops: sum.receiveDrops,
       sendErrors: sum.sendErrors,
+      path: pathFindings(sum),
       faults: plan.faults,
       interrupted,
       elapsedMs: sum.elapsedMs,
@@ -451,6 +463,8 @@ function runLane(
         sendErrors: Object.values(sum.sendErrors).reduce((a, b) => a + b, 0),
         inFlight: lane.reports().reduce((all, { inFlight }) => all + inFlight, 0),
         workers: means.workers,
+        rate: sum.path.rate,
+        loss: lossSoFar(sum),
       };
     },
     stop: () => {

@@ -14,7 +14,7 @@ import { createPositionSet } from "../scan/positions.ts";
 import { createSource, type ShareSource } from "../scan/source.ts";
 import { openSpace } from "../scan/space.ts";
 import type { Verdict } from "../scan/verdict.ts";
-import { createSourcePorts } from "../socket/ports.ts";
+import { createSourcePorts, partPilots } from "../socket/ports.ts";
 import { createCapture } from "./capture.ts";
 import { nowUs } from "./clock.ts";
 import { createBatchWriter } from "./record-batch.ts";
@@ -37,10 +37,12 @@ const post = (message: FromWorker, transfer: ArrayBuffer[] = []): void =>
 
 function work(): void {
   const source = shareOf(task);
+  const { tries, pilots } = partPilots(task.ports);
   const prober = createEngine({
     ...task.engine,
     source,
-    ports: createSourcePorts(task.ports.first, task.ports.last, task.engine.seed),
+    ports: createSourcePorts(tries.first, tries.last, task.engine.seed),
+    ...(pilots === undefined ? {} : { pilotPorts: pilots }),
     startUs: nowUs(),
   });
   const wire = attachPacket(task.handles);
@@ -104,6 +106,7 @@ function loop(
   });
   const sendBatch = createTransmitter(engine, link);
   let reportAt = drainedUs;
+  let drops = 0;
   let stopped = false;
   for (;;) {
     drainedUs = nowUs();
@@ -122,6 +125,9 @@ function loop(
     if (over || now >= reportAt) {
       flush();
       reportAt = now + REPORT_US;
+      const dropped = link.receiveDrops();
+      if (dropped > drops) engine.handleOverrun(now);
+      drops = dropped;
       report(over ? "done" : "progress", engine, link, source);
     }
     if (over) return;

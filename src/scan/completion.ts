@@ -267,6 +267,7 @@ export function createCompletion(engine: Engine, options: CompletionOptions): En
         if (!ours.has(token)) engine.handleDeparture(token, token + 1, atUs, atUs);
       }
     },
+    handleOverrun: engine.handleOverrun,
     stalledUs: engine.stalledUs,
     handleRefusal: (token, errno, nowUs) => {
       // A segment of a connection that could not be sent is as good as lost: its timer sends it again.

@@ -19,10 +19,17 @@ import { ADDRESS_WORDS, createSocketTable, loadAddress, sameWords, storeAddress 
 import { createTimerWheel } from "../socket/timer-wheel.ts";
 import type { Address } from "../wire/address.ts";
 import { portState, SEGMENT_VERDICTS, segmentKind, sendErrorVerdict } from "./classify.ts";
+import { CONFIDENCE, triesFor } from "./confidence.ts";
+import type { Congestion, CongestionOptions } from "./congestion.ts";
 import { createHostPace } from "./host-pace.ts";
+import { MARKS } from "./hosts.ts";
 import { createPacer } from "./pacing.ts";
+import { createPathWatch, type RateLimits } from "./path-watch.ts";
+import { createDraw, createPilots } from "./pilots.ts";
 import { createReplyDecoder } from "./reply.ts";
 import type { IgnoredCounts, PortState, Reason } from "./result.ts";
+import type { WaitLimits } from "./round-trip.ts";
+import { createSuspects } from "./suspects.ts";
 import { createSynTemplate, identificationOf } from "./syn.ts";
 import { type Handshake, newVerdictSlot, type Verdict, type VerdictSlot } from "./verdict.ts";
 
@@ -62,12 +69,20 @@ export interface EngineOptions {
   readonly isnKey: Uint8Array;
   /** Any number, fresh for every run: scatters the table's hash and the packets' identification. */
   readonly seed: number;
-  /** SYNs after the first one for a port that stays silent, 0 to 30. */
+  /** Source ports of pilots and canaries, none of `ports`; without them there are none. */
+  readonly pilotPorts?: { readonly first: number; readonly last: number };
+  /** SYNs after the first one for a port that stays silent, 0 to 30 at most. */
   readonly retries: number;
+  /** The chance with which a port called silent is silent, 0 to 1: fewer SYNs are sent when it is reached before. 1 always sends all. */
+  readonly confidence?: number;
   /** How long one try waits for its answer, in microseconds. */
-  readonly timeoutUs: number;
+  readonly wait: WaitLimits;
   /** Probes per second, retransmissions included. */
-  readonly rate: number;
+  readonly rate: RateLimits;
+  /** Hosts that are probed at most. */
+  readonly hosts?: number;
+  /** Another way to find the rate, for comparison. */
+  readonly congestion?: (options: CongestionOptions) => Congestion;
   /** SYNs per second to one host. */
   readonly ratePerHost?: number;
   /** How long one host is probed, from its first SYN on, in microseconds: what is undecided then is filtered. */
@@ -92,7 +107,27 @@ export interface EngineCounts {
   readonly reasons: Readonly<Record<PortState, Record<string, number>>>;
   readonly ignored: { -readonly [K in keyof IgnoredCounts]: number };
   readonly sendErrors: Record<string, number>;
+  /** What was learnt of the path: sums that add up over workers. */
+  readonly path: Record<keyof typeof NO_FINDINGS, number>;
 }
+
+const NO_FINDINGS = {
+  /** SYNs per second that may leave now. */
+  rate: 0,
+  /** Round trips that must have succeeded: those that failed, those that did. */
+  lost: 0,
+  answered: 0,
+  /** SYNs to open ports that were lost, or their answers; and of these, those of which a repeated answer told that they arrived. */
+  openLost: 0,
+  openArrived: 0,
+  /** For each open port found, how many of its like were missed; for each silent one, the chance that it was no silence. */
+  odds: 0,
+  doubts: 0,
+  /** SYNs to silent ports. */
+  silentTries: 0,
+  /** Pilots and canaries; they count as sent, too. */
+  pilots: 0,
+};
 
 export const newCounts = (): EngineCounts => ({
   sent: 0,
@@ -114,6 +149,7 @@ export const newCounts = (): EngineCounts => ({
     duplicate: 0,
   },
   sendErrors: {},
+  path: { ...NO_FINDINGS },
 });
 
 export interface Engine {
@@ -141,6 +177,8 @@ export interface Engine {
    * count from then.
    */
   handleDeparture(first: number, end: number, fromUs: number, toUs: number): void;
+  /** The link lost packets on their way here: its buffer was full. */
+  handleOverrun(nowUs: number): void;
   /** How long nothing could be sent though there was something, in microseconds; 0 when all is well. */
   stalledUs(nowUs: number): number;
   /** The link refused the packet `token` of the current round. */
@@ -175,21 +213,61 @@ const MOST_SLOTS = 8192;
 const STARTS_PER_CALL = 256;
 /** A probe that was refused this often, in about a minute, is given up. */
 const MAX_REFUSALS = 128;
+/** However clean the path, one lost packet is no silence. */
+const FEWEST_TRIES = 2;
+/** So many open ports, and no closed one, make a host one that may answer anything; so many other ports are then asked. */
+const SUSPICIOUS = 3;
+const CANARIES = 3;
+/** Below the ports of clients, above those of most services. */
+const CANARY_PORTS = { first: 20_000, last: 32_767 } as const;
+/** What the losses are is itself an estimate, and they come in bursts: so much less doubt than was asked for is accepted. */
+const MARGIN = 0.1;
+/** One probe in so many is a pilot, and no more than one in so many microseconds. */
+const PROBES_PER_PILOT = 16;
+const PILOT_EVERY_US = 600;
+/** Of those who answered, one in so many is remembered as somebody to ask again, once there are some. */
+const REMEMBER_EVERY = 8;
+/** A repeated SYN-ACK comes a second after the first (RFC 6298 §2.1), or later. */
+const REPEAT_US = 900_000;
+/** The longest time that is a small number to V8: half an hour. */
+const MOST_US = 2 ** 31 - 1;
 
 export function createEngine(options: EngineOptions): Engine {
-  const { paths, source, ports, retries, timeoutUs } = options;
+  const { paths, source, ports, retries, capacity, confidence = CONFIDENCE } = options;
   const maxTries = retries + 1;
+  const acceptedDoubt = (1 - confidence) * MARGIN;
   const isn = createIsnHash(options.isnKey);
   const table = createSocketTable(options.capacity, maxTries, options.seed);
   const timers = createTimerWheel(options.capacity, options.startUs);
-  const pacer = createPacer(options.rate, Math.max(1, options.rate / 100), options.startUs);
+  const watch = createPathWatch({
+    wait: options.wait,
+    rate: options.rate,
+    hosts: options.hosts ?? source.total,
+    startUs: options.startUs,
+    ...(options.congestion === undefined ? {} : { congestion: options.congestion }),
+  });
+  const { hosts } = watch;
+  const pacer = createPacer(watch.rate(), options.startUs);
+  const random = createDraw(options.seed);
+  const pilots = options.pilotPorts === undefined ? undefined : createPilots(options.pilotPorts, random);
+  /** The entry of each row's host in `hosts`, if it still is its. */
+  const hostOf = new Int32Array(capacity);
+  /** Which try was answered, from 1; of which earlier ones a late answer has come, a bit each. */
+  const answeredTry = new Uint8Array(capacity);
+  const regained = new Uint32Array(capacity);
+  /** Which tries left when their host had had nothing for a while: what becomes of them tells of the path, not of a limit of the host's. */
+  const apart = new Uint32Array(capacity);
+  const doubtOf = new Float32Array(capacity);
+  let sincePilot = 0;
+  let pilotUs = options.startUs;
+  let sinceRemembered = 0;
   const { ratePerHost = Number.POSITIVE_INFINITY, hostTimeoutUs = Number.POSITIVE_INFINITY } = options;
   const hostPace =
     Math.min(ratePerHost, hostTimeoutUs) === Number.POSITIVE_INFINITY
       ? undefined
       : createHostPace({ rate: ratePerHost, timeoutUs: hostTimeoutUs });
   /** Rows that have their host's turn, now or when their timer says. */
-  const hasTurn = new Uint8Array(hostPace === undefined ? 0 : options.capacity);
+  const hasTurn = new Uint8Array(capacity);
   const templates = paths.map((path) => createSynTemplate(path.local, path.ttl));
   const localWords = new Uint32Array(paths.length * ADDRESS_WORDS);
   paths.forEach(({ local }, i) => {
@@ -232,16 +310,64 @@ export function createEngine(options: EngineOptions): Engine {
   // --- sending -----------------------------------------------------------------------------------------------------
 
   function pollTransmit(nowUs: number, out: Uint8Array, at: number, token: number): number {
-    if (abandoned || nowUs < pausedUntil || pacer.allowance(nowUs) < 1) return 0;
+    if (abandoned || nowUs < pausedUntil) return 0;
+    look(nowUs);
+    if (pacer.allowance(nowUs) < 1) return 0;
+    if (pilots !== undefined) {
+      const slot = nextPilot(nowUs);
+      if (slot >= 0) return sendPilot(slot, nowUs, out, at, token);
+    }
     let row = popQueued();
     for (let started = 0; row < 0 && started < STARTS_PER_CALL; started++) {
-      row = startNext();
+      row = startNext(nowUs);
       if (row < 0) return 0;
       if (!takeTurn(row, nowUs)) row = -1;
     }
     if (row < 0) return 0;
     pacer.spend();
+    sincePilot++;
     return sendTry(row, nowUs, out, at, token);
+  }
+
+  /** A canary, or a pilot when it is time for one; -1 when it is not. */
+  function nextPilot(nowUs: number): number {
+    if (pilots === undefined) return -1;
+    const canary = pilots.pickCanary();
+    if (canary >= 0 || !watch.adaptive) return canary;
+    if (sincePilot < PROBES_PER_PILOT || nowUs < pilotUs) return -1;
+    sincePilot = 0;
+    pilotUs = nowUs + PILOT_EVERY_US;
+    return pilots.pickPilot(watch.isRested, nowUs);
+  }
+
+  function sendPilot(slot: number, nowUs: number, out: Uint8Array, at: number, token: number): number {
+    if (pilots === undefined) return 0;
+    const path = pilots.path[slot];
+    const at4 = slot * ADDRESS_WORDS;
+    const localPort = pilots.localPort(slot);
+    const sequence = isn(localWords, path * ADDRESS_WORDS, pilots.words, at4, localPort, pilots.port[slot]);
+    pilots.sent(slot, nowUs, watch.pilotWaitUs(pilots.host[slot]), sequence);
+    tokens[token] = -1 - slot;
+    pacer.spend();
+    watch.sent(pilots.host[slot], nowUs);
+    counts.sent++;
+    counts.path.pilots++;
+    const template = templates[path];
+    template.write(out, at, pilots.words, at4, localPort, pilots.port[slot], sequence, idOf(sequence));
+    return template.length;
+  }
+
+  /** The identification is as random as the sequence number, and shows nothing of it (RFC 6864 §4.1 asks no more). */
+  const idOf = (sequence: number): number => identificationOf(sequence, options.seed);
+
+  /** Follows what has been learnt of the path. */
+  function look(nowUs: number): void {
+    if (nowUs < watch.lookAt()) return;
+    watch.look(nowUs);
+    pacer.setRate(watch.rate(), nowUs);
+    counts.path.rate = watch.rate();
+    counts.path.lost = watch.lostSoFar();
+    counts.path.answered = watch.answeredSoFar();
   }
 
   function popQueued(): number {
@@ -259,7 +385,7 @@ export function createEngine(options: EngineOptions): Engine {
 
   const mayStart = (): boolean => counts.started < total && undecided < options.capacity;
 
-  function startNext(): number {
+  function startNext(nowUs: number): number {
     if (!mayStart()) return -1;
     if (!source.next(probe)) {
       total = counts.started;
@@ -269,7 +395,9 @@ export function createEngine(options: EngineOptions): Engine {
     table.path[row] = probe.path;
     table.position[row] = probe.position;
     table.portStart[row] = ports.start(probe.port, maxTries);
-    if (hostPace !== undefined) hasTurn[row] = 0;
+    hasTurn[row] = 0;
+    apart[row] = 0;
+    hostOf[row] = watch.hostOf(probe.words, 0, nowUs);
     undecided++;
     counts.started++;
     return row;
@@ -277,13 +405,17 @@ export function createEngine(options: EngineOptions): Engine {
 
   /** @returns whether the row may be sent now; otherwise its timer brings it back, or its host's time is over */
   function takeTurn(row: number, nowUs: number): boolean {
-    if (hostPace === undefined) return true;
-    if (hasTurn[row] === 1) return true;
-    const turn = hostPace.turn(table.peer, row * ADDRESS_WORDS, nowUs);
-    if (turn < 0) {
-      decide(row, PROBE_EVENTS.exhausted, "host-timeout", nowUs);
-      return false;
+    const paced = (hosts.marks[hostOf[row]] & MARKS.paced) !== 0;
+    if ((hostPace === undefined && !paced) || hasTurn[row] === 1) return true;
+    let turn = nowUs;
+    if (hostPace !== undefined) {
+      turn = hostPace.turn(table.peer, row * ADDRESS_WORDS, nowUs);
+      if (turn < 0) {
+        decide(row, PROBE_EVENTS.exhausted, "host-timeout", nowUs);
+        return false;
+      }
     }
+    if (paced) turn = Math.max(turn, watch.turn(hostIn(row, nowUs), nowUs));
     hasTurn[row] = 1;
     if (turn <= nowUs) return true;
     timers.arm(row, turn);
@@ -292,24 +424,34 @@ export function createEngine(options: EngineOptions): Engine {
 
   function sendTry(row: number, nowUs: number, out: Uint8Array, at: number, token: number): number {
     const attempt = table.tries[row];
-    const column = row * maxTries + attempt;
+    const column = columnOf(row, attempt);
     const path = table.path[row];
     const peerPort = table.peerPort[row];
     const port = ports.portOf(table.portStart[row], attempt);
     const sequence = isn(localWords, path * ADDRESS_WORDS, table.peer, row * ADDRESS_WORDS, port, peerPort);
     if (refused.size > 0) refused.delete(row);
-    if (hostPace !== undefined) hasTurn[row] = 0;
+    hasTurn[row] = 0;
     table.iss[column] = sequence;
     table.sentAt[column] = nowUs;
     table.tries[row] = attempt + 1;
-    timers.arm(row, nowUs, timeoutUs);
+    timers.arm(row, nowUs, watch.lookAgainUs(hostOf[row]));
+    if (watch.sent(hostOf[row], nowUs)) apart[row] |= 1 << attempt;
     counts.sent++;
     if (attempt > 0) counts.retransmitted++;
     tokens[token] = row;
     const template = templates[path];
-    const identification = identificationOf(sequence, options.seed);
-    template.write(out, at, table.peer, row * ADDRESS_WORDS, port, peerPort, sequence, identification);
+    template.write(out, at, table.peer, row * ADDRESS_WORDS, port, peerPort, sequence, idOf(sequence));
     return template.length;
+  }
+
+  const columnOf = (row: number, attempt: number): number => attempt * capacity + row;
+
+  /** The row's host, looked up again if its entry has changed hands. */
+  function hostIn(row: number, nowUs: number): number {
+    if (!hosts.holds(hostOf[row], table.peer, row * ADDRESS_WORDS)) {
+      hostOf[row] = watch.hostOf(table.peer, row * ADDRESS_WORDS, nowUs);
+    }
+    return hostOf[row];
   }
 
   function handleDeparture(first: number, end: number, fromUs: number, toUs: number): void {
@@ -319,12 +461,21 @@ export function createEngine(options: EngineOptions): Engine {
     const each = (toUs - fromUs) / (end - first);
     for (let token = first; token < end; token++) {
       const row = tokens[token];
-      table.sentAt[row * maxTries + table.tries[row] - 1] = fromUs + (token - first) * each;
+      const atUs = fromUs + (token - first) * each;
+      if (row >= 0) table.sentAt[columnOf(row, table.tries[row] - 1)] = atUs;
+      else if (pilots !== undefined) pilots.sentUs[-1 - row] = atUs;
     }
   }
 
   function handleRefusal(token: number, errno: string, nowUs: number): void {
     const row = tokens[token];
+    if (row < 0) {
+      // It left nobody waiting: a canary that cannot be sent says as little as one that is not answered.
+      counts.sent--;
+      counts.path.pilots--;
+      endPilot(-1 - row, undefined);
+      return;
+    }
     if (table.state[row] !== PROBE_STATES.synSent) return;
     counts.sendErrors[errno] = (counts.sendErrors[errno] ?? 0) + 1;
     counts.sent--;
@@ -366,14 +517,48 @@ export function createEngine(options: EngineOptions): Engine {
   // --- deadlines ---------------------------------------------------------------------------------------------------
 
   function handleTimeout(nowUs: number): void {
+    look(nowUs);
+    expirePilots(nowUs);
     for (let row = timers.expire(nowUs); row >= 0; row = timers.expire(nowUs)) {
-      if (table.tries[row] === maxTries && stalledSinceUs !== undefined) {
+      const tries = table.tries[row];
+      if (tries > 0 && !isOver(row, nowUs)) continue;
+      if (tries < maxTries && !isSure(row)) {
+        if (takeTurn(row, nowUs)) enqueue(row);
+      } else if (stalledSinceUs !== undefined) {
         // While nothing can be sent, answers may be lost as well: once more, when it can.
         table.tries[row]--;
         enqueue(row);
-      } else if (table.tries[row] === maxTries) exhaust(row, nowUs);
-      else if (takeTurn(row, nowUs)) enqueue(row);
+      } else {
+        // The last try waits longer, and so does a host that was never heard of.
+        const host = hostIn(row, nowUs);
+        const last = table.sentAt[columnOf(row, tries - 1)] + watch.waitUs(host) + watch.lastWaitUs(host);
+        const untilUs = Math.max(last, table.sentAt[row] + watch.wholeWaitUs(host));
+        if (nowUs < untilUs) timers.arm(row, nowUs, Math.min(untilUs - nowUs + 1, MOST_US) | 0);
+        else exhaust(row, nowUs);
+      }
     }
+  }
+
+  /** Whether the time of the row's last try is over; if not, it will be looked at again. */
+  function isOver(row: number, nowUs: number): boolean {
+    if (hasTurn[row] === 1) return true;
+    const leftUs = table.sentAt[columnOf(row, table.tries[row] - 1)] + watch.waitUs(hostOf[row]) - nowUs;
+    if (leftUs <= 0) return true;
+    timers.arm(row, nowUs, Math.min(leftUs + 1, watch.lookAgainUs(hostOf[row])) | 0);
+    return false;
+  }
+
+  /** Whether so many tries are enough to believe the silence. */
+  function isSure(row: number): boolean {
+    if (confidence === 1 || table.tries[row] < FEWEST_TRIES) return false;
+    reckonDoubt(row);
+    return watch.doubt[0] < acceptedDoubt;
+  }
+
+  /** The chance that every try was lost, or its answer: to `watch.doubt[0]`. */
+  function reckonDoubt(row: number): void {
+    const first = table.unsent[row];
+    watch.reckonDoubt(hostOf[row], table.sentAt, columnOf(row, first), capacity, table.tries[row] - first);
   }
 
   /** The last try is over, and nothing proved has come. */
@@ -385,15 +570,27 @@ export function createEngine(options: EngineOptions): Engine {
       answer(row, split.attempt, PROBE_EVENTS.accepted, SEGMENT_VERDICTS.syn.reason, split.atUs);
     } else if (errno !== undefined) {
       decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
-    } else decide(row, PROBE_EVENTS.exhausted, "no-response", nowUs);
+    } else {
+      reckonDoubt(row);
+      const doubt = watch.doubt[0];
+      doubtOf[row] = doubt;
+      counts.path.doubts += doubt;
+      counts.path.silentTries += table.tries[row];
+      const slot = decide(row, PROBE_EVENTS.exhausted, "no-response", nowUs);
+      if (slot !== undefined) slot.doubt = doubt;
+    }
   }
 
   function pollTimeout(nowUs: number): number {
     const sendAt =
-      !abandoned && (queueLength > 0 || mayStart())
+      !abandoned && (queueLength > 0 || mayStart() || pilots?.waiting() === true)
         ? Math.max(pausedUntil, pacer.nextAt(nowUs))
         : Number.POSITIVE_INFINITY;
-    return Math.min(sendAt, timers.next());
+    return Math.min(
+      sendAt,
+      timers.next(),
+      suspects.pending() > 0 ? (pilots?.nextExpiry() ?? sendAt) : sendAt,
+    );
   }
 
   // --- receiving ---------------------------------------------------------------------------------------------------
@@ -407,6 +604,10 @@ export function createEngine(options: EngineOptions): Engine {
   }
 
   function handleSegment(b: Uint8Array, nowUs: number, ageUs: number): void {
+    if (pilots?.owns(reply.localPort) === true) {
+      handlePilot(nowUs - ageUs);
+      return;
+    }
     const row = table.find(reply.peer, 0, reply.peerPort);
     const attempt = row < 0 ? -1 : tryOf(row);
     if (attempt < 0) {
@@ -425,15 +626,138 @@ export function createEngine(options: EngineOptions): Engine {
       holdSplitSyn(row, attempt, nowUs - ageUs);
       return;
     }
-    if (reply.acknowledgement !== seqAdd(table.iss[row * maxTries + attempt], 1)) {
+    if (reply.acknowledgement !== seqAdd(table.iss[columnOf(row, attempt)], 1)) {
       ignored.wrongAck++;
       return;
     }
     const { event, reason } = SEGMENT_VERDICTS[kind];
     const slot = answer(row, attempt, event, reason, nowUs, ageUs);
-    if (options.keepHandshakes === true && kind === "syn-ack" && slot !== undefined) {
-      slot.handshake = handshakeOf(row, attempt, b);
+    if (slot === undefined) {
+      noteRepeat(row, attempt, kind, nowUs - ageUs);
+      return;
     }
+    const host = learn(row, attempt, kind, nowUs, ageUs);
+    if (kind !== "syn-ack") return;
+    if (options.keepHandshakes === true) slot.handshake = handshakeOf(row, attempt, b);
+    suspect(host, row, slot);
+  }
+
+  /** A try was answered for the first time: so much is known of its host, and of the tries before it. */
+  function learn(
+    row: number,
+    attempt: number,
+    kind: "syn-ack" | "reset",
+    nowUs: number,
+    ageUs: number,
+  ): number {
+    const host = hostIn(row, nowUs);
+    const isOpen = kind === "syn-ack";
+    answeredTry[row] = attempt + 1;
+    regained[row] = 0;
+    if (table.unsent[row] === 0 && attempt < ports.size) {
+      for (let earlier = 0; earlier < attempt; earlier++) {
+        watch.lost(host, table.sentAt, columnOf(row, earlier), tellsOfPath(row, earlier, isOpen));
+        if (isOpen) counts.path.openLost++;
+      }
+    }
+    const tells = tellsOfPath(row, attempt, isOpen);
+    watch.answered(host, table.sentAt, columnOf(row, attempt), nowUs, ageUs, tells, attempt < ports.size);
+    if (isOpen) {
+      watch.reckonDoubt(host, table.sentAt, columnOf(row, attempt), 0, 1);
+      const [loss] = watch.doubt;
+      const tries = Math.max(Math.min(FEWEST_TRIES, maxTries), triesFor(loss, acceptedDoubt, maxTries));
+      const doubt = loss ** tries;
+      counts.path.odds += doubt / (1 - doubt);
+      if (hosts.open[host] < 0xffff) hosts.open[host]++;
+    } else if (hosts.closed[host] < 0xffff) hosts.closed[host]++;
+    if (
+      pilots !== undefined &&
+      (pilots.known() < REMEMBER_EVERY * 4 || ++sinceRemembered >= REMEMBER_EVERY)
+    ) {
+      sinceRemembered = 0;
+      if ((hosts.marks[host] & MARKS.paced) === 0) {
+        const { peer, peerPort, path } = table;
+        pilots.remember(peer, row * ADDRESS_WORDS, peerPort[row], path[row], host, isOpen);
+      }
+    }
+    return host;
+  }
+
+  /** SYN-ACKs are not limited, resets may be. */
+  const tellsOfPath = (row: number, attempt: number, isOpen: boolean): boolean =>
+    isOpen || (apart[row] & (1 << attempt)) !== 0;
+
+  /** One more answer for a port that has had its own: to an earlier try, it tells that this one was not lost, or only its answer. */
+  function noteRepeat(row: number, attempt: number, kind: "syn-ack" | "reset", atUs: number): void {
+    const bit = 1 << attempt;
+    if (attempt + 1 >= answeredTry[row] || (regained[row] & bit) !== 0) return;
+    regained[row] |= bit;
+    const column = columnOf(row, attempt);
+    if (kind === "syn-ack" && atUs - table.sentAt[column] > REPEAT_US) counts.path.openArrived++;
+    else {
+      watch.regained(hostOf[row], table.sentAt, column, tellsOfPath(row, attempt, kind === "syn-ack"));
+      if (kind === "syn-ack") counts.path.openLost--;
+    }
+  }
+
+  // --- pilots and canaries -------------------------------------------------------------------------------------------
+
+  function handlePilot(atUs: number): void {
+    const slot = pilots?.find(reply.peer, 0, reply.peerPort, reply.localPort) ?? -1;
+    if (pilots === undefined || slot < 0) {
+      const own = isn(reply.local, 0, reply.peer, 0, reply.localPort, reply.peerPort);
+      if (reply.acknowledgement === seqAdd(own, 1)) ignored.duplicate++;
+      else ignored.foreign++;
+      return;
+    }
+    const kind = segmentKind(reply.flags);
+    if (kind === "odd" || kind === "syn") ignored.oddFlags++;
+    else if (reply.acknowledgement !== seqAdd(pilots.iss[slot], 1)) ignored.wrongAck++;
+    else {
+      if (pilots.isCanary[slot] === 0) {
+        watch.pilotAnswered(pilots.host[slot], pilots.sentUs, slot, atUs);
+      }
+      endPilot(slot, kind);
+    }
+  }
+
+  function expirePilots(nowUs: number): void {
+    if (pilots === undefined) return;
+    for (let slot = pilots.expired(nowUs); slot >= 0; slot = pilots.expired(nowUs)) {
+      if (pilots.isCanary[slot] === 0 && (hosts.marks[pilots.host[slot]] & MARKS.paced) === 0) {
+        watch.pilotLost(pilots.sentUs, slot);
+      }
+      endPilot(slot, undefined);
+    }
+  }
+
+  function endPilot(slot: number, kind: "syn-ack" | "reset" | undefined): void {
+    if (pilots === undefined) return;
+    const host = pilots.host[slot];
+    const isCanary = pilots.isCanary[slot] === 1;
+    pilots.release(slot);
+    if (!isCanary) return;
+    const judged = suspects.hear(host, kind === "syn-ack");
+    if (judged === undefined) return;
+    hosts.marks[host] |= judged.tarpit ? MARKS.tarpit : MARKS.honest;
+  }
+
+  /** A host with open ports and none closed is asked for ports that nobody serves; until it has answered, its open ports wait. */
+  function suspect(host: number, row: number, slot: VerdictSlot): void {
+    const marks = hosts.marks[host];
+    if ((marks & MARKS.tarpit) !== 0) slot.answersAll = true;
+    if (pilots === undefined || (marks & (MARKS.tarpit | MARKS.honest)) !== 0) return;
+    if ((marks & MARKS.canaries) === 0) {
+      if (hosts.open[host] < SUSPICIOUS || hosts.closed[host] > 0) return;
+      hosts.marks[host] |= MARKS.canaries;
+      for (let i = 0; i < CANARIES; i++) {
+        const port = CANARY_PORTS.first + random(CANARY_PORTS.last - CANARY_PORTS.first + 1);
+        if (pilots.askCanary(table.peer, row * ADDRESS_WORDS, port, table.path[row], host))
+          suspects.ask(host);
+      }
+    }
+    // It is the newest slot: it leaves the queue again.
+    if (suspects.hold(host, slot)) verdictEnd--;
   }
 
   /**
@@ -444,7 +768,7 @@ export function createEngine(options: EngineOptions): Engine {
   function holdSplitSyn(row: number, attempt: number, atUs: number): void {
     const own = isn(reply.peer, 0, reply.local, 0, reply.peerPort, reply.localPort) >>> 0;
     const held = splitSyns.get(row);
-    if (reply.sequence === own || atUs < table.sentAt[row * maxTries + attempt]) ignored.foreign++;
+    if (reply.sequence === own || atUs < table.sentAt[columnOf(row, attempt)]) ignored.foreign++;
     else if (table.state[row] !== PROBE_STATES.synSent || held?.attempt === attempt) ignored.duplicate++;
     else if (held !== undefined) held.believed = ports.size > 1;
     else splitSyns.set(row, { attempt, atUs, ttl: reply.ttl, believed: maxTries === 1 && ports.size > 1 });
@@ -453,7 +777,7 @@ export function createEngine(options: EngineOptions): Engine {
   function handleIcmpError(b: Uint8Array, nowUs: number, ageUs: number): void {
     const row = table.find(reply.peer, 0, reply.peerPort);
     const attempt = row < 0 ? -1 : tryOf(row);
-    if (attempt < 0 || table.iss[row * maxTries + attempt] !== reply.sequence) {
+    if (attempt < 0 || table.iss[columnOf(row, attempt)] !== reply.sequence) {
       ignored.foreign++;
       return;
     }
@@ -470,7 +794,7 @@ export function createEngine(options: EngineOptions): Engine {
   function handshakeOf(row: number, attempt: number, b: Uint8Array): Handshake | undefined {
     const synAck = readSegment(b, reply.segmentAt, reply.segmentEnd);
     if (synAck === undefined) return undefined;
-    const column = row * maxTries + attempt;
+    const column = columnOf(row, attempt);
     return {
       localPort: ports.portOf(table.portStart[row], attempt),
       peer: storeAddress(table.peer, row * ADDRESS_WORDS, paths[table.path[row]].local.length),
@@ -507,7 +831,7 @@ export function createEngine(options: EngineOptions): Engine {
     ageUs = 0,
   ): VerdictSlot | undefined {
     const atUs = nowUs - ageUs;
-    const sentAt = table.sentAt[row * maxTries + attempt];
+    const sentAt = table.sentAt[columnOf(row, attempt)];
     const slot = decide(row, event, reason, nowUs, ageUs);
     if (slot === undefined) {
       ignored.duplicate++;
@@ -519,7 +843,8 @@ export function createEngine(options: EngineOptions): Engine {
     slot.answered = attempt + 1;
     // Departures within one system call are spread over it: a round trip of less than that says "a microsecond at most".
     slot.rttUs = Math.max(1, atUs - sentAt);
-    slot.late = atUs > sentAt + timeoutUs;
+    // Its time was over: another try has left since, or the verdict had fallen.
+    slot.late = attempt + 1 < slot.tries || slot.was !== null;
     if (slot.late) counts.late++;
     return slot;
   }
@@ -552,12 +877,20 @@ export function createEngine(options: EngineOptions): Engine {
     slot.answered = 0;
     slot.responder = null;
     slot.late = false;
+    slot.doubt = Number.NaN;
+    slot.answersAll = false;
     slot.was = first ? null : portState(before);
     slot.atUs = nowUs - ageUs;
     slot.handshake = undefined;
     tally(state, reason, 1);
     if (first) settle(row, event);
-    else tally(portState(before), filterReasons[filteredBy[row]], -1);
+    else {
+      tally(portState(before), filterReasons[filteredBy[row]], -1);
+      if (before === PROBE_STATES.silent) {
+        counts.path.doubts -= doubtOf[row];
+        counts.path.silentTries -= table.tries[row];
+      }
+    }
     if (state === "filtered") filteredBy[row] = internReason(reason);
     return slot;
   }
@@ -576,6 +909,9 @@ export function createEngine(options: EngineOptions): Engine {
     const reasons = counts.reasons[state];
     reasons[reason] = (reasons[reason] ?? 0) + change;
   }
+
+  /** Hosts whose canaries are under way, and their open ports. */
+  const suspects = createSuspects();
 
   function nextSlot(): VerdictSlot {
     if (verdictEnd === slots.length) slots.push(newVerdictSlot());
@@ -599,7 +935,7 @@ export function createEngine(options: EngineOptions): Engine {
       return total;
     },
     get done() {
-      return counts.decided === total;
+      return counts.decided === total && suspects.pending() === 0;
     },
     get inFlight() {
       return undecided;
@@ -609,10 +945,11 @@ export function createEngine(options: EngineOptions): Engine {
     pollTransmit,
     handleDeparture,
     handleRefusal,
+    handleOverrun: watch.overrun,
     stalledUs: (nowUs) => (stalledSinceUs === undefined ? 0 : nowUs - stalledSinceUs),
     pollTimeout,
     lowestUndecided: () => {
-      let lowest = Number.POSITIVE_INFINITY;
+      let lowest = suspects.lowestPosition();
       const touched = table.touched();
       for (let row = 0; row < touched; row++) {
         if (table.state[row] === PROBE_STATES.synSent) lowest = Math.min(lowest, table.position[row]);
@@ -620,6 +957,8 @@ export function createEngine(options: EngineOptions): Engine {
       return lowest;
     },
     pollVerdict: () => {
+      const released = suspects.release();
+      if (released !== undefined) return released;
       if (verdictHead < verdictEnd) return slots[verdictHead++];
       verdictHead = 0;
       verdictEnd = 0;
@@ -629,6 +968,7 @@ export function createEngine(options: EngineOptions): Engine {
     },
     abandon: () => {
       abandoned = true;
+      suspects.giveUp();
     },
   };
 }

@@ -1,8 +1,8 @@
 /**
  * Pacing: a token bucket that says how many probes may leave now, and when the next one may.
  *
- * Pure: time is a parameter, in microseconds. It knows a rate, not why: finding the rate a path holds is congestion
- * control, which is not built yet.
+ * Pure: time is a parameter, in microseconds. It knows a rate, not why: finding the rate that a path holds is
+ * congestion.ts's.
  */
 
 export interface Pacer {
@@ -10,16 +10,20 @@ export interface Pacer {
   allowance(nowUs: number): number;
   /** Takes one probe out of the allowance. */
   spend(): void;
+  /** So many probes per second from now on, above 0. */
+  setRate(rate: number, nowUs: number): void;
   /** When the allowance will be at least one; `nowUs` when it is already. */
   nextAt(nowUs: number): number;
 }
 
-/**
- * @param rate probes per second, above 0
- * @param burst most probes that may leave at once after a pause, at least 1
- */
-export function createPacer(rate: number, burst: number, startUs: number): Pacer {
-  const perUs = rate / 1e6;
+/** After a pause what this share of a second holds may leave at once. */
+const BURST = 0.01;
+
+/** @param rate probes per second, above 0 */
+export function createPacer(rate: number, startUs: number): Pacer {
+  let perSecond = rate;
+  let perUs = rate / 1e6;
+  let burst = Math.max(1, rate * BURST);
   // Fractions that change with every probe: as variables of a closure each value would be an object of its own.
   const tokens = Float64Array.of(burst);
   const at = Float64Array.of(startUs);
@@ -36,6 +40,14 @@ export function createPacer(rate: number, burst: number, startUs: number): Pacer
     },
     spend: () => {
       tokens[0] -= 1;
+    },
+    setRate: (next, nowUs) => {
+      if (next === perSecond) return;
+      refill(nowUs);
+      perSecond = next;
+      perUs = next / 1e6;
+      burst = Math.max(1, next * BURST);
+      tokens[0] = Math.min(burst, tokens[0]);
     },
     nextAt: (nowUs) => {
       refill(nowUs);

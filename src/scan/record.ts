@@ -9,13 +9,14 @@
  *      +--------+--------+--------+--------+
  *   32 |     responder, or errno name      |   zeros when there is none
  *      +--------+--------+--------+--------+
- *   48 | rtt,µs |port| M |A|R|T|S |  zero  |   rtt: 0 for none
+ *   48 | rtt,µs |port| M |A|R|T|S |  doubt |   rtt: 0 for none; doubt: binary32, 0 for none
  *      +--------+--------+--------+--------+
  *
  *   M  marks, 2 bytes   0x0003 state: 1 open, 2 closed, 3 filtered     0x0010 the peer is IPv6
  *                       0x000c the state before: the same, 0 none      0x0020 a late answer
  *                                                                      0x0040 there is a responder
  *                                                                      0x0080 there is a TTL
+ *                                                                      0x0100 the host answers SYN-ACK on any port
  *   A  the try that was answered, from 1; 0 when none was, or nobody can tell
  *   R  reason: see REASON_CODES; 255 for send-*, whose errno name stands in ASCII where nobody's address is
  *   T  TTL             S  tries
@@ -48,6 +49,9 @@ export interface ResultRecord {
   /** The try that was answered, from 1; 0 when none was, or nobody can tell. */
   readonly answered: number;
   readonly late: boolean;
+  /** For silence: the chance that it is none (verdict.ts). */
+  readonly doubt: number | null;
+  readonly answersAll: boolean;
   /** The state that this one replaces. */
   readonly was: PortState | null;
   /** Sender of the deciding ICMP message; of the peer's family. */
@@ -65,6 +69,7 @@ const ANSWERED = 56;
 const REASON = 57;
 const TTL = 58;
 const TRIES = 59;
+const DOUBT = 60;
 
 const STATE = 0x0003;
 const WAS_SHIFT = 2;
@@ -72,6 +77,8 @@ const IPV6 = 0x0010;
 const LATE = 0x0020;
 const RESPONDED = 0x0040;
 const HAS_TTL = 0x0080;
+/** In the first byte of the marks. */
+const ANSWERS_ALL = 0x01;
 
 /** Journals hold these codes: a new reason gets the next one, and none ever changes. */
 const REASON_CODES = {
@@ -186,6 +193,27 @@ export function putWas(b: Uint8Array, at: number, was: PortState): void {
   b[at + MARKS + 1] |= stateCode(was) << WAS_SHIFT;
 }
 
+/** Writes the chance that a silent port is not silent, above 0. */
+export function putDoubt(b: Uint8Array, at: number, doubt: number): void {
+  // A difference too small for binary32 is still one.
+  BINARY32[0] = Math.max(doubt, SMALLEST_32);
+  putU32(b, at + DOUBT, BITS[0]);
+}
+
+/** Marks the host as one that answers SYN-ACK on any port. */
+export function putAnswersAll(b: Uint8Array, at: number): void {
+  b[at + MARKS] |= ANSWERS_ALL;
+}
+
+const BINARY32 = new Float32Array(1);
+const BITS = new Uint32Array(BINARY32.buffer);
+const SMALLEST_32 = 2 ** -149;
+
+function doubtAt(b: Uint8Array, at: number): number | null {
+  BITS[0] = u32(b, at + DOUBT);
+  return BITS[0] === 0 ? null : BINARY32[0];
+}
+
 export const recordPosition = (b: Uint8Array, at: number): number => u64(b, at + POSITION);
 
 export const recordState = (b: Uint8Array, at: number): PortState =>
@@ -212,6 +240,8 @@ export function readRecord(b: Uint8Array, at: number): ResultRecord {
     tries: b[at + TRIES],
     answered: b[at + ANSWERED],
     late: (marks & LATE) !== 0,
+    doubt: doubtAt(b, at),
+    answersAll: (b[at + MARKS] & ANSWERS_ALL) !== 0,
     was: recordWas(b, at),
     responder: (marks & RESPONDED) === 0 ? null : addressAt(b, at + RESPONDER, length),
   };

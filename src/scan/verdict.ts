@@ -28,6 +28,10 @@ export interface Verdict {
   /** Sender of the deciding ICMP message, the target itself included. */
   readonly responder: Address | null;
   readonly late: boolean;
+  /** For silence: the chance that every try was lost, or its answer; NaN for anything else. */
+  readonly doubt: number;
+  /** The host answers SYN-ACK on any port. */
+  readonly answersAll: boolean;
   readonly was: PortState | null;
   readonly atUs: number;
   /** With `keepHandshakes`, for a port that answered SYN+ACK: what it takes to go on from there. */
@@ -77,6 +81,8 @@ export function newVerdictSlot(): VerdictSlot {
     answered: 0,
     responder: null,
     late: false,
+    doubt: 0.5,
+    answersAll: false,
     was: null,
     atUs: 0.5,
     handshake: undefined,

@@ -56,6 +56,20 @@ export function createSourcePorts(first: number, last: number, random: number): 
   };
 }
 
+/** Ports that pilots leave from, and fewer than these are not parted. */
+const PILOT_PORTS = 64;
+const FEWEST_PARTED = 256;
+
+/** Parts a run's range: the last ones are for probes that serve the run (scan/pilots.ts), where there are enough. */
+export function partPilots({ first, last }: { readonly first: number; readonly last: number }): {
+  readonly tries: { readonly first: number; readonly last: number };
+  readonly pilots?: { readonly first: number; readonly last: number };
+} {
+  if (last - first + 1 < FEWEST_PARTED) return { tries: { first, last } };
+  const middle = last - PILOT_PORTS;
+  return { tries: { first, last: middle }, pilots: { first: middle + 1, last } };
+}
+
 const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
 
 /**

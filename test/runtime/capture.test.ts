@@ -25,14 +25,14 @@ const V4: Record<number, Behaviour> = {
 const V6: Record<number, Behaviour> = { ...V4, 4: { icmp: [1, 0] }, 5: { icmp: [1, 1] } };
 
 /** A scan with loss and duplicates. @returns its verdicts, every packet on the wire in hex, and what was captured */
-function scan(kind: CaptureKind, overrides: Partial<EngineOptions> = {}) {
+function scan(kind: CaptureKind, overrides: Partial<EngineOptions> = {}, does?: Behaviour) {
   const network = createNetwork({
     random: createSeededRandom(3),
     latencyUs: 10_000,
     jitterUs: 5000,
     loss: 0.3,
     duplication: 0.3,
-    behaviour: (packet, at, port) => (packet[at] >> 4 === 4 ? V4 : V6)[port],
+    behaviour: (packet, at, port) => does ?? (packet[at] >> 4 === 4 ? V4 : V6)[port],
   });
   const sent: string[] = [];
   const received: string[] = [];
@@ -66,8 +66,16 @@ function scan(kind: CaptureKind, overrides: Partial<EngineOptions> = {}) {
 
 describe("a capture of the evidence", () => {
   it("has each SYN that was answered, to the byte, and its answer, in time and with the verdict", () => {
-    const { verdicts, sent, received, packets } = scan("evidence");
+    const { verdicts, sent, received, packets: all } = scan("evidence");
+    const isSplit = ({ comment }: { comment: string }): boolean => comment.includes("split-handshake-syn");
+    const alone = all.filter(isSplit);
+    const packets = all.filter((packet) => !isSplit(packet));
     const decided = verdicts.filter(({ ttl, reason }) => ttl > 0 && reason !== "split-handshake-syn");
+    // The SYN of a simultaneous open is there by itself, since what it answers cannot be told from it.
+    const split = verdicts.filter(({ reason }) => reason === "split-handshake-syn");
+    expect(split.length).toBeGreaterThan(0);
+    expect(alone).toHaveLength(split.length);
+    for (const { hex } of alone) expect(received).toContain(hex);
     expect(decided.length).toBeGreaterThan(100);
     expect(decided.some(({ answered }) => answered > 1)).toBe(true);
     expect(packets).toHaveLength(2 * decided.length);
@@ -83,6 +91,20 @@ describe("a capture of the evidence", () => {
     });
     // Each try has a port of its own: the SYN of a pair is the one that its answer answers.
     expect(new Set(packets.map(({ hex }) => hex)).size).toBe(packets.length);
+  });
+
+  it("has the packets of verdicts that fall later, when a host has been found to answer on any port", () => {
+    const { verdicts, sent, received, packets } = scan(
+      "evidence",
+      { pilotPorts: { first: 60_000, last: 60_511 } },
+      "open",
+    );
+    expect(verdicts.filter(({ answersAll }) => answersAll).length).toBeGreaterThan(50);
+    const answered = verdicts.filter(({ ttl }) => ttl > 0);
+    expect(packets).toHaveLength(2 * answered.length);
+    for (const [i, { hex }] of packets.entries()) expect(i % 2 === 0 ? sent : received).toContain(hex);
+    const said = packets.filter((_, i) => i % 2 === 1).map(({ comment }) => comment);
+    expect(new Set(said).size).toBe(answered.length);
   });
 
   it("takes nothing from the scan, and adds nothing", () => {

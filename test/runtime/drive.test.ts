@@ -4,11 +4,11 @@ import type { Link, PacketHandler } from "../../src/link/link.ts";
 import { traceLink } from "../../src/link/tracer.ts";
 import { nowUs } from "../../src/runtime/clock.ts";
 import { drive } from "../../src/runtime/drive.ts";
-import type { Engine, EngineOptions } from "../../src/scan/engine.ts";
+import type { Engine } from "../../src/scan/engine.ts";
 import { keepVerdict, type Verdict } from "../../src/scan/verdict.ts";
 import * as tcp from "../../src/wire/tcp.ts";
 import { segmentTo } from "../sim/network.ts";
-import { engineFor, target } from "../sim/run.ts";
+import { engineFor, type Overrides, target } from "../sim/run.ts";
 
 const SLOT = 128;
 
@@ -87,7 +87,7 @@ const refused = (packet: Uint8Array): Uint8Array =>
     acknowledgement: (tcp.sequence(packet, 20) + 1) >>> 0,
   });
 
-const engine = (ports: number[], overrides: Partial<EngineOptions> = {}): Engine =>
+const engine = (ports: number[], overrides: Overrides = {}): Engine =>
   engineFor([target("198.18.0.2", ...ports)], { startUs: nowUs(), timeoutUs: 20_000_000, ...overrides });
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1);

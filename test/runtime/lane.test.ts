@@ -43,8 +43,8 @@ function lane(hooks: Partial<LaneHooks>, link = deaf()) {
       isnKey: new Uint8Array(8),
       seed: 1,
       retries: 0,
-      timeoutUs: 60_000_000,
-      rate: 1000,
+      wait: { initialUs: 60_000_000, minUs: 60_000_000, maxUs: 60_000_000 },
+      rate: { minimum: 1000, maximum: 1000 },
       capacity: 16,
     },
     hooks: {

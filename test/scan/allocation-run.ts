@@ -75,8 +75,10 @@ function createTestEngine(): Engine {
     isnKey: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8),
     seed: 7,
     retries: 2,
-    timeoutUs: 50_000,
-    rate: 2e6,
+    wait: { initialUs: 50_000, minUs: 50_000, maxUs: 50_000 },
+    // Adaptive, and never so slow that a batch is one packet.
+    rate: { minimum: 2e6, maximum: 4e6 },
+    pilotPorts: { first: 60_900, last: 60_963 },
     capacity: 1 << 16,
     startUs: 0.5,
   });

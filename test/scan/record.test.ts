@@ -2,6 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   putAnswer,
+  putAnswersAll,
+  putDoubt,
   putPeer,
   putResponder,
   putVerdict,
@@ -37,6 +39,8 @@ function write(b: Uint8Array, at: number, record: ResultRecord): void {
   putPeer(b, at, record.peer.length === 4 ? 4 : 6, wordsOf(record.peer), 2, record.port);
   putAnswer(b, at, record.answered, record.rttUs ?? 0, record.ttl ?? -1, record.late);
   if (record.was !== null) putWas(b, at, record.was);
+  if (record.doubt !== null) putDoubt(b, at, record.doubt);
+  if (record.answersAll) putAnswersAll(b, at);
   if (record.responder !== null) putResponder(b, at, wordsOf(record.responder), 2);
 }
 
@@ -60,6 +64,8 @@ const REFUSED: ResultRecord = {
   tries: 3,
   answered: 2,
   late: true,
+  doubt: null,
+  answersAll: false,
   was: "filtered",
   responder: address("192.0.2.1"),
 };
@@ -76,6 +82,8 @@ const UNSENT: ResultRecord = {
   tries: 0,
   answered: 0,
   late: false,
+  doubt: null,
+  answersAll: false,
   was: null,
   responder: null,
 };
@@ -90,6 +98,17 @@ const OPEN: ResultRecord = {
   tries: 1,
   answered: 1,
 };
+
+const SILENT: ResultRecord = {
+  ...UNSENT,
+  peer: address("198.18.0.1"),
+  reason: "no-response",
+  ttl: null,
+  tries: 3,
+  doubt: 2 ** -20,
+};
+
+const TARPIT: ResultRecord = { ...OPEN, answersAll: true };
 
 /** Journals on users' disks hold these bytes: when one of them must change, the journal's format gets a new number. */
 const GOLDEN: readonly [what: string, record: ResultRecord, hex: string][] = [
@@ -117,6 +136,22 @@ const GOLDEN: readonly [what: string, record: ResultRecord, hex: string][] = [
      00000000 00000000  00000000 00000000
      00000001 01bb 0091 01 00 00 01 00000000`,
   ],
+  [
+    "a silent port",
+    SILENT,
+    `00000000 00000000  00000000 00000001
+     00000000 00000000  0000ffff c6120001
+     00000000 00000000  00000000 00000000
+     00000000 01bb 0003 00 03 00 03 35800000`,
+  ],
+  [
+    "an open port of a tarpit",
+    TARPIT,
+    `00000000 00000000  00000000 00000001
+     00000000 00000000  0000ffff c000020a
+     00000000 00000000  00000000 00000000
+     00000001 01bb 0191 01 00 00 01 00000000`,
+  ],
 ];
 
 const fixedReason = fc.constantFrom(...REASONS);
@@ -140,6 +175,8 @@ const anyRecord: fc.Arbitrary<ResultRecord> = fc
       tries: fc.nat(255),
       answered: fc.nat(255),
       late: fc.boolean(),
+      doubt: fc.option(fc.float({ min: Math.fround(2 ** -149), max: 1, noNaN: true })),
+      answersAll: fc.boolean(),
       was: fc.option(fc.constantFrom(...PORT_STATES)),
     }),
   })

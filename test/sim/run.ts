@@ -49,11 +49,17 @@ export function sourceOf(targets: readonly Target[]): ProbeSource {
 /** Index of a verdict's target in what sourceOf was given. */
 export const targetOf = ({ position }: Verdict): number => Math.floor(position / 65_536);
 
-/** An engine with everything at its plainest, over IPv4 and IPv6 targets or a source of its own. */
-export function engineFor(
-  what: readonly Target[] | ProbeSource,
-  overrides: Partial<EngineOptions> = {},
-): Engine {
+/** Fixed waits and rates, as numbers. */
+export interface Plain {
+  readonly timeoutUs?: number;
+  readonly rate?: number | EngineOptions["rate"];
+}
+
+export type Overrides = Partial<Omit<EngineOptions, "rate">> & Plain;
+
+/** An engine with everything at its plainest, over IPv4 and IPv6 targets or a source of its own: nothing is adapted. */
+export function engineFor(what: readonly Target[] | ProbeSource, overrides: Overrides = {}): Engine {
+  const { timeoutUs = 1_000_000, rate = 1_000_000, ...options } = overrides;
   const random = createSeededRandom(7);
   return createEngine({
     paths: [
@@ -65,11 +71,12 @@ export function engineFor(
     isnKey: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8),
     seed: random(2 ** 31),
     retries: 2,
-    timeoutUs: 1_000_000,
-    rate: 1_000_000,
+    wait: { initialUs: timeoutUs, minUs: timeoutUs, maxUs: timeoutUs },
+    rate: typeof rate === "number" ? { minimum: rate, maximum: rate } : rate,
+    confidence: 1,
     capacity: 1 << 14,
     startUs: 0,
-    ...overrides,
+    ...options,
   });
 }
 

@@ -1,0 +1,107 @@
+/**
+ * What became of the SYNs that left together: for each stretch of a few milliseconds, how many left, how many of those that
+ * must be answered were, and how much longer than usual the answers took.
+ *
+ * "Must be answered" are pilots, and the SYNs of pairs that answered one of their SYNs: silence alone is no loss. A ring of
+ * stretches; the oldest is forgotten. Pure: times in microseconds. What follows from it is congestion.ts's business, and
+ * confidence.ts's.
+ */
+
+export interface Cohorts {
+  /** The newest stretch is number `count - 1`; those from `first` on are remembered. */
+  count(): number;
+  first(): number;
+  /** Ends the newest stretch and begins another, in which so many SYNs a second may leave. */
+  begin(nowUs: number, allowed: number): void;
+  /** The stretch in which a SYN left, at `times[i]`; -1 when it is forgotten. (A time handed over by itself would be an object.) */
+  at(times: Float64Array, i: number): number;
+  /** When a stretch began. It ended when the next did. */
+  fromUs(cohort: number): number;
+  allowed(cohort: number): number;
+  /** Counts something that happened to a SYN of the stretch; below `first` it does nothing. */
+  add(cohort: number, what: Fate, times?: number): void;
+  get(cohort: number, what: Fate): number;
+  /** An answer took so much longer than usual: whole microseconds. */
+  addDelay(cohort: number, us: number): void;
+  delays(cohort: number): number;
+  delaySum(cohort: number): number;
+  delaySquares(cohort: number): number;
+}
+
+export const FATES = {
+  sent: 0,
+  /** SYNs of pairs that answer, whatever had a part in what became of them: answered, or not. */
+  heard: 5,
+  missed: 6,
+  /** SYNs of pairs that answer, and of which the path alone decides: answered, or lost, or its answer. */
+  answered: 1,
+  lost: 2,
+  /** The same of pilots. */
+  pilotAnswered: 3,
+  pilotLost: 4,
+} as const;
+export type Fate = (typeof FATES)[keyof typeof FATES];
+
+const KINDS = 7;
+const KEPT = 1024;
+const MASK = KEPT - 1;
+
+export function createCohorts(startUs: number, allowed: number): Cohorts {
+  const from = new Float64Array(KEPT);
+  const rates = new Float64Array(KEPT);
+  const fates = new Uint32Array(KEPT * KINDS);
+  const delayCount = new Uint32Array(KEPT);
+  const delaySum = new Float64Array(KEPT);
+  const delaySquares = new Float64Array(KEPT);
+  let count = 1;
+  from[0] = startUs;
+  rates[0] = allowed;
+  const first = (): number => Math.max(0, count - KEPT);
+  const isKept = (cohort: number): boolean => cohort >= first() && cohort >= 0;
+  return {
+    count: () => count,
+    first,
+    begin: (nowUs, rate) => {
+      const i = count++ & MASK;
+      from[i] = nowUs;
+      rates[i] = rate;
+      fates.fill(0, i * KINDS, (i + 1) * KINDS);
+      delayCount[i] = 0;
+      delaySum[i] = 0;
+      delaySquares[i] = 0;
+    },
+    at: (times, i) => {
+      const sentUs = times[i];
+      // Most often one of the newest.
+      let high = count - 1;
+      for (let steps = 0; steps < 4; steps++, high--) {
+        if (high < 0 || !isKept(high)) return -1;
+        if (from[high & MASK] <= sentUs) return high;
+      }
+      let low = first();
+      if (low > high || from[low & MASK] > sentUs) return -1;
+      while (low < high) {
+        const middle = (low + high + 1) >> 1;
+        if (from[middle & MASK] <= sentUs) low = middle;
+        else high = middle - 1;
+      }
+      return low;
+    },
+    fromUs: (cohort) => from[cohort & MASK],
+    allowed: (cohort) => rates[cohort & MASK],
+    add: (cohort, what, times = 1) => {
+      if (isKept(cohort)) fates[(cohort & MASK) * KINDS + what] += times;
+    },
+    get: (cohort, what) => fates[(cohort & MASK) * KINDS + what],
+    addDelay: (cohort, us) => {
+      if (!isKept(cohort)) return;
+      const i = cohort & MASK;
+      delayCount[i]++;
+      delaySum[i] += us;
+      delaySquares[i] += us * us;
+    },
+    delays: (cohort) => delayCount[cohort & MASK],
+    delaySum: (cohort) => delaySum[cohort & MASK],
+    delaySquares: (cohort) => delaySquares[cohort & MASK],
+  };
+}

@@ -1,0 +1,105 @@
+/**
+ * How sure a run is: the chance that a port which stayed silent did answer, and how many open ports were probably missed.
+ *
+ * A port that answers stays silent only if every one of its tries is lost, the SYN or the answer. With a loss of p per round
+ * trip that is p^tries; where the tries met different losses it is their product. Pure numbers; what the losses are is
+ * path-watch.ts's knowledge, when to stop the engine's decision.
+ */
+
+/** Default of the chance with which a port called silent is silent. */
+export const CONFIDENCE = 0.9999;
+
+/** Before anything is known one round trip in fifty is thought to fail; that belief weighs as much as fifty round trips. */
+const PRIOR_TRIES = 50;
+const PRIOR_LOST = 1;
+
+/** The loss to reckon with after `lost` of `lost + answered` round trips failed. */
+export const lossOf = (lost: number, answered: number): number =>
+  (lost + PRIOR_LOST) / (lost + answered + PRIOR_TRIES);
+
+/** The loss of a part whose own evidence is thin: so many round trips' worth of the whole's. */
+export const PART_TRIES = 20;
+export const lossOfPart = (lost: number, answered: number, whole: number): number =>
+  (lost + PART_TRIES * whole) / (lost + answered + PART_TRIES);
+
+/** Tries after which so little doubt is left, at most `most`. */
+export function triesFor(loss: number, accepted: number, most: number): number {
+  let doubt = 1;
+  let tries = 0;
+  while (tries < most && doubt > accepted) {
+    doubt *= loss;
+    tries++;
+  }
+  return tries;
+}
+
+/** What a run has to reckon its misses from. */
+export interface MissEvidence {
+  /** Open ports found. */
+  readonly found: number;
+  /** Sum over them of doubt / (1 - doubt): how many of their like were missed, one for one. */
+  readonly odds: number;
+  /** Ports called filtered for their silence, and the sum of their doubts. */
+  readonly silent: number;
+  readonly doubts: number;
+  /** Round trips known to have failed: what the doubts themselves rest on. */
+  readonly lost: number;
+  /** Mean tries of a silent port. */
+  readonly tries: number;
+}
+
+export interface Missed {
+  readonly expected: number;
+  /** Bounds of a 95 % interval. */
+  readonly low: number;
+  readonly high: number;
+}
+
+const Z_95 = 1.96;
+
+/**
+ * Open ports that were probably called filtered. Each found one stands for odds of its own (Horvitz and Thompson's estimator);
+ * half a port more is thought to be there, so that none found does not mean none missed. Given that expectation the true
+ * number is Poisson's; the expectation itself is as unsure as the loss, `tries` times over.
+ */
+export function missedOpen({ found, odds, silent, doubts, lost, tries }: MissEvidence): Missed {
+  if (silent === 0) return { expected: 0, low: 0, high: 0 };
+  const doubt = Math.min(doubts / silent, 1 - 1e-9);
+  const expected = Math.min(silent, odds + (0.5 * doubt) / (1 - doubt));
+  const unsure = Math.exp((Z_95 * tries) / Math.sqrt(lost + 4));
+  // Of `found + 1/2` likes, odds each: spread out a little more than Poisson.
+  const spread = 1 + expected / (found + 0.5);
+  return {
+    expected,
+    low: quantileBelow(expected / unsure, spread),
+    high: Math.min(silent, quantileAbove(expected * unsure, spread)),
+  };
+}
+
+/** Most that a count of mean `mean` exceeds with a chance of 2.5 %. */
+function quantileAbove(mean: number, spread: number): number {
+  if (mean * spread > 50) return Math.ceil(mean + Z_95 * Math.sqrt(mean * spread));
+  let term = Math.exp(-mean * spread);
+  let sum = term;
+  let k = 0;
+  while (sum < 0.975) {
+    k++;
+    term *= (mean * spread) / k;
+    sum += term;
+  }
+  return k;
+}
+
+/** Least below which such a count stays with a chance of 2.5 %. */
+function quantileBelow(mean: number, spread: number): number {
+  if (mean > 50) return Math.max(0, Math.floor(mean - Z_95 * Math.sqrt(mean * spread)));
+  let term = Math.exp(-mean);
+  let sum = term;
+  let k = 0;
+  while (sum <= 0.025) {
+    k++;
+    term *= mean / k;
+    sum += term;
+  }
+  return k;
+}

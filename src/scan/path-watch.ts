@@ -1,0 +1,462 @@
+/**
+ * What a run learns of the way to its targets while it goes on: round trips and loss of hosts, of their prefixes, of the whole;
+ * and, of them, how long to wait for an answer, how sure silence is, how fast to go on.
+ *
+ * It keeps the books, stretch by stretch (cohorts.ts), and asks the small pure parts: round-trip.ts, confidence.ts,
+ * congestion.ts. The engine tells it what happened to each probe. Pure: times in microseconds.
+ *
+ * Loss is proven, never guessed from silence: by a later try that was answered, or by a pilot that was not. ICMP proves no
+ * loss, because who sends it limits it.
+ */
+import { ADDRESS_WORDS } from "../socket/table.ts";
+import { type Cohorts, createCohorts, FATES, type Fate } from "./cohorts.ts";
+import { lossOf, lossOfPart, PART_TRIES } from "./confidence.ts";
+import { type Congestion, type CongestionOptions, createCongestion } from "./congestion.ts";
+import { createHosts, type Hosts, loadPrefix, MARKS } from "./hosts.ts";
+import {
+  createSpread,
+  LONGEST_SAMPLE_US,
+  sampleRoundTrip,
+  timeoutOf,
+  type WaitLimits,
+} from "./round-trip.ts";
+
+/** SYNs per second: bounds of what may be found, and where to start; bounds that meet leave nothing to find. */
+export interface RateLimits {
+  readonly minimum: number;
+  readonly maximum: number;
+  /** Workers that go this way together, this one included: until the path has told, each takes its part. */
+  readonly workers?: number;
+}
+
+export interface PathWatchOptions {
+  readonly wait: WaitLimits;
+  readonly rate: RateLimits;
+  /** Hosts that the run will see at most. */
+  readonly hosts: number;
+  readonly startUs: number;
+  /** Another way to find the rate, for comparison. */
+  readonly congestion?: (options: CongestionOptions) => Congestion;
+}
+
+export interface PathWatch {
+  readonly hosts: Hosts;
+  /** SYNs per second that may leave. */
+  rate(): number;
+  /** Whether the rate is looked for at all, so that pilots are of use. */
+  readonly adaptive: boolean;
+  hostOf(words: Uint32Array, at: number, nowUs: number): number;
+  /** How long the next try to this host waits before another follows. All waits are whole microseconds. */
+  waitUs(host: number): number;
+  /** After how long a try's time is looked at again, because what is known by then may cut it short. */
+  lookAgainUs(host: number): number;
+  /** How long after its last try, and after its first, a pair is called silent at the earliest. */
+  lastWaitUs(host: number): number;
+  wholeWaitUs(host: number): number;
+  /** How long a pilot to this host waits. */
+  pilotWaitUs(host: number): number;
+  /** A SYN leaves. @returns whether the host had had none for a while */
+  sent(host: number, nowUs: number): boolean;
+  /** Whether the host has had no SYN for so long that no limit of its own keeps it from answering the next. */
+  isRested(host: number, nowUs: number): boolean;
+  /**
+   * A SYN that left at `times[i]` was answered with SYN-ACK or RST, for the first time, `ageUs` before `nowUs`.
+   * @param tells of the path: no limit of the host's has a part in what becomes of this SYN
+   * @param timed the round trip is that of this SYN and no other
+   */
+  answered(
+    host: number,
+    times: Float64Array,
+    i: number,
+    nowUs: number,
+    ageUs: number,
+    tells: boolean,
+    timed: boolean,
+  ): void;
+  /** A SYN must have been lost, or its answer: a later one of the same pair was answered. */
+  lost(host: number, times: Float64Array, i: number, tells: boolean): void;
+  /** It was not lost after all: the answer came later. */
+  regained(host: number, times: Float64Array, i: number, tells: boolean): void;
+  pilotAnswered(host: number, times: Float64Array, i: number, atUs: number): void;
+  pilotLost(times: Float64Array, i: number): void;
+  /**
+   * Writes the chance that SYNs to this host, which left at `times[i]`, `times[i + step]` …, were all lost, or their answers, to
+   * `doubt[0]`.
+   */
+  reckonDoubt(host: number, times: Float64Array, i: number, step: number, count: number): void;
+  readonly doubt: Float64Array;
+  /** The host's next turn, if it has a pace of its own: `nowUs` at the earliest. */
+  turn(host: number, nowUs: number): number;
+  overrun(nowUs: number): void;
+  /** Looks at what has become of what left, when it is time. */
+  look(nowUs: number): void;
+  /** When it will be time; Infinity while nothing is under way. */
+  lookAt(): number;
+  /** Round trips known to have failed, and to have succeeded, of stretches whose last word is spoken. */
+  lostSoFar(): number;
+  answeredSoFar(): number;
+}
+
+/** Without a bound a run begins with this rate, and goes on with the other while nothing answers. */
+const INITIAL_RATE = 2000;
+export const BLIND_RATE = 10_000;
+/** A round trip is looked at in so many stretches, each as long as this at least and at most. */
+const STRETCHES = 8;
+const SHORTEST_US = 5000;
+const LONGEST_US = 100_000;
+/** Stretches with too few answers are looked at together, so many at most. */
+const MOST_TOGETHER = 64;
+/** What a look must rest on. */
+const FEWEST_ANSWERS = 3;
+const FEWEST_OUTCOMES = 8;
+/** Samples from which a prefix, or the run, may speak for a host of which nothing is known. */
+const PREFIX_SAMPLES = 4;
+const RUN_SAMPLES = 32;
+/** Schedulers on both sides take their time. */
+const SLACK_US = 10_000;
+/** A host loses so many more than others: it limits its answers. */
+const LIMITED_LOST = 3;
+const WITHOUT_PILOTS_US = 1_000_000;
+/** Silence is never made out to be loss altogether. */
+const MOST_LOSS = 0.98;
+/** What is lost while so much of everything is tells nothing of one host. */
+const LOSS_OF_ALL = 0.3;
+/** After so long without a SYN a host has tokens again, whatever limits its answers. */
+const REST_US = 200_000;
+const FIRST_INTERVAL_US = 200_000;
+const LONGEST_INTERVAL_US = 4_000_000;
+
+export function createPathWatch(options: PathWatchOptions): PathWatch {
+  const { wait, rate: limits, startUs } = options;
+  const adaptive = limits.minimum < limits.maximum;
+  const within = (rate: number): number => Math.min(limits.maximum, Math.max(limits.minimum, rate));
+  const congestion = (options.congestion ?? createCongestion)({
+    ...limits,
+    initial: within(INITIAL_RATE / (limits.workers ?? 1)),
+    blind: within(BLIND_RATE / (limits.workers ?? 1)),
+    startUs,
+  });
+  const hosts = createHosts(options.hosts);
+  const prefixes = createHosts(options.hosts);
+  /** The prefix of each host. */
+  const prefixOf = new Int32Array(hosts.srtt.length);
+  const prefix = new Uint32Array(ADDRESS_WORDS);
+  const spread = createSpread();
+  const cohorts = createCohorts(startUs, congestion.rate());
+  /** Stretches below these have been looked at: for their answers, for their outcomes, for the last time. */
+  let answersSeen = 0;
+  let outcomesSeen = 0;
+  let settled = 0;
+  let lostSoFar = 0;
+  let answeredSoFar = 0;
+  /** Microseconds; changed once a look, not once a packet. */
+  let roundUs = wait.initialUs;
+  let unknownWaitUs = wait.initialUs;
+  let outcomeAfterUs = wait.initialUs;
+  let stretchUs = LONGEST_US;
+  let queueUs = 0;
+  let loss = lossOf(0, 0);
+  /** What becomes of SYNs to ports that answer, whatever has a part in it. */
+  let missed = 0;
+  let heardOf = 0;
+  let resetLoss = loss;
+  let resetsLimited = false;
+  let nextLook = startUs;
+  let heard = false;
+  /** The run's round trips are known well enough to speak for any host. */
+  let learnt = false;
+  /** When a pilot whose fate is known last left. */
+  let pilotUs = startUs;
+
+  const doubt = new Float64Array(1);
+  const worse = new Float64Array(1);
+  /** A whole number that is known to be one: it is handed on without becoming an object. */
+  const clampWait = (us: number): number => Math.min(wait.maxUs, Math.max(wait.minUs, us + queueUs)) | 0;
+
+  function waitUs(host: number): number {
+    if (hosts.srtt[host] > 0) return clampWait(timeoutOf(hosts.srtt, hosts.rttvar, host));
+    const known = prefixOf[host];
+    if (prefixes.answered[known] >= PREFIX_SAMPLES) {
+      return clampWait(timeoutOf(prefixes.srtt, prefixes.rttvar, known));
+    }
+    return unknownWaitUs;
+  }
+
+  /** @returns whether a prefix or the host itself has told how long its answers take */
+  const isKnown = (host: number): boolean =>
+    hosts.srtt[host] > 0 || prefixes.answered[prefixOf[host]] >= PREFIX_SAMPLES;
+
+  /** @param rtt whole microseconds */
+  function sampleOf(host: number, cohort: number, rtt: number): void {
+    if (rtt > LONGEST_SAMPLE_US) return;
+    if (hosts.usual[host] > 0) cohorts.addDelay(cohort, (rtt - hosts.usual[host]) | 0);
+    // What is usual is learnt while there is no queue.
+    if (hosts.usual[host] === 0) hosts.usual[host] = rtt;
+    else if (queueUs === 0) {
+      hosts.usual[host] += (rtt - hosts.usual[host]) / Math.min(8, hosts.answered[host] + 1);
+    }
+    const isFirst = hosts.srtt[host] === 0;
+    sampleRoundTrip(hosts.srtt, hosts.rttvar, host, rtt);
+    if (isFirst) {
+      sampleRoundTrip(prefixes.srtt, prefixes.rttvar, prefixOf[host], rtt, 1 / 16);
+      spread.sample(rtt);
+    } else if ((hosts.answered[host] & 7) === 0) spread.sample(rtt);
+  }
+
+  function bump(counts: Uint16Array, i: number): void {
+    if (counts[i] < 0xffff) counts[i]++;
+  }
+
+  /** How many times the run's loss a host's is: at least once, by what it has shown itself, or else its prefix, or hosts like it. */
+  function noteWorse(host: number): void {
+    const known = prefixOf[host];
+    const ofPrefix = lossOfPart(prefixes.lost[known], prefixes.answered[known], loss);
+    // A host that answers with resets may limit them, as others here do.
+    const ofLike = hosts.closed[host] > 0 ? Math.max(ofPrefix, resetLoss) : ofPrefix;
+    worse[0] = Math.max(1, lossOfPart(hosts.lost[host], hosts.answered[host], ofLike) / loss);
+  }
+
+  function reckonDoubt(host: number, times: Float64Array, from: number, step: number, count: number): void {
+    worse[0] = 1;
+    if (hosts.lost[host] + prefixes.lost[prefixOf[host]] > 0 || (hosts.closed[host] > 0 && resetsLimited)) {
+      noteWorse(host);
+    }
+    let product = 1;
+    for (let i = 0; i < count; i++) {
+      const cohort = cohorts.at(times, from + i * step);
+      let lost = 0;
+      let answered = 0;
+      if (cohort >= 0) {
+        // The losses of pairs show only later: until then pilots speak for them.
+        lost = cohorts.get(cohort, FATES.pilotLost);
+        answered = cohorts.get(cohort, FATES.pilotAnswered);
+        if (cohort < settled) {
+          lost += cohorts.get(cohort, FATES.lost);
+          answered += cohorts.get(cohort, FATES.answered);
+        }
+      }
+      // lossOfPart, but a call would make objects of its numbers.
+      product *= Math.min(
+        MOST_LOSS,
+        (worse[0] * (lost + PART_TRIES * loss)) / (lost + answered + PART_TRIES),
+      );
+    }
+    doubt[0] = product;
+  }
+
+  function add(cohort: number, fate: Fate, often = 1): void {
+    if (cohort < 0) return;
+    cohorts.add(cohort, fate, often);
+    if (cohort >= settled) return;
+    if (fate === FATES.lost || fate === FATES.pilotLost) lostSoFar += often;
+    else answeredSoFar += often;
+  }
+
+  /** Loses more than others do: from now on it gets no more than it answers. */
+  function noteLoss(host: number, cohort: number, tells: boolean): void {
+    // When everybody's are lost it is no limit of this host's.
+    if (cohortLoss(cohort) > LOSS_OF_ALL) return;
+    bump(hosts.lost, host);
+    if (tells) bump(prefixes.lost, prefixOf[host]);
+    const { lost, answered } = hosts;
+    if ((hosts.marks[host] & MARKS.paced) !== 0) {
+      hosts.intervalUs[host] = Math.min(LONGEST_INTERVAL_US, hosts.intervalUs[host] * 1.5);
+    } else if (lost[host] >= LIMITED_LOST && lost[host] > (0.25 + 2 * loss) * (lost[host] + answered[host])) {
+      hosts.marks[host] |= MARKS.paced;
+      hosts.intervalUs[host] = FIRST_INTERVAL_US;
+    }
+  }
+
+  function cohortLoss(cohort: number): number {
+    if (cohort < 0) return loss;
+    return lossOfPart(
+      cohorts.get(cohort, FATES.pilotLost) + cohorts.get(cohort, FATES.lost),
+      cohorts.get(cohort, FATES.pilotAnswered) + cohorts.get(cohort, FATES.answered),
+      loss,
+    );
+  }
+
+  // --- looking -----------------------------------------------------------------------------------------------------
+
+  function look(nowUs: number): void {
+    if (nowUs < nextLook) return;
+    learnRoundTrips();
+    const newest = cohorts.count() - 1;
+    if (cohorts.get(newest, FATES.sent) > 0 && nowUs - cohorts.fromUs(newest) >= stretchUs) {
+      cohorts.begin(nowUs, congestion.rate());
+    }
+    if (heard) {
+      lookAtAnswers(nowUs);
+      lookAtOutcomes(nowUs);
+      settle(nowUs);
+    } else if (nowUs - startUs > wait.initialUs) congestion.handleSilence();
+    nextLook = nowUs + stretchUs;
+  }
+
+  function learnRoundTrips(): void {
+    const median = spread.quantile(0.5);
+    if (Number.isNaN(median)) return;
+    roundUs = median;
+    stretchUs = Math.min(LONGEST_US, Math.max(SHORTEST_US, median / STRETCHES));
+    outcomeAfterUs = 1.2 * spread.quantile(0.98) + SLACK_US + queueUs;
+    if (spread.samples() < RUN_SAMPLES) return;
+    learnt = true;
+    unknownWaitUs = clampWait(1.2 * spread.quantile(0.999));
+  }
+
+  const stretch = (nowUs: number, from: number, to: number) => {
+    const fromUs = cohorts.fromUs(from);
+    const toUs = cohorts.fromUs(to);
+    let sent = 0;
+    let allowed = 0;
+    for (let i = from; i < to; i++) {
+      sent += cohorts.get(i, FATES.sent);
+      allowed += cohorts.allowed(i) * (cohorts.fromUs(i + 1) - cohorts.fromUs(i));
+    }
+    const length = Math.max(1, toUs - fromUs);
+    return { nowUs, fromUs, toUs, sent: (sent * 1e6) / length, allowed: allowed / length, roundUs };
+  };
+
+  function lookAtAnswers(nowUs: number): void {
+    answersSeen = Math.max(answersSeen, cohorts.first());
+    const last = cohorts.count() - 1;
+    let to = answersSeen;
+    while (to < last && cohorts.fromUs(to + 1) + roundUs + queueUs + SHORTEST_US <= nowUs) {
+      to++;
+      let answers = 0;
+      let delays = 0;
+      let sum = 0;
+      let squares = 0;
+      for (let i = answersSeen; i < to; i++) {
+        answers += cohorts.get(i, FATES.heard) + cohorts.get(i, FATES.pilotAnswered);
+        delays += cohorts.delays(i);
+        sum += cohorts.delaySum(i);
+        squares += cohorts.delaySquares(i);
+      }
+      if (answers < FEWEST_ANSWERS && to - answersSeen < MOST_TOGETHER) continue;
+      const delayUs = delays === 0 ? 0 : sum / delays;
+      const spreadUs = delays === 0 ? 0 : Math.sqrt(Math.max(0, squares / delays - delayUs * delayUs));
+      if (delays >= FEWEST_ANSWERS) {
+        queueUs = delayUs > Math.max(2 * SHORTEST_US, (3 * spreadUs) / Math.sqrt(delays)) ? delayUs : 0;
+      }
+      congestion.handleAnswers({ ...stretch(nowUs, answersSeen, to), answers, delays, delayUs, spreadUs });
+      answersSeen = to;
+    }
+  }
+
+  function lookAtOutcomes(nowUs: number): void {
+    outcomesSeen = Math.max(outcomesSeen, cohorts.first());
+    const last = cohorts.count() - 1;
+    let to = outcomesSeen;
+    while (to < last && cohorts.fromUs(to + 1) + outcomeAfterUs <= nowUs) {
+      to++;
+      let answered = 0;
+      let lost = 0;
+      for (let i = outcomesSeen; i < to; i++) {
+        answered += cohorts.get(i, FATES.pilotAnswered);
+        lost += cohorts.get(i, FATES.pilotLost);
+      }
+      if (answered + lost < FEWEST_OUTCOMES && to - outcomesSeen < MOST_TOGETHER) continue;
+      congestion.handleOutcome({ ...stretch(nowUs, outcomesSeen, to), answered, lost });
+      outcomesSeen = to;
+    }
+  }
+
+  /** By now the next try of whatever was lost has been answered, most often. */
+  function settle(nowUs: number): void {
+    const last = cohorts.count() - 1;
+    settled = Math.max(settled, cohorts.first());
+    const after = 2 * Math.max(unknownWaitUs, outcomeAfterUs) + roundUs;
+    for (; settled < last && cohorts.fromUs(settled + 1) + after <= nowUs; settled++) {
+      const pilotsLost = cohorts.get(settled, FATES.pilotLost);
+      const pilotsAnswered = cohorts.get(settled, FATES.pilotAnswered);
+      lostSoFar += cohorts.get(settled, FATES.lost) + pilotsLost;
+      answeredSoFar += cohorts.get(settled, FATES.answered) + pilotsAnswered;
+      if (pilotsLost + pilotsAnswered > 0) pilotUs = cohorts.fromUs(settled);
+      missed += cohorts.get(settled, FATES.missed);
+      heardOf += cohorts.get(settled, FATES.heard);
+      // Where no pilots can be sent, what became of the probes themselves has to do.
+      if (cohorts.fromUs(settled) < pilotUs + WITHOUT_PILOTS_US) continue;
+      congestion.handleOutcome({
+        ...stretch(nowUs, settled, settled + 1),
+        answered: cohorts.get(settled, FATES.heard),
+        lost: cohorts.get(settled, FATES.missed),
+      });
+    }
+    loss = lossOf(lostSoFar, answeredSoFar);
+    resetLoss = lossOf(missed, heardOf);
+    resetsLimited = resetLoss > loss;
+  }
+
+  return {
+    hosts,
+    adaptive,
+    rate: congestion.rate,
+    hostOf: (words, at, nowUs) => {
+      const host = hosts.entryOf(words, at, nowUs);
+      if (hosts.srtt[host] === 0) {
+        loadPrefix(prefix, words, at);
+        prefixOf[host] = prefixes.entryOf(prefix, 0, nowUs);
+      }
+      return host;
+    },
+    waitUs,
+    lookAgainUs: (host) => (isKnown(host) || learnt ? waitUs(host) : Math.min(waitUs(host), wait.minUs)),
+    lastWaitUs: (host) => (wait.minUs === wait.maxUs ? 0 : waitUs(host)),
+    wholeWaitUs: (host) => (isKnown(host) ? 0 : wait.initialUs),
+    pilotWaitUs: (host) => Math.max(outcomeAfterUs, timeoutOf(hosts.srtt, hosts.rttvar, host) + queueUs) | 0,
+    sent: (host, nowUs) => {
+      const newest = cohorts.count() - 1;
+      if (cohorts.get(newest, FATES.sent) === 0 && nowUs - cohorts.fromUs(newest) > stretchUs) {
+        cohorts.begin(nowUs, congestion.rate());
+      }
+      cohorts.add(cohorts.count() - 1, FATES.sent);
+      const rested = nowUs - hosts.sentUs[host] >= REST_US;
+      hosts.sentUs[host] = nowUs;
+      return rested;
+    },
+    isRested: (host, nowUs) => nowUs - hosts.sentUs[host] >= REST_US,
+    answered: (host, times, i, nowUs, ageUs, tells, timed) => {
+      heard = true;
+      const cohort = cohorts.at(times, i);
+      if (tells) add(cohort, FATES.answered);
+      cohorts.add(cohort, FATES.heard);
+      bump(hosts.answered, host);
+      if (tells) bump(prefixes.answered, prefixOf[host]);
+      if ((hosts.marks[host] & MARKS.paced) !== 0) hosts.intervalUs[host] *= 0.9;
+      if (timed) sampleOf(host, cohort, Math.max(1, nowUs - ageUs - times[i]) | 0);
+    },
+    lost: (host, times, i, tells) => {
+      const cohort = cohorts.at(times, i);
+      if (tells) add(cohort, FATES.lost);
+      cohorts.add(cohort, FATES.missed);
+      if (cohort >= 0 && cohort < settled) missed++;
+      noteLoss(host, cohort, tells);
+    },
+    regained: (host, times, i, tells) => {
+      if (tells) add(cohorts.at(times, i), FATES.lost, -1);
+      if (hosts.lost[host] > 0) hosts.lost[host]--;
+    },
+    pilotAnswered: (host, times, i, atUs) => {
+      const cohort = cohorts.at(times, i);
+      add(cohort, FATES.pilotAnswered);
+      sampleOf(host, cohort, Math.max(1, atUs - times[i]) | 0);
+    },
+    pilotLost: (times, i) => add(cohorts.at(times, i), FATES.pilotLost),
+    reckonDoubt,
+    doubt,
+    turn: (host, nowUs) => {
+      if ((hosts.marks[host] & MARKS.paced) === 0) return nowUs;
+      const turn = Math.max(nowUs, hosts.turnUs[host]);
+      hosts.turnUs[host] = turn + hosts.intervalUs[host];
+      return turn;
+    },
+    overrun: congestion.handleOverrun,
+    look,
+    lookAt: () => nextLook,
+    lostSoFar: () => lostSoFar,
+    answeredSoFar: () => answeredSoFar,
+  };
+}
+
+export type { Cohorts };
