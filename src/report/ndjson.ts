@@ -20,8 +20,8 @@
  *   receive_drops, send_errors {errno name: count}, path? {rate, loss {round, out?, back?}, missed_open {expected, low,
  *   high}}, faults (a count), interrupted, elapsed_ms, started_at, ts (the end)
  *
- * Times are ISO 8601 in UTC with milliseconds; durations are milliseconds with at most three decimals, chances have three
- * digits that count. A file without a summary line was cut off. Text is exact: what a terminal might obey is written in
+ * Times are ISO 8601 in UTC with milliseconds; durations are milliseconds and rates SYNs a second, both with at most three decimals; chances
+ * have three digits that count. A file without a summary line was cut off. Text is exact: what a terminal might obey is written in
  * JSON's own `\u` escapes.
  */
 import {
@@ -53,7 +53,7 @@ export function jsonLine(value: object): string {
 }
 
 const isoTime = (ms: number): string => new Date(ms).toISOString();
-const roundMs = (ms: number): number => Math.round(ms * 1000) / 1000;
+const toThousandths = (ms: number): number => Math.round(ms * 1000) / 1000;
 const roundChance = (chance: number): number => Number(chance.toPrecision(3));
 const optionalChance = (chance: number | undefined): number | undefined =>
   chance === undefined ? undefined : roundChance(chance);
@@ -65,7 +65,7 @@ function resultRecord(result: PortResult): object {
     proto: "tcp",
     state: result.state,
     reason: result.reason,
-    rtt_ms: result.rttMs === null ? null : roundMs(result.rttMs),
+    rtt_ms: result.rttMs === null ? null : toThousandths(result.rttMs),
     ttl: result.ttl,
     tries: result.tries,
     answered: result.answered,
@@ -76,7 +76,7 @@ function resultRecord(result: PortResult): object {
     service: result.service,
     late: result.late,
     was: result.was,
-    established_ms: result.established === undefined ? undefined : roundMs(result.established.ms),
+    established_ms: result.established === undefined ? undefined : toThousandths(result.established.ms),
     ending: result.established?.ending,
     banner: result.established?.banner,
     ts: isoTime(result.timeMs),
@@ -90,7 +90,7 @@ function faultRecord(fault: TargetFault): object {
 function progressRecord(progress: ScanProgress): object {
   return {
     type: "progress",
-    elapsed_ms: roundMs(progress.elapsedMs),
+    elapsed_ms: toThousandths(progress.elapsedMs),
     total: progress.total,
     decided: progress.decided,
     open: progress.open,
@@ -101,14 +101,14 @@ function progressRecord(progress: ScanProgress): object {
     received: progress.received,
     receive_drops: progress.receiveDrops,
     in_flight: progress.inFlight,
-    rate: progress.rate,
+    rate: progress.rate === undefined ? undefined : toThousandths(progress.rate),
     loss: optionalChance(progress.loss),
   };
 }
 
 function pathRecord({ rate, loss, missedOpen }: PathFindings): object {
   return {
-    rate,
+    rate: toThousandths(rate),
     loss: { round: roundChance(loss.round), out: optionalChance(loss.out), back: optionalChance(loss.back) },
     missed_open: {
       expected: roundChance(missedOpen.expected),
@@ -147,7 +147,7 @@ function summaryRecord(summary: ScanSummary): object {
     path: summary.path === undefined ? undefined : pathRecord(summary.path),
     faults: summary.faults.length,
     interrupted: summary.interrupted,
-    elapsed_ms: roundMs(summary.elapsedMs),
+    elapsed_ms: toThousandths(summary.elapsedMs),
     started_at: isoTime(summary.startedMs),
     ts: isoTime(summary.startedMs + summary.elapsedMs),
   };
