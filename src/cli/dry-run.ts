@@ -11,6 +11,7 @@ import type { AddressSpan } from "../scan/span.ts";
 import { storeAddress } from "../socket/table.ts";
 import { formatAddress } from "../wire/address.ts";
 import type { ProbeOptions, TimedOptions } from "./options.ts";
+import { wantedOutputs } from "./outputs.ts";
 
 /** Bytes that a run takes at least, of a thread more, and of a row of a socket table: measured on 64-bit Linux. */
 const BASE_BYTES = 75e6;
@@ -84,14 +85,11 @@ function linksOf(plan: Plan, means: Means): PlannedLink[] {
 }
 
 function outputsOf(options: ProbeOptions): PlanView["outputs"] {
-  const all: [format: string, path: string | undefined][] = [
-    ["NDJSON", options.outputJson],
-    ["nmap XML", options.outputXml],
-    ["table", options.outputNormal],
-    ["grepable", options.outputGrepable],
-    ["journal", options.journal ?? options.resume],
+  const journal = options.journal ?? options.resume;
+  return [
+    ...wantedOutputs(options),
+    ...(journal === undefined ? [] : [{ format: "journal", path: journal }]),
   ];
-  return all.flatMap(([format, path]) => (path === undefined ? [] : [{ format, path }]));
 }
 
 function addressesIn({ first, last }: AddressSpan): number {

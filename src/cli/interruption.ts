@@ -8,6 +8,8 @@ export interface Interruption {
   readonly signalled: boolean;
   /** Calls `handler` at the first signal, also when that has come already. */
   onSignal(handler: () => void): void;
+  /** Calls `handler` at the second signal, before the process ends: it must not wait for anything. */
+  onExit(handler: () => void): void;
   /** Signals are the system's business again. */
   ignore(): void;
 }
@@ -17,8 +19,15 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 export function watchSignals(): Interruption {
   let signalled = false;
   let handler: (() => void) | undefined;
+  let lastWords: (() => void) | undefined;
   const onSignal = (): void => {
-    if (signalled) process.exit(EXIT.interrupted);
+    if (signalled) {
+      try {
+        lastWords?.();
+      } finally {
+        process.exit(EXIT.interrupted);
+      }
+    }
     signalled = true;
     handler?.();
   };
@@ -30,6 +39,9 @@ export function watchSignals(): Interruption {
     onSignal: (wanted) => {
       handler = wanted;
       if (signalled) wanted();
+    },
+    onExit: (wanted) => {
+      lastWords = wanted;
     },
     ignore: () => {
       for (const signal of SIGNALS) process.off(signal, onSignal);

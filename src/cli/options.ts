@@ -191,6 +191,11 @@ export interface ProbeOptions {
   readonly outputXml?: string;
   readonly outputNormal?: string;
   readonly outputGrepable?: string;
+  readonly outputCsv?: string;
+  readonly outputList?: string;
+  readonly outputAll?: string;
+  readonly pcap?: string;
+  readonly pcapAll?: boolean;
   readonly complete?: boolean;
   /** Milliseconds. */
   readonly banner?: number;
@@ -390,6 +395,34 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
     flags: "--output-grepable <file>",
     nmap: ["-oG"],
     description: "nmap's grepable lines",
+  },
+  {
+    group: "Output",
+    flags: "--output-csv <file>",
+    nmap: ["-oC"],
+    description: "CSV, a row a result",
+  },
+  {
+    group: "Output",
+    flags: "--output-list <file>",
+    nmap: ["-oL"],
+    description: "masscan's list of open ports",
+  },
+  {
+    group: "Output",
+    flags: "--output-all <base>",
+    nmap: ["-oA"],
+    description: "BASE.nmap (the table), .xml, .gnmap and .ndjson at once",
+  },
+  {
+    group: "Output",
+    flags: "--pcap <file>",
+    description: "the packets that decided, as pcapng: each SYN that was answered, and its answer",
+  },
+  {
+    group: "Output",
+    flags: "--pcap-all",
+    description: "with --pcap: every packet sent and received",
   },
   {
     group: "Output",

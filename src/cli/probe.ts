@@ -123,6 +123,7 @@ function scanOptionsOf(options: TimedOptions, services: Services, remembered: Re
     ...(options.sourcePort === undefined ? {} : { sourcePort: options.sourcePort }),
     ...(completes(options) ? { complete: { bannerMs: options.banner ?? 0 } } : {}),
     ...(options.packetTrace === true ? { onPacket: packetTracer() } : {}),
+    ...(options.pcap === undefined ? {} : { capture: options.pcapAll === true ? "all" : "evidence" }),
   };
 }
 
@@ -145,8 +146,11 @@ async function open(plan: Plan, options: ScanOptions, argv: readonly string[]): 
 
 const completes = ({ complete, banner }: TimedOptions): boolean => complete === true || banner !== undefined;
 
-/** How often the terminal's progress line, and the journal, hear of a run, in milliseconds. */
+const NO_ROOM = new Promise<void>(() => {});
+
+/** How often the terminal's progress line, the outputs, and the journal, hear of a run, in milliseconds. */
 const PROGRESS_MS = 200;
+const REPORT_MS = 1000;
 const JOURNAL_MS = 1000;
 
 async function run(
@@ -160,7 +164,7 @@ async function run(
   remembered: Remembered,
   progress: Progress,
 ): Promise<ExitStatus> {
-  const info = runInfo(plan, argv);
+  const info = runInfo(plan, argv, (options.shard?.count ?? 1) > 1);
   const journal = await openRunJournal(
     options,
     plan,
@@ -172,7 +176,10 @@ async function run(
   );
   let outputs: Outputs;
   try {
-    outputs = await openOutputs(options, messages.stdoutColour, isOneTerminal() ? progress.above : String);
+    outputs = await openOutputs(options, messages.stdoutColour, isOneTerminal() ? progress.above : String, {
+      note: messages.note,
+      isOver: () => interruption.signalled,
+    });
   } catch (error) {
     await journal?.discard();
     throw error;
@@ -185,9 +192,14 @@ async function run(
     if (journal?.complete === true) {
       messages.note(`journal ${journal.journal.path} is of a complete run: nothing is probed again`);
     }
+    let ended = false;
+    const finish = (summary: ScanSummary): void => {
+      if (!ended) reporter.finish(summary);
+      ended = true;
+    };
     const { summary, failure } = await drive(
       scan,
-      reporter,
+      { ...reporter, finish },
       reporter.wants(info),
       outputs,
       interruption,
@@ -195,7 +207,7 @@ async function run(
       progress,
     );
     progress.done();
-    reporter.finish(summary);
+    finish(summary);
     await outputs.drained();
     const fatal = failure ?? outputs.failure();
     if (fatal !== undefined) throw fatal;
@@ -206,7 +218,7 @@ async function run(
 }
 
 /**
- * Runs the scan, with journal, progress and outputs around it.
+ * Runs the scan, with journal, progress and outputs around it. The reporter's `finish` counts once.
  * @returns also when the run has failed: with the failure, and what was found until then
  */
 async function drive(
@@ -219,13 +231,16 @@ async function drive(
   progress: Progress,
 ): Promise<{ readonly summary: ScanSummary; readonly failure: unknown }> {
   const journal = opened?.complete === true ? undefined : opened?.journal;
+  const stopped = interruption.signalled;
   let failure: unknown;
   let flushAt = performance.now() + JOURNAL_MS;
   const running = scan.run(
     {
       wants,
-      room: outputs.room,
+      // Who has said stop before the run began, while a pipe was waited for, wants nothing sent.
+      room: () => (stopped ? NO_ROOM : outputs.room()),
       onResult: (result) => reporter.result(result),
+      ...(outputs.capture === undefined ? {} : { onCapture: outputs.capture }),
       ...(journal === undefined
         ? {}
         : {
@@ -250,7 +265,19 @@ async function drive(
   );
   outputs.onBroken(() => running.kill());
   interruption.onSignal(() => running.stop());
-  const looking = setInterval(() => progress.update(running.progress()), PROGRESS_MS);
+  // Files are whole even when nobody waits for the end.
+  interruption.onExit(() => {
+    reporter.finish(running.summary());
+    outputs.flushFiles();
+  });
+  let reportAt = performance.now() + REPORT_MS;
+  const looking = setInterval(() => {
+    const seen = running.progress();
+    progress.update(seen);
+    if (performance.now() < reportAt) return;
+    reportAt += REPORT_MS;
+    reporter.progress?.(seen);
+  }, PROGRESS_MS);
   await running.finished
     .catch((error: unknown) => {
       failure ??= error;
@@ -335,7 +362,7 @@ function statusOfFaults(faults: readonly TargetFault[]): ExitStatus {
   return gravest ?? EXIT.complete;
 }
 
-function runInfo(plan: Plan, argv: readonly string[]): RunInfo {
+function runInfo(plan: Plan, argv: readonly string[], isShard: boolean): RunInfo {
   const { space } = plan;
   const width = widestLabel(plan);
   return {
@@ -348,6 +375,7 @@ function runInfo(plan: Plan, argv: readonly string[]): RunInfo {
     get ports() {
       return space.ports();
     },
+    ...(isShard ? { isShard } : {}),
     ...(width === undefined ? {} : { targetWidth: width }),
   };
 }

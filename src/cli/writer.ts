@@ -1,5 +1,5 @@
 /**
- * Writes text to a descriptor, in order, without ever making the process deaf: a reader that stalls must not keep a signal
+ * Writes text and bytes to a descriptor, in order, without ever making the process deaf: a reader that stalls must not keep a signal
  * from being heard.
  *
  * Regular files are written at once, so that whatever happens to the process, what was found is in the file. Pipes and
@@ -10,7 +10,9 @@ import { fstatSync, write, writeSync } from "node:fs";
 
 export interface Writer {
   write(text: string): void;
-  /** Characters, about, that have not been taken yet. */
+  /** Bytes that are the caller's again when it returns. */
+  writeBytes(bytes: Uint8Array): void;
+  /** Characters or bytes, about, that have not been taken yet. */
   held(): number;
   /** Settles when everything written so far has been taken, or can't be any more. */
   drained(): Promise<void>;
@@ -38,6 +40,9 @@ function createFileWriter(fd: number, onError: (code: string) => void): Writer {
     turnsEnd = undefined;
     const bytes = Buffer.from(waiting);
     waiting = "";
+    writeNow(bytes);
+  }
+  function writeNow(bytes: Uint8Array): void {
     try {
       for (let at = 0; at < bytes.length && !broken; ) at += writeSync(fd, bytes, at);
     } catch (error) {
@@ -51,6 +56,10 @@ function createFileWriter(fd: number, onError: (code: string) => void): Writer {
       if (waiting.length >= FILE_PIECE) flush();
       else turnsEnd ??= setImmediate(flush);
     },
+    writeBytes: (bytes) => {
+      flush();
+      writeNow(bytes);
+    },
     held: () => waiting.length,
     drained: () => {
       flush();
@@ -60,8 +69,8 @@ function createFileWriter(fd: number, onError: (code: string) => void): Writer {
 }
 
 function createStreamWriter(fd: number, onError: (code: string) => void): Writer {
-  /** All but the last are full. */
-  let waiting: string[] = [];
+  /** Text is put together in pieces; bytes wait as they came. */
+  let waiting: (string | Buffer)[] = [];
   let held = 0;
   let busy = false;
   let broken = false;
@@ -71,7 +80,7 @@ function createStreamWriter(fd: number, onError: (code: string) => void): Writer
     const piece = waiting.shift();
     busy = piece !== undefined;
     if (piece !== undefined) {
-      push(Buffer.from(piece), 0, piece.length);
+      push(typeof piece === "string" ? Buffer.from(piece) : piece, 0, piece.length);
       return;
     }
     for (const resolve of idle) resolve();
@@ -100,9 +109,15 @@ function createStreamWriter(fd: number, onError: (code: string) => void): Writer
     write: (text) => {
       if (broken) return;
       held += text.length;
-      const last = waiting.length - 1;
-      if (last >= 0 && waiting[last].length < STREAM_PIECE) waiting[last] += text;
+      const last = waiting.at(-1);
+      if (typeof last === "string" && last.length < STREAM_PIECE) waiting[waiting.length - 1] = last + text;
       else waiting.push(text);
+      if (!busy) next();
+    },
+    writeBytes: (bytes) => {
+      if (broken) return;
+      held += bytes.length;
+      waiting.push(Buffer.from(bytes));
       if (!busy) next();
     },
     held: () => held,

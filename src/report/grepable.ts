@@ -6,10 +6,10 @@
  *   Host: 192.0.2.10 (name)⇥Ports: 22/open/tcp//ssh///, 80/closed/tcp//http///
  *   # synprobe done at Fri Nov 20 23:09:55 2026 UTC -- 1 IP address (1 host up) scanned in 0.12 seconds
  *
- * As nmap's, but for three things, so that the file says no more than is known: `Status: Up` only for a host that sent
- * an answer itself, every port is listed (never `Ignored State`), and an interrupted run ends in `# synprobe
- * interrupted at`. In a large run a host has lines in each group of results with one of its own (nmap.ts), and the hosts
- * that are up are not counted. The format has no room for reasons, round trips or ICMP senders; nmap XML and NDJSON have.
+ * As nmap's under -Pn, where every host that was probed is up, but for two things, so that the file says no more than is
+ * known: every port is listed (never `Ignored State`), and an interrupted run ends in `# synprobe interrupted at`. In a large
+ * run a host has lines in each group of results with one of its own (nmap.ts). The format has no room for reasons, round
+ * trips or ICMP senders; nmap XML and NDJSON have.
  */
 import { PORT_STATES } from "../scan/result.ts";
 import { escapeText, escapeWord } from "./escape.ts";
@@ -19,6 +19,7 @@ import {
   groupByHost,
   type HostGroups,
   type HostResults,
+  NO_HOSTS,
   nmapTime,
 } from "./nmap.ts";
 import type { Reporter, Sink } from "./reporter.ts";
@@ -30,24 +31,21 @@ function serviceField(service: string): string {
 
 function hostLines(host: HostResults): string {
   const head = `Host: ${host.ip} (${escapeWord(host.names[0] ?? "")})`;
-  const status = host.answer === undefined ? "" : `${head}\tStatus: Up\n`;
-  const ports = host.ports.map(
-    ({ port, state, service = "" }) => `${port}/${state}/tcp//${serviceField(service)}///`,
-  );
-  return `${status}${head}\tPorts: ${ports.join(", ")}\n`;
+  let listed = "";
+  for (const { port, state, service } of host.ports) {
+    const name = service === undefined ? "" : serviceField(service);
+    listed += `${listed === "" ? "" : ", "}${port}/${state}/tcp//${name}///`;
+  }
+  return `${head}\tStatus: Up\n${head}\tPorts: ${listed}\n`;
 }
 
 /** A reporter for nmap's grepable format; the file is complete when the run has finished or was cut short. */
 export function createGrepableReporter(sink: Sink): Reporter {
   let groups: HostGroups | undefined;
-  let up = 0;
   return {
     wants: () => PORT_STATES,
     start(run) {
-      groups = groupByHost(run.pairs, (host) => {
-        if (host.answer !== undefined) up++;
-        sink(hostLines(host));
-      });
+      groups = groupByHost(run.pairs, (host) => sink(hostLines(host)));
       const started = nmapTime(run.startedMs);
       sink(`# synprobe ${run.version} scan initiated ${started} as: ${commandLine(run)}\n`);
     },
@@ -60,7 +58,7 @@ export function createGrepableReporter(sink: Sink): Reporter {
     },
     finish(summary) {
       groups?.flush();
-      sink(`# ${closingRemark(summary, groups?.whole === true ? up : undefined)}\n`);
+      sink(`# ${closingRemark(summary, groups?.hosts() ?? NO_HOSTS)}\n`);
     },
   };
 }

@@ -1,26 +1,44 @@
 /**
- * NDJSON: one JSON object a line, written as each verdict falls; keys in this order, those marked ? only when known.
+ * NDJSON: one JSON object a line, written as each verdict falls; keys in this order, those marked ? only when known. The
+ * same as JSON Schema: ndjson.schema.json, which the package exports.
  *
  * A verdict (no `type`):
  *   ip, port, proto "tcp", state "open|closed|filtered", reason, rtt_ms number|null, ttl number|null, tries,
+ *   answered? (which of them was), doubt? (the chance that silence is loss), answers_all? true (so does every port there),
  *   host? (the name given), responder? (the ICMP sender, when not the target), service?, late? true, was? (the state
  *   that this line corrects), established_ms? ending? ("fin|reset|no-fin|silent") banner? (of a handshake that was
  *   completed), ts (when the verdict fell)
  * A target that could not be probed:
  *   type "fault", target, code, message
+ * A look at the run, once a second:
+ *   type "progress", elapsed_ms, total, decided, open, closed, filtered, sent, retransmitted, received, receive_drops,
+ *   in_flight, rate? (SYNs a second that the path holds), loss? (0 to 1)
  * The last line:
- *   type "summary", hosts, open, closed, filtered, unfinished, sent, retransmitted, received, late,
+ *   type "summary", hosts (planned, of all shards: probed unless interrupted), open, closed, filtered,
+ *   reasons {state: {reason: count}}, unfinished, sent, retransmitted, received, late,
  *   ignored {malformed, bad_checksum, wrong_ack, odd_flags, foreign, fragment, icmp_no_verdict, duplicate},
- *   receive_drops, send_errors {errno name: count}, faults (a count), interrupted, elapsed_ms, started_at, ts (the end)
+ *   receive_drops, send_errors {errno name: count}, path? {rate, loss {round, out?, back?}, missed_open {expected, low,
+ *   high}}, faults (a count), interrupted, elapsed_ms, started_at, ts (the end)
  *
- * Times are ISO 8601 in UTC with milliseconds; durations are milliseconds with at most three decimals. A file without
- * a summary line was cut off. Text is exact: what a terminal might obey is written in JSON's own `\u` escapes.
+ * Times are ISO 8601 in UTC with milliseconds; durations are milliseconds and rates SYNs a second, both with at most three decimals; chances
+ * have three digits that count. A file without a summary line was cut off. Text is exact: what a terminal might obey is written in
+ * JSON's own `\u` escapes.
  */
-import { PORT_STATES, type PortResult, type ScanSummary, type TargetFault } from "../scan/result.ts";
+import {
+  type PathFindings,
+  PORT_STATES,
+  type PortResult,
+  type ScanProgress,
+  type ScanSummary,
+  type TargetFault,
+} from "../scan/result.ts";
 import type { Reporter, Sink } from "./reporter.ts";
 
 /** What JSON.stringify leaves as it is, but a terminal or a line splitter may take for more than text. */
 const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]/gu;
+
+/** What most lines are, found out in less time. */
+const PRINTABLE = /^[\x20-\x7e]*$/;
 
 function escapeUnits(char: string): string {
   let escaped = "";
@@ -30,11 +48,15 @@ function escapeUnits(char: string): string {
 
 /** A value as one line of printable text. */
 export function jsonLine(value: object): string {
-  return `${JSON.stringify(value).replace(UNSEEN, escapeUnits)}\n`;
+  const json = JSON.stringify(value);
+  return `${PRINTABLE.test(json) ? json : json.replace(UNSEEN, escapeUnits)}\n`;
 }
 
 const isoTime = (ms: number): string => new Date(ms).toISOString();
-const roundMs = (ms: number): number => Math.round(ms * 1000) / 1000;
+const toThousandths = (ms: number): number => Math.round(ms * 1000) / 1000;
+const roundChance = (chance: number): number => Number(chance.toPrecision(3));
+const optionalChance = (chance: number | undefined): number | undefined =>
+  chance === undefined ? undefined : roundChance(chance);
 
 function resultRecord(result: PortResult): object {
   return {
@@ -43,15 +65,18 @@ function resultRecord(result: PortResult): object {
     proto: "tcp",
     state: result.state,
     reason: result.reason,
-    rtt_ms: result.rttMs === null ? null : roundMs(result.rttMs),
+    rtt_ms: result.rttMs === null ? null : toThousandths(result.rttMs),
     ttl: result.ttl,
     tries: result.tries,
+    answered: result.answered,
+    doubt: optionalChance(result.doubt),
+    answers_all: result.answersAll,
     host: result.host,
     responder: result.responder,
     service: result.service,
     late: result.late,
     was: result.was,
-    established_ms: result.established === undefined ? undefined : roundMs(result.established.ms),
+    established_ms: result.established === undefined ? undefined : toThousandths(result.established.ms),
     ending: result.established?.ending,
     banner: result.established?.banner,
     ts: isoTime(result.timeMs),
@@ -62,6 +87,37 @@ function faultRecord(fault: TargetFault): object {
   return { type: "fault", target: fault.target, code: fault.code, message: fault.message };
 }
 
+function progressRecord(progress: ScanProgress): object {
+  return {
+    type: "progress",
+    elapsed_ms: toThousandths(progress.elapsedMs),
+    total: progress.total,
+    decided: progress.decided,
+    open: progress.open,
+    closed: progress.closed,
+    filtered: progress.filtered,
+    sent: progress.sent,
+    retransmitted: progress.retransmitted,
+    received: progress.received,
+    receive_drops: progress.receiveDrops,
+    in_flight: progress.inFlight,
+    rate: progress.rate === undefined ? undefined : toThousandths(progress.rate),
+    loss: optionalChance(progress.loss),
+  };
+}
+
+function pathRecord({ rate, loss, missedOpen }: PathFindings): object {
+  return {
+    rate: toThousandths(rate),
+    loss: { round: roundChance(loss.round), out: optionalChance(loss.out), back: optionalChance(loss.back) },
+    missed_open: {
+      expected: roundChance(missedOpen.expected),
+      low: roundChance(missedOpen.low),
+      high: roundChance(missedOpen.high),
+    },
+  };
+}
+
 function summaryRecord(summary: ScanSummary): object {
   const { ignored } = summary;
   return {
@@ -70,6 +126,7 @@ function summaryRecord(summary: ScanSummary): object {
     open: summary.open,
     closed: summary.closed,
     filtered: summary.filtered,
+    reasons: summary.reasons,
     unfinished: summary.unfinished,
     sent: summary.sent,
     retransmitted: summary.retransmitted,
@@ -87,9 +144,10 @@ function summaryRecord(summary: ScanSummary): object {
     },
     receive_drops: summary.receiveDrops,
     send_errors: summary.sendErrors,
+    path: summary.path === undefined ? undefined : pathRecord(summary.path),
     faults: summary.faults.length,
     interrupted: summary.interrupted,
-    elapsed_ms: roundMs(summary.elapsedMs),
+    elapsed_ms: toThousandths(summary.elapsedMs),
     started_at: isoTime(summary.startedMs),
     ts: isoTime(summary.startedMs + summary.elapsedMs),
   };
@@ -105,6 +163,9 @@ export function createNdjsonReporter(sink: Sink): Reporter {
     },
     fault(fault) {
       sink(jsonLine(faultRecord(fault)));
+    },
+    progress(progress) {
+      sink(jsonLine(progressRecord(progress)));
     },
     finish(summary) {
       sink(jsonLine(summaryRecord(summary)));

@@ -4,10 +4,12 @@
  * The DTD allows no `scanner` but "nmap"; the comment, `args` and `version` say who really wrote the file. Hosts are
  * written when the run finishes, in a large run group by group (nmap.ts), targets that could not be probed as they come
  * (`target status="skipped"`). What is not known is left out (`times`, `starttime`), every port is listed (no
- * `extraports`), and a host that sent no answer is "up" by `user-set`, nmap's word for `-Pn`. Round trips and tries have
- * no place in the format; NDJSON has them.
+ * `extraports`), and a host that sent no answer is "up" by `user-set`, nmap's word for `-Pn`. A host that answers on any port
+ * has that as its `comment`. Round trips and tries have no place in the format; NDJSON has them.
+ *
+ * Written by hand: there is no text between tags, only attributes, and all that is not a number or a word of our own goes
+ * through `attribute`. A builder that takes objects needs ten times as long (npm run bench:formats), and would do nothing else.
  */
-import XmlBuilder from "fast-xml-builder";
 import { PORT_STATES, type PortResult, type ScanSummary, type TargetFault } from "../scan/result.ts";
 import { escapeText } from "./escape.ts";
 import { portRanges } from "./figures.ts";
@@ -16,141 +18,115 @@ import {
   commandLine,
   counted,
   groupByHost,
+  type HostCount,
   type HostGroups,
   type HostResults,
+  NO_HOSTS,
   nmapTime,
 } from "./nmap.ts";
 import type { Reporter, RunInfo, Sink } from "./reporter.ts";
 
 const XML_OUTPUT_VERSION = "1.05";
-const PROLOGUE = '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE nmaprun>\n';
-const END = "</nmaprun>\n";
 
-/** An element: `@name` is an attribute, any other key a child; what is undefined is left out. */
-interface Element {
-  readonly [name: string]: string | number | undefined | Element | readonly Element[];
-}
+const ENTITIES: Readonly<Record<string, string>> = {
+  "&": "&amp;",
+  "<": "&lt;",
+  ">": "&gt;",
+  '"': "&quot;",
+  "'": "&apos;",
+};
+/** What most names are made of needs no second look. */
+const PLAIN = /^[\w .:/-]*$/;
 
-const builder = new XmlBuilder({
-  attributeNamePrefix: "@",
-  ignoreAttributes: false,
-  commentPropName: "#comment",
-  suppressEmptyNode: true,
-  suppressBooleanAttributes: false,
-  format: true,
-  indentBy: "",
-});
-
-/** Text for an attribute: XML 1.0 §2.2 forbids most control characters, even as references, so they are spelled out. */
+/**
+ * Text as the value of an attribute. XML 1.0 §2.2 forbids most control characters, even as references, and §3.3.3 makes a
+ * space of every line end, so all that is unseen is spelled out; then the five characters that markup is made of.
+ */
 function attribute(text: string): string {
-  return escapeText(text, Number.POSITIVE_INFINITY);
+  if (PLAIN.test(text)) return text;
+  return escapeText(text, Number.POSITIVE_INFINITY).replace(/[&<>"']/g, (char) => ENTITIES[char]);
 }
+
+/** A comment must not have two hyphens side by side (§2.5); nmap spells them the same way. */
+const comment = (text: string): string => `<!-- ${attribute(text).replaceAll("--", "-&#45;")} -->\n`;
 
 const seconds = (ms: number): number => Math.floor(ms / 1000);
 
 function opening(run: RunInfo): string {
   const command = commandLine(run);
   const started = nmapTime(run.startedMs);
-  const whole = builder.build({
-    "#comment": ` synprobe ${run.version} scan initiated ${started} as: ${command} `,
-    nmaprun: {
-      "@scanner": "nmap",
-      "@args": command,
-      "@start": seconds(run.startedMs),
-      "@startstr": started,
-      "@version": run.version,
-      "@xmloutputversion": XML_OUTPUT_VERSION,
-      scaninfo: {
-        "@type": "syn",
-        "@protocol": "tcp",
-        "@numservices": run.ports.length,
-        "@services": portRanges(run.ports),
-      },
-      verbose: { "@level": 0 },
-      debugging: { "@level": 0 },
-    },
-  } satisfies Element);
-  return PROLOGUE + whole.slice(0, -END.length);
+  return (
+    '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE nmaprun>\n' +
+    comment(`synprobe ${run.version} scan initiated ${started} as: ${command}`) +
+    `<nmaprun scanner="nmap" args="${attribute(command)}" start="${seconds(run.startedMs)}" startstr="${started}" ` +
+    `version="${attribute(run.version)}" xmloutputversion="${XML_OUTPUT_VERSION}">\n` +
+    `<scaninfo type="syn" protocol="tcp" numservices="${run.ports.length}" services="${portRanges(run.ports)}"/>\n` +
+    '<verbose level="0"/>\n<debugging level="0"/>\n'
+  );
 }
 
-function skippedTarget(fault: TargetFault): Element {
-  return { target: { "@specification": attribute(fault.target), "@status": "skipped" } };
+const skippedTarget = ({ target }: TargetFault): string =>
+  `<target specification="${attribute(target)}" status="skipped"/>\n`;
+
+function portElement({ port, state, reason, ttl, responder, service }: PortResult): string {
+  const from = responder === undefined ? "" : ` reason_ip="${attribute(responder)}"`;
+  const named =
+    service === undefined ? "" : `<service name="${attribute(service)}" method="table" conf="3"/>`;
+  return (
+    `<port protocol="tcp" portid="${port}">` +
+    `<state state="${state}" reason="${attribute(reason)}" reason_ttl="${ttl ?? 0}"${from}/>${named}</port>\n`
+  );
 }
 
-function port(result: PortResult): Element {
-  const { service } = result;
-  return {
-    "@protocol": "tcp",
-    "@portid": result.port,
-    state: {
-      "@state": result.state,
-      "@reason": attribute(result.reason),
-      "@reason_ttl": result.ttl ?? 0,
-      "@reason_ip": result.responder,
-    },
-    service:
-      service === undefined ? undefined : { "@name": attribute(service), "@method": "table", "@conf": 3 },
-  };
+const ANSWERS_ALL = ' comment="answers SYN-ACK on every port: a tarpit or a middlebox"';
+
+function hostElement({ ip, names, ports, answer }: HostResults): string {
+  let ended = 0;
+  let listed = "";
+  let answersAll = false;
+  for (const result of ports) {
+    ended = Math.max(ended, result.timeMs);
+    if (result.answersAll) answersAll = true;
+    listed += portElement(result);
+  }
+  const status = `reason="${attribute(answer?.reason ?? "user-set")}" reason_ttl="${answer?.ttl ?? 0}"`;
+  const hostnames = names.map((name) => `<hostname name="${attribute(name)}" type="user"/>\n`);
+  return (
+    `<host endtime="${seconds(ended)}"${answersAll ? ANSWERS_ALL : ""}><status state="up" ${status}/>\n` +
+    `<address addr="${attribute(ip)}" addrtype="${ip.includes(":") ? "ipv6" : "ipv4"}"/>\n` +
+    `<hostnames>\n${hostnames.join("")}</hostnames>\n<ports>\n${listed}</ports>\n</host>\n`
+  );
 }
 
-function host(found: HostResults): Element {
-  const ended = found.ports.reduce((latest, { timeMs }) => Math.max(latest, timeMs), 0);
-  return {
-    host: {
-      "@endtime": seconds(ended),
-      status: {
-        "@state": "up",
-        "@reason": found.answer?.reason ?? "user-set",
-        "@reason_ttl": found.answer?.ttl ?? 0,
-      },
-      address: { "@addr": found.ip, "@addrtype": found.ip.includes(":") ? "ipv6" : "ipv4" },
-      hostnames: { hostname: found.names.map((name) => ({ "@name": attribute(name), "@type": "user" })) },
-      ports: { port: found.ports.map(port) },
-    },
-  };
-}
-
-function runStats(summary: ScanSummary, up: number): Element {
+function ending(summary: ScanSummary, hosts: HostCount): string {
   const ended = summary.startedMs + summary.elapsedMs;
-  return {
-    runstats: {
-      finished: {
-        "@time": seconds(ended),
-        "@timestr": nmapTime(ended),
-        "@summary": closingRemark(summary, up),
-        "@elapsed": (summary.elapsedMs / 1000).toFixed(2),
-        "@exit": summary.interrupted ? "error" : "success",
-        "@errormsg": summary.interrupted
-          ? `interrupted: ${counted(summary.unfinished, "port")} unfinished`
-          : undefined,
-      },
-      hosts: { "@up": up, "@down": 0, "@total": summary.hosts },
-    },
-  };
+  const unfinished = `exit="error" errormsg="interrupted: ${counted(summary.unfinished, "port")} unfinished"`;
+  return (
+    `<runstats><finished time="${seconds(ended)}" timestr="${nmapTime(ended)}" ` +
+    `summary="${closingRemark(summary, hosts)}" elapsed="${(summary.elapsedMs / 1000).toFixed(2)}" ` +
+    `${summary.interrupted ? unfinished : 'exit="success"'}/>\n` +
+    `<hosts up="${hosts.count}" down="0" total="${hosts.count}"/>\n</runstats>\n</nmaprun>\n`
+  );
 }
 
 /** A reporter for nmap's XML; the document is complete when the run has finished or was cut short. */
 export function createNmapXmlReporter(sink: Sink): Reporter {
   let groups: HostGroups | undefined;
-  let entries = 0;
   return {
     wants: () => PORT_STATES,
     start(run) {
       sink(opening(run));
-      groups = groupByHost(run.pairs, (found) => {
-        entries++;
-        sink(builder.build(host(found)));
-      });
+      groups = groupByHost(run.pairs, (found) => sink(hostElement(found)));
     },
     result(result) {
       groups?.add(result);
     },
     fault(fault) {
-      sink(builder.build(skippedTarget(fault)));
+      sink(skippedTarget(fault));
     },
     finish(summary) {
       groups?.flush();
-      sink(builder.build(runStats(summary, groups?.whole === true ? entries : summary.hosts)) + END);
+      sink(ending(summary, groups?.hosts() ?? NO_HOSTS));
     },
   };
 }

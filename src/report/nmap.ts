@@ -5,9 +5,12 @@
  * kept until the end. In a larger one they are written a group at a time, so that memory stays bounded: a host has an
  * entry in each group with a result of its own (nmap.dtd allows that, and masscan writes no other way), and a corrected
  * verdict stands in a later entry than the one it corrects. The formats: nmap-xml.ts, grepable.ts.
+ *
+ * A host counts as "up" when it has a result, in both formats: as with `nmap -Pn`, which synprobe's probing is. So hosts that
+ * a shard or an interrupted run has not come to are not counted, as addresses or as hosts.
  */
-import ipaddr from "ipaddr.js";
 import type { PortResult, ScanSummary } from "../scan/result.ts";
+import { addressKey, compareAddresses, countAddresses } from "./addresses.ts";
 import { escapeText } from "./escape.ts";
 import type { RunInfo } from "./reporter.ts";
 
@@ -28,30 +31,42 @@ export const MOST_HELD = 100_000;
 export const GROUP = 1000;
 
 export interface HostGroups {
-  /** Each host has one entry, so that entries can be counted as hosts. */
-  readonly whole: boolean;
   add(result: PortResult): void;
   /** Writes what is held: hosts in order of address, IPv4 before IPv6, whatever order the results came in. */
   flush(): void;
+  /** Hosts that were written. */
+  hosts(): HostCount;
 }
+
+/** How many hosts have results. */
+export interface HostCount {
+  readonly count: number;
+  /** False for more than can be told apart: `count` is then the least they are. */
+  readonly exact: boolean;
+}
+
+export const NO_HOSTS: HostCount = { count: 0, exact: true };
 
 /** Gathers the results of a run of `pairs` pairs, and hands them to `write` host by host. */
 export function groupByHost(pairs: number, write: (host: HostResults) => void): HostGroups {
   const whole = pairs <= MOST_HELD;
   const byAddress = new Map<string, Map<number, PortResult>>();
+  const written = countAddresses();
   let held = 0;
 
   function flush(): void {
     const hosts = [...byAddress]
-      .map(([ip, ports]) => ({ key: sortKey(ip), ip, ports }))
-      .sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+      .map(([ip, ports]) => ({ key: addressKey(ip), ip, ports }))
+      .sort((a, b) => compareAddresses(a.key, b.key));
     byAddress.clear();
     held = 0;
-    for (const { ip, ports } of hosts) write(hostResults(ip, [...ports.values()]));
+    for (const { ip, ports } of hosts) {
+      written.add(ip);
+      write(hostResults(ip, [...ports.values()]));
+    }
   }
 
   return {
-    whole,
     add(result) {
       const ports = byAddress.get(result.ip);
       if (ports === undefined) byAddress.set(result.ip, new Map([[result.port, result]]));
@@ -60,6 +75,7 @@ export function groupByHost(pairs: number, write: (host: HostResults) => void): 
       if (held >= GROUP && !whole) flush();
     },
     flush,
+    hosts: () => ({ count: written.count, exact: written.exact }),
   };
 }
 
@@ -72,13 +88,6 @@ function hostResults(ip: string, results: PortResult[]): HostResults {
 
 function fromHostItself(result: PortResult): boolean {
   return result.ttl !== null && result.responder === undefined;
-}
-
-function sortKey(ip: string): string {
-  if (!ipaddr.isValid(ip)) return `9${ip}`;
-  const address = ipaddr.parse(ip);
-  const hex = address.toByteArray().map((byte) => byte.toString(16).padStart(2, "0"));
-  return `${address.kind() === "ipv4" ? 4 : 6}${hex.join("")}`;
 }
 
 /** A time as ctime(3) writes it, and in UTC so that it reads the same everywhere: `Fri Nov 20 23:09:54 2026 UTC`. */
@@ -100,16 +109,12 @@ export function counted(count: number, one: string, many = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`;
 }
 
-/**
- * The closing remark of both formats, after nmap's: `synprobe done at … -- 2 IP addresses (1 host up) scanned in …`.
- *
- * @param hostsUp left out where nobody has counted them
- */
-export function closingRemark(summary: ScanSummary, hostsUp?: number): string {
+/** The closing remark of both formats, after nmap's: `synprobe done at … -- 2 IP addresses (2 hosts up) scanned in …`. */
+export function closingRemark(summary: ScanSummary, { count, exact }: HostCount): string {
   const ending = summary.interrupted ? "interrupted" : "done";
   const time = nmapTime(summary.startedMs + summary.elapsedMs);
-  const up = hostsUp === undefined ? "" : ` (${counted(hostsUp, "host")} up)`;
-  const hosts = `${counted(summary.hosts, "IP address", "IP addresses")}${up}`;
+  const more = exact ? "" : "more than ";
+  const hosts = `${more}${counted(count, "IP address", "IP addresses")} (${counted(count, "host")} up)`;
   const seconds = (summary.elapsedMs / 1000).toFixed(2);
   const unfinished = summary.unfinished > 0 ? `; ${counted(summary.unfinished, "port")} unfinished` : "";
   return `synprobe ${ending} at ${time} -- ${hosts} scanned in ${seconds} seconds${unfinished}`;

@@ -3,6 +3,7 @@
  * for each host by itself when the run has few, else for the run as a whole, from its summary.
  */
 import { PORT_STATES, type PortResult, type PortState, type ScanSummary } from "../scan/result.ts";
+import { type AddressKey, addressKey, compareAddresses } from "./addresses.ts";
 import { escapeWord } from "./escape.ts";
 import { count } from "./figures.ts";
 import type { RunInfo } from "./reporter.ts";
@@ -71,6 +72,7 @@ const phrase = (parts: readonly Part[]): string =>
 
 interface VerdictMap {
   readonly label: string;
+  readonly key: AddressKey;
   /** By port, what kind of verdict: 0 for none yet, else its place in the list of kinds plus one. */
   readonly kinds: Uint8Array;
 }
@@ -102,11 +104,15 @@ function createVerdictMaps() {
       if (map === undefined) {
         const ip = escapeWord(result.ip);
         const label = result.host === undefined ? ip : `${escapeWord(result.host)} (${ip})`;
-        map = { label, kinds: new Uint8Array(0x10000) };
+        map = { label, key: addressKey(result.ip), kinds: new Uint8Array(0x10000) };
         byAddress.set(result.ip, map);
       }
       map.kinds[result.port] = kindOf(result);
     },
-    hosts: () => [...byAddress.values()].map((map) => ({ label: map.label, reasons: reasonsOf(map) })),
+    /** In order of address. */
+    hosts: () =>
+      [...byAddress.values()]
+        .sort((a, b) => compareAddresses(a.key, b.key))
+        .map((map) => ({ label: map.label, reasons: reasonsOf(map) })),
   };
 }

@@ -4,7 +4,7 @@
  * A reporter turns results into text, in the order they come, and hands the text to a sink. It opens no file, reads
  * no clock and knows no terminal: cli/ gives it a sink, the colour decision and the run's description.
  */
-import type { PortResult, PortState, ScanSummary, TargetFault } from "../scan/result.ts";
+import type { PortResult, PortState, ScanProgress, ScanSummary, TargetFault } from "../scan/result.ts";
 
 /** Takes finished text. May buffer; never throws (the owner of the file watches for write errors). */
 export type Sink = (text: string) => void;
@@ -18,8 +18,10 @@ export interface RunInfo {
   readonly startedMs: number;
   /** Number of (address, port) pairs planned. */
   readonly pairs: number;
-  /** Distinct addresses planned, when they are known beforehand. */
+  /** Distinct addresses planned, when they are known beforehand; of all shards together. */
   readonly hosts?: number;
+  /** Only a part of the planned pairs is this run's (`--shard`): some of the hosts may have none in it. */
+  readonly isShard?: true;
   /** Distinct ports planned, ascending, for formats that record the scanned set (nmap XML). */
   readonly ports: readonly number[];
   /** Columns that the widest target label needs (`targetLabel` in table.ts), when the targets are known beforehand. */
@@ -38,6 +40,8 @@ export interface Reporter {
   result(result: PortResult): void;
   /** Called for each target that cannot be probed. */
   fault(fault: TargetFault): void;
+  /** Called about once a second, and not at all in a run that lasts no second. */
+  progress?(progress: ScanProgress): void;
   /** Called once, at the end or on interruption; everything not yet written must be handed to the sink. */
   finish(summary: ScanSummary): void;
 }

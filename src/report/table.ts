@@ -1,6 +1,9 @@
 /**
  * The table for people: a line for each verdict as it falls, if it is to be shown (show.ts), and at the end the counts
- * of the others (not-shown.ts) and the totals (totals.ts).
+ * of the others (not-shown.ts), the hosts that answer on every port (answers-all.ts), and the totals (totals.ts).
+ *
+ * In a run of at most LARGEST_SORTED pairs the lines of its first second come together, in nmap's order: by address, then by
+ * port. A run that lasts no longer is one sorted table, of others the rest follows as it is found.
  *
  * Lines stream and hosts interleave, so the columns have fixed widths; only a target wider than its column widens it,
  * for itself and the lines after. The evidence comes last, because its length varies most. Which targets could not be
@@ -14,6 +17,8 @@ import {
   type PortResult,
   type PortState,
 } from "../scan/result.ts";
+import { addressKey, compareAddresses } from "./addresses.ts";
+import { collectAnswersAll } from "./answers-all.ts";
 import { displayLength, escapeText, escapeWord } from "./escape.ts";
 import { countNotShown, type NotShown } from "./not-shown.ts";
 import type { Reporter, RunInfo, Sink } from "./reporter.ts";
@@ -32,6 +37,9 @@ export interface TableOptions {
 }
 
 type Colors = ReturnType<typeof pc.createColors>;
+
+/** Results of runs of so many pairs are held back for a second to be sorted. */
+const LARGEST_SORTED = 4096;
 
 const GAP = "  ";
 const NONE = "-";
@@ -131,15 +139,39 @@ function resultLine(colors: Colors, label: string, targetWidth: number, result: 
   return `${cells.join(GAP)}\n`;
 }
 
+/** By address and port; a correction stays behind what it corrects. */
+function sorted(results: readonly PortResult[]): PortResult[] {
+  return results
+    .map((result) => ({ result, key: addressKey(result.ip) }))
+    .sort((a, b) => compareAddresses(a.key, b.key) || a.result.port - b.result.port)
+    .map(({ result }) => result);
+}
+
 /**
  * A reporter for the table. Writes the header at the start, one line for each result to be shown, and the totals at the
- * end. A result that corrects one which was shown is shown too.
+ * end. A result that corrects one which was shown is shown too. Ports of a host that answers on all of them are counted.
  */
 export function createTableReporter(sink: Sink, options: TableOptions): Reporter {
   const colors = pc.createColors(options.color);
   let targetWidth = DEFAULT_TARGET_WIDTH;
   let shown: readonly PortState[] = PORT_STATES;
   let notShown: NotShown | undefined;
+  let isShard = false;
+  const answersAll = collectAnswersAll();
+  /** Results of the first second, to be sorted. */
+  let held: PortResult[] | undefined;
+
+  function print(result: PortResult): void {
+    const label = targetLabel(result);
+    targetWidth = Math.min(WIDEST_TARGET, Math.max(targetWidth, displayLength(label)));
+    sink(resultLine(colors, label, targetWidth, result));
+  }
+
+  function printHeld(): void {
+    for (const result of sorted(held ?? [])) print(result);
+    held = undefined;
+  }
+
   return {
     wants(run) {
       const states = shownStates(run, options.show);
@@ -149,21 +181,25 @@ export function createTableReporter(sink: Sink, options: TableOptions): Reporter
       shown = shownStates(run, options.show);
       notShown = countNotShown(run, shown);
       targetWidth = firstTargetWidth(run);
+      isShard = run.isShard === true;
+      if (run.pairs <= LARGEST_SORTED) held = [];
       sink(headerLine(colors, targetWidth));
     },
     result(result) {
       notShown?.add(result);
       const { state, was } = result;
       if (!shown.includes(state) && (was === undefined || !shown.includes(was))) return;
-      const label = targetLabel(result);
-      targetWidth = Math.min(WIDEST_TARGET, Math.max(targetWidth, displayLength(label)));
-      sink(resultLine(colors, label, targetWidth, result));
+      if (result.answersAll) answersAll.add(result);
+      else if (held !== undefined) held.push(result);
+      else print(result);
     },
     fault() {},
+    progress: printHeld,
     finish(summary) {
+      printHeld();
       const paint = { "not-shown": String, note: colors.dim, warning: colors.yellow, total: String };
-      const unseen = notShown?.sentences(summary) ?? [];
-      const lines = totalsLines(summary, options.verbose, unseen).flatMap(({ kind, text }) =>
+      const unseen = [...answersAll.sentences(), ...(notShown?.sentences(summary) ?? [])];
+      const lines = totalsLines(summary, options.verbose, unseen, isShard).flatMap(({ kind, text }) =>
         wrap(text, options.width).map((line) => paint[kind](line)),
       );
       sink(`\n${lines.join("\n")}\n`);

@@ -20,6 +20,9 @@ export function combine(reporters: readonly Reporter[]): Reporter {
     fault(fault) {
       for (const reporter of reporters) reporter.fault(fault);
     },
+    progress(progress) {
+      for (const reporter of reporters) reporter.progress?.(progress);
+    },
     finish(summary) {
       for (const reporter of reporters) reporter.finish(summary);
     },

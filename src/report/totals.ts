@@ -55,9 +55,12 @@ function warnings(summary: ScanSummary): TotalsLine[] {
   return lines.map((text) => ({ kind: "warning", text: `warning: ${text}` }));
 }
 
-function total(summary: ScanSummary): TotalsLine {
+function total(summary: ScanSummary, isShard: boolean): TotalsLine {
   const { open, closed, filtered, sent, retransmitted, received, elapsedMs, faults } = summary;
-  const found = `${count(open + closed + filtered, "port")} on ${count(summary.hosts, "host")}`;
+  const ports = count(open + closed + filtered, "port");
+  const hosts = count(summary.hosts, "host");
+  // Nobody has counted the hosts that a shard, or a run that was cut short, did come to.
+  const found = isShard || summary.unfinished > 0 ? `${ports} (${hosts} planned)` : `${ports} on ${hosts}`;
   const states = `${digits(open)} open, ${digits(closed)} closed, ${digits(filtered)} filtered`;
   const again = retransmitted > 0 ? ` (${digits(retransmitted)} retransmitted)` : "";
   const traffic = `${count(sent, "SYN")} sent${again}, ${count(received, "packet")} received`;
@@ -72,16 +75,18 @@ function total(summary: ScanSummary): TotalsLine {
  *
  * @param verbose also tell what was received and not counted, cause by cause, and how many answers were late
  * @param notShown sentences about the results that were left out (not-shown.ts)
+ * @param isShard the run has a part only of what was planned
  */
 export function totalsLines(
   summary: ScanSummary,
   verbose: boolean,
   notShown: readonly string[],
+  isShard = false,
 ): TotalsLine[] {
   return [
     ...notShown.map((text): TotalsLine => ({ kind: "not-shown", text })),
     ...(verbose ? notes(summary) : []),
     ...warnings(summary),
-    total(summary),
+    total(summary, isShard),
   ];
 }

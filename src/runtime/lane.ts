@@ -13,6 +13,7 @@ import { createSource, type PathRanges } from "../scan/source.ts";
 import type { Space } from "../scan/space.ts";
 import type { Verdict } from "../scan/verdict.ts";
 import { createSourcePorts, partPilots } from "../socket/ports.ts";
+import type { Capture } from "./capture.ts";
 import { nowUs } from "./clock.ts";
 import { drive } from "./drive.ts";
 import { createBatchWriter } from "./record-batch.ts";
@@ -46,6 +47,8 @@ export interface LaneHooks {
   /** Records, before `onResult` hears of them; with `established`, one record and what it has no room for. */
   onRecords(bytes: Uint8Array, count: number, established?: Established): void;
   onResult(record: ResultRecord, established?: Established): void;
+  /** Blocks of a pcapng file, from a worker that captures. */
+  onCapture(blocks: Uint8Array): void;
   /** Every result that the reports count has been handed over. */
   onReport(): void;
   /** Undefined, or while too much of what was handed over waits to be taken: settles when it has been. No probe is sent meanwhile. */
@@ -62,6 +65,7 @@ export interface LaneOptions {
   readonly complete?: { readonly bannerUs: number; readonly closeUs: number };
   readonly from?: number;
   readonly isDone?: (position: number) => boolean;
+  readonly capture?: Capture;
 }
 
 const ALONE = { index: 0, count: 1 };
@@ -70,8 +74,9 @@ const REPORT_MS = 200;
 const GRACE_MS = 500;
 
 /** Runs in this thread. */
-export function runHere(link: Link, options: LaneOptions): Lane {
-  const { space, order, paths, ports, hooks, complete, from, isDone } = options;
+export function runHere(wire: Link, options: LaneOptions): Lane {
+  const { space, order, paths, ports, hooks, complete, from, isDone, capture } = options;
+  const link = capture?.link(wire) ?? wire;
   const source = createSource({
     space,
     order,
@@ -81,16 +86,14 @@ export function runHere(link: Link, options: LaneOptions): Lane {
     ...(isDone === undefined ? {} : { isDone }),
   });
   const { tries, pilots } = partPilots(ports);
-  const scanner = restrain(
-    createEngine({
-      ...options.engine,
-      source,
-      ports: createSourcePorts(tries.first, tries.last, options.engine.seed),
-      ...(pilots === undefined ? {} : { pilotPorts: pilots }),
-      startUs: nowUs(),
-    }),
-    hooks.room,
-  );
+  const prober = createEngine({
+    ...options.engine,
+    source,
+    ports: createSourcePorts(tries.first, tries.last, options.engine.seed),
+    ...(pilots === undefined ? {} : { pilotPorts: pilots }),
+    startUs: nowUs(),
+  });
+  const scanner = restrain(capture?.engine(prober, options.engine) ?? prober, hooks.room);
   const engine =
     complete === undefined
       ? scanner
@@ -115,6 +118,7 @@ export function runHere(link: Link, options: LaneOptions): Lane {
   const flush = (): void => {
     established = undefined;
     batch.flush();
+    capture?.flush();
   };
   let drops = 0;
   const report = (): void => {

@@ -26,6 +26,7 @@ import {
 } from "../scan/result.ts";
 import type { Services } from "../scan/services.ts";
 import { ISN_KEY_LENGTH } from "../socket/isn.ts";
+import { type CaptureKind, createCapture } from "./capture.ts";
 import { nowUs, wallMs } from "./clock.ts";
 import { type Lane, type LaneHooks, runHere } from "./lane.ts";
 import type { Plan } from "./plan.ts";
@@ -54,6 +55,8 @@ export interface ScanOptions {
   /** Complete the handshakes of open ports; wait this long for what the server says first, 0 not to. */
   readonly complete?: { readonly bannerMs: number };
   readonly onPacket?: PacketObserver;
+  /** Hand packets to `ScanHooks.onCapture`. */
+  readonly capture?: CaptureKind;
   /** `auto`: packet for large scans through one Ethernet interface, raw for all others. */
   readonly link?: "auto" | "raw" | "packet";
   /** Threads; by default as many as the size, the rate and the processor ask for. */
@@ -90,6 +93,8 @@ export interface ScanHooks {
   onResult(result: PortResult): void;
   /** Every result as a record before `onResult` hears of it, with what a record has no room for. */
   onRecords?(bytes: Uint8Array, count: number, established?: Established): void;
+  /** With `capture`: whole blocks of a pcapng file, to be written after its start (wire/pcapng.ts). Valid until it returns. */
+  onCapture?(blocks: Uint8Array): void;
   /** About every 200 ms: every result up to here has been handed over. */
   onCheckpoint?(marks: readonly number[], totals: Totals): void;
   /** Undefined, or a promise of room for more results: until it settles, no probes are sent. */
@@ -272,6 +277,9 @@ function openHere(plan: Plan, options: ScanOptions, means: Means, release: () =>
           ports: means.ports,
           engine: engineOptions(plan, options, means),
           hooks: laneHooks,
+          ...(options.capture === undefined
+            ? {}
+            : { capture: createCapture(options.capture, laneHooks.onCapture) }),
           ...(past === undefined ? {} : { from: past.marks[0], isDone: past.above.has }),
           ...(complete === undefined
             ? {}
@@ -347,6 +355,7 @@ async function openThreads(plan: Plan, options: ScanOptions, means: Means): Prom
               paths: plan.pathRanges,
               engine: engineOptions(plan, options, means),
               wants: hooks.onRecords === undefined ? hooks.wants : PORT_STATES,
+              ...(options.capture === undefined ? {} : { capture: options.capture }),
               ...(past === undefined ? {} : { resume: { from: past.marks[index], done: past.above.words } }),
             })),
             laneHooks,
@@ -418,6 +427,7 @@ function runLane(
   const lane = start({
     onRecords: (bytes, count, established) => hooks.onRecords?.(bytes, count, established),
     onResult: (record, established) => hooks.onResult(toResult(record, established)),
+    onCapture: (blocks) => hooks.onCapture?.(blocks),
     onReport: () => hooks.onCheckpoint?.(marks(), totals()),
     keepsRecords: hooks.onRecords !== undefined,
     wants: hooks.wants,

@@ -15,6 +15,7 @@ import { createSource, type ShareSource } from "../scan/source.ts";
 import { openSpace } from "../scan/space.ts";
 import type { Verdict } from "../scan/verdict.ts";
 import { createSourcePorts, partPilots } from "../socket/ports.ts";
+import { createCapture } from "./capture.ts";
 import { nowUs } from "./clock.ts";
 import { createBatchWriter } from "./record-batch.ts";
 import { checkStall, createTransmitter } from "./transmit.ts";
@@ -37,14 +38,23 @@ const post = (message: FromWorker, transfer: ArrayBuffer[] = []): void =>
 function work(): void {
   const source = shareOf(task);
   const { tries, pilots } = partPilots(task.ports);
-  const engine = createEngine({
+  const prober = createEngine({
     ...task.engine,
     source,
     ports: createSourcePorts(tries.first, tries.last, task.engine.seed),
     ...(pilots === undefined ? {} : { pilotPorts: pilots }),
     startUs: nowUs(),
   });
-  const link = attachPacket(task.handles);
+  const wire = attachPacket(task.handles);
+  const capture =
+    task.capture === undefined
+      ? undefined
+      : createCapture(task.capture, (bytes) => {
+          Atomics.add(control, CONTROL.waiting, 1);
+          post({ kind: "capture", bytes }, [bytes.buffer]);
+        });
+  const engine = capture?.engine(prober, task.engine) ?? prober;
+  const link = capture?.link(wire) ?? wire;
   const results = createBatchWriter((bytes, count) => {
     Atomics.add(control, CONTROL.waiting, 1);
     post({ kind: "results", bytes, count }, [bytes.buffer]);
@@ -58,7 +68,10 @@ function work(): void {
     }
   };
   try {
-    loop(engine, link, source, handOver, results.flush);
+    loop(engine, link, source, handOver, () => {
+      results.flush();
+      capture?.flush();
+    });
   } finally {
     link.close();
   }

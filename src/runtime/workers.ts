@@ -13,6 +13,7 @@ import { RECORD_LENGTH, readRecord, recordState, recordWas } from "../scan/recor
 import type { PortState } from "../scan/result.ts";
 import type { PathRanges } from "../scan/source.ts";
 import type { SharedSpace } from "../scan/space.ts";
+import type { CaptureKind } from "./capture.ts";
 import type { Lane, LaneHooks, LaneReport } from "./lane.ts";
 import { noTotals } from "./totals.ts";
 
@@ -33,6 +34,8 @@ export interface WorkerTask {
   readonly engine: Omit<EngineOptions, "source" | "ports" | "startUs">;
   /** Which results leave the worker; the others are only counted. */
   readonly wants: readonly PortState[];
+  /** Packets to hand over. */
+  readonly capture?: CaptureKind;
   /** Of a run that goes on: positions of this share below `from`, and those of `done`, are done with. */
   readonly resume?: { readonly from: number; readonly done: PositionWords };
   /** CONTROL.words 32-bit words. */
@@ -41,6 +44,7 @@ export interface WorkerTask {
 
 export type FromWorker =
   | { readonly kind: "results"; readonly bytes: Uint8Array<ArrayBuffer>; readonly count: number }
+  | { readonly kind: "capture"; readonly bytes: Uint8Array<ArrayBuffer> }
   | ({ readonly kind: "progress" | "done" } & LaneReport);
 
 /** Where a bundle keeps its worker, beside itself (bundle.ts). */
@@ -95,8 +99,9 @@ export function startWorkers(tasks: readonly Omit<WorkerTask, "control">[], hook
       const acknowledge = (): void => void Atomics.sub(controls[number], CONTROL.waiting, 1);
       thread.on("message", (message: FromWorker) => {
         try {
-          if (message.kind === "results") {
-            take(message.bytes, message.count);
+          if (message.kind === "results" || message.kind === "capture") {
+            if (message.kind === "results") take(message.bytes, message.count);
+            else hooks.onCapture(message.bytes);
             const room = hooks.room();
             if (room === undefined) acknowledge();
             else void room.then(acknowledge);

@@ -30,7 +30,7 @@ import { createReplyDecoder } from "./reply.ts";
 import type { IgnoredCounts, PortState, Reason } from "./result.ts";
 import type { WaitLimits } from "./round-trip.ts";
 import { createSuspects } from "./suspects.ts";
-import { createSynTemplate } from "./syn.ts";
+import { createSynTemplate, identificationOf } from "./syn.ts";
 import { type Handshake, newVerdictSlot, type Verdict, type VerdictSlot } from "./verdict.ts";
 
 /** A local end: where probes leave from. */
@@ -359,7 +359,7 @@ export function createEngine(options: EngineOptions): Engine {
   }
 
   /** The identification is as random as the sequence number, and shows nothing of it (RFC 6864 §4.1 asks no more). */
-  const idOf = (sequence: number): number => (Math.imul(sequence ^ options.seed, 0x9e3779b1) >>> 16) & 0xffff;
+  const idOf = (sequence: number): number => identificationOf(sequence, options.seed);
 
   /** Follows what has been learnt of the path. */
   function look(nowUs: number): void {

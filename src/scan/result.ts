@@ -216,7 +216,7 @@ export interface PlanView {
   readonly expectedMs: { readonly least: number; readonly most: number };
   readonly leftOut: readonly LeftOut[];
   readonly outputs: readonly {
-    /** `table`, `NDJSON`, `nmap XML`, `grepable`, `journal`. */
+    /** `table`, `NDJSON`, `nmap XML`, `grepable`, `CSV`, `masscan list`, `pcapng`, `journal`. */
     readonly format: string;
     /** A file's name; - for standard output. */
     readonly path: string;

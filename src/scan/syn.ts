@@ -39,6 +39,14 @@ export interface SynTemplate {
   ): void;
 }
 
+/**
+ * The IPv4 identification of the probe with this sequence number: as random as that, and shows nothing of it (RFC 6864 §4.1
+ * asks no more). So a probe can be built again from what its answer proves.
+ * @param seed the run's own
+ */
+export const identificationOf = (sequence: number, seed: number): number =>
+  (Math.imul(sequence ^ seed, 0x9e3779b1) >>> 16) & 0xffff;
+
 /** @param ttl TTL or hop limit, 1 to 255 */
 export function createSynTemplate(local: Address, ttl: number): SynTemplate {
   return local.length === 4 ? createTemplate4(local, ttl) : createTemplate6(local, ttl);

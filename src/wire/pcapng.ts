@@ -26,15 +26,66 @@ export function pcapngStart(application: string): Uint8Array {
 }
 
 /** One packet. @param timeNs nanoseconds since the Unix epoch */
-export function pcapngPacket(packet: Uint8Array, timeNs: bigint, comment?: string): Uint8Array {
-  const body = new Uint8Array(20 + pad4(packet.length));
-  const view = new DataView(body.buffer);
-  view.setUint32(4, Number(timeNs >> 32n), true);
-  view.setUint32(8, Number(timeNs & 0xffff_ffffn), true);
-  view.setUint32(12, packet.length, true);
-  view.setUint32(16, packet.length, true);
-  body.set(packet, 20);
-  return block(BLOCK.enhancedPacket, body, comment === undefined ? [] : [[OPTION.comment, text(comment)]]);
+export function pcapngPacket(packet: Uint8Array, timeNs: bigint, comment = ""): Uint8Array {
+  const block = new Uint8Array(packetBlockLength(packet.length, comment));
+  const high = Number(timeNs >> 32n);
+  putPacketBlock(block, 0, packet, 0, packet.length, high, Number(timeNs & 0xffff_ffffn), comment);
+  return block;
+}
+
+/** Of an enhanced packet block without packet and options: type, length, interface, time, two lengths, and length again. */
+const PACKET_BLOCK = 32;
+const OPTION_HEADER = 4;
+
+/** Bytes that `putPacketBlock` writes. */
+export function packetBlockLength(packetLength: number, comment: string): number {
+  const options = comment === "" ? 0 : OPTION_HEADER + pad4(comment.length) + OPTION_HEADER;
+  return PACKET_BLOCK + pad4(packetLength) + options;
+}
+
+/**
+ * Writes the packet `bytes[from, end)` at `out[at]`, where `packetBlockLength` bytes have room. Allocates nothing.
+ * @param high @param low the time in nanoseconds since the Unix epoch, its upper and lower 32 bits
+ * @param comment ASCII; empty for none
+ */
+export function putPacketBlock(
+  out: Uint8Array,
+  at: number,
+  bytes: Uint8Array,
+  from: number,
+  end: number,
+  high: number,
+  low: number,
+  comment: string,
+): void {
+  const length = end - from;
+  const whole = packetBlockLength(length, comment);
+  put32(out, at, BLOCK.enhancedPacket);
+  put32(out, at + 4, whole);
+  put32(out, at + 8, 0);
+  put32(out, at + 12, high);
+  put32(out, at + 16, low);
+  put32(out, at + 20, length);
+  put32(out, at + 24, length);
+  let next = at + 28;
+  for (let i = from; i < end; i++) out[next++] = bytes[i];
+  for (let i = length; i < pad4(length); i++) out[next++] = 0;
+  if (comment !== "") {
+    put32(out, next, OPTION.comment | (comment.length << 16));
+    next += OPTION_HEADER;
+    for (let i = 0; i < comment.length; i++) out[next++] = comment.charCodeAt(i);
+    for (let i = comment.length; i < pad4(comment.length); i++) out[next++] = 0;
+    put32(out, next, OPTION.end);
+  }
+  put32(out, at + whole - 4, whole);
+}
+
+/** Little-endian, as the section header says. */
+function put32(out: Uint8Array, at: number, value: number): void {
+  out[at] = value;
+  out[at + 1] = value >>> 8;
+  out[at + 2] = value >>> 16;
+  out[at + 3] = value >>> 24;
 }
 
 type Option = readonly [code: number, value: Uint8Array];

@@ -226,6 +226,8 @@ describe.skipIf(skipping("the lab as real packets", labProblem()))("the lab", ()
           ...["--source-port", "61000", "--rate", "2000", "--wait", "1", "--show", "open,closed", "-oL", "-"],
         );
         expect(status).toBe(0);
+        // What our -oL must look like.
+        expect(stdout).toMatch(/^#masscan\n((open|closed) tcp \d+ \S+ \d{10}\n)+# end\n$/);
         const found = [...stdout.matchAll(/^(open|closed) tcp (\d+) (\S+) /gm)].map(
           ([, state, port, ip]) => [at(ip, port), state] as const,
         );

@@ -2,7 +2,7 @@
 
 import { GROUP, MOST_HELD } from "../../src/report/nmap.ts";
 import type { Reporter, RunInfo, Sink } from "../../src/report/reporter.ts";
-import type { PortResult, ScanSummary } from "../../src/scan/result.ts";
+import type { PortResult, ScanProgress, ScanSummary } from "../../src/scan/result.ts";
 
 /** 2026-11-20 23:09:54.250 UTC */
 export const STARTED_MS = Date.UTC(2026, 10, 20, 23, 9, 54, 250);
@@ -107,6 +107,69 @@ export const summary: ScanSummary = {
   startedMs: STARTED_MS,
 };
 
+/** Of a host that answers on every port. */
+export const tarpit: PortResult = {
+  ip: "192.0.2.30",
+  port: 81,
+  state: "open",
+  reason: "syn-ack",
+  rttMs: 10.5,
+  ttl: 64,
+  tries: 1,
+  answered: 1,
+  answersAll: true,
+  timeMs: STARTED_MS + 60,
+};
+
+/** Everything that a result can have. */
+export const full: PortResult = {
+  ...corrected,
+  ip: "2001:db8::10",
+  answered: 2,
+  doubt: 0.0123456,
+  responder: "2001:db8::1",
+  service: "x",
+  established: { ms: 1.23456, ending: "fin", banner: '=hi, "you"\\r\\n' },
+};
+
+export const progress: ScanProgress = {
+  elapsedMs: 1000.0404,
+  total: 6,
+  decided: 4,
+  open: 2,
+  closed: 1,
+  filtered: 1,
+  sent: 12,
+  retransmitted: 2,
+  received: 5,
+  receiveDrops: 0,
+  sendErrors: 0,
+  inFlight: 2,
+  rate: 10_000,
+  loss: 0.012345,
+  workers: 1,
+};
+
+/** A summary with everything that one can have. */
+export const fullSummary: ScanSummary = {
+  ...summary,
+  interrupted: true,
+  unfinished: 2,
+  sendErrors: { EPERM: 3 },
+  path: {
+    rate: 20_000,
+    loss: { round: 0.0123456, out: 0.01, back: 0.0023456 },
+    missedOpen: { expected: 0.25, low: 0, high: 2.5 },
+  },
+  faults: [
+    {
+      target: "nosuch.example",
+      code: "ERR_UNKNOWN_HOST",
+      message: "nosuch.example: no such host; check the spelling",
+    },
+  ],
+};
+
 export const interrupted: ScanSummary = { ...summary, interrupted: true, unfinished: 2 };
 
 export const fault = {
@@ -143,17 +206,19 @@ export const manyResults: readonly PortResult[] = Array.from({ length: 2 * GROUP
   return { ...rest, ip: `198.18.${host >> 8}.${host & 255}`, port: i + 1 };
 });
 
-/** What a reporter writes, in one text, for a run of `results`. */
+/** What a reporter writes, in one text, for a run of `results` that is over within a second, or looked at after them. */
 export function written(
   create: (sink: Sink) => Reporter,
   results: readonly PortResult[],
   ending: ScanSummary = summary,
   info: RunInfo = run,
+  look?: ScanProgress,
 ): string {
   const texts: string[] = [];
   const reporter = create((text) => texts.push(text));
   reporter.start(info);
   for (const result of results) reporter.result(result);
+  if (look !== undefined) reporter.progress?.(look);
   for (const each of ending.faults) reporter.fault(each);
   reporter.finish(ending);
   return texts.join("");

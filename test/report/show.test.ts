@@ -109,8 +109,8 @@ describe("what is not shown", () => {
 
   test("of few hosts: host by host, as it is at the end", () => {
     expect(remarks(table(results, fewHosts))).toEqual([
-      "Not shown on 2001:db8::10: 1 closed tcp port (reset)",
       "Not shown on 192.0.2.20: 1 filtered tcp port (host-unreach)",
+      "Not shown on 2001:db8::10: 1 closed tcp port (reset)",
     ]);
     expect(remarks(table([silent, closed], fewHosts))).toContain(
       "Not shown on scanme.example (192.0.2.10): 1 filtered tcp port (no-response)",

@@ -10,10 +10,12 @@ import {
   hostileNames,
   interrupted,
   open,
+  progress,
   prohibited,
   run,
   silent,
   summary,
+  tarpit,
   written,
 } from "./samples.ts";
 
@@ -26,19 +28,6 @@ const table =
 const wideRun = { ...run, targetWidth: 32 };
 
 describe("the table", () => {
-  test("golden text on a pipe", () => {
-    expect(`\n${written(table(), results, summary, wideRun)}`).toBe(`
-TARGET                            STATE     SERVICE              RTT  TTL  TRIES  REASON
-scanme.example:22 (192.0.2.10)    open      ssh             0.213 ms   64      1  syn-ack
-[2001:db8::10]:443                closed    https         187.452 ms  255      2  reset
-192.0.2.20:80                     filtered  http          1203.51 ms   61      1  host-unreach from 192.0.2.254
-scanme.example:8081 (192.0.2.10)  filtered  -                      -    -      3  no-response
-scanme.example:8081 (192.0.2.10)  open      -             3120.50 ms   52      3  syn-ack, late, was filtered
-
-4 ports on 3 hosts: 2 open, 1 closed, 1 filtered; 1,234 SYNs sent (2 retransmitted), 5 packets received in 0.12 s
-`);
-  });
-
   test("colours the states, and says the same with colours as without", () => {
     const colored = written(table({ color: true, verbose: false }), results, summary, wideRun);
     expect(colored).toContain("\x1b[32mopen    \x1b[39m");
@@ -48,23 +37,77 @@ scanme.example:8081 (192.0.2.10)  open      -             3120.50 ms   52      3
     expect(written(table(), results)).not.toContain("\x1b");
   });
 
-  test("streams: the header at the start, each line with its result", () => {
+  const labels = (text: string): string[] => [...text.matchAll(/^(\S+:\d+) /gm)].map(([, label]) => label);
+  const found = [
+    { ...closed, ip: "192.0.2.100", port: 22 },
+    { ...closed, ip: "192.0.2.20", port: 443 },
+    { ...closed, ip: "2001:db8::2", port: 1 },
+    { ...closed, ip: "192.0.2.20", port: 80 },
+  ];
+
+  test("a run of less than a second is sorted as nmap sorts: by address, then by port", () => {
+    expect(labels(written(table(), found))).toEqual([
+      "192.0.2.20:80",
+      "192.0.2.20:443",
+      "192.0.2.100:22",
+      "[2001:db8::2]:1",
+    ]);
+  });
+
+  test("streams: the first second sorted, then each line with its result", () => {
     const pieces: string[] = [];
     const reporter = createTableReporter((text) => pieces.push(text), plain);
     reporter.start(run);
-    reporter.result(open);
-    expect(pieces).toHaveLength(2);
+    for (const result of found.slice(0, 2)) reporter.result(result);
+    expect(pieces).toHaveLength(1);
+    reporter.progress?.(progress);
+    expect(labels(pieces.join(""))).toEqual(["192.0.2.20:443", "192.0.2.100:22"]);
+    for (const result of found.slice(2)) {
+      reporter.result(result);
+      expect(labels(pieces.at(-1) ?? "")).toHaveLength(1);
+    }
     for (const piece of pieces) expect(piece).toMatch(/^[^\n]+\n$/);
   });
 
+  test("a large run holds nothing back", () => {
+    const pieces: string[] = [];
+    const reporter = createTableReporter((text) => pieces.push(text), plain);
+    reporter.start({ ...run, pairs: 5000 });
+    reporter.result(open);
+    expect(pieces).toHaveLength(2);
+  });
+
   test("a target wider than its column widens it for the lines after", () => {
-    const text = written(table(), [open, { ...prohibited, ip: "192.0.2.1" }], summary, {
+    const text = written(table(), [open, { ...prohibited, ip: "192.0.2.20" }], summary, {
       ...run,
       targetWidth: 12,
     });
     const [, first = "", second = ""] = text.split("\n");
     expect(second.indexOf("filtered")).toBe(first.indexOf("open"));
     expect(first).toMatch(/^scanme\.example:22 \(192\.0\.2\.10\) {2}open/);
+  });
+
+  test("a host that answers on every port is one sentence, however many ports it has", () => {
+    const ports = Array.from({ length: 1234 }, (_, i) => ({ ...tarpit, port: i + 1 }));
+    const text = written(table(), [open, ...ports, { ...tarpit, ip: "192.0.2.31", host: "a\x1b" }]);
+    expect(labels(text)).toEqual(["scanme.example:22"]);
+    expect(text).toContain(
+      "\n192.0.2.30: answers SYN-ACK on every port (tarpit or middlebox), 1,234 ports not listed\n" +
+        "a\\x1b (192.0.2.31): answers SYN-ACK on every port (tarpit or middlebox), 1 port not listed\n",
+    );
+  });
+
+  test("of many such hosts only the first are named", () => {
+    const hosts = Array.from({ length: 40 }, (_, i) => ({ ...tarpit, ip: `198.18.0.${i}` }));
+    const text = written(table(), hosts);
+    expect(text.match(/answers SYN-ACK/g)).toHaveLength(32);
+    expect(text).toContain("\n8 more hosts answer SYN-ACK on every port, 8 ports not listed\n");
+  });
+
+  test("hosts of a shard, and of a run that was cut short, are those planned", () => {
+    expect(written(table(), [], summary)).toContain("4 ports on 3 hosts: ");
+    expect(written(table(), [], interrupted)).toContain("4 ports (3 hosts planned): ");
+    expect(written(table(), [], summary, { ...run, isShard: true })).toContain("4 ports (3 hosts planned): ");
   });
 
   test.each([

@@ -48,6 +48,7 @@ function lane(hooks: Partial<LaneHooks>, link = deaf()) {
       capacity: 16,
     },
     hooks: {
+      onCapture: () => {},
       keepsRecords: true,
       wants: [],
       onRecords: () => {},

@@ -1,19 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { pcapngPacket, pcapngStart } from "../../src/wire/pcapng.ts";
-
-/** Blocks of a capture: type and body, lengths checked at both ends. */
-function blocks(bytes: Uint8Array): { type: number; body: Uint8Array }[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const found = [];
-  for (let at = 0; at < bytes.length; ) {
-    const length = view.getUint32(at + 4, true);
-    expect(length % 4).toBe(0);
-    expect(view.getUint32(at + length - 4, true)).toBe(length);
-    found.push({ type: view.getUint32(at, true), body: bytes.subarray(at + 8, at + length - 4) });
-    at += length;
-  }
-  return found;
-}
+import { packetBlockLength, pcapngPacket, pcapngStart, putPacketBlock } from "../../src/wire/pcapng.ts";
+import { blocks } from "./pcapng-blocks.ts";
 
 describe("pcapng", () => {
   it("starts with a section and an interface of raw IP in nanoseconds", () => {
@@ -41,5 +28,17 @@ describe("pcapng", () => {
     const options = block.body.subarray(20 + ((length + 3) & ~3));
     expect([...options.subarray(0, 4)]).toEqual([1, 0, 12, 0]);
     expect(new TextDecoder().decode(options.subarray(4, 16))).toBe("step 5: sent");
+  });
+
+  it("writes every byte of a packet's block, whatever was there", () => {
+    const packet = Uint8Array.of(1, 2, 3, 4, 5);
+    for (const comment of ["", "a", "four", "a long one, which needs padding"]) {
+      const length = packetBlockLength(packet.length, comment);
+      const [zeros, junk] = [0, 0xa5].map((fill) => new Uint8Array(length + 8).fill(fill));
+      for (const out of [zeros, junk]) putPacketBlock(out, 4, packet, 0, packet.length, 1, 2, comment);
+      expect(junk.slice(4, -4)).toEqual(zeros.slice(4, -4));
+      // And not a byte more.
+      expect([...junk.slice(0, 4), ...junk.slice(-4)]).toEqual(Array(8).fill(0xa5));
+    }
   });
 });

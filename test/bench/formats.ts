@@ -1,0 +1,156 @@
+/**
+ * `npm run bench:formats`: what each format costs. A hundred thousand results of a scan are put into each reporter, in memory:
+ * processor time per result, results per second, bytes per result. `npm run bench:formats -- 10` counts ten rounds.
+ *
+ * Two runs: a network of 65,536 hosts in random order, as large scans are, and one host with all its ports.
+ */
+import { cpuUsage } from "node:process";
+import { createCsvReporter } from "../../src/report/csv.ts";
+import { createGrepableReporter } from "../../src/report/grepable.ts";
+import { createMasscanListReporter } from "../../src/report/masscan-list.ts";
+import { createNdjsonReporter } from "../../src/report/ndjson.ts";
+import { createNmapXmlReporter } from "../../src/report/nmap-xml.ts";
+import type { Reporter, RunInfo, Sink } from "../../src/report/reporter.ts";
+import { createTableReporter } from "../../src/report/table.ts";
+import { createOrder } from "../../src/scan/permutation.ts";
+import type { PortResult, ScanSummary } from "../../src/scan/result.ts";
+
+const RESULTS = 100_000;
+const ROUNDS = Number(process.argv[2] ?? 5);
+const STARTED_MS = Date.UTC(2026, 10, 21);
+
+const FORMATS: readonly (readonly [name: string, create: (sink: Sink) => Reporter])[] = [
+  [
+    "table, every state",
+    (sink) =>
+      createTableReporter(sink, { color: false, verbose: false, show: ["open", "closed", "filtered"] }),
+  ],
+  ["table, open", (sink) => createTableReporter(sink, { color: false, verbose: false })],
+  ["NDJSON", createNdjsonReporter],
+  ["CSV", createCsvReporter],
+  ["nmap XML", createNmapXmlReporter],
+  ["grepable", createGrepableReporter],
+  ["masscan list", createMasscanListReporter],
+];
+
+/** One port in ten open, six closed, three silent. */
+function resultOf(ip: string, port: number, i: number): PortResult {
+  const kind = i % 10;
+  const timeMs = STARTED_MS + i / 200;
+  if (kind >= 7) {
+    return { ip, port, state: "filtered", reason: "no-response", rttMs: null, ttl: null, tries: 3, timeMs };
+  }
+  const state = kind === 0 ? "open" : "closed";
+  const answer = {
+    state,
+    reason: kind === 0 ? "syn-ack" : "reset",
+    rttMs: 10 + (i % 1000) / 997,
+    ttl: 64,
+  } as const;
+  return { ip, port, ...answer, tries: 1, answered: 1, ...(port === 80 ? { service: "http" } : {}), timeMs };
+}
+
+function network(): PortResult[] {
+  const order = createOrder(65_536 * 2, { seed: 7n, sequential: false });
+  return Array.from({ length: RESULTS }, (_, i) => {
+    const pair = order.indexAt(i);
+    const host = pair >> 1;
+    return resultOf(`198.18.${host >> 8}.${host & 255}`, pair & 1 ? 443 : 80, i);
+  });
+}
+
+const oneHost = (): PortResult[] =>
+  Array.from({ length: 65_535 }, (_, i) => resultOf("198.18.0.1", ((i * 40_504) % 65_535) + 1, i));
+
+function summaryOf(results: readonly PortResult[], hosts: number): ScanSummary {
+  const of = (state: string): number => results.filter((result) => result.state === state).length;
+  const [open, closed, filtered] = [of("open"), of("closed"), of("filtered")];
+  return {
+    hosts,
+    open,
+    closed,
+    filtered,
+    reasons: { open: { "syn-ack": open }, closed: { reset: closed }, filtered: { "no-response": filtered } },
+    unfinished: 0,
+    sent: results.length,
+    retransmitted: 0,
+    received: open + closed,
+    late: 0,
+    ignored: {
+      malformed: 0,
+      badChecksum: 0,
+      wrongAck: 0,
+      oddFlags: 0,
+      foreign: 0,
+      fragment: 0,
+      icmpNoVerdict: 0,
+      duplicate: 0,
+    },
+    receiveDrops: 0,
+    sendErrors: {},
+    faults: [],
+    interrupted: false,
+    elapsedMs: 1000,
+    startedMs: STARTED_MS,
+  };
+}
+
+/** @returns processor time in microseconds, and bytes written */
+function measure(
+  create: (sink: Sink) => Reporter,
+  run: RunInfo,
+  results: readonly PortResult[],
+  summary: ScanSummary,
+): { readonly us: number; readonly bytes: number } {
+  // As the writer of a file does: text is put together, and turned into bytes a piece at a time.
+  let bytes = 0;
+  let waiting = "";
+  const flush = (): void => {
+    bytes += Buffer.from(waiting).length;
+    waiting = "";
+  };
+  const before = cpuUsage();
+  const reporter = create((text) => {
+    waiting += text;
+    if (waiting.length >= 1 << 16) flush();
+  });
+  reporter.start(run);
+  for (const result of results) reporter.result(result);
+  reporter.finish(summary);
+  flush();
+  const { user, system } = cpuUsage(before);
+  return { us: user + system, bytes };
+}
+
+function bench(what: string, results: readonly PortResult[], hosts: number): void {
+  const ports = [...new Set(results.map(({ port }) => port))].sort((a, b) => a - b);
+  const run = {
+    args: ["…"],
+    version: "0.1.0",
+    startedMs: STARTED_MS,
+    pairs: results.length + hosts,
+    hosts,
+    ports,
+  };
+  const summary = summaryOf(results, hosts);
+  console.log(`\n${what}: ${results.length} results, the best of ${ROUNDS} rounds\n`);
+  console.log(
+    "| format | CPU per result | results/s | bytes per result | whole file |\n|---|---|---|---|---|",
+  );
+  for (const [name, create] of FORMATS) {
+    const rounds = Array.from({ length: ROUNDS }, () => measure(create, run, results, summary));
+    const us = Math.min(...rounds.map((round) => round.us)) / results.length;
+    const { bytes } = rounds[0];
+    const cells = [
+      name,
+      `${us.toFixed(2)} µs`,
+      `${Math.round(1000 / us)} k`,
+      (bytes / results.length).toFixed(1),
+      `${(bytes / 1e6).toFixed(2)} MB`,
+    ];
+    console.log(`| ${cells.join(" | ")} |`);
+  }
+}
+
+bench("A network in random order", network(), 65_536);
+bench("Every port of one host", oneHost(), 1);
