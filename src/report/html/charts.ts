@@ -14,7 +14,7 @@ import type { Bar, Point, RoundTrips, Series } from "./digest.ts";
 use([BarChart, LineChart, GridComponent, SVGRenderer]);
 
 /** A chart for a page's width, and one for a phone's; CSS shows one of them. */
-const WIDTHS = { wide: 640, narrow: 340 } as const;
+const WIDTHS = { wide: 540, narrow: 330 } as const;
 const FONT = 12;
 
 type Options = Parameters<ReturnType<typeof init>["setOption"]>[0];
@@ -110,6 +110,8 @@ export function roundTripChart(label: string, trips: RoundTrips): string {
   const labels = trips.bounds
     .slice(0, -1)
     .map((bound, i, all) => `${beyond && i === all.length - 1 ? "≥ " : ""}${milliseconds(bound)}`);
+  // The last one is always labelled.
+  const every = (narrow: boolean): number => Math.ceil(labels.length / (narrow ? 6 : 11));
   return figure(label, (width, narrow) =>
     draw(width, 240, {
       grid: { left: 52, right: 12, top: 14, bottom: 44, outerBoundsMode: "none" },
@@ -122,7 +124,8 @@ export function roundTripChart(label: string, trips: RoundTrips): string {
         ...axis,
         axisLabel: {
           ...axis.axisLabel,
-          interval: Math.max(0, Math.ceil(labels.length / (narrow ? 6 : 11)) - 1),
+          interval: (i: number) =>
+            i === labels.length - 1 || (i % every(narrow) === 0 && i + 1 < labels.length - every(narrow) / 2),
         },
       },
       yAxis: { type: "value", minInterval: 1, ...axis, axisLabel: { ...axis.axisLabel, formatter: rounded } },

@@ -119,7 +119,7 @@ export interface Digest {
   /** Hosts with open ports, in order, and those ports. */
   readonly openByHost: readonly { readonly host: string; readonly ports: string }[];
   readonly moreOpenHosts: number;
-  /** Hosts that answer on every port. */
+  /** Hosts that answer on every port: left out of services, matrix and open ports by host. */
   readonly answerAll: readonly string[];
   readonly faults: readonly RecordedFault[];
   readonly moreFaults: number;
@@ -178,6 +178,8 @@ export function createGathering(): Gathering {
     >;
     const openPorts = new Uint32Array(pairs.ips.length);
     const known = new Uint32Array(pairs.ips.length);
+    // Hosts that answer on every port would drown the services of all others.
+    const noService = Uint8Array.from(pairs.ips, (ip) => (answerAll.has(ip) ? 1 : 0));
     const byService = createTally();
     const byReason = createTally();
     const byPort = new Map<number, { open: number; any: number }>();
@@ -190,12 +192,12 @@ export function createGathering(): Gathering {
       if (word !== "closed") known[host]++;
       if (word === "open") {
         openPorts[host]++;
-        byService.add(serviceLabel(pair), host);
+        if (!noService[host]) byService.add(serviceLabel(pair), host);
       }
       if (word === "filtered") byReason.add(texts.get(reason.get(pair)) || "no reason given", host);
       const key = PROTOCOLS.indexOf(pairs.protoOf(pair)) * 65_536 + pairs.portOf(pair);
       const tally = byPort.get(key) ?? { open: 0, any: 0 };
-      if (word === "open") tally.open++;
+      if (word === "open" && !noService[host]) tally.open++;
       tally.any++;
       byPort.set(key, tally);
       if (rtt.get(pair) > 0) trips.push(pair);
@@ -211,7 +213,8 @@ export function createGathering(): Gathering {
 
     /** Hosts with open ports, in order. */
     const openHosts = [...order].filter((host) => openPorts[host] > 0);
-    const openLists = new Map<number, number[]>(openHosts.slice(0, MOST_LISTED).map((host) => [host, []]));
+    const listed = openHosts.filter((host) => noService[host] === 0);
+    const openLists = new Map<number, number[]>(listed.slice(0, MOST_LISTED).map((host) => [host, []]));
     for (let pair = 0; pair < pairs.size(); pair++)
       if (RECORDED_STATES[state.get(pair) - 1] === "open") openLists.get(pairs.hostOf(pair))?.push(pair);
     const within = (pair: number): number =>
@@ -229,6 +232,7 @@ export function createGathering(): Gathering {
 
     function matrix(): Matrix {
       const topHosts = [...order]
+        .filter((host) => noService[host] === 0)
         .sort((a, b) => openPorts[b] - openPorts[a] || known[b] - known[a] || rank[a] - rank[b])
         .slice(0, MATRIX.hosts)
         .sort((a, b) => rank[a] - rank[b]);
@@ -259,7 +263,7 @@ export function createGathering(): Gathering {
           service: services.get(i) ?? "",
         })),
         cells,
-        moreHosts: pairs.ips.length - topHosts.length,
+        moreHosts: pairs.ips.length - answerAll.size - topHosts.length,
         morePorts: byPort.size - topPorts.length,
       };
     }
@@ -319,7 +323,7 @@ export function createGathering(): Gathering {
       series: series.slice(0, MOST_SERIES),
       moreSeries: Math.max(0, series.length - MOST_SERIES),
       openByHost,
-      moreOpenHosts: openHosts.length - openByHost.length,
+      moreOpenHosts: listed.length - openByHost.length,
       answerAll: [...answerAll].sort((a, b) => compare(sortKey(a), sortKey(b))).map(hostLabel),
       faults,
       moreFaults: faultCount - faults.length,
@@ -410,7 +414,7 @@ function pointsOf(moments: readonly RecordedProgress[]): Point[] {
   return points;
 }
 
-/** Bins of equal width between round bounds that hold 99 in 100; the last one takes all that is above. */
+/** Bins of equal width between round bounds that hold most; the last one takes all that is above, as of a long tail. */
 function histogram(
   trips: readonly { readonly ms: number; readonly state: RecordedState }[],
 ): RoundTrips | undefined {
@@ -419,7 +423,7 @@ function histogram(
   const at = (share: number): number =>
     sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
   const first = sorted[0];
-  const last = at(0.99);
+  const last = Math.min(at(0.99), 1.5 * at(0.95));
   const width = roundStep(Math.max((last - first) / 24, last / 1000, 0.001));
   const from = Math.floor(first / width) * width;
   const bins = Math.min(30, Math.floor((last - from) / width) + 1);

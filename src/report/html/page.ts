@@ -22,6 +22,8 @@ export interface PageOptions {
   readonly style: string;
 }
 
+/** Hosts whose open ports are printed; page.css has the same number. */
+const ON_PAPER = 100;
 /** Longest text shown, in characters; banners are longer in the table. */
 const LONGEST = 120;
 
@@ -181,7 +183,7 @@ function sureness(digest: Digest): string {
     const more = answerAll.length > 10 ? `, and ${digits(answerAll.length - 10)} more` : "";
     remarks.push({
       kind: "warn",
-      text: `${count(answerAll.length, "host")} answered on every port, as tarpits and middleboxes do; those open ports are probably no services: ${names}${more}.`,
+      text: `${count(answerAll.length, "host")} answered on every port, as tarpits and middleboxes do; those open ports are probably no services, and stand only in the counts and in the table of all results: ${names}${more}.`,
     });
   }
   for (const { target, message } of faults)
@@ -211,6 +213,7 @@ const LETTERS: readonly (readonly [letter: string, kind: string, word: string])[
 ];
 
 function matrixTable(matrix: Matrix): string {
+  if (matrix.hosts.length === 0) return `<p class="left-out">There is no host to show.</p>`;
   const head = matrix.ports
     .map(({ port, proto, service }) => {
       const label = `${port}${proto === "tcp" ? "" : `/${proto}`}`;
@@ -287,11 +290,15 @@ function openList({ openByHost, moreOpenHosts }: Digest): string {
   const rows = openByHost.map(
     ({ host, ports }) => `<tr><th scope="row">${h(host)}</th><td>${h(ports, 2000)}</td></tr>`,
   );
+  const paper =
+    openByHost.length <= ON_PAPER
+      ? ""
+      : `<p class="left-out paper">On paper, the first ${ON_PAPER} of ${count(openByHost.length + moreOpenHosts, "host")}; the page has more.</p>`;
   const more =
     moreOpenHosts === 0
       ? ""
       : `<p class="left-out">And ${count(moreOpenHosts, "more host")} with open ports; the table has them.</p>`;
-  return `<div class="list"><table class="plain"><tbody>${rows.join("")}</tbody></table></div>${more}`;
+  return `<div class="list"><table class="plain"><tbody>${rows.join("")}</tbody></table></div>${paper}${more}`;
 }
 
 const COLUMNS = [

@@ -80,7 +80,9 @@ function start(): void {
     .map((head) => head.getAttribute("data-column") ?? "")
     .filter((name) => Object.hasOwn(columns, name));
 
-  let order = new Uint32Array(0);
+  /** All rows as they are sorted, and those of them that the filter lets through. */
+  const all = Uint32Array.from({ length: total }, (_, row) => row);
+  let order = all;
   let sorted = "host";
   let descending = false;
   let selected = -1;
@@ -109,23 +111,27 @@ function start(): void {
       note: (row) => note(row).toLowerCase().includes(text),
     };
     if (name !== undefined) return tests[name];
-    const all = Object.values(tests);
-    return (row) => all.some((test) => test(row));
+    const any = Object.values(tests);
+    return (row) => any.some((test) => test(row));
+  }
+
+  function sort(): void {
+    const { key } = columns[sorted];
+    const keys = Float64Array.from(all.keys(), (row) => key(row));
+    const sign = descending ? -1 : 1;
+    all.sort((a, b) => sign * (keys[a] - keys[b]) || a - b);
+    refresh();
   }
 
   function refresh(): void {
     const tests = input.value.toLowerCase().split(/\s+/).filter(Boolean).map(matcher);
     const found = new Uint32Array(total);
     let length = 0;
-    for (let row = 0; row < total; row++) {
+    for (const row of all) {
       if (hiddenStates.has(rows.state[row])) continue;
       if (tests.every((test) => test(row))) found[length++] = row;
     }
     order = found.subarray(0, length);
-    const { key } = columns[sorted];
-    const keys = Float64Array.from({ length: total }, (_, row) => key(row));
-    const sign = descending ? -1 : 1;
-    order.sort((a, b) => sign * (keys[a] - keys[b]) || a - b);
     shown.value =
       length === total
         ? `${total.toLocaleString("en")} rows`
@@ -159,7 +165,6 @@ function start(): void {
     line.className = "space";
     line.setAttribute("aria-hidden", "true");
     const cell = document.createElement("td");
-    cell.colSpan = used.length;
     cell.style.height = `${height}px`;
     line.append(cell);
     return line;
@@ -196,7 +201,7 @@ function start(): void {
       sorted = name;
       for (const each of heads) each.removeAttribute("aria-sort");
       head.setAttribute("aria-sort", descending ? "descending" : "ascending");
-      refresh();
+      sort();
     });
   }
   for (const chip of chips) {
