@@ -2,6 +2,7 @@
 /**
  * The entry point: reads argv, runs a command, sets the exit status.
  */
+import { createRequire } from "node:module";
 import { Command, CommanderError, Option } from "commander";
 import { isSynprobeError } from "../errors.ts";
 import { checkPlatform } from "../runtime/platform.ts";
@@ -104,9 +105,7 @@ function createProgram(run: (action: () => Promise<number>) => void, argv: reado
     .option("--json", "NDJSON: one object a difference, and a summary")
     .option("--only <state>", "open: only what was open, or is")
     .action((old: string, now: string, options: DiffOptions) =>
-      run(async () =>
-        (await loadApart<typeof import("./diff.ts")>("diff")).diff(old, now, options, messages),
-      ),
+      run(async () => loadApart<typeof import("./diff.ts")>("diff").diff(old, now, options, messages)),
     );
   program
     .command("report")
@@ -115,9 +114,7 @@ function createProgram(run: (action: () => Promise<number>) => void, argv: reado
     .requiredOption("-o, --output <file>", "the page; - for standard output")
     .option("--title <text>", "what the page is called")
     .action((files: string[], options: ReportOptions) =>
-      run(async () =>
-        (await loadApart<typeof import("./report.ts")>("report")).report(files, options, messages),
-      ),
+      run(async () => loadApart<typeof import("./report.ts")>("report").report(files, options, messages)),
     );
   program
     .command("demo")
@@ -137,9 +134,9 @@ function createProgram(run: (action: () => Promise<number>) => void, argv: reado
   return program;
 }
 
-/** Commands with large libraries stand in files of their own, so that the others start no slower (package.json, "bundle"). */
-function loadApart<T>(command: "diff" | "report"): Promise<T> {
-  return import(new URL(`./commands/${command}.js`, import.meta.url).href);
+/** Commands with large libraries are bundled apart, so that the others start no slower (package.json, "bundle:commands"). */
+function loadApart<T>(command: "diff" | "report"): T {
+  return createRequire(import.meta.url)(`./commands/${command}.cjs`) as T;
 }
 
 /** Options that trace shares with the main command. */

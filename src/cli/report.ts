@@ -22,7 +22,7 @@ export interface ReportOptions {
   readonly title?: string;
 }
 
-/** What the build puts beside this command (package.json, "bundle"). */
+/** What the build puts beside this command (package.json, "bundle:commands"). */
 const asset = (name: string): string =>
   readFileSync(fileURLToPath(new URL(`./${name}`, import.meta.url)), "utf8");
 
@@ -47,7 +47,7 @@ export async function report(
     title: title ?? `Port scan: ${runs.map(({ name }) => basename(name)).join(", ")}`,
     version: VERSION,
     madeMs: Date.now(),
-    script: asset("table.client.js").trim(),
+    script: asset("table.js").trim(),
     style: asset("page.css").trim(),
   });
   if (output === "-") printResult(page);

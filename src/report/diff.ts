@@ -9,8 +9,7 @@ import { createColors } from "picocolors";
 import { displayLength, escapeText, escapeWord } from "./escape.ts";
 import { count, digits } from "./figures.ts";
 import { jsonLine } from "./ndjson.ts";
-import { sortKey } from "./nmap.ts";
-import { createColumn, createPairIndex, createTexts } from "./pair-index.ts";
+import { createColumn, createPairIndex, createTexts, sortKey } from "./pair-index.ts";
 import { defined } from "./read-ndjson.ts";
 import {
   eachPort,

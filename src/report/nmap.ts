@@ -74,8 +74,7 @@ function fromHostItself(result: PortResult): boolean {
   return result.ttl !== null && result.responder === undefined;
 }
 
-/** Sorts addresses by their numbers, IPv4 before IPv6, as text. */
-export function sortKey(ip: string): string {
+function sortKey(ip: string): string {
   if (!ipaddr.isValid(ip)) return `9${ip}`;
   const address = ipaddr.parse(ip);
   const hex = address.toByteArray().map((byte) => byte.toString(16).padStart(2, "0"));

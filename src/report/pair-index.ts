@@ -2,6 +2,7 @@
  * Numbers for the ports of hosts, in order of first mention, so that what is known of millions of them can stand in typed
  * arrays: about 30 bytes a port, 4 where a host has thousands.
  */
+import ipaddr from "ipaddr.js";
 import { PROTOCOLS, type Protocol } from "./recorded.ts";
 
 export interface PairIndex {
@@ -132,4 +133,12 @@ export function createTexts(): Texts {
       return all.length - 1;
     },
   };
+}
+
+/** A text that sorts as the address does: IPv4 by value, then IPv6 by value, then whatever is neither. */
+export function sortKey(ip: string): string {
+  if (!ipaddr.isValid(ip)) return `9${ip}`;
+  const address = ipaddr.parse(ip);
+  const hex = address.toByteArray().map((byte) => byte.toString(16).padStart(2, "0"));
+  return `${address.kind() === "ipv4" ? 4 : 6}${hex.join("")}`;
 }

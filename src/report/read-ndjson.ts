@@ -111,7 +111,7 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
   function portRecord(fields: Fields): RecordedPort {
     const ip = text(fields, "ip");
     if (isIP(ip) === 0) throw fault(`"ip" is ${say(ip)}, not an address`);
-    return defined<RecordedPort>({
+    return {
       ip,
       port: wholePort(fields),
       proto: fields.proto === undefined ? "tcp" : oneOf(PROTOCOLS, fields, "proto"),
@@ -130,7 +130,7 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
       ending: optionalText(fields, "ending"),
       banner: optionalText(fields, "banner"),
       timeMs: time(fields, "ts"),
-    });
+    };
   }
 
   function wholePort(fields: Fields): number {

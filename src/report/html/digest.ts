@@ -4,8 +4,7 @@
  *
  * Not here: how it looks (charts.ts, page.ts).
  */
-import { sortKey } from "../nmap.ts";
-import { createColumn, createPairIndex, createTexts } from "../pair-index.ts";
+import { createColumn, createPairIndex, createTexts, sortKey } from "../pair-index.ts";
 import {
   PROTOCOLS,
   RECORDED_STATES,
