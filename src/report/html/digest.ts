@@ -25,6 +25,8 @@ const MOST_LISTED = 500;
 const MOST_FAULTS = 20;
 const MOST_SERVICES = 16;
 const MOST_REASONS = 14;
+/** A host of so many ports that are all open has no such services. */
+const MANY_PORTS = 30;
 /** Points of a series over time. */
 const POINTS = 240;
 /** Runs whose series are drawn. */
@@ -111,6 +113,8 @@ export interface Digest {
   readonly services: Tops;
   readonly reasons: Tops;
   readonly matrix: Matrix;
+  /** Filtered ports from which nothing came back. */
+  readonly silent: number;
   readonly roundTrips?: RoundTrips;
   readonly series: readonly Series[];
   /** Runs with a series that is not drawn. */
@@ -118,7 +122,7 @@ export interface Digest {
   /** Hosts with open ports, in order, and those ports. */
   readonly openByHost: readonly { readonly host: string; readonly ports: string }[];
   readonly moreOpenHosts: number;
-  /** Hosts that answer on every port: left out of services, matrix and open ports by host. */
+  /** Hosts that answer on every port that was looked at: left out of services, matrix and open ports by host. */
   readonly answerAll: readonly string[];
   readonly faults: readonly RecordedFault[];
   readonly moreFaults: number;
@@ -165,6 +169,19 @@ export function createGathering(): Gathering {
     if (record.answersAll === true) answerAll.add(record.ip);
   }
 
+  /** 1 for hosts that the run says answer on every port, and for those of many ports that are all open. */
+  function answeringAll(): Uint8Array {
+    const all = new Uint32Array(pairs.ips.length);
+    const open = new Uint32Array(pairs.ips.length);
+    for (let pair = 0; pair < pairs.size(); pair++) {
+      all[pairs.hostOf(pair)]++;
+      if (RECORDED_STATES[state.get(pair) - 1] === "open") open[pairs.hostOf(pair)]++;
+    }
+    return Uint8Array.from(pairs.ips, (ip, host) =>
+      answerAll.has(ip) || (all[host] >= MANY_PORTS && open[host] === all[host]) ? 1 : 0,
+    );
+  }
+
   function digest(runs: readonly RecordedRun[]): Digest {
     const keys = pairs.ips.map(sortKey);
     const order = Uint32Array.from(keys.keys()).sort((a, b) => compare(keys[a], keys[b]));
@@ -178,9 +195,10 @@ export function createGathering(): Gathering {
     const openPorts = new Uint32Array(pairs.ips.length);
     const known = new Uint32Array(pairs.ips.length);
     // Hosts that answer on every port would drown the services of all others.
-    const noService = Uint8Array.from(pairs.ips, (ip) => (answerAll.has(ip) ? 1 : 0));
+    const noService = answeringAll();
     const byService = createTally();
     const byReason = createTally();
+    let silent = 0;
     const byPort = new Map<number, { open: number; any: number }>();
     const trips: number[] = [];
     for (let pair = 0; pair < pairs.size(); pair++) {
@@ -193,6 +211,7 @@ export function createGathering(): Gathering {
         openPorts[host]++;
         if (!noService[host]) byService.add(serviceLabel(pair), host);
       }
+      if (word === "filtered" && texts.get(reason.get(pair)) === "no-response") silent++;
       if (word === "filtered") byReason.add(texts.get(reason.get(pair)) || "no reason given", host);
       const key = PROTOCOLS.indexOf(pairs.protoOf(pair)) * 65_536 + pairs.portOf(pair);
       const tally = byPort.get(key) ?? { open: 0, any: 0 };
@@ -210,7 +229,8 @@ export function createGathering(): Gathering {
 
     const hostLabel = (ip: string): string => (names.has(ip) ? `${ip} ${names.get(ip)}` : ip);
 
-    /** Hosts with open ports, in order. */
+    /** Hosts that answer on every port, and those with open ports, in order. */
+    const anyPort = [...order].filter((host) => noService[host] === 1);
     const openHosts = [...order].filter((host) => openPorts[host] > 0);
     const listed = openHosts.filter((host) => noService[host] === 0);
     const openLists = new Map<number, number[]>(listed.slice(0, MOST_LISTED).map((host) => [host, []]));
@@ -262,7 +282,7 @@ export function createGathering(): Gathering {
           service: services.get(i) ?? "",
         })),
         cells,
-        moreHosts: pairs.ips.length - answerAll.size - topHosts.length,
+        moreHosts: pairs.ips.length - anyPort.length - topHosts.length,
         morePorts: byPort.size - topPorts.length,
       };
     }
@@ -318,12 +338,13 @@ export function createGathering(): Gathering {
       services: byService.tops(MOST_SERVICES),
       reasons: byReason.tops(MOST_REASONS),
       matrix: matrix(),
+      silent,
       ...(roundTrips === undefined ? {} : { roundTrips }),
       series: series.slice(0, MOST_SERIES),
       moreSeries: Math.max(0, series.length - MOST_SERIES),
       openByHost,
       moreOpenHosts: listed.length - openByHost.length,
-      answerAll: [...answerAll].sort((a, b) => compare(sortKey(a), sortKey(b))).map(hostLabel),
+      answerAll: anyPort.map((host) => hostLabel(pairs.ips[host])),
       faults,
       moreFaults: faultCount - faults.length,
       rows: table,

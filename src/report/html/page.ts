@@ -168,13 +168,20 @@ function runRemarks({ ending, summary, brokenLine }: RecordedRun): Remark[] {
 }
 
 function sureness(digest: Digest): string {
-  const { runs, answerAll, faults, moreFaults } = digest;
+  const { runs, answerAll, faults, moreFaults, silent } = digest;
   const remarks = runs.flatMap((run) =>
     runRemarks(run).map(({ kind, text }) => ({
       kind,
       text: runs.length > 1 ? `<b>${h(run.name)}</b>: ${text}` : text,
     })),
   );
+  if (silent > 0 && runs.every(({ summary }) => summary?.path === undefined)) {
+    const ports = `${count(silent, "port")} ${silent === 1 ? "is" : "are"}`;
+    remarks.push({
+      kind: "info",
+      text: `${ports} called filtered because nothing came back, however often it was asked. How much the path loses is not recorded, so some of that silence may be loss.`,
+    });
+  }
   if (answerAll.length > 0) {
     const names = answerAll
       .slice(0, 10)
@@ -183,7 +190,7 @@ function sureness(digest: Digest): string {
     const more = answerAll.length > 10 ? `, and ${digits(answerAll.length - 10)} more` : "";
     remarks.push({
       kind: "warn",
-      text: `${count(answerAll.length, "host")} answered on every port, as tarpits and middleboxes do; those open ports are probably no services, and stand only in the counts and in the table of all results: ${names}${more}.`,
+      text: `${count(answerAll.length, "host")} answered on every port that was looked at, as tarpits and middleboxes do; those open ports are probably no services, and stand only in the counts and in the table of all results: ${names}${more}.`,
     });
   }
   for (const { target, message } of faults)

@@ -69,6 +69,11 @@ test("hosts that answer on every port are named, and hide nothing", () => {
     port({ service: "http" }),
   ]);
   expect(answerAll).toEqual(["192.0.2.9"]);
+  const unlabelled = tarpit.map(({ answersAll: _, ...rest }) => rest);
+  expect(digestOf(unlabelled).answerAll).toEqual(["192.0.2.9"]);
+  expect(digestOf([...unlabelled, port({ ip: "192.0.2.9", port: 999, state: "closed" })]).answerAll).toEqual(
+    [],
+  );
   expect(services).toEqual({ bars: [{ label: "http 80/tcp", ports: 1, hosts: 1 }], more: 0 });
   expect(matrix.hosts).toEqual([{ ip: "192.0.2.1", name: "" }]);
   expect(openByHost).toEqual([{ host: "192.0.2.1", ports: "80 http" }]);

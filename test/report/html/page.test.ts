@@ -131,7 +131,7 @@ describe("the command", () => {
     expect(text).toContain("hold about 12,400 SYNs a second");
     expect(text).toContain("About 0.4 open ports may be called filtered here");
     expect(text).toContain("with 95 % confidence between 0 and 2");
-    expect(text).toContain("1 host answered on every port");
+    expect(text).toContain("1 host answered on every port that was looked at");
     expect(text).toContain("Not probed: nosuch.example (no such host)");
     expect(text).toContain("refused to send: EPERM 4 times");
     const cut = readFileSync(join(folder, "sure.json"), "utf8").split("\n").slice(0, 1).join("\n");
