@@ -162,7 +162,7 @@ function openFile(path: string): number {
   }
 }
 
-function cannotWrite(path: string, code: string): SynprobeError {
+export function cannotWrite(path: string, code: string): SynprobeError {
   const where = path === "-" ? "standard output" : `output file ${path}`;
   const why: Readonly<Record<string, string>> = {
     EACCES: "permission denied (under sudo, files are opened as the invoking user; --no-drop keeps root)",

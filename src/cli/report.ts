@@ -4,7 +4,6 @@
 import { openSync, readFileSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import { size } from "../report/figures.ts";
 import { createGathering } from "../report/html/digest.ts";
 import { renderPage } from "../report/html/page.ts";
@@ -13,6 +12,7 @@ import { readRun } from "../runtime/read-run.ts";
 import { noteEnding } from "./diff.ts";
 import { EXIT, type ExitStatus } from "./exit.ts";
 import { usage } from "./options.ts";
+import { cannotWrite } from "./outputs.ts";
 import { type Messages, printResult, VERSION } from "./terminal.ts";
 import { createWriter, errorCode } from "./writer.ts";
 
@@ -69,5 +69,5 @@ function writeFile(path: string, text: string): void {
   } catch (error) {
     failed = errorCode(error);
   }
-  if (failed !== undefined) throw new SynprobeError(ERROR_CODES.output, `cannot write ${path}: ${failed}`);
+  if (failed !== undefined) throw cannotWrite(path, failed);
 }
