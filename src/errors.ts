@@ -56,6 +56,8 @@ export const ERROR_CODES = {
   output: "ERR_OUTPUT",
   /** A journal that cannot be made, written or resumed. */
   journal: "ERR_JOURNAL",
+  /** A file of results that cannot be read, or is not what it should be. */
+  results: "ERR_RESULTS",
   /** A system call failed in a way that no other code names. */
   system: "ERR_SYSTEM",
 } as const;
@@ -71,4 +73,12 @@ export class SynprobeError extends Error {
     this.name = "SynprobeError";
     this.code = code;
   }
+}
+
+/**
+ * Whether an error is one of these. A command that is loaded from a file of its own has its own copy of the class, which
+ * `instanceof` does not know.
+ */
+export function isSynprobeError(error: unknown): error is SynprobeError {
+  return error instanceof SynprobeError || (error instanceof Error && error.name === "SynprobeError");
 }

@@ -6,9 +6,9 @@ import { ERROR_CODES, type ErrorCode } from "../errors.ts";
 export const EXIT = {
   /** The run is complete. */
   complete: 0,
-  /** Complete, but with --require-open some port was not open. */
+  /** Complete, but with --require-open some port was not open; of diff: the runs differ. */
   notOpen: 1,
-  /** Usage: an option, a target, a list, an output file or a journal. */
+  /** Usage: an option, a target, a list, an output file, a journal or a file of results. */
   usage: 2,
   /** Privilege or platform: probing cannot work here. */
   privilege: 3,
@@ -33,6 +33,7 @@ const STATUS: Readonly<Record<ErrorCode, ExitStatus>> = {
   [ERROR_CODES.lab]: EXIT.usage,
   [ERROR_CODES.output]: EXIT.usage,
   [ERROR_CODES.journal]: EXIT.usage,
+  [ERROR_CODES.results]: EXIT.usage,
   [ERROR_CODES.noRoute]: EXIT.network,
   [ERROR_CODES.noInterface]: EXIT.network,
   [ERROR_CODES.interfaceDown]: EXIT.network,

@@ -1,10 +1,12 @@
 /**
  * The entry point: reads argv, runs a command, sets the exit status.
  */
+import { createRequire } from "node:module";
 import { Command, CommanderError, Option } from "commander";
-import { SynprobeError } from "../errors.ts";
+import { isSynprobeError } from "../errors.ts";
 import { checkPlatform } from "../runtime/platform.ts";
 import { expandAliases, longName } from "./aliases.ts";
+import type { DiffOptions } from "./diff.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
 import type { LabOptions } from "./lab.ts";
 import {
@@ -17,6 +19,7 @@ import {
   usage,
   withTiming,
 } from "./options.ts";
+import type { ReportOptions } from "./report.ts";
 import { createMessages, printResult, VERSION } from "./terminal.ts";
 import type { TraceCommandOptions } from "./trace.ts";
 
@@ -95,6 +98,27 @@ function createProgram(run: (action: () => Promise<number>) => void, argv: reado
       }),
     );
   program
+    .command("diff")
+    .description(
+      "say what changed between two runs, from NDJSON or nmap XML; exit status 1 when anything did",
+    )
+    .argument("<old>", "the earlier run; - for standard input")
+    .argument("<new>", "the later run")
+    .option("--json", "NDJSON: one object a difference, and a summary")
+    .option("--only <state>", "open: only what was open, or is")
+    .action((old: string, now: string, options: DiffOptions) =>
+      run(async () => loadApart<typeof import("./diff.ts")>("diff").diff(old, now, options, messages)),
+    );
+  program
+    .command("report")
+    .description("make one page of HTML, for a browser or paper, from runs in NDJSON or nmap XML")
+    .argument("<files...>", "runs, such as the shards of one; of a port in several the last counts")
+    .requiredOption("-o, --output <file>", "the page; - for standard output")
+    .option("--title <text>", "what the page is called")
+    .action((files: string[], options: ReportOptions) =>
+      run(async () => loadApart<typeof import("./report.ts")>("report").report(files, options, messages)),
+    );
+  program
     .command("demo")
     .description("show what synprobe does, on simulated hosts: no target is needed, nobody is harmed")
     .addOption(new Option("--inside").hideHelp())
@@ -110,6 +134,11 @@ function createProgram(run: (action: () => Promise<number>) => void, argv: reado
     .command(LAB_INSIDE, { hidden: true })
     .action(() => run(async () => (await import("./lab.ts")).labInside(messages)));
   return program;
+}
+
+/** Commands with large libraries are bundled apart, so that the others start no slower (package.json, "bundle:commands"). */
+function loadApart<T>(command: "diff" | "report"): T {
+  return createRequire(import.meta.url)(`./commands/${command}.cjs`) as T;
 }
 
 /** Options that trace shares with the main command. */
@@ -155,7 +184,7 @@ async function main(argv: readonly string[]): Promise<number> {
 
 function explain(error: unknown): ExitStatus {
   const messages = createMessages();
-  if (error instanceof SynprobeError) {
+  if (isSynprobeError(error)) {
     messages.error(error.message);
     return exitStatus(error.code);
   }

@@ -1,0 +1,477 @@
+/**
+ * What the page shows, gathered from one or more runs: totals, tops, histograms, series, rows. Each is bounded, and
+ * says what it leaves out.
+ *
+ * Not here: how it looks (charts.ts, page.ts).
+ */
+import { createColumn, createPairIndex, createTexts, sortKey } from "../pair-index.ts";
+import {
+  PROTOCOLS,
+  RECORDED_STATES,
+  type RecordedFault,
+  type RecordedPort,
+  type RecordedProgress,
+  type RecordedRun,
+  type RecordedSink,
+  type RecordedState,
+} from "../recorded.ts";
+
+/** Most hosts and ports of the matrix. */
+export const MATRIX = { hosts: 40, ports: 24 } as const;
+/** Most rows of the table; open ports come first. */
+export const MOST_ROWS = 200_000;
+/** Most hosts of the list of open ports by host, and most faults shown. */
+const MOST_LISTED = 500;
+const MOST_FAULTS = 20;
+const MOST_SERVICES = 16;
+const MOST_REASONS = 14;
+/** A host of so many ports that are all open has no such services. */
+const MANY_PORTS = 30;
+/** Points of a series over time. */
+const POINTS = 240;
+/** Runs whose series are drawn. */
+export const MOST_SERIES = 4;
+
+export interface Bar {
+  readonly label: string;
+  readonly ports: number;
+  readonly hosts: number;
+}
+
+export interface Tops {
+  readonly bars: readonly Bar[];
+  /** How many more there are. */
+  readonly more: number;
+}
+
+export interface Matrix {
+  readonly hosts: readonly { readonly ip: string; readonly name: string }[];
+  readonly ports: readonly { readonly port: number; readonly proto: string; readonly service: string }[];
+  /** State by host and port, by place in RECORDED_STATES; -1 where nothing is known. */
+  readonly cells: readonly (readonly number[])[];
+  readonly moreHosts: number;
+  readonly morePorts: number;
+}
+
+export interface RoundTrips {
+  /** Bounds in milliseconds, one more than there are bins. */
+  readonly bounds: readonly number[];
+  readonly open: readonly number[];
+  readonly closed: readonly number[];
+  readonly filtered: readonly number[];
+  readonly count: number;
+  readonly median: number;
+  readonly p95: number;
+  readonly max: number;
+}
+
+/** A moment: seconds since the run's start, packets per second, loss in 0 to 1. */
+export interface Point {
+  readonly seconds: number;
+  readonly sent: number;
+  readonly received: number;
+  readonly rate?: number;
+  readonly loss?: number;
+}
+
+export interface Series {
+  readonly name: string;
+  readonly points: readonly Point[];
+}
+
+/** The table's rows by column: what the page's script reads. Texts are numbers into lists. */
+export interface Rows {
+  /** Addresses in their order, with the name, if any, after a space. */
+  readonly hosts: readonly string[];
+  readonly services: readonly string[];
+  readonly reasons: readonly string[];
+  readonly states: readonly string[];
+  readonly protos: readonly string[];
+  readonly host: readonly number[];
+  readonly port: readonly number[];
+  readonly proto: readonly number[];
+  readonly state: readonly number[];
+  readonly service: readonly number[];
+  readonly reason: readonly number[];
+  /** Microseconds; -1 when there is none. */
+  readonly rtt: readonly number[];
+  /** 0 when there is none. */
+  readonly ttl: readonly number[];
+  readonly tries: readonly number[];
+  /** The chance that it did answer, in tenths of a percent; -1 when nothing is said. */
+  readonly doubt: readonly number[];
+  /** Whatever else there is to say, by row. */
+  readonly notes: Readonly<Record<number, string>>;
+}
+
+export interface Digest {
+  readonly runs: readonly RecordedRun[];
+  readonly ports: number;
+  readonly hosts: number;
+  readonly openHosts: number;
+  readonly states: Readonly<Record<RecordedState, number>>;
+  readonly services: Tops;
+  readonly reasons: Tops;
+  readonly matrix: Matrix;
+  /** Filtered ports from which nothing came back. */
+  readonly silent: number;
+  readonly roundTrips?: RoundTrips;
+  readonly series: readonly Series[];
+  /** Runs with a series that is not drawn. */
+  readonly moreSeries: number;
+  /** Hosts with open ports, in order, and those ports. */
+  readonly openByHost: readonly { readonly host: string; readonly ports: string }[];
+  readonly moreOpenHosts: number;
+  /** Hosts that answer on every port that was looked at: left out of services, matrix and open ports by host. */
+  readonly answerAll: readonly string[];
+  readonly faults: readonly RecordedFault[];
+  readonly moreFaults: number;
+  readonly rows: Rows;
+  readonly moreRows: number;
+}
+
+export interface Gathering {
+  /** A sink for the next file. Of two verdicts on a port the later counts. */
+  next(): RecordedSink;
+  digest(runs: readonly RecordedRun[]): Digest;
+}
+
+export function createGathering(): Gathering {
+  const pairs = createPairIndex();
+  const texts = createTexts();
+  const names = new Map<string, string>();
+  const state = createColumn(Uint8Array);
+  const reason = createColumn(Uint32Array);
+  const service = createColumn(Uint32Array);
+  const rtt = createColumn(Float32Array);
+  const ttl = createColumn(Uint8Array);
+  const tries = createColumn(Uint8Array);
+  const doubt = createColumn(Float32Array);
+  const notes = new Map<number, string>();
+  const answerAll = new Set<string>();
+  const progress: RecordedProgress[][] = [];
+  const faults: RecordedFault[] = [];
+  let faultCount = 0;
+
+  function take(record: RecordedPort): void {
+    const pair = pairs.add(record.ip, record.proto, record.port);
+    state.set(pair, 1 + RECORDED_STATES.indexOf(record.state));
+    reason.set(pair, texts.add(record.reason));
+    service.set(pair, texts.add(record.service ?? ""));
+    rtt.set(pair, record.rttMs ?? -1);
+    ttl.set(pair, record.ttl ?? 0);
+    tries.set(pair, Math.min(record.tries ?? 0, 255));
+    doubt.set(pair, record.doubt ?? -1);
+    const note = noteOf(record);
+    if (note === "") notes.delete(pair);
+    else notes.set(pair, note);
+    if (record.host !== undefined && record.host !== "") names.set(record.ip, record.host);
+    if (record.answersAll === true) answerAll.add(record.ip);
+  }
+
+  /** 1 for hosts that the run says answer on every port, and for those of many ports that are all open. */
+  function answeringAll(): Uint8Array {
+    const all = new Uint32Array(pairs.ips.length);
+    const open = new Uint32Array(pairs.ips.length);
+    for (let pair = 0; pair < pairs.size(); pair++) {
+      all[pairs.hostOf(pair)]++;
+      if (RECORDED_STATES[state.get(pair) - 1] === "open") open[pairs.hostOf(pair)]++;
+    }
+    return Uint8Array.from(pairs.ips, (ip, host) =>
+      answerAll.has(ip) || (all[host] >= MANY_PORTS && open[host] === all[host]) ? 1 : 0,
+    );
+  }
+
+  function digest(runs: readonly RecordedRun[]): Digest {
+    const keys = pairs.ips.map(sortKey);
+    const order = Uint32Array.from(keys.keys()).sort((a, b) => compare(keys[a], keys[b]));
+    const rank = new Uint32Array(order.length);
+    for (let i = 0; i < order.length; i++) rank[order[i]] = i;
+
+    const states = Object.fromEntries(RECORDED_STATES.map((each) => [each, 0])) as Record<
+      RecordedState,
+      number
+    >;
+    const openPorts = new Uint32Array(pairs.ips.length);
+    const known = new Uint32Array(pairs.ips.length);
+    // Hosts that answer on every port would drown the services of all others.
+    const noService = answeringAll();
+    const byService = createTally();
+    const byReason = createTally();
+    let silent = 0;
+    const byPort = new Map<number, { open: number; any: number }>();
+    const trips: number[] = [];
+    for (let pair = 0; pair < pairs.size(); pair++) {
+      const code = state.get(pair) - 1;
+      const word = RECORDED_STATES[code];
+      const host = pairs.hostOf(pair);
+      states[word]++;
+      if (word !== "closed") known[host]++;
+      if (word === "open") {
+        openPorts[host]++;
+        if (!noService[host]) byService.add(serviceLabel(pair), host);
+      }
+      if (word === "filtered" && texts.get(reason.get(pair)) === "no-response") silent++;
+      if (word === "filtered") byReason.add(texts.get(reason.get(pair)) || "no reason given", host);
+      const key = PROTOCOLS.indexOf(pairs.protoOf(pair)) * 65_536 + pairs.portOf(pair);
+      const tally = byPort.get(key) ?? { open: 0, any: 0 };
+      if (word === "open" && !noService[host]) tally.open++;
+      tally.any++;
+      byPort.set(key, tally);
+      if (rtt.get(pair) > 0) trips.push(pair);
+    }
+
+    function serviceLabel(pair: number): string {
+      const name = texts.get(service.get(pair));
+      const port = `${pairs.portOf(pair)}/${pairs.protoOf(pair)}`;
+      return name === "" ? port : `${name} ${port}`;
+    }
+
+    const hostLabel = (ip: string): string => (names.has(ip) ? `${ip} ${names.get(ip)}` : ip);
+
+    /** Hosts that answer on every port, and those with open ports, in order. */
+    const anyPort = [...order].filter((host) => noService[host] === 1);
+    const openHosts = [...order].filter((host) => openPorts[host] > 0);
+    const listed = openHosts.filter((host) => noService[host] === 0);
+    const openLists = new Map<number, number[]>(listed.slice(0, MOST_LISTED).map((host) => [host, []]));
+    for (let pair = 0; pair < pairs.size(); pair++)
+      if (RECORDED_STATES[state.get(pair) - 1] === "open") openLists.get(pairs.hostOf(pair))?.push(pair);
+    const within = (pair: number): number =>
+      PROTOCOLS.indexOf(pairs.protoOf(pair)) * 65_536 + pairs.portOf(pair);
+    const openByHost = [...openLists].map(([host, list]) => {
+      const shown = list.sort((a, b) => within(a) - within(b)).slice(0, 60);
+      const more = list.length > shown.length ? `, and ${list.length - shown.length} more` : "";
+      const ports = shown.map((pair) => {
+        const name = texts.get(service.get(pair));
+        const proto = pairs.protoOf(pair) === "tcp" ? "" : `/${pairs.protoOf(pair)}`;
+        return `${pairs.portOf(pair)}${proto}${name === "" ? "" : ` ${name}`}`;
+      });
+      return { host: hostLabel(pairs.ips[host]), ports: ports.join(", ") + more };
+    });
+
+    function matrix(): Matrix {
+      const topHosts = [...order]
+        .filter((host) => noService[host] === 0)
+        .sort((a, b) => openPorts[b] - openPorts[a] || known[b] - known[a] || rank[a] - rank[b])
+        .slice(0, MATRIX.hosts)
+        .sort((a, b) => rank[a] - rank[b]);
+      const topPorts = [...byPort]
+        .sort(([a, x], [b, y]) => y.open - x.open || y.any - x.any || a - b)
+        .slice(0, MATRIX.ports)
+        .map(([key]) => key)
+        .sort((a, b) => a - b);
+      const row = new Map(topHosts.map((host, i) => [host, i]));
+      const column = new Map(topPorts.map((key, i) => [key, i]));
+      const cells = topHosts.map(() => topPorts.map(() => -1));
+      const services = new Map<number, string>();
+      for (let pair = 0; pair < pairs.size(); pair++) {
+        const y = row.get(pairs.hostOf(pair));
+        const x = column.get(within(pair));
+        if (x === undefined) continue;
+        if (!services.has(x)) services.set(x, texts.get(service.get(pair)));
+        if (y !== undefined) cells[y][x] = state.get(pair) - 1;
+      }
+      return {
+        hosts: topHosts.map((host) => ({
+          ip: pairs.ips[host],
+          name: names.get(pairs.ips[host]) ?? "",
+        })),
+        ports: topPorts.map((key, i) => ({
+          port: key & 0xffff,
+          proto: PROTOCOLS[key >>> 16],
+          service: services.get(i) ?? "",
+        })),
+        cells,
+        moreHosts: pairs.ips.length - anyPort.length - topHosts.length,
+        morePorts: byPort.size - topPorts.length,
+      };
+    }
+
+    function rows(): Rows {
+      let chosen = Array.from({ length: pairs.size() }, (_, i) => i);
+      if (chosen.length > MOST_ROWS) {
+        const open = chosen.filter((pair) => RECORDED_STATES[state.get(pair) - 1] === "open");
+        const rest = chosen.filter((pair) => RECORDED_STATES[state.get(pair) - 1] !== "open");
+        chosen = [...open, ...rest].slice(0, MOST_ROWS);
+      }
+      chosen.sort((a, b) => rank[pairs.hostOf(a)] - rank[pairs.hostOf(b)] || within(a) - within(b));
+      const services = createTexts();
+      const reasons = createTexts();
+      return {
+        hosts: [...order].map((host) => hostLabel(pairs.ips[host])),
+        states: RECORDED_STATES,
+        protos: PROTOCOLS,
+        host: chosen.map((pair) => rank[pairs.hostOf(pair)]),
+        port: chosen.map((pair) => pairs.portOf(pair)),
+        proto: chosen.map((pair) => PROTOCOLS.indexOf(pairs.protoOf(pair))),
+        state: chosen.map((pair) => state.get(pair) - 1),
+        service: chosen.map((pair) => services.add(texts.get(service.get(pair)))),
+        reason: chosen.map((pair) => reasons.add(texts.get(reason.get(pair)))),
+        rtt: chosen.map((pair) => (rtt.get(pair) > 0 ? Math.round(rtt.get(pair) * 1000) : -1)),
+        ttl: chosen.map((pair) => ttl.get(pair)),
+        tries: chosen.map((pair) => tries.get(pair)),
+        doubt: chosen.map((pair) => (doubt.get(pair) >= 0 ? Math.round(doubt.get(pair) * 1000) : -1)),
+        notes: Object.fromEntries(
+          chosen.flatMap((pair, i) => {
+            const note = notes.get(pair);
+            return note === undefined ? [] : [[i, note]];
+          }),
+        ),
+        services: services.all,
+        reasons: reasons.all,
+      };
+    }
+
+    const table = rows();
+    const series = runs
+      .map(({ name }, i) => ({ name, points: pointsOf(progress[i] ?? []) }))
+      .filter(({ points }) => points.length > 1);
+    const roundTrips = histogram(
+      trips.map((pair) => ({ ms: rtt.get(pair), state: RECORDED_STATES[state.get(pair) - 1] })),
+    );
+    return {
+      runs,
+      ports: pairs.size(),
+      hosts: pairs.ips.length,
+      openHosts: openHosts.length,
+      states,
+      services: byService.tops(MOST_SERVICES),
+      reasons: byReason.tops(MOST_REASONS),
+      matrix: matrix(),
+      silent,
+      ...(roundTrips === undefined ? {} : { roundTrips }),
+      series: series.slice(0, MOST_SERIES),
+      moreSeries: Math.max(0, series.length - MOST_SERIES),
+      openByHost,
+      moreOpenHosts: listed.length - openByHost.length,
+      answerAll: anyPort.map((host) => hostLabel(pairs.ips[host])),
+      faults,
+      moreFaults: faultCount - faults.length,
+      rows: table,
+      moreRows: pairs.size() - table.host.length,
+    };
+  }
+
+  return {
+    next() {
+      const moments: RecordedProgress[] = [];
+      progress.push(moments);
+      return {
+        port: take,
+        progress: (moment) => moments.push(moment),
+        fault(fault) {
+          faultCount++;
+          if (faults.length < MOST_FAULTS) faults.push(fault);
+        },
+        scanned() {},
+        host() {},
+      };
+    },
+    digest,
+  };
+}
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** How a completed connection ended, where that is worth a word. */
+const ENDINGS: Readonly<Record<string, string>> = {
+  reset: "connection reset by the peer",
+  "no-fin": "connection not closed by the peer",
+  silent: "nothing after the SYN-ACK: a SYN proxy or tarpit?",
+};
+
+function noteOf(record: RecordedPort): string {
+  const words: string[] = [];
+  if (record.answersAll === true) words.push("this host answers on every port");
+  if (record.banner !== undefined) words.push(`“${record.banner.slice(0, 1024)}”`);
+  if (record.ending !== undefined && Object.hasOwn(ENDINGS, record.ending))
+    words.push(ENDINGS[record.ending]);
+  if (record.responder !== undefined && record.responder !== record.ip)
+    words.push(`said by ${record.responder}`);
+  if (record.was !== undefined) words.push(`first taken for ${record.was}`);
+  if (record.late === true) words.push("answered after the timeout");
+  return words.join("; ");
+}
+
+/** Counts ports by label, and the hosts that have them. */
+function createTally() {
+  const tallies = new Map<string, { ports: number; hosts: Set<number> }>();
+  return {
+    add(label: string, host: number): void {
+      const tally = tallies.get(label) ?? { ports: 0, hosts: new Set() };
+      tally.ports++;
+      tally.hosts.add(host);
+      tallies.set(label, tally);
+    },
+    tops(most: number): Tops {
+      const sorted = [...tallies].sort(([a, x], [b, y]) => y.ports - x.ports || compare(a, b));
+      return {
+        bars: sorted.slice(0, most).map(([label, { ports, hosts }]) => ({ label, ports, hosts: hosts.size })),
+        more: Math.max(0, sorted.length - most),
+      };
+    },
+  };
+}
+
+/** Rates between moments, at most POINTS of them. */
+function pointsOf(moments: readonly RecordedProgress[]): Point[] {
+  const points: Point[] = [];
+  const every = Math.max(1, Math.ceil(moments.length / POINTS));
+  let before: RecordedProgress = { elapsedMs: 0, sent: 0, received: 0 };
+  moments.forEach((moment, i) => {
+    if ((i + 1) % every !== 0 && i !== moments.length - 1) return;
+    const seconds = (moment.elapsedMs - before.elapsedMs) / 1000;
+    if (seconds <= 0) return;
+    points.push({
+      seconds: moment.elapsedMs / 1000,
+      sent: Math.max(0, moment.sent - before.sent) / seconds,
+      received: Math.max(0, moment.received - before.received) / seconds,
+      ...(moment.rate === undefined ? {} : { rate: moment.rate }),
+      ...(moment.loss === undefined ? {} : { loss: moment.loss }),
+    });
+    before = moment;
+  });
+  return points;
+}
+
+/** Bins of equal width between round bounds that hold most; the last one takes all that is above, as of a long tail. */
+function histogram(
+  trips: readonly { readonly ms: number; readonly state: RecordedState }[],
+): RoundTrips | undefined {
+  if (trips.length === 0) return undefined;
+  const sorted = Float64Array.from(trips, ({ ms }) => ms).sort();
+  const at = (share: number): number =>
+    sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+  const first = sorted[0];
+  const last = Math.min(at(0.99), 1.5 * at(0.95));
+  const width = roundStep(Math.max((last - first) / 24, last / 1000, 0.001));
+  const from = Math.floor(first / width) * width;
+  const bins = Math.min(30, Math.floor((last - from) / width) + 1);
+  const beyond = sorted[sorted.length - 1] >= from + bins * width;
+  const bounds = Array.from({ length: bins + 1 }, (_, i) => Number((from + i * width).toPrecision(8)));
+  if (beyond) bounds.push(Number.POSITIVE_INFINITY);
+  const counts = {
+    open: bounds.slice(1).map(() => 0),
+    closed: bounds.slice(1).map(() => 0),
+    filtered: bounds.slice(1).map(() => 0),
+  };
+  for (const { ms, state } of trips) {
+    const bin = Math.min(Math.floor((ms - from) / width), bounds.length - 2);
+    counts[state === "open" || state === "closed" ? state : "filtered"][Math.max(0, bin)]++;
+  }
+  return {
+    bounds,
+    ...counts,
+    count: trips.length,
+    median: at(0.5),
+    p95: at(0.95),
+    max: sorted[sorted.length - 1],
+  };
+}
+
+/** 1, 2 or 5 times a power of ten, at least `value`. */
+function roundStep(value: number): number {
+  const power = 10 ** Math.floor(Math.log10(value));
+  const step = [1, 2, 5, 10].find((each) => each * power >= value * 0.999) ?? 10;
+  return Number((step * power).toPrecision(3));
+}

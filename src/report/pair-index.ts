@@ -1,0 +1,144 @@
+/**
+ * Numbers for the ports of hosts, in order of first mention, so that what is known of millions of them can stand in typed
+ * arrays: about 30 bytes a port, 4 where a host has thousands.
+ */
+import ipaddr from "ipaddr.js";
+import { PROTOCOLS, type Protocol } from "./recorded.ts";
+
+export interface PairIndex {
+  /** The port's number, from 0; a new one when it was never named. */
+  add(ip: string, proto: Protocol, port: number): number;
+  /** How many there are. */
+  size(): number;
+  /** The address, by `hostOf`'s number. */
+  readonly ips: readonly string[];
+  hostOf(pair: number): number;
+  portOf(pair: number): number;
+  protoOf(pair: number): Protocol;
+}
+
+/** Hosts that share a map: a map each would be dear where every host has one port. */
+const GROUP_BITS = 5;
+/** From so many ports on, a host has an array of its own. */
+const DENSE = 4096;
+
+export function createPairIndex(): PairIndex {
+  const hosts = new Map<string, number>();
+  const ips: string[] = [];
+  const groups: Map<number, number>[] = [];
+  const dense = new Map<number, Int32Array>();
+  const held = createColumn(Uint32Array);
+  const hostColumn = createColumn(Uint32Array);
+  const portColumn = createColumn(Uint32Array);
+  let size = 0;
+
+  function hostNumber(ip: string): number {
+    const known = hosts.get(ip);
+    if (known !== undefined) return known;
+    hosts.set(ip, ips.length);
+    ips.push(ip);
+    return ips.length - 1;
+  }
+
+  function create(host: number, key: number): number {
+    hostColumn.set(size, host);
+    portColumn.set(size, key);
+    return size++;
+  }
+
+  /** Moves a host's TCP ports out of its group's map. */
+  function makeDense(host: number, group: Map<number, number>, base: number): void {
+    const table = new Int32Array(65_536).fill(-1);
+    for (const [key, pair] of group) {
+      if (key < base || key >= base + 65_536) continue;
+      table[key - base] = pair;
+      group.delete(key);
+    }
+    dense.set(host, table);
+  }
+
+  return {
+    ips,
+    size: () => size,
+    hostOf: (pair) => hostColumn.get(pair),
+    portOf: (pair) => portColumn.get(pair) & 0xffff,
+    protoOf: (pair) => PROTOCOLS[portColumn.get(pair) >>> 16],
+    add(ip, proto, port) {
+      const host = hostNumber(ip);
+      const key = PROTOCOLS.indexOf(proto) * 65_536 + port;
+      if (key < 65_536) {
+        const table = dense.get(host);
+        if (table !== undefined) {
+          if (table[port] < 0) table[port] = create(host, key);
+          return table[port];
+        }
+      }
+      groups[host >>> GROUP_BITS] ??= new Map();
+      const group = groups[host >>> GROUP_BITS];
+      const base = (host & ((1 << GROUP_BITS) - 1)) * PROTOCOLS.length * 65_536;
+      const known = group.get(base + key);
+      if (known !== undefined) return known;
+      const pair = create(host, key);
+      group.set(base + key, pair);
+      if (key < 65_536) {
+        held.set(host, held.get(host) + 1);
+        if (held.get(host) >= DENSE) makeDense(host, group, base);
+      }
+      return pair;
+    },
+  };
+}
+
+/** A typed array that grows; what was never set is 0. */
+export interface Column {
+  get(i: number): number;
+  set(i: number, value: number): void;
+}
+
+type Numbers = Uint8Array | Uint32Array | Float32Array | Float64Array;
+
+export function createColumn<T extends Numbers>(Type: new (length: number) => T): Column {
+  let values = new Type(1024);
+  return {
+    get: (i) => (i < values.length ? values[i] : 0),
+    set(i, value) {
+      if (i >= values.length) {
+        const larger = new Type(Math.max(2 * values.length, i + 1));
+        larger.set(values);
+        values = larger;
+      }
+      values[i] = value;
+    },
+  };
+}
+
+/** Texts by number, each once; 0 is the empty one. */
+export interface Texts {
+  add(text: string): number;
+  get(i: number): string;
+  readonly all: readonly string[];
+}
+
+export function createTexts(): Texts {
+  const all = [""];
+  const numbers = new Map([["", 0]]);
+  return {
+    all,
+    get: (i) => all[i],
+    add(text) {
+      const known = numbers.get(text);
+      if (known !== undefined) return known;
+      numbers.set(text, all.length);
+      all.push(text);
+      return all.length - 1;
+    },
+  };
+}
+
+/** A text that sorts as the address does: IPv4 by value, then IPv6 by value, then whatever is neither. */
+export function sortKey(ip: string): string {
+  if (!ipaddr.isValid(ip)) return `9${ip}`;
+  const address = ipaddr.parse(ip);
+  const hex = address.toByteArray().map((byte) => byte.toString(16).padStart(2, "0"));
+  return `${address.kind() === "ipv4" ? 4 : 6}${hex.join("")}`;
+}

@@ -1,0 +1,337 @@
+/// <reference lib="dom" />
+/**
+ * The page of `synprobe report` in a real browser: it renders, filters and sorts without an error, obeys nothing that came
+ * from the network, loads nothing, and keeps few rows in the document however many it has.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import puppeteer, { type Browser, type Page } from "puppeteer-core";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { linesOf, run, synprobe } from "../../cli/process.ts";
+import { skipping } from "../../lab/netns.ts";
+import { hostileNames } from "../samples.ts";
+
+/** Debian's name first. */
+const CHROMIUM = ["chromium", "chromium-browser", "google-chrome"]
+  .map((name) => spawnSync("sh", ["-c", `command -v ${name}`], { encoding: "utf8" }).stdout.trim())
+  .find((path) => path !== "");
+const problem = CHROMIUM === undefined ? "chromium is not installed" : undefined;
+
+const record = (part: object): string =>
+  JSON.stringify({
+    ip: "192.0.2.1",
+    port: 80,
+    proto: "tcp",
+    state: "open",
+    reason: "syn-ack",
+    tries: 1,
+    ...part,
+  });
+const SUMMARY = {
+  type: "summary",
+  interrupted: false,
+  elapsed_ms: 3000,
+  started_at: "2026-11-20T23:09:54.250Z",
+};
+const MARKUP = [
+  "<script>window.hacked = 1</script>",
+  "</script><script>window.hacked = 2</script>",
+  "<!--<script>",
+  "<img src=x onerror='window.hacked = 3'>",
+  '"><svg onload="window.hacked = 4">',
+  "</title><script>window.hacked = 5</script>",
+  "]]></style><script>window.hacked = 6</script>",
+  "&lt;b&gt;",
+  ...hostileNames,
+];
+/** 50 ports on each of 2,000 hosts. */
+const MANY = 100_000;
+const STATES = ["open", "closed", "filtered"];
+
+function manyLines(): string[] {
+  return Array.from({ length: MANY }, (_, i) => {
+    const host = Math.floor(i / 50);
+    return record({
+      ...{
+        ip: `198.18.${host >> 8}.${host & 255}`,
+        port: 20 + (i % 50),
+        state: STATES[i % 3],
+        rtt_ms: 1 + (i % 977) / 100,
+      },
+      ...(i % 50 === 2 ? { service: "ssh" } : {}),
+    });
+  });
+}
+
+let folder = "";
+async function makePage(name: string, lines: readonly string[], ...args: string[]): Promise<string> {
+  const file = join(folder, `${name}.json`);
+  const page = join(folder, `${name}.html`);
+  writeFileSync(file, `${lines.join("\n")}\n`);
+  const { status, stderr } = await run(synprobe("report", file, "-o", page, ...args));
+  expect({ status, lines: linesOf(stderr) }).toEqual({
+    status: 0,
+    lines: [expect.stringMatching(/, opens in any browser and loads nothing$/)],
+  });
+  return page;
+}
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "synprobe-report-"));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+describe("the command", () => {
+  it.each([
+    [["-o", "page.html"], /^synprobe: missing required argument 'files'/],
+    [["none.json"], /^synprobe: required option '-o, --output <file>' not specified/],
+    [
+      ["none.json", "-o", "none.html"],
+      /^synprobe: cannot read the results none\.json: there is no such file$/,
+    ],
+    [
+      ["package.json", "-o", "./package.json"],
+      /^synprobe: the page cannot go to \.\/package\.json: it is one of/,
+    ],
+    [
+      ["test/golden/nmap-7.93.xml", "-o", "/nonexistent/page.html"],
+      /^synprobe: cannot write output file .*: its directory does not exist$/,
+    ],
+  ])("%j is a mistake: 2, in one line", async (args, message) => {
+    const { status, stdout, stderr } = await run(synprobe("report", ...args));
+    expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+    expect(linesOf(stderr)).toEqual([expect.stringMatching(message)]);
+  });
+
+  it("writes to standard output too, and reads nmap's XML", async () => {
+    const { status, stdout, stderr } = await run(synprobe("report", "test/golden/nmap-7.93.xml", "-o", "-"));
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(/^<!doctype html>[\s\S]*<\/html>\n$/);
+    expect(stdout).toContain("800 ports on 8 hosts");
+  });
+
+  it("tells what the run says of its own certainty, and where it ended", async () => {
+    const path = {
+      rate: 12_400,
+      loss: { round: 0.031, out: 0.012, back: 0.019 },
+      missed_open: { expected: 0.4, low: 0, high: 2 },
+    };
+    const text = readFileSync(
+      await makePage("sure", [
+        record({ state: "filtered", reason: "no-response", doubt: 0.021 }),
+        record({ ip: "192.0.2.7", answers_all: true }),
+        JSON.stringify({ type: "fault", target: "nosuch.example", message: "no such host" }),
+        JSON.stringify({ ...SUMMARY, unfinished: 3, path, receive_drops: 2, send_errors: { EPERM: 4 } }),
+      ]),
+      "utf8",
+    );
+    expect(text).toContain(
+      "lost 3.1 % of the probes or of their answers (1.2 % on the way out, 1.9 % on the way back)",
+    );
+    expect(text).toContain("hold about 12,400 SYNs a second");
+    expect(text).toContain("About 0.4 open ports may be called filtered here");
+    expect(text).toContain("with 95 % confidence between 0 and 2");
+    expect(text).toContain("1 host answered on every port that was looked at");
+    expect(text).toContain("Not probed: nosuch.example (no such host)");
+    expect(text).toContain("refused to send: EPERM 4 times");
+    const cut = readFileSync(join(folder, "sure.json"), "utf8").split("\n").slice(0, 1).join("\n");
+    writeFileSync(join(folder, "cut.json"), cut.slice(0, -5));
+    const { status, stderr } = await run(
+      synprobe("report", join(folder, "cut.json"), "-o", join(folder, "cut.html")),
+    );
+    expect(status).toBe(0);
+    expect(stderr).toContain("cut.json:1: breaks off here");
+    expect(readFileSync(join(folder, "cut.html"), "utf8")).toContain(
+      "The file has no end (it breaks off in line 1)",
+    );
+  });
+});
+
+describe.skipIf(skipping("the page in a browser", problem))("the page in a browser", () => {
+  let browser: Browser;
+  let page: Page;
+  let complaints: string[];
+  let many = "";
+
+  beforeAll(async () => {
+    many = await makePage("many", [...manyLines(), JSON.stringify(SUMMARY)]);
+    browser = await puppeteer.launch({
+      executablePath: CHROMIUM ?? "",
+      // Chromium has no sandbox for root; the pages are our own.
+      args: process.geteuid?.() === 0 ? ["--no-sandbox"] : [],
+    });
+  });
+  afterAll(() => browser?.close());
+
+  beforeEach(async () => {
+    complaints = [];
+    page = await browser.newPage();
+    page.on("console", (message) => complaints.push(message.text()));
+    page.on("pageerror", (error) => complaints.push(String(error)));
+    page.on("request", (request) => {
+      if (!/^(file|data):/.test(request.url())) complaints.push(request.url());
+    });
+  });
+  afterEach(async () => {
+    expect(complaints).toEqual([]);
+    await page.close();
+  });
+
+  const open = (file: string) => page.goto(pathToFileURL(file).href);
+  /** The cells of the rows in the document, of one column. */
+  const cells = (column: string) =>
+    page.$$eval(`#rows td.${column}`, (found) => found.map((cell) => cell.textContent ?? ""));
+  const shown = () => page.$eval("#shown", (output) => output.textContent);
+  const sortBy = (column: string) => page.click(`#scroller th.${column} button`);
+  const filter = (text: string): Promise<void> =>
+    page.$eval(
+      "#filter",
+      (input, words) => {
+        (input as HTMLInputElement).value = words;
+        input.dispatchEvent(new Event("input"));
+      },
+      text,
+    );
+  const scrollTo = (share: number) =>
+    page.$eval(
+      "#scroller",
+      (scroller, to) =>
+        new Promise<void>((resolve) => {
+          scroller.scrollTop = to * scroller.scrollHeight;
+          requestAnimationFrame(() => requestAnimationFrame(() => resolve()));
+        }),
+      share,
+    );
+
+  it("filters 100,000 rows by words and columns", async () => {
+    await open(many);
+    expect(await shown()).toBe("100,000 rows");
+    await page.type("#filter", "service:ssh state:open");
+    // Every 50th port is ssh, and every third of those is open.
+    const expected = Array.from({ length: MANY }, (_, i) => i).filter(
+      (i) => i % 50 === 2 && i % 3 === 0,
+    ).length;
+    expect(await shown()).toBe(`${expected} of 100,000 rows`);
+    expect(new Set(await cells("service"))).toEqual(new Set(["ssh"]));
+    expect(new Set(await cells("state"))).toEqual(new Set(["open"]));
+    await filter("198.18.7.207 port:60-62");
+    expect(await cells("port")).toEqual(["60", "61", "62"]);
+    await filter("nothing of that name");
+    expect(await shown()).toBe("0 of 100,000 rows");
+    await filter("host:198.18.0.1");
+    await page.click('button[data-state="closed"]');
+    expect(new Set(await cells("state"))).toEqual(new Set(["open", "filtered"]));
+  });
+
+  it("sorts them by any column, both ways", async () => {
+    await open(many);
+    await sortBy("rtt");
+    const ascending = (await cells("rtt")).map(Number);
+    expect(ascending).toEqual([...ascending].sort((a, b) => a - b));
+    expect(ascending[0]).toBe(1);
+    await sortBy("rtt");
+    expect(await page.$eval("#scroller th.rtt", (head) => head.getAttribute("aria-sort"))).toBe("descending");
+    expect(Number((await cells("rtt"))[0])).toBe(10.76);
+    await sortBy("host");
+    expect((await cells("host"))[0]).toBe("198.18.0.0");
+    await sortBy("host");
+    expect((await cells("host"))[0]).toBe("198.18.7.207");
+  });
+
+  it("has few rows in the document, wherever it is scrolled to", async () => {
+    await open(many);
+    for (const share of [0, 0.31, 0.7, 1]) {
+      await scrollTo(share);
+      const count = await page.$$eval("#rows tr", (rows) => rows.length);
+      expect(count).toBeGreaterThan(10);
+      expect(count).toBeLessThan(80);
+    }
+    expect((await cells("host")).at(-1)).toBe("198.18.7.207");
+    expect((await cells("port")).at(-1)).toBe("69");
+    expect(await page.$$eval("*", (all) => all.length)).toBeLessThan(10_000);
+    await page.click("#rows tr[data-row]:nth-last-child(12) td");
+    expect(await page.$eval("#detail", (line) => line.textContent)).toMatch(
+      /^host 198\.18\.7\.207 · port \d+ · state/,
+    );
+  });
+
+  it("obeys nothing that came from the network", async () => {
+    const file = await makePage(
+      "hostile",
+      [
+        ...MARKUP.map((text, i) =>
+          record({
+            port: i + 1,
+            host: text,
+            service: text,
+            reason: i % 2 === 0 ? text : "syn-ack",
+            banner: text,
+            responder: text,
+            state: i % 3 === 0 ? "filtered" : "open",
+          }),
+        ),
+        JSON.stringify({ type: "fault", target: MARKUP[0], message: MARKUP[3] }),
+        JSON.stringify({ ...SUMMARY, send_errors: { [MARKUP[0]]: 1 } }),
+      ],
+      ...["--title", MARKUP[5]],
+    );
+    await open(file);
+    expect(await shown()).toBe(`${MARKUP.length} rows`);
+    expect(await page.evaluate(() => Reflect.get(globalThis, "hacked"))).toBeUndefined();
+    expect(await page.$$eval("script", (all) => all.length)).toBe(2);
+    expect(await page.$$eval("img, iframe, object, [onload], [onerror]", (all) => all.length)).toBe(0);
+    expect(await page.title()).toBe(MARKUP[5]);
+    // As text it is all there.
+    await filter("port:1");
+    expect(await cells("service")).toEqual([MARKUP[0]]);
+    expect(await page.$eval("body", (body) => /[\u202e\u2028\u001b]/.test(body.innerText))).toBe(false);
+  });
+
+  it("has a policy that lets no other script run", async () => {
+    await open(many);
+    const ran = await page.evaluate(async () => {
+      const blocked = new Promise((resolve) =>
+        document.addEventListener("securitypolicyviolation", resolve, { once: true }),
+      );
+      const script = document.createElement("script");
+      script.textContent = "window.hacked = true";
+      document.body.append(script);
+      await blocked;
+      return Reflect.get(globalThis, "hacked") === true;
+    });
+    expect(ran).toBe(false);
+    expect(complaints.splice(0)).toEqual([expect.stringContaining("Content Security Policy")]);
+  });
+
+  it("follows light and dark, fits a phone, and prints what can be printed", async () => {
+    await open(many);
+    const colours = async (scheme: string) => {
+      await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+      return page.evaluate(() => [
+        getComputedStyle(document.body).backgroundColor,
+        getComputedStyle(document.querySelector('#services [fill="var(--open)"]') ?? document.body).fill,
+      ]);
+    };
+    expect(await colours("light")).toEqual(["rgb(245, 246, 248)", "rgb(13, 138, 114)"]);
+    expect(await colours("dark")).toEqual(["rgb(16, 20, 26)", "rgb(53, 196, 164)"]);
+    await page.setViewport({ width: 390, height: 800, isMobile: true });
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
+    await page.setViewport({ width: 1280, height: 800 });
+    await page.emulateMediaType("print");
+    const displayed = (selector: string) => page.$eval(selector, (part) => part.getClientRects().length > 0);
+    expect(await displayed("#results")).toBe(false);
+    expect(await displayed("#open .list tr")).toBe(true);
+  });
+
+  it("says most without scripts", async () => {
+    await page.setJavaScriptEnabled(false);
+    await open(many);
+    const text = await page.$eval("body", (body) => body.innerText);
+    expect(text).toContain("100,000 ports on 2,000 hosts");
+    expect(text).toContain("needs a browser with scripts");
+    expect(text).toMatch(/198\.18\.0\.0\s+20, 23, 26/);
+  });
+});
