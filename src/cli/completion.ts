@@ -202,18 +202,40 @@ function zshAction(offer: Offer | undefined, commas: boolean): string {
 /* fish */
 
 function fish(main: CommandEntry, commands: readonly CommandEntry[]): string[] {
-  const names = commands.map(({ name }) => name).join(" ");
+  const taking = main.options.filter(({ argument }) => argument !== undefined).flatMap((o) => o.spellings);
   return [
     "# fish completion of synprobe: synprobe completion fish | source",
+    "# The command on the line so far; 'none' when one may still come, 'target' when none can.",
+    "function __synprobe_command",
+    "  set -l skip 0",
+    "  for word in (commandline -opc)[2..-1]",
+    "    if test $skip = 1",
+    "      set skip 0",
+    "      continue",
+    "    end",
+    "    switch $word",
+    `      case ${taking.join(" ")}`,
+    "        set skip 1",
+    "      case '-*'",
+    `      case ${commands.map(({ name }) => name).join(" ")}`,
+    "        echo $word",
+    "        return",
+    "      case '*'",
+    "        echo target",
+    "        return",
+    "    end",
+    "  end",
+    "  echo none",
+    "end",
     "complete -c synprobe -e",
     "complete -c synprobe -f",
     ...commands.map(
       ({ name, description }) =>
-        `complete -c synprobe -n __fish_use_subcommand -a ${name} -d ${fishQuote(description)}`,
+        `complete -c synprobe -n 'test (__synprobe_command) = none' -a ${name} -d ${fishQuote(description)}`,
     ),
-    ...main.options.map((option) => fishOption(`not __fish_seen_subcommand_from ${names}`, option)),
+    ...main.options.map((option) => fishOption("contains (__synprobe_command) none target", option)),
     ...commands.flatMap(({ name, options, operands }) => {
-      const condition = `__fish_seen_subcommand_from ${name}`;
+      const condition = `test (__synprobe_command) = ${name}`;
       return [
         ...options.map((option) => fishOption(condition, option)),
         ...operands.flatMap(({ offer }) =>
