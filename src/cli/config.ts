@@ -152,17 +152,23 @@ function join(settings: ReadonlyMap<string, readonly Setting[]>): ReadonlyMap<st
         (highest(other.attribute)?.value === undefined ? 0 : (highest(other.attribute)?.level ?? 0)) >
           best.level,
     );
-    const template = timing === undefined ? undefined : TIMING[timing.value as number];
-    const templated =
-      timing !== undefined &&
-      timing.level > best.level &&
-      (["timeout", "retries", "maxRate"].includes(attribute) ||
-        (attribute === "hostTimeout" && template?.hostTimeoutMs !== undefined));
+    const templated = timing !== undefined && timing.level > best.level && yields(attribute, best, timing);
     if (replaced || templated) continue;
     const texts = best.text === undefined ? [] : [best.text];
     effects.set(attribute, { value: best.value, texts, origins: [best.origin] });
   }
   return effects;
+}
+
+/**
+ * Whether an option gives way to a -T that stands higher. A rate does where -T's is lower: what is set as the most stays the
+ * most.
+ */
+function yields(attribute: string, { value }: Setting, timing: Setting): boolean {
+  const template = TIMING[timing.value as number];
+  if (attribute === "maxRate") return (value as number) > template.rate;
+  if (attribute === "hostTimeout") return template.hostTimeoutMs !== undefined;
+  return attribute === "timeout" || attribute === "retries";
 }
 
 /** Lists one after the other; ports as one text. */

@@ -143,7 +143,7 @@ export const TOPICS = {
         ],
       },
       "A variable is SYNPROBE_ and the option in capitals: SYNPROBE_MAX_RATE=5000, SYNPROBE_EXCLUDE=a,b, SYNPROBE_VERBOSE=1. For an option without argument, 0 takes back what a file says.",
-      "Exclusions add up: the command line, the environment and the file exclude together. A -T that stands higher in this order than a --timeout, --retries or --max-rate counts more than it. Relative file names in a file are meant from where the file is. synprobe trace takes those options that it has.",
+      "Exclusions add up: the command line, the environment and the file exclude together. A -T that stands higher in this order than a --timeout or --retries counts more than it; of two rates the lower one does. Relative file names in a file are meant from where the file is. synprobe trace takes those options that it has.",
       `These belong to one run, and cannot be set so: ${PROBE_OPTIONS.filter(
         (spec) => whyOneRun(spec) !== undefined,
       )

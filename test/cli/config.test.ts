@@ -95,6 +95,10 @@ describe("what counts", () => {
     });
     const { stdout } = await start(["--config", config, "-T4", "--print-config"]);
     expect(stdout).toMatch(/^ {2}\/\/ "timeout": 500, \/\/ as "timing" has it$/m);
+    // A rate that is set as the most stays the most; -T may be slower.
+    const limited = { SYNPROBE_MAX_RATE: "500" };
+    expect((await effective(["-T4"], limited)).get("max-rate")).toEqual(["500", "SYNPROBE_MAX_RATE"]);
+    expect([...(await effective(["-T2"], limited)).keys()]).toEqual(["timing"]);
     write('{ "timing": 4, "timeout": 900 }');
     expect((await effective(["--config", config])).get("timeout")).toEqual(["900", "probe.json:1"]);
   });
