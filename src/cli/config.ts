@@ -275,7 +275,7 @@ function fileSettings(file: string, text: string): [Names, Setting][] {
     const names = BY_KEY.get(key);
     if (names === undefined) {
       throw usage(
-        `${origin}: unknown key "${key.slice(0, 60)}"${
+        `${origin}: unknown key "${escapeText(key, 60)}"${
           didYouMean(key.replace(/^-+/, ""), BY_KEY.keys(), (best) => `"${best}"`) ||
           ": keys are the long options, without their dashes"
         }`,
@@ -391,7 +391,9 @@ function rowOf(
 
 function valueText({ flags, commas }: OptionSpec, { value, texts }: Effect): string {
   if (!flags.includes("<")) return String(value !== undefined);
-  const parts = commas === true ? texts.flatMap((text) => text.split(",")) : texts;
+  // A file's name must mean the same from elsewhere.
+  const whole = flags.includes("<file>") ? texts.map((text) => (text === "-" ? text : resolve(text))) : texts;
+  const parts = commas === true ? whole.flatMap((text) => text.split(",")) : whole;
   const written = parts.map((part) =>
     /^(0|[1-9]\d*)$/.test(part) && Number.isSafeInteger(Number(part)) ? part : JSON.stringify(part),
   );

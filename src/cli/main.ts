@@ -261,13 +261,9 @@ async function improve(message: string, program: Command): Promise<string> {
   const [, option] = /^unknown option '(.*)'$/s.exec(message) ?? [];
   if (option === undefined) return message;
   const { unknownOption } = await import("./unknown-option.ts");
-  const commands = [program, ...program.commands];
-  return unknownOption(
-    option,
-    commands.flatMap(({ options }) =>
-      options.flatMap(({ long, short }) => [long, short].filter((name) => name != null)),
-    ),
-  );
+  const command = program.commands.find((each) => each.name() === program.args[0]) ?? program;
+  const known = command.options.flatMap(({ long, short }) => [long, short].filter((name) => name != null));
+  return unknownOption(option, known);
 }
 
 main(process.argv.slice(2)).then((status) => {

@@ -433,17 +433,19 @@ function judge(
       `source address ${formatAddress(source)} is of the other IP version: give one of this target's`,
     );
   }
-  const route = judgeRoute(address, boundTo, (to, through) => lookUpRoute(to, through, source), ownerOf);
-  if (source !== undefined && (route instanceof SynprobeError || !reaches(source, address, route))) {
-    // The kernel says the same when the way there does not take this source as when there is no way.
+  if (source !== undefined && isConfined(source, address)) {
+    // Asked with such a source, the kernel speaks of a blackhole, or of nothing at all.
     const anyway = judgeRoute(address, boundTo, lookUpRoute, ownerOf);
     if (anyway instanceof SynprobeError) return anyway;
-    const through = lookUpInterface(anyway.interfaceIndex)?.name ?? `interface ${anyway.interfaceIndex}`;
-    return new SynprobeError(
-      ERROR_CODES.noSource,
-      `nothing comes back from there to ${formatAddress(source)}: drop -S, or give an address of ${through}`,
-    );
+    if (anyway.type !== "local") {
+      const through = lookUpInterface(anyway.interfaceIndex)?.name ?? `interface ${anyway.interfaceIndex}`;
+      return new SynprobeError(
+        ERROR_CODES.noSource,
+        `nothing comes back from there to ${formatAddress(source)}: drop -S, or give an address of ${through}`,
+      );
+    }
   }
+  const route = judgeRoute(address, boundTo, (to, through) => lookUpRoute(to, through, source), ownerOf);
   if (route instanceof SynprobeError || route.type !== "local") return route;
   // The kernel routes to itself even while the loopback interface, through which it does, is down.
   const through = lookUpInterface(route.interfaceIndex);
@@ -454,9 +456,9 @@ function judge(
   );
 }
 
-/** Whether an answer could come back: a loopback address is this machine's alone, a link-local one its link's (RFC 4007 §5). */
-const reaches = (source: Address, address: Address, { type }: Route): boolean =>
-  type === "local" || !(isLoopback(source) || (isLinkLocal(source) && !isLinkLocal(address)));
+/** A loopback address is this machine's alone, a link-local one its link's (RFC 4007 §5): others cannot answer to it. */
+const isConfined = (source: Address, address: Address): boolean =>
+  isLoopback(source) || (source.length === 16 && isLinkLocal(source) && !isLinkLocal(address));
 
 /** An address as IPv6 has it: ::ffff:a.b.c.d for IPv4. */
 const mapped = (address: Address): Address =>
