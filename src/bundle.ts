@@ -1,8 +1,9 @@
 /**
  * Part of the build, not of what it builds: `node --import tsx src/bundle.ts` makes dist/synprobe.cjs and dist/worker.cjs. Each is
- * start.ts, with the program and its compiled functions in two files beside it.
+ * start.ts, with the program and its compiled functions in two files beside it. What only some commands need is in files of its
+ * own, dist/commands/, so that a probe does not load it.
  */
-import { writeFileSync } from "node:fs";
+import { copyFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import { Script } from "node:vm";
@@ -55,6 +56,8 @@ const SETTINGS = {
   target: "node20",
   format: "cjs",
   charset: "ascii",
+  // One of the parsers has no other build that can be bundled.
+  mainFields: ["module", "main"],
   external: ["raw-socket"],
   logLevel: "warning",
 } as const satisfies BuildOptions;
@@ -85,5 +88,37 @@ function compile(code: string, filename: string): Buffer {
   return script.createCachedData();
 }
 
+/** Commands in files of their own; and what the page of `report` carries, which runs in browsers, with its charts' licences. */
+async function bundleCommands(): Promise<void> {
+  await build({
+    ...SETTINGS,
+    entryPoints: APART.map((name) => `${SRC}cli/${name}.ts`),
+    outdir: `${DIST}/commands`,
+    outExtension: { ".js": ".cjs" },
+    define: { "import.meta.url": "moduleUrl" },
+    banner: { js: 'const moduleUrl=require("node:url").pathToFileURL(__filename).href;' },
+  });
+  await build({
+    entryPoints: [`${SRC}report/html/client/table.ts`, `${SRC}report/html/client/page.css`],
+    bundle: true,
+    minify: true,
+    target: "es2022",
+    format: "iife",
+    outdir: `${DIST}/commands`,
+    logLevel: "warning",
+  });
+  for (const [owner, file] of [
+    ["echarts", "LICENSE"],
+    ["echarts", "NOTICE"],
+    ["zrender", "LICENSE"],
+  ]) {
+    copyFileSync(`${SRC}../node_modules/${owner}/${file}`, `${DIST}/commands/${owner}.${file}`);
+  }
+}
+
+/** What main.ts loads by `loadApart`. */
+const APART = ["diff", "report"] as const;
+
+await bundleCommands();
 await bundle("synprobe", "cli/main.ts");
 await bundle("worker", "runtime/worker.ts");

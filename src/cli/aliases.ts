@@ -1,13 +1,17 @@
 /**
  * nmap's spellings, turned into the options of options.ts before commander sees them, so that each option exists once.
  */
-import { DEFAULTS, IMPLIED, PROBE_OPTIONS, SHORTHANDS } from "./options.ts";
+import { IMPLIED, PROBE_OPTIONS, SHORTHANDS } from "./options.ts";
 
 /** Long name of an option: `--output-json`. */
 export const longName = (flags: string): string => /--[\w-]+/.exec(flags)?.[0] ?? flags;
 
 const ALIASES = new Map(
   PROBE_OPTIONS.flatMap(({ flags, nmap = [] }) => nmap.map((alias) => [alias, longName(flags)] as const)),
+);
+/** What stands for an argument that is left away. */
+const BARE = new Map(
+  PROBE_OPTIONS.flatMap(({ flags, bare }) => (bare === undefined ? [] : [[longName(flags), bare]])),
 );
 const TAKES_ARGUMENT = new Set(
   PROBE_OPTIONS.filter(({ flags }) => flags.includes("<")).flatMap(
@@ -32,11 +36,12 @@ export function expandAliases(argv: readonly string[]): string[] {
       continue;
     }
     const [name, value] = splitLong(word);
-    if (name === "--banner" && value === undefined) {
+    const bare = BARE.get(name);
+    if (bare !== undefined && value === undefined) {
       // The time is optional: what follows is one only if it looks like one, and else a target.
       const next = argv[i + 1] ?? "";
       const given = /^\d+(\.\d+)?(ms|s|m)?$/.test(next);
-      expanded.push(`--banner=${given ? next : `${DEFAULTS.bannerMs}ms`}`);
+      expanded.push(`${name}=${given ? next : bare}`);
       if (given) i++;
       continue;
     }

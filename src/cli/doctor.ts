@@ -17,7 +17,7 @@ export async function doctor(
   messages: Messages,
 ): Promise<ExitStatus> {
   const spec = target === undefined ? undefined : parseTarget(target, readServices());
-  const diagnosis = await diagnose(spec, options.fix === true);
+  const diagnosis = await diagnose(spec, options.fix === true, process.argv.slice(0, 2));
   printResult(formatDiagnosis(diagnosis, messages.stdoutColour));
   return diagnosis.code === undefined ? EXIT.complete : exitStatus(diagnosis.code);
 }

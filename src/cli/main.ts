@@ -2,10 +2,11 @@
  * The entry point: reads argv, runs a command, sets the exit status.
  */
 import { createRequire } from "node:module";
-import { Command, CommanderError, Option } from "commander";
+import { Argument, Command, CommanderError, Option } from "commander";
 import { isSynprobeError } from "../errors.ts";
 import { checkPlatform } from "../runtime/platform.ts";
 import { expandAliases, longName } from "./aliases.ts";
+import type { Configured } from "./config.ts";
 import type { DiffOptions } from "./diff.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
 import type { LabOptions } from "./lab.ts";
@@ -23,38 +24,51 @@ import type { ReportOptions } from "./report.ts";
 import { createMessages, printResult, VERSION } from "./terminal.ts";
 import type { TraceCommandOptions } from "./trace.ts";
 
-const EPILOGUE = `
-Targets:
-  host:port   192.0.2.10:22,80,8000-8010   [2001:db8::10]:443   example.test:https
-
-nmap's spellings are understood: -sS -Pn -n -p- -iL -oJ -oX -oN -oG --max-retries.
-
-Exit status:
-  0  run complete                       3    raw sockets not allowed here
-  1  with --require-open: not all open  4    no route, no such interface, no source address
-  2  usage, target or output file       130  interrupted; what was found is printed`;
-
-function createProgram(run: (action: () => Promise<number>) => void, argv: readonly string[]): Command {
+/**
+ * @param run takes what a command does
+ * @param askedHelp takes the command whose help is asked for, "" for the main one, before commander throws
+ */
+function createProgram(
+  run: (action: () => Promise<number>) => void,
+  argv: readonly string[],
+  askedHelp: (name: string) => void = () => {},
+): Command {
   const messages = createMessages();
-  const program = new Command("synprobe")
+  const program: Command = new Command("synprobe")
     .description("Says whether TCP ports are open, closed or filtered, and on what evidence.")
-    .version(VERSION, "-V, --version")
+    .version(VERSION, "-V, --version", "print the version")
     .argument("[targets...]", "host:port, host:22,80,8000-8010, [v6]:port, name:https")
     .enablePositionalOptions()
-    .addHelpText("after", EPILOGUE)
+    .helpOption("-h, --help", "show what a command takes")
+    .helpCommand(false)
     .exitOverride()
+    .showSuggestionAfterError(false)
+    // What help says is help.ts's business, and takes time to load.
+    .configureHelp({
+      formatHelp: (command) => {
+        askedHelp(command === program ? "" : command.name());
+        return "";
+      },
+    })
     .configureOutput({ outputError: () => {}, writeOut: printResult });
+  /** The main command's options as they were written, by commander's name. */
+  const written = new Map<string, string | undefined>();
   for (const spec of PROBE_OPTIONS) {
     const option = commanderOption(spec);
     program.addOption(option);
-    if (spec.repeatable !== true) refuseTwice(program, option);
+    watch(program, option, written, spec.repeatable === true);
   }
   program.action((targets: string[], options: ProbeOptions) =>
     run(async () => {
       // Before anything native is loaded, which would fail less clearly.
       checkPlatform();
-      const given = (name: string): boolean => program.getOptionValueSource(name) === "cli";
-      return (await import("./probe.ts")).probe(targets, withTiming(options, given), messages, argv);
+      const settled = await settle(program, options, written);
+      const complete = withTiming(settled.options, settled.given);
+      if (options.printConfig === true) {
+        printResult(settled.print(complete));
+        return EXIT.complete;
+      }
+      return (await import("./probe.ts")).probe(targets, complete, messages, argv);
     }),
   );
   const traceCommand = program
@@ -68,7 +82,8 @@ function createProgram(run: (action: () => Promise<number>) => void, argv: reado
     .action((target: string, options: TraceCommandOptions) =>
       run(async () => {
         checkPlatform();
-        return (await import("./trace.ts")).trace(target, options, messages, argv);
+        const settled = await settle(traceCommand, options, new Map());
+        return (await import("./trace.ts")).trace(target, settled.options, messages, argv);
       }),
     );
   for (const spec of PROBE_OPTIONS.filter(({ flags }) => TRACE_OPTIONS.has(longName(flags)))) {
@@ -130,6 +145,38 @@ function createProgram(run: (action: () => Promise<number>) => void, argv: reado
       }),
     );
   program
+    .command("help")
+    .description("explain a topic or a command; without either, what is used most")
+    .argument("[topic]", "one of the topics or commands that synprobe --help lists")
+    .action((subject: string = "") =>
+      run(async () => {
+        const { helpText } = await import("./help.ts");
+        printResult(helpText(program, subject, messages.stdoutColour));
+        return EXIT.complete;
+      }),
+    );
+  program
+    .command("completion")
+    .description("print a script that makes a shell complete synprobe's command lines")
+    .addArgument(new Argument("<shell>", "bash, zsh or fish").choices(["bash", "zsh", "fish"]))
+    .action((shell: "bash" | "zsh" | "fish") =>
+      run(async () => {
+        const { completionScript } = await import("./completion.ts");
+        printResult(completionScript(program, shell));
+        return EXIT.complete;
+      }),
+    );
+  program
+    // What the build makes synprobe.1 of.
+    .command("man", { hidden: true })
+    .action(() =>
+      run(async () => {
+        const { manPage } = await import("./man.ts");
+        printResult(manPage(program));
+        return EXIT.complete;
+      }),
+    );
+  program
     // What lab.ts starts in the lab's namespaces.
     .command(LAB_INSIDE, { hidden: true })
     .action(() => run(async () => (await import("./lab.ts")).labInside(messages)));
@@ -150,6 +197,7 @@ const TRACE_OPTIONS = new Set([
   "--source-ip",
   "--ipv4",
   "--ipv6",
+  "--config",
   "--no-drop",
 ]);
 
@@ -160,29 +208,68 @@ function commanderOption(spec: OptionSpec): Option {
   return option;
 }
 
-/** An option given twice is a mistake that commander would let pass, keeping the last. */
-function refuseTwice(program: Command, option: Option): void {
-  let seen = false;
-  program.on(`option:${option.name()}`, () => {
-    if (seen) throw usage(`option ${longName(option.flags)} is given twice`);
-    seen = true;
+/** Notes how an option is written. Given twice it is a mistake that commander would let pass, keeping the last. */
+function watch(
+  program: Command,
+  option: Option,
+  written: Map<string, string | undefined>,
+  mayRepeat: boolean,
+): void {
+  const name = option.attributeName();
+  program.on(`option:${option.name()}`, (text: string | null | undefined) => {
+    if (written.has(name) && !mayRepeat) throw usage(`option ${longName(option.flags)} is given twice`);
+    written.set(name, text ?? undefined);
   });
+}
+
+/** The options of a command with what a configuration and the environment add, if there is either. */
+async function settle<Options extends Pick<ProbeOptions, "drop" | "config" | "printConfig">>(
+  command: Command,
+  options: Options,
+  written: ReadonlyMap<string, string | undefined>,
+): Promise<Configured<Options>> {
+  const given = (name: string): boolean => command.getOptionValueSource(name) === "cli";
+  const silent = !Object.keys(process.env).some((name) => name.startsWith("SYNPROBE_"));
+  if (silent && options.config === undefined && options.printConfig !== true) {
+    return { options, given, print: () => "" };
+  }
+  const names = command.options.map((option) => option.attributeName());
+  const { configure } = await import("./config.ts");
+  return configure(
+    options,
+    new Map(names.filter(given).map((name) => [name, written.get(name)])),
+    process.env,
+    (name) => names.includes(name),
+  );
 }
 
 async function main(argv: readonly string[]): Promise<number> {
   let status: Promise<number> = Promise.resolve(EXIT.complete);
-  const program = createProgram((action) => {
-    status = action();
-  }, argv);
+  let subject: string | undefined;
+  const program = createProgram(
+    (action) => {
+      status = action();
+    },
+    argv,
+    (name) => {
+      subject = name;
+    },
+  );
   try {
-    program.parse(expandAliases(argv), { from: "user" });
+    try {
+      program.parse(expandAliases(argv), { from: "user" });
+    } catch (error) {
+      if (subject === undefined || !(error instanceof CommanderError)) throw error;
+      const { helpText } = await import("./help.ts");
+      printResult(helpText(program, subject, createMessages().stdoutColour));
+    }
     return await status;
   } catch (error) {
-    return explain(error);
+    return await explain(error, program);
   }
 }
 
-function explain(error: unknown): ExitStatus {
+async function explain(error: unknown, program: Command): Promise<ExitStatus> {
   const messages = createMessages();
   if (isSynprobeError(error)) {
     messages.error(error.message);
@@ -190,13 +277,24 @@ function explain(error: unknown): ExitStatus {
   }
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return EXIT.complete;
-    messages.error(`${error.message.replace(/^error: /, "").replace(/\s*\n\s*/g, " ")} (synprobe --help)`);
+    const message = error.message.replace(/^error: /, "").replace(/\s*\n\s*/g, " ");
+    messages.error(`${await improve(message, program)} (synprobe --help)`);
     return EXIT.usage;
   }
   messages.error(
     `internal error, please report it: ${error instanceof Error ? (error.stack ?? error.message) : error}`,
   );
   return EXIT.internal;
+}
+
+/** commander's message; of an unknown option, what to use instead. */
+async function improve(message: string, program: Command): Promise<string> {
+  const [, option] = /^unknown option '(.*)'$/s.exec(message) ?? [];
+  if (option === undefined) return message;
+  const { unknownOption } = await import("./unknown-option.ts");
+  const command = program.commands.find((each) => each.name() === program.args[0]) ?? program;
+  const known = command.options.flatMap(({ long, short }) => [long, short].filter((name) => name != null));
+  return unknownOption(option, known);
 }
 
 main(process.argv.slice(2)).then((status) => {

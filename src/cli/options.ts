@@ -1,26 +1,53 @@
 /**
  * The option table: every option once, with its help, its parser and the nmap spellings that mean the same.
  *
- * commander reads its options from here, aliases.ts its aliases, README's table is checked against it. What an option does
- * is the commands' business.
+ * commander reads its options from here, aliases.ts its aliases; help, shell completion, the man page and the configuration
+ * are made from it, README's table is checked against it. What an option does is the commands' business.
  */
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import { parseShow } from "../report/show.ts";
 import { CONFIDENCE } from "../scan/confidence.ts";
-import type { PortState } from "../scan/result.ts";
+import { PORT_STATES, type PortState } from "../scan/result.ts";
+
+/** In the order in which help has them. */
+export const GROUPS = ["Targets", "Timing", "Probing", "Order", "Output", "Other"] as const;
+export type Group = (typeof GROUPS)[number];
 
 export interface OptionSpec {
-  /** commander's syntax: short, long, argument. */
+  /** commander's syntax: short, long, argument. An argument `<file>` is a file's name, to completion too. */
   readonly flags: string;
   readonly description: string;
-  readonly group: "Targets" | "Probing" | "Order" | "Output" | "Other";
+  readonly group: Group;
   /** nmap spellings: `-oJ` takes an argument as `--output-json` does. */
   readonly nmap?: readonly string[];
   readonly parse?: (text: string) => unknown;
   readonly defaultValue?: unknown;
   /** May be given more than once. */
   readonly repeatable?: boolean;
+  /** One of the options most used: what `--help` says of it, in 40 characters at most. */
+  readonly brief?: string;
+  /** What the argument is: one of these words, or something that only the system knows. Free text when absent. */
+  readonly values?: readonly string[] | "interface" | "address" | "ports" | "targets";
+  /** Several values may be given, with commas between them. */
+  readonly commas?: boolean;
+  /** The argument that stands when none is given. */
+  readonly bare?: string;
+  /** Why no configuration may set it; for files of results see `whyOneRun`. */
+  readonly oneRun?: string;
+  /** Options with the same word here replace each other: the command line's `-p` a configuration's `--top-ports`. */
+  readonly instead?: string;
+  /** Its lists add up: what a configuration excludes, the command line cannot bring back. */
+  readonly adds?: boolean;
 }
+
+/** Why an option belongs to one run, so that neither a configuration nor the environment may set it. */
+export function whyOneRun({ flags, group, oneRun }: OptionSpec): string | undefined {
+  const writes = group === "Output" && /<(file|base)>/.test(flags);
+  return oneRun ?? (writes ? "every run would overwrite the results of the one before" : undefined);
+}
+
+/** The commands, as `synprobe COMMAND`; a test holds them against commander's. */
+export const COMMANDS = ["trace", "doctor", "lab", "diff", "report", "demo", "help", "completion"] as const;
 
 /** An integer in a range. @throws {SynprobeError} `ERR_USAGE` */
 const integer =
@@ -45,7 +72,8 @@ function timing(text: string): number {
   const names = ["paranoid", "sneaky", "polite", "normal", "aggressive", "insane"];
   const value = names.includes(text) ? names.indexOf(text) : Number(text);
   if (/^[0-5]$/.test(String(value))) return value;
-  throw usage(`-T takes a number from 0 (paranoid) to 5 (insane), not "${text}"`);
+  const ports = /^:/.test(text) ? ": ports stand after -p, or after a target's colon" : "";
+  throw usage(`-T takes a number from 0 (paranoid) to 5 (insane), not "${text}"${ports}`);
 }
 
 const UNITS: Readonly<Record<string, number>> = {
@@ -128,6 +156,7 @@ export interface WaitMs {
   readonly least: number;
   readonly most: number;
 }
+const LINKS = ["auto", "raw", "packet"] as const;
 
 export const DEFAULTS = {
   retries: 10,
@@ -155,7 +184,7 @@ export interface ProbeOptions {
   readonly inputList?: string;
   readonly topPorts?: number;
   readonly exclude?: readonly string[];
-  readonly excludeFile?: string;
+  readonly excludeFile?: readonly string[];
   readonly excludePorts?: string;
   readonly strict?: boolean;
   readonly ipv4?: boolean;
@@ -180,7 +209,7 @@ export interface ProbeOptions {
   readonly sequential?: boolean;
   readonly shard?: Shard;
   readonly workers?: number;
-  readonly link: "auto" | "raw" | "packet";
+  readonly link: (typeof LINKS)[number];
   readonly dryRun?: boolean;
   readonly journal?: string;
   readonly resume?: string;
@@ -204,6 +233,8 @@ export interface ProbeOptions {
   readonly packetTrace?: boolean;
   /** False under --no-drop. */
   readonly drop: boolean;
+  readonly config?: string;
+  readonly printConfig?: boolean;
 }
 
 export const PROBE_OPTIONS: readonly OptionSpec[] = [
@@ -211,23 +242,35 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
     group: "Targets",
     flags: "-p, --ports <list>",
     description: "ports for targets that name none: 22,80,8000-8010,https, or - for all",
+    brief: "for targets that name none; - for all",
+    values: "ports",
+    commas: true,
+    instead: "ports",
   },
   {
     group: "Targets",
     flags: "--input-list <file>",
     nmap: ["-iL"],
     description: "read more targets from a file, - for standard input",
+    brief: "more targets from a file, - for stdin",
+    oneRun: "targets belong to one run: name them on the command line",
   },
   {
     group: "Targets",
     flags: "--top-ports <n>",
     description: "for targets that name no port: the n TCP ports most worth a look",
+    brief: "the n ports most worth a look",
+    instead: "ports",
     parse: integer("--top-ports", 1, 65_535),
   },
   {
     group: "Targets",
     flags: "--exclude <targets>",
     description: "leave these hosts and networks out, whoever names them (commas between them)",
+    brief: "leave these hosts and networks out",
+    values: "targets",
+    commas: true,
+    adds: true,
     parse: (text) => text.split(","),
   },
   {
@@ -235,15 +278,24 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
     flags: "--exclude-file <file>",
     nmap: ["--excludefile"],
     description: "the same from a file, as -iL reads it",
+    parse: (text) => [text],
+    adds: true,
   },
-  { group: "Targets", flags: "--exclude-ports <list>", description: "leave these ports out" },
+  {
+    group: "Targets",
+    flags: "--exclude-ports <list>",
+    description: "leave these ports out",
+    values: "ports",
+    commas: true,
+    adds: true,
+  },
   {
     group: "Targets",
     flags: "--strict",
     description: "probe nothing when any target or line of a list is wrong",
   },
-  { group: "Targets", flags: "-4, --ipv4", description: "only IPv4 addresses" },
-  { group: "Targets", flags: "-6, --ipv6", description: "only IPv6 addresses" },
+  { group: "Targets", flags: "-4, --ipv4", description: "only IPv4 addresses", instead: "family" },
+  { group: "Targets", flags: "-6, --ipv6", description: "only IPv6 addresses", instead: "family" },
   {
     group: "Targets",
     flags: "--all-addresses",
@@ -251,63 +303,74 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
     description: "probe every address of a name, not only the first",
   },
   {
-    group: "Probing",
+    group: "Timing",
     flags: "--retries <n>",
     nmap: ["--max-retries"],
     description: "most SYNs after the first, for a port that stays silent (0-30)",
+    brief: "most SYNs after the first, for a silent port",
     parse: integer("--retries", 0, 30),
     defaultValue: DEFAULTS.retries,
   },
   {
-    group: "Probing",
+    group: "Timing",
     flags: "--timeout <time>",
     description: "each SYN waits so long for its answer (500, 800ms, 2s), not as round trips ask for",
     parse: duration("--timeout", 1, 600_000),
   },
   {
-    group: "Probing",
+    group: "Timing",
     flags: "--confidence <share>",
     description: "silent ports get SYNs until silence is so sure, by the loss measured; 1: all retries",
     parse: share("--confidence", 0.5, 1),
     defaultValue: CONFIDENCE,
   },
   {
-    group: "Probing",
+    group: "Timing",
     flags: "--max-rate <n>",
     description: "most SYNs per second; the path may hold fewer",
+    brief: "most SYNs per second",
     parse: integer("--max-rate", 1, MOST_RATE),
   },
   {
-    group: "Probing",
+    group: "Timing",
     flags: "--min-rate <n>",
     description: "at least so many SYNs per second, whatever the path holds",
     parse: integer("--min-rate", 1, MOST_RATE),
   },
   {
-    group: "Probing",
+    group: "Timing",
     flags: "--max-rate-per-host <n>",
     description: "most SYNs per second to one address",
     parse: integer("--max-rate-per-host", 1, MOST_RATE),
   },
   {
-    group: "Probing",
+    group: "Timing",
     flags: "--host-timeout <time>",
     description: "send an address nothing more this long after its first SYN",
     parse: duration("--host-timeout", 1, 86_400_000),
   },
   {
-    group: "Probing",
+    group: "Timing",
     flags: "-T, --timing <0-5>",
     description: "nmap's templates for waits, retries and rate: 0 paranoid to 5 insane",
+    brief: "nmap's templates: 0 paranoid to 5 insane",
+    values: ["0", "1", "2", "3", "4", "5"],
     parse: timing,
   },
   {
     group: "Order",
     flags: "--seed <n>",
     description: "probe in this random order; without it, in a fresh one",
+    instead: "order",
     parse: seed,
   },
-  { group: "Order", flags: "--sequential", description: "probe in ascending order instead", nmap: ["-r"] },
+  {
+    group: "Order",
+    flags: "--sequential",
+    description: "probe in ascending order instead",
+    nmap: ["-r"],
+    instead: "order",
+  },
   {
     group: "Order",
     flags: "--shard <i/n>",
@@ -318,18 +381,28 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
     group: "Order",
     flags: "--journal <file>",
     description: "keep what is found in a file that survives a crash",
+    brief: "keep what is found, for --resume",
+    oneRun: "a journal is one run's",
   },
   {
     group: "Order",
     flags: "--resume <file>",
     description: "go on with a journal's run, after the same targets and options",
+    oneRun: "it goes on with one run",
   },
-  { group: "Order", flags: "--dry-run", description: "say what would be done, and send nothing" },
+  {
+    group: "Order",
+    flags: "--dry-run",
+    description: "say what would be done, and send nothing",
+    brief: "say what would be done, and send nothing",
+    oneRun: "whether a run sends is decided run by run",
+  },
   {
     group: "Probing",
     flags: "--link <kind>",
     description: "auto, raw (raw IP sockets) or packet (Ethernet frames, for large scans)",
-    parse: oneOf("--link", ["auto", "raw", "packet"]),
+    values: LINKS,
+    parse: oneOf("--link", LINKS),
     defaultValue: "auto",
   },
   {
@@ -342,11 +415,14 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
     group: "Probing",
     flags: "-e, --interface <name>",
     description: "send and receive through this interface",
+    brief: "send and receive through this interface",
+    values: "interface",
   },
   {
     group: "Probing",
     flags: "-S, --source-ip <addr>",
     description: "source address, one of this machine's own",
+    values: "address",
   },
   {
     group: "Probing",
@@ -370,6 +446,8 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
     group: "Probing",
     flags: "--banner <time>",
     description: "--complete, and wait for what the server says first (2s when no time follows)",
+    brief: "finish handshakes, hear what servers say",
+    bare: `${DEFAULTS.bannerMs}ms`,
     parse: duration("--banner", 1, 60_000),
   },
   {
@@ -377,24 +455,28 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
     flags: "--output-json <file>",
     nmap: ["-oJ"],
     description: "NDJSON, one object a result; - for standard output",
+    brief: "NDJSON; - for standard output",
   },
   {
     group: "Output",
     flags: "--output-xml <file>",
     nmap: ["-oX"],
     description: "nmap's XML",
+    brief: "nmap's XML",
   },
   {
     group: "Output",
     flags: "--output-normal <file>",
     nmap: ["-oN"],
     description: "the table, without colour",
+    brief: "the table as text",
   },
   {
     group: "Output",
     flags: "--output-grepable <file>",
     nmap: ["-oG"],
     description: "nmap's grepable lines",
+    brief: "nmap's grepable lines",
   },
   {
     group: "Output",
@@ -428,6 +510,9 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
     group: "Output",
     flags: "--show <states>",
     description: "which results the table has: open, closed, filtered, all; open ports when there are many",
+    brief: "rows: open, closed, filtered or all",
+    values: [...PORT_STATES, "all"],
+    commas: true,
     parse: parseShow,
   },
   {
@@ -455,8 +540,21 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
   },
   {
     group: "Other",
+    flags: "--config <file>",
+    description: "options from a file, for what the command line does not say",
+    oneRun: "a configuration cannot name another",
+  },
+  {
+    group: "Other",
+    flags: "--print-config",
+    description: "print the options that would count, and where each comes from; send nothing",
+    oneRun: "it is no option of a run",
+  },
+  {
+    group: "Other",
     flags: "--no-drop",
     description: "keep root and capabilities while probing",
+    oneRun: "whether root is kept is decided run by run",
   },
 ];
 

@@ -214,7 +214,7 @@ function filesInUse({ journal, resume, inputList, excludeFile }: ProbeOptions): 
     if (file !== undefined) files.set(file, use);
   };
   add(inputList, "it is the list of targets");
-  add(excludeFile, "it is the list of what is excluded");
+  for (const file of excludeFile ?? []) add(file, "it is the list of what is excluded");
   add(journal ?? resume, "it is the journal");
   return files;
 }

@@ -10,7 +10,7 @@ import { parsePorts } from "../scan/port-list.ts";
 import type { TargetFault } from "../scan/result.ts";
 import type { Services } from "../scan/services.ts";
 import { type AnyTargetSpec, parseTargets } from "../scan/target.ts";
-import { type ProbeOptions, usage } from "./options.ts";
+import { COMMANDS, type ProbeOptions, usage } from "./options.ts";
 
 /** A plan, and how many bad targets there were that no fault tells of. */
 export interface PlannedTargets {
@@ -53,11 +53,24 @@ export async function planTargets(
   const untold =
     options.inputList === undefined ? 0 : await addList(options.inputList, planner, options, services, fault);
   const plan = await planner.finish();
-  const all = [...faults, ...plan.faults];
+  const all = await hintAtCommand(words, [...faults, ...plan.faults]);
   if (options.strict === true && all.length > 0) {
     throw new SynprobeError(all[0].code as SynprobeError["code"], all[0].message);
   }
   return { plan: { ...plan, faults: all }, untold };
+}
+
+/** A first word that is no host may be a command with a slip in it: its fault says so. */
+async function hintAtCommand(
+  [first]: readonly string[],
+  faults: readonly TargetFault[],
+): Promise<readonly TargetFault[]> {
+  if (faults.length === 0 || first === undefined || !/^[a-z]+$/i.test(first)) return faults;
+  const { didYouMean } = await import("./suggest.ts");
+  const hint = didYouMean(first, COMMANDS, (command) => `the command ${command}`);
+  return faults.map((fault) =>
+    fault.message.startsWith(`${first} `) ? { ...fault, message: `${fault.message}${hint}` } : fault,
+  );
 }
 
 /** @returns how many bad targets were not told one by one */
@@ -119,24 +132,24 @@ async function readExcludes(options: ProbeOptions, services: Services): Promise<
     specs.push(spec);
   };
   for (const text of options.exclude ?? []) add(parseTargets(text, services, "--exclude"));
-  const file = options.excludeFile;
-  if (file === undefined) return specs;
-  const source = asInvoker(options.drop, () => openList(file));
-  await readList(source, services, {
-    ipv4: (address, port, line) =>
-      add({
-        text: `${source.name}:${line}`,
-        host: {
-          kind: "address",
-          address: Uint8Array.of(address >>> 24, address >>> 16, address >>> 8, address),
-        },
-        ...(port === 0 ? {} : { ports: Uint16Array.of(port) }),
-      }),
-    target: add,
-    fault: (error) => {
-      throw error;
-    },
-  });
+  for (const file of options.excludeFile ?? []) {
+    const source = asInvoker(options.drop, () => openList(file));
+    await readList(source, services, {
+      ipv4: (address, port, line) =>
+        add({
+          text: `${source.name}:${line}`,
+          host: {
+            kind: "address",
+            address: Uint8Array.of(address >>> 24, address >>> 16, address >>> 8, address),
+          },
+          ...(port === 0 ? {} : { ports: Uint16Array.of(port) }),
+        }),
+      target: add,
+      fault: (error) => {
+        throw error;
+      },
+    });
+  }
   return specs;
 }
 

@@ -35,6 +35,7 @@ export interface TraceCommandOptions {
   readonly sourceIp?: string;
   readonly ipv4?: boolean;
   readonly ipv6?: boolean;
+  readonly config?: string;
   readonly drop: boolean;
 }
 

@@ -14,7 +14,14 @@ import { createSpaceBuilder, type Space } from "../scan/space.ts";
 import { type AddressSpan, compareAddresses, formatSpan } from "../scan/span.ts";
 import type { AnyTargetSpec, LiteralHost, NamedHost, TargetSpec } from "../scan/target.ts";
 import { ADDRESS_WORDS, loadAddress, storeAddress } from "../socket/table.ts";
-import { type Address, formatAddress, isLinkLocal, parseAddress, sameAddress } from "../wire/address.ts";
+import {
+  type Address,
+  formatAddress,
+  isLinkLocal,
+  isLoopback,
+  parseAddress,
+  sameAddress,
+} from "../wire/address.ts";
 import { judgeInterface, judgeRoute, unprobeable } from "./reachability.ts";
 import type { Resolution } from "./resolve.ts";
 import { type RoutedSpan, routeSpans } from "./routes.ts";
@@ -113,7 +120,7 @@ export function createPlanner(options: PlanOptions): Planner {
       fault(
         text,
         ERROR_CODES.usage,
-        `${label} names no port: write ${withPort(host, text)}:PORT, or give -p PORTS`,
+        `${label} names no port: write ${withPort(host, text)}:PORT, ${orLastGroup(host, text)}or give -p PORTS`,
       );
     } else if (host.kind === "name") named.push({ spec: { ...spec, host }, host, ports });
     else if (host.kind === "address") addAddress(host.address, ports, text, label, host.zone);
@@ -358,6 +365,13 @@ async function resolve(names: readonly string[], family?: 4 | 6): Promise<Readon
   return resolveNames(names, family);
 }
 
+/** 2001:db8::1:22 may be meant as port 22 of 2001:db8::1. */
+function orLastGroup(host: AnyTargetSpec["host"], text: string): string {
+  const [, address, port] = /^([^[]*):([1-9]\d{1,3})$/.exec(text) ?? [];
+  const meant = host.kind === "address" && address !== undefined && parseAddress(address) !== undefined;
+  return meant ? `or [${address}]:${port} if ${port} is the port, ` : "";
+}
+
 /** How a target is written when a port follows: IPv6 in brackets. */
 function withPort(host: AnyTargetSpec["host"] | LiteralHost, text: string): string {
   const v6 = host.kind === "address" && host.address.length === 16;
@@ -384,7 +398,9 @@ function chooseInterface(zones: ReadonlySet<string>, wanted: string | undefined)
 function checkSource(text: string): Address {
   const address = parseAddress(text);
   if (address === undefined) {
-    throw new SynprobeError(ERROR_CODES.usage, `-S takes an IP address, not "${text}"`);
+    const [bare, zone] = text.split("%", 2);
+    const hint = zone !== undefined && parseAddress(bare) !== undefined ? `: give -S ${bare} -e ${zone}` : "";
+    throw new SynprobeError(ERROR_CODES.usage, `-S takes an IP address, not "${text}"${hint}`);
   }
   const family = address.length === 4 ? 4 : 6;
   const own = localAddresses(family).some((local) =>
@@ -417,6 +433,18 @@ function judge(
       `source address ${formatAddress(source)} is of the other IP version: give one of this target's`,
     );
   }
+  if (source !== undefined && isConfined(source, address)) {
+    // Asked with such a source, the kernel speaks of a blackhole, or of nothing at all.
+    const anyway = judgeRoute(address, boundTo, lookUpRoute, ownerOf);
+    if (anyway instanceof SynprobeError) return anyway;
+    if (anyway.type !== "local") {
+      const through = lookUpInterface(anyway.interfaceIndex)?.name ?? `interface ${anyway.interfaceIndex}`;
+      return new SynprobeError(
+        ERROR_CODES.noSource,
+        `nothing comes back from there to ${formatAddress(source)}: drop -S, or give an address of ${through}`,
+      );
+    }
+  }
   const route = judgeRoute(address, boundTo, (to, through) => lookUpRoute(to, through, source), ownerOf);
   if (route instanceof SynprobeError || route.type !== "local") return route;
   // The kernel routes to itself even while the loopback interface, through which it does, is down.
@@ -427,6 +455,10 @@ function judge(
     `interface ${through.name} is down: bring it up with "ip link set ${through.name} up"`,
   );
 }
+
+/** A loopback address is this machine's alone, a link-local one its link's (RFC 4007 §5): others cannot answer to it. */
+const isConfined = (source: Address, address: Address): boolean =>
+  isLoopback(source) || (source.length === 16 && isLinkLocal(source) && !isLinkLocal(address));
 
 /** An address as IPv6 has it: ::ffff:a.b.c.d for IPv4. */
 const mapped = (address: Address): Address =>

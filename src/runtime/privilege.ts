@@ -110,7 +110,7 @@ export function privilegeWays(
   uid = process.geteuid?.() ?? 0,
   gid = process.getegid?.() ?? 0,
 ): string[] {
-  const words = command.map(shellQuote).join(" ");
+  const words = shellCommand(command);
   return [
     "  with sudo (privileges are dropped as soon as the sockets are open):",
     `      sudo ${words}`,
@@ -122,6 +122,9 @@ export function privilegeWays(
     'Do not use "setcap" on the node binary: it would give the power to every script that node runs.',
   ];
 }
+
+/** A command as a shell takes it. */
+export const shellCommand = (words: readonly string[]): string => words.map(shellQuote).join(" ");
 
 const shellQuote = (word: string): string =>
   /^[\w@%+=:,./[\]-]+$/.test(word) && !/[[\]]/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

@@ -61,7 +61,7 @@ export function judgeRoute(
   if (address.length === 16 && isLinkLocal(address) && boundTo === undefined) {
     return new SynprobeError(
       ERROR_CODES.noInterface,
-      `a link-local address needs its interface: ${formatAddress(address)}%INTERFACE, or -e INTERFACE`,
+      `a link-local address needs its interface: write [${formatAddress(address)}%INTERFACE]:PORT, or probe with -e INTERFACE`,
     );
   }
   const answer = lookUp(address, boundTo?.index);

@@ -141,16 +141,6 @@ export function createCongestion(options: CongestionOptions): Congestion {
   /** @returns whether the share has fallen, and so the rate */
   function reactTo(delivery: Delivery, answered: number, total: number, e: Stretch): boolean {
     const judgement = delivery.judge(answered, total, e.sent);
-    (globalThis as any).CC?.(
-      delivery === pilots ? "pilots" : "fresh",
-      answered,
-      total,
-      judgement,
-      e,
-      rate,
-      delivery,
-      comeBack,
-    );
     if (judgement === "usual-after-all" && !suspects()) {
       rate = clamp(Math.max(rate, before));
       comeBack = undefined;
@@ -177,7 +167,6 @@ export function createCongestion(options: CongestionOptions): Congestion {
     if (e.fresh > 0 && reactTo(fresh, e.freshAnswers, e.fresh, e)) return;
     if (e.answers < FEWEST_ANSWERS) return;
     const queue = queueIn(delays);
-    (globalThis as any).CC2?.(e, queue, rate);
     if (queue > Math.max(SMALL_QUEUE_US, 0.1 * e.roundUs)) {
       const capacity = capacityFrom(delays);
       // Half of the queue in two round trips, but never less than half the rate.

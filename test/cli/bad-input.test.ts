@@ -53,6 +53,29 @@ const FAULTY_RUNS: readonly FaultyRun[] = [
   ["--max-rate 0", ["--max-rate", "0", good], 2, /--max-rate takes a whole number from 1/],
   ["-g 65536", ["-g", "65536", good], 2, /--source-port takes a whole number from 1 to 65535/],
   ["-S that is no address", ["-S", "me", good], 2, /-S takes an IP address, not "me"$/],
+  ["-S with an interface", ["-S", "fe80::1%x", good], 2, /, not "fe80::1%x": give -S fe80::1 -e x$/],
+  [
+    "nmap's -A",
+    ["-A", good],
+    2,
+    /no option -A: synprobe does not detect .*; --banner shows .* \(synprobe --help\)$/,
+  ],
+  [
+    "several of nmap's scans",
+    ["-sSCV", good],
+    2,
+    /no option -sSCV: synprobe runs no scripts; .* detect services/,
+  ],
+  ["a script", ["--script=http-title", good], 2, /no option --script: synprobe runs no scripts/],
+  ["masscan's rate", ["--rate", "5", good], 2, /no option --rate: write --max-rate/],
+  ["nmap's spelling in the wrong case", ["-oj", "x", good], 2, /unknown option '-oj'; did you mean -oJ\?/],
+  [
+    "an option with a slip in it",
+    ["--max-raet=5", good],
+    2,
+    /unknown option '--max-raet=5'; did you mean --max-rate\?/,
+  ],
+  ["ports after -T", ["-T:22", FAR.ipv4], 2, /-T takes a number .*, not ":22": ports stand after -p/],
   [
     "-S that is not ours",
     ["-S", "192.0.2.99", good],
@@ -176,8 +199,19 @@ const FAULTY_TARGETS: readonly FaultyTarget[] = [
   ["198.18.9.2:80", 4, /this machine's own routes prohibit it/],
   ["198.18.9.3:80", 4, /this machine's own routes discard it \(blackhole\)/],
   ["[2001:db8:1:9::2]:80", 4, /this machine's own routes prohibit it/],
-  ["[fe80::1]:80", 4, /a link-local address needs its interface: fe80::1%INTERFACE, or -e INTERFACE$/],
+  ["[fe80::1]:80", 4, /needs its interface: write \[fe80::1%INTERFACE\]:PORT, or probe with -e INTERFACE$/],
   ["[2001:db8::10]:80", 4, /source address 192\.0\.2\.1 is of the other IP version/, ["-S", "192.0.2.1"]],
+  [
+    "192.0.2.10:80",
+    4,
+    /nothing comes back from there to 127\.0\.0\.1: drop -S, .* of veth0$/,
+    ["-S", "127.0.0.1"],
+  ],
+  ["[2001:db8::10]:80", 4, /nothing comes back from there to ::1: drop -S, .* of veth0$/, ["-S", "::1"]],
+  ["198.19.0.1:80", 4, /no route to it from this machine \(ENETUNREACH\)/, ["-S", "127.0.0.1"]],
+  ["fe80::1:22", 2, /names no port: write \[fe80::1:22\]:PORT, or \[fe80::1\]:22 if 22 is the port, or/],
+  ["docter", 2, /docter names no port: .*; did you mean the command doctor\?$/, ["--retries=1"]],
+  ["trase", 2, /trase is unknown to this system's resolver .*; did you mean the command trace\?$/, ["-p80"]],
 ];
 
 describe.skipIf(skipping("bad input", labProblem()))("bad input", () => {

@@ -476,8 +476,16 @@ describe("CAP_NET_ADMIN", () => {
 
 describe("source ports", () => {
   test.each([
-    ["32768\t60999\n", "ok", "61000-65534, apart from the kernel's own (32768-60999)"],
-    ["40000\t65535\n", "ok", "20000-39999, apart from the kernel's own (40000-65535)"],
+    [
+      "32768\t60999\n",
+      "ok",
+      "61000-64401 of raw links, 64402-65534 of packet links, apart from the kernel's own (32768-60999)",
+    ],
+    [
+      "40000\t65535\n",
+      "ok",
+      "20000-34999 of raw links, 35000-39999 of packet links, apart from the kernel's own (40000-65535)",
+    ],
     ["1024\t65535\n", "warn", "61000-65534 are among the kernel's own (1024-65535)"],
   ])("ip_local_port_range %j: %s", async (range, status, found) => {
     expect(

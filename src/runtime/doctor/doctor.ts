@@ -20,15 +20,24 @@ export interface Host {
 /** package.json's "engines"; a test holds it against that. */
 export const OLDEST_NODE = 20;
 
-/** @param target shows the way to it, too. @param fix removes what killed runs have left behind */
-export async function diagnose(target?: TargetSpec, fix = false): Promise<Diagnosis> {
+/**
+ * @param target shows the way to it, too
+ * @param fix removes what killed runs have left behind
+ * @param command what starts synprobe, for commands to copy
+ */
+export async function diagnose(
+  target?: TargetSpec,
+  fix = false,
+  command: readonly string[] = ["synprobe"],
+): Promise<Diagnosis> {
   const findings = hostFindings({
     platform: process.platform,
     release: release(),
     architecture: arch(),
     nodeVersion: process.versions.node,
   });
-  if (!findings.some(({ status }) => status === "fail")) findings.push(...(await linuxFindings(target, fix)));
+  if (!findings.some(({ status }) => status === "fail"))
+    findings.push(...(await linuxFindings(target, fix, command)));
   return conclude(findings);
 }
 
@@ -62,7 +71,11 @@ function platformFinding(platform: NodeJS.Platform, details: string): Finding {
   }
 }
 
-async function linuxFindings(target: TargetSpec | undefined, fix: boolean): Promise<Finding[]> {
+async function linuxFindings(
+  target: TargetSpec | undefined,
+  fix: boolean,
+  command: readonly string[],
+): Promise<Finding[]> {
   let native: typeof import("./linux.ts");
   try {
     native = await import("./linux.ts");
@@ -70,7 +83,7 @@ async function linuxFindings(target: TargetSpec | undefined, fix: boolean): Prom
     return [nativeFinding(error)];
   }
   const { examine } = await import("./examine.ts");
-  return examine(native.linuxSystem(), target, { fix });
+  return examine(native.linuxSystem(), target, { fix, command });
 }
 
 /** koffi comes as a binary package for each platform, which an installation made elsewhere lacks. */

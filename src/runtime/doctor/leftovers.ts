@@ -4,17 +4,22 @@
  */
 import { SynprobeError } from "../../errors.ts";
 import type { PortRange } from "../../link/filter.ts";
+import { shellCommand } from "../privilege.ts";
 import { asRoot, type Finding, ok, warn } from "./finding.ts";
 import type { System } from "./system.ts";
 
 const TOPIC = "leftovers";
 
 /** One finding when there is something, none when there is nothing. */
-export async function leftoverFindings(system: System, fix: boolean): Promise<Finding[]> {
+export async function leftoverFindings(
+  system: System,
+  fix: boolean,
+  synprobe: readonly string[] = ["synprobe"],
+): Promise<Finding[]> {
   const blocks = await system.staleBlocks();
   if (blocks.length === 0) return [];
   const found = `routing rules of runs that were killed, for source ports ${blocks.map(describe).join(", ")}`;
-  const command = `    ${asRoot(system)}synprobe doctor --fix`;
+  const command = `    ${asRoot(system)}${shellCommand([...synprobe, "doctor", "--fix"])}`;
   if (!fix) return [warn(TOPIC, found, "Remove them (the next run with --complete does it too):", command)];
   try {
     await system.sweepStaleBlocks();

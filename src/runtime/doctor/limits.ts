@@ -2,6 +2,7 @@
  * Findings about what the kernel grants a run: receive buffer, source ports, room in the connection tracking table.
  */
 import { WANTED_RECEIVE_BUFFER } from "../../link/raw-ip.ts";
+import { sharePorts } from "../../socket/ports.ts";
 import { hasNetAdmin, type RawTrials } from "./access.ts";
 import { asRoot, type Finding, info, ok, warn } from "./finding.ts";
 import type { System } from "./system.ts";
@@ -37,7 +38,13 @@ function sourcePortFinding(system: System): Finding {
   const range = `${first}-${last}`;
   const kernel = readNumbers(system, "/proc/sys/net/ipv4/ip_local_port_range");
   const kernels = kernel === undefined ? "" : ` (${kernel[0]}-${kernel[1]})`;
-  if (!shared) return ok(topic, `${range}, apart from the kernel's own${kernels}`);
+  if (!shared) {
+    const { raw, packet } = sharePorts({ first, last, shared });
+    return ok(
+      topic,
+      `${raw.first}-${raw.last} of raw links, ${packet.first}-${packet.last} of packet links, apart from the kernel's own${kernels}`,
+    );
+  }
   if (isReserved(system, first, last)) {
     return ok(topic, `${range}, reserved in net.ipv4.ip_local_reserved_ports`);
   }
