@@ -560,7 +560,14 @@ export function createEngine(options: EngineOptions): Engine {
   /** The chance that every try was lost, or its answer: to `watch.doubt[0]`. */
   function reckonDoubt(row: number): void {
     const first = table.unsent[row];
-    watch.reckonDoubt(hostOf[row], table.sentAt, columnOf(row, first), capacity, table.tries[row] - first);
+    watch.reckonDoubt(
+      hostOf[row],
+      table.sentAt,
+      columnOf(row, first),
+      capacity,
+      table.tries[row] - first,
+      true,
+    );
   }
 
   /** The last try is over, and nothing proved has come. */
@@ -666,7 +673,7 @@ export function createEngine(options: EngineOptions): Engine {
     const timed = attempt < ports.size;
     watch.answered(host, table.sentAt, columnOf(row, attempt), nowUs, ageUs, tells, timed, attempt === 0);
     if (isOpen) {
-      watch.reckonDoubt(host, table.sentAt, columnOf(row, attempt), 0, 1);
+      watch.reckonDoubt(host, table.sentAt, columnOf(row, attempt), 0, 1, false);
       const [loss] = watch.doubt;
       const tries = Math.max(Math.min(FEWEST_TRIES, maxTries), triesFor(loss, acceptedDoubt, maxTries));
       const doubt = loss ** tries;
