@@ -57,6 +57,7 @@ const MOST = 400;
 /** Logarithm of how much likelier one story must be than the others, and SYNs after which the likeliest is taken anyway. */
 const DECISIVE = 3;
 const ENOUGH = 200;
+const FEWEST_TO_RISE = 64;
 /** Rates that differ by less are the same. */
 const SAME_RATE = 0.2;
 /** So many SYNs are remembered as usual. */
@@ -113,7 +114,8 @@ export function createDelivery({ prior, floor, negligible }: DeliveryOptions): D
     }
     const evidence = same - Math.max(again, still);
     if (evidence < -DECISIVE) return true;
-    if (evidence > DECISIVE) return shareOf(all) < floor;
+    // What would raise the rate again must rest on more.
+    if (evidence > DECISIVE && recent.total >= FEWEST_TO_RISE) return shareOf(all) < floor;
     if (recent.total < ENOUGH) return undefined;
     return evidence < 0 || shareOf(all) < floor;
   }

@@ -481,7 +481,9 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     lastWaitUs: (host) => (wait.minUs === wait.maxUs ? 0 : waitUs(host)),
     wholeWaitUs: (host) => (isKnown(host) ? 0 : wait.initialUs),
     pilotWaitUs: (host) =>
-      (Math.max(outcomeAfterUs, 1.5 * hosts.srtt[host] + SLACK_US + queueUs) + overshootUs) | 0,
+      (spread.samples() < PREFIX_SAMPLES || roundUs === wait.initialUs
+        ? Math.min(wait.initialUs, 3 * hosts.srtt[host] + SLACK_US)
+        : Math.max(outcomeAfterUs, 1.5 * hosts.srtt[host] + SLACK_US + queueUs) + overshootUs) | 0,
     sent: (host, nowUs, isFresh) => {
       const newest = cohorts.count() - 1;
       if (cohorts.get(newest, FATES.sent) === 0 && nowUs - cohorts.fromUs(newest) > stretchUs) {
