@@ -72,7 +72,7 @@ function path({ path, received, receiveDrops, open, closed }: ScanSummary): Tota
     received === 0 || open + closed === 0
       ? "loss of the path unknown, nothing answered"
       : round === 0
-        ? "no loss seen on the path"
+        ? "no loss measured on the path"
         : `loss of the path ${percent(round)} of round trips${each}`;
   const drops = receiveDrops === 0 ? "none" : digits(receiveDrops);
   const rate = `${digits(Math.round(path.rate))} SYNs/s at the end`;
@@ -80,7 +80,11 @@ function path({ path, received, receiveDrops, open, closed }: ScanSummary): Tota
 }
 
 /** How far silence can be trusted: always told where something was probably missed. */
-function missed({ path }: ScanSummary, verbose: boolean, doubtful: Doubtful | undefined): TotalsLine[] {
+function missed(
+  { path, reasons }: ScanSummary,
+  verbose: boolean,
+  doubtful: Doubtful | undefined,
+): TotalsLine[] {
   const lines: TotalsLine[] = [];
   if (doubtful !== undefined && doubtful.ports > 0) {
     const { ports, most, confidence } = doubtful;
@@ -92,7 +96,8 @@ function missed({ path }: ScanSummary, verbose: boolean, doubtful: Doubtful | un
         `(doubt up to ${chance(most)})`,
     });
   }
-  if (path !== undefined && (verbose || path.missedOpen.high > 0)) {
+  const silent = reasons.filtered["no-response"] ?? 0;
+  if (path !== undefined && ((verbose && silent > 0) || path.missedOpen.high > 0)) {
     const { expected, low, high } = path.missedOpen;
     lines.push({
       kind: high > 0 ? "warning" : "note",

@@ -228,7 +228,8 @@ describe("the totals", () => {
   };
 
   test("verbose: what the path was like, and that nothing was missed", () => {
-    const quiet = { late: 0, ignored: { ...summary.ignored, badChecksum: 0, foreign: 0 }, path };
+    const reasons = { ...summary.reasons, filtered: { "no-response": 1 } };
+    const quiet = { late: 0, ignored: { ...summary.ignored, badChecksum: 0, foreign: 0 }, path, reasons };
     expect(ending({ verbose: true }, quiet).slice(0, -1)).toEqual([
       "loss of the path 3.1 % of round trips (1 % out, 2.1 % back); rate 12,346 SYNs/s at the end; dropped by the receive buffer: none",
       "open ports probably missed: 0 (95 % interval 0 to 0)",
@@ -236,12 +237,14 @@ describe("the totals", () => {
     const lossOf = (round: number, more: Partial<typeof summary> = {}): string | undefined =>
       ending({ verbose: true }, { ...quiet, ...more, path: { ...path, loss: { round } } })[0];
     expect(lossOf(0.5)).toMatch(/^loss of the path 50 % of round trips; /);
-    expect(lossOf(0)).toMatch(/^no loss seen on the path; /);
+    expect(lossOf(0)).toMatch(/^no loss measured on the path; /);
     expect(lossOf(0, { received: 0, open: 0, closed: 0 })).toMatch(
       /^loss of the path unknown, nothing answered; /,
     );
     expect(lossOf(0, { receiveDrops: 1200 })).toMatch(/dropped by the receive buffer: 1,200$/);
     expect(ending({ verbose: false }, quiet)).toHaveLength(1);
+    // Where nothing was silent nothing can have been missed.
+    expect(ending({ verbose: true }, { ...quiet, reasons: summary.reasons }).join()).not.toContain("missed");
   });
 
   test("what was probably missed is told without verbose when it may be anything", () => {
