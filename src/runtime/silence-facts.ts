@@ -5,17 +5,18 @@
 
 import { lookUpNeighbours, type Neighbour } from "../link/neighbour.ts";
 import { type Interface, localAddresses, lookUpInterface, lookUpRoute, type Route } from "../link/route.ts";
-import { createPathFinder } from "../scan/source.ts";
 import { compareAddresses, networkOf } from "../scan/span.ts";
-import { ADDRESS_WORDS, loadAddress, storeAddress } from "../socket/table.ts";
+import { ADDRESS_WORDS, loadAddress } from "../socket/table.ts";
 import { type Address, formatAddress, isLinkLocal, parseAddress, sameAddress } from "../wire/address.ts";
 import { readConntrack } from "./doctor/limits.ts";
 import type { Hop, Plan } from "./plan.ts";
 import type { SilenceFacts, Way } from "./silence.ts";
 import { type KernelCounters, readCounters, readFile } from "./system.ts";
 
-/** So many pairs of a run, evenly apart, say which ways it took. */
-const SAMPLE = 64;
+/** More ways than a machine usually has; of further ones nothing is said. */
+const MOST_WAYS = 64;
+type Planned = Omit<Plan, "hops" | "paths" | "pathRanges">;
+
 /** A neighbour is a target if it has one of so many ports of the run. */
 const PORTS_TRIED = 16;
 
@@ -44,36 +45,27 @@ export function gatherSilence(plan: Plan, link: SilenceFacts["link"], before: Ke
 }
 
 /** @param gone name of the interface that is no more, if it is known */
-function findWays(plan: Plan, gone: string | undefined): Way[] {
-  const { space, hops, paths, pathRanges } = plan;
-  // Hops and ranges are parallel: the finder is to say which, not which path.
-  const hopOf = createPathFinder({ ...pathRanges, path: Uint16Array.from(hops, (_, i) => i) });
+function findWays({ hops, paths, pathRanges, ...plan }: Plan, gone: string | undefined): Way[] {
   const ways = new Map<string, Way>();
-  const pair = { words: new Uint32Array(ADDRESS_WORDS), port: 0 };
-  const samples = Math.min(SAMPLE, space.total);
-  for (let i = 0; i < samples; i++) {
-    space.pairAt(Math.floor((i * space.total) / samples), pair);
-    const at = hopOf(pair.words, 0);
-    if (at < 0) continue;
-    const hop = hops[at];
-    const source = paths[pathRanges.path[at]].local;
-    const key = `${hop.interfaceIndex} ${formatAddress(source)} ${hop.gateway === undefined ? "" : formatAddress(hop.gateway)}`;
-    if (!ways.has(key)) {
-      const target = storeAddress(pair.words, 0, source.length === 4 ? 4 : 16);
-      ways.set(key, lookAt(plan, hop, source, target, gone));
-    }
+  for (const [i, hop] of hops.entries()) {
+    if (ways.size === MOST_WAYS) break;
+    const source = paths[pathRanges.path[i]].local;
+    const gateway = hop.gateway === undefined ? "" : formatAddress(hop.gateway);
+    const key = `${hop.interfaceIndex} ${formatAddress(source)} ${gateway}`;
+    if (!ways.has(key)) ways.set(key, lookAt(plan, hop, source, gone));
   }
   return [...ways.values()];
 }
 
-function lookAt(plan: Plan, hop: Hop, source: Address, target: Address, gone: string | undefined): Way {
+function lookAt(plan: Planned, hop: Hop, source: Address, gone: string | undefined): Way {
+  // It is probed, and the address that was asked for when the run was planned: of several equal next hops each has its own.
+  const target = hop.first;
   const family = target.length === 4 ? 4 : 6;
   const found = lookUpInterface(hop.interfaceIndex);
   const owner = localAddresses(family).find((own) => isSame(own.address, source))?.interfaceIndex;
   const bound = plan.interfaceName === undefined ? undefined : hop.interfaceIndex;
   const through = isLinkLocal(target) ? hop.interfaceIndex : bound;
-  // The address that was asked for when the run was planned: of several equal next hops each address has its own.
-  const now = lookUpRoute(hop.first, through, plan.source);
+  const now = lookUpRoute(target, through, plan.source);
   const usual = bound === undefined ? undefined : lookUpRoute(target);
   const route = now.ok ? now.route : undefined;
   const changed =
@@ -116,7 +108,7 @@ function stateOf(found: Interface | undefined): Way["state"] {
 }
 
 function neighboursOf(
-  plan: Plan,
+  plan: Planned,
   { interfaceIndex, gateway }: Hop,
   family: 4 | 6,
 ): Pick<Way, "gateway" | "neighbours"> {
@@ -143,7 +135,7 @@ function neighboursOf(
 
 const isResolved = ({ state }: Neighbour): boolean => state !== "failed" && state !== "incomplete";
 
-function targetCheck({ space }: Plan): (address: Address) => boolean {
+function targetCheck({ space }: Planned): (address: Address) => boolean {
   const ports = space.ports().slice(0, PORTS_TRIED);
   const words = new Uint32Array(ADDRESS_WORDS);
   return (address) => {

@@ -241,7 +241,7 @@ function lostInside(run: SilentRun, { link, undelivered, reversePathDrops }: Sil
       code: "firewall-in",
       text:
         `${count(undelivered, "packet")} came in and ${undelivered === 1 ? "was" : "were"} dropped inside this machine, most likely by its own firewall: ` +
-        `"nft list ruleset" or "iptables -S INPUT" shows the rule; --link packet hears before it`,
+        `"nft list ruleset" or "iptables -S INPUT" shows the rule`,
       whole: true,
     });
   }
@@ -298,12 +298,16 @@ function suspicions(_run: SilentRun, { ways, sourceChosen }: SilenceFacts): Judg
 }
 
 function allSilent({ hosts, sent }: SilentRun, { ways, left }: SilenceFacts): Judged[] {
-  const counted = left === undefined ? "" : ", as its counters confirm";
-  const sentence = `${sent === 1 ? "the SYN" : `all ${digits(sent)} SYNs`} left through ${namesOf(ways)}${ways.length === 1 ? counted : ""}, and nothing came back`;
+  // Those that waited for a neighbour have been told of; how many they were nobody has counted.
+  const partly = ways.some(isUnresolved);
+  const which = partly ? "the other SYNs" : sent === 1 ? "the SYN" : `all ${digits(sent)} SYNs`;
+  const counted = left === undefined || partly || ways.length > 1 ? "" : ", as its counters confirm";
+  const sentence = `${which} left through ${namesOf(ways)}${counted}, and nothing came back`;
+  const those = partly ? "those hosts" : `the ${digits(hosts)} hosts`;
   const meaning =
     hosts === 1
       ? "the host is down, or a firewall, its own or one on the way, drops SYNs to these ports"
-      : `the ${digits(hosts)} hosts are down or do not exist, or a firewall on the way drops SYNs to every one of them`;
+      : `${those} are down or do not exist, or a firewall on the way drops SYNs to every one of them`;
   return [
     {
       code: "all-silent",
