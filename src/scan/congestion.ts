@@ -92,9 +92,8 @@ const BELOW = 0.95;
 const LOWEST_STEP = 0.1;
 /** While starting, the rate of what was answered well, so many times. */
 const SPEED_UP = 2.5;
-/** What that must rest on: answers, or else SYNs; and the share that may be missing of the best there was. */
-const FEWEST_TO_GROW = 8;
-const ENOUGH_TO_GROW = 500;
+/** The answers that this must rest on, and the share of the best there was that will do. */
+const FEWEST_TO_GROW = 12;
 const GOOD_SHARE = 0.75;
 const MANY_ANSWERS = 64;
 /** Overruns of this machine's own buffers count once in so long. */
@@ -110,8 +109,9 @@ export function createCongestion(options: CongestionOptions): Congestion {
   let grownUs = startUs;
   /** After a slow-down: the rate to come back to as soon as the queue is gone. */
   let comeBack: number | undefined;
-  /** The rate before the first slow-down whose cause is not sure. */
+  /** The rate before the first slow-down whose cause is not sure, and whether it was still being doubled. */
   let before = rate;
+  let wasStarting = true;
   /** Those who must answer; of these hardly any loss is thought usual at first. A path that loses most is away. */
   const pilots = createDelivery({ prior: { answered: 49.5, total: 50 }, floor: 0.5, negligible: 0.03 });
   /** First SYNs: what share of these is answered depends on the space as well. */
@@ -143,12 +143,16 @@ export function createCongestion(options: CongestionOptions): Congestion {
     const judgement = delivery.judge(answered, total, e.sent);
     if (judgement === "usual-after-all" && !suspects()) {
       rate = clamp(Math.max(rate, before));
+      starting = wasStarting;
       comeBack = undefined;
       grownUs = e.nowUs;
     }
     if (judgement !== "fallen") return false;
     const capacity = (e.sent * delivery.now()) / delivery.usual();
-    if (!suspects()) before = Math.min(rate, e.allowed);
+    if (!suspects()) {
+      before = Math.min(rate, e.allowed);
+      wasStarting = starting;
+    }
     delivery.suspect(e.sent);
     slowDown(Math.max(WELL_BELOW * capacity, LOWEST_STEP * rate), e.nowUs);
     comeBack = BELOW * capacity;
@@ -188,13 +192,13 @@ export function createCongestion(options: CongestionOptions): Congestion {
     if (e.fromUs < grownUs) return;
     since.answered += e.freshAnswers;
     since.total += e.fresh;
-    if (since.answered < FEWEST_TO_GROW && since.total < ENOUGH_TO_GROW) return;
+    if (since.answered < FEWEST_TO_GROW) return;
     const share = since.answered / Math.max(1, since.total);
     // What few answers say is not exact; what many say is how it is.
     const unsure = share / Math.sqrt(Math.max(1, since.answered));
     const many = since.answered >= MANY_ANSWERS;
     if (share + unsure < GOOD_SHARE * bestShare && !many) return;
-    bestShare = many ? share : Math.max(bestShare, share - unsure);
+    bestShare = many ? share : Math.max(bestShare, share - unsure / 2);
     rate = clamp(Math.max(rate, SPEED_UP * e.sent));
     grownUs = e.nowUs;
     since.answered = 0;
