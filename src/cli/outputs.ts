@@ -71,8 +71,10 @@ type Format = "NDJSON" | "nmap XML" | "table" | "grepable" | "CSV" | "masscan li
 
 /** Only what is asked for is loaded. */
 async function createReporter(format: string, sink: Sink, options: ProbeOptions): Promise<Reporter> {
-  if (format === "table")
-    return createTableReporter(sink, { color: false, verbose: true, ...showOf(options) });
+  if (format === "table") {
+    const { confidence } = options;
+    return createTableReporter(sink, { color: false, verbose: true, confidence, ...showOf(options) });
+  }
   if (format === "nmap XML") return (await import("../report/nmap-xml.ts")).createNmapXmlReporter(sink);
   if (format === "grepable") return (await import("../report/grepable.ts")).createGrepableReporter(sink);
   if (format === "CSV") return (await import("../report/csv.ts")).createCsvReporter(sink);
@@ -156,6 +158,7 @@ export async function openOutputs(
       createTableReporter(stdout.write, {
         color: colour,
         verbose: options.verbose === true,
+        confidence: options.confidence,
         ...showOf(options),
         ...(process.stdout.columns > 0 ? { width: process.stdout.columns } : {}),
       }),

@@ -5,14 +5,14 @@
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import { CAPABILITIES } from "../link/sys/capabilities.ts";
 import { displayLength } from "../report/escape.ts";
-import type { Reporter, RunInfo } from "../report/reporter.ts";
+import type { Reporter, RunInfo, RunSummary } from "../report/reporter.ts";
 import { targetLabel } from "../report/table.ts";
 import type { Plan } from "../runtime/plan.ts";
 import { dropPrivileges, privilegeAdvice } from "../runtime/privilege.ts";
 import { createRandom } from "../runtime/random.ts";
 import { createNaming } from "../runtime/results.ts";
 import { chooseMeans, type OpenScan, openScan, type ScanHooks, type ScanOptions } from "../runtime/scan.ts";
-import { probePorts, readServices } from "../runtime/system.ts";
+import { type KernelCounters, probePorts, readCounters, readServices } from "../runtime/system.ts";
 import type { ScanSummary, TargetFault } from "../scan/result.ts";
 import type { Services } from "../scan/services.ts";
 import { storeAddress } from "../socket/table.ts";
@@ -193,11 +193,12 @@ async function run(
       messages.note(`journal ${journal.journal.path} is of a complete run: nothing is probed again`);
     }
     let ended = false;
-    const finish = (summary: ScanSummary): void => {
+    const finish = (summary: RunSummary): void => {
       if (!ended) reporter.finish(summary);
       ended = true;
     };
-    const { summary, failure } = await drive(
+    const before = readCounters();
+    const { summary, failure, heard } = await drive(
       scan,
       { ...reporter, finish },
       reporter.wants(info),
@@ -207,19 +208,34 @@ async function run(
       progress,
     );
     progress.done();
-    finish(summary);
+    const wasProbed = failure === undefined && journal?.complete !== true;
+    const silence = heard || !wasProbed ? undefined : await explainSilence(scan, plan, summary, before);
+    finish(silence === undefined ? summary : { ...summary, silence: silence.causes });
     await outputs.drained();
     const fatal = failure ?? outputs.failure();
     if (fatal !== undefined) throw fatal;
+    if (silence !== undefined) messages.note(silence.lines);
     return finalStatus(summary, options, messages, interruption);
   } finally {
     await journal?.journal.close();
   }
 }
 
+/** Why nobody answered; undefined when somebody did. Costs a run that was answered nothing. */
+async function explainSilence({ means }: OpenScan, plan: Plan, summary: ScanSummary, before: KernelCounters) {
+  if (summary.open + summary.closed > 0 || summary.filtered === 0) return undefined;
+  const [{ gatherSilence }, { judgeSilence, silenceLines }] = await Promise.all([
+    import("../runtime/silence-facts.ts"),
+    import("../runtime/silence.ts"),
+  ]);
+  const causes = judgeSilence(summary, gatherSilence(plan, means.link, before));
+  return causes.length === 0 ? undefined : { causes, lines: silenceLines(causes) };
+}
+
 /**
  * Runs the scan, with journal, progress and outputs around it. The reporter's `finish` counts once.
- * @returns also when the run has failed: with the failure, and what was found until then
+ * @returns also when the run has failed: with the failure, what was found until then, and whether any result that was wanted
+ *   rests on a packet from outside
  */
 async function drive(
   scan: OpenScan,
@@ -229,8 +245,9 @@ async function drive(
   interruption: Interruption,
   opened: OpenedJournal | undefined,
   progress: Progress,
-): Promise<{ readonly summary: ScanSummary; readonly failure: unknown }> {
+): Promise<{ readonly summary: ScanSummary; readonly failure: unknown; readonly heard: boolean }> {
   const journal = opened?.complete === true ? undefined : opened?.journal;
+  let heard = false;
   const stopped = interruption.signalled;
   let failure: unknown;
   let flushAt = performance.now() + JOURNAL_MS;
@@ -239,7 +256,11 @@ async function drive(
       wants,
       // Who has said stop before the run began, while a pipe was waited for, wants nothing sent.
       room: () => (stopped ? NO_ROOM : outputs.room()),
-      onResult: (result) => reporter.result(result),
+      onResult: (result) => {
+        // This machine's own words have none.
+        heard ||= result.ttl !== null;
+        reporter.result(result);
+      },
       ...(outputs.capture === undefined ? {} : { onCapture: outputs.capture }),
       ...(journal === undefined
         ? {}
@@ -297,7 +318,7 @@ async function drive(
   } catch (error) {
     failure ??= error;
   }
-  return { summary, failure };
+  return { summary, failure, heard };
 }
 
 function finalStatus(

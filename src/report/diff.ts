@@ -7,7 +7,7 @@
  */
 import { createColors } from "picocolors";
 import { displayLength, escapeText, escapeWord } from "./escape.ts";
-import { count, digits } from "./figures.ts";
+import { count, digits, percent } from "./figures.ts";
 import { jsonLine } from "./ndjson.ts";
 import { createColumn, createPairIndex, createTexts, sortKey } from "./pair-index.ts";
 import { defined } from "./read-ndjson.ts";
@@ -257,8 +257,6 @@ function remark(each: Difference): string {
   const sure = doubt === undefined ? "" : `, ${percent(doubt)} chance that an answer was lost`;
   return escapeText(reason) + sure;
 }
-
-const percent = (share: number): string => `${Number((share * 100).toPrecision(2))} %`;
 
 /** A run in one line: which file, when, how much, and how it ended. */
 function runLine(label: string, run: RecordedRun, ports: number): string {

@@ -18,7 +18,7 @@
  *   reasons {state: {reason: count}}, unfinished, sent, retransmitted, received, late,
  *   ignored {malformed, bad_checksum, wrong_ack, odd_flags, foreign, fragment, icmp_no_verdict, duplicate},
  *   receive_drops, send_errors {errno name: count}, path? {rate, loss {round, out?, back?}, missed_open {expected, low,
- *   high}}, faults (a count), interrupted, elapsed_ms, started_at, ts (the end)
+ *   high}}, silence? [{code, text}] (why nobody answered, most likely first), faults (a count), interrupted, elapsed_ms, started_at, ts (the end)
  *
  * Times are ISO 8601 in UTC with milliseconds; durations are milliseconds and rates SYNs a second, both with at most three decimals; chances
  * have three digits that count. A file without a summary line was cut off. Text is exact: what a terminal might obey is written in
@@ -29,10 +29,9 @@ import {
   PORT_STATES,
   type PortResult,
   type ScanProgress,
-  type ScanSummary,
   type TargetFault,
 } from "../scan/result.ts";
-import type { Reporter, Sink } from "./reporter.ts";
+import type { Reporter, RunSummary, Sink } from "./reporter.ts";
 
 /** What JSON.stringify leaves as it is, but a terminal or a line splitter may take for more than text. */
 const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]/gu;
@@ -118,7 +117,7 @@ function pathRecord({ rate, loss, missedOpen }: PathFindings): object {
   };
 }
 
-function summaryRecord(summary: ScanSummary): object {
+function summaryRecord(summary: RunSummary): object {
   const { ignored } = summary;
   return {
     type: "summary",
@@ -145,6 +144,7 @@ function summaryRecord(summary: ScanSummary): object {
     receive_drops: summary.receiveDrops,
     send_errors: summary.sendErrors,
     path: summary.path === undefined ? undefined : pathRecord(summary.path),
+    silence: summary.silence?.map(({ code, text }) => ({ code, text })),
     faults: summary.faults.length,
     interrupted: summary.interrupted,
     elapsed_ms: toThousandths(summary.elapsedMs),

@@ -28,6 +28,35 @@ export interface RunInfo {
   readonly targetWidth?: number;
 }
 
+/** Stable words for programs. */
+export const SILENCE_CODES = [
+  "interface",
+  "route",
+  "source",
+  "neighbour",
+  "conntrack",
+  "firewall-out",
+  "refused",
+  "not-sent",
+  "rp-filter",
+  "firewall-in",
+  "receive-buffer",
+  "unproved",
+  "all-silent",
+] as const;
+
+/** Why nothing answered, as far as it can be seen from the machine that probed. */
+export interface SilenceCause {
+  readonly code: (typeof SILENCE_CODES)[number];
+  /** One line for a person: what was seen, and what to do. */
+  readonly text: string;
+}
+
+/** How a run ended; with `silence`, most likely cause first, when nobody answered it. */
+export interface RunSummary extends ScanSummary {
+  readonly silence?: readonly SilenceCause[];
+}
+
 export interface Reporter {
   /**
    * The results that this reporter must be given in such a run: those whose state, or the state that they correct, is
@@ -43,5 +72,5 @@ export interface Reporter {
   /** Called about once a second, and not at all in a run that lasts no second. */
   progress?(progress: ScanProgress): void;
   /** Called once, at the end or on interruption; everything not yet written must be handed to the sink. */
-  finish(summary: ScanSummary): void;
+  finish(summary: RunSummary): void;
 }

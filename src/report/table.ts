@@ -20,16 +20,19 @@ import {
 import { addressKey, compareAddresses } from "./addresses.ts";
 import { collectAnswersAll } from "./answers-all.ts";
 import { displayLength, escapeText, escapeWord } from "./escape.ts";
+import { chance, count } from "./figures.ts";
 import { countNotShown, type NotShown } from "./not-shown.ts";
 import type { Reporter, RunInfo, Sink } from "./reporter.ts";
 import { shownStates } from "./show.ts";
-import { totalsLines } from "./totals.ts";
+import { type Doubtful, totalsLines } from "./totals.ts";
 
 export interface TableOptions {
   /** Colours, for a terminal; without, plain text for a pipe or a file. */
   readonly color: boolean;
-  /** Also tell what was received and not counted, and how many answers were late. */
+  /** Also tell what was received and not counted, how many answers were late, how sure silence is, and what the path was like. */
   readonly verbose: boolean;
+  /** The chance with which a silent port was to be silent (`--confidence`), to tell of those that are less sure. */
+  readonly confidence?: number;
   /** Print these; without, everything in a small run and the open ports of a larger one. */
   readonly show?: readonly PortState[];
   /** Columns of the terminal, to break the sentences at the end between words; without, each stays on one line. */
@@ -40,6 +43,9 @@ type Colors = ReturnType<typeof pc.createColors>;
 
 /** Results of runs of so many pairs are held back for a second to be sorted. */
 const LARGEST_SORTED = 4096;
+
+/** In runs of more pairs it is not told how many of them stay in doubt; the interval of what was missed says it for them. */
+const MOST_DOUBTED = 100_000;
 
 const GAP = "  ";
 const NONE = "-";
@@ -75,8 +81,15 @@ function connection({ ms, ending, banner }: Established): string {
   return `established in ${formatRtt(ms)}${ENDINGS[ending]}${said}`;
 }
 
-function evidence({ reason, responder, late, was, established }: PortResult): string {
-  const parts = [responder === undefined ? reason : `${reason} from ${responder}`];
+function silence({ tries, doubt }: PortResult): string {
+  const sure = doubt === undefined ? "" : `, doubt ${chance(doubt)}`;
+  return `no-response to ${count(tries, "SYN")}${sure}`;
+}
+
+function evidence(result: PortResult, verbose: boolean): string {
+  const { reason, responder, late, was, established } = result;
+  const why = verbose && reason === "no-response" ? silence(result) : reason;
+  const parts = [responder === undefined ? why : `${why} from ${responder}`];
   if (established !== undefined) parts.push(connection(established));
   if (late) parts.push("late");
   if (was !== undefined) parts.push(`was ${was}`);
@@ -120,7 +133,13 @@ function headerLine(colors: Colors, targetWidth: number): string {
   return `${colors.bold(cells.join(GAP))}\n`;
 }
 
-function resultLine(colors: Colors, label: string, targetWidth: number, result: PortResult): string {
+function resultLine(
+  colors: Colors,
+  label: string,
+  targetWidth: number,
+  result: PortResult,
+  verbose: boolean,
+): string {
   const { state, service, rttMs, ttl, tries, late, was } = result;
   const paint = stateColor(colors, state);
   const numbers = [
@@ -134,7 +153,7 @@ function resultLine(colors: Colors, label: string, targetWidth: number, result: 
     paint(state.padEnd(WIDTHS.state)),
     escapeWord(service ?? NONE).padEnd(WIDTHS.service),
     colors.dim(numbers.join(GAP)),
-    remarkable ? colors.bold(evidence(result)) : evidence(result),
+    remarkable ? colors.bold(evidence(result, verbose)) : evidence(result, verbose),
   ];
   return `${cells.join(GAP)}\n`;
 }
@@ -148,6 +167,26 @@ function sorted(results: readonly PortResult[]): PortResult[] {
 }
 
 /**
+ * Counts the silent ports that are less sure than `confidence`. A late answer takes its port out again.
+ * With a confidence of 1 every port got all its SYNs, and none can be sure enough.
+ */
+function collectDoubtful(confidence: number) {
+  const doubts = new Map<string, number>();
+  return {
+    add({ ip, port, reason, doubt = 0, was }: PortResult): void {
+      if (confidence >= 1) return;
+      if (was !== undefined) doubts.delete(`${ip} ${port}`);
+      if (reason === "no-response" && doubt > 1 - confidence) doubts.set(`${ip} ${port}`, doubt);
+    },
+    get found(): Doubtful {
+      let most = 0;
+      for (const doubt of doubts.values()) most = Math.max(most, doubt);
+      return { ports: doubts.size, most, confidence };
+    },
+  };
+}
+
+/**
  * A reporter for the table. Writes the header at the start, one line for each result to be shown, and the totals at the
  * end. A result that corrects one which was shown is shown too. Ports of a host that answers on all of them are counted.
  */
@@ -158,13 +197,14 @@ export function createTableReporter(sink: Sink, options: TableOptions): Reporter
   let notShown: NotShown | undefined;
   let isShard = false;
   const answersAll = collectAnswersAll();
+  let doubtful: ReturnType<typeof collectDoubtful> | undefined;
   /** Results of the first second, to be sorted. */
   let held: PortResult[] | undefined;
 
   function print(result: PortResult): void {
     const label = targetLabel(result);
     targetWidth = Math.min(WIDEST_TARGET, Math.max(targetWidth, displayLength(label)));
-    sink(resultLine(colors, label, targetWidth, result));
+    sink(resultLine(colors, label, targetWidth, result, options.verbose));
   }
 
   function printHeld(): void {
@@ -182,11 +222,14 @@ export function createTableReporter(sink: Sink, options: TableOptions): Reporter
       notShown = countNotShown(run, shown);
       targetWidth = firstTargetWidth(run);
       isShard = run.isShard === true;
+      if (options.confidence !== undefined && run.pairs <= MOST_DOUBTED)
+        doubtful = collectDoubtful(options.confidence);
       if (run.pairs <= LARGEST_SORTED) held = [];
       sink(headerLine(colors, targetWidth));
     },
     result(result) {
       notShown?.add(result);
+      doubtful?.add(result);
       const { state, was } = result;
       if (!shown.includes(state) && (was === undefined || !shown.includes(was))) return;
       if (result.answersAll) answersAll.add(result);
@@ -199,8 +242,8 @@ export function createTableReporter(sink: Sink, options: TableOptions): Reporter
       printHeld();
       const paint = { "not-shown": String, note: colors.dim, warning: colors.yellow, total: String };
       const unseen = [...answersAll.sentences(), ...(notShown?.sentences(summary) ?? [])];
-      const lines = totalsLines(summary, options.verbose, unseen, isShard).flatMap(({ kind, text }) =>
-        wrap(text, options.width).map((line) => paint[kind](line)),
+      const lines = totalsLines(summary, options.verbose, unseen, isShard, doubtful?.found).flatMap(
+        ({ kind, text }) => wrap(text, options.width).map((line) => paint[kind](line)),
       );
       sink(`\n${lines.join("\n")}\n`);
     },

@@ -5,7 +5,15 @@
  */
 import type { IgnoredCounts, ScanSummary } from "../scan/result.ts";
 import { escapeWord } from "./escape.ts";
-import { count, digits, duration } from "./figures.ts";
+import { chance, count, digits, duration, percent } from "./figures.ts";
+
+/** Silent ports that are less sure than the run was asked to be. */
+export interface Doubtful {
+  readonly ports: number;
+  /** The largest of their doubts, 0 to 1. */
+  readonly most: number;
+  readonly confidence: number;
+}
 
 export interface TotalsLine {
   readonly kind: "not-shown" | "note" | "warning" | "total";
@@ -55,6 +63,53 @@ function warnings(summary: ScanSummary): TotalsLine[] {
   return lines.map((text) => ({ kind: "warning", text: `warning: ${text}` }));
 }
 
+/** What the run learnt of its path, for people. */
+function path({ path, received, receiveDrops, open, closed }: ScanSummary): TotalsLine[] {
+  if (path === undefined) return [];
+  const { round, out, back } = path.loss;
+  const each = out === undefined || back === undefined ? "" : ` (${percent(out)} out, ${percent(back)} back)`;
+  const loss =
+    received === 0 || open + closed === 0
+      ? "loss of the path unknown, nothing answered"
+      : round === 0
+        ? "no loss measured on the path"
+        : `loss of the path ${percent(round)} of round trips${each}`;
+  const drops = receiveDrops === 0 ? "none" : digits(receiveDrops);
+  const rate = `${digits(Math.round(path.rate))} SYNs/s at the end`;
+  return [{ kind: "note", text: `${loss}; rate ${rate}; dropped by the receive buffer: ${drops}` }];
+}
+
+/** How far silence can be trusted: always told where something was probably missed. */
+function missed(
+  { path, reasons }: ScanSummary,
+  verbose: boolean,
+  doubtful: Doubtful | undefined,
+): TotalsLine[] {
+  const lines: TotalsLine[] = [];
+  if (doubtful !== undefined && doubtful.ports > 0) {
+    const { ports, most, confidence } = doubtful;
+    const are = ports === 1 ? "is" : "are";
+    lines.push({
+      kind: "warning",
+      text:
+        `${count(ports, "silent port")} ${are} less sure than --confidence ${confidence}: --retries allowed no more SYNs ` +
+        `(doubt up to ${chance(most)})`,
+    });
+  }
+  const silent = reasons.filtered["no-response"] ?? 0;
+  if (path !== undefined && ((verbose && silent > 0) || path.missedOpen.high > 0)) {
+    const { expected, low, high } = path.missedOpen;
+    lines.push({
+      kind: high > 0 ? "warning" : "note",
+      text: `open ports probably missed: ${about(expected)} (95 % interval ${about(low)} to ${about(high)})`,
+    });
+  }
+  return lines;
+}
+
+/** An expected number: `0`, `0.3`, `2.5`, `1,234`. */
+const about = (n: number): string => (n < 9.95 ? String(Number(n.toFixed(1))) : digits(Math.round(n)));
+
 function total(summary: ScanSummary, isShard: boolean): TotalsLine {
   const { open, closed, filtered, sent, retransmitted, received, elapsedMs, faults } = summary;
   const ports = count(open + closed + filtered, "port");
@@ -70,23 +125,27 @@ function total(summary: ScanSummary, isShard: boolean): TotalsLine {
 }
 
 /**
- * The lines that end a report: what was not shown, notes (only with `verbose`), warnings (always), and the totals as the
- * last one.
+ * The lines that end a report: what was not shown, notes (only with `verbose`), warnings (always), what was probably missed,
+ * and the totals as the last one.
  *
- * @param verbose also tell what was received and not counted, cause by cause, and how many answers were late
+ * @param verbose also tell what was received and not counted, cause by cause, how many answers were late, and what the path
+ *   was like
  * @param notShown sentences about the results that were left out (not-shown.ts)
  * @param isShard the run has a part only of what was planned
+ * @param doubtful where it has been counted
  */
 export function totalsLines(
   summary: ScanSummary,
   verbose: boolean,
   notShown: readonly string[],
   isShard = false,
+  doubtful?: Doubtful,
 ): TotalsLine[] {
   return [
     ...notShown.map((text): TotalsLine => ({ kind: "not-shown", text })),
-    ...(verbose ? notes(summary) : []),
+    ...(verbose ? [...notes(summary), ...path(summary)] : []),
     ...warnings(summary),
+    ...missed(summary, verbose, doubtful),
     total(summary, isShard),
   ];
 }

@@ -38,13 +38,17 @@ export function judgeInterface(name: string, found: Interface | undefined): Inte
     );
   }
   if (!found.up) {
-    return new SynprobeError(
-      ERROR_CODES.interfaceDown,
-      `interface ${found.name} is down: bring it up with "ip link set ${found.name} up"`,
-    );
+    return new SynprobeError(ERROR_CODES.interfaceDown, interfaceDown(found.name));
   }
   return found;
 }
+
+export const interfaceDown = (name: string): string =>
+  `interface ${name} is down: bring it up with "ip link set ${name} up"`;
+
+/** Of an interface that is up but not running. */
+export const notConnected = (name: string): string =>
+  `${name} is up, but nothing is connected to it: no cable, no peer, or its VPN client is not running`;
 
 /**
  * The route a probe would take, or why there is none.

@@ -1,6 +1,20 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { clock, digits, portRanges, rounded, size } from "../../src/report/figures.ts";
+import { chance, clock, digits, portRanges, rounded, size } from "../../src/report/figures.ts";
+
+test.each([
+  [0, "0"],
+  [1e-7, "below 0.000001"],
+  [0.000001, "0.000001"],
+  [0.0000324, "0.00003"],
+  [0.00099, "0.001"],
+  [0.04, "0.04"],
+  [0.3333, "0.33"],
+  [0.5, "0.5"],
+  [1, "1"],
+])("a chance of %d", (p, shown) => {
+  expect(chance(p)).toBe(shown);
+});
 
 test.each([
   [0, "0:00"],

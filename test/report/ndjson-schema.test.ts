@@ -1,6 +1,7 @@
 /** The schema of NDJSON: it takes every line that can be written, and nothing else. */
 import { describe, expect, test } from "vitest";
 import { createNdjsonReporter } from "../../src/report/ndjson.ts";
+import { SILENCE_CODES } from "../../src/report/reporter.ts";
 import {
   closed,
   corrected,
@@ -20,6 +21,15 @@ import {
 import { schemaErrors } from "./schema.ts";
 
 describe("ndjson.schema.json", () => {
+  test("knows every cause of a silence, and no other", () => {
+    const silence = SILENCE_CODES.map((code) => ({ code, text: `${code}: "look"` }));
+    const ending = { ...summary, silence };
+    const line = written(createNdjsonReporter, [], ending);
+    expect(JSON.parse(line).silence).toEqual(silence);
+    expect(schemaErrors(line)).toEqual([]);
+    expect(schemaErrors(line.replace('"all-silent"', '"because"'))).toHaveLength(1);
+  });
+
   test("takes every kind of line", () => {
     const results = [open, closed, prohibited, silent, tarpit, corrected, full];
     const unsent = { ...silent, tries: 0, reason: "send-eperm" as const };

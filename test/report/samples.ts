@@ -1,7 +1,7 @@
 /** Results, a run and a summary that the format tests share, and a sink that keeps the text. */
 
 import { GROUP, MOST_HELD } from "../../src/report/nmap.ts";
-import type { Reporter, RunInfo, Sink } from "../../src/report/reporter.ts";
+import type { Reporter, RunInfo, RunSummary, Sink } from "../../src/report/reporter.ts";
 import type { PortResult, ScanProgress, ScanSummary } from "../../src/scan/result.ts";
 
 /** 2026-11-20 23:09:54.250 UTC */
@@ -210,7 +210,7 @@ export const manyResults: readonly PortResult[] = Array.from({ length: 2 * GROUP
 export function written(
   create: (sink: Sink) => Reporter,
   results: readonly PortResult[],
-  ending: ScanSummary = summary,
+  ending: RunSummary = summary,
   info: RunInfo = run,
   look?: ScanProgress,
 ): string {

@@ -2,7 +2,7 @@ import { stripVTControlCharacters } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Sink } from "../../src/report/reporter.ts";
-import { createTableReporter, targetLabel } from "../../src/report/table.ts";
+import { createTableReporter, type TableOptions, targetLabel } from "../../src/report/table.ts";
 import {
   closed,
   corrected,
@@ -22,7 +22,7 @@ import {
 const plain = { color: false, verbose: false };
 const results = [open, closed, prohibited, silent, corrected];
 const table =
-  (options = plain) =>
+  (options: TableOptions = plain) =>
   (sink: Sink) =>
     createTableReporter(sink, options);
 const wideRun = { ...run, targetWidth: 32 };
@@ -144,6 +144,49 @@ describe("the table", () => {
   });
 });
 
+describe("silence", () => {
+  const text = (
+    options: { verbose: boolean; confidence?: number },
+    ...silences: Partial<typeof silent>[]
+  ): string =>
+    written(
+      table({ color: false, ...options }),
+      silences.map((change, i) => ({ ...silent, port: 9000 + i, ...change })),
+    );
+
+  test("verbose: how many SYNs, and how sure it is", () => {
+    expect(text({ verbose: true }, { doubt: 0.0000324 })).toMatch(
+      / 3 {2}no-response to 3 SYNs, doubt 0\.00003\n/,
+    );
+    expect(text({ verbose: true }, { tries: 1 })).toMatch(/ 1 {2}no-response to 1 SYN\n/);
+    expect(text({ verbose: false }, { doubt: 0.0000324 })).toMatch(/ 3 {2}no-response\n/);
+  });
+
+  test("ports that are less sure than the run was asked to be are counted, verbose or not", () => {
+    const doubts = [{ doubt: 0.0002 }, { doubt: 0.0412 }, { doubt: 0.00005 }, {}];
+    const warning = (...args: Parameters<typeof text>): string | undefined =>
+      /^.*less sure.*$/m.exec(text(...args))?.[0];
+    expect(warning({ verbose: false, confidence: 0.9999 }, ...doubts)).toBe(
+      "2 silent ports are less sure than --confidence 0.9999: --retries allowed no more SYNs (doubt up to 0.04)",
+    );
+    expect(warning({ verbose: true, confidence: 0.99 }, ...doubts)).toMatch(/^1 silent port is less sure/);
+    expect(warning({ verbose: false, confidence: 0.9 }, ...doubts)).toBeUndefined();
+    // Then every port has had all of them.
+    expect(warning({ verbose: false, confidence: 1 }, ...doubts)).toBeUndefined();
+    expect(warning({ verbose: false }, ...doubts)).toBeUndefined();
+  });
+
+  test("a late answer takes its port out of the doubtful ones", () => {
+    const late = { ...silent, doubt: 0.5 };
+    const ending = written(table({ color: false, verbose: false, confidence: 0.9999 }), [
+      late,
+      { ...late, ip: "192.0.2.11" },
+      { ...corrected, port: late.port },
+    ]);
+    expect(ending).toContain("\n1 silent port is less sure");
+  });
+});
+
 describe("the totals", () => {
   const ending = (options: { verbose: boolean; width?: number }, changes: Partial<typeof summary>) =>
     written(table({ color: false, ...options }), [], { ...summary, ...changes })
@@ -176,6 +219,46 @@ describe("the totals", () => {
     const lines = ending({ verbose: true }, { late: 0, ignored });
     expect(new Set(lines.slice(0, -1)).size).toBe(8);
     expect(lines.join()).not.toContain("undefined");
+  });
+
+  const path = {
+    rate: 12_345.6,
+    loss: { round: 0.0312, out: 0.01, back: 0.0214 },
+    missedOpen: { expected: 0.04, low: 0, high: 0 },
+  };
+
+  test("verbose: what the path was like, and that nothing was missed", () => {
+    const reasons = { ...summary.reasons, filtered: { "no-response": 1 } };
+    const quiet = { late: 0, ignored: { ...summary.ignored, badChecksum: 0, foreign: 0 }, path, reasons };
+    expect(ending({ verbose: true }, quiet).slice(0, -1)).toEqual([
+      "loss of the path 3.1 % of round trips (1 % out, 2.1 % back); rate 12,346 SYNs/s at the end; dropped by the receive buffer: none",
+      "open ports probably missed: 0 (95 % interval 0 to 0)",
+    ]);
+    const lossOf = (round: number, more: Partial<typeof summary> = {}): string | undefined =>
+      ending({ verbose: true }, { ...quiet, ...more, path: { ...path, loss: { round } } })[0];
+    expect(lossOf(0.5)).toMatch(/^loss of the path 50 % of round trips; /);
+    expect(lossOf(0)).toMatch(/^no loss measured on the path; /);
+    expect(lossOf(0, { received: 0, open: 0, closed: 0 })).toMatch(
+      /^loss of the path unknown, nothing answered; /,
+    );
+    expect(lossOf(0, { receiveDrops: 1200 })).toMatch(/dropped by the receive buffer: 1,200$/);
+    expect(ending({ verbose: false }, quiet)).toHaveLength(1);
+    // Where nothing was silent nothing can have been missed.
+    expect(ending({ verbose: true }, { ...quiet, reasons: summary.reasons }).join()).not.toContain("missed");
+  });
+
+  test("what was probably missed is told without verbose when it may be anything", () => {
+    const missed = (missedOpen: { expected: number; low: number; high: number }): string[] =>
+      ending({ verbose: false }, { path: { ...path, missedOpen } }).slice(0, -1);
+    expect(missed({ expected: 0.01, low: 0, high: 1 })).toEqual([
+      "open ports probably missed: 0 (95 % interval 0 to 1)",
+    ]);
+    expect(missed({ expected: 2.52, low: 1, high: 6 })).toEqual([
+      "open ports probably missed: 2.5 (95 % interval 1 to 6)",
+    ]);
+    expect(missed({ expected: 1234.4, low: 1100, high: 1400 })).toEqual([
+      "open ports probably missed: 1,234 (95 % interval 1,100 to 1,400)",
+    ]);
   });
 
   test("drops, refused sends and an interruption are told without verbose", () => {

@@ -70,17 +70,30 @@ const SCARCE = 0.2;
 /** net.netfilter.nf_conntrack_tcp_timeout_syn_sent, where it cannot be read. */
 const SYN_SENT_SECONDS = 120;
 
-function conntrackFinding(system: System): Finding {
-  const topic = "conntrack";
+/**
+ * Connection tracking of this network namespace: entries, most of them (0: no limit), and how long a silent port keeps one;
+ * undefined where there is none.
+ */
+export function readConntrack(
+  system: Pick<System, "readFile">,
+): { readonly count: number; readonly max: number; readonly seconds: number } | undefined {
   const directory = "/proc/sys/net/netfilter";
   const count = readNumbers(system, `${directory}/nf_conntrack_count`)?.[0];
   const max = readNumbers(system, `${directory}/nf_conntrack_max`)?.[0];
-  if (count === undefined || max === undefined) return ok(topic, "not in this network namespace");
+  if (count === undefined || max === undefined) return undefined;
+  const seconds =
+    readNumbers(system, `${directory}/nf_conntrack_tcp_timeout_syn_sent`)?.[0] ?? SYN_SENT_SECONDS;
+  return { count, max, seconds };
+}
+
+function conntrackFinding(system: System): Finding {
+  const topic = "conntrack";
+  const conntrack = readConntrack(system);
+  if (conntrack === undefined) return ok(topic, "not in this network namespace");
+  const { count, max, seconds } = conntrack;
   if (max === 0) return ok(topic, `${count} entries, no limit`);
   // Whether any rule makes it track at all cannot be seen; an answered probe's entry is gone at once when it was a reset.
   if (count === 0) return ok(topic, `no entries now, room for ${max}`);
-  const seconds =
-    readNumbers(system, `${directory}/nf_conntrack_tcp_timeout_syn_sent`)?.[0] ?? SYN_SENT_SECONDS;
   const free = Math.max(0, max - count);
   const found = `${count} of ${max} entries; a probe takes one, and a silent port keeps it ${seconds} s`;
   const advice = [
@@ -106,7 +119,7 @@ function notrackCommands(system: System): string[] {
 }
 
 /** The numbers of a one-line file; undefined when it cannot be read or holds something else. */
-function readNumbers(system: System, path: string): number[] | undefined {
+function readNumbers(system: Pick<System, "readFile">, path: string): number[] | undefined {
   const words = system.readFile(path)?.trim().split(/\s+/).map(Number);
   return words === undefined || words.some((word) => !Number.isFinite(word)) ? undefined : words;
 }

@@ -6,7 +6,7 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { Interface, Route } from "../../link/route.ts";
 import type { TargetSpec } from "../../scan/target.ts";
 import { type Address, formatAddress, isLinkLocal, isLoopback, sameAddress } from "../../wire/address.ts";
-import { judgeInterface, judgeRoute, unprobeable } from "../reachability.ts";
+import { judgeInterface, judgeRoute, notConnected, unprobeable } from "../reachability.ts";
 import type { RawTrials } from "./access.ts";
 import { asRoot, type Finding, fail, info, ok, warn } from "./finding.ts";
 import type { System } from "./system.ts";
@@ -126,14 +126,7 @@ function pathFindings(
   const judged = judgeInterface(name, out);
   if (judged instanceof SynprobeError) return [unreachable(label, judged)];
   if (!judged.running) {
-    return [
-      warn(
-        "target",
-        found,
-        `${name} is up, but nothing is connected to it: no cable, no peer, or its VPN client is not running.`,
-        `    ip -d link show ${name}`,
-      ),
-    ];
+    return [warn("target", found, `${notConnected(name)}.`, `    ip -d link show ${name}`)];
   }
   return [ok("target", found), ...reversePathFindings(system, address, judged)];
 }
