@@ -201,6 +201,7 @@ export interface ProbeOptions {
   readonly maxRate?: number;
   readonly minRate?: number;
   readonly maxRatePerHost?: number;
+  readonly maxRatePerPrefix?: number;
   /** Milliseconds. */
   readonly hostTimeout?: number;
   /** 0 to 5. */
@@ -342,6 +343,12 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
     flags: "--max-rate-per-host <n>",
     description: "most SYNs per second to one address",
     parse: integer("--max-rate-per-host", 1, MOST_RATE),
+  },
+  {
+    group: "Timing",
+    flags: "--max-rate-per-prefix <n>",
+    description: "most SYNs per second to one network: a /24, or a /64 of IPv6",
+    parse: integer("--max-rate-per-prefix", 1, MOST_RATE),
   },
   {
     group: "Timing",

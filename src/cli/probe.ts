@@ -119,6 +119,7 @@ function scanOptionsOf(options: TimedOptions, services: Services, remembered: Re
     },
     ...(workers === undefined ? {} : { workers }),
     ...(options.maxRatePerHost === undefined ? {} : { ratePerHost: options.maxRatePerHost }),
+    ...(options.maxRatePerPrefix === undefined ? {} : { ratePerPrefix: options.maxRatePerPrefix }),
     ...(options.hostTimeout === undefined ? {} : { hostTimeoutMs: options.hostTimeout }),
     ...(options.sourcePort === undefined ? {} : { sourcePort: options.sourcePort }),
     ...(completes(options) ? { complete: { bannerMs: options.banner ?? 0 } } : {}),

@@ -47,6 +47,8 @@ export interface ScanOptions {
   readonly rate: { readonly minimum: number; readonly maximum: number };
   /** Probes per second to one host. */
   readonly ratePerHost?: number;
+  /** Probes per second to one prefix (EngineOptions). */
+  readonly ratePerPrefix?: number;
   /** How long one host is probed, in milliseconds. */
   readonly hostTimeoutMs?: number;
   /** Send every probe from this port. */
@@ -404,6 +406,7 @@ function engineOptions(
     capacity,
     keepHandshakes: options.complete !== undefined,
     ...(options.ratePerHost === undefined ? {} : { ratePerHost: options.ratePerHost / workers }),
+    ...(options.ratePerPrefix === undefined ? {} : { ratePerPrefix: options.ratePerPrefix / workers }),
     ...(options.hostTimeoutMs === undefined ? {} : { hostTimeoutUs: options.hostTimeoutMs * 1000 }),
   };
 }

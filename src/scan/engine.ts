@@ -22,7 +22,7 @@ import { portState, SEGMENT_VERDICTS, segmentKind, sendErrorVerdict } from "./cl
 import { CONFIDENCE } from "./confidence.ts";
 import type { Congestion, CongestionOptions } from "./congestion.ts";
 import { createHostPace } from "./host-pace.ts";
-import { MARKS } from "./hosts.ts";
+import { loadPrefix, MARKS } from "./hosts.ts";
 import { createPacer } from "./pacing.ts";
 import { createPathWatch, type RateLimits } from "./path-watch.ts";
 import { createDraw, createPilots } from "./pilots.ts";
@@ -85,6 +85,8 @@ export interface EngineOptions {
   readonly congestion?: (options: CongestionOptions) => Congestion;
   /** SYNs per second to one host. */
   readonly ratePerHost?: number;
+  /** SYNs per second to one prefix, /24 of IPv4 or /64 of IPv6. */
+  readonly ratePerPrefix?: number;
   /** How long one host is probed, from its first SYN on, in microseconds: what is undecided then is filtered. */
   readonly hostTimeoutUs?: number;
   /** Rows of the socket table, decided ones included. */
@@ -254,7 +256,8 @@ export function createEngine(options: EngineOptions): Engine {
   const pacer = createPacer(watch.rate(), options.startUs);
   const random = createDraw(options.seed);
   // A host that is to have no more than so many SYNs has none that serve the run.
-  const isBounded = options.ratePerHost !== undefined || options.hostTimeoutUs !== undefined;
+  const { ratePerPrefix } = options;
+  const isBounded = (options.ratePerHost ?? ratePerPrefix ?? options.hostTimeoutUs) !== undefined;
   const pilots =
     options.pilotPorts === undefined || isBounded ? undefined : createPilots(options.pilotPorts, random);
   /** The entry of each row's host in `hosts`, if it still is its. */
@@ -273,6 +276,11 @@ export function createEngine(options: EngineOptions): Engine {
     Math.min(ratePerHost, hostTimeoutUs) === Number.POSITIVE_INFINITY
       ? undefined
       : createHostPace({ rate: ratePerHost, timeoutUs: hostTimeoutUs });
+  const prefixPace =
+    ratePerPrefix === undefined
+      ? undefined
+      : createHostPace({ rate: ratePerPrefix, timeoutUs: Number.POSITIVE_INFINITY });
+  const prefix = new Uint32Array(ADDRESS_WORDS);
   /** Rows that have their host's turn, now or when their timer says. */
   const hasTurn = new Uint8Array(capacity);
   const templates = paths.map((path) => createSynTemplate(path.local, path.ttl));
@@ -418,7 +426,7 @@ export function createEngine(options: EngineOptions): Engine {
   /** @returns whether the row may be sent now; otherwise its timer brings it back, or its host's time is over */
   function takeTurn(row: number, nowUs: number): boolean {
     const paced = (hosts.marks[hostOf[row]] & MARKS.paced) !== 0;
-    if ((hostPace === undefined && !paced) || hasTurn[row] === 1) return true;
+    if ((hostPace === undefined && prefixPace === undefined && !paced) || hasTurn[row] === 1) return true;
     let turn = nowUs;
     if (hostPace !== undefined) {
       turn = hostPace.turn(table.peer, row * ADDRESS_WORDS, nowUs);
@@ -426,6 +434,10 @@ export function createEngine(options: EngineOptions): Engine {
         decide(row, PROBE_EVENTS.exhausted, "host-timeout", nowUs);
         return false;
       }
+    }
+    if (prefixPace !== undefined) {
+      loadPrefix(prefix, table.peer, row * ADDRESS_WORDS);
+      turn = Math.max(turn, prefixPace.turn(prefix, 0, nowUs));
     }
     if (paced) turn = Math.max(turn, watch.turn(hostIn(row, nowUs), nowUs));
     hasTurn[row] = 1;

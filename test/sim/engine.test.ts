@@ -185,6 +185,23 @@ describe("a scan through the simulated network", () => {
     expect(took).toBeLessThan((1000 / 500) * 1e6 + 50_000);
   });
 
+  it("keeps to the rate of a prefix, and holds up no other", () => {
+    const network = createNetwork({
+      random: createSeededRandom(1),
+      latencyUs: 1000,
+      behaviour: () => "closed",
+    });
+    const hosts = Array.from({ length: 60 }, (_, i) => target(`198.18.${i < 50 ? 1 : 2}.${i}`, 1, 2, 3, 4));
+    const engine = engineFor(hosts, { ratePerPrefix: 100 });
+    const lastOf = new Map<number, number>();
+    runToEnd(engine, network, (v) => lastOf.set(targetOf(v) < 50 ? 1 : 2, v.atUs));
+    // 200 and 40 SYNs at 100 a second each.
+    expect(lastOf.get(1)).toBeGreaterThan(1_980_000);
+    expect(lastOf.get(1)).toBeLessThan(2_050_000);
+    expect(lastOf.get(2)).toBeGreaterThan(380_000);
+    expect(lastOf.get(2)).toBeLessThan(450_000);
+  });
+
   it("runs a million probes", () => {
     const hosts = 1 << 16;
     const ports = 16;
