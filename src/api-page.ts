@@ -1,11 +1,11 @@
 /**
- * Part of the build, not of what it builds: `node --import tsx src/api-page.ts` prints the library's API page, Markdown made of
- * dist's declarations, for each export of index.ts what its docstring says and how it is declared.
+ * Part of the build, not of what it builds: `node --import tsx src/api-page.ts` makes dist/API.md, the library's API page, of dist's
+ * declarations: for each export of index.ts what its docstring says and how it is declared.
  *
  * It reads what the compiler has written, which is laid out always the same: a declaration begins at the start of a line, and its
  * docstring stands right above it.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -16,7 +16,7 @@ interface Exported {
   readonly file: string;
 }
 
-/** Statements such as `export { type Scan, scan } from "./runtime/library.js";` */
+/** Statements that export names, types among them, from another file. */
 const EXPORTS = /^export (type )?\{([^}]*)\} from "([^"]+)";/gm;
 /** A docstring, if there is one, and a declaration that goes on to its end: `;` or `}` at a line's end, no deeper than it began. */
 const DECLARATIONS =
@@ -86,4 +86,4 @@ function page(entries: readonly Entry[]): string {
   return `# synprobe: the library\n\n${intro}\n\n${sections.filter((text) => text !== "").join("\n")}`;
 }
 
-process.stdout.write(page(exportsOf(join(DIST, "index.d.ts")).map(entryOf)));
+writeFileSync(join(DIST, "API.md"), page(exportsOf(join(DIST, "index.d.ts")).map(entryOf)));

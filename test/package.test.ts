@@ -1,7 +1,7 @@
 /** The package as npm makes and installs it: nothing in it that is not needed, nothing missing, and it runs. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, normalize } from "node:path";
@@ -105,18 +105,22 @@ describe("the package", () => {
   });
 });
 
+const has = (tool: string): boolean => {
+  try {
+    execFileSync("sh", ["-c", `command -v ${tool}`], { stdio: "pipe" });
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+const lacking = ["g++", "make", "python3"].filter((tool) => !has(tool));
+
 /** Why nothing can be installed here; undefined when it can. */
 function installProblem(): string | undefined {
-  for (const tool of ["g++", "make", "python3"]) {
-    try {
-      execFileSync("sh", ["-c", `command -v ${tool}`], { stdio: "pipe" });
-    } catch {
-      return `${tool} is not installed, and raw-socket must be compiled`;
-    }
-  }
   try {
-    const { "raw-socket": version } = manifest.dependencies;
-    execFileSync("npm", ["view", `raw-socket@${version}`, "version"], { stdio: "pipe", timeout: 20_000 });
+    const { koffi } = manifest.dependencies;
+    execFileSync("npm", ["view", `koffi@${koffi}`, "version"], { stdio: "pipe", timeout: 20_000 });
     return undefined;
   } catch {
     return "no npm registry can be reached";
@@ -155,33 +159,72 @@ describe.skipIf(skipping("installing the package", installProblem()))("npm insta
     expect(readFileSync(join(prefix, "share/man/man1/synprobe.1"), "utf8")).toMatch(/^\.TH SYNPROBE 1/m);
   });
 
-  it("which probes, from the command line and as a library; without privileges it says what to do", async () => {
+  it("which probes, as does a program that imports the library, with raw-socket compiled", async ({
+    skip,
+  }) => {
+    const why =
+      lacking.length > 0 ? `${lacking.join(", ")} missing` : "it does not compile for this Node here";
+    if (skipping("the package with raw-socket", existsSync(addon()) ? undefined : why)) skip();
+    await probesLoopback();
+  });
+
+  it("and without raw-socket, as where it cannot be compiled", async () => {
+    rmSync(dirname(dirname(dirname(addon()))), { recursive: true, force: true });
+    await probesLoopback();
+  });
+
+  /** The addon of the package's own, not the checkout's. */
+  function addon(): string {
+    return join(prefix, "lib/node_modules/synprobe/node_modules/raw-socket/build/Release/raw.node");
+  }
+
+  async function probesLoopback(): Promise<void> {
     const server = createServer().listen(0, "127.0.0.1");
     await once(server, "listening");
     const { port } = server.address() as AddressInfo;
-    const home = join(prefix, "lib");
-    // Where the addon was compiled to: it is not the checkout's.
-    const addon = join(home, "node_modules/synprobe/node_modules/raw-socket/build/Release/raw.node");
-    expect(existsSync(addon) && statSync(addon).size > 0).toBe(true);
+    const user = join(prefix, "lib/user.mjs");
     writeFileSync(
-      join(home, "user.mjs"),
+      user,
       `import { probe } from "synprobe";
       import schema from "synprobe/ndjson.schema.json" with { type: "json" };
       const { state } = await probe("127.0.0.1", ${port}).catch(({ code }) => ({ state: code }));
       console.log(state, typeof schema.$schema);`,
     );
-    const program = await run([join(prefix, "bin/synprobe"), `127.0.0.1:${port}`, "-oJ", "-"]);
-    const user = await run([process.execPath, "--no-warnings", join(home, "user.mjs")]);
+    const byProgram = await run([join(prefix, "bin/synprobe"), `127.0.0.1:${port}`, "-oJ", "-"]);
+    const byUser = await run([process.execPath, "--no-warnings", user]);
     server.close();
-    if (process.getuid?.() === 0) {
-      expect(program).toMatchObject({ status: 0, stderr: "" });
-      expect(JSON.parse(program.stdout.split("\n")[0])).toMatchObject({
-        ip: "127.0.0.1",
-        port,
-        state: "open",
-      });
-    } else expect(program.status).toBe(3);
-    expect(user).toMatchObject({ status: 0, stderr: "" });
-    expect(user.stdout).toBe(`${process.getuid?.() === 0 ? "open" : "ERR_PRIVILEGE"} string\n`);
+    const isRoot = process.getuid?.() === 0;
+    if (isRoot) {
+      expect(byProgram).toMatchObject({ status: 0, stderr: "" });
+      expect(JSON.parse(byProgram.stdout.split("\n")[0])).toMatchObject({ port, state: "open" });
+    } else expect(byProgram.status).toBe(3);
+    expect(byUser).toMatchObject({ status: 0, stderr: "" });
+    expect(byUser.stdout).toBe(`${isRoot ? "open" : "ERR_PRIVILEGE"} string\n`);
+  }
+});
+
+const NO_SYSTEMD = has("systemd-analyze") ? undefined : "systemd-analyze is not installed";
+
+describe("the systemd unit of native-notes/deployment.md", () => {
+  const unit = /^```ini\n([\s\S]*?)^```$/m.exec(
+    readFileSync(join(ROOT, "native-notes/deployment.md"), "utf8"),
+  )?.[1] as string;
+
+  it("gives one capability, and not root", () => {
+    expect(unit).toMatch(/^AmbientCapabilities=CAP_NET_RAW$/m);
+    expect(unit).toMatch(/^CapabilityBoundingSet=CAP_NET_RAW$/m);
+    expect(unit).toMatch(/^DynamicUser=yes$/m);
+  });
+
+  it.skipIf(skipping("the unit", NO_SYSTEMD))("is one that systemd takes, and a wrong one is not", () => {
+    const folder = mkdtempSync(join(tmpdir(), "synprobe-unit-"));
+    const verify = (text: string): string => {
+      const file = join(folder, "synprobe.service");
+      writeFileSync(file, text.replace("/usr/local/bin/synprobe", process.execPath));
+      return spawnSync("systemd-analyze", ["verify", "--man=no", file], { encoding: "utf8" }).stderr;
+    };
+    expect(verify(unit)).toBe("");
+    expect(verify(unit.replace("Ambient", "Ambience"))).toMatch(/Unknown key/);
+    rmSync(folder, { recursive: true });
   });
 });
