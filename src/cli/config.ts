@@ -115,7 +115,9 @@ export function configure<Options extends Pick<ProbeOptions, "drop" | "config">>
   const joined: Record<string, unknown> = { ...given };
   for (const { spec, attribute } of NAMES) {
     if (!knows(attribute)) continue;
-    const value = effects.get(attribute)?.value ?? (/^--no-/.test(spec.flags) ? true : spec.defaultValue);
+    // Of a command that has a built-in value of its own, that one.
+    const builtIn = written.has(attribute) ? spec.defaultValue : given[attribute];
+    const value = effects.get(attribute)?.value ?? (/^--no-/.test(spec.flags) ? true : builtIn);
     if (value === undefined) delete joined[attribute];
     else joined[attribute] = value;
   }

@@ -281,7 +281,7 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
     flags: "--retries <n>",
     nmap: ["--max-retries"],
     description: "most SYNs after the first, for a port that stays silent (0-30)",
-    brief: "most SYNs after the first, for a silent port",
+    brief: "most SYNs more to a silent port",
     parse: integer("--retries", 0, 30),
     defaultValue: DEFAULTS.retries,
   },

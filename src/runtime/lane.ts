@@ -90,7 +90,8 @@ export function runHere(wire: Link, options: LaneOptions): Lane {
     ...options.engine,
     source,
     ports: createSourcePorts(tries.first, tries.last, options.engine.seed),
-    ...(pilots === undefined ? {} : { pilotPorts: pilots }),
+    // Nothing but the handshakes themselves while handshakes are completed.
+    ...(pilots === undefined || complete !== undefined ? {} : { pilotPorts: pilots }),
     startUs: nowUs(),
   });
   const scanner = restrain(capture?.engine(prober, options.engine) ?? prober, hooks.room);

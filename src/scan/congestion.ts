@@ -110,8 +110,9 @@ export function createCongestion(options: CongestionOptions): Congestion {
   let grownUs = startUs;
   /** After a slow-down: the rate to come back to as soon as the queue is gone. */
   let comeBack: number | undefined;
-  /** The rate before the first slow-down whose cause is not sure. */
+  /** The rate before the first slow-down whose cause is not sure, and whether it was still being doubled. */
   let before = rate;
+  let wasStarting = true;
   /** Those who must answer; of these hardly any loss is thought usual at first. A path that loses most is away. */
   const pilots = createDelivery({ prior: { answered: 49.5, total: 50 }, floor: 0.5, negligible: 0.03 });
   /** First SYNs: what share of these is answered depends on the space as well. */
@@ -143,12 +144,16 @@ export function createCongestion(options: CongestionOptions): Congestion {
     const judgement = delivery.judge(answered, total, e.sent);
     if (judgement === "usual-after-all" && !suspects()) {
       rate = clamp(Math.max(rate, before));
+      starting = wasStarting;
       comeBack = undefined;
       grownUs = e.nowUs;
     }
     if (judgement !== "fallen") return false;
     const capacity = (e.sent * delivery.now()) / delivery.usual();
-    if (!suspects()) before = Math.min(rate, e.allowed);
+    if (!suspects()) {
+      before = Math.min(rate, e.allowed);
+      wasStarting = starting;
+    }
     delivery.suspect(e.sent);
     slowDown(Math.max(WELL_BELOW * capacity, LOWEST_STEP * rate), e.nowUs);
     comeBack = BELOW * capacity;

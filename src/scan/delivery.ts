@@ -54,6 +54,10 @@ const SURE = 4;
 /** SYNs that a judgement must rest on, and after which one is forced. */
 const FEWEST = 16;
 const MOST = 400;
+/** Logarithm of how much likelier one story must be than the others, and SYNs after which the likeliest is taken anyway. */
+const DECISIVE = 3;
+const ENOUGH = 200;
+const FEWEST_TO_RISE = 64;
 /** Rates that differ by less are the same. */
 const SAME_RATE = 0.2;
 /** So many SYNs are remembered as usual. */
@@ -76,7 +80,7 @@ export function createDelivery({ prior, floor, negligible }: DeliveryOptions): D
     const now = shareOf(recent);
     const before = shareOf(usual);
     if (suspicion !== undefined) {
-      const helped = hasHelped(now, before, sent);
+      const helped = hasHelped(before, sent);
       if (helped === undefined) return "unclear";
       suspicion = undefined;
       if (!helped) {
@@ -94,19 +98,26 @@ export function createDelivery({ prior, floor, negligible }: DeliveryOptions): D
     return "usual";
   }
 
-  /** Undefined while chance may have made what is seen. */
-  function hasHelped(now: number, before: number, sent: number): boolean | undefined {
+  /** Which of three stories is the likeliest; undefined while chance may have made the difference. */
+  function hasHelped(before: number, sent: number): boolean | undefined {
     if (suspicion === undefined) return undefined;
-    const then = shareOf(suspicion);
-    const { total } = recent;
-    if (total > MOST || now > before - 2 * Math.sqrt((before * (1 - before)) / total)) return true;
-    const pooled = (recent.answered + suspicion.answered) / (total + suspicion.total);
-    const error = Math.sqrt(pooled * (1 - pooled) * (1 / total + 1 / suspicion.total));
-    // Not the rate: the share is what it was. Too fast still: as many arrive as did then, so that the share is greater.
-    const still = Math.min(before, (then * suspicion.sent) / sent);
-    if (now - then > 3 * error) return true;
-    const fewer = now - then < (still - then) / 2 - error;
-    return fewer && still - then > SURE * error && now >= floor ? false : undefined;
+    const all = { answered: recent.answered + suspicion.answered, total: recent.total + suspicion.total };
+    // It is not the rate: the share is the same as then.
+    const same = likelihood(all, shareOf(all));
+    // It was the rate: the share is the usual one again.
+    const again = likelihood(suspicion, shareOf(suspicion)) + likelihood(recent, before);
+    // It still is the rate: as many arrive as did then, so that the share of fewer is greater.
+    let still = Number.NEGATIVE_INFINITY;
+    for (let then = 0.02; then < 1; then += 0.02) {
+      const now = Math.min(before, (then * suspicion.sent) / sent);
+      still = Math.max(still, likelihood(suspicion, then) + likelihood(recent, now));
+    }
+    const evidence = same - Math.max(again, still);
+    if (evidence < -DECISIVE) return true;
+    // What would raise the rate again must rest on more.
+    if (evidence > DECISIVE && recent.total >= FEWEST_TO_RISE) return shareOf(all) < floor;
+    if (recent.total < ENOUGH) return undefined;
+    return evidence < 0 || shareOf(all) < floor;
   }
 
   return {
@@ -128,6 +139,12 @@ export function createDelivery({ prior, floor, negligible }: DeliveryOptions): D
     },
     startAnew: () => clear(recent),
   };
+}
+
+/** Logarithm of the chance of so many answers when each comes with the chance `p`, but for a constant. */
+function likelihood({ answered, total }: Share, p: number): number {
+  const sure = Math.min(1 - 1e-3, Math.max(1e-3, p));
+  return answered * Math.log(sure) + (total - answered) * Math.log(1 - sure);
 }
 
 const shareOf = ({ answered, total }: Share): number => (total === 0 ? 0 : answered / total);

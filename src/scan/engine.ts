@@ -224,6 +224,8 @@ const CANARY_PORTS = { first: 20_000, last: 32_767 } as const;
 const MARGIN = 0.1;
 /** One probe in so many is a pilot, on average, but no more than one in so many seconds. */
 const PROBES_PER_PILOT = 16;
+/** In runs of fewer pairs it is over before pilots could tell. */
+const FEWEST_FOR_PILOTS = 1000;
 const PILOT_EVERY_S = 0.0006;
 /** Of those who answered, one in so many is remembered as somebody to ask again, once there are some. */
 const REMEMBER_EVERY = 8;
@@ -332,7 +334,7 @@ export function createEngine(options: EngineOptions): Engine {
   function nextPilot(nowUs: number): number {
     if (pilots === undefined) return -1;
     const canary = pilots.pickCanary();
-    if (canary >= 0 || !watch.adaptive) return canary;
+    if (canary >= 0 || !watch.adaptive || source.total < FEWEST_FOR_PILOTS) return canary;
     if (--untilPilot > 0) return -1;
     // At no fixed place: not always the first of those that leave together, which a queue has room for.
     const probes = Math.max(PROBES_PER_PILOT, watch.rate() * PILOT_EVERY_S) | 0;
@@ -560,7 +562,14 @@ export function createEngine(options: EngineOptions): Engine {
   /** The chance that every try was lost, or its answer: to `watch.doubt[0]`. */
   function reckonDoubt(row: number): void {
     const first = table.unsent[row];
-    watch.reckonDoubt(hostOf[row], table.sentAt, columnOf(row, first), capacity, table.tries[row] - first);
+    watch.reckonDoubt(
+      hostOf[row],
+      table.sentAt,
+      columnOf(row, first),
+      capacity,
+      table.tries[row] - first,
+      true,
+    );
   }
 
   /** The last try is over, and nothing proved has come. */
@@ -666,7 +675,7 @@ export function createEngine(options: EngineOptions): Engine {
     const timed = attempt < ports.size;
     watch.answered(host, table.sentAt, columnOf(row, attempt), nowUs, ageUs, tells, timed, attempt === 0);
     if (isOpen) {
-      watch.reckonDoubt(host, table.sentAt, columnOf(row, attempt), 0, 1);
+      watch.reckonDoubt(host, table.sentAt, columnOf(row, attempt), 0, 1, false);
       const [loss] = watch.doubt;
       const tries = Math.max(Math.min(FEWEST_TRIES, maxTries), triesFor(loss, acceptedDoubt, maxTries));
       const doubt = loss ** tries;

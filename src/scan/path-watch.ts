@@ -86,8 +86,16 @@ export interface PathWatch {
   /**
    * Writes the chance that SYNs to this host, which left at `times[i]`, `times[i + step]` …, were all lost, or their answers, to
    * `doubt[0]`.
+   * @param limited whether the host may have limited its answers: resets, not SYN-ACKs
    */
-  reckonDoubt(host: number, times: Float64Array, i: number, step: number, count: number): void;
+  reckonDoubt(
+    host: number,
+    times: Float64Array,
+    i: number,
+    step: number,
+    count: number,
+    limited: boolean,
+  ): void;
   readonly doubt: Float64Array;
   /** The host's next turn, if it has a pace of its own: `nowUs` at the earliest. */
   turn(host: number, nowUs: number): number;
@@ -123,8 +131,8 @@ const SLACK_US = 10_000;
 /** What a rate that was too high has put into a queue is expected to leave it at this pace a look. */
 const DRAINING = 0.95;
 const MOST_OVERSHOOT_US = 500_000;
-/** A host loses so many more than others: it limits its answers. */
-const LIMITED_LOST = 3;
+/** A host loses so many more than chance explains: it limits its answers. */
+const LIMITED_LOST = 2;
 const WITHOUT_PILOTS_US = 1_000_000;
 /** What a stretch says of the run's loss counts so much less with every stretch that follows. */
 const FADING = 0.995;
@@ -135,7 +143,7 @@ const LOSS_OF_ALL = 0.3;
 /** After so long without a SYN a host has tokens again, whatever limits its answers. */
 const REST_US = 200_000;
 const FIRST_INTERVAL_US = 200_000;
-const LONGEST_INTERVAL_US = 4_000_000;
+const LONGEST_INTERVAL_US = 2_000_000;
 
 export function createPathWatch(options: PathWatchOptions): PathWatch {
   const { wait, rate: limits, startUs } = options;
@@ -238,9 +246,24 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     worse[0] = Math.max(1, lossOfPart(hosts.lost[host], hosts.answered[host], ofLike) / loss);
   }
 
-  function reckonDoubt(host: number, times: Float64Array, from: number, step: number, count: number): void {
+  function reckonDoubt(
+    host: number,
+    times: Float64Array,
+    from: number,
+    step: number,
+    count: number,
+    limited: boolean,
+  ): void {
     worse[0] = 1;
-    if (hosts.lost[host] + prefixes.lost[prefixOf[host]] > 0 || (hosts.closed[host] > 0 && resetsLimited)) {
+    if (!limited) {
+      const known = prefixOf[host];
+      if (prefixes.lost[known] > 0) {
+        worse[0] = Math.max(1, lossOfPart(prefixes.lost[known], prefixes.answered[known], loss) / loss);
+      }
+    } else if (
+      hosts.lost[host] + prefixes.lost[prefixOf[host]] > 0 ||
+      (hosts.closed[host] > 0 && resetsLimited)
+    ) {
       noteWorse(host);
     }
     let product = 1;
@@ -280,10 +303,11 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     if (cohortLoss(cohort) > LOSS_OF_ALL) return;
     bump(hosts.lost, host);
     if (tells) bump(prefixes.lost, prefixOf[host]);
-    const { lost, answered } = hosts;
+    const lost = hosts.lost[host];
+    const all = lost + hosts.answered[host];
     if ((hosts.marks[host] & MARKS.paced) !== 0) {
       hosts.intervalUs[host] = Math.min(LONGEST_INTERVAL_US, hosts.intervalUs[host] * 1.5);
-    } else if (lost[host] >= LIMITED_LOST && lost[host] > (0.25 + 2 * loss) * (lost[host] + answered[host])) {
+    } else if (lost > all * loss + 4 * Math.sqrt(all * loss * (1 - loss)) + LIMITED_LOST) {
       hosts.marks[host] |= MARKS.paced;
       hosts.intervalUs[host] = FIRST_INTERVAL_US;
     }
@@ -457,7 +481,9 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     lastWaitUs: (host) => (wait.minUs === wait.maxUs ? 0 : waitUs(host)),
     wholeWaitUs: (host) => (isKnown(host) ? 0 : wait.initialUs),
     pilotWaitUs: (host) =>
-      (Math.max(outcomeAfterUs, 1.5 * hosts.srtt[host] + SLACK_US + queueUs) + overshootUs) | 0,
+      (spread.samples() < PREFIX_SAMPLES || roundUs === wait.initialUs
+        ? Math.min(wait.initialUs, 3 * hosts.srtt[host] + SLACK_US)
+        : Math.max(outcomeAfterUs, 1.5 * hosts.srtt[host] + SLACK_US + queueUs) + overshootUs) | 0,
     sent: (host, nowUs, isFresh) => {
       const newest = cohorts.count() - 1;
       if (cohorts.get(newest, FATES.sent) === 0 && nowUs - cohorts.fromUs(newest) > stretchUs) {

@@ -51,7 +51,7 @@ describe("what counts", () => {
       ["ttl", ["10", "probe.json:3"]],
     ]);
     const { stdout } = await start(["--print-config"]);
-    expect(stdout).toMatch(/^ {2}\/\/ "retries": 2, \/\/ built-in$/m);
+    expect(stdout).toMatch(/^ {2}\/\/ "retries": 10, \/\/ built-in$/m);
   });
 
   test("it reaches the run: a plan says so", async () => {
@@ -94,7 +94,7 @@ describe("what counts", () => {
       retries: ["3", "command line"],
     });
     const { stdout } = await start(["--config", config, "-T4", "--print-config"]);
-    expect(stdout).toMatch(/^ {2}\/\/ "timeout": 500, \/\/ as "timing" has it$/m);
+    expect(stdout).toMatch(/^ {2}\/\/ "retries": 6, \/\/ as "timing" has it$/m);
     // A rate that is set as the most stays the most; -T may be slower.
     const limited = { SYNPROBE_MAX_RATE: "500" };
     expect((await effective(["-T4"], limited)).get("max-rate")).toEqual(["500", "SYNPROBE_MAX_RATE"]);

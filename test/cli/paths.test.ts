@@ -92,7 +92,7 @@ describe.skipIf(skipping("options seen on the wire", labProblem()))("on the wire
   });
 
   test("--retries and --timeout: as many SYNs as asked for, as far apart", async () => {
-    const args = ["--packet-trace", "--retries=3", "--timeout=150", at(SILENT.ipv4, 1)];
+    const args = ["--packet-trace", "--confidence=1", "--retries=3", "--timeout=150", at(SILENT.ipv4, 1)];
     const { stderr } = await run(inNamespace(lab.near, synprobe(...args)));
     const times = linesOf(stderr).map((line) => Number(/\((.*)s\)/.exec(line)?.[1]));
     expect(times).toHaveLength(4);

@@ -154,7 +154,7 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
       ],
       [
         ["--resume", journal, "--retries=7", "--sequential", ...small],
-        /other options: .*sequential was not given and is given.*retries was 2 and is 7/,
+        /other options: .*sequential was not given and is given.*retries was 10 and is 7/,
       ],
       [["--resume", journal, "--seed", "10", ...small], /seed was 9 and is 10/],
       [["--resume", text, ...small], /is no journal of synprobe$/m],
