@@ -150,6 +150,9 @@ const OTHERS: Readonly<
   onProgress: [(value) => typeof value === "function", "a function"],
 };
 
+/** All options that there are. */
+export const OPTION_NAMES: readonly string[] = [...Object.keys(NUMBERS), ...Object.keys(OTHERS)];
+
 function isSeed(value: unknown): boolean {
   if (typeof value === "bigint") return value >= 0n && value < 1n << 64n;
   return Number.isSafeInteger(value) && Number(value) >= 0;
