@@ -118,8 +118,9 @@ function openByLibc(family: 4 | 6, protocol: Protocol): RawSocket {
   const fd = libc.socket(family === 4 ? AF_INET : AF_INET6, type, protocol);
   if (fd < 0) {
     const name = errno();
-    if (name === "EPERM" || name === "EACCES") throw notAllowed();
-    if (name === "EAFNOSUPPORT") throw noFamily(family);
+    const cause = new Error(name);
+    if (name === "EPERM" || name === "EACCES") throw notAllowed(cause);
+    if (name === "EAFNOSUPPORT") throw noFamily(family, cause);
     throw systemError(`socket(raw IPv${family})`, name);
   }
   let failed: ((error: Error) => void) | undefined;
@@ -146,11 +147,10 @@ function openByLibc(family: 4 | 6, protocol: Protocol): RawSocket {
   };
 }
 
-const notAllowed = (cause?: unknown): SynprobeError =>
-  new SynprobeError(ERROR_CODES.privilege, "raw sockets are not allowed to this process", reason(cause));
-const noFamily = (family: 4 | 6, cause?: unknown): SynprobeError =>
-  new SynprobeError(ERROR_CODES.noSource, `this system has no IPv${family}`, reason(cause));
-const reason = (cause: unknown): ErrorOptions => (cause === undefined ? {} : { cause });
+const notAllowed = (cause: unknown): SynprobeError =>
+  new SynprobeError(ERROR_CODES.privilege, "raw sockets are not allowed to this process", { cause });
+const noFamily = (family: 4 | 6, cause: unknown): SynprobeError =>
+  new SynprobeError(ERROR_CODES.noSource, `this system has no IPv${family}`, { cause });
 
 function create(loaded: RawSocketPackage, family: 4 | 6, protocol: Protocol): PackageSocket {
   try {
