@@ -112,13 +112,20 @@ export function getOption(fd: number, level: number, option: number): number | u
   return done === 0 ? value[0] : undefined;
 }
 
+/** What the package, and strerror(3), say of these. */
+const WORDS: Readonly<Record<string, string>> = {
+  EPERM: "Operation not permitted",
+  EACCES: "Permission denied",
+  EAFNOSUPPORT: "Address family not supported by protocol",
+};
+
 /** The same without the package. */
 function openByLibc(family: 4 | 6, protocol: Protocol): RawSocket {
   const type = SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC;
   const fd = libc.socket(family === 4 ? AF_INET : AF_INET6, type, protocol);
   if (fd < 0) {
     const name = errno();
-    const cause = new Error(name);
+    const cause = new Error(WORDS[name] ?? name);
     if (name === "EPERM" || name === "EACCES") throw notAllowed(cause);
     if (name === "EAFNOSUPPORT") throw noFamily(family, cause);
     throw systemError(`socket(raw IPv${family})`, name);
