@@ -8,7 +8,7 @@
 
 /** Stable codes; a program may switch on them. */
 export const ERROR_CODES = {
-  /** The command line contradicts itself or names something that does not exist. */
+  /** The command line, or a call of the library, contradicts itself or asks for what does not exist. */
   usage: "ERR_USAGE",
   /** A target that does not follow the grammar. */
   targetSyntax: "ERR_TARGET_SYNTAX",

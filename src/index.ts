@@ -4,13 +4,19 @@
 export { ERROR_CODES, type ErrorCode, SynprobeError } from "./errors.ts";
 export { type ConnectOptions, connect } from "./runtime/connect.ts";
 export type { Connection, Endpoint, Opened } from "./runtime/connection.ts";
+export { probe, type Scan, scan } from "./runtime/library.ts";
+export type { ProbeOptions, ScanOptions } from "./runtime/library-options.ts";
 export type { FailedAttempt } from "./runtime/stack.ts";
 export { parsePorts } from "./scan/port-list.ts";
 export type {
+  Ending,
+  Established,
   IgnoredCounts,
+  PathFindings,
   PortResult,
   PortState,
   Reason,
+  ScanProgress,
   ScanSummary,
   TargetFault,
 } from "./scan/result.ts";

@@ -8,6 +8,9 @@ import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import { parseShow } from "../report/show.ts";
 import { CONFIDENCE } from "../scan/confidence.ts";
 import { PORT_STATES, type PortState } from "../scan/result.ts";
+import { MOST_RATE, settleTiming, TIMING, type WaitMs } from "../scan/timing.ts";
+
+export { TIMING };
 
 /** In the order in which help has them. */
 export const GROUPS = ["Targets", "Timing", "Probing", "Order", "Output", "Other"] as const;
@@ -131,31 +134,6 @@ export interface Shard {
   readonly count: number;
 }
 
-/**
- * What `-T0` to `-T5` stand for, as nmap has them, where no other option says otherwise: how long a SYN waits before round
- * trips are known, and at least and at most; the SYNs per second of the three that are slow on purpose.
- */
-export const TIMING: readonly {
-  readonly waitMs: WaitMs;
-  readonly retries: number;
-  readonly rate?: number;
-  readonly hostTimeoutMs?: number;
-}[] = [
-  { waitMs: { initial: 300_000, least: 100, most: 300_000 }, retries: 10, rate: 1 / 300 },
-  { waitMs: { initial: 15_000, least: 100, most: 15_000 }, retries: 10, rate: 1 / 15 },
-  { waitMs: { initial: 1100, least: 100, most: 10_000 }, retries: 10, rate: 2.5 },
-  // A little more than three times the first is how long the kernel looks for a neighbour: its own host-unreach comes in time.
-  { waitMs: { initial: 1100, least: 100, most: 10_000 }, retries: 10 },
-  { waitMs: { initial: 500, least: 100, most: 1250 }, retries: 6 },
-  { waitMs: { initial: 250, least: 50, most: 300 }, retries: 2, hostTimeoutMs: 900_000 },
-];
-
-/** How long a SYN waits for its answer, in milliseconds: before round trips are known, at least, at most. */
-export interface WaitMs {
-  readonly initial: number;
-  readonly least: number;
-  readonly most: number;
-}
 const LINKS = ["auto", "raw", "packet"] as const;
 
 export const DEFAULTS = {
@@ -166,10 +144,6 @@ export const DEFAULTS = {
 
 /** Of one connection that is traced: by long name. */
 export const TRACE_DEFAULTS: Readonly<Record<string, number>> = { "--retries": 2, "--timeout": 1100 };
-
-/** However much is lost, a run goes on at this rate. */
-const LEAST_RATE = 10;
-const MOST_RATE = 10_000_000;
 
 /** Options, and what they and the template say of times and rates. */
 export interface TimedOptions extends ProbeOptions {
@@ -586,20 +560,26 @@ export const IMPLIED: Readonly<Record<string, string>> = {
  * @throws {SynprobeError} `ERR_USAGE` for rates that contradict each other
  */
 export function withTiming(options: ProbeOptions, given: (name: string) => boolean): TimedOptions {
-  const template = TIMING[options.timing ?? 3];
-  const { minRate = 0, timeout } = options;
-  const maximum = options.maxRate ?? Math.max(template.rate ?? MOST_RATE, minRate);
-  if (minRate > maximum) throw usage(`--min-rate ${minRate} is above --max-rate ${maximum}`);
+  const { minRate, maxRate, timeout, timing, hostTimeout } = options;
+  const settled = settleTiming({
+    timing,
+    timeoutMs: timeout,
+    minRate,
+    maxRate,
+    hostTimeoutMs: hostTimeout,
+    retries: given("retries") ? options.retries : undefined,
+  });
+  const { waitMs, rate, retries, hostTimeoutMs } = settled;
+  if ((minRate ?? 0) > rate.maximum) throw usage(`--min-rate ${minRate} is above --max-rate ${rate.maximum}`);
   const { shard, seed, sequential, resume } = options;
   if (shard !== undefined && seed === undefined && sequential !== true && resume === undefined) {
     throw usage("--shard needs the same order on every machine: give each the same --seed, or --sequential");
   }
-  const hostTimeout = options.hostTimeout ?? template.hostTimeoutMs;
   return {
     ...options,
-    waitMs: timeout === undefined ? template.waitMs : { initial: timeout, least: timeout, most: timeout },
-    rate: { minimum: Math.min(maximum, Math.max(minRate, LEAST_RATE)), maximum },
-    retries: given("retries") ? options.retries : template.retries,
-    ...(hostTimeout === undefined ? {} : { hostTimeout }),
+    waitMs,
+    rate,
+    retries,
+    ...(hostTimeoutMs === undefined ? {} : { hostTimeout: hostTimeoutMs }),
   };
 }

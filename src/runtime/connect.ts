@@ -5,9 +5,9 @@
  * share (stack.ts, process-stack.ts).
  */
 import { ERROR_CODES, type ErrorCode, SynprobeError } from "../errors.ts";
-import { parseServices } from "../scan/services.ts";
-import { parseTarget, type TargetSpec } from "../scan/target.ts";
+import type { TargetSpec } from "../scan/target.ts";
 import { formatAddress, isLinkLocal } from "../wire/address.ts";
+import { oneTarget, orAborted, wholeNumber } from "./arguments.ts";
 import type { Connection } from "./connection.ts";
 import type { OnlyPair, Plan } from "./plan.ts";
 import { checkPlatform } from "./platform.ts";
@@ -62,10 +62,15 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
     throw new SynprobeError(ERROR_CODES.usage, "connect takes an object: { host, port, … }");
   }
   const { signal } = options;
-  const timeoutMs = integer("timeoutMs", options.timeoutMs ?? DEFAULTS.timeoutMs, 1, LONGEST_TIMEOUT_MS);
-  const bufferLength = integer("bufferLength", options.bufferLength ?? DEFAULTS.bufferLength, 1024, 65_535);
-  const ttl = integer("ttl", options.ttl ?? DEFAULTS.ttl, 1, 255);
-  const spec = target(options);
+  const timeoutMs = wholeNumber("timeoutMs", options.timeoutMs ?? DEFAULTS.timeoutMs, 1, LONGEST_TIMEOUT_MS);
+  const bufferLength = wholeNumber(
+    "bufferLength",
+    options.bufferLength ?? DEFAULTS.bufferLength,
+    1024,
+    65_535,
+  );
+  const ttl = wholeNumber("ttl", options.ttl ?? DEFAULTS.ttl, 1, 255);
+  const spec = oneTarget(options.host, options.port);
   signal?.throwIfAborted();
   const plan = await orAborted(makePlan(spec, options, ttl), signal);
   const { address: peer, path } = plan.pair;
@@ -107,22 +112,6 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
   });
 }
 
-function integer(name: string, value: number, least: number, most: number): number {
-  if (Number.isInteger(value) && value >= least && value <= most) return value;
-  throw new SynprobeError(
-    ERROR_CODES.usage,
-    `${name} is a whole number from ${least} to ${most}, not ${value}`,
-  );
-}
-
-function target({ host, port }: ConnectOptions): TargetSpec {
-  if (!Number.isInteger(port) || port < 1 || port > 65_535) {
-    throw new SynprobeError(ERROR_CODES.port, `port is a whole number from 1 to 65535, not ${port}`);
-  }
-  if (typeof host !== "string") throw new SynprobeError(ERROR_CODES.usage, "host is a name or an IP address");
-  return parseTarget(host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`, parseServices(""));
-}
-
 /** The plan for one pair. */
 type PairPlan = Plan & { readonly pair: OnlyPair };
 
@@ -150,14 +139,4 @@ async function routeMtu({ pair: { address }, interfaceName, scope, source }: Pai
   if (!answer.ok) return ETHERNET_MTU;
   const { mtu, interfaceIndex } = answer.route;
   return Math.min(mtu ?? ETHERNET_MTU, lookUpInterface(interfaceIndex)?.mtu ?? ETHERNET_MTU);
-}
-
-/** A name's lookup cannot be stopped, but nobody has to wait for it. */
-function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
 }

@@ -65,7 +65,8 @@ const NOTHING_YET: LaneReport = {
 export function startWorkers(tasks: readonly Omit<WorkerTask, "control">[], hooks: LaneHooks): Lane {
   const reports = tasks.map((): LaneReport => NOTHING_YET);
   const controls = tasks.map(() => new Int32Array(new SharedArrayBuffer(4 * CONTROL.words)));
-  const threads: Worker[] = [];
+  /** Those that have not said that they are done. The others close their sockets, and then end by themselves. */
+  const threads = new Set<Worker>();
   let grace: NodeJS.Timeout | undefined;
   let patience: NodeJS.Timeout | undefined;
   let failure: { readonly error: unknown } | undefined;
@@ -94,7 +95,7 @@ export function startWorkers(tasks: readonly Omit<WorkerTask, "control">[], hook
   function run(task: WorkerTask, number: number): Promise<void> {
     return new Promise((resolve) => {
       const thread = new Worker(new URL(FILE, import.meta.url), { workerData: task });
-      threads.push(thread);
+      threads.add(thread);
       let over = false;
       const acknowledge = (): void => void Atomics.sub(controls[number], CONTROL.waiting, 1);
       thread.on("message", (message: FromWorker) => {
@@ -110,6 +111,7 @@ export function startWorkers(tasks: readonly Omit<WorkerTask, "control">[], hook
           reports[number] = message;
           if (message.kind === "done") {
             over = true;
+            threads.delete(thread);
             resolve();
           }
           // After a failure some results may be missing that reports count.

@@ -1,13 +1,14 @@
 /**
  * One raw IP socket: opened, polled and closed by the raw-socket package; its descriptor found, so that libc.ts can do
- * what the package cannot (errno, batches, ancillary data, time stamps). See native-notes/raw-socket.md.
+ * what the package cannot (errno, batches, ancillary data, time stamps). Where the package is not built, or for another Node, libc
+ * does all of it. See native-notes/raw-socket.md.
  *
  * Nothing here builds or reads a packet.
  */
 import { readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
-import { errno, libc, nativeMemory, systemError } from "./libc.ts";
+import { errno, libc, nativeMemory, systemError, watchReadable } from "./libc.ts";
 
 /** What we use of raw-socket 1.8.1, `wrap` included: it ships no types, and its own `recvReady` handler reads one packet. */
 interface PackageSocket {
@@ -29,6 +30,11 @@ const SOL_SOCKET = 1;
 const SO_COOKIE = 57;
 const F_SETFD = 2;
 const FD_CLOEXEC = 1;
+const AF_INET = 2;
+const AF_INET6 = 10;
+const SOCK_RAW = 3;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
 
 /** IP protocol numbers a raw socket is opened for. `raw` sends whole packets and never receives (raw(7)). */
 export const PROTOCOLS = { icmp: 1, tcp: 6, icmpv6: 58, raw: 255 } as const;
@@ -48,7 +54,9 @@ export interface RawSocket {
  * @throws {SynprobeError} `ERR_PRIVILEGE` without CAP_NET_RAW; `ERR_NO_SOURCE` when the kernel lacks the address family.
  */
 export function openRawSocket(family: 4 | 6, protocol: Protocol): RawSocket {
-  const socket = create(family, protocol);
+  const loaded = load();
+  if (loaded === undefined) return openByLibc(family, protocol);
+  const socket = create(loaded, family, protocol);
   const fd = descriptorOf(socket);
   libc.fcntl(fd, F_SETFD, FD_CLOEXEC);
   // The poll handle starts readable; only a handler of ours may read.
@@ -104,37 +112,79 @@ export function getOption(fd: number, level: number, option: number): number | u
   return done === 0 ? value[0] : undefined;
 }
 
-function create(family: 4 | 6, protocol: Protocol): PackageSocket {
+/** What the package, and strerror(3), say of these. */
+const WORDS: Readonly<Record<string, string>> = {
+  EPERM: "Operation not permitted",
+  EACCES: "Permission denied",
+  EAFNOSUPPORT: "Address family not supported by protocol",
+};
+
+/** The same without the package. */
+function openByLibc(family: 4 | 6, protocol: Protocol): RawSocket {
+  const type = SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC;
+  const fd = libc.socket(family === 4 ? AF_INET : AF_INET6, type, protocol);
+  if (fd < 0) {
+    const name = errno();
+    const cause = new Error(WORDS[name] ?? name);
+    if (name === "EPERM" || name === "EACCES") throw notAllowed(cause);
+    if (name === "EAFNOSUPPORT") throw noFamily(family, cause);
+    throw systemError(`socket(raw IPv${family})`, name);
+  }
+  let failed: ((error: Error) => void) | undefined;
+  let endWatch: (() => void) | undefined;
+  let open = true;
+  const close = (): void => {
+    if (!open) return;
+    open = false;
+    endWatch?.();
+    libc.close(fd);
+  };
+  return {
+    fd,
+    onReadable: (handler) => {
+      endWatch = watchReadable(fd, handler, () => {
+        close();
+        failed?.(new Error("polling a raw socket failed"));
+      });
+    },
+    onError: (handler) => {
+      failed = handler;
+    },
+    close,
+  };
+}
+
+const notAllowed = (cause: unknown): SynprobeError =>
+  new SynprobeError(ERROR_CODES.privilege, "raw sockets are not allowed to this process", { cause });
+const noFamily = (family: 4 | 6, cause: unknown): SynprobeError =>
+  new SynprobeError(ERROR_CODES.noSource, `this system has no IPv${family}`, { cause });
+
+function create(loaded: RawSocketPackage, family: 4 | 6, protocol: Protocol): PackageSocket {
   try {
-    return load().createSocket({
+    return loaded.createSocket({
       protocol,
       addressFamily: family === 4 ? 1 : 2,
     });
   } catch (cause) {
     // The package reports strerror(3) text only.
     const text = cause instanceof Error ? cause.message : String(cause);
-    if (/not permitted|permission denied/i.test(text)) {
-      throw new SynprobeError(ERROR_CODES.privilege, "raw sockets are not allowed to this process", {
-        cause,
-      });
-    }
-    if (/address family/i.test(text)) {
-      throw new SynprobeError(ERROR_CODES.noSource, `this system has no IPv${family}`, { cause });
-    }
+    if (/not permitted|permission denied/i.test(text)) throw notAllowed(cause);
+    if (/address family/i.test(text)) throw noFamily(family, cause);
     throw new SynprobeError(ERROR_CODES.system, `cannot open a raw IPv${family} socket: ${text}`, { cause });
   }
 }
 
-function load(): RawSocketPackage {
+/** Undefined where it does not load; null before it has been tried. */
+let found: RawSocketPackage | undefined | null = null;
+
+function load(): RawSocketPackage | undefined {
+  if (found !== null) return found;
   try {
-    return createRequire(import.meta.url)("raw-socket") as RawSocketPackage;
-  } catch (cause) {
-    throw new SynprobeError(
-      ERROR_CODES.platform,
-      "the raw-socket package is not built: install a C++ toolchain (Debian: build-essential python3), then run: npm rebuild raw-socket",
-      { cause },
-    );
+    found = createRequire(import.meta.url)("raw-socket") as RawSocketPackage;
+  } catch {
+    found = undefined;
   }
+  return found;
 }
 
 /** Finds the package's descriptor by the socket's cookie, a number that no other socket of this system ever has. */

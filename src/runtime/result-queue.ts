@@ -1,0 +1,110 @@
+/**
+ * Results on their way from a run, which is told to wait when nobody takes them, to whoever iterates over them.
+ */
+
+export interface ResultQueue<T> {
+  push(item: T): void;
+  /** Undefined, or while so many wait that no more should come: settles when the most of them have been taken. */
+  room(): Promise<void> | undefined;
+  /** After what waits, the iteration ends; with `failure`, it throws that once. */
+  end(failure?: { readonly error: unknown }): void;
+  /** The consumer's side. `return` drops what waits, and ends for good. */
+  readonly iterator: Required<AsyncIterator<T, undefined, undefined>>;
+}
+
+interface Waiter<T> {
+  resolve(result: IteratorResult<T, undefined>): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * @param most so many may wait before `room` says that it is enough
+ * @param onReturn the consumer wants no more: settles when all has been put away. Called each time that it says so
+ */
+export function createResultQueue<T>(most: number, onReturn: () => Promise<void>): ResultQueue<T> {
+  let waiting: T[] = [];
+  /** How many of `waiting` have been taken. */
+  let taken = 0;
+  const waiters: Waiter<T>[] = [];
+  let ended = false;
+  let failure: { readonly error: unknown } | undefined;
+  let full: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
+
+  function makeRoom(): void {
+    if (full === undefined || waiting.length - taken > most / 2) return;
+    full.resolve();
+    full = undefined;
+  }
+
+  function clear(): void {
+    waiting = [];
+    taken = 0;
+    makeRoom();
+  }
+
+  function take(): T {
+    const item = waiting[taken++];
+    if (taken === waiting.length) clear();
+    else makeRoom();
+    return item;
+  }
+
+  function settleLast({ resolve, reject }: Waiter<T>): void {
+    if (failure === undefined) resolve({ done: true, value: undefined });
+    else reject(failure.error);
+    failure = undefined;
+  }
+
+  function end(why?: { readonly error: unknown }): void {
+    if (ended) return;
+    ended = true;
+    failure = why;
+    for (const waiter of waiters.splice(0)) settleLast(waiter);
+  }
+
+  const next = (): Promise<IteratorResult<T, undefined>> =>
+    new Promise((resolve, reject) => {
+      if (waiting.length > 0) resolve({ done: false, value: take() });
+      else if (ended) settleLast({ resolve, reject });
+      else waiters.push({ resolve, reject });
+    });
+
+  async function leave(): Promise<void> {
+    end();
+    failure = undefined;
+    clear();
+    await onReturn();
+  }
+
+  return {
+    push: (item) => {
+      if (ended) return;
+      const waiter = waiters.shift();
+      if (waiter === undefined) waiting.push(item);
+      else waiter.resolve({ done: false, value: item });
+    },
+    room: () => {
+      if (waiting.length - taken < most) return full?.promise;
+      if (full === undefined) {
+        let resolve = (): void => {};
+        const promise = new Promise<void>((onResolve) => {
+          resolve = onResolve;
+        });
+        full = { promise, resolve };
+      }
+      return full.promise;
+    },
+    end,
+    iterator: {
+      next,
+      return: async () => {
+        await leave();
+        return { done: true, value: undefined };
+      },
+      throw: async (error: unknown) => {
+        await leave();
+        throw error;
+      },
+    },
+  };
+}

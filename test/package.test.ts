@@ -1,0 +1,230 @@
+/** The package as npm makes and installs it: nothing in it that is not needed, nothing missing, and it runs. */
+import { execFileSync, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join, normalize } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ROOT, run } from "./cli/process.ts";
+import { skipping } from "./lab/netns.ts";
+
+const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+
+interface Packed {
+  readonly filename: string;
+  readonly size: number;
+  readonly unpackedSize: number;
+  readonly files: readonly { readonly path: string; readonly mode: number }[];
+}
+
+/** Packs what has been built; npm 11 and earlier and later ones print an array or an object of packages. */
+function pack(...args: string[]): Packed {
+  const options = ["pack", "--ignore-scripts", "--json", ...args];
+  const text = execFileSync("npm", options, {
+    cwd: ROOT,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const [packed] = Object.values(JSON.parse(text) as Record<string, Packed>);
+  return packed;
+}
+
+describe("the package", () => {
+  const packed = pack("--dry-run");
+  const paths = new Set(packed.files.map(({ path }) => path));
+
+  it("has documents, the schema, and what was built: no source, no test, no file of the bench", () => {
+    const built = [...paths].filter((path) => path.startsWith("dist/"));
+    const notes = [...paths].filter((path) => path.startsWith("native-notes/"));
+    for (const path of notes) expect(path).toMatch(/^native-notes\/[a-z-]+\.md$/);
+    expect([...paths].filter((path) => !built.includes(path) && !notes.includes(path)).sort()).toEqual([
+      "LICENSE",
+      "README.md",
+      "package.json",
+      "src/report/ndjson.schema.json",
+    ]);
+    const kinds = [
+      /^dist\/(synprobe|worker)\.(cjs|code|cache)$/,
+      /^dist\/commands\/(diff|report)\.cjs$/,
+      // What the page of `report` carries, and whose it is.
+      /^dist\/commands\/(table\.js|page\.css|(echarts|zrender)\.(LICENSE|NOTICE))$/,
+      /^dist\/(synprobe\.1|API\.md)$/,
+      /^dist\/((runtime|scan|link|link\/sys|socket|wire)\/)?[a-z0-9-]+\.(js|d\.ts)$/,
+    ];
+    for (const path of built)
+      expect(
+        kinds.some((kind) => kind.test(path)),
+        path,
+      ).toBe(true);
+  });
+
+  it("has each module that the library or its types can come to, no other, and names what they need", () => {
+    const reached = new Set<string>();
+    const needed = new Set<string>();
+    const visit = (path: string): void => {
+      if (reached.has(path)) return;
+      reached.add(path);
+      expect(paths, path).toContain(path);
+      const text = readFileSync(join(ROOT, path), "utf8").replace(/\/\*[\s\S]*?\*\//g, "");
+      for (const [, specifier] of text.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*"([^"]+)"/g)) {
+        if (specifier.startsWith("node:")) continue;
+        const [name] = /^(@[^/]+\/)?[^/]+/.exec(specifier) ?? [];
+        if (!specifier.startsWith(".")) needed.add(name ?? specifier);
+        else {
+          const target = normalize(join(dirname(path), specifier));
+          if (path.endsWith(".d.ts")) visit(target.replace(/\.[jt]s$/, ".d.ts"));
+          else visit(target);
+        }
+      }
+    };
+    for (const path of ["dist/index.js", "dist/runtime/worker.js", "dist/index.d.ts"]) visit(path);
+    const modules = [...paths].filter((path) => /^dist\/(?!commands\/).*\.js$/.test(path));
+    // A module of types alone is an empty one for those who run it.
+    const isReached = (path: string): boolean =>
+      [path, path.replace(/js$/, "d.ts")].some((one) => reached.has(one));
+    expect(modules.filter((path) => !isReached(path))).toEqual([]);
+    for (const name of needed) expect(Object.keys(manifest.dependencies)).toContain(name);
+    expect(needed).toContain("koffi");
+  });
+
+  it("has what package.json names, the program executable", () => {
+    const named = [
+      manifest.bin.synprobe,
+      ...manifest.man,
+      ...Object.values(manifest.exports["."]),
+      manifest.exports["./ndjson.schema.json"],
+    ].map((path) => normalize(String(path)));
+    for (const path of named) expect(paths).toContain(path);
+    expect((packed.files.find(({ path }) => path === manifest.bin.synprobe)?.mode ?? 0) & 0o111).toBe(0o111);
+  });
+
+  it("is small", () => {
+    expect(packed.size).toBeLessThan(2_000_000);
+    expect(packed.unpackedSize).toBeLessThan(5_000_000);
+  });
+});
+
+const has = (tool: string): boolean => {
+  try {
+    execFileSync("sh", ["-c", `command -v ${tool}`], { stdio: "pipe" });
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+const lacking = ["g++", "make", "python3"].filter((tool) => !has(tool));
+
+/** Why nothing can be installed here; undefined when it can. */
+function installProblem(): string | undefined {
+  try {
+    const { koffi } = manifest.dependencies;
+    execFileSync("npm", ["view", `koffi@${koffi}`, "version"], { stdio: "pipe", timeout: 20_000 });
+    return undefined;
+  } catch {
+    return "no npm registry can be reached";
+  }
+}
+
+describe.skipIf(skipping("installing the package", installProblem()))("npm install -g", () => {
+  let folder = "";
+  let prefix = "";
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "synprobe-package-"));
+    prefix = join(folder, "prefix");
+    mkdirSync(prefix);
+    const { filename } = pack("--pack-destination", folder);
+    // npm 11 wants to be told what may be compiled, and warns when it is not; npm 10 ignores the option.
+    const options = [
+      "install",
+      "-g",
+      "--prefix",
+      prefix,
+      "--allow-scripts=raw-socket",
+      "--no-audit",
+      "--no-fund",
+    ];
+    execFileSync("npm", [...options, join(folder, filename)], {
+      cwd: folder,
+      stdio: "pipe",
+      timeout: 180_000,
+    });
+  }, 200_000);
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it("puts a program on the path, and its manual", async () => {
+    const { status, stdout, stderr } = await run([join(prefix, "bin/synprobe"), "--version"]);
+    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: `${manifest.version}\n`, stderr: "" });
+    expect(readFileSync(join(prefix, "share/man/man1/synprobe.1"), "utf8")).toMatch(/^\.TH SYNPROBE 1/m);
+  });
+
+  it("which probes, as does a program that imports the library, with raw-socket compiled", async ({
+    skip,
+  }) => {
+    const why =
+      lacking.length > 0 ? `${lacking.join(", ")} missing` : "it does not compile for this Node here";
+    if (skipping("the package with raw-socket", existsSync(addon()) ? undefined : why)) skip();
+    await probesLoopback();
+  });
+
+  it("and without raw-socket, as where it cannot be compiled", async () => {
+    rmSync(dirname(dirname(dirname(addon()))), { recursive: true, force: true });
+    await probesLoopback();
+  });
+
+  /** The addon of the package's own, not the checkout's. */
+  function addon(): string {
+    return join(prefix, "lib/node_modules/synprobe/node_modules/raw-socket/build/Release/raw.node");
+  }
+
+  async function probesLoopback(): Promise<void> {
+    const server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const user = join(prefix, "lib/user.mjs");
+    writeFileSync(
+      user,
+      `import { probe } from "synprobe";
+      import schema from "synprobe/ndjson.schema.json" with { type: "json" };
+      const { state } = await probe("127.0.0.1", ${port}).catch(({ code }) => ({ state: code }));
+      console.log(state, typeof schema.$schema);`,
+    );
+    const byProgram = await run([join(prefix, "bin/synprobe"), `127.0.0.1:${port}`, "-oJ", "-"]);
+    const byUser = await run([process.execPath, "--no-warnings", user]);
+    server.close();
+    const isRoot = process.getuid?.() === 0;
+    if (isRoot) {
+      expect(byProgram).toMatchObject({ status: 0, stderr: "" });
+      expect(JSON.parse(byProgram.stdout.split("\n")[0])).toMatchObject({ port, state: "open" });
+    } else expect(byProgram.status).toBe(3);
+    expect(byUser).toMatchObject({ status: 0, stderr: "" });
+    expect(byUser.stdout).toBe(`${isRoot ? "open" : "ERR_PRIVILEGE"} string\n`);
+  }
+});
+
+const NO_SYSTEMD = has("systemd-analyze") ? undefined : "systemd-analyze is not installed";
+
+describe("the systemd unit of native-notes/deployment.md", () => {
+  const unit = /^```ini\n([\s\S]*?)^```$/m.exec(
+    readFileSync(join(ROOT, "native-notes/deployment.md"), "utf8"),
+  )?.[1] as string;
+
+  it("gives one capability, and not root", () => {
+    expect(unit).toMatch(/^AmbientCapabilities=CAP_NET_RAW$/m);
+    expect(unit).toMatch(/^CapabilityBoundingSet=CAP_NET_RAW$/m);
+    expect(unit).toMatch(/^DynamicUser=yes$/m);
+  });
+
+  it.skipIf(skipping("the unit", NO_SYSTEMD))("is one that systemd takes, and a wrong one is not", () => {
+    const folder = mkdtempSync(join(tmpdir(), "synprobe-unit-"));
+    const verify = (text: string): string => {
+      const file = join(folder, "synprobe.service");
+      writeFileSync(file, text.replace("/usr/local/bin/synprobe", process.execPath));
+      return spawnSync("systemd-analyze", ["verify", "--man=no", file], { encoding: "utf8" }).stderr;
+    };
+    expect(verify(unit)).toBe("");
+    expect(verify(unit.replace("Ambient", "Ambience"))).toMatch(/Unknown key/);
+    rmSync(folder, { recursive: true });
+  });
+});
