@@ -84,6 +84,7 @@ describe("the stretches of a run", () => {
     expect(cohorts.at(Float64Array.of(first * 10), 0)).toBe(first);
     expect(cohorts.at(Float64Array.of(first * 10 - 1), 0)).toBe(-1);
     for (let i = first; i < last; i++) {
+      expect(cohorts.at(Float64Array.of(i * 10), 0)).toBe(i);
       expect(cohorts.at(Float64Array.of(i * 10 + 9), 0)).toBe(i);
       expect([cohorts.get(i, FATES.sent), cohorts.delaySum(i)]).toEqual([i + 1, 7]);
     }

@@ -197,6 +197,10 @@ describe("slots", () => {
     expect([pilots.nextExpiry(), pilots.expired(1e12)]).toEqual([NEVER, -1]);
     const slot = pilots.pickCanary();
     expect(pilots.expired(1e12)).toBe(-1);
+    // Nor do they wait any longer once they are released.
+    pilots.askCanary(host(2), 0, 22_223, 0, 2);
+    for (let other = 0; other < 1024; other++) if (other !== slot) pilots.release(other);
+    expect([pilots.waiting(), pilots.pickCanary()]).toEqual([false, -1]);
     pilots.sent(slot, 0, 5, 1);
     expect([pilots.expired(4), pilots.expired(5), pilots.nextExpiry()]).toEqual([-1, slot, 5]);
   });
