@@ -83,7 +83,13 @@ export const aimdOf =
 const VEGAS_LEAST = 2;
 const VEGAS_MOST = 4;
 
-/** Goes by delay alone: doubles every other round trip until a queue shows, then keeps a few packets in it. Loss is no sign. */
+/**
+ * Goes by delay alone: doubles every other round trip until a queue shows, then keeps a few packets in it. Loss is no sign.
+ *
+ * It has the engine's idea of a usual round trip, and so its weakness: a prober meets each host but a few times, and where
+ * the first SYNs have filled the queue the host is never seen without it. From a first rate below the bottleneck's it finds
+ * the rate well.
+ */
 export function createVegas(options: CongestionOptions): Congestion {
   const { minimum, maximum } = options;
   const clamp = (rate: number): number => Math.min(maximum, Math.max(minimum, rate));
