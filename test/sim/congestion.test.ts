@@ -38,7 +38,7 @@ describe(`in ${NETWORKS} random networks`, () => {
 });
 
 it(
-  "delay alone is no guide: a slow bottleneck is flooded, and open ports are missed",
+  "delay alone is no guide where the first SYNs fill the queue: it floods, and open ports are missed",
   () => {
     // Seeds of slow bottlenecks with short queues.
     for (const seed of [4, 13]) {

@@ -1,4 +1,9 @@
-/** Two runs that know nothing of each other, through one bottleneck: what each gets of it while both are under way. */
+/**
+ * Two runs that know nothing of each other, through one bottleneck: what each gets of it while both are under way.
+ *
+ * Only their first seconds are held here, and within wide bounds: shares do not converge. In runs of 10 s and more one of two
+ * has been seen to get nearly all.
+ */
 import { describe, expect, it } from "vitest";
 import { type Score, scanTruth } from "./truth.ts";
 
@@ -26,7 +31,7 @@ describe("two runs through a bottleneck of 20,000 packets a second", () => {
     ["together", 0],
     ["one after the other", 700_000],
   ])(
-    "that begin %s: none is locked out, none is wrong, and on the whole they share",
+    "that begin %s: in the first seconds both get on, none is wrong, and neither place is the better one",
     (_, secondUs) => {
       const shares: number[] = [];
       for (const roundMs of [40, 150]) {
