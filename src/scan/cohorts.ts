@@ -26,6 +26,9 @@ export interface Cohorts {
   delays(cohort: number): number;
   delaySum(cohort: number): number;
   delaySquares(cohort: number): number;
+  /** The loss of a stretch and those beside it, once it is reckoned. */
+  setLoss(cohort: number, loss: number): void;
+  loss(cohort: number): number;
 }
 
 export const FATES = {
@@ -40,13 +43,15 @@ export const FATES = {
   pilotSent: 9,
   pilotAnswered: 3,
   pilotLost: 4,
+  /** First SYNs to ports that turned out open. */
+  open: 10,
   /** First SYNs to their ports, and answers to these. */
   fresh: 7,
   freshHeard: 8,
 } as const;
 export type Fate = (typeof FATES)[keyof typeof FATES];
 
-const KINDS = 10;
+const KINDS = 11;
 const KEPT = 1024;
 const MASK = KEPT - 1;
 
@@ -57,6 +62,7 @@ export function createCohorts(startUs: number, allowed: number): Cohorts {
   const delayCount = new Uint32Array(KEPT);
   const delaySum = new Float64Array(KEPT);
   const delaySquares = new Float64Array(KEPT);
+  const losses = new Float64Array(KEPT);
   let count = 1;
   from[0] = startUs;
   rates[0] = allowed;
@@ -107,5 +113,9 @@ export function createCohorts(startUs: number, allowed: number): Cohorts {
     delays: (cohort) => delayCount[cohort & MASK],
     delaySum: (cohort) => delaySum[cohort & MASK],
     delaySquares: (cohort) => delaySquares[cohort & MASK],
+    setLoss: (cohort, loss) => {
+      losses[cohort & MASK] = loss;
+    },
+    loss: (cohort) => losses[cohort & MASK],
   };
 }

@@ -92,9 +92,8 @@ const BELOW = 0.95;
 const LOWEST_STEP = 0.1;
 /** While starting, the rate of what was answered well, so many times. */
 const SPEED_UP = 2.5;
-/** What that must rest on: answers, or else SYNs; and the share that may be missing of the best there was. */
-const FEWEST_TO_GROW = 8;
-const ENOUGH_TO_GROW = 500;
+/** The answers that this must rest on, and the share of the best there was that will do. */
+const FEWEST_TO_GROW = 12;
 const GOOD_SHARE = 0.75;
 const MANY_ANSWERS = 64;
 /** Overruns of this machine's own buffers count once in so long. */
@@ -193,13 +192,13 @@ export function createCongestion(options: CongestionOptions): Congestion {
     if (e.fromUs < grownUs) return;
     since.answered += e.freshAnswers;
     since.total += e.fresh;
-    if (since.answered < FEWEST_TO_GROW && since.total < ENOUGH_TO_GROW) return;
+    if (since.answered < FEWEST_TO_GROW) return;
     const share = since.answered / Math.max(1, since.total);
     // What few answers say is not exact; what many say is how it is.
     const unsure = share / Math.sqrt(Math.max(1, since.answered));
     const many = since.answered >= MANY_ANSWERS;
     if (share + unsure < GOOD_SHARE * bestShare && !many) return;
-    bestShare = many ? share : Math.max(bestShare, share - unsure);
+    bestShare = many ? share : Math.max(bestShare, share - unsure / 2);
     rate = clamp(Math.max(rate, SPEED_UP * e.sent));
     grownUs = e.nowUs;
     since.answered = 0;

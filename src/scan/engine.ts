@@ -19,7 +19,7 @@ import { ADDRESS_WORDS, createSocketTable, loadAddress, sameWords, storeAddress 
 import { createTimerWheel } from "../socket/timer-wheel.ts";
 import type { Address } from "../wire/address.ts";
 import { portState, SEGMENT_VERDICTS, segmentKind, sendErrorVerdict } from "./classify.ts";
-import { CONFIDENCE, triesFor } from "./confidence.ts";
+import { CONFIDENCE } from "./confidence.ts";
 import type { Congestion, CongestionOptions } from "./congestion.ts";
 import { createHostPace } from "./host-pace.ts";
 import { MARKS } from "./hosts.ts";
@@ -246,12 +246,17 @@ export function createEngine(options: EngineOptions): Engine {
     rate: options.rate,
     hosts: options.hosts ?? source.total,
     startUs: options.startUs,
+    tries: maxTries,
+    acceptedDoubt,
     ...(options.congestion === undefined ? {} : { congestion: options.congestion }),
   });
   const { hosts } = watch;
   const pacer = createPacer(watch.rate(), options.startUs);
   const random = createDraw(options.seed);
-  const pilots = options.pilotPorts === undefined ? undefined : createPilots(options.pilotPorts, random);
+  // A host that is to have no more than so many SYNs has none that serve the run.
+  const isBounded = options.ratePerHost !== undefined || options.hostTimeoutUs !== undefined;
+  const pilots =
+    options.pilotPorts === undefined || isBounded ? undefined : createPilots(options.pilotPorts, random);
   /** The entry of each row's host in `hosts`, if it still is its. */
   const hostOf = new Int32Array(capacity);
   /** Which try was answered, from 1; of which earlier ones a late answer has come, a bit each. */
@@ -368,9 +373,14 @@ export function createEngine(options: EngineOptions): Engine {
     if (nowUs < watch.lookAt()) return;
     watch.look(nowUs);
     pacer.setRate(watch.rate(), nowUs);
+    tellPath();
+  }
+
+  function tellPath(): void {
     counts.path.rate = watch.rate();
     counts.path.lost = watch.lostSoFar();
     counts.path.answered = watch.answeredSoFar();
+    counts.path.odds = watch.odds();
   }
 
   function popQueued(): number {
@@ -675,11 +685,7 @@ export function createEngine(options: EngineOptions): Engine {
     const timed = attempt < ports.size;
     watch.answered(host, table.sentAt, columnOf(row, attempt), nowUs, ageUs, tells, timed, attempt === 0);
     if (isOpen) {
-      watch.reckonDoubt(host, table.sentAt, columnOf(row, attempt), 0, 1, false);
-      const [loss] = watch.doubt;
-      const tries = Math.max(Math.min(FEWEST_TRIES, maxTries), triesFor(loss, acceptedDoubt, maxTries));
-      const doubt = loss ** tries;
-      counts.path.odds += doubt / (1 - doubt);
+      watch.foundOpen(table.sentAt, row);
       if (hosts.open[host] < 0xffff) hosts.open[host]++;
     } else if (hosts.closed[host] < 0xffff) hosts.closed[host]++;
     if (
@@ -937,6 +943,10 @@ export function createEngine(options: EngineOptions): Engine {
     table.linger(row, event === PROBE_EVENTS.accepted || event === PROBE_EVENTS.refused);
     undecided--;
     counts.decided++;
+    if (counts.decided === total) {
+      watch.finish();
+      tellPath();
+    }
   }
 
   return {

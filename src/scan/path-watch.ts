@@ -35,6 +35,9 @@ export interface PathWatchOptions {
   /** Hosts that the run will see at most. */
   readonly hosts: number;
   readonly startUs: number;
+  /** SYNs to a silent port at most, and the doubt that ends them before. */
+  readonly tries: number;
+  readonly acceptedDoubt: number;
   /** Another way to find the rate, for comparison. */
   readonly congestion?: (options: CongestionOptions) => Congestion;
 }
@@ -99,6 +102,12 @@ export interface PathWatch {
   readonly doubt: Float64Array;
   /** The host's next turn, if it has a pace of its own: `nowUs` at the earliest. */
   turn(host: number, nowUs: number): number;
+  /** A port is open whose first SYN left at `times[i]`. */
+  foundOpen(times: Float64Array, i: number): void;
+  /** For each open port found, how many of its like were missed: the sum. */
+  odds(): number;
+  /** Nothing more will come: what is known has to do. */
+  finish(): void;
   overrun(nowUs: number): void;
   /** Looks at what has become of what left, when it is time. */
   look(nowUs: number): void;
@@ -136,6 +145,10 @@ const LIMITED_LOST = 2;
 const WITHOUT_PILOTS_US = 1_000_000;
 /** What a stretch says of the run's loss counts so much less with every stretch that follows. */
 const FADING = 0.995;
+/** A stretch's loss is reckoned with so many on either side, and as many round trips' worth of the run's. */
+const BESIDE = 4;
+const BESIDE_TRIES = 8;
+const MOST_UNSEEN = 0.8;
 /** Silence is never made out to be loss altogether. */
 const MOST_LOSS = 0.98;
 /** What is lost while so much of everything is tells nothing of one host. */
@@ -194,6 +207,11 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   let pilotUs = startUs;
 
   const doubt = new Float64Array(1);
+  const again = new Float64Array(1);
+  /** Stretches below these have their loss, and have told of the open ports that were missed. */
+  let smoothed = 0;
+  let reckoned = 0;
+  let odds = 0;
   const worse = new Float64Array(1);
   /** A whole number that is known to be one: it is handed on without becoming an object. */
   const clampWait = (us: number): number => Math.min(wait.maxUs, Math.max(wait.minUs, us + queueUs)) | 0;
@@ -269,16 +287,16 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     let product = 1;
     for (let i = 0; i < count; i++) {
       const cohort = cohorts.at(times, from + i * step);
+      if (cohort >= 0 && cohort < smoothed) {
+        product *= Math.min(MOST_LOSS, worse[0] * cohorts.loss(cohort));
+        continue;
+      }
       let lost = 0;
       let answered = 0;
       if (cohort >= 0) {
         // The losses of pairs show only later: until then pilots speak for them.
         lost = cohorts.get(cohort, FATES.pilotLost);
         answered = cohorts.get(cohort, FATES.pilotAnswered);
-        if (cohort < settled) {
-          lost += cohorts.get(cohort, FATES.lost);
-          answered += cohorts.get(cohort, FATES.answered);
-        }
       }
       // lossOfPart, but a call would make objects of its numbers.
       product *= Math.min(
@@ -429,6 +447,42 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     }
   }
 
+  /** Of a pair that lost all its tries nothing is known: for each loss that shows there are so many, the more the fewer tries. */
+  const unseen = (): number => 1 / (1 - Math.min(MOST_UNSEEN, loss ** (options.tries - 1)));
+
+  /** Losses of stretches with those beside them, as each alone has seen too little; and what they tell of open ports missed. */
+  function smooth(nowUs: number, until: number): void {
+    smoothed = Math.max(smoothed, cohorts.first());
+    for (; smoothed < until; smoothed++) {
+      let lost = BESIDE_TRIES * loss;
+      let all = BESIDE_TRIES;
+      const end = Math.min(settled, smoothed + BESIDE + 1);
+      for (let i = Math.max(cohorts.first(), smoothed - BESIDE); i < end; i++) {
+        const gone = unseen() * cohorts.get(i, FATES.lost) + cohorts.get(i, FATES.pilotLost);
+        lost += gone;
+        all += gone + cohorts.get(i, FATES.answered) + cohorts.get(i, FATES.pilotAnswered);
+      }
+      cohorts.setLoss(smoothed, Math.min(MOST_LOSS, lost / all));
+    }
+    reckoned = Math.max(reckoned, cohorts.first());
+    for (; reckoned < smoothed; reckoned++) {
+      again[0] = cohorts.fromUs(reckoned) + unknownWaitUs;
+      const next = cohorts.at(again, 0);
+      if (next >= smoothed && nowUs < Number.POSITIVE_INFINITY) return;
+      const found = cohorts.get(reckoned, FATES.open);
+      if (found > 0) odds += found * missChance(reckoned, Math.min(next, smoothed - 1));
+    }
+  }
+
+  /** Of how many a port like those that first got a SYN in one stretch, and their next ones from the other on, was missed. */
+  function missChance(first: number, next: number): number {
+    let chance = cohorts.loss(first);
+    for (let tries = 1; tries < options.tries && (tries < 2 || chance > options.acceptedDoubt); tries++) {
+      chance *= cohorts.loss(next);
+    }
+    return chance / (1 - chance);
+  }
+
   /** What is lost shows last: a look at half of the fates would see too many answers. */
   const fatesAreKnown = (cohort: number): boolean =>
     cohorts.get(cohort, FATES.pilotAnswered) + cohorts.get(cohort, FATES.pilotLost) >=
@@ -442,7 +496,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     for (; settled < last && cohorts.fromUs(settled + 1) + after <= nowUs; settled++) {
       const pilotsLost = cohorts.get(settled, FATES.pilotLost);
       const pilotsAnswered = cohorts.get(settled, FATES.pilotAnswered);
-      const lost = cohorts.get(settled, FATES.lost) + pilotsLost;
+      const lost = unseen() * cohorts.get(settled, FATES.lost) + pilotsLost;
       const answered = cohorts.get(settled, FATES.answered) + pilotsAnswered;
       lostSoFar += lost;
       answeredSoFar += answered;
@@ -459,7 +513,15 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
         lost: cohorts.get(settled, FATES.missed),
       });
     }
-    loss = lossOf(lostOfLate, answeredOfLate);
+    // Of what is not settled too little loss is known, but sometimes more than of all that went before.
+    let lost = lostOfLate;
+    let answered = answeredOfLate;
+    for (let i = settled; i <= last; i++) {
+      lost += cohorts.get(i, FATES.lost) + cohorts.get(i, FATES.pilotLost);
+      answered += cohorts.get(i, FATES.answered) + cohorts.get(i, FATES.pilotAnswered);
+    }
+    loss = Math.max(lossOf(lostOfLate, answeredOfLate), lossOf(lost, answered));
+    smooth(nowUs, settled - BESIDE);
     resetLoss = lossOf(missed, heardOf);
     resetsLimited = resetLoss > loss;
   }
@@ -535,6 +597,13 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       const turn = Math.max(nowUs, hosts.turnUs[host]);
       hosts.turnUs[host] = turn + hosts.intervalUs[host];
       return turn;
+    },
+    foundOpen: (times, i) => cohorts.add(cohorts.at(times, i), FATES.open),
+    odds: () => odds,
+    finish: () => {
+      cohorts.begin(cohorts.fromUs(cohorts.count() - 1) + 1, 0);
+      settle(Number.POSITIVE_INFINITY);
+      smooth(Number.POSITIVE_INFINITY, settled);
     },
     overrun: congestion.handleOverrun,
     look,
