@@ -5,11 +5,8 @@
 import { fileURLToPath } from "node:url";
 import type { Congestion, CongestionOptions } from "../../src/scan/congestion.ts";
 import { aimdOf, createVegas } from "./aimd.ts";
-import { type RandomNetwork, randomNetwork } from "./networks.ts";
+import { HOSTS, oracleSeconds, PORTS, type RandomNetwork, randomNetwork } from "./random-networks.ts";
 import { scanTruth } from "./truth.ts";
-
-const HOSTS = 1024;
-const PORTS = 10;
 
 export const RIVALS = {
   aimd: aimdOf(),
@@ -26,25 +23,26 @@ export interface Run {
 }
 
 export interface Comparison extends RandomNetwork {
-  readonly seed: number;
-  /** What rate and round trip alone take. */
-  readonly limit: number;
+  /** Seconds that an oracle needs (random-networks.ts). */
+  readonly oracle: number;
   readonly runs: ReadonlyMap<Rival, Run>;
 }
 
 export function compare(seed: number, rivals: readonly Rival[]): Comparison {
   const network = randomNetwork(seed);
   const runs = new Map<Rival, Run>();
+  let oracle = Number.NaN;
   for (const rival of rivals) {
     const overrides = rival === "ours" ? {} : { congestion: RIVALS[rival] };
     const [score] = scanTruth(network.description, { hosts: HOSTS, ports: PORTS, seed }, overrides);
+    oracle = oracleSeconds(network, score);
     runs.set(rival, {
       seconds: score.us / 1e6,
       recall: score.open === 0 ? 1 : score.openFound / score.open,
       syns: score.sent / score.pairs,
     });
   }
-  return { ...network, seed, limit: (HOSTS * PORTS) / network.ratePps + network.roundMs / 1000, runs };
+  return { ...network, oracle, runs };
 }
 
 export function median(values: readonly number[]): number {
@@ -67,7 +65,7 @@ function print(count: number): void {
     "ms",
     "pps",
     "silent",
-    "limit",
+    "oracle",
     ...rivals.map((rival) => `${rival}: s, recall, SYNs`),
   ]);
   const all: Comparison[] = [];
@@ -77,10 +75,10 @@ function print(count: number): void {
     line([
       seed,
       one.loss.toFixed(3),
-      one.roundMs.toFixed(0),
+      one.rttMs.toFixed(0),
       one.ratePps,
       one.silent.toFixed(2),
-      one.limit.toFixed(2),
+      one.oracle.toFixed(2),
       ...[...one.runs.values()].map(
         ({ seconds, recall, syns }) => `${seconds.toFixed(1)} ${recall.toFixed(4)} ${syns.toFixed(2)}`,
       ),
@@ -88,13 +86,13 @@ function print(count: number): void {
   }
   for (const rival of rivals) {
     const times = all.map((one) => timesOurs(one, rival)).sort((a, b) => a - b);
-    const over = all.map((one) => (one.runs.get(rival)?.seconds ?? 0) / one.limit);
+    const over = all.map((one) => (one.runs.get(rival)?.seconds ?? 0) / one.oracle);
     const recalls = all.map((one) => one.runs.get(rival)?.recall ?? 0);
     const syns = all.map((one) => one.runs.get(rival)?.syns ?? 0);
     const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
     console.log(
       `${rival}: times ours median ${median(times).toFixed(2)}, quartiles ${times[times.length >> 2].toFixed(2)} and ` +
-        `${times[Math.floor((3 * times.length) / 4)].toFixed(2)}, most ${times[times.length - 1].toFixed(1)}; times the limit median ` +
+        `${times[Math.floor((3 * times.length) / 4)].toFixed(2)}, most ${times[times.length - 1].toFixed(1)}; times the oracle median ` +
         `${median(over).toFixed(2)}; recall mean ${mean(recalls).toFixed(5)}, least ${Math.min(...recalls).toFixed(4)}; ` +
         `SYNs per pair mean ${mean(syns).toFixed(2)}`,
     );

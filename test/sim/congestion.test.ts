@@ -1,6 +1,6 @@
 /**
  * The way in which a run finds its rate, against nmap's and against one that goes by delay alone, over random networks
- * (networks.ts). `npx tsx test/sim/compare.ts` prints the whole table.
+ * (random-networks.ts). `npx tsx test/sim/compare.ts` prints the whole table.
  */
 import { beforeAll, describe, expect, it } from "vitest";
 import { type Comparison, compare, median, type Rival, timesOurs } from "./compare.ts";
@@ -22,18 +22,18 @@ describe(`in ${NETWORKS} random networks`, () => {
     }
   });
 
-  it("it is faster than nmap's window, in the median, and never much slower", () => {
+  it("it is several times as fast as nmap's window, in the median, and never much slower", () => {
     const times = all.map((one) => timesOurs(one, "aimd"));
-    expect(median(times)).toBeGreaterThan(1.3);
+    expect(median(times)).toBeGreaterThan(4);
     expect(Math.min(...times)).toBeGreaterThan(0.5);
   });
 
-  it("it is several times as fast where loss has nothing to do with the rate", () => {
+  it("it is more so where loss has nothing to do with the rate", () => {
     const lossy = all.filter(({ loss, ratePps }) => loss > 0.02 && ratePps > 5000);
-    expect(lossy.length).toBeGreaterThan(7);
+    expect(lossy.length).toBeGreaterThan(12);
     const times = lossy.map((one) => timesOurs(one, "aimd"));
-    expect(median(times)).toBeGreaterThan(4);
-    expect(Math.min(...times)).toBeGreaterThan(1.3);
+    expect(median(times)).toBeGreaterThan(6);
+    expect(Math.min(...times)).toBeGreaterThan(0.9);
   });
 });
 
@@ -41,7 +41,7 @@ it(
   "delay alone is no guide where the first SYNs fill the queue: it floods, and open ports are missed",
   () => {
     // Seeds of slow bottlenecks with short queues.
-    for (const seed of [4, 13]) {
+    for (const seed of [4, 12]) {
       const { runs, ratePps } = compare(seed, ["vegas"]);
       expect(ratePps).toBeLessThan(1000);
       expect(runs.get("vegas")?.recall, `seed ${seed}`).toBeLessThan(0.95);
