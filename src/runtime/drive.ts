@@ -67,7 +67,7 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
       // After a stall the answers are in the socket already: no deadline passes before they are read.
       drainedUs = nowUs();
       const empty = link.drain();
-      if (empty) engine.handleTimeout(nowUs());
+      if (empty) engine.handleTimeout(drainedUs);
       let batches = 0;
       while (batches < BATCHES_PER_TURN && sendBatch() > 0) batches++;
       handOver();

@@ -113,7 +113,7 @@ function loop(
     const empty = link.drain();
     // After a stall the answers are in the ring already: no deadline passes before they are read. They come in order, so what
     // is not read yet came after the last that was.
-    engine.handleTimeout(empty ? nowUs() : drainedUs - lastAgeUs);
+    engine.handleTimeout(empty ? drainedUs : drainedUs - lastAgeUs);
     let batches = 0;
     const behind = Atomics.load(control, CONTROL.waiting) > MOST_WAITING;
     while (!behind && batches < BATCHES_PER_TURN && sendBatch() > 0) batches++;

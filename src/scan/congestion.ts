@@ -82,7 +82,7 @@ const FEWEST_ANSWERS = 3;
 const SMALL_QUEUE_US = 8000;
 /** After so many round trips without a sign the steps grow. */
 const PATIENCE = 3;
-const MOST_GROWTH = 0.3;
+const MOST_GROWTH = 0.12;
 /** A rate so much higher is judged by itself. */
 const NEW_LEVEL = 1.15;
 /** After a sign: below what the path was found to hold, so that it shows whether that helps; then almost back to it. */

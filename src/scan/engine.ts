@@ -318,7 +318,6 @@ export function createEngine(options: EngineOptions): Engine {
 
   function pollTransmit(nowUs: number, out: Uint8Array, at: number, token: number): number {
     if (abandoned || nowUs < pausedUntil) return 0;
-    look(nowUs);
     if (pacer.allowance(nowUs) < 1) return 0;
     if (pilots !== undefined) {
       const slot = nextPilot(nowUs);
@@ -368,7 +367,7 @@ export function createEngine(options: EngineOptions): Engine {
   /** The identification is as random as the sequence number, and shows nothing of it (RFC 6864 §4.1 asks no more). */
   const idOf = (sequence: number): number => identificationOf(sequence, options.seed);
 
-  /** Follows what has been learnt of the path. */
+  /** Follows what has been learnt of the path. Only with the deadlines: by then all answers have been read that had come. */
   function look(nowUs: number): void {
     if (nowUs < watch.lookAt()) return;
     watch.look(nowUs);
