@@ -7,7 +7,9 @@ import { createNetwork, type LabNetwork } from "../../src/lab/network.ts";
 import { missedOpen } from "../../src/scan/confidence.ts";
 import type { Engine, ProbeSource } from "../../src/scan/engine.ts";
 import { createOrder } from "../../src/scan/permutation.ts";
+import type { Verdict } from "../../src/scan/verdict.ts";
 import { createSourcePorts } from "../../src/socket/ports.ts";
+import { createSeededRandom } from "./random.ts";
 import { address, engineFor, type Overrides } from "./run.ts";
 
 export const FIRST = 0xc612_0000;
@@ -54,7 +56,8 @@ export interface Score {
   readonly missed: number;
   readonly stated: { readonly expected: number; readonly low: number; readonly high: number };
   readonly loss: number;
-  readonly rates: readonly { readonly us: number; readonly rate: number }[];
+  /** Every tenth of a second: the rate found, and what has been sent so far. */
+  readonly rates: readonly { readonly us: number; readonly rate: number; readonly sent: number }[];
   readonly tries: ReadonlyMap<string, number>;
   readonly counts: Engine["counts"];
   readonly network: LabNetwork;
@@ -76,34 +79,47 @@ export function scanTruth(
   size: { readonly hosts: number; readonly ports: number; readonly seed?: number },
   overrides: Overrides = {},
   parts = 1,
+  more: {
+    /** When each part begins, in microseconds; 0 when left out. */
+    readonly startsUs?: readonly number[];
+    /** Sees every verdict as it falls; it must keep nothing of it. */
+    readonly onVerdict?: (verdict: Verdict, nowUs: number) => void;
+  } = {},
 ): Score[] {
   const network = createNetwork(description, { startUs: 0 });
   const { hosts, ports, seed = 1 } = size;
   const scans = Array.from({ length: parts }, (_, index) => {
     const width = Math.floor(1024 / parts);
+    const startUs = more.startsUs?.[index] ?? 0;
     const engine = engineFor(spaceOf(hosts, ports, seed, index, parts), {
       ...UNTOLD,
       ports: createSourcePorts(64_402 + index * width, 64_402 + (index + 1) * width - 65, 1),
       pilotPorts: { first: 64_402 + (index + 1) * width - 64, last: 64_402 + (index + 1) * width - 1 },
       seed: seed * 7919 + index,
+      startUs,
       ...overrides,
     });
     return {
       engine,
+      startUs,
       state: new Uint8Array(hosts * ports),
       twice: 0,
       endUs: 0,
       tries: new Map<string, number>(),
-      rates: [] as { us: number; rate: number }[],
+      rates: [] as { us: number; rate: number; sent: number }[],
     };
   });
   const out = new Uint8Array(1600);
+  const order = createSeededRandom(seed);
   let now = 0;
   let sampledUs = 0;
   for (let running = parts; running > 0; ) {
-    for (const scan of scans) {
+    // Nobody is always first at a full queue.
+    const first = order(parts);
+    for (let turn = 0; turn < parts; turn++) {
+      const scan = scans[(first + turn) % parts];
       const { engine } = scan;
-      if (scan.endUs > 0) continue;
+      if (scan.endUs > 0 || now < scan.startUs) continue;
       engine.handleTimeout(now);
       for (let n = engine.pollTransmit(now, out, 0, 0); n > 0; n = engine.pollTransmit(now, out, 0, 0)) {
         engine.handleDeparture(0, 1, now, now);
@@ -112,6 +128,7 @@ export function scanTruth(
       for (let v = engine.pollVerdict(); v !== undefined; v = engine.pollVerdict()) {
         const code = v.state === "open" ? 1 : v.state === "closed" ? 2 : 3;
         scan.tries.set(`${v.state} ${v.reason}`, (scan.tries.get(`${v.state} ${v.reason}`) ?? 0) + v.tries);
+        more.onVerdict?.(v, now);
         if (scan.state[v.position] !== 0 && v.was === null) scan.twice++;
         scan.state[v.position] = code;
       }
@@ -119,12 +136,16 @@ export function scanTruth(
         scan.endUs = now;
         running--;
       }
-      if (now >= sampledUs) scan.rates.push({ us: now, rate: engine.counts.path.rate });
+      if (now >= sampledUs) {
+        scan.rates.push({ us: now, rate: engine.counts.path.rate, sent: engine.counts.sent });
+      }
     }
     if (now >= sampledUs) sampledUs = now + 100_000;
     if (running === 0) break;
     let wake = network.pollTimeout();
-    for (const { engine, endUs } of scans) if (endUs === 0) wake = Math.min(wake, engine.pollTimeout(now));
+    for (const { engine, endUs, startUs } of scans) {
+      if (endUs === 0) wake = Math.min(wake, now < startUs ? startUs : engine.pollTimeout(now));
+    }
     if (wake === Number.POSITIVE_INFINITY) throw new Error("everybody waits for nothing");
     // Real loops wake up no more often than this.
     now = Math.max(now + 50, Math.ceil(wake));

@@ -1,0 +1,51 @@
+/**
+ * The way in which a run finds its rate, against nmap's and against one that goes by delay alone, over random networks
+ * (random-networks.ts). `npx tsx test/sim/compare.ts` prints the whole table.
+ */
+import { beforeAll, describe, expect, it } from "vitest";
+import { type Comparison, compare, median, type Rival, timesOurs } from "./compare.ts";
+
+const NETWORKS = 30;
+const SLOW = 300_000;
+
+describe(`in ${NETWORKS} random networks`, () => {
+  const all: Comparison[] = [];
+  beforeAll(() => {
+    for (let seed = 1; seed <= NETWORKS; seed++) all.push(compare(seed, ["ours", "aimd"]));
+  }, SLOW);
+  const recallOf = ({ runs }: Comparison, rival: Rival): number => runs.get(rival)?.recall ?? 0;
+
+  it("no open port is missed, which nmap's window pays for with its time", () => {
+    for (const one of all) {
+      expect(recallOf(one, "ours"), `seed ${one.seed}`).toBeGreaterThanOrEqual(0.999);
+      expect(recallOf(one, "ours"), `seed ${one.seed}`).toBeGreaterThanOrEqual(recallOf(one, "aimd") - 0.001);
+    }
+  });
+
+  it("it is several times as fast as nmap's window, in the median, and never much slower", () => {
+    const times = all.map((one) => timesOurs(one, "aimd"));
+    expect(median(times)).toBeGreaterThan(4);
+    expect(Math.min(...times)).toBeGreaterThan(0.5);
+  });
+
+  it("it is more so where loss has nothing to do with the rate", () => {
+    const lossy = all.filter(({ loss, ratePps }) => loss > 0.02 && ratePps > 5000);
+    expect(lossy.length).toBeGreaterThan(12);
+    const times = lossy.map((one) => timesOurs(one, "aimd"));
+    expect(median(times)).toBeGreaterThan(6);
+    expect(Math.min(...times)).toBeGreaterThan(0.9);
+  });
+});
+
+it(
+  "delay alone is no guide where the first SYNs fill the queue: it floods, and open ports are missed",
+  () => {
+    // Seeds of slow bottlenecks with short queues.
+    for (const seed of [4, 12]) {
+      const { runs, ratePps } = compare(seed, ["vegas"]);
+      expect(ratePps).toBeLessThan(1000);
+      expect(runs.get("vegas")?.recall, `seed ${seed}`).toBeLessThan(0.95);
+    }
+  },
+  SLOW,
+);
