@@ -2,7 +2,7 @@
  * Which share of some kind of SYN is answered, and whether it has fallen: the test by which congestion is told from loss, and
  * from silence, that have nothing to do with the rate.
  *
- * What is usual rises by itself. It falls only when the share has stayed low although the rate was lowered for it: else a rate
+ * What is usual rises by itself. It falls by more than is negligible only when the share has stayed low although the rate was lowered for it: else a rate
  * that is a little too high, for long, would become usual itself. Pure numbers.
  */
 
@@ -66,6 +66,8 @@ const KEPT = 4000;
 export function createDelivery({ prior, floor, negligible }: DeliveryOptions): Delivery {
   const usual: Share = { answered: prior?.answered ?? 0, total: prior?.total ?? 0 };
   const recent: Share = { answered: 0, total: 0 };
+  /** The best that was ever usual: what is not far below it is more of the usual. */
+  let ceiling = shareOf(usual);
   let suspicion: (Share & { readonly sent: number }) | undefined;
 
   function judge(answered: number, total: number, sent: number): Judgement {
@@ -86,13 +88,15 @@ export function createDelivery({ prior, floor, negligible }: DeliveryOptions): D
       if (!helped) {
         usual.answered = recent.answered;
         usual.total = recent.total;
+        ceiling = now;
         return "usual-after-all";
       }
     }
     const pooled = (recent.answered + usual.answered) / (recent.total + usual.total);
     const error = Math.sqrt(pooled * (1 - pooled) * (1 / recent.total + 1 / usual.total));
     if (before - now > Math.max(negligible * before, SURE * error)) return "fallen";
-    if (now >= before) add(usual, { answered, total });
+    ceiling = Math.max(ceiling, shareOf(usual));
+    if (now >= (1 - negligible) * ceiling) add(usual, { answered, total });
     halve(usual, KEPT);
     halve(recent, MOST);
     return "usual";

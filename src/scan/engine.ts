@@ -764,10 +764,13 @@ export function createEngine(options: EngineOptions): Engine {
     const isCanary = pilots.isCanary[slot] === 1;
     pilots.release(slot);
     if (!isCanary) return;
-    const judged = suspects.hear(host, kind === "syn-ack");
-    if (judged === undefined) return;
+    const judged = suspects.hear(keyOf(pilots.words, slot * ADDRESS_WORDS), kind === "syn-ack");
+    // Its entry may have changed hands meanwhile.
+    if (judged === undefined || !hosts.holds(host, pilots.words, slot * ADDRESS_WORDS)) return;
     hosts.marks[host] |= judged.tarpit ? MARKS.tarpit : MARKS.honest;
   }
+
+  const keyOf = (words: Uint32Array, at: number): string => words.subarray(at, at + ADDRESS_WORDS).join(":");
 
   /** A host with open ports and none closed is asked for ports that nobody serves; until it has answered, its open ports wait. */
   function suspect(host: number, row: number, slot: VerdictSlot): void {
@@ -777,14 +780,14 @@ export function createEngine(options: EngineOptions): Engine {
     if ((marks & MARKS.canaries) === 0) {
       if (hosts.open[host] < SUSPICIOUS || hosts.closed[host] > 0) return;
       hosts.marks[host] |= MARKS.canaries;
+      const key = keyOf(table.peer, row * ADDRESS_WORDS);
       for (let i = 0; i < CANARIES; i++) {
         const port = CANARY_PORTS.first + random(CANARY_PORTS.last - CANARY_PORTS.first + 1);
-        if (pilots.askCanary(table.peer, row * ADDRESS_WORDS, port, table.path[row], host))
-          suspects.ask(host);
+        if (pilots.askCanary(table.peer, row * ADDRESS_WORDS, port, table.path[row], host)) suspects.ask(key);
       }
     }
     // It is the newest slot: it leaves the queue again.
-    if (suspects.hold(host, slot)) verdictEnd--;
+    if (suspects.hold(keyOf(table.peer, row * ADDRESS_WORDS), slot)) verdictEnd--;
   }
 
   /**

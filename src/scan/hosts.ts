@@ -45,7 +45,8 @@ const WAYS = 4;
 
 /** @param most hosts that may ever be asked for; no more than `MOST_ENTRIES` are kept */
 export function createHosts(most: number): Hosts {
-  const sets = 2 ** Math.ceil(Math.log2(Math.max(1, Math.min(most, MOST_ENTRIES) / WAYS)));
+  // Half of the places stay free, where there may be so many: four that share a set seldom have to make room then.
+  const sets = 2 ** Math.ceil(Math.log2(Math.max(1, Math.min(2 * most, MOST_ENTRIES) / WAYS)));
   const entries = sets * WAYS;
   const keys = new Uint32Array(entries * ADDRESS_WORDS);
   /** When each was last asked for, in milliseconds, from 1; 0 for a free place. */

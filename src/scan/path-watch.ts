@@ -141,7 +141,7 @@ const SLACK_US = 10_000;
 const DRAINING = 0.95;
 const MOST_OVERSHOOT_US = 500_000;
 /** A host loses so many more than chance explains: it limits its answers. */
-const LIMITED_LOST = 2;
+const LIMITED_LOST = 1;
 const WITHOUT_PILOTS_US = 1_000_000;
 /** What a stretch says of the run's loss counts so much less with every stretch that follows. */
 const FADING = 0.995;
@@ -325,7 +325,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     const all = lost + hosts.answered[host];
     if ((hosts.marks[host] & MARKS.paced) !== 0) {
       hosts.intervalUs[host] = Math.min(LONGEST_INTERVAL_US, hosts.intervalUs[host] * 1.5);
-    } else if (lost > all * loss + 4 * Math.sqrt(all * loss * (1 - loss)) + LIMITED_LOST) {
+    } else if (lost > all * loss + 3 * Math.sqrt(all * loss * (1 - loss)) + LIMITED_LOST) {
       hosts.marks[host] |= MARKS.paced;
       hosts.intervalUs[host] = FIRST_INTERVAL_US;
     }
@@ -563,7 +563,8 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     answered: (host, times, i, nowUs, ageUs, tells, timed, isFresh) => {
       heard = true;
       const cohort = cohorts.at(times, i);
-      if (tells) add(cohort, FATES.answered);
+      // Where no second SYN may follow no loss of a pair ever shows: then only pilots tell.
+      if (tells && options.tries > 1) add(cohort, FATES.answered);
       cohorts.add(cohort, FATES.heard);
       if (isFresh) cohorts.add(cohort, FATES.freshHeard);
       bump(hosts.answered, host);

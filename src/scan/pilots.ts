@@ -86,12 +86,17 @@ export function createPilots(
   let usedCount = 0;
   let waiting = 0;
 
-  /** The next free slot whose port is not also asked for by the same peer. */
-  function take(): number {
+  /** The next free slot; -1 when there is none, or its port is on its way to that peer already: an answer must name its probe. */
+  function take(from: Uint32Array, at: number, to: number): number {
     if (usedCount === SLOTS) return -1;
     while (state[cursor] !== FREE) cursor = (cursor + 1) % SLOTS;
     const slot = cursor;
     cursor = (cursor + 1) % SLOTS;
+    for (let other = slot % width; other < SLOTS; other += width) {
+      if (state[other] !== FREE && port[other] === to && sameWords(words, other * ADDRESS_WORDS, from, at)) {
+        return -1;
+      }
+    }
     used[usedCount++] = slot;
     return slot;
   }
@@ -131,7 +136,7 @@ export function createPilots(
         if (draws === DRAWS) return -1;
         i = random(known);
       }
-      const slot = take();
+      const slot = take(responders.words, i * ADDRESS_WORDS, responders.port[i]);
       if (slot < 0) return -1;
       fill(
         slot,
@@ -147,7 +152,7 @@ export function createPilots(
       return slot;
     },
     askCanary: (from, at, to, by, whose) => {
-      const slot = take();
+      const slot = take(from, at, to);
       if (slot < 0) return false;
       fill(slot, from, at, to, by, whose);
       isCanary[slot] = 1;

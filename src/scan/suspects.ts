@@ -6,15 +6,18 @@
  */
 import { keepVerdict, type Verdict } from "./verdict.ts";
 
+/** Names a host, whatever becomes of what else is known of it. */
+export type HostKey = number | string;
+
 export interface Suspects {
   /** One more canary is under way to the host. */
-  ask(host: number): void;
+  ask(host: HostKey): void;
   /** Keeps a copy of the verdict until the host is judged. @returns false when none of its canaries is under way */
-  hold(host: number, verdict: Verdict): boolean;
+  hold(host: HostKey, verdict: Verdict): boolean;
   /**
    * The fate of one canary. @returns the judgement when it was the last of its host's; the verdicts held come out of `release`
    */
-  hear(host: number, accepted: boolean): { readonly tarpit: boolean } | undefined;
+  hear(host: HostKey, accepted: boolean): { readonly tarpit: boolean } | undefined;
   /** The next verdict that no longer waits. */
   release(): Verdict | undefined;
   /** Hosts not judged, and verdicts not released. */
@@ -35,7 +38,7 @@ interface Case {
 const ENOUGH = 2;
 
 export function createSuspects(): Suspects {
-  const cases = new Map<number, Case>();
+  const cases = new Map<HostKey, Case>();
   let released: Verdict[] = [];
   let next = 0;
   return {

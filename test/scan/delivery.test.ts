@@ -73,7 +73,8 @@ describe("a share that falls", () => {
         const random = createSeededRandom(seed);
         const delivery = createDelivery(FRESH);
         accustom(delivery, random, share);
-        expect(until(delivery, random, share, 1000, "fallen", 20_000), `seed ${seed}`).toBe(
+        // Four standard errors, at five hundred looks each.
+        expect(until(delivery, random, share, 1000, "fallen", 10_000), `seed ${seed}`).toBe(
           Number.POSITIVE_INFINITY,
         );
       }

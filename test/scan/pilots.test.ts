@@ -173,7 +173,14 @@ describe("slots", () => {
     pilots.remember(host(1), 0, 80, 0, 1, true);
     for (let n = 2; n < 400; n++) pilots.remember(host(n), 0, 80, 0, n, true);
     const slots = new Set<number>();
-    for (let slot = leave(pilots, 0, 10); slot >= 0; slot = leave(pilots, 0, 10)) {
+    // A draw may find its port under way to that peer already: only many in vain say that all are taken.
+    for (let inVain = 0; inVain < 2000; ) {
+      const slot = leave(pilots, 0, 10);
+      if (slot < 0) {
+        inVain++;
+        continue;
+      }
+      inVain = 0;
       expect(slots.has(slot)).toBe(false);
       slots.add(slot);
     }
