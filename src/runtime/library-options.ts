@@ -69,6 +69,8 @@ export interface ScanOptions extends ProbeOptions {
   readonly minRate?: number;
   /** Most SYNs per second to one address, 1 to 10,000,000. */
   readonly maxRatePerHost?: number;
+  /** SYNs per second to one network, a /24 or a /64 of IPv6, 1 to 10,000,000. */
+  readonly maxRatePerPrefix?: number;
   /** Send an address nothing more this long after its first SYN: milliseconds, 1 to 86,400,000. */
   readonly hostTimeoutMs?: number;
   /** Probe in this random order, 0 to 2^64 - 1; without it, in a fresh one. */
@@ -104,6 +106,7 @@ const NUMBERS = {
   maxRate: [1, MOST_RATE],
   minRate: [1, MOST_RATE],
   maxRatePerHost: [1, MOST_RATE],
+  maxRatePerPrefix: [1, MOST_RATE],
   hostTimeoutMs: [1, DAY_MS],
   workers: [1, 64],
   progressEveryMs: [50, DAY_MS],
@@ -240,6 +243,7 @@ export function runOptionsOf(options: ScanOptions, services: Services): RunOptio
     ...(workers === undefined ? {} : { workers }),
     ...(hostTimeoutMs === undefined ? {} : { hostTimeoutMs }),
     ...(options.maxRatePerHost === undefined ? {} : { ratePerHost: options.maxRatePerHost }),
+    ...(options.maxRatePerPrefix === undefined ? {} : { ratePerPrefix: options.maxRatePerPrefix }),
     ...(options.sourcePort === undefined ? {} : { sourcePort: options.sourcePort }),
     ...(options.complete === true || options.bannerMs !== undefined
       ? { complete: { bannerMs: options.bannerMs ?? 0 } }

@@ -213,29 +213,26 @@ describe.skipIf(skipping("the lab as real packets", labProblem()))("the lab", ()
       async () => {
         // Its receiver waits for packets for ever before it looks whether it is over: something has to come.
         const keepAwake = `while sleep 0.2; do nc -z -w 1 ${HOSTS4[0]} 99; done 2>/dev/null &`;
-        const { status, stdout } = await scan(
-          ...["sh", "-c", `${keepAwake} exec "$@" 2>/dev/null`, "sh", "masscan", ...HOSTS4, `-p${PORTS}`],
-          ...[
-            "--adapter",
-            "lab0",
-            "--adapter-ip",
-            "192.0.2.1",
-            "--router-mac",
-            ROUTER_MAC.replaceAll(":", "-"),
-          ],
-          ...["--source-port", "61000", "--rate", "2000", "--wait", "1", "--show", "open,closed", "-oL", "-"],
-        );
-        expect(status).toBe(0);
-        // What our -oL must look like.
-        expect(stdout).toMatch(/^#masscan\n((open|closed) tcp \d+ \S+ \d{10}\n)+# end\n$/);
-        const found = [...stdout.matchAll(/^(open|closed) tcp (\d+) (\S+) /gm)].map(
-          ([, state, port, ip]) => [at(ip, port), state] as const,
-        );
-        // What it says is true; it overlooks one answer in ten that tcpdump sees, as it does everywhere.
         const answered = new Map(trueOf(HOSTS4, ["open", "closed"]));
-        const said = new Map(found.filter(([target]) => !target.endsWith(":99")));
-        for (const [target, state] of said)
-          expect(`${target} ${state}`).toBe(`${target} ${answered.get(target)}`);
+        // What it says is true; but of the answers that tcpdump sees it overlooks one in ten, and on a busy machine most.
+        const said = new Set<string>();
+        for (let run = 0; run < 3 && said.size <= answered.size / 2; run++) {
+          const { status, stdout } = await scan(
+            ...["sh", "-c", `${keepAwake} exec "$@" 2>/dev/null`, "sh", "masscan", ...HOSTS4, `-p${PORTS}`],
+            ...["--adapter", "lab0", "--adapter-ip", "192.0.2.1"],
+            ...["--router-mac", ROUTER_MAC.replaceAll(":", "-"), "--source-port", "61000"],
+            ...["--rate", "2000", "--wait", "1", "--show", "open,closed", "-oL", "-"],
+          );
+          expect(status).toBe(0);
+          // What our -oL must look like.
+          expect(stdout).toMatch(/^#masscan\n((open|closed) tcp \d+ \S+ \d{10}\n)+# end\n$/);
+          for (const [, state, port, ip] of stdout.matchAll(/^(open|closed) tcp (\d+) (\S+) /gm)) {
+            const target = at(ip, port);
+            if (target.endsWith(":99")) continue;
+            expect(`${target} ${state}`).toBe(`${target} ${answered.get(target)}`);
+            said.add(target);
+          }
+        }
         expect(said.size).toBeGreaterThan(answered.size / 2);
       },
       60_000,
@@ -264,7 +261,9 @@ describe.skipIf(skipping("the lab as real packets", labProblem()))("the lab", ()
   describe("--report", () => {
     it("has what the command sent and got, when, and where the lab fell short", async () => {
       const report = join(folder, "report.json");
-      const argv = synprobe("--retries", "0", "--timeout", "300ms", `${HOSTS4[0]}-8:${PORTS}`);
+      // A host with a rate of its own gets no canaries: each SYN is a pair's.
+      const exact = ["--retries", "0", "--timeout", "300ms", "--max-rate-per-host", "1000000"];
+      const argv = synprobe(...exact, `${HOSTS4[0]}-8:${PORTS}`);
       const { status } = await run(synprobe("lab", file, "--report", report, "--", ...argv));
       expect(status).toBe(0);
       const { command, cpu_s, network, syns_per_100ms, lab } = JSON.parse(readFileSync(report, "utf8"));
