@@ -12,24 +12,30 @@ export interface Hosts {
   entryOf(words: Uint32Array, at: number, nowUs: number): number;
   /** Whether the entry is still this address's. */
   holds(entry: number, words: Uint32Array, at: number): boolean;
+  /** Entries are below this. */
+  readonly end: number;
   /** Per entry: smoothed round trip and its variation (round-trip.ts), microseconds; 0 before the first. */
   readonly srtt: Float32Array;
   readonly rttvar: Float32Array;
   /** Per entry: mean round trip while no queue was seen, microseconds; 0 when there is none. */
   readonly usual: Float32Array;
   /** Per entry: SYNs that were answered, SYNs of answered pairs that were not, ports that said SYN-ACK or RST. */
-  readonly answered: Uint16Array;
-  readonly lost: Uint16Array;
-  readonly open: Uint16Array;
-  readonly closed: Uint16Array;
+  readonly answered: Uint32Array;
+  readonly lost: Uint32Array;
+  readonly open: Uint32Array;
+  readonly closed: Uint32Array;
   /** Per entry: MARKS. */
-  readonly marks: Uint8Array;
-  /** Per entry, once it has a pace of its own: time between SYNs, and when the next may leave, microseconds. */
-  readonly intervalUs: Float32Array;
-  readonly turnUs: Float64Array;
-  /** Per entry: when a SYN first and last left for it, microseconds; -Infinity when none has. */
-  readonly firstUs: Float64Array;
-  readonly sentUs: Float64Array;
+  readonly marks: Uint32Array;
+  /** Per entry: when a SYN first and last left for it, milliseconds; -Infinity when none has. */
+  readonly firstMs: Float32Array;
+  readonly sentMs: Float32Array;
+  /** Per entry: whatever the caller keeps for it, 0 at first: its prefix's entry. */
+  readonly prefix: Uint32Array;
+  /** Per entry, once it has a pace of its own: time between SYNs in milliseconds, and when the next may leave, microseconds. */
+  intervalMs(entry: number): number;
+  setInterval(entry: number, ms: number): void;
+  turnUs(entry: number): number;
+  setTurn(entry: number, us: number): void;
 }
 
 export const MARKS = {
@@ -42,78 +48,99 @@ export const MARKS = {
 } as const;
 
 const WAYS = 4;
+/**
+ * An entry is 16 words, a line of the processor's cache: the key in four, when it was last asked for, and a word for each array
+ * of the interface, all views of one memory. An entry's number is that of its first word.
+ */
+const WORDS = 16;
+const FIELDS = {
+  used: 4,
+  srtt: 5,
+  rttvar: 6,
+  usual: 7,
+  answered: 8,
+  lost: 9,
+  open: 10,
+  closed: 11,
+  marks: 12,
+  firstMs: 13,
+  sentMs: 14,
+  prefix: 15,
+} as const;
 
 /** @param most hosts that may ever be asked for; no more than `MOST_ENTRIES` are kept */
 export function createHosts(most: number): Hosts {
   // Half of the places stay free, where there may be so many: four that share a set seldom have to make room then.
   const sets = 2 ** Math.ceil(Math.log2(Math.max(1, Math.min(2 * most, MOST_ENTRIES) / WAYS)));
-  const entries = sets * WAYS;
-  const keys = new Uint32Array(entries * ADDRESS_WORDS);
+  const end = sets * WAYS * WORDS;
+  // Room for the views, each of which begins a few words further on.
+  const memory = new ArrayBuffer(4 * (end + WORDS));
+  const keys = new Uint32Array(memory);
+  const whole = (field: number): Uint32Array => new Uint32Array(memory, 4 * field);
+  const real = (field: number): Float32Array => new Float32Array(memory, 4 * field);
   /** When each was last asked for, in milliseconds, from 1; 0 for a free place. */
-  const usedMs = new Float64Array(entries);
-  const srtt = new Float32Array(entries);
-  const rttvar = new Float32Array(entries);
-  const usual = new Float32Array(entries);
-  const answered = new Uint16Array(entries);
-  const lost = new Uint16Array(entries);
-  const open = new Uint16Array(entries);
-  const closed = new Uint16Array(entries);
-  const marks = new Uint8Array(entries);
-  const intervalUs = new Float32Array(entries);
-  const turnUs = new Float64Array(entries);
-  const firstUs = new Float64Array(entries);
-  const sentUs = new Float64Array(entries);
+  const used = real(FIELDS.used);
+  const firstMs = real(FIELDS.firstMs);
+  const sentMs = real(FIELDS.sentMs);
+  // Few hosts have a pace of their own.
+  const intervals = new Map<number, number>();
+  const turns = new Map<number, number>();
 
   function clear(entry: number): void {
-    srtt[entry] = 0;
-    rttvar[entry] = 0;
-    usual[entry] = 0;
-    answered[entry] = 0;
-    lost[entry] = 0;
-    open[entry] = 0;
-    closed[entry] = 0;
-    marks[entry] = 0;
-    intervalUs[entry] = 0;
-    turnUs[entry] = 0;
-    firstUs[entry] = Number.NEGATIVE_INFINITY;
-    sentUs[entry] = Number.NEGATIVE_INFINITY;
+    keys.fill(0, entry, entry + WORDS);
+    firstMs[entry] = Number.NEGATIVE_INFINITY;
+    sentMs[entry] = Number.NEGATIVE_INFINITY;
+    if (intervals.size > 0) {
+      intervals.delete(entry);
+      turns.delete(entry);
+    }
   }
 
   return {
+    end,
     entryOf: (words, at, nowUs) => {
       let h = 0;
       for (let i = 0; i < ADDRESS_WORDS; i++) {
         h = Math.imul(h ^ words[at + i], 0x9e3779b1);
         h ^= h >>> 15;
       }
-      const first = (h & (sets - 1)) * WAYS;
+      const first = (h & (sets - 1)) * WAYS * WORDS;
       let oldest = first;
       const now = nowUs / 1000 + 1;
-      for (let entry = first; entry < first + WAYS; entry++) {
-        if (usedMs[entry] !== 0 && sameWords(keys, entry * ADDRESS_WORDS, words, at)) {
-          usedMs[entry] = now;
+      for (let entry = first; entry < first + WAYS * WORDS; entry += WORDS) {
+        if (used[entry] !== 0 && sameWords(keys, entry, words, at)) {
+          used[entry] = now;
           return entry;
         }
-        if (usedMs[entry] < usedMs[oldest]) oldest = entry;
+        // Places are taken in turn: behind a free one there is nobody.
+        if (used[entry] < used[oldest]) oldest = entry;
+        if (used[entry] === 0) break;
       }
       clear(oldest);
-      for (let i = 0; i < ADDRESS_WORDS; i++) keys[oldest * ADDRESS_WORDS + i] = words[at + i];
-      usedMs[oldest] = now;
+      for (let i = 0; i < ADDRESS_WORDS; i++) keys[oldest + i] = words[at + i];
+      used[oldest] = now;
       return oldest;
     },
-    holds: (entry, words, at) => sameWords(keys, entry * ADDRESS_WORDS, words, at),
-    srtt,
-    rttvar,
-    usual,
-    answered,
-    lost,
-    open,
-    closed,
-    marks,
-    intervalUs,
-    turnUs,
-    firstUs,
-    sentUs,
+    holds: (entry, words, at) => sameWords(keys, entry, words, at),
+    srtt: real(FIELDS.srtt),
+    rttvar: real(FIELDS.rttvar),
+    usual: real(FIELDS.usual),
+    answered: whole(FIELDS.answered),
+    lost: whole(FIELDS.lost),
+    open: whole(FIELDS.open),
+    closed: whole(FIELDS.closed),
+    marks: whole(FIELDS.marks),
+    firstMs,
+    sentMs,
+    prefix: whole(FIELDS.prefix),
+    intervalMs: (entry) => intervals.get(entry) ?? 0,
+    setInterval: (entry, ms) => {
+      intervals.set(entry, ms);
+    },
+    turnUs: (entry) => turns.get(entry) ?? 0,
+    setTurn: (entry, us) => {
+      turns.set(entry, us);
+    },
   };
 }
 

@@ -154,9 +154,9 @@ const MOST_LOSS = 0.98;
 /** What is lost while so much of everything is tells nothing of one host. */
 const LOSS_OF_ALL = 0.3;
 /** After so long without a SYN a host has tokens again, whatever limits its answers. */
-const REST_US = 200_000;
-const FIRST_INTERVAL_US = 200_000;
-const LONGEST_INTERVAL_US = 2_000_000;
+const REST_MS = 200;
+const FIRST_INTERVAL_MS = 200;
+const LONGEST_INTERVAL_MS = 2000;
 
 export function createPathWatch(options: PathWatchOptions): PathWatch {
   const { wait, rate: limits, startUs } = options;
@@ -171,7 +171,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   const hosts = createHosts(options.hosts);
   const prefixes = createHosts(options.hosts);
   /** The prefix of each host. */
-  const prefixOf = new Int32Array(hosts.srtt.length);
+  const prefixOf = hosts.prefix;
   const prefix = new Uint32Array(ADDRESS_WORDS);
   const spread = createSpread();
   const cohorts = createCohorts(startUs, congestion.rate());
@@ -236,7 +236,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   function sampleOf(host: number, cohort: number, times: Float64Array, i: number, rtt: number): void {
     if (rtt > LONGEST_SAMPLE_US) return;
     // Soon after a host's first SYN only those are compared whose first answer was a fast one: that would show a queue.
-    if (hosts.usual[host] > 0 && times[i] - hosts.firstUs[host] > outcomeAfterUs)
+    if (hosts.usual[host] > 0 && times[i] - 1000 * hosts.firstMs[host] > outcomeAfterUs)
       cohorts.addDelay(cohort, (rtt - hosts.usual[host]) | 0);
     // What is usual is learnt while there is no queue.
     if (hosts.usual[host] === 0) hosts.usual[host] = rtt;
@@ -251,7 +251,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     } else if ((hosts.answered[host] & 7) === 0) spread.sample(rtt);
   }
 
-  function bump(counts: Uint16Array, i: number): void {
+  function bump(counts: Uint32Array, i: number): void {
     if (counts[i] < 0xffff) counts[i]++;
   }
 
@@ -324,10 +324,10 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     const lost = hosts.lost[host];
     const all = lost + hosts.answered[host];
     if ((hosts.marks[host] & MARKS.paced) !== 0) {
-      hosts.intervalUs[host] = Math.min(LONGEST_INTERVAL_US, hosts.intervalUs[host] * 1.5);
+      hosts.setInterval(host, Math.min(LONGEST_INTERVAL_MS, hosts.intervalMs(host) * 1.5));
     } else if (lost > all * loss + 3 * Math.sqrt(all * loss * (1 - loss)) + LIMITED_LOST) {
       hosts.marks[host] |= MARKS.paced;
-      hosts.intervalUs[host] = FIRST_INTERVAL_US;
+      hosts.setInterval(host, FIRST_INTERVAL_MS);
     }
   }
 
@@ -553,13 +553,14 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       }
       cohorts.add(cohorts.count() - 1, FATES.sent);
       if (isFresh) cohorts.add(cohorts.count() - 1, FATES.fresh);
-      const rested = nowUs - hosts.sentUs[host] >= REST_US;
-      if (hosts.firstUs[host] === Number.NEGATIVE_INFINITY) hosts.firstUs[host] = nowUs;
-      hosts.sentUs[host] = nowUs;
+      const nowMs = nowUs / 1000;
+      const rested = nowMs - hosts.sentMs[host] >= REST_MS;
+      if (hosts.firstMs[host] === Number.NEGATIVE_INFINITY) hosts.firstMs[host] = nowMs;
+      hosts.sentMs[host] = nowMs;
       return rested;
     },
     isRested: (host, nowUs) =>
-      nowUs - hosts.sentUs[host] >= REST_US && (hosts.marks[host] & MARKS.paced) === 0,
+      nowUs / 1000 - hosts.sentMs[host] >= REST_MS && (hosts.marks[host] & MARKS.paced) === 0,
     answered: (host, times, i, nowUs, ageUs, tells, timed, isFresh) => {
       heard = true;
       const cohort = cohorts.at(times, i);
@@ -569,7 +570,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       if (isFresh) cohorts.add(cohort, FATES.freshHeard);
       bump(hosts.answered, host);
       if (tells) bump(prefixes.answered, prefixOf[host]);
-      if ((hosts.marks[host] & MARKS.paced) !== 0) hosts.intervalUs[host] *= 0.9;
+      if ((hosts.marks[host] & MARKS.paced) !== 0) hosts.setInterval(host, 0.9 * hosts.intervalMs(host));
       if (timed) sampleOf(host, cohort, times, i, Math.max(1, nowUs - ageUs - times[i]) | 0);
     },
     lost: (host, times, i, tells) => {
@@ -595,8 +596,8 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     doubt,
     turn: (host, nowUs) => {
       if ((hosts.marks[host] & MARKS.paced) === 0) return nowUs;
-      const turn = Math.max(nowUs, hosts.turnUs[host]);
-      hosts.turnUs[host] = turn + hosts.intervalUs[host];
+      const turn = Math.max(nowUs, hosts.turnUs(host));
+      hosts.setTurn(host, turn + 1000 * hosts.intervalMs(host));
       return turn;
     },
     foundOpen: (times, i) => cohorts.add(cohorts.at(times, i), FATES.open),

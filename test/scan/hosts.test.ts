@@ -45,11 +45,11 @@ describe("the hosts of a run", () => {
     expect(new Set(entries).size).toBe(1000);
     for (let n = 0; n < 1000; n++) {
       hosts.lost[entries[n]] = n;
-      hosts.sentUs[entries[n]] = n;
+      hosts.sentMs[entries[n]] = n;
     }
     for (let n = 999; n >= 0; n--) {
       const entry = hosts.entryOf(host(n), 0, 2000);
-      expect([entry, hosts.lost[entry], hosts.sentUs[entry]]).toEqual([entries[n], n, n]);
+      expect([entry, hosts.lost[entry], hosts.sentMs[entry]]).toEqual([entries[n], n, n]);
       expect(hosts.holds(entry, host(n), 0)).toBe(true);
     }
   });
@@ -57,20 +57,20 @@ describe("the hosts of a run", () => {
   it("say when an entry has changed hands, and hand it over empty", () => {
     const hosts = createHosts(1);
     const first = hosts.entryOf(host(0), 0, 0);
-    const numbers = [hosts.srtt, hosts.rttvar, hosts.usual, hosts.intervalUs, hosts.turnUs];
+    const numbers = [hosts.srtt, hosts.rttvar, hosts.usual];
     const sums = [hosts.answered, hosts.lost, hosts.open, hosts.closed];
     for (const each of [...numbers, ...sums]) each[first] = 7;
     hosts.marks[first] = MARKS.paced | MARKS.tarpit;
-    hosts.firstUs[first] = 7;
-    hosts.sentUs[first] = 7;
+    hosts.firstMs[first] = 7;
+    hosts.sentMs[first] = 7;
     for (let n = 1; n <= 3; n++) hosts.entryOf(host(n), 0, n * 1000);
     expect(hosts.holds(first, host(0), 0)).toBe(true);
     const next = hosts.entryOf(host(4), 0, 4000);
     expect(next).toBe(first);
     expect(hosts.holds(first, host(0), 0)).toBe(false);
     expect(hosts.holds(first, host(4), 0)).toBe(true);
-    expect([...numbers, ...sums, hosts.marks].map((each) => each[next])).toEqual(Array(10).fill(0));
-    expect([hosts.firstUs[next], hosts.sentUs[next]]).toEqual([-Infinity, -Infinity]);
+    expect([...numbers, ...sums, hosts.marks].map((each) => each[next])).toEqual(Array(8).fill(0));
+    expect([hosts.firstMs[next], hosts.sentMs[next]]).toEqual([-Infinity, -Infinity]);
   });
 
   it("read an address from any place of an array", () => {
