@@ -233,8 +233,8 @@ const PILOT_EVERY_S = 0.0006;
 const REMEMBER_EVERY = 8;
 /** A repeated SYN-ACK comes a second after the first (RFC 6298 §2.1), or later. */
 const REPEAT_US = 900_000;
-/** The longest time that is a small number to V8: half an hour. */
-const MOST_US = 2 ** 31 - 1;
+/** A long wait is looked at again so often: meanwhile the host may have become known. */
+const LOOK_AGAIN_US = 100_000;
 
 export function createEngine(options: EngineOptions): Engine {
   const { paths, source, ports, retries, capacity, confidence = CONFIDENCE } = options;
@@ -558,7 +558,7 @@ export function createEngine(options: EngineOptions): Engine {
         const host = hostIn(row, nowUs);
         const last = table.sentAt[columnOf(row, tries - 1)] + watch.waitUs(host) + watch.lastWaitUs(host);
         const untilUs = Math.max(last, table.sentAt[row] + watch.wholeWaitUs(host));
-        if (nowUs < untilUs) timers.arm(row, nowUs, Math.min(untilUs - nowUs + 1, MOST_US) | 0);
+        if (nowUs < untilUs) timers.arm(row, nowUs, Math.min(untilUs - nowUs + 1, LOOK_AGAIN_US) | 0);
         else exhaust(row, nowUs);
       }
     }

@@ -68,10 +68,13 @@ const FIELDS = {
   prefix: 15,
 } as const;
 
-/** @param most hosts that may ever be asked for; no more than `MOST_ENTRIES` are kept */
-export function createHosts(most: number): Hosts {
-  // Half of the places stay free, where there may be so many: four that share a set seldom have to make room then.
-  const sets = 2 ** Math.ceil(Math.log2(Math.max(1, Math.min(2 * most, MOST_ENTRIES) / WAYS)));
+/**
+ * @param most hosts that may ever be asked for; no more than `MOST_ENTRIES` are kept
+ * @param fewest places that there are at least
+ */
+export function createHosts(most: number, fewest = FEWEST_ENTRIES): Hosts {
+  // Half of the places stay free, where there may be so many: of those that share a set one seldom has to make room then.
+  const sets = 2 ** Math.ceil(Math.log2(Math.min(Math.max(fewest, 2 * most), MOST_ENTRIES) / WAYS));
   const end = sets * WAYS * WORDS;
   // Room for the views, each of which begins a few words further on.
   const memory = new ArrayBuffer(4 * (end + WORDS));
@@ -144,7 +147,8 @@ export function createHosts(most: number): Hosts {
   };
 }
 
-const MOST_ENTRIES = 1 << 17;
+const FEWEST_ENTRIES = 1024;
+const MOST_ENTRIES = 1 << 19;
 
 /** Writes the prefix of an address, /24 of IPv4 or /64 of IPv6, as an address that no host has. */
 export function loadPrefix(out: Uint32Array, words: Uint32Array, at: number): void {

@@ -153,6 +153,8 @@ const MOST_UNSEEN = 0.8;
 const MOST_LOSS = 0.98;
 /** What is lost while so much of everything is tells nothing of one host. */
 const LOSS_OF_ALL = 0.3;
+/** A host of which only its neighbours are known may be far behind them: as far as a satellite. */
+const NEIGHBOUR_US = 700_000;
 /** After so long without a SYN a host has tokens again, whatever limits its answers. */
 const REST_MS = 200;
 const FIRST_INTERVAL_MS = 200;
@@ -541,7 +543,10 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     waitUs,
     lookAgainUs: (host) => (isKnown(host) || learnt ? waitUs(host) : Math.min(waitUs(host), wait.minUs)),
     lastWaitUs: (host) => (wait.minUs === wait.maxUs ? 0 : waitUs(host)),
-    wholeWaitUs: (host) => (isKnown(host) ? 0 : wait.initialUs),
+    wholeWaitUs: (host) => {
+      if (hosts.srtt[host] > 0) return 0;
+      return isKnown(host) ? Math.min(wait.initialUs, NEIGHBOUR_US) : wait.initialUs;
+    },
     pilotWaitUs: (host) =>
       (spread.samples() < PREFIX_SAMPLES || roundUs === wait.initialUs
         ? Math.min(wait.initialUs, 3 * hosts.srtt[host] + SLACK_US)

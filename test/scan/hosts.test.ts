@@ -17,8 +17,7 @@ describe("the hosts of a run", () => {
   it("agree with a Map that forgets who was not heard of for longest, where all share one set", () => {
     fc.assert(
       fc.property(fc.array(fc.nat(7), { maxLength: 60 }), (asked) => {
-        // Room for twice as many: one set.
-        const hosts = createHosts(2);
+        const hosts = createHosts(1, 4);
         /** In order of use, the oldest first; what was written to each. */
         const oracle = new Map<number, number>();
         asked.forEach((n, i) => {
@@ -55,7 +54,7 @@ describe("the hosts of a run", () => {
   });
 
   it("say when an entry has changed hands, and hand it over empty", () => {
-    const hosts = createHosts(1);
+    const hosts = createHosts(1, 4);
     const first = hosts.entryOf(host(0), 0, 0);
     const numbers = [hosts.srtt, hosts.rttvar, hosts.usual];
     const sums = [hosts.answered, hosts.lost, hosts.open, hosts.closed];
