@@ -46,7 +46,9 @@ const constant = (text: string): string[] =>
     .filter(
       (line) =>
         line !== "" &&
-        !/^198\.18\.0\.5:(22|80|443) open \w+ # ms 64 1 syn-ack$|answers SYN-ACK|^Running as user/.test(line),
+        !/^198\.18\.0\.(5|12):(22|80|443) open \w+ # ms 64 1 syn-ack$|answers SYN-ACK|^Running as user/.test(
+          line,
+        ),
     )
     .sort();
 

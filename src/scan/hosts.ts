@@ -33,7 +33,7 @@ export interface Hosts {
   readonly prefix: Uint32Array;
   /** Per entry, once it has a pace of its own: time between SYNs in milliseconds, and when the next may leave, microseconds. */
   intervalMs(entry: number): number;
-  setInterval(entry: number, ms: number): void;
+  setPace(entry: number, ms: number): void;
   turnUs(entry: number): number;
   setTurn(entry: number, us: number): void;
 }
@@ -137,7 +137,7 @@ export function createHosts(most: number, fewest = FEWEST_ENTRIES): Hosts {
     sentMs,
     prefix: whole(FIELDS.prefix),
     intervalMs: (entry) => intervals.get(entry) ?? 0,
-    setInterval: (entry, ms) => {
+    setPace: (entry, ms) => {
       intervals.set(entry, ms);
     },
     turnUs: (entry) => turns.get(entry) ?? 0,

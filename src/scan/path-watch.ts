@@ -326,10 +326,10 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     const lost = hosts.lost[host];
     const all = lost + hosts.answered[host];
     if ((hosts.marks[host] & MARKS.paced) !== 0) {
-      hosts.setInterval(host, Math.min(LONGEST_INTERVAL_MS, hosts.intervalMs(host) * 1.5));
+      hosts.setPace(host, Math.min(LONGEST_INTERVAL_MS, hosts.intervalMs(host) * 1.5));
     } else if (lost > all * loss + 3 * Math.sqrt(all * loss * (1 - loss)) + LIMITED_LOST) {
       hosts.marks[host] |= MARKS.paced;
-      hosts.setInterval(host, FIRST_INTERVAL_MS);
+      hosts.setPace(host, FIRST_INTERVAL_MS);
     }
   }
 
@@ -575,7 +575,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       if (isFresh) cohorts.add(cohort, FATES.freshHeard);
       bump(hosts.answered, host);
       if (tells) bump(prefixes.answered, prefixOf[host]);
-      if ((hosts.marks[host] & MARKS.paced) !== 0) hosts.setInterval(host, 0.9 * hosts.intervalMs(host));
+      if ((hosts.marks[host] & MARKS.paced) !== 0) hosts.setPace(host, 0.9 * hosts.intervalMs(host));
       if (timed) sampleOf(host, cohort, times, i, Math.max(1, nowUs - ageUs - times[i]) | 0);
     },
     lost: (host, times, i, tells) => {
