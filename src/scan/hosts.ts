@@ -148,7 +148,7 @@ export function createHosts(most: number, fewest = FEWEST_ENTRIES): Hosts {
 }
 
 const FEWEST_ENTRIES = 1024;
-const MOST_ENTRIES = 1 << 19;
+const MOST_ENTRIES = 1 << 18;
 
 /** Writes the prefix of an address, /24 of IPv4 or /64 of IPv6, as an address that no host has. */
 export function loadPrefix(out: Uint32Array, words: Uint32Array, at: number): void {
