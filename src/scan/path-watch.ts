@@ -9,7 +9,7 @@
  * loss, because who sends it limits it.
  */
 import { ADDRESS_WORDS } from "../socket/table.ts";
-import { type Cohorts, createCohorts, FATES, type Fate } from "./cohorts.ts";
+import { createCohorts, FATES, type Fate } from "./cohorts.ts";
 import { lossOf, lossOfPart, PART_TRIES } from "./confidence.ts";
 import { type Congestion, type CongestionOptions, createCongestion } from "./congestion.ts";
 import { createHosts, type Hosts, loadPrefix, MARKS } from "./hosts.ts";
@@ -619,5 +619,3 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     answeredSoFar: () => answeredSoFar,
   };
 }
-
-export type { Cohorts };
