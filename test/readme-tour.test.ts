@@ -38,6 +38,10 @@ const constant = (text: string): string[] =>
         .replace(/(?<![\d.])\d{5,}(?![\d.])/g, "#")
         .replace(/\b\d+ (SYNs?|packets?)\b/g, "# $1")
         .replace(/"(sent|retransmitted|received|duplicate|elapsed_ms|rate|doubt)":[\d.e#-]+/g, '"$1":#')
+        // How many SYNs a slow host's answer took is a matter of microseconds.
+        .replace(/(# ms \s*\d+)\s+\d+(\s+(?:syn-ack|reset)), late\b/, "$1 1$2")
+        .replace(/(# ms \s*\d+)\s+\d+(\s+(?:syn-ack|reset)\b)/, "$1 1$2")
+        .replace(/\(# retransmitted\)|\(\d+ retransmitted\)/, "")
         .replace(/-{2,}/g, "--")
         .replace(/\s+/g, " ")
         .trim(),
