@@ -5,7 +5,8 @@
 import type { PortRange } from "../link/filter.ts";
 import type { Link } from "../link/link.ts";
 import { createCompletion } from "../scan/completion.ts";
-import { createEngine, type Engine, type EngineCounts, type EngineOptions } from "../scan/engine.ts";
+import type { EngineCounts } from "../scan/counts.ts";
+import { createEngine, type Engine, type EngineOptions } from "../scan/engine.ts";
 import type { Order } from "../scan/permutation.ts";
 import type { ResultRecord } from "../scan/record.ts";
 import type { Established, PortState } from "../scan/result.ts";

@@ -6,7 +6,7 @@
  */
 import { ERROR_CODES, type ErrorCode, SynprobeError } from "../errors.ts";
 import { type Interface, localAddresses, lookUpInterface, lookUpRoute, type Route } from "../link/route.ts";
-import type { Path } from "../scan/engine.ts";
+import type { Path } from "../scan/probe-source.ts";
 import { reservedWithin } from "../scan/reserved.ts";
 import type { TargetFault } from "../scan/result.ts";
 import type { PathRanges } from "../scan/source.ts";

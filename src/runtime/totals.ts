@@ -2,7 +2,7 @@
  * Running totals of a run: of engines that go on, of workers that report, and of what a journal says was counted before.
  */
 import { missedOpen } from "../scan/confidence.ts";
-import { type EngineCounts, newCounts } from "../scan/engine.ts";
+import { type EngineCounts, newCounts } from "../scan/counts.ts";
 import type { PathFindings } from "../scan/result.ts";
 
 /** What is counted, as plain data: it travels between threads and stands in journals. */

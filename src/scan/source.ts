@@ -6,8 +6,8 @@
  * (runtime/plan.ts asks the kernel).
  */
 import { ADDRESS_WORDS } from "../socket/table.ts";
-import type { Probe, ProbeSource } from "./engine.ts";
 import type { Order, Part } from "./permutation.ts";
+import type { Probe, ProbeSource } from "./probe-source.ts";
 import { compareWords } from "./rows.ts";
 import type { Space } from "./space.ts";
 

@@ -1,6 +1,6 @@
 /** The engine against a simulated network: whole scans under a virtual clock. */
 import { describe, expect, it } from "vitest";
-import type { Probe, ProbeSource } from "../../src/scan/engine.ts";
+import type { Probe, ProbeSource } from "../../src/scan/probe-source.ts";
 import type { Verdict } from "../../src/scan/verdict.ts";
 import { createSourcePorts } from "../../src/socket/ports.ts";
 import { type Behaviour, createNetwork, destination4 } from "./network.ts";

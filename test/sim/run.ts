@@ -1,5 +1,6 @@
 /** Runs an engine against a simulated network under a virtual clock, as fast as the machine can. */
-import { createEngine, type Engine, type EngineOptions, type ProbeSource } from "../../src/scan/engine.ts";
+import { createEngine, type Engine, type EngineOptions } from "../../src/scan/engine.ts";
+import type { ProbeSource } from "../../src/scan/probe-source.ts";
 import { keepVerdict, type Verdict } from "../../src/scan/verdict.ts";
 import { createSourcePorts } from "../../src/socket/ports.ts";
 import { loadAddress } from "../../src/socket/table.ts";

@@ -5,8 +5,9 @@
 import type { LabDescription } from "../../src/lab/description.ts";
 import { createNetwork, type LabNetwork } from "../../src/lab/network.ts";
 import { missedOpen } from "../../src/scan/confidence.ts";
-import type { Engine, ProbeSource } from "../../src/scan/engine.ts";
+import type { Engine } from "../../src/scan/engine.ts";
 import { createOrder } from "../../src/scan/permutation.ts";
+import type { ProbeSource } from "../../src/scan/probe-source.ts";
 import type { Verdict } from "../../src/scan/verdict.ts";
 import { createSourcePorts } from "../../src/socket/ports.ts";
 import { createSeededRandom } from "./random.ts";

@@ -1,0 +1,48 @@
+/**
+ * Retransmissions: rows whose try ran out and whose next SYN waits for the pacer, first come, first served. Pure.
+ *
+ * Not here: when a try has run out (deadlines.ts), when the next SYN may leave (pacing.ts).
+ */
+
+export interface Retransmissions {
+  /** The row's next SYN may leave. A row waits once only, until `pop` or `cancel`. */
+  push(row: number): void;
+  /** The row that has waited longest; -1 when none waits. */
+  pop(): number;
+  /** The row needs no other SYN. */
+  cancel(row: number): void;
+  /** Whether `pop` may have a row: cancelled ones count until it has passed them. */
+  any(): boolean;
+}
+
+/** @param capacity rows are below this; the queue is emptied before a cancelled row comes to another pair's use */
+export function createRetransmissions(capacity: number): Retransmissions {
+  // `waits` is the truth, the ring may hold stale entries.
+  const ring = new Int32Array(capacity + 1);
+  const waits = new Uint8Array(capacity);
+  let head = 0;
+  let length = 0;
+  return {
+    push: (row) => {
+      waits[row] = 1;
+      ring[(head + length) % ring.length] = row;
+      length++;
+    },
+    pop: () => {
+      while (length > 0) {
+        const row = ring[head];
+        head = head + 1 === ring.length ? 0 : head + 1;
+        length--;
+        if (waits[row] === 1) {
+          waits[row] = 0;
+          return row;
+        }
+      }
+      return -1;
+    },
+    cancel: (row) => {
+      waits[row] = 0;
+    },
+    any: () => length > 0,
+  };
+}
