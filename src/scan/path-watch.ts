@@ -218,13 +218,14 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   /** A whole number that is known to be one: it is handed on without becoming an object. */
   const clampWait = (us: number): number => Math.min(wait.maxUs, Math.max(wait.minUs, us + queueUs)) | 0;
 
+  // The arrays go through the calls, not their numbers: each would be an object.
+  const waitOf = (known: Hosts, entry: number): number =>
+    Math.min(wait.maxUs, Math.max(wait.minUs, timeoutOf(known.srtt, known.rttvar, entry) + queueUs)) | 0;
+
   function waitUs(host: number): number {
-    if (hosts.srtt[host] > 0) return clampWait(timeoutOf(hosts.srtt, hosts.rttvar, host));
+    if (hosts.srtt[host] > 0) return waitOf(hosts, host);
     const known = prefixOf[host];
-    if (prefixes.answered[known] >= PREFIX_SAMPLES) {
-      return clampWait(timeoutOf(prefixes.srtt, prefixes.rttvar, known));
-    }
-    return unknownWaitUs;
+    return prefixes.answered[known] >= PREFIX_SAMPLES ? waitOf(prefixes, known) : unknownWaitUs;
   }
 
   /** @returns whether a prefix or the host itself has told how long its answers take */
@@ -320,7 +321,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   /** Loses more than others do: from now on it gets no more than it answers. */
   function noteLoss(host: number, cohort: number, tells: boolean): void {
     // When everybody's are lost it is no limit of this host's.
-    if (cohortLoss(cohort) > LOSS_OF_ALL) return;
+    if (losesMost(cohort)) return;
     bump(hosts.lost, host);
     if (tells) bump(prefixes.lost, prefixOf[host]);
     const lost = hosts.lost[host];
@@ -333,13 +334,12 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     }
   }
 
-  function cohortLoss(cohort: number): number {
-    if (cohort < 0) return loss;
-    return lossOfPart(
-      cohorts.get(cohort, FATES.pilotLost) + cohorts.get(cohort, FATES.lost),
-      cohorts.get(cohort, FATES.pilotAnswered) + cohorts.get(cohort, FATES.answered),
-      loss,
-    );
+  /** Whether so much of a stretch is lost that it tells nothing of one host: an answer, because a loss would be an object. */
+  function losesMost(cohort: number): boolean {
+    if (cohort < 0) return loss > LOSS_OF_ALL;
+    const lost = cohorts.get(cohort, FATES.pilotLost) + cohorts.get(cohort, FATES.lost);
+    const answered = cohorts.get(cohort, FATES.pilotAnswered) + cohorts.get(cohort, FATES.answered);
+    return lossOfPart(lost, answered, loss) > LOSS_OF_ALL;
   }
 
   // --- looking -----------------------------------------------------------------------------------------------------

@@ -18,6 +18,9 @@ import * as tcp from "../../src/wire/tcp.ts";
 
 export interface Profile {
   readonly probes: number;
+  readonly open: number;
+  readonly closed: number;
+  readonly filtered: number;
   /** Bytes allocated in the JavaScript heap, by the function that did, most first. */
   readonly sites: readonly (readonly [site: string, bytes: number])[];
 }
@@ -84,19 +87,34 @@ function createTestEngine(): Engine {
   });
 }
 
-/** Turns `answer` into a RST for the SYN at `at`. */
-function refuse(at: number): void {
+tcp.emit(answer, ipv4.HEADER_LENGTH, {
+  sourcePort: 0,
+  destinationPort: 0,
+  sequence: 0,
+  acknowledgement: 0,
+  dataOffset: tcp.HEADER_LENGTH,
+  flags: 0,
+  window: 0,
+  checksum: 0,
+  urgentPointer: 0,
+  options: new Uint8Array(0),
+});
+
+/** Turns `answer` into what answers the SYN at `at`: one port in eight is open. */
+function answerTo(at: number): void {
   const syn = at + ipv4.HEADER_LENGTH;
   for (let i = 0; i < 4; i++) answer[ipv4.SOURCE + i] = packets[at + ipv4.DESTINATION + i];
   putU16(answer, ipv4.CHECKSUM, 0);
   putU16(answer, ipv4.CHECKSUM, checksum(answer, 0, ipv4.HEADER_LENGTH));
-  const rst = ipv4.HEADER_LENGTH;
+  const segment = ipv4.HEADER_LENGTH;
   for (let i = 0; i < 2; i++) {
-    answer[rst + tcp.SOURCE_PORT + i] = packets[syn + tcp.DESTINATION_PORT + i];
-    answer[rst + tcp.DESTINATION_PORT + i] = packets[syn + tcp.SOURCE_PORT + i];
+    answer[segment + tcp.SOURCE_PORT + i] = packets[syn + tcp.DESTINATION_PORT + i];
+    answer[segment + tcp.DESTINATION_PORT + i] = packets[syn + tcp.SOURCE_PORT + i];
   }
-  putU32(answer, rst + tcp.ACKNOWLEDGEMENT, i32(packets, syn + tcp.SEQUENCE) + 1);
-  tcp.fillChecksum(answer, rst, answer.length, pseudo());
+  putU32(answer, segment + tcp.ACKNOWLEDGEMENT, i32(packets, syn + tcp.SEQUENCE) + 1);
+  const isOpen = (packets[syn + tcp.DESTINATION_PORT + 1] & 7) === 0;
+  answer[segment + tcp.DATA_OFFSET + 1] = tcp.FLAGS.ACK | (isOpen ? tcp.FLAGS.SYN : tcp.FLAGS.RST);
+  tcp.fillChecksum(answer, segment, answer.length, pseudo());
 }
 
 const pseudo = (): number =>
@@ -105,7 +123,7 @@ const pseudo = (): number =>
 /** Engine time in microseconds, with a fraction, as a real clock's. */
 let nowUs = 0.5;
 
-/** Probes until `decided` pairs have their verdicts: every third try is lost, the others are refused. */
+/** Probes until `decided` pairs have their verdicts: every third try is lost, the others are answered. */
 function probe(decided: number): void {
   const { pollTransmit, handleDeparture, handlePacket, handleTimeout, pollVerdict, counts } = engine;
   while (counts.decided < decided) {
@@ -115,7 +133,7 @@ function probe(decided: number): void {
     nowUs += 300.125;
     for (let slot = 0; slot < count; slot++) {
       if (slot % 3 === 0) continue;
-      refuse(slot * SLOT_LENGTH);
+      answerTo(slot * SLOT_LENGTH);
       handlePacket(answer, 0, answer.length, nowUs, slot);
     }
     handleTimeout(nowUs);
@@ -131,7 +149,9 @@ await session.post("HeapProfiler.startSampling", {
   includeObjectsCollectedByMajorGC: true,
   includeObjectsCollectedByMinorGC: true,
 });
+const before = { ...engine.counts.states };
 probe(WARM_UP + PROFILED);
+const after = engine.counts.states;
 const { profile } = await session.post("HeapProfiler.stopSampling");
 
 const bytes = new Map<string, number>();
@@ -142,4 +162,12 @@ function add({ callFrame, selfSize, children }: HeapProfiler.SamplingHeapProfile
 }
 add(profile.head);
 const sites = [...bytes].sort(([, a], [, b]) => b - a);
-console.log(JSON.stringify({ probes: PROFILED, sites } satisfies Profile));
+console.log(
+  JSON.stringify({
+    probes: PROFILED,
+    open: after.open - before.open,
+    closed: after.closed - before.closed,
+    filtered: after.filtered - before.filtered,
+    sites,
+  } satisfies Profile),
+);
