@@ -1,5 +1,5 @@
 /**
- * Part of the build, not of what it builds: `node --import tsx src/bundle.ts` makes dist/synprobe.cjs and dist/worker.cjs. Each is
+ * Part of the build, not of what it builds: `node --import tsx src/bundle.ts` makes dist/synprobe.cjs, dist/worker.cjs and dist/sender.cjs. Each is
  * start.ts, with the program and its compiled functions in two files beside it. What only some commands need is in files of its
  * own, dist/commands/, so that a probe does not load it.
  */
@@ -68,7 +68,7 @@ async function bundle(name: string, entry: string): Promise<void> {
     ...SETTINGS,
     entryPoints: [`${SRC}${entry}`],
     plugins: [NO_PROGRAMS, KOFFI_BINARY],
-    define: { "import.meta.url": "moduleUrl", WORKER_FILE: '"./worker.cjs"' },
+    define: { "import.meta.url": "moduleUrl", THREAD_SUFFIX: '".cjs"' },
     banner: {
       js: '(function(require,__filename){"use strict";const moduleUrl=require("node:url").pathToFileURL(__filename).href;',
     },
@@ -122,3 +122,4 @@ const APART = ["diff", "report"] as const;
 await bundleCommands();
 await bundle("synprobe", "cli/main.ts");
 await bundle("worker", "runtime/worker.ts");
+await bundle("sender", "runtime/sender.ts");

@@ -9,6 +9,7 @@ import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import type { Mac } from "../wire/ethernet.ts";
 import type { Instruction } from "./filter.ts";
 import type { Link, PacketHandler } from "./link.ts";
+import { closeOutbox, createOutboxMemory, type OutboxMemory, openOutbox, PARTS } from "./outbox.ts";
 import { lookUpInterface } from "./route.ts";
 import { closeSoon, errno, libc } from "./sys/libc.ts";
 import {
@@ -17,6 +18,7 @@ import {
   createFrameBatch,
   createRingReader,
   createWait,
+  frameBatchLength,
   ignoreOutgoing,
   openPacketSocket,
   openRing,
@@ -61,6 +63,8 @@ export interface EthernetOptions {
   readonly blockSize?: number;
   /** Whether frames skip the interface's queueing discipline; by default they do. */
   readonly bypass?: boolean;
+  /** Whether another thread will send (outbox.ts); by default none does. */
+  readonly behind?: boolean;
 }
 
 /** Sockets and memory as plain values, which another thread of this process can be given. */
@@ -71,6 +75,7 @@ export interface EthernetHandles {
   readonly sender: number;
   readonly ring: Ring;
   readonly slotLength: number;
+  readonly outbox?: OutboxMemory;
 }
 
 /**
@@ -78,7 +83,7 @@ export interface EthernetHandles {
  * @throws {SynprobeError} `ERR_PRIVILEGE`, `ERR_NO_INTERFACE`, `ERR_USAGE` (the interface carries no Ethernet), `ERR_SYSTEM`
  */
 export function openEthernetSockets(options: EthernetOptions): EthernetHandles {
-  const { interfaceName, filter, bypass = true } = options;
+  const { interfaceName, filter, bypass = true, behind = false } = options;
   const { slotLength = SLOT_LENGTH, ringSize = RING_SIZE, blockSize = BLOCK_SIZE } = options;
   const found = lookUpInterface(interfaceName);
   if (found === undefined)
@@ -103,7 +108,16 @@ export function openEthernetSockets(options: EthernetOptions): EthernetHandles {
     ignoreOutgoing(hearer);
     const ring = openRing(hearer, blockSize, Math.floor(ringSize / blockSize));
     bindPacketSocket(hearer, found.index, "hear");
-    return { interfaceName, interfaceIndex: found.index, mac: found.mac, sender, ring, slotLength };
+    const outbox = behind ? createOutboxMemory(frameBatchLength(PARTS * SLOTS, slotLength)) : undefined;
+    return {
+      interfaceName,
+      interfaceIndex: found.index,
+      mac: found.mac,
+      sender,
+      ring,
+      slotLength,
+      ...(outbox === undefined ? {} : { outbox }),
+    };
   } catch (error) {
     for (const fd of opened) libc.close(fd);
     throw error;
@@ -113,9 +127,15 @@ export function openEthernetSockets(options: EthernetOptions): EthernetHandles {
 /** Makes a link of what `openEthernetSockets` opened; its `close` closes it. */
 export function attachEthernet(handles: EthernetHandles): PacketLink {
   const { sender, ring, slotLength } = handles;
-  const frames = createFrameBatch(SLOTS, slotLength);
+  const outbox = handles.outbox === undefined ? undefined : openOutbox(handles.outbox);
+  const slots = outbox === undefined ? SLOTS : PARTS * SLOTS;
+  const frames = createFrameBatch(
+    slots,
+    slotLength,
+    handles.outbox === undefined ? undefined : new Uint8Array(handles.outbox.frames),
+  );
   const reader = createRingReader(ring);
-  const wait = createWait([ring.fd]);
+  const poll = createWait([ring.fd]);
   let sendError = "";
   let handler: PacketHandler = () => {};
   let endWatch: (() => void) | undefined;
@@ -127,7 +147,7 @@ export function attachEthernet(handles: EthernetHandles): PacketLink {
   };
   return {
     name: "ethernet",
-    batch: { data: frames.data, lengths: frames.lengths, slots: SLOTS, slotLength, offset: 0 },
+    batch: { data: frames.data, lengths: frames.lengths, slots, slotLength, offset: 0 },
     send: (first, count) => {
       const sent = frames.send(sender, first, count);
       // The kernel tells why only when the very first frame of a call is refused.
@@ -142,13 +162,28 @@ export function attachEthernet(handles: EthernetHandles): PacketLink {
       if (onReadable !== undefined) endWatch = watch([ring.fd], onReadable);
     },
     drain: () => !open || reader.read(FRAMES_PER_TURN, handler),
-    wait,
+    wait: (timeoutUs) => {
+      // Answers to what is under way come while it is sent: when it has been, if not before, there is more to do.
+      if (outbox?.isBusy() === true) outbox.wait(timeoutUs);
+      else poll(timeoutUs);
+    },
+    behind:
+      outbox === undefined
+        ? undefined
+        : {
+            ...outbox,
+            give: (count) => {
+              outbox.give(frames.messages(outbox.half() * SLOTS, count), count);
+              return true;
+            },
+          },
     receiveDrops,
     receiveBuffer: ring.blockSize * ring.blocks,
     close: () => {
       if (!open) return;
       receiveDrops();
       open = false;
+      outbox?.close();
       endWatch?.();
       // Whoever watches has an event loop, which need not stand still meanwhile.
       closeEthernet(handles, endWatch === undefined ? "now" : "soon");
@@ -157,7 +192,9 @@ export function attachEthernet(handles: EthernetHandles): PacketLink {
 }
 
 /** Closes handles that no link was made of, or whose thread is no more. */
-export function closeEthernet({ sender, ring }: EthernetHandles, when: "now" | "soon" = "now"): void {
+export function closeEthernet(handles: EthernetHandles, when: "now" | "soon" = "now"): void {
+  const { sender, ring, outbox } = handles;
+  if (outbox !== undefined) closeOutbox(outbox);
   unmapRing(ring);
   closeAll([ring.fd, sender], when);
 }

@@ -24,6 +24,41 @@ export interface TransmitBatch {
  */
 export type PacketHandler = (bytes: Uint8Array, at: number, end: number, ageUs: number) => void;
 
+/** Sends a third of the batch's slots at a time in another thread, which is of use once there is one (outbox.ts). */
+export interface Behind {
+  /** Whether a half may be filled to be given. */
+  isFree(): boolean;
+  /** Which third may be filled to be given, 0 or 1; the last one is never given. */
+  half(): number;
+  /** Whether something is under way. */
+  isBusy(): boolean;
+  /**
+   * Hands over the first `count` slots of `half()`.
+   * @returns false when `send` must do it, because not all of them can go this way
+   */
+  give(count: number): boolean;
+  /**
+   * The next half of which there is news, in the order given, valid until the next call: that its sending has begun, so that
+   * answers that come meanwhile find when their packets left, and that it is over. Undefined when there is none.
+   */
+  take(): SentHalf | undefined;
+  /** Blocks this thread until something under way has been sent, or for so long, in microseconds. */
+  wait(timeoutUs: number): void;
+}
+
+export interface SentHalf {
+  readonly half: number;
+  readonly count: number;
+  /** How many of its packets were taken: the first ones; all of them as far as is known, while it is not over. */
+  readonly sent: number;
+  /** Whether there was no news of it before. */
+  readonly isFirst: boolean;
+  readonly isOver: boolean;
+  /** How long ago its sending began, and ended or will probably have (negative then), in microseconds. */
+  readonly sinceUs: number;
+  readonly untilUs: number;
+}
+
 export interface Link {
   /** Short name for messages: "raw-ip". */
   readonly name: string;
@@ -35,6 +70,8 @@ export interface Link {
   send(first: number, count: number): number;
   /** errno name of the last refusal: `"ENOBUFS"`. */
   readonly sendError: string;
+  /** Sending in another thread, where that is possible. */
+  readonly behind?: Behind | undefined;
   /**
    * Says who takes packets, which `drain` hands over. `onReadable` is called when packets wait, `onError` when the link has
    * become unusable.

@@ -28,6 +28,7 @@ import {
 import { frameFilter, type PortRange, packetFilter } from "./filter.ts";
 import type { PacketHandler } from "./link.ts";
 import { createNeighbourTable, lookUpNeighbours, type NeighbourTable } from "./neighbour.ts";
+import { PARTS } from "./outbox.ts";
 import { quietResets } from "./quiet-resets.ts";
 import { lookUpInterface } from "./route.ts";
 import { errno, libc, monotonicUs } from "./sys/libc.ts";
@@ -74,7 +75,8 @@ export interface NextHopRange {
   readonly gateway?: Address;
 }
 
-export interface PacketOptions extends Pick<EthernetOptions, "ringSize" | "slotLength" | "bypass"> {
+export interface PacketOptions
+  extends Pick<EthernetOptions, "ringSize" | "slotLength" | "bypass" | "behind"> {
   readonly interfaceName: string;
   /** Source ports of the run: what is heard. */
   readonly ports: PortRange;
@@ -103,13 +105,14 @@ export interface PacketHandles {
  * @throws {SynprobeError} `ERR_PRIVILEGE`, `ERR_NO_INTERFACE`, `ERR_USAGE` (the interface carries no Ethernet), `ERR_NO_SOURCE`, `ERR_SYSTEM`
  */
 export function openPacketSockets(options: PacketOptions): PacketHandles {
-  const { interfaceName, ports, routes, sources = [], ringSize, slotLength, bypass } = options;
+  const { interfaceName, ports, routes, sources = [], ringSize, slotLength, bypass, behind } = options;
   const frames = openEthernetSockets({
     interfaceName,
     filter: frameFilter(ports),
     ...(ringSize === undefined ? {} : { ringSize }),
     ...(slotLength === undefined ? {} : { slotLength }),
     ...(bypass === undefined ? {} : { bypass }),
+    ...(behind === undefined ? {} : { behind }),
   });
   const opened: number[] = [];
   const keep = (fd: number): number => {
@@ -169,7 +172,7 @@ export function attachPacket(handles: PacketHandles): PacketLink {
   );
   const kernelBatch = createSendBatch(KERNEL_SLOTS, slotLength, interfaceIndex);
   const inbox = createReceiveBatch(OWN_SLOTS);
-  const wait = createWait([ring.fd, own]);
+  const poll = createWait([ring.fd, own]);
   let sendError = "";
   let handler: PacketHandler = () => {};
   let endWatch: (() => void) | undefined;
@@ -253,6 +256,15 @@ export function attachPacket(handles: PacketHandles): PacketLink {
     return way === "kernel" ? sendThroughKernel(first, count, nowUs) : refuse("ENETUNREACH");
   };
 
+  /** All of them must be frames: the kernel is given its packets here. */
+  const giveBehind = (count: number): boolean => {
+    const nowUs = monotonicUs();
+    if (nowUs >= refreshUs) refresh(nowUs);
+    const first = (frames.behind?.half() ?? 0) * (slots / PARTS);
+    for (let slot = first; slot < first + count; slot++) if (address(slot) !== "frame") return false;
+    return frames.behind?.give(count) ?? false;
+  };
+
   const receiveOwn = (): number => {
     try {
       return inbox.receive(own);
@@ -293,7 +305,12 @@ export function attachPacket(handles: PacketHandles): PacketLink {
       const empty = frames.drain();
       return drainOwn() && empty;
     },
-    wait,
+    wait: (timeoutUs) => {
+      if (frames.behind?.isBusy() === true) frames.wait(timeoutUs);
+      else poll(timeoutUs);
+    },
+    behind:
+      frames.behind === undefined ? undefined : { ...frames.behind, give: (count) => giveBehind(count) },
     receiveDrops: frames.receiveDrops,
     receiveBuffer: frames.receiveBuffer,
     close: () => {

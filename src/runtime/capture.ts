@@ -184,7 +184,9 @@ export function createCapture(
     if (kind === "evidence") return link;
     const { data, lengths, slotLength, offset } = link.batch;
     let drainedUs = nowUs();
-    const watched: Pick<Link, "send" | "listen" | "drain"> = {
+    const watched: Pick<Link, "send" | "listen" | "drain" | "behind"> = {
+      // What another thread sends would not be seen here.
+      behind: undefined,
       send: (first, count) => {
         const fromUs = nowUs();
         const taken = link.send(first, count);

@@ -26,11 +26,13 @@ export interface Drive {
 
 /** Batches sent before received packets get their turn. */
 const BATCHES_PER_TURN = 4;
+/** While another thread sends, this one waits so long at most for something to do, in microseconds: a batch takes less. */
+const BUSY_US = 1000;
 /** setTimeout's limit is 2^31 - 1 ms; far deadlines are looked at again after this long. */
 const LONGEST_SLEEP_MS = 60_000;
 
 export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
-  const sendBatch = createTransmitter(engine, link);
+  const { send, settle, settledUs, isBusy } = createTransmitter(engine, link);
   let timer: NodeJS.Timeout | undefined;
   let immediate: NodeJS.Immediate | undefined;
   let over = false;
@@ -65,11 +67,12 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
     try {
       clearTimeout(timer);
       // After a stall the answers are in the socket already: no deadline passes before they are read.
+      settle();
       drainedUs = nowUs();
       const empty = link.drain();
-      if (empty) engine.handleTimeout(drainedUs);
+      if (empty) engine.handleTimeout(settledUs(drainedUs));
       let batches = 0;
-      while (batches < BATCHES_PER_TURN && sendBatch() > 0) batches++;
+      while (batches < BATCHES_PER_TURN && send() > 0) batches++;
       handOver();
       if (over) return;
       checkStall(engine, link, nowUs());
@@ -77,7 +80,9 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
         finish();
         return;
       }
-      if (batches === BATCHES_PER_TURN || !empty) {
+      const busy = isBusy();
+      if (busy && empty && batches === 0) link.behind?.wait(BUSY_US);
+      if (busy || batches === BATCHES_PER_TURN || !empty) {
         immediate ??= setImmediate(() => {
           immediate = undefined;
           turn();
@@ -108,7 +113,7 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
       try {
         if (!stopping) engine.abandon(nowUs());
         stopping = true;
-        while (sendBatch() > 0);
+        while (send() > 0);
         handOver();
         if (graceMs === 0 || engine.inFlight === 0) finish();
         else grace ??= setTimeout(finish, graceMs);

@@ -198,6 +198,9 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
   };
 }
 
+/** Whether there is a processor for each worker, and one more to send for it. */
+const hasSenders = ({ threads }: Means): boolean => 2 * threads <= availableParallelism();
+
 function bestWorkers(plan: Plan, { rate }: ScanOptions): number {
   const useful = Math.max(1, Math.min(rate.maximum / RATE_PER_WORKER, plan.space.total / PAIRS_PER_WORKER));
   return Math.min(MOST_WORKERS, availableParallelism(), Math.ceil(useful));
@@ -293,10 +296,9 @@ function openHere(plan: Plan, options: ScanOptions, means: Means, release: () =>
 
 async function openThreads(plan: Plan, options: ScanOptions, means: Means): Promise<OpenScan> {
   // Only large scans need what these load.
-  const [{ attachPacket, closePacket, openPacketSockets }, { startWorkers }] = await Promise.all([
-    import("../link/packet.ts"),
-    import("./workers.ts"),
-  ]);
+  const [{ attachPacket, closePacket, openPacketSockets }, { startSender, startWorkers }] = await Promise.all(
+    [import("../link/packet.ts"), import("./workers.ts")],
+  );
   const alone = options.sourcePort === undefined && !probePorts().shared && !forwards();
   const shares = Array.from({ length: means.threads }, (_, i) => portShare(means.ports, i, means.threads));
   const handles: ReturnType<typeof openPacketSockets>[] = [];
@@ -310,6 +312,7 @@ async function openThreads(plan: Plan, options: ScanOptions, means: Means): Prom
           interfaceName: means.interfaceName ?? "",
           ports,
           routes: plan.hops,
+          behind: hasSenders(means),
           // Once for all of them: the kernel asks each such program about each packet.
           ...(alone && handles.length === 0 ? { quiet: means.ports } : {}),
           ...(plan.source === undefined ? {} : { sources: [plan.source] }),
@@ -338,7 +341,7 @@ async function openThreads(plan: Plan, options: ScanOptions, means: Means): Prom
           const given = handles.splice(0);
           if (isMainThreads(plan, options, means, hooks)) {
             here = attachPacket(given[0]);
-            return runHere(here, {
+            const lane = runHere(here, {
               space: plan.space,
               order: createOrder(plan.space.total, options.order),
               paths: plan.pathRanges,
@@ -346,6 +349,8 @@ async function openThreads(plan: Plan, options: ScanOptions, means: Means): Prom
               engine: engineOptions(plan, options, means),
               hooks: laneHooks,
             });
+            startSender(given[0], lane.kill);
+            return lane;
           }
           return startWorkers(
             shares.map((ports, index) => ({

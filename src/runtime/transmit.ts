@@ -4,32 +4,51 @@
  */
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import type { Link } from "../link/link.ts";
+import { PARTS } from "../link/outbox.ts";
 import type { Engine } from "../scan/engine.ts";
 import { nowUs } from "./clock.ts";
 
 /** Nothing is asked for the rest of a batch after so many refusals in a row. */
 const HOPELESS = 64;
 
-/** @returns a function that sends one batch and tells how many packets the engine had for it */
-export function createTransmitter(engine: Engine, link: Link): () => number {
+export interface Transmitter {
+  /** Sends one batch, or has it sent. @returns how many packets the engine had for it */
+  send(): number;
+  /** Tells the engine what has left meanwhile: before answers are read, so that their round trips are right. */
+  settle(): void;
+  /** Whether something is under way, and will leave in another thread. */
+  isBusy(): boolean;
+  /**
+   * The time, `nowUs` or earlier, up to which all that the engine gave has left, and as long ago as it would have had it left
+   * at once. What was given since could not be answered yet: no deadline passes, and nothing is learnt from silence.
+   */
+  settledUs(nowUs: number): number;
+}
+
+/** A batch of fewer packets is sent at once: to wake another thread would take longer. */
+const WORTH_HANDING_OVER = 32;
+
+export function createTransmitter(engine: Engine, link: Link): Transmitter {
   // Taken out once: objects with getters are slow to look into.
   const { pollTransmit, handleDeparture, handleRefusal } = engine;
+  const { behind } = link;
   const { data, lengths, slots, slotLength, offset } = link.batch;
+  const most = behind === undefined ? slots : slots / PARTS;
   // Outlives the call, so that it is one object for a whole batch and not one for each packet that it is handed on with.
   let now = 0;
-  return () => {
-    let count = 0;
-    now = nowUs();
-    for (let at = offset; count < slots; at += slotLength) {
-      const length = pollTransmit(now, data, at, count);
-      if (length === 0) break;
-      lengths[count++] = length;
-    }
+  /** When each half was filled; which one leaves next; and how long after it was filled each left the last time. */
+  const filledUs = [0, 0];
+  let oldest = 0;
+  const delayUs = [0, 0];
+  const isBusy = (): boolean => behind?.isBusy() === true;
+
+  /** Sends slots `first` to `end - 1` from this thread. */
+  const sendNow = (first: number, end: number): void => {
     let refusals = 0;
-    for (let done = 0; done < count; ) {
+    for (let done = first; done < end; ) {
       // Filling the batch took its time, and so does the call itself: round trips must contain neither.
       const from = nowUs();
-      const taken = link.send(done, count - done);
+      const taken = link.send(done, end - done);
       if (taken > 0) {
         handleDeparture(done, done + taken, from, nowUs());
         done += taken;
@@ -37,10 +56,60 @@ export function createTransmitter(engine: Engine, link: Link): () => number {
         continue;
       }
       // One packet may be refused for its own neighbour's sake, so the others are tried; but not for ever.
-      const end = ++refusals < HOPELESS ? done + 1 : count;
-      while (done < end) handleRefusal(done++, link.sendError, nowUs());
+      const tried = ++refusals < HOPELESS ? done + 1 : end;
+      while (done < tried) handleRefusal(done++, link.sendError, nowUs());
     }
-    return count;
+  };
+
+  const settle = (): void => {
+    for (let batch = behind?.take(); batch !== undefined; batch = behind?.take()) {
+      const first = batch.half * most;
+      const sent = first + batch.sent;
+      now = nowUs();
+      if (batch.isFirst && batch.sent > 0)
+        handleDeparture(first, sent, now - batch.sinceUs, now - batch.untilUs);
+      // What the kernel did not take is offered again, and refused by name if it comes to that.
+      if (!batch.isOver) continue;
+      oldest = 1 - batch.half;
+      delayUs[batch.half] = now - batch.untilUs - filledUs[batch.half];
+      sendNow(sent, first + batch.count);
+    }
+  };
+
+  return {
+    settle,
+    isBusy,
+    settledUs: (us) => {
+      const leftUs = us - Math.max(delayUs[0], delayUs[1]);
+      return isBusy() ? Math.min(leftUs, filledUs[oldest]) : leftUs;
+    },
+    send: () => {
+      settle();
+      // While the other thread has its hands full this one sends as well.
+      const isFull = isBusy() && behind?.isFree() === false;
+      const first = behind === undefined ? 0 : (isFull ? PARTS - 1 : behind.half()) * most;
+      let end = first;
+      now = nowUs();
+      for (let at = offset + first * slotLength; end < first + most; at += slotLength) {
+        const length = pollTransmit(now, data, at, end);
+        if (length === 0) break;
+        lengths[end++] = length;
+      }
+      const count = end - first;
+      if (behind !== undefined && !isFull) {
+        const half = behind.half();
+        filledUs[half] = now;
+        if (!isBusy()) oldest = half;
+      }
+      const isGiven =
+        !isFull && count >= WORTH_HANDING_OVER && behind?.isFree() === true && behind.give(count);
+      if (!isGiven && !isBusy()) {
+        delayUs[0] = 0;
+        delayUs[1] = 0;
+      }
+      if (!isGiven) sendNow(first, end);
+      return count;
+    },
   };
 }
 

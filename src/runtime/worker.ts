@@ -104,19 +104,20 @@ function loop(
     lastAgeUs = ageUs;
     handlePacket(bytes, at, end, drainedUs, ageUs);
   });
-  const sendBatch = createTransmitter(engine, link);
+  const { send, settle, settledUs, isBusy } = createTransmitter(engine, link);
   let reportAt = drainedUs;
   let drops = 0;
   let stopped = false;
   for (;;) {
+    settle();
     drainedUs = nowUs();
     const empty = link.drain();
     // After a stall the answers are in the ring already: no deadline passes before they are read. They come in order, so what
     // is not read yet came after the last that was.
-    engine.handleTimeout(empty ? drainedUs : drainedUs - lastAgeUs);
+    engine.handleTimeout(settledUs(empty ? drainedUs : drainedUs - lastAgeUs));
     let batches = 0;
     const behind = Atomics.load(control, CONTROL.waiting) > MOST_WAITING;
-    while (!behind && batches < BATCHES_PER_TURN && sendBatch() > 0) batches++;
+    while (!behind && batches < BATCHES_PER_TURN && send() > 0) batches++;
     handOver();
     const now = nowUs();
     const stop = Atomics.load(control, CONTROL.stop);
@@ -136,7 +137,7 @@ function loop(
       engine.abandon(now);
     }
     if (empty && batches === 0) {
-      const next = behind ? now + 1000 : engine.pollTimeout(now);
+      const next = behind || isBusy() ? now + 1000 : engine.pollTimeout(now);
       const wait = Math.min(next, reportAt, now + LONGEST_WAIT_US) - now;
       if (wait > 0) link.wait(wait);
     }

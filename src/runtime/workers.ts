@@ -5,6 +5,7 @@
 import { Worker } from "node:worker_threads";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import type { PortRange } from "../link/filter.ts";
+import type { OutboxMemory } from "../link/outbox.ts";
 import type { PacketHandles } from "../link/packet.ts";
 import type { EngineOptions } from "../scan/engine.ts";
 import type { OrderOptions, Part } from "../scan/permutation.ts";
@@ -47,9 +48,31 @@ export type FromWorker =
   | { readonly kind: "capture"; readonly bytes: Uint8Array<ArrayBuffer> }
   | ({ readonly kind: "progress" | "done" } & LaneReport);
 
-/** Where a bundle keeps its worker, beside itself (bundle.ts). */
-declare const WORKER_FILE: string | undefined;
-const FILE = typeof WORKER_FILE === "undefined" ? "./worker.js" : WORKER_FILE;
+/** What a thread needs that sends for another. */
+export interface SenderTask {
+  readonly outbox: OutboxMemory;
+  /** Bound, and shared with the thread that fills. */
+  readonly socket: number;
+}
+
+/** How a bundle calls the files of its threads, beside itself (bundle.ts). */
+declare const THREAD_SUFFIX: string | undefined;
+const SUFFIX = typeof THREAD_SUFFIX === "undefined" ? ".js" : THREAD_SUFFIX;
+const startThread = (name: "worker" | "sender", workerData: WorkerTask | SenderTask): Worker =>
+  new Worker(new URL(`./${name}${SUFFIX}`, import.meta.url), { workerData });
+
+/**
+ * Starts the thread that sends what a packet link's own thread fills, if it is to have one. It ends when the link is closed, and
+ * until it is there, or if it dies before, the link's own thread sends.
+ */
+export function startSender(
+  { ethernet: { outbox, sender } }: PacketHandles,
+  onError: (error: Error) => void,
+): void {
+  if (outbox === undefined) return;
+  const thread = startThread("sender", { outbox, socket: sender });
+  thread.once("error", onError);
+}
 
 /** How long answers are waited for after `stop`, and workers when one has failed, in milliseconds. */
 const GRACE_MS = 1000;
@@ -94,8 +117,9 @@ export function startWorkers(tasks: readonly Omit<WorkerTask, "control">[], hook
 
   function run(task: WorkerTask, number: number): Promise<void> {
     return new Promise((resolve) => {
-      const thread = new Worker(new URL(FILE, import.meta.url), { workerData: task });
+      const thread = startThread("worker", task);
       threads.add(thread);
+      startSender(task.handles, fail);
       let over = false;
       const acknowledge = (): void => void Atomics.sub(controls[number], CONTROL.waiting, 1);
       thread.on("message", (message: FromWorker) => {

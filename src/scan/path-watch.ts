@@ -58,8 +58,10 @@ export interface PathWatch {
   wholeWaitUs(host: number): number;
   /** How long a pilot to this host waits. */
   pilotWaitUs(host: number): number;
-  /** A SYN leaves, the first to its port or not. @returns whether the host had had none for a while */
-  sent(host: number, nowUs: number, isFresh: boolean): boolean;
+  /** A SYN is to leave. @returns whether the host had had none for a while */
+  sent(host: number, nowUs: number): boolean;
+  /** One left at `times[i]`, the first to its port or not. (A time handed over by itself would be an object.) */
+  departed(times: Float64Array, i: number, isFresh: boolean): void;
   /** Whether the host has had no SYN for so long that no limit of its own keeps it from answering the next. */
   isRested(host: number, nowUs: number): boolean;
   /**
@@ -81,8 +83,8 @@ export interface PathWatch {
   lost(host: number, times: Float64Array, i: number, tells: boolean): void;
   /** It was not lost after all: the answer came later. */
   regained(host: number, times: Float64Array, i: number, tells: boolean): void;
-  /** A pilot leaves; later its fate is told: answered, lost, or not known because it could not leave. */
-  pilotSent(): void;
+  /** It was a pilot; later its fate is told: answered, lost, or not known because it had not left after all. */
+  pilotDeparted(times: Float64Array, i: number): void;
   pilotUnknown(times: Float64Array, i: number): void;
   pilotAnswered(host: number, times: Float64Array, i: number, atUs: number): void;
   pilotLost(times: Float64Array, i: number): void;
@@ -207,6 +209,8 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   let learnt = false;
   /** When a pilot whose fate is known last left. */
   let pilotUs = startUs;
+  /** When the last SYN left: a number in an array, which is no object of its own each time it changes. */
+  const lastUs = Float64Array.of(startUs);
 
   const doubt = new Float64Array(1);
   const again = new Float64Array(1);
@@ -349,7 +353,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     learnRoundTrips();
     const newest = cohorts.count() - 1;
     if (cohorts.get(newest, FATES.sent) > 0 && nowUs - cohorts.fromUs(newest) >= stretchUs) {
-      cohorts.begin(nowUs, congestion.rate());
+      beginStretch(nowUs);
     }
     if (heard) {
       const before = congestion.rate();
@@ -359,6 +363,11 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       expectQueue(before / congestion.rate());
     } else if (nowUs - startUs > wait.initialUs) congestion.handleSilence();
     nextLook = nowUs + stretchUs;
+  }
+
+  /** What has left belongs to the stretches before. */
+  function beginStretch(nowUs: number): void {
+    cohorts.begin(Math.max(nowUs, lastUs[0]), congestion.rate());
   }
 
   /** A rate that falls leaves a queue behind, of what was too much for a round trip and more: pilots wait for it, too. */
@@ -551,13 +560,11 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       (spread.samples() < PREFIX_SAMPLES || roundUs === wait.initialUs
         ? Math.min(wait.initialUs, 3 * hosts.srtt[host] + SLACK_US)
         : Math.max(outcomeAfterUs, 1.5 * hosts.srtt[host] + SLACK_US + queueUs) + overshootUs) | 0,
-    sent: (host, nowUs, isFresh) => {
+    sent: (host, nowUs) => {
       const newest = cohorts.count() - 1;
       if (cohorts.get(newest, FATES.sent) === 0 && nowUs - cohorts.fromUs(newest) > stretchUs) {
-        cohorts.begin(nowUs, congestion.rate());
+        beginStretch(nowUs);
       }
-      cohorts.add(cohorts.count() - 1, FATES.sent);
-      if (isFresh) cohorts.add(cohorts.count() - 1, FATES.fresh);
       const nowMs = nowUs / 1000;
       const rested = nowMs - hosts.sentMs[host] >= REST_MS;
       if (hosts.firstMs[host] === Number.NEGATIVE_INFINITY) hosts.firstMs[host] = nowMs;
@@ -589,7 +596,13 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       if (tells) add(cohorts.at(times, i), FATES.lost, -1);
       if (hosts.lost[host] > 0) hosts.lost[host]--;
     },
-    pilotSent: () => cohorts.add(cohorts.count() - 1, FATES.pilotSent),
+    departed: (times, i, isFresh) => {
+      const cohort = cohorts.at(times, i);
+      cohorts.add(cohort, FATES.sent);
+      if (isFresh) cohorts.add(cohort, FATES.fresh);
+      if (times[i] > lastUs[0]) lastUs[0] = times[i];
+    },
+    pilotDeparted: (times, i) => cohorts.add(cohorts.at(times, i), FATES.pilotSent),
     pilotUnknown: (times, i) => cohorts.add(cohorts.at(times, i), FATES.pilotSent, -1),
     pilotAnswered: (host, times, i, atUs) => {
       const cohort = cohorts.at(times, i);

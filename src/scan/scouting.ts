@@ -19,6 +19,8 @@ export interface Scouting {
   next(nowUs: number): number;
   /** The probe in `slot` leaves. */
   sent(slot: number, nowUs: number, iss: number): void;
+  /** It has left, at its `sentUs`. */
+  departed(slot: number): void;
   /** It was answered `atUs`. */
   answered(slot: number, kind: "syn-ack" | "reset", atUs: number): void;
   /** It could not leave. */
@@ -75,6 +77,8 @@ export function createScouting({ ports, random, total, probes, watch }: Scouting
   /** Hosts whose canaries are under way, and their open ports. */
   const suspects = createSuspects();
   const sendsPilots = watch.adaptive && total >= FEWEST_FOR_PILOTS;
+  /** Pilots under way whose departure has been told. */
+  const isCounted = new Uint8Array(pilots?.isCanary.length ?? 0);
   /** Probes until the next pilot. */
   let untilPilot = 1;
   let sinceRemembered = 0;
@@ -107,8 +111,15 @@ export function createScouting({ ports, random, total, probes, watch }: Scouting
       if (pilots === undefined) return;
       const host = pilots.host[slot];
       pilots.sent(slot, nowUs, watch.pilotWaitUs(host), iss);
-      watch.sent(host, nowUs, false);
-      if (pilots.isCanary[slot] === 0) watch.pilotSent();
+      watch.sent(host, nowUs);
+      isCounted[slot] = 0;
+    },
+    departed: (slot) => {
+      if (pilots === undefined) return;
+      watch.departed(pilots.sentUs, slot, false);
+      if (pilots.isCanary[slot] === 1 || isCounted[slot] === 1) return;
+      isCounted[slot] = 1;
+      watch.pilotDeparted(pilots.sentUs, slot);
     },
     answered: (slot, kind, atUs) => {
       if (pilots?.isCanary[slot] === 0) watch.pilotAnswered(pilots.host[slot], pilots.sentUs, slot, atUs);
@@ -116,7 +127,7 @@ export function createScouting({ ports, random, total, probes, watch }: Scouting
     },
     refused: (slot) => {
       // It left nobody waiting: a canary that cannot be sent says as little as one that is not answered.
-      if (pilots?.isCanary[slot] === 0) watch.pilotUnknown(pilots.sentUs, slot);
+      if (pilots !== undefined && isCounted[slot] === 1) watch.pilotUnknown(pilots.sentUs, slot);
       end(slot, undefined);
     },
     expire: (nowUs) => {

@@ -125,7 +125,7 @@ export function createSending(options: SendingOptions): Sending {
     table.sentAt[column] = nowUs;
     table.tries[row] = attempt + 1;
     timers.arm(row, nowUs, watch.lookAgainUs(hostOf[row]));
-    if (watch.sent(hostOf[row], nowUs, attempt === 0)) apart[row] |= 1 << attempt;
+    if (watch.sent(hostOf[row], nowUs)) apart[row] |= 1 << attempt;
     counts.sent++;
     if (attempt > 0) counts.retransmitted++;
     tokens[token] = row;
@@ -159,8 +159,15 @@ export function createSending(options: SendingOptions): Sending {
     for (let token = first; token < end; token++) {
       const row = tokens[token];
       const atUs = fromUs + (token - first) * each;
-      if (row >= 0) table.sentAt[columnOf(row, table.tries[row] - 1)] = atUs;
-      else if (pilots !== undefined) pilots.sentUs[-1 - row] = atUs;
+      if (row >= 0) {
+        const attempt = table.tries[row] - 1;
+        const column = columnOf(row, attempt);
+        table.sentAt[column] = atUs;
+        watch.departed(table.sentAt, column, attempt === 0);
+      } else if (pilots !== undefined) {
+        pilots.sentUs[-1 - row] = atUs;
+        scouting.departed(-1 - row);
+      }
     }
   }
 

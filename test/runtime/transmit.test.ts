@@ -39,7 +39,7 @@ it("a packet that is refused holds up none of the others", () => {
     createTransmitter(
       engine,
       linkOf((slot) => slot % 10 !== 3, []),
-    )(),
+    ).send(),
   ).toBe(256);
   expect(engine.counts).toMatchObject({ sent: 230, sendErrors: { ENOBUFS: 26 } });
 });
@@ -50,7 +50,7 @@ it("a link that takes nothing is not asked for every packet", () => {
   createTransmitter(
     engine,
     linkOf(() => false, calls),
-  )();
+  ).send();
   expect(calls).toHaveLength(64);
   expect(engine.counts).toMatchObject({ sent: 0, sendErrors: { ENOBUFS: 256 } });
 });

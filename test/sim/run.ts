@@ -105,6 +105,7 @@ export function runToEnd(engine: Engine, network: Network, onVerdict: (verdict: 
     for (;;) {
       const length = engine.pollTransmit(now, out, 0, 0);
       if (length === 0) break;
+      engine.handleDeparture(0, 1, now, now);
       network.send(out, 0, length, now);
     }
     for (let v = engine.pollVerdict(); v !== undefined; v = engine.pollVerdict()) onVerdict(keepVerdict(v));

@@ -42,7 +42,7 @@ const PACKET = {
 } as const;
 const TPACKET_V3 = 2;
 const ETH_P_ALL = 0x0003;
-const MSG_DONTWAIT = 0x40;
+export const MSG_DONTWAIT = 0x40;
 
 /**
  * Opens a socket that hears nothing until it is bound to a protocol.
@@ -80,6 +80,8 @@ export interface FrameBatch {
   readonly data: Uint8Array;
   /** Bytes used of each slot. */
   readonly lengths: Uint16Array;
+  /** Makes the messages of slots `first` to `first + count - 1` ready for sendmmsg. @returns where they are */
+  messages(first: number, count: number): bigint;
   /**
    * Sends slots `first` to `first + count - 1` through a bound socket.
    * @returns how many the kernel took; 0 when the first was refused: `errno()` then names the cause.
@@ -87,15 +89,27 @@ export interface FrameBatch {
   send(fd: number, first: number, count: number): number;
 }
 
-/** Memory for sendmmsg(2) that is laid out once: only lengths are written again, when they change. */
-export function createFrameBatch(slots: number, slotLength: number): FrameBatch {
-  // struct mmsghdr: name, namelen, iov, iovlen, control, controllen, flags, length; struct iovec: base, length.
-  const messageSize = 8 * P;
-  const iovSize = 2 * P;
+/** struct mmsghdr: name, namelen, iov, iovlen, control, controllen, flags, length; struct iovec: base, length. */
+const MESSAGE_SIZE = 8 * P;
+const IOV_SIZE = 2 * P;
+
+/** Bytes that a frame batch needs. */
+export const frameBatchLength = (slots: number, slotLength: number): number =>
+  slots * (MESSAGE_SIZE + IOV_SIZE + slotLength);
+
+/**
+ * Memory for sendmmsg(2) that is laid out once: only lengths are written again, when they change.
+ * @param memory one piece, so that whoever holds the frames holds what points at them
+ */
+export function createFrameBatch(
+  slots: number,
+  slotLength: number,
+  memory: Uint8Array = nativeMemory(frameBatchLength(slots, slotLength)),
+): FrameBatch {
+  const messageSize = MESSAGE_SIZE;
+  const iovSize = IOV_SIZE;
   const iovs = slots * messageSize;
   const frames = iovs + slots * iovSize;
-  // One piece of memory, so that whoever holds the frames holds what points at them.
-  const memory = nativeMemory(frames + slots * slotLength);
   const address = addressOf(memory);
   const view = new DataView(memory.buffer);
   for (let slot = 0; slot < slots; slot++) {
@@ -106,18 +120,19 @@ export function createFrameBatch(slots: number, slotLength: number): FrameBatch 
   }
   const lengths = new Uint16Array(slots);
   const written = new Uint16Array(slots);
+  const messages = (first: number, count: number): bigint => {
+    for (let slot = first; slot < first + count; slot++) {
+      if (lengths[slot] === written[slot]) continue;
+      written[slot] = lengths[slot];
+      putSize(view, iovs + slot * iovSize + P, lengths[slot]);
+    }
+    return address + BigInt(first * messageSize);
+  };
   return {
     data: memory.subarray(frames),
     lengths,
-    send: (fd, first, count) => {
-      for (let slot = first; slot < first + count; slot++) {
-        if (lengths[slot] === written[slot]) continue;
-        written[slot] = lengths[slot];
-        putSize(view, iovs + slot * iovSize + P, lengths[slot]);
-      }
-      const sent = libc.sendmmsg(fd, address + BigInt(first * messageSize), count, MSG_DONTWAIT);
-      return Math.max(0, sent);
-    },
+    messages,
+    send: (fd, first, count) => Math.max(0, libc.sendmmsg(fd, messages(first, count), count, MSG_DONTWAIT)),
   };
 }
 

@@ -1,0 +1,142 @@
+/**
+ * An outbox: batches of frames that one thread fills and another gives to the kernel. Sending is most of what a probe costs,
+ * so with a processor to spare the thread that fills can meanwhile read answers and fill the other half.
+ *
+ * Shared memory and two counters, `given` and `done`: batch n lies in half n mod 2, and each side waits only for the other's
+ * counter. The thread that sends is runtime/sender.ts. Not here: what is in the frames, and what becomes of refused ones.
+ */
+import type { Behind } from "./link.ts";
+import { libc, monotonicUs } from "./sys/libc.ts";
+import { MSG_DONTWAIT } from "./sys/packet-socket.ts";
+
+/** What both threads are given. */
+export interface OutboxMemory {
+  /** The frames, laid out by sys/packet-socket.ts. */
+  readonly frames: SharedArrayBuffer;
+  readonly words: SharedArrayBuffer;
+  /** Of each batch: where its messages are, and when its sending began and ended by the monotonic clock. */
+  readonly facts: SharedArrayBuffer;
+}
+
+export const HALVES = 2;
+/** A batch of the link's is both halves, and as much again as one of them for what its own thread sends meanwhile. */
+export const PARTS = HALVES + 1;
+/** Words: of the outbox, then of each half. */
+const GIVEN = 0;
+const DONE = 1;
+const SERVED = 2;
+const HALF = { at: 4, size: 2, count: 0, sent: 1 } as const;
+/** Instead of a number of frames sent: those that are not sent yet. */
+const WAITING = -2;
+const UNDER_WAY = -1;
+/** Numbers of each half. */
+const FACT = { size: 3, address: 0, fromUs: 1, toUs: 2 } as const;
+/** Instead of a number of batches given: no more will be. */
+const CLOSED = -1;
+/** How long `close` waits for a thread that should be done, in milliseconds. */
+const LONGEST_SEND_MS = 1000;
+
+const wordOf = (batch: number, word: number): number => HALF.at + (batch % HALVES) * HALF.size + word;
+const factOf = (batch: number, fact: number): number => (batch % HALVES) * FACT.size + fact;
+
+export const createOutboxMemory = (length: number): OutboxMemory => ({
+  frames: new SharedArrayBuffer(length),
+  words: new SharedArrayBuffer(4 * (HALF.at + HALVES * HALF.size)),
+  facts: new SharedArrayBuffer(8 * HALVES * FACT.size),
+});
+
+/** Sends what is given, through a bound socket, until the outbox is closed: blocks this thread. */
+export function serveOutbox(memory: OutboxMemory, fd: number): void {
+  const words = new Int32Array(memory.words);
+  const facts = new Float64Array(memory.facts);
+  Atomics.store(words, SERVED, 1);
+  for (let batch = 0; ; batch++) {
+    while (Atomics.load(words, GIVEN) === batch) Atomics.wait(words, GIVEN, batch);
+    if (Atomics.load(words, GIVEN) === CLOSED) return;
+    const messages = BigInt(facts[factOf(batch, FACT.address)]);
+    facts[factOf(batch, FACT.fromUs)] = monotonicUs();
+    Atomics.store(words, wordOf(batch, HALF.sent), UNDER_WAY);
+    const sent = libc.sendmmsg(fd, messages, words[wordOf(batch, HALF.count)], MSG_DONTWAIT);
+    facts[factOf(batch, FACT.toUs)] = monotonicUs();
+    words[wordOf(batch, HALF.sent)] = Math.max(0, sent);
+    Atomics.store(words, DONE, batch + 1);
+    Atomics.notify(words, DONE);
+  }
+}
+
+/** The side that fills. */
+export interface Outbox extends Omit<Behind, "give"> {
+  /** Hands over `count` messages of `half()`, the first at `messages`. */
+  give(messages: bigint, count: number): void;
+  /** Waits until nothing is under way, and lets the thread go. */
+  close(): void;
+}
+
+export function openOutbox(memory: OutboxMemory): Outbox {
+  const words = new Int32Array(memory.words);
+  const facts = new Float64Array(memory.facts);
+  let given = 0;
+  let taken = 0;
+  /** Batches of which it was told that their sending has begun. */
+  let begun = 0;
+  /** How long the kernel took for a frame, of late. */
+  let usualUs = 0;
+  /** Reused from call to call. */
+  const told = { half: 0, count: 0, sent: 0, isFirst: true, isOver: false, sinceUs: 0, untilUs: 0 };
+  return {
+    isFree: () => given - taken < HALVES && Atomics.load(words, SERVED) === 1,
+    half: () => given % HALVES,
+    isBusy: () => given > taken,
+    give: (messages, count) => {
+      facts[factOf(given, FACT.address)] = Number(messages);
+      words[wordOf(given, HALF.count)] = count;
+      words[wordOf(given, HALF.sent)] = WAITING;
+      given++;
+      Atomics.store(words, GIVEN, given);
+      Atomics.notify(words, GIVEN);
+    },
+    take: () => {
+      if (given === taken) return undefined;
+      const isOver = Atomics.load(words, DONE) > taken;
+      if (!isOver && (begun > taken || Atomics.load(words, wordOf(taken, HALF.sent)) !== UNDER_WAY)) {
+        return undefined;
+      }
+      const nowUs = monotonicUs();
+      const count = words[wordOf(taken, HALF.count)];
+      const fromUs = facts[factOf(taken, FACT.fromUs)];
+      told.half = taken % HALVES;
+      told.count = count;
+      told.isOver = isOver;
+      told.isFirst = begun <= taken;
+      told.sinceUs = nowUs - fromUs;
+      begun = taken + 1;
+      if (isOver) {
+        const toUs = facts[factOf(taken, FACT.toUs)];
+        told.sent = words[wordOf(taken, HALF.sent)];
+        told.untilUs = nowUs - toUs;
+        usualUs = (toUs - fromUs) / count;
+        taken++;
+      } else {
+        told.sent = count;
+        told.untilUs = told.sinceUs - usualUs * count;
+      }
+      return told;
+    },
+    wait: (timeoutUs) => {
+      if (given > taken) Atomics.wait(words, DONE, taken, timeoutUs / 1000);
+    },
+    close: () => {
+      for (let done = Atomics.load(words, DONE); done < given; done++) {
+        if (Atomics.wait(words, DONE, done, LONGEST_SEND_MS) === "timed-out") break;
+      }
+      closeOutbox(memory);
+    },
+  };
+}
+
+/** Lets the thread that serves it go, once it is done with the batch that it is at. */
+export function closeOutbox(memory: OutboxMemory): void {
+  const words = new Int32Array(memory.words);
+  Atomics.store(words, GIVEN, CLOSED);
+  Atomics.notify(words, GIVEN);
+}
