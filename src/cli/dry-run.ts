@@ -16,12 +16,14 @@ import { wantedOutputs } from "./outputs.ts";
 /** Bytes that a run takes at least, of a thread more, and of a row of a socket table: measured on 64-bit Linux. */
 const BASE_BYTES = 75e6;
 const THREAD_BYTES = 25e6;
+const SENDER_BYTES = 8e6;
 const ROW_BYTES = 90;
 const ROW_BYTES_PER_TRY = 12;
 const RECEIVE_RING_BYTES = 16e6;
 const SAMPLE = 10;
 /** SYNs per second that a worker can send, and SYNs that a silent port gets while nothing is known of the path's loss. */
 const WORKER_RATE = 150_000;
+const WORKER_RATE_WITH_SENDER = 250_000;
 const SILENT_TRIES = 3;
 
 export function viewPlan(plan: Plan, scan: ScanOptions, means: Means, options: TimedOptions): PlanView {
@@ -29,8 +31,9 @@ export function viewPlan(plan: Plan, scan: ScanOptions, means: Means, options: T
   const pairs = order.count;
   const tries = options.retries + 1;
   const { maximum } = options.rate;
+  const workerRate = means.senders ? WORKER_RATE_WITH_SENDER : WORKER_RATE;
   const bounded = options.maxRate !== undefined || maximum < WORKER_RATE;
-  const fastest = Math.min(maximum, means.workers * WORKER_RATE);
+  const fastest = Math.min(maximum, means.workers * workerRate);
   const slowest = Math.min(maximum, Math.max(options.rate.minimum, BLIND_RATE));
   return {
     pairs,
@@ -47,7 +50,7 @@ export function viewPlan(plan: Plan, scan: ScanOptions, means: Means, options: T
     workers: means.workers,
     memoryBytes:
       BASE_BYTES +
-      means.threads * (THREAD_BYTES + RECEIVE_RING_BYTES) +
+      means.threads * (THREAD_BYTES + RECEIVE_RING_BYTES + (means.senders ? SENDER_BYTES : 0)) +
       means.workers * means.capacity * (ROW_BYTES + ROW_BYTES_PER_TRY * tries),
     ...(bounded ? { maxRate: maximum } : {}),
     expectedMs: {

@@ -436,7 +436,8 @@ function describeLink(
   const ports =
     means.ports.first === means.ports.last ? means.ports.first : `${means.ports.first}-${means.ports.last}`;
   const buffer = receiveBuffer > 0 ? `, receive buffer ${receiveBuffer} bytes` : "";
-  const workers = means.threads > 0 ? `, ${means.workers} worker${means.workers > 1 ? "s" : ""}` : "";
+  const each = means.senders ? " that sends in another thread" : "";
+  const workers = means.threads > 0 ? `, ${means.workers} worker${means.workers > 1 ? "s" : ""}${each}` : "";
   const seed = options.sequential === true ? "" : `, --seed ${order.seed}`;
   messages.note(`link ${means.link}${workers}${buffer}, source ports ${ports}${seed}`);
 }

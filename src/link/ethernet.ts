@@ -9,7 +9,7 @@ import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import type { Mac } from "../wire/ethernet.ts";
 import type { Instruction } from "./filter.ts";
 import type { Link, PacketHandler } from "./link.ts";
-import { closeOutbox, createOutboxMemory, type OutboxMemory, openOutbox, PARTS } from "./outbox.ts";
+import { closeOutbox, createOutboxMemory, type OutboxMemory, openOutbox, THIRDS } from "./outbox.ts";
 import { lookUpInterface } from "./route.ts";
 import { closeSoon, errno, libc } from "./sys/libc.ts";
 import {
@@ -108,7 +108,7 @@ export function openEthernetSockets(options: EthernetOptions): EthernetHandles {
     ignoreOutgoing(hearer);
     const ring = openRing(hearer, blockSize, Math.floor(ringSize / blockSize));
     bindPacketSocket(hearer, found.index, "hear");
-    const outbox = behind ? createOutboxMemory(frameBatchLength(PARTS * SLOTS, slotLength)) : undefined;
+    const outbox = behind ? createOutboxMemory(frameBatchLength(THIRDS * SLOTS, slotLength)) : undefined;
     return {
       interfaceName,
       interfaceIndex: found.index,
@@ -128,7 +128,7 @@ export function openEthernetSockets(options: EthernetOptions): EthernetHandles {
 export function attachEthernet(handles: EthernetHandles): PacketLink {
   const { sender, ring, slotLength } = handles;
   const outbox = handles.outbox === undefined ? undefined : openOutbox(handles.outbox);
-  const slots = outbox === undefined ? SLOTS : PARTS * SLOTS;
+  const slots = outbox === undefined ? SLOTS : THIRDS * SLOTS;
   const frames = createFrameBatch(
     slots,
     slotLength,
@@ -173,7 +173,7 @@ export function attachEthernet(handles: EthernetHandles): PacketLink {
         : {
             ...outbox,
             give: (count) => {
-              outbox.give(frames.messages(outbox.half() * SLOTS, count), count);
+              outbox.give(frames.messages(outbox.third() * SLOTS, count), count);
               return true;
             },
           },

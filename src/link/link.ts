@@ -26,28 +26,28 @@ export type PacketHandler = (bytes: Uint8Array, at: number, end: number, ageUs: 
 
 /** Sends a third of the batch's slots at a time in another thread, which is of use once there is one (outbox.ts). */
 export interface Behind {
-  /** Whether a half may be filled to be given. */
+  /** Whether a third may be filled to be given. */
   isFree(): boolean;
   /** Which third may be filled to be given, 0 or 1; the last one is never given. */
-  half(): number;
+  third(): number;
   /** Whether something is under way. */
   isBusy(): boolean;
   /**
-   * Hands over the first `count` slots of `half()`.
+   * Hands over the first `count` slots of `third()`.
    * @returns false when `send` must do it, because not all of them can go this way
    */
   give(count: number): boolean;
   /**
-   * The next half of which there is news, in the order given, valid until the next call: that its sending has begun, so that
+   * The next third of which there is news, in the order given, valid until the next call: that its sending has begun, so that
    * answers that come meanwhile find when their packets left, and that it is over. Undefined when there is none.
    */
-  take(): SentHalf | undefined;
+  take(): SentThird | undefined;
   /** Blocks this thread until something under way has been sent, or for so long, in microseconds. */
   wait(timeoutUs: number): void;
 }
 
-export interface SentHalf {
-  readonly half: number;
+export interface SentThird {
+  readonly third: number;
   readonly count: number;
   /** How many of its packets were taken: the first ones; all of them as far as is known, while it is not over. */
   readonly sent: number;

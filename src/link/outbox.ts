@@ -1,8 +1,9 @@
 /**
  * An outbox: batches of frames that one thread fills and another gives to the kernel. Sending is most of what a probe costs,
- * so with a processor to spare the thread that fills can meanwhile read answers and fill the other half.
+ * so with a processor to spare the thread that fills can meanwhile read answers and fill more.
  *
- * Shared memory and two counters, `given` and `done`: batch n lies in half n mod 2, and each side waits only for the other's
+ * The memory is three thirds: two are given, in turn, the last is for what the thread that fills sends itself while it has
+ * nothing else to do. Two counters, `given` and `done`: batch n lies in third n mod 2, and each side waits only for the other's
  * counter. The thread that sends is runtime/sender.ts. Not here: what is in the frames, and what becomes of refused ones.
  */
 import type { Behind } from "./link.ts";
@@ -18,31 +19,32 @@ export interface OutboxMemory {
   readonly facts: SharedArrayBuffer;
 }
 
-export const HALVES = 2;
-/** A batch of the link's is both halves, and as much again as one of them for what its own thread sends meanwhile. */
-export const PARTS = HALVES + 1;
-/** Words: of the outbox, then of each half. */
+export const THIRDS = 3;
+/** Which of them is never given. */
+export const OWN_THIRD = 2;
+const TURNS = 2;
+/** Words: of the outbox, then of each third that is given. */
 const GIVEN = 0;
 const DONE = 1;
 const SERVED = 2;
-const HALF = { at: 4, size: 2, count: 0, sent: 1 } as const;
+const THIRD = { at: 4, size: 2, count: 0, sent: 1 } as const;
 /** Instead of a number of frames sent: those that are not sent yet. */
 const WAITING = -2;
 const UNDER_WAY = -1;
-/** Numbers of each half. */
+/** Numbers of each third. */
 const FACT = { size: 3, address: 0, fromUs: 1, toUs: 2 } as const;
 /** Instead of a number of batches given: no more will be. */
 const CLOSED = -1;
 /** How long `close` waits for a thread that should be done, in milliseconds. */
 const LONGEST_SEND_MS = 1000;
 
-const wordOf = (batch: number, word: number): number => HALF.at + (batch % HALVES) * HALF.size + word;
-const factOf = (batch: number, fact: number): number => (batch % HALVES) * FACT.size + fact;
+const wordOf = (batch: number, word: number): number => THIRD.at + (batch % TURNS) * THIRD.size + word;
+const factOf = (batch: number, fact: number): number => (batch % TURNS) * FACT.size + fact;
 
 export const createOutboxMemory = (length: number): OutboxMemory => ({
   frames: new SharedArrayBuffer(length),
-  words: new SharedArrayBuffer(4 * (HALF.at + HALVES * HALF.size)),
-  facts: new SharedArrayBuffer(8 * HALVES * FACT.size),
+  words: new SharedArrayBuffer(4 * (THIRD.at + TURNS * THIRD.size)),
+  facts: new SharedArrayBuffer(8 * TURNS * FACT.size),
 });
 
 /** Sends what is given, through a bound socket, until the outbox is closed: blocks this thread. */
@@ -55,10 +57,10 @@ export function serveOutbox(memory: OutboxMemory, fd: number): void {
     if (Atomics.load(words, GIVEN) === CLOSED) return;
     const messages = BigInt(facts[factOf(batch, FACT.address)]);
     facts[factOf(batch, FACT.fromUs)] = monotonicUs();
-    Atomics.store(words, wordOf(batch, HALF.sent), UNDER_WAY);
-    const sent = libc.sendmmsg(fd, messages, words[wordOf(batch, HALF.count)], MSG_DONTWAIT);
+    Atomics.store(words, wordOf(batch, THIRD.sent), UNDER_WAY);
+    const sent = libc.sendmmsg(fd, messages, words[wordOf(batch, THIRD.count)], MSG_DONTWAIT);
     facts[factOf(batch, FACT.toUs)] = monotonicUs();
-    words[wordOf(batch, HALF.sent)] = Math.max(0, sent);
+    words[wordOf(batch, THIRD.sent)] = Math.max(0, sent);
     Atomics.store(words, DONE, batch + 1);
     Atomics.notify(words, DONE);
   }
@@ -66,7 +68,7 @@ export function serveOutbox(memory: OutboxMemory, fd: number): void {
 
 /** The side that fills. */
 export interface Outbox extends Omit<Behind, "give"> {
-  /** Hands over `count` messages of `half()`, the first at `messages`. */
+  /** Hands over `count` messages of `third()`, the first at `messages`. */
   give(messages: bigint, count: number): void;
   /** Waits until nothing is under way, and lets the thread go. */
   close(): void;
@@ -82,15 +84,15 @@ export function openOutbox(memory: OutboxMemory): Outbox {
   /** How long the kernel took for a frame, of late. */
   let usualUs = 0;
   /** Reused from call to call. */
-  const told = { half: 0, count: 0, sent: 0, isFirst: true, isOver: false, sinceUs: 0, untilUs: 0 };
+  const told = { third: 0, count: 0, sent: 0, isFirst: true, isOver: false, sinceUs: 0, untilUs: 0 };
   return {
-    isFree: () => given - taken < HALVES && Atomics.load(words, SERVED) === 1,
-    half: () => given % HALVES,
+    isFree: () => given - taken < TURNS && Atomics.load(words, SERVED) === 1,
+    third: () => given % TURNS,
     isBusy: () => given > taken,
     give: (messages, count) => {
       facts[factOf(given, FACT.address)] = Number(messages);
-      words[wordOf(given, HALF.count)] = count;
-      words[wordOf(given, HALF.sent)] = WAITING;
+      words[wordOf(given, THIRD.count)] = count;
+      words[wordOf(given, THIRD.sent)] = WAITING;
       given++;
       Atomics.store(words, GIVEN, given);
       Atomics.notify(words, GIVEN);
@@ -98,13 +100,13 @@ export function openOutbox(memory: OutboxMemory): Outbox {
     take: () => {
       if (given === taken) return undefined;
       const isOver = Atomics.load(words, DONE) > taken;
-      if (!isOver && (begun > taken || Atomics.load(words, wordOf(taken, HALF.sent)) !== UNDER_WAY)) {
+      if (!isOver && (begun > taken || Atomics.load(words, wordOf(taken, THIRD.sent)) !== UNDER_WAY)) {
         return undefined;
       }
       const nowUs = monotonicUs();
-      const count = words[wordOf(taken, HALF.count)];
+      const count = words[wordOf(taken, THIRD.count)];
       const fromUs = facts[factOf(taken, FACT.fromUs)];
-      told.half = taken % HALVES;
+      told.third = taken % TURNS;
       told.count = count;
       told.isOver = isOver;
       told.isFirst = begun <= taken;
@@ -112,7 +114,7 @@ export function openOutbox(memory: OutboxMemory): Outbox {
       begun = taken + 1;
       if (isOver) {
         const toUs = facts[factOf(taken, FACT.toUs)];
-        told.sent = words[wordOf(taken, HALF.sent)];
+        told.sent = words[wordOf(taken, THIRD.sent)];
         told.untilUs = nowUs - toUs;
         usualUs = (toUs - fromUs) / count;
         taken++;

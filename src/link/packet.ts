@@ -28,7 +28,7 @@ import {
 import { frameFilter, type PortRange, packetFilter } from "./filter.ts";
 import type { PacketHandler } from "./link.ts";
 import { createNeighbourTable, lookUpNeighbours, type NeighbourTable } from "./neighbour.ts";
-import { PARTS } from "./outbox.ts";
+import { THIRDS } from "./outbox.ts";
 import { quietResets } from "./quiet-resets.ts";
 import { lookUpInterface } from "./route.ts";
 import { errno, libc, monotonicUs } from "./sys/libc.ts";
@@ -260,7 +260,7 @@ export function attachPacket(handles: PacketHandles): PacketLink {
   const giveBehind = (count: number): boolean => {
     const nowUs = monotonicUs();
     if (nowUs >= refreshUs) refresh(nowUs);
-    const first = (frames.behind?.half() ?? 0) * (slots / PARTS);
+    const first = (frames.behind?.third() ?? 0) * (slots / THIRDS);
     for (let slot = first; slot < first + count; slot++) if (address(slot) !== "frame") return false;
     return frames.behind?.give(count) ?? false;
   };

@@ -67,7 +67,6 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
     try {
       clearTimeout(timer);
       // After a stall the answers are in the socket already: no deadline passes before they are read.
-      settle();
       drainedUs = nowUs();
       const empty = link.drain();
       if (empty) engine.handleTimeout(settledUs(drainedUs));
@@ -90,7 +89,8 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
         return;
       }
       const now = nowUs();
-      const sleepMs = Math.max(0, (engine.pollTimeout(now) - now) / 1000);
+      // Deadlines pass when what has left is settled, not before.
+      const sleepMs = Math.max(0, (engine.pollTimeout(now) - settledUs(now)) / 1000);
       timer = setTimeout(turn, Math.min(Math.ceil(sleepMs), LONGEST_SLEEP_MS));
     } catch (error) {
       finish(error);
@@ -99,7 +99,9 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
 
   link.listen(
     (bytes, at, end, ageUs) => {
-      if (!over) engine.handlePacket(bytes, at, end, drainedUs, ageUs);
+      if (over) return;
+      settle();
+      engine.handlePacket(bytes, at, end, drainedUs, ageUs);
     },
     turn,
     finish,

@@ -73,6 +73,8 @@ export interface Means {
   readonly threads: number;
   /** Workers, the main thread included when it is one. */
   readonly workers: number;
+  /** Each thread has another one that sends for it. */
+  readonly senders: boolean;
   readonly interfaceName?: string;
   readonly ports: PortRange;
   /** Rows of each worker's socket table. */
@@ -136,8 +138,9 @@ const CLOSE_US = 3_000_000;
 const MAX_TABLE_ROWS = 1 << 20;
 /** From so many pairs on, Ethernet frames of our own are worth their setting up. */
 const PACKET_PAIRS = 10_000;
-/** So many probes a second, and pairs, are one worker's. */
-const RATE_PER_WORKER = 150_000;
+/** So many probes a second, and pairs, are one worker's. With another thread to send for it, it needs two processors, and is worth them. */
+const RATE_PER_WORKER = 250_000;
+const PROCESSORS_PER_WORKER = 2;
 const PAIRS_PER_WORKER = 200_000;
 const MOST_WORKERS = 64;
 /** A path that holds more than so many a second answers so fast that rows are soon free again. */
@@ -192,18 +195,17 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
     link: packet ? "packet" : "raw-ip",
     threads,
     workers,
+    senders: threads > 0 && 2 * threads <= availableParallelism(),
     ports,
     capacity: tableRows(plan.space.total, options, workers),
     ...(packet ? { interfaceName: frames.name } : {}),
   };
 }
 
-/** Whether there is a processor for each worker, and one more to send for it. */
-const hasSenders = ({ threads }: Means): boolean => 2 * threads <= availableParallelism();
-
 function bestWorkers(plan: Plan, { rate }: ScanOptions): number {
   const useful = Math.max(1, Math.min(rate.maximum / RATE_PER_WORKER, plan.space.total / PAIRS_PER_WORKER));
-  return Math.min(MOST_WORKERS, availableParallelism(), Math.ceil(useful));
+  const processors = Math.max(1, Math.floor(availableParallelism() / PROCESSORS_PER_WORKER));
+  return Math.min(MOST_WORKERS, processors, Math.ceil(useful));
 }
 
 /** Enough rows for all that can be undecided at once, and for those who answered a moment ago. */
@@ -312,7 +314,7 @@ async function openThreads(plan: Plan, options: ScanOptions, means: Means): Prom
           interfaceName: means.interfaceName ?? "",
           ports,
           routes: plan.hops,
-          behind: hasSenders(means),
+          behind: means.senders,
           // Once for all of them: the kernel asks each such program about each packet.
           ...(alone && handles.length === 0 ? { quiet: means.ports } : {}),
           ...(plan.source === undefined ? {} : { sources: [plan.source] }),
@@ -349,8 +351,15 @@ async function openThreads(plan: Plan, options: ScanOptions, means: Means): Prom
               engine: engineOptions(plan, options, means),
               hooks: laneHooks,
             });
-            startSender(given[0], lane.kill);
-            return lane;
+            let failure: { readonly error: Error } | undefined;
+            startSender(given[0], (error) => {
+              failure = { error };
+              lane.kill();
+            });
+            const finished = lane.finished.then(() => {
+              if (failure !== undefined) throw failure.error;
+            });
+            return { ...lane, finished };
           }
           return startWorkers(
             shares.map((ports, index) => ({

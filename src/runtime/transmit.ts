@@ -4,7 +4,7 @@
  */
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import type { Link } from "../link/link.ts";
-import { PARTS } from "../link/outbox.ts";
+import { OWN_THIRD, THIRDS } from "../link/outbox.ts";
 import type { Engine } from "../scan/engine.ts";
 import { nowUs } from "./clock.ts";
 
@@ -14,7 +14,7 @@ const HOPELESS = 64;
 export interface Transmitter {
   /** Sends one batch, or has it sent. @returns how many packets the engine had for it */
   send(): number;
-  /** Tells the engine what has left meanwhile: before answers are read, so that their round trips are right. */
+  /** Tells the engine what has left meanwhile. Before each answer that is read: it may have come while others were. */
   settle(): void;
   /** Whether something is under way, and will leave in another thread. */
   isBusy(): boolean;
@@ -33,10 +33,10 @@ export function createTransmitter(engine: Engine, link: Link): Transmitter {
   const { pollTransmit, handleDeparture, handleRefusal } = engine;
   const { behind } = link;
   const { data, lengths, slots, slotLength, offset } = link.batch;
-  const most = behind === undefined ? slots : slots / PARTS;
+  const most = behind === undefined ? slots : slots / THIRDS;
   // Outlives the call, so that it is one object for a whole batch and not one for each packet that it is handed on with.
   let now = 0;
-  /** When each half was filled; which one leaves next; and how long after it was filled each left the last time. */
+  /** When each third was filled; which one leaves next; and how long after it was filled each left the last time. */
   const filledUs = [0, 0];
   let oldest = 0;
   const delayUs = [0, 0];
@@ -63,15 +63,15 @@ export function createTransmitter(engine: Engine, link: Link): Transmitter {
 
   const settle = (): void => {
     for (let batch = behind?.take(); batch !== undefined; batch = behind?.take()) {
-      const first = batch.half * most;
+      const first = batch.third * most;
       const sent = first + batch.sent;
       now = nowUs();
       if (batch.isFirst && batch.sent > 0)
         handleDeparture(first, sent, now - batch.sinceUs, now - batch.untilUs);
       // What the kernel did not take is offered again, and refused by name if it comes to that.
       if (!batch.isOver) continue;
-      oldest = 1 - batch.half;
-      delayUs[batch.half] = now - batch.untilUs - filledUs[batch.half];
+      oldest = 1 - batch.third;
+      delayUs[batch.third] = now - batch.untilUs - filledUs[batch.third];
       sendNow(sent, first + batch.count);
     }
   };
@@ -87,7 +87,7 @@ export function createTransmitter(engine: Engine, link: Link): Transmitter {
       settle();
       // While the other thread has its hands full this one sends as well.
       const isFull = isBusy() && behind?.isFree() === false;
-      const first = behind === undefined ? 0 : (isFull ? PARTS - 1 : behind.half()) * most;
+      const first = behind === undefined ? 0 : (isFull ? OWN_THIRD : behind.third()) * most;
       let end = first;
       now = nowUs();
       for (let at = offset + first * slotLength; end < first + most; at += slotLength) {
@@ -97,9 +97,9 @@ export function createTransmitter(engine: Engine, link: Link): Transmitter {
       }
       const count = end - first;
       if (behind !== undefined && !isFull) {
-        const half = behind.half();
-        filledUs[half] = now;
-        if (!isBusy()) oldest = half;
+        const third = behind.third();
+        filledUs[third] = now;
+        if (!isBusy()) oldest = third;
       }
       const isGiven =
         !isFull && count >= WORTH_HANDING_OVER && behind?.isFree() === true && behind.give(count);

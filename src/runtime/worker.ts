@@ -100,16 +100,16 @@ function loop(
   const { handlePacket } = engine;
   let drainedUs = nowUs();
   let lastAgeUs = 0;
+  const { send, settle, settledUs, isBusy } = createTransmitter(engine, link);
   link.listen((bytes, at, end, ageUs) => {
     lastAgeUs = ageUs;
+    settle();
     handlePacket(bytes, at, end, drainedUs, ageUs);
   });
-  const { send, settle, settledUs, isBusy } = createTransmitter(engine, link);
   let reportAt = drainedUs;
   let drops = 0;
   let stopped = false;
   for (;;) {
-    settle();
     drainedUs = nowUs();
     const empty = link.drain();
     // After a stall the answers are in the ring already: no deadline passes before they are read. They come in order, so what
@@ -137,7 +137,8 @@ function loop(
       engine.abandon(now);
     }
     if (empty && batches === 0) {
-      const next = behind || isBusy() ? now + 1000 : engine.pollTimeout(now);
+      // Deadlines pass when what has left is settled, not before.
+      const next = behind || isBusy() ? now + 1000 : engine.pollTimeout(now) + (now - settledUs(now));
       const wait = Math.min(next, reportAt, now + LONGEST_WAIT_US) - now;
       if (wait > 0) link.wait(wait);
     }
