@@ -45,7 +45,7 @@ describe("the package", () => {
       "src/report/ndjson.schema.json",
     ]);
     const kinds = [
-      /^dist\/(synprobe|worker)\.(cjs|code|cache)$/,
+      /^dist\/(synprobe|worker|sender)\.(cjs|code|cache)$/,
       /^dist\/commands\/(diff|report)\.cjs$/,
       // What the page of `report` carries, and whose it is.
       /^dist\/commands\/(table\.js|page\.css|(echarts|zrender)\.(LICENSE|NOTICE))$/,
@@ -78,7 +78,13 @@ describe("the package", () => {
         }
       }
     };
-    for (const path of ["dist/index.js", "dist/runtime/worker.js", "dist/index.d.ts"]) visit(path);
+    for (const path of [
+      "dist/index.js",
+      "dist/runtime/worker.js",
+      "dist/runtime/sender.js",
+      "dist/index.d.ts",
+    ])
+      visit(path);
     const modules = [...paths].filter((path) => /^dist\/(?!commands\/).*\.js$/.test(path));
     // A module of types alone is an empty one for those who run it.
     const isReached = (path: string): boolean =>

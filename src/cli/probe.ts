@@ -436,8 +436,10 @@ function describeLink(
   const ports =
     means.ports.first === means.ports.last ? means.ports.first : `${means.ports.first}-${means.ports.last}`;
   const buffer = receiveBuffer > 0 ? `, receive buffer ${receiveBuffer} bytes` : "";
-  const each = means.senders ? " that sends in another thread" : "";
-  const workers = means.threads > 0 ? `, ${means.workers} worker${means.workers > 1 ? "s" : ""}${each}` : "";
+  const many = means.workers > 1;
+  const sending = many ? " that send in other threads" : " that sends in another thread";
+  const workers =
+    means.threads > 0 ? `, ${means.workers} worker${many ? "s" : ""}${means.senders ? sending : ""}` : "";
   const seed = options.sequential === true ? "" : `, --seed ${order.seed}`;
   messages.note(`link ${means.link}${workers}${buffer}, source ports ${ports}${seed}`);
 }
