@@ -84,7 +84,7 @@ async function addList(
   const source = asInvoker(options.drop, () => openList(file));
   let told = 0;
   const { targets, faults } = await readList(source, services, {
-    ipv4: (address, port, line) => planner.addIpv4(address, port, `${source.name}:${line}`),
+    ipv4: (address, port, line) => planner.addIpv4(address, port, source.name, line),
     target: (spec) => planner.add(spec),
     fault: (error) => {
       told++;

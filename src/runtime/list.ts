@@ -22,7 +22,7 @@ export interface ListSource {
 export interface ListSink {
   /**
    * A plain IPv4 target.
-   * @param address as a number from 0 to 2^32 - 1
+   * @param address its 32 bits as a signed number, which takes no object to hand over
    * @param port 0 when it names none
    */
   ipv4(address: number, port: number, line: number): void;
@@ -268,7 +268,7 @@ function createListParser(name: string, services: Services, sink: ListSink): Lis
     }
     if (i >= bytes.length || !endsWord(bytes[i])) return at;
     targets++;
-    sink.ipv4(address, port, line);
+    sink.ipv4(address | 0, port, line);
     return i;
   };
 

@@ -74,8 +74,8 @@ export interface Plan {
 
 export interface Planner {
   add(spec: AnyTargetSpec): void;
-  /** An IPv4 address as a number from 0 to 2^32 - 1, and a port, 0 for none: for lists that name millions. */
-  addIpv4(address: number, port: number, origin: string): void;
+  /** An IPv4 address as 32 bits of a number, and a port, 0 for none, at a line of a list: for those that name millions. */
+  addIpv4(address: number, port: number, list: string, line: number): void;
   /** @throws {SynprobeError} `ERR_NO_INTERFACE`, `ERR_INTERFACE_DOWN`, `ERR_NO_SOURCE`, `ERR_USAGE`, `ERR_UNKNOWN_HOST` */
   finish(): Promise<Plan>;
 }
@@ -105,7 +105,7 @@ export function createPlanner(options: PlanOptions): Planner {
   const mentions: Mention[] = [];
   const named: { spec: TargetSpec; host: NamedHost; ports: Uint16Array }[] = [];
   const zones = new Set<string>();
-  const names = new Map<string, { name: string; ports: Uint16Array }[]>();
+  const names: Names = new Map();
   const single = new Uint8Array(4);
 
   const fault = (target: string, code: ErrorCode, message: string): void => {
@@ -163,7 +163,7 @@ export function createPlanner(options: PlanOptions): Planner {
     if (mentions.length < MOST_MENTIONS) mentions.push(what);
   }
 
-  function addIpv4(address: number, port: number, origin: string): void {
+  function addIpv4(address: number, port: number, list: string, line: number): void {
     single[0] = address >>> 24;
     single[1] = address >>> 16;
     single[2] = address >>> 8;
@@ -176,7 +176,7 @@ export function createPlanner(options: PlanOptions): Planner {
     const text = formatAddress(single);
     add({
       text: port === 0 ? text : `${text}:${port}`,
-      origin,
+      origin: `${list}:${line}`,
       host: { kind: "address", address: single.slice() },
       ...(port === 0 ? {} : { ports: Uint16Array.of(port) }),
     });
@@ -259,7 +259,7 @@ export function createPlanner(options: PlanOptions): Planner {
     return {
       space,
       ...layPaths(routed, options.ttl, source),
-      nameOf: (address, port) => names.get(address)?.find(({ ports }) => ports.includes(port))?.name,
+      nameOf: namesIn(names),
       faults,
       leftOut,
       warnings: crowdWarning(Math.min(onLink(routed), space.hosts), neighbourLimit()),
@@ -271,6 +271,14 @@ export function createPlanner(options: PlanOptions): Planner {
 
   return { add, addIpv4, finish };
 }
+
+type Names = Map<string, { readonly name: string; readonly ports: Uint16Array }[]>;
+
+/** Not made within the planner: it would keep all that the planner holds, and a plan lasts as long as its run. */
+const namesIn =
+  (names: Names): Plan["nameOf"] =>
+  (address, port) =>
+    names.get(address)?.find(({ ports }) => ports.includes(port))?.name;
 
 function labelOf({ origin, text }: AnyTargetSpec): string {
   return origin === undefined ? text : `${origin}: ${text}`;

@@ -29,7 +29,7 @@ const AFTER_MAPPED = v6(0, 0, 0, 0, 0, 0, 0, 0, 0, 1);
 const OWN_BOUNDS: readonly Address[] = [MAPPED, AFTER_MAPPED, v6(0xfe, 0x80), v6(0xfe, 0xc0)];
 
 /**
- * @param eachSpan the wanted addresses, ascending, in spans apart from each other
+ * @param eachSpan the wanted addresses, ascending, in spans apart from each other; what it shows is copied before it is kept
  * @param judge the way to one address
  */
 export function routeSpans(
@@ -49,7 +49,11 @@ export function routeSpans(
       const previous = routed.at(-1);
       // Within a stretch that has been judged there is nothing to ask.
       const judged = previous?.first.length === from.length && compareAddresses(from, previous.last) <= 0;
-      if (!judged) take(from, at + 1 < bounds.length ? before(bounds[at + 1]) : topOf(from), judge(from));
+      if (!judged) {
+        const end = at + 1 < bounds.length ? before(bounds[at + 1]) : topOf(from);
+        const start = from.slice();
+        take(start, end, judge(start));
+      }
       if (at + 1 >= bounds.length || compareAddresses(bounds[at + 1], last) > 0) return;
     }
   });

@@ -215,6 +215,9 @@ function tableRows(total: number, { rate, waitMs, retries }: ScanOptions, worker
   return Math.max(1, Math.min(Math.ceil(total / workers), Math.max(undecided, 1 << 14), MAX_TABLE_ROWS));
 }
 
+/** Pairs from which on memory is worth a few milliseconds. */
+const LARGE_PLAN = 1e6;
+
 /** The one interface that all pairs leave through, if frames can be sent there. */
 function ethernetOf(plan: Plan): Interface | undefined {
   if (plan.paths.some(({ toSelf }) => toSelf === true)) return undefined;
@@ -298,9 +301,13 @@ function openHere(plan: Plan, options: ScanOptions, means: Means, release: () =>
 
 async function openThreads(plan: Plan, options: ScanOptions, means: Means): Promise<OpenScan> {
   // Only large scans need what these load.
-  const [{ attachPacket, closePacket, openPacketSockets }, { startSender, startWorkers }] = await Promise.all(
-    [import("../link/packet.ts"), import("./workers.ts")],
-  );
+  const [
+    { attachPacket, closePacket, openPacketSockets },
+    { startSender, startWorkers },
+    { collectGarbage },
+  ] = await Promise.all([import("../link/packet.ts"), import("./workers.ts"), import("./garbage.ts")]);
+  // A long list took more to be read than is kept of it.
+  if (plan.space.total >= LARGE_PLAN) collectGarbage();
   const alone = options.sourcePort === undefined && !probePorts().shared && !forwards();
   const shares = Array.from({ length: means.threads }, (_, i) => portShare(means.ports, i, means.threads));
   const handles: ReturnType<typeof openPacketSockets>[] = [];

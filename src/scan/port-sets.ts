@@ -9,6 +9,8 @@ export interface PortSets {
   /** The number of a set: its ports are the first `length` of `ports`, ascending, each once. */
   intern(ports: Uint16Array, length: number): number;
   size(set: number): number;
+  /** The lowest port of a set. */
+  first(set: number): number;
   /** The ports of a set, ascending; to be read before the next set is made. */
   ports(set: number): Uint16Array;
   /** All that is in any of the sets. */
@@ -105,6 +107,7 @@ export function createPortSets(): PortSets {
   const sets: PortSets = {
     intern,
     size: (set) => starts[set + 1] - starts[set],
+    first: (set) => pool[starts[set]],
     ports: (set) => pool.subarray(starts[set], starts[set + 1]),
     union: (members) => {
       const distinct = [...new Set(members)].sort((a, b) => a - b);

@@ -9,6 +9,8 @@
 const CHUNK_BITS = 13;
 const CHUNK_ROWS = 1 << CHUNK_BITS;
 const CHUNK_MASK = CHUNK_ROWS - 1;
+/** Memory is asked for in pieces of so many bytes and cut into chunks: what is small the C library would keep when it is free. */
+const PIECE_LENGTH = 1 << 21;
 
 export interface Rows {
   /** Words in a row. */
@@ -16,7 +18,7 @@ export interface Rows {
   /** Rows in use. */
   length: number;
   readonly chunks: Uint32Array<SharedArrayBuffer>[];
-  /** Chunks that others have done with, to be used before new ones are made. */
+  /** Chunks that are free: others have done with them, or they are of the same piece as one in use. */
   readonly spare: Uint32Array<SharedArrayBuffer>[];
 }
 
@@ -33,20 +35,25 @@ export const offsetOf = (rows: Rows, row: number): number => (row & CHUNK_MASK) 
 
 /** Appends the row that stands at the beginning of `words`. */
 export function appendRow(rows: Rows, words: Uint32Array): void {
-  const { width, length, chunks } = rows;
-  if ((length & CHUNK_MASK) === 0) {
-    chunks.push(
-      rows.spare.pop() ??
-        new Uint32Array(new SharedArrayBuffer(CHUNK_ROWS * width * Uint32Array.BYTES_PER_ELEMENT)),
-    );
-  }
+  const { width, length, chunks, spare } = rows;
+  if ((length & CHUNK_MASK) === 0) chunks.push(spare.pop() ?? cutPiece(rows));
   const chunk = chunks[length >>> CHUNK_BITS];
   const at = (length & CHUNK_MASK) * width;
   for (let w = 0; w < width; w++) chunk[at + w] = words[w];
   rows.length++;
 }
 
-/** Order of `count` words at two places: negative, 0 or positive. */
+/** Cuts a new piece into chunks. @returns the first of them; the others are spare */
+function cutPiece({ width, spare }: Rows): Uint32Array<SharedArrayBuffer> {
+  const piece = new SharedArrayBuffer(PIECE_LENGTH);
+  const length = CHUNK_ROWS * width;
+  const bytes = length * Uint32Array.BYTES_PER_ELEMENT;
+  for (let at = bytes; at + bytes <= PIECE_LENGTH; at += bytes)
+    spare.push(new Uint32Array(piece, at, length));
+  return new Uint32Array(piece, 0, length);
+}
+
+/** Order of `count` words at two places: -1, 0 or 1. Their difference might be an object. */
 export function compareWords(
   a: Uint32Array,
   aAt: number,
@@ -55,8 +62,7 @@ export function compareWords(
   count: number,
 ): number {
   for (let w = 0; w < count; w++) {
-    const difference = a[aAt + w] - b[bAt + w];
-    if (difference !== 0) return difference;
+    if (a[aAt + w] !== b[bAt + w]) return a[aAt + w] < b[bAt + w] ? -1 : 1;
   }
   return 0;
 }

@@ -45,7 +45,8 @@ export interface SpaceBuilder {
   excludePorts(ports: Uint16Array): void;
   /**
    * The addresses wanted so far in spans as long as they can be, ascending, IPv4 first. One at a time, because a list of
-   * single hosts has as many spans as lines. `visit` may add and exclude: that counts from the next look on.
+   * single hosts has as many spans as lines, and in the same memory: what `visit` keeps it must copy. It may add and exclude:
+   * that counts from the next look on.
    */
   eachSpan(visit: (span: AddressSpan) => void): void;
   /** The same as an array. */
@@ -134,22 +135,25 @@ export function createSpaceBuilder(): SpaceBuilder {
   const eachSpan = (visit: (span: AddressSpan) => void): void => {
     for (const wanted of [v4, v6]) {
       const { width } = wanted;
-      const toAddress = (words: Uint32Array, at: number): Address => {
-        const address = new Uint8Array(4 * width);
-        for (let i = 0; i < address.length; i++) address[i] = words[at + (i >> 2)] >>> (24 - 8 * (i & 3));
-        return address;
-      };
+      const span = { first: new Uint8Array(4 * width), last: new Uint8Array(4 * width) };
       const open = new Uint32Array(2 * width);
+      const show = (): void => {
+        for (let i = 0; i < 4 * width; i++) {
+          span.first[i] = open[i >> 2] >>> (24 - 8 * (i & 3));
+          span.last[i] = open[width + (i >> 2)] >>> (24 - 8 * (i & 3));
+        }
+        visit(span);
+      };
       let some = false;
       eachRun(wanted, sets, excluded, undefined, (first, last) => {
         if (!some || !follows(open, width, first, width)) {
-          if (some) visit({ first: toAddress(open, 0), last: toAddress(open, width) });
+          if (some) show();
           open.set(first);
           some = true;
         }
         open.set(last, width);
       });
-      if (some) visit({ first: toAddress(open, 0), last: toAddress(open, width) });
+      if (some) show();
     }
   };
 
@@ -181,7 +185,7 @@ export function createSpaceBuilder(): SpaceBuilder {
     eachSpan,
     spans: () => {
       const spans: AddressSpan[] = [];
-      eachSpan((span) => spans.push(span));
+      eachSpan(({ first, last }) => spans.push({ first: first.slice(), last: last.slice() }));
       return spans;
     },
     build: () => {
@@ -475,7 +479,7 @@ function buildFamily(
   eachRun(wanted, sets, excluded, spares, (first, last, set) => {
     row.set(first);
     if (sets.size(set) === 1 && compareWords(first, 0, last, 0, width) === 0) {
-      row[width] = sets.ports(set)[0];
+      row[width] = sets.first(set);
       appendRow(singles, row);
       hosts++;
       return;

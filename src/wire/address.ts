@@ -129,12 +129,12 @@ export function isMulticast(a: Address): boolean {
 
 /** 255.255.255.255 (RFC 919). A subnet's own broadcast address takes its prefix to know. */
 export function isLimitedBroadcast(a: Address): boolean {
-  return a.length === 4 && a.every((byte) => byte === 255);
+  return a.length === 4 && (a[0] & a[1] & a[2] & a[3]) === 255;
 }
 
 /** 0.0.0.0 or :: exactly. */
 export function isUnspecified(a: Address): boolean {
-  return a.every((byte) => byte === 0);
+  return isZero(a, 0, a.length);
 }
 
 /** 127.0.0.0/8 (RFC 1122 3.2.1.3) or ::1. */

@@ -292,7 +292,7 @@ describe("a list's source", () => {
       const print = (text) => process.stdout.write(text + "\\n");
       const source = openList("-");
       print("opened");
-      const sink = { ipv4: (address, port) => print(address + ":" + port), target: ({ origin }) => print(origin), fault: (e) => print(e.message) };
+      const sink = { ipv4: (address, port) => print((address >>> 0) + ":" + port), target: ({ origin }) => print(origin), fault: (e) => print(e.message) };
       readList(source, { portOf: () => undefined, nameOf: () => undefined }, sink).then(({ targets }) => print("read " + targets));
     `;
     const child = spawn(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script], {
