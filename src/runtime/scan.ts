@@ -134,8 +134,10 @@ export interface RunningScan {
 /** How long a completed connection may take to close, in microseconds. */
 const CLOSE_US = 3_000_000;
 
-/** Most rows of a socket table. */
+/** Most rows of all socket tables: a million SYNs a second may wait a second each. */
 const MAX_TABLE_ROWS = 1 << 20;
+/** Rows of a socket table, if there are so many pairs. */
+const FEWEST_ROWS = 1 << 14;
 /** From so many pairs on, Ethernet frames of our own are worth their setting up. */
 const PACKET_PAIRS = 10_000;
 /** So many probes a second, and pairs, are one worker's. With another thread to send for it, it needs two processors, and is worth them. */
@@ -212,7 +214,8 @@ function bestWorkers(plan: Plan, { rate }: ScanOptions): number {
 function tableRows(total: number, { rate, waitMs, retries }: ScanOptions, workers: number): number {
   const perSecond = Math.min(rate.maximum / workers, Math.max(rate.minimum / workers, USUAL_RATE));
   const undecided = Math.ceil(perSecond * (waitMs.initial / 1000 + 0.2)) * (retries > 0 ? 2 : 1);
-  return Math.max(1, Math.min(Math.ceil(total / workers), Math.max(undecided, 1 << 14), MAX_TABLE_ROWS));
+  const most = Math.max(FEWEST_ROWS, Math.floor(MAX_TABLE_ROWS / workers));
+  return Math.max(1, Math.min(Math.ceil(total / workers), Math.max(undecided, FEWEST_ROWS), most));
 }
 
 /** Pairs from which on memory is worth a few milliseconds. */

@@ -3,7 +3,8 @@
  * and its own pace when it limits what it answers.
  *
  * A cache of fixed size, four places to a set: who was not heard of for longest makes room. So an entry may change hands
- * while a probe is under way; `holds` tells. Pure: time is a parameter, in microseconds.
+ * while a probe is under way; `holds` tells. Memory is touched only as entries come into use. Pure: time is a parameter, in
+ * microseconds.
  */
 import { ADDRESS_WORDS, sameWords } from "../socket/table.ts";
 
@@ -72,16 +73,25 @@ const FIELDS = {
  * @param most hosts that may ever be asked for; no more than `MOST_ENTRIES` are kept
  * @param fewest places that there are at least
  */
-export function createHosts(most: number, fewest = FEWEST_ENTRIES): Hosts {
-  // Half of the places stay free, where there may be so many: of those that share a set one seldom has to make room then.
-  const sets = 2 ** Math.ceil(Math.log2(Math.min(Math.max(fewest, 2 * most), MOST_ENTRIES) / WAYS));
-  const end = sets * WAYS * WORDS;
+export function createHosts(most: number, fewest = FEWEST_PLACES): Hosts {
+  // Half of the places stay free: of those that share a set one seldom has to make room then.
+  const kept = Math.min(most, MOST_ENTRIES);
+  const sets = 2 ** Math.ceil(Math.log2(Math.max(fewest, 2 * kept) / WAYS));
+  /**
+   * Of each place the entry, counted from 1, and above that a part of the address's hash, so that passing by touches no entry; 0
+   * for a free place. Those of a set are taken in turn: behind a free one there is nobody.
+   */
+  const places = new Int32Array(sets * WAYS);
+  const entryAt = (place: number): number => ((places[place] & ENTRY_MASK) - 1) * WORDS;
+  const end = Math.max(fewest, kept) * WORDS;
+  /** Entries from here on have never been used. */
+  let fresh = 0;
   // Room for the views, each of which begins a few words further on.
   const memory = new ArrayBuffer(4 * (end + WORDS));
   const keys = new Uint32Array(memory);
   const whole = (field: number): Uint32Array => new Uint32Array(memory, 4 * field);
   const real = (field: number): Float32Array => new Float32Array(memory, 4 * field);
-  /** When each was last asked for, in milliseconds, from 1; 0 for a free place. */
+  /** When each was last asked for, in milliseconds. */
   const used = real(FIELDS.used);
   const firstMs = real(FIELDS.firstMs);
   const sentMs = real(FIELDS.sentMs);
@@ -99,6 +109,32 @@ export function createHosts(most: number, fewest = FEWEST_ENTRIES): Hosts {
     }
   }
 
+  /** Which of the taken places of a set was not asked for for longest; -1 when none is taken. */
+  function oldestOf(set: number): number {
+    let oldest = -1;
+    for (let place = set; place < set + WAYS && places[place] !== 0; place++) {
+      if (oldest < 0 || used[entryAt(place)] < used[entryAt(oldest)]) oldest = place;
+    }
+    return oldest;
+  }
+
+  /** An entry for a set that is not full. When all are in use somebody near makes room. */
+  function takeEntry(set: number): number {
+    if (fresh < end) {
+      fresh += WORDS;
+      return fresh - WORDS;
+    }
+    let near = set;
+    while (places[near] === 0) near = (near + WAYS) % places.length;
+    const oldest = oldestOf(near);
+    const entry = entryAt(oldest);
+    let last = oldest;
+    while (last + 1 < near + WAYS && places[last + 1] !== 0) last++;
+    places[oldest] = places[last];
+    places[last] = 0;
+    return entry;
+  }
+
   return {
     end,
     entryOf: (words, at, nowUs) => {
@@ -107,22 +143,26 @@ export function createHosts(most: number, fewest = FEWEST_ENTRIES): Hosts {
         h = Math.imul(h ^ words[at + i], 0x9e3779b1);
         h ^= h >>> 15;
       }
-      const first = (h & (sets - 1)) * WAYS * WORDS;
-      let oldest = first;
-      const now = nowUs / 1000 + 1;
-      for (let entry = first; entry < first + WAYS * WORDS; entry += WORDS) {
-        if (used[entry] !== 0 && sameWords(keys, entry, words, at)) {
-          used[entry] = now;
-          return entry;
-        }
-        // Places are taken in turn: behind a free one there is nobody.
-        if (used[entry] < used[oldest]) oldest = entry;
-        if (used[entry] === 0) break;
+      const set = (h & (sets - 1)) * WAYS;
+      const tag = h & ~ENTRY_MASK;
+      let place = set;
+      for (; place < set + WAYS && places[place] !== 0; place++) {
+        if ((places[place] & ~ENTRY_MASK) !== tag) continue;
+        const entry = entryAt(place);
+        if (!sameWords(keys, entry, words, at)) continue;
+        used[entry] = nowUs / 1000;
+        return entry;
       }
-      clear(oldest);
-      for (let i = 0; i < ADDRESS_WORDS; i++) keys[oldest + i] = words[at + i];
-      used[oldest] = now;
-      return oldest;
+      const isFull = place === set + WAYS;
+      if (isFull) place = oldestOf(set);
+      const entry = isFull ? entryAt(place) : takeEntry(set);
+      // One of this set may have made room.
+      if (place > set && places[place - 1] === 0) place--;
+      places[place] = tag | (entry / WORDS + 1);
+      clear(entry);
+      for (let i = 0; i < ADDRESS_WORDS; i++) keys[entry + i] = words[at + i];
+      used[entry] = nowUs / 1000;
+      return entry;
     },
     holds: (entry, words, at) => sameWords(keys, entry, words, at),
     srtt: real(FIELDS.srtt),
@@ -147,8 +187,9 @@ export function createHosts(most: number, fewest = FEWEST_ENTRIES): Hosts {
   };
 }
 
-const FEWEST_ENTRIES = 1024;
-const MOST_ENTRIES = 1 << 18;
+const FEWEST_PLACES = 1024;
+const MOST_ENTRIES = 1 << 17;
+const ENTRY_MASK = 2 * MOST_ENTRIES - 1;
 
 /** Writes the prefix of an address, /24 of IPv4 or /64 of IPv6, as an address that no host has. */
 export function loadPrefix(out: Uint32Array, words: Uint32Array, at: number): void {

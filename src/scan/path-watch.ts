@@ -137,6 +137,8 @@ const FEWEST_OUTCOMES = 8;
 /** Samples from which a prefix, or the run, may speak for a host of which nothing is known. */
 const PREFIX_SAMPLES = 4;
 const RUN_SAMPLES = 32;
+/** Prefixes of which something is kept. */
+const MOST_PREFIXES = 1 << 16;
 /** Schedulers on both sides take their time. */
 const SLACK_US = 10_000;
 /** What a rate that was too high has put into a queue is expected to leave it at this pace a look. */
@@ -173,7 +175,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     startUs,
   });
   const hosts = createHosts(options.hosts);
-  const prefixes = createHosts(options.hosts);
+  const prefixes = createHosts(Math.min(options.hosts, MOST_PREFIXES));
   /** The prefix of each host. */
   const prefixOf = hosts.prefix;
   const prefix = new Uint32Array(ADDRESS_WORDS);

@@ -38,6 +38,8 @@ export function createRetransmissions(capacity: number): Retransmissions {
           return row;
         }
       }
+      // The part of the ring that is never needed is never touched, and takes no memory.
+      head = 0;
       return -1;
     },
     cancel: (row) => {

@@ -38,6 +38,34 @@ describe("the hosts of a run", () => {
     );
   });
 
+  it("make room in other sets, too, when all entries are in use", () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(40), { maxLength: 200 }), (asked) => {
+        const hosts = createHosts(9, 4);
+        /** Who has each entry, and what was written to it. */
+        const owners = new Map<number, { n: number; written: number }>();
+        asked.forEach((n, i) => {
+          const known = [...owners].find(([, owner]) => owner.n === n);
+          const entry = hosts.entryOf(host(n), 0, i * 10);
+          expect(entry).toBeLessThan(hosts.end);
+          if (known !== undefined) expect(entry, `${n} at ${i}`).toBe(known[0]);
+          expect(hosts.answered[entry]).toBe(known?.[1].written ?? 0);
+          expect(hosts.holds(entry, host(n), 0)).toBe(true);
+          hosts.answered[entry] = i + 1;
+          owners.set(entry, { n, written: i + 1 });
+          expect(owners.size).toBeLessThanOrEqual(9);
+        });
+      }),
+    );
+  });
+
+  it("lose no entry, however many come and go", () => {
+    const hosts = createHosts(9, 4);
+    for (let n = 0; n < 1000; n++) hosts.entryOf(host(n), 0, n);
+    const entries = Array.from({ length: 1000 }, (_, n) => hosts.entryOf(host(n), 0, 1000 + n));
+    expect(new Set(entries).size).toBe(9);
+  });
+
   it("each keep an entry of their own, whatever the others write, while there is room", () => {
     const hosts = createHosts(1 << 15);
     const entries = Array.from({ length: 1000 }, (_, n) => hosts.entryOf(host(n), 0, n));
