@@ -51,7 +51,7 @@ export function viewPlan(plan: Plan, scan: ScanOptions, means: Means, options: T
     memoryBytes:
       BASE_BYTES +
       means.threads * (THREAD_BYTES + RECEIVE_RING_BYTES + (means.senders ? SENDER_BYTES : 0)) +
-      means.workers * means.capacity * (ROW_BYTES + ROW_BYTES_PER_TRY * tries),
+      means.workers * means.capacity * (ROW_BYTES + ROW_BYTES_PER_TRY * Math.min(tries, SILENT_TRIES)),
     ...(bounded ? { maxRate: maximum } : {}),
     expectedMs: {
       least: (pairs / fastest) * 1000,
