@@ -5,7 +5,7 @@
 import { Worker } from "node:worker_threads";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import type { PortRange } from "../link/filter.ts";
-import type { OutboxMemory } from "../link/outbox.ts";
+import { closeOutbox, type OutboxMemory } from "../link/outbox.ts";
 import type { PacketHandles } from "../link/packet.ts";
 import type { EngineOptions } from "../scan/engine.ts";
 import type { OrderOptions, Part } from "../scan/permutation.ts";
@@ -84,6 +84,11 @@ const NOTHING_YET: LaneReport = {
   mark: 0,
 };
 
+/** Lets the thread go that sends for a packet link, if there is one. */
+function releaseSender({ ethernet: { outbox } }: PacketHandles): void {
+  if (outbox !== undefined) closeOutbox(outbox);
+}
+
 /** Starts one thread a task. Results that nobody wants are counted and come no further. */
 export function startWorkers(tasks: readonly Omit<WorkerTask, "control">[], hooks: LaneHooks): Lane {
   const reports = tasks.map((): LaneReport => NOTHING_YET);
@@ -104,6 +109,8 @@ export function startWorkers(tasks: readonly Omit<WorkerTask, "control">[], hook
       clearTimeout(grace);
       clearTimeout(patience);
       terminate();
+      // Workers do it themselves, but for one that was ended where it stood.
+      for (const { handles } of tasks) releaseSender(handles);
     })
     .then(() => {
       if (failure !== undefined) throw failure.error;
