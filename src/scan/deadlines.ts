@@ -5,11 +5,15 @@
  * Not here: how long to wait and how sure silence is (path-watch.ts knows the hosts), the timers themselves (socket/timer-wheel.ts).
  */
 import { PROBE_EVENTS } from "../socket/state.ts";
+import { ADDRESS_WORDS } from "../socket/table.ts";
 import { SEGMENT_VERDICTS } from "./classify.ts";
+import { MARKS } from "./hosts.ts";
+import type { OwnPace } from "./own-pace.ts";
 import type { PathWatch } from "./path-watch.ts";
 import type { Probes } from "./probes.ts";
 import type { Refusals } from "./refusals.ts";
 import type { Retransmissions } from "./retransmissions.ts";
+import { type Scouting, SILENCE } from "./scouting.ts";
 import type { SplitSyns } from "./split-syns.ts";
 import type { Turns } from "./turns.ts";
 import type { Verdicts } from "./verdicts.ts";
@@ -19,6 +23,8 @@ export interface DeadlinesOptions {
   readonly acceptedDoubt: number;
   readonly probes: Probes;
   readonly watch: PathWatch;
+  readonly ownPace: OwnPace;
+  readonly scouting: Scouting;
   readonly turns: Turns;
   readonly retransmissions: Retransmissions;
   readonly refusals: Refusals;
@@ -30,18 +36,27 @@ export interface DeadlinesOptions {
 const FEWEST_TRIES = 2;
 /** A long wait is looked at again so often: meanwhile the host may have become known. */
 const LOOK_AGAIN_US = 100_000;
+/** What a control says is waited for. */
+const SOON_US = 10_000;
 
 /** @returns a function that lets the rows' deadlines at or before `nowUs` pass */
 export function createDeadlines(options: DeadlinesOptions): (nowUs: number) => void {
-  const { acceptedDoubt, probes, watch, turns, retransmissions, refusals, splitSyns, verdicts } = options;
+  const { acceptedDoubt, probes, watch, ownPace, scouting, turns } = options;
+  const { retransmissions, refusals, splitSyns, verdicts } = options;
   const { table, timers, hostOf, columnOf, hostIn } = probes;
   const { capacity, maxTries } = table;
+  const { hosts, doubt } = watch;
 
   function expire(nowUs: number): void {
     for (let row = timers.expire(nowUs); row >= 0; row = timers.expire(nowUs)) {
       const tries = table.tries[row];
       if (tries > 0 && !isOver(row, nowUs)) continue;
+      if (tries >= FEWEST_TRIES && isUntold(row)) {
+        timers.arm(row, nowUs, SOON_US);
+        continue;
+      }
       if (tries < maxTries && !isSure(row)) {
+        if (tries === 1) scouting.noteSilence(row);
         if (turns.take(row, nowUs)) retransmissions.push(row);
       } else if (refusals.isStalled()) {
         // While nothing can be sent, answers may be lost as well: once more, when it can.
@@ -67,24 +82,51 @@ export function createDeadlines(options: DeadlinesOptions): (nowUs: number) => v
     return false;
   }
 
+  /** A control behind the last try is still to be heard of. */
+  function isUntold(row: number): boolean {
+    const silence = scouting.silenceOf(row);
+    return silence === SILENCE.unasked || silence === SILENCE.untold;
+  }
+
   /** Whether so many tries are enough to believe the silence. */
   function isSure(row: number): boolean {
     if (acceptedDoubt === 0 || table.tries[row] < FEWEST_TRIES) return false;
-    reckonDoubt(row);
-    return watch.doubt[0] < acceptedDoubt;
+    reckonDoubt(row, true, 0);
+    return doubt[0] < acceptedDoubt;
   }
 
-  /** The chance that every try was lost, or its answer: to `watch.doubt[0]`. */
-  function reckonDoubt(row: number): void {
+  /**
+   * The chance that every try was lost, or its answer; or withheld, where the host may have `limited` them: to `doubt[0]`.
+   * @param trusted how many tries count that left before their host was recognised as one that does
+   * @returns whether it may have, going by what it does
+   */
+  function reckonDoubt(row: number, limited: boolean, trusted = maxTries): boolean {
     const first = table.unsent[row];
-    watch.reckonDoubt(
-      hostOf[row],
-      table.sentAt,
-      columnOf(row, first),
-      capacity,
-      table.tries[row] - first,
-      true,
-    );
+    const from = columnOf(row, first);
+    const count = table.tries[row] - first;
+    const host = hostOf[row];
+    const withholds = (hosts.marks[host] & MARKS.paced) !== 0;
+    const silence = table.tries[row] < FEWEST_TRIES ? SILENCE.plain : scouting.silenceOf(row);
+    const mayWithhold = withholds || silence === SILENCE.withheld || silence === SILENCE.unwatched;
+    let early = count;
+    let later = 1;
+    if (limited && withholds) {
+      // What left before the host was recognised says little; what has left at its turn since, as much as controls say.
+      const at = row * ADDRESS_WORDS;
+      const sinceUs = ownPace.sinceUs(host, table.peer, at);
+      const loss = ownPace.loss(host, table.peer, at);
+      while (early > 0 && table.sentAt[columnOf(row, first + early - 1)] >= sinceUs) {
+        early--;
+        later *= loss;
+      }
+    }
+    if (withholds) early = Math.min(early, trusted);
+    watch.reckonDoubt(host, table.sentAt, from, capacity, early, limited);
+    if (limited && mayWithhold) {
+      if (early > 0) doubt[0] = 1 - (1 - doubt[0]) * (1 - scouting.withheld(host));
+      doubt[0] *= later;
+    }
+    return mayWithhold;
   }
 
   /** The last try is over, and nothing proved has come. */
@@ -97,8 +139,10 @@ export function createDeadlines(options: DeadlinesOptions): (nowUs: number) => v
     } else if (errno !== undefined) {
       verdicts.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
     } else {
-      reckonDoubt(row);
-      verdicts.decideSilent(row, watch.doubt, nowUs);
+      const mayWithhold = reckonDoubt(row, true);
+      const all = doubt[0];
+      if (mayWithhold) reckonDoubt(row, false);
+      verdicts.decideSilent(row, all, doubt[0], nowUs);
     }
   }
 

@@ -5,9 +5,9 @@
  *
  * What it is made of, each with the state that is its own:
  *
- *     sending.ts      which probe leaves next        asks  turns.ts            its host's turn, its time
+ *     sending.ts      which probe leaves next        asks  turns.ts            its host's turn, its time (own-pace.ts)
  *                                                          retransmissions.ts  rows whose try ran out
- *                                                          scouting.ts         pilots and canaries (pilots.ts, suspects.ts)
+ *                                                          scouting.ts         pilots, canaries, controls (pilots.ts, suspects.ts)
  *                                                          refusals.ts         what the link would not send
  *     receiving.ts    what a packet proves           tells path-watch.ts       what is known of path and hosts
  *                                                          split-syns.ts       what proves nothing, and may count in the end
@@ -24,6 +24,7 @@ import { CONFIDENCE } from "./confidence.ts";
 import type { Congestion, CongestionOptions } from "./congestion.ts";
 import { type EngineCounts, newCounts } from "./counts.ts";
 import { createDeadlines } from "./deadlines.ts";
+import { createOwnPace } from "./own-pace.ts";
 import { createPacer } from "./pacing.ts";
 import { createPathWatch, type RateLimits } from "./path-watch.ts";
 import { createDraw } from "./pilots.ts";
@@ -146,7 +147,12 @@ export function createEngine(options: EngineOptions): Engine {
   const refusals = createRefusals();
   const splitSyns = createSplitSyns(ports.size > 1, maxTries);
   const verdicts = createVerdicts({ probes, ports, paths, counts, onSettled: settle });
-  const turns = createTurns(options, probes, watch, (row, nowUs) => {
+  const ownPace = createOwnPace({
+    // Whoever is in line does not wait longer than his host's time.
+    arm: (row, atUs) => timers.arm(row, Math.min(atUs, turns.endUs(row) + 1)),
+    control: (row) => scouting.control(row),
+  });
+  const turns = createTurns(options, probes, watch, ownPace, (row, nowUs) => {
     verdicts.decide(row, PROBE_EVENTS.exhausted, "host-timeout", nowUs);
   });
   // A host that is to have no more than so many SYNs has none that serve the run.
@@ -157,12 +163,14 @@ export function createEngine(options: EngineOptions): Engine {
     total: source.total,
     probes,
     watch,
+    ownPace,
   });
   const shared = {
     ports,
     counts,
     probes,
     watch,
+    ownPace,
     turns,
     retransmissions,
     refusals,
@@ -182,6 +190,7 @@ export function createEngine(options: EngineOptions): Engine {
   /** An undecided row has its verdict: timer off, place free when needed. */
   function settle(row: number, event: ProbeEvent): void {
     timers.cancel(row);
+    turns.forget(row);
     retransmissions.cancel(row);
     refusals.forget(row);
     splitSyns.forget(row);

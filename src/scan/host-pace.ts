@@ -13,6 +13,8 @@ export interface HostPace {
    * @returns when it is, `nowUs` at the earliest; -1 when the host's time is over
    */
   turn(words: Uint32Array, at: number, nowUs: number): number;
+  /** When the time of a host is over that has had a turn; Infinity when never. */
+  endUs(words: Uint32Array, at: number): number;
 }
 
 export interface HostPaceOptions {
@@ -84,6 +86,10 @@ export function createHostPace({ rate, timeoutUs }: HostPaceOptions): HostPace {
       if (turn - first[slot] > timeoutUs) return -1;
       next[slot] = turn + betweenUs;
       return turn;
+    },
+    endUs: (words, at) => {
+      const slot = slotOf(words, at);
+      return next[slot] === 0 ? Number.POSITIVE_INFINITY : first[slot] + timeoutUs;
     },
   };
 }

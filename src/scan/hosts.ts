@@ -1,6 +1,5 @@
 /**
- * What a run knows of each host, or of each prefix: its round trips, how often it answered and how often an answer was lost,
- * and its own pace when it limits what it answers.
+ * What a run knows of each host, or of each prefix: its round trips, how often it answered and how often an answer was lost.
  *
  * A cache of fixed size, four places to a set: who was not heard of for longest makes room. So an entry may change hands
  * while a probe is under way; `holds` tells. Memory is touched only as entries come into use. Pure: time is a parameter, in
@@ -25,35 +24,37 @@ export interface Hosts {
   readonly lost: Uint32Array;
   readonly open: Uint32Array;
   readonly closed: Uint32Array;
-  /** Per entry: MARKS. */
+  /** Per entry: MARKS; and above them, from CLOSED_PORT on, a port that said RST, 0 before the first. */
   readonly marks: Uint32Array;
   /** Per entry: when a SYN first and last left for it, milliseconds; -Infinity when none has. */
   readonly firstMs: Float32Array;
   readonly sentMs: Float32Array;
   /** Per entry: whatever the caller keeps for it, 0 at first: its prefix's entry. */
   readonly prefix: Uint32Array;
-  /** Per entry, once it has a pace of its own: time between SYNs in milliseconds, and when the next may leave, microseconds. */
-  intervalMs(entry: number): number;
-  setPace(entry: number, ms: number): void;
-  turnUs(entry: number): number;
-  setTurn(entry: number, us: number): void;
 }
 
 export const MARKS = {
-  /** It has a pace of its own. */
+  /** It has a pace of its own (own-pace.ts). */
   paced: 1,
   /** Canaries are under way, or have said that it is no tarpit, or that it is one. */
   canaries: 2,
   honest: 4,
   tarpit: 8,
 } as const;
+/** Above the marks, in the same word: controls without an answer, one after the other; and how much silence there was of late. */
+export const UNANSWERED = 0x10;
+export const MOST_UNANSWERED = 0x70;
+export const SILENCES = 0x100;
+export const MOST_SILENCES = 0xff00;
+export const CLOSED_PORT = 16;
 
 const WAYS = 4;
 /**
  * An entry is 16 words, a line of the processor's cache: the key in four, when it was last asked for, and a word for each array
  * of the interface, all views of one memory. An entry's number is that of its first word.
  */
-const WORDS = 16;
+export const ENTRY_WORDS = 16;
+const WORDS = ENTRY_WORDS;
 const FIELDS = {
   used: 4,
   srtt: 5,
@@ -95,18 +96,11 @@ export function createHosts(most: number, fewest = FEWEST_PLACES): Hosts {
   const used = real(FIELDS.used);
   const firstMs = real(FIELDS.firstMs);
   const sentMs = real(FIELDS.sentMs);
-  // Few hosts have a pace of their own.
-  const intervals = new Map<number, number>();
-  const turns = new Map<number, number>();
 
   function clear(entry: number): void {
     keys.fill(0, entry, entry + WORDS);
     firstMs[entry] = Number.NEGATIVE_INFINITY;
     sentMs[entry] = Number.NEGATIVE_INFINITY;
-    if (intervals.size > 0) {
-      intervals.delete(entry);
-      turns.delete(entry);
-    }
   }
 
   /** Which of the taken places of a set was not asked for for longest; -1 when none is taken. */
@@ -176,14 +170,6 @@ export function createHosts(most: number, fewest = FEWEST_PLACES): Hosts {
     firstMs,
     sentMs,
     prefix: whole(FIELDS.prefix),
-    intervalMs: (entry) => intervals.get(entry) ?? 0,
-    setPace: (entry, ms) => {
-      intervals.set(entry, ms);
-    },
-    turnUs: (entry) => turns.get(entry) ?? 0,
-    setTurn: (entry, us) => {
-      turns.set(entry, us);
-    },
   };
 }
 

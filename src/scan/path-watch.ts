@@ -102,12 +102,12 @@ export interface PathWatch {
     limited: boolean,
   ): void;
   readonly doubt: Float64Array;
-  /** The host's next turn, if it has a pace of its own: `nowUs` at the earliest. */
-  turn(host: number, nowUs: number): number;
   /** A port is open whose first SYN left at `times[i]`. */
   foundOpen(times: Float64Array, i: number): void;
   /** For each open port found, how many of its like were missed: the sum. */
   odds(): number;
+  /** The loss to reckon with, of a round trip. */
+  loss(): number;
   /** Nothing more will come: what is known has to do. */
   finish(): void;
   overrun(nowUs: number): void;
@@ -145,7 +145,7 @@ const SLACK_US = 10_000;
 const DRAINING = 0.95;
 const MOST_OVERSHOOT_US = 500_000;
 /** A host loses so many more than chance explains: it limits its answers. */
-const LIMITED_LOST = 1;
+const LIMITED_LOST = 2;
 const WITHOUT_PILOTS_US = 1_000_000;
 /** What a stretch says of the run's loss counts so much less with every stretch that follows. */
 const FADING = 0.995;
@@ -161,8 +161,6 @@ const LOSS_OF_ALL = 0.3;
 const NEIGHBOUR_US = 700_000;
 /** After so long without a SYN a host has tokens again, whatever limits its answers. */
 const REST_MS = 200;
-const FIRST_INTERVAL_MS = 200;
-const LONGEST_INTERVAL_MS = 2000;
 
 export function createPathWatch(options: PathWatchOptions): PathWatch {
   const { wait, rate: limits, startUs } = options;
@@ -332,11 +330,8 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     if (tells) bump(prefixes.lost, prefixOf[host]);
     const lost = hosts.lost[host];
     const all = lost + hosts.answered[host];
-    if ((hosts.marks[host] & MARKS.paced) !== 0) {
-      hosts.setPace(host, Math.min(LONGEST_INTERVAL_MS, hosts.intervalMs(host) * 1.5));
-    } else if (lost > all * loss + 3 * Math.sqrt(all * loss * (1 - loss)) + LIMITED_LOST) {
+    if (lost > all * loss + 4 * Math.sqrt(all * loss * (1 - loss)) + LIMITED_LOST) {
       hosts.marks[host] |= MARKS.paced;
-      hosts.setPace(host, FIRST_INTERVAL_MS);
     }
   }
 
@@ -584,7 +579,6 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       if (isFresh) cohorts.add(cohort, FATES.freshHeard);
       bump(hosts.answered, host);
       if (tells) bump(prefixes.answered, prefixOf[host]);
-      if ((hosts.marks[host] & MARKS.paced) !== 0) hosts.setPace(host, 0.9 * hosts.intervalMs(host));
       if (timed) sampleOf(host, cohort, times, i, Math.max(1, nowUs - ageUs - times[i]) | 0);
     },
     lost: (host, times, i, tells) => {
@@ -614,14 +608,9 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     pilotLost: (times, i) => add(cohorts.at(times, i), FATES.pilotLost),
     reckonDoubt,
     doubt,
-    turn: (host, nowUs) => {
-      if ((hosts.marks[host] & MARKS.paced) === 0) return nowUs;
-      const turn = Math.max(nowUs, hosts.turnUs(host));
-      hosts.setTurn(host, turn + 1000 * hosts.intervalMs(host));
-      return turn;
-    },
     foundOpen: (times, i) => cohorts.add(cohorts.at(times, i), FATES.open),
     odds: () => odds,
+    loss: () => loss,
     finish: () => {
       cohorts.begin(cohorts.fromUs(cohorts.count() - 1) + 1, 0);
       settle(Number.POSITIVE_INFINITY);

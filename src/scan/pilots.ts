@@ -1,6 +1,8 @@
 /**
  * Probes that serve the run, not a pair: pilots, which go once more to who answered before, so that loss shows where most of
- * the space is silent; and canaries, which go to ports that nobody serves, so that a host that accepts anything is found out.
+ * the space is silent; canaries, which go to ports that nobody serves, so that a host that accepts anything is found out; and
+ * controls, which go to a closed port right behind a SYN that may stay without an answer: if nothing comes back from there either,
+ * the silence is no firewall's but the host's, which resets no more than so often.
  *
  * Each has a source port from a range of their own, which no try of a pair shares: an answer names its probe by port and peer.
  * Pure, times in microseconds. What an answer or its absence means is the caller's to say.
@@ -18,12 +20,19 @@ export interface Pilots {
    * because they have answered too often. -1 when a few draws find none.
    */
   pickPilot(isRested: (host: number, nowUs: number) => boolean, nowUs: number): number;
-  /** Asks for a canary to this port of a host. @returns false when there is no room */
-  askCanary(words: Uint32Array, at: number, port: number, path: number, host: number): boolean;
-  /** Whether a canary waits to be sent. */
+  /** Takes a slot for a canary or a control to this port of a host, which then waits to be sent. @returns -1 when there is no room */
+  ask(
+    words: Uint32Array,
+    at: number,
+    port: number,
+    path: number,
+    host: number,
+    kind: typeof KINDS.canary | typeof KINDS.control,
+  ): number;
+  /** Whether one waits to be sent. */
   waiting(): boolean;
-  /** The next canary to send; -1 when there is none. */
-  pickCanary(): number;
+  /** The next of those that wait, up to this kind; -1 when there is none. */
+  pickAsked(most: Kind): number;
   /** The probe in `slot` has left. */
   sent(slot: number, nowUs: number, waitUs: number, iss: number): void;
   /** The probe in `slot` could not leave, or its fate is known. */
@@ -34,7 +43,8 @@ export interface Pilots {
   expired(nowUs: number): number;
   /** When the next will be; Infinity when none is under way. */
   nextExpiry(): number;
-  readonly isCanary: Uint8Array;
+  /** KINDS. */
+  readonly kind: Uint8Array;
   readonly words: Uint32Array;
   readonly port: Uint16Array;
   readonly path: Uint16Array;
@@ -46,8 +56,12 @@ export interface Pilots {
   owns(localPort: number): boolean;
 }
 
+export const KINDS = { pilot: 0, canary: 1, control: 2 } as const;
+type Kind = (typeof KINDS)[keyof typeof KINDS];
+
 const RESPONDERS = 256;
-const SLOTS = 1024;
+/** Probes under way at most. */
+export const SLOTS = 1024;
 const DRAWS = 8;
 const FREE = 0;
 const WAITING = 1;
@@ -72,7 +86,7 @@ export function createPilots(
   };
   let known = 0;
   const state = new Uint8Array(SLOTS);
-  const isCanary = new Uint8Array(SLOTS);
+  const kind = new Uint8Array(SLOTS);
   const words = new Uint32Array(SLOTS * ADDRESS_WORDS);
   const port = new Uint16Array(SLOTS);
   const path = new Uint16Array(SLOTS);
@@ -146,27 +160,27 @@ export function createPilots(
         responders.path[i],
         responders.host[i],
       );
-      isCanary[slot] = 0;
+      kind[slot] = KINDS.pilot;
       state[slot] = UNDER_WAY;
       untilUs[slot] = Number.POSITIVE_INFINITY;
       return slot;
     },
-    askCanary: (from, at, to, by, whose) => {
+    ask: (from, at, to, by, whose, what) => {
       const slot = take(from, at, to);
-      if (slot < 0) return false;
+      if (slot < 0) return -1;
       fill(slot, from, at, to, by, whose);
-      isCanary[slot] = 1;
+      kind[slot] = what;
       state[slot] = WAITING;
       untilUs[slot] = Number.POSITIVE_INFINITY;
       waiting++;
-      return true;
+      return slot;
     },
     waiting: () => waiting > 0,
-    pickCanary: () => {
+    pickAsked: (most) => {
       if (waiting === 0) return -1;
       for (let i = 0; i < usedCount; i++) {
         const slot = used[i];
-        if (state[slot] !== WAITING) continue;
+        if (state[slot] !== WAITING || kind[slot] > most) continue;
         state[slot] = UNDER_WAY;
         waiting--;
         return slot;
@@ -209,7 +223,7 @@ export function createPilots(
       for (let i = 0; i < usedCount; i++) next = Math.min(next, untilUs[used[i]]);
       return next;
     },
-    isCanary,
+    kind,
     words,
     port,
     path,

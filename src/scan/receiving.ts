@@ -12,6 +12,8 @@ import { PROBE_EVENTS, PROBE_STATES } from "../socket/state.ts";
 import { ADDRESS_WORDS, storeAddress } from "../socket/table.ts";
 import { SEGMENT_VERDICTS, segmentKind } from "./classify.ts";
 import type { EngineCounts } from "./counts.ts";
+import { CLOSED_PORT, MARKS, MOST_SILENCES, SILENCES } from "./hosts.ts";
+import type { OwnPace } from "./own-pace.ts";
 import type { PathWatch } from "./path-watch.ts";
 import type { Path } from "./probe-source.ts";
 import type { Probes } from "./probes.ts";
@@ -29,6 +31,7 @@ export interface ReceivingOptions {
   readonly counts: EngineCounts;
   readonly probes: Probes;
   readonly watch: PathWatch;
+  readonly ownPace: OwnPace;
   readonly scouting: Scouting;
   readonly splitSyns: SplitSyns;
   readonly verdicts: Verdicts;
@@ -42,7 +45,7 @@ const REPEAT_US = 900_000;
 /** @returns Engine.handlePacket */
 export function createReceiving(options: ReceivingOptions): HandlePacket {
   const { paths, ports, isn, keepHandshakes, counts } = options;
-  const { probes, watch, scouting, splitSyns, verdicts } = options;
+  const { probes, watch, ownPace, scouting, splitSyns, verdicts } = options;
   const { table, hostOf, apart, columnOf, hostIn, tryOf } = probes;
   const { hosts } = watch;
   const { pilots } = scouting;
@@ -164,20 +167,35 @@ export function createReceiving(options: ReceivingOptions): HandlePacket {
         if (isOpen) counts.path.openLost++;
       }
     }
+    if ((hosts.marks[host] & MARKS.paced) !== 0) tellPace(row, attempt, host, nowUs);
     const tells = tellsOfPath(row, attempt, isOpen);
     const timed = attempt < ports.size;
     watch.answered(host, table.sentAt, columnOf(row, attempt), nowUs, ageUs, tells, timed, attempt === 0);
     if (isOpen) {
       watch.foundOpen(table.sentAt, row);
       if (hosts.open[host] < 0xffff) hosts.open[host]++;
-    } else if (hosts.closed[host] < 0xffff) hosts.closed[host]++;
+    } else {
+      if (hosts.closed[host] < 0xffff) hosts.closed[host]++;
+      if (hosts.marks[host] >>> CLOSED_PORT === 0) hosts.marks[host] |= table.peerPort[row] << CLOSED_PORT;
+      if ((hosts.marks[host] & MOST_SILENCES) !== 0) hosts.marks[host] -= SILENCES;
+    }
     scouting.remember(row, host, isOpen);
     return host;
   }
 
   /** SYN-ACKs are not limited, resets may be. */
   const tellsOfPath = (row: number, attempt: number, isOpen: boolean): boolean =>
-    isOpen || (apart[row] & (1 << attempt)) !== 0;
+    isOpen || ((apart[row] & (1 << attempt)) !== 0 && (hosts.marks[hostOf[row]] & MARKS.paced) === 0);
+
+  /** Where no closed port is known for controls, what became of a port's tries says how the host keeps up. */
+  function tellPace(row: number, attempt: number, host: number, nowUs: number): void {
+    if (hosts.marks[host] >>> CLOSED_PORT !== 0) return;
+    const at = row * ADDRESS_WORDS;
+    for (let tried = 0; tried <= attempt; tried++) {
+      const sentUs = table.sentAt[columnOf(row, tried)];
+      ownPace.told(host, table.peer, at, tried === attempt, sentUs, nowUs);
+    }
+  }
 
   /** One more answer for a port that has had its own: to an earlier try, it tells that this one was not lost, or only its answer. */
   function noteRepeat(row: number, attempt: number, kind: "syn-ack" | "reset", atUs: number): void {

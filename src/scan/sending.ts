@@ -80,7 +80,7 @@ export function createSending(options: SendingOptions): Sending {
   function pollTransmit(nowUs: number, out: Uint8Array, at: number, token: number): number {
     if (abandoned || refusals.isPaused(nowUs)) return 0;
     if (pacer.allowance(nowUs) < 1) return 0;
-    const slot = scouting.next(nowUs);
+    const slot = scouting.next(nowUs, !retransmissions.any());
     if (slot >= 0) return sendPilot(slot, nowUs, out, at, token);
     let row = retransmissions.pop();
     for (let started = 0; row < 0 && started < STARTS_PER_CALL; started++) {
@@ -125,6 +125,7 @@ export function createSending(options: SendingOptions): Sending {
     table.sentAt[column] = nowUs;
     table.tries[row] = attempt + 1;
     timers.arm(row, nowUs, watch.lookAgainUs(hostOf[row]));
+    scouting.watchSilence(row, attempt, nowUs);
     if (watch.sent(hostOf[row], nowUs)) apart[row] |= 1 << attempt;
     counts.sent++;
     if (attempt > 0) counts.retransmitted++;

@@ -36,8 +36,11 @@ export interface Verdicts {
     nowUs: number,
     ageUs?: number,
   ): VerdictSlot | undefined;
-  /** Nothing came, or its answer was lost, with the chance `doubt[0]`. */
-  decideSilent(row: number, doubt: Float64Array, nowUs: number): void;
+  /**
+   * Nothing came; with the chance `doubt` it was lost or withheld.
+   * @param openDoubt the chance that a SYN-ACK was lost, which no host withholds
+   */
+  decideSilent(row: number, doubt: number, openDoubt: number, nowUs: number): void;
   /** The newest verdict is not to be handed over: somebody has kept a copy. */
   withdraw(): void;
   /** The next verdict, in the order they fell; its memory is used again. */
@@ -66,7 +69,7 @@ export function createVerdicts({ probes, ports, paths, counts, onSettled }: Verd
   /** Why each filtered row is: only those may still change. Numbers of `filterReasons`. */
   const filteredBy = new Uint8Array(table.capacity);
   const filterReasons: Reason[] = [];
-  /** The doubt of each silent row. */
+  /** The open doubt of each silent row. */
   const doubtOf = new Float32Array(table.capacity);
 
   function answer(
@@ -142,12 +145,12 @@ export function createVerdicts({ probes, ports, paths, counts, onSettled }: Verd
     return slot;
   }
 
-  function decideSilent(row: number, doubt: Float64Array, nowUs: number): void {
-    doubtOf[row] = doubt[0];
-    counts.path.doubts += doubt[0];
+  function decideSilent(row: number, doubt: number, openDoubt: number, nowUs: number): void {
+    doubtOf[row] = openDoubt;
+    counts.path.doubts += openDoubt;
     counts.path.silentTries += table.tries[row];
     const slot = decide(row, PROBE_EVENTS.exhausted, "no-response", nowUs);
-    if (slot !== undefined) slot.doubt = doubt[0];
+    if (slot !== undefined) slot.doubt = doubt;
   }
 
   function internReason(reason: Reason): number {

@@ -1,7 +1,7 @@
 /** Pilots and canaries: their slots and ports, who is asked again, and when their time is over. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createDraw, createPilots, type Pilots } from "../../src/scan/pilots.ts";
+import { createDraw, createPilots, KINDS, type Pilots } from "../../src/scan/pilots.ts";
 import { createSeededRandom } from "../sim/random.ts";
 
 const host = (n: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, n);
@@ -28,7 +28,7 @@ describe("pilots", () => {
       const n = pilots.port[slot] - 80;
       asked.add(n);
       expect(pilots.words.slice(slot * 4, slot * 4 + 4)).toEqual(host(n));
-      expect([pilots.path[slot], pilots.host[slot], pilots.isCanary[slot]]).toEqual([n, 1000 + n, 0]);
+      expect([pilots.path[slot], pilots.host[slot], pilots.kind[slot]]).toEqual([n, 1000 + n, 0]);
       expect(pilots.owns(pilots.localPort(slot))).toBe(true);
     }
     expect(asked.size).toBe(5);
@@ -130,10 +130,10 @@ describe("slots", () => {
               canary: false,
             });
           } else if (each.kind === "ask") {
-            expect(pilots.askCanary(host(50), 0, each.port, 1, 50)).toBe(true);
+            expect(pilots.ask(host(50), 0, each.port, 1, 50, KINDS.canary)).toBeGreaterThanOrEqual(0);
             waiting.push(each.port);
           } else if (each.kind === "canary") {
-            const slot = pilots.pickCanary();
+            const slot = pilots.pickAsked(KINDS.canary);
             expect(slot >= 0).toBe(waiting.length > 0);
             if (slot < 0) continue;
             expect(underWay.has(slot)).toBe(false);
@@ -150,7 +150,7 @@ describe("slots", () => {
             const [slot, probe] = [...underWay][each.which % underWay.size] ?? [-1];
             if (probe === undefined) continue;
             const local = pilots.localPort(slot);
-            expect(pilots.isCanary[slot] === 1).toBe(probe.canary);
+            expect(pilots.kind[slot] === KINDS.canary).toBe(probe.canary);
             expect(pilots.find(host(probe.peer), 0, probe.port, local)).toBe(slot);
             expect(pilots.find(host(probe.peer + 100), 0, probe.port, local)).toBe(-1);
             expect(pilots.find(host(probe.peer), 0, probe.port + 1000, local)).toBe(-1);
@@ -185,29 +185,33 @@ describe("slots", () => {
       slots.add(slot);
     }
     expect(slots.size).toBeGreaterThanOrEqual(64);
-    expect(pilots.askCanary(host(1), 0, 22_222, 0, 1)).toBe(false);
+    expect(pilots.ask(host(1), 0, 22_222, 0, 1, KINDS.canary)).toBe(-1);
     const [any] = slots;
     pilots.release(any);
     // A second time it is nobody's to release.
     pilots.release(any);
-    expect(pilots.askCanary(host(1), 0, 22_222, 0, 1)).toBe(true);
-    expect(pilots.askCanary(host(1), 0, 22_223, 0, 1)).toBe(false);
+    expect(pilots.ask(host(1), 0, 22_222, 0, 1, KINDS.canary)).toBeGreaterThanOrEqual(0);
+    expect(pilots.ask(host(1), 0, 22_223, 0, 1, KINDS.canary)).toBe(-1);
     expect(pilots.waiting()).toBe(true);
     // A canary that is given up before it left waits no longer.
-    const canary = pilots.pickCanary();
-    expect([pilots.port[canary], pilots.waiting(), pilots.pickCanary()]).toEqual([22_222, false, -1]);
+    const canary = pilots.pickAsked(KINDS.canary);
+    expect([pilots.port[canary], pilots.waiting(), pilots.pickAsked(KINDS.canary)]).toEqual([
+      22_222,
+      false,
+      -1,
+    ]);
   });
 
   it("that wait to be sent never expire", () => {
     const pilots = createPilots(PORTS, createSeededRandom(7));
-    pilots.askCanary(host(1), 0, 22_222, 0, 1);
+    pilots.ask(host(1), 0, 22_222, 0, 1, KINDS.canary);
     expect([pilots.nextExpiry(), pilots.expired(1e12)]).toEqual([NEVER, -1]);
-    const slot = pilots.pickCanary();
+    const slot = pilots.pickAsked(KINDS.canary);
     expect(pilots.expired(1e12)).toBe(-1);
     // Nor do they wait any longer once they are released.
-    pilots.askCanary(host(2), 0, 22_223, 0, 2);
+    pilots.ask(host(2), 0, 22_223, 0, 2, KINDS.canary);
     for (let other = 0; other < 1024; other++) if (other !== slot) pilots.release(other);
-    expect([pilots.waiting(), pilots.pickCanary()]).toEqual([false, -1]);
+    expect([pilots.waiting(), pilots.pickAsked(KINDS.canary)]).toEqual([false, -1]);
     pilots.sent(slot, 0, 5, 1);
     expect([pilots.expired(4), pilots.expired(5), pilots.nextExpiry()]).toEqual([-1, slot, 5]);
   });
