@@ -17,6 +17,8 @@ export interface Cohorts {
   at(times: Float64Array, i: number): number;
   /** When a stretch began. It ended when the next did. */
   fromUs(cohort: number): number;
+  /** Whether it began longer ago than that: an answer, because a time would be an object. */
+  isOlder(cohort: number, nowUs: number, us: number): boolean;
   allowed(cohort: number): number;
   /** Counts something that happened to a SYN of the stretch; below `first` it does nothing. */
   add(cohort: number, what: Fate, times?: number): void;
@@ -98,6 +100,7 @@ export function createCohorts(startUs: number, allowed: number): Cohorts {
       return low;
     },
     fromUs: (cohort) => from[cohort & MASK],
+    isOlder: (cohort, nowUs, us) => nowUs - from[cohort & MASK] > us,
     allowed: (cohort) => rates[cohort & MASK],
     add: (cohort, what, times = 1) => {
       if (isKept(cohort)) fates[(cohort & MASK) * KINDS + what] += times;

@@ -559,7 +559,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
         : Math.max(outcomeAfterUs, 1.5 * hosts.srtt[host] + SLACK_US + queueUs) + overshootUs) | 0,
     sent: (host, nowUs) => {
       const newest = cohorts.count() - 1;
-      if (cohorts.get(newest, FATES.sent) === 0 && nowUs - cohorts.fromUs(newest) > stretchUs) {
+      if (cohorts.get(newest, FATES.sent) === 0 && cohorts.isOlder(newest, nowUs, stretchUs)) {
         beginStretch(nowUs);
       }
       const nowMs = nowUs / 1000;

@@ -66,7 +66,7 @@ export function createReceiving(options: ReceivingOptions): HandlePacket {
 
   function handleSegment(b: Uint8Array, nowUs: number, ageUs: number): void {
     if (pilots?.owns(reply.localPort) === true) {
-      handlePilot(nowUs - ageUs);
+      handlePilot(nowUs, ageUs);
       return;
     }
     const row = table.find(reply.peer, 0, reply.peerPort);
@@ -109,7 +109,7 @@ export function createReceiving(options: ReceivingOptions): HandlePacket {
     else ignored.foreign++;
   }
 
-  function handlePilot(atUs: number): void {
+  function handlePilot(nowUs: number, ageUs: number): void {
     const slot = pilots?.find(reply.peer, 0, reply.peerPort, reply.localPort) ?? -1;
     if (pilots === undefined || slot < 0) {
       ignoreUnknown();
@@ -118,7 +118,7 @@ export function createReceiving(options: ReceivingOptions): HandlePacket {
     const kind = segmentKind(reply.flags);
     if (kind === "odd" || kind === "syn") ignored.oddFlags++;
     else if (reply.acknowledgement !== seqAdd(pilots.iss[slot], 1)) ignored.wrongAck++;
-    else scouting.answered(slot, kind, atUs);
+    else scouting.answered(slot, kind, nowUs, ageUs);
   }
 
   /** A bare SYN. Our own, back through loopback, and one that was there before ours are certainly no answer. */

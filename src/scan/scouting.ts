@@ -44,8 +44,8 @@ export interface Scouting {
   sent(slot: number, nowUs: number, iss: number): void;
   /** It has left, at its `sentUs`. */
   departed(slot: number): void;
-  /** It was answered `atUs`. */
-  answered(slot: number, kind: "syn-ack" | "reset", atUs: number): void;
+  /** It was answered `ageUs` before `nowUs`. */
+  answered(slot: number, kind: "syn-ack" | "reset", nowUs: number, ageUs: number): void;
   /** It could not leave. */
   refused(slot: number): void;
   /** Ends those whose time is over. */
@@ -122,7 +122,7 @@ export function createScouting({ ports, random, total, probes, watch, ownPace }:
   const suspects = createSuspects();
   const sendsPilots = watch.adaptive && total >= FEWEST_FOR_PILOTS;
   /** Pilots under way whose departure has been told. */
-  const isCounted = new Uint8Array(pilots?.isCanary.length ?? 0);
+  const isCounted = new Uint8Array(SLOTS);
   /** Probes until the next pilot. */
   let untilPilot = 1;
   let sinceRemembered = 0;
@@ -270,11 +270,13 @@ export function createScouting({ ports, random, total, probes, watch, ownPace }:
       if (slot >= 0) leaveBy = 0;
       return slot >= 0;
     },
-    answered: (slot, kind, atUs) => {
+    answered: (slot, kind, nowUs, ageUs) => {
       if (pilots === undefined) return;
       const what = pilots.kind[slot];
-      if (what === KINDS.control) endControl(slot, true, atUs);
-      else if (what === KINDS.pilot) watch.pilotAnswered(pilots.host[slot], pilots.sentUs, slot, atUs);
+      if (what === KINDS.control) endControl(slot, true, nowUs);
+      else if (what === KINDS.pilot) {
+        watch.pilotAnswered(pilots.host[slot], pilots.sentUs, slot, nowUs - ageUs);
+      }
       end(slot, kind);
     },
     refused: (slot) => {
