@@ -24,6 +24,8 @@ export interface DeadlinesOptions {
   readonly refusals: Refusals;
   readonly splitSyns: SplitSyns;
   readonly verdicts: Verdicts;
+  /** Whether pairs are left to be started. */
+  mayStart(): boolean;
 }
 
 /** However clean the path, one lost packet is no silence. */
@@ -34,10 +36,16 @@ const LOOK_AGAIN_US = 100_000;
 /** @returns a function that lets the rows' deadlines at or before `nowUs` pass */
 export function createDeadlines(options: DeadlinesOptions): (nowUs: number) => void {
   const { acceptedDoubt, probes, watch, turns, retransmissions, refusals, splitSyns, verdicts } = options;
+  const { mayStart } = options;
   const { table, timers, hostOf, columnOf, hostIn } = probes;
   const { capacity, maxTries } = table;
+  const { hosts } = watch;
+
+  /** Nothing waited to be sent when deadlines last began to pass. */
+  let isIdle = false;
 
   function expire(nowUs: number): void {
+    isIdle = !retransmissions.any() && !mayStart();
     for (let row = timers.expire(nowUs); row >= 0; row = timers.expire(nowUs)) {
       const tries = table.tries[row];
       if (tries > 0 && !isOver(row, nowUs)) continue;
@@ -51,7 +59,8 @@ export function createDeadlines(options: DeadlinesOptions): (nowUs: number) => v
         // The last try waits longer, and so does a host that was never heard of.
         const host = hostIn(row, nowUs);
         const last = table.sentAt[columnOf(row, tries - 1)] + watch.waitUs(host) + watch.lastWaitUs(host);
-        const untilUs = Math.max(last, table.sentAt[row] + watch.wholeWaitUs(host));
+        const firstUs = 1000 * hosts.firstMs[host];
+        const untilUs = Math.max(last, (firstUs > 0 ? firstUs : table.sentAt[row]) + watch.wholeWaitUs(host));
         if (nowUs < untilUs) timers.arm(row, nowUs, Math.min(untilUs - nowUs + 1, LOOK_AGAIN_US) | 0);
         else exhaust(row, nowUs);
       }
@@ -61,7 +70,9 @@ export function createDeadlines(options: DeadlinesOptions): (nowUs: number) => v
   /** Whether the time of the row's last try is over; if not, it will be looked at again. */
   function isOver(row: number, nowUs: number): boolean {
     if (turns.has(row)) return true;
-    const leftUs = table.sentAt[columnOf(row, table.tries[row] - 1)] + watch.waitUs(hostOf[row]) - nowUs;
+    const tries = table.tries[row];
+    const waitUs = isIdle ? watch.soonUs(hostOf[row], tries) : watch.waitUs(hostOf[row]);
+    const leftUs = table.sentAt[columnOf(row, tries - 1)] + waitUs - nowUs;
     if (leftUs <= 0) return true;
     timers.arm(row, nowUs, Math.min(leftUs + 1, watch.lookAgainUs(hostOf[row])) | 0);
     return false;

@@ -48,12 +48,16 @@ export interface PathWatch {
   rate(): number;
   /** Whether the rate is looked for at all, so that pilots are of use. */
   readonly adaptive: boolean;
+  /** Whether the rate still grows so fast that first SYNs, which tell most, are worth more than others. */
+  isStarting(): boolean;
   hostOf(words: Uint32Array, at: number, nowUs: number): number;
   /** How long the next try to this host waits before another follows. All waits are whole microseconds. */
   waitUs(host: number): number;
   /** After how long a try's time is looked at again, because what is known by then may cut it short. */
   lookAgainUs(host: number): number;
-  /** How long after its last try, and after its first, a pair is called silent at the earliest. */
+  /** The same when nothing else waits to be sent: a try too early costs nobody's turn then. */
+  soonUs(host: number, tries: number): number;
+  /** How long after its last try, and after its host's first, a pair is called silent at the earliest. */
   lastWaitUs(host: number): number;
   wholeWaitUs(host: number): number;
   /** How long a pilot to this host waits. */
@@ -136,9 +140,11 @@ const FEWEST_ANSWERS = 3;
 const FEWEST_OUTCOMES = 8;
 /** Samples from which a prefix, or the run, may speak for a host of which nothing is known. */
 const PREFIX_SAMPLES = 4;
-const RUN_SAMPLES = 32;
+const RUN_SAMPLES = 8;
 /** Prefixes of which something is kept. */
 const MOST_PREFIXES = 1 << 16;
+/** When nothing else is to be sent, a pair that was silent once gets its next SYNs after so much of a round trip. */
+const SOONER = 0.25;
 /** Schedulers on both sides take their time. */
 const SLACK_US = 10_000;
 /** What a rate that was too high has put into a queue is expected to leave it at this pace a look. */
@@ -159,6 +165,16 @@ const MOST_LOSS = 0.98;
 const LOSS_OF_ALL = 0.3;
 /** A host of which only its neighbours are known may be far behind them: as far as a satellite. */
 const NEIGHBOUR_US = 700_000;
+/**
+ * How far is told by those heard of: that one more is beyond `f` times the farthest of `n` has a chance of about 1 / (n f^2),
+ * the tail of a Pareto distribution of index 2. So much of it is accepted: an answer that comes later still corrects.
+ */
+const FARTHER = 1e-3;
+/** Prefixes that must be known before they speak for another; and the least that is waited for those never heard of, in least waits. */
+const FEWEST_PREFIXES = 16;
+const UNHEARD_WAITS = 2.5;
+/** So much longer the last try waits. */
+const LAST = 0.5;
 /** After so long without a SYN a host has tokens again, whatever limits its answers. */
 const REST_MS = 200;
 const FIRST_INTERVAL_MS = 200;
@@ -193,6 +209,12 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   /** Microseconds; changed once a look, not once a packet. */
   let roundUs = wait.initialUs;
   let unknownWaitUs = wait.initialUs;
+  /** From a host's first SYN on, while it is not heard of: when its prefix is known, and when it is not. */
+  let neighbourUs = Math.min(wait.initialUs, NEIGHBOUR_US);
+  let strangerUs = wait.initialUs;
+  /** Hosts and prefixes that were heard of. */
+  let hostsHeard = 0;
+  let prefixesHeard = 0;
   let answersAfterUs = wait.initialUs;
   let outcomeAfterUs = wait.initialUs;
   let stretchUs = FIRST_US;
@@ -207,6 +229,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   let resetsLimited = false;
   let nextLook = startUs;
   let heard = false;
+  let starting = true;
   /** The run's round trips are known well enough to speak for any host. */
   let learnt = false;
   /** When a pilot whose fate is known last left. */
@@ -255,6 +278,8 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     const isFirst = hosts.srtt[host] === 0;
     sampleRoundTrip(hosts.srtt, hosts.rttvar, host, rtt);
     if (isFirst) {
+      hostsHeard++;
+      if (prefixes.srtt[prefixOf[host]] === 0) prefixesHeard++;
       sampleRoundTrip(prefixes.srtt, prefixes.rttvar, prefixOf[host], rtt, 1 / 16);
       spread.sample(rtt);
     } else if ((hosts.answered[host] & 7) === 0) spread.sample(rtt);
@@ -264,10 +289,21 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     if (counts[i] < 0xffff) counts[i]++;
   }
 
+  /** What becomes of pairs' SYNs in all prefixes together: what one has lost is held against it, as much of it was early. */
+  let pairsLost = 0;
+  let pairsAnswered = 0;
+
+  /** How many times what prefixes lose this one loses: to `worse[0]`, as a number handed back would be an object. */
+  function notePrefix(known: number): void {
+    const all = lossOf(pairsLost, pairsAnswered);
+    worse[0] = Math.max(1, lossOfPart(prefixes.lost[known], prefixes.answered[known], all) / all);
+  }
+
   /** How many times the run's loss a host's is: at least once, by what it has shown itself, or else its prefix, or hosts like it. */
   function noteWorse(host: number): void {
     const known = prefixOf[host];
-    const ofPrefix = lossOfPart(prefixes.lost[known], prefixes.answered[known], loss);
+    notePrefix(known);
+    const ofPrefix = loss * worse[0];
     // A host that answers with resets may limit them, as others here do.
     const ofLike = hosts.closed[host] > 0 ? Math.max(ofPrefix, resetLoss) : ofPrefix;
     worse[0] = Math.max(1, lossOfPart(hosts.lost[host], hosts.answered[host], ofLike) / loss);
@@ -284,9 +320,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     worse[0] = 1;
     if (!limited) {
       const known = prefixOf[host];
-      if (prefixes.lost[known] > 0) {
-        worse[0] = Math.max(1, lossOfPart(prefixes.lost[known], prefixes.answered[known], loss) / loss);
-      }
+      if (prefixes.lost[known] > 0) notePrefix(known);
     } else if (
       hosts.lost[host] + prefixes.lost[prefixOf[host]] > 0 ||
       (hosts.closed[host] > 0 && resetsLimited)
@@ -329,12 +363,16 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     // When everybody's are lost it is no limit of this host's.
     if (losesMost(cohort)) return;
     bump(hosts.lost, host);
-    if (tells) bump(prefixes.lost, prefixOf[host]);
+    if (tells) {
+      bump(prefixes.lost, prefixOf[host]);
+      pairsLost++;
+    }
     const lost = hosts.lost[host];
     const all = lost + hosts.answered[host];
+    const usual = Math.max(loss, lossOf(pairsLost, pairsAnswered));
     if ((hosts.marks[host] & MARKS.paced) !== 0) {
       hosts.setPace(host, Math.min(LONGEST_INTERVAL_MS, hosts.intervalMs(host) * 1.5));
-    } else if (lost > all * loss + 3 * Math.sqrt(all * loss * (1 - loss)) + LIMITED_LOST) {
+    } else if (lost > all * usual + 3 * Math.sqrt(all * usual * (1 - usual)) + LIMITED_LOST) {
       hosts.marks[host] |= MARKS.paced;
       hosts.setPace(host, FIRST_INTERVAL_MS);
     }
@@ -353,10 +391,6 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   function look(nowUs: number): void {
     if (nowUs < nextLook) return;
     learnRoundTrips();
-    const newest = cohorts.count() - 1;
-    if (cohorts.get(newest, FATES.sent) > 0 && nowUs - cohorts.fromUs(newest) >= stretchUs) {
-      beginStretch(nowUs);
-    }
     if (heard) {
       const before = congestion.rate();
       lookAtAnswers(nowUs);
@@ -364,6 +398,10 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       settle(nowUs);
       expectQueue(before / congestion.rate());
     } else if (nowUs - startUs > wait.initialUs) congestion.handleSilence();
+    starting = congestion.isStarting?.() ?? false;
+    const newest = cohorts.count() - 1;
+    const isNew = congestion.rate() !== cohorts.allowed(newest) || nowUs - cohorts.fromUs(newest) >= stretchUs;
+    if (cohorts.get(newest, FATES.sent) > 0 && isNew) beginStretch(nowUs);
     nextLook = nowUs + stretchUs;
   }
 
@@ -387,7 +425,12 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     outcomeAfterUs = 1.2 * spread.quantile(0.98) + SLACK_US + queueUs;
     if (spread.samples() < RUN_SAMPLES) return;
     learnt = true;
+    const farthest = spread.quantile(0.999) + queueUs;
     unknownWaitUs = clampWait(1.2 * spread.quantile(0.999));
+    const within = (most: number, heard: number): number =>
+      Math.min(most, Math.max(UNHEARD_WAITS * wait.minUs, farthest / Math.min(0.5, Math.sqrt(heard * FARTHER)))) | 0;
+    neighbourUs = within(Math.min(wait.initialUs, NEIGHBOUR_US), hostsHeard);
+    if (prefixesHeard >= FEWEST_PREFIXES) strangerUs = within(wait.initialUs, prefixesHeard);
   }
 
   const stretch = (nowUs: number, from: number, to: number) => {
@@ -400,7 +443,9 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       allowed += cohorts.allowed(i) * (cohorts.fromUs(i + 1) - cohorts.fromUs(i));
     }
     const length = Math.max(1, toUs - fromUs);
-    return { nowUs, fromUs, toUs, sent: (sent * 1e6) / length, allowed: allowed / length, roundUs };
+    allowed /= length;
+    // After a pause a burst may leave: it is no rate.
+    return { nowUs, fromUs, toUs, sent: Math.min(allowed, (sent * 1e6) / length), allowed, roundUs };
   };
 
   function lookAtAnswers(nowUs: number): void {
@@ -543,6 +588,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     hosts,
     adaptive,
     rate: congestion.rate,
+    isStarting: () => starting,
     hostOf: (words, at, nowUs) => {
       const host = hosts.entryOf(words, at, nowUs);
       if (hosts.srtt[host] === 0) {
@@ -553,10 +599,16 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     },
     waitUs,
     lookAgainUs: (host) => (isKnown(host) || learnt ? waitUs(host) : Math.min(waitUs(host), wait.minUs)),
-    lastWaitUs: (host) => (wait.minUs === wait.maxUs ? 0 : waitUs(host)),
+    lastWaitUs: (host) => (wait.minUs === wait.maxUs ? 0 : (LAST * waitUs(host)) | 0),
     wholeWaitUs: (host) => {
       if (hosts.srtt[host] > 0) return 0;
-      return isKnown(host) ? Math.min(wait.initialUs, NEIGHBOUR_US) : wait.initialUs;
+      return isKnown(host) ? neighbourUs : strangerUs;
+    },
+    soonUs: (host, tries) => {
+      if (!learnt) return waitUs(host);
+      const srtt = hosts.srtt[host] > 0 ? hosts.srtt[host] : prefixes.srtt[prefixOf[host]];
+      const roundTrip = Math.max(outcomeAfterUs, 1.25 * srtt + SLACK_US);
+      return Math.min(waitUs(host), Math.max(0.5 * wait.minUs, tries > 1 ? roundTrip * SOONER : roundTrip)) | 0;
     },
     pilotWaitUs: (host) =>
       (spread.samples() < PREFIX_SAMPLES || roundUs === wait.initialUs
@@ -583,7 +635,10 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       cohorts.add(cohort, FATES.heard);
       if (isFresh) cohorts.add(cohort, FATES.freshHeard);
       bump(hosts.answered, host);
-      if (tells) bump(prefixes.answered, prefixOf[host]);
+      if (tells) {
+        bump(prefixes.answered, prefixOf[host]);
+        pairsAnswered++;
+      }
       if ((hosts.marks[host] & MARKS.paced) !== 0) hosts.setPace(host, 0.9 * hosts.intervalMs(host));
       if (timed) sampleOf(host, cohort, times, i, Math.max(1, nowUs - ageUs - times[i]) | 0);
     },
