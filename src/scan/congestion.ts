@@ -183,7 +183,10 @@ export function createCongestion(options: CongestionOptions): Congestion {
     if (e.answers < FEWEST_ANSWERS) return;
     const queue = queueIn(delays);
     if (queue > Math.max(SMALL_QUEUE_US, 0.1 * e.roundUs)) {
-      const capacity = capacityFrom(delays);
+      // A full queue grows no more: then it is the share of what arrives that tells. Nor is the path faster than it was thought.
+      const most = Math.max(e.sent, (comeBack ?? 0) / BELOW);
+      const delivered = fresh.isIdle() ? 1 : Math.min(1, fresh.now() / fresh.usual());
+      const capacity = delivered * Math.min(most, capacityFrom(delays));
       // Half of the queue in two round trips, but never less than half the rate.
       const drain = 1 - Math.min(0.5, queue / (4 * Math.max(e.roundUs, SMALL_QUEUE_US)));
       slowDown(capacity * drain, e.nowUs);

@@ -244,6 +244,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   let reckoned = 0;
   let odds = 0;
   const worse = new Float64Array(1);
+  const lossThen = new Float64Array(1);
   /** A whole number that is known to be one: it is handed on without becoming an object. */
   const clampWait = (us: number): number => Math.min(wait.maxUs, Math.max(wait.minUs, us + queueUs)) | 0;
 
@@ -360,8 +361,9 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
 
   /** Loses more than others do: from now on it gets no more than it answers. */
   function noteLoss(host: number, cohort: number, tells: boolean): void {
+    noteLossOf(cohort);
     // When everybody's are lost it is no limit of this host's.
-    if (losesMost(cohort)) return;
+    if (lossThen[0] > LOSS_OF_ALL) return;
     bump(hosts.lost, host);
     if (tells) {
       bump(prefixes.lost, prefixOf[host]);
@@ -369,7 +371,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     }
     const lost = hosts.lost[host];
     const all = lost + hosts.answered[host];
-    const usual = Math.max(loss, lossOf(pairsLost, pairsAnswered));
+    const usual = Math.max(lossThen[0], lossOf(pairsLost, pairsAnswered));
     if ((hosts.marks[host] & MARKS.paced) !== 0) {
       hosts.setPace(host, Math.min(LONGEST_INTERVAL_MS, hosts.intervalMs(host) * 1.5));
     } else if (lost > all * usual + 3 * Math.sqrt(all * usual * (1 - usual)) + LIMITED_LOST) {
@@ -378,12 +380,13 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     }
   }
 
-  /** Whether so much of a stretch is lost that it tells nothing of one host: an answer, because a loss would be an object. */
-  function losesMost(cohort: number): boolean {
-    if (cohort < 0) return loss > LOSS_OF_ALL;
+  /** What a stretch loses, and the run if that is more: to `lossThen[0]`, as a number handed back would be an object. */
+  function noteLossOf(cohort: number): void {
+    lossThen[0] = loss;
+    if (cohort < 0) return;
     const lost = cohorts.get(cohort, FATES.pilotLost) + cohorts.get(cohort, FATES.lost);
     const answered = cohorts.get(cohort, FATES.pilotAnswered) + cohorts.get(cohort, FATES.answered);
-    return lossOfPart(lost, answered, loss) > LOSS_OF_ALL;
+    lossThen[0] = Math.max(loss, lossOfPart(lost, answered, loss));
   }
 
   // --- looking -----------------------------------------------------------------------------------------------------
