@@ -99,6 +99,8 @@ const NEW_LEVEL = 1.15;
 /** After a sign: below what the path was found to hold, so that it shows whether that helps; then almost back to it. */
 const WELL_BELOW = 0.8;
 const BELOW = 0.95;
+/** When the queue has stayed after a slow-down, so much of the rate is tried. */
+const FULL = 0.8;
 /** One sign lowers the rate to no less than this. */
 const LOWEST_STEP = 0.1;
 /** While starting, the rate of what was answered well, so many times. */
@@ -183,10 +185,10 @@ export function createCongestion(options: CongestionOptions): Congestion {
     if (e.answers < FEWEST_ANSWERS) return;
     const queue = queueIn(delays);
     if (queue > Math.max(SMALL_QUEUE_US, 0.1 * e.roundUs)) {
-      // A full queue grows no more: then it is the share of what arrives that tells. Nor is the path faster than it was thought.
-      const most = Math.max(e.sent, (comeBack ?? 0) / BELOW);
-      const delivered = fresh.isIdle() ? 1 : Math.min(1, fresh.now() / fresh.usual());
-      const capacity = delivered * Math.min(most, capacityFrom(delays));
+      // The path is no faster than it was thought. And a queue that is full grows no more, whatever is too much.
+      const most = Math.min(Math.max(e.sent, (comeBack ?? 0) / BELOW), capacityFrom(delays));
+      const capacity =
+        comeBack !== undefined && most >= 0.9 * e.sent && most <= 1.1 * e.sent ? FULL * most : most;
       // Half of the queue in two round trips, but never less than half the rate.
       const drain = 1 - Math.min(0.5, queue / (4 * Math.max(e.roundUs, SMALL_QUEUE_US)));
       slowDown(capacity * drain, e.nowUs);

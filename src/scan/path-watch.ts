@@ -403,7 +403,8 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     } else if (nowUs - startUs > wait.initialUs) congestion.handleSilence();
     starting = congestion.isStarting?.() ?? false;
     const newest = cohorts.count() - 1;
-    const isNew = congestion.rate() !== cohorts.allowed(newest) || nowUs - cohorts.fromUs(newest) >= stretchUs;
+    const isNew =
+      congestion.rate() !== cohorts.allowed(newest) || nowUs - cohorts.fromUs(newest) >= stretchUs;
     if (cohorts.get(newest, FATES.sent) > 0 && isNew) beginStretch(nowUs);
     nextLook = nowUs + stretchUs;
   }
@@ -431,9 +432,13 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     const farthest = spread.quantile(0.999) + queueUs;
     unknownWaitUs = clampWait(1.2 * spread.quantile(0.999));
     const within = (most: number, heard: number): number =>
-      Math.min(most, Math.max(UNHEARD_WAITS * wait.minUs, farthest / Math.min(0.5, Math.sqrt(heard * FARTHER)))) | 0;
+      Math.min(
+        most,
+        Math.max(UNHEARD_WAITS * wait.minUs, farthest / Math.min(0.5, Math.sqrt(heard * FARTHER))),
+      ) | 0;
     neighbourUs = within(Math.min(wait.initialUs, NEIGHBOUR_US), hostsHeard);
-    if (prefixesHeard >= FEWEST_PREFIXES) strangerUs = within(wait.initialUs, prefixesHeard);
+    if (prefixesHeard > 1) strangerUs = Math.min(wait.initialUs, NEIGHBOUR_US);
+    if (prefixesHeard >= FEWEST_PREFIXES) strangerUs = within(strangerUs, prefixesHeard);
   }
 
   const stretch = (nowUs: number, from: number, to: number) => {
@@ -608,10 +613,14 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       return isKnown(host) ? neighbourUs : strangerUs;
     },
     soonUs: (host, tries) => {
-      if (!learnt) return waitUs(host);
+      if (!learnt || wait.minUs === wait.maxUs) return waitUs(host);
       const srtt = hosts.srtt[host] > 0 ? hosts.srtt[host] : prefixes.srtt[prefixOf[host]];
       const roundTrip = Math.max(outcomeAfterUs, 1.25 * srtt + SLACK_US);
-      return Math.min(waitUs(host), Math.max(0.5 * wait.minUs, tries > 1 ? roundTrip * SOONER : roundTrip)) | 0;
+      // Who answers with resets may limit them: more at once is no use there.
+      const isSooner = tries > 1 && hosts.closed[host] === 0;
+      return (
+        Math.min(waitUs(host), Math.max(0.5 * wait.minUs, isSooner ? SOONER * roundTrip : roundTrip)) | 0
+      );
     },
     pilotWaitUs: (host) =>
       (spread.samples() < PREFIX_SAMPLES || roundUs === wait.initialUs

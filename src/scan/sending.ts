@@ -133,7 +133,8 @@ export function createSending(options: SendingOptions): Sending {
     table.iss[column] = sequence;
     table.sentAt[column] = nowUs;
     table.tries[row] = attempt + 1;
-    timers.arm(row, nowUs, endIsNear ? watch.soonUs(hostOf[row], attempt + 1) : watch.lookAgainUs(hostOf[row]));
+    const again = watch.lookAgainUs(hostOf[row]);
+    timers.arm(row, nowUs, endIsNear ? Math.min(again, watch.soonUs(hostOf[row], attempt + 1)) : again);
     if (watch.sent(hostOf[row], nowUs)) apart[row] |= 1 << attempt;
     counts.sent++;
     if (attempt > 0) counts.retransmitted++;
