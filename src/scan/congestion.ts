@@ -184,7 +184,8 @@ export function createCongestion(options: CongestionOptions): Congestion {
     if (e.fresh > 0 && reactTo(fresh, e.freshAnswers, e.fresh, e)) return;
     if (e.answers < FEWEST_ANSWERS) return;
     const queue = queueIn(delays);
-    if (queue > Math.max(SMALL_QUEUE_US, 0.1 * e.roundUs)) {
+    // A queue that is left when hardly anything leaves is none of this rate.
+    if (queue > Math.max(SMALL_QUEUE_US, 0.1 * e.roundUs) && e.sent > 0.5 * e.allowed) {
       // The path is no faster than it was thought. And a queue that is full grows no more, whatever is too much.
       const most = Math.min(Math.max(e.sent, (comeBack ?? 0) / BELOW), capacityFrom(delays));
       const capacity =

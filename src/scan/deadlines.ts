@@ -6,6 +6,7 @@
  */
 import { PROBE_EVENTS } from "../socket/state.ts";
 import { SEGMENT_VERDICTS } from "./classify.ts";
+import { FEWEST_TRIES } from "./confidence.ts";
 import type { PathWatch } from "./path-watch.ts";
 import type { Probes } from "./probes.ts";
 import type { Refusals } from "./refusals.ts";
@@ -28,8 +29,6 @@ export interface DeadlinesOptions {
   mayStart(): boolean;
 }
 
-/** However clean the path, one lost packet is no silence. */
-const FEWEST_TRIES = 2;
 /** A long wait is looked at again so often: meanwhile the host may have become known. */
 const LOOK_AGAIN_US = 100_000;
 
