@@ -73,7 +73,9 @@ export function missedOpen({ found, odds, silent, doubts, lost, tries }: MissEvi
   if (silent === 0) return { expected: 0, low: 0, high: 0 };
   const doubt = Math.min(doubts / silent, 1 - 1e-9);
   const expected = Math.min(silent, odds + (0.5 * doubt) / (1 - doubt));
-  const unsure = Math.exp(Z_95 * Math.sqrt(tries ** 2 / (lost + 4) + (tries > FEW_TRIES ? BURSTS : HARDLY_SHOWN) ** 2));
+  const unsure = Math.exp(
+    Z_95 * Math.sqrt(tries ** 2 / (lost + 4) + (tries > FEW_TRIES ? BURSTS : HARDLY_SHOWN) ** 2),
+  );
   // Of `found + 1/2` likes, odds each: spread out a little more than Poisson.
   const spread = 1 + expected / (found + 0.5);
   return {

@@ -102,7 +102,7 @@ const BELOW = 0.95;
 /** When the queue has stayed after a slow-down, so much of the rate is tried. */
 const FULL = 0.8;
 /** One sign lowers the rate to no less than this. */
-const LOWEST_STEP = 0.1;
+const LOWEST_STEP = 0.25;
 /** While starting, the rate of what was answered well, so many times. */
 const SPEED_UP = 4;
 /** The answers that this must rest on, and the share of the best there was that will do. */
