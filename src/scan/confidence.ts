@@ -60,9 +60,10 @@ export interface Missed {
 const Z_95 = 1.96;
 /** Losses come in bursts, which no mean shows: so unsure is the logarithm of the expectation at best. */
 const BURSTS = 0.4;
-/** And so unsure where tries were so few that losses hardly show. */
+/** Where tries were few losses hardly show: as much is added, until so many are known. */
 const FEW_TRIES = 2;
-const HARDLY_SHOWN = 0.8;
+const HARDLY_SHOWN = 0.7;
+const MANY_LOST = 200;
 
 /**
  * Open ports that were probably called filtered. Each found one stands for odds of its own (Horvitz and Thompson's estimator);
@@ -73,9 +74,8 @@ export function missedOpen({ found, odds, silent, doubts, lost, tries }: MissEvi
   if (silent === 0) return { expected: 0, low: 0, high: 0 };
   const doubt = Math.min(doubts / silent, 1 - 1e-9);
   const expected = Math.min(silent, odds + (0.5 * doubt) / (1 - doubt));
-  const unsure = Math.exp(
-    Z_95 * Math.sqrt(tries ** 2 / (lost + 4) + (tries > FEW_TRIES ? BURSTS : HARDLY_SHOWN) ** 2),
-  );
+  const hidden = tries > FEW_TRIES ? 0 : (HARDLY_SHOWN ** 2 * MANY_LOST) / (MANY_LOST + lost);
+  const unsure = Math.exp(Z_95 * Math.sqrt(tries ** 2 / (lost + 4) + BURSTS ** 2 + hidden));
   // Of `found + 1/2` likes, odds each: spread out a little more than Poisson.
   const spread = 1 + expected / (found + 0.5);
   return {

@@ -150,8 +150,9 @@ const SLACK_US = 10_000;
 /** What a rate that was too high has put into a queue is expected to leave it at this pace a look. */
 const DRAINING = 0.95;
 const MOST_OVERSHOOT_US = 500_000;
-/** A host loses so many more than chance explains: it limits its answers. */
+/** A host loses so many more than chance explains, and standard errors, as tries of a pair share their fate: it limits its answers. */
 const LIMITED_LOST = 1;
+const BEYOND_CHANCE = 5;
 const WITHOUT_PILOTS_US = 1_000_000;
 /** What a stretch says of the run's loss counts so much less with every stretch that follows. */
 const FADING = 0.995;
@@ -385,7 +386,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     const usual = Math.max(lossThen[0], lossOf(pairsLost, pairsAnswered));
     if ((hosts.marks[host] & MARKS.paced) !== 0) {
       hosts.setPace(host, Math.min(LONGEST_INTERVAL_MS, hosts.intervalMs(host) * 1.5));
-    } else if (lost > all * usual + 3 * Math.sqrt(all * usual * (1 - usual)) + LIMITED_LOST) {
+    } else if (lost > all * usual + BEYOND_CHANCE * Math.sqrt(all * usual * (1 - usual)) + LIMITED_LOST) {
       hosts.marks[host] |= MARKS.paced;
       hosts.setPace(host, FIRST_INTERVAL_MS);
     }
@@ -541,7 +542,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       }
       cohorts.setLoss(smoothed, Math.min(MOST_LOSS, lost / all));
     }
-    if (cohorts.count() - pendingSince < PENDING_LOOKS && nowUs < Number.POSITIVE_INFINITY) return;
+    if (options.tries <= FEW_TRIES && cohorts.count() - pendingSince < PENDING_LOOKS && nowUs < Number.POSITIVE_INFINITY) return;
     pendingSince = cohorts.count();
     reckonOdds(nowUs);
   }
@@ -552,10 +553,11 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
    */
   function reckonOdds(nowUs: number): void {
     reckoned = Math.max(reckoned, cohorts.first());
+    const isFew = options.tries <= FEW_TRIES;
     let arrived = 0;
     let answered = 0;
     let open = 0;
-    for (let i = cohorts.first(); i < smoothed; i++) {
+    for (let i = isFew ? cohorts.first() : smoothed; i < smoothed; i++) {
       // A stretch of which hardly anything is known, or where most was lost, has little say.
       const there = 1 - cohorts.loss(i);
       const weight = (there * evidenceOf(i)) / (evidenceOf(i) + BESIDE_TRIES);
@@ -563,29 +565,30 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       answered += weight * cohorts.get(i, FATES.freshHeard);
       open += weight * cohorts.get(i, FATES.open);
     }
-    if (arrived === 0) return;
+    if (isFew && arrived === 0) return;
     const share = answered / arrived;
-    const { acceptedDoubt: doubt, tries: most } = options;
-    const isFew = most <= FEW_TRIES;
     pending = 0;
     for (let i = reckoned; i < smoothed; i++) {
       again[0] = cohorts.fromUs(i) + unknownWaitUs;
       const next = cohorts.at(again, 0);
       if (next >= smoothed && nowUs < Number.POSITIVE_INFINITY) break;
-      pending += isFew
-        ? (open / arrived) *
-          cohorts.get(i, FATES.fresh) *
-          missChance(lossBeside(i, share), lossBeside(Math.min(next, smoothed - 1), share), doubt, most)
-        : cohorts.get(i, FATES.open) *
-          oddsOf(missChance(cohorts.loss(i), cohorts.loss(Math.min(next, smoothed - 1)), doubt, most));
-      if (cohorts.count() - i < LAST_WORD_AFTER) continue;
+      const then = Math.min(next, smoothed - 1);
+      if (isFew) {
+        const chance = missChanceOf(lossBeside(i, share), lossBeside(then, share));
+        pending += (open / arrived) * cohorts.get(i, FATES.fresh) * chance;
+        if (cohorts.count() - i < LAST_WORD_AFTER) continue;
+      } else if (cohorts.get(i, FATES.open) > 0) {
+        const chance = missChanceOf(cohorts.loss(i), cohorts.loss(then));
+        pending += (cohorts.get(i, FATES.open) * chance) / (1 - chance);
+      }
       odds += pending;
       pending = 0;
       reckoned = i + 1;
     }
   }
 
-  const oddsOf = (chance: number): number => chance / (1 - chance);
+  const missChanceOf = (first: number, next: number): number =>
+    missChance(first, next, options.acceptedDoubt, options.tries);
 
   const evidenceOf = (cohort: number): number => {
     let sum = 0;
