@@ -245,6 +245,8 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   let pilotUs = startUs;
   /** When the last SYN left: a number in an array, which is no object of its own each time it changes. */
   const lastUs = Float64Array.of(startUs);
+  /** When the newest stretch began. */
+  const newestUs = Float64Array.of(startUs);
 
   const doubt = new Float64Array(1);
   const again = new Float64Array(1);
@@ -423,7 +425,8 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
 
   /** What has left belongs to the stretches before. */
   function beginStretch(nowUs: number): void {
-    cohorts.begin(Math.max(nowUs, lastUs[0]), congestion.rate());
+    newestUs[0] = Math.max(nowUs, lastUs[0]);
+    cohorts.begin(newestUs[0], congestion.rate());
   }
 
   /** A rate that falls leaves a queue behind, of what was too much for a round trip and more: pilots wait for it, too. */
@@ -542,7 +545,12 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       }
       cohorts.setLoss(smoothed, Math.min(MOST_LOSS, lost / all));
     }
-    if (options.tries <= FEW_TRIES && cohorts.count() - pendingSince < PENDING_LOOKS && nowUs < Number.POSITIVE_INFINITY) return;
+    if (
+      options.tries <= FEW_TRIES &&
+      cohorts.count() - pendingSince < PENDING_LOOKS &&
+      nowUs < Number.POSITIVE_INFINITY
+    )
+      return;
     pendingSince = cohorts.count();
     reckonOdds(nowUs);
   }
@@ -696,7 +704,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
         : Math.max(outcomeAfterUs, 1.5 * hosts.srtt[host] + SLACK_US + queueUs) + overshootUs) | 0,
     sent: (host, nowUs) => {
       const newest = cohorts.count() - 1;
-      if (cohorts.get(newest, FATES.sent) === 0 && nowUs - cohorts.fromUs(newest) > stretchUs) {
+      if (cohorts.get(newest, FATES.sent) === 0 && nowUs - newestUs[0] > stretchUs) {
         beginStretch(nowUs);
       }
       const nowMs = nowUs / 1000;
