@@ -22,6 +22,12 @@ export const PART_TRIES = 20;
 export const lossOfPart = (lost: number, answered: number, whole: number): number =>
   (lost + PART_TRIES * whole) / (lost + answered + PART_TRIES);
 
+/** A stretch's loss is reckoned with so many on either side, and as many round trips' worth of the run's. */
+export const BESIDE = 4;
+export const BESIDE_TRIES = 8;
+/** Silence is never made out to be loss altogether. */
+export const MOST_LOSS = 0.98;
+
 /** However clean the path, one lost packet is no silence. */
 export const FEWEST_TRIES = 2;
 
@@ -61,7 +67,7 @@ const Z_95 = 1.96;
 /** Losses come in bursts, which no mean shows: so unsure is the logarithm of the expectation at best. */
 const BURSTS = 0.4;
 /** Where tries were few losses hardly show: as much is added, until so many are known. */
-const FEW_TRIES = 2;
+export const FEW_TRIES = 2;
 const HARDLY_SHOWN = 0.7;
 const MANY_LOST = 200;
 

@@ -10,9 +10,10 @@
  */
 import { ADDRESS_WORDS } from "../socket/table.ts";
 import { createCohorts, FATES, type Fate } from "./cohorts.ts";
-import { lossOf, lossOfPart, missChance, PART_TRIES } from "./confidence.ts";
+import { BESIDE, BESIDE_TRIES, lossOf, lossOfPart, MOST_LOSS, PART_TRIES } from "./confidence.ts";
 import { type Congestion, type CongestionOptions, createCongestion } from "./congestion.ts";
 import { createHosts, type Hosts, loadPrefix, MARKS } from "./hosts.ts";
+import { createOdds } from "./odds.ts";
 import {
   createSpread,
   LONGEST_SAMPLE_US,
@@ -156,20 +157,7 @@ const BEYOND_CHANCE = 5;
 const WITHOUT_PILOTS_US = 1_000_000;
 /** What a stretch says of the run's loss counts so much less with every stretch that follows. */
 const FADING = 0.995;
-/** A stretch's loss is reckoned with so many on either side, and as many round trips' worth of the run's. */
-const BESIDE = 4;
-const BESIDE_TRIES = 8;
 const MOST_UNSEEN = 0.8;
-/** The same for first SYNs, of which more is known, and how much they weigh at most. */
-const FRESH_BESIDE = 1;
-const FRESH_TRIES = 40;
-/** Up to so many tries more is missed than the losses that show could tell. */
-const FEW_TRIES = 2;
-/** Open ports missed are reckoned once in so many stretches, and for good after so many. */
-const PENDING_LOOKS = 32;
-const LAST_WORD_AFTER = 512;
-/** Silence is never made out to be loss altogether. */
-const MOST_LOSS = 0.98;
 /** What is lost while so much of everything is tells nothing of one host. */
 const LOSS_OF_ALL = 0.3;
 /** A host of which only its neighbours are known may be far behind them: as far as a satellite. */
@@ -249,14 +237,9 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   const newestUs = Float64Array.of(startUs);
 
   const doubt = new Float64Array(1);
-  const again = new Float64Array(1);
-  /** Stretches below these have their loss, and have told of the open ports that were missed. */
+  /** Stretches below this have their loss. */
   let smoothed = 0;
-  let reckoned = 0;
-  let odds = 0;
-  /** The odds of stretches whose last word is not spoken; and when they were last reckoned. */
-  let pending = 0;
-  let pendingSince = 0;
+  const odds = createOdds(cohorts, options.acceptedDoubt, options.tries);
   const worse = new Float64Array(1);
   const lossThen = new Float64Array(1);
   /** A whole number that is known to be one: it is handed on without becoming an object. */
@@ -545,84 +528,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       }
       cohorts.setLoss(smoothed, Math.min(MOST_LOSS, lost / all));
     }
-    if (
-      options.tries <= FEW_TRIES &&
-      cohorts.count() - pendingSince < PENDING_LOOKS &&
-      nowUs < Number.POSITIVE_INFINITY
-    )
-      return;
-    pendingSince = cohorts.count();
-    reckonOdds(nowUs);
-  }
-
-  /**
-   * What the losses of stretches tell of open ports that were missed. The first SYNs of a random order are answered in the same
-   * share all the time, but for what is lost: where few had to be answered that share says what was. It is known only in the end.
-   */
-  function reckonOdds(nowUs: number): void {
-    reckoned = Math.max(reckoned, cohorts.first());
-    const isFew = options.tries <= FEW_TRIES;
-    let arrived = 0;
-    let answered = 0;
-    let open = 0;
-    for (let i = isFew ? cohorts.first() : smoothed; i < smoothed; i++) {
-      // A stretch of which hardly anything is known, or where most was lost, has little say.
-      const there = 1 - cohorts.loss(i);
-      const weight = (there * evidenceOf(i)) / (evidenceOf(i) + BESIDE_TRIES);
-      arrived += weight * there * cohorts.get(i, FATES.fresh);
-      answered += weight * cohorts.get(i, FATES.freshHeard);
-      open += weight * cohorts.get(i, FATES.open);
-    }
-    if (isFew && arrived === 0) return;
-    const share = answered / arrived;
-    pending = 0;
-    for (let i = reckoned; i < smoothed; i++) {
-      again[0] = cohorts.fromUs(i) + unknownWaitUs;
-      const next = cohorts.at(again, 0);
-      if (next >= smoothed && nowUs < Number.POSITIVE_INFINITY) break;
-      const then = Math.min(next, smoothed - 1);
-      if (isFew) {
-        const chance = missChanceOf(lossBeside(i, share), lossBeside(then, share));
-        pending += (open / arrived) * cohorts.get(i, FATES.fresh) * chance;
-        if (cohorts.count() - i < LAST_WORD_AFTER) continue;
-      } else if (cohorts.get(i, FATES.open) > 0) {
-        const chance = missChanceOf(cohorts.loss(i), cohorts.loss(then));
-        pending += (cohorts.get(i, FATES.open) * chance) / (1 - chance);
-      }
-      odds += pending;
-      pending = 0;
-      reckoned = i + 1;
-    }
-  }
-
-  const missChanceOf = (first: number, next: number): number =>
-    missChance(first, next, options.acceptedDoubt, options.tries);
-
-  const evidenceOf = (cohort: number): number => {
-    let sum = 0;
-    const end = Math.min(settled, cohort + BESIDE + 1);
-    for (let i = Math.max(cohorts.first(), cohort - BESIDE); i < end; i++) {
-      sum += cohorts.get(i, FATES.lost) + cohorts.get(i, FATES.pilotLost);
-      sum += cohorts.get(i, FATES.answered) + cohorts.get(i, FATES.pilotAnswered);
-    }
-    return sum;
-  };
-
-  /** The loss of a stretch, with what its first SYNs show as so many more that had to be answered. */
-  function lossBeside(cohort: number, share: number): number {
-    let fresh = 0;
-    let freshHeard = 0;
-    const end = Math.min(settled, cohort + FRESH_BESIDE + 1);
-    for (let i = Math.max(cohorts.first(), cohort - FRESH_BESIDE); i < end; i++) {
-      fresh += cohorts.get(i, FATES.fresh);
-      freshHeard += cohorts.get(i, FATES.freshHeard);
-    }
-    const due = fresh * share;
-    if (due <= 0) return cohorts.loss(cohort);
-    const shown = Math.min(MOST_LOSS, Math.max(0, 1 - freshHeard / due));
-    const known = evidenceOf(cohort) + BESIDE_TRIES;
-    const weight = Math.min(due, FRESH_TRIES);
-    return Math.min(MOST_LOSS, (known * cohorts.loss(cohort) + weight * shown) / (known + weight));
+    odds.reckon(smoothed, settled, unknownWaitUs, nowUs === Number.POSITIVE_INFINITY);
   }
 
   /** What is lost shows last: a look at half of the fates would see too many answers. */
@@ -764,7 +670,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       return turn;
     },
     foundOpen: (times, i) => cohorts.add(cohorts.at(times, i), FATES.open),
-    odds: () => odds + pending,
+    odds: odds.sum,
     finish: () => {
       cohorts.begin(cohorts.fromUs(cohorts.count() - 1) + 1, 0);
       settle(Number.POSITIVE_INFINITY);
