@@ -429,14 +429,15 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     learnt = true;
     const farthest = spread.quantile(0.999) + queueUs;
     unknownWaitUs = clampWait(1.2 * spread.quantile(0.999));
-    const within = (most: number, heard: number): number =>
-      Math.min(
-        most,
-        Math.max(UNHEARD_WAITS * wait.minUs, farthest / Math.min(0.5, Math.sqrt(heard * FARTHER))),
-      ) | 0;
-    neighbourUs = within(Math.min(wait.initialUs, NEIGHBOUR_US), hostsHeard);
+    neighbourUs = unheardWait(Math.min(wait.initialUs, NEIGHBOUR_US), farthest, hostsHeard);
     if (prefixesHeard > 1) strangerUs = Math.min(wait.initialUs, NEIGHBOUR_US);
-    if (prefixesHeard >= FEWEST_PREFIXES) strangerUs = within(strangerUs, prefixesHeard);
+    if (prefixesHeard >= FEWEST_PREFIXES) strangerUs = unheardWait(strangerUs, farthest, prefixesHeard);
+  }
+
+  /** How long one more is waited for when `heard` have been heard of, the farthest of them `farthestUs` away. */
+  function unheardWait(mostUs: number, farthestUs: number, heard: number): number {
+    const us = farthestUs / Math.min(0.5, Math.sqrt(heard * FARTHER));
+    return Math.min(mostUs, Math.max(UNHEARD_WAITS * wait.minUs, us)) | 0;
   }
 
   const stretch = (nowUs: number, from: number, to: number) => {
