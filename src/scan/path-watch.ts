@@ -144,8 +144,8 @@ const PREFIX_SAMPLES = 4;
 const RUN_SAMPLES = 8;
 /** Prefixes of which something is kept. */
 const MOST_PREFIXES = 1 << 16;
-/** When nothing else is to be sent, a pair that was silent once gets its next SYNs after so much of a round trip. */
-const SOONER = 0.25;
+/** When nothing else is to be sent, a pair that was silent once gets its next SYNs after such a part of a round trip. */
+const SOONER = 0.5;
 /** Schedulers on both sides take their time. */
 const SLACK_US = 10_000;
 /** What a rate that was too high has put into a queue is expected to leave it at this pace a look. */
