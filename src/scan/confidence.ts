@@ -22,15 +22,23 @@ export const PART_TRIES = 20;
 export const lossOfPart = (lost: number, answered: number, whole: number): number =>
   (lost + PART_TRIES * whole) / (lost + answered + PART_TRIES);
 
-/** Tries after which so little doubt is left, at most `most`. */
-export function triesFor(loss: number, accepted: number, most: number): number {
-  let doubt = 1;
-  let tries = 0;
-  while (tries < most && doubt > accepted) {
-    doubt *= loss;
-    tries++;
-  }
-  return tries;
+/** A stretch's loss is reckoned with so many on either side, and as many round trips' worth of the run's. */
+export const BESIDE = 4;
+export const BESIDE_TRIES = 8;
+/** Silence is never made out to be loss altogether. */
+export const MOST_LOSS = 0.98;
+
+/** However clean the path, one lost packet is no silence. */
+export const FEWEST_TRIES = 2;
+
+/**
+ * The chance that a port which answers stays silent: its first SYN meets one loss, those that follow the other, until no more
+ * doubt is left than is accepted, or `most` have been sent.
+ */
+export function missChance(first: number, next: number, accepted: number, most: number): number {
+  let chance = first;
+  for (let tries = 1; tries < most && (tries < FEWEST_TRIES || chance > accepted); tries++) chance *= next;
+  return chance;
 }
 
 /** What a run has to reckon its misses from. */
@@ -58,6 +66,10 @@ export interface Missed {
 const Z_95 = 1.96;
 /** Losses come in bursts, which no mean shows: so unsure is the logarithm of the expectation at best. */
 const BURSTS = 0.4;
+/** Where tries were few losses hardly show: as much is added, until so many are known. */
+export const FEW_TRIES = 2;
+const HARDLY_SHOWN = 0.7;
+const MANY_LOST = 200;
 
 /**
  * Open ports that were probably called filtered. Each found one stands for odds of its own (Horvitz and Thompson's estimator);
@@ -68,7 +80,8 @@ export function missedOpen({ found, odds, silent, doubts, lost, tries }: MissEvi
   if (silent === 0) return { expected: 0, low: 0, high: 0 };
   const doubt = Math.min(doubts / silent, 1 - 1e-9);
   const expected = Math.min(silent, odds + (0.5 * doubt) / (1 - doubt));
-  const unsure = Math.exp(Z_95 * Math.sqrt(tries ** 2 / (lost + 4) + BURSTS ** 2));
+  const hidden = tries > FEW_TRIES ? 0 : (HARDLY_SHOWN ** 2 * MANY_LOST) / (MANY_LOST + lost);
+  const unsure = Math.exp(Z_95 * Math.sqrt(tries ** 2 / (lost + 4) + BURSTS ** 2 + hidden));
   // Of `found + 1/2` likes, odds each: spread out a little more than Poisson.
   const spread = 1 + expected / (found + 0.5);
   return {

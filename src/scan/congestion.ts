@@ -6,7 +6,7 @@
  * Below C the round trips are the usual ones and loss is what it always was. Above C the queue grows by (rate/C - 1) seconds a
  * second, and when it is full the share 1 - C/rate is lost. Either sign says what C is, so one look is enough to get there:
  *
- *     start    2.5 times the rate of each stretch that was answered about as well as the best before it
+ *     start    4 times the rate of each stretch that was answered about as well as the best before it
  *     sign     C = rate / (1 + slope of the delay), or rate * share answered now / usually; go below it until it shows
  *     steady   up by a root of the rate each round trip, faster the longer nothing happens; the next sign ends it
  *
@@ -68,6 +68,8 @@ export interface Outcome extends Stretch {
 export interface Congestion {
   /** SYNs per second that may leave now. */
   rate(): number;
+  /** Whether the rate is still multiplied, far below what the path may hold for all that is known. */
+  isStarting?(): boolean;
   handleAnswers(answers: Answers): void;
   handleOutcome(outcome: Outcome): void;
   /** This machine itself lost packets on arrival. */
@@ -97,10 +99,12 @@ const NEW_LEVEL = 1.15;
 /** After a sign: below what the path was found to hold, so that it shows whether that helps; then almost back to it. */
 const WELL_BELOW = 0.8;
 const BELOW = 0.95;
+/** When the queue has stayed after a slow-down, so much of the rate is tried. */
+const FULL = 0.8;
 /** One sign lowers the rate to no less than this. */
-const LOWEST_STEP = 0.1;
+const LOWEST_STEP = 0.25;
 /** While starting, the rate of what was answered well, so many times. */
-const SPEED_UP = 2.5;
+const SPEED_UP = 4;
 /** The answers that this must rest on, and the share of the best there was that will do. */
 const FEWEST_TO_GROW = 12;
 const GOOD_SHARE = 0.75;
@@ -131,9 +135,9 @@ export function createCongestion(options: CongestionOptions): Congestion {
   let clean = 0;
   /** About the rate that pilots are judged at. */
   let level = rate;
-  /** While starting: what became of first SYNs since the last growth, and the best share of them that was ever answered. */
-  const since = { answered: 0, total: 0 };
-  let bestShare = 0;
+  /** While starting: what became of first SYNs, and of pilots, since the last growth, and the best share ever answered. */
+  const freshSince = { answered: 0, total: 0, best: 0 };
+  const pilotsSince = { answered: 0, total: 0, best: 0 };
 
   function slowDown(to: number, nowUs: number): void {
     starting = false;
@@ -180,8 +184,12 @@ export function createCongestion(options: CongestionOptions): Congestion {
     if (e.fresh > 0 && reactTo(fresh, e.freshAnswers, e.fresh, e)) return;
     if (e.answers < FEWEST_ANSWERS) return;
     const queue = queueIn(delays);
-    if (queue > Math.max(SMALL_QUEUE_US, 0.1 * e.roundUs)) {
-      const capacity = capacityFrom(delays);
+    // A queue that is left when hardly anything leaves is none of this rate.
+    if (queue > Math.max(SMALL_QUEUE_US, 0.1 * e.roundUs) && e.sent > 0.5 * e.allowed) {
+      // The path is no faster than it was thought. And a queue that is full grows no more, whatever is too much.
+      const most = Math.min(Math.max(e.sent, (comeBack ?? 0) / BELOW), capacityFrom(delays));
+      const capacity =
+        comeBack !== undefined && most >= 0.9 * e.sent && most <= 1.1 * e.sent ? FULL * most : most;
       // Half of the queue in two round trips, but never less than half the rate.
       const drain = 1 - Math.min(0.5, queue / (4 * Math.max(e.roundUs, SMALL_QUEUE_US)));
       slowDown(capacity * drain, e.nowUs);
@@ -193,25 +201,27 @@ export function createCongestion(options: CongestionOptions): Congestion {
       comeBack = undefined;
       grownUs = e.nowUs;
     }
-    if (starting) speedUp(e);
+    speedUp(freshSince, e.freshAnswers, e.fresh, e);
   }
 
   /** Faster, if what left since the last time was answered about as well as what left before. */
-  function speedUp(e: Answers): void {
-    if (e.fromUs < grownUs) return;
-    since.answered += e.freshAnswers;
-    since.total += e.fresh;
+  function speedUp(since: typeof freshSince, answered: number, total: number, e: Stretch): void {
+    if (!starting || e.fromUs < grownUs) return;
+    since.answered += answered;
+    since.total += total;
     if (since.answered < FEWEST_TO_GROW) return;
     const share = since.answered / Math.max(1, since.total);
     // What few answers say is not exact; what many say is how it is.
     const unsure = share / Math.sqrt(Math.max(1, since.answered));
     const many = since.answered >= MANY_ANSWERS;
-    if (share + unsure < GOOD_SHARE * bestShare && !many) return;
-    bestShare = many ? share : Math.max(bestShare, share - unsure / 2);
+    if (share + unsure < GOOD_SHARE * since.best && !many) return;
+    since.best = many ? share : Math.max(since.best, share - unsure / 2);
     rate = clamp(Math.max(rate, SPEED_UP * e.sent));
     grownUs = e.nowUs;
-    since.answered = 0;
-    since.total = 0;
+    for (const each of [freshSince, pilotsSince]) {
+      each.answered = 0;
+      each.total = 0;
+    }
   }
 
   function handleOutcome(e: Outcome): void {
@@ -222,6 +232,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
       return;
     }
     if (reactTo(pilots, e.answered, total, e)) return;
+    speedUp(pilotsSince, e.answered, total, e);
     // What pilots show holds for all, where there is nothing else to go by.
     if (!pilots.suspects() && !pilots.isIdle() && fresh.isIdle()) fresh.acquit();
     grow(e);
@@ -243,6 +254,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
 
   return {
     rate: () => rate,
+    isStarting: () => starting && rate < maximum,
     handleAnswers,
     handleOutcome,
     handleOverrun: (nowUs) => {

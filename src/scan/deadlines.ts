@@ -7,6 +7,7 @@
 import { PROBE_EVENTS } from "../socket/state.ts";
 import { ADDRESS_WORDS } from "../socket/table.ts";
 import { SEGMENT_VERDICTS } from "./classify.ts";
+import { FEWEST_TRIES } from "./confidence.ts";
 import { MARKS } from "./hosts.ts";
 import type { OwnPace } from "./own-pace.ts";
 import type { PathWatch } from "./path-watch.ts";
@@ -30,10 +31,10 @@ export interface DeadlinesOptions {
   readonly refusals: Refusals;
   readonly splitSyns: SplitSyns;
   readonly verdicts: Verdicts;
+  /** Whether pairs are left to be started. */
+  mayStart(): boolean;
 }
 
-/** However clean the path, one lost packet is no silence. */
-const FEWEST_TRIES = 2;
 /** A long wait is looked at again so often: meanwhile the host may have become known. */
 const LOOK_AGAIN_US = 100_000;
 /** What a control says is waited for. */
@@ -42,12 +43,16 @@ const SOON_US = 10_000;
 /** @returns a function that lets the rows' deadlines at or before `nowUs` pass */
 export function createDeadlines(options: DeadlinesOptions): (nowUs: number) => void {
   const { acceptedDoubt, probes, watch, ownPace, scouting, turns } = options;
-  const { retransmissions, refusals, splitSyns, verdicts } = options;
+  const { retransmissions, refusals, splitSyns, verdicts, mayStart } = options;
   const { table, timers, hostOf, columnOf, hostIn } = probes;
   const { capacity, maxTries } = table;
   const { hosts, doubt } = watch;
 
+  /** Nothing waited to be sent when deadlines last began to pass. */
+  let isIdle = false;
+
   function expire(nowUs: number): void {
+    isIdle = !retransmissions.any() && !mayStart();
     for (let row = timers.expire(nowUs); row >= 0; row = timers.expire(nowUs)) {
       const tries = table.tries[row];
       if (tries > 0 && !isOver(row, nowUs)) continue;
@@ -66,7 +71,8 @@ export function createDeadlines(options: DeadlinesOptions): (nowUs: number) => v
         // The last try waits longer, and so does a host that was never heard of.
         const host = hostIn(row, nowUs);
         const last = table.sentAt[columnOf(row, tries - 1)] + watch.waitUs(host) + watch.lastWaitUs(host);
-        const untilUs = Math.max(last, table.sentAt[row] + watch.wholeWaitUs(host));
+        const firstUs = 1000 * hosts.firstMs[host];
+        const untilUs = Math.max(last, (firstUs > 0 ? firstUs : table.sentAt[row]) + watch.wholeWaitUs(host));
         if (nowUs < untilUs) timers.arm(row, nowUs, Math.min(untilUs - nowUs + 1, LOOK_AGAIN_US) | 0);
         else exhaust(row, nowUs);
       }
@@ -76,7 +82,9 @@ export function createDeadlines(options: DeadlinesOptions): (nowUs: number) => v
   /** Whether the time of the row's last try is over; if not, it will be looked at again. */
   function isOver(row: number, nowUs: number): boolean {
     if (turns.has(row)) return true;
-    const leftUs = table.sentAt[columnOf(row, table.tries[row] - 1)] + watch.waitUs(hostOf[row]) - nowUs;
+    const tries = table.tries[row];
+    const waitUs = isIdle ? watch.soonUs(hostOf[row], tries) : watch.waitUs(hostOf[row]);
+    const leftUs = table.sentAt[columnOf(row, tries - 1)] + waitUs - nowUs;
     if (leftUs <= 0) return true;
     timers.arm(row, nowUs, Math.min(leftUs + 1, watch.lookAgainUs(hostOf[row])) | 0);
     return false;

@@ -60,17 +60,25 @@ const ENOUGH = 200;
 const FEWEST_TO_RISE = 64;
 /** Rates that differ by less are the same. */
 const SAME_RATE = 0.2;
+/** A rate so many times as high is judged by itself. */
+const FASTER = 1.5;
 /** So many SYNs are remembered as usual. */
 const KEPT = 4000;
 
 export function createDelivery({ prior, floor, negligible }: DeliveryOptions): Delivery {
   const usual: Share = { answered: prior?.answered ?? 0, total: prior?.total ?? 0 };
   const recent: Share = { answered: 0, total: 0 };
+  /** The rate, SYNs per second, at which these left. */
+  let recentSent = 0;
   /** The best that was ever usual: what is not far below it is more of the usual. */
   let ceiling = shareOf(usual);
   let suspicion: (Share & { readonly sent: number }) | undefined;
 
   function judge(answered: number, total: number, sent: number): Judgement {
+    if (total === 0) return "unclear";
+    // What left much more slowly would hide what becomes of SYNs at this rate.
+    if (sent > FASTER * recentSent) clear(recent);
+    recentSent = (recentSent * recent.total + sent * total) / (recent.total + total);
     recent.answered += answered;
     recent.total += total;
     if (recent.total < FEWEST) return "unclear";

@@ -179,7 +179,7 @@ export function createEngine(options: EngineOptions): Engine {
     verdicts,
   };
   const sending = createSending({ ...shared, paths, localWords, source, isn, seed, pacer });
-  const expire = createDeadlines({ ...shared, acceptedDoubt });
+  const expire = createDeadlines({ ...shared, acceptedDoubt, mayStart: sending.mayStart });
   const handlePacket = createReceiving({
     ...shared,
     paths,
@@ -206,7 +206,7 @@ export function createEngine(options: EngineOptions): Engine {
   function look(nowUs: number): void {
     if (nowUs < watch.lookAt()) return;
     watch.look(nowUs);
-    pacer.setRate(watch.rate(), nowUs);
+    sending.followRate(nowUs);
     tellPath();
   }
 

@@ -10,9 +10,10 @@
  */
 import { ADDRESS_WORDS } from "../socket/table.ts";
 import { createCohorts, FATES, type Fate } from "./cohorts.ts";
-import { lossOf, lossOfPart, PART_TRIES } from "./confidence.ts";
+import { BESIDE, BESIDE_TRIES, lossOf, lossOfPart, MOST_LOSS, PART_TRIES } from "./confidence.ts";
 import { type Congestion, type CongestionOptions, createCongestion } from "./congestion.ts";
 import { createHosts, type Hosts, loadPrefix, MARKS } from "./hosts.ts";
+import { createOdds } from "./odds.ts";
 import {
   createSpread,
   LONGEST_SAMPLE_US,
@@ -48,12 +49,16 @@ export interface PathWatch {
   rate(): number;
   /** Whether the rate is looked for at all, so that pilots are of use. */
   readonly adaptive: boolean;
+  /** Whether the rate still grows so fast that first SYNs, which tell most, are worth more than others. */
+  isStarting(): boolean;
   hostOf(words: Uint32Array, at: number, nowUs: number): number;
   /** How long the next try to this host waits before another follows. All waits are whole microseconds. */
   waitUs(host: number): number;
   /** After how long a try's time is looked at again, because what is known by then may cut it short. */
   lookAgainUs(host: number): number;
-  /** How long after its last try, and after its first, a pair is called silent at the earliest. */
+  /** The same when nothing else waits to be sent: a try too early costs nobody's turn then. */
+  soonUs(host: number, tries: number): number;
+  /** How long after its last try, and after its host's first, a pair is called silent at the earliest. */
   lastWaitUs(host: number): number;
   wholeWaitUs(host: number): number;
   /** How long a pilot to this host waits. */
@@ -136,29 +141,37 @@ const FEWEST_ANSWERS = 3;
 const FEWEST_OUTCOMES = 8;
 /** Samples from which a prefix, or the run, may speak for a host of which nothing is known. */
 const PREFIX_SAMPLES = 4;
-const RUN_SAMPLES = 32;
+const RUN_SAMPLES = 8;
 /** Prefixes of which something is kept. */
 const MOST_PREFIXES = 1 << 16;
+/** When nothing else is to be sent, a pair that was silent once gets its next SYNs after such a part of a round trip. */
+const SOONER = 0.5;
 /** Schedulers on both sides take their time. */
 const SLACK_US = 10_000;
 /** What a rate that was too high has put into a queue is expected to leave it at this pace a look. */
 const DRAINING = 0.95;
 const MOST_OVERSHOOT_US = 500_000;
-/** A host loses so many more than chance explains: it limits its answers. */
+/** A host loses so many more than chance explains, and standard errors, as tries of a pair share their fate: it limits its answers. */
 const LIMITED_LOST = 2;
+const BEYOND_CHANCE = 4;
 const WITHOUT_PILOTS_US = 1_000_000;
 /** What a stretch says of the run's loss counts so much less with every stretch that follows. */
 const FADING = 0.995;
-/** A stretch's loss is reckoned with so many on either side, and as many round trips' worth of the run's. */
-const BESIDE = 4;
-const BESIDE_TRIES = 8;
 const MOST_UNSEEN = 0.8;
-/** Silence is never made out to be loss altogether. */
-const MOST_LOSS = 0.98;
 /** What is lost while so much of everything is tells nothing of one host. */
 const LOSS_OF_ALL = 0.3;
 /** A host of which only its neighbours are known may be far behind them: as far as a satellite. */
 const NEIGHBOUR_US = 700_000;
+/**
+ * How far is told by those heard of: that one more is beyond `f` times the farthest of `n` has a chance of about 1 / (n f^2),
+ * the tail of a Pareto distribution of index 2. So much of it is accepted: an answer that comes later still corrects.
+ */
+const FARTHER = 1e-3;
+/** Prefixes that must be known before they speak for another; and the least that is waited for those never heard of, in least waits. */
+const FEWEST_PREFIXES = 16;
+const UNHEARD_WAITS = 2.5;
+/** So much longer the last try waits. */
+const LAST = 0.5;
 /** After so long without a SYN a host has tokens again, whatever limits its answers. */
 const REST_MS = 200;
 
@@ -191,6 +204,12 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   /** Microseconds; changed once a look, not once a packet. */
   let roundUs = wait.initialUs;
   let unknownWaitUs = wait.initialUs;
+  /** From a host's first SYN on, while it is not heard of: when its prefix is known, and when it is not. */
+  let neighbourUs = Math.min(wait.initialUs, NEIGHBOUR_US);
+  let strangerUs = wait.initialUs;
+  /** Hosts and prefixes that were heard of. */
+  let hostsHeard = 0;
+  let prefixesHeard = 0;
   let answersAfterUs = wait.initialUs;
   let outcomeAfterUs = wait.initialUs;
   let stretchUs = FIRST_US;
@@ -205,6 +224,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   let resetsLimited = false;
   let nextLook = startUs;
   let heard = false;
+  let starting = true;
   /** The run's round trips are known well enough to speak for any host. */
   let learnt = false;
   /** When a pilot whose fate is known last left. */
@@ -213,12 +233,11 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   const lastUs = Float64Array.of(startUs);
 
   const doubt = new Float64Array(1);
-  const again = new Float64Array(1);
-  /** Stretches below these have their loss, and have told of the open ports that were missed. */
+  /** Stretches below this have their loss. */
   let smoothed = 0;
-  let reckoned = 0;
-  let odds = 0;
+  const odds = createOdds(cohorts, options.acceptedDoubt, options.tries);
   const worse = new Float64Array(1);
+  const lossThen = new Float64Array(1);
   /** A whole number that is known to be one: it is handed on without becoming an object. */
   const clampWait = (us: number): number => Math.min(wait.maxUs, Math.max(wait.minUs, us + queueUs)) | 0;
 
@@ -253,6 +272,8 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     const isFirst = hosts.srtt[host] === 0;
     sampleRoundTrip(hosts.srtt, hosts.rttvar, host, rtt);
     if (isFirst) {
+      hostsHeard++;
+      if (prefixes.srtt[prefixOf[host]] === 0) prefixesHeard++;
       sampleRoundTrip(prefixes.srtt, prefixes.rttvar, prefixOf[host], rtt, 1 / 16);
       spread.sample(rtt);
     } else if ((hosts.answered[host] & 7) === 0) spread.sample(rtt);
@@ -262,10 +283,21 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     if (counts[i] < 0xffff) counts[i]++;
   }
 
+  /** What becomes of pairs' SYNs in all prefixes together: what one has lost is held against it, as much of it was early. */
+  let pairsLost = 0;
+  let pairsAnswered = 0;
+
+  /** How many times what prefixes lose this one loses: to `worse[0]`, as a number handed back would be an object. */
+  function notePrefix(known: number): void {
+    const all = lossOf(pairsLost, pairsAnswered);
+    worse[0] = Math.max(1, lossOfPart(prefixes.lost[known], prefixes.answered[known], all) / all);
+  }
+
   /** How many times the run's loss a host's is: at least once, by what it has shown itself, or else its prefix, or hosts like it. */
   function noteWorse(host: number): void {
     const known = prefixOf[host];
-    const ofPrefix = lossOfPart(prefixes.lost[known], prefixes.answered[known], loss);
+    notePrefix(known);
+    const ofPrefix = loss * worse[0];
     // A host that answers with resets may limit them, as others here do.
     const ofLike = hosts.closed[host] > 0 ? Math.max(ofPrefix, resetLoss) : ofPrefix;
     worse[0] = Math.max(1, lossOfPart(hosts.lost[host], hosts.answered[host], ofLike) / loss);
@@ -282,9 +314,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     worse[0] = 1;
     if (!limited) {
       const known = prefixOf[host];
-      if (prefixes.lost[known] > 0) {
-        worse[0] = Math.max(1, lossOfPart(prefixes.lost[known], prefixes.answered[known], loss) / loss);
-      }
+      if (prefixes.lost[known] > 0) notePrefix(known);
     } else if (
       hosts.lost[host] + prefixes.lost[prefixOf[host]] > 0 ||
       (hosts.closed[host] > 0 && resetsLimited)
@@ -324,23 +354,29 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
 
   /** Loses more than others do: from now on it gets no more than it answers. */
   function noteLoss(host: number, cohort: number, tells: boolean): void {
+    noteLossOf(cohort);
     // When everybody's are lost it is no limit of this host's.
-    if (losesMost(cohort)) return;
+    if (lossThen[0] > LOSS_OF_ALL) return;
     bump(hosts.lost, host);
-    if (tells) bump(prefixes.lost, prefixOf[host]);
+    if (tells) {
+      bump(prefixes.lost, prefixOf[host]);
+      pairsLost++;
+    }
     const lost = hosts.lost[host];
     const all = lost + hosts.answered[host];
-    if (lost > all * loss + 4 * Math.sqrt(all * loss * (1 - loss)) + LIMITED_LOST) {
+    const usual = Math.max(lossThen[0], lossOf(pairsLost, pairsAnswered));
+    if (lost > all * usual + BEYOND_CHANCE * Math.sqrt(all * usual * (1 - usual)) + LIMITED_LOST) {
       hosts.marks[host] |= MARKS.paced;
     }
   }
 
-  /** Whether so much of a stretch is lost that it tells nothing of one host: an answer, because a loss would be an object. */
-  function losesMost(cohort: number): boolean {
-    if (cohort < 0) return loss > LOSS_OF_ALL;
+  /** What a stretch loses, and the run if that is more: to `lossThen[0]`, as a number handed back would be an object. */
+  function noteLossOf(cohort: number): void {
+    lossThen[0] = loss;
+    if (cohort < 0) return;
     const lost = cohorts.get(cohort, FATES.pilotLost) + cohorts.get(cohort, FATES.lost);
     const answered = cohorts.get(cohort, FATES.pilotAnswered) + cohorts.get(cohort, FATES.answered);
-    return lossOfPart(lost, answered, loss) > LOSS_OF_ALL;
+    lossThen[0] = Math.max(loss, lossOfPart(lost, answered, loss));
   }
 
   // --- looking -----------------------------------------------------------------------------------------------------
@@ -348,10 +384,6 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   function look(nowUs: number): void {
     if (nowUs < nextLook) return;
     learnRoundTrips();
-    const newest = cohorts.count() - 1;
-    if (cohorts.get(newest, FATES.sent) > 0 && nowUs - cohorts.fromUs(newest) >= stretchUs) {
-      beginStretch(nowUs);
-    }
     if (heard) {
       const before = congestion.rate();
       lookAtAnswers(nowUs);
@@ -359,6 +391,11 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       settle(nowUs);
       expectQueue(before / congestion.rate());
     } else if (nowUs - startUs > wait.initialUs) congestion.handleSilence();
+    starting = congestion.isStarting?.() ?? false;
+    const newest = cohorts.count() - 1;
+    const isNew =
+      congestion.rate() !== cohorts.allowed(newest) || nowUs - cohorts.fromUs(newest) >= stretchUs;
+    if (cohorts.get(newest, FATES.sent) > 0 && isNew) beginStretch(nowUs);
     nextLook = nowUs + stretchUs;
   }
 
@@ -382,7 +419,17 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     outcomeAfterUs = 1.2 * spread.quantile(0.98) + SLACK_US + queueUs;
     if (spread.samples() < RUN_SAMPLES) return;
     learnt = true;
+    const farthest = spread.quantile(0.999) + queueUs;
     unknownWaitUs = clampWait(1.2 * spread.quantile(0.999));
+    neighbourUs = unheardWait(Math.min(wait.initialUs, NEIGHBOUR_US), farthest, hostsHeard);
+    if (prefixesHeard > 1) strangerUs = Math.min(wait.initialUs, NEIGHBOUR_US);
+    if (prefixesHeard >= FEWEST_PREFIXES) strangerUs = unheardWait(strangerUs, farthest, prefixesHeard);
+  }
+
+  /** How long one more is waited for when `heard` have been heard of, the farthest of them `farthestUs` away. */
+  function unheardWait(mostUs: number, farthestUs: number, heard: number): number {
+    const us = farthestUs / Math.min(0.5, Math.sqrt(heard * FARTHER));
+    return Math.min(mostUs, Math.max(UNHEARD_WAITS * wait.minUs, us)) | 0;
   }
 
   const stretch = (nowUs: number, from: number, to: number) => {
@@ -395,7 +442,9 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       allowed += cohorts.allowed(i) * (cohorts.fromUs(i + 1) - cohorts.fromUs(i));
     }
     const length = Math.max(1, toUs - fromUs);
-    return { nowUs, fromUs, toUs, sent: (sent * 1e6) / length, allowed: allowed / length, roundUs };
+    allowed /= length;
+    // After a pause a burst may leave: it is no rate.
+    return { nowUs, fromUs, toUs, sent: Math.min(allowed, (sent * 1e6) / length), allowed, roundUs };
   };
 
   function lookAtAnswers(nowUs: number): void {
@@ -472,23 +521,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       }
       cohorts.setLoss(smoothed, Math.min(MOST_LOSS, lost / all));
     }
-    reckoned = Math.max(reckoned, cohorts.first());
-    for (; reckoned < smoothed; reckoned++) {
-      again[0] = cohorts.fromUs(reckoned) + unknownWaitUs;
-      const next = cohorts.at(again, 0);
-      if (next >= smoothed && nowUs < Number.POSITIVE_INFINITY) return;
-      const found = cohorts.get(reckoned, FATES.open);
-      if (found > 0) odds += found * missChance(reckoned, Math.min(next, smoothed - 1));
-    }
-  }
-
-  /** Of how many a port like those that first got a SYN in one stretch, and their next ones from the other on, was missed. */
-  function missChance(first: number, next: number): number {
-    let chance = cohorts.loss(first);
-    for (let tries = 1; tries < options.tries && (tries < 2 || chance > options.acceptedDoubt); tries++) {
-      chance *= cohorts.loss(next);
-    }
-    return chance / (1 - chance);
+    odds.reckon(smoothed, settled, unknownWaitUs, nowUs === Number.POSITIVE_INFINITY);
   }
 
   /** What is lost shows last: a look at half of the fates would see too many answers. */
@@ -538,6 +571,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     hosts,
     adaptive,
     rate: congestion.rate,
+    isStarting: () => starting,
     hostOf: (words, at, nowUs) => {
       const host = hosts.entryOf(words, at, nowUs);
       if (hosts.srtt[host] === 0) {
@@ -548,10 +582,20 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     },
     waitUs,
     lookAgainUs: (host) => (isKnown(host) || learnt ? waitUs(host) : Math.min(waitUs(host), wait.minUs)),
-    lastWaitUs: (host) => (wait.minUs === wait.maxUs ? 0 : waitUs(host)),
+    lastWaitUs: (host) => (wait.minUs === wait.maxUs ? 0 : (LAST * waitUs(host)) | 0),
     wholeWaitUs: (host) => {
       if (hosts.srtt[host] > 0) return 0;
-      return isKnown(host) ? Math.min(wait.initialUs, NEIGHBOUR_US) : wait.initialUs;
+      return isKnown(host) ? neighbourUs : strangerUs;
+    },
+    soonUs: (host, tries) => {
+      if (!learnt || wait.minUs === wait.maxUs) return waitUs(host);
+      const srtt = hosts.srtt[host] > 0 ? hosts.srtt[host] : prefixes.srtt[prefixOf[host]];
+      const roundTrip = Math.max(outcomeAfterUs, 1.25 * srtt + SLACK_US);
+      // Who answers with resets may limit them: more at once is no use there.
+      const isSooner = tries > 1 && hosts.closed[host] === 0;
+      return (
+        Math.min(waitUs(host), Math.max(0.5 * wait.minUs, isSooner ? SOONER * roundTrip : roundTrip)) | 0
+      );
     },
     pilotWaitUs: (host) =>
       (spread.samples() < PREFIX_SAMPLES || roundUs === wait.initialUs
@@ -578,7 +622,10 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       cohorts.add(cohort, FATES.heard);
       if (isFresh) cohorts.add(cohort, FATES.freshHeard);
       bump(hosts.answered, host);
-      if (tells) bump(prefixes.answered, prefixOf[host]);
+      if (tells) {
+        bump(prefixes.answered, prefixOf[host]);
+        pairsAnswered++;
+      }
       if (timed) sampleOf(host, cohort, times, i, Math.max(1, nowUs - ageUs - times[i]) | 0);
     },
     lost: (host, times, i, tells) => {
@@ -609,7 +656,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     reckonDoubt,
     doubt,
     foundOpen: (times, i) => cohorts.add(cohorts.at(times, i), FATES.open),
-    odds: () => odds,
+    odds: odds.sum,
     loss: () => loss,
     finish: () => {
       cohorts.begin(cohorts.fromUs(cohorts.count() - 1) + 1, 0);

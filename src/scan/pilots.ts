@@ -12,8 +12,6 @@ import { ADDRESS_WORDS, sameWords } from "../socket/table.ts";
 export interface Pilots {
   /** Remembers who answered, as somebody to ask again; with SYN-ACK, or else with a reset. */
   remember(words: Uint32Array, at: number, port: number, path: number, host: number, isOpen: boolean): void;
-  /** Forgets what is remembered of a host. */
-  forget(host: number): void;
   known(): number;
   /**
    * Takes a slot for a pilot to one of those remembered that answers SYN-ACK, or whose host `isRested`: others may be silent
@@ -131,17 +129,6 @@ export function createPilots(
       responders.path[i] = by;
       responders.host[i] = whose;
       responders.isOpen[i] = isOpen ? 1 : 0;
-    },
-    forget: (whose) => {
-      for (let i = known - 1; i >= 0; i--) {
-        if (responders.host[i] !== whose) continue;
-        known--;
-        responders.words.copyWithin(i * ADDRESS_WORDS, known * ADDRESS_WORDS, (known + 1) * ADDRESS_WORDS);
-        responders.port[i] = responders.port[known];
-        responders.path[i] = responders.path[known];
-        responders.host[i] = responders.host[known];
-        responders.isOpen[i] = responders.isOpen[known];
-      }
     },
     pickPilot: (isRested, nowUs) => {
       if (known === 0) return -1;

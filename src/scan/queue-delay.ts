@@ -58,5 +58,6 @@ export function capacityFrom(delays: readonly Delay[]): number {
     variance += each.answers * (each.atUs - time) ** 2;
   }
   const slope = variance === 0 ? 0 : covariance / variance;
-  return sent / weight / (1 + Math.min(3, Math.max(-0.5, slope)));
+  // A queue grows by what left last, where that was more.
+  return Math.max(sent / weight, delays[delays.length - 1].sent) / (1 + Math.min(3, Math.max(-0.5, slope)));
 }

@@ -13,6 +13,8 @@ export interface Retransmissions {
   cancel(row: number): void;
   /** Whether `pop` may have a row: cancelled ones count until it has passed them. */
   any(): boolean;
+  /** So many at most. */
+  length(): number;
 }
 
 /** @param capacity rows are below this; the queue is emptied before a cancelled row comes to another pair's use */
@@ -46,5 +48,6 @@ export function createRetransmissions(capacity: number): Retransmissions {
       waits[row] = 0;
     },
     any: () => length > 0,
+    length: () => length,
   };
 }

@@ -47,8 +47,8 @@ export interface Spread {
   quantile(q: number): number;
 }
 
-/** Buckets of a quarter of an octave, from 16 µs on. */
-const PER_OCTAVE = 4;
+/** Buckets of a sixteenth of an octave, from 16 µs on. */
+const PER_OCTAVE = 16;
 const FIRST_OCTAVE = 4;
 const BUCKETS = PER_OCTAVE * 20;
 /** With so many samples the old ones count half. */

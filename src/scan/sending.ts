@@ -29,6 +29,10 @@ import type { Verdicts } from "./verdicts.ts";
 export interface Sending {
   /** Pairs that will have been probed in the end, as far as is known. */
   total(): number;
+  /** Whether another pair may be begun. */
+  mayStart(): boolean;
+  /** Takes over the rate that has been found. */
+  followRate(nowUs: number): void;
   /** Writes the next packet at `out[at]`. @returns its length; 0 when nothing may be sent now */
   pollTransmit(nowUs: number, out: Uint8Array, at: number, token: number): number;
   handleDeparture(first: number, end: number, fromUs: number, toUs: number): void;
@@ -61,6 +65,8 @@ export interface SendingOptions {
 const MAX_TOKENS = 1024;
 /** Pairs started at most before one of them must have its host's turn. */
 const STARTS_PER_CALL = 256;
+/** So many SYNs to silent ports wait while the rate is found, for which others tell more. */
+const MOST_POSTPONED = 8192;
 /** A probe that was refused this often, in about a minute, is given up. */
 const MAX_REFUSALS = 128;
 
@@ -76,13 +82,16 @@ export function createSending(options: SendingOptions): Sending {
   const probe: Probe = { words: new Uint32Array(ADDRESS_WORDS), port: 0, path: 0, position: 0 };
   let { total } = source;
   let abandoned = false;
+  /** Within a second or so nothing will be left to start. */
+  let endIsNear = false;
 
   function pollTransmit(nowUs: number, out: Uint8Array, at: number, token: number): number {
     if (abandoned || refusals.isPaused(nowUs)) return 0;
     if (pacer.allowance(nowUs) < 1) return 0;
     const slot = scouting.next(nowUs, !retransmissions.any());
     if (slot >= 0) return sendPilot(slot, nowUs, out, at, token);
-    let row = retransmissions.pop();
+    const isPostponed = watch.isStarting() && retransmissions.length() < MOST_POSTPONED && mayStart();
+    let row = isPostponed ? -1 : retransmissions.pop();
     for (let started = 0; row < 0 && started < STARTS_PER_CALL; started++) {
       row = startNext(nowUs);
       if (row < 0) return 0;
@@ -124,7 +133,8 @@ export function createSending(options: SendingOptions): Sending {
     table.iss[column] = sequence;
     table.sentAt[column] = nowUs;
     table.tries[row] = attempt + 1;
-    timers.arm(row, nowUs, watch.lookAgainUs(hostOf[row]));
+    const again = watch.lookAgainUs(hostOf[row]);
+    timers.arm(row, nowUs, endIsNear ? Math.min(again, watch.soonUs(hostOf[row], attempt + 1)) : again);
     scouting.watchSilence(row, attempt, nowUs);
     if (watch.sent(hostOf[row], nowUs)) apart[row] |= 1 << attempt;
     counts.sent++;
@@ -203,6 +213,11 @@ export function createSending(options: SendingOptions): Sending {
 
   return {
     total: () => total,
+    mayStart,
+    followRate: (nowUs) => {
+      pacer.setRate(watch.rate(), nowUs);
+      endIsNear = total - counts.started < watch.rate();
+    },
     pollTransmit,
     handleDeparture,
     handleRefusal,

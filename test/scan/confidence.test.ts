@@ -1,23 +1,26 @@
 /** How sure a run is: the tries that doubt asks for, and whether what it says of its misses holds in simulated worlds. */
 import { describe, expect, it } from "vitest";
-import { lossOf, lossOfPart, missedOpen, triesFor } from "../../src/scan/confidence.ts";
+import { lossOf, lossOfPart, missChance, missedOpen } from "../../src/scan/confidence.ts";
 import { createSeededRandom } from "../sim/random.ts";
 
-describe("tries", () => {
-  it("are the fewest that leave no more doubt than is accepted", () => {
+describe("the chance that a port which answers is missed", () => {
+  it("is that of the fewest tries that leave no more doubt than is accepted, two at least", () => {
     for (const loss of [0.001, 0.02, 0.0591, 0.19, 0.5, 0.9]) {
       for (const accepted of [0.5, 1e-2, 1e-4, 1e-6]) {
-        const tries = triesFor(loss, accepted, 1000);
-        expect(loss ** tries).toBeLessThanOrEqual(accepted * (1 + 1e-9));
-        expect(loss ** (tries - 1)).toBeGreaterThan(accepted);
+        const chance = missChance(loss, loss, accepted, 1000);
+        expect(chance).toBeLessThanOrEqual(accepted * (1 + 1e-9));
+        // One try less would have left more.
+        expect(chance / loss > accepted || Math.abs(chance - loss ** 2) < 1e-12).toBe(true);
       }
     }
   });
 
-  it("are no more than the bound, and none where any doubt is accepted", () => {
-    expect(triesFor(0.5, 1e-9, 4)).toBe(4);
-    expect(triesFor(1, 1e-9, 11)).toBe(11);
-    expect(triesFor(0.5, 1, 4)).toBe(0);
+  it("is that of as many tries as there may be, where they are too few", () => {
+    expect(missChance(0.5, 0.5, 1e-9, 4)).toBeCloseTo(0.5 ** 4, 12);
+    expect(missChance(1, 1, 1e-9, 11)).toBe(1);
+    expect(missChance(0.3, 0.9, 1e-9, 1)).toBe(0.3);
+    // The first SYN met a queue, the others did not.
+    expect(missChance(0.9, 0.01, 1e-3, 11)).toBeCloseTo(0.9 * 0.01 * 0.01, 12);
   });
 });
 
@@ -52,7 +55,9 @@ function world(seed: number) {
   const trips = 30 + open + random(2000);
   const lost = happens(trips, loss);
   const believed = lossOf(lost, trips - lost);
-  const tries = triesFor(believed, 1e-5, 1 + random(6));
+  const most = 1 + random(6);
+  let tries = 1;
+  while (tries < most && believed ** tries > 1e-5) tries++;
   const missed = happens(open, loss ** tries);
   const found = open - missed;
   const silent = silentOnes + missed;

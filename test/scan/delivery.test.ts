@@ -34,6 +34,17 @@ function until(
 }
 
 describe("a share that falls", () => {
+  it("is told for the rate at which it fell: what left more slowly before does not hide how far", () => {
+    for (const seed of SEEDS) {
+      const random = createSeededRandom(seed);
+      const delivery = createDelivery(FRESH);
+      accustom(delivery, random, 0.6, 16_000);
+      // Five times what the path holds: a fifth arrives.
+      expect(delivery.judge(draw(random, 1000, 0.12), 1000, 250_000)).toBe("fallen");
+      expect(delivery.now() / delivery.usual()).toBeLessThan(0.3);
+    }
+  });
+
   it("is found soon, for all seeds", () => {
     for (const seed of SEEDS) {
       for (const [usual, now, within] of [

@@ -51,29 +51,6 @@ describe("pilots", () => {
     for (const slot of taken) expect(pilots.host[slot]).toBe(77);
   });
 
-  it("forget a host altogether, and keep the others", () => {
-    const pilots = createPilots(PORTS, createSeededRandom(3));
-    for (let i = 0; i < 100; i++) pilots.remember(host(i % 7), 0, 1000 + i, i % 3, i % 7, true);
-    pilots.forget(3);
-    expect(pilots.known()).toBe(100 - 14);
-    pilots.forget(99);
-    expect(pilots.known()).toBe(100 - 14);
-    for (let i = 0; i < 300; i++) {
-      const slot = leave(pilots, i, 1000);
-      const n = pilots.port[slot] - 1000;
-      expect(n % 7).not.toBe(3);
-      // Whole entries have moved, not parts of them.
-      expect([pilots.words[slot * 4 + 3], pilots.path[slot], pilots.host[slot]]).toEqual([
-        n % 7,
-        n % 3,
-        n % 7,
-      ]);
-      pilots.release(slot);
-    }
-    for (let n = 0; n < 7; n++) pilots.forget(n);
-    expect([pilots.known(), pilots.pickPilot(rested, 0)]).toEqual([0, -1]);
-  });
-
   it("remember the newest of very many, too", () => {
     const pilots = createPilots(PORTS, createSeededRandom(4));
     for (let n = 0; n < 100_000; n++) pilots.remember(host(n), 0, 80, 0, n, true);

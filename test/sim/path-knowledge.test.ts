@@ -263,6 +263,34 @@ describe("how long is waited", () => {
     }
   });
 
+  it("a host far behind its neighbours is not missed while the run lasts: what was called silent is corrected", () => {
+    const ports = [{ share: 0.3, is: "open" as const }];
+    const hosts = [3, 40, 170].map((n) => ({ range: `198.18.1.${n}`, ports, path: { latencyMs: 450 } }));
+    for (const seed of [1, 2, 3]) {
+      // Slow enough that the run takes some seconds.
+      const rate = { rate: { minimum: 10, maximum: 2000 } };
+      const { verdicts, openFound, open, closedRight, closed } = scan(
+        lab({ ports }, 1, ...hosts),
+        { hosts: 1024, ports: 10, seed },
+        rate,
+      );
+      expect([openFound, closedRight]).toEqual([open, closed]);
+      const corrected = verdicts.filter(({ was }) => was === "filtered");
+      // No more of them than ports, and of nobody else.
+      expect(corrected.length).toBeLessThanOrEqual(30);
+      for (const { host } of corrected) expect([259, 296, 426]).toContain(host);
+    }
+  });
+
+  it("hosts that were never heard of are waited for no longer than those heard of make likely", () => {
+    const mix = [{ share: 0.5, rest: "silent" as const, ports: [] }];
+    const { us, filtered, filteredRight, sent, pairs } = scan(lab({ mix }, 1), { hosts: 1024, ports: 10 });
+    expect(filteredRight).toBe(filtered);
+    expect(filtered).toBeGreaterThan(4000);
+    expect(us).toBeLessThan(0.6 * SECOND);
+    expect(sent).toBeLessThan(2 * pairs);
+  });
+
   it("a LAN of 2 ms does not wait a second for a silent port, on one host or on many", () => {
     const ports = [{ ports: "3", is: "silent" as const }];
     const one = scan(lab({ rest: "open", ports }, 1), { hosts: 1, ports: 10 });
