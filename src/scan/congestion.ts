@@ -6,7 +6,7 @@
  * Below C the round trips are the usual ones and loss is what it always was. Above C the queue grows by (rate/C - 1) seconds a
  * second, and when it is full the share 1 - C/rate is lost. Either sign says what C is, so one look is enough to get there:
  *
- *     start    4 times the rate of each stretch that was answered about as well as the best before it
+ *     start    3.5 times the rate of each stretch that was answered about as well as the best before it
  *     sign     C = rate / (1 + slope of the delay), or rate * share answered now / usually; go below it until it shows
  *     steady   up by a root of the rate each round trip, faster the longer nothing happens; the next sign ends it
  *
@@ -104,7 +104,7 @@ const FULL = 0.8;
 /** One sign lowers the rate to no less than this. */
 const LOWEST_STEP = 0.25;
 /** While starting, the rate of what was answered well, so many times. */
-const SPEED_UP = 4;
+const SPEED_UP = 3.5;
 /** The answers that this must rest on, and the share of the best there was that will do. */
 const FEWEST_TO_GROW = 12;
 const GOOD_SHARE = 0.75;

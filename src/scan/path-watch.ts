@@ -557,11 +557,23 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     // Of what is not settled too little loss is known, but sometimes more than of all that went before.
     let lost = lostOfLate;
     let answered = answeredOfLate;
+    // Of pilots it is known sooner, and of both fates alike.
+    let pilotsGone = 0;
+    let pilotsBack = 0;
     for (let i = settled; i <= last; i++) {
+      if (fatesAreKnown(i)) {
+        pilotsGone += cohorts.get(i, FATES.pilotLost);
+        pilotsBack += cohorts.get(i, FATES.pilotAnswered);
+      }
       lost += cohorts.get(i, FATES.lost) + cohorts.get(i, FATES.pilotLost);
       answered += cohorts.get(i, FATES.answered) + cohorts.get(i, FATES.pilotAnswered);
     }
-    loss = Math.max(lossOf(lostOfLate, answeredOfLate), lossOf(lost, answered));
+    loss = Math.max(
+      lossOf(lostOfLate, answeredOfLate),
+      lossOf(lost, answered),
+      // Too many tries cost little, too few a port.
+      pilotsGone === 0 ? 0 : lossOf(pilotsGone + Math.sqrt(pilotsGone), pilotsBack),
+    );
     smooth(nowUs, settled - BESIDE);
     resetLoss = lossOf(missed, heardOf);
     resetsLimited = resetLoss > loss;
