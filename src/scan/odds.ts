@@ -16,8 +16,9 @@ export interface Odds {
    * Takes the stretches below `smoothed`, whose loss is set; of those below `settled` it is known what became of their SYNs.
    * @param waitUs after which a next try follows
    * @param isLast nothing more will come
+   * @param isLimited hosts limit their resets: first SYNs that are not answered do not tell of the path
    */
-  reckon(smoothed: number, settled: number, waitUs: number, isLast: boolean): void;
+  reckon(smoothed: number, settled: number, waitUs: number, isLast: boolean, isLimited: boolean): void;
   /** For each open port found, how many of its like were missed: the sum. */
   sum(): number;
 }
@@ -31,7 +32,6 @@ const LAST_WORD_AFTER = 512;
 
 /** @param accepted the doubt that ends the tries of a port before its last, `most` */
 export function createOdds(cohorts: Cohorts, accepted: number, most: number): Odds {
-  const isFew = most <= FEW_TRIES;
   const again = new Float64Array(1);
   /** Stretches below this have told for good, and what they came to. */
   let reckoned = 0;
@@ -43,7 +43,14 @@ export function createOdds(cohorts: Cohorts, accepted: number, most: number): Od
 
   const chanceOf = (first: number, next: number): number => missChance(first, next, accepted, most);
 
-  function reckon(smoothed: number, known: number, waitUs: number, isLast: boolean): void {
+  function reckon(
+    smoothed: number,
+    known: number,
+    waitUs: number,
+    isLast: boolean,
+    isLimited: boolean,
+  ): void {
+    const isFew = most <= FEW_TRIES && !isLimited;
     if (isFew && !isLast && cohorts.count() - pendingSince < PENDING_STRETCHES) return;
     pendingSince = cohorts.count();
     settled = known;

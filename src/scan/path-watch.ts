@@ -286,11 +286,11 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   /** What becomes of pairs' SYNs in all prefixes together: what one has lost is held against it, as much of it was early. */
   let pairsLost = 0;
   let pairsAnswered = 0;
+  let pairLoss = loss;
 
   /** How many times what prefixes lose this one loses: to `worse[0]`, as a number handed back would be an object. */
   function notePrefix(known: number): void {
-    const all = lossOf(pairsLost, pairsAnswered);
-    worse[0] = Math.max(1, lossOfPart(prefixes.lost[known], prefixes.answered[known], all) / all);
+    worse[0] = Math.max(1, lossOfPart(prefixes.lost[known], prefixes.answered[known], pairLoss) / pairLoss);
   }
 
   /** How many times the run's loss a host's is: at least once, by what it has shown itself, or else its prefix, or hosts like it. */
@@ -364,7 +364,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     }
     const lost = hosts.lost[host];
     const all = lost + hosts.answered[host];
-    const usual = Math.max(lossThen[0], lossOf(pairsLost, pairsAnswered));
+    const usual = Math.max(lossThen[0], pairLoss);
     if (lost > all * usual + BEYOND_CHANCE * Math.sqrt(all * usual * (1 - usual)) + LIMITED_LOST) {
       hosts.marks[host] |= MARKS.paced;
     }
@@ -473,15 +473,17 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       if (delays >= FEWEST_ANSWERS) {
         queueUs = delayUs > Math.max(2 * SHORTEST_US, (3 * spreadUs) / Math.sqrt(delays)) ? delayUs : 0;
       }
-      congestion.handleAnswers({
-        ...stretch(nowUs, answersSeen, to),
-        answers,
-        fresh,
-        freshAnswers,
-        delays,
-        delayUs,
-        spreadUs,
-      });
+      // Assigned, not spread: each copied number would be one object more.
+      congestion.handleAnswers(
+        Object.assign(stretch(nowUs, answersSeen, to), {
+          answers,
+          fresh,
+          freshAnswers,
+          delays,
+          delayUs,
+          spreadUs,
+        }),
+      );
       answersSeen = to;
     }
   }
@@ -521,7 +523,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       }
       cohorts.setLoss(smoothed, Math.min(MOST_LOSS, lost / all));
     }
-    odds.reckon(smoothed, settled, unknownWaitUs, nowUs === Number.POSITIVE_INFINITY);
+    odds.reckon(smoothed, settled, unknownWaitUs, nowUs === Number.POSITIVE_INFINITY, resetsLimited);
   }
 
   /** What is lost shows last: a look at half of the fates would see too many answers. */
@@ -574,9 +576,10 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       // Too many tries cost little, too few a port.
       pilotsGone === 0 ? 0 : lossOf(pilotsGone + Math.sqrt(pilotsGone), pilotsBack),
     );
-    smooth(nowUs, settled - BESIDE);
+    pairLoss = lossOf(pairsLost, pairsAnswered);
     resetLoss = lossOf(missed, heardOf);
     resetsLimited = resetLoss > loss;
+    smooth(nowUs, settled - BESIDE);
   }
 
   return {

@@ -184,7 +184,8 @@ describe("resets that are limited", () => {
       { seed: 5, path: { latencyMs: 20, loss }, hosts: [{ range: RANGE, ports: rules }] },
       size,
     );
-    expect(found.closedRight).toBe(found.closed);
+    // A port is called silent with a chance below 1 in 10,000 that it is not.
+    expect(found.closedRight).toBeGreaterThanOrEqual((1 - (loss > 0 ? 1e-4 : 0)) * found.closed);
     expect(found.filteredRight).toBe(found.filtered);
     expect(found.sent).toBeLessThan(most * found.pairs);
     expect(found.us).toBeLessThan((1 + 80 * loss) * SECOND);
