@@ -1,8 +1,8 @@
 /**
  * What a run learns of the way to its targets while it goes on: round trips and loss of hosts, of their prefixes, of the whole;
- * and, of them, how long to wait for an answer, how sure silence is, how fast to go on.
+ * and, of them, how sure silence is, how fast to go on, and how long to wait for an answer.
  *
- * It keeps the books, stretch by stretch (cohorts.ts), and asks the small pure parts: round-trip.ts, confidence.ts,
+ * It keeps the books, stretch by stretch (cohorts.ts), and asks the small pure parts: waits.ts, confidence.ts, odds.ts,
  * congestion.ts. The engine tells it what happened to each probe. Pure: times in microseconds.
  *
  * Loss is proven, never guessed from silence: by a later try that was answered, or by a pilot that was not. ICMP proves no
@@ -14,13 +14,8 @@ import { BESIDE, BESIDE_TRIES, lossOf, lossOfPart, MOST_LOSS, PART_TRIES } from 
 import { type Congestion, type CongestionOptions, createCongestion } from "./congestion.ts";
 import { createHosts, type Hosts, loadPrefix, MARKS } from "./hosts.ts";
 import { createOdds } from "./odds.ts";
-import {
-  createSpread,
-  LONGEST_SAMPLE_US,
-  sampleRoundTrip,
-  timeoutOf,
-  type WaitLimits,
-} from "./round-trip.ts";
+import { LONGEST_SAMPLE_US, type WaitLimits } from "./round-trip.ts";
+import { createWaits, SHORTEST_US, type Waits } from "./waits.ts";
 
 /** SYNs per second: bounds of what may be found, and where to start; bounds that meet leave nothing to find. */
 export interface RateLimits {
@@ -43,7 +38,10 @@ export interface PathWatchOptions {
   readonly congestion?: (options: CongestionOptions) => Congestion;
 }
 
-export interface PathWatch {
+/** All waits are whole microseconds. */
+type HowLong = "waitUs" | "lookAgainUs" | "soonUs" | "lastWaitUs" | "wholeWaitUs" | "pilotWaitUs";
+
+export interface PathWatch extends Pick<Waits, HowLong> {
   readonly hosts: Hosts;
   /** SYNs per second that may leave. */
   rate(): number;
@@ -52,17 +50,6 @@ export interface PathWatch {
   /** Whether the rate still grows so fast that first SYNs, which tell most, are worth more than others. */
   isStarting(): boolean;
   hostOf(words: Uint32Array, at: number, nowUs: number): number;
-  /** How long the next try to this host waits before another follows. All waits are whole microseconds. */
-  waitUs(host: number): number;
-  /** After how long a try's time is looked at again, because what is known by then may cut it short. */
-  lookAgainUs(host: number): number;
-  /** The same when nothing else waits to be sent: a try too early costs nobody's turn then. */
-  soonUs(host: number, tries: number): number;
-  /** How long after its last try, and after its host's first, a pair is called silent at the earliest. */
-  lastWaitUs(host: number): number;
-  wholeWaitUs(host: number): number;
-  /** How long a pilot to this host waits. */
-  pilotWaitUs(host: number): number;
   /** A SYN is to leave. @returns whether the host had had none for a while */
   sent(host: number, nowUs: number): boolean;
   /** One left at `times[i]`, the first to its port or not. (A time handed over by itself would be an object.) */
@@ -130,7 +117,6 @@ const INITIAL_RATE = 4000;
 export const BLIND_RATE = 10_000;
 /** A round trip is looked at in so many stretches, each as long as this at least and at most. */
 const STRETCHES = 8;
-const SHORTEST_US = 5000;
 const LONGEST_US = 100_000;
 /** Before round trips are known. */
 const FIRST_US = 20_000;
@@ -139,18 +125,8 @@ const MOST_TOGETHER = 64;
 /** What a look must rest on. */
 const FEWEST_ANSWERS = 3;
 const FEWEST_OUTCOMES = 8;
-/** Samples from which a prefix, or the run, may speak for a host of which nothing is known. */
-const PREFIX_SAMPLES = 4;
-const RUN_SAMPLES = 8;
 /** Prefixes of which something is kept. */
 const MOST_PREFIXES = 1 << 16;
-/** When nothing else is to be sent, a pair that was silent once gets its next SYNs after such a part of a round trip. */
-const SOONER = 0.5;
-/** Schedulers on both sides take their time. */
-const SLACK_US = 10_000;
-/** What a rate that was too high has put into a queue is expected to leave it at this pace a look. */
-const DRAINING = 0.95;
-const MOST_OVERSHOOT_US = 500_000;
 /** A host loses so many more than chance explains, and standard errors, as tries of a pair share their fate: it limits its answers. */
 const LIMITED_LOST = 2;
 const BEYOND_CHANCE = 4;
@@ -160,18 +136,6 @@ const FADING = 0.995;
 const MOST_UNSEEN = 0.8;
 /** What is lost while so much of everything is tells nothing of one host. */
 const LOSS_OF_ALL = 0.3;
-/** A host of which only its neighbours are known may be far behind them: as far as a satellite. */
-const NEIGHBOUR_US = 700_000;
-/**
- * How far is told by those heard of: that one more is beyond `f` times the farthest of `n` has a chance of about 1 / (n f^2),
- * the tail of a Pareto distribution of index 2. So much of it is accepted: an answer that comes later still corrects.
- */
-const FARTHER = 1e-3;
-/** Prefixes that must be known before they speak for another; and the least that is waited for those never heard of, in least waits. */
-const FEWEST_PREFIXES = 16;
-const UNHEARD_WAITS = 2.5;
-/** So much longer the last try waits. */
-const LAST = 0.5;
 /** After so long without a SYN a host has tokens again, whatever limits its answers. */
 const REST_MS = 200;
 
@@ -190,7 +154,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   /** The prefix of each host. */
   const prefixOf = hosts.prefix;
   const prefix = new Uint32Array(ADDRESS_WORDS);
-  const spread = createSpread();
+  const waits = createWaits(wait, hosts, prefixes);
   const cohorts = createCohorts(startUs, congestion.rate());
   /** Stretches below these have been looked at: for their answers, for their outcomes, for the last time. */
   let answersSeen = 0;
@@ -201,21 +165,9 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   /** The same, but what is long ago counts less and less. */
   let lostOfLate = 0;
   let answeredOfLate = 0;
-  /** Microseconds; changed once a look, not once a packet. */
-  let roundUs = wait.initialUs;
-  let unknownWaitUs = wait.initialUs;
-  /** From a host's first SYN on, while it is not heard of: when its prefix is known, and when it is not. */
-  let neighbourUs = Math.min(wait.initialUs, NEIGHBOUR_US);
-  let strangerUs = wait.initialUs;
-  /** Hosts and prefixes that were heard of. */
-  let hostsHeard = 0;
-  let prefixesHeard = 0;
-  let answersAfterUs = wait.initialUs;
-  let outcomeAfterUs = wait.initialUs;
   let stretchUs = FIRST_US;
-  let queueUs = 0;
-  /** Microseconds that a queue may take which a rate left behind that was too high. */
-  let overshootUs = 0;
+  /** Whether a queue is in the round trips now. */
+  let queued = false;
   let loss = lossOf(0, 0);
   /** What becomes of SYNs to ports that answer, whatever has a part in it. */
   let missed = 0;
@@ -225,8 +177,6 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   let nextLook = startUs;
   let heard = false;
   let starting = true;
-  /** The run's round trips are known well enough to speak for any host. */
-  let learnt = false;
   /** When a pilot whose fate is known last left. */
   let pilotUs = startUs;
   /** When the last SYN left: a number in an array, which is no object of its own each time it changes. */
@@ -238,23 +188,6 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   const odds = createOdds(cohorts, options.acceptedDoubt, options.tries);
   const worse = new Float64Array(1);
   const lossThen = new Float64Array(1);
-  /** A whole number that is known to be one: it is handed on without becoming an object. */
-  const clampWait = (us: number): number => Math.min(wait.maxUs, Math.max(wait.minUs, us + queueUs)) | 0;
-
-  // The arrays go through the calls, not their numbers: each would be an object.
-  const waitOf = (known: Hosts, entry: number): number =>
-    Math.min(wait.maxUs, Math.max(wait.minUs, timeoutOf(known.srtt, known.rttvar, entry) + queueUs)) | 0;
-
-  function waitUs(host: number): number {
-    if (hosts.srtt[host] > 0) return waitOf(hosts, host);
-    const known = prefixOf[host];
-    return prefixes.answered[known] >= PREFIX_SAMPLES ? waitOf(prefixes, known) : unknownWaitUs;
-  }
-
-  /** @returns whether a prefix or the host itself has told how long its answers take */
-  const isKnown = (host: number): boolean =>
-    hosts.srtt[host] > 0 || prefixes.answered[prefixOf[host]] >= PREFIX_SAMPLES;
-
   /**
    * Takes the round trip of the SYN that left at `times[i]`.
    * @param rtt whole microseconds
@@ -262,21 +195,14 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   function sampleOf(host: number, cohort: number, times: Float64Array, i: number, rtt: number): void {
     if (rtt > LONGEST_SAMPLE_US) return;
     // Soon after a host's first SYN only those are compared whose first answer was a fast one: that would show a queue.
-    if (hosts.usual[host] > 0 && times[i] - 1000 * hosts.firstMs[host] > outcomeAfterUs)
+    if (hosts.usual[host] > 0 && waits.isSettled(host, times, i))
       cohorts.addDelay(cohort, (rtt - hosts.usual[host]) | 0);
     // What is usual is learnt while there is no queue.
     if (hosts.usual[host] === 0) hosts.usual[host] = rtt;
-    else if (queueUs === 0) {
+    else if (!queued) {
       hosts.usual[host] += (rtt - hosts.usual[host]) / Math.min(8, hosts.answered[host] + 1);
     }
-    const isFirst = hosts.srtt[host] === 0;
-    sampleRoundTrip(hosts.srtt, hosts.rttvar, host, rtt);
-    if (isFirst) {
-      hostsHeard++;
-      if (prefixes.srtt[prefixOf[host]] === 0) prefixesHeard++;
-      sampleRoundTrip(prefixes.srtt, prefixes.rttvar, prefixOf[host], rtt, 1 / 16);
-      spread.sample(rtt);
-    } else if ((hosts.answered[host] & 7) === 0) spread.sample(rtt);
+    waits.sample(host, rtt);
   }
 
   function bump(counts: Uint32Array, i: number): void {
@@ -383,13 +309,16 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
 
   function look(nowUs: number): void {
     if (nowUs < nextLook) return;
-    learnRoundTrips();
+    waits.learn();
+    if (waits.isHeard()) {
+      stretchUs = Math.min(LONGEST_US, Math.max(SHORTEST_US, waits.roundUs() / STRETCHES));
+    }
     if (heard) {
       const before = congestion.rate();
       lookAtAnswers(nowUs);
       lookAtOutcomes(nowUs);
       settle(nowUs);
-      expectQueue(before / congestion.rate());
+      waits.expectQueue(before / congestion.rate());
     } else if (nowUs - startUs > wait.initialUs) congestion.handleSilence();
     starting = congestion.isStarting?.() ?? false;
     const newest = cohorts.count() - 1;
@@ -404,34 +333,6 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     cohorts.begin(Math.max(nowUs, lastUs[0]), congestion.rate());
   }
 
-  /** A rate that falls leaves a queue behind, of what was too much for a round trip and more: pilots wait for it, too. */
-  function expectQueue(fell: number): void {
-    const leftUs = Math.min(MOST_OVERSHOOT_US, 1.5 * (fell - 1) * (roundUs + SHORTEST_US));
-    overshootUs = Math.max(DRAINING * overshootUs, leftUs);
-  }
-
-  function learnRoundTrips(): void {
-    const median = spread.quantile(0.5);
-    if (Number.isNaN(median)) return;
-    roundUs = median;
-    stretchUs = Math.min(LONGEST_US, Math.max(SHORTEST_US, median / STRETCHES));
-    answersAfterUs = spread.quantile(0.9) + queueUs + SHORTEST_US;
-    outcomeAfterUs = 1.2 * spread.quantile(0.98) + SLACK_US + queueUs;
-    if (spread.samples() < RUN_SAMPLES) return;
-    learnt = true;
-    const farthest = spread.quantile(0.999) + queueUs;
-    unknownWaitUs = clampWait(1.2 * spread.quantile(0.999));
-    neighbourUs = unheardWait(Math.min(wait.initialUs, NEIGHBOUR_US), farthest, hostsHeard);
-    if (prefixesHeard > 1) strangerUs = Math.min(wait.initialUs, NEIGHBOUR_US);
-    if (prefixesHeard >= FEWEST_PREFIXES) strangerUs = unheardWait(strangerUs, farthest, prefixesHeard);
-  }
-
-  /** How long one more is waited for when `heard` have been heard of, the farthest of them `farthestUs` away. */
-  function unheardWait(mostUs: number, farthestUs: number, heard: number): number {
-    const us = farthestUs / Math.min(0.5, Math.sqrt(heard * FARTHER));
-    return Math.min(mostUs, Math.max(UNHEARD_WAITS * wait.minUs, us)) | 0;
-  }
-
   const stretch = (nowUs: number, from: number, to: number) => {
     const fromUs = cohorts.fromUs(from);
     const toUs = cohorts.fromUs(to);
@@ -444,14 +345,22 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     const length = Math.max(1, toUs - fromUs);
     allowed /= length;
     // After a pause a burst may leave: it is no rate.
-    return { nowUs, fromUs, toUs, sent: Math.min(allowed, (sent * 1e6) / length), allowed, roundUs };
+    return {
+      nowUs,
+      fromUs,
+      toUs,
+      sent: Math.min(allowed, (sent * 1e6) / length),
+      allowed,
+      roundUs: waits.roundUs(),
+    };
   };
 
   function lookAtAnswers(nowUs: number): void {
     answersSeen = Math.max(answersSeen, cohorts.first());
     const last = cohorts.count() - 1;
+    const afterUs = waits.answersAfterUs();
     let to = answersSeen;
-    while (to < last && cohorts.fromUs(to + 1) + answersAfterUs <= nowUs) {
+    while (to < last && cohorts.fromUs(to + 1) + afterUs <= nowUs) {
       to++;
       let answers = 0;
       let fresh = 0;
@@ -471,7 +380,8 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       const delayUs = delays === 0 ? 0 : sum / delays;
       const spreadUs = delays === 0 ? 0 : Math.sqrt(Math.max(0, squares / delays - delayUs * delayUs));
       if (delays >= FEWEST_ANSWERS) {
-        queueUs = delayUs > Math.max(2 * SHORTEST_US, (3 * spreadUs) / Math.sqrt(delays)) ? delayUs : 0;
+        queued = delayUs > Math.max(2 * SHORTEST_US, (3 * spreadUs) / Math.sqrt(delays));
+        waits.setQueue(queued ? delayUs : 0);
       }
       // Assigned, not spread: each copied number would be one object more.
       congestion.handleAnswers(
@@ -523,7 +433,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       }
       cohorts.setLoss(smoothed, Math.min(MOST_LOSS, lost / all));
     }
-    odds.reckon(smoothed, settled, unknownWaitUs, nowUs === Number.POSITIVE_INFINITY, resetsLimited);
+    odds.reckon(smoothed, settled, waits.unknownWaitUs(), nowUs === Number.POSITIVE_INFINITY, resetsLimited);
   }
 
   /** What is lost shows last: a look at half of the fates would see too many answers. */
@@ -535,7 +445,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   function settle(nowUs: number): void {
     const last = cohorts.count() - 1;
     settled = Math.max(settled, cohorts.first());
-    const after = 2 * Math.max(unknownWaitUs, outcomeAfterUs) + roundUs;
+    const after = 2 * Math.max(waits.unknownWaitUs(), waits.outcomeAfterUs()) + waits.roundUs();
     for (; settled < last && cohorts.fromUs(settled + 1) + after <= nowUs; settled++) {
       const pilotsLost = cohorts.get(settled, FATES.pilotLost);
       const pilotsAnswered = cohorts.get(settled, FATES.pilotAnswered);
@@ -595,27 +505,12 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       }
       return host;
     },
-    waitUs,
-    lookAgainUs: (host) => (isKnown(host) || learnt ? waitUs(host) : Math.min(waitUs(host), wait.minUs)),
-    lastWaitUs: (host) => (wait.minUs === wait.maxUs ? 0 : (LAST * waitUs(host)) | 0),
-    wholeWaitUs: (host) => {
-      if (hosts.srtt[host] > 0) return 0;
-      return isKnown(host) ? neighbourUs : strangerUs;
-    },
-    soonUs: (host, tries) => {
-      if (!learnt || wait.minUs === wait.maxUs) return waitUs(host);
-      const srtt = hosts.srtt[host] > 0 ? hosts.srtt[host] : prefixes.srtt[prefixOf[host]];
-      const roundTrip = Math.max(outcomeAfterUs, 1.25 * srtt + SLACK_US);
-      // Who answers with resets may limit them: more at once is no use there.
-      const isSooner = tries > 1 && hosts.closed[host] === 0;
-      return (
-        Math.min(waitUs(host), Math.max(0.5 * wait.minUs, isSooner ? SOONER * roundTrip : roundTrip)) | 0
-      );
-    },
-    pilotWaitUs: (host) =>
-      (spread.samples() < PREFIX_SAMPLES || roundUs === wait.initialUs
-        ? Math.min(wait.initialUs, 3 * hosts.srtt[host] + SLACK_US)
-        : Math.max(outcomeAfterUs, 1.5 * hosts.srtt[host] + SLACK_US + queueUs) + overshootUs) | 0,
+    waitUs: waits.waitUs,
+    lookAgainUs: waits.lookAgainUs,
+    soonUs: waits.soonUs,
+    lastWaitUs: waits.lastWaitUs,
+    wholeWaitUs: waits.wholeWaitUs,
+    pilotWaitUs: waits.pilotWaitUs,
     sent: (host, nowUs) => {
       const newest = cohorts.count() - 1;
       if (cohorts.get(newest, FATES.sent) === 0 && cohorts.isOlder(newest, nowUs, stretchUs)) {
