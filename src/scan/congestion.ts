@@ -17,10 +17,10 @@
  * Why this one: over 30 random networks in simulation (npx tsx test/sim/compare.ts 30), each rule in this same engine:
  *
  *                                time, x ours: median, most   x an oracle's   recall: mean, least   SYNs a pair
- *     this                                 1                       2.0            1       1             3.4
- *     nmap's AIMD, window <= 300          12.4     136            24              1       1             2.9
- *     the same without a cap               8.4      76            15              0.998   0.938         3.2
- *     Vegas, by delay alone                1.1       6.4           1.7            0.992   0.857         3.8
+ *     this                                 1                       1.5            1       1             3.6
+ *     nmap's AIMD, window <= 300          16.2     172            21              1       1             2.8
+ *     the same without a cap               6.3      80             7.2            1       1             3.0
+ *     Vegas, by delay alone                1.1       8.0           1.6            0.986   0.701         4.2
  *
  * AIMD takes random loss for congestion. Vegas is as fast, and misses ports where its first SYNs fill a slow path's queue: what is
  * usual is then learnt with the queue in it. Below about 1,000 SYNs a second AIMD may win.
