@@ -1,6 +1,6 @@
 /** The real loop over a link of our own making: real clock, no kernel. */
 import { describe, expect, it } from "vitest";
-import type { Link, PacketHandler } from "../../src/link/link.ts";
+import type { Behind, Link, PacketHandler } from "../../src/link/link.ts";
 import { traceLink } from "../../src/link/tracer.ts";
 import { nowUs } from "../../src/runtime/clock.ts";
 import { drive } from "../../src/runtime/drive.ts";
@@ -100,6 +100,66 @@ describe("the loop", () => {
     expect(verdicts).toHaveLength(300);
     expect(verdicts.every(({ state }) => state === "closed")).toBe(true);
     expect(link.sent).toHaveLength(300);
+  });
+
+  it("settles what has left meanwhile before each answer, which may be to that", async () => {
+    const UNDER_WAY_MS = 30;
+    const link = fakeLink(() => undefined);
+    const slots = 32;
+    // As another thread would: it has what it was given for a while, and begins when the answers are being read already.
+    let third = 0;
+    let given = 0;
+    let began = false;
+    let told = false;
+    let read = false;
+    let onPacket: PacketHandler = () => {};
+    const behind: Behind = {
+      isFree: () => given === 0,
+      third: () => third,
+      isBusy: () => given > 0 && !read,
+      give: (count) => {
+        given = count;
+        third = 1;
+        setTimeout(() => {
+          began = true;
+        }, UNDER_WAY_MS);
+        return true;
+      },
+      take: () => {
+        if (!told || read) return undefined;
+        read = true;
+        return { third: 0, count: given, sent: given, isFirst: true, isOver: true, sinceUs: 10, untilUs: 0 };
+      },
+      wait: () => {},
+    };
+    const slow: Link = {
+      ...link,
+      batch: {
+        ...link.batch,
+        data: new Uint8Array(3 * slots * SLOT),
+        lengths: new Uint16Array(3 * slots),
+        slots: 3 * slots,
+      },
+      behind,
+      listen: (handler) => {
+        onPacket = handler;
+      },
+      drain: () => {
+        if (!began || told) return true;
+        told = true;
+        for (let slot = 0; slot < given; slot++) {
+          const syn = slow.batch.data.slice(slot * SLOT, slot * SLOT + slow.batch.lengths[slot]);
+          const answer = refused(syn);
+          onPacket(answer, 0, answer.length, 0);
+        }
+        return true;
+      },
+    };
+    const verdicts: Verdict[] = [];
+    await drive(engine(range(slots)), slow, { onVerdict: (v) => verdicts.push(keepVerdict(v)) }).finished;
+    expect(verdicts).toHaveLength(slots);
+    // Counted from when it was filled, each round trip would hold all that time.
+    for (const { rttUs } of verdicts) expect(rttUs).toBeLessThan((UNDER_WAY_MS * 1000) / 2);
   });
 
   it("waits for deadlines when nothing answers", async () => {
