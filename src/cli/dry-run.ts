@@ -16,7 +16,7 @@ import { wantedOutputs } from "./outputs.ts";
 /** Bytes that a run takes at least, of a thread more, and of a row of a socket table: measured on 64-bit Linux. */
 const BASE_BYTES = 75e6;
 const THREAD_BYTES = 25e6;
-const SENDER_BYTES = 8e6;
+const SENDER_BYTES = 10e6;
 const ROW_BYTES = 90;
 const ROW_BYTES_PER_TRY = 12;
 const RECEIVE_RING_BYTES = 16e6;
