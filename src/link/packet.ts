@@ -309,8 +309,7 @@ export function attachPacket(handles: PacketHandles): PacketLink {
       if (frames.behind?.isBusy() === true) frames.wait(timeoutUs);
       else poll(timeoutUs);
     },
-    behind:
-      frames.behind === undefined ? undefined : { ...frames.behind, give: (count) => giveBehind(count) },
+    behind: frames.behind === undefined ? undefined : { ...frames.behind, give: giveBehind },
     receiveDrops: frames.receiveDrops,
     receiveBuffer: frames.receiveBuffer,
     close: () => {

@@ -62,8 +62,8 @@ const startThread = (name: "worker" | "sender", workerData: WorkerTask | SenderT
   new Worker(new URL(`./${name}${SUFFIX}`, import.meta.url), { workerData });
 
 /**
- * Starts the thread that sends what a packet link's own thread fills, if it is to have one. It ends when the link is closed, and
- * until it is there, or if it dies before, the link's own thread sends.
+ * Starts the thread that sends what a packet link's own thread fills, if it is to have one. It ends when the link is closed;
+ * until it is there the link's own thread sends. `onError` is told that it died: what it had been given is lost.
  */
 export function startSender(
   { ethernet: { outbox, sender } }: PacketHandles,

@@ -69,7 +69,7 @@ export interface Congestion {
   /** SYNs per second that may leave now. */
   rate(): number;
   /** Whether the rate is still multiplied, far below what the path may hold for all that is known. */
-  isStarting?(): boolean;
+  isStarting(): boolean;
   handleAnswers(answers: Answers): void;
   handleOutcome(outcome: Outcome): void;
   /** This machine itself lost packets on arrival. */

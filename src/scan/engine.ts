@@ -92,7 +92,7 @@ export interface Engine {
   pollTransmit(nowUs: number, out: Uint8Array, at: number, token: number): number;
   /**
    * Packets `first` to `end - 1` of the current round left one after the other between `fromUs` and `toUs`: their round trips
-   * count from then.
+   * count from then, and what is learnt of the path rests on it. Told of every packet that leaves, before its answer.
    */
   handleDeparture(first: number, end: number, fromUs: number, toUs: number): void;
   /** The link lost packets on their way here: its buffer was full. */

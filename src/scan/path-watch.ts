@@ -320,7 +320,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       settle(nowUs);
       waits.expectQueue(before / congestion.rate());
     } else if (nowUs - startUs > wait.initialUs) congestion.handleSilence();
-    starting = congestion.isStarting?.() ?? false;
+    starting = congestion.isStarting();
     const newest = cohorts.count() - 1;
     const isNew =
       congestion.rate() !== cohorts.allowed(newest) || nowUs - cohorts.fromUs(newest) >= stretchUs;

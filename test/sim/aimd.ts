@@ -73,6 +73,7 @@ export const aimdOf =
       handleOverrun: (nowUs) => {
         if (nowUs - droppedUs >= roundUs) drop(nowUs, rate());
       },
+      isStarting: () => false,
       handleSilence: () => {
         silent = true;
       },
@@ -124,6 +125,7 @@ export function createVegas(options: CongestionOptions): Congestion {
     handleOverrun: () => {
       rate = clamp(0.7 * rate);
     },
+    isStarting: () => false,
     handleSilence: () => {
       rate = clamp(Math.max(rate, options.blind));
     },
