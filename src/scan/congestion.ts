@@ -59,6 +59,9 @@ export interface Answers extends Stretch {
   readonly spreadUs: number;
 }
 
+/** Answers that have just come: how much longer than usual they took, and about when, and how fast, their SYNs left. */
+export interface Delays extends Stretch, Delay {}
+
 /** What became of those SYNs of a stretch that must have been answered. */
 export interface Outcome extends Stretch {
   readonly answered: number;
@@ -70,6 +73,7 @@ export interface Congestion {
   rate(): number;
   /** Whether the rate is still multiplied, far below what the path may hold for all that is known. */
   isStarting(): boolean;
+  handleDelays(delays: Delays): void;
   handleAnswers(answers: Answers): void;
   handleOutcome(outcome: Outcome): void;
   /** This machine itself lost packets on arrival. */
@@ -91,16 +95,25 @@ export interface CongestionOptions {
 const FEWEST_ANSWERS = 3;
 /** Queueing below this is nothing: schedulers alone make as much. */
 const SMALL_QUEUE_US = 8000;
-/** After so many round trips without a sign the steps grow. */
-const PATIENCE = 3;
-const MOST_GROWTH = 0.12;
 /** A rate so much higher is judged by itself. */
 const NEW_LEVEL = 1.15;
-/** After a sign: below what the path was found to hold, so that it shows whether that helps; then almost back to it. */
-const WELL_BELOW = 0.8;
-const BELOW = 0.95;
-/** When the queue has stayed after a slow-down, so much of the rate is tried. */
-const FULL = 0.8;
+/** What a sign leaves of what the path was found to hold. */
+const LEFT = 0.7;
+/** When the queue is gone: so much of what was gained before the sign comes back at once. */
+const BACK = 0.6;
+/** From then on this is gained, of the rate and SYNs per second at most, and twice as much after each unit of time. */
+const FIRST_GAIN = 1 / 4;
+const MOST_FIRST_GAIN = 20;
+const UNIT_US = 150_000;
+const ANSWERS_A_UNIT = 48;
+const UNIT_ROUNDS = 2;
+/** A look moves the clock by no more than this part of a unit. */
+const MOST_STEP = 0.25;
+/** A queue that growth has made by itself: so much was sent over what the path held. A faster one says itself what it holds. */
+const USUAL_EXCESS = 1.15;
+const FAST_EXCESS = 1.5;
+const STANDS = 0.85;
+const LEAST_CLOCK = 1;
 /** One sign lowers the rate to no less than this. */
 const LOWEST_STEP = 0.25;
 /** While starting, the rate of what was answered well, so many times. */
@@ -112,6 +125,7 @@ const MANY_ANSWERS = 64;
 /** Overruns of this machine's own buffers count once in so long. */
 const OVERRUN_US = 100_000;
 
+const TRACE = process.env.TRACE !== undefined;
 export function createCongestion(options: CongestionOptions): Congestion {
   const { minimum, maximum, startUs } = options;
   const clamp = (rate: number): number => Math.min(maximum, Math.max(minimum, rate));
@@ -120,8 +134,17 @@ export function createCongestion(options: CongestionOptions): Congestion {
   /** What left before the last slow-down, or the last growth, says nothing of the present rate. */
   let slowedUs = startUs;
   let grownUs = startUs;
-  /** After a slow-down: the rate to come back to as soon as the queue is gone. */
-  let comeBack: number | undefined;
+  /** What the last sign left; what was gained up to then, of which a part comes back; what is gained since, by the clock. */
+  let base = rate;
+  let gain = 0;
+  let clock = 0;
+  let tickedUs = startUs;
+  /** A queue is waited for to go, until then at least. */
+  let draining = false;
+  let drainedUs = startUs;
+  let givenUpUs = startUs;
+  let clearUs = startUs;
+  let hasQueued = false;
   /** The rate before the first slow-down whose cause is not sure, and whether it was still being doubled. */
   let before = rate;
   let wasStarting = true;
@@ -131,33 +154,43 @@ export function createCongestion(options: CongestionOptions): Congestion {
   const fresh = createDelivery({ floor: 0, negligible: 0.15 });
   /** The last stretches whose delay is known, a round trip of them. */
   let delays: Delay[] = [];
-  /** Round trips without a sign. */
-  let clean = 0;
   /** About the rate that pilots are judged at. */
   let level = rate;
   /** While starting: what became of first SYNs, and of pilots, since the last growth, and the best share ever answered. */
   const freshSince = { answered: 0, total: 0, best: 0 };
   const pilotsSince = { answered: 0, total: 0, best: 0 };
 
-  function slowDown(to: number, nowUs: number): void {
+  const suspects = (): boolean => pilots.suspects() || fresh.suspects();
+
+  /** The path was found to hold so many of ours. */
+  function cut(capacity: number, e: Stretch, why: string): void {
+    const was = rate;
+    const isFirst = clock > 0 || starting;
+    if (starting) gain = (1 - LEFT) * capacity;
+    else if (isFirst) gain = Math.max(0, Math.min(capacity - base, (1 - LEFT) * 2 * capacity));
+    base = Math.max(LEFT * capacity, LOWEST_STEP * Math.min(rate, e.sent));
     starting = false;
-    clean = 0;
-    rate = clamp(to);
+    clock = 0;
+    draining = true;
+    rate = clamp(base);
     level = rate;
-    slowedUs = nowUs;
+    slowedUs = e.nowUs;
     pilots.startAnew();
     fresh.startAnew();
+    if (TRACE) console.log("CUT", options.startUs, (e.nowUs / 1e6).toFixed(3), why, was.toFixed(0), "->", rate.toFixed(0), "gain", gain.toFixed(0), "round", (e.roundUs/1000).toFixed(1), "sent", e.sent.toFixed(0), "cap", capacity.toFixed(0));
   }
-
-  const suspects = (): boolean => pilots.suspects() || fresh.suspects();
 
   /** @returns whether the share has fallen, and so the rate */
   function reactTo(delivery: Delivery, answered: number, total: number, e: Stretch): boolean {
     const judgement = delivery.judge(answered, total, e.sent);
-    if (judgement === "usual-after-all" && !suspects()) {
+    // Where there is a queue it may be another one's doing that slowing down did not help.
+    if (judgement === "usual-after-all" && !suspects() && (wasStarting || !hasQueued)) {
+    if (TRACE) console.log("BACK", options.startUs, (e.nowUs / 1e6).toFixed(3), rate.toFixed(0), before.toFixed(0));
       rate = clamp(Math.max(rate, before));
+      base = rate;
+      gain = 0;
       starting = wasStarting;
-      comeBack = undefined;
+      draining = false;
       grownUs = e.nowUs;
     }
     if (judgement !== "fallen") return false;
@@ -167,41 +200,82 @@ export function createCongestion(options: CongestionOptions): Congestion {
       wasStarting = starting;
     }
     delivery.suspect(e.sent);
-    slowDown(Math.max(WELL_BELOW * capacity, LOWEST_STEP * rate), e.nowUs);
-    comeBack = BELOW * capacity;
+    cut(capacity, e, delivery === pilots ? "pilots" : "fresh");
+    drainedUs = e.nowUs + e.roundUs;
+    givenUpUs = e.nowUs + 4 * e.roundUs;
     return true;
   }
 
-  function handleAnswers(e: Answers): void {
-    const middleUs = (e.fromUs + e.toUs) / 2;
-    if (e.delays > 0) {
-      const { sent, delays: answers, delayUs, spreadUs } = e;
-      delays.push({ atUs: middleUs, sent, answers, delayUs, squares: delayUs ** 2 + spreadUs ** 2 });
-      const keep = delays.findIndex(({ atUs }) => atUs >= middleUs - e.roundUs);
-      if (delays.length > 3) delays = delays.slice(Math.min(keep, delays.length - 3));
-    }
-    if (e.fromUs < slowedUs) return;
-    if (e.fresh > 0 && reactTo(fresh, e.freshAnswers, e.fresh, e)) return;
-    if (e.answers < FEWEST_ANSWERS) return;
-    const queue = queueIn(delays);
-    // A queue that is left when hardly anything leaves is none of this rate.
-    if (queue > Math.max(SMALL_QUEUE_US, 0.1 * e.roundUs) && e.sent > 0.5 * e.allowed) {
-      // The path is no faster than it was thought. And a queue that is full grows no more, whatever is too much.
-      const most = Math.min(Math.max(e.sent, (comeBack ?? 0) / BELOW), capacityFrom(delays));
-      const capacity =
-        comeBack !== undefined && most >= 0.9 * e.sent && most <= 1.1 * e.sent ? FULL * most : most;
-      // Half of the queue in two round trips, but never less than half the rate.
-      const drain = 1 - Math.min(0.5, queue / (4 * Math.max(e.roundUs, SMALL_QUEUE_US)));
-      slowDown(capacity * drain, e.nowUs);
-      comeBack = BELOW * capacity;
+  const smallQueue = ({ roundUs }: Stretch): number => Math.max(SMALL_QUEUE_US, 0.1 * roundUs);
+
+  /** A queue that did not go, whatever was done: of others, or none but a longer way. */
+  let lowest = 0;
+  const few = { count: 0, sum: 0, squares: 0 };
+
+  function learnLowest(e: Delays): void {
+    few.count += e.answers;
+    few.sum += e.answers * e.delayUs;
+    few.squares += e.answers * e.squares;
+    if (few.count < 12) return;
+    const mean = few.sum / few.count;
+    const spread = Math.sqrt(Math.max(0, few.squares / few.count - mean * mean));
+    const most = mean + (2 * spread) / Math.sqrt(few.count);
+    lowest = Math.max(0, Math.min(lowest, most));
+    few.count = 0;
+    few.sum = 0;
+    few.squares = 0;
+  }
+
+  function handleDelays(late: Delays): void {
+    learnLowest(late);
+    const delayUs = late.delayUs - lowest;
+    const e = Object.assign({}, late, { delayUs, squares: late.squares - 2 * late.delayUs * lowest + lowest * lowest });
+    delays.push(e);
+    const keep = delays.findIndex(({ atUs }) => atUs >= e.atUs - e.roundUs);
+    if (delays.length > 3) delays = delays.slice(Math.max(0, Math.min(keep, delays.length - 3)));
+    if (e.atUs < slowedUs) return;
+    const queue = queueIn(delays) ;
+    if (queue <= smallQueue(e)) {
+      if (draining && e.delayUs < 0.5 * smallQueue(e)) cleared(e.nowUs);
       return;
     }
-    if (comeBack !== undefined && !suspects()) {
-      rate = clamp(Math.max(rate, comeBack));
-      comeBack = undefined;
-      grownUs = e.nowUs;
+    if (e.atUs < drainedUs) return;
+    // A queue that is left when hardly anything leaves is none of this rate.
+    if (e.sent < 0.5 * e.allowed) return;
+    const capacity = Math.min(e.sent, capacityFrom(delays));
+    // It should be gone, and only stands: others keep it up, and to cut again and again would be to leave the path to them.
+    if (!starting && clock < LEAST_CLOCK && capacity > STANDS * e.sent) {
+      draining = true;
+      if (e.nowUs > givenUpUs) {
+        lowest += e.delayUs;
+        cleared(e.nowUs);
+      }
+      return;
     }
-    speedUp(freshSince, e.freshAnswers, e.fresh, e);
+    hasQueued = true;
+    const drainUs = e.roundUs + (1.5 * queue) / (1 - LEFT);
+    drainedUs = e.nowUs + drainUs;
+    givenUpUs = e.nowUs + 4 * drainUs;
+    // Slopes are rough, and both of two must be cut alike.
+    cut(e.sent < FAST_EXCESS * capacity ? e.sent / USUAL_EXCESS : capacity, e, `queue ${(queue / 1000).toFixed(1)}`);
+  }
+
+  /** The queue is gone. What became of SYNs that left before says nothing of the present rate. */
+  function cleared(nowUs: number): void {
+    draining = false;
+    clearUs = nowUs;
+    pilots.startAnew();
+  }
+
+  function handleAnswers(e: Answers): void {
+    if (e.fromUs < slowedUs) return;
+    if (draining && e.nowUs > drainedUs && (e.delays === 0 || e.delayUs - lowest < 0.5 * smallQueue(e))) cleared(e.nowUs);
+    // A queue makes answers late, which then look lost.
+    const late = e.fromUs < (draining ? drainedUs : clearUs) || (e.delays >= FEWEST_ANSWERS && e.delayUs - lowest > smallQueue(e));
+    if (e.fresh > 0 && !late && reactTo(fresh, e.freshAnswers, e.fresh, e)) return;
+    if (e.answers < FEWEST_ANSWERS || draining) return;
+    if (starting) speedUp(freshSince, e.freshAnswers, e.fresh, e);
+    else grow(e);
   }
 
   /** Faster, if what left since the last time was answered about as well as what left before. */
@@ -217,6 +291,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
     if (share + unsure < GOOD_SHARE * since.best && !many) return;
     since.best = many ? share : Math.max(since.best, share - unsure / 2);
     rate = clamp(Math.max(rate, SPEED_UP * e.sent));
+    base = rate;
     grownUs = e.nowUs;
     for (const each of [freshSince, pilotsSince]) {
       each.answered = 0;
@@ -227,7 +302,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
   function handleOutcome(e: Outcome): void {
     const total = e.answered + e.lost;
     if (total === 0) return;
-    if (e.fromUs < slowedUs) {
+    if (e.fromUs < slowedUs || e.fromUs < (draining ? drainedUs : clearUs)) {
       pilots.addEvidence(e.answered, total, e.sent);
       return;
     }
@@ -235,16 +310,18 @@ export function createCongestion(options: CongestionOptions): Congestion {
     speedUp(pilotsSince, e.answered, total, e);
     // What pilots show holds for all, where there is nothing else to go by.
     if (!pilots.suspects() && !pilots.isIdle() && fresh.isIdle()) fresh.acquit();
-    grow(e);
   }
 
-  function grow(e: Outcome): void {
-    if (starting || comeBack !== undefined || suspects() || pilots.isIdle()) return;
-    if (e.fromUs < grownUs || e.sent < 0.8 * e.allowed) return;
-    grownUs = e.nowUs;
-    clean++;
-    const step = 2 * Math.sqrt(rate) * 2 ** Math.max(0, clean - PATIENCE);
-    rate = clamp(rate + Math.min(step, MOST_GROWTH * rate));
+  /** More, as the clock goes: no faster than answers come that would show it to be too much. */
+  function grow(e: Stretch): void {
+    if (suspects()) tickedUs = e.nowUs;
+    if (suspects() || e.sent < 0.8 * e.allowed) return;
+    const unitUs = UNIT_US + UNIT_ROUNDS * e.roundUs;
+    if (clock > 0) clock += Math.min(MOST_STEP, e.answers / ANSWERS_A_UNIT, (e.nowUs - tickedUs) / unitUs);
+    else clock = Number.MIN_VALUE;
+    tickedUs = e.nowUs;
+    const first = Math.min(MOST_FIRST_GAIN, FIRST_GAIN * base);
+    rate = clamp(base + BACK * gain + first * (2 ** clock - 1));
     if (rate > NEW_LEVEL * level) {
       // What left at the rate before says little of this one.
       level = rate;
@@ -255,15 +332,23 @@ export function createCongestion(options: CongestionOptions): Congestion {
   return {
     rate: () => rate,
     isStarting: () => starting && rate < maximum,
+    handleDelays,
     handleAnswers,
     handleOutcome,
     handleOverrun: (nowUs) => {
       if (nowUs - slowedUs < OVERRUN_US) return;
-      comeBack = undefined;
-      slowDown(0.7 * rate, nowUs);
+      // It shares this bottleneck with nobody.
+      gain = 0;
+      clock = 0;
+      starting = false;
+      base = clamp(0.7 * rate);
+      rate = base;
+      level = rate;
+      slowedUs = nowUs;
     },
     handleSilence: () => {
       rate = clamp(Math.max(rate, options.blind));
+      base = rate;
     },
   };
 }

@@ -139,6 +139,13 @@ const LOSS_OF_ALL = 0.3;
 /** After so long without a SYN a host has tokens again, whatever limits its answers. */
 const REST_MS = 200;
 
+/** What is added up of answers that have come. */
+const COUNT = 0;
+const FIRST_SENT = 1;
+const SENT_SUM = 2;
+const DELAY_SUM = 3;
+const DELAY_SQUARES = 4;
+
 export function createPathWatch(options: PathWatchOptions): PathWatch {
   const { wait, rate: limits, startUs } = options;
   const adaptive = limits.minimum < limits.maximum;
@@ -187,6 +194,9 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   let smoothed = 0;
   const odds = createOdds(cohorts, options.acceptedDoubt, options.tries);
   const worse = new Float64Array(1);
+  /** The answers since the last look whose host's usual round trip is known. */
+  const arrived = new Float64Array(5);
+  const middle = new Float64Array(1);
   const lossThen = new Float64Array(1);
   /**
    * Takes the round trip of the SYN that left at `times[i]`.
@@ -194,13 +204,23 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
    */
   function sampleOf(host: number, cohort: number, times: Float64Array, i: number, rtt: number): void {
     if (rtt > LONGEST_SAMPLE_US) return;
-    // Soon after a host's first SYN only those are compared whose first answer was a fast one: that would show a queue.
-    if (hosts.usual[host] > 0 && waits.isSettled(host, times, i))
-      cohorts.addDelay(cohort, (rtt - hosts.usual[host]) | 0);
-    // What is usual is learnt while there is no queue.
-    if (hosts.usual[host] === 0) hosts.usual[host] = rtt;
-    else if (!queued) {
-      hosts.usual[host] += (rtt - hosts.usual[host]) / Math.min(8, hosts.answered[host] + 1);
+    const few = SHORTEST_US + waits.roundUs() / 16;
+    if (hosts.usual[host] === 0) hosts.usual[host] = Math.max(1, rtt - waits.queueUs());
+    // So much faster: what was usual was learnt in a queue, and says nothing.
+    else if (hosts.usual[host] - rtt > few) hosts.usual[host] = rtt + few / 2;
+    else {
+      // Soon after a host's first SYN only those are compared whose first answer was a fast one: that would show a queue.
+      if (waits.isSettled(host, times, i)) {
+        const delayUs = (rtt - hosts.usual[host]) | 0;
+        cohorts.addDelay(cohort, delayUs);
+        if (arrived[COUNT] === 0) arrived[FIRST_SENT] = times[i];
+        arrived[COUNT]++;
+        arrived[SENT_SUM] += times[i] - arrived[FIRST_SENT];
+        arrived[DELAY_SUM] += delayUs;
+        arrived[DELAY_SQUARES] += delayUs * delayUs;
+      }
+      // What is usual is learnt while there is no queue.
+      if (!queued) hosts.usual[host] += (rtt - hosts.usual[host]) / Math.min(8, hosts.answered[host] + 1);
     }
     waits.sample(host, rtt);
   }
@@ -315,6 +335,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     }
     if (heard) {
       const before = congestion.rate();
+      lookAtDelays(nowUs);
       lookAtAnswers(nowUs);
       lookAtOutcomes(nowUs);
       settle(nowUs);
@@ -351,9 +372,32 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       toUs,
       sent: Math.min(allowed, (sent * 1e6) / length),
       allowed,
-      roundUs: waits.roundUs(),
+      roundUs: waits.usualRoundUs(),
     };
   };
+
+  /** A queue shows in the answers that come, long before it is known what became of all that left with them. */
+  function lookAtDelays(nowUs: number): void {
+    const answers = arrived[COUNT];
+    if (answers === 0) return;
+    middle[0] = arrived[FIRST_SENT] + arrived[SENT_SUM] / answers;
+    const cohort = cohorts.at(middle, 0);
+    if (cohort >= 0) {
+      const delayUs = arrived[DELAY_SUM] / answers;
+      const squares = arrived[DELAY_SQUARES] / answers;
+      if (answers >= FEWEST_ANSWERS) {
+        const spreadUs = Math.sqrt(Math.max(0, squares - delayUs * delayUs));
+        queued = delayUs > Math.max(2 * SHORTEST_US, (3 * spreadUs) / Math.sqrt(answers));
+        waits.setQueue(queued ? delayUs : 0);
+      }
+      const from = Math.max(cohorts.first(), cohort - 1);
+      const to = Math.min(cohorts.count() - 1, cohort + 2);
+      if (to > from) {
+        congestion.handleDelays({ ...stretch(nowUs, from, to), atUs: middle[0], answers, delayUs, squares });
+      }
+    }
+    arrived.fill(0);
+  }
 
   function lookAtAnswers(nowUs: number): void {
     answersSeen = Math.max(answersSeen, cohorts.first());
@@ -379,10 +423,6 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       if (answers < FEWEST_ANSWERS && to - answersSeen < MOST_TOGETHER) continue;
       const delayUs = delays === 0 ? 0 : sum / delays;
       const spreadUs = delays === 0 ? 0 : Math.sqrt(Math.max(0, squares / delays - delayUs * delayUs));
-      if (delays >= FEWEST_ANSWERS) {
-        queued = delayUs > Math.max(2 * SHORTEST_US, (3 * spreadUs) / Math.sqrt(delays));
-        waits.setQueue(queued ? delayUs : 0);
-      }
       // Assigned, not spread: each copied number would be one object more.
       congestion.handleAnswers(
         Object.assign(stretch(nowUs, answersSeen, to), {

@@ -54,7 +54,7 @@ const BUCKETS = PER_OCTAVE * 20;
 /** With so many samples the old ones count half. */
 const FORGET_AT = 8192;
 
-export function createSpread(): Spread {
+export function createSpread(forgetAt = FORGET_AT): Spread {
   const counts = new Uint32Array(BUCKETS);
   let total = 0;
   let ever = 0;
@@ -64,7 +64,7 @@ export function createSpread(): Spread {
       const bucket = Math.floor((Math.log2(rttUs) - FIRST_OCTAVE) * PER_OCTAVE);
       counts[bucket < 0 ? 0 : bucket >= BUCKETS ? BUCKETS - 1 : bucket]++;
       ever++;
-      if (++total < FORGET_AT) return;
+      if (++total < forgetAt) return;
       total = 0;
       for (let i = 0; i < BUCKETS; i++) {
         counts[i] = counts[i] >> 1;

@@ -40,6 +40,7 @@ export interface Waits {
   queueUs(): number;
   /** A typical round trip; when most answers have come; when nearly all have. */
   roundUs(): number;
+  usualRoundUs(): number;
   answersAfterUs(): number;
   outcomeAfterUs(): number;
   /** How long a host of which nothing is known is waited for. */
@@ -78,8 +79,12 @@ const LAST = 0.5;
 export function createWaits(wait: WaitLimits, hosts: Hosts, prefixes: Hosts): Waits {
   const prefixOf = hosts.prefix;
   const spread = createSpread();
+  /** The same without the queue, and sooner forgotten. */
+  const usual = createSpread(512);
+  let turn = 0;
   /** Microseconds; changed once a look, not once a packet. */
   let roundUs = wait.initialUs;
+  let usualRoundUs = wait.initialUs;
   let unknownWaitUs = wait.initialUs;
   /** From a host's first SYN on, while it is not heard of: when its prefix is known, and when it is not. */
   let neighbourUs = Math.min(wait.initialUs, NEIGHBOUR_US);
@@ -140,18 +145,22 @@ export function createWaits(wait: WaitLimits, hosts: Hosts, prefixes: Hosts): Wa
     sample: (host, rtt) => {
       if (rtt > LONGEST_SAMPLE_US) return;
       const isFirst = hosts.srtt[host] === 0;
+      if (queueUs === 0 && (++turn & 7) === 0) usual.sample(rtt);
       sampleRoundTrip(hosts.srtt, hosts.rttvar, host, rtt);
       if (isFirst) {
         hostsHeard++;
         if (prefixes.srtt[prefixOf[host]] === 0) prefixesHeard++;
         sampleRoundTrip(prefixes.srtt, prefixes.rttvar, prefixOf[host], rtt, 1 / 16);
         spread.sample(rtt);
-      } else if ((hosts.answered[host] & 7) === 0) spread.sample(rtt);
+      } else if ((hosts.answered[host] & 7) === 0) {
+        spread.sample(rtt);
+      }
     },
     learn: () => {
       const median = spread.quantile(0.5);
       if (Number.isNaN(median)) return;
       roundUs = median;
+      usualRoundUs = usual.samples() < RUN_SAMPLES ? median : usual.quantile(0.1);
       answersAfterUs = spread.quantile(0.9) + queueUs + SHORTEST_US;
       outcomeAfterUs = 1.2 * spread.quantile(0.98) + SLACK_US + queueUs;
       if (spread.samples() < RUN_SAMPLES) return;
@@ -171,6 +180,7 @@ export function createWaits(wait: WaitLimits, hosts: Hosts, prefixes: Hosts): Wa
     },
     queueUs: () => queueUs,
     roundUs: () => roundUs,
+    usualRoundUs: () => usualRoundUs,
     answersAfterUs: () => answersAfterUs,
     outcomeAfterUs: () => outcomeAfterUs,
     unknownWaitUs: () => unknownWaitUs,

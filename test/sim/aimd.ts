@@ -51,6 +51,7 @@ export const aimdOf =
 
     return {
       rate,
+      handleDelays: () => {},
       handleAnswers: (e: Answers) => {
         silent = false;
         roundUs = Math.max(1000, e.roundUs);
@@ -101,6 +102,7 @@ export function createVegas(options: CongestionOptions): Congestion {
   let count = 0;
   return {
     rate: () => rate,
+    handleDelays: () => {},
     handleAnswers: (e) => {
       if (e.fromUs < changedUs) return;
       sum += e.delays * e.delayUs;

@@ -85,6 +85,8 @@ export function scanTruth(
     readonly startsUs?: readonly number[];
     /** Sees every verdict as it falls; it must keep nothing of it. */
     readonly onVerdict?: (verdict: Verdict, nowUs: number) => void;
+    /** Ends before the scans do: what is scored then is what they had by that time. */
+    readonly untilUs?: number;
   } = {},
 ): Score[] {
   const network = createNetwork(description, { startUs: 0 });
@@ -142,7 +144,7 @@ export function scanTruth(
       }
     }
     if (now >= sampledUs) sampledUs = now + 100_000;
-    if (running === 0) break;
+    if (running === 0 || now >= (more.untilUs ?? Number.POSITIVE_INFINITY)) break;
     let wake = network.pollTimeout();
     for (const { engine, endUs, startUs } of scans) {
       if (endUs === 0) wake = Math.min(wake, now < startUs ? startUs : engine.pollTimeout(now));
