@@ -98,22 +98,26 @@ const SMALL_QUEUE_US = 8000;
 /** A rate so much higher is judged by itself. */
 const NEW_LEVEL = 1.15;
 /** What a sign leaves of what the path was found to hold. */
-const LEFT = 0.7;
+const LEFT = Number(process.env.LEFT ?? 0.7);
 /** When the queue is gone: so much of what was gained before the sign comes back at once. */
-const BACK = 0.6;
+const MOVED = Number(process.env.MOVED ?? 0.2);
+const LEFT_YOUNG = Number(process.env.YOUNG ?? 0.7);
+const BACK = Number(process.env.BACK ?? 0.4);
 /** From then on this is gained, of the rate and SYNs per second at most, and twice as much after each unit of time. */
 const FIRST_GAIN = 1 / 4;
-const MOST_FIRST_GAIN = 20;
-const UNIT_US = 150_000;
-const ANSWERS_A_UNIT = 48;
-const UNIT_ROUNDS = 2;
+const MOST_FIRST_GAIN = Number(process.env.MOST_FIRST_GAIN ?? 30);
+const UNIT_US = Number(process.env.UNIT_US ?? 100_000);
+const ANSWERS_A_UNIT = Number(process.env.ANSWERS_A_UNIT ?? 24);
+const UNIT_ROUNDS = Number(process.env.UNIT_ROUNDS ?? 1);
 /** A look moves the clock by no more than this part of a unit. */
 const MOST_STEP = 0.25;
 /** A queue that growth has made by itself: so much was sent over what the path held. A faster one says itself what it holds. */
-const USUAL_EXCESS = 1.15;
-const FAST_EXCESS = 1.5;
-const STANDS = 0.85;
-const LEAST_CLOCK = 1;
+const USUAL_EXCESS = Number(process.env.USUAL ?? 1.25);
+const FAST_EXCESS = Number(process.env.FAST ?? 1.5);
+const STANDS = Number(process.env.STANDS ?? 0.85);
+const PEAK = Number(process.env.PEAK ?? 9);
+const FALL = Number(process.env.FALL ?? 0.5);
+const LEAST_CLOCK = Number(process.env.LEAST_CLOCK ?? 1);
 /** One sign lowers the rate to no less than this. */
 const LOWEST_STEP = 0.25;
 /** While starting, the rate of what was answered well, so many times. */
@@ -125,6 +129,7 @@ const MANY_ANSWERS = 64;
 /** Overruns of this machine's own buffers count once in so long. */
 const OVERRUN_US = 100_000;
 
+let ids = 0;
 const TRACE = process.env.TRACE !== undefined;
 export function createCongestion(options: CongestionOptions): Congestion {
   const { minimum, maximum, startUs } = options;
@@ -145,6 +150,10 @@ export function createCongestion(options: CongestionOptions): Congestion {
   let givenUpUs = startUs;
   let clearUs = startUs;
   let hasQueued = false;
+  let found = 1;
+  const id = `${++ids % 2}`;
+  let peak = 0;
+  let unstable = 1;
   /** The rate before the first slow-down whose cause is not sure, and whether it was still being doubled. */
   let before = rate;
   let wasStarting = true;
@@ -168,7 +177,13 @@ export function createCongestion(options: CongestionOptions): Congestion {
     const isFirst = clock > 0 || starting;
     if (starting) gain = (1 - LEFT) * capacity;
     else if (isFirst) gain = Math.max(0, Math.min(capacity - base, (1 - LEFT) * 2 * capacity));
-    base = Math.max(LEFT * capacity, LOWEST_STEP * Math.min(rate, e.sent));
+    if (isFirst) {
+      const moved = Math.abs(Math.log(capacity / found));
+      unstable = starting ? 1 : moved > MOVED ? 1 : moved < MOVED / 2 ? 0 : unstable;
+      found = capacity;
+    }
+    peak = 0;
+    base = Math.max((unstable ? LEFT_YOUNG : LEFT) * capacity, LOWEST_STEP * Math.min(rate, e.sent));
     starting = false;
     clock = 0;
     draining = true;
@@ -177,7 +192,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
     slowedUs = e.nowUs;
     pilots.startAnew();
     fresh.startAnew();
-    if (TRACE) console.log("CUT", options.startUs, (e.nowUs / 1e6).toFixed(3), why, was.toFixed(0), "->", rate.toFixed(0), "gain", gain.toFixed(0), "round", (e.roundUs/1000).toFixed(1), "sent", e.sent.toFixed(0), "cap", capacity.toFixed(0));
+    if (TRACE) console.log("CUT", id, (e.nowUs / 1e6).toFixed(3), why, was.toFixed(0), "->", rate.toFixed(0), "gain", gain.toFixed(0), "round", (e.roundUs/1000).toFixed(1), "sent", e.sent.toFixed(0), "cap", capacity.toFixed(0));
   }
 
   /** @returns whether the share has fallen, and so the rate */
@@ -236,7 +251,17 @@ export function createCongestion(options: CongestionOptions): Congestion {
     if (e.atUs < slowedUs) return;
     const queue = queueIn(delays) ;
     if (queue <= smallQueue(e)) {
-      if (draining && e.delayUs < 0.5 * smallQueue(e)) cleared(e.nowUs);
+      if (draining) {
+        if (e.delayUs < 0.5 * smallQueue(e)) cleared(e.nowUs);
+        return;
+      }
+      peak = Math.max(peak, queue);
+      // It has gone although nothing was done here: somebody else has seen it, and slowed down.
+      if (starting || clock < LEAST_CLOCK || peak < PEAK * smallQueue(e) || queue > FALL * peak) return;
+      const drainUs = e.roundUs + (1.5 * peak) / (1 - LEFT);
+      drainedUs = e.nowUs + drainUs;
+      givenUpUs = e.nowUs + 4 * drainUs;
+      cut(e.sent / USUAL_EXCESS, e, `peak ${(peak / 1000).toFixed(1)}`);
       return;
     }
     if (e.atUs < drainedUs) return;

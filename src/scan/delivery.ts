@@ -56,6 +56,8 @@ const FEWEST = 16;
 const MOST = 400;
 /** Logarithm of how much likelier one story must be than the others, and SYNs after which the likeliest is taken anyway. */
 const DECISIVE = 3;
+/** The same of a share that has fallen, against one that has not. */
+const UNLIKELY = Number(process.env.UNLIKELY ?? 8);
 const ENOUGH = 200;
 const FEWEST_TO_RISE = 64;
 /** Rates that differ by less are the same. */
@@ -102,7 +104,10 @@ export function createDelivery({ prior, floor, negligible }: DeliveryOptions): D
     }
     const pooled = (recent.answered + usual.answered) / (recent.total + usual.total);
     const error = Math.sqrt(pooled * (1 - pooled) * (1 / recent.total + 1 / usual.total));
-    if (before - now > Math.max(negligible * before, SURE * error)) return "fallen";
+    // Standard errors are too small where nearly all are answered: a few losses then look like many.
+    const both = { answered: recent.answered + usual.answered, total: recent.total + usual.total };
+    const apart = likelihood(recent, now) + likelihood(usual, before) - likelihood(both, shareOf(both));
+    if (before - now > Math.max(negligible * before, SURE * error) && apart > UNLIKELY) return "fallen";
     ceiling = Math.max(ceiling, shareOf(usual));
     if (now >= (1 - negligible) * ceiling) add(usual, { answered, total });
     halve(usual, KEPT);
