@@ -102,6 +102,7 @@ const LEFT = Number(process.env.LEFT ?? 0.7);
 /** When the queue is gone: so much of what was gained before the sign comes back at once. */
 const MOVED = Number(process.env.MOVED ?? 0.2);
 const LEFT_YOUNG = Number(process.env.YOUNG ?? 0.7);
+const KEPT_DELAYS = Number(process.env.KEPT_DELAYS ?? 24);
 const BACK = Number(process.env.BACK ?? 0.4);
 /** From then on this is gained, of the rate and SYNs per second at most, and twice as much after each unit of time. */
 const FIRST_GAIN = 1 / 4;
@@ -163,6 +164,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
   const fresh = createDelivery({ floor: 0, negligible: 0.15 });
   /** The last stretches whose delay is known, a round trip of them. */
   let delays: Delay[] = [];
+  let known = 0;
   /** About the rate that pilots are judged at. */
   let level = rate;
   /** While starting: what became of first SYNs, and of pilots, since the last growth, and the best share ever answered. */
@@ -190,6 +192,8 @@ export function createCongestion(options: CongestionOptions): Congestion {
     rate = clamp(base);
     level = rate;
     slowedUs = e.nowUs;
+    delays = [];
+    known = 0;
     pilots.startAnew();
     fresh.startAnew();
     if (TRACE) console.log("CUT", id, (e.nowUs / 1e6).toFixed(3), why, was.toFixed(0), "->", rate.toFixed(0), "gain", gain.toFixed(0), "round", (e.roundUs/1000).toFixed(1), "sent", e.sent.toFixed(0), "cap", capacity.toFixed(0));
@@ -245,10 +249,13 @@ export function createCongestion(options: CongestionOptions): Congestion {
     learnLowest(late);
     const delayUs = late.delayUs - lowest;
     const e = Object.assign({}, late, { delayUs, squares: late.squares - 2 * late.delayUs * lowest + lowest * lowest });
-    delays.push(e);
-    const keep = delays.findIndex(({ atUs }) => atUs >= e.atUs - e.roundUs);
-    if (delays.length > 3) delays = delays.slice(Math.max(0, Math.min(keep, delays.length - 3)));
     if (e.atUs < slowedUs) return;
+    delays.push(e);
+    known += e.answers;
+    while (known - delays[0].answers >= KEPT_DELAYS && delays[0].atUs < e.atUs - e.roundUs) {
+      known -= delays[0].answers;
+      delays.shift();
+    }
     const queue = queueIn(delays) ;
     if (queue <= smallQueue(e)) {
       if (draining) {
