@@ -60,7 +60,9 @@ export interface Answers extends Stretch {
 }
 
 /** Answers that have just come: how much longer than usual they took, and about when, and how fast, their SYNs left. */
-export interface Delays extends Stretch, Delay {}
+export interface Delays extends Stretch, Delay {
+  readonly scatterUs: number;
+}
 
 /** What became of those SYNs of a stretch that must have been answered. */
 export interface Outcome extends Stretch {
@@ -102,6 +104,7 @@ const LEFT = Number(process.env.LEFT ?? 0.7);
 /** When the queue is gone: so much of what was gained before the sign comes back at once. */
 const MOVED = Number(process.env.MOVED ?? 0.2);
 const LEFT_YOUNG = Number(process.env.YOUNG ?? 0.7);
+const SCSMALL = Number(process.env.SCSMALL ?? 0);
 const KEPT_DELAYS = Number(process.env.KEPT_DELAYS ?? 24);
 const BACK = Number(process.env.BACK ?? 0.4);
 /** From then on this is gained, of the rate and SYNs per second at most, and twice as much after each unit of time. */
@@ -165,6 +168,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
   /** The last stretches whose delay is known, a round trip of them. */
   let delays: Delay[] = [];
   let known = 0;
+  let scatterUs = 0;
   /** About the rate that pilots are judged at. */
   let level = rate;
   /** While starting: what became of first SYNs, and of pilots, since the last growth, and the best share ever answered. */
@@ -225,7 +229,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
     return true;
   }
 
-  const smallQueue = ({ roundUs }: Stretch): number => Math.max(SMALL_QUEUE_US, 0.1 * roundUs);
+  const smallQueue = ({ roundUs }: Stretch): number => Math.max(SMALL_QUEUE_US, 0.1 * roundUs, SCSMALL * scatterUs);
 
   /** A queue that did not go, whatever was done: of others, or none but a longer way. */
   let lowest = 0;
@@ -246,6 +250,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
   }
 
   function handleDelays(late: Delays): void {
+    scatterUs = late.scatterUs;
     learnLowest(late);
     const delayUs = late.delayUs - lowest;
     const e = Object.assign({}, late, { delayUs, squares: late.squares - 2 * late.delayUs * lowest + lowest * lowest });

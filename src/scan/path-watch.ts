@@ -139,6 +139,8 @@ const LOSS_OF_ALL = 0.3;
 /** After so long without a SYN a host has tokens again, whatever limits its answers. */
 const REST_MS = 200;
 
+const SCMOST = Number(process.env.SCMOST ?? 0.1);
+const SCATTERS = Number(process.env.SCATTERS ?? 2);
 /** What is added up of answers that have come. */
 const COUNT = 0;
 const FIRST_SENT = 1;
@@ -197,6 +199,8 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   /** The answers since the last look whose host's usual round trip is known. */
   const arrived = new Float64Array(5);
   const middle = new Float64Array(1);
+  /** What three of four answers that take longer than usual do not exceed, while there is no queue. */
+  const scatter = Float64Array.of(50_000);
   const lossThen = new Float64Array(1);
   /**
    * Takes the round trip of the SYN that left at `times[i]`.
@@ -204,14 +208,15 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
    */
   function sampleOf(host: number, cohort: number, times: Float64Array, i: number, rtt: number): void {
     if (rtt > LONGEST_SAMPLE_US) return;
-    const few = SHORTEST_US + waits.roundUs() / 16;
+    const few = SHORTEST_US + Math.max(waits.usualRoundUs() / 16, SCATTERS * Math.min(scatter[0], SCMOST * waits.usualRoundUs()));
     if (hosts.usual[host] === 0) hosts.usual[host] = Math.max(1, rtt - waits.queueUs());
     // So much faster: what was usual was learnt in a queue, and says nothing.
-    else if (hosts.usual[host] - rtt > few) hosts.usual[host] = rtt + few / 2;
+    else if (hosts.usual[host] - rtt > few) hosts.usual[host] -= (hosts.usual[host] - rtt) * Number(process.env.PULL ?? 0.75);
     else {
       // Soon after a host's first SYN only those are compared whose first answer was a fast one: that would show a queue.
       if (waits.isSettled(host, times, i)) {
         const delayUs = (rtt - hosts.usual[host]) | 0;
+        if (delayUs > 0 && !queued) scatter[0] += (delayUs > scatter[0] ? 3 : -1) * (1 + scatter[0] / 64);
         cohorts.addDelay(cohort, delayUs);
         if (arrived[COUNT] === 0) arrived[FIRST_SENT] = times[i];
         arrived[COUNT]++;
@@ -393,7 +398,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       const from = Math.max(cohorts.first(), cohort - 1);
       const to = Math.min(cohorts.count() - 1, cohort + 2);
       if (to > from) {
-        congestion.handleDelays({ ...stretch(nowUs, from, to), atUs: middle[0], answers, delayUs, squares });
+        congestion.handleDelays({ ...stretch(nowUs, from, to), atUs: middle[0], answers, delayUs, squares, scatterUs: Math.min(scatter[0], SCMOST * waits.usualRoundUs()) });
       }
     }
     arrived.fill(0);
