@@ -27,7 +27,6 @@ export interface Cohorts {
   addDelay(cohort: number, us: number): void;
   delays(cohort: number): number;
   delaySum(cohort: number): number;
-  delaySquares(cohort: number): number;
   /** The loss of a stretch and those beside it, once it is reckoned. */
   setLoss(cohort: number, loss: number): void;
   loss(cohort: number): number;
@@ -63,7 +62,6 @@ export function createCohorts(startUs: number, allowed: number): Cohorts {
   const fates = new Uint32Array(KEPT * KINDS);
   const delayCount = new Uint32Array(KEPT);
   const delaySum = new Float64Array(KEPT);
-  const delaySquares = new Float64Array(KEPT);
   const losses = new Float64Array(KEPT);
   let count = 1;
   from[0] = startUs;
@@ -80,7 +78,6 @@ export function createCohorts(startUs: number, allowed: number): Cohorts {
       fates.fill(0, i * KINDS, (i + 1) * KINDS);
       delayCount[i] = 0;
       delaySum[i] = 0;
-      delaySquares[i] = 0;
     },
     at: (times, i) => {
       const sentUs = times[i];
@@ -111,11 +108,9 @@ export function createCohorts(startUs: number, allowed: number): Cohorts {
       const i = cohort & MASK;
       delayCount[i]++;
       delaySum[i] += us;
-      delaySquares[i] += us * us;
     },
     delays: (cohort) => delayCount[cohort & MASK],
     delaySum: (cohort) => delaySum[cohort & MASK],
-    delaySquares: (cohort) => delaySquares[cohort & MASK],
     setLoss: (cohort, loss) => {
       losses[cohort & MASK] = loss;
     },

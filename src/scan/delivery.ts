@@ -56,9 +56,9 @@ const FEWEST = 16;
 const MOST = 400;
 /** Logarithm of how much likelier one story must be than the others, and SYNs after which the likeliest is taken anyway. */
 const DECISIVE = 3;
-/** The same of a share that has fallen, against one that has not. */
-const UNLIKELY = Number(process.env.UNLIKELY ?? 8);
 const ENOUGH = 200;
+/** The same logarithm for a share that has fallen, against one that has not: there are many looks. */
+const UNLIKELY = 8;
 const FEWEST_TO_RISE = 64;
 /** Rates that differ by less are the same. */
 const SAME_RATE = 0.2;

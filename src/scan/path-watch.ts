@@ -13,6 +13,7 @@ import { createCohorts, FATES, type Fate } from "./cohorts.ts";
 import { BESIDE, BESIDE_TRIES, lossOf, lossOfPart, MOST_LOSS, PART_TRIES } from "./confidence.ts";
 import { type Congestion, type CongestionOptions, createCongestion } from "./congestion.ts";
 import { createHosts, type Hosts, loadPrefix, MARKS } from "./hosts.ts";
+import { createLateness } from "./lateness.ts";
 import { createOdds } from "./odds.ts";
 import { LONGEST_SAMPLE_US, type WaitLimits } from "./round-trip.ts";
 import { createWaits, SHORTEST_US, type Waits } from "./waits.ts";
@@ -139,15 +140,6 @@ const LOSS_OF_ALL = 0.3;
 /** After so long without a SYN a host has tokens again, whatever limits its answers. */
 const REST_MS = 200;
 
-const SCMOST = Number(process.env.SCMOST ?? 0.1);
-const SCATTERS = Number(process.env.SCATTERS ?? 2);
-/** What is added up of answers that have come. */
-const COUNT = 0;
-const FIRST_SENT = 1;
-const SENT_SUM = 2;
-const DELAY_SUM = 3;
-const DELAY_SQUARES = 4;
-
 export function createPathWatch(options: PathWatchOptions): PathWatch {
   const { wait, rate: limits, startUs } = options;
   const adaptive = limits.minimum < limits.maximum;
@@ -165,6 +157,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   const prefix = new Uint32Array(ADDRESS_WORDS);
   const waits = createWaits(wait, hosts, prefixes);
   const cohorts = createCohorts(startUs, congestion.rate());
+  const lateness = createLateness(hosts, cohorts, waits);
   /** Stretches below these have been looked at: for their answers, for their outcomes, for the last time. */
   let answersSeen = 0;
   let outcomesSeen = 0;
@@ -175,8 +168,6 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   let lostOfLate = 0;
   let answeredOfLate = 0;
   let stretchUs = FIRST_US;
-  /** Whether a queue is in the round trips now. */
-  let queued = false;
   let loss = lossOf(0, 0);
   /** What becomes of SYNs to ports that answer, whatever has a part in it. */
   let missed = 0;
@@ -196,37 +187,15 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   let smoothed = 0;
   const odds = createOdds(cohorts, options.acceptedDoubt, options.tries);
   const worse = new Float64Array(1);
-  /** The answers since the last look whose host's usual round trip is known. */
-  const arrived = new Float64Array(5);
-  const middle = new Float64Array(1);
-  /** What three of four answers that take longer than usual do not exceed, while there is no queue. */
-  const scatter = Float64Array.of(50_000);
   const lossThen = new Float64Array(1);
+  const middle = new Float64Array(1);
   /**
    * Takes the round trip of the SYN that left at `times[i]`.
    * @param rtt whole microseconds
    */
   function sampleOf(host: number, cohort: number, times: Float64Array, i: number, rtt: number): void {
     if (rtt > LONGEST_SAMPLE_US) return;
-    const few = SHORTEST_US + Math.max(waits.usualRoundUs() / 16, SCATTERS * Math.min(scatter[0], SCMOST * waits.usualRoundUs()));
-    if (hosts.usual[host] === 0) hosts.usual[host] = Math.max(1, rtt - waits.queueUs());
-    // So much faster: what was usual was learnt in a queue, and says nothing.
-    else if (hosts.usual[host] - rtt > few) hosts.usual[host] -= (hosts.usual[host] - rtt) * Number(process.env.PULL ?? 0.75);
-    else {
-      // Soon after a host's first SYN only those are compared whose first answer was a fast one: that would show a queue.
-      if (waits.isSettled(host, times, i)) {
-        const delayUs = (rtt - hosts.usual[host]) | 0;
-        if (delayUs > 0 && !queued) scatter[0] += (delayUs > scatter[0] ? 3 : -1) * (1 + scatter[0] / 64);
-        cohorts.addDelay(cohort, delayUs);
-        if (arrived[COUNT] === 0) arrived[FIRST_SENT] = times[i];
-        arrived[COUNT]++;
-        arrived[SENT_SUM] += times[i] - arrived[FIRST_SENT];
-        arrived[DELAY_SUM] += delayUs;
-        arrived[DELAY_SQUARES] += delayUs * delayUs;
-      }
-      // What is usual is learnt while there is no queue.
-      if (!queued) hosts.usual[host] += (rtt - hosts.usual[host]) / Math.min(8, hosts.answered[host] + 1);
-    }
+    lateness.sample(host, cohort, times, i, rtt);
     waits.sample(host, rtt);
   }
 
@@ -377,31 +346,19 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       toUs,
       sent: Math.min(allowed, (sent * 1e6) / length),
       allowed,
-      roundUs: waits.usualRoundUs(),
+      roundUs: waits.clearRoundUs(),
     };
   };
 
   /** A queue shows in the answers that come, long before it is known what became of all that left with them. */
   function lookAtDelays(nowUs: number): void {
-    const answers = arrived[COUNT];
-    if (answers === 0) return;
-    middle[0] = arrived[FIRST_SENT] + arrived[SENT_SUM] / answers;
+    const late = lateness.take();
+    if (late === undefined) return;
+    middle[0] = late.atUs;
     const cohort = cohorts.at(middle, 0);
-    if (cohort >= 0) {
-      const delayUs = arrived[DELAY_SUM] / answers;
-      const squares = arrived[DELAY_SQUARES] / answers;
-      if (answers >= FEWEST_ANSWERS) {
-        const spreadUs = Math.sqrt(Math.max(0, squares - delayUs * delayUs));
-        queued = delayUs > Math.max(2 * SHORTEST_US, (3 * spreadUs) / Math.sqrt(answers));
-        waits.setQueue(queued ? delayUs : 0);
-      }
-      const from = Math.max(cohorts.first(), cohort - 1);
-      const to = Math.min(cohorts.count() - 1, cohort + 2);
-      if (to > from) {
-        congestion.handleDelays({ ...stretch(nowUs, from, to), atUs: middle[0], answers, delayUs, squares, scatterUs: Math.min(scatter[0], SCMOST * waits.usualRoundUs()) });
-      }
-    }
-    arrived.fill(0);
+    const from = Math.max(cohorts.first(), cohort - 1);
+    const to = Math.min(cohorts.count() - 1, cohort + 2);
+    if (cohort >= 0 && to > from) congestion.handleDelays(Object.assign(stretch(nowUs, from, to), late));
   }
 
   function lookAtAnswers(nowUs: number): void {
@@ -416,18 +373,15 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       let freshAnswers = 0;
       let delays = 0;
       let sum = 0;
-      let squares = 0;
       for (let i = answersSeen; i < to; i++) {
         answers += cohorts.get(i, FATES.heard) + cohorts.get(i, FATES.pilotAnswered);
         fresh += cohorts.get(i, FATES.fresh);
         freshAnswers += cohorts.get(i, FATES.freshHeard);
         delays += cohorts.delays(i);
         sum += cohorts.delaySum(i);
-        squares += cohorts.delaySquares(i);
       }
       if (answers < FEWEST_ANSWERS && to - answersSeen < MOST_TOGETHER) continue;
       const delayUs = delays === 0 ? 0 : sum / delays;
-      const spreadUs = delays === 0 ? 0 : Math.sqrt(Math.max(0, squares / delays - delayUs * delayUs));
       // Assigned, not spread: each copied number would be one object more.
       congestion.handleAnswers(
         Object.assign(stretch(nowUs, answersSeen, to), {
@@ -436,7 +390,6 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
           freshAnswers,
           delays,
           delayUs,
-          spreadUs,
         }),
       );
       answersSeen = to;

@@ -14,7 +14,73 @@ export interface Delay {
   readonly squares: number;
 }
 
+export interface QueueDelay {
+  /** Takes the answers of one stretch; what is older than a round trip is forgotten, as long as enough is known without it. */
+  add(delay: Delay, roundUs: number): void;
+  /** The rate has changed: what left before says nothing. */
+  clear(): void;
+  /** How long the queue is in which they waited, in microseconds; 0 when that may be chance. */
+  queueUs(): number;
+  /** SYNs a second that the bottleneck lets through of what was sent, after the last `add`. */
+  capacity(): number;
+  /** Answers take so much longer for good: that is no queue, until some are faster again, which `learn` is told. */
+  excuse(delayUs: number): void;
+  learn(delay: Delay): void;
+  /** A delay without what was excused. */
+  excess(delayUs: number): number;
+}
+
+/** Answers that a queue must show in, and that are remembered at least. */
 const FEWEST_DELAYS = 12;
+const KEPT_DELAYS = 24;
+
+export function createQueueDelay(): QueueDelay {
+  let delays: Delay[] = [];
+  let answers = 0;
+  let excusedUs = 0;
+  const since = { answers: 0, sum: 0, squares: 0 };
+
+  return {
+    add: (delay, roundUs) => {
+      const { atUs, sent, delayUs, squares } = delay;
+      delays.push({
+        atUs,
+        sent,
+        answers: delay.answers,
+        delayUs: delayUs - excusedUs,
+        squares: squares - 2 * delayUs * excusedUs + excusedUs ** 2,
+      });
+      answers += delay.answers;
+      while (answers - delays[0].answers >= KEPT_DELAYS && delays[0].atUs < delay.atUs - roundUs) {
+        answers -= delays[0].answers;
+        delays.shift();
+      }
+    },
+    clear: () => {
+      delays = [];
+      answers = 0;
+    },
+    queueUs: () => queueIn(delays),
+    capacity: () => capacityFrom(delays),
+    excuse: (delayUs) => {
+      excusedUs = Math.max(0, delayUs);
+    },
+    learn: (delay) => {
+      since.answers += delay.answers;
+      since.sum += delay.answers * delay.delayUs;
+      since.squares += delay.answers * delay.squares;
+      if (since.answers < FEWEST_DELAYS) return;
+      const mean = since.sum / since.answers;
+      const spread = Math.sqrt(Math.max(0, since.squares / since.answers - mean * mean));
+      excusedUs = Math.max(0, Math.min(excusedUs, mean + (2 * spread) / Math.sqrt(since.answers)));
+      since.answers = 0;
+      since.sum = 0;
+      since.squares = 0;
+    },
+    excess: (delayUs) => delayUs - excusedUs,
+  };
+}
+
 /** Standard errors away from chance: there are many looks. */
 const SURE = 4;
 

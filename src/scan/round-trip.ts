@@ -51,9 +51,9 @@ export interface Spread {
 const PER_OCTAVE = 16;
 const FIRST_OCTAVE = 4;
 const BUCKETS = PER_OCTAVE * 20;
-/** With so many samples the old ones count half. */
 const FORGET_AT = 8192;
 
+/** @param forgetAt with so many samples the old ones count half */
 export function createSpread(forgetAt = FORGET_AT): Spread {
   const counts = new Uint32Array(BUCKETS);
   let total = 0;

@@ -40,9 +40,10 @@ export interface Waits {
   queueUs(): number;
   /** A typical round trip; when most answers have come; when nearly all have. */
   roundUs(): number;
-  usualRoundUs(): number;
   answersAfterUs(): number;
   outcomeAfterUs(): number;
+  /** A round trip that one in ten does not exceed of late while no queue is seen: all runs on a path are to agree on it. */
+  clearRoundUs(): number;
   /** How long a host of which nothing is known is waited for. */
   unknownWaitUs(): number;
   /** Whether the SYN at `times[i]` left so long after its host's first that a round trip can be compared with the usual one. */
@@ -54,6 +55,9 @@ export interface Waits {
 /** Samples from which a prefix, or the run, may speak for a host of which nothing is known. */
 const PREFIX_SAMPLES = 4;
 const RUN_SAMPLES = 8;
+/** Round trips without a queue: so many are remembered, and this part of them is shorter than what is called one. */
+const CLEAR_SAMPLES = 512;
+const CLEAR_QUANTILE = 0.1;
 /** When nothing else is to be sent, a pair that was silent once gets its next SYNs after such a part of a round trip. */
 const SOONER = 0.5;
 /** Schedulers on both sides take their time. */
@@ -79,12 +83,12 @@ const LAST = 0.5;
 export function createWaits(wait: WaitLimits, hosts: Hosts, prefixes: Hosts): Waits {
   const prefixOf = hosts.prefix;
   const spread = createSpread();
-  /** The same without the queue, and sooner forgotten. */
-  const usual = createSpread(512);
+  /** The same of one in eight answers while there is no queue, and sooner forgotten. */
+  const clear = createSpread(CLEAR_SAMPLES);
   let turn = 0;
   /** Microseconds; changed once a look, not once a packet. */
   let roundUs = wait.initialUs;
-  let usualRoundUs = wait.initialUs;
+  let clearRoundUs = wait.initialUs;
   let unknownWaitUs = wait.initialUs;
   /** From a host's first SYN on, while it is not heard of: when its prefix is known, and when it is not. */
   let neighbourUs = Math.min(wait.initialUs, NEIGHBOUR_US);
@@ -145,7 +149,7 @@ export function createWaits(wait: WaitLimits, hosts: Hosts, prefixes: Hosts): Wa
     sample: (host, rtt) => {
       if (rtt > LONGEST_SAMPLE_US) return;
       const isFirst = hosts.srtt[host] === 0;
-      if (queueUs === 0 && (++turn & 7) === 0) usual.sample(rtt);
+      if (queueUs === 0 && (++turn & 7) === 0) clear.sample(rtt);
       sampleRoundTrip(hosts.srtt, hosts.rttvar, host, rtt);
       if (isFirst) {
         hostsHeard++;
@@ -160,7 +164,7 @@ export function createWaits(wait: WaitLimits, hosts: Hosts, prefixes: Hosts): Wa
       const median = spread.quantile(0.5);
       if (Number.isNaN(median)) return;
       roundUs = median;
-      usualRoundUs = usual.samples() < RUN_SAMPLES ? median : usual.quantile(0.1);
+      clearRoundUs = clear.samples() < RUN_SAMPLES ? median : clear.quantile(CLEAR_QUANTILE);
       answersAfterUs = spread.quantile(0.9) + queueUs + SHORTEST_US;
       outcomeAfterUs = 1.2 * spread.quantile(0.98) + SLACK_US + queueUs;
       if (spread.samples() < RUN_SAMPLES) return;
@@ -180,7 +184,7 @@ export function createWaits(wait: WaitLimits, hosts: Hosts, prefixes: Hosts): Wa
     },
     queueUs: () => queueUs,
     roundUs: () => roundUs,
-    usualRoundUs: () => usualRoundUs,
+    clearRoundUs: () => clearRoundUs,
     answersAfterUs: () => answersAfterUs,
     outcomeAfterUs: () => outcomeAfterUs,
     unknownWaitUs: () => unknownWaitUs,

@@ -1,0 +1,106 @@
+/**
+ * How much longer than usual answers take: what is usual for each host, and what it says of answers as they come.
+ *
+ * It owns `hosts.usual`, and whether a queue is in the round trips now. What is usual is learnt while there is none; who was met
+ * in one, as a latecomer meets all its hosts in the queue of who was there before, shows it by answers that are much faster
+ * later, and is learnt anew. What the delays mean for the rate is queue-delay.ts's business, and congestion.ts's. Pure: times in
+ * microseconds.
+ */
+import type { Cohorts } from "./cohorts.ts";
+import type { Hosts } from "./hosts.ts";
+import { SHORTEST_US, type Waits } from "./waits.ts";
+
+export interface Lateness {
+  /**
+   * Takes the round trip of the SYN of `cohort` that left at `times[i]`.
+   * @param rtt whole microseconds
+   */
+  sample(host: number, cohort: number, times: Float64Array, i: number, rtt: number): void;
+  /** What has come since it was last asked; undefined when nothing has, or nothing that can be compared. */
+  take(): Late | undefined;
+}
+
+/** Answers that came one after the other: about when their SYNs left, how much longer than usual they took, mean and mean square. */
+export interface Late {
+  readonly atUs: number;
+  readonly answers: number;
+  readonly delayUs: number;
+  readonly squares: number;
+}
+
+/** What is added up of answers. */
+const COUNT = 0;
+const FIRST_SENT = 1;
+const SENT = 2;
+const DELAY = 3;
+const SQUARES = 4;
+
+/** Answers that must agree on a queue, how long it must be, and its standard errors away from chance. */
+const FEWEST_ANSWERS = 3;
+const SHORTEST_QUEUE_US = 2 * SHORTEST_US;
+const SURE = 3;
+/** An answer is much faster than usual by this, by this part of a round trip, and by so many times what scatter alone makes. */
+const FASTER_US = SHORTEST_US;
+const FASTER_ROUNDS = 1 / 16;
+const FASTER_SCATTERS = 2;
+/** So much of the difference was a queue. */
+const HELD_UP = 0.75;
+/** Scatter is no more than this part of a round trip; with each answer it moves by this part of itself. */
+const MOST_SCATTER = 0.1;
+const UNKNOWN_SCATTER_US = 50_000;
+const SCATTER_STEP = 1 / 64;
+/** Answers of a host that its usual round trip is a mean of, at most. */
+const MOST_MEAN = 8;
+
+export function createLateness(hosts: Hosts, cohorts: Cohorts, waits: Waits): Lateness {
+  const { usual, answered } = hosts;
+  const sums = new Float64Array(5);
+  /** What three of four answers that are late do not exceed while there is no queue. */
+  const scatterUs = Float64Array.of(UNKNOWN_SCATTER_US);
+  let queued = false;
+
+  function isMuchFaster(host: number, rtt: number): boolean {
+    const roundUs = waits.clearRoundUs();
+    const scatter = FASTER_SCATTERS * Math.min(scatterUs[0], MOST_SCATTER * roundUs);
+    return usual[host] - rtt > FASTER_US + Math.max(FASTER_ROUNDS * roundUs, scatter);
+  }
+
+  /** @param us whole microseconds */
+  function count(cohort: number, times: Float64Array, i: number, us: number): void {
+    cohorts.addDelay(cohort, us);
+    if (sums[COUNT] === 0) sums[FIRST_SENT] = times[i];
+    sums[COUNT]++;
+    sums[SENT] += times[i] - sums[FIRST_SENT];
+    sums[DELAY] += us;
+    sums[SQUARES] += us * us;
+    if (us > 0 && !queued) {
+      scatterUs[0] += (us > scatterUs[0] ? 3 : -1) * (1 + SCATTER_STEP * scatterUs[0]);
+    }
+  }
+
+  return {
+    sample: (host, cohort, times, i, rtt) => {
+      if (usual[host] === 0) usual[host] = Math.max(1, rtt - waits.queueUs());
+      else if (isMuchFaster(host, rtt)) usual[host] -= HELD_UP * (usual[host] - rtt);
+      else {
+        // Soon after a host's first SYN only those are compared whose first answer was a fast one: that would show a queue.
+        if (waits.isSettled(host, times, i)) count(cohort, times, i, (rtt - usual[host]) | 0);
+        if (!queued) usual[host] += (rtt - usual[host]) / Math.min(MOST_MEAN, answered[host] + 1);
+      }
+    },
+    take: () => {
+      const answers = sums[COUNT];
+      if (answers === 0) return undefined;
+      const atUs = sums[FIRST_SENT] + sums[SENT] / answers;
+      const delayUs = sums[DELAY] / answers;
+      const squares = sums[SQUARES] / answers;
+      sums.fill(0);
+      if (answers >= FEWEST_ANSWERS) {
+        const spreadUs = Math.sqrt(Math.max(0, squares - delayUs * delayUs));
+        queued = delayUs > Math.max(SHORTEST_QUEUE_US, (SURE * spreadUs) / Math.sqrt(answers));
+        waits.setQueue(queued ? delayUs : 0);
+      }
+      return { atUs, answers, delayUs, squares };
+    },
+  };
+}
