@@ -127,6 +127,9 @@ const STANDS = 0.85;
 /** A queue that growth has made by itself: so much was sent over what the path held. A faster one says itself what it holds. */
 const USUAL_EXCESS = 1.25;
 const FAST_EXCESS = 1.5;
+/** A suspicion holds growth up for so long, and so many round trips. */
+const SUSPICION_US = 500_000;
+const SUSPICION_ROUNDS = 4;
 /** A queue takes so much longer to drain than it should at most, and stands for good when it is there so many times as long. */
 const DRAIN_SLACK = 1.5;
 const FOR_GOOD = 4;
@@ -226,8 +229,9 @@ export function createCongestion(options: CongestionOptions): Congestion {
     // A queue that is left when hardly anything leaves is none of this rate.
     if (e.atUs < drainedUs || e.sent < 0.5 * e.allowed) return;
     const capacity = Math.min(e.sent, queueDelay.capacity());
-    if (!starting && clock < OWN_CLOCK && capacity > STANDS * e.sent) {
-      // Others keep it up: to slow down again and again would be to leave the path to them.
+    const isOwn = starting || clock >= OWN_CLOCK || capacity < STANDS * e.sent;
+    if (!isOwn) {
+      // To slow down again and again would be to leave the path to others.
       if (!draining) {
         draining = true;
         forGoodUs = e.nowUs + FOR_GOOD * drainUs(queue, e);
@@ -244,7 +248,9 @@ export function createCongestion(options: CongestionOptions): Congestion {
 
   /** @returns whether the share has fallen, and so the rate */
   function reactTo(delivery: Delivery, answered: number, total: number, e: Stretch): boolean {
-    const judgement = delivery.judge(answered, total, e.sent);
+    // Where queues are seen, one comes before anything is lost.
+    const isOdd = hasQueued && queueDelay.isKnown() && queueDelay.queueUs() <= smallQueue(e);
+    const judgement = delivery.judge(answered, total, e.sent, isOdd);
     // Where there is a queue it may be another one's doing that slowing down did not help.
     if (judgement === "usual-after-all" && !suspects() && (wasStarting || !hasQueued)) {
       rate = clamp(Math.max(rate, before));
@@ -314,8 +320,9 @@ export function createCongestion(options: CongestionOptions): Congestion {
 
   /** More, by the clock, which goes while all that may leave does. */
   function grow(e: Answers): void {
-    if (suspects()) tickedUs = e.nowUs;
-    if (suspects() || e.sent < 0.8 * e.allowed) return;
+    const held = suspects() && e.nowUs - slowedUs < SUSPICION_US + SUSPICION_ROUNDS * e.roundUs;
+    if (held) tickedUs = e.nowUs;
+    if (held || e.sent < 0.8 * e.allowed) return;
     const units = (e.nowUs - Math.max(tickedUs, clearUs)) / (UNIT_US + UNIT_ROUNDS * e.roundUs);
     clock += Math.min(MOST_STEP, e.answers / UNIT_ANSWERS, units);
     tickedUs = e.nowUs;

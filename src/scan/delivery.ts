@@ -22,8 +22,11 @@ export type Judgement =
   | "usual-after-all";
 
 export interface Delivery {
-  /** Takes `answered` of `total` SYNs, which left at `sent` a second since the last slow-down. */
-  judge(answered: number, total: number, sent: number): Judgement;
+  /**
+   * Takes `answered` of `total` SYNs, which left at `sent` a second since the last slow-down.
+   * @param isOdd whether something else says that it cannot be the rate: then a fall must be much clearer
+   */
+  judge(answered: number, total: number, sent: number, isOdd?: boolean): Judgement;
   /** Shares now and usually, 0 to 1. */
   now(): number;
   usual(): number;
@@ -58,7 +61,8 @@ const MOST = 400;
 const DECISIVE = 3;
 const ENOUGH = 200;
 /** The same logarithm for a share that has fallen, against one that has not: there are many looks. */
-const UNLIKELY = 8;
+const UNLIKELY = 5;
+const UNLIKELY_IF_ODD = 16;
 const FEWEST_TO_RISE = 64;
 /** Rates that differ by less are the same. */
 const SAME_RATE = 0.2;
@@ -76,7 +80,7 @@ export function createDelivery({ prior, floor, negligible }: DeliveryOptions): D
   let ceiling = shareOf(usual);
   let suspicion: (Share & { readonly sent: number }) | undefined;
 
-  function judge(answered: number, total: number, sent: number): Judgement {
+  function judge(answered: number, total: number, sent: number, isOdd = false): Judgement {
     if (total === 0) return "unclear";
     // What left much more slowly would hide what becomes of SYNs at this rate.
     if (sent > FASTER * recentSent) clear(recent);
@@ -107,7 +111,8 @@ export function createDelivery({ prior, floor, negligible }: DeliveryOptions): D
     // Standard errors are too small where nearly all are answered: a few losses then look like many.
     const both = { answered: recent.answered + usual.answered, total: recent.total + usual.total };
     const apart = likelihood(recent, now) + likelihood(usual, before) - likelihood(both, shareOf(both));
-    if (before - now > Math.max(negligible * before, SURE * error) && apart > UNLIKELY) return "fallen";
+    const isFar = before - now > Math.max(negligible * before, SURE * error);
+    if (isFar && apart > (isOdd ? UNLIKELY_IF_ODD : UNLIKELY)) return "fallen";
     ceiling = Math.max(ceiling, shareOf(usual));
     if (now >= (1 - negligible) * ceiling) add(usual, { answered, total });
     halve(usual, KEPT);

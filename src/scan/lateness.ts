@@ -46,7 +46,7 @@ const FASTER_SCATTERS = 2;
 /** So much of the difference was a queue. */
 const HELD_UP = 0.75;
 /** Scatter is no more than this part of a round trip; with each answer it moves by this part of itself. */
-const MOST_SCATTER = 0.1;
+const MOST_SCATTER = 0.2;
 const UNKNOWN_SCATTER_US = 50_000;
 const SCATTER_STEP = 1 / 64;
 /** Answers of a host that its usual round trip is a mean of, at most. */
@@ -61,7 +61,7 @@ export function createLateness(hosts: Hosts, cohorts: Cohorts, waits: Waits): La
 
   function isMuchFaster(host: number, rtt: number): boolean {
     const roundUs = waits.clearRoundUs();
-    const scatter = FASTER_SCATTERS * Math.min(scatterUs[0], MOST_SCATTER * roundUs);
+    const scatter = FASTER_SCATTERS * Math.min(scatterUs[0], MOST_SCATTER * waits.roundUs());
     return usual[host] - rtt > FASTER_US + Math.max(FASTER_ROUNDS * roundUs, scatter);
   }
 

@@ -19,6 +19,8 @@ export interface QueueDelay {
   add(delay: Delay, roundUs: number): void;
   /** The rate has changed: what left before says nothing. */
   clear(): void;
+  /** Whether enough answers have been taken to see one. */
+  isKnown(): boolean;
   /** How long the queue is in which they waited, in microseconds; 0 when that may be chance. */
   queueUs(): number;
   /** SYNs a second that the bottleneck lets through of what was sent, after the last `add`. */
@@ -60,6 +62,7 @@ export function createQueueDelay(): QueueDelay {
       delays = [];
       answers = 0;
     },
+    isKnown: () => answers >= FEWEST_DELAYS,
     queueUs: () => queueIn(delays),
     capacity: () => capacityFrom(delays),
     excuse: (delayUs) => {
