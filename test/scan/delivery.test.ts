@@ -62,6 +62,22 @@ describe("a share that falls", () => {
     }
   });
 
+  it("must be much clearer where something else says that it cannot be the rate, and is found then, too", () => {
+    for (const seed of SEEDS) {
+      const took = [false, true].map((isOdd) => {
+        const random = createSeededRandom(seed);
+        const delivery = createDelivery(PILOTS);
+        accustom(delivery, random, 0.98);
+        let syns = 0;
+        do syns += 20;
+        while (delivery.judge(draw(random, 20, 0.8), 20, 1000, isOdd) !== "fallen" && syns < 2000);
+        return syns;
+      });
+      expect(took[1], `seed ${seed}`).toBeGreaterThan(took[0]);
+      expect(took[1], `seed ${seed}`).toBeLessThan(1000);
+    }
+  });
+
   it("is found at the very beginning, too, where something is believed", () => {
     for (const seed of SEEDS) {
       const random = createSeededRandom(seed);

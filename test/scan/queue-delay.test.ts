@@ -1,6 +1,6 @@
 /** The queue before a bottleneck, told from round trips: how fast it grows, and what is none. */
 import { describe, expect, it } from "vitest";
-import { capacityFrom, type Delay, queueIn } from "../../src/scan/queue-delay.ts";
+import { capacityFrom, createQueueDelay, type Delay, queueIn } from "../../src/scan/queue-delay.ts";
 import { createSeededRandom } from "../sim/random.ts";
 
 const STRETCH_US = 10_000;
@@ -95,5 +95,51 @@ describe("a queue", () => {
     const random = createSeededRandom(4);
     expect(queueIn([])).toBe(0);
     expect(queueIn(stretches(random, { count: 1, answers: 5 }, () => 90_000))).toBe(0);
+  });
+});
+
+describe("what is remembered of delays", () => {
+  const ROUND_US = 40_000;
+
+  it("is a round trip of them, and more where few answers come: enough to see a queue", () => {
+    const random = createSeededRandom(5);
+    const few = createQueueDelay();
+    for (const each of stretches(random, { count: 4, answers: 2 }, () => 30_000)) few.add(each, ROUND_US);
+    expect([few.isKnown(), few.queueUs()]).toEqual([false, 0]);
+    for (const each of stretches(random, { count: 20, answers: 2 }, () => 30_000)) few.add(each, ROUND_US);
+    expect(few.isKnown()).toBe(true);
+    expect(few.queueUs()).toBeCloseTo(30_000, 6);
+    few.clear();
+    expect([few.isKnown(), few.queueUs()]).toEqual([false, 0]);
+  });
+
+  it("is so old at most: what the queue did before says nothing of the capacity now", () => {
+    const random = createSeededRandom(6);
+    const queue = createQueueDelay();
+    const early = stretches(random, { count: 20, sent: 1000 }, () => 0);
+    const late = stretches(random, { count: 20, sent: 9000 }, () => 20_000);
+    for (const each of [...early, ...late.map((each) => ({ ...each, atUs: each.atUs + 10e6 }))]) {
+      queue.add(each, ROUND_US);
+    }
+    expect(queue.capacity()).toBeCloseTo(9000, 6);
+  });
+
+  it("is without what stands for good, until answers are faster again", () => {
+    const random = createSeededRandom(7);
+    const queue = createQueueDelay();
+    const take = (delayUs: number): number => {
+      queue.clear();
+      for (const each of stretches(random, { jitterUs: 1000 }, () => delayUs)) {
+        queue.learn(each);
+        queue.add(each, ROUND_US);
+      }
+      return queue.queueUs();
+    };
+    expect(take(50_000)).toBeGreaterThan(49_000);
+    queue.excuse(50_000);
+    expect(take(50_000)).toBeLessThan(1500);
+    expect(Math.abs(queue.excess(60_000) - 10_000)).toBeLessThan(1500);
+    expect(take(0)).toBeLessThan(1000);
+    expect(take(50_000)).toBeGreaterThan(48_000);
   });
 });

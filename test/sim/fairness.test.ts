@@ -1,56 +1,82 @@
 /**
- * Two runs that know nothing of each other, through one bottleneck: what each gets of it while both are under way.
+ * Two runs that know nothing of each other, through one bottleneck: what each gets of it while both are under way, from two
+ * seconds after the later one's start.
  *
- * Only their first seconds are held here, and within wide bounds: shares do not converge. In runs of 10 s and more one of two
- * has been seen to get nearly all.
+ * The aim is 40 to 60 % for each. Not all of them reach it (src/scan/congestion.ts says which), so that what is held here is that
+ * most do, how far the others are off, and that no place is the better one. `npx tsx test/sim/fairness.ts` has more of them.
  */
-import { describe, expect, it } from "vitest";
-import { type Score, scanTruth } from "./truth.ts";
+import { beforeAll, describe, expect, it } from "vitest";
+import { EQUAL, offBy, type Pair, pairs, type Shares, sharesOf } from "./fairness.ts";
+import { scanTruth } from "./truth.ts";
 
-const SIZE = { hosts: 8192, ports: 10 };
-/** The second one's beginning is no part of what is measured. */
-const SETTLING_US = 300_000;
+const SLOW = 300_000;
 
-/** @returns the first one's share of the SYNs while both ran, and for how long they did */
-function share(roundMs: number, seed: number, secondUs: number) {
-  const description = {
-    seed,
-    path: { latencyMs: roundMs / 2, in: { ratePps: 20_000, queuePackets: 2000 } },
-    hosts: [{ range: "198.18.0.0/15", ports: [{ share: 0.03, is: "open" as const }] }],
-  };
-  const scores = scanTruth(description, { ...SIZE, seed }, {}, 2, { startsUs: [0, secondUs] });
-  const fromUs = secondUs + SETTLING_US;
-  const toUs = Math.min(...scores.map(({ us }) => us));
-  const sentAt = ({ rates }: Score, us: number): number => rates.findLast((each) => each.us <= us)?.sent ?? 0;
-  const [first, second] = scores.map((score) => sentAt(score, toUs) - sentAt(score, fromUs));
-  return { scores, first: first / (first + second), bothUs: toUs - fromUs };
-}
+describe("two runs through one bottleneck", () => {
+  const all = pairs(2);
+  let found: Shares[] = [];
+  const sharesOfAll = (): number[] => found.map(({ first }) => first);
+  const outside = (shares: readonly number[]): number =>
+    shares.filter((share) => Math.abs(share - 0.5) > EQUAL).length;
+  beforeAll(() => {
+    found = all.map((pair) => sharesOf(pair));
+  }, SLOW);
 
-describe("two runs through a bottleneck of 20,000 packets a second", () => {
-  it.each([
-    ["together", 0],
-    ["one after the other", 700_000],
-  ])(
-    "that begin %s: in the first seconds both get on, none is wrong, and neither place is the better one",
-    (_, secondUs) => {
-      const shares: number[] = [];
-      for (const roundMs of [40, 150]) {
-        for (const seed of [1, 2]) {
-          const { scores, first, bothUs } = share(roundMs, seed, secondUs);
-          expect(bothUs).toBeGreaterThan(1_000_000);
-          expect(first, `${roundMs} ms, seed ${seed}`).toBeGreaterThan(0.2);
-          expect(first, `${roundMs} ms, seed ${seed}`).toBeLessThan(0.8);
-          shares.push(first);
-          for (const { pairs, openFound, open, closedRight, closed } of scores) {
-            expect([openFound, closedRight]).toEqual([open, closed]);
-            expect(open + closed).toBe(pairs);
-          }
-        }
-      }
-      const mean = shares.reduce((sum, each) => sum + each, 0) / shares.length;
-      expect(mean).toBeGreaterThan(0.35);
-      expect(mean).toBeLessThan(0.65);
-    },
-    120_000,
-  );
+  it("have 40 to 60 % each in two of three pairs, and in the median 45 to 55 %", () => {
+    expect(outside(sharesOfAll())).toBeLessThanOrEqual(all.length / 3);
+    expect(offBy(sharesOfAll(), 0.5)).toBeLessThan(0.05);
+  });
+
+  it("have them where both begin together and most hosts answer, in all pairs but two", () => {
+    const together = found.filter((_, i) => all[i].secondS === 0 && all[i].silent === 0);
+    expect(together.length).toBeGreaterThan(9);
+    expect(outside(together.map(({ first }) => first))).toBeLessThanOrEqual(2);
+  });
+
+  it("both get on, and neither place is the better one", () => {
+    for (const [i, { first }] of found.entries()) {
+      expect(Math.abs(first - 0.5), JSON.stringify(all[i])).toBeLessThan(0.35);
+    }
+    const mean = sharesOfAll().reduce((sum, share) => sum + share, 0) / found.length;
+    expect(Math.abs(mean - 0.5)).toBeLessThan(0.06);
+  });
+
+  it("together use what there is, and not much more", () => {
+    for (const [i, { use }] of found.entries()) {
+      expect(use, JSON.stringify(all[i])).toBeGreaterThan(0.75);
+      expect(use, JSON.stringify(all[i])).toBeLessThan(1.2);
+    }
+  });
 });
+
+it("two workers of one run have 40 to 60 % each", { timeout: SLOW }, () => {
+  for (const [ratePps, roundMs] of [
+    [2000, 40],
+    [20_000, 40],
+    [20_000, 150],
+  ]) {
+    for (const seed of [101, 102]) {
+      const pair: Pair = { seed, ratePps, roundMs, jitterMs: 2, loss: 0.005, silent: 0, secondS: 0 };
+      const { first } = sharesOf(pair, { rate: { minimum: 10, maximum: 10_000_000, workers: 2 } });
+      expect(Math.abs(first - 0.5), JSON.stringify(pair)).toBeLessThan(EQUAL);
+    }
+  }
+});
+
+it.each([40, 150])(
+  "%d ms away, two runs that go on to their ends are both right",
+  (roundMs) => {
+    const description = {
+      seed: 1,
+      path: { latencyMs: roundMs / 2, in: { ratePps: 20_000, queuePackets: 2000 } },
+      hosts: [{ range: "198.18.0.0/15", ports: [{ share: 0.03, is: "open" as const }] }],
+    };
+    const size = { hosts: 8192, ports: 10, seed: 1 };
+    for (const { pairs: all, openFound, open, closedRight, closed } of scanTruth(description, size, {}, 2, {
+      startsUs: [0, 700_000],
+    })) {
+      expect([openFound, closedRight]).toEqual([open, closed]);
+      expect(open + closed).toBe(all);
+    }
+  },
+  SLOW,
+);
