@@ -17,7 +17,7 @@
  *
  * Why two runs that know nothing of each other come to equal shares: they see the same queue at nearly the same moment. A cut
  * in proportion takes more from who has more; growth by the clock, from a first step that is everybody's, gives both as much, at
- * 500 SYNs a second as at a million. So each sign takes 0.3 off their difference. It rests on signs seen together. Therefore
+ * 500 SYNs a second as at a million. So each sign takes three tenths off their difference. It rests on signs seen together. Therefore
  * delays are read from answers as they come, not once all is known that left with them; a queue that came while nothing was
  * gained is another one's, and no reason to slow down again; and what is usual is learnt anew from answers that are much faster
  * (lateness.ts): who comes later has met its hosts with the other's queue in their round trips.
@@ -121,7 +121,7 @@ const UNIT_ROUNDS = 1;
 const UNIT_ANSWERS = 16;
 /** A look moves the clock by no more than this part of a unit. */
 const MOST_STEP = 0.25;
-/** With less on the clock than this a queue is none of this run's making, unless more is sent than this part of it lets through. */
+/** With less on the clock than this a queue is none of this run's making, unless it grows: less than this part of what is sent gets by. */
 const OWN_CLOCK = 1;
 const STANDS = 0.85;
 /** A queue that growth has made by itself: so much was sent over what the path held. A faster one says itself what it holds. */
