@@ -128,7 +128,7 @@ const STANDS = 0.85;
 const USUAL_EXCESS = 1.25;
 const FAST_EXCESS = 1.5;
 /** A suspicion holds growth up for so long, and so many round trips. */
-const SUSPICION_US = 500_000;
+const SUSPICION_US = 2_000_000;
 const SUSPICION_ROUNDS = 4;
 /** A queue takes so much longer to drain than it should at most, and stands for good when it is there so many times as long. */
 const DRAIN_SLACK = 1.5;
