@@ -25,10 +25,10 @@
  * Why this one: over 30 random networks in simulation (npx tsx test/sim/compare.ts 30), each rule in this same engine:
  *
  *                                time, x ours: median, most   x an oracle's   recall: mean, least   SYNs a pair
- *     this                                 1                       1.5            1       1             3.6
- *     nmap's AIMD, window <= 300          16.2     172            21              1       1             2.8
- *     the same without a cap               6.3      80             7.2            1       1             3.0
- *     Vegas, by delay alone                1.1       8.0           1.6            0.986   0.701         4.2
+ *     this                                 1                       1.5            1       1             3.4
+ *     nmap's AIMD, window <= 300          13.8     169            19              1       1             3.0
+ *     the same without a cap               5.7      75             6.8            1       1             3.3
+ *     Vegas, by delay alone                1.1       8.0           1.6            0.987   0.701         4.1
  *
  * AIMD takes random loss for congestion. Vegas is as fast, and misses ports where its first SYNs fill a slow path's queue: what is
  * usual is then learnt with the queue in it. Below about 1,000 SYNs a second AIMD may win.
