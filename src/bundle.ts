@@ -1,7 +1,7 @@
 /**
  * Part of the build, not of what it builds: `node --import tsx src/bundle.ts` makes dist/synprobe.cjs, dist/worker.cjs and
- * dist/sender.cjs. Each is start.ts, with the program and its compiled functions in two files beside it. What only some commands need is in files of its
- * own, dist/commands/, so that a probe does not load it.
+ * dist/sender.cjs. Each is start.ts, with the program and its compiled functions in two files beside it. What only some commands
+ * need is in files of its own, dist/commands/, so that a probe does not load it.
  */
 import { copyFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";

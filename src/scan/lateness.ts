@@ -8,6 +8,7 @@
  */
 import type { Cohorts } from "./cohorts.ts";
 import type { Hosts } from "./hosts.ts";
+import { type Delay, spreadOf } from "./queue-delay.ts";
 import { SHORTEST_US, type Waits } from "./waits.ts";
 
 export interface Lateness {
@@ -20,13 +21,8 @@ export interface Lateness {
   take(): Late | undefined;
 }
 
-/** Answers that came one after the other: about when their SYNs left, how much longer than usual they took, mean and mean square. */
-export interface Late {
-  readonly atUs: number;
-  readonly answers: number;
-  readonly delayUs: number;
-  readonly squares: number;
-}
+/** Answers that came one after the other, and about when their SYNs left. */
+export type Late = Omit<Delay, "sent">;
 
 /** What is added up of answers. */
 const COUNT = 0;
@@ -96,8 +92,8 @@ export function createLateness(hosts: Hosts, cohorts: Cohorts, waits: Waits): La
       const squares = sums[SQUARES] / answers;
       sums.fill(0);
       if (answers >= FEWEST_ANSWERS) {
-        const spreadUs = Math.sqrt(Math.max(0, squares - delayUs * delayUs));
-        queued = delayUs > Math.max(SHORTEST_QUEUE_US, (SURE * spreadUs) / Math.sqrt(answers));
+        const errorUs = spreadOf(delayUs, squares) / Math.sqrt(answers);
+        queued = delayUs > Math.max(SHORTEST_QUEUE_US, SURE * errorUs);
         waits.setQueue(queued ? delayUs : 0);
       }
       return { atUs, answers, delayUs, squares };

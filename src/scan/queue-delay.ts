@@ -74,7 +74,7 @@ export function createQueueDelay(): QueueDelay {
       since.squares += delay.answers * delay.squares;
       if (since.answers < FEWEST_DELAYS) return;
       const mean = since.sum / since.answers;
-      const spread = Math.sqrt(Math.max(0, since.squares / since.answers - mean * mean));
+      const spread = spreadOf(mean, since.squares / since.answers);
       excusedUs = Math.max(0, Math.min(excusedUs, mean + (2 * spread) / Math.sqrt(since.answers)));
       since.answers = 0;
       since.sum = 0;
@@ -83,6 +83,10 @@ export function createQueueDelay(): QueueDelay {
     excess: (delayUs) => delayUs - excusedUs,
   };
 }
+
+/** A standard deviation, from mean and mean square. */
+export const spreadOf = (mean: number, squares: number): number =>
+  Math.sqrt(Math.max(0, squares - mean * mean));
 
 /** Standard errors away from chance: there are many looks. */
 const SURE = 4;
@@ -102,7 +106,7 @@ export function queueIn(delays: readonly Delay[]): number {
   }
   if (count < FEWEST_DELAYS) return 0;
   const mean = sum / count;
-  const spread = Math.sqrt(Math.max(0, squares / count - mean * mean));
+  const spread = spreadOf(mean, squares / count);
   return mean - Math.max(1, SURE / Math.sqrt(count)) * spread > 0 ? mean : 0;
 }
 

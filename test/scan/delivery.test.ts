@@ -62,6 +62,22 @@ describe("a share that falls", () => {
     }
   });
 
+  it("is no few losses that chance brings where nearly all are answered, and seldom anything that chance brings", () => {
+    let alarms = 0;
+    for (const seed of SEEDS) {
+      for (const usual of [0.999, 0.98]) {
+        const random = createSeededRandom(seed);
+        const delivery = createDelivery(PILOTS);
+        accustom(delivery, random, usual);
+        for (let anew = 0; anew < 20; anew++) {
+          delivery.startAnew();
+          if (until(delivery, random, usual, 1000, "fallen", 400) <= 400) alarms++;
+        }
+      }
+    }
+    expect(alarms).toBeLessThanOrEqual(0.005 * SEEDS.length * 2 * 20);
+  });
+
   it("must be much clearer where something else says that it cannot be the rate, and is found then, too", () => {
     for (const seed of SEEDS) {
       const took = [false, true].map((isOdd) => {
