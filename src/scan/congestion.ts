@@ -75,12 +75,19 @@ export interface Outcome extends Stretch {
   readonly lost: number;
 }
 
+/** While starting: round trips grow by so many seconds a second, and have grown by so much. */
+export interface Growing extends Stretch {
+  readonly slope: number;
+  readonly queueUs: number;
+}
+
 export interface Congestion {
   /** SYNs per second that may leave now. */
   rate(): number;
   /** Whether the rate is still multiplied, far below what the path may hold for all that is known. */
   isStarting(): boolean;
   handleDelays(delays: Delays): void;
+  handleGrowth(growing: Growing): void;
   handleAnswers(answers: Answers): void;
   handleOutcome(outcome: Outcome): void;
   /** This machine itself lost packets on arrival. */
@@ -103,12 +110,16 @@ const FEWEST_ANSWERS = 3;
 /** Queueing below this, or this part of a round trip, is nothing: schedulers alone make as much. */
 const SMALL_QUEUE_US = 8000;
 const SMALL_QUEUE_ROUNDS = 0.1;
+/** A queue that grows more slowly than this, in seconds a second, does no harm while a run starts. */
+const SMALL_SLOPE = 0.1;
 /** A rate so much higher is judged by itself. */
 const NEW_LEVEL = 1.15;
 /** What a sign leaves of what the path was found to hold. */
 const LEFT = 0.7;
 /** One sign lowers the rate to no less than this. */
 const LOWEST_STEP = 0.25;
+/** Round trips that grow while all else stays as it is say more exactly what the path holds. */
+const LOWEST_IF_GROWN = 0.05;
 /** When the queue is gone: so much of what was gained before the sign comes back at once; a gain is no more than this of the capacity. */
 const BACK = 0.4;
 const MOST_GAIN = 0.6;
@@ -198,10 +209,10 @@ export function createCongestion(options: CongestionOptions): Congestion {
   }
 
   /** The path was found to hold so many of ours; the queue is `queueUs` long. */
-  function cut(capacity: number, queueUs: number, e: Stretch): void {
+  function cut(capacity: number, queueUs: number, e: Stretch, lowestStep = LOWEST_STEP): void {
     if (starting) gain = (1 - LEFT) * capacity;
     else if (clock > 0) gain = Math.max(0, Math.min(capacity - base, MOST_GAIN * capacity));
-    slowDown(Math.max(LEFT * capacity, LOWEST_STEP * Math.min(rate, e.sent)), e.nowUs);
+    slowDown(Math.max(LEFT * capacity, lowestStep * Math.min(rate, e.sent)), e.nowUs);
     draining = true;
     drainedUs = e.nowUs + drainUs(queueUs, e);
     forGoodUs = e.nowUs + FOR_GOOD * drainUs(queueUs, e);
@@ -244,6 +255,12 @@ export function createCongestion(options: CongestionOptions): Congestion {
     hasQueued = true;
     // Slopes are rough, and both of two must be cut alike.
     cut(e.sent < FAST_EXCESS * capacity ? e.sent / USUAL_EXCESS : capacity, queue, e);
+  }
+
+  function handleGrowth(e: Growing): void {
+    if (!starting || e.fromUs < grownUs || e.queueUs < smallQueue(e) || e.slope < SMALL_SLOPE) return;
+    hasQueued = true;
+    cut(e.sent / (1 + e.slope), e.queueUs, e, LOWEST_IF_GROWN);
   }
 
   /** @returns whether the share has fallen, and so the rate */
@@ -339,6 +356,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
     rate: () => rate,
     isStarting: () => starting && rate < maximum,
     handleDelays,
+    handleGrowth,
     handleAnswers,
     handleOutcome,
     handleOverrun: (nowUs) => {

@@ -16,6 +16,7 @@ import { createHosts, type Hosts, loadPrefix, MARKS } from "./hosts.ts";
 import { createLateness } from "./lateness.ts";
 import { createOdds } from "./odds.ts";
 import { LONGEST_SAMPLE_US, type WaitLimits } from "./round-trip.ts";
+import { createTrend } from "./trend.ts";
 import { createWaits, SHORTEST_US, type Waits } from "./waits.ts";
 
 /** SYNs per second: bounds of what may be found, and where to start; bounds that meet leave nothing to find. */
@@ -121,6 +122,8 @@ const STRETCHES = 8;
 const LONGEST_US = 100_000;
 /** Before round trips are known. */
 const FIRST_US = 20_000;
+/** What leaves at once at the very start (pacing.ts) makes a queue that is no rate's. */
+const BURST_US = 5000;
 /** Stretches with too few answers are looked at together, so many at most. */
 const MOST_TOGETHER = 64;
 /** What a look must rest on. */
@@ -158,6 +161,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   const waits = createWaits(wait, hosts, prefixes);
   const cohorts = createCohorts(startUs, congestion.rate());
   const lateness = createLateness(hosts, cohorts, waits);
+  const trend = createTrend(startUs + BURST_US);
   /** Stretches below these have been looked at: for their answers, for their outcomes, for the last time. */
   let answersSeen = 0;
   let outcomesSeen = 0;
@@ -168,6 +172,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   let lostOfLate = 0;
   let answeredOfLate = 0;
   let stretchUs = FIRST_US;
+  let lookUs = FIRST_US;
   let loss = lossOf(0, 0);
   /** What becomes of SYNs to ports that answer, whatever has a part in it. */
   let missed = 0;
@@ -195,6 +200,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
    */
   function sampleOf(host: number, cohort: number, times: Float64Array, i: number, rtt: number): void {
     if (rtt > LONGEST_SAMPLE_US) return;
+    if (starting) trend.add(times, i, rtt);
     lateness.sample(host, cohort, times, i, rtt);
     waits.sample(host, rtt);
   }
@@ -306,9 +312,11 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     waits.learn();
     if (waits.isHeard()) {
       stretchUs = Math.min(LONGEST_US, Math.max(SHORTEST_US, waits.roundUs() / STRETCHES));
+      lookUs = Math.min(stretchUs, Math.max(SHORTEST_US, waits.clearRoundUs() / STRETCHES));
     }
     if (heard) {
       const before = congestion.rate();
+      if (starting) lookAtTrend(nowUs);
       lookAtDelays(nowUs);
       lookAtAnswers(nowUs);
       lookAtOutcomes(nowUs);
@@ -319,8 +327,10 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     const newest = cohorts.count() - 1;
     const isNew =
       congestion.rate() !== cohorts.allowed(newest) || nowUs - cohorts.fromUs(newest) >= stretchUs;
+    const isFaster = congestion.rate() !== cohorts.allowed(newest);
     if (cohorts.get(newest, FATES.sent) > 0 && isNew) beginStretch(nowUs);
-    nextLook = nowUs + stretchUs;
+    if (isFaster) trend.startAnew(cohorts.fromUs(cohorts.count() - 1));
+    nextLook = nowUs + lookUs;
   }
 
   /** What has left belongs to the stretches before. */
@@ -359,6 +369,19 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     const from = Math.max(cohorts.first(), cohort - 1);
     const to = Math.min(cohorts.count() - 1, cohort + 2);
     if (cohort >= 0 && to > from) congestion.handleDelays(Object.assign(stretch(nowUs, from, to), late));
+  }
+
+  function lookAtTrend(nowUs: number): void {
+    const growth = trend.growth();
+    if (growth === undefined) return;
+    middle[0] = growth.fromUs;
+    const from = Math.max(cohorts.first(), cohorts.at(middle, 0));
+    const to = cohorts.count() - 1;
+    if (to <= from) return;
+    congestion.handleGrowth({ ...stretch(nowUs, from, to), ...growth });
+    if (congestion.isStarting()) return;
+    waits.relearnClear(growth.clearUs);
+    waits.setQueue(growth.queueUs);
   }
 
   function lookAtAnswers(nowUs: number): void {

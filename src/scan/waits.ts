@@ -35,6 +35,8 @@ export interface Waits {
   learn(): void;
   /** The queue that all are held up by, as far as it is known; 0 for none. */
   setQueue(us: number): void;
+  /** What was taken for round trips without a queue had one in it: without, they are about so long. */
+  relearnClear(us: number): void;
   /** The rate has fallen to so much less: it leaves a queue behind, of what was too much for a round trip and more. */
   expectQueue(fell: number): void;
   queueUs(): number;
@@ -84,7 +86,7 @@ export function createWaits(wait: WaitLimits, hosts: Hosts, prefixes: Hosts): Wa
   const prefixOf = hosts.prefix;
   const spread = createSpread();
   /** The same of one in eight answers while there is no queue, and sooner forgotten. */
-  const clear = createSpread(CLEAR_SAMPLES);
+  let clear = createSpread(CLEAR_SAMPLES);
   let turn = 0;
   /** Microseconds; changed once a look, not once a packet. */
   let roundUs = wait.initialUs;
@@ -177,6 +179,10 @@ export function createWaits(wait: WaitLimits, hosts: Hosts, prefixes: Hosts): Wa
     },
     setQueue: (us) => {
       queueUs = us;
+    },
+    relearnClear: (us) => {
+      clear = createSpread(CLEAR_SAMPLES);
+      for (let i = 0; i < RUN_SAMPLES; i++) clear.sample(us);
     },
     expectQueue: (fell) => {
       const leftUs = Math.min(MOST_OVERSHOOT_US, 1.5 * (fell - 1) * (roundUs + SHORTEST_US));

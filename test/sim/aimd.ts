@@ -52,6 +52,7 @@ export const aimdOf =
     return {
       rate,
       handleDelays: () => {},
+      handleGrowth: () => {},
       handleAnswers: (e: Answers) => {
         silent = false;
         roundUs = Math.max(1000, e.roundUs);
@@ -103,6 +104,7 @@ export function createVegas(options: CongestionOptions): Congestion {
   return {
     rate: () => rate,
     handleDelays: () => {},
+    handleGrowth: () => {},
     handleAnswers: (e) => {
       if (e.fromUs < changedUs) return;
       sum += e.delays * e.delayUs;

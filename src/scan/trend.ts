@@ -1,0 +1,75 @@
+/**
+ * Whether round trips grow while a run starts: the first sign of a rate that is too high, before any host has been heard of
+ * twice, and before anything is lost.
+ *
+ * A queue before the bottleneck grows by (rate/C - 1) seconds a second, and each answer is later than the one before it by so
+ * much. Hosts at different distances are only scatter: in a random order they come as they come. Regression of round trips by
+ * the times their SYNs left, by least squares. Who has not answered yet is missing among the last to be probed, which makes the
+ * slope look smaller, never greater. Pure: times in microseconds.
+ */
+
+export interface Trend {
+  /** From now on only SYNs count that leave at `fromUs` or later: the rate has changed. */
+  startAnew(fromUs: number): void;
+  /**
+   * Takes the round trip of the SYN that left at `times[i]`.
+   * @param rtt whole microseconds
+   */
+  add(times: Float64Array, i: number, rtt: number): void;
+  /** How fast round trips grow, in seconds a second, and by how much from the first of these SYNs to the last; undefined when that may be chance. */
+  growth(): Growth | undefined;
+}
+
+export interface Growth {
+  readonly fromUs: number;
+  readonly slope: number;
+  readonly queueUs: number;
+  /** The round trip of the first. */
+  readonly clearUs: number;
+}
+
+/** Answers that a trend must show in; standard errors away from chance: there are many looks. */
+const FEWEST_ANSWERS = 12;
+const SURE = 4;
+
+const COUNT = 0;
+const TIME = 1;
+const ROUND = 2;
+const TIMES = 3;
+const ROUNDS = 4;
+const BOTH = 5;
+const LAST = 6;
+
+export function createTrend(startUs: number): Trend {
+  const sums = new Float64Array(LAST + 1);
+  let fromUs = startUs;
+
+  return {
+    startAnew: (us) => {
+      fromUs = us;
+      sums.fill(0);
+    },
+    add: (times, i, rtt) => {
+      if (times[i] < fromUs) return;
+      sums[COUNT]++;
+      sums[TIME] += times[i] - fromUs;
+      sums[ROUND] += rtt;
+      sums[TIMES] += (times[i] - fromUs) ** 2;
+      sums[ROUNDS] += rtt * rtt;
+      sums[BOTH] += (times[i] - fromUs) * rtt;
+      if (times[i] - fromUs > sums[LAST]) sums[LAST] = times[i] - fromUs;
+    },
+    growth: () => {
+      const n = sums[COUNT];
+      if (n < FEWEST_ANSWERS) return undefined;
+      const time = sums[TIME] / n;
+      const round = sums[ROUND] / n;
+      const variance = sums[TIMES] / n - time * time;
+      const covariance = sums[BOTH] / n - time * round;
+      const slope = covariance / variance;
+      const rest = sums[ROUNDS] / n - round * round - slope * covariance;
+      const error = Math.sqrt(Math.max(0, rest) / (variance * (n - 2)));
+      return slope > SURE * error ? { fromUs, slope, queueUs: slope * sums[LAST], clearUs: Math.max(1, round - slope * time) } : undefined;
+    },
+  };
+}
