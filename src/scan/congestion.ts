@@ -177,6 +177,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
   /** The rate before the first slow-down whose cause is not sure, and whether it was still being multiplied. */
   let before = rate;
   let wasStarting = true;
+  let suspectedUs = startUs;
   /** Those who must answer; of these hardly any loss is thought usual at first. A path that loses most is away. */
   const pilots = createDelivery({ prior: { answered: 49.5, total: 50 }, floor: 0.5, negligible: 0.03 });
   /** First SYNs: what share of these is answered depends on the space as well. */
@@ -282,6 +283,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
     if (!suspects()) {
       before = Math.min(rate, e.allowed);
       wasStarting = starting;
+      suspectedUs = e.nowUs;
     }
     delivery.suspect(e.sent);
     cut((e.sent * delivery.now()) / delivery.usual(), 0, e);
@@ -337,7 +339,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
 
   /** More, by the clock, which goes while all that may leave does. */
   function grow(e: Answers): void {
-    const held = suspects() && e.nowUs - slowedUs < SUSPICION_US + SUSPICION_ROUNDS * e.roundUs;
+    const held = suspects() && e.nowUs - suspectedUs < SUSPICION_US + SUSPICION_ROUNDS * e.roundUs;
     if (held) tickedUs = e.nowUs;
     if (held || e.sent < 0.8 * e.allowed) return;
     const units = (e.nowUs - Math.max(tickedUs, clearUs)) / (UNIT_US + UNIT_ROUNDS * e.roundUs);
