@@ -42,14 +42,12 @@
 
 import { createDelivery, type Delivery } from "./delivery.ts";
 import { createQueueDelay, type Delay } from "./queue-delay.ts";
+import { createStart, type Kind, type Sent } from "./start.ts";
 
 /** One stretch of time, and what left in it. */
-export interface Stretch {
-  readonly nowUs: number;
-  readonly fromUs: number;
+export interface Stretch extends Sent {
   readonly toUs: number;
-  /** SYNs per second that left, and that might have. */
-  readonly sent: number;
+  /** SYNs per second that might have left. */
   readonly allowed: number;
   /** A typical round trip without queue. */
   readonly roundUs: number;
@@ -88,6 +86,8 @@ export interface Congestion {
   isStarting(): boolean;
   handleDelays(delays: Delays): void;
   handleGrowth(growing: Growing): void;
+  /** Time passes: asked for with every look. */
+  handleTime(nowUs: number): void;
   handleAnswers(answers: Answers): void;
   handleOutcome(outcome: Outcome): void;
   /** This machine itself lost packets on arrival. */
@@ -121,7 +121,7 @@ const LOWEST_STEP = 0.25;
 /** Round trips that grow while all else stays as it is say more exactly what the path holds. */
 const LOWEST_IF_GROWN = 0.05;
 /** When the queue is gone: so much of what was gained before the sign comes back at once; a gain is no more than this of the capacity. */
-const BACK = 0.4;
+const BACK = 0.3;
 const MOST_GAIN = 0.6;
 /** From then on so much is gained, of the rate and SYNs per second at most, and twice as much after each unit of time. */
 const FIRST_GAIN = 0.25;
@@ -129,7 +129,7 @@ const MOST_FIRST_GAIN = 30;
 /** A unit: time and round trips, and the answers that would have shown it to be too much. */
 const UNIT_US = 100_000;
 const UNIT_ROUNDS = 1;
-const UNIT_ANSWERS = 16;
+const UNIT_ANSWERS = 8;
 /** A look moves the clock by no more than this part of a unit. */
 const MOST_STEP = 0.25;
 /** With less on the clock than this a queue is none of this run's making, unless it grows: less than this part of what is sent gets by. */
@@ -141,15 +141,10 @@ const FAST_EXCESS = 1.5;
 /** A suspicion holds growth up for so long, and so many round trips. */
 const SUSPICION_US = 2_000_000;
 const SUSPICION_ROUNDS = 4;
-/** A queue takes so much longer to drain than it should at most, and stands for good when it is there so many times as long. */
+/** A queue takes so much longer to drain than it should at most. When it is there so many times as long, one gives way; then it stands for good. */
 const DRAIN_SLACK = 1.5;
-const FOR_GOOD = 4;
-/** While starting, the rate of what was answered well, so many times. */
-const SPEED_UP = 3.5;
-/** The answers that this must rest on, and the share of the best there was that will do. */
-const FEWEST_TO_GROW = 12;
-const GOOD_SHARE = 0.75;
-const MANY_ANSWERS = 64;
+const YIELD = 3;
+const FOR_GOOD = 8;
 /** Overruns of this machine's own buffers count once in so long, and leave this. */
 const OVERRUN_US = 100_000;
 const OVERRUN_LEFT = 0.7;
@@ -159,25 +154,26 @@ export function createCongestion(options: CongestionOptions): Congestion {
   const clamp = (rate: number): number => Math.min(maximum, Math.max(minimum, rate));
   let rate = clamp(options.initial);
   let starting = true;
-  /** What left before the last slow-down, or while starting the last growth, says nothing of the present rate. */
+  const start = createStart(rate, startUs);
+  /** What left before the last slow-down says nothing of the present rate. */
   let slowedUs = startUs;
-  let grownUs = startUs;
   /** What the last sign left; what had been gained up to then; the units of time of growth since, and up to when. */
   let base = rate;
   let gain = 0;
   let clock = 0;
   let tickedUs = startUs;
-  /** A queue is waited for to go: it may be there until the first time; at the second it is taken for a part of the way. */
+  /** A queue is waited for to go: it may be there until the first time; at the second one gives way; at the third it is a part of the way. */
   let draining = false;
   let drainedUs = startUs;
+  let yieldUs = startUs;
   let forGoodUs = startUs;
   /** When it had gone, the last time; and whether there ever was one. */
   let clearUs = startUs;
   let hasQueued = false;
-  /** The rate before the first slow-down whose cause is not sure, and whether it was still being multiplied. */
+  /** Before the first slow-down whose cause is not sure: when that was, the rate, and whether it was still being multiplied. */
+  let suspectedUs = startUs;
   let before = rate;
   let wasStarting = true;
-  let suspectedUs = startUs;
   /** Those who must answer; of these hardly any loss is thought usual at first. A path that loses most is away. */
   const pilots = createDelivery({ prior: { answered: 49.5, total: 50 }, floor: 0.5, negligible: 0.03 });
   /** First SYNs: what share of these is answered depends on the space as well. */
@@ -185,10 +181,8 @@ export function createCongestion(options: CongestionOptions): Congestion {
   const queueDelay = createQueueDelay();
   /** About the rate that pilots are judged at. */
   let level = rate;
-  /** While starting: what became of first SYNs, and of pilots, since the last growth, and the best share ever answered. */
-  const freshSince = { answered: 0, total: 0, best: 0 };
-  const pilotsSince = { answered: 0, total: 0, best: 0 };
 
+  const isAfterTrial = (e: Stretch): boolean => starting && start.isAfterTrial(e);
   const suspects = (): boolean => pilots.suspects() || fresh.suspects();
   const smallQueue = ({ roundUs }: Stretch): number => Math.max(SMALL_QUEUE_US, SMALL_QUEUE_ROUNDS * roundUs);
   /** What left before this left when a queue may still have been there. */
@@ -216,6 +210,12 @@ export function createCongestion(options: CongestionOptions): Congestion {
     slowDown(Math.max(LEFT * capacity, lowestStep * Math.min(rate, e.sent)), e.nowUs);
     draining = true;
     drainedUs = e.nowUs + drainUs(queueUs, e);
+    expectDrained(queueUs, e);
+  }
+
+  /** A queue that is still there after these times is there because nobody gives way, or stands for good. */
+  function expectDrained(queueUs: number, e: Stretch): void {
+    yieldUs = e.nowUs + YIELD * drainUs(queueUs, e);
     forGoodUs = e.nowUs + FOR_GOOD * drainUs(queueUs, e);
   }
 
@@ -246,10 +246,14 @@ export function createCongestion(options: CongestionOptions): Congestion {
       // To slow down again and again would be to leave the path to others.
       if (!draining) {
         draining = true;
-        forGoodUs = e.nowUs + FOR_GOOD * drainUs(queue, e);
+        expectDrained(queue, e);
       } else if (e.nowUs > forGoodUs) {
         queueDelay.excuse(e.delayUs);
         cleared(e.nowUs);
+      } else if (e.nowUs > yieldUs) {
+        slowDown(LEFT * Math.min(rate, e.sent), e.nowUs);
+        drainedUs = e.nowUs + drainUs(queue, e);
+        yieldUs = Number.POSITIVE_INFINITY;
       }
       return;
     }
@@ -259,7 +263,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
   }
 
   function handleGrowth(e: Growing): void {
-    if (!starting || e.fromUs < grownUs || e.queueUs < smallQueue(e) || e.slope < SMALL_SLOPE) return;
+    if (!starting || e.fromUs < start.sinceUs() || e.queueUs < smallQueue(e) || e.slope < SMALL_SLOPE) return;
     hasQueued = true;
     cut(e.sent / (1 + e.slope), e.queueUs, e, LOWEST_IF_GROWN);
   }
@@ -277,7 +281,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
       clock = 0;
       starting = wasStarting;
       draining = false;
-      grownUs = e.nowUs;
+      start.startAnew(e.nowUs);
     }
     if (judgement !== "fallen") return false;
     if (!suspects()) {
@@ -292,13 +296,17 @@ export function createCongestion(options: CongestionOptions): Congestion {
 
   function handleAnswers(e: Answers): void {
     if (e.fromUs < slowedUs) return;
+    if (isAfterTrial(e)) {
+      speedUp("fresh", e.freshAnswers, e.fresh, e);
+      return;
+    }
     const queue = e.delays === 0 ? 0 : queueDelay.excess(e.delayUs);
     if (draining && e.nowUs > drainedUs && queue < smallQueue(e) / 2) cleared(e.nowUs);
     // A queue makes answers late, which then look lost.
     const isLate = e.fromUs < clearSince() || (e.delays >= FEWEST_ANSWERS && queue > smallQueue(e));
     if (e.fresh > 0 && !isLate && reactTo(fresh, e.freshAnswers, e.fresh, e)) return;
     if (e.answers < FEWEST_ANSWERS || draining) return;
-    if (starting) speedUp(freshSince, e.freshAnswers, e.fresh, e);
+    if (starting) speedUp("fresh", e.freshAnswers, e.fresh, e);
     else grow(e);
   }
 
@@ -309,32 +317,17 @@ export function createCongestion(options: CongestionOptions): Congestion {
       pilots.addEvidence(e.answered, total, e.sent);
       return;
     }
-    if (reactTo(pilots, e.answered, total, e)) return;
-    speedUp(pilotsSince, e.answered, total, e);
+    if (isAfterTrial(e) || reactTo(pilots, e.answered, total, e)) return;
+    speedUp("pilots", e.answered, total, e);
     // What pilots show holds for all, where there is nothing else to go by.
     if (!pilots.suspects() && !pilots.isIdle() && fresh.isIdle()) fresh.acquit();
   }
 
   // --- up ------------------------------------------------------------------------------------------------------------
 
-  /** Faster, if what left since the last time was answered about as well as what left before. */
-  function speedUp(since: typeof freshSince, answered: number, total: number, e: Stretch): void {
-    if (!starting || e.fromUs < grownUs) return;
-    since.answered += answered;
-    since.total += total;
-    if (since.answered < FEWEST_TO_GROW) return;
-    const share = since.answered / Math.max(1, since.total);
-    // What few answers say is not exact; what many say is how it is.
-    const unsure = share / Math.sqrt(Math.max(1, since.answered));
-    const many = since.answered >= MANY_ANSWERS;
-    if (share + unsure < GOOD_SHARE * since.best && !many) return;
-    since.best = many ? share : Math.max(since.best, share - unsure / 2);
-    rate = clamp(Math.max(rate, SPEED_UP * e.sent));
-    grownUs = e.nowUs;
-    for (const each of [freshSince, pilotsSince]) {
-      each.answered = 0;
-      each.total = 0;
-    }
+  function speedUp(kind: Kind, answered: number, total: number, e: Stretch): void {
+    const faster = starting ? start.handleAnswers(kind, answered, total, e) : undefined;
+    if (faster !== undefined) rate = clamp(faster);
   }
 
   /** More, by the clock, which goes while all that may leave does. */
@@ -359,6 +352,9 @@ export function createCongestion(options: CongestionOptions): Congestion {
     isStarting: () => starting && rate < maximum,
     handleDelays,
     handleGrowth,
+    handleTime: (nowUs) => {
+      if (starting) rate = clamp(Math.min(rate, start.most(nowUs)));
+    },
     handleAnswers,
     handleOutcome,
     handleOverrun: (nowUs) => {

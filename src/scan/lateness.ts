@@ -17,6 +17,8 @@ export interface Lateness {
    * @param rtt whole microseconds
    */
   sample(host: number, cohort: number, times: Float64Array, i: number, rtt: number): void;
+  /** There is a queue; without it hardly any round trip would be longer than this. Until it is gone none is thought to be. */
+  expectQueue(mostUs: number): void;
   /** What has come since it was last asked; undefined when nothing has, or nothing that can be compared. */
   take(): Late | undefined;
 }
@@ -39,8 +41,8 @@ const SURE = 3;
 const FASTER_US = SHORTEST_US;
 const FASTER_ROUNDS = 1 / 16;
 const FASTER_SCATTERS = 2;
-/** So much of the difference was a queue. */
-const HELD_UP = 0.75;
+/** One that is a little faster moves what is usual by so much of the difference: it has met less of a queue than those before. */
+const FASTER_STEP = 0.4;
 /** Scatter is no more than this part of a round trip; with each answer it moves by this part of itself. */
 const MOST_SCATTER = 0.2;
 const UNKNOWN_SCATTER_US = 50_000;
@@ -54,6 +56,8 @@ export function createLateness(hosts: Hosts, cohorts: Cohorts, waits: Waits): La
   /** What three of four answers that are late do not exceed while there is no queue. */
   const scatterUs = Float64Array.of(UNKNOWN_SCATTER_US);
   let queued = false;
+  /** While a queue is there in which hosts were met: what their round trips are without, at most. */
+  const mostUs = Float64Array.of(Number.POSITIVE_INFINITY);
 
   function isMuchFaster(host: number, rtt: number): boolean {
     const roundUs = waits.clearRoundUs();
@@ -76,13 +80,19 @@ export function createLateness(hosts: Hosts, cohorts: Cohorts, waits: Waits): La
 
   return {
     sample: (host, cohort, times, i, rtt) => {
-      if (usual[host] === 0) usual[host] = Math.max(1, rtt - waits.queueUs());
-      else if (isMuchFaster(host, rtt)) usual[host] -= HELD_UP * (usual[host] - rtt);
+      if (usual[host] === 0) usual[host] = Math.min(mostUs[0], Math.max(1, rtt - waits.queueUs()));
+      else if (isMuchFaster(host, rtt)) usual[host] = rtt;
       else {
+        if (usual[host] > mostUs[0]) usual[host] = mostUs[0];
         // Soon after a host's first SYN only those are compared whose first answer was a fast one: that would show a queue.
         if (waits.isSettled(host, times, i)) count(cohort, times, i, (rtt - usual[host]) | 0);
-        if (!queued) usual[host] += (rtt - usual[host]) / Math.min(MOST_MEAN, answered[host] + 1);
+        if (rtt < usual[host]) usual[host] += FASTER_STEP * (rtt - usual[host]);
+        else if (!queued) usual[host] += (rtt - usual[host]) / Math.min(MOST_MEAN, answered[host] + 1);
       }
+    },
+    expectQueue: (us) => {
+      mostUs[0] = us;
+      queued = true;
     },
     take: () => {
       const answers = sums[COUNT];
@@ -95,6 +105,7 @@ export function createLateness(hosts: Hosts, cohorts: Cohorts, waits: Waits): La
         const errorUs = spreadOf(delayUs, squares) / Math.sqrt(answers);
         queued = delayUs > Math.max(SHORTEST_QUEUE_US, SURE * errorUs);
         waits.setQueue(queued ? delayUs : 0);
+        if (!queued) mostUs[0] = Number.POSITIVE_INFINITY;
       }
       return { atUs, answers, delayUs, squares };
     },

@@ -172,6 +172,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   let lostOfLate = 0;
   let answeredOfLate = 0;
   let stretchUs = FIRST_US;
+  /** Looks come as often as is right without a queue: else who was met in one would see the next too late. */
   let lookUs = FIRST_US;
   let loss = lossOf(0, 0);
   /** What becomes of SYNs to ports that answer, whatever has a part in it. */
@@ -323,19 +324,22 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       settle(nowUs);
       waits.expectQueue(before / congestion.rate());
     } else if (nowUs - startUs > wait.initialUs) congestion.handleSilence();
+    congestion.handleTime(nowUs);
     starting = congestion.isStarting();
     const newest = cohorts.count() - 1;
     const isNew =
       congestion.rate() !== cohorts.allowed(newest) || nowUs - cohorts.fromUs(newest) >= stretchUs;
-    const isFaster = congestion.rate() !== cohorts.allowed(newest);
     if (cohorts.get(newest, FATES.sent) > 0 && isNew) beginStretch(nowUs);
-    if (isFaster) trend.startAnew(cohorts.fromUs(cohorts.count() - 1));
     nextLook = nowUs + lookUs;
   }
 
   /** What has left belongs to the stretches before. */
   function beginStretch(nowUs: number): void {
-    cohorts.begin(Math.max(nowUs, lastUs[0]), congestion.rate());
+    const fromUs = Math.max(nowUs, lastUs[0]);
+    const before = cohorts.allowed(cohorts.count() - 1);
+    cohorts.begin(fromUs, congestion.rate());
+    if (congestion.rate() > before) trend.startAnew(fromUs);
+    if (congestion.rate() < before) trend.end(fromUs);
   }
 
   const stretch = (nowUs: number, from: number, to: number) => {
@@ -371,17 +375,19 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     if (cohort >= 0 && to > from) congestion.handleDelays(Object.assign(stretch(nowUs, from, to), late));
   }
 
+  /** While starting a queue shows in round trips that grow, before any host is heard of twice. */
   function lookAtTrend(nowUs: number): void {
     const growth = trend.growth();
     if (growth === undefined) return;
     middle[0] = growth.fromUs;
-    const from = Math.max(cohorts.first(), cohorts.at(middle, 0));
-    const to = cohorts.count() - 1;
-    if (to <= from) return;
-    congestion.handleGrowth({ ...stretch(nowUs, from, to), ...growth });
+    const from = cohorts.at(middle, 0);
+    if (from < 0 || from === cohorts.count() - 1) return;
+    congestion.handleGrowth({ ...stretch(nowUs, from, from + 1), ...growth });
     if (congestion.isStarting()) return;
+    // What was learnt of round trips so far had the queue in it.
     waits.relearnClear(growth.clearUs);
     waits.setQueue(growth.queueUs);
+    lateness.expectQueue(growth.clearUs + 2 * growth.scatterUs);
   }
 
   function lookAtAnswers(nowUs: number): void {

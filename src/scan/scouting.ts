@@ -94,7 +94,7 @@ const CANARIES = 3;
 /** Below the ports of clients, above those of most services. */
 const CANARY_PORTS = { first: 20_000, last: 32_767 } as const;
 /** One probe in so many is a pilot, on average, but no more than one in so many seconds. */
-const PROBES_PER_PILOT = 16;
+const PROBES_PER_PILOT = 8;
 const PILOT_EVERY_S = 0.0006;
 /** In runs of fewer pairs it is over before pilots could tell. */
 const FEWEST_FOR_PILOTS = 1000;

@@ -11,6 +11,8 @@
 export interface Trend {
   /** From now on only SYNs count that leave at `fromUs` or later: the rate has changed. */
   startAnew(fromUs: number): void;
+  /** Only those that leave before. */
+  end(toUs: number): void;
   /**
    * Takes the round trip of the SYN that left at `times[i]`.
    * @param rtt whole microseconds
@@ -24,8 +26,9 @@ export interface Growth {
   readonly fromUs: number;
   readonly slope: number;
   readonly queueUs: number;
-  /** The round trip of the first. */
+  /** The round trip of the first, and how far others are from it, but for the growth: a standard deviation. */
   readonly clearUs: number;
+  readonly scatterUs: number;
 }
 
 /** Answers that a trend must show in; standard errors away from chance: there are many looks. */
@@ -43,14 +46,19 @@ const LAST = 6;
 export function createTrend(startUs: number): Trend {
   const sums = new Float64Array(LAST + 1);
   let fromUs = startUs;
+  let toUs = Number.POSITIVE_INFINITY;
 
   return {
     startAnew: (us) => {
       fromUs = us;
+      toUs = Number.POSITIVE_INFINITY;
       sums.fill(0);
     },
+    end: (us) => {
+      toUs = Math.min(toUs, us);
+    },
     add: (times, i, rtt) => {
-      if (times[i] < fromUs) return;
+      if (times[i] < fromUs || times[i] >= toUs) return;
       sums[COUNT]++;
       sums[TIME] += times[i] - fromUs;
       sums[ROUND] += rtt;
@@ -69,7 +77,14 @@ export function createTrend(startUs: number): Trend {
       const slope = covariance / variance;
       const rest = sums[ROUNDS] / n - round * round - slope * covariance;
       const error = Math.sqrt(Math.max(0, rest) / (variance * (n - 2)));
-      return slope > SURE * error ? { fromUs, slope, queueUs: slope * sums[LAST], clearUs: Math.max(1, round - slope * time) } : undefined;
+      if (slope <= SURE * error) return undefined;
+      return {
+        fromUs,
+        slope,
+        queueUs: slope * sums[LAST],
+        clearUs: Math.max(1, round - slope * time),
+        scatterUs: Math.sqrt(Math.max(0, rest)),
+      };
     },
   };
 }

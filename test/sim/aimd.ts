@@ -53,6 +53,7 @@ export const aimdOf =
       rate,
       handleDelays: () => {},
       handleGrowth: () => {},
+      handleTime: () => {},
       handleAnswers: (e: Answers) => {
         silent = false;
         roundUs = Math.max(1000, e.roundUs);
@@ -105,6 +106,7 @@ export function createVegas(options: CongestionOptions): Congestion {
     rate: () => rate,
     handleDelays: () => {},
     handleGrowth: () => {},
+    handleTime: () => {},
     handleAnswers: (e) => {
       if (e.fromUs < changedUs) return;
       sum += e.delays * e.delayUs;
