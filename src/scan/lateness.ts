@@ -41,8 +41,8 @@ const SURE = 3;
 const FASTER_US = SHORTEST_US;
 const FASTER_ROUNDS = 1 / 16;
 const FASTER_SCATTERS = 2;
-/** One that is a little faster moves what is usual by so much of the difference: it has met less of a queue than those before. */
-const FASTER_STEP = 0.4;
+/** One that is a little faster moves what is usual by so much of the difference at least: it may have met less of a queue. */
+const FASTER_STEP = 0.2;
 /** Scatter is no more than this part of a round trip; with each answer it moves by this part of itself. */
 const MOST_SCATTER = 0.2;
 const UNKNOWN_SCATTER_US = 50_000;
@@ -86,8 +86,9 @@ export function createLateness(hosts: Hosts, cohorts: Cohorts, waits: Waits): La
         if (usual[host] > mostUs[0]) usual[host] = mostUs[0];
         // Soon after a host's first SYN only those are compared whose first answer was a fast one: that would show a queue.
         if (waits.isSettled(host, times, i)) count(cohort, times, i, (rtt - usual[host]) | 0);
-        if (rtt < usual[host]) usual[host] += FASTER_STEP * (rtt - usual[host]);
-        else if (!queued) usual[host] += (rtt - usual[host]) / Math.min(MOST_MEAN, answered[host] + 1);
+        const step = 1 / Math.min(MOST_MEAN, answered[host] + 1);
+        if (rtt < usual[host]) usual[host] += Math.max(FASTER_STEP, step) * (rtt - usual[host]);
+        else if (!queued) usual[host] += step * (rtt - usual[host]);
       }
     },
     expectQueue: (us) => {
@@ -102,8 +103,9 @@ export function createLateness(hosts: Hosts, cohorts: Cohorts, waits: Waits): La
       const squares = sums[SQUARES] / answers;
       sums.fill(0);
       if (answers >= FEWEST_ANSWERS) {
-        const errorUs = spreadOf(delayUs, squares) / Math.sqrt(answers);
-        queued = delayUs > Math.max(SHORTEST_QUEUE_US, SURE * errorUs);
+        // A queue holds up all of them; scatter alone makes a mean that is less than itself, as what is usual is below the mean.
+        const sure = Math.max(1, SURE / Math.sqrt(answers)) * spreadOf(delayUs, squares);
+        queued = delayUs > Math.max(SHORTEST_QUEUE_US, sure);
         waits.setQueue(queued ? delayUs : 0);
         if (!queued) mostUs[0] = Number.POSITIVE_INFINITY;
       }

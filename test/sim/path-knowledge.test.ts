@@ -239,7 +239,9 @@ describe("what is said of the path", () => {
     expect(low).toBeLessThanOrEqual(bounded.missed);
     expect(expected).toBeGreaterThan(3);
     const silences = bounded.verdicts.filter(({ state }) => state === "filtered");
-    expect(silences.every(({ tries, doubt }) => tries === 2 && doubt > 1e-4 && doubt < 0.2)).toBe(true);
+    expect(silences.every(({ tries, doubt }) => tries === 2 && doubt > 1e-4 && doubt < 0.7)).toBe(true);
+    // A few left when by chance most of what is known was lost.
+    expect(silences.filter(({ doubt }) => doubt > 0.2).length).toBeLessThan(0.01 * silences.length);
     // 19 % a try are lost: 3.6 % of both.
     const mean = silences.reduce((sum, { doubt }) => sum + doubt, 0) / silences.length;
     expect(mean).toBeGreaterThan(0.012);

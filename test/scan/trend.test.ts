@@ -1,0 +1,77 @@
+/** Round trips that grow: what is told of it, and by how little it is not fooled. */
+import { describe, expect, it } from "vitest";
+import { createTrend, type Growth } from "../../src/scan/trend.ts";
+import { createSeededRandom } from "../sim/random.ts";
+
+const MS = 1000;
+const EVERY_US = 250;
+const ROUND_US = 40 * MS;
+
+const times = new Float64Array(1);
+/** SYNs that leave one after the other, and answers by which their round trips are what `rttOf` says. */
+function grow(count: number, rttOf: (atUs: number) => number, startUs = 0): Growth | undefined {
+  const trend = createTrend(startUs);
+  for (let i = 0; i < count; i++) {
+    times[0] = i * EVERY_US;
+    trend.add(times, 0, Math.max(1, rttOf(times[0]) | 0));
+  }
+  return trend.growth();
+}
+
+describe("a queue that grows", () => {
+  it("shows by how fast, how long it has become, and how long round trips are without", () => {
+    const growth = grow(80, (atUs) => ROUND_US + 3 * atUs);
+    expect(growth?.slope).toBeCloseTo(3, 3);
+    expect(growth?.queueUs).toBeCloseTo(3 * 79 * EVERY_US, -1);
+    expect(growth?.clearUs).toBeCloseTo(ROUND_US, -1);
+    expect(growth?.scatterUs).toBeLessThan(2);
+  });
+
+  it("shows behind hosts that are at different distances, and then scatter says how different", () => {
+    for (let seed = 1; seed <= 10; seed++) {
+      const random = createSeededRandom(seed);
+      const growth = grow(160, (atUs) => ROUND_US + random(10 * MS) + 2 * atUs);
+      expect(growth?.slope, `seed ${seed}`).toBeGreaterThan(1.4);
+      expect(growth?.slope).toBeLessThan(2.6);
+      expect(growth?.scatterUs).toBeGreaterThan(2 * MS);
+      expect(growth?.scatterUs).toBeLessThan(4 * MS);
+    }
+  });
+
+  it("is told of SYNs that left from a time on and before another, not of those before and after", () => {
+    const trend = createTrend(0);
+    const send = (fromUs: number, rttOf: (us: number) => number): void => {
+      for (let i = 0; i < 40; i++) {
+        times[0] = fromUs + i * EVERY_US;
+        trend.add(times, 0, rttOf(i * EVERY_US));
+      }
+    };
+    send(0, () => ROUND_US);
+    expect(trend.growth()).toBeUndefined();
+    trend.startAnew(10 * MS);
+    trend.end(20 * MS);
+    send(0, () => 9 * ROUND_US);
+    send(10 * MS, (us) => ROUND_US + us);
+    send(20 * MS, (us) => ROUND_US + 10 * MS - us);
+    expect(trend.growth()?.slope).toBeCloseTo(1, 3);
+    expect(trend.growth()?.fromUs).toBe(10 * MS);
+  });
+});
+
+describe("no queue", () => {
+  it("is nothing to tell of: the same round trips, shorter ones, or too few", () => {
+    expect(grow(80, () => ROUND_US)).toBeUndefined();
+    expect(grow(80, (atUs) => ROUND_US - atUs)).toBeUndefined();
+    expect(grow(11, (atUs) => ROUND_US + 3 * atUs)).toBeUndefined();
+    expect(grow(12, (atUs) => ROUND_US + 3 * atUs)).toBeDefined();
+  });
+
+  it("is taken for one by chance in no more than one of five hundred looks", () => {
+    let alarms = 0;
+    for (let seed = 1; seed <= 500; seed++) {
+      const random = createSeededRandom(seed);
+      if (grow(60, () => ROUND_US + random(ROUND_US)) !== undefined) alarms++;
+    }
+    expect(alarms).toBeLessThanOrEqual(1);
+  });
+});
