@@ -1,6 +1,7 @@
 /**
  * A worker thread: one link, one source-port range, one socket table, one share of the run's order; nothing shared with any
- * other. It has no event loop of its own: it drains, sends, and waits in poll(2) for the next packet or deadline.
+ * other but the rate that all have found. It has no event loop of its own: it drains, sends, and waits in poll(2) for the next
+ * packet or deadline.
  *
  * It starts without privileges: the sockets were opened by the main thread. Results leave in batches of records
  * (scan/record.ts), and only those that somebody wants. Not here: what becomes of them (workers.ts).
@@ -11,6 +12,7 @@ import { attachPacket } from "../link/packet.ts";
 import { createEngine, type Engine } from "../scan/engine.ts";
 import { createOrder } from "../scan/permutation.ts";
 import { createPositionSet } from "../scan/positions.ts";
+import { createSharedRate } from "../scan/shared-rate.ts";
 import { createSource, type ShareSource } from "../scan/source.ts";
 import { openSpace } from "../scan/space.ts";
 import type { Verdict } from "../scan/verdict.ts";
@@ -37,9 +39,11 @@ const post = (message: FromWorker, transfer: ArrayBuffer[] = []): void =>
 
 function work(): void {
   const source = shareOf(task);
+  const shared = createSharedRate(task.rates, task.worker.index);
   const { tries, pilots } = partPilots(task.ports);
   const prober = createEngine({
     ...task.engine,
+    rate: { ...task.engine.rate, shared },
     source,
     ports: createSourcePorts(tries.first, tries.last, task.engine.seed),
     ...(pilots === undefined ? {} : { pilotPorts: pilots }),
@@ -73,6 +77,7 @@ function work(): void {
       capture?.flush();
     });
   } finally {
+    shared.leave();
     link.close();
   }
 }

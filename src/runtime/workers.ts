@@ -12,6 +12,7 @@ import type { OrderOptions, Part } from "../scan/permutation.ts";
 import type { PositionWords } from "../scan/positions.ts";
 import { RECORD_LENGTH, readRecord, recordState, recordWas } from "../scan/record.ts";
 import type { PortState } from "../scan/result.ts";
+import { sharedRates } from "../scan/shared-rate.ts";
 import type { PathRanges } from "../scan/source.ts";
 import type { SharedSpace } from "../scan/space.ts";
 import type { CaptureKind } from "./capture.ts";
@@ -32,6 +33,7 @@ export interface WorkerTask {
   readonly order: Omit<OrderOptions, "worker">;
   readonly worker: Part;
   readonly paths: PathRanges;
+  /** Functions do not travel: the worker makes what shares its rate of `rates`. */
   readonly engine: Omit<EngineOptions, "source" | "ports" | "startUs">;
   /** Which results leave the worker; the others are only counted. */
   readonly wants: readonly PortState[];
@@ -41,6 +43,8 @@ export interface WorkerTask {
   readonly resume?: { readonly from: number; readonly done: PositionWords };
   /** CONTROL.words 32-bit words. */
   readonly control: SharedArrayBuffer;
+  /** The rates that all workers find (scan/shared-rate.ts). */
+  readonly rates: SharedArrayBuffer;
 }
 
 export type FromWorker =
@@ -90,9 +94,13 @@ function releaseSender({ ethernet: { outbox } }: PacketHandles): void {
 }
 
 /** Starts one thread a task. Results that nobody wants are counted and come no further. */
-export function startWorkers(tasks: readonly Omit<WorkerTask, "control">[], hooks: LaneHooks): Lane {
+export function startWorkers(
+  tasks: readonly Omit<WorkerTask, "control" | "rates">[],
+  hooks: LaneHooks,
+): Lane {
   const reports = tasks.map((): LaneReport => NOTHING_YET);
   const controls = tasks.map(() => new Int32Array(new SharedArrayBuffer(4 * CONTROL.words)));
+  const rates = sharedRates(tasks.length);
   /** Those that have not said that they are done. The others close their sockets, and then end by themselves. */
   const threads = new Set<Worker>();
   let grace: NodeJS.Timeout | undefined;
@@ -104,7 +112,9 @@ export function startWorkers(tasks: readonly Omit<WorkerTask, "control">[], hook
   const tell = (word: number): void => {
     for (const control of controls) Atomics.store(control, CONTROL.stop, word);
   };
-  const finished = Promise.all(tasks.map((task, i) => run({ ...task, control: controls[i].buffer }, i)))
+  const finished = Promise.all(
+    tasks.map((task, i) => run({ ...task, control: controls[i].buffer, rates }, i)),
+  )
     .finally(() => {
       clearTimeout(grace);
       clearTimeout(patience);

@@ -16,6 +16,7 @@ import { createHosts, type Hosts, loadPrefix, MARKS } from "./hosts.ts";
 import { createLateness } from "./lateness.ts";
 import { createOdds } from "./odds.ts";
 import { LONGEST_SAMPLE_US, type WaitLimits } from "./round-trip.ts";
+import type { SharedRate } from "./shared-rate.ts";
 import { createTrend } from "./trend.ts";
 import { createWaits, SHORTEST_US, type Waits } from "./waits.ts";
 
@@ -25,6 +26,8 @@ export interface RateLimits {
   readonly maximum: number;
   /** Workers that go this way together, this one included: until the path has told, each takes its part. */
   readonly workers?: number;
+  /** What they all go by. */
+  readonly shared?: SharedRate;
 }
 
 export interface PathWatchOptions {
@@ -159,7 +162,9 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   const prefixOf = hosts.prefix;
   const prefix = new Uint32Array(ADDRESS_WORDS);
   const waits = createWaits(wait, hosts, prefixes);
-  const cohorts = createCohorts(startUs, congestion.rate());
+  const sharedRate = (): number => limits.shared?.share(congestion.rate()) ?? congestion.rate();
+  let rate = sharedRate();
+  const cohorts = createCohorts(startUs, rate);
   const lateness = createLateness(hosts, cohorts, waits);
   const trend = createTrend(startUs + BURST_US);
   /** Stretches below these have been looked at: for their answers, for their outcomes, for the last time. */
@@ -326,9 +331,9 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     } else if (nowUs - startUs > wait.initialUs) congestion.handleSilence();
     congestion.handleTime(nowUs);
     starting = congestion.isStarting();
+    rate = sharedRate();
     const newest = cohorts.count() - 1;
-    const isNew =
-      congestion.rate() !== cohorts.allowed(newest) || nowUs - cohorts.fromUs(newest) >= stretchUs;
+    const isNew = rate !== cohorts.allowed(newest) || nowUs - cohorts.fromUs(newest) >= stretchUs;
     if (cohorts.get(newest, FATES.sent) > 0 && isNew) beginStretch(nowUs);
     nextLook = nowUs + lookUs;
   }
@@ -337,9 +342,9 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   function beginStretch(nowUs: number): void {
     const fromUs = Math.max(nowUs, lastUs[0]);
     const before = cohorts.allowed(cohorts.count() - 1);
-    cohorts.begin(fromUs, congestion.rate());
-    if (congestion.rate() > before) trend.startAnew(fromUs);
-    if (congestion.rate() < before) trend.end(fromUs);
+    cohorts.begin(fromUs, rate);
+    if (rate > before) trend.startAnew(fromUs);
+    if (rate < before) trend.end(fromUs);
   }
 
   const stretch = (nowUs: number, from: number, to: number) => {
@@ -522,7 +527,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   return {
     hosts,
     adaptive,
-    rate: congestion.rate,
+    rate: () => rate,
     isStarting: () => starting,
     hostOf: (words, at, nowUs) => {
       const host = hosts.entryOf(words, at, nowUs);
@@ -599,6 +604,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       cohorts.begin(cohorts.fromUs(cohorts.count() - 1) + 1, 0);
       settle(Number.POSITIVE_INFINITY);
       smooth(Number.POSITIVE_INFINITY, settled);
+      limits.shared?.leave();
     },
     overrun: congestion.handleOverrun,
     look,

@@ -101,6 +101,126 @@ function run({ senders: starts, seconds, others = 0, longer, countS }: Model, se
 
 const SEEDS = [1, 2, 3, 4, 5];
 
+/** A rule by itself, told by hand; a stretch of 20 ms that left `agoMs` ago. */
+function ruleAt(initial: number) {
+  const rule = createCongestion({ minimum: 10, maximum: 1e6, initial, blind: 1000, startUs: 0 });
+  const stretch = (nowMs: number, agoMs: number, sent = rule.rate()) => ({
+    nowUs: 1000 * nowMs,
+    fromUs: 1000 * (nowMs - agoMs),
+    toUs: 1000 * (nowMs - agoMs + 20),
+    sent,
+    allowed: sent,
+    roundUs: ROUND_US,
+  });
+  const answer = (nowMs: number, answers: number, fresh: number, agoMs = 60): void => {
+    rule.handleAnswers({
+      ...stretch(nowMs, agoMs),
+      answers,
+      fresh,
+      freshAnswers: Math.min(answers, fresh),
+      delays: 0,
+      delayUs: 0,
+    });
+  };
+  const delay = (nowMs: number, delayUs: number, agoMs = 50): void => {
+    const e = stretch(nowMs, agoMs);
+    rule.handleDelays({ ...e, atUs: e.fromUs, answers: 20, delayUs, squares: delayUs ** 2 });
+  };
+  return { rule, stretch, answer, delay };
+}
+
+describe("while a run starts", () => {
+  it("round trips that grow say what the path holds, however little that is, and the start is over", () => {
+    const { rule, stretch } = ruleAt(4000);
+    rule.handleGrowth({ ...stretch(60, 55), slope: 7, queueUs: 50_000 });
+    expect(rule.rate()).toBeCloseTo(0.7 * (4000 / 8), 5);
+    expect(rule.isStarting()).toBe(false);
+  });
+
+  it("but not by little, nor slowly, nor of SYNs that left before the rate was taken up", () => {
+    const { rule, stretch, answer } = ruleAt(4000);
+    rule.handleGrowth({ ...stretch(60, 55), slope: 7, queueUs: 7000 });
+    rule.handleGrowth({ ...stretch(60, 55), slope: 0.05, queueUs: 50_000 });
+    answer(60, 80, 80);
+    rule.handleGrowth({ ...stretch(90, 60), slope: 7, queueUs: 50_000 });
+    expect(rule.rate()).toBe(3.5 * 4000);
+  });
+
+  it("where few answer a faster rate is tried, and the one before goes on until it is judged", () => {
+    const { rule, answer } = ruleAt(4000);
+    answer(60, 16, 80);
+    expect(rule.rate()).toBe(14_000);
+    rule.handleTime(70_000);
+    expect(rule.rate()).toBe(14_000);
+    rule.handleTime(90_000);
+    expect(rule.rate()).toBe(4000);
+    // The trial was answered as well: the next one is faster, and what goes on meanwhile as well.
+    rule.handleAnswers({
+      nowUs: 130_000,
+      fromUs: 60_000,
+      toUs: 80_000,
+      sent: 14_000,
+      allowed: 14_000,
+      roundUs: ROUND_US,
+      answers: 56,
+      fresh: 280,
+      freshAnswers: 56,
+      delays: 0,
+      delayUs: 0,
+    });
+    expect(rule.rate()).toBe(49_000);
+    rule.handleTime(200_000);
+    expect(rule.rate()).toBe(14_000);
+  });
+});
+
+describe("a queue that stays", () => {
+  /** Three looks: the first of a run's own making, the others while it stands. */
+  function standing(untilMs: number): { readonly atMs: number; readonly rate: number }[] {
+    const { rule, delay } = ruleAt(4000);
+    const told: { atMs: number; rate: number }[] = [];
+    for (let ms = 100; ms < untilMs; ms += 20) {
+      const before = rule.rate();
+      delay(ms, 30_000);
+      if (rule.rate() !== before) told.push({ atMs: ms, rate: rule.rate() });
+    }
+    return told;
+  }
+
+  it("is given way to once more, when it is there three times as long as it should be, and then stands for good", () => {
+    // 40 ms and 1.5 times 30 ms over 0.3 of the rate: 190 ms.
+    const told = standing(1900);
+    expect(told.length).toBe(2);
+    expect(told[1].rate).toBeCloseTo(0.7 * told[0].rate, 5);
+    expect(told[1].atMs - told[0].atMs).toBeGreaterThan(3 * 190);
+    expect(told[1].atMs - told[0].atMs).toBeLessThan(5 * 190);
+    expect(standing(4000).length).toBe(2);
+  });
+});
+
+describe("a suspicion", () => {
+  it("holds growth up for two seconds and four round trips, not for as long as other signs renew it", () => {
+    const { rule, answer, delay } = ruleAt(4000);
+    // Known: all are answered. Then few are; and what leaves later is nobody's first SYN, which tells nothing of it.
+    for (let ms = 100; ms < 300; ms += 20) answer(ms, 80, 80);
+    const before = rule.rate();
+    for (let ms = 400; ms < 500; ms += 20) answer(ms, 10, 80);
+    expect(rule.rate()).toBeLessThan(before);
+    const grown: number[] = [];
+    let last = rule.rate();
+    for (let ms = 1000; ms < 6000; ms += 50) {
+      // Every second a queue that grows, which is a sign of its own.
+      if (ms % 1000 < 200) delay(ms, 10_000 + 400 * (ms % 1000));
+      else answer(ms, 4, 0);
+      if (rule.rate() > last) grown.push(ms);
+      last = rule.rate();
+    }
+    expect(grown.length).toBeGreaterThan(0);
+    expect(grown[0]).toBeGreaterThan(2400);
+    expect(grown[0]).toBeLessThan(4000);
+  });
+});
+
 describe("one run alone", () => {
   it("uses most of what the path holds, and keeps the queue short", () => {
     for (const seed of SEEDS) {

@@ -48,16 +48,15 @@ describe("two runs through one bottleneck", () => {
   });
 });
 
-it("two workers of one run have 40 to 60 % each, in five of six runs, and 35 to 65 % in all", {
-  timeout: SLOW,
-}, () => {
-  const rate = { minimum: 10, maximum: 10_000_000, workers: 2 };
-  const path = { ratePps: 20_000, roundMs: 40, jitterMs: 2, loss: 0.005, silent: 0, secondS: 0 };
-  const off = [1, 2, 3, 4, 5, 6].map((i) =>
-    Math.abs(sharesOf({ seed: 100 + i, ...path }, { rate }).first - 0.5),
-  );
-  expect(off.filter((each) => each < EQUAL).length).toBeGreaterThanOrEqual(5);
-  expect(Math.max(...off)).toBeLessThan(0.15);
+it("two workers of one run have half each, and together what one run has", { timeout: SLOW }, () => {
+  for (const pair of pairs(1)) {
+    if (pair.secondS > 0) continue;
+    const { first, late, use } = sharesOf(pair, { workers: true });
+    expect(Math.abs(first - 0.5), JSON.stringify(pair)).toBeLessThan(0.02);
+    expect(Math.abs(late - 0.5)).toBeLessThan(0.02);
+    expect(use).toBeGreaterThan(0.75);
+    expect(use).toBeLessThan(1.1);
+  }
 });
 
 it.each([40, 150])(

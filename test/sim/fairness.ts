@@ -3,7 +3,6 @@
  * prints a table of twelve pairs a round; fairness.test.ts holds those of the first two.
  */
 import { fileURLToPath } from "node:url";
-import type { Overrides } from "./run.ts";
 import { type Score, scanTruth } from "./truth.ts";
 
 /** The first seconds of the later one are no part of what is measured. */
@@ -37,7 +36,7 @@ const sentAt = ({ rates }: Score, s: number): number => rates.findLast(({ us }) 
 
 export function sharesOf(
   { seed, ratePps, roundMs, jitterMs, loss, silent, secondS }: Pair,
-  overrides: Overrides = {},
+  { workers = false } = {},
 ): Shares {
   const description = {
     seed,
@@ -58,7 +57,8 @@ export function sharesOf(
   };
   // More than they can do in the time.
   const size = { hosts: ratePps, ports: 2 * UNTIL_S, seed };
-  const scores = scanTruth(description, size, overrides, 2, {
+  const scores = scanTruth(description, size, {}, 2, {
+    workers,
     startsUs: [0, secondS * 1e6],
     untilUs: UNTIL_S * 1e6,
   });

@@ -6,8 +6,10 @@ import type { LabDescription } from "../../src/lab/description.ts";
 import { createNetwork, type LabNetwork } from "../../src/lab/network.ts";
 import { missedOpen } from "../../src/scan/confidence.ts";
 import type { Engine } from "../../src/scan/engine.ts";
+import type { RateLimits } from "../../src/scan/path-watch.ts";
 import { createOrder } from "../../src/scan/permutation.ts";
 import type { ProbeSource } from "../../src/scan/probe-source.ts";
+import { createSharedRate, sharedRates } from "../../src/scan/shared-rate.ts";
 import type { Verdict } from "../../src/scan/verdict.ts";
 import { createSourcePorts } from "../../src/socket/ports.ts";
 import { createSeededRandom } from "./random.ts";
@@ -85,12 +87,15 @@ export function scanTruth(
     readonly startsUs?: readonly number[];
     /** Sees every verdict as it falls; it must keep nothing of it. */
     readonly onVerdict?: (verdict: Verdict, nowUs: number) => void;
+    /** They are workers of one run: all go by what all find. */
+    readonly workers?: boolean;
     /** Ends before the scans do: what is scored then is what they had by that time. */
     readonly untilUs?: number;
   } = {},
 ): Score[] {
   const network = createNetwork(description, { startUs: 0 });
   const { hosts, ports, seed = 1 } = size;
+  const rates = sharedRates(parts);
   const scans = Array.from({ length: parts }, (_, index) => {
     const width = Math.floor(1024 / parts);
     const startUs = more.startsUs?.[index] ?? 0;
@@ -101,6 +106,7 @@ export function scanTruth(
       seed: seed * 7919 + index,
       startUs,
       ...overrides,
+      ...(more.workers === true ? { rate: shareRate(overrides, rates, index, parts) } : {}),
     });
     return {
       engine,
@@ -160,6 +166,18 @@ export function scanTruth(
     }
   }
   return scans.map((scan, index) => score(scan, network, spaceOf(hosts, ports, seed, index, parts)));
+}
+
+/** A worker's rate: its part of the bounds, and of what all find. */
+function shareRate(
+  { rate }: Overrides,
+  rates: SharedArrayBuffer,
+  index: number,
+  workers: number,
+): RateLimits {
+  const { minimum, maximum } = typeof rate === "object" ? rate : { minimum: 10, maximum: 10_000_000 };
+  const shared = createSharedRate(rates, index);
+  return { minimum: minimum / workers, maximum: maximum / workers, workers, shared };
 }
 
 /** The port of ours that a packet is about: a TCP segment's destination, an ICMP error's quoted source. */
