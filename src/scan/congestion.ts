@@ -6,21 +6,23 @@
  * Below C the round trips are the usual ones and loss is what it always was. Above C the queue grows by (rate/C - 1) seconds a
  * second, and when it is full the share 1 - C/rate is lost. Either sign says what C is, so one look is enough to get there:
  *
- *     start    3.5 times the rate of each stretch that was answered about as well as the best before it
+ *     start    3.5 times the rate of each stretch that was answered about as well as the best before it (start.ts)
  *     sign     C = rate / (1 + slope of the delay), or rate * share answered now / usually; down to 0.7 C until the queue is gone
- *     back     up by 0.4 of what was gained between the last sign and this one
+ *     back     up by 0.3 of what was gained between the last sign and this one
  *     steady   up by 30 SYNs a second, twice as much after each unit of time, twice that after the next; a sign ends it
  *
  * Shares are of pilots, who must answer, and of first SYNs, of which in a random order about as many are answered all the time.
  * A share that has fallen is suspected, and the rate goes down for it; if that has not helped it was not the rate, which comes
- * back (delivery.ts).
+ * back (delivery.ts). While starting no host has been heard of twice: then round trips that grow from one host to the next show
+ * the queue, and what the path holds, before it is full (trend.ts).
  *
  * Why two runs that know nothing of each other come to equal shares: they see the same queue at nearly the same moment. A cut
  * in proportion takes more from who has more; growth by the clock, from a first step that is everybody's, gives both as much, at
- * 500 SYNs a second as at a million. So each sign takes three tenths off their difference. It rests on signs seen together. Therefore
- * delays are read from answers as they come, not once all is known that left with them; a queue that came while nothing was
- * gained is another one's, and no reason to slow down again; and what is usual is learnt anew from answers that are much faster
- * (lateness.ts): who comes later has met its hosts with the other's queue in their round trips.
+ * 500 SYNs a second as at a million. So each sign takes three tenths off their difference. It rests on signs seen together: growth
+ * doubles in the time that one sees a queue later than the other. Therefore delays are read from answers as they come, not once
+ * all is known that left with them; a queue that came while nothing was gained is another one's, and no reason to slow down
+ * again, unless it does not go; and what is usual is learnt anew from answers that are faster (lateness.ts): who comes later has
+ * met its hosts with the other's queue in their round trips.
  *
  * Why this one: over 30 random networks in simulation (npx tsx test/sim/compare.ts 30), each rule in this same engine:
  *
@@ -33,8 +35,10 @@
  * AIMD takes random loss for congestion. Vegas is as fast, and misses ports where its first SYNs fill a slow path's queue: what is
  * usual is then learnt with the queue in it. Below about 1,000 SYNs a second AIMD may win.
  *
- * What it does not reach: 40 to 60 % for both of two runs, always (npx tsx test/sim/fairness.ts has the figures). A latecomer's
- * start floods, and for a few cycles, each some ten round trips, it has more; where few answer, one sees the queue late.
+ * What it does not reach: 40 to 60 % for both of two runs, always (npx tsx test/sim/fairness.ts has the figures). Who comes into a
+ * full queue sees none that grows, and floods until its first answers are lost; then it takes some ten cycles, each as many round
+ * trips, until shares are equal. Where few answer, one sees the queue late. Workers of one run share their rates instead
+ * (shared-rate.ts).
  *
  * Pure: times in microseconds, rates in SYNs per second. Not here: when SYNs leave (pacing.ts), hosts that limit their
  * answers (path-watch.ts gives them a pace of their own).
