@@ -4,8 +4,8 @@
 import { lookUpInterface } from "../link/route.ts";
 import type { Plan } from "../runtime/plan.ts";
 import type { Means, ScanOptions } from "../runtime/scan.ts";
-import { BLIND_RATE } from "../scan/path-watch.ts";
 import { createOrder } from "../scan/permutation.ts";
+import { BLIND_RATE } from "../scan/rate-watch.ts";
 import type { PlannedLink, PlanView } from "../scan/result.ts";
 import type { AddressSpan } from "../scan/span.ts";
 import { storeAddress } from "../socket/table.ts";

@@ -197,7 +197,8 @@ export function createCongestion(options: CongestionOptions): Congestion {
   /** From now on at `to`, from which it grows again. */
   function slowDown(to: number, nowUs: number): void {
     starting = false;
-    base = to;
+    // From nothing nothing would grow.
+    base = Math.max(minimum, to);
     clock = 0;
     rate = clamp(base);
     level = rate;
@@ -267,7 +268,8 @@ export function createCongestion(options: CongestionOptions): Congestion {
   }
 
   function handleGrowth(e: Growing): void {
-    if (!starting || e.fromUs < start.sinceUs() || e.queueUs < smallQueue(e) || e.slope < SMALL_SLOPE) return;
+    if (!starting || e.sent === 0 || e.fromUs < start.sinceUs()) return;
+    if (e.queueUs < smallQueue(e) || e.slope < SMALL_SLOPE) return;
     hasQueued = true;
     cut(e.sent / (1 + e.slope), e.queueUs, e, LOWEST_IF_GROWN);
   }

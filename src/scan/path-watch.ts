@@ -1,34 +1,23 @@
 /**
  * What a run learns of the way to its targets while it goes on: round trips and loss of hosts, of their prefixes, of the whole;
- * and, of them, how sure silence is, how fast to go on, and how long to wait for an answer.
+ * and, of them, how sure silence is.
  *
- * It keeps the books, stretch by stretch (cohorts.ts), and asks the small pure parts: waits.ts, confidence.ts, odds.ts,
- * congestion.ts. The engine tells it what happened to each probe. Pure: times in microseconds.
+ * It keeps the books, stretch by stretch (cohorts.ts), and asks the small pure parts: how long to wait (waits.ts), what loss and
+ * doubt there are (confidence.ts, odds.ts), how fast to go on (rate-watch.ts). The engine tells it what happened to each probe.
+ * Pure: times in microseconds.
  *
  * Loss is proven, never guessed from silence: by a later try that was answered, or by a pilot that was not. ICMP proves no
  * loss, because who sends it limits it.
  */
 import { ADDRESS_WORDS } from "../socket/table.ts";
-import { createCohorts, FATES, type Fate } from "./cohorts.ts";
+import { FATES, type Fate } from "./cohorts.ts";
 import { BESIDE, BESIDE_TRIES, lossOf, lossOfPart, MOST_LOSS, PART_TRIES } from "./confidence.ts";
-import { type Congestion, type CongestionOptions, createCongestion } from "./congestion.ts";
+import type { Congestion, CongestionOptions } from "./congestion.ts";
 import { createHosts, type Hosts, loadPrefix, MARKS } from "./hosts.ts";
-import { createLateness } from "./lateness.ts";
 import { createOdds } from "./odds.ts";
+import { createRateWatch, type RateLimits } from "./rate-watch.ts";
 import { LONGEST_SAMPLE_US, type WaitLimits } from "./round-trip.ts";
-import type { SharedRate } from "./shared-rate.ts";
-import { createTrend } from "./trend.ts";
-import { createWaits, SHORTEST_US, type Waits } from "./waits.ts";
-
-/** SYNs per second: bounds of what may be found, and where to start; bounds that meet leave nothing to find. */
-export interface RateLimits {
-  readonly minimum: number;
-  readonly maximum: number;
-  /** Workers that go this way together, this one included: until the path has told, each takes its part. */
-  readonly workers?: number;
-  /** What they all go by. */
-  readonly shared?: SharedRate;
-}
+import { createWaits, type Waits } from "./waits.ts";
 
 export interface PathWatchOptions {
   readonly wait: WaitLimits;
@@ -117,21 +106,6 @@ export interface PathWatch extends Pick<Waits, HowLong> {
   answeredSoFar(): number;
 }
 
-/** Without a bound a run begins with this rate, and goes on with the other while nothing answers. */
-const INITIAL_RATE = 4000;
-export const BLIND_RATE = 10_000;
-/** A round trip is looked at in so many stretches, each as long as this at least and at most. */
-const STRETCHES = 8;
-const LONGEST_US = 100_000;
-/** Before round trips are known. */
-const FIRST_US = 20_000;
-/** What leaves at once at the very start (pacing.ts) makes a queue that is no rate's. */
-const BURST_US = 5000;
-/** Stretches with too few answers are looked at together, so many at most. */
-const MOST_TOGETHER = 64;
-/** What a look must rest on. */
-const FEWEST_ANSWERS = 3;
-const FEWEST_OUTCOMES = 8;
 /** Prefixes of which something is kept. */
 const MOST_PREFIXES = 1 << 16;
 /** A host loses so many more than chance explains, and standard errors, as tries of a pair share their fate: it limits its answers. */
@@ -149,65 +123,50 @@ const REST_MS = 200;
 export function createPathWatch(options: PathWatchOptions): PathWatch {
   const { wait, rate: limits, startUs } = options;
   const adaptive = limits.minimum < limits.maximum;
-  const within = (rate: number): number => Math.min(limits.maximum, Math.max(limits.minimum, rate));
-  const congestion = (options.congestion ?? createCongestion)({
-    ...limits,
-    initial: within(INITIAL_RATE / (limits.workers ?? 1)),
-    blind: within(BLIND_RATE / (limits.workers ?? 1)),
-    startUs,
-  });
   const hosts = createHosts(options.hosts);
   const prefixes = createHosts(Math.min(options.hosts, MOST_PREFIXES));
   /** The prefix of each host. */
   const prefixOf = hosts.prefix;
   const prefix = new Uint32Array(ADDRESS_WORDS);
   const waits = createWaits(wait, hosts, prefixes);
-  const sharedRate = (): number => limits.shared?.share(congestion.rate()) ?? congestion.rate();
-  let rate = sharedRate();
-  const cohorts = createCohorts(startUs, rate);
-  const lateness = createLateness(hosts, cohorts, waits);
-  const trend = createTrend(startUs + BURST_US);
-  /** Stretches below these have been looked at: for their answers, for their outcomes, for the last time. */
-  let answersSeen = 0;
-  let outcomesSeen = 0;
+  const rates = createRateWatch({
+    rate: limits,
+    startUs,
+    patienceUs: wait.initialUs,
+    hosts,
+    waits,
+    ...(options.congestion === undefined ? {} : { congestion: options.congestion }),
+  });
+  const { cohorts, areFatesKnown } = rates;
+  /** Stretches below this have been looked at for the last time. */
   let settled = 0;
   let lostSoFar = 0;
   let answeredSoFar = 0;
   /** The same, but what is long ago counts less and less. */
   let lostOfLate = 0;
   let answeredOfLate = 0;
-  let stretchUs = FIRST_US;
-  /** Looks come as often as is right without a queue: else who was met in one would see the next too late. */
-  let lookUs = FIRST_US;
   let loss = lossOf(0, 0);
   /** What becomes of SYNs to ports that answer, whatever has a part in it. */
   let missed = 0;
   let heardOf = 0;
   let resetLoss = loss;
   let resetsLimited = false;
-  let nextLook = startUs;
   let heard = false;
-  let starting = true;
   /** When a pilot whose fate is known last left. */
   let pilotUs = startUs;
-  /** When the last SYN left: a number in an array, which is no object of its own each time it changes. */
-  const lastUs = Float64Array.of(startUs);
-
   const doubt = new Float64Array(1);
   /** Stretches below this have their loss. */
   let smoothed = 0;
   const odds = createOdds(cohorts, options.acceptedDoubt, options.tries);
   const worse = new Float64Array(1);
   const lossThen = new Float64Array(1);
-  const middle = new Float64Array(1);
   /**
    * Takes the round trip of the SYN that left at `times[i]`.
    * @param rtt whole microseconds
    */
   function sampleOf(host: number, cohort: number, times: Float64Array, i: number, rtt: number): void {
     if (rtt > LONGEST_SAMPLE_US) return;
-    if (starting) trend.add(times, i, rtt);
-    lateness.sample(host, cohort, times, i, rtt);
+    rates.sample(host, cohort, times, i, rtt);
     waits.sample(host, rtt);
   }
 
@@ -311,143 +270,6 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     lossThen[0] = Math.max(loss, lossOfPart(lost, answered, loss));
   }
 
-  // --- looking -----------------------------------------------------------------------------------------------------
-
-  function look(nowUs: number): void {
-    if (nowUs < nextLook) return;
-    waits.learn();
-    if (waits.isHeard()) {
-      stretchUs = Math.min(LONGEST_US, Math.max(SHORTEST_US, waits.roundUs() / STRETCHES));
-      lookUs = Math.min(stretchUs, Math.max(SHORTEST_US, waits.clearRoundUs() / STRETCHES));
-    }
-    if (heard) {
-      const before = congestion.rate();
-      if (starting) lookAtTrend(nowUs);
-      lookAtDelays(nowUs);
-      lookAtAnswers(nowUs);
-      lookAtOutcomes(nowUs);
-      settle(nowUs);
-      waits.expectQueue(before / congestion.rate());
-    } else if (nowUs - startUs > wait.initialUs) congestion.handleSilence();
-    congestion.handleTime(nowUs);
-    starting = congestion.isStarting();
-    rate = sharedRate();
-    const newest = cohorts.count() - 1;
-    const isNew = rate !== cohorts.allowed(newest) || nowUs - cohorts.fromUs(newest) >= stretchUs;
-    if (cohorts.get(newest, FATES.sent) > 0 && isNew) beginStretch(nowUs);
-    nextLook = nowUs + lookUs;
-  }
-
-  /** What has left belongs to the stretches before. */
-  function beginStretch(nowUs: number): void {
-    const fromUs = Math.max(nowUs, lastUs[0]);
-    const before = cohorts.allowed(cohorts.count() - 1);
-    cohorts.begin(fromUs, rate);
-    if (rate > before) trend.startAnew(fromUs);
-    if (rate < before) trend.end(fromUs);
-  }
-
-  const stretch = (nowUs: number, from: number, to: number) => {
-    const fromUs = cohorts.fromUs(from);
-    const toUs = cohorts.fromUs(to);
-    let sent = 0;
-    let allowed = 0;
-    for (let i = from; i < to; i++) {
-      sent += cohorts.get(i, FATES.sent);
-      allowed += cohorts.allowed(i) * (cohorts.fromUs(i + 1) - cohorts.fromUs(i));
-    }
-    const length = Math.max(1, toUs - fromUs);
-    allowed /= length;
-    // After a pause a burst may leave: it is no rate.
-    return {
-      nowUs,
-      fromUs,
-      toUs,
-      sent: Math.min(allowed, (sent * 1e6) / length),
-      allowed,
-      roundUs: waits.clearRoundUs(),
-    };
-  };
-
-  /** A queue shows in the answers that come, long before it is known what became of all that left with them. */
-  function lookAtDelays(nowUs: number): void {
-    const late = lateness.take();
-    if (late === undefined) return;
-    middle[0] = late.atUs;
-    const cohort = cohorts.at(middle, 0);
-    const from = Math.max(cohorts.first(), cohort - 1);
-    const to = Math.min(cohorts.count() - 1, cohort + 2);
-    if (cohort >= 0 && to > from) congestion.handleDelays(Object.assign(stretch(nowUs, from, to), late));
-  }
-
-  /** While starting a queue shows in round trips that grow, before any host is heard of twice. */
-  function lookAtTrend(nowUs: number): void {
-    const growth = trend.growth();
-    if (growth === undefined) return;
-    middle[0] = growth.fromUs;
-    const from = cohorts.at(middle, 0);
-    if (from < 0 || from === cohorts.count() - 1) return;
-    congestion.handleGrowth({ ...stretch(nowUs, from, from + 1), ...growth });
-    if (congestion.isStarting()) return;
-    // What was learnt of round trips so far had the queue in it.
-    waits.relearnClear(growth.clearUs);
-    waits.setQueue(growth.queueUs);
-    lateness.expectQueue(growth.clearUs + 2 * growth.scatterUs);
-  }
-
-  function lookAtAnswers(nowUs: number): void {
-    answersSeen = Math.max(answersSeen, cohorts.first());
-    const last = cohorts.count() - 1;
-    const afterUs = waits.answersAfterUs();
-    let to = answersSeen;
-    while (to < last && cohorts.fromUs(to + 1) + afterUs <= nowUs) {
-      to++;
-      let answers = 0;
-      let fresh = 0;
-      let freshAnswers = 0;
-      let delays = 0;
-      let sum = 0;
-      for (let i = answersSeen; i < to; i++) {
-        answers += cohorts.get(i, FATES.heard) + cohorts.get(i, FATES.pilotAnswered);
-        fresh += cohorts.get(i, FATES.fresh);
-        freshAnswers += cohorts.get(i, FATES.freshHeard);
-        delays += cohorts.delays(i);
-        sum += cohorts.delaySum(i);
-      }
-      if (answers < FEWEST_ANSWERS && to - answersSeen < MOST_TOGETHER) continue;
-      const delayUs = delays === 0 ? 0 : sum / delays;
-      // Assigned, not spread: each copied number would be one object more.
-      congestion.handleAnswers(
-        Object.assign(stretch(nowUs, answersSeen, to), {
-          answers,
-          fresh,
-          freshAnswers,
-          delays,
-          delayUs,
-        }),
-      );
-      answersSeen = to;
-    }
-  }
-
-  function lookAtOutcomes(nowUs: number): void {
-    outcomesSeen = Math.max(outcomesSeen, cohorts.first());
-    const last = cohorts.count() - 1;
-    let to = outcomesSeen;
-    while (to < last && cohorts.fromUs(to + 1) + SHORTEST_US <= nowUs && fatesAreKnown(to)) {
-      to++;
-      let answered = 0;
-      let lost = 0;
-      for (let i = outcomesSeen; i < to; i++) {
-        answered += cohorts.get(i, FATES.pilotAnswered);
-        lost += cohorts.get(i, FATES.pilotLost);
-      }
-      if (answered + lost < FEWEST_OUTCOMES && to - outcomesSeen < MOST_TOGETHER) continue;
-      congestion.handleOutcome({ ...stretch(nowUs, outcomesSeen, to), answered, lost });
-      outcomesSeen = to;
-    }
-  }
-
   /** Of a pair that lost all its tries nothing is known: for each loss that shows there are so many, the more the fewer tries. */
   const unseen = (): number => 1 / (1 - Math.min(MOST_UNSEEN, loss ** (options.tries - 1)));
 
@@ -468,11 +290,6 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     odds.reckon(smoothed, settled, waits.unknownWaitUs(), nowUs === Number.POSITIVE_INFINITY, resetsLimited);
   }
 
-  /** What is lost shows last: a look at half of the fates would see too many answers. */
-  const fatesAreKnown = (cohort: number): boolean =>
-    cohorts.get(cohort, FATES.pilotAnswered) + cohorts.get(cohort, FATES.pilotLost) >=
-    cohorts.get(cohort, FATES.pilotSent);
-
   /** By now the next try of whatever was lost has been answered, most often. */
   function settle(nowUs: number): void {
     const last = cohorts.count() - 1;
@@ -492,11 +309,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       heardOf += cohorts.get(settled, FATES.heard);
       // Where no pilots can be sent, what became of the probes themselves has to do.
       if (cohorts.fromUs(settled) < pilotUs + WITHOUT_PILOTS_US) continue;
-      congestion.handleOutcome({
-        ...stretch(nowUs, settled, settled + 1),
-        answered: cohorts.get(settled, FATES.heard),
-        lost: cohorts.get(settled, FATES.missed),
-      });
+      rates.tell(nowUs, settled, cohorts.get(settled, FATES.heard), cohorts.get(settled, FATES.missed));
     }
     // Of what is not settled too little loss is known, but sometimes more than of all that went before.
     let lost = lostOfLate;
@@ -505,7 +318,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     let pilotsGone = 0;
     let pilotsBack = 0;
     for (let i = settled; i <= last; i++) {
-      if (fatesAreKnown(i)) {
+      if (areFatesKnown(i)) {
         pilotsGone += cohorts.get(i, FATES.pilotLost);
         pilotsBack += cohorts.get(i, FATES.pilotAnswered);
       }
@@ -527,8 +340,8 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   return {
     hosts,
     adaptive,
-    rate: () => rate,
-    isStarting: () => starting,
+    rate: rates.rate,
+    isStarting: rates.isStarting,
     hostOf: (words, at, nowUs) => {
       const host = hosts.entryOf(words, at, nowUs);
       if (hosts.srtt[host] === 0) {
@@ -544,10 +357,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     wholeWaitUs: waits.wholeWaitUs,
     pilotWaitUs: waits.pilotWaitUs,
     sent: (host, nowUs) => {
-      const newest = cohorts.count() - 1;
-      if (cohorts.get(newest, FATES.sent) === 0 && cohorts.isOlder(newest, nowUs, stretchUs)) {
-        beginStretch(nowUs);
-      }
+      rates.sent(nowUs);
       const nowMs = nowUs / 1000;
       const rested = nowMs - hosts.sentMs[host] >= REST_MS;
       if (hosts.firstMs[host] === Number.NEGATIVE_INFINITY) hosts.firstMs[host] = nowMs;
@@ -585,7 +395,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       const cohort = cohorts.at(times, i);
       cohorts.add(cohort, FATES.sent);
       if (isFresh) cohorts.add(cohort, FATES.fresh);
-      if (times[i] > lastUs[0]) lastUs[0] = times[i];
+      rates.departed(times, i);
     },
     pilotDeparted: (times, i) => cohorts.add(cohorts.at(times, i), FATES.pilotSent),
     pilotUnknown: (times, i) => cohorts.add(cohorts.at(times, i), FATES.pilotSent, -1),
@@ -604,11 +414,19 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       cohorts.begin(cohorts.fromUs(cohorts.count() - 1) + 1, 0);
       settle(Number.POSITIVE_INFINITY);
       smooth(Number.POSITIVE_INFINITY, settled);
-      limits.shared?.leave();
+      rates.finish();
     },
-    overrun: congestion.handleOverrun,
-    look,
-    lookAt: () => nextLook,
+    overrun: rates.overrun,
+    look: (nowUs) => {
+      if (nowUs < rates.lookAt()) return;
+      waits.learn();
+      if (heard) {
+        rates.hear(nowUs);
+        settle(nowUs);
+      }
+      rates.follow(nowUs, heard);
+    },
+    lookAt: rates.lookAt,
     lostSoFar: () => lostSoFar,
     answeredSoFar: () => answeredSoFar,
   };

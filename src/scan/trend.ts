@@ -34,6 +34,8 @@ export interface Growth {
 /** Answers that a trend must show in; standard errors away from chance: there are many looks. */
 const FEWEST_ANSWERS = 12;
 const SURE = 4;
+/** Microseconds, squared. */
+const LEAST_VARIANCE = 1;
 
 const COUNT = 0;
 const TIME = 1;
@@ -41,10 +43,12 @@ const ROUND = 2;
 const TIMES = 3;
 const ROUNDS = 4;
 const BOTH = 5;
-const LAST = 6;
+const FIRST = 6;
+const LAST = 7;
 
 export function createTrend(startUs: number): Trend {
   const sums = new Float64Array(LAST + 1);
+  sums[FIRST] = Number.POSITIVE_INFINITY;
   let fromUs = startUs;
   let toUs = Number.POSITIVE_INFINITY;
 
@@ -53,6 +57,7 @@ export function createTrend(startUs: number): Trend {
       fromUs = us;
       toUs = Number.POSITIVE_INFINITY;
       sums.fill(0);
+      sums[FIRST] = Number.POSITIVE_INFINITY;
     },
     end: (us) => {
       toUs = Math.min(toUs, us);
@@ -65,6 +70,7 @@ export function createTrend(startUs: number): Trend {
       sums[TIMES] += (times[i] - fromUs) ** 2;
       sums[ROUNDS] += rtt * rtt;
       sums[BOTH] += (times[i] - fromUs) * rtt;
+      if (times[i] - fromUs < sums[FIRST]) sums[FIRST] = times[i] - fromUs;
       if (times[i] - fromUs > sums[LAST]) sums[LAST] = times[i] - fromUs;
     },
     growth: () => {
@@ -73,6 +79,8 @@ export function createTrend(startUs: number): Trend {
       const time = sums[TIME] / n;
       const round = sums[ROUND] / n;
       const variance = sums[TIMES] / n - time * time;
+      // What left all at once has no slope.
+      if (variance < LEAST_VARIANCE) return undefined;
       const covariance = sums[BOTH] / n - time * round;
       const slope = covariance / variance;
       const rest = sums[ROUNDS] / n - round * round - slope * covariance;
@@ -81,8 +89,8 @@ export function createTrend(startUs: number): Trend {
       return {
         fromUs,
         slope,
-        queueUs: slope * sums[LAST],
-        clearUs: Math.max(1, round - slope * time),
+        queueUs: slope * (sums[LAST] - sums[FIRST]),
+        clearUs: Math.max(1, round - slope * (time - sums[FIRST])),
         scatterUs: Math.sqrt(Math.max(0, rest)),
       };
     },

@@ -174,6 +174,16 @@ describe("while a run starts", () => {
   });
 });
 
+it("grows again from the least there is, whatever has brought it there", () => {
+  const { rule, stretch, answer } = ruleAt(4000);
+  rule.handleGrowth({ ...stretch(60, 55), slope: 1e9, queueUs: 50_000 });
+  rule.handleOutcome({ ...stretch(200, 60, 0), answered: 0, lost: 500 });
+  const low = rule.rate();
+  expect(low).toBeLessThan(250);
+  for (let ms = 1000; ms < 12_000; ms += 50) answer(ms, 4, 4);
+  expect(rule.rate()).toBeGreaterThan(100_000);
+});
+
 describe("a queue that stays", () => {
   /** Three looks: the first of a run's own making, the others while it stands. */
   function standing(untilMs: number): { readonly atMs: number; readonly rate: number }[] {

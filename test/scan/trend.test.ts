@@ -66,6 +66,18 @@ describe("no queue", () => {
     expect(grow(12, (atUs) => ROUND_US + 3 * atUs)).toBeDefined();
   });
 
+  it("is in round trips that differ among SYNs that left at once, or nearly", () => {
+    for (const apartUs of [0, 0.5, 5]) {
+      const trend = createTrend(0);
+      for (let i = 0; i < 64; i++) {
+        times[0] = 20 * MS + i * apartUs;
+        trend.add(times, 0, 1200 + 40 * i);
+      }
+      // However steep: they rose by 3 ms, and no more.
+      expect(trend.growth()?.queueUs ?? 0, `${apartUs} us apart`).toBeLessThan(3 * MS);
+    }
+  });
+
   it("is taken for one by chance in no more than one of five hundred looks", () => {
     let alarms = 0;
     for (let seed = 1; seed <= 500; seed++) {
