@@ -21,15 +21,16 @@ describe("two runs through one bottleneck", () => {
     found = all.map((pair) => sharesOf(pair));
   }, SLOW);
 
-  it("have 40 to 60 % each in two of three pairs, and in the median 45 to 55 %", () => {
-    expect(outside(sharesOfAll())).toBeLessThanOrEqual(all.length / 3);
+  it("have 40 to 60 % each in four of five pairs, and in the median 45 to 55 %", () => {
+    expect(outside(sharesOfAll())).toBeLessThanOrEqual(all.length / 5);
     expect(offBy(sharesOfAll(), 0.5)).toBeLessThan(0.05);
   });
 
-  it("have them where both begin together and most hosts answer, in all pairs but two", () => {
+  it("have them where both begin together and most hosts answer, in all pairs but one, and all once they are settled", () => {
     const together = found.filter((_, i) => all[i].secondS === 0 && all[i].silent === 0);
     expect(together.length).toBeGreaterThan(9);
-    expect(outside(together.map(({ first }) => first))).toBeLessThanOrEqual(2);
+    expect(outside(together.map(({ first }) => first))).toBeLessThanOrEqual(1);
+    expect(outside(together.map(({ late }) => late))).toBe(0);
   });
 
   it("both get on, and neither place is the better one", () => {
