@@ -27,10 +27,10 @@
  * Why this one: over 30 random networks in simulation (npx tsx test/sim/compare.ts 30), each rule in this same engine:
  *
  *                                time, x ours: median, most   x an oracle's   recall: mean, least   SYNs a pair
- *     this                                 1                       1.5            1       1             3.4
- *     nmap's AIMD, window <= 300          13.8     169            19              1       1             3.0
- *     the same without a cap               5.7      75             6.8            1       1             3.3
- *     Vegas, by delay alone                1.1       8.0           1.6            0.987   0.701         4.1
+ *     this                                 1                       1.6            1       1             3.3
+ *     nmap's AIMD, window <= 300          16.8     263            26              1       1             3.2
+ *     the same without a cap              12.1     117            17              1       1             3.3
+ *     Vegas, by delay alone                1.1       8.2           1.6            0.983   0.653         4.3
  *
  * AIMD takes random loss for congestion. Vegas is as fast, and misses ports where its first SYNs fill a slow path's queue: what is
  * usual is then learnt with the queue in it. Below about 1,000 SYNs a second AIMD may win.
@@ -90,7 +90,7 @@ export interface Congestion {
   isStarting(): boolean;
   handleDelays(delays: Delays): void;
   handleGrowth(growing: Growing): void;
-  /** Time passes: asked for with every look. */
+  /** Time passes; told with every look. */
   handleTime(nowUs: number): void;
   handleAnswers(answers: Answers): void;
   handleOutcome(outcome: Outcome): void;
@@ -122,7 +122,7 @@ const NEW_LEVEL = 1.15;
 const LEFT = 0.7;
 /** One sign lowers the rate to no less than this. */
 const LOWEST_STEP = 0.25;
-/** Round trips that grow while all else stays as it is say more exactly what the path holds. */
+/** But round trips that grow while the rate stays as it is say so exactly what the path holds that it may be much less. */
 const LOWEST_IF_GROWN = 0.05;
 /** When the queue is gone: so much of what was gained before the sign comes back at once; a gain is no more than this of the capacity. */
 const BACK = 0.3;

@@ -79,7 +79,7 @@ const MOST_TOGETHER = 64;
 /** What a look must rest on. */
 const FEWEST_ANSWERS = 3;
 const FEWEST_OUTCOMES = 8;
-/** What growth leaves of the scatter of round trips: few hosts are farther than so many standard deviations. */
+/** Few hosts are farther than the others by so many standard deviations. */
 const FARTHEST = 2;
 
 export function createRateWatch(options: RateWatchOptions): RateWatch {

@@ -172,6 +172,16 @@ describe("while a run starts", () => {
     rule.handleTime(200_000);
     expect(rule.rate()).toBe(14_000);
   });
+
+  it("what a trial has left behind says nothing of the rate that goes on: nobody's loss after it slows down", () => {
+    const { rule, stretch, answer } = ruleAt(4000);
+    answer(60, 16, 80);
+    rule.handleTime(90_000);
+    const after = stretch(200, 60);
+    for (let i = 0; i < 4; i++) rule.handleOutcome({ ...after, answered: 5, lost: 45 });
+    expect(rule.rate()).toBe(4000);
+    expect(rule.isStarting()).toBe(true);
+  });
 });
 
 it("grows again from the least there is, whatever has brought it there", () => {
