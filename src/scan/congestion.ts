@@ -135,7 +135,7 @@ const UNIT_US = 100_000;
 const UNIT_ROUNDS = 1;
 const UNIT_ANSWERS = 8;
 /** A look moves the clock by no more than this part of a unit. */
-const MOST_STEP = 0.25;
+const MOST_STEP = 0.5;
 /** With less on the clock than this a queue is none of this run's making, unless it grows: less than this part of what is sent gets by. */
 const OWN_CLOCK = 1;
 const STANDS = 0.85;
@@ -147,6 +147,7 @@ const SUSPICION_US = 2_000_000;
 const SUSPICION_ROUNDS = 4;
 /** A queue takes so much longer to drain than it should at most. When it is there so many times as long, one gives way; then it stands for good. */
 const DRAIN_SLACK = 1.5;
+const MOST_TO_COME_US = 500_000;
 const YIELD = 3;
 const FOR_GOOD = 8;
 /** Overruns of this machine's own buffers count once in so long, and leave this. */
@@ -183,6 +184,8 @@ export function createCongestion(options: CongestionOptions): Congestion {
   /** First SYNs: what share of these is answered depends on the space as well. */
   const fresh = createDelivery({ floor: 0, negligible: 0.15 });
   const queueDelay = createQueueDelay();
+  /** What left before this, of what left before the start was over, was not yet part of the rate that was too high. */
+  let unprovenUs = Number.NEGATIVE_INFINITY;
   /** About the rate that pilots are judged at. */
   let level = rate;
 
@@ -196,6 +199,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
 
   /** From now on at `to`, from which it grows again. */
   function slowDown(to: number, nowUs: number): void {
+    unprovenUs = starting ? start.sinceUs() : Number.NEGATIVE_INFINITY;
     starting = false;
     // From nothing nothing would grow.
     base = Math.max(minimum, to);
@@ -209,7 +213,9 @@ export function createCongestion(options: CongestionOptions): Congestion {
   }
 
   /** The path was found to hold so many of ours; the queue is `queueUs` long. */
-  function cut(capacity: number, queueUs: number, e: Stretch, lowestStep = LOWEST_STEP): void {
+  function cut(capacity: number, seenUs: number, e: Stretch, lowestStep = LOWEST_STEP): void {
+    // What a start has sent since is still to come.
+    const queueUs = seenUs + (starting ? Math.min(MOST_TO_COME_US, (rate / capacity - 1) * e.roundUs) : 0);
     if (starting) gain = (1 - LEFT) * capacity;
     else if (clock > 0) gain = Math.max(0, Math.min(capacity - base, MOST_GAIN * capacity));
     slowDown(Math.max(LEFT * capacity, lowestStep * Math.min(rate, e.sent)), e.nowUs);
@@ -230,6 +236,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
   /** The queue is gone. What became of pilots that left before says nothing of the present rate. */
   function cleared(nowUs: number): void {
     draining = false;
+    drainedUs = Math.min(drainedUs, nowUs);
     clearUs = nowUs;
     pilots.startAnew();
   }
@@ -320,6 +327,11 @@ export function createCongestion(options: CongestionOptions): Congestion {
   function handleOutcome(e: Outcome): void {
     const total = e.answered + e.lost;
     if (total === 0) return;
+    // First SYNs that were answered badly from the beginning looked well: pilots know better, though later.
+    if (e.toUs <= unprovenUs) {
+      reactTo(pilots, e.answered, total, e);
+      return;
+    }
     if (e.fromUs < slowedUs || e.fromUs < clearSince()) {
       pilots.addEvidence(e.answered, total, e.sent);
       return;

@@ -32,6 +32,9 @@ const FIRST_SENT = 1;
 const SENT = 2;
 const DELAY = 3;
 const SQUARES = 4;
+/** The same of all that can be compared, much faster ones too, until there are enough of them. */
+const ALL = 5;
+const MOST = 6;
 
 /** Answers that must agree on a queue, how long it must be, and its standard errors away from chance. */
 const FEWEST_ANSWERS = 3;
@@ -43,6 +46,7 @@ const FASTER_ROUNDS = 1 / 16;
 const FASTER_SCATTERS = 2;
 /** One that is a little faster moves what is usual by so much of the difference at least: it may have met less of a queue. */
 const FASTER_STEP = 0.2;
+const FEWEST_FASTER = 12;
 /** Scatter is no more than this part of a round trip; with each answer it moves by this part of itself. */
 const MOST_SCATTER = 0.2;
 const UNKNOWN_SCATTER_US = 50_000;
@@ -52,7 +56,9 @@ const MOST_MEAN = 8;
 
 export function createLateness(hosts: Hosts, cohorts: Cohorts, waits: Waits): Lateness {
   const { usual, answered } = hosts;
-  const sums = new Float64Array(5);
+  const sums = new Float64Array(7);
+  /** All round trips are so much shorter than when `usual` was written: a queue was in them then, and has gone. */
+  const goneUs = new Float64Array(1);
   /** What three of four answers that are late do not exceed while there is no queue. */
   const scatterUs = Float64Array.of(UNKNOWN_SCATTER_US);
   let queued = false;
@@ -62,7 +68,7 @@ export function createLateness(hosts: Hosts, cohorts: Cohorts, waits: Waits): La
   function isMuchFaster(host: number, rtt: number): boolean {
     const roundUs = waits.clearRoundUs();
     const scatter = FASTER_SCATTERS * Math.min(scatterUs[0], MOST_SCATTER * waits.roundUs());
-    return usual[host] - rtt > FASTER_US + Math.max(FASTER_ROUNDS * roundUs, scatter);
+    return usual[host] - goneUs[0] - rtt > FASTER_US + Math.max(FASTER_ROUNDS * roundUs, scatter);
   }
 
   /** @param us whole microseconds */
@@ -78,17 +84,35 @@ export function createLateness(hosts: Hosts, cohorts: Cohorts, waits: Waits): La
     }
   }
 
+  /** @param us whole microseconds */
+  function compare(us: number): void {
+    if (sums[ALL]++ === 0 || us > sums[MOST]) sums[MOST] = us;
+  }
+
+  /** @returns by how much all have become faster just now, in microseconds */
+  function gain(): number {
+    if (sums[ALL] < FEWEST_FASTER) return 0;
+    sums[ALL] = 0;
+    return sums[MOST] < -SHORTEST_US ? -sums[MOST] : 0;
+  }
+
   return {
     sample: (host, cohort, times, i, rtt) => {
-      if (usual[host] === 0) usual[host] = Math.min(mostUs[0], Math.max(1, rtt - waits.queueUs()));
-      else if (isMuchFaster(host, rtt)) usual[host] = rtt;
+      const gone = goneUs[0];
+      if (usual[host] === 0) {
+        usual[host] = gone + Math.min(mostUs[0], Math.max(1, rtt - waits.queueUs()));
+        return;
+      }
+      compare((rtt - usual[host] + gone) | 0);
+      if (isMuchFaster(host, rtt)) usual[host] = rtt + gone;
       else {
-        if (usual[host] > mostUs[0]) usual[host] = mostUs[0];
+        if (usual[host] > mostUs[0] + gone) usual[host] = mostUs[0] + gone;
         // Soon after a host's first SYN only those are compared whose first answer was a fast one: that would show a queue.
-        if (waits.isSettled(host, times, i)) count(cohort, times, i, (rtt - usual[host]) | 0);
+        if (waits.isSettled(host, times, i)) count(cohort, times, i, (rtt + gone - usual[host]) | 0);
         const step = 1 / Math.min(MOST_MEAN, answered[host] + 1);
-        if (rtt < usual[host]) usual[host] += Math.max(FASTER_STEP, step) * (rtt - usual[host]);
-        else if (!queued) usual[host] += step * (rtt - usual[host]);
+        const late = rtt + gone - usual[host];
+        if (late < 0) usual[host] += Math.max(FASTER_STEP, step) * late;
+        else if (!queued) usual[host] += step * late;
       }
     },
     expectQueue: (us) => {
@@ -101,7 +125,8 @@ export function createLateness(hosts: Hosts, cohorts: Cohorts, waits: Waits): La
       const atUs = sums[FIRST_SENT] + sums[SENT] / answers;
       const delayUs = sums[DELAY] / answers;
       const squares = sums[SQUARES] / answers;
-      sums.fill(0);
+      sums.fill(0, 0, ALL);
+      goneUs[0] += gain();
       if (answers >= FEWEST_ANSWERS) {
         // A queue holds up all of them; scatter alone makes a mean that is less than itself, as what is usual is below the mean.
         const sure = Math.max(1, SURE / Math.sqrt(answers)) * spreadOf(delayUs, squares);
