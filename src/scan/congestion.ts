@@ -199,7 +199,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
 
   /** From now on at `to`, from which it grows again. */
   function slowDown(to: number, nowUs: number): void {
-    unprovenUs = starting ? start.sinceUs() : Number.NEGATIVE_INFINITY;
+    unprovenUs = Number.NEGATIVE_INFINITY;
     starting = false;
     // From nothing nothing would grow.
     base = Math.max(minimum, to);
@@ -304,7 +304,9 @@ export function createCongestion(options: CongestionOptions): Congestion {
       suspectedUs = e.nowUs;
     }
     delivery.suspect(e.sent);
+    const unproven = starting && delivery === fresh ? start.sinceUs() : Number.NEGATIVE_INFINITY;
     cut((e.sent * delivery.now()) / delivery.usual(), 0, e);
+    unprovenUs = unproven;
     return true;
   }
 
@@ -329,7 +331,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
     if (total === 0) return;
     // First SYNs that were answered badly from the beginning looked well: pilots know better, though later.
     if (e.toUs <= unprovenUs) {
-      reactTo(pilots, e.answered, total, e);
+      if ((LEFT * e.sent * e.answered) / total < rate) reactTo(pilots, e.answered, total, e);
       return;
     }
     if (e.fromUs < slowedUs || e.fromUs < clearSince()) {

@@ -151,8 +151,12 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
     const from = cohorts.at(middle, 0);
     if (from < 0 || from === cohorts.count() - 1) return;
     congestion.handleGrowth({ ...stretch(nowUs, from, from + 1), ...growth });
-    if (congestion.isStarting()) return;
-    // What was learnt of round trips so far had the queue in it.
+  }
+
+  /** A start that is over has filled a queue: what was learnt of round trips so far had that in it. */
+  function learnQueue(): void {
+    const growth = trend.growth();
+    if (growth === undefined) return;
     waits.relearnClear(growth.clearUs);
     waits.setQueue(growth.queueUs);
     lateness.expectQueue(growth.clearUs + FARTHEST * growth.scatterUs);
@@ -247,6 +251,7 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
       lookAtDelays(nowUs);
       lookAtAnswers(nowUs);
       lookAtOutcomes(nowUs);
+      if (starting && !congestion.isStarting()) learnQueue();
     },
     tell: (nowUs, cohort, answered, lost) => {
       congestion.handleOutcome({ ...stretch(nowUs, cohort, cohort + 1), answered, lost });

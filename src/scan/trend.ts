@@ -47,23 +47,42 @@ const FIRST = 6;
 const LAST = 7;
 
 export function createTrend(startUs: number): Trend {
-  const sums = new Float64Array(LAST + 1);
-  sums[FIRST] = Number.POSITIVE_INFINITY;
-  let fromUs = startUs;
-  let toUs = Number.POSITIVE_INFINITY;
+  let newer = createStage(startUs);
+  let older: Stage | undefined;
 
   return {
     startAnew: (us) => {
-      fromUs = us;
-      toUs = Number.POSITIVE_INFINITY;
-      sums.fill(0);
-      sums[FIRST] = Number.POSITIVE_INFINITY;
+      newer.end(us);
+      older = newer;
+      newer = createStage(us);
     },
+    end: (us) => newer.end(us),
+    add: (times, i, rtt) => {
+      if (!newer.add(times, i, rtt)) older?.add(times, i, rtt);
+    },
+    growth: () => newer.growth() ?? older?.growth(),
+  };
+}
+
+/** SYNs that left at one rate. */
+interface Stage {
+  end(toUs: number): void;
+  /** @returns whether it is one of these */
+  add(times: Float64Array, i: number, rtt: number): boolean;
+  growth(): Growth | undefined;
+}
+
+function createStage(fromUs: number): Stage {
+  const sums = new Float64Array(LAST + 1);
+  sums[FIRST] = Number.POSITIVE_INFINITY;
+  let toUs = Number.POSITIVE_INFINITY;
+
+  return {
     end: (us) => {
       toUs = Math.min(toUs, us);
     },
     add: (times, i, rtt) => {
-      if (times[i] < fromUs || times[i] >= toUs) return;
+      if (times[i] < fromUs || times[i] >= toUs) return false;
       sums[COUNT]++;
       sums[TIME] += times[i] - fromUs;
       sums[ROUND] += rtt;
@@ -72,6 +91,7 @@ export function createTrend(startUs: number): Trend {
       sums[BOTH] += (times[i] - fromUs) * rtt;
       if (times[i] - fromUs < sums[FIRST]) sums[FIRST] = times[i] - fromUs;
       if (times[i] - fromUs > sums[LAST]) sums[LAST] = times[i] - fromUs;
+      return true;
     },
     growth: () => {
       const n = sums[COUNT];
