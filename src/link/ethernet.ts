@@ -37,8 +37,12 @@ const SLOT_LENGTH = 128;
  */
 const BLOCK_SIZE = 64 << 10;
 const RING_SIZE = 16 << 20;
-/** Frames handed over before the caller's loop gets its turn: a flood of replies must not starve sending. */
+/**
+ * Frames handed over before the caller's loop gets its turn, and for how long: a flood of replies must starve neither sending nor
+ * looks at what they say. Code that has just begun takes ten times as long for each as later on.
+ */
 const FRAMES_PER_TURN = 2048;
+const LONGEST_READ_US = 4000;
 
 /** A Link for threads without an event loop of their own as well. */
 export interface PacketLink extends Link {
@@ -161,7 +165,7 @@ export function attachEthernet(handles: EthernetHandles): PacketLink {
       handler = wanted;
       if (onReadable !== undefined) endWatch = watch([ring.fd], onReadable);
     },
-    drain: () => !open || reader.read(FRAMES_PER_TURN, handler),
+    drain: () => !open || reader.read(FRAMES_PER_TURN, handler, LONGEST_READ_US),
     wait: (timeoutUs) => {
       // Answers to what is under way come while it is sent: when it has been, if not before, there is more to do.
       if (outbox?.isBusy() === true) outbox.wait(timeoutUs);

@@ -24,8 +24,9 @@ export interface Drive {
   stop(graceMs?: number): void;
 }
 
-/** Batches sent before received packets get their turn. */
+/** Batches sent before received packets get their turn, and for how long: code that has just begun takes its time. */
 const BATCHES_PER_TURN = 4;
+const LONGEST_SENDING_US = 4000;
 /** While another thread sends, this one waits so long at most for something to do, in microseconds: a batch takes less. */
 const BUSY_US = 1000;
 /** setTimeout's limit is 2^31 - 1 ms; far deadlines are looked at again after this long. */
@@ -71,7 +72,8 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
       const empty = link.drain();
       if (empty) engine.handleTimeout(settledUs(drainedUs));
       let batches = 0;
-      while (batches < BATCHES_PER_TURN && send() > 0) batches++;
+      const untilUs = nowUs() + LONGEST_SENDING_US;
+      while (batches < BATCHES_PER_TURN && nowUs() < untilUs && send() > 0) batches++;
       handOver();
       if (over) return;
       checkStall(engine, link, nowUs());

@@ -27,8 +27,9 @@ import { CONTROL, type FromWorker, STOP, type WorkerTask } from "./workers.ts";
 const REPORT_US = 200_000;
 /** The longest wait for a packet: the main thread may have said stop meanwhile. */
 const LONGEST_WAIT_US = 20_000;
-/** Batches sent before received packets get their turn. */
+/** Batches sent before received packets get their turn, and for how long: code that has just begun takes its time. */
 const BATCHES_PER_TURN = 4;
+const LONGEST_SENDING_US = 4000;
 /** Batches of results that may wait in the main thread: with more, nothing new is sent until it has caught up. */
 const MOST_WAITING = 32;
 
@@ -122,7 +123,8 @@ function loop(
     engine.handleTimeout(settledUs(empty ? drainedUs : drainedUs - lastAgeUs));
     let batches = 0;
     const behind = Atomics.load(control, CONTROL.waiting) > MOST_WAITING;
-    while (!behind && batches < BATCHES_PER_TURN && send() > 0) batches++;
+    const untilUs = nowUs() + LONGEST_SENDING_US;
+    while (!behind && batches < BATCHES_PER_TURN && nowUs() < untilUs && send() > 0) batches++;
     handOver();
     const now = nowUs();
     const stop = Atomics.load(control, CONTROL.stop);

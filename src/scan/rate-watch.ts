@@ -101,6 +101,8 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
   /** Stretches below these have been looked at: for their answers, for their outcomes. */
   let answersSeen = 0;
   let outcomesSeen = 0;
+  /** The stretches at the highest rate so far. */
+  const highest = { from: 0, to: Number.POSITIVE_INFINITY };
   let stretchUs = FIRST_US;
   /** Looks come as often as is right without a queue: else who was met in one would see the next too late. */
   let lookUs = FIRST_US;
@@ -113,24 +115,36 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
   const stretch = (nowUs: number, from: number, to: number) => {
     const fromUs = cohorts.fromUs(from);
     const toUs = cohorts.fromUs(to);
-    let sent = 0;
     let allowed = 0;
-    for (let i = from; i < to; i++) {
-      sent += cohorts.get(i, FATES.sent);
-      allowed += cohorts.allowed(i) * (cohorts.fromUs(i + 1) - cohorts.fromUs(i));
-    }
-    const length = Math.max(1, toUs - fromUs);
-    allowed /= length;
-    // After a pause a burst may leave: it is no rate.
+    for (let i = from; i < to; i++) allowed += cohorts.allowed(i) * (cohorts.fromUs(i + 1) - cohorts.fromUs(i));
+    allowed /= Math.max(1, toUs - fromUs);
     return {
       nowUs,
       fromUs,
       toUs,
-      sent: Math.min(allowed, (sent * 1e6) / length),
+      // After a pause a burst may leave: it is no rate.
+      sent: Math.min(allowed, sentIn(from, to)),
       allowed,
       roundUs: waits.clearRoundUs(),
     };
   };
+
+  /** SYNs per second that left, bursts and all. */
+  function sentIn(from: number, to: number): number {
+    let sent = 0;
+    for (let i = from; i < to; i++) sent += cohorts.get(i, FATES.sent);
+    return (sent * 1e6) / Math.max(1, cohorts.fromUs(to) - cohorts.fromUs(from));
+  }
+
+  /** Of a stretch while the rate is multiplied: no more than has left on average since it last was. Who is held up sends bursts. */
+  function steady(nowUs: number, from: number, to: number) {
+    const these = stretch(nowUs, from, to);
+    const end = Math.min(highest.to, cohorts.count() - 1);
+    if (starting && from >= highest.from && highest.from < end) {
+      these.sent = Math.min(these.sent, stretch(nowUs, highest.from, end).sent);
+    }
+    return these;
+  }
 
   /** A queue shows in the answers that come, long before it is known what became of all that left with them. */
   function lookAtDelays(nowUs: number): void {
@@ -147,10 +161,12 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
   function lookAtTrend(nowUs: number): void {
     const growth = trend.growth();
     if (growth === undefined) return;
-    middle[0] = growth.fromUs;
-    const from = cohorts.at(middle, 0);
-    if (from < 0 || from === cohorts.count() - 1) return;
-    congestion.handleGrowth({ ...stretch(nowUs, from, from + 1), ...growth });
+    const [from, last] = [growth.fromUs, growth.toUs].map((us) => cohorts.at(Float64Array.of(us), 0));
+    const to = Math.min(last + 1, cohorts.count() - 1);
+    if (from < 0 || to <= from) return;
+    // A burst makes a queue that grows as fast.
+    const sent = sentIn(from, to);
+    congestion.handleGrowth({ ...stretch(nowUs, from, to), sent, ...growth });
   }
 
   /** A start that is over has filled a queue: what was learnt of round trips so far had that in it. */
@@ -185,7 +201,7 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
       const delayUs = delays === 0 ? 0 : sum / delays;
       // Assigned, not spread: each copied number would be one object more.
       congestion.handleAnswers(
-        Object.assign(stretch(nowUs, answersSeen, to), {
+        Object.assign(steady(nowUs, answersSeen, to), {
           answers,
           fresh,
           freshAnswers,
@@ -210,7 +226,7 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
         lost += cohorts.get(i, FATES.pilotLost);
       }
       if (answered + lost < FEWEST_OUTCOMES && to - outcomesSeen < MOST_TOGETHER) continue;
-      congestion.handleOutcome({ ...stretch(nowUs, outcomesSeen, to), answered, lost });
+      congestion.handleOutcome({ ...steady(nowUs, outcomesSeen, to), answered, lost });
       outcomesSeen = to;
     }
   }
@@ -224,8 +240,15 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
     const fromUs = Math.max(nowUs, lastUs[0]);
     const before = cohorts.allowed(cohorts.count() - 1);
     cohorts.begin(fromUs, rate);
-    if (rate > before) trend.startAnew(fromUs);
-    if (rate < before) trend.end(fromUs);
+    if (rate > before) {
+      trend.startAnew(fromUs);
+      highest.from = cohorts.count() - 1;
+      highest.to = Number.POSITIVE_INFINITY;
+    }
+    if (rate < before) {
+      trend.end(fromUs);
+      highest.to = Math.min(highest.to, cohorts.count() - 1);
+    }
   }
 
   return {

@@ -23,10 +23,12 @@ export interface Trend {
 }
 
 export interface Growth {
+  /** When the first and the last of these SYNs left. */
   readonly fromUs: number;
+  readonly toUs: number;
   readonly slope: number;
   readonly queueUs: number;
-  /** The round trip of the first, and how far others are from it, but for the growth: a standard deviation. */
+  /** The round trip of the first, no less than the shortest was, and how far others are from it, but for the growth: a standard deviation. */
   readonly clearUs: number;
   readonly scatterUs: number;
 }
@@ -34,6 +36,8 @@ export interface Growth {
 /** Answers that a trend must show in; standard errors away from chance: there are many looks. */
 const FEWEST_ANSWERS = 12;
 const SURE = 4;
+/** From the first of them to the last. */
+const SHORTEST_US = 5000;
 /** Microseconds, squared. */
 const LEAST_VARIANCE = 1;
 
@@ -45,6 +49,7 @@ const ROUNDS = 4;
 const BOTH = 5;
 const FIRST = 6;
 const LAST = 7;
+const SHORTEST = 8;
 
 export function createTrend(startUs: number): Trend {
   let newer = createStage(startUs);
@@ -73,8 +78,9 @@ interface Stage {
 }
 
 function createStage(fromUs: number): Stage {
-  const sums = new Float64Array(LAST + 1);
+  const sums = new Float64Array(SHORTEST + 1);
   sums[FIRST] = Number.POSITIVE_INFINITY;
+  sums[SHORTEST] = Number.POSITIVE_INFINITY;
   let toUs = Number.POSITIVE_INFINITY;
 
   return {
@@ -91,11 +97,13 @@ function createStage(fromUs: number): Stage {
       sums[BOTH] += (times[i] - fromUs) * rtt;
       if (times[i] - fromUs < sums[FIRST]) sums[FIRST] = times[i] - fromUs;
       if (times[i] - fromUs > sums[LAST]) sums[LAST] = times[i] - fromUs;
+      if (rtt < sums[SHORTEST]) sums[SHORTEST] = rtt;
       return true;
     },
     growth: () => {
       const n = sums[COUNT];
-      if (n < FEWEST_ANSWERS) return undefined;
+      // A burst leaves at no rate that could be known.
+      if (n < FEWEST_ANSWERS || sums[LAST] - sums[FIRST] < SHORTEST_US) return undefined;
       const time = sums[TIME] / n;
       const round = sums[ROUND] / n;
       const variance = sums[TIMES] / n - time * time;
@@ -107,10 +115,11 @@ function createStage(fromUs: number): Stage {
       const error = Math.sqrt(Math.max(0, rest) / (variance * (n - 2)));
       if (slope <= SURE * error) return undefined;
       return {
-        fromUs,
+        fromUs: fromUs + sums[FIRST],
+        toUs: fromUs + sums[LAST],
         slope,
         queueUs: slope * (sums[LAST] - sums[FIRST]),
-        clearUs: Math.max(1, round - slope * (time - sums[FIRST])),
+        clearUs: Math.max(sums[SHORTEST], round - slope * (time - sums[FIRST])),
         scatterUs: Math.sqrt(Math.max(0, rest)),
       };
     },

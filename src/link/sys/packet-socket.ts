@@ -183,10 +183,12 @@ const BLOCK = { status: 8, packets: 12, first: 16 } as const;
 const FRAME = { next: 0, seconds: 4, nanoseconds: 8, length: 12, frame: 24 } as const;
 const TP_STATUS_KERNEL = 0;
 const TP_STATUS_USER = 1;
+/** Frames handed over between two looks at the clock. */
+const FRAMES_PER_CLOCK = 64;
 
 export interface RingReader {
-  /** Hands over at most `limit` frames. @returns true when nothing was left waiting */
-  read(limit: number, handler: PacketHandler): boolean;
+  /** Hands over at most `limit` frames, for about `longestUs` microseconds. @returns true when nothing was left waiting */
+  read(limit: number, handler: PacketHandler, longestUs?: number): boolean;
   /** Frames that found no room, since the ring was opened. */
   drops(): number;
 }
@@ -204,7 +206,7 @@ export function createRingReader({ fd, address, blockSize, blocks }: Ring): Ring
   let at = 0;
   let dropped = 0;
   return {
-    read: (limit, handler) => {
+    read: (limit, handler, longestUs = Number.POSITIVE_INFINITY) => {
       let nowUs = 0;
       for (let taken = 0; ; ) {
         const start = block * blockSize;
@@ -219,6 +221,7 @@ export function createRingReader({ fd, address, blockSize, blocks }: Ring): Ring
         for (; left > 0; taken++) {
           if (taken === limit) return false;
           if (taken === 0) nowUs = realtimeUs();
+          else if (taken % FRAMES_PER_CLOCK === 0 && realtimeUs() - nowUs > longestUs) return false;
           const header = at;
           at += words[(header + FRAME.next) >> 2];
           left--;
