@@ -120,13 +120,13 @@ export function createLateness(hosts: Hosts, cohorts: Cohorts, waits: Waits): La
       queued = true;
     },
     take: () => {
+      goneUs[0] += gain();
       const answers = sums[COUNT];
       if (answers === 0) return undefined;
       const atUs = sums[FIRST_SENT] + sums[SENT] / answers;
       const delayUs = sums[DELAY] / answers;
       const squares = sums[SQUARES] / answers;
       sums.fill(0, 0, ALL);
-      goneUs[0] += gain();
       if (answers >= FEWEST_ANSWERS) {
         // A queue holds up all of them; scatter alone makes a mean that is less than itself, as what is usual is below the mean.
         const sure = Math.max(1, SURE / Math.sqrt(answers)) * spreadOf(delayUs, squares);

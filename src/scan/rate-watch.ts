@@ -116,7 +116,8 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
     const fromUs = cohorts.fromUs(from);
     const toUs = cohorts.fromUs(to);
     let allowed = 0;
-    for (let i = from; i < to; i++) allowed += cohorts.allowed(i) * (cohorts.fromUs(i + 1) - cohorts.fromUs(i));
+    for (let i = from; i < to; i++)
+      allowed += cohorts.allowed(i) * (cohorts.fromUs(i + 1) - cohorts.fromUs(i));
     allowed /= Math.max(1, toUs - fromUs);
     return {
       nowUs,
@@ -164,9 +165,10 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
     const [from, last] = [growth.fromUs, growth.toUs].map((us) => cohorts.at(Float64Array.of(us), 0));
     const to = Math.min(last + 1, cohorts.count() - 1);
     if (from < 0 || to <= from) return;
-    // A burst makes a queue that grows as fast.
-    const sent = sentIn(from, to);
-    congestion.handleGrowth({ ...stretch(nowUs, from, to), sent, ...growth });
+    const these = stretch(nowUs, from, to);
+    // A burst makes a queue that grows as fast. But the first one, of which the trend knows nothing, is in the first stretch.
+    const sent = from === 0 ? these.sent : sentIn(from, to);
+    congestion.handleGrowth({ ...these, sent, ...growth });
   }
 
   /** A start that is over has filled a queue: what was learnt of round trips so far had that in it. */

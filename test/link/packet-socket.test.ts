@@ -55,6 +55,27 @@ describe("the ring reader", () => {
     expect([given(0), given(1)]).toEqual([false, false]);
   });
 
+  it("stops after a while when handing over takes long, and goes on where it was", () => {
+    const memory = nativeMemory(1 << 16);
+    const words = new Uint32Array(memory.buffer);
+    const reader = createRingReader({ fd: -1, address: addressOf(memory), blockSize: 1 << 16, blocks: 1 });
+    const frames = 300;
+    words[3] = frames;
+    words[4] = 48;
+    for (let i = 0; i < frames; i++) words[(48 + i * 160) / 4] = 160;
+    words[2] = 1;
+    let seen = 0;
+    const slow = (): void => {
+      seen++;
+      for (const from = performance.now(); performance.now() - from < 0.05; );
+    };
+    // 64 frames take 3 ms.
+    expect(reader.read(2048, slow, 1000)).toBe(false);
+    expect(seen).toBe(64);
+    expect(reader.read(2048, slow, 60_000_000)).toBe(true);
+    expect(seen).toBe(frames);
+  });
+
   it("stops in the middle of a block when it has given as many as it was to, and goes on there", () => {
     const { reader, fill, given } = fakeRing();
     const seen: number[] = [];

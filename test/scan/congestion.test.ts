@@ -184,6 +184,73 @@ describe("while a run starts", () => {
   });
 });
 
+describe("a start that ends as fewer are answered", () => {
+  /** Half of the first SYNs are answered, of those that left faster a tenth; pilots that had left before tell at 250 ms. */
+  function endedStart(answered: number, lost: number): { readonly before: number; readonly after: number } {
+    const { rule, stretch, answer } = ruleAt(4000);
+    answer(60, 40, 80);
+    const told = { ...stretch(130, 60), answers: 28, fresh: 280, freshAnswers: 28, delays: 0, delayUs: 0 };
+    rule.handleAnswers(told);
+    expect(rule.isStarting()).toBe(false);
+    const before = rule.rate();
+    for (let i = 0; i < 3; i++) rule.handleOutcome({ ...stretch(250, 240, 4000), answered, lost });
+    return { before, after: rule.rate() };
+  }
+
+  it("ends lower still when pilots say that it was a flood from the first SYN on", () => {
+    const { before, after } = endedStart(3, 7);
+    // What 4000 a second left of it: three in ten.
+    expect(before).toBeGreaterThan(1500);
+    expect(after).toBeLessThan(0.75 * 0.3 * 4000);
+  });
+
+  it("does not when they say that it was none", () => {
+    const { before, after } = endedStart(10, 0);
+    expect(after).toBe(before);
+  });
+
+  it("is no faster for what they say", () => {
+    const { rule, stretch, answer } = ruleAt(4000);
+    answer(60, 78, 80);
+    // Of those that were still to leave at 4000 a second hardly any: it ends at a quarter of that.
+    const told = { ...stretch(120, 60, 4000), answers: 4, fresh: 80, freshAnswers: 4, delays: 0, delayUs: 0 };
+    rule.handleAnswers(told);
+    expect(rule.rate()).toBe(1000);
+    for (let i = 0; i < 3; i++) rule.handleOutcome({ ...stretch(250, 240, 4000), answered: 5, lost: 5 });
+    expect(rule.rate()).toBe(1000);
+  });
+});
+
+it("waits for the queue that a start's last SYNs will make, but no longer than until it has gone", () => {
+  const { rule, stretch, answer, delay } = ruleAt(4000);
+  // 4000, 14,000 and 49,000 a second where 3000 get by: what is on its way makes a queue of more than half a second.
+  answer(60, 80, 80);
+  answer(130, 80, 80);
+  rule.handleGrowth({ ...stretch(200, 55), slope: 15, queueUs: 20_000 });
+  const slowed = rule.rate();
+  for (let ms = 300; ms < 1000; ms += 20) delay(ms, 100_000);
+  expect(rule.rate()).toBe(slowed);
+  // Gone; then another, which grows.
+  for (let ms = 1000; ms < 1100; ms += 20) delay(ms, 0);
+  for (let ms = 1100; ms < 1800; ms += 20) answer(ms, 10, 10);
+  const grown = rule.rate();
+  expect(grown).toBeGreaterThan(1.2 * slowed);
+  for (let ms = 1800; ms < 2000; ms += 20) delay(ms, 10_000 + 300 * (ms - 1800));
+  expect(rule.rate()).toBeLessThan(grown);
+});
+
+it("grows as fast with few answers as with many, where there are enough in each unit of time", () => {
+  const grownWith = (everyMs: number): number => {
+    const { rule, stretch, answer } = ruleAt(4000);
+    rule.handleGrowth({ ...stretch(60, 55), slope: 7, queueUs: 50_000 });
+    for (let ms = 3000; ms < 4000; ms += everyMs) answer(ms, 4, 4);
+    expect(rule.rate()).toBeGreaterThan(2000);
+    return rule.rate();
+  };
+  // Every twentieth and every half of a unit of 140 ms.
+  expect(grownWith(63) / grownWith(7)).toBeGreaterThan(0.8);
+});
+
 it("grows again from the least there is, whatever has brought it there", () => {
   const { rule, stretch, answer } = ruleAt(4000);
   rule.handleGrowth({ ...stretch(60, 55), slope: 1e9, queueUs: 50_000 });

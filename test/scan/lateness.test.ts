@@ -37,14 +37,14 @@ beforeEach(() => {
 /** Of the last `answer`: looks, and those that saw a queue. */
 let looks = 0;
 let looksQueued = 0;
-/** Every host answers `rounds` times, a millisecond between two; what was said of them, a look for every eight. */
-function answer(rounds: number, rttOf: () => number): { answers: number; meanUs: number } {
+/** The first `among` hosts answer `rounds` times each, a millisecond between two; what was said of them, a look for every eight. */
+function answer(rounds: number, rttOf: () => number, among = HOSTS): { answers: number; meanUs: number } {
   let answers = 0;
   let sum = 0;
   looks = 0;
   looksQueued = 0;
-  for (let i = 0; i < rounds * HOSTS; i++) {
-    const host = (i % HOSTS) * 16;
+  for (let i = 0; i < rounds * among; i++) {
+    const host = (i % among) * 16;
     nowUs += MS;
     times[0] = nowUs;
     const rtt = Math.max(1, rttOf() | 0);
@@ -102,9 +102,26 @@ describe("a queue", () => {
   it("that was there from the beginning is found out when it is gone, by one answer of each host", () => {
     answer(3, () => ROUND + 80 * MS);
     answer(1, () => ROUND);
-    for (let i = 0; i < HOSTS; i++) expect(hosts.usual[i * 16]).toBe(ROUND);
     // The next one is seen as long as it is.
     expect(answer(2, () => ROUND + 30 * MS).meanUs).toBeGreaterThan(29 * MS);
+  });
+
+  it("that was there from the beginning and goes is gone for all hosts, once some have shown it", () => {
+    for (const goneUs of [15 * MS, 80 * MS]) {
+      answer(3, () => ROUND + goneUs);
+      answer(3, () => ROUND, HOSTS / 4);
+      const { meanUs } = answer(1, () => ROUND + 30 * MS);
+      expect(Math.abs(meanUs - 30 * MS), `${goneUs} us`).toBeLessThan(2 * MS);
+      answer(9, () => ROUND);
+    }
+  });
+
+  it("has not gone when some hosts are faster and others as fast as ever: nobody looks late for that", () => {
+    answer(6, () => ROUND + 50 * MS);
+    const oneInEight = (): number => ((nowUs / MS) % 8 === 0 ? ROUND + 50 * MS : ROUND);
+    const { meanUs } = answer(4, oneInEight);
+    expect(meanUs).toBeLessThan(1 * MS);
+    expect(looksQueued).toBe(0);
   });
 
   it("of which is known how long round trips are without is seen by those who were met in it, until it is gone", () => {

@@ -9,10 +9,10 @@ const ROUND_US = 40 * MS;
 
 const times = new Float64Array(1);
 /** SYNs that leave one after the other, and answers by which their round trips are what `rttOf` says. */
-function grow(count: number, rttOf: (atUs: number) => number, startUs = 0): Growth | undefined {
-  const trend = createTrend(startUs);
+function grow(count: number, rttOf: (atUs: number) => number, everyUs = EVERY_US): Growth | undefined {
+  const trend = createTrend(0);
   for (let i = 0; i < count; i++) {
-    times[0] = i * EVERY_US;
+    times[0] = i * everyUs;
     trend.add(times, 0, Math.max(1, rttOf(times[0]) | 0));
   }
   return trend.growth();
@@ -55,6 +55,29 @@ describe("a queue that grows", () => {
     send(20 * MS, (us) => ROUND_US + 10 * MS - us);
     expect(trend.growth()?.slope).toBeCloseTo(1, 3);
     expect(trend.growth()?.fromUs).toBe(10 * MS);
+    expect(trend.growth()?.toUs).toBe(20 * MS - EVERY_US);
+  });
+
+  it("is told of those that left at the rate before, too, as long as there is none in those after", () => {
+    const trend = createTrend(0);
+    const send = (fromUs: number, slope: number): void => {
+      for (let i = 0; i < 40; i++) {
+        times[0] = fromUs + i * EVERY_US;
+        trend.add(times, 0, ROUND_US + slope * i * EVERY_US);
+      }
+    };
+    trend.startAnew(10 * MS);
+    // Their answers come later than the rate has changed.
+    send(0, 2);
+    send(10 * MS, 0);
+    expect(trend.growth()?.slope).toBeCloseTo(2, 3);
+    expect(trend.growth()?.toUs).toBe(10 * MS - EVERY_US);
+    trend.startAnew(20 * MS);
+    send(20 * MS, 3);
+    expect(trend.growth()?.slope).toBeCloseTo(3, 3);
+    trend.startAnew(30 * MS);
+    trend.startAnew(40 * MS);
+    expect(trend.growth()).toBeUndefined();
   });
 });
 
@@ -62,8 +85,15 @@ describe("no queue", () => {
   it("is nothing to tell of: the same round trips, shorter ones, or too few", () => {
     expect(grow(80, () => ROUND_US)).toBeUndefined();
     expect(grow(80, (atUs) => ROUND_US - atUs)).toBeUndefined();
-    expect(grow(11, (atUs) => ROUND_US + 3 * atUs)).toBeUndefined();
-    expect(grow(12, (atUs) => ROUND_US + 3 * atUs)).toBeDefined();
+    expect(grow(11, (atUs) => ROUND_US + 3 * atUs, MS)).toBeUndefined();
+    expect(grow(12, (atUs) => ROUND_US + 3 * atUs, MS)).toBeDefined();
+  });
+
+  it("is what a burst makes, and where the regression goes below the shortest round trip that is no round trip", () => {
+    expect(grow(49, (atUs) => ROUND_US + 3 * atUs, 100)).toBeUndefined();
+    expect(grow(51, (atUs) => ROUND_US + 3 * atUs, 100)).toBeDefined();
+    // They grow late: a line through them begins at less than there ever was.
+    expect(grow(40, (atUs) => (atUs < 8 * MS ? 1000 : 9 * MS))?.clearUs).toBe(1000);
   });
 
   it("is in round trips that differ among SYNs that left at once, or nearly", () => {
