@@ -83,7 +83,7 @@ export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
       }
       const busy = isBusy();
       if (busy && empty && batches === 0) link.behind?.wait(BUSY_US);
-      if (busy || batches === BATCHES_PER_TURN || !empty) {
+      if (busy || batches === BATCHES_PER_TURN || nowUs() >= untilUs || !empty) {
         immediate ??= setImmediate(() => {
           immediate = undefined;
           turn();

@@ -167,7 +167,7 @@ export function createCompletion(engine: Engine, options: CompletionOptions): En
       block,
       ends: { local, peer, localPort, peerPort: verdict.port, ttl },
       verdict,
-      establishedUs: Math.max(0, verdict.atUs - sentUs),
+      establishedUs: Math.max(1, verdict.atUs - sentUs),
       bannerUntil,
       giveUpAt: bannerUntil + options.closeUs,
       banner: [],

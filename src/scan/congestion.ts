@@ -21,8 +21,8 @@
  * 500 SYNs a second as at a million. So each sign takes three tenths off their difference. It rests on signs seen together: growth
  * doubles in the time that one sees a queue later than the other. Therefore delays are read from answers as they come, not once
  * all is known that left with them; a queue that came while nothing was gained is another one's, and no reason to slow down
- * again, unless it does not go; and what is usual is learnt anew from answers that are faster (lateness.ts): who comes later has
- * met its hosts with the other's queue in their round trips.
+ * again, unless it does not go; and what is usual is learnt anew from answers that are faster, for all hosts at once when all are
+ * (lateness.ts): who comes later has met its hosts with the other's queue in their round trips.
  *
  * Why this one: over 30 random networks in simulation (npx tsx test/sim/compare.ts 30), each rule in this same engine:
  *
@@ -35,10 +35,10 @@
  * AIMD takes random loss for congestion. Vegas is as fast, and misses ports where its first SYNs fill a slow path's queue: what is
  * usual is then learnt with the queue in it. Below about 1,000 SYNs a second AIMD may win.
  *
- * What it does not reach: 40 to 60 % for both of two runs, always (npx tsx test/sim/fairness.ts has the figures). Who comes into a
- * full queue sees none that grows, and floods until its first answers are lost; then it takes some ten cycles, each as many round
- * trips, until shares are equal. Where few answer, one sees the queue late. Workers of one run share their rates instead
- * (shared-rate.ts).
+ * What it does not reach: 40 to 60 % for both of two runs, always (npx tsx test/sim/fairness.ts has the figures). It takes some
+ * cycles, each as many round trips, until shares are equal: where a round trip is long those of the first ten seconds may not be.
+ * A full queue that neither has made is waited for by both, up to eight times as long as it should take. Workers of one run share
+ * their rates instead (shared-rate.ts).
  *
  * Pure: times in microseconds, rates in SYNs per second. Not here: when SYNs leave (pacing.ts), hosts that limit their
  * answers (path-watch.ts gives them a pace of their own).
@@ -145,9 +145,10 @@ const FAST_EXCESS = 1.5;
 /** A suspicion holds growth up for so long, and so many round trips. */
 const SUSPICION_US = 2_000_000;
 const SUSPICION_ROUNDS = 4;
+/** What a start has sent since the sign left is thought to make a queue no longer than this. */
+const MOST_TO_COME_US = 500_000;
 /** A queue takes so much longer to drain than it should at most. When it is there so many times as long, one gives way; then it stands for good. */
 const DRAIN_SLACK = 1.5;
-const MOST_TO_COME_US = 500_000;
 const YIELD = 3;
 const FOR_GOOD = 8;
 /** Overruns of this machine's own buffers count once in so long, and leave this. */
@@ -184,7 +185,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
   /** First SYNs: what share of these is answered depends on the space as well. */
   const fresh = createDelivery({ floor: 0, negligible: 0.15 });
   const queueDelay = createQueueDelay();
-  /** What left before this, of what left before the start was over, was not yet part of the rate that was too high. */
+  /** After a start that ended as fewer first SYNs were answered: when the rate was taken up that was too high. */
   let unprovenUs = Number.NEGATIVE_INFINITY;
   /** About the rate that pilots are judged at. */
   let level = rate;
@@ -212,7 +213,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
     queueDelay.clear();
   }
 
-  /** The path was found to hold so many of ours; the queue is `queueUs` long. */
+  /** The path was found to hold so many of ours; the queue is `seenUs` long. */
   function cut(capacity: number, seenUs: number, e: Stretch, lowestStep = LOWEST_STEP): void {
     // What a start has sent since is still to come.
     const queueUs = seenUs + (starting ? Math.min(MOST_TO_COME_US, (rate / capacity - 1) * e.roundUs) : 0);
@@ -329,7 +330,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
   function handleOutcome(e: Outcome): void {
     const total = e.answered + e.lost;
     if (total === 0) return;
-    // First SYNs that were answered badly from the beginning looked well: pilots know better, though later.
+    // Where first SYNs were lost from the beginning on, that looked usual: pilots know better, though later.
     if (e.toUs <= unprovenUs) {
       if ((LEFT * e.sent * e.answered) / total < rate) reactTo(pilots, e.answered, total, e);
       return;

@@ -17,7 +17,7 @@ export interface Hosts {
   /** Per entry: smoothed round trip and its variation (round-trip.ts), microseconds; 0 before the first. */
   readonly srtt: Float32Array;
   readonly rttvar: Float32Array;
-  /** Per entry: mean round trip while no queue was seen, microseconds; 0 when there is none. */
+  /** Per entry: lateness.ts's, what round trips are compared with, microseconds; 0 when there is nothing. */
   readonly usual: Float32Array;
   /** Per entry: SYNs that were answered, SYNs of answered pairs that were not, ports that said SYN-ACK or RST. */
   readonly answered: Uint32Array;

@@ -2,9 +2,11 @@
  * How much longer than usual answers take: what is usual for each host, and what it says of answers as they come.
  *
  * It owns `hosts.usual`, and whether a queue is in the round trips now. What is usual is learnt while there is none; who was met
- * in one, as a latecomer meets all its hosts in the queue of who was there before, shows it by answers that are much faster
- * later, and is learnt anew. What the delays mean for the rate is queue-delay.ts's business, and congestion.ts's. Pure: times in
- * microseconds.
+ * in one, as a latecomer meets all its hosts in the queue of who was there before, shows it by answers that are faster later. A
+ * host is heard once in seconds where there are many: so when all that answer are faster, by whatever the least is, all others are
+ * thought to be as well. By the least, not the mean: then scatter says nothing, and no host looks late afterwards.
+ *
+ * What the delays mean for the rate is queue-delay.ts's business, and congestion.ts's. Pure: times in microseconds.
  */
 import type { Cohorts } from "./cohorts.ts";
 import type { Hosts } from "./hosts.ts";
@@ -32,7 +34,7 @@ const FIRST_SENT = 1;
 const SENT = 2;
 const DELAY = 3;
 const SQUARES = 4;
-/** The same of all that can be compared, much faster ones too, until there are enough of them. */
+/** Of answers of hosts that were heard before, until there are enough of them: how many, and the most that one is late by. */
 const ALL = 5;
 const MOST = 6;
 
@@ -46,6 +48,7 @@ const FASTER_ROUNDS = 1 / 16;
 const FASTER_SCATTERS = 2;
 /** One that is a little faster moves what is usual by so much of the difference at least: it may have met less of a queue. */
 const FASTER_STEP = 0.2;
+/** So many answers, one after the other, must all be faster: then a queue has gone that was in every host's usual round trip. */
 const FEWEST_FASTER = 12;
 /** Scatter is no more than this part of a round trip; with each answer it moves by this part of itself. */
 const MOST_SCATTER = 0.2;
@@ -57,7 +60,7 @@ const MOST_MEAN = 8;
 export function createLateness(hosts: Hosts, cohorts: Cohorts, waits: Waits): Lateness {
   const { usual, answered } = hosts;
   const sums = new Float64Array(7);
-  /** All round trips are so much shorter than when `usual` was written: a queue was in them then, and has gone. */
+  /** All round trips are so much shorter than `usual` says, which is kept relative to this: a queue was in them, and has gone. */
   const goneUs = new Float64Array(1);
   /** What three of four answers that are late do not exceed while there is no queue. */
   const scatterUs = Float64Array.of(UNKNOWN_SCATTER_US);

@@ -9,9 +9,9 @@
  */
 
 export interface Trend {
-  /** From now on only SYNs count that leave at `fromUs` or later: the rate has changed. */
+  /** The rate has changed: SYNs that leave at `fromUs` or later are others. Those at the rate before are still told of, while these tell nothing. */
   startAnew(fromUs: number): void;
-  /** Only those that leave before. */
+  /** Of the newest only those count that leave before. */
   end(toUs: number): void;
   /**
    * Takes the round trip of the SYN that left at `times[i]`.
