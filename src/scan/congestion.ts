@@ -300,8 +300,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
     if (judgement !== "fallen") return false;
     if (!suspects()) {
       before = Math.min(rate, e.allowed);
-      // Where few answered it may have been a flood from the first SYN on: no start is made there again.
-      wasStarting = starting && !start.isTrying();
+      wasStarting = starting;
       suspectedUs = e.nowUs;
     }
     delivery.suspect(e.sent);

@@ -23,8 +23,6 @@ export type Kind = "fresh" | "pilots";
 export interface Start {
   /** Takes what became of SYNs of a stretch. @returns a faster rate, when it is time for one */
   handleAnswers(kind: Kind, answered: number, total: number, stretch: Sent): number | undefined;
-  /** Whether rates are only tried, as few answer. */
-  isTrying(): boolean;
   /** Whether it left after a trial: what that has left behind spoils what could be seen. */
   isAfterTrial(stretch: Sent): boolean;
   /** SYNs per second at most, now: what is proven, once a trial has lasted long enough. */
@@ -93,7 +91,6 @@ export function createStart(rate: number, startUs: number): Start {
       }
       return tryOut(Math.max(tried, FASTER * sent), share, nowUs);
     },
-    isTrying: () => trialUs < Number.POSITIVE_INFINITY,
     isAfterTrial,
     most: (nowUs) => (nowUs >= trialUs ? proven : Number.POSITIVE_INFINITY),
     sinceUs: () => sinceUs,

@@ -19,7 +19,6 @@ describe("where most answer", () => {
     // What left before the rate was taken up says nothing of it.
     expect(hear(start, 80 * MS, 40 * MS, RATE, 1)).toBeUndefined();
     expect(start.sinceUs()).toBe(60 * MS);
-    expect(start.isTrying()).toBe(false);
     expect(hear(start, 120 * MS, 60 * MS, 3.5 * RATE, 0.9)).toBe(3.5 ** 2 * RATE);
   });
 
@@ -49,7 +48,6 @@ describe("where few answer", () => {
       expect(start.handleAnswers("fresh", answered, 1200, stretch)).toBe(3.5 * RATE);
       expect(start.most(60 * MS + trialUs - 1)).toBe(Number.POSITIVE_INFINITY);
       expect(start.most(60 * MS + trialUs)).toBe(RATE);
-      expect(start.isTrying()).toBe(true);
     }
   });
 

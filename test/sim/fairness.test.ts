@@ -21,8 +21,8 @@ describe("two runs through one bottleneck", () => {
     found = all.map((pair) => sharesOf(pair));
   }, SLOW);
 
-  it("have 40 to 60 % each in four of five pairs, and in the median 45 to 55 %", () => {
-    expect(outside(sharesOfAll())).toBeLessThanOrEqual(all.length / 5);
+  it("have 40 to 60 % each in eleven of twelve pairs, and in the median 45 to 55 %", () => {
+    expect(outside(sharesOfAll())).toBeLessThanOrEqual(all.length / 12);
     expect(offBy(sharesOfAll(), 0.5)).toBeLessThan(0.05);
   });
 
@@ -35,7 +35,7 @@ describe("two runs through one bottleneck", () => {
 
   it("both get on, and neither place is the better one", () => {
     for (const [i, { first }] of found.entries()) {
-      expect(Math.abs(first - 0.5), JSON.stringify(all[i])).toBeLessThan(0.35);
+      expect(Math.abs(first - 0.5), JSON.stringify(all[i])).toBeLessThan(0.25);
     }
     const mean = sharesOfAll().reduce((sum, share) => sum + share, 0) / found.length;
     expect(Math.abs(mean - 0.5)).toBeLessThan(0.06);
