@@ -108,11 +108,12 @@ export function createDelivery({ prior, floor, negligible }: DeliveryOptions): D
     }
     const pooled = (recent.answered + usual.answered) / (recent.total + usual.total);
     const error = Math.sqrt(pooled * (1 - pooled) * (1 / recent.total + 1 / usual.total));
-    // Standard errors are too small where nearly all are answered: a few losses then look like many.
-    const both = { answered: recent.answered + usual.answered, total: recent.total + usual.total };
-    const apart = likelihood(recent, now) + likelihood(usual, before) - likelihood(both, shareOf(both));
-    const isFar = before - now > Math.max(negligible * before, SURE * error);
-    if (isFar && apart > (isOdd ? UNLIKELY_IF_ODD : UNLIKELY)) return "fallen";
+    if (before - now > Math.max(negligible * before, SURE * error)) {
+      // Standard errors are too small where nearly all are answered: a few losses then look like many.
+      const both = { answered: recent.answered + usual.answered, total: recent.total + usual.total };
+      const apart = likelihood(recent, now) + likelihood(usual, before) - likelihood(both, shareOf(both));
+      if (apart > (isOdd ? UNLIKELY_IF_ODD : UNLIKELY)) return "fallen";
+    }
     ceiling = Math.max(ceiling, shareOf(usual));
     if (now >= (1 - negligible) * ceiling) add(usual, { answered, total });
     halve(usual, KEPT);

@@ -106,17 +106,21 @@ export function createLateness(hosts: Hosts, cohorts: Cohorts, waits: Waits): La
         usual[host] = gone + Math.min(mostUs[0], Math.max(1, rtt - waits.queueUs()));
         return;
       }
-      compare((rtt - usual[host] + gone) | 0);
-      if (isMuchFaster(host, rtt)) usual[host] = rtt + gone;
-      else {
-        if (usual[host] > mostUs[0] + gone) usual[host] = mostUs[0] + gone;
-        // Soon after a host's first SYN only those are compared whose first answer was a fast one: that would show a queue.
-        if (waits.isSettled(host, times, i)) count(cohort, times, i, (rtt + gone - usual[host]) | 0);
-        const step = 1 / Math.min(MOST_MEAN, answered[host] + 1);
-        const late = rtt + gone - usual[host];
-        if (late < 0) usual[host] += Math.max(FASTER_STEP, step) * late;
-        else if (!queued) usual[host] += step * late;
+      let late = rtt + gone - usual[host];
+      compare(late | 0);
+      if (isMuchFaster(host, rtt)) {
+        usual[host] = rtt + gone;
+        return;
       }
+      if (usual[host] > mostUs[0] + gone) {
+        usual[host] = mostUs[0] + gone;
+        late = rtt - mostUs[0];
+      }
+      // Soon after a host's first SYN only those are compared whose first answer was a fast one: that would show a queue.
+      if (waits.isSettled(host, times, i)) count(cohort, times, i, late | 0);
+      const step = 1 / Math.min(MOST_MEAN, answered[host] + 1);
+      if (late < 0) usual[host] += Math.max(FASTER_STEP, step) * late;
+      else if (!queued) usual[host] += step * late;
     },
     expectQueue: (us) => {
       mostUs[0] = us;

@@ -162,8 +162,10 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
   function lookAtTrend(nowUs: number): void {
     const growth = trend.growth();
     if (growth === undefined) return;
-    const [from, last] = [growth.fromUs, growth.toUs].map((us) => cohorts.at(Float64Array.of(us), 0));
-    const to = Math.min(last + 1, cohorts.count() - 1);
+    middle[0] = growth.fromUs;
+    const from = cohorts.at(middle, 0);
+    middle[0] = growth.toUs;
+    const to = Math.min(cohorts.at(middle, 0) + 1, cohorts.count() - 1);
     if (from < 0 || to <= from) return;
     const these = stretch(nowUs, from, to);
     // A burst makes a queue that grows as fast. But the first one, of which the trend knows nothing, is in the first stretch.
@@ -228,7 +230,7 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
         lost += cohorts.get(i, FATES.pilotLost);
       }
       if (answered + lost < FEWEST_OUTCOMES && to - outcomesSeen < MOST_TOGETHER) continue;
-      congestion.handleOutcome({ ...steady(nowUs, outcomesSeen, to), answered, lost });
+      congestion.handleOutcome(Object.assign(steady(nowUs, outcomesSeen, to), { answered, lost }));
       outcomesSeen = to;
     }
   }

@@ -38,6 +38,8 @@ const FEWEST_ANSWERS = 12;
 const SURE = 4;
 /** From the first of them to the last. */
 const SHORTEST_US = 5000;
+/** Less than this is nothing. */
+const LEAST_GROWTH_US = 1000;
 /** Microseconds, squared. */
 const LEAST_VARIANCE = 1;
 
@@ -88,15 +90,17 @@ function createStage(fromUs: number): Stage {
       toUs = Math.min(toUs, us);
     },
     add: (times, i, rtt) => {
-      if (times[i] < fromUs || times[i] >= toUs) return false;
+      const us = times[i];
+      if (us < fromUs || us >= toUs) return false;
+      const at = us - fromUs;
       sums[COUNT]++;
-      sums[TIME] += times[i] - fromUs;
+      sums[TIME] += at;
       sums[ROUND] += rtt;
-      sums[TIMES] += (times[i] - fromUs) ** 2;
+      sums[TIMES] += at * at;
       sums[ROUNDS] += rtt * rtt;
-      sums[BOTH] += (times[i] - fromUs) * rtt;
-      if (times[i] - fromUs < sums[FIRST]) sums[FIRST] = times[i] - fromUs;
-      if (times[i] - fromUs > sums[LAST]) sums[LAST] = times[i] - fromUs;
+      sums[BOTH] += at * rtt;
+      if (at < sums[FIRST]) sums[FIRST] = at;
+      if (at > sums[LAST]) sums[LAST] = at;
       if (rtt < sums[SHORTEST]) sums[SHORTEST] = rtt;
       return true;
     },
@@ -111,6 +115,7 @@ function createStage(fromUs: number): Stage {
       if (variance < LEAST_VARIANCE) return undefined;
       const covariance = sums[BOTH] / n - time * round;
       const slope = covariance / variance;
+      if (slope * (sums[LAST] - sums[FIRST]) < LEAST_GROWTH_US) return undefined;
       const rest = sums[ROUNDS] / n - round * round - slope * covariance;
       const error = Math.sqrt(Math.max(0, rest) / (variance * (n - 2)));
       if (slope <= SURE * error) return undefined;
