@@ -8,7 +8,7 @@ import type { Link } from "../link/link.ts";
 import type { Engine } from "../scan/engine.ts";
 import type { Verdict } from "../scan/verdict.ts";
 import { nowUs } from "./clock.ts";
-import { checkStall, createTransmitter } from "./transmit.ts";
+import { BATCHES_PER_TURN, checkStall, createTransmitter, LONGEST_SENDING_US } from "./transmit.ts";
 
 export interface DriveHooks {
   onVerdict(verdict: Verdict): void;
@@ -24,9 +24,6 @@ export interface Drive {
   stop(graceMs?: number): void;
 }
 
-/** Batches sent before received packets get their turn, and for how long: code that has just begun takes its time. */
-const BATCHES_PER_TURN = 4;
-const LONGEST_SENDING_US = 4000;
 /** While another thread sends, this one waits so long at most for something to do, in microseconds: a batch takes less. */
 const BUSY_US = 1000;
 /** setTimeout's limit is 2^31 - 1 ms; far deadlines are looked at again after this long. */

@@ -11,6 +11,10 @@ import { nowUs } from "./clock.ts";
 /** Nothing is asked for the rest of a batch after so many refusals in a row. */
 const HOPELESS = 64;
 
+/** Batches sent before received packets get their turn, and for how long: code that has just begun takes its time. */
+export const BATCHES_PER_TURN = 4;
+export const LONGEST_SENDING_US = 4000;
+
 export interface Transmitter {
   /** Sends one batch, or has it sent. @returns how many packets the engine had for it */
   send(): number;

@@ -20,16 +20,13 @@ import { createSourcePorts, partPilots } from "../socket/ports.ts";
 import { createCapture } from "./capture.ts";
 import { nowUs } from "./clock.ts";
 import { createBatchWriter } from "./record-batch.ts";
-import { checkStall, createTransmitter } from "./transmit.ts";
+import { BATCHES_PER_TURN, checkStall, createTransmitter, LONGEST_SENDING_US } from "./transmit.ts";
 import { CONTROL, type FromWorker, STOP, type WorkerTask } from "./workers.ts";
 
 /** How often the main thread hears how far the worker is, in microseconds. */
 const REPORT_US = 200_000;
 /** The longest wait for a packet: the main thread may have said stop meanwhile. */
 const LONGEST_WAIT_US = 20_000;
-/** Batches sent before received packets get their turn, and for how long: code that has just begun takes its time. */
-const BATCHES_PER_TURN = 4;
-const LONGEST_SENDING_US = 4000;
 /** Batches of results that may wait in the main thread: with more, nothing new is sent until it has caught up. */
 const MOST_WAITING = 32;
 

@@ -54,38 +54,46 @@ const LAST = 7;
 const SHORTEST = 8;
 
 export function createTrend(startUs: number): Trend {
-  let newer = createStage(startUs);
-  let older: Stage | undefined;
+  let newer = createStage();
+  let older = createStage();
+  newer.begin(startUs);
 
   return {
     startAnew: (us) => {
       newer.end(us);
-      older = newer;
-      newer = createStage(us);
+      [newer, older] = [older, newer];
+      newer.begin(us);
     },
     end: (us) => newer.end(us),
     add: (times, i, rtt) => {
-      if (!newer.add(times, i, rtt)) older?.add(times, i, rtt);
+      if (!newer.add(times, i, rtt)) older.add(times, i, rtt);
     },
-    growth: () => newer.growth() ?? older?.growth(),
+    growth: () => newer.growth() ?? older.growth(),
   };
 }
 
-/** SYNs that left at one rate. */
+/** SYNs that left at one rate; none before it begins. */
 interface Stage {
+  begin(fromUs: number): void;
   end(toUs: number): void;
   /** @returns whether it is one of these */
   add(times: Float64Array, i: number, rtt: number): boolean;
   growth(): Growth | undefined;
 }
 
-function createStage(fromUs: number): Stage {
+function createStage(): Stage {
   const sums = new Float64Array(SHORTEST + 1);
-  sums[FIRST] = Number.POSITIVE_INFINITY;
-  sums[SHORTEST] = Number.POSITIVE_INFINITY;
+  let fromUs = Number.POSITIVE_INFINITY;
   let toUs = Number.POSITIVE_INFINITY;
 
   return {
+    begin: (us) => {
+      fromUs = us;
+      toUs = Number.POSITIVE_INFINITY;
+      sums.fill(0);
+      sums[FIRST] = Number.POSITIVE_INFINITY;
+      sums[SHORTEST] = Number.POSITIVE_INFINITY;
+    },
     end: (us) => {
       toUs = Math.min(toUs, us);
     },

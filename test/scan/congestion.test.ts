@@ -173,6 +173,21 @@ describe("while a run starts", () => {
     expect(rule.rate()).toBe(14_000);
   });
 
+  it("and where it was suspected for nothing it goes on starting, though few answer", () => {
+    const { rule, stretch, answer } = ruleAt(4000);
+    answer(60, 16, 80);
+    rule.handleTime(90_000);
+    // Four in ten are lost, at any rate: first that looks like much.
+    rule.handleOutcome({ ...stretch(120, 60), answered: 30, lost: 20 });
+    expect(rule.isStarting()).toBe(false);
+    for (let ms = 600; ms < 1200; ms += 50) {
+      answer(ms, 4, 0);
+      rule.handleOutcome({ ...stretch(ms, 60), answered: 12, lost: 8 });
+    }
+    expect(rule.isStarting()).toBe(true);
+    expect(rule.rate()).toBeGreaterThan(40_000);
+  });
+
   it("what a trial has left behind says nothing of the rate that goes on: nobody's loss after it slows down", () => {
     const { rule, stretch, answer } = ruleAt(4000);
     answer(60, 16, 80);
