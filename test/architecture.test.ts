@@ -17,6 +17,17 @@ const FILES = readdirSync(SRC, { recursive: true, encoding: "utf8" })
 
 const folderOf = (file: string): string => (file.includes("/") ? file.split("/")[0] : "");
 
+/** The rooms of a folder, in order: each may import those before it, and itself. */
+const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  scan: ["targets", "probe", "measure", "congestion", "hosts", "engine"],
+  runtime: ["system", "plan", "results", "journal", "run", "connect", "trace", "diagnose", "lab", "api"],
+  report: ["", "formats", "read", "html"],
+  cli: ["", "options", "run", "commands", "help"],
+};
+
+/** `room` of `folder/room/file.ts`; empty for `folder/file.ts`. */
+const roomOf = (file: string): string => file.split("/").slice(1, -1)[0] ?? "";
+
 /** What each folder may import, besides itself, errors.ts and Node. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   wire: [],
@@ -27,6 +38,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   report: ["scan"],
   runtime: ["scan", "link", "report", "lab", "socket", "wire"],
   cli: ["runtime", "scan", "link", "report", "lab", "socket", "wire"],
+  build: [],
   "": ["runtime", "scan", "link", "report", "lab", "socket", "wire"],
 };
 
@@ -50,14 +62,29 @@ describe("imports", () => {
       if (target === "errors.ts" || folderOf(target) === folder) continue;
       expect(MAY_IMPORT[folder], `${file} imports ${target}`).toContain(folderOf(target));
       // report/ sees results, not how they come about.
-      if (folder === "report") expect(target).toBe("scan/result.ts");
+      if (folder === "report") expect(target).toBe("scan/probe/result.ts");
     }
   });
+
+  it.each(FILES.filter(({ file }) => folderOf(file) in ROOMS && file !== "cli/main.ts"))(
+    "of $file keep to the order of rooms",
+    ({ file, text }) => {
+      const folder = folderOf(file);
+      const rooms = ROOMS[folder];
+      expect(rooms).toContain(roomOf(file));
+      for (const specifier of importsOf(text).filter((s) => s.startsWith("."))) {
+        const target = normalize(join(dirname(file), specifier));
+        if (folderOf(target) !== folder || !target.endsWith(".ts")) continue;
+        const [from, to] = [file, target].map((each) => rooms.indexOf(roomOf(each)));
+        expect(to, `${file} imports ${target}`).toBeLessThanOrEqual(from);
+      }
+    },
+  );
 
   it("of koffi and raw-socket stand in link/sys only", () => {
     for (const { file, text } of FILES) {
       // The build names them, to leave them out of the bundle.
-      if (file === "bundle.ts") continue;
+      if (file === "build/bundle.ts") continue;
       const native = /"(koffi|raw-socket)"/.test(text.replace(/\/\*[\s\S]*?\*\//g, ""));
       if (native) expect(file).toMatch(/^link\/sys\//);
     }
@@ -70,6 +97,32 @@ describe("imports", () => {
         expect(specifier, file).toMatch(/\.ts$/);
       }
     }
+  });
+});
+
+describe("the import graph", () => {
+  it("has no circles", () => {
+    const graph = new Map(
+      FILES.map(({ file, text }) => [
+        file,
+        importsOf(text)
+          .filter((s) => s.startsWith(".") && s.endsWith(".ts"))
+          .map((s) => normalize(join(dirname(file), s))),
+      ]),
+    );
+    const done = new Set<string>();
+    const circles: string[] = [];
+    const visit = (file: string, way: readonly string[]): void => {
+      if (way.includes(file)) {
+        circles.push([...way.slice(way.indexOf(file)), file].join(" -> "));
+        return;
+      }
+      if (done.has(file)) return;
+      for (const next of graph.get(file) ?? []) visit(next, [...way, file]);
+      done.add(file);
+    };
+    for (const file of graph.keys()) visit(file, []);
+    expect(circles).toEqual([]);
   });
 });
 

@@ -42,7 +42,7 @@ describe("the package", () => {
       "LICENSE",
       "README.md",
       "package.json",
-      "src/report/ndjson.schema.json",
+      "src/report/formats/ndjson.schema.json",
     ]);
     const kinds = [
       /^dist\/(synprobe|worker|sender)\.(cjs|code|cache)$/,
@@ -80,8 +80,8 @@ describe("the package", () => {
     };
     for (const path of [
       "dist/index.js",
-      "dist/runtime/worker.js",
-      "dist/runtime/sender.js",
+      "dist/runtime/run/worker.js",
+      "dist/runtime/run/sender.js",
       "dist/index.d.ts",
     ])
       visit(path);

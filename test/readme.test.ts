@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { EXIT } from "../src/cli/exit.ts";
-import { PROBE_OPTIONS } from "../src/cli/options.ts";
+import { PROBE_OPTIONS } from "../src/cli/options/table.ts";
 
 const README = readFileSync(new URL("../README.md", import.meta.url), "utf8");
 

@@ -4,12 +4,14 @@
 import { createRequire } from "node:module";
 import { Argument, Command, CommanderError, Option } from "commander";
 import { isSynprobeError } from "../errors.ts";
-import { checkPlatform } from "../runtime/platform.ts";
-import { expandAliases, longName } from "./aliases.ts";
-import type { Configured } from "./config.ts";
-import type { DiffOptions } from "./diff.ts";
+import { checkPlatform } from "../runtime/system/platform.ts";
+import type { DiffOptions } from "./commands/diff.ts";
+import type { LabOptions } from "./commands/lab.ts";
+import type { ReportOptions } from "./commands/report.ts";
+import type { TraceCommandOptions } from "./commands/trace.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
-import type { LabOptions } from "./lab.ts";
+import { expandAliases, longName } from "./options/aliases.ts";
+import type { Configured } from "./options/config.ts";
 import {
   collect,
   LAB_INSIDE,
@@ -19,10 +21,8 @@ import {
   TRACE_DEFAULTS,
   usage,
   withTiming,
-} from "./options.ts";
-import type { ReportOptions } from "./report.ts";
+} from "./options/table.ts";
 import { createMessages, printResult, VERSION } from "./terminal.ts";
-import type { TraceCommandOptions } from "./trace.ts";
 
 /**
  * @param run takes what a command does
@@ -68,7 +68,7 @@ function createProgram(
         printResult(settled.print(complete));
         return EXIT.complete;
       }
-      return (await import("./probe.ts")).probe(targets, complete, messages, argv);
+      return (await import("./run/probe.ts")).probe(targets, complete, messages, argv);
     }),
   );
   const traceCommand = program
@@ -83,7 +83,7 @@ function createProgram(
       run(async () => {
         checkPlatform();
         const settled = await settle(traceCommand, options, new Map());
-        return (await import("./trace.ts")).trace(target, settled.options, messages, argv);
+        return (await import("./commands/trace.ts")).trace(target, settled.options, messages, argv);
       }),
     );
   for (const spec of PROBE_OPTIONS.filter(({ flags }) => TRACE_OPTIONS.has(longName(flags)))) {
@@ -96,7 +96,7 @@ function createProgram(
     .argument("[target]", "show the route, interface and source address for this host")
     .option("--fix", "remove what runs that were killed have left behind")
     .action((target: string | undefined, options: { fix?: boolean }) =>
-      run(async () => (await import("./doctor.ts")).doctor(target, options, messages)),
+      run(async () => (await import("./commands/doctor.ts")).doctor(target, options, messages)),
     );
   program
     .command("lab")
@@ -109,7 +109,7 @@ function createProgram(
     .action((words: string[], options: LabOptions) =>
       run(async () => {
         checkPlatform();
-        return (await import("./lab.ts")).lab(words, options, argv);
+        return (await import("./commands/lab.ts")).lab(words, options, argv);
       }),
     );
   program
@@ -122,7 +122,9 @@ function createProgram(
     .option("--json", "NDJSON: one object a difference, and a summary")
     .option("--only <state>", "open: only what was open, or is")
     .action((old: string, now: string, options: DiffOptions) =>
-      run(async () => loadApart<typeof import("./diff.ts")>("diff").diff(old, now, options, messages)),
+      run(async () =>
+        loadApart<typeof import("./commands/diff.ts")>("diff").diff(old, now, options, messages),
+      ),
     );
   program
     .command("report")
@@ -131,7 +133,9 @@ function createProgram(
     .requiredOption("-o, --output <file>", "the page; - for standard output")
     .option("--title <text>", "what the page is called")
     .action((files: string[], options: ReportOptions) =>
-      run(async () => loadApart<typeof import("./report.ts")>("report").report(files, options, messages)),
+      run(async () =>
+        loadApart<typeof import("./commands/report.ts")>("report").report(files, options, messages),
+      ),
     );
   program
     .command("demo")
@@ -140,7 +144,7 @@ function createProgram(
     .action(({ inside }: { inside?: boolean }) =>
       run(async () => {
         checkPlatform();
-        const demo = await import("./demo.ts");
+        const demo = await import("./commands/demo.ts");
         return inside === true ? demo.tour(messages) : demo.demo();
       }),
     );
@@ -150,7 +154,7 @@ function createProgram(
     .argument("[topic]", "one of the topics or commands that synprobe --help lists")
     .action((subject: string = "") =>
       run(async () => {
-        const { helpText } = await import("./help.ts");
+        const { helpText } = await import("./help/help.ts");
         printResult(helpText(program, subject, messages.stdoutColour));
         return EXIT.complete;
       }),
@@ -161,7 +165,7 @@ function createProgram(
     .addArgument(new Argument("<shell>", "bash, zsh or fish").choices(["bash", "zsh", "fish"]))
     .action((shell: "bash" | "zsh" | "fish") =>
       run(async () => {
-        const { completionScript } = await import("./completion.ts");
+        const { completionScript } = await import("./help/completion.ts");
         printResult(completionScript(program, shell));
         return EXIT.complete;
       }),
@@ -171,7 +175,7 @@ function createProgram(
     .command("man", { hidden: true })
     .action(() =>
       run(async () => {
-        const { manPage } = await import("./man.ts");
+        const { manPage } = await import("./help/man.ts");
         printResult(manPage(program));
         return EXIT.complete;
       }),
@@ -179,7 +183,7 @@ function createProgram(
   program
     // What lab.ts starts in the lab's namespaces.
     .command(LAB_INSIDE, { hidden: true })
-    .action(() => run(async () => (await import("./lab.ts")).labInside(messages)));
+    .action(() => run(async () => (await import("./commands/lab.ts")).labInside(messages)));
   return program;
 }
 
@@ -234,7 +238,7 @@ async function settle<Options extends Pick<ProbeOptions, "drop" | "config" | "pr
     return { options, given, print: () => "" };
   }
   const names = command.options.map((option) => option.attributeName());
-  const { configure } = await import("./config.ts");
+  const { configure } = await import("./options/config.ts");
   return configure(
     options,
     new Map(names.filter(given).map((name) => [name, written.get(name)])),
@@ -260,7 +264,7 @@ async function main(argv: readonly string[]): Promise<number> {
       program.parse(expandAliases(argv), { from: "user" });
     } catch (error) {
       if (subject === undefined || !(error instanceof CommanderError)) throw error;
-      const { helpText } = await import("./help.ts");
+      const { helpText } = await import("./help/help.ts");
       printResult(helpText(program, subject, createMessages().stdoutColour));
     }
     return await status;
@@ -291,7 +295,7 @@ async function explain(error: unknown, program: Command): Promise<ExitStatus> {
 async function improve(message: string, program: Command): Promise<string> {
   const [, option] = /^unknown option '(.*)'$/s.exec(message) ?? [];
   if (option === undefined) return message;
-  const { unknownOption } = await import("./unknown-option.ts");
+  const { unknownOption } = await import("./options/unknown-option.ts");
   const command = program.commands.find((each) => each.name() === program.args[0]) ?? program;
   const known = command.options.flatMap(({ long, short }) => [long, short].filter((name) => name != null));
   return unknownOption(option, known);

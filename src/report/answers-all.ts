@@ -2,7 +2,7 @@
  * Hosts that answer SYN-ACK on every port, those that nobody would serve too: a tarpit or a middlebox. In the table each of
  * them is a sentence at the end, in place of a line for each of its ports.
  */
-import type { PortResult } from "../scan/result.ts";
+import type { PortResult } from "../scan/probe/result.ts";
 import { escapeWord } from "./escape.ts";
 import { count } from "./figures.ts";
 

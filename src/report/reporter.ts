@@ -4,7 +4,7 @@
  * A reporter turns results into text, in the order they come, and hands the text to a sink. It opens no file, reads
  * no clock and knows no terminal: cli/ gives it a sink, the colour decision and the run's description.
  */
-import type { PortResult, PortState, ScanProgress, ScanSummary, TargetFault } from "../scan/result.ts";
+import type { PortResult, PortState, ScanProgress, ScanSummary, TargetFault } from "../scan/probe/result.ts";
 
 /** Takes finished text. May buffer; never throws (the owner of the file watches for write errors). */
 export type Sink = (text: string) => void;

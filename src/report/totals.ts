@@ -3,7 +3,7 @@
  *
  * Text only: the table (table.ts) paints it and decides where it goes.
  */
-import type { IgnoredCounts, ScanSummary } from "../scan/result.ts";
+import type { IgnoredCounts, ScanSummary } from "../scan/probe/result.ts";
 import { escapeWord } from "./escape.ts";
 import { chance, count, digits, duration, percent } from "./figures.ts";
 

@@ -5,15 +5,15 @@
  * Two runs: a network of 65,536 hosts in random order, as large scans are, and one host with all its ports.
  */
 import { cpuUsage } from "node:process";
-import { createCsvReporter } from "../../src/report/csv.ts";
-import { createGrepableReporter } from "../../src/report/grepable.ts";
-import { createMasscanListReporter } from "../../src/report/masscan-list.ts";
-import { createNdjsonReporter } from "../../src/report/ndjson.ts";
-import { createNmapXmlReporter } from "../../src/report/nmap-xml.ts";
+import { createCsvReporter } from "../../src/report/formats/csv.ts";
+import { createGrepableReporter } from "../../src/report/formats/grepable.ts";
+import { createMasscanListReporter } from "../../src/report/formats/masscan-list.ts";
+import { createNdjsonReporter } from "../../src/report/formats/ndjson.ts";
+import { createNmapXmlReporter } from "../../src/report/formats/nmap-xml.ts";
+import { createTableReporter } from "../../src/report/formats/table.ts";
 import type { Reporter, RunInfo, Sink } from "../../src/report/reporter.ts";
-import { createTableReporter } from "../../src/report/table.ts";
-import { createOrder } from "../../src/scan/permutation.ts";
-import type { PortResult, ScanSummary } from "../../src/scan/result.ts";
+import type { PortResult, ScanSummary } from "../../src/scan/probe/result.ts";
+import { createOrder } from "../../src/scan/targets/permutation.ts";
 
 const RESULTS = 100_000;
 const ROUNDS = Number(process.argv[2] ?? 5);

@@ -17,7 +17,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import type { LabReport } from "../../src/runtime/lab.ts";
+import type { LabReport } from "../../src/runtime/lab/lab.ts";
 import { ENVIRONMENT, synprobe } from "../cli/process.ts";
 import {
   type BenchNetwork,

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { createReplyDecoder } from "../../src/scan/reply.ts";
+import { createReplyDecoder } from "../../src/scan/probe/reply-decoder.ts";
 import { writePacket } from "../../src/socket/segment.ts";
 import { formatAddress } from "../../src/wire/address.ts";
 import { pseudoSum4, pseudoSum6 } from "../../src/wire/checksum.ts";

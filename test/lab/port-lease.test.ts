@@ -6,7 +6,7 @@ import { labProblem, skipping } from "./netns.ts";
 describe.skipIf(skipping("leases of source ports", labProblem()))("leases of source ports", () => {
   it("are had by six runs at once, each its own, and leave no rule behind", async () => {
     const script = `
-      const { holdPorts } = await import("${ROOT}src/runtime/port-lease.ts");
+      const { holdPorts } = await import("${ROOT}src/runtime/system/port-lease.ts");
       const { listRstRules } = await import("${ROOT}src/link/rst-rule.ts");
       const { sharePorts, choosePortRange } = await import("${ROOT}src/socket/ports.ts");
       const { raw } = sharePorts(choosePortRange(32768, 60999));

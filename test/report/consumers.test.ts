@@ -9,9 +9,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createCsvReporter } from "../../src/report/csv.ts";
-import { createNmapXmlReporter } from "../../src/report/nmap-xml.ts";
-import type { PortResult } from "../../src/scan/result.ts";
+import { createCsvReporter } from "../../src/report/formats/csv.ts";
+import { createNmapXmlReporter } from "../../src/report/formats/nmap-xml.ts";
+import type { PortResult } from "../../src/scan/probe/result.ts";
 import { skipping } from "../lab/netns.ts";
 import {
   closed,

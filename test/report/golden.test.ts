@@ -3,13 +3,13 @@
  * `npx vitest -u --config test/vitest.config.ts test/report/golden.test.ts`, and read before it is committed.
  */
 import { expect, test } from "vitest";
-import { createCsvReporter } from "../../src/report/csv.ts";
-import { createGrepableReporter } from "../../src/report/grepable.ts";
-import { createMasscanListReporter } from "../../src/report/masscan-list.ts";
-import { createNdjsonReporter } from "../../src/report/ndjson.ts";
-import { createNmapXmlReporter } from "../../src/report/nmap-xml.ts";
+import { createCsvReporter } from "../../src/report/formats/csv.ts";
+import { createGrepableReporter } from "../../src/report/formats/grepable.ts";
+import { createMasscanListReporter } from "../../src/report/formats/masscan-list.ts";
+import { createNdjsonReporter } from "../../src/report/formats/ndjson.ts";
+import { createNmapXmlReporter } from "../../src/report/formats/nmap-xml.ts";
+import { createTableReporter } from "../../src/report/formats/table.ts";
 import type { Sink } from "../../src/report/reporter.ts";
-import { createTableReporter } from "../../src/report/table.ts";
 import {
   closed,
   corrected,

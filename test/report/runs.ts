@@ -1,10 +1,11 @@
 /** Files of results for the tests of what reads them: written by our own reporters, read back by the readers. */
-import { type Comparison, createComparison, type Diff } from "../../src/report/diff.ts";
-import { createNdjsonReporter } from "../../src/report/ndjson.ts";
-import { createNmapXmlReporter } from "../../src/report/nmap-xml.ts";
-import { createRunReader } from "../../src/report/read.ts";
-import type { RecordedPort, RecordedRun, RecordedSink } from "../../src/report/recorded.ts";
-import type { PortResult, ScanSummary } from "../../src/scan/result.ts";
+
+import { createNdjsonReporter } from "../../src/report/formats/ndjson.ts";
+import { createNmapXmlReporter } from "../../src/report/formats/nmap-xml.ts";
+import { type Comparison, createComparison, type Diff } from "../../src/report/read/diff.ts";
+import { createRunReader } from "../../src/report/read/read.ts";
+import type { RecordedPort, RecordedRun, RecordedSink } from "../../src/report/read/recorded.ts";
+import type { PortResult, ScanSummary } from "../../src/scan/probe/result.ts";
 import { summary, written } from "./samples.ts";
 
 export const ndjson = (results: readonly PortResult[], ending: ScanSummary = summary): string =>

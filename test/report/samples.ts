@@ -1,8 +1,8 @@
 /** Results, a run and a summary that the format tests share, and a sink that keeps the text. */
 
-import { GROUP, MOST_HELD } from "../../src/report/nmap.ts";
+import { GROUP, MOST_HELD } from "../../src/report/formats/nmap.ts";
 import type { Reporter, RunInfo, RunSummary, Sink } from "../../src/report/reporter.ts";
-import type { PortResult, ScanProgress, ScanSummary } from "../../src/scan/result.ts";
+import type { PortResult, ScanProgress, ScanSummary } from "../../src/scan/probe/result.ts";
 
 /** 2026-11-20 23:09:54.250 UTC */
 export const STARTED_MS = Date.UTC(2026, 10, 20, 23, 9, 54, 250);

@@ -5,7 +5,12 @@
  * engine, and have its pilots and its proof of loss. A window over the round trip is a rate, which makes them better than
  * they are: they need no answer for each packet that leaves.
  */
-import type { Answers, Congestion, CongestionOptions, Outcome } from "../../src/scan/congestion.ts";
+import type {
+  Answers,
+  Congestion,
+  CongestionOptions,
+  Outcome,
+} from "../../src/scan/congestion/controller.ts";
 
 /** nmap's figures for the group's window, in probes, at -T4 (timing.cc, scan_performance_vars). */
 const FIRST_WINDOW = 10;

@@ -3,7 +3,7 @@
  * [networks]` prints a table; congestion.test.ts asserts what of it holds with margin.
  */
 import { fileURLToPath } from "node:url";
-import type { Congestion, CongestionOptions } from "../../src/scan/congestion.ts";
+import type { Congestion, CongestionOptions } from "../../src/scan/congestion/controller.ts";
 import { aimdOf, createVegas } from "./aimd.ts";
 import { HOSTS, oracleSeconds, PORTS, type RandomNetwork, randomNetwork } from "./random-networks.ts";
 import { scanTruth } from "./truth.ts";

@@ -1,8 +1,8 @@
 /** Completed handshakes: the engine with completion against servers of our own, under a virtual clock. */
 import { describe, expect, it } from "vitest";
-import { type CompletionOptions, createCompletion } from "../../src/scan/completion.ts";
-import type { Engine } from "../../src/scan/engine.ts";
-import type { Verdict } from "../../src/scan/verdict.ts";
+import type { Engine } from "../../src/scan/engine/engine.ts";
+import { type CompletionOptions, createCompletion } from "../../src/scan/engine/handshakes.ts";
+import type { Verdict } from "../../src/scan/probe/verdict.ts";
 import { createBufferPool } from "../../src/socket/buffers.ts";
 import { type ControlBlock, createControlBlock } from "../../src/socket/control-block.ts";
 import { type Ends, readSegment, type Segment, writePacket } from "../../src/socket/segment.ts";

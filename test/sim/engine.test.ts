@@ -1,7 +1,7 @@
 /** The engine against a simulated network: whole scans under a virtual clock. */
 import { describe, expect, it } from "vitest";
-import type { Probe, ProbeSource } from "../../src/scan/probe-source.ts";
-import type { Verdict } from "../../src/scan/verdict.ts";
+import type { Verdict } from "../../src/scan/probe/verdict.ts";
+import type { Probe, ProbeSource } from "../../src/scan/targets/probe-source.ts";
 import { createSourcePorts } from "../../src/socket/ports.ts";
 import { type Behaviour, createNetwork, destination4 } from "./network.ts";
 import { createSeededRandom } from "./random.ts";

@@ -2,7 +2,7 @@
 import { expect, describe as group, it } from "vitest";
 import { type Fate, ICMP_REASONS } from "../../src/lab/description.ts";
 import { createNetwork } from "../../src/lab/network.ts";
-import type { PortState, Reason } from "../../src/scan/result.ts";
+import type { PortState, Reason } from "../../src/scan/probe/result.ts";
 import { putU16 } from "../../src/wire/bytes.ts";
 import { checksum } from "../../src/wire/checksum.ts";
 import * as tcp from "../../src/wire/tcp.ts";

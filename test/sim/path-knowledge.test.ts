@@ -1,8 +1,8 @@
 /** What a run learns of its path and its hosts, as whole scans show it: through the lab's networks, under a virtual clock. */
 import { describe, expect, it } from "vitest";
 import type { HostsDescription, LabDescription } from "../../src/lab/description.ts";
-import { addTotals, noTotals, pathFindings } from "../../src/runtime/totals.ts";
-import type { PortState } from "../../src/scan/result.ts";
+import { addTotals, noTotals, pathFindings } from "../../src/runtime/results/totals.ts";
+import type { PortState } from "../../src/scan/probe/result.ts";
 import type { Overrides } from "./run.ts";
 import { type Score, scanTruth } from "./truth.ts";
 

@@ -4,7 +4,7 @@
  */
 import type { LabDescription } from "../../src/lab/description.ts";
 import { createRandom } from "../../src/lab/random.ts";
-import { CONFIDENCE } from "../../src/scan/confidence.ts";
+import { CONFIDENCE } from "../../src/scan/measure/loss.ts";
 import { type Score, scanTruth } from "./truth.ts";
 
 export const HOSTS = 1024;

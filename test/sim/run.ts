@@ -1,7 +1,7 @@
 /** Runs an engine against a simulated network under a virtual clock, as fast as the machine can. */
-import { createEngine, type Engine, type EngineOptions } from "../../src/scan/engine.ts";
-import type { ProbeSource } from "../../src/scan/probe-source.ts";
-import { keepVerdict, type Verdict } from "../../src/scan/verdict.ts";
+import { createEngine, type Engine, type EngineOptions } from "../../src/scan/engine/engine.ts";
+import { keepVerdict, type Verdict } from "../../src/scan/probe/verdict.ts";
+import type { ProbeSource } from "../../src/scan/targets/probe-source.ts";
 import { createSourcePorts } from "../../src/socket/ports.ts";
 import { loadAddress } from "../../src/socket/table.ts";
 import { type Address, parseAddress } from "../../src/wire/address.ts";

@@ -4,13 +4,13 @@
  */
 import type { LabDescription } from "../../src/lab/description.ts";
 import { createNetwork, type LabNetwork } from "../../src/lab/network.ts";
-import { missedOpen } from "../../src/scan/confidence.ts";
-import type { Engine } from "../../src/scan/engine.ts";
-import { createOrder } from "../../src/scan/permutation.ts";
-import type { ProbeSource } from "../../src/scan/probe-source.ts";
-import type { RateLimits } from "../../src/scan/rate-watch.ts";
-import { createSharedRate, sharedRates } from "../../src/scan/shared-rate.ts";
-import type { Verdict } from "../../src/scan/verdict.ts";
+import type { RateLimits } from "../../src/scan/congestion/monitor.ts";
+import { createSharedRate, sharedRates } from "../../src/scan/congestion/shared-rate.ts";
+import type { Engine } from "../../src/scan/engine/engine.ts";
+import { missedOpen } from "../../src/scan/measure/loss.ts";
+import type { Verdict } from "../../src/scan/probe/verdict.ts";
+import { createOrder } from "../../src/scan/targets/permutation.ts";
+import type { ProbeSource } from "../../src/scan/targets/probe-source.ts";
 import { createSourcePorts } from "../../src/socket/ports.ts";
 import { createSeededRandom } from "./random.ts";
 import { address, engineFor, type Overrides } from "./run.ts";

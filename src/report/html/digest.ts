@@ -4,7 +4,7 @@
  *
  * Not here: how it looks (charts.ts, page.ts).
  */
-import { createColumn, createPairIndex, createTexts, sortKey } from "../pair-index.ts";
+import { createColumn, createPairIndex, createTexts, sortKey } from "../read/pair-index.ts";
 import {
   PROTOCOLS,
   RECORDED_STATES,
@@ -14,7 +14,7 @@ import {
   type RecordedRun,
   type RecordedSink,
   type RecordedState,
-} from "../recorded.ts";
+} from "../read/recorded.ts";
 
 /** Most hosts and ports of the matrix. */
 export const MATRIX = { hosts: 40, ports: 24 } as const;

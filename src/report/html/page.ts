@@ -8,7 +8,7 @@
 import { createHash } from "node:crypto";
 import { escapeText } from "../escape.ts";
 import { count, digits, duration } from "../figures.ts";
-import type { RecordedRun } from "../recorded.ts";
+import type { RecordedRun } from "../read/recorded.ts";
 import { barChart, LINES, lossChart, rateChart, roundTripChart } from "./charts.ts";
 import { type Digest, MATRIX, type Matrix, type Rows, type Tops } from "./digest.ts";
 

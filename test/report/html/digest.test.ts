@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { barChart, lossChart, rateChart } from "../../../src/report/html/charts.ts";
 import { createGathering, type Digest, MATRIX, MOST_ROWS } from "../../../src/report/html/digest.ts";
-import type { RecordedPort, RecordedProgress } from "../../../src/report/recorded.ts";
+import type { RecordedPort, RecordedProgress } from "../../../src/report/read/recorded.ts";
 import { ndjson, readText } from "../runs.ts";
 import { closed, corrected, open, prohibited, silent } from "../samples.ts";
 

@@ -1,0 +1,125 @@
+/**
+ * Part of the build, not of what it builds: `node --import tsx src/build/bundle.ts` makes dist/synprobe.cjs, dist/worker.cjs and
+ * dist/sender.cjs. Each is start.ts, with the program and its compiled functions in two files beside it. What only some commands
+ * need is in files of its own, dist/commands/, so that a probe does not load it.
+ */
+import { copyFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { setFlagsFromString } from "node:v8";
+import { Script } from "node:vm";
+import { type BuildOptions, build, type Plugin } from "esbuild";
+import koffi from "koffi";
+
+const SRC = fileURLToPath(new URL("..", import.meta.url));
+const DIST = fileURLToPath(new URL("../../dist", import.meta.url));
+
+/** commander can start subcommands as programs of their own. None of ours is one, and what it would take loads slowly. */
+const NO_PROGRAMS: Plugin = {
+  name: "no-programs",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^node:child_process$/ }, ({ importer }) =>
+      /\/node_modules\/commander\//.test(importer) ? { path: "none", namespace: "no-programs" } : undefined,
+    );
+    onLoad({ filter: /^none$/, namespace: "no-programs" }, () => ({ contents: "" }));
+  },
+};
+
+/**
+ * koffi's prebuilt binary itself: what koffi does to find it takes five times as long as to load it. Where it is not in its
+ * usual place, or not for this C library, koffi finds another, or builds one's error.
+ */
+const KOFFI_BINARY: Plugin = {
+  name: "koffi-binary",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^koffi$/ }, ({ namespace }) =>
+      namespace === "koffi-binary" ? { external: true } : { path: "koffi", namespace: "koffi-binary" },
+    );
+    onLoad({ filter: /.*/, namespace: "koffi-binary" }, () => ({
+      contents: `
+        function load() {
+          const { arch } = process;
+          try {
+            const binary = require("@koromix/koffi-linux-" + arch + "/linux_" + arch + "/koffi.node");
+            if (binary.version === ${JSON.stringify(koffi.version)}) return binary;
+          } catch {}
+          return require("koffi");
+        }
+        module.exports = load();`,
+    }));
+  },
+};
+
+const SETTINGS = {
+  bundle: true,
+  minify: true,
+  platform: "node",
+  target: "node20",
+  format: "cjs",
+  charset: "ascii",
+  // One of the parsers has no other build that can be bundled.
+  mainFields: ["module", "main"],
+  external: ["raw-socket"],
+  logLevel: "warning",
+} as const satisfies BuildOptions;
+
+async function bundle(name: string, entry: string): Promise<void> {
+  await build({ ...SETTINGS, entryPoints: [`${SRC}build/start.ts`], outfile: `${DIST}/${name}.cjs` });
+  const { outputFiles } = await build({
+    ...SETTINGS,
+    entryPoints: [`${SRC}${entry}`],
+    plugins: [NO_PROGRAMS, KOFFI_BINARY],
+    define: { "import.meta.url": "moduleUrl", THREAD_SUFFIX: '".cjs"' },
+    banner: {
+      js: '(function(require,__filename){"use strict";const moduleUrl=require("node:url").pathToFileURL(__filename).href;',
+    },
+    footer: { js: "})" },
+    write: false,
+  });
+  const [{ text }] = outputFiles;
+  writeFileSync(`${DIST}/${name}.code`, text);
+  writeFileSync(`${DIST}/${name}.cache`, compile(text, `${DIST}/${name}.code`));
+}
+
+/** Compiles every function, not only those that are called at the start. What flags V8 has had meanwhile does not show. */
+function compile(code: string, filename: string): Buffer {
+  setFlagsFromString("--no-lazy");
+  const script = new Script(code, { filename });
+  setFlagsFromString("--lazy");
+  return script.createCachedData();
+}
+
+/** Commands in files of their own; and what the page of `report` carries, which runs in browsers, with its charts' licences. */
+async function bundleCommands(): Promise<void> {
+  await build({
+    ...SETTINGS,
+    entryPoints: APART.map((name) => `${SRC}cli/commands/${name}.ts`),
+    outdir: `${DIST}/commands`,
+    outExtension: { ".js": ".cjs" },
+    define: { "import.meta.url": "moduleUrl" },
+    banner: { js: 'const moduleUrl=require("node:url").pathToFileURL(__filename).href;' },
+  });
+  await build({
+    entryPoints: [`${SRC}report/html/client/table.ts`, `${SRC}report/html/client/page.css`],
+    bundle: true,
+    minify: true,
+    target: "es2022",
+    format: "iife",
+    outdir: `${DIST}/commands`,
+    logLevel: "warning",
+  });
+  for (const [owner, file] of [
+    ["echarts", "LICENSE"],
+    ["echarts", "NOTICE"],
+    ["zrender", "LICENSE"],
+  ]) {
+    copyFileSync(`${SRC}../node_modules/${owner}/${file}`, `${DIST}/commands/${owner}.${file}`);
+  }
+}
+
+/** What main.ts loads by `loadApart`. */
+const APART = ["diff", "report"] as const;
+
+await bundleCommands();
+await bundle("synprobe", "cli/main.ts");
+await bundle("worker", "runtime/run/worker.ts");
+await bundle("sender", "runtime/run/sender.ts");

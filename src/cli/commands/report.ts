@@ -1,0 +1,73 @@
+/**
+ * `synprobe report FILE… -o report.html`: one page of HTML from the results of one or more runs.
+ */
+import { openSync, readFileSync } from "node:fs";
+import { basename, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { size } from "../../report/figures.ts";
+import { createGathering } from "../../report/html/digest.ts";
+import { renderPage } from "../../report/html/page.ts";
+import type { RecordedRun } from "../../report/read/recorded.ts";
+import { readRun } from "../../runtime/results/result-files.ts";
+import { EXIT, type ExitStatus } from "../exit.ts";
+import { usage } from "../options/table.ts";
+import { cannotWrite } from "../run/outputs.ts";
+import { createWriter, errorCode } from "../run/writer.ts";
+import { type Messages, printResult, VERSION } from "../terminal.ts";
+import { noteEnding } from "./diff.ts";
+
+/** Parsed options, by commander's names. */
+export interface ReportOptions {
+  readonly output: string;
+  readonly title?: string;
+}
+
+/** What the build puts beside this command (package.json, "bundle:commands"). */
+const asset = (name: string): string =>
+  readFileSync(fileURLToPath(new URL(`./${name}`, import.meta.url)), "utf8");
+
+/** @throws {SynprobeError} `ERR_RESULTS` for a file that cannot be read or understood, `ERR_OUTPUT` for the page */
+export async function report(
+  files: readonly string[],
+  { output, title }: ReportOptions,
+  messages: Messages,
+): Promise<ExitStatus> {
+  if (files.filter((file) => file === "-").length > 1)
+    throw usage("standard input (-) can be read only once");
+  const same = files.find((file) => file !== "-" && output !== "-" && resolve(file) === resolve(output));
+  if (same !== undefined) throw usage(`the page cannot go to ${output}: it is one of the files to read`);
+  const gathering = createGathering();
+  const runs: RecordedRun[] = [];
+  for (const file of files) {
+    const run = await readRun(file, gathering.next());
+    noteEnding(run, messages);
+    runs.push(run);
+  }
+  const page = renderPage(gathering.digest(runs), {
+    title: title ?? `Port scan: ${runs.map(({ name }) => basename(name)).join(", ")}`,
+    version: VERSION,
+    madeMs: Date.now(),
+    script: asset("table.js").trim(),
+    style: asset("page.css").trim(),
+  });
+  if (output === "-") printResult(page);
+  else {
+    writeFile(output, page);
+    messages.note(`${output}: ${size(Buffer.byteLength(page))}, opens in any browser and loads nothing`);
+  }
+  return EXIT.complete;
+}
+
+function writeFile(path: string, text: string): void {
+  let failed: string | undefined;
+  try {
+    const writer = createWriter(openSync(path, "w"), (code) => {
+      failed = code;
+    });
+    writer.write(text);
+    void writer.drained();
+  } catch (error) {
+    failed = errorCode(error);
+  }
+  if (failed !== undefined) throw cannotWrite(path, failed);
+}

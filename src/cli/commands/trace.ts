@@ -1,0 +1,210 @@
+/**
+ * `synprobe trace host:port`: one connection attempt in ten steps, for people who learn and people who debug; as data with
+ * --json, as a capture with --pcap.
+ */
+import { writeFileSync } from "node:fs";
+import { createColors } from "picocolors";
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { CAPABILITIES } from "../../link/sys/capabilities.ts";
+import { escapeText } from "../../report/escape.ts";
+import { makePlan } from "../../runtime/plan/plan.ts";
+import { dropPrivileges, privilegeAdvice } from "../../runtime/system/privilege.ts";
+import { readServices } from "../../runtime/system/system.ts";
+import { openTrace, type Trace } from "../../runtime/trace/trace.ts";
+import { milliseconds, type Step, type TraceRecord, tellStory } from "../../scan/probe/steps.ts";
+import { parseTarget } from "../../scan/targets/grammar.ts";
+import { formatAddress } from "../../wire/address.ts";
+import { describePacket } from "../../wire/describe.ts";
+import { pcapngPacket, pcapngStart } from "../../wire/pcapng.ts";
+import { EXIT, type ExitStatus } from "../exit.ts";
+import { usage } from "../options/table.ts";
+import { watchSignals } from "../run/interruption.ts";
+import { errorCode } from "../run/writer.ts";
+import { type Messages, printResult, VERSION } from "../terminal.ts";
+
+/** Parsed options, by commander's names. */
+export interface TraceCommandOptions {
+  readonly json?: boolean;
+  readonly pcap?: string;
+  readonly halfOpen?: boolean;
+  readonly brief?: boolean;
+  readonly retries: number;
+  readonly timeout: number;
+  readonly ttl: number;
+  readonly interface?: string;
+  readonly sourceIp?: string;
+  readonly ipv4?: boolean;
+  readonly ipv6?: boolean;
+  readonly config?: string;
+  readonly drop: boolean;
+}
+
+/** @throws {SynprobeError} for anything that keeps the attempt from being made */
+export async function trace(
+  word: string,
+  options: TraceCommandOptions,
+  messages: Messages,
+  argv: readonly string[],
+): Promise<ExitStatus> {
+  const spec = parseTarget(word, readServices());
+  if (spec.ports?.length !== 1)
+    throw usage("trace follows one connection: name one port, host:PORT or [v6]:PORT");
+  if (options.pcap === "-") throw usage("--pcap takes a file; standard output has the story");
+  const plan = await makePlan([spec], {
+    ...(options.ipv4 === true ? { family: 4 } : options.ipv6 === true ? { family: 6 } : {}),
+    ...(options.interface === undefined ? {} : { interfaceName: options.interface }),
+    ...(options.sourceIp === undefined ? {} : { sourceIp: options.sourceIp }),
+    allAddresses: false,
+    ttl: options.ttl,
+  });
+  const [fault] = plan.faults;
+  if (fault !== undefined) throw new SynprobeError(fault.code as SynprobeError["code"], fault.message);
+  const interruption = watchSignals();
+  try {
+    const opened = await openTrace(plan, {
+      retries: options.retries,
+      timeoutMs: options.timeout,
+      halfOpen: options.halfOpen === true,
+    }).catch((error: unknown) => {
+      if (error instanceof SynprobeError && error.code === ERROR_CODES.privilege) {
+        throw new SynprobeError(error.code, privilegeAdvice([...process.argv.slice(0, 2), ...argv]), {
+          cause: error,
+        });
+      }
+      throw error;
+    });
+    try {
+      if (options.drop) dropPrivileges(options.halfOpen === true ? [] : [CAPABILITIES.netAdmin]);
+      // An unwritable file is said before the first packet.
+      if (options.pcap !== undefined) writeFile(options.pcap, pcapngStart(`synprobe ${VERSION}`));
+      const running = opened.run();
+      interruption.onSignal(running.stop);
+      const result = await running.finished;
+      if (options.pcap !== undefined) writeFile(options.pcap, capture(result));
+      printResult(
+        options.json === true
+          ? `${JSON.stringify(toJson(result))}\n`
+          : options.brief === true
+            ? formatDiagram(result.record, messages.stdoutColour)
+            : formatStory(result.record, messages.stdoutColour),
+      );
+      return interruption.signalled ? EXIT.interrupted : EXIT.complete;
+    } finally {
+      opened.close();
+    }
+  } finally {
+    interruption.ignore();
+  }
+}
+
+/** The whole capture file; each packet's comment names its step. */
+function capture({ record, startedMs }: Trace): Uint8Array {
+  const titles = new Map(tellStory(record).map(({ number, title }) => [number, title]));
+  const startNs = BigInt(Math.round(startedMs * 1000)) * 1000n;
+  const blocks = record.packets.map(({ bytes, atUs, step }) =>
+    pcapngPacket(bytes, startNs + BigInt(Math.round(atUs * 1000)), `step ${step}: ${titles.get(step)}`),
+  );
+  return Buffer.concat([pcapngStart(`synprobe ${VERSION}`), ...blocks]);
+}
+
+/** Microseconds as milliseconds with three decimals. */
+const roundMs = (us: number): number => Math.round(us) / 1000;
+
+function toJson({ record, startedMs }: Trace): object {
+  const { packets, state, reason, responder, establishedUs, totalUs, rows } = record;
+  return {
+    type: "trace",
+    local: { ip: formatAddress(record.local), port: record.localPort },
+    peer: { ip: formatAddress(record.peer), port: record.peerPort },
+    state,
+    reason,
+    responder: responder === undefined ? undefined : formatAddress(responder),
+    established_ms: establishedUs === undefined ? undefined : roundMs(establishedUs),
+    total_ms: roundMs(totalUs),
+    started_at: new Date(startedMs).toISOString(),
+    packets: packets.map(({ direction, atUs, bytes, step }) => ({
+      direction,
+      at_ms: roundMs(atUs),
+      step,
+      text: describePacket(bytes, 0, bytes.length),
+      hex: Buffer.from(bytes).toString("hex"),
+    })),
+    rows,
+    steps: tellStory(record),
+  };
+}
+
+const NAME_WIDTH = 28;
+const HEX_WIDTH = 24;
+
+/** Laid out to be read: the steps, hex beside meaning, and a diagram of the segments with times at the end. */
+export function formatStory(record: TraceRecord, colour: boolean): string {
+  const colors = createColors(colour);
+  const lines = tellStory(record).flatMap((step: Step) => [
+    colors.bold(`${String(step.number).padStart(2)}  ${escapeText(step.title, 200)}`),
+    ...step.text.map((line) => `    ${escapeText(line, 400)}`),
+    ...(step.fields ?? []).flatMap(({ name, hex, meaning }) => {
+      const [first, ...more] = chunk(hex, 8);
+      return [
+        `    ${name.padEnd(NAME_WIDTH)}${colors.cyan(first.padEnd(HEX_WIDTH))}  ${escapeText(meaning, 200)}`,
+        ...more.map((rest) => `    ${" ".repeat(NAME_WIDTH)}${colors.cyan(rest)}`),
+      ];
+    }),
+    ...(step.row ?? []).map(([name, before, after]) =>
+      before === undefined
+        ? `    ${name.padEnd(NAME_WIDTH)}${after}`
+        : `    ${name.padEnd(NAME_WIDTH)}${colors.dim(before)} ${colors.dim("->")} ${colors.green(after)}`,
+    ),
+    "",
+  ]);
+  return [...lines, ...diagram(record, colors), ""].join("\n");
+}
+
+/** Bytes of hex, `size` a line. */
+function chunk(hex: string, size: number): string[] {
+  const bytes = hex.split(" ");
+  const lines: string[] = [];
+  for (let i = 0; i < bytes.length; i += size) lines.push(bytes.slice(i, i + size).join(" "));
+  return lines;
+}
+
+/** The diagram alone, and what came of it. */
+export function formatDiagram(record: TraceRecord, colour: boolean): string {
+  const { state, reason, totalUs } = record;
+  return [
+    ...diagram(record, createColors(colour)),
+    `${state} (${reason}) after ${milliseconds(totalUs)}`,
+    "",
+  ].join("\n");
+}
+
+const ARROW_WIDTH = 46;
+
+function diagram(record: TraceRecord, colors: ReturnType<typeof createColors>): string[] {
+  const names = `${formatAddress(record.local)} ${record.localPort}`.padEnd(ARROW_WIDTH - 4);
+  return [
+    `${" ".repeat(14)}${names}${formatAddress(record.peer)} ${record.peerPort}`,
+    ...record.packets.map(({ direction, atUs, bytes }) => {
+      const label = shortLabel(bytes);
+      const dashes = "-".repeat(Math.max(2, ARROW_WIDTH - label.length - 4));
+      const arrow = direction === "sent" ? `|-- ${label} ${dashes}>|` : `|<-- ${label} ${dashes}|`;
+      return `${milliseconds(atUs).padStart(13)} ${direction === "sent" ? colors.green(arrow) : colors.yellow(arrow)}`;
+    }),
+  ];
+}
+
+/** "SYN seq=1", from the packet's description. */
+function shortLabel(bytes: Uint8Array): string {
+  const text = describePacket(bytes, 0, bytes.length);
+  const segment = / TCP (\S+ seq=\d+(?: ack=\d+)?)/.exec(text);
+  if (segment !== null && !/ICMP/.test(text)) return segment[1];
+  return / (ICMP(?:v6)? \S+)/.exec(text)?.[1] ?? "packet";
+}
+
+function writeFile(path: string, bytes: Uint8Array): void {
+  try {
+    writeFileSync(path, bytes);
+  } catch (error) {
+    throw new SynprobeError(ERROR_CODES.output, `cannot write the capture ${path}: ${errorCode(error)}`);
+  }
+}

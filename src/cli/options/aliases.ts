@@ -1,0 +1,62 @@
+/**
+ * nmap's spellings, turned into the options of options.ts before commander sees them, so that each option exists once.
+ */
+import { IMPLIED, PROBE_OPTIONS, SHORTHANDS } from "./table.ts";
+
+/** Long name of an option: `--output-json`. */
+export const longName = (flags: string): string => /--[\w-]+/.exec(flags)?.[0] ?? flags;
+
+const ALIASES = new Map(
+  PROBE_OPTIONS.flatMap(({ flags, nmap = [] }) => nmap.map((alias) => [alias, longName(flags)] as const)),
+);
+/** What stands for an argument that is left away. */
+const BARE = new Map(
+  PROBE_OPTIONS.flatMap(({ flags, bare }) => (bare === undefined ? [] : [[longName(flags), bare]])),
+);
+const TAKES_ARGUMENT = new Set(
+  PROBE_OPTIONS.filter(({ flags }) => flags.includes("<")).flatMap(
+    ({ flags }) => flags.match(/--?[\w-]+/g) ?? [],
+  ),
+);
+
+/** Rewrites an argument vector, without the node and script names. What follows `--` is left alone. */
+export function expandAliases(argv: readonly string[]): string[] {
+  const expanded: string[] = [];
+  for (let i = 0; i < argv.length; i++) {
+    const word = argv[i];
+    if (word === "--") return [...expanded, ...argv.slice(i)];
+    if (Object.hasOwn(IMPLIED, word)) continue;
+    if (Object.hasOwn(SHORTHANDS, word)) {
+      expanded.push(...SHORTHANDS[word]);
+      continue;
+    }
+    // nmap writes "-p-"; commander would take "-" for a bundled flag.
+    if (word.startsWith("-p") && word.length > 2) {
+      expanded.push("--ports", word.slice(2));
+      continue;
+    }
+    const [name, value] = splitLong(word);
+    const bare = BARE.get(name);
+    if (bare !== undefined && value === undefined) {
+      // The time is optional: what follows is one only if it looks like one, and else a target.
+      const next = argv[i + 1] ?? "";
+      const given = /^\d+(\.\d+)?(ms|s|m)?$/.test(next);
+      expanded.push(`${name}=${given ? next : bare}`);
+      if (given) i++;
+      continue;
+    }
+    const alias = ALIASES.get(name);
+    const canonical = alias ?? name;
+    expanded.push(value === undefined ? canonical : `${canonical}=${value}`);
+    // The argument of an option is never an option, however it looks: "-oJ -", "-p -".
+    if (value === undefined && TAKES_ARGUMENT.has(canonical) && i + 1 < argv.length) {
+      expanded.push(argv[++i]);
+    }
+  }
+  return expanded;
+}
+
+function splitLong(word: string): [name: string, value?: string] {
+  const equals = word.startsWith("--") ? word.indexOf("=") : -1;
+  return equals < 0 ? [word] : [word.slice(0, equals), word.slice(equals + 1)];
+}

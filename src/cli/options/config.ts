@@ -1,0 +1,406 @@
+/**
+ * Options from the environment and from a configuration file, for what the command line does not say: read, checked,
+ * joined, and told by --print-config.
+ *
+ * A file is JSON with comments; its keys are the long options. It is read only when --config or SYNPROBE_CONFIG names it,
+ * and with the invoking user's permissions under sudo. What each option takes is options.ts's business.
+ */
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { Option } from "commander";
+import { type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
+import { SynprobeError } from "../../errors.ts";
+import { escapeText } from "../../report/escape.ts";
+import { whyUnreadable } from "../../runtime/plan/list-file.ts";
+import { asInvoker } from "../../runtime/system/privilege.ts";
+import { readServices } from "../../runtime/system/system.ts";
+import { parseTargets } from "../../scan/targets/grammar.ts";
+import { parsePorts } from "../../scan/targets/port-list.ts";
+import { parseAddress } from "../../wire/address.ts";
+import { longName } from "./aliases.ts";
+import { didYouMean } from "./suggest.ts";
+import {
+  GROUPS,
+  type OptionSpec,
+  PROBE_OPTIONS,
+  type ProbeOptions,
+  TIMING,
+  usage,
+  whyOneRun,
+} from "./table.ts";
+
+/** What one place says of one option. */
+interface Setting {
+  /** Higher counts more: the file, the environment, the command line. */
+  readonly level: 1 | 2 | 3;
+  /** For messages and --print-config: "probe.json:3", "SYNPROBE_MAX_RATE", "command line". */
+  readonly origin: string;
+  /** As it was written; undefined for an option without argument. */
+  readonly text?: string;
+  /** As the option's parser has it; undefined when the option is said to be off. */
+  readonly value: unknown;
+}
+
+/** What counts of one option. */
+interface Effect {
+  readonly value: unknown;
+  readonly texts: readonly string[];
+  readonly origins: readonly string[];
+}
+
+export interface Configured<Options> {
+  readonly options: Options;
+  /** Whether anybody has said something of an option, by commander's name. */
+  readonly given: (name: string) => boolean;
+  /** The effective values in the file's own format. @param complete the options with what -T stands for */
+  readonly print: (complete: Options) => string;
+}
+
+/** How an option is called: in a file, in the environment, by commander. */
+interface Names {
+  readonly spec: OptionSpec;
+  readonly key: string;
+  readonly variable: string;
+  readonly attribute: string;
+}
+
+const NAMES: readonly Names[] = PROBE_OPTIONS.map((spec) => {
+  const key = longName(spec.flags).slice(2);
+  return {
+    spec,
+    key,
+    variable: `SYNPROBE_${key.toUpperCase().replaceAll("-", "_")}`,
+    attribute: new Option(spec.flags).attributeName(),
+  };
+});
+const BY_KEY = new Map(NAMES.map((names) => [names.key, names]));
+const BY_VARIABLE = new Map(NAMES.map((names) => [names.variable, names]));
+
+/** Largest file that is read, in bytes. */
+const MOST_BYTES = 1 << 20;
+
+/**
+ * Joins what the command line says with the environment and the file.
+ *
+ * @param options as commander parsed them; those that are not in the table stay as they are
+ * @param written the options given on the command line, by commander's name, as they were written
+ * @param knows whether the command has an option, by commander's name: what it has not is checked, and left out
+ * @throws {SynprobeError} `ERR_USAGE` for a file that cannot be read, and for any key, variable or value that is wrong
+ */
+export function configure<Options extends Pick<ProbeOptions, "drop" | "config">>(
+  options: Options,
+  written: ReadonlyMap<string, string | undefined>,
+  env: NodeJS.ProcessEnv,
+  knows: (name: string) => boolean,
+): Configured<Options> {
+  const settings = new Map<string, Setting[]>();
+  const add = ({ attribute }: Names, setting: Setting): void => {
+    settings.set(attribute, [...(settings.get(attribute) ?? []), setting]);
+  };
+  const given = options as Readonly<Record<string, unknown>>;
+  for (const names of NAMES) {
+    if (!written.has(names.attribute)) continue;
+    const text = written.get(names.attribute);
+    const value = given[names.attribute];
+    add(names, { level: 3, origin: "command line", value, ...(text === undefined ? {} : { text }) });
+  }
+  for (const [names, setting] of environmentSettings(env)) add(names, setting);
+  const { SYNPROBE_CONFIG } = env;
+  const file = options.config ?? (SYNPROBE_CONFIG || undefined);
+  if (file !== undefined) {
+    for (const [names, setting] of fileSettings(file, readConfiguration(file, options.drop)))
+      add(names, setting);
+  }
+  const effects = join(settings);
+  const joined: Record<string, unknown> = { ...given };
+  for (const { spec, attribute } of NAMES) {
+    if (!knows(attribute)) continue;
+    // Of a command that has a built-in value of its own, that one.
+    const builtIn = written.has(attribute) ? spec.defaultValue : given[attribute];
+    const value = effects.get(attribute)?.value ?? (/^--no-/.test(spec.flags) ? true : builtIn);
+    if (value === undefined) delete joined[attribute];
+    else joined[attribute] = value;
+  }
+  return {
+    options: joined as Options,
+    given: (name) => effects.get(name)?.value !== undefined,
+    print: (complete) => print(effects, complete as Readonly<Record<string, unknown>>, file),
+  };
+}
+
+/** What counts: of each option the highest setting, unless lists add up; and nothing that a higher one stands against. */
+function join(settings: ReadonlyMap<string, readonly Setting[]>): ReadonlyMap<string, Effect> {
+  const highest = (attribute: string): Setting | undefined =>
+    settings.get(attribute)?.reduce((best, setting) => (setting.level > best.level ? setting : best));
+  const timing = highest("timing");
+  const effects = new Map<string, Effect>();
+  for (const { spec, attribute } of NAMES) {
+    const best = highest(attribute);
+    if (best === undefined) continue;
+    if (spec.adds === true) {
+      const all = [...(settings.get(attribute) ?? [])].sort((a, b) => b.level - a.level);
+      effects.set(attribute, {
+        value: sum(all.map(({ value }) => value)),
+        texts: all.flatMap(({ text }) => text ?? []),
+        origins: all.map(({ origin }) => origin),
+      });
+      continue;
+    }
+    const replaced = NAMES.some(
+      (other) =>
+        spec.instead !== undefined &&
+        other.spec.instead === spec.instead &&
+        other.attribute !== attribute &&
+        (highest(other.attribute)?.value === undefined ? 0 : (highest(other.attribute)?.level ?? 0)) >
+          best.level,
+    );
+    const templated = timing !== undefined && timing.level > best.level && yields(attribute, best, timing);
+    if (replaced || templated) continue;
+    const texts = best.text === undefined ? [] : [best.text];
+    effects.set(attribute, { value: best.value, texts, origins: [best.origin] });
+  }
+  return effects;
+}
+
+/**
+ * Whether an option gives way to a -T that stands higher. A rate does where -T's is lower: what is set as the most stays the
+ * most.
+ */
+function yields(attribute: string, { value }: Setting, timing: Setting): boolean {
+  const template = TIMING[timing.value as number];
+  if (attribute === "maxRate") return (value as number) > (template.rate ?? Number.POSITIVE_INFINITY);
+  if (attribute === "hostTimeout") return template.hostTimeoutMs !== undefined;
+  return attribute === "timeout" || attribute === "retries";
+}
+
+/** Lists one after the other; ports as one text. */
+const sum = (values: readonly unknown[]): unknown =>
+  values.every((value) => typeof value === "string") ? values.join(",") : values.flat();
+
+/* The environment. */
+
+/** What SYNPROBE_ variables say that are no options. */
+const OTHER_VARIABLES = ["SYNPROBE_CONFIG", "SYNPROBE_LAB"];
+
+function environmentSettings(env: NodeJS.ProcessEnv): [Names, Setting][] {
+  return Object.entries(env).flatMap(([variable, text]): [Names, Setting][] => {
+    if (!variable.startsWith("SYNPROBE_") || text === undefined || text === "") return [];
+    if (OTHER_VARIABLES.includes(variable)) return [];
+    const names = BY_VARIABLE.get(variable);
+    if (names === undefined) {
+      // Others may have variables of that kind; a slip of the pen must not go unnoticed.
+      const short = (name: string): string => name.slice("SYNPROBE_".length);
+      const meant = didYouMean(
+        short(variable),
+        [...BY_VARIABLE.keys()].map(short),
+        (best) => `SYNPROBE_${best}`,
+      );
+      if (meant === "") return [];
+      throw usage(`${variable} in the environment is no option${meant}`);
+    }
+    refuseOneRun(names, variable);
+    return [[names, settingOf(names, text, 2, variable)]];
+  });
+}
+
+function refuseOneRun({ spec }: Names, where: string): void {
+  const why = whyOneRun(spec);
+  if (why !== undefined) throw usage(`${where}: ${longName(spec.flags)} cannot be set here: ${why}`);
+}
+
+/** @param text as an option's argument; for an option without one, yes or no */
+function settingOf({ spec, key }: Names, text: string, level: 1 | 2, origin: string): Setting {
+  if (!spec.flags.includes("<")) {
+    if (/^(1|true|yes|on)$/i.test(text)) return { level, origin, value: true };
+    if (/^(0|false|no|off)$/i.test(text)) return { level, origin, value: undefined };
+    throw usage(`${origin}: --${key} takes no argument: write 1 or 0, not "${text}"`);
+  }
+  try {
+    return { level, origin, text, value: parse(spec, key, text) };
+  } catch (error) {
+    if (!(error instanceof SynprobeError)) throw error;
+    throw new SynprobeError(error.code, `${origin}: ${error.message}`);
+  }
+}
+
+/** As the command line would; what it finds wrong only later, as well. */
+function parse({ values, parse: parser }: OptionSpec, key: string, text: string): unknown {
+  if (values === "ports") {
+    try {
+      parsePorts(text, readServices());
+    } catch (error) {
+      if (!(error instanceof SynprobeError)) throw error;
+      throw new SynprobeError(error.code, `--${key} ${text}: ${error.message}`);
+    }
+  }
+  if (values === "targets")
+    for (const part of text.split(",")) parseTargets(part, readServices(), `--${key}`);
+  if (values === "address" && parseAddress(text) === undefined) {
+    throw usage(`--${key} takes an IP address, not "${text}"`);
+  }
+  return parser === undefined ? text : parser(text);
+}
+
+/* The file. */
+
+/** The text of a file; under sudo as the user who called it may read it. @throws {SynprobeError} `ERR_USAGE` */
+function readConfiguration(file: string, drop: boolean): string {
+  try {
+    const fd = asInvoker(drop, () => openSync(file, "r"));
+    try {
+      if (fstatSync(fd).isDirectory()) throw Object.assign(new Error(), { code: "EISDIR" });
+      const bytes = Buffer.alloc(MOST_BYTES + 1);
+      let length = 0;
+      for (let read = -1; read !== 0 && length < bytes.length; length += read) {
+        read = readSync(fd, bytes, length, bytes.length - length, null);
+      }
+      if (length > MOST_BYTES) throw usage(`the configuration ${file} is larger than ${MOST_BYTES} bytes`);
+      return bytes.toString("utf8", 0, length).replace(/^\uFEFF/, "");
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    if (error instanceof SynprobeError) throw error;
+    throw usage(`cannot read the configuration ${file}: ${whyUnreadable(error)}`);
+  }
+}
+
+function fileSettings(file: string, text: string): [Names, Setting][] {
+  const where = ({ offset }: { readonly offset: number }): string =>
+    `${file}:${text.slice(0, offset).split("\n").length}`;
+  const root = parseJson(text, file, where);
+  const seen = new Map<string, string>();
+  return (root.children ?? []).flatMap((property): [Names, Setting][] => {
+    const [name, node] = property.children ?? [];
+    const key = String(name.value);
+    const origin = where(property);
+    const names = BY_KEY.get(key);
+    if (names === undefined) {
+      throw usage(
+        `${origin}: unknown key "${escapeText(key, 60)}"${
+          didYouMean(key.replace(/^-+/, ""), BY_KEY.keys(), (best) => `"${best}"`) ||
+          ": keys are the long options, without their dashes"
+        }`,
+      );
+    }
+    const before = seen.get(key);
+    if (before !== undefined) throw usage(`${origin}: "${key}" is set twice: it stands in ${before} too`);
+    seen.set(key, origin);
+    refuseOneRun(names, origin);
+    return textsOf(names, node, text, origin).map((written) => {
+      // What is named beside the file is there, wherever it is read from.
+      const isFile = /<file>/.test(names.spec.flags) && written !== "-";
+      return [names, settingOf(names, isFile ? resolve(dirname(file), written) : written, 1, origin)];
+    });
+  });
+}
+
+function parseJson(text: string, file: string, where: (at: { readonly offset: number }) => string): Node {
+  const errors: ParseError[] = [];
+  let root: Node | undefined;
+  try {
+    root = parseTree(text, errors, { allowTrailingComma: true });
+  } catch (error) {
+    if (error instanceof RangeError) throw usage(`${file}: nested too deeply to be a configuration`);
+    throw error;
+  }
+  const [error] = errors;
+  if (error !== undefined && text.trim() !== "") {
+    const what = printParseErrorCode(error.error)
+      .replace(/(?<=[a-z])(?=[A-Z])/g, " ")
+      .toLowerCase();
+    throw usage(`${where(error)}: not JSON with comments: ${what}`);
+  }
+  if (root?.type !== "object") throw usage(`${file}: write an object of options: { "max-rate": 2000 }`);
+  return root;
+}
+
+/**
+ * A value of the file as the option's argument would be written; several where an option that adds up is given as a list.
+ * @throws {SynprobeError} `ERR_USAGE` for a value of another type
+ */
+function textsOf({ spec, key }: Names, node: Node, text: string, origin: string): string[] {
+  // A number as it stands there: 64 bits are more than a JavaScript number holds.
+  const scalar = ({ type, value, offset, length }: Node): string | undefined =>
+    type === "string" ? String(value) : type === "number" ? text.slice(offset, offset + length) : undefined;
+  if (!spec.flags.includes("<")) {
+    if (node.type === "boolean") return [String(node.value)];
+    throw usage(`${origin}: "${key}" is true or false`);
+  }
+  if (spec.bare !== undefined && node.value === true) return [spec.bare];
+  const isList = (spec.commas === true || spec.adds === true) && node.type === "array";
+  const parts = (isList ? (node.children ?? []) : [node]).map(scalar);
+  const whole = parts.filter((part) => part !== undefined);
+  if (whole.length > 0 && whole.length === parts.length)
+    return spec.commas === true ? [whole.join(",")] : whole;
+  const list = spec.commas === true || spec.adds === true ? ", or a list of them" : "";
+  throw usage(`${origin}: "${key}" is a text or a number${list}: what ${spec.flags} takes`);
+}
+
+/* --print-config. */
+
+function print(
+  effects: ReadonlyMap<string, Effect>,
+  complete: Readonly<Record<string, unknown>>,
+  file: string | undefined,
+): string {
+  const rows = GROUPS.flatMap((group) => [
+    { line: `// ${group}`, live: false, origin: "" },
+    ...NAMES.filter(({ spec, key }) => spec.group === group && !["config", "print-config"].includes(key)).map(
+      (names) => rowOf(names, effects, complete),
+    ),
+  ]);
+  const last = rows.findLastIndex(({ live }) => live);
+  return [
+    "{",
+    `  // command line, then environment, then ${file === undefined ? "no file" : printable(file)}, then built-in`,
+    ...rows.map(({ line, live, origin }, i) => {
+      const comma = live && i !== last ? "," : "";
+      return `  ${line}${comma}${origin === "" ? "" : ` // ${origin}`}`;
+    }),
+    "}",
+    "",
+  ].join("\n");
+}
+
+/** An option that somebody has set is a live line, any other a comment. */
+function rowOf(
+  { spec, key, attribute }: Names,
+  effects: ReadonlyMap<string, Effect>,
+  complete: Readonly<Record<string, unknown>>,
+): { readonly line: string; readonly live: boolean; readonly origin: string } {
+  const effect = effects.get(attribute);
+  if (effect !== undefined) {
+    const origin = effect.origins.map(printable).join(", ");
+    const line = `"${key}": ${valueText(spec, effect)}`;
+    const why = whyOneRun(spec);
+    return why === undefined
+      ? { line, live: true, origin }
+      : { line: `// ${line},`, live: false, origin: `${origin}; ${why}` };
+  }
+  const value = complete[attribute];
+  if (value === undefined || typeof value === "boolean") {
+    return { line: `// "${key}"`, live: false, origin: "not set" };
+  }
+  const origin =
+    value === spec.defaultValue
+      ? "built-in"
+      : effects.has("timing")
+        ? 'as "timing" has it'
+        : "follows from others";
+  return { line: `// "${key}": ${JSON.stringify(value)},`, live: false, origin };
+}
+
+function valueText({ flags, commas }: OptionSpec, { value, texts }: Effect): string {
+  if (!flags.includes("<")) return String(value !== undefined);
+  // A file's name must mean the same from elsewhere.
+  const whole = flags.includes("<file>") ? texts.map((text) => (text === "-" ? text : resolve(text))) : texts;
+  const parts = commas === true ? whole.flatMap((text) => text.split(",")) : whole;
+  const written = parts.map((part) =>
+    /^(0|[1-9]\d*)$/.test(part) && Number.isSafeInteger(Number(part)) ? part : JSON.stringify(part),
+  );
+  return written.length === 1 ? written[0] : `[${written.join(", ")}]`;
+}
+
+/** A file's name may have line ends in it. */
+const printable = (text: string): string => escapeText(text, 1000);

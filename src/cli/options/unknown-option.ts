@@ -1,0 +1,89 @@
+/**
+ * What to say of an option that synprobe does not have: what to use instead where nmap, masscan or zmap have it, or the
+ * option that was meant.
+ */
+
+import { didYouMean } from "./suggest.ts";
+import { IMPLIED, PROBE_OPTIONS, SHORTHANDS } from "./table.ts";
+
+const VERSIONS = "synprobe does not detect services; --banner shows what a server says first";
+const SYSTEMS = "synprobe does not detect operating systems";
+const SCRIPTS = "synprobe runs no scripts";
+const EVASION = "synprobe hides nothing: no decoys, spoofed addresses or fragments";
+const DISCOVERY = "synprobe pings no hosts: every target is probed, as after nmap's -Pn";
+const PACING = "for its pace use --max-rate, --max-rate-per-host, --timeout, --retries or -T0 to -T5";
+const TCP_ALONE = "synprobe probes TCP alone";
+const OTHER_SCANS = "synprobe probes with SYN segments alone";
+
+/** nmap's scan types: `-sV`, and `-sSCV` for several at once. */
+const SCANS: Readonly<Record<string, string>> = {
+  V: VERSIONS,
+  C: SCRIPTS,
+  T: "SYN probing stands for it; --complete finishes the handshake with each open port",
+  U: TCP_ALONE,
+  Y: TCP_ALONE,
+  Z: TCP_ALONE,
+  O: TCP_ALONE,
+  n: DISCOVERY,
+  P: DISCOVERY,
+  L: "--dry-run says what would be probed",
+  I: EVASION,
+};
+
+const HINTS: readonly (readonly [option: RegExp, hint: string])[] = [
+  [/^-A$/, `${SYSTEMS}, services or scripts; --banner shows what a server says first`],
+  [/^-O$|^--osscan|^--max-os-tries$/, SYSTEMS],
+  [/^--version-(intensity|light|all|trace)$/, VERSIONS],
+  [/^--script/, SCRIPTS],
+  [/^--traceroute$/, "synprobe traces no routes; synprobe doctor TARGET shows the first hop"],
+  [
+    /^-D|^-f+$|^-b$|^--(mtu|spoof-mac|data|data-string|data-length|ip-options|proxies|proxy|badsum|spoof-ip)$/,
+    EVASION,
+  ],
+  [/^-P[ESAUYPMORN]|^-P[0-9]|^--disable-arp-ping$|^--discovery-ignore-rst$|^--ping$/, DISCOVERY],
+  [
+    /^--(scan-delay|max-scan-delay|(min|max|initial)-rtt-timeout|(min|max)-(parallelism|hostgroup)|wait|cooldown-time|defeat-rst-ratelimit)$/,
+    PACING,
+  ],
+  [/^--rate$/, "write --max-rate"],
+  [/^--banners$/, "write --banner"],
+  [/^--(adapter-ip|source-address)$/, "write --source-ip"],
+  [/^--adapter$/, "write --interface"],
+  [
+    /^--(router-mac|gateway-mac|adapter-mac|router-ip)$/,
+    "the kernel's routes and neighbours are used: leave it out",
+  ],
+  [/^-iR$/, "synprobe chooses no targets: name networks that you may probe"],
+  [/^-oS$|^-oB$|^--output-format$|^--output-filename$/, "see synprobe help outputs"],
+  [
+    /^--(system-dns|dns-servers)$|^-R$/,
+    "names are looked up by the system's resolver, addresses never backwards",
+  ],
+];
+
+/** nmap's name for it, if it is one that asks for what synprobe does not do, with what to use instead. */
+function foreign(option: string): string | undefined {
+  const [name] = option.split("=", 1);
+  const scans = /^-s([A-Za-z]+)$/.exec(name)?.[1];
+  if (scans !== undefined) {
+    const hints = [...scans].filter((letter) => letter !== "S").map((letter) => SCANS[letter] ?? OTHER_SCANS);
+    if (hints.length > 0) return [...new Set(hints)].join("; ");
+  }
+  return HINTS.find(([pattern]) => pattern.test(name))?.[1];
+}
+
+/** @param option as it was written. @param known every option that the command has */
+export function unknownOption(option: string, known: readonly string[]): string {
+  const [name] = option.split("=", 1);
+  const hint = foreign(option);
+  if (hint !== undefined) return `no option ${name}: ${hint}`;
+  const nmaps = PROBE_OPTIONS.flatMap(({ nmap = [] }) => nmap);
+  const all = [...known, ...nmaps, ...Object.keys(IMPLIED), ...Object.keys(SHORTHANDS)];
+  return `unknown option '${option}'${didYouMean(name, candidates(name, all))}`;
+}
+
+/** One letter wrong of two is another option; only its case can be meant. */
+function candidates(name: string, all: readonly string[]): readonly string[] {
+  if (name.length > 4 && name.startsWith("--")) return all.filter((option) => option.startsWith("--"));
+  return all.filter((option) => option.toLowerCase() === name.toLowerCase());
+}

@@ -1,0 +1,102 @@
+/**
+ * `--dry-run`: what a run would do, as report/plan-text.ts prints it. Sends nothing and opens no socket.
+ */
+import { lookUpInterface } from "../../link/route.ts";
+import type { Plan } from "../../runtime/plan/plan.ts";
+import type { Means, ScanOptions } from "../../runtime/run/scan.ts";
+import { BLIND_RATE } from "../../scan/congestion/monitor.ts";
+import type { PlannedLink, PlanView } from "../../scan/probe/result.ts";
+import type { AddressSpan } from "../../scan/targets/address-range.ts";
+import { createOrder } from "../../scan/targets/permutation.ts";
+import { storeAddress } from "../../socket/table.ts";
+import { formatAddress } from "../../wire/address.ts";
+import type { ProbeOptions, TimedOptions } from "../options/table.ts";
+import { wantedOutputs } from "./outputs.ts";
+
+/** Bytes that a run takes at least, of a thread more, and of a row of a socket table: measured on 64-bit Linux. */
+const BASE_BYTES = 75e6;
+const THREAD_BYTES = 25e6;
+const SENDER_BYTES = 10e6;
+const ROW_BYTES = 90;
+const ROW_BYTES_PER_TRY = 12;
+const RECEIVE_RING_BYTES = 16e6;
+const SAMPLE = 10;
+/** SYNs per second that a worker can send, and SYNs that a silent port gets while nothing is known of the path's loss. */
+const WORKER_RATE = 150_000;
+const WORKER_RATE_WITH_SENDER = 250_000;
+const SILENT_TRIES = 3;
+
+export function viewPlan(plan: Plan, scan: ScanOptions, means: Means, options: TimedOptions): PlanView {
+  const order = createOrder(plan.space.total, scan.order);
+  const pairs = order.count;
+  const tries = options.retries + 1;
+  const { maximum } = options.rate;
+  const workerRate = means.senders ? WORKER_RATE_WITH_SENDER : WORKER_RATE;
+  const bounded = options.maxRate !== undefined || maximum < WORKER_RATE;
+  const fastest = Math.min(maximum, means.workers * workerRate);
+  const slowest = Math.min(maximum, Math.max(options.rate.minimum, BLIND_RATE));
+  return {
+    pairs,
+    ...(scan.order.shard === undefined ? { hosts: plan.space.hosts } : {}),
+    ports: plan.space.ports(),
+    order: {
+      ...(options.sequential === true ? {} : { seed: String(scan.order.seed) }),
+      sample: Array.from({ length: Math.min(SAMPLE, pairs) }, (_, i) => pairOf(plan, order.indexAt(i))),
+    },
+    ...(options.shard === undefined
+      ? {}
+      : { shard: { index: options.shard.index + 1, count: options.shard.count } }),
+    links: linksOf(plan, means),
+    workers: means.workers,
+    memoryBytes:
+      BASE_BYTES +
+      means.threads * (THREAD_BYTES + RECEIVE_RING_BYTES + (means.senders ? SENDER_BYTES : 0)) +
+      means.workers * means.capacity * (ROW_BYTES + ROW_BYTES_PER_TRY * Math.min(tries, SILENT_TRIES)),
+    ...(bounded ? { maxRate: maximum } : {}),
+    expectedMs: {
+      least: (pairs / fastest) * 1000,
+      most: ((pairs * Math.min(tries, SILENT_TRIES)) / slowest) * 1000 + options.waitMs.initial,
+    },
+    leftOut: plan.leftOut.map(({ span, why }) => ({ why, count: addressesIn(span), unit: "address" })),
+    outputs: outputsOf(options),
+  };
+}
+
+function pairOf(plan: Plan, index: number): { host?: string; ip: string; port: number } {
+  const pair = { words: new Uint32Array(4), port: 0 };
+  plan.space.pairAt(index, pair);
+  const v4 = pair.words[0] === 0 && pair.words[1] === 0 && pair.words[2] === 0xffff;
+  const ip = formatAddress(storeAddress(pair.words, 0, v4 ? 4 : 16));
+  const host = plan.nameOf(ip, pair.port);
+  return { ...(host === undefined ? {} : { host }), ip, port: pair.port };
+}
+
+function linksOf(plan: Plan, means: Means): PlannedLink[] {
+  const indexes = new Set(plan.hops.map(({ interfaceIndex }) => interfaceIndex));
+  return [...indexes].map((index) => ({
+    link: means.link,
+    interfaceName: lookUpInterface(index)?.name ?? String(index),
+    sources: [
+      ...new Set(
+        plan.hops.flatMap((hop, i) =>
+          hop.interfaceIndex === index ? [formatAddress(plan.paths[plan.pathRanges.path[i]].local)] : [],
+        ),
+      ),
+    ],
+    sourcePorts: means.ports,
+  }));
+}
+
+function outputsOf(options: ProbeOptions): PlanView["outputs"] {
+  const journal = options.journal ?? options.resume;
+  return [
+    ...wantedOutputs(options),
+    ...(journal === undefined ? [] : [{ format: "journal", path: journal }]),
+  ];
+}
+
+function addressesIn({ first, last }: AddressSpan): number {
+  let count = 0;
+  for (let i = 0; i < first.length; i++) count = count * 256 + last[i] - first[i];
+  return count + 1;
+}

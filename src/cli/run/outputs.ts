@@ -1,0 +1,255 @@
+/**
+ * Where results go: opens the files and streams that the options name, before the first packet, and puts a reporter on
+ * each. How text reaches a descriptor is writer.ts's business.
+ */
+import { type BigIntStats, constants, fstatSync, ftruncateSync, openSync, statSync } from "node:fs";
+import { resolve } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { createNdjsonReporter } from "../../report/formats/ndjson.ts";
+import { createTableReporter } from "../../report/formats/table.ts";
+import { combine } from "../../report/formats/tee.ts";
+import type { Reporter, Sink } from "../../report/reporter.ts";
+import type { PlanView } from "../../scan/probe/result.ts";
+import { pcapngStart } from "../../wire/pcapng.ts";
+import type { ProbeOptions } from "../options/table.ts";
+import { usage } from "../options/table.ts";
+import { VERSION } from "../terminal.ts";
+import { createWriter, errorCode, type Writer } from "./writer.ts";
+
+export interface Outputs {
+  readonly reporter: Reporter;
+  /** Set when writing failed; the run cannot go on. */
+  readonly failure: () => SynprobeError | undefined;
+  /**
+   * Calls `handler` once, when going on makes no sense: writing failed, or the reader of standard output went away and no
+   * file is left to write.
+   */
+  onBroken(handler: () => void): void;
+  /** Settles when everything written has been taken. */
+  drained(): Promise<void>;
+  /** Puts what waits for files into them, at once; what waits for pipes and terminals does not matter any more. */
+  flushFiles(): void;
+  /** With `--pcap`: takes blocks of the capture, which are the caller's again when it returns. */
+  readonly capture?: (blocks: Uint8Array) => void;
+  /** Undefined, or when too much waits to be taken, a promise that settles when it has been. */
+  room(): Promise<void> | undefined;
+}
+
+const STDOUT = 1;
+/** So many characters may wait before `room` says that it is enough. */
+const MOST_HELD = 1 << 24;
+
+/** How long until a pipe without a reader is tried again, in milliseconds. */
+const READER_MS = 50;
+
+/** What the opening of outputs may have to say, and to know. */
+export interface Waiting {
+  note(message: string): void;
+  /** The user wants no more of it: what cannot be opened now is left out. */
+  isOver(): boolean;
+}
+
+/** The files that the options name, in the formats' own words. */
+export function wantedOutputs(options: ProbeOptions): PlanView["outputs"] {
+  const { outputAll: base } = options;
+  const all: [format: Format, paths: (string | undefined)[]][] = [
+    ["NDJSON", [options.outputJson, base && `${base}.ndjson`]],
+    ["nmap XML", [options.outputXml, base && `${base}.xml`]],
+    ["table", [options.outputNormal, base && `${base}.nmap`]],
+    ["grepable", [options.outputGrepable, base && `${base}.gnmap`]],
+    ["CSV", [options.outputCsv]],
+    ["masscan list", [options.outputList]],
+    ["pcapng", [options.pcap]],
+  ];
+  return all.flatMap(([format, paths]) =>
+    paths.flatMap((path) => (path === undefined || path === "" ? [] : [{ format, path }])),
+  );
+}
+
+type Format = "NDJSON" | "nmap XML" | "table" | "grepable" | "CSV" | "masscan list" | "pcapng";
+
+/** Only what is asked for is loaded. */
+async function createReporter(format: string, sink: Sink, options: ProbeOptions): Promise<Reporter> {
+  if (format === "table") {
+    const { confidence } = options;
+    return createTableReporter(sink, { color: false, verbose: true, confidence, ...showOf(options) });
+  }
+  if (format === "nmap XML")
+    return (await import("../../report/formats/nmap-xml.ts")).createNmapXmlReporter(sink);
+  if (format === "grepable")
+    return (await import("../../report/formats/grepable.ts")).createGrepableReporter(sink);
+  if (format === "CSV") return (await import("../../report/formats/csv.ts")).createCsvReporter(sink);
+  if (format === "masscan list") {
+    return (await import("../../report/formats/masscan-list.ts")).createMasscanListReporter(sink);
+  }
+  return createNdjsonReporter(sink);
+}
+
+const showOf = ({ show }: ProbeOptions): Pick<ProbeOptions, "show"> => (show === undefined ? {} : { show });
+
+/**
+ * @param above puts text above the progress line when standard output is the same terminal
+ * A pipe that nobody reads yet is waited for, until `waiting` says that it is over.
+ *
+ * @throws {SynprobeError} `ERR_OUTPUT` for a file that cannot be opened, `ERR_USAGE` for two formats on one stream, or one on a
+ *   file that the run reads, or its journal; no file has lost anything then
+ */
+export async function openOutputs(
+  options: ProbeOptions,
+  colour: boolean,
+  above: (text: string) => string,
+  waiting: Waiting,
+): Promise<Outputs> {
+  let failure: SynprobeError | undefined;
+  let living = 0;
+  let onBroken: (() => void) | undefined;
+  const writers: Writer[] = [];
+  const needed = filesInUse(options);
+  const files: number[] = [];
+  const open = async (path: string): Promise<Writer | undefined> => {
+    const fd = path === "-" ? STDOUT : await openFile(path, waiting);
+    if (fd === undefined) return undefined;
+    const file = identify(() => fstatSync(fd, { bigint: true }));
+    const use = file === undefined ? undefined : needed.get(file);
+    if (use !== undefined) {
+      throw usage(`results cannot go to ${path === "-" ? "standard output" : path}: ${use}`);
+    }
+    if (file !== undefined && fd !== STDOUT) files.push(fd);
+    if (file !== undefined) needed.set(file, "another format goes there, give each its own file");
+    // One that is broken says no more; the others do not suffer for it.
+    const writer = createWriter(fd, (code) => {
+      living--;
+      if (fd !== STDOUT || code !== "EPIPE") failure ??= cannotWrite(path, code);
+      if (failure !== undefined || living === 0) onBroken?.();
+    });
+    living++;
+    writers.push(writer);
+    return fd === STDOUT ? { ...writer, write: (text) => writer.write(above(text)) } : writer;
+  };
+
+  const wanted = wantedOutputs(options);
+  const paths = wanted.map(({ path }) => path);
+  if (options.outputAll === "-" || options.outputAll === "") {
+    throw usage("-oA takes the beginning of file names, such as scan for scan.xml, scan.nmap …");
+  }
+  if (options.pcapAll === true && options.pcap === undefined) {
+    throw usage("--pcap-all says what --pcap FILE has: give that too");
+  }
+  const full = paths.map((path) => (path === "-" ? path : resolve(path)));
+  const twice = paths.find((_, i) => full.indexOf(full[i]) !== i);
+  if (twice !== undefined) {
+    throw usage(
+      twice === "-"
+        ? "only one format can go to standard output (-): give the others a file"
+        : `two formats cannot share the file ${twice}: give each its own`,
+    );
+  }
+  const reporters: Reporter[] = [];
+  let capture: Writer | undefined;
+  for (const { format, path } of wanted) {
+    const writer = await open(path);
+    if (writer === undefined) continue;
+    if (format === "pcapng") capture = writer;
+    else reporters.push(await createReporter(format, writer.write, options));
+  }
+  // The table for people, unless a format for programs has taken standard output.
+  const stdout = paths.includes("-") ? undefined : await open("-");
+  if (stdout !== undefined) {
+    reporters.unshift(
+      createTableReporter(stdout.write, {
+        color: colour,
+        verbose: options.verbose === true,
+        confidence: options.confidence,
+        ...showOf(options),
+        ...(process.stdout.columns > 0 ? { width: process.stdout.columns } : {}),
+      }),
+    );
+  }
+  for (const fd of files) ftruncateSync(fd);
+  capture?.writeBytes(pcapngStart(`synprobe ${VERSION}`));
+  let emptied: Promise<void> | undefined;
+  const drained = async (): Promise<void> => {
+    for (const writer of writers) await writer.drained();
+  };
+  return {
+    reporter: combine(reporters),
+    failure: () => failure,
+    onBroken: (handler) => {
+      onBroken = handler;
+      if (failure !== undefined || living === 0) handler();
+    },
+    drained,
+    flushFiles: () => {
+      // A file's writer has done it when it returns.
+      for (const writer of writers) void writer.drained();
+    },
+    ...(capture === undefined ? {} : { capture: capture.writeBytes }),
+    room: () => {
+      let held = 0;
+      for (const writer of writers) held += writer.held();
+      if (emptied === undefined && held >= MOST_HELD) {
+        emptied = drained().then(() => {
+          emptied = undefined;
+        });
+      }
+      return emptied;
+    },
+  };
+}
+
+/** Which file it is, whatever its name; undefined for what is no regular file. */
+function identify(look: () => BigIntStats): string | undefined {
+  try {
+    const stat = look();
+    return stat.isFile() ? `${stat.dev}:${stat.ino}` : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What the run reads, and its journal: the files, and what they are for. */
+function filesInUse({ journal, resume, inputList, excludeFile }: ProbeOptions): Map<string, string> {
+  const files = new Map<string, string>();
+  const add = (path: string | undefined, use: string): void => {
+    if (path === undefined) return;
+    const file = identify(() =>
+      path === "-" ? fstatSync(0, { bigint: true }) : statSync(path, { bigint: true }),
+    );
+    if (file !== undefined) files.set(file, use);
+  };
+  add(inputList, "it is the list of targets");
+  for (const file of excludeFile ?? []) add(file, "it is the list of what is excluded");
+  add(journal ?? resume, "it is the journal");
+  return files;
+}
+
+/**
+ * What is in it is left there for now.
+ * @returns undefined for a pipe that nobody has begun to read when it is over
+ */
+async function openFile(path: string, { note, isOver }: Waiting): Promise<number | undefined> {
+  for (let told = false; ; told = true) {
+    try {
+      // A pipe without a reader would hold up the whole process, signals too.
+      return openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_NONBLOCK);
+    } catch (error) {
+      if (errorCode(error) !== "ENXIO" || !statSync(path).isFIFO()) throw cannotWrite(path, errorCode(error));
+    }
+    if (isOver()) return undefined;
+    if (!told) note(`waiting for somebody to read the pipe ${path}: nothing is sent before`);
+    await pause(READER_MS);
+  }
+}
+
+export function cannotWrite(path: string, code: string): SynprobeError {
+  const where = path === "-" ? "standard output" : `output file ${path}`;
+  const why: Readonly<Record<string, string>> = {
+    EACCES: "permission denied (under sudo, files are opened as the invoking user; --no-drop keeps root)",
+    ENOENT: "its directory does not exist",
+    EISDIR: "it is a directory",
+    ENOSPC: "the disk is full",
+    EROFS: "the file system is read-only",
+  };
+  return new SynprobeError(ERROR_CODES.output, `cannot write ${where}: ${why[code] ?? code}`);
+}

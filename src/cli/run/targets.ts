@@ -1,0 +1,164 @@
+/**
+ * What is to be probed, from the words of the command line and the list: read, parsed and planned. A bad target becomes a
+ * fault, and the others are still probed, unless the user wants it strict.
+ */
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { openList, readList } from "../../runtime/plan/list-file.ts";
+import { createPlanner, type Plan, type Planner, type PlanOptions } from "../../runtime/plan/plan.ts";
+import { asInvoker } from "../../runtime/system/privilege.ts";
+import type { TargetFault } from "../../scan/probe/result.ts";
+import { type AnyTargetSpec, parseTargets } from "../../scan/targets/grammar.ts";
+import { parsePorts } from "../../scan/targets/port-list.ts";
+import type { Services } from "../../scan/targets/services.ts";
+import { COMMANDS, type ProbeOptions, usage } from "../options/table.ts";
+
+/** A plan, and how many bad targets there were that no fault tells of. */
+export interface PlannedTargets {
+  readonly plan: Plan;
+  readonly untold: number;
+}
+
+/**
+ * @throws {SynprobeError} `ERR_NO_TARGETS`, `ERR_LIST_FILE`, `ERR_USAGE`, and what the planner throws; under --strict the first
+ *   bad target's error
+ */
+export async function planTargets(
+  words: readonly string[],
+  options: ProbeOptions,
+  services: Services,
+): Promise<PlannedTargets> {
+  if (options.ipv4 === true && options.ipv6 === true) throw usage("-4 and -6 exclude each other");
+  if (words.length === 0 && options.inputList === undefined) {
+    throw new SynprobeError(
+      ERROR_CODES.noTargets,
+      options.resume === undefined
+        ? "no target given: write host:port, or -iL FILE"
+        : "no target given: --resume goes on after the same targets and options as the journal's run had",
+    );
+  }
+  const planner = createPlanner(await planOptions(options, services));
+  const faults: TargetFault[] = [];
+  const fault = (target: string, error: SynprobeError): void => {
+    if (options.strict === true) throw error;
+    faults.push({ target, code: error.code, message: error.message });
+  };
+  for (const word of words) {
+    try {
+      planner.add(parseTargets(word, services));
+    } catch (error) {
+      if (!(error instanceof SynprobeError)) throw error;
+      fault(word, error);
+    }
+  }
+  const untold =
+    options.inputList === undefined ? 0 : await addList(options.inputList, planner, options, services, fault);
+  const plan = await planner.finish();
+  const all = await hintAtCommand(words, [...faults, ...plan.faults]);
+  if (options.strict === true && all.length > 0) {
+    throw new SynprobeError(all[0].code as SynprobeError["code"], all[0].message);
+  }
+  return { plan: { ...plan, faults: all }, untold };
+}
+
+/** A first word that is no host may be a command with a slip in it: its fault says so. */
+async function hintAtCommand(
+  [first]: readonly string[],
+  faults: readonly TargetFault[],
+): Promise<readonly TargetFault[]> {
+  if (faults.length === 0 || first === undefined || !/^[a-z]+$/i.test(first)) return faults;
+  const { didYouMean } = await import("../options/suggest.ts");
+  const hint = didYouMean(first, COMMANDS, (command) => `the command ${command}`);
+  return faults.map((fault) =>
+    fault.message.startsWith(`${first} `) ? { ...fault, message: `${fault.message}${hint}` } : fault,
+  );
+}
+
+/** @returns how many bad targets were not told one by one */
+async function addList(
+  file: string,
+  planner: Planner,
+  options: ProbeOptions,
+  services: Services,
+  fault: (target: string, error: SynprobeError) => void,
+): Promise<number> {
+  const source = asInvoker(options.drop, () => openList(file));
+  let told = 0;
+  const { targets, faults } = await readList(source, services, {
+    ipv4: (address, port, line) => planner.addIpv4(address, port, source.name, line),
+    target: (spec) => planner.add(spec),
+    fault: (error) => {
+      told++;
+      fault(error.message.split(": ", 1)[0], error);
+    },
+  });
+  if (targets + faults === 0) {
+    throw new SynprobeError(ERROR_CODES.noTargets, `the list ${file} names no target: one host:port a line`);
+  }
+  return faults - told;
+}
+
+async function planOptions(options: ProbeOptions, services: Services): Promise<PlanOptions> {
+  if (options.ports !== undefined && options.topPorts !== undefined) {
+    throw usage("-p and --top-ports exclude each other");
+  }
+  const ports =
+    options.ports !== undefined
+      ? parsePortsOption("-p", options.ports, services)
+      : options.topPorts !== undefined
+        ? (await import("../../scan/targets/top-ports.ts")).topPorts(options.topPorts)
+        : undefined;
+  const exclude = await readExcludes(options, services);
+  return {
+    ...(ports === undefined ? {} : { ports }),
+    ...(options.ipv4 === true ? { family: 4 } : options.ipv6 === true ? { family: 6 } : {}),
+    ...(options.interface === undefined ? {} : { interfaceName: options.interface }),
+    ...(options.sourceIp === undefined ? {} : { sourceIp: options.sourceIp }),
+    allAddresses: options.allAddresses === true,
+    ttl: options.ttl,
+    ...(exclude.length === 0 ? {} : { exclude }),
+    ...(options.excludePorts === undefined
+      ? {}
+      : { excludePorts: parsePortsOption("--exclude-ports", options.excludePorts, services) }),
+  };
+}
+
+/** What must not be probed: a mistake here is never passed over. */
+async function readExcludes(options: ProbeOptions, services: Services): Promise<AnyTargetSpec[]> {
+  const specs: AnyTargetSpec[] = [];
+  const add = (spec: AnyTargetSpec): void => {
+    if (spec.ports !== undefined) {
+      throw usage(`"${spec.text}" cannot be excluded: hosts go to --exclude, ports to --exclude-ports`);
+    }
+    specs.push(spec);
+  };
+  for (const text of options.exclude ?? []) add(parseTargets(text, services, "--exclude"));
+  for (const file of options.excludeFile ?? []) {
+    const source = asInvoker(options.drop, () => openList(file));
+    await readList(source, services, {
+      ipv4: (address, port, line) =>
+        add({
+          text: `${source.name}:${line}`,
+          host: {
+            kind: "address",
+            address: Uint8Array.of(address >>> 24, address >>> 16, address >>> 8, address),
+          },
+          ...(port === 0 ? {} : { ports: Uint16Array.of(port) }),
+        }),
+      target: add,
+      fault: (error) => {
+        throw error;
+      },
+    });
+  }
+  return specs;
+}
+
+function parsePortsOption(name: string, text: string, services: Services): Uint16Array {
+  try {
+    return parsePorts(text, services);
+  } catch (error) {
+    if (error instanceof SynprobeError)
+      throw new SynprobeError(error.code, `${name} ${text}: ${error.message}`);
+    throw error;
+  }
+}

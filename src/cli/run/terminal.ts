@@ -1,0 +1,114 @@
+/**
+ * What the commands know of the terminal: colour or not, and where messages that are not results go.
+ */
+import { fstatSync, writeSync } from "node:fs";
+import { createColors } from "picocolors";
+import { ERROR_CODES, SynprobeError } from "../errors.ts";
+import { escapeText } from "../report/escape.ts";
+import { createProgress, mayDraw, type Progress } from "./run/progress.ts";
+import { createWriter, errorCode, type Writer } from "./run/writer.ts";
+
+/** The package's version; a test holds it against package.json. */
+export const VERSION = "0.1.0";
+
+export interface Messages {
+  /** Colour on standard output, and on standard error. */
+  readonly stdoutColour: boolean;
+  readonly stderrColour: boolean;
+  /** An error, on standard error: what is wrong and what to do. */
+  error(message: string): void;
+  /** A remark, on standard error. */
+  note(message: string): void;
+}
+
+/** https://no-color.org: any value but the empty one. FORCE_COLOR overrides, for pagers. */
+function wantsColour(isTerminal: boolean, env: NodeJS.ProcessEnv): boolean {
+  const { NO_COLOR, FORCE_COLOR, TERM } = env;
+  if (NO_COLOR !== undefined && NO_COLOR !== "") return false;
+  if (FORCE_COLOR !== undefined && FORCE_COLOR !== "" && FORCE_COLOR !== "0") return true;
+  return isTerminal && TERM !== "dumb";
+}
+
+/** What nobody wakes: a pause for a thread that has nothing else to do. */
+const PAUSE = new Int32Array(new SharedArrayBuffer(4));
+const RETRY_MS = 1;
+
+/**
+ * Writes a result to standard output; that nobody reads it is no error.
+ * @throws {SynprobeError} `ERR_OUTPUT` when it cannot be written
+ */
+export function printResult(text: string): void {
+  const bytes = Buffer.from(text);
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(1, bytes, at);
+    } catch (error) {
+      const code = errorCode(error);
+      if (code === "EPIPE") return;
+      if (code !== "EAGAIN")
+        throw new SynprobeError(ERROR_CODES.output, `cannot write standard output: ${code}`);
+      // Node makes pipes non-blocking: this one is full, and its reader is slow.
+      Atomics.wait(PAUSE, 0, 0, RETRY_MS);
+    }
+  }
+}
+
+let errors: Writer | undefined;
+let above: Progress["above"] | undefined;
+
+/** Writes to standard error, in order with everything else that goes there; a reader that is slow misses nothing. */
+export function writeError(text: string): void {
+  writeAsItIs(above === undefined ? text : above(text));
+}
+
+function writeAsItIs(text: string): void {
+  try {
+    errors ??= createWriter(2, () => {});
+  } catch {
+    // Standard error is closed: nobody listens.
+    return;
+  }
+  errors.write(text);
+}
+
+/**
+ * A run's progress on standard error: a line at the bottom where it is a terminal, and plain lines where the user wants
+ * them. Messages stand above the line from here on; what goes to standard output must too, if `isOneTerminal`.
+ *
+ * @param statsEveryMs time between two plain lines, in milliseconds
+ */
+export function openProgress(colour: boolean, statsEveryMs?: number): Progress {
+  const progress = createProgress({
+    write: writeAsItIs,
+    live: mayDraw(process.stderr.isTTY === true, process.env),
+    colour,
+    columns: () => process.stderr.columns || 80,
+    now: () => performance.now(),
+    ...(statsEveryMs === undefined ? {} : { statsEveryMs }),
+  });
+  above = progress.above;
+  return progress;
+}
+
+/** Whether standard output and standard error are the same terminal. */
+export function isOneTerminal(): boolean {
+  if (process.stdout.isTTY !== true || process.stderr.isTTY !== true) return false;
+  return fstatSync(1).rdev === fstatSync(2).rdev;
+}
+
+export function createMessages(): Messages {
+  const stdoutColour = wantsColour(process.stdout.isTTY === true, process.env);
+  const stderrColour = wantsColour(process.stderr.isTTY === true, process.env);
+  const colors = createColors(stderrColour);
+  const write = (label: string, message: string): void => {
+    // Each line by itself: escaping must not swallow the line ends of our own messages.
+    const [first, ...rest] = message.split("\n").map((line) => escapeText(line, 1000));
+    writeError([`${label}${first}`, ...rest, ""].join("\n"));
+  };
+  return {
+    stdoutColour,
+    stderrColour,
+    error: (message) => write(`${colors.red("synprobe:")} `, message),
+    note: (message) => write(`${colors.dim("synprobe:")} `, message),
+  };
+}

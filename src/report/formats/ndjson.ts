@@ -1,0 +1,174 @@
+/**
+ * NDJSON: one JSON object a line, written as each verdict falls; keys in this order, those marked ? only when known. The
+ * same as JSON Schema: ndjson.schema.json, which the package exports.
+ *
+ * A verdict (no `type`):
+ *   ip, port, proto "tcp", state "open|closed|filtered", reason, rtt_ms number|null, ttl number|null, tries,
+ *   answered? (which of them was), doubt? (the chance that silence is loss), answers_all? true (so does every port there),
+ *   host? (the name given), responder? (the ICMP sender, when not the target), service?, late? true, was? (the state
+ *   that this line corrects), established_ms? ending? ("fin|reset|no-fin|silent") banner? (of a handshake that was
+ *   completed), ts (when the verdict fell)
+ * A target that could not be probed:
+ *   type "fault", target, code, message
+ * A look at the run, once a second:
+ *   type "progress", elapsed_ms, total, decided, open, closed, filtered, sent, retransmitted, received, receive_drops,
+ *   in_flight, rate? (SYNs a second that the path holds), loss? (0 to 1)
+ * The last line:
+ *   type "summary", hosts (planned, of all shards: probed unless interrupted), open, closed, filtered,
+ *   reasons {state: {reason: count}}, unfinished, sent, retransmitted, received, late,
+ *   ignored {malformed, bad_checksum, wrong_ack, odd_flags, foreign, fragment, icmp_no_verdict, duplicate},
+ *   receive_drops, send_errors {errno name: count}, path? {rate, loss {round, out?, back?}, missed_open {expected, low,
+ *   high}}, silence? [{code, text}] (why nobody answered, most likely first), faults (a count), interrupted, elapsed_ms, started_at, ts (the end)
+ *
+ * Times are ISO 8601 in UTC with milliseconds; durations are milliseconds and rates SYNs a second, both with at most three decimals; chances
+ * have three digits that count. A file without a summary line was cut off. Text is exact: what a terminal might obey is written in
+ * JSON's own `\u` escapes.
+ */
+import {
+  type PathFindings,
+  PORT_STATES,
+  type PortResult,
+  type ScanProgress,
+  type TargetFault,
+} from "../../scan/probe/result.ts";
+import type { Reporter, RunSummary, Sink } from "../reporter.ts";
+
+/** What JSON.stringify leaves as it is, but a terminal or a line splitter may take for more than text. */
+const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]/gu;
+
+/** What most lines are, found out in less time. */
+const PRINTABLE = /^[\x20-\x7e]*$/;
+
+function escapeUnits(char: string): string {
+  let escaped = "";
+  for (let i = 0; i < char.length; i++) escaped += `\\u${char.charCodeAt(i).toString(16).padStart(4, "0")}`;
+  return escaped;
+}
+
+/** A value as one line of printable text. */
+export function jsonLine(value: object): string {
+  const json = JSON.stringify(value);
+  return `${PRINTABLE.test(json) ? json : json.replace(UNSEEN, escapeUnits)}\n`;
+}
+
+const isoTime = (ms: number): string => new Date(ms).toISOString();
+const toThousandths = (ms: number): number => Math.round(ms * 1000) / 1000;
+const roundChance = (chance: number): number => Number(chance.toPrecision(3));
+const optionalChance = (chance: number | undefined): number | undefined =>
+  chance === undefined ? undefined : roundChance(chance);
+
+function resultRecord(result: PortResult): object {
+  return {
+    ip: result.ip,
+    port: result.port,
+    proto: "tcp",
+    state: result.state,
+    reason: result.reason,
+    rtt_ms: result.rttMs === null ? null : toThousandths(result.rttMs),
+    ttl: result.ttl,
+    tries: result.tries,
+    answered: result.answered,
+    doubt: optionalChance(result.doubt),
+    answers_all: result.answersAll,
+    host: result.host,
+    responder: result.responder,
+    service: result.service,
+    late: result.late,
+    was: result.was,
+    established_ms: result.established === undefined ? undefined : toThousandths(result.established.ms),
+    ending: result.established?.ending,
+    banner: result.established?.banner,
+    ts: isoTime(result.timeMs),
+  };
+}
+
+function faultRecord(fault: TargetFault): object {
+  return { type: "fault", target: fault.target, code: fault.code, message: fault.message };
+}
+
+function progressRecord(progress: ScanProgress): object {
+  return {
+    type: "progress",
+    elapsed_ms: toThousandths(progress.elapsedMs),
+    total: progress.total,
+    decided: progress.decided,
+    open: progress.open,
+    closed: progress.closed,
+    filtered: progress.filtered,
+    sent: progress.sent,
+    retransmitted: progress.retransmitted,
+    received: progress.received,
+    receive_drops: progress.receiveDrops,
+    in_flight: progress.inFlight,
+    rate: progress.rate === undefined ? undefined : toThousandths(progress.rate),
+    loss: optionalChance(progress.loss),
+  };
+}
+
+function pathRecord({ rate, loss, missedOpen }: PathFindings): object {
+  return {
+    rate: toThousandths(rate),
+    loss: { round: roundChance(loss.round), out: optionalChance(loss.out), back: optionalChance(loss.back) },
+    missed_open: {
+      expected: roundChance(missedOpen.expected),
+      low: roundChance(missedOpen.low),
+      high: roundChance(missedOpen.high),
+    },
+  };
+}
+
+function summaryRecord(summary: RunSummary): object {
+  const { ignored } = summary;
+  return {
+    type: "summary",
+    hosts: summary.hosts,
+    open: summary.open,
+    closed: summary.closed,
+    filtered: summary.filtered,
+    reasons: summary.reasons,
+    unfinished: summary.unfinished,
+    sent: summary.sent,
+    retransmitted: summary.retransmitted,
+    received: summary.received,
+    late: summary.late,
+    ignored: {
+      malformed: ignored.malformed,
+      bad_checksum: ignored.badChecksum,
+      wrong_ack: ignored.wrongAck,
+      odd_flags: ignored.oddFlags,
+      foreign: ignored.foreign,
+      fragment: ignored.fragment,
+      icmp_no_verdict: ignored.icmpNoVerdict,
+      duplicate: ignored.duplicate,
+    },
+    receive_drops: summary.receiveDrops,
+    send_errors: summary.sendErrors,
+    path: summary.path === undefined ? undefined : pathRecord(summary.path),
+    silence: summary.silence?.map(({ code, text }) => ({ code, text })),
+    faults: summary.faults.length,
+    interrupted: summary.interrupted,
+    elapsed_ms: toThousandths(summary.elapsedMs),
+    started_at: isoTime(summary.startedMs),
+    ts: isoTime(summary.startedMs + summary.elapsedMs),
+  };
+}
+
+/** A reporter that writes the lines described above, each in one call of `sink`. */
+export function createNdjsonReporter(sink: Sink): Reporter {
+  return {
+    wants: () => PORT_STATES,
+    start() {},
+    result(result) {
+      sink(jsonLine(resultRecord(result)));
+    },
+    fault(fault) {
+      sink(jsonLine(faultRecord(fault)));
+    },
+    progress(progress) {
+      sink(jsonLine(progressRecord(progress)));
+    },
+    finish(summary) {
+      sink(jsonLine(summaryRecord(summary)));
+    },
+  };
+}

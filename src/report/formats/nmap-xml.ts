@@ -1,0 +1,132 @@
+/**
+ * nmap's XML (`-oX`), valid against nmap.dtd, so that what reads nmap's files reads synprobe's.
+ *
+ * The DTD allows no `scanner` but "nmap"; the comment, `args` and `version` say who really wrote the file. Hosts are
+ * written when the run finishes, in a large run group by group (nmap.ts), targets that could not be probed as they come
+ * (`target status="skipped"`). What is not known is left out (`times`, `starttime`), every port is listed (no
+ * `extraports`), and a host that sent no answer is "up" by `user-set`, nmap's word for `-Pn`. A host that answers on any port
+ * has that as its `comment`. Round trips and tries have no place in the format; NDJSON has them.
+ *
+ * Written by hand: there is no text between tags, only attributes, and all that is not a number or a word of our own goes
+ * through `attribute`. A builder that takes objects needs ten times as long (npm run bench:formats), and would do nothing else.
+ */
+import { PORT_STATES, type PortResult, type ScanSummary, type TargetFault } from "../../scan/probe/result.ts";
+import { escapeText } from "../escape.ts";
+import { portRanges } from "../figures.ts";
+import type { Reporter, RunInfo, Sink } from "../reporter.ts";
+import {
+  closingRemark,
+  commandLine,
+  counted,
+  groupByHost,
+  type HostCount,
+  type HostGroups,
+  type HostResults,
+  NO_HOSTS,
+  nmapTime,
+} from "./nmap.ts";
+
+const XML_OUTPUT_VERSION = "1.05";
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  "&": "&amp;",
+  "<": "&lt;",
+  ">": "&gt;",
+  '"': "&quot;",
+  "'": "&apos;",
+};
+/** What most names are made of needs no second look. */
+const PLAIN = /^[\w .:/-]*$/;
+
+/**
+ * Text as the value of an attribute. XML 1.0 §2.2 forbids most control characters, even as references, and §3.3.3 makes a
+ * space of every line end, so all that is unseen is spelled out; then the five characters that markup is made of.
+ */
+function attribute(text: string): string {
+  if (PLAIN.test(text)) return text;
+  return escapeText(text, Number.POSITIVE_INFINITY).replace(/[&<>"']/g, (char) => ENTITIES[char]);
+}
+
+/** A comment must not have two hyphens side by side (§2.5); nmap spells them the same way. */
+const comment = (text: string): string => `<!-- ${attribute(text).replaceAll("--", "-&#45;")} -->\n`;
+
+const seconds = (ms: number): number => Math.floor(ms / 1000);
+
+function opening(run: RunInfo): string {
+  const command = commandLine(run);
+  const started = nmapTime(run.startedMs);
+  return (
+    '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE nmaprun>\n' +
+    comment(`synprobe ${run.version} scan initiated ${started} as: ${command}`) +
+    `<nmaprun scanner="nmap" args="${attribute(command)}" start="${seconds(run.startedMs)}" startstr="${started}" ` +
+    `version="${attribute(run.version)}" xmloutputversion="${XML_OUTPUT_VERSION}">\n` +
+    `<scaninfo type="syn" protocol="tcp" numservices="${run.ports.length}" services="${portRanges(run.ports)}"/>\n` +
+    '<verbose level="0"/>\n<debugging level="0"/>\n'
+  );
+}
+
+const skippedTarget = ({ target }: TargetFault): string =>
+  `<target specification="${attribute(target)}" status="skipped"/>\n`;
+
+function portElement({ port, state, reason, ttl, responder, service }: PortResult): string {
+  const from = responder === undefined ? "" : ` reason_ip="${attribute(responder)}"`;
+  const named =
+    service === undefined ? "" : `<service name="${attribute(service)}" method="table" conf="3"/>`;
+  return (
+    `<port protocol="tcp" portid="${port}">` +
+    `<state state="${state}" reason="${attribute(reason)}" reason_ttl="${ttl ?? 0}"${from}/>${named}</port>\n`
+  );
+}
+
+const ANSWERS_ALL = ' comment="answers SYN-ACK on every port: a tarpit or a middlebox"';
+
+function hostElement({ ip, names, ports, answer }: HostResults): string {
+  let ended = 0;
+  let listed = "";
+  let answersAll = false;
+  for (const result of ports) {
+    ended = Math.max(ended, result.timeMs);
+    if (result.answersAll) answersAll = true;
+    listed += portElement(result);
+  }
+  const status = `reason="${attribute(answer?.reason ?? "user-set")}" reason_ttl="${answer?.ttl ?? 0}"`;
+  const hostnames = names.map((name) => `<hostname name="${attribute(name)}" type="user"/>\n`);
+  return (
+    `<host endtime="${seconds(ended)}"${answersAll ? ANSWERS_ALL : ""}><status state="up" ${status}/>\n` +
+    `<address addr="${attribute(ip)}" addrtype="${ip.includes(":") ? "ipv6" : "ipv4"}"/>\n` +
+    `<hostnames>\n${hostnames.join("")}</hostnames>\n<ports>\n${listed}</ports>\n</host>\n`
+  );
+}
+
+function ending(summary: ScanSummary, hosts: HostCount): string {
+  const ended = summary.startedMs + summary.elapsedMs;
+  const unfinished = `exit="error" errormsg="interrupted: ${counted(summary.unfinished, "port")} unfinished"`;
+  return (
+    `<runstats><finished time="${seconds(ended)}" timestr="${nmapTime(ended)}" ` +
+    `summary="${closingRemark(summary, hosts)}" elapsed="${(summary.elapsedMs / 1000).toFixed(2)}" ` +
+    `${summary.interrupted ? unfinished : 'exit="success"'}/>\n` +
+    `<hosts up="${hosts.count}" down="0" total="${hosts.count}"/>\n</runstats>\n</nmaprun>\n`
+  );
+}
+
+/** A reporter for nmap's XML; the document is complete when the run has finished or was cut short. */
+export function createNmapXmlReporter(sink: Sink): Reporter {
+  let groups: HostGroups | undefined;
+  return {
+    wants: () => PORT_STATES,
+    start(run) {
+      sink(opening(run));
+      groups = groupByHost(run.pairs, (found) => sink(hostElement(found)));
+    },
+    result(result) {
+      groups?.add(result);
+    },
+    fault(fault) {
+      sink(skippedTarget(fault));
+    },
+    finish(summary) {
+      groups?.flush();
+      sink(ending(summary, groups?.hosts() ?? NO_HOSTS));
+    },
+  };
+}

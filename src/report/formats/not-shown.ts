@@ -1,0 +1,118 @@
+/**
+ * What was decided and not printed, counted by state and reason after nmap's `Not shown: 995 closed tcp ports (reset)`:
+ * for each host by itself when the run has few, else for the run as a whole, from its summary.
+ */
+import { PORT_STATES, type PortResult, type PortState, type ScanSummary } from "../../scan/probe/result.ts";
+import { type AddressKey, addressKey, compareAddresses } from "../addresses.ts";
+import { escapeWord } from "../escape.ts";
+import { count } from "../figures.ts";
+import type { RunInfo } from "../reporter.ts";
+
+/** Most hosts counted one by one. Each takes 64 KiB. */
+export const MOST_HOSTS = 32;
+
+type Reasons = ScanSummary["reasons"];
+
+export interface NotShown {
+  /** Whether `add` must be given every result, printed or not. */
+  readonly needsAll: boolean;
+  add(result: PortResult): void;
+  /** Sentences for the end of the report; none when everything was shown. */
+  sentences(summary: ScanSummary): string[];
+}
+
+/** @param shown the states printed. What counts is a port's state at the end, whatever was printed before. */
+export function countNotShown(run: RunInfo, shown: readonly PortState[]): NotShown {
+  const hidden = PORT_STATES.filter((state) => !shown.includes(state));
+  // What a single host's ports are, the summary says.
+  const few = run.hosts !== undefined && run.hosts > 1 && run.hosts <= MOST_HOSTS;
+  const needsAll = hidden.length > 0 && few;
+  const verdicts = createVerdictMaps();
+  return {
+    needsAll,
+    add: (result) => {
+      if (needsAll) verdicts.add(result);
+    },
+    sentences: ({ reasons }) => {
+      const all = listed(reasons, hidden);
+      if (all.length === 0) return [];
+      const hosts = verdicts.hosts().map(({ label, reasons }) => ({ label, parts: listed(reasons, hidden) }));
+      const seen = hosts.reduce((sum, { parts }) => sum + total(parts), 0);
+      // A resumed run has decided more than this report was told of.
+      if (hosts.length <= 1 || seen !== total(all)) return [`Not shown: ${phrase(all)}`];
+      return hosts
+        .filter(({ parts }) => parts.length > 0)
+        .map(({ label, parts }) => `Not shown on ${label}: ${phrase(parts)}`);
+    },
+  };
+}
+
+interface Part {
+  readonly state: PortState;
+  readonly reason: string;
+  readonly ports: number;
+}
+
+/** The counts of these states, the most frequent reason of each first. */
+function listed(reasons: Reasons, states: readonly PortState[]): Part[] {
+  return states.flatMap((state) =>
+    Object.entries(reasons[state])
+      .filter(([, ports]) => ports > 0)
+      .sort(([, a], [, b]) => b - a)
+      .map(([reason, ports]) => ({ state, reason, ports })),
+  );
+}
+
+const total = (parts: readonly Part[]): number => parts.reduce((sum, { ports }) => sum + ports, 0);
+
+const phrase = (parts: readonly Part[]): string =>
+  parts
+    .map(({ state, reason, ports }) => `${count(ports, `${state} tcp port`)} (${escapeWord(reason)})`)
+    .join(", ");
+
+interface VerdictMap {
+  readonly label: string;
+  readonly key: AddressKey;
+  /** By port, what kind of verdict: 0 for none yet, else its place in the list of kinds plus one. */
+  readonly kinds: Uint8Array;
+}
+
+/** The last verdict on each port of a few hosts, a byte each: a correction simply takes the place of what it corrects. */
+function createVerdictMaps() {
+  // Far fewer than a byte's worth: each reason gives one state, and errno names are about a hundred.
+  const kinds: { readonly state: PortState; readonly reason: string }[] = [];
+  const byAddress = new Map<string, VerdictMap>();
+
+  function kindOf({ state, reason }: PortResult): number {
+    const at = kinds.findIndex((kind) => kind.reason === reason && kind.state === state);
+    return at >= 0 ? at + 1 : kinds.push({ state, reason });
+  }
+
+  function reasonsOf(map: VerdictMap): Reasons {
+    const reasons: Record<PortState, Record<string, number>> = { open: {}, closed: {}, filtered: {} };
+    for (const each of map.kinds) {
+      if (each === 0) continue;
+      const { state, reason } = kinds[each - 1];
+      reasons[state][reason] = (reasons[state][reason] ?? 0) + 1;
+    }
+    return reasons;
+  }
+
+  return {
+    add(result: PortResult): void {
+      let map = byAddress.get(result.ip);
+      if (map === undefined) {
+        const ip = escapeWord(result.ip);
+        const label = result.host === undefined ? ip : `${escapeWord(result.host)} (${ip})`;
+        map = { label, key: addressKey(result.ip), kinds: new Uint8Array(0x10000) };
+        byAddress.set(result.ip, map);
+      }
+      map.kinds[result.port] = kindOf(result);
+    },
+    /** In order of address. */
+    hosts: () =>
+      [...byAddress.values()]
+        .sort((a, b) => compareAddresses(a.key, b.key))
+        .map((map) => ({ label: map.label, reasons: reasonsOf(map) })),
+  };
+}

@@ -1,0 +1,30 @@
+/**
+ * Several formats at once: one reporter that passes everything on to others, in the order given.
+ */
+import { PORT_STATES } from "../../scan/probe/result.ts";
+import type { Reporter } from "../reporter.ts";
+
+/** A reporter that hands each call to every one of `reporters`; none at all is allowed and says nothing. */
+export function combine(reporters: readonly Reporter[]): Reporter {
+  return {
+    wants(run) {
+      const wanted = new Set(reporters.flatMap((reporter) => reporter.wants(run)));
+      return PORT_STATES.filter((state) => wanted.has(state));
+    },
+    start(run) {
+      for (const reporter of reporters) reporter.start(run);
+    },
+    result(result) {
+      for (const reporter of reporters) reporter.result(result);
+    },
+    fault(fault) {
+      for (const reporter of reporters) reporter.fault(fault);
+    },
+    progress(progress) {
+      for (const reporter of reporters) reporter.progress?.(progress);
+    },
+    finish(summary) {
+      for (const reporter of reporters) reporter.finish(summary);
+    },
+  };
+}

@@ -1,0 +1,347 @@
+/**
+ * Compares two runs port by port, by state alone: what appeared, what is gone, what changed; as text for people and as
+ * NDJSON for programs.
+ *
+ * A port that only one run has is never just gone: `because` says why the other has nothing to say of it. Both runs are
+ * held in typed arrays (pair-index.ts), about 60 bytes a port; what is written is written line by line.
+ */
+import { createColors } from "picocolors";
+import { displayLength, escapeText, escapeWord } from "../escape.ts";
+import { count, digits, percent } from "../figures.ts";
+import { jsonLine } from "../formats/ndjson.ts";
+import { defined } from "./ndjson.ts";
+import { createColumn, createPairIndex, createTexts, sortKey } from "./pair-index.ts";
+import {
+  eachPort,
+  PROTOCOLS,
+  type Protocol,
+  RECORDED_STATES,
+  type RecordedRun,
+  type RecordedSink,
+  type RecordedState,
+} from "./recorded.ts";
+
+/**
+ * Why one of the two runs has nothing to say of a port:
+ * - `not-probed`: it ended by itself without this port;
+ * - `interrupted`, `cut-off`: it ended too early, or its file did, and may have meant to;
+ * - `fault`: it could not probe the target, and says so;
+ * - `no-host`: it probed this port, and lists no such host: down, or not a target (nmap);
+ * - `host-down`: it found the host down (nmap);
+ * - `not-listed`: it probed this port of this host, and lists only some, as nmap --open does;
+ * - `counted`: it only counted some of the host's ports (nmap's `extraports` of old).
+ */
+export type Absence =
+  | "not-probed"
+  | "interrupted"
+  | "cut-off"
+  | "fault"
+  | "no-host"
+  | "host-down"
+  | "not-listed"
+  | "counted";
+
+export interface DiffVerdict {
+  readonly state: RecordedState;
+  readonly reason: string;
+  /** The chance that a port without response did answer, 0 to 1. */
+  readonly doubt?: number;
+}
+
+export interface Difference {
+  readonly kind: "appeared" | "gone" | "changed";
+  readonly ip: string;
+  readonly host?: string;
+  readonly proto: Protocol;
+  readonly port: number;
+  readonly service?: string;
+  readonly old?: DiffVerdict;
+  readonly new?: DiffVerdict;
+  readonly because?: Absence;
+}
+
+export interface Diff {
+  readonly old: RecordedRun;
+  readonly new: RecordedRun;
+  /** Ports of each, and those in the same state in both. */
+  readonly ports: { readonly old: number; readonly new: number; readonly same: number };
+  readonly counts: Readonly<Record<Difference["kind"], number>>;
+  /** How many there are: 0 when the runs are the same. */
+  readonly total: number;
+  readonly onlyOpen: boolean;
+  /** By address, protocol and port. */
+  differences(): Iterable<Difference>;
+}
+
+export interface Comparison {
+  readonly old: RecordedSink;
+  readonly new: RecordedSink;
+  /** @param onlyOpen leave out what was not open and is not */
+  compare(old: RecordedRun, now: RecordedRun, onlyOpen: boolean): Diff;
+}
+
+export function createComparison(): Comparison {
+  const pairs = createPairIndex();
+  const texts = createTexts();
+  const names = new Map<string, string>();
+  const sides = [createSide(), createSide()] as const;
+
+  function createSide() {
+    const state = createColumn(Uint8Array);
+    const reason = createColumn(Uint32Array);
+    const service = createColumn(Uint32Array);
+    const doubt = createColumn(Float32Array);
+    const hosts = new Map<string, { readonly up: boolean; readonly vague: boolean }>();
+    const faults = new Set<string>();
+    const scanned = new Map<Protocol, Set<number>>();
+    let ports = 0;
+    const sink: RecordedSink = {
+      port(record) {
+        const pair = pairs.add(record.ip, record.proto, record.port);
+        if (state.get(pair) === 0) ports++;
+        // 0 is for what was never named.
+        state.set(pair, 1 + RECORDED_STATES.indexOf(record.state));
+        reason.set(pair, texts.add(record.reason));
+        service.set(pair, texts.add(record.service ?? ""));
+        doubt.set(pair, record.doubt ?? -1);
+        if (record.host !== undefined && record.host !== "") names.set(record.ip, record.host);
+      },
+      progress() {},
+      fault({ target }) {
+        faults.add(target);
+        faults.add(target.replace(/^\[?([^\]]*)\]?:[^:]*$/, "$1"));
+      },
+      scanned(proto, list) {
+        scanned.set(proto, new Set(eachPort(list)));
+      },
+      host(ip, up, vague) {
+        hosts.set(ip, { up, vague });
+      },
+    };
+    function verdict(pair: number): DiffVerdict | undefined {
+      const code = state.get(pair);
+      if (code === 0) return undefined;
+      const chance = doubt.get(pair);
+      return {
+        state: RECORDED_STATES[code - 1],
+        reason: texts.get(reason.get(pair)),
+        ...(chance >= 0 ? { doubt: Math.round(chance * 1e4) / 1e4 } : {}),
+      };
+    }
+    function absence(run: RecordedRun, pair: number): Absence {
+      const ip = pairs.ips[pairs.hostOf(pair)];
+      if (faults.has(ip) || faults.has(names.get(ip) ?? ip)) return "fault";
+      const host = hosts.get(ip);
+      if (host?.up === false) return "host-down";
+      if (host?.vague === true) return "counted";
+      if (run.ending !== "complete") return run.ending;
+      if (scanned.get(pairs.protoOf(pair))?.has(pairs.portOf(pair)) !== true) return "not-probed";
+      return host === undefined ? "no-host" : "not-listed";
+    }
+    return { sink, state, service, verdict, absence, ports: () => ports };
+  }
+
+  return {
+    old: sides[0].sink,
+    new: sides[1].sink,
+    compare(old, now, onlyOpen) {
+      const different: number[] = [];
+      const counts = { appeared: 0, gone: 0, changed: 0 };
+      const OPEN = 1 + RECORDED_STATES.indexOf("open");
+      let same = 0;
+      for (let pair = 0; pair < pairs.size(); pair++) {
+        const before = sides[0].state.get(pair);
+        const after = sides[1].state.get(pair);
+        if (before === after) same++;
+        else if (!onlyOpen || before === OPEN || after === OPEN) {
+          different.push(pair);
+          counts[before === 0 ? "appeared" : after === 0 ? "gone" : "changed"]++;
+        }
+      }
+      const keys = new Map<number, string>();
+      for (const pair of different) {
+        const host = pairs.hostOf(pair);
+        if (!keys.has(host)) keys.set(host, sortKey(pairs.ips[host]));
+      }
+      const rank = new Map(
+        [...keys].sort(([, a], [, b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([host], i) => [host, i]),
+      );
+      const within = (pair: number): number =>
+        PROTOCOLS.indexOf(pairs.protoOf(pair)) * 65_536 + pairs.portOf(pair);
+      different.sort(
+        (a, b) =>
+          (rank.get(pairs.hostOf(a)) ?? 0) - (rank.get(pairs.hostOf(b)) ?? 0) || within(a) - within(b),
+      );
+
+      function difference(pair: number): Difference {
+        const ip = pairs.ips[pairs.hostOf(pair)];
+        const before = sides[0].verdict(pair);
+        const after = sides[1].verdict(pair);
+        const service = texts.get(sides[1].service.get(pair)) || texts.get(sides[0].service.get(pair));
+        const kind = before === undefined ? "appeared" : after === undefined ? "gone" : "changed";
+        return defined<Difference>({
+          kind,
+          ip,
+          host: names.get(ip),
+          proto: pairs.protoOf(pair),
+          port: pairs.portOf(pair),
+          service: service === "" ? undefined : service,
+          old: before,
+          new: after,
+          because:
+            kind === "appeared"
+              ? sides[0].absence(old, pair)
+              : kind === "gone"
+                ? sides[1].absence(now, pair)
+                : undefined,
+        });
+      }
+      return {
+        old,
+        new: now,
+        ports: { old: sides[0].ports(), new: sides[1].ports(), same },
+        counts,
+        total: different.length,
+        onlyOpen,
+        *differences() {
+          for (const pair of different) yield difference(pair);
+        },
+      };
+    },
+  };
+}
+
+/** What `because` means, of the run that it is about. */
+const BECAUSE: Readonly<Record<Absence, (run: "OLD" | "NEW") => string>> = {
+  "not-probed": (run) => `${run} did not probe it`,
+  interrupted: (run) => `${run} was interrupted and did not decide it`,
+  "cut-off": (run) => `${run} is cut off and does not have it`,
+  fault: (run) => `${run} could not probe this target`,
+  "no-host": (run) => `${run} lists no such host: down, or not a target`,
+  "host-down": (run) => `${run} found the host down`,
+  "not-listed": (run) => `${run} probed the host and does not list it`,
+  counted: (run) => `${run} only counts some ports of this host`,
+};
+
+const because = ({ kind, because: why }: Difference): string =>
+  why === undefined ? "" : BECAUSE[why](kind === "appeared" ? "OLD" : "NEW");
+
+const isOpen = ({ old, new: now }: Difference): boolean => old?.state === "open" || now?.state === "open";
+
+/** Listed one by one: both runs have it, or it is open in the one that has. Others are only counted, by reason. */
+const isListed = (each: Difference): boolean => each.kind === "changed" || isOpen(each);
+
+const MARKS = { appeared: "+", gone: "-", changed: "~" } as const;
+
+interface Row {
+  readonly port: string;
+  readonly old: string;
+  readonly new: string;
+  readonly service: string;
+}
+
+function rowOf(each: Difference): Row {
+  return {
+    port: `${each.port}/${each.proto}`,
+    old: each.old?.state ?? "-",
+    new: each.new?.state ?? "-",
+    service: each.service === undefined ? "-" : escapeWord(each.service, 24),
+  };
+}
+
+/** What speaks for the later state, or why there is none. */
+function remark(each: Difference): string {
+  const why = because(each);
+  if (why !== "") return why;
+  const { reason = "", doubt } = each.new ?? {};
+  const sure = doubt === undefined ? "" : `, ${percent(doubt)} chance that an answer was lost`;
+  return escapeText(reason) + sure;
+}
+
+/** A run in one line: which file, when, how much, and how it ended. */
+function runLine(label: string, run: RecordedRun, ports: number): string {
+  const when = run.startedMs === undefined ? "" : `, ${isoMinute(run.startedMs)}`;
+  const endings = { complete: "", interrupted: ", interrupted", "cut-off": ", cut off before its end" };
+  return `${label}  ${escapeText(run.name)}${when}, ${count(ports, "port")}${endings[run.ending]}`;
+}
+
+const isoMinute = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19).replace("T", " ")} UTC`;
+
+/** The comparison for people, piece by piece. */
+export function* diffText(diff: Diff, colour: boolean): Generator<string> {
+  const colors = createColors(colour);
+  const paint = { appeared: colors.green, gone: colors.red, changed: colors.yellow };
+  yield `${runLine("OLD", diff.old, diff.ports.old)}\n${runLine("NEW", diff.new, diff.ports.new)}\n\n`;
+  const width = { port: 4, old: 3, new: 3, service: 7 };
+  const uncounted = new Map<string, number>();
+  let listed = 0;
+  for (const each of diff.differences()) {
+    if (!isListed(each)) {
+      const states = `${each.kind}: ${each.old?.state ?? each.new?.state}, ${because(each)}`;
+      uncounted.set(states, (uncounted.get(states) ?? 0) + 1);
+      continue;
+    }
+    listed++;
+    const row = rowOf(each);
+    for (const key of ["port", "old", "new", "service"] as const)
+      width[key] = Math.max(width[key], displayLength(row[key]));
+  }
+  const line = (row: Row, last: string): string =>
+    [
+      row.port.padEnd(width.port),
+      row.old.padEnd(width.old),
+      row.new.padEnd(width.new),
+      row.service + " ".repeat(width.service - displayLength(row.service)),
+      last,
+    ].join("  ");
+  if (listed > 0) {
+    const head = line({ port: "PORT", old: "OLD", new: "NEW", service: "SERVICE" }, "REASON");
+    yield `${colors.bold(`  ${head}`)}\n`;
+  }
+  let host: string | undefined;
+  for (const each of diff.differences()) {
+    if (!isListed(each)) continue;
+    if (each.ip !== host) {
+      host = each.ip;
+      yield `${colors.bold(host)}${each.host === undefined ? "" : ` (${escapeWord(each.host)})`}\n`;
+    }
+    yield `${paint[each.kind](`${MARKS[each.kind]} ${line(rowOf(each), remark(each))}`)}\n`;
+  }
+  if (listed > 0) yield "\n";
+  for (const [states, ports] of uncounted) yield `Not compared: ${count(ports, "port")} ${states}\n`;
+  if (uncounted.size > 0) yield "\n";
+  yield `${colors.bold(verdict(diff))}\n`;
+}
+
+function verdict({ counts, total, onlyOpen, ports }: Diff): string {
+  const what = onlyOpen ? " to or from open" : "";
+  if (total === 0) return `No differences${what}: ${count(ports.same, "port")} in the same state`;
+  const { appeared, gone, changed } = counts;
+  return `${digits(changed)} changed, ${digits(appeared)} appeared, ${digits(gone)} gone${what}; ${digits(ports.same)} the same`;
+}
+
+/**
+ * The comparison for programs, one JSON object a line: `type` "appeared|gone|changed", ip, port, proto, host?, service?,
+ * old? {state, reason, doubt?}, new? {the same}, because?; and a last line of `type` "summary".
+ */
+export function* diffJson(diff: Diff): Generator<string> {
+  for (const { kind, ip, port, proto, host, service, old, new: now, because: why } of diff.differences())
+    yield jsonLine({ type: kind, ip, port, proto, host, service, old, new: now, because: why });
+  const described = (run: RecordedRun, ports: number): object => ({
+    file: run.name,
+    format: run.format,
+    ending: run.ending,
+    started_at: run.startedMs === undefined ? undefined : new Date(run.startedMs).toISOString(),
+    ports,
+  });
+  yield jsonLine({
+    type: "summary",
+    only: diff.onlyOpen ? "open" : undefined,
+    changed: diff.counts.changed,
+    appeared: diff.counts.appeared,
+    gone: diff.counts.gone,
+    same: diff.ports.same,
+    old: described(diff.old, diff.ports.old),
+    new: described(diff.new, diff.ports.new),
+  });
+}

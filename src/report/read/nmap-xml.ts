@@ -1,0 +1,251 @@
+/**
+ * Reads nmap's XML (`-oX`), nmap's own and ours, as a stream. Ports that nmap gathers in `extraports` count one by one
+ * where it names them (since 7.80) or where they can be told from the ports scanned; else the host is marked as vague.
+ *
+ * No entity but XML's own five is known, and nothing outside the file is read.
+ */
+import { SaxesParser, type SaxesTagPlain } from "saxes";
+import { defined } from "./ndjson.ts";
+import type { ReadFault, RunEnding, TextReader } from "./read.ts";
+import {
+  eachPort,
+  PROTOCOLS,
+  type Protocol,
+  RECORDED_STATES,
+  type RecordedPort,
+  type RecordedSink,
+  type RecordedState,
+  type RecordedSummary,
+} from "./recorded.ts";
+
+/** Attributes that are looked at, of any element. */
+type Name =
+  | "args"
+  | "start"
+  | "protocol"
+  | "services"
+  | "status"
+  | "specification"
+  | "state"
+  | "addrtype"
+  | "addr"
+  | "type"
+  | "name"
+  | "reason"
+  | "proto"
+  | "ports"
+  | "portid"
+  | "reason_ttl"
+  | "reason_ip"
+  | "id"
+  | "output"
+  | "exit"
+  | "elapsed"
+  | "errormsg"
+  | "total";
+type Attributes = { readonly [N in Name]?: string };
+
+/** What one `extraports` says. */
+interface Extra {
+  readonly state: RecordedState;
+  readonly reasons: {
+    readonly reason: string;
+    readonly proto: Protocol;
+    readonly ports: string | undefined;
+  }[];
+}
+
+interface Host {
+  ip: string;
+  name: string | undefined;
+  up: boolean;
+  readonly listed: Set<number>;
+  readonly ports: RecordedPort[];
+  readonly extras: Extra[];
+}
+
+/** @param fault makes the error to throw, from what is wrong and the line */
+export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextReader {
+  const parser = new SaxesParser({ xmlns: false, position: true });
+  const scanned = new Map<Protocol, string>();
+  let host: Host | undefined;
+  let port: { -readonly [K in keyof RecordedPort]?: RecordedPort[K] } | undefined;
+  let command: string | undefined;
+  let startedMs: number | undefined;
+  let summary: RecordedSummary | undefined;
+  let hosts: number | undefined;
+  let depth = 0;
+  let ended = false;
+
+  const wrong = (what: string): Error => fault(what, parser.line);
+
+  function oneOf<T extends string>(words: readonly T[], what: string, value: string | undefined): T {
+    const found = words.find((word) => word === value);
+    if (found !== undefined) return found;
+    throw wrong(`${what} is ${JSON.stringify(value ?? "missing")}, not ${words.join(", ")}`);
+  }
+
+  const whole = (text: string | undefined): number | undefined =>
+    text !== undefined && /^\d{1,12}$/.test(text) ? Number(text) : undefined;
+
+  function emptyHost(): Host {
+    return { ip: "", name: undefined, up: true, listed: new Set(), ports: [], extras: [] };
+  }
+
+  const open: Readonly<Record<string, (attributes: Attributes) => void>> = {
+    nmaprun(attributes) {
+      command = attributes.args;
+      const seconds = whole(attributes.start);
+      if (seconds !== undefined) startedMs = seconds * 1000;
+    },
+    scaninfo(attributes) {
+      const proto = oneOf(PROTOCOLS, "scaninfo's protocol", attributes.protocol);
+      const services = attributes.services;
+      if (services === undefined) return;
+      scanned.set(proto, services);
+      sink.scanned(proto, services);
+    },
+    target(attributes) {
+      if (attributes.status === "skipped")
+        sink.fault({ target: attributes.specification ?? "", message: "skipped" });
+    },
+    host() {
+      host = emptyHost();
+    },
+    status(attributes) {
+      if (host !== undefined) host.up = attributes.state !== "down";
+    },
+    address(attributes) {
+      if (host !== undefined && attributes.addrtype !== "mac") host.ip = attributes.addr ?? "";
+    },
+    hostname(attributes) {
+      if (host !== undefined && (host.name === undefined || attributes.type === "user"))
+        host.name = attributes.name;
+    },
+    extraports(attributes) {
+      const state = oneOf(RECORDED_STATES, "extraports' state", attributes.state);
+      host?.extras.push({ state, reasons: [] });
+    },
+    extrareasons(attributes) {
+      const proto = PROTOCOLS.find((each) => each === attributes.proto) ?? "tcp";
+      const { reason = "", ports } = attributes;
+      host?.extras.at(-1)?.reasons.push({ reason, proto, ports });
+    },
+    port(attributes) {
+      const number = whole(attributes.portid);
+      if (number === undefined || number > 65_535)
+        throw wrong(`portid is ${JSON.stringify(attributes.portid ?? "missing")}, not a port`);
+      port = { proto: oneOf(PROTOCOLS, "a port's protocol", attributes.protocol), port: number };
+    },
+    state(attributes) {
+      if (port === undefined) return;
+      port.state = oneOf(RECORDED_STATES, "a port's state", attributes.state);
+      port.reason = attributes.reason ?? "";
+      const ttl = whole(attributes.reason_ttl);
+      if (ttl !== undefined && ttl > 0 && ttl <= 255) port.ttl = ttl;
+      if (attributes.reason_ip !== undefined) port.responder = attributes.reason_ip;
+    },
+    service(attributes) {
+      if (port !== undefined && attributes.name !== undefined && attributes.name !== "unknown")
+        port.service = attributes.name;
+    },
+    script(attributes) {
+      if (port !== undefined && attributes.id === "banner" && attributes.output !== undefined)
+        port.banner = attributes.output;
+    },
+    finished(attributes) {
+      const interrupted = attributes.exit === "error";
+      const ms = 1000 * Number(attributes.elapsed ?? Number.NaN);
+      summary = defined<RecordedSummary>({
+        interrupted,
+        unfinished: whole(/(\d+) ports? unfinished/.exec(attributes.errormsg ?? "")?.[1]) ?? 0,
+        startedMs,
+        elapsedMs: ms >= 0 ? ms : undefined,
+      });
+    },
+    hosts(attributes) {
+      hosts = whole(attributes.total);
+    },
+  };
+
+  const close: Readonly<Record<string, () => void>> = {
+    port() {
+      const { proto, port: number, state, reason } = port ?? {};
+      if (host === undefined || proto === undefined || number === undefined) return;
+      if (state === undefined) throw wrong("a port without a state");
+      const complete = { ...port, ip: host.ip, proto, port: number, state, reason: reason ?? "" };
+      host.listed.add(PROTOCOLS.indexOf(proto) * 65_536 + number);
+      host.ports.push(complete);
+      port = undefined;
+    },
+    host() {
+      if (host === undefined) return;
+      if (host.ip === "") throw wrong("a host without an address");
+      finishHost(host);
+      host = undefined;
+    },
+  };
+
+  function finishHost({ ip, name, up, ports, extras, listed }: Host): void {
+    const names = name === undefined ? {} : { host: name };
+    for (const each of ports) sink.port({ ...each, ...names, ip });
+    let vague = false;
+    for (const { state, reasons } of extras) {
+      const named = reasons.length > 0 && reasons.every((each) => each.ports !== undefined);
+      if (named) {
+        for (const { reason, proto, ports: list = "" } of reasons)
+          for (const number of eachPort(list))
+            sink.port({ ip, port: number, proto, state, reason, ...names });
+      } else if (extras.length === 1 && scanned.size === 1) {
+        // Whatever was scanned and is not listed is in this one group.
+        const reason = reasons.length === 1 ? reasons[0].reason : "";
+        for (const [proto, list] of scanned)
+          for (const number of eachPort(list))
+            if (!listed.has(PROTOCOLS.indexOf(proto) * 65_536 + number))
+              sink.port({ ip, port: number, proto, state, reason, ...names });
+      } else vague = true;
+    }
+    sink.host(ip, up, vague);
+  }
+
+  let ending = false;
+  parser.on("error", (error) => {
+    if (ending) throw error;
+    throw wrong(`no well-formed XML: ${error.message.replace(/^(\d+:)?\d+:\d+: /, "")}`);
+  });
+  parser.on("opentag", ({ name, attributes }: SaxesTagPlain) => {
+    if (depth === 0 && name !== "nmaprun") throw wrong(`XML, but not nmap's: it starts with <${name}>`);
+    depth++;
+    if (Object.hasOwn(open, name)) open[name](attributes);
+  });
+  parser.on("closetag", ({ name }) => {
+    depth--;
+    if (depth === 0) ended = true;
+    if (Object.hasOwn(close, name)) close[name]();
+  });
+
+  return {
+    text(text) {
+      parser.write(text);
+    },
+    end() {
+      let brokenLine: number | undefined;
+      ending = true;
+      try {
+        parser.close();
+      } catch {
+        // Cut off: the hosts that are whole have been read.
+        brokenLine = parser.line;
+      }
+      const total = summary === undefined ? undefined : defined<RecordedSummary>({ ...summary, hosts });
+      return defined<RunEnding>({
+        format: "nmap-xml",
+        ending: total === undefined || !ended ? "cut-off" : total.interrupted ? "interrupted" : "complete",
+        command,
+        startedMs,
+        summary: total,
+        brokenLine: ended ? undefined : brokenLine,
+      });
+    },
+  };
+}

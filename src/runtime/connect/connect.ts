@@ -1,0 +1,142 @@
+/**
+ * `connect`, the library's active open: from what the caller wrote to an established connection.
+ *
+ * Importing this file loads no native code; calling `connect` does. Not here: the stack that all connections of the process
+ * share (stack.ts, process-stack.ts).
+ */
+import { ERROR_CODES, type ErrorCode, SynprobeError } from "../../errors.ts";
+import type { TargetSpec } from "../../scan/targets/grammar.ts";
+import { formatAddress, isLinkLocal } from "../../wire/address.ts";
+import type { OnlyPair, Plan } from "../plan/plan.ts";
+import { oneTarget, orAborted, wholeNumber } from "../system/arguments.ts";
+import { checkPlatform } from "../system/platform.ts";
+import type { Connection } from "./connection.ts";
+
+export interface ConnectOptions {
+  /** A name, or an IP address as text, with a zone where a link-local one needs it: `fe80::1%eth0`. */
+  readonly host: string;
+  /** 1 to 65,535. */
+  readonly port: number;
+  /** How long the handshake may take, from the first SYN, in milliseconds; 10,000 by default. */
+  readonly timeoutMs?: number;
+  /** Only addresses of this IP version. */
+  readonly family?: 4 | 6;
+  /** Source address, one of this machine's. */
+  readonly sourceIp?: string;
+  /** Interface to send and receive through. */
+  readonly interface?: string;
+  /** TTL or hop limit of what is sent, 1 to 255; 64 by default. */
+  readonly ttl?: number;
+  /** Bytes of the send and of the receive buffer, 1,024 to 65,535, the default. */
+  readonly bufferLength?: number;
+  /** Ends the attempt; a connection that is open no longer heeds it. */
+  readonly signal?: AbortSignal;
+}
+
+const DEFAULTS = { timeoutMs: 10_000, ttl: 64, bufferLength: 65_535 } as const;
+/** setTimeout's limit. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
+/** What a route without an MTU of its own is taken to have, in bytes. */
+const ETHERNET_MTU = 1500;
+/** IP and TCP headers without options (RFC 9293 §3.7.1). */
+const HEADERS = { 4: 40, 6: 60 } as const;
+
+/**
+ * Opens a TCP connection in user space: SYN, SYN-ACK, ACK over raw sockets. Needs CAP_NET_RAW, and CAP_NET_ADMIN as long as a
+ * connection is open: the kernel's own RST must be held back by a routing rule for 512 source ports. All connections of the
+ * process share that rule, the ports and the sockets; they go when the last connection has gone, or the process ends.
+ *
+ * Of a name's addresses only the first is tried, or the first of `family`: whoever wants the next one names it.
+ *
+ * While a connection is open the process stays alive. It also watches SIGINT, SIGTERM and SIGHUP, to take the rule away before
+ * they end the process; a program that has listeners of its own decides itself, as without this library.
+ *
+ * @throws {SynprobeError} whose `cause` says more of the first three: `ERR_REFUSED` (RST), `ERR_TIMED_OUT` (no answer),
+ *   `ERR_UNREACHABLE` (ICMP); and `ERR_OWN_ADDRESS`, `ERR_USAGE`, `ERR_PORT`, `ERR_TARGET_SYNTAX`, `ERR_UNKNOWN_HOST`,
+ *   `ERR_NO_ADDRESS`, `ERR_NOT_UNICAST`, `ERR_NO_ROUTE`, `ERR_NO_INTERFACE`, `ERR_INTERFACE_DOWN`, `ERR_NO_SOURCE`,
+ *   `ERR_PRIVILEGE`, `ERR_PRIVILEGE_ADMIN`, `ERR_PLATFORM`, `ERR_SYSTEM`. The signal's reason, when that ends the attempt.
+ */
+export async function connect(options: ConnectOptions): Promise<Connection> {
+  checkPlatform();
+  if (typeof options !== "object" || options === null) {
+    throw new SynprobeError(ERROR_CODES.usage, "connect takes an object: { host, port, … }");
+  }
+  const { signal } = options;
+  const timeoutMs = wholeNumber("timeoutMs", options.timeoutMs ?? DEFAULTS.timeoutMs, 1, LONGEST_TIMEOUT_MS);
+  const bufferLength = wholeNumber(
+    "bufferLength",
+    options.bufferLength ?? DEFAULTS.bufferLength,
+    1024,
+    65_535,
+  );
+  const ttl = wholeNumber("ttl", options.ttl ?? DEFAULTS.ttl, 1, 255);
+  const spec = oneTarget(options.host, options.port);
+  signal?.throwIfAborted();
+  const plan = await orAborted(makePlan(spec, options, ttl), signal);
+  const { address: peer, path } = plan.pair;
+  const ip = formatAddress(peer);
+  const name = plan.nameOf(ip, options.port);
+  const where = peer.length === 4 ? `${ip}:${options.port}` : `[${ip}]:${options.port}`;
+  const label = name === undefined ? where : `${name} (${where})`;
+  if (path.toSelf === true) {
+    throw new SynprobeError(
+      ERROR_CODES.ownAddress,
+      `${label} is this machine itself, where the kernel's own RST cannot be held back and would end the connection: use node:net`,
+    );
+  }
+  const { LONGEST_PACKET, openConnection } = await import("./process-stack.ts");
+  const family = peer.length === 4 ? 4 : 6;
+  const opening = openConnection(
+    {
+      family,
+      ...(plan.interfaceName === undefined ? {} : { interfaceName: plan.interfaceName }),
+      ...(plan.scope === undefined ? {} : { scope: plan.scope }),
+      ...(plan.source === undefined ? {} : { source: plan.source }),
+    },
+    {
+      label,
+      local: path.local,
+      peer,
+      peerPort: options.port,
+      ttl,
+      mss: Math.min(LONGEST_PACKET, await routeMtu(plan)) - HEADERS[family],
+      bufferLength,
+      timeoutMs,
+      ...(signal === undefined ? {} : { signal }),
+    },
+  );
+  return opening.catch((error: unknown) => {
+    if (!(error instanceof SynprobeError) || error.code !== ERROR_CODES.privilege) throw error;
+    const advice = "connect needs root, or the capabilities CAP_NET_RAW and CAP_NET_ADMIN";
+    throw new SynprobeError(error.code, `${error.message}: ${advice}`, { cause: error });
+  });
+}
+
+/** The plan for one pair. */
+type PairPlan = Plan & { readonly pair: OnlyPair };
+
+async function makePlan(spec: TargetSpec, options: ConnectOptions, ttl: number): Promise<PairPlan> {
+  const planning = await import("../plan/plan.ts");
+  const plan = await planning.makePlan([spec], {
+    ...(options.family === undefined ? {} : { family: options.family }),
+    ...(options.interface === undefined ? {} : { interfaceName: options.interface }),
+    ...(options.sourceIp === undefined ? {} : { sourceIp: options.sourceIp }),
+    allAddresses: false,
+    ttl,
+  });
+  const [fault] = plan.faults;
+  if (fault !== undefined) throw new SynprobeError(fault.code as ErrorCode, fault.message);
+  const pair = planning.onlyPair(plan);
+  if (pair === undefined) throw new RangeError("a plan without a pair");
+  return { ...plan, pair };
+}
+
+/** The largest packet that the way there takes, as far as this machine knows, in bytes: raw sockets split none. */
+async function routeMtu({ pair: { address }, interfaceName, scope, source }: PairPlan): Promise<number> {
+  const { lookUpInterface, lookUpRoute } = await import("../../link/route.ts");
+  const scoped = interfaceName !== undefined || (address.length === 16 && isLinkLocal(address));
+  const answer = lookUpRoute(address, scoped ? scope : undefined, source);
+  if (!answer.ok) return ETHERNET_MTU;
+  const { mtu, interfaceIndex } = answer.route;
+  return Math.min(mtu ?? ETHERNET_MTU, lookUpInterface(interfaceIndex)?.mtu ?? ETHERNET_MTU);
+}

@@ -1,0 +1,99 @@
+/**
+ * `synprobe doctor` without its printing: examines where this process runs. Findings that need no native code come first,
+ * so that there is an answer on systems where none of it loads.
+ */
+import { arch, release } from "node:os";
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import type { TargetSpec } from "../../scan/targets/grammar.ts";
+import { checkPlatform } from "../system/platform.ts";
+import { conclude, type Diagnosis, type Finding, fail, ok } from "./finding.ts";
+
+/** What Node says of itself and of the system. */
+export interface Host {
+  readonly platform: NodeJS.Platform;
+  readonly release: string;
+  readonly architecture: string;
+  /** "20.20.2" */
+  readonly nodeVersion: string;
+}
+
+/** package.json's "engines"; a test holds it against that. */
+export const OLDEST_NODE = 20;
+
+/**
+ * @param target shows the way to it, too
+ * @param fix removes what killed runs have left behind
+ * @param command what starts synprobe, for commands to copy
+ */
+export async function diagnose(
+  target?: TargetSpec,
+  fix = false,
+  command: readonly string[] = ["synprobe"],
+): Promise<Diagnosis> {
+  const findings = hostFindings({
+    platform: process.platform,
+    release: release(),
+    architecture: arch(),
+    nodeVersion: process.versions.node,
+  });
+  if (!findings.some(({ status }) => status === "fail"))
+    findings.push(...(await linuxFindings(target, fix, command)));
+  return conclude(findings);
+}
+
+export function hostFindings({ platform, release, architecture, nodeVersion }: Host): Finding[] {
+  return [
+    platformFinding(platform, `${release}, ${architecture}`),
+    Number.parseInt(nodeVersion, 10) >= OLDEST_NODE
+      ? ok("Node.js", nodeVersion)
+      : fail(
+          "Node.js",
+          `${nodeVersion} is too old`,
+          { code: ERROR_CODES.platform, reason: `Node.js ${nodeVersion} is too old` },
+          `Install Node.js ${OLDEST_NODE} or later.`,
+        ),
+  ];
+}
+
+function platformFinding(platform: NodeJS.Platform, details: string): Finding {
+  try {
+    checkPlatform(platform);
+    return ok("platform", `Linux ${details}`);
+  } catch (error) {
+    if (!(error instanceof SynprobeError)) throw error;
+    const [why, todo] = error.message.split(/\. (?=Use )/);
+    return fail(
+      "platform",
+      `${platform} ${details}`,
+      { code: error.code, reason: why },
+      todo ?? error.message,
+    );
+  }
+}
+
+async function linuxFindings(
+  target: TargetSpec | undefined,
+  fix: boolean,
+  command: readonly string[],
+): Promise<Finding[]> {
+  let native: typeof import("./linux.ts");
+  try {
+    native = await import("./linux.ts");
+  } catch (error) {
+    return [nativeFinding(error)];
+  }
+  const { examine } = await import("./examine.ts");
+  return examine(native.linuxSystem(), target, { fix, command });
+}
+
+/** koffi comes as a binary package for each platform, which an installation made elsewhere lacks. */
+export function nativeFinding(error: unknown): Finding {
+  const message = error instanceof Error ? error.message : String(error);
+  return fail(
+    "native code",
+    `cannot be loaded: ${message.split("\n", 1)[0]}`,
+    { code: ERROR_CODES.platform, reason: "the koffi package does not load" },
+    "Install synprobe on this machine, with its optional packages:",
+    "    npm ci --include=optional",
+  );
+}

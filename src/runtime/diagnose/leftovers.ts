@@ -1,0 +1,33 @@
+/**
+ * What runs that were killed have left behind: rules that hold the kernel's RST back for ports that nobody leases any more.
+ * They do no harm until a program of this machine connects from such a port; doctor finds them, and removes them with --fix.
+ */
+import { SynprobeError } from "../../errors.ts";
+import type { PortRange } from "../../link/filter.ts";
+import { shellCommand } from "../system/privilege.ts";
+import { asRoot, type Finding, ok, warn } from "./finding.ts";
+import type { System } from "./system.ts";
+
+const TOPIC = "leftovers";
+
+/** One finding when there is something, none when there is nothing. */
+export async function leftoverFindings(
+  system: System,
+  fix: boolean,
+  synprobe: readonly string[] = ["synprobe"],
+): Promise<Finding[]> {
+  const blocks = await system.staleBlocks();
+  if (blocks.length === 0) return [];
+  const found = `routing rules of runs that were killed, for source ports ${blocks.map(describe).join(", ")}`;
+  const command = `    ${asRoot(system)}${shellCommand([...synprobe, "doctor", "--fix"])}`;
+  if (!fix) return [warn(TOPIC, found, "Remove them (the next run with --complete does it too):", command)];
+  try {
+    await system.sweepStaleBlocks();
+    return [ok(TOPIC, `removed: ${found}`)];
+  } catch (error) {
+    if (!(error instanceof SynprobeError)) throw error;
+    return [warn(TOPIC, `${found}: ${error.message}`, "Removing them needs CAP_NET_ADMIN:", command)];
+  }
+}
+
+const describe = ({ first, last }: PortRange): string => `${first}-${last}`;

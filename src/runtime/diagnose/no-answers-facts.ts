@@ -1,0 +1,252 @@
+/**
+ * What this machine can say about a run that nobody answered, for silence.ts to judge: interfaces, routes and neighbours from
+ * rtnetlink, and what the kernel's counters have counted since the run began. An ordinary user may read all of it.
+ */
+
+import { lookUpNeighbours, type Neighbour } from "../../link/neighbour.ts";
+import {
+  type Interface,
+  localAddresses,
+  lookUpInterface,
+  lookUpRoute,
+  type Route,
+} from "../../link/route.ts";
+import { compareAddresses, networkOf } from "../../scan/targets/address-range.ts";
+import { ADDRESS_WORDS, loadAddress } from "../../socket/table.ts";
+import { type Address, formatAddress, isLinkLocal, parseAddress, sameAddress } from "../../wire/address.ts";
+import type { Hop, Plan } from "../plan/plan.ts";
+import { type KernelCounters, readCounters, readFile } from "../system/system.ts";
+import { readConntrack } from "./limits.ts";
+import type { SilenceFacts, Way } from "./no-answers.ts";
+
+/** More ways than a machine usually has; of further ones nothing is said. */
+const MOST_WAYS = 64;
+type Planned = Omit<Plan, "hops" | "paths" | "pathRanges">;
+
+/** A neighbour is a target if it has one of so many ports of the run. */
+const PORTS_TRIED = 16;
+
+/** @param before the kernel's counters when the run began */
+export function gatherSilence(plan: Plan, link: SilenceFacts["link"], before: KernelCounters): SilenceFacts {
+  const after = readCounters();
+  const ways = findWays(plan, goneName(before, after));
+  const names = [...new Set(ways.map(({ interfaceName }) => interfaceName))];
+  const left = names.map((name) => deviceDelta(before, after, name));
+  const conntrack = readConntrack({ readFile });
+  return {
+    link,
+    ways,
+    sourceChosen: plan.source !== undefined,
+    ...(left.some((each) => each === undefined)
+      ? {}
+      : {
+          left: {
+            packets: left.reduce((sum, each) => sum + (each?.packets ?? 0), 0),
+            dropped: left.reduce((sum, each) => sum + (each?.dropped ?? 0), 0),
+          },
+        }),
+    ...ipDeltas(before, after),
+    ...(conntrack === undefined ? {} : { conntrack }),
+  };
+}
+
+/** @param gone name of the interface that is no more, if it is known */
+function findWays({ hops, paths, pathRanges, ...plan }: Plan, gone: string | undefined): Way[] {
+  const ways = new Map<string, Way>();
+  for (const [i, hop] of hops.entries()) {
+    if (ways.size === MOST_WAYS) break;
+    const source = paths[pathRanges.path[i]].local;
+    const gateway = hop.gateway === undefined ? "" : formatAddress(hop.gateway);
+    const key = `${hop.interfaceIndex} ${formatAddress(source)} ${gateway}`;
+    if (!ways.has(key)) ways.set(key, lookAt(plan, hop, source, gone));
+  }
+  return [...ways.values()];
+}
+
+function lookAt(plan: Planned, hop: Hop, source: Address, gone: string | undefined): Way {
+  // It is probed, and the address that was asked for when the run was planned: of several equal next hops each has its own.
+  const target = hop.first;
+  const family = target.length === 4 ? 4 : 6;
+  const found = lookUpInterface(hop.interfaceIndex);
+  const owner = localAddresses(family).find((own) => isSame(own.address, source))?.interfaceIndex;
+  const bound = plan.interfaceName === undefined ? undefined : hop.interfaceIndex;
+  const through = isLinkLocal(target) ? hop.interfaceIndex : bound;
+  const now = lookUpRoute(target, through, plan.source);
+  const usual = bound === undefined ? undefined : lookUpRoute(target);
+  const route = now.ok ? now.route : undefined;
+  const changed =
+    found?.up !== true || (route !== undefined && sameWay(route, hop))
+      ? undefined
+      : route === undefined
+        ? `there is none now (${now.ok ? "" : now.errno}), "ip route get ${formatAddress(target)}"`
+        : `it leads ${describe(route)} now`;
+  return {
+    interfaceName: found?.name ?? gone ?? `number ${hop.interfaceIndex}`,
+    state: stateOf(found),
+    tunnel: found?.pointToPoint === true,
+    family,
+    target: formatAddress(target),
+    ...(found?.mac === undefined || route?.type === "local" ? {} : neighboursOf(plan, hop, family)),
+    ...(hop.gateway === undefined || found?.mac !== undefined
+      ? {}
+      : { gateway: { address: formatAddress(hop.gateway), resolved: undefined } }),
+    ...(changed === undefined ? {} : { changed }),
+    ...(usual?.ok === true && usual.route.interfaceIndex !== hop.interfaceIndex
+      ? { usual: describe(usual.route) }
+      : {}),
+    privateByDefault:
+      bound === undefined && isPrivate(target) && route !== undefined && isDefault(route, family),
+    source: formatAddress(source),
+    // All of 127.0.0.0/8 is this machine's, though only 127.0.0.1 is configured.
+    sourceOwner:
+      family === 4 && source[0] === 127
+        ? "lo"
+        : owner === undefined
+          ? undefined
+          : (lookUpInterface(owner)?.name ?? `interface ${owner}`),
+  };
+}
+
+function stateOf(found: Interface | undefined): Way["state"] {
+  if (found === undefined) return "gone";
+  if (!found.up) return "down";
+  return found.running ? "working" : "not-connected";
+}
+
+function neighboursOf(
+  plan: Planned,
+  { interfaceIndex, gateway }: Hop,
+  family: 4 | 6,
+): Pick<Way, "gateway" | "neighbours"> {
+  const all = lookUpNeighbours(interfaceIndex, family);
+  if (gateway !== undefined) {
+    const entry = all.find(({ address }) => isSame(address, gateway));
+    return {
+      gateway: {
+        address: formatAddress(gateway),
+        resolved: entry === undefined ? undefined : isResolved(entry),
+      },
+    };
+  }
+  const isTarget = targetCheck(plan);
+  const asked = all.filter(({ address }) => isTarget(address));
+  const unresolved = asked.filter((entry) => !isResolved(entry)).map(({ address }) => address);
+  return {
+    neighbours: {
+      resolved: asked.length - unresolved.length,
+      unresolved: unresolved.sort(compareAddresses).map((address) => formatAddress(address)),
+    },
+  };
+}
+
+const isResolved = ({ state }: Neighbour): boolean => state !== "failed" && state !== "incomplete";
+
+function targetCheck({ space }: Planned): (address: Address) => boolean {
+  const ports = space.ports().slice(0, PORTS_TRIED);
+  const words = new Uint32Array(ADDRESS_WORDS);
+  return (address) => {
+    loadAddress(words, 0, address, 0, address.length);
+    return ports.some((port) => space.indexOf(words, 0, port) >= 0);
+  };
+}
+
+const isSame = (a: Address, b: Address): boolean =>
+  a.length === b.length && sameAddress(a, 0, b, 0, a.length);
+
+const sameWay = (
+  route: Route,
+  { interfaceIndex, gateway }: Pick<Hop, "interfaceIndex" | "gateway">,
+): boolean =>
+  route.interfaceIndex === interfaceIndex &&
+  (route.gateway === undefined || gateway === undefined
+    ? route.gateway === gateway
+    : isSame(route.gateway, gateway));
+
+function describe({ interfaceIndex, gateway }: Route): string {
+  const name = lookUpInterface(interfaceIndex)?.name ?? `interface ${interfaceIndex}`;
+  return gateway === undefined ? `through ${name}` : `through ${name} by next hop ${formatAddress(gateway)}`;
+}
+
+/** RFC 1918, RFC 6598 (carriers' NAT), RFC 4193. */
+const PRIVATE: readonly [first: string, length: number][] = [
+  ["10.0.0.0", 8],
+  ["172.16.0.0", 12],
+  ["192.168.0.0", 16],
+  ["100.64.0.0", 10],
+  ["fc00::", 7],
+];
+
+const isPrivate = (address: Address): boolean =>
+  PRIVATE.some(([first, length]) => {
+    const network = parseAddress(first);
+    return network?.length === address.length && isSame(networkOf(address, length).first, network);
+  });
+
+/** Addresses of no network that anybody has a route of his own for (RFC 6890's 192.0.0.0/24 and 2001::/23): only looked up. */
+const NOBODYS = {
+  4: Uint8Array.of(192, 0, 0, 8),
+  6: Uint8Array.of(0x20, 1, 1, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1),
+};
+
+function isDefault(route: Route, family: 4 | 6): boolean {
+  const answer = lookUpRoute(NOBODYS[family]);
+  return answer.ok && sameWay(answer.route, route);
+}
+
+/** The one interface that there was and is no more. */
+function goneName(before: KernelCounters, after: KernelCounters): string | undefined {
+  const [first, last] = [before, after].map(
+    ({ devices }) => devices.match(/^\s*\S+(?=:)/gm)?.map((name) => name.trim()) ?? [],
+  );
+  const gone = first.filter((name) => !last.includes(name));
+  return gone.length === 1 ? gone[0] : undefined;
+}
+
+/** Packets sent and given up by an interface, from /proc/net/dev (8 columns of receive, then packets, errs, drop). */
+function deviceDelta(before: KernelCounters, after: KernelCounters, name: string) {
+  const [first, last] = [before, after].map(({ devices }) => {
+    const line = devices.split("\n").find((each) => each.trim().startsWith(`${name}:`));
+    return line
+      ?.slice(line.indexOf(":") + 1)
+      .trim()
+      .split(/\s+/)
+      .map(Number);
+  });
+  if (first === undefined || last === undefined) return undefined;
+  const since = (column: number): number => last[column] - first[column];
+  return { packets: since(9), dropped: since(10) + since(11) };
+}
+
+function ipDeltas(
+  before: KernelCounters,
+  after: KernelCounters,
+): Pick<SilenceFacts, "undelivered" | "reversePathDrops"> {
+  const since = (read: (counters: KernelCounters) => number): number => read(after) - read(before);
+  const v4 = (group: string, name: string): number => since(({ ip }) => columnOf(ip, group, name));
+  const v6 = (name: string): number =>
+    since(({ ip6 }) => Number(new RegExp(`^${name}\\s+(\\d+)`, "m").exec(ip6)?.[1] ?? 0));
+  const reversePathDrops = v4("TcpExt", "IPReversePathFilter");
+  // Multicast and broadcast that nobody wanted is no loss. Those that somebody wanted are taken off twice: it is a lower bound.
+  const lost4 =
+    v4("Ip", "InReceives") -
+    v4("Ip", "InDelivers") -
+    v4("Ip", "ForwDatagrams") -
+    v4("IpExt", "InMcastPkts") -
+    v4("IpExt", "InBcastPkts") -
+    reversePathDrops;
+  const lost6 = v6("Ip6InReceives") - v6("Ip6InDelivers") - v6("Ip6OutForwDatagrams") - v6("Ip6InMcastPkts");
+  return {
+    undelivered: Math.max(0, lost4) + Math.max(0, lost6),
+    reversePathDrops: Math.max(0, reversePathDrops),
+  };
+}
+
+/** A counter of /proc/net/snmp or netstat: a line of names, and one of values. */
+function columnOf(text: string, group: string, name: string): number {
+  const [names, values] = text
+    .split("\n")
+    .filter((line) => line.startsWith(`${group}: `))
+    .map((line) => line.split(" "));
+  const at = names?.indexOf(name) ?? -1;
+  return at < 0 ? 0 : Number(values?.[at] ?? 0);
+}

@@ -1,0 +1,332 @@
+/**
+ * Why nothing at all answered, as far as it can be seen from this machine: the judgement, and its words.
+ *
+ * Pure: what the kernel says is gathered in silence-facts.ts, and only after a run that nobody answered. A cause is one line:
+ * what was seen, and after a colon what to do. What one target's route looks like beforehand is doctor's business.
+ */
+
+import { count, digits } from "../../report/figures.ts";
+import type { SilenceCause } from "../../report/reporter.ts";
+import type { ScanSummary } from "../../scan/probe/result.ts";
+import { interfaceDown, notConnected } from "../plan/reachability.ts";
+
+/** One way out that probes took, as it is after the run. */
+export interface Way {
+  readonly interfaceName: string;
+  readonly state: "gone" | "down" | "not-connected" | "working";
+  /** At the other end of it is one peer: a VPN, a PPP line. */
+  readonly tunnel: boolean;
+  readonly family: 4 | 6;
+  /** One of the addresses that were probed this way, canonical text. */
+  readonly target: string;
+  /** Next hop, when the targets are not on the link. */
+  readonly gateway?: { readonly address: string; readonly resolved: boolean | undefined };
+  /** Without a next hop: the targets that the kernel has asked the link for, and could find or not. */
+  readonly neighbours?: { readonly resolved: number; readonly unresolved: readonly string[] };
+  /** What the kernel says to the same question now, if it is no longer the way that the probes took. */
+  readonly changed?: string;
+  /** With -e: the interface that the kernel would take by itself, if it is another one. */
+  readonly usual?: string;
+  /** The target is of a private network, and goes where everything goes that has no route of its own. */
+  readonly privateByDefault: boolean;
+  readonly source: string;
+  /** Interface that has the source address; undefined when none has. */
+  readonly sourceOwner: string | undefined;
+}
+
+export interface SilenceFacts {
+  readonly link: "raw-ip" | "packet";
+  readonly ways: readonly Way[];
+  /** The user chose the source address. */
+  readonly sourceChosen: boolean;
+  /** Packets that the ways' interfaces sent, and those that they could not, during the run. */
+  readonly left?: { readonly packets: number; readonly dropped: number };
+  /** Unicast IP packets that came in during the run, at least, and reached no program nor another host. */
+  readonly undelivered: number;
+  /** Packets that reverse path filtering dropped during the run. */
+  readonly reversePathDrops: number;
+  readonly conntrack?: { readonly count: number; readonly max: number; readonly seconds: number };
+}
+
+/** What a run tells of its silence. */
+export type SilentRun = Pick<
+  ScanSummary,
+  "hosts" | "open" | "closed" | "filtered" | "reasons" | "sent" | "sendErrors" | "ignored" | "receiveDrops"
+>;
+
+/** Reasons that come from this machine, or from nobody. */
+const OWN_REASON = /^(no-response|host-timeout|send-.*)$/;
+/** The kernel's own ICMP error when it has not found a neighbour; others send the same. */
+const NEIGHBOUR_REASONS: readonly string[] = ["host-unreach", "addr-unreach"];
+
+/**
+ * Whether nobody answered: neither an open nor a closed port, and no ICMP error but what this machine's kernel says itself.
+ * @param unresolved a neighbour that was wanted has not been found
+ */
+export function nobodyAnswered(run: SilentRun, unresolved: boolean): boolean {
+  if (run.open + run.closed > 0 || run.filtered === 0) return false;
+  return Object.entries(run.reasons.filtered).every(
+    ([reason, times]) =>
+      times === 0 || OWN_REASON.test(reason) || (unresolved && NEIGHBOUR_REASONS.includes(reason)),
+  );
+}
+
+/** A table this full has no room for a run's probes. */
+const FULL = 0.95;
+/** With fewer of its SYNs seen, or as many packets lost inside, chance does not explain it. */
+const FEW_LEFT = 0.5;
+const MANY_LOST = 0.25;
+
+interface Judged extends SilenceCause {
+  /** It explains the silence of all targets; nothing else needs to be thought of. */
+  readonly whole: boolean;
+}
+
+/** The causes, most likely first; empty when somebody did answer. What was seen comes before what is only suspected. */
+export function judgeSilence(run: SilentRun, facts: SilenceFacts): SilenceCause[] {
+  if (!nobodyAnswered(run, facts.ways.some(isUnresolved))) return [];
+  const causes: Judged[] = [];
+  for (const look of [otherInterface, wayFaults, refusals, notLeft, lostInside, suspicions, allSilent]) {
+    causes.push(...look(run, facts));
+    // What comes after would only be what follows from it.
+    if (causes.some(({ whole }) => whole)) break;
+  }
+  return causes.map(({ code, text }) => ({ code, text }));
+}
+
+function isUnresolved({ gateway, neighbours }: Way): boolean {
+  return gateway?.resolved === false || (neighbours?.unresolved.length ?? 0) > 0;
+}
+
+/** -e names an interface that the kernel would not take. It may be right, but then it comes with a silence of another kind. */
+function otherInterface(_run: SilentRun, { ways }: SilenceFacts): Judged[] {
+  const [way] = ways.filter(({ usual }) => usual !== undefined);
+  if (way === undefined) return [];
+  const { interfaceName: name, target, usual } = way;
+  const text = `-e ${name} is not the way to ${target} that the kernel would take, which is ${usual}: drop -e, or look what is behind ${name}`;
+  return [{ code: "route", text, whole: false }];
+}
+
+/** What is wrong with the ways themselves; ways that share a fault share the line. */
+function wayFaults(_run: SilentRun, { ways, sourceChosen }: SilenceFacts): Judged[] {
+  const faults = new Map<string, { cause: Judged; ways: number }>();
+  for (const way of ways) {
+    const cause = wayFault(way, sourceChosen);
+    if (cause === undefined) continue;
+    const known = faults.get(cause.text);
+    if (known === undefined) faults.set(cause.text, { cause, ways: 1 });
+    else known.ways++;
+  }
+  const broken = [...faults.values()];
+  const all = broken.reduce((sum, each) => sum + (each.cause.whole ? each.ways : 0), 0) === ways.length;
+  return broken.map(({ cause }) => ({ ...cause, whole: cause.whole && all }));
+}
+
+function wayFault(way: Way, sourceChosen: boolean): Judged | undefined {
+  const { interfaceName: name, state, gateway, neighbours, family } = way;
+  if (state === "gone") {
+    return fault(
+      "interface",
+      `interface ${name}, through which probes left, is gone: "ip link" lists what there is`,
+    );
+  }
+  if (state === "down") return fault("interface", interfaceDown(name));
+  if (state === "not-connected") {
+    return fault("interface", `${notConnected(name)}: "ip -d link show ${name}" shows what it is`);
+  }
+  // Asked for the way from such an address, the kernel knows none.
+  if (way.sourceOwner === undefined) {
+    const todo = sourceChosen ? "give -S another one" : "start the run again";
+    return fault(
+      "source",
+      `source address ${way.source} is not this machine's any more: ${todo}; "ip addr" lists them`,
+    );
+  }
+  if (way.changed !== undefined) {
+    return fault("route", `the way to ${way.target} has changed during the run: ${way.changed}`);
+  }
+  const asked = family === 4 ? "ARP" : "neighbour discovery";
+  if (gateway?.resolved === false) {
+    return fault(
+      "neighbour",
+      `the next hop ${gateway.address} on ${name} does not answer ${asked}, so nothing gets further: is it up, on this network, ` +
+        `and the right router? "ip neigh show dev ${name}" and "ip route get ${way.target}" show what the kernel thinks`,
+    );
+  }
+  if (neighbours !== undefined && neighbours.unresolved.length > 0) {
+    const { unresolved, resolved } = neighbours;
+    const [first] = unresolved;
+    const some =
+      unresolved.length === 1 ? `${first} does` : `${first} and ${digits(unresolved.length - 1)} more do`;
+    const cause = fault(
+      "neighbour",
+      `${some} not answer ${asked} on ${name}: nobody has such an address there now, or the network mask or VLAN is wrong; ` +
+        `"ip neigh show dev ${name}" lists them`,
+    );
+    return { ...cause, whole: resolved === 0 };
+  }
+  return undefined;
+}
+
+const fault = (code: SilenceCause["code"], text: string): Judged => ({ code, text, whole: true });
+
+/** Sends that the kernel refused. */
+function refusals({ sent, sendErrors }: SilentRun, { conntrack, link }: SilenceFacts): Judged[] {
+  const refused = Object.values(sendErrors).reduce((sum, times) => sum + times, 0);
+  const whole = refused > sent;
+  const { EPERM: forbidden = 0, ...others } = sendErrors;
+  const causes: Judged[] = [];
+  const full = conntrack !== undefined && conntrack.max > 0 && conntrack.count >= conntrack.max * FULL;
+  if (full && link === "raw-ip") {
+    causes.push({
+      code: "conntrack",
+      text:
+        `connection tracking is full (${digits(conntrack.count)} of ${digits(conntrack.max)} entries), so the kernel drops new connections or ` +
+        `forgets their answers: raise net.netfilter.nf_conntrack_max, or wait ${conntrack.seconds} s; "synprobe doctor" has the commands`,
+      whole: true,
+    });
+  }
+  if (forbidden > 0) {
+    causes.push({
+      code: "firewall-out",
+      text: `this machine's own firewall refused ${count(forbidden, "send")} (EPERM): "nft list ruleset" or "iptables -S OUTPUT" shows the rule`,
+      whole,
+    });
+  }
+  const names = Object.entries(others).filter(([, times]) => times > 0);
+  if (names.length > 0 && whole) {
+    const list = names.map(([name, times]) => `${name} ${digits(times)}`).join(", ");
+    causes.push({
+      code: "refused",
+      text: `the kernel refused to send (${list}): "synprobe doctor TARGET" shows the way that probes take`,
+      whole,
+    });
+  }
+  return causes;
+}
+
+/** SYNs that the kernel took and no interface sent. */
+function notLeft({ sent }: SilentRun, { left, ways }: SilenceFacts): Judged[] {
+  // What waits for a neighbour has not left either.
+  if (left === undefined || left.packets >= sent * FEW_LEFT || ways.some(isUnresolved)) return [];
+  const name = namesOf(ways);
+  const dropped =
+    left.dropped > 0 ? `, ${digits(left.dropped)} of them dropped by the driver or its queue` : "";
+  return [
+    {
+      code: "not-sent",
+      text:
+        `the kernel took ${count(sent, "SYN")}, but ${name} sent ${left.packets === 0 ? "none" : `${digits(left.packets)} at most`}${dropped}: ` +
+        `a queueing discipline, an egress filter or the driver has them; "tc -s qdisc", "tc filter show dev NAME egress", "ip -s link" tell`,
+      whole: true,
+    },
+  ];
+}
+
+/** Packets that came back and did not get as far as a verdict. */
+function lostInside(run: SilentRun, { link, undelivered, reversePathDrops }: SilenceFacts): Judged[] {
+  const causes: Judged[] = [];
+  // A packet socket hears before any of this.
+  if (link === "raw-ip" && reversePathDrops >= run.sent * MANY_LOST && reversePathDrops > 0) {
+    causes.push({
+      code: "rp-filter",
+      text:
+        `${count(reversePathDrops, "packet")} came back through another interface than probes leave by, and strict reverse path filtering dropped ` +
+        `${reversePathDrops === 1 ? "it" : "them"}: "sysctl -w net.ipv4.conf.all.rp_filter=2", or mend the routes`,
+      whole: true,
+    });
+  }
+  if (link === "raw-ip" && undelivered >= run.sent * MANY_LOST && undelivered > 0) {
+    causes.push({
+      code: "firewall-in",
+      text:
+        `${count(undelivered, "packet")} came in and ${undelivered === 1 ? "was" : "were"} dropped inside this machine, most likely by its own firewall: ` +
+        `"nft list ruleset" or "iptables -S INPUT" shows the rule`,
+      whole: true,
+    });
+  }
+  if (run.receiveDrops > 0) {
+    causes.push({
+      code: "receive-buffer",
+      text: `${count(run.receiveDrops, "packet")} dropped because the receive buffer was full: a lower --max-rate, or a higher net.core.rmem_max`,
+      whole: false,
+    });
+  }
+  const { malformed, badChecksum, wrongAck, oddFlags } = run.ignored;
+  const unproved = malformed + badChecksum + wrongAck + oddFlags;
+  if (unproved > 0) {
+    causes.push({
+      code: "unproved",
+      text:
+        `${count(unproved, "packet")} came back that no probe can have asked for (wrong checksum, acknowledgement or flags): ` +
+        "a middlebox, or forged; --packet-trace shows each, -v counts them",
+      whole: false,
+    });
+  }
+  return causes;
+}
+
+/** What may well be right, but is worth a look when nothing answers. */
+function suspicions(_run: SilentRun, { ways, sourceChosen }: SilenceFacts): Judged[] {
+  const causes = new Map<string, Judged>();
+  const suspect = (code: SilenceCause["code"], text: string): void => {
+    if (!causes.has(text)) causes.set(text, { code, text, whole: false });
+  };
+  for (const { interfaceName: name, target, gateway, source, sourceOwner, ...way } of ways) {
+    if (way.privateByDefault) {
+      const hop = gateway === undefined ? "" : `, next hop ${gateway.address}`;
+      suspect(
+        "route",
+        `${target} is a private address, and goes where everything goes that has no route of its own (${name}${hop}): ` +
+          `if it is behind a VPN or another router, that route is missing; "ip route get ${target}"`,
+      );
+    }
+    if (sourceChosen && sourceOwner !== undefined && sourceOwner !== name) {
+      suspect(
+        "source",
+        `source address ${source} is ${sourceOwner}'s, and probes leave through ${name}: answers may find no way back; drop -S, or give an address of ${name}`,
+      );
+    }
+    if (way.tunnel) {
+      suspect(
+        "route",
+        `probes to ${target} went into ${name}, a tunnel or VPN: if the targets are not behind it, -e names another interface`,
+      );
+    }
+  }
+  return [...causes.values()];
+}
+
+function allSilent({ hosts, sent }: SilentRun, { ways, left }: SilenceFacts): Judged[] {
+  // Those that waited for a neighbour have been told of; how many they were nobody has counted.
+  const partly = ways.some(isUnresolved);
+  const which = partly ? "the other SYNs" : sent === 1 ? "the SYN" : `all ${digits(sent)} SYNs`;
+  const counted = left === undefined || partly || ways.length > 1 ? "" : ", as its counters confirm";
+  const sentence = `${which} left through ${namesOf(ways)}${counted}, and nothing came back`;
+  const those = partly ? "those hosts" : `the ${digits(hosts)} hosts`;
+  const meaning =
+    hosts === 1
+      ? "the host is down, or a firewall, its own or one on the way, drops SYNs to these ports"
+      : `${those} are down or do not exist, or a firewall on the way drops SYNs to every one of them`;
+  return [
+    {
+      code: "all-silent",
+      text: `${sentence}: ${meaning}; probe a port on the same way that is known to answer`,
+      whole: false,
+    },
+  ];
+}
+
+const namesOf = (ways: readonly Way[]): string =>
+  [...new Set(ways.map(({ interfaceName }) => interfaceName))].join(" and ");
+
+/** For a person: one line when there is one cause, else a list. */
+export function silenceLines(causes: readonly SilenceCause[]): string {
+  const [only, ...others] = causes;
+  if (only === undefined) return "";
+  if (others.length === 0) return `nothing answered: ${only.text}`;
+  return [
+    "nothing answered; what may be why, most likely first:",
+    ...causes.map(({ text }) => `  - ${text}`),
+  ].join("\n");
+}

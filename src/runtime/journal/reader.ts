@@ -1,0 +1,289 @@
+/**
+ * Reads what a run has left in its journal (journal.ts), so that it can go on: whether the journal is of the same run, what is
+ * decided and how far the workers were, and every result once more for the outputs, which are written anew.
+ *
+ * A torn end is cut off; damage before it is refused. Files may be larger than memory: they are read in pieces, and only what
+ * is out of the ordinary is remembered (positions above the workers' marks, positions with several results).
+ */
+import { fdatasyncSync, fstatSync, ftruncateSync, openSync, readSync } from "node:fs";
+import { setImmediate as turn } from "node:timers/promises";
+import { RECORD_LENGTH, recordPosition } from "../../scan/probe/result-record.ts";
+import { createPositionSet, type PositionSet } from "../../scan/targets/positions.ts";
+import {
+  BLOCKS,
+  type Block,
+  type BlockReader,
+  createBlockReader,
+  FORMAT,
+  MAGIC,
+  type ReadAt,
+} from "./blocks.ts";
+import {
+  appendTo,
+  type Checkpoint,
+  type Journal,
+  type JournalFile,
+  type JournalHeader,
+  journalError,
+  lockJournal,
+  reasonOf,
+} from "./writer.ts";
+
+/** A journal that is open and this process's alone, of which nothing but the header has been read. */
+export interface StoredJournal {
+  readonly header: JournalHeader;
+  /**
+   * Reads it all. Closes it when that fails.
+   * @param run what is to go on
+   * @param workerOf the index into a checkpoint's marks of the worker that probes a position
+   * @throws {SynprobeError} `ERR_JOURNAL` when the journal is of another run, or damaged
+   */
+  resume(run: SameRun, workerOf: (position: number) => number): Promise<Past>;
+  /** For a journal that is not resumed. */
+  close(): void;
+}
+
+/** What must be the same for a run to go on. */
+export type SameRun = Pick<JournalHeader, "targets" | "options">;
+
+export interface Past {
+  /** Appends to it. */
+  readonly journal: Journal;
+  /** The last one, its marks the highest of all; undefined when the run ended before its first. */
+  readonly checkpoint: Checkpoint | undefined;
+  /** The run had come to its end: there is nothing to go on with. */
+  readonly complete: boolean;
+  /** Positions that have a result. */
+  readonly decided: number;
+  /** Those of them that the last checkpoint's marks do not cover. */
+  readonly above: PositionSet;
+  /** Bytes of a torn end that were cut off. */
+  readonly cut: number;
+  /**
+   * Every decided position once, with the last of its records, in the file's order. What it gives is valid until the next step.
+   * @throws {SynprobeError} `ERR_JOURNAL` when the file cannot be read any more
+   */
+  replay(): Generator<Readonly<Replayed>, void>;
+}
+
+/** One result of the past: a record at `bytes[at]`, and the extra that was appended with it. */
+export interface Replayed {
+  bytes: Uint8Array;
+  at: number;
+  extra: object | undefined;
+}
+
+/** Bytes read before other events get their turn: some ten milliseconds. */
+const TURN = 1 << 24;
+/** Covered positions are thrown out of the set when it has grown by this many, and to twice its size. */
+const PRUNE_AFTER = 1 << 20;
+
+/**
+ * Opens a journal to go on with it.
+ * @throws {SynprobeError} `ERR_JOURNAL` when there is none, it is no journal, of another format, or another process has it
+ */
+export async function openJournal(path: string): Promise<StoredJournal> {
+  let fd: number;
+  try {
+    fd = openSync(path, "r+");
+  } catch (error) {
+    const missing = error instanceof Error && "code" in error && error.code === "ENOENT";
+    throw journalError(
+      missing
+        ? `there is no journal ${path}: --journal ${path} starts one`
+        : `cannot open journal ${path}: ${reasonOf(error)}`,
+      error,
+    );
+  }
+  const file = await lockJournal(path, fd);
+  try {
+    const header = readHeader(file);
+    return {
+      header,
+      close: file.close,
+      resume: async (run, workerOf) => {
+        try {
+          refuseOther(path, header, run);
+          return await readPast(file, workerOf);
+        } catch (error) {
+          file.close();
+          throw error;
+        }
+      },
+    };
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+function readerOf({ path, fd }: JournalFile): ReadAt {
+  return (b, offset, length, at) => {
+    try {
+      return readSync(fd, b, offset, length, at);
+    } catch (error) {
+      throw journalError(`cannot read journal ${path}: ${reasonOf(error)}`, error);
+    }
+  };
+}
+
+/** What a block says in JSON, after its records. Its check sum is right, so it is what this program wrote. */
+const read = ({ bytes, records, to }: Block): unknown => JSON.parse(bytes.toString("utf8", records, to));
+
+function readHeader(file: JournalFile): JournalHeader {
+  const { path, fd } = file;
+  const stat = fstatSync(fd);
+  if (!stat.isFile()) throw journalError(`${path} is no journal of synprobe`);
+  const reader = createBlockReader(readerOf(file), stat.size);
+  const first = reader.block(0);
+  if (first?.type === BLOCKS.header) return read(first) as JournalHeader;
+  const start = Buffer.alloc(MAGIC.length + 1);
+  const length = readerOf(file)(start, 0, start.length, 0);
+  if (!start.subarray(0, Math.min(length, MAGIC.length)).equals(MAGIC.subarray(0, length))) {
+    throw journalError(`${path} is no journal of synprobe`);
+  }
+  const format = start.toString("latin1", MAGIC.length);
+  if (length === start.length && format !== FORMAT) {
+    throw journalError(
+      `journal ${path} has format ${format}, this synprobe reads format ${FORMAT}: resume it with the version that made it`,
+    );
+  }
+  refuseDamage(path, reader, 0);
+  throw journalError(
+    `journal ${path} is empty, its run ended before the first packet: remove it and start anew with --journal`,
+  );
+}
+
+/** @throws {SynprobeError} `ERR_JOURNAL` naming every option that differs, as it was and as it is */
+function refuseOther(path: string, header: JournalHeader, run: SameRun): void {
+  const names = new Set([...Object.keys(header.options), ...Object.keys(run.options)]);
+  const differing = [...names].flatMap((name) => {
+    const was = header.options[name] ?? null;
+    const is = run.options[name] ?? null;
+    return was === is ? [] : [`${name} was ${spell(was)} and is ${spell(is)}`];
+  });
+  if (differing.length > 0) {
+    throw journalError(
+      `journal ${path} is of a run with other options: ${differing.join(", ")}; resume with the same, or start a new journal`,
+    );
+  }
+  if (header.targets !== run.targets) {
+    throw journalError(
+      `journal ${path} is of a run over other targets: resume with the same, or start a new journal; it was begun by: ${header.command}`,
+    );
+  }
+}
+
+const spell = (value: string | number | boolean | null): string =>
+  value === null || value === false ? "not given" : value === true ? "given" : String(value);
+
+async function readPast(file: JournalFile, workerOf: (position: number) => number): Promise<Past> {
+  const { path, fd } = file;
+  const { size } = fstatSync(fd);
+  const reader = createBlockReader(readerOf(file), size);
+  let checkpoint: Checkpoint | undefined;
+  let complete = false;
+  let decided = 0;
+  const isCovered = (position: number): boolean => position < (checkpoint?.marks[workerOf(position)] ?? 0);
+  let above = createPositionSet();
+  let pruneAt = PRUNE_AFTER;
+  /** For positions with several records, the last one: its block's place in the file plus its own within the payload. */
+  const repeated = new Map<number, number>();
+
+  let at = 0;
+  let turnAt = TURN;
+  for (let block = reader.block(0); block !== undefined; block = reader.block(at)) {
+    complete = block.type === BLOCKS.end;
+    for (let i = block.from; i < block.records; i += RECORD_LENGTH) {
+      const position = recordPosition(block.bytes, i);
+      // What a mark covers has its record before the mark.
+      if (!isCovered(position) && above.add(position)) decided++;
+      else repeated.set(position, at + i - block.from);
+    }
+    if (block.type === BLOCKS.checkpoint || block.type === BLOCKS.end) {
+      checkpoint = onwards(read(block) as Checkpoint, checkpoint?.marks);
+      if (above.size >= pruneAt) {
+        above = uncovered(above, isCovered);
+        pruneAt = PRUNE_AFTER + 2 * above.size;
+      }
+    }
+    at = block.next;
+    if (at >= turnAt) {
+      turnAt = at + TURN;
+      await turn();
+    }
+  }
+  if (at < size) refuseDamage(path, reader, at);
+  try {
+    if (at < size) ftruncateSync(fd, at);
+    fdatasyncSync(fd);
+  } catch (error) {
+    throw journalError(`cannot write journal ${path}: ${reasonOf(error)}`, error);
+  }
+
+  return {
+    journal: appendTo(file, at),
+    checkpoint,
+    complete,
+    decided,
+    above: uncovered(above, isCovered),
+    cut: size - at,
+    replay: () => replay(file, at, repeated),
+  };
+}
+
+/** A checkpoint whose marks are not behind earlier ones: a run that goes on may report before its workers have begun. */
+const onwards = ({ marks, totals }: Checkpoint, before: readonly number[] = []): Checkpoint => ({
+  marks: marks.map((mark, worker) => Math.max(mark, before[worker] ?? 0)),
+  totals,
+});
+
+function uncovered(positions: PositionSet, isCovered: (position: number) => boolean): PositionSet {
+  const kept = createPositionSet();
+  positions.forEach((position) => {
+    if (!isCovered(position)) kept.add(position);
+  });
+  return kept;
+}
+
+/**
+ * Tells a torn end from damage: see journal-blocks.ts.
+ * @param at where a bad block begins
+ * @throws {SynprobeError} `ERR_JOURNAL` when that block had been on the disk
+ */
+function refuseDamage(path: string, reader: BlockReader, at: number): void {
+  for (let from = reader.find(at + 1); from >= 0; ) {
+    const block = reader.block(from);
+    if (block !== undefined && block.synced > at) {
+      throw journalError(
+        `journal ${path} is damaged at byte ${at}, with good results after it: the file was edited or its disk is failing; ` +
+          `restore a copy, or give up what follows with "truncate -s ${at} ${path}" and resume`,
+      );
+    }
+    from = reader.find(block?.next ?? from + 1);
+  }
+}
+
+function* replay(
+  file: JournalFile,
+  end: number,
+  repeated: ReadonlyMap<number, number>,
+): Generator<Replayed, void> {
+  const reader = createBlockReader(readerOf(file), end);
+  const replayed: Replayed = { bytes: new Uint8Array(0), at: 0, extra: undefined };
+  for (let at = 0; at < end; ) {
+    const block = reader.block(at);
+    if (block === undefined) {
+      throw journalError(`journal ${file.path} has changed at byte ${at} while it was read`);
+    }
+    for (let i = block.from; i < block.records; i += RECORD_LENGTH) {
+      const last = repeated.get(recordPosition(block.bytes, i));
+      if (last !== undefined && last !== at + i - block.from) continue;
+      replayed.bytes = block.bytes;
+      replayed.at = i;
+      replayed.extra = block.type === BLOCKS.annotated ? (read(block) as object) : undefined;
+      yield replayed;
+    }
+    at = block.next;
+  }
+}

@@ -1,0 +1,349 @@
+/**
+ * The journal: what a run has found, in a file that survives a killed process, a power failure and a full disk, so that
+ * `--resume` can go on. This is the side that writes; journal-past.ts reads, journal-blocks.ts is the format.
+ *
+ * Blocks are only ever added at the end. They are gathered in memory and written when a megabyte is full, or when the caller
+ * says so (once a second); then the file is synced. So a killed process loses what was not yet written, a power failure what was
+ * not yet synced, and never more than the end. When writing fails, what the failed call has left of a block is cut off.
+ *
+ * The file has mode 0600: what a network answers is its user's business. Two processes cannot have one journal: each listens on
+ * an abstract unix(7) name of the file's device and inode, gone with its process however that ends. As the name is seen only in
+ * one network namespace, each write also makes sure that the file is as it was left.
+ */
+import {
+  closeSync,
+  fdatasync,
+  fdatasyncSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
+import { createServer } from "node:net";
+import { dirname } from "node:path";
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { RECORD_LENGTH } from "../../scan/probe/result-record.ts";
+import { BLOCKS, type BlockType, blockLength, HEAD_LENGTH, MAX_PAYLOAD, sealBlock } from "./blocks.ts";
+
+/** What a journal is a journal of. */
+export interface JournalHeader {
+  /** Version of the synprobe that began it. */
+  readonly version: string;
+  /** Milliseconds since the Unix epoch. */
+  readonly createdMs: number;
+  /** A digest of all targets: where it is the same, with the same options, each position is the same pair. */
+  readonly targets: string;
+  /** Every option that shapes order or results, by the name users know; null for one not given. */
+  readonly options: JournalOptions;
+  /** The command line, for people. */
+  readonly command: string;
+}
+
+export type JournalOptions = Readonly<Record<string, string | number | boolean | null>>;
+
+/** How far the run is. */
+export interface Checkpoint {
+  /**
+   * Per worker, the lowest of its positions that may still need probing: everything below is decided, and its records were
+   * appended before this checkpoint. A mark never goes back.
+   */
+  readonly marks: readonly number[];
+  /** Running totals, or whatever else the caller needs to go on: anything that JSON can hold. */
+  readonly totals: object;
+}
+
+/** Each method that appends throws `ERR_JOURNAL` when writing fails, and from then on always: the run cannot go on. */
+export interface Journal {
+  readonly path: string;
+  /**
+   * Appends `count` records (scan/record.ts), which are copied.
+   * @param extras by the record's number in `bytes`, from 0: what it has no room for, anything that JSON can hold
+   */
+  results(bytes: Uint8Array, count: number, extras?: ReadonlyMap<number, object>): void;
+  checkpoint(checkpoint: Checkpoint): void;
+  /** Writes what is buffered and syncs the file, without blocking; to be called once a second. Rejects with `ERR_JOURNAL`. */
+  flush(): Promise<void>;
+  /** The same before it returns. */
+  flushSync(): void;
+  /** The run is complete: says so in the file, and flushes it. */
+  finish(checkpoint: Checkpoint): Promise<void>;
+  /** Closes the file. What has not been flushed is lost. */
+  close(): Promise<void>;
+}
+
+/** An open journal file that is this process's alone. */
+export interface JournalFile {
+  readonly path: string;
+  readonly fd: number;
+  /** Gives it back; any number of times. */
+  close(): void;
+}
+
+const MODE = 0o600;
+/** Blocks are gathered up to this size. */
+const BUFFER_LENGTH = 1 << 20;
+/** Most bytes of records in one block: so much goes with a torn one. */
+const MAX_RESULTS = 1024 * RECORD_LENGTH;
+
+/**
+ * Makes a new journal and puts its header on the disk.
+ * @throws {SynprobeError} `ERR_JOURNAL` when the file exists, or cannot be made
+ */
+export async function createJournal(path: string, header: JournalHeader): Promise<Journal> {
+  let fd: number;
+  try {
+    fd = openSync(path, "wx", MODE);
+  } catch (error) {
+    throw journalError(
+      codeOf(error) === "EEXIST"
+        ? `journal ${path} exists already: --resume ${path} continues its run; a new run needs another name`
+        : `cannot make journal ${path}: ${reasonOf(error)}`,
+      error,
+    );
+  }
+  let file: JournalFile | undefined;
+  try {
+    file = await lockJournal(path, fd);
+    const journal = appendTo(file, 0);
+    journal.appendBlock(BLOCKS.header, toJson(header));
+    journal.flushSync();
+    syncDirectory(dirname(path));
+    return journal;
+  } catch (error) {
+    file?.close();
+    // Nothing is lost with it, and the next attempt shall not find it in its way.
+    unlinkSync(path);
+    throw error;
+  }
+}
+
+/**
+ * Takes an open file for this process; closes it when another has it.
+ * @throws {SynprobeError} `ERR_JOURNAL` then
+ */
+export function lockJournal(path: string, fd: number): Promise<JournalFile> {
+  const { dev, ino } = fstatSync(fd, { bigint: true });
+  return new Promise((resolve, reject) => {
+    const lease = createServer((visitor) => visitor.destroy());
+    lease.unref();
+    let open = true;
+    const close = (): void => {
+      if (open) closeSync(fd);
+      open = false;
+      lease.close();
+    };
+    lease.once("error", (error) => {
+      close();
+      reject(
+        journalError(
+          codeOf(error) === "EADDRINUSE"
+            ? `journal ${path} is in use by another synprobe: wait until it has ended`
+            : `cannot lock journal ${path}: ${reasonOf(error)}`,
+          error,
+        ),
+      );
+    });
+    lease.listen({ path: `\0synprobe-journal-${dev}-${ino}` }, () => resolve({ path, fd, close }));
+  });
+}
+
+/** @param end the file's length: it is on the disk up to there */
+export function appendTo(
+  file: JournalFile,
+  end: number,
+): Journal & { appendBlock(type: BlockType, payload: Buffer): void } {
+  const { path, fd } = file;
+  let buffer = Buffer.allocUnsafe(BUFFER_LENGTH);
+  /** Bytes in `buffer`: whole blocks, and perhaps one of results that still grows, from `growing` on. */
+  let filled = 0;
+  let growing = -1;
+  let written = end;
+  let synced = end;
+  let syncing: Promise<void> | undefined;
+  let failure: SynprobeError | undefined;
+
+  function fail(why: string, cause?: unknown): never {
+    failure ??= journalError(`cannot write journal ${path}: ${why}`, cause);
+    throw failure;
+  }
+
+  const stop = (error: unknown): never =>
+    fail(`${reasonOf(error)}; put that right, then --resume ${path} goes on from what is in it`, error);
+
+  function sealGrowing(): void {
+    if (growing < 0) return;
+    sealBlock(buffer, growing, BLOCKS.results, filled - growing - HEAD_LENGTH, synced);
+    growing = -1;
+  }
+
+  /** Makes room for a block of `length` bytes. */
+  function makeRoom(length: number): void {
+    if (failure !== undefined) throw failure;
+    sealGrowing();
+    if (filled + length > buffer.length) writeOut();
+    if (length > buffer.length) buffer = Buffer.allocUnsafe(length);
+  }
+
+  function results(bytes: Uint8Array, count: number, extras?: ReadonlyMap<number, object>): void {
+    if (failure !== undefined) throw failure;
+    let first = 0;
+    for (let i = 0; extras !== undefined && extras.size > 0 && i < count; i++) {
+      const extra = extras.get(i);
+      if (extra === undefined) continue;
+      appendRecords(bytes, first * RECORD_LENGTH, i * RECORD_LENGTH);
+      const record = bytes.subarray(i * RECORD_LENGTH, (i + 1) * RECORD_LENGTH);
+      appendBlock(BLOCKS.annotated, Buffer.concat([record, toJson(extra)]));
+      first = i + 1;
+    }
+    appendRecords(bytes, first * RECORD_LENGTH, count * RECORD_LENGTH);
+  }
+
+  function appendRecords(bytes: Uint8Array, at: number, end: number): void {
+    for (let from = at; from < end; ) {
+      if (growing < 0 || filled === growing + HEAD_LENGTH + MAX_RESULTS) {
+        makeRoom(HEAD_LENGTH + MAX_RESULTS);
+        growing = filled;
+        filled += HEAD_LENGTH;
+      }
+      const length = Math.min(growing + HEAD_LENGTH + MAX_RESULTS - filled, end - from);
+      buffer.set(bytes.subarray(from, from + length), filled);
+      filled += length;
+      from += length;
+    }
+  }
+
+  function appendBlock(type: BlockType, payload: Buffer): void {
+    if (payload.length > MAX_PAYLOAD) {
+      throw new RangeError(`${payload.length} bytes in one block of a journal`);
+    }
+    makeRoom(HEAD_LENGTH + payload.length);
+    buffer.set(payload, filled + HEAD_LENGTH);
+    sealBlock(buffer, filled, type, payload.length, synced);
+    filled += HEAD_LENGTH + payload.length;
+  }
+
+  function writeOut(): void {
+    if (failure !== undefined) throw failure;
+    sealGrowing();
+    if (filled === 0) return;
+    const { size, nlink } = fstatSync(fd);
+    if (nlink === 0) fail("somebody has deleted it");
+    if (size !== written) fail("somebody else has written to it");
+    let done = 0;
+    try {
+      while (done < filled) done += writeSync(fd, buffer, done, filled - done, written + done);
+    } catch (error) {
+      cutAfter(written + wholeBlocks(done));
+      stop(error);
+    }
+    written += filled;
+    filled = 0;
+  }
+
+  /** How much of the first `done` bytes of the buffer are whole blocks. */
+  function wholeBlocks(done: number): number {
+    let whole = 0;
+    while (whole + HEAD_LENGTH <= done && whole + blockLength(buffer, whole) <= done) {
+      whole += blockLength(buffer, whole);
+    }
+    return whole;
+  }
+
+  /** The file shall end with a whole block, and that on the disk; where even this fails, --resume cuts. */
+  function cutAfter(length: number): void {
+    try {
+      ftruncateSync(fd, length);
+      fdatasyncSync(fd);
+    } catch {}
+  }
+
+  async function flush(): Promise<void> {
+    writeOut();
+    // One at a time: whoever comes meanwhile needs another one, or finds that somebody else's has done it.
+    while (syncing !== undefined) await syncing.catch(() => {});
+    if (failure !== undefined) throw failure;
+    if (synced === written) return;
+    syncing = sync();
+    await syncing;
+  }
+
+  function sync(): Promise<void> {
+    const upTo = written;
+    return new Promise<void>((resolve, reject) => {
+      fdatasync(fd, (error) => (error === null ? resolve() : reject(error)));
+    })
+      .then(() => {
+        synced = Math.max(synced, upTo);
+      }, stop)
+      .finally(() => {
+        syncing = undefined;
+      });
+  }
+
+  function flushSync(): void {
+    writeOut();
+    try {
+      fdatasyncSync(fd);
+    } catch (error) {
+      stop(error);
+    }
+    synced = written;
+  }
+
+  return {
+    path,
+    appendBlock,
+    results,
+    checkpoint: (checkpoint) => appendBlock(BLOCKS.checkpoint, toJson(checkpoint)),
+    flush,
+    flushSync,
+    finish: async (checkpoint) => {
+      appendBlock(BLOCKS.end, toJson(checkpoint));
+      await flush();
+    },
+    close: async () => {
+      failure ??= journalError(`journal ${path} is closed`);
+      // The descriptor must not become another file's while the kernel syncs it.
+      await syncing?.catch(() => {});
+      file.close();
+    },
+  };
+}
+
+const toJson = (value: object): Buffer => Buffer.from(JSON.stringify(value));
+
+/** A new file's name is on the disk only when its directory is. */
+function syncDirectory(path: string): void {
+  try {
+    const fd = openSync(path, "r");
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    // A directory that may not be read cannot be synced; the name then takes the kernel's own time, half a minute.
+  }
+}
+
+const codeOf = (error: unknown): string =>
+  error instanceof Error && "code" in error ? String(error.code) : String(error);
+
+const REASONS: Readonly<Record<string, string>> = {
+  EACCES: "permission denied (under sudo, files are opened as the invoking user; --no-drop keeps root)",
+  EDQUOT: "the disk quota is used up",
+  EFBIG: "a file may not become larger here (ulimit -f, or the file system's limit)",
+  EIO: "input/output error, the disk may be failing",
+  EISDIR: "it is a directory",
+  ENOENT: "its directory does not exist",
+  ENOSPC: "the disk is full",
+  EROFS: "the file system is read-only",
+};
+
+/** What a failed system call means to a user. */
+export const reasonOf = (error: unknown): string => REASONS[codeOf(error)] ?? codeOf(error);
+
+export const journalError = (message: string, cause?: unknown): SynprobeError =>
+  new SynprobeError(ERROR_CODES.journal, message, cause === undefined ? {} : { cause });

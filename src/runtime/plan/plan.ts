@@ -1,0 +1,482 @@
+/**
+ * From what the user wrote to what can be probed: names resolved, addresses judged, routes and source addresses found.
+ *
+ * One target's fault never stops the others: it becomes a TargetFault. A fault of the run itself (no such interface, a
+ * source address that is not ours) throws. No packet is sent here.
+ */
+import { ERROR_CODES, type ErrorCode, SynprobeError } from "../../errors.ts";
+import {
+  type Interface,
+  localAddresses,
+  lookUpInterface,
+  lookUpRoute,
+  type Route,
+} from "../../link/route.ts";
+import type { TargetFault } from "../../scan/probe/result.ts";
+import { type AddressSpan, compareAddresses, formatSpan } from "../../scan/targets/address-range.ts";
+import type { AnyTargetSpec, LiteralHost, NamedHost, TargetSpec } from "../../scan/targets/grammar.ts";
+import type { Path } from "../../scan/targets/probe-source.ts";
+import { reservedWithin } from "../../scan/targets/reserved.ts";
+import type { PathRanges } from "../../scan/targets/source.ts";
+import { createSpaceBuilder, type Space } from "../../scan/targets/space.ts";
+import { ADDRESS_WORDS, loadAddress, storeAddress } from "../../socket/table.ts";
+import {
+  type Address,
+  formatAddress,
+  isLinkLocal,
+  isLoopback,
+  parseAddress,
+  sameAddress,
+} from "../../wire/address.ts";
+import type { Resolution } from "../system/resolve.ts";
+import { neighbourLimit } from "../system/system.ts";
+import { judgeInterface, judgeRoute, unprobeable } from "./reachability.ts";
+import { type RoutedSpan, routeSpans } from "./routes.ts";
+
+export interface PlanOptions {
+  /** Ports of targets that name none. */
+  readonly ports?: Uint16Array;
+  readonly family?: 4 | 6;
+  /** Probe every address of a name, not only the first. */
+  readonly allAddresses: boolean;
+  readonly interfaceName?: string;
+  /** Source address as text. */
+  readonly sourceIp?: string;
+  /** TTL or hop limit of the probes. */
+  readonly ttl: number;
+  /** What must not be probed, whoever names it. */
+  readonly exclude?: readonly AnyTargetSpec[];
+  readonly excludePorts?: Uint16Array;
+}
+
+/** A stretch of addresses that all go the same way. */
+export interface Hop extends AddressSpan {
+  readonly interfaceIndex: number;
+  /** Next hop, when the addresses are not on the link. */
+  readonly gateway?: Address;
+}
+
+export interface Plan {
+  readonly space: Space;
+  readonly paths: readonly Path[];
+  /** Which path leads to which addresses of the space. */
+  readonly pathRanges: PathRanges;
+  readonly hops: readonly Hop[];
+  /** The name that the user gave to an address and port, if any. */
+  nameOf(address: string, port: number): string | undefined;
+  /** The one interface the run is bound to, if the user named one. */
+  readonly interfaceName?: string;
+  /** Index of the interface on which link-local addresses are meant. */
+  readonly scope?: number;
+  /** The source address that the user chose. */
+  readonly source?: Address;
+  readonly families: readonly (4 | 6)[];
+  readonly faults: readonly TargetFault[];
+  /** Parts of ranges that cannot answer, with why: "multicast (224.0.0.0/4)". */
+  readonly leftOut: readonly { readonly span: AddressSpan; readonly why: string }[];
+  /** What this machine may not be up to, and what to do: lines for a person. */
+  readonly warnings: readonly string[];
+}
+
+export interface Planner {
+  add(spec: AnyTargetSpec): void;
+  /** An IPv4 address as 32 bits of a number, and a port, 0 for none, at a line of a list: for those that name millions. */
+  addIpv4(address: number, port: number, list: string, line: number): void;
+  /** @throws {SynprobeError} `ERR_NO_INTERFACE`, `ERR_INTERFACE_DOWN`, `ERR_NO_SOURCE`, `ERR_USAGE`, `ERR_UNKNOWN_HOST` */
+  finish(): Promise<Plan>;
+}
+
+/** A target as the user wrote it, and what it named: to say whose fault a missing route is. */
+interface Mention extends AddressSpan {
+  readonly text: string;
+  /** The same for messages: after `file:line` when it is from a list. */
+  readonly label: string;
+  readonly range: boolean;
+}
+
+/** Mentions kept; what is wrong with the addresses of further ones is told by address. */
+const MOST_MENTIONS = 10_000;
+
+/** A plan for targets that are all at hand. @throws {SynprobeError} as Planner.finish does */
+export function makePlan(specs: readonly AnyTargetSpec[], options: PlanOptions): Promise<Plan> {
+  const planner = createPlanner(options);
+  for (const spec of specs) planner.add(spec);
+  return planner.finish();
+}
+
+export function createPlanner(options: PlanOptions): Planner {
+  const builder = createSpaceBuilder();
+  const faults: TargetFault[] = [];
+  const leftOut: { span: AddressSpan; why: string }[] = [];
+  const mentions: Mention[] = [];
+  const named: { spec: TargetSpec; host: NamedHost; ports: Uint16Array }[] = [];
+  const zones = new Set<string>();
+  const names: Names = new Map();
+  const single = new Uint8Array(4);
+
+  const fault = (target: string, code: ErrorCode, message: string): void => {
+    faults.push({ target, code, message });
+  };
+
+  function add(spec: AnyTargetSpec): void {
+    const { host, text } = spec;
+    const label = labelOf(spec);
+    const ports = spec.ports ?? options.ports;
+    if (ports === undefined) {
+      fault(
+        text,
+        ERROR_CODES.usage,
+        `${label} names no port: write ${withPort(host, text)}:PORT, ${orLastGroup(host, text)}or give -p PORTS`,
+      );
+    } else if (host.kind === "name") named.push({ spec: { ...spec, host }, host, ports });
+    else if (host.kind === "address") addAddress(host.address, ports, text, label, host.zone);
+    else for (const span of host.spans) addSpan(span, ports, text, label);
+  }
+
+  function addAddress(
+    address: Address,
+    ports: Uint16Array,
+    text: string,
+    label: string,
+    zone?: string,
+  ): void {
+    const complaint = unprobeable(address);
+    if (rightFamily(address, text, label) && complaint === undefined) {
+      if (zone !== undefined) zones.add(zone);
+      mention({ first: address, last: address, text, label, range: false });
+      builder.add(address, address, ports);
+    } else if (complaint !== undefined) fault(text, ERROR_CODES.notUnicast, `${label}: ${complaint}`);
+  }
+
+  function addSpan(span: AddressSpan, ports: Uint16Array, text: string, label: string): void {
+    if (!rightFamily(span.first, text, label)) return;
+    for (const { span: part, why } of reservedWithin(span)) {
+      leftOut.push({ span: part, why });
+      builder.exclude(part.first, part.last);
+    }
+    mention({ ...span, text, label, range: true });
+    builder.add(span.first, span.last, ports);
+  }
+
+  function rightFamily(address: Address, text: string, label: string): boolean {
+    const { family } = options;
+    if (family === undefined || (address.length === 4) === (family === 4)) return true;
+    fault(text, ERROR_CODES.noAddress, `${label} is not an IPv${family} address: drop -${family}`);
+    return false;
+  }
+
+  function mention(what: Mention): void {
+    if (mentions.length < MOST_MENTIONS) mentions.push(what);
+  }
+
+  function addIpv4(address: number, port: number, list: string, line: number): void {
+    single[0] = address >>> 24;
+    single[1] = address >>> 16;
+    single[2] = address >>> 8;
+    single[3] = address;
+    const plain = port !== 0 && options.family !== 6 && unprobeable(single) === undefined;
+    if (plain && mentions.length === MOST_MENTIONS) {
+      builder.addPair(address, port);
+      return;
+    }
+    const text = formatAddress(single);
+    add({
+      text: port === 0 ? text : `${text}:${port}`,
+      origin: `${list}:${line}`,
+      host: { kind: "address", address: single.slice() },
+      ...(port === 0 ? {} : { ports: Uint16Array.of(port) }),
+    });
+  }
+
+  async function addNames(): Promise<void> {
+    const resolutions = await resolve(
+      named.map(({ host }) => host.name),
+      options.family,
+    );
+    for (const { spec, host, ports } of named) {
+      const found = resolutions.get(host.name);
+      if (found === undefined || found instanceof SynprobeError) {
+        const where = spec.origin === undefined ? "" : `${spec.origin}: `;
+        fault(spec.text, found?.code ?? ERROR_CODES.unknownHost, `${where}${found?.message ?? spec.text}`);
+        continue;
+      }
+      for (const address of options.allAddresses ? found : found.slice(0, 1)) {
+        const key = formatAddress(address);
+        names.set(key, [...(names.get(key) ?? []), { name: host.name, ports }]);
+        addAddress(address, ports, spec.text, labelOf(spec));
+      }
+    }
+  }
+
+  async function applyExcludes(): Promise<void> {
+    if (options.excludePorts !== undefined) builder.excludePorts(options.excludePorts);
+    const specs = options.exclude ?? [];
+    const resolutions = await resolve(specs.flatMap(({ host }) => (host.kind === "name" ? [host.name] : [])));
+    for (const { host } of specs) {
+      if (host.kind === "address") builder.exclude(host.address, host.address);
+      else if (host.kind === "range") for (const { first, last } of host.spans) builder.exclude(first, last);
+      else {
+        const found = resolutions.get(host.name);
+        // What cannot be found out cannot be left out: better no run than a probe that was forbidden.
+        if (found === undefined || found instanceof SynprobeError) {
+          throw found ?? new SynprobeError(ERROR_CODES.unknownHost, `--exclude ${host.name}: unknown`);
+        }
+        for (const address of found) builder.exclude(address, address);
+      }
+    }
+  }
+
+  /** An address, or a part of a range, to which nothing can be sent. */
+  function unreachable({ first, last }: AddressSpan, error: SynprobeError): void {
+    const concerned = mentions.filter(
+      (each) =>
+        each.first.length === first.length &&
+        compareAddresses(each.first, last) <= 0 &&
+        compareAddresses(first, each.last) <= 0,
+    );
+    builder.exclude(first, last);
+    const broadcast = error.code === ERROR_CODES.notUnicast;
+    for (const { text, label, range, ...span } of concerned) {
+      if (!range) fault(text, error.code, `${label}: ${error.message}`);
+      else {
+        const part = { first: higher(first, span.first), last: lower(last, span.last) };
+        if (broadcast) leftOut.push({ span: part, why: "broadcast address of a local network" });
+        else fault(text, error.code, `${label}: ${formatSpan(part)}: ${error.message}`);
+      }
+    }
+    if (concerned.length === 0) {
+      const text = formatSpan({ first, last });
+      fault(text, error.code, `${text}: ${error.message}`);
+    }
+  }
+
+  async function finish(): Promise<Plan> {
+    await addNames();
+    await applyExcludes();
+    // -e is for the whole run; a zone only says on which link a link-local address is meant.
+    const through = chooseInterface(zones, options.interfaceName);
+    const boundTo = options.interfaceName === undefined ? undefined : through;
+    const source = options.sourceIp === undefined ? undefined : checkSource(options.sourceIp);
+    const routed = routeSpans(builder.eachSpan, (address) =>
+      judge(address, address.length === 16 && isLinkLocal(address) ? through : boundTo, source),
+    );
+    for (const { way, ...span } of routed) if (way instanceof SynprobeError) unreachable(span, way);
+    const space = builder.build();
+    return {
+      space,
+      ...layPaths(routed, options.ttl, source),
+      nameOf: namesIn(names),
+      faults,
+      leftOut,
+      warnings: crowdWarning(Math.min(onLink(routed), space.hosts), neighbourLimit()),
+      ...(boundTo === undefined ? {} : { interfaceName: boundTo.name }),
+      ...(through === undefined ? {} : { scope: through.index }),
+      ...(source === undefined ? {} : { source }),
+    };
+  }
+
+  return { add, addIpv4, finish };
+}
+
+type Names = Map<string, { readonly name: string; readonly ports: Uint16Array }[]>;
+
+/** Not made within the planner: it would keep all that the planner holds, and a plan lasts as long as its run. */
+const namesIn =
+  (names: Names): Plan["nameOf"] =>
+  (address, port) =>
+    names.get(address)?.find(({ ports }) => ports.includes(port))?.name;
+
+function labelOf({ origin, text }: AnyTargetSpec): string {
+  return origin === undefined ? text : `${origin}: ${text}`;
+}
+
+/** Addresses in stretches that are on the link itself, where there are neighbours to be resolved. */
+function onLink(routed: readonly RoutedSpan[]): number {
+  let count = 0;
+  for (const { first, last, way } of routed) {
+    if (way instanceof SynprobeError || way.gateway !== undefined || way.type === "local") continue;
+    if (lookUpInterface(way.interfaceIndex)?.mac === undefined) continue;
+    let size = 0;
+    for (let i = 0; i < first.length; i++) size = size * 256 + last[i] - first[i];
+    count += size + 1;
+  }
+  return count;
+}
+
+/** The kernel resolves neighbours, and has room for so many. */
+function crowdWarning(hosts: number, limit: number): string[] {
+  if (hosts <= limit / 2) return [];
+  return [
+    `up to ${hosts} hosts on the link itself, and the kernel's table of neighbours holds ${limit}: expect refused sends and missed ` +
+      `hosts, or raise net.ipv4.neigh.default.gc_thresh3 (IPv6: net.ipv6…) with sysctl first`,
+  ];
+}
+
+/** The paths of what can be reached: one for each source address, and apart those that lead to this machine itself. */
+function layPaths(
+  routed: readonly RoutedSpan[],
+  ttl: number,
+  source: Address | undefined,
+): Pick<Plan, "paths" | "pathRanges" | "hops" | "families"> {
+  // Ascending as words: among them, mapped, IPv4 stands above ::1.
+  const ways = routed
+    .flatMap(({ first, last, way }) => (way instanceof SynprobeError ? [] : [{ first, last, way }]))
+    .sort((a, b) => compareAddresses(mapped(a.first), mapped(b.first)));
+  const paths: Path[] = [];
+  const indexOf = new Map<string, number>();
+  const pathRanges = {
+    first: new Uint32Array(ways.length * ADDRESS_WORDS),
+    last: new Uint32Array(ways.length * ADDRESS_WORDS),
+    path: new Uint16Array(ways.length),
+  };
+  ways.forEach(({ first, last, way }, i) => {
+    const local = source ?? way.source;
+    const toSelf = way.type === "local";
+    const key = `${formatAddress(local)} ${toSelf}`;
+    let path = indexOf.get(key);
+    if (path === undefined) {
+      path = paths.push({ local, ttl, ...(toSelf ? { toSelf } : {}) }) - 1;
+      indexOf.set(key, path);
+    }
+    loadAddress(pathRanges.first, i * ADDRESS_WORDS, first, 0, first.length);
+    loadAddress(pathRanges.last, i * ADDRESS_WORDS, last, 0, last.length);
+    pathRanges.path[i] = path;
+  });
+  return {
+    paths,
+    pathRanges,
+    hops: ways.map(({ first, last, way }) => ({
+      first,
+      last,
+      interfaceIndex: way.interfaceIndex,
+      ...(way.gateway === undefined ? {} : { gateway: way.gateway }),
+    })),
+    families: ([4, 6] as const).filter((family) =>
+      paths.some(({ local }) => (local.length === 4) === (family === 4)),
+    ),
+  };
+}
+
+export interface OnlyPair {
+  readonly address: Address;
+  readonly port: number;
+  readonly path: Path;
+}
+
+/** The only pair of a plan; undefined when there is none. */
+export function onlyPair(plan: Plan): OnlyPair | undefined {
+  if (plan.space.total === 0) return undefined;
+  const pair = { words: new Uint32Array(ADDRESS_WORDS), port: 0 };
+  plan.space.pairAt(0, pair);
+  const path = plan.paths[plan.pathRanges.path[0]];
+  return { address: storeAddress(pair.words, 0, path.local.length), port: pair.port, path };
+}
+
+/** Literal addresses are the common case, and need no resolver loaded. */
+async function resolve(names: readonly string[], family?: 4 | 6): Promise<ReadonlyMap<string, Resolution>> {
+  if (names.length === 0) return new Map();
+  const { resolveNames } = await import("../system/resolve.ts");
+  return resolveNames(names, family);
+}
+
+/** 2001:db8::1:22 may be meant as port 22 of 2001:db8::1. */
+function orLastGroup(host: AnyTargetSpec["host"], text: string): string {
+  const [, address, port] = /^([^[]*):([1-9]\d{1,3})$/.exec(text) ?? [];
+  const meant = host.kind === "address" && address !== undefined && parseAddress(address) !== undefined;
+  return meant ? `or [${address}]:${port} if ${port} is the port, ` : "";
+}
+
+/** How a target is written when a port follows: IPv6 in brackets. */
+function withPort(host: AnyTargetSpec["host"] | LiteralHost, text: string): string {
+  const v6 = host.kind === "address" && host.address.length === 16;
+  return v6 && !text.startsWith("[") ? `[${text}]` : text;
+}
+
+/** The interface to bind to: -e, or the zone of a link-local target. */
+function chooseInterface(zones: ReadonlySet<string>, wanted: string | undefined): Interface | undefined {
+  const all = new Set([...zones, ...(wanted === undefined ? [] : [wanted])]);
+  if (all.size > 1) {
+    throw new SynprobeError(
+      ERROR_CODES.usage,
+      `one run goes through one interface, but ${[...all].join(" and ")} are named: run synprobe once for each`,
+    );
+  }
+  const [name] = all;
+  if (name === undefined) return undefined;
+  const found = judgeInterface(name, lookUpInterface(/^\d+$/.test(name) ? Number(name) : name));
+  if (found instanceof SynprobeError) throw found;
+  return found;
+}
+
+/** @throws {SynprobeError} unless the text is an address of this machine */
+function checkSource(text: string): Address {
+  const address = parseAddress(text);
+  if (address === undefined) {
+    const [bare, zone] = text.split("%", 2);
+    const hint = zone !== undefined && parseAddress(bare) !== undefined ? `: give -S ${bare} -e ${zone}` : "";
+    throw new SynprobeError(ERROR_CODES.usage, `-S takes an IP address, not "${text}"${hint}`);
+  }
+  const family = address.length === 4 ? 4 : 6;
+  const own = localAddresses(family).some((local) =>
+    sameAddress(local.address, 0, address, 0, address.length),
+  );
+  // All of 127.0.0.0/8 is this machine's, though only 127.0.0.1 is configured.
+  if (own || (family === 4 && address[0] === 127)) return address;
+  throw new SynprobeError(
+    ERROR_CODES.noSource,
+    `source address ${formatAddress(address)} is not this machine's, so no answer could reach it: "ip addr" lists those that are`,
+  );
+}
+
+/** The interface that has an address of this machine; undefined for any other address. */
+function ownerOf(address: Address): number | undefined {
+  const family = address.length === 4 ? 4 : 6;
+  return localAddresses(family).find((own) => sameAddress(own.address, 0, address, 0, address.length))
+    ?.interfaceIndex;
+}
+
+/** The way to an address, or why there is none. */
+function judge(
+  address: Address,
+  boundTo: Interface | undefined,
+  source: Address | undefined,
+): Route | SynprobeError {
+  if (source !== undefined && source.length !== address.length) {
+    return new SynprobeError(
+      ERROR_CODES.noSource,
+      `source address ${formatAddress(source)} is of the other IP version: give one of this target's`,
+    );
+  }
+  if (source !== undefined && isConfined(source, address)) {
+    // Asked with such a source, the kernel speaks of a blackhole, or of nothing at all.
+    const anyway = judgeRoute(address, boundTo, lookUpRoute, ownerOf);
+    if (anyway instanceof SynprobeError) return anyway;
+    if (anyway.type !== "local") {
+      const through = lookUpInterface(anyway.interfaceIndex)?.name ?? `interface ${anyway.interfaceIndex}`;
+      return new SynprobeError(
+        ERROR_CODES.noSource,
+        `nothing comes back from there to ${formatAddress(source)}: drop -S, or give an address of ${through}`,
+      );
+    }
+  }
+  const route = judgeRoute(address, boundTo, (to, through) => lookUpRoute(to, through, source), ownerOf);
+  if (route instanceof SynprobeError || route.type !== "local") return route;
+  // The kernel routes to itself even while the loopback interface, through which it does, is down.
+  const through = lookUpInterface(route.interfaceIndex);
+  if (through?.up !== false) return route;
+  return new SynprobeError(
+    ERROR_CODES.interfaceDown,
+    `interface ${through.name} is down: bring it up with "ip link set ${through.name} up"`,
+  );
+}
+
+/** A loopback address is this machine's alone, a link-local one its link's (RFC 4007 §5): others cannot answer to it. */
+const isConfined = (source: Address, address: Address): boolean =>
+  isLoopback(source) || (source.length === 16 && isLinkLocal(source) && !isLinkLocal(address));
+
+/** An address as IPv6 has it: ::ffff:a.b.c.d for IPv4. */
+const mapped = (address: Address): Address =>
+  address.length === 16 ? address : Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ...address);
+
+const higher = (a: Address, b: Address): Address => (compareAddresses(a, b) >= 0 ? a : b);
+const lower = (a: Address, b: Address): Address => (compareAddresses(a, b) <= 0 ? a : b);

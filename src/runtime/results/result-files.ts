@@ -1,0 +1,25 @@
+/**
+ * Files of results, opened and read through report/read.ts.
+ */
+import { createReadStream } from "node:fs";
+import { createRunReader, resultsError } from "../../report/read/read.ts";
+import type { RecordedRun, RecordedSink } from "../../report/read/recorded.ts";
+import { whyUnreadable } from "../plan/list-file.ts";
+
+/**
+ * Reads a file of results to its end; `-` is standard input.
+ * @throws {SynprobeError} `ERR_RESULTS` when it cannot be read, or is not what it should be
+ */
+export async function readRun(file: string, sink: RecordedSink): Promise<RecordedRun> {
+  const reader = createRunReader(file === "-" ? "<stdin>" : file, sink);
+  const stream: AsyncIterable<Uint8Array> =
+    file === "-" ? process.stdin : createReadStream(file, { highWaterMark: 1 << 18 });
+  const chunks = stream[Symbol.asyncIterator]();
+  for (;;) {
+    const next = await chunks.next().catch((error: unknown) => {
+      throw resultsError(`cannot read the results ${file}: ${whyUnreadable(error)}`, error);
+    });
+    if (next.done === true) return reader.end();
+    reader.push(next.value);
+  }
+}

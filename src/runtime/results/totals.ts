@@ -1,0 +1,83 @@
+/**
+ * Running totals of a run: of engines that go on, of workers that report, and of what a journal says was counted before.
+ */
+
+import { type EngineCounts, newCounts } from "../../scan/engine/counters.ts";
+import { missedOpen } from "../../scan/measure/loss.ts";
+import type { PathFindings } from "../../scan/probe/result.ts";
+
+/** What is counted, as plain data: it travels between threads and stands in journals. */
+export interface Totals extends Omit<EngineCounts, "started"> {
+  receiveDrops: number;
+  elapsedMs: number;
+}
+
+export function noTotals(): Totals {
+  const { started: _, ...counts } = newCounts();
+  return { ...counts, receiveDrops: 0, elapsedMs: 0 };
+}
+
+/** Adds an engine's counts, or other totals, to `totals`. */
+export function addTotals(
+  totals: Totals,
+  counts: Omit<Readonly<EngineCounts>, "started">,
+  receiveDrops: number,
+): void {
+  totals.sent += counts.sent;
+  totals.retransmitted += counts.retransmitted;
+  totals.received += counts.received;
+  totals.late += counts.late;
+  totals.decided += counts.decided;
+  totals.receiveDrops += receiveDrops;
+  addCounts(totals.states, counts.states);
+  addCounts(totals.ignored, counts.ignored);
+  addCounts(totals.sendErrors, counts.sendErrors);
+  addCounts(totals.path, counts.path);
+  for (const state of ["open", "closed", "filtered"] as const) {
+    addCounts(totals.reasons[state], counts.reasons[state]);
+  }
+}
+
+function addCounts(to: Record<string, number>, from: Readonly<Record<string, number>>): void {
+  for (const [name, count] of Object.entries(from)) to[name] = (to[name] ?? 0) + count;
+}
+
+/** Loss of a round trip, 0 to 1; 0 before anything is known. */
+export const lossSoFar = ({ path }: Pick<Totals, "path">): number =>
+  path.lost === 0 ? 0 : path.lost / (path.lost + path.answered);
+
+/** Late answers that loss each way is told from. */
+const FEWEST_REPEATS = 5;
+
+/** What the sums say of the path. */
+export function pathFindings({ path, states, reasons }: Totals): PathFindings {
+  const silent = reasons.filtered["no-response"] ?? 0;
+  const round = lossSoFar({ path });
+  return {
+    rate: path.rate,
+    loss: { round, ...eachWay(path, round) },
+    missedOpen: missedOpen({
+      found: states.open,
+      odds: path.odds,
+      silent,
+      doubts: Math.max(0, path.doubts),
+      lost: path.lost,
+      tries: silent === 0 ? 0 : path.silentTries / silent,
+    }),
+  };
+}
+
+/**
+ * Of the open ports' SYNs that went without an answer, some had arrived: the host repeats its SYN-ACK a second later (RFC 6298
+ * §2.1). With o and b the losses out and back, 1 - round = (1 - o)(1 - b), and a repeat is heard with the chance (1 - o) b (1 - b).
+ */
+function eachWay(
+  { openLost, openArrived }: Totals["path"],
+  round: number,
+): { readonly out: number; readonly back: number } | undefined {
+  if (openArrived < FEWEST_REPEATS || openLost <= 0) return undefined;
+  // Of what was lost, the share whose SYN had arrived.
+  const heard = Math.min(1, openArrived / openLost);
+  const back = Math.min(round, (heard * round) / (1 - round));
+  return { out: 1 - (1 - round) / (1 - back), back };
+}

@@ -1,0 +1,299 @@
+/**
+ * One connection attempt, carried out and recorded: the main line of `synprobe trace`. A control block of our own opens to
+ * the peer over a raw-ip link; every packet is kept with its time and its step. What the record says in words is scan/story.ts.
+ */
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import type { Link } from "../../link/link.ts";
+import { openRawIp } from "../../link/raw-ip.ts";
+import { portState } from "../../scan/probe/classify.ts";
+import { createReplyDecoder } from "../../scan/probe/reply-decoder.ts";
+import type { Reason } from "../../scan/probe/result.ts";
+import type { TracedPacket, TraceRecord } from "../../scan/probe/steps.ts";
+import { createBufferPool } from "../../socket/buffers.ts";
+import { createControlBlock } from "../../socket/control-block.ts";
+import { type Ends, readSegment, writePacket } from "../../socket/segment.ts";
+import { PROBE_STATES, type ProbeState } from "../../socket/state.ts";
+import { storeAddress } from "../../socket/table.ts";
+import { type Address, sameAddress } from "../../wire/address.ts";
+import { type OnlyPair, onlyPair, type Plan } from "../plan/plan.ts";
+import { nowUs, wallMs } from "../system/clock.ts";
+import { createRandom } from "../system/random.ts";
+import { portShares } from "../system/system.ts";
+
+export interface TraceOptions {
+  /** Retransmissions of a SYN that is not answered. */
+  readonly retries: number;
+  /** The first retransmission timeout, doubled each time (RFC 6298), in milliseconds. */
+  readonly timeoutMs: number;
+  /** Stop after the answer: no ACK; the kernel's RST closes what was opened. */
+  readonly halfOpen: boolean;
+}
+
+export interface Trace {
+  readonly record: TraceRecord;
+  /** Wall time of the first SYN, in milliseconds since the Unix epoch. */
+  readonly startedMs: number;
+}
+
+export interface OpenTrace {
+  run(): { readonly finished: Promise<Trace>; stop(): void };
+  close(): void;
+}
+
+const BUFFER_LENGTH = 65_535;
+/** How long the close may take, in microseconds. */
+const CLOSE_US = 3_000_000;
+
+/**
+ * Opens the sockets to trace the only pair of a plan. Needs CAP_NET_RAW, and CAP_NET_ADMIN unless `halfOpen`.
+ * @throws {SynprobeError} as openScan does
+ */
+export async function openTrace(plan: Plan, options: TraceOptions): Promise<OpenTrace> {
+  const pair = onlyPair(plan);
+  if (pair === undefined) throw new RangeError("a plan without a pair");
+  const toSelf = pair.path.toSelf === true;
+  const halfOpen = options.halfOpen
+    ? "Asked to stop here: the kernel, which knows nothing of our SYN, answers the SYN+ACK with RST."
+    : toSelf
+      ? "On this machine's own addresses the kernel's RST cannot be held back: it ends what the SYN+ACK began."
+      : undefined;
+  const held = halfOpen === undefined ? await hold(plan) : undefined;
+  try {
+    const range = held?.ports ?? portShares().raw;
+    const port = range.first + createRandom()(range.last - range.first + 1);
+    const link = openRawIp({
+      families: plan.families,
+      ports: { first: port, last: port },
+      ...(plan.interfaceName === undefined ? {} : { interfaceName: plan.interfaceName }),
+      ...(plan.scope === undefined ? {} : { scope: plan.scope }),
+      ...(plan.source === undefined ? {} : { source: plan.source }),
+    });
+    let closed = false;
+    const close = (): void => {
+      if (closed) return;
+      closed = true;
+      link.close();
+      held?.release();
+    };
+    return {
+      close,
+      run: () => {
+        const running = attempt(pair, options, link, port, halfOpen);
+        return { finished: running.finished.finally(close), stop: running.stop };
+      },
+    };
+  } catch (error) {
+    held?.release();
+    throw error;
+  }
+}
+
+async function hold(plan: Plan) {
+  const { holdPorts } = await import("../system/port-lease.ts");
+  return holdPorts(portShares().raw, plan.families);
+}
+
+function attempt(
+  { address: peer, port: peerPort, path }: OnlyPair,
+  { retries, timeoutMs }: TraceOptions,
+  link: Link,
+  localPort: number,
+  halfOpen: string | undefined,
+): { finished: Promise<Trace>; stop(): void } {
+  const { local, ttl } = path;
+  const ends: Ends = { local, peer, localPort, peerPort, ttl };
+  const block = createControlBlock({
+    iss: createRandom()(2 ** 32),
+    mss: local.length === 4 ? 1460 : 1440,
+    pool: createBufferPool(2 * BUFFER_LENGTH),
+    bufferLength: BUFFER_LENGTH,
+    synRetries: retries,
+    retries: 5,
+    mslUs: 0,
+    rto: { initialUs: timeoutMs * 1000, minUs: 200_000, maxUs: 60_000_000 },
+  });
+  const empty = block.view();
+  const packets: TracedPacket[] = [];
+  const decoder = createReplyDecoder();
+  const { reply } = decoder;
+  let startUs = nowUs();
+  let connecting = empty;
+  let before = empty;
+  let after = empty;
+  let verdict: { state: ProbeState; reason: Reason; responder?: Address } | undefined;
+  let establishedUs: number | undefined;
+  let closing = false;
+  let giveUpAt = Number.POSITIVE_INFINITY;
+  let timer: NodeJS.Timeout | undefined;
+  let over = false;
+  let resolve: (trace: Trace) => void;
+  let reject: (error: unknown) => void;
+  const finished = new Promise<Trace>((onResolve, onReject) => {
+    resolve = onResolve;
+    reject = onReject;
+  });
+
+  const record = (direction: "sent" | "received", bytes: Uint8Array, us: number, step: number): void => {
+    packets.push({ direction, atUs: us - startUs, bytes, step });
+  };
+
+  function send(): void {
+    for (let s = block.pollSegment(nowUs()); s !== undefined; s = block.pollSegment(nowUs())) {
+      const { batch } = link;
+      batch.lengths[0] = writePacket(batch.data, 0, ends, s);
+      const bytes = batch.data.slice(0, batch.lengths[0]);
+      const step = establishedUs === undefined ? 5 : closing ? 10 : 9;
+      const us = nowUs();
+      if (packets.length === 0) startUs = us;
+      if (link.send(0, 1) === 0) {
+        throw new SynprobeError(
+          ERROR_CODES.system,
+          `the kernel refused to send the packet: ${link.sendError}`,
+        );
+      }
+      record("sent", bytes, us, step);
+    }
+  }
+
+  function decide(state: ProbeState, reason: Reason, responder?: Address): void {
+    verdict ??= { state, reason, ...(responder === undefined ? {} : { responder }) };
+    after = block.view();
+  }
+
+  function handlePacket(b: Uint8Array, at: number, end: number, us: number): void {
+    const decoded = decoder.decode(b, at, end);
+    const length = local.length;
+    const mine =
+      (decoded === "segment" || decoded === "icmp-error") &&
+      reply.localPort === localPort &&
+      reply.peerPort === ends.peerPort &&
+      sameAddress(storeAddress(reply.peer, 0, length), 0, ends.peer, 0, length);
+    if (!mine) return;
+    const bytes = b.slice(at, end);
+    if (decoded === "icmp-error") {
+      if (reply.reason === undefined || reply.sequence !== empty.iss || verdict !== undefined) return;
+      record("received", bytes, us, 7);
+      before = block.view();
+      const responder = b.slice(reply.responderAt, reply.responderAt + reply.responderLength);
+      decide(PROBE_STATES.rejected, reply.reason, responder);
+      return;
+    }
+    const segment = readSegment(b, reply.segmentAt, reply.segmentEnd);
+    if (segment === undefined) return;
+    record("received", bytes, us, verdict === undefined ? 7 : 10);
+    if (verdict === undefined) before = block.view();
+    block.handleSegment(segment, us);
+  }
+
+  function progress(us: number): void {
+    for (let event = block.pollEvent(); event !== undefined; event = block.pollEvent()) {
+      if (event === "established") {
+        decide(PROBE_STATES.open, "syn-ack");
+        if (halfOpen === undefined) establishedUs = packets.at(-1)?.atUs ?? us - startUs;
+      } else if (event === "refused") decide(PROBE_STATES.closed, "reset");
+      else if (event === "timed-out" && verdict === undefined) {
+        before = connecting;
+        decide(PROBE_STATES.silent, "no-response");
+      }
+    }
+    if (verdict === undefined || over) return;
+    if (establishedUs === undefined) {
+      finish();
+      return;
+    }
+    if (!closing) {
+      send();
+      closing = true;
+      giveUpAt = us + CLOSE_US;
+      block.close(us);
+    }
+    send();
+    if (block.state === "CLOSED" || block.state === "TIME-WAIT") finish();
+    else if (us >= giveUpAt) {
+      block.abort();
+      send();
+      finish();
+    }
+  }
+
+  function turn(): void {
+    if (over) return;
+    try {
+      clearTimeout(timer);
+      // What waits is read before any deadline passes.
+      link.drain();
+      const us = nowUs();
+      progress(us);
+      if (over) return;
+      block.handleTimeout(us);
+      progress(us);
+      if (over) return;
+      if (establishedUs === undefined) send();
+      timer = setTimeout(
+        turn,
+        Math.max(1, Math.ceil((Math.min(block.pollTimeout(), giveUpAt) - nowUs()) / 1000)),
+      );
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  function finish(): void {
+    over = true;
+    clearTimeout(timer);
+    const { state, reason, responder } = verdict ?? {
+      state: PROBE_STATES.silent,
+      reason: "no-response" as const,
+    };
+    resolve({
+      startedMs: wallMs(startUs),
+      record: {
+        local,
+        peer: ends.peer,
+        localPort,
+        peerPort: ends.peerPort,
+        link: link.name,
+        // The kernel stamps what comes, this process what goes: in order of time, not of handling.
+        packets: packets.slice().sort((a, b) => a.atUs - b.atUs),
+        rows: { empty, connecting, before, after, end: block.view() },
+        state: portState(state),
+        reason,
+        ...(responder === undefined ? {} : { responder }),
+        ...(establishedUs === undefined ? {} : { establishedUs }),
+        ...(halfOpen !== undefined && state === PROBE_STATES.open ? { halfOpen } : {}),
+        totalUs: nowUs() - startUs,
+      },
+    });
+  }
+
+  function fail(error: unknown): void {
+    if (over) return;
+    over = true;
+    clearTimeout(timer);
+    reject(error);
+  }
+
+  link.listen(
+    (b, at, end, ageUs) => {
+      if (!over) handlePacket(b, at, end, nowUs() - ageUs);
+    },
+    turn,
+    fail,
+  );
+  block.open(startUs);
+  connecting = block.view();
+  before = connecting;
+  turn();
+  return {
+    finished,
+    stop: () => {
+      if (over) return;
+      // What is half done is ended with a reset; what is known is told.
+      block.abort();
+      if (establishedUs !== undefined) send();
+      before = connecting;
+      after = block.view();
+      finish();
+    },
+  };
+}

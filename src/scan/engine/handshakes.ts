@@ -1,0 +1,317 @@
+/**
+ * Completes the handshakes of open ports: an Engine around an Engine. Where the inner one has seen a SYN+ACK, this one goes
+ * on from there with a control block: ACK, an optional wait for what the server says first, FIN both ways; and adds to the
+ * verdict how that went. Sans-I/O, like what it wraps.
+ *
+ * The kernel's own RST must be held back meanwhile (link/rst-rule.ts), or it would end each connection first. Not here:
+ * the state machine (socket/control-block.ts).
+ */
+import { createBufferPool } from "../../socket/buffers.ts";
+import { type ControlBlock, createControlBlock, resetFor } from "../../socket/control-block.ts";
+import { type Ends, readSegment, type Segment, writePacket } from "../../socket/segment.ts";
+import { seqAdd } from "../../socket/sequence.ts";
+import { storeAddress } from "../../socket/table.ts";
+import { formatAddress } from "../../wire/address.ts";
+import { segmentKind } from "../probe/classify.ts";
+import { createReplyDecoder } from "../probe/reply-decoder.ts";
+import type { Ending } from "../probe/result.ts";
+import { type Handshake, keepVerdict, type Verdict } from "../probe/verdict.ts";
+import type { Path } from "../targets/probe-source.ts";
+import type { EngineCounts } from "./counters.ts";
+import type { Engine } from "./engine.ts";
+
+export interface CompletionOptions {
+  readonly paths: readonly Path[];
+  /** How long to wait for the server's first words, in microseconds; 0 not to. */
+  readonly bannerUs: number;
+  /** How long one connection may take from ESTABLISHED to its end, the banner's time aside, in microseconds. */
+  readonly closeUs: number;
+}
+
+/** Bytes of a banner that are kept. */
+export const MAX_BANNER = 1024;
+/** A peer that says more than this without closing is reset: nobody wants to download what it has. */
+const MAX_HEARD = 16_384;
+/** Receive and send buffer of one connection, in bytes. */
+const BUFFER_LENGTH = 2048;
+/** Connections at once; further open ports wait for their turn, as SYN+ACKs are sent again for a while. */
+const MAX_CONNECTIONS = 1024;
+const MSS = { 4: 1460, 6: 1440 } as const;
+
+interface Connection {
+  readonly key: string;
+  readonly block: ControlBlock;
+  readonly ends: Ends;
+  readonly verdict: Verdict;
+  readonly establishedUs: number;
+  /** Until when to wait for a banner. */
+  readonly bannerUntil: number;
+  readonly giveUpAt: number;
+  readonly banner: Uint8Array[];
+  /** Bytes received, whether kept or not. */
+  heard: number;
+  closing: boolean;
+}
+
+export function createCompletion(engine: Engine, options: CompletionOptions): Engine {
+  const { paths } = options;
+  const counts: EngineCounts = engine.counts;
+  const pool = createBufferPool(2 * BUFFER_LENGTH * MAX_CONNECTIONS);
+  const decoder = createReplyDecoder();
+  const { reply } = decoder;
+  const connections = new Map<string, Connection>();
+  const outbox: { ends: Ends; segment: Segment }[] = [];
+  const verdicts: Verdict[] = [];
+  /** Open ports whose handshake waits for a free connection. */
+  const waiting: Verdict[] = [];
+  const waitingKeys = new Set<string>();
+  /** Tokens of the current round that are ours, not the engine's. */
+  const ours = new Set<number>();
+
+  const keyOf = (peer: string, peerPort: number, localPort: number): string =>
+    `${peer} ${peerPort} ${localPort}`;
+
+  const handshakeKey = ({ port }: Verdict, { peer, localPort }: Handshake): string =>
+    keyOf(formatAddress(peer), port, localPort);
+
+  function handlePacket(b: Uint8Array, at: number, end: number, nowUs: number, ageUs = 0): void {
+    const atUs = nowUs - ageUs;
+    const connection = connections.size > 0 ? connectionOf(b, at, end) : undefined;
+    if (connection === undefined) {
+      engine.handlePacket(b, at, end, nowUs, ageUs);
+      takeVerdicts(atUs);
+      refuseStray(b, at, end);
+      return;
+    }
+    counts.received++;
+    const segment = readSegment(b, reply.segmentAt, reply.segmentEnd);
+    if (segment === undefined) return;
+    connection.block.handleSegment(segment, atUs);
+    proceed(connection, atUs);
+    takeVerdicts(atUs);
+  }
+
+  /** The connection that a good segment belongs to. */
+  function connectionOf(b: Uint8Array, at: number, end: number): Connection | undefined {
+    if (decoder.decode(b, at, end) !== "segment") return undefined;
+    const length = b[at] >> 4 === 4 ? 4 : 16;
+    const peer = formatAddress(storeAddress(reply.peer, 0, length));
+    return connections.get(keyOf(peer, reply.peerPort, reply.localPort));
+  }
+
+  /**
+   * A SYN+ACK that no connection takes (to another try, or to none) gets the RST that the kernel is kept from sending
+   * (RFC 9293 §3.10.7.1), so that the peer does not wait for an ACK.
+   */
+  function refuseStray(b: Uint8Array, at: number, end: number): void {
+    if (decoder.decode(b, at, end) !== "segment" || segmentKind(reply.flags) !== "syn-ack") return;
+    const length = b[at] >> 4 === 4 ? 4 : 16;
+    const peer = storeAddress(reply.peer, 0, length);
+    const key = keyOf(formatAddress(peer), reply.peerPort, reply.localPort);
+    if (connections.has(key) || waitingKeys.has(key)) return;
+    const segment = readSegment(b, reply.segmentAt, reply.segmentEnd);
+    if (segment === undefined) return;
+    const local = storeAddress(reply.local, 0, length);
+    const ends: Ends = {
+      local,
+      peer,
+      localPort: reply.localPort,
+      peerPort: reply.peerPort,
+      ttl: paths[0].ttl,
+    };
+    for (const reset of resetFor(segment)) outbox.push({ ends, segment: reset });
+  }
+
+  /** Takes the engine's verdicts: completes those that can be, hands on the others. */
+  function takeVerdicts(nowUs: number): void {
+    for (let verdict = engine.pollVerdict(); verdict !== undefined; verdict = engine.pollVerdict()) {
+      const kept = keepVerdict(verdict);
+      const { handshake } = kept;
+      // On this machine's own addresses the kernel answers first.
+      if (handshake !== undefined && paths[kept.path].toSelf !== true) {
+        waiting.push(kept);
+        waitingKeys.add(handshakeKey(kept, handshake));
+      } else verdicts.push(kept);
+    }
+    while (connections.size < MAX_CONNECTIONS) {
+      const verdict = waiting.shift();
+      if (verdict?.handshake === undefined) return;
+      waitingKeys.delete(handshakeKey(verdict, verdict.handshake));
+      if (!adopt(verdict, verdict.handshake, nowUs)) verdicts.push(verdict);
+    }
+  }
+
+  function adopt(verdict: Verdict, handshake: Handshake, nowUs: number): boolean {
+    const { peer, localPort, iss, sentUs, synAck } = handshake;
+    const { local, ttl } = paths[verdict.path];
+    const block = createControlBlock({
+      iss,
+      mss: MSS[local.length === 4 ? 4 : 6],
+      pool,
+      bufferLength: BUFFER_LENGTH,
+      synRetries: 0,
+      retries: 10,
+      mslUs: 0,
+    });
+    if (!block.open(sentUs)) return false;
+    // The probe was this block's SYN.
+    block.pollSegment(sentUs);
+    block.handleSegment(synAck, nowUs);
+    if (block.state === "CLOSED" || block.state === "SYN-SENT") {
+      block.abort();
+      return false;
+    }
+    const bannerUntil = nowUs + options.bannerUs;
+    const connection: Connection = {
+      key: handshakeKey(verdict, handshake),
+      block,
+      ends: { local, peer, localPort, peerPort: verdict.port, ttl },
+      verdict,
+      establishedUs: Math.max(1, verdict.atUs - sentUs),
+      bannerUntil,
+      giveUpAt: bannerUntil + options.closeUs,
+      banner: [],
+      heard: 0,
+      closing: false,
+    };
+    connections.set(connection.key, connection);
+    proceed(connection, nowUs);
+    return true;
+  }
+
+  /** Whatever has happened to a connection, does what is next: read, close, end. */
+  function proceed(connection: Connection, nowUs: number): void {
+    const { block, banner } = connection;
+    const bytes = block.read(BUFFER_LENGTH);
+    connection.heard += bytes.length;
+    if (bytes.length > 0 && connection.heard - bytes.length < MAX_BANNER) banner.push(bytes);
+    let ending: Ending | undefined;
+    let peerDone = false;
+    for (let event = block.pollEvent(); event !== undefined; event = block.pollEvent()) {
+      if (event === "peer-closed") peerDone = true;
+      else if (event === "closed") ending = "fin";
+      else if (event === "reset" || event === "refused") ending = "reset";
+      else if (event === "timed-out") ending = "silent";
+    }
+    const heard = banner.length > 0 && options.bannerUs > 0;
+    if (!connection.closing && (heard || peerDone || nowUs >= connection.bannerUntil)) {
+      connection.closing = true;
+      // The ACK of the handshake goes by itself, before the FIN: some servers wait for it.
+      collect(connection, nowUs);
+      block.close(nowUs);
+      for (let event = block.pollEvent(); event !== undefined; event = block.pollEvent()) {
+        if (event === "closed") ending = "fin";
+      }
+    }
+    if (ending === undefined && connection.heard > MAX_HEARD) {
+      ending = "no-fin";
+      block.abort();
+    }
+    if (ending === undefined && nowUs >= connection.giveUpAt) {
+      const { sndUna, iss } = block.view();
+      ending = sndUna === seqAdd(iss, 1) && banner.length === 0 ? "silent" : "no-fin";
+      block.abort();
+    }
+    collect(connection, nowUs);
+    if (ending === undefined) return;
+    connections.delete(connection.key);
+    if (block.state !== "CLOSED") block.abort();
+    verdicts.push({
+      ...connection.verdict,
+      completion: {
+        establishedUs: connection.establishedUs,
+        ending,
+        ...(heard ? { banner: join(banner) } : {}),
+      },
+    });
+  }
+
+  function collect({ block, ends }: Connection, nowUs: number): void {
+    for (let segment = block.pollSegment(nowUs); segment !== undefined; segment = block.pollSegment(nowUs)) {
+      outbox.push({ ends, segment });
+    }
+  }
+
+  function handleTimeout(nowUs: number): void {
+    engine.handleTimeout(nowUs);
+    takeVerdicts(nowUs);
+    for (const connection of connections.values()) {
+      if (nextOf(connection) > nowUs) continue;
+      connection.block.handleTimeout(nowUs);
+      proceed(connection, nowUs);
+    }
+  }
+
+  const nextOf = ({ block, closing, bannerUntil, giveUpAt }: Connection): number =>
+    Math.min(block.pollTimeout(), closing ? Number.POSITIVE_INFINITY : bannerUntil, giveUpAt);
+
+  return {
+    counts,
+    total: engine.total,
+    get done() {
+      return engine.done && connections.size + waiting.length + outbox.length === 0;
+    },
+    handlePacket,
+    handleTimeout,
+    pollTransmit: (nowUs, out, at, token) => {
+      const next = outbox.shift();
+      if (next === undefined) {
+        ours.delete(token);
+        return engine.pollTransmit(nowUs, out, at, token);
+      }
+      ours.add(token);
+      return writePacket(out, at, next.ends, next.segment);
+    },
+    handleDeparture: (first, end, fromUs, toUs) => {
+      const each = (toUs - fromUs) / (end - first);
+      for (let token = first; token < end; token++) {
+        const atUs = fromUs + (token - first) * each;
+        if (!ours.has(token)) engine.handleDeparture(token, token + 1, atUs, atUs);
+      }
+    },
+    handleOverrun: engine.handleOverrun,
+    stalledUs: engine.stalledUs,
+    handleRefusal: (token, errno, nowUs) => {
+      // A segment of a connection that could not be sent is as good as lost: its timer sends it again.
+      if (ours.has(token)) return;
+      engine.handleRefusal(token, errno, nowUs);
+      takeVerdicts(nowUs);
+    },
+    pollTimeout: (nowUs) => {
+      if (outbox.length > 0) return nowUs;
+      let next = engine.pollTimeout(nowUs);
+      for (const connection of connections.values()) next = Math.min(next, nextOf(connection));
+      return next;
+    },
+    get inFlight() {
+      return engine.inFlight + connections.size + waiting.length;
+    },
+    lowestUndecided: () =>
+      [...connections.values(), ...waiting.map((verdict) => ({ verdict }))].reduce(
+        (lowest, { verdict }) => Math.min(lowest, verdict.position),
+        engine.lowestUndecided(),
+      ),
+    pollVerdict: () => verdicts.shift(),
+    abandon: (nowUs) => {
+      engine.abandon(nowUs);
+      takeVerdicts(nowUs);
+      for (const connection of connections.values()) {
+        connection.block.abort();
+        collect(connection, nowUs);
+        verdicts.push(connection.verdict);
+      }
+      connections.clear();
+      verdicts.push(...waiting.splice(0));
+    },
+  };
+}
+
+function join(pieces: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole.subarray(0, MAX_BANNER);
+}

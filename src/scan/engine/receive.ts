@@ -1,0 +1,227 @@
+/**
+ * Receiving: whether a packet is proved to answer a try, by 4-tuple and sequence number, and what follows of it for the row, its
+ * host and the path. What proves nothing is counted, and decides nothing.
+ *
+ * Not here: the packet's parts (reply.ts), what a proved answer means (classify.ts), what it changes (verdicts.ts).
+ */
+import type { IsnHash } from "../../socket/isn.ts";
+import type { SourcePorts } from "../../socket/ports.ts";
+import { readSegment } from "../../socket/segment.ts";
+import { seqAdd } from "../../socket/sequence.ts";
+import { PROBE_EVENTS, PROBE_STATES } from "../../socket/state.ts";
+import { ADDRESS_WORDS, storeAddress } from "../../socket/table.ts";
+import type { PathWatch } from "../congestion/path-state.ts";
+import type { Scouting } from "../hosts/control-schedule.ts";
+import type { OwnPace } from "../hosts/rst-limited.ts";
+import { CLOSED_PORT, MARKS, MOST_SILENCES, SILENCES } from "../measure/host-cache.ts";
+import { SEGMENT_VERDICTS, segmentKind } from "../probe/classify.ts";
+import type { Probes } from "../probe/in-flight.ts";
+import { createReplyDecoder } from "../probe/reply-decoder.ts";
+import type { Handshake } from "../probe/verdict.ts";
+import type { Path } from "../targets/probe-source.ts";
+import type { EngineCounts } from "./counters.ts";
+import type { SplitSyns } from "./simultaneous-open.ts";
+import type { Verdicts } from "./verdict-queue.ts";
+
+export interface ReceivingOptions {
+  readonly paths: readonly Path[];
+  readonly ports: SourcePorts;
+  readonly isn: IsnHash;
+  readonly keepHandshakes: boolean;
+  readonly counts: EngineCounts;
+  readonly probes: Probes;
+  readonly watch: PathWatch;
+  readonly ownPace: OwnPace;
+  readonly scouting: Scouting;
+  readonly splitSyns: SplitSyns;
+  readonly verdicts: Verdicts;
+}
+
+export type HandlePacket = (b: Uint8Array, at: number, end: number, nowUs: number, ageUs?: number) => void;
+
+/** A repeated SYN-ACK comes a second after the first (RFC 6298 §2.1), or later. */
+const REPEAT_US = 900_000;
+
+/** @returns Engine.handlePacket */
+export function createReceiving(options: ReceivingOptions): HandlePacket {
+  const { paths, ports, isn, keepHandshakes, counts } = options;
+  const { probes, watch, ownPace, scouting, splitSyns, verdicts } = options;
+  const { table, hostOf, apart, columnOf, hostIn, tryOf } = probes;
+  const { hosts } = watch;
+  const { pilots } = scouting;
+  const { ignored } = counts;
+  const decoder = createReplyDecoder();
+  const { reply } = decoder;
+  /** Which try was answered, from 1; of which earlier ones a late answer has come, a bit each. */
+  const answeredTry = new Uint8Array(table.capacity);
+  const regained = new Uint32Array(table.capacity);
+
+  function handlePacket(b: Uint8Array, at: number, end: number, nowUs: number, ageUs = 0): void {
+    counts.received++;
+    const decoded = decoder.decode(b, at, end);
+    if (decoded === "segment") handleSegment(b, nowUs, ageUs);
+    else if (decoded === "icmp-error") handleIcmpError(b, nowUs, ageUs);
+    else ignored[decoded]++;
+  }
+
+  function handleSegment(b: Uint8Array, nowUs: number, ageUs: number): void {
+    if (pilots?.owns(reply.localPort) === true) {
+      handlePilot(nowUs, ageUs);
+      return;
+    }
+    const row = table.find(reply.peer, 0, reply.peerPort);
+    const attempt = row < 0 ? -1 : tryOf(row, reply);
+    if (attempt < 0) {
+      if (row < 0) ignoreUnknown();
+      else ignored.foreign++;
+      return;
+    }
+    const kind = segmentKind(reply.flags);
+    if (kind === "odd") {
+      ignored.oddFlags++;
+      return;
+    }
+    if (kind === "syn") {
+      handleSplitSyn(row, attempt, nowUs - ageUs);
+      return;
+    }
+    if (reply.acknowledgement !== seqAdd(table.iss[columnOf(row, attempt)], 1)) {
+      ignored.wrongAck++;
+      return;
+    }
+    const { event, reason } = SEGMENT_VERDICTS[kind];
+    const slot = verdicts.answer(row, attempt, event, reason, reply.ttl, nowUs, ageUs);
+    if (slot === undefined) {
+      noteRepeat(row, attempt, kind, nowUs - ageUs);
+      return;
+    }
+    const host = learn(row, attempt, kind, nowUs, ageUs);
+    if (kind !== "syn-ack") return;
+    if (keepHandshakes) slot.handshake = handshakeOf(row, attempt, b);
+    // It is the newest one.
+    if (scouting.suspect(host, row, slot)) verdicts.withdraw();
+  }
+
+  /** The ISN proves an answer even when its row has been given up: one more to a probe that was answered. */
+  function ignoreUnknown(): void {
+    const own = isn(reply.local, 0, reply.peer, 0, reply.localPort, reply.peerPort);
+    if (reply.acknowledgement === seqAdd(own, 1)) ignored.duplicate++;
+    else ignored.foreign++;
+  }
+
+  function handlePilot(nowUs: number, ageUs: number): void {
+    const slot = pilots?.find(reply.peer, 0, reply.peerPort, reply.localPort) ?? -1;
+    if (pilots === undefined || slot < 0) {
+      ignoreUnknown();
+      return;
+    }
+    const kind = segmentKind(reply.flags);
+    if (kind === "odd" || kind === "syn") ignored.oddFlags++;
+    else if (reply.acknowledgement !== seqAdd(pilots.iss[slot], 1)) ignored.wrongAck++;
+    else scouting.answered(slot, kind, nowUs, ageUs);
+  }
+
+  /** A bare SYN. Our own, back through loopback, and one that was there before ours are certainly no answer. */
+  function handleSplitSyn(row: number, attempt: number, atUs: number): void {
+    const own = isn(reply.peer, 0, reply.local, 0, reply.peerPort, reply.localPort) >>> 0;
+    if (reply.sequence === own || atUs < table.sentAt[columnOf(row, attempt)]) ignored.foreign++;
+    else if (table.state[row] !== PROBE_STATES.synSent || !splitSyns.hold(row, attempt, atUs, reply.ttl)) {
+      ignored.duplicate++;
+    }
+  }
+
+  function handleIcmpError(b: Uint8Array, nowUs: number, ageUs: number): void {
+    const row = table.find(reply.peer, 0, reply.peerPort);
+    const attempt = row < 0 ? -1 : tryOf(row, reply);
+    if (attempt < 0 || table.iss[columnOf(row, attempt)] !== reply.sequence) {
+      ignored.foreign++;
+      return;
+    }
+    if (reply.reason === undefined) {
+      ignored.icmpNoVerdict++;
+      return;
+    }
+    const slot = verdicts.answer(row, attempt, PROBE_EVENTS.rejected, reply.reason, reply.ttl, nowUs, ageUs);
+    if (slot === undefined) return;
+    slot.responder = reply.responderLength === 4 ? slot.responder4 : slot.responder6;
+    for (let i = 0; i < reply.responderLength; i++) slot.responder[i] = b[reply.responderAt + i];
+  }
+
+  // --- what it tells of host and path ------------------------------------------------------------------------------
+
+  /** A try was answered for the first time: so much is known of its host, and of the tries before it. */
+  function learn(
+    row: number,
+    attempt: number,
+    kind: "syn-ack" | "reset",
+    nowUs: number,
+    ageUs: number,
+  ): number {
+    const host = hostIn(row, nowUs);
+    const isOpen = kind === "syn-ack";
+    answeredTry[row] = attempt + 1;
+    regained[row] = 0;
+    if (table.unsent[row] === 0 && attempt < ports.size) {
+      for (let earlier = 0; earlier < attempt; earlier++) {
+        watch.lost(host, table.sentAt, columnOf(row, earlier), tellsOfPath(row, earlier, isOpen));
+        if (isOpen) counts.path.openLost++;
+      }
+    }
+    if ((hosts.marks[host] & MARKS.paced) !== 0) tellPace(row, attempt, host, nowUs);
+    const tells = tellsOfPath(row, attempt, isOpen);
+    const timed = attempt < ports.size;
+    watch.answered(host, table.sentAt, columnOf(row, attempt), nowUs, ageUs, tells, timed, attempt === 0);
+    if (isOpen) {
+      watch.foundOpen(table.sentAt, row);
+      if (hosts.open[host] < 0xffff) hosts.open[host]++;
+    } else {
+      if (hosts.closed[host] < 0xffff) hosts.closed[host]++;
+      if (hosts.marks[host] >>> CLOSED_PORT === 0) hosts.marks[host] |= table.peerPort[row] << CLOSED_PORT;
+      if ((hosts.marks[host] & MOST_SILENCES) !== 0) hosts.marks[host] -= SILENCES;
+    }
+    scouting.remember(row, host, isOpen);
+    return host;
+  }
+
+  /** SYN-ACKs are not limited, resets may be. */
+  const tellsOfPath = (row: number, attempt: number, isOpen: boolean): boolean =>
+    isOpen || ((apart[row] & (1 << attempt)) !== 0 && (hosts.marks[hostOf[row]] & MARKS.paced) === 0);
+
+  /** Where no closed port is known for controls, what became of a port's tries says how the host keeps up. */
+  function tellPace(row: number, attempt: number, host: number, nowUs: number): void {
+    if (hosts.marks[host] >>> CLOSED_PORT !== 0) return;
+    const at = row * ADDRESS_WORDS;
+    for (let tried = 0; tried <= attempt; tried++) {
+      const sentUs = table.sentAt[columnOf(row, tried)];
+      ownPace.told(host, table.peer, at, tried === attempt, sentUs, nowUs);
+    }
+  }
+
+  /** One more answer for a port that has had its own: to an earlier try, it tells that this one was not lost, or only its answer. */
+  function noteRepeat(row: number, attempt: number, kind: "syn-ack" | "reset", atUs: number): void {
+    const bit = 1 << attempt;
+    if (attempt + 1 >= answeredTry[row] || (regained[row] & bit) !== 0) return;
+    regained[row] |= bit;
+    const column = columnOf(row, attempt);
+    if (kind === "syn-ack" && atUs - table.sentAt[column] > REPEAT_US) counts.path.openArrived++;
+    else {
+      watch.regained(hostOf[row], table.sentAt, column, tellsOfPath(row, attempt, kind === "syn-ack"));
+      if (kind === "syn-ack") counts.path.openLost--;
+    }
+  }
+
+  function handshakeOf(row: number, attempt: number, b: Uint8Array): Handshake | undefined {
+    const synAck = readSegment(b, reply.segmentAt, reply.segmentEnd);
+    if (synAck === undefined) return undefined;
+    const column = columnOf(row, attempt);
+    return {
+      localPort: ports.portOf(table.portStart[row], attempt),
+      peer: storeAddress(table.peer, row * ADDRESS_WORDS, paths[table.path[row]].local.length),
+      iss: table.iss[column],
+      sentUs: table.sentAt[column],
+      synAck,
+    };
+  }
+
+  return handlePacket;
+}

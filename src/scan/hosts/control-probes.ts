@@ -1,0 +1,234 @@
+/**
+ * Probes that serve the run, not a pair: pilots, which go once more to who answered before, so that loss shows where most of
+ * the space is silent; canaries, which go to ports that nobody serves, so that a host that accepts anything is found out; and
+ * controls, which go to a closed port right behind a SYN that may stay without an answer: if nothing comes back from there either,
+ * the silence is no firewall's but the host's, which resets no more than so often.
+ *
+ * Each has a source port from a range of their own, which no try of a pair shares: an answer names its probe by port and peer.
+ * Pure, times in microseconds. What an answer or its absence means is the caller's to say.
+ */
+import { ADDRESS_WORDS, sameWords } from "../../socket/table.ts";
+
+export interface Pilots {
+  /** Remembers who answered, as somebody to ask again; with SYN-ACK, or else with a reset. */
+  remember(words: Uint32Array, at: number, port: number, path: number, host: number, isOpen: boolean): void;
+  known(): number;
+  /**
+   * Takes a slot for a pilot to one of those remembered that answers SYN-ACK, or whose host `isRested`: others may be silent
+   * because they have answered too often. -1 when a few draws find none.
+   */
+  pickPilot(isRested: (host: number, nowUs: number) => boolean, nowUs: number): number;
+  /** Takes a slot for a canary or a control to this port of a host, which then waits to be sent. @returns -1 when there is no room */
+  ask(
+    words: Uint32Array,
+    at: number,
+    port: number,
+    path: number,
+    host: number,
+    kind: typeof KINDS.canary | typeof KINDS.control,
+  ): number;
+  /** Whether one waits to be sent. */
+  waiting(): boolean;
+  /** The next of those that wait, up to this kind; -1 when there is none. */
+  pickAsked(most: Kind): number;
+  /** The probe in `slot` has left. */
+  sent(slot: number, nowUs: number, waitUs: number, iss: number): void;
+  /** The probe in `slot` could not leave, or its fate is known. */
+  release(slot: number): void;
+  /** The slot whose probe such a segment answers; -1 when there is none. */
+  find(words: Uint32Array, at: number, port: number, localPort: number): number;
+  /** A slot whose time is over; -1 when there is none. Such a slot still has to be released. */
+  expired(nowUs: number): number;
+  /** When the next will be; Infinity when none is under way. */
+  nextExpiry(): number;
+  /** KINDS. */
+  readonly kind: Uint8Array;
+  readonly words: Uint32Array;
+  readonly port: Uint16Array;
+  readonly path: Uint16Array;
+  readonly host: Int32Array;
+  readonly iss: Uint32Array;
+  readonly sentUs: Float64Array;
+  localPort(slot: number): number;
+  /** Whether segments that come to this port may answer one of these. */
+  owns(localPort: number): boolean;
+}
+
+export const KINDS = { pilot: 0, canary: 1, control: 2 } as const;
+type Kind = (typeof KINDS)[keyof typeof KINDS];
+
+const RESPONDERS = 256;
+/** Probes under way at most. */
+export const SLOTS = 1024;
+const DRAWS = 8;
+const FREE = 0;
+const WAITING = 1;
+const UNDER_WAY = 2;
+
+/**
+ * @param ports their source ports
+ * @param random integers from 0 to `below - 1`
+ */
+export function createPilots(
+  ports: { readonly first: number; readonly last: number },
+  random: (below: number) => number,
+): Pilots {
+  const width = Math.min(SLOTS, ports.last - ports.first + 1);
+  // Responders: a sample of those that answered of late.
+  const responders = {
+    words: new Uint32Array(RESPONDERS * ADDRESS_WORDS),
+    port: new Uint16Array(RESPONDERS),
+    path: new Uint16Array(RESPONDERS),
+    host: new Int32Array(RESPONDERS),
+    isOpen: new Uint8Array(RESPONDERS),
+  };
+  let known = 0;
+  const state = new Uint8Array(SLOTS);
+  const kind = new Uint8Array(SLOTS);
+  const words = new Uint32Array(SLOTS * ADDRESS_WORDS);
+  const port = new Uint16Array(SLOTS);
+  const path = new Uint16Array(SLOTS);
+  const host = new Int32Array(SLOTS);
+  const iss = new Uint32Array(SLOTS);
+  const sentUs = new Float64Array(SLOTS);
+  const untilUs = new Float64Array(SLOTS);
+  let cursor = 0;
+  /** Slots in use, in no order. */
+  const used = new Int32Array(SLOTS);
+  let usedCount = 0;
+  let waiting = 0;
+
+  /** The next free slot; -1 when there is none, or its port is on its way to that peer already: an answer must name its probe. */
+  function take(from: Uint32Array, at: number, to: number): number {
+    if (usedCount === SLOTS) return -1;
+    while (state[cursor] !== FREE) cursor = (cursor + 1) % SLOTS;
+    const slot = cursor;
+    cursor = (cursor + 1) % SLOTS;
+    for (let other = slot % width; other < SLOTS; other += width) {
+      if (state[other] !== FREE && port[other] === to && sameWords(words, other * ADDRESS_WORDS, from, at)) {
+        return -1;
+      }
+    }
+    used[usedCount++] = slot;
+    return slot;
+  }
+
+  function fill(slot: number, from: Uint32Array, at: number, to: number, by: number, whose: number): void {
+    for (let i = 0; i < ADDRESS_WORDS; i++) words[slot * ADDRESS_WORDS + i] = from[at + i];
+    port[slot] = to;
+    path[slot] = by;
+    host[slot] = whose;
+  }
+
+  return {
+    known: () => known,
+    remember: (from, at, to, by, whose, isOpen) => {
+      const i = known < RESPONDERS ? known++ : random(RESPONDERS);
+      for (let k = 0; k < ADDRESS_WORDS; k++) responders.words[i * ADDRESS_WORDS + k] = from[at + k];
+      responders.port[i] = to;
+      responders.path[i] = by;
+      responders.host[i] = whose;
+      responders.isOpen[i] = isOpen ? 1 : 0;
+    },
+    pickPilot: (isRested, nowUs) => {
+      if (known === 0) return -1;
+      let i = random(known);
+      for (let draws = 1; !(responders.isOpen[i] === 1 || isRested(responders.host[i], nowUs)); draws++) {
+        if (draws === DRAWS) return -1;
+        i = random(known);
+      }
+      const slot = take(responders.words, i * ADDRESS_WORDS, responders.port[i]);
+      if (slot < 0) return -1;
+      fill(
+        slot,
+        responders.words,
+        i * ADDRESS_WORDS,
+        responders.port[i],
+        responders.path[i],
+        responders.host[i],
+      );
+      kind[slot] = KINDS.pilot;
+      state[slot] = UNDER_WAY;
+      untilUs[slot] = Number.POSITIVE_INFINITY;
+      return slot;
+    },
+    ask: (from, at, to, by, whose, what) => {
+      const slot = take(from, at, to);
+      if (slot < 0) return -1;
+      fill(slot, from, at, to, by, whose);
+      kind[slot] = what;
+      state[slot] = WAITING;
+      untilUs[slot] = Number.POSITIVE_INFINITY;
+      waiting++;
+      return slot;
+    },
+    waiting: () => waiting > 0,
+    pickAsked: (most) => {
+      if (waiting === 0) return -1;
+      for (let i = 0; i < usedCount; i++) {
+        const slot = used[i];
+        if (state[slot] !== WAITING || kind[slot] > most) continue;
+        state[slot] = UNDER_WAY;
+        waiting--;
+        return slot;
+      }
+      return -1;
+    },
+    sent: (slot, nowUs, waitUs, number) => {
+      sentUs[slot] = nowUs;
+      untilUs[slot] = nowUs + waitUs;
+      iss[slot] = number;
+    },
+    release: (slot) => {
+      if (state[slot] === FREE) return;
+      if (state[slot] === WAITING) waiting--;
+      state[slot] = FREE;
+      for (let i = 0; i < usedCount; i++) {
+        if (used[i] !== slot) continue;
+        used[i] = used[--usedCount];
+        return;
+      }
+    },
+    find: (from, at, to, localPort) => {
+      for (let slot = localPort - ports.first; slot < SLOTS; slot += width) {
+        if (
+          state[slot] === UNDER_WAY &&
+          port[slot] === to &&
+          sameWords(words, slot * ADDRESS_WORDS, from, at)
+        ) {
+          return slot;
+        }
+      }
+      return -1;
+    },
+    expired: (nowUs) => {
+      for (let i = 0; i < usedCount; i++) if (untilUs[used[i]] <= nowUs) return used[i];
+      return -1;
+    },
+    nextExpiry: () => {
+      let next = Number.POSITIVE_INFINITY;
+      for (let i = 0; i < usedCount; i++) next = Math.min(next, untilUs[used[i]]);
+      return next;
+    },
+    kind,
+    words,
+    port,
+    path,
+    host,
+    iss,
+    sentUs,
+    localPort: (slot) => ports.first + (slot % width),
+    owns: (localPort) => localPort >= ports.first && localPort < ports.first + width,
+  };
+}
+
+/** Integers from 0 to `below - 1` that follow from a seed (Marsaglia's xorshift). Not for secrets. */
+export function createDraw(seed: number): (below: number) => number {
+  let state = seed | 0 || 1;
+  return (below) => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) % below;
+  };
+}

@@ -1,0 +1,332 @@
+/**
+ * Scouting: when a pilot is due and whom it goes to, which host is asked for ports that nobody serves, behind which SYN a control
+ * goes, and what the fate of such a probe says: of the path, or of the host. The probes themselves are pilots.ts's, the verdicts
+ * that wait for canaries suspects.ts's.
+ *
+ * Not here: how they leave (sending.ts) and how their answers are proved (receiving.ts).
+ */
+import { ADDRESS_WORDS } from "../../socket/table.ts";
+import type { PathWatch } from "../congestion/path-state.ts";
+import {
+  CLOSED_PORT,
+  ENTRY_WORDS,
+  MARKS,
+  MOST_SILENCES,
+  MOST_UNANSWERED,
+  SILENCES,
+  UNANSWERED,
+} from "../measure/host-cache.ts";
+import type { Probes } from "../probe/in-flight.ts";
+import type { Verdict, VerdictSlot } from "../probe/verdict.ts";
+import { createPilots, KINDS, type Pilots, SLOTS } from "./control-probes.ts";
+import type { OwnPace } from "./rst-limited.ts";
+import { createSuspects, type HostKey } from "./tarpits.ts";
+
+export interface Scouting {
+  /** Undefined where none can be sent. */
+  readonly pilots: Pilots | undefined;
+  /**
+   * A canary or a control, or a pilot when it is time for one; -1 when it is not.
+   * @param behind no SYN waits that a control would have to stand behind
+   */
+  next(nowUs: number, behind: boolean): number;
+  /** A try of the row leaves: if it stays without an answer, could its host have given one? A control right behind it will say. */
+  watchSilence(row: number, attempt: number, nowUs: number): void;
+  /** A try of the row's has stayed without an answer, and another follows. */
+  noteSilence(row: number): void;
+  /** What the control behind the row's last try has said. */
+  silenceOf(row: number): Silence;
+  /** The chance that the host limits its resets, going by controls of late that were not answered. */
+  withheld(host: number): number;
+  /** Sends a control to the row's host at once. @returns false when none can be sent */
+  control(row: number): boolean;
+  /** The probe in `slot` leaves. */
+  sent(slot: number, nowUs: number, iss: number): void;
+  /** It has left, at its `sentUs`. */
+  departed(slot: number): void;
+  /** It was answered `ageUs` before `nowUs`. */
+  answered(slot: number, kind: "syn-ack" | "reset", nowUs: number, ageUs: number): void;
+  /** It could not leave. */
+  refused(slot: number): void;
+  /** Ends those whose time is over. */
+  expire(nowUs: number): void;
+  /** The row's pair has answered: somebody to ask again, perhaps. */
+  remember(row: number, host: number, isOpen: boolean): void;
+  /**
+   * A port of the host is open. A host with open ports and none closed is asked for ports that nobody serves; until it has answered,
+   * its open ports wait. @returns whether this verdict does: a copy of it comes out of `release`
+   */
+  suspect(host: number, row: number, slot: VerdictSlot): boolean;
+  /** The next verdict that has waited long enough. */
+  release(): Verdict | undefined;
+  /** Whether any still wait, or their hosts are being asked. */
+  isPending(): boolean;
+  /** When `expire` next has something to do that somebody waits for; Infinity when never. */
+  nextExpiry(): number;
+  /** The lowest position of a verdict that waits; Infinity when none does. */
+  lowestPosition(): number;
+  /** Nobody waits any more. */
+  giveUp(): void;
+}
+
+export interface ScoutingOptions {
+  /** Source ports of pilots and canaries; without them there are none. */
+  readonly ports: { readonly first: number; readonly last: number } | undefined;
+  /** Integers from 0 to `below - 1`. */
+  readonly random: (below: number) => number;
+  /** Pairs that the run will probe. */
+  readonly total: number;
+  readonly probes: Probes;
+  readonly watch: PathWatch;
+  readonly ownPace: Pick<OwnPace, "told">;
+}
+
+/**
+ * Silence of which nothing is to be feared; of which there is much, and no control told; of which one will tell, that has not left
+ * or that has; that is the port's own; that may be the host's.
+ */
+export const SILENCE = { plain: 0, unwatched: 1, unasked: 2, untold: 3, own: 4, withheld: 5 } as const;
+export type Silence = (typeof SILENCE)[keyof typeof SILENCE];
+
+/** So many open ports, and no closed one, make a host one that may answer anything; so many other ports are then asked. */
+const SUSPICIOUS = 3;
+const CANARIES = 3;
+/** Below the ports of clients, above those of most services. */
+const CANARY_PORTS = { first: 20_000, last: 32_767 } as const;
+/** One probe in so many is a pilot, on average, but no more than one in so many seconds. */
+const PROBES_PER_PILOT = 8;
+const PILOT_EVERY_S = 0.0006;
+/** In runs of fewer pairs it is over before pilots could tell. */
+const FEWEST_FOR_PILOTS = 1000;
+/** Of those who answered, one in so many is remembered as somebody to ask again, once there are some. */
+const REMEMBER_EVERY = 8;
+/** A host that has had no SYN for so long can reset again, unless it does so less than once in that time. */
+const REST_MS = 500;
+/** A control stands behind all the SYNs to its host that leave within so long. */
+const BEHIND_US = 5000;
+/** Twice the silent first tries, less the resets, of late: with so many there is something to find out, or with fewer where resets are few. */
+const MANY_SILENCES = 6;
+const FEW_SILENCES = 2;
+/** Controls that were lost on their way are no sign of a limit: so little is the chance of it when they are taken for one. */
+const CHANCE = 3e-4;
+/** One host in so many limits its resets so that it shows, one thinks before one asks. */
+const LIMITED = 1 / 2000;
+/** Controls whose fate is remembered; a power of two. */
+const REMEMBERED = 1 << 14;
+
+export function createScouting({ ports, random, total, probes, watch, ownPace }: ScoutingOptions): Scouting {
+  const { table, hostOf } = probes;
+  const { hosts } = watch;
+  const pilots = ports === undefined ? undefined : createPilots(ports, random);
+  /** Hosts whose canaries are under way, and their open ports. */
+  const suspects = createSuspects();
+  const sendsPilots = watch.adaptive && total >= FEWEST_FOR_PILOTS;
+  /** Pilots under way whose departure has been told. */
+  const isCounted = new Uint8Array(SLOTS);
+  /** Probes until the next pilot. */
+  let untilPilot = 1;
+  let sinceRemembered = 0;
+  /** Controls have numbers, from 1: per row the one behind its last try, 0 when there is none; per slot its own; what each has said. */
+  const controlOf = new Int32Array(table.capacity);
+  const numberOf = new Int32Array(SLOTS);
+  const silences = new Uint8Array(REMEMBERED);
+  let controls = 0;
+  /** Per host: the last one. */
+  const lastOf = new Int32Array(hosts.end / ENTRY_WORDS);
+  /** Those that have not left, and when they must. */
+  let waiting = 0;
+  let leaveBy = 0;
+
+  const isSuspicious = (host: number): boolean =>
+    (hosts.marks[host] & MOST_SILENCES) >=
+    SILENCES * Math.min(MANY_SILENCES, FEW_SILENCES + hosts.closed[host]);
+
+  function askControl(host: number, row: number): number {
+    const port = hosts.marks[host] >>> CLOSED_PORT;
+    if (pilots === undefined || port === 0) return -1;
+    const slot = pilots.ask(table.peer, row * ADDRESS_WORDS, port, table.path[row], host, KINDS.control);
+    if (slot < 0) return -1;
+    numberOf[slot] = 0;
+    waiting++;
+    return slot;
+  }
+
+  const silenceBy = (number: number): Silence =>
+    // Long ago: another has taken its place.
+    number === 0 || number + REMEMBERED <= controls
+      ? SILENCE.plain
+      : (silences[number & (REMEMBERED - 1)] as Silence);
+
+  function note(slot: number, silence: Silence): void {
+    if (numberOf[slot] > 0) silences[numberOf[slot] & (REMEMBERED - 1)] = silence;
+  }
+
+  function endControl(slot: number, isAnswered: boolean, nowUs: number): void {
+    if (pilots === undefined) return;
+    note(slot, isAnswered ? SILENCE.own : SILENCE.withheld);
+    const host = pilots.host[slot];
+    const at = slot * ADDRESS_WORDS;
+    if (!hosts.holds(host, pilots.words, at)) return;
+    if ((hosts.marks[host] & MARKS.paced) !== 0) {
+      ownPace.told(host, pilots.words, at, isAnswered, pilots.sentUs[slot], nowUs);
+    } else if (isAnswered) {
+      // One token may have come at the right moment: after one that was not answered it takes two that are.
+      if ((hosts.marks[host] & MOST_UNANSWERED) === 0) hosts.marks[host] &= ~MOST_SILENCES;
+      else {
+        hosts.marks[host] -= UNANSWERED;
+        note(slot, SILENCE.withheld);
+      }
+    } else {
+      if ((hosts.marks[host] & MOST_UNANSWERED) < MOST_UNANSWERED) hosts.marks[host] += UNANSWERED;
+      const unanswered = (hosts.marks[host] & MOST_UNANSWERED) / UNANSWERED;
+      if (watch.loss() ** unanswered < CHANCE) hosts.marks[host] |= MARKS.paced;
+    }
+  }
+
+  function end(slot: number, kind: "syn-ack" | "reset" | undefined): void {
+    if (pilots === undefined) return;
+    const host = pilots.host[slot];
+    const isCanary = pilots.kind[slot] === KINDS.canary;
+    pilots.release(slot);
+    if (!isCanary) return;
+    const judged = suspects.hear(keyOf(pilots.words, slot * ADDRESS_WORDS), kind === "syn-ack");
+    // Its entry may have changed hands meanwhile.
+    if (judged === undefined || !hosts.holds(host, pilots.words, slot * ADDRESS_WORDS)) return;
+    hosts.marks[host] |= judged.tarpit ? MARKS.tarpit : MARKS.honest;
+  }
+
+  return {
+    pilots,
+    next: (nowUs, behind) => {
+      if (pilots === undefined) return -1;
+      if (pilots.waiting()) {
+        const slot = pilots.pickAsked(behind || nowUs >= leaveBy ? KINDS.control : KINDS.canary);
+        if (slot >= 0) {
+          if (pilots.kind[slot] === KINDS.control) {
+            waiting--;
+            note(slot, SILENCE.untold);
+          }
+          return slot;
+        }
+      }
+      if (!sendsPilots || --untilPilot > 0) return -1;
+      // At no fixed place: not always the first of those that leave together, which a queue has room for.
+      const every = Math.max(PROBES_PER_PILOT, watch.rate() * PILOT_EVERY_S) | 0;
+      untilPilot = 1 + random(2 * every);
+      return pilots.pickPilot(watch.isRested, nowUs);
+    },
+    sent: (slot, nowUs, iss) => {
+      if (pilots === undefined) return;
+      const host = pilots.host[slot];
+      pilots.sent(slot, nowUs, watch.pilotWaitUs(host), iss);
+      watch.sent(host, nowUs);
+      isCounted[slot] = 0;
+    },
+    departed: (slot) => {
+      if (pilots === undefined) return;
+      watch.departed(pilots.sentUs, slot, false);
+      if (pilots.kind[slot] !== KINDS.pilot || isCounted[slot] === 1) return;
+      isCounted[slot] = 1;
+      watch.pilotDeparted(pilots.sentUs, slot);
+    },
+    watchSilence: (row, attempt, nowUs) => {
+      if (attempt === 0 || pilots === undefined) return;
+      controlOf[row] = 0;
+      const host = hostOf[row];
+      const marks = hosts.marks[host];
+      if (!isSuspicious(host) || (marks & MARKS.paced) !== 0) return;
+      if (nowUs / 1000 - hosts.sentMs[host] >= REST_MS) return;
+      if (!hosts.holds(host, table.peer, row * ADDRESS_WORDS)) return;
+      const last = lastOf[host / ENTRY_WORDS];
+      if (silenceBy(last) === SILENCE.unasked) {
+        controlOf[row] = last;
+        return;
+      }
+      const slot = askControl(host, row);
+      if (slot < 0) return;
+      if (waiting === 1) leaveBy = nowUs + BEHIND_US;
+      numberOf[slot] = ++controls;
+      note(slot, SILENCE.unasked);
+      lastOf[host / ENTRY_WORDS] = controls;
+      controlOf[row] = controls;
+    },
+    noteSilence: (row) => {
+      const host = hostOf[row];
+      const marks = hosts.marks[host];
+      if (marks >>> CLOSED_PORT === 0 || (marks & MOST_SILENCES) >= MOST_SILENCES - SILENCES) return;
+      hosts.marks[host] = marks + 2 * SILENCES;
+    },
+    silenceOf: (row) => {
+      const silence = silenceBy(controlOf[row]);
+      return silence === SILENCE.plain && isSuspicious(hostOf[row]) ? SILENCE.unwatched : silence;
+    },
+    withheld: (host) => {
+      const unanswered = (hosts.marks[host] & MOST_UNANSWERED) / UNANSWERED;
+      if (unanswered === 0) return 0;
+      return LIMITED / (LIMITED + (1 - LIMITED) * watch.loss() ** unanswered);
+    },
+    control: (row) => {
+      const slot = askControl(hostOf[row], row);
+      if (slot >= 0) leaveBy = 0;
+      return slot >= 0;
+    },
+    answered: (slot, kind, nowUs, ageUs) => {
+      if (pilots === undefined) return;
+      const what = pilots.kind[slot];
+      if (what === KINDS.control) endControl(slot, true, nowUs);
+      else if (what === KINDS.pilot) {
+        watch.pilotAnswered(pilots.host[slot], pilots.sentUs, slot, nowUs - ageUs);
+      }
+      end(slot, kind);
+    },
+    refused: (slot) => {
+      // It left nobody waiting: a canary that cannot be sent says as little as one that is not answered.
+      if (pilots === undefined) return;
+      if (pilots.kind[slot] === KINDS.control) note(slot, SILENCE.plain);
+      else if (isCounted[slot] === 1) watch.pilotUnknown(pilots.sentUs, slot);
+      end(slot, undefined);
+    },
+    expire: (nowUs) => {
+      if (pilots === undefined) return;
+      for (let slot = pilots.expired(nowUs); slot >= 0; slot = pilots.expired(nowUs)) {
+        const what = pilots.kind[slot];
+        if (what === KINDS.control) endControl(slot, false, nowUs);
+        else if (what === KINDS.pilot) watch.pilotLost(pilots.sentUs, slot);
+        end(slot, undefined);
+      }
+    },
+    remember: (row, host, isOpen) => {
+      if (pilots === undefined) return;
+      if (pilots.known() >= REMEMBER_EVERY * 4 && ++sinceRemembered < REMEMBER_EVERY) return;
+      sinceRemembered = 0;
+      if ((hosts.marks[host] & MARKS.paced) !== 0) return;
+      const { peer, peerPort, path } = table;
+      pilots.remember(peer, row * ADDRESS_WORDS, peerPort[row], path[row], host, isOpen);
+    },
+    suspect: (host, row, slot) => {
+      const marks = hosts.marks[host];
+      if ((marks & MARKS.tarpit) !== 0) slot.answersAll = true;
+      if (pilots === undefined || (marks & (MARKS.tarpit | MARKS.honest)) !== 0) return false;
+      const at = row * ADDRESS_WORDS;
+      const asked = (marks & MARKS.canaries) !== 0;
+      if (!asked && (hosts.open[host] < SUSPICIOUS || hosts.closed[host] > 0)) return false;
+      const key = keyOf(table.peer, at);
+      if (!asked) {
+        hosts.marks[host] |= MARKS.canaries;
+        for (let i = 0; i < CANARIES; i++) {
+          const port = CANARY_PORTS.first + random(CANARY_PORTS.last - CANARY_PORTS.first + 1);
+          if (pilots.ask(table.peer, at, port, table.path[row], host, KINDS.canary) >= 0) suspects.ask(key);
+        }
+      }
+      return suspects.hold(key, slot);
+    },
+    release: suspects.release,
+    isPending: () => suspects.pending() > 0,
+    nextExpiry: () =>
+      pilots === undefined || suspects.pending() === 0 ? Number.POSITIVE_INFINITY : pilots.nextExpiry(),
+    lowestPosition: suspects.lowestPosition,
+    giveUp: suspects.giveUp,
+  };
+}
+
+const keyOf = (words: Uint32Array, at: number): HostKey => words.subarray(at, at + ADDRESS_WORDS).join(":");

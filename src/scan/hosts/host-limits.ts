@@ -1,0 +1,113 @@
+/**
+ * Turns: whether a row's next SYN may leave now as far as its host is concerned, or when. A host has so many SYNs a second as the
+ * user allows it, or its prefix, or as it answers itself (own-pace.ts); and so much time.
+ *
+ * Not here: how fast all of them may leave (pacing.ts).
+ */
+import { ADDRESS_WORDS } from "../../socket/table.ts";
+import type { PathWatch } from "../congestion/path-state.ts";
+import { loadPrefix, MARKS } from "../measure/host-cache.ts";
+import type { Probes } from "../probe/in-flight.ts";
+import { createHostPace } from "./host-rate.ts";
+import type { OwnPace } from "./rst-limited.ts";
+
+export interface TurnLimits {
+  /** SYNs per second to one host. */
+  readonly ratePerHost?: number;
+  /** SYNs per second to one prefix, /24 of IPv4 or /64 of IPv6. */
+  readonly ratePerPrefix?: number;
+  /** How long one host is probed, from its first SYN on, in microseconds: what is undecided then is filtered. */
+  readonly hostTimeoutUs?: number;
+}
+
+export interface Turns {
+  /** @returns whether the row may be sent now; otherwise its timer brings it back, or its host's time is over */
+  take(row: number, nowUs: number): boolean;
+  /** When the time of the row's host is over; Infinity when never. */
+  endUs(row: number): number;
+  /** Whether the row has its turn, now or when its timer says. */
+  has(row: number): boolean;
+  /** The row's SYN leaves, or the row is another pair's now: the next needs a turn of its own. */
+  clear(row: number): void;
+  /** The row needs no turn any more. */
+  forget(row: number): void;
+}
+
+/** What a row has: nothing, a turn as far as the user's limits go, a place in the line of a host with a pace of its own. */
+const NONE = 0;
+const OWN_TURN = 1;
+const IN_LINE = 2;
+
+/** @param onTimeUp the time of the row's host is over */
+export function createTurns(
+  limits: TurnLimits,
+  { table, timers, hostOf, hostIn }: Probes,
+  { hosts }: Pick<PathWatch, "hosts">,
+  ownPace: OwnPace,
+  onTimeUp: (row: number, nowUs: number) => void,
+): Turns {
+  const { marks } = hosts;
+  const {
+    ratePerHost: rate = Number.POSITIVE_INFINITY,
+    hostTimeoutUs: timeoutUs = Number.POSITIVE_INFINITY,
+    ratePerPrefix,
+  } = limits;
+  const ofHost =
+    Math.min(rate, timeoutUs) === Number.POSITIVE_INFINITY ? undefined : createHostPace({ rate, timeoutUs });
+  const ofPrefix =
+    ratePerPrefix === undefined
+      ? undefined
+      : createHostPace({ rate: ratePerPrefix, timeoutUs: Number.POSITIVE_INFINITY });
+  const prefix = new Uint32Array(ADDRESS_WORDS);
+  const byUser = ofHost !== undefined || ofPrefix !== undefined;
+  const turns = new Uint8Array(table.capacity);
+
+  /** @returns when the user's limits let the row's next SYN leave; -1 when its host's time is over */
+  function userTurn(at: number, nowUs: number): number {
+    const turn = ofHost === undefined ? nowUs : ofHost.turn(table.peer, at, nowUs);
+    if (turn < 0 || ofPrefix === undefined) return turn;
+    loadPrefix(prefix, table.peer, at);
+    return Math.max(turn, ofPrefix.turn(prefix, 0, nowUs));
+  }
+
+  /** The mean time between its answers so far. */
+  const answersUs = (host: number, nowUs: number): number =>
+    (nowUs - 1000 * hosts.firstMs[host]) / Math.max(1, hosts.closed[host] || hosts.answered[host]);
+
+  const endUs = (row: number): number =>
+    ofHost?.endUs(table.peer, row * ADDRESS_WORDS) ?? Number.POSITIVE_INFINITY;
+
+  return {
+    take: (row, nowUs) => {
+      const paced = (marks[hostOf[row]] & MARKS.paced) !== 0;
+      if (!byUser && !paced && turns[row] !== IN_LINE) return true;
+      const at = row * ADDRESS_WORDS;
+      if (turns[row] === NONE) {
+        const turn = userTurn(at, nowUs);
+        if (turn < 0) {
+          onTimeUp(row, nowUs);
+          return false;
+        }
+        turns[row] = OWN_TURN;
+        if (turn > nowUs) {
+          timers.arm(row, turn);
+          return false;
+        }
+      }
+      if (!paced && turns[row] === OWN_TURN) return true;
+      turns[row] = IN_LINE;
+      if (nowUs > endUs(row)) {
+        onTimeUp(row, nowUs);
+        return false;
+      }
+      const host = hostIn(row, nowUs);
+      return ownPace.take(row, host, table.peer, at, answersUs(host, nowUs), nowUs);
+    },
+    endUs,
+    has: (row) => turns[row] !== NONE,
+    clear: (row) => {
+      turns[row] = NONE;
+    },
+    forget: ownPace.forget,
+  };
+}

@@ -1,0 +1,78 @@
+/**
+ * The probes under way: the socket table's rows with their timers, and beside them what a scan keeps of each that more than one
+ * part of the engine asks for. What one part alone keeps of a row is in that part.
+ */
+import type { SourcePorts } from "../../socket/ports.ts";
+import { PROBE_STATES } from "../../socket/state.ts";
+import { ADDRESS_WORDS, createSocketTable, type SocketTable, sameWords } from "../../socket/table.ts";
+import { createTimerWheel, type TimerWheel } from "../../socket/timer-wheel.ts";
+import type { Reply } from "./reply-decoder.ts";
+
+export interface Probes {
+  readonly table: SocketTable;
+  /** Per row: when it is looked at next. */
+  readonly timers: TimerWheel;
+  /** Per row: the entry of its host in `watch.hosts`, if it still is its (`hostIn`). */
+  readonly hostOf: Int32Array;
+  /** Per row, a bit a try: it left when its host had had nothing for a while, so that what becomes of it tells of the path, not of a limit of the host's. */
+  readonly apart: Uint32Array;
+  /** Where a row's try stands in the table's columns of tries. */
+  columnOf(row: number, attempt: number): number;
+  /** The row's host, looked up again if its entry has changed hands. */
+  hostIn(row: number, nowUs: number): number;
+  /** The last try of `row` that left from the reply's local address and port; -1 when none did. */
+  tryOf(row: number, reply: Reply): number;
+  /** The lowest position of an undecided row; Infinity when there is none. Looks at every row. */
+  lowestUndecided(): number;
+}
+
+export interface ProbesOptions {
+  readonly capacity: number;
+  readonly maxTries: number;
+  readonly seed: number;
+  readonly startUs: number;
+  readonly ports: SourcePorts;
+  /** The local address of each path, ADDRESS_WORDS each. */
+  readonly localWords: Uint32Array;
+  readonly watch: {
+    /** Where what is known of hosts is kept (measure/host-cache.ts). */
+    readonly hosts: { holds(host: number, words: Uint32Array, at: number): boolean };
+    hostOf(words: Uint32Array, at: number, nowUs: number): number;
+  };
+}
+
+export function createProbes(options: ProbesOptions): Probes {
+  const { capacity, ports, localWords, watch } = options;
+  const { hosts } = watch;
+  const table = createSocketTable(capacity, options.maxTries, options.seed);
+  const hostOf = new Int32Array(capacity);
+  return {
+    table,
+    timers: createTimerWheel(capacity, options.startUs),
+    hostOf,
+    apart: new Uint32Array(capacity),
+    columnOf: (row, attempt) => attempt * capacity + row,
+    hostIn: (row, nowUs) => {
+      if (!hosts.holds(hostOf[row], table.peer, row * ADDRESS_WORDS)) {
+        hostOf[row] = watch.hostOf(table.peer, row * ADDRESS_WORDS, nowUs);
+      }
+      return hostOf[row];
+    },
+    tryOf: (row, reply) => {
+      if (!sameWords(localWords, table.path[row] * ADDRESS_WORDS, reply.local, 0)) return -1;
+      const start = table.portStart[row];
+      for (let attempt = table.tries[row] - 1; attempt >= 0; attempt--) {
+        if (ports.portOf(start, attempt) === reply.localPort) return attempt;
+      }
+      return -1;
+    },
+    lowestUndecided: () => {
+      let lowest = Number.POSITIVE_INFINITY;
+      const touched = table.touched();
+      for (let row = 0; row < touched; row++) {
+        if (table.state[row] === PROBE_STATES.synSent) lowest = Math.min(lowest, table.position[row]);
+      }
+      return lowest;
+    },
+  };
+}

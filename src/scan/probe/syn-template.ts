@@ -1,0 +1,161 @@
+/**
+ * The probe: one SYN in one IP packet, made from a template in which only addresses, ports, sequence number and two
+ * checksums change.
+ *
+ * Nothing is summed twice: the template knows the one's-complement sum of everything that stays (RFC 1071 §2: addition is
+ * associative), and each probe adds its own words. What a probe looks like is decided here (REFERENCE: MSS always, because
+ * some hosts ignore a SYN without options); when one is sent is sending.ts's business.
+ */
+import type { Address } from "../../wire/address.ts";
+import { putU16, putU32 } from "../../wire/bytes.ts";
+import { fold, pseudoSum4, pseudoSum6, sum } from "../../wire/checksum.ts";
+import * as ipv4 from "../../wire/ipv4.ts";
+import * as ipv6 from "../../wire/ipv6.ts";
+import { PROTOCOL } from "../../wire/protocol.ts";
+import * as tcp from "../../wire/tcp.ts";
+import { emitOptions, optionsLength, type TcpOption } from "../../wire/tcp-options.ts";
+
+/** MSS announced: what an Ethernet path holds (RFC 9293 §3.7.1), for IPv4 and IPv6. */
+const MSS = { 4: 1460, 6: 1440 } as const;
+/** Receive window announced, in bytes. */
+const WINDOW = 1024;
+
+export interface SynTemplate {
+  /** Length of every probe in bytes. */
+  readonly length: number;
+  /**
+   * Writes one probe at `out[at]`, from the local address of the template to the peer in `words` (see loadAddress).
+   * @param identification IPv4 identification, 16 bits; IPv6 has none
+   */
+  write(
+    out: Uint8Array,
+    at: number,
+    words: Uint32Array,
+    wordsAt: number,
+    localPort: number,
+    peerPort: number,
+    sequence: number,
+    identification: number,
+  ): void;
+}
+
+/**
+ * The IPv4 identification of the probe with this sequence number: as random as that, and shows nothing of it (RFC 6864 §4.1
+ * asks no more). So a probe can be built again from what its answer proves.
+ * @param seed the run's own
+ */
+export const identificationOf = (sequence: number, seed: number): number =>
+  (Math.imul(sequence ^ seed, 0x9e3779b1) >>> 16) & 0xffff;
+
+/** @param ttl TTL or hop limit, 1 to 255 */
+export function createSynTemplate(local: Address, ttl: number): SynTemplate {
+  return local.length === 4 ? createTemplate4(local, ttl) : createTemplate6(local, ttl);
+}
+
+/** Writes the TCP header of a template: everything but ports, sequence number and checksum. @returns its length */
+function emitTcp(frame: Uint8Array, at: number, family: 4 | 6): number {
+  const options: readonly TcpOption[] = [{ kind: "mss", value: MSS[family] }];
+  const raw = new Uint8Array(optionsLength(options));
+  emitOptions(raw, 0, options);
+  return tcp.emit(frame, at, {
+    sourcePort: 0,
+    destinationPort: 0,
+    sequence: 0,
+    acknowledgement: 0,
+    flags: tcp.FLAGS.SYN,
+    window: WINDOW,
+    urgentPointer: 0,
+    checksum: 0,
+    options: raw,
+    dataOffset: tcp.HEADER_LENGTH + raw.length,
+  });
+}
+
+function createTemplate4(local: Address, ttl: number): SynTemplate {
+  const frame = new Uint8Array(64);
+  const segment = ipv4.HEADER_LENGTH;
+  const length = segment + emitTcp(frame, segment, 4);
+  ipv4.emit(frame, 0, {
+    tos: 0,
+    identification: 0,
+    dontFragment: true,
+    moreFragments: false,
+    fragmentOffset: 0,
+    ttl,
+    protocol: PROTOCOL.TCP,
+    source: local,
+    destination: new Uint8Array(4),
+    options: new Uint8Array(0),
+    totalLength: length,
+  });
+  putU16(frame, ipv4.CHECKSUM, 0);
+  const headerSum = sum(frame, 0, segment);
+  const segmentSum = sum(
+    frame,
+    segment,
+    length,
+    pseudoSum4(frame, ipv4.SOURCE, ipv4.DESTINATION, PROTOCOL.TCP, length - segment),
+  );
+  return {
+    length,
+    write: (out, at, words, wordsAt, localPort, peerPort, sequence, identification) => {
+      for (let i = 0; i < length; i++) out[at + i] = frame[i];
+      const peer = words[wordsAt + 3];
+      const peerSum = (peer >>> 16) + (peer & 0xffff);
+      putU16(out, at + ipv4.IDENTIFICATION, identification);
+      putU32(out, at + ipv4.DESTINATION, peer);
+      putU16(out, at + ipv4.CHECKSUM, ~fold(headerSum + identification + peerSum) & 0xffff);
+      writeSegment(out, at + segment, localPort, peerPort, sequence, segmentSum + peerSum);
+    },
+  };
+}
+
+function createTemplate6(local: Address, hopLimit: number): SynTemplate {
+  const frame = new Uint8Array(64 + 24);
+  const segment = ipv6.HEADER_LENGTH;
+  const segmentLength = emitTcp(frame, segment, 6);
+  const length = segment + segmentLength;
+  ipv6.emit(frame, 0, {
+    trafficClass: 0,
+    flowLabel: 0,
+    payloadLength: segmentLength,
+    nextHeader: PROTOCOL.TCP,
+    hopLimit,
+    source: local,
+    destination: new Uint8Array(16),
+  });
+  const segmentSum = sum(
+    frame,
+    segment,
+    length,
+    pseudoSum6(frame, ipv6.SOURCE, ipv6.DESTINATION, PROTOCOL.TCP, segmentLength),
+  );
+  return {
+    length,
+    write: (out, at, words, wordsAt, localPort, peerPort, sequence) => {
+      for (let i = 0; i < length; i++) out[at + i] = frame[i];
+      let total = segmentSum;
+      for (let i = 0; i < 4; i++) {
+        const word = words[wordsAt + i];
+        putU32(out, at + ipv6.DESTINATION + 4 * i, word);
+        total += (word >>> 16) + (word & 0xffff);
+      }
+      writeSegment(out, at + segment, localPort, peerPort, sequence, total);
+    },
+  };
+}
+
+function writeSegment(
+  out: Uint8Array,
+  at: number,
+  localPort: number,
+  peerPort: number,
+  sequence: number,
+  partialSum: number,
+): void {
+  putU16(out, at + tcp.SOURCE_PORT, localPort);
+  putU16(out, at + tcp.DESTINATION_PORT, peerPort);
+  putU32(out, at + tcp.SEQUENCE, sequence);
+  const total = partialSum + localPort + peerPort + (sequence >>> 16) + (sequence & 0xffff);
+  putU16(out, at + tcp.CHECKSUM, ~fold(total) & 0xffff);
+}

@@ -1,0 +1,43 @@
+/**
+ * Spans of addresses: from one address to another of the same IP version, both included. Networks are spans, and so are
+ * the parts of an octet range.
+ *
+ * Spans of text are target.ts's, sets of them space.ts's.
+ */
+import { type Address, formatAddress } from "../../wire/address.ts";
+
+export interface AddressSpan {
+  readonly first: Address;
+  /** Of the same length as `first`, and not below it. */
+  readonly last: Address;
+}
+
+/** Order of two addresses of the same length: negative, 0 or positive. */
+export function compareAddresses(a: Address, b: Address): number {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return a[i] - b[i];
+  return 0;
+}
+
+/** The network of `length` leading bits (0-32 or 0-128) that an address belongs to. */
+export function networkOf(address: Address, length: number): AddressSpan {
+  const first = Uint8Array.from(address);
+  const last = Uint8Array.from(address);
+  for (let i = 0; i < address.length; i++) {
+    const hostBits = 0xff >>> Math.min(Math.max(length - 8 * i, 0), 8);
+    first[i] &= ~hostBits;
+    last[i] |= hostBits;
+  }
+  return { first, last };
+}
+
+/** One address as itself, a network as address/length, anything else as first-last. */
+export function formatSpan({ first, last }: AddressSpan): string {
+  let length = 0;
+  while (length < 8 * first.length && bit(first, length) === bit(last, length)) length++;
+  if (length === 8 * first.length) return formatAddress(first);
+  const network = networkOf(first, length);
+  const whole = compareAddresses(network.first, first) === 0 && compareAddresses(network.last, last) === 0;
+  return whole ? `${formatAddress(first)}/${length}` : `${formatAddress(first)}-${formatAddress(last)}`;
+}
+
+const bit = (address: Address, at: number): number => (address[at >> 3] >> (7 - (at & 7))) & 1;

@@ -1,0 +1,75 @@
+/**
+ * The grammar of ports: `22`, `22,80,8000-8010`, `https`, `-` (all), `-1023`, `60000-`, in any mixture; and nmap's `T:`
+ * before any of them, for TCP is all there is.
+ *
+ * Pure text to numbers; where the services database comes from is runtime/'s business.
+ */
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import type { Services } from "./services.ts";
+
+export const MIN_PORT = 1;
+export const MAX_PORT = 65_535;
+
+/**
+ * @returns the ports, ascending, each once
+ * @throws {SynprobeError} `ERR_PORT`, saying which part is wrong
+ */
+export function parsePorts(text: string, services: Services): Uint16Array {
+  const ranges = text.split(",").map((part) => parsePart(withoutProtocol(part.trim()), text, services));
+  ranges.sort(([a], [b]) => a - b);
+  let count = 0;
+  let reached = MIN_PORT - 1;
+  for (const range of ranges) {
+    // What ranges before it have named already is taken off its beginning.
+    range[0] = Math.max(range[0], reached + 1);
+    count += Math.max(range[1] - range[0] + 1, 0);
+    reached = Math.max(reached, range[1]);
+  }
+  const ports = new Uint16Array(count);
+  let at = 0;
+  for (const [first, last] of ranges) for (let port = first; port <= last; port++) ports[at++] = port;
+  return ports;
+}
+
+/** Takes nmap's `T:` away; its other letters (UDP, SCTP, IP protocols) name what is not probed here. */
+function withoutProtocol(part: string): string {
+  const letter = /^([TUSP]):/.exec(part)?.[1];
+  if (letter === undefined) return part;
+  if (letter !== "T") throw portError(`"${part}" is not for TCP, which is all that is probed: drop it`);
+  return part.slice(2);
+}
+
+function parsePart(part: string, whole: string, services: Services): [first: number, last: number] {
+  if (part === "") throw portError(whole === "" ? "no port given" : `"${shorten(whole)}" has an empty port`);
+  if (/^\d+$/.test(part)) {
+    const port = parseNumber(part);
+    return [port, port];
+  }
+  const range = /^(\d*)-(\d*)$/.exec(part);
+  if (range !== null) {
+    const first = range[1] === "" ? MIN_PORT : parseNumber(range[1]);
+    const last = range[2] === "" ? MAX_PORT : parseNumber(range[2]);
+    if (first > last) throw portError(`the range ${shorten(part)} is reversed: write ${last}-${first}`);
+    return [first, last];
+  }
+  const port = services.portOf(part);
+  if (port === undefined) {
+    throw portError(
+      `no TCP service named "${shorten(part)}" in this system's services database: give its number`,
+    );
+  }
+  return [port, port];
+}
+
+function parseNumber(text: string): number {
+  const port = Number(text);
+  if (port < MIN_PORT || port > MAX_PORT) {
+    throw portError(`port ${shorten(text)} is out of range: ports are ${MIN_PORT} to ${MAX_PORT}`);
+  }
+  return port;
+}
+
+/** A text for a message: what it begins with, when it is very long. */
+export const shorten = (text: string): string => (text.length > 300 ? `${text.slice(0, 60)}…` : text);
+
+const portError = (message: string): SynprobeError => new SynprobeError(ERROR_CODES.port, message);

@@ -1,0 +1,33 @@
+/**
+ * What an engine is given to probe: pairs one after the other, and the paths that lead to them. Types only: source.ts walks a
+ * space, tests have sources of their own.
+ */
+import type { Address } from "../../wire/address.ts";
+
+/** A local end: where probes leave from. */
+export interface Path {
+  readonly local: Address;
+  /** TTL or hop limit of the probes, 1 to 255. */
+  readonly ttl: number;
+  /** It leads to this machine itself, whose kernel answers before anyone else can. */
+  readonly toSelf?: boolean;
+}
+
+/** One pair to probe; reused from call to call. */
+export interface Probe {
+  /** The peer's address as four words (loadAddress). */
+  readonly words: Uint32Array;
+  port: number;
+  /** Index into the engine's paths. */
+  path: number;
+  /** The pair's place in the run's order, handed back with the verdict: any number that the source can make sense of. */
+  position: number;
+}
+
+/** What to probe, in order; no pair twice. */
+export interface ProbeSource {
+  /** Most pairs that `next` will give. */
+  readonly total: number;
+  /** Fills `probe` with the next pair; false when there is none. */
+  next(probe: Probe): boolean;
+}

@@ -1,0 +1,89 @@
+/**
+ * What a run probes, in its order: walks a space through a permutation and finds each address its path. One source is one
+ * worker's share; positions are the run's, so that what was decided before an interruption can be left out.
+ *
+ * Not here: what is in the space (space.ts), how the order comes about (permutation.ts), which path leads where
+ * (runtime/plan.ts asks the kernel).
+ */
+import { ADDRESS_WORDS } from "../../socket/table.ts";
+import type { Order, Part } from "./permutation.ts";
+import type { Probe, ProbeSource } from "./probe-source.ts";
+import type { Space } from "./space.ts";
+import { compareWords } from "./word-table.ts";
+
+/** Which path leads to which addresses: ranges in ascending order, apart from each other, as words (loadAddress). */
+export interface PathRanges {
+  readonly first: Uint32Array;
+  readonly last: Uint32Array;
+  /** Per range: index of its path. */
+  readonly path: Uint16Array;
+}
+
+/** Finds the path of an address: most often that of the one before. @returns -1 when no range holds it */
+export function createPathFinder(ranges: PathRanges): (words: Uint32Array, at: number) => number {
+  const { first, last, path } = ranges;
+  const count = path.length;
+  let recent = 0;
+  const holds = (range: number, words: Uint32Array, at: number): boolean =>
+    compareWords(first, range * ADDRESS_WORDS, words, at, ADDRESS_WORDS) <= 0 &&
+    compareWords(words, at, last, range * ADDRESS_WORDS, ADDRESS_WORDS) <= 0;
+  return (words, at) => {
+    if (recent < count && holds(recent, words, at)) return path[recent];
+    let low = 0;
+    let high = count - 1;
+    while (low <= high) {
+      const middle = (low + high) >> 1;
+      if (compareWords(words, at, first, middle * ADDRESS_WORDS, ADDRESS_WORDS) < 0) high = middle - 1;
+      else if (compareWords(words, at, last, middle * ADDRESS_WORDS, ADDRESS_WORDS) > 0) low = middle + 1;
+      else {
+        recent = middle;
+        return path[middle];
+      }
+    }
+    return -1;
+  };
+}
+
+export interface SourceOptions {
+  readonly space: Space;
+  /** This worker's part of the run's order. */
+  readonly order: Order;
+  readonly worker: Part;
+  readonly paths: PathRanges;
+  /** Positions below this one are done with. */
+  readonly from?: number;
+  /** Is this position, at or above `from`, done with? */
+  readonly isDone?: (position: number) => boolean;
+}
+
+export interface ShareSource extends ProbeSource {
+  /** The first position of this share that has not been given out; Infinity when all have. */
+  readonly nextPosition: number;
+}
+
+/** Positions of all workers together are 0, 1, 2 … in turn: place `p` of worker `w` of `n` is position `p * n + w`. */
+export function createSource(options: SourceOptions): ShareSource {
+  const { space, order, worker, paths, from = 0, isDone = () => false } = options;
+  const pathOf = createPathFinder(paths);
+  const positionAt = (place: number): number => place * worker.count + worker.index;
+  const start = Math.max(0, Math.ceil((from - worker.index) / worker.count));
+  let place = start;
+  return {
+    total: Math.max(0, order.count - start),
+    get nextPosition() {
+      return place < order.count ? positionAt(place) : Number.POSITIVE_INFINITY;
+    },
+    next: (probe: Probe): boolean => {
+      while (place < order.count) {
+        const position = positionAt(place);
+        const index = order.indexAt(place++);
+        if (isDone(position)) continue;
+        space.pairAt(index, probe);
+        probe.path = pathOf(probe.words, 0);
+        probe.position = position;
+        return true;
+      }
+      return false;
+    },
+  };
+}

@@ -1,0 +1,278 @@
+/**
+ * Where results go: files and standard output, terminals and pipes, readers that leave and disks that are full.
+ */
+import { existsSync, linkSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { listen } from "../../lab/listeners.ts";
+import {
+  command,
+  createLab,
+  FAR,
+  inNamespace,
+  type Lab,
+  labProblem,
+  SILENT,
+  skipping,
+} from "../../lab/netns.ts";
+import { at, resultsOf } from "../../lab/probing.ts";
+import { until } from "../../lab/until.ts";
+import { type Finished, linesOf, type RunOptions, run, start, synprobe } from "../process.ts";
+
+const OPEN = 7001;
+const open = at(FAR.ipv4, OPEN);
+const closed = at(FAR.ipv6, 1);
+const silent = at(SILENT.ipv4, 1);
+const TABLE =
+  /^TARGET +STATE +SERVICE +RTT +TTL +TRIES +REASON\n(.*\n){2}\n2 ports on 2 hosts: 1 open, 1 closed, /;
+/** What -v adds is in every file. */
+const VERBOSE_TABLE =
+  /^TARGET +STATE +SERVICE +RTT +TTL +TRIES +REASON\n(.*\n){2}\n(no loss|loss) .*\n2 ports on 2 hosts: 1 open, 1 closed, /;
+
+describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
+  let lab: Lab;
+  let directory: string;
+  const file = (name: string): string => join(directory, name);
+
+  beforeAll(async () => {
+    lab = createLab();
+    directory = mkdtempSync(join(tmpdir(), "sp-"));
+    await listen(lab.far, [{ host: FAR.ipv4, port: OPEN }]);
+  });
+
+  afterAll(() => {
+    lab.remove();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  const probe = (args: readonly string[], options?: RunOptions): Promise<Finished> =>
+    run(inNamespace(lab.near, synprobe(...args)), options);
+  /** A command of bash's, with synprobe's own in $SYNPROBE. */
+  const shell = (script: string, options?: RunOptions): Promise<Finished> => {
+    const words = synprobe().map((word) => `'${word}'`);
+    return run(
+      inNamespace(lab.near, ["bash", "--norc", "-c", script.replaceAll("$SYNPROBE", words.join(" "))]),
+      options,
+    );
+  };
+
+  /** What each format looks like, whatever it is written to. */
+  const FORMATS = [
+    ["-oJ", "--output-json", /^\{"ip":"[^\n]*\}\n\{"ip":"[^\n]*\}\n\{"type":"summary","hosts":2,[^\n]*\}\n$/],
+    ["-oX", "--output-xml", /^<\?xml version="1\.0".*<port protocol="tcp" portid="7001">.*<\/nmaprun>\n$/s],
+    ["-oN", "--output-normal", VERBOSE_TABLE],
+    ["-oG", "--output-grepable", /^# .*\nHost: 192\.0\.2\.10 .*7001\/open\/tcp\/\/.*\n# /s],
+    ["-oC", "--output-csv", /^ip,port,[a-z_,]*,ts\r\n(\S+,tcp,(open|closed),\S+Z\r\n){2}$/],
+    ["-oL", "--output-list", /^#masscan\nopen tcp 7001 192\.0\.2\.10 \d{10}\n# end\n$/],
+  ] as const;
+
+  test.each(FORMATS)("%s FILE, with the table on standard output", async (option, long, looks) => {
+    for (const name of [option, long]) {
+      const { status, stdout, stderr } = await probe([name, file("out"), open, closed]);
+      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      expect(stdout).toMatch(TABLE);
+      expect(readFileSync(file("out"), "utf8")).toMatch(looks);
+    }
+  });
+
+  test.each(FORMATS)("%s -, instead of the table", async (option, _long, looks) => {
+    const { status, stdout, stderr } = await probe([option, "-", open, closed]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(looks);
+    if (option !== "-oN") expect(stdout).not.toContain("TARGET");
+  });
+
+  test("all formats at once, one of them on standard output", async () => {
+    const options = FORMATS.flatMap(([option], i) => [option, i === 0 ? "-" : file(option)]);
+    const { status, stdout } = await probe([...options, open, closed]);
+    expect(status).toBe(0);
+    FORMATS.forEach(([option, , looks], i) => {
+      expect.soft(i === 0 ? stdout : readFileSync(file(option), "utf8"), option).toMatch(looks);
+    });
+  });
+
+  test("an old output file is replaced", async () => {
+    await probe(["-oJ", file("again"), open, closed]);
+    await probe(["-oJ", file("again"), open]);
+    expect(resultsOf(readFileSync(file("again"), "utf8")).size).toBe(1);
+  });
+
+  test("results are in the file as they fall, not only at the end", async () => {
+    const running = start(
+      inNamespace(lab.near, synprobe("-oJ", file("live"), "--timeout=10m", open, silent)),
+    );
+    await running.until("stdout", /open/);
+    // The table is written first, but neither waits for the silent port.
+    const results = () => resultsOf(readFileSync(file("live"), "utf8"));
+    until(() => results().size === 1, "the result in the file");
+    running.kill("SIGKILL");
+    await running.finished;
+    expect([...results().keys()]).toEqual([open]);
+  });
+
+  describe("colour", () => {
+    const ESCAPE = "\x1b[";
+    /** Runs on a terminal of its own, as script(1) makes one. */
+    const onTerminal = (env?: Readonly<Record<string, string>>): Promise<Finished> => {
+      const line = synprobe(open, at(FAR.ipv4, 0))
+        .map((word) => `'${word}'`)
+        .join(" ");
+      const argv = inNamespace(lab.near, ["script", "-qec", line, "/dev/null"]);
+      return run(argv, env === undefined ? {} : { env });
+    };
+
+    test("on a terminal, for results and errors", async () => {
+      const { stdout, status } = await onTerminal();
+      expect(status).toBe(2);
+      const lines = stdout.split("\r\n");
+      expect(lines.find((line) => line.includes(open))).toContain(`${ESCAPE}32mopen`);
+      expect(lines.find((line) => line.includes("out of range"))).toContain(`${ESCAPE}31msynprobe:`);
+    });
+
+    test.each([
+      ["NO_COLOR", { NO_COLOR: "1" }],
+      ["TERM=dumb", { TERM: "dumb" }],
+    ])("none on a terminal with %s", async (_what, env) => {
+      const { stdout } = await onTerminal(env);
+      expect(stdout).toMatch(/^192\.0\.2\.10:7001 +open /m);
+      expect(stdout).not.toContain(ESCAPE);
+    });
+
+    test("a terminal that says it has no columns breaks no sentence", async () => {
+      const { stdout } = await onTerminal();
+      expect(stdout).toMatch(/^1 port on 1 host: 1 open, .* could not be probed\r$/m);
+    });
+
+    test("an empty NO_COLOR says nothing", async () => {
+      expect((await onTerminal({ NO_COLOR: "" })).stdout).toContain(ESCAPE);
+    });
+
+    test("none on a pipe, unless forced", async () => {
+      const plain = await probe([open, at(FAR.ipv4, 0)]);
+      expect(plain.stdout + plain.stderr).not.toContain(ESCAPE);
+      const forced = await probe([open], { env: { FORCE_COLOR: "1" } });
+      expect(forced.stdout).toContain(ESCAPE);
+    });
+
+    test("never in a file", async () => {
+      await probe(["-oN", file("plain"), open], { env: { FORCE_COLOR: "1" } });
+      expect(readFileSync(file("plain"), "utf8")).not.toContain(ESCAPE);
+    });
+  });
+
+  describe("a reader that leaves", () => {
+    test("head -1: no complaint, no hang", async () => {
+      const ports = `--show all --max-rate 200 -p1-2000 ${FAR.ipv4}`;
+      const script = `$SYNPROBE ${ports} | head -1; echo "status \${PIPESTATUS[0]}"`;
+      const { stdout, stderr } = await shell(script);
+      expect(linesOf(stdout)).toEqual([expect.stringMatching(/^TARGET /), "status 130"]);
+      expect(stderr).toBe("");
+    });
+
+    test("the run ends early: what nobody reads is not probed for", async () => {
+      const args = ["--show=all", "--max-rate=20", "-p1-400", FAR.ipv4];
+      const running = start(inNamespace(lab.near, synprobe(...args)));
+      const started = performance.now();
+      await running.until("stdout", /closed/);
+      running.closeStdout();
+      expect(await running.finished).toMatchObject({ status: 130, signal: null, stderr: "" });
+      // The whole run would take twenty seconds.
+      expect(performance.now() - started).toBeLessThan(10_000);
+    });
+
+    test("a file is written to its end even then", async () => {
+      await shell(`$SYNPROBE --show all -p1-2000 -oJ ${file("kept")} ${FAR.ipv4} | head -1`);
+      const lines = linesOf(readFileSync(file("kept"), "utf8"));
+      expect(lines.filter((line) => line.includes('"state":"closed"'))).toHaveLength(2000);
+      expect(JSON.parse(lines.at(-1) ?? "")).toMatchObject({ type: "summary", closed: 2000, unfinished: 0 });
+    });
+
+    test("standard error may be closed, or full", async () => {
+      for (const where of ["2>&-", "2>/dev/full"]) {
+        const { status, stdout } = await shell(
+          `$SYNPROBE -v --packet-trace ${open} ${at(FAR.ipv4, 0)} ${where}`,
+        );
+        expect.soft({ where, status }).toEqual({ where, status: 2 });
+        expect.soft(stdout).toMatch(/^192\.0\.2\.10:7001 +open /m);
+      }
+    });
+  });
+
+  describe("files that the run needs", () => {
+    test("the journal is no output, by whatever name", async () => {
+      const journal = file("precious");
+      await probe(["--journal", journal, open]);
+      const name = file("link");
+      linkSync(journal, name);
+      const before = readFileSync(journal);
+      for (const output of [journal, `${directory}/./precious`, name]) {
+        const { status, stderr } = await probe(["--resume", journal, "-oJ", output, open]);
+        expect({ status, stderr }).toEqual({
+          status: 2,
+          stderr: `synprobe: results cannot go to ${output}: it is the journal\n`,
+        });
+      }
+      expect(readFileSync(journal)).toEqual(before);
+    });
+
+    test("nor is a list, and no other output loses what it has", async () => {
+      writeFileSync(file("list"), `${open}\n`);
+      writeFileSync(file("old"), "old results\n");
+      const { status, stderr } = await probe(["-iL", file("list"), "-oJ", file("old"), "-oG", file("list")]);
+      expect({ status, stderr }).toEqual({
+        status: 2,
+        stderr: `synprobe: results cannot go to ${file("list")}: it is the list of targets\n`,
+      });
+      expect(readFileSync(file("list"), "utf8")).toBe(`${open}\n`);
+      expect(readFileSync(file("old"), "utf8")).toBe("old results\n");
+    });
+
+    test("an output that cannot be opened leaves no new journal behind", async () => {
+      const journal = file("begun");
+      for (const output of [file("none/x"), journal]) {
+        const { status } = await probe(["--journal", journal, "-oJ", output, open]);
+        expect({ status, left: existsSync(journal) }).toEqual({ status: 2, left: false });
+      }
+      expect((await probe(["--journal", journal, "-oJ", file("some"), open])).status).toBe(0);
+    });
+  });
+
+  describe("a full disk", () => {
+    test.each([["-oJ"], ["-oN"], ["-oX"], ["-oG"], ["-oC"], ["-oL"], ["--pcap"]])(
+      "%s: said in one line, with 2",
+      async (option) => {
+        const { status, stderr } = await probe([option, "/dev/full", open, closed]);
+        expect({ status, stderr }).toEqual({
+          status: 2,
+          stderr: "synprobe: cannot write output file /dev/full: the disk is full\n",
+        });
+      },
+    );
+
+    test("on standard output", async () => {
+      const { status, stderr } = await shell(`$SYNPROBE ${open} >/dev/full`);
+      expect({ status, stderr }).toEqual({
+        status: 2,
+        stderr: "synprobe: cannot write standard output: the disk is full\n",
+      });
+    });
+
+    test("the run stops, and what was found is on standard output", async () => {
+      const { status, stdout } = await probe(["-oJ", "/dev/full", "--timeout=10m", open, silent]);
+      expect(status).toBe(2);
+      expect(stdout).toMatch(/^192\.0\.2\.10:7001 +open /m);
+      expect(stdout).toContain("interrupted, 1 port unfinished");
+    });
+  });
+
+  test("the XML is well formed", async (context) => {
+    try {
+      command(["xmllint", "--version"]);
+    } catch {
+      context.skip("xmllint is not installed");
+    }
+    await probe(["-oX", file("xml"), open, closed, at(FAR.ipv4, 0)]);
+    command(["xmllint", "--noout", file("xml")]);
+  });
+});

@@ -1,0 +1,87 @@
+/** Text to descriptors: how much waits, how much goes at once. */
+import { spawnSync } from "node:child_process";
+import { closeSync, mkdtempSync, openSync, read, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { createWriter } from "../../../src/cli/run/writer.ts";
+
+/** Bytes of each write in the background. */
+const sizes = vi.hoisted(() => [] as number[]);
+vi.mock("node:fs", async (original) => {
+  const fs = await original<typeof import("node:fs")>();
+  return {
+    ...fs,
+    write: (fd: number, bytes: Buffer, at: number, done: () => void) => {
+      sizes.push(bytes.length - at);
+      fs.write(fd, bytes, at, done);
+    },
+  };
+});
+
+let folder = "";
+let fd = -1;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "synprobe-writer-"));
+  sizes.length = 0;
+});
+afterEach(() => {
+  closeSync(fd);
+  rmSync(folder, { recursive: true });
+});
+
+const readAsync = promisify(read);
+/** Bytes that a pipe holds. */
+const PIPE = 1 << 16;
+const line = (i: number): string => `${String(i).padStart(98)}\n`;
+const fail = (code: string): never => {
+  throw new Error(code);
+};
+
+describe("a writer", () => {
+  it("to a file never holds more than a piece, even within one turn", async () => {
+    const path = join(folder, "file");
+    fd = openSync(path, "w");
+    const writer = createWriter(fd, fail);
+    let text = "";
+    let most = 0;
+    for (let i = 0; i < 10_000; i++) {
+      writer.write(line(i));
+      text += line(i);
+      most = Math.max(most, writer.held());
+    }
+    expect(most).toBeLessThan(1 << 16);
+    await writer.drained();
+    expect(readFileSync(path, "utf8")).toBe(text);
+  });
+
+  it("to a stream says what it holds, and joins a megabyte at most", async () => {
+    const path = join(folder, "fifo");
+    spawnSync("mkfifo", [path]);
+    fd = openSync(path, "r+");
+    const writer = createWriter(fd, fail);
+    let text = "";
+    for (let i = 0; i < 40_000; i++) {
+      writer.write(line(i));
+      text += line(i);
+    }
+    expect(writer.held()).toBe(text.length);
+    let drained = false;
+    const end = writer.drained().then(() => {
+      drained = true;
+    });
+    const chunk = Buffer.alloc(PIPE);
+    let got = "";
+    while (got.length < text.length) {
+      // What the pipe itself holds has been taken.
+      if (text.length - got.length > PIPE) expect(drained).toBe(false);
+      const { bytesRead } = await readAsync(fd, chunk, 0, chunk.length, null);
+      got += chunk.toString("latin1", 0, bytesRead);
+    }
+    await end;
+    expect(got === text).toBe(true);
+    expect(writer.held()).toBe(0);
+    expect(Math.max(...sizes)).toBeLessThan((1 << 20) + line(0).length);
+  });
+});

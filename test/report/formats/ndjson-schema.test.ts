@@ -1,0 +1,61 @@
+/** The schema of NDJSON: it takes every line that can be written, and nothing else. */
+import { describe, expect, test } from "vitest";
+import { createNdjsonReporter } from "../../../src/report/formats/ndjson.ts";
+import { SILENCE_CODES } from "../../../src/report/reporter.ts";
+import {
+  closed,
+  corrected,
+  fault,
+  full,
+  fullSummary,
+  interrupted,
+  open,
+  progress,
+  prohibited,
+  run,
+  silent,
+  summary,
+  tarpit,
+  written,
+} from "../samples.ts";
+import { schemaErrors } from "../schema.ts";
+
+describe("ndjson.schema.json", () => {
+  test("knows every cause of a silence, and no other", () => {
+    const silence = SILENCE_CODES.map((code) => ({ code, text: `${code}: "look"` }));
+    const ending = { ...summary, silence };
+    const line = written(createNdjsonReporter, [], ending);
+    expect(JSON.parse(line).silence).toEqual(silence);
+    expect(schemaErrors(line)).toEqual([]);
+    expect(schemaErrors(line.replace('"all-silent"', '"because"'))).toHaveLength(1);
+  });
+
+  test("takes every kind of line", () => {
+    const results = [open, closed, prohibited, silent, tarpit, corrected, full];
+    const unsent = { ...silent, tries: 0, reason: "send-eperm" as const };
+    expect(
+      schemaErrors(written(createNdjsonReporter, [...results, unsent], fullSummary, run, progress)),
+    ).toEqual([]);
+    const { rate: _rate, loss: _loss, ...early } = progress;
+    const path = { rate: 1, loss: { round: 0 }, missedOpen: { expected: 0, low: 0, high: 0 } };
+    for (const ending of [summary, interrupted, { ...summary, path, faults: [fault] }]) {
+      expect(schemaErrors(written(createNdjsonReporter, [], ending, run, early))).toEqual([]);
+    }
+  });
+
+  test.each([
+    ["a state that is none", { state: "closed|filtered" }],
+    ["a reason that is none", { reason: "silence" }],
+    ["port 0", { port: 0 }],
+    ["a round trip in words", { rtt_ms: "0.2" }],
+    ["a key that nobody knows", { color: "red" }],
+    ["a flag that is false", { late: false }],
+    ["a doubt above 1", { doubt: 1.5 }],
+    ["no time", { ts: undefined }],
+    ["a local time", { ts: "2026-11-20T23:09:54" }],
+  ])("refuses %s", (_, change) => {
+    const [line = ""] = written(createNdjsonReporter, [open]).split("\n");
+    expect(schemaErrors(`${line}\n`)).toEqual([]);
+    expect(schemaErrors(`${JSON.stringify({ ...JSON.parse(line), ...change })}\n`)).toHaveLength(1);
+  });
+});

@@ -1,0 +1,52 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { createNdjsonReporter } from "../../../src/report/formats/ndjson.ts";
+import { hostileNames, open, silent, written } from "../samples.ts";
+
+const lines = (text: string) => text.split("\n").slice(0, -1);
+
+describe("NDJSON", () => {
+  test("writes each line as its verdict falls, in one piece", () => {
+    const pieces: string[] = [];
+    const reporter = createNdjsonReporter((text) => pieces.push(text));
+    reporter.result(open);
+    reporter.result(silent);
+    expect(pieces).toHaveLength(2);
+    for (const piece of pieces) expect(piece).toMatch(/^\{.*\}\n$/);
+  });
+
+  test("any text round-trips exactly, on one line, in printable characters", () => {
+    const anyText = fc.oneof(
+      fc.string({ unit: "binary" }),
+      fc.array(fc.integer({ min: 0, max: 0xffff })).map((units) => String.fromCharCode(...units)),
+    );
+    fc.assert(
+      fc.property(anyText, anyText, (host, service) => {
+        const text = written(createNdjsonReporter, [{ ...open, host, service }]);
+        expect(lines(text)).toHaveLength(2);
+        expect(text).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]/u);
+        const [first = ""] = lines(text);
+        expect(JSON.parse(first)).toMatchObject({ host, service, ip: open.ip, port: open.port });
+      }),
+      { examples: hostileNames.map((name) => [name, name]) },
+    );
+  });
+
+  test("numbers and flags round-trip for any result", () => {
+    const anyResult = fc.record({
+      port: fc.integer({ min: 1, max: 65535 }),
+      rttMs: fc.option(fc.double({ min: 0, max: 9000, noNaN: true })),
+      ttl: fc.option(fc.integer({ min: 0, max: 255 })),
+      tries: fc.integer({ min: 0, max: 20 }),
+    });
+    fc.assert(
+      fc.property(anyResult, (fields) => {
+        const [line = ""] = lines(written(createNdjsonReporter, [{ ...open, ...fields }]));
+        const read = JSON.parse(line);
+        expect(read).toMatchObject({ port: fields.port, ttl: fields.ttl, tries: fields.tries });
+        if (fields.rttMs === null) expect(read.rtt_ms).toBeNull();
+        else expect(Math.abs(read.rtt_ms - fields.rttMs)).toBeLessThanOrEqual(0.0005 + 1e-9);
+      }),
+    );
+  });
+});

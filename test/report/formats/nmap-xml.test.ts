@@ -1,0 +1,154 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { GROUP } from "../../../src/report/formats/nmap.ts";
+import { createNmapXmlReporter } from "../../../src/report/formats/nmap-xml.ts";
+import type { PortResult } from "../../../src/scan/probe/result.ts";
+import {
+  closed,
+  corrected,
+  fault,
+  hostileNames,
+  interrupted,
+  largeRun,
+  manyResults,
+  open,
+  prohibited,
+  run,
+  silent,
+  summary,
+  tarpit,
+  written,
+} from "../samples.ts";
+
+const DTD = "/usr/share/nmap/nmap.dtd";
+const hasXmllint = spawnSync("xmllint", ["--version"]).error === undefined;
+const missing = [hasXmllint ? "" : "xmllint", existsSync(DTD) ? "" : DTD].filter((what) => what !== "");
+const results = [closed, prohibited, silent, open, corrected];
+
+/** Throws with xmllint's words unless the document is valid against nmap's DTD. */
+function validate(xml: string): void {
+  execFileSync("xmllint", ["--noout", "--nonet", "--dtdvalid", DTD, "-"], { input: xml, stdio: "pipe" });
+}
+
+/** What an XML reader makes of an XPath's text. */
+function xpath(xml: string, expression: string): string {
+  const args = ["--nonet", "--xpath", `string(${expression})`, "-"];
+  return execFileSync("xmllint", args, { input: xml, encoding: "utf8" }).slice(0, -1);
+}
+
+describe("nmap XML", () => {
+  test("the order of the results does not matter, and two names of an address are both kept", () => {
+    const text = written(createNmapXmlReporter, [open, closed, { ...open, port: 9, host: "alias.example" }]);
+    const shuffled = written(createNmapXmlReporter, [
+      closed,
+      { ...open, port: 9, host: "alias.example" },
+      open,
+    ]);
+    const sorted = (xml: string) => xml.split("\n").sort();
+    expect(sorted(shuffled)).toEqual(sorted(text));
+    expect(text).toMatch(/<hostname name="scanme.example".*\n<hostname name="alias.example"/);
+    expect(text.indexOf('portid="9"')).toBeLessThan(text.indexOf('portid="22"'));
+  });
+
+  test("hosts are in order of address, numerically, IPv4 first", () => {
+    const ips = ["2001:db8::2", "192.0.2.100", "2001:db8::10", "192.0.2.20", "::1"];
+    const text = written(
+      createNmapXmlReporter,
+      ips.map((ip) => ({ ...closed, ip })),
+    );
+    const found = [...text.matchAll(/addr="([^"]+)"/g)].map(([, ip]) => ip);
+    expect(found).toEqual(["192.0.2.20", "192.0.2.100", "::1", "2001:db8::2", "2001:db8::10"]);
+  });
+
+  test("a large run is written as it goes, in bounded memory, each result once", () => {
+    const pieces: string[] = [];
+    const reporter = createNmapXmlReporter((text) => pieces.push(text));
+    reporter.start(largeRun);
+    const written: number[] = [];
+    for (const result of manyResults) {
+      reporter.result(result);
+      written.push(pieces.join("").split("<port ").length - 1);
+    }
+    // At any moment no more than a group is held back.
+    written.forEach((ports, i) => {
+      expect(i + 1 - ports).toBeLessThan(GROUP);
+    });
+    reporter.finish({ ...interrupted, hosts: 100_000 });
+    const xml = pieces.join("");
+    const ports = [...xml.matchAll(/portid="(\d+)"/g)].map(([, port]) => Number(port));
+    expect(ports.sort((a, b) => a - b)).toEqual(manyResults.map(({ port }) => port));
+    // As many as there were, whatever was planned.
+    expect(xml).toContain("-- 834 IP addresses (834 hosts up) scanned in");
+    expect(xml).toContain('<hosts up="834" down="0" total="834"/>');
+  });
+
+  test("of one host with every port there is one entry", () => {
+    const ports = Array.from({ length: 65_535 }, (_, i) => ({ ...open, port: i + 1 }));
+    const xml = written(createNmapXmlReporter, ports, summary, { ...run, pairs: ports.length });
+    expect(xml.split("<host ")).toHaveLength(2);
+  });
+
+  test("an interrupted run says so, and counts the hosts that it came to", () => {
+    const xml = written(createNmapXmlReporter, [open], interrupted);
+    expect(xml).toContain('exit="error" errormsg="interrupted: 2 ports unfinished"');
+    expect(xml).toContain("-- 1 IP address (1 host up) scanned in");
+    expect(xml).toContain('<hosts up="1" down="0" total="1"/>');
+  });
+
+  test("a host that answers on every port is told from others, its ports are all there", () => {
+    const xml = written(createNmapXmlReporter, [tarpit, { ...tarpit, port: 82 }, open]);
+    expect(xml.match(/<host [^>]*comment="answers SYN-ACK on every port[^>]*>/g)).toHaveLength(1);
+    expect(xml.match(/<port /g)).toHaveLength(3);
+  });
+});
+
+/** A skipped suite carries the reason in its name. */
+const suite =
+  missing.length === 0 ? "checked by xmllint" : `checked by xmllint (skipped: no ${missing.join(", no ")})`;
+
+describe.skipIf(missing.length > 0)(suite, () => {
+  test.each<[string, readonly PortResult[], typeof summary]>([
+    ["of every kind of result", results, summary],
+    ["without any result", [], { ...summary, hosts: 0 }],
+    ["with a fault", [open], { ...summary, faults: [fault, { ...fault, target: 'a"b<c>\x1b' }] }],
+    ["of many results", manyResults, summary],
+    ["cut short", [silent], { ...interrupted, elapsedMs: 0 }],
+  ])("a document %s is valid against nmap's DTD", (_, found, ending) => {
+    validate(written(createNmapXmlReporter, found, ending));
+    validate(written(createNmapXmlReporter, found, ending, { ...run, args: [], ports: [] }));
+    validate(written(createNmapXmlReporter, found, ending, largeRun));
+  });
+
+  test.each(hostileNames)("the name %j leaves the document valid", (name) => {
+    const xml = written(createNmapXmlReporter, [{ ...open, host: name, service: name }], summary, {
+      ...run,
+      args: ["--", name, "-"],
+    });
+    validate(xml);
+    expect(xpath(xml, "count(//host)")).toBe("1");
+    expect(xpath(xml, "//port/@portid")).toBe("22");
+  });
+
+  test("no text whatever breaks the document", () => {
+    const anyText = fc.oneof(
+      fc.string({ unit: "binary" }),
+      fc.array(fc.integer({ min: 0, max: 0xffff })).map((units) => String.fromCharCode(...units)),
+    );
+    fc.assert(
+      fc.property(fc.array(anyText, { minLength: 20, maxLength: 40 }), (names) => {
+        const found = names.map((name, i) => ({ ...open, ip: `192.0.2.${i}`, host: name, service: name }));
+        validate(written(createNmapXmlReporter, found, summary, { ...run, args: names }));
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  test("printable text reads back exactly, entities and quotes included", () => {
+    const name = `a&amp;b & <c> "d" 'e' ]]> é 日本`;
+    const xml = written(createNmapXmlReporter, [{ ...open, host: name, service: name }]);
+    expect(xpath(xml, "//hostname/@name")).toBe(name);
+    expect(xpath(xml, "//service/@name")).toBe(name);
+  });
+});

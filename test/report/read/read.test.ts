@@ -1,0 +1,261 @@
+/** Files of results read back: what our reporters write, what nmap wrote, and what is wrong with a file. */
+import { readFileSync } from "node:fs";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { createRunReader } from "../../../src/report/read/read.ts";
+import type { PortResult } from "../../../src/scan/probe/result.ts";
+import { gather, ndjson, nmapXml, readText } from "../runs.ts";
+import {
+  closed,
+  corrected,
+  fault,
+  hostileNames,
+  interrupted,
+  open,
+  prohibited,
+  silent,
+  summary,
+} from "../samples.ts";
+
+const results: readonly PortResult[] = [closed, prohibited, silent, open, corrected];
+const NMAP = readFileSync(new URL("../../golden/nmap-7.93.xml", import.meta.url), "utf8");
+
+function read(text: string, piece?: number) {
+  const { sink, ports, told } = gather();
+  const run = readText("file", text, sink, piece);
+  return { run, ports, told };
+}
+
+function complaint(text: string): string {
+  try {
+    read(text);
+    return "none";
+  } catch (error) {
+    expect(error).toMatchObject({ code: "ERR_RESULTS" });
+    return (error as Error).message;
+  }
+}
+
+describe("NDJSON", () => {
+  test("reads back what was written, in pieces of any length", () => {
+    const text = ndjson(results, { ...summary, faults: [fault] });
+    for (const piece of [1, 7, 100, 1 << 20]) {
+      const { run, ports, told } = read(text, piece);
+      expect(ports.map(({ ip, port, state, reason, was }) => [ip, port, state, reason, was])).toEqual(
+        results.map(({ ip, port, state, reason, was }) => [ip, port, state, reason, was]),
+      );
+      expect(ports[1]).toMatchObject({ responder: "192.0.2.254", ttl: 61, rttMs: 1203.512, service: "http" });
+      expect(told).toEqual([`fault ${fault.target}: ${fault.message}`]);
+      expect(run).toMatchObject({ format: "ndjson", ending: "complete", startedMs: summary.startedMs });
+      expect(run.summary).toMatchObject({ sent: 1234, retransmitted: 2, late: 1 });
+    }
+  });
+
+  test("takes new fields and passes over types it does not know", () => {
+    const { run, ports, told } = read(
+      [
+        '{"ip":"192.0.2.1","port":80,"state":"filtered","reason":"no-response","doubt":0.02,"answers_all":true,"novel":[1]}',
+        '{"type":"weather","sun":true}',
+        '{"type":"progress","elapsed_ms":1000,"sent":5,"received":3,"rate":100.5,"loss":0.1,"decided":2}',
+        '{"type":"summary","interrupted":false,"reasons":{"open":{"syn-ack":2}},"path":{"rate":9,"loss":{"round":0.1,"out":0.04,"back":0.06},"missed_open":{"expected":0.5,"low":0,"high":2}}}',
+        "",
+      ].join("\n"),
+    );
+    expect(ports).toEqual([
+      {
+        ...{ ip: "192.0.2.1", port: 80, proto: "tcp", state: "filtered", reason: "no-response" },
+        ...{ doubt: 0.02, answersAll: true },
+      },
+    ]);
+    expect(told).toEqual([
+      'progress {"elapsedMs":1000,"sent":5,"received":3,"decided":2,"rate":100.5,"loss":0.1}',
+    ]);
+    expect(run.summary).toMatchObject({
+      reasons: { open: { "syn-ack": 2 } },
+      path: {
+        rate: 9,
+        loss: { round: 0.1, out: 0.04, back: 0.06 },
+        missedOpen: { expected: 0.5, low: 0, high: 2 },
+      },
+    });
+  });
+
+  test("hostile names come back as they are", () => {
+    const found = hostileNames.map((host, i) => ({ ...open, port: i + 1, host, service: host }));
+    const { ports } = read(ndjson(found), 1);
+    // A lone half of a character has no UTF-8, but JSON's escapes.
+    expect(ports.map(({ host }) => host)).toEqual(hostileNames);
+  });
+
+  test("wherever a file is cut off, what is whole counts, and nothing is made up", () => {
+    const bytes = Buffer.from(ndjson([closed, { ...open, host: "é日本" }]));
+    const lines = bytes
+      .toString()
+      .split("\n")
+      .map((line) => Buffer.byteLength(line) + 1);
+    for (let length = 1; length < bytes.length; length++) {
+      const { sink, ports } = gather();
+      const reader = createRunReader("file", sink);
+      reader.push(bytes.subarray(0, length));
+      const run = reader.end();
+      const whole =
+        length >= bytes.length - 1
+          ? 3
+          : length >= lines[0] + lines[1] - 1
+            ? 2
+            : length >= lines[0] - 1
+              ? 1
+              : 0;
+      expect(ports.length, `${length}`).toBe(Math.min(whole, 2));
+      expect(run.ending).toBe(whole === 3 ? "complete" : "cut-off");
+      const clean = [lines[0] - 1, lines[0], lines[0] + lines[1] - 1, lines[0] + lines[1], bytes.length - 1];
+      expect(run.brokenLine === undefined, `${length}`).toBe(clean.includes(length));
+    }
+  });
+
+  const result = '{"ip":"192.0.2.1","port":1,"state":"open"}\n';
+  test.each([
+    ["", "file is empty: no results were written to it"],
+    ["\n \n", "file is empty: no results were written to it"],
+    ["hello\n", "file is neither NDJSON (-oJ) nor nmap's XML (-oX)"],
+    ["\u001f\u008b", "file is neither NDJSON (-oJ) nor nmap's XML (-oX)"],
+    [`${result}{"ip":"192.0.2.1"\n${result}`, "file:2: no JSON object; -oJ writes one a line"],
+    [`${result}[]\n`, "file:2: no JSON object; -oJ writes one a line"],
+    [`${result}\n{"ip":"x","port":1,"state":"open"}\n`, 'file:3: "ip" is "x", not an address'],
+    [
+      '{"ip":"192.0.2.1","port":70000,"state":"open"}\n',
+      'file:1: "port" is 70000, not a number from 0 to 65535',
+    ],
+    ['{"ip":"192.0.2.1","port":1.5,"state":"open"}\n', 'file:1: "port" is 1.5, not a whole number'],
+    [
+      '{"ip":"192.0.2.1","port":1,"state":"ajar"}\n',
+      'file:1: "state" is "ajar", not open, closed, filtered, unfiltered, open|filtered, closed|filtered',
+    ],
+    ['{"type":"progress","elapsed_ms":1}\n', 'file:1: "sent" is missing, not a number from 0'],
+    [
+      `{"type":"summary"}\n${result}`,
+      "file:2: comes after the summary: these are two files in one, give them apart",
+    ],
+    ["<html></html>", "file:1: XML, but not nmap's: it starts with <html>"],
+    [
+      '<nmaprun>\n<host><address addr="192.0.2.1"/><ports><port protocol="tcp" portid="99999">',
+      'file:2: portid is "99999", not a port',
+    ],
+    ["<nmaprun>\n</host>", "file:2: no well-formed XML: unexpected close tag."],
+    ["<nmaprun>\n<a>&nbsp;</a>", "file:2: no well-formed XML: undefined entity."],
+  ])("%j is told: %s", (text, expected) => {
+    expect(complaint(text)).toBe(expected);
+  });
+
+  test("a compressed file, and bytes that are no text, are told", () => {
+    const push = (...pieces: number[][]) => {
+      const reader = createRunReader("file", gather().sink);
+      for (const piece of pieces) reader.push(Uint8Array.from(piece));
+    };
+    expect(() => push([0x1f, 0x8b, 8])).toThrow("file is compressed: unpack it first, such as with gunzip");
+    expect(() => push([0xff, 0xfe, 0])).toThrow("file is neither NDJSON");
+    expect(() => push([...Buffer.from(result)], [0xff])).toThrow("file:2: no UTF-8 from here on");
+  });
+});
+
+describe("nmap's XML", () => {
+  test("ours reads back, without what the format has no place for", () => {
+    const { run, ports, told } = read(nmapXml(results, { ...summary, faults: [fault] }));
+    expect(
+      ports.map(({ ip, port, state, reason, ttl, host }) => [ip, port, state, reason, ttl, host]),
+    ).toEqual([
+      ["192.0.2.10", 22, "open", "syn-ack", 64, "scanme.example"],
+      ["192.0.2.10", 8081, "open", "syn-ack", 52, "scanme.example"],
+      ["192.0.2.20", 80, "filtered", "host-unreach", 61, undefined],
+      ["2001:db8::10", 443, "closed", "reset", 255, undefined],
+    ]);
+    expect(ports[2].responder).toBe("192.0.2.254");
+    expect(told).toContain(`fault ${fault.target}: skipped`);
+    expect(run).toMatchObject({ format: "nmap-xml", ending: "complete" });
+    expect(run.command).toContain("synprobe -p 22,80,443");
+  });
+
+  test("an interrupted run's says so", () => {
+    const { run } = read(nmapXml([open], interrupted));
+    expect(run).toMatchObject({ ending: "interrupted", summary: { unfinished: 2 } });
+  });
+
+  test("nmap's own: every port that it scanned, those of extraports too", () => {
+    const { run, ports, told } = read(NMAP, 1000);
+    expect(run).toMatchObject({ ending: "complete", format: "nmap-xml" });
+    expect(run.command).toMatch(/^nmap -sS /);
+    expect(told[0]).toBe("scanned tcp 1-100");
+    const hosts = told.filter((line) => line.startsWith("host "));
+    expect(hosts).toHaveLength(8);
+    // Each of the hosts' ports once.
+    const pairs = new Set(ports.map(({ ip, port }) => `${ip} ${port}`));
+    expect(pairs.size).toBe(ports.length);
+    expect(ports.length).toBe(8 * 100);
+    const open22 = ports.filter(({ state, port }) => state === "open" && port === 22);
+    expect(open22.map(({ ip, service }) => `${ip} ${service}`)).toContain("198.18.0.1 ssh");
+  });
+
+  test("extraports without a list are all that was scanned and is not listed; two such groups are vague", () => {
+    const document = (extra: string) =>
+      `<nmaprun><scaninfo type="syn" protocol="tcp" services="1-5"/><host><status state="up"/>` +
+      `<address addr="192.0.2.1" addrtype="ipv4"/><address addr="02:00:00:00:00:01" addrtype="mac"/><ports>${extra}` +
+      `<port protocol="tcp" portid="2"><state state="open" reason="syn-ack"/></port></ports></host></nmaprun>`;
+    const one = read(
+      document('<extraports state="closed" count="4"><extrareasons reason="resets" count="4"/></extraports>'),
+    );
+    expect(one.ports.map(({ port, state }) => `${port} ${state}`).sort()).toEqual([
+      ...["1 closed", "2 open", "3 closed", "4 closed", "5 closed"],
+    ]);
+    expect(one.told).toContain("host 192.0.2.1");
+    const two = read(
+      document('<extraports state="closed" count="1"/><extraports state="filtered" count="3"/>'),
+    );
+    expect(two.ports).toHaveLength(1);
+    expect(two.told).toContain("host 192.0.2.1 vague");
+  });
+
+  test("wherever it is cut off, whole hosts count", () => {
+    const text = nmapXml([open, closed]);
+    for (let length = text.indexOf("<nmaprun") + 10; length < text.length - 12; length += 3) {
+      const { run, ports } = read(text.slice(0, length), 1 << 20);
+      expect(run.ending).toBe("cut-off");
+      expect(ports.length).toBe(text.slice(0, length).split("</host>").length - 1);
+    }
+  });
+
+  test("no entity is expanded, and nothing outside the file is read", () => {
+    const bomb = `<!DOCTYPE nmaprun [<!ENTITY a "x"><!ENTITY f SYSTEM "file:///etc/passwd">]>\n<nmaprun args="`;
+    expect(complaint(`${bomb}&a;">`)).toBe("file:2: no well-formed XML: undefined entity.");
+    expect(complaint(`${bomb}&f;">`)).toBe("file:2: no well-formed XML: undefined entity.");
+  });
+});
+
+test("no bytes whatever make a reader fail other than by saying so", () => {
+  const pieces = fc.oneof(
+    fc.uint8Array({ maxLength: 60 }),
+    fc
+      .constantFrom(
+        '{"ip":"192.0.2.1","port":1,"state":"open"}',
+        "\n",
+        "<nmaprun>",
+        "<host>",
+        "</host>",
+        '"',
+        "&",
+      )
+      .map((text) => Buffer.from(text)),
+  );
+  fc.assert(
+    fc.property(fc.array(pieces, { maxLength: 12 }), (chunks) => {
+      const reader = createRunReader("file", gather().sink);
+      try {
+        for (const chunk of chunks) reader.push(chunk);
+        reader.end();
+      } catch (error) {
+        expect(error).toMatchObject({ code: "ERR_RESULTS" });
+        expect((error as Error).message).not.toContain("\n");
+      }
+    }),
+    { numRuns: 500 },
+  );
+});

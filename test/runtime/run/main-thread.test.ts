@@ -1,0 +1,100 @@
+/** The main thread's lane over a link of our own making. */
+import { describe, expect, it, vi } from "vitest";
+import type { Link } from "../../../src/link/link.ts";
+import { type LaneHooks, runHere } from "../../../src/runtime/run/main-thread.ts";
+import { createOrder } from "../../../src/scan/targets/permutation.ts";
+import { createSpaceBuilder } from "../../../src/scan/targets/space.ts";
+import { ADDRESS_WORDS, loadAddress } from "../../../src/socket/table.ts";
+import { address } from "../../sim/run.ts";
+
+/** Takes every packet; nothing ever comes. */
+const deaf = (): Link => ({
+  name: "deaf",
+  batch: {
+    data: new Uint8Array(8 * 128),
+    lengths: new Uint16Array(8),
+    slots: 8,
+    slotLength: 128,
+    offset: 0,
+  },
+  send: (_first, count) => count,
+  sendError: "",
+  listen: () => {},
+  drain: () => true,
+  receiveDrops: () => 0,
+  receiveBuffer: 0,
+  close: () => {},
+});
+
+function lane(hooks: Partial<LaneHooks>, link = deaf()) {
+  const peer = address("198.18.0.2");
+  const builder = createSpaceBuilder();
+  builder.add(peer, peer, Uint16Array.of(80));
+  const space = builder.build();
+  const words = new Uint32Array(ADDRESS_WORDS);
+  loadAddress(words, 0, peer, 0, 4);
+  return runHere(link, {
+    space,
+    order: createOrder(space.total, { seed: 1n, sequential: false }),
+    paths: { first: words, last: words, path: new Uint16Array(1) },
+    ports: { first: 61_000, last: 61_009 },
+    engine: {
+      paths: [{ local: address("198.18.0.1"), ttl: 64 }],
+      isnKey: new Uint8Array(8),
+      seed: 1,
+      retries: 0,
+      wait: { initialUs: 60_000_000, minUs: 60_000_000, maxUs: 60_000_000 },
+      rate: { minimum: 1000, maximum: 1000 },
+      capacity: 16,
+    },
+    hooks: {
+      onCapture: () => {},
+      keepsRecords: true,
+      wants: [],
+      onRecords: () => {},
+      onResult: () => {},
+      onReport: () => {},
+      room: () => undefined,
+      ...hooks,
+    },
+  });
+}
+
+describe("a lane in this thread", () => {
+  it("ends with the error of whoever takes its reports", async () => {
+    const { finished } = lane({
+      onReport: () => {
+        throw new Error("the disk is full");
+      },
+    });
+    await expect(finished).rejects.toThrow("the disk is full");
+  });
+
+  it("sends nothing while there is no room for results", async () => {
+    const send = vi.fn((_first: number, count: number) => count);
+    let release = (): void => {};
+    let full: Promise<void> | undefined = new Promise((resolve) => {
+      release = resolve;
+    });
+    let asked = 0;
+    const room = (): Promise<void> | undefined => {
+      asked++;
+      return full;
+    };
+    const running = lane({ room }, { ...deaf(), send });
+    await vi.waitUntil(() => asked > 10);
+    expect(send).not.toHaveBeenCalled();
+    full = undefined;
+    release();
+    await vi.waitUntil(() => send.mock.calls.length > 0);
+    running.stop();
+    await running.finished;
+  });
+
+  it("reports what is not decided when it is stopped", async () => {
+    const running = lane({});
+    running.stop();
+    await running.finished;
+    expect(running.reports()).toMatchObject([{ counts: { started: 1, decided: 0 }, inFlight: 1, mark: 0 }]);
+  });
+});

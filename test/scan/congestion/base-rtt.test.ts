@@ -1,0 +1,150 @@
+/** How much longer than usual answers take, host by host: queues that are there, that were there at first, and none. */
+import { beforeEach, describe, expect, it } from "vitest";
+import { createLateness, type Lateness } from "../../../src/scan/congestion/base-rtt.ts";
+import { createHosts, type Hosts, loadPrefix } from "../../../src/scan/measure/host-cache.ts";
+import { createWaits, type Waits } from "../../../src/scan/measure/probe-timeout.ts";
+import { type Cohorts, createCohorts } from "../../../src/scan/measure/send-intervals.ts";
+import { ADDRESS_WORDS, loadAddress } from "../../../src/socket/table.ts";
+import { createSeededRandom } from "../../sim/random.ts";
+
+const MS = 1000;
+const HOSTS = 64;
+const ROUND = 40 * MS;
+
+let hosts: Hosts;
+let cohorts: Cohorts;
+let waits: Waits;
+let lateness: Lateness;
+let nowUs: number;
+const times = new Float64Array(1);
+beforeEach(() => {
+  hosts = createHosts(HOSTS);
+  const prefixes = createHosts(HOSTS);
+  cohorts = createCohorts(0, 1000);
+  waits = createWaits({ initialUs: 1000 * MS, minUs: 100 * MS, maxUs: 5000 * MS }, hosts, prefixes);
+  lateness = createLateness(hosts, cohorts, waits);
+  nowUs = 0;
+  const words = new Uint32Array(ADDRESS_WORDS);
+  for (let i = 0; i < HOSTS; i++) {
+    loadAddress(words, 0, Uint8Array.of(198, 18, 0, i), 0, 4);
+    const host = hosts.entryOf(words, 0, 0);
+    hosts.firstMs[host] = 0;
+    loadPrefix(words, words, 0);
+    hosts.prefix[host] = prefixes.entryOf(words, 0, 0);
+  }
+});
+
+/** Of the last `answer`: looks, and those that saw a queue. */
+let looks = 0;
+let looksQueued = 0;
+/** The first `among` hosts answer `rounds` times each, a millisecond between two; what was said of them, a look for every eight. */
+function answer(rounds: number, rttOf: () => number, among = HOSTS): { answers: number; meanUs: number } {
+  let answers = 0;
+  let sum = 0;
+  looks = 0;
+  looksQueued = 0;
+  for (let i = 0; i < rounds * among; i++) {
+    const host = (i % among) * 16;
+    nowUs += MS;
+    times[0] = nowUs;
+    const rtt = Math.max(1, rttOf() | 0);
+    lateness.sample(host, cohorts.at(times, 0), times, 0, rtt);
+    waits.sample(host, rtt);
+    hosts.answered[host]++;
+    if (i % 8 < 7) continue;
+    waits.learn();
+    const late = lateness.take();
+    looks++;
+    if (waits.queueUs() > 0) looksQueued++;
+    answers += late?.answers ?? 0;
+    sum += (late?.answers ?? 0) * (late?.delayUs ?? 0);
+  }
+  return { answers, meanUs: answers === 0 ? 0 : sum / answers };
+}
+
+describe("answers that take as long as ever", () => {
+  it("are not late, and nobody's first answer is compared with anything", () => {
+    expect(answer(1, () => ROUND)).toEqual({ answers: 0, meanUs: 0 });
+    expect(lateness.take()).toBeUndefined();
+    const { answers, meanUs } = answer(10, () => ROUND);
+    expect(answers).toBeGreaterThan(5 * HOSTS);
+    expect(Math.abs(meanUs)).toBeLessThan(1);
+  });
+
+  it("are hardly ever taken for a queue when they scatter by half of a round trip either way, or take one of two ways", () => {
+    for (let seed = 1; seed <= 10; seed++) {
+      const random = createSeededRandom(seed);
+      const scattered = (): number => ROUND * (0.5 + random(1001) / 1000);
+      answer(8, scattered);
+      // Below the standard deviation, which a queue must exceed.
+      expect(Math.abs(answer(20, scattered).meanUs), `seed ${seed}`).toBeLessThan(0.2 * ROUND);
+      expect(looksQueued, `seed ${seed}`).toBeLessThan(0.15 * looks);
+      const eitherWay = (): number => (random(2) === 0 ? ROUND : 1.5 * ROUND);
+      answer(8, eitherWay);
+      expect(Math.abs(answer(20, eitherWay).meanUs), `seed ${seed}`).toBeLessThan(0.2 * ROUND);
+    }
+  });
+});
+
+describe("a queue", () => {
+  it("shows as long as it is, and becomes nobody's usual round trip", () => {
+    answer(10, () => ROUND);
+    for (let turn = 0; turn < 5; turn++) {
+      const { answers, meanUs } = answer(10, () => ROUND + 30 * MS);
+      expect(answers).toBe(10 * HOSTS);
+      expect(Math.abs(meanUs - 30 * MS)).toBeLessThan(3 * MS);
+      expect(waits.queueUs()).toBeGreaterThan(25 * MS);
+    }
+    answer(2, () => ROUND);
+    expect(waits.queueUs()).toBe(0);
+  });
+
+  it("that was there from the beginning is found out when it is gone, by one answer of each host", () => {
+    answer(3, () => ROUND + 80 * MS);
+    answer(1, () => ROUND);
+    // The next one is seen as long as it is.
+    expect(answer(2, () => ROUND + 30 * MS).meanUs).toBeGreaterThan(29 * MS);
+  });
+
+  it("that was there from the beginning and goes is gone for all hosts, once some have shown it", () => {
+    for (const goneUs of [15 * MS, 80 * MS]) {
+      answer(3, () => ROUND + goneUs);
+      answer(3, () => ROUND, HOSTS / 4);
+      const { meanUs } = answer(1, () => ROUND + 30 * MS);
+      expect(Math.abs(meanUs - 30 * MS), `${goneUs} us`).toBeLessThan(2 * MS);
+      answer(9, () => ROUND);
+    }
+  });
+
+  it("has not gone when some hosts are faster and others as fast as ever: nobody looks late for that", () => {
+    answer(6, () => ROUND + 50 * MS);
+    const oneInEight = (): number => ((nowUs / MS) % 8 === 0 ? ROUND + 50 * MS : ROUND);
+    const { meanUs } = answer(4, oneInEight);
+    expect(meanUs).toBeLessThan(1 * MS);
+    expect(looksQueued).toBe(0);
+  });
+
+  it("of which is known how long round trips are without is seen by those who were met in it, until it is gone", () => {
+    answer(1, () => ROUND + 80 * MS);
+    expect(answer(2, () => ROUND + 80 * MS).meanUs).toBeLessThan(1 * MS);
+    lateness.expectQueue(ROUND);
+    expect(answer(2, () => ROUND + 80 * MS).meanUs).toBeGreaterThan(79 * MS);
+    expect(waits.queueUs()).toBeGreaterThan(79 * MS);
+    answer(1, () => ROUND);
+    expect(waits.queueUs()).toBe(0);
+    // A host that is farther than the others is not held to it for ever.
+    for (let i = HOSTS / 2; i < HOSTS; i++) hosts.usual[i * 16] = 0;
+    const ways = (): number => ((nowUs / MS - 1) % HOSTS < HOSTS / 2 ? ROUND : 2 * ROUND);
+    answer(1, ways);
+    for (let i = 0; i < HOSTS; i++) expect(hosts.usual[i * 16]).toBe(i < HOSTS / 2 ? ROUND : 2 * ROUND);
+  });
+
+  it("is taken off the first answer of a host that is met in it", () => {
+    const known = HOSTS / 2;
+    for (let i = known; i < HOSTS; i++) hosts.usual[i * 16] = 0;
+    answer(10, () => ROUND);
+    for (let i = known; i < HOSTS; i++) hosts.usual[i * 16] = 0;
+    answer(2, () => ROUND + 40 * MS);
+    for (let i = known; i < HOSTS; i++) expect(Math.abs(hosts.usual[i * 16] - ROUND)).toBeLessThan(8 * MS);
+  });
+});

@@ -1,0 +1,57 @@
+import { describe, expect, it } from "vitest";
+import { createPacer } from "../../../src/scan/congestion/pacer.ts";
+
+describe("the pacer", () => {
+  it("lets a burst go at once, then one per interval", () => {
+    const pacer = createPacer(300, 0);
+    const sent: number[] = [];
+    let now = 0;
+    while (sent.length < 6) {
+      if (pacer.allowance(now) >= 1) {
+        pacer.spend();
+        sent.push(now);
+      } else now = pacer.nextAt(now);
+    }
+    expect(sent.map((t) => Math.round(t))).toEqual([0, 0, 0, 3333, 6667, 10_000]);
+  });
+
+  it("saves up no more than the burst", () => {
+    const pacer = createPacer(500, 0);
+    for (let i = 0; i < 5; i++) pacer.spend();
+    expect(pacer.allowance(60_000_000)).toBe(5);
+  });
+
+  it("is unmoved by a time that stands still or goes back", () => {
+    const pacer = createPacer(100, 1_000_000);
+    pacer.spend();
+    expect(pacer.allowance(1_000_000)).toBe(0);
+    expect(pacer.allowance(0)).toBe(0);
+    expect(pacer.nextAt(1_000_000)).toBe(1_010_000);
+  });
+
+  it("follows a rate that changes, and has no more saved up than the new rate allows", () => {
+    const pacer = createPacer(1000, 0);
+    expect(pacer.allowance(0)).toBe(10);
+    pacer.setRate(200, 0);
+    expect(pacer.allowance(0)).toBe(2);
+    pacer.spend();
+    pacer.spend();
+    pacer.setRate(500, 5000);
+    // One of the five milliseconds at the old rate.
+    expect(pacer.allowance(5000)).toBe(1);
+    pacer.spend();
+    expect(pacer.nextAt(5000)).toBe(7000);
+  });
+
+  it("keeps its word: at the time it names there is something, whatever the rate and the clock's fractions", () => {
+    for (const rate of [3, 7, 333, 9999, 123_457, 1e6 / 3]) {
+      const pacer = createPacer(rate, 0.1);
+      let now = 0.1;
+      for (let sent = 0; sent < 2000; sent++) {
+        now = pacer.nextAt(now);
+        expect(pacer.allowance(now)).toBeGreaterThanOrEqual(1);
+        pacer.spend();
+      }
+    }
+  });
+});

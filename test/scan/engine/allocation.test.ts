@@ -1,0 +1,20 @@
+/** The hot path allocates nothing: a heap profile of the engine at work, in a process of its own (allocation-run.ts). */
+import { fileURLToPath } from "node:url";
+import { expect, it } from "vitest";
+import { run } from "../../cli/process.ts";
+import type { Profile } from "./allocation-run.ts";
+
+/** Room for what a call costs, spread over a batch of probes. One number that V8 makes an object of is 16 bytes. */
+const MOST_BYTES = 4;
+
+it("a probe, its answer or timeout, and its verdict allocate nothing", async () => {
+  const script = fileURLToPath(new URL("allocation-run.ts", import.meta.url));
+  const { status, stdout, stderr } = await run([process.execPath, "--import", "tsx", script]);
+  expect(status, stderr).toBe(0);
+  const { probes, open, closed, filtered, sites } = JSON.parse(stdout) as Profile;
+  // All that a probe may come to has been looked at: answers that are none would cost little.
+  for (const verdicts of [open, closed, filtered]) expect(verdicts).toBeGreaterThan(probes / 100);
+  const total = sites.reduce((sum, [, bytes]) => sum + bytes, 0);
+  const top = sites.slice(0, 5).map(([site, bytes]) => `${(bytes / probes).toFixed(1)} ${site}`);
+  expect(total / probes, `bytes a probe:\n${top.join("\n")}`).toBeLessThan(MOST_BYTES);
+});

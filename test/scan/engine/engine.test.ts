@@ -1,0 +1,519 @@
+/** The engine, packet by packet: what counts as evidence, what does not, and what a refused send becomes. */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { Engine } from "../../../src/scan/engine/engine.ts";
+import { createSourcePorts } from "../../../src/socket/ports.ts";
+import * as icmp from "../../../src/wire/icmp.ts";
+import * as ipv4 from "../../../src/wire/ipv4.ts";
+import * as tcp from "../../../src/wire/tcp.ts";
+import { icmpAbout, segmentTo } from "../../sim/network.ts";
+import { address, drainVerdicts, engineFor, LOCAL_4, target, transmit } from "../../sim/run.ts";
+
+const { SYN, ACK, RST, FIN, PSH } = tcp.FLAGS;
+const SECOND = 1_000_000;
+const SEGMENT = ipv4.HEADER_LENGTH;
+
+/** An engine that has just sent the first SYN to 198.18.0.2:80. */
+function afterFirstSyn(overrides = {}): { engine: Engine; probe: Uint8Array; iss: number } {
+  const engine = engineFor([target("198.18.0.2", 80)], overrides);
+  const probe = transmit(engine, 0);
+  if (probe === undefined) throw new Error("nothing sent");
+  return { engine, probe, iss: tcp.sequence(probe, SEGMENT) };
+}
+
+function deliver(engine: Engine, packet: Uint8Array, atUs = 1000): void {
+  engine.handlePacket(packet, 0, packet.length, atUs);
+}
+
+const ignoredSum = (engine: Engine): number =>
+  Object.values(engine.counts.ignored).reduce((a, b) => a + b, 0);
+
+describe("evidence", () => {
+  it.each([
+    ["SYN+ACK", SYN | ACK, "open", "syn-ack"],
+    ["SYN+ACK with PSH and ECN bits", SYN | ACK | PSH | tcp.FLAGS.ECE, "open", "syn-ack"],
+    ["RST+ACK", RST | ACK, "closed", "reset"],
+    ["RST without ACK that carries the right number", RST, "closed", "reset"],
+  ])("%s that acknowledges our ISN decides", (_name, flags, state, reason) => {
+    const { engine, probe, iss } = afterFirstSyn();
+    deliver(engine, segmentTo(probe, { flags, acknowledgement: (iss + 1) >>> 0, ttl: 99 }), 1234);
+    expect(drainVerdicts(engine)).toMatchObject([
+      { state, reason, ttl: 99, rttUs: 1234, tries: 1, late: false, was: null },
+    ]);
+    expect(engine.done).toBe(true);
+    expect(engine.pollTimeout(2000)).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it.each([
+    [3, 0, "net-unreach"],
+    [3, 1, "host-unreach"],
+    [3, 2, "proto-unreach"],
+    [3, 3, "port-unreach"],
+    [3, 9, "net-prohibited"],
+    [3, 10, "host-prohibited"],
+    [3, 13, "admin-prohibited"],
+    [11, 0, "time-exceeded"],
+  ])("ICMP %i code %i that quotes our probe is %s", (type, code, reason) => {
+    const { engine, probe } = afterFirstSyn();
+    const router = address("203.0.113.9");
+    deliver(engine, icmpAbout(probe, [type, code], router));
+    expect(drainVerdicts(engine)).toMatchObject([{ state: "filtered", reason, responder: router, ttl: 61 }]);
+  });
+
+  it.each([
+    [1, 0, "no-route"],
+    [1, 1, "admin-prohibited"],
+    [1, 2, "beyond-scope"],
+    [1, 3, "addr-unreach"],
+    [1, 4, "port-unreach"],
+    [1, 5, "policy-fail"],
+    [1, 6, "reject-route"],
+    [3, 0, "time-exceeded"],
+    [4, 1, "param-problem"],
+  ])("ICMPv6 %i code %i that quotes our probe is %s", (type, code, reason) => {
+    const engine = engineFor([target("2001:db8::2", 80)]);
+    const probe = transmit(engine, 0) as Uint8Array;
+    deliver(engine, icmpAbout(probe, [type, code]));
+    expect(drainVerdicts(engine)).toMatchObject([
+      { state: "filtered", reason, responder: address("2001:db8::2") },
+    ]);
+  });
+
+  it.each([
+    [3, 4],
+    [3, 11],
+    [3, 12],
+    [12, 0],
+  ])("ICMP %i code %i decides nothing, and is counted", (type, code) => {
+    const { engine, probe } = afterFirstSyn();
+    deliver(engine, icmpAbout(probe, [type, code]));
+    expect(drainVerdicts(engine)).toEqual([]);
+    expect(engine.counts.ignored.icmpNoVerdict).toBe(1);
+  });
+});
+
+describe("no evidence", () => {
+  const cases: [string, keyof Engine["counts"]["ignored"], (probe: Uint8Array, iss: number) => Uint8Array][] =
+    [
+      [
+        "a SYN+ACK of another ISN",
+        "wrongAck",
+        (p, iss) => segmentTo(p, { flags: SYN | ACK, acknowledgement: (iss + 2) >>> 0 }),
+      ],
+      [
+        "a SYN+ACK that acknowledges the ISN itself",
+        "wrongAck",
+        (p, iss) => segmentTo(p, { flags: SYN | ACK, acknowledgement: iss }),
+      ],
+      ["a blind RST", "wrongAck", (p) => segmentTo(p, { flags: RST })],
+      ["a FIN", "oddFlags", (p, iss) => segmentTo(p, { flags: FIN | ACK, acknowledgement: (iss + 1) >>> 0 })],
+      ["a bare ACK", "oddFlags", (p, iss) => segmentTo(p, { flags: ACK, acknowledgement: (iss + 1) >>> 0 })],
+      [
+        "SYN with RST",
+        "oddFlags",
+        (p, iss) => segmentTo(p, { flags: SYN | RST | ACK, acknowledgement: (iss + 1) >>> 0 }),
+      ],
+      ["no flags at all", "oddFlags", (p) => segmentTo(p, { flags: 0 })],
+      [
+        "a bad TCP checksum",
+        "badChecksum",
+        (p, iss) => flip(segmentTo(p, { flags: SYN | ACK, acknowledgement: (iss + 1) >>> 0 }), SEGMENT + 14),
+      ],
+      [
+        "a bad IP checksum",
+        "badChecksum",
+        (p, iss) => flip(segmentTo(p, { flags: SYN | ACK, acknowledgement: (iss + 1) >>> 0 }), 8),
+      ],
+      [
+        "a truncated segment",
+        "malformed",
+        (p, iss) => segmentTo(p, { flags: SYN | ACK, acknowledgement: (iss + 1) >>> 0 }).subarray(0, 39),
+      ],
+      ["an empty packet", "malformed", () => new Uint8Array(0)],
+      ["IP version 5", "malformed", () => new Uint8Array(40).fill(0x50)],
+      [
+        "a segment from another port",
+        "foreign",
+        (p, iss) =>
+          segmentTo(edited(p, SEGMENT + 2, 0x12), { flags: SYN | ACK, acknowledgement: (iss + 1) >>> 0 }),
+      ],
+      [
+        "a segment to a port that no try left from",
+        "foreign",
+        (p, iss) =>
+          segmentTo(edited(p, SEGMENT, 0x12), { flags: SYN | ACK, acknowledgement: (iss + 1) >>> 0 }),
+      ],
+      [
+        "a segment to another address of ours",
+        "foreign",
+        (p, iss) => segmentTo(edited(p, 15, 77), { flags: SYN | ACK, acknowledgement: (iss + 1) >>> 0 }),
+      ],
+      [
+        "an ICMP quote with another sequence number",
+        "foreign",
+        (p) => icmpAbout(edited(p, SEGMENT + 7, p[SEGMENT + 7] ^ 1), [3, 1]),
+      ],
+      ["an ICMP quote to another host", "foreign", (p) => icmpAbout(edited(p, 19, 99), [3, 1])],
+      ["an ICMP quote from another source", "foreign", (p) => icmpAbout(edited(p, 15, 99), [3, 1])],
+      ["an ICMP quote with another protocol", "foreign", (p) => icmpAbout(edited(p, 9, 17), [3, 1])],
+      ["an ICMP quote that is too short", "malformed", (p) => icmpAbout(p.subarray(0, 27), [3, 1])],
+      ["an ICMP echo reply", "foreign", (p) => icmpAbout(p, [icmp.TYPE.ECHO_REPLY, 0])],
+      ["an ICMP error with a bad checksum", "badChecksum", (p) => flip(icmpAbout(p, [3, 1]), SEGMENT + 5)],
+      [
+        "a fragment",
+        "fragment",
+        (p, iss) => fragment(segmentTo(p, { flags: SYN | ACK, acknowledgement: (iss + 1) >>> 0 })),
+      ],
+      ["our own SYN, back through loopback", "foreign", (p) => p.slice()],
+    ];
+  it.each(cases)("%s is counted and decides nothing", (_name, counter, make) => {
+    const { engine, probe, iss } = afterFirstSyn();
+    const packet = make(probe, iss);
+    deliver(engine, packet);
+    expect(drainVerdicts(engine)).toEqual([]);
+    expect(engine.counts.ignored[counter]).toBe(1);
+    expect(ignoredSum(engine)).toBe(1);
+    expect(engine.done).toBe(false);
+  });
+
+  it("is not fooled by the SYN of one of its own probes to one of its own addresses", () => {
+    // Port 61010 of this machine is probed from 61005, and 61005 from 61010: each SYN looks like the other's answer.
+    const own = "198.18.0.1";
+    const ports = [61_010, 61_005];
+    const engine = engineFor([target(own, 61_005, 61_010)], {
+      ports: {
+        ...createSourcePorts(61_000, 65_534, 0),
+        start: () => ports.shift() ?? 0,
+        portOf: (start) => start,
+      },
+    });
+    const first = transmit(engine, 0) as Uint8Array;
+    const second = transmit(engine, 0) as Uint8Array;
+    expect([tcp.sourcePort(first, SEGMENT), tcp.destinationPort(first, SEGMENT)]).toEqual([61_010, 61_005]);
+    expect([tcp.sourcePort(second, SEGMENT), tcp.destinationPort(second, SEGMENT)]).toEqual([61_005, 61_010]);
+    deliver(engine, first);
+    deliver(engine, second);
+    expect(drainVerdicts(engine)).toEqual([]);
+    expect(engine.counts.ignored.foreign).toBe(2);
+  });
+
+  it("survives any bytes", () => {
+    const { engine } = afterFirstSyn();
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 120 }), fc.constantFrom(0x45, 0x60, 0x4f), (bytes, first) => {
+        const before = ignoredSum(engine);
+        if (bytes.length > 0) bytes[0] = first;
+        deliver(engine, bytes);
+        expect(ignoredSum(engine)).toBe(before + 1);
+        expect(drainVerdicts(engine)).toEqual([]);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it("survives any one byte of a good answer changed, and never misreads it", () => {
+    fc.assert(
+      fc.property(fc.nat(39), fc.integer({ min: 1, max: 255 }), (at, change) => {
+        const { engine, probe, iss } = afterFirstSyn();
+        const packet = segmentTo(probe, { flags: SYN | ACK, acknowledgement: (iss + 1) >>> 0 });
+        packet[at] ^= change;
+        deliver(engine, packet);
+        // Checksums catch every change of a single byte.
+        expect(drainVerdicts(engine)).toEqual([]);
+      }),
+    );
+  });
+});
+
+describe("a bare SYN", () => {
+  it("is overruled by anything that is proved, and counts only at the end of the last try", () => {
+    const { engine, probe, iss } = afterFirstSyn();
+    deliver(engine, segmentTo(probe, { flags: SYN, sequence: 7 }), 1000);
+    deliver(engine, segmentTo(probe, { flags: SYN, sequence: 7 }), 1100);
+    expect(drainVerdicts(engine)).toEqual([]);
+    expect(engine.counts.ignored.duplicate).toBe(1);
+    deliver(engine, segmentTo(probe, { flags: RST | ACK, acknowledgement: (iss + 1) >>> 0 }), 2000);
+    expect(drainVerdicts(engine)).toMatchObject([{ state: "closed", reason: "reset" }]);
+
+    const alone = afterFirstSyn({ retries: 0 });
+    deliver(alone.engine, segmentTo(alone.probe, { flags: SYN, sequence: 7, ttl: 33 }), 1000);
+    alone.engine.handleTimeout(SECOND + 1000);
+    expect(drainVerdicts(alone.engine)).toMatchObject([
+      { state: "open", reason: "split-handshake-syn", rttUs: 1000, ttl: 33 },
+    ]);
+  });
+
+  it("must come to two tries, each from a port of its own", () => {
+    const run = (answers: (attempt: number, probe: Uint8Array) => boolean, overrides = {}) => {
+      const engine = engineFor([target("198.18.0.2", 80)], { retries: 2, ...overrides });
+      for (let attempt = 0, now = 0; !engine.done; now += 100_000) {
+        engine.handleTimeout(now);
+        const probe = transmit(engine, now);
+        if (probe !== undefined && answers(attempt++, probe)) {
+          deliver(engine, segmentTo(probe, { flags: SYN, sequence: 7 }), now + 1000);
+        }
+      }
+      return drainVerdicts(engine).map(({ state, reason }) => `${state} ${reason}`);
+    };
+    expect(run((attempt) => attempt === 1)).toEqual(["filtered no-response"]);
+    expect(run((attempt) => attempt !== 1)).toEqual(["open split-handshake-syn"]);
+    // From one port (-g) whoever knows it can answer every try.
+    expect(run(() => true, { ports: createSourcePorts(53, 53, 0) })).toEqual(["filtered no-response"]);
+  });
+
+  it("that was there before ours is no answer", () => {
+    const engine = engineFor([target("198.18.0.2", 80)]);
+    const probe = transmit(engine, 5000) as Uint8Array;
+    deliver(engine, segmentTo(probe, { flags: SYN, sequence: 7 }), 4000);
+    expect(engine.counts.ignored.foreign).toBe(1);
+  });
+});
+
+describe("precedence", () => {
+  it("corrects filtered to open when a late answer comes, and says so", () => {
+    const { engine, probe, iss } = afterFirstSyn({ retries: 0 });
+    engine.handleTimeout(SECOND + 1000);
+    expect(drainVerdicts(engine)).toMatchObject([{ state: "filtered", reason: "no-response", was: null }]);
+    deliver(engine, segmentTo(probe, { flags: SYN | ACK, acknowledgement: (iss + 1) >>> 0 }), 2 * SECOND);
+    expect(drainVerdicts(engine)).toMatchObject([
+      { state: "open", was: "filtered", late: true, rttUs: 2 * SECOND },
+    ]);
+    expect(engine.counts.states).toEqual({ open: 1, closed: 0, filtered: 0 });
+    expect(engine.counts.decided).toBe(1);
+  });
+
+  it("corrects an ICMP rejection too, but never open or closed", () => {
+    for (const [flags, state] of [
+      [SYN | ACK, "open"],
+      [RST | ACK, "closed"],
+    ] as const) {
+      const { engine, probe, iss } = afterFirstSyn();
+      deliver(engine, icmpAbout(probe, [3, 1]));
+      deliver(engine, segmentTo(probe, { flags, acknowledgement: (iss + 1) >>> 0 }));
+      deliver(engine, icmpAbout(probe, [3, 13]));
+      deliver(engine, segmentTo(probe, { flags: RST, acknowledgement: (iss + 1) >>> 0 }));
+      expect(drainVerdicts(engine)).toMatchObject([{ state: "filtered" }, { state, was: "filtered" }]);
+      expect(engine.counts.ignored.duplicate).toBe(2);
+    }
+  });
+});
+
+describe("tries", () => {
+  it("each leaves from another port, with another ISN, and the reply names its try", () => {
+    const { engine, probe } = afterFirstSyn();
+    engine.handleTimeout(SECOND + 1000);
+    const second = transmit(engine, SECOND + 1000) as Uint8Array;
+    expect(tcp.sourcePort(second, SEGMENT)).not.toBe(tcp.sourcePort(probe, SEGMENT));
+    expect(tcp.sequence(second, SEGMENT)).not.toBe(tcp.sequence(probe, SEGMENT));
+    const acknowledgement = (tcp.sequence(second, SEGMENT) + 1) >>> 0;
+    deliver(engine, segmentTo(second, { flags: SYN | ACK, acknowledgement }), SECOND + 6000);
+    expect(drainVerdicts(engine)).toMatchObject([{ state: "open", tries: 2, rttUs: 5000, late: false }]);
+    expect(engine.counts).toMatchObject({ sent: 2, retransmitted: 1 });
+  });
+
+  it("the acknowledgement of one try does not prove another", () => {
+    const { engine, probe, iss } = afterFirstSyn();
+    engine.handleTimeout(SECOND + 1000);
+    const second = transmit(engine, SECOND + 1000) as Uint8Array;
+    deliver(engine, segmentTo(second, { flags: SYN | ACK, acknowledgement: (iss + 1) >>> 0 }));
+    expect(engine.counts.ignored.wrongAck).toBe(1);
+    deliver(engine, segmentTo(probe, { flags: SYN | ACK, acknowledgement: (iss + 1) >>> 0 }), SECOND + 2000);
+    expect(drainVerdicts(engine)).toMatchObject([
+      { state: "open", tries: 2, rttUs: SECOND + 2000, late: true },
+    ]);
+  });
+
+  it("that leave in one call leave one after the other: round trips count from each one's own moment", () => {
+    const engine = engineFor([target("198.18.0.2", 1, 2, 3, 4)]);
+    const out = new Uint8Array(4 * 128);
+    const packets = [0, 1, 2, 3].map((token) => {
+      const length = engine.pollTransmit(0, out, token * 128, token);
+      return out.slice(token * 128, token * 128 + length);
+    });
+    engine.handleDeparture(0, 4, 1000, 1400);
+    for (const packet of packets) {
+      const acknowledgement = (tcp.sequence(packet, SEGMENT) + 1) >>> 0;
+      deliver(engine, segmentTo(packet, { flags: RST | ACK, acknowledgement }), 2000);
+    }
+    expect(drainVerdicts(engine).map(({ rttUs }) => rttUs)).toEqual([1000, 900, 800, 700]);
+  });
+
+  it("spread over the source ports, and are told apart when the ports are shared", () => {
+    // 50 probes over 10 ports: what is unique is the 4-tuple.
+    const hosts = Array.from({ length: 50 }, (_, i) => target(`198.18.2.${i}`, 80));
+    const engine = engineFor(hosts, { ports: createSourcePorts(61_000, 61_009, 3) });
+    const uses = new Map<number, number>();
+    const probes: Uint8Array[] = [];
+    for (let p = transmit(engine, 1e6); p !== undefined; p = transmit(engine, 1e6)) {
+      const port = tcp.sourcePort(p, SEGMENT);
+      uses.set(port, (uses.get(port) ?? 0) + 1);
+      probes.push(p);
+    }
+    expect([...uses.keys()].sort()).toEqual(Array.from({ length: 10 }, (_, i) => 61_000 + i));
+    expect([...uses.values()]).toEqual(Array.from({ length: 10 }, () => 5));
+    for (const p of probes) {
+      const acknowledgement = (tcp.sequence(p, SEGMENT) + 1) >>> 0;
+      deliver(engine, segmentTo(p, { flags: RST | ACK, acknowledgement }), 1e6 + 700);
+    }
+    expect(drainVerdicts(engine).map(({ state, rttUs }) => [state, rttUs])).toEqual(
+      Array.from({ length: 50 }, () => ["closed", 700]),
+    );
+  });
+});
+
+describe("a refused send", () => {
+  it.each(["ENOBUFS", "EAGAIN", "ENOMEM"])("for want of room (%s) is tried again, and is no try", (errno) => {
+    const { engine } = afterFirstSyn();
+    engine.handleRefusal(0, errno, 0);
+    expect(transmit(engine, 1000)).toBeUndefined();
+    const next = engine.pollTimeout(1000);
+    expect(next).toBeGreaterThan(1000);
+    expect(next).toBeLessThan(100_000);
+    engine.handleTimeout(next);
+    const again = transmit(engine, next) as Uint8Array;
+    const acknowledgement = (tcp.sequence(again, SEGMENT) + 1) >>> 0;
+    deliver(engine, segmentTo(again, { flags: SYN | ACK, acknowledgement }), next + 500);
+    expect(drainVerdicts(engine)).toMatchObject([{ state: "open", tries: 1, rttUs: 500 }]);
+    expect(engine.counts).toMatchObject({ sent: 1, retransmitted: 0, sendErrors: { [errno]: 1 } });
+  });
+
+  it.each([
+    ["EPERM", "send-eperm"],
+    ["EMSGSIZE", "send-emsgsize"],
+  ])("for good (%s) is a result with its reason", (errno, reason) => {
+    const { engine } = afterFirstSyn();
+    engine.handleRefusal(0, errno, 10);
+    expect(drainVerdicts(engine)).toMatchObject([{ state: "filtered", reason, tries: 0, rttUs: Number.NaN }]);
+    expect(engine.done).toBe(true);
+    expect(engine.counts).toMatchObject({ sent: 0, sendErrors: { [errno]: 1 } });
+  });
+
+  it.each(["ENETUNREACH", "EHOSTUNREACH"])(
+    "for want of a way (%s) costs a try, and the next may find one",
+    (errno) => {
+      const { engine } = afterFirstSyn();
+      engine.handleRefusal(0, errno, 10);
+      expect(drainVerdicts(engine)).toEqual([]);
+      expect(transmit(engine, 1000)).toBeUndefined();
+      engine.handleTimeout(SECOND + 1000);
+      const again = transmit(engine, SECOND + 1000) as Uint8Array;
+      const acknowledgement = (tcp.sequence(again, SEGMENT) + 1) >>> 0;
+      deliver(engine, segmentTo(again, { flags: SYN | ACK, acknowledgement }), SECOND + 1500);
+      expect(drainVerdicts(engine)).toMatchObject([{ state: "open", tries: 1, rttUs: 500 }]);
+      expect(engine.counts).toMatchObject({ sent: 1, sendErrors: { [errno]: 1 } });
+    },
+  );
+
+  it.each(["ENETDOWN", "ENODEV", "ENXIO"])(
+    "because the interface is away (%s) is no try, for all of them",
+    (errno) => {
+      const engine = engineFor([target("198.18.0.2", 80, 81)], { retries: 0 });
+      let now = 0;
+      let refusals = 0;
+      for (; now < 10 * SECOND; now += 10_000) {
+        engine.handleTimeout(now);
+        for (let p = transmit(engine, now); p !== undefined; p = transmit(engine, now)) {
+          refusals++;
+          engine.handleRefusal(0, errno, now);
+        }
+      }
+      // Not a storm of attempts, and nobody has given up.
+      expect(refusals).toBeLessThan(60);
+      expect(drainVerdicts(engine)).toEqual([]);
+      expect(engine.stalledUs(now)).toBeGreaterThan(9 * SECOND);
+      const probes: Uint8Array[] = [];
+      for (; probes.length < 2; now += 10_000) {
+        engine.handleTimeout(now);
+        for (let p = transmit(engine, now); p !== undefined; p = transmit(engine, now)) {
+          probes.push(p);
+          engine.handleDeparture(0, 1, now, now);
+          const acknowledgement = (tcp.sequence(p, SEGMENT) + 1) >>> 0;
+          deliver(engine, segmentTo(p, { flags: RST | ACK, acknowledgement }), now + 500);
+        }
+      }
+      expect(engine.stalledUs(now)).toBe(0);
+      expect(drainVerdicts(engine)).toMatchObject([
+        { state: "closed", tries: 1, rttUs: 500 },
+        { state: "closed", tries: 1, rttUs: 500 },
+      ]);
+    },
+  );
+
+  it("of one packet holds up no other, and IPv6's EINVAL is one for want of room", () => {
+    const engine = engineFor([target("2001:db8::2", 80), target("2001:db8::3", 80)], { retries: 0 });
+    const first = transmit(engine, 0) as Uint8Array;
+    engine.handleRefusal(0, "EINVAL", 0);
+    const second = transmit(engine, 10) as Uint8Array;
+    expect(second.slice(24, 40)).not.toEqual(first.slice(24, 40));
+    engine.handleDeparture(0, 1, 10, 10);
+    const next = engine.pollTimeout(10);
+    engine.handleTimeout(next);
+    const again = transmit(engine, next) as Uint8Array;
+    expect(again.slice(24, 40)).toEqual(first.slice(24, 40));
+  });
+
+  it("that leaves no way until the end is told as that, not as silence", () => {
+    const { engine } = afterFirstSyn();
+    engine.handleRefusal(0, "ENETUNREACH", 0);
+    for (let now = 0; !engine.done; now += 100_000) {
+      engine.handleTimeout(now);
+      if (transmit(engine, now) !== undefined) engine.handleRefusal(0, "ENETUNREACH", now);
+    }
+    expect(drainVerdicts(engine)).toMatchObject([
+      { state: "filtered", reason: "send-enetunreach", tries: 0 },
+    ]);
+    expect(engine.counts).toMatchObject({ sent: 0, sendErrors: { ENETUNREACH: 3 } });
+  });
+
+  it("that never ends is given up, not waited for for ever", () => {
+    const { engine } = afterFirstSyn();
+    let now = 0;
+    engine.handleRefusal(0, "ENOBUFS", now);
+    while (!engine.done) {
+      now = engine.pollTimeout(now);
+      engine.handleTimeout(now);
+      if (transmit(engine, now) !== undefined) engine.handleRefusal(0, "ENOBUFS", now);
+    }
+    expect(drainVerdicts(engine)).toMatchObject([{ state: "filtered", reason: "send-enobufs", tries: 0 }]);
+    expect(now).toBeGreaterThan(4 * SECOND);
+    expect(now).toBeLessThan(120 * SECOND);
+  });
+});
+
+describe("spurious wake-ups", () => {
+  it("change nothing", () => {
+    const { engine } = afterFirstSyn();
+    for (const now of [0, 1, 999_999]) {
+      engine.handleTimeout(now);
+      expect(transmit(engine, now)).toBeUndefined();
+    }
+    expect(drainVerdicts(engine)).toEqual([]);
+    expect(engine.counts.sent).toBe(1);
+  });
+});
+
+function flip(packet: Uint8Array, at: number): Uint8Array {
+  packet[at] ^= 0x40;
+  return packet;
+}
+
+function edited(packet: Uint8Array, at: number, value: number): Uint8Array {
+  const copy = packet.slice();
+  copy[at] = value;
+  return copy;
+}
+
+/** The same packet with "more fragments" set and its header checksum right. */
+function fragment(packet: Uint8Array): Uint8Array {
+  const header = ipv4.parse(packet, 0, packet.length);
+  if (header === undefined) throw new Error("not IPv4");
+  ipv4.emit(packet, 0, { ...header, moreFragments: true, dontFragment: false });
+  return packet;
+}
+
+describe("the probe's local address", () => {
+  it("is the path's", () => {
+    const { probe } = afterFirstSyn();
+    expect(probe.slice(12, 16)).toEqual(LOCAL_4);
+  });
+});

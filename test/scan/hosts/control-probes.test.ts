@@ -1,0 +1,208 @@
+/** Pilots and canaries: their slots and ports, who is asked again, and when their time is over. */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { createDraw, createPilots, KINDS, type Pilots } from "../../../src/scan/hosts/control-probes.ts";
+import { createSeededRandom } from "../../sim/random.ts";
+
+const host = (n: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, n);
+const PORTS = { first: 65_471, last: 65_534 };
+const rested = () => true;
+const NEVER = Number.POSITIVE_INFINITY;
+
+/** Takes a slot for a pilot that has left. */
+function leave(pilots: Pilots, nowUs: number, waitUs: number): number {
+  const slot = pilots.pickPilot(rested, nowUs);
+  if (slot >= 0) pilots.sent(slot, nowUs, waitUs, nowUs);
+  return slot;
+}
+
+describe("pilots", () => {
+  it("go to those who are remembered, and to nobody else", () => {
+    const pilots = createPilots(PORTS, createSeededRandom(1));
+    expect(pilots.pickPilot(rested, 0)).toBe(-1);
+    for (let n = 0; n < 5; n++) pilots.remember(Uint32Array.of(9, ...host(n)), 1, 80 + n, n, 1000 + n, true);
+    expect(pilots.known()).toBe(5);
+    const asked = new Set<number>();
+    for (let i = 0; i < 64; i++) {
+      const slot = leave(pilots, i, 1000);
+      const n = pilots.port[slot] - 80;
+      asked.add(n);
+      expect(pilots.words.slice(slot * 4, slot * 4 + 4)).toEqual(host(n));
+      expect([pilots.path[slot], pilots.host[slot], pilots.kind[slot]]).toEqual([n, 1000 + n, 0]);
+      expect(pilots.owns(pilots.localPort(slot))).toBe(true);
+    }
+    expect(asked.size).toBe(5);
+    expect([PORTS.first - 1, PORTS.last + 1].map(pilots.owns)).toEqual([false, false]);
+  });
+
+  it("of those who answered with a reset, ask only whose host is rested", () => {
+    const pilots = createPilots(PORTS, createSeededRandom(1));
+    for (let n = 0; n < 20; n++) pilots.remember(host(n), 0, 80, 0, n, false);
+    expect(pilots.pickPilot(() => false, 0)).toBe(-1);
+    for (let i = 0; i < 50; i++) {
+      const slot = pilots.pickPilot((n) => n >= 10, 0);
+      if (slot >= 0) expect(pilots.host[slot]).toBeGreaterThanOrEqual(10);
+    }
+    pilots.remember(host(77), 0, 80, 0, 77, true);
+    const taken = Array.from({ length: 200 }, () => pilots.pickPilot(() => false, 0)).filter(
+      (slot) => slot >= 0,
+    );
+    expect(taken.length).toBeGreaterThan(10);
+    for (const slot of taken) expect(pilots.host[slot]).toBe(77);
+  });
+
+  it("remember the newest of very many, too", () => {
+    const pilots = createPilots(PORTS, createSeededRandom(4));
+    for (let n = 0; n < 100_000; n++) pilots.remember(host(n), 0, 80, 0, n, true);
+    expect(pilots.known()).toBeLessThan(2000);
+    let newer = 0;
+    for (let i = 0; i < 100; i++) {
+      const slot = leave(pilots, i, 1);
+      if (pilots.host[slot] > 90_000) newer++;
+      pilots.release(slot);
+    }
+    expect(newer).toBeGreaterThan(90);
+  });
+});
+
+describe("slots", () => {
+  /** What may happen to them, in any order. */
+  const step = fc.oneof(
+    {
+      weight: 4,
+      arbitrary: fc.record({ kind: fc.constant("pilot" as const), waitUs: fc.integer({ min: 1, max: 99 }) }),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({ kind: fc.constant("ask" as const), port: fc.integer({ min: 1, max: 9 }) }),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({ kind: fc.constant("canary" as const), waitUs: fc.integer({ min: 1, max: 99 }) }),
+    },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant("expire" as const) }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant("answer" as const), which: fc.nat(2000) }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant("time" as const), us: fc.nat(30) }) },
+  );
+
+  it("hold one probe each, are found by port and peer, and expire in their time: held against a list", () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
+        // As many ports as slots: each slot has its own.
+        const pilots = createPilots({ first: 60_000, last: 61_023 }, createSeededRandom(5));
+        for (let n = 0; n < 9; n++) pilots.remember(host(n), 0, 80, 0, n, true);
+        const underWay = new Map<number, { until: number; peer: number; port: number; canary: boolean }>();
+        const waiting: number[] = [];
+        let now = 0;
+        for (const each of steps) {
+          if (each.kind === "time") now += each.us;
+          else if (each.kind === "pilot") {
+            const slot = leave(pilots, now, each.waitUs);
+            expect(slot).toBeGreaterThanOrEqual(0);
+            expect(underWay.has(slot)).toBe(false);
+            underWay.set(slot, {
+              until: now + each.waitUs,
+              peer: pilots.host[slot],
+              port: 80,
+              canary: false,
+            });
+          } else if (each.kind === "ask") {
+            expect(pilots.ask(host(50), 0, each.port, 1, 50, KINDS.canary)).toBeGreaterThanOrEqual(0);
+            waiting.push(each.port);
+          } else if (each.kind === "canary") {
+            const slot = pilots.pickAsked(KINDS.canary);
+            expect(slot >= 0).toBe(waiting.length > 0);
+            if (slot < 0) continue;
+            expect(underWay.has(slot)).toBe(false);
+            waiting.splice(waiting.indexOf(pilots.port[slot]), 1);
+            pilots.sent(slot, now, each.waitUs, 7);
+            underWay.set(slot, { until: now + each.waitUs, peer: 50, port: pilots.port[slot], canary: true });
+          } else if (each.kind === "expire") {
+            for (let slot = pilots.expired(now); slot >= 0; slot = pilots.expired(now)) {
+              expect(underWay.get(slot)?.until).toBeLessThanOrEqual(now);
+              underWay.delete(slot);
+              pilots.release(slot);
+            }
+          } else {
+            const [slot, probe] = [...underWay][each.which % underWay.size] ?? [-1];
+            if (probe === undefined) continue;
+            const local = pilots.localPort(slot);
+            expect(pilots.kind[slot] === KINDS.canary).toBe(probe.canary);
+            expect(pilots.find(host(probe.peer), 0, probe.port, local)).toBe(slot);
+            expect(pilots.find(host(probe.peer + 100), 0, probe.port, local)).toBe(-1);
+            expect(pilots.find(host(probe.peer), 0, probe.port + 1000, local)).toBe(-1);
+            underWay.delete(slot);
+            pilots.release(slot);
+            expect(pilots.find(host(probe.peer), 0, probe.port, local)).toBe(-1);
+          }
+          expect(pilots.waiting()).toBe(waiting.length > 0);
+          const untils = [...underWay.values()].map(({ until }) => until);
+          expect(pilots.nextExpiry()).toBe(Math.min(NEVER, ...untils));
+          if (untils.every((until) => until > now)) expect(pilots.expired(now)).toBe(-1);
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("are so many: then nothing is taken until one is released", () => {
+    const pilots = createPilots(PORTS, createSeededRandom(6));
+    pilots.remember(host(1), 0, 80, 0, 1, true);
+    for (let n = 2; n < 400; n++) pilots.remember(host(n), 0, 80, 0, n, true);
+    const slots = new Set<number>();
+    // A draw may find its port under way to that peer already: only many in vain say that all are taken.
+    for (let inVain = 0; inVain < 2000; ) {
+      const slot = leave(pilots, 0, 10);
+      if (slot < 0) {
+        inVain++;
+        continue;
+      }
+      inVain = 0;
+      expect(slots.has(slot)).toBe(false);
+      slots.add(slot);
+    }
+    expect(slots.size).toBeGreaterThanOrEqual(64);
+    expect(pilots.ask(host(1), 0, 22_222, 0, 1, KINDS.canary)).toBe(-1);
+    const [any] = slots;
+    pilots.release(any);
+    // A second time it is nobody's to release.
+    pilots.release(any);
+    expect(pilots.ask(host(1), 0, 22_222, 0, 1, KINDS.canary)).toBeGreaterThanOrEqual(0);
+    expect(pilots.ask(host(1), 0, 22_223, 0, 1, KINDS.canary)).toBe(-1);
+    expect(pilots.waiting()).toBe(true);
+    // A canary that is given up before it left waits no longer.
+    const canary = pilots.pickAsked(KINDS.canary);
+    expect([pilots.port[canary], pilots.waiting(), pilots.pickAsked(KINDS.canary)]).toEqual([
+      22_222,
+      false,
+      -1,
+    ]);
+  });
+
+  it("that wait to be sent never expire", () => {
+    const pilots = createPilots(PORTS, createSeededRandom(7));
+    pilots.ask(host(1), 0, 22_222, 0, 1, KINDS.canary);
+    expect([pilots.nextExpiry(), pilots.expired(1e12)]).toEqual([NEVER, -1]);
+    const slot = pilots.pickAsked(KINDS.canary);
+    expect(pilots.expired(1e12)).toBe(-1);
+    // Nor do they wait any longer once they are released.
+    pilots.ask(host(2), 0, 22_223, 0, 2, KINDS.canary);
+    for (let other = 0; other < 1024; other++) if (other !== slot) pilots.release(other);
+    expect([pilots.waiting(), pilots.pickAsked(KINDS.canary)]).toEqual([false, -1]);
+    pilots.sent(slot, 0, 5, 1);
+    expect([pilots.expired(4), pilots.expired(5), pilots.nextExpiry()]).toEqual([-1, slot, 5]);
+  });
+});
+
+it("draws are even, below their bound, and follow from the seed", () => {
+  const draw = createDraw(42);
+  const counts = Array(10).fill(0);
+  const drawn = Array.from({ length: 20_000 }, () => draw(10));
+  for (const each of drawn) counts[each]++;
+  for (const count of counts) expect(Math.abs(count - 2000)).toBeLessThan(200);
+  const again = createDraw(42);
+  expect(drawn.every((each) => each === again(10))).toBe(true);
+  // Zero would be zero for ever.
+  const zero = createDraw(0);
+  expect(new Set(Array.from({ length: 50 }, () => zero(1000))).size).toBeGreaterThan(30);
+});

@@ -1,0 +1,82 @@
+import { describe, expect, it } from "vitest";
+import { createHostPace } from "../../../src/scan/hosts/host-rate.ts";
+import { drainVerdicts, engineFor, target, transmit } from "../../sim/run.ts";
+
+const host = (n: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, n);
+const NEVER = Number.POSITIVE_INFINITY;
+
+describe("turns of a host", () => {
+  it("are handed out ahead, one interval apart, and each host has its own", () => {
+    const pace = createHostPace({ rate: 10, timeoutUs: NEVER });
+    expect([1, 2, 3].map(() => pace.turn(host(1), 0, 1000))).toEqual([1000, 101_000, 201_000]);
+    expect(pace.turn(host(2), 0, 1000)).toBe(1000);
+    // Turns that nobody asked for are not saved up.
+    expect([1, 2].map(() => pace.turn(host(1), 0, 9e6))).toEqual([9e6, 9.1e6]);
+  });
+
+  it("end when the host's time is over", () => {
+    const pace = createHostPace({ rate: NEVER, timeoutUs: 5e6 });
+    expect(pace.turn(host(1), 0, 1e6)).toBe(1e6);
+    expect(pace.turn(host(1), 0, 6e6)).toBe(6e6);
+    expect(pace.turn(host(1), 0, 6e6 + 1)).toBe(-1);
+    expect(pace.turn(host(2), 0, 6e6 + 1)).toBe(6e6 + 1);
+  });
+
+  it("are right for very many hosts, whoever is forgotten", () => {
+    const pace = createHostPace({ rate: 1, timeoutUs: NEVER });
+    const oracle = new Map<number, number>();
+    let now = 1;
+    for (let i = 0; i < 200_000; i++) {
+      const n = (i * 7919) % 30_011;
+      const expected = Math.max(now, oracle.get(n) ?? 0);
+      expect(pace.turn(host(n), 0, now)).toBe(expected);
+      oracle.set(n, expected + 1e6);
+      now += 50;
+    }
+  });
+});
+
+describe("the engine", () => {
+  it("sends no more to a host than its rate, retransmissions included, and others go on meanwhile", () => {
+    const engine = engineFor([target("198.18.0.2", 1, 2, 3, 4), target("198.18.0.3", 1)], {
+      ratePerHost: 10,
+      retries: 1,
+      timeoutUs: 150_000,
+    });
+    const sent = new Map<number, number[]>();
+    let now = 0;
+    while (!engine.done) {
+      engine.handleTimeout(now);
+      for (let p = transmit(engine, now); p !== undefined; p = transmit(engine, now)) {
+        sent.set(p[19], [...(sent.get(p[19]) ?? []), now]);
+      }
+      now = Math.max(now + 1, Math.min(engine.pollTimeout(now), now + 1e6));
+    }
+    expect(sent.get(2)).toHaveLength(8);
+    expect(sent.get(3)).toHaveLength(2);
+    expect(sent.get(3)?.[0]).toBe(0);
+    const times = sent.get(2) as number[];
+    for (let i = 1; i < times.length; i++) expect(times[i] - times[i - 1]).toBeGreaterThanOrEqual(99_999);
+  });
+
+  it("gives a host up when its time is over", () => {
+    const engine = engineFor([target("198.18.0.2", 1, 2, 3)], {
+      ratePerHost: 1,
+      hostTimeoutUs: 1_500_000,
+      retries: 0,
+      timeoutUs: 100_000,
+    });
+    let now = 0;
+    while (!engine.done) {
+      engine.handleTimeout(now);
+      while (transmit(engine, now) !== undefined);
+      now = Math.max(now + 1, engine.pollTimeout(now));
+    }
+    expect(drainVerdicts(engine).map(({ port, reason, tries }) => [port, reason, tries])).toEqual([
+      [3, "host-timeout", 0],
+      [1, "no-response", 1],
+      [2, "no-response", 1],
+    ]);
+    expect(engine.counts.reasons.filtered).toEqual({ "host-timeout": 1, "no-response": 2 });
+  });
+});

@@ -1,0 +1,141 @@
+/** Hosts with a pace of their own: whose turn it is, and what the pace becomes. */
+import { describe, expect, it } from "vitest";
+import { createOwnPace, type OwnPace } from "../../../src/scan/hosts/rst-limited.ts";
+
+const host = (n: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, n);
+const MS = 1000;
+
+/** A pace with timers that are looked at by hand, and controls to hosts that have them. */
+function paced(hasControls = false) {
+  const timers = new Map<number, number>();
+  const controls: number[] = [];
+  const pace = createOwnPace({
+    arm: (row, atUs) => timers.set(row, atUs),
+    control: (row) => {
+      if (hasControls) controls.push(row);
+      return hasControls;
+    },
+  });
+  const take = (row: number, n: number, nowUs: number, startMs = 100): boolean =>
+    pace.take(row, n, host(n), 0, startMs * MS, nowUs);
+  /** Lets time pass until the next timer. @returns the row that has its turn then, if it has */
+  function next(n: number): { row: number; atUs: number; granted: boolean } {
+    const [row, atUs] = [...timers].sort((a, b) => a[1] - b[1])[0];
+    timers.delete(row);
+    return { row, atUs, granted: take(row, n, atUs) };
+  }
+  return { pace, timers, controls, take, next };
+}
+
+const told = (pace: OwnPace, n: number, answered: boolean, sentUs: number, nowUs = sentUs): void =>
+  pace.told(n, host(n), 0, answered, sentUs, nowUs);
+
+describe("turns", () => {
+  it("come one after the other, in the order they were asked for, and each host has its own line", () => {
+    const { take, next, timers } = paced();
+    expect([1, 2, 3].map((row) => take(row, 7, 0))).toEqual([false, false, false]);
+    expect(take(4, 8, 0)).toBe(false);
+    // Only who is first has a timer.
+    expect([...timers.keys()]).toEqual([1, 4]);
+    timers.delete(4);
+    expect([next(7), next(7), next(7)]).toEqual([
+      { row: 1, atUs: 100 * MS, granted: true },
+      { row: 2, atUs: 200 * MS, granted: true },
+      { row: 3, atUs: 300 * MS, granted: true },
+    ]);
+    expect(timers.size).toBe(0);
+    expect(take(5, 7, 350 * MS)).toBe(false);
+    // A turn that nobody asked for is not saved up, but it need not be waited for.
+    expect(next(7).granted).toBe(true);
+    expect(take(6, 7, 900 * MS)).toBe(true);
+  });
+
+  it("of rows that need them no more go to the next", () => {
+    const { pace, take, next, timers } = paced();
+    for (const row of [1, 2, 3, 4]) take(row, 7, 0);
+    pace.forget(3);
+    timers.delete(1);
+    pace.forget(1);
+    expect([pace.has(1), pace.has(2), pace.has(3)]).toEqual([false, true, false]);
+    expect([next(7).row, next(7).row]).toEqual([2, 4]);
+    expect(pace.has(2)).toBe(false);
+  });
+
+  it("of a host whose entry has changed hands are given out none the less", () => {
+    const { pace, take, next } = paced();
+    for (const row of [1, 2]) take(row, 7, 0);
+    expect(pace.take(3, 7, host(99), 0, 50 * MS, 0)).toBe(false);
+    const rows = [next(7), next(7), next(7)].map(({ row }) => row).sort();
+    expect(rows).toEqual([1, 2, 3]);
+  });
+
+  it("are a control's now and then, and the row's come after", () => {
+    const { take, next, controls } = paced(true);
+    for (let row = 0; row < 12; row++) take(row, 7, 0);
+    const granted: number[] = [];
+    for (let i = 0; i < 14; i++) {
+      const { row, granted: has } = next(7);
+      if (has) granted.push(row);
+    }
+    expect(granted).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+    expect(controls).toEqual([5, 10]);
+  });
+});
+
+describe("the pace", () => {
+  const intervalAfter = (tell: (pace: OwnPace) => void, startMs = 100): number => {
+    const { pace, take, next } = paced();
+    take(1, 7, 0, startMs);
+    next(7);
+    tell(pace);
+    take(2, 7, 10_000 * MS, startMs);
+    take(3, 7, 10_000 * MS, startMs);
+    return (next(7).atUs - 10_000 * MS) / MS;
+  };
+
+  it("is slower after a loss, faster after two answers, much faster while nothing was ever lost", () => {
+    expect(intervalAfter(() => {})).toBe(100);
+    expect(intervalAfter((pace) => told(pace, 7, false, 200 * MS))).toBe(150);
+    expect(intervalAfter((pace) => told(pace, 7, true, 200 * MS))).toBe(100);
+    const twice = (pace: OwnPace) => {
+      for (const ms of [200, 300]) told(pace, 7, true, ms * MS);
+    };
+    expect(intervalAfter(twice)).toBe(50);
+    const lostBefore = (pace: OwnPace) => {
+      told(pace, 7, false, 200 * MS);
+      for (const ms of [300, 400]) told(pace, 7, true, ms * MS);
+    };
+    expect(intervalAfter(lostBefore)).toBeCloseTo(127.5);
+  });
+
+  it("is changed once only by what left before it was", () => {
+    const crowd = (pace: OwnPace) => {
+      for (const ms of [200, 210, 220]) told(pace, 7, false, ms * MS, 500 * MS);
+    };
+    expect(intervalAfter(crowd)).toBe(150);
+  });
+
+  it("stays within bounds", () => {
+    expect(intervalAfter(() => {}, 5000)).toBe(300);
+    const lost = (pace: OwnPace) => {
+      for (let i = 1; i < 50; i++) told(pace, 7, false, i * 1000 * MS);
+    };
+    expect(intervalAfter(lost)).toBe(4000);
+  });
+});
+
+describe("what silence means", () => {
+  it("is learnt from what must be answered: a fifth is withheld, one thinks at first", () => {
+    const { pace, take } = paced();
+    expect(pace.sinceUs(7, host(7), 0)).toBe(Number.POSITIVE_INFINITY);
+    take(1, 7, 5 * MS);
+    expect(pace.sinceUs(7, host(7), 0)).toBe(5 * MS);
+    expect(pace.loss(7, host(7), 0)).toBeCloseTo(0.2);
+    for (let i = 1; i <= 20; i++) told(pace, 7, i % 2 === 0, i * 1000 * MS);
+    expect(pace.loss(7, host(7), 0)).toBeGreaterThan(0.4);
+    // When it has become better, tries of before have not.
+    for (let i = 21; i <= 60; i++) told(pace, 7, true, i * 1000 * MS);
+    expect(pace.loss(7, host(7), 0)).toBeGreaterThan(0.16);
+    expect(pace.loss(7, host(7), 0)).toBeLessThan(0.2);
+  });
+});

@@ -1,0 +1,123 @@
+/** What is known of hosts: a cache, held against a Map. */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { createHosts, loadPrefix, MARKS } from "../../../src/scan/measure/host-cache.ts";
+import { loadAddress } from "../../../src/socket/table.ts";
+import { address } from "../../sim/run.ts";
+
+const host = (n: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, 0xc612_0000 + n);
+const words = (text: string): Uint32Array => {
+  const out = new Uint32Array(4);
+  const parsed = address(text);
+  loadAddress(out, 0, parsed, 0, parsed.length);
+  return out;
+};
+
+describe("the hosts of a run", () => {
+  it("agree with a Map that forgets who was not heard of for longest, where all share one set", () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(7), { maxLength: 60 }), (asked) => {
+        const hosts = createHosts(1, 4);
+        /** In order of use, the oldest first; what was written to each. */
+        const oracle = new Map<number, number>();
+        asked.forEach((n, i) => {
+          const entry = hosts.entryOf(host(n), 0, i * 10);
+          const known = oracle.get(n);
+          oracle.delete(n);
+          if (known === undefined && oracle.size === 4) {
+            const [oldest] = oracle.keys();
+            oracle.delete(oldest);
+          }
+          expect(hosts.answered[entry], `${n} at ${i}`).toBe(known ?? 0);
+          expect(hosts.srtt[entry]).toBe(known ?? 0);
+          hosts.answered[entry] = i + 1;
+          hosts.srtt[entry] = i + 1;
+          oracle.set(n, i + 1);
+        });
+      }),
+    );
+  });
+
+  it("make room in other sets, too, when all entries are in use", () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(40), { maxLength: 200 }), (asked) => {
+        const hosts = createHosts(9, 4);
+        /** Who has each entry, and what was written to it. */
+        const owners = new Map<number, { n: number; written: number }>();
+        asked.forEach((n, i) => {
+          const known = [...owners].find(([, owner]) => owner.n === n);
+          const entry = hosts.entryOf(host(n), 0, i * 10);
+          expect(entry).toBeLessThan(hosts.end);
+          if (known !== undefined) expect(entry, `${n} at ${i}`).toBe(known[0]);
+          expect(hosts.answered[entry]).toBe(known?.[1].written ?? 0);
+          expect(hosts.holds(entry, host(n), 0)).toBe(true);
+          hosts.answered[entry] = i + 1;
+          owners.set(entry, { n, written: i + 1 });
+          expect(owners.size).toBeLessThanOrEqual(9);
+        });
+      }),
+    );
+  });
+
+  it("lose no entry, however many come and go", () => {
+    const hosts = createHosts(9, 4);
+    for (let n = 0; n < 1000; n++) hosts.entryOf(host(n), 0, n);
+    const entries = Array.from({ length: 1000 }, (_, n) => hosts.entryOf(host(n), 0, 1000 + n));
+    expect(new Set(entries).size).toBe(9);
+  });
+
+  it("each keep an entry of their own, whatever the others write, while there is room", () => {
+    const hosts = createHosts(1 << 15);
+    const entries = Array.from({ length: 1000 }, (_, n) => hosts.entryOf(host(n), 0, n));
+    expect(new Set(entries).size).toBe(1000);
+    for (let n = 0; n < 1000; n++) {
+      hosts.lost[entries[n]] = n;
+      hosts.sentMs[entries[n]] = n;
+    }
+    for (let n = 999; n >= 0; n--) {
+      const entry = hosts.entryOf(host(n), 0, 2000);
+      expect([entry, hosts.lost[entry], hosts.sentMs[entry]]).toEqual([entries[n], n, n]);
+      expect(hosts.holds(entry, host(n), 0)).toBe(true);
+    }
+  });
+
+  it("say when an entry has changed hands, and hand it over empty", () => {
+    const hosts = createHosts(1, 4);
+    const first = hosts.entryOf(host(0), 0, 0);
+    const numbers = [hosts.srtt, hosts.rttvar, hosts.usual];
+    const sums = [hosts.answered, hosts.lost, hosts.open, hosts.closed];
+    for (const each of [...numbers, ...sums]) each[first] = 7;
+    hosts.marks[first] = MARKS.paced | MARKS.tarpit;
+    hosts.firstMs[first] = 7;
+    hosts.sentMs[first] = 7;
+    for (let n = 1; n <= 3; n++) hosts.entryOf(host(n), 0, n * 1000);
+    expect(hosts.holds(first, host(0), 0)).toBe(true);
+    const next = hosts.entryOf(host(4), 0, 4000);
+    expect(next).toBe(first);
+    expect(hosts.holds(first, host(0), 0)).toBe(false);
+    expect(hosts.holds(first, host(4), 0)).toBe(true);
+    expect([...numbers, ...sums, hosts.marks].map((each) => each[next])).toEqual(Array(8).fill(0));
+    expect([hosts.firstMs[next], hosts.sentMs[next]]).toEqual([-Infinity, -Infinity]);
+  });
+
+  it("read an address from any place of an array", () => {
+    const hosts = createHosts(1000);
+    const many = Uint32Array.of(9, ...host(1), ...host(2));
+    expect(hosts.entryOf(many, 5, 0)).toBe(hosts.entryOf(host(2), 0, 1));
+    expect(hosts.holds(hosts.entryOf(many, 1, 2), many, 1)).toBe(true);
+  });
+});
+
+it("prefixes are /24 of IPv4 and /64 of IPv6", () => {
+  const prefixOf = (text: string): Uint32Array => {
+    const out = new Uint32Array(4).fill(0xa5a5_a5a5);
+    loadPrefix(out, words(text), 0);
+    return out;
+  };
+  expect(prefixOf("198.18.5.77")).toEqual(words("198.18.5.0"));
+  expect(prefixOf("255.255.255.255")).toEqual(words("255.255.255.0"));
+  expect(prefixOf("198.18.6.77")).not.toEqual(prefixOf("198.18.5.77"));
+  expect(prefixOf("2001:db8:1:2:3:4:5:6")).toEqual(words("2001:db8:1:2::"));
+  // An IPv6 address whose end looks like IPv4's prefix is none.
+  expect(prefixOf("::1:198.18.5.77")).toEqual(words("::"));
+});
