@@ -22,7 +22,7 @@ import {
   usage,
   withTiming,
 } from "./options/table.ts";
-import { createMessages, printResult, VERSION } from "./terminal.ts";
+import { createMessages, printResult, VERSION } from "./run/terminal.ts";
 
 /**
  * @param run takes what a command does

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Script } from "node:vm";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { VERSION } from "../../src/cli/terminal.ts";
+import { VERSION } from "../../src/cli/run/terminal.ts";
 import { MAIN, ROOT, run } from "./process.ts";
 
 const PROGRAMS = ["synprobe", "worker"] as const;

@@ -9,7 +9,7 @@ import { isInLab } from "../../runtime/lab/lab.ts";
 import { statusOf } from "../../runtime/lab/namespace.ts";
 import { EXIT } from "../exit.ts";
 import { usage } from "../options/table.ts";
-import { type Messages, printResult } from "../terminal.ts";
+import { type Messages, printResult } from "../run/terminal.ts";
 import { runInLab } from "./lab.ts";
 
 /** What DEFAULT_DESCRIPTION has at this address: a port of each kind. */

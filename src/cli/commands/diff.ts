@@ -6,7 +6,7 @@ import type { RecordedRun } from "../../report/read/recorded.ts";
 import { readRun } from "../../runtime/results/result-files.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import { usage } from "../options/table.ts";
-import { type Messages, printResult } from "../terminal.ts";
+import { type Messages, printResult } from "../run/terminal.ts";
 
 /** Parsed options, by commander's names. */
 export interface DiffOptions {

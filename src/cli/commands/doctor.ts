@@ -8,7 +8,7 @@ import type { Diagnosis, Finding, Status } from "../../runtime/diagnose/finding.
 import { readServices } from "../../runtime/system/system.ts";
 import { parseTarget } from "../../scan/targets/grammar.ts";
 import { EXIT, type ExitStatus, exitStatus } from "../exit.ts";
-import { type Messages, printResult } from "../terminal.ts";
+import { type Messages, printResult } from "../run/terminal.ts";
 
 /** @throws {SynprobeError} for a malformed target */
 export async function doctor(

@@ -12,8 +12,8 @@ import { readRun } from "../../runtime/results/result-files.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import { usage } from "../options/table.ts";
 import { cannotWrite } from "../run/outputs.ts";
+import { type Messages, printResult, VERSION } from "../run/terminal.ts";
 import { createWriter, errorCode } from "../run/writer.ts";
-import { type Messages, printResult, VERSION } from "../terminal.ts";
 import { noteEnding } from "./diff.ts";
 
 /** Parsed options, by commander's names. */

@@ -19,8 +19,8 @@ import { pcapngPacket, pcapngStart } from "../../wire/pcapng.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import { usage } from "../options/table.ts";
 import { watchSignals } from "../run/interruption.ts";
+import { type Messages, printResult, VERSION } from "../run/terminal.ts";
 import { errorCode } from "../run/writer.ts";
-import { type Messages, printResult, VERSION } from "../terminal.ts";
 
 /** Parsed options, by commander's names. */
 export interface TraceCommandOptions {

@@ -3,7 +3,7 @@
  * into dist.
  */
 import type { Command } from "commander";
-import { VERSION } from "../terminal.ts";
+import { VERSION } from "../run/terminal.ts";
 import { type CommandEntry, catalogue, type OptionEntry } from "./catalogue.ts";
 import { optionTerm } from "./help.ts";
 import { type Block, FILES, TOPICS, type Topic, type TopicName } from "./manual.ts";

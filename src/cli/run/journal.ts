@@ -12,7 +12,7 @@ import { asInvoker } from "../../runtime/system/privilege.ts";
 import type { Established, PortResult } from "../../scan/probe/result.ts";
 import { readRecord } from "../../scan/probe/result-record.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
-import { VERSION } from "../terminal.ts";
+import { VERSION } from "./terminal.ts";
 
 /** Options that were left to chance or to the machine, as a journal's run had them. */
 export interface Remembered {

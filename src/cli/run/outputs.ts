@@ -14,7 +14,7 @@ import type { PlanView } from "../../scan/probe/result.ts";
 import { pcapngStart } from "../../wire/pcapng.ts";
 import type { ProbeOptions } from "../options/table.ts";
 import { usage } from "../options/table.ts";
-import { VERSION } from "../terminal.ts";
+import { VERSION } from "./terminal.ts";
 import { createWriter, errorCode, type Writer } from "./writer.ts";
 
 export interface Outputs {

@@ -3,7 +3,7 @@
  */
 import type { PacketEvent, PacketObserver } from "../../link/tracer.ts";
 import { describePacket } from "../../wire/describe.ts";
-import { writeError } from "../terminal.ts";
+import { writeError } from "./terminal.ts";
 
 const LABELS: Readonly<Record<PacketEvent, string>> = { sent: "SENT", refused: "FAIL", received: "RCVD" };
 

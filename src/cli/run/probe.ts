@@ -25,7 +25,6 @@ import { storeAddress } from "../../socket/table.ts";
 import { formatAddress } from "../../wire/address.ts";
 import { EXIT, type ExitStatus, exitStatus } from "../exit.ts";
 import type { TimedOptions } from "../options/table.ts";
-import { isOneTerminal, type Messages, openProgress, printResult, VERSION } from "../terminal.ts";
 import { type Interruption, watchSignals } from "./interruption.ts";
 import {
   journalOptions,
@@ -38,6 +37,7 @@ import { type Outputs, openOutputs } from "./outputs.ts";
 import { packetTracer } from "./packet-trace.ts";
 import type { Progress } from "./progress.ts";
 import { planTargets } from "./targets.ts";
+import { isOneTerminal, type Messages, openProgress, printResult, VERSION } from "./terminal.ts";
 
 /** @returns the exit status. @throws {SynprobeError} for faults of the run as a whole */
 export async function probe(

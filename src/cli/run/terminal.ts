@@ -3,10 +3,10 @@
  */
 import { fstatSync, writeSync } from "node:fs";
 import { createColors } from "picocolors";
-import { ERROR_CODES, SynprobeError } from "../errors.ts";
-import { escapeText } from "../report/escape.ts";
-import { createProgress, mayDraw, type Progress } from "./run/progress.ts";
-import { createWriter, errorCode, type Writer } from "./run/writer.ts";
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { escapeText } from "../../report/escape.ts";
+import { createProgress, mayDraw, type Progress } from "./progress.ts";
+import { createWriter, errorCode, type Writer } from "./writer.ts";
 
 /** The package's version; a test holds it against package.json. */
 export const VERSION = "0.1.0";

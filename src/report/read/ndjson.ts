@@ -3,15 +3,17 @@
  * files can be read; whatever else is not as it should be is an error with its line.
  */
 import { isIP } from "node:net";
-import type { LineReader, ReadFault, RunEnding } from "./read.ts";
 import {
+  type LineReader,
   PROTOCOLS,
   RECORDED_STATES,
+  type ReadFault,
   type RecordedPath,
   type RecordedPort,
   type RecordedProgress,
   type RecordedSink,
   type RecordedSummary,
+  type RunEnding,
 } from "./recorded.ts";
 
 /** Names in a line, at any depth, that are looked at. */

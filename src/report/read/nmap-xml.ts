@@ -6,16 +6,18 @@
  */
 import { SaxesParser, type SaxesTagPlain } from "saxes";
 import { defined } from "./ndjson.ts";
-import type { ReadFault, RunEnding, TextReader } from "./read.ts";
 import {
   eachPort,
   PROTOCOLS,
   type Protocol,
   RECORDED_STATES,
+  type ReadFault,
   type RecordedPort,
   type RecordedSink,
   type RecordedState,
   type RecordedSummary,
+  type RunEnding,
+  type TextReader,
 } from "./recorded.ts";
 
 /** Attributes that are looked at, of any element. */

@@ -9,27 +9,7 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { escapeWord } from "../escape.ts";
 import { createNdjsonReader } from "./ndjson.ts";
 import { createNmapXmlReader } from "./nmap-xml.ts";
-import type { RecordedRun, RecordedSink } from "./recorded.ts";
-
-/** Makes an error from what is wrong and, if it is not the current one, the line. */
-export type ReadFault = (what: string, line?: number) => Error;
-
-/** What a reader says at its end; the name is read.ts's to add. */
-export type RunEnding = Omit<RecordedRun, "name">;
-
-/** A format that is read line by line. */
-export interface LineReader {
-  line(line: string): void;
-  /** Whether a last line without its end is all there, as far as can be told. */
-  isWhole(line: string): boolean;
-  end(): RunEnding;
-}
-
-/** A format that is read in pieces of any length. */
-export interface TextReader {
-  text(text: string): void;
-  end(): RunEnding;
-}
+import type { LineReader, ReadFault, RecordedRun, RecordedSink, TextReader } from "./recorded.ts";
 
 export interface RunReader {
   /** @throws {SynprobeError} `ERR_RESULTS` */

@@ -124,6 +124,26 @@ export interface RecordedSink {
   host(ip: string, up: boolean, vague: boolean): void;
 }
 
+/** Makes an error from what is wrong and, if it is not the current one, the line. */
+export type ReadFault = (what: string, line?: number) => Error;
+
+/** What a reader says at its end; the name is read.ts's to add. */
+export type RunEnding = Omit<RecordedRun, "name">;
+
+/** A format that is read line by line. */
+export interface LineReader {
+  line(line: string): void;
+  /** Whether a last line without its end is all there, as far as can be told. */
+  isWhole(line: string): boolean;
+  end(): RunEnding;
+}
+
+/** A format that is read in pieces of any length. */
+export interface TextReader {
+  text(text: string): void;
+  end(): RunEnding;
+}
+
 /** Ports of a list such as `22,80-90`; what is no port is left out. */
 export function* eachPort(list: string): Generator<number> {
   for (const part of list.split(",")) {
