@@ -2,7 +2,7 @@
  * Every error that synprobe raises on purpose: a caller's or a machine's fault, with a stable code and one line that
  * says what is wrong and what to do.
  *
- * Not here: a port's fate in a scan (a refused port, an unreachable host, a timeout are results, see scan/result.ts; to
+ * Not here: a port's fate in a scan (a refused port, an unreachable host, a timeout are results, see scan/probe/result.ts; to
  * the caller of `connect` they are errors), and exit statuses (cli/exit.ts maps codes to them).
  */
 

@@ -43,7 +43,7 @@ function createProgram(
     .helpCommand(false)
     .exitOverride()
     .showSuggestionAfterError(false)
-    // What help says is help.ts's business, and takes time to load.
+    // What help says is help/help.ts's business, and takes time to load.
     .configureHelp({
       formatHelp: (command) => {
         askedHelp(command === program ? "" : command.name());
@@ -181,7 +181,7 @@ function createProgram(
       }),
     );
   program
-    // What lab.ts starts in the lab's namespaces.
+    // What commands/lab.ts starts in the lab's namespaces.
     .command(LAB_INSIDE, { hidden: true })
     .action(() => run(async () => (await import("./commands/lab.ts")).labInside(messages)));
   return program;

@@ -163,7 +163,7 @@ export interface LabDescription {
   readonly hosts: readonly HostsDescription[];
 }
 
-/** The prober's own addresses in a lab (runtime/lab.ts). They are for documentation (RFC 5737, RFC 3849): nothing real has them. */
+/** The prober's own addresses in a lab (runtime/lab/lab.ts). They are for documentation (RFC 5737, RFC 3849): nothing real has them. */
 export const PROBER = { ipv4: "192.0.2.1", ipv6: "2001:db8::1" } as const;
 
 // --- grammar -----------------------------------------------------------------------------------------------------------

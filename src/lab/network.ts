@@ -1,6 +1,6 @@
 /**
  * The simulated network: packets of a prober go in, packets of simulated hosts and routers come out, each at its own time.
- * Sans-I/O and without a clock: the same network runs under a virtual clock, or behind a real interface (runtime/lab.ts).
+ * Sans-I/O and without a clock: the same network runs under a virtual clock, or behind a real interface (runtime/lab/lab.ts).
  *
  * A packet goes over the path to its host (path.ts), arrives and is answered (host.ts), and its answers go over the path
  * back. Everything happens in the order of its time, and chance has a stream of its own for each way: what comes out depends
@@ -24,7 +24,7 @@ import { createPopulation, type HostKind, type PortKind } from "./population.ts"
 import { createRandom } from "./random.ts";
 import { createTimeQueue } from "./time-queue.ts";
 
-/** What a perfect prober would say of one port. The words are scan/result.ts's. */
+/** What a perfect prober would say of one port. The words are scan/probe/result.ts's. */
 export interface Truth {
   readonly state: "open" | "closed" | "filtered";
   /** Every reason that would be right. */

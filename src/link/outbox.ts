@@ -4,7 +4,7 @@
  *
  * The memory is three thirds: two are given, in turn, the last is for what the thread that fills sends itself while it has
  * nothing else to do. Two counters, `given` and `done`: batch n lies in third n mod 2, and each side waits only for the other's
- * counter. The thread that sends is runtime/sender.ts. Not here: what is in the frames, and what becomes of refused ones.
+ * counter. The thread that sends is runtime/run/sender.ts. Not here: what is in the frames, and what becomes of refused ones.
  */
 import type { Behind } from "./link.ts";
 import { libc, monotonicUs } from "./sys/libc.ts";

@@ -5,7 +5,7 @@
  *     ip rule add iif lo ipproto tcp sport FIRST-LAST blackhole protocol 83
  *
  * The rule bears a protocol number of our own, by which it is found again: who owns a range, and whether the owner still
- * lives, is the caller's to know (runtime/port-lease.ts). Needs CAP_NET_ADMIN. It cannot help where the rule for local
+ * lives, is the caller's to know (runtime/system/port-lease.ts). Needs CAP_NET_ADMIN. It cannot help where the rule for local
  * addresses comes first: loopback and this machine's own addresses (native-notes/kernel-rst.md).
  */
 import { ERROR_CODES, SynprobeError } from "../errors.ts";

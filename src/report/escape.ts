@@ -3,7 +3,7 @@
  *
  * A name from a list file or from the network may hold control characters that drive a terminal, marks that turn its
  * writing direction round, or halves of a character that no encoding can write. They are shown, not obeyed. This is
- * for reading, not for reading back: NDJSON (ndjson.ts) keeps the exact text, with JSON's own escapes.
+ * for reading, not for reading back: NDJSON (formats/ndjson.ts) keeps the exact text, with JSON's own escapes.
  */
 
 /** Longest text shown, in characters: a DNS name has at most 253 (RFC 1035 §2.3.4). */

@@ -24,7 +24,7 @@ export interface RunInfo {
   readonly isShard?: true;
   /** Distinct ports planned, ascending, for formats that record the scanned set (nmap XML). */
   readonly ports: readonly number[];
-  /** Columns that the widest target label needs (`targetLabel` in table.ts), when the targets are known beforehand. */
+  /** Columns that the widest target label needs (`targetLabel` in formats/table.ts), when the targets are known beforehand. */
   readonly targetWidth?: number;
 }
 

@@ -1,7 +1,7 @@
 /**
  * The totals of a run in sentences, for people: what was found, what was sent, and what makes the result less than sure.
  *
- * Text only: the table (table.ts) paints it and decides where it goes.
+ * Text only: the table (formats/table.ts) paints it and decides where it goes.
  */
 import type { IgnoredCounts, ScanSummary } from "../scan/probe/result.ts";
 import { escapeWord } from "./escape.ts";
@@ -130,7 +130,7 @@ function total(summary: ScanSummary, isShard: boolean): TotalsLine {
  *
  * @param verbose also tell what was received and not counted, cause by cause, how many answers were late, and what the path
  *   was like
- * @param notShown sentences about the results that were left out (not-shown.ts)
+ * @param notShown sentences about the results that were left out (formats/not-shown.ts)
  * @param isShard the run has a part only of what was planned
  * @param doubtful where it has been counted
  */

@@ -60,7 +60,7 @@ export function createSourcePorts(first: number, last: number, random: number): 
 const PILOT_PORTS = 64;
 const FEWEST_PARTED = 256;
 
-/** Parts a run's range: the last ones are for probes that serve the run (scan/pilots.ts), where there are enough. */
+/** Parts a run's range: the last ones are for probes that serve the run (scan/hosts/control-probes.ts), where there are enough. */
 export function partPilots({ first, last }: { readonly first: number; readonly last: number }): {
   readonly tries: { readonly first: number; readonly last: number };
   readonly pilots?: { readonly first: number; readonly last: number };

@@ -89,7 +89,7 @@ function flood(setting: Flood): void {
     return icmpError(out, scanned, icmp.TYPE.DESTINATION_UNREACHABLE, random(14));
   };
   // No bare SYN of a scanned pair: for a port that stays silent the engine takes one as a simultaneous open, unproved as it is
-  // (holdSplitSyn in engine.ts).
+  // (holdSplitSyn in scan/engine/engine.ts).
   const forge: readonly ((out: Uint8Array) => number)[] = [
     (out) => segment(out, SYN | ACK),
     (out) => segment(out, RST | ACK),

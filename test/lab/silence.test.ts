@@ -1,6 +1,6 @@
 /**
  * Why nothing answered, found out by whole runs in namespaces where something is wrong. A full connection tracking table is
- * tested in test/runtime/silence.test.ts alone: its limit is the whole machine's.
+ * tested in test/runtime/diagnose/no-answers.test.ts alone: its limit is the whole machine's.
  */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { linesOf, run, start, synprobe } from "../cli/process.ts";

@@ -15,7 +15,7 @@ afterEach(async () => {
   await thread?.terminate();
 });
 
-/** Serves an outbox as runtime/sender.ts does. A worker thread does not inherit what makes Node read TypeScript. */
+/** Serves an outbox as runtime/run/sender.ts does. A worker thread does not inherit what makes Node read TypeScript. */
 function serve(memory: OutboxMemory): Promise<unknown> {
   const module = new URL("../../src/link/outbox.ts", import.meta.url).href;
   const text = `import("tsx/esm/api").then(({ register }) => {

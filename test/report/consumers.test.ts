@@ -1,5 +1,5 @@
 /**
- * The formats, read by programs that are not ours: nmap's DTD has nmap-xml.test.ts, grep, cut and awk grepable.test.ts. Here
+ * The formats, read by programs that are not ours: nmap's DTD has report/formats/nmap-xml.test.ts, grep, cut and awk report/formats/grepable.test.ts. Here
  * are ndiff, nmap's stylesheet, an npm package and a Python one that read nmap's XML, and Python's csv.
  */
 import { execFileSync, spawnSync } from "node:child_process";

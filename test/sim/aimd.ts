@@ -1,7 +1,7 @@
 /**
  * Two other ways to find a rate, for comparison (test/sim/compare.ts): nmap's AIMD window, and a rule that goes by delay alone.
  *
- * Only the rules are modelled, not the probers: both sit behind the interface of src/scan/congestion.ts, within the same
+ * Only the rules are modelled, not the probers: both sit behind the interface of src/scan/congestion/controller.ts, within the same
  * engine, and have its pilots and its proof of loss. A window over the round trip is a rate, which makes them better than
  * they are: they need no answer for each packet that leaves.
  */

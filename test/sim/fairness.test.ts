@@ -2,7 +2,7 @@
  * Two runs that know nothing of each other, through one bottleneck: what each gets of it while both are under way, from two
  * seconds after the later one's start.
  *
- * The aim is 40 to 60 % for each. Not all of them reach it (src/scan/congestion.ts says which), so that what is held here is that
+ * The aim is 40 to 60 % for each. Not all of them reach it (src/scan/congestion/controller.ts says which), so that what is held here is that
  * most do, how far the others are off, and that no place is the better one. `npx tsx test/sim/fairness.ts` has more of them.
  */
 import { beforeAll, describe, expect, it } from "vitest";

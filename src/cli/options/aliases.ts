@@ -1,5 +1,5 @@
 /**
- * nmap's spellings, turned into the options of options.ts before commander sees them, so that each option exists once.
+ * nmap's spellings, turned into the options of table.ts before commander sees them, so that each option exists once.
  */
 import { IMPLIED, PROBE_OPTIONS, SHORTHANDS } from "./table.ts";
 

@@ -3,7 +3,7 @@
  * joined, and told by --print-config.
  *
  * A file is JSON with comments; its keys are the long options. It is read only when --config or SYNPROBE_CONFIG names it,
- * and with the invoking user's permissions under sudo. What each option takes is options.ts's business.
+ * and with the invoking user's permissions under sudo. What each option takes is table.ts's business.
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { dirname, resolve } from "node:path";

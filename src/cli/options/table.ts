@@ -99,7 +99,7 @@ const duration =
 /** For an option that may be given more than once: all its arguments, in order. */
 export const collect = (text: string, before: readonly string[] = []): readonly string[] => [...before, text];
 
-/** The hidden command that runs inside a lab's namespaces (lab.ts). */
+/** The hidden command that runs inside a lab's namespaces (commands/lab.ts). */
 export const LAB_INSIDE = "lab-inside";
 
 export const usage = (message: string): SynprobeError => new SynprobeError(ERROR_CODES.usage, message);

@@ -1,5 +1,5 @@
 /**
- * `--dry-run`: what a run would do, as report/plan-text.ts prints it. Sends nothing and opens no socket.
+ * `--dry-run`: what a run would do, as report/formats/plan-text.ts prints it. Sends nothing and opens no socket.
  */
 import { lookUpInterface } from "../../link/route.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";

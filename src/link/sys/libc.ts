@@ -3,7 +3,7 @@
  *
  * One of the two files that import koffi or raw-socket (with raw-socket.ts). Nothing here knows a protocol: callers get
  * file descriptors, byte buffers and `errno` names. Linux only; loading this file elsewhere is a caller's mistake, which
- * runtime/platform.ts prevents with a clear error.
+ * runtime/system/platform.ts prevents with a clear error.
  */
 import { arch, endianness } from "node:os";
 import koffi from "koffi";

@@ -1,5 +1,5 @@
 /**
- * Reads NDJSON as ndjson.ts writes it, line by line. Lines of a type that is not known are passed over, so that newer
+ * Reads NDJSON as formats/ndjson.ts writes it, line by line. Lines of a type that is not known are passed over, so that newer
  * files can be read; whatever else is not as it should be is an error with its line.
  */
 import { isIP } from "node:net";

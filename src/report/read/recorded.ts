@@ -1,7 +1,7 @@
 /**
- * What a file of results says, whichever tool and format it is from: NDJSON as ndjson.ts writes it, or nmap's XML.
+ * What a file of results says, whichever tool and format it is from: NDJSON as formats/ndjson.ts writes it, or nmap's XML.
  *
- * Types, and the words for states and protocols. The readers are read-ndjson.ts and read-nmap-xml.ts; what is made of it
+ * Types, and the words for states and protocols. The readers are ndjson.ts and nmap-xml.ts; what is made of it
  * is diff.ts's and html/'s business.
  */
 

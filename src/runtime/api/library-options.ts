@@ -1,8 +1,8 @@
 /**
  * The options of the library's `scan` and `probe`: the command line's in camel case, times in milliseconds, rates in SYNs per
- * second; checked, and turned into what plan.ts and scan.ts take.
+ * second; checked, and turned into what plan/plan.ts and run/scan.ts take.
  *
- * Loads nothing native. Not here: the command line's spellings (cli/options.ts), the run itself (library.ts).
+ * Loads nothing native. Not here: the command line's spellings (cli/options/table.ts), the run itself (library.ts).
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { MOST_RATE, settleTiming } from "../../scan/engine/timing-templates.ts";

@@ -2,7 +2,7 @@
  * `scan` and `probe`, the library's way to probe: a run whose results are iterated over, which waits for whoever reads them.
  *
  * Importing this file loads no native code; a run does. No privilege is dropped, no signal watched, nothing printed, and the
- * process never ended. Not here: what the options mean (library-options.ts), the run itself (scan.ts), connections (connect.ts).
+ * process never ended. Not here: what the options mean (library-options.ts), the run itself (run/scan.ts), connections (connect/connect.ts).
  */
 import { ERROR_CODES, type ErrorCode, SynprobeError } from "../../errors.ts";
 import {

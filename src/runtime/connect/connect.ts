@@ -2,7 +2,7 @@
  * `connect`, the library's active open: from what the caller wrote to an established connection.
  *
  * Importing this file loads no native code; calling `connect` does. Not here: the stack that all connections of the process
- * share (stack.ts, process-stack.ts).
+ * share (user-space-tcp.ts, process-stack.ts).
  */
 import { ERROR_CODES, type ErrorCode, SynprobeError } from "../../errors.ts";
 import type { TargetSpec } from "../../scan/targets/grammar.ts";

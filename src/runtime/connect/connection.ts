@@ -1,7 +1,7 @@
 /**
  * A connection as its user has it: promises to read, write and close, over the control block that does the talking.
  *
- * Not here: packets, deadlines' timers and the handshake (stack.ts), and TCP itself (socket/control-block.ts).
+ * Not here: packets, deadlines' timers and the handshake (user-space-tcp.ts), and TCP itself (socket/control-block.ts).
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { ControlBlock, TcpState } from "../../socket/control-block.ts";

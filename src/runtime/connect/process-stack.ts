@@ -5,7 +5,7 @@
  * Signals: while a stack is open, SIGINT, SIGTERM and SIGHUP are watched, because what Node does on them by default would
  * leave the rule behind. A program with handlers of its own is left to them, and its exit hooks do the rest; otherwise the
  * stack is closed and the signal sent again, so that the process ends as it would have. After SIGKILL the rule stays until
- * the next start (port-lease.ts) or `synprobe doctor --fix`.
+ * the next start (system/port-lease.ts) or `synprobe doctor --fix`.
  */
 import { openRawIp } from "../../link/raw-ip.ts";
 import { localAddresses } from "../../link/route.ts";

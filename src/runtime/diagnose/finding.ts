@@ -1,5 +1,5 @@
 /**
- * What doctor says: findings, and the verdict that follows from them. Plain data; how it looks is cli/doctor.ts.
+ * What doctor says: findings, and the verdict that follows from them. Plain data; how it looks is cli/commands/doctor.ts.
  */
 import { ERROR_CODES, type ErrorCode } from "../../errors.ts";
 

@@ -1,5 +1,5 @@
 /**
- * What this machine can say about a run that nobody answered, for silence.ts to judge: interfaces, routes and neighbours from
+ * What this machine can say about a run that nobody answered, for no-answers.ts to judge: interfaces, routes and neighbours from
  * rtnetlink, and what the kernel's counters have counted since the run began. An ordinary user may read all of it.
  */
 

@@ -1,7 +1,7 @@
 /**
  * Why nothing at all answered, as far as it can be seen from this machine: the judgement, and its words.
  *
- * Pure: what the kernel says is gathered in silence-facts.ts, and only after a run that nobody answered. A cause is one line:
+ * Pure: what the kernel says is gathered in no-answers-facts.ts, and only after a run that nobody answered. A cause is one line:
  * what was seen, and after a colon what to do. What one target's route looks like beforehand is doctor's business.
  */
 

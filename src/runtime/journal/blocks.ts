@@ -11,7 +11,7 @@
  *   synced  so much of the file was on the disk already when this block was made, in bytes from its start
  *
  * Big-endian. No I/O here. The first block is the header, and "1" is the format's version. What a payload says is
- * the business of journal.ts and journal-past.ts.
+ * the business of writer.ts and reader.ts.
  *
  * `synced` tells two kinds of bad block apart. When the power fails, the pages that were not synced may be on the disk or not,
  * in any mixture: a bad block there is a torn end, whatever stands after it. But when a later block says that the bad one had
@@ -23,7 +23,7 @@ import { crc32 } from "../../wire/crc32.ts";
 export const BLOCKS = {
   /** JSON: a JournalHeader. First, and once. */
   header: 1,
-  /** Records (scan/record.ts). */
+  /** Records (scan/probe/result-record.ts). */
   results: 2,
   /** One record, then JSON: what the record has no room for. */
   annotated: 3,

@@ -1,5 +1,5 @@
 /**
- * Reads what a run has left in its journal (journal.ts), so that it can go on: whether the journal is of the same run, what is
+ * Reads what a run has left in its journal (writer.ts), so that it can go on: whether the journal is of the same run, what is
  * decided and how far the workers were, and every result once more for the outputs, which are written anew.
  *
  * A torn end is cut off; damage before it is refused. Files may be larger than memory: they are read in pieces, and only what
@@ -247,7 +247,7 @@ function uncovered(positions: PositionSet, isCovered: (position: number) => bool
 }
 
 /**
- * Tells a torn end from damage: see journal-blocks.ts.
+ * Tells a torn end from damage: see blocks.ts.
  * @param at where a bad block begins
  * @throws {SynprobeError} `ERR_JOURNAL` when that block had been on the disk
  */

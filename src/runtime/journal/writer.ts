@@ -1,6 +1,6 @@
 /**
  * The journal: what a run has found, in a file that survives a killed process, a power failure and a full disk, so that
- * `--resume` can go on. This is the side that writes; journal-past.ts reads, journal-blocks.ts is the format.
+ * `--resume` can go on. This is the side that writes; reader.ts reads, blocks.ts is the format.
  *
  * Blocks are only ever added at the end. They are gathered in memory and written when a megabyte is full, or when the caller
  * says so (once a second); then the file is synced. So a killed process loses what was not yet written, a power failure what was
@@ -58,7 +58,7 @@ export interface Checkpoint {
 export interface Journal {
   readonly path: string;
   /**
-   * Appends `count` records (scan/record.ts), which are copied.
+   * Appends `count` records (scan/probe/result-record.ts), which are copied.
    * @param extras by the record's number in `bytes`, from 0: what it has no room for, anything that JSON can hold
    */
   results(bytes: Uint8Array, count: number, extras?: ReadonlyMap<number, object>): void;

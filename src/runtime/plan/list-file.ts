@@ -2,7 +2,7 @@
  * List files: targets separated by white space or line ends, `#` to the end of a line a comment. Read as a stream, in memory
  * that does not depend on the list's length: ten million lines of `address:port` make no string.
  *
- * The grammar of a target is scan/target.ts's; what becomes of the targets is the caller's business.
+ * The grammar of a target is scan/targets/grammar.ts's; what becomes of the targets is the caller's business.
  */
 import { closeSync, fstatSync, openSync, read as readCallback } from "node:fs";
 import { promisify } from "node:util";

@@ -1,6 +1,6 @@
 /**
  * One batch at a time from an engine to a link: filled, sent, its departures and refusals told back. What the main thread's
- * loop (drive.ts) and a worker's (worker.ts) share.
+ * loop (event-loop.ts) and a worker's (worker.ts) share.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { Link } from "../../link/link.ts";

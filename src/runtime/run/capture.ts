@@ -4,7 +4,7 @@
  *
  * - of an engine: after each packet that brought a verdict, the SYN that it answers and the packet itself. The SYN is built
  *   again, to the byte, from what the answer proves: its ports and sequence number; all else in a probe follows from them
- *   (scan/syn.ts). So nothing has to be kept of the millions that nobody answers.
+ *   (scan/probe/syn-template.ts). So nothing has to be kept of the millions that nobody answers.
  * - of a link, for `--pcap-all`: everything that it took and everything that came, the deciding ones with their verdict.
  *
  * A verdict may fall later than its packet comes, as that on a host which is first asked whether it answers on any port: the

@@ -1,6 +1,6 @@
 /**
  * A lane: an engine over a link, wherever it runs, as the scan sees it. This file has the interface, and the lane of the main
- * thread, which shares its event loop with everything else; worker threads' lanes are workers.ts.
+ * thread, which shares its event loop with everything else; worker threads' lanes are worker-pool.ts.
  */
 import type { PortRange } from "../../link/filter.ts";
 import type { Link } from "../../link/link.ts";

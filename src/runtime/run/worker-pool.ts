@@ -43,7 +43,7 @@ export interface WorkerTask {
   readonly resume?: { readonly from: number; readonly done: PositionWords };
   /** CONTROL.words 32-bit words. */
   readonly control: SharedArrayBuffer;
-  /** The rates that all workers find (scan/shared-rate.ts). */
+  /** The rates that all workers find (scan/congestion/shared-rate.ts). */
   readonly rates: SharedArrayBuffer;
 }
 
@@ -59,7 +59,7 @@ export interface SenderTask {
   readonly socket: number;
 }
 
-/** How a bundle calls the files of its threads, beside itself (bundle.ts). */
+/** How a bundle calls the files of its threads, beside itself (build/bundle.ts). */
 declare const THREAD_SUFFIX: string | undefined;
 const SUFFIX = typeof THREAD_SUFFIX === "undefined" ? ".js" : THREAD_SUFFIX;
 const startThread = (name: "worker" | "sender", workerData: WorkerTask | SenderTask): Worker =>

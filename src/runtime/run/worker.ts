@@ -4,7 +4,7 @@
  * packet or deadline.
  *
  * It starts without privileges: the sockets were opened by the main thread. Results leave in batches of records
- * (scan/record.ts), and only those that somebody wants. Not here: what becomes of them (workers.ts).
+ * (scan/probe/result-record.ts), and only those that somebody wants. Not here: what becomes of them (worker-pool.ts).
  */
 import { parentPort, workerData } from "node:worker_threads";
 import type { PacketLink } from "../../link/ethernet.ts";

@@ -1,6 +1,6 @@
 /**
  * One connection attempt, carried out and recorded: the main line of `synprobe trace`. A control block of our own opens to
- * the peer over a raw-ip link; every packet is kept with its time and its step. What the record says in words is scan/story.ts.
+ * the peer over a raw-ip link; every packet is kept with its time and its step. What the record says in words is scan/probe/steps.ts.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { Link } from "../../link/link.ts";

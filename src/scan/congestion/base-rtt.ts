@@ -6,7 +6,7 @@
  * host is heard once in seconds where there are many: so when all that answer are faster, by whatever the least is, all others are
  * thought to be as well. By the least, not the mean: then scatter says nothing, and no host looks late afterwards.
  *
- * What the delays mean for the rate is queue-delay.ts's business, and congestion.ts's. Pure: times in microseconds.
+ * What the delays mean for the rate is queue-estimator.ts's business, and controller.ts's. Pure: times in microseconds.
  */
 
 import type { Hosts } from "../measure/host-cache.ts";

@@ -1,20 +1,20 @@
 /**
- * Finds the rate that a path holds. Fed with what became of the SYNs of one stretch of time after another (path-watch.ts), it
+ * Finds the rate that a path holds. Fed with what became of the SYNs of one stretch of time after another (path-state.ts), it
  * says how many a second may leave.
  *
  * The model: one bottleneck of capacity C, shared or not, with a queue before it, behind loss that has nothing to do with it.
  * Below C the round trips are the usual ones and loss is what it always was. Above C the queue grows by (rate/C - 1) seconds a
  * second, and when it is full the share 1 - C/rate is lost. Either sign says what C is, so one look is enough to get there:
  *
- *     start    3.5 times the rate of each stretch that was answered about as well as the best before it (start.ts)
+ *     start    3.5 times the rate of each stretch that was answered about as well as the best before it (slow-start.ts)
  *     sign     C = rate / (1 + slope of the delay), or rate * share answered now / usually; down to 0.7 C until the queue is gone
  *     back     up by 0.3 of what was gained between the last sign and this one
  *     steady   up by 30 SYNs a second, twice as much after each unit of time, twice that after the next; a sign ends it
  *
  * Shares are of pilots, who must answer, and of first SYNs, of which in a random order about as many are answered all the time.
  * A share that has fallen is suspected, and the rate goes down for it; if that has not helped it was not the rate, which comes
- * back (delivery.ts). While starting no host has been heard of twice: then round trips that grow from one host to the next show
- * the queue, and what the path holds, before it is full (trend.ts).
+ * back (delivery-test.ts). While starting no host has been heard of twice: then round trips that grow from one host to the next show
+ * the queue, and what the path holds, before it is full (rtt-slope.ts).
  *
  * Why two runs that know nothing of each other come to equal shares: they see the same queue at nearly the same moment. A cut
  * in proportion takes more from who has more; growth by the clock, from a first step that is everybody's, gives both as much, at
@@ -22,7 +22,7 @@
  * doubles in the time that one sees a queue later than the other. Therefore delays are read from answers as they come, not once
  * all is known that left with them; a queue that came while nothing was gained is another one's, and no reason to slow down
  * again, unless it does not go; and what is usual is learnt anew from answers that are faster, for all hosts at once when all are
- * (lateness.ts): who comes later has met its hosts with the other's queue in their round trips.
+ * (base-rtt.ts): who comes later has met its hosts with the other's queue in their round trips.
  *
  * Why this one: over 30 random networks in simulation (npx tsx test/sim/compare.ts 30), each rule in this same engine:
  *
@@ -40,8 +40,8 @@
  * A full queue that neither has made is waited for by both, up to eight times as long as it should take. Workers of one run share
  * their rates instead (shared-rate.ts).
  *
- * Pure: times in microseconds, rates in SYNs per second. Not here: when SYNs leave (pacing.ts), hosts that limit their
- * answers (path-watch.ts gives them a pace of their own).
+ * Pure: times in microseconds, rates in SYNs per second. Not here: when SYNs leave (pacer.ts), hosts that limit their
+ * answers (path-state.ts gives them a pace of their own).
  */
 
 import { createDelivery, type Delivery } from "./delivery-test.ts";

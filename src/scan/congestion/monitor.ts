@@ -1,10 +1,10 @@
 /**
  * Follows the rate: divides what leaves into stretches of time, a few for each round trip, looks at what has become known of
- * them, and tells it to the rule that finds the rate (congestion.ts). A queue shows first, in round trips; then how many have
+ * them, and tells it to the rule that finds the rate (controller.ts). A queue shows first, in round trips; then how many have
  * answered; then what became of those who must answer.
  *
- * It owns the stretches (cohorts.ts), in which path-watch.ts counts what happens, and when the next look is due. Pure: times in
- * microseconds. Not here: how sure silence is, what hosts and prefixes lose (path-watch.ts).
+ * It owns the stretches (measure/send-intervals.ts), in which path-state.ts counts what happens, and when the next look is due. Pure: times in
+ * microseconds. Not here: how sure silence is, what hosts and prefixes lose (path-state.ts).
  */
 
 import type { Hosts } from "../measure/host-cache.ts";
@@ -73,7 +73,7 @@ const STRETCHES = 8;
 const LONGEST_US = 100_000;
 /** Before round trips are known. */
 const FIRST_US = 20_000;
-/** What leaves at once at the very start (pacing.ts) makes a queue that is no rate's. */
+/** What leaves at once at the very start (pacer.ts) makes a queue that is no rate's. */
 const BURST_US = 5000;
 /** Stretches with too few answers are looked at together, so many at most. */
 const MOST_TOGETHER = 64;

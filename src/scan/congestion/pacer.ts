@@ -2,7 +2,7 @@
  * Pacing: a token bucket that says how many probes may leave now, and when the next one may.
  *
  * Pure: time is a parameter, in microseconds. It knows a rate, not why: finding the rate that a path holds is
- * congestion.ts's.
+ * controller.ts's.
  */
 
 export interface Pacer {

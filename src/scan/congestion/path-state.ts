@@ -2,8 +2,8 @@
  * What a run learns of the way to its targets while it goes on: round trips and loss of hosts, of their prefixes, of the whole;
  * and, of them, how sure silence is.
  *
- * It keeps the books, stretch by stretch (cohorts.ts), and asks the small pure parts: how long to wait (waits.ts), what loss and
- * doubt there are (confidence.ts, odds.ts), how fast to go on (rate-watch.ts). The engine tells it what happened to each probe.
+ * It keeps the books, stretch by stretch (measure/send-intervals.ts), and asks the small pure parts: how long to wait (measure/probe-timeout.ts), what loss and
+ * doubt there are (measure/loss.ts, measure/missed-ports.ts), how fast to go on (monitor.ts). The engine tells it what happened to each probe.
  * Pure: times in microseconds.
  *
  * Loss is proven, never guessed from silence: by a later try that was answered, or by a pilot that was not. ICMP proves no

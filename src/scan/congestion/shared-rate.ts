@@ -3,7 +3,7 @@
  * mean of what they have found. They probe parts of one random order, so that each sees the same path; alone they would come to
  * shares as different as those of strangers, and the run would last as long as the slowest.
  *
- * Memory that threads share: a word a worker. Not here: how a rate is found (congestion.ts), and runs of other processes, which
+ * Memory that threads share: a word a worker. Not here: how a rate is found (controller.ts), and runs of other processes, which
  * know nothing of each other.
  */
 

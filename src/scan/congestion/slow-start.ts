@@ -7,7 +7,7 @@
  * many SYNs as will tell; until their answers come the run goes on at the rate it had. Else each round trip of a long way would
  * be a flood.
  *
- * Pure: times in microseconds, rates in SYNs per second. Not here: when the start is over, and what follows (congestion.ts).
+ * Pure: times in microseconds, rates in SYNs per second. Not here: when the start is over, and what follows (controller.ts).
  */
 
 /** A stretch of time, of which something is known now; SYNs per second that left in it. */

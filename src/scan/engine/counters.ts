@@ -1,6 +1,6 @@
 /**
  * What an engine counts while it runs: packets, verdicts, what was ignored and why, what was learnt of the path. Plain numbers that
- * add up over workers (runtime/totals.ts adds them).
+ * add up over workers (runtime/results/totals.ts adds them).
  */
 import type { IgnoredCounts, PortState } from "../probe/result.ts";
 

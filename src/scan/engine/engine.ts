@@ -5,14 +5,14 @@
  *
  * What it is made of, each with the state that is its own:
  *
- *     sending.ts      which probe leaves next        asks  turns.ts            its host's turn, its time (own-pace.ts)
- *                                                          retransmissions.ts  rows whose try ran out
- *                                                          scouting.ts         pilots, canaries, controls (pilots.ts, suspects.ts)
- *                                                          refusals.ts         what the link would not send
- *     receiving.ts    what a packet proves           tells path-watch.ts       what is known of path and hosts
- *                                                          split-syns.ts       what proves nothing, and may count in the end
- *     deadlines.ts    when a try, a row is over      tells verdicts.ts         what is decided, and waits to be taken
- *     probes.ts       the rows that all of them share
+ *     transmit.ts      which probe leaves next        asks  hosts/host-limits.ts            its host's turn, its time (hosts/rst-limited.ts)
+ *                                                          retransmit-queue.ts  rows whose try ran out
+ *                                                          hosts/control-schedule.ts         pilots, canaries, controls (hosts/control-probes.ts, hosts/tarpits.ts)
+ *                                                          send-backoff.ts         what the link would not send
+ *     receive.ts    what a packet proves           tells congestion/path-state.ts       what is known of path and hosts
+ *                                                          simultaneous-open.ts       what proves nothing, and may count in the end
+ *     timeouts.ts    when a try, a row is over      tells verdict-queue.ts         what is decided, and waits to be taken
+ *     probe/in-flight.ts       the rows that all of them share
  *
  * Here they are put together, and what concerns them all happens: a row is settled, the run looks at its path.
  */

@@ -2,7 +2,7 @@
  * Receiving: whether a packet is proved to answer a try, by 4-tuple and sequence number, and what follows of it for the row, its
  * host and the path. What proves nothing is counted, and decides nothing.
  *
- * Not here: the packet's parts (reply.ts), what a proved answer means (classify.ts), what it changes (verdicts.ts).
+ * Not here: the packet's parts (probe/reply-decoder.ts), what a proved answer means (probe/classify.ts), what it changes (verdict-queue.ts).
  */
 import type { IsnHash } from "../../socket/isn.ts";
 import type { SourcePorts } from "../../socket/ports.ts";

@@ -1,7 +1,7 @@
 /**
  * Retransmissions: rows whose try ran out and whose next SYN waits for the pacer, first come, first served. Pure.
  *
- * Not here: when a try has run out (deadlines.ts), when the next SYN may leave (pacing.ts).
+ * Not here: when a try has run out (timeouts.ts), when the next SYN may leave (congestion/pacer.ts).
  */
 
 export interface Retransmissions {

@@ -2,7 +2,7 @@
  * Sends that the link refused: how long each waits before it is tried again, when nothing at all is sent for a while, and since
  * when nothing could be. Pure: times in microseconds.
  *
- * Not here: what an error number means (classify.ts), which rows wait (the engine's timers).
+ * Not here: what an error number means (probe/classify.ts), which rows wait (the engine's timers).
  */
 
 export interface Refusals {

@@ -3,7 +3,7 @@
  * nothing, so it proves nothing but that somebody knows the try's port: it is believed only when a second try, from a port of its
  * own, was answered likewise. Pure.
  *
- * Not here: whether the SYN is one of ours that came back (receiving.ts), when a row's tries have ended (deadlines.ts).
+ * Not here: whether the SYN is one of ours that came back (receive.ts), when a row's tries have ended (timeouts.ts).
  */
 
 export interface SplitSyn {

@@ -2,7 +2,7 @@
  * Deadlines: when a try's time is over and the next one goes, when there have been enough of them to believe the silence, and what
  * a row has come to then.
  *
- * Not here: how long to wait and how sure silence is (path-watch.ts knows the hosts), the timers themselves (socket/timer-wheel.ts).
+ * Not here: how long to wait and how sure silence is (congestion/path-state.ts knows the hosts), the timers themselves (socket/timer-wheel.ts).
  */
 import { PROBE_EVENTS } from "../../socket/state.ts";
 import { ADDRESS_WORDS } from "../../socket/table.ts";

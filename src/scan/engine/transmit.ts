@@ -7,7 +7,7 @@
  * port with -g, a try shares the port of an earlier one: it is then a true retransmission, with the same ISN, and its round
  * trip is not told.
  *
- * Not here: the packet's bytes (syn.ts), how fast (pacing.ts), when a try has run out (deadlines.ts).
+ * Not here: the packet's bytes (probe/syn-template.ts), how fast (congestion/pacer.ts), when a try has run out (timeouts.ts).
  */
 import type { IsnHash } from "../../socket/isn.ts";
 import type { SourcePorts } from "../../socket/ports.ts";

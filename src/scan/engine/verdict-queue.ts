@@ -2,7 +2,7 @@
  * Verdicts: from an event that decides a row, or changes what was decided, to the verdict that waits to be handed over; and the
  * tallies of them. A verdict once fallen is corrected by a better one only (socket/state.ts says which are better).
  *
- * Not here: what is proved and what not (receiving.ts), when silence is one (deadlines.ts).
+ * Not here: what is proved and what not (receive.ts), when silence is one (timeouts.ts).
  */
 import type { SourcePorts } from "../../socket/ports.ts";
 import {

@@ -1,9 +1,9 @@
 /**
  * Scouting: when a pilot is due and whom it goes to, which host is asked for ports that nobody serves, behind which SYN a control
- * goes, and what the fate of such a probe says: of the path, or of the host. The probes themselves are pilots.ts's, the verdicts
- * that wait for canaries suspects.ts's.
+ * goes, and what the fate of such a probe says: of the path, or of the host. The probes themselves are control-probes.ts's, the verdicts
+ * that wait for canaries tarpits.ts's.
  *
- * Not here: how they leave (sending.ts) and how their answers are proved (receiving.ts).
+ * Not here: how they leave (engine/transmit.ts) and how their answers are proved (engine/receive.ts).
  */
 import { ADDRESS_WORDS } from "../../socket/table.ts";
 import type { PathWatch } from "../congestion/path-state.ts";

@@ -1,8 +1,8 @@
 /**
  * Turns: whether a row's next SYN may leave now as far as its host is concerned, or when. A host has so many SYNs a second as the
- * user allows it, or its prefix, or as it answers itself (own-pace.ts); and so much time.
+ * user allows it, or its prefix, or as it answers itself (rst-limited.ts); and so much time.
  *
- * Not here: how fast all of them may leave (pacing.ts).
+ * Not here: how fast all of them may leave (congestion/pacer.ts).
  */
 import { ADDRESS_WORDS } from "../../socket/table.ts";
 import type { PathWatch } from "../congestion/path-state.ts";

@@ -6,8 +6,8 @@
  * Every few turns are a control's, which goes to a port known as closed: what becomes of it says how often a reset is withheld, as
  * no silent port could. Where no closed port is known, what shows of the ports themselves has to do.
  *
- * Pure: times in microseconds, timers and controls are the caller's. Not here: how such a host is recognised (scouting.ts by
- * controls, path-watch.ts by what its ports have lost).
+ * Pure: times in microseconds, timers and controls are the caller's. Not here: how such a host is recognised (control-schedule.ts by
+ * controls, congestion/path-state.ts by what its ports have lost).
  */
 import { ADDRESS_WORDS, sameWords } from "../../socket/table.ts";
 

@@ -2,7 +2,7 @@
  * Hosts that may answer SYN-ACK on any port, tarpits and middleboxes: who is being asked for ports that nobody serves, and the
  * verdicts that wait for the outcome.
  *
- * Not here: when a host becomes a suspect, and the canaries themselves (scouting.ts, pilots.ts).
+ * Not here: when a host becomes a suspect, and the canaries themselves (control-schedule.ts, control-probes.ts).
  */
 import { keepVerdict, type Verdict } from "../probe/verdict.ts";
 

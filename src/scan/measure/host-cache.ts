@@ -14,10 +14,10 @@ export interface Hosts {
   holds(entry: number, words: Uint32Array, at: number): boolean;
   /** Entries are below this. */
   readonly end: number;
-  /** Per entry: smoothed round trip and its variation (round-trip.ts), microseconds; 0 before the first. */
+  /** Per entry: smoothed round trip and its variation (rtt.ts), microseconds; 0 before the first. */
   readonly srtt: Float32Array;
   readonly rttvar: Float32Array;
-  /** Per entry: lateness.ts's, what round trips are compared with, microseconds; 0 when there is nothing. */
+  /** Per entry: congestion/base-rtt.ts's, what round trips are compared with, microseconds; 0 when there is nothing. */
   readonly usual: Float32Array;
   /** Per entry: SYNs that were answered, SYNs of answered pairs that were not, ports that said SYN-ACK or RST. */
   readonly answered: Uint32Array;
@@ -34,7 +34,7 @@ export interface Hosts {
 }
 
 export const MARKS = {
-  /** It has a pace of its own (own-pace.ts). */
+  /** It has a pace of its own (hosts/rst-limited.ts). */
   paced: 1,
   /** Canaries are under way, or have said that it is no tarpit, or that it is one. */
   canaries: 2,

@@ -3,7 +3,7 @@
  *
  * A port that answers stays silent only if every one of its tries is lost, the SYN or the answer. With a loss of p per round
  * trip that is p^tries; where the tries met different losses it is their product. Pure numbers; what the losses are is
- * path-watch.ts's knowledge, when to stop the engine's decision.
+ * congestion/path-state.ts's knowledge, when to stop the engine's decision.
  */
 
 /** Default of the chance with which a port called silent is silent. */

@@ -1,12 +1,12 @@
 /**
- * How many open ports a run has probably missed: what the losses of its stretches (cohorts.ts) tell of ports like those found.
+ * How many open ports a run has probably missed: what the losses of its stretches (send-intervals.ts) tell of ports like those found.
  *
  * Where a pair may have many SYNs, each open port found stands for the odds that one like it was missed (Horvitz and Thompson's
  * estimator). Where it may have one or two, most was lost where hardly anything was found, and hardly any loss ever shows; but
  * the first SYNs of a random order are answered in the same share all the time, but for what is lost. So that share says what
  * was lost where few had to be answered, and how many open ports were asked there. It is known only in the end.
  *
- * Pure: times in microseconds. How sure the sum is: confidence.ts.
+ * Pure: times in microseconds. How sure the sum is: loss.ts.
  */
 
 import { BESIDE, BESIDE_TRIES, FEW_TRIES, MOST_LOSS, missChance } from "./loss.ts";

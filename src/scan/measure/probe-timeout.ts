@@ -2,8 +2,8 @@
  * How long to wait for an answer, by the round trips of the host, of its prefix, or of the whole run, the first of them that is
  * known; and how long for one that was never heard of.
  *
- * It owns what round trips are known of and the queue that is in them now; path-watch.ts tells it both. Pure: times in
- * microseconds. Not here: RFC 6298's arithmetic (round-trip.ts), what silence means (confidence.ts).
+ * It owns what round trips are known of and the queue that is in them now; congestion/path-state.ts tells it both. Pure: times in
+ * microseconds. Not here: RFC 6298's arithmetic (rtt.ts), what silence means (loss.ts).
  */
 import type { Hosts } from "./host-cache.ts";
 import { createSpread, LONGEST_SAMPLE_US, sampleRoundTrip, timeoutOf, type WaitLimits } from "./rtt.ts";

@@ -2,7 +2,7 @@
  * Round trips: RFC 6298's estimate for one peer, kept in the caller's arrays, and the spread of a whole run's round trips,
  * which says how long to wait for a host of which nothing is known.
  *
- * Pure, all times in microseconds. Who is waited for, and what follows when the time is over, is deadlines.ts's business.
+ * Pure, all times in microseconds. Who is waited for, and what follows when the time is over, is engine/timeouts.ts's business.
  */
 
 /** How long one try may wait for its answer. All three equal: always so long. */

@@ -3,8 +3,8 @@
  * must be answered were, and how much longer than usual the answers took.
  *
  * "Must be answered" are pilots, and the SYNs of pairs that answered one of their SYNs: silence alone is no loss. A ring of
- * stretches; the oldest is forgotten. Pure: times in microseconds. What follows from it is congestion.ts's business, and
- * confidence.ts's.
+ * stretches; the oldest is forgotten. Pure: times in microseconds. What follows from it is congestion/controller.ts's business, and
+ * loss.ts's.
  */
 
 export interface Cohorts {

@@ -2,7 +2,7 @@
  * What a reply means: control bits and ICMP codes → event and reason (REFERENCE: nmap's `get_pcap_result`; RFC 9293
  * §3.10.7.3, RFC 792, RFC 1122 §4.2.3.9, RFC 4443).
  *
- * Tables and nothing else. Whether a reply is ours is proved in receiving.ts before it is asked here; which event may still
+ * Tables and nothing else. Whether a reply is ours is proved in engine/receive.ts before it is asked here; which event may still
  * change a verdict is socket/state.ts.
  */
 import { PROBE_EVENTS, PROBE_STATES, type ProbeEvent, type ProbeState } from "../../socket/state.ts";

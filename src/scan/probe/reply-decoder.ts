@@ -2,7 +2,7 @@
  * From a received packet to what it may be an answer to: a TCP segment or an ICMP error about one, checked for length and
  * checksums and taken apart into the 4-tuple as this side sees it. Allocates nothing.
  *
- * Not here: whether the 4-tuple is ours and the numbers prove it (receiving.ts), and what an answer means (classify.ts).
+ * Not here: whether the 4-tuple is ours and the numbers prove it (engine/receive.ts), and what an answer means (classify.ts).
  */
 import { ADDRESS_WORDS, loadAddress } from "../../socket/table.ts";
 import { i32 } from "../../wire/bytes.ts";

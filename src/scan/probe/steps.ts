@@ -1,7 +1,7 @@
 /**
  * The story of one connection attempt, told in the ten steps of the classic account of connect: what the socket held, what
- * was sent, what came back, with the real bytes. Pure: from a record of what happened (runtime/trace.ts makes it) to steps
- * that a person or a program can read; how they look is cli/trace.ts's business.
+ * was sent, what came back, with the real bytes. Pure: from a record of what happened (runtime/trace/trace.ts makes it) to steps
+ * that a person or a program can read; how they look is cli/commands/trace.ts's business.
  */
 import type { ControlBlockView } from "../../socket/control-block.ts";
 import { type Address, formatAddress } from "../../wire/address.ts";

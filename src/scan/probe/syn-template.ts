@@ -4,7 +4,7 @@
  *
  * Nothing is summed twice: the template knows the one's-complement sum of everything that stays (RFC 1071 §2: addition is
  * associative), and each probe adds its own words. What a probe looks like is decided here (REFERENCE: MSS always, because
- * some hosts ignore a SYN without options); when one is sent is sending.ts's business.
+ * some hosts ignore a SYN without options); when one is sent is engine/transmit.ts's business.
  */
 import type { Address } from "../../wire/address.ts";
 import { putU16, putU32 } from "../../wire/bytes.ts";

@@ -36,7 +36,7 @@ export interface Verdict {
   readonly atUs: number;
   /** With `keepHandshakes`, for a port that answered SYN+ACK: what it takes to go on from there. */
   readonly handshake?: Handshake | undefined;
-  /** How the connection went on and ended, when it did (completion.ts). */
+  /** How the connection went on and ended, when it did (engine/handshakes.ts). */
   readonly completion?: Completion | undefined;
 }
 

@@ -3,8 +3,8 @@
  * address; and where many addresses may stand: networks (`198.18.0.0/15:80`, `[2001:db8::/120]:443`), octet ranges as
  * nmap has them (`198.18.1-3.*`, `198.18.0-1.1,5,9-12:22`) and dashed ranges (`198.18.0.1-198.18.0.40`).
  *
- * Pure text to values. Names are not resolved here (runtime/resolve.ts), addresses not judged (runtime/plan.ts), list
- * files not read (runtime/list.ts).
+ * Pure text to values. Names are not resolved here (runtime/system/resolve.ts), addresses not judged (runtime/plan/plan.ts), list
+ * files not read (runtime/plan/list-file.ts).
  */
 import { domainToASCII } from "node:url";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";

@@ -1,7 +1,7 @@
 /**
  * The addresses from which no TCP answer can come, as spans: what is to be left out of a range that somebody named.
  *
- * A single address is judged, with the same outcome, by runtime/reachability.ts. The broadcast address of a local network
+ * A single address is judged, with the same outcome, by runtime/plan/reachability.ts. The broadcast address of a local network
  * is not here: only the kernel's routes know it.
  */
 import type { Address } from "../../wire/address.ts";

@@ -3,7 +3,7 @@
  * worker's share; positions are the run's, so that what was decided before an interruption can be left out.
  *
  * Not here: what is in the space (space.ts), how the order comes about (permutation.ts), which path leads where
- * (runtime/plan.ts asks the kernel).
+ * (runtime/plan/plan.ts asks the kernel).
  */
 import { ADDRESS_WORDS } from "../../socket/table.ts";
 import type { Order, Part } from "./permutation.ts";

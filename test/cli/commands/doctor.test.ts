@@ -1,6 +1,6 @@
 /**
  * `synprobe doctor`: how a diagnosis is printed, and the real command under every identity that matters. What it finds
- * on systems that are not at hand is test/runtime/doctor.test.ts.
+ * on systems that are not at hand is test/runtime/diagnose/doctor.test.ts.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { formatDiagnosis } from "../../../src/cli/commands/doctor.ts";

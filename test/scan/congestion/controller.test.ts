@@ -69,7 +69,7 @@ function run({ senders: starts, seconds, others = 0, longer, countS }: Model, se
         const syns = (each.rate * TICK_US) / 1e6;
         open.syns += syns;
         open.answers += syns * each.share;
-        // As in path-watch.ts: a look needs a few.
+        // As in scan/congestion/path-state.ts: a look needs a few.
         if (open.answers < FEWEST && open.syns < 20 * FEWEST) continue;
         const [fresh, answers] = [Math.round(open.syns), Math.round(open.answers)];
         const delayUs = each.delayUs + random(2001) - 1000;

@@ -141,7 +141,7 @@ describe("a share that falls", () => {
 });
 
 describe("a share that fell", () => {
-  /** What is said in the end when each fall is answered by a slower rate, as congestion.ts does. */
+  /** What is said in the end when each fall is answered by a slower rate, as scan/congestion/controller.ts does. */
   function slowDown(seed: number, share: (sent: number) => number) {
     const random = createSeededRandom(seed);
     const delivery = createDelivery(PILOTS);
