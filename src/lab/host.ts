@@ -61,7 +61,7 @@ export interface HostCounts {
   accepted: number;
 }
 
-export interface Hosts {
+export interface HostCache {
   /** An IP packet arrives at its destination. */
   handlePacket(b: Uint8Array, at: number, end: number, nowUs: number): void;
   handleTimeout(nowUs: number): void;
@@ -73,7 +73,12 @@ export interface Hosts {
 /** Takes `out[0, length)`, a packet that leaves a host of this kind. */
 export type Emit = (kind: HostKind, out: Uint8Array, length: number, nowUs: number) => void;
 
-export function createHosts(population: Population, seed: number, counts: HostCounts, emit: Emit): Hosts {
+export function createHostCache(
+  population: Population,
+  seed: number,
+  counts: HostCounts,
+  emit: Emit,
+): HostCache {
   const out = new Uint8Array(MAX_PACKET_LENGTH);
   const rows = createConnections(MOST_ROWS);
   const pool = createBufferPool(POOL_LIMIT);

@@ -46,7 +46,7 @@ export const SILENCE_CODES = [
 ] as const;
 
 /** Why nothing answered, as far as it can be seen from the machine that probed. */
-export interface SilenceCause {
+export interface NoAnswerCause {
   readonly code: (typeof SILENCE_CODES)[number];
   /** One line for a person: what was seen, and what to do. */
   readonly text: string;
@@ -54,7 +54,7 @@ export interface SilenceCause {
 
 /** How a run ended; with `silence`, most likely cause first, when nobody answered it. */
 export interface RunSummary extends ScanSummary {
-  readonly silence?: readonly SilenceCause[];
+  readonly silence?: readonly NoAnswerCause[];
 }
 
 export interface Reporter {

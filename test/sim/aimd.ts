@@ -7,9 +7,9 @@
  */
 import type {
   Answers,
-  Congestion,
-  CongestionOptions,
   Outcome,
+  RateController,
+  RateControllerOptions,
 } from "../../src/scan/congestion/controller.ts";
 
 /** nmap's figures for the group's window, in probes, at -T4 (timing.cc, scan_performance_vars). */
@@ -28,7 +28,7 @@ const MOST_SCALE = 50;
 /** @param most the window's bound: nmap's, or another to see what the rule itself would find; slow start then ends at a loss */
 export const aimdOf =
   (most = MOST_WINDOW) =>
-  (options: CongestionOptions): Congestion => {
+  (options: RateControllerOptions): RateController => {
     const { minimum, maximum } = options;
     let window = FIRST_WINDOW;
     let threshold = most > MOST_WINDOW ? most : FIRST_THRESHOLD;
@@ -99,7 +99,7 @@ const VEGAS_MOST = 4;
  * the first SYNs have filled the queue the host is never seen without it. From a first rate below the bottleneck's it finds
  * the rate well.
  */
-export function createVegas(options: CongestionOptions): Congestion {
+export function createVegas(options: RateControllerOptions): RateController {
   const { minimum, maximum } = options;
   const clamp = (rate: number): number => Math.min(maximum, Math.max(minimum, rate));
   let rate = clamp(options.initial);

@@ -3,7 +3,7 @@
  * [networks]` prints a table; congestion.test.ts asserts what of it holds with margin.
  */
 import { fileURLToPath } from "node:url";
-import type { Congestion, CongestionOptions } from "../../src/scan/congestion/controller.ts";
+import type { RateController, RateControllerOptions } from "../../src/scan/congestion/controller.ts";
 import { aimdOf, createVegas } from "./aimd.ts";
 import { HOSTS, oracleSeconds, PORTS, type RandomNetwork, randomNetwork } from "./random-networks.ts";
 import { scanTruth } from "./truth.ts";
@@ -12,7 +12,7 @@ export const RIVALS = {
   aimd: aimdOf(),
   "aimd, no cap": aimdOf(1e6),
   vegas: createVegas,
-} as const satisfies Record<string, (options: CongestionOptions) => Congestion>;
+} as const satisfies Record<string, (options: RateControllerOptions) => RateController>;
 export type Rival = "ours" | keyof typeof RIVALS;
 
 export interface Run {

@@ -1,7 +1,7 @@
 /** Completed handshakes: the engine with completion against servers of our own, under a virtual clock. */
 import { describe, expect, it } from "vitest";
 import type { Engine } from "../../src/scan/engine/engine.ts";
-import { type CompletionOptions, createCompletion } from "../../src/scan/engine/handshakes.ts";
+import { createHandshakes, type HandshakeOptions } from "../../src/scan/engine/handshakes.ts";
 import type { Verdict } from "../../src/scan/probe/verdict.ts";
 import { createBufferPool } from "../../src/socket/buffers.ts";
 import { type ControlBlock, createControlBlock } from "../../src/socket/control-block.ts";
@@ -126,7 +126,7 @@ function serve(
 
 function complete(
   services: Record<number, Service>,
-  overrides: Partial<CompletionOptions> = {},
+  overrides: Partial<HandshakeOptions> = {},
   bad = { delayUs: 10_000, loss: 0, seed: 1 },
 ) {
   const ports = Object.keys(services).map(Number);
@@ -134,7 +134,7 @@ function complete(
     keepHandshakes: true,
     retries: 8,
   });
-  const engine = createCompletion(inner, {
+  const engine = createHandshakes(inner, {
     paths: PATHS,
     bannerUs: 0,
     closeUs: 3 * SECOND,
@@ -196,7 +196,7 @@ describe("completion", () => {
 
   it("resets a SYN+ACK that no connection takes, as the kernel would if it were not held back", () => {
     const inner = engineFor([target("198.18.0.2", 22)], { keepHandshakes: true });
-    const engine = createCompletion(inner, {
+    const engine = createHandshakes(inner, {
       paths: PATHS,
       bannerUs: 0,
       closeUs: SECOND,

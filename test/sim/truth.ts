@@ -232,7 +232,7 @@ function score(
     twice: scan.twice,
     stated: missedOpen({
       found: counts.states.open,
-      odds: path.odds,
+      missedPorts: path.missedPorts,
       silent,
       doubts: path.doubts,
       lost: path.lost,

@@ -11,7 +11,7 @@ import { makePlan } from "../../runtime/plan/plan.ts";
 import { dropPrivileges, privilegeAdvice } from "../../runtime/system/privilege.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { openTrace, type Trace } from "../../runtime/trace/trace.ts";
-import { milliseconds, type Step, type TraceRecord, tellStory } from "../../scan/probe/steps.ts";
+import { milliseconds, type Step, stepsOf, type TraceRecord } from "../../scan/probe/steps.ts";
 import { parseTarget } from "../../scan/targets/grammar.ts";
 import { formatAddress } from "../../wire/address.ts";
 import { describePacket } from "../../wire/describe.ts";
@@ -99,7 +99,7 @@ export async function trace(
 
 /** The whole capture file; each packet's comment names its step. */
 function capture({ record, startedMs }: Trace): Uint8Array {
-  const titles = new Map(tellStory(record).map(({ number, title }) => [number, title]));
+  const titles = new Map(stepsOf(record).map(({ number, title }) => [number, title]));
   const startNs = BigInt(Math.round(startedMs * 1000)) * 1000n;
   const blocks = record.packets.map(({ bytes, atUs, step }) =>
     pcapngPacket(bytes, startNs + BigInt(Math.round(atUs * 1000)), `step ${step}: ${titles.get(step)}`),
@@ -130,7 +130,7 @@ function toJson({ record, startedMs }: Trace): object {
       hex: Buffer.from(bytes).toString("hex"),
     })),
     rows,
-    steps: tellStory(record),
+    steps: stepsOf(record),
   };
 }
 
@@ -140,7 +140,7 @@ const HEX_WIDTH = 24;
 /** Laid out to be read: the steps, hex beside meaning, and a diagram of the segments with times at the end. */
 export function formatStory(record: TraceRecord, colour: boolean): string {
   const colors = createColors(colour);
-  const lines = tellStory(record).flatMap((step: Step) => [
+  const lines = stepsOf(record).flatMap((step: Step) => [
     colors.bold(`${String(step.number).padStart(2)}  ${escapeText(step.title, 200)}`),
     ...step.text.map((line) => `    ${escapeText(line, 400)}`),
     ...(step.fields ?? []).flatMap(({ name, hex, meaning }) => {

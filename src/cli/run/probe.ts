@@ -231,12 +231,12 @@ async function run(
 /** Why nobody answered; undefined when somebody did. Costs a run that was answered nothing. */
 async function explainSilence({ means }: OpenScan, plan: Plan, summary: ScanSummary, before: KernelCounters) {
   if (summary.open + summary.closed > 0 || summary.filtered === 0) return undefined;
-  const [{ gatherSilence }, { judgeSilence, silenceLines }] = await Promise.all([
+  const [{ gatherNoAnswerFacts }, { judgeNoAnswers, noAnswerLines }] = await Promise.all([
     import("../../runtime/diagnose/no-answers-facts.ts"),
     import("../../runtime/diagnose/no-answers.ts"),
   ]);
-  const causes = judgeSilence(summary, gatherSilence(plan, means.link, before));
-  return causes.length === 0 ? undefined : { causes, lines: silenceLines(causes) };
+  const causes = judgeNoAnswers(summary, gatherNoAnswerFacts(plan, means.link, before));
+  return causes.length === 0 ? undefined : { causes, lines: noAnswerLines(causes) };
 }
 
 /**

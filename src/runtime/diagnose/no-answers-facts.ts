@@ -17,7 +17,7 @@ import { type Address, formatAddress, isLinkLocal, parseAddress, sameAddress } f
 import type { Hop, Plan } from "../plan/plan.ts";
 import { type KernelCounters, readCounters, readFile } from "../system/system.ts";
 import { readConntrack } from "./limits.ts";
-import type { SilenceFacts, Way } from "./no-answers.ts";
+import type { NoAnswerFacts, Way } from "./no-answers.ts";
 
 /** More ways than a machine usually has; of further ones nothing is said. */
 const MOST_WAYS = 64;
@@ -27,7 +27,11 @@ type Planned = Omit<Plan, "hops" | "paths" | "pathRanges">;
 const PORTS_TRIED = 16;
 
 /** @param before the kernel's counters when the run began */
-export function gatherSilence(plan: Plan, link: SilenceFacts["link"], before: KernelCounters): SilenceFacts {
+export function gatherNoAnswerFacts(
+  plan: Plan,
+  link: NoAnswerFacts["link"],
+  before: KernelCounters,
+): NoAnswerFacts {
   const after = readCounters();
   const ways = findWays(plan, goneName(before, after));
   const names = [...new Set(ways.map(({ interfaceName }) => interfaceName))];
@@ -220,7 +224,7 @@ function deviceDelta(before: KernelCounters, after: KernelCounters, name: string
 function ipDeltas(
   before: KernelCounters,
   after: KernelCounters,
-): Pick<SilenceFacts, "undelivered" | "reversePathDrops"> {
+): Pick<NoAnswerFacts, "undelivered" | "reversePathDrops"> {
   const since = (read: (counters: KernelCounters) => number): number => read(after) - read(before);
   const v4 = (group: string, name: string): number => since(({ ip }) => columnOf(ip, group, name));
   const v6 = (name: string): number =>

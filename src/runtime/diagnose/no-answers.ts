@@ -6,7 +6,7 @@
  */
 
 import { count, digits } from "../../report/figures.ts";
-import type { SilenceCause } from "../../report/reporter.ts";
+import type { NoAnswerCause } from "../../report/reporter.ts";
 import type { ScanSummary } from "../../scan/probe/result.ts";
 import { interfaceDown, notConnected } from "../plan/reachability.ts";
 
@@ -34,7 +34,7 @@ export interface Way {
   readonly sourceOwner: string | undefined;
 }
 
-export interface SilenceFacts {
+export interface NoAnswerFacts {
   readonly link: "raw-ip" | "packet";
   readonly ways: readonly Way[];
   /** The user chose the source address. */
@@ -49,7 +49,7 @@ export interface SilenceFacts {
 }
 
 /** What a run tells of its silence. */
-export type SilentRun = Pick<
+export type UnansweredRun = Pick<
   ScanSummary,
   "hosts" | "open" | "closed" | "filtered" | "reasons" | "sent" | "sendErrors" | "ignored" | "receiveDrops"
 >;
@@ -63,7 +63,7 @@ const NEIGHBOUR_REASONS: readonly string[] = ["host-unreach", "addr-unreach"];
  * Whether nobody answered: neither an open nor a closed port, and no ICMP error but what this machine's kernel says itself.
  * @param unresolved a neighbour that was wanted has not been found
  */
-export function nobodyAnswered(run: SilentRun, unresolved: boolean): boolean {
+export function nobodyAnswered(run: UnansweredRun, unresolved: boolean): boolean {
   if (run.open + run.closed > 0 || run.filtered === 0) return false;
   return Object.entries(run.reasons.filtered).every(
     ([reason, times]) =>
@@ -77,13 +77,13 @@ const FULL = 0.95;
 const FEW_LEFT = 0.5;
 const MANY_LOST = 0.25;
 
-interface Judged extends SilenceCause {
+interface Judged extends NoAnswerCause {
   /** It explains the silence of all targets; nothing else needs to be thought of. */
   readonly whole: boolean;
 }
 
 /** The causes, most likely first; empty when somebody did answer. What was seen comes before what is only suspected. */
-export function judgeSilence(run: SilentRun, facts: SilenceFacts): SilenceCause[] {
+export function judgeNoAnswers(run: UnansweredRun, facts: NoAnswerFacts): NoAnswerCause[] {
   if (!nobodyAnswered(run, facts.ways.some(isUnresolved))) return [];
   const causes: Judged[] = [];
   for (const look of [otherInterface, wayFaults, refusals, notLeft, lostInside, suspicions, allSilent]) {
@@ -99,7 +99,7 @@ function isUnresolved({ gateway, neighbours }: Way): boolean {
 }
 
 /** -e names an interface that the kernel would not take. It may be right, but then it comes with a silence of another kind. */
-function otherInterface(_run: SilentRun, { ways }: SilenceFacts): Judged[] {
+function otherInterface(_run: UnansweredRun, { ways }: NoAnswerFacts): Judged[] {
   const [way] = ways.filter(({ usual }) => usual !== undefined);
   if (way === undefined) return [];
   const { interfaceName: name, target, usual } = way;
@@ -108,7 +108,7 @@ function otherInterface(_run: SilentRun, { ways }: SilenceFacts): Judged[] {
 }
 
 /** What is wrong with the ways themselves; ways that share a fault share the line. */
-function wayFaults(_run: SilentRun, { ways, sourceChosen }: SilenceFacts): Judged[] {
+function wayFaults(_run: UnansweredRun, { ways, sourceChosen }: NoAnswerFacts): Judged[] {
   const faults = new Map<string, { cause: Judged; ways: number }>();
   for (const way of ways) {
     const cause = wayFault(way, sourceChosen);
@@ -168,10 +168,10 @@ function wayFault(way: Way, sourceChosen: boolean): Judged | undefined {
   return undefined;
 }
 
-const fault = (code: SilenceCause["code"], text: string): Judged => ({ code, text, whole: true });
+const fault = (code: NoAnswerCause["code"], text: string): Judged => ({ code, text, whole: true });
 
 /** Sends that the kernel refused. */
-function refusals({ sent, sendErrors }: SilentRun, { conntrack, link }: SilenceFacts): Judged[] {
+function refusals({ sent, sendErrors }: UnansweredRun, { conntrack, link }: NoAnswerFacts): Judged[] {
   const refused = Object.values(sendErrors).reduce((sum, times) => sum + times, 0);
   const whole = refused > sent;
   const { EPERM: forbidden = 0, ...others } = sendErrors;
@@ -206,7 +206,7 @@ function refusals({ sent, sendErrors }: SilentRun, { conntrack, link }: SilenceF
 }
 
 /** SYNs that the kernel took and no interface sent. */
-function notLeft({ sent }: SilentRun, { left, ways }: SilenceFacts): Judged[] {
+function notLeft({ sent }: UnansweredRun, { left, ways }: NoAnswerFacts): Judged[] {
   // What waits for a neighbour has not left either.
   if (left === undefined || left.packets >= sent * FEW_LEFT || ways.some(isUnresolved)) return [];
   const name = namesOf(ways);
@@ -224,7 +224,7 @@ function notLeft({ sent }: SilentRun, { left, ways }: SilenceFacts): Judged[] {
 }
 
 /** Packets that came back and did not get as far as a verdict. */
-function lostInside(run: SilentRun, { link, undelivered, reversePathDrops }: SilenceFacts): Judged[] {
+function lostInside(run: UnansweredRun, { link, undelivered, reversePathDrops }: NoAnswerFacts): Judged[] {
   const causes: Judged[] = [];
   // A packet socket hears before any of this.
   if (link === "raw-ip" && reversePathDrops >= run.sent * MANY_LOST && reversePathDrops > 0) {
@@ -267,9 +267,9 @@ function lostInside(run: SilentRun, { link, undelivered, reversePathDrops }: Sil
 }
 
 /** What may well be right, but is worth a look when nothing answers. */
-function suspicions(_run: SilentRun, { ways, sourceChosen }: SilenceFacts): Judged[] {
+function suspicions(_run: UnansweredRun, { ways, sourceChosen }: NoAnswerFacts): Judged[] {
   const causes = new Map<string, Judged>();
-  const suspect = (code: SilenceCause["code"], text: string): void => {
+  const suspect = (code: NoAnswerCause["code"], text: string): void => {
     if (!causes.has(text)) causes.set(text, { code, text, whole: false });
   };
   for (const { interfaceName: name, target, gateway, source, sourceOwner, ...way } of ways) {
@@ -297,7 +297,7 @@ function suspicions(_run: SilentRun, { ways, sourceChosen }: SilenceFacts): Judg
   return [...causes.values()];
 }
 
-function allSilent({ hosts, sent }: SilentRun, { ways, left }: SilenceFacts): Judged[] {
+function allSilent({ hosts, sent }: UnansweredRun, { ways, left }: NoAnswerFacts): Judged[] {
   // Those that waited for a neighbour have been told of; how many they were nobody has counted.
   const partly = ways.some(isUnresolved);
   const which = partly ? "the other SYNs" : sent === 1 ? "the SYN" : `all ${digits(sent)} SYNs`;
@@ -321,7 +321,7 @@ const namesOf = (ways: readonly Way[]): string =>
   [...new Set(ways.map(({ interfaceName }) => interfaceName))].join(" and ");
 
 /** For a person: one line when there is one cause, else a list. */
-export function silenceLines(causes: readonly SilenceCause[]): string {
+export function noAnswerLines(causes: readonly NoAnswerCause[]): string {
   const [only, ...others] = causes;
   if (only === undefined) return "";
   if (others.length === 0) return `nothing answered: ${only.text}`;

@@ -202,7 +202,7 @@ function serve(
    */
   let readUs: number | undefined;
   const dues = new Float64Array(batch.slots);
-  const lateness = createLateness();
+  const lateness = createBaseRtt();
   const synsPerTenth: number[] = [];
   let refused = 0;
 
@@ -318,7 +318,7 @@ function droppedBy(name: string): number {
 }
 
 /** How late packets were: a summary of any number of them. */
-function createLateness() {
+function createBaseRtt() {
   let count = 0;
   let sumUs = 0;
   let maxUs = 0;

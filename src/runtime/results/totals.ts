@@ -2,25 +2,25 @@
  * Running totals of a run: of engines that go on, of workers that report, and of what a journal says was counted before.
  */
 
-import { type EngineCounts, newCounts } from "../../scan/engine/counters.ts";
+import { type EngineCounters, newCounters } from "../../scan/engine/counters.ts";
 import { missedOpen } from "../../scan/measure/loss.ts";
 import type { PathFindings } from "../../scan/probe/result.ts";
 
 /** What is counted, as plain data: it travels between threads and stands in journals. */
-export interface Totals extends Omit<EngineCounts, "started"> {
+export interface Totals extends Omit<EngineCounters, "started"> {
   receiveDrops: number;
   elapsedMs: number;
 }
 
 export function noTotals(): Totals {
-  const { started: _, ...counts } = newCounts();
+  const { started: _, ...counts } = newCounters();
   return { ...counts, receiveDrops: 0, elapsedMs: 0 };
 }
 
 /** Adds an engine's counts, or other totals, to `totals`. */
 export function addTotals(
   totals: Totals,
-  counts: Omit<Readonly<EngineCounts>, "started">,
+  counts: Omit<Readonly<EngineCounters>, "started">,
   receiveDrops: number,
 ): void {
   totals.sent += counts.sent;
@@ -58,7 +58,7 @@ export function pathFindings({ path, states, reasons }: Totals): PathFindings {
     loss: { round, ...eachWay(path, round) },
     missedOpen: missedOpen({
       found: states.open,
-      odds: path.odds,
+      missedPorts: path.missedPorts,
       silent,
       doubts: Math.max(0, path.doubts),
       lost: path.lost,

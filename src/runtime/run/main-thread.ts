@@ -4,9 +4,9 @@
  */
 import type { PortRange } from "../../link/filter.ts";
 import type { Link } from "../../link/link.ts";
-import type { EngineCounts } from "../../scan/engine/counters.ts";
+import type { EngineCounters } from "../../scan/engine/counters.ts";
 import { createEngine, type Engine, type EngineOptions } from "../../scan/engine/engine.ts";
-import { createCompletion } from "../../scan/engine/handshakes.ts";
+import { createHandshakes } from "../../scan/engine/handshakes.ts";
 import type { Established, PortState } from "../../scan/probe/result.ts";
 import type { ResultRecord } from "../../scan/probe/result-record.ts";
 import type { Verdict } from "../../scan/probe/verdict.ts";
@@ -22,7 +22,7 @@ import { drive } from "./event-loop.ts";
 
 /** How far one worker is. */
 export interface LaneReport {
-  readonly counts: Readonly<EngineCounts>;
+  readonly counts: Readonly<EngineCounters>;
   readonly inFlight: number;
   readonly receiveDrops: number;
   /** Every position of its share below this one is decided; Infinity when all are. */
@@ -99,7 +99,7 @@ export function runHere(wire: Link, options: LaneOptions): Lane {
   const engine =
     complete === undefined
       ? scanner
-      : createCompletion(scanner, { paths: options.engine.paths, ...complete });
+      : createHandshakes(scanner, { paths: options.engine.paths, ...complete });
   const wanted = ({ state, was }: Verdict): boolean =>
     hooks.wants.includes(state) || (was !== null && hooks.wants.includes(was));
   let established: Established | undefined;

@@ -9,17 +9,17 @@
  * What the delays mean for the rate is queue-estimator.ts's business, and controller.ts's. Pure: times in microseconds.
  */
 
-import type { Hosts } from "../measure/host-cache.ts";
-import { SHORTEST_US, type Waits } from "../measure/probe-timeout.ts";
-import type { Cohorts } from "../measure/send-intervals.ts";
+import type { HostCache } from "../measure/host-cache.ts";
+import { type ProbeTimeouts, SHORTEST_US } from "../measure/probe-timeout.ts";
+import type { SendIntervals } from "../measure/send-intervals.ts";
 import { type Delay, spreadOf } from "./queue-estimator.ts";
 
-export interface Lateness {
+export interface BaseRtt {
   /**
    * Takes the round trip of the SYN of `cohort` that left at `times[i]`.
    * @param rtt whole microseconds
    */
-  sample(host: number, cohort: number, times: Float64Array, i: number, rtt: number): void;
+  sample(host: number, interval: number, times: Float64Array, i: number, rtt: number): void;
   /** There is a queue; without it hardly any round trip would be longer than this. Until it is gone none is thought to be. */
   expectQueue(mostUs: number): void;
   /** What has come since it was last asked; undefined when nothing has, or nothing that can be compared. */
@@ -58,7 +58,7 @@ const SCATTER_STEP = 1 / 64;
 /** Answers of a host that its usual round trip is a mean of, at most. */
 const MOST_MEAN = 8;
 
-export function createLateness(hosts: Hosts, cohorts: Cohorts, waits: Waits): Lateness {
+export function createBaseRtt(hosts: HostCache, intervals: SendIntervals, timeouts: ProbeTimeouts): BaseRtt {
   const { usual, answered } = hosts;
   const sums = new Float64Array(7);
   /** All round trips are so much shorter than `usual` says, which is kept relative to this: a queue was in them, and has gone. */
@@ -70,14 +70,14 @@ export function createLateness(hosts: Hosts, cohorts: Cohorts, waits: Waits): La
   const mostUs = Float64Array.of(Number.POSITIVE_INFINITY);
 
   function isMuchFaster(host: number, rtt: number): boolean {
-    const roundUs = waits.clearRoundUs();
-    const scatter = FASTER_SCATTERS * Math.min(scatterUs[0], MOST_SCATTER * waits.roundUs());
+    const roundUs = timeouts.clearRoundUs();
+    const scatter = FASTER_SCATTERS * Math.min(scatterUs[0], MOST_SCATTER * timeouts.roundUs());
     return usual[host] - goneUs[0] - rtt > FASTER_US + Math.max(FASTER_ROUNDS * roundUs, scatter);
   }
 
   /** @param us whole microseconds */
-  function count(cohort: number, times: Float64Array, i: number, us: number): void {
-    cohorts.addDelay(cohort, us);
+  function count(interval: number, times: Float64Array, i: number, us: number): void {
+    intervals.addDelay(interval, us);
     if (sums[COUNT] === 0) sums[FIRST_SENT] = times[i];
     sums[COUNT]++;
     sums[SENT] += times[i] - sums[FIRST_SENT];
@@ -101,10 +101,10 @@ export function createLateness(hosts: Hosts, cohorts: Cohorts, waits: Waits): La
   }
 
   return {
-    sample: (host, cohort, times, i, rtt) => {
+    sample: (host, interval, times, i, rtt) => {
       const gone = goneUs[0];
       if (usual[host] === 0) {
-        usual[host] = gone + Math.min(mostUs[0], Math.max(1, rtt - waits.queueUs()));
+        usual[host] = gone + Math.min(mostUs[0], Math.max(1, rtt - timeouts.queueUs()));
         return;
       }
       let late = rtt + gone - usual[host];
@@ -118,7 +118,7 @@ export function createLateness(hosts: Hosts, cohorts: Cohorts, waits: Waits): La
         late = rtt - mostUs[0];
       }
       // Soon after a host's first SYN only those are compared whose first answer was a fast one: that would show a queue.
-      if (waits.isSettled(host, times, i)) count(cohort, times, i, late | 0);
+      if (timeouts.isSettled(host, times, i)) count(interval, times, i, late | 0);
       const step = 1 / Math.min(MOST_MEAN, answered[host] + 1);
       if (late < 0) usual[host] += Math.max(FASTER_STEP, step) * late;
       else if (!queued) usual[host] += step * late;
@@ -139,7 +139,7 @@ export function createLateness(hosts: Hosts, cohorts: Cohorts, waits: Waits): La
         // A queue holds up all of them; scatter alone makes a mean that is less than itself, as what is usual is below the mean.
         const sure = Math.max(1, SURE / Math.sqrt(answers)) * spreadOf(delayUs, squares);
         queued = delayUs > Math.max(SHORTEST_QUEUE_US, sure);
-        waits.setQueue(queued ? delayUs : 0);
+        timeouts.setQueue(queued ? delayUs : 0);
         if (!queued) mostUs[0] = Number.POSITIVE_INFINITY;
       }
       return { atUs, answers, delayUs, squares };

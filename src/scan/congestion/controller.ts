@@ -44,9 +44,9 @@
  * answers (path-state.ts gives them a pace of their own).
  */
 
-import { createDelivery, type Delivery } from "./delivery-test.ts";
-import { createQueueDelay, type Delay } from "./queue-estimator.ts";
-import { createStart, type Kind, type Sent } from "./slow-start.ts";
+import { createDeliveryTest, type DeliveryTest } from "./delivery-test.ts";
+import { createQueueEstimator, type Delay } from "./queue-estimator.ts";
+import { createSlowStart, type Kind, type Sent } from "./slow-start.ts";
 
 /** One stretch of time, and what left in it. */
 export interface Stretch extends Sent {
@@ -83,7 +83,7 @@ export interface Growing extends Stretch {
   readonly queueUs: number;
 }
 
-export interface Congestion {
+export interface RateController {
   /** SYNs per second that may leave now. */
   rate(): number;
   /** Whether the rate is still multiplied, far below what the path may hold for all that is known. */
@@ -100,7 +100,7 @@ export interface Congestion {
   handleSilence(): void;
 }
 
-export interface CongestionOptions {
+export interface RateControllerOptions {
   readonly minimum: number;
   readonly maximum: number;
   readonly initial: number;
@@ -155,12 +155,12 @@ const FOR_GOOD = 8;
 const OVERRUN_US = 100_000;
 const OVERRUN_LEFT = 0.7;
 
-export function createCongestion(options: CongestionOptions): Congestion {
+export function createRateController(options: RateControllerOptions): RateController {
   const { minimum, maximum, startUs } = options;
   const clamp = (rate: number): number => Math.min(maximum, Math.max(minimum, rate));
   let rate = clamp(options.initial);
   let starting = true;
-  const start = createStart(rate, startUs);
+  const start = createSlowStart(rate, startUs);
   /** What left before the last slow-down says nothing of the present rate. */
   let slowedUs = startUs;
   /** What the last sign left; what had been gained up to then; the units of time of growth since, and up to when. */
@@ -181,17 +181,21 @@ export function createCongestion(options: CongestionOptions): Congestion {
   let before = rate;
   let wasStarting = true;
   /** Those who must answer; of these hardly any loss is thought usual at first. A path that loses most is away. */
-  const pilots = createDelivery({ prior: { answered: 49.5, total: 50 }, floor: 0.5, negligible: 0.03 });
+  const controlProbes = createDeliveryTest({
+    prior: { answered: 49.5, total: 50 },
+    floor: 0.5,
+    negligible: 0.03,
+  });
   /** First SYNs: what share of these is answered depends on the space as well. */
-  const fresh = createDelivery({ floor: 0, negligible: 0.15 });
-  const queueDelay = createQueueDelay();
+  const fresh = createDeliveryTest({ floor: 0, negligible: 0.15 });
+  const queueDelay = createQueueEstimator();
   /** After a start that ended as fewer first SYNs were answered: when the rate was taken up that was too high. */
   let unprovenUs = Number.NEGATIVE_INFINITY;
   /** About the rate that pilots are judged at. */
   let level = rate;
 
   const isAfterTrial = (e: Stretch): boolean => starting && start.isAfterTrial(e);
-  const suspects = (): boolean => pilots.suspects() || fresh.suspects();
+  const isSuspicious = (): boolean => controlProbes.isSuspicious() || fresh.isSuspicious();
   const smallQueue = ({ roundUs }: Stretch): number => Math.max(SMALL_QUEUE_US, SMALL_QUEUE_ROUNDS * roundUs);
   /** What left before this left when a queue may still have been there. */
   const clearSince = (): number => (draining ? drainedUs : clearUs);
@@ -208,7 +212,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
     rate = clamp(base);
     level = rate;
     slowedUs = nowUs;
-    pilots.startAnew();
+    controlProbes.startAnew();
     fresh.startAnew();
     queueDelay.clear();
   }
@@ -239,7 +243,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
     draining = false;
     drainedUs = Math.min(drainedUs, nowUs);
     clearUs = nowUs;
-    pilots.startAnew();
+    controlProbes.startAnew();
   }
 
   function handleDelays(e: Delays): void {
@@ -283,12 +287,12 @@ export function createCongestion(options: CongestionOptions): Congestion {
   }
 
   /** @returns whether the share has fallen, and so the rate */
-  function reactTo(delivery: Delivery, answered: number, total: number, e: Stretch): boolean {
+  function reactTo(delivery: DeliveryTest, answered: number, total: number, e: Stretch): boolean {
     // Where queues are seen, one comes before anything is lost.
     const isOdd = hasQueued && queueDelay.isKnown() && queueDelay.queueUs() <= smallQueue(e);
     const judgement = delivery.judge(answered, total, e.sent, isOdd);
     // Where there is a queue it may be another one's doing that slowing down did not help.
-    if (judgement === "usual-after-all" && !suspects() && (wasStarting || !hasQueued)) {
+    if (judgement === "usual-after-all" && !isSuspicious() && (wasStarting || !hasQueued)) {
       rate = clamp(Math.max(rate, before));
       base = rate;
       gain = 0;
@@ -298,7 +302,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
       start.startAnew(e.nowUs);
     }
     if (judgement !== "fallen") return false;
-    if (!suspects()) {
+    if (!isSuspicious()) {
       before = Math.min(rate, e.allowed);
       wasStarting = starting;
       suspectedUs = e.nowUs;
@@ -331,17 +335,17 @@ export function createCongestion(options: CongestionOptions): Congestion {
     if (total === 0) return;
     // Where first SYNs were lost from the beginning on, that looked usual: pilots know better, though later.
     if (e.toUs <= unprovenUs) {
-      if ((LEFT * e.sent * e.answered) / total < rate) reactTo(pilots, e.answered, total, e);
+      if ((LEFT * e.sent * e.answered) / total < rate) reactTo(controlProbes, e.answered, total, e);
       return;
     }
     if (e.fromUs < slowedUs || e.fromUs < clearSince()) {
-      pilots.addEvidence(e.answered, total, e.sent);
+      controlProbes.addEvidence(e.answered, total, e.sent);
       return;
     }
-    if (isAfterTrial(e) || reactTo(pilots, e.answered, total, e)) return;
-    speedUp("pilots", e.answered, total, e);
+    if (isAfterTrial(e) || reactTo(controlProbes, e.answered, total, e)) return;
+    speedUp("controlProbes", e.answered, total, e);
     // What pilots show holds for all, where there is nothing else to go by.
-    if (!pilots.suspects() && !pilots.isIdle() && fresh.isIdle()) fresh.acquit();
+    if (!controlProbes.isSuspicious() && !controlProbes.isIdle() && fresh.isIdle()) fresh.acquit();
   }
 
   // --- up ------------------------------------------------------------------------------------------------------------
@@ -353,7 +357,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
 
   /** More, by the clock, which goes while all that may leave does. */
   function grow(e: Answers): void {
-    const held = suspects() && e.nowUs - suspectedUs < SUSPICION_US + SUSPICION_ROUNDS * e.roundUs;
+    const held = isSuspicious() && e.nowUs - suspectedUs < SUSPICION_US + SUSPICION_ROUNDS * e.roundUs;
     if (held) tickedUs = e.nowUs;
     if (held || e.sent < 0.8 * e.allowed) return;
     const units = (e.nowUs - Math.max(tickedUs, clearUs)) / (UNIT_US + UNIT_ROUNDS * e.roundUs);
@@ -364,7 +368,7 @@ export function createCongestion(options: CongestionOptions): Congestion {
     if (rate > NEW_LEVEL * level) {
       // What left at the rate before says little of this one.
       level = rate;
-      pilots.startAnew();
+      controlProbes.startAnew();
     }
   }
 

@@ -21,7 +21,7 @@ export type Judgement =
   /** Slowing down has not helped: it is not the rate. */
   | "usual-after-all";
 
-export interface Delivery {
+export interface DeliveryTest {
   /**
    * Takes `answered` of `total` SYNs, which left at `sent` a second since the last slow-down.
    * @param isOdd whether something else says that it cannot be the rate: then a fall must be much clearer
@@ -32,7 +32,7 @@ export interface Delivery {
   usual(): number;
   /** The rate was lowered for what `judge` has said; `sent` is what it was. */
   suspect(sent: number): void;
-  suspects(): boolean;
+  isSuspicious(): boolean;
   /** More of what left at about the rate that is suspected. */
   addEvidence(answered: number, total: number, sent: number): void;
   /** Whether too little has left for a judgement since the last slow-down. */
@@ -43,7 +43,7 @@ export interface Delivery {
   startAnew(): void;
 }
 
-export interface DeliveryOptions {
+export interface DeliveryTestOptions {
   /** What is believed before anything is known. */
   readonly prior?: Share;
   /** A share below this is never taken for usual. */
@@ -71,7 +71,7 @@ const FASTER = 1.5;
 /** So many SYNs are remembered as usual. */
 const KEPT = 4000;
 
-export function createDelivery({ prior, floor, negligible }: DeliveryOptions): Delivery {
+export function createDeliveryTest({ prior, floor, negligible }: DeliveryTestOptions): DeliveryTest {
   const usual: Share = { answered: prior?.answered ?? 0, total: prior?.total ?? 0 };
   const recent: Share = { answered: 0, total: 0 };
   /** The rate, SYNs per second, at which these left. */
@@ -150,7 +150,7 @@ export function createDelivery({ prior, floor, negligible }: DeliveryOptions): D
     suspect: (sent) => {
       suspicion = { ...recent, sent };
     },
-    suspects: () => suspicion !== undefined,
+    isSuspicious: () => suspicion !== undefined,
     addEvidence: (answered, total, sent) => {
       if (suspicion !== undefined && Math.abs(sent / suspicion.sent - 1) < SAME_RATE) {
         add(suspicion, { answered, total });

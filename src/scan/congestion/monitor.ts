@@ -7,12 +7,12 @@
  * microseconds. Not here: how sure silence is, what hosts and prefixes lose (path-state.ts).
  */
 
-import type { Hosts } from "../measure/host-cache.ts";
-import { SHORTEST_US, type Waits } from "../measure/probe-timeout.ts";
-import { type Cohorts, createCohorts, FATES } from "../measure/send-intervals.ts";
-import { createLateness } from "./base-rtt.ts";
-import { type Congestion, type CongestionOptions, createCongestion } from "./controller.ts";
-import { createTrend } from "./rtt-slope.ts";
+import type { HostCache } from "../measure/host-cache.ts";
+import { type ProbeTimeouts, SHORTEST_US } from "../measure/probe-timeout.ts";
+import { createSendIntervals, FATES, type SendIntervals } from "../measure/send-intervals.ts";
+import { createBaseRtt } from "./base-rtt.ts";
+import { createRateController, type RateController, type RateControllerOptions } from "./controller.ts";
+import { createRttSlope } from "./rtt-slope.ts";
 import type { SharedRate } from "./shared-rate.ts";
 
 /** SYNs per second: bounds of what may be found, and where to start; bounds that meet leave nothing to find. */
@@ -25,18 +25,18 @@ export interface RateLimits {
   readonly shared?: SharedRate;
 }
 
-export interface RateWatchOptions {
+export interface RateMonitorOptions {
   readonly rate: RateLimits;
   readonly startUs: number;
   /** While nothing answers, so long is waited for a sign. */
   readonly patienceUs: number;
-  readonly hosts: Hosts;
-  readonly waits: Waits;
-  readonly congestion?: (options: CongestionOptions) => Congestion;
+  readonly hosts: HostCache;
+  readonly timeouts: ProbeTimeouts;
+  readonly congestion?: (options: RateControllerOptions) => RateController;
 }
 
-export interface RateWatch {
-  readonly cohorts: Cohorts;
+export interface RateMonitor {
+  readonly intervals: SendIntervals;
   /** SYNs per second that may leave. */
   rate(): number;
   /** Whether the rate still grows so fast that first SYNs, which tell most, are worth more than others. */
@@ -49,13 +49,13 @@ export interface RateWatch {
    * Takes the round trip of the SYN of `cohort` that left at `times[i]`.
    * @param rtt whole microseconds
    */
-  sample(host: number, cohort: number, times: Float64Array, i: number, rtt: number): void;
+  sample(host: number, interval: number, times: Float64Array, i: number, rtt: number): void;
   /** What is lost shows last: of half of the fates too many would be answers. */
-  areFatesKnown(cohort: number): boolean;
+  areFatesKnown(interval: number): boolean;
   /** Tells what has become known, once something has answered. */
   hear(nowUs: number): void;
   /** SYNs of a stretch that must have been answered, or not: where there are no pilots to tell. */
-  tell(nowUs: number, cohort: number, answered: number, lost: number): void;
+  tell(nowUs: number, interval: number, answered: number, lost: number): void;
   /** Takes over the rate that follows; a stretch ends when it is time. */
   follow(nowUs: number, isHeard: boolean): void;
   /** When it is time to look. */
@@ -83,10 +83,10 @@ const FEWEST_OUTCOMES = 8;
 /** Few hosts are farther than the others by so many standard deviations. */
 const FARTHEST = 2;
 
-export function createRateWatch(options: RateWatchOptions): RateWatch {
-  const { rate: limits, startUs, patienceUs, hosts, waits } = options;
+export function createRateMonitor(options: RateMonitorOptions): RateMonitor {
+  const { rate: limits, startUs, patienceUs, hosts, timeouts } = options;
   const within = (rate: number): number => Math.min(limits.maximum, Math.max(limits.minimum, rate));
-  const congestion = (options.congestion ?? createCongestion)({
+  const congestion = (options.congestion ?? createRateController)({
     ...limits,
     initial: within(INITIAL_RATE / (limits.workers ?? 1)),
     blind: within(BLIND_RATE / (limits.workers ?? 1)),
@@ -96,9 +96,9 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
   let rate = sharedRate();
   /** What had been found at the last look. */
   let found = congestion.rate();
-  const cohorts = createCohorts(startUs, rate);
-  const lateness = createLateness(hosts, cohorts, waits);
-  const trend = createTrend(startUs + BURST_US);
+  const intervals = createSendIntervals(startUs, rate);
+  const baseRtt = createBaseRtt(hosts, intervals, timeouts);
+  const rttSlope = createRttSlope(startUs + BURST_US);
   /** Stretches below these have been looked at: for their answers, for their outcomes. */
   let answersSeen = 0;
   let outcomesSeen = 0;
@@ -114,11 +114,11 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
   const middle = new Float64Array(1);
 
   const stretch = (nowUs: number, from: number, to: number) => {
-    const fromUs = cohorts.fromUs(from);
-    const toUs = cohorts.fromUs(to);
+    const fromUs = intervals.fromUs(from);
+    const toUs = intervals.fromUs(to);
     let allowed = 0;
     for (let i = from; i < to; i++)
-      allowed += cohorts.allowed(i) * (cohorts.fromUs(i + 1) - cohorts.fromUs(i));
+      allowed += intervals.allowed(i) * (intervals.fromUs(i + 1) - intervals.fromUs(i));
     allowed /= Math.max(1, toUs - fromUs);
     return {
       nowUs,
@@ -127,21 +127,21 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
       // After a pause a burst may leave: it is no rate.
       sent: Math.min(allowed, sentIn(from, to)),
       allowed,
-      roundUs: waits.clearRoundUs(),
+      roundUs: timeouts.clearRoundUs(),
     };
   };
 
   /** SYNs per second that left, bursts and all. */
   function sentIn(from: number, to: number): number {
     let sent = 0;
-    for (let i = from; i < to; i++) sent += cohorts.get(i, FATES.sent);
-    return (sent * 1e6) / Math.max(1, cohorts.fromUs(to) - cohorts.fromUs(from));
+    for (let i = from; i < to; i++) sent += intervals.get(i, FATES.sent);
+    return (sent * 1e6) / Math.max(1, intervals.fromUs(to) - intervals.fromUs(from));
   }
 
   /** Of a stretch while the rate is multiplied: no more than has left on average since it last was. Who is held up sends bursts. */
   function steady(nowUs: number, from: number, to: number) {
     const these = stretch(nowUs, from, to);
-    const end = Math.min(highest.to, cohorts.count() - 1);
+    const end = Math.min(highest.to, intervals.count() - 1);
     if (starting && from >= highest.from && highest.from < end) {
       these.sent = Math.min(these.sent, stretch(nowUs, highest.from, end).sent);
     }
@@ -150,23 +150,23 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
 
   /** A queue shows in the answers that come, long before it is known what became of all that left with them. */
   function lookAtDelays(nowUs: number): void {
-    const late = lateness.take();
+    const late = baseRtt.take();
     if (late === undefined) return;
     middle[0] = late.atUs;
-    const cohort = cohorts.at(middle, 0);
-    const from = Math.max(cohorts.first(), cohort - 1);
-    const to = Math.min(cohorts.count() - 1, cohort + 2);
-    if (cohort >= 0 && to > from) congestion.handleDelays(Object.assign(stretch(nowUs, from, to), late));
+    const interval = intervals.at(middle, 0);
+    const from = Math.max(intervals.first(), interval - 1);
+    const to = Math.min(intervals.count() - 1, interval + 2);
+    if (interval >= 0 && to > from) congestion.handleDelays(Object.assign(stretch(nowUs, from, to), late));
   }
 
   /** While starting a queue shows in round trips that grow, before any host is heard of twice. */
   function lookAtTrend(nowUs: number): void {
-    const growth = trend.growth();
+    const growth = rttSlope.growth();
     if (growth === undefined) return;
     middle[0] = growth.fromUs;
-    const from = cohorts.at(middle, 0);
+    const from = intervals.at(middle, 0);
     middle[0] = growth.toUs;
-    const to = Math.min(cohorts.at(middle, 0) + 1, cohorts.count() - 1);
+    const to = Math.min(intervals.at(middle, 0) + 1, intervals.count() - 1);
     if (from < 0 || to <= from) return;
     const these = stretch(nowUs, from, to);
     // A burst makes a queue that grows as fast. But the first one, of which the trend knows nothing, is in the first stretch.
@@ -176,19 +176,19 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
 
   /** A start that is over has filled a queue: what was learnt of round trips so far had that in it. */
   function learnQueue(): void {
-    const growth = trend.growth();
+    const growth = rttSlope.growth();
     if (growth === undefined) return;
-    waits.relearnClear(growth.clearUs);
-    waits.setQueue(growth.queueUs);
-    lateness.expectQueue(growth.clearUs + FARTHEST * growth.scatterUs);
+    timeouts.relearnClear(growth.clearUs);
+    timeouts.setQueue(growth.queueUs);
+    baseRtt.expectQueue(growth.clearUs + FARTHEST * growth.scatterUs);
   }
 
   function lookAtAnswers(nowUs: number): void {
-    answersSeen = Math.max(answersSeen, cohorts.first());
-    const last = cohorts.count() - 1;
-    const afterUs = waits.answersAfterUs();
+    answersSeen = Math.max(answersSeen, intervals.first());
+    const last = intervals.count() - 1;
+    const afterUs = timeouts.answersAfterUs();
     let to = answersSeen;
-    while (to < last && cohorts.fromUs(to + 1) + afterUs <= nowUs) {
+    while (to < last && intervals.fromUs(to + 1) + afterUs <= nowUs) {
       to++;
       let answers = 0;
       let fresh = 0;
@@ -196,11 +196,11 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
       let delays = 0;
       let sum = 0;
       for (let i = answersSeen; i < to; i++) {
-        answers += cohorts.get(i, FATES.heard) + cohorts.get(i, FATES.pilotAnswered);
-        fresh += cohorts.get(i, FATES.fresh);
-        freshAnswers += cohorts.get(i, FATES.freshHeard);
-        delays += cohorts.delays(i);
-        sum += cohorts.delaySum(i);
+        answers += intervals.get(i, FATES.heard) + intervals.get(i, FATES.pilotAnswered);
+        fresh += intervals.get(i, FATES.fresh);
+        freshAnswers += intervals.get(i, FATES.freshHeard);
+        delays += intervals.delays(i);
+        sum += intervals.delaySum(i);
       }
       if (answers < FEWEST_ANSWERS && to - answersSeen < MOST_TOGETHER) continue;
       const delayUs = delays === 0 ? 0 : sum / delays;
@@ -219,16 +219,16 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
   }
 
   function lookAtOutcomes(nowUs: number): void {
-    outcomesSeen = Math.max(outcomesSeen, cohorts.first());
-    const last = cohorts.count() - 1;
+    outcomesSeen = Math.max(outcomesSeen, intervals.first());
+    const last = intervals.count() - 1;
     let to = outcomesSeen;
-    while (to < last && cohorts.fromUs(to + 1) + SHORTEST_US <= nowUs && areFatesKnown(to)) {
+    while (to < last && intervals.fromUs(to + 1) + SHORTEST_US <= nowUs && areFatesKnown(to)) {
       to++;
       let answered = 0;
       let lost = 0;
       for (let i = outcomesSeen; i < to; i++) {
-        answered += cohorts.get(i, FATES.pilotAnswered);
-        lost += cohorts.get(i, FATES.pilotLost);
+        answered += intervals.get(i, FATES.pilotAnswered);
+        lost += intervals.get(i, FATES.pilotLost);
       }
       if (answered + lost < FEWEST_OUTCOMES && to - outcomesSeen < MOST_TOGETHER) continue;
       congestion.handleOutcome(Object.assign(steady(nowUs, outcomesSeen, to), { answered, lost }));
@@ -236,42 +236,42 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
     }
   }
 
-  const areFatesKnown = (cohort: number): boolean =>
-    cohorts.get(cohort, FATES.pilotAnswered) + cohorts.get(cohort, FATES.pilotLost) >=
-    cohorts.get(cohort, FATES.pilotSent);
+  const areFatesKnown = (interval: number): boolean =>
+    intervals.get(interval, FATES.pilotAnswered) + intervals.get(interval, FATES.pilotLost) >=
+    intervals.get(interval, FATES.pilotSent);
 
   /** What has left belongs to the stretches before. */
   function beginStretch(nowUs: number): void {
     const fromUs = Math.max(nowUs, lastUs[0]);
-    const before = cohorts.allowed(cohorts.count() - 1);
-    cohorts.begin(fromUs, rate);
+    const before = intervals.allowed(intervals.count() - 1);
+    intervals.begin(fromUs, rate);
     if (rate > before) {
-      trend.startAnew(fromUs);
-      highest.from = cohorts.count() - 1;
+      rttSlope.startAnew(fromUs);
+      highest.from = intervals.count() - 1;
       highest.to = Number.POSITIVE_INFINITY;
     }
     if (rate < before) {
-      trend.end(fromUs);
-      highest.to = Math.min(highest.to, cohorts.count() - 1);
+      rttSlope.end(fromUs);
+      highest.to = Math.min(highest.to, intervals.count() - 1);
     }
   }
 
   return {
-    cohorts,
+    intervals,
     rate: () => rate,
     isStarting: () => starting,
     sent: (nowUs) => {
-      const newest = cohorts.count() - 1;
-      if (cohorts.get(newest, FATES.sent) === 0 && cohorts.isOlder(newest, nowUs, stretchUs)) {
+      const newest = intervals.count() - 1;
+      if (intervals.get(newest, FATES.sent) === 0 && intervals.isOlder(newest, nowUs, stretchUs)) {
         beginStretch(nowUs);
       }
     },
     departed: (times, i) => {
       if (times[i] > lastUs[0]) lastUs[0] = times[i];
     },
-    sample: (host, cohort, times, i, rtt) => {
-      if (starting) trend.add(times, i, rtt);
-      lateness.sample(host, cohort, times, i, rtt);
+    sample: (host, interval, times, i, rtt) => {
+      if (starting) rttSlope.add(times, i, rtt);
+      baseRtt.sample(host, interval, times, i, rtt);
     },
     areFatesKnown,
     hear: (nowUs) => {
@@ -281,23 +281,23 @@ export function createRateWatch(options: RateWatchOptions): RateWatch {
       lookAtOutcomes(nowUs);
       if (starting && !congestion.isStarting()) learnQueue();
     },
-    tell: (nowUs, cohort, answered, lost) => {
-      congestion.handleOutcome({ ...stretch(nowUs, cohort, cohort + 1), answered, lost });
+    tell: (nowUs, interval, answered, lost) => {
+      congestion.handleOutcome({ ...stretch(nowUs, interval, interval + 1), answered, lost });
     },
     follow: (nowUs, isHeard) => {
-      if (isHeard) waits.expectQueue(found / congestion.rate());
+      if (isHeard) timeouts.expectQueue(found / congestion.rate());
       else if (nowUs - startUs > patienceUs) congestion.handleSilence();
       congestion.handleTime(nowUs);
       starting = congestion.isStarting();
       found = congestion.rate();
       rate = sharedRate();
-      if (waits.isHeard()) {
-        stretchUs = Math.min(LONGEST_US, Math.max(SHORTEST_US, waits.roundUs() / STRETCHES));
-        lookUs = Math.min(stretchUs, Math.max(SHORTEST_US, waits.clearRoundUs() / STRETCHES));
+      if (timeouts.isHeard()) {
+        stretchUs = Math.min(LONGEST_US, Math.max(SHORTEST_US, timeouts.roundUs() / STRETCHES));
+        lookUs = Math.min(stretchUs, Math.max(SHORTEST_US, timeouts.clearRoundUs() / STRETCHES));
       }
-      const newest = cohorts.count() - 1;
-      const isNew = rate !== cohorts.allowed(newest) || nowUs - cohorts.fromUs(newest) >= stretchUs;
-      if (cohorts.get(newest, FATES.sent) > 0 && isNew) beginStretch(nowUs);
+      const newest = intervals.count() - 1;
+      const isNew = rate !== intervals.allowed(newest) || nowUs - intervals.fromUs(newest) >= stretchUs;
+      if (intervals.get(newest, FATES.sent) > 0 && isNew) beginStretch(nowUs);
       nextLook = nowUs + lookUs;
     },
     lookAt: () => nextLook,

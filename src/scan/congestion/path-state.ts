@@ -10,17 +10,17 @@
  * loss, because who sends it limits it.
  */
 import { ADDRESS_WORDS } from "../../socket/table.ts";
-import { createHosts, type Hosts, loadPrefix, MARKS } from "../measure/host-cache.ts";
+import { createHostCache, type HostCache, loadPrefix, MARKS } from "../measure/host-cache.ts";
 import { BESIDE, BESIDE_TRIES, lossOf, lossOfPart, MOST_LOSS, PART_TRIES } from "../measure/loss.ts";
-import { createOdds } from "../measure/missed-ports.ts";
-import { createWaits, type Waits } from "../measure/probe-timeout.ts";
-import { LONGEST_SAMPLE_US, type WaitLimits } from "../measure/rtt.ts";
+import { createMissedPorts } from "../measure/missed-ports.ts";
+import { createProbeTimeouts, type ProbeTimeouts } from "../measure/probe-timeout.ts";
+import { LONGEST_SAMPLE_US, type TimeoutLimits } from "../measure/rtt.ts";
 import { FATES, type Fate } from "../measure/send-intervals.ts";
-import type { Congestion, CongestionOptions } from "./controller.ts";
-import { createRateWatch, type RateLimits } from "./monitor.ts";
+import type { RateController, RateControllerOptions } from "./controller.ts";
+import { createRateMonitor, type RateLimits } from "./monitor.ts";
 
-export interface PathWatchOptions {
-  readonly wait: WaitLimits;
+export interface PathStateOptions {
+  readonly wait: TimeoutLimits;
   readonly rate: RateLimits;
   /** Hosts that the run will see at most. */
   readonly hosts: number;
@@ -29,14 +29,14 @@ export interface PathWatchOptions {
   readonly tries: number;
   readonly acceptedDoubt: number;
   /** Another way to find the rate, for comparison. */
-  readonly congestion?: (options: CongestionOptions) => Congestion;
+  readonly congestion?: (options: RateControllerOptions) => RateController;
 }
 
 /** All waits are whole microseconds. */
 type HowLong = "waitUs" | "lookAgainUs" | "soonUs" | "lastWaitUs" | "wholeWaitUs" | "pilotWaitUs";
 
-export interface PathWatch extends Pick<Waits, HowLong> {
-  readonly hosts: Hosts;
+export interface PathState extends Pick<ProbeTimeouts, HowLong> {
+  readonly hosts: HostCache;
   /** SYNs per second that may leave. */
   rate(): number;
   /** Whether the rate is looked for at all, so that pilots are of use. */
@@ -91,7 +91,7 @@ export interface PathWatch extends Pick<Waits, HowLong> {
   /** A port is open whose first SYN left at `times[i]`. */
   foundOpen(times: Float64Array, i: number): void;
   /** For each open port found, how many of its like were missed: the sum. */
-  odds(): number;
+  missedPorts(): number;
   /** The loss to reckon with, of a round trip. */
   loss(): number;
   /** Nothing more will come: what is known has to do. */
@@ -120,24 +120,24 @@ const LOSS_OF_ALL = 0.3;
 /** After so long without a SYN a host has tokens again, whatever limits its answers. */
 const REST_MS = 200;
 
-export function createPathWatch(options: PathWatchOptions): PathWatch {
+export function createPathState(options: PathStateOptions): PathState {
   const { wait, rate: limits, startUs } = options;
   const adaptive = limits.minimum < limits.maximum;
-  const hosts = createHosts(options.hosts);
-  const prefixes = createHosts(Math.min(options.hosts, MOST_PREFIXES));
+  const hosts = createHostCache(options.hosts);
+  const prefixes = createHostCache(Math.min(options.hosts, MOST_PREFIXES));
   /** The prefix of each host. */
   const prefixOf = hosts.prefix;
   const prefix = new Uint32Array(ADDRESS_WORDS);
-  const waits = createWaits(wait, hosts, prefixes);
-  const rates = createRateWatch({
+  const timeouts = createProbeTimeouts(wait, hosts, prefixes);
+  const rates = createRateMonitor({
     rate: limits,
     startUs,
     patienceUs: wait.initialUs,
     hosts,
-    waits,
+    timeouts,
     ...(options.congestion === undefined ? {} : { congestion: options.congestion }),
   });
-  const { cohorts, areFatesKnown } = rates;
+  const { intervals, areFatesKnown } = rates;
   /** Stretches below this have been looked at for the last time. */
   let settled = 0;
   let lostSoFar = 0;
@@ -157,17 +157,17 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   const doubt = new Float64Array(1);
   /** Stretches below this have their loss. */
   let smoothed = 0;
-  const odds = createOdds(cohorts, options.acceptedDoubt, options.tries);
+  const missedPorts = createMissedPorts(intervals, options.acceptedDoubt, options.tries);
   const worse = new Float64Array(1);
   const lossThen = new Float64Array(1);
   /**
    * Takes the round trip of the SYN that left at `times[i]`.
    * @param rtt whole microseconds
    */
-  function sampleOf(host: number, cohort: number, times: Float64Array, i: number, rtt: number): void {
+  function sampleOf(host: number, interval: number, times: Float64Array, i: number, rtt: number): void {
     if (rtt > LONGEST_SAMPLE_US) return;
-    rates.sample(host, cohort, times, i, rtt);
-    waits.sample(host, rtt);
+    rates.sample(host, interval, times, i, rtt);
+    timeouts.sample(host, rtt);
   }
 
   function bump(counts: Uint32Array, i: number): void {
@@ -214,17 +214,17 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     }
     let product = 1;
     for (let i = 0; i < count; i++) {
-      const cohort = cohorts.at(times, from + i * step);
-      if (cohort >= 0 && cohort < smoothed) {
-        product *= Math.min(MOST_LOSS, worse[0] * cohorts.loss(cohort));
+      const interval = intervals.at(times, from + i * step);
+      if (interval >= 0 && interval < smoothed) {
+        product *= Math.min(MOST_LOSS, worse[0] * intervals.loss(interval));
         continue;
       }
       let lost = 0;
       let answered = 0;
-      if (cohort >= 0) {
+      if (interval >= 0) {
         // The losses of pairs show only later: until then pilots speak for them.
-        lost = cohorts.get(cohort, FATES.pilotLost);
-        answered = cohorts.get(cohort, FATES.pilotAnswered);
+        lost = intervals.get(interval, FATES.pilotLost);
+        answered = intervals.get(interval, FATES.pilotAnswered);
       }
       // lossOfPart, but a call would make objects of its numbers.
       product *= Math.min(
@@ -235,17 +235,17 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     doubt[0] = product;
   }
 
-  function add(cohort: number, fate: Fate, often = 1): void {
-    if (cohort < 0) return;
-    cohorts.add(cohort, fate, often);
-    if (cohort >= settled) return;
+  function add(interval: number, fate: Fate, often = 1): void {
+    if (interval < 0) return;
+    intervals.add(interval, fate, often);
+    if (interval >= settled) return;
     if (fate === FATES.lost || fate === FATES.pilotLost) lostSoFar += often;
     else answeredSoFar += often;
   }
 
   /** Loses more than others do: from now on it gets no more than it answers. */
-  function noteLoss(host: number, cohort: number, tells: boolean): void {
-    noteLossOf(cohort);
+  function noteLoss(host: number, interval: number, tells: boolean): void {
+    noteLossOf(interval);
     // When everybody's are lost it is no limit of this host's.
     if (lossThen[0] > LOSS_OF_ALL) return;
     bump(hosts.lost, host);
@@ -262,11 +262,11 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
   }
 
   /** What a stretch loses, and the run if that is more: to `lossThen[0]`, as a number handed back would be an object. */
-  function noteLossOf(cohort: number): void {
+  function noteLossOf(interval: number): void {
     lossThen[0] = loss;
-    if (cohort < 0) return;
-    const lost = cohorts.get(cohort, FATES.pilotLost) + cohorts.get(cohort, FATES.lost);
-    const answered = cohorts.get(cohort, FATES.pilotAnswered) + cohorts.get(cohort, FATES.answered);
+    if (interval < 0) return;
+    const lost = intervals.get(interval, FATES.pilotLost) + intervals.get(interval, FATES.lost);
+    const answered = intervals.get(interval, FATES.pilotAnswered) + intervals.get(interval, FATES.answered);
     lossThen[0] = Math.max(loss, lossOfPart(lost, answered, loss));
   }
 
@@ -275,41 +275,47 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
 
   /** Losses of stretches with those beside them, as each alone has seen too little; and what they tell of open ports missed. */
   function smooth(nowUs: number, until: number): void {
-    smoothed = Math.max(smoothed, cohorts.first());
+    smoothed = Math.max(smoothed, intervals.first());
     for (; smoothed < until; smoothed++) {
       let lost = BESIDE_TRIES * loss;
       let all = BESIDE_TRIES;
       const end = Math.min(settled, smoothed + BESIDE + 1);
-      for (let i = Math.max(cohorts.first(), smoothed - BESIDE); i < end; i++) {
-        const gone = unseen() * cohorts.get(i, FATES.lost) + cohorts.get(i, FATES.pilotLost);
+      for (let i = Math.max(intervals.first(), smoothed - BESIDE); i < end; i++) {
+        const gone = unseen() * intervals.get(i, FATES.lost) + intervals.get(i, FATES.pilotLost);
         lost += gone;
-        all += gone + cohorts.get(i, FATES.answered) + cohorts.get(i, FATES.pilotAnswered);
+        all += gone + intervals.get(i, FATES.answered) + intervals.get(i, FATES.pilotAnswered);
       }
-      cohorts.setLoss(smoothed, Math.min(MOST_LOSS, lost / all));
+      intervals.setLoss(smoothed, Math.min(MOST_LOSS, lost / all));
     }
-    odds.reckon(smoothed, settled, waits.unknownWaitUs(), nowUs === Number.POSITIVE_INFINITY, resetsLimited);
+    missedPorts.reckon(
+      smoothed,
+      settled,
+      timeouts.unknownTimeoutUs(),
+      nowUs === Number.POSITIVE_INFINITY,
+      resetsLimited,
+    );
   }
 
   /** By now the next try of whatever was lost has been answered, most often. */
   function settle(nowUs: number): void {
-    const last = cohorts.count() - 1;
-    settled = Math.max(settled, cohorts.first());
-    const after = 2 * Math.max(waits.unknownWaitUs(), waits.outcomeAfterUs()) + waits.roundUs();
-    for (; settled < last && cohorts.fromUs(settled + 1) + after <= nowUs; settled++) {
-      const pilotsLost = cohorts.get(settled, FATES.pilotLost);
-      const pilotsAnswered = cohorts.get(settled, FATES.pilotAnswered);
-      const lost = unseen() * cohorts.get(settled, FATES.lost) + pilotsLost;
-      const answered = cohorts.get(settled, FATES.answered) + pilotsAnswered;
+    const last = intervals.count() - 1;
+    settled = Math.max(settled, intervals.first());
+    const after = 2 * Math.max(timeouts.unknownTimeoutUs(), timeouts.outcomeAfterUs()) + timeouts.roundUs();
+    for (; settled < last && intervals.fromUs(settled + 1) + after <= nowUs; settled++) {
+      const pilotsLost = intervals.get(settled, FATES.pilotLost);
+      const pilotsAnswered = intervals.get(settled, FATES.pilotAnswered);
+      const lost = unseen() * intervals.get(settled, FATES.lost) + pilotsLost;
+      const answered = intervals.get(settled, FATES.answered) + pilotsAnswered;
       lostSoFar += lost;
       answeredSoFar += answered;
       lostOfLate = FADING * lostOfLate + lost;
       answeredOfLate = FADING * answeredOfLate + answered;
-      if (pilotsLost + pilotsAnswered > 0) pilotUs = cohorts.fromUs(settled);
-      missed += cohorts.get(settled, FATES.missed);
-      heardOf += cohorts.get(settled, FATES.heard);
+      if (pilotsLost + pilotsAnswered > 0) pilotUs = intervals.fromUs(settled);
+      missed += intervals.get(settled, FATES.missed);
+      heardOf += intervals.get(settled, FATES.heard);
       // Where no pilots can be sent, what became of the probes themselves has to do.
-      if (cohorts.fromUs(settled) < pilotUs + WITHOUT_PILOTS_US) continue;
-      rates.tell(nowUs, settled, cohorts.get(settled, FATES.heard), cohorts.get(settled, FATES.missed));
+      if (intervals.fromUs(settled) < pilotUs + WITHOUT_PILOTS_US) continue;
+      rates.tell(nowUs, settled, intervals.get(settled, FATES.heard), intervals.get(settled, FATES.missed));
     }
     // Of what is not settled too little loss is known, but sometimes more than of all that went before.
     let lost = lostOfLate;
@@ -319,11 +325,11 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     let pilotsBack = 0;
     for (let i = settled; i <= last; i++) {
       if (areFatesKnown(i)) {
-        pilotsGone += cohorts.get(i, FATES.pilotLost);
-        pilotsBack += cohorts.get(i, FATES.pilotAnswered);
+        pilotsGone += intervals.get(i, FATES.pilotLost);
+        pilotsBack += intervals.get(i, FATES.pilotAnswered);
       }
-      lost += cohorts.get(i, FATES.lost) + cohorts.get(i, FATES.pilotLost);
-      answered += cohorts.get(i, FATES.answered) + cohorts.get(i, FATES.pilotAnswered);
+      lost += intervals.get(i, FATES.lost) + intervals.get(i, FATES.pilotLost);
+      answered += intervals.get(i, FATES.answered) + intervals.get(i, FATES.pilotAnswered);
     }
     loss = Math.max(
       lossOf(lostOfLate, answeredOfLate),
@@ -350,12 +356,12 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       }
       return host;
     },
-    waitUs: waits.waitUs,
-    lookAgainUs: waits.lookAgainUs,
-    soonUs: waits.soonUs,
-    lastWaitUs: waits.lastWaitUs,
-    wholeWaitUs: waits.wholeWaitUs,
-    pilotWaitUs: waits.pilotWaitUs,
+    waitUs: timeouts.waitUs,
+    lookAgainUs: timeouts.lookAgainUs,
+    soonUs: timeouts.soonUs,
+    lastWaitUs: timeouts.lastWaitUs,
+    wholeWaitUs: timeouts.wholeWaitUs,
+    pilotWaitUs: timeouts.pilotWaitUs,
     sent: (host, nowUs) => {
       rates.sent(nowUs);
       const nowMs = nowUs / 1000;
@@ -368,50 +374,50 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
       nowUs / 1000 - hosts.sentMs[host] >= REST_MS && (hosts.marks[host] & MARKS.paced) === 0,
     answered: (host, times, i, nowUs, ageUs, tells, timed, isFresh) => {
       heard = true;
-      const cohort = cohorts.at(times, i);
+      const interval = intervals.at(times, i);
       // Where no second SYN may follow no loss of a pair ever shows: then only pilots tell.
-      if (tells && options.tries > 1) add(cohort, FATES.answered);
-      cohorts.add(cohort, FATES.heard);
-      if (isFresh) cohorts.add(cohort, FATES.freshHeard);
+      if (tells && options.tries > 1) add(interval, FATES.answered);
+      intervals.add(interval, FATES.heard);
+      if (isFresh) intervals.add(interval, FATES.freshHeard);
       bump(hosts.answered, host);
       if (tells) {
         bump(prefixes.answered, prefixOf[host]);
         pairsAnswered++;
       }
-      if (timed) sampleOf(host, cohort, times, i, Math.max(1, nowUs - ageUs - times[i]) | 0);
+      if (timed) sampleOf(host, interval, times, i, Math.max(1, nowUs - ageUs - times[i]) | 0);
     },
     lost: (host, times, i, tells) => {
-      const cohort = cohorts.at(times, i);
-      if (tells) add(cohort, FATES.lost);
-      cohorts.add(cohort, FATES.missed);
-      if (cohort >= 0 && cohort < settled) missed++;
-      noteLoss(host, cohort, tells);
+      const interval = intervals.at(times, i);
+      if (tells) add(interval, FATES.lost);
+      intervals.add(interval, FATES.missed);
+      if (interval >= 0 && interval < settled) missed++;
+      noteLoss(host, interval, tells);
     },
     regained: (host, times, i, tells) => {
-      if (tells) add(cohorts.at(times, i), FATES.lost, -1);
+      if (tells) add(intervals.at(times, i), FATES.lost, -1);
       if (hosts.lost[host] > 0) hosts.lost[host]--;
     },
     departed: (times, i, isFresh) => {
-      const cohort = cohorts.at(times, i);
-      cohorts.add(cohort, FATES.sent);
-      if (isFresh) cohorts.add(cohort, FATES.fresh);
+      const interval = intervals.at(times, i);
+      intervals.add(interval, FATES.sent);
+      if (isFresh) intervals.add(interval, FATES.fresh);
       rates.departed(times, i);
     },
-    pilotDeparted: (times, i) => cohorts.add(cohorts.at(times, i), FATES.pilotSent),
-    pilotUnknown: (times, i) => cohorts.add(cohorts.at(times, i), FATES.pilotSent, -1),
+    pilotDeparted: (times, i) => intervals.add(intervals.at(times, i), FATES.pilotSent),
+    pilotUnknown: (times, i) => intervals.add(intervals.at(times, i), FATES.pilotSent, -1),
     pilotAnswered: (host, times, i, atUs) => {
-      const cohort = cohorts.at(times, i);
-      add(cohort, FATES.pilotAnswered);
-      sampleOf(host, cohort, times, i, Math.max(1, atUs - times[i]) | 0);
+      const interval = intervals.at(times, i);
+      add(interval, FATES.pilotAnswered);
+      sampleOf(host, interval, times, i, Math.max(1, atUs - times[i]) | 0);
     },
-    pilotLost: (times, i) => add(cohorts.at(times, i), FATES.pilotLost),
+    pilotLost: (times, i) => add(intervals.at(times, i), FATES.pilotLost),
     reckonDoubt,
     doubt,
-    foundOpen: (times, i) => cohorts.add(cohorts.at(times, i), FATES.open),
-    odds: odds.sum,
+    foundOpen: (times, i) => intervals.add(intervals.at(times, i), FATES.open),
+    missedPorts: missedPorts.sum,
     loss: () => loss,
     finish: () => {
-      cohorts.begin(cohorts.fromUs(cohorts.count() - 1) + 1, 0);
+      intervals.begin(intervals.fromUs(intervals.count() - 1) + 1, 0);
       settle(Number.POSITIVE_INFINITY);
       smooth(Number.POSITIVE_INFINITY, settled);
       rates.finish();
@@ -419,7 +425,7 @@ export function createPathWatch(options: PathWatchOptions): PathWatch {
     overrun: rates.overrun,
     look: (nowUs) => {
       if (nowUs < rates.lookAt()) return;
-      waits.learn();
+      timeouts.learn();
       if (heard) {
         rates.hear(nowUs);
         settle(nowUs);

@@ -14,7 +14,7 @@ export interface Delay {
   readonly squares: number;
 }
 
-export interface QueueDelay {
+export interface QueueEstimator {
   /** Takes the answers of one stretch; what is older than a round trip is forgotten, as long as enough is known without it. */
   add(delay: Delay, roundUs: number): void;
   /** The rate has changed: what left before says nothing. */
@@ -36,7 +36,7 @@ export interface QueueDelay {
 const FEWEST_DELAYS = 12;
 const KEPT_DELAYS = 24;
 
-export function createQueueDelay(): QueueDelay {
+export function createQueueEstimator(): QueueEstimator {
   let delays: Delay[] = [];
   let answers = 0;
   let excusedUs = 0;

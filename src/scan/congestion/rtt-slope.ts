@@ -8,7 +8,7 @@
  * slope look smaller, never greater. Pure: times in microseconds.
  */
 
-export interface Trend {
+export interface RttSlope {
   /** The rate has changed: SYNs that leave at `fromUs` or later are others. Those at the rate before are still told of, while these tell nothing. */
   startAnew(fromUs: number): void;
   /** Of the newest only those count that leave before. */
@@ -53,7 +53,7 @@ const FIRST = 6;
 const LAST = 7;
 const SHORTEST = 8;
 
-export function createTrend(startUs: number): Trend {
+export function createRttSlope(startUs: number): RttSlope {
   let newer = createStage();
   let older = createStage();
   newer.begin(startUs);

@@ -18,7 +18,7 @@ export interface Sent {
 }
 
 /** Those of which some share is answered: first SYNs, and pilots, who must answer. */
-export type Kind = "fresh" | "pilots";
+export type Kind = "fresh" | "controlProbes";
 
 export interface Start {
   /** Takes what became of SYNs of a stretch. @returns a faster rate, when it is time for one */
@@ -46,11 +46,11 @@ const TRIAL_ANSWERS = 32;
 const LEAST_SHARE = 0.001;
 
 /** @param rate to begin with */
-export function createStart(rate: number, startUs: number): Start {
+export function createSlowStart(rate: number, startUs: number): Start {
   /** What became of SYNs since the rate was taken up, and the best share that was ever answered. */
   const since = {
     fresh: { answered: 0, total: 0, best: 0 },
-    pilots: { answered: 0, total: 0, best: 0 },
+    controlProbes: { answered: 0, total: 0, best: 0 },
   };
   let sinceUs = startUs;
   let proven = rate;
@@ -85,7 +85,7 @@ export function createStart(rate: number, startUs: number): Start {
       these.best = many ? share : Math.max(these.best, share - unsure / 2);
       proven = Math.max(proven, sent);
       sinceUs = nowUs;
-      for (const each of [since.fresh, since.pilots]) {
+      for (const each of [since.fresh, since.controlProbes]) {
         each.answered = 0;
         each.total = 0;
       }

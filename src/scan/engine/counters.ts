@@ -5,7 +5,7 @@
 import type { IgnoredCounts, PortState } from "../probe/result.ts";
 
 /** Running totals; read at any time. */
-export interface EngineCounts {
+export interface EngineCounters {
   sent: number;
   retransmitted: number;
   received: number;
@@ -31,15 +31,15 @@ const NO_FINDINGS = {
   openLost: 0,
   openArrived: 0,
   /** For each open port found, how many of its like were missed; for each silent one, the chance that it was no silence. */
-  odds: 0,
+  missedPorts: 0,
   doubts: 0,
   /** SYNs to silent ports. */
   silentTries: 0,
   /** Pilots and canaries; they count as sent, too. */
-  pilots: 0,
+  controlProbes: 0,
 };
 
-export const newCounts = (): EngineCounts => ({
+export const newCounters = (): EngineCounters => ({
   sent: 0,
   retransmitted: 0,
   received: 0,

@@ -20,29 +20,29 @@ import { createIsnHash } from "../../socket/isn.ts";
 import type { SourcePorts } from "../../socket/ports.ts";
 import { PROBE_EVENTS, type ProbeEvent } from "../../socket/state.ts";
 import { ADDRESS_WORDS, loadAddress } from "../../socket/table.ts";
-import type { Congestion, CongestionOptions } from "../congestion/controller.ts";
+import type { RateController, RateControllerOptions } from "../congestion/controller.ts";
 import type { RateLimits } from "../congestion/monitor.ts";
 import { createPacer } from "../congestion/pacer.ts";
-import { createPathWatch } from "../congestion/path-state.ts";
+import { createPathState } from "../congestion/path-state.ts";
 import { createDraw } from "../hosts/control-probes.ts";
-import { createScouting } from "../hosts/control-schedule.ts";
-import { createTurns, type TurnLimits } from "../hosts/host-limits.ts";
-import { createOwnPace } from "../hosts/rst-limited.ts";
+import { createControlSchedule } from "../hosts/control-schedule.ts";
+import { createHostLimits, type HostLimitOptions } from "../hosts/host-limits.ts";
+import { createRstLimited } from "../hosts/rst-limited.ts";
 import { CONFIDENCE } from "../measure/loss.ts";
-import type { WaitLimits } from "../measure/rtt.ts";
-import { createProbes } from "../probe/in-flight.ts";
+import type { TimeoutLimits } from "../measure/rtt.ts";
+import { createInFlight } from "../probe/in-flight.ts";
 import type { Verdict } from "../probe/verdict.ts";
 import type { Path, ProbeSource } from "../targets/probe-source.ts";
-import { type EngineCounts, newCounts } from "./counters.ts";
-import { createReceiving } from "./receive.ts";
-import { createRetransmissions } from "./retransmit-queue.ts";
-import { createRefusals } from "./send-backoff.ts";
-import { createSplitSyns } from "./simultaneous-open.ts";
-import { createDeadlines } from "./timeouts.ts";
-import { createSending } from "./transmit.ts";
-import { createVerdicts } from "./verdict-queue.ts";
+import { type EngineCounters, newCounters } from "./counters.ts";
+import { createReceive } from "./receive.ts";
+import { createRetransmitQueue } from "./retransmit-queue.ts";
+import { createSendBackoff } from "./send-backoff.ts";
+import { createSimultaneousOpens } from "./simultaneous-open.ts";
+import { createTimeouts } from "./timeouts.ts";
+import { createTransmit } from "./transmit.ts";
+import { createVerdictQueue } from "./verdict-queue.ts";
 
-export interface EngineOptions extends TurnLimits {
+export interface EngineOptions extends HostLimitOptions {
   readonly paths: readonly Path[];
   readonly source: ProbeSource;
   readonly ports: SourcePorts;
@@ -57,13 +57,13 @@ export interface EngineOptions extends TurnLimits {
   /** The chance with which a port called silent is silent, 0 to 1: fewer SYNs are sent when it is reached before. 1 always sends all. */
   readonly confidence?: number;
   /** How long one try waits for its answer, in microseconds. */
-  readonly wait: WaitLimits;
+  readonly wait: TimeoutLimits;
   /** Probes per second, retransmissions included. */
   readonly rate: RateLimits;
   /** Hosts that are probed at most. */
   readonly hosts?: number;
   /** Another way to find the rate, for comparison. */
-  readonly congestion?: (options: CongestionOptions) => Congestion;
+  readonly congestion?: (options: RateControllerOptions) => RateController;
   /** Rows of the socket table, decided ones included. */
   readonly capacity: number;
   readonly startUs: number;
@@ -72,7 +72,7 @@ export interface EngineOptions extends TurnLimits {
 }
 
 export interface Engine {
-  readonly counts: Readonly<EngineCounts>;
+  readonly counts: Readonly<EngineCounters>;
   readonly total: number;
   /** True when every pair is decided. */
   readonly done: boolean;
@@ -125,14 +125,14 @@ export function createEngine(options: EngineOptions): Engine {
   const { paths, source, ports, retries, capacity, seed, startUs, confidence = CONFIDENCE } = options;
   const maxTries = retries + 1;
   const acceptedDoubt = (1 - confidence) * MARGIN;
-  const counts = newCounts();
+  const counts = newCounters();
   const isn = createIsnHash(options.isnKey);
   const localWords = new Uint32Array(paths.length * ADDRESS_WORDS);
   paths.forEach(({ local }, i) => {
     loadAddress(localWords, i * ADDRESS_WORDS, local, 0, local.length);
   });
 
-  const watch = createPathWatch({
+  const pathState = createPathState({
     wait: options.wait,
     rate: options.rate,
     hosts: options.hosts ?? source.total,
@@ -141,47 +141,47 @@ export function createEngine(options: EngineOptions): Engine {
     acceptedDoubt,
     ...(options.congestion === undefined ? {} : { congestion: options.congestion }),
   });
-  const pacer = createPacer(watch.rate(), startUs);
-  const probes = createProbes({ capacity, maxTries, seed, startUs, ports, localWords, watch });
-  const { table, timers } = probes;
-  const retransmissions = createRetransmissions(capacity);
-  const refusals = createRefusals();
-  const splitSyns = createSplitSyns(ports.size > 1, maxTries);
-  const verdicts = createVerdicts({ probes, ports, paths, counts, onSettled: settle });
-  const ownPace = createOwnPace({
+  const pacer = createPacer(pathState.rate(), startUs);
+  const inFlight = createInFlight({ capacity, maxTries, seed, startUs, ports, localWords, pathState });
+  const { table, timers } = inFlight;
+  const retransmitQueue = createRetransmitQueue(capacity);
+  const sendBackoff = createSendBackoff();
+  const simultaneousOpens = createSimultaneousOpens(ports.size > 1, maxTries);
+  const verdictQueue = createVerdictQueue({ inFlight, ports, paths, counts, onSettled: settle });
+  const rstLimited = createRstLimited({
     // Whoever is in line does not wait longer than his host's time.
-    arm: (row, atUs) => timers.arm(row, Math.min(atUs, turns.endUs(row) + 1)),
-    control: (row) => scouting.control(row),
+    arm: (row, atUs) => timers.arm(row, Math.min(atUs, hostLimits.endUs(row) + 1)),
+    control: (row) => controlSchedule.control(row),
   });
-  const turns = createTurns(options, probes, watch, ownPace, (row, nowUs) => {
-    verdicts.decide(row, PROBE_EVENTS.exhausted, "host-timeout", nowUs);
+  const hostLimits = createHostLimits(options, inFlight, pathState, rstLimited, (row, nowUs) => {
+    verdictQueue.decide(row, PROBE_EVENTS.exhausted, "host-timeout", nowUs);
   });
   // A host that is to have no more than so many SYNs has none that serve the run.
   const isBounded = (options.ratePerHost ?? options.ratePerPrefix ?? options.hostTimeoutUs) !== undefined;
-  const scouting = createScouting({
+  const controlSchedule = createControlSchedule({
     ports: isBounded ? undefined : options.pilotPorts,
     random: createDraw(seed),
     total: source.total,
-    probes,
-    watch,
-    ownPace,
+    inFlight,
+    pathState,
+    rstLimited,
   });
   const shared = {
     ports,
     counts,
-    probes,
-    watch,
-    ownPace,
-    turns,
-    retransmissions,
-    refusals,
-    splitSyns,
-    scouting,
-    verdicts,
+    inFlight,
+    pathState,
+    rstLimited,
+    hostLimits,
+    retransmitQueue,
+    sendBackoff,
+    simultaneousOpens,
+    controlSchedule,
+    verdictQueue,
   };
-  const sending = createSending({ ...shared, paths, localWords, source, isn, seed, pacer });
-  const expire = createDeadlines({ ...shared, acceptedDoubt, mayStart: sending.mayStart });
-  const handlePacket = createReceiving({
+  const transmit = createTransmit({ ...shared, paths, localWords, source, isn, seed, pacer });
+  const expire = createTimeouts({ ...shared, acceptedDoubt, mayStart: transmit.mayStart });
+  const handlePacket = createReceive({
     ...shared,
     paths,
     isn,
@@ -191,40 +191,40 @@ export function createEngine(options: EngineOptions): Engine {
   /** An undecided row has its verdict: timer off, place free when needed. */
   function settle(row: number, event: ProbeEvent): void {
     timers.cancel(row);
-    turns.forget(row);
-    retransmissions.cancel(row);
-    refusals.forget(row);
-    splitSyns.forget(row);
+    hostLimits.forget(row);
+    retransmitQueue.cancel(row);
+    sendBackoff.forget(row);
+    simultaneousOpens.forget(row);
     table.linger(row, event === PROBE_EVENTS.accepted || event === PROBE_EVENTS.refused);
     counts.decided++;
-    if (counts.decided === sending.total()) {
-      watch.finish();
+    if (counts.decided === transmit.total()) {
+      pathState.finish();
       tellPath();
     }
   }
 
   /** Follows what has been learnt of the path. Only with the deadlines: by then all answers have been read that had come. */
   function look(nowUs: number): void {
-    if (nowUs < watch.lookAt()) return;
-    watch.look(nowUs);
-    sending.followRate(nowUs);
+    if (nowUs < pathState.lookAt()) return;
+    pathState.look(nowUs);
+    transmit.followRate(nowUs);
     tellPath();
   }
 
   function tellPath(): void {
-    counts.path.rate = watch.rate();
-    counts.path.lost = watch.lostSoFar();
-    counts.path.answered = watch.answeredSoFar();
-    counts.path.odds = watch.odds();
+    counts.path.rate = pathState.rate();
+    counts.path.lost = pathState.lostSoFar();
+    counts.path.answered = pathState.answeredSoFar();
+    counts.path.missedPorts = pathState.missedPorts();
   }
 
   return {
     counts,
     get total() {
-      return sending.total();
+      return transmit.total();
     },
     get done() {
-      return counts.decided === sending.total() && !scouting.isPending();
+      return counts.decided === transmit.total() && !controlSchedule.isPending();
     },
     get inFlight() {
       return counts.started - counts.decided;
@@ -232,20 +232,20 @@ export function createEngine(options: EngineOptions): Engine {
     handlePacket,
     handleTimeout: (nowUs) => {
       look(nowUs);
-      scouting.expire(nowUs);
+      controlSchedule.expire(nowUs);
       expire(nowUs);
     },
-    pollTransmit: sending.pollTransmit,
-    handleDeparture: sending.handleDeparture,
-    handleRefusal: sending.handleRefusal,
-    handleOverrun: watch.overrun,
-    stalledUs: refusals.stalledUs,
-    pollTimeout: (nowUs) => Math.min(sending.nextAt(nowUs), timers.next(), scouting.nextExpiry()),
-    lowestUndecided: () => Math.min(scouting.lowestPosition(), probes.lowestUndecided()),
-    pollVerdict: () => scouting.release() ?? verdicts.poll(),
+    pollTransmit: transmit.pollTransmit,
+    handleDeparture: transmit.handleDeparture,
+    handleRefusal: transmit.handleRefusal,
+    handleOverrun: pathState.overrun,
+    stalledUs: sendBackoff.stalledUs,
+    pollTimeout: (nowUs) => Math.min(transmit.nextAt(nowUs), timers.next(), controlSchedule.nextExpiry()),
+    lowestUndecided: () => Math.min(controlSchedule.lowestPosition(), inFlight.lowestUndecided()),
+    pollVerdict: () => controlSchedule.release() ?? verdictQueue.poll(),
     abandon: () => {
-      sending.abandon();
-      scouting.giveUp();
+      transmit.abandon();
+      controlSchedule.giveUp();
     },
   };
 }

@@ -17,10 +17,10 @@ import { createReplyDecoder } from "../probe/reply-decoder.ts";
 import type { Ending } from "../probe/result.ts";
 import { type Handshake, keepVerdict, type Verdict } from "../probe/verdict.ts";
 import type { Path } from "../targets/probe-source.ts";
-import type { EngineCounts } from "./counters.ts";
+import type { EngineCounters } from "./counters.ts";
 import type { Engine } from "./engine.ts";
 
-export interface CompletionOptions {
+export interface HandshakeOptions {
   readonly paths: readonly Path[];
   /** How long to wait for the server's first words, in microseconds; 0 not to. */
   readonly bannerUs: number;
@@ -53,15 +53,15 @@ interface Connection {
   closing: boolean;
 }
 
-export function createCompletion(engine: Engine, options: CompletionOptions): Engine {
+export function createHandshakes(engine: Engine, options: HandshakeOptions): Engine {
   const { paths } = options;
-  const counts: EngineCounts = engine.counts;
+  const counts: EngineCounters = engine.counts;
   const pool = createBufferPool(2 * BUFFER_LENGTH * MAX_CONNECTIONS);
   const decoder = createReplyDecoder();
   const { reply } = decoder;
   const connections = new Map<string, Connection>();
   const outbox: { ends: Ends; segment: Segment }[] = [];
-  const verdicts: Verdict[] = [];
+  const verdictQueue: Verdict[] = [];
   /** Open ports whose handshake waits for a free connection. */
   const waiting: Verdict[] = [];
   const waitingKeys = new Set<string>();
@@ -131,13 +131,13 @@ export function createCompletion(engine: Engine, options: CompletionOptions): En
       if (handshake !== undefined && paths[kept.path].toSelf !== true) {
         waiting.push(kept);
         waitingKeys.add(handshakeKey(kept, handshake));
-      } else verdicts.push(kept);
+      } else verdictQueue.push(kept);
     }
     while (connections.size < MAX_CONNECTIONS) {
       const verdict = waiting.shift();
       if (verdict?.handshake === undefined) return;
       waitingKeys.delete(handshakeKey(verdict, verdict.handshake));
-      if (!adopt(verdict, verdict.handshake, nowUs)) verdicts.push(verdict);
+      if (!adopt(verdict, verdict.handshake, nowUs)) verdictQueue.push(verdict);
     }
   }
 
@@ -216,7 +216,7 @@ export function createCompletion(engine: Engine, options: CompletionOptions): En
     if (ending === undefined) return;
     connections.delete(connection.key);
     if (block.state !== "CLOSED") block.abort();
-    verdicts.push({
+    verdictQueue.push({
       ...connection.verdict,
       completion: {
         establishedUs: connection.establishedUs,
@@ -291,17 +291,17 @@ export function createCompletion(engine: Engine, options: CompletionOptions): En
         (lowest, { verdict }) => Math.min(lowest, verdict.position),
         engine.lowestUndecided(),
       ),
-    pollVerdict: () => verdicts.shift(),
+    pollVerdict: () => verdictQueue.shift(),
     abandon: (nowUs) => {
       engine.abandon(nowUs);
       takeVerdicts(nowUs);
       for (const connection of connections.values()) {
         connection.block.abort();
         collect(connection, nowUs);
-        verdicts.push(connection.verdict);
+        verdictQueue.push(connection.verdict);
       }
       connections.clear();
-      verdicts.push(...waiting.splice(0));
+      verdictQueue.push(...waiting.splice(0));
     },
   };
 }

@@ -10,31 +10,31 @@ import { readSegment } from "../../socket/segment.ts";
 import { seqAdd } from "../../socket/sequence.ts";
 import { PROBE_EVENTS, PROBE_STATES } from "../../socket/state.ts";
 import { ADDRESS_WORDS, storeAddress } from "../../socket/table.ts";
-import type { PathWatch } from "../congestion/path-state.ts";
-import type { Scouting } from "../hosts/control-schedule.ts";
-import type { OwnPace } from "../hosts/rst-limited.ts";
+import type { PathState } from "../congestion/path-state.ts";
+import type { ControlSchedule } from "../hosts/control-schedule.ts";
+import type { RstLimited } from "../hosts/rst-limited.ts";
 import { CLOSED_PORT, MARKS, MOST_SILENCES, SILENCES } from "../measure/host-cache.ts";
 import { SEGMENT_VERDICTS, segmentKind } from "../probe/classify.ts";
-import type { Probes } from "../probe/in-flight.ts";
+import type { InFlight } from "../probe/in-flight.ts";
 import { createReplyDecoder } from "../probe/reply-decoder.ts";
 import type { Handshake } from "../probe/verdict.ts";
 import type { Path } from "../targets/probe-source.ts";
-import type { EngineCounts } from "./counters.ts";
-import type { SplitSyns } from "./simultaneous-open.ts";
-import type { Verdicts } from "./verdict-queue.ts";
+import type { EngineCounters } from "./counters.ts";
+import type { SimultaneousOpens } from "./simultaneous-open.ts";
+import type { VerdictQueue } from "./verdict-queue.ts";
 
-export interface ReceivingOptions {
+export interface ReceiveOptions {
   readonly paths: readonly Path[];
   readonly ports: SourcePorts;
   readonly isn: IsnHash;
   readonly keepHandshakes: boolean;
-  readonly counts: EngineCounts;
-  readonly probes: Probes;
-  readonly watch: PathWatch;
-  readonly ownPace: OwnPace;
-  readonly scouting: Scouting;
-  readonly splitSyns: SplitSyns;
-  readonly verdicts: Verdicts;
+  readonly counts: EngineCounters;
+  readonly inFlight: InFlight;
+  readonly pathState: PathState;
+  readonly rstLimited: RstLimited;
+  readonly controlSchedule: ControlSchedule;
+  readonly simultaneousOpens: SimultaneousOpens;
+  readonly verdictQueue: VerdictQueue;
 }
 
 export type HandlePacket = (b: Uint8Array, at: number, end: number, nowUs: number, ageUs?: number) => void;
@@ -43,12 +43,12 @@ export type HandlePacket = (b: Uint8Array, at: number, end: number, nowUs: numbe
 const REPEAT_US = 900_000;
 
 /** @returns Engine.handlePacket */
-export function createReceiving(options: ReceivingOptions): HandlePacket {
+export function createReceive(options: ReceiveOptions): HandlePacket {
   const { paths, ports, isn, keepHandshakes, counts } = options;
-  const { probes, watch, ownPace, scouting, splitSyns, verdicts } = options;
-  const { table, hostOf, apart, columnOf, hostIn, tryOf } = probes;
-  const { hosts } = watch;
-  const { pilots } = scouting;
+  const { inFlight, pathState, rstLimited, controlSchedule, simultaneousOpens, verdictQueue } = options;
+  const { table, hostOf, apart, columnOf, hostIn, tryOf } = inFlight;
+  const { hosts } = pathState;
+  const { controlProbes } = controlSchedule;
   const { ignored } = counts;
   const decoder = createReplyDecoder();
   const { reply } = decoder;
@@ -65,7 +65,7 @@ export function createReceiving(options: ReceivingOptions): HandlePacket {
   }
 
   function handleSegment(b: Uint8Array, nowUs: number, ageUs: number): void {
-    if (pilots?.owns(reply.localPort) === true) {
+    if (controlProbes?.owns(reply.localPort) === true) {
       handlePilot(nowUs, ageUs);
       return;
     }
@@ -90,7 +90,7 @@ export function createReceiving(options: ReceivingOptions): HandlePacket {
       return;
     }
     const { event, reason } = SEGMENT_VERDICTS[kind];
-    const slot = verdicts.answer(row, attempt, event, reason, reply.ttl, nowUs, ageUs);
+    const slot = verdictQueue.answer(row, attempt, event, reason, reply.ttl, nowUs, ageUs);
     if (slot === undefined) {
       noteRepeat(row, attempt, kind, nowUs - ageUs);
       return;
@@ -99,7 +99,7 @@ export function createReceiving(options: ReceivingOptions): HandlePacket {
     if (kind !== "syn-ack") return;
     if (keepHandshakes) slot.handshake = handshakeOf(row, attempt, b);
     // It is the newest one.
-    if (scouting.suspect(host, row, slot)) verdicts.withdraw();
+    if (controlSchedule.suspect(host, row, slot)) verdictQueue.withdraw();
   }
 
   /** The ISN proves an answer even when its row has been given up: one more to a probe that was answered. */
@@ -110,22 +110,25 @@ export function createReceiving(options: ReceivingOptions): HandlePacket {
   }
 
   function handlePilot(nowUs: number, ageUs: number): void {
-    const slot = pilots?.find(reply.peer, 0, reply.peerPort, reply.localPort) ?? -1;
-    if (pilots === undefined || slot < 0) {
+    const slot = controlProbes?.find(reply.peer, 0, reply.peerPort, reply.localPort) ?? -1;
+    if (controlProbes === undefined || slot < 0) {
       ignoreUnknown();
       return;
     }
     const kind = segmentKind(reply.flags);
     if (kind === "odd" || kind === "syn") ignored.oddFlags++;
-    else if (reply.acknowledgement !== seqAdd(pilots.iss[slot], 1)) ignored.wrongAck++;
-    else scouting.answered(slot, kind, nowUs, ageUs);
+    else if (reply.acknowledgement !== seqAdd(controlProbes.iss[slot], 1)) ignored.wrongAck++;
+    else controlSchedule.answered(slot, kind, nowUs, ageUs);
   }
 
   /** A bare SYN. Our own, back through loopback, and one that was there before ours are certainly no answer. */
   function handleSplitSyn(row: number, attempt: number, atUs: number): void {
     const own = isn(reply.peer, 0, reply.local, 0, reply.peerPort, reply.localPort) >>> 0;
     if (reply.sequence === own || atUs < table.sentAt[columnOf(row, attempt)]) ignored.foreign++;
-    else if (table.state[row] !== PROBE_STATES.synSent || !splitSyns.hold(row, attempt, atUs, reply.ttl)) {
+    else if (
+      table.state[row] !== PROBE_STATES.synSent ||
+      !simultaneousOpens.hold(row, attempt, atUs, reply.ttl)
+    ) {
       ignored.duplicate++;
     }
   }
@@ -141,7 +144,15 @@ export function createReceiving(options: ReceivingOptions): HandlePacket {
       ignored.icmpNoVerdict++;
       return;
     }
-    const slot = verdicts.answer(row, attempt, PROBE_EVENTS.rejected, reply.reason, reply.ttl, nowUs, ageUs);
+    const slot = verdictQueue.answer(
+      row,
+      attempt,
+      PROBE_EVENTS.rejected,
+      reply.reason,
+      reply.ttl,
+      nowUs,
+      ageUs,
+    );
     if (slot === undefined) return;
     slot.responder = reply.responderLength === 4 ? slot.responder4 : slot.responder6;
     for (let i = 0; i < reply.responderLength; i++) slot.responder[i] = b[reply.responderAt + i];
@@ -163,23 +174,23 @@ export function createReceiving(options: ReceivingOptions): HandlePacket {
     regained[row] = 0;
     if (table.unsent[row] === 0 && attempt < ports.size) {
       for (let earlier = 0; earlier < attempt; earlier++) {
-        watch.lost(host, table.sentAt, columnOf(row, earlier), tellsOfPath(row, earlier, isOpen));
+        pathState.lost(host, table.sentAt, columnOf(row, earlier), tellsOfPath(row, earlier, isOpen));
         if (isOpen) counts.path.openLost++;
       }
     }
     if ((hosts.marks[host] & MARKS.paced) !== 0) tellPace(row, attempt, host, nowUs);
     const tells = tellsOfPath(row, attempt, isOpen);
     const timed = attempt < ports.size;
-    watch.answered(host, table.sentAt, columnOf(row, attempt), nowUs, ageUs, tells, timed, attempt === 0);
+    pathState.answered(host, table.sentAt, columnOf(row, attempt), nowUs, ageUs, tells, timed, attempt === 0);
     if (isOpen) {
-      watch.foundOpen(table.sentAt, row);
+      pathState.foundOpen(table.sentAt, row);
       if (hosts.open[host] < 0xffff) hosts.open[host]++;
     } else {
       if (hosts.closed[host] < 0xffff) hosts.closed[host]++;
       if (hosts.marks[host] >>> CLOSED_PORT === 0) hosts.marks[host] |= table.peerPort[row] << CLOSED_PORT;
       if ((hosts.marks[host] & MOST_SILENCES) !== 0) hosts.marks[host] -= SILENCES;
     }
-    scouting.remember(row, host, isOpen);
+    controlSchedule.remember(row, host, isOpen);
     return host;
   }
 
@@ -193,7 +204,7 @@ export function createReceiving(options: ReceivingOptions): HandlePacket {
     const at = row * ADDRESS_WORDS;
     for (let tried = 0; tried <= attempt; tried++) {
       const sentUs = table.sentAt[columnOf(row, tried)];
-      ownPace.told(host, table.peer, at, tried === attempt, sentUs, nowUs);
+      rstLimited.told(host, table.peer, at, tried === attempt, sentUs, nowUs);
     }
   }
 
@@ -205,7 +216,7 @@ export function createReceiving(options: ReceivingOptions): HandlePacket {
     const column = columnOf(row, attempt);
     if (kind === "syn-ack" && atUs - table.sentAt[column] > REPEAT_US) counts.path.openArrived++;
     else {
-      watch.regained(hostOf[row], table.sentAt, column, tellsOfPath(row, attempt, kind === "syn-ack"));
+      pathState.regained(hostOf[row], table.sentAt, column, tellsOfPath(row, attempt, kind === "syn-ack"));
       if (kind === "syn-ack") counts.path.openLost--;
     }
   }

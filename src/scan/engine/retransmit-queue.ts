@@ -4,7 +4,7 @@
  * Not here: when a try has run out (timeouts.ts), when the next SYN may leave (congestion/pacer.ts).
  */
 
-export interface Retransmissions {
+export interface RetransmitQueue {
   /** The row's next SYN may leave. A row waits once only, until `pop` or `cancel`. */
   push(row: number): void;
   /** The row that has waited longest; -1 when none waits. */
@@ -18,15 +18,15 @@ export interface Retransmissions {
 }
 
 /** @param capacity rows are below this; the queue is emptied before a cancelled row comes to another pair's use */
-export function createRetransmissions(capacity: number): Retransmissions {
+export function createRetransmitQueue(capacity: number): RetransmitQueue {
   // `waits` is the truth, the ring may hold stale entries.
   const ring = new Int32Array(capacity + 1);
-  const waits = new Uint8Array(capacity);
+  const timeouts = new Uint8Array(capacity);
   let head = 0;
   let length = 0;
   return {
     push: (row) => {
-      waits[row] = 1;
+      timeouts[row] = 1;
       ring[(head + length) % ring.length] = row;
       length++;
     },
@@ -35,8 +35,8 @@ export function createRetransmissions(capacity: number): Retransmissions {
         const row = ring[head];
         head = head + 1 === ring.length ? 0 : head + 1;
         length--;
-        if (waits[row] === 1) {
-          waits[row] = 0;
+        if (timeouts[row] === 1) {
+          timeouts[row] = 0;
           return row;
         }
       }
@@ -45,7 +45,7 @@ export function createRetransmissions(capacity: number): Retransmissions {
       return -1;
     },
     cancel: (row) => {
-      waits[row] = 0;
+      timeouts[row] = 0;
     },
     any: () => length > 0,
     length: () => length,

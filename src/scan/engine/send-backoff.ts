@@ -5,7 +5,7 @@
  * Not here: what an error number means (probe/classify.ts), which rows wait (the engine's timers).
  */
 
-export interface Refusals {
+export interface SendBackoff {
   /** Something has left. */
   departed(): void;
   /**
@@ -34,7 +34,7 @@ const REFUSAL_PAUSE_US = 5_000;
 const LONGEST_PAUSE_US = 500_000;
 const REFUSALS_OF_ALL = 64;
 
-export function createRefusals(): Refusals {
+export function createSendBackoff(): SendBackoff {
   // Refusals since something left; pauses of all since then, and since when.
   let inARow = 0;
   let pauses = 0;
@@ -42,8 +42,8 @@ export function createRefusals(): Refusals {
   let pausedUntil = 0;
   const errnos = new Map<number, string>();
 
-  const pauseAfter = (refusals: number): number =>
-    Math.min(LONGEST_PAUSE_US, REFUSAL_PAUSE_US * 2 ** Math.min(refusals, 20));
+  const pauseAfter = (sendBackoff: number): number =>
+    Math.min(LONGEST_PAUSE_US, REFUSAL_PAUSE_US * 2 ** Math.min(sendBackoff, 20));
 
   function pauseAll(nowUs: number): void {
     stalledSinceUs ??= nowUs;

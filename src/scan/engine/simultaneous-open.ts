@@ -6,24 +6,24 @@
  * Not here: whether the SYN is one of ours that came back (receive.ts), when a row's tries have ended (timeouts.ts).
  */
 
-export interface SplitSyn {
+export interface SimultaneousOpen {
   readonly attempt: number;
   readonly atUs: number;
   readonly ttl: number;
   believed: boolean;
 }
 
-export interface SplitSyns {
+export interface SimultaneousOpens {
   /** Such a SYN came for a try. @returns false when that try has had one */
   hold(row: number, attempt: number, atUs: number, ttl: number): boolean;
   /** What has come to the row and is believed. */
-  believed(row: number): SplitSyn | undefined;
+  believed(row: number): SimultaneousOpen | undefined;
   forget(row: number): void;
 }
 
 /** @param provable each try has a source port of its own  @param maxTries with one try there is no second to ask for */
-export function createSplitSyns(provable: boolean, maxTries: number): SplitSyns {
-  const held = new Map<number, SplitSyn>();
+export function createSimultaneousOpens(provable: boolean, maxTries: number): SimultaneousOpens {
+  const held = new Map<number, SimultaneousOpen>();
   return {
     hold: (row, attempt, atUs, ttl) => {
       const known = held.get(row);

@@ -6,31 +6,31 @@
  */
 import { PROBE_EVENTS } from "../../socket/state.ts";
 import { ADDRESS_WORDS } from "../../socket/table.ts";
-import type { PathWatch } from "../congestion/path-state.ts";
-import { type Scouting, SILENCE } from "../hosts/control-schedule.ts";
-import type { Turns } from "../hosts/host-limits.ts";
-import type { OwnPace } from "../hosts/rst-limited.ts";
+import type { PathState } from "../congestion/path-state.ts";
+import { type ControlSchedule, SILENCE } from "../hosts/control-schedule.ts";
+import type { HostLimits } from "../hosts/host-limits.ts";
+import type { RstLimited } from "../hosts/rst-limited.ts";
 import { MARKS } from "../measure/host-cache.ts";
 import { FEWEST_TRIES } from "../measure/loss.ts";
 import { SEGMENT_VERDICTS } from "../probe/classify.ts";
-import type { Probes } from "../probe/in-flight.ts";
-import type { Retransmissions } from "./retransmit-queue.ts";
-import type { Refusals } from "./send-backoff.ts";
-import type { SplitSyns } from "./simultaneous-open.ts";
-import type { Verdicts } from "./verdict-queue.ts";
+import type { InFlight } from "../probe/in-flight.ts";
+import type { RetransmitQueue } from "./retransmit-queue.ts";
+import type { SendBackoff } from "./send-backoff.ts";
+import type { SimultaneousOpens } from "./simultaneous-open.ts";
+import type { VerdictQueue } from "./verdict-queue.ts";
 
-export interface DeadlinesOptions {
+export interface TimeoutsOptions {
   /** The doubt that ends the tries of a port before its last; 0 to use them all. */
   readonly acceptedDoubt: number;
-  readonly probes: Probes;
-  readonly watch: PathWatch;
-  readonly ownPace: OwnPace;
-  readonly scouting: Scouting;
-  readonly turns: Turns;
-  readonly retransmissions: Retransmissions;
-  readonly refusals: Refusals;
-  readonly splitSyns: SplitSyns;
-  readonly verdicts: Verdicts;
+  readonly inFlight: InFlight;
+  readonly pathState: PathState;
+  readonly rstLimited: RstLimited;
+  readonly controlSchedule: ControlSchedule;
+  readonly hostLimits: HostLimits;
+  readonly retransmitQueue: RetransmitQueue;
+  readonly sendBackoff: SendBackoff;
+  readonly simultaneousOpens: SimultaneousOpens;
+  readonly verdictQueue: VerdictQueue;
   /** Whether pairs are left to be started. */
   mayStart(): boolean;
 }
@@ -41,18 +41,18 @@ const LOOK_AGAIN_US = 100_000;
 const SOON_US = 10_000;
 
 /** @returns a function that lets the rows' deadlines at or before `nowUs` pass */
-export function createDeadlines(options: DeadlinesOptions): (nowUs: number) => void {
-  const { acceptedDoubt, probes, watch, ownPace, scouting, turns } = options;
-  const { retransmissions, refusals, splitSyns, verdicts, mayStart } = options;
-  const { table, timers, hostOf, columnOf, hostIn } = probes;
+export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => void {
+  const { acceptedDoubt, inFlight, pathState, rstLimited, controlSchedule, hostLimits } = options;
+  const { retransmitQueue, sendBackoff, simultaneousOpens, verdictQueue, mayStart } = options;
+  const { table, timers, hostOf, columnOf, hostIn } = inFlight;
   const { capacity, maxTries } = table;
-  const { hosts, doubt } = watch;
+  const { hosts, doubt } = pathState;
 
   /** Nothing waited to be sent when deadlines last began to pass. */
   let isIdle = false;
 
   function expire(nowUs: number): void {
-    isIdle = !retransmissions.any() && !mayStart();
+    isIdle = !retransmitQueue.any() && !mayStart();
     for (let row = timers.expire(nowUs); row >= 0; row = timers.expire(nowUs)) {
       const tries = table.tries[row];
       if (tries > 0 && !isOver(row, nowUs)) continue;
@@ -61,18 +61,22 @@ export function createDeadlines(options: DeadlinesOptions): (nowUs: number) => v
         continue;
       }
       if (tries < maxTries && !isSure(row)) {
-        if (tries === 1) scouting.noteSilence(row);
-        if (turns.take(row, nowUs)) retransmissions.push(row);
-      } else if (refusals.isStalled()) {
+        if (tries === 1) controlSchedule.noteSilence(row);
+        if (hostLimits.take(row, nowUs)) retransmitQueue.push(row);
+      } else if (sendBackoff.isStalled()) {
         // While nothing can be sent, answers may be lost as well: once more, when it can.
         table.tries[row]--;
-        retransmissions.push(row);
+        retransmitQueue.push(row);
       } else {
         // The last try waits longer, and so does a host that was never heard of.
         const host = hostIn(row, nowUs);
-        const last = table.sentAt[columnOf(row, tries - 1)] + watch.waitUs(host) + watch.lastWaitUs(host);
+        const last =
+          table.sentAt[columnOf(row, tries - 1)] + pathState.waitUs(host) + pathState.lastWaitUs(host);
         const firstUs = 1000 * hosts.firstMs[host];
-        const untilUs = Math.max(last, (firstUs > 0 ? firstUs : table.sentAt[row]) + watch.wholeWaitUs(host));
+        const untilUs = Math.max(
+          last,
+          (firstUs > 0 ? firstUs : table.sentAt[row]) + pathState.wholeWaitUs(host),
+        );
         if (nowUs < untilUs) timers.arm(row, nowUs, Math.min(untilUs - nowUs + 1, LOOK_AGAIN_US) | 0);
         else exhaust(row, nowUs);
       }
@@ -81,18 +85,18 @@ export function createDeadlines(options: DeadlinesOptions): (nowUs: number) => v
 
   /** Whether the time of the row's last try is over; if not, it will be looked at again. */
   function isOver(row: number, nowUs: number): boolean {
-    if (turns.has(row)) return true;
+    if (hostLimits.has(row)) return true;
     const tries = table.tries[row];
-    const waitUs = isIdle ? watch.soonUs(hostOf[row], tries) : watch.waitUs(hostOf[row]);
+    const waitUs = isIdle ? pathState.soonUs(hostOf[row], tries) : pathState.waitUs(hostOf[row]);
     const leftUs = table.sentAt[columnOf(row, tries - 1)] + waitUs - nowUs;
     if (leftUs <= 0) return true;
-    timers.arm(row, nowUs, Math.min(leftUs + 1, watch.lookAgainUs(hostOf[row])) | 0);
+    timers.arm(row, nowUs, Math.min(leftUs + 1, pathState.lookAgainUs(hostOf[row])) | 0);
     return false;
   }
 
   /** A control behind the last try is still to be heard of. */
   function isUntold(row: number): boolean {
-    const silence = scouting.silenceOf(row);
+    const silence = controlSchedule.silenceOf(row);
     return silence === SILENCE.unasked || silence === SILENCE.untold;
   }
 
@@ -114,24 +118,24 @@ export function createDeadlines(options: DeadlinesOptions): (nowUs: number) => v
     const count = table.tries[row] - first;
     const host = hostOf[row];
     const withholds = (hosts.marks[host] & MARKS.paced) !== 0;
-    const silence = table.tries[row] < FEWEST_TRIES ? SILENCE.plain : scouting.silenceOf(row);
+    const silence = table.tries[row] < FEWEST_TRIES ? SILENCE.plain : controlSchedule.silenceOf(row);
     const mayWithhold = withholds || silence === SILENCE.withheld || silence === SILENCE.unwatched;
     let early = count;
     let later = 1;
     if (limited && withholds) {
       // What left before the host was recognised says little; what has left at its turn since, as much as controls say.
       const at = row * ADDRESS_WORDS;
-      const sinceUs = ownPace.sinceUs(host, table.peer, at);
-      const loss = ownPace.loss(host, table.peer, at);
+      const sinceUs = rstLimited.sinceUs(host, table.peer, at);
+      const loss = rstLimited.loss(host, table.peer, at);
       while (early > 0 && table.sentAt[columnOf(row, first + early - 1)] >= sinceUs) {
         early--;
         later *= loss;
       }
     }
     if (withholds) early = Math.min(early, trusted);
-    watch.reckonDoubt(host, table.sentAt, from, capacity, early, limited);
+    pathState.reckonDoubt(host, table.sentAt, from, capacity, early, limited);
     if (limited && mayWithhold) {
-      if (early > 0) doubt[0] = 1 - (1 - doubt[0]) * (1 - scouting.withheld(host));
+      if (early > 0) doubt[0] = 1 - (1 - doubt[0]) * (1 - controlSchedule.withheld(host));
       doubt[0] *= later;
     }
     return mayWithhold;
@@ -139,18 +143,18 @@ export function createDeadlines(options: DeadlinesOptions): (nowUs: number) => v
 
   /** The last try is over, and nothing proved has come. */
   function exhaust(row: number, nowUs: number): void {
-    const split = splitSyns.believed(row);
-    const errno = refusals.errnoOf(row);
+    const split = simultaneousOpens.believed(row);
+    const errno = sendBackoff.errnoOf(row);
     if (split !== undefined) {
       const { event, reason } = SEGMENT_VERDICTS.syn;
-      verdicts.answer(row, split.attempt, event, reason, split.ttl, split.atUs, 0);
+      verdictQueue.answer(row, split.attempt, event, reason, split.ttl, split.atUs, 0);
     } else if (errno !== undefined) {
-      verdicts.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
+      verdictQueue.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
     } else {
       const mayWithhold = reckonDoubt(row, true);
       const all = doubt[0];
       if (mayWithhold) reckonDoubt(row, false);
-      verdicts.decideSilent(row, all, doubt[0], nowUs);
+      verdictQueue.decideSilent(row, all, doubt[0], nowUs);
     }
   }
 

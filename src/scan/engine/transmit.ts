@@ -14,19 +14,19 @@ import type { SourcePorts } from "../../socket/ports.ts";
 import { PROBE_EVENTS, PROBE_STATES } from "../../socket/state.ts";
 import { ADDRESS_WORDS } from "../../socket/table.ts";
 import type { Pacer } from "../congestion/pacer.ts";
-import type { PathWatch } from "../congestion/path-state.ts";
-import type { Scouting } from "../hosts/control-schedule.ts";
-import type { Turns } from "../hosts/host-limits.ts";
+import type { PathState } from "../congestion/path-state.ts";
+import type { ControlSchedule } from "../hosts/control-schedule.ts";
+import type { HostLimits } from "../hosts/host-limits.ts";
 import { sendErrorVerdict } from "../probe/classify.ts";
-import type { Probes } from "../probe/in-flight.ts";
+import type { InFlight } from "../probe/in-flight.ts";
 import { createSynTemplate, identificationOf } from "../probe/syn-template.ts";
 import type { Path, Probe, ProbeSource } from "../targets/probe-source.ts";
-import type { EngineCounts } from "./counters.ts";
-import type { Retransmissions } from "./retransmit-queue.ts";
-import type { Refusals } from "./send-backoff.ts";
-import type { Verdicts } from "./verdict-queue.ts";
+import type { EngineCounters } from "./counters.ts";
+import type { RetransmitQueue } from "./retransmit-queue.ts";
+import type { SendBackoff } from "./send-backoff.ts";
+import type { VerdictQueue } from "./verdict-queue.ts";
 
-export interface Sending {
+export interface Transmit {
   /** Pairs that will have been probed in the end, as far as is known. */
   total(): number;
   /** Whether another pair may be begun. */
@@ -43,7 +43,7 @@ export interface Sending {
   abandon(): void;
 }
 
-export interface SendingOptions {
+export interface TransmitOptions {
   readonly paths: readonly Path[];
   /** Their local addresses, ADDRESS_WORDS each. */
   readonly localWords: Uint32Array;
@@ -51,15 +51,15 @@ export interface SendingOptions {
   readonly ports: SourcePorts;
   readonly isn: IsnHash;
   readonly seed: number;
-  readonly counts: EngineCounts;
-  readonly probes: Probes;
-  readonly watch: PathWatch;
+  readonly counts: EngineCounters;
+  readonly inFlight: InFlight;
+  readonly pathState: PathState;
   readonly pacer: Pacer;
-  readonly turns: Turns;
-  readonly retransmissions: Retransmissions;
-  readonly refusals: Refusals;
-  readonly scouting: Scouting;
-  readonly verdicts: Pick<Verdicts, "decide">;
+  readonly hostLimits: HostLimits;
+  readonly retransmitQueue: RetransmitQueue;
+  readonly sendBackoff: SendBackoff;
+  readonly controlSchedule: ControlSchedule;
+  readonly verdictQueue: Pick<VerdictQueue, "decide">;
 }
 
 const MAX_TOKENS = 1024;
@@ -70,12 +70,21 @@ const MOST_POSTPONED = 8192;
 /** A probe that was refused this often, in about a minute, is given up. */
 const MAX_REFUSALS = 128;
 
-export function createSending(options: SendingOptions): Sending {
+export function createTransmit(options: TransmitOptions): Transmit {
   const { paths, localWords, source, ports, isn, seed, counts } = options;
-  const { probes, watch, pacer, turns, retransmissions, refusals, scouting, verdicts } = options;
-  const { table, timers, hostOf, apart, columnOf } = probes;
+  const {
+    inFlight,
+    pathState,
+    pacer,
+    hostLimits,
+    retransmitQueue,
+    sendBackoff,
+    controlSchedule,
+    verdictQueue,
+  } = options;
+  const { table, timers, hostOf, apart, columnOf } = inFlight;
   const { capacity, maxTries } = table;
-  const { pilots } = scouting;
+  const { controlProbes } = controlSchedule;
   const templates = paths.map((path) => createSynTemplate(path.local, path.ttl));
   /** What the packets of the current round are: rows, and below 0 slots of pilots. */
   const tokens = new Int32Array(MAX_TOKENS);
@@ -86,16 +95,16 @@ export function createSending(options: SendingOptions): Sending {
   let endIsNear = false;
 
   function pollTransmit(nowUs: number, out: Uint8Array, at: number, token: number): number {
-    if (abandoned || refusals.isPaused(nowUs)) return 0;
+    if (abandoned || sendBackoff.isPaused(nowUs)) return 0;
     if (pacer.allowance(nowUs) < 1) return 0;
-    const slot = scouting.next(nowUs, !retransmissions.any());
+    const slot = controlSchedule.next(nowUs, !retransmitQueue.any());
     if (slot >= 0) return sendPilot(slot, nowUs, out, at, token);
-    const isPostponed = watch.isStarting() && retransmissions.length() < MOST_POSTPONED && mayStart();
-    let row = isPostponed ? -1 : retransmissions.pop();
+    const isPostponed = pathState.isStarting() && retransmitQueue.length() < MOST_POSTPONED && mayStart();
+    let row = isPostponed ? -1 : retransmitQueue.pop();
     for (let started = 0; row < 0 && started < STARTS_PER_CALL; started++) {
       row = startNext(nowUs);
       if (row < 0) return 0;
-      if (!turns.take(row, nowUs)) row = -1;
+      if (!hostLimits.take(row, nowUs)) row = -1;
     }
     if (row < 0) return 0;
     pacer.spend();
@@ -114,9 +123,9 @@ export function createSending(options: SendingOptions): Sending {
     table.path[row] = probe.path;
     table.position[row] = probe.position;
     table.portStart[row] = ports.start(probe.port, maxTries);
-    turns.clear(row);
+    hostLimits.clear(row);
     apart[row] = 0;
-    hostOf[row] = watch.hostOf(probe.words, 0, nowUs);
+    hostOf[row] = pathState.hostOf(probe.words, 0, nowUs);
     counts.started++;
     return row;
   }
@@ -128,15 +137,15 @@ export function createSending(options: SendingOptions): Sending {
     const peerPort = table.peerPort[row];
     const port = ports.portOf(table.portStart[row], attempt);
     const sequence = isn(localWords, path * ADDRESS_WORDS, table.peer, row * ADDRESS_WORDS, port, peerPort);
-    refusals.forget(row);
-    turns.clear(row);
+    sendBackoff.forget(row);
+    hostLimits.clear(row);
     table.iss[column] = sequence;
     table.sentAt[column] = nowUs;
     table.tries[row] = attempt + 1;
-    const again = watch.lookAgainUs(hostOf[row]);
-    timers.arm(row, nowUs, endIsNear ? Math.min(again, watch.soonUs(hostOf[row], attempt + 1)) : again);
-    scouting.watchSilence(row, attempt, nowUs);
-    if (watch.sent(hostOf[row], nowUs)) apart[row] |= 1 << attempt;
+    const again = pathState.lookAgainUs(hostOf[row]);
+    timers.arm(row, nowUs, endIsNear ? Math.min(again, pathState.soonUs(hostOf[row], attempt + 1)) : again);
+    controlSchedule.watchSilence(row, attempt, nowUs);
+    if (pathState.sent(hostOf[row], nowUs)) apart[row] |= 1 << attempt;
     counts.sent++;
     if (attempt > 0) counts.retransmitted++;
     tokens[token] = row;
@@ -146,18 +155,34 @@ export function createSending(options: SendingOptions): Sending {
   }
 
   function sendPilot(slot: number, nowUs: number, out: Uint8Array, at: number, token: number): number {
-    if (pilots === undefined) return 0;
-    const path = pilots.path[slot];
+    if (controlProbes === undefined) return 0;
+    const path = controlProbes.path[slot];
     const at4 = slot * ADDRESS_WORDS;
-    const port = pilots.localPort(slot);
-    const sequence = isn(localWords, path * ADDRESS_WORDS, pilots.words, at4, port, pilots.port[slot]);
-    scouting.sent(slot, nowUs, sequence);
+    const port = controlProbes.localPort(slot);
+    const sequence = isn(
+      localWords,
+      path * ADDRESS_WORDS,
+      controlProbes.words,
+      at4,
+      port,
+      controlProbes.port[slot],
+    );
+    controlSchedule.sent(slot, nowUs, sequence);
     pacer.spend();
     counts.sent++;
-    counts.path.pilots++;
+    counts.path.controlProbes++;
     tokens[token] = -1 - slot;
     const template = templates[path];
-    template.write(out, at, pilots.words, at4, port, pilots.port[slot], sequence, idOf(sequence));
+    template.write(
+      out,
+      at,
+      controlProbes.words,
+      at4,
+      port,
+      controlProbes.port[slot],
+      sequence,
+      idOf(sequence),
+    );
     return template.length;
   }
 
@@ -165,7 +190,7 @@ export function createSending(options: SendingOptions): Sending {
   const idOf = (sequence: number): number => identificationOf(sequence, seed);
 
   function handleDeparture(first: number, end: number, fromUs: number, toUs: number): void {
-    refusals.departed();
+    sendBackoff.departed();
     const each = (toUs - fromUs) / (end - first);
     for (let token = first; token < end; token++) {
       const row = tokens[token];
@@ -174,10 +199,10 @@ export function createSending(options: SendingOptions): Sending {
         const attempt = table.tries[row] - 1;
         const column = columnOf(row, attempt);
         table.sentAt[column] = atUs;
-        watch.departed(table.sentAt, column, attempt === 0);
-      } else if (pilots !== undefined) {
-        pilots.sentUs[-1 - row] = atUs;
-        scouting.departed(-1 - row);
+        pathState.departed(table.sentAt, column, attempt === 0);
+      } else if (controlProbes !== undefined) {
+        controlProbes.sentUs[-1 - row] = atUs;
+        controlSchedule.departed(-1 - row);
       }
     }
   }
@@ -186,8 +211,8 @@ export function createSending(options: SendingOptions): Sending {
     const row = tokens[token];
     if (row < 0) {
       counts.sent--;
-      counts.path.pilots--;
-      scouting.refused(-1 - row);
+      counts.path.controlProbes--;
+      controlSchedule.refused(-1 - row);
       return;
     }
     if (table.state[row] !== PROBE_STATES.synSent) return;
@@ -199,31 +224,31 @@ export function createSending(options: SendingOptions): Sending {
     if (verdict === "later") {
       // There is no way, for now or for good: this try is over, the next comes when its time has passed.
       table.unsent[row]++;
-      refusals.note(row, errno);
+      sendBackoff.note(row, errno);
       return;
     }
     // The try did not happen.
     table.tries[row] = attempt;
     if (verdict === "never" || (verdict === "again" && ++table.refusals[row] >= MAX_REFUSALS)) {
-      verdicts.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
+      verdictQueue.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
       return;
     }
-    timers.arm(row, refusals.retryAt(table.refusals[row], verdict === "away", nowUs));
+    timers.arm(row, sendBackoff.retryAt(table.refusals[row], verdict === "away", nowUs));
   }
 
   return {
     total: () => total,
     mayStart,
     followRate: (nowUs) => {
-      pacer.setRate(watch.rate(), nowUs);
-      endIsNear = total - counts.started < watch.rate();
+      pacer.setRate(pathState.rate(), nowUs);
+      endIsNear = total - counts.started < pathState.rate();
     },
     pollTransmit,
     handleDeparture,
     handleRefusal,
     nextAt: (nowUs) =>
-      !abandoned && (retransmissions.any() || mayStart() || pilots?.waiting() === true)
-        ? Math.max(refusals.pausedUntil(), pacer.nextAt(nowUs))
+      !abandoned && (retransmitQueue.any() || mayStart() || controlProbes?.waiting() === true)
+        ? Math.max(sendBackoff.pausedUntil(), pacer.nextAt(nowUs))
         : Number.POSITIVE_INFINITY,
     abandon: () => {
       abandoned = true;

@@ -14,13 +14,13 @@ import {
 } from "../../socket/state.ts";
 import { ADDRESS_WORDS } from "../../socket/table.ts";
 import { portState } from "../probe/classify.ts";
-import type { Probes } from "../probe/in-flight.ts";
+import type { InFlight } from "../probe/in-flight.ts";
 import type { PortState, Reason } from "../probe/result.ts";
 import { newVerdictSlot, type Verdict, type VerdictSlot } from "../probe/verdict.ts";
 import type { Path } from "../targets/probe-source.ts";
-import type { EngineCounts } from "./counters.ts";
+import type { EngineCounters } from "./counters.ts";
 
-export interface Verdicts {
+export interface VerdictQueue {
   /**
    * An answer to `attempt` came `ageUs` before `nowUs`.
    * @returns the verdict, for what is to be added; undefined when it changed nothing
@@ -53,11 +53,11 @@ export interface Verdicts {
   poll(): Verdict | undefined;
 }
 
-export interface VerdictsOptions {
-  readonly probes: Probes;
+export interface VerdictQueueOptions {
+  readonly inFlight: InFlight;
   readonly ports: SourcePorts;
   readonly paths: readonly Path[];
-  readonly counts: EngineCounts;
+  readonly counts: EngineCounters;
   /** A row that was undecided has its verdict. */
   readonly onSettled: (row: number, event: ProbeEvent) => void;
 }
@@ -65,8 +65,14 @@ export interface VerdictsOptions {
 /** Slots that are kept to be used again. */
 const MOST_SLOTS = 8192;
 
-export function createVerdicts({ probes, ports, paths, counts, onSettled }: VerdictsOptions): Verdicts {
-  const { table, columnOf } = probes;
+export function createVerdictQueue({
+  inFlight,
+  ports,
+  paths,
+  counts,
+  onSettled,
+}: VerdictQueueOptions): VerdictQueue {
+  const { table, columnOf } = inFlight;
   const { ignored } = counts;
   /** Verdicts to hand over, from `head` to `end`; the slots are used again when all are taken. */
   const slots: VerdictSlot[] = [];

@@ -9,7 +9,7 @@
  */
 import { ADDRESS_WORDS, sameWords } from "../../socket/table.ts";
 
-export interface Pilots {
+export interface ControlProbes {
   /** Remembers who answered, as somebody to ask again; with SYN-ACK, or else with a reset. */
   remember(words: Uint32Array, at: number, port: number, path: number, host: number, isOpen: boolean): void;
   known(): number;
@@ -69,10 +69,10 @@ const UNDER_WAY = 2;
  * @param ports their source ports
  * @param random integers from 0 to `below - 1`
  */
-export function createPilots(
+export function createControlProbes(
   ports: { readonly first: number; readonly last: number },
   random: (below: number) => number,
-): Pilots {
+): ControlProbes {
   const width = Math.min(SLOTS, ports.last - ports.first + 1);
   // Responders: a sample of those that answered of late.
   const responders = {

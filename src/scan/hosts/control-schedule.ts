@@ -6,7 +6,7 @@
  * Not here: how they leave (engine/transmit.ts) and how their answers are proved (engine/receive.ts).
  */
 import { ADDRESS_WORDS } from "../../socket/table.ts";
-import type { PathWatch } from "../congestion/path-state.ts";
+import type { PathState } from "../congestion/path-state.ts";
 import {
   CLOSED_PORT,
   ENTRY_WORDS,
@@ -16,15 +16,15 @@ import {
   SILENCES,
   UNANSWERED,
 } from "../measure/host-cache.ts";
-import type { Probes } from "../probe/in-flight.ts";
+import type { InFlight } from "../probe/in-flight.ts";
 import type { Verdict, VerdictSlot } from "../probe/verdict.ts";
-import { createPilots, KINDS, type Pilots, SLOTS } from "./control-probes.ts";
-import type { OwnPace } from "./rst-limited.ts";
-import { createSuspects, type HostKey } from "./tarpits.ts";
+import { type ControlProbes, createControlProbes, KINDS, SLOTS } from "./control-probes.ts";
+import type { RstLimited } from "./rst-limited.ts";
+import { createTarpits, type HostKey } from "./tarpits.ts";
 
-export interface Scouting {
+export interface ControlSchedule {
   /** Undefined where none can be sent. */
-  readonly pilots: Pilots | undefined;
+  readonly controlProbes: ControlProbes | undefined;
   /**
    * A canary or a control, or a pilot when it is time for one; -1 when it is not.
    * @param behind no SYN waits that a control would have to stand behind
@@ -69,16 +69,16 @@ export interface Scouting {
   giveUp(): void;
 }
 
-export interface ScoutingOptions {
+export interface ControlScheduleOptions {
   /** Source ports of pilots and canaries; without them there are none. */
   readonly ports: { readonly first: number; readonly last: number } | undefined;
   /** Integers from 0 to `below - 1`. */
   readonly random: (below: number) => number;
   /** Pairs that the run will probe. */
   readonly total: number;
-  readonly probes: Probes;
-  readonly watch: PathWatch;
-  readonly ownPace: Pick<OwnPace, "told">;
+  readonly inFlight: InFlight;
+  readonly pathState: PathState;
+  readonly rstLimited: Pick<RstLimited, "told">;
 }
 
 /**
@@ -114,13 +114,20 @@ const LIMITED = 1 / 2000;
 /** Controls whose fate is remembered; a power of two. */
 const REMEMBERED = 1 << 14;
 
-export function createScouting({ ports, random, total, probes, watch, ownPace }: ScoutingOptions): Scouting {
-  const { table, hostOf } = probes;
-  const { hosts } = watch;
-  const pilots = ports === undefined ? undefined : createPilots(ports, random);
+export function createControlSchedule({
+  ports,
+  random,
+  total,
+  inFlight,
+  pathState,
+  rstLimited,
+}: ControlScheduleOptions): ControlSchedule {
+  const { table, hostOf } = inFlight;
+  const { hosts } = pathState;
+  const controlProbes = ports === undefined ? undefined : createControlProbes(ports, random);
   /** Hosts whose canaries are under way, and their open ports. */
-  const suspects = createSuspects();
-  const sendsPilots = watch.adaptive && total >= FEWEST_FOR_PILOTS;
+  const tarpits = createTarpits();
+  const sendsPilots = pathState.adaptive && total >= FEWEST_FOR_PILOTS;
   /** Pilots under way whose departure has been told. */
   const isCounted = new Uint8Array(SLOTS);
   /** Probes until the next pilot. */
@@ -143,8 +150,15 @@ export function createScouting({ ports, random, total, probes, watch, ownPace }:
 
   function askControl(host: number, row: number): number {
     const port = hosts.marks[host] >>> CLOSED_PORT;
-    if (pilots === undefined || port === 0) return -1;
-    const slot = pilots.ask(table.peer, row * ADDRESS_WORDS, port, table.path[row], host, KINDS.control);
+    if (controlProbes === undefined || port === 0) return -1;
+    const slot = controlProbes.ask(
+      table.peer,
+      row * ADDRESS_WORDS,
+      port,
+      table.path[row],
+      host,
+      KINDS.control,
+    );
     if (slot < 0) return -1;
     numberOf[slot] = 0;
     waiting++;
@@ -162,13 +176,13 @@ export function createScouting({ ports, random, total, probes, watch, ownPace }:
   }
 
   function endControl(slot: number, isAnswered: boolean, nowUs: number): void {
-    if (pilots === undefined) return;
+    if (controlProbes === undefined) return;
     note(slot, isAnswered ? SILENCE.own : SILENCE.withheld);
-    const host = pilots.host[slot];
+    const host = controlProbes.host[slot];
     const at = slot * ADDRESS_WORDS;
-    if (!hosts.holds(host, pilots.words, at)) return;
+    if (!hosts.holds(host, controlProbes.words, at)) return;
     if ((hosts.marks[host] & MARKS.paced) !== 0) {
-      ownPace.told(host, pilots.words, at, isAnswered, pilots.sentUs[slot], nowUs);
+      rstLimited.told(host, controlProbes.words, at, isAnswered, controlProbes.sentUs[slot], nowUs);
     } else if (isAnswered) {
       // One token may have come at the right moment: after one that was not answered it takes two that are.
       if ((hosts.marks[host] & MOST_UNANSWERED) === 0) hosts.marks[host] &= ~MOST_SILENCES;
@@ -179,30 +193,30 @@ export function createScouting({ ports, random, total, probes, watch, ownPace }:
     } else {
       if ((hosts.marks[host] & MOST_UNANSWERED) < MOST_UNANSWERED) hosts.marks[host] += UNANSWERED;
       const unanswered = (hosts.marks[host] & MOST_UNANSWERED) / UNANSWERED;
-      if (watch.loss() ** unanswered < CHANCE) hosts.marks[host] |= MARKS.paced;
+      if (pathState.loss() ** unanswered < CHANCE) hosts.marks[host] |= MARKS.paced;
     }
   }
 
   function end(slot: number, kind: "syn-ack" | "reset" | undefined): void {
-    if (pilots === undefined) return;
-    const host = pilots.host[slot];
-    const isCanary = pilots.kind[slot] === KINDS.canary;
-    pilots.release(slot);
+    if (controlProbes === undefined) return;
+    const host = controlProbes.host[slot];
+    const isCanary = controlProbes.kind[slot] === KINDS.canary;
+    controlProbes.release(slot);
     if (!isCanary) return;
-    const judged = suspects.hear(keyOf(pilots.words, slot * ADDRESS_WORDS), kind === "syn-ack");
+    const judged = tarpits.hear(keyOf(controlProbes.words, slot * ADDRESS_WORDS), kind === "syn-ack");
     // Its entry may have changed hands meanwhile.
-    if (judged === undefined || !hosts.holds(host, pilots.words, slot * ADDRESS_WORDS)) return;
+    if (judged === undefined || !hosts.holds(host, controlProbes.words, slot * ADDRESS_WORDS)) return;
     hosts.marks[host] |= judged.tarpit ? MARKS.tarpit : MARKS.honest;
   }
 
   return {
-    pilots,
+    controlProbes,
     next: (nowUs, behind) => {
-      if (pilots === undefined) return -1;
-      if (pilots.waiting()) {
-        const slot = pilots.pickAsked(behind || nowUs >= leaveBy ? KINDS.control : KINDS.canary);
+      if (controlProbes === undefined) return -1;
+      if (controlProbes.waiting()) {
+        const slot = controlProbes.pickAsked(behind || nowUs >= leaveBy ? KINDS.control : KINDS.canary);
         if (slot >= 0) {
-          if (pilots.kind[slot] === KINDS.control) {
+          if (controlProbes.kind[slot] === KINDS.control) {
             waiting--;
             note(slot, SILENCE.untold);
           }
@@ -211,26 +225,26 @@ export function createScouting({ ports, random, total, probes, watch, ownPace }:
       }
       if (!sendsPilots || --untilPilot > 0) return -1;
       // At no fixed place: not always the first of those that leave together, which a queue has room for.
-      const every = Math.max(PROBES_PER_PILOT, watch.rate() * PILOT_EVERY_S) | 0;
+      const every = Math.max(PROBES_PER_PILOT, pathState.rate() * PILOT_EVERY_S) | 0;
       untilPilot = 1 + random(2 * every);
-      return pilots.pickPilot(watch.isRested, nowUs);
+      return controlProbes.pickPilot(pathState.isRested, nowUs);
     },
     sent: (slot, nowUs, iss) => {
-      if (pilots === undefined) return;
-      const host = pilots.host[slot];
-      pilots.sent(slot, nowUs, watch.pilotWaitUs(host), iss);
-      watch.sent(host, nowUs);
+      if (controlProbes === undefined) return;
+      const host = controlProbes.host[slot];
+      controlProbes.sent(slot, nowUs, pathState.pilotWaitUs(host), iss);
+      pathState.sent(host, nowUs);
       isCounted[slot] = 0;
     },
     departed: (slot) => {
-      if (pilots === undefined) return;
-      watch.departed(pilots.sentUs, slot, false);
-      if (pilots.kind[slot] !== KINDS.pilot || isCounted[slot] === 1) return;
+      if (controlProbes === undefined) return;
+      pathState.departed(controlProbes.sentUs, slot, false);
+      if (controlProbes.kind[slot] !== KINDS.pilot || isCounted[slot] === 1) return;
       isCounted[slot] = 1;
-      watch.pilotDeparted(pilots.sentUs, slot);
+      pathState.pilotDeparted(controlProbes.sentUs, slot);
     },
     watchSilence: (row, attempt, nowUs) => {
-      if (attempt === 0 || pilots === undefined) return;
+      if (attempt === 0 || controlProbes === undefined) return;
       controlOf[row] = 0;
       const host = hostOf[row];
       const marks = hosts.marks[host];
@@ -263,7 +277,7 @@ export function createScouting({ ports, random, total, probes, watch, ownPace }:
     withheld: (host) => {
       const unanswered = (hosts.marks[host] & MOST_UNANSWERED) / UNANSWERED;
       if (unanswered === 0) return 0;
-      return LIMITED / (LIMITED + (1 - LIMITED) * watch.loss() ** unanswered);
+      return LIMITED / (LIMITED + (1 - LIMITED) * pathState.loss() ** unanswered);
     },
     control: (row) => {
       const slot = askControl(hostOf[row], row);
@@ -271,42 +285,42 @@ export function createScouting({ ports, random, total, probes, watch, ownPace }:
       return slot >= 0;
     },
     answered: (slot, kind, nowUs, ageUs) => {
-      if (pilots === undefined) return;
-      const what = pilots.kind[slot];
+      if (controlProbes === undefined) return;
+      const what = controlProbes.kind[slot];
       if (what === KINDS.control) endControl(slot, true, nowUs);
       else if (what === KINDS.pilot) {
-        watch.pilotAnswered(pilots.host[slot], pilots.sentUs, slot, nowUs - ageUs);
+        pathState.pilotAnswered(controlProbes.host[slot], controlProbes.sentUs, slot, nowUs - ageUs);
       }
       end(slot, kind);
     },
     refused: (slot) => {
       // It left nobody waiting: a canary that cannot be sent says as little as one that is not answered.
-      if (pilots === undefined) return;
-      if (pilots.kind[slot] === KINDS.control) note(slot, SILENCE.plain);
-      else if (isCounted[slot] === 1) watch.pilotUnknown(pilots.sentUs, slot);
+      if (controlProbes === undefined) return;
+      if (controlProbes.kind[slot] === KINDS.control) note(slot, SILENCE.plain);
+      else if (isCounted[slot] === 1) pathState.pilotUnknown(controlProbes.sentUs, slot);
       end(slot, undefined);
     },
     expire: (nowUs) => {
-      if (pilots === undefined) return;
-      for (let slot = pilots.expired(nowUs); slot >= 0; slot = pilots.expired(nowUs)) {
-        const what = pilots.kind[slot];
+      if (controlProbes === undefined) return;
+      for (let slot = controlProbes.expired(nowUs); slot >= 0; slot = controlProbes.expired(nowUs)) {
+        const what = controlProbes.kind[slot];
         if (what === KINDS.control) endControl(slot, false, nowUs);
-        else if (what === KINDS.pilot) watch.pilotLost(pilots.sentUs, slot);
+        else if (what === KINDS.pilot) pathState.pilotLost(controlProbes.sentUs, slot);
         end(slot, undefined);
       }
     },
     remember: (row, host, isOpen) => {
-      if (pilots === undefined) return;
-      if (pilots.known() >= REMEMBER_EVERY * 4 && ++sinceRemembered < REMEMBER_EVERY) return;
+      if (controlProbes === undefined) return;
+      if (controlProbes.known() >= REMEMBER_EVERY * 4 && ++sinceRemembered < REMEMBER_EVERY) return;
       sinceRemembered = 0;
       if ((hosts.marks[host] & MARKS.paced) !== 0) return;
       const { peer, peerPort, path } = table;
-      pilots.remember(peer, row * ADDRESS_WORDS, peerPort[row], path[row], host, isOpen);
+      controlProbes.remember(peer, row * ADDRESS_WORDS, peerPort[row], path[row], host, isOpen);
     },
     suspect: (host, row, slot) => {
       const marks = hosts.marks[host];
       if ((marks & MARKS.tarpit) !== 0) slot.answersAll = true;
-      if (pilots === undefined || (marks & (MARKS.tarpit | MARKS.honest)) !== 0) return false;
+      if (controlProbes === undefined || (marks & (MARKS.tarpit | MARKS.honest)) !== 0) return false;
       const at = row * ADDRESS_WORDS;
       const asked = (marks & MARKS.canaries) !== 0;
       if (!asked && (hosts.open[host] < SUSPICIOUS || hosts.closed[host] > 0)) return false;
@@ -315,17 +329,20 @@ export function createScouting({ ports, random, total, probes, watch, ownPace }:
         hosts.marks[host] |= MARKS.canaries;
         for (let i = 0; i < CANARIES; i++) {
           const port = CANARY_PORTS.first + random(CANARY_PORTS.last - CANARY_PORTS.first + 1);
-          if (pilots.ask(table.peer, at, port, table.path[row], host, KINDS.canary) >= 0) suspects.ask(key);
+          if (controlProbes.ask(table.peer, at, port, table.path[row], host, KINDS.canary) >= 0)
+            tarpits.ask(key);
         }
       }
-      return suspects.hold(key, slot);
+      return tarpits.hold(key, slot);
     },
-    release: suspects.release,
-    isPending: () => suspects.pending() > 0,
+    release: tarpits.release,
+    isPending: () => tarpits.pending() > 0,
     nextExpiry: () =>
-      pilots === undefined || suspects.pending() === 0 ? Number.POSITIVE_INFINITY : pilots.nextExpiry(),
-    lowestPosition: suspects.lowestPosition,
-    giveUp: suspects.giveUp,
+      controlProbes === undefined || tarpits.pending() === 0
+        ? Number.POSITIVE_INFINITY
+        : controlProbes.nextExpiry(),
+    lowestPosition: tarpits.lowestPosition,
+    giveUp: tarpits.giveUp,
   };
 }
 

@@ -5,13 +5,13 @@
  * Not here: how fast all of them may leave (congestion/pacer.ts).
  */
 import { ADDRESS_WORDS } from "../../socket/table.ts";
-import type { PathWatch } from "../congestion/path-state.ts";
+import type { PathState } from "../congestion/path-state.ts";
 import { loadPrefix, MARKS } from "../measure/host-cache.ts";
-import type { Probes } from "../probe/in-flight.ts";
-import { createHostPace } from "./host-rate.ts";
-import type { OwnPace } from "./rst-limited.ts";
+import type { InFlight } from "../probe/in-flight.ts";
+import { createHostRate } from "./host-rate.ts";
+import type { RstLimited } from "./rst-limited.ts";
 
-export interface TurnLimits {
+export interface HostLimitOptions {
   /** SYNs per second to one host. */
   readonly ratePerHost?: number;
   /** SYNs per second to one prefix, /24 of IPv4 or /64 of IPv6. */
@@ -20,7 +20,7 @@ export interface TurnLimits {
   readonly hostTimeoutUs?: number;
 }
 
-export interface Turns {
+export interface HostLimits {
   /** @returns whether the row may be sent now; otherwise its timer brings it back, or its host's time is over */
   take(row: number, nowUs: number): boolean;
   /** When the time of the row's host is over; Infinity when never. */
@@ -39,13 +39,13 @@ const OWN_TURN = 1;
 const IN_LINE = 2;
 
 /** @param onTimeUp the time of the row's host is over */
-export function createTurns(
-  limits: TurnLimits,
-  { table, timers, hostOf, hostIn }: Probes,
-  { hosts }: Pick<PathWatch, "hosts">,
-  ownPace: OwnPace,
+export function createHostLimits(
+  limits: HostLimitOptions,
+  { table, timers, hostOf, hostIn }: InFlight,
+  { hosts }: Pick<PathState, "hosts">,
+  rstLimited: RstLimited,
   onTimeUp: (row: number, nowUs: number) => void,
-): Turns {
+): HostLimits {
   const { marks } = hosts;
   const {
     ratePerHost: rate = Number.POSITIVE_INFINITY,
@@ -53,14 +53,14 @@ export function createTurns(
     ratePerPrefix,
   } = limits;
   const ofHost =
-    Math.min(rate, timeoutUs) === Number.POSITIVE_INFINITY ? undefined : createHostPace({ rate, timeoutUs });
+    Math.min(rate, timeoutUs) === Number.POSITIVE_INFINITY ? undefined : createHostRate({ rate, timeoutUs });
   const ofPrefix =
     ratePerPrefix === undefined
       ? undefined
-      : createHostPace({ rate: ratePerPrefix, timeoutUs: Number.POSITIVE_INFINITY });
+      : createHostRate({ rate: ratePerPrefix, timeoutUs: Number.POSITIVE_INFINITY });
   const prefix = new Uint32Array(ADDRESS_WORDS);
   const byUser = ofHost !== undefined || ofPrefix !== undefined;
-  const turns = new Uint8Array(table.capacity);
+  const hostLimits = new Uint8Array(table.capacity);
 
   /** @returns when the user's limits let the row's next SYN leave; -1 when its host's time is over */
   function userTurn(at: number, nowUs: number): number {
@@ -80,34 +80,34 @@ export function createTurns(
   return {
     take: (row, nowUs) => {
       const paced = (marks[hostOf[row]] & MARKS.paced) !== 0;
-      if (!byUser && !paced && turns[row] !== IN_LINE) return true;
+      if (!byUser && !paced && hostLimits[row] !== IN_LINE) return true;
       const at = row * ADDRESS_WORDS;
-      if (turns[row] === NONE) {
+      if (hostLimits[row] === NONE) {
         const turn = userTurn(at, nowUs);
         if (turn < 0) {
           onTimeUp(row, nowUs);
           return false;
         }
-        turns[row] = OWN_TURN;
+        hostLimits[row] = OWN_TURN;
         if (turn > nowUs) {
           timers.arm(row, turn);
           return false;
         }
       }
-      if (!paced && turns[row] === OWN_TURN) return true;
-      turns[row] = IN_LINE;
+      if (!paced && hostLimits[row] === OWN_TURN) return true;
+      hostLimits[row] = IN_LINE;
       if (nowUs > endUs(row)) {
         onTimeUp(row, nowUs);
         return false;
       }
       const host = hostIn(row, nowUs);
-      return ownPace.take(row, host, table.peer, at, answersUs(host, nowUs), nowUs);
+      return rstLimited.take(row, host, table.peer, at, answersUs(host, nowUs), nowUs);
     },
     endUs,
-    has: (row) => turns[row] !== NONE,
+    has: (row) => hostLimits[row] !== NONE,
     clear: (row) => {
-      turns[row] = NONE;
+      hostLimits[row] = NONE;
     },
-    forget: ownPace.forget,
+    forget: rstLimited.forget,
   };
 }

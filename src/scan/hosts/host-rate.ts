@@ -7,7 +7,7 @@
  */
 import { ADDRESS_WORDS, sameWords } from "../../socket/table.ts";
 
-export interface HostPace {
+export interface HostRate {
   /**
    * Takes the host's next turn.
    * @returns when it is, `nowUs` at the earliest; -1 when the host's time is over
@@ -17,7 +17,7 @@ export interface HostPace {
   endUs(words: Uint32Array, at: number): number;
 }
 
-export interface HostPaceOptions {
+export interface HostRateOptions {
   /** SYNs per second to one host; Infinity for no limit. */
   readonly rate: number;
   /** How long a host is probed, from its first SYN on, in microseconds; Infinity for no limit. */
@@ -26,7 +26,7 @@ export interface HostPaceOptions {
 
 const FEWEST_SLOTS = 1024;
 
-export function createHostPace({ rate, timeoutUs }: HostPaceOptions): HostPace {
+export function createHostRate({ rate, timeoutUs }: HostRateOptions): HostRate {
   const betweenUs = 1e6 / rate;
   const forgets = timeoutUs === Number.POSITIVE_INFINITY;
   let hosts = new Uint32Array(FEWEST_SLOTS * ADDRESS_WORDS);

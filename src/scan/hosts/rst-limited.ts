@@ -11,7 +11,7 @@
  */
 import { ADDRESS_WORDS, sameWords } from "../../socket/table.ts";
 
-export interface OwnPace {
+export interface RstLimited {
   /**
    * Takes or asks for a turn of the host of a row, whose address is `words[at]`. It is recognised with the first.
    * @param startUs the interval to begin with
@@ -30,7 +30,7 @@ export interface OwnPace {
   loss(host: number, words: Uint32Array, at: number): number;
 }
 
-export interface OwnPaceOptions {
+export interface RstLimitedOptions {
   /** The row is to ask again then. */
   readonly arm: (row: number, atUs: number) => void;
   /** Sends a control to the row's host. @returns false when none can be sent */
@@ -45,7 +45,7 @@ interface Line {
   /** When the interval was last changed: what left before says nothing of the new one. */
   changedUs: number;
   answered: number;
-  turns: number;
+  hostLimits: number;
   /** Of what must be answered, recent ones more than old ones; and all of them. */
   asked: number;
   lost: number;
@@ -75,7 +75,7 @@ const PRIOR = 2;
 const FADING = 0.95;
 const NOTHING = { asked: 0, lost: 0, everAsked: 0, everLost: 0 } as const;
 
-export function createOwnPace({ arm, control }: OwnPaceOptions): OwnPace {
+export function createRstLimited({ arm, control }: RstLimitedOptions): RstLimited {
   const lines = new Map<number, Line>();
   const lineOf = new Map<number, Line>();
 
@@ -93,7 +93,7 @@ export function createOwnPace({ arm, control }: OwnPaceOptions): OwnPace {
       nextUs: nowUs + intervalUs,
       changedUs: nowUs,
       answered: 0,
-      turns: 0,
+      hostLimits: 0,
       asked: 0,
       lost: 0,
       everAsked: 0,
@@ -126,8 +126,8 @@ export function createOwnPace({ arm, control }: OwnPaceOptions): OwnPace {
 
   return {
     take: (row, host, words, at, startUs, nowUs) => {
-      const waits = lineOf.get(row);
-      if (waits === undefined) {
+      const timeouts = lineOf.get(row);
+      if (timeouts === undefined) {
         const line = find(host, words, at) ?? begin(host, words, at, startUs, nowUs);
         if (line.armed === NONE && line.nextUs <= nowUs) {
           grant(line, nowUs);
@@ -138,16 +138,16 @@ export function createOwnPace({ arm, control }: OwnPaceOptions): OwnPace {
         if (line.armed === NONE) armNext(line);
         return false;
       }
-      if (waits.armed !== row) return false;
-      const early = nowUs < waits.nextUs;
-      if (early || (++waits.turns % TURNS_PER_CONTROL === 0 && control(row))) {
-        if (!early) grant(waits, nowUs);
-        arm(row, waits.nextUs);
+      if (timeouts.armed !== row) return false;
+      const early = nowUs < timeouts.nextUs;
+      if (early || (++timeouts.hostLimits % TURNS_PER_CONTROL === 0 && control(row))) {
+        if (!early) grant(timeouts, nowUs);
+        arm(row, timeouts.nextUs);
         return false;
       }
       lineOf.delete(row);
-      grant(waits, nowUs);
-      armNext(waits);
+      grant(timeouts, nowUs);
+      armNext(timeouts);
       return true;
     },
     has: (row) => lineOf.size > 0 && lineOf.has(row),

@@ -9,7 +9,7 @@ import { keepVerdict, type Verdict } from "../probe/verdict.ts";
 /** Names a host, whatever becomes of what else is known of it. */
 export type HostKey = number | string;
 
-export interface Suspects {
+export interface Tarpits {
   /** One more canary is under way to the host. */
   ask(host: HostKey): void;
   /** Keeps a copy of the verdict until the host is judged. @returns false when none of its canaries is under way */
@@ -31,26 +31,26 @@ export interface Suspects {
 interface Case {
   underWay: number;
   accepted: number;
-  readonly verdicts: Verdict[];
+  readonly verdictQueue: Verdict[];
 }
 
 /** Canaries accepted that make a tarpit: one might have met a service by chance. */
 const ENOUGH = 2;
 
-export function createSuspects(): Suspects {
+export function createTarpits(): Tarpits {
   const cases = new Map<HostKey, Case>();
   let released: Verdict[] = [];
   let next = 0;
   return {
     ask: (host) => {
       const known = cases.get(host);
-      if (known === undefined) cases.set(host, { underWay: 1, accepted: 0, verdicts: [] });
+      if (known === undefined) cases.set(host, { underWay: 1, accepted: 0, verdictQueue: [] });
       else known.underWay++;
     },
     hold: (host, verdict) => {
       const known = cases.get(host);
       if (known === undefined) return false;
-      known.verdicts.push(keepVerdict(verdict));
+      known.verdictQueue.push(keepVerdict(verdict));
       return true;
     },
     hear: (host, accepted) => {
@@ -61,7 +61,7 @@ export function createSuspects(): Suspects {
       if (known.underWay > 0) return undefined;
       cases.delete(host);
       const tarpit = known.accepted >= ENOUGH;
-      for (const verdict of known.verdicts) released.push({ ...verdict, answersAll: tarpit });
+      for (const verdict of known.verdictQueue) released.push({ ...verdict, answersAll: tarpit });
       return { tarpit };
     },
     release: () => {
@@ -75,14 +75,14 @@ export function createSuspects(): Suspects {
     pending: () => cases.size + released.length - next,
     lowestPosition: () => {
       let lowest = Number.POSITIVE_INFINITY;
-      for (const { verdicts } of cases.values()) {
-        for (const { position } of verdicts) lowest = Math.min(lowest, position);
+      for (const { verdictQueue } of cases.values()) {
+        for (const { position } of verdictQueue) lowest = Math.min(lowest, position);
       }
       for (let i = next; i < released.length; i++) lowest = Math.min(lowest, released[i].position);
       return lowest;
     },
     giveUp: () => {
-      for (const { verdicts } of cases.values()) released.push(...verdicts);
+      for (const { verdictQueue } of cases.values()) released.push(...verdictQueue);
       cases.clear();
     },
   };

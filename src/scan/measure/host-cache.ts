@@ -7,7 +7,7 @@
  */
 import { ADDRESS_WORDS, sameWords } from "../../socket/table.ts";
 
-export interface Hosts {
+export interface HostCache {
   /** The entry of this address, a new one if need be. */
   entryOf(words: Uint32Array, at: number, nowUs: number): number;
   /** Whether the entry is still this address's. */
@@ -74,7 +74,7 @@ const FIELDS = {
  * @param most hosts that may ever be asked for; no more than `MOST_ENTRIES` are kept
  * @param fewest places that there are at least
  */
-export function createHosts(most: number, fewest = FEWEST_PLACES): Hosts {
+export function createHostCache(most: number, fewest = FEWEST_PLACES): HostCache {
   // Half of the places stay free: of those that share a set one seldom has to make room then.
   const kept = Math.min(most, MOST_ENTRIES);
   const sets = 2 ** Math.ceil(Math.log2(Math.max(fewest, 2 * kept) / WAYS));

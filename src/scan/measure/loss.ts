@@ -46,7 +46,7 @@ export interface MissEvidence {
   /** Open ports found. */
   readonly found: number;
   /** Sum over them of doubt / (1 - doubt): how many of their like were missed, one for one. */
-  readonly odds: number;
+  readonly missedPorts: number;
   /** Ports called filtered for their silence, and the sum of their doubts. */
   readonly silent: number;
   readonly doubts: number;
@@ -76,10 +76,10 @@ const MANY_LOST = 200;
  * half a port more is thought to be there, so that none found does not mean none missed. Given that expectation the true
  * number is Poisson's; the expectation itself is as unsure as the loss, `tries` times over.
  */
-export function missedOpen({ found, odds, silent, doubts, lost, tries }: MissEvidence): Missed {
+export function missedOpen({ found, missedPorts, silent, doubts, lost, tries }: MissEvidence): Missed {
   if (silent === 0) return { expected: 0, low: 0, high: 0 };
   const doubt = Math.min(doubts / silent, 1 - 1e-9);
-  const expected = Math.min(silent, odds + (0.5 * doubt) / (1 - doubt));
+  const expected = Math.min(silent, missedPorts + (0.5 * doubt) / (1 - doubt));
   const hidden = tries > FEW_TRIES ? 0 : (HARDLY_SHOWN ** 2 * MANY_LOST) / (MANY_LOST + lost);
   const unsure = Math.exp(Z_95 * Math.sqrt(tries ** 2 / (lost + 4) + BURSTS ** 2 + hidden));
   // Of `found + 1/2` likes, odds each: spread out a little more than Poisson.

@@ -10,9 +10,9 @@
  */
 
 import { BESIDE, BESIDE_TRIES, FEW_TRIES, MOST_LOSS, missChance } from "./loss.ts";
-import { type Cohorts, FATES } from "./send-intervals.ts";
+import { FATES, type SendIntervals } from "./send-intervals.ts";
 
-export interface Odds {
+export interface MissedPorts {
   /**
    * Takes the stretches below `smoothed`, whose loss is set; of those below `settled` it is known what became of their SYNs.
    * @param waitUs after which a next try follows
@@ -32,7 +32,7 @@ const PENDING_STRETCHES = 32;
 const LAST_WORD_AFTER = 512;
 
 /** @param accepted the doubt that ends the tries of a port before its last, `most` */
-export function createOdds(cohorts: Cohorts, accepted: number, most: number): Odds {
+export function createMissedPorts(intervals: SendIntervals, accepted: number, most: number): MissedPorts {
   const again = new Float64Array(1);
   /** Stretches below this have told for good, and what they came to. */
   let reckoned = 0;
@@ -52,37 +52,37 @@ export function createOdds(cohorts: Cohorts, accepted: number, most: number): Od
     isLimited: boolean,
   ): void {
     const isFew = most <= FEW_TRIES && !isLimited;
-    if (isFew && !isLast && cohorts.count() - pendingSince < PENDING_STRETCHES) return;
-    pendingSince = cohorts.count();
+    if (isFew && !isLast && intervals.count() - pendingSince < PENDING_STRETCHES) return;
+    pendingSince = intervals.count();
     settled = known;
-    reckoned = Math.max(reckoned, cohorts.first());
+    reckoned = Math.max(reckoned, intervals.first());
     let arrived = 0;
     let answered = 0;
     let open = 0;
-    for (let i = isFew ? cohorts.first() : smoothed; i < smoothed; i++) {
+    for (let i = isFew ? intervals.first() : smoothed; i < smoothed; i++) {
       // A stretch of which hardly anything is known, or where most was lost, has little say.
-      const there = 1 - cohorts.loss(i);
+      const there = 1 - intervals.loss(i);
       const evidence = evidenceOf(i);
       const weight = (there * evidence) / (evidence + BESIDE_TRIES);
-      arrived += weight * there * cohorts.get(i, FATES.fresh);
-      answered += weight * cohorts.get(i, FATES.freshHeard);
-      open += weight * cohorts.get(i, FATES.open);
+      arrived += weight * there * intervals.get(i, FATES.fresh);
+      answered += weight * intervals.get(i, FATES.freshHeard);
+      open += weight * intervals.get(i, FATES.open);
     }
     if (isFew && arrived === 0) return;
     const share = answered / arrived;
     pending = 0;
     for (let i = reckoned; i < smoothed; i++) {
-      again[0] = cohorts.fromUs(i) + waitUs;
-      const next = cohorts.at(again, 0);
+      again[0] = intervals.fromUs(i) + waitUs;
+      const next = intervals.at(again, 0);
       if (next >= smoothed && !isLast) break;
       const then = Math.min(next, smoothed - 1);
       if (isFew) {
         const chance = chanceOf(lossBeside(i, share), lossBeside(then, share));
-        pending += (open / arrived) * cohorts.get(i, FATES.fresh) * chance;
-        if (cohorts.count() - i < LAST_WORD_AFTER) continue;
-      } else if (cohorts.get(i, FATES.open) > 0) {
-        const chance = chanceOf(cohorts.loss(i), cohorts.loss(then));
-        pending += (cohorts.get(i, FATES.open) * chance) / (1 - chance);
+        pending += (open / arrived) * intervals.get(i, FATES.fresh) * chance;
+        if (intervals.count() - i < LAST_WORD_AFTER) continue;
+      } else if (intervals.get(i, FATES.open) > 0) {
+        const chance = chanceOf(intervals.loss(i), intervals.loss(then));
+        pending += (intervals.get(i, FATES.open) * chance) / (1 - chance);
       }
       sum += pending;
       pending = 0;
@@ -91,31 +91,31 @@ export function createOdds(cohorts: Cohorts, accepted: number, most: number): Od
   }
 
   /** SYNs of a stretch and those beside it of which it is known what became of them. */
-  function evidenceOf(cohort: number): number {
+  function evidenceOf(interval: number): number {
     let evidence = 0;
-    const end = Math.min(settled, cohort + BESIDE + 1);
-    for (let i = Math.max(cohorts.first(), cohort - BESIDE); i < end; i++) {
-      evidence += cohorts.get(i, FATES.lost) + cohorts.get(i, FATES.pilotLost);
-      evidence += cohorts.get(i, FATES.answered) + cohorts.get(i, FATES.pilotAnswered);
+    const end = Math.min(settled, interval + BESIDE + 1);
+    for (let i = Math.max(intervals.first(), interval - BESIDE); i < end; i++) {
+      evidence += intervals.get(i, FATES.lost) + intervals.get(i, FATES.pilotLost);
+      evidence += intervals.get(i, FATES.answered) + intervals.get(i, FATES.pilotAnswered);
     }
     return evidence;
   }
 
   /** The loss of a stretch, with what its first SYNs show as so many more that had to be answered. */
-  function lossBeside(cohort: number, share: number): number {
+  function lossBeside(interval: number, share: number): number {
     let fresh = 0;
     let freshHeard = 0;
-    const end = Math.min(settled, cohort + FRESH_BESIDE + 1);
-    for (let i = Math.max(cohorts.first(), cohort - FRESH_BESIDE); i < end; i++) {
-      fresh += cohorts.get(i, FATES.fresh);
-      freshHeard += cohorts.get(i, FATES.freshHeard);
+    const end = Math.min(settled, interval + FRESH_BESIDE + 1);
+    for (let i = Math.max(intervals.first(), interval - FRESH_BESIDE); i < end; i++) {
+      fresh += intervals.get(i, FATES.fresh);
+      freshHeard += intervals.get(i, FATES.freshHeard);
     }
     const due = fresh * share;
-    if (due <= 0) return cohorts.loss(cohort);
+    if (due <= 0) return intervals.loss(interval);
     const shown = Math.min(MOST_LOSS, Math.max(0, 1 - freshHeard / due));
-    const known = evidenceOf(cohort) + BESIDE_TRIES;
+    const known = evidenceOf(interval) + BESIDE_TRIES;
     const weight = Math.min(due, FRESH_TRIES);
-    return Math.min(MOST_LOSS, (known * cohorts.loss(cohort) + weight * shown) / (known + weight));
+    return Math.min(MOST_LOSS, (known * intervals.loss(interval) + weight * shown) / (known + weight));
   }
 
   return { reckon, sum: () => sum + pending };

@@ -5,10 +5,10 @@
  * It owns what round trips are known of and the queue that is in them now; congestion/path-state.ts tells it both. Pure: times in
  * microseconds. Not here: RFC 6298's arithmetic (rtt.ts), what silence means (loss.ts).
  */
-import type { Hosts } from "./host-cache.ts";
-import { createSpread, LONGEST_SAMPLE_US, sampleRoundTrip, timeoutOf, type WaitLimits } from "./rtt.ts";
+import type { HostCache } from "./host-cache.ts";
+import { createSpread, LONGEST_SAMPLE_US, sampleRtt, type TimeoutLimits, timeoutOf } from "./rtt.ts";
 
-export interface Waits {
+export interface ProbeTimeouts {
   /** How long a try to this host waits for its answer, in whole microseconds, as all of these. */
   waitUs(host: number): number;
   /** When such a try is looked at next: not later than that, and sooner while its host may still become known. */
@@ -41,7 +41,7 @@ export interface Waits {
   /** A round trip that one in ten does not exceed of late while no queue is seen: all runs on a path are to agree on it. */
   clearRoundUs(): number;
   /** How long a host of which nothing is known is waited for. */
-  unknownWaitUs(): number;
+  unknownTimeoutUs(): number;
   /** Whether the SYN at `times[i]` left so long after its host's first that a round trip can be compared with the usual one. */
   isSettled(host: number, times: Float64Array, i: number): boolean;
   /** Whether any round trip is known. */
@@ -76,7 +76,11 @@ const UNHEARD_WAITS = 2.5;
 const LAST = 0.5;
 
 /** @param prefixes of each host, `hosts.prefix` says which */
-export function createWaits(wait: WaitLimits, hosts: Hosts, prefixes: Hosts): Waits {
+export function createProbeTimeouts(
+  wait: TimeoutLimits,
+  hosts: HostCache,
+  prefixes: HostCache,
+): ProbeTimeouts {
   const prefixOf = hosts.prefix;
   const spread = createSpread();
   /** The same of one in eight answers while there is no queue, and sooner forgotten. */
@@ -85,7 +89,7 @@ export function createWaits(wait: WaitLimits, hosts: Hosts, prefixes: Hosts): Wa
   /** Microseconds; changed once a look, not once a packet. */
   let roundUs = wait.initialUs;
   let clearRoundUs = wait.initialUs;
-  let unknownWaitUs = wait.initialUs;
+  let unknownTimeoutUs = wait.initialUs;
   /** From a host's first SYN on, while it is not heard of: when its prefix is known, and when it is not. */
   let neighbourUs = Math.min(wait.initialUs, NEIGHBOUR_US);
   let strangerUs = wait.initialUs;
@@ -101,13 +105,13 @@ export function createWaits(wait: WaitLimits, hosts: Hosts, prefixes: Hosts): Wa
   let learnt = false;
 
   // The arrays go through the calls, not their numbers: each would be an object. A whole number that is known to be one is none.
-  const waitOf = (known: Hosts, entry: number): number =>
+  const waitOf = (known: HostCache, entry: number): number =>
     Math.min(wait.maxUs, Math.max(wait.minUs, timeoutOf(known.srtt, known.rttvar, entry) + queueUs)) | 0;
 
   function waitUs(host: number): number {
     if (hosts.srtt[host] > 0) return waitOf(hosts, host);
     const known = prefixOf[host];
-    return prefixes.answered[known] >= PREFIX_SAMPLES ? waitOf(prefixes, known) : unknownWaitUs;
+    return prefixes.answered[known] >= PREFIX_SAMPLES ? waitOf(prefixes, known) : unknownTimeoutUs;
   }
 
   /** @returns whether a prefix or the host itself has told how long its answers take */
@@ -146,11 +150,11 @@ export function createWaits(wait: WaitLimits, hosts: Hosts, prefixes: Hosts): Wa
       if (rtt > LONGEST_SAMPLE_US) return;
       const isFirst = hosts.srtt[host] === 0;
       if (queueUs === 0 && (++turn & 7) === 0) clear.sample(rtt);
-      sampleRoundTrip(hosts.srtt, hosts.rttvar, host, rtt);
+      sampleRtt(hosts.srtt, hosts.rttvar, host, rtt);
       if (isFirst) {
         hostsHeard++;
         if (prefixes.srtt[prefixOf[host]] === 0) prefixesHeard++;
-        sampleRoundTrip(prefixes.srtt, prefixes.rttvar, prefixOf[host], rtt, 1 / 16);
+        sampleRtt(prefixes.srtt, prefixes.rttvar, prefixOf[host], rtt, 1 / 16);
         spread.sample(rtt);
       } else if ((hosts.answered[host] & 7) === 0) {
         spread.sample(rtt);
@@ -166,7 +170,8 @@ export function createWaits(wait: WaitLimits, hosts: Hosts, prefixes: Hosts): Wa
       if (spread.samples() < RUN_SAMPLES) return;
       learnt = true;
       const farthest = spread.quantile(0.999) + queueUs;
-      unknownWaitUs = Math.min(wait.maxUs, Math.max(wait.minUs, 1.2 * spread.quantile(0.999) + queueUs)) | 0;
+      unknownTimeoutUs =
+        Math.min(wait.maxUs, Math.max(wait.minUs, 1.2 * spread.quantile(0.999) + queueUs)) | 0;
       neighbourUs = unheardWait(Math.min(wait.initialUs, NEIGHBOUR_US), farthest, hostsHeard);
       if (prefixesHeard > 1) strangerUs = Math.min(wait.initialUs, NEIGHBOUR_US);
       if (prefixesHeard >= FEWEST_PREFIXES) strangerUs = unheardWait(strangerUs, farthest, prefixesHeard);
@@ -187,7 +192,7 @@ export function createWaits(wait: WaitLimits, hosts: Hosts, prefixes: Hosts): Wa
     clearRoundUs: () => clearRoundUs,
     answersAfterUs: () => answersAfterUs,
     outcomeAfterUs: () => outcomeAfterUs,
-    unknownWaitUs: () => unknownWaitUs,
+    unknownTimeoutUs: () => unknownTimeoutUs,
     isSettled: (host, times, i) => times[i] - 1000 * hosts.firstMs[host] > outcomeAfterUs,
     isHeard: () => spread.samples() > 0,
   };

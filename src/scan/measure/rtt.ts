@@ -6,7 +6,7 @@
  */
 
 /** How long one try may wait for its answer. All three equal: always so long. */
-export interface WaitLimits {
+export interface TimeoutLimits {
   /** Before anything is known (RFC 6298 §2.1). */
   readonly initialUs: number;
   readonly minUs: number;
@@ -20,7 +20,7 @@ export const LONGEST_SAMPLE_US = 8_000_000;
  * Takes a sample, whole microseconds, into `srtt[i]` and `rttvar[i]` (RFC 6298 §2.2, §2.3).
  * @param gain of the mean: 1/8 for one host, less for a group; the variation's is twice as much
  */
-export function sampleRoundTrip(
+export function sampleRtt(
   srtt: Float32Array,
   rttvar: Float32Array,
   i: number,

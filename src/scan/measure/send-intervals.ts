@@ -7,7 +7,7 @@
  * loss.ts's.
  */
 
-export interface Cohorts {
+export interface SendIntervals {
   /** The newest stretch is number `count - 1`; those from `first` on are remembered. */
   count(): number;
   first(): number;
@@ -16,20 +16,20 @@ export interface Cohorts {
   /** The stretch in which a SYN left, at `times[i]`; -1 when it is forgotten. (A time handed over by itself would be an object.) */
   at(times: Float64Array, i: number): number;
   /** When a stretch began. It ended when the next did. */
-  fromUs(cohort: number): number;
+  fromUs(interval: number): number;
   /** Whether it began longer ago than that: an answer, because a time would be an object. */
-  isOlder(cohort: number, nowUs: number, us: number): boolean;
-  allowed(cohort: number): number;
+  isOlder(interval: number, nowUs: number, us: number): boolean;
+  allowed(interval: number): number;
   /** Counts something that happened to a SYN of the stretch; below `first` it does nothing. */
-  add(cohort: number, what: Fate, times?: number): void;
-  get(cohort: number, what: Fate): number;
+  add(interval: number, what: Fate, times?: number): void;
+  get(interval: number, what: Fate): number;
   /** An answer took so much longer than usual: whole microseconds. */
-  addDelay(cohort: number, us: number): void;
-  delays(cohort: number): number;
-  delaySum(cohort: number): number;
+  addDelay(interval: number, us: number): void;
+  delays(interval: number): number;
+  delaySum(interval: number): number;
   /** The loss of a stretch and those beside it, once it is reckoned. */
-  setLoss(cohort: number, loss: number): void;
-  loss(cohort: number): number;
+  setLoss(interval: number, loss: number): void;
+  loss(interval: number): number;
 }
 
 export const FATES = {
@@ -56,7 +56,7 @@ const KINDS = 11;
 const KEPT = 1024;
 const MASK = KEPT - 1;
 
-export function createCohorts(startUs: number, allowed: number): Cohorts {
+export function createSendIntervals(startUs: number, allowed: number): SendIntervals {
   const from = new Float64Array(KEPT);
   const rates = new Float64Array(KEPT);
   const fates = new Uint32Array(KEPT * KINDS);
@@ -67,7 +67,7 @@ export function createCohorts(startUs: number, allowed: number): Cohorts {
   from[0] = startUs;
   rates[0] = allowed;
   const first = (): number => Math.max(0, count - KEPT);
-  const isKept = (cohort: number): boolean => cohort >= first() && cohort >= 0;
+  const isKept = (interval: number): boolean => interval >= first() && interval >= 0;
   return {
     count: () => count,
     first,
@@ -96,24 +96,24 @@ export function createCohorts(startUs: number, allowed: number): Cohorts {
       }
       return low;
     },
-    fromUs: (cohort) => from[cohort & MASK],
-    isOlder: (cohort, nowUs, us) => nowUs - from[cohort & MASK] > us,
-    allowed: (cohort) => rates[cohort & MASK],
-    add: (cohort, what, times = 1) => {
-      if (isKept(cohort)) fates[(cohort & MASK) * KINDS + what] += times;
+    fromUs: (interval) => from[interval & MASK],
+    isOlder: (interval, nowUs, us) => nowUs - from[interval & MASK] > us,
+    allowed: (interval) => rates[interval & MASK],
+    add: (interval, what, times = 1) => {
+      if (isKept(interval)) fates[(interval & MASK) * KINDS + what] += times;
     },
-    get: (cohort, what) => fates[(cohort & MASK) * KINDS + what],
-    addDelay: (cohort, us) => {
-      if (!isKept(cohort)) return;
-      const i = cohort & MASK;
+    get: (interval, what) => fates[(interval & MASK) * KINDS + what],
+    addDelay: (interval, us) => {
+      if (!isKept(interval)) return;
+      const i = interval & MASK;
       delayCount[i]++;
       delaySum[i] += us;
     },
-    delays: (cohort) => delayCount[cohort & MASK],
-    delaySum: (cohort) => delaySum[cohort & MASK],
-    setLoss: (cohort, loss) => {
-      losses[cohort & MASK] = loss;
+    delays: (interval) => delayCount[interval & MASK],
+    delaySum: (interval) => delaySum[interval & MASK],
+    setLoss: (interval, loss) => {
+      losses[interval & MASK] = loss;
     },
-    loss: (cohort) => losses[cohort & MASK],
+    loss: (interval) => losses[interval & MASK],
   };
 }

@@ -8,7 +8,7 @@ import { ADDRESS_WORDS, createSocketTable, type SocketTable, sameWords } from ".
 import { createTimerWheel, type TimerWheel } from "../../socket/timer-wheel.ts";
 import type { Reply } from "./reply-decoder.ts";
 
-export interface Probes {
+export interface InFlight {
   readonly table: SocketTable;
   /** Per row: when it is looked at next. */
   readonly timers: TimerWheel;
@@ -26,7 +26,7 @@ export interface Probes {
   lowestUndecided(): number;
 }
 
-export interface ProbesOptions {
+export interface InFlightOptions {
   readonly capacity: number;
   readonly maxTries: number;
   readonly seed: number;
@@ -34,16 +34,16 @@ export interface ProbesOptions {
   readonly ports: SourcePorts;
   /** The local address of each path, ADDRESS_WORDS each. */
   readonly localWords: Uint32Array;
-  readonly watch: {
+  readonly pathState: {
     /** Where what is known of hosts is kept (measure/host-cache.ts). */
     readonly hosts: { holds(host: number, words: Uint32Array, at: number): boolean };
     hostOf(words: Uint32Array, at: number, nowUs: number): number;
   };
 }
 
-export function createProbes(options: ProbesOptions): Probes {
-  const { capacity, ports, localWords, watch } = options;
-  const { hosts } = watch;
+export function createInFlight(options: InFlightOptions): InFlight {
+  const { capacity, ports, localWords, pathState } = options;
+  const { hosts } = pathState;
   const table = createSocketTable(capacity, options.maxTries, options.seed);
   const hostOf = new Int32Array(capacity);
   return {
@@ -54,7 +54,7 @@ export function createProbes(options: ProbesOptions): Probes {
     columnOf: (row, attempt) => attempt * capacity + row,
     hostIn: (row, nowUs) => {
       if (!hosts.holds(hostOf[row], table.peer, row * ADDRESS_WORDS)) {
-        hostOf[row] = watch.hostOf(table.peer, row * ADDRESS_WORDS, nowUs);
+        hostOf[row] = pathState.hostOf(table.peer, row * ADDRESS_WORDS, nowUs);
       }
       return hostOf[row];
     },

@@ -76,7 +76,7 @@ const endpoint = (address: Address, port: number): string =>
 export const milliseconds = (us: number): string => `${(us / 1000).toFixed(3)} ms`;
 
 /** The ten steps; those that were not reached say why. */
-export function tellStory(record: TraceRecord): Step[] {
+export function stepsOf(record: TraceRecord): Step[] {
   const { rows, packets, localPort, peerPort } = record;
   const local = endpoint(record.local, localPort);
   const peer = endpoint(record.peer, peerPort);

@@ -1,11 +1,11 @@
 /** Why nothing answered: the judgement, over facts made up. Looking is tested in test/lab/silence.test.ts. */
 import { describe, expect, test } from "vitest";
 import {
-  judgeSilence,
+  judgeNoAnswers,
+  type NoAnswerFacts,
+  noAnswerLines,
   nobodyAnswered,
-  type SilenceFacts,
-  type SilentRun,
-  silenceLines,
+  type UnansweredRun,
   type Way,
 } from "../../../src/runtime/diagnose/no-answers.ts";
 import { summary } from "../../report/samples.ts";
@@ -22,7 +22,7 @@ const none = {
 };
 
 /** 20 silent ports of 4 hosts, each probed twice. */
-const run: SilentRun = {
+const run: UnansweredRun = {
   ...summary,
   hosts: 4,
   open: 0,
@@ -46,7 +46,7 @@ const way: Way = {
 };
 const { gateway: _, ...onLink } = way;
 
-const facts: SilenceFacts = {
+const facts: NoAnswerFacts = {
   link: "raw-ip",
   ways: [way],
   sourceChosen: false,
@@ -56,14 +56,14 @@ const facts: SilenceFacts = {
   conntrack: { count: 40, max: 1000, seconds: 120 },
 };
 
-const codes = (changes: Partial<SilenceFacts>, of: Partial<SilentRun> = {}): string[] =>
-  judgeSilence({ ...run, ...of }, { ...facts, ...changes }).map(({ code }) => code);
-const only = (changes: Partial<SilenceFacts>, of: Partial<SilentRun> = {}): string => {
-  const causes = judgeSilence({ ...run, ...of }, { ...facts, ...changes });
+const codes = (changes: Partial<NoAnswerFacts>, of: Partial<UnansweredRun> = {}): string[] =>
+  judgeNoAnswers({ ...run, ...of }, { ...facts, ...changes }).map(({ code }) => code);
+const only = (changes: Partial<NoAnswerFacts>, of: Partial<UnansweredRun> = {}): string => {
+  const causes = judgeNoAnswers({ ...run, ...of }, { ...facts, ...changes });
   expect(causes).toHaveLength(1);
   return `${causes[0]?.code}: ${causes[0]?.text}`;
 };
-const because = (filtered: Readonly<Record<string, number>>): Partial<SilentRun> => ({
+const because = (filtered: Readonly<Record<string, number>>): Partial<UnansweredRun> => ({
   reasons: { open: {}, closed: {}, filtered },
 });
 
@@ -131,7 +131,7 @@ describe("what is seen explains it alone", () => {
       /^neighbour: 192\.0\.2\.50 does not answer/,
     );
     // Some are there, and silent all the same.
-    const [, rest, ...more] = judgeSilence(run, {
+    const [, rest, ...more] = judgeNoAnswers(run, {
       ...facts,
       ways: [{ ...onLink, neighbours: { ...neighbours, resolved: 1 } }],
     });
@@ -192,7 +192,7 @@ describe("what is seen explains it alone", () => {
 });
 
 describe("what is suspected comes after what was seen, and before the silence itself", () => {
-  test.each<[string, Partial<SilenceFacts>, Partial<Way>, string, RegExp]>([
+  test.each<[string, Partial<NoAnswerFacts>, Partial<Way>, string, RegExp]>([
     [
       "-e against the kernel's choice",
       {},
@@ -216,7 +216,7 @@ describe("what is suspected comes after what was seen, and before the silence it
     ],
     ["a tunnel", {}, { tunnel: true }, "route", /a tunnel or VPN/],
   ])("%s", (_, more, change, code, expected) => {
-    const [first, last] = judgeSilence(run, { ...facts, ...more, ways: [{ ...way, ...change }] });
+    const [first, last] = judgeNoAnswers(run, { ...facts, ...more, ways: [{ ...way, ...change }] });
     expect(first).toMatchObject({ code, text: expect.stringMatching(expected) });
     expect(last?.code).toBe("all-silent");
   });
@@ -256,13 +256,13 @@ describe("all silent", () => {
 
   test("claims no counters that could not be read", () => {
     const { left: _left, ...blind } = facts;
-    expect(judgeSilence(run, blind)[0]?.text).not.toContain("counters");
+    expect(judgeNoAnswers(run, blind)[0]?.text).not.toContain("counters");
   });
 
   test("one cause is one line, several are a list", () => {
-    expect(silenceLines([{ code: "source", text: "a: b" }])).toBe("nothing answered: a: b");
+    expect(noAnswerLines([{ code: "source", text: "a: b" }])).toBe("nothing answered: a: b");
     expect(
-      silenceLines([
+      noAnswerLines([
         { code: "route", text: "a" },
         { code: "all-silent", text: "b" },
       ]).split("\n"),

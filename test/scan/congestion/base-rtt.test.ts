@@ -1,9 +1,9 @@
 /** How much longer than usual answers take, host by host: queues that are there, that were there at first, and none. */
 import { beforeEach, describe, expect, it } from "vitest";
-import { createLateness, type Lateness } from "../../../src/scan/congestion/base-rtt.ts";
-import { createHosts, type Hosts, loadPrefix } from "../../../src/scan/measure/host-cache.ts";
-import { createWaits, type Waits } from "../../../src/scan/measure/probe-timeout.ts";
-import { type Cohorts, createCohorts } from "../../../src/scan/measure/send-intervals.ts";
+import { type BaseRtt, createBaseRtt } from "../../../src/scan/congestion/base-rtt.ts";
+import { createHostCache, type HostCache, loadPrefix } from "../../../src/scan/measure/host-cache.ts";
+import { createProbeTimeouts, type ProbeTimeouts } from "../../../src/scan/measure/probe-timeout.ts";
+import { createSendIntervals, type SendIntervals } from "../../../src/scan/measure/send-intervals.ts";
 import { ADDRESS_WORDS, loadAddress } from "../../../src/socket/table.ts";
 import { createSeededRandom } from "../../sim/random.ts";
 
@@ -11,18 +11,22 @@ const MS = 1000;
 const HOSTS = 64;
 const ROUND = 40 * MS;
 
-let hosts: Hosts;
-let cohorts: Cohorts;
-let waits: Waits;
-let lateness: Lateness;
+let hosts: HostCache;
+let intervals: SendIntervals;
+let timeouts: ProbeTimeouts;
+let baseRtt: BaseRtt;
 let nowUs: number;
 const times = new Float64Array(1);
 beforeEach(() => {
-  hosts = createHosts(HOSTS);
-  const prefixes = createHosts(HOSTS);
-  cohorts = createCohorts(0, 1000);
-  waits = createWaits({ initialUs: 1000 * MS, minUs: 100 * MS, maxUs: 5000 * MS }, hosts, prefixes);
-  lateness = createLateness(hosts, cohorts, waits);
+  hosts = createHostCache(HOSTS);
+  const prefixes = createHostCache(HOSTS);
+  intervals = createSendIntervals(0, 1000);
+  timeouts = createProbeTimeouts(
+    { initialUs: 1000 * MS, minUs: 100 * MS, maxUs: 5000 * MS },
+    hosts,
+    prefixes,
+  );
+  baseRtt = createBaseRtt(hosts, intervals, timeouts);
   nowUs = 0;
   const words = new Uint32Array(ADDRESS_WORDS);
   for (let i = 0; i < HOSTS; i++) {
@@ -48,14 +52,14 @@ function answer(rounds: number, rttOf: () => number, among = HOSTS): { answers: 
     nowUs += MS;
     times[0] = nowUs;
     const rtt = Math.max(1, rttOf() | 0);
-    lateness.sample(host, cohorts.at(times, 0), times, 0, rtt);
-    waits.sample(host, rtt);
+    baseRtt.sample(host, intervals.at(times, 0), times, 0, rtt);
+    timeouts.sample(host, rtt);
     hosts.answered[host]++;
     if (i % 8 < 7) continue;
-    waits.learn();
-    const late = lateness.take();
+    timeouts.learn();
+    const late = baseRtt.take();
     looks++;
-    if (waits.queueUs() > 0) looksQueued++;
+    if (timeouts.queueUs() > 0) looksQueued++;
     answers += late?.answers ?? 0;
     sum += (late?.answers ?? 0) * (late?.delayUs ?? 0);
   }
@@ -65,7 +69,7 @@ function answer(rounds: number, rttOf: () => number, among = HOSTS): { answers: 
 describe("answers that take as long as ever", () => {
   it("are not late, and nobody's first answer is compared with anything", () => {
     expect(answer(1, () => ROUND)).toEqual({ answers: 0, meanUs: 0 });
-    expect(lateness.take()).toBeUndefined();
+    expect(baseRtt.take()).toBeUndefined();
     const { answers, meanUs } = answer(10, () => ROUND);
     expect(answers).toBeGreaterThan(5 * HOSTS);
     expect(Math.abs(meanUs)).toBeLessThan(1);
@@ -93,10 +97,10 @@ describe("a queue", () => {
       const { answers, meanUs } = answer(10, () => ROUND + 30 * MS);
       expect(answers).toBe(10 * HOSTS);
       expect(Math.abs(meanUs - 30 * MS)).toBeLessThan(3 * MS);
-      expect(waits.queueUs()).toBeGreaterThan(25 * MS);
+      expect(timeouts.queueUs()).toBeGreaterThan(25 * MS);
     }
     answer(2, () => ROUND);
-    expect(waits.queueUs()).toBe(0);
+    expect(timeouts.queueUs()).toBe(0);
   });
 
   it("that was there from the beginning is found out when it is gone, by one answer of each host", () => {
@@ -127,11 +131,11 @@ describe("a queue", () => {
   it("of which is known how long round trips are without is seen by those who were met in it, until it is gone", () => {
     answer(1, () => ROUND + 80 * MS);
     expect(answer(2, () => ROUND + 80 * MS).meanUs).toBeLessThan(1 * MS);
-    lateness.expectQueue(ROUND);
+    baseRtt.expectQueue(ROUND);
     expect(answer(2, () => ROUND + 80 * MS).meanUs).toBeGreaterThan(79 * MS);
-    expect(waits.queueUs()).toBeGreaterThan(79 * MS);
+    expect(timeouts.queueUs()).toBeGreaterThan(79 * MS);
     answer(1, () => ROUND);
-    expect(waits.queueUs()).toBe(0);
+    expect(timeouts.queueUs()).toBe(0);
     // A host that is farther than the others is not held to it for ever.
     for (let i = HOSTS / 2; i < HOSTS; i++) hosts.usual[i * 16] = 0;
     const ways = (): number => ((nowUs / MS - 1) % HOSTS < HOSTS / 2 ? ROUND : 2 * ROUND);

@@ -3,7 +3,7 @@
  * the lab's networks are in test/sim.
  */
 import { describe, expect, it } from "vitest";
-import { type Congestion, createCongestion } from "../../../src/scan/congestion/controller.ts";
+import { createRateController, type RateController } from "../../../src/scan/congestion/controller.ts";
 import { createSeededRandom } from "../../sim/random.ts";
 
 const CAPACITY = 10_000;
@@ -14,7 +14,7 @@ const QUEUE_US = 100_000;
 const FEWEST = 3;
 
 interface Sender {
-  readonly rule: Congestion;
+  readonly rule: RateController;
   readonly startS: number;
   /** Past ticks: when it was, what left a second, and what share of it arrived. */
   readonly past: { atUs: number; rate: number; share: number; delayUs: number }[];
@@ -37,7 +37,7 @@ interface Model {
 function run({ senders: starts, seconds, others = 0, longer, countS }: Model, seed = 1) {
   const random = createSeededRandom(seed);
   const senders: Sender[] = starts.map(({ initial, startS = 0 }) => ({
-    rule: createCongestion({ minimum: 10, maximum: 1e6, initial, blind: 1000, startUs: startS * 1e6 }),
+    rule: createRateController({ minimum: 10, maximum: 1e6, initial, blind: 1000, startUs: startS * 1e6 }),
     startS,
     past: [],
     open: { fromUs: 0, syns: 0, answers: 0 },
@@ -103,7 +103,7 @@ const SEEDS = [1, 2, 3, 4, 5];
 
 /** A rule by itself, told by hand; a stretch of 20 ms that left `agoMs` ago. */
 function ruleAt(initial: number) {
-  const rule = createCongestion({ minimum: 10, maximum: 1e6, initial, blind: 1000, startUs: 0 });
+  const rule = createRateController({ minimum: 10, maximum: 1e6, initial, blind: 1000, startUs: 0 });
   const stretch = (nowMs: number, agoMs: number, sent = rule.rate()) => ({
     nowUs: 1000 * nowMs,
     fromUs: 1000 * (nowMs - agoMs),

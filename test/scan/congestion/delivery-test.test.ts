@@ -1,6 +1,10 @@
 /** Whether the share of SYNs that are answered has fallen, and whether the rate is to blame: in simulated paths, with seeds. */
 import { describe, expect, it } from "vitest";
-import { createDelivery, type Delivery, type Judgement } from "../../../src/scan/congestion/delivery-test.ts";
+import {
+  createDeliveryTest,
+  type DeliveryTest,
+  type Judgement,
+} from "../../../src/scan/congestion/delivery-test.ts";
 import { createSeededRandom } from "../../sim/random.ts";
 
 const PILOTS = { prior: { answered: 49.5, total: 50 }, floor: 0.5, negligible: 0.03 };
@@ -14,13 +18,18 @@ const draw = (random: (below: number) => number, total: number, share: number): 
   return answered;
 };
 
-function accustom(delivery: Delivery, random: (below: number) => number, share: number, sent = 1000): void {
+function accustom(
+  delivery: DeliveryTest,
+  random: (below: number) => number,
+  share: number,
+  sent = 1000,
+): void {
   for (let i = 0; i < 100; i++) delivery.judge(draw(random, 20, share), 20, sent);
 }
 
 /** Goes on, 20 SYNs at a time, until one of these is said. @returns SYNs until then; Infinity when never */
 function until(
-  delivery: Delivery,
+  delivery: DeliveryTest,
   random: (below: number) => number,
   share: number,
   sent: number,
@@ -37,7 +46,7 @@ describe("a share that falls", () => {
   it("is told for the rate at which it fell: what left more slowly before does not hide how far", () => {
     for (const seed of SEEDS) {
       const random = createSeededRandom(seed);
-      const delivery = createDelivery(FRESH);
+      const delivery = createDeliveryTest(FRESH);
       accustom(delivery, random, 0.6, 16_000);
       // Five times what the path holds: a fifth arrives.
       expect(delivery.judge(draw(random, 1000, 0.12), 1000, 250_000)).toBe("fallen");
@@ -53,7 +62,7 @@ describe("a share that falls", () => {
         [0.94, 0.6, 800],
       ]) {
         const random = createSeededRandom(seed);
-        const delivery = createDelivery(PILOTS);
+        const delivery = createDeliveryTest(PILOTS);
         accustom(delivery, random, usual);
         const took = until(delivery, random, now, 1000, "fallen");
         expect(took, `seed ${seed}, from ${usual} to ${now}`).toBeLessThanOrEqual(within);
@@ -67,7 +76,7 @@ describe("a share that falls", () => {
     for (const seed of SEEDS) {
       for (const usual of [0.999, 0.98]) {
         const random = createSeededRandom(seed);
-        const delivery = createDelivery(PILOTS);
+        const delivery = createDeliveryTest(PILOTS);
         accustom(delivery, random, usual);
         for (let anew = 0; anew < 20; anew++) {
           delivery.startAnew();
@@ -82,7 +91,7 @@ describe("a share that falls", () => {
     for (const seed of SEEDS) {
       const took = [false, true].map((isOdd) => {
         const random = createSeededRandom(seed);
-        const delivery = createDelivery(PILOTS);
+        const delivery = createDeliveryTest(PILOTS);
         accustom(delivery, random, 0.98);
         let syns = 0;
         do syns += 20;
@@ -97,14 +106,14 @@ describe("a share that falls", () => {
   it("is found at the very beginning, too, where something is believed", () => {
     for (const seed of SEEDS) {
       const random = createSeededRandom(seed);
-      expect(until(createDelivery(PILOTS), random, 0.6, 1000, "fallen")).toBeLessThanOrEqual(100);
+      expect(until(createDeliveryTest(PILOTS), random, 0.6, 1000, "fallen")).toBeLessThanOrEqual(100);
     }
   });
 
   it("is found where most of the space is silent", () => {
     for (const seed of SEEDS) {
       const random = createSeededRandom(seed);
-      const delivery = createDelivery(FRESH);
+      const delivery = createDeliveryTest(FRESH);
       accustom(delivery, random, 0.2);
       expect(until(delivery, random, 0.04, 1000, "fallen"), `seed ${seed}`).toBeLessThanOrEqual(1000);
     }
@@ -114,7 +123,7 @@ describe("a share that falls", () => {
     for (const seed of SEEDS) {
       for (const share of [0.99, 0.9, 0.7]) {
         const random = createSeededRandom(seed);
-        const delivery = createDelivery(FRESH);
+        const delivery = createDeliveryTest(FRESH);
         accustom(delivery, random, share);
         // Four standard errors, at five hundred looks each.
         expect(until(delivery, random, share, 1000, "fallen", 10_000), `seed ${seed}`).toBe(
@@ -127,7 +136,7 @@ describe("a share that falls", () => {
   it("slowly does not become usual: it is found before a fifth is gone", () => {
     for (const seed of SEEDS) {
       const random = createSeededRandom(seed);
-      const delivery = createDelivery(PILOTS);
+      const delivery = createDeliveryTest(PILOTS);
       accustom(delivery, random, 0.99);
       let share = 0.99;
       let said: Judgement = "usual";
@@ -144,7 +153,7 @@ describe("a share that fell", () => {
   /** What is said in the end when each fall is answered by a slower rate, as scan/congestion/controller.ts does. */
   function slowDown(seed: number, share: (sent: number) => number) {
     const random = createSeededRandom(seed);
-    const delivery = createDelivery(PILOTS);
+    const delivery = createDeliveryTest(PILOTS);
     let sent = 10_000;
     let judgement: Judgement = "unclear";
     let slowest = sent;
@@ -157,7 +166,7 @@ describe("a share that fell", () => {
       sent *= (0.8 * delivery.now()) / delivery.usual();
       slowest = Math.min(slowest, sent);
       delivery.startAnew();
-      expect([delivery.suspects(), delivery.isIdle()]).toEqual([true, true]);
+      expect([delivery.isSuspicious(), delivery.isIdle()]).toEqual([true, true]);
     }
     return { judgement, slowest, delivery, random };
   }
@@ -168,7 +177,7 @@ describe("a share that fell", () => {
         const { judgement, slowest, delivery, random } = slowDown(seed, () => 1 - loss);
         expect(judgement, `seed ${seed}, loss ${loss}`).toBe("usual-after-all");
         expect(slowest, `seed ${seed}, loss ${loss}`).toBeGreaterThan(1500);
-        expect(delivery.suspects()).toBe(false);
+        expect(delivery.isSuspicious()).toBe(false);
         expect(Math.abs(delivery.usual() - (1 - loss)), `seed ${seed}`).toBeLessThan(0.2);
         // It raises no more alarm.
         expect(until(delivery, random, delivery.usual(), 5000, "fallen", 2000)).toBe(
@@ -184,7 +193,7 @@ describe("a share that fell", () => {
       expect(judgement, `seed ${seed}`).not.toBe("usual-after-all");
       expect(slowest).toBeGreaterThan(3000);
       expect(delivery.usual()).toBeGreaterThan(0.95);
-      expect(delivery.suspects()).toBe(false);
+      expect(delivery.isSuspicious()).toBe(false);
     }
   });
 
@@ -194,18 +203,18 @@ describe("a share that fell", () => {
   });
 
   it("is no longer suspected once something else has shown what it was", () => {
-    const delivery = createDelivery(PILOTS);
+    const delivery = createDeliveryTest(PILOTS);
     expect(delivery.judge(60, 100, 1000)).toBe("fallen");
     delivery.suspect(1000);
-    expect(delivery.suspects()).toBe(true);
+    expect(delivery.isSuspicious()).toBe(true);
     delivery.acquit();
-    expect(delivery.suspects()).toBe(false);
+    expect(delivery.isSuspicious()).toBe(false);
   });
 });
 
 describe("little evidence", () => {
   it("is unclear, however bad; and what left before a slow-down is no part of it", () => {
-    const delivery = createDelivery(PILOTS);
+    const delivery = createDeliveryTest(PILOTS);
     for (let i = 0; i < 10; i++) expect(delivery.judge(0, 1, 1000)).toBe("unclear");
     expect(delivery.isIdle()).toBe(true);
     delivery.startAnew();
@@ -215,13 +224,13 @@ describe("little evidence", () => {
   });
 
   it("makes what comes first usual, where nothing was believed", () => {
-    const delivery = createDelivery(FRESH);
+    const delivery = createDeliveryTest(FRESH);
     expect(delivery.judge(2, 40, 1000)).toBe("usual");
     expect(delivery.usual()).toBe(0.05);
   });
 
   it("at another rate says nothing of the one that is suspected", () => {
-    const delivery = createDelivery(PILOTS);
+    const delivery = createDeliveryTest(PILOTS);
     delivery.judge(60, 100, 1000);
     delivery.suspect(1000);
     delivery.startAnew();

@@ -1,9 +1,9 @@
 /** What the rule that finds the rate is told of a process that sends steadily, and of one that is held up. */
 import { expect, it } from "vitest";
-import type { Answers, Congestion, Growing } from "../../../src/scan/congestion/controller.ts";
-import { createRateWatch } from "../../../src/scan/congestion/monitor.ts";
-import { createHosts } from "../../../src/scan/measure/host-cache.ts";
-import { createWaits } from "../../../src/scan/measure/probe-timeout.ts";
+import type { Answers, Growing, RateController } from "../../../src/scan/congestion/controller.ts";
+import { createRateMonitor } from "../../../src/scan/congestion/monitor.ts";
+import { createHostCache } from "../../../src/scan/measure/host-cache.ts";
+import { createProbeTimeouts } from "../../../src/scan/measure/probe-timeout.ts";
 import { FATES } from "../../../src/scan/measure/send-intervals.ts";
 
 const MS = 1000;
@@ -19,17 +19,17 @@ function told(
   roundOf: (ms: number) => number = () => ROUND,
   backAtMs = Number.POSITIVE_INFINITY,
 ) {
-  const hosts = createHosts(16);
-  const waits = createWaits(
+  const hosts = createHostCache(16);
+  const timeouts = createProbeTimeouts(
     { initialUs: 1000 * MS, minUs: 100 * MS, maxUs: 5000 * MS },
     hosts,
-    createHosts(16),
+    createHostCache(16),
   );
   const answers: Answers[] = [];
   const growing: Growing[] = [];
   let rate = 1000;
   const nothing = (): void => {};
-  const congestion: Congestion = {
+  const congestion: RateController = {
     rate: () => rate,
     isStarting: () => true,
     handleDelays: nothing,
@@ -40,12 +40,12 @@ function told(
     handleOverrun: nothing,
     handleSilence: nothing,
   };
-  const watch = createRateWatch({
+  const pathState = createRateMonitor({
     rate: { minimum: 10, maximum: 1e6 },
     startUs: 0,
     patienceUs: 1000 * MS,
     hosts,
-    waits,
+    timeouts,
     congestion: () => congestion,
   });
   const words = Uint32Array.of(0, 0, 0xffff, 1);
@@ -60,22 +60,22 @@ function told(
     while (underWay[0]?.backUs <= nowUs) {
       const { sentUs, backUs } = underWay.shift() as { sentUs: number; backUs: number };
       times[0] = sentUs;
-      const cohort = watch.cohorts.at(times, 0);
-      watch.cohorts.add(cohort, FATES.heard);
-      watch.sample(host, cohort, times, 0, backUs - sentUs);
-      waits.sample(host, backUs - sentUs);
+      const interval = pathState.intervals.at(times, 0);
+      pathState.intervals.add(interval, FATES.heard);
+      pathState.sample(host, interval, times, 0, backUs - sentUs);
+      timeouts.sample(host, backUs - sentUs);
     }
-    if (nowUs >= watch.lookAt()) {
-      waits.learn();
-      watch.hear(nowUs);
-      watch.follow(nowUs, true);
+    if (nowUs >= pathState.lookAt()) {
+      timeouts.learn();
+      pathState.hear(nowUs);
+      pathState.follow(nowUs, true);
     }
     const count = leaving(ms);
     for (let i = 0; i < count; i++) {
       times[0] = nowUs + i * 10;
-      watch.sent(nowUs);
-      watch.departed(times, 0);
-      watch.cohorts.add(watch.cohorts.at(times, 0), FATES.sent);
+      pathState.sent(nowUs);
+      pathState.departed(times, 0);
+      pathState.intervals.add(pathState.intervals.at(times, 0), FATES.sent);
       underWay.push({ sentUs: times[0], backUs: times[0] + roundOf(times[0] / MS) });
     }
   }

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import {
   capacityFrom,
-  createQueueDelay,
+  createQueueEstimator,
   type Delay,
   queueIn,
 } from "../../../src/scan/congestion/queue-estimator.ts";
@@ -108,7 +108,7 @@ describe("what is remembered of delays", () => {
 
   it("is a round trip of them, and more where few answers come: enough to see a queue", () => {
     const random = createSeededRandom(5);
-    const few = createQueueDelay();
+    const few = createQueueEstimator();
     for (const each of stretches(random, { count: 4, answers: 2 }, () => 30_000)) few.add(each, ROUND_US);
     expect([few.isKnown(), few.queueUs()]).toEqual([false, 0]);
     for (const each of stretches(random, { count: 20, answers: 2 }, () => 30_000)) few.add(each, ROUND_US);
@@ -120,7 +120,7 @@ describe("what is remembered of delays", () => {
 
   it("is so old at most: what the queue did before says nothing of the capacity now", () => {
     const random = createSeededRandom(6);
-    const queue = createQueueDelay();
+    const queue = createQueueEstimator();
     const early = stretches(random, { count: 20, sent: 1000 }, () => 0);
     const late = stretches(random, { count: 20, sent: 9000 }, () => 20_000);
     for (const each of [...early, ...late.map((each) => ({ ...each, atUs: each.atUs + 10e6 }))]) {
@@ -131,7 +131,7 @@ describe("what is remembered of delays", () => {
 
   it("is without what stands for good, until answers are faster again", () => {
     const random = createSeededRandom(7);
-    const queue = createQueueDelay();
+    const queue = createQueueEstimator();
     const take = (delayUs: number): number => {
       queue.clear();
       for (const each of stretches(random, { jitterUs: 1000 }, () => delayUs)) {

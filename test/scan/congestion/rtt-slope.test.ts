@@ -1,6 +1,6 @@
 /** Round trips that grow: what is told of it, and by how little it is not fooled. */
 import { describe, expect, it } from "vitest";
-import { createTrend, type Growth } from "../../../src/scan/congestion/rtt-slope.ts";
+import { createRttSlope, type Growth } from "../../../src/scan/congestion/rtt-slope.ts";
 import { createSeededRandom } from "../../sim/random.ts";
 
 const MS = 1000;
@@ -10,12 +10,12 @@ const ROUND_US = 40 * MS;
 const times = new Float64Array(1);
 /** SYNs that leave one after the other, and answers by which their round trips are what `rttOf` says. */
 function grow(count: number, rttOf: (atUs: number) => number, everyUs = EVERY_US): Growth | undefined {
-  const trend = createTrend(0);
+  const rttSlope = createRttSlope(0);
   for (let i = 0; i < count; i++) {
     times[0] = i * everyUs;
-    trend.add(times, 0, Math.max(1, rttOf(times[0]) | 0));
+    rttSlope.add(times, 0, Math.max(1, rttOf(times[0]) | 0));
   }
-  return trend.growth();
+  return rttSlope.growth();
 }
 
 describe("a queue that grows", () => {
@@ -39,45 +39,45 @@ describe("a queue that grows", () => {
   });
 
   it("is told of SYNs that left from a time on and before another, not of those before and after", () => {
-    const trend = createTrend(0);
+    const rttSlope = createRttSlope(0);
     const send = (fromUs: number, rttOf: (us: number) => number): void => {
       for (let i = 0; i < 40; i++) {
         times[0] = fromUs + i * EVERY_US;
-        trend.add(times, 0, rttOf(i * EVERY_US));
+        rttSlope.add(times, 0, rttOf(i * EVERY_US));
       }
     };
     send(0, () => ROUND_US);
-    expect(trend.growth()).toBeUndefined();
-    trend.startAnew(10 * MS);
-    trend.end(20 * MS);
+    expect(rttSlope.growth()).toBeUndefined();
+    rttSlope.startAnew(10 * MS);
+    rttSlope.end(20 * MS);
     send(0, () => 9 * ROUND_US);
     send(10 * MS, (us) => ROUND_US + us);
     send(20 * MS, (us) => ROUND_US + 10 * MS - us);
-    expect(trend.growth()?.slope).toBeCloseTo(1, 3);
-    expect(trend.growth()?.fromUs).toBe(10 * MS);
-    expect(trend.growth()?.toUs).toBe(20 * MS - EVERY_US);
+    expect(rttSlope.growth()?.slope).toBeCloseTo(1, 3);
+    expect(rttSlope.growth()?.fromUs).toBe(10 * MS);
+    expect(rttSlope.growth()?.toUs).toBe(20 * MS - EVERY_US);
   });
 
   it("is told of those that left at the rate before, too, as long as there is none in those after", () => {
-    const trend = createTrend(0);
+    const rttSlope = createRttSlope(0);
     const send = (fromUs: number, slope: number): void => {
       for (let i = 0; i < 40; i++) {
         times[0] = fromUs + i * EVERY_US;
-        trend.add(times, 0, ROUND_US + slope * i * EVERY_US);
+        rttSlope.add(times, 0, ROUND_US + slope * i * EVERY_US);
       }
     };
-    trend.startAnew(10 * MS);
+    rttSlope.startAnew(10 * MS);
     // Their answers come later than the rate has changed.
     send(0, 2);
     send(10 * MS, 0);
-    expect(trend.growth()?.slope).toBeCloseTo(2, 3);
-    expect(trend.growth()?.toUs).toBe(10 * MS - EVERY_US);
-    trend.startAnew(20 * MS);
+    expect(rttSlope.growth()?.slope).toBeCloseTo(2, 3);
+    expect(rttSlope.growth()?.toUs).toBe(10 * MS - EVERY_US);
+    rttSlope.startAnew(20 * MS);
     send(20 * MS, 3);
-    expect(trend.growth()?.slope).toBeCloseTo(3, 3);
-    trend.startAnew(30 * MS);
-    trend.startAnew(40 * MS);
-    expect(trend.growth()).toBeUndefined();
+    expect(rttSlope.growth()?.slope).toBeCloseTo(3, 3);
+    rttSlope.startAnew(30 * MS);
+    rttSlope.startAnew(40 * MS);
+    expect(rttSlope.growth()).toBeUndefined();
   });
 });
 
@@ -98,13 +98,13 @@ describe("no queue", () => {
 
   it("is in round trips that differ among SYNs that left at once, or nearly", () => {
     for (const apartUs of [0, 0.5, 5]) {
-      const trend = createTrend(0);
+      const rttSlope = createRttSlope(0);
       for (let i = 0; i < 64; i++) {
         times[0] = 20 * MS + i * apartUs;
-        trend.add(times, 0, 1200 + 40 * i);
+        rttSlope.add(times, 0, 1200 + 40 * i);
       }
       // However steep: they rose by 3 ms, and no more.
-      expect(trend.growth()?.queueUs ?? 0, `${apartUs} us apart`).toBeLessThan(3 * MS);
+      expect(rttSlope.growth()?.queueUs ?? 0, `${apartUs} us apart`).toBeLessThan(3 * MS);
     }
   });
 

@@ -17,7 +17,7 @@ import { PROTOCOL } from "../../../src/wire/protocol.ts";
 import * as tcp from "../../../src/wire/tcp.ts";
 
 export interface Profile {
-  readonly probes: number;
+  readonly inFlight: number;
   readonly open: number;
   readonly closed: number;
   readonly filtered: number;
@@ -164,7 +164,7 @@ add(profile.head);
 const sites = [...bytes].sort(([, a], [, b]) => b - a);
 console.log(
   JSON.stringify({
-    probes: PROFILED,
+    inFlight: PROFILED,
     open: after.open - before.open,
     closed: after.closed - before.closed,
     filtered: after.filtered - before.filtered,

@@ -11,10 +11,10 @@ it("a probe, its answer or timeout, and its verdict allocate nothing", async () 
   const script = fileURLToPath(new URL("allocation-run.ts", import.meta.url));
   const { status, stdout, stderr } = await run([process.execPath, "--import", "tsx", script]);
   expect(status, stderr).toBe(0);
-  const { probes, open, closed, filtered, sites } = JSON.parse(stdout) as Profile;
+  const { inFlight, open, closed, filtered, sites } = JSON.parse(stdout) as Profile;
   // All that a probe may come to has been looked at: answers that are none would cost little.
-  for (const verdicts of [open, closed, filtered]) expect(verdicts).toBeGreaterThan(probes / 100);
+  for (const verdictQueue of [open, closed, filtered]) expect(verdictQueue).toBeGreaterThan(inFlight / 100);
   const total = sites.reduce((sum, [, bytes]) => sum + bytes, 0);
-  const top = sites.slice(0, 5).map(([site, bytes]) => `${(bytes / probes).toFixed(1)} ${site}`);
-  expect(total / probes, `bytes a probe:\n${top.join("\n")}`).toBeLessThan(MOST_BYTES);
+  const top = sites.slice(0, 5).map(([site, bytes]) => `${(bytes / inFlight).toFixed(1)} ${site}`);
+  expect(total / inFlight, `bytes a probe:\n${top.join("\n")}`).toBeLessThan(MOST_BYTES);
 });

@@ -343,15 +343,15 @@ describe("tries", () => {
     const hosts = Array.from({ length: 50 }, (_, i) => target(`198.18.2.${i}`, 80));
     const engine = engineFor(hosts, { ports: createSourcePorts(61_000, 61_009, 3) });
     const uses = new Map<number, number>();
-    const probes: Uint8Array[] = [];
+    const inFlight: Uint8Array[] = [];
     for (let p = transmit(engine, 1e6); p !== undefined; p = transmit(engine, 1e6)) {
       const port = tcp.sourcePort(p, SEGMENT);
       uses.set(port, (uses.get(port) ?? 0) + 1);
-      probes.push(p);
+      inFlight.push(p);
     }
     expect([...uses.keys()].sort()).toEqual(Array.from({ length: 10 }, (_, i) => 61_000 + i));
     expect([...uses.values()]).toEqual(Array.from({ length: 10 }, () => 5));
-    for (const p of probes) {
+    for (const p of inFlight) {
       const acknowledgement = (tcp.sequence(p, SEGMENT) + 1) >>> 0;
       deliver(engine, segmentTo(p, { flags: RST | ACK, acknowledgement }), 1e6 + 700);
     }
@@ -409,23 +409,23 @@ describe("a refused send", () => {
     (errno) => {
       const engine = engineFor([target("198.18.0.2", 80, 81)], { retries: 0 });
       let now = 0;
-      let refusals = 0;
+      let sendBackoff = 0;
       for (; now < 10 * SECOND; now += 10_000) {
         engine.handleTimeout(now);
         for (let p = transmit(engine, now); p !== undefined; p = transmit(engine, now)) {
-          refusals++;
+          sendBackoff++;
           engine.handleRefusal(0, errno, now);
         }
       }
       // Not a storm of attempts, and nobody has given up.
-      expect(refusals).toBeLessThan(60);
+      expect(sendBackoff).toBeLessThan(60);
       expect(drainVerdicts(engine)).toEqual([]);
       expect(engine.stalledUs(now)).toBeGreaterThan(9 * SECOND);
-      const probes: Uint8Array[] = [];
-      for (; probes.length < 2; now += 10_000) {
+      const inFlight: Uint8Array[] = [];
+      for (; inFlight.length < 2; now += 10_000) {
         engine.handleTimeout(now);
         for (let p = transmit(engine, now); p !== undefined; p = transmit(engine, now)) {
-          probes.push(p);
+          inFlight.push(p);
           engine.handleDeparture(0, 1, now, now);
           const acknowledgement = (tcp.sequence(p, SEGMENT) + 1) >>> 0;
           deliver(engine, segmentTo(p, { flags: RST | ACK, acknowledgement }), now + 500);

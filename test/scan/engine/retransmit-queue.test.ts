@@ -1,11 +1,11 @@
 /** The queue of rows whose next SYN waits for the pacer, against a plain list. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createRetransmissions } from "../../../src/scan/engine/retransmit-queue.ts";
+import { createRetransmitQueue } from "../../../src/scan/engine/retransmit-queue.ts";
 
 describe("retransmissions", () => {
   it("come out in the order they went in", () => {
-    const queue = createRetransmissions(8);
+    const queue = createRetransmitQueue(8);
     expect(queue.any()).toBe(false);
     expect(queue.pop()).toBe(-1);
     for (const row of [3, 0, 7]) queue.push(row);
@@ -15,7 +15,7 @@ describe("retransmissions", () => {
   });
 
   it("that are cancelled do not come out, and may go in again", () => {
-    const queue = createRetransmissions(8);
+    const queue = createRetransmitQueue(8);
     for (const row of [1, 2, 3]) queue.push(row);
     queue.cancel(2);
     expect([queue.pop(), queue.pop(), queue.pop()]).toEqual([1, 3, -1]);
@@ -30,7 +30,7 @@ describe("retransmissions", () => {
     });
     fc.assert(
       fc.property(operations, (steps) => {
-        const queue = createRetransmissions(capacity);
+        const queue = createRetransmitQueue(capacity);
         let waiting: number[] = [];
         // A row may go in again while its cancelled place has not been passed; so the list knows which were cancelled.
         const cancelled = new Set<number>();

@@ -1,7 +1,12 @@
 /** Pilots and canaries: their slots and ports, who is asked again, and when their time is over. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createDraw, createPilots, KINDS, type Pilots } from "../../../src/scan/hosts/control-probes.ts";
+import {
+  type ControlProbes,
+  createControlProbes,
+  createDraw,
+  KINDS,
+} from "../../../src/scan/hosts/control-probes.ts";
 import { createSeededRandom } from "../../sim/random.ts";
 
 const host = (n: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, n);
@@ -10,56 +15,61 @@ const rested = () => true;
 const NEVER = Number.POSITIVE_INFINITY;
 
 /** Takes a slot for a pilot that has left. */
-function leave(pilots: Pilots, nowUs: number, waitUs: number): number {
-  const slot = pilots.pickPilot(rested, nowUs);
-  if (slot >= 0) pilots.sent(slot, nowUs, waitUs, nowUs);
+function leave(controlProbes: ControlProbes, nowUs: number, waitUs: number): number {
+  const slot = controlProbes.pickPilot(rested, nowUs);
+  if (slot >= 0) controlProbes.sent(slot, nowUs, waitUs, nowUs);
   return slot;
 }
 
 describe("pilots", () => {
   it("go to those who are remembered, and to nobody else", () => {
-    const pilots = createPilots(PORTS, createSeededRandom(1));
-    expect(pilots.pickPilot(rested, 0)).toBe(-1);
-    for (let n = 0; n < 5; n++) pilots.remember(Uint32Array.of(9, ...host(n)), 1, 80 + n, n, 1000 + n, true);
-    expect(pilots.known()).toBe(5);
+    const controlProbes = createControlProbes(PORTS, createSeededRandom(1));
+    expect(controlProbes.pickPilot(rested, 0)).toBe(-1);
+    for (let n = 0; n < 5; n++)
+      controlProbes.remember(Uint32Array.of(9, ...host(n)), 1, 80 + n, n, 1000 + n, true);
+    expect(controlProbes.known()).toBe(5);
     const asked = new Set<number>();
     for (let i = 0; i < 64; i++) {
-      const slot = leave(pilots, i, 1000);
-      const n = pilots.port[slot] - 80;
+      const slot = leave(controlProbes, i, 1000);
+      const n = controlProbes.port[slot] - 80;
       asked.add(n);
-      expect(pilots.words.slice(slot * 4, slot * 4 + 4)).toEqual(host(n));
-      expect([pilots.path[slot], pilots.host[slot], pilots.kind[slot]]).toEqual([n, 1000 + n, 0]);
-      expect(pilots.owns(pilots.localPort(slot))).toBe(true);
+      expect(controlProbes.words.slice(slot * 4, slot * 4 + 4)).toEqual(host(n));
+      expect([controlProbes.path[slot], controlProbes.host[slot], controlProbes.kind[slot]]).toEqual([
+        n,
+        1000 + n,
+        0,
+      ]);
+      expect(controlProbes.owns(controlProbes.localPort(slot))).toBe(true);
     }
     expect(asked.size).toBe(5);
-    expect([PORTS.first - 1, PORTS.last + 1].map(pilots.owns)).toEqual([false, false]);
+    expect([PORTS.first - 1, PORTS.last + 1].map(controlProbes.owns)).toEqual([false, false]);
   });
 
   it("of those who answered with a reset, ask only whose host is rested", () => {
-    const pilots = createPilots(PORTS, createSeededRandom(1));
-    for (let n = 0; n < 20; n++) pilots.remember(host(n), 0, 80, 0, n, false);
-    expect(pilots.pickPilot(() => false, 0)).toBe(-1);
+    const controlProbes = createControlProbes(PORTS, createSeededRandom(1));
+    for (let n = 0; n < 20; n++) controlProbes.remember(host(n), 0, 80, 0, n, false);
+    expect(controlProbes.pickPilot(() => false, 0)).toBe(-1);
     for (let i = 0; i < 50; i++) {
-      const slot = pilots.pickPilot((n) => n >= 10, 0);
-      if (slot >= 0) expect(pilots.host[slot]).toBeGreaterThanOrEqual(10);
+      const slot = controlProbes.pickPilot((n) => n >= 10, 0);
+      if (slot >= 0) expect(controlProbes.host[slot]).toBeGreaterThanOrEqual(10);
     }
-    pilots.remember(host(77), 0, 80, 0, 77, true);
-    const taken = Array.from({ length: 200 }, () => pilots.pickPilot(() => false, 0)).filter(
+    controlProbes.remember(host(77), 0, 80, 0, 77, true);
+    const taken = Array.from({ length: 200 }, () => controlProbes.pickPilot(() => false, 0)).filter(
       (slot) => slot >= 0,
     );
     expect(taken.length).toBeGreaterThan(10);
-    for (const slot of taken) expect(pilots.host[slot]).toBe(77);
+    for (const slot of taken) expect(controlProbes.host[slot]).toBe(77);
   });
 
   it("remember the newest of very many, too", () => {
-    const pilots = createPilots(PORTS, createSeededRandom(4));
-    for (let n = 0; n < 100_000; n++) pilots.remember(host(n), 0, 80, 0, n, true);
-    expect(pilots.known()).toBeLessThan(2000);
+    const controlProbes = createControlProbes(PORTS, createSeededRandom(4));
+    for (let n = 0; n < 100_000; n++) controlProbes.remember(host(n), 0, 80, 0, n, true);
+    expect(controlProbes.known()).toBeLessThan(2000);
     let newer = 0;
     for (let i = 0; i < 100; i++) {
-      const slot = leave(pilots, i, 1);
-      if (pilots.host[slot] > 90_000) newer++;
-      pilots.release(slot);
+      const slot = leave(controlProbes, i, 1);
+      if (controlProbes.host[slot] > 90_000) newer++;
+      controlProbes.release(slot);
     }
     expect(newer).toBeGreaterThan(90);
   });
@@ -89,56 +99,61 @@ describe("slots", () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
         // As many ports as slots: each slot has its own.
-        const pilots = createPilots({ first: 60_000, last: 61_023 }, createSeededRandom(5));
-        for (let n = 0; n < 9; n++) pilots.remember(host(n), 0, 80, 0, n, true);
+        const controlProbes = createControlProbes({ first: 60_000, last: 61_023 }, createSeededRandom(5));
+        for (let n = 0; n < 9; n++) controlProbes.remember(host(n), 0, 80, 0, n, true);
         const underWay = new Map<number, { until: number; peer: number; port: number; canary: boolean }>();
         const waiting: number[] = [];
         let now = 0;
         for (const each of steps) {
           if (each.kind === "time") now += each.us;
           else if (each.kind === "pilot") {
-            const slot = leave(pilots, now, each.waitUs);
+            const slot = leave(controlProbes, now, each.waitUs);
             expect(slot).toBeGreaterThanOrEqual(0);
             expect(underWay.has(slot)).toBe(false);
             underWay.set(slot, {
               until: now + each.waitUs,
-              peer: pilots.host[slot],
+              peer: controlProbes.host[slot],
               port: 80,
               canary: false,
             });
           } else if (each.kind === "ask") {
-            expect(pilots.ask(host(50), 0, each.port, 1, 50, KINDS.canary)).toBeGreaterThanOrEqual(0);
+            expect(controlProbes.ask(host(50), 0, each.port, 1, 50, KINDS.canary)).toBeGreaterThanOrEqual(0);
             waiting.push(each.port);
           } else if (each.kind === "canary") {
-            const slot = pilots.pickAsked(KINDS.canary);
+            const slot = controlProbes.pickAsked(KINDS.canary);
             expect(slot >= 0).toBe(waiting.length > 0);
             if (slot < 0) continue;
             expect(underWay.has(slot)).toBe(false);
-            waiting.splice(waiting.indexOf(pilots.port[slot]), 1);
-            pilots.sent(slot, now, each.waitUs, 7);
-            underWay.set(slot, { until: now + each.waitUs, peer: 50, port: pilots.port[slot], canary: true });
+            waiting.splice(waiting.indexOf(controlProbes.port[slot]), 1);
+            controlProbes.sent(slot, now, each.waitUs, 7);
+            underWay.set(slot, {
+              until: now + each.waitUs,
+              peer: 50,
+              port: controlProbes.port[slot],
+              canary: true,
+            });
           } else if (each.kind === "expire") {
-            for (let slot = pilots.expired(now); slot >= 0; slot = pilots.expired(now)) {
+            for (let slot = controlProbes.expired(now); slot >= 0; slot = controlProbes.expired(now)) {
               expect(underWay.get(slot)?.until).toBeLessThanOrEqual(now);
               underWay.delete(slot);
-              pilots.release(slot);
+              controlProbes.release(slot);
             }
           } else {
             const [slot, probe] = [...underWay][each.which % underWay.size] ?? [-1];
             if (probe === undefined) continue;
-            const local = pilots.localPort(slot);
-            expect(pilots.kind[slot] === KINDS.canary).toBe(probe.canary);
-            expect(pilots.find(host(probe.peer), 0, probe.port, local)).toBe(slot);
-            expect(pilots.find(host(probe.peer + 100), 0, probe.port, local)).toBe(-1);
-            expect(pilots.find(host(probe.peer), 0, probe.port + 1000, local)).toBe(-1);
+            const local = controlProbes.localPort(slot);
+            expect(controlProbes.kind[slot] === KINDS.canary).toBe(probe.canary);
+            expect(controlProbes.find(host(probe.peer), 0, probe.port, local)).toBe(slot);
+            expect(controlProbes.find(host(probe.peer + 100), 0, probe.port, local)).toBe(-1);
+            expect(controlProbes.find(host(probe.peer), 0, probe.port + 1000, local)).toBe(-1);
             underWay.delete(slot);
-            pilots.release(slot);
-            expect(pilots.find(host(probe.peer), 0, probe.port, local)).toBe(-1);
+            controlProbes.release(slot);
+            expect(controlProbes.find(host(probe.peer), 0, probe.port, local)).toBe(-1);
           }
-          expect(pilots.waiting()).toBe(waiting.length > 0);
+          expect(controlProbes.waiting()).toBe(waiting.length > 0);
           const untils = [...underWay.values()].map(({ until }) => until);
-          expect(pilots.nextExpiry()).toBe(Math.min(NEVER, ...untils));
-          if (untils.every((until) => until > now)) expect(pilots.expired(now)).toBe(-1);
+          expect(controlProbes.nextExpiry()).toBe(Math.min(NEVER, ...untils));
+          if (untils.every((until) => until > now)) expect(controlProbes.expired(now)).toBe(-1);
         }
       }),
       { numRuns: 60 },
@@ -146,13 +161,13 @@ describe("slots", () => {
   });
 
   it("are so many: then nothing is taken until one is released", () => {
-    const pilots = createPilots(PORTS, createSeededRandom(6));
-    pilots.remember(host(1), 0, 80, 0, 1, true);
-    for (let n = 2; n < 400; n++) pilots.remember(host(n), 0, 80, 0, n, true);
+    const controlProbes = createControlProbes(PORTS, createSeededRandom(6));
+    controlProbes.remember(host(1), 0, 80, 0, 1, true);
+    for (let n = 2; n < 400; n++) controlProbes.remember(host(n), 0, 80, 0, n, true);
     const slots = new Set<number>();
     // A draw may find its port under way to that peer already: only many in vain say that all are taken.
     for (let inVain = 0; inVain < 2000; ) {
-      const slot = leave(pilots, 0, 10);
+      const slot = leave(controlProbes, 0, 10);
       if (slot < 0) {
         inVain++;
         continue;
@@ -162,35 +177,39 @@ describe("slots", () => {
       slots.add(slot);
     }
     expect(slots.size).toBeGreaterThanOrEqual(64);
-    expect(pilots.ask(host(1), 0, 22_222, 0, 1, KINDS.canary)).toBe(-1);
+    expect(controlProbes.ask(host(1), 0, 22_222, 0, 1, KINDS.canary)).toBe(-1);
     const [any] = slots;
-    pilots.release(any);
+    controlProbes.release(any);
     // A second time it is nobody's to release.
-    pilots.release(any);
-    expect(pilots.ask(host(1), 0, 22_222, 0, 1, KINDS.canary)).toBeGreaterThanOrEqual(0);
-    expect(pilots.ask(host(1), 0, 22_223, 0, 1, KINDS.canary)).toBe(-1);
-    expect(pilots.waiting()).toBe(true);
+    controlProbes.release(any);
+    expect(controlProbes.ask(host(1), 0, 22_222, 0, 1, KINDS.canary)).toBeGreaterThanOrEqual(0);
+    expect(controlProbes.ask(host(1), 0, 22_223, 0, 1, KINDS.canary)).toBe(-1);
+    expect(controlProbes.waiting()).toBe(true);
     // A canary that is given up before it left waits no longer.
-    const canary = pilots.pickAsked(KINDS.canary);
-    expect([pilots.port[canary], pilots.waiting(), pilots.pickAsked(KINDS.canary)]).toEqual([
-      22_222,
-      false,
-      -1,
-    ]);
+    const canary = controlProbes.pickAsked(KINDS.canary);
+    expect([
+      controlProbes.port[canary],
+      controlProbes.waiting(),
+      controlProbes.pickAsked(KINDS.canary),
+    ]).toEqual([22_222, false, -1]);
   });
 
   it("that wait to be sent never expire", () => {
-    const pilots = createPilots(PORTS, createSeededRandom(7));
-    pilots.ask(host(1), 0, 22_222, 0, 1, KINDS.canary);
-    expect([pilots.nextExpiry(), pilots.expired(1e12)]).toEqual([NEVER, -1]);
-    const slot = pilots.pickAsked(KINDS.canary);
-    expect(pilots.expired(1e12)).toBe(-1);
+    const controlProbes = createControlProbes(PORTS, createSeededRandom(7));
+    controlProbes.ask(host(1), 0, 22_222, 0, 1, KINDS.canary);
+    expect([controlProbes.nextExpiry(), controlProbes.expired(1e12)]).toEqual([NEVER, -1]);
+    const slot = controlProbes.pickAsked(KINDS.canary);
+    expect(controlProbes.expired(1e12)).toBe(-1);
     // Nor do they wait any longer once they are released.
-    pilots.ask(host(2), 0, 22_223, 0, 2, KINDS.canary);
-    for (let other = 0; other < 1024; other++) if (other !== slot) pilots.release(other);
-    expect([pilots.waiting(), pilots.pickAsked(KINDS.canary)]).toEqual([false, -1]);
-    pilots.sent(slot, 0, 5, 1);
-    expect([pilots.expired(4), pilots.expired(5), pilots.nextExpiry()]).toEqual([-1, slot, 5]);
+    controlProbes.ask(host(2), 0, 22_223, 0, 2, KINDS.canary);
+    for (let other = 0; other < 1024; other++) if (other !== slot) controlProbes.release(other);
+    expect([controlProbes.waiting(), controlProbes.pickAsked(KINDS.canary)]).toEqual([false, -1]);
+    controlProbes.sent(slot, 0, 5, 1);
+    expect([controlProbes.expired(4), controlProbes.expired(5), controlProbes.nextExpiry()]).toEqual([
+      -1,
+      slot,
+      5,
+    ]);
   });
 });
 

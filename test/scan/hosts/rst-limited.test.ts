@@ -1,6 +1,6 @@
 /** Hosts with a pace of their own: whose turn it is, and what the pace becomes. */
 import { describe, expect, it } from "vitest";
-import { createOwnPace, type OwnPace } from "../../../src/scan/hosts/rst-limited.ts";
+import { createRstLimited, type RstLimited } from "../../../src/scan/hosts/rst-limited.ts";
 
 const host = (n: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, n);
 const MS = 1000;
@@ -9,7 +9,7 @@ const MS = 1000;
 function paced(hasControls = false) {
   const timers = new Map<number, number>();
   const controls: number[] = [];
-  const pace = createOwnPace({
+  const pace = createRstLimited({
     arm: (row, atUs) => timers.set(row, atUs),
     control: (row) => {
       if (hasControls) controls.push(row);
@@ -27,7 +27,7 @@ function paced(hasControls = false) {
   return { pace, timers, controls, take, next };
 }
 
-const told = (pace: OwnPace, n: number, answered: boolean, sentUs: number, nowUs = sentUs): void =>
+const told = (pace: RstLimited, n: number, answered: boolean, sentUs: number, nowUs = sentUs): void =>
   pace.told(n, host(n), 0, answered, sentUs, nowUs);
 
 describe("turns", () => {
@@ -83,7 +83,7 @@ describe("turns", () => {
 });
 
 describe("the pace", () => {
-  const intervalAfter = (tell: (pace: OwnPace) => void, startMs = 100): number => {
+  const intervalAfter = (tell: (pace: RstLimited) => void, startMs = 100): number => {
     const { pace, take, next } = paced();
     take(1, 7, 0, startMs);
     next(7);
@@ -97,11 +97,11 @@ describe("the pace", () => {
     expect(intervalAfter(() => {})).toBe(100);
     expect(intervalAfter((pace) => told(pace, 7, false, 200 * MS))).toBe(150);
     expect(intervalAfter((pace) => told(pace, 7, true, 200 * MS))).toBe(100);
-    const twice = (pace: OwnPace) => {
+    const twice = (pace: RstLimited) => {
       for (const ms of [200, 300]) told(pace, 7, true, ms * MS);
     };
     expect(intervalAfter(twice)).toBe(50);
-    const lostBefore = (pace: OwnPace) => {
+    const lostBefore = (pace: RstLimited) => {
       told(pace, 7, false, 200 * MS);
       for (const ms of [300, 400]) told(pace, 7, true, ms * MS);
     };
@@ -109,7 +109,7 @@ describe("the pace", () => {
   });
 
   it("is changed once only by what left before it was", () => {
-    const crowd = (pace: OwnPace) => {
+    const crowd = (pace: RstLimited) => {
       for (const ms of [200, 210, 220]) told(pace, 7, false, ms * MS, 500 * MS);
     };
     expect(intervalAfter(crowd)).toBe(150);
@@ -117,7 +117,7 @@ describe("the pace", () => {
 
   it("stays within bounds", () => {
     expect(intervalAfter(() => {}, 5000)).toBe(300);
-    const lost = (pace: OwnPace) => {
+    const lost = (pace: RstLimited) => {
       for (let i = 1; i < 50; i++) told(pace, 7, false, i * 1000 * MS);
     };
     expect(intervalAfter(lost)).toBe(4000);

@@ -1,7 +1,7 @@
 /** What is known of hosts: a cache, held against a Map. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createHosts, loadPrefix, MARKS } from "../../../src/scan/measure/host-cache.ts";
+import { createHostCache, loadPrefix, MARKS } from "../../../src/scan/measure/host-cache.ts";
 import { loadAddress } from "../../../src/socket/table.ts";
 import { address } from "../../sim/run.ts";
 
@@ -17,7 +17,7 @@ describe("the hosts of a run", () => {
   it("agree with a Map that forgets who was not heard of for longest, where all share one set", () => {
     fc.assert(
       fc.property(fc.array(fc.nat(7), { maxLength: 60 }), (asked) => {
-        const hosts = createHosts(1, 4);
+        const hosts = createHostCache(1, 4);
         /** In order of use, the oldest first; what was written to each. */
         const oracle = new Map<number, number>();
         asked.forEach((n, i) => {
@@ -41,7 +41,7 @@ describe("the hosts of a run", () => {
   it("make room in other sets, too, when all entries are in use", () => {
     fc.assert(
       fc.property(fc.array(fc.nat(40), { maxLength: 200 }), (asked) => {
-        const hosts = createHosts(9, 4);
+        const hosts = createHostCache(9, 4);
         /** Who has each entry, and what was written to it. */
         const owners = new Map<number, { n: number; written: number }>();
         asked.forEach((n, i) => {
@@ -60,14 +60,14 @@ describe("the hosts of a run", () => {
   });
 
   it("lose no entry, however many come and go", () => {
-    const hosts = createHosts(9, 4);
+    const hosts = createHostCache(9, 4);
     for (let n = 0; n < 1000; n++) hosts.entryOf(host(n), 0, n);
     const entries = Array.from({ length: 1000 }, (_, n) => hosts.entryOf(host(n), 0, 1000 + n));
     expect(new Set(entries).size).toBe(9);
   });
 
   it("each keep an entry of their own, whatever the others write, while there is room", () => {
-    const hosts = createHosts(1 << 15);
+    const hosts = createHostCache(1 << 15);
     const entries = Array.from({ length: 1000 }, (_, n) => hosts.entryOf(host(n), 0, n));
     expect(new Set(entries).size).toBe(1000);
     for (let n = 0; n < 1000; n++) {
@@ -82,7 +82,7 @@ describe("the hosts of a run", () => {
   });
 
   it("say when an entry has changed hands, and hand it over empty", () => {
-    const hosts = createHosts(1, 4);
+    const hosts = createHostCache(1, 4);
     const first = hosts.entryOf(host(0), 0, 0);
     const numbers = [hosts.srtt, hosts.rttvar, hosts.usual];
     const sums = [hosts.answered, hosts.lost, hosts.open, hosts.closed];
@@ -101,7 +101,7 @@ describe("the hosts of a run", () => {
   });
 
   it("read an address from any place of an array", () => {
-    const hosts = createHosts(1000);
+    const hosts = createHostCache(1000);
     const many = Uint32Array.of(9, ...host(1), ...host(2));
     expect(hosts.entryOf(many, 5, 0)).toBe(hosts.entryOf(host(2), 0, 1));
     expect(hosts.holds(hosts.entryOf(many, 1, 2), many, 1)).toBe(true);

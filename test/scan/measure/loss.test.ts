@@ -64,7 +64,7 @@ function world(seed: number) {
   const doubt = believed ** tries;
   const said = missedOpen({
     found,
-    odds: (found * doubt) / (1 - doubt),
+    missedPorts: (found * doubt) / (1 - doubt),
     silent,
     doubts: silent * doubt,
     lost,
@@ -104,7 +104,7 @@ describe("open ports that were missed", () => {
     // A guess of "none to all" would hold, too.
     const { low, high } = missedOpen({
       found: 900,
-      odds: 100,
+      missedPorts: 100,
       silent: 5000,
       doubts: 500,
       lost: 2000,
@@ -115,12 +115,12 @@ describe("open ports that were missed", () => {
   });
 
   it("are none where nothing was silent, and perhaps one where nothing was found", () => {
-    expect(missedOpen({ found: 50, odds: 3, silent: 0, doubts: 0, lost: 9, tries: 0 })).toEqual({
+    expect(missedOpen({ found: 50, missedPorts: 3, silent: 0, doubts: 0, lost: 9, tries: 0 })).toEqual({
       expected: 0,
       low: 0,
       high: 0,
     });
-    const nothing = missedOpen({ found: 0, odds: 0, silent: 100, doubts: 50, lost: 100, tries: 1 });
+    const nothing = missedOpen({ found: 0, missedPorts: 0, silent: 100, doubts: 50, lost: 100, tries: 1 });
     expect(nothing.expected).toBeGreaterThan(0);
     expect(nothing.low).toBe(0);
     expect(nothing.high).toBeGreaterThan(0);

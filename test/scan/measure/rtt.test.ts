@@ -1,13 +1,13 @@
 /** Round trips: RFC 6298's estimate by hand, and the spread of a run's against sorted samples. */
 import { describe, expect, it } from "vitest";
-import { createSpread, sampleRoundTrip, timeoutOf } from "../../../src/scan/measure/rtt.ts";
+import { createSpread, sampleRtt, timeoutOf } from "../../../src/scan/measure/rtt.ts";
 import { createSeededRandom } from "../../sim/random.ts";
 
 describe("the estimate of RFC 6298", () => {
   const estimate = (samples: readonly number[], gain?: number) => {
     const srtt = new Float32Array(3);
     const rttvar = new Float32Array(3);
-    for (const sample of samples) sampleRoundTrip(srtt, rttvar, 1, sample, gain);
+    for (const sample of samples) sampleRtt(srtt, rttvar, 1, sample, gain);
     expect([srtt[0], srtt[2], rttvar[0], rttvar[2]]).toEqual([0, 0, 0, 0]);
     return { srtt: srtt[1], rttvar: rttvar[1], rto: timeoutOf(srtt, rttvar, 1) };
   };

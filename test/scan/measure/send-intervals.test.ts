@@ -1,7 +1,7 @@
 /** Stretches of SYNs that left together, held against a plain list of all of them. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createCohorts, FATES } from "../../../src/scan/measure/send-intervals.ts";
+import { createSendIntervals, FATES } from "../../../src/scan/measure/send-intervals.ts";
 
 const KINDS = Object.values(FATES);
 
@@ -27,40 +27,40 @@ describe("the stretches of a run", () => {
     );
     fc.assert(
       fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
-        const cohorts = createCohorts(1000, 1);
+        const intervals = createSendIntervals(1000, 1);
         const oracle = [{ from: 1000, allowed: 1, fates: new Map<number, number>(), delays: [] as number[] }];
         let now = 1000;
         const times = new Float64Array(3);
         const lookUp = (back: number) => {
           times[2] = now - back;
-          const cohort = cohorts.at(times, 2);
-          expect(cohort).toBe(oracle.findLastIndex(({ from }) => from <= times[2]));
-          return cohort;
+          const interval = intervals.at(times, 2);
+          expect(interval).toBe(oracle.findLastIndex(({ from }) => from <= times[2]));
+          return interval;
         };
         for (const each of steps) {
           if (each.kind === "begin") {
             now += each.after;
-            cohorts.begin(now, oracle.length);
+            intervals.begin(now, oracle.length);
             oracle.push({ from: now, allowed: oracle.length, fates: new Map(), delays: [] });
           } else {
-            const cohort = lookUp(each.back);
-            const expected = oracle[cohort];
+            const interval = lookUp(each.back);
+            const expected = oracle[interval];
             if (each.kind === "add") {
-              cohorts.add(cohort, each.what, each.often);
+              intervals.add(interval, each.what, each.often);
               expected?.fates.set(each.what, (expected.fates.get(each.what) ?? 0) + each.often);
             } else {
-              cohorts.addDelay(cohort, each.us);
+              intervals.addDelay(interval, each.us);
               expected?.delays.push(each.us);
             }
           }
         }
-        expect([cohorts.first(), cohorts.count()]).toEqual([0, oracle.length]);
+        expect([intervals.first(), intervals.count()]).toEqual([0, oracle.length]);
         oracle.forEach(({ from, allowed, fates, delays }, i) => {
-          expect([cohorts.fromUs(i), cohorts.allowed(i)]).toEqual([from, allowed]);
-          expect(KINDS.map((kind) => cohorts.get(i, kind))).toEqual(
+          expect([intervals.fromUs(i), intervals.allowed(i)]).toEqual([from, allowed]);
+          expect(KINDS.map((kind) => intervals.get(i, kind))).toEqual(
             KINDS.map((kind) => fates.get(kind) ?? 0),
           );
-          expect([cohorts.delays(i), cohorts.delaySum(i)]).toEqual([
+          expect([intervals.delays(i), intervals.delaySum(i)]).toEqual([
             delays.length,
             delays.reduce((a, b) => a + b, 0),
           ]);
@@ -70,30 +70,30 @@ describe("the stretches of a run", () => {
   });
 
   it("forget the oldest: what is said of them changes nothing, and their SYNs have no stretch", () => {
-    const cohorts = createCohorts(0, 1);
+    const intervals = createSendIntervals(0, 1);
     const last = 5000;
     for (let i = 1; i <= last; i++) {
-      cohorts.add(i - 1, FATES.sent, i);
-      cohorts.addDelay(i - 1, 7);
-      cohorts.begin(i * 10, 1);
+      intervals.add(i - 1, FATES.sent, i);
+      intervals.addDelay(i - 1, 7);
+      intervals.begin(i * 10, 1);
     }
-    const first = cohorts.first();
+    const first = intervals.first();
     expect(first).toBeGreaterThan(0);
-    expect(cohorts.count()).toBe(last + 1);
-    expect(cohorts.at(Float64Array.of(first * 10), 0)).toBe(first);
-    expect(cohorts.at(Float64Array.of(first * 10 - 1), 0)).toBe(-1);
+    expect(intervals.count()).toBe(last + 1);
+    expect(intervals.at(Float64Array.of(first * 10), 0)).toBe(first);
+    expect(intervals.at(Float64Array.of(first * 10 - 1), 0)).toBe(-1);
     for (let i = first; i < last; i++) {
-      expect(cohorts.at(Float64Array.of(i * 10), 0)).toBe(i);
-      expect(cohorts.at(Float64Array.of(i * 10 + 9), 0)).toBe(i);
-      expect([cohorts.get(i, FATES.sent), cohorts.delaySum(i)]).toEqual([i + 1, 7]);
+      expect(intervals.at(Float64Array.of(i * 10), 0)).toBe(i);
+      expect(intervals.at(Float64Array.of(i * 10 + 9), 0)).toBe(i);
+      expect([intervals.get(i, FATES.sent), intervals.delaySum(i)]).toEqual([i + 1, 7]);
     }
     // The newest stretch began empty, though an old one had its place.
-    expect(KINDS.map((kind) => cohorts.get(last, kind))).toEqual(KINDS.map(() => 0));
+    expect(KINDS.map((kind) => intervals.get(last, kind))).toEqual(KINDS.map(() => 0));
     for (const forgotten of [-1, 0, first - 1]) {
-      cohorts.add(forgotten, FATES.sent, 1000);
-      cohorts.addDelay(forgotten, 1000);
+      intervals.add(forgotten, FATES.sent, 1000);
+      intervals.addDelay(forgotten, 1000);
     }
-    for (let i = first; i < last; i++) expect(cohorts.get(i, FATES.sent)).toBe(i + 1);
-    expect(cohorts.delays(last)).toBe(0);
+    for (let i = first; i < last; i++) expect(intervals.get(i, FATES.sent)).toBe(i + 1);
+    expect(intervals.delays(last)).toBe(0);
   });
 });
