@@ -69,11 +69,21 @@ export class SynprobeError extends Error {
   readonly code: ErrorCode;
 
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
+    super(oneLine(message), options);
     this.name = "SynprobeError";
     this.code = code;
   }
 }
+
+/** Controls, and marks that break a line or turn its direction: what messages quote may hold any of them. */
+const CONTROLS = /[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g;
+
+/** A message stays one line, whatever it quotes. */
+const oneLine = (message: string): string =>
+  message.replace(CONTROLS, (char) => {
+    const code = char.charCodeAt(0);
+    return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16)}`;
+  });
 
 /**
  * Whether an error is one of these. A command that is loaded from a file of its own has its own copy of the class, which

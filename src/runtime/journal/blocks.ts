@@ -119,8 +119,10 @@ export function createBlockReader(readAt: ReadAt, size: number): BlockReader {
       const to = head + blockLength(window, head);
       if (window.compare(MAGIC_1, 0, MAGIC_1.length, head, head + MAGIC_1.length) !== 0) return undefined;
       if (window.readUInt32BE(head + CRC) !== crc32(window, head + COVERED, to)) return undefined;
-      // Its check sum is right, so this format's writer wrote it.
       const type = window[head + TYPE] as BlockType;
+      // A check sum proves that nothing broke, not who wrote it.
+      if (type === BLOCKS.results && (to - from) % RECORD_LENGTH !== 0) return undefined;
+      if (type === BLOCKS.annotated && to - from < RECORD_LENGTH) return undefined;
       const synced = Number(window.readBigUInt64BE(head + SYNCED));
       const records = type === BLOCKS.results ? to : type === BLOCKS.annotated ? from + RECORD_LENGTH : from;
       return { type, synced, bytes: window, from, records, to, at, next: at + to - head };

@@ -7,7 +7,7 @@
  */
 import { fdatasyncSync, fstatSync, ftruncateSync, openSync, readSync } from "node:fs";
 import { setImmediate as turn } from "node:timers/promises";
-import { RECORD_LENGTH, recordPosition } from "../../scan/probe/result-record.ts";
+import { isRecord, RECORD_LENGTH, recordPosition } from "../../scan/probe/result-record.ts";
 import { createPositionSet, type PositionSet } from "../../scan/targets/positions.ts";
 import {
   BLOCKS,
@@ -127,8 +127,42 @@ function readerOf({ path, fd }: JournalFile): ReadAt {
   };
 }
 
-/** What a block says in JSON, after its records. Its check sum is right, so it is what this program wrote. */
-const read = ({ bytes, records, to }: Block): unknown => JSON.parse(bytes.toString("utf8", records, to));
+/**
+ * What a block says in JSON, after its records, if it has the shape that this program writes. A check sum proves that nothing
+ * broke, not who wrote it.
+ * @throws {SynprobeError} `ERR_JOURNAL`
+ */
+function read<T>(path: string, { bytes, records, to, at }: Block, is: (value: unknown) => value is T): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(bytes.toString("utf8", records, to));
+  } catch {}
+  if (is(value)) return value;
+  throw meaningless(path, at);
+}
+
+const meaningless = (path: string, at: number): Error =>
+  journalError(`journal ${path} was not written by synprobe: the block at byte ${at} has no meaning`);
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const isHeader = (value: unknown): value is JournalHeader =>
+  isObject(value) &&
+  typeof value["version"] === "string" &&
+  typeof value["createdMs"] === "number" &&
+  typeof value["targets"] === "string" &&
+  typeof value["command"] === "string" &&
+  isObject(value["options"]) &&
+  Object.values(value["options"]).every(
+    (each) => each === null || /^(string|number|boolean)$/.test(typeof each),
+  );
+
+const isCheckpoint = (value: unknown): value is Checkpoint =>
+  isObject(value) &&
+  isObject(value["totals"]) &&
+  Array.isArray(value["marks"]) &&
+  value["marks"].every((mark) => Number.isSafeInteger(mark) && mark >= 0);
 
 function readHeader(file: JournalFile): JournalHeader {
   const { path, fd } = file;
@@ -136,7 +170,7 @@ function readHeader(file: JournalFile): JournalHeader {
   if (!stat.isFile()) throw journalError(`${path} is no journal of synprobe`);
   const reader = createBlockReader(readerOf(file), stat.size);
   const first = reader.block(0);
-  if (first?.type === BLOCKS.header) return read(first) as JournalHeader;
+  if (first?.type === BLOCKS.header) return read(path, first, isHeader);
   const start = Buffer.alloc(MAGIC.length + 1);
   const length = readerOf(file)(start, 0, start.length, 0);
   if (!start.subarray(0, Math.min(length, MAGIC.length)).equals(MAGIC.subarray(0, length))) {
@@ -195,13 +229,14 @@ async function readPast(file: JournalFile, workerOf: (position: number) => numbe
   for (let block = reader.block(0); block !== undefined; block = reader.block(at)) {
     complete = block.type === BLOCKS.end;
     for (let i = block.from; i < block.records; i += RECORD_LENGTH) {
+      if (!isRecord(block.bytes, i)) throw meaningless(path, block.at);
       const position = recordPosition(block.bytes, i);
       // What a mark covers has its record before the mark.
       if (!isCovered(position) && above.add(position)) decided++;
       else repeated.set(position, at + i - block.from);
     }
     if (block.type === BLOCKS.checkpoint || block.type === BLOCKS.end) {
-      checkpoint = onwards(read(block) as Checkpoint, checkpoint?.marks);
+      checkpoint = onwards(read(path, block, isCheckpoint), checkpoint?.marks);
       if (above.size >= pruneAt) {
         above = uncovered(above, isCovered);
         pruneAt = PRUNE_AFTER + 2 * above.size;
@@ -281,7 +316,7 @@ function* replay(
       if (last !== undefined && last !== at + i - block.from) continue;
       replayed.bytes = block.bytes;
       replayed.at = i;
-      replayed.extra = block.type === BLOCKS.annotated ? (read(block) as object) : undefined;
+      replayed.extra = block.type === BLOCKS.annotated ? read(file.path, block, isObject) : undefined;
       yield replayed;
     }
     at = block.next;

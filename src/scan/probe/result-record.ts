@@ -223,6 +223,10 @@ export const recordState = (b: Uint8Array, at: number): PortState =>
 export const recordWas = (b: Uint8Array, at: number): PortState | null =>
   stateOf((b[at + MARKS + 1] >> WAS_SHIFT) & STATE);
 
+/** Whether this version knows the record's state and reason, so that `readRecord` can read it. */
+export const isRecord = (b: Uint8Array, at: number): boolean =>
+  stateOf(b[at + MARKS + 1] & STATE) != null && (b[at + REASON] === SEND_CODE || b[at + REASON] in REASONS);
+
 /** @throws {RangeError} for a state or reason that this version does not know */
 export function readRecord(b: Uint8Array, at: number): ResultRecord {
   const marks = u16(b, at + MARKS);
