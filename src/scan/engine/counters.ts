@@ -2,6 +2,7 @@
  * What an engine counts while it runs: packets, verdicts, what was ignored and why, what was learnt of the path. Plain numbers that
  * add up over workers (runtime/results/totals.ts adds them).
  */
+import type { PathState } from "../congestion/path-state.ts";
 import type { IgnoredCounts, PortState } from "../probe/result.ts";
 
 /** Running totals; read at any time. */
@@ -38,6 +39,14 @@ const NO_FINDINGS = {
   /** Pilots and canaries; they count as sent, too. */
   controlProbes: 0,
 };
+
+/** Notes what has been learnt of the path so far. */
+export function countPath(path: EngineCounters["path"], pathState: PathState): void {
+  path.rate = pathState.rate();
+  path.lost = pathState.lostSoFar();
+  path.answered = pathState.answeredSoFar();
+  path.missedPorts = pathState.missedPorts();
+}
 
 export const newCounters = (): EngineCounters => ({
   sent: 0,

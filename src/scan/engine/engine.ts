@@ -3,22 +3,15 @@
  * times go in (`handle…`), packets, verdicts and the next deadline come out (`poll…`). The same code runs over the kernel
  * and under a virtual clock; a late or spurious wake-up is harmless. Nothing is allocated for a probe, its reply or its verdict.
  *
- * What it is made of, each with the state that is its own:
+ * Its parts keep their own state and are put together here. Each calls only those listed below it:
  *
- *     transmit.ts      which probe leaves next        asks  hosts/host-limits.ts            its host's turn, its time (hosts/rst-limited.ts)
- *                                                          retransmit-queue.ts  rows whose try ran out
- *                                                          hosts/control-schedule.ts         pilots, canaries, controls (hosts/control-probes.ts, hosts/tarpits.ts)
- *                                                          send-backoff.ts         what the link would not send
- *     receive.ts    what a packet proves           tells congestion/path-state.ts       what is known of path and hosts
- *                                                          simultaneous-open.ts       what proves nothing, and may count in the end
- *     timeouts.ts    when a try, a row is over      tells verdict-queue.ts         what is decided, and waits to be taken
- *     probe/in-flight.ts       the rows that all of them share
- *
- * Here they are put together, and what concerns them all happens: a row is settled, the run looks at its path.
+ *     transmit, receive, timeouts   what leaves next; what a packet proves; when a try is over
+ *     row-lifecycle                 what happens to a row, from its start to its verdict
+ *     hosts/ (control-schedule, host-limits, rst-limited), retransmit-queue, send-backoff, simultaneous-open, verdict-queue
+ *     probe/in-flight, congestion/path-state   the rows, and what is known of path and hosts
  */
 import { createIsnHash } from "../../socket/isn.ts";
 import type { SourcePorts } from "../../socket/ports.ts";
-import { PROBE_EVENTS, type ProbeEvent } from "../../socket/state.ts";
 import { ADDRESS_WORDS, loadAddress } from "../../socket/table.ts";
 import type { RateController, RateControllerOptions } from "../congestion/controller.ts";
 import type { RateLimits } from "../congestion/monitor.ts";
@@ -26,16 +19,17 @@ import { createPacer } from "../congestion/pacer.ts";
 import { createPathState } from "../congestion/path-state.ts";
 import { createDraw } from "../hosts/control-probes.ts";
 import { createControlSchedule } from "../hosts/control-schedule.ts";
-import { createHostLimits, type HostLimitOptions } from "../hosts/host-limits.ts";
+import { createHostLimits, createUserLimits, type HostLimitOptions } from "../hosts/host-limits.ts";
 import { createRstLimited } from "../hosts/rst-limited.ts";
 import { CONFIDENCE } from "../measure/loss.ts";
 import type { TimeoutLimits } from "../measure/rtt.ts";
 import { createInFlight } from "../probe/in-flight.ts";
 import type { Verdict } from "../probe/verdict.ts";
 import type { Path, ProbeSource } from "../targets/probe-source.ts";
-import { type EngineCounters, newCounters } from "./counters.ts";
+import { countPath, type EngineCounters, newCounters } from "./counters.ts";
 import { createReceive } from "./receive.ts";
 import { createRetransmitQueue } from "./retransmit-queue.ts";
+import { createRowLifecycle } from "./row-lifecycle.ts";
 import { createSendBackoff } from "./send-backoff.ts";
 import { createSimultaneousOpens } from "./simultaneous-open.ts";
 import { createTimeouts } from "./timeouts.ts";
@@ -147,15 +141,12 @@ export function createEngine(options: EngineOptions): Engine {
   const retransmitQueue = createRetransmitQueue(capacity);
   const sendBackoff = createSendBackoff();
   const simultaneousOpens = createSimultaneousOpens(ports.size > 1, maxTries);
-  const verdictQueue = createVerdictQueue({ inFlight, ports, paths, counts, onSettled: settle });
+  const userLimits = createUserLimits(options, table.peer);
   const rstLimited = createRstLimited({
-    // Whoever is in line does not wait longer than his host's time.
-    arm: (row, atUs) => timers.arm(row, Math.min(atUs, hostLimits.endUs(row) + 1)),
-    control: (row) => controlSchedule.control(row),
+    // A row in line does not wait longer than its host's time.
+    arm: (row, atUs) => timers.arm(row, Math.min(atUs, userLimits.endUs(row) + 1)),
   });
-  const hostLimits = createHostLimits(options, inFlight, pathState, rstLimited, (row, nowUs) => {
-    verdictQueue.decide(row, PROBE_EVENTS.exhausted, "host-timeout", nowUs);
-  });
+  const hostLimits = createHostLimits(userLimits, inFlight, pathState, rstLimited);
   // A host that is to have no more than so many SYNs has none that serve the run.
   const isBounded = (options.ratePerHost ?? options.ratePerPrefix ?? options.hostTimeoutUs) !== undefined;
   const controlSchedule = createControlSchedule({
@@ -166,7 +157,9 @@ export function createEngine(options: EngineOptions): Engine {
     pathState,
     rstLimited,
   });
+  const verdictQueue = createVerdictQueue();
   const shared = {
+    paths,
     ports,
     counts,
     inFlight,
@@ -179,52 +172,31 @@ export function createEngine(options: EngineOptions): Engine {
     controlSchedule,
     verdictQueue,
   };
-  const transmit = createTransmit({ ...shared, paths, localWords, source, isn, seed, pacer });
-  const expire = createTimeouts({ ...shared, acceptedDoubt, mayStart: transmit.mayStart });
+  const rows = createRowLifecycle({ ...shared, source });
+  const transmit = createTransmit({ ...shared, rows, localWords, isn, seed, pacer });
+  const expire = createTimeouts({ ...shared, rows, acceptedDoubt });
   const handlePacket = createReceive({
     ...shared,
-    paths,
+    rows,
     isn,
     keepHandshakes: options.keepHandshakes === true,
   });
-
-  /** An undecided row has its verdict: timer off, place free when needed. */
-  function settle(row: number, event: ProbeEvent): void {
-    timers.cancel(row);
-    hostLimits.forget(row);
-    retransmitQueue.cancel(row);
-    sendBackoff.forget(row);
-    simultaneousOpens.forget(row);
-    table.linger(row, event === PROBE_EVENTS.accepted || event === PROBE_EVENTS.refused);
-    counts.decided++;
-    if (counts.decided === transmit.total()) {
-      pathState.finish();
-      tellPath();
-    }
-  }
 
   /** Follows what has been learnt of the path. Only with the deadlines: by then all answers have been read that had come. */
   function look(nowUs: number): void {
     if (nowUs < pathState.lookAt()) return;
     pathState.look(nowUs);
     transmit.followRate(nowUs);
-    tellPath();
-  }
-
-  function tellPath(): void {
-    counts.path.rate = pathState.rate();
-    counts.path.lost = pathState.lostSoFar();
-    counts.path.answered = pathState.answeredSoFar();
-    counts.path.missedPorts = pathState.missedPorts();
+    countPath(counts.path, pathState);
   }
 
   return {
     counts,
     get total() {
-      return transmit.total();
+      return rows.total();
     },
     get done() {
-      return counts.decided === transmit.total() && !controlSchedule.isPending();
+      return counts.decided === rows.total() && !controlSchedule.isPending();
     },
     get inFlight() {
       return counts.started - counts.decided;

@@ -2,7 +2,7 @@
  * Receiving: whether a packet is proved to answer a try, by 4-tuple and sequence number, and what follows of it for the row, its
  * host and the path. What proves nothing is counted, and decides nothing.
  *
- * Not here: the packet's parts (probe/reply-decoder.ts), what a proved answer means (probe/classify.ts), what it changes (verdict-queue.ts).
+ * Not here: the packet's parts (probe/reply-decoder.ts), what a proved answer means (probe/classify.ts), what it changes (row-lifecycle.ts).
  */
 import type { IsnHash } from "../../socket/isn.ts";
 import type { SourcePorts } from "../../socket/ports.ts";
@@ -20,6 +20,7 @@ import { createReplyDecoder } from "../probe/reply-decoder.ts";
 import type { Handshake } from "../probe/verdict.ts";
 import type { Path } from "../targets/probe-source.ts";
 import type { EngineCounters } from "./counters.ts";
+import type { RowLifecycle } from "./row-lifecycle.ts";
 import type { SimultaneousOpens } from "./simultaneous-open.ts";
 import type { VerdictQueue } from "./verdict-queue.ts";
 
@@ -34,7 +35,8 @@ export interface ReceiveOptions {
   readonly rstLimited: RstLimited;
   readonly controlSchedule: ControlSchedule;
   readonly simultaneousOpens: SimultaneousOpens;
-  readonly verdictQueue: VerdictQueue;
+  readonly rows: Pick<RowLifecycle, "answer">;
+  readonly verdictQueue: Pick<VerdictQueue, "enqueue">;
 }
 
 export type HandlePacket = (b: Uint8Array, at: number, end: number, nowUs: number, ageUs?: number) => void;
@@ -45,7 +47,7 @@ const REPEAT_US = 900_000;
 /** @returns Engine.handlePacket */
 export function createReceive(options: ReceiveOptions): HandlePacket {
   const { paths, ports, isn, keepHandshakes, counts } = options;
-  const { inFlight, pathState, rstLimited, controlSchedule, simultaneousOpens, verdictQueue } = options;
+  const { inFlight, pathState, rstLimited, controlSchedule, simultaneousOpens, rows, verdictQueue } = options;
   const { table, hostOf, apart, columnOf, hostIn, tryOf } = inFlight;
   const { hosts } = pathState;
   const { controlProbes } = controlSchedule;
@@ -90,16 +92,18 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
       return;
     }
     const { event, reason } = SEGMENT_VERDICTS[kind];
-    const slot = verdictQueue.answer(row, attempt, event, reason, reply.ttl, nowUs, ageUs);
-    if (slot === undefined) {
+    const verdict = rows.answer(row, attempt, event, reason, reply.ttl, nowUs, ageUs);
+    if (verdict === undefined) {
       noteRepeat(row, attempt, kind, nowUs - ageUs);
       return;
     }
     const host = learn(row, attempt, kind, nowUs, ageUs);
-    if (kind !== "syn-ack") return;
-    if (keepHandshakes) slot.handshake = handshakeOf(row, attempt, b);
-    // It is the newest one.
-    if (controlSchedule.suspect(host, row, slot)) verdictQueue.withdraw();
+    if (kind === "syn-ack") {
+      if (keepHandshakes) verdict.handshake = handshakeOf(row, attempt, b);
+      // A copy of it waits until the host is judged.
+      if (controlSchedule.suspect(host, row, verdict)) return;
+    }
+    verdictQueue.enqueue();
   }
 
   /** The ISN proves an answer even when its row has been given up: one more to a probe that was answered. */
@@ -144,18 +148,12 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
       ignored.icmpNoVerdict++;
       return;
     }
-    const slot = verdictQueue.answer(
-      row,
-      attempt,
-      PROBE_EVENTS.rejected,
-      reply.reason,
-      reply.ttl,
-      nowUs,
-      ageUs,
-    );
-    if (slot === undefined) return;
-    slot.responder = reply.responderLength === 4 ? slot.responder4 : slot.responder6;
-    for (let i = 0; i < reply.responderLength; i++) slot.responder[i] = b[reply.responderAt + i];
+    const { rejected } = PROBE_EVENTS;
+    const verdict = rows.answer(row, attempt, rejected, reply.reason, reply.ttl, nowUs, ageUs);
+    if (verdict === undefined) return;
+    verdict.responder = reply.responderLength === 4 ? verdict.responder4 : verdict.responder6;
+    for (let i = 0; i < reply.responderLength; i++) verdict.responder[i] = b[reply.responderAt + i];
+    verdictQueue.enqueue();
   }
 
   // --- what it tells of host and path ------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import { FEWEST_TRIES } from "../measure/loss.ts";
 import { SEGMENT_VERDICTS } from "../probe/classify.ts";
 import type { InFlight } from "../probe/in-flight.ts";
 import type { RetransmitQueue } from "./retransmit-queue.ts";
+import type { RowLifecycle } from "./row-lifecycle.ts";
 import type { SendBackoff } from "./send-backoff.ts";
 import type { SimultaneousOpens } from "./simultaneous-open.ts";
 import type { VerdictQueue } from "./verdict-queue.ts";
@@ -30,9 +31,8 @@ export interface TimeoutsOptions {
   readonly retransmitQueue: RetransmitQueue;
   readonly sendBackoff: SendBackoff;
   readonly simultaneousOpens: SimultaneousOpens;
-  readonly verdictQueue: VerdictQueue;
-  /** Whether pairs are left to be started. */
-  mayStart(): boolean;
+  readonly verdictQueue: Pick<VerdictQueue, "enqueue">;
+  readonly rows: RowLifecycle;
 }
 
 /** A long wait is looked at again so often: meanwhile the host may have become known. */
@@ -43,7 +43,7 @@ const SOON_US = 10_000;
 /** @returns a function that lets the rows' deadlines at or before `nowUs` pass */
 export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => void {
   const { acceptedDoubt, inFlight, pathState, rstLimited, controlSchedule, hostLimits } = options;
-  const { retransmitQueue, sendBackoff, simultaneousOpens, verdictQueue, mayStart } = options;
+  const { retransmitQueue, sendBackoff, simultaneousOpens, verdictQueue, rows } = options;
   const { table, timers, hostOf, columnOf, hostIn } = inFlight;
   const { capacity, maxTries } = table;
   const { hosts, doubt } = pathState;
@@ -52,7 +52,7 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
   let isIdle = false;
 
   function expire(nowUs: number): void {
-    isIdle = !retransmitQueue.any() && !mayStart();
+    isIdle = !retransmitQueue.any() && !rows.mayStart();
     for (let row = timers.expire(nowUs); row >= 0; row = timers.expire(nowUs)) {
       const tries = table.tries[row];
       if (tries > 0 && !isOver(row, nowUs)) continue;
@@ -62,7 +62,7 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
       }
       if (tries < maxTries && !isSure(row)) {
         if (tries === 1) controlSchedule.noteSilence(row);
-        if (hostLimits.take(row, nowUs)) retransmitQueue.push(row);
+        if (rows.mayLeave(row, nowUs)) retransmitQueue.push(row);
       } else if (sendBackoff.isStalled()) {
         // While nothing can be sent, answers may be lost as well: once more, when it can.
         table.tries[row]--;
@@ -147,14 +147,16 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
     const errno = sendBackoff.errnoOf(row);
     if (split !== undefined) {
       const { event, reason } = SEGMENT_VERDICTS.syn;
-      verdictQueue.answer(row, split.attempt, event, reason, split.ttl, split.atUs, 0);
+      if (rows.answer(row, split.attempt, event, reason, split.ttl, split.atUs, 0) !== undefined) {
+        verdictQueue.enqueue();
+      }
     } else if (errno !== undefined) {
-      verdictQueue.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
+      rows.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
     } else {
       const mayWithhold = reckonDoubt(row, true);
       const all = doubt[0];
       if (mayWithhold) reckonDoubt(row, false);
-      verdictQueue.decideSilent(row, all, doubt[0], nowUs);
+      rows.decideSilent(row, all, doubt[0], nowUs);
     }
   }
 

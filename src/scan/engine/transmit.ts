@@ -16,21 +16,16 @@ import { ADDRESS_WORDS } from "../../socket/table.ts";
 import type { Pacer } from "../congestion/pacer.ts";
 import type { PathState } from "../congestion/path-state.ts";
 import type { ControlSchedule } from "../hosts/control-schedule.ts";
-import type { HostLimits } from "../hosts/host-limits.ts";
 import { sendErrorVerdict } from "../probe/classify.ts";
 import type { InFlight } from "../probe/in-flight.ts";
 import { createSynTemplate, identificationOf } from "../probe/syn-template.ts";
-import type { Path, Probe, ProbeSource } from "../targets/probe-source.ts";
+import type { Path } from "../targets/probe-source.ts";
 import type { EngineCounters } from "./counters.ts";
 import type { RetransmitQueue } from "./retransmit-queue.ts";
+import type { RowLifecycle } from "./row-lifecycle.ts";
 import type { SendBackoff } from "./send-backoff.ts";
-import type { VerdictQueue } from "./verdict-queue.ts";
 
 export interface Transmit {
-  /** Pairs that will have been probed in the end, as far as is known. */
-  total(): number;
-  /** Whether another pair may be begun. */
-  mayStart(): boolean;
   /** Takes over the rate that has been found. */
   followRate(nowUs: number): void;
   /** Writes the next packet at `out[at]`. @returns its length; 0 when nothing may be sent now */
@@ -47,7 +42,6 @@ export interface TransmitOptions {
   readonly paths: readonly Path[];
   /** Their local addresses, ADDRESS_WORDS each. */
   readonly localWords: Uint32Array;
-  readonly source: ProbeSource;
   readonly ports: SourcePorts;
   readonly isn: IsnHash;
   readonly seed: number;
@@ -55,11 +49,10 @@ export interface TransmitOptions {
   readonly inFlight: InFlight;
   readonly pathState: PathState;
   readonly pacer: Pacer;
-  readonly hostLimits: HostLimits;
   readonly retransmitQueue: RetransmitQueue;
   readonly sendBackoff: SendBackoff;
   readonly controlSchedule: ControlSchedule;
-  readonly verdictQueue: Pick<VerdictQueue, "decide">;
+  readonly rows: RowLifecycle;
 }
 
 const MAX_TOKENS = 1024;
@@ -71,25 +64,13 @@ const MOST_POSTPONED = 8192;
 const MAX_REFUSALS = 128;
 
 export function createTransmit(options: TransmitOptions): Transmit {
-  const { paths, localWords, source, ports, isn, seed, counts } = options;
-  const {
-    inFlight,
-    pathState,
-    pacer,
-    hostLimits,
-    retransmitQueue,
-    sendBackoff,
-    controlSchedule,
-    verdictQueue,
-  } = options;
+  const { paths, localWords, ports, isn, seed, counts } = options;
+  const { inFlight, pathState, pacer, rows, retransmitQueue, sendBackoff, controlSchedule } = options;
   const { table, timers, hostOf, apart, columnOf } = inFlight;
-  const { capacity, maxTries } = table;
   const { controlProbes } = controlSchedule;
   const templates = paths.map((path) => createSynTemplate(path.local, path.ttl));
   /** What the packets of the current round are: rows, and below 0 slots of pilots. */
   const tokens = new Int32Array(MAX_TOKENS);
-  const probe: Probe = { words: new Uint32Array(ADDRESS_WORDS), port: 0, path: 0, position: 0 };
-  let { total } = source;
   let abandoned = false;
   /** Within a second or so nothing will be left to start. */
   let endIsNear = false;
@@ -99,35 +80,17 @@ export function createTransmit(options: TransmitOptions): Transmit {
     if (pacer.allowance(nowUs) < 1) return 0;
     const slot = controlSchedule.next(nowUs, !retransmitQueue.any());
     if (slot >= 0) return sendPilot(slot, nowUs, out, at, token);
-    const isPostponed = pathState.isStarting() && retransmitQueue.length() < MOST_POSTPONED && mayStart();
+    const isPostponed =
+      pathState.isStarting() && retransmitQueue.length() < MOST_POSTPONED && rows.mayStart();
     let row = isPostponed ? -1 : retransmitQueue.pop();
     for (let started = 0; row < 0 && started < STARTS_PER_CALL; started++) {
-      row = startNext(nowUs);
+      row = rows.start(nowUs);
       if (row < 0) return 0;
-      if (!hostLimits.take(row, nowUs)) row = -1;
+      if (!rows.mayLeave(row, nowUs)) row = -1;
     }
     if (row < 0) return 0;
     pacer.spend();
     return sendTry(row, nowUs, out, at, token);
-  }
-
-  const mayStart = (): boolean => counts.started < total && counts.started - counts.decided < capacity;
-
-  function startNext(nowUs: number): number {
-    if (!mayStart()) return -1;
-    if (!source.next(probe)) {
-      total = counts.started;
-      return -1;
-    }
-    const row = table.insert(probe.words, 0, probe.port);
-    table.path[row] = probe.path;
-    table.position[row] = probe.position;
-    table.portStart[row] = ports.start(probe.port, maxTries);
-    hostLimits.clear(row);
-    apart[row] = 0;
-    hostOf[row] = pathState.hostOf(probe.words, 0, nowUs);
-    counts.started++;
-    return row;
   }
 
   function sendTry(row: number, nowUs: number, out: Uint8Array, at: number, token: number): number {
@@ -137,8 +100,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
     const peerPort = table.peerPort[row];
     const port = ports.portOf(table.portStart[row], attempt);
     const sequence = isn(localWords, path * ADDRESS_WORDS, table.peer, row * ADDRESS_WORDS, port, peerPort);
-    sendBackoff.forget(row);
-    hostLimits.clear(row);
+    rows.leaves(row);
     table.iss[column] = sequence;
     table.sentAt[column] = nowUs;
     table.tries[row] = attempt + 1;
@@ -230,24 +192,22 @@ export function createTransmit(options: TransmitOptions): Transmit {
     // The try did not happen.
     table.tries[row] = attempt;
     if (verdict === "never" || (verdict === "again" && ++table.refusals[row] >= MAX_REFUSALS)) {
-      verdictQueue.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
+      rows.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
       return;
     }
     timers.arm(row, sendBackoff.retryAt(table.refusals[row], verdict === "away", nowUs));
   }
 
   return {
-    total: () => total,
-    mayStart,
     followRate: (nowUs) => {
       pacer.setRate(pathState.rate(), nowUs);
-      endIsNear = total - counts.started < pathState.rate();
+      endIsNear = rows.total() - counts.started < pathState.rate();
     },
     pollTransmit,
     handleDeparture,
     handleRefusal,
     nextAt: (nowUs) =>
-      !abandoned && (retransmitQueue.any() || mayStart() || controlProbes?.waiting() === true)
+      !abandoned && (retransmitQueue.any() || rows.mayStart() || controlProbes?.waiting() === true)
         ? Math.max(sendBackoff.pausedUntil(), pacer.nextAt(nowUs))
         : Number.POSITIVE_INFINITY,
     abandon: () => {

@@ -9,7 +9,7 @@ import type { PathState } from "../congestion/path-state.ts";
 import { loadPrefix, MARKS } from "../measure/host-cache.ts";
 import type { InFlight } from "../probe/in-flight.ts";
 import { createHostRate } from "./host-rate.ts";
-import type { RstLimited } from "./rst-limited.ts";
+import { type RstLimited, TURN, type Turn } from "./rst-limited.ts";
 
 export interface HostLimitOptions {
   /** SYNs per second to one host. */
@@ -21,10 +21,10 @@ export interface HostLimitOptions {
 }
 
 export interface HostLimits {
-  /** @returns whether the row may be sent now; otherwise its timer brings it back, or its host's time is over */
-  take(row: number, nowUs: number): boolean;
-  /** When the time of the row's host is over; Infinity when never. */
-  endUs(row: number): number;
+  /** Whether the row may be sent now. When `later`, its timer brings it back; after `control`, `give` is to be called. */
+  take(row: number, nowUs: number): Turn;
+  /** Uses the turn that a row was offered with `control`. */
+  give(row: number, toControl: boolean, nowUs: number): void;
   /** Whether the row has its turn, now or when its timer says. */
   has(row: number): boolean;
   /** The row's SYN leaves, or the row is another pair's now: the next needs a turn of its own. */
@@ -38,15 +38,17 @@ const NONE = 0;
 const OWN_TURN = 1;
 const IN_LINE = 2;
 
-/** @param onTimeUp the time of the row's host is over */
-export function createHostLimits(
-  limits: HostLimitOptions,
-  { table, timers, hostOf, hostIn }: InFlight,
-  { hosts }: Pick<PathState, "hosts">,
-  rstLimited: RstLimited,
-  onTimeUp: (row: number, nowUs: number) => void,
-): HostLimits {
-  const { marks } = hosts;
+/** What the user allows each host. */
+export interface UserLimits {
+  /** Whether there is any limit on when a SYN leaves. */
+  readonly isSet: boolean;
+  /** When a SYN to the row's host may leave; -1 when the host's time is up. */
+  turn(row: number, nowUs: number): number;
+  /** When the time of the row's host is up; Infinity when never. */
+  endUs(row: number): number;
+}
+
+export function createUserLimits(limits: HostLimitOptions, peer: Uint32Array): UserLimits {
   const {
     ratePerHost: rate = Number.POSITIVE_INFINITY,
     hostTimeoutUs: timeoutUs = Number.POSITIVE_INFINITY,
@@ -59,54 +61,56 @@ export function createHostLimits(
       ? undefined
       : createHostRate({ rate: ratePerPrefix, timeoutUs: Number.POSITIVE_INFINITY });
   const prefix = new Uint32Array(ADDRESS_WORDS);
-  const byUser = ofHost !== undefined || ofPrefix !== undefined;
-  const hostLimits = new Uint8Array(table.capacity);
+  return {
+    isSet: ofHost !== undefined || ofPrefix !== undefined,
+    turn: (row, nowUs) => {
+      const at = row * ADDRESS_WORDS;
+      const turn = ofHost === undefined ? nowUs : ofHost.turn(peer, at, nowUs);
+      if (turn < 0 || ofPrefix === undefined) return turn;
+      loadPrefix(prefix, peer, at);
+      return Math.max(turn, ofPrefix.turn(prefix, 0, nowUs));
+    },
+    endUs: (row) => ofHost?.endUs(peer, row * ADDRESS_WORDS) ?? Number.POSITIVE_INFINITY,
+  };
+}
 
-  /** @returns when the user's limits let the row's next SYN leave; -1 when its host's time is over */
-  function userTurn(at: number, nowUs: number): number {
-    const turn = ofHost === undefined ? nowUs : ofHost.turn(table.peer, at, nowUs);
-    if (turn < 0 || ofPrefix === undefined) return turn;
-    loadPrefix(prefix, table.peer, at);
-    return Math.max(turn, ofPrefix.turn(prefix, 0, nowUs));
-  }
+export function createHostLimits(
+  userLimits: UserLimits,
+  { table, timers, hostOf, hostIn }: InFlight,
+  { hosts }: Pick<PathState, "hosts">,
+  rstLimited: RstLimited,
+): HostLimits {
+  const { marks } = hosts;
+  const held = new Uint8Array(table.capacity);
 
   /** The mean time between its answers so far. */
   const answersUs = (host: number, nowUs: number): number =>
     (nowUs - 1000 * hosts.firstMs[host]) / Math.max(1, hosts.closed[host] || hosts.answered[host]);
 
-  const endUs = (row: number): number =>
-    ofHost?.endUs(table.peer, row * ADDRESS_WORDS) ?? Number.POSITIVE_INFINITY;
-
   return {
     take: (row, nowUs) => {
       const paced = (marks[hostOf[row]] & MARKS.paced) !== 0;
-      if (!byUser && !paced && hostLimits[row] !== IN_LINE) return true;
+      if (!userLimits.isSet && !paced && held[row] !== IN_LINE) return TURN.now;
+      if (held[row] === NONE) {
+        const turnUs = userLimits.turn(row, nowUs);
+        if (turnUs < 0) return TURN.never;
+        held[row] = OWN_TURN;
+        if (turnUs > nowUs) {
+          timers.arm(row, turnUs);
+          return TURN.later;
+        }
+      }
+      if (!paced && held[row] === OWN_TURN) return TURN.now;
+      held[row] = IN_LINE;
+      if (nowUs > userLimits.endUs(row)) return TURN.never;
       const at = row * ADDRESS_WORDS;
-      if (hostLimits[row] === NONE) {
-        const turn = userTurn(at, nowUs);
-        if (turn < 0) {
-          onTimeUp(row, nowUs);
-          return false;
-        }
-        hostLimits[row] = OWN_TURN;
-        if (turn > nowUs) {
-          timers.arm(row, turn);
-          return false;
-        }
-      }
-      if (!paced && hostLimits[row] === OWN_TURN) return true;
-      hostLimits[row] = IN_LINE;
-      if (nowUs > endUs(row)) {
-        onTimeUp(row, nowUs);
-        return false;
-      }
       const host = hostIn(row, nowUs);
       return rstLimited.take(row, host, table.peer, at, answersUs(host, nowUs), nowUs);
     },
-    endUs,
-    has: (row) => hostLimits[row] !== NONE,
+    give: rstLimited.give,
+    has: (row) => held[row] !== NONE,
     clear: (row) => {
-      hostLimits[row] = NONE;
+      held[row] = NONE;
     },
     forget: rstLimited.forget,
   };

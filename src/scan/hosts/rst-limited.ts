@@ -15,9 +15,11 @@ export interface RstLimited {
   /**
    * Takes or asks for a turn of the host of a row, whose address is `words[at]`. It is recognised with the first.
    * @param startUs the interval to begin with
-   * @returns whether the row may be sent now; otherwise `arm` is told when to ask again
+   * @returns `now`; `later` when `arm` has been or will be told when to ask again; or `control`, after which `give` is to be called
    */
-  take(row: number, host: number, words: Uint32Array, at: number, startUs: number, nowUs: number): boolean;
+  take(row: number, host: number, words: Uint32Array, at: number, startUs: number, nowUs: number): Turn;
+  /** Uses the turn that a row was offered with `control`: for a control, so that the row asks again, or for the row after all. */
+  give(row: number, toControl: boolean, nowUs: number): void;
   /** Whether the row is in its host's line. */
   has(row: number): boolean;
   /** The row needs no turn any more. */
@@ -33,9 +35,14 @@ export interface RstLimited {
 export interface RstLimitedOptions {
   /** The row is to ask again then. */
   readonly arm: (row: number, atUs: number) => void;
-  /** Sends a control to the row's host. @returns false when none can be sent */
-  readonly control: (row: number) => boolean;
 }
+
+/**
+ * What a row that asks for its host's turn gets: to be sent now or later; its turn, if no control can be sent in its place; or
+ * never, because the host's time is up.
+ */
+export const TURN = { now: 0, later: 1, control: 2, never: 3 } as const;
+export type Turn = (typeof TURN)[keyof typeof TURN];
 
 interface Line {
   readonly words: Uint32Array;
@@ -45,7 +52,7 @@ interface Line {
   /** When the interval was last changed: what left before says nothing of the new one. */
   changedUs: number;
   answered: number;
-  hostLimits: number;
+  turns: number;
   /** Of what must be answered, recent ones more than old ones; and all of them. */
   asked: number;
   lost: number;
@@ -75,7 +82,7 @@ const PRIOR = 2;
 const FADING = 0.95;
 const NOTHING = { asked: 0, lost: 0, everAsked: 0, everLost: 0 } as const;
 
-export function createRstLimited({ arm, control }: RstLimitedOptions): RstLimited {
+export function createRstLimited({ arm }: RstLimitedOptions): RstLimited {
   const lines = new Map<number, Line>();
   const lineOf = new Map<number, Line>();
 
@@ -93,7 +100,7 @@ export function createRstLimited({ arm, control }: RstLimitedOptions): RstLimite
       nextUs: nowUs + intervalUs,
       changedUs: nowUs,
       answered: 0,
-      hostLimits: 0,
+      turns: 0,
       asked: 0,
       lost: 0,
       everAsked: 0,
@@ -124,32 +131,41 @@ export function createRstLimited({ arm, control }: RstLimitedOptions): RstLimite
     line.nextUs = nowUs + line.intervalUs;
   };
 
+  function give(row: number, toControl: boolean, nowUs: number): void {
+    const line = lineOf.get(row);
+    if (line === undefined) return;
+    grant(line, nowUs);
+    if (toControl) arm(row, line.nextUs);
+    else {
+      lineOf.delete(row);
+      armNext(line);
+    }
+  }
+
   return {
     take: (row, host, words, at, startUs, nowUs) => {
-      const timeouts = lineOf.get(row);
-      if (timeouts === undefined) {
+      const waiting = lineOf.get(row);
+      if (waiting === undefined) {
         const line = find(host, words, at) ?? begin(host, words, at, startUs, nowUs);
         if (line.armed === NONE && line.nextUs <= nowUs) {
           grant(line, nowUs);
-          return true;
+          return TURN.now;
         }
         lineOf.set(row, line);
         line.rows.push(row);
         if (line.armed === NONE) armNext(line);
-        return false;
+        return TURN.later;
       }
-      if (timeouts.armed !== row) return false;
-      const early = nowUs < timeouts.nextUs;
-      if (early || (++timeouts.hostLimits % TURNS_PER_CONTROL === 0 && control(row))) {
-        if (!early) grant(timeouts, nowUs);
-        arm(row, timeouts.nextUs);
-        return false;
+      if (waiting.armed !== row) return TURN.later;
+      if (nowUs < waiting.nextUs) {
+        arm(row, waiting.nextUs);
+        return TURN.later;
       }
-      lineOf.delete(row);
-      grant(timeouts, nowUs);
-      armNext(timeouts);
-      return true;
+      if (++waiting.turns % TURNS_PER_CONTROL === 0) return TURN.control;
+      give(row, false, nowUs);
+      return TURN.now;
     },
+    give,
     has: (row) => lineOf.size > 0 && lineOf.has(row),
     forget: (row) => {
       if (lineOf.size === 0) return;

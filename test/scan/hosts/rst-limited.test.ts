@@ -1,6 +1,6 @@
 /** Hosts with a pace of their own: whose turn it is, and what the pace becomes. */
 import { describe, expect, it } from "vitest";
-import { createRstLimited, type RstLimited } from "../../../src/scan/hosts/rst-limited.ts";
+import { createRstLimited, type RstLimited, TURN } from "../../../src/scan/hosts/rst-limited.ts";
 
 const host = (n: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, n);
 const MS = 1000;
@@ -9,15 +9,14 @@ const MS = 1000;
 function paced(hasControls = false) {
   const timers = new Map<number, number>();
   const controls: number[] = [];
-  const pace = createRstLimited({
-    arm: (row, atUs) => timers.set(row, atUs),
-    control: (row) => {
-      if (hasControls) controls.push(row);
-      return hasControls;
-    },
-  });
-  const take = (row: number, n: number, nowUs: number, startMs = 100): boolean =>
-    pace.take(row, n, host(n), 0, startMs * MS, nowUs);
+  const pace = createRstLimited({ arm: (row, atUs) => timers.set(row, atUs) });
+  function take(row: number, n: number, nowUs: number, startMs = 100): boolean {
+    const turn = pace.take(row, n, host(n), 0, startMs * MS, nowUs);
+    if (turn !== TURN.control) return turn === TURN.now;
+    if (hasControls) controls.push(row);
+    pace.give(row, hasControls, nowUs);
+    return !hasControls;
+  }
   /** Lets time pass until the next timer. @returns the row that has its turn then, if it has */
   function next(n: number): { row: number; atUs: number; granted: boolean } {
     const [row, atUs] = [...timers].sort((a, b) => a[1] - b[1])[0];
@@ -64,7 +63,7 @@ describe("turns", () => {
   it("of a host whose entry has changed hands are given out none the less", () => {
     const { pace, take, next } = paced();
     for (const row of [1, 2]) take(row, 7, 0);
-    expect(pace.take(3, 7, host(99), 0, 50 * MS, 0)).toBe(false);
+    expect(pace.take(3, 7, host(99), 0, 50 * MS, 0)).toBe(TURN.later);
     const rows = [next(7), next(7), next(7)].map(({ row }) => row).sort();
     expect(rows).toEqual([1, 2, 3]);
   });

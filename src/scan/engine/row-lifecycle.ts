@@ -1,0 +1,230 @@
+/**
+ * The life of a row of the socket table. Each transition is one function here, which tells every part that keeps something of a
+ * row; no part calls back up.
+ *
+ *     fresh      start      the next pair of the source takes a row; nothing is left of the pair that had it before
+ *     in flight  mayLeave   a try asks for its host's turn: it leaves, waits, or the host's time is up
+ *                leaves     the try is sent; the one after it needs a turn of its own
+ *     decided    answer     a reply decides, or corrects what was decided; the caller completes the verdict and queues it
+ *                decide     no reply does: silence, a refused send, a host's time; queued here
+ *     lingering             the row waits for a late answer, timer off, in no queue (socket/table.ts)
+ *     freed                 the table evicts the oldest such row when it needs the place
+ */
+import type { SourcePorts } from "../../socket/ports.ts";
+import {
+  nextState,
+  PROBE_EVENTS,
+  PROBE_STATES,
+  type ProbeEvent,
+  type ProbeState,
+} from "../../socket/state.ts";
+import { ADDRESS_WORDS } from "../../socket/table.ts";
+import type { PathState } from "../congestion/path-state.ts";
+import type { ControlSchedule } from "../hosts/control-schedule.ts";
+import type { HostLimits } from "../hosts/host-limits.ts";
+import { TURN } from "../hosts/rst-limited.ts";
+import { portState } from "../probe/classify.ts";
+import type { InFlight } from "../probe/in-flight.ts";
+import type { Reason } from "../probe/result.ts";
+import type { VerdictSlot } from "../probe/verdict.ts";
+import type { Path, Probe, ProbeSource } from "../targets/probe-source.ts";
+import { countPath, type EngineCounters } from "./counters.ts";
+import type { RetransmitQueue } from "./retransmit-queue.ts";
+import type { SendBackoff } from "./send-backoff.ts";
+import type { SimultaneousOpens } from "./simultaneous-open.ts";
+import type { VerdictQueue } from "./verdict-queue.ts";
+import { createVerdictTally } from "./verdict-tally.ts";
+
+export interface RowLifecycle {
+  /** Pairs that the run probes, as far as is known: fewer than planned once the source has run dry. */
+  total(): number;
+  /** Whether another pair may be started. */
+  mayStart(): boolean;
+  /** Gives the source's next pair a row. @returns the row; -1 when no pair may be started */
+  start(nowUs: number): number;
+  /**
+   * Whether the row's next SYN may leave now as far as its host is concerned. If not, a timer brings the row back, or it has
+   * just been decided because its host's time is up.
+   */
+  mayLeave(row: number, nowUs: number): boolean;
+  /** The row's next SYN is being sent. */
+  leaves(row: number): void;
+  /**
+   * An answer to `attempt` came `ageUs` before `nowUs`.
+   * @returns the verdict, to be completed and then queued (`VerdictQueue.enqueue`); undefined when the answer changes nothing
+   */
+  answer(
+    row: number,
+    attempt: number,
+    event: ProbeEvent,
+    reason: Reason,
+    ttl: number,
+    nowUs: number,
+    ageUs: number,
+  ): VerdictSlot | undefined;
+  /** Decides an undecided row to which no reply came, and queues the verdict. */
+  decide(row: number, event: ProbeEvent, reason: Reason, nowUs: number): void;
+  /**
+   * Decides a row whose tries have all stayed silent, and queues the verdict.
+   * @param doubt the chance that an answer was lost or withheld
+   * @param openDoubt the chance that a SYN-ACK was lost; no host withholds those
+   */
+  decideSilent(row: number, doubt: number, openDoubt: number, nowUs: number): void;
+}
+
+export interface RowLifecycleOptions {
+  readonly source: ProbeSource;
+  readonly paths: readonly Path[];
+  readonly ports: SourcePorts;
+  readonly counts: EngineCounters;
+  readonly inFlight: InFlight;
+  readonly pathState: PathState;
+  readonly hostLimits: HostLimits;
+  readonly controlSchedule: ControlSchedule;
+  readonly retransmitQueue: RetransmitQueue;
+  readonly sendBackoff: SendBackoff;
+  readonly simultaneousOpens: SimultaneousOpens;
+  readonly verdictQueue: VerdictQueue;
+}
+
+export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
+  const { source, paths, ports, counts, inFlight, pathState } = options;
+  const { hostLimits, controlSchedule, retransmitQueue, sendBackoff, simultaneousOpens, verdictQueue } =
+    options;
+  const { table, timers, apart, hostOf, columnOf } = inFlight;
+  const tally = createVerdictTally(counts, table);
+  const probe: Probe = { words: new Uint32Array(ADDRESS_WORDS), port: 0, path: 0, position: 0 };
+  let { total } = source;
+
+  const mayStart = (): boolean => counts.started < total && counts.started - counts.decided < table.capacity;
+
+  function start(nowUs: number): number {
+    if (!mayStart()) return -1;
+    if (!source.next(probe)) {
+      total = counts.started;
+      return -1;
+    }
+    const row = table.insert(probe.words, 0, probe.port);
+    table.path[row] = probe.path;
+    table.position[row] = probe.position;
+    table.portStart[row] = ports.start(probe.port, table.maxTries);
+    hostLimits.clear(row);
+    apart[row] = 0;
+    hostOf[row] = pathState.hostOf(probe.words, 0, nowUs);
+    counts.started++;
+    return row;
+  }
+
+  function mayLeave(row: number, nowUs: number): boolean {
+    const turn = hostLimits.take(row, nowUs);
+    if (turn === TURN.control) {
+      const isControls = controlSchedule.control(row);
+      hostLimits.give(row, isControls, nowUs);
+      return !isControls;
+    }
+    if (turn === TURN.never) decide(row, PROBE_EVENTS.exhausted, "host-timeout", nowUs);
+    return turn === TURN.now;
+  }
+
+  /** @returns the verdict, not queued yet; undefined when the event changes nothing */
+  function transition(row: number, event: ProbeEvent, reason: Reason, atUs: number): VerdictSlot | undefined {
+    const before = table.state[row] as ProbeState;
+    const after = nextState(before, event);
+    if (after === before) return undefined;
+    table.state[row] = after;
+    const isFirst = before === PROBE_STATES.synSent;
+    const state = portState(after);
+    const verdict = verdictQueue.draft();
+    verdict.position = table.position[row];
+    for (let i = 0; i < ADDRESS_WORDS; i++) verdict.peer[i] = table.peer[row * ADDRESS_WORDS + i];
+    verdict.path = table.path[row];
+    verdict.family = paths[verdict.path].local.length === 4 ? 4 : 6;
+    verdict.port = table.peerPort[row];
+    verdict.state = state;
+    verdict.reason = reason;
+    verdict.rttUs = Number.NaN;
+    verdict.ttl = 0;
+    verdict.tries = table.tries[row] - table.unsent[row];
+    verdict.answered = 0;
+    verdict.responder = null;
+    verdict.late = false;
+    verdict.doubt = Number.NaN;
+    verdict.answersAll = false;
+    verdict.was = isFirst ? null : portState(before);
+    verdict.atUs = atUs;
+    verdict.handshake = undefined;
+    if (!isFirst) tally.remove(row, before);
+    tally.add(row, state, reason);
+    if (isFirst) settle(row, event);
+    return verdict;
+  }
+
+  /** From in flight to lingering. */
+  function settle(row: number, event: ProbeEvent): void {
+    timers.cancel(row);
+    hostLimits.forget(row);
+    retransmitQueue.cancel(row);
+    sendBackoff.forget(row);
+    simultaneousOpens.forget(row);
+    table.linger(row, event === PROBE_EVENTS.accepted || event === PROBE_EVENTS.refused);
+    counts.decided++;
+    if (counts.decided === total) {
+      pathState.finish();
+      countPath(counts.path, pathState);
+    }
+  }
+
+  function answer(
+    row: number,
+    attempt: number,
+    event: ProbeEvent,
+    reason: Reason,
+    ttl: number,
+    nowUs: number,
+    ageUs: number,
+  ): VerdictSlot | undefined {
+    const atUs = nowUs - ageUs;
+    const sentAt = table.sentAt[columnOf(row, attempt)];
+    const verdict = transition(row, event, reason, atUs);
+    if (verdict === undefined) {
+      counts.ignored.duplicate++;
+      return undefined;
+    }
+    verdict.ttl = ttl;
+    // Two tries from one port: nobody can tell which was answered.
+    if (attempt >= ports.size) return verdict;
+    verdict.answered = attempt + 1;
+    // Departures within one system call are spread over it: a shorter round trip than a microsecond counts as one.
+    verdict.rttUs = Math.max(1, atUs - sentAt);
+    // The try had timed out: another has left since, or the row was decided.
+    verdict.late = attempt + 1 < verdict.tries || verdict.was !== null;
+    if (verdict.late) counts.late++;
+    return verdict;
+  }
+
+  function decide(row: number, event: ProbeEvent, reason: Reason, nowUs: number): void {
+    if (transition(row, event, reason, nowUs) !== undefined) verdictQueue.enqueue();
+  }
+
+  function decideSilent(row: number, doubt: number, openDoubt: number, nowUs: number): void {
+    tally.addSilence(row, openDoubt);
+    const verdict = transition(row, PROBE_EVENTS.exhausted, "no-response", nowUs);
+    if (verdict === undefined) return;
+    verdict.doubt = doubt;
+    verdictQueue.enqueue();
+  }
+
+  return {
+    total: () => total,
+    mayStart,
+    start,
+    mayLeave,
+    leaves: (row) => {
+      sendBackoff.forget(row);
+      hostLimits.clear(row);
+    },
+    answer,
+    decide,
+    decideSilent,
+  };
+}
