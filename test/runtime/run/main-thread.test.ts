@@ -3,7 +3,7 @@ import { describe, expect, it, vi } from "vitest";
 import type { Link } from "../../../src/link/link.ts";
 import { type LaneHooks, runHere } from "../../../src/runtime/run/main-thread.ts";
 import { createOrder } from "../../../src/scan/targets/permutation.ts";
-import { createSpaceBuilder } from "../../../src/scan/targets/space.ts";
+import { createSpaceBuilder } from "../../../src/scan/targets/space-builder.ts";
 import { ADDRESS_WORDS, loadAddress } from "../../../src/socket/table.ts";
 import { address } from "../../sim/run.ts";
 
