@@ -7,7 +7,7 @@ import { openJournal, type Past, type Replayed, type StoredJournal } from "../..
 import { createJournal, type Journal, type JournalOptions } from "../../runtime/journal/writer.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
 import { noTotals, type Totals } from "../../runtime/results/totals.ts";
-import type { PastRun } from "../../runtime/run/scan.ts";
+import type { PastRun } from "../../runtime/run/running-scan.ts";
 import { asInvoker } from "../../runtime/system/privilege.ts";
 import type { Established, PortResult } from "../../scan/probe/result.ts";
 import { readRecord } from "../../scan/probe/result-record.ts";

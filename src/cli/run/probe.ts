@@ -9,13 +9,10 @@ import { targetLabel } from "../../report/formats/table.ts";
 import type { Reporter, RunInfo, RunSummary } from "../../report/reporter.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
 import { createNaming } from "../../runtime/results/to-result.ts";
-import {
-  chooseMeans,
-  type OpenScan,
-  openScan,
-  type ScanHooks,
-  type ScanOptions,
-} from "../../runtime/run/scan.ts";
+import { chooseMeans } from "../../runtime/run/means.ts";
+import type { ScanHooks } from "../../runtime/run/running-scan.ts";
+import { type OpenScan, openScan } from "../../runtime/run/scan.ts";
+import type { ScanOptions } from "../../runtime/run/scan-options.ts";
 import { dropPrivileges, privilegeAdvice } from "../../runtime/system/privilege.ts";
 import { createRandom } from "../../runtime/system/random.ts";
 import { type KernelCounters, probePorts, readCounters, readServices } from "../../runtime/system/system.ts";

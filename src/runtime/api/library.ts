@@ -15,7 +15,9 @@ import {
 import { type AnyTargetSpec, parseTargets } from "../../scan/targets/grammar.ts";
 import type { Plan } from "../plan/plan.ts";
 import { createResultQueue } from "../results/result-queue.ts";
-import type { OpenScan, RunningScan, ScanOptions as RunOptions } from "../run/scan.ts";
+import type { RunningScan } from "../run/running-scan.ts";
+import type { OpenScan } from "../run/scan.ts";
+import type { ScanOptions as RunOptions } from "../run/scan-options.ts";
 import { oneTarget, orAborted } from "../system/arguments.ts";
 import { checkPlatform } from "../system/platform.ts";
 import { readServices } from "../system/system.ts";

@@ -18,7 +18,8 @@ import type { AnyTargetSpec, LiteralHost, NamedHost, TargetSpec } from "../../sc
 import type { Path } from "../../scan/targets/probe-source.ts";
 import { reservedWithin } from "../../scan/targets/reserved.ts";
 import type { PathRanges } from "../../scan/targets/source.ts";
-import { createSpaceBuilder, type Space } from "../../scan/targets/space.ts";
+import type { Space } from "../../scan/targets/space.ts";
+import { createSpaceBuilder } from "../../scan/targets/space-builder.ts";
 import { ADDRESS_WORDS, loadAddress, storeAddress } from "../../socket/table.ts";
 import {
   type Address,

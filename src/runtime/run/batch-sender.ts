@@ -15,7 +15,7 @@ const HOPELESS = 64;
 export const BATCHES_PER_TURN = 4;
 export const LONGEST_SENDING_US = 4000;
 
-export interface Transmitter {
+export interface BatchSender {
   /** Sends one batch, or has it sent. @returns how many packets the engine had for it */
   send(): number;
   /** Tells the engine what has left meanwhile. Before each answer that is read: it may have come while others were. */
@@ -32,7 +32,7 @@ export interface Transmitter {
 /** A batch of fewer packets is sent at once: to wake another thread would take longer. */
 const WORTH_HANDING_OVER = 32;
 
-export function createTransmitter(engine: Engine, link: Link): Transmitter {
+export function createBatchSender(engine: Engine, link: Link): BatchSender {
   // Taken out once: objects with getters are slow to look into.
   const { pollTransmit, handleDeparture, handleRefusal } = engine;
   const { behind } = link;

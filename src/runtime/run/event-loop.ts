@@ -8,13 +8,13 @@ import type { Link } from "../../link/link.ts";
 import type { Engine } from "../../scan/engine/engine.ts";
 import type { Verdict } from "../../scan/probe/verdict.ts";
 import { nowUs } from "../system/clock.ts";
-import { BATCHES_PER_TURN, checkStall, createTransmitter, LONGEST_SENDING_US } from "./batch-sender.ts";
+import { BATCHES_PER_TURN, checkStall, createBatchSender, LONGEST_SENDING_US } from "./batch-sender.ts";
 
-export interface DriveHooks {
+export interface EventLoopHooks {
   onVerdict(verdict: Verdict): void;
 }
 
-export interface Drive {
+export interface EventLoop {
   /** Settles when the run is over; rejects when the link became unusable or a hook threw. */
   readonly finished: Promise<void>;
   /**
@@ -29,8 +29,8 @@ const BUSY_US = 1000;
 /** setTimeout's limit is 2^31 - 1 ms; far deadlines are looked at again after this long. */
 const LONGEST_SLEEP_MS = 60_000;
 
-export function drive(engine: Engine, link: Link, hooks: DriveHooks): Drive {
-  const { send, settle, settledUs, isBusy } = createTransmitter(engine, link);
+export function runEventLoop(engine: Engine, link: Link, hooks: EventLoopHooks): EventLoop {
+  const { send, settle, settledUs, isBusy } = createBatchSender(engine, link);
   let timer: NodeJS.Timeout | undefined;
   let immediate: NodeJS.Immediate | undefined;
   let over = false;

@@ -4,20 +4,14 @@
  */
 import { Worker } from "node:worker_threads";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
-import type { PortRange } from "../../link/filter.ts";
 import { closeOutbox, type OutboxMemory } from "../../link/outbox.ts";
 import type { PacketHandles } from "../../link/packet.ts";
 import { sharedRates } from "../../scan/congestion/shared-rate.ts";
-import type { EngineOptions } from "../../scan/engine/engine.ts";
 import type { PortState } from "../../scan/probe/result.ts";
 import { RECORD_LENGTH, readRecord, recordState, recordWas } from "../../scan/probe/result-record.ts";
-import type { OrderOptions, Part } from "../../scan/targets/permutation.ts";
-import type { PositionWords } from "../../scan/targets/positions.ts";
-import type { PathRanges } from "../../scan/targets/source.ts";
-import type { SharedSpace } from "../../scan/targets/space.ts";
 import { noTotals } from "../results/totals.ts";
-import type { CaptureKind } from "./capture.ts";
-import type { Lane, LaneHooks, LaneReport } from "./main-thread.ts";
+import type { EngineTask } from "./engine-builder.ts";
+import { type EngineReport, type EngineRun, type EngineRunHooks, isWanted } from "./engine-run.ts";
 
 /** What the control word says: go on; send nothing new and wait for answers; end. */
 export const STOP = { no: 0, drain: 1, now: 2 } as const;
@@ -25,32 +19,20 @@ export const STOP = { no: 0, drain: 1, now: 2 } as const;
 export const CONTROL = { stop: 0, waiting: 1, words: 2 } as const;
 
 /** Everything a worker needs; structured-cloneable. */
-export interface WorkerTask {
+export interface WorkerTask extends EngineTask {
   readonly handles: PacketHandles;
-  /** Its own source ports. */
-  readonly ports: PortRange;
-  readonly space: SharedSpace;
-  readonly order: Omit<OrderOptions, "worker">;
-  readonly worker: Part;
-  readonly paths: PathRanges;
-  /** Functions do not travel: the worker makes what shares its rate of `rates`. */
-  readonly engine: Omit<EngineOptions, "source" | "ports" | "startUs">;
-  /** Which results leave the worker; the others are only counted. */
+  /** States whose results leave the worker; the others are only counted. */
   readonly wants: readonly PortState[];
-  /** Packets to hand over. */
-  readonly capture?: CaptureKind;
-  /** Of a run that goes on: positions of this share below `from`, and those of `done`, are done with. */
-  readonly resume?: { readonly from: number; readonly done: PositionWords };
   /** CONTROL.words 32-bit words. */
   readonly control: SharedArrayBuffer;
-  /** The rates that all workers find (scan/congestion/shared-rate.ts). */
+  /** The rates that the workers have found (scan/congestion/shared-rate.ts). */
   readonly rates: SharedArrayBuffer;
 }
 
 export type FromWorker =
   | { readonly kind: "results"; readonly bytes: Uint8Array<ArrayBuffer>; readonly count: number }
   | { readonly kind: "capture"; readonly bytes: Uint8Array<ArrayBuffer> }
-  | ({ readonly kind: "progress" | "done" } & LaneReport);
+  | ({ readonly kind: "progress" | "done" } & EngineReport);
 
 /** What a thread needs that sends for another. */
 export interface SenderTask {
@@ -81,7 +63,7 @@ export function startSender(
 /** How long answers are waited for after `stop`, and workers when one has failed, in milliseconds. */
 const GRACE_MS = 1000;
 
-const NOTHING_YET: LaneReport = {
+const NOTHING_YET: EngineReport = {
   counts: { ...noTotals(), started: 0 },
   inFlight: 0,
   receiveDrops: 0,
@@ -94,11 +76,11 @@ function releaseSender({ ethernet: { outbox } }: PacketHandles): void {
 }
 
 /** Starts one thread a task. Results that nobody wants are counted and come no further. */
-export function startWorkers(
+export function startWorkerPool(
   tasks: readonly Omit<WorkerTask, "control" | "rates">[],
-  hooks: LaneHooks,
-): Lane {
-  const reports = tasks.map((): LaneReport => NOTHING_YET);
+  hooks: EngineRunHooks,
+): EngineRun {
+  const reports = tasks.map((): EngineReport => NOTHING_YET);
   const controls = tasks.map(() => new Int32Array(new SharedArrayBuffer(4 * CONTROL.words)));
   const rates = sharedRates(tasks.length);
   /** Those that have not said that they are done. The others close their sockets, and then end by themselves. */
@@ -177,17 +159,14 @@ export function startWorkers(
     if (hooks.keepsRecords) hooks.onRecords(bytes, count);
     for (let i = 0; i < count; i++) {
       const at = i * RECORD_LENGTH;
-      const was = recordWas(bytes, at);
-      if (hooks.wants.includes(recordState(bytes, at)) || (was !== null && hooks.wants.includes(was))) {
+      if (isWanted(hooks.wants, recordState(bytes, at), recordWas(bytes, at)))
         hooks.onResult(readRecord(bytes, at));
-      }
     }
   }
 
   return {
     finished,
     reports: () => reports,
-    marks: () => reports.map(({ mark }) => mark),
     stop: () => {
       tell(STOP.drain);
       grace ??= setTimeout(() => tell(STOP.now), GRACE_MS);

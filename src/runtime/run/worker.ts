@@ -10,17 +10,11 @@ import { parentPort, workerData } from "node:worker_threads";
 import type { PacketLink } from "../../link/ethernet.ts";
 import { attachPacket } from "../../link/packet.ts";
 import { createSharedRate } from "../../scan/congestion/shared-rate.ts";
-import { createEngine, type Engine } from "../../scan/engine/engine.ts";
-import type { Verdict } from "../../scan/probe/verdict.ts";
-import { createOrder } from "../../scan/targets/permutation.ts";
-import { createPositionSet } from "../../scan/targets/positions.ts";
-import { createSource, type ShareSource } from "../../scan/targets/source.ts";
-import { openSpace } from "../../scan/targets/space.ts";
-import { createSourcePorts, partPilots } from "../../socket/ports.ts";
 import { createBatchWriter } from "../results/record-batch.ts";
 import { nowUs } from "../system/clock.ts";
-import { BATCHES_PER_TURN, checkStall, createTransmitter, LONGEST_SENDING_US } from "./batch-sender.ts";
-import { createCapture } from "./capture.ts";
+import { BATCHES_PER_TURN, checkStall, createBatchSender, LONGEST_SENDING_US } from "./batch-sender.ts";
+import { type BuiltEngine, buildEngine } from "./engine-builder.ts";
+import { isWanted } from "./engine-run.ts";
 import { CONTROL, type FromWorker, STOP, type WorkerTask } from "./worker-pool.ts";
 
 /** How often the main thread hears how far the worker is, in microseconds. */
@@ -35,82 +29,51 @@ const control = new Int32Array(task.control);
 const post = (message: FromWorker, transfer: ArrayBuffer[] = []): void =>
   parentPort?.postMessage(message, transfer);
 
+/** Hands a batch over. `waiting` counts it until the main thread has taken it. */
+const give = (message: FromWorker & { readonly bytes: Uint8Array<ArrayBuffer> }): void => {
+  Atomics.add(control, CONTROL.waiting, 1);
+  post(message, [message.bytes.buffer]);
+};
+
 function work(): void {
-  const source = shareOf(task);
   const shared = createSharedRate(task.rates, task.worker.index);
-  const { tries, pilots } = partPilots(task.ports);
-  const prober = createEngine({
-    ...task.engine,
-    rate: { ...task.engine.rate, shared },
-    source,
-    ports: createSourcePorts(tries.first, tries.last, task.engine.seed),
-    ...(pilots === undefined ? {} : { pilotPorts: pilots }),
-    startUs: nowUs(),
+  const built = buildEngine(task, attachPacket(task.handles), {
+    sharedRate: shared,
+    onCapture: (bytes) => give({ kind: "capture", bytes }),
   });
-  const wire = attachPacket(task.handles);
-  const capture =
-    task.capture === undefined
-      ? undefined
-      : createCapture(task.capture, (bytes) => {
-          Atomics.add(control, CONTROL.waiting, 1);
-          post({ kind: "capture", bytes }, [bytes.buffer]);
-        });
-  const engine = capture?.engine(prober, task.engine) ?? prober;
-  const link = capture?.link(wire) ?? wire;
-  const results = createBatchWriter((bytes, count) => {
-    Atomics.add(control, CONTROL.waiting, 1);
-    post({ kind: "results", bytes, count }, [bytes.buffer]);
-  }, "give");
-  const wanted = ({ state, was }: Verdict): boolean =>
-    task.wants.includes(state) || (was !== null && task.wants.includes(was));
-  const { pollVerdict } = engine;
+  const results = createBatchWriter((bytes, count) => give({ kind: "results", bytes, count }), "give");
+  const { pollVerdict } = built.engine;
   const handOver = (): void => {
     for (let verdict = pollVerdict(); verdict !== undefined; verdict = pollVerdict()) {
-      if (wanted(verdict)) results.write(verdict);
+      if (isWanted(task.wants, verdict.state, verdict.was)) results.write(verdict);
     }
   };
   try {
-    loop(engine, link, source, handOver, () => {
+    loop(built, handOver, () => {
       results.flush();
-      capture?.flush();
+      built.flushCapture();
     });
   } finally {
     shared.leave();
-    link.close();
+    built.link.close();
   }
 }
 
-function shareOf(task: WorkerTask): ShareSource {
-  const space = openSpace(task.space);
-  return createSource({
-    space,
-    order: createOrder(space.total, { ...task.order, worker: task.worker }),
-    worker: task.worker,
-    paths: task.paths,
-    ...(task.resume === undefined
-      ? {}
-      : { from: task.resume.from, isDone: createPositionSet(task.resume.done).has }),
-  });
-}
-
 function loop(
-  engine: Engine,
-  link: PacketLink,
-  source: ShareSource,
+  { engine, link, report, noticeDrops }: BuiltEngine<PacketLink>,
   handOver: () => void,
   flush: () => void,
 ): void {
   const { handlePacket } = engine;
   let drainedUs = nowUs();
   let lastAgeUs = 0;
-  const { send, settle, settledUs, isBusy } = createTransmitter(engine, link);
+  const { send, settle, settledUs, isBusy } = createBatchSender(engine, link);
   link.listen((bytes, at, end, ageUs) => {
     lastAgeUs = ageUs;
     settle();
     handlePacket(bytes, at, end, drainedUs, ageUs);
   });
   let reportAt = drainedUs;
-  let drops = 0;
   let stopped = false;
   for (;;) {
     drainedUs = nowUs();
@@ -130,10 +93,8 @@ function loop(
     if (over || now >= reportAt) {
       flush();
       reportAt = now + REPORT_US;
-      const dropped = link.receiveDrops();
-      if (dropped > drops) engine.handleOverrun(now);
-      drops = dropped;
-      report(over ? "done" : "progress", engine, link, source);
+      noticeDrops();
+      post({ kind: over ? "done" : "progress", ...report() });
     }
     if (over) return;
     if (!stopped && stop !== STOP.no) {
@@ -147,16 +108,6 @@ function loop(
       if (wait > 0) link.wait(wait);
     }
   }
-}
-
-function report(kind: "progress" | "done", engine: Engine, link: PacketLink, source: ShareSource): void {
-  post({
-    kind,
-    counts: engine.counts,
-    inFlight: engine.inFlight,
-    receiveDrops: link.receiveDrops(),
-    mark: Math.min(source.nextPosition, engine.lowestUndecided()),
-  });
 }
 
 work();

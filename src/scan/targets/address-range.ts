@@ -2,7 +2,7 @@
  * Spans of addresses: from one address to another of the same IP version, both included. Networks are spans, and so are
  * the parts of an octet range.
  *
- * Spans of text are grammar.ts's, sets of them space.ts's.
+ * Spans of text are grammar.ts's, sets of them merge-spans.ts's.
  */
 import { type Address, formatAddress } from "../../wire/address.ts";
 

@@ -1,7 +1,7 @@
 /** One batch from an engine to a link: what is told back of departures and refusals, and when a run is given up. */
 import { describe, expect, it } from "vitest";
 import type { Behind, Link, SentThird } from "../../../src/link/link.ts";
-import { checkStall, createTransmitter } from "../../../src/runtime/run/batch-sender.ts";
+import { checkStall, createBatchSender } from "../../../src/runtime/run/batch-sender.ts";
 import { nowUs } from "../../../src/runtime/system/clock.ts";
 import { engineFor, target } from "../../sim/run.ts";
 
@@ -37,7 +37,7 @@ const ports = Array.from({ length: 256 }, (_, i) => i + 1);
 it("a packet that is refused holds up none of the others", () => {
   const engine = engineFor([target("198.18.0.2", ...ports)]);
   expect(
-    createTransmitter(
+    createBatchSender(
       engine,
       linkOf((slot) => slot % 10 !== 3, []),
     ).send(),
@@ -48,7 +48,7 @@ it("a packet that is refused holds up none of the others", () => {
 it("a link that takes nothing is not asked for every packet", () => {
   const engine = engineFor([target("198.18.0.2", ...ports)]);
   const calls: number[] = [];
-  createTransmitter(
+  createBatchSender(
     engine,
     linkOf(() => false, calls),
   ).send();
@@ -138,7 +138,7 @@ describe("a link that sends in another thread", () => {
   it("is given two thirds; the last is sent here while both are under way", () => {
     const { link, given, calls } = behindLink();
     const { engine } = spied();
-    const { send, isBusy } = createTransmitter(engine, link);
+    const { send, isBusy } = createBatchSender(engine, link);
     expect([send(), send(), send(), send()]).toEqual([BATCH, BATCH, BATCH, BATCH]);
     expect(given).toEqual([BATCH, BATCH]);
     expect(calls).toEqual([
@@ -151,7 +151,7 @@ describe("a link that sends in another thread", () => {
   it("sends all of it here while nobody serves it", () => {
     const { link, given, calls, serve } = behindLink();
     serve(false);
-    const { send } = createTransmitter(spied().engine, link);
+    const { send } = createBatchSender(spied().engine, link);
     expect([send(), send()]).toEqual([BATCH, BATCH]);
     expect([given, calls]).toEqual([
       [],
@@ -165,7 +165,7 @@ describe("a link that sends in another thread", () => {
   it("tells when packets leave as soon as that has begun, and once", () => {
     const { link, tell } = behindLink();
     const { engine, departures } = spied();
-    const { send, settle } = createTransmitter(engine, link);
+    const { send, settle } = createBatchSender(engine, link);
     send();
     expect(departures).toEqual([]);
     tell({ isOver: false, sinceUs: 100, untilUs: -300 });
@@ -180,7 +180,7 @@ describe("a link that sends in another thread", () => {
   it("what the kernel did not take is sent again here", () => {
     const { link, calls, tell } = behindLink();
     const { engine, departures } = spied();
-    const { send, settle } = createTransmitter(engine, link);
+    const { send, settle } = createBatchSender(engine, link);
     send();
     tell({ sent: 10 });
     settle();
@@ -193,7 +193,7 @@ describe("a link that sends in another thread", () => {
 
   it("no deadline passes before what was to be answered by then has left", () => {
     const { link, tell } = behindLink();
-    const { send, settle, settledUs } = createTransmitter(spied().engine, link);
+    const { send, settle, settledUs } = createBatchSender(spied().engine, link);
     const before = nowUs();
     expect(settledUs(before)).toBe(before);
     send();
@@ -211,7 +211,7 @@ describe("a link that sends in another thread", () => {
 
   it("a few packets are not worth another thread's while", () => {
     const { link, given, calls } = behindLink();
-    const { send } = createTransmitter(engineFor([target("198.18.0.2", 80, 81)]), link);
+    const { send } = createBatchSender(engineFor([target("198.18.0.2", 80, 81)]), link);
     expect([send(), given, calls]).toEqual([2, [], [[0, 2]]]);
   });
 });

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { Behind, Link, PacketHandler } from "../../../src/link/link.ts";
 import { traceLink } from "../../../src/link/tracer.ts";
-import { drive } from "../../../src/runtime/run/event-loop.ts";
+import { runEventLoop } from "../../../src/runtime/run/event-loop.ts";
 import { nowUs } from "../../../src/runtime/system/clock.ts";
 import type { Engine } from "../../../src/scan/engine/engine.ts";
 import { keepVerdict, type Verdict } from "../../../src/scan/probe/verdict.ts";
@@ -96,7 +96,8 @@ describe("the loop", () => {
   it("carries a scan through, however many batches it takes", async () => {
     const verdicts: Verdict[] = [];
     const link = fakeLink(refused);
-    await drive(engine(range(300)), link, { onVerdict: (v) => verdicts.push(keepVerdict(v)) }).finished;
+    await runEventLoop(engine(range(300)), link, { onVerdict: (v) => verdicts.push(keepVerdict(v)) })
+      .finished;
     expect(verdicts).toHaveLength(300);
     expect(verdicts.every(({ state }) => state === "closed")).toBe(true);
     expect(link.sent).toHaveLength(300);
@@ -156,7 +157,8 @@ describe("the loop", () => {
       },
     };
     const verdicts: Verdict[] = [];
-    await drive(engine(range(slots)), slow, { onVerdict: (v) => verdicts.push(keepVerdict(v)) }).finished;
+    await runEventLoop(engine(range(slots)), slow, { onVerdict: (v) => verdicts.push(keepVerdict(v)) })
+      .finished;
     expect(verdicts).toHaveLength(slots);
     // Counted from when it was filled, each round trip would hold all that time.
     for (const { rttUs } of verdicts) expect(rttUs).toBeLessThan((UNDER_WAY_MS * 1000) / 2);
@@ -166,7 +168,7 @@ describe("the loop", () => {
     const verdicts: Verdict[] = [];
     const link = fakeLink(() => undefined);
     const start = nowUs();
-    await drive(engine([80], { retries: 1, timeoutUs: 20_000 }), link, {
+    await runEventLoop(engine([80], { retries: 1, timeoutUs: 20_000 }), link, {
       onVerdict: (v) => verdicts.push(keepVerdict(v)),
     }).finished;
     expect(verdicts).toMatchObject([{ state: "filtered", reason: "no-response", tries: 2 }]);
@@ -176,7 +178,7 @@ describe("the loop", () => {
   it("tells the engine exactly which packet was refused, and sends the others", async () => {
     const verdicts: Verdict[] = [];
     const link = fakeLink(refused, (n) => (n === 2 ? "EPERM" : undefined));
-    await drive(engine(range(6)), link, { onVerdict: (v) => verdicts.push(keepVerdict(v)) }).finished;
+    await runEventLoop(engine(range(6)), link, { onVerdict: (v) => verdicts.push(keepVerdict(v)) }).finished;
     const byState = (state: string) => verdicts.filter((v) => v.state === state).map(({ port }) => port);
     expect(byState("filtered")).toEqual([3]);
     expect(byState("closed").sort()).toEqual([1, 2, 4, 5, 6]);
@@ -186,7 +188,7 @@ describe("the loop", () => {
   it("sends again what found no room", async () => {
     const verdicts: Verdict[] = [];
     const link = fakeLink(refused, (n) => (n < 3 ? "ENOBUFS" : undefined));
-    await drive(engine(range(3)), link, { onVerdict: (v) => verdicts.push(keepVerdict(v)) }).finished;
+    await runEventLoop(engine(range(3)), link, { onVerdict: (v) => verdicts.push(keepVerdict(v)) }).finished;
     expect(verdicts.map(({ state, tries }) => `${state} ${tries}`)).toEqual([
       "closed 1",
       "closed 1",
@@ -204,7 +206,7 @@ describe("the loop", () => {
       for (const end = nowUs() + 60_000; nowUs() < end; );
       return taken;
     };
-    await drive(engine(range(4), { retries: 0, timeoutUs: 20_000 }), link, {
+    await runEventLoop(engine(range(4), { retries: 0, timeoutUs: 20_000 }), link, {
       onVerdict: (v) => verdicts.push(keepVerdict(v)),
     }).finished;
     expect(verdicts.map(({ state }) => state)).toEqual(["closed", "closed", "closed", "closed"]);
@@ -212,7 +214,7 @@ describe("the loop", () => {
 
   it("stops when told to, and hands over what had been found", async () => {
     const verdicts: Verdict[] = [];
-    const running = drive(
+    const running = runEventLoop(
       engine([1, 2], { timeoutUs: 60_000_000 }),
       fakeLink((packet) => (tcp.destinationPort(packet, 20) === 1 ? refused(packet) : undefined)),
       {
@@ -228,10 +230,10 @@ describe("the loop", () => {
 
   it("ends with the link's error, or with the error of whoever takes the verdicts", async () => {
     const link = fakeLink(() => undefined);
-    const running = drive(engine([1], { timeoutUs: 60_000_000 }), link, { onVerdict: () => {} });
+    const running = runEventLoop(engine([1], { timeoutUs: 60_000_000 }), link, { onVerdict: () => {} });
     link.fail(new Error("socket gone"));
     await expect(running.finished).rejects.toThrow("socket gone");
-    const throwing = drive(engine([1]), fakeLink(refused), {
+    const throwing = runEventLoop(engine([1]), fakeLink(refused), {
       onVerdict: () => {
         throw new Error("full");
       },
@@ -251,7 +253,7 @@ describe("the tracer", () => {
         seen.push(`${event} ${port}`);
       },
     );
-    await drive(engine([1, 2]), link, { onVerdict: () => {} }).finished;
+    await runEventLoop(engine([1, 2]), link, { onVerdict: () => {} }).finished;
     expect(seen).toEqual(["sent 1", "sent 2", "refused 2", "received 1", "sent 2", "received 2"]);
   });
 });

@@ -1,9 +1,9 @@
-/** The main thread's lane over a link of our own making. */
+/** The main thread's engine over a link of our own making. */
 import { describe, expect, it, vi } from "vitest";
 import type { Link } from "../../../src/link/link.ts";
-import { type LaneHooks, runHere } from "../../../src/runtime/run/main-thread.ts";
-import { createOrder } from "../../../src/scan/targets/permutation.ts";
-import { createSpaceBuilder } from "../../../src/scan/targets/space.ts";
+import type { EngineRunHooks } from "../../../src/runtime/run/engine-run.ts";
+import { runInMainThread } from "../../../src/runtime/run/main-thread.ts";
+import { createSpaceBuilder } from "../../../src/scan/targets/space-builder.ts";
 import { ADDRESS_WORDS, loadAddress } from "../../../src/socket/table.ts";
 import { address } from "../../sim/run.ts";
 
@@ -26,28 +26,32 @@ const deaf = (): Link => ({
   close: () => {},
 });
 
-function lane(hooks: Partial<LaneHooks>, link = deaf()) {
+function run(hooks: Partial<EngineRunHooks>, link = deaf()) {
   const peer = address("198.18.0.2");
   const builder = createSpaceBuilder();
   builder.add(peer, peer, Uint16Array.of(80));
   const space = builder.build();
   const words = new Uint32Array(ADDRESS_WORDS);
   loadAddress(words, 0, peer, 0, 4);
-  return runHere(link, {
-    space,
-    order: createOrder(space.total, { seed: 1n, sequential: false }),
-    paths: { first: words, last: words, path: new Uint16Array(1) },
-    ports: { first: 61_000, last: 61_009 },
-    engine: {
-      paths: [{ local: address("198.18.0.1"), ttl: 64 }],
-      isnKey: new Uint8Array(8),
-      seed: 1,
-      retries: 0,
-      wait: { initialUs: 60_000_000, minUs: 60_000_000, maxUs: 60_000_000 },
-      rate: { minimum: 1000, maximum: 1000 },
-      capacity: 16,
+  return runInMainThread(
+    link,
+    {
+      space: space.share(),
+      order: { seed: 1n, sequential: false },
+      worker: { index: 0, count: 1 },
+      paths: { first: words, last: words, path: new Uint16Array(1) },
+      ports: { first: 61_000, last: 61_009 },
+      settings: {
+        paths: [{ local: address("198.18.0.1"), ttl: 64 }],
+        isnKey: new Uint8Array(8),
+        seed: 1,
+        retries: 0,
+        wait: { initialUs: 60_000_000, minUs: 60_000_000, maxUs: 60_000_000 },
+        rate: { minimum: 1000, maximum: 1000 },
+        capacity: 16,
+      },
     },
-    hooks: {
+    {
       onCapture: () => {},
       keepsRecords: true,
       wants: [],
@@ -57,12 +61,12 @@ function lane(hooks: Partial<LaneHooks>, link = deaf()) {
       room: () => undefined,
       ...hooks,
     },
-  });
+  );
 }
 
-describe("a lane in this thread", () => {
+describe("an engine in the main thread", () => {
   it("ends with the error of whoever takes its reports", async () => {
-    const { finished } = lane({
+    const { finished } = run({
       onReport: () => {
         throw new Error("the disk is full");
       },
@@ -81,7 +85,7 @@ describe("a lane in this thread", () => {
       asked++;
       return full;
     };
-    const running = lane({ room }, { ...deaf(), send });
+    const running = run({ room }, { ...deaf(), send });
     await vi.waitUntil(() => asked > 10);
     expect(send).not.toHaveBeenCalled();
     full = undefined;
@@ -92,7 +96,7 @@ describe("a lane in this thread", () => {
   });
 
   it("reports what is not decided when it is stopped", async () => {
-    const running = lane({});
+    const running = run({});
     running.stop();
     await running.finished;
     expect(running.reports()).toMatchObject([{ counts: { started: 1, decided: 0 }, inFlight: 1, mark: 0 }]);

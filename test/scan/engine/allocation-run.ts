@@ -7,7 +7,7 @@ import { type HeapProfiler, Session } from "node:inspector/promises";
 import { createEngine, type Engine } from "../../../src/scan/engine/engine.ts";
 import { createOrder } from "../../../src/scan/targets/permutation.ts";
 import { createSource } from "../../../src/scan/targets/source.ts";
-import { createSpaceBuilder } from "../../../src/scan/targets/space.ts";
+import { createSpaceBuilder } from "../../../src/scan/targets/space-builder.ts";
 import { createSourcePorts } from "../../../src/socket/ports.ts";
 import { ADDRESS_WORDS, loadAddress } from "../../../src/socket/table.ts";
 import { i32, putU16, putU32 } from "../../../src/wire/bytes.ts";

@@ -3,13 +3,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SynprobeError } from "../../../src/errors.ts";
 import { type AddressSpan, formatSpan, networkOf } from "../../../src/scan/targets/address-range.ts";
-import {
-  createSpaceBuilder,
-  openSpace,
-  type Pair,
-  type Space,
-  type SpaceBuilder,
-} from "../../../src/scan/targets/space.ts";
+import { openSpace, type Pair, type Space } from "../../../src/scan/targets/space.ts";
+import { createSpaceBuilder, type SpaceBuilder } from "../../../src/scan/targets/space-builder.ts";
 import { ADDRESS_WORDS, loadAddress, storeAddress } from "../../../src/socket/table.ts";
 import { type Address, formatAddress } from "../../../src/wire/address.ts";
 import { address } from "../../sim/run.ts";

@@ -1,0 +1,100 @@
+/**
+ * Builds the engine of one thread, over its link: its share of the space, its source ports, the capture between the two.
+ * The main thread (main-thread.ts) and a worker (worker.ts) differ in what they do with it.
+ */
+import type { PortRange } from "../../link/filter.ts";
+import type { Link } from "../../link/link.ts";
+import type { SharedRate } from "../../scan/congestion/shared-rate.ts";
+import { createEngine, type Engine, type EngineOptions } from "../../scan/engine/engine.ts";
+import { createOrder, type OrderOptions, type Part } from "../../scan/targets/permutation.ts";
+import { createPositionSet, type PositionWords } from "../../scan/targets/positions.ts";
+import { createSource, type PathRanges } from "../../scan/targets/source.ts";
+import { openSpace, type SharedSpace } from "../../scan/targets/space.ts";
+import { createSourcePorts, partPilots } from "../../socket/ports.ts";
+import { nowUs } from "../system/clock.ts";
+import { type CaptureKind, createCapture } from "./capture.ts";
+import type { EngineReport } from "./engine-run.ts";
+
+/** What an engine is told that is the same in every thread. */
+export type EngineSettings = Omit<EngineOptions, "source" | "ports" | "pilotPorts" | "startUs">;
+
+/** What one engine probes, and how. Structured-cloneable, so that a worker can be given it. */
+export interface EngineTask {
+  readonly space: SharedSpace;
+  readonly order: Omit<OrderOptions, "worker">;
+  /** Which share of the order is this engine's. */
+  readonly worker: Part;
+  readonly paths: PathRanges;
+  /** Source ports that no other engine uses. */
+  readonly ports: PortRange;
+  readonly settings: EngineSettings;
+  /** Packets to hand over. */
+  readonly capture?: CaptureKind;
+  /** Of a resumed run: positions of this share below `from`, and those in `done`, are decided already. */
+  readonly resume?: { readonly from: number; readonly done: PositionWords };
+}
+
+export interface BuildOptions {
+  /** The rate that the workers of one run share; it cannot be cloned. */
+  readonly sharedRate?: SharedRate;
+  onCapture(blocks: Uint8Array<ArrayBuffer>): void;
+  /** Wraps the engine, outside of the capture. */
+  readonly wrap?: (engine: Engine) => Engine;
+}
+
+export interface BuiltEngine<L extends Link> {
+  readonly engine: Engine;
+  readonly link: L;
+  report(): EngineReport;
+  /** Tells the engine when the kernel has dropped packets since the last call. */
+  noticeDrops(): void;
+  flushCapture(): void;
+}
+
+/** @param wire the link without capture */
+export function buildEngine<L extends Link>(
+  task: EngineTask,
+  wire: L,
+  options: BuildOptions,
+): BuiltEngine<L> {
+  const { settings, resume } = task;
+  const { sharedRate, onCapture, wrap = (engine) => engine } = options;
+  const space = openSpace(task.space);
+  const source = createSource({
+    space,
+    order: createOrder(space.total, { ...task.order, worker: task.worker }),
+    worker: task.worker,
+    paths: task.paths,
+    ...(resume === undefined ? {} : { from: resume.from, isDone: createPositionSet(resume.done).has }),
+  });
+  const { tries, pilots } = partPilots(task.ports);
+  const prober = createEngine({
+    ...settings,
+    ...(sharedRate === undefined ? {} : { rate: { ...settings.rate, shared: sharedRate } }),
+    source,
+    ports: createSourcePorts(tries.first, tries.last, settings.seed),
+    // Control probes are off while handshakes are completed: every packet then belongs to a handshake.
+    ...(pilots === undefined || settings.keepHandshakes === true ? {} : { pilotPorts: pilots }),
+    startUs: nowUs(),
+  });
+  const capture = task.capture === undefined ? undefined : createCapture(task.capture, onCapture);
+  const engine = wrap(capture?.engine(prober, settings) ?? prober);
+  const link = capture?.link(wire) ?? wire;
+  let drops = 0;
+  return {
+    engine,
+    link,
+    report: () => ({
+      counts: engine.counts,
+      inFlight: engine.inFlight,
+      receiveDrops: link.receiveDrops(),
+      mark: Math.min(source.nextPosition, engine.lowestUndecided()),
+    }),
+    noticeDrops: () => {
+      const dropped = link.receiveDrops();
+      if (dropped > drops) engine.handleOverrun(nowUs());
+      drops = dropped;
+    },
+    flushCapture: () => capture?.flush(),
+  };
+}

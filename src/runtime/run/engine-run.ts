@@ -1,0 +1,47 @@
+/**
+ * Engines running over links, as the rest of the program sees them: in the main thread (main-thread.ts) or in workers
+ * (worker-pool.ts). Types, and the one question that both ask of every verdict.
+ */
+import type { EngineCounters } from "../../scan/engine/counters.ts";
+import type { Established, PortState } from "../../scan/probe/result.ts";
+import type { ResultRecord } from "../../scan/probe/result-record.ts";
+
+/** How far one engine is. */
+export interface EngineReport {
+  readonly counts: Readonly<EngineCounters>;
+  readonly inFlight: number;
+  readonly receiveDrops: number;
+  /** Every position of its share below this one is decided; Infinity when all are. */
+  readonly mark: number;
+}
+
+export interface EngineRun {
+  /** Settles when everything is decided or the run was stopped; rejects when a link or a worker died. */
+  readonly finished: Promise<void>;
+  /** The last report of each engine. */
+  reports(): readonly EngineReport[];
+  /** Sends nothing new, waits a little for answers, ends. */
+  stop(): void;
+  /** Ends at once. */
+  kill(): void;
+}
+
+export interface EngineRunHooks {
+  /** Whether `onRecords` is to be called. */
+  readonly keepsRecords: boolean;
+  /** States that `onResult` wants. */
+  readonly wants: readonly PortState[];
+  /** Records, before `onResult` gets them. With `established`: one record, and what it has no room for. */
+  onRecords(bytes: Uint8Array, count: number, established?: Established): void;
+  onResult(record: ResultRecord, established?: Established): void;
+  /** Blocks of a pcapng file. */
+  onCapture(blocks: Uint8Array): void;
+  /** Every result that the reports count has been handed over. */
+  onReport(): void;
+  /** Undefined, or a promise that settles when there is room for more results. No probe is sent until then. */
+  room(): Promise<void> | undefined;
+}
+
+/** Whether a verdict is wanted: for its state, or for the one that it corrects. */
+export const isWanted = (wants: readonly PortState[], state: PortState, was: PortState | null): boolean =>
+  wants.includes(state) || (was !== null && wants.includes(was));

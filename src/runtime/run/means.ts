@@ -1,0 +1,119 @@
+/**
+ * Which means a scan uses: its link, its threads, the size of its socket tables. Chosen from the plan and the options; nothing
+ * is opened here (scan.ts does).
+ */
+import { availableParallelism } from "node:os";
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import type { PortRange } from "../../link/filter.ts";
+import { type Interface, lookUpInterface } from "../../link/route.ts";
+import type { Plan } from "../plan/plan.ts";
+import { portShares } from "../system/system.ts";
+import type { ScanOptions } from "./scan-options.ts";
+
+export interface Means {
+  readonly link: "raw-ip" | "packet";
+  /** Worker threads; 0 when everything happens in the main thread. */
+  readonly threads: number;
+  /** Engines: one for each worker thread, or the main thread's. */
+  readonly workers: number;
+  /** Each worker has a thread of its own that sends for it. */
+  readonly senders: boolean;
+  readonly interfaceName?: string;
+  readonly ports: PortRange;
+  /** Rows of each engine's socket table. */
+  readonly capacity: number;
+}
+
+/** Most rows of all socket tables together: a million SYNs a second may wait a second each. */
+const MAX_TABLE_ROWS = 1 << 20;
+/** A socket table has at least this many rows, unless there are fewer pairs. */
+const FEWEST_ROWS = 1 << 14;
+/** From this many pairs on, building Ethernet frames ourselves is worth the set-up. */
+const PACKET_PAIRS = 10_000;
+/** A worker is worth its start for this many probes a second, and this many pairs. With a sender it uses two processors. */
+const RATE_PER_WORKER = 250_000;
+const PROCESSORS_PER_WORKER = 2;
+export const PAIRS_PER_WORKER = 200_000;
+const MOST_WORKERS = 64;
+/** A path that holds more probes a second than this answers so soon that rows are quickly free again. */
+const USUAL_RATE = 100_000;
+/** Hosts that `--host-timeout` keeps a clock for, about a hundred bytes each. */
+const MOST_TIMED_HOSTS = 1 << 20;
+
+/**
+ * Chooses links and workers; opens nothing.
+ * @throws {SynprobeError} `ERR_USAGE` when what was asked for is impossible
+ */
+export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange): Means {
+  const { link = "auto", sourcePort, complete, onPacket } = options;
+  const frames = ethernetOf(plan);
+  const special = complete !== undefined || onPacket !== undefined;
+  if (link === "packet" && special) {
+    throw new SynprobeError(
+      ERROR_CODES.usage,
+      "--complete and --packet-trace work over raw IP sockets: drop --link packet",
+    );
+  }
+  if (link === "packet" && frames === undefined) {
+    throw new SynprobeError(
+      ERROR_CODES.usage,
+      "--link packet needs all targets to be behind one Ethernet interface, and none to be this machine: use --link raw",
+    );
+  }
+  const packet =
+    frames !== undefined &&
+    (link === "packet" || (link === "auto" && !special && plan.space.total >= PACKET_PAIRS));
+  const ports =
+    sourcePort === undefined
+      ? (held ?? portShares()[packet ? "packet" : "raw"])
+      : { first: sourcePort, last: sourcePort };
+  if (options.hostTimeoutMs !== undefined && plan.space.hosts > MOST_TIMED_HOSTS) {
+    throw new SynprobeError(
+      ERROR_CODES.usage,
+      `--host-timeout (and -T5) keeps a clock for each of up to ${MOST_TIMED_HOSTS} hosts, and here are ${plan.space.hosts}: drop it`,
+    );
+  }
+  if (!packet && (options.workers ?? 1) > 1) {
+    throw new SynprobeError(
+      ERROR_CODES.usage,
+      `--workers ${options.workers} needs --link packet: raw IP sockets are served by the main thread alone`,
+    );
+  }
+  // Each worker needs a source port and at least one probe a second.
+  const most = Math.min(ports.last - ports.first + 1, Math.max(1, Math.floor(options.rate.maximum)));
+  const threads = packet ? Math.min(options.workers ?? bestWorkers(plan, options), most) : 0;
+  const workers = Math.max(1, threads);
+  return {
+    link: packet ? "packet" : "raw-ip",
+    threads,
+    workers,
+    senders: threads > 0 && 2 * threads <= availableParallelism(),
+    ports,
+    capacity: tableRows(plan.space.total, options, workers),
+    ...(packet ? { interfaceName: frames.name } : {}),
+  };
+}
+
+function bestWorkers(plan: Plan, { rate }: ScanOptions): number {
+  const useful = Math.max(1, Math.min(rate.maximum / RATE_PER_WORKER, plan.space.total / PAIRS_PER_WORKER));
+  const processors = Math.max(1, Math.floor(availableParallelism() / PROCESSORS_PER_WORKER));
+  return Math.min(MOST_WORKERS, processors, Math.ceil(useful));
+}
+
+/** Enough rows for all pairs that can be undecided at once, and for those that were decided a moment ago. */
+function tableRows(total: number, { rate, waitMs, retries }: ScanOptions, workers: number): number {
+  const perSecond = Math.min(rate.maximum / workers, Math.max(rate.minimum / workers, USUAL_RATE));
+  const undecided = Math.ceil(perSecond * (waitMs.initial / 1000 + 0.2)) * (retries > 0 ? 2 : 1);
+  const most = Math.max(FEWEST_ROWS, Math.floor(MAX_TABLE_ROWS / workers));
+  return Math.max(1, Math.min(Math.ceil(total / workers), Math.max(undecided, FEWEST_ROWS), most));
+}
+
+/** The one interface that all pairs leave through, if frames can be sent there. */
+function ethernetOf(plan: Plan): Interface | undefined {
+  if (plan.paths.some(({ toSelf }) => toSelf === true)) return undefined;
+  const indexes = new Set(plan.hops.map(({ interfaceIndex }) => interfaceIndex));
+  const [index] = indexes;
+  if (indexes.size !== 1 || index === undefined) return undefined;
+  const found = lookUpInterface(index);
+  return found?.mac === undefined ? undefined : found;
+}

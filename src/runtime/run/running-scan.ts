@@ -1,0 +1,169 @@
+/**
+ * A scan while it runs: adds the engines' reports to what a journal remembers, and makes results, progress and the summary of
+ * them. The same wherever the engines run (engine-run.ts).
+ */
+import type {
+  Established,
+  PortResult,
+  PortState,
+  ScanProgress,
+  ScanSummary,
+} from "../../scan/probe/result.ts";
+import { createOrder } from "../../scan/targets/permutation.ts";
+import type { PositionSet } from "../../scan/targets/positions.ts";
+import type { Plan } from "../plan/plan.ts";
+import { createNaming } from "../results/to-result.ts";
+import { addTotals, lossSoFar, noTotals, pathFindings, type Totals } from "../results/totals.ts";
+import { nowUs, wallMs } from "../system/clock.ts";
+import type { EngineRun, EngineRunHooks } from "./engine-run.ts";
+import type { Means } from "./means.ts";
+import type { ScanOptions } from "./scan-options.ts";
+
+export interface ScanHooks {
+  /** The states, or states corrected, that `onResult` wants; all when there is a journal. */
+  readonly wants: readonly PortState[];
+  onResult(result: PortResult): void;
+  /** Every result as a record, before `onResult` gets it, with what a record has no room for. */
+  onRecords?(bytes: Uint8Array, count: number, established?: Established): void;
+  /** With `capture`: whole blocks of a pcapng file, to be written after its start (wire/pcapng.ts). Valid until it returns. */
+  onCapture?(blocks: Uint8Array): void;
+  /** About every 200 ms: every result up to here has been handed over. */
+  onCheckpoint?(marks: readonly number[], totals: Totals): void;
+  /** Undefined, or a promise that settles when there is room for more results. No probe is sent until then. */
+  room?(): Promise<void> | undefined;
+}
+
+/** What is known of a run that is resumed. */
+export interface PastRun {
+  readonly marks: readonly number[];
+  /** Decided positions that the marks do not cover. */
+  readonly above: PositionSet;
+  /** Pairs decided. */
+  readonly decided: number;
+  readonly totals: Totals;
+  readonly startedMs: number;
+}
+
+export interface RunningScan {
+  /** Settles with the totals, also after `stop`; the links are closed then. Rejects when a link or worker died. */
+  readonly finished: Promise<ScanSummary>;
+  /** What is known so far; when `finished` has settled, either way, the end. */
+  summary(): ScanSummary;
+  progress(): ScanProgress;
+  /** How far each worker is, and the totals so far: for a journal's last checkpoint. */
+  marks(): readonly number[];
+  totals(): Totals;
+  /** Stops sending; what is under way may still be answered for a second. Results that fall are still handed over. */
+  stop(): void;
+  /** Ends at once. */
+  kill(): void;
+}
+
+/** What every part of a scan is told, before it runs … */
+export interface ScanContext {
+  readonly plan: Plan;
+  readonly options: ScanOptions;
+  readonly means: Means;
+}
+
+/** … and when it runs. */
+export interface RunContext extends ScanContext {
+  readonly hooks: ScanHooks;
+  readonly past: PastRun | undefined;
+}
+
+/**
+ * Starts the engines and keeps the books.
+ * @param start starts the engines with the hooks that it is given
+ * @param close closes the link when the engines have ended; workers close their own
+ */
+export function startScan(
+  { plan, options, means, hooks, past }: RunContext,
+  start: (hooks: EngineRunHooks) => EngineRun,
+  close = (): void => {},
+): RunningScan {
+  const startUs = nowUs();
+  const startedMs = past?.startedMs ?? wallMs(startUs);
+  const toResult = createNaming({ services: options.services, nameOf: plan.nameOf });
+  const total = createOrder(plan.space.total, options.order).count;
+  let interrupted = false;
+
+  const engines = start({
+    onRecords: (bytes, count, established) => hooks.onRecords?.(bytes, count, established),
+    onResult: (record, established) => hooks.onResult(toResult(record, established)),
+    onCapture: (blocks) => hooks.onCapture?.(blocks),
+    onReport: () => hooks.onCheckpoint?.(marks(), totals()),
+    keepsRecords: hooks.onRecords !== undefined,
+    wants: hooks.wants,
+    room: () => hooks.room?.(),
+  });
+
+  /** JSON has no Infinity: a worker that is done stands at the end. */
+  const marks = (): number[] => engines.reports().map(({ mark }) => Math.min(mark, total));
+
+  function totals(): Totals {
+    const sum = past === undefined ? noTotals() : structuredClone(past.totals);
+    for (const { counts, receiveDrops } of engines.reports()) addTotals(sum, counts, receiveDrops);
+    sum.elapsedMs += (nowUs() - startUs) / 1000;
+    return sum;
+  }
+
+  function summary(): ScanSummary {
+    const sum = totals();
+    return {
+      hosts: plan.space.hosts,
+      open: sum.states.open,
+      closed: sum.states.closed,
+      filtered: sum.states.filtered,
+      reasons: sum.reasons,
+      unfinished: total - sum.decided,
+      sent: sum.sent,
+      retransmitted: sum.retransmitted,
+      received: sum.received,
+      late: sum.late,
+      ignored: sum.ignored,
+      receiveDrops: sum.receiveDrops,
+      sendErrors: sum.sendErrors,
+      path: pathFindings(sum),
+      faults: plan.faults,
+      interrupted,
+      elapsedMs: sum.elapsedMs,
+      startedMs,
+    };
+  }
+
+  return {
+    finished: engines.finished.finally(close).then(summary),
+    summary,
+    marks,
+    totals,
+    progress: () => {
+      const sum = totals();
+      return {
+        elapsedMs: sum.elapsedMs,
+        total,
+        decided: sum.decided,
+        open: sum.states.open,
+        closed: sum.states.closed,
+        filtered: sum.states.filtered,
+        sent: sum.sent,
+        retransmitted: sum.retransmitted,
+        received: sum.received,
+        receiveDrops: sum.receiveDrops,
+        sendErrors: Object.values(sum.sendErrors).reduce((a, b) => a + b, 0),
+        inFlight: engines.reports().reduce((all, { inFlight }) => all + inFlight, 0),
+        workers: means.workers,
+        rate: sum.path.rate,
+        loss: lossSoFar(sum),
+      };
+    },
+    stop: () => {
+      interrupted = true;
+      engines.stop();
+    },
+    kill: () => {
+      interrupted = true;
+      engines.kill();
+    },
+  };
+}

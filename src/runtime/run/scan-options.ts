@@ -1,0 +1,38 @@
+/**
+ * The options of a scan: what a user of the command line or of the library asked for, with every default filled in. Bounds
+ * are checked where they are read (cli/options/, runtime/api/).
+ */
+import type { PacketObserver } from "../../link/tracer.ts";
+import type { OrderOptions } from "../../scan/targets/permutation.ts";
+import type { Services } from "../../scan/targets/services.ts";
+import type { CaptureKind } from "./capture.ts";
+
+export interface ScanOptions {
+  /** SYNs after the first for a port that stays silent, 0 to 30. */
+  readonly retries: number;
+  /** Retry silent ports until this certain that they are silent (EngineOptions). */
+  readonly confidence?: number;
+  /** How long each try waits, in milliseconds: before round trips are known, the shortest and the longest. */
+  readonly waitMs: { readonly initial: number; readonly least: number; readonly most: number };
+  /** Bounds of the rate, in probes per second of all workers together. */
+  readonly rate: { readonly minimum: number; readonly maximum: number };
+  /** Probes per second to one host. */
+  readonly ratePerHost?: number;
+  /** Probes per second to one prefix (EngineOptions). */
+  readonly ratePerPrefix?: number;
+  /** How long one host is probed, in milliseconds. */
+  readonly hostTimeoutMs?: number;
+  /** Send every probe from this port. */
+  readonly sourcePort?: number;
+  readonly services: Services;
+  /** Complete the handshakes of open ports; wait this long for what the server says first, 0 not to. */
+  readonly complete?: { readonly bannerMs: number };
+  readonly onPacket?: PacketObserver;
+  /** Hand packets to `ScanHooks.onCapture`. */
+  readonly capture?: CaptureKind;
+  /** `auto`: packet for large scans through one Ethernet interface, raw for all others. */
+  readonly link?: "auto" | "raw" | "packet";
+  /** Worker threads; by default chosen by the number of pairs, the rate and the processors. */
+  readonly workers?: number;
+  readonly order: Omit<OrderOptions, "worker">;
+}
