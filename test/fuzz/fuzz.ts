@@ -179,7 +179,8 @@ async function fuzz(target: FuzzTarget, seconds: number, seed: number): Promise<
   console.log(
     `${target.name}: ${runs} runs, ${coverage.reached()} of ${coverage.total} branches, ${queue.length} inputs, no finding`,
   );
-  if (process.env["KEEP"] === "1") {
+  const { KEEP } = process.env;
+  if (KEEP === "1") {
     const fresh = createCoverage(target.covers);
     for (const bytes of queue.toSorted((a, b) => a.length - b.length)) {
       fresh.clear();

@@ -147,22 +147,26 @@ const meaningless = (path: string, at: number): Error =>
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-const isHeader = (value: unknown): value is JournalHeader =>
-  isObject(value) &&
-  typeof value["version"] === "string" &&
-  typeof value["createdMs"] === "number" &&
-  typeof value["targets"] === "string" &&
-  typeof value["command"] === "string" &&
-  isObject(value["options"]) &&
-  Object.values(value["options"]).every(
-    (each) => each === null || /^(string|number|boolean)$/.test(typeof each),
+const isHeader = (value: unknown): value is JournalHeader => {
+  if (!isObject(value)) return false;
+  const { version, createdMs, targets, command, options } = value;
+  return (
+    typeof version === "string" &&
+    typeof createdMs === "number" &&
+    typeof targets === "string" &&
+    typeof command === "string" &&
+    isObject(options) &&
+    Object.values(options).every((each) => each === null || /^(string|number|boolean)$/.test(typeof each))
   );
+};
 
-const isCheckpoint = (value: unknown): value is Checkpoint =>
-  isObject(value) &&
-  isObject(value["totals"]) &&
-  Array.isArray(value["marks"]) &&
-  value["marks"].every((mark) => Number.isSafeInteger(mark) && mark >= 0);
+const isCheckpoint = (value: unknown): value is Checkpoint => {
+  if (!isObject(value)) return false;
+  const { marks, totals } = value;
+  return (
+    isObject(totals) && Array.isArray(marks) && marks.every((mark) => Number.isSafeInteger(mark) && mark >= 0)
+  );
+};
 
 function readHeader(file: JournalFile): JournalHeader {
   const { path, fd } = file;

@@ -375,7 +375,8 @@ describe("after a crash", () => {
       const error: unknown = await readBack(flipped).catch((caught: unknown) => caught);
       const block = ends.filter((end) => end.at <= at).slice(-1)[0]?.at ?? 0;
       if (at < 3) expect(error).toEqual(journalError(/is no journal of synprobe/));
-      else if (at === 3) expect(error).toEqual(journalError(/has format (.|\\x..), this synprobe reads format 1/));
+      else if (at === 3)
+        expect(error).toEqual(journalError(/has format (.|\\x..), this synprobe reads format 1/));
       else
         expect(error).toEqual(
           journalError(new RegExp(`is damaged at byte ${block}, .*truncate -s ${block} `)),
