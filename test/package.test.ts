@@ -50,6 +50,7 @@ describe("the package", () => {
       // What the page of `report` carries, and whose it is.
       /^dist\/commands\/(table\.js|page\.css|(echarts|zrender)\.(LICENSE|NOTICE))$/,
       /^dist\/(synprobe\.1|API\.md)$/,
+      /^dist\/topics\/(commands\/)?[a-z-]+\.md$/,
       /^dist\/((runtime|scan|link|link\/sys|socket|wire)\/)?[a-z0-9-]+\.(js|d\.ts)$/,
     ];
     for (const path of built)

@@ -3,7 +3,7 @@
  * dist/sender.cjs. Each is start.ts, with the program and its compiled functions in two files beside it. What only some commands
  * need is in files of its own, dist/commands/, so that a probe does not load it.
  */
-import { copyFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import { Script } from "node:vm";
@@ -119,6 +119,8 @@ async function bundleCommands(): Promise<void> {
 /** What main.ts loads by `loadApart`. */
 const APART = ["diff", "report"] as const;
 
+// Read by cli/help/topics.ts when somebody asks for help, from where they stand beside the program.
+cpSync(`${SRC}cli/help/topics`, `${DIST}/topics`, { recursive: true });
 await bundleCommands();
 await bundle("synprobe", "cli/main.ts");
 await bundle("worker", "runtime/run/worker.ts");

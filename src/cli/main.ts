@@ -155,7 +155,7 @@ function createProgram(
     .action((subject: string = "") =>
       run(async () => {
         const { helpText } = await import("./help/help.ts");
-        printResult(helpText(program, subject, messages.stdoutColour));
+        printResult(helpText(program, subject, { brief: false, colour: messages.stdoutColour }));
         return EXIT.complete;
       }),
     );
@@ -265,7 +265,7 @@ async function main(argv: readonly string[]): Promise<number> {
     } catch (error) {
       if (subject === undefined || !(error instanceof CommanderError)) throw error;
       const { helpText } = await import("./help/help.ts");
-      printResult(helpText(program, subject, createMessages().stdoutColour));
+      printResult(helpText(program, subject, { brief: true, colour: createMessages().stdoutColour }));
     }
     return await status;
   } catch (error) {

@@ -6,7 +6,7 @@
 import type { Command } from "commander";
 import { SHORTHANDS } from "../options/table.ts";
 import { type CommandEntry, catalogue, type Offer, type OptionEntry } from "./catalogue.ts";
-import { TOPIC_NAMES } from "./manual.ts";
+import { TOPIC_NAMES } from "./topics.ts";
 
 export type Shell = "bash" | "zsh" | "fish";
 

@@ -1,6 +1,6 @@
 /**
  * `--help`, `synprobe help TOPIC` and `synprobe help COMMAND` as plain text for 80 columns: how it is laid out. What it says
- * comes from catalogue.ts and manual.ts.
+ * comes from catalogue.ts and topics.ts.
  */
 import { stripVTControlCharacters } from "node:util";
 import type { Command } from "commander";
@@ -8,7 +8,16 @@ import { createColors } from "picocolors";
 import { didYouMean } from "../options/suggest.ts";
 import { GROUPS, usage } from "../options/table.ts";
 import { type CommandEntry, catalogue, type OptionEntry } from "./catalogue.ts";
-import { type Block, TOPIC_NAMES, TOPICS, type Topic } from "./manual.ts";
+import { type Block, fold, textOf } from "./markdown.ts";
+import {
+  hasChapter,
+  isTopic,
+  OPTIONS_OF,
+  readChapter,
+  readTopic,
+  TOPIC_NAMES,
+  type TopicName,
+} from "./topics.ts";
 
 const WIDTH = 80;
 /** Terms longer than this have their meaning below them. */
@@ -16,14 +25,21 @@ const LONGEST_TERM = 30;
 
 type Colours = ReturnType<typeof createColors>;
 
+interface Asked {
+  /** Only how it is called, as `synprobe COMMAND --help` says it. */
+  readonly brief: boolean;
+  readonly colour: boolean;
+}
+
 /**
  * @param subject a topic or a command; "" for the short help of synprobe itself
  * @throws {SynprobeError} `ERR_USAGE` when there is neither
  */
-export function helpText(program: Command, subject: string, colour: boolean): string {
+export function helpText(program: Command, subject: string, { brief, colour }: Asked): string {
   const colours = createColors(colour);
   const [main, ...commands] = catalogue(program);
-  const lines = subject === "" ? shortHelp(main, commands, colours) : about(subject, main, commands, colours);
+  const lines =
+    subject === "" ? shortHelp(main, commands, colours) : about(subject, main, commands, brief, colours);
   return `${lines.join("\n")}\n`;
 }
 
@@ -31,12 +47,15 @@ function about(
   subject: string,
   main: CommandEntry,
   commands: readonly CommandEntry[],
+  brief: boolean,
   colours: Colours,
 ): string[] {
-  const topic = Object.hasOwn(TOPICS, subject) ? (TOPICS as Record<string, Topic>)[subject] : undefined;
-  if (topic !== undefined) return topicHelp(topic, main.options, colours);
+  if (isTopic(subject)) return topicHelp(subject, main.options, colours);
   const command = commands.find(({ name }) => name === subject);
-  if (command !== undefined) return commandHelp(command, colours);
+  if (command !== undefined) {
+    const more = hasChapter(subject) ? ["", `More: synprobe help ${subject}`] : [];
+    return [...commandHelp(command, colours), ...(brief ? more : chapterHelp(readChapter(subject), colours))];
+  }
   const known = [...TOPIC_NAMES, ...commands.map(({ name }) => name)];
   throw usage(
     `there is no help on "${subject.slice(0, 60)}"${didYouMean(subject, known) || `: there is on ${known.join(", ")}`}`,
@@ -76,22 +95,36 @@ function shortTerm({ spellings, argument }: OptionEntry): string {
   return [[short, long].filter((name) => name !== undefined).join(", "), argument ?? ""].join(" ").trimEnd();
 }
 
-function topicHelp({ blocks }: Topic, options: readonly OptionEntry[], colours: Colours): string[] {
-  return blocks.flatMap((block, i) => [...(i === 0 ? [] : [""]), ...layOut(block, options, colours)]);
+function topicHelp(name: TopicName, options: readonly OptionEntry[], colours: Colours): string[] {
+  const lines = blocksHelp(readTopic(name), colours);
+  const group = OPTIONS_OF[name];
+  if (group === undefined) return lines;
+  const listed = options.filter(
+    (option) => option.group === group || (group === "Other" && option.group === undefined),
+  );
+  return [...lines, "", colours.bold("Options"), ...optionList(listed)];
 }
 
-function layOut(block: Block, options: readonly OptionEntry[], colours: Colours): string[] {
-  if (typeof block === "string") return wrap(block, WIDTH);
-  if ("code" in block) return block.code.map((line) => `    ${line}`);
-  if ("terms" in block) return termList(block.terms);
-  const several = block.options.length > 1;
-  return block.options.flatMap((group, i) => [
-    ...(several && i > 0 ? [""] : []),
-    colours.bold(several ? group : "Options"),
-    ...optionList(
-      options.filter((option) => option.group === group || (group === "Other" && option.group === undefined)),
-    ),
-  ]);
+/** A command's chapter, without its title: the usage stands above it. */
+const chapterHelp = (chapter: readonly Block[], colours: Colours): string[] =>
+  chapter.length === 0 ? [] : ["", ...blocksHelp(chapter.slice(1), colours)];
+
+const blocksHelp = (blocks: readonly Block[], colours: Colours): string[] =>
+  blocks.flatMap((block, i) => [...(i === 0 ? [] : [""]), ...layOut(block, colours)]);
+
+function layOut(block: Block, colours: Colours): string[] {
+  switch (block.kind) {
+    case "heading":
+      return [colours.bold(block.text)];
+    case "paragraph":
+      return wrap(textOf(block.line), WIDTH);
+    case "list":
+      return block.items.flatMap((item) => hanging("-", 2, textOf(item)));
+    case "terms":
+      return termList(block.terms.map(([term, meaning]) => [textOf(term), textOf(meaning)]));
+    case "verbatim":
+      return block.lines.flatMap(fold).map((line) => (line === "" ? "" : `    ${line}`));
+  }
 }
 
 function commandHelp(

@@ -7,7 +7,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { TOPIC_NAMES } from "../../../src/cli/help/manual.ts";
+import { TOPIC_NAMES } from "../../../src/cli/help/topics.ts";
 import { COMMANDS } from "../../../src/cli/options/table.ts";
 import { skipping } from "../../lab/netns.ts";
 import { run, synprobe } from "../process.ts";

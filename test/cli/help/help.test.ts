@@ -6,7 +6,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { TOPIC_NAMES } from "../../../src/cli/help/manual.ts";
+import { hasChapter, TOPIC_NAMES } from "../../../src/cli/help/topics.ts";
 import { COMMANDS, GROUPS, PROBE_OPTIONS } from "../../../src/cli/options/table.ts";
 import { linesOf, ROOT, run, synprobe } from "../process.ts";
 
@@ -36,7 +36,7 @@ describe("--help", () => {
     const groups = GROUPS.filter((group) => used.some((option) => option.group === group));
     for (const group of groups) expect(text).toMatch(new RegExp(`^${group} +-`, "m"));
     expect(text).toMatch(new RegExp(`^Commands +${COMMANDS.join(" ")}$`, "m"));
-    expect(text).toMatch(new RegExp(`^Topics +${TOPIC_NAMES.join(" ")}$`, "m"));
+    expect(flat(text)).toContain(` Topics ${TOPIC_NAMES.join(" ")} `);
   });
 
   test("is what help says, wherever it stands among other words", async () => {
@@ -70,7 +70,22 @@ describe("help TOPIC", () => {
     }
   });
 
-  test.each(["trace", "lab", "doctor"])("help %s is what %s --help says", async (command) => {
+  test.each(COMMANDS.filter(hasChapter))(
+    "help %s is what %s --help says, and the chapter",
+    async (command) => {
+      const text = await help("help", command);
+      expect(text).toMatch(new RegExp(`^Usage: synprobe ${command} `));
+      const more = `\nMore: synprobe help ${command}\n`;
+      const brief = await help(command, "--help");
+      expect(brief.endsWith(more)).toBe(true);
+      expect(text.startsWith(brief.slice(0, -more.length))).toBe(true);
+      const lines = linesOf(text);
+      expect(lines.length).toBeGreaterThan(linesOf(brief).length + 10);
+      for (const line of lines) expect(line.length, line).toBeLessThanOrEqual(80);
+    },
+  );
+
+  test.each(["demo", "completion"])("help %s is what %s --help says", async (command) => {
     const text = await help("help", command);
     expect(text).toMatch(new RegExp(`^Usage: synprobe ${command} `));
     expect(await help(command, "--help")).toBe(text);
@@ -102,8 +117,17 @@ describe("the man page", () => {
     for (const command of COMMANDS) expect(page).toContain(`.SS ${command}\n`);
     const sections = [...page.matchAll(/^\.SH (.*)$/gm)].map(([, name]) => name);
     expect(sections).toEqual([
-      ...["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "COMMANDS", "TARGETS", "RESULTS", "OUTPUT", "TIMING"],
-      ...["PRIVILEGES", "EXIT STATUS", "ENVIRONMENT AND CONFIGURATION", "FILES", "EXAMPLES", "SEE ALSO"],
+      ...[
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "OPTIONS",
+        "COMMANDS",
+        "TARGETS",
+        "ENVIRONMENT AND CONFIGURATION",
+      ],
+      ...["RESULTS", "CONFIDENCE", "OUTPUTS", "TIMING", "LARGE SCANS", "JOURNAL", "HANDSHAKES", "LINKS"],
+      ...["PRIVILEGES", "EXIT STATUS", "LIBRARY", "FILES", "EXAMPLES", "SEE ALSO"],
     ]);
   });
 
