@@ -1,14 +1,14 @@
-/** What is written for programmers is true: README's examples compile and run as they stand, the API page has every export. */
+/** What is written for programmers is true: the topic's examples compile and run as they stand, the API page has every export. */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ROOT, run, synprobe } from "./cli/process.ts";
+import { blocksOf, LIBRARY } from "./documents.ts";
 import { labProblem, skipping } from "./lab/netns.ts";
 
-const README = readFileSync(join(ROOT, "README.md"), "utf8");
-const SNIPPETS = [...README.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, code]) => code);
+const SNIPPETS = blocksOf(LIBRARY, "ts");
 
 /** What each must print, in the lab that there is without a file. */
 const PRINTS = [
@@ -17,10 +17,10 @@ const PRINTS = [
   /rttMs: [\d.]+[\s\S]*\nhello\n$/,
 ];
 
-describe("README's examples", () => {
+describe("the library topic's examples", () => {
   let folder = "";
   beforeAll(() => {
-    folder = mkdtempSync(join(tmpdir(), "synprobe-readme-"));
+    folder = mkdtempSync(join(tmpdir(), "synprobe-library-"));
     // As a program has it that has installed the package.
     mkdirSync(join(folder, "node_modules/@types"), { recursive: true });
     symlinkSync(ROOT, join(folder, "node_modules/synprobe"), "dir");
@@ -36,7 +36,7 @@ describe("README's examples", () => {
     expect(SNIPPETS).toHaveLength(PRINTS.length);
     const imported = SNIPPETS.join("").matchAll(/import \{ (\w+)/g);
     expect([...imported].map(([, name]) => name).sort()).toEqual(["connect", "probe", "scan"]);
-    expect(README).not.toMatch(/^```(js|typescript|javascript)$/m);
+    expect(LIBRARY.text).not.toMatch(/^```(js|typescript|javascript)$/m);
   });
 
   it("compile under strict settings, and what is wrong would not", () => {
@@ -63,7 +63,7 @@ describe("README's examples", () => {
     expect(check("wrong.ts")).toMatch(/TS2322: Type 'string' is not assignable to type 'number'/);
   });
 
-  describe.skipIf(skipping("README's examples, run", labProblem()))("in the lab", () => {
+  describe.skipIf(skipping("the library topic's examples, run", labProblem()))("in the lab", () => {
     it.each(SNIPPETS.map((code, i) => ({ name: /import \{ (\w+)/.exec(code)?.[1], i })))(
       "$name runs as written",
       async ({ i }) => {

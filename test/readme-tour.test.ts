@@ -1,29 +1,39 @@
-/** README's sessions, run again in the lab: what it shows is what comes, but for times, numbers that chance draws, and order. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+/**
+ * The sessions of README, the topics and the lab's page, run again in the lab: what they show is what comes, but for times,
+ * numbers that chance draws, and order.
+ */
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { MAIN, ROOT, run, synprobe } from "./cli/process.ts";
+import { MAIN, run, synprobe } from "./cli/process.ts";
+import { blocksOf, CONFIG, type Document, FOR_USERS, LAB } from "./documents.ts";
 import { labProblem, skipping } from "./lab/netns.ts";
 
-const README = readFileSync(join(ROOT, "README.md"), "utf8");
-
 interface Step {
+  readonly path: string;
   readonly command: string;
   readonly shown: string;
 }
 
-/** Commands with what README shows of them; those that start a lab themselves, or read what only their author has, are left out. */
-const STEPS: readonly Step[] = [...README.matchAll(/^```\n(\$ [\s\S]*?)^```$/gm)].flatMap(([, block]) =>
-  block
-    .split(/^\$ /m)
-    .slice(1)
-    .map((text) => {
-      const [command, ...shown] = text.split("\n");
-      return { command, shown: shown.join("\n").trim() };
-    })
-    .filter(({ command }) => !/^synprobe (lab|diff|report) /.test(command)),
-);
+const stepsOf = (document: Document): Step[] =>
+  blocksOf(document, "")
+    .filter((block) => block.startsWith("$ "))
+    .flatMap((block) =>
+      block
+        .split(/^\$ /m)
+        .slice(1)
+        .map((text) => {
+          const [typed = ""] = /^(?:.*\\\n)*.*/.exec(text) ?? [];
+          const command = typed.replace(/\s*\\\n\s*/g, " ");
+          return { path: document.path, command, shown: text.slice(typed.length).trim() };
+        }),
+    );
+
+/** Commands with what is shown of them, but for those that read what only their author has. */
+const STEPS = FOR_USERS.flatMap(stepsOf).filter(({ command }) => !/^synprobe (diff|report) /.test(command));
+
+const startsLab = ({ command }: Step): boolean => command.startsWith("synprobe lab ");
 
 /** What stays the same from run to run. */
 const constant = (text: string): string[] =>
@@ -59,7 +69,7 @@ const constant = (text: string): string[] =>
 const problem =
   labProblem() ?? (existsSync("/usr/bin/tshark") ? undefined : "tshark is missing (apt-get install tshark)");
 
-describe.skipIf(skipping("README's sessions", problem))("README's sessions", () => {
+describe.skipIf(skipping("the documents' sessions", problem))("the sessions", () => {
   let folder = "";
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), "synprobe-tour-"));
@@ -67,19 +77,40 @@ describe.skipIf(skipping("README's sessions", problem))("README's sessions", () 
     writeFileSync(join(folder, "bin/synprobe"), `#!/bin/sh\nexec "${process.execPath}" "${MAIN}" "$@"\n`, {
       mode: 0o755,
     });
-    const [, office] = /^```json\n(\{\n {2}\/\/[\s\S]*?)^```$/m.exec(README) ?? [];
-    writeFileSync(join(folder, "office.json"), office ?? "");
+    const [office] = blocksOf(CONFIG, "json");
+    writeFileSync(join(folder, "office.json"), office);
   });
   afterAll(() => rmSync(folder, { recursive: true }));
 
+  const script = (command: string): string => `cd "${folder}"; PATH="${folder}/bin:$PATH"; ${command}`;
+
   it("are many, and in an order in which each finds what it needs", () => {
-    expect(STEPS.length).toBeGreaterThan(12);
+    expect(STEPS.filter((step) => !startsLab(step)).length).toBeGreaterThan(15);
   });
 
-  it.each(STEPS)("$command", { timeout: 30_000 }, async ({ command, shown }) => {
-    const script = `cd "${folder}"; PATH="${folder}/bin:$PATH"; ${command}`;
-    const { stdout, stderr } = await run(synprobe("lab", "--", "sh", "-c", `(${script}) 2>&1`));
-    expect(stderr).toBe("");
-    expect(constant(stdout)).toEqual(constant(shown));
+  it.each(STEPS.filter((step) => !startsLab(step)))(
+    "$path: $command",
+    { timeout: 30_000 },
+    async ({ command, shown }) => {
+      const { stdout, stderr } = await run(synprobe("lab", "--", "sh", "-c", `(${script(command)}) 2>&1`));
+      expect(stderr).toBe("");
+      expect(constant(stdout)).toEqual(constant(shown));
+    },
+  );
+
+  it.each(STEPS.filter(startsLab))("$path: $command", { timeout: 60_000 }, async ({ command, shown }) => {
+    const options = { limitMs: 50_000 };
+    const { status, stdout, stderr } = await run(["sh", "-c", `${script(command)} 2>&1`], options);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    if (shown === "") expect(stdout).toContain("Nmap done");
+    else expect(stdout.slice(stdout.indexOf("<!doctype")).trim()).toContain(shown);
+  });
+
+  it("the lab's description is one that the lab takes", async () => {
+    const [description] = blocksOf(LAB, "json");
+    writeFileSync(join(folder, "lab.json"), description);
+    const { status, stdout, stderr } = await run(synprobe("lab", "--check", join(folder, "lab.json")));
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(/^198\.18\.11\.1 +a tarpit/m);
   });
 });

@@ -82,7 +82,7 @@ function page(entries: readonly Entry[]): string {
       );
     return parts.length === 0 ? "" : `## ${title}\n\n${parts.join("\n")}`;
   });
-  const intro = "Made from the docstrings when the package was built. README.md has examples.";
+  const intro = "Made from the docstrings when the package was built. `synprobe help library` has examples.";
   return `# synprobe: the library\n\n${intro}\n\n${sections.filter((text) => text !== "").join("\n")}`;
 }
 

@@ -2,7 +2,7 @@
  * The option table: every option once, with its help, its parser and the nmap spellings that mean the same.
  *
  * commander reads its options from here, aliases.ts its aliases; help, shell completion, the man page and the configuration
- * are made from it, README's table is checked against it. What an option does is the commands' business.
+ * are made from it or checked against it. What an option does is the commands' business.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { parseShow } from "../../report/formats/show.ts";
