@@ -51,7 +51,7 @@ describe("the package", () => {
       /^dist\/commands\/(table\.js|page\.css|(echarts|zrender)\.(LICENSE|NOTICE))$/,
       /^dist\/(synprobe\.1|API\.md)$/,
       /^dist\/topics\/(commands\/)?[a-z-]+\.md$/,
-      /^dist\/((runtime|scan|link|link\/sys|socket|wire)\/)?[a-z0-9-]+\.(js|d\.ts)$/,
+      /^dist\/((runtime|scan|link|socket|wire)\/([a-z]+\/)?)?[a-z0-9-]+\.(js|d\.ts)$/,
     ];
     for (const path of built)
       expect(

@@ -241,7 +241,7 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
   {
     group: "Targets",
     flags: "--exclude <targets>",
-    description: "leave these hosts and networks out, whoever names them (commas between them)",
+    description: "leave out these hosts and networks, whoever names them (comma-separated)",
     brief: "leave these hosts and networks out",
     values: "targets",
     commas: true,
@@ -281,21 +281,21 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
     group: "Timing",
     flags: "--retries <n>",
     nmap: ["--max-retries"],
-    description: "most SYNs after the first, for a port that stays silent (0-30)",
-    brief: "most SYNs more to a silent port",
+    description: "most SYNs after the first, to a port that stays silent (0-30)",
+    brief: "most further SYNs to a silent port",
     parse: integer("--retries", 0, 30),
     defaultValue: DEFAULTS.retries,
   },
   {
     group: "Timing",
     flags: "--timeout <time>",
-    description: "each SYN waits so long for its answer (500, 800ms, 2s), not as round trips ask for",
+    description: "wait this long for each answer (500, 800ms, 2s), whatever the round trips are",
     parse: duration("--timeout", 1, 600_000),
   },
   {
     group: "Timing",
     flags: "--confidence <share>",
-    description: "silent ports get SYNs until silence is so sure, by the loss measured; 1: all retries",
+    description: "retry silent ports until this certain, by the loss measured; 1: all retries",
     parse: share("--confidence", 0.5, 1),
     defaultValue: CONFIDENCE,
   },
@@ -309,7 +309,7 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
   {
     group: "Timing",
     flags: "--min-rate <n>",
-    description: "at least so many SYNs per second, whatever the path holds",
+    description: "at least this many SYNs per second, whatever the path holds",
     parse: integer("--min-rate", 1, MOST_RATE),
   },
   {
@@ -499,7 +499,7 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
   {
     group: "Output",
     flags: "--stats-every <time>",
-    description: "how far the run is, a line on standard error this often",
+    description: "print progress to standard error this often",
     parse: duration("--stats-every", 100, 86_400_000),
   },
   {
