@@ -142,15 +142,15 @@ export function createEngine(options: EngineOptions): Engine {
   const { table, timers } = inFlight;
   const retransmitQueue = createRetransmitQueue(capacity);
   const sendBackoff = createSendBackoff();
-  const simultaneousOpens = createSimultaneousOpens(ports.size > 1, maxTries);
+  // A host that is to have no more than so many SYNs has none that serve the run.
+  const isBounded = (options.ratePerHost ?? options.ratePerPrefix ?? options.hostTimeoutUs) !== undefined;
+  const simultaneousOpens = createSimultaneousOpens(!isBounded);
   const userLimits = createUserLimits(options, table.peer);
   const rstLimited = createRstLimited({
     // A row in line does not wait longer than its host's time.
     arm: (row, atUs) => timers.arm(row, Math.min(atUs, userLimits.endUs(row) + 1)),
   });
   const hostLimits = createHostLimits(userLimits, inFlight, pathState, rstLimited);
-  // A host that is to have no more than so many SYNs has none that serve the run.
-  const isBounded = (options.ratePerHost ?? options.ratePerPrefix ?? options.hostTimeoutUs) !== undefined;
   const controlSchedule = createControlSchedule({
     ports: isBounded ? undefined : options.pilotPorts,
     canaryPorts: options.canaryPorts ?? new Uint16Array(0),
