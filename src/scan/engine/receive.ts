@@ -7,7 +7,7 @@
 import type { IsnHash } from "../../socket/isn.ts";
 import type { SourcePorts } from "../../socket/ports.ts";
 import { readSegment } from "../../socket/segment.ts";
-import { seqAdd } from "../../socket/sequence.ts";
+import { seqAdd, seqDiff } from "../../socket/sequence.ts";
 import { PROBE_EVENTS, PROBE_STATES } from "../../socket/state.ts";
 import { ADDRESS_WORDS, storeAddress } from "../../socket/table.ts";
 import type { PathState } from "../congestion/path-state.ts";
@@ -79,36 +79,52 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
       return;
     }
     const kind = segmentKind(reply.flags);
-    if (kind === "odd") {
-      ignored.oddFlags++;
+    if (kind !== "syn-ack" && kind !== "reset") {
+      handleOther(kind, row, attempt, nowUs, ageUs);
       return;
     }
-    if (kind === "syn") {
-      handleBareSyn(row, attempt, nowUs - ageUs);
-      return;
-    }
-    if (!isProof(kind, reply.acknowledgement, table.iss[columnOf(row, attempt)])) {
+    if (!isProof(kind, seqDiff(reply.acknowledgement, table.iss[columnOf(row, attempt)]))) {
       ignored.wrongAck++;
       if (kind === "reset") unprovedReset[row] = 1;
-      return;
-    }
-    if (kind === "ack" && !isAsked(row, attempt)) {
-      ignored.oddFlags++;
       return;
     }
     const { event, reason } = SEGMENT_VERDICTS[kind];
     const verdict = rows.answer(row, attempt, event, reason, reply.ttl, nowUs, ageUs);
     if (verdict === undefined) {
-      if (kind !== "ack") noteRepeat(row, attempt, kind, nowUs - ageUs);
+      noteRepeat(row, attempt, kind, nowUs - ageUs);
       return;
     }
-    const host = learn(row, attempt, kind === "reset" ? kind : "syn-ack", nowUs, ageUs);
-    if (kind !== "reset") {
-      if (keepHandshakes && kind === "syn-ack") verdict.handshake = handshakeOf(row, attempt, b);
+    const host = learn(row, attempt, kind, nowUs, ageUs);
+    if (kind === "syn-ack") {
+      if (keepHandshakes) verdict.handshake = handshakeOf(row, attempt, b);
       // A copy of it waits until the host is judged.
       if (controlSchedule.suspect(host, row, verdict)) return;
     }
     verdictQueue.enqueue();
+  }
+
+  /** What neither accepts nor resets by itself. An acknowledgement does when it answers our SYN-ACK to a bare SYN. */
+  function handleOther(
+    kind: "syn" | "ack" | "odd",
+    row: number,
+    attempt: number,
+    nowUs: number,
+    ageUs: number,
+  ): void {
+    if (kind === "syn") {
+      handleBareSyn(row, attempt, nowUs - ageUs);
+      return;
+    }
+    const iss = table.iss[columnOf(row, attempt)];
+    if (kind === "odd" || reply.acknowledgement !== seqAdd(iss, 1) || !isAsked(row, attempt)) {
+      ignored.oddFlags++;
+      return;
+    }
+    const { event, reason } = SEGMENT_VERDICTS.ack;
+    const verdict = rows.answer(row, attempt, event, reason, reply.ttl, nowUs, ageUs);
+    if (verdict === undefined) return;
+    const host = learn(row, attempt, "syn-ack", nowUs, ageUs);
+    if (!controlSchedule.suspect(host, row, verdict)) verdictQueue.enqueue();
   }
 
   /** The ISN proves an answer even when its row has been given up: one more to a probe that was answered. */
@@ -126,7 +142,7 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     }
     const kind = segmentKind(reply.flags);
     if (kind === "odd" || kind === "syn" || kind === "ack") ignored.oddFlags++;
-    else if (!isProof(kind, reply.acknowledgement, controlProbes.iss[slot])) ignored.wrongAck++;
+    else if (!isProof(kind, seqDiff(reply.acknowledgement, controlProbes.iss[slot]))) ignored.wrongAck++;
     else controlSchedule.answered(slot, kind, nowUs, ageUs);
   }
 

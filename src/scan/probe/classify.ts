@@ -6,7 +6,6 @@
  * change a verdict is socket/state.ts.
  */
 
-import { seqAdd } from "../../socket/sequence.ts";
 import { PROBE_EVENTS, PROBE_STATES, type ProbeEvent, type ProbeState } from "../../socket/state.ts";
 import { FLAGS } from "../../wire/tcp.ts";
 import type { PortState, Reason } from "./result.ts";
@@ -49,9 +48,10 @@ export const SEGMENT_VERDICTS = {
 /**
  * Whether a segment's acknowledgement number proves that its sender has seen the SYN with this ISN. A SYN-ACK acknowledges ISN + 1
  * (RFC 9293 §3.10.7.2). Some stacks reset with the ISN itself (nmap-os-db's T5: 26 fingerprints), which nobody else knows either.
+ * @param acknowledged the acknowledgement number less the ISN, modulo 2^32: a small number, which takes no object to hand over
  */
-export const isProof = (kind: SegmentKind, acknowledgement: number, iss: number): boolean =>
-  acknowledgement === seqAdd(iss, 1) || (kind === "reset" && acknowledgement === iss >>> 0);
+export const isProof = (kind: SegmentKind, acknowledged: number): boolean =>
+  acknowledged === 1 || (acknowledged === 0 && kind === "reset");
 
 const ICMP_UNREACHABLE: Readonly<Record<number, Reason>> = {
   0: "net-unreach",
