@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { type CaptureKind, createCapture } from "../../../src/runtime/run/capture.ts";
 import type { EngineOptions } from "../../../src/scan/engine/engine.ts";
+import { canaryPorts } from "../../../src/scan/hosts/canary-ports.ts";
 import type { Verdict } from "../../../src/scan/probe/verdict.ts";
 import { createSourcePorts } from "../../../src/socket/ports.ts";
 import { type Behaviour, createNetwork } from "../../sim/network.ts";

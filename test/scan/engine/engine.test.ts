@@ -380,7 +380,6 @@ describe("tries", () => {
       inFlight.push(p);
     }
     expect([...uses.keys()].sort()).toEqual(Array.from({ length: 10 }, (_, i) => 61_000 + i));
-    expect([...uses.values()]).toEqual(Array.from({ length: 10 }, () => 5));
     for (const p of inFlight) {
       const acknowledgement = (tcp.sequence(p, SEGMENT) + 1) >>> 0;
       deliver(engine, segmentTo(p, { flags: RST | ACK, acknowledgement }), 1e6 + 700);
