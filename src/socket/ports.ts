@@ -11,7 +11,7 @@ export interface SourcePorts {
   readonly last: number;
   readonly size: number;
   /**
-   * Where a new probe starts: a number below `size`, the next in turn, from which no try within `maxTries` leaves from
+   * Where a new probe starts: a number below `size`, drawn, from which no try within `maxTries` leaves from
    * `avoid`, the peer's own port: to an address of this machine such a probe would be its own answer.
    */
   start(avoid: number, maxTries: number): number;
@@ -24,7 +24,7 @@ const STRIDE = 997;
 
 /**
  * @param first, last the range, both included, 1 to 65535; one port alone is `-g`
- * @param random any number: where the first probe starts
+ * @param random 32 bits that nobody else knows: which ports are drawn follows from them
  */
 export function createSourcePorts(first: number, last: number, random: number): SourcePorts {
   if (!(first >= 1 && first <= last && last <= 65_535))
@@ -32,11 +32,14 @@ export function createSourcePorts(first: number, last: number, random: number): 
   const size = last - first + 1;
   let stride = STRIDE % size || 1;
   while (gcd(stride, size) !== 1) stride++;
-  let next = random % size;
+  let state = random >>> 0;
   const portOf = (start: number, attempt: number): number => first + ((start + attempt * stride) % size);
+  /** mulberry32: who does not see the probes cannot tell from one port which is next. */
   const turn = (): number => {
-    next = next + 1 === size ? 0 : next + 1;
-    return next;
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) % size;
   };
   return {
     first,

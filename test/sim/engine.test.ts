@@ -45,8 +45,8 @@ describe("a scan through the simulated network", () => {
     expect(row("0:3")).toEqual(["filtered", "no-response", 3, Number.NaN, 0]);
     expect(row("0:4")).toEqual(["filtered", "host-unreach", 1, 20, 61]);
     expect(row("0:5")).toEqual(["filtered", "admin-prohibited", 1, 20, 61]);
-    // A bare SYN proves nothing: it counts when every try has ended without anything better.
-    expect(row("0:6")).toEqual(["open", "split-handshake-syn", 3, 20, 57]);
+    // One round trip to the bare SYN, one to the acknowledgement of our SYN-ACK.
+    expect(row("0:6")).toEqual(["open", "split-handshake-syn", 1, 40, 57]);
     expect(row("1:1")).toEqual(["open", "syn-ack", 1, 20, 57]);
     expect(row("1:2")).toEqual(["closed", "reset", 1, 20, 57]);
     expect(row("1:3")).toEqual(["filtered", "no-response", 3, Number.NaN, 0]);
@@ -56,7 +56,8 @@ describe("a scan through the simulated network", () => {
     // Three tries of one second each, and nothing else to wait for.
     expect(took).toBeGreaterThanOrEqual(3_000_000);
     expect(took).toBeLessThan(3_010_000);
-    expect(engine.counts.sent).toBe(network.probes);
+    // And the SYN-ACKs of the two simultaneous opens.
+    expect(engine.counts.sent + 2).toBe(network.probes);
     expect(engine.counts.states).toEqual({ open: 4, closed: 2, filtered: 6 });
   });
 

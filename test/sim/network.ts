@@ -21,8 +21,10 @@ export type Behaviour =
   | "open"
   | "closed"
   | "silent"
-  /** The bare SYN of a simultaneous open. */
+  /** The bare SYN of a simultaneous open, and the acknowledgement of the SYN-ACK to it. */
   | "split"
+  /** A bare SYN, and nothing after it: anybody could have sent it. */
+  | "forged"
   | { readonly icmp: readonly [type: number, code: number]; readonly from?: Address };
 
 export interface NetworkOptions {
@@ -74,6 +76,8 @@ export function createNetwork(options: NetworkOptions): Network {
   };
 }
 
+const SPLIT_SEQUENCE = 0x1234_5678;
+
 function answerTo(
   b: Uint8Array,
   at: number,
@@ -84,15 +88,22 @@ function answerTo(
   const does = behaviour(b, at, tcp.destinationPort(b, segment));
   if (does === "silent") return undefined;
   if (typeof does === "object") return icmpAbout(b.slice(at, end), does.icmp, does.from);
-  const flags = {
+  const flags = tcp.flags(b, segment);
+  if (does === "split" && (flags & tcp.FLAGS.ACK) !== 0) {
+    const sequence = (SPLIT_SEQUENCE + 1) >>> 0;
+    const acknowledgement = (tcp.sequence(b, segment) + 1) >>> 0;
+    return segmentTo(b.subarray(at, end), { flags: tcp.FLAGS.ACK, sequence, acknowledgement });
+  }
+  const control = {
     open: tcp.FLAGS.SYN | tcp.FLAGS.ACK,
     closed: tcp.FLAGS.RST | tcp.FLAGS.ACK,
     split: tcp.FLAGS.SYN,
+    forged: tcp.FLAGS.SYN,
   }[does];
   return segmentTo(b.subarray(at, end), {
-    flags,
-    sequence: does === "closed" ? 0 : 0x1234_5678,
-    acknowledgement: does === "split" ? 0 : (tcp.sequence(b, segment) + 1) >>> 0,
+    flags: control,
+    sequence: does === "closed" ? 0 : SPLIT_SEQUENCE,
+    acknowledgement: does === "split" || does === "forged" ? 0 : (tcp.sequence(b, segment) + 1) >>> 0,
   });
 }
 

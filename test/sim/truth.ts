@@ -7,6 +7,7 @@ import { createNetwork, type LabNetwork } from "../../src/lab/network.ts";
 import type { RateLimits } from "../../src/scan/congestion/monitor.ts";
 import { createSharedRate, sharedRates } from "../../src/scan/congestion/shared-rate.ts";
 import type { Engine } from "../../src/scan/engine/engine.ts";
+import { canaryPorts } from "../../src/scan/hosts/canary-ports.ts";
 import { missedOpen } from "../../src/scan/measure/loss.ts";
 import type { Verdict } from "../../src/scan/probe/verdict.ts";
 import { createOrder } from "../../src/scan/targets/permutation.ts";
@@ -75,6 +76,7 @@ export const UNTOLD: Overrides = {
   capacity: 1 << 18,
   ports: createSourcePorts(64_402, 65_470, 1),
   pilotPorts: { first: 65_471, last: 65_534 },
+  canaryPorts: canaryPorts([]),
 };
 
 export function scanTruth(

@@ -12,6 +12,7 @@ import {
   lookUpRoute,
   type Route,
 } from "../../link/route.ts";
+import { canaryPorts } from "../../scan/hosts/canary-ports.ts";
 import type { TargetFault } from "../../scan/probe/result.ts";
 import { type AddressSpan, compareAddresses, formatSpan } from "../../scan/targets/address-range.ts";
 import type { AnyTargetSpec, LiteralHost, NamedHost, TargetSpec } from "../../scan/targets/grammar.ts";
@@ -73,6 +74,8 @@ export interface Plan {
   readonly source?: Address;
   readonly families: readonly (4 | 6)[];
   readonly faults: readonly TargetFault[];
+  /** Ports that canaries may go to (scan/hosts/canary-ports.ts). */
+  readonly canaryPorts: Uint16Array;
   /** Parts of ranges that cannot answer, with why: "multicast (224.0.0.0/4)". */
   readonly leftOut: readonly { readonly span: AddressSpan; readonly why: string }[];
   /** What this machine may not be up to, and what to do: lines for a person. */
@@ -267,6 +270,7 @@ export function createPlanner(options: PlanOptions): Planner {
       space,
       ...layPaths(routed, options.ttl, source),
       nameOf: namesIn(names),
+      canaryPorts: canaryPorts(space.ports(), options.excludePorts),
       faults,
       leftOut,
       warnings: crowdWarning(Math.min(onLink(routed), space.hosts), neighbourLimit()),

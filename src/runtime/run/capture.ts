@@ -3,8 +3,7 @@
  * thread's business. Two decorators, which a run without `--pcap` does not have:
  *
  * - of an engine: after each packet that brought a verdict, the SYN that it answers and the packet itself. The SYN is built
- *   again, to the byte, from what the answer proves: its ports and sequence number; all else in a probe follows from them
- *   (scan/probe/syn-template.ts). So nothing has to be kept of the millions that nobody answers.
+ *   again, to the byte, from its addresses and ports and the run's keys (socket/isn.ts, scan/probe/syn-template.ts). So nothing has to be kept of the millions that nobody answers.
  * - of a link, for `--pcap-all`: everything that it took and everything that came, the deciding ones with their verdict.
  *
  * A verdict may fall later than its packet comes, as that on a host which is first asked whether it answers on any port: the
@@ -16,18 +15,21 @@ import type { Engine, EngineOptions } from "../../scan/engine/engine.ts";
 import { createReplyDecoder, type Decoded } from "../../scan/probe/reply-decoder.ts";
 import { createSynTemplate, identificationOf } from "../../scan/probe/syn-template.ts";
 import { keepVerdict, type Verdict } from "../../scan/probe/verdict.ts";
+import { createIsnHash } from "../../socket/isn.ts";
 import { sameWords, storeAddress } from "../../socket/table.ts";
 import { formatAddress } from "../../wire/address.ts";
 import { packetBlockLength, putPacketBlock } from "../../wire/pcapng.ts";
-import { FLAGS } from "../../wire/tcp.ts";
 import { nowUs, wallMs } from "../system/clock.ts";
 
 /** `evidence`: the packets that decided; `all`: every one. */
 export type CaptureKind = "evidence" | "all";
 
+/** From these a probe follows to the byte. */
+type CapturedOptions = Pick<EngineOptions, "paths" | "seed" | "isnKey">;
+
 export interface Capture {
   /** Sees which packets decide. */
-  engine(engine: Engine, options: Pick<EngineOptions, "paths" | "seed">): Engine;
+  engine(engine: Engine, options: CapturedOptions): Engine;
   /** Sees every packet. */
   link<L extends Link>(link: L): L;
   /** Hands over what is there. */
@@ -84,7 +86,8 @@ export function createCapture(
     used += length;
   }
 
-  function captureEngine(engine: Engine, { paths, seed }: Pick<EngineOptions, "paths" | "seed">): Engine {
+  function captureEngine(engine: Engine, { paths, seed, isnKey }: CapturedOptions): Engine {
+    const isn = createIsnHash(isnKey);
     const { handlePacket, pollVerdict } = engine;
     const templates = paths.map(({ local, ttl }) => createSynTemplate(local, ttl));
     const decoder = createReplyDecoder();
@@ -138,12 +141,7 @@ export function createCapture(
         verdictText = text;
         return;
       }
-      if (decoded === "segment" && (reply.flags & FLAGS.ACK) === 0) {
-        // The SYN of a simultaneous open acknowledges nothing: what it answers cannot be told from it.
-        put(bytes, at, end, verdict.atUs, text);
-        return;
-      }
-      const sequence = (decoded === "segment" ? reply.acknowledgement - 1 : reply.sequence) >>> 0;
+      const sequence = isn(reply.local, 0, verdict.peer, 0, reply.localPort, verdict.port) >>> 0;
       const template = templates[verdict.path];
       const id = identificationOf(sequence, seed);
       template.write(syn, 0, verdict.peer, 0, reply.localPort, verdict.port, sequence, id);

@@ -73,8 +73,7 @@ export function buildEngine<L extends Link>(
     ...(sharedRate === undefined ? {} : { rate: { ...settings.rate, shared: sharedRate } }),
     source,
     ports: createSourcePorts(tries.first, tries.last, settings.seed),
-    // Control probes are off while handshakes are completed: every packet then belongs to a handshake.
-    ...(pilots === undefined || settings.keepHandshakes === true ? {} : { pilotPorts: pilots }),
+    ...(pilots === undefined ? {} : { pilotPorts: pilots }),
     startUs: nowUs(),
   });
   const capture = task.capture === undefined ? undefined : createCapture(task.capture, onCapture);

@@ -236,6 +236,7 @@ function engineSettings(plan: Plan, options: ScanOptions, { workers, capacity }:
     rate: { minimum: options.rate.minimum / workers, maximum: options.rate.maximum / workers, workers },
     hosts: plan.space.hosts,
     capacity,
+    canaryPorts: plan.canaryPorts,
     keepHandshakes: options.complete !== undefined,
     ...(options.ratePerHost === undefined ? {} : { ratePerHost: options.ratePerHost / workers }),
     ...(options.ratePerPrefix === undefined ? {} : { ratePerPrefix: options.ratePerPrefix / workers }),

@@ -46,6 +46,8 @@ export interface EngineOptions extends HostLimitOptions {
   readonly seed: number;
   /** Source ports of pilots and canaries, none of `ports`; without them there are none. */
   readonly pilotPorts?: { readonly first: number; readonly last: number };
+  /** Destination ports of canaries (hosts/control-schedule.ts); without them no host is found to be a tarpit. */
+  readonly canaryPorts?: Uint16Array;
   /** SYNs after the first one for a port that stays silent, 0 to 30 at most. */
   readonly retries: number;
   /** The chance with which a port called silent is silent, 0 to 1: fewer SYNs are sent when it is reached before. 1 always sends all. */
@@ -140,17 +142,18 @@ export function createEngine(options: EngineOptions): Engine {
   const { table, timers } = inFlight;
   const retransmitQueue = createRetransmitQueue(capacity);
   const sendBackoff = createSendBackoff();
-  const simultaneousOpens = createSimultaneousOpens(ports.size > 1, maxTries);
+  // A host that is to have no more than so many SYNs has none that serve the run.
+  const isBounded = (options.ratePerHost ?? options.ratePerPrefix ?? options.hostTimeoutUs) !== undefined;
+  const simultaneousOpens = createSimultaneousOpens(!isBounded);
   const userLimits = createUserLimits(options, table.peer);
   const rstLimited = createRstLimited({
     // A row in line does not wait longer than its host's time.
     arm: (row, atUs) => timers.arm(row, Math.min(atUs, userLimits.endUs(row) + 1)),
   });
   const hostLimits = createHostLimits(userLimits, inFlight, pathState, rstLimited);
-  // A host that is to have no more than so many SYNs has none that serve the run.
-  const isBounded = (options.ratePerHost ?? options.ratePerPrefix ?? options.hostTimeoutUs) !== undefined;
   const controlSchedule = createControlSchedule({
     ports: isBounded ? undefined : options.pilotPorts,
+    canaryPorts: options.canaryPorts ?? new Uint16Array(0),
     random: createDraw(seed),
     total: source.total,
     inFlight,

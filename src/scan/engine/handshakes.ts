@@ -36,7 +36,16 @@ const MAX_HEARD = 16_384;
 const BUFFER_LENGTH = 2048;
 /** Connections at once; further open ports wait for their turn, as SYN+ACKs are sent again for a while. */
 const MAX_CONNECTIONS = 1024;
+/** RSTs to strays that wait at once; further strays get none. A flood of them is not to be answered one for one. */
+const MOST_STRAYS = 64;
+/** While SYNs wait to be sent, one packet of this many is an RST to a stray. */
+const PACKETS_PER_STRAY = 16;
 const MSS = { 4: 1460, 6: 1440 } as const;
+
+interface Outgoing {
+  readonly ends: Ends;
+  readonly segment: Segment;
+}
 
 interface Connection {
   readonly key: string;
@@ -60,10 +69,13 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
   const decoder = createReplyDecoder();
   const { reply } = decoder;
   const connections = new Map<string, Connection>();
-  const outbox: { ends: Ends; segment: Segment }[] = [];
-  const verdictQueue: Verdict[] = [];
+  const outbox = createFifo<Outgoing>();
+  /** RSTs to SYN-ACKs that nobody waits for. */
+  const strays = createFifo<Outgoing>();
+  let untilStray = 0;
+  const verdictQueue = createFifo<Verdict>();
   /** Open ports whose handshake waits for a free connection. */
-  const waiting: Verdict[] = [];
+  const waiting = createFifo<Verdict>();
   const waitingKeys = new Set<string>();
   /** Tokens of the current round that are ours, not the engine's. */
   const ours = new Set<number>();
@@ -104,6 +116,7 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
    * (RFC 9293 §3.10.7.1), so that the peer does not wait for an ACK.
    */
   function refuseStray(b: Uint8Array, at: number, end: number): void {
+    if (strays.length >= MOST_STRAYS) return;
     if (decoder.decode(b, at, end) !== "segment" || segmentKind(reply.flags) !== "syn-ack") return;
     const length = b[at] >> 4 === 4 ? 4 : 16;
     const peer = storeAddress(reply.peer, 0, length);
@@ -119,7 +132,7 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
       peerPort: reply.peerPort,
       ttl: paths[0].ttl,
     };
-    for (const reset of resetFor(segment)) outbox.push({ ends, segment: reset });
+    for (const reset of resetFor(segment)) strays.push({ ends, segment: reset });
   }
 
   /** Takes the engine's verdicts: completes those that can be, hands on the others. */
@@ -245,19 +258,28 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
   const nextOf = ({ block, closing, bannerUntil, giveUpAt }: Connection): number =>
     Math.min(block.pollTimeout(), closing ? Number.POSITIVE_INFINITY : bannerUntil, giveUpAt);
 
+  function takeStray(): Outgoing | undefined {
+    untilStray = PACKETS_PER_STRAY;
+    return strays.shift();
+  }
+
   return {
     counts,
     total: engine.total,
     get done() {
-      return engine.done && connections.size + waiting.length + outbox.length === 0;
+      return engine.done && connections.size + waiting.length + outbox.length + strays.length === 0;
     },
     handlePacket,
     handleTimeout,
     pollTransmit: (nowUs, out, at, token) => {
-      const next = outbox.shift();
+      let next = outbox.shift();
+      if (next === undefined && --untilStray < 0) next = takeStray();
       if (next === undefined) {
         ours.delete(token);
-        return engine.pollTransmit(nowUs, out, at, token);
+        const length = engine.pollTransmit(nowUs, out, at, token);
+        if (length > 0) return length;
+        next = takeStray();
+        if (next === undefined) return 0;
       }
       ours.add(token);
       return writePacket(out, at, next.ends, next.segment);
@@ -278,7 +300,7 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
       takeVerdicts(nowUs);
     },
     pollTimeout: (nowUs) => {
-      if (outbox.length > 0) return nowUs;
+      if (outbox.length + strays.length > 0) return nowUs;
       let next = engine.pollTimeout(nowUs);
       for (const connection of connections.values()) next = Math.min(next, nextOf(connection));
       return next;
@@ -287,7 +309,7 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
       return engine.inFlight + connections.size + waiting.length;
     },
     lowestUndecided: () =>
-      [...connections.values(), ...waiting.map((verdict) => ({ verdict }))].reduce(
+      [...connections.values(), ...waiting.all().map((verdict) => ({ verdict }))].reduce(
         (lowest, { verdict }) => Math.min(lowest, verdict.position),
         engine.lowestUndecided(),
       ),
@@ -301,8 +323,41 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
         verdictQueue.push(connection.verdict);
       }
       connections.clear();
-      verdictQueue.push(...waiting.splice(0));
+      for (let verdict = waiting.shift(); verdict !== undefined; verdict = waiting.shift()) {
+        verdictQueue.push(verdict);
+      }
     },
+  };
+}
+
+/** First in, first out: an array whose `shift` does not move what is left. */
+interface Fifo<T> {
+  readonly length: number;
+  push(item: T): void;
+  shift(): T | undefined;
+  all(): readonly T[];
+}
+
+function createFifo<T>(): Fifo<T> {
+  let items: T[] = [];
+  let first = 0;
+  return {
+    get length() {
+      return items.length - first;
+    },
+    push: (item) => {
+      items.push(item);
+    },
+    shift: () => {
+      if (first === items.length) return undefined;
+      const item = items[first++];
+      if (first > 1024 && first * 2 > items.length) {
+        items = items.slice(first);
+        first = 0;
+      }
+      return item;
+    },
+    all: () => items.slice(first),
   };
 }
 

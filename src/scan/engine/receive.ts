@@ -7,14 +7,14 @@
 import type { IsnHash } from "../../socket/isn.ts";
 import type { SourcePorts } from "../../socket/ports.ts";
 import { readSegment } from "../../socket/segment.ts";
-import { seqAdd } from "../../socket/sequence.ts";
+import { seqAdd, seqDiff } from "../../socket/sequence.ts";
 import { PROBE_EVENTS, PROBE_STATES } from "../../socket/state.ts";
 import { ADDRESS_WORDS, storeAddress } from "../../socket/table.ts";
 import type { PathState } from "../congestion/path-state.ts";
 import type { ControlSchedule } from "../hosts/control-schedule.ts";
 import type { RstLimited } from "../hosts/rst-limited.ts";
 import { CLOSED_PORT, MARKS, MOST_SILENCES, SILENCES } from "../measure/host-cache.ts";
-import { SEGMENT_VERDICTS, segmentKind } from "../probe/classify.ts";
+import { isProof, SEGMENT_VERDICTS, segmentKind } from "../probe/classify.ts";
 import type { InFlight } from "../probe/in-flight.ts";
 import { createReplyDecoder } from "../probe/reply-decoder.ts";
 import type { Handshake } from "../probe/verdict.ts";
@@ -48,7 +48,7 @@ const REPEAT_US = 900_000;
 export function createReceive(options: ReceiveOptions): HandlePacket {
   const { paths, ports, isn, keepHandshakes, counts } = options;
   const { inFlight, pathState, rstLimited, controlSchedule, simultaneousOpens, rows, verdictQueue } = options;
-  const { table, hostOf, apart, columnOf, hostIn, tryOf } = inFlight;
+  const { table, hostOf, apart, unprovedReset, columnOf, hostIn, tryOf } = inFlight;
   const { hosts } = pathState;
   const { controlProbes } = controlSchedule;
   const { ignored } = counts;
@@ -79,16 +79,13 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
       return;
     }
     const kind = segmentKind(reply.flags);
-    if (kind === "odd") {
-      ignored.oddFlags++;
+    if (kind !== "syn-ack" && kind !== "reset") {
+      handleOther(kind, row, attempt, nowUs, ageUs);
       return;
     }
-    if (kind === "syn") {
-      handleSplitSyn(row, attempt, nowUs - ageUs);
-      return;
-    }
-    if (reply.acknowledgement !== seqAdd(table.iss[columnOf(row, attempt)], 1)) {
+    if (!isProof(kind, seqDiff(reply.acknowledgement, table.iss[columnOf(row, attempt)]))) {
       ignored.wrongAck++;
+      if (kind === "reset") unprovedReset[row] = 1;
       return;
     }
     const { event, reason } = SEGMENT_VERDICTS[kind];
@@ -106,6 +103,30 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     verdictQueue.enqueue();
   }
 
+  /** What neither accepts nor resets by itself. An acknowledgement does when it answers our SYN-ACK to a bare SYN. */
+  function handleOther(
+    kind: "syn" | "ack" | "odd",
+    row: number,
+    attempt: number,
+    nowUs: number,
+    ageUs: number,
+  ): void {
+    if (kind === "syn") {
+      handleBareSyn(row, attempt, nowUs - ageUs);
+      return;
+    }
+    const iss = table.iss[columnOf(row, attempt)];
+    if (kind === "odd" || reply.acknowledgement !== seqAdd(iss, 1) || !isAsked(row, attempt)) {
+      ignored.oddFlags++;
+      return;
+    }
+    const { event, reason } = SEGMENT_VERDICTS.ack;
+    const verdict = rows.answer(row, attempt, event, reason, reply.ttl, nowUs, ageUs);
+    if (verdict === undefined) return;
+    const host = learn(row, attempt, "syn-ack", nowUs, ageUs);
+    if (!controlSchedule.suspect(host, row, verdict)) verdictQueue.enqueue();
+  }
+
   /** The ISN proves an answer even when its row has been given up: one more to a probe that was answered. */
   function ignoreUnknown(): void {
     const own = isn(reply.local, 0, reply.peer, 0, reply.localPort, reply.peerPort);
@@ -120,21 +141,31 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
       return;
     }
     const kind = segmentKind(reply.flags);
-    if (kind === "odd" || kind === "syn") ignored.oddFlags++;
-    else if (reply.acknowledgement !== seqAdd(controlProbes.iss[slot], 1)) ignored.wrongAck++;
+    if (kind === "odd" || kind === "syn" || kind === "ack") ignored.oddFlags++;
+    else if (!isProof(kind, seqDiff(reply.acknowledgement, controlProbes.iss[slot]))) ignored.wrongAck++;
     else controlSchedule.answered(slot, kind, nowUs, ageUs);
   }
 
-  /** A bare SYN. Our own, back through loopback, and one that was there before ours are certainly no answer. */
-  function handleSplitSyn(row: number, attempt: number, atUs: number): void {
+  /** One of our own that came back, whatever turned it round, and one that was there before ours are certainly no answer. */
+  function handleBareSyn(row: number, attempt: number, atUs: number): void {
+    const column = columnOf(row, attempt);
     const own = isn(reply.peer, 0, reply.local, 0, reply.peerPort, reply.localPort) >>> 0;
-    if (reply.sequence === own || atUs < table.sentAt[columnOf(row, attempt)]) ignored.foreign++;
+    const isOwn = reply.sequence === own || reply.sequence === table.iss[column] >>> 0;
+    if (isOwn || atUs < table.sentAt[column]) ignored.foreign++;
     else if (
       table.state[row] !== PROBE_STATES.synSent ||
-      !simultaneousOpens.hold(row, attempt, atUs, reply.ttl)
+      !simultaneousOpens.heard(row, attempt, reply.sequence)
     ) {
       ignored.duplicate++;
     }
+  }
+
+  /** Whether an acknowledgement answers our SYN-ACK to the row's bare SYN. */
+  function isAsked(row: number, attempt: number): boolean {
+    const open = simultaneousOpens.of(row);
+    return (
+      open?.attempt === attempt && !Number.isNaN(open.askedUs) && reply.sequence === seqAdd(open.irs, 1) >>> 0
+    );
   }
 
   function handleIcmpError(b: Uint8Array, nowUs: number, ageUs: number): void {

@@ -65,11 +65,11 @@ export interface RowLifecycle {
   /** Decides an undecided row to which no reply came, and queues the verdict. */
   decide(row: number, event: ProbeEvent, reason: Reason, nowUs: number): void;
   /**
-   * Decides a row whose tries have all stayed silent, and queues the verdict.
+   * Decides a row whose tries have all stayed without an answer that proves anything, and queues the verdict.
    * @param doubt the chance that an answer was lost or withheld
    * @param openDoubt the chance that a SYN-ACK was lost; no host withholds those
    */
-  decideSilent(row: number, doubt: number, openDoubt: number, nowUs: number): void;
+  decideSilent(row: number, reason: Reason, doubt: number, openDoubt: number, nowUs: number): void;
 }
 
 export interface RowLifecycleOptions {
@@ -91,7 +91,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
   const { source, paths, ports, counts, inFlight, pathState } = options;
   const { hostLimits, controlSchedule, retransmitQueue, sendBackoff, simultaneousOpens, verdictQueue } =
     options;
-  const { table, timers, apart, hostOf, columnOf } = inFlight;
+  const { table, timers, apart, hostOf, unprovedReset, columnOf } = inFlight;
   const tally = createVerdictTally(counts, table);
   const probe: Probe = { words: new Uint32Array(ADDRESS_WORDS), port: 0, path: 0, position: 0 };
   let { total } = source;
@@ -110,6 +110,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     table.portStart[row] = ports.start(probe.port, table.maxTries);
     hostLimits.clear(row);
     apart[row] = 0;
+    unprovedReset[row] = 0;
     hostOf[row] = pathState.hostOf(probe.words, 0, nowUs);
     counts.started++;
     return row;
@@ -206,9 +207,9 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     if (transition(row, event, reason, nowUs) !== undefined) verdictQueue.enqueue();
   }
 
-  function decideSilent(row: number, doubt: number, openDoubt: number, nowUs: number): void {
+  function decideSilent(row: number, reason: Reason, doubt: number, openDoubt: number, nowUs: number): void {
     tally.addSilence(row, openDoubt);
-    const verdict = transition(row, PROBE_EVENTS.exhausted, "no-response", nowUs);
+    const verdict = transition(row, PROBE_EVENTS.exhausted, reason, nowUs);
     if (verdict === undefined) return;
     verdict.doubt = doubt;
     verdictQueue.enqueue();

@@ -12,13 +12,11 @@ import type { HostLimits } from "../hosts/host-limits.ts";
 import type { RstLimited } from "../hosts/rst-limited.ts";
 import { MARKS } from "../measure/host-cache.ts";
 import { FEWEST_TRIES } from "../measure/loss.ts";
-import { SEGMENT_VERDICTS } from "../probe/classify.ts";
 import type { InFlight } from "../probe/in-flight.ts";
 import type { RetransmitQueue } from "./retransmit-queue.ts";
 import type { RowLifecycle } from "./row-lifecycle.ts";
 import type { SendBackoff } from "./send-backoff.ts";
 import type { SimultaneousOpens } from "./simultaneous-open.ts";
-import type { VerdictQueue } from "./verdict-queue.ts";
 
 export interface TimeoutsOptions {
   /** The doubt that ends the tries of a port before its last; 0 to use them all. */
@@ -31,7 +29,6 @@ export interface TimeoutsOptions {
   readonly retransmitQueue: RetransmitQueue;
   readonly sendBackoff: SendBackoff;
   readonly simultaneousOpens: SimultaneousOpens;
-  readonly verdictQueue: Pick<VerdictQueue, "enqueue">;
   readonly rows: RowLifecycle;
 }
 
@@ -43,8 +40,8 @@ const SOON_US = 10_000;
 /** @returns a function that lets the rows' deadlines at or before `nowUs` pass */
 export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => void {
   const { acceptedDoubt, inFlight, pathState, rstLimited, controlSchedule, hostLimits } = options;
-  const { retransmitQueue, sendBackoff, simultaneousOpens, verdictQueue, rows } = options;
-  const { table, timers, hostOf, columnOf, hostIn } = inFlight;
+  const { retransmitQueue, sendBackoff, simultaneousOpens, rows } = options;
+  const { table, timers, hostOf, unprovedReset, columnOf, hostIn } = inFlight;
   const { capacity, maxTries } = table;
   const { hosts, doubt } = pathState;
 
@@ -143,20 +140,20 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
 
   /** The last try is over, and nothing proved has come. */
   function exhaust(row: number, nowUs: number): void {
-    const split = simultaneousOpens.believed(row);
+    const open = simultaneousOpens.of(row);
     const errno = sendBackoff.errnoOf(row);
-    if (split !== undefined) {
-      const { event, reason } = SEGMENT_VERDICTS.syn;
-      if (rows.answer(row, split.attempt, event, reason, split.ttl, split.atUs, 0) !== undefined) {
-        verdictQueue.enqueue();
-      }
-    } else if (errno !== undefined) {
+    // Our SYN-ACK has a round trip to be acknowledged.
+    const answerUs = (open?.askedUs ?? Number.NaN) + pathState.waitUs(hostIn(row, nowUs)) - nowUs;
+    if (answerUs > 0) timers.arm(row, nowUs, (answerUs | 0) + 1);
+    else if (errno !== undefined) {
       rows.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
     } else {
       const mayWithhold = reckonDoubt(row, true);
       const all = doubt[0];
       if (mayWithhold) reckonDoubt(row, false);
-      rows.decideSilent(row, all, doubt[0], nowUs);
+      const reason =
+        open !== undefined ? "unproved-syn" : unprovedReset[row] === 1 ? "unproved-reset" : "no-response";
+      rows.decideSilent(row, reason, all, doubt[0], nowUs);
     }
   }
 

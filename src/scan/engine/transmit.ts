@@ -11,10 +11,14 @@
  */
 import type { IsnHash } from "../../socket/isn.ts";
 import type { SourcePorts } from "../../socket/ports.ts";
+import { writePacket } from "../../socket/segment.ts";
+import { seqAdd } from "../../socket/sequence.ts";
 import { PROBE_EVENTS, PROBE_STATES } from "../../socket/state.ts";
-import { ADDRESS_WORDS } from "../../socket/table.ts";
+import { ADDRESS_WORDS, storeAddress } from "../../socket/table.ts";
+import { FLAGS } from "../../wire/tcp.ts";
 import type { Pacer } from "../congestion/pacer.ts";
 import type { PathState } from "../congestion/path-state.ts";
+import { SLOTS } from "../hosts/control-probes.ts";
 import type { ControlSchedule } from "../hosts/control-schedule.ts";
 import { sendErrorVerdict } from "../probe/classify.ts";
 import type { InFlight } from "../probe/in-flight.ts";
@@ -24,6 +28,7 @@ import type { EngineCounters } from "./counters.ts";
 import type { RetransmitQueue } from "./retransmit-queue.ts";
 import type { RowLifecycle } from "./row-lifecycle.ts";
 import type { SendBackoff } from "./send-backoff.ts";
+import type { SimultaneousOpens } from "./simultaneous-open.ts";
 
 export interface Transmit {
   /** Takes over the rate that has been found. */
@@ -52,6 +57,7 @@ export interface TransmitOptions {
   readonly retransmitQueue: RetransmitQueue;
   readonly sendBackoff: SendBackoff;
   readonly controlSchedule: ControlSchedule;
+  readonly simultaneousOpens: SimultaneousOpens;
   readonly rows: RowLifecycle;
 }
 
@@ -62,10 +68,23 @@ const STARTS_PER_CALL = 256;
 const MOST_POSTPONED = 8192;
 /** A probe that was refused this often, in about a minute, is given up. */
 const MAX_REFUSALS = 128;
+/** The token of a packet of which nothing is told: below those of all slots. */
+const NOT_A_PROBE = -1 - SLOTS;
+const SYN_ACK_WINDOW = 1024;
+const NO_TEXT = new Uint8Array(0);
 
 export function createTransmit(options: TransmitOptions): Transmit {
   const { paths, localWords, ports, isn, seed, counts } = options;
-  const { inFlight, pathState, pacer, rows, retransmitQueue, sendBackoff, controlSchedule } = options;
+  const {
+    inFlight,
+    pathState,
+    pacer,
+    rows,
+    retransmitQueue,
+    sendBackoff,
+    controlSchedule,
+    simultaneousOpens,
+  } = options;
   const { table, timers, hostOf, apart, columnOf } = inFlight;
   const { controlProbes } = controlSchedule;
   const templates = paths.map((path) => createSynTemplate(path.local, path.ttl));
@@ -80,6 +99,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
     if (pacer.allowance(nowUs) < 1) return 0;
     const slot = controlSchedule.next(nowUs, !retransmitQueue.any());
     if (slot >= 0) return sendPilot(slot, nowUs, out, at, token);
+    if (simultaneousOpens.any()) return sendSynAck(simultaneousOpens.next(), nowUs, out, at, token);
     const isPostponed =
       pathState.isStarting() && retransmitQueue.length() < MOST_POSTPONED && rows.mayStart();
     let row = isPostponed ? -1 : retransmitQueue.pop();
@@ -148,6 +168,30 @@ export function createTransmit(options: TransmitOptions): Transmit {
     return template.length;
   }
 
+  /** Answers the bare SYN that came to a row's try: the second step of a simultaneous open (RFC 9293 §3.5, figure 8). */
+  function sendSynAck(row: number, nowUs: number, out: Uint8Array, at: number, token: number): number {
+    const open = simultaneousOpens.of(row);
+    if (open === undefined) return 0;
+    open.askedUs = nowUs;
+    pacer.spend();
+    tokens[token] = NOT_A_PROBE;
+    const { local, ttl } = paths[table.path[row]];
+    const ends = {
+      local,
+      peer: storeAddress(table.peer, row * ADDRESS_WORDS, local.length),
+      localPort: ports.portOf(table.portStart[row], open.attempt),
+      peerPort: table.peerPort[row],
+      ttl,
+    };
+    return writePacket(out, at, ends, {
+      sequence: table.iss[columnOf(row, open.attempt)],
+      acknowledgement: seqAdd(open.irs, 1),
+      flags: FLAGS.SYN | FLAGS.ACK,
+      window: SYN_ACK_WINDOW,
+      text: NO_TEXT,
+    });
+  }
+
   /** The identification is as random as the sequence number, and shows nothing of it (RFC 6864 §4.1 asks no more). */
   const idOf = (sequence: number): number => identificationOf(sequence, seed);
 
@@ -162,7 +206,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
         const column = columnOf(row, attempt);
         table.sentAt[column] = atUs;
         pathState.departed(table.sentAt, column, attempt === 0);
-      } else if (controlProbes !== undefined) {
+      } else if (row !== NOT_A_PROBE && controlProbes !== undefined) {
         controlProbes.sentUs[-1 - row] = atUs;
         controlSchedule.departed(-1 - row);
       }
@@ -171,6 +215,8 @@ export function createTransmit(options: TransmitOptions): Transmit {
 
   function handleRefusal(token: number, errno: string, nowUs: number): void {
     const row = tokens[token];
+    // The peer sends its SYN again, and the next try has a SYN-ACK of its own.
+    if (row === NOT_A_PROBE) return;
     if (row < 0) {
       counts.sent--;
       counts.path.controlProbes--;
@@ -207,7 +253,11 @@ export function createTransmit(options: TransmitOptions): Transmit {
     handleDeparture,
     handleRefusal,
     nextAt: (nowUs) =>
-      !abandoned && (retransmitQueue.any() || rows.mayStart() || controlProbes?.waiting() === true)
+      !abandoned &&
+      (retransmitQueue.any() ||
+        rows.mayStart() ||
+        simultaneousOpens.any() ||
+        controlProbes?.waiting() === true)
         ? Math.max(sendBackoff.pausedUntil(), pacer.nextAt(nowUs))
         : Number.POSITIVE_INFINITY,
     abandon: () => {

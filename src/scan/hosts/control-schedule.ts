@@ -72,6 +72,8 @@ export interface ControlSchedule {
 export interface ControlScheduleOptions {
   /** Source ports of pilots and canaries; without them there are none. */
   readonly ports: { readonly first: number; readonly last: number } | undefined;
+  /** Ports that canaries may go to: neither excluded nor, as far as there are others, named by the user. Without any there are none. */
+  readonly canaryPorts: Uint16Array;
   /** Integers from 0 to `below - 1`. */
   readonly random: (below: number) => number;
   /** Pairs that the run will probe. */
@@ -88,11 +90,10 @@ export interface ControlScheduleOptions {
 export const SILENCE = { plain: 0, unwatched: 1, unasked: 2, untold: 3, own: 4, withheld: 5 } as const;
 export type Silence = (typeof SILENCE)[keyof typeof SILENCE];
 
-/** So many open ports, and no closed one, make a host one that may answer anything; so many other ports are then asked. */
+/** Open ports of a host without a closed one before it may be a tarpit. */
 const SUSPICIOUS = 3;
-const CANARIES = 3;
-/** Below the ports of clients, above those of most services. */
-const CANARY_PORTS = { first: 20_000, last: 32_767 } as const;
+/** Ports of such a host that are then probed although nobody named them. */
+export const CANARIES = 2;
 /** One probe in so many is a pilot, on average, but no more than one in so many seconds. */
 const PROBES_PER_PILOT = 8;
 const PILOT_EVERY_S = 0.0006;
@@ -116,6 +117,7 @@ const REMEMBERED = 1 << 14;
 
 export function createControlSchedule({
   ports,
+  canaryPorts,
   random,
   total,
   inFlight,
@@ -203,7 +205,7 @@ export function createControlSchedule({
     const isCanary = controlProbes.kind[slot] === KINDS.canary;
     controlProbes.release(slot);
     if (!isCanary) return;
-    const judged = tarpits.hear(keyOf(controlProbes.words, slot * ADDRESS_WORDS), kind === "syn-ack");
+    const judged = tarpits.hear(keyOf(controlProbes.words, slot * ADDRESS_WORDS), kind);
     // Its entry may have changed hands meanwhile.
     if (judged === undefined || !hosts.holds(host, controlProbes.words, slot * ADDRESS_WORDS)) return;
     hosts.marks[host] |= judged.tarpit ? MARKS.tarpit : MARKS.honest;
@@ -327,8 +329,9 @@ export function createControlSchedule({
       const key = keyOf(table.peer, at);
       if (!asked) {
         hosts.marks[host] |= MARKS.canaries;
-        for (let i = 0; i < CANARIES; i++) {
-          const port = CANARY_PORTS.first + random(CANARY_PORTS.last - CANARY_PORTS.first + 1);
+        const first = random(canaryPorts.length);
+        for (let i = 0; i < Math.min(CANARIES, canaryPorts.length); i++) {
+          const port = canaryPorts[(first + i * CANARY_STEP) % canaryPorts.length];
           if (controlProbes.ask(table.peer, at, port, table.path[row], host, KINDS.canary) >= 0)
             tarpits.ask(key);
         }
@@ -345,5 +348,8 @@ export function createControlSchedule({
     giveUp: tarpits.giveUp,
   };
 }
+
+/** Between the ports of one host's canaries: a service on many ports in a row must not look like a tarpit. */
+const CANARY_STEP = 1009;
 
 const keyOf = (words: Uint32Array, at: number): HostKey => words.subarray(at, at + ADDRESS_WORDS).join(":");

@@ -17,7 +17,7 @@ export interface Tarpits {
   /**
    * The fate of one canary. @returns the judgement when it was the last of its host's; the verdicts held come out of `release`
    */
-  hear(host: HostKey, accepted: boolean): { readonly tarpit: boolean } | undefined;
+  hear(host: HostKey, answer: "syn-ack" | "reset" | undefined): { readonly tarpit: boolean } | undefined;
   /** The next verdict that no longer waits. */
   release(): Verdict | undefined;
   /** Hosts not judged, and verdicts not released. */
@@ -31,11 +31,9 @@ export interface Tarpits {
 interface Case {
   underWay: number;
   accepted: number;
+  refused: number;
   readonly verdictQueue: Verdict[];
 }
-
-/** Canaries accepted that make a tarpit: one might have met a service by chance. */
-const ENOUGH = 2;
 
 export function createTarpits(): Tarpits {
   const cases = new Map<HostKey, Case>();
@@ -44,7 +42,7 @@ export function createTarpits(): Tarpits {
   return {
     ask: (host) => {
       const known = cases.get(host);
-      if (known === undefined) cases.set(host, { underWay: 1, accepted: 0, verdictQueue: [] });
+      if (known === undefined) cases.set(host, { underWay: 1, accepted: 0, refused: 0, verdictQueue: [] });
       else known.underWay++;
     },
     hold: (host, verdict) => {
@@ -53,14 +51,16 @@ export function createTarpits(): Tarpits {
       known.verdictQueue.push(keepVerdict(verdict));
       return true;
     },
-    hear: (host, accepted) => {
+    hear: (host, answer) => {
       const known = cases.get(host);
       if (known === undefined) return undefined;
       known.underWay--;
-      if (accepted) known.accepted++;
+      if (answer === "syn-ack") known.accepted++;
+      else if (answer === "reset") known.refused++;
       if (known.underWay > 0) return undefined;
       cases.delete(host);
-      const tarpit = known.accepted >= ENOUGH;
+      // One that is accepted may have met a service; one that is lost says nothing.
+      const tarpit = known.accepted > 0 && known.refused === 0;
       for (const verdict of known.verdictQueue) released.push({ ...verdict, answersAll: tarpit });
       return { tarpit };
     },

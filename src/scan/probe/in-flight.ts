@@ -16,6 +16,8 @@ export interface InFlight {
   readonly hostOf: Int32Array;
   /** Per row, a bit a try: it left when its host had had nothing for a while, so that what becomes of it tells of the path, not of a limit of the host's. */
   readonly apart: Uint32Array;
+  /** Per row: 1 when a reset came to one of its tries that proves nothing. */
+  readonly unprovedReset: Uint8Array;
   /** Where a row's try stands in the table's columns of tries. */
   columnOf(row: number, attempt: number): number;
   /** The row's host, looked up again if its entry has changed hands. */
@@ -51,6 +53,7 @@ export function createInFlight(options: InFlightOptions): InFlight {
     timers: createTimerWheel(capacity, options.startUs),
     hostOf,
     apart: new Uint32Array(capacity),
+    unprovedReset: new Uint8Array(capacity),
     columnOf: (row, attempt) => attempt * capacity + row,
     hostIn: (row, nowUs) => {
       if (!hosts.holds(hostOf[row], table.peer, row * ADDRESS_WORDS)) {

@@ -101,6 +101,8 @@ const REASON_CODES = {
   "reject-route": 16,
   "param-problem": 17,
   "host-timeout": 18,
+  "unproved-reset": 19,
+  "unproved-syn": 20,
 } as const satisfies Record<Exclude<Reason, `send-${string}`>, number>;
 const CODE_OF: ReadonlyMap<string, number> = new Map(Object.entries(REASON_CODES));
 /** Every reason but `send-*`, by code. */

@@ -18,6 +18,10 @@ export type Reason =
   | "split-handshake-syn"
   | "reset"
   | "no-response"
+  /** Nothing but a reset that proves nothing: it may be anybody's. */
+  | "unproved-reset"
+  /** Nothing but a bare SYN, whose sender did not acknowledge our SYN-ACK to it. */
+  | "unproved-syn"
   | "net-unreach"
   | "host-unreach"
   | "proto-unreach"

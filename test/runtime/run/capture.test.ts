@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { type CaptureKind, createCapture } from "../../../src/runtime/run/capture.ts";
 import type { EngineOptions } from "../../../src/scan/engine/engine.ts";
+import { canaryPorts } from "../../../src/scan/hosts/canary-ports.ts";
 import type { Verdict } from "../../../src/scan/probe/verdict.ts";
 import { createSourcePorts } from "../../../src/socket/ports.ts";
 import { type Behaviour, createNetwork } from "../../sim/network.ts";
@@ -14,6 +15,7 @@ const PATHS = [
   { local: LOCAL_6, ttl: 64 },
 ];
 const SEED = 0x1234_5678;
+const ISN_KEY = Uint8Array.of(9, 8, 7, 6, 5, 4, 3, 2);
 const V4: Record<number, Behaviour> = {
   1: "open",
   2: "closed",
@@ -42,9 +44,9 @@ function scan(kind: CaptureKind, overrides: Partial<EngineOptions> = {}, does?: 
   const engine = capture.engine(
     engineFor(
       hosts.map((host) => target(host, 1, 2, 3, 4, 5, 6)),
-      { seed: SEED, ...overrides },
+      { seed: SEED, isnKey: ISN_KEY, ...overrides },
     ),
-    { paths: PATHS, seed: SEED },
+    { paths: PATHS, seed: SEED, isnKey: ISN_KEY },
   );
   const verdicts: Verdict[] = [];
   const watched = {
@@ -66,16 +68,9 @@ function scan(kind: CaptureKind, overrides: Partial<EngineOptions> = {}, does?: 
 
 describe("a capture of the evidence", () => {
   it("has each SYN that was answered, to the byte, and its answer, in time and with the verdict", () => {
-    const { verdicts, sent, received, packets: all } = scan("evidence");
-    const isSplit = ({ comment }: { comment: string }): boolean => comment.includes("split-handshake-syn");
-    const alone = all.filter(isSplit);
-    const packets = all.filter((packet) => !isSplit(packet));
-    const decided = verdicts.filter(({ ttl, reason }) => ttl > 0 && reason !== "split-handshake-syn");
-    // The SYN of a simultaneous open is there by itself, since what it answers cannot be told from it.
-    const split = verdicts.filter(({ reason }) => reason === "split-handshake-syn");
-    expect(split.length).toBeGreaterThan(0);
-    expect(alone).toHaveLength(split.length);
-    for (const { hex } of alone) expect(received).toContain(hex);
+    const { verdicts, sent, received, packets } = scan("evidence");
+    const decided = verdicts.filter(({ ttl }) => ttl > 0);
+    expect(decided.some(({ reason }) => reason === "split-handshake-syn")).toBe(true);
     expect(decided.length).toBeGreaterThan(100);
     expect(decided.some(({ answered }) => answered > 1)).toBe(true);
     expect(packets).toHaveLength(2 * decided.length);
@@ -96,7 +91,7 @@ describe("a capture of the evidence", () => {
   it("has the packets of verdicts that fall later, when a host has been found to answer on any port", () => {
     const { verdicts, sent, received, packets } = scan(
       "evidence",
-      { pilotPorts: { first: 60_000, last: 60_511 } },
+      { pilotPorts: { first: 60_000, last: 60_511 }, canaryPorts: canaryPorts([]) },
       "open",
     );
     expect(verdicts.filter(({ answersAll }) => answersAll).length).toBeGreaterThan(50);

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Engine } from "../../../src/scan/engine/engine.ts";
 import { createSourcePorts } from "../../../src/socket/ports.ts";
+import { describePacket } from "../../../src/wire/describe.ts";
 import * as icmp from "../../../src/wire/icmp.ts";
 import * as ipv4 from "../../../src/wire/ipv4.ts";
 import * as tcp from "../../../src/wire/tcp.ts";
@@ -33,16 +34,23 @@ describe("evidence", () => {
     ["SYN+ACK", SYN | ACK, "open", "syn-ack"],
     ["SYN+ACK with PSH and ECN bits", SYN | ACK | PSH | tcp.FLAGS.ECE, "open", "syn-ack"],
     ["RST+ACK", RST | ACK, "closed", "reset"],
+    ["SYN+FIN+ACK", SYN | FIN | ACK, "open", "syn-ack"],
     ["RST without ACK that carries the right number", RST, "closed", "reset"],
-  ])("%s that acknowledges our ISN decides", (_name, flags, state, reason) => {
-    const { engine, probe, iss } = afterFirstSyn();
-    deliver(engine, segmentTo(probe, { flags, acknowledgement: (iss + 1) >>> 0, ttl: 99 }), 1234);
-    expect(drainVerdicts(engine)).toMatchObject([
-      { state, reason, ttl: 99, rttUs: 1234, tries: 1, late: false, was: null },
-    ]);
-    expect(engine.done).toBe(true);
-    expect(engine.pollTimeout(2000)).toBe(Number.POSITIVE_INFINITY);
-  });
+    ["RST+FIN+ACK", RST | FIN | ACK, "closed", "reset"],
+    ["RST+ACK of the ISN itself", RST | ACK, "closed", "reset", 0],
+    ["RST that carries the ISN itself", RST, "closed", "reset", 0],
+  ] as [string, number, string, string, number?][])(
+    "%s decides",
+    (_name, flags, state, reason, beyond = 1) => {
+      const { engine, probe, iss } = afterFirstSyn();
+      deliver(engine, segmentTo(probe, { flags, acknowledgement: (iss + beyond) >>> 0, ttl: 99 }), 1234);
+      expect(drainVerdicts(engine)).toMatchObject([
+        { state, reason, ttl: 99, rttUs: 1234, tries: 1, late: false, was: null },
+      ]);
+      expect(engine.done).toBe(true);
+      expect(engine.pollTimeout(2000)).toBe(Number.POSITIVE_INFINITY);
+    },
+  );
 
   it.each([
     [3, 0, "net-unreach"],
@@ -226,7 +234,13 @@ describe("no evidence", () => {
 });
 
 describe("a bare SYN", () => {
-  it("is overruled by anything that is proved, and counts only at the end of the last try", () => {
+  /** Delivers a bare SYN, and hands back our SYN-ACK to it. */
+  const askedBy = (engine: Engine, probe: Uint8Array, nowUs: number): Uint8Array | undefined => {
+    deliver(engine, segmentTo(probe, { flags: SYN, sequence: 7 }), nowUs);
+    return transmit(engine, nowUs);
+  };
+
+  it("is overruled by anything that is proved", () => {
     const { engine, probe, iss } = afterFirstSyn();
     deliver(engine, segmentTo(probe, { flags: SYN, sequence: 7 }), 1000);
     deliver(engine, segmentTo(probe, { flags: SYN, sequence: 7 }), 1100);
@@ -234,31 +248,47 @@ describe("a bare SYN", () => {
     expect(engine.counts.ignored.duplicate).toBe(1);
     deliver(engine, segmentTo(probe, { flags: RST | ACK, acknowledgement: (iss + 1) >>> 0 }), 2000);
     expect(drainVerdicts(engine)).toMatchObject([{ state: "closed", reason: "reset" }]);
-
-    const alone = afterFirstSyn({ retries: 0 });
-    deliver(alone.engine, segmentTo(alone.probe, { flags: SYN, sequence: 7, ttl: 33 }), 1000);
-    alone.engine.handleTimeout(SECOND + 1000);
-    expect(drainVerdicts(alone.engine)).toMatchObject([
-      { state: "open", reason: "split-handshake-syn", rttUs: 1000, ttl: 33 },
-    ]);
   });
 
-  it("must come to two tries, each from a port of its own", () => {
-    const run = (answers: (attempt: number, probe: Uint8Array) => boolean, overrides = {}) => {
-      const engine = engineFor([target("198.18.0.2", 80)], { retries: 2, ...overrides });
-      for (let attempt = 0, now = 0; !engine.done; now += 100_000) {
-        engine.handleTimeout(now);
-        const probe = transmit(engine, now);
-        if (probe !== undefined && answers(attempt++, probe)) {
-          deliver(engine, segmentTo(probe, { flags: SYN, sequence: 7 }), now + 1000);
+  it("is answered with SYN-ACK, and makes the port open once that is acknowledged", () => {
+    const { engine, probe, iss } = afterFirstSyn({ retries: 0 });
+    const synAck = askedBy(engine, probe, 1000) as Uint8Array;
+    expect(describePacket(synAck, 0, synAck.length)).toMatch(new RegExp(`SYN,ACK .*seq=${iss} ack=8 `));
+    const ack = { flags: ACK, sequence: 8, acknowledgement: (iss + 1) >>> 0, ttl: 33 };
+    deliver(engine, segmentTo(probe, { ...ack, acknowledgement: iss }), 2000);
+    deliver(engine, segmentTo(probe, { ...ack, sequence: 9 }), 2000);
+    expect(drainVerdicts(engine)).toEqual([]);
+    deliver(engine, segmentTo(probe, ack), 2000);
+    expect(drainVerdicts(engine)).toMatchObject([{ state: "open", reason: "split-handshake-syn", ttl: 33 }]);
+  });
+
+  it("alone is told, and opens nothing, however many tries get one", () => {
+    for (const ports of [createSourcePorts(61_000, 62_000, 0), createSourcePorts(53, 53, 0)]) {
+      for (const retries of [0, 3]) {
+        const engine = engineFor([target("198.18.0.2", 80)], { retries, ports });
+        for (let now = 0; !engine.done; now += 100_000) {
+          engine.handleTimeout(now);
+          const packet = transmit(engine, now);
+          const isProbe = packet !== undefined && (tcp.flags(packet, 20) & ACK) === 0;
+          if (isProbe) deliver(engine, segmentTo(packet, { flags: SYN, sequence: 7 }), now + 1000);
         }
+        expect(drainVerdicts(engine)).toMatchObject([{ state: "filtered", reason: "unproved-syn" }]);
       }
-      return drainVerdicts(engine).map(({ state, reason }) => `${state} ${reason}`);
-    };
-    expect(run((attempt) => attempt === 1)).toEqual(["filtered no-response"]);
-    expect(run((attempt) => attempt !== 1)).toEqual(["open split-handshake-syn"]);
-    // From one port (-g) whoever knows it can answer every try.
-    expect(run(() => true, { ports: createSourcePorts(53, 53, 0) })).toEqual(["filtered no-response"]);
+    }
+  });
+
+  it("gets one SYN-ACK a try, and no acknowledgement counts without one", () => {
+    const { engine, probe, iss } = afterFirstSyn();
+    deliver(engine, segmentTo(probe, { flags: ACK, sequence: 8, acknowledgement: (iss + 1) >>> 0 }), 900);
+    expect(engine.counts.ignored.oddFlags).toBe(1);
+    expect(askedBy(engine, probe, 1000)).toBeDefined();
+    expect(askedBy(engine, probe, 1100)).toBeUndefined();
+  });
+
+  it("with our own sequence number is ours, mirrored", () => {
+    const { engine, probe, iss } = afterFirstSyn();
+    deliver(engine, segmentTo(probe, { flags: SYN, sequence: iss }), 1000);
+    expect([engine.counts.ignored.foreign, transmit(engine, 1000)]).toEqual([1, undefined]);
   });
 
   it("that was there before ours is no answer", () => {
@@ -350,7 +380,6 @@ describe("tries", () => {
       inFlight.push(p);
     }
     expect([...uses.keys()].sort()).toEqual(Array.from({ length: 10 }, (_, i) => 61_000 + i));
-    expect([...uses.values()]).toEqual(Array.from({ length: 10 }, () => 5));
     for (const p of inFlight) {
       const acknowledgement = (tcp.sequence(p, SEGMENT) + 1) >>> 0;
       deliver(engine, segmentTo(p, { flags: RST | ACK, acknowledgement }), 1e6 + 700);

@@ -1,25 +1,40 @@
-/** Bare SYNs: which are believed. */
+/** Bare SYNs that came to rows: which of them are answered, once a try, and that they are forgotten. */
 import { expect, it } from "vitest";
 import { createSimultaneousOpens } from "../../../src/scan/engine/simultaneous-open.ts";
 
-it("a bare SYN is believed when two tries had one each, and tells the first one's time", () => {
-  const simultaneousOpens = createSimultaneousOpens(true, 3);
-  expect(simultaneousOpens.hold(5, 0, 100, 60)).toBe(true);
-  expect(simultaneousOpens.hold(5, 0, 110, 60)).toBe(false);
-  expect(simultaneousOpens.believed(5)).toBeUndefined();
-  expect(simultaneousOpens.hold(5, 2, 300, 61)).toBe(true);
-  expect(simultaneousOpens.believed(5)).toMatchObject({ attempt: 0, atUs: 100, ttl: 60 });
-  expect(simultaneousOpens.believed(6)).toBeUndefined();
-  simultaneousOpens.forget(5);
-  expect(simultaneousOpens.believed(5)).toBeUndefined();
+it("each try of a row gets one SYN-ACK, in the order that the SYNs came", () => {
+  const opens = createSimultaneousOpens(true);
+  expect([opens.heard(5, 0, 100), opens.heard(5, 0, 101), opens.heard(7, 0, 200)]).toEqual([
+    true,
+    false,
+    true,
+  ]);
+  expect([opens.next(), opens.next(), opens.next()]).toEqual([5, 7, -1]);
+  expect(opens.of(5)).toMatchObject({ attempt: 0, irs: 100 });
+  expect([opens.heard(5, 2, 300), opens.heard(5, 1, 300)]).toEqual([true, false]);
+  expect(opens.any()).toBe(true);
+  expect(opens.next()).toBe(5);
+  expect(opens.any()).toBe(false);
 });
 
-it("one is enough where no second try may follow, and none where all tries share a port", () => {
-  const single = createSimultaneousOpens(true, 1);
-  single.hold(1, 0, 100, 60);
-  expect(single.believed(1)).toBeDefined();
-  const shared = createSimultaneousOpens(false, 3);
-  shared.hold(1, 0, 100, 60);
-  shared.hold(1, 1, 200, 60);
-  expect(shared.believed(1)).toBeUndefined();
+it("a row that is decided is forgotten, and what waited for it does not leave", () => {
+  const opens = createSimultaneousOpens(true);
+  opens.heard(5, 0, 100);
+  opens.forget(5);
+  expect([opens.of(5), opens.any(), opens.next()]).toEqual([undefined, false, -1]);
+});
+
+it("a flood of them takes bounded memory", () => {
+  const opens = createSimultaneousOpens(true);
+  let taken = 0;
+  for (let row = 0; row < 100_000; row++) if (opens.heard(row, 0, row)) taken++;
+  expect(taken).toBe(4096);
+  opens.forget(0);
+  expect([opens.heard(1_000_000, 0, 1), opens.heard(1_000_001, 0, 1)]).toEqual([true, false]);
+});
+
+it("where no SYN-ACK may be sent, the SYN is remembered all the same", () => {
+  const opens = createSimultaneousOpens(false);
+  expect(opens.heard(5, 0, 100)).toBe(true);
+  expect([opens.any(), opens.of(5)?.irs]).toEqual([false, 100]);
 });

@@ -18,10 +18,11 @@ describe("suspects", () => {
     for (let i = 0; i < 3; i++) tarpits.ask(7);
     expect(tarpits.hold(8, verdict(1))).toBe(false);
     for (const position of [30, 10, 20]) expect(tarpits.hold(7, verdict(position))).toBe(true);
-    expect(tarpits.hear(7, true)).toBeUndefined();
-    expect(tarpits.hear(7, false)).toBeUndefined();
+    expect(tarpits.hear(7, "syn-ack")).toBeUndefined();
+    // Lost: that says nothing.
+    expect(tarpits.hear(7, undefined)).toBeUndefined();
     expect([tarpits.pending(), drain(tarpits)]).toEqual([1, []]);
-    expect(tarpits.hear(7, true)).toEqual({ tarpit: true });
+    expect(tarpits.hear(7, "syn-ack")).toEqual({ tarpit: true });
     expect(tarpits.hold(7, verdict(40))).toBe(false);
     expect(tarpits.pending()).toBe(3);
     expect(drain(tarpits)).toEqual([
@@ -32,19 +33,20 @@ describe("suspects", () => {
     expect(tarpits.pending()).toBe(0);
   });
 
-  it("are honest when but one canary was accepted, or when none was answered", () => {
+  it("are honest when one canary was refused, or when none was answered", () => {
     for (const heard of [
-      [true, false, false],
-      [false, false, false],
-    ]) {
+      ["syn-ack", undefined, "reset"],
+      ["reset", "syn-ack", "syn-ack"],
+      [undefined, undefined, undefined],
+    ] as const) {
       const tarpits = createTarpits();
       for (const _ of heard) tarpits.ask(1);
       tarpits.hold(1, verdict(5));
-      const judged = heard.map((accepted) => tarpits.hear(1, accepted));
+      const judged = heard.map((answer) => tarpits.hear(1, answer));
       expect(judged).toEqual([undefined, undefined, { tarpit: false }]);
       expect(drain(tarpits)).toEqual([[5, false]]);
     }
-    expect(createTarpits().hear(1, true)).toBeUndefined();
+    expect(createTarpits().hear(1, "syn-ack")).toBeUndefined();
   });
 
   it("are judged each by its own, and a verdict kept is a copy", () => {
@@ -57,9 +59,9 @@ describe("suspects", () => {
     slot.position = 999;
     slot.peer[3] = 999;
     tarpits.hold(2, verdict(22));
-    tarpits.hear(2, true);
-    tarpits.hear(1, true);
-    tarpits.hear(2, true);
+    tarpits.hear(2, "syn-ack");
+    tarpits.hear(1, "reset");
+    tarpits.hear(2, "syn-ack");
     const [one, two] = [tarpits.release(), tarpits.release()];
     expect([one?.position, one?.peer[3], one?.answersAll]).toEqual([11, 0, false]);
     expect([two?.position, two?.answersAll]).toEqual([22, true]);
@@ -76,11 +78,11 @@ describe("suspects", () => {
     tarpits.hold(2, verdict(40));
     tarpits.hold(2, verdict(60));
     expect(tarpits.lowestPosition()).toBe(40);
-    tarpits.hear(2, false);
+    tarpits.hear(2, undefined);
     expect(tarpits.lowestPosition()).toBe(40);
     tarpits.release();
     expect(tarpits.lowestPosition()).toBe(50);
-    tarpits.hear(1, false);
+    tarpits.hear(1, undefined);
     tarpits.release();
     expect(tarpits.lowestPosition()).toBe(50);
     tarpits.release();
@@ -97,13 +99,13 @@ describe("suspects", () => {
     tarpits.hold(2, verdict(2));
     tarpits.hold(2, verdict(3));
     tarpits.hold(3, verdict(4));
-    tarpits.hear(3, true);
-    tarpits.hear(1, false);
+    tarpits.hear(3, "syn-ack");
+    tarpits.hear(1, undefined);
     tarpits.giveUp();
     expect(tarpits.lowestPosition()).toBe(1);
     expect(drain(tarpits)).toEqual([1, 2, 3, 4].map((position) => [position, false]));
     tarpits.giveUp();
-    expect([drain(tarpits), tarpits.pending(), tarpits.hear(3, true)]).toEqual([[], 0, undefined]);
+    expect([drain(tarpits), tarpits.pending(), tarpits.hear(3, "syn-ack")]).toEqual([[], 0, undefined]);
   });
 
   it("hold a whole host's ports", () => {

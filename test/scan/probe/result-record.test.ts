@@ -237,6 +237,8 @@ describe("a record", () => {
       16: "reject-route",
       17: "param-problem",
       18: "host-timeout",
+      19: "unproved-reset",
+      20: "unproved-syn",
     });
   });
 
