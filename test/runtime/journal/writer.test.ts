@@ -1,3 +1,7 @@
+/**
+ * Journals: what was appended comes back, after any crash, torn block or flipped bit, once; and what cannot be read is
+ * refused.
+ */
 import { execFileSync } from "node:child_process";
 import {
   appendFileSync,

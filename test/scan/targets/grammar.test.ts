@@ -1,3 +1,4 @@
+/** Targets as text: what each way to write them means, and one clear error for everything else. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SynprobeError } from "../../../src/errors.ts";
