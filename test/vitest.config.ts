@@ -21,7 +21,7 @@ const UNIT = [
   "test/{architecture,readme}.test.ts",
 ];
 /** They measure time or memory, or fill the machine: beside others they would disturb or be disturbed. */
-const ALONE = ["test/cli/stalled.test.ts"];
+const ALONE = ["test/lab/packet.test.ts"];
 /** Of those folders, but they start the program that was built. */
 const PROGRAM = ["test/report/html/page.test.ts"];
 
