@@ -1,9 +1,9 @@
 /**
  * The house rules that a machine can hold: which folder may import which, where native code, clocks and the process may be
- * touched, and that the top level stays as it is.
+ * touched, how large files and folders grow, that each says what it is and is tested, and that the top level stays as it is.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -14,6 +14,16 @@ const SRC = join(ROOT, "src");
 const FILES = readdirSync(SRC, { recursive: true, encoding: "utf8" })
   .filter((file) => file.endsWith(".ts"))
   .map((file) => ({ file, text: readFileSync(join(SRC, file), "utf8") }));
+
+/** Every folder of src/, and the files that are its own. */
+const FOLDERS = ["", ...readdirSync(SRC, { recursive: true, encoding: "utf8" })]
+  .filter((path) => statSync(join(SRC, path)).isDirectory())
+  .map((folder) => ({
+    folder,
+    files: readdirSync(join(SRC, folder), { withFileTypes: true }).flatMap((entry) =>
+      entry.isFile() ? [entry.name] : [],
+    ),
+  }));
 
 const folderOf = (file: string): string => (file.includes("/") ? file.split("/")[0] : "");
 
@@ -151,6 +161,92 @@ describe("the code", () => {
   it("has no default exports, enums or any", () => {
     for (const { file, text } of FILES) {
       expect(codeOf(text), file).not.toMatch(/export default|\benum\s+\w+\s*\{|:\s*any\b|<any>|\bas any\b/);
+    }
+  });
+});
+
+/** Lines of a file, and files of a folder, that a reader can still take in. */
+const LONGEST = 450;
+const MOST_FILES = 20;
+const MAY_BE_LONG = ["socket/control-block.ts"];
+/** Too long today; this list only ever gets shorter. */
+const BEING_SPLIT = [
+  "cli/options/table.ts",
+  "cli/run/probe.ts",
+  "lab/description.ts",
+  "lab/host.ts",
+  "report/html/digest.ts",
+  "runtime/connect/user-space-tcp.ts",
+  "runtime/plan/plan.ts",
+  "runtime/run/scan.ts",
+  "scan/targets/space.ts",
+];
+const linesIn = (text: string): number => text.split("\n").length - 1;
+
+describe("sizes", () => {
+  it.each(FILES.filter(({ file }) => ![...MAY_BE_LONG, ...BEING_SPLIT].includes(file)))(
+    "$file is no longer than a reader can take in",
+    ({ text }) => {
+      expect(linesIn(text)).toBeLessThanOrEqual(LONGEST);
+    },
+  );
+
+  it("a file that has been split is no exception any more", () => {
+    for (const { file, text } of FILES) {
+      if (BEING_SPLIT.includes(file)) expect(linesIn(text), file).toBeGreaterThan(LONGEST);
+    }
+  });
+
+  it.each(FOLDERS)("$folder has files that can be counted at a glance", ({ files }) => {
+    expect(files.filter((file) => file !== "README.md").length).toBeLessThanOrEqual(MOST_FILES);
+  });
+});
+
+describe("a folder", () => {
+  it.each(FOLDERS)("$folder says in ten lines what lives there", ({ folder, files }) => {
+    expect(files).toContain("README.md");
+    const [head] = readFileSync(join(SRC, folder, "README.md"), "utf8").split(/^## /m);
+    expect(head).toMatch(/^# \S/);
+    expect(head.match(/^.+$/gm)?.length).toBeLessThanOrEqual(10);
+    expect(head.length).toBeGreaterThan(200);
+  });
+});
+
+const TESTS = readdirSync(join(ROOT, "test"), { recursive: true, encoding: "utf8" })
+  .filter((file) => file.endsWith(".ts"))
+  .map((file) => ({ file, text: readFileSync(join(ROOT, "test", file), "utf8") }));
+
+describe("tests", () => {
+  it.each(TESTS)("test/$file says at its head what it guards", ({ text }) => {
+    expect(text).toMatch(/^\/\*\*/);
+  });
+
+  /** The tests that a head names after "Tested by". */
+  const namedIn = (head: string): string[] => {
+    const [, words = ""] = /\bTested by ([\s\S]*)/.exec(head.replace(/\n \* ?/g, " ")) ?? [];
+    return words.match(/\btest\/[\w/-]+\.test\.ts/g) ?? [];
+  };
+  const headOf = (text: string): string => /\/\*\*[\s\S]*?\*\//.exec(text)?.[0] ?? "";
+  const folderHead = (file: string): string => {
+    const [head] = readFileSync(join(SRC, dirname(file), "README.md"), "utf8").split(/^## /m);
+    return head;
+  };
+
+  it.each(FILES)("of $file have its path, or it says where they are", ({ file, text }) => {
+    if (existsSync(join(ROOT, "test", file.replace(/\.ts$/, ".test.ts")))) return;
+    // What is pure says so itself; elsewhere whole programs are tested, and the folder says by which tests.
+    const isPure = /^(wire|socket|scan)\//.test(file);
+    const named = namedIn(isPure ? headOf(text) : `${headOf(text)} ${folderHead(file)}`);
+    expect(named).not.toEqual([]);
+  });
+
+  it("that a head names are there", () => {
+    const heads = [
+      ...FILES.map(({ file, text }) => ({ file, head: headOf(text) })),
+      ...FOLDERS.map(({ folder }) => ({ file: folder, head: folderHead(join(folder, "any")) })),
+    ];
+    for (const { file, head } of heads) {
+      for (const name of namedIn(head)) expect(existsSync(join(ROOT, name)), `${file}: ${name}`).toBe(true);
     }
   });
 });

@@ -1,20 +1,76 @@
 /**
- * The test run: every *.test.ts below test/. With SYNPROBE_TEST_REPORT=FILE in the environment its results are also
- * written there as JSON, from which .ci/run counts.
+ * The test run, in parts that can be had alone with `--project NAME` (test/README.md says what each is). Files of one part
+ * share two or three processes at a time; `alone` comes after the others, one file at a time.
+ *
+ * With SYNPROBE_TEST_REPORT=FILE in the environment the results are also written there as JSON, from which .ci/run counts.
+ * With SYNPROBE_TEST_ALL=more only those files run that do more then than every day (everyday.ts).
  */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { defineConfig } from "vitest/config";
+import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
 
-const { SYNPROBE_TEST_REPORT: report } = process.env;
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const { SYNPROBE_TEST_REPORT: report, SYNPROBE_TEST_ALL: all } = process.env;
+
+/** Neither root nor a build is needed: values, the engine, and what stands around it, called as functions. */
+const UNIT = [
+  "test/{wire,socket,scan,link,runtime,report,bench}/**/*.test.ts",
+  "test/cli/run/{journal,progress,writer}.test.ts",
+  "test/cli/options/aliases.test.ts",
+  "test/{architecture,readme}.test.ts",
+];
+/** They measure time or memory, or fill the machine: beside others they would disturb or be disturbed. */
+const ALONE = ["test/lab/packet.test.ts"];
+/** Of those folders, but they start the program that was built. */
+const PROGRAM = ["test/report/html/page.test.ts"];
+
+/** Files that do every day all that they can. */
+const SAME_EVERY_DAY = readdirSync(join(ROOT, "test"), { recursive: true, encoding: "utf8" })
+  .map((file) => `test/${file}`)
+  .filter((file) => file.endsWith(".test.ts"))
+  .filter((file) => !/from "(fast-check|[./]+everyday\.ts)"/.test(readFileSync(join(ROOT, file), "utf8")));
+
+/** A part of the run: these files without those. */
+function project(
+  name: string,
+  include: readonly string[],
+  exclude: readonly string[],
+  options: TestProjectInlineConfiguration["test"] = {},
+): TestProjectInlineConfiguration {
+  return {
+    root: ROOT,
+    test: {
+      name,
+      include: [...include],
+      exclude: [...exclude, ...(all === "more" ? SAME_EVERY_DAY : [])],
+      setupFiles: ["test/setup.ts"],
+      // Real kernels and whole processes share two cores with everything else.
+      testTimeout: 30_000,
+      hookTimeout: 60_000,
+      maxWorkers: 3,
+      sequence: { groupOrder: 0 },
+      ...options,
+    },
+  };
+}
 
 // biome-ignore lint/style/noDefaultExport: vitest takes its configuration from the default export
 export default defineConfig({
   test: {
-    root: fileURLToPath(new URL("..", import.meta.url)),
-    include: ["test/**/*.test.ts"],
+    root: ROOT,
     reporters: report ? ["default", ["json", { outputFile: report }]] : ["default"],
-    // Real kernels and whole processes share two cores with everything else.
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    projects: [
+      // What is pure leaves nothing behind in its process for the next file.
+      project("unit", UNIT, [...ALONE, ...PROGRAM], { isolate: false }),
+      project("sim", ["test/sim/**/*.test.ts"], ALONE),
+      project(
+        "program",
+        ["test/*.test.ts", "test/cli/**/*.test.ts", ...PROGRAM],
+        [...UNIT.slice(1), ...ALONE],
+      ),
+      project("lab", ["test/lab/**/*.test.ts"], ALONE),
+      project("alone", ALONE, [], { fileParallelism: false, sequence: { groupOrder: 1 } }),
+    ],
   },
 });

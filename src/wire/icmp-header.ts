@@ -9,6 +9,7 @@
  *     +---------------+---------------+-------------------------------+
  *   4 |        Rest of header: its meaning depends on the type        |
  *     +---------------------------------------------------------------+
+ * Tested by test/wire/icmp.test.ts and test/wire/icmpv6.test.ts.
  */
 import { u32 } from "./bytes.ts";
 

@@ -1,4 +1,8 @@
-/** Protocol numbers (IANA) that a prober meets in the IPv4 protocol field or the IPv6 next-header field. */
+/**
+ * Protocol numbers (IANA) that a prober meets in the IPv4 protocol field or the IPv6 next-header field.
+ *
+ * Tested by test/wire/ipv6.test.ts.
+ */
 export const PROTOCOL = {
   HOP_BY_HOP: 0,
   ICMP: 1,

@@ -5,6 +5,7 @@
  * least the first eight bytes after it: for TCP the ports and the sequence number (RFC 792, RFC 4443 3).
  * icmp.ts and icmpv6.ts find the quote in their messages; whether it is of a packet that was ever sent, the
  * socket table knows.
+ * Tested by test/wire/icmp.test.ts and test/wire/icmpv6.test.ts.
  */
 import { u16, u32 } from "./bytes.ts";
 import { PROTOCOL } from "./protocol.ts";

@@ -99,7 +99,7 @@ describe.skipIf(skipping("back-pressure", labProblem()))("results that nobody ta
       const ended = once(child, "exit");
       try {
         const size = (): number => statSync(journal, { throwIfNoEntry: false })?.size ?? 0;
-        // It is written every second; three of them without results, only checkpoints, and the run stands.
+        // It is written every second; two of them without results, only checkpoints, and the run stands.
         let last = 0;
         let since = performance.now();
         until(
@@ -108,7 +108,7 @@ describe.skipIf(skipping("back-pressure", labProblem()))("results that nobody ta
               last = size();
               since = performance.now();
             }
-            return last > 1 << 20 && performance.now() - since > 3000;
+            return last > 1 << 20 && performance.now() - since > 2000;
           },
           "the run to stand still",
           30_000,

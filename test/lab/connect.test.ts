@@ -197,11 +197,12 @@ describe.skipIf(skipping("connect", labProblem()))("connect", () => {
       const closing = up.close();
       const theirs = (await readAll(up)).toString();
       await closing;
+      const ends = [down.state, up.state];
       const both = await connect({ host: "${host}", port: ${PORTS.echo} });
       const [back] = await Promise.all([exactly(both, ${MEGABYTE}), both.write(pattern(${MEGABYTE}))]);
       await both.close();
       const wanted = sha(pattern(${MEGABYTE}));
-      say([sha(got) === wanted, theirs === wanted, sha(back) === wanted, down.state, up.state, both.state]);`);
+      say([sha(got) === wanted, theirs === wanted, sha(back) === wanted, ...ends, both.state]);`);
     // Where the peer's FIN comes first, the end is at once; where ours does, there is a TIME-WAIT.
     expect(said).toEqual([[true, true, true, "CLOSED", "TIME-WAIT", "TIME-WAIT"]]);
     gone();

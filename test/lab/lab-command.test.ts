@@ -120,7 +120,7 @@ describe.skipIf(skipping("the lab as real packets", labProblem()))("the lab", ()
 
     it.skipIf(skipping("nc in the lab", missing("nc")))("nc gets a banner and its own words", async () => {
       const { status, stdout } = await inside(
-        ...["sh", "-c", `nc -w 2 ${CAST4} 21 </dev/null; (echo hello; sleep 0.3) | nc -w 2 ${CAST4} 7`],
+        ...["sh", "-c", `nc -w 1 ${CAST4} 21 </dev/null; (echo hello; sleep 0.3) | nc -N -w 1 ${CAST4} 7`],
       );
       expect({ status, stdout }).toEqual({ status: 0, stdout: "220 lab FTP ready\r\nhello\n" });
     });

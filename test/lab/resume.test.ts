@@ -16,6 +16,7 @@ import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { MAIN, ROOT, run, start, synprobe } from "../cli/process.ts";
+import { everyday } from "../everyday.ts";
 import { BEYOND, inNamespace, type Lab, labProblem, skipping } from "./netns.ts";
 import { answers, createWideLab, readScan, type Scan, scan, truth, wide } from "./wide.ts";
 
@@ -30,9 +31,10 @@ const TRUTH = [
 ].sort();
 const TRIES = ["--retries", "1", "--timeout", "300"];
 const FAST = ["--max-rate", "60000"];
-/** Five kills do not see the end of it. */
+/** The kills do not see the end of it. */
 const SLOW = ["--max-rate", "6000"];
 const RAW = ["--link", "raw"];
+const KILLS = everyday(3, 5);
 const packet = (workers: number): string[] => ["--link", "packet", "--workers", String(workers)];
 
 describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
@@ -66,17 +68,18 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
     });
   }
 
-  it.each([
+  const ONE = ["packet, 1 worker", packet(1)] as const;
+  const SEVERAL = [
     ["raw", RAW],
-    ["packet, 1 worker", packet(1)],
     ["packet, 2 workers", packet(2)],
     ["packet, 4 workers", packet(4)],
-  ])(
-    "kill -9 at five random moments: everything once, as in a run that nobody killed (%s)",
+  ] as const;
+  it.each(everyday([ONE, SEVERAL[1]], [ONE, ...SEVERAL]))(
+    "kill -9 at random moments: everything once, as in a run that nobody killed (%s)",
     async (_what, means) => {
       const journal = fresh();
       let known = 0;
-      for (let kill = 0; kill < 5; kill++) {
+      for (let kill = 0; kill < KILLS; kill++) {
         const option = existsSync(journal) ? "--resume" : "--journal";
         const running = begin(
           option,

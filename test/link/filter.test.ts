@@ -1,3 +1,7 @@
+/**
+ * The BPF filters, run by an interpreter: they keep what a run may have caused, and nothing else, on real packets and
+ * any bytes.
+ */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {

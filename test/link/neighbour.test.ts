@@ -1,3 +1,4 @@
+/** The neighbour table: what of it is the kernel's, what is remembered, and when somebody is asked again. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createNeighbourTable, type Neighbour, type NeighbourState } from "../../src/link/neighbour.ts";

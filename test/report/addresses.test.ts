@@ -1,3 +1,4 @@
+/** Addresses in order of value, each counted once. */
 import { describe, expect, test } from "vitest";
 import { addressKey, compareAddresses, countAddresses, ipv4Value } from "../../src/report/addresses.ts";
 

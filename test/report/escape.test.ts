@@ -1,3 +1,4 @@
+/** Text from outside: nothing of it moves a terminal, a column or a line, and it stays within its length. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { displayLength, escapeText, escapeWord, LONGEST_TEXT } from "../../src/report/escape.ts";

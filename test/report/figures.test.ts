@@ -1,3 +1,4 @@
+/** Figures for people: chances, clocks, sizes, digits in threes, ranges of ports. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { chance, clock, digits, portRanges, rounded, size } from "../../src/report/figures.ts";

@@ -3,9 +3,10 @@
  * (random-networks.ts). `npx tsx test/sim/compare.ts` prints the whole table.
  */
 import { beforeAll, describe, expect, it } from "vitest";
+import { everyday } from "../everyday.ts";
 import { type Comparison, compare, median, type Rival, timesOurs } from "./compare.ts";
 
-const NETWORKS = 30;
+const NETWORKS = everyday(12, 30);
 const SLOW = 300_000;
 
 describe(`in ${NETWORKS} random networks`, () => {
@@ -30,7 +31,7 @@ describe(`in ${NETWORKS} random networks`, () => {
 
   it("it is more so where loss has nothing to do with the rate", () => {
     const lossy = all.filter(({ loss, ratePps }) => loss > 0.02 && ratePps > 5000);
-    expect(lossy.length).toBeGreaterThan(12);
+    expect(lossy.length).toBeGreaterThan(everyday(4, 12));
     const times = lossy.map((one) => timesOurs(one, "aimd"));
     expect(median(times)).toBeGreaterThan(6);
     expect(Math.min(...times)).toBeGreaterThan(0.9);

@@ -10,6 +10,7 @@ import {
 } from "../../src/socket/control-block.ts";
 import { type Ends, writePacket } from "../../src/socket/segment.ts";
 import * as tcp from "../../src/wire/tcp.ts";
+import { everyday } from "../everyday.ts";
 import { describe, labOf, PROBER_4, PROBER_6, SECOND, segmentIn } from "./lab.ts";
 import { createSeededRandom } from "./random.ts";
 import { address } from "./run.ts";
@@ -238,7 +239,7 @@ group("a connection through a perfect network", () => {
 });
 
 group("through a bad network", () => {
-  const SEEDS = 3000;
+  const SEEDS = everyday(600, 3000);
   const SERVICES: Service[] = ["echo", "banner", "http", "close", "reset", "discard"];
   const GREETING = "hello there, and welcome to a very bad network\r\n";
 

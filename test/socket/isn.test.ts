@@ -1,3 +1,4 @@
+/** The ISN hash: the published vectors, and that every bit of the 4-tuple and the key counts. */
 import { describe, expect, it } from "vitest";
 import { createIsnHash } from "../../src/socket/isn.ts";
 

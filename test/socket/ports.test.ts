@@ -1,3 +1,4 @@
+/** Source ports: how they go round, that no two tries share one, and the pool that lends them. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { choosePortRange, createPortPool, createSourcePorts, sharePorts } from "../../src/socket/ports.ts";

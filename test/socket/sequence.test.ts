@@ -1,3 +1,4 @@
+/** Sequence numbers: arithmetic and order modulo 2^32, across the edge. */
 import { describe, expect, it } from "vitest";
 import { seqAdd, seqDiff, seqLess, seqLessEqual } from "../../src/socket/sequence.ts";
 

@@ -1,3 +1,4 @@
+/** A probe's states: every transition, over every path of events, against what may never happen. */
 import { describe, expect, it } from "vitest";
 import {
   nextState,

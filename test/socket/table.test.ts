@@ -1,3 +1,4 @@
+/** The socket table, against a Map: who is found, who makes room, and when it is full. */
 import { describe, expect, it } from "vitest";
 import { PROBE_STATES } from "../../src/socket/state.ts";
 import { ANSWERED_KEPT, createSocketTable, loadAddress, sameWords } from "../../src/socket/table.ts";

@@ -1,3 +1,4 @@
+/** The timing wheel, against a sorted list of deadlines. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createTimerWheel } from "../../src/socket/timer-wheel.ts";

@@ -1,3 +1,4 @@
+/** Addresses as text, against node:net and the URL parser: read, written, and told apart by kind. */
 import { isIPv4, isIPv6 } from "node:net";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

@@ -1,3 +1,4 @@
+/** ARP, against real packets: parsed, written byte for byte, refused when cut off. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import * as arp from "../../src/wire/arp.ts";

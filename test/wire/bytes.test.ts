@@ -1,3 +1,4 @@
+/** Big-endian integers, against DataView; and copies that share no memory. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { copy, putU16, putU32, u16, u32 } from "../../src/wire/bytes.ts";

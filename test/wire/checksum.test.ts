@@ -1,3 +1,4 @@
+/** The Internet checksum: RFC 1071's example, the definition on any bytes, and both pseudo-headers. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { putU16, putU32, u16, u32 } from "../../src/wire/bytes.ts";

@@ -1,3 +1,4 @@
+/** CRC-32, against its check value and its definition. */
 import * as zlib from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

@@ -1,3 +1,4 @@
+/** A packet in one line: every real packet, and what it says of those that are odd, wrong or cut off. */
 import { describe, expect, it } from "vitest";
 import { putU16 } from "../../src/wire/bytes.ts";
 import { pseudoSum4, pseudoSum6 } from "../../src/wire/checksum.ts";

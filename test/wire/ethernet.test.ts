@@ -1,3 +1,4 @@
+/** Ethernet headers and hardware addresses: there and back, and refused when cut off. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import * as ethernet from "../../src/wire/ethernet.ts";

@@ -1,3 +1,4 @@
+/** ICMP errors, against real packets: the quoted probe is found, and nothing beyond the message is read. */
 import { describe, expect, it } from "vitest";
 import { formatAddress } from "../../src/wire/address.ts";
 import * as icmp from "../../src/wire/icmp.ts";

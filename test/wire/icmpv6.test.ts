@@ -1,3 +1,4 @@
+/** ICMPv6 errors, against real packets: the quoted probe is found behind any headers, and written as routers write it. */
 import { describe, expect, it } from "vitest";
 import { formatAddress } from "../../src/wire/address.ts";
 import * as icmpv6 from "../../src/wire/icmpv6.ts";

@@ -1,3 +1,4 @@
+/** IPv4 headers, against real packets and a naive reader: parsed, written byte for byte, refused when cut off. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import * as ipv4 from "../../src/wire/ipv4.ts";

@@ -1,3 +1,4 @@
+/** IPv6 headers, against real packets and a naive reader; the walk through extension headers and its limits. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import * as ipv6 from "../../src/wire/ipv6.ts";

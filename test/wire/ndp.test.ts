@@ -1,3 +1,4 @@
+/** Neighbour discovery, against real packets: parsed, written, cut off at any length. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseAddress } from "../../src/wire/address.ts";

@@ -1,3 +1,4 @@
+/** pcapng files: their blocks, lengths, times and comments. */
 import { describe, expect, it } from "vitest";
 import { packetBlockLength, pcapngPacket, pcapngStart, putPacketBlock } from "../../src/wire/pcapng.ts";
 import { blocks } from "./pcapng-blocks.ts";

@@ -1,3 +1,4 @@
+/** TCP options, against real packets: parsed, written, unknown ones kept, cut off anywhere. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { emitOptions, optionsLength, parseOptions, type TcpOption } from "../../src/wire/tcp-options.ts";

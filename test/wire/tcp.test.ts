@@ -1,3 +1,4 @@
+/** TCP headers, against real packets and a naive reader: parsed, written byte for byte, checksums and control bits. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { fold } from "../../src/wire/checksum.ts";

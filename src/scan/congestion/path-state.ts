@@ -8,6 +8,7 @@
  *
  * Loss is proven, never guessed from silence: by a later try that was answered, or by a pilot that was not. ICMP proves no
  * loss, because who sends it limits it.
+ * Tested by test/sim/path-knowledge.test.ts and test/sim/networks.test.ts.
  */
 import { ADDRESS_WORDS } from "../../socket/table.ts";
 import { createHostCache, type HostCache, loadPrefix, MARKS } from "../measure/host-cache.ts";

@@ -1,6 +1,7 @@
 /**
  * What an engine counts while it runs: packets, verdicts, what was ignored and why, what was learnt of the path. Plain numbers that
  * add up over workers (runtime/results/totals.ts adds them).
+ * Tested by test/scan/engine/engine.test.ts and test/sim/path-knowledge.test.ts.
  */
 import type { PathState } from "../congestion/path-state.ts";
 import type { IgnoredCounts, PortState } from "../probe/result.ts";

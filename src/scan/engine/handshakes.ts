@@ -5,6 +5,7 @@
  *
  * The kernel's own RST must be held back meanwhile (link/rst-rule.ts), or it would end each connection first. Not here:
  * the state machine (socket/control-block.ts).
+ * Tested by test/sim/completion.test.ts.
  */
 import { createBufferPool } from "../../socket/buffers.ts";
 import { type ControlBlock, createControlBlock, resetFor } from "../../socket/control-block.ts";

@@ -3,6 +3,7 @@
  * host and the path. What proves nothing is counted, and decides nothing.
  *
  * Not here: the packet's parts (probe/reply-decoder.ts), what a proved answer means (probe/classify.ts), what it changes (row-lifecycle.ts).
+ * Tested by test/scan/engine/engine.test.ts.
  */
 import type { IsnHash } from "../../socket/isn.ts";
 import type { SourcePorts } from "../../socket/ports.ts";

@@ -3,6 +3,7 @@
  * a row has come to then.
  *
  * Not here: how long to wait and how sure silence is (congestion/path-state.ts knows the hosts), the timers themselves (socket/timer-wheel.ts).
+ * Tested by test/scan/engine/engine.test.ts and test/sim/engine.test.ts.
  */
 import { PROBE_EVENTS } from "../../socket/state.ts";
 import { ADDRESS_WORDS } from "../../socket/table.ts";

@@ -8,6 +8,7 @@
  * trip is not told.
  *
  * Not here: the packet's bytes (probe/syn-template.ts), how fast (congestion/pacer.ts), when a try has run out (timeouts.ts).
+ * Tested by test/scan/engine/engine.test.ts and test/sim/engine.test.ts.
  */
 import type { IsnHash } from "../../socket/isn.ts";
 import type { SourcePorts } from "../../socket/ports.ts";

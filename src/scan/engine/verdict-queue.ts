@@ -2,6 +2,7 @@
  * Verdicts that wait to be taken, in the order they fell. Their memory is used again and again.
  *
  * Not here: what decides a row (row-lifecycle.ts), verdicts that wait for what else their host answers (hosts/tarpits.ts).
+ * Tested by test/scan/engine/engine.test.ts and test/sim/path-knowledge.test.ts.
  */
 import { newVerdictSlot, type Verdict, type VerdictSlot } from "../probe/verdict.ts";
 

@@ -4,6 +4,7 @@
  * that wait for canaries tarpits.ts's.
  *
  * Not here: how they leave (engine/transmit.ts) and how their answers are proved (engine/receive.ts).
+ * Tested by test/scan/engine/engine.test.ts and test/sim/path-knowledge.test.ts.
  */
 import { ADDRESS_WORDS } from "../../socket/table.ts";
 import type { PathState } from "../congestion/path-state.ts";

@@ -3,6 +3,7 @@
  * user allows it, or its prefix, or as it answers itself (rst-limited.ts); and so much time.
  *
  * Not here: how fast all of them may leave (congestion/pacer.ts).
+ * Tested by test/scan/hosts/host-rate.test.ts and test/sim/path-knowledge.test.ts.
  */
 import { ADDRESS_WORDS } from "../../socket/table.ts";
 import type { PathState } from "../congestion/path-state.ts";

@@ -7,6 +7,7 @@
  * was lost where few had to be answered, and how many open ports were asked there. It is known only in the end.
  *
  * Pure: times in microseconds. How sure the sum is: loss.ts.
+ * Tested by test/sim/path-knowledge.test.ts and test/sim/networks.test.ts.
  */
 
 import { BESIDE, BESIDE_TRIES, FEW_TRIES, MOST_LOSS, missChance } from "./loss.ts";

@@ -1,6 +1,7 @@
 /**
  * The probes under way: the socket table's rows with their timers, and beside them what a scan keeps of each that more than one
  * part of the engine asks for. What one part alone keeps of a row is in that part.
+ * Tested by test/scan/engine/engine.test.ts and test/sim/engine.test.ts.
  */
 import type { SourcePorts } from "../../socket/ports.ts";
 import { PROBE_STATES } from "../../socket/state.ts";

@@ -3,6 +3,7 @@
  *
  * Types and names only. This is the one file of scan/ that report/ may import, so nothing here knows how a
  * verdict is reached (classify.ts), how it is printed (report/), or which link carried the packets.
+ * Tested by test/scan/probe/result-record.test.ts.
  */
 
 /** The three verdicts on a TCP port, in nmap's words. */

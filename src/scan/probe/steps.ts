@@ -2,6 +2,7 @@
  * The story of one connection attempt, told in the ten steps of the classic account of connect: what the socket held, what
  * was sent, what came back, with the real bytes. Pure: from a record of what happened (runtime/trace/trace.ts makes it) to steps
  * that a person or a program can read; how they look is cli/commands/trace.ts's business.
+ * Tested by test/lab/trace.test.ts.
  */
 import type { ControlBlockView } from "../../socket/control-block.ts";
 import { type Address, formatAddress } from "../../wire/address.ts";

@@ -1,6 +1,7 @@
 /**
  * A verdict as the engine hands it over: numbers and addresses, not yet words (result.ts has those), and what it takes to go
  * on with an open port's handshake.
+ * Tested by test/scan/engine/engine.test.ts.
  */
 import type { Segment } from "../../socket/segment.ts";
 import type { Address } from "../../wire/address.ts";

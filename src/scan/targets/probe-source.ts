@@ -1,6 +1,7 @@
 /**
  * What an engine is given to probe: pairs one after the other, and the paths that lead to them. Types only: source.ts walks a
  * space, tests have sources of their own.
+ * Tested by test/scan/targets/source.test.ts.
  */
 import type { Address } from "../../wire/address.ts";
 

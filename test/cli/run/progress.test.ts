@@ -1,3 +1,4 @@
+/** The progress line: its figures, its width and colours, and the rates and times that it makes of two looks. */
 import { stripVTControlCharacters } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";

@@ -1,3 +1,4 @@
+/** nmap's grepable format: the lines that scripts expect, and no name that adds one. */
 import { execFileSync } from "node:child_process";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";

@@ -1,3 +1,4 @@
+/** NDJSON: one line a verdict, as it falls; any text and number comes back as it was. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createNdjsonReporter } from "../../../src/report/formats/ndjson.ts";

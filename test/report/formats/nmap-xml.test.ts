@@ -1,3 +1,4 @@
+/** nmap's XML: valid by nmap's own DTD whatever the names, in order of address, and in bounded memory. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import fc from "fast-check";

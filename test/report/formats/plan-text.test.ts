@@ -1,3 +1,4 @@
+/** The plan of a dry run, as a page and as JSON. */
 import { expect, test } from "vitest";
 import { formatPlan, planJson } from "../../../src/report/formats/plan-text.ts";
 import type { PlanView } from "../../../src/scan/probe/result.ts";

@@ -1,3 +1,4 @@
+/** --show: which results the table prints, and how it sums up those that it does not. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createNdjsonReporter } from "../../../src/report/formats/ndjson.ts";

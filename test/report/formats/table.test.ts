@@ -1,3 +1,4 @@
+/** The table: its columns, order and colours, what it holds back, and what it says in a sentence instead. */
 import { stripVTControlCharacters } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";

@@ -1,3 +1,4 @@
+/** Several formats at once: each writes what it would have written alone. */
 import { expect, test } from "vitest";
 import { createNdjsonReporter } from "../../../src/report/formats/ndjson.ts";
 import { createTableReporter } from "../../../src/report/formats/table.ts";

@@ -1,3 +1,7 @@
+/**
+ * The page of a report: the command that makes it, and the page in a browser: what it shows, filters and sorts, and
+ * what it never obeys.
+ */
 /// <reference lib="dom" />
 /**
  * The page of `synprobe report` in a real browser: it renders, filters and sorts without an error, obeys nothing that came

@@ -1,3 +1,4 @@
+/** The doctor: for each state of a made-up machine, what is found wrong, why, and which command puts it right. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { ERROR_CODES, type ErrorCode, SynprobeError } from "../../../src/errors.ts";

@@ -1,3 +1,7 @@
+/**
+ * Journals: what was appended comes back, after any crash, torn block or flipped bit, once; and what cannot be read is
+ * refused.
+ */
 import { execFileSync } from "node:child_process";
 import {
   appendFileSync,
@@ -21,6 +25,7 @@ import { openJournal, type Past } from "../../../src/runtime/journal/reader.ts";
 import { createJournal, type Journal, type JournalHeader } from "../../../src/runtime/journal/writer.ts";
 import { RECORD_LENGTH, readRecord } from "../../../src/scan/probe/result-record.ts";
 import { ROOT, run, start } from "../../cli/process.ts";
+import { everyday } from "../../everyday.ts";
 import { skipping } from "../../lab/netns.ts";
 import { createSeededRandom } from "../../sim/random.ts";
 import { HEADER, putSample, sampleRecords } from "./journal-samples.ts";
@@ -251,7 +256,7 @@ describe("a journal", () => {
         await journal.close();
         rmSync(path);
       }),
-      { numRuns: 60 },
+      { numRuns: everyday(20, 60) },
     );
   });
 
@@ -278,7 +283,7 @@ describe("a journal", () => {
     const path = newPath();
     const journal = await create(path);
     const batch = 50_000;
-    const batches = 30;
+    const batches = everyday(8, 30);
     for (let i = 0; i < batches; i++) {
       journal.results(sampleRecords(i * batch, batch), batch);
       // Of every batch but the last, one result comes twice: once above, once below the mark.
@@ -359,7 +364,7 @@ describe("after a crash", () => {
     const bytes = readFileSync(path);
     const flipped = newPath();
     const last = ends[ends.length - 2];
-    for (let bit = 0; bit < 8 * bytes.length; bit++) {
+    for (let bit = 0; bit < 8 * bytes.length; bit += everyday(3, 1)) {
       const at = bit >> 3;
       const bad = Buffer.from(bytes);
       bad[at] ^= 1 << (bit & 7);
@@ -684,7 +689,7 @@ describe("a process with a journal", () => {
   it("may be killed at any moment, again and again: what it has flushed is there, once", async () => {
     const path = newPath();
     let safe = 0;
-    for (let round = 0; round < 5; round++) {
+    for (let round = 0; round < everyday(3, 5); round++) {
       const running = start(keeping(path, round === 0 ? "create" : "resume"));
       const rounds = new RegExp(`(flushed \\d+\\n){${1 + 7 * round}}`);
       await running.until("stdout", rounds);

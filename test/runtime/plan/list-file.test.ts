@@ -1,3 +1,7 @@
+/**
+ * Target lists: what each line says, in whatever pieces it comes; mistakes by file and line; files, pipes and standard
+ * input.
+ */
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

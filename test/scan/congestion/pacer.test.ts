@@ -1,3 +1,4 @@
+/** The pacer: its burst, its interval, and that it keeps its word about the next time. */
 import { describe, expect, it } from "vitest";
 import { createPacer } from "../../../src/scan/congestion/pacer.ts";
 

@@ -1,3 +1,4 @@
+/** Pace per host: turns an interval apart, an end to them, and no host that loses its own among very many. */
 import { describe, expect, it } from "vitest";
 import { createHostRate } from "../../../src/scan/hosts/host-rate.ts";
 import { drainVerdicts, engineFor, target, transmit } from "../../sim/run.ts";

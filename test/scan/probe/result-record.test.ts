@@ -1,3 +1,4 @@
+/** A result as 64 bytes: their places, and that all of it comes back. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { PORT_STATES, type Reason } from "../../../src/scan/probe/result.ts";

@@ -1,3 +1,4 @@
+/** The SYN that is sent: every field and checksum, against codecs that work them out anew. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createSynTemplate } from "../../../src/scan/probe/syn-template.ts";

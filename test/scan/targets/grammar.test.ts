@@ -1,9 +1,9 @@
+/** Targets as text: what each way to write them means, and one clear error for everything else. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SynprobeError } from "../../../src/errors.ts";
 import { formatSpan } from "../../../src/scan/targets/address-range.ts";
 import { parseTarget, parseTargets } from "../../../src/scan/targets/grammar.ts";
-import { parsePorts } from "../../../src/scan/targets/port-list.ts";
 import { parseServices } from "../../../src/scan/targets/services.ts";
 import { formatAddress } from "../../../src/wire/address.ts";
 
@@ -240,37 +240,5 @@ describe("a very long target", () => {
     expect(message.length).toBeLessThan(300);
     const [, name] = complaint("x".repeat(200_000));
     expect(name.length).toBeLessThan(300);
-  });
-});
-
-describe("ports", () => {
-  it.each([
-    ["-", 65_535, 1, 65_535],
-    ["1-65535", 65_535, 1, 65_535],
-    ["-1023", 1023, 1, 1023],
-    ["60000-", 5536, 60_000, 65_535],
-    ["1,2,3-5,4-6", 6, 1, 6],
-    ["1-9,3-4,5", 9, 1, 9],
-    ["T:22,80", 2, 22, 80],
-    ["T:-,T:ssh", 65_535, 1, 65_535],
-  ])("%s", (text, count, first, last) => {
-    const ports = parsePorts(text, services);
-    expect([ports.length, ports[0], ports[ports.length - 1]]).toEqual([count, first, last]);
-  });
-
-  it.each(["U:53", "T:22,U:53", "S:1"])("%s is refused: only TCP is probed", (text) => {
-    expect(() => parsePorts(text, services)).toThrow(/is not for TCP, which is all that is probed/);
-  });
-
-  it("of any list are those it names, ascending, each once", () => {
-    const part = fc.tuple(fc.integer({ min: 1, max: 40 }), fc.nat(9));
-    fc.assert(
-      fc.property(fc.array(part, { minLength: 1 }), (parts) => {
-        const named = new Set<number>();
-        for (const [first, more] of parts) for (let i = 0; i <= more; i++) named.add(first + i);
-        const text = parts.map(([first, more]) => (more === 0 ? `${first}` : `${first}-${first + more}`));
-        expect([...parsePorts(text.join(), services)]).toEqual([...named].sort((a, b) => a - b));
-      }),
-    );
   });
 });

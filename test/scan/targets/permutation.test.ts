@@ -1,3 +1,4 @@
+/** The order of a run: a bijection of any size, evenly spread, dealt out to shards and workers without rest. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createOrder, createPermutation } from "../../../src/scan/targets/permutation.ts";

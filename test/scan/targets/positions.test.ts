@@ -1,3 +1,4 @@
+/** A set of positions, against a Set; and how little memory it takes. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createPositionSet, type PositionSet } from "../../../src/scan/targets/positions.ts";

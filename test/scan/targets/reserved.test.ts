@@ -1,3 +1,4 @@
+/** Addresses from which no answer can come: the same as those that a single target is refused for. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { unprobeable } from "../../../src/runtime/plan/reachability.ts";

@@ -1,3 +1,4 @@
+/** The services database: names to ports and back, whatever the file holds. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parseServices } from "../../../src/scan/targets/services.ts";

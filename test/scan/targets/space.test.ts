@@ -1,3 +1,4 @@
+/** The probe space, against a list of all its pairs: each once, under a number that finds it again, in bounded memory. */
 import { performance } from "node:perf_hooks";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

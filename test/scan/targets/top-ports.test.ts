@@ -1,3 +1,4 @@
+/** The ports for --top-ports: how many, in which order, and what is refused. */
 import { describe, expect, it } from "vitest";
 import { topPorts } from "../../../src/scan/targets/top-ports.ts";
 

@@ -1,3 +1,4 @@
+/** Rows of words: grown, sorted and found across chunks, and read by another thread. */
 import { describe, expect, it } from "vitest";
 import {
   appendRow,

@@ -1,0 +1,339 @@
+/**
+ * Forty mutants: small mistakes, chosen by hand across the rooms, each of which some test must notice. `npm run mutants [words]`
+ * breaks one place after another in a copy of the sources, runs the nearest tests, and says which mutants survived. With words
+ * only those mutants whose file holds one of them.
+ *
+ * Not part of `npm test`: it shows what the tests are worth, not whether the program is right. When code moves, the text of a
+ * mutant has to follow: one that is not found exactly once is an error.
+ */
+import { spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+interface Mutant {
+  /** Below src/. */
+  readonly file: string;
+  /** The text that is replaced, and by what. */
+  readonly from: string;
+  readonly to: string;
+  /** Below test/; those that are there are run. */
+  readonly tests: readonly string[];
+}
+
+const ENGINE = ["scan/engine/engine.test.ts", "sim/engine.test.ts"];
+
+const MUTANTS: readonly Mutant[] = [
+  // wire
+  {
+    file: "wire/checksum.ts",
+    from: "words += b[i] << 8;",
+    to: "words += b[i];",
+    tests: ["wire/checksum.test.ts"],
+  },
+  {
+    file: "wire/ipv4.ts",
+    from: "total >= length && at + total <= end",
+    to: "total >= length",
+    tests: ["wire/ipv4.test.ts"],
+  },
+  {
+    file: "wire/ipv4.ts",
+    from: "(MORE_FRAGMENTS | FRAGMENT_OFFSET)",
+    to: "FRAGMENT_OFFSET",
+    tests: ["wire/ipv4.test.ts", "scan/probe/reply-decoder.test.ts"],
+  },
+  {
+    file: "wire/ipv6.ts",
+    from: "(b[at + 1] + 2) * 4",
+    to: "(b[at + 1] + 1) * 8",
+    tests: ["wire/ipv6.test.ts"],
+  },
+  {
+    file: "wire/tcp-options.ts",
+    from: "length < 2 ||",
+    to: "length < 1 ||",
+    tests: ["wire/tcp-options.test.ts", "wire/hostile.test.ts"],
+  },
+  {
+    file: "wire/quote.ts",
+    from: "at + QUOTED_TRANSPORT_LENGTH > end",
+    to: "at + QUOTED_TRANSPORT_LENGTH > end + 1",
+    tests: ["wire/icmp.test.ts", "wire/icmpv6.test.ts"],
+  },
+  // socket
+  {
+    file: "socket/sequence.ts",
+    from: "seqDiff(a, b) <= 0",
+    to: "a <= b",
+    tests: ["socket/sequence.test.ts"],
+  },
+  {
+    file: "socket/state.ts",
+    from: "[S.open, S.closed, S.silent, S.silent, S.silent]",
+    to: "[S.open, S.closed, S.rejected, S.silent, S.silent]",
+    tests: ["socket/state.test.ts"],
+  },
+  {
+    file: "socket/table.ts",
+    from: "distance >= ((slot - hole) & mask)",
+    to: "distance > ((slot - hole) & mask)",
+    tests: ["socket/table.test.ts"],
+  },
+  {
+    file: "socket/timer-wheel.ts",
+    from: "Math.ceil(deadline[row] / TICK_US)",
+    to: "Math.floor(deadline[row] / TICK_US)",
+    tests: ["socket/timer-wheel.test.ts"],
+  },
+  {
+    file: "socket/ports.ts",
+    from: "while (gcd(stride, size) !== 1) stride++;",
+    to: "",
+    tests: ["socket/ports.test.ts"],
+  },
+  {
+    file: "socket/rto.ts",
+    from: "4 * rttvar",
+    to: "2 * rttvar",
+    tests: ["socket/rto.test.ts", "socket/control-block.test.ts"],
+  },
+  {
+    file: "socket/control-block.ts",
+    from: "window === 0 ? segment.sequence === next :",
+    to: "window === 0 ? true :",
+    tests: ["socket/control-block.test.ts"],
+  },
+  // scan/targets
+  {
+    file: "scan/targets/permutation.ts",
+    from: "while (place >= size) place = onceBack(place);",
+    to: "",
+    tests: ["scan/targets/permutation.test.ts"],
+  },
+  {
+    file: "scan/targets/port-list.ts",
+    from: "reached = Math.max(reached, range[1]);",
+    to: "reached = range[1];",
+    tests: ["scan/targets/port-list.test.ts", "scan/targets/grammar.test.ts"],
+  },
+  {
+    file: "scan/targets/port-sets.ts",
+    from: "if (starts[set + 1] - from !== length) return false;",
+    to: "",
+    tests: ["scan/targets/port-sets.test.ts", "scan/targets/space.test.ts"],
+  },
+  {
+    file: "scan/targets/source.ts",
+    from: "Math.ceil((from - worker.index) / worker.count)",
+    to: "Math.floor((from - worker.index) / worker.count)",
+    tests: ["scan/targets/source.test.ts", "scan/targets/permutation.test.ts", "lab/resume.test.ts"],
+  },
+  {
+    file: "scan/targets/address-range.ts",
+    from: "last[i] |= hostBits;",
+    to: "last[i] |= hostBits >>> 1;",
+    tests: ["scan/targets/address-range.test.ts", "scan/targets/space.test.ts"],
+  },
+  // scan/probe
+  {
+    file: "scan/probe/classify.ts",
+    from: "case FLAGS.RST | FLAGS.ACK:",
+    to: "",
+    tests: ["scan/probe/classify.test.ts", ...ENGINE],
+  },
+  {
+    file: "scan/probe/classify.ts",
+    from: 'family === 6 && errno === "EINVAL"',
+    to: 'errno === "EINVAL"',
+    tests: ["scan/probe/classify.test.ts", ...ENGINE],
+  },
+  {
+    file: "scan/probe/reply-decoder.ts",
+    from: 'if (ipv4.isFragment(b, at)) return "fragment";',
+    to: "",
+    tests: ["scan/probe/reply-decoder.test.ts", ...ENGINE],
+  },
+  {
+    file: "scan/probe/reply-decoder.ts",
+    from: "quote.addressLength !== senderLength",
+    to: "false",
+    tests: ["scan/probe/reply-decoder.test.ts", ...ENGINE],
+  },
+  // scan/measure
+  {
+    file: "scan/measure/rtt.ts",
+    from: "rttvar[i] += 2 * gain *",
+    to: "rttvar[i] += gain *",
+    tests: ["scan/measure/rtt.test.ts"],
+  },
+  {
+    file: "scan/measure/loss.ts",
+    from: "HARDLY_SHOWN ** 2 * MANY_LOST",
+    to: "0 * MANY_LOST",
+    tests: ["scan/measure/loss.test.ts", "sim/networks.test.ts"],
+  },
+  {
+    file: "scan/measure/missed-ports.ts",
+    from: "chance) / (1 - chance)",
+    to: "chance) / (1 + chance)",
+    tests: ["sim/path-knowledge.test.ts", "sim/networks.test.ts"],
+  },
+  // scan/congestion
+  {
+    file: "scan/congestion/pacer.ts",
+    from: "tokens[0] = Math.min(burst, tokens[0] + (nowUs - at[0]) * perUs);",
+    to: "tokens[0] += (nowUs - at[0]) * perUs;",
+    tests: ["scan/congestion/pacer.test.ts"],
+  },
+  {
+    file: "scan/congestion/slow-start.ts",
+    from: "share + unsure < GOOD_SHARE * these.best",
+    to: "false",
+    tests: ["scan/congestion/slow-start.test.ts", "scan/congestion/controller.test.ts"],
+  },
+  // scan/hosts
+  {
+    file: "scan/hosts/host-rate.ts",
+    from: "forgets && old.next[slot] <= nowUs",
+    to: "forgets",
+    tests: ["scan/hosts/host-rate.test.ts"],
+  },
+  {
+    file: "scan/hosts/tarpits.ts",
+    from: "const ENOUGH = 2;",
+    to: "const ENOUGH = 1;",
+    tests: ["scan/hosts/tarpits.test.ts", "sim/path-knowledge.test.ts"],
+  },
+  // scan/engine
+  {
+    file: "scan/engine/receive.ts",
+    from: "table.iss[columnOf(row, attempt)] !== reply.sequence",
+    to: "false",
+    tests: ENGINE,
+  },
+  {
+    file: "scan/engine/receive.ts",
+    from: "reply.acknowledgement !== seqAdd(table.iss[columnOf(row, attempt)], 1)",
+    to: "false",
+    tests: ENGINE,
+  },
+  {
+    file: "scan/engine/send-backoff.ts",
+    from: "if (nowUs < pausedUntil) return;",
+    to: "",
+    tests: ["scan/engine/send-backoff.test.ts"],
+  },
+  // runtime/journal
+  {
+    file: "runtime/journal/blocks.ts",
+    from: "b.writeUIntBE(length, at + LENGTH, 3);",
+    to: "b.writeUIntBE(length & 0xffff, at + LENGTH, 3);",
+    tests: ["runtime/journal/writer.test.ts"],
+  },
+  {
+    file: "runtime/journal/blocks.ts",
+    from: "crc32(b, at + COVERED,",
+    to: "crc32(b, at + COVERED + 1,",
+    tests: ["runtime/journal/writer.test.ts"],
+  },
+  // link
+  {
+    file: "link/filter.ts",
+    from: "[OP.jumpSet, 0x1fff,",
+    to: "[OP.jumpSet, 0x0fff,",
+    tests: ["link/filter.test.ts"],
+  },
+  {
+    file: "link/filter.ts",
+    from: "[OP.jumpGreater, last,",
+    to: "[OP.jumpGreaterEqual, last,",
+    tests: ["link/filter.test.ts"],
+  },
+  // report
+  {
+    file: "report/escape.ts",
+    from: String.raw`/[\p{C}\p{Zl}\p{Zp}]/u`,
+    to: String.raw`/[\p{Cc}\p{Zl}\p{Zp}]/u`,
+    tests: ["report/escape.test.ts"],
+  },
+  {
+    file: "report/formats/csv.ts",
+    from: "escape_formulas: true",
+    to: "escape_formulas: false",
+    tests: ["report/consumers.test.ts", "report/golden.test.ts"],
+  },
+  // cli
+  {
+    file: "cli/run/progress.ts",
+    from: "Math.floor((part / whole) * 1000)",
+    to: "Math.round((part / whole) * 1000)",
+    tests: ["cli/run/progress.test.ts"],
+  },
+  {
+    file: "cli/options/suggest.ts",
+    from: "const exchanged = i > 1 && j > 1 &&",
+    to: "const exchanged = false &&",
+    tests: ["cli/options/suggest.test.ts", "cli/spellings.test.ts", "cli/bad-input.test.ts"],
+  },
+];
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const words = process.argv.slice(2);
+
+/** A copy of what tests read, which may be broken. */
+function copyOf(root: string): string {
+  const copy = mkdtempSync(join(tmpdir(), "synprobe-mutants-"));
+  for (const name of ["src", "test", "package.json", "tsconfig.json", "README.md"]) {
+    cpSync(join(root, name), join(copy, name), { recursive: true });
+  }
+  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+  return copy;
+}
+
+/** Whether all tests pass. @throws when none could be run */
+function passes(copy: string, tests: readonly string[]): boolean {
+  const files = tests.map((file) => `test/${file}`).filter((file) => existsSync(join(copy, file)));
+  if (files.length === 0) throw new Error(`there are no tests ${tests.join(", ")}`);
+  const argv = ["vitest", "run", "--config", "test/vitest.config.ts", "--bail", "1", ...files];
+  const { status, stdout } = spawnSync("npx", argv, { cwd: copy, encoding: "utf8", timeout: 300_000 });
+  if (/No test files found/.test(stdout)) throw new Error(`vitest runs none of ${files.join(", ")}`);
+  return status === 0;
+}
+
+function run(copy: string): void {
+  const chosen = MUTANTS.filter(
+    ({ file }) => words.length === 0 || words.some((word) => file.includes(word)),
+  );
+  const survivors: string[] = [];
+  let lost = 0;
+  for (const { file, from, to, tests } of chosen) {
+    const path = join(copy, "src", file);
+    const whole = readFileSync(path, "utf8");
+    const found = whole.split(from).length - 1;
+    const name = `${file}: ${from} → ${to === "" ? "nothing" : to}`;
+    if (found !== 1) {
+      console.log(`not found ${found === 0 ? "" : "once "}: ${name}`);
+      lost++;
+      continue;
+    }
+    writeFileSync(
+      path,
+      whole.replace(from, () => to),
+    );
+    const survives = passes(copy, tests);
+    writeFileSync(path, whole);
+    if (survives) survivors.push(name);
+    console.log(`${survives ? "SURVIVED" : "killed  "} ${name}`);
+  }
+  console.log(
+    `${chosen.length - survivors.length - lost} killed, ${survivors.length} survived, ${lost} not found`,
+  );
+  if (survivors.length + lost > 0) process.exitCode = 1;
+}
+
+const copy = copyOf(ROOT);
+process.on("exit", () => rmSync(copy, { recursive: true, force: true }));
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(130));
+run(copy);

@@ -1,0 +1,113 @@
+/** What a reply or a refused send means: each control bit, each ICMP code and each error number against nmap's and the RFCs' words. */
+import { describe, expect, it } from "vitest";
+import {
+  icmpReason,
+  icmpv6Reason,
+  portState,
+  segmentKind,
+  sendErrorVerdict,
+} from "../../../src/scan/probe/classify.ts";
+import { PROBE_STATES } from "../../../src/socket/state.ts";
+import { FLAGS } from "../../../src/wire/tcp.ts";
+
+const { FIN, SYN, RST, PSH, ACK, URG, ECE, CWR } = FLAGS;
+
+describe("a segment", () => {
+  it.each([
+    ["SYN,ACK", SYN | ACK, "syn-ack"],
+    ["SYN", SYN, "syn"],
+    ["RST", RST, "reset"],
+    ["RST,ACK", RST | ACK, "reset"],
+    ["none", 0, "odd"],
+    ["ACK", ACK, "odd"],
+    ["FIN", FIN, "odd"],
+    ["FIN,ACK", FIN | ACK, "odd"],
+    ["SYN,FIN", SYN | FIN, "odd"],
+    ["SYN,ACK,FIN", SYN | ACK | FIN, "odd"],
+    ["SYN,RST", SYN | RST, "odd"],
+    ["SYN,RST,ACK", SYN | RST | ACK, "odd"],
+    ["RST,FIN", RST | FIN, "odd"],
+  ])("with %s, whatever PSH, URG and ECN say", (_names, flags, kind) => {
+    for (const more of [0, PSH, URG, ECE, CWR, PSH | URG | ECE | CWR]) {
+      expect(segmentKind(flags | more)).toBe(kind);
+    }
+  });
+});
+
+describe("an ICMP error", () => {
+  it("decides by type and code, and only by those that say that something refuses", () => {
+    const decided: Record<string, string> = {};
+    for (let type = 0; type < 256; type++) {
+      for (let code = 0; code < 256; code++) {
+        const reason = icmpReason(type, code);
+        // Time exceeded, whatever its code.
+        if (type === 11) expect(reason).toBe("time-exceeded");
+        else if (reason !== undefined) decided[`${type}/${code}`] = reason;
+      }
+    }
+    // Not 4 (fragmentation needed), 5 (source route), 6 to 8, 11 and 12 (type of service): none of them is about a SYN's port.
+    expect(decided).toEqual({
+      "3/0": "net-unreach",
+      "3/1": "host-unreach",
+      "3/2": "proto-unreach",
+      "3/3": "port-unreach",
+      "3/9": "net-prohibited",
+      "3/10": "host-prohibited",
+      "3/13": "admin-prohibited",
+    });
+  });
+
+  it("of ICMPv6 likewise: packet too big (2) and two of the parameter problems (4) decide nothing", () => {
+    const decided: Record<string, string> = {};
+    for (let type = 0; type < 256; type++) {
+      for (let code = 0; code < 256; code++) {
+        const reason = icmpv6Reason(type, code);
+        if (type === 3) expect(reason).toBe("time-exceeded");
+        else if (reason !== undefined) decided[`${type}/${code}`] = reason;
+      }
+    }
+    expect(decided).toEqual({
+      "1/0": "no-route",
+      "1/1": "admin-prohibited",
+      "1/2": "beyond-scope",
+      "1/3": "addr-unreach",
+      "1/4": "port-unreach",
+      "1/5": "policy-fail",
+      "1/6": "reject-route",
+      "4/1": "param-problem",
+    });
+  });
+});
+
+describe("a refused send", () => {
+  it.each([
+    ["ENOBUFS", "again", "again"],
+    ["EAGAIN", "again", "again"],
+    ["ENOMEM", "again", "again"],
+    ["EINTR", "again", "again"],
+    ["ENETDOWN", "away", "away"],
+    ["ENODEV", "away", "away"],
+    ["ENXIO", "away", "away"],
+    ["EPERM", "never", "never"],
+    ["EACCES", "never", "never"],
+    ["EMSGSIZE", "never", "never"],
+    // IPv6 says it when the table of neighbours is full.
+    ["EINVAL", "never", "again"],
+    ["ENETUNREACH", "later", "later"],
+    ["EHOSTUNREACH", "later", "later"],
+    ["EADDRNOTAVAIL", "later", "later"],
+  ])("%s: %s over IPv4, %s over IPv6", (errno, over4, over6) => {
+    expect([sendErrorVerdict(errno, 4), sendErrorVerdict(errno, 6)]).toEqual([over4, over6]);
+  });
+});
+
+it("a row that is neither open nor closed is filtered, whatever made it so", () => {
+  const { open, closed, rejected, silent, unsent } = PROBE_STATES;
+  expect([open, closed, rejected, silent, unsent].map(portState)).toEqual([
+    "open",
+    "closed",
+    "filtered",
+    "filtered",
+    "filtered",
+  ]);
+});
