@@ -350,7 +350,7 @@ describe("after a crash", () => {
     for (let length = 0; length < ends[0].at; length++) {
       copyFileSync(path, torn);
       truncateSync(torn, length);
-      await expect(openJournal(torn)).rejects.toEqual(journalError(/is empty, .* remove it and start again/));
+      await expect(openJournal(torn)).rejects.toEqual(journalError(/is empty: .* remove it and start again/));
     }
   });
 
