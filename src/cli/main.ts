@@ -22,7 +22,7 @@ import {
   usage,
   withTiming,
 } from "./options/table.ts";
-import { createMessages, printResult, VERSION } from "./run/terminal.ts";
+import { createMessages, printResult, releaseClosedTerminals, VERSION } from "./run/terminal.ts";
 
 /**
  * @param run takes what a command does
@@ -301,6 +301,7 @@ async function improve(message: string, program: Command): Promise<string> {
   return unknownOption(option, known);
 }
 
+process.on("exit", releaseClosedTerminals);
 main(process.argv.slice(2)).then((status) => {
   process.exitCode = status;
 });

@@ -305,6 +305,18 @@ describe.skipIf(skipping("bad input", labProblem()))("bad input", () => {
     ]);
   });
 
+  test("an exclude file with two addresses on a line: a range to some programs, so nothing is probed", async () => {
+    const excluded = file("excluded");
+    writeFileSync(excluded, "198.18.0.1\t198.18.0.2 198.18.0.3\n# ours\n192.0.2.9\t192.0.2.11\n");
+    const { status, stdout, stderr } = await probe("--exclude-file", excluded, good);
+    expect(status).toBe(2);
+    expect(stdout).toBe("");
+    expectMessage(
+      stderr,
+      /excluded:3: two addresses .*: write 192\.0\.2\.9-192\.0\.2\.11, or each on a line/,
+    );
+  });
+
   test("a list on standard input", async () => {
     const argv = inNamespace(lab.near, synprobe("-oJ", "-", "-iL", "-"));
     const { status, stdout, stderr } = await run(argv, { input: `${good}\n192.0.2.10:0\n` });

@@ -160,7 +160,7 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
         /other options: .*sequential was not given and is given.*retries was 10 and is 7/,
       ],
       [["--resume", journal, "--seed", "10", ...small], /seed was 9 and is 10/],
-      [["--resume", text, ...small], /is no journal of synprobe$/m],
+      [["--resume", text, ...small], /is not a synprobe journal$/m],
       [["--resume", `${journal}-none`, ...small], /there is no journal/],
       [["--journal", journal, ...small], /exists already: --resume/],
       [["--journal", journal, "--resume", journal, ...small], /exclude each other/],
@@ -213,7 +213,7 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
         ...TARGETS,
       ]);
       expect(full.stderr).toBe(
-        `synprobe: cannot write journal ${journal}: the disk is full; put that right, then --resume ${journal} goes on from what is in it\n`,
+        `synprobe: cannot write journal ${journal}: the disk is full; put that right, then continue with --resume ${journal}\n`,
       );
       expect(full.status).toBe(2);
       expect(statSync(journal).size).toBeGreaterThan(100_000);

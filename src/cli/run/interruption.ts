@@ -1,7 +1,9 @@
 /**
  * SIGINT, SIGTERM and SIGHUP: the first asks for an orderly end, the second ends at once. Watched from before anything is
- * taken that must be given back.
+ * taken that must be given back. A signal that was ignored when the program started (nohup; a shell's `command &`) stays ignored.
  */
+import { isatty } from "node:tty";
+import { wasIgnored } from "../../link/sys/signals.ts";
 import { EXIT } from "../exit.ts";
 
 export interface Interruption {
@@ -14,9 +16,29 @@ export interface Interruption {
   ignore(): void;
 }
 
-const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+type Signal = "SIGINT" | "SIGTERM" | "SIGHUP";
+
+let watched: readonly Signal[] | undefined;
+
+/**
+ * Keeps ignored what was ignored when the program started, for as long as it runs; to be called before it does anything that takes time.
+ * A shell that ignores SIGINT for a command in the background ignores SIGQUIT too, and gives it no terminal to read (POSIX, Shell
+ * Command Language, 2.9.3 and 2.12): that is where it shows, as Node watches SIGINT itself.
+ * @returns the signals that are to be watched
+ */
+export function keepIgnoredSignals(): readonly Signal[] {
+  if (watched !== undefined) return watched;
+  const ignored = new Set<Signal>();
+  if (wasIgnored("SIGHUP")) ignored.add("SIGHUP");
+  if (wasIgnored("SIGQUIT") && !isatty(0)) ignored.add("SIGINT");
+  // Node has given them their default back, which is to end the process.
+  for (const signal of ignored) process.on(signal, () => {});
+  watched = (["SIGINT", "SIGTERM", "SIGHUP"] as const).filter((signal) => !ignored.has(signal));
+  return watched;
+}
 
 export function watchSignals(): Interruption {
+  const signals = keepIgnoredSignals();
   let signalled = false;
   let handler: (() => void) | undefined;
   let lastWords: (() => void) | undefined;
@@ -31,7 +53,7 @@ export function watchSignals(): Interruption {
     signalled = true;
     handler?.();
   };
-  for (const signal of SIGNALS) process.on(signal, onSignal);
+  for (const signal of signals) process.on(signal, onSignal);
   return {
     get signalled() {
       return signalled;
@@ -44,7 +66,7 @@ export function watchSignals(): Interruption {
       lastWords = wanted;
     },
     ignore: () => {
-      for (const signal of SIGNALS) process.off(signal, onSignal);
+      for (const signal of signals) process.off(signal, onSignal);
     },
   };
 }

@@ -5,6 +5,7 @@
 import { type BigIntStats, constants, fstatSync, ftruncateSync, openSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { isatty } from "node:tty";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { createNdjsonReporter } from "../../report/formats/ndjson.ts";
 import { createTableReporter } from "../../report/formats/table.ts";
@@ -37,6 +38,9 @@ export interface Outputs {
 }
 
 const STDOUT = 1;
+/** What a write says when nobody reads standard output any more: a pipe whose reader has ended, a terminal that is closed. */
+const READER_GONE = "EPIPE";
+const TERMINAL_GONE = "EIO";
 /** So many characters may wait before `room` says that it is enough. */
 const MOST_HELD = 1 << 24;
 
@@ -117,10 +121,11 @@ export async function openOutputs(
     }
     if (file !== undefined && fd !== STDOUT) files.push(fd);
     if (file !== undefined) needed.set(file, "another format goes there, give each its own file");
-    // One that is broken says no more; the others do not suffer for it.
+    const gone = isatty(fd) ? TERMINAL_GONE : READER_GONE;
+    // A broken output ends; the others go on.
     const writer = createWriter(fd, (code) => {
       living--;
-      if (fd !== STDOUT || code !== "EPIPE") failure ??= cannotWrite(path, code);
+      if (fd !== STDOUT || code !== gone) failure ??= cannotWrite(path, code);
       if (failure !== undefined || living === 0) onBroken?.();
     });
     living++;

@@ -22,7 +22,7 @@ import { storeAddress } from "../../socket/table.ts";
 import { formatAddress } from "../../wire/address.ts";
 import { EXIT, type ExitStatus, exitStatus } from "../exit.ts";
 import type { TimedOptions } from "../options/table.ts";
-import { type Interruption, watchSignals } from "./interruption.ts";
+import { type Interruption, keepIgnoredSignals, watchSignals } from "./interruption.ts";
 import {
   journalOptions,
   type OpenedJournal,
@@ -43,6 +43,7 @@ export async function probe(
   messages: Messages,
   argv: readonly string[],
 ): Promise<ExitStatus> {
+  keepIgnoredSignals();
   const services = readServices();
   const remembered = await rememberRun(options);
   try {

@@ -10,6 +10,7 @@ import type { TargetFault } from "../../scan/probe/result.ts";
 import { type AnyTargetSpec, parseTargets } from "../../scan/targets/grammar.ts";
 import { parsePorts } from "../../scan/targets/port-list.ts";
 import type { Services } from "../../scan/targets/services.ts";
+import { formatAddress } from "../../wire/address.ts";
 import { COMMANDS, type ProbeOptions, usage } from "../options/table.ts";
 
 /** A plan, and how many bad targets there were that no fault tells of. */
@@ -134,23 +135,59 @@ async function readExcludes(options: ProbeOptions, services: Services): Promise<
   for (const text of options.exclude ?? []) add(parseTargets(text, services, "--exclude"));
   for (const file of options.excludeFile ?? []) {
     const source = asInvoker(options.drop, () => openList(file));
+    const lines = createLineCheck();
     await readList(source, services, {
-      ipv4: (address, port, line) =>
-        add({
+      ipv4: (address, port, line) => {
+        const spec: AnyTargetSpec = {
           text: `${source.name}:${line}`,
+          origin: `${source.name}:${line}`,
           host: {
             kind: "address",
             address: Uint8Array.of(address >>> 24, address >>> 16, address >>> 8, address),
           },
           ...(port === 0 ? {} : { ports: Uint16Array.of(port) }),
-        }),
-      target: add,
+        };
+        add(spec);
+        lines.take(spec);
+      },
+      target: (spec) => {
+        add(spec);
+        lines.take(spec);
+      },
       fault: (error) => {
         throw error;
       },
     });
+    lines.end();
   }
   return specs;
+}
+
+/**
+ * Refuses a line that is two addresses and nothing else. Some lists write a range like that, and read as two hosts it would leave
+ * everything between them to be probed.
+ */
+function createLineCheck(): { take(spec: AnyTargetSpec): void; end(): void } {
+  let line: AnyTargetSpec[] = [];
+  const end = (): void => {
+    const addresses = line.flatMap(({ host }) =>
+      host.kind === "address" ? [formatAddress(host.address)] : [],
+    );
+    if (line.length === 2 && addresses.length === 2) {
+      const [first, last] = addresses;
+      throw usage(
+        `${line[0].origin}: two addresses on a line are not a range: write ${first}-${last}, or each on a line of its own`,
+      );
+    }
+    line = [];
+  };
+  return {
+    take: (spec) => {
+      if (line.length > 0 && line[0].origin !== spec.origin) end();
+      line.push(spec);
+    },
+    end,
+  };
 }
 
 function parsePortsOption(name: string, text: string, services: Services): Uint16Array {

@@ -1,7 +1,8 @@
 /**
  * What the commands know of the terminal: colour or not, and where messages that are not results go.
  */
-import { fstatSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, openSync, writeSync } from "node:fs";
+import { isatty } from "node:tty";
 import { createColors } from "picocolors";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { escapeText } from "../../report/escape.ts";
@@ -19,6 +20,24 @@ export interface Messages {
   error(message: string): void;
   /** A remark, on standard error. */
   note(message: string): void;
+}
+
+/**
+ * Puts /dev/null in the place of standard streams whose terminal has been closed, as a last step. Node aborts at its end when it cannot
+ * give a terminal its modes back (ResetStdio in src/node.cc), but leaves alone what is not that terminal any more.
+ */
+export function releaseClosedTerminals(): void {
+  for (const fd of [0, 1, 2]) {
+    try {
+      // No open terminal, so a closed one, or /dev/null already.
+      if (isatty(fd) || !fstatSync(fd).isCharacterDevice()) continue;
+      closeSync(fd);
+      // Takes the lowest descriptor that is free: this one.
+      openSync("/dev/null", "r+");
+    } catch {
+      // Whatever cannot be replaced stays.
+    }
+  }
 }
 
 /** https://no-color.org: any value but the empty one. FORCE_COLOR overrides, for pagers. */

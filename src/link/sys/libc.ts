@@ -79,6 +79,11 @@ export const libc = {
   setpgid: lib.func("int setpgid(int, int)") as (pid: number, group: number) => number,
   tcsetpgrp: lib.func("int tcsetpgrp(int, int)") as (fd: number, group: number) => number,
   signal: lib.func("intptr_t signal(int, intptr_t)") as (signal: number, handler: number) => number | bigint,
+  sigaction: lib.func("int sigaction(int, void*, void*)") as (
+    signal: number,
+    action: null,
+    old: Uint8Array,
+  ) => number,
   capset: lib.func("int capset(void*, void*)") as (header: Uint8Array, data: Uint8Array) => number,
   syscall: lib.func("int64_t syscall(int64_t, int64_t, void*, uint32_t)") as (
     number: number,

@@ -15,13 +15,13 @@ import type { ScanOptions as RunOptions } from "../run/scan-options.ts";
 import { wholeNumber } from "../system/arguments.ts";
 import { createRandom } from "../system/random.ts";
 
-/** What `probe` can be told, and `scan` as well. */
+/** Options of `probe`, and of `scan`. */
 export interface ProbeOptions {
   /** Most SYNs after the first for a port that stays silent, 0 to 30; 10 by default, or as `timing` has it. */
   readonly retries?: number;
-  /** Each SYN waits so long for its answer, in milliseconds, 1 to 600,000; without it, as the round trips ask for. */
+  /** How long each SYN waits for its answer, in milliseconds, 1 to 600,000; by default it follows the measured round trips. */
   readonly timeoutMs?: number;
-  /** Silent ports get SYNs until silence is so sure, by the loss measured: 0.5 to 1, 1 for all retries; 0.9999 by default. */
+  /** Retry silent ports until this certain that they are silent, given the measured loss: 0.5 to 1, 1 for all retries; 0.9999 by default. */
   readonly confidence?: number;
   /** nmap's templates for waits, retries and rate: 0 (paranoid) to 5 (insane); 3 by default. */
   readonly timing?: number;
@@ -40,7 +40,7 @@ export interface ProbeOptions {
    * routing rule holds the kernel's own RST back. A process that is killed meanwhile leaves it for the next run to remove.
    */
   readonly complete?: boolean;
-  /** `complete`, and wait so long for what the server says first: milliseconds, 1 to 60,000. */
+  /** `complete`, and wait this long for what the server says first: milliseconds, 1 to 60,000. */
   readonly bannerMs?: number;
   /**
    * Stops the run as Ctrl-C does: nothing more is sent, answers are waited for up to a second, and what they say is still
@@ -49,15 +49,15 @@ export interface ProbeOptions {
   readonly signal?: AbortSignal;
 }
 
-/** What `scan` can be told. */
+/** Options of `scan`. */
 export interface ScanOptions extends ProbeOptions {
   /** Ports of targets that name none: `"22,80,8000-8010,https"`, `"-"` for all, or numbers. */
   readonly ports?: string | readonly number[];
-  /** In place of `ports`: the so many ports most worth a look, 1 to 65,535. */
+  /** In place of `ports`: this many of the most common ports, 1 to 65,535. */
   readonly topPorts?: number;
-  /** Hosts and networks that are left out, whoever names them. */
+  /** Hosts and networks that are not probed, even if a target names them. */
   readonly exclude?: string | readonly string[];
-  /** Ports that are left out, written as `ports` are. */
+  /** Ports that are not probed, written as `ports` are. */
   readonly excludePorts?: string | readonly number[];
   /** Probe every address of a name, not only the first. */
   readonly allAddresses?: boolean;
@@ -65,27 +65,27 @@ export interface ScanOptions extends ProbeOptions {
   readonly strict?: boolean;
   /** Most SYNs per second, 1 to 10,000,000; the path may hold fewer. */
   readonly maxRate?: number;
-  /** At least so many SYNs per second, whatever the path holds: 1 to 10,000,000. */
+  /** Fewest SYNs per second, even if the path holds fewer: 1 to 10,000,000. */
   readonly minRate?: number;
   /** Most SYNs per second to one address, 1 to 10,000,000. */
   readonly maxRatePerHost?: number;
-  /** SYNs per second to one network, a /24 or a /64 of IPv6, 1 to 10,000,000. */
+  /** Most SYNs per second to one network, a /24 or a /64 of IPv6, 1 to 10,000,000. */
   readonly maxRatePerPrefix?: number;
-  /** Send an address nothing more this long after its first SYN: milliseconds, 1 to 86,400,000. */
+  /** Stop probing an address this long after its first SYN: milliseconds, 1 to 86,400,000. */
   readonly hostTimeoutMs?: number;
   /** Probe in this random order, 0 to 2^64 - 1; without it, in a fresh one. */
   readonly seed?: number | bigint;
   /** Probe in ascending order. */
   readonly sequential?: boolean;
-  /** Probe only part `index`, from 1, of `count`, up to 65,536, for so many machines with the same `seed`. */
+  /** Probe only part `index`, from 1, of `count`, up to 65,536, one for each machine, with the same `seed`. */
   readonly shard?: { readonly index: number; readonly count: number };
   /** Raw IP sockets, or Ethernet frames for large scans; `auto` by default. */
   readonly link?: "auto" | "raw" | "packet";
   /** Threads that probe, 1 to 64, with `link: "packet"`; by size, rate and processors if not given. */
   readonly workers?: number;
-  /** The states whose results are wanted, all by default; none with `[]`, for those who want only the summary. */
+  /** The states whose results are wanted, all by default; `[]` for the summary alone. */
   readonly states?: readonly PortState[];
-  /** Told how far the run is, every `progressEveryMs` and at its end. What it throws ends the run. */
+  /** Called with the progress every `progressEveryMs` and at the end. An error that it throws ends the run. */
   readonly onProgress?: (progress: ScanProgress) => void;
   /** Milliseconds, 50 to 86,400,000; 1000 by default. */
   readonly progressEveryMs?: number;
@@ -127,7 +127,7 @@ const isPorts = (value: unknown): boolean =>
   isListOf((port) => Number.isInteger(port) && Number(port) >= 1 && Number(port) <= 65_535)(value);
 const isShare = (value: unknown): boolean => typeof value === "number" && value >= 0.5 && value <= 1;
 
-/** All others: whether a value fits, and what does. */
+/** All others: a check, and what a valid value is. */
 const OTHERS: Readonly<
   Record<
     Exclude<keyof ScanOptions, keyof typeof NUMBERS>,
@@ -153,7 +153,7 @@ const OTHERS: Readonly<
   onProgress: [(value) => typeof value === "function", "a function"],
 };
 
-/** All options that there are. */
+/** All options. */
 export const OPTION_NAMES: readonly string[] = [...Object.keys(NUMBERS), ...Object.keys(OTHERS)];
 
 function isSeed(value: unknown): boolean {
@@ -170,7 +170,7 @@ function isShard(value: unknown): boolean {
 
 const usage = (message: string): SynprobeError => new SynprobeError(ERROR_CODES.usage, message);
 
-/** @throws {SynprobeError} `ERR_USAGE` for an option that there is not, does not fit, or contradicts another */
+/** @throws {SynprobeError} `ERR_USAGE` for an option that does not exist, has a wrong value, or contradicts another */
 export function checkOptions(options: ScanOptions): void {
   if (typeof options !== "object" || options === null) throw usage("options are an object");
   for (const [name, value] of Object.entries(options)) {

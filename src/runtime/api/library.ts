@@ -1,8 +1,8 @@
 /**
- * `scan` and `probe`, the library's way to probe: a run whose results are iterated over, which waits for whoever reads them.
+ * `scan` and `probe` of the library: a run whose results are iterated over, with back-pressure.
  *
- * Importing this file loads no native code; a run does. No privilege is dropped, no signal watched, nothing printed, and the
- * process never ended. Not here: what the options mean (library-options.ts), the run itself (run/scan.ts), connections (connect/connect.ts).
+ * Importing this file loads no native code; a run does. It drops no privileges, watches no signals, prints nothing and never
+ * ends the process. Not here: the options (library-options.ts), the run (run/scan.ts), connections (connect/connect.ts).
  */
 import { ERROR_CODES, type ErrorCode, SynprobeError } from "../../errors.ts";
 import {
@@ -33,23 +33,23 @@ import {
 /** A run under way. Iterate over it once: `for await (const result of scan(…))`. */
 export interface Scan extends AsyncIterableIterator<PortResult, undefined, undefined> {
   /**
-   * The totals, when the run has ended, `interrupted` among them; also after an abort or a `break`. Rejects with what the
-   * iteration throws when the run has failed, or was aborted before it began; nobody has to listen.
+   * The totals, once the run has ended; also after an abort or a `break`, with `interrupted` set. Rejects with the error of the
+   * iteration when the run has failed or was aborted before it began. The rejection may be left unhandled.
    */
   readonly summary: Promise<ScanSummary>;
   /** How far the run is; undefined before its first packet. */
   progress(): ScanProgress | undefined;
 }
 
-/** Results that may wait to be read before the run stops sending. */
+/** The run stops sending while this many results are unread. */
 const MOST_WAITING = 1024;
 
 /**
- * Probes every pair of address and port that the targets name, once. Results come as they fall, in no order. Of a port that
- * was called filtered and answers late there is a second result, with `was`: the last one counts.
+ * Probes every pair of address and port that the targets name, once. Results come as they are decided, in no order. A port that
+ * was called filtered and answers late has a second result, with `was`: the last one counts.
  *
- * The run begins at once. It stops sending while about a thousand results wait to be read, so read them, ask for fewer with
- * `states`, or `break`, which ends it at once. It needs CAP_NET_RAW when it begins, and after that no privilege but
+ * The run begins at once. It stops sending while about a thousand results are unread: read them, ask for fewer with `states`,
+ * or `break`, which ends the run. It needs CAP_NET_RAW when it begins, and after that no privilege but
  * CAP_NET_ADMIN with `complete`; it drops none, so a program that wants to does it itself once results come.
  *
  * @param targets as the command line has them, one a string: `198.18.0.1:22,80`, `[2001:db8::1]:443`, `host.example:https`,
@@ -65,7 +65,7 @@ export function scan(targets: string | Iterable<string>, options: ScanOptions = 
 }
 
 /**
- * Probes one port of one host. For many ports one `scan` is better than many of these: each opens sockets of its own.
+ * Probes one port of one host. For many ports use one `scan`: each `probe` opens sockets of its own.
  *
  * @param host a name, whose first address counts, or an IP address as text, with a zone where a link-local one needs it
  * @param port 1 to 65,535
@@ -121,7 +121,7 @@ function start(name: (services: Services) => Specs, options: ScanOptions): Scan 
   });
 
   async function run(): Promise<ScanSummary> {
-    // Whoever calls has the object before anything can fail.
+    // The caller gets the object before anything can fail.
     await undefined;
     checkPlatform();
     checkOptions(options);

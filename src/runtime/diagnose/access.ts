@@ -16,7 +16,7 @@ import type { RawRefusal, RawTrial, System } from "./system.ts";
 
 export type RawTrials = Readonly<Record<4 | 6, RawTrial>>;
 
-/** What decides over raw sockets. */
+/** What decides whether raw sockets open. */
 interface Standing {
   readonly capabilities?: CapabilitySets;
   readonly container?: Container;
@@ -137,7 +137,7 @@ function netRawFinding(system: System, standing: Standing, command: readonly str
     return refuse(
       found,
       `${reason}, although it runs as root`,
-      "Something took root's capabilities away (setpriv, capsh, a sandbox). Use a root shell that has them:",
+      "Something removed root's capabilities (setpriv, capsh, a sandbox). Use a root shell that has them:",
       "    grep Cap /proc/self/status",
     );
   }
@@ -152,18 +152,18 @@ function netRawFinding(system: System, standing: Standing, command: readonly str
   );
 }
 
-/** What to do when CAP_NET_RAW was taken out of the bounding set: start the whole environment differently. */
+/** Advice when CAP_NET_RAW is not in the bounding set: start the whole environment differently. */
 function boundingAdvice(container: Container | undefined): [string, ...string[]] {
   if (container === undefined) {
     return [
-      "Whoever started this process removed it for good. Start it with the capability left in:",
+      "It was removed for good when this process was started. Start it with the capability left in:",
       "  in a systemd unit:   CapabilityBoundingSet= must not leave out CAP_NET_RAW",
       "  with setpriv:        no --bounding-set -net_raw",
       "  in a container:      --cap-add NET_RAW",
     ];
   }
   return [
-    "The container runtime removed it, or whoever started this process. Start the container with it:",
+    "The container runtime, or what started this process, removed it. Start the container with it:",
     ...container.addNetRaw,
   ];
 }
@@ -195,7 +195,7 @@ function rawSocketFindings(trials: RawTrials, standing: Standing): Finding[] {
   return findings;
 }
 
-/** A family that is missing is one thing, both missing another: then nothing can be probed. */
+/** One missing family limits probing; with both missing nothing can be probed. */
 function failureCode({ code }: RawRefusal): ErrorCode {
   return code === ERROR_CODES.noSource ? ERROR_CODES.platform : code;
 }
@@ -215,7 +215,7 @@ function explainRefusal(
   }
   if (code !== ERROR_CODES.privilege) {
     const [what, ...todo] = message.split(": ");
-    return { reason: what, advice: [todo.join(": ") || "Please report it."] };
+    return { reason: what, advice: [todo.join(": ") || "Please report this."] };
   }
   if (capabilities === undefined || !hasCapability(capabilities.effective, CAPABILITIES.netRaw)) {
     return { reason: "raw sockets are not allowed to this process", advice: ["See CAP_NET_RAW."] };

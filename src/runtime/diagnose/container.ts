@@ -1,6 +1,6 @@
 /**
- * Whether this process runs in a container, and of which kind: by the marks that runtimes leave. A guess for advice, never
- * a reason to refuse anything; a container can look like a machine, and the other way round.
+ * Whether this process runs in a container, and of which kind, by the traces that runtimes leave. A guess, used for advice
+ * only: a container can look like a machine, and a machine like a container.
  */
 import type { System } from "./system.ts";
 

@@ -8,7 +8,7 @@ import type { TargetSpec } from "../../scan/targets/grammar.ts";
 import { checkPlatform } from "../system/platform.ts";
 import { conclude, type Diagnosis, type Finding, fail, ok } from "./finding.ts";
 
-/** What Node says of itself and of the system. */
+/** What Node says about itself and the system. */
 export interface Host {
   readonly platform: NodeJS.Platform;
   readonly release: string;
@@ -21,8 +21,8 @@ export interface Host {
 export const OLDEST_NODE = 20;
 
 /**
- * @param target shows the way to it, too
- * @param fix removes what killed runs have left behind
+ * @param target also examines the way to this host
+ * @param fix also removes what killed runs have left behind
  * @param command what starts synprobe, for commands to copy
  */
 export async function diagnose(
@@ -86,7 +86,7 @@ async function linuxFindings(
   return examine(native.linuxSystem(), target, { fix, command });
 }
 
-/** koffi comes as a binary package for each platform, which an installation made elsewhere lacks. */
+/** koffi has a binary package for each platform; an installation made on another platform lacks the right one. */
 export function nativeFinding(error: unknown): Finding {
   const message = error instanceof Error ? error.message : String(error);
   return fail(

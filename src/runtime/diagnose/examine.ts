@@ -1,6 +1,5 @@
 /**
- * The examination: every finding in the order in which it is told. What can be found is in access.ts, limits.ts, leftovers.ts,
- * paths.ts.
+ * The examination: all findings, in the order of the report. They come from access.ts, limits.ts, leftovers.ts and paths.ts.
  */
 import type { TargetSpec } from "../../scan/targets/grammar.ts";
 import { accessFindings } from "./access.ts";

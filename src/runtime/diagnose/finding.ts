@@ -1,5 +1,5 @@
 /**
- * What doctor says: findings, and the verdict that follows from them. Plain data; how it looks is cli/commands/doctor.ts.
+ * Findings of doctor, and the verdict that follows from them. Plain data; cli/commands/doctor.ts prints it.
  */
 import { ERROR_CODES, type ErrorCode } from "../../errors.ts";
 
@@ -11,7 +11,7 @@ export type Status = "ok" | "info" | "warn" | "fail";
 
 export interface Finding {
   readonly status: Status;
-  /** What was looked at, in a word or two. */
+  /** What was examined, in a word or two. */
   readonly topic: string;
   /** What was found, on one line. */
   readonly found: string;
@@ -36,7 +36,7 @@ export interface Diagnosis {
   readonly code?: ErrorCode;
 }
 
-/** What goes before a command that root must run. */
+/** The prefix of a command that root must run. */
 export const asRoot = ({ uid }: { readonly uid: number }): string => (uid === 0 ? "" : "sudo ");
 
 export function ok(topic: string, found: string): Finding {
@@ -60,10 +60,10 @@ export function fail(
   return { status: "fail", topic, found, advice, failure };
 }
 
-/** Faults of the place, not of one target: nothing can be probed. */
+/** Codes of failures that concern every target: nothing can be probed. */
 const EVERYWHERE: readonly ErrorCode[] = [ERROR_CODES.platform, ERROR_CODES.privilege, ERROR_CODES.system];
 
-/** Sums findings up. Of several failures the first that concerns every probe counts, then the first of the target. */
+/** Sums findings up. The verdict names the first failure that concerns every target, else the first of this target. */
 export function conclude(findings: readonly Finding[]): Diagnosis {
   const failures = findings.flatMap(({ failure }) => failure ?? []);
   const general = failures.find(({ code }) => EVERYWHERE.includes(code));

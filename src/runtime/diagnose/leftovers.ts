@@ -1,6 +1,6 @@
 /**
- * What runs that were killed have left behind: rules that hold the kernel's RST back for ports that nobody leases any more.
- * They do no harm until a program of this machine connects from such a port; doctor finds them, and removes them with --fix.
+ * What killed runs have left behind: routing rules that hold the kernel's RST back for ports that are no longer leased. They do
+ * no harm until a program of this machine connects from such a port. Doctor finds them, and removes them with --fix.
  */
 import { SynprobeError } from "../../errors.ts";
 import type { PortRange } from "../../link/filter.ts";

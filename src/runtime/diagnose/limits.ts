@@ -1,5 +1,5 @@
 /**
- * Findings about what the kernel grants a run: receive buffer, source ports, room in the connection tracking table.
+ * Findings about the kernel's limits: receive buffer, source ports, room in the connection tracking table.
  */
 import { WANTED_RECEIVE_BUFFER } from "../../link/raw-ip.ts";
 import { sharePorts } from "../../socket/ports.ts";
@@ -11,7 +11,7 @@ export function limitFindings(system: System, trials: RawTrials): Finding[] {
   return [receiveBufferFinding(system, trials), sourcePortFinding(system), conntrackFinding(system)];
 }
 
-/** Below this, bytes, a pause of the event loop loses replies at the default rate. */
+/** In bytes. With less, a pause of the event loop loses replies at the default rate. */
 const SMALL_RECEIVE_BUFFER = 1 << 20;
 
 function receiveBufferFinding(system: System, trials: RawTrials): Finding {
@@ -21,7 +21,8 @@ function receiveBufferFinding(system: System, trials: RawTrials): Finding {
   const expected = hasNetAdmin(system) ? WANTED_RECEIVE_BUFFER : Math.min(limit ?? 0, WANTED_RECEIVE_BUFFER);
   const bytes = granted.length > 0 ? Math.min(...granted) : expected;
   if (bytes >= WANTED_RECEIVE_BUFFER) return ok(topic, formatBytes(bytes));
-  if (bytes === 0) return info(topic, "unknown: no socket to ask, and net.core.rmem_max cannot be read");
+  if (bytes === 0)
+    return info(topic, "unknown: no socket could be opened, and net.core.rmem_max cannot be read");
   const found = `${formatBytes(bytes)} of the ${formatBytes(WANTED_RECEIVE_BUFFER)} wanted${
     limit === undefined ? "" : ` (net.core.rmem_max is ${limit})`
   }`;
@@ -56,7 +57,7 @@ function sourcePortFinding(system: System): Finding {
   );
 }
 
-/** True when the kernel never picks a port of the range by itself: `8080,61000-65534`. */
+/** Whether all ports of the range are reserved (format: `8080,61000-65534`), so that the kernel never picks one. */
 function isReserved(system: System, first: number, last: number): boolean {
   const text = system.readFile("/proc/sys/net/ipv4/ip_local_reserved_ports")?.trim() ?? "";
   return text.split(",").some((part) => {
@@ -65,14 +66,14 @@ function isReserved(system: System, first: number, last: number): boolean {
   });
 }
 
-/** The table is nearly full when less than this part of it is free. */
+/** The table is nearly full when less than this share of it is free. */
 const SCARCE = 0.2;
-/** net.netfilter.nf_conntrack_tcp_timeout_syn_sent, where it cannot be read. */
+/** The default of net.netfilter.nf_conntrack_tcp_timeout_syn_sent, in seconds. */
 const SYN_SENT_SECONDS = 120;
 
 /**
- * Connection tracking of this network namespace: entries, most of them (0: no limit), and how long a silent port keeps one;
- * undefined where there is none.
+ * Connection tracking of this network namespace: entries, the limit (0: none), and how long a silent port keeps an entry.
+ * Undefined where there is none.
  */
 export function readConntrack(
   system: Pick<System, "readFile">,
@@ -92,7 +93,7 @@ function conntrackFinding(system: System): Finding {
   if (conntrack === undefined) return ok(topic, "not in this network namespace");
   const { count, max, seconds } = conntrack;
   if (max === 0) return ok(topic, `${count} entries, no limit`);
-  // Whether any rule makes it track at all cannot be seen; an answered probe's entry is gone at once when it was a reset.
+  // Whether any rule turns tracking on cannot be seen. A reset removes the entry of its probe at once.
   if (count === 0) return ok(topic, `no entries now, room for ${max}`);
   const free = Math.max(0, max - count);
   const found = `${count} of ${max} entries; a probe takes one, and a silent port keeps it ${seconds} s`;

@@ -1,5 +1,5 @@
 /**
- * The real system, read: files below /proc, sockets opened and closed at once, rtnetlink, the resolver. Sends no packet
+ * The real system, for doctor: files below /proc, sockets opened and closed at once, rtnetlink, the resolver. Sends no packet
  * but the resolver's. Linux only: importing it loads the native packages.
  */
 import { existsSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * What this machine can say about a run that nobody answered, for no-answers.ts to judge: interfaces, routes and neighbours from
- * rtnetlink, and what the kernel's counters have counted since the run began. An ordinary user may read all of it.
+ * The facts about a run without any answer, for no-answers.ts to judge: interfaces, routes and neighbours from rtnetlink, and
+ * the kernel's counters since the run began. None of it needs a privilege.
  */
 
 import { lookUpNeighbours, type Neighbour } from "../../link/neighbour.ts";
@@ -19,11 +19,11 @@ import { type KernelCounters, readCounters, readFile } from "../system/system.ts
 import { readConntrack } from "./limits.ts";
 import type { NoAnswerFacts, Way } from "./no-answers.ts";
 
-/** More ways than a machine usually has; of further ones nothing is said. */
+/** More ways out than a machine usually has; further ones are ignored. */
 const MOST_WAYS = 64;
 type Planned = Omit<Plan, "hops" | "paths" | "pathRanges">;
 
-/** A neighbour is a target if it has one of so many ports of the run. */
+/** A neighbour counts as a target if it has one of the first this many ports of the run. */
 const PORTS_TRIED = 16;
 
 /** @param before the kernel's counters when the run began */
@@ -54,7 +54,7 @@ export function gatherNoAnswerFacts(
   };
 }
 
-/** @param gone name of the interface that is no more, if it is known */
+/** @param gone name of an interface that has disappeared, if known */
 function findWays({ hops, paths, pathRanges, ...plan }: Plan, gone: string | undefined): Way[] {
   const ways = new Map<string, Way>();
   for (const [i, hop] of hops.entries()) {
@@ -186,7 +186,7 @@ const isPrivate = (address: Address): boolean =>
     return network?.length === address.length && isSame(networkOf(address, length).first, network);
   });
 
-/** Addresses of no network that anybody has a route of his own for (RFC 6890's 192.0.0.0/24 and 2001::/23): only looked up. */
+/** Addresses that only a default route can lead to (RFC 6890's 192.0.0.0/24 and 2001::/23). Only looked up, never probed. */
 const NOBODYS = {
   4: Uint8Array.of(192, 0, 0, 8),
   6: Uint8Array.of(0x20, 1, 1, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1),
@@ -197,7 +197,7 @@ function isDefault(route: Route, family: 4 | 6): boolean {
   return answer.ok && sameWay(answer.route, route);
 }
 
-/** The one interface that there was and is no more. */
+/** The one interface that has disappeared since the run began. */
 function goneName(before: KernelCounters, after: KernelCounters): string | undefined {
   const [first, last] = [before, after].map(
     ({ devices }) => devices.match(/^\s*\S+(?=:)/gm)?.map((name) => name.trim()) ?? [],
@@ -206,7 +206,7 @@ function goneName(before: KernelCounters, after: KernelCounters): string | undef
   return gone.length === 1 ? gone[0] : undefined;
 }
 
-/** Packets sent and given up by an interface, from /proc/net/dev (8 columns of receive, then packets, errs, drop). */
+/** Packets that an interface sent and dropped, from /proc/net/dev (8 columns of receive, then packets, errs, drop). */
 function deviceDelta(before: KernelCounters, after: KernelCounters, name: string) {
   const [first, last] = [before, after].map(({ devices }) => {
     const line = devices.split("\n").find((each) => each.trim().startsWith(`${name}:`));
@@ -230,7 +230,7 @@ function ipDeltas(
   const v6 = (name: string): number =>
     since(({ ip6 }) => Number(new RegExp(`^${name}\\s+(\\d+)`, "m").exec(ip6)?.[1] ?? 0));
   const reversePathDrops = v4("TcpExt", "IPReversePathFilter");
-  // Multicast and broadcast that nobody wanted is no loss. Those that somebody wanted are taken off twice: it is a lower bound.
+  // Unwanted multicast and broadcast is not a loss. Wanted ones are subtracted twice, so this is a lower bound.
   const lost4 =
     v4("Ip", "InReceives") -
     v4("Ip", "InDelivers") -

@@ -1,8 +1,8 @@
 /**
- * Why nothing at all answered, as far as it can be seen from this machine: the judgement, and its words.
+ * Why a run had no answer at all, as far as this machine can tell: the judgement and its wording. A cause is one line: what was
+ * seen, and after a colon what to do.
  *
- * Pure: what the kernel says is gathered in no-answers-facts.ts, and only after a run that nobody answered. A cause is one line:
- * what was seen, and after a colon what to do. What one target's route looks like beforehand is doctor's business.
+ * Pure: no-answers-facts.ts gathers the facts, only after such a run. doctor examines the route to a target beforehand.
  */
 
 import { count, digits } from "../../report/figures.ts";
@@ -14,20 +14,20 @@ import { interfaceDown, notConnected } from "../plan/reachability.ts";
 export interface Way {
   readonly interfaceName: string;
   readonly state: "gone" | "down" | "not-connected" | "working";
-  /** At the other end of it is one peer: a VPN, a PPP line. */
+  /** It is point-to-point: a VPN, a PPP line. */
   readonly tunnel: boolean;
   readonly family: 4 | 6;
   /** One of the addresses that were probed this way, canonical text. */
   readonly target: string;
   /** Next hop, when the targets are not on the link. */
   readonly gateway?: { readonly address: string; readonly resolved: boolean | undefined };
-  /** Without a next hop: the targets that the kernel has asked the link for, and could find or not. */
+  /** Without a next hop: targets on the link that the kernel has resolved, or could not. */
   readonly neighbours?: { readonly resolved: number; readonly unresolved: readonly string[] };
-  /** What the kernel says to the same question now, if it is no longer the way that the probes took. */
+  /** What the route is now, if it is no longer the one that the probes took. */
   readonly changed?: string;
-  /** With -e: the interface that the kernel would take by itself, if it is another one. */
+  /** With -e: the interface that the kernel would choose, if it is another one. */
   readonly usual?: string;
-  /** The target is of a private network, and goes where everything goes that has no route of its own. */
+  /** The target is in a private network and leaves by the default route. */
   readonly privateByDefault: boolean;
   readonly source: string;
   /** Interface that has the source address; undefined when none has. */
@@ -39,29 +39,29 @@ export interface NoAnswerFacts {
   readonly ways: readonly Way[];
   /** The user chose the source address. */
   readonly sourceChosen: boolean;
-  /** Packets that the ways' interfaces sent, and those that they could not, during the run. */
+  /** Packets that the interfaces sent and dropped during the run. */
   readonly left?: { readonly packets: number; readonly dropped: number };
-  /** Unicast IP packets that came in during the run, at least, and reached no program nor another host. */
+  /** At least this many unicast IP packets came in during the run and reached neither a program nor another host. */
   readonly undelivered: number;
   /** Packets that reverse path filtering dropped during the run. */
   readonly reversePathDrops: number;
   readonly conntrack?: { readonly count: number; readonly max: number; readonly seconds: number };
 }
 
-/** What a run tells of its silence. */
+/** What a run reports about its silence. */
 export type UnansweredRun = Pick<
   ScanSummary,
   "hosts" | "open" | "closed" | "filtered" | "reasons" | "sent" | "sendErrors" | "ignored" | "receiveDrops"
 >;
 
-/** Reasons that come from this machine, or from nobody. */
+/** Reasons that do not come from another machine. */
 const OWN_REASON = /^(no-response|host-timeout|send-.*)$/;
-/** The kernel's own ICMP error when it has not found a neighbour; others send the same. */
+/** The ICMP error of the own kernel when it cannot find a neighbour; other machines send it too. */
 const NEIGHBOUR_REASONS: readonly string[] = ["host-unreach", "addr-unreach"];
 
 /**
- * Whether nobody answered: neither an open nor a closed port, and no ICMP error but what this machine's kernel says itself.
- * @param unresolved a neighbour that was wanted has not been found
+ * Whether nothing answered: no open port, no closed port, and no ICMP error from another machine.
+ * @param unresolved a neighbour could not be found
  */
 export function nobodyAnswered(run: UnansweredRun, unresolved: boolean): boolean {
   if (run.open + run.closed > 0 || run.filtered === 0) return false;
@@ -71,24 +71,24 @@ export function nobodyAnswered(run: UnansweredRun, unresolved: boolean): boolean
   );
 }
 
-/** A table this full has no room for a run's probes. */
+/** A table this full has no room for probes. */
 const FULL = 0.95;
-/** With fewer of its SYNs seen, or as many packets lost inside, chance does not explain it. */
+/** A fault is reported when less than this share of the SYNs left, or more than that share of packets was lost here. */
 const FEW_LEFT = 0.5;
 const MANY_LOST = 0.25;
 
 interface Judged extends NoAnswerCause {
-  /** It explains the silence of all targets; nothing else needs to be thought of. */
+  /** It explains the silence of all targets: no other cause is looked for. */
   readonly whole: boolean;
 }
 
-/** The causes, most likely first; empty when somebody did answer. What was seen comes before what is only suspected. */
+/** The causes, most likely first: observed ones before suspected ones. Empty when something answered. */
 export function judgeNoAnswers(run: UnansweredRun, facts: NoAnswerFacts): NoAnswerCause[] {
   if (!nobodyAnswered(run, facts.ways.some(isUnresolved))) return [];
   const causes: Judged[] = [];
   for (const look of [otherInterface, wayFaults, refusals, notLeft, lostInside, suspicions, allSilent]) {
     causes.push(...look(run, facts));
-    // What comes after would only be what follows from it.
+    // The rest would only be consequences of it.
     if (causes.some(({ whole }) => whole)) break;
   }
   return causes.map(({ code, text }) => ({ code, text }));
@@ -98,7 +98,7 @@ function isUnresolved({ gateway, neighbours }: Way): boolean {
   return gateway?.resolved === false || (neighbours?.unresolved.length ?? 0) > 0;
 }
 
-/** -e names an interface that the kernel would not take. It may be right, but then it comes with a silence of another kind. */
+/** -e names another interface than the kernel would choose. */
 function otherInterface(_run: UnansweredRun, { ways }: NoAnswerFacts): Judged[] {
   const [way] = ways.filter(({ usual }) => usual !== undefined);
   if (way === undefined) return [];
@@ -107,7 +107,7 @@ function otherInterface(_run: UnansweredRun, { ways }: NoAnswerFacts): Judged[] 
   return [{ code: "route", text, whole: false }];
 }
 
-/** What is wrong with the ways themselves; ways that share a fault share the line. */
+/** Faults of the ways out; ways with the same fault share a line. */
 function wayFaults(_run: UnansweredRun, { ways, sourceChosen }: NoAnswerFacts): Judged[] {
   const faults = new Map<string, { cause: Judged; ways: number }>();
   for (const way of ways) {
@@ -134,7 +134,7 @@ function wayFault(way: Way, sourceChosen: boolean): Judged | undefined {
   if (state === "not-connected") {
     return fault("interface", `${notConnected(name)}: "ip -d link show ${name}" shows what it is`);
   }
-  // Asked for the way from such an address, the kernel knows none.
+  // The kernel has no route from such an address.
   if (way.sourceOwner === undefined) {
     const todo = sourceChosen ? "give -S another one" : "start the run again";
     return fault(
@@ -207,7 +207,7 @@ function refusals({ sent, sendErrors }: UnansweredRun, { conntrack, link }: NoAn
 
 /** SYNs that the kernel took and no interface sent. */
 function notLeft({ sent }: UnansweredRun, { left, ways }: NoAnswerFacts): Judged[] {
-  // What waits for a neighbour has not left either.
+  // Packets that wait for a neighbour have not left either.
   if (left === undefined || left.packets >= sent * FEW_LEFT || ways.some(isUnresolved)) return [];
   const name = namesOf(ways);
   const dropped =
@@ -223,10 +223,10 @@ function notLeft({ sent }: UnansweredRun, { left, ways }: NoAnswerFacts): Judged
   ];
 }
 
-/** Packets that came back and did not get as far as a verdict. */
+/** Packets that came back without leading to a verdict. */
 function lostInside(run: UnansweredRun, { link, undelivered, reversePathDrops }: NoAnswerFacts): Judged[] {
   const causes: Judged[] = [];
-  // A packet socket hears before any of this.
+  // A packet socket receives before any of this can drop.
   if (link === "raw-ip" && reversePathDrops >= run.sent * MANY_LOST && reversePathDrops > 0) {
     causes.push({
       code: "rp-filter",
@@ -266,7 +266,7 @@ function lostInside(run: UnansweredRun, { link, undelivered, reversePathDrops }:
   return causes;
 }
 
-/** What may well be right, but is worth a look when nothing answers. */
+/** What may be intended, but is worth checking when nothing answers. */
 function suspicions(_run: UnansweredRun, { ways, sourceChosen }: NoAnswerFacts): Judged[] {
   const causes = new Map<string, Judged>();
   const suspect = (code: NoAnswerCause["code"], text: string): void => {
@@ -298,7 +298,7 @@ function suspicions(_run: UnansweredRun, { ways, sourceChosen }: NoAnswerFacts):
 }
 
 function allSilent({ hosts, sent }: UnansweredRun, { ways, left }: NoAnswerFacts): Judged[] {
-  // Those that waited for a neighbour have been told of; how many they were nobody has counted.
+  // Packets that waited for a neighbour are reported already; they are not counted anywhere.
   const partly = ways.some(isUnresolved);
   const which = partly ? "the other SYNs" : sent === 1 ? "the SYN" : `all ${digits(sent)} SYNs`;
   const counted = left === undefined || partly || ways.length > 1 ? "" : ", as its counters confirm";

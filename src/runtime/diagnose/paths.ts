@@ -1,6 +1,6 @@
 /**
- * Findings about the way out: this machine's interfaces, and for a target the interface, source address and next hop of
- * a probe, or why there is none.
+ * Findings about the way out: this machine's interfaces; and for a target the interface, source address and next hop of a
+ * probe, or why there is no way.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { Interface, Route } from "../../link/route.ts";
@@ -11,7 +11,7 @@ import type { RawTrials } from "./access.ts";
 import { asRoot, type Finding, fail, info, ok, warn } from "./finding.ts";
 import type { System } from "./system.ts";
 
-/** Interfaces with an address that others can answer to. */
+/** Interfaces with an address that other machines can answer to. */
 export function interfaceFinding(system: System): Finding {
   const topic = "interfaces";
   const families = new Map<number, string[]>();
@@ -25,7 +25,7 @@ export function interfaceFinding(system: System): Finding {
     }
   }
   const described = [...families].map(([index, names]) => {
-    // Every interface has a link-local address; it is news only when there is no other.
+    // Every interface has a link-local address: mention it only when there is no other.
     const worthwhile = names.includes("IPv6") ? names.filter((name) => name !== "IPv6 link-local") : names;
     return `${system.interface(index)?.name ?? `interface ${index}`} (${worthwhile.join(", ")})`;
   });
@@ -77,7 +77,7 @@ export async function targetFindings(
     findings: pathFindings(system, trials, `${host.name} (${label})`, address),
   }));
   const [first, ...others] = perAddress;
-  // A run probes the first address alone, so only its failure is one.
+  // A run probes only the first address, so only that one's failure counts.
   const alternative = others.find(({ findings }) => findings.every(({ status }) => status !== "fail"));
   return [
     ...first.findings.map((finding) =>
@@ -147,7 +147,7 @@ function describeRoute(route: Route, out: Interface | undefined, name: string): 
 
 /**
  * Strict reverse path filtering (net.ipv4.conf.*.rp_filter = 1, RFC 3704) drops answers that come back through another
- * interface than probes leave by; only a machine with several ways out can meet it.
+ * interface than the probes left by. It matters only with several default routes.
  */
 function reversePathFindings(system: System, address: Address, out: Interface): Finding[] {
   if (address.length !== 4 || out.loopback) return [];

@@ -1,5 +1,5 @@
 /**
- * The system as doctor sees it: the questions it asks. linux.ts answers them for the real one; tests make up their own.
+ * The system as doctor sees it: an interface. linux.ts implements it; tests have made-up systems.
  */
 import type { ErrorCode } from "../../errors.ts";
 import type { PortRange } from "../../link/filter.ts";
@@ -39,7 +39,7 @@ export interface System {
   interface(which: string | number): Interface | undefined;
   route(destination: Address, interfaceIndex?: number): RouteAnswer;
   resolve(name: string): Promise<Resolution>;
-  /** Blocks of ports for which a run that was killed still holds the kernel's RST back. */
+  /** Blocks of ports for which a killed run still holds the kernel's RST back. */
   staleBlocks(): Promise<readonly PortRange[]>;
   /** Removes those rules. @throws {SynprobeError} without CAP_NET_ADMIN */
   sweepStaleBlocks(): Promise<readonly PortRange[]>;

@@ -1,21 +1,21 @@
 /**
- * The journal's file format: blocks one after the other, each with a check sum, so that a torn or damaged one is known.
+ * The journal's file format: a sequence of blocks, each with a checksum, so that a torn or damaged one is recognised.
  *
  *      0        4        8 9      12                20
  *      +--------+--------+-+------+-----------------+---------------
  *      | "SPJ1" | CRC-32 |T|length|     synced      | payload …
  *      +--------+--------+-+------+-----------------+---------------
- *                        |<------- what the CRC is of ----------- …
+ *                        |<------- covered by the CRC ----------- …
  *
  *   T       type: one of BLOCKS        length  of the payload, below 2^24
- *   synced  so much of the file was on the disk already when this block was made, in bytes from its start
+ *   synced  how much of the file was on disk when this block was made, in bytes from its start
  *
- * Big-endian. No I/O here. The first block is the header, and "1" is the format's version. What a payload says is
- * the business of writer.ts and reader.ts.
+ * Big-endian. No I/O here. The first block is the header, and "1" is the format's version. Payloads are written by writer.ts
+ * and read by reader.ts.
  *
- * `synced` tells two kinds of bad block apart. When the power fails, the pages that were not synced may be on the disk or not,
- * in any mixture: a bad block there is a torn end, whatever stands after it. But when a later block says that the bad one had
- * been synced, the disk has lost what it had, and results with it.
+ * `synced` tells two kinds of bad block apart. After a power failure any mixture of the unsynced pages may be on disk: a bad
+ * block there is a torn end, whatever follows it. But if a later block says that the bad one had been synced, the disk has lost
+ * data, and results with it.
  */
 import { RECORD_LENGTH } from "../../scan/probe/result-record.ts";
 import { crc32 } from "../../wire/crc32.ts";
@@ -29,7 +29,7 @@ export const BLOCKS = {
   annotated: 3,
   /** JSON: a Checkpoint. */
   checkpoint: 4,
-  /** JSON: the last Checkpoint; the run is complete. */
+  /** JSON: the last Checkpoint of a complete run. */
   end: 5,
 } as const;
 export type BlockType = (typeof BLOCKS)[keyof typeof BLOCKS];
@@ -47,7 +47,7 @@ const TYPE = 8;
 const LENGTH = 9;
 const SYNCED = 12;
 
-/** Writes the head at `at` for the `length` bytes of payload that stand after it already. */
+/** Writes the head at `at`, for `length` bytes of payload that are already behind it. */
 export function sealBlock(b: Buffer, at: number, type: BlockType, length: number, synced: number): void {
   b.set(MAGIC_1, at);
   b[at + TYPE] = type;
@@ -56,7 +56,7 @@ export function sealBlock(b: Buffer, at: number, type: BlockType, length: number
   b.writeUInt32BE(crc32(b, at + COVERED, at + HEAD_LENGTH + length), at + CRC);
 }
 
-/** Length of the block whose head is at `at`, head and payload. */
+/** Length of the block whose head is at `at`, head included. */
 export const blockLength = (b: Buffer, at: number): number => HEAD_LENGTH + b.readUIntBE(at + LENGTH, 3);
 
 /** A good block. */
@@ -64,8 +64,7 @@ export interface Block {
   readonly type: BlockType;
   readonly synced: number;
   /**
-   * The payload stands at `[from, to)` of `bytes`, and begins with records up to `records`; until the reader is asked for another
-   * block.
+   * The payload is `[from, to)` of `bytes`; its records end at `records`. Valid until the reader is asked for another block.
    */
   readonly bytes: Buffer;
   readonly from: number;
@@ -77,9 +76,9 @@ export interface Block {
 }
 
 export interface BlockReader {
-  /** The block that begins at `at` in the file; undefined when no good one does. */
+  /** The block that begins at `at` in the file; undefined when it is not a good one. */
   block(at: number): Block | undefined;
-  /** Where the next block may begin, at `at` or after it; -1 when none can. */
+  /** Where the next block may begin, from `at` on; -1 when nowhere. */
   find(at: number): number;
 }
 
@@ -89,13 +88,13 @@ const WINDOW = 1 << 20;
 /** Reads up to `length` bytes of the file at `at` into `b[offset]`. @returns how many; 0 at the file's end */
 export type ReadAt = (b: Buffer, offset: number, length: number, at: number) => number;
 
-/** @param size what there is of the file to read; it is read in pieces, in bounded memory */
+/** @param size the file's length; it is read in pieces, in bounded memory */
 export function createBlockReader(readAt: ReadAt, size: number): BlockReader {
   let window = Buffer.allocUnsafe(WINDOW);
   let base = 0;
   let held = 0;
 
-  /** Has `[at, at + length)` of the file in the window; false when the file is shorter. */
+  /** Makes the window hold `[at, at + length)` of the file; false when the file is shorter. */
   function load(at: number, length: number): boolean {
     if (at >= base && at + length <= base + held) return true;
     if (at + length > size) return false;

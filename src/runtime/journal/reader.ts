@@ -1,9 +1,9 @@
 /**
- * Reads what a run has left in its journal (writer.ts), so that it can go on: whether the journal is of the same run, what is
- * decided and how far the workers were, and every result once more for the outputs, which are written anew.
+ * Reads a run's journal (written by writer.ts) to resume it: whether the journal is of the same run, what is decided, how far
+ * the workers were, and every result once more, as the outputs are written anew.
  *
- * A torn end is cut off; damage before it is refused. Files may be larger than memory: they are read in pieces, and only what
- * is out of the ordinary is remembered (positions above the workers' marks, positions with several results).
+ * A torn end is cut off; damage before it is an error. Files may be larger than memory: they are read in pieces, and only
+ * exceptions are remembered (positions above the workers' marks, positions with several results).
  */
 import { fdatasyncSync, fstatSync, ftruncateSync, openSync, readSync } from "node:fs";
 import { setImmediate as turn } from "node:timers/promises";
@@ -29,12 +29,12 @@ import {
   reasonOf,
 } from "./writer.ts";
 
-/** A journal that is open and this process's alone, of which nothing but the header has been read. */
+/** A journal that this process has opened and locked. Only its header has been read. */
 export interface StoredJournal {
   readonly header: JournalHeader;
   /**
-   * Reads it all. Closes it when that fails.
-   * @param run what is to go on
+   * Reads all of it; closes it when that fails.
+   * @param run the run that is to be resumed
    * @param workerOf the index into a checkpoint's marks of the worker that probes a position
    * @throws {SynprobeError} `ERR_JOURNAL` when the journal is of another run, or damaged
    */
@@ -43,15 +43,15 @@ export interface StoredJournal {
   close(): void;
 }
 
-/** What must be the same for a run to go on. */
+/** What must be the same for a run to be resumed. */
 export type SameRun = Pick<JournalHeader, "targets" | "options">;
 
 export interface Past {
   /** Appends to it. */
   readonly journal: Journal;
-  /** The last one, its marks the highest of all; undefined when the run ended before its first. */
+  /** The last checkpoint, with the highest marks of all; undefined when the run ended before its first. */
   readonly checkpoint: Checkpoint | undefined;
-  /** The run had come to its end: there is nothing to go on with. */
+  /** The run was complete: nothing is left to probe. */
   readonly complete: boolean;
   /** Positions that have a result. */
   readonly decided: number;
@@ -60,27 +60,27 @@ export interface Past {
   /** Bytes of a torn end that were cut off. */
   readonly cut: number;
   /**
-   * Every decided position once, with the last of its records, in the file's order. What it gives is valid until the next step.
+   * Every decided position once, with the last of its records, in the file's order. Each is valid until the next step.
    * @throws {SynprobeError} `ERR_JOURNAL` when the file cannot be read any more
    */
   replay(): Generator<Readonly<Replayed>, void>;
 }
 
-/** One result of the past: a record at `bytes[at]`, and the extra that was appended with it. */
+/** One recorded result: a record at `bytes[at]`, and the extra that was appended with it. */
 export interface Replayed {
   bytes: Uint8Array;
   at: number;
   extra: object | undefined;
 }
 
-/** Bytes read before other events get their turn: some ten milliseconds. */
+/** Bytes read before other events are handled: some ten milliseconds. */
 const TURN = 1 << 24;
-/** Covered positions are thrown out of the set when it has grown by this many, and to twice its size. */
+/** Covered positions are removed from the set when it has grown by this many, and to twice its size. */
 const PRUNE_AFTER = 1 << 20;
 
 /**
- * Opens a journal to go on with it.
- * @throws {SynprobeError} `ERR_JOURNAL` when there is none, it is no journal, of another format, or another process has it
+ * Opens a journal to resume its run.
+ * @throws {SynprobeError} `ERR_JOURNAL` when it does not exist, is not a journal, has another format, or is locked by another process
  */
 export async function openJournal(path: string): Promise<StoredJournal> {
   let fd: number;
@@ -171,28 +171,28 @@ const isCheckpoint = (value: unknown): value is Checkpoint => {
 function readHeader(file: JournalFile): JournalHeader {
   const { path, fd } = file;
   const stat = fstatSync(fd);
-  if (!stat.isFile()) throw journalError(`${path} is no journal of synprobe`);
+  if (!stat.isFile()) throw journalError(`${path} is not a synprobe journal`);
   const reader = createBlockReader(readerOf(file), stat.size);
   const first = reader.block(0);
   if (first?.type === BLOCKS.header) return read(path, first, isHeader);
   const start = Buffer.alloc(MAGIC.length + 1);
   const length = readerOf(file)(start, 0, start.length, 0);
   if (!start.subarray(0, Math.min(length, MAGIC.length)).equals(MAGIC.subarray(0, length))) {
-    throw journalError(`${path} is no journal of synprobe`);
+    throw journalError(`${path} is not a synprobe journal`);
   }
   const format = start.toString("latin1", MAGIC.length);
   if (length === start.length && format !== FORMAT) {
     throw journalError(
-      `journal ${path} has format ${format}, this synprobe reads format ${FORMAT}: resume it with the version that made it`,
+      `journal ${path} has format ${format}, and this synprobe reads format ${FORMAT}: resume it with the version that made it`,
     );
   }
   refuseDamage(path, reader, 0);
   throw journalError(
-    `journal ${path} is empty, its run ended before the first packet: remove it and start anew with --journal`,
+    `journal ${path} is empty: its run ended before the first packet; remove it and start again with --journal`,
   );
 }
 
-/** @throws {SynprobeError} `ERR_JOURNAL` naming every option that differs, as it was and as it is */
+/** @throws {SynprobeError} `ERR_JOURNAL` naming every option that differs, with both values */
 function refuseOther(path: string, header: JournalHeader, run: SameRun): void {
   const names = new Set([...Object.keys(header.options), ...Object.keys(run.options)]);
   const differing = [...names].flatMap((name) => {
@@ -225,7 +225,7 @@ async function readPast(file: JournalFile, workerOf: (position: number) => numbe
   const isCovered = (position: number): boolean => position < (checkpoint?.marks[workerOf(position)] ?? 0);
   let above = createPositionSet();
   let pruneAt = PRUNE_AFTER;
-  /** For positions with several records, the last one: its block's place in the file plus its own within the payload. */
+  /** For positions with several records, where the last one is: the offset of its block in the file, plus its own in the payload. */
   const repeated = new Map<number, number>();
 
   let at = 0;
@@ -235,7 +235,7 @@ async function readPast(file: JournalFile, workerOf: (position: number) => numbe
     for (let i = block.from; i < block.records; i += RECORD_LENGTH) {
       if (!isRecord(block.bytes, i)) throw meaningless(path, block.at);
       const position = recordPosition(block.bytes, i);
-      // What a mark covers has its record before the mark.
+      // Records that a mark covers come before the mark.
       if (!isCovered(position) && above.add(position)) decided++;
       else repeated.set(position, at + i - block.from);
     }
@@ -271,7 +271,7 @@ async function readPast(file: JournalFile, workerOf: (position: number) => numbe
   };
 }
 
-/** A checkpoint whose marks are not behind earlier ones: a run that goes on may report before its workers have begun. */
+/** A checkpoint whose marks are at least the earlier ones: a resumed run may report before its workers have begun. */
 const onwards = ({ marks, totals }: Checkpoint, before: readonly number[] = []): Checkpoint => ({
   marks: marks.map((mark, worker) => Math.max(mark, before[worker] ?? 0)),
   totals,

@@ -1,14 +1,12 @@
 /**
- * The journal: what a run has found, in a file that survives a killed process, a power failure and a full disk, so that
- * `--resume` can go on. This is the side that writes; reader.ts reads, blocks.ts is the format.
+ * Writes the journal: what a run has found, in a file that survives a killed process, a power failure and a full disk, so that
+ * `--resume` can continue. reader.ts reads it; blocks.ts has the format.
  *
- * Blocks are only ever added at the end. They are gathered in memory and written when a megabyte is full, or when the caller
- * says so (once a second); then the file is synced. So a killed process loses what was not yet written, a power failure what was
- * not yet synced, and never more than the end. When writing fails, what the failed call has left of a block is cut off.
+ * Blocks are only appended. They are gathered in memory, and written and synced when a megabyte is full or once a second. A killed
+ * process loses what was not written, a power failure what was not synced; in both cases only the end.
  *
- * The file has mode 0600: what a network answers is its user's business. Two processes cannot have one journal: each listens on
- * an abstract unix(7) name of the file's device and inode, gone with its process however that ends. As the name is seen only in
- * one network namespace, each write also makes sure that the file is as it was left.
+ * The file has mode 0600. It is locked by an abstract unix(7) socket named after its device and inode, which ends with the process.
+ * The lock holds in one network namespace only, so each write also checks that the file is as it was left.
  */
 import {
   closeSync,
@@ -27,15 +25,15 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { RECORD_LENGTH } from "../../scan/probe/result-record.ts";
 import { BLOCKS, type BlockType, blockLength, HEAD_LENGTH, MAX_PAYLOAD, sealBlock } from "./blocks.ts";
 
-/** What a journal is a journal of. */
+/** Which run a journal is of. */
 export interface JournalHeader {
   /** Version of the synprobe that began it. */
   readonly version: string;
   /** Milliseconds since the Unix epoch. */
   readonly createdMs: number;
-  /** A digest of all targets: where it is the same, with the same options, each position is the same pair. */
+  /** A digest of all targets. With the same digest and options, each position is the same pair. */
   readonly targets: string;
-  /** Every option that shapes order or results, by the name users know; null for one not given. */
+  /** Every option that changes order or results, by its name on the command line; null when not given. */
   readonly options: JournalOptions;
   /** The command line, for people. */
   readonly command: string;
@@ -43,53 +41,53 @@ export interface JournalHeader {
 
 export type JournalOptions = Readonly<Record<string, string | number | boolean | null>>;
 
-/** How far the run is. */
+/** How far a run is. */
 export interface Checkpoint {
   /**
-   * Per worker, the lowest of its positions that may still need probing: everything below is decided, and its records were
-   * appended before this checkpoint. A mark never goes back.
+   * For each worker the lowest position that may still need probing: everything below is decided, and its records were
+   * appended before this checkpoint. Marks only rise.
    */
   readonly marks: readonly number[];
-  /** Running totals, or whatever else the caller needs to go on: anything that JSON can hold. */
+  /** Running totals, or whatever else the caller needs to resume: anything that JSON can hold. */
   readonly totals: object;
 }
 
-/** Each method that appends throws `ERR_JOURNAL` when writing fails, and from then on always: the run cannot go on. */
+/** Methods that append throw `ERR_JOURNAL` once writing has failed: the run cannot continue. */
 export interface Journal {
   readonly path: string;
   /**
    * Appends `count` records (scan/probe/result-record.ts), which are copied.
-   * @param extras by the record's number in `bytes`, from 0: what it has no room for, anything that JSON can hold
+   * @param extras by the record's number in `bytes`, from 0: data without room in a record, anything that JSON can hold
    */
   results(bytes: Uint8Array, count: number, extras?: ReadonlyMap<number, object>): void;
   checkpoint(checkpoint: Checkpoint): void;
-  /** Writes what is buffered and syncs the file, without blocking; to be called once a second. Rejects with `ERR_JOURNAL`. */
+  /** Writes what is buffered and syncs the file, without blocking. Call it once a second. Rejects with `ERR_JOURNAL`. */
   flush(): Promise<void>;
-  /** The same before it returns. */
+  /** The same, synchronously. */
   flushSync(): void;
-  /** The run is complete: says so in the file, and flushes it. */
+  /** Marks the run as complete, and flushes the file. */
   finish(checkpoint: Checkpoint): Promise<void>;
   /** Closes the file. What has not been flushed is lost. */
   close(): Promise<void>;
 }
 
-/** An open journal file that is this process's alone. */
+/** An open and locked journal file. */
 export interface JournalFile {
   readonly path: string;
   readonly fd: number;
-  /** Gives it back; any number of times. */
+  /** Unlocks and closes it; may be called more than once. */
   close(): void;
 }
 
 const MODE = 0o600;
 /** Blocks are gathered up to this size. */
 const BUFFER_LENGTH = 1 << 20;
-/** Most bytes of records in one block: so much goes with a torn one. */
+/** Most bytes of records in one block; a torn block loses all of them. */
 const MAX_RESULTS = 1024 * RECORD_LENGTH;
 
 /**
- * Makes a new journal and puts its header on the disk.
- * @throws {SynprobeError} `ERR_JOURNAL` when the file exists, or cannot be made
+ * Creates a journal and syncs its header.
+ * @throws {SynprobeError} `ERR_JOURNAL` when the file exists or cannot be created
  */
 export async function createJournal(path: string, header: JournalHeader): Promise<Journal> {
   let fd: number;
@@ -99,7 +97,7 @@ export async function createJournal(path: string, header: JournalHeader): Promis
     throw journalError(
       codeOf(error) === "EEXIST"
         ? `journal ${path} exists already: --resume ${path} continues its run; a new run needs another name`
-        : `cannot make journal ${path}: ${reasonOf(error)}`,
+        : `cannot create journal ${path}: ${reasonOf(error)}`,
       error,
     );
   }
@@ -113,15 +111,15 @@ export async function createJournal(path: string, header: JournalHeader): Promis
     return journal;
   } catch (error) {
     file?.close();
-    // Nothing is lost with it, and the next attempt shall not find it in its way.
+    // Nothing is in it, and the next attempt must not find it in the way.
     unlinkSync(path);
     throw error;
   }
 }
 
 /**
- * Takes an open file for this process; closes it when another has it.
- * @throws {SynprobeError} `ERR_JOURNAL` then
+ * Locks an open file.
+ * @throws {SynprobeError} `ERR_JOURNAL` when another process has locked it; the file is closed then
  */
 export function lockJournal(path: string, fd: number): Promise<JournalFile> {
   const { dev, ino } = fstatSync(fd, { bigint: true });
@@ -149,14 +147,14 @@ export function lockJournal(path: string, fd: number): Promise<JournalFile> {
   });
 }
 
-/** @param end the file's length: it is on the disk up to there */
+/** @param end the file's length; everything before it is synced */
 export function appendTo(
   file: JournalFile,
   end: number,
 ): Journal & { appendBlock(type: BlockType, payload: Buffer): void } {
   const { path, fd } = file;
   let buffer = Buffer.allocUnsafe(BUFFER_LENGTH);
-  /** Bytes in `buffer`: whole blocks, and perhaps one of results that still grows, from `growing` on. */
+  /** Bytes in `buffer`: whole blocks, then perhaps an unfinished block of results, from `growing` on. */
   let filled = 0;
   let growing = -1;
   let written = end;
@@ -170,7 +168,7 @@ export function appendTo(
   }
 
   const stop = (error: unknown): never =>
-    fail(`${reasonOf(error)}; put that right, then --resume ${path} goes on from what is in it`, error);
+    fail(`${reasonOf(error)}; put that right, then continue with --resume ${path}`, error);
 
   function sealGrowing(): void {
     if (growing < 0) return;
@@ -251,7 +249,7 @@ export function appendTo(
     return whole;
   }
 
-  /** The file shall end with a whole block, and that on the disk; where even this fails, --resume cuts. */
+  /** Cuts the file after its last whole block and syncs it. If even this fails, --resume cuts it. */
   function cutAfter(length: number): void {
     try {
       ftruncateSync(fd, length);
@@ -261,7 +259,7 @@ export function appendTo(
 
   async function flush(): Promise<void> {
     writeOut();
-    // One at a time: whoever comes meanwhile needs another one, or finds that somebody else's has done it.
+    // One sync at a time: a call that comes meanwhile needs another, or finds that one of the others has done it.
     while (syncing !== undefined) await syncing.catch(() => {});
     if (failure !== undefined) throw failure;
     if (synced === written) return;
@@ -305,7 +303,7 @@ export function appendTo(
     },
     close: async () => {
       failure ??= journalError(`journal ${path} is closed`);
-      // The descriptor must not become another file's while the kernel syncs it.
+      // The descriptor must not be reused for another file while the kernel syncs it.
       await syncing?.catch(() => {});
       file.close();
     },
@@ -314,7 +312,7 @@ export function appendTo(
 
 const toJson = (value: object): Buffer => Buffer.from(JSON.stringify(value));
 
-/** A new file's name is on the disk only when its directory is. */
+/** A new file's name is on disk only when its directory is synced. */
 function syncDirectory(path: string): void {
   try {
     const fd = openSync(path, "r");
@@ -324,7 +322,7 @@ function syncDirectory(path: string): void {
       closeSync(fd);
     }
   } catch {
-    // A directory that may not be read cannot be synced; the name then takes the kernel's own time, half a minute.
+    // A directory that cannot be opened cannot be synced: the kernel then writes the name within half a minute.
   }
 }
 

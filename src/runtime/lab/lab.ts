@@ -2,7 +2,7 @@
  * The lab as real packets: a pair of virtual interfaces in the network namespace that this process is in, the prober's
  * address on one end, the simulated network served from the other.
  *
- * What the network does is lab/network.ts, how frames become packets lab/link-layer.ts, who made the namespace namespace.ts.
+ * Not here: the simulated network (lab/network.ts), frames to packets (lab/link-layer.ts), the namespace (namespace.ts).
  */
 import { setPriority } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -29,30 +29,30 @@ export const LAB = {
   prefixLength6: 64,
 } as const;
 
-/** Locally administered addresses (IEEE 802). The far interface has one of its own, so that the kernel leaves the lab's frames alone. */
+/** Locally administered addresses (IEEE 802). The far interface has another, so that the kernel ignores the lab's frames. */
 const PROBER_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
 const LAB_MAC = Uint8Array.of(2, 0, 0, 0, 0, 0xfe);
 const FAR_NAME = "lab1";
 /** An Ethernet header and 1500 bytes. */
 const FRAME_LENGTH = 1514;
-/** How long the pair may take to come up. */
+/** Longest time for the pair to come up, in milliseconds. */
 const UP_MS = 2000;
 
-/** What happened in a lab so far. Its names are those of the JSON that `synprobe lab --report` writes. */
+/** What has happened in a lab so far. The names are those of the JSON of `synprobe lab --report`. */
 export interface LabReport {
-  /** What the description's network did with packets. */
+  /** What the simulated network did with packets. */
   readonly network: Readonly<NetworkCounts>;
-  /** SYNs that came in each tenth of a second since the lab's start; the first hour at most. */
+  /** SYNs received in each tenth of a second since the lab's start; the first hour at most. */
   readonly syns_per_100ms: readonly number[];
-  /** Where the lab itself fell short of its description. All of it should be 0, or small beside the path's times. */
+  /** Where the lab fell short of its description. All should be 0, or small compared with the path's times. */
   readonly lab: {
-    /** Frames of the prober that found no room in the lab's receive ring. */
+    /** Frames of the prober lost because the lab's receive ring was full. */
     readonly ring_drops: number;
     /** Frames that the kernel lost between the two interfaces: to the lab, and to the prober. */
     readonly wire_drops: { readonly in: number; readonly out: number };
     /** Frames to the prober that the kernel refused. */
     readonly refused: number;
-    /** How long after they were due packets went to the prober, in milliseconds, and how many were later than that. */
+    /** How late packets to the prober were sent, in milliseconds, and how many were later than that. */
     readonly late_ms: { readonly mean: number; readonly max: number };
     readonly late: { readonly over_1ms: number; readonly over_10ms: number; readonly over_100ms: number };
   };
@@ -60,8 +60,8 @@ export interface LabReport {
 
 export interface LabService {
   /**
-   * From here on the lab has a processor before other processes do: a network does not wait for the prober. To be called
-   * when the command has been started, or the command would have it as well.
+   * Raises the lab's priority over other processes, as a network does not wait for the prober. Call it after the command has
+   * been started, or the command inherits the priority.
    */
   takePrecedence(): void;
   /** Seconds since the lab's start, from which its rate changes count. */
@@ -144,7 +144,7 @@ export interface Prefix {
   readonly prefixLength: number;
 }
 
-/** For each range of hosts the smallest prefix that holds it, but for those inside another's and on the prober's own link. */
+/** For each range of hosts the smallest prefix that holds it, without those inside another or on the prober's own link. */
 export function routesTo({ hosts }: LabDescription): Prefix[] {
   const known: Prefix[] = [
     { first: address(LAB.ipv4), prefixLength: LAB.prefixLength4 },
@@ -177,11 +177,11 @@ function commonBits(a: Address, b: Address): number {
   return at < 0 ? a.length * 8 : at * 8 + Math.clz32(a[at] ^ b[at]) - 24;
 }
 
-/** Within this time of a deadline the thread waits for it itself: the event loop's timers count in milliseconds. */
+/** This close to a deadline the thread waits without a timer: the event loop's timers count in milliseconds. */
 const NEAR_US = 2000;
-/** setTimeout's limit is 2^31 - 1 ms; far deadlines are looked at again after this long. */
+/** setTimeout's limit is 2^31 - 1 ms; wake at least this often. */
 const LONGEST_SLEEP_MS = 60_000;
-/** Batches sent before frames that came get their turn: more frames than one turn reads, or a flood would put the answers off. */
+/** Batches sent before received frames are read: more frames than one turn reads, or a flood would delay the answers. */
 const BATCHES_PER_TURN = 10;
 
 function serve(
@@ -194,11 +194,11 @@ function serve(
   const { batch } = link;
   let timer: NodeJS.Timeout | undefined;
   let immediate: NodeJS.Immediate | undefined;
-  /** When the last frame came: the ring hands it over up to a millisecond later, and keeps its time. */
+  /** When the last frame was received: the ring hands it over up to a millisecond later, with its time stamp. */
   let arrivedUs = 0;
   /**
-   * When the turn's first frame was handed over: what the ages of all its frames count from, however long they take to
-   * handle. Taken after the ring's own look at the clock, so that a frame is never thought to have come before it did.
+   * When the turn's first frame was handed over. The ages of all frames of the turn count from it, however long handling
+   * takes. Read after the ring's own clock, so that no frame seems to be received earlier than it was.
    */
   let readUs: number | undefined;
   const dues = new Float64Array(batch.slots);
@@ -213,7 +213,7 @@ function serve(
       const { out } = network.counts;
       const length = layer.pollTransmit(now, batch.data, count * batch.slotLength + batch.offset);
       if (length === 0) break;
-      // What the link itself answers is due at once.
+      // Answers of the link layer are due at once.
       dues[count] = network.counts.out > out ? network.dueUs : now;
       batch.lengths[count++] = length;
     }
@@ -236,7 +236,7 @@ function serve(
     try {
       readUs = undefined;
       const empty = link.drain();
-      // While frames wait, the network's time is theirs: no timer goes off before what came earlier is read.
+      // While frames wait, the network's time is that of the next one: no timer fires before earlier frames are read.
       const now = empty ? nowUs() : arrivedUs;
       network.handleTimeout(now);
       for (let i = 0; i < BATCHES_PER_TURN && sendBatch(now); i++);
@@ -275,7 +275,7 @@ function serve(
       try {
         setPriority(PRECEDENCE);
       } catch {
-        // Only root may: the lab is later then when the machine is busy, and its report says how late.
+        // Only root may. Without it the lab is later when the machine is busy, and its report says how late.
       }
     },
     elapsedS: () => (nowUs() - startUs) / 1e6,
@@ -303,7 +303,7 @@ const TENTH_US = 100_000;
 /** An hour. */
 const MOST_TENTHS = 36_000;
 
-/** Frames of an interface that its peer's side of the kernel had no room for: /proc/net/dev, "drop" under "Transmit". */
+/** Frames of an interface dropped because the peer had no room: /proc/net/dev, "drop" under "Transmit". */
 function droppedBy(name: string): number {
   const line = (readFile("/proc/net/dev") ?? "")
     .split("\n")
@@ -317,7 +317,7 @@ function droppedBy(name: string): number {
   );
 }
 
-/** How late packets were: a summary of any number of them. */
+/** How late packets were, summed up in bounded memory. */
 function createBaseRtt() {
   let count = 0;
   let sumUs = 0;

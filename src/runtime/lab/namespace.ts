@@ -1,16 +1,15 @@
 /**
- * A command in a network namespace of its own, of which nothing is left when it ends, however it ends.
+ * Runs a command in a network namespace of its own. Nothing is left of it when the command ends, however it ends.
  *
- * Node has threads, so a namespace is entered by starting a child under unshare(1). Four processes stand in a row:
+ * Node is multi-threaded, so it cannot enter a namespace itself: it starts a child under unshare(1). Four processes:
  *
- *     this one, outside     waits, passes signals and the exit status on
+ *     this one, outside     waits; passes on signals and the exit status
  *     unshare               waits for the next, which dies with it (--kill-child)
  *     inside                the first process of a process namespace; the lab's (lab.ts)
  *     the command           and whatever it starts
  *
- * Nothing has a name and nothing is a file, so the namespaces end with their processes. When `inside` dies, the kernel kills
- * all that is in its process namespace; `inside` dies when unshare does, and ends itself when the socket to this process,
- * its lifeline, closes.
+ * The namespaces have neither names nor files, so they end with their processes. When `inside` dies, the kernel kills everything
+ * in its process namespace. `inside` dies when unshare does, and ends when the socket to this process, its lifeline, closes.
  */
 import { type SpawnSyncReturns, spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -26,13 +25,13 @@ import { readFile } from "../system/system.ts";
 /** The lifeline's descriptor in `inside`. */
 const LIFELINE = 3;
 const NAMESPACES = ["--net", "--pid", "--fork", "--kill-child"] as const;
-/** An ordinary user is root of the new user namespace, and may do in the others what root may. */
+/** An ordinary user is root of the new user namespace, and so of the other ones. */
 const AS_USER = ["--user", "--map-root-user"] as const;
-/** So that /proc shows the namespace's own processes; some containers forbid it, and most programs can do without. */
+/** Makes /proc show the namespace's own processes. Some containers forbid it, and most programs do not need it. */
 const OWN_PROC = ["--mount-proc"] as const;
 
 /**
- * The options with which unshare(1) makes the namespaces here.
+ * The options with which unshare(1) can make the namespaces on this system.
  * @throws {SynprobeError} `ERR_PRIVILEGE` when this system does not let this user have any
  */
 export function findNamespaces(): readonly string[] {
@@ -46,10 +45,13 @@ export function findNamespaces(): readonly string[] {
       refused = tried;
     }
   }
-  throw new SynprobeError(ERROR_CODES.privilege, `no network of its own for the lab: ${whyRefused(refused)}`);
+  throw new SynprobeError(
+    ERROR_CODES.privilege,
+    `the lab cannot have a network namespace: ${whyRefused(refused)}`,
+  );
 }
 
-/** The switches that forbid an ordinary user to have namespaces: sysctl, its value then, and how to allow it. */
+/** The sysctls that can forbid namespaces to ordinary users: the name, its forbidding value, and an allowing one. */
 const SWITCHES = [
   ["user.max_user_namespaces", "0", "15000"],
   ["kernel.unprivileged_userns_clone", "0", "1"],
@@ -60,7 +62,7 @@ function whyRefused(tried: SpawnSyncReturns<string> | undefined): string {
   if (tried?.error !== undefined) return "the unshare command is missing; install util-linux";
   for (const [name, forbidding, allowing] of SWITCHES) {
     if (readFile(`/proc/sys/${name.replaceAll(".", "/")}`)?.trim() === forbidding) {
-      return `users may make no namespaces here (${name} is ${forbidding}); run it with sudo, or: sudo sysctl ${name}=${allowing}`;
+      return `users may not create namespaces here (${name} is ${forbidding}); run it with sudo, or: sudo sysctl ${name}=${allowing}`;
     }
   }
   const said = (tried?.stderr ?? "").trim().split("\n")[0];
@@ -76,7 +78,7 @@ export const statusOf = (status: number | null, signal: NodeJS.Signals | null): 
 
 /**
  * Runs `inside`, a node program with its arguments, in new namespaces, with this process's standard streams.
- * @param message what `openLifeline` gives there: any value that JSON can hold
+ * @param message returned by `openLifeline` there: any value that JSON can hold
  * @returns its exit status, 128 and the signal's number when a signal ended it
  */
 export async function runInNamespaces(
@@ -86,7 +88,7 @@ export async function runInNamespaces(
 ): Promise<number> {
   const { group, isForeground } = terminalGroup();
   const status = await runChild(namespaces, inside, message);
-  // A shell leaves the terminal to a group that is no more.
+  // A shell may leave the terminal to a process group that has ended.
   if (isForeground && !terminalGroup().isForeground) setForeground(group);
   return status;
 }
@@ -101,11 +103,11 @@ function runChild(
       stdio: ["inherit", "inherit", "inherit", "pipe"],
     });
     const lifeline = child.stdio[LIFELINE] as Writable;
-    // Whoever has gone needs no more messages.
+    // A child that has ended needs no more messages.
     lifeline.on("error", () => {});
     const send = (value: unknown): void => void lifeline.write(`${JSON.stringify(value)}\n`);
     const forward = (signal: NodeJS.Signals): void => {
-      // The terminal has sent Ctrl-C to everyone already.
+      // The terminal has sent Ctrl-C to the whole group already.
       if (signal !== "SIGINT" || !terminalGroup().isForeground) send(signal);
     };
     for (const signal of SIGNALS) process.on(signal, forward);
@@ -125,7 +127,7 @@ function runChild(
   });
 }
 
-/** This process's group, and whether a terminal's keys send their signals to it. */
+/** This process's group, and whether it is the terminal's foreground group, which gets Ctrl-C. */
 function terminalGroup(): { readonly group: number; readonly isForeground: boolean } {
   // proc_pid_stat(5), after the name in parentheses: state, parent, group, session, terminal, the terminal's group.
   const [, , group, , , foreground] = (readFile("/proc/self/stat") ?? "").replace(/^.*\) /s, "").split(" ");
@@ -146,13 +148,13 @@ function takeSocket(): Socket {
 export interface Lifeline {
   /** What `runInNamespaces` was given. */
   readonly message: Promise<unknown>;
-  /** Says who takes the signals that are passed on; those that have come already too. */
+  /** Sets the handler of the signals that are passed on; it also gets those that have come already. */
   onSignal(handler: (signal: NodeJS.Signals) => void): void;
   close(): void;
 }
 
 /**
- * Takes up the lifeline; `onEnd` is called when the process outside is no more.
+ * Opens the lifeline; `onEnd` is called when the process outside has ended.
  * @throws {SynprobeError} `ERR_USAGE` when there is none: this process was started by hand
  */
 export function openLifeline(onEnd: () => void): Lifeline {
@@ -191,7 +193,7 @@ export function openLifeline(onEnd: () => void): Lifeline {
   };
 }
 
-/** For a shell: what it finds in the foreground when it starts is a group that it sees, and can restore when it ends. */
+/** For a shell: makes the foreground group one that the shell can see, and so restore when it ends. */
 export function prepareForShell(): void {
   if (isatty(0)) leadForeground(process.pid);
 }
@@ -214,7 +216,7 @@ export function runCommand(
     lifeline.onSignal((signal) => void child.kill(signal));
     child.on("exit", (status, signal) => resolve({ status: statusOf(status, signal) }));
     child.on("error", (error: NodeJS.ErrnoException) => {
-      // EACCES is also what execvp(3) has to say when one folder of PATH cannot be searched and no other has the program.
+      // execvp(3) also fails with EACCES when one folder of PATH cannot be searched and no other has the program.
       const missing = error.code === "ENOENT" || (error.code === "EACCES" && !isAnywhere(program));
       const problem = `cannot start ${program}: ${missing ? "there is no such program" : error.code}`;
       resolve({ status: missing ? 127 : 126, problem });
@@ -222,7 +224,7 @@ export function runCommand(
   });
 }
 
-/** Whether there is a file of that name where a shell would look for it. */
+/** Whether a shell would find a file of that name. */
 function isAnywhere(program: string): boolean {
   if (program.includes("/")) return true;
   const { PATH = "" } = process.env;

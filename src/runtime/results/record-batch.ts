@@ -1,5 +1,5 @@
 /**
- * Verdicts into batches of records, each batch in memory of its own that can be handed to another thread or to a file.
+ * Gathers verdicts into batches of records (scan/probe/result-record.ts), to be handed to another thread or to a file.
  */
 import {
   putAnswer,
@@ -17,15 +17,15 @@ import { wallMs } from "../system/clock.ts";
 
 export interface BatchWriter {
   write(verdict: Verdict): void;
-  /** Hands over what is there. */
+  /** Hands over what has been gathered. */
   flush(): void;
 }
 
 const BATCH = 1024;
 
 /**
- * @param onBatch takes the first `count` records of `bytes`: for good, or until it returns
- * @param memory whose the memory is then: `onBatch`'s, or to be used again
+ * @param onBatch takes the first `count` records of `bytes`
+ * @param memory `give`: `onBatch` owns `bytes` from then on; `reuse`: only until it returns
  */
 export function createBatchWriter(
   onBatch: (bytes: Uint8Array<ArrayBuffer>, count: number) => void,

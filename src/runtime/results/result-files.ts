@@ -1,5 +1,5 @@
 /**
- * Files of results, opened and read through report/read/read.ts.
+ * Reads files of results from disk or standard input. The formats are report/read/'s.
  */
 import { createReadStream } from "node:fs";
 import { createRunReader, resultsError } from "../../report/read/read.ts";
@@ -8,7 +8,7 @@ import { whyUnreadable } from "../plan/list-file.ts";
 
 /**
  * Reads a file of results to its end; `-` is standard input.
- * @throws {SynprobeError} `ERR_RESULTS` when it cannot be read, or is not what it should be
+ * @throws {SynprobeError} `ERR_RESULTS` when it cannot be read or is in no known format
  */
 export async function readRun(file: string, sink: RecordedSink): Promise<RecordedRun> {
   const reader = createRunReader(file === "-" ? "<stdin>" : file, sink);

@@ -1,14 +1,14 @@
 /**
- * Results on their way from a run, which is told to wait when nobody takes them, to whoever iterates over them.
+ * The queue between a run and the iterator over its results, with back-pressure: a run waits while too many results are unread.
  */
 
 export interface ResultQueue<T> {
   push(item: T): void;
-  /** Undefined, or while so many wait that no more should come: settles when the most of them have been taken. */
+  /** Undefined, or a promise while the queue is full: settles when half of it has been taken. */
   room(): Promise<void> | undefined;
-  /** After what waits, the iteration ends; with `failure`, it throws that once. */
+  /** Ends the iteration after what is queued; with `failure`, it throws that once. */
   end(failure?: { readonly error: unknown }): void;
-  /** The consumer's side. `return` drops what waits, and ends for good. */
+  /** The consumer's side. `return` drops what is queued and ends for good. */
   readonly iterator: Required<AsyncIterator<T, undefined, undefined>>;
 }
 
@@ -18,8 +18,8 @@ interface Waiter<T> {
 }
 
 /**
- * @param most so many may wait before `room` says that it is enough
- * @param onReturn the consumer wants no more: settles when all has been put away. Called each time that it says so
+ * @param most the queue is full with this many
+ * @param onReturn called each time that the consumer ends the iteration; settles when the run has been cleaned up
  */
 export function createResultQueue<T>(most: number, onReturn: () => Promise<void>): ResultQueue<T> {
   let waiting: T[] = [];

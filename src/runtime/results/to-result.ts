@@ -1,5 +1,5 @@
 /**
- * From records and verdicts, numbers all, to results as people and formats want them: names, text, milliseconds.
+ * Turns records and verdicts, which are numbers, into results for people and formats: names, text, milliseconds.
  */
 import { localAddresses } from "../../link/route.ts";
 import type { Established, PortResult } from "../../scan/probe/result.ts";
@@ -16,7 +16,7 @@ export interface Naming {
   nameOf(address: string, port: number): string | undefined;
 }
 
-/** Puts records of one run into results. */
+/** @returns a function that makes results of one run's records */
 export function createNaming({ services, nameOf }: Naming) {
   const isOwn = createOwnCheck();
   return (record: ResultRecord, established?: Established): PortResult => {
@@ -27,8 +27,8 @@ export function createNaming({ services, nameOf }: Naming) {
     const foreign =
       responder !== null &&
       !(responder.length === peer.length && sameAddress(responder, 0, peer, 0, peer.length));
-    // An ICMP error of this machine's own: its kernel gave up finding the neighbour. Nothing has travelled, so there is no
-    // round trip to tell, and no TTL.
+    // An ICMP error of this machine's own kernel, which could not find the neighbour. No packet travelled, so there is neither
+    // a round trip nor a TTL.
     const ownWords = foreign && isOwn(responder);
     return {
       ...(host === undefined ? {} : { host }),
@@ -73,7 +73,7 @@ export function toEstablished({ establishedUs, ending, banner }: Completion): Es
   };
 }
 
-/** Tells this machine's addresses, as they are when it is first asked. */
+/** Whether an address is this machine's. They are looked up at the first call. */
 function createOwnCheck(): (address: Address) => boolean {
   let own: Set<string> | undefined;
   return (address) => {

@@ -1,12 +1,11 @@
 /**
- * Running totals of a run: of engines that go on, of workers that report, and of what a journal says was counted before.
+ * Running totals of a run: the sum of its engines' counts and of what a resumed journal had counted before.
  */
-
 import { type EngineCounters, newCounters } from "../../scan/engine/counters.ts";
 import { missedOpen } from "../../scan/measure/loss.ts";
 import type { PathFindings } from "../../scan/probe/result.ts";
 
-/** What is counted, as plain data: it travels between threads and stands in journals. */
+/** Counts as plain data, which can be sent between threads and kept in journals. */
 export interface Totals extends Omit<EngineCounters, "started"> {
   receiveDrops: number;
   elapsedMs: number;
@@ -46,10 +45,10 @@ function addCounts(to: Record<string, number>, from: Readonly<Record<string, num
 export const lossSoFar = ({ path }: Pick<Totals, "path">): number =>
   path.lost === 0 ? 0 : path.lost / (path.lost + path.answered);
 
-/** Late answers that loss each way is told from. */
+/** Loss is told for each way from this many late answers on. */
 const FEWEST_REPEATS = 5;
 
-/** What the sums say of the path. */
+/** What the totals say of the path. */
 export function pathFindings({ path, states, reasons }: Totals): PathFindings {
   const silent = reasons.filtered["no-response"] ?? 0;
   const round = lossSoFar({ path });
@@ -76,7 +75,7 @@ function eachWay(
   round: number,
 ): { readonly out: number; readonly back: number } | undefined {
   if (openArrived < FEWEST_REPEATS || openLost <= 0) return undefined;
-  // Of what was lost, the share whose SYN had arrived.
+  // The share of the unanswered SYNs that had arrived.
   const heard = Math.min(1, openArrived / openLost);
   const back = Math.min(round, (heard * round) / (1 - round));
   return { out: 1 - (1 - round) / (1 - back), back };

@@ -1,6 +1,12 @@
 /**
- * One batch at a time from an engine to a link: filled, sent, its departures and refusals told back. What the main thread's
- * loop (event-loop.ts) and a worker's (worker.ts) share.
+ * One batch from the engine to the link and back. Both loops use it: the main thread's (event-loop.ts) and a worker's (worker.ts).
+ *
+ *     engine.pollTransmit  ->  link.batch  ->  link.send          this thread sends
+ *                                          ->  link.behind.give   or the sender thread does (sender.ts, link/outbox.ts)
+ *     engine.handleDeparture / handleRefusal  <-  what send returned, or behind.take
+ *     engine.handlePacket                     <-  link.drain, called by the loop; `settle` runs first
+ *
+ * Verdicts leave by engine.pollVerdict, which the loops call.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { Link } from "../../link/link.ts";
@@ -8,39 +14,39 @@ import { OWN_THIRD, THIRDS } from "../../link/outbox.ts";
 import type { Engine } from "../../scan/engine/engine.ts";
 import { nowUs } from "../system/clock.ts";
 
-/** Nothing is asked for the rest of a batch after so many refusals in a row. */
+/** After this many refusals in a row the rest of the batch is refused without a system call. */
 const HOPELESS = 64;
 
-/** Batches sent before received packets get their turn, and for how long: code that has just begun takes its time. */
+/** Send at most this many batches, for at most this long, before received packets are read. Cold code can take long for one batch. */
 export const BATCHES_PER_TURN = 4;
 export const LONGEST_SENDING_US = 4000;
 
 export interface BatchSender {
   /** Sends one batch, or has it sent. @returns how many packets the engine had for it */
   send(): number;
-  /** Tells the engine what has left meanwhile. Before each answer that is read: it may have come while others were. */
+  /** Tells the engine what has left since. Call it before each received packet: the SYN that it answers may have left just now. */
   settle(): void;
-  /** Whether something is under way, and will leave in another thread. */
+  /** Whether the sender thread still has packets to send. */
   isBusy(): boolean;
   /**
-   * The time, `nowUs` or earlier, up to which all that the engine gave has left, and as long ago as it would have had it left
-   * at once. What was given since could not be answered yet: no deadline passes, and nothing is learnt from silence.
+   * The time to judge deadlines by: `nowUs` less the delay between filling a batch and its departure. A packet that is still
+   * waiting to be sent cannot be answered, so its deadline must not pass.
    */
   settledUs(nowUs: number): number;
 }
 
-/** A batch of fewer packets is sent at once: to wake another thread would take longer. */
+/** A smaller batch is sent by this thread: waking the sender would take longer. */
 const WORTH_HANDING_OVER = 32;
 
 export function createBatchSender(engine: Engine, link: Link): BatchSender {
-  // Taken out once: objects with getters are slow to look into.
+  // Read once: property access on an object with getters is slow.
   const { pollTransmit, handleDeparture, handleRefusal } = engine;
   const { behind } = link;
   const { data, lengths, slots, slotLength, offset } = link.batch;
   const most = behind === undefined ? slots : slots / THIRDS;
-  // Outlives the call, so that it is one object for a whole batch and not one for each packet that it is handed on with.
+  // Declared outside of the loop, so that the number is boxed once a batch and not once a packet.
   let now = 0;
-  /** When each third was filled; which one leaves next; and how long after it was filled each left the last time. */
+  /** When each third was filled, which one leaves next, and how long each last waited between filling and departure. */
   const filledUs = [0, 0];
   let oldest = 0;
   const delayUs = [0, 0];
@@ -50,7 +56,7 @@ export function createBatchSender(engine: Engine, link: Link): BatchSender {
   const sendNow = (first: number, end: number): void => {
     let refusals = 0;
     for (let done = first; done < end; ) {
-      // Filling the batch took its time, and so does the call itself: round trips must contain neither.
+      // Round trips must include neither the filling of the batch nor the system call.
       const from = nowUs();
       const taken = link.send(done, end - done);
       if (taken > 0) {
@@ -59,7 +65,7 @@ export function createBatchSender(engine: Engine, link: Link): BatchSender {
         refusals = 0;
         continue;
       }
-      // One packet may be refused for its own neighbour's sake, so the others are tried; but not for ever.
+      // A packet may be refused because of its own next hop: try the others, up to a limit.
       const tried = ++refusals < HOPELESS ? done + 1 : end;
       while (done < tried) handleRefusal(done++, link.sendError, nowUs());
     }
@@ -72,7 +78,7 @@ export function createBatchSender(engine: Engine, link: Link): BatchSender {
       now = nowUs();
       if (batch.isFirst && batch.sent > 0)
         handleDeparture(first, sent, now - batch.sinceUs, now - batch.untilUs);
-      // What the kernel did not take is offered again, and refused by name if it comes to that.
+      // Offer again what the kernel did not take: this time a refusal comes with its errno.
       if (!batch.isOver) continue;
       oldest = 1 - batch.third;
       delayUs[batch.third] = now - batch.untilUs - filledUs[batch.third];
@@ -89,7 +95,7 @@ export function createBatchSender(engine: Engine, link: Link): BatchSender {
     },
     send: () => {
       settle();
-      // While the other thread has its hands full this one sends as well.
+      // While the sender is busy with both of its thirds, this thread sends too.
       const isFull = isBusy() && behind?.isFree() === false;
       const first = behind === undefined ? 0 : (isFull ? OWN_THIRD : behind.third()) * most;
       let end = first;
@@ -117,7 +123,7 @@ export function createBatchSender(engine: Engine, link: Link): BatchSender {
   };
 }
 
-/** So long may sending be impossible before a run is given up, in microseconds. */
+/** A run is given up after sending has been impossible for this long, in microseconds. */
 const LONGEST_STALL_US = 30e6;
 
 /** @throws {SynprobeError} `ERR_INTERFACE_DOWN` when nothing could be sent for half a minute */

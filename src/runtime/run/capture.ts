@@ -1,14 +1,12 @@
 /**
- * `--pcap`: packets into blocks of a pcapng file, in the thread that sees them; what becomes of the blocks is the main
- * thread's business. Two decorators, which a run without `--pcap` does not have:
+ * `--pcap`: packets into blocks of a pcapng file, in the thread that sees them; the main thread writes the blocks. Two decorators:
  *
- * - of an engine: after each packet that brought a verdict, the SYN that it answers and the packet itself. The SYN is built
- *   again, to the byte, from its addresses and ports and the run's keys (socket/isn.ts, scan/probe/syn-template.ts). So nothing has to be kept of the millions that nobody answers.
- * - of a link, for `--pcap-all`: everything that it took and everything that came, the deciding ones with their verdict.
+ * - of an engine: for each verdict, the SYN and the packet that answered it. The SYN is rebuilt byte for byte from its addresses,
+ *   its ports and the run's keys (socket/isn.ts, scan/probe/syn-template.ts), so unanswered SYNs need not be kept.
+ * - of a link, for `--pcap-all`: every packet sent and received, those that decided with their verdict.
  *
- * A verdict may fall later than its packet comes, as that on a host which is first asked whether it answers on any port: the
- * last packets that brought none are kept for it. Without packets are verdicts that no packet brought: silence, and what could
- * not be sent. Stamps: the kernel's for what came, and the send call's for what left.
+ * A verdict may fall after its packet came (control probes): the latest undecided packets are kept for it. Verdicts without a
+ * packet, such as silence, are not captured. Time stamps are the kernel's for received packets, the send call's for sent ones.
  */
 import type { Link } from "../../link/link.ts";
 import type { Engine, EngineOptions } from "../../scan/engine/engine.ts";
@@ -32,12 +30,12 @@ export interface Capture {
   engine(engine: Engine, options: CapturedOptions): Engine;
   /** Sees every packet. */
   link<L extends Link>(link: L): L;
-  /** Hands over what is there. */
+  /** Hands over what has been gathered. */
   flush(): void;
 }
 
 const BUFFER = 1 << 16;
-/** Packets kept for verdicts that fall later, about 300 bytes each. */
+/** Undecided packets kept for a later verdict, about 300 bytes each. */
 const MOST_KEPT = 1 << 15;
 const NS_PER_US = 1000;
 
@@ -53,7 +51,7 @@ export function createCapture(
   const epochNs = BigInt(Math.round(wallMs(0) * 1000)) * 1000n;
   const epochHigh = Number(epochNs >> 32n);
   const epochLow = Number(epochNs & 0xffff_ffffn);
-  /** What the packet that is being handed over has decided. */
+  /** The verdict of the packet that is being handled. */
   let verdictText = "";
 
   function flush(): void {
@@ -62,7 +60,7 @@ export function createCapture(
     used = 0;
   }
 
-  /** What follows, so many bytes, will be handed over in one piece: no other worker's packets come in between. */
+  /** Makes the next `length` bytes go out in one piece: no other worker's packets come in between. */
   function makeRoom(length: number): void {
     if (used + length > buffer.length) flush();
     if (length > buffer.length) buffer = new Uint8Array(length);
@@ -71,7 +69,7 @@ export function createCapture(
   function put(bytes: Uint8Array, at: number, end: number, atUs: number, comment: string): void {
     const length = packetBlockLength(end - at, comment);
     makeRoom(length);
-    // 64 bits of nanoseconds in two numbers: no object for each packet.
+    // 64 bits of nanoseconds as two numbers: a BigInt would be allocated for each packet.
     const low = epochLow + Math.round(atUs * NS_PER_US);
     putPacketBlock(
       buffer,
@@ -94,10 +92,10 @@ export function createCapture(
     const { reply } = decoder;
     let decoded: Decoded = "foreign";
     const syn = new Uint8Array(Math.max(...templates.map(({ length }) => length)));
-    /** Verdicts that were taken out of the engine to be looked at, and not yet handed on. */
+    /** Verdicts taken from the engine and not yet handed on. */
     const waiting: Verdict[] = [];
     let handedOn = 0;
-    /** Packets that brought no verdict when they came, by time and pair: some verdicts wait for other packets. */
+    /** Packets that brought no verdict when they came, by time and pair. */
     const undecided = new Map<string, Uint8Array>();
 
     function handOn(): Verdict | undefined {
@@ -116,7 +114,7 @@ export function createCapture(
       }
     }
 
-    /** What came to say so before. */
+    /** Captures an earlier packet when its verdict falls. */
     function lookBack(verdict: Verdict): void {
       if (verdict.ttl === 0 || undecided.size === 0) return;
       const key = keyOf(verdict.atUs, verdict.peer, verdict.port);
@@ -134,7 +132,7 @@ export function createCapture(
       undecided.set(keyOf(atUs, reply.peer, reply.peerPort), bytes.slice(at, end));
     }
 
-    /** Puts the packet that was decoded last, and the SYN that it answers. */
+    /** Captures the packet that was decoded last, and the SYN that it answers. */
     function putEvidence(verdict: Verdict, bytes: Uint8Array, at: number, end: number): void {
       const text = describeVerdict(verdict);
       if (kind === "all") {
@@ -164,7 +162,7 @@ export function createCapture(
         let decides = false;
         const others: Verdict[] = [];
         takeAll((verdict) => {
-          // One packet may end more than its own probe; it is evidence for that alone.
+          // One packet may end other probes too; it is evidence for its own alone.
           if (reply.peerPort === verdict.port && sameWords(reply.peer, 0, verdict.peer, 0)) {
             decides = true;
             putEvidence(verdict, bytes, at, end);
@@ -183,7 +181,7 @@ export function createCapture(
     const { data, lengths, slotLength, offset } = link.batch;
     let drainedUs = nowUs();
     const watched: Pick<Link, "send" | "listen" | "drain" | "behind"> = {
-      // What another thread sends would not be seen here.
+      // Packets that the sender thread sends would not be seen here.
       behind: undefined,
       send: (first, count) => {
         const fromUs = nowUs();

@@ -1,8 +1,8 @@
 /**
- * Drives an engine over a link with the real clock and real timers: packets in, packets out, verdicts on, until every pair
- * is decided or someone says stop.
+ * Runs an engine over a link in Node's event loop, with the real clock and real timers: read packets, pass deadlines, send batches,
+ * hand verdicts on, sleep; until every pair is decided or the run is stopped.
  *
- * The loop and nothing else: what to probe and what answers mean is the engine's, how packets travel the link's.
+ * Not here: what to probe and what answers mean (the engine), how a batch is sent (batch-sender.ts).
  */
 import type { Link } from "../../link/link.ts";
 import type { Engine } from "../../scan/engine/engine.ts";
@@ -18,15 +18,15 @@ export interface EventLoop {
   /** Settles when the run is over; rejects when the link became unusable or a hook threw. */
   readonly finished: Promise<void>;
   /**
-   * Sends no more probes; verdicts that have fallen are handed over. Ends the run at once, or when all that is under way has been
-   * answered, `graceMs` later at the most.
+   * Sends no more probes and hands over the verdicts there are. Ends the run when everything in flight has been answered, or
+   * after `graceMs`; at once without it.
    */
   stop(graceMs?: number): void;
 }
 
-/** While another thread sends, this one waits so long at most for something to do, in microseconds: a batch takes less. */
+/** Longest wait for the sender thread, in microseconds: a batch takes less. */
 const BUSY_US = 1000;
-/** setTimeout's limit is 2^31 - 1 ms; far deadlines are looked at again after this long. */
+/** setTimeout's limit is 2^31 - 1 ms; wake at least this often. */
 const LONGEST_SLEEP_MS = 60_000;
 
 export function runEventLoop(engine: Engine, link: Link, hooks: EventLoopHooks): EventLoop {
@@ -64,7 +64,7 @@ export function runEventLoop(engine: Engine, link: Link, hooks: EventLoopHooks):
     if (over) return;
     try {
       clearTimeout(timer);
-      // After a stall the answers are in the socket already: no deadline passes before they are read.
+      // After a stall the answers are in the socket already: read them before any deadline passes.
       drainedUs = nowUs();
       const empty = link.drain();
       if (empty) engine.handleTimeout(settledUs(drainedUs));
@@ -88,7 +88,7 @@ export function runEventLoop(engine: Engine, link: Link, hooks: EventLoopHooks):
         return;
       }
       const now = nowUs();
-      // Deadlines pass when what has left is settled, not before.
+      // Deadlines count from settledUs, so the sleep is longer by the delay of sending.
       const sleepMs = Math.max(0, (engine.pollTimeout(now) - settledUs(now)) / 1000);
       timer = setTimeout(turn, Math.min(Math.ceil(sleepMs), LONGEST_SLEEP_MS));
     } catch (error) {

@@ -70,7 +70,7 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
   if (options.hostTimeoutMs !== undefined && plan.space.hosts > MOST_TIMED_HOSTS) {
     throw new SynprobeError(
       ERROR_CODES.usage,
-      `--host-timeout (and -T5) keeps a clock for each of up to ${MOST_TIMED_HOSTS} hosts, and here are ${plan.space.hosts}: drop it`,
+      `--host-timeout (also set by -T5) works for up to ${MOST_TIMED_HOSTS} hosts, and these are ${plan.space.hosts}: drop it`,
     );
   }
   if (!packet && (options.workers ?? 1) > 1) {

@@ -1,6 +1,6 @@
 /**
- * A thread that sends what another one fills (link/outbox.ts), and nothing else. It starts without privileges, as workers do,
- * and ends when the link that fills is closed.
+ * The sender thread: sends the batches that another thread fills (link/outbox.ts), and does nothing else. It needs no privileges,
+ * as workers do not, and ends when the link is closed.
  */
 import { workerData } from "node:worker_threads";
 import { serveOutbox } from "../../link/outbox.ts";

@@ -1,6 +1,8 @@
 /**
- * The main thread's side of the workers: starts them, adds up what they report, hands their batches on, stops them. A worker
- * that dies fails the run loudly; what it had handed over is not lost.
+ * The main thread's side of the workers: starts them, keeps their latest reports, hands their results on, stops them. A worker
+ * that dies fails the run with an error; what it had handed over is kept.
+ *
+ * Down to a worker: its task, and two words of shared memory (CONTROL). Up from it: messages (FromWorker).
  */
 import { Worker } from "node:worker_threads";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
@@ -13,9 +15,9 @@ import { noTotals } from "../results/totals.ts";
 import type { EngineTask } from "./engine-builder.ts";
 import { type EngineReport, type EngineRun, type EngineRunHooks, isWanted } from "./engine-run.ts";
 
-/** What the control word says: go on; send nothing new and wait for answers; end. */
+/** The stop word: go on; send nothing new and wait for answers; end now. */
 export const STOP = { no: 0, drain: 1, now: 2 } as const;
-/** Words of a worker's control memory: what it is told, and how many batches of results wait to be taken. */
+/** Words of a worker's control memory: the stop word, and how many batches of results the main thread has not taken yet. */
 export const CONTROL = { stop: 0, waiting: 1, words: 2 } as const;
 
 /** Everything a worker needs; structured-cloneable. */
@@ -34,22 +36,23 @@ export type FromWorker =
   | { readonly kind: "capture"; readonly bytes: Uint8Array<ArrayBuffer> }
   | ({ readonly kind: "progress" | "done" } & EngineReport);
 
-/** What a thread needs that sends for another. */
+/** What a sender thread needs. */
 export interface SenderTask {
   readonly outbox: OutboxMemory;
-  /** Bound, and shared with the thread that fills. */
+  /** Bound; shared with the thread that fills the batches. */
   readonly socket: number;
 }
 
-/** How a bundle calls the files of its threads, beside itself (build/bundle.ts). */
+/** The ending of the threads' files beside this one; a bundle has its own (build/bundle.ts). */
 declare const THREAD_SUFFIX: string | undefined;
 const SUFFIX = typeof THREAD_SUFFIX === "undefined" ? ".js" : THREAD_SUFFIX;
 const startThread = (name: "worker" | "sender", workerData: WorkerTask | SenderTask): Worker =>
   new Worker(new URL(`./${name}${SUFFIX}`, import.meta.url), { workerData });
 
 /**
- * Starts the thread that sends what a packet link's own thread fills, if it is to have one. It ends when the link is closed;
- * until it is there the link's own thread sends. `onError` is told that it died: what it had been given is lost.
+ * Starts the sender thread of a packet link, if the link is to have one. It ends when the link is closed; until it runs, the
+ * link's own thread sends.
+ * @param onError called when it died; the batches that it had are lost
  */
 export function startSender(
   { ethernet: { outbox, sender } }: PacketHandles,
@@ -60,7 +63,7 @@ export function startSender(
   thread.once("error", onError);
 }
 
-/** How long answers are waited for after `stop`, and workers when one has failed, in milliseconds. */
+/** How long to wait for answers after `stop`, and for the other workers when one has failed, in milliseconds. */
 const GRACE_MS = 1000;
 
 const NOTHING_YET: EngineReport = {
@@ -70,12 +73,12 @@ const NOTHING_YET: EngineReport = {
   mark: 0,
 };
 
-/** Lets the thread go that sends for a packet link, if there is one. */
+/** Ends the sender thread of a packet link, if there is one. */
 function releaseSender({ ethernet: { outbox } }: PacketHandles): void {
   if (outbox !== undefined) closeOutbox(outbox);
 }
 
-/** Starts one thread a task. Results that nobody wants are counted and come no further. */
+/** Starts one worker for each task. Results that are not wanted are only counted. */
 export function startWorkerPool(
   tasks: readonly Omit<WorkerTask, "control" | "rates">[],
   hooks: EngineRunHooks,
@@ -83,7 +86,7 @@ export function startWorkerPool(
   const reports = tasks.map((): EngineReport => NOTHING_YET);
   const controls = tasks.map(() => new Int32Array(new SharedArrayBuffer(4 * CONTROL.words)));
   const rates = sharedRates(tasks.length);
-  /** Those that have not said that they are done. The others close their sockets, and then end by themselves. */
+  /** Workers that are not done. The others have closed their sockets and end by themselves. */
   const threads = new Set<Worker>();
   let grace: NodeJS.Timeout | undefined;
   let patience: NodeJS.Timeout | undefined;
@@ -101,13 +104,13 @@ export function startWorkerPool(
       clearTimeout(grace);
       clearTimeout(patience);
       terminate();
-      // Workers do it themselves, but for one that was ended where it stood.
+      // A worker does this itself, unless it was terminated.
       for (const { handles } of tasks) releaseSender(handles);
     })
     .then(() => {
       if (failure !== undefined) throw failure.error;
     });
-  /** The run is over, but what its workers have found already is still taken. */
+  /** Ends the run. What its workers have found already is still taken. */
   function fail(error: unknown): void {
     failure ??= { error };
     tell(STOP.now);
@@ -137,14 +140,14 @@ export function startWorkerPool(
             threads.delete(thread);
             resolve();
           }
-          // After a failure some results may be missing that reports count.
+          // After a failure a report may count results that never came.
           if (failure === undefined) hooks.onReport();
         } catch (error) {
           fail(error);
         }
       });
       thread.once("error", fail);
-      // Comes after all messages.
+      // "exit" comes after all messages.
       thread.once("exit", (code) => {
         if (!over) {
           const died = `worker ${number + 1} of ${tasks.length} died (exit ${code})`;

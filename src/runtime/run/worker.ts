@@ -1,10 +1,10 @@
 /**
- * A worker thread: one link, one source-port range, one socket table, one share of the run's order; nothing shared with any
- * other but the rate that all have found. It has no event loop of its own: it drains, sends, and waits in poll(2) for the next
- * packet or deadline.
+ * A worker thread: one link, one range of source ports, one socket table, one share of the run's order. Workers share only the
+ * rate that they have found. A worker does not use Node's event loop: it reads, sends, and waits in poll(2) for the next packet
+ * or deadline.
  *
- * It starts without privileges: the sockets were opened by the main thread. Results leave in batches of records
- * (scan/probe/result-record.ts), and only those that somebody wants. Not here: what becomes of them (worker-pool.ts).
+ * It needs no privileges: the main thread opened the sockets. Wanted results leave in batches of records
+ * (scan/probe/result-record.ts) for worker-pool.ts.
  */
 import { parentPort, workerData } from "node:worker_threads";
 import type { PacketLink } from "../../link/ethernet.ts";
@@ -17,11 +17,11 @@ import { type BuiltEngine, buildEngine } from "./engine-builder.ts";
 import { isWanted } from "./engine-run.ts";
 import { CONTROL, type FromWorker, STOP, type WorkerTask } from "./worker-pool.ts";
 
-/** How often the main thread hears how far the worker is, in microseconds. */
+/** Time between two reports to the main thread, in microseconds. */
 const REPORT_US = 200_000;
-/** The longest wait for a packet: the main thread may have said stop meanwhile. */
+/** Longest wait for a packet, in microseconds, so that a stop is noticed. */
 const LONGEST_WAIT_US = 20_000;
-/** Batches of results that may wait in the main thread: with more, nothing new is sent until it has caught up. */
+/** With more batches of results waiting in the main thread, no probe is sent until it has caught up. */
 const MOST_WAITING = 32;
 
 const task = workerData as WorkerTask;
@@ -78,8 +78,8 @@ function loop(
   for (;;) {
     drainedUs = nowUs();
     const empty = link.drain();
-    // After a stall the answers are in the ring already: no deadline passes before they are read. They come in order, so what
-    // is not read yet came after the last that was.
+    // After a stall the answers are in the ring already: read them before any deadline passes. The ring is in order, so unread
+    // packets came after the last one read.
     engine.handleTimeout(settledUs(empty ? drainedUs : drainedUs - lastAgeUs));
     let batches = 0;
     const behind = Atomics.load(control, CONTROL.waiting) > MOST_WAITING;
@@ -102,7 +102,7 @@ function loop(
       engine.abandon(now);
     }
     if (empty && batches === 0) {
-      // Deadlines pass when what has left is settled, not before.
+      // Deadlines count from settledUs, so the wait is longer by the delay of sending.
       const next = behind || isBusy() ? now + 1000 : engine.pollTimeout(now) + (now - settledUs(now));
       const wait = Math.min(next, reportAt, now + LONGEST_WAIT_US) - now;
       if (wait > 0) link.wait(wait);

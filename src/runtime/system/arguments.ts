@@ -1,5 +1,5 @@
 /**
- * What callers of the library give, checked: numbers, one host with one port, a signal. Types alone do not hold JavaScript.
+ * Checks of what callers of the library pass: numbers, a host with a port, a signal. JavaScript callers have no types.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { parseTarget, type TargetSpec } from "../../scan/targets/grammar.ts";
@@ -23,7 +23,7 @@ export function oneTarget(host: string, port: number): TargetSpec {
   return parseTarget(host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`, parseServices(""));
 }
 
-/** For what cannot be stopped, as a name's lookup: nobody has to wait for it. Rejects with the signal's reason. */
+/** Stops waiting for something that cannot be cancelled, such as a name lookup. Rejects with the signal's reason. */
 export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {

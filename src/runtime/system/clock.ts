@@ -1,12 +1,12 @@
 /**
- * The only real clocks. Scans count in microseconds from an arbitrary start that never steps; people read wall time.
+ * The only real clocks: a monotonic one in microseconds, for scans, and wall time, for people.
  */
 import { performance } from "node:perf_hooks";
 
 /** Monotonic time in microseconds since the process started. */
 export const nowUs = (): number => performance.now() * 1000;
 
-// A getter, which makes an object at each look.
+// Read once: it is a getter that allocates.
 const { timeOrigin } = performance;
 
 /** The wall time, in milliseconds since the Unix epoch, of a monotonic time. */

@@ -1,11 +1,11 @@
 /**
- * Memory that is needed no more, given back at a moment of our choosing: memory shared between threads is none of what makes V8
- * look for garbage, however much of it there is.
+ * Garbage collection at a moment of our choosing. Shared memory does not count towards V8's own decision to collect, however
+ * much of it is unused.
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
-/** Collects all garbage of this thread; takes a few milliseconds. Does nothing where Node does not let us. */
+/** Collects all garbage of this thread; takes a few milliseconds. Does nothing where Node does not allow it. */
 export function collectGarbage(): void {
   setFlagsFromString("--expose-gc");
   const gc: unknown = runInNewContext("globalThis.gc");

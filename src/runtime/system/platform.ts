@@ -1,5 +1,5 @@
 /**
- * Which operating systems can probe. Imports nothing native, so that it can speak where nothing native loads.
+ * Which operating systems can probe. Imports nothing native, so that it works where nothing native loads.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 

@@ -1,9 +1,9 @@
 /**
- * A lease on a block of source ports, for runs that hold the kernel's RST back: two runs must not share a block, and what
- * one leaves behind when it is killed must be found and removed.
+ * A lease on a block of source ports, for runs that hold the kernel's RST back: two runs must not share a block, and the rule
+ * that a killed run leaves behind must be found and removed.
  *
- * The lease is a listening socket with an abstract name (unix(7)): unique in this network namespace, as the rule is, needing
- * no file, and gone with its process however that ends. A rule whose block nobody leases is therefore stale.
+ * The lease is a listening socket with an abstract name (unix(7)): unique in this network namespace, as the rule is, without a
+ * file, and gone with its process. So a rule is stale when its block is not leased.
  */
 import { createServer, type Server } from "node:net";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
@@ -30,7 +30,7 @@ export async function holdPorts(range: PortRange, families: readonly (4 | 6)[]):
   const used = usedPorts();
   for (let first = range.first; first + BLOCK - 1 <= range.last; first += BLOCK) {
     const ports = { first, last: first + BLOCK - 1 };
-    // What this machine itself sends from a held port goes nowhere: a block that anybody uses is not for us.
+    // The rule blocks whatever this machine sends from these ports: skip a block with ports in use.
     if (used.some((port) => port >= ports.first && port <= ports.last)) continue;
     const lease = await takeLease(ports);
     if (lease === undefined) continue;
@@ -61,17 +61,17 @@ export async function holdPorts(range: PortRange, families: readonly (4 | 6)[]):
   );
 }
 
-/** Removes the rules of runs that are gone. @returns the blocks they had held, each once */
+/** Removes the rules of runs that have ended. @returns their blocks, each once */
 export function sweepStaleRules(): Promise<PortRange[]> {
   return forStaleRules(removeRstRule);
 }
 
-/** The blocks of runs that are gone, each once; touches nothing. */
+/** The blocks of runs that have ended, each once; changes nothing. */
 export function staleBlocks(): Promise<PortRange[]> {
   return forStaleRules(() => {});
 }
 
-/** Calls `act` for each rule that nobody owns, while its block is leased, so that nobody can come to own it meanwhile. */
+/** Calls `act` for each stale rule. Its block is leased meanwhile, so that no other run can take it. */
 async function forStaleRules(act: (family: 4 | 6, ports: PortRange) => void): Promise<PortRange[]> {
   const blocks = new Map<number, PortRange>();
   for (const family of [4, 6] as const) {
@@ -98,7 +98,7 @@ function usedPorts(): number[] {
   );
 }
 
-/** @returns undefined when somebody has it */
+/** @returns undefined when it is leased already */
 function takeLease({ first, last }: PortRange): Promise<Server | undefined> {
   return new Promise((resolve, reject) => {
     const server = createServer();

@@ -1,8 +1,8 @@
 /**
- * Privileges: what to tell a user who has none, and how to give up what a run no longer needs once its sockets are open.
+ * Privileges: advice for a user without them, and dropping them once the sockets are open.
  *
- * A raw socket that is open needs no privilege any more. Under sudo the process becomes the user who called it; otherwise
- * it gives up its capabilities. Reading and dropping capabilities as such is link/sys/capabilities.ts.
+ * An open raw socket needs no privilege. Under sudo the process becomes the user who called it; otherwise it drops its
+ * capabilities (link/sys/capabilities.ts).
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import {
@@ -47,7 +47,7 @@ export function asInvoker<T>(drop: boolean, read: () => T, env: NodeJS.ProcessEn
     process.setegid?.(gid);
     process.seteuid?.(uid);
   } catch {
-    // Not mapped in this user namespace: there is nobody to become (see becomeInvoker).
+    // Not mapped in this user namespace: the process stays who it is (see becomeInvoker).
   }
   try {
     return read();
@@ -63,7 +63,7 @@ type WithInitgroups = NodeJS.Process & {
   initgroups?(user: string | number, extraGroup: number): void;
 };
 
-/** Under sudo: become the user who called it. @returns that user's name; undefined when there is none to become */
+/** Under sudo: become the user who called it. @returns that user's name; undefined when the process stays who it is */
 function becomeInvoker(env: NodeJS.ProcessEnv): string | undefined {
   const { SUDO_UID, SUDO_GID, SUDO_USER } = env;
   if (SUDO_UID === undefined || SUDO_GID === undefined) return undefined;
@@ -92,7 +92,7 @@ function becomeInvoker(env: NodeJS.ProcessEnv): string | undefined {
 export function privilegeAdvice(command: readonly string[]): string {
   if (process.geteuid?.() === 0) {
     return [
-      "raw sockets are not allowed to this process: it is root, but CAP_NET_RAW has been taken from it.",
+      "raw sockets are not allowed to this process: it is root, but without CAP_NET_RAW.",
       "",
       "  in a container:      start it with --cap-add NET_RAW",
       "  in a systemd unit:   let CapabilityBoundingSet include CAP_NET_RAW",
@@ -108,7 +108,7 @@ export function privilegeAdvice(command: readonly string[]): string {
   ].join("\n");
 }
 
-/** The ways to a process that may open raw sockets, with the exact command: lines for a person. */
+/** The ways to run this with raw sockets, with the exact command: lines for a person. */
 export function privilegeWays(
   command: readonly string[],
   uid = process.geteuid?.() ?? 0,
@@ -127,7 +127,7 @@ export function privilegeWays(
   ];
 }
 
-/** A command as a shell takes it. */
+/** A command, quoted for a shell. */
 export const shellCommand = (words: readonly string[]): string => words.map(shellQuote).join(" ");
 
 const shellQuote = (word: string): string =>

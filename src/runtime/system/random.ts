@@ -5,7 +5,7 @@ import { randomBytes } from "node:crypto";
 
 const BUFFER_LENGTH = 4096;
 
-/** `length` bytes nobody can guess. */
+/** `length` unpredictable bytes. */
 export const secret = (length: number): Uint8Array => randomBytes(length);
 
 /** A source of uniform integers from 0 to `below - 1`, `below` at most 2^32. */

@@ -1,6 +1,6 @@
 /**
- * What the running system says about itself in files: services, the kernel's own port range. Missing files have sensible
- * answers; nothing here needs a privilege.
+ * Facts about the running system from files: services, the kernel's port range, its counters. Missing files have sensible
+ * defaults; nothing here needs a privilege.
  */
 import { readFileSync } from "node:fs";
 import { parseServices, type Services } from "../../scan/targets/services.ts";
@@ -24,7 +24,7 @@ export function probePorts(): { first: number; last: number; shared: boolean } {
 /** The same by kind of link. */
 export const portShares = (): PortShares => sharePorts(probePorts());
 
-/** How many neighbours the kernel remembers, of one IP version; Infinity where it does not say. */
+/** How many neighbours of one IP version the kernel keeps (gc_thresh3); Infinity when unknown. */
 export function neighbourLimit(): number {
   const limits = ["ipv4", "ipv6"].map((version) =>
     Number(readFile(`/proc/sys/net/${version}/neigh/default/gc_thresh3`) ?? Number.POSITIVE_INFINITY),
@@ -32,13 +32,13 @@ export function neighbourLimit(): number {
   return Math.min(...limits);
 }
 
-/** Whether packets of others pass through this machine, as on routers and hosts of containers. */
+/** Whether this machine forwards packets, as routers and container hosts do. */
 export const forwards = (): boolean =>
   ["ipv4/ip_forward", "ipv6/conf/all/forwarding"].some(
     (path) => (readFile(`/proc/sys/net/${path}`) ?? "0").trim() !== "0",
   );
 
-/** What the kernel has counted: texts of files below /proc/net, cheap to read, to be made sense of only when it is asked for. */
+/** The kernel's counters: texts of files below /proc/net, cheap to read, parsed only when needed. */
 export interface KernelCounters {
   /** dev. */
   readonly devices: string;
@@ -54,7 +54,7 @@ export const readCounters = (): KernelCounters => ({
   ip6: readFile("/proc/net/snmp6") ?? "",
 });
 
-/** A file's text, trimmed of nothing; undefined when it cannot be read. */
+/** A file's text, as it is; undefined when it cannot be read. */
 export function readFile(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8");

@@ -1,6 +1,6 @@
 /**
  * One connection attempt, carried out and recorded: the main line of `synprobe trace`. A control block of our own opens to
- * the peer over a raw-ip link; every packet is kept with its time and its step. What the record says in words is scan/probe/steps.ts.
+ * the peer over a raw-ip link; every packet is kept with its time and its step. The wording of the steps: scan/probe/steps.ts.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { Link } from "../../link/link.ts";
@@ -25,7 +25,7 @@ export interface TraceOptions {
   readonly retries: number;
   /** The first retransmission timeout, doubled each time (RFC 6298), in milliseconds. */
   readonly timeoutMs: number;
-  /** Stop after the answer: no ACK; the kernel's RST closes what was opened. */
+  /** Stop after the answer, without an ACK: the kernel's RST closes the connection. */
   readonly halfOpen: boolean;
 }
 
@@ -41,7 +41,7 @@ export interface OpenTrace {
 }
 
 const BUFFER_LENGTH = 65_535;
-/** How long the close may take, in microseconds. */
+/** Longest time for closing the connection, in microseconds. */
 const CLOSE_US = 3_000_000;
 
 /**
@@ -220,7 +220,7 @@ function attempt(
     if (over) return;
     try {
       clearTimeout(timer);
-      // What waits is read before any deadline passes.
+      // Read what is waiting before any deadline passes.
       link.drain();
       const us = nowUs();
       progress(us);
@@ -253,7 +253,7 @@ function attempt(
         localPort,
         peerPort: ends.peerPort,
         link: link.name,
-        // The kernel stamps what comes, this process what goes: in order of time, not of handling.
+        // Received packets have the kernel's time stamps, sent ones this process's: sort by time, not by handling.
         packets: packets.slice().sort((a, b) => a.atUs - b.atUs),
         rows: { empty, connecting, before, after, end: block.view() },
         state: portState(state),
@@ -288,7 +288,7 @@ function attempt(
     finished,
     stop: () => {
       if (over) return;
-      // What is half done is ended with a reset; what is known is told.
+      // A half-open connection is reset; what is known is reported.
       block.abort();
       if (establishedUs !== undefined) send();
       before = connecting;

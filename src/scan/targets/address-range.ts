@@ -2,7 +2,7 @@
  * Spans of addresses: from one address to another of the same IP version, both included. Networks are spans, and so are
  * the parts of an octet range.
  *
- * Spans of text are grammar.ts's, sets of them merge-spans.ts's.
+ * Reading spans from text: grammar.ts. Merging them: merge-spans.ts.
  */
 import { type Address, formatAddress } from "../../wire/address.ts";
 

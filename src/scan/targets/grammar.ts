@@ -1,10 +1,10 @@
 /**
  * The grammar of targets: `host:port`, `host:22,80,8000-8010`, `[v6]:port`, `[fe80::1%eth0]:port`, `host`, a bare IPv6
- * address; and where many addresses may stand: networks (`198.18.0.0/15:80`, `[2001:db8::/120]:443`), octet ranges as
- * nmap has them (`198.18.1-3.*`, `198.18.0-1.1,5,9-12:22`) and dashed ranges (`198.18.0.1-198.18.0.40`).
+ * address; and, where more than one address is allowed, networks (`198.18.0.0/15:80`, `[2001:db8::/120]:443`), nmap's octet
+ * ranges (`198.18.1-3.*`, `198.18.0-1.1,5,9-12:22`) and dashed ranges (`198.18.0.1-198.18.0.40`).
  *
- * Pure text to values. Names are not resolved here (runtime/system/resolve.ts), addresses not judged (runtime/plan/plan.ts), list
- * files not read (runtime/plan/list-file.ts).
+ * Text to values, nothing else. Resolving names: runtime/system/resolve.ts. Judging addresses: runtime/plan/. List files:
+ * runtime/plan/list-file.ts.
  */
 import { domainToASCII } from "node:url";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
@@ -13,7 +13,7 @@ import { type AddressSpan, compareAddresses, networkOf } from "./address-range.t
 import { parsePorts, shorten } from "./port-list.ts";
 import type { Services } from "./services.ts";
 
-/** What a user names with one word. */
+/** One word of the user's: a host or hosts, and perhaps ports. */
 interface Spec<Host> {
   /** As the user wrote it; for messages. */
   readonly text: string;
@@ -41,7 +41,7 @@ export interface NamedHost {
 export interface RangeHost {
   readonly kind: "range";
   /**
-   * Disjoint and ascending. At most 2^20 of them; an octet range makes them one at a time, each time it is gone through.
+   * Disjoint and ascending, at most 2^20. An octet range generates them anew at each iteration.
    */
   readonly spans: Iterable<AddressSpan>;
 }
@@ -137,7 +137,7 @@ function parseHost(text: string): LiteralHost | NamedHost | RangeHost {
   return { kind: "name", name: parseName(text) };
 }
 
-/** `address/length`; bits of the address below the network do not count. */
+/** `address/length`; host bits of the address are ignored. */
 function parseNetwork(text: string): RangeHost {
   const slash = text.indexOf("/");
   const literal = text.slice(0, slash);
@@ -157,7 +157,7 @@ function parseNetwork(text: string): RangeHost {
   return { kind: "range", spans: [networkOf(address, Number(length))] };
 }
 
-/** `address-address`; undefined when it is none. */
+/** `address-address`; undefined when the text is something else. */
 function parseDashed(text: string): RangeHost | undefined {
   const dash = text.indexOf("-");
   if (dash < 0) return undefined;
@@ -179,7 +179,7 @@ function parseDashed(text: string): RangeHost | undefined {
   return { kind: "range", spans: [{ first, last }] };
 }
 
-/** Most spans of one octet range: what is asked for beyond is a mistake, or is better said with networks. */
+/** Most spans of one octet range: beyond that it is a mistake, or better written as networks. */
 const MAX_SPANS = 2 ** 20;
 
 /** nmap's ranges: each of the four numbers may be a list of numbers and ranges, or `*`. */
@@ -193,7 +193,7 @@ function parseOctets(text: string): RangeHost {
     );
   }
   const octets = fields.map(parseOctet);
-  // Behind the last octet that is not whole, spans go on over all of the others.
+  // A span covers all trailing octets that are whole (0-255), and a run of the one before them.
   let split = 3;
   while (split > 0 && octets[split].length === 256) split--;
   const runs = runsOf(octets[split]);

@@ -41,7 +41,7 @@ type Visit = (first: Uint32Array, last: Uint32Array, set: number) => void;
 
 /**
  * Calls `run` for every longest span of addresses with the same ports, ascending.
- * @param spares where chunks go that are read for the last time; undefined when they are to be read again
+ * @param spares takes the chunks that have been read; undefined to keep them for another reading
  */
 export function eachRun(
   wanted: Wanted,
@@ -68,7 +68,7 @@ export function eachRun(
     runLast.set(last);
   };
 
-  // The single pairs of one address at a time. What `run` adds to the builder comes after these.
+  // Single pairs are taken one address at a time. `run` may add to the builder: those come after `end`.
   const end = singles.length;
   let next = 0;
   const host = new Uint32Array(width);
@@ -121,7 +121,7 @@ export function eachRun(
   if (runSet !== NO_PORTS) run(runFirst, runLast, runSet);
 }
 
-/** Sets less the excluded ports, each worked out once. */
+/** A set without the excluded ports; each result is cached. */
 function excludePortsFrom(sets: PortSets, excluded: Uint8Array): (set: number) => number {
   if (!excluded.includes(1)) return (set) => set;
   const ports = new Uint16Array(MAX_PORT);
@@ -141,7 +141,7 @@ function excludePortsFrom(sets: PortSets, excluded: Uint8Array): (set: number) =
 
 /**
  * Cuts spans that overlap at each other's ends: calls `piece` for disjoint pieces, ascending, each with the union of the
- * sets that cover it, or HOLE. The spans are sorted; what covers the current address is kept aside, one entry per set.
+ * sets that cover it, or HOLE. The spans are sorted; `active` has the sets that cover the current address.
  */
 function sweep(
   { width, spans }: Wanted,
@@ -158,7 +158,7 @@ function sweep(
   const end = spans.length;
   let next = 0;
 
-  /** Takes up all rows with the same span as the next one. */
+  /** Makes active all rows with the same span as the next one. */
   const takeUp = (): void => {
     copyRow(spans, next, span);
     same.length = 0;
@@ -188,7 +188,7 @@ function sweep(
       copyRow(spans, next, from);
     }
     while (next < end && compareRow(spans, next, from, 0, width) === 0) takeUp();
-    // The piece ends with the first of the active spans, or before the next one begins.
+    // The piece ends where the first active span ends, or before the next span begins.
     for (let w = 0; w < width; w++) to[w] = lasts[w];
     for (let i = 1; i < active.length; i++) {
       if (compareWords(lasts, i * width, to, 0, width) < 0)
@@ -211,7 +211,7 @@ function sweep(
   }
 }
 
-/** Copies the beginning of a row, as much as `to` takes. */
+/** Copies the first words of a row, as many as `to` has. */
 function copyRow(rows: Rows, row: number, to: Uint32Array): void {
   const chunk = chunkOf(rows, row);
   const at = offsetOf(rows, row);

@@ -1,8 +1,8 @@
 /**
- * The order in which a run probes its space: a keyed bijection of the numbers below any size, so that a random order over
+ * The order in which a run probes its space: a keyed permutation of the numbers below any size, so that a random order over
  * billions of pairs takes no memory; and how shards and workers divide it.
  *
- * It is for spreading probes, not for keeping secrets: who knows the seed knows the order.
+ * It spreads probes over networks. It is not cryptographic.
  */
 
 export interface Permutation {
@@ -12,13 +12,13 @@ export interface Permutation {
   inverse(number: number): number;
 }
 
-/** Rounds on each half. Four on each already pass for random on sizes where all orders can be counted. */
+/** Rounds on each half. On sizes small enough to count all orders, four pass as random. */
 const ROUNDS = 4;
 
 /**
  * A Feistel network over two halves whose sizes need not be equal (J. Black, P. Rogaway, "Ciphers with Arbitrary Finite
- * Domains", CT-RSA 2002, §5): the right half changes the left one, then the left the right. The halves together have room
- * for a few numbers too many; those that fall outside are sent through again until they fall inside (§3, cycle walking).
+ * Domains", CT-RSA 2002, §5): the right half changes the left one, then the left the right. The halves together hold
+ * a few numbers more than `size`; a result outside is permuted again until it falls inside (§3, cycle walking).
  * @param size 1 to 2^53
  * @param seed 64 bits
  */
@@ -110,7 +110,7 @@ export interface OrderOptions {
 const WHOLE: Part = { index: 0, count: 1 };
 
 /**
- * Shards deal out the places of the whole order in turn, and workers those of their shard: place p of a worker is place
+ * Places of the whole order are dealt to shards in turn, and those of a shard to its workers: place p of a worker is place
  * (p * workers + worker) * shards + shard of the whole.
  */
 export function createOrder(

@@ -1,8 +1,8 @@
 /**
- * The grammar of ports: `22`, `22,80,8000-8010`, `https`, `-` (all), `-1023`, `60000-`, in any mixture; and nmap's `T:`
- * before any of them, for TCP is all there is.
+ * The grammar of ports: `22`, `22,80,8000-8010`, `https`, `-` (all), `-1023`, `60000-`, in any mixture; each may have nmap's
+ * `T:` for TCP before it.
  *
- * Pure text to numbers; where the services database comes from is runtime/'s business.
+ * Text to numbers, nothing else. runtime/ reads the services database.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { Services } from "./services.ts";
@@ -20,7 +20,7 @@ export function parsePorts(text: string, services: Services): Uint16Array {
   let count = 0;
   let reached = MIN_PORT - 1;
   for (const range of ranges) {
-    // What ranges before it have named already is taken off its beginning.
+    // Skip the part that earlier ranges have named already.
     range[0] = Math.max(range[0], reached + 1);
     count += Math.max(range[1] - range[0] + 1, 0);
     reached = Math.max(reached, range[1]);
@@ -31,7 +31,7 @@ export function parsePorts(text: string, services: Services): Uint16Array {
   return ports;
 }
 
-/** Takes nmap's `T:` away; its other letters (UDP, SCTP, IP protocols) name what is not probed here. */
+/** Removes nmap's `T:`; its other letters (UDP, SCTP, IP protocols) are errors. */
 function withoutProtocol(part: string): string {
   const letter = /^([TUSP]):/.exec(part)?.[1];
   if (letter === undefined) return part;
@@ -69,7 +69,7 @@ function parseNumber(text: string): number {
   return port;
 }
 
-/** A text for a message: what it begins with, when it is very long. */
+/** A text for a message; a very long one is cut. */
 export const shorten = (text: string): string => (text.length > 300 ? `${text.slice(0, 60)}…` : text);
 
 const portError = (message: string): SynprobeError => new SynprobeError(ERROR_CODES.port, message);

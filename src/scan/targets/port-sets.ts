@@ -1,7 +1,7 @@
 /**
- * Sets of ports, each kept once however many ranges ask for it, and known by a number.
+ * Sets of ports. Equal sets are stored once and share a number.
  *
- * Which addresses a set belongs to is space.ts's business.
+ * Which addresses have which set: merge-spans.ts.
  */
 import { MAX_PORT } from "./port-list.ts";
 
@@ -11,13 +11,13 @@ export interface PortSets {
   size(set: number): number;
   /** The lowest port of a set. */
   first(set: number): number;
-  /** The ports of a set, ascending; to be read before the next set is made. */
+  /** The ports of a set, ascending; valid until the next set is made. */
   ports(set: number): Uint16Array;
-  /** All that is in any of the sets. */
+  /** The union of the sets. */
   union(sets: readonly number[]): number;
-  /** A set and the first `length` of `ports` besides. */
+  /** The union of a set and the first `length` of `ports`. */
   with(set: number, ports: Uint16Array, length: number): number;
-  /** A set less the ports of another. */
+  /** A set without the ports of another. */
   without(set: number, other: number): number;
 }
 
@@ -80,7 +80,7 @@ export function createPortSets(): PortSets {
     return set;
   };
 
-  // Sets are put together as bits, one for each port.
+  // Unions are made in a bitmap, one bit for each port.
   const bits = new Uint32Array((MAX_PORT + 1) / 32);
   const gathered = new Uint16Array(MAX_PORT);
   const mark = (ports: Uint16Array, from: number, to: number): void => {
@@ -140,7 +140,7 @@ export function createPortSets(): PortSets {
   return sets;
 }
 
-/** Where a port stands in ascending `ports` from `from` to `to`, exclusive; -1 when it does not. */
+/** The index of a port in ascending `ports`, from `from` to `to`, exclusive; -1 when it is not there. */
 export function indexOfPort(ports: Uint16Array, from: number, to: number, port: number): number {
   let low = from;
   let high = to;

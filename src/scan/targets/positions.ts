@@ -1,12 +1,12 @@
 /**
  * A set of positions (places of pairs in a run's order), whole numbers below 2^53, in typed arrays.
  *
- * Positions come close together, so the set holds words of 32 of them: a dense million takes less than a megabyte, a
- * scattered one up to fifty. Open addressing with linear probing; nothing is ever taken out. `words` can be posted to another
- * thread and opened there.
+ * A hash table of 32-bit words, each for 32 neighbouring positions: a dense million takes less than a megabyte, a scattered
+ * one up to fifty. Open addressing with linear probing; positions are never removed. `words` can be posted to another thread
+ * and opened there.
  */
 
-/** The set's memory: slot by slot the word's number (-1 for a free slot) and its 32 bits. */
+/** The set's memory: for each slot the word's number (-1 for a free slot) and its 32 bits. */
 export interface PositionWords {
   readonly numbers: Float64Array;
   readonly bits: Uint32Array;
@@ -16,7 +16,7 @@ export interface PositionSet {
   readonly size: number;
   readonly words: PositionWords;
   has(position: number): boolean;
-  /** @returns false when it was there */
+  /** @returns false when it was there already */
   add(position: number): boolean;
   /** Visits every position, in no order. */
   forEach(visit: (position: number) => void): void;
@@ -26,7 +26,7 @@ const WORD = 32;
 const FREE = -1;
 const FEWEST_SLOTS = 16;
 
-/** @param words of another set, to go on with; the two must not both be added to */
+/** @param words of another set, to start from; only one of the two may be added to */
 export function createPositionSet(words?: PositionWords): PositionSet {
   let { numbers, bits } = words ?? emptyWords(FEWEST_SLOTS);
   let used = 0;
@@ -36,7 +36,7 @@ export function createPositionSet(words?: PositionWords): PositionSet {
     size += popCount(bits[slot]);
   }
 
-  /** The slot of a word, or the free one where it would stand. */
+  /** The slot of a word, or the free one where it would go. */
   function slotOf(number: number): number {
     const mask = numbers.length - 1;
     let slot = hash(number) & mask;

@@ -1,7 +1,6 @@
 /**
- * What an engine is given to probe: pairs one after the other, and the paths that lead to them. Types only: source.ts walks a
- * space, tests have sources of their own.
- * Tested by test/scan/targets/source.test.ts.
+ * Where an engine gets its pairs from, one at a time, and the paths that lead to them. Types only: source.ts walks a space,
+ * tests have sources of their own. Tested by test/scan/targets/source.test.ts.
  */
 import type { Address } from "../../wire/address.ts";
 
@@ -10,7 +9,7 @@ export interface Path {
   readonly local: Address;
   /** TTL or hop limit of the probes, 1 to 255. */
   readonly ttl: number;
-  /** It leads to this machine itself, whose kernel answers before anyone else can. */
+  /** It leads to this machine itself: the own kernel answers. */
   readonly toSelf?: boolean;
 }
 
@@ -21,11 +20,11 @@ export interface Probe {
   port: number;
   /** Index into the engine's paths. */
   path: number;
-  /** The pair's place in the run's order, handed back with the verdict: any number that the source can make sense of. */
+  /** The pair's place in the run's order, handed back with the verdict. Only the source interprets it. */
   position: number;
 }
 
-/** What to probe, in order; no pair twice. */
+/** Pairs to probe, in order, each once. */
 export interface ProbeSource {
   /** Most pairs that `next` will give. */
   readonly total: number;

@@ -1,8 +1,8 @@
 /**
- * The addresses from which no TCP answer can come, as spans: what is to be left out of a range that somebody named.
+ * Addresses from which no TCP answer can come, as spans: they are left out of ranges.
  *
- * A single address is judged, with the same outcome, by runtime/plan/reachability.ts. The broadcast address of a local network
- * is not here: only the kernel's routes know it.
+ * runtime/plan/reachability.ts judges a single address, with the same outcome. Broadcast addresses of local networks are not
+ * here: only the kernel's routes know them.
  */
 import type { Address } from "../../wire/address.ts";
 import { type AddressSpan, compareAddresses, networkOf } from "./address-range.ts";

@@ -1,8 +1,7 @@
 /**
  * The system's services database (services(5), usually /etc/services), from its text: names to TCP ports and back.
  *
- * Reading the file is the caller's job, and so is a port given as a number. Only entries of protocol `tcp` count: an
- * entry for another protocol says nothing about a TCP port.
+ * The caller reads the file. Only entries of protocol `tcp` count: another protocol's entry says nothing about a TCP port.
  */
 
 export interface Services {
@@ -16,7 +15,7 @@ const TCP_PORT = /^(\d{1,5})\/tcp$/;
 
 /**
  * Parses a services database: one `name port/protocol alias…` a line, `#` to the end of a line is a comment.
- * The first entry wins, as in getservbyname(3). A line that is no entry, or whose port is outside 1-65535, is skipped;
+ * The first entry wins, as in getservbyname(3). Other lines, and ports outside 1-65535, are skipped;
  * nothing is an error.
  */
 export function parseServices(text: string): Services {

@@ -1,9 +1,8 @@
 /**
- * What a run probes, in its order: walks a space through a permutation and finds each address its path. One source is one
- * worker's share; positions are the run's, so that what was decided before an interruption can be left out.
+ * The pairs of one worker, in their order: walks a space through a permutation and finds the path of each address. Positions
+ * are those of the whole run, so that a resumed run can skip the decided ones.
  *
- * Not here: what is in the space (space.ts), how the order comes about (permutation.ts), which path leads where
- * (runtime/plan/plan.ts asks the kernel).
+ * Not here: the pairs (space.ts), the order (permutation.ts), which path leads where (runtime/plan/ asks the kernel).
  */
 import { ADDRESS_WORDS } from "../../socket/table.ts";
 import type { Order, Part } from "./permutation.ts";
@@ -11,7 +10,7 @@ import type { Probe, ProbeSource } from "./probe-source.ts";
 import type { Space } from "./space.ts";
 import { compareWords } from "./word-table.ts";
 
-/** Which path leads to which addresses: ranges in ascending order, apart from each other, as words (loadAddress). */
+/** Which path leads to which addresses: disjoint ranges in ascending order, as words (loadAddress). */
 export interface PathRanges {
   readonly first: Uint32Array;
   readonly last: Uint32Array;
@@ -19,7 +18,7 @@ export interface PathRanges {
   readonly path: Uint16Array;
 }
 
-/** Finds the path of an address: most often that of the one before. @returns -1 when no range holds it */
+/** Finds the path of an address, trying the last one first. @returns -1 when no range holds it */
 export function createPathFinder(ranges: PathRanges): (words: Uint32Array, at: number) => number {
   const { first, last, path } = ranges;
   const count = path.length;
@@ -50,14 +49,14 @@ export interface SourceOptions {
   readonly order: Order;
   readonly worker: Part;
   readonly paths: PathRanges;
-  /** Positions below this one are done with. */
+  /** Positions below this one are decided already. */
   readonly from?: number;
-  /** Is this position, at or above `from`, done with? */
+  /** Whether a position, at or above `from`, is decided already. */
   readonly isDone?: (position: number) => boolean;
 }
 
 export interface ShareSource extends ProbeSource {
-  /** The first position of this share that has not been given out; Infinity when all have. */
+  /** The first position of this share that has not been given out; Infinity after the last. */
   readonly nextPosition: number;
 }
 

@@ -1,8 +1,8 @@
 /**
- * Building a probe space: gathers what is wanted and what is excluded, and makes it the two tables that space.ts looks pairs
- * up in. Memory follows what was written, not how many pairs it makes: a network with all of its ports is one row.
+ * Builds a probe space: gathers targets and exclusions, and turns them into the tables that space.ts looks pairs up in. Memory
+ * grows with what was written, not with the pairs it makes: a network with all of its ports is one row.
  *
- * How overlaps are resolved: merge-spans.ts. Reading target texts: grammar.ts.
+ * Merging overlaps: merge-spans.ts. Reading targets: grammar.ts. Tests: those of space.ts.
  */
 
 import { ADDRESS_WORDS } from "../../socket/table.ts";
@@ -15,20 +15,19 @@ import { createPortSets, NO_PORTS, type PortSets } from "./port-sets.ts";
 import { MARK_EVERY, openSpace, type SharedFamily, type SharedSpace, type Space } from "./space.ts";
 import { appendRow, compareWords, createRows } from "./word-table.ts";
 
-/** Gathers what is wanted. It is done with once `build` has been called. */
+/** Gathers targets and exclusions. Not to be used after `build`. */
 export interface SpaceBuilder {
-  /** Every pair of an address from `first` to `last` and one of `ports` (ascending, each once). Overlaps are welcome. */
+  /** Adds every pair of an address from `first` to `last` and one of `ports` (ascending, each once). Overlaps are merged. */
   add(first: Address, last: Address, ports: Uint16Array): void;
-  /** One pair of an IPv4 address, as a number, and a port. */
+  /** Adds one pair of an IPv4 address, as a number, and a port. */
   addPair(address: number, port: number): void;
-  /** Takes addresses out, those that are added later as well. */
+  /** Excludes addresses, added before or later. */
   exclude(first: Address, last: Address): void;
-  /** Takes ports out, those that are added later as well. */
+  /** Excludes ports, added before or later. */
   excludePorts(ports: Uint16Array): void;
   /**
-   * The addresses wanted so far in spans as long as they can be, ascending, IPv4 first. One at a time, because a list of
-   * single hosts has as many spans as lines, and in the same memory: what `visit` keeps it must copy. It may add and exclude:
-   * that counts from the next look on.
+   * Visits the addresses so far as spans of maximal length, ascending, IPv4 first. The span is reused: copy what you keep.
+   * `visit` may add and exclude; that shows at the next call.
    */
   eachSpan(visit: (span: AddressSpan) => void): void;
   /** The same as an array. */
@@ -42,7 +41,7 @@ export function createSpaceBuilder(): SpaceBuilder {
   const v4 = createWanted(1);
   const v6 = createWanted(ADDRESS_WORDS);
   const excluded = new Uint8Array(MAX_PORT + 1);
-  // A target list has a few port lists at most, and the same one many times in a row.
+  // A target list has few port lists, and often the same one many times in a row.
   let lastPorts: Uint16Array | undefined;
   let lastSet = NO_PORTS;
   const row = new Uint32Array(2 * ADDRESS_WORDS + 1);
@@ -61,7 +60,7 @@ export function createSpaceBuilder(): SpaceBuilder {
     row[2 * width] = HOLE;
     appendRow(spans, row);
   };
-  // In the four words of an address these would be IPv4 addresses; see reserved.ts for what a user is told.
+  // Written in four words these would be IPv4 addresses. reserved.ts has the message for the user.
   exclude(MAPPED.first, MAPPED.last);
 
   const eachSpan = (visit: (span: AddressSpan) => void): void => {
@@ -133,7 +132,7 @@ export function createSpaceBuilder(): SpaceBuilder {
   };
 }
 
-/** Numbers the sets anew, in the order in which blocks need them: the numbers then depend on the pairs alone. */
+/** Renumbers the sets in the order in which blocks use them, so that the numbers depend on the pairs alone. */
 function createSetTable(sets: PortSets) {
   let numbers = new Int32Array(64);
   const used: number[] = [];
@@ -145,7 +144,7 @@ function createSetTable(sets: PortSets) {
         grown.set(numbers);
         numbers = grown;
       }
-      // Kept one higher, so that 0 is for none.
+      // Stored plus one: 0 is for sets without a number.
       if (numbers[set] === 0) {
         numbers[set] = used.push(set);
         ports += sets.size(set);

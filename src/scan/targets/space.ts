@@ -1,10 +1,10 @@
 /**
  * The probe space: which (address, port) pairs a run probes, each under a number of its own from 0 on. In which order they
- * are probed: permutation.ts. How a space comes about: space-builder.ts.
+ * are probed: permutation.ts. Building a space: space-builder.ts.
  *
- * What is kept is the shortest form of the set: every longest span of addresses with the same ports is a block, an address
- * with a single port a row of its own (8 bytes in IPv4, 20 in IPv6). So the same pairs have the same numbers however they were
- * named, and a journal that tells pairs by number may be trusted where the fingerprint is the same.
+ * The tables are the shortest form of the set: each maximal span of addresses with the same ports is a block, each address with
+ * a single port a row (8 bytes in IPv4, 20 in IPv6). So equal sets number their pairs equally however they were written, and a
+ * journal, which tells pairs by number, is valid where the fingerprint is the same.
  */
 import { createHash } from "node:crypto";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
@@ -27,13 +27,13 @@ export interface Space {
   readonly hosts: number;
   /** The pair of a number from 0 to `total - 1`. Numbers go up by address and port within a block. Allocates nothing. */
   pairAt(index: number, out: Pair): void;
-  /** The number of a pair; -1 when it is not wanted. */
+  /** The number of a pair; -1 when it is not in the space. */
   indexOf(words: Uint32Array, at: number, port: number): number;
-  /** Every port that some pair has, ascending. */
+  /** The ports of all pairs, ascending, each once. */
   ports(): number[];
   /** The space as data for postMessage: the other thread opens the same memory. */
   share(): SharedSpace;
-  /** The same for the same pairs, however they were named; another for others. */
+  /** A digest of the pairs: the same for the same pairs, however they were written. */
   fingerprint(): string;
 }
 
@@ -165,7 +165,7 @@ function openFamily(family: SharedFamily, starts: Float64Array, ports: Uint16Arr
       const at = offsetOf(blocks, block);
       const set = chunk[at + 2 * width];
       const size = setSize(set);
-      // The quotient of two whole numbers below 2^53 is never rounded up to the next one.
+      // Exact: the quotient of whole numbers below 2^53 is never rounded up to the next whole number.
       const host = Math.floor(rest / size);
       out.port = ports[starts[set] + rest - host * size];
       // Word by word: the sum of all at once could pass 2^53.

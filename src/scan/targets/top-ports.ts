@@ -2,8 +2,7 @@
  * The ports most worth probing first, for `--top-ports`.
  *
  * The ranking is this project's own, from what servers, desktops, printers, cameras and routers are commonly known to
- * listen on; it is no measurement, and not the order of nmap's nmap-services. Ports that it does not name follow in
- * ascending order: the well-known ones first, then the registered ones, then the dynamic ones.
+ * listen on; it is neither measured nor taken from nmap-services. The ports without a rank follow in ascending order.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { MAX_PORT, MIN_PORT } from "./port-list.ts";
@@ -47,7 +46,7 @@ const RANKING: readonly number[] = [
 
 /**
  * @param count 1 to 65,535
- * @returns the first so many ports of the ranking, ascending
+ * @returns the first `count` ports of the ranking, ascending
  * @throws {SynprobeError} `ERR_PORT`
  */
 export function topPorts(count: number): Uint16Array {

@@ -1,15 +1,15 @@
 /**
- * Rows of unsigned 32-bit words in chunks of shared memory: millions of addresses without an object each. They grow without
- * being moved, are sorted in place, and worker threads can read the same memory.
+ * Rows of unsigned 32-bit words in chunks of shared memory: millions of addresses without an object each. Tables grow without
+ * moving, are sorted in place, and can be read by worker threads.
  *
- * What the words mean is the caller's.
+ * The caller decides what the words mean.
  */
 
 /** Rows in a chunk, as a power of two. */
 const CHUNK_BITS = 13;
 const CHUNK_ROWS = 1 << CHUNK_BITS;
 const CHUNK_MASK = CHUNK_ROWS - 1;
-/** Memory is asked for in pieces of so many bytes and cut into chunks: what is small the C library would keep when it is free. */
+/** Memory is allocated in pieces of this many bytes and cut into chunks: the C library keeps small pieces when they are freed. */
 const PIECE_LENGTH = 1 << 21;
 
 export interface Rows {
@@ -18,7 +18,7 @@ export interface Rows {
   /** Rows in use. */
   length: number;
   readonly chunks: Uint32Array<SharedArrayBuffer>[];
-  /** Chunks that are free: others have done with them, or they are of the same piece as one in use. */
+  /** Free chunks: of another table that has been read, or left over from a piece. */
   readonly spare: Uint32Array<SharedArrayBuffer>[];
 }
 
@@ -33,7 +33,7 @@ export const createRows = (width: number, spare: Rows["spare"] = []): Rows => ({
 export const chunkOf = (rows: Rows, row: number): Uint32Array => rows.chunks[row >>> CHUNK_BITS];
 export const offsetOf = (rows: Rows, row: number): number => (row & CHUNK_MASK) * rows.width;
 
-/** Appends the row that stands at the beginning of `words`. */
+/** Appends the first `width` words of `words` as a row. */
 export function appendRow(rows: Rows, words: Uint32Array): void {
   const { width, length, chunks, spare } = rows;
   if ((length & CHUNK_MASK) === 0) chunks.push(spare.pop() ?? cutPiece(rows));
@@ -53,7 +53,7 @@ function cutPiece({ width, spare }: Rows): Uint32Array<SharedArrayBuffer> {
   return new Uint32Array(piece, 0, length);
 }
 
-/** Order of `count` words at two places: -1, 0 or 1. Their difference might be an object. */
+/** Compares `count` words at two places: -1, 0 or 1. (Their difference might not fit a small integer, and be allocated.) */
 export function compareWords(
   a: Uint32Array,
   aAt: number,
@@ -83,7 +83,7 @@ export function findRow(rows: Rows, words: Uint32Array, at: number, count: numbe
   return low;
 }
 
-/** Gives chunks that lie wholly before a row to `spare`; the rows in them must not be read any more. */
+/** Moves the chunk that ends right before a row to `spare`; its rows must not be read any more. */
 export function releaseBefore(rows: Rows, row: number, spare: Rows["spare"]): void {
   if (row > 0 && (row & CHUNK_MASK) === 0) spare.push(rows.chunks[(row >>> CHUNK_BITS) - 1]);
 }
@@ -94,7 +94,7 @@ const FEW = 16;
 /** Sorts rows in place, by their first word, then the second, and so on. */
 export function sortRows(rows: Rows): void {
   const { width, chunks, length } = rows;
-  // Written out where it is hot: sorting is most of what reading a long list costs.
+  // Inlined for speed: sorting is most of the cost of reading a long list.
   const compare = (a: number, b: number): number => {
     const aChunk = chunks[a >>> CHUNK_BITS];
     const bChunk = chunks[b >>> CHUNK_BITS];
@@ -108,7 +108,7 @@ export function sortRows(rows: Rows): void {
   };
   let sorted = 1;
   while (sorted < length && compare(sorted - 1, sorted) <= 0) sorted++;
-  // Lists come sorted more often than not.
+  // Most lists come sorted.
   if (sorted >= length) return;
 
   const swap = (a: number, b: number): void => {
@@ -153,7 +153,7 @@ export function sortRows(rows: Rows): void {
     }
   };
   const quickSort = (from: number, to: number): void => {
-    // The shorter side by recursion, the longer one by the loop: the stack stays logarithmic.
+    // Recurse into the shorter side and loop over the longer one: the stack stays logarithmic.
     while (to - from > FEW) {
       const cut = partition(from, to);
       if (cut - from < to - cut) {

@@ -355,7 +355,7 @@ describe("after a crash", () => {
     for (let length = 0; length < ends[0].at; length++) {
       copyFileSync(path, torn);
       truncateSync(torn, length);
-      await expect(openJournal(torn)).rejects.toEqual(journalError(/is empty, .* remove it and start anew/));
+      await expect(openJournal(torn)).rejects.toEqual(journalError(/is empty: .* remove it and start again/));
     }
   });
 
@@ -379,9 +379,9 @@ describe("after a crash", () => {
       }
       const error: unknown = await readBack(flipped).catch((caught: unknown) => caught);
       const block = ends.filter((end) => end.at <= at).slice(-1)[0]?.at ?? 0;
-      if (at < 3) expect(error).toEqual(journalError(/is no journal of synprobe/));
+      if (at < 3) expect(error).toEqual(journalError(/is not a synprobe journal/));
       else if (at === 3)
-        expect(error).toEqual(journalError(/has format (.|\\x..), this synprobe reads format 1/));
+        expect(error).toEqual(journalError(/has format (.|\\x..), and this synprobe reads format 1/));
       else
         expect(error).toEqual(
           journalError(new RegExp(`is damaged at byte ${block}, .*truncate -s ${block} `)),
@@ -487,9 +487,9 @@ describe("a journal is refused", () => {
     [
       "its directory does not exist",
       "nowhere/journal",
-      /^cannot make journal .*: its directory does not exist$/,
+      /^cannot create journal .*: its directory does not exist$/,
     ],
-    ["its directory is a file", "file/journal", /^cannot make journal .*: ENOTDIR$/],
+    ["its directory is a file", "file/journal", /^cannot create journal .*: ENOTDIR$/],
   ])("when %s", async (_what, name, message) => {
     writeFileSync(join(folder, "file"), "");
     await expect(createJournal(join(folder, name), HEADER)).rejects.toEqual(journalError(message));
@@ -504,16 +504,18 @@ describe("a journal is refused", () => {
       journalError(/^cannot open journal .*: it is a directory$/),
     );
     await expect(openJournal("/dev/null")).rejects.toEqual(
-      journalError(/^\/dev\/null is no journal of synprobe$/),
+      journalError(/^\/dev\/null is not a synprobe journal$/),
     );
     for (const text of ["x", "synprobe's table\n".repeat(1000), "SP!", "\0\0\0\0"]) {
       writeFileSync(path, text);
-      await expect(openJournal(path)).rejects.toEqual(journalError(/is no journal of synprobe$/));
+      await expect(openJournal(path)).rejects.toEqual(journalError(/is not a synprobe journal$/));
       expect(readFileSync(path, "utf8")).toBe(text);
     }
     writeFileSync(path, `SPJ9${"\0".repeat(100)}`);
     await expect(openJournal(path)).rejects.toEqual(
-      journalError(/has format 9, this synprobe reads format 1: resume it with the version that made it$/),
+      journalError(
+        /has format 9, and this synprobe reads format 1: resume it with the version that made it$/,
+      ),
     );
   });
 
@@ -725,7 +727,7 @@ describe("a process with a journal", () => {
     await overflow(
       path,
       limited,
-      /^ERR_JOURNAL cannot write journal .*: a file may not become larger here .*; put that right, then --resume .* goes on from what is in it$/m,
+      /^ERR_JOURNAL cannot write journal .*: a file may not become larger here .*; put that right, then continue with --resume .*$/m,
     );
     const { results, cut, decided } = await readBack(path);
     expect(cut).toBe(0);
@@ -763,7 +765,7 @@ describe("a process with a journal", () => {
       await overflow(
         saved,
         ["unshare", "-m", "bash", "-c", script, "-", mount, ...keeping(path, "create")],
-        /^ERR_JOURNAL cannot write journal .*: the disk is full; put that right, then --resume .* goes on from what is in it$/m,
+        /^ERR_JOURNAL cannot write journal .*: the disk is full; put that right, then continue with --resume .*$/m,
       );
       const full = await readBack(saved);
       expect(full.cut).toBe(0);
