@@ -28,7 +28,10 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
 /** `room` of `folder/room/file.ts`; empty for `folder/file.ts`. */
 const roomOf = (file: string): string => file.split("/").slice(1, -1)[0] ?? "";
 
-/** What each folder may import, besides itself, errors.ts and Node. */
+/** What every folder may import. */
+const SHARED = ["errors.ts", "suggest.ts"];
+
+/** What each folder may import, besides itself, what is shared, and Node. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   wire: [],
   socket: ["wire"],
@@ -59,7 +62,7 @@ describe("imports", () => {
     expect(Object.keys(MAY_IMPORT)).toContain(folder);
     for (const specifier of importsOf(text).filter((s) => s.startsWith("."))) {
       const target = normalize(join(dirname(file), specifier));
-      if (target === "errors.ts" || folderOf(target) === folder) continue;
+      if (SHARED.includes(target) || folderOf(target) === folder) continue;
       expect(MAY_IMPORT[folder], `${file} imports ${target}`).toContain(folderOf(target));
       // report/ sees results, not how they come about.
       if (folder === "report") expect(target).toBe("scan/probe/result.ts");

@@ -18,7 +18,7 @@ import { parseTargets } from "../../scan/targets/grammar.ts";
 import { parsePorts } from "../../scan/targets/port-list.ts";
 import { parseAddress } from "../../wire/address.ts";
 import { longName } from "./aliases.ts";
-import { didYouMean } from "./suggest.ts";
+import { didYouMean } from "../../suggest.ts";
 import {
   GROUPS,
   type OptionSpec,
