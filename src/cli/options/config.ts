@@ -16,9 +16,9 @@ import { asInvoker } from "../../runtime/system/privilege.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { parseTargets } from "../../scan/targets/grammar.ts";
 import { parsePorts } from "../../scan/targets/port-list.ts";
+import { didYouMean } from "../../suggest.ts";
 import { parseAddress } from "../../wire/address.ts";
 import { longName } from "./aliases.ts";
-import { didYouMean } from "../../suggest.ts";
 import {
   GROUPS,
   type OptionSpec,
