@@ -5,7 +5,7 @@
 import { BOUNDS, type Bounds } from "../../runtime/api/option-bounds.ts";
 import { type OptionSpec, usage } from "./spec.ts";
 
-type Numeric = Required<Pick<OptionSpec, "parse" | "range">>;
+type Numeric = Required<Pick<OptionSpec, "parse" | "range" | "refusal">>;
 
 /** @param read gives NaN for text that is no such number */
 function numeric(
@@ -15,7 +15,8 @@ function numeric(
   read: (text: string) => number,
 ): Numeric {
   return {
-    range: { least, most, whole, refusal },
+    range: { least, most, whole },
+    refusal,
     parse: (text) => {
       const value = read(text);
       if (value >= least && value <= most) return value;
@@ -72,16 +73,21 @@ export const template = (name: string, bounds: Bounds): Numeric & Pick<OptionSpe
 });
 
 /** One of some words. */
-export const oneOf = (
+export function oneOf(
   name: string,
   words: readonly string[],
-): Required<Pick<OptionSpec, "parse" | "values">> => ({
-  values: words,
-  parse: (text) => {
-    if (words.includes(text)) return text;
-    throw usage(`${name} takes ${words.slice(0, -1).join(", ")} or ${words.at(-1)}, not "${text}"`);
-  },
-});
+): Required<Pick<OptionSpec, "parse" | "refusal" | "values">> {
+  const refusal = (text: string): string =>
+    `${name} takes ${words.slice(0, -1).join(", ")} or ${words.at(-1)}, not "${text}"`;
+  return {
+    values: words,
+    refusal,
+    parse: (text) => {
+      if (words.includes(text)) return text;
+      throw usage(refusal(text));
+    },
+  };
+}
 
 export interface Shard {
   /** From 0. */

@@ -18,6 +18,8 @@ export interface OptionSpec {
   readonly parse?: (text: string) => unknown;
   /** Of a number, which a configuration may have without quotes. `parse` holds text to the same range. */
   readonly range?: NumberRange;
+  /** What `parse` says of text that it does not take. */
+  readonly refusal?: (text: string) => string;
   readonly defaultValue?: unknown;
   /** May be given more than once. */
   readonly repeatable?: boolean;
@@ -41,8 +43,6 @@ export interface NumberRange {
   readonly least: number;
   readonly most: number;
   readonly whole: boolean;
-  /** The error for a number outside. */
-  readonly refusal: (text: string) => string;
 }
 
 /** Why an option belongs to one run, so that neither a configuration nor the environment may set it. */
