@@ -23,7 +23,9 @@ const FOLDERS = ["", ...readdirSync(SRC, { recursive: true, encoding: "utf8" })]
     files: readdirSync(join(SRC, folder), { withFileTypes: true }).flatMap((entry) =>
       entry.isFile() ? [entry.name] : [],
     ),
-  }));
+  }))
+  // Topics are text for readers already.
+  .filter(({ files }) => files.some((file) => !file.endsWith(".md")) || files.length === 0);
 
 const folderOf = (file: string): string => (file.includes("/") ? file.split("/")[0] : "");
 
@@ -38,7 +40,10 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
 /** `room` of `folder/room/file.ts`; empty for `folder/file.ts`. */
 const roomOf = (file: string): string => file.split("/").slice(1, -1)[0] ?? "";
 
-/** What each folder may import, besides itself, errors.ts and Node. */
+/** What every folder may import. */
+const SHARED = ["errors.ts", "suggest.ts"];
+
+/** What each folder may import, besides itself, what is shared, and Node. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   wire: [],
   socket: ["wire"],
@@ -69,7 +74,7 @@ describe("imports", () => {
     expect(Object.keys(MAY_IMPORT)).toContain(folder);
     for (const specifier of importsOf(text).filter((s) => s.startsWith("."))) {
       const target = normalize(join(dirname(file), specifier));
-      if (target === "errors.ts" || folderOf(target) === folder) continue;
+      if (SHARED.includes(target) || folderOf(target) === folder) continue;
       expect(MAY_IMPORT[folder], `${file} imports ${target}`).toContain(folderOf(target));
       // report/ sees results, not how they come about.
       if (folder === "report") expect(target).toBe("scan/probe/result.ts");
@@ -171,15 +176,10 @@ const MOST_FILES = 20;
 const MAY_BE_LONG = ["socket/control-block.ts"];
 /** Too long today; this list only ever gets shorter. */
 const BEING_SPLIT = [
-  "cli/options/table.ts",
-  "cli/run/probe.ts",
-  "lab/description.ts",
   "lab/host.ts",
   "report/html/digest.ts",
   "runtime/connect/user-space-tcp.ts",
   "runtime/plan/plan.ts",
-  "runtime/run/scan.ts",
-  "scan/targets/space.ts",
 ];
 const linesIn = (text: string): number => text.split("\n").length - 1;
 

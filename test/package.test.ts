@@ -34,7 +34,7 @@ describe("the package", () => {
   const packed = pack("--dry-run");
   const paths = new Set(packed.files.map(({ path }) => path));
 
-  it("has documents, the schema, and what was built: no source, no test, no file of the bench", () => {
+  it("has documents, the schemas, and what was built: no source, no test, no file of the bench", () => {
     const built = [...paths].filter((path) => path.startsWith("dist/"));
     const notes = [...paths].filter((path) => path.startsWith("native-notes/"));
     for (const path of notes) expect(path).toMatch(/^native-notes\/[a-z-]+\.md$/);
@@ -42,6 +42,8 @@ describe("the package", () => {
       "LICENSE",
       "README.md",
       "package.json",
+      "src/cli/options/config.schema.json",
+      "src/lab/lab.schema.json",
       "src/report/formats/ndjson.schema.json",
     ]);
     const kinds = [
@@ -100,7 +102,7 @@ describe("the package", () => {
       manifest.bin.synprobe,
       ...manifest.man,
       ...Object.values(manifest.exports["."]),
-      manifest.exports["./ndjson.schema.json"],
+      ...["ndjson", "lab", "config"].map((name) => manifest.exports[`./${name}.schema.json`]),
     ].map((path) => normalize(String(path)));
     for (const path of named) expect(paths).toContain(path);
     expect((packed.files.find(({ path }) => path === manifest.bin.synprobe)?.mode ?? 0) & 0o111).toBe(0o111);

@@ -13,7 +13,6 @@ import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
 import { expandAliases, longName } from "./options/aliases.ts";
 import type { Configured } from "./options/config.ts";
 import {
-  collect,
   LAB_INSIDE,
   type OptionSpec,
   PROBE_OPTIONS,
@@ -187,10 +186,13 @@ function createProgram(
   return program;
 }
 
-/** Commands with large libraries are bundled apart, so that the others start no slower (package.json, "bundle:commands"). */
+/** Commands with large libraries are bundled apart, so that the others start no slower (build/bundle.ts). */
 function loadApart<T>(command: "diff" | "report"): T {
   return createRequire(import.meta.url)(`./commands/${command}.cjs`) as T;
 }
+
+/** For an option that may be given more than once: all its arguments, in order. */
+const collect = (text: string, before: readonly string[] = []): readonly string[] => [...before, text];
 
 /** Options that trace shares with the main command. */
 const TRACE_OPTIONS = new Set([

@@ -9,18 +9,15 @@ import { type Address, parseAddress } from "../wire/address.ts";
 import {
   type Fate,
   type HostDescription,
-  hasPort,
   ICMP_REASONS,
   type IcmpReason,
   type LabDescription,
   type PathDescription,
-  type PortSpans,
-  parsePorts,
-  parseRange,
   type Service,
 } from "./description.ts";
 import { createLimits, type Limits } from "./limits.ts";
 import { drawAddress } from "./random.ts";
+import { hasPort, type PortSpans, parsePorts, parseRange } from "./ranges.ts";
 
 /** What a port does; one value shared by all ports alike. */
 export interface PortKind {

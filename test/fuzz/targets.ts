@@ -7,7 +7,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isSynprobeError } from "../../src/errors.ts";
-import { parseDescription } from "../../src/lab/description.ts";
+import { parseDescription } from "../../src/lab/parse-description.ts";
 import { createRunReader } from "../../src/report/read/read.ts";
 import type { RecordedSink } from "../../src/report/read/recorded.ts";
 import { BLOCKS, HEAD_LENGTH, sealBlock } from "../../src/runtime/journal/blocks.ts";
@@ -319,7 +319,7 @@ export const TARGETS: readonly FuzzTarget[] = [
   },
   {
     name: "lab-description",
-    covers: ["lab/description"],
+    covers: ["lab/parse-description", "lab/description"],
     seeds: networks,
     words: [
       '"',

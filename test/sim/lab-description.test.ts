@@ -2,14 +2,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ERROR_CODES, SynprobeError } from "../../src/errors.ts";
-import {
-  DEFAULT_DESCRIPTION,
-  hasPort,
-  parseDescription,
-  parsePorts,
-  parseRange,
-} from "../../src/lab/description.ts";
+import { DEFAULT_DESCRIPTION } from "../../src/lab/default-description.ts";
 import { createNetwork } from "../../src/lab/network.ts";
+import { parseDescription } from "../../src/lab/parse-description.ts";
+import { hasPort, parsePorts, parseRange } from "../../src/lab/ranges.ts";
 import { formatAddress, parseAddress } from "../../src/wire/address.ts";
 
 const parse = (value: unknown) =>
@@ -107,6 +103,9 @@ describe("a description", () => {
     [[], "lab.json: [] is not an object"],
     [{}, "lab.json: hosts: is missing"],
     [{ hosts: {} }, "lab.json: hosts: {} is not a list"],
+    [{ hosts: [], path: [] }, "lab.json: path: [] is not an object"],
+    [{ hosts: [[]] }, "lab.json: hosts[0]: [] is not an object"],
+    [{ hosts: [], noise: null }, "lab.json: noise: null is not an object"],
     [{ hosts: [], sed: 1 }, 'lab.json: sed: no such key; did you mean "seed"?'],
     [{ hosts: [], colour: 1 }, "lab.json: colour: no such key"],
     [{ hosts: [], seed: 1.5 }, "lab.json: seed: 1.5 is not a whole number from 0 to 4294967295"],

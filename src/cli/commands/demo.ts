@@ -4,7 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import { createColors } from "picocolors";
-import { DEFAULT_DESCRIPTION } from "../../lab/description.ts";
+import { DEFAULT_DESCRIPTION } from "../../lab/default-description.ts";
 import { isInLab } from "../../runtime/lab/lab.ts";
 import { statusOf } from "../../runtime/lab/namespace.ts";
 import { EXIT } from "../exit.ts";

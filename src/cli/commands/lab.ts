@@ -6,13 +6,10 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
-import {
-  DEFAULT_DESCRIPTION,
-  type HostDescription,
-  type LabDescription,
-  parseDescription,
-} from "../../lab/description.ts";
+import { DEFAULT_DESCRIPTION } from "../../lab/default-description.ts";
+import type { HostDescription, LabDescription } from "../../lab/description.ts";
 import { createNetwork } from "../../lab/network.ts";
+import { parseDescription } from "../../lab/parse-description.ts";
 import { LAB, serveLab } from "../../runtime/lab/lab.ts";
 import {
   findNamespaces,

@@ -5,7 +5,7 @@
 import { stripVTControlCharacters } from "node:util";
 import type { Command } from "commander";
 import { createColors } from "picocolors";
-import { didYouMean } from "../options/suggest.ts";
+import { didYouMean } from "../../suggest.ts";
 import { GROUPS, usage } from "../options/table.ts";
 import { type CommandEntry, catalogue, type OptionEntry } from "./catalogue.ts";
 import { type Block, fold, textOf } from "./markdown.ts";

@@ -1,14 +1,15 @@
 /**
  * Options from the environment and from a configuration file, for what the command line does not say: read, checked,
- * joined, and told by --print-config.
+ * joined, and printed by --print-config.
  *
- * A file is JSON with comments; its keys are the long options. It is read only when --config or SYNPROBE_CONFIG names it,
- * and with the invoking user's permissions under sudo. What each option takes is table.ts's business.
+ * A file is JSON with comments; its keys are the long options (config-schema.ts). It is read only when --config or
+ * SYNPROBE_CONFIG names it, under sudo with the invoking user's permissions. What each option takes is table.ts's business.
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { Option } from "commander";
-import { type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
+import { getNodeValue, type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
+import { safeParse } from "valibot";
 import { SynprobeError } from "../../errors.ts";
 import { escapeText } from "../../report/escape.ts";
 import { whyUnreadable } from "../../runtime/plan/list-file.ts";
@@ -16,9 +17,10 @@ import { asInvoker } from "../../runtime/system/privilege.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { parseTargets } from "../../scan/targets/grammar.ts";
 import { parsePorts } from "../../scan/targets/port-list.ts";
+import { didYouMean } from "../../suggest.ts";
 import { parseAddress } from "../../wire/address.ts";
 import { longName } from "./aliases.ts";
-import { didYouMean } from "./suggest.ts";
+import { configurationSchema, refusalOfOneRun } from "./config-schema.ts";
 import {
   GROUPS,
   type OptionSpec,
@@ -198,14 +200,9 @@ function environmentSettings(env: NodeJS.ProcessEnv): [Names, Setting][] {
       if (meant === "") return [];
       throw usage(`${variable} in the environment is no option${meant}`);
     }
-    refuseOneRun(names, variable);
+    if (whyOneRun(names.spec) !== undefined) throw usage(`${variable}: ${refusalOfOneRun(names.spec)}`);
     return [[names, settingOf(names, text, 2, variable)]];
   });
-}
-
-function refuseOneRun({ spec }: Names, where: string): void {
-  const why = whyOneRun(spec);
-  if (why !== undefined) throw usage(`${where}: ${longName(spec.flags)} cannot be set here: ${why}`);
 }
 
 /** @param text as an option's argument; for an option without one, yes or no */
@@ -269,30 +266,34 @@ function fileSettings(file: string, text: string): [Names, Setting][] {
   const where = ({ offset }: { readonly offset: number }): string =>
     `${file}:${text.slice(0, offset).split("\n").length}`;
   const root = parseJson(text, file, where);
-  const seen = new Map<string, string>();
+  checkConfiguration(root, where);
   return (root.children ?? []).flatMap((property): [Names, Setting][] => {
     const [name, node] = property.children ?? [];
-    const key = String(name.value);
+    const names = BY_KEY.get(String(name.value));
+    if (names === undefined) return [];
     const origin = where(property);
-    const names = BY_KEY.get(key);
-    if (names === undefined) {
-      throw usage(
-        `${origin}: unknown key "${escapeText(key, 60)}"${
-          didYouMean(key.replace(/^-+/, ""), BY_KEY.keys(), (best) => `"${best}"`) ||
-          ": keys are the long options, without their dashes"
-        }`,
-      );
-    }
-    const before = seen.get(key);
-    if (before !== undefined) throw usage(`${origin}: "${key}" is set twice: it stands in ${before} too`);
-    seen.set(key, origin);
-    refuseOneRun(names, origin);
-    return textsOf(names, node, text, origin).map((written) => {
+    return textsOf(names, node, text).map((written) => {
       // What is named beside the file is there, wherever it is read from.
       const isFile = /<file>/.test(names.spec.flags) && written !== "-";
       return [names, settingOf(names, isFile ? resolve(dirname(file), written) : written, 1, origin)];
     });
   });
+}
+
+/** @throws {SynprobeError} `ERR_USAGE` for a key that is unknown or stands twice, and for a value of another type */
+function checkConfiguration(root: Node, where: (at: { readonly offset: number }) => string): void {
+  const properties = new Map<string, Node>();
+  for (const property of root.children ?? []) {
+    const key = String(property.children?.[0].value);
+    const before = properties.get(key);
+    if (before !== undefined)
+      throw usage(`${where(property)}: "${key}" is set twice: it stands in ${where(before)} too`);
+    properties.set(key, property);
+  }
+  const faults = (safeParse(configurationSchema(), getNodeValue(root)).issues ?? [])
+    .map(({ path, message }) => ({ property: properties.get(String(path?.[0].key)) ?? root, message }))
+    .sort((a, b) => a.property.offset - b.property.offset);
+  if (faults.length > 0) throw usage(`${where(faults[0].property)}: ${faults[0].message}`);
 }
 
 function parseJson(text: string, file: string, where: (at: { readonly offset: number }) => string): Node {
@@ -315,26 +316,15 @@ function parseJson(text: string, file: string, where: (at: { readonly offset: nu
   return root;
 }
 
-/**
- * A value of the file as the option's argument would be written; several where an option that adds up is given as a list.
- * @throws {SynprobeError} `ERR_USAGE` for a value of another type
- */
-function textsOf({ spec, key }: Names, node: Node, text: string, origin: string): string[] {
-  // A number as it stands there: 64 bits are more than a JavaScript number holds.
-  const scalar = ({ type, value, offset, length }: Node): string | undefined =>
-    type === "string" ? String(value) : type === "number" ? text.slice(offset, offset + length) : undefined;
-  if (!spec.flags.includes("<")) {
-    if (node.type === "boolean") return [String(node.value)];
-    throw usage(`${origin}: "${key}" is true or false`);
-  }
+/** A checked value as the option's argument would be written; several texts where an option that adds up has a list. */
+function textsOf({ spec }: Names, node: Node, text: string): string[] {
   if (spec.bare !== undefined && node.value === true) return [spec.bare];
-  const isList = (spec.commas === true || spec.adds === true) && node.type === "array";
-  const parts = (isList ? (node.children ?? []) : [node]).map(scalar);
-  const whole = parts.filter((part) => part !== undefined);
-  if (whole.length > 0 && whole.length === parts.length)
-    return spec.commas === true ? [whole.join(",")] : whole;
-  const list = spec.commas === true || spec.adds === true ? ", or a list of them" : "";
-  throw usage(`${origin}: "${key}" is a text or a number${list}: what ${spec.flags} takes`);
+  // A number as it stands there: 64 bits are more than a JavaScript number holds.
+  const texts = (node.type === "array" ? (node.children ?? []) : [node]).map(
+    ({ type, value, offset, length }) =>
+      type === "number" ? text.slice(offset, offset + length) : String(value),
+  );
+  return spec.commas === true ? [texts.join(",")] : texts;
 }
 
 /* --print-config. */

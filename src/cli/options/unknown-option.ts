@@ -3,7 +3,7 @@
  * option that was meant.
  */
 
-import { didYouMean } from "./suggest.ts";
+import { didYouMean } from "../../suggest.ts";
 import { IMPLIED, PROBE_OPTIONS, SHORTHANDS } from "./table.ts";
 
 const VERSIONS = "synprobe does not detect services; --banner shows what a server says first";

@@ -67,7 +67,7 @@ async function hintAtCommand(
   faults: readonly TargetFault[],
 ): Promise<readonly TargetFault[]> {
   if (faults.length === 0 || first === undefined || !/^[a-z]+$/i.test(first)) return faults;
-  const { didYouMean } = await import("../options/suggest.ts");
+  const { didYouMean } = await import("../../suggest.ts");
   const hint = didYouMean(first, COMMANDS, (command) => `the command ${command}`);
   return faults.map((fault) =>
     fault.message.startsWith(`${first} `) ? { ...fault, message: `${fault.message}${hint}` } : fault,

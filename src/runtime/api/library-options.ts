@@ -14,6 +14,7 @@ import type { PlanOptions } from "../plan/plan.ts";
 import type { ScanOptions as RunOptions } from "../run/scan-options.ts";
 import { wholeNumber } from "../system/arguments.ts";
 import { createRandom } from "../system/random.ts";
+import { BOUNDS, DEFAULT_TTL } from "./option-bounds.ts";
 
 /** Options of `probe`, and of `scan`. */
 export interface ProbeOptions {
@@ -91,26 +92,10 @@ export interface ScanOptions extends ProbeOptions {
   readonly progressEveryMs?: number;
 }
 
-const DEFAULTS = { ttl: 64, progressEveryMs: 1000 } as const;
-const DAY_MS = 86_400_000;
+const DEFAULT_PROGRESS_MS = 1000;
 
 /** Whole numbers, with their bounds. */
-const NUMBERS = {
-  retries: [0, 30],
-  timeoutMs: [1, 600_000],
-  timing: [0, 5],
-  sourcePort: [1, 65_535],
-  ttl: [1, 255],
-  bannerMs: [1, 60_000],
-  topPorts: [1, 65_535],
-  maxRate: [1, MOST_RATE],
-  minRate: [1, MOST_RATE],
-  maxRatePerHost: [1, MOST_RATE],
-  maxRatePerPrefix: [1, MOST_RATE],
-  hostTimeoutMs: [1, DAY_MS],
-  workers: [1, 64],
-  progressEveryMs: [50, DAY_MS],
-} as const satisfies Partial<Record<keyof ScanOptions, readonly [least: number, most: number]>>;
+const { confidence: CONFIDENCE, shards: SHARDS, statsEveryMs: _, ...NUMBERS } = BOUNDS;
 
 const isText = (value: unknown): boolean => typeof value === "string";
 const isFlag = (value: unknown): boolean => typeof value === "boolean";
@@ -125,7 +110,8 @@ const isListOf =
 const isPorts = (value: unknown): boolean =>
   isText(value) ||
   isListOf((port) => Number.isInteger(port) && Number(port) >= 1 && Number(port) <= 65_535)(value);
-const isShare = (value: unknown): boolean => typeof value === "number" && value >= 0.5 && value <= 1;
+const isConfidence = (value: unknown): boolean =>
+  typeof value === "number" && value >= CONFIDENCE[0] && value <= CONFIDENCE[1];
 
 /** All others: a check, and what a valid value is. */
 const OTHERS: Readonly<
@@ -134,7 +120,7 @@ const OTHERS: Readonly<
     readonly [fits: (value: unknown) => boolean, what: string]
   >
 > = {
-  confidence: [isShare, "a number from 0.5 to 1"],
+  confidence: [isConfidence, `a number from ${CONFIDENCE[0]} to ${CONFIDENCE[1]}`],
   family: [isOneOf(4, 6), "4 or 6"],
   interface: [isText, "an interface's name"],
   sourceIp: [isText, "an IP address as text"],
@@ -147,7 +133,7 @@ const OTHERS: Readonly<
   strict: [isFlag, "true or false"],
   seed: [isSeed, "a whole number from 0 to 2^64 - 1, a bigint from 2^53 on"],
   sequential: [isFlag, "true or false"],
-  shard: [isShard, "{ index, count }, with index from 1 to count and count up to 65536"],
+  shard: [isShard, `{ index, count }, with index from 1 to count and count up to ${SHARDS[1]}`],
   link: [isOneOf("auto", "raw", "packet"), "auto, raw or packet"],
   states: [isListOf(isOneOf(...PORT_STATES)), `an array of ${PORT_STATES.join(", ")}`],
   onProgress: [(value) => typeof value === "function", "a function"],
@@ -165,7 +151,7 @@ function isShard(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   const { index, count } = value as { readonly index: unknown; readonly count: unknown };
   if (!Number.isInteger(index) || !Number.isInteger(count)) return false;
-  return Number(index) >= 1 && Number(index) <= Number(count) && Number(count) <= 65_536;
+  return Number(index) >= 1 && Number(index) <= Number(count) && Number(count) <= SHARDS[1];
 }
 
 const usage = (message: string): SynprobeError => new SynprobeError(ERROR_CODES.usage, message);
@@ -209,7 +195,7 @@ export async function planOptionsOf(options: ScanOptions, services: Services): P
   });
   return {
     allAddresses,
-    ttl: options.ttl ?? DEFAULTS.ttl,
+    ttl: options.ttl ?? DEFAULT_TTL,
     exclude,
     ...(ports === undefined ? {} : { ports }),
     ...(family === undefined ? {} : { family }),
@@ -252,4 +238,4 @@ export function runOptionsOf(options: ScanOptions, services: Services): RunOptio
 }
 
 export const progressEveryMs = (options: ScanOptions): number =>
-  options.progressEveryMs ?? DEFAULTS.progressEveryMs;
+  options.progressEveryMs ?? DEFAULT_PROGRESS_MS;

@@ -7,9 +7,10 @@
 import { setPriority } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
-import { type LabDescription, PROBER, parseRange } from "../../lab/description.ts";
+import type { LabDescription } from "../../lab/description.ts";
 import { createLinkLayer, type LinkLayer } from "../../lab/link-layer.ts";
 import { createNetwork, type LabNetwork, type NetworkCounts } from "../../lab/network.ts";
+import { PROBER, parseRange } from "../../lab/ranges.ts";
 import { addAddress, addRoute, addVethPair, bringUp, withoutLinkLocal } from "../../link/configure.ts";
 import { openEthernet, type PacketLink } from "../../link/ethernet.ts";
 import { type Interface, localAddresses, lookUpInterface } from "../../link/route.ts";

@@ -3,6 +3,7 @@
  * grows with what was written, not with the pairs it makes: a network with all of its ports is one row.
  *
  * Merging overlaps: merge-spans.ts. Reading targets: grammar.ts. Tests: those of space.ts.
+ * Tested by test/scan/targets/space.test.ts.
  */
 
 import { ADDRESS_WORDS } from "../../socket/table.ts";

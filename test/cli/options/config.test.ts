@@ -103,6 +103,11 @@ describe("what counts", () => {
     expect((await effective(["--config", config])).get("timeout")).toEqual(["900", "probe.json:1"]);
   });
 
+  test("a file may name its schema, for editors", async () => {
+    const config = write('{ "$schema": "synprobe/config.schema.json", "ttl": 9 }');
+    expect([...(await effective(["--config", config]))]).toEqual([["ttl", ["9", "probe.json:1"]]]);
+  });
+
   test("0 in the environment takes back what a file says", async () => {
     const config = write('{ "strict": true, "verbose": true }');
     const found = await effective(["--config", config], { SYNPROBE_STRICT: "0" });
@@ -169,6 +174,13 @@ describe("what is wrong is said with its place", () => {
     ['{ "ports": "0" }', /:1: --ports 0: port 0 is out of range/],
     ['{ "exclude": "a..b" }', /:1: --exclude: target "a\.\.b": /],
     ['{ "source-ip": "me" }', /:1: --source-ip takes an IP address, not "me"$/],
+    ['{\n "no": 1,\n "ttl": 300 }', /:2: unknown key "no"/],
+    ['{\n "ttl": 300,\n "no": 1 }', /:2: --ttl takes a whole number from 1 to 255, not "300"$/],
+    ['{ "ttl": 1.5 }', /:1: --ttl takes a whole number from 1 to 255, not "1\.5"$/],
+    ['{ "link": true }', /:1: "link" is a text or a number: what --link <kind> takes$/],
+    ['{ "exclude": [] }', /:1: "exclude" is a text or a number, or a list of them/],
+    ['{ "$schema": 1 }', /:1: "\$schema" is a text$/],
+    [`{ "ttl": ${"[".repeat(3000)}${"]".repeat(3000)} }`, /:1: "ttl" is a text or a number/],
     ['{ "ttl": [3] }', /:1: "ttl" is a text or a number: what --ttl <n> takes$/],
     ['{ "exclude": [{}] }', /:1: "exclude" is a text or a number, or a list of them/],
     ['{ "verbose": 1 }', /:1: "verbose" is true or false$/],

@@ -1,10 +1,14 @@
 /**
- * Did you mean: the known word nearest to one that is not known.
+ * "Did you mean …?": the known word nearest to an unknown one. Stands beside errors.ts because messages of the command line
+ * and of the lab both end with it.
+ *
+ * Of the libraries, fastest-levenshtein and leven count two exchanged letters as two mistakes, the commonest slip of all, and
+ * damerau-levenshtein stops counting at five.
  */
 
 /**
- * The candidate that takes the fewest typing mistakes (a letter too many, missing, wrong, or two exchanged); undefined when
- * none is near: a third of the letters may be wrong, and case does not count.
+ * The candidate with the fewest typing mistakes: a letter too many, missing, wrong, or two neighbours exchanged. Undefined
+ * when none is near. A third of the letters may be wrong, at least one; case does not count.
  */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
@@ -29,7 +33,7 @@ export function didYouMean(
   return best === undefined ? "" : `; did you mean ${show(best)}?`;
 }
 
-/** Optimal string alignment distance. */
+/** Optimal string alignment: Levenshtein's distance, with an exchange of neighbours as one step. */
 function distance(a: string, b: string): number {
   const rows = Array.from({ length: a.length + 1 }, (_, i) => [i, ...Array<number>(b.length).fill(0)]);
   for (let j = 0; j <= b.length; j++) rows[0][j] = j;

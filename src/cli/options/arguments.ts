@@ -1,0 +1,114 @@
+/**
+ * Options' arguments, from text to values: numbers, times, words, shards, seeds. Each parser throws `ERR_USAGE` with one line
+ * that says what the option takes. The bounds are in runtime/api/option-bounds.ts.
+ */
+import { BOUNDS, type Bounds } from "../../runtime/api/option-bounds.ts";
+import { type OptionSpec, usage } from "./spec.ts";
+
+type Numeric = Required<Pick<OptionSpec, "parse" | "range" | "refusal">>;
+
+/** @param read gives NaN for text that is no such number */
+function numeric(
+  [least, most]: Bounds,
+  whole: boolean,
+  refusal: (text: string) => string,
+  read: (text: string) => number,
+): Numeric {
+  return {
+    range: { least, most, whole },
+    refusal,
+    parse: (text) => {
+      const value = read(text);
+      if (value >= least && value <= most) return value;
+      throw usage(refusal(text));
+    },
+  };
+}
+
+export const integer = (name: string, bounds: Bounds): Numeric =>
+  numeric(
+    bounds,
+    true,
+    (text) => `${name} takes a whole number from ${bounds[0]} to ${bounds[1]}, not "${text}"`,
+    (text) => (/^\d+$/.test(text) ? Number(text) : Number.NaN),
+  );
+
+export const decimal = (name: string, bounds: Bounds): Numeric =>
+  numeric(
+    bounds,
+    false,
+    (text) => `${name} takes a number from ${bounds[0]} to ${bounds[1]}, such as 0.999, not "${text}"`,
+    (text) => (/^\d*\.?\d+$/.test(text) ? Number(text) : Number.NaN),
+  );
+
+const UNITS: Readonly<Record<string, number>> = { "": 1, ms: 1, s: 1000, m: 60_000 };
+
+/** A time as nmap writes it, but in milliseconds when it has no unit. */
+export const duration = (name: string, bounds: Bounds): Numeric =>
+  numeric(
+    bounds,
+    false,
+    (text) =>
+      `${name} takes a time from ${bounds[0]} ms to ${bounds[1]} ms, such as 500, 800ms or 2s, not "${text}"`,
+    (text) => {
+      const match = /^(\d+(?:\.\d+)?)(ms|s|m|)$/.exec(text);
+      return match === null ? Number.NaN : Number(match[1]) * UNITS[match[2]];
+    },
+  );
+
+const TEMPLATES = ["paranoid", "sneaky", "polite", "normal", "aggressive", "insane"];
+
+/** nmap's timing template, by number or by name. */
+export const template = (name: string, bounds: Bounds): Numeric & Pick<OptionSpec, "values"> => ({
+  values: TEMPLATES.map((_, number) => String(number)),
+  ...numeric(
+    bounds,
+    true,
+    (text) => {
+      const ports = /^:/.test(text) ? ": ports stand after -p, or after a target's colon" : "";
+      return `${name} takes a number from 0 (paranoid) to 5 (insane), not "${text}"${ports}`;
+    },
+    (text) => (/^\d$/.test(text) ? Number(text) : TEMPLATES.includes(text) ? TEMPLATES.indexOf(text) : NaN),
+  ),
+});
+
+/** One of some words. */
+export function oneOf(
+  name: string,
+  words: readonly string[],
+): Required<Pick<OptionSpec, "parse" | "refusal" | "values">> {
+  const refusal = (text: string): string =>
+    `${name} takes ${words.slice(0, -1).join(", ")} or ${words.at(-1)}, not "${text}"`;
+  return {
+    values: words,
+    refusal,
+    parse: (text) => {
+      if (words.includes(text)) return text;
+      throw usage(refusal(text));
+    },
+  };
+}
+
+export interface Shard {
+  /** From 0. */
+  readonly index: number;
+  readonly count: number;
+}
+
+/** `--shard 2/5`: the second of five. */
+export function parseShard(text: string): Shard {
+  const match = /^(\d+)\/(\d+)$/.exec(text);
+  const index = Number(match?.[1]);
+  const count = Number(match?.[2]);
+  if (match !== null && index >= 1 && index <= count && count <= BOUNDS.shards[1]) {
+    return { index: index - 1, count };
+  }
+  throw usage(`--shard takes index/count, such as 1/4 for the first of four, not "${text}"`);
+}
+
+/** `--seed`: 64 bits, decimal or 0x… */
+export function parseSeed(text: string): bigint {
+  const value = /^(\d{1,20}|0x[0-9a-f]{1,16})$/i.test(text) ? BigInt(text) : 1n << 64n;
+  if (value < 1n << 64n) return value;
+  throw usage(`--seed takes a whole number below 2^64, decimal or 0x…, not "${text}"`);
+}

@@ -1,0 +1,115 @@
+/**
+ * The options as commander has parsed them, and what they come to with -T's template. How each is written is table.ts's
+ * business.
+ */
+import { settleTiming, TIMING, type WaitMs } from "../../scan/engine/timing-templates.ts";
+import type { PortState } from "../../scan/probe/result.ts";
+import type { Shard } from "./arguments.ts";
+import { usage } from "./spec.ts";
+
+export const LINKS = ["auto", "raw", "packet"] as const;
+
+export const DEFAULTS = {
+  retries: TIMING[3].retries,
+  bannerMs: 2000,
+} as const;
+
+/** Defaults of `synprobe trace`, by long name: it follows one connection. */
+export const TRACE_DEFAULTS: Readonly<Record<string, number>> = { "--retries": 2, "--timeout": 1100 };
+
+/** Options, and what they and the template say of times and rates. */
+export interface TimedOptions extends ProbeOptions {
+  readonly waitMs: WaitMs;
+  /** SYNs per second. */
+  readonly rate: { readonly minimum: number; readonly maximum: number };
+}
+
+/** Parsed options, by commander's names. */
+export interface ProbeOptions {
+  readonly ports?: string;
+  readonly inputList?: string;
+  readonly topPorts?: number;
+  readonly exclude?: readonly string[];
+  readonly excludeFile?: readonly string[];
+  readonly excludePorts?: string;
+  readonly strict?: boolean;
+  readonly ipv4?: boolean;
+  readonly ipv6?: boolean;
+  readonly allAddresses?: boolean;
+  readonly interface?: string;
+  readonly sourceIp?: string;
+  readonly sourcePort?: number;
+  readonly ttl: number;
+  readonly retries: number;
+  readonly confidence: number;
+  /** Milliseconds; without it waits follow the round trips. */
+  readonly timeout?: number;
+  readonly maxRate?: number;
+  readonly minRate?: number;
+  readonly maxRatePerHost?: number;
+  readonly maxRatePerPrefix?: number;
+  /** Milliseconds. */
+  readonly hostTimeout?: number;
+  /** 0 to 5. */
+  readonly timing?: number;
+  readonly seed?: bigint;
+  readonly sequential?: boolean;
+  readonly shard?: Shard;
+  readonly workers?: number;
+  readonly link: (typeof LINKS)[number];
+  readonly dryRun?: boolean;
+  readonly journal?: string;
+  readonly resume?: string;
+  readonly show?: readonly PortState[];
+  /** Milliseconds. */
+  readonly statsEvery?: number;
+  readonly outputJson?: string;
+  readonly outputXml?: string;
+  readonly outputNormal?: string;
+  readonly outputGrepable?: string;
+  readonly outputCsv?: string;
+  readonly outputList?: string;
+  readonly outputAll?: string;
+  readonly pcap?: string;
+  readonly pcapAll?: boolean;
+  readonly complete?: boolean;
+  /** Milliseconds. */
+  readonly banner?: number;
+  readonly requireOpen?: boolean;
+  readonly verbose?: boolean;
+  readonly packetTrace?: boolean;
+  /** False under --no-drop. */
+  readonly drop: boolean;
+  readonly config?: string;
+  readonly printConfig?: boolean;
+}
+
+/**
+ * Options with what -T stands for where they do not say otherwise.
+ * @param given whether the user gave an option, by commander's name
+ * @throws {SynprobeError} `ERR_USAGE` for rates that contradict each other
+ */
+export function withTiming(options: ProbeOptions, given: (name: string) => boolean): TimedOptions {
+  const { minRate, maxRate, timeout, timing, hostTimeout } = options;
+  const settled = settleTiming({
+    timing,
+    timeoutMs: timeout,
+    minRate,
+    maxRate,
+    hostTimeoutMs: hostTimeout,
+    retries: given("retries") ? options.retries : undefined,
+  });
+  const { waitMs, rate, retries, hostTimeoutMs } = settled;
+  if ((minRate ?? 0) > rate.maximum) throw usage(`--min-rate ${minRate} is above --max-rate ${rate.maximum}`);
+  const { shard, seed, sequential, resume } = options;
+  if (shard !== undefined && seed === undefined && sequential !== true && resume === undefined) {
+    throw usage("--shard needs the same order on every machine: give each the same --seed, or --sequential");
+  }
+  return {
+    ...options,
+    waitMs,
+    rate,
+    retries,
+    ...(hostTimeoutMs === undefined ? {} : { hostTimeout: hostTimeoutMs }),
+  };
+}

@@ -1,0 +1,54 @@
+/**
+ * What the table says of one option. The options themselves are in target-options.ts, timing-options.ts, probing-options.ts
+ * and output-options.ts; table.ts joins them.
+ */
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+
+/** In the order in which help has them. */
+export const GROUPS = ["Targets", "Timing", "Probing", "Order", "Output", "Other"] as const;
+export type Group = (typeof GROUPS)[number];
+
+export interface OptionSpec {
+  /** commander's syntax: short, long, argument. An argument `<file>` is a file's name, to completion too. */
+  readonly flags: string;
+  readonly description: string;
+  readonly group: Group;
+  /** nmap spellings: `-oJ` takes an argument as `--output-json` does. */
+  readonly nmap?: readonly string[];
+  readonly parse?: (text: string) => unknown;
+  /** Of a number, which a configuration may have without quotes. `parse` holds text to the same range. */
+  readonly range?: NumberRange;
+  /** What `parse` says of text that it does not take. */
+  readonly refusal?: (text: string) => string;
+  readonly defaultValue?: unknown;
+  /** May be given more than once. */
+  readonly repeatable?: boolean;
+  /** One of the most used options: what `--help` says about it, in at most 40 characters. */
+  readonly brief?: string;
+  /** What the argument is: one of these words, or something that only the system knows. Free text when absent. */
+  readonly values?: readonly string[] | "interface" | "address" | "ports" | "targets";
+  /** Several values may be given, separated by commas. */
+  readonly commas?: boolean;
+  /** The argument that is assumed when none is given. */
+  readonly bare?: string;
+  /** Why no configuration may set it; for files of results see `whyOneRun`. */
+  readonly oneRun?: string;
+  /** Options with the same word replace each other: `-p` on the command line replaces `--top-ports` in a configuration. */
+  readonly instead?: string;
+  /** Its lists add up: the command line cannot bring back what a configuration excludes. */
+  readonly adds?: boolean;
+}
+
+export interface NumberRange {
+  readonly least: number;
+  readonly most: number;
+  readonly whole: boolean;
+}
+
+/** Why an option belongs to one run, so that neither a configuration nor the environment may set it. */
+export function whyOneRun({ flags, group, oneRun }: OptionSpec): string | undefined {
+  const writes = group === "Output" && /<(file|base)>/.test(flags);
+  return oneRun ?? (writes ? "every run would overwrite the results of the one before" : undefined);
+}
+
+export const usage = (message: string): SynprobeError => new SynprobeError(ERROR_CODES.usage, message);

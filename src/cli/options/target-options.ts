@@ -1,0 +1,71 @@
+/** Which targets and ports are probed, and which are left out: the options of the group "Targets". */
+import { BOUNDS } from "../../runtime/api/option-bounds.ts";
+import { integer } from "./arguments.ts";
+import type { OptionSpec } from "./spec.ts";
+
+export const TARGET_OPTIONS: readonly OptionSpec[] = [
+  {
+    group: "Targets",
+    flags: "-p, --ports <list>",
+    description: "ports for targets that name none: 22,80,8000-8010,https, or - for all",
+    brief: "for targets that name none; - for all",
+    values: "ports",
+    commas: true,
+    instead: "ports",
+  },
+  {
+    group: "Targets",
+    flags: "--input-list <file>",
+    nmap: ["-iL"],
+    description: "read more targets from a file, - for standard input",
+    brief: "more targets from a file, - for stdin",
+    oneRun: "targets belong to one run: name them on the command line",
+  },
+  {
+    group: "Targets",
+    flags: "--top-ports <n>",
+    description: "for targets that name no port: the n TCP ports most worth a look",
+    brief: "the n ports most worth a look",
+    instead: "ports",
+    ...integer("--top-ports", BOUNDS.topPorts),
+  },
+  {
+    group: "Targets",
+    flags: "--exclude <targets>",
+    description: "leave out these hosts and networks, whoever names them (comma-separated)",
+    brief: "leave these hosts and networks out",
+    values: "targets",
+    commas: true,
+    adds: true,
+    parse: (text) => text.split(","),
+  },
+  {
+    group: "Targets",
+    flags: "--exclude-file <file>",
+    nmap: ["--excludefile"],
+    description: "the same from a file, as -iL reads it",
+    parse: (text) => [text],
+    adds: true,
+  },
+  {
+    group: "Targets",
+    flags: "--exclude-ports <list>",
+    description: "leave these ports out",
+    values: "ports",
+    commas: true,
+    adds: true,
+  },
+  {
+    group: "Targets",
+    flags: "--strict",
+    description: "probe nothing when any target or line of a list is wrong",
+  },
+  { group: "Targets", flags: "-4, --ipv4", description: "only IPv4 addresses", instead: "family" },
+  { group: "Targets", flags: "-6, --ipv6", description: "only IPv6 addresses", instead: "family" },
+  {
+    group: "Targets",
+    flags: "--all-addresses",
+    nmap: ["--resolve-all"],
+    description: "probe every address of a name, not only the first",
+  },
+];

@@ -1,0 +1,40 @@
+/**
+ * A description's way from JSON, checked. Errors are one line, and name the place in the file: "hosts[2].ports[0].is: …".
+ */
+import * as v from "valibot";
+import { ERROR_CODES, SynprobeError } from "../errors.ts";
+import { type Fault, findContradiction } from "./contradictions.ts";
+import { LAB_DESCRIPTION, type LabDescription } from "./description.ts";
+
+/**
+ * Reads a description.
+ * @param file its name, for messages
+ * @throws {SynprobeError} `ERR_LAB`, naming the place in the file
+ */
+export function parseDescription(json: string, file: string): LabDescription {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch (error) {
+    const [reason] = (error as Error).message.split("\n");
+    throw new SynprobeError(ERROR_CODES.lab, `${file}: not JSON: ${reason}`, { cause: error });
+  }
+  const { success, output, issues } = v.safeParse(LAB_DESCRIPTION, value, { abortEarly: true });
+  const fail = (fault: Fault): never => {
+    throw new SynprobeError(ERROR_CODES.lab, `${file}: ${textOf(fault)}`);
+  };
+  if (!success) return fail(faultOf(issues[0]));
+  const fault = findContradiction(output);
+  return fault === undefined ? output : fail(fault);
+}
+
+const faultOf = ({ path, message }: v.BaseIssue<unknown>): Fault => ({
+  at: (path ?? []).map(({ key }) => key as string | number),
+  says: message,
+});
+
+/** "hosts[2].ports[0].is: …" */
+function textOf({ at, says }: Fault): string {
+  const place = at.map((key) => (typeof key === "number" ? `[${key}]` : `.${key}`)).join("");
+  return place === "" ? says : `${place.slice(1)}: ${says}`;
+}

@@ -1,0 +1,38 @@
+/**
+ * Least and most of each numeric option, for the library (library-options.ts) and the command line (cli/options) alike. Names
+ * are the library's. Times in milliseconds, rates in SYNs per second.
+ */
+import { MOST_RATE } from "../../scan/engine/timing-templates.ts";
+
+export type Bounds = readonly [least: number, most: number];
+
+const DAY_MS = 86_400_000;
+const PORT: Bounds = [1, 65_535];
+const RATE: Bounds = [1, MOST_RATE];
+
+/** Whole numbers, but for `confidence`. */
+export const BOUNDS = {
+  retries: [0, 30],
+  timeoutMs: [1, 600_000],
+  timing: [0, 5],
+  confidence: [0.5, 1],
+  hostTimeoutMs: [1, DAY_MS],
+  maxRate: RATE,
+  minRate: RATE,
+  maxRatePerHost: RATE,
+  maxRatePerPrefix: RATE,
+  sourcePort: PORT,
+  topPorts: PORT,
+  ttl: [1, 255],
+  bannerMs: [1, 60_000],
+  workers: [1, 64],
+  /** Parts that a run is divided into. */
+  shards: [1, 65_536],
+  /** How often the library reports progress. */
+  progressEveryMs: [50, DAY_MS],
+  /** How often the command line writes progress: a line each time, so less often. */
+  statsEveryMs: [100, DAY_MS],
+} as const satisfies Readonly<Record<string, Bounds>>;
+
+/** TTL or hop limit of SYNs when none is given. */
+export const DEFAULT_TTL = 64;
