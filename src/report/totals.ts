@@ -64,7 +64,7 @@ function warnings(summary: ScanSummary): TotalsLine[] {
 }
 
 /** What the run learnt of its path, for people. */
-function path({ path, received, receiveDrops, open, closed }: ScanSummary): TotalsLine[] {
+function path({ path, received, receiveDrops, open, closed, controls }: ScanSummary): TotalsLine[] {
   if (path === undefined) return [];
   const { round, out, back } = path.loss;
   const each = out === undefined || back === undefined ? "" : ` (${percent(out)} out, ${percent(back)} back)`;
@@ -76,7 +76,14 @@ function path({ path, received, receiveDrops, open, closed }: ScanSummary): Tota
         : `loss of the path ${percent(round)} of round trips${each}`;
   const drops = receiveDrops === 0 ? "none" : digits(receiveDrops);
   const rate = `${digits(Math.round(path.rate))} SYNs/s at the end`;
-  return [{ kind: "note", text: `${loss}; rate ${rate}; dropped by the receive buffer: ${drops}` }];
+  const asked =
+    controls === undefined
+      ? "no control SYNs: hosts that answer on every port, or limit their RSTs, were not looked for"
+      : `${count(controls, "control SYN")} sent`;
+  return [
+    { kind: "note", text: asked },
+    { kind: "note", text: `${loss}; rate ${rate}; dropped by the receive buffer: ${drops}` },
+  ];
 }
 
 /** How far silence can be trusted: always told where something was probably missed. */

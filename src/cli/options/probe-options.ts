@@ -54,6 +54,8 @@ export interface ProbeOptions {
   readonly timing?: number;
   readonly seed?: bigint;
   readonly sequential?: boolean;
+  /** False under --no-controls. */
+  readonly controls: boolean;
   readonly shard?: Shard;
   readonly workers?: number;
   readonly link: (typeof LINKS)[number];

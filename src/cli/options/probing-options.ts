@@ -54,6 +54,11 @@ export const PROBING_OPTIONS: readonly OptionSpec[] = [
   },
   {
     group: "Probing",
+    flags: "--no-controls",
+    description: "send SYNs to the named ports alone, and to none a second time that has answered",
+  },
+  {
+    group: "Probing",
     flags: "--workers <n>",
     description: "threads that probe, with --link packet; by size, rate and processors if not given",
     ...integer("--workers", BOUNDS.workers),

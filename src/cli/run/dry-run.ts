@@ -4,8 +4,9 @@
 import { lookUpInterface } from "../../link/route.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
 import type { Means } from "../../runtime/run/means.ts";
-import type { ScanOptions } from "../../runtime/run/scan-options.ts";
+import { type ScanOptions, whyNoControls } from "../../runtime/run/scan-options.ts";
 import { BLIND_RATE } from "../../scan/congestion/monitor.ts";
+import { CANARIES } from "../../scan/hosts/control-schedule.ts";
 import type { PlannedLink, PlanView } from "../../scan/probe/result.ts";
 import type { AddressSpan } from "../../scan/targets/address-range.ts";
 import { createOrder } from "../../scan/targets/permutation.ts";
@@ -59,6 +60,7 @@ export function viewPlan(plan: Plan, scan: ScanOptions, means: Means, options: T
       most: ((pairs * Math.min(tries, SILENT_TRIES)) / slowest) * 1000 + options.waitMs.initial,
     },
     leftOut: plan.leftOut.map(({ span, why }) => ({ why, count: addressesIn(span), unit: "address" })),
+    controls: controlsOf(plan, scan, means),
     outputs: outputsOf(options),
   };
 }
@@ -86,6 +88,12 @@ function linksOf(plan: Plan, means: Means): PlannedLink[] {
     ],
     sourcePorts: means.ports,
   }));
+}
+
+function controlsOf(plan: Plan, scan: ScanOptions, means: Means): PlanView["controls"] {
+  const none = whyNoControls(scan, means.ports);
+  if (none !== undefined) return { none };
+  return { portsPerHost: Math.min(CANARIES, plan.canaryPorts.length) };
 }
 
 function outputsOf(options: ProbeOptions): PlanView["outputs"] {

@@ -116,6 +116,7 @@ function scanOptionsOf(options: TimedOptions, services: Services, remembered: Re
     rate: options.rate,
     services,
     link: options.link,
+    controls: options.controls,
     order: {
       seed: options.seed ?? remembered.seed ?? (BigInt(random(2 ** 32)) << 32n) | BigInt(random(2 ** 32)),
       sequential: options.sequential === true,

@@ -129,6 +129,7 @@ function summaryRecord(summary: RunSummary): object {
     unfinished: summary.unfinished,
     sent: summary.sent,
     retransmitted: summary.retransmitted,
+    controls: summary.controls,
     received: summary.received,
     late: summary.late,
     ignored: {

@@ -44,6 +44,11 @@ function rate(maxRate: number | undefined): string {
     : `at most ${digits(maxRate)} SYNs/s`;
 }
 
+const controls = (plan: PlanView["controls"]): string =>
+  "none" in plan
+    ? `none: ${plan.none}`
+    : `ports that answered are asked again, and ${count(plan.portsPerHost, "unnamed port")} at most of a host that may answer on any`;
+
 function leftOut({ why, count: n, unit }: LeftOut): string {
   return `${count(n, unit, unit === "address" ? "addresses" : `${unit}s`)}: ${why}`;
 }
@@ -63,6 +68,7 @@ export function formatPlan(plan: PlanView): string {
     row("Memory", `about ${size(plan.memoryBytes)}`),
     row("Rate", rate(maxRate)),
     row("Time", time(plan.expectedMs)),
+    row("Controls", controls(plan.controls)),
     rows(
       "Output",
       plan.outputs.map(({ format, path }) => `${format} to ${path === "-" ? "standard output" : path}`),
@@ -75,7 +81,8 @@ export function formatPlan(plan: PlanView): string {
  * The plan as one line of JSON, in this order, those marked ? only when known:
  *   type "plan", pairs, hosts?, ports (ranges in one string), seed?, first [{ip, port, host?}], shard? {index, count},
  *   links [{link, interface, sources, source_ports [first, last]}], workers, memory_bytes, max_rate?,
- *   expected_ms [least, most], left_out [{why, count, unit}], outputs [{format, path}]
+ *   expected_ms [least, most], left_out [{why, count, unit}],
+ *   unnamed_ports_per_host (for control SYNs; 0 when there are none), outputs [{format, path}]
  */
 export function planJson(plan: PlanView): string {
   return jsonLine({
@@ -97,6 +104,7 @@ export function planJson(plan: PlanView): string {
     max_rate: plan.maxRate,
     expected_ms: [Math.round(plan.expectedMs.least), Math.round(plan.expectedMs.most)],
     left_out: plan.leftOut.map(({ why, count, unit }) => ({ why, count, unit })),
+    unnamed_ports_per_host: "none" in plan.controls ? 0 : plan.controls.portsPerHost,
     outputs: plan.outputs.map(({ format, path }) => ({ format, path })),
   });
 }

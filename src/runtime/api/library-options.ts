@@ -78,6 +78,8 @@ export interface ScanOptions extends ProbeOptions {
   readonly seed?: number | bigint;
   /** Probe in ascending order. */
   readonly sequential?: boolean;
+  /** Send control SYNs: to ports that answered, again, and to two ports at most of a host that may answer on any; default true. */
+  readonly controls?: boolean;
   /** Probe only part `index`, from 1, of `count`, up to 65,536, one for each machine, with the same `seed`. */
   readonly shard?: { readonly index: number; readonly count: number };
   /** Raw IP sockets, or Ethernet frames for large scans; `auto` by default. */
@@ -133,6 +135,7 @@ const OTHERS: Readonly<
   strict: [isFlag, "true or false"],
   seed: [isSeed, "a whole number from 0 to 2^64 - 1, a bigint from 2^53 on"],
   sequential: [isFlag, "true or false"],
+  controls: [isFlag, "true or false"],
   shard: [isShard, `{ index, count }, with index from 1 to count and count up to ${SHARDS[1]}`],
   link: [isOneOf("auto", "raw", "packet"), "auto, raw or packet"],
   states: [isListOf(isOneOf(...PORT_STATES)), `an array of ${PORT_STATES.join(", ")}`],
@@ -220,6 +223,7 @@ export function runOptionsOf(options: ScanOptions, services: Services): RunOptio
     ...settled,
     services,
     link: options.link ?? "auto",
+    ...(options.controls === undefined ? {} : { controls: options.controls }),
     order: {
       seed: seed === undefined ? (BigInt(random(2 ** 32)) << 32n) | BigInt(random(2 ** 32)) : BigInt(seed),
       sequential: options.sequential === true,

@@ -28,6 +28,8 @@ export interface EngineTask {
   /** Source ports that no other engine uses. */
   readonly ports: PortRange;
   readonly settings: EngineSettings;
+  /** Whether some of the ports are for control SYNs. */
+  readonly controls: boolean;
   /** Packets to hand over. */
   readonly capture?: CaptureKind;
   /** Of a resumed run: positions of this share below `from`, and those in `done`, are decided already. */
@@ -67,7 +69,7 @@ export function buildEngine<L extends Link>(
     paths: task.paths,
     ...(resume === undefined ? {} : { from: resume.from, isDone: createPositionSet(resume.done).has }),
   });
-  const { tries, pilots } = partPilots(task.ports);
+  const { tries, pilots } = task.controls ? partPilots(task.ports) : { tries: task.ports };
   const prober = createEngine({
     ...settings,
     ...(sharedRate === undefined ? {} : { rate: { ...settings.rate, shared: sharedRate } }),

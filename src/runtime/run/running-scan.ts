@@ -17,7 +17,7 @@ import { addTotals, lossSoFar, noTotals, pathFindings, type Totals } from "../re
 import { nowUs, wallMs } from "../system/clock.ts";
 import type { EngineRun, EngineRunHooks } from "./engine-run.ts";
 import type { Means } from "./means.ts";
-import type { ScanOptions } from "./scan-options.ts";
+import { type ScanOptions, whyNoControls } from "./scan-options.ts";
 
 export interface ScanHooks {
   /** The states, or states corrected, that `onResult` wants; all when there is a journal. */
@@ -119,6 +119,7 @@ export function startScan(
       unfinished: total - sum.decided,
       sent: sum.sent,
       retransmitted: sum.retransmitted,
+      ...(whyNoControls(options, means.ports) === undefined ? { controls: sum.path.controlProbes } : {}),
       received: sum.received,
       late: sum.late,
       ignored: sum.ignored,

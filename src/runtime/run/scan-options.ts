@@ -2,9 +2,12 @@
  * The options of a scan: what a user of the command line or of the library asked for, with every default filled in. Bounds
  * are checked where they are read (cli/options/, runtime/api/).
  */
+
+import type { PortRange } from "../../link/filter.ts";
 import type { PacketObserver } from "../../link/tracer.ts";
 import type { OrderOptions } from "../../scan/targets/permutation.ts";
 import type { Services } from "../../scan/targets/services.ts";
+import { partPilots } from "../../socket/ports.ts";
 import type { CaptureKind } from "./capture.ts";
 
 export interface ScanOptions {
@@ -25,6 +28,8 @@ export interface ScanOptions {
   /** Send every probe from this port. */
   readonly sourcePort?: number;
   readonly services: Services;
+  /** Send control SYNs (scan/hosts/control-probes.ts); true by default. */
+  readonly controls?: boolean;
   /** Complete the handshakes of open ports; wait this long for what the server says first, 0 not to. */
   readonly complete?: { readonly bannerMs: number };
   readonly onPacket?: PacketObserver;
@@ -35,4 +40,16 @@ export interface ScanOptions {
   /** Worker threads; by default chosen by the number of pairs, the rate and the processors. */
   readonly workers?: number;
   readonly order: Omit<OrderOptions, "worker">;
+}
+
+/** Why a run sends no control SYNs; undefined when it may. */
+export function whyNoControls(options: ScanOptions, ports: PortRange): string | undefined {
+  if (options.controls === false) return "--no-controls";
+  if (
+    options.ratePerHost !== undefined ||
+    options.ratePerPrefix !== undefined ||
+    options.hostTimeoutMs !== undefined
+  )
+    return "each SYN to a host with a rate or a time limit of its own is a pair's";
+  return partPilots(ports).pilots === undefined ? "the source ports are too few" : undefined;
 }

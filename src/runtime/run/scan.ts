@@ -29,7 +29,7 @@ import {
   type ScanHooks,
   startScan,
 } from "./running-scan.ts";
-import type { ScanOptions } from "./scan-options.ts";
+import { type ScanOptions, whyNoControls } from "./scan-options.ts";
 
 export interface OpenScan {
   readonly means: Means;
@@ -216,6 +216,7 @@ function engineTask({ plan, options, means, past }: RunContext, ports: PortRange
     paths: plan.pathRanges,
     ports,
     settings: engineSettings(plan, options, means),
+    controls: whyNoControls(options, ports) === undefined,
     ...(options.capture === undefined ? {} : { capture: options.capture }),
     ...(past === undefined ? {} : { resume: { from: past.marks[worker.index], done: past.above.words } }),
   };

@@ -139,6 +139,8 @@ export interface ScanSummary {
   /** SYNs handed to the kernel, retransmissions included. */
   readonly sent: number;
   readonly retransmitted: number;
+  /** Control SYNs among them (scan/hosts/control-probes.ts); absent when none could be sent. */
+  readonly controls?: number;
   /** Packets that the link delivered to the engine. */
   readonly received: number;
   /** Answers that came after the deadline of their try, and counted. */
@@ -220,6 +222,8 @@ export interface PlanView {
   /** Expected time in milliseconds: when everything answers at once, and when nothing does. */
   readonly expectedMs: { readonly least: number; readonly most: number };
   readonly leftOut: readonly LeftOut[];
+  /** Control SYNs: to how many ports that nobody named, of each host, at most; or why there are none. */
+  readonly controls: { readonly portsPerHost: number } | { readonly none: string };
   readonly outputs: readonly {
     /** `table`, `NDJSON`, `nmap XML`, `grepable`, `CSV`, `masscan list`, `pcapng`, `journal`. */
     readonly format: string;

@@ -27,6 +27,7 @@ const large: PlanView = {
   memoryBytes: 143_000_000,
   maxRate: 400_000,
   expectedMs: { least: 5_368_627, most: 16_106_000.4 },
+  controls: { portsPerHost: 2 },
   leftOut: [
     { why: "excluded", count: 65_536, unit: "address" },
     { why: "broadcast of 198.18.0.0/15", count: 1, unit: "address" },
@@ -52,6 +53,7 @@ const small: PlanView = {
   workers: 1,
   memoryBytes: 60_000_000,
   expectedMs: { least: 1200, most: 1200 },
+  controls: { none: "--no-controls" },
   leftOut: [],
   outputs: [{ format: "table", path: "-" }],
 };
@@ -70,6 +72,7 @@ Workers   2
 Memory    about 143 MB
 Rate      at most 400,000 SYNs/s
 Time      1 h 29 min 29 s if everything answers, 4 h 28 min 26 s if nothing does
+Controls  ports that answered are asked again, and 2 unnamed ports at most of a host that may answer on any
 Output    table to standard output
           NDJSON to found.ndjson
 
@@ -88,6 +91,7 @@ Workers   1
 Memory    about 60 MB
 Rate      as the path allows
 Time      about 1.20 s
+Controls  none: --no-controls
 Output    table to standard output
 
 Nothing was sent: this is a dry run.
@@ -96,10 +100,10 @@ Nothing was sent: this is a dry run.
 
 test("as JSON: one line, keys in their order", () => {
   expect(planJson(large)).toBe(
-    '{"type":"plan","pairs":2147450880,"hosts":131070,"ports":"1-65535","seed":"1234","first":[{"ip":"198.18.77.3","port":8080},{"ip":"198.19.4.250","port":22}],"shard":{"index":1,"count":4},"links":[{"link":"packet","interface":"eth0","sources":["198.18.0.1"],"source_ports":[61000,65000]}],"workers":2,"memory_bytes":143000000,"max_rate":400000,"expected_ms":[5368627,16106000],"left_out":[{"why":"excluded","count":65536,"unit":"address"},{"why":"broadcast of 198.18.0.0/15","count":1,"unit":"address"}],"outputs":[{"format":"table","path":"-"},{"format":"NDJSON","path":"found.ndjson"}]}\n',
+    '{"type":"plan","pairs":2147450880,"hosts":131070,"ports":"1-65535","seed":"1234","first":[{"ip":"198.18.77.3","port":8080},{"ip":"198.19.4.250","port":22}],"shard":{"index":1,"count":4},"links":[{"link":"packet","interface":"eth0","sources":["198.18.0.1"],"source_ports":[61000,65000]}],"workers":2,"memory_bytes":143000000,"max_rate":400000,"expected_ms":[5368627,16106000],"left_out":[{"why":"excluded","count":65536,"unit":"address"},{"why":"broadcast of 198.18.0.0/15","count":1,"unit":"address"}],"unnamed_ports_per_host":2,"outputs":[{"format":"table","path":"-"},{"format":"NDJSON","path":"found.ndjson"}]}\n',
   );
   expect(Object.keys(JSON.parse(planJson(small))).join()).toBe(
-    "type,pairs,ports,first,links,workers,memory_bytes,expected_ms,left_out,outputs",
+    "type,pairs,ports,first,links,workers,memory_bytes,expected_ms,left_out,unnamed_ports_per_host,outputs",
   );
 });
 

@@ -15,6 +15,7 @@ const services = parseServices("https 443/tcp");
 
 /** How the library has what the command line has under another name. */
 const RENAMED: Readonly<Record<string, string>> = {
+  noControls: "controls",
   ipv4: "family",
   ipv6: "family",
   timeout: "timeoutMs",

@@ -41,6 +41,7 @@ function run(hooks: Partial<EngineRunHooks>, link = deaf()) {
       worker: { index: 0, count: 1 },
       paths: { first: words, last: words, path: new Uint16Array(1) },
       ports: { first: 61_000, last: 61_009 },
+      controls: true,
       settings: {
         paths: [{ local: address("198.18.0.1"), ttl: 64 }],
         isnKey: new Uint8Array(8),
