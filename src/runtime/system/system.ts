@@ -2,7 +2,7 @@
  * Facts about the running system from files: services, the kernel's port range, its counters. Missing files have sensible
  * defaults; nothing here needs a privilege.
  */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { parseServices, type Services } from "../../scan/targets/services.ts";
 import { choosePortRange, type PortShares, sharePorts } from "../../socket/ports.ts";
 
@@ -30,6 +30,17 @@ export function neighbourLimit(): number {
     Number(readFile(`/proc/sys/net/${version}/neigh/default/gc_thresh3`) ?? Number.POSITIVE_INFINITY),
   );
   return Math.min(...limits);
+}
+
+/** How many files this process may still open (RLIMIT_NOFILE); Infinity when unknown. */
+export function openFilesLeft(): number {
+  const soft = /^Max open files\s+(\d+)/m.exec(readFile("/proc/self/limits") ?? "")?.[1];
+  if (soft === undefined) return Number.POSITIVE_INFINITY;
+  try {
+    return Number(soft) - readdirSync("/proc/self/fd").length;
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
 }
 
 /** Whether this machine forwards packets, as routers and container hosts do. */
