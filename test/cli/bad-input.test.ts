@@ -6,7 +6,17 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createLab, FAR, inNamespace, ip, type Lab, labProblem, overlayEtc, skipping } from "../lab/netns.ts";
+import {
+  createLab,
+  FAR,
+  inNamespace,
+  ip,
+  type Lab,
+  labProblem,
+  overlayEtc,
+  SILENT,
+  skipping,
+} from "../lab/netns.ts";
 import { at, resultsOf } from "../lab/probing.ts";
 import { type Finished, linesOf, run, synprobe } from "./process.ts";
 
@@ -334,6 +344,20 @@ describe.skipIf(skipping("bad input", labProblem()))("bad input", () => {
       stderr,
       /some\.example\.test could not be looked up: the name server does not answer \(EAI_AGAIN\)$/,
     );
+  });
+
+  test("the names of a name server that does not answer are looked up side by side", async () => {
+    overlayEtc(lab.near, "nsswitch.conf", "hosts: dns\n");
+    overlayEtc(lab.near, "resolv.conf", `nameserver ${SILENT.ipv4}\noptions timeout:1 attempts:1\n`);
+    const names = Array.from({ length: 24 }, (_, i) => `dead${i}.example.test:80`);
+    // A second each; two at a time would take twelve.
+    const argv = inNamespace(lab.near, synprobe("-oJ", "-", ...names, "127.0.0.1:1"));
+    const { status, stdout, stderr } = await run(argv, { limitMs: 8000 }).finally(() =>
+      overlayEtc(lab.near, "nsswitch.conf", "hosts: files\n"),
+    );
+    expect(status).toBe(2);
+    expect([...resultsOf(stdout).keys()]).toEqual(["127.0.0.1:1"]);
+    expect(stderr.match(/could not be looked up/g)).toHaveLength(names.length);
   });
 
   test("what a message quotes cannot reach the terminal raw", async () => {

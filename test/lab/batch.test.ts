@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { linesOf, start, synprobe } from "../cli/process.ts";
+import { linesOf, run, start, synprobe } from "../cli/process.ts";
 import {
   BEYOND,
   FAR,
@@ -259,6 +259,35 @@ describe.skipIf(skipping("large scans", labProblem()))("large scans", () => {
           "2001:db8:5::1 7001",
         ].sort(),
       );
+    });
+
+    it("as much as the limit of open files allows: fewer workers, the raw link, or an error that says so", async () => {
+      const limited = (files: number, ...args: string[]) =>
+        run(
+          inNamespace(lab.near, [
+            ...["sh", "-c", `ulimit -n ${files}; exec "$@"`, "sh"],
+            ...synprobe("-v", "--max-rate", "1000000", ...args),
+          ]),
+        );
+      const many = "198.19.0.0/22:7001-7010";
+      expect(await limited(36, many)).toMatchObject({
+        status: 0,
+        stderr: expect.stringMatching(/link packet, 1 worker,/),
+      });
+      expect(await limited(30, many)).toMatchObject({
+        status: 0,
+        stderr: expect.stringMatching(/link raw-ip/),
+      });
+      for (const [files, instead] of [
+        [36, "--workers 1"],
+        [30, "--link raw"],
+      ] as const) {
+        const refused = await limited(files, "--link", "packet", "--workers", "4", many);
+        expect(refused).toMatchObject({ status: 2, stdout: "" });
+        expect(refused.stderr).toMatch(
+          new RegExp(`--workers 4 needs 32 more open files, .* or give ${instead}$`, "m"),
+        );
+      }
     });
 
     it("not what --exclude, --exclude-file and --exclude-ports name", async () => {

@@ -6,6 +6,7 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { openList, readList } from "../../runtime/plan/list-file.ts";
 import { createPlanner, type Plan, type Planner, type PlanOptions } from "../../runtime/plan/plan.ts";
 import { asInvoker } from "../../runtime/system/privilege.ts";
+import { widenLookups } from "../../runtime/system/system.ts";
 import type { TargetFault } from "../../scan/probe/result.ts";
 import { type AnyTargetSpec, parseTargets } from "../../scan/targets/grammar.ts";
 import { parsePorts } from "../../scan/targets/port-list.ts";
@@ -37,6 +38,8 @@ export async function planTargets(
         : "no target given: --resume goes on after the same targets and options as the journal's run had",
     );
   }
+  // One or two names do without.
+  if (words.length > 2 || options.inputList !== undefined) widenLookups();
   const planner = createPlanner(await planOptions(options, services));
   const faults: TargetFault[] = [];
   const fault = (target: string, error: SynprobeError): void => {

@@ -7,7 +7,7 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { PortRange } from "../../link/filter.ts";
 import { type Interface, lookUpInterface } from "../../link/route.ts";
 import type { Plan } from "../plan/plan.ts";
-import { portShares } from "../system/system.ts";
+import { openFilesLeft, portShares } from "../system/system.ts";
 import type { ScanOptions } from "./scan-options.ts";
 
 export interface Means {
@@ -37,6 +37,10 @@ export const PAIRS_PER_WORKER = 200_000;
 const MOST_WORKERS = 64;
 /** A path that holds more probes a second than this answers so soon that rows are quickly free again. */
 const USUAL_RATE = 100_000;
+/** Open files of a worker (sockets, its event loop), of its sender, and what must be left for outputs and for loading code. */
+const FILES_PER_WORKER = 8;
+const FILES_PER_SENDER = 4;
+const FILES_TO_SPARE = 6;
 /** Hosts that `--host-timeout` keeps a clock for, about a hundred bytes each. */
 const MOST_TIMED_HOSTS = 1 << 20;
 
@@ -60,9 +64,14 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
       "--link packet needs all targets to be behind one Ethernet interface, and none to be this machine: use --link raw",
     );
   }
+  const files = openFilesLeft() - FILES_TO_SPARE;
   const packet =
     frames !== undefined &&
-    (link === "packet" || (link === "auto" && !special && plan.space.total >= PACKET_PAIRS));
+    (link === "packet" ||
+      (link === "auto" &&
+        !special &&
+        plan.space.total >= PACKET_PAIRS &&
+        files >= FILES_PER_WORKER * (options.workers ?? 1)));
   const ports =
     sourcePort === undefined
       ? (held ?? portShares()[packet ? "packet" : "raw"])
@@ -81,13 +90,26 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
   }
   // Each worker needs a source port and at least one probe a second.
   const most = Math.min(ports.last - ports.first + 1, Math.max(1, Math.floor(options.rate.maximum)));
-  const threads = packet ? Math.min(options.workers ?? bestWorkers(plan, options), most) : 0;
+  const fitting = Math.max(0, Math.floor(files / FILES_PER_WORKER));
+  const wanted = options.workers ?? Math.min(bestWorkers(plan, options), Math.max(1, fitting));
+  const threads = packet ? Math.min(wanted, most) : 0;
   const workers = Math.max(1, threads);
+  if (threads > fitting) {
+    const [need, have] = [threads * FILES_PER_WORKER, Math.max(0, files)];
+    throw new SynprobeError(
+      ERROR_CODES.usage,
+      `--workers ${threads} needs ${need} more open files, and the limit leaves ${have}: raise it with ulimit -n, or give ` +
+        (fitting > 0 ? `--workers ${fitting}` : "--link raw"),
+    );
+  }
   return {
     link: packet ? "packet" : "raw-ip",
     threads,
     workers,
-    senders: threads > 0 && 2 * threads <= availableParallelism(),
+    senders:
+      threads > 0 &&
+      2 * threads <= availableParallelism() &&
+      threads * (FILES_PER_WORKER + FILES_PER_SENDER) <= files,
     ports,
     capacity: tableRows(plan.space.total, options, workers),
     ...(packet ? { interfaceName: frames.name } : {}),

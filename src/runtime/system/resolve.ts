@@ -7,8 +7,8 @@ import pLimit from "p-limit";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { type Address, parseAddress } from "../../wire/address.ts";
 
-/** Lookups at once. libuv runs them on a pool of four threads by default; more would only queue there. */
-const CONCURRENCY = 8;
+/** Most lookups at once; libuv may have threads for fewer (widenLookups). */
+const MOST_LOOKUPS = 64;
 
 /** The addresses of a name, in the resolver's order; never empty. Or why there are none. */
 export type Resolution = readonly Address[] | SynprobeError;
@@ -18,7 +18,7 @@ export async function resolveNames(
   names: Iterable<string>,
   family?: 4 | 6,
 ): Promise<ReadonlyMap<string, Resolution>> {
-  const limit = pLimit(CONCURRENCY);
+  const limit = pLimit(MOST_LOOKUPS);
   const distinct = [...new Set(names)];
   const resolutions = await Promise.all(distinct.map((name) => limit(() => resolve(name, family))));
   return new Map(distinct.map((name, i) => [name, resolutions[i]]));

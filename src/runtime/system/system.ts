@@ -2,7 +2,7 @@
  * Facts about the running system from files: services, the kernel's port range, its counters. Missing files have sensible
  * defaults; nothing here needs a privilege.
  */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { parseServices, type Services } from "../../scan/targets/services.ts";
 import { choosePortRange, type PortShares, sharePorts } from "../../socket/ports.ts";
 
@@ -30,6 +30,37 @@ export function neighbourLimit(): number {
     Number(readFile(`/proc/sys/net/${version}/neigh/default/gc_thresh3`) ?? Number.POSITIVE_INFINITY),
   );
   return Math.min(...limits);
+}
+
+/** How many files this process may still open (RLIMIT_NOFILE); Infinity when unknown. */
+export function openFilesLeft(): number {
+  const soft = /^Max open files\s+(\d+)/m.exec(readFile("/proc/self/limits") ?? "")?.[1];
+  if (soft === undefined) return Number.POSITIVE_INFINITY;
+  try {
+    return Number(soft) - readdirSync("/proc/self/fd").length;
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
+}
+
+/** Threads for 64 lookups at once: libuv gives lookups half of its pool. */
+const LOOKUP_THREADS = 128;
+/** With room for fewer threads than this the pool stays as it is: libuv aborts when it cannot start one. */
+const ROOM_FOR_THREADS = 1024;
+
+/**
+ * Makes name lookups run side by side. libuv has four threads by default, so two lookups at once, and each name of a dead name
+ * server takes ten seconds. For a program of its own, before anything uses the pool: libuv reads the variable only then.
+ */
+export function widenLookups(): void {
+  const limits = [
+    /^Max processes\s+(\d+)/m.exec(readFile("/proc/self/limits") ?? "")?.[1],
+    readFile("/sys/fs/cgroup/pids.max"),
+  ];
+  // "max", or no such limit, is no number.
+  if (limits.some((limit) => Number(limit) < ROOM_FOR_THREADS)) return;
+  const environment: NodeJS.ProcessEnv & { UV_THREADPOOL_SIZE?: string } = process.env;
+  environment.UV_THREADPOOL_SIZE ??= String(LOOKUP_THREADS);
 }
 
 /** Whether this machine forwards packets, as routers and container hosts do. */
