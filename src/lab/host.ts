@@ -8,7 +8,8 @@
  * Deliberately not here: options other than MSS, SYN cookies, UDP.
  */
 import { createBufferPool } from "../socket/buffers.ts";
-import { createControlBlock } from "../socket/control-block.ts";
+import { createControlBlock, DEFAULT_MSS } from "../socket/control-block.ts";
+import { RTO_OF_LINUX } from "../socket/rto.ts";
 import { type Ends, readSegment, writePacket } from "../socket/segment.ts";
 import { seqAdd, seqDiff } from "../socket/sequence.ts";
 import { loadAddress, storeAddress } from "../socket/table.ts";
@@ -164,11 +165,11 @@ export function createHosts(population: Population, seed: number, counts: HostCo
     if (portKind.icmp !== undefined) reject(kind, portKind.icmp, b, packetAt, end, nowUs);
     else if (portKind.state === "closed") refuse(kind, ports, b, at, end, nowUs);
     else if (portKind.service === "tarpit") {
-      if (flags === SYN)
+      if ((flags & (SYN | ACK)) === SYN)
         sendSynAck(kind, ports, isnOf(ports, tcp.sequence(b, at)), tcp.sequence(b, at), nowUs);
     } else if ((flags & ACK) !== 0) {
       send(kind, ports, RST, tcp.acknowledgement(b, at), 0, 0, nowUs);
-    } else if (flags === SYN) listen(kind, portKind, ports, b, at, nowUs);
+    } else if ((flags & SYN) !== 0) listen(kind, portKind, ports, b, at, nowUs);
     return true;
   }
 
@@ -254,7 +255,7 @@ export function createHosts(population: Population, seed: number, counts: HostCo
 
   // --- half-open connections -----------------------------------------------------------------------------------------------
 
-  /** A SYN comes to a listening socket (§3.10.7.2). Text on it is not acknowledged, and so comes again. */
+  /** A SYN comes to a listening socket (§3.10.7.2). Text or FIN on it is not acknowledged, and so comes again. */
   function listen(
     kind: HostKind,
     portKind: PortKind,
@@ -332,7 +333,8 @@ export function createHosts(population: Population, seed: number, counts: HostCo
     }
     if ((flags & SYN) !== 0) {
       // The peer has not heard our SYN-ACK; or an old duplicate: its sender will say so (§3.5, figure 9).
-      if (flags === SYN && offset === -1) sendSynAck(kind, ports, columns.iss[row], columns.irs[row], nowUs);
+      if ((flags & ACK) === 0 && offset === -1)
+        sendSynAck(kind, ports, columns.iss[row], columns.irs[row], nowUs);
       else challenge(row, nowUs);
       return;
     }
@@ -369,6 +371,8 @@ export function createHosts(population: Population, seed: number, counts: HostCo
       synRetries: 0,
       retries: RETRIES,
       mslUs: MSL_US,
+      defaultMss: DEFAULT_MSS[kind.length === 4 ? 4 : 6],
+      rto: RTO_OF_LINUX,
     });
     const firstAt = columns.firstAt[row];
     const syn = {
