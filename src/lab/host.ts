@@ -83,7 +83,7 @@ export function createHosts(population: Population, seed: number, counts: HostCo
   /** The host that the packet in hand is for, and its sender; filled for every packet. */
   const pair = new Uint32Array(8);
   const router = new Uint32Array(8);
-  const upper: ipv6.Upper = { protocol: 0, at: 0, fragment: false };
+  const upper = ipv6.newUpper();
 
   // --- arrival -----------------------------------------------------------------------------------------------------------
 
@@ -118,14 +118,17 @@ export function createHosts(population: Population, seed: number, counts: HostCo
     if (ipv6.checkLength(b, at, end) === 0) return false;
     const packetEnd = at + ipv6.HEADER_LENGTH + ipv6.payloadLength(b, at);
     if (!ipv6.walk(b, at, packetEnd, upper) || upper.fragment) return false;
-    loadAddress(pair, HOST, b, at + ipv6.DESTINATION, 16);
-    loadAddress(pair, PEER, b, at + ipv6.SOURCE, 16);
+    // A host neither forwards what is routed through it, nor does it know anybody's home (RFC 6275 9.3.1).
+    const { sourceAt, destinationAt } = upper;
+    if (sourceAt !== at + ipv6.SOURCE || destinationAt !== at + ipv6.DESTINATION) return false;
+    loadAddress(pair, HOST, b, destinationAt, 16);
+    loadAddress(pair, PEER, b, sourceAt, 16);
     const kind = population.kindAt(pair, HOST);
     if (kind === undefined) return false;
     const { protocol, at: segmentAt } = upper;
     if (protocol !== PROTOCOL.TCP && protocol !== PROTOCOL.ICMPV6) return false;
     const length = packetEnd - segmentAt;
-    const pseudo = pseudoSum6(b, at + ipv6.SOURCE, at + ipv6.DESTINATION, protocol, length);
+    const pseudo = pseudoSum6(b, sourceAt, destinationAt, protocol, length);
     if (protocol === PROTOCOL.TCP) return handleTcp(kind, b, at, segmentAt, packetEnd, pseudo, nowUs);
     if (icmpv6.checkLength(b, segmentAt, packetEnd) === 0) return false;
     if (icmpv6.type(b, segmentAt) !== icmpv6.TYPE.ECHO_REQUEST) return false;
