@@ -179,8 +179,9 @@ export function createStream(block: ControlBlock, label: string, changed: () => 
     if (closer === undefined) return;
     if (!over) {
       if (writers.length === 0) block.close(nowUs);
-      const { sndUna, sndNxt, sndWnd } = block.view();
-      const underWay = sndNxt !== sndUna && sndWnd > 0;
+      const { sndUna, sndWnd } = block.view();
+      // Its timer is on: something is to go again, and the peer has room for it.
+      const underWay = block.pollTimeout() < NEVER && sndWnd > 0;
       if (closeBy === NEVER || underWay || closer.acknowledged !== sndUna || closer.taken !== taken) {
         closer.acknowledged = sndUna;
         closer.taken = taken;
