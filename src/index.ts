@@ -6,7 +6,7 @@ export { probe, type Scan, scan } from "./runtime/api/library.ts";
 export type { ProbeOptions, ScanOptions } from "./runtime/api/library-options.ts";
 export { type ConnectOptions, connect } from "./runtime/connect/connect.ts";
 export type { Connection, Endpoint, Opened } from "./runtime/connect/connection.ts";
-export type { FailedAttempt } from "./runtime/connect/user-space-tcp.ts";
+export type { FailedAttempt } from "./runtime/connect/handshake.ts";
 export type {
   Ending,
   Established,

@@ -8,7 +8,8 @@
  * Deliberately not here: options other than MSS, SYN cookies, UDP.
  */
 import { createBufferPool } from "../socket/buffers.ts";
-import { createControlBlock } from "../socket/control-block.ts";
+import { createControlBlock, DEFAULT_MSS } from "../socket/control-block.ts";
+import { RTO_OF_LINUX } from "../socket/rto.ts";
 import { type Ends, readSegment, writePacket } from "../socket/segment.ts";
 import { seqAdd, seqDiff } from "../socket/sequence.ts";
 import { loadAddress, storeAddress } from "../socket/table.ts";
@@ -87,7 +88,7 @@ export function createHostCache(
   /** The host that the packet in hand is for, and its sender; filled for every packet. */
   const pair = new Uint32Array(8);
   const router = new Uint32Array(8);
-  const upper: ipv6.Upper = { protocol: 0, at: 0, fragment: false };
+  const upper = ipv6.newUpper();
 
   // --- arrival -----------------------------------------------------------------------------------------------------------
 
@@ -122,14 +123,17 @@ export function createHostCache(
     if (ipv6.checkLength(b, at, end) === 0) return false;
     const packetEnd = at + ipv6.HEADER_LENGTH + ipv6.payloadLength(b, at);
     if (!ipv6.walk(b, at, packetEnd, upper) || upper.fragment) return false;
-    loadAddress(pair, HOST, b, at + ipv6.DESTINATION, 16);
-    loadAddress(pair, PEER, b, at + ipv6.SOURCE, 16);
+    // A host neither forwards what is routed through it, nor does it know anybody's home (RFC 6275 9.3.1).
+    const { sourceAt, destinationAt } = upper;
+    if (sourceAt !== at + ipv6.SOURCE || destinationAt !== at + ipv6.DESTINATION) return false;
+    loadAddress(pair, HOST, b, destinationAt, 16);
+    loadAddress(pair, PEER, b, sourceAt, 16);
     const kind = population.kindAt(pair, HOST);
     if (kind === undefined) return false;
     const { protocol, at: segmentAt } = upper;
     if (protocol !== PROTOCOL.TCP && protocol !== PROTOCOL.ICMPV6) return false;
     const length = packetEnd - segmentAt;
-    const pseudo = pseudoSum6(b, at + ipv6.SOURCE, at + ipv6.DESTINATION, protocol, length);
+    const pseudo = pseudoSum6(b, sourceAt, destinationAt, protocol, length);
     if (protocol === PROTOCOL.TCP) return handleTcp(kind, b, at, segmentAt, packetEnd, pseudo, nowUs);
     if (icmpv6.checkLength(b, segmentAt, packetEnd) === 0) return false;
     if (icmpv6.type(b, segmentAt) !== icmpv6.TYPE.ECHO_REQUEST) return false;
@@ -169,11 +173,11 @@ export function createHostCache(
     if (portKind.icmp !== undefined) reject(kind, portKind.icmp, b, packetAt, end, nowUs);
     else if (portKind.state === "closed") refuse(kind, ports, b, at, end, nowUs);
     else if (portKind.service === "tarpit") {
-      if (flags === SYN)
+      if ((flags & (SYN | ACK)) === SYN)
         sendSynAck(kind, ports, isnOf(ports, tcp.sequence(b, at)), tcp.sequence(b, at), nowUs);
     } else if ((flags & ACK) !== 0) {
       send(kind, ports, RST, tcp.acknowledgement(b, at), 0, 0, nowUs);
-    } else if (flags === SYN) listen(kind, portKind, ports, b, at, nowUs);
+    } else if ((flags & SYN) !== 0) listen(kind, portKind, ports, b, at, nowUs);
     return true;
   }
 
@@ -259,7 +263,7 @@ export function createHostCache(
 
   // --- half-open connections -----------------------------------------------------------------------------------------------
 
-  /** A SYN comes to a listening socket (§3.10.7.2). Text on it is not acknowledged, and so comes again. */
+  /** A SYN comes to a listening socket (§3.10.7.2). Text or FIN on it is not acknowledged, and so comes again. */
   function listen(
     kind: HostKind,
     portKind: PortKind,
@@ -337,7 +341,8 @@ export function createHostCache(
     }
     if ((flags & SYN) !== 0) {
       // The peer has not heard our SYN-ACK; or an old duplicate: its sender will say so (§3.5, figure 9).
-      if (flags === SYN && offset === -1) sendSynAck(kind, ports, columns.iss[row], columns.irs[row], nowUs);
+      if ((flags & ACK) === 0 && offset === -1)
+        sendSynAck(kind, ports, columns.iss[row], columns.irs[row], nowUs);
       else challenge(row, nowUs);
       return;
     }
@@ -374,6 +379,8 @@ export function createHostCache(
       synRetries: 0,
       retries: RETRIES,
       mslUs: MSL_US,
+      defaultMss: DEFAULT_MSS[kind.length === 4 ? 4 : 6],
+      rto: RTO_OF_LINUX,
     });
     const firstAt = columns.firstAt[row];
     const syn = {

@@ -90,6 +90,8 @@ export interface ReceiveBuffer {
   readonly window: number;
   /** Sequence number of the next byte in order (RCV.NXT, before any FIN). */
   readonly next: number;
+  /** Sequence number behind the last byte held, in order or not. */
+  readonly furthest: number;
   /** Sets where the stream starts; once. */
   start(sequence: number): void;
   /**
@@ -137,6 +139,9 @@ export function createReceiveBuffer(memory: Uint8Array): ReceiveBuffer {
     },
     get next() {
       return next;
+    },
+    get furthest() {
+      return ranges.at(-1)?.[1] ?? next;
     },
     start: (sequence) => {
       base = sequence;

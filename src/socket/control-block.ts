@@ -3,18 +3,20 @@
  * Sans-I/O: segments, user calls and times go in; segments, events and the next deadline come out.
  *
  * Reads along §3.10.7: `handleSegment` takes the checks in the RFC's order, each in a function of its own. RST and SYN
- * in a synchronized state follow RFC 5961 (challenge ACK), timeouts RFC 6298.
+ * in a synchronized state follow RFC 5961 (challenge ACK). Its halves: sender.ts (what goes when), receiver.ts (what has come).
  *
- * Deliberately not here: congestion control (at most one window is in flight), window scaling, SACK, time stamps, urgent
- * data, Nagle; listening sockets and their queues (lab/), and what a segment looks like on the wire (wire/tcp.ts).
+ * Deliberately not here: window scaling, SACK, time stamps, urgent data, Nagle (native-notes/tcp.md says why); listening
+ * sockets and their queues (lab/), and what a segment looks like on the wire (wire/tcp.ts).
  */
 import { FLAGS } from "../wire/tcp.ts";
-import { type BufferPool, createReceiveBuffer, createSendBuffer } from "./buffers.ts";
-import { createRetransmissionTimeout, RTO_DEFAULTS, type RtoOptions } from "./rto.ts";
+import type { BufferPool } from "./buffers.ts";
+import { createReceiver } from "./receiver.ts";
+import { RTO_DEFAULTS, type RtoOptions } from "./rto.ts";
 import { hasFlag, type Segment, segmentLength } from "./segment.ts";
+import { createSender } from "./sender.ts";
 import { seqAdd, seqDiff, seqLess, seqLessEqual } from "./sequence.ts";
 
-const { SYN, ACK, RST, FIN, PSH } = FLAGS;
+const { SYN, ACK, RST, FIN } = FLAGS;
 
 /** RFC 9293 §3.3.2. */
 export const TCP_STATES = [
@@ -52,6 +54,8 @@ export interface ControlBlockOptions {
   readonly iss: number;
   /** MSS to announce, in bytes; also bounds what is sent. */
   readonly mss: number;
+  /** Assumed of a peer that names no MSS, in bytes: `DEFAULT_MSS`, IPv4's when left out. */
+  readonly defaultMss?: number;
   /** Where the buffers come from. */
   readonly pool: BufferPool;
   /** Bytes of each buffer, at most 65,535: there is no window scaling. */
@@ -103,67 +107,48 @@ export interface ControlBlock {
   write(bytes: Uint8Array): number;
   /** Takes up to `max` bytes that have arrived in order. */
   read(max: number): Uint8Array;
-  /** Sends FIN after everything written. */
+  /** Sends FIN after everything written. What still comes can be read. */
   close(nowUs: number): void;
+  /**
+   * The user reads no more. Once it has closed too, text that was not read, or that comes yet, is answered with RST: it is lost,
+   * and the peer is not told otherwise (§3.6.1, SHLD-3).
+   */
+  stopReading(): void;
   /** Sends RST and forgets everything. */
   abort(): void;
 }
 
 const NO_TEXT = new Uint8Array(0);
-/** RFC 9293 §3.7.1: assumed of a peer that names none. */
-const DEFAULT_MSS = 536;
-/** A peer that names less is given this much: its segments would be nearly all header (Linux: TCP_MIN_SND_MSS). */
-const LEAST_MSS = 48;
+/** By IP version: the smallest MTU less the headers (RFC 9293 §3.7.1, MUST-15). */
+export const DEFAULT_MSS = { 4: 536, 6: 1220 } as const;
 const NEVER = Number.POSITIVE_INFINITY;
+/** Challenge ACKs in a span of time, at most (RFC 5961 §7). */
+const CHALLENGES = 10;
+const CHALLENGES_US = 5_000_000;
 
 export function createControlBlock(options: ControlBlockOptions): ControlBlock {
   const { iss, pool } = options;
-  const rto = createRetransmissionTimeout(options.rto ?? RTO_DEFAULTS);
+  const sender = createSender({
+    iss,
+    mss: options.mss,
+    defaultMss: options.defaultMss ?? DEFAULT_MSS[4],
+    rto: options.rto ?? RTO_DEFAULTS,
+  });
+  const receiver = createReceiver(options.mss);
   let state: TcpState = "CLOSED";
   let passive = false;
-  let memory: { send: Uint8Array; receive: Uint8Array } | undefined;
-  let sendBuffer = createSendBuffer(NO_TEXT);
-  let receiveBuffer = createReceiveBuffer(NO_TEXT);
-
-  // Send sequence space (§3.3.1). `sndMax` is the highest SND.NXT ever: SND.NXT goes back when a timer runs out.
-  let sndUna = iss;
-  let sndNxt = iss;
-  let sndMax = iss;
-  /** Told by no sequence number: all of them come again every 4 GiB. */
-  let synAcknowledged = false;
-  let sndWnd = 0;
-  let sndWl1 = 0;
-  let sndWl2 = 0;
-  let maxSndWnd = 0;
-  let peerMss = DEFAULT_MSS;
-  // Receive sequence space. The buffer counts text; a FIN takes one number more.
-  let irs = 0;
-  let finReceived = false;
-
-  let finQueued = false;
-  let finAcknowledged = false;
-  let retransmitAt = NEVER;
-  let retransmissions = 0;
-  let synRetransmitted = false;
+  let memory: readonly [send: Uint8Array, receive: Uint8Array] | undefined;
   let timeWaitUntil = NEVER;
-  /** The segment whose round trip is measured: the sequence number that acknowledges it, and when it left. */
-  let timed: { end: number; sentUs: number } | undefined;
   let owesAck = false;
-  /** The timer ran out with the window shut: one byte may go into it (§3.8.6.1). */
-  let probing = false;
+  /** What came with the peer's SYN, until the connection is established. */
+  let early: Segment | undefined;
+  let reading = true;
+  let challenges = 0;
+  let challengesUntil = Number.NEGATIVE_INFINITY;
   const replies: Segment[] = [];
   const events: ConnectionEvent[] = [];
 
-  /** What had arrived and was not read when the buffers were returned, and where the stream had got to. */
-  let unread: Uint8Array = NO_TEXT;
-  let lastReceived = 0;
-
-  const textNext = (): number => (memory === undefined ? lastReceived : receiveBuffer.next);
-  const rcvNxt = (): number => seqAdd(textNext(), finReceived ? 1 : 0);
-  const rcvWnd = (): number => (memory === undefined ? 0 : Math.min(65_535, receiveBuffer.window));
   const synchronized = (): boolean => state !== "CLOSED" && state !== "SYN-SENT" && state !== "SYN-RECEIVED";
-  /** Sequence number of the oldest byte in the send buffer. */
-  const textStart = (): number => (synAcknowledged ? sndUna : seqAdd(iss, 1));
 
   // --- opening and closing -----------------------------------------------------------------------------------------
 
@@ -174,62 +159,66 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
       if (send !== undefined) pool.release(send);
       return false;
     }
-    memory = { send, receive };
-    sendBuffer = createSendBuffer(send);
-    receiveBuffer = createReceiveBuffer(receive);
+    memory = [send, receive];
+    sender.reserve(send);
+    receiver.reserve(receive);
     return true;
   }
 
   function open(nowUs: number): boolean {
     if (!reserve()) return false;
+    sender.queueSyn(nowUs);
     state = "SYN-SENT";
-    sndNxt = iss;
-    armRetransmission(nowUs);
     return true;
   }
 
   function accept(syn: Segment, nowUs: number): boolean {
     if (!reserve()) return false;
+    sender.queueSyn(nowUs);
     passive = true;
     takeSyn(syn);
+    holdRest(syn);
     state = "SYN-RECEIVED";
-    armRetransmission(nowUs);
     return true;
   }
 
   function takeSyn(segment: Segment): void {
-    irs = segment.sequence;
-    receiveBuffer.start(seqAdd(irs, 1));
-    peerMss = Math.max(LEAST_MSS, segment.mss || DEFAULT_MSS);
-    updateWindow(segment);
+    receiver.start(segment.sequence);
+    sender.takeSyn(segment);
   }
 
-  function becomeEstablished(): void {
-    state = "ESTABLISHED";
-    events.push("established");
-    if (synRetransmitted) rto.afterSlowHandshake();
+  /** Text and FIN on a SYN wait until the connection is established (§3.10.7.2, §3.10.7.3). */
+  function holdRest(syn: Segment): void {
+    if (segmentLength(syn) > 1) early = { ...syn, sequence: seqAdd(syn.sequence, 1), flags: syn.flags & FIN };
+  }
+
+  function becomeEstablished(nowUs: number): void {
     // A close that came before the handshake was over.
-    if (finQueued) state = "FIN-WAIT-1";
+    state = sender.finQueued ? "FIN-WAIT-1" : "ESTABLISHED";
+    events.push("established");
+    sender.establish();
+    if (early === undefined) return;
+    takeText(early);
+    takeFin(early, nowUs);
+    early = undefined;
   }
 
   /** Over: buffers returned, timers off. What is queued to be sent still goes. */
   function end(event: ConnectionEvent): void {
     const told = state === "TIME-WAIT";
     state = "CLOSED";
-    retransmitAt = NEVER;
     timeWaitUntil = NEVER;
     owesAck = false;
+    early = undefined;
     returnBuffers();
     if (!told) events.push(event);
   }
 
   function returnBuffers(): void {
+    sender.release();
     if (memory === undefined) return;
-    lastReceived = receiveBuffer.next;
-    unread = receiveBuffer.read(receiveBuffer.readable);
-    sendBuffer = createSendBuffer(NO_TEXT);
-    pool.release(memory.send);
-    pool.release(memory.receive);
+    receiver.release();
+    for (const each of memory) pool.release(each);
     memory = undefined;
   }
 
@@ -244,14 +233,14 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
       inSynSent(segment, nowUs);
       return;
     }
-    if (state === "SYN-RECEIVED" && hasFlag(segment, SYN) && segment.sequence === irs) {
+    if (state === "SYN-RECEIVED" && hasFlag(segment, SYN) && segment.sequence === receiver.irs) {
       peersSynAgain(segment, nowUs);
       return;
     }
     if (
       checkSequence(segment, nowUs) &&
-      checkReset(segment) &&
-      checkSyn(segment) &&
+      checkReset(segment, nowUs) &&
+      checkSyn(segment, nowUs) &&
       checkAcknowledgement(segment, nowUs)
     ) {
       takeText(segment);
@@ -264,7 +253,7 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
     const acknowledged = hasFlag(segment, ACK);
     if (
       acknowledged &&
-      (seqLessEqual(segment.acknowledgement, iss) || seqLess(sndMax, segment.acknowledgement))
+      (seqLessEqual(segment.acknowledgement, iss) || seqLess(sender.highest, segment.acknowledgement))
     ) {
       if (!hasFlag(segment, RST)) replies.push(bare(RST, segment.acknowledgement));
       return;
@@ -275,18 +264,16 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
     }
     if (!hasFlag(segment, SYN)) return;
     takeSyn(segment);
+    holdRest(segment);
     if (acknowledged) {
-      advance(segment.acknowledgement, nowUs);
+      sender.acknowledge(segment.acknowledgement, nowUs);
       owesAck = true;
-      becomeEstablished();
-      takeText(segment);
-      takeFin(segment, nowUs);
+      becomeEstablished(nowUs);
       return;
     }
     // Simultaneous open (§3.5, figure 7): our SYN goes again, with the acknowledgement it now can carry.
     state = "SYN-RECEIVED";
-    sndNxt = iss;
-    armRetransmission(nowUs);
+    sender.queueSyn(nowUs);
   }
 
   /**
@@ -297,19 +284,19 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
     const { acknowledgement } = segment;
     if (hasFlag(segment, RST)) return;
     if (!hasFlag(segment, ACK)) {
-      sndNxt = iss;
+      sender.queueSyn(nowUs);
       return;
     }
-    if (seqLess(sndUna, acknowledgement) && seqLessEqual(acknowledgement, sndMax))
+    if (seqLess(sender.una, acknowledgement) && seqLessEqual(acknowledgement, sender.highest)) {
+      owesAck = true;
       checkAcknowledgement(segment, nowUs);
-    owesAck = true;
+    } else challenge(nowUs);
   }
 
   /** First: is the segment in the window? (§3.10.7.4, table 6) */
   function checkSequence(segment: Segment, nowUs: number): boolean {
     const length = segmentLength(segment);
-    const next = rcvNxt();
-    const window = rcvWnd();
+    const { next, window } = receiver;
     const inWindow = (sequence: number): boolean => {
       const offset = seqDiff(sequence, next);
       return offset >= 0 && offset < window;
@@ -327,15 +314,31 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
     if (acceptable) return true;
     if (hasFlag(segment, RST)) return false;
     if (state === "TIME-WAIT" && hasFlag(segment, FIN)) enterTimeWait(nowUs);
-    owesAck = true;
+    // Text and FIN come again because an acknowledgement was lost; nothing else has to be answered, but for §3.5.3.
+    if (length > 0 && !hasFlag(segment, SYN)) owesAck = true;
+    else challenge(nowUs);
     return false;
   }
 
+  /**
+   * An ACK that corrects a peer out of step, or draws a RST from one that has forgotten us. So many in a span of time, or two
+   * peers out of step would answer each other for ever (RFC 5961 §7).
+   */
+  function challenge(nowUs: number): void {
+    if (nowUs >= challengesUntil) {
+      challenges = 0;
+      challengesUntil = nowUs + CHALLENGES_US;
+    }
+    if (challenges >= CHALLENGES) return;
+    challenges++;
+    owesAck = true;
+  }
+
   /** Second: RST, by RFC 5961 §3.2. */
-  function checkReset(segment: Segment): boolean {
+  function checkReset(segment: Segment, nowUs: number): boolean {
     if (!hasFlag(segment, RST)) return true;
-    if (segment.sequence !== rcvNxt()) {
-      owesAck = true;
+    if (segment.sequence !== receiver.next) {
+      challenge(nowUs);
       return false;
     }
     if (state === "SYN-RECEIVED") end(passive ? "reset" : "refused");
@@ -345,10 +348,10 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
   }
 
   /** Fourth: SYN, by RFC 5961 §4.2. */
-  function checkSyn(segment: Segment): boolean {
+  function checkSyn(segment: Segment, nowUs: number): boolean {
     if (!hasFlag(segment, SYN)) return true;
     if (state === "SYN-RECEIVED" && passive) end("reset");
-    else owesAck = true;
+    else challenge(nowUs);
     return false;
   }
 
@@ -356,29 +359,31 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
   function checkAcknowledgement(segment: Segment, nowUs: number): boolean {
     if (!hasFlag(segment, ACK)) return false;
     const { acknowledgement } = segment;
+    const { una, highest, largestWindow } = sender;
     if (state === "SYN-RECEIVED") {
-      if (seqLessEqual(acknowledgement, sndUna) || seqLess(sndMax, acknowledgement)) {
+      if (seqLessEqual(acknowledgement, una) || seqLess(highest, acknowledgement)) {
         replies.push(bare(RST, acknowledgement));
         return false;
       }
-      updateWindow(segment);
-      advance(acknowledgement, nowUs);
-      becomeEstablished();
+      sender.updateWindow(segment);
+      sender.acknowledge(acknowledgement, nowUs);
+      becomeEstablished(nowUs);
     } else {
       // RFC 5961 §5.2: neither older than any window we had, nor of anything never sent.
-      if (seqLess(acknowledgement, seqAdd(sndUna, -maxSndWnd)) || seqLess(sndMax, acknowledgement)) {
-        owesAck = true;
+      if (seqLess(acknowledgement, seqAdd(una, -largestWindow)) || seqLess(highest, acknowledgement)) {
+        challenge(nowUs);
         return false;
       }
-      if (seqLess(sndUna, acknowledgement)) advance(acknowledgement, nowUs);
-      if (seqLessEqual(sndUna, acknowledgement)) maybeUpdateWindow(segment, nowUs);
+      if (seqLess(una, acknowledgement)) sender.acknowledge(acknowledgement, nowUs);
+      else sender.countDuplicate(segment);
+      if (seqLessEqual(una, acknowledgement)) sender.maybeUpdateWindow(segment);
     }
     return afterAcknowledgement(nowUs);
   }
 
   /** The transitions that our FIN's acknowledgement makes. @returns false when the connection is over */
   function afterAcknowledgement(nowUs: number): boolean {
-    if (!finAcknowledged) return true;
+    if (!sender.finAcknowledged) return true;
     if (state === "FIN-WAIT-1") state = "FIN-WAIT-2";
     else if (state === "CLOSING") enterTimeWait(nowUs);
     else if (state === "LAST-ACK") {
@@ -389,25 +394,25 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
   }
 
   /** Seventh: the segment's text. */
-  function takeText(segment: Segment): void {
-    if (segment.text.length === 0 || finReceived) return;
+  function takeText({ sequence, text }: Segment): void {
+    if (text.length === 0 || receiver.finished) return;
     if (state !== "ESTABLISHED" && state !== "FIN-WAIT-1" && state !== "FIN-WAIT-2") return;
-    const first = hasFlag(segment, SYN) ? seqAdd(segment.sequence, 1) : segment.sequence;
-    receiveBuffer.insert(first, segment.text);
-    owesAck = true;
+    receiver.takeText(sequence, text);
+    // The peer counts the acknowledgements of what is out of order: one for each (RFC 5681 §4.2).
+    if (seqLess(receiver.next, sequence)) replies.push(bare(ACK, sender.bareSequence));
+    else owesAck = true;
+    refuseUnread();
   }
 
-  /** Eighth: FIN. One that is ahead of missing text is left to its retransmission. */
+  /** Eighth: FIN. One that is ahead of missing text is held until that has come. */
   function takeFin(segment: Segment, nowUs: number): void {
-    if (!hasFlag(segment, FIN) || state === "SYN-RECEIVED") return;
-    owesAck = true;
-    if (state === "TIME-WAIT") {
-      enterTimeWait(nowUs);
-      return;
+    if (hasFlag(segment, FIN)) {
+      owesAck = true;
+      if (state === "TIME-WAIT") enterTimeWait(nowUs);
+      else if (synchronized()) receiver.takeFin(seqAdd(segment.sequence, segment.text.length));
     }
-    const at = seqAdd(segment.sequence, segmentLength(segment) - 1);
-    if (finReceived || at !== receiveBuffer.next) return;
-    finReceived = true;
+    if (!synchronized() || !receiver.advanceToFin()) return;
+    owesAck = true;
     events.push("peer-closed");
     if (state === "ESTABLISHED") state = "CLOSE-WAIT";
     else if (state === "FIN-WAIT-1") state = "CLOSING";
@@ -417,62 +422,16 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
   function enterTimeWait(nowUs: number): void {
     if (state !== "TIME-WAIT") events.push("closed");
     state = "TIME-WAIT";
-    retransmitAt = NEVER;
     returnBuffers();
     timeWaitUntil = nowUs + 2 * options.mslUs;
   }
 
-  /** SND.UNA moves: what is acknowledged leaves the buffer, the timer starts anew (RFC 6298 §5.2, §5.3). */
-  function advance(acknowledgement: number, nowUs: number): void {
-    let count = seqDiff(acknowledgement, sndUna);
-    if (!synAcknowledged) count--;
-    synAcknowledged = true;
-    if (finQueued && count > sendBuffer.length) {
-      finAcknowledged = true;
-      count = sendBuffer.length;
-    }
-    sendBuffer.acknowledge(count);
-    sndUna = acknowledgement;
-    if (seqLess(sndNxt, sndUna)) sndNxt = sndUna;
-    if (timed !== undefined && seqLessEqual(timed.end, acknowledgement)) {
-      rto.sample(Math.max(1, nowUs - timed.sentUs));
-      timed = undefined;
-    }
-    retransmissions = 0;
-    retransmitAt = NEVER;
-    if (seqLess(sndUna, sndMax)) armRetransmission(nowUs);
-  }
-
-  /** §3.10.7.4: a window from an old segment must not replace a newer one. */
-  function maybeUpdateWindow(segment: Segment, nowUs: number): void {
-    const newer =
-      seqLess(sndWl1, segment.sequence) ||
-      (sndWl1 === segment.sequence && seqLessEqual(sndWl2, segment.acknowledgement));
-    if (!newer) return;
-    const wasShut = sndWnd === 0;
-    updateWindow(segment);
-    // A peer that keeps acknowledging with its window shut is alive, however long it takes (RFC 9293 §3.8.6.1).
-    if (sndWnd === 0) retransmissions = 0;
-    if (wasShut && sndWnd > 0) {
-      // The window has opened: probes end, what they sent into it goes again at once.
-      retransmissions = 0;
-      sndNxt = sndUna;
-      if (sendBuffer.length > 0) armRetransmission(nowUs);
-    }
-  }
-
-  function updateWindow(segment: Segment): void {
-    sndWnd = segment.window;
-    sndWl1 = segment.sequence;
-    sndWl2 = segment.acknowledgement;
-    maxSndWnd = Math.max(maxSndWnd, sndWnd);
+  /** §3.6.1: the user has closed and reads no more, but there is text. */
+  function refuseUnread(): void {
+    if (!reading && sender.finQueued && synchronized() && receiver.readable > 0) abort();
   }
 
   // --- timers ------------------------------------------------------------------------------------------------------
-
-  function armRetransmission(nowUs: number): void {
-    retransmitAt = nowUs + rto.rtoUs;
-  }
 
   function handleTimeout(nowUs: number): void {
     if (nowUs >= timeWaitUntil) {
@@ -480,91 +439,44 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
       state = "CLOSED";
       return;
     }
-    if (nowUs < retransmitAt) return;
-    const handshaking = state === "SYN-SENT" || state === "SYN-RECEIVED";
-    if (++retransmissions > (handshaking ? options.synRetries : options.retries)) {
-      end("timed-out");
-      return;
-    }
-    if (handshaking) synRetransmitted = true;
-    rto.backOff();
-    // Go back to the oldest unacknowledged number; Karn: its round trip is no sample any more.
-    sndNxt = sndUna;
-    timed = undefined;
-    armRetransmission(nowUs);
-    probing = sndWnd === 0;
+    if (nowUs < sender.deadlineUs) return;
+    const most = state === "SYN-SENT" || state === "SYN-RECEIVED" ? options.synRetries : options.retries;
+    if (!sender.timeOut(nowUs, most)) end("timed-out");
   }
 
   // --- sending -----------------------------------------------------------------------------------------------------
 
   function pollSegment(nowUs: number): Segment | undefined {
-    const reply = replies.shift();
-    if (reply !== undefined) return reply;
-    if (state === "SYN-SENT" && sndNxt === iss) return sendSyn(SYN, nowUs);
-    if (state === "SYN-RECEIVED" && sndNxt === iss) return sendSyn(SYN | ACK, nowUs);
-    if (synchronized() && state !== "TIME-WAIT") {
-      const segment = nextText(nowUs);
-      if (segment !== undefined) return segment;
-    }
-    if (owesAck && state !== "CLOSED" && state !== "SYN-SENT") {
-      owesAck = false;
-      return bare(ACK, sndNxt);
-    }
-    return undefined;
-  }
-
-  function sendSyn(flags: number, nowUs: number): Segment {
-    startTiming(seqAdd(iss, 1), nowUs);
-    sndNxt = seqAdd(iss, 1);
-    if (seqLess(sndMax, sndNxt)) sndMax = sndNxt;
-    owesAck = false;
-    return { ...bare(flags, iss), mss: options.mss };
-  }
-
-  /** The next piece of text, or FIN, that the peer's window takes. */
-  function nextText(nowUs: number): Segment | undefined {
-    const offset = seqDiff(sndNxt, textStart());
-    const room = seqDiff(seqAdd(sndUna, Math.max(sndWnd, probing ? 1 : 0)), sndNxt);
-    const unsent = sendBuffer.length - offset;
-    const length = Math.max(0, Math.min(unsent, room, peerMss, options.mss));
-    const fin =
-      finQueued &&
-      !finAcknowledged &&
-      offset <= sendBuffer.length &&
-      length === unsent &&
-      (room > length || length === 0);
-    if (length === 0 && !fin) {
-      // Text waits for a window: the timer becomes the persist timer.
-      if (unsent > 0 && retransmitAt === NEVER) armRetransmission(nowUs);
-      return undefined;
-    }
-    probing = false;
-    const push = length > 0 && length === unsent ? PSH : 0;
-    const segment: Segment = {
-      ...bare(ACK | push | (fin ? FIN : 0), sndNxt),
-      text: length > 0 ? sendBuffer.copy(offset, length) : NO_TEXT,
-    };
-    const fresh = sndNxt === sndMax;
-    sndNxt = seqAdd(sndNxt, segmentLength(segment));
-    if (fresh) startTiming(sndNxt, nowUs);
-    if (seqLess(sndMax, sndNxt)) sndMax = sndNxt;
-    if (retransmitAt === NEVER) armRetransmission(nowUs);
-    owesAck = false;
+    const segment = replies.shift() ?? nextSegment(nowUs);
+    if (segment !== undefined && hasFlag(segment, ACK)) receiver.announce();
     return segment;
   }
 
-  function startTiming(end: number, nowUs: number): void {
-    if (timed === undefined && retransmissions === 0) timed = { end, sentUs: nowUs };
+  function nextSegment(nowUs: number): Segment | undefined {
+    if (state === "CLOSED") return undefined;
+    if (!synchronized() && sender.synDue) {
+      owesAck = false;
+      sender.sendSyn(nowUs);
+      return { ...bare(state === "SYN-SENT" ? SYN : SYN | ACK, iss), mss: options.mss };
+    }
+    const text = synchronized() && state !== "TIME-WAIT" ? sender.poll(nowUs) : undefined;
+    if (text !== undefined) {
+      owesAck = false;
+      return { ...bare(ACK, text.sequence), flags: ACK | text.flags, text: text.text };
+    }
+    // The user has read: the peer hears of the room, whether it waits for it or not (§3.8.6.2.2).
+    if ((!owesAck && !receiver.opened) || state === "SYN-SENT") return undefined;
+    owesAck = false;
+    return bare(ACK, sender.bareSequence);
   }
 
   /** A segment without text at the current receive position. */
   function bare(flags: number, sequence: number): Segment {
-    const acknowledging = (flags & ACK) !== 0;
     return {
       sequence,
-      acknowledgement: acknowledging ? rcvNxt() : 0,
+      acknowledgement: (flags & ACK) !== 0 ? receiver.next : 0,
       flags,
-      window: (flags & RST) !== 0 ? 0 : rcvWnd(),
+      window: (flags & RST) !== 0 ? 0 : receiver.window,
       text: NO_TEXT,
     };
   }
@@ -572,31 +484,32 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
   // --- user calls --------------------------------------------------------------------------------------------------
 
   function close(): void {
-    if (finQueued) return;
+    if (sender.finQueued) return;
     switch (state) {
       case "SYN-SENT":
         end("closed");
         return;
       case "SYN-RECEIVED":
-        finQueued = true;
+        sender.queueFin();
         return;
       case "ESTABLISHED":
-        finQueued = true;
+        sender.queueFin();
         state = "FIN-WAIT-1";
-        return;
+        break;
       case "CLOSE-WAIT":
-        finQueued = true;
+        sender.queueFin();
         state = "LAST-ACK";
-        return;
+        break;
       default:
     }
+    refuseUnread();
   }
 
   function abort(): void {
     if (state === "CLOSED") return;
     replies.length = 0;
     // SYN-SENT has nothing that a RST could name; TIME-WAIT and what follows are over anyway (§3.10.5).
-    if (state !== "SYN-SENT" && state !== "TIME-WAIT") replies.push(bare(RST | ACK, sndMax));
+    if (state !== "SYN-SENT" && state !== "TIME-WAIT") replies.push(bare(RST | ACK, sender.highest));
     end("closed");
   }
 
@@ -607,40 +520,33 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
     view: () => ({
       state,
       iss,
-      irs,
-      sndUna,
-      sndNxt,
-      sndWnd,
-      rcvNxt: rcvNxt(),
-      rcvWnd: rcvWnd(),
-      peerMss,
-      rtoUs: rto.rtoUs,
-      srttUs: rto.srttUs,
-      reserved: memory === undefined ? 0 : memory.send.length + memory.receive.length,
-      unacknowledged: sendBuffer.length,
-      readable: memory === undefined ? unread.length : receiveBuffer.readable,
+      irs: receiver.irs,
+      sndUna: sender.una,
+      sndNxt: sender.next,
+      sndWnd: sender.window,
+      rcvNxt: receiver.next,
+      rcvWnd: receiver.window,
+      peerMss: sender.peerMss,
+      rtoUs: sender.rtoUs,
+      srttUs: sender.srttUs,
+      reserved: memory === undefined ? 0 : 2 * options.bufferLength,
+      unacknowledged: sender.unacknowledged,
+      readable: receiver.readable,
     }),
     open,
     accept,
     handleSegment,
     handleTimeout,
-    pollTimeout: () => Math.min(retransmitAt, timeWaitUntil),
+    pollTimeout: () => Math.min(sender.deadlineUs, timeWaitUntil),
     pollSegment,
     pollEvent: () => events.shift(),
-    write: (bytes) => (finQueued || memory === undefined ? 0 : sendBuffer.write(bytes)),
-    read: (max) => {
-      if (memory === undefined) {
-        const bytes = unread.subarray(0, max);
-        unread = unread.subarray(bytes.length);
-        return bytes;
-      }
-      const wasShut = rcvWnd() === 0;
-      const bytes = receiveBuffer.read(max);
-      // The peer waits for the window to open: tell it.
-      if (wasShut && bytes.length > 0) owesAck = true;
-      return bytes;
-    },
+    write: (bytes) => (memory === undefined ? 0 : sender.write(bytes)),
+    read: receiver.read,
     close,
+    stopReading: () => {
+      reading = false;
+      refuseUnread();
+    },
     abort,
   };
 }

@@ -19,11 +19,19 @@ export interface RetransmissionTimeout {
 export interface RtoOptions {
   /** Before the first sample (§2.1: one second). */
   readonly initialUs: number;
+  /** Never less than this, whatever the round trip (§2.4: one second). */
   readonly minUs: number;
+  /** Never more (§2.5: 60 s at least). */
   readonly maxUs: number;
 }
 
-export const RTO_DEFAULTS: RtoOptions = { initialUs: 1_000_000, minUs: 200_000, maxUs: 60_000_000 };
+/** RFC 6298 §2.1, §2.4, §2.5. */
+export const RTO_DEFAULTS: RtoOptions = { initialUs: 1_000_000, minUs: 1_000_000, maxUs: 60_000_000 };
+/**
+ * Linux's least RTO in place of RFC 6298's second. For simulated hosts, which are to behave like real ones, and for
+ * connections that live no longer than a few seconds.
+ */
+export const RTO_OF_LINUX: RtoOptions = { ...RTO_DEFAULTS, minUs: 200_000 };
 
 /** Clock granularity G of §2. */
 const GRANULARITY_US = 1000;

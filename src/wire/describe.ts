@@ -81,14 +81,14 @@ function describeIpv6(b: Uint8Array, at: number, end: number): string {
   if (ipv6.checkLength(b, at, end) === 0) {
     return `${source} > ${destination} truncated IPv6 packet: ${available} bytes ${tail}`;
   }
-  const upper: ipv6.Upper = { protocol: 0, at: 0, fragment: false };
+  const upper = ipv6.newUpper();
   if (!ipv6.walk(b, at, at + total, upper)) {
     return `${source} > ${destination} bad IPv6 extension headers ${tail}`;
   }
-  const { protocol, at: start } = upper;
+  const { protocol, at: start, sourceAt, destinationAt } = upper;
   if (upper.fragment) return `${source} > ${destination} ${protocolName(protocol)} fragment ${tail}`;
   const length = at + total - start;
-  const pseudoSum = pseudoSum6(b, at + ipv6.SOURCE, at + ipv6.DESTINATION, protocol, length);
+  const pseudoSum = pseudoSum6(b, sourceAt, destinationAt, protocol, length);
   const payload = { b, at: start, end: start + length, protocol, source, destination, pseudoSum };
   return `${describePayload(payload)} ${tail}`;
 }

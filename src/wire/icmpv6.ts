@@ -85,7 +85,7 @@ export function isError(type: number): boolean {
   return type >= TYPE.DESTINATION_UNREACHABLE && type <= TYPE.PARAMETER_PROBLEM;
 }
 
-const upper: ipv6.Upper = { protocol: 0, at: 0, fragment: false };
+const upper = ipv6.newUpper();
 
 /**
  * Reads into `quote` what the error message `[at, end)` quotes, extension headers stepped over. Allocates

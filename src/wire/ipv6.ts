@@ -16,7 +16,8 @@
  *     +---------------------------------------------------------------+
  *
  * Accessors read what stands at `at` and check nothing: `checkLength` comes first. Extension headers are
- * stepped over, never interpreted; jumbograms are not modelled; fragments are recognised, never reassembled.
+ * stepped over, and looked into only for the addresses of the pseudo-header; jumbograms are not modelled; fragments are
+ * recognised, never reassembled.
  */
 import type { Address } from "./address.ts";
 import { copy, putU16, putU32, u16, u32 } from "./bytes.ts";
@@ -75,7 +76,21 @@ export interface Upper {
   at: number;
   /** Whether this is a part of a larger packet. An atomic fragment (RFC 6946) is a whole one. */
   fragment: boolean;
+  /**
+   * Where the addresses of the pseudo-header stand: in the fixed header, unless a Home Address option names another source
+   * (RFC 6275 6.3), or a routing header with segments left another destination (RFC 8200 8.1).
+   */
+  sourceAt: number;
+  destinationAt: number;
 }
+
+export const newUpper = (): Upper => ({
+  protocol: 0,
+  at: 0,
+  fragment: false,
+  sourceAt: SOURCE,
+  destinationAt: DESTINATION,
+});
 
 /**
  * Steps over the extension headers of the packet at `at` and writes into `upper` what comes after them.
@@ -91,12 +106,16 @@ export function walk(b: Uint8Array, at: number, end: number, upper: Upper): bool
   if (next > end) return false;
   upper.protocol = nextHeader(b, at);
   upper.fragment = false;
+  upper.sourceAt = at + SOURCE;
+  upper.destinationAt = at + DESTINATION;
   for (let headers = 0; isExtension(upper.protocol); headers++) {
     if (headers === MAX_EXTENSION_HEADERS || next + 8 > end) return false;
     const header = next;
     next += extensionLength(b, header, upper.protocol);
     if (next > end) return false;
     const isFragmentHeader = upper.protocol === PROTOCOL.FRAGMENT;
+    if (upper.protocol === PROTOCOL.ROUTING) lookForDestination(b, header, next, upper);
+    else if (upper.protocol === PROTOCOL.DESTINATION_OPTIONS) lookForHome(b, header, next, upper);
     upper.protocol = b[header];
     if (isFragmentHeader) {
       const offsetAndFlags = u16(b, header + 2); // 13 bits of offset, 2 reserved, M
@@ -106,6 +125,40 @@ export function walk(b: Uint8Array, at: number, end: number, upper: Upper): bool
   }
   upper.at = next;
   return true;
+}
+
+/** Types of routing headers that hold whole addresses from their byte 8 on, the final destination among them. */
+const ROUTING_TYPE = { SOURCE_ROUTE: 0, MOBILE: 2, SEGMENT: 4 } as const;
+const ADDRESS_LENGTH = 16;
+
+/**
+ * The final destination, while there are segments left: the last address, or the first of a segment routing header, whose
+ * list is upside down (RFC 8754 2).
+ */
+function lookForDestination(b: Uint8Array, at: number, end: number, upper: Upper): void {
+  const type = b[at + 2];
+  const segmentsLeft = b[at + 3];
+  if (segmentsLeft === 0 || end - at < 8 + ADDRESS_LENGTH) return;
+  if (type === ROUTING_TYPE.SEGMENT) upper.destinationAt = at + 8;
+  else if (type === ROUTING_TYPE.SOURCE_ROUTE || type === ROUTING_TYPE.MOBILE) {
+    upper.destinationAt = end - ADDRESS_LENGTH;
+  }
+}
+
+const OPTION = { PAD1: 0, HOME_ADDRESS: 0xc9 } as const;
+
+/** The sender's home address, where it is away from home (RFC 6275 6.3). */
+function lookForHome(b: Uint8Array, at: number, end: number, upper: Upper): void {
+  for (let i = at + 2; i < end; ) {
+    if (b[i] === OPTION.PAD1) {
+      i++;
+      continue;
+    }
+    const next = i + 2 + (i + 1 < end ? b[i + 1] : end);
+    if (next > end) return;
+    if (b[i] === OPTION.HOME_ADDRESS && next === i + 2 + ADDRESS_LENGTH) upper.sourceAt = i + 2;
+    i = next;
+  }
 }
 
 function isExtension(protocol: number): boolean {

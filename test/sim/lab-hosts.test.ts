@@ -3,6 +3,7 @@ import { expect, describe as group, it } from "vitest";
 import { type Fate, ICMP_REASONS } from "../../src/lab/description.ts";
 import { createNetwork } from "../../src/lab/network.ts";
 import type { PortState, Reason } from "../../src/scan/probe/result.ts";
+import { seqAdd } from "../../src/socket/sequence.ts";
 import { putU16 } from "../../src/wire/bytes.ts";
 import { checksum } from "../../src/wire/checksum.ts";
 import * as tcp from "../../src/wire/tcp.ts";
@@ -219,11 +220,23 @@ group("what is no SYN", () => {
     [82, "RST", RST, []],
     [80, "FIN", FIN, []],
     [82, "FIN", FIN, ["RST,ACK seq=0 ack=501"]],
-    [80, "SYN,FIN", SYN | FIN, []],
     [80, "no bits", 0, []],
     [80, "SYN,ACK", SYN | ACK, ["RST seq=777 ack=0"]],
   ])("to port %i: %s", (port, _name, flags, expected) => {
     expect(ask(port, flags)).toEqual(expected);
+  });
+  it("has SYN in it, besides FIN: the SYN is answered, the FIN comes again (§3.10.7.2)", () => {
+    const open = labOf({ ports: [{ ports: "80", is: "open" }] });
+    const from = (flags: number, sequence: number, acknowledgement: number): string[] =>
+      answers(open, segmentFrom(host, 80, { flags, sequence, acknowledgement })).map((packet) => {
+        const { flags: f, acknowledgement: acknowledged } = segmentIn(packet);
+        return `${tcp.flagNames(f)} ack=${acknowledged}`;
+      });
+    expect(from(SYN | FIN, 500, 0)).toEqual(["SYN,ACK ack=501"]);
+    // The same again, as the sender has not heard.
+    expect(from(SYN | FIN, 500, 0)).toEqual(["SYN,ACK ack=501"]);
+    const [first] = answers(open, segmentFrom(host, 80, { flags: SYN | FIN, sequence: 500 }));
+    expect(from(FIN | ACK, 501, seqAdd(segmentIn(first).sequence, 1))).toEqual(["FIN,ACK ack=502"]);
   });
   it("counts text, where nothing listens", () => {
     expect(ask(82, FIN, Uint8Array.of(1, 2, 3))).toEqual(["RST,ACK seq=0 ack=504"]);

@@ -79,7 +79,7 @@ describe("hostile bytes", () => {
   });
 
   it("walk: refused, or an upper layer within the bytes", () => {
-    const upper: ipv6.Upper = { protocol: 0, at: 0, fragment: false };
+    const upper = ipv6.newUpper();
     withHostile((b, at, end) => {
       if (!ipv6.walk(b, at, end, upper)) return;
       expect(upper.at).toBeGreaterThanOrEqual(at + ipv6.HEADER_LENGTH);
@@ -112,7 +112,7 @@ describe("hostile bytes", () => {
 
   it("the mutants get past the first checks often enough to count", () => {
     const seen = { packet: 0, walk: 0, quote: 0 };
-    const upper: ipv6.Upper = { protocol: 0, at: 0, fragment: false };
+    const upper = ipv6.newUpper();
     for (const bytes of fc.sample(hostile, { seed: 1, numRuns: 1000 })) {
       if (ipv4.checkLength(bytes, 0, bytes.length) !== 0) seen.packet++;
       if (ipv6.walk(bytes, 0, bytes.length, upper)) seen.walk++;

@@ -1,7 +1,12 @@
 /** IPv6 headers, against real packets and a naive reader; the walk through extension headers and its limits. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { createReplyDecoder } from "../../src/scan/probe/reply-decoder.ts";
+import { storeAddress } from "../../src/socket/table.ts";
+import { pseudoSum6 } from "../../src/wire/checksum.ts";
+import { describePacket } from "../../src/wire/describe.ts";
 import * as ipv6 from "../../src/wire/ipv6.ts";
+import * as tcp from "../../src/wire/tcp.ts";
 import { fromHex, golden } from "../golden/golden.ts";
 import { dirty, embed, guard, IPV6_LAYOUT, readFields } from "./oracle.ts";
 
@@ -16,7 +21,7 @@ const SYN: ipv6.Ipv6Header = {
 };
 
 function upper(): ipv6.Upper {
-  return { protocol: -1, at: -1, fragment: false };
+  return { protocol: -1, at: -1, fragment: false, sourceAt: -1, destinationAt: -1 };
 }
 
 /** A packet whose payload is `payload`, its first header of the kind `nextHeader`. */
@@ -50,7 +55,13 @@ describe("ipv6, against real packets", () => {
     const b = golden(name);
     const found = upper();
     expect(ipv6.walk(b, 0, b.length, found)).toBe(true);
-    expect(found).toEqual({ protocol, at, fragment: false });
+    expect(found).toEqual({
+      protocol,
+      at,
+      fragment: false,
+      sourceAt: ipv6.SOURCE,
+      destinationAt: ipv6.DESTINATION,
+    });
   });
 });
 
@@ -141,7 +152,7 @@ describe("walk", () => {
     const b = packet(0, Uint8Array.of(...chain, 0xaa));
     const found = upper();
     expect(ipv6.walk(b, 0, b.length, found)).toBe(true);
-    expect(found).toEqual({ protocol: 6, at: 40 + 8 + 16 + 8 + 24 + 8, fragment: false });
+    expect(found).toMatchObject({ protocol: 6, at: 40 + 8 + 16 + 8 + 24 + 8, fragment: false });
   });
 
   it("is refused wherever the chain is cut, and reads nothing beyond the cut", () => {
@@ -161,7 +172,7 @@ describe("walk", () => {
   ])("takes %s for the upper layer", (_name, protocol) => {
     const found = upper();
     expect(ipv6.walk(packet(protocol, new Uint8Array(8)), 0, 48, found)).toBe(true);
-    expect(found).toEqual({ protocol, at: 40, fragment: false });
+    expect(found).toMatchObject({ protocol, at: 40, fragment: false });
   });
 
   it.each([
@@ -174,11 +185,11 @@ describe("walk", () => {
     const b = packet(44, fromHex(`3c 00 ${offsetAndFlags} 12345678  3a 00 01 04 00000000`));
     const found = upper();
     expect(ipv6.walk(b, 0, b.length, found)).toBe(true);
-    expect(found).toEqual({ protocol, at, fragment });
+    expect(found).toMatchObject({ protocol, at, fragment });
   });
 
   it("does not remember the fragment before", () => {
-    const found: ipv6.Upper = { protocol: 0, at: 0, fragment: true };
+    const found: ipv6.Upper = { ...ipv6.newUpper(), fragment: true };
     expect(ipv6.walk(packet(6, new Uint8Array(0)), 0, 40, found)).toBe(true);
     expect(found.fragment).toBe(false);
   });
@@ -191,5 +202,86 @@ describe("walk", () => {
     };
     expect(ipv6.walk(chain(8), 0, 40 + 64, upper())).toBe(true);
     expect(ipv6.walk(chain(9), 0, 40 + 72, upper())).toBe(false);
+  });
+});
+
+/** RFC 8200 8.1, RFC 6275 6.3: Linux's own SYN, checksum and all, on a way that the fixed header does not tell of. */
+describe("the addresses of the pseudo-header", () => {
+  const linux = golden("syn.ipv6");
+  const home = "20010db8 00000000 00000000 00000001";
+  const final = "20010db8 00000000 00000000 00000002";
+  const elsewhere = "20010db8 00990000 00000000 00000099";
+
+  /** The SYN behind one extension header, with another source or destination in the fixed one. */
+  function behind(protocol: number, extension: string, replaced: "source" | "destination"): Uint8Array {
+    const header = fromHex(extension);
+    const b = packet(protocol, Uint8Array.of(...header, ...linux.subarray(40)));
+    b.set(fromHex(elsewhere), replaced === "source" ? ipv6.SOURCE : ipv6.DESTINATION);
+    return b;
+  }
+  const checksumIn = (b: Uint8Array): string => {
+    const { at, protocol, sourceAt, destinationAt } = walked(b);
+    return tcp.verifyChecksum(
+      b,
+      at,
+      b.length,
+      pseudoSum6(b, sourceAt, destinationAt, protocol, b.length - at),
+    );
+  };
+  const walked = (b: Uint8Array): ipv6.Upper => {
+    const found = upper();
+    expect(ipv6.walk(b, 0, b.length, found)).toBe(true);
+    return found;
+  };
+
+  it.each([
+    ["a Home Address option", 60, `06 02 01 02 0000  c9 10 ${home}`, "source"],
+    [
+      "a Home Address option behind single bytes of padding",
+      60,
+      `06 02 00 00 00 00  c9 10 ${home}`,
+      "source",
+    ],
+    [
+      "a source route, one segment left of two",
+      43,
+      `06 04 00 01 00000000 ${elsewhere} ${final}`,
+      "destination",
+    ],
+    ["a mobile's routing header", 43, `06 02 02 01 00000000 ${final}`, "destination"],
+    [
+      "a segment routing header, first segment last",
+      43,
+      `06 04 04 01 01000000 ${final} ${elsewhere}`,
+      "destination",
+    ],
+  ] as const)("with %s", (_name, protocol, extension, replaced) => {
+    const b = behind(protocol, extension, replaced);
+    expect(checksumIn(b)).toBe("good");
+    expect(describePacket(b, 0, b.length)).not.toMatch(/bad/);
+    // What stands in the fixed header has no part in it.
+    b[(replaced === "source" ? ipv6.SOURCE : ipv6.DESTINATION) + 3] ^= 1;
+    expect(checksumIn(b)).toBe("good");
+  });
+
+  it.each([
+    ["no segments left", 43, `06 02 00 00 00000000 ${elsewhere}`],
+    ["a type whose addresses are not known", 43, `06 02 fd 01 00000000 ${elsewhere}`],
+    ["a routing header too short for an address", 43, "06 01 00 01 00000000 00000000 00000000"],
+    ["a Home Address option of another length", 60, `06 02 c9 0f ${home} 0000 0000`],
+    ["an option that is cut off", 60, "06 00 01 02 0000 c9 10"],
+  ])("with %s: those of the fixed header", (_name, protocol, extension) => {
+    const b = packet(protocol, Uint8Array.of(...fromHex(extension), ...linux.subarray(40)));
+    expect(walked(b)).toMatchObject({ sourceAt: ipv6.SOURCE, destinationAt: ipv6.DESTINATION });
+  });
+
+  it("are the peer's and ours for whoever waits for an answer", () => {
+    const { decode, reply } = createReplyDecoder();
+    const b = behind(60, `06 02 01 02 0000  c9 10 ${home}`, "source");
+    expect(decode(b, 0, b.length)).toBe("segment");
+    expect([storeAddress(reply.peer, 0, 16), storeAddress(reply.local, 0, 16)]).toEqual([
+      fromHex(home),
+      fromHex(final),
+    ]);
   });
 });

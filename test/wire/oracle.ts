@@ -127,7 +127,7 @@ export function upperOf(b: Uint8Array): { protocol: number; at: number; end: num
     const pseudoSum = pseudoSum4(b, ipv4.SOURCE, ipv4.DESTINATION, protocol, b.length - at);
     return { protocol, at, end: b.length, pseudoSum };
   }
-  const upper: ipv6.Upper = { protocol: 0, at: 0, fragment: false };
+  const upper = ipv6.newUpper();
   ipv6.walk(b, 0, b.length, upper);
   const { protocol, at } = upper;
   const pseudoSum = pseudoSum6(b, ipv6.SOURCE, ipv6.DESTINATION, protocol, b.length - at);

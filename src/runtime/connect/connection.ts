@@ -57,18 +57,20 @@ export interface Connection {
   write(bytes: Uint8Array): Promise<void>;
   /**
    * Sends FIN after everything written, and resolves when the peer has sent its own. What still arrives can be read meanwhile.
-   * Once 60 s pass in which nothing is acknowledged and nothing is read, the connection is reset.
+   * Once the peer has kept us waiting for 60 s, with nothing of ours under way and nothing read here, the connection is reset.
+   * What is under way is sent again for as long as ever: minutes, before a peer that is silent is given up.
    * @throws {SynprobeError} `ERR_TIMED_OUT`; or how the connection had ended before, unless a read or write has told that
    */
   close(): Promise<void>;
   /** Sends RST instead of FIN, and forgets what was not sent or not read. Reads and writes that wait, and all later ones, reject with `ERR_CLOSED`. */
   abort(): void;
-  /** The same as `close`. */
+  /** Closes, and reads no more: a peer whose words were not read, or who says more, gets RST (RFC 9293 §3.6.1). */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** The stack's side of a connection. */
 export interface Stream extends Pick<Connection, "read" | "write" | "close" | "abort"> {
+  dispose(): Promise<void>;
   /** Does what can be done now: call it when the control block may have changed. */
   advance(nowUs: number): void;
   /** When to call it at the latest. */
@@ -77,7 +79,7 @@ export interface Stream extends Pick<Connection, "read" | "write" | "close" | "a
   fail(error: SynprobeError): void;
 }
 
-/** How long a close may go on without progress, in microseconds. */
+/** How long a close waits for the peer's user, in microseconds. How long for the network, the control block says. */
 const CLOSE_US = 60_000_000;
 const NOTHING = new Uint8Array(0);
 const NEVER = Number.POSITIVE_INFINITY;
@@ -177,8 +179,10 @@ export function createStream(block: ControlBlock, label: string, changed: () => 
     if (closer === undefined) return;
     if (!over) {
       if (writers.length === 0) block.close(nowUs);
-      const { sndUna } = block.view();
-      if (closeBy === NEVER || closer.acknowledged !== sndUna || closer.taken !== taken) {
+      const { sndUna, sndWnd } = block.view();
+      // Its timer is on: something is to go again, and the peer has room for it.
+      const underWay = block.pollTimeout() < NEVER && sndWnd > 0;
+      if (closeBy === NEVER || underWay || closer.acknowledged !== sndUna || closer.taken !== taken) {
         closer.acknowledged = sndUna;
         closer.taken = taken;
         closeBy = nowUs + CLOSE_US;
@@ -207,6 +211,28 @@ export function createStream(block: ControlBlock, label: string, changed: () => 
     serveReaders();
     // The close that was given up has ended what still waits.
     if (over) serveWriters();
+  }
+
+  function close(): Promise<void> {
+    closing ??= new Promise((resolve, reject) => {
+      if (over && (failure === undefined || told)) resolve();
+      else {
+        closer = { resolve, reject, acknowledged: 0, taken };
+        changed();
+      }
+    });
+    return closing;
+  }
+
+  function abort(): void {
+    if (over) return;
+    block.abort();
+    // Forgotten too: what had arrived, and that it was all.
+    block.read(NEVER);
+    rest = NOTHING;
+    peerClosed = false;
+    end();
+    changed();
   }
 
   return {
@@ -239,25 +265,13 @@ export function createStream(block: ControlBlock, label: string, changed: () => 
         serveWriters();
         changed();
       }),
-    close: () => {
-      closing ??= new Promise((resolve, reject) => {
-        if (over && (failure === undefined || told)) resolve();
-        else {
-          closer = { resolve, reject, acknowledged: 0, taken };
-          changed();
-        }
-      });
-      return closing;
+    close,
+    dispose: () => {
+      block.stopReading();
+      // Acknowledged, but read by nobody, and of no use to a peer that is done.
+      if (rest.length > 0 && !over) abort();
+      return close();
     },
-    abort: () => {
-      if (over) return;
-      block.abort();
-      // Forgotten too: what had arrived, and that it was all.
-      block.read(NEVER);
-      rest = NOTHING;
-      peerClosed = false;
-      end();
-      changed();
-    },
+    abort,
   };
 }

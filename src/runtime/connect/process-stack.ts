@@ -13,7 +13,9 @@ import { holdPorts } from "../system/port-lease.ts";
 import { createRandom } from "../system/random.ts";
 import { portShares } from "../system/system.ts";
 import type { Connection } from "./connection.ts";
-import { type Binding, createStack, type Stack, type Wanted } from "./user-space-tcp.ts";
+import type { Wanted } from "./handshake.ts";
+import type { Binding } from "./shared-links.ts";
+import { createStack, type Stack } from "./user-space-tcp.ts";
 
 /** How long an idle stack waits for the next connection, in milliseconds. */
 const LINGER_MS = 100;

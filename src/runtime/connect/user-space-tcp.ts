@@ -3,67 +3,26 @@
  * packets out, one timer for the earliest deadline.
  *
  * Turns of the event loop do all the work: what a user or a packet changes is marked, and the next turn sends what follows
- * from it. Not here: what a user sees of a connection (connection.ts), where links and ports come from and when they are
- * given back (process-stack.ts).
+ * from it. Not here: what a user sees of a connection (connection.ts) and of a handshake (handshake.ts), how packets leave
+ * (shared-links.ts), where links and ports come from and when they are given back (process-stack.ts).
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { PortRange } from "../../link/filter.ts";
 import type { Link } from "../../link/link.ts";
-import { sendErrorVerdict } from "../../scan/probe/classify.ts";
 import { createReplyDecoder } from "../../scan/probe/reply-decoder.ts";
 import type { Reason } from "../../scan/probe/result.ts";
 import { createBufferPool } from "../../socket/buffers.ts";
-import { type ControlBlock, createControlBlock, resetFor } from "../../socket/control-block.ts";
+import { type ControlBlock, createControlBlock, DEFAULT_MSS, resetFor } from "../../socket/control-block.ts";
 import { createPortPool } from "../../socket/ports.ts";
-import { type Ends, hasFlag, readSegment, type Segment, writePacket } from "../../socket/segment.ts";
-import { seqAdd, seqDiff } from "../../socket/sequence.ts";
+import { type Ends, hasFlag, readSegment } from "../../socket/segment.ts";
 import { ADDRESS_WORDS, loadAddress, sameWords, storeAddress } from "../../socket/table.ts";
 import { type Address, formatAddress } from "../../wire/address.ts";
 import * as tcp from "../../wire/tcp.ts";
-import { parseOptions, type TcpOption } from "../../wire/tcp-options.ts";
+import { parseOptions } from "../../wire/tcp-options.ts";
 import { nowUs } from "../system/clock.ts";
-import { type Connection, createStream, type Opened, type Stream } from "./connection.ts";
-
-/** What the sockets of a link are bound to. */
-export interface Binding {
-  readonly family: 4 | 6;
-  readonly interfaceName?: string;
-  /** Index of the interface on which link-local addresses are meant. */
-  readonly scope?: number;
-  /** The source address that the user chose. */
-  readonly source?: Address;
-}
-
-/** A connection that is wanted. */
-export interface Wanted {
-  /** Names the peer in messages. */
-  readonly label: string;
-  readonly local: Address;
-  readonly peer: Address;
-  readonly peerPort: number;
-  readonly ttl: number;
-  /** MSS to announce and to keep to, in bytes. */
-  readonly mss: number;
-  /** Bytes of each buffer, at most 65,535. */
-  readonly bufferLength: number;
-  /** How long the handshake may take, in milliseconds. */
-  readonly timeoutMs: number;
-  readonly signal?: AbortSignal;
-}
-
-/** What is known of an attempt that failed: the `cause` of its error. */
-export interface FailedAttempt {
-  /** `send-*` when this machine's kernel did not send. */
-  readonly reason: Reason;
-  /** SYNs sent. */
-  readonly attempts: number;
-  /** From connect to the end, in milliseconds. */
-  readonly elapsedMs: number;
-  /** TTL or hop limit of a RST. */
-  readonly ttl?: number;
-  /** Sender of an ICMP error. */
-  readonly responder?: string;
-}
+import { type Connection, createStream, type Stream } from "./connection.ts";
+import { createOpening, failureOf, type Opening, openedBy, takeAnswer, type Wanted } from "./handshake.ts";
+import { type Binding, createSharedLinks, type Sender, type SharedLink } from "./shared-links.ts";
 
 export interface StackOptions {
   /** Source ports, for which the kernel's RST is held back: one for each connection. */
@@ -93,44 +52,17 @@ const SYN_RETRIES = 1000;
 /** setTimeout's limit is 2^31 - 1 ms; far deadlines are looked at again after this long. */
 const LONGEST_SLEEP_MS = 60_000;
 const NEVER = Number.POSITIVE_INFINITY;
-const NO_TEXT = new Uint8Array(0);
-const { SYN, ACK } = tcp.FLAGS;
-
-interface SharedLink {
-  readonly link: Link;
-  /** Whose packet each slot of the batch holds. */
-  readonly owners: (Entry | undefined)[];
-  /** Slots filled. */
-  filled: number;
-}
-
-/** A handshake under way. */
-interface Opening {
-  readonly wanted: Wanted;
-  readonly startedUs: number;
-  readonly deadlineUs: number;
-  attempts: number;
-  /** When the last SYN left. */
-  sentUs: number;
-  /** errno of the last SYN that did not. */
-  refusal: string;
-  /** The peer's last segment. */
-  answer: { atUs: number; ttl: number; window: number; options: readonly TcpOption[] };
-  resolve(connection: Connection): void;
-  reject(reason: unknown): void;
-}
+const { SYN } = tcp.FLAGS;
 
 interface Entry {
   readonly shared: SharedLink;
   readonly ends: Ends;
   readonly localWords: Uint32Array;
   readonly peerWords: Uint32Array;
-  readonly bufferLength: number;
   readonly block: ControlBlock;
   readonly stream: Stream;
+  readonly sender: Sender;
   opening: Opening | undefined;
-  /** Right edge of the window that the peer knows of. */
-  announced: number;
   /** Counted in `live`. */
   live: boolean;
 }
@@ -141,14 +73,18 @@ export function createStack(options: StackOptions): Stack {
   const pool = createBufferPool(NEVER);
   const decoder = createReplyDecoder();
   const { reply } = decoder;
-  const links = new Map<string, SharedLink>();
+  const links = createSharedLinks({
+    openLink: options.openLink,
+    onPacket: handlePacket,
+    onReadable: schedule,
+    onError: collapse,
+  });
   /** By local port: no two connections share one. */
   const entries = new Map<number, Entry>();
   /** Our addresses that connections have had: what comes to others is none of ours. */
   const locals = new Map<string, number>();
   /** What this turn has to look at. */
   const touched = new Set<Entry>();
-  const readable = new Set<SharedLink>();
   let live = 0;
   let scheduled = false;
   let timer: NodeJS.Timeout | undefined;
@@ -172,10 +108,7 @@ export function createStack(options: StackOptions): Stack {
   function turn(): void {
     scheduled = false;
     try {
-      for (const shared of readable) {
-        if (shared.link.drain()) readable.delete(shared);
-      }
-      if (readable.size > 0) schedule();
+      if (!links.drain()) schedule();
       else if (due) passDeadlines();
       flush();
     } catch (error) {
@@ -188,7 +121,7 @@ export function createStack(options: StackOptions): Stack {
     wakeAt = NEVER;
     due = true;
     // After a stall the answers are in the socket already: no deadline passes before they are read.
-    for (const shared of links.values()) readable.add(shared);
+    links.suspectAll();
     turn();
   }
 
@@ -232,7 +165,7 @@ export function createStack(options: StackOptions): Stack {
       collect(entry);
       settle(entry);
     }
-    for (const shared of links.values()) sendBatch(shared);
+    links.flush();
   }
 
   function progress(entry: Entry): void {
@@ -246,18 +179,11 @@ export function createStack(options: StackOptions): Stack {
     stream.advance(nowUs());
   }
 
-  function collect(entry: Entry): void {
-    const { block, bufferLength } = entry;
+  function collect({ block, opening, shared, ends, sender }: Entry): void {
     const now = nowUs();
     for (let next = block.pollSegment(now); next !== undefined; next = block.pollSegment(now)) {
-      put(entry.shared, entry.ends, next, entry);
-    }
-    if (!block.state.startsWith("FIN-WAIT") && block.state !== "ESTABLISHED") return;
-    // The peer hears of room once it is worth it (RFC 9293 §3.8.6.2.2): read at last, not only when the window was shut.
-    const { sndNxt, rcvNxt, rcvWnd } = block.view();
-    if (seqDiff(seqAdd(rcvNxt, rcvWnd), entry.announced) >= bufferLength / 2) {
-      const update = { sequence: sndNxt, acknowledgement: rcvNxt, flags: ACK, window: rcvWnd, text: NO_TEXT };
-      put(entry.shared, entry.ends, update, entry);
+      links.put(shared, ends, next, sender);
+      if (opening !== undefined && hasFlag(next, SYN)) opening.attempts++;
     }
   }
 
@@ -282,51 +208,6 @@ export function createStack(options: StackOptions): Stack {
     entry.live = false;
     live--;
     if (live === 0) options.onIdle();
-  }
-
-  // --- sending -----------------------------------------------------------------------------------------------------
-
-  function put(shared: SharedLink, ends: Ends, segment: Segment, owner?: Entry): void {
-    const { batch } = shared.link;
-    const slot = shared.filled++;
-    shared.owners[slot] = owner;
-    batch.lengths[slot] = writePacket(batch.data, slot * batch.slotLength + batch.offset, ends, segment);
-    if (owner !== undefined) {
-      if (hasFlag(segment, ACK)) owner.announced = seqAdd(segment.acknowledgement, segment.window);
-      if (owner.opening !== undefined && hasFlag(segment, SYN)) owner.opening.attempts++;
-    }
-    if (shared.filled === batch.slots) sendBatch(shared);
-  }
-
-  function sendBatch(shared: SharedLink): void {
-    const { link, owners, filled } = shared;
-    shared.filled = 0;
-    for (let done = 0; done < filled; ) {
-      const us = nowUs();
-      const taken = link.send(done, filled - done);
-      for (let slot = done; slot < done + taken; slot++) {
-        const opening = owners[slot]?.opening;
-        if (opening !== undefined) opening.sentUs = us;
-      }
-      done += taken;
-      if (taken > 0) continue;
-      const family = owners[done]?.ends.local.length === 16 ? 6 : 4;
-      const verdict = sendErrorVerdict(link.sendError, family);
-      // As good as lost: timers send again. Where there is no room for one there is none for the rest.
-      if (verdict === "again") return;
-      refuse(owners[done++], link.sendError, verdict);
-    }
-  }
-
-  function refuse(owner: Entry | undefined, errno: string, verdict: "away" | "later" | "never"): void {
-    const opening = owner?.opening;
-    if (owner === undefined || opening === undefined) return;
-    opening.attempts--;
-    opening.refusal = errno;
-    if (verdict === "never") {
-      fail(owner, opening, `send-${errno.toLowerCase()}`);
-      touch(owner);
-    }
   }
 
   // --- receiving ---------------------------------------------------------------------------------------------------
@@ -355,15 +236,10 @@ export function createStack(options: StackOptions): Stack {
     const segment = readSegment(b, reply.segmentAt, reply.segmentEnd);
     if (segment === undefined) return;
     if (opening !== undefined) {
-      const { answer } = opening;
-      const options = hasFlag(segment, SYN)
-        ? parseOptions(
-            b,
-            reply.segmentAt + tcp.OPTIONS,
-            reply.segmentAt + tcp.headerLength(b, reply.segmentAt),
-          ).options
-        : answer.options;
-      opening.answer = { atUs, ttl: reply.ttl, window: segment.window, options };
+      const first = reply.segmentAt + tcp.OPTIONS;
+      const end = reply.segmentAt + tcp.headerLength(b, reply.segmentAt);
+      const options = hasFlag(segment, SYN) ? parseOptions(b, first, end).options : undefined;
+      takeAnswer(opening, segment, atUs, reply.ttl, options);
     }
     block.handleSegment(segment, atUs);
   }
@@ -382,7 +258,7 @@ export function createStack(options: StackOptions): Stack {
     if (ttl === undefined || segment === undefined) return;
     const peer = storeAddress(reply.peer, 0, length);
     const ends: Ends = { local, peer, localPort: reply.localPort, peerPort: reply.peerPort, ttl };
-    for (const reset of resetFor(segment)) put(shared, ends, reset);
+    for (const reset of resetFor(segment)) links.put(shared, ends, reset);
   }
 
   // --- handshakes --------------------------------------------------------------------------------------------------
@@ -390,9 +266,9 @@ export function createStack(options: StackOptions): Stack {
   function open(binding: Binding, wanted: Wanted): Promise<Connection> {
     try {
       wanted.signal?.throwIfAborted();
-      const shared = linkFor(binding);
+      const shared = links.linkFor(binding);
       const localPort = takePort();
-      return new Promise((...settle) => begin(shared, localPort, wanted, ...settle));
+      return new Promise((resolve, reject) => begin(shared, localPort, wanted, { resolve, reject }));
     } catch (error) {
       if (live === 0) options.onIdle();
       return Promise.reject(error);
@@ -403,8 +279,7 @@ export function createStack(options: StackOptions): Stack {
     shared: SharedLink,
     localPort: number,
     wanted: Wanted,
-    resolve: (connection: Connection) => void,
-    reject: (reason: unknown) => void,
+    settle: Pick<Opening, "resolve" | "reject">,
   ): void {
     const { local, peer, peerPort, ttl, mss, bufferLength, signal } = wanted;
     const startedUs = nowUs();
@@ -416,43 +291,31 @@ export function createStack(options: StackOptions): Stack {
       synRetries: SYN_RETRIES,
       retries: RETRIES,
       mslUs: MSL_US,
+      defaultMss: DEFAULT_MSS[shared.family],
     });
     const interrupt = (): void => {
       opening.reject(signal?.reason);
       block.abort();
       touch(entry);
     };
-    const decided = (): void => {
+    const opening = createOpening(wanted, startedUs, settle, () => {
       entry.opening = undefined;
       signal?.removeEventListener("abort", interrupt);
-    };
-    const opening: Opening = {
-      wanted,
-      startedUs,
-      deadlineUs: startedUs + wanted.timeoutMs * 1000,
-      attempts: 0,
-      sentUs: startedUs,
-      refusal: "",
-      answer: { atUs: startedUs, ttl: 0, window: 0, options: [] },
-      resolve: (connection) => {
-        decided();
-        resolve(connection);
-      },
-      reject: (reason) => {
-        decided();
-        reject(reason);
-      },
-    };
+    });
     const entry: Entry = {
       shared,
       ends: { local, peer, localPort, peerPort, ttl },
       localWords: words(local),
       peerWords: words(peer),
-      bufferLength,
       block,
       stream: createStream(block, wanted.label, () => touch(entry)),
+      sender: {
+        sent: (us) => {
+          if (entry.opening !== undefined) entry.opening.sentUs = us;
+        },
+        refused: (errno, verdict) => refused(entry, errno, verdict),
+      },
       opening,
-      announced: 0,
       live: true,
     };
     signal?.addEventListener("abort", interrupt, { once: true });
@@ -463,24 +326,9 @@ export function createStack(options: StackOptions): Stack {
     touch(entry);
   }
 
-  function establish(entry: Entry, opening: Opening): void {
-    const { ends, block, stream } = entry;
-    const { attempts, sentUs, answer } = opening;
-    const { peerMss, iss, irs } = block.view();
-    const opened: Opened = {
-      local: { ip: formatAddress(ends.local), port: ends.localPort },
-      remote: { ip: formatAddress(ends.peer), port: ends.peerPort },
-      rttMs: attempts === 1 ? Math.max(0, answer.atUs - sentUs) / 1000 : null,
-      attempts,
-      mss: peerMss,
-      window: answer.window,
-      options: answer.options,
-      ttl: answer.ttl,
-      iss,
-      irs,
-    };
+  function establish({ ends, block, stream }: Entry, opening: Opening): void {
     opening.resolve({
-      opened,
+      opened: openedBy(opening, ends, block.view()),
       get state() {
         return block.state;
       },
@@ -488,8 +336,18 @@ export function createStack(options: StackOptions): Stack {
       write: stream.write,
       close: stream.close,
       abort: stream.abort,
-      [Symbol.asyncDispose]: stream.close,
+      [Symbol.asyncDispose]: stream.dispose,
     });
+  }
+
+  function refused(entry: Entry, errno: string, verdict: "away" | "later" | "never"): void {
+    const { opening } = entry;
+    if (opening === undefined) return;
+    opening.attempts--;
+    opening.refusal = errno;
+    if (verdict !== "never") return;
+    fail(entry, opening, `send-${errno.toLowerCase()}`);
+    touch(entry);
   }
 
   function giveUp(entry: Entry, opening: Opening): void {
@@ -497,41 +355,12 @@ export function createStack(options: StackOptions): Stack {
     fail(entry, opening, refusal === "" ? "no-response" : `send-${refusal.toLowerCase()}`);
   }
 
-  function fail(entry: Entry, opening: Opening, reason: Reason, responder?: string): void {
-    const { wanted, attempts, answer } = opening;
-    const elapsedMs = (nowUs() - opening.startedUs) / 1000;
-    const cause: FailedAttempt = {
-      reason,
-      attempts,
-      elapsedMs,
-      ...(reason === "reset" ? { ttl: answer.ttl } : {}),
-      ...(responder === undefined ? {} : { responder }),
-    };
-    const { code, message } = explain(wanted, cause);
-    opening.reject(new SynprobeError(code, `${wanted.label} ${message}`, { cause }));
-    entry.block.abort();
+  function fail({ block }: Entry, opening: Opening, reason: Reason, responder?: string): void {
+    opening.reject(failureOf(opening, reason, nowUs(), responder));
+    block.abort();
   }
 
-  // --- links and ports ---------------------------------------------------------------------------------------------
-
-  function linkFor(binding: Binding): SharedLink {
-    const { family, interfaceName, scope, source } = binding;
-    const key = [family, interfaceName, scope, source && formatAddress(source)].join(" ");
-    const known = links.get(key);
-    if (known !== undefined) return known;
-    const link = options.openLink(binding);
-    const shared: SharedLink = { link, owners: [], filled: 0 };
-    links.set(key, shared);
-    link.listen(
-      (b, at, end, ageUs) => handlePacket(shared, b, at, end, nowUs() - ageUs),
-      () => {
-        readable.add(shared);
-        schedule();
-      },
-      collapse,
-    );
-    return shared;
-  }
+  // --- ports -------------------------------------------------------------------------------------------------------
 
   /** @throws {SynprobeError} `ERR_NO_SOURCE` when every port has a connection */
   function takePort(): number {
@@ -572,16 +401,11 @@ export function createStack(options: StackOptions): Stack {
     for (const { block, shared, ends } of entries.values()) {
       block.abort();
       for (let next = block.pollSegment(0); next !== undefined; next = block.pollSegment(0)) {
-        put(shared, ends, next);
+        links.put(shared, ends, next);
       }
     }
-    for (const shared of links.values()) {
-      sendBatch(shared);
-      shared.link.close();
-    }
+    links.close();
     entries.clear();
-    links.clear();
-    readable.clear();
     live = 0;
   }
 
@@ -598,32 +422,4 @@ function words(address: Address): Uint32Array {
   const found = new Uint32Array(ADDRESS_WORDS);
   loadAddress(found, 0, address, 0, address.length);
   return found;
-}
-
-/** An attempt's failure, for a person. */
-function explain(
-  { local, timeoutMs }: Wanted,
-  { reason, attempts, elapsedMs, responder }: FailedAttempt,
-): Pick<SynprobeError, "code" | "message"> {
-  const tries = attempts === 1 ? "1 SYN" : `${attempts} SYNs`;
-  if (reason === "reset") {
-    return {
-      code: ERROR_CODES.refused,
-      message: `refused the connection: RST after ${elapsedMs.toFixed(1)} ms, ${tries} sent`,
-    };
-  }
-  if (reason === "no-response") {
-    return {
-      code: ERROR_CODES.timedOut,
-      message: `did not answer within ${timeoutMs / 1000} s, ${tries} sent: it is down, or something on the way drops them`,
-    };
-  }
-  const who = responder === formatAddress(local) ? "this machine's own kernel" : responder;
-  return {
-    code: ERROR_CODES.unreachable,
-    message:
-      who === undefined
-        ? `cannot be reached: this machine refuses to send to it (${reason.slice("send-".length).toUpperCase()})`
-        : `cannot be reached: ${reason}, says ${who}`,
-  };
 }

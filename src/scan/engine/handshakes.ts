@@ -8,7 +8,8 @@
  * Tested by test/sim/completion.test.ts.
  */
 import { createBufferPool } from "../../socket/buffers.ts";
-import { type ControlBlock, createControlBlock, resetFor } from "../../socket/control-block.ts";
+import { type ControlBlock, createControlBlock, DEFAULT_MSS, resetFor } from "../../socket/control-block.ts";
+import { RTO_OF_LINUX } from "../../socket/rto.ts";
 import { type Ends, readSegment, type Segment, writePacket } from "../../socket/segment.ts";
 import { seqAdd } from "../../socket/sequence.ts";
 import { storeAddress } from "../../socket/table.ts";
@@ -158,14 +159,18 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
   function adopt(verdict: Verdict, handshake: Handshake, nowUs: number): boolean {
     const { peer, localPort, iss, sentUs, synAck } = handshake;
     const { local, ttl } = paths[verdict.path];
+    const family = local.length === 4 ? 4 : 6;
     const block = createControlBlock({
       iss,
-      mss: MSS[local.length === 4 ? 4 : 6],
+      mss: MSS[family],
       pool,
       bufferLength: BUFFER_LENGTH,
       synRetries: 0,
       retries: 10,
       mslUs: 0,
+      defaultMss: DEFAULT_MSS[family],
+      // A connection lives for seconds: with an RTO of one second at least, it would hardly send anything again.
+      rto: RTO_OF_LINUX,
     });
     if (!block.open(sentUs)) return false;
     // The probe was this block's SYN.

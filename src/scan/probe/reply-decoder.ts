@@ -68,7 +68,7 @@ export function createReplyDecoder(): ReplyDecoder {
     responderAt: 0,
     responderLength: 0,
   };
-  const upper: ipv6.Upper = { protocol: 0, at: 0, fragment: false };
+  const upper = ipv6.newUpper();
   const quote = newQuote();
 
   function decode(b: Uint8Array, at: number, end: number): Decoded {
@@ -108,12 +108,10 @@ export function createReplyDecoder(): ReplyDecoder {
     if (!ipv6.walk(b, at, payloadEnd, upper)) return "malformed";
     if (upper.fragment) return "fragment";
     reply.ttl = ipv6.hopLimit(b, at);
-    const source = at + ipv6.SOURCE;
-    const destination = at + ipv6.DESTINATION;
-    const { protocol, at: payload } = upper;
-    const pseudo = pseudoSum6(b, source, destination, protocol, payloadEnd - payload);
+    const { protocol, at: payload, sourceAt, destinationAt } = upper;
+    const pseudo = pseudoSum6(b, sourceAt, destinationAt, protocol, payloadEnd - payload);
     if (protocol === PROTOCOL.TCP) {
-      return decodeSegment(b, payload, payloadEnd, pseudo, source, destination, 16);
+      return decodeSegment(b, payload, payloadEnd, pseudo, sourceAt, destinationAt, 16);
     }
     if (protocol !== PROTOCOL.ICMPV6) return "foreign";
     if (icmpv6.checkLength(b, payload, payloadEnd) === 0) return "malformed";
@@ -121,7 +119,7 @@ export function createReplyDecoder(): ReplyDecoder {
     const type = icmpv6.type(b, payload);
     if (!icmpv6.isError(type)) return "foreign";
     if (!icmpv6.parseQuote(b, payload, payloadEnd, quote)) return "malformed";
-    return takeQuote(b, icmpv6Reason(type, icmpv6.code(b, payload)), source, 16);
+    return takeQuote(b, icmpv6Reason(type, icmpv6.code(b, payload)), at + ipv6.SOURCE, 16);
   }
 
   function decodeSegment(
