@@ -141,7 +141,6 @@ export const progress: ScanProgress = {
   closed: 1,
   filtered: 1,
   sent: 12,
-  controls: 3,
   retransmitted: 2,
   received: 5,
   receiveDrops: 0,

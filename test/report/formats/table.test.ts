@@ -237,7 +237,7 @@ describe("the totals", () => {
       "open ports probably missed: 0 (95 % interval 0 to 0)",
     ]);
     const lossOf = (round: number, more: Partial<typeof summary> = {}): string | undefined =>
-      ending({ verbose: true }, { ...quiet, ...more, path: { ...path, loss: { round } } })[0];
+      ending({ verbose: true }, { ...quiet, ...more, path: { ...path, loss: { round } } })[1];
     expect(lossOf(0.5)).toMatch(/^loss of the path 50 % of round trips; /);
     expect(lossOf(0)).toMatch(/^no loss measured on the path; /);
     expect(lossOf(0, { received: 0, open: 0, closed: 0 })).toMatch(
