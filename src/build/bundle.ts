@@ -95,6 +95,7 @@ async function bundleCommands(): Promise<void> {
     entryPoints: APART.map((name) => `${SRC}cli/commands/${name}.ts`),
     outdir: `${DIST}/commands`,
     outExtension: { ".js": ".cjs" },
+    plugins: [KOFFI_BINARY],
     define: { "import.meta.url": "moduleUrl" },
     banner: { js: 'const moduleUrl=require("node:url").pathToFileURL(__filename).href;' },
   });
@@ -117,7 +118,7 @@ async function bundleCommands(): Promise<void> {
 }
 
 /** What main.ts loads by `loadApart`. */
-const APART = ["diff", "report"] as const;
+const APART = ["demo", "diff", "lab", "report"] as const;
 
 await bundleCommands();
 await bundle("synprobe", "cli/main.ts");
