@@ -51,7 +51,7 @@ describe("the package", () => {
     ]);
     const kinds = [
       /^dist\/(synprobe|worker|sender)\.(cjs|code|cache)$/,
-      /^dist\/commands\/(diff|report)\.cjs$/,
+      /^dist\/commands\/(demo|diff|lab|report)\.cjs$/,
       // What the page of `report` carries, and whose it is.
       /^dist\/commands\/(table\.js|page\.css|(echarts|zrender)\.(LICENSE|NOTICE))$/,
       /^dist\/(synprobe\.1|API\.md)$/,

@@ -95,6 +95,7 @@ async function bundleCommands(): Promise<void> {
     entryPoints: APART.map((name) => `${SRC}cli/commands/${name}.ts`),
     outdir: `${DIST}/commands`,
     outExtension: { ".js": ".cjs" },
+    plugins: [KOFFI_BINARY],
     define: { "import.meta.url": "moduleUrl" },
     banner: { js: 'const moduleUrl=require("node:url").pathToFileURL(__filename).href;' },
   });
@@ -117,7 +118,7 @@ async function bundleCommands(): Promise<void> {
 }
 
 /** What main.ts loads by `loadApart`. */
-const APART = ["diff", "report"] as const;
+const APART = ["demo", "diff", "lab", "report"] as const;
 
 // Read by cli/help/topics.ts when somebody asks for help, from where they stand beside the program.
 cpSync(`${SRC}cli/help/topics`, `${DIST}/topics`, { recursive: true });

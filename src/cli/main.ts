@@ -108,7 +108,7 @@ function createProgram(
     .action((words: string[], options: LabOptions) =>
       run(async () => {
         checkPlatform();
-        return (await import("./commands/lab.ts")).lab(words, options, argv);
+        return loadApart<typeof import("./commands/lab.ts")>("lab").lab(words, options, argv);
       }),
     );
   program
@@ -143,7 +143,7 @@ function createProgram(
     .action(({ inside }: { inside?: boolean }) =>
       run(async () => {
         checkPlatform();
-        const demo = await import("./commands/demo.ts");
+        const demo = loadApart<typeof import("./commands/demo.ts")>("demo");
         return inside === true ? demo.tour(messages) : demo.demo();
       }),
     );
@@ -182,12 +182,12 @@ function createProgram(
   program
     // What commands/lab.ts starts in the lab's namespaces.
     .command(LAB_INSIDE, { hidden: true })
-    .action(() => run(async () => (await import("./commands/lab.ts")).labInside(messages)));
+    .action(() => run(async () => loadApart<typeof import("./commands/lab.ts")>("lab").labInside(messages)));
   return program;
 }
 
-/** Commands with large libraries are bundled apart, so that the others start no slower (build/bundle.ts). */
-function loadApart<T>(command: "diff" | "report"): T {
+/** Large commands that a probe does not need are bundled apart, so that it starts no slower (build/bundle.ts). */
+function loadApart<T>(command: "demo" | "diff" | "lab" | "report"): T {
   return createRequire(import.meta.url)(`./commands/${command}.cjs`) as T;
 }
 
