@@ -2,6 +2,7 @@
  * Arithmetic on addresses as big-endian 32-bit words: one for IPv4, four for IPv6. `width` is that number of words.
  *
  * Order of such addresses: word-table.ts. An address in four words whatever its version: socket/table.ts.
+ * Tested by test/scan/targets/space.test.ts.
  */
 import { loadAddress } from "../../socket/table.ts";
 import type { Address } from "../../wire/address.ts";

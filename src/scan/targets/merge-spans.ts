@@ -3,6 +3,7 @@
  * spans, each with the set of its ports. The result depends on the pairs alone, not on how they were named.
  *
  * In: the rows that space-builder.ts gathers. Out: calls of a visitor, in ascending order.
+ * Tested by test/scan/targets/space.test.ts.
  */
 import { follows, step } from "./address-words.ts";
 import { MAX_PORT } from "./port-list.ts";

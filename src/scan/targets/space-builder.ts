@@ -3,6 +3,7 @@
  * up in. Memory follows what was written, not how many pairs it makes: a network with all of its ports is one row.
  *
  * How overlaps are resolved: merge-spans.ts. Reading target texts: grammar.ts.
+ * Tested by test/scan/targets/space.test.ts.
  */
 
 import { ADDRESS_WORDS } from "../../socket/table.ts";

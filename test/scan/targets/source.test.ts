@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { createOrder } from "../../../src/scan/targets/permutation.ts";
 import type { Probe } from "../../../src/scan/targets/probe-source.ts";
 import { createPathFinder, createSource } from "../../../src/scan/targets/source.ts";
-import { createSpaceBuilder } from "../../../src/scan/targets/space.ts";
+import { createSpaceBuilder } from "../../../src/scan/targets/space-builder.ts";
 import { ADDRESS_WORDS, loadAddress, storeAddress } from "../../../src/socket/table.ts";
 import { formatAddress } from "../../../src/wire/address.ts";
 import { address } from "../../sim/run.ts";
