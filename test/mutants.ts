@@ -157,8 +157,8 @@ const MUTANTS: readonly Mutant[] = [
   },
   {
     file: "scan/probe/reply-decoder.ts",
-    from: "quote.addressLength !== senderLength",
-    to: "false",
+    from: "quote.protocol !== PROTOCOL.TCP ||",
+    to: "",
     tests: ["scan/probe/reply-decoder.test.ts", ...ENGINE],
   },
   // scan/measure
