@@ -15,7 +15,7 @@ const FILES = readdirSync(SRC, { recursive: true, encoding: "utf8" })
   .filter((file) => file.endsWith(".ts"))
   .map((file) => ({ file, text: readFileSync(join(SRC, file), "utf8") }));
 
-/** Every folder of src/, and the files that are its own. */
+/** Every folder of src/ with code in it, and the files that are its own. Pages of help are their own heads. */
 const FOLDERS = ["", ...readdirSync(SRC, { recursive: true, encoding: "utf8" })]
   .filter((path) => statSync(join(SRC, path)).isDirectory())
   .map((folder) => ({

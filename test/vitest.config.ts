@@ -46,7 +46,7 @@ function project(
       exclude: [...exclude, ...(all === "more" ? SAME_EVERY_DAY : [])],
       setupFiles: ["test/setup.ts"],
       // Real kernels and whole processes share two cores with everything else.
-      testTimeout: 30_000,
+      testTimeout: 60_000,
       hookTimeout: 60_000,
       maxWorkers: 3,
       sequence: { groupOrder: 0 },

@@ -52,7 +52,7 @@ export const ENVIRONMENT: Readonly<Record<string, string>> = {
   TERM: "xterm",
 };
 
-export function start(argv: readonly string[], { env, input, limitMs = 20_000 }: RunOptions = {}): Running {
+export function start(argv: readonly string[], { env, input, limitMs = 40_000 }: RunOptions = {}): Running {
   const [command = "", ...args] = argv;
   const child = spawn(command, args, {
     env: { ...ENVIRONMENT, ...env },

@@ -488,6 +488,23 @@ describe("a shut window", () => {
     expect(b.sent()).toEqual(["ACK seq=101 ack=305"]);
     expect(b.block.view().rcvWnd).toBe(4);
   });
+
+  it("of our own takes acknowledgements and resets of the very next number, and of no other (§3.10.7.4)", () => {
+    for (const sequence of [304, 306, 305 + 0x8000_0000]) {
+      const b = established({ bufferLength: 4 });
+      b.receive({ flags: ACK, sequence: 301, acknowledgement: 101, text: Uint8Array.of(1, 2, 3, 4) });
+      b.block.write(Uint8Array.of(9));
+      expect(b.sent()).toHaveLength(1);
+      expect(b.receive({ flags: ACK, sequence, acknowledgement: 102 })).toEqual(["ACK seq=102 ack=305"]);
+      expect(b.block.view().sndUna).toBe(101);
+      expect(b.receive({ flags: ACK, sequence: 305, acknowledgement: 102 })).toEqual([]);
+      expect(b.block.view().sndUna).toBe(102);
+      b.receive({ flags: RST, sequence });
+      expect(b.block.state).toBe("ESTABLISHED");
+      b.receive({ flags: RST, sequence: 305 });
+      expect(b.block.state).toBe("CLOSED");
+    }
+  });
 });
 
 describe("closing", () => {

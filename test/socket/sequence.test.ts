@@ -15,5 +15,7 @@ describe("sequence numbers", () => {
     expect(seqLess(5, 5)).toBe(false);
     expect(seqLessEqual(5, 5)).toBe(true);
     expect(seqLessEqual(6, 5)).toBe(false);
+    expect(seqLessEqual(0xffff_fff0, 0x10)).toBe(true);
+    expect(seqLessEqual(0x10, 0xffff_fff0)).toBe(false);
   });
 });

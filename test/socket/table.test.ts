@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { PROBE_STATES } from "../../src/socket/state.ts";
 import { ANSWERED_KEPT, createSocketTable, loadAddress, sameWords } from "../../src/socket/table.ts";
+import { everyday } from "../everyday.ts";
 import { createSeededRandom } from "../sim/random.ts";
 
 const words = (last: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, last);
@@ -65,7 +66,7 @@ describe("the socket table", () => {
     const oracle = new Map<string, number>();
     const lingering: string[] = [];
     const undecided: string[] = [];
-    for (let step = 0; step < 100_000; step++) {
+    for (let step = 0; step < everyday(25_000, 100_000); step++) {
       // Few distinct peers and ports, so that clusters form and keys come back.
       const peer = random(64);
       const port = 1 + random(16);

@@ -9,7 +9,7 @@
  *                decide     no reply does: silence, a refused send, a host's time; queued here
  *     lingering             the row waits for a late answer, timer off, in no queue (socket/table.ts)
  *     freed                 the table evicts the oldest such row when it needs the place
- * Tested by test/scan/engine/engine.test.ts.
+ * Tested by test/scan/engine/engine.test.ts and test/sim/path-knowledge.test.ts.
  */
 import type { SourcePorts } from "../../socket/ports.ts";
 import {

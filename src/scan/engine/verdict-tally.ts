@@ -1,7 +1,7 @@
 /**
  * Counts of decided pairs by state and reason, and of the doubt about the silent ones. A corrected verdict moves its pair from one
  * count to another.
- * Tested by test/scan/engine/engine.test.ts.
+ * Tested by test/scan/engine/engine.test.ts and test/sim/path-knowledge.test.ts.
  */
 import { PROBE_STATES, type ProbeState } from "../../socket/state.ts";
 import type { SocketTable } from "../../socket/table.ts";

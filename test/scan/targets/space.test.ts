@@ -8,6 +8,7 @@ import { openSpace, type Pair, type Space } from "../../../src/scan/targets/spac
 import { createSpaceBuilder, type SpaceBuilder } from "../../../src/scan/targets/space-builder.ts";
 import { ADDRESS_WORDS, loadAddress, storeAddress } from "../../../src/socket/table.ts";
 import { type Address, formatAddress } from "../../../src/wire/address.ts";
+import { everyday } from "../../everyday.ts";
 import { address } from "../../sim/run.ts";
 
 const ALL_PORTS = Uint16Array.from({ length: 65_535 }, (_, i) => i + 1);
@@ -172,7 +173,7 @@ describe("a space", () => {
           });
         expect(builtSpans.map(formatSpan)).toEqual(runs);
       }),
-      { numRuns: 500 },
+      { numRuns: everyday(150, 500) },
     );
   });
 
