@@ -4,6 +4,7 @@
  * Types, and the words for states and protocols. The readers are ndjson.ts and nmap-xml.ts; what is made of it
  * is diff.ts's and html/'s business.
  */
+import type { COLUMNS } from "../../scan/probe/result-columns.ts";
 
 /** nmap's states; ours are the first three. */
 export const RECORDED_STATES = [
@@ -20,35 +21,33 @@ export type RecordedState = (typeof RECORDED_STATES)[number];
 export const PROTOCOLS = ["tcp", "udp", "sctp", "ip"] as const;
 export type Protocol = (typeof PROTOCOLS)[number];
 
+type Columns = typeof COLUMNS;
+/** What a reader makes of a column, by how it reads it. */
+type Read<C> = C extends { readonly read: infer R }
+  ? R extends "text"
+    ? string
+    : R extends "flag"
+      ? true
+      : number
+  : never;
+
 /**
- * The verdict on one port. Strings are as the file has them: hostile. Optional fields may be there and undefined: there are
+ * The verdict on one port: what every format has, and the columns that readers take (scan/probe/result-columns.ts), with
+ * their names in a PortResult. Strings are as the file has them: hostile. Optional fields may be there and undefined: there are
  * millions of these, and leaving keys out takes half of the time of reading them.
  */
-export interface RecordedPort {
+export type RecordedPort = {
   readonly ip: string;
   /** 0 to 65535: nmap probes port 0 when told to. */
   readonly port: number;
   readonly proto: Protocol;
   readonly state: RecordedState;
   readonly reason: string;
-  readonly host?: string | undefined;
-  readonly service?: string | undefined;
-  /** Milliseconds. */
-  readonly rttMs?: number | undefined;
-  readonly ttl?: number | undefined;
-  readonly tries?: number | undefined;
-  /** The chance that the port did answer, 0 to 1 (`PortResult.doubt`). */
-  readonly doubt?: number | undefined;
-  readonly answersAll?: boolean | undefined;
-  readonly responder?: string | undefined;
-  readonly late?: boolean | undefined;
-  /** The state that this verdict corrects. */
-  readonly was?: string | undefined;
-  readonly ending?: string | undefined;
-  readonly banner?: string | undefined;
-  /** Milliseconds since the Unix epoch. */
-  readonly timeMs?: number | undefined;
-}
+} & {
+  readonly [K in keyof Columns as Columns[K] extends { readonly read: unknown } ? K : never]?:
+    | Read<Columns[K]>
+    | undefined;
+};
 
 /** A moment of a run. Counts are since its start. */
 export interface RecordedProgress {

@@ -8,15 +8,14 @@ import type { EngineCounters } from "../../scan/engine/counters.ts";
 import { createEngine, type Engine, type EngineOptions } from "../../scan/engine/engine.ts";
 import { createHandshakes } from "../../scan/engine/handshakes.ts";
 import type { Established, PortState } from "../../scan/probe/result.ts";
-import type { ResultRecord } from "../../scan/probe/result-record.ts";
 import type { Verdict } from "../../scan/probe/verdict.ts";
 import type { Order } from "../../scan/targets/permutation.ts";
 import { createSource, type PathRanges } from "../../scan/targets/source.ts";
 import type { Space } from "../../scan/targets/space.ts";
 import { createSourcePorts, partPilots } from "../../socket/ports.ts";
 import { createBatchWriter } from "../results/record-batch.ts";
-import { toEstablished, toRecord } from "../results/to-result.ts";
-import { nowUs } from "../system/clock.ts";
+import { toEstablished } from "../results/to-result.ts";
+import { nowUs, wallUs } from "../system/clock.ts";
 import type { Capture } from "./capture.ts";
 import { drive } from "./event-loop.ts";
 
@@ -47,7 +46,8 @@ export interface LaneHooks {
   readonly wants: readonly PortState[];
   /** Records, before `onResult` hears of them; with `established`, one record and what it has no room for. */
   onRecords(bytes: Uint8Array, count: number, established?: Established): void;
-  onResult(record: ResultRecord, established?: Established): void;
+  /** A verdict that is wanted, valid until this returns; it fell at `timeUs`, in microseconds since the Unix epoch. */
+  onResult(verdict: Verdict, timeUs: number, established?: Established): void;
   /** Blocks of a pcapng file, from a worker that captures. */
   onCapture(blocks: Uint8Array): void;
   /** Every result that the reports count has been handed over. */
@@ -113,7 +113,7 @@ export function runHere(wire: Link, options: LaneOptions): Lane {
         batch.write(verdict);
         if (established !== undefined) batch.flush();
       }
-      if (wanted(verdict)) hooks.onResult(toRecord(verdict), established);
+      if (wanted(verdict)) hooks.onResult(verdict, Math.floor(wallUs(verdict.atUs)), established);
     },
   });
   const mark = (): number => Math.min(source.nextPosition, engine.lowestUndecided());

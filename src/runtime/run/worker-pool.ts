@@ -11,6 +11,7 @@ import { sharedRates } from "../../scan/congestion/shared-rate.ts";
 import type { EngineOptions } from "../../scan/engine/engine.ts";
 import type { PortState } from "../../scan/probe/result.ts";
 import { RECORD_LENGTH, readRecord, recordState, recordWas } from "../../scan/probe/result-record.ts";
+import { newVerdict } from "../../scan/probe/verdict.ts";
 import type { OrderOptions, Part } from "../../scan/targets/permutation.ts";
 import type { PositionWords } from "../../scan/targets/positions.ts";
 import type { PathRanges } from "../../scan/targets/source.ts";
@@ -173,13 +174,15 @@ export function startWorkers(
     });
   }
 
+  const verdict = newVerdict();
   function take(bytes: Uint8Array, count: number): void {
     if (hooks.keepsRecords) hooks.onRecords(bytes, count);
     for (let i = 0; i < count; i++) {
       const at = i * RECORD_LENGTH;
       const was = recordWas(bytes, at);
       if (hooks.wants.includes(recordState(bytes, at)) || (was !== null && hooks.wants.includes(was))) {
-        hooks.onResult(readRecord(bytes, at));
+        readRecord(bytes, at, verdict);
+        hooks.onResult(verdict, verdict.atUs);
       }
     }
   }

@@ -9,7 +9,7 @@ import type { SourcePorts } from "../../socket/ports.ts";
 import { readSegment } from "../../socket/segment.ts";
 import { seqAdd } from "../../socket/sequence.ts";
 import { PROBE_EVENTS, PROBE_STATES } from "../../socket/state.ts";
-import { ADDRESS_WORDS, storeAddress } from "../../socket/table.ts";
+import { ADDRESS_WORDS, loadAddress, storeAddress } from "../../socket/table.ts";
 import type { PathState } from "../congestion/path-state.ts";
 import type { ControlSchedule } from "../hosts/control-schedule.ts";
 import type { RstLimited } from "../hosts/rst-limited.ts";
@@ -151,8 +151,8 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     const { rejected } = PROBE_EVENTS;
     const verdict = rows.answer(row, attempt, rejected, reply.reason, reply.ttl, nowUs, ageUs);
     if (verdict === undefined) return;
-    verdict.responder = reply.responderLength === 4 ? verdict.responder4 : verdict.responder6;
-    for (let i = 0; i < reply.responderLength; i++) verdict.responder[i] = b[reply.responderAt + i];
+    loadAddress(verdict.responder, 0, b, reply.responderAt, reply.responderLength);
+    verdict.hasResponder = true;
     verdictQueue.enqueue();
   }
 

@@ -1,8 +1,8 @@
 /**
  * What a scan says: the vocabulary of states and reasons, one result per port, one summary per run.
  *
- * Types and names only. This is the one file of scan/ that report/ may import, so nothing here knows how a
- * verdict is reached (classify.ts), how it is printed (report/), or which link carried the packets.
+ * Types and names only. With result-columns.ts, which says how each property of a result is written, this is all of scan/ that
+ * report/ imports: nothing here knows how a verdict is reached (classify.ts) or which link carried the packets.
  */
 
 /** The three verdicts on a TCP port, in nmap's words. */
