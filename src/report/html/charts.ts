@@ -9,7 +9,8 @@ import { GridComponent } from "echarts/components";
 import { init, use } from "echarts/core";
 import { SVGRenderer } from "echarts/renderers";
 import { rounded } from "../figures.ts";
-import type { Bar, Point, RoundTrips, Series } from "./digest.ts";
+import type { Series } from "./digest.ts";
+import type { Bar, Point, RoundTrips } from "./statistics.ts";
 
 use([BarChart, LineChart, GridComponent, SVGRenderer]);
 

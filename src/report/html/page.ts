@@ -10,7 +10,8 @@ import { escapeText } from "../escape.ts";
 import { count, digits, duration } from "../figures.ts";
 import type { RecordedRun } from "../read/recorded.ts";
 import { barChart, LINES, lossChart, rateChart, roundTripChart } from "./charts.ts";
-import { type Digest, MATRIX, type Matrix, type Rows, type Tops } from "./digest.ts";
+import { type Digest, MATRIX, type Matrix, type Rows } from "./digest.ts";
+import type { Tops } from "./statistics.ts";
 
 export interface PageOptions {
   readonly title: string;
