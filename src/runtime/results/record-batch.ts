@@ -1,5 +1,5 @@
 /**
- * Verdicts into batches of records, each batch in memory of its own that can be handed to another thread or to a file.
+ * Collects verdicts into batches of records, for another thread or for a file.
  */
 import { RECORD_LENGTH, writeRecord } from "../../scan/probe/result-record.ts";
 import type { Verdict } from "../../scan/probe/verdict.ts";
@@ -7,15 +7,15 @@ import { wallUs } from "../system/clock.ts";
 
 export interface BatchWriter {
   write(verdict: Verdict): void;
-  /** Hands over what is there. */
+  /** Hands over what has been collected. */
   flush(): void;
 }
 
 const BATCH = 1024;
 
 /**
- * @param onBatch takes the first `count` records of `bytes`: for good, or until it returns
- * @param memory whose the memory is then: `onBatch`'s, or to be used again
+ * @param onBatch takes the first `count` records of `bytes`
+ * @param memory `give`: `onBatch` may keep `bytes`, and the next batch has new memory; `reuse`: valid until `onBatch` returns
  */
 export function createBatchWriter(
   onBatch: (bytes: Uint8Array<ArrayBuffer>, count: number) => void,

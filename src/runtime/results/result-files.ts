@@ -1,5 +1,5 @@
 /**
- * Files of results, opened and read through report/read/read.ts.
+ * Opens files of results and reads them with report/read/read.ts.
  */
 import { createReadStream } from "node:fs";
 import { createRunReader, resultsError } from "../../report/read/read.ts";

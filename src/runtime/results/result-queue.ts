@@ -1,14 +1,14 @@
 /**
- * Results on their way from a run, which is told to wait when nobody takes them, to whoever iterates over them.
+ * A bounded queue between a run and the code that iterates over its results. When it is full the run waits.
  */
 
 export interface ResultQueue<T> {
   push(item: T): void;
-  /** Undefined, or while so many wait that no more should come: settles when the most of them have been taken. */
+  /** Undefined while there is room; else a promise that settles when half of the queue has been taken. */
   room(): Promise<void> | undefined;
-  /** After what waits, the iteration ends; with `failure`, it throws that once. */
+  /** Ends the iteration after what is queued; with `failure`, by throwing that once. */
   end(failure?: { readonly error: unknown }): void;
-  /** The consumer's side. `return` drops what waits, and ends for good. */
+  /** The consumer's side. `return` drops what is queued and ends the iteration. */
   readonly iterator: Required<AsyncIterator<T, undefined, undefined>>;
 }
 
@@ -18,8 +18,8 @@ interface Waiter<T> {
 }
 
 /**
- * @param most so many may wait before `room` says that it is enough
- * @param onReturn the consumer wants no more: settles when all has been put away. Called each time that it says so
+ * @param most items queued before `room` returns a promise
+ * @param onReturn called whenever the consumer stops early; settles when the run has ended
  */
 export function createResultQueue<T>(most: number, onReturn: () => Promise<void>): ResultQueue<T> {
   let waiting: T[] = [];

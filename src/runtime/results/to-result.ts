@@ -1,7 +1,7 @@
 /**
- * From verdicts, which are numbers, to results as people and formats want them: names, text, milliseconds.
+ * Turns verdicts, which are numbers, into results for people and formats: with names, text, milliseconds.
  *
- * Not here: what a result has of a verdict, column by column (scan/probe/result-columns.ts).
+ * Not here: how each column follows from the verdict (scan/probe/result-columns.ts).
  */
 import { localAddresses } from "../../link/route.ts";
 import type { Established, PortResult } from "../../scan/probe/result.ts";
@@ -21,7 +21,7 @@ export type ToResult = (verdict: Verdict, timeUs: number, established?: Establis
 
 const MEASURED = COLUMN_LIST.flatMap(({ name, result }) => (result === undefined ? [] : { name, result }));
 
-/** Makes results of one run's verdicts. */
+/** Turns the verdicts of one run into results. */
 export function createNaming({ services, nameOf }: Naming): ToResult {
   const isOwn = createOwnCheck();
   return (verdict, timeUs, established) => {
@@ -32,8 +32,8 @@ export function createNaming({ services, nameOf }: Naming): ToResult {
     }
     const { ip, responder } = measured as PortResult;
     if (responder !== undefined && isOwn(responder)) {
-      // An ICMP error of this machine's own: its kernel gave up finding the neighbour. Nothing has travelled, so there is no
-      // round trip to tell, and no TTL.
+      // An ICMP error from this machine: its kernel gave up on finding the neighbour. No packet travelled, so there is no round
+      // trip and no TTL.
       measured.rttMs = null;
       measured.ttl = null;
       delete measured.late;
@@ -58,7 +58,7 @@ export function toEstablished({ establishedUs, ending, banner }: Completion): Es
   };
 }
 
-/** Tells this machine's addresses, as they are when it is first asked. */
+/** Whether an address is this machine's. They are looked up once, at the first call. */
 function createOwnCheck(): (address: string) => boolean {
   let own: Set<string> | undefined;
   return (address) => {

@@ -1,6 +1,6 @@
 /**
- * What an engine counts while it runs: packets, verdicts, what was ignored and why, what was learnt of the path. Plain numbers that
- * add up over workers (runtime/results/totals.ts adds them).
+ * What an engine counts while it runs: packets, verdicts, ignored packets by cause, and what it has learnt about the path. Plain
+ * numbers, so that those of several workers can be added up (runtime/results/totals.ts).
  */
 import type { PathState } from "../congestion/path-state.ts";
 import type { IgnoredCounts, PortState } from "../probe/result.ts";
@@ -18,29 +18,29 @@ export interface EngineCounters {
   readonly reasons: Readonly<Record<PortState, Record<string, number>>>;
   readonly ignored: { -readonly [K in keyof IgnoredCounts]: number };
   readonly sendErrors: Record<string, number>;
-  /** What was learnt of the path: sums that add up over workers. */
+  /** What was learnt about the path. */
   readonly path: Record<keyof typeof NO_FINDINGS, number>;
 }
 
 const NO_FINDINGS = {
   /** SYNs per second that may leave now. */
   rate: 0,
-  /** Round trips that must have succeeded: those that failed, those that did. */
+  /** Round trips whose outcome tells of the path alone: those lost, and those answered. */
   lost: 0,
   answered: 0,
-  /** SYNs to open ports that were lost, or their answers; and of these, those of which a repeated answer told that they arrived. */
+  /** SYNs to open ports that went unanswered; and those of them that had arrived, as a repeated SYN-ACK showed. */
   openLost: 0,
   openArrived: 0,
-  /** For each open port found, how many of its like were missed; for each silent one, the chance that it was no silence. */
+  /** Sum over open ports of how many like each were probably missed; sum over silent ports of the chance that an answer was lost. */
   missedPorts: 0,
   doubts: 0,
   /** SYNs to silent ports. */
   silentTries: 0,
-  /** Pilots and canaries; they count as sent, too. */
+  /** Pilots, canaries and controls; `sent` includes them. */
   controlProbes: 0,
 };
 
-/** Notes what has been learnt of the path so far. */
+/** Copies what has been learnt about the path so far into the counts. */
 export function countPath(path: EngineCounters["path"], pathState: PathState): void {
   path.rate = pathState.rate();
   path.lost = pathState.lostSoFar();

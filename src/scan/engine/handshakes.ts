@@ -1,7 +1,7 @@
 /**
- * Completes the handshakes of open ports: an Engine around an Engine. Where the inner one has seen a SYN+ACK, this one goes
- * on from there with a control block: ACK, an optional wait for what the server says first, FIN both ways; and adds to the
- * verdict how that went. Sans-I/O, like what it wraps.
+ * Completes the handshakes of open ports: an Engine around an Engine. Where the inner one has seen a SYN+ACK, this one continues
+ * with a control block: ACK, an optional wait for the server's banner, FIN both ways. It adds the outcome to the verdict.
+ * Sans-I/O, like what it wraps.
  *
  * The kernel's own RST must be held back meanwhile (link/rst-rule.ts), or it would end each connection first. Not here:
  * the state machine (socket/control-block.ts).
@@ -30,11 +30,11 @@ export interface HandshakeOptions {
 
 /** Bytes of a banner that are kept. */
 export const MAX_BANNER = 1024;
-/** A peer that says more than this without closing is reset: nobody wants to download what it has. */
+/** A peer that sends more than this without closing is reset. */
 const MAX_HEARD = 16_384;
 /** Receive and send buffer of one connection, in bytes. */
 const BUFFER_LENGTH = 2048;
-/** Connections at once; further open ports wait for their turn, as SYN+ACKs are sent again for a while. */
+/** Most connections at once. Further open ports wait: their hosts repeat the SYN+ACK for a while. */
 const MAX_CONNECTIONS = 1024;
 const MSS = { 4: 1460, 6: 1440 } as const;
 
@@ -48,7 +48,7 @@ interface Connection {
   readonly bannerUntil: number;
   readonly giveUpAt: number;
   readonly banner: Uint8Array[];
-  /** Bytes received, whether kept or not. */
+  /** Bytes received, kept or not. */
   heard: number;
   closing: boolean;
 }
@@ -62,7 +62,7 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
   const connections = new Map<string, Connection>();
   const outbox: { ends: Ends; segment: Segment }[] = [];
   const verdictQueue: Verdict[] = [];
-  /** Open ports whose handshake waits for a free connection. */
+  /** Verdicts on open ports whose handshakes wait for a free connection. */
   const waiting: Verdict[] = [];
   const waitingKeys = new Set<string>();
   /** Tokens of the current round that are ours, not the engine's. */
@@ -179,7 +179,7 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
     return true;
   }
 
-  /** Whatever has happened to a connection, does what is next: read, close, end. */
+  /** Does what is next for a connection: read, close, end. */
   function proceed(connection: Connection, nowUs: number): void {
     const { block, banner } = connection;
     const bytes = block.read(BUFFER_LENGTH);

@@ -1,7 +1,7 @@
 /**
- * Rows to which a bare SYN came, a simultaneous open's: what each will have shown if nothing better comes. Such a SYN acknowledges
- * nothing, so it proves nothing but that somebody knows the try's port: it is believed only when a second try, from a port of its
- * own, was answered likewise. Pure.
+ * Rows that received a bare SYN, as in a simultaneous open (RFC 9293 §3.5), kept in case nothing better comes. Such a SYN
+ * acknowledges nothing, so it proves only that its sender knows the source port of a try. It is believed once a second try, from
+ * another port, is answered in the same way. Pure.
  *
  * Not here: whether the SYN is one of ours that came back (receive.ts), when a row's tries have ended (timeouts.ts).
  */
@@ -14,14 +14,17 @@ export interface SimultaneousOpen {
 }
 
 export interface SimultaneousOpens {
-  /** Such a SYN came for a try. @returns false when that try has had one */
+  /** A bare SYN came for a try. @returns false when that try has had one already */
   hold(row: number, attempt: number, atUs: number, ttl: number): boolean;
-  /** What has come to the row and is believed. */
+  /** The row's SYN, if it is believed. */
   believed(row: number): SimultaneousOpen | undefined;
   forget(row: number): void;
 }
 
-/** @param provable each try has a source port of its own  @param maxTries with one try there is no second to ask for */
+/**
+ * @param provable each try has its own source port
+ * @param maxTries when 1, no second try can confirm, so the first SYN is believed
+ */
 export function createSimultaneousOpens(provable: boolean, maxTries: number): SimultaneousOpens {
   const held = new Map<number, SimultaneousOpen>();
   return {

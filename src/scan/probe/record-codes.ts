@@ -1,5 +1,5 @@
 /**
- * How states and reasons stand in a record: codes that journals on users' disks hold.
+ * Codes for states and reasons in a record. Journals on users' disks hold them.
  *
  * Not here: where in the record (result-columns.ts), what states and reasons mean (result.ts).
  */
@@ -62,7 +62,7 @@ export const stateCode = (state: PortState): number => (state === "open" ? 1 : s
 /** The state of a code from 0 to 3; null for 0, which stands for none. */
 export const stateOf = (code: number): PortState | null => (code === 0 ? null : PORT_STATES[code - 1]);
 
-/** The record was written by a version that knows more, or is damaged. */
+/** For a record that is damaged, or from a version that knows more. */
 export function unreadable(field: string, code: number): never {
   throw new RangeError(`a record with ${field} ${code}`);
 }

@@ -1,11 +1,9 @@
 /**
- * The columns of a result, once: for each its name outside, the values it takes, and its way from the engine's verdict to a result
- * and on to a line of output, into a record and back, and back in from a line. Made from this table: results
- * (runtime/results/to-result.ts), records (result-record.ts), NDJSON, its schema and CSV (report/formats/), the reader of NDJSON
- * (report/read/).
+ * The columns of a result, in one table. Made from it: results (runtime/results/to-result.ts), records (result-record.ts), NDJSON, its
+ * schema and CSV (report/formats/), and the NDJSON reader (report/read/).
  *
- * A new column is a row here and a property of PortResult (result.ts); what the engine measures is a property of Verdict
- * (verdict.ts) as well. Not here: how any of them is computed.
+ * To add a column: a row here and a property of PortResult (result.ts). If the engine measures it, a property of Verdict
+ * (verdict.ts) too. Not here: how a value is computed.
  */
 import { ADDRESS_WORDS, sameWords, storeAddress } from "../../socket/table.ts";
 import { formatAddress } from "../../wire/address.ts";
@@ -34,21 +32,21 @@ export interface Column<T = unknown> {
   readonly schema: Readonly<Record<string, unknown>>;
   /** In every line; other columns are only where they are known. */
   readonly required?: true;
-  /** What a result has of a verdict; undefined for nothing. Columns without it are added by runtime/results/to-result.ts. */
+  /** The value in a result, from the verdict; undefined to leave it out. The other columns' values come from to-result.ts. */
   readonly result?: (verdict: Verdict) => T;
-  /** What a line says; undefined for nothing. */
+  /** The value in a line of output; undefined to leave it out. */
   readonly line: (result: PortResult) => Value;
   readonly record?: RecordPlace;
-  /** How the reader of NDJSON checks it: a number with its bounds, or a word for its kind. Columns without it are not read like that. */
+  /** How the NDJSON reader checks it: the bounds of a number, or a kind. Without it, the reader does so by hand or skips the column. */
   readonly read?: "text" | "flag" | "time" | readonly [low: number, high: number];
 }
 
-/** The columns by their names in a result; what `established` holds stands by itself. */
+/** By name in a PortResult; the properties of `established` are columns of their own. */
 type Columns = {
   readonly [K in keyof Omit<Required<PortResult>, "established">]: Column<PortResult[K] | undefined>;
 } & Readonly<Record<"proto" | "establishedMs" | "ending" | "banner", Column>>;
 
-/** The bytes of a record that more than one column writes to. */
+/** Where the marks are in a record. */
 export const MARKS = 54;
 const RESPONDER = 32;
 export const STATE_BITS = 0x0003;
@@ -83,7 +81,7 @@ const anyTime: readonly [number, number] = [0, Number.MAX_VALUE];
 let isoSecond = Number.NaN;
 let isoStart = "";
 
-/** As `Date.toISOString`; many results fall in one second, which is put into words once. */
+/** Same as `Date.toISOString`, but formats each second once: many results fall into one. */
 function isoTime(ms: number): string {
   const second = Math.floor(ms / 1000);
   if (second !== isoSecond) {
@@ -154,7 +152,7 @@ export const COLUMNS = {
     result: ({ reason }) => reason,
     line: ({ reason }) => reason,
     record: {
-      // What could not be sent has no responder: the errno name stands in its place.
+      // A probe that could not be sent has no responder: the errno name takes its bytes.
       bytes: [57, 1],
       put: (b, at, { reason }) => putReason(b, at + 57, at + RESPONDER, reason),
       take: (b, at, verdict) => {
@@ -265,7 +263,7 @@ export const COLUMNS = {
       bytes: [60, 4],
       put: (b, at, { doubt }) => {
         if (!(doubt > 0)) return;
-        // A difference too small for binary32 is still one.
+        // Not 0, which would mean none.
         BINARY32[0] = Math.max(doubt, SMALLEST_32);
         putU32(b, at + 60, BITS[0]);
       },
@@ -399,7 +397,7 @@ export const COLUMNS = {
   },
 } satisfies Columns;
 
-/** The columns in the order in which lines have them, with their names in a result. */
+/** The columns in their order in a line, each with its name in a PortResult. */
 export const COLUMN_LIST: readonly (Column & { readonly name: keyof typeof COLUMNS })[] = (
   Object.entries(COLUMNS) as [keyof typeof COLUMNS, Column][]
 ).map(([name, column]) => ({ ...column, name }));

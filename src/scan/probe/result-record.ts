@@ -1,6 +1,6 @@
 /**
- * A verdict as 64 bytes: how results travel from worker threads in batches, and how the journal keeps them. Which bytes are
- * whose stands in result-columns.ts; altogether:
+ * A verdict as 64 bytes: the form in which results leave worker threads and are kept in journals. Each column has its place in
+ * result-columns.ts. The whole record:
  *
  *      0        4        8       12       16
  *      +--------+--------+--------+--------+
@@ -18,7 +18,7 @@
  *                                                                      0x0040 there is a responder
  *                                                                      0x0080 there is a TTL
  *                                                                      0x0100 the host answers SYN-ACK on any port
- *   A  the try that was answered, from 1; 0 when none was, or nobody can tell
+ *   A  the try that was answered, from 1; 0 when none was, or it is ambiguous
  *   R  reason: see record-codes.ts; 255 for send-*, with the errno name in ASCII in the responder's place
  *   T  TTL             S  tries
  *

@@ -1,6 +1,6 @@
 /**
- * A verdict as the engine hands it over, and as a record holds it: numbers and addresses in words. What people and formats
- * get of it is a PortResult (result.ts); result-columns.ts says how one becomes the other.
+ * A verdict as the engine hands it over, and as a record holds it: numbers, and addresses as words. People and formats get a
+ * PortResult (result.ts), which is made as result-columns.ts says.
  */
 import type { Segment } from "../../socket/segment.ts";
 import { ADDRESS_WORDS } from "../../socket/table.ts";
