@@ -1,9 +1,9 @@
 /**
  * CSV (`-oC`), RFC 4180: a header, and a row for each verdict as it falls, with NDJSON's names and values (ndjson.ts).
  *
- * What is not known is empty. A corrected verdict comes again, with `was`. Faults and totals have no place in a table of
- * results; NDJSON has them. Text from outside is escaped as in the table (escape.ts), so that a row is a line, and marked as
- * text where a spreadsheet would run it as a formula.
+ * Unknown values are empty. A corrected verdict is a further row, with `was`. Faults and totals are left out; NDJSON has them.
+ * Text from outside is escaped as in the table (escape.ts), so that a row is one line, and marked as text where a spreadsheet
+ * would run it as a formula.
  */
 import { stringify } from "csv-stringify/sync";
 import { PORT_STATES } from "../../scan/probe/result.ts";
@@ -16,7 +16,7 @@ const FORMAT = { record_delimiter: "\r\n", escape_formulas: true } as const;
 
 const row = (cells: readonly Value[]): string => stringify([cells], FORMAT);
 
-/** What most cells are; the test takes less time than escapeText. */
+/** Most cells are printable ASCII, which this finds out faster than escapeText. */
 const PRINTABLE = /^[\x20-\x7e]*$/;
 
 function cell(value: Value): Value {

@@ -1,11 +1,11 @@
 /**
- * NDJSON: one JSON object a line, written as each verdict falls; keys in this order, those marked ? only when known. The
- * same as JSON Schema: ndjson.schema.json, which the package exports.
+ * NDJSON: one JSON object a line, written as each verdict falls. Keys are in this order; those marked ? are only there when known.
+ * ndjson.schema.json, which the package exports, says the same as JSON Schema.
  *
  * A verdict (no `type`): the columns of scan/probe/result-columns.ts, in their order.
  * A target that could not be probed:
  *   type "fault", target, code, message
- * A look at the run, once a second:
+ * Progress, once a second:
  *   type "progress", elapsed_ms, total, decided, open, closed, filtered, sent, retransmitted, received, receive_drops,
  *   in_flight, rate? (SYNs a second that the path holds), loss? (0 to 1)
  * The last line:
@@ -15,9 +15,9 @@
  *   receive_drops, send_errors {errno name: count}, path? {rate, loss {round, out?, back?}, missed_open {expected, low,
  *   high}}, silence? [{code, text}] (why nobody answered, most likely first), faults (a count), interrupted, elapsed_ms, started_at, ts (the end)
  *
- * Times are ISO 8601 in UTC with milliseconds; durations are milliseconds and rates SYNs a second, both with at most three decimals; chances
- * have three digits that count. A file without a summary line was cut off. Text is exact: what a terminal might obey is written in
- * JSON's own `\u` escapes.
+ * Times are ISO 8601 in UTC with milliseconds. Durations are milliseconds and rates SYNs per second, both with at most three
+ * decimals; probabilities have three significant digits. A file without a summary line was cut off. Text is exact: whatever a
+ * terminal might obey is written in JSON's own `\u` escapes.
  */
 import {
   type PathFindings,
@@ -29,10 +29,10 @@ import {
 import { COLUMN_LIST, type Value } from "../../scan/probe/result-columns.ts";
 import type { Reporter, RunSummary, Sink } from "../reporter.ts";
 
-/** What JSON.stringify leaves as it is, but a terminal or a line splitter may take for more than text. */
+/** What JSON.stringify leaves as it is, but a terminal or a line splitter may act on. */
 const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]/gu;
 
-/** What most lines are, found out in less time. */
+/** Most lines are printable ASCII, which this finds out faster. */
 const PRINTABLE = /^[\x20-\x7e]*$/;
 
 function escapeUnits(char: string): string {
@@ -53,7 +53,7 @@ const roundChance = (chance: number): number => Number(chance.toPrecision(3));
 const optionalChance = (chance: number | undefined): number | undefined =>
   chance === undefined ? undefined : roundChance(chance);
 
-/** Text that JSON writes as it is. */
+/** Text that needs no escapes in JSON. */
 const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
 
 function jsonValue(value: Exclude<Value, undefined>): string {
@@ -63,7 +63,7 @@ function jsonValue(value: Exclude<Value, undefined>): string {
 
 const FIELDS = COLUMN_LIST.map(({ key, line }) => ({ start: `,"${key}":`, line }));
 
-/** As `jsonLine` would write the columns that are known, in half of the time. */
+/** Same as `jsonLine` of the known columns, but faster: there is no object in between. */
 function resultLine(result: PortResult): string {
   let fields = "";
   for (const { start, line } of FIELDS) {

@@ -1,8 +1,8 @@
 /**
- * What the page shows, gathered from one or more runs: totals, tops, histograms, series, rows. Each is bounded, and
- * says what it leaves out.
+ * The page's content, gathered from one or more runs: totals, top lists, the matrix of hosts and ports, rows. Each is bounded and
+ * says how much it leaves out.
  *
- * Not here: how it looks (charts.ts, page.ts).
+ * Not here: how it looks (charts.ts, page.ts), statistics that know nothing of runs (statistics.ts).
  */
 import { createColumn, createPairIndex, createTexts, sortKey } from "../read/pair-index.ts";
 import {
@@ -25,24 +25,24 @@ import {
   type Tops,
 } from "./statistics.ts";
 
-/** Most hosts and ports of the matrix. */
+/** Most hosts and ports in the matrix. */
 export const MATRIX = { hosts: 40, ports: 24 } as const;
-/** Most rows of the table; open ports come first. */
+/** Most rows in the table; open ports come first. */
 export const MOST_ROWS = 200_000;
-/** Most hosts of the list of open ports by host, and most faults shown. */
+/** Most hosts in the list of open ports by host. */
 const MOST_LISTED = 500;
 const MOST_FAULTS = 20;
 const MOST_SERVICES = 16;
 const MOST_REASONS = 14;
-/** A host of so many ports that are all open has no such services. */
+/** A host with this many ports, all of them open, is taken to answer on every port. */
 const MANY_PORTS = 30;
-/** Runs whose series are drawn. */
+/** Most runs whose series are drawn. */
 export const MOST_SERIES = 4;
 
 export interface Matrix {
   readonly hosts: readonly { readonly ip: string; readonly name: string }[];
   readonly ports: readonly { readonly port: number; readonly proto: string; readonly service: string }[];
-  /** State by host and port, by place in RECORDED_STATES; -1 where nothing is known. */
+  /** State by host and port, as an index into RECORDED_STATES; -1 where nothing is known. */
   readonly cells: readonly (readonly number[])[];
   readonly moreHosts: number;
   readonly morePorts: number;
@@ -53,9 +53,9 @@ export interface Series {
   readonly points: readonly Point[];
 }
 
-/** The table's rows by column: what the page's script reads. Texts are numbers into lists. */
+/** The table's rows by column, for the page's script. Texts are indices into lists. */
 export interface Rows {
-  /** Addresses in their order, with the name, if any, after a space. */
+  /** Sorted addresses, each followed by a space and its name if it has one. */
   readonly hosts: readonly string[];
   readonly services: readonly string[];
   readonly reasons: readonly string[];
@@ -72,9 +72,9 @@ export interface Rows {
   /** 0 when there is none. */
   readonly ttl: readonly number[];
   readonly tries: readonly number[];
-  /** The chance that it did answer, in tenths of a percent; -1 when nothing is said. */
+  /** The chance that it did answer, in tenths of a percent; -1 when unknown. */
   readonly doubt: readonly number[];
-  /** Whatever else there is to say, by row. */
+  /** Remarks, by row. */
   readonly notes: Readonly<Record<number, string>>;
 }
 
@@ -91,12 +91,12 @@ export interface Digest {
   readonly silent: number;
   readonly roundTrips?: RoundTrips;
   readonly series: readonly Series[];
-  /** Runs with a series that is not drawn. */
+  /** Runs whose series are not drawn. */
   readonly moreSeries: number;
-  /** Hosts with open ports, in order, and those ports. */
+  /** Hosts with open ports, sorted, and those ports. */
   readonly openByHost: readonly { readonly host: string; readonly ports: string }[];
   readonly moreOpenHosts: number;
-  /** Hosts that answer on every port that was looked at: left out of services, matrix and open ports by host. */
+  /** Hosts that answer on every probed port: left out of services, matrix and open ports by host. */
   readonly answerAll: readonly string[];
   readonly faults: readonly RecordedFault[];
   readonly moreFaults: number;
@@ -143,7 +143,7 @@ export function createGathering(): Gathering {
     if (record.answersAll === true) answerAll.add(record.ip);
   }
 
-  /** 1 for hosts that the run says answer on every port, and for those of many ports that are all open. */
+  /** 1 for hosts that answer on every port, according to the run or because all of their many ports are open. */
   function answeringAll(): Uint8Array {
     const all = new Uint32Array(pairs.ips.length);
     const open = new Uint32Array(pairs.ips.length);
@@ -345,7 +345,7 @@ export function createGathering(): Gathering {
   };
 }
 
-/** How a completed connection ended, where that is worth a word. */
+/** Remarks on how a completed connection ended; an orderly close has none. */
 const ENDINGS: Readonly<Record<string, string>> = {
   reset: "connection reset by the peer",
   "no-fin": "connection not closed by the peer",

@@ -1,11 +1,11 @@
 /**
- * Figures of many ports, each bounded: the labels that most ports have, the distribution of round trips, rates over time.
+ * Statistics of bounded size: top lists of labels, a histogram of round trips, rates over time.
  *
- * Not here: which ports and runs they are of (digest.ts), how they are drawn (charts.ts).
+ * Not here: which ports and runs go in (digest.ts), how they are drawn (charts.ts).
  */
 import type { RecordedProgress, RecordedState } from "../read/recorded.ts";
 
-/** Points of a series over time. */
+/** Most points in a series. */
 const POINTS = 240;
 
 export interface Bar {
@@ -16,12 +16,12 @@ export interface Bar {
 
 export interface Tops {
   readonly bars: readonly Bar[];
-  /** How many more there are. */
+  /** Number of further labels. */
   readonly more: number;
 }
 
 export interface RoundTrips {
-  /** Bounds in milliseconds, one more than there are bins. */
+  /** Bounds of the bins in milliseconds: one more than there are bins. */
   readonly bounds: readonly number[];
   readonly open: readonly number[];
   readonly closed: readonly number[];
@@ -32,7 +32,7 @@ export interface RoundTrips {
   readonly max: number;
 }
 
-/** A moment: seconds since the run's start, packets per second, loss in 0 to 1. */
+/** A moment of a run: seconds since its start, packets per second, loss from 0 to 1. */
 export interface Point {
   readonly seconds: number;
   readonly sent: number;
@@ -43,7 +43,7 @@ export interface Point {
 
 export const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** Counts ports by label, and the hosts that have them. */
+/** Counts, by label, ports and the hosts that have them. */
 export function createTally() {
   const tallies = new Map<string, { ports: number; hosts: Set<number> }>();
   return {
@@ -63,7 +63,7 @@ export function createTally() {
   };
 }
 
-/** Rates between moments, at most POINTS of them. */
+/** Rates between moments, thinned out to about POINTS. */
 export function pointsOf(moments: readonly RecordedProgress[]): Point[] {
   const points: Point[] = [];
   const every = Math.max(1, Math.ceil(moments.length / POINTS));
@@ -84,7 +84,7 @@ export function pointsOf(moments: readonly RecordedProgress[]): Point[] {
   return points;
 }
 
-/** Bins of equal width between round bounds that hold most; the last one takes all that is above, as of a long tail. */
+/** Bins of equal width with round bounds. A long tail goes into one last bin without an upper bound. */
 export function histogram(
   trips: readonly { readonly ms: number; readonly state: RecordedState }[],
 ): RoundTrips | undefined {
@@ -119,7 +119,7 @@ export function histogram(
   };
 }
 
-/** 1, 2 or 5 times a power of ten, at least `value`. */
+/** The smallest of 1, 2 or 5 times a power of ten that is not below `value`. */
 function roundStep(value: number): number {
   const power = 10 ** Math.floor(Math.log10(value));
   const step = [1, 2, 5, 10].find((each) => each * power >= value * 0.999) ?? 10;

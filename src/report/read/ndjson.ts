@@ -1,6 +1,6 @@
 /**
- * Reads NDJSON as formats/ndjson.ts writes it, line by line. Lines of a type that is not known are passed over, so that newer
- * files can be read; whatever else is not as it should be is an error with its line.
+ * Reads NDJSON as formats/ndjson.ts writes it, line by line. Lines of unknown type are skipped, so that files of newer versions can
+ * be read. Anything else unexpected is an error with its line number.
  */
 import { isIP } from "node:net";
 import { COLUMN_LIST, type Column } from "../../scan/probe/result-columns.ts";
@@ -25,10 +25,10 @@ type Fields = {
 };
 
 const READ = COLUMN_LIST.flatMap(({ name, key, read }) => (read === undefined ? [] : { name, key, read }));
-/** So that all ports are objects of one kind. */
+/** Spread into each port, so that all are objects of one shape. */
 const NOTHING_KNOWN = Object.fromEntries(READ.map(({ name }) => [name, undefined]));
 
-/** @param fault makes the error to throw, from what is wrong */
+/** @param fault makes the error to throw */
 export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineReader {
   let summary: RecordedSummary | undefined;
   let startedMs: number | undefined;
@@ -142,7 +142,7 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
 
   function counts(fields: Fields | undefined): Readonly<Record<string, number>> | undefined {
     if (fields === undefined) return undefined;
-    // Its keys are errno names and reasons.
+    // Keys are errno names or reasons.
     return Object.fromEntries(Object.keys(fields).map((key) => [key, number(fields, key)]));
   }
 
@@ -212,13 +212,13 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
   };
 }
 
-/** A value in a message: short, and on one line. */
+/** A value for a message: short, and on one line. */
 function say(value: unknown): string {
   const json = JSON.stringify(value) ?? "missing";
   return json.length > 60 ? `${json.slice(0, 59)}…` : json;
 }
 
-/** Without the keys whose value is undefined. */
+/** A copy without the keys whose value is undefined. */
 export function defined<T extends object>(value: OrUndefined<T>): T {
   return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined)) as T;
 }
