@@ -127,20 +127,20 @@ export function createGathering(): Gathering {
   const faults: RecordedFault[] = [];
   let faultCount = 0;
 
-  function take(record: RecordedPort): void {
-    const pair = pairs.add(record.ip, record.proto, record.port);
-    state.set(pair, 1 + RECORDED_STATES.indexOf(record.state));
-    reason.set(pair, texts.add(record.reason));
-    service.set(pair, texts.add(record.service ?? ""));
-    rtt.set(pair, record.rttMs ?? -1);
-    ttl.set(pair, record.ttl ?? 0);
-    tries.set(pair, Math.min(record.tries ?? 0, 255));
-    doubt.set(pair, record.doubt ?? -1);
-    const note = noteOf(record);
+  function take(port: RecordedPort): void {
+    const pair = pairs.add(port.ip, port.proto, port.port);
+    state.set(pair, 1 + RECORDED_STATES.indexOf(port.state));
+    reason.set(pair, texts.add(port.reason));
+    service.set(pair, texts.add(port.service ?? ""));
+    rtt.set(pair, port.rttMs ?? -1);
+    ttl.set(pair, port.ttl ?? 0);
+    tries.set(pair, Math.min(port.tries ?? 0, 255));
+    doubt.set(pair, port.doubt ?? -1);
+    const note = noteOf(port);
     if (note === "") notes.delete(pair);
     else notes.set(pair, note);
-    if (record.host !== undefined && record.host !== "") names.set(record.ip, record.host);
-    if (record.answersAll === true) answerAll.add(record.ip);
+    if (port.host !== undefined && port.host !== "") names.set(port.ip, port.host);
+    if (port.answersAll === true) answerAll.add(port.ip);
   }
 
   /** 1 for hosts that answer on every port, according to the run or because all of their many ports are open. */
@@ -352,15 +352,13 @@ const ENDINGS: Readonly<Record<string, string>> = {
   silent: "nothing after the SYN-ACK: a SYN proxy or tarpit?",
 };
 
-function noteOf(record: RecordedPort): string {
+function noteOf(port: RecordedPort): string {
   const words: string[] = [];
-  if (record.answersAll === true) words.push("this host answers on every port");
-  if (record.banner !== undefined) words.push(`“${record.banner.slice(0, 1024)}”`);
-  if (record.ending !== undefined && Object.hasOwn(ENDINGS, record.ending))
-    words.push(ENDINGS[record.ending]);
-  if (record.responder !== undefined && record.responder !== record.ip)
-    words.push(`said by ${record.responder}`);
-  if (record.was !== undefined) words.push(`first taken for ${record.was}`);
-  if (record.late === true) words.push("answered after the timeout");
+  if (port.answersAll === true) words.push("this host answers on every port");
+  if (port.banner !== undefined) words.push(`“${port.banner.slice(0, 1024)}”`);
+  if (port.ending !== undefined && Object.hasOwn(ENDINGS, port.ending)) words.push(ENDINGS[port.ending]);
+  if (port.responder !== undefined && port.responder !== port.ip) words.push(`said by ${port.responder}`);
+  if (port.was !== undefined) words.push(`first taken for ${port.was}`);
+  if (port.late === true) words.push("answered after the timeout");
   return words.join("; ");
 }

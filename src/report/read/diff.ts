@@ -96,15 +96,15 @@ export function createComparison(): Comparison {
     const scanned = new Map<Protocol, Set<number>>();
     let ports = 0;
     const sink: RecordedSink = {
-      port(record) {
-        const pair = pairs.add(record.ip, record.proto, record.port);
+      port(port) {
+        const pair = pairs.add(port.ip, port.proto, port.port);
         if (state.get(pair) === 0) ports++;
         // 0 stands for ports that this run does not have.
-        state.set(pair, 1 + RECORDED_STATES.indexOf(record.state));
-        reason.set(pair, texts.add(record.reason));
-        service.set(pair, texts.add(record.service ?? ""));
-        doubt.set(pair, record.doubt ?? -1);
-        if (record.host !== undefined && record.host !== "") names.set(record.ip, record.host);
+        state.set(pair, 1 + RECORDED_STATES.indexOf(port.state));
+        reason.set(pair, texts.add(port.reason));
+        service.set(pair, texts.add(port.service ?? ""));
+        doubt.set(pair, port.doubt ?? -1);
+        if (port.host !== undefined && port.host !== "") names.set(port.ip, port.host);
       },
       progress() {},
       fault({ target }) {

@@ -49,7 +49,7 @@ export interface WorkerTask {
 }
 
 export type FromWorker =
-  | { readonly kind: "results"; readonly bytes: Uint8Array<ArrayBuffer>; readonly count: number }
+  | { readonly kind: "records"; readonly bytes: Uint8Array<ArrayBuffer>; readonly count: number }
   | { readonly kind: "capture"; readonly bytes: Uint8Array<ArrayBuffer> }
   | ({ readonly kind: "progress" | "done" } & LaneReport);
 
@@ -142,8 +142,8 @@ export function startWorkers(
       const acknowledge = (): void => void Atomics.sub(controls[number], CONTROL.waiting, 1);
       thread.on("message", (message: FromWorker) => {
         try {
-          if (message.kind === "results" || message.kind === "capture") {
-            if (message.kind === "results") take(message.bytes, message.count);
+          if (message.kind === "records" || message.kind === "capture") {
+            if (message.kind === "records") take(message.bytes, message.count);
             else hooks.onCapture(message.bytes);
             const room = hooks.room();
             if (room === undefined) acknowledge();

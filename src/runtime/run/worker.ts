@@ -3,8 +3,8 @@
  * other but the rate that all have found. It has no event loop of its own: it drains, sends, and waits in poll(2) for the next
  * packet or deadline.
  *
- * It starts without privileges: the sockets were opened by the main thread. Results leave in batches of records
- * (scan/probe/result-record.ts), and only those that somebody wants. Not here: what becomes of them (worker-pool.ts).
+ * It starts without privileges: the sockets were opened by the main thread. Verdicts leave in batches of records
+ * (scan/probe/result-record.ts), and only those that are wanted. Not here: what becomes of them (worker-pool.ts).
  */
 import { parentPort, workerData } from "node:worker_threads";
 import type { PacketLink } from "../../link/ethernet.ts";
@@ -57,21 +57,21 @@ function work(): void {
         });
   const engine = capture?.engine(prober, task.engine) ?? prober;
   const link = capture?.link(wire) ?? wire;
-  const results = createBatchWriter((bytes, count) => {
+  const records = createBatchWriter((bytes, count) => {
     Atomics.add(control, CONTROL.waiting, 1);
-    post({ kind: "results", bytes, count }, [bytes.buffer]);
+    post({ kind: "records", bytes, count }, [bytes.buffer]);
   }, "give");
   const wanted = ({ state, was }: Verdict): boolean =>
     task.wants.includes(state) || (was !== null && task.wants.includes(was));
   const { pollVerdict } = engine;
   const handOver = (): void => {
     for (let verdict = pollVerdict(); verdict !== undefined; verdict = pollVerdict()) {
-      if (wanted(verdict)) results.write(verdict);
+      if (wanted(verdict)) records.write(verdict);
     }
   };
   try {
     loop(engine, link, source, handOver, () => {
-      results.flush();
+      records.flush();
       capture?.flush();
     });
   } finally {

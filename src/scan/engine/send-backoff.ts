@@ -42,8 +42,8 @@ export function createSendBackoff(): SendBackoff {
   let pausedUntil = 0;
   const errnos = new Map<number, string>();
 
-  const pauseAfter = (sendBackoff: number): number =>
-    Math.min(LONGEST_PAUSE_US, REFUSAL_PAUSE_US * 2 ** Math.min(sendBackoff, 20));
+  const pauseAfter = (refusals: number): number =>
+    Math.min(LONGEST_PAUSE_US, REFUSAL_PAUSE_US * 2 ** Math.min(refusals, 20));
 
   function pauseAll(nowUs: number): void {
     stalledSinceUs ??= nowUs;
