@@ -2,8 +2,11 @@
  * What an engine counts while it runs: packets, verdicts, ignored packets by cause, and what it has learnt about the path. Plain
  * numbers, so that those of several workers can be added up (runtime/results/totals.ts).
  */
+import { PROBE_STATES, type ProbeState } from "../../socket/state.ts";
+import type { SocketTable } from "../../socket/table.ts";
 import type { PathState } from "../congestion/path-state.ts";
-import type { IgnoredCounts, PortState } from "../probe/result.ts";
+import { portState } from "../probe/classify.ts";
+import type { IgnoredCounts, PortState, Reason } from "../probe/result.ts";
 
 /** Running totals; read at any time. */
 export interface EngineCounters {
@@ -39,6 +42,56 @@ const NO_FINDINGS = {
   /** Pilots, canaries and controls; `sent` includes them. */
   controlProbes: 0,
 };
+
+/** Keeps `states`, `reasons` and the doubts about silent ports. A corrected verdict moves its pair from one count to another. */
+export interface VerdictTally {
+  /** The row's pair is decided, or decided again. */
+  add(row: number, state: PortState, reason: Reason): void;
+  /** The row's verdict, from when its probe was in state `before`, is about to be corrected. */
+  remove(row: number, before: ProbeState): void;
+  /** The row is silent; `openDoubt` is the chance that a SYN-ACK of its was lost. */
+  addSilence(row: number, openDoubt: number): void;
+}
+
+export function createVerdictTally(
+  counts: EngineCounters,
+  { capacity, tries }: Pick<SocketTable, "capacity" | "tries">,
+): VerdictTally {
+  /** Why each filtered row is, by number in `filterReasons`. Only filtered rows may still change. */
+  const filteredBy = new Uint8Array(capacity);
+  const filterReasons: Reason[] = [];
+  /** The open doubt of each silent row. */
+  const doubtOf = new Float32Array(capacity);
+
+  function change(state: PortState, reason: Reason, by: number): void {
+    counts.states[state] += by;
+    const reasons = counts.reasons[state];
+    reasons[reason] = (reasons[reason] ?? 0) + by;
+  }
+
+  function internReason(reason: Reason): number {
+    const known = filterReasons.indexOf(reason);
+    return known >= 0 ? known : filterReasons.push(reason) - 1;
+  }
+
+  return {
+    add: (row, state, reason) => {
+      change(state, reason, 1);
+      if (state === "filtered") filteredBy[row] = internReason(reason);
+    },
+    remove: (row, before) => {
+      change(portState(before), filterReasons[filteredBy[row]], -1);
+      if (before !== PROBE_STATES.silent) return;
+      counts.path.doubts -= doubtOf[row];
+      counts.path.silentTries -= tries[row];
+    },
+    addSilence: (row, openDoubt) => {
+      doubtOf[row] = openDoubt;
+      counts.path.doubts += openDoubt;
+      counts.path.silentTries += tries[row];
+    },
+  };
+}
 
 /** Copies what has been learnt about the path so far into the counts. */
 export function countPath(path: EngineCounters["path"], pathState: PathState): void {

@@ -28,12 +28,11 @@ import type { InFlight } from "../probe/in-flight.ts";
 import type { Reason } from "../probe/result.ts";
 import type { VerdictDraft } from "../probe/verdict.ts";
 import type { Path, Probe, ProbeSource } from "../targets/probe-source.ts";
-import { countPath, type EngineCounters } from "./counters.ts";
+import { countPath, createVerdictTally, type EngineCounters } from "./counters.ts";
 import type { RetransmitQueue } from "./retransmit-queue.ts";
 import type { SendBackoff } from "./send-backoff.ts";
 import type { SimultaneousOpens } from "./simultaneous-open.ts";
 import type { VerdictQueue } from "./verdict-queue.ts";
-import { createVerdictTally } from "./verdict-tally.ts";
 
 export interface RowLifecycle {
   /** Pairs that the run probes, as far as is known: fewer than planned once the source has run dry. */
