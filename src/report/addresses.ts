@@ -1,5 +1,5 @@
 /**
- * Addresses as the formats need them: their order, and how many different ones there were.
+ * Addresses for the formats: sort order, and counting distinct ones.
  */
 import ipaddr from "ipaddr.js";
 
@@ -20,7 +20,7 @@ export function ipv4Value(ip: string): number {
   return dots === 3 ? value * 256 + octet : -1;
 }
 
-/** What orders an address: IPv4 by value, then IPv6 by value, then whatever is neither. */
+/** Sort key of an address: IPv4 by value, then IPv6 by value, then anything else. */
 export interface AddressKey {
   /** -1 for all but IPv4. */
   readonly v4: number;
@@ -46,17 +46,17 @@ export function compareAddresses(a: AddressKey, b: AddressKey): number {
 
 export interface AddressCount {
   add(ip: string): void;
-  /** How many different ones. */
+  /** Number of distinct addresses. */
   readonly count: number;
-  /** False when there were more than could be told apart: `count` is then the least they were. */
+  /** False when there were more than could be told apart; `count` is then a lower bound. */
   readonly exact: boolean;
 }
 
-/** Networks of 65,536 IPv4 addresses that are counted, 8 KiB each, and IPv6 addresses, about 100 bytes each. */
+/** Limits of what is counted exactly: /16 networks of IPv4, 8 KiB each, and IPv6 addresses, about 100 bytes each. */
 const MOST_NETWORKS = 4096;
 const MOST_IPV6 = 1 << 18;
 
-/** Counts different addresses in memory that is bounded: 60 MB at most, 8 KiB for what most runs probe. */
+/** Counts distinct addresses in bounded memory: at most 60 MB, and 8 KiB in most runs. */
 export function countAddresses(mostNetworks = MOST_NETWORKS, mostIpv6 = MOST_IPV6): AddressCount {
   const networks = new Map<number, Uint8Array>();
   const others = new Set<string>();

@@ -1,12 +1,12 @@
 /**
- * Hosts that answer SYN-ACK on every port, those that nobody would serve too: a tarpit or a middlebox. In the table each of
- * them is a sentence at the end, in place of a line for each of its ports.
+ * Hosts that answer SYN-ACK on every port, even on unused ones: a tarpit or a middlebox. The table reports each in one sentence at
+ * the end instead of a line per port.
  */
 import type { PortResult } from "../scan/probe/result.ts";
 import { escapeWord } from "./escape.ts";
 import { count } from "./figures.ts";
 
-/** Hosts that get a sentence of their own. */
+/** Most hosts with a sentence of their own; the rest share one. */
 const MOST_TOLD = 32;
 
 export interface AnswersAll {

@@ -1,9 +1,9 @@
 /**
- * Text from outside, made safe to show: host names and service names here, banners later.
+ * Text from outside, made safe to display: host names, service names, banners.
  *
- * A name from a list file or from the network may hold control characters that drive a terminal, marks that turn its
- * writing direction round, or halves of a character that no encoding can write. They are shown, not obeyed. This is
- * for reading, not for reading back: NDJSON (formats/ndjson.ts) keeps the exact text, with JSON's own escapes.
+ * A name from a list file or from the network may hold control characters that drive a terminal, marks that reverse its
+ * writing direction, or lone surrogates that no encoding can write. They are spelled out. The result is for people:
+ * NDJSON (formats/ndjson.ts) keeps the exact text, with JSON's own escapes.
  */
 
 /** Longest text shown, in characters: a DNS name has at most 253 (RFC 1035 §2.3.4). */
@@ -37,7 +37,7 @@ function escapeMatching(text: string, matcher: RegExp, maxLength: number): strin
   return shown.join("");
 }
 
-/** Drops the last piece, which is a whole escape or one character, where the ellipsis has no room beside it. */
+/** Ends the text in an ellipsis, and drops the last piece (an escape or one character) if it leaves no room for that. */
 function cut(shown: readonly string[], length: number, maxLength: number): string {
   const kept = length === maxLength ? shown.slice(0, -1) : shown;
   return `${kept.join("")}…`;
@@ -45,7 +45,7 @@ function cut(shown: readonly string[], length: number, maxLength: number): strin
 
 /**
  * The columns a text takes in a table, one per code point.
- * East Asian wide characters and combining marks are not weighed: they may push a column, never break a line.
+ * East Asian wide characters and combining marks count as one: they may shift a column, but never break a line.
  */
 export function displayLength(text: string): number {
   let length = 0;
@@ -63,7 +63,7 @@ export function escapeText(text: string, maxLength: number = LONGEST_TEXT): stri
 }
 
 /**
- * The same for a text that must stay one word: spaces are spelled too, so that a name cannot pass for further columns.
+ * The same for text that must stay one word: spaces are spelled out too, so that a name cannot pose as further columns.
  *
  * @param maxLength longest result in characters, 1 or more; a longer text ends in `…`
  */

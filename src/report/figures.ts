@@ -41,10 +41,10 @@ export function size(bytes: number): string {
   return `${(bytes / 1e9).toFixed(1)} GB`;
 }
 
-/** A share in per cent, two digits that count: `0.012 %`, `3.4 %`, `12 %`. */
+/** A share as a percentage, with two significant digits: `0.012 %`, `3.4 %`, `12 %`. */
 export const percent = (share: number): string => `${Number((share * 100).toPrecision(2))} %`;
 
-/** A chance without an exponent, one digit that counts: `0.3`, `0.00003`, `below 0.000001`. */
+/** A probability with one significant digit and no exponent: `0.3`, `0.00003`, `below 0.000001`. */
 export function chance(p: number): string {
   if (p > 0 && p < 1e-6) return "below 0.000001";
   return p

@@ -1,8 +1,8 @@
 /**
- * The one interface behind which every output format lives, one file per format.
+ * The interface of every output format. Each format has a file of its own in formats/.
  *
  * A reporter turns results into text, in the order they come, and hands the text to a sink. It opens no file, reads
- * no clock and knows no terminal: cli/ gives it a sink, the colour decision and the run's description.
+ * no clock and knows no terminal: cli/ provides the sink, whether to use colour, and the run's description.
  */
 import type { PortResult, PortState, ScanProgress, ScanSummary, TargetFault } from "../scan/probe/result.ts";
 
@@ -20,7 +20,7 @@ export interface RunInfo {
   readonly pairs: number;
   /** Distinct addresses planned, when they are known beforehand; of all shards together. */
   readonly hosts?: number;
-  /** Only a part of the planned pairs is this run's (`--shard`): some of the hosts may have none in it. */
+  /** This run probes only a part of the planned pairs (`--shard`), so some hosts may have none. */
   readonly isShard?: true;
   /** Distinct ports planned, ascending, for formats that record the scanned set (nmap XML). */
   readonly ports: readonly number[];
@@ -28,7 +28,7 @@ export interface RunInfo {
   readonly targetWidth?: number;
 }
 
-/** Stable words for programs. */
+/** Causes of silence, as stable codes for programs. */
 export const SILENCE_CODES = [
   "interface",
   "route",
@@ -45,22 +45,22 @@ export const SILENCE_CODES = [
   "all-silent",
 ] as const;
 
-/** Why nothing answered, as far as it can be seen from the machine that probed. */
+/** Why nothing answered, as far as the probing machine can tell. */
 export interface NoAnswerCause {
   readonly code: (typeof SILENCE_CODES)[number];
   /** One line for a person: what was seen, and what to do. */
   readonly text: string;
 }
 
-/** How a run ended; with `silence`, most likely cause first, when nobody answered it. */
+/** How a run ended. When nothing answered, `silence` has the causes, most likely first. */
 export interface RunSummary extends ScanSummary {
   readonly silence?: readonly NoAnswerCause[];
 }
 
 export interface Reporter {
   /**
-   * The results that this reporter must be given in such a run: those whose state, or the state that they correct, is
-   * among these. Others may be given too; those that are not are still counted in the summary.
+   * The states that this reporter needs in such a run. It must get every result that has one of them or corrects one; it may get
+   * others. The summary counts all.
    */
   wants(run: RunInfo): readonly PortState[];
   /** Called once, before the first result. */
@@ -69,8 +69,8 @@ export interface Reporter {
   result(result: PortResult): void;
   /** Called for each target that cannot be probed. */
   fault(fault: TargetFault): void;
-  /** Called about once a second, and not at all in a run that lasts no second. */
+  /** Called about once a second, and never in a run shorter than that. */
   progress?(progress: ScanProgress): void;
-  /** Called once, at the end or on interruption; everything not yet written must be handed to the sink. */
+  /** Called once, at the end or on interruption. Hands everything not yet written to the sink. */
   finish(summary: RunSummary): void;
 }

@@ -1,16 +1,16 @@
 /**
- * The totals of a run in sentences, for people: what was found, what was sent, and what makes the result less than sure.
+ * The totals of a run in sentences: what was found, what was sent, and what makes the result uncertain.
  *
- * Text only: the table (formats/table.ts) paints it and decides where it goes.
+ * Not here: colours, and where the sentences go (formats/table.ts).
  */
 import type { IgnoredCounts, ScanSummary } from "../scan/probe/result.ts";
 import { escapeWord } from "./escape.ts";
 import { chance, count, digits, duration, percent } from "./figures.ts";
 
-/** Silent ports that are less sure than the run was asked to be. */
+/** Silent ports that are less certain than `--confidence` asked for. */
 export interface Doubtful {
   readonly ports: number;
-  /** The largest of their doubts, 0 to 1. */
+  /** The largest doubt among them, 0 to 1. */
   readonly most: number;
   readonly confidence: number;
 }
@@ -20,7 +20,7 @@ export interface TotalsLine {
   readonly text: string;
 }
 
-/** What each ignored packet was, in the words of someone who reads packet captures. */
+/** Why packets were ignored, in words familiar from packet captures. */
 const IGNORED_BECAUSE: { readonly [Cause in keyof IgnoredCounts]: string } = {
   malformed: "cut short, or lengths that contradict each other",
   badChecksum: "wrong IP, TCP or ICMP checksum",
@@ -63,7 +63,7 @@ function warnings(summary: ScanSummary): TotalsLine[] {
   return lines.map((text) => ({ kind: "warning", text: `warning: ${text}` }));
 }
 
-/** What the run learnt of its path, for people. */
+/** What the run learnt about its path. */
 function path({ path, received, receiveDrops, open, closed, controls }: ScanSummary): TotalsLine[] {
   if (path === undefined) return [];
   const { round, out, back } = path.loss;
@@ -86,7 +86,7 @@ function path({ path, received, receiveDrops, open, closed, controls }: ScanSumm
   ];
 }
 
-/** How far silence can be trusted: always told where something was probably missed. */
+/** How far silence can be trusted. Always reported if an open port was probably missed. */
 function missed(
   { path, reasons }: ScanSummary,
   verbose: boolean,
@@ -121,7 +121,7 @@ function total(summary: ScanSummary, isShard: boolean): TotalsLine {
   const { open, closed, filtered, sent, retransmitted, received, elapsedMs, faults } = summary;
   const ports = count(open + closed + filtered, "port");
   const hosts = count(summary.hosts, "host");
-  // Nobody has counted the hosts that a shard, or a run that was cut short, did come to.
+  // How many of the hosts a shard or an interrupted run has reached is not counted.
   const found = isShard || summary.unfinished > 0 ? `${ports} (${hosts} planned)` : `${ports} on ${hosts}`;
   const states = `${digits(open)} open, ${digits(closed)} closed, ${digits(filtered)} filtered`;
   const again = retransmitted > 0 ? ` (${digits(retransmitted)} retransmitted)` : "";
@@ -132,14 +132,13 @@ function total(summary: ScanSummary, isShard: boolean): TotalsLine {
 }
 
 /**
- * The lines that end a report: what was not shown, notes (only with `verbose`), warnings (always), what was probably missed,
- * and the totals as the last one.
+ * The lines at the end of a report: what was not shown, notes (only with `verbose`), warnings, what was probably missed, and last
+ * the totals.
  *
- * @param verbose also tell what was received and not counted, cause by cause, how many answers were late, and what the path
- *   was like
- * @param notShown sentences about the results that were left out (formats/not-shown.ts)
- * @param isShard the run has a part only of what was planned
- * @param doubtful where it has been counted
+ * @param verbose also report ignored packets by cause, late answers, and what was learnt about the path
+ * @param notShown sentences about results that were not printed (formats/not-shown.ts)
+ * @param isShard the run probes only a part of what was planned
+ * @param doubtful silent ports that remain uncertain, if they were counted
  */
 export function totalsLines(
   summary: ScanSummary,

@@ -3,7 +3,7 @@ import { createEngine, type Engine, type EngineOptions } from "../../src/scan/en
 import { keepVerdict, type Verdict } from "../../src/scan/probe/verdict.ts";
 import type { ProbeSource } from "../../src/scan/targets/probe-source.ts";
 import { createSourcePorts } from "../../src/socket/ports.ts";
-import { loadAddress } from "../../src/socket/table.ts";
+import { loadAddress, storeAddress } from "../../src/socket/table.ts";
 import { type Address, parseAddress } from "../../src/wire/address.ts";
 import type { Network } from "./network.ts";
 import { createSeededRandom } from "./random.ts";
@@ -87,6 +87,10 @@ export function transmit(engine: Engine, nowUs: number): Uint8Array | undefined 
   const length = engine.pollTransmit(nowUs, out, 0, 0);
   return length === 0 ? undefined : out.subarray(0, length);
 }
+
+/** The sender of the ICMP message that decided, as bytes. */
+export const responderOf = ({ family, responder, hasResponder }: Verdict): Uint8Array | undefined =>
+  hasResponder ? storeAddress(responder, 0, family === 4 ? 4 : 16) : undefined;
 
 export function drainVerdicts(engine: Engine): Verdict[] {
   const verdicts: Verdict[] = [];

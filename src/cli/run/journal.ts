@@ -6,11 +6,13 @@ import { setImmediate as turn } from "node:timers/promises";
 import { openJournal, type Past, type Replayed, type StoredJournal } from "../../runtime/journal/reader.ts";
 import { createJournal, type Journal, type JournalOptions } from "../../runtime/journal/writer.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
+import type { ToResult } from "../../runtime/results/to-result.ts";
 import { noTotals, type Totals } from "../../runtime/results/totals.ts";
 import type { PastRun } from "../../runtime/run/running-scan.ts";
 import { asInvoker } from "../../runtime/system/privilege.ts";
 import type { Established, PortResult } from "../../scan/probe/result.ts";
 import { readRecord } from "../../scan/probe/result-record.ts";
+import { newVerdict } from "../../scan/probe/verdict.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
 import { VERSION } from "./terminal.ts";
 
@@ -74,7 +76,6 @@ const TURN = 4096;
 
 /**
  * Makes the journal of a new run, or takes up an old one.
- * @param toResult puts a record into words
  * @throws {SynprobeError} `ERR_JOURNAL`
  */
 export async function openRunJournal(
@@ -83,7 +84,7 @@ export async function openRunJournal(
   { stored }: Remembered,
   settings: JournalOptions,
   workers: number,
-  toResult: (record: ReturnType<typeof readRecord>, established?: Established) => PortResult,
+  toResult: ToResult,
   argv: readonly string[],
 ): Promise<OpenedJournal | undefined> {
   const identity = () => ({ targets: plan.space.fingerprint(), options: settings });
@@ -119,10 +120,11 @@ async function takeUp(
   past: Past,
   stored: StoredJournal,
   workers: number,
-  toResult: (record: ReturnType<typeof readRecord>, established?: Established) => PortResult,
+  toResult: ToResult,
 ): Promise<Pick<OpenedJournal, "past" | "replay">> {
   const totals = (past.checkpoint?.totals as Totals | undefined) ?? noTotals();
   // States and reasons are counted anew: results that came after the last checkpoint are in the file as well.
+  const verdict = newVerdict();
   const counted: Totals = { ...noTotals(), ...totals, ...(await countPast(past)) };
   return {
     past: {
@@ -135,7 +137,10 @@ async function takeUp(
     replay: (onResult, room) =>
       each(
         past,
-        ({ bytes, at, extra }) => onResult(toResult(readRecord(bytes, at), extra as Established | undefined)),
+        ({ bytes, at, extra }) => {
+          readRecord(bytes, at, verdict);
+          onResult(toResult(verdict, verdict.atUs, extra as Established | undefined));
+        },
         room,
       ),
   };
@@ -157,8 +162,9 @@ async function each(
 
 async function countPast(past: Past): Promise<Pick<Totals, "decided" | "states" | "reasons">> {
   const sum = noTotals();
+  const verdict = newVerdict();
   await each(past, ({ bytes, at }) => {
-    const { state, reason } = readRecord(bytes, at);
+    const { state, reason } = readRecord(bytes, at, verdict);
     sum.decided++;
     sum.states[state]++;
     sum.reasons[state][reason] = (sum.reasons[state][reason] ?? 0) + 1;

@@ -6,10 +6,9 @@
  *   Host: 192.0.2.10 (name)⇥Ports: 22/open/tcp//ssh///, 80/closed/tcp//http///
  *   # synprobe done at Fri Nov 20 23:09:55 2026 UTC -- 1 IP address (1 host up) scanned in 0.12 seconds
  *
- * As nmap's under -Pn, where every host that was probed is up, but for two things, so that the file says no more than is
- * known: every port is listed (never `Ignored State`), and an interrupted run ends in `# synprobe interrupted at`. In a large
- * run a host has lines in each group of results with one of its own (nmap.ts). The format has no room for reasons, round
- * trips or ICMP senders; nmap XML and NDJSON have.
+ * As nmap writes it under -Pn, where every probed host is up, with two exceptions: every port is listed (there is no
+ * `Ignored State`), and an interrupted run ends in `# synprobe interrupted at`. In a large run a host may have several lines, one
+ * for each group of results (nmap.ts). The format has no room for reasons, round trips or ICMP senders; use nmap XML or NDJSON.
  */
 import { PORT_STATES } from "../../scan/probe/result.ts";
 import { escapeText, escapeWord } from "../escape.ts";
@@ -24,7 +23,7 @@ import {
   nmapTime,
 } from "./nmap.ts";
 
-/** Service names without the marks that part the fields; nmap replaces `/` the same way. */
+/** A service name without field separators; nmap replaces `/` in the same way. */
 function serviceField(service: string): string {
   return escapeWord(service).replaceAll("/", "|").replaceAll(",", ";");
 }
@@ -39,7 +38,7 @@ function hostLines(host: HostResults): string {
   return `${head}\tStatus: Up\n${head}\tPorts: ${listed}\n`;
 }
 
-/** A reporter for nmap's grepable format; the file is complete when the run has finished or was cut short. */
+/** A reporter for nmap's grepable format. An interrupted run leaves a complete file too. */
 export function createGrepableReporter(sink: Sink): Reporter {
   let groups: HostGroups | undefined;
   return {

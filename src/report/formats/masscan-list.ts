@@ -1,12 +1,12 @@
 /**
- * masscan's list (`-oL`): a line for each open port, for what reads masscan's files.
+ * masscan's list (`-oL`): a line for each open port, for programs that read masscan's files.
  *
  *   #masscan
  *   open tcp 22 198.18.0.1 1795277947
  *   # end
  *
- * Exactly as masscan 1.3.2 writes it: the time is the verdict's, in whole seconds since the Unix epoch; closed and filtered
- * ports are not in it, nor names, nor reasons; the last line also ends an interrupted run. Nothing in it is text from outside.
+ * Exactly as masscan 1.3.2 writes it. The time is the verdict's, in whole seconds since the Unix epoch. Closed and filtered ports,
+ * names and reasons are left out. An interrupted run has the last line too. Nothing in it is text from outside.
  */
 import type { Reporter, Sink } from "../reporter.ts";
 

@@ -1,16 +1,11 @@
 /**
- * NDJSON: one JSON object a line, written as each verdict falls; keys in this order, those marked ? only when known. The
- * same as JSON Schema: ndjson.schema.json, which the package exports.
+ * NDJSON: one JSON object a line, written as each verdict falls. Keys are in this order; those marked ? are only there when known.
+ * ndjson.schema.json, which the package exports, says the same as JSON Schema.
  *
- * A verdict (no `type`):
- *   ip, port, proto "tcp", state "open|closed|filtered", reason, rtt_ms number|null, ttl number|null, tries,
- *   answered? (which of them was), doubt? (the chance that silence is loss), answers_all? true (so does every port there),
- *   host? (the name given), responder? (the ICMP sender, when not the target), service?, late? true, was? (the state
- *   that this line corrects), established_ms? ending? ("fin|reset|no-fin|silent") banner? (of a handshake that was
- *   completed), ts (when the verdict fell)
+ * A verdict (no `type`): the columns of scan/probe/result-columns.ts, in their order.
  * A target that could not be probed:
  *   type "fault", target, code, message
- * A look at the run, once a second:
+ * Progress, once a second:
  *   type "progress", elapsed_ms, total, decided, open, closed, filtered, sent, retransmitted, received, receive_drops,
  *   in_flight, rate? (SYNs a second that the path holds), loss? (0 to 1)
  * The last line:
@@ -20,9 +15,9 @@
  *   receive_drops, send_errors {errno name: count}, path? {rate, loss {round, out?, back?}, missed_open {expected, low,
  *   high}}, silence? [{code, text}] (why nobody answered, most likely first), faults (a count), interrupted, elapsed_ms, started_at, ts (the end)
  *
- * Times are ISO 8601 in UTC with milliseconds; durations are milliseconds and rates SYNs a second, both with at most three decimals; chances
- * have three digits that count. A file without a summary line was cut off. Text is exact: what a terminal might obey is written in
- * JSON's own `\u` escapes.
+ * Times are ISO 8601 in UTC with milliseconds. Durations are milliseconds and rates SYNs per second, both with at most three
+ * decimals; probabilities have three significant digits. A file without a summary line was cut off. Text is exact: whatever a
+ * terminal might obey is written in JSON's own `\u` escapes.
  */
 import {
   type PathFindings,
@@ -31,12 +26,13 @@ import {
   type ScanProgress,
   type TargetFault,
 } from "../../scan/probe/result.ts";
+import { COLUMN_LIST, type Value } from "../../scan/probe/result-columns.ts";
 import type { Reporter, RunSummary, Sink } from "../reporter.ts";
 
-/** What JSON.stringify leaves as it is, but a terminal or a line splitter may take for more than text. */
+/** What JSON.stringify leaves as it is, but a terminal or a line splitter may act on. */
 const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]/gu;
 
-/** What most lines are, found out in less time. */
+/** Most lines are printable ASCII, which this finds out faster. */
 const PRINTABLE = /^[\x20-\x7e]*$/;
 
 function escapeUnits(char: string): string {
@@ -57,36 +53,31 @@ const roundChance = (chance: number): number => Number(chance.toPrecision(3));
 const optionalChance = (chance: number | undefined): number | undefined =>
   chance === undefined ? undefined : roundChance(chance);
 
-function resultRecord(result: PortResult): object {
-  return {
-    ip: result.ip,
-    port: result.port,
-    proto: "tcp",
-    state: result.state,
-    reason: result.reason,
-    rtt_ms: result.rttMs === null ? null : toThousandths(result.rttMs),
-    ttl: result.ttl,
-    tries: result.tries,
-    answered: result.answered,
-    doubt: optionalChance(result.doubt),
-    answers_all: result.answersAll,
-    host: result.host,
-    responder: result.responder,
-    service: result.service,
-    late: result.late,
-    was: result.was,
-    established_ms: result.established === undefined ? undefined : toThousandths(result.established.ms),
-    ending: result.established?.ending,
-    banner: result.established?.banner,
-    ts: isoTime(result.timeMs),
-  };
+/** Text that needs no escapes in JSON. */
+const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
+
+function jsonValue(value: Exclude<Value, undefined>): string {
+  if (typeof value !== "string") return String(value);
+  return PLAIN.test(value) ? `"${value}"` : JSON.stringify(value).replace(UNSEEN, escapeUnits);
 }
 
-function faultRecord(fault: TargetFault): object {
+const FIELDS = COLUMN_LIST.map(({ key, line }) => ({ start: `,"${key}":`, line }));
+
+/** Same as `jsonLine` of the known columns, but faster: there is no object in between. */
+function resultLine(result: PortResult): string {
+  let fields = "";
+  for (const { start, line } of FIELDS) {
+    const value = line(result);
+    if (value !== undefined) fields += start + jsonValue(value);
+  }
+  return `{${fields.slice(1)}}\n`;
+}
+
+function faultObject(fault: TargetFault): object {
   return { type: "fault", target: fault.target, code: fault.code, message: fault.message };
 }
 
-function progressRecord(progress: ScanProgress): object {
+function progressObject(progress: ScanProgress): object {
   return {
     type: "progress",
     elapsed_ms: toThousandths(progress.elapsedMs),
@@ -105,7 +96,7 @@ function progressRecord(progress: ScanProgress): object {
   };
 }
 
-function pathRecord({ rate, loss, missedOpen }: PathFindings): object {
+function pathObject({ rate, loss, missedOpen }: PathFindings): object {
   return {
     rate: toThousandths(rate),
     loss: { round: roundChance(loss.round), out: optionalChance(loss.out), back: optionalChance(loss.back) },
@@ -117,7 +108,7 @@ function pathRecord({ rate, loss, missedOpen }: PathFindings): object {
   };
 }
 
-function summaryRecord(summary: RunSummary): object {
+function summaryObject(summary: RunSummary): object {
   const { ignored } = summary;
   return {
     type: "summary",
@@ -144,7 +135,7 @@ function summaryRecord(summary: RunSummary): object {
     },
     receive_drops: summary.receiveDrops,
     send_errors: summary.sendErrors,
-    path: summary.path === undefined ? undefined : pathRecord(summary.path),
+    path: summary.path === undefined ? undefined : pathObject(summary.path),
     silence: summary.silence?.map(({ code, text }) => ({ code, text })),
     faults: summary.faults.length,
     interrupted: summary.interrupted,
@@ -160,16 +151,16 @@ export function createNdjsonReporter(sink: Sink): Reporter {
     wants: () => PORT_STATES,
     start() {},
     result(result) {
-      sink(jsonLine(resultRecord(result)));
+      sink(resultLine(result));
     },
     fault(fault) {
-      sink(jsonLine(faultRecord(fault)));
+      sink(jsonLine(faultObject(fault)));
     },
     progress(progress) {
-      sink(jsonLine(progressRecord(progress)));
+      sink(jsonLine(progressObject(progress)));
     },
     finish(summary) {
-      sink(jsonLine(summaryRecord(summary)));
+      sink(jsonLine(summaryObject(summary)));
     },
   };
 }

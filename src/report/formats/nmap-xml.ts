@@ -1,14 +1,14 @@
 /**
- * nmap's XML (`-oX`), valid against nmap.dtd, so that what reads nmap's files reads synprobe's.
+ * nmap's XML (`-oX`), valid against nmap.dtd, so that programs for nmap's files can read synprobe's.
  *
- * The DTD allows no `scanner` but "nmap"; the comment, `args` and `version` say who really wrote the file. Hosts are
- * written when the run finishes, in a large run group by group (nmap.ts), targets that could not be probed as they come
- * (`target status="skipped"`). What is not known is left out (`times`, `starttime`), every port is listed (no
- * `extraports`), and a host that sent no answer is "up" by `user-set`, nmap's word for `-Pn`. A host that answers on any port
- * has that as its `comment`. Round trips and tries have no place in the format; NDJSON has them.
+ * The DTD allows no `scanner` but "nmap"; the comment, `args` and `version` name the real author. Hosts are written when the run
+ * finishes, in a large run group by group (nmap.ts); targets that could not be probed as they come (`target status="skipped"`).
+ * Unknown values are left out (`times`, `starttime`), every port is listed (no `extraports`), and a host that sent no answer is
+ * "up" by `user-set`, nmap's word for `-Pn`. A host that answers on any port says so in its `comment`. The format has no room for
+ * round trips and tries; use NDJSON.
  *
- * Written by hand: there is no text between tags, only attributes, and all that is not a number or a word of our own goes
- * through `attribute`. A builder that takes objects needs ten times as long (npm run bench:formats), and would do nothing else.
+ * Written by hand: there are only attributes, no text between tags, and every value that is not a number or one of our own words
+ * goes through `attribute`. An XML builder takes ten times as long (npm run bench:formats) and gains nothing.
  */
 import { PORT_STATES, type PortResult, type ScanSummary, type TargetFault } from "../../scan/probe/result.ts";
 import { escapeText } from "../escape.ts";
@@ -35,12 +35,12 @@ const ENTITIES: Readonly<Record<string, string>> = {
   '"': "&quot;",
   "'": "&apos;",
 };
-/** What most names are made of needs no second look. */
+/** Most names contain only these, and need no escapes. */
 const PLAIN = /^[\w .:/-]*$/;
 
 /**
- * Text as the value of an attribute. XML 1.0 §2.2 forbids most control characters, even as references, and §3.3.3 makes a
- * space of every line end, so all that is unseen is spelled out; then the five characters that markup is made of.
+ * Text as an attribute value. XML 1.0 §2.2 forbids most control characters, even as references, and §3.3.3 turns line ends into
+ * spaces, so unseen characters are spelled out first. Then the five characters of markup are escaped.
  */
 function attribute(text: string): string {
   if (PLAIN.test(text)) return text;
@@ -109,7 +109,7 @@ function ending(summary: ScanSummary, hosts: HostCount): string {
   );
 }
 
-/** A reporter for nmap's XML; the document is complete when the run has finished or was cut short. */
+/** A reporter for nmap's XML. An interrupted run leaves a complete document too. */
 export function createNmapXmlReporter(sink: Sink): Reporter {
   let groups: HostGroups | undefined;
   return {

@@ -1,13 +1,13 @@
 /**
- * What nmap's two file formats share: results gathered by address, and times and command lines as nmap spells them.
+ * Shared by nmap's two file formats (nmap-xml.ts, grepable.ts): results grouped by address, times and command lines in nmap's
+ * spelling.
  *
- * Both formats give one entry per host, while results fall in any order. A run of up to MOST_HELD pairs has its results
- * kept until the end. In a larger one they are written a group at a time, so that memory stays bounded: a host has an
- * entry in each group with a result of its own (nmap.dtd allows that, and masscan writes no other way), and a corrected
- * verdict stands in a later entry than the one it corrects. The formats: nmap-xml.ts, grepable.ts.
+ * Both formats have one entry per host, while results fall in any order. In a run of up to MOST_HELD pairs, results are held
+ * until the end. In a larger run they are written group by group, so that memory stays bounded: a host then has an entry in each
+ * group with one of its results (nmap.dtd allows that, and masscan does the same), and a correction comes in a later entry.
  *
- * A host counts as "up" when it has a result, in both formats: as with `nmap -Pn`, which synprobe's probing is. So hosts that
- * a shard or an interrupted run has not come to are not counted, as addresses or as hosts.
+ * A host with a result counts as "up", as under `nmap -Pn`. So hosts that a shard or an interrupted run has not reached are not
+ * counted, neither as addresses nor as hosts.
  */
 import type { PortResult, ScanSummary } from "../../scan/probe/result.ts";
 import { addressKey, compareAddresses, countAddresses } from "../addresses.ts";
@@ -17,31 +17,31 @@ import type { RunInfo } from "../reporter.ts";
 /** Every verdict on one address. */
 export interface HostResults {
   readonly ip: string;
-  /** The names that the user gave for this address, each once, first given first. */
+  /** Distinct names that the user gave for this address, in their order. */
   readonly names: readonly string[];
-  /** By port, ascending; a corrected verdict stands in place of the first one. */
+  /** By port, ascending. A correction takes the place of the verdict that it corrects. */
   readonly ports: readonly PortResult[];
-  /** A verdict that the host itself gave, which proves it is up; undefined when only others spoke for it, or nobody. */
+  /** A verdict from the host itself, which proves that it is up; undefined if there is none. */
   readonly answer: PortResult | undefined;
 }
 
-/** Most pairs of a run whose results are held to its end: one host's 65,535 ports are among them. Each takes about 300 bytes. */
+/** Runs of at most this many pairs hold their results to the end: all ports of one host fit. Each takes about 300 bytes. */
 export const MOST_HELD = 100_000;
-/** Results in a group of a larger run: few enough that writing them, 10 ms or so, holds up nothing else. */
+/** Results per group in a larger run. Writing a group takes about 10 ms, which delays nothing else noticeably. */
 export const GROUP = 1000;
 
 export interface HostGroups {
   add(result: PortResult): void;
-  /** Writes what is held: hosts in order of address, IPv4 before IPv6, whatever order the results came in. */
+  /** Writes the held results: hosts by address, IPv4 before IPv6. */
   flush(): void;
-  /** Hosts that were written. */
+  /** The hosts written so far. */
   hosts(): HostCount;
 }
 
 /** How many hosts have results. */
 export interface HostCount {
   readonly count: number;
-  /** False for more than can be told apart: `count` is then the least they are. */
+  /** False when there were more than could be told apart; `count` is then a lower bound. */
   readonly exact: boolean;
 }
 

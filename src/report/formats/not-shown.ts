@@ -1,6 +1,6 @@
 /**
- * What was decided and not printed, counted by state and reason after nmap's `Not shown: 995 closed tcp ports (reset)`:
- * for each host by itself when the run has few, else for the run as a whole, from its summary.
+ * Verdicts that were not printed, counted by state and reason, as in nmap's `Not shown: 995 closed tcp ports (reset)`. Counted per
+ * host in a run of few hosts, else for the whole run, from its summary.
  */
 import { PORT_STATES, type PortResult, type PortState, type ScanSummary } from "../../scan/probe/result.ts";
 import { type AddressKey, addressKey, compareAddresses } from "../addresses.ts";
@@ -8,7 +8,7 @@ import { escapeWord } from "../escape.ts";
 import { count } from "../figures.ts";
 import type { RunInfo } from "../reporter.ts";
 
-/** Most hosts counted one by one. Each takes 64 KiB. */
+/** Most hosts for which each is counted. A host takes 64 KiB. */
 export const MOST_HOSTS = 32;
 
 type Reasons = ScanSummary["reasons"];
@@ -21,10 +21,10 @@ export interface NotShown {
   sentences(summary: ScanSummary): string[];
 }
 
-/** @param shown the states printed. What counts is a port's state at the end, whatever was printed before. */
+/** @param shown the states that are printed. A port counts by its final state, whatever was printed before. */
 export function countNotShown(run: RunInfo, shown: readonly PortState[]): NotShown {
   const hidden = PORT_STATES.filter((state) => !shown.includes(state));
-  // What a single host's ports are, the summary says.
+  // For a single host the summary has the same counts.
   const few = run.hosts !== undefined && run.hosts > 1 && run.hosts <= MOST_HOSTS;
   const needsAll = hidden.length > 0 && few;
   const verdicts = createVerdictMaps();
@@ -38,7 +38,7 @@ export function countNotShown(run: RunInfo, shown: readonly PortState[]): NotSho
       if (all.length === 0) return [];
       const hosts = verdicts.hosts().map(({ label, reasons }) => ({ label, parts: listed(reasons, hidden) }));
       const seen = hosts.reduce((sum, { parts }) => sum + total(parts), 0);
-      // A resumed run has decided more than this report was told of.
+      // A resumed run has decided more than this reporter was given.
       if (hosts.length <= 1 || seen !== total(all)) return [`Not shown: ${phrase(all)}`];
       return hosts
         .filter(({ parts }) => parts.length > 0)
@@ -73,13 +73,13 @@ const phrase = (parts: readonly Part[]): string =>
 interface VerdictMap {
   readonly label: string;
   readonly key: AddressKey;
-  /** By port, what kind of verdict: 0 for none yet, else its place in the list of kinds plus one. */
+  /** By port: 0 for no verdict yet, else one more than the index of its kind. */
   readonly kinds: Uint8Array;
 }
 
-/** The last verdict on each port of a few hosts, a byte each: a correction simply takes the place of what it corrects. */
+/** The latest verdict on each port of a few hosts, one byte each, so that a correction just overwrites. */
 function createVerdictMaps() {
-  // Far fewer than a byte's worth: each reason gives one state, and errno names are about a hundred.
+  // A byte is enough: each reason has one state, and there are about a hundred errno names.
   const kinds: { readonly state: PortState; readonly reason: string }[] = [];
   const byAddress = new Map<string, VerdictMap>();
 

@@ -11,7 +11,7 @@ const LABEL_WIDTH = 10;
 /** Longer lists of ports, addresses and outputs end in an ellipsis. */
 const LONGEST_LINE = 1000;
 
-/** A line of the page: label and text; a further line of the same kind has no label. */
+/** A line of the page: label and text. A continuation has no label. */
 function row(label: string, text: string): string {
   return `${label.padEnd(LABEL_WIDTH)}${escapeText(text, LONGEST_LINE)}\n`;
 }

@@ -1,12 +1,12 @@
 /**
- * Which results the table prints: `--show`, and what stands when it is not given. The formats for programs know nothing
- * of it: they carry every state.
+ * Which results the table prints: `--show` and its default. It does not concern the formats for programs, which have every
+ * state.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { PORT_STATES, type PortState } from "../../scan/probe/result.ts";
 import type { RunInfo } from "../reporter.ts";
 
-/** A run of at most this many pairs has every result printed: they fit a screen. */
+/** A run of at most this many pairs prints every result by default: they fit on a screen. */
 export const SMALL_RUN = 50;
 
 /**
@@ -25,7 +25,7 @@ export function parseShow(text: string): readonly PortState[] {
   return words.includes("all") ? PORT_STATES : PORT_STATES.filter((state) => words.includes(state));
 }
 
-/** What is printed of a run: what `--show` asks for; without it everything in a small run, else the open ports. */
+/** The states to print: those of `--show`; by default all in a small run, else open ports only. */
 export function shownStates(run: RunInfo, show?: readonly PortState[]): readonly PortState[] {
   return show ?? (run.pairs <= SMALL_RUN ? PORT_STATES : ["open"]);
 }

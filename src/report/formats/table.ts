@@ -2,12 +2,12 @@
  * The table for people: a line for each verdict as it falls, if it is to be shown (show.ts), and at the end the counts
  * of the others (not-shown.ts), the hosts that answer on every port (answers-all.ts), and the totals (totals.ts).
  *
- * In a run of at most LARGEST_SORTED pairs the lines of its first second come together, in nmap's order: by address, then by
- * port. A run that lasts no longer is one sorted table, of others the rest follows as it is found.
+ * In a run of at most LARGEST_SORTED pairs, the lines of the first second are held and sorted as nmap does: by address, then by
+ * port. So a run that lasts no longer is one sorted table; in others the rest follows as it is found.
  *
- * Lines stream and hosts interleave, so the columns have fixed widths; only a target wider than its column widens it,
- * for itself and the lines after. The evidence comes last, because its length varies most. Which targets could not be
- * probed is told by cli/ on stderr; here they are only counted.
+ * Lines stream and hosts interleave, so the columns have fixed widths. A wider target widens its column from there on. The
+ * evidence comes last, because its length varies most. Targets that could not be probed are only counted here; cli/ reports
+ * them on stderr.
  */
 import pc from "picocolors";
 import {
@@ -27,24 +27,24 @@ import { countNotShown, type NotShown } from "./not-shown.ts";
 import { shownStates } from "./show.ts";
 
 export interface TableOptions {
-  /** Colours, for a terminal; without, plain text for a pipe or a file. */
+  /** Use colours, for a terminal; otherwise plain text, for a pipe or a file. */
   readonly color: boolean;
-  /** Also tell what was received and not counted, how many answers were late, how sure silence is, and what the path was like. */
+  /** Also report ignored packets, late answers, how certain silence is, and what was learnt about the path. */
   readonly verbose: boolean;
-  /** The chance with which a silent port was to be silent (`--confidence`), to tell of those that are less sure. */
+  /** `--confidence`: silent ports that are less certain are reported. */
   readonly confidence?: number;
-  /** Print these; without, everything in a small run and the open ports of a larger one. */
+  /** The states to print. By default all in a small run, and open ports only in a larger one. */
   readonly show?: readonly PortState[];
-  /** Columns of the terminal, to break the sentences at the end between words; without, each stays on one line. */
+  /** Columns of the terminal, to wrap the sentences at the end; without, each stays on one line. */
   readonly width?: number;
 }
 
 type Colors = ReturnType<typeof pc.createColors>;
 
-/** Results of runs of so many pairs are held back for a second to be sorted. */
+/** Runs of at most this many pairs hold back the results of their first second, to sort them. */
 const LARGEST_SORTED = 4096;
 
-/** In runs of more pairs it is not told how many of them stay in doubt; the interval of what was missed says it for them. */
+/** In runs of more pairs, uncertain ports are not counted one by one; the interval of missed ports covers them. */
 const MOST_DOUBTED = 100_000;
 
 const GAP = "  ";
@@ -55,8 +55,8 @@ const WIDEST_TARGET = 60;
 const WIDTHS = { state: 8, service: 12, rtt: 10, ttl: 3, tries: 5 };
 
 /**
- * What the TARGET column shows for a port: `192.0.2.10:22`, `[2001:db8::10]:22` or `name:22 (192.0.2.10)`, without
- * anything that a terminal would obey.
+ * The TARGET column: `192.0.2.10:22`, `[2001:db8::10]:22` or `name:22 (192.0.2.10)`, with nothing in it that a terminal would
+ * obey.
  */
 export function targetLabel({ host, ip, port }: Pick<PortResult, "host" | "ip" | "port">): string {
   const address = escapeWord(ip);
@@ -100,7 +100,7 @@ function firstTargetWidth(run: RunInfo): number {
   return Math.min(WIDEST_TARGET, Math.max("TARGET".length, run.targetWidth ?? DEFAULT_TARGET_WIDTH));
 }
 
-/** Breaks a sentence between words, so that no line but one of a single long word is wider than `width` columns. */
+/** Wraps a sentence at `width` columns. A longer word has a line of its own. */
 function wrap(text: string, width = Number.POSITIVE_INFINITY): string[] {
   const lines: string[] = [];
   let line = "";
@@ -158,7 +158,7 @@ function resultLine(
   return `${cells.join(GAP)}\n`;
 }
 
-/** By address and port; a correction stays behind what it corrects. */
+/** By address and port. A correction stays behind the verdict that it corrects. */
 function sorted(results: readonly PortResult[]): PortResult[] {
   return results
     .map((result) => ({ result, key: addressKey(result.ip) }))
@@ -167,8 +167,8 @@ function sorted(results: readonly PortResult[]): PortResult[] {
 }
 
 /**
- * Counts the silent ports that are less sure than `confidence`. A late answer takes its port out again.
- * With a confidence of 1 every port got all its SYNs, and none can be sure enough.
+ * Counts the silent ports that are less certain than `confidence`. A late answer takes its port out again.
+ * With a confidence of 1 every port got all its SYNs, and none can be certain enough.
  */
 function collectDoubtful(confidence: number) {
   const doubts = new Map<string, number>();
@@ -187,8 +187,8 @@ function collectDoubtful(confidence: number) {
 }
 
 /**
- * A reporter for the table. Writes the header at the start, one line for each result to be shown, and the totals at the
- * end. A result that corrects one which was shown is shown too. Ports of a host that answers on all of them are counted.
+ * A reporter for the table. Writes the header, a line for each result to be printed, and at the end the totals. A correction of a
+ * printed result is printed too. Ports of a host that answers on all of them are only counted.
  */
 export function createTableReporter(sink: Sink, options: TableOptions): Reporter {
   const colors = pc.createColors(options.color);

@@ -1,10 +1,10 @@
 /**
- * Several formats at once: one reporter that passes everything on to others, in the order given.
+ * Several formats at once: a reporter that forwards every call to others, in the order given.
  */
 import { PORT_STATES } from "../../scan/probe/result.ts";
 import type { Reporter } from "../reporter.ts";
 
-/** A reporter that hands each call to every one of `reporters`; none at all is allowed and says nothing. */
+/** A reporter that forwards each call to all `reporters`. There may be none. */
 export function combine(reporters: readonly Reporter[]): Reporter {
   return {
     wants(run) {

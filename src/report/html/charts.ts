@@ -1,6 +1,6 @@
 /**
- * The page's charts, drawn by ECharts to SVG text, without a browser. What comes out is inert: no script, no style, no
- * identifier that two charts share; colours are the page's CSS variables, so that they follow light and dark.
+ * The page's charts, drawn by ECharts to SVG text, without a browser. The SVG is inert: no script, no style, no identifier that
+ * two charts share. Colours are the page's CSS variables, so that they follow light and dark mode.
  *
  * Only this file imports echarts.
  */
@@ -9,11 +9,12 @@ import { GridComponent } from "echarts/components";
 import { init, use } from "echarts/core";
 import { SVGRenderer } from "echarts/renderers";
 import { rounded } from "../figures.ts";
-import type { Bar, Point, RoundTrips, Series } from "./digest.ts";
+import type { Series } from "./digest.ts";
+import type { Bar, Point, RoundTrips } from "./statistics.ts";
 
 use([BarChart, LineChart, GridComponent, SVGRenderer]);
 
-/** A chart for a page's width, and one for a phone's; CSS shows one of them. */
+/** Each chart is drawn for a wide page and for a phone; CSS shows one of them. */
 const WIDTHS = { wide: 540, narrow: 330 } as const;
 const FONT = 12;
 
@@ -34,7 +35,7 @@ function draw(width: number, height: number, options: Options): string {
   }
 }
 
-/** Without styles, classes and what ECharts' own script would read. */
+/** Removes styles, classes and the attributes that ECharts' own script would read. */
 function inert(svg: string, width: number, height: number): string {
   return svg
     .replace(/<style\b[\s\S]*?<\/style>/g, "")
@@ -43,7 +44,7 @@ function inert(svg: string, width: number, height: number): string {
     .replace(/<rect\b[^>]*fill="none"[^>]*><\/rect>\n?/, "");
 }
 
-/** Both sizes of a chart, and what it shows in words for who cannot see it. */
+/** Both sizes of a chart, with a description for screen readers. */
 function figure(label: string, sizes: (width: number, narrow: boolean) => string): string {
   return `<div class="chart" role="img" aria-label="${label}"><div class="wide">${sizes(WIDTHS.wide, false)}</div><div class="narrow">${sizes(WIDTHS.narrow, true)}</div></div>`;
 }
@@ -70,7 +71,7 @@ export function barChart(label: string, bars: readonly Bar[], colour: string): s
       xAxis: { type: "value", show: false },
       yAxis: {
         type: "category",
-        // Two labels that are cut alike must stay two.
+        // Two labels that look the same once shortened must stay two.
         data: down.map((_, i) => String(i)),
         ...axis,
         axisLine: { show: false },
@@ -104,7 +105,7 @@ export function barChart(label: string, bars: readonly Bar[], colour: string): s
 const milliseconds = (ms: number): string =>
   ms >= 10_000 ? `${Number((ms / 1000).toPrecision(3))} s` : `${Number(ms.toPrecision(4))}`;
 
-/** Answers by round trip. */
+/** Histogram of round trips. */
 export function roundTripChart(label: string, trips: RoundTrips): string {
   const beyond = trips.bounds.at(-1) === Number.POSITIVE_INFINITY;
   const labels = trips.bounds
@@ -141,7 +142,7 @@ export function roundTripChart(label: string, trips: RoundTrips): string {
   );
 }
 
-/** How a series is drawn, in order: the page's legend has the same. */
+/** Line styles of the series, in order. The page's legend uses the same. */
 export const LINES = {
   sent: { name: "SYNs sent", colour: "var(--accent)" },
   received: { name: "packets received", colour: "var(--open)" },
@@ -195,7 +196,7 @@ const valuesOf = (points: readonly Point[], key: "sent" | "received" | "rate" | 
     return value === undefined ? [] : [[point.seconds, value] as [number, number]];
   });
 
-/** Packets per second; several runs differ by their dashes. */
+/** Packets per second. Runs are told apart by their dashes. */
 export function rateChart(label: string, series: readonly Series[]): string {
   const lines = series.flatMap(({ points }, i) =>
     (["rate", "received", "sent"] as const).flatMap((key) => {
@@ -206,7 +207,7 @@ export function rateChart(label: string, series: readonly Series[]): string {
   return lineChart(label, lines, 240, rounded);
 }
 
-/** Loss in percent; empty where no run tells it. */
+/** Loss in percent; empty if no run reports it. */
 export function lossChart(label: string, series: readonly Series[]): string {
   const lines = series.flatMap(({ points }, i) => {
     const values = valuesOf(points, "loss").map(([x, y]): [number, number] => [x, 100 * y]);

@@ -1,8 +1,8 @@
 /**
- * What the page shows, gathered from one or more runs: totals, tops, histograms, series, rows. Each is bounded, and
- * says what it leaves out.
+ * The page's content, gathered from one or more runs: totals, top lists, the matrix of hosts and ports, rows. Each is bounded and
+ * says how much it leaves out.
  *
- * Not here: how it looks (charts.ts, page.ts).
+ * Not here: how it looks (charts.ts, page.ts), statistics that know nothing of runs (statistics.ts).
  */
 import { createColumn, createPairIndex, createTexts, sortKey } from "../read/pair-index.ts";
 import {
@@ -15,63 +15,37 @@ import {
   type RecordedSink,
   type RecordedState,
 } from "../read/recorded.ts";
+import {
+  compare,
+  createTally,
+  histogram,
+  type Point,
+  pointsOf,
+  type RoundTrips,
+  type Tops,
+} from "./statistics.ts";
 
-/** Most hosts and ports of the matrix. */
+/** Most hosts and ports in the matrix. */
 export const MATRIX = { hosts: 40, ports: 24 } as const;
-/** Most rows of the table; open ports come first. */
+/** Most rows in the table; open ports come first. */
 export const MOST_ROWS = 200_000;
-/** Most hosts of the list of open ports by host, and most faults shown. */
+/** Most hosts in the list of open ports by host. */
 const MOST_LISTED = 500;
 const MOST_FAULTS = 20;
 const MOST_SERVICES = 16;
 const MOST_REASONS = 14;
-/** A host of so many ports that are all open has no such services. */
+/** A host with this many ports, all of them open, is taken to answer on every port. */
 const MANY_PORTS = 30;
-/** Points of a series over time. */
-const POINTS = 240;
-/** Runs whose series are drawn. */
+/** Most runs whose series are drawn. */
 export const MOST_SERIES = 4;
-
-export interface Bar {
-  readonly label: string;
-  readonly ports: number;
-  readonly hosts: number;
-}
-
-export interface Tops {
-  readonly bars: readonly Bar[];
-  /** How many more there are. */
-  readonly more: number;
-}
 
 export interface Matrix {
   readonly hosts: readonly { readonly ip: string; readonly name: string }[];
   readonly ports: readonly { readonly port: number; readonly proto: string; readonly service: string }[];
-  /** State by host and port, by place in RECORDED_STATES; -1 where nothing is known. */
+  /** State by host and port, as an index into RECORDED_STATES; -1 where nothing is known. */
   readonly cells: readonly (readonly number[])[];
   readonly moreHosts: number;
   readonly morePorts: number;
-}
-
-export interface RoundTrips {
-  /** Bounds in milliseconds, one more than there are bins. */
-  readonly bounds: readonly number[];
-  readonly open: readonly number[];
-  readonly closed: readonly number[];
-  readonly filtered: readonly number[];
-  readonly count: number;
-  readonly median: number;
-  readonly p95: number;
-  readonly max: number;
-}
-
-/** A moment: seconds since the run's start, packets per second, loss in 0 to 1. */
-export interface Point {
-  readonly seconds: number;
-  readonly sent: number;
-  readonly received: number;
-  readonly rate?: number;
-  readonly loss?: number;
 }
 
 export interface Series {
@@ -79,9 +53,9 @@ export interface Series {
   readonly points: readonly Point[];
 }
 
-/** The table's rows by column: what the page's script reads. Texts are numbers into lists. */
+/** The table's rows by column, for the page's script. Texts are indices into lists. */
 export interface Rows {
-  /** Addresses in their order, with the name, if any, after a space. */
+  /** Sorted addresses, each followed by a space and its name if it has one. */
   readonly hosts: readonly string[];
   readonly services: readonly string[];
   readonly reasons: readonly string[];
@@ -98,9 +72,9 @@ export interface Rows {
   /** 0 when there is none. */
   readonly ttl: readonly number[];
   readonly tries: readonly number[];
-  /** The chance that it did answer, in tenths of a percent; -1 when nothing is said. */
+  /** The chance that it did answer, in tenths of a percent; -1 when unknown. */
   readonly doubt: readonly number[];
-  /** Whatever else there is to say, by row. */
+  /** Remarks, by row. */
   readonly notes: Readonly<Record<number, string>>;
 }
 
@@ -117,12 +91,12 @@ export interface Digest {
   readonly silent: number;
   readonly roundTrips?: RoundTrips;
   readonly series: readonly Series[];
-  /** Runs with a series that is not drawn. */
+  /** Runs whose series are not drawn. */
   readonly moreSeries: number;
-  /** Hosts with open ports, in order, and those ports. */
+  /** Hosts with open ports, sorted, and those ports. */
   readonly openByHost: readonly { readonly host: string; readonly ports: string }[];
   readonly moreOpenHosts: number;
-  /** Hosts that answer on every port that was looked at: left out of services, matrix and open ports by host. */
+  /** Hosts that answer on every probed port: left out of services, matrix and open ports by host. */
   readonly answerAll: readonly string[];
   readonly faults: readonly RecordedFault[];
   readonly moreFaults: number;
@@ -153,23 +127,23 @@ export function createGathering(): Gathering {
   const faults: RecordedFault[] = [];
   let faultCount = 0;
 
-  function take(record: RecordedPort): void {
-    const pair = pairs.add(record.ip, record.proto, record.port);
-    state.set(pair, 1 + RECORDED_STATES.indexOf(record.state));
-    reason.set(pair, texts.add(record.reason));
-    service.set(pair, texts.add(record.service ?? ""));
-    rtt.set(pair, record.rttMs ?? -1);
-    ttl.set(pair, record.ttl ?? 0);
-    tries.set(pair, Math.min(record.tries ?? 0, 255));
-    doubt.set(pair, record.doubt ?? -1);
-    const note = noteOf(record);
+  function take(port: RecordedPort): void {
+    const pair = pairs.add(port.ip, port.proto, port.port);
+    state.set(pair, 1 + RECORDED_STATES.indexOf(port.state));
+    reason.set(pair, texts.add(port.reason));
+    service.set(pair, texts.add(port.service ?? ""));
+    rtt.set(pair, port.rttMs ?? -1);
+    ttl.set(pair, port.ttl ?? 0);
+    tries.set(pair, Math.min(port.tries ?? 0, 255));
+    doubt.set(pair, port.doubt ?? -1);
+    const note = noteOf(port);
     if (note === "") notes.delete(pair);
     else notes.set(pair, note);
-    if (record.host !== undefined && record.host !== "") names.set(record.ip, record.host);
-    if (record.answersAll === true) answerAll.add(record.ip);
+    if (port.host !== undefined && port.host !== "") names.set(port.ip, port.host);
+    if (port.answersAll === true) answerAll.add(port.ip);
   }
 
-  /** 1 for hosts that the run says answer on every port, and for those of many ports that are all open. */
+  /** 1 for hosts that answer on every port, according to the run or because all of their many ports are open. */
   function answeringAll(): Uint8Array {
     const all = new Uint32Array(pairs.ips.length);
     const open = new Uint32Array(pairs.ips.length);
@@ -371,107 +345,20 @@ export function createGathering(): Gathering {
   };
 }
 
-const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
-
-/** How a completed connection ended, where that is worth a word. */
+/** Remarks on how a completed connection ended; an orderly close has none. */
 const ENDINGS: Readonly<Record<string, string>> = {
   reset: "connection reset by the peer",
   "no-fin": "connection not closed by the peer",
   silent: "nothing after the SYN-ACK: a SYN proxy or tarpit?",
 };
 
-function noteOf(record: RecordedPort): string {
+function noteOf(port: RecordedPort): string {
   const words: string[] = [];
-  if (record.answersAll === true) words.push("this host answers on every port");
-  if (record.banner !== undefined) words.push(`“${record.banner.slice(0, 1024)}”`);
-  if (record.ending !== undefined && Object.hasOwn(ENDINGS, record.ending))
-    words.push(ENDINGS[record.ending]);
-  if (record.responder !== undefined && record.responder !== record.ip)
-    words.push(`said by ${record.responder}`);
-  if (record.was !== undefined) words.push(`first taken for ${record.was}`);
-  if (record.late === true) words.push("answered after the timeout");
+  if (port.answersAll === true) words.push("this host answers on every port");
+  if (port.banner !== undefined) words.push(`“${port.banner.slice(0, 1024)}”`);
+  if (port.ending !== undefined && Object.hasOwn(ENDINGS, port.ending)) words.push(ENDINGS[port.ending]);
+  if (port.responder !== undefined && port.responder !== port.ip) words.push(`said by ${port.responder}`);
+  if (port.was !== undefined) words.push(`first taken for ${port.was}`);
+  if (port.late === true) words.push("answered after the timeout");
   return words.join("; ");
-}
-
-/** Counts ports by label, and the hosts that have them. */
-function createTally() {
-  const tallies = new Map<string, { ports: number; hosts: Set<number> }>();
-  return {
-    add(label: string, host: number): void {
-      const tally = tallies.get(label) ?? { ports: 0, hosts: new Set() };
-      tally.ports++;
-      tally.hosts.add(host);
-      tallies.set(label, tally);
-    },
-    tops(most: number): Tops {
-      const sorted = [...tallies].sort(([a, x], [b, y]) => y.ports - x.ports || compare(a, b));
-      return {
-        bars: sorted.slice(0, most).map(([label, { ports, hosts }]) => ({ label, ports, hosts: hosts.size })),
-        more: Math.max(0, sorted.length - most),
-      };
-    },
-  };
-}
-
-/** Rates between moments, at most POINTS of them. */
-function pointsOf(moments: readonly RecordedProgress[]): Point[] {
-  const points: Point[] = [];
-  const every = Math.max(1, Math.ceil(moments.length / POINTS));
-  let before: RecordedProgress = { elapsedMs: 0, sent: 0, received: 0 };
-  moments.forEach((moment, i) => {
-    if ((i + 1) % every !== 0 && i !== moments.length - 1) return;
-    const seconds = (moment.elapsedMs - before.elapsedMs) / 1000;
-    if (seconds <= 0) return;
-    points.push({
-      seconds: moment.elapsedMs / 1000,
-      sent: Math.max(0, moment.sent - before.sent) / seconds,
-      received: Math.max(0, moment.received - before.received) / seconds,
-      ...(moment.rate === undefined ? {} : { rate: moment.rate }),
-      ...(moment.loss === undefined ? {} : { loss: moment.loss }),
-    });
-    before = moment;
-  });
-  return points;
-}
-
-/** Bins of equal width between round bounds that hold most; the last one takes all that is above, as of a long tail. */
-function histogram(
-  trips: readonly { readonly ms: number; readonly state: RecordedState }[],
-): RoundTrips | undefined {
-  if (trips.length === 0) return undefined;
-  const sorted = Float64Array.from(trips, ({ ms }) => ms).sort();
-  const at = (share: number): number =>
-    sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
-  const first = sorted[0];
-  const last = Math.min(at(0.99), 1.5 * at(0.95));
-  const width = roundStep(Math.max((last - first) / 24, last / 1000, 0.001));
-  const from = Math.floor(first / width) * width;
-  const bins = Math.min(30, Math.floor((last - from) / width) + 1);
-  const beyond = sorted[sorted.length - 1] >= from + bins * width;
-  const bounds = Array.from({ length: bins + 1 }, (_, i) => Number((from + i * width).toPrecision(8)));
-  if (beyond) bounds.push(Number.POSITIVE_INFINITY);
-  const counts = {
-    open: bounds.slice(1).map(() => 0),
-    closed: bounds.slice(1).map(() => 0),
-    filtered: bounds.slice(1).map(() => 0),
-  };
-  for (const { ms, state } of trips) {
-    const bin = Math.min(Math.floor((ms - from) / width), bounds.length - 2);
-    counts[state === "open" || state === "closed" ? state : "filtered"][Math.max(0, bin)]++;
-  }
-  return {
-    bounds,
-    ...counts,
-    count: trips.length,
-    median: at(0.5),
-    p95: at(0.95),
-    max: sorted[sorted.length - 1],
-  };
-}
-
-/** 1, 2 or 5 times a power of ten, at least `value`. */
-function roundStep(value: number): number {
-  const power = 10 ** Math.floor(Math.log10(value));
-  const step = [1, 2, 5, 10].find((each) => each * power >= value * 0.999) ?? 10;
-  return Number((step * power).toPrecision(3));
 }

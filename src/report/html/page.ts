@@ -1,28 +1,28 @@
 /**
- * The page as one text of HTML that loads nothing: markup, charts, style, script and rows. Whatever came from the network
- * is escaped twice over, unseen characters first and then HTML's own, and a content security policy lets no script run
- * but the page's.
+ * The page: one HTML document that loads nothing, with markup, charts, style, script and rows. Text from the network is escaped
+ * twice, first unseen characters and then HTML's own, and a content security policy allows no script but the page's.
  *
- * What is shown is digest.ts's, the charts are charts.ts's, the table's script is client/table.ts.
+ * Not here: what is shown (digest.ts), the charts (charts.ts), the table's script (client/table.ts).
  */
 import { createHash } from "node:crypto";
 import { escapeText } from "../escape.ts";
 import { count, digits, duration } from "../figures.ts";
 import type { RecordedRun } from "../read/recorded.ts";
 import { barChart, LINES, lossChart, rateChart, roundTripChart } from "./charts.ts";
-import { type Digest, MATRIX, type Matrix, type Rows, type Tops } from "./digest.ts";
+import { type Digest, MATRIX, type Matrix, type Rows } from "./digest.ts";
+import type { Tops } from "./statistics.ts";
 
 export interface PageOptions {
   readonly title: string;
   readonly version: string;
-  /** When the page is made, in milliseconds since the Unix epoch. */
+  /** The time of making, in milliseconds since the Unix epoch. */
   readonly madeMs: number;
   /** The table's script and the page's style, from the build. */
   readonly script: string;
   readonly style: string;
 }
 
-/** Hosts whose open ports are printed; page.css has the same number. */
+/** Hosts whose open ports appear on paper; page.css has the same number. */
 const ON_PAPER = 100;
 /** Longest text shown, in characters; banners are longer in the table. */
 const LONGEST = 120;
@@ -35,12 +35,12 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": "&#39;",
 };
 
-/** Text from outside, for HTML's text and attributes. */
+/** Escapes text from outside for HTML text and attributes. */
 function h(text: string, longest = LONGEST): string {
   return escapeText(text, longest).replace(/[&<>"']/g, (char) => ENTITIES[char]);
 }
 
-/** JSON that ends no script element and no line, whatever its texts are. */
+/** JSON on one line that cannot end a script element, whatever its texts are. */
 function scriptJson(value: unknown): string {
   return JSON.stringify(value).replace(/[<>&\u2028\u2029]/g, (char) => {
     return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
@@ -110,7 +110,7 @@ interface Remark {
   readonly text: string;
 }
 
-/** What a run says of its own certainty. */
+/** What a run reports about its own certainty. */
 function runRemarks({ ending, summary, brokenLine }: RecordedRun): Remark[] {
   const remarks: Remark[] = [];
   const add = (kind: Remark["kind"], text: string): void => void remarks.push({ kind, text });
@@ -349,7 +349,7 @@ function liveTable({ rows, moreRows, states }: Digest): string {
   return `<div data-live hidden><div class="controls"><input id="filter" type="search" placeholder="Filter: 198.18.0. open ssh port:22-25 reason:reset" aria-label="Filter: words that must all match; host: port: state: service: reason: note: look in one column" spellcheck="false" autocomplete="off"><span class="chips">${chips}</span><output id="shown" for="filter"></output></div><div id="scroller" tabindex="0" role="region" aria-label="All results"><table aria-rowcount="${rows.host.length + 1}"><thead><tr>${head}</tr></thead><tbody id="rows"></tbody></table></div><p id="detail" aria-live="polite">Click a row for all that is known of it.</p>${more}</div><p class="without left-out">The table of all results needs a browser with scripts; the lists above need none.</p>`;
 }
 
-/** Texts that a browser would obey are spelled out here too: bidi overrides, controls. */
+/** Spells out what a browser would obey: bidi overrides, controls. */
 function safeRows(rows: Rows): Rows {
   const safe = (text: string): string => escapeText(text, 1500);
   return {

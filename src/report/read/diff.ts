@@ -2,8 +2,8 @@
  * Compares two runs port by port, by state alone: what appeared, what is gone, what changed; as text for people and as
  * NDJSON for programs.
  *
- * A port that only one run has is never just gone: `because` says why the other has nothing to say of it. Both runs are
- * held in typed arrays (pair-index.ts), about 60 bytes a port; what is written is written line by line.
+ * For a port that only one run has, `because` says why the other does not have it. Both runs are held in typed arrays
+ * (pair-index.ts), about 60 bytes a port; output is written line by line.
  */
 import { createColors } from "picocolors";
 import { displayLength, escapeText, escapeWord } from "../escape.ts";
@@ -22,7 +22,7 @@ import {
 } from "./recorded.ts";
 
 /**
- * Why one of the two runs has nothing to say of a port:
+ * Why one of the two runs does not have a port:
  * - `not-probed`: it ended by itself without this port;
  * - `interrupted`, `cut-off`: it ended too early, or its file did, and may have meant to;
  * - `fault`: it could not probe the target, and says so;
@@ -63,10 +63,10 @@ export interface Difference {
 export interface Diff {
   readonly old: RecordedRun;
   readonly new: RecordedRun;
-  /** Ports of each, and those in the same state in both. */
+  /** Ports in each run, and those with the same state in both. */
   readonly ports: { readonly old: number; readonly new: number; readonly same: number };
   readonly counts: Readonly<Record<Difference["kind"], number>>;
-  /** How many there are: 0 when the runs are the same. */
+  /** Number of differences; 0 when there is none. */
   readonly total: number;
   readonly onlyOpen: boolean;
   /** By address, protocol and port. */
@@ -76,7 +76,7 @@ export interface Diff {
 export interface Comparison {
   readonly old: RecordedSink;
   readonly new: RecordedSink;
-  /** @param onlyOpen leave out what was not open and is not */
+  /** @param onlyOpen leave out ports that are open in neither run */
   compare(old: RecordedRun, now: RecordedRun, onlyOpen: boolean): Diff;
 }
 
@@ -96,15 +96,15 @@ export function createComparison(): Comparison {
     const scanned = new Map<Protocol, Set<number>>();
     let ports = 0;
     const sink: RecordedSink = {
-      port(record) {
-        const pair = pairs.add(record.ip, record.proto, record.port);
+      port(port) {
+        const pair = pairs.add(port.ip, port.proto, port.port);
         if (state.get(pair) === 0) ports++;
-        // 0 is for what was never named.
-        state.set(pair, 1 + RECORDED_STATES.indexOf(record.state));
-        reason.set(pair, texts.add(record.reason));
-        service.set(pair, texts.add(record.service ?? ""));
-        doubt.set(pair, record.doubt ?? -1);
-        if (record.host !== undefined && record.host !== "") names.set(record.ip, record.host);
+        // 0 stands for ports that this run does not have.
+        state.set(pair, 1 + RECORDED_STATES.indexOf(port.state));
+        reason.set(pair, texts.add(port.reason));
+        service.set(pair, texts.add(port.service ?? ""));
+        doubt.set(pair, port.doubt ?? -1);
+        if (port.host !== undefined && port.host !== "") names.set(port.ip, port.host);
       },
       progress() {},
       fault({ target }) {
@@ -211,7 +211,7 @@ export function createComparison(): Comparison {
   };
 }
 
-/** What `because` means, of the run that it is about. */
+/** `because` in words, about the run that does not have the port. */
 const BECAUSE: Readonly<Record<Absence, (run: "OLD" | "NEW") => string>> = {
   "not-probed": (run) => `${run} did not probe it`,
   interrupted: (run) => `${run} was interrupted and did not decide it`,
@@ -228,7 +228,7 @@ const because = ({ kind, because: why }: Difference): string =>
 
 const isOpen = ({ old, new: now }: Difference): boolean => old?.state === "open" || now?.state === "open";
 
-/** Listed one by one: both runs have it, or it is open in the one that has. Others are only counted, by reason. */
+/** Listed one by one if both runs have it, or if it is open in the one that does. Others are only counted. */
 const isListed = (each: Difference): boolean => each.kind === "changed" || isOpen(each);
 
 const MARKS = { appeared: "+", gone: "-", changed: "~" } as const;
@@ -249,7 +249,7 @@ function rowOf(each: Difference): Row {
   };
 }
 
-/** What speaks for the later state, or why there is none. */
+/** The evidence for the later state, or why there is none. */
 function remark(each: Difference): string {
   const why = because(each);
   if (why !== "") return why;
@@ -258,7 +258,7 @@ function remark(each: Difference): string {
   return escapeText(reason) + sure;
 }
 
-/** A run in one line: which file, when, how much, and how it ended. */
+/** A run in one line: file, time, number of ports, and how it ended. */
 function runLine(label: string, run: RecordedRun, ports: number): string {
   const when = run.startedMs === undefined ? "" : `, ${isoMinute(run.startedMs)}`;
   const endings = { complete: "", interrupted: ", interrupted", "cut-off": ", cut off before its end" };

@@ -1,8 +1,9 @@
 /**
- * Reads NDJSON as formats/ndjson.ts writes it, line by line. Lines of a type that is not known are passed over, so that newer
- * files can be read; whatever else is not as it should be is an error with its line.
+ * Reads NDJSON as formats/ndjson.ts writes it, line by line. Lines of unknown type are skipped, so that files of newer versions can
+ * be read. Anything else unexpected is an error with its line number.
  */
 import { isIP } from "node:net";
+import { COLUMN_LIST, type Column } from "../../scan/probe/result-columns.ts";
 import {
   type LineReader,
   PROTOCOLS,
@@ -16,54 +17,18 @@ import {
   type RunEnding,
 } from "./recorded.ts";
 
-/** Names in a line, at any depth, that are looked at. */
-type Name =
-  | "type"
-  | "ip"
-  | "port"
-  | "proto"
-  | "state"
-  | "reason"
-  | "host"
-  | "service"
-  | "rtt_ms"
-  | "ttl"
-  | "tries"
-  | "doubt"
-  | "answers_all"
-  | "responder"
-  | "late"
-  | "was"
-  | "ending"
-  | "banner"
-  | "ts"
-  | "target"
-  | "message"
-  | "elapsed_ms"
-  | "sent"
-  | "received"
-  | "decided"
-  | "rate"
-  | "loss"
-  | "round"
-  | "out"
-  | "back"
-  | "missed_open"
-  | "expected"
-  | "low"
-  | "high"
-  | "interrupted"
-  | "unfinished"
-  | "started_at"
-  | "hosts"
-  | "retransmitted"
-  | "receive_drops"
-  | "send_errors"
-  | "reasons"
-  | "path";
-type Fields = { readonly [N in Name]?: unknown };
+type Fields = {
+  readonly [name: string]: unknown;
+  readonly type?: unknown;
+  readonly proto?: unknown;
+  readonly interrupted?: unknown;
+};
 
-/** @param fault makes the error to throw, from what is wrong */
+const READ = COLUMN_LIST.flatMap(({ name, key, read }) => (read === undefined ? [] : { name, key, read }));
+/** Spread into each port, so that all are objects of one shape. */
+const NOTHING_KNOWN = Object.fromEntries(READ.map(({ name }) => [name, undefined]));
+
+/** @param fault makes the error to throw */
 export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineReader {
   let summary: RecordedSummary | undefined;
   let startedMs: number | undefined;
@@ -71,32 +36,32 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
   const isObject = (value: unknown): value is Fields =>
     typeof value === "object" && value !== null && !Array.isArray(value);
 
-  function number(fields: Fields, key: Name, low = 0, high = Number.MAX_VALUE): number {
+  function number(fields: Fields, key: string, low = 0, high = Number.MAX_VALUE): number {
     const value = fields[key];
     if (typeof value === "number" && value >= low && value <= high) return value;
     throw fault(`"${key}" is ${say(value)}, not a number from ${low}${high < 1e300 ? ` to ${high}` : ""}`);
   }
 
-  function optional(fields: Fields, key: Name, low?: number, high?: number): number | undefined {
+  function optional(fields: Fields, key: string, low?: number, high?: number): number | undefined {
     return fields[key] === undefined || fields[key] === null ? undefined : number(fields, key, low, high);
   }
 
-  function text(fields: Fields, key: Name): string {
+  function text(fields: Fields, key: string): string {
     const value = fields[key];
     if (typeof value === "string") return value;
     throw fault(`"${key}" is ${say(value)}, not a text`);
   }
 
-  const optionalText = (fields: Fields, key: Name): string | undefined =>
+  const optionalText = (fields: Fields, key: string): string | undefined =>
     fields[key] === undefined ? undefined : text(fields, key);
 
-  function part(fields: Fields, key: Name): Fields | undefined {
+  function part(fields: Fields, key: string): Fields | undefined {
     const value = fields[key];
     if (value === undefined || isObject(value)) return value;
     throw fault(`"${key}" is ${say(value)}, not an object`);
   }
 
-  function time(fields: Fields, key: Name): number | undefined {
+  function time(fields: Fields, key: string): number | undefined {
     const value = optionalText(fields, key);
     if (value === undefined) return undefined;
     const ms = Date.parse(value);
@@ -104,35 +69,34 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
     return ms;
   }
 
-  function oneOf<T extends string>(words: readonly T[], fields: Fields, key: Name): T {
+  function oneOf<T extends string>(words: readonly T[], fields: Fields, key: string): T {
     const found = words.find((word) => word === fields[key]);
     if (found !== undefined) return found;
     throw fault(`"${key}" is ${say(fields[key])}, not ${words.join(", ")}`);
   }
 
-  function portRecord(fields: Fields): RecordedPort {
+  function readPort(fields: Fields): RecordedPort {
     const ip = text(fields, "ip");
     if (isIP(ip) === 0) throw fault(`"ip" is ${say(ip)}, not an address`);
-    return {
+    const port: Record<string, unknown> = {
       ip,
       port: wholePort(fields),
       proto: fields.proto === undefined ? "tcp" : oneOf(PROTOCOLS, fields, "proto"),
       state: oneOf(RECORDED_STATES, fields, "state"),
       reason: optionalText(fields, "reason") ?? "",
-      host: optionalText(fields, "host"),
-      service: optionalText(fields, "service"),
-      rttMs: optional(fields, "rtt_ms"),
-      ttl: optional(fields, "ttl", 0, 255),
-      tries: optional(fields, "tries"),
-      doubt: optional(fields, "doubt", 0, 1),
-      answersAll: fields.answers_all === true ? true : undefined,
-      responder: optionalText(fields, "responder"),
-      late: fields.late === true ? true : undefined,
-      was: optionalText(fields, "was"),
-      ending: optionalText(fields, "ending"),
-      banner: optionalText(fields, "banner"),
-      timeMs: time(fields, "ts"),
+      ...NOTHING_KNOWN,
     };
+    for (const { name, key, read } of READ) {
+      if (fields[key] !== undefined) port[name] = column(fields, key, read);
+    }
+    return port as RecordedPort;
+  }
+
+  function column(fields: Fields, key: string, read: NonNullable<Column["read"]>): unknown {
+    if (read === "text") return text(fields, key);
+    if (read === "flag") return fields[key] === true ? true : undefined;
+    if (read === "time") return time(fields, key);
+    return optional(fields, key, read[0], read[1]);
   }
 
   function wholePort(fields: Fields): number {
@@ -141,7 +105,7 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
     throw fault(`"port" is ${port}, not a whole number`);
   }
 
-  function progressRecord(fields: Fields): RecordedProgress {
+  function readProgress(fields: Fields): RecordedProgress {
     return defined<RecordedProgress>({
       elapsedMs: number(fields, "elapsed_ms"),
       sent: number(fields, "sent"),
@@ -152,7 +116,7 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
     });
   }
 
-  function pathRecord(fields: Fields): RecordedPath {
+  function readPath(fields: Fields): RecordedPath {
     const loss = part(fields, "loss");
     const missed = part(fields, "missed_open");
     return defined<RecordedPath>({
@@ -178,11 +142,11 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
 
   function counts(fields: Fields | undefined): Readonly<Record<string, number>> | undefined {
     if (fields === undefined) return undefined;
-    // Its keys are errno names and reasons.
-    return Object.fromEntries(Object.keys(fields).map((key) => [key, number(fields, key as Name)]));
+    // Keys are errno names or reasons.
+    return Object.fromEntries(Object.keys(fields).map((key) => [key, number(fields, key)]));
   }
 
-  function summaryRecord(fields: Fields): RecordedSummary {
+  function readSummary(fields: Fields): RecordedSummary {
     const reasons = part(fields, "reasons");
     const path = part(fields, "path");
     return defined<RecordedSummary>({
@@ -201,9 +165,9 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
         reasons === undefined
           ? undefined
           : Object.fromEntries(
-              Object.keys(reasons).map((state) => [state, counts(part(reasons, state as Name)) ?? {}]),
+              Object.keys(reasons).map((state) => [state, counts(part(reasons, state)) ?? {}]),
             ),
-      path: path === undefined ? undefined : pathRecord(path),
+      path: path === undefined ? undefined : readPath(path),
     });
   }
 
@@ -220,13 +184,13 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
       if (summary !== undefined)
         throw fault("comes after the summary: these are two files in one, give them apart");
       if (fields.type === undefined) {
-        const port = portRecord(fields);
+        const port = readPort(fields);
         startedMs = Math.min(startedMs ?? Number.MAX_VALUE, port.timeMs ?? Number.MAX_VALUE);
         sink.port(port);
-      } else if (fields.type === "progress") sink.progress(progressRecord(fields));
+      } else if (fields.type === "progress") sink.progress(readProgress(fields));
       else if (fields.type === "fault")
         sink.fault({ target: text(fields, "target"), message: text(fields, "message") });
-      else if (fields.type === "summary") summary = summaryRecord(fields);
+      else if (fields.type === "summary") summary = readSummary(fields);
     },
     isWhole(line) {
       try {
@@ -248,13 +212,13 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
   };
 }
 
-/** A value in a message: short, and on one line. */
+/** A value for a message: short, and on one line. */
 function say(value: unknown): string {
   const json = JSON.stringify(value) ?? "missing";
   return json.length > 60 ? `${json.slice(0, 59)}…` : json;
 }
 
-/** Without the keys whose value is undefined. */
+/** A copy without the keys whose value is undefined. */
 export function defined<T extends object>(value: OrUndefined<T>): T {
   return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined)) as T;
 }

@@ -1,8 +1,8 @@
 /**
- * Reads nmap's XML (`-oX`), nmap's own and ours, as a stream. Ports that nmap gathers in `extraports` count one by one
- * where it names them (since 7.80) or where they can be told from the ports scanned; else the host is marked as vague.
+ * Reads nmap's XML (`-oX`), written by nmap or by synprobe, as a stream. Ports that nmap sums up in `extraports` are expanded if it
+ * names them (since 7.80) or if they follow from the ports scanned; otherwise the host is marked as vague.
  *
- * No entity but XML's own five is known, and nothing outside the file is read.
+ * Only XML's five own entities are known, and nothing outside the file is read.
  */
 import { SaxesParser, type SaxesTagPlain } from "saxes";
 import { defined } from "./ndjson.ts";
@@ -20,7 +20,7 @@ import {
   type TextReader,
 } from "./recorded.ts";
 
-/** Attributes that are looked at, of any element. */
+/** The attributes read, of any element. */
 type Name =
   | "args"
   | "start"
@@ -47,7 +47,7 @@ type Name =
   | "total";
 type Attributes = { readonly [N in Name]?: string };
 
-/** What one `extraports` says. */
+/** One `extraports` element. */
 interface Extra {
   readonly state: RecordedState;
   readonly reasons: {
@@ -66,7 +66,7 @@ interface Host {
   readonly extras: Extra[];
 }
 
-/** @param fault makes the error to throw, from what is wrong and the line */
+/** @param fault makes the error to throw */
 export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextReader {
   const parser = new SaxesParser({ xmlns: false, position: true });
   const scanned = new Map<Protocol, string>();
@@ -199,7 +199,7 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
           for (const number of eachPort(list))
             sink.port({ ip, port: number, proto, state, reason, ...names });
       } else if (extras.length === 1 && scanned.size === 1) {
-        // Whatever was scanned and is not listed is in this one group.
+        // All ports that were scanned and are not listed are in this one group.
         const reason = reasons.length === 1 ? reasons[0].reason : "";
         for (const [proto, list] of scanned)
           for (const number of eachPort(list))
@@ -236,7 +236,7 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
       try {
         parser.close();
       } catch {
-        // Cut off: the hosts that are whole have been read.
+        // Cut off: complete hosts have been read.
         brokenLine = parser.line;
       }
       const total = summary === undefined ? undefined : defined<RecordedSummary>({ ...summary, hosts });

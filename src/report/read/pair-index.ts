@@ -1,25 +1,25 @@
 /**
- * Numbers for the ports of hosts, in order of first mention, so that what is known of millions of them can stand in typed
- * arrays: about 30 bytes a port, 4 where a host has thousands.
+ * Numbers the ports of hosts in order of first mention, so that facts about millions of them fit in typed arrays. The index takes
+ * about 30 bytes a port, and 4 where a host has thousands.
  */
 import ipaddr from "ipaddr.js";
 import { PROTOCOLS, type Protocol } from "./recorded.ts";
 
 export interface PairIndex {
-  /** The port's number, from 0; a new one when it was never named. */
+  /** The port's number, from 0; a new one at its first mention. */
   add(ip: string, proto: Protocol, port: number): number;
-  /** How many there are. */
+  /** Number of ports. */
   size(): number;
-  /** The address, by `hostOf`'s number. */
+  /** Addresses, indexed by `hostOf`. */
   readonly ips: readonly string[];
   hostOf(pair: number): number;
   portOf(pair: number): number;
   protoOf(pair: number): Protocol;
 }
 
-/** Hosts that share a map: a map each would be dear where every host has one port. */
+/** 2^5 hosts share a map: one each would cost too much where every host has one port. */
 const GROUP_BITS = 5;
-/** From so many ports on, a host has an array of its own. */
+/** A host with this many ports gets an array of its own. */
 const DENSE = 4096;
 
 export function createPairIndex(): PairIndex {
@@ -46,7 +46,7 @@ export function createPairIndex(): PairIndex {
     return size++;
   }
 
-  /** Moves a host's TCP ports out of its group's map. */
+  /** Moves a host's TCP ports from its group's map to an array. */
   function makeDense(host: number, group: Map<number, number>, base: number): void {
     const table = new Int32Array(65_536).fill(-1);
     for (const [key, pair] of group) {
@@ -89,7 +89,7 @@ export function createPairIndex(): PairIndex {
   };
 }
 
-/** A typed array that grows; what was never set is 0. */
+/** A growing typed array. Values never set are 0. */
 export interface Column {
   get(i: number): number;
   set(i: number, value: number): void;
@@ -112,7 +112,7 @@ export function createColumn<T extends Numbers>(Type: new (length: number) => T)
   };
 }
 
-/** Texts by number, each once; 0 is the empty one. */
+/** Interned texts by number; 0 is the empty text. */
 export interface Texts {
   add(text: string): number;
   get(i: number): string;
@@ -135,7 +135,7 @@ export function createTexts(): Texts {
   };
 }
 
-/** A text that sorts as the address does: IPv4 by value, then IPv6 by value, then whatever is neither. */
+/** A text that sorts like the address: IPv4 by value, then IPv6 by value, then anything else. */
 export function sortKey(ip: string): string {
   if (!ipaddr.isValid(ip)) return `9${ip}`;
   const address = ipaddr.parse(ip);

@@ -1,9 +1,10 @@
 /**
- * Reads a file of results, told apart by its content: NDJSON as `-oJ` writes it, or nmap's XML, ours or nmap's. As a
- * stream: nothing is held but a line, or the host that is being read.
+ * Reads a file of results as a stream. The content tells the format: NDJSON as `-oJ` writes it, or nmap's XML, written by nmap or
+ * by synprobe. Only the current line or host is held in memory.
  *
- * Opening files is the caller's business. What breaks off at the very end is left out, and said in `RecordedRun`; every
- * other fault is an error that names file and line.
+ * A last line that breaks off is left out, and reported in `RecordedRun`; every other fault is an error with file and line.
+ *
+ * Not here: opening files (runtime/results/result-files.ts).
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { escapeWord } from "../escape.ts";
@@ -18,10 +19,10 @@ export interface RunReader {
   end(): RecordedRun;
 }
 
-/** Longest line in characters: a result with its banner has a few thousand at most. */
+/** Longest line in characters. A result with its banner has at most a few thousand. */
 const MAX_LINE = 1 << 20;
 
-/** @param name for messages: the file's, `<stdin>` */
+/** @param name of the file, or `<stdin>`, for messages */
 export function createRunReader(name: string, sink: RecordedSink): RunReader {
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let reader: TextReader | undefined;
@@ -72,7 +73,7 @@ export function createRunReader(name: string, sink: RecordedSink): RunReader {
       take(decode(bytes));
     },
     end() {
-      // A character that is cut in half is part of what breaks off.
+      // Half of a character at the end belongs to the line that breaks off.
       take(decode());
       if (reader === undefined) throw resultsError(`${shown} is empty: no results were written to it`);
       return { name, ...reader.end() };

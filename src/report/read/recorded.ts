@@ -1,9 +1,10 @@
 /**
- * What a file of results says, whichever tool and format it is from: NDJSON as formats/ndjson.ts writes it, or nmap's XML.
+ * The content of a file of results, the same for every format: NDJSON as formats/ndjson.ts writes it, or nmap's XML.
  *
- * Types, and the words for states and protocols. The readers are ndjson.ts and nmap-xml.ts; what is made of it
- * is diff.ts's and html/'s business.
+ * Types, and the words for states and protocols. Not here: the readers (ndjson.ts, nmap-xml.ts), what is made of the content
+ * (diff.ts, html/).
  */
+import type { COLUMNS } from "../../scan/probe/result-columns.ts";
 
 /** nmap's states; ours are the first three. */
 export const RECORDED_STATES = [
@@ -16,47 +17,45 @@ export const RECORDED_STATES = [
 ] as const;
 export type RecordedState = (typeof RECORDED_STATES)[number];
 
-/** nmap's XML may have others than TCP. */
+/** nmap's XML may have protocols other than TCP. */
 export const PROTOCOLS = ["tcp", "udp", "sctp", "ip"] as const;
 export type Protocol = (typeof PROTOCOLS)[number];
 
+type Columns = typeof COLUMNS;
+/** The type of a value that a reader makes of a column. */
+type Read<C> = C extends { readonly read: infer R }
+  ? R extends "text"
+    ? string
+    : R extends "flag"
+      ? true
+      : number
+  : never;
+
 /**
- * The verdict on one port. Strings are as the file has them: hostile. Optional fields may be there and undefined: there are
- * millions of these, and leaving keys out takes half of the time of reading them.
+ * The verdict on one port: what every format has, and the columns that have `read` (scan/probe/result-columns.ts), with their
+ * names in a PortResult. Strings are as in the file, so possibly hostile. Optional properties may be present and undefined:
+ * leaving them out would double the time of reading.
  */
-export interface RecordedPort {
+export type RecordedPort = {
   readonly ip: string;
   /** 0 to 65535: nmap probes port 0 when told to. */
   readonly port: number;
   readonly proto: Protocol;
   readonly state: RecordedState;
   readonly reason: string;
-  readonly host?: string | undefined;
-  readonly service?: string | undefined;
-  /** Milliseconds. */
-  readonly rttMs?: number | undefined;
-  readonly ttl?: number | undefined;
-  readonly tries?: number | undefined;
-  /** The chance that the port did answer, 0 to 1 (`PortResult.doubt`). */
-  readonly doubt?: number | undefined;
-  readonly answersAll?: boolean | undefined;
-  readonly responder?: string | undefined;
-  readonly late?: boolean | undefined;
-  /** The state that this verdict corrects. */
-  readonly was?: string | undefined;
-  readonly ending?: string | undefined;
-  readonly banner?: string | undefined;
-  /** Milliseconds since the Unix epoch. */
-  readonly timeMs?: number | undefined;
-}
+} & {
+  readonly [K in keyof Columns as Columns[K] extends { readonly read: unknown } ? K : never]?:
+    | Read<Columns[K]>
+    | undefined;
+};
 
-/** A moment of a run. Counts are since its start. */
+/** Progress of a run. Counts are since its start. */
 export interface RecordedProgress {
   readonly elapsedMs: number;
   readonly sent: number;
   readonly received: number;
   readonly decided?: number;
-  /** SYNs per second that the path was thought to hold. */
+  /** SYNs per second that the path was estimated to carry. */
   readonly rate?: number;
   /** Loss of the round trip, 0 to 1. */
   readonly loss?: number;
@@ -67,14 +66,14 @@ export interface RecordedFault {
   readonly message: string;
 }
 
-/** What a run learnt of its path (`PathFindings`). */
+/** What a run learnt about its path (`PathFindings`). */
 export interface RecordedPath {
   readonly rate?: number;
   readonly loss?: { readonly round?: number; readonly out?: number; readonly back?: number };
   readonly missedOpen?: { readonly expected: number; readonly low: number; readonly high: number };
 }
 
-/** Totals that the file states; a file that was cut off has none. */
+/** The totals in the file. A file that was cut off has none. */
 export interface RecordedSummary {
   readonly interrupted: boolean;
   readonly unfinished: number;
@@ -94,57 +93,57 @@ export interface RecordedSummary {
   readonly path?: RecordedPath;
 }
 
-/** What is known of a file once it has been read to its end. */
+/** A file that has been read to its end. */
 export interface RecordedRun {
   readonly name: string;
   readonly format: "ndjson" | "nmap-xml";
-  /** The command that made it, where the format tells. */
+  /** The command that made it, if the format has it. */
   readonly command?: string;
   /**
    * - `complete`: the run ended by itself;
    * - `interrupted`: it was ended, and its file closed;
-   * - `cut-off`: the file has no end: a crash, or a run that still goes on.
+   * - `cut-off`: the file has no end: the run crashed or is still going on.
    */
   readonly ending: "complete" | "interrupted" | "cut-off";
   readonly startedMs?: number;
   readonly summary?: RecordedSummary;
-  /** Line of a last one that breaks off in its middle, and was left out. */
+  /** Number of the last line, if it breaks off and was left out. */
   readonly brokenLine?: number;
 }
 
-/** Takes what is in a file, in its order. */
+/** Takes the content of a file, in its order. */
 export interface RecordedSink {
-  /** A verdict; of two on one port the later counts. */
+  /** A verdict. A later one on the same port replaces it. */
   port(port: RecordedPort): void;
   progress(progress: RecordedProgress): void;
   fault(fault: RecordedFault): void;
-  /** Ports that the run probed on every host, as `22,80-90`, where the format tells. */
+  /** Ports that the run probed on every host, as `22,80-90`, if the format has them. */
   scanned(proto: Protocol, ports: string): void;
-  /** A host that has an entry: `up`, or else found down; `vague` when some of its ports have only been counted. */
+  /** A host that has an entry. It was found up or down; `vague` when some of its ports are only counted. */
   host(ip: string, up: boolean, vague: boolean): void;
 }
 
-/** Makes an error from what is wrong and, if it is not the current one, the line. */
+/** Makes an error from what is wrong and the line, by default the current one. */
 export type ReadFault = (what: string, line?: number) => Error;
 
-/** What a reader says at its end; the name is read.ts's to add. */
+/** What a reader returns at the end; read.ts adds the name. */
 export type RunEnding = Omit<RecordedRun, "name">;
 
-/** A format that is read line by line. */
+/** Reads a format line by line. */
 export interface LineReader {
   line(line: string): void;
-  /** Whether a last line without its end is all there, as far as can be told. */
+  /** Whether a last line without a line end seems complete. */
   isWhole(line: string): boolean;
   end(): RunEnding;
 }
 
-/** A format that is read in pieces of any length. */
+/** Reads a format in pieces of any length. */
 export interface TextReader {
   text(text: string): void;
   end(): RunEnding;
 }
 
-/** Ports of a list such as `22,80-90`; what is no port is left out. */
+/** Ports of a list such as `22,80-90`. Anything that is not a port is skipped. */
 export function* eachPort(list: string): Generator<number> {
   for (const part of list.split(",")) {
     const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(part.trim());

@@ -1,5 +1,5 @@
 /**
- * Reads files of results from disk or standard input. The formats are report/read/'s.
+ * Opens files of results and reads them with report/read/read.ts.
  */
 import { createReadStream } from "node:fs";
 import { createRunReader, resultsError } from "../../report/read/read.ts";

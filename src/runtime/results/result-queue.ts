@@ -1,14 +1,14 @@
 /**
- * The queue between a run and the iterator over its results, with back-pressure: a run waits while too many results are unread.
+ * A bounded queue between a run and the code that iterates over its results. When it is full the run waits.
  */
 
 export interface ResultQueue<T> {
   push(item: T): void;
-  /** Undefined, or a promise while the queue is full: settles when half of it has been taken. */
+  /** Undefined while there is room; else a promise that settles when half of the queue has been taken. */
   room(): Promise<void> | undefined;
-  /** Ends the iteration after what is queued; with `failure`, it throws that once. */
+  /** Ends the iteration after what is queued; with `failure`, by throwing that once. */
   end(failure?: { readonly error: unknown }): void;
-  /** The consumer's side. `return` drops what is queued and ends for good. */
+  /** The consumer's side. `return` drops what is queued and ends the iteration. */
   readonly iterator: Required<AsyncIterator<T, undefined, undefined>>;
 }
 
@@ -18,8 +18,8 @@ interface Waiter<T> {
 }
 
 /**
- * @param most the queue is full with this many
- * @param onReturn called each time that the consumer ends the iteration; settles when the run has been cleaned up
+ * @param most items queued before `room` returns a promise
+ * @param onReturn called whenever the consumer stops early; settles when the run has ended
  */
 export function createResultQueue<T>(most: number, onReturn: () => Promise<void>): ResultQueue<T> {
   let waiting: T[] = [];

@@ -1,14 +1,14 @@
 /**
- * Turns records and verdicts, which are numbers, into results for people and formats: names, text, milliseconds.
+ * Turns verdicts, which are numbers, into results for people and formats: with names, text, milliseconds.
+ *
+ * Not here: how each column follows from the verdict (scan/probe/result-columns.ts).
  */
 import { localAddresses } from "../../link/route.ts";
 import type { Established, PortResult } from "../../scan/probe/result.ts";
-import type { ResultRecord } from "../../scan/probe/result-record.ts";
+import { COLUMN_LIST } from "../../scan/probe/result-columns.ts";
 import type { Completion, Verdict } from "../../scan/probe/verdict.ts";
 import type { Services } from "../../scan/targets/services.ts";
-import { storeAddress } from "../../socket/table.ts";
-import { type Address, formatAddress, sameAddress } from "../../wire/address.ts";
-import { wallMs } from "../system/clock.ts";
+import { formatAddress } from "../../wire/address.ts";
 
 export interface Naming {
   readonly services: Services;
@@ -16,52 +16,37 @@ export interface Naming {
   nameOf(address: string, port: number): string | undefined;
 }
 
-/** @returns a function that makes results of one run's records */
-export function createNaming({ services, nameOf }: Naming) {
+/** @param timeUs when the verdict fell, in microseconds since the Unix epoch */
+export type ToResult = (verdict: Verdict, timeUs: number, established?: Established) => PortResult;
+
+const MEASURED = COLUMN_LIST.flatMap(({ name, result }) => (result === undefined ? [] : { name, result }));
+
+/** Turns the verdicts of one run into results. */
+export function createNaming({ services, nameOf }: Naming): ToResult {
   const isOwn = createOwnCheck();
-  return (record: ResultRecord, established?: Established): PortResult => {
-    const { peer, port, responder } = record;
-    const ip = formatAddress(peer);
-    const host = nameOf(ip, port);
-    const service = services.nameOf(port);
-    const foreign =
-      responder !== null &&
-      !(responder.length === peer.length && sameAddress(responder, 0, peer, 0, peer.length));
-    // An ICMP error of this machine's own kernel, which could not find the neighbour. No packet travelled, so there is neither
-    // a round trip nor a TTL.
-    const ownWords = foreign && isOwn(responder);
+  return (verdict, timeUs, established) => {
+    const measured: { -readonly [K in keyof PortResult]?: unknown } = {};
+    for (const { name, result } of MEASURED) {
+      const value = result(verdict);
+      if (value !== undefined) measured[name as keyof PortResult] = value;
+    }
+    const { ip, responder } = measured as PortResult;
+    if (responder !== undefined && isOwn(responder)) {
+      // An ICMP error from this machine: its kernel gave up on finding the neighbour. No packet travelled, so there is no round
+      // trip and no TTL.
+      measured.rttMs = null;
+      measured.ttl = null;
+      delete measured.late;
+    }
+    const host = nameOf(ip, verdict.port);
+    const service = services.nameOf(verdict.port);
     return {
       ...(host === undefined ? {} : { host }),
-      ip,
-      port,
-      state: record.state,
-      reason: record.reason,
-      rttMs: record.rttUs === null || ownWords ? null : record.rttUs / 1000,
-      ttl: ownWords ? null : record.ttl,
-      tries: record.tries,
-      ...(record.answered === 0 ? {} : { answered: record.answered }),
-      ...(record.doubt === null ? {} : { doubt: record.doubt }),
-      ...(record.answersAll ? { answersAll: true } : {}),
-      ...(foreign ? { responder: formatAddress(responder) } : {}),
+      ...(measured as PortResult),
       ...(service === undefined ? {} : { service }),
-      ...(record.late && !ownWords ? { late: true } : {}),
-      ...(record.was === null ? {} : { was: record.was }),
       ...(established === undefined ? {} : { established }),
-      timeMs: Math.floor(record.timeUs / 1000),
+      timeMs: Math.floor(timeUs / 1000),
     };
-  };
-}
-
-/** A verdict as the record it would be read back from. */
-export function toRecord(verdict: Verdict): ResultRecord {
-  const { peer, family, rttUs, ttl } = verdict;
-  return {
-    ...verdict,
-    timeUs: Math.floor(wallMs(verdict.atUs) * 1000),
-    peer: storeAddress(peer, 0, family === 4 ? 4 : 16),
-    rttUs: Number.isNaN(rttUs) ? null : Math.max(1, Math.round(rttUs)),
-    ttl: ttl === 0 ? null : ttl,
-    doubt: Number.isNaN(verdict.doubt) ? null : Math.fround(verdict.doubt),
   };
 }
 
@@ -73,12 +58,12 @@ export function toEstablished({ establishedUs, ending, banner }: Completion): Es
   };
 }
 
-/** Whether an address is this machine's. They are looked up at the first call. */
-function createOwnCheck(): (address: Address) => boolean {
+/** Whether an address is this machine's. They are looked up once, at the first call. */
+function createOwnCheck(): (address: string) => boolean {
   let own: Set<string> | undefined;
   return (address) => {
     own ??= new Set([...localAddresses(4), ...localAddresses(6)].map((each) => formatAddress(each.address)));
-    return own.has(formatAddress(address));
+    return own.has(address);
   };
 }
 

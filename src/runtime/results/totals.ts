@@ -1,11 +1,11 @@
 /**
- * Running totals of a run: the sum of its engines' counts and of what a resumed journal had counted before.
+ * Running totals of a run: sums over its engines or workers, and over earlier runs of the same journal.
  */
 import { type EngineCounters, newCounters } from "../../scan/engine/counters.ts";
 import { missedOpen } from "../../scan/measure/loss.ts";
 import type { PathFindings } from "../../scan/probe/result.ts";
 
-/** Counts as plain data, which can be sent between threads and kept in journals. */
+/** The counts as plain data: sent between threads and kept in journals. */
 export interface Totals extends Omit<EngineCounters, "started"> {
   receiveDrops: number;
   elapsedMs: number;
@@ -45,10 +45,10 @@ function addCounts(to: Record<string, number>, from: Readonly<Record<string, num
 export const lossSoFar = ({ path }: Pick<Totals, "path">): number =>
   path.lost === 0 ? 0 : path.lost / (path.lost + path.answered);
 
-/** Loss is told for each way from this many late answers on. */
+/** Loss each way is only reported from this many repeated answers on. */
 const FEWEST_REPEATS = 5;
 
-/** What the totals say of the path. */
+/** What the totals say about the path. */
 export function pathFindings({ path, states, reasons }: Totals): PathFindings {
   const silent = reasons.filtered["no-response"] ?? 0;
   const round = lossSoFar({ path });
@@ -67,15 +67,15 @@ export function pathFindings({ path, states, reasons }: Totals): PathFindings {
 }
 
 /**
- * Of the open ports' SYNs that went without an answer, some had arrived: the host repeats its SYN-ACK a second later (RFC 6298
- * §2.1). With o and b the losses out and back, 1 - round = (1 - o)(1 - b), and a repeat is heard with the chance (1 - o) b (1 - b).
+ * Loss each way. Some unanswered SYNs to open ports did arrive: the host then repeats its SYN-ACK a second later (RFC 6298 §2.1).
+ * With o and b the loss out and back, 1 - round = (1 - o)(1 - b), and a repeat is received with probability (1 - o) b (1 - b).
  */
 function eachWay(
   { openLost, openArrived }: Totals["path"],
   round: number,
 ): { readonly out: number; readonly back: number } | undefined {
   if (openArrived < FEWEST_REPEATS || openLost <= 0) return undefined;
-  // The share of the unanswered SYNs that had arrived.
+  // The share of lost round trips whose SYN had arrived.
   const heard = Math.min(1, openArrived / openLost);
   const back = Math.min(round, (heard * round) / (1 - round));
   return { out: 1 - (1 - round) / (1 - back), back };

@@ -4,7 +4,7 @@
  */
 import type { EngineCounters } from "../../scan/engine/counters.ts";
 import type { Established, PortState } from "../../scan/probe/result.ts";
-import type { ResultRecord } from "../../scan/probe/result-record.ts";
+import type { Verdict } from "../../scan/probe/verdict.ts";
 
 /** How far one engine is. */
 export interface EngineReport {
@@ -33,7 +33,8 @@ export interface EngineRunHooks {
   readonly wants: readonly PortState[];
   /** Records, before `onResult` gets them. With `established`: one record, and what it has no room for. */
   onRecords(bytes: Uint8Array, count: number, established?: Established): void;
-  onResult(record: ResultRecord, established?: Established): void;
+  /** A verdict that is wanted, valid until this returns; it fell at `timeUs`, in microseconds since the Unix epoch. */
+  onResult(verdict: Verdict, timeUs: number, established?: Established): void;
   /** Blocks of a pcapng file. */
   onCapture(blocks: Uint8Array): void;
   /** Every result that the reports count has been handed over. */

@@ -9,7 +9,8 @@ import type { Engine } from "../../scan/engine/engine.ts";
 import { createHandshakes } from "../../scan/engine/handshakes.ts";
 import type { Established } from "../../scan/probe/result.ts";
 import { createBatchWriter } from "../results/record-batch.ts";
-import { toEstablished, toRecord } from "../results/to-result.ts";
+import { toEstablished } from "../results/to-result.ts";
+import { wallUs } from "../system/clock.ts";
 import { buildEngine, type EngineTask } from "./engine-builder.ts";
 import { type EngineRun, type EngineRunHooks, isWanted } from "./engine-run.ts";
 import { runEventLoop } from "./event-loop.ts";
@@ -51,7 +52,9 @@ export function runInMainThread(
         batch.write(verdict);
         if (established !== undefined) batch.flush();
       }
-      if (isWanted(hooks.wants, verdict.state, verdict.was)) hooks.onResult(toRecord(verdict), established);
+      if (isWanted(hooks.wants, verdict.state, verdict.was)) {
+        hooks.onResult(verdict, Math.floor(wallUs(verdict.atUs)), established);
+      }
     },
   });
   const flush = (): void => {

@@ -90,7 +90,7 @@ export function startScan(
 
   const engines = start({
     onRecords: (bytes, count, established) => hooks.onRecords?.(bytes, count, established),
-    onResult: (record, established) => hooks.onResult(toResult(record, established)),
+    onResult: (verdict, timeUs, established) => hooks.onResult(toResult(verdict, timeUs, established)),
     onCapture: (blocks) => hooks.onCapture?.(blocks),
     onReport: () => hooks.onCheckpoint?.(marks(), totals()),
     keepsRecords: hooks.onRecords !== undefined,

@@ -11,6 +11,7 @@ import type { PacketHandles } from "../../link/packet.ts";
 import { sharedRates } from "../../scan/congestion/shared-rate.ts";
 import type { PortState } from "../../scan/probe/result.ts";
 import { RECORD_LENGTH, readRecord, recordState, recordWas } from "../../scan/probe/result-record.ts";
+import { newVerdict } from "../../scan/probe/verdict.ts";
 import { noTotals } from "../results/totals.ts";
 import type { EngineTask } from "./engine-builder.ts";
 import { type EngineReport, type EngineRun, type EngineRunHooks, isWanted } from "./engine-run.ts";
@@ -32,7 +33,7 @@ export interface WorkerTask extends EngineTask {
 }
 
 export type FromWorker =
-  | { readonly kind: "results"; readonly bytes: Uint8Array<ArrayBuffer>; readonly count: number }
+  | { readonly kind: "records"; readonly bytes: Uint8Array<ArrayBuffer>; readonly count: number }
   | { readonly kind: "capture"; readonly bytes: Uint8Array<ArrayBuffer> }
   | ({ readonly kind: "progress" | "done" } & EngineReport);
 
@@ -126,8 +127,8 @@ export function startWorkerPool(
       const acknowledge = (): void => void Atomics.sub(controls[number], CONTROL.waiting, 1);
       thread.on("message", (message: FromWorker) => {
         try {
-          if (message.kind === "results" || message.kind === "capture") {
-            if (message.kind === "results") take(message.bytes, message.count);
+          if (message.kind === "records" || message.kind === "capture") {
+            if (message.kind === "records") take(message.bytes, message.count);
             else hooks.onCapture(message.bytes);
             const room = hooks.room();
             if (room === undefined) acknowledge();
@@ -158,12 +159,14 @@ export function startWorkerPool(
     });
   }
 
+  const verdict = newVerdict();
   function take(bytes: Uint8Array, count: number): void {
     if (hooks.keepsRecords) hooks.onRecords(bytes, count);
     for (let i = 0; i < count; i++) {
       const at = i * RECORD_LENGTH;
-      if (isWanted(hooks.wants, recordState(bytes, at), recordWas(bytes, at)))
-        hooks.onResult(readRecord(bytes, at));
+      if (!isWanted(hooks.wants, recordState(bytes, at), recordWas(bytes, at))) continue;
+      readRecord(bytes, at, verdict);
+      hooks.onResult(verdict, verdict.atUs);
     }
   }
 

@@ -41,16 +41,16 @@ function work(): void {
     sharedRate: shared,
     onCapture: (bytes) => give({ kind: "capture", bytes }),
   });
-  const results = createBatchWriter((bytes, count) => give({ kind: "results", bytes, count }), "give");
+  const records = createBatchWriter((bytes, count) => give({ kind: "records", bytes, count }), "give");
   const { pollVerdict } = built.engine;
   const handOver = (): void => {
     for (let verdict = pollVerdict(); verdict !== undefined; verdict = pollVerdict()) {
-      if (isWanted(task.wants, verdict.state, verdict.was)) results.write(verdict);
+      if (isWanted(task.wants, verdict.state, verdict.was)) records.write(verdict);
     }
   };
   try {
     loop(built, handOver, () => {
-      results.flush();
+      records.flush();
       built.flushCapture();
     });
   } finally {

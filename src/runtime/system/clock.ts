@@ -11,3 +11,6 @@ const { timeOrigin } = performance;
 
 /** The wall time, in milliseconds since the Unix epoch, of a monotonic time. */
 export const wallMs = (us: number): number => timeOrigin + us / 1000;
+
+/** The same in microseconds. */
+export const wallUs = (us: number): number => wallMs(us) * 1000;

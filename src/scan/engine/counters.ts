@@ -1,10 +1,13 @@
 /**
- * What an engine counts while it runs: packets, verdicts, what was ignored and why, what was learnt of the path. Plain numbers that
- * add up over workers (runtime/results/totals.ts adds them).
+ * What an engine counts while it runs: packets, verdicts, ignored packets by cause, and what it has learnt about the path. Plain
+ * numbers, so that those of several workers can be added up (runtime/results/totals.ts).
  * Tested by test/scan/engine/engine.test.ts and test/sim/path-knowledge.test.ts.
  */
+import { PROBE_STATES, type ProbeState } from "../../socket/state.ts";
+import type { SocketTable } from "../../socket/table.ts";
 import type { PathState } from "../congestion/path-state.ts";
-import type { IgnoredCounts, PortState } from "../probe/result.ts";
+import { portState } from "../probe/classify.ts";
+import type { IgnoredCounts, PortState, Reason } from "../probe/result.ts";
 
 /** Running totals; read at any time. */
 export interface EngineCounters {
@@ -19,29 +22,79 @@ export interface EngineCounters {
   readonly reasons: Readonly<Record<PortState, Record<string, number>>>;
   readonly ignored: { -readonly [K in keyof IgnoredCounts]: number };
   readonly sendErrors: Record<string, number>;
-  /** What was learnt of the path: sums that add up over workers. */
+  /** What was learnt about the path. */
   readonly path: Record<keyof typeof NO_FINDINGS, number>;
 }
 
 const NO_FINDINGS = {
   /** SYNs per second that may leave now. */
   rate: 0,
-  /** Round trips that must have succeeded: those that failed, those that did. */
+  /** Round trips whose outcome tells of the path alone: those lost, and those answered. */
   lost: 0,
   answered: 0,
-  /** SYNs to open ports that were lost, or their answers; and of these, those of which a repeated answer told that they arrived. */
+  /** SYNs to open ports that went unanswered; and those of them that had arrived, as a repeated SYN-ACK showed. */
   openLost: 0,
   openArrived: 0,
-  /** For each open port found, how many of its like were missed; for each silent one, the chance that it was no silence. */
+  /** Sum over open ports of how many like each were probably missed; sum over silent ports of the chance that an answer was lost. */
   missedPorts: 0,
   doubts: 0,
   /** SYNs to silent ports. */
   silentTries: 0,
-  /** Pilots and canaries; they count as sent, too. */
+  /** Pilots, canaries and controls; `sent` includes them. */
   controlProbes: 0,
 };
 
-/** Notes what has been learnt of the path so far. */
+/** Keeps `states`, `reasons` and the doubts about silent ports. A corrected verdict moves its pair from one count to another. */
+export interface VerdictTally {
+  /** The row's pair is decided, or decided again. */
+  add(row: number, state: PortState, reason: Reason): void;
+  /** The row's verdict, from when its probe was in state `before`, is about to be corrected. */
+  remove(row: number, before: ProbeState): void;
+  /** The row is silent; `openDoubt` is the chance that a SYN-ACK of its was lost. */
+  addSilence(row: number, openDoubt: number): void;
+}
+
+export function createVerdictTally(
+  counts: EngineCounters,
+  { capacity, tries }: Pick<SocketTable, "capacity" | "tries">,
+): VerdictTally {
+  /** Why each filtered row is, by number in `filterReasons`. Only filtered rows may still change. */
+  const filteredBy = new Uint8Array(capacity);
+  const filterReasons: Reason[] = [];
+  /** The open doubt of each silent row. */
+  const doubtOf = new Float32Array(capacity);
+
+  function change(state: PortState, reason: Reason, by: number): void {
+    counts.states[state] += by;
+    const reasons = counts.reasons[state];
+    reasons[reason] = (reasons[reason] ?? 0) + by;
+  }
+
+  function internReason(reason: Reason): number {
+    const known = filterReasons.indexOf(reason);
+    return known >= 0 ? known : filterReasons.push(reason) - 1;
+  }
+
+  return {
+    add: (row, state, reason) => {
+      change(state, reason, 1);
+      if (state === "filtered") filteredBy[row] = internReason(reason);
+    },
+    remove: (row, before) => {
+      change(portState(before), filterReasons[filteredBy[row]], -1);
+      if (before !== PROBE_STATES.silent) return;
+      counts.path.doubts -= doubtOf[row];
+      counts.path.silentTries -= tries[row];
+    },
+    addSilence: (row, openDoubt) => {
+      doubtOf[row] = openDoubt;
+      counts.path.doubts += openDoubt;
+      counts.path.silentTries += tries[row];
+    },
+  };
+}
+
+/** Copies what has been learnt about the path so far into the counts. */
 export function countPath(path: EngineCounters["path"], pathState: PathState): void {
   path.rate = pathState.rate();
   path.lost = pathState.lostSoFar();

@@ -42,28 +42,28 @@ export interface EngineOptions extends HostLimitOptions {
   readonly ports: SourcePorts;
   /** 8 random bytes, fresh for every run. */
   readonly isnKey: Uint8Array;
-  /** Any number, fresh for every run: scatters the table's hash and the packets' identification. */
+  /** Any number, fresh for every run: randomises the table's hash and the packets' identification. */
   readonly seed: number;
-  /** Source ports of pilots and canaries, none of `ports`; without them there are none. */
+  /** Source ports of control probes, disjoint from `ports`; without them none are sent. */
   readonly pilotPorts?: { readonly first: number; readonly last: number };
   /** Destination ports of canaries (hosts/control-schedule.ts); without them no host is found to be a tarpit. */
   readonly canaryPorts?: Uint16Array;
-  /** SYNs after the first one for a port that stays silent, 0 to 30 at most. */
+  /** Most SYNs after the first one to a port that stays silent, 0 to 30. */
   readonly retries: number;
-  /** The chance with which a port called silent is silent, 0 to 1: fewer SYNs are sent when it is reached before. 1 always sends all. */
+  /** Retry silent ports until this certain, 0 to 1. With 1, every retry is sent. */
   readonly confidence?: number;
   /** How long one try waits for its answer, in microseconds. */
   readonly wait: TimeoutLimits;
   /** Probes per second, retransmissions included. */
   readonly rate: RateLimits;
-  /** Hosts that are probed at most. */
+  /** Most hosts that the source has. */
   readonly hosts?: number;
-  /** Another way to find the rate, for comparison. */
+  /** Another rate controller, for comparison. */
   readonly congestion?: (options: RateControllerOptions) => RateController;
   /** Rows of the socket table, decided ones included. */
   readonly capacity: number;
   readonly startUs: number;
-  /** Hand over what is needed to complete the handshakes of open ports. */
+  /** Verdicts on open ports carry what it takes to complete the handshake. */
   readonly keepHandshakes?: boolean;
 }
 
@@ -72,14 +72,14 @@ export interface Engine {
   readonly total: number;
   /** True when every pair is decided. */
   readonly done: boolean;
-  /** Probes that wait for their verdict. */
+  /** Pairs started and undecided. */
   readonly inFlight: number;
   /**
-   * Takes one received IP packet, which arrived `ageUs` before `nowUs`: two numbers, because their difference would be an
-   * object for every packet.
+   * Takes one received IP packet, which arrived `ageUs` before `nowUs`. Two numbers, because V8 would allocate their difference
+   * for every packet.
    */
   handlePacket(bytes: Uint8Array, at: number, end: number, nowUs: number, ageUs?: number): void;
-  /** Lets deadlines at or before `nowUs` pass. */
+  /** Handles the deadlines at or before `nowUs`. */
   handleTimeout(nowUs: number): void;
   /**
    * Writes the next packet to send at `out[at]`.
@@ -88,33 +88,33 @@ export interface Engine {
    */
   pollTransmit(nowUs: number, out: Uint8Array, at: number, token: number): number;
   /**
-   * Packets `first` to `end - 1` of the current round left one after the other between `fromUs` and `toUs`: their round trips
-   * count from then, and what is learnt of the path rests on it. Told of every packet that leaves, before its answer.
+   * Packets `first` to `end - 1` of the current round left one after the other between `fromUs` and `toUs`, from which their
+   * round trips count. To be called for every packet that leaves, before its answer is handled.
    */
   handleDeparture(first: number, end: number, fromUs: number, toUs: number): void;
-  /** The link lost packets on their way here: its buffer was full. */
+  /** The link dropped received packets: its buffer was full. */
   handleOverrun(nowUs: number): void;
-  /** How long nothing could be sent though there was something, in microseconds; 0 when all is well. */
+  /** How long sending has been stalled, in microseconds; 0 when it is not. */
   stalledUs(nowUs: number): number;
   /** The link refused the packet `token` of the current round. */
   handleRefusal(token: number, errno: string, nowUs: number): void;
   /** When `handleTimeout` or `pollTransmit` next has something to do; Infinity when never. */
   pollTimeout(nowUs: number): number;
   /**
-   * The lowest position of a pair that is started and undecided; Infinity when there is none. Takes time: for a look once a
-   * second, not for every packet.
+   * The lowest position of a pair that is started and undecided; Infinity when there is none. Slow, as it visits every row: to be
+   * called about once a second.
    */
   lowestUndecided(): number;
-  /** The next verdict, in the order they fell. It is valid until the engine's next call: keepVerdict copies it. */
+  /** The next verdict, in the order they fell; undefined when none waits. Valid until the engine's next call: keepVerdict copies it. */
   pollVerdict(): Verdict | undefined;
   /**
-   * The run is being given up: no more probes, and what has been decided comes out of `pollVerdict`, even if more was to be
-   * learnt of it.
+   * The run is being given up: no more probes are sent, and verdicts that wait for control probes come out of `pollVerdict` as
+   * they are.
    */
   abandon(nowUs: number): void;
 }
 
-/** What the losses are is itself an estimate, and they come in bursts: so much less doubt than was asked for is accepted. */
+/** Loss is an estimate and comes in bursts, so accept only this share of the doubt that was asked for. */
 const MARGIN = 0.1;
 
 export function createEngine(options: EngineOptions): Engine {
@@ -185,7 +185,7 @@ export function createEngine(options: EngineOptions): Engine {
     keepHandshakes: options.keepHandshakes === true,
   });
 
-  /** Follows what has been learnt of the path. Only with the deadlines: by then all answers have been read that had come. */
+  /** Adapts to what has been learnt about the path. Called with the deadlines: by then all answers so far have been read. */
   function look(nowUs: number): void {
     if (nowUs < pathState.lookAt()) return;
     pathState.look(nowUs);

@@ -1,7 +1,7 @@
 /**
- * Completes the handshakes of open ports: an Engine around an Engine. Where the inner one has seen a SYN+ACK, this one goes
- * on from there with a control block: ACK, an optional wait for what the server says first, FIN both ways; and adds to the
- * verdict how that went. Sans-I/O, like what it wraps.
+ * Completes the handshakes of open ports: an Engine around an Engine. Where the inner one has seen a SYN+ACK, this one continues
+ * with a control block: ACK, an optional wait for the server's banner, FIN both ways. It adds the outcome to the verdict.
+ * Sans-I/O, like what it wraps.
  *
  * The kernel's own RST must be held back meanwhile (link/rst-rule.ts), or it would end each connection first. Not here:
  * the state machine (socket/control-block.ts).
@@ -32,11 +32,11 @@ export interface HandshakeOptions {
 
 /** Bytes of a banner that are kept. */
 export const MAX_BANNER = 1024;
-/** A peer that says more than this without closing is reset: nobody wants to download what it has. */
+/** A peer that sends more than this without closing is reset. */
 const MAX_HEARD = 16_384;
 /** Receive and send buffer of one connection, in bytes. */
 const BUFFER_LENGTH = 2048;
-/** Connections at once; further open ports wait for their turn, as SYN+ACKs are sent again for a while. */
+/** Most connections at once. Further open ports wait: their hosts repeat the SYN+ACK for a while. */
 const MAX_CONNECTIONS = 1024;
 /** RSTs to strays that wait at once; further strays get none. A flood of them is not to be answered one for one. */
 const MOST_STRAYS = 64;
@@ -59,7 +59,7 @@ interface Connection {
   readonly bannerUntil: number;
   readonly giveUpAt: number;
   readonly banner: Uint8Array[];
-  /** Bytes received, whether kept or not. */
+  /** Bytes received, kept or not. */
   heard: number;
   closing: boolean;
 }
@@ -198,7 +198,7 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
     return true;
   }
 
-  /** Whatever has happened to a connection, does what is next: read, close, end. */
+  /** Does what is next for a connection: read, close, end. */
   function proceed(connection: Connection, nowUs: number): void {
     const { block, banner } = connection;
     const bytes = block.read(BUFFER_LENGTH);

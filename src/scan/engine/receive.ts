@@ -1,8 +1,9 @@
 /**
- * Receiving: whether a packet is proved to answer a try, by 4-tuple and sequence number, and what follows of it for the row, its
- * host and the path. What proves nothing is counted, and decides nothing.
+ * Receiving: whether a packet provably answers a try, by 4-tuple and sequence number, and what it tells about the row, its host and
+ * the path. A packet that proves nothing is counted and decides nothing.
  *
- * Not here: the packet's parts (probe/reply-decoder.ts), what a proved answer means (probe/classify.ts), what it changes (row-lifecycle.ts).
+ * Not here: parsing the packet (probe/reply-decoder.ts), what an answer means (probe/classify.ts), how it changes the row
+ * (row-lifecycle.ts).
  * Tested by test/scan/engine/engine.test.ts.
  */
 import type { IsnHash } from "../../socket/isn.ts";
@@ -10,7 +11,7 @@ import type { SourcePorts } from "../../socket/ports.ts";
 import { readSegment } from "../../socket/segment.ts";
 import { seqAdd, seqDiff } from "../../socket/sequence.ts";
 import { PROBE_EVENTS, PROBE_STATES } from "../../socket/state.ts";
-import { ADDRESS_WORDS, storeAddress } from "../../socket/table.ts";
+import { ADDRESS_WORDS, loadAddress, storeAddress } from "../../socket/table.ts";
 import type { PathState } from "../congestion/path-state.ts";
 import type { ControlSchedule } from "../hosts/control-schedule.ts";
 import type { RstLimited } from "../hosts/rst-limited.ts";
@@ -55,7 +56,7 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
   const { ignored } = counts;
   const decoder = createReplyDecoder();
   const { reply } = decoder;
-  /** Which try was answered, from 1; of which earlier ones a late answer has come, a bit each. */
+  /** Per row: which try was answered, from 1; and, a bit each, the earlier tries whose answer came late. */
   const answeredTry = new Uint8Array(table.capacity);
   const regained = new Uint32Array(table.capacity);
 
@@ -128,7 +129,7 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     if (!controlSchedule.suspect(host, row, verdict)) verdictQueue.enqueue();
   }
 
-  /** The ISN proves an answer even when its row has been given up: one more to a probe that was answered. */
+  /** The ISN proves an answer even when the row is gone: it is a further answer to one of this run's probes. */
   function ignoreUnknown(): void {
     const own = isn(reply.local, 0, reply.peer, 0, reply.localPort, reply.peerPort);
     if (reply.acknowledgement === seqAdd(own, 1)) ignored.duplicate++;
@@ -147,7 +148,7 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     else controlSchedule.answered(slot, kind, nowUs, ageUs);
   }
 
-  /** One of our own that came back, whatever turned it round, and one that was there before ours are certainly no answer. */
+  /** Our own, turned round by whatever, and one that is older than the try are no answer. */
   function handleBareSyn(row: number, attempt: number, atUs: number): void {
     const column = columnOf(row, attempt);
     const own = isn(reply.peer, 0, reply.local, 0, reply.peerPort, reply.localPort) >>> 0;
@@ -183,14 +184,14 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     const { rejected } = PROBE_EVENTS;
     const verdict = rows.answer(row, attempt, rejected, reply.reason, reply.ttl, nowUs, ageUs);
     if (verdict === undefined) return;
-    verdict.responder = reply.responderLength === 4 ? verdict.responder4 : verdict.responder6;
-    for (let i = 0; i < reply.responderLength; i++) verdict.responder[i] = b[reply.responderAt + i];
+    loadAddress(verdict.responder, 0, b, reply.responderAt, reply.responderLength);
+    verdict.hasResponder = true;
     verdictQueue.enqueue();
   }
 
-  // --- what it tells of host and path ------------------------------------------------------------------------------
+  // --- what it tells about host and path ------------------------------------------------------------------------------
 
-  /** A try was answered for the first time: so much is known of its host, and of the tries before it. */
+  /** The row's first answer: what it tells about the host, and about the tries before it. @returns the host */
   function learn(
     row: number,
     attempt: number,
@@ -224,11 +225,11 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     return host;
   }
 
-  /** SYN-ACKs are not limited, resets may be. */
+  /** Whether the try's fate tells about the path: hosts do not limit SYN-ACKs, but may limit RSTs. */
   const tellsOfPath = (row: number, attempt: number, isOpen: boolean): boolean =>
     isOpen || ((apart[row] & (1 << attempt)) !== 0 && (hosts.marks[hostOf[row]] & MARKS.paced) === 0);
 
-  /** Where no closed port is known for controls, what became of a port's tries says how the host keeps up. */
+  /** Where no closed port is known to send controls to, the port's own tries tell how much the host withholds. */
   function tellPace(row: number, attempt: number, host: number, nowUs: number): void {
     if (hosts.marks[host] >>> CLOSED_PORT !== 0) return;
     const at = row * ADDRESS_WORDS;
@@ -238,7 +239,7 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     }
   }
 
-  /** One more answer for a port that has had its own: to an earlier try, it tells that this one was not lost, or only its answer. */
+  /** A further answer for a decided port. If it is to an earlier try, that try was not lost, or only its answer was. */
   function noteRepeat(row: number, attempt: number, kind: "syn-ack" | "reset", atUs: number): void {
     const bit = 1 << attempt;
     if (attempt + 1 >= answeredTry[row] || (regained[row] & bit) !== 0) return;

@@ -1,32 +1,32 @@
 /**
- * Retransmissions: rows whose try ran out and whose next SYN waits for the pacer, first come, first served. Pure.
+ * Retransmissions: rows whose try timed out and whose next SYN waits for the pacer, first in, first out. Pure.
  *
- * Not here: when a try has run out (timeouts.ts), when the next SYN may leave (congestion/pacer.ts).
+ * Not here: when a try times out (timeouts.ts), when the next SYN may leave (congestion/pacer.ts).
  */
 
 export interface RetransmitQueue {
-  /** The row's next SYN may leave. A row waits once only, until `pop` or `cancel`. */
+  /** The row's next SYN may be sent. A row is queued at most once, until `pop` or `cancel`. */
   push(row: number): void;
   /** The row that has waited longest; -1 when none waits. */
   pop(): number;
-  /** The row needs no other SYN. */
+  /** The row needs no further SYN. */
   cancel(row: number): void;
-  /** Whether `pop` may have a row: cancelled ones count until it has passed them. */
+  /** Whether `pop` may return a row. Cancelled rows count until `pop` has skipped them. */
   any(): boolean;
-  /** So many at most. */
+  /** An upper bound: it counts cancelled rows too. */
   length(): number;
 }
 
-/** @param capacity rows are below this; the queue is emptied before a cancelled row comes to another pair's use */
+/** @param capacity of the table. The queue drains before a cancelled row is reused for another pair. */
 export function createRetransmitQueue(capacity: number): RetransmitQueue {
-  // `waits` is the truth, the ring may hold stale entries.
+  // `queued` decides; the ring may hold stale entries.
   const ring = new Int32Array(capacity + 1);
-  const timeouts = new Uint8Array(capacity);
+  const queued = new Uint8Array(capacity);
   let head = 0;
   let length = 0;
   return {
     push: (row) => {
-      timeouts[row] = 1;
+      queued[row] = 1;
       ring[(head + length) % ring.length] = row;
       length++;
     },
@@ -35,17 +35,17 @@ export function createRetransmitQueue(capacity: number): RetransmitQueue {
         const row = ring[head];
         head = head + 1 === ring.length ? 0 : head + 1;
         length--;
-        if (timeouts[row] === 1) {
-          timeouts[row] = 0;
+        if (queued[row] === 1) {
+          queued[row] = 0;
           return row;
         }
       }
-      // The part of the ring that is never needed is never touched, and takes no memory.
+      // Starting over keeps the unused part of the ring untouched, so that it takes no memory.
       head = 0;
       return -1;
     },
     cancel: (row) => {
-      timeouts[row] = 0;
+      queued[row] = 0;
     },
     any: () => length > 0,
     length: () => length,

@@ -27,14 +27,13 @@ import { TURN } from "../hosts/rst-limited.ts";
 import { portState } from "../probe/classify.ts";
 import type { InFlight } from "../probe/in-flight.ts";
 import type { Reason } from "../probe/result.ts";
-import type { VerdictSlot } from "../probe/verdict.ts";
+import type { VerdictDraft } from "../probe/verdict.ts";
 import type { Path, Probe, ProbeSource } from "../targets/probe-source.ts";
-import { countPath, type EngineCounters } from "./counters.ts";
+import { countPath, createVerdictTally, type EngineCounters } from "./counters.ts";
 import type { RetransmitQueue } from "./retransmit-queue.ts";
 import type { SendBackoff } from "./send-backoff.ts";
 import type { SimultaneousOpens } from "./simultaneous-open.ts";
 import type { VerdictQueue } from "./verdict-queue.ts";
-import { createVerdictTally } from "./verdict-tally.ts";
 
 export interface RowLifecycle {
   /** Pairs that the run probes, as far as is known: fewer than planned once the source has run dry. */
@@ -62,7 +61,7 @@ export interface RowLifecycle {
     ttl: number,
     nowUs: number,
     ageUs: number,
-  ): VerdictSlot | undefined;
+  ): VerdictDraft | undefined;
   /** Decides an undecided row to which no reply came, and queues the verdict. */
   decide(row: number, event: ProbeEvent, reason: Reason, nowUs: number): void;
   /**
@@ -128,8 +127,17 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     return turn === TURN.now;
   }
 
-  /** @returns the verdict, not queued yet; undefined when the event changes nothing */
-  function transition(row: number, event: ProbeEvent, reason: Reason, atUs: number): VerdictSlot | undefined {
+  /**
+   * Two times, because their difference would be an object where this is not inlined.
+   * @returns the verdict, not queued yet; undefined when the event changes nothing
+   */
+  function transition(
+    row: number,
+    event: ProbeEvent,
+    reason: Reason,
+    nowUs: number,
+    ageUs: number,
+  ): VerdictDraft | undefined {
     const before = table.state[row] as ProbeState;
     const after = nextState(before, event);
     if (after === before) return undefined;
@@ -148,12 +156,12 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     verdict.ttl = 0;
     verdict.tries = table.tries[row] - table.unsent[row];
     verdict.answered = 0;
-    verdict.responder = null;
+    verdict.hasResponder = false;
     verdict.late = false;
     verdict.doubt = Number.NaN;
     verdict.answersAll = false;
     verdict.was = isFirst ? null : portState(before);
-    verdict.atUs = atUs;
+    verdict.atUs = nowUs - ageUs;
     verdict.handshake = undefined;
     if (!isFirst) tally.remove(row, before);
     tally.add(row, state, reason);
@@ -184,10 +192,8 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     ttl: number,
     nowUs: number,
     ageUs: number,
-  ): VerdictSlot | undefined {
-    const atUs = nowUs - ageUs;
-    const sentAt = table.sentAt[columnOf(row, attempt)];
-    const verdict = transition(row, event, reason, atUs);
+  ): VerdictDraft | undefined {
+    const verdict = transition(row, event, reason, nowUs, ageUs);
     if (verdict === undefined) {
       counts.ignored.duplicate++;
       return undefined;
@@ -197,7 +203,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     if (attempt >= ports.size) return verdict;
     verdict.answered = attempt + 1;
     // Departures within one system call are spread over it: a shorter round trip than a microsecond counts as one.
-    verdict.rttUs = Math.max(1, atUs - sentAt);
+    verdict.rttUs = Math.max(1, verdict.atUs - table.sentAt[columnOf(row, attempt)]);
     // The try had timed out: another has left since, or the row was decided.
     verdict.late = attempt + 1 < verdict.tries || verdict.was !== null;
     if (verdict.late) counts.late++;
@@ -205,12 +211,12 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
   }
 
   function decide(row: number, event: ProbeEvent, reason: Reason, nowUs: number): void {
-    if (transition(row, event, reason, nowUs) !== undefined) verdictQueue.enqueue();
+    if (transition(row, event, reason, nowUs, 0) !== undefined) verdictQueue.enqueue();
   }
 
   function decideSilent(row: number, reason: Reason, doubt: number, openDoubt: number, nowUs: number): void {
     tally.addSilence(row, openDoubt);
-    const verdict = transition(row, PROBE_EVENTS.exhausted, reason, nowUs);
+    const verdict = transition(row, PROBE_EVENTS.exhausted, reason, nowUs, 0);
     if (verdict === undefined) return;
     verdict.doubt = doubt;
     verdictQueue.enqueue();

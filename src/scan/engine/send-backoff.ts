@@ -1,53 +1,53 @@
 /**
- * Sends that the link refused: how long each waits before it is tried again, when nothing at all is sent for a while, and since
- * when nothing could be. Pure: times in microseconds.
+ * Back-off after the link refused to send: how long one probe waits, when all sending pauses, and how long it has been stalled.
+ * Pure: times in microseconds.
  *
  * Not here: what an error number means (probe/classify.ts), which rows wait (the engine's timers).
  */
 
 export interface SendBackoff {
-  /** Something has left. */
+  /** A packet was sent. */
   departed(): void;
   /**
    * The link had no room, or its interface is away.
-   * @param often how often this probe has been refused
+   * @param often how many times this probe has been refused
    * @returns when it may be tried again
    */
   retryAt(often: number, away: boolean, nowUs: number): number;
-  /** Nothing is sent before this. */
+  /** Sending is paused until then. */
   pausedUntil(): number;
   isPaused(nowUs: number): boolean;
-  /** Whether nothing has left since all had to pause, and for how long. */
+  /** Whether nothing has been sent since the pause began, and for how long. */
   isStalled(): boolean;
   stalledUs(nowUs: number): number;
-  /** The row's last try could not be sent, and why; until it is forgotten. */
+  /** The row's last try could not be sent, and why. Kept until `forget`. */
   note(row: number, errno: string): void;
   errnoOf(row: number): string | undefined;
   forget(row: number): void;
 }
 
 /**
- * A refused probe waits this long, then twice as long, and so on up to the longest; and so do all of them when nothing at all
- * has left between so many refusals, or the interface is away.
+ * A refused probe waits 5 ms, doubled with each refusal up to 500 ms. All sending pauses in the same way after 64 refusals with
+ * nothing sent in between, or when the interface is down.
  */
 const REFUSAL_PAUSE_US = 5_000;
 const LONGEST_PAUSE_US = 500_000;
 const REFUSALS_OF_ALL = 64;
 
 export function createSendBackoff(): SendBackoff {
-  // Refusals since something left; pauses of all since then, and since when.
+  // Since the last packet was sent: refusals, pauses, and when the first pause began.
   let inARow = 0;
   let pauses = 0;
   let stalledSinceUs: number | undefined;
   let pausedUntil = 0;
   const errnos = new Map<number, string>();
 
-  const pauseAfter = (sendBackoff: number): number =>
-    Math.min(LONGEST_PAUSE_US, REFUSAL_PAUSE_US * 2 ** Math.min(sendBackoff, 20));
+  const pauseAfter = (refusals: number): number =>
+    Math.min(LONGEST_PAUSE_US, REFUSAL_PAUSE_US * 2 ** Math.min(refusals, 20));
 
   function pauseAll(nowUs: number): void {
     stalledSinceUs ??= nowUs;
-    // One batch's refusals are one.
+    // The refusals of one batch count as one.
     if (nowUs < pausedUntil) return;
     pausedUntil = nowUs + pauseAfter(pauses++);
   }

@@ -1,8 +1,8 @@
 /**
- * Deadlines: when a try's time is over and the next one goes, when there have been enough of them to believe the silence, and what
- * a row has come to then.
+ * Deadlines: when a try times out and the next one is sent, when enough tries have been silent to believe it, and the verdict on a
+ * row whose tries have all timed out.
  *
- * Not here: how long to wait and how sure silence is (congestion/path-state.ts knows the hosts), the timers themselves (socket/timer-wheel.ts).
+ * Not here: how long to wait and how likely loss is (congestion/path-state.ts), the timers themselves (socket/timer-wheel.ts).
  * Tested by test/scan/engine/engine.test.ts and test/sim/engine.test.ts.
  */
 import { PROBE_EVENTS } from "../../socket/state.ts";
@@ -20,7 +20,7 @@ import type { SendBackoff } from "./send-backoff.ts";
 import type { SimultaneousOpens } from "./simultaneous-open.ts";
 
 export interface TimeoutsOptions {
-  /** The doubt that ends the tries of a port before its last; 0 to use them all. */
+  /** A silent port gets no further try once its doubt is below this; 0 to use all tries. */
   readonly acceptedDoubt: number;
   readonly inFlight: InFlight;
   readonly pathState: PathState;
@@ -33,12 +33,12 @@ export interface TimeoutsOptions {
   readonly rows: RowLifecycle;
 }
 
-/** A long wait is looked at again so often: meanwhile the host may have become known. */
+/** A long wait is checked again this often, in case the host has become known. */
 const LOOK_AGAIN_US = 100_000;
-/** What a control says is waited for. */
+/** How long to wait before asking again whether a control was answered. */
 const SOON_US = 10_000;
 
-/** @returns a function that lets the rows' deadlines at or before `nowUs` pass */
+/** @returns a function that handles the rows' deadlines at or before `nowUs` */
 export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => void {
   const { acceptedDoubt, inFlight, pathState, rstLimited, controlSchedule, hostLimits } = options;
   const { retransmitQueue, sendBackoff, simultaneousOpens, rows } = options;
@@ -46,7 +46,7 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
   const { capacity, maxTries } = table;
   const { hosts, doubt } = pathState;
 
-  /** Nothing waited to be sent when deadlines last began to pass. */
+  /** Nothing was waiting to be sent when deadlines were last handled. */
   let isIdle = false;
 
   function expire(nowUs: number): void {
@@ -62,11 +62,11 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
         if (tries === 1) controlSchedule.noteSilence(row);
         if (rows.mayLeave(row, nowUs)) retransmitQueue.push(row);
       } else if (sendBackoff.isStalled()) {
-        // While nothing can be sent, answers may be lost as well: once more, when it can.
+        // While nothing can be sent, answers may be lost as well: repeat the try once sending works.
         table.tries[row]--;
         retransmitQueue.push(row);
       } else {
-        // The last try waits longer, and so does a host that was never heard of.
+        // The last try waits longer, and so does a host that has never answered.
         const host = hostIn(row, nowUs);
         const last =
           table.sentAt[columnOf(row, tries - 1)] + pathState.waitUs(host) + pathState.lastWaitUs(host);
@@ -81,7 +81,7 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
     }
   }
 
-  /** Whether the time of the row's last try is over; if not, it will be looked at again. */
+  /** Whether the row's last try has timed out. If not, its timer is armed again. */
   function isOver(row: number, nowUs: number): boolean {
     if (hostLimits.has(row)) return true;
     const tries = table.tries[row];
@@ -92,13 +92,13 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
     return false;
   }
 
-  /** A control behind the last try is still to be heard of. */
+  /** The control sent behind the last try has not been answered or given up yet. */
   function isUntold(row: number): boolean {
     const silence = controlSchedule.silenceOf(row);
     return silence === SILENCE.unasked || silence === SILENCE.untold;
   }
 
-  /** Whether so many tries are enough to believe the silence. */
+  /** Whether the row's tries are enough to believe its silence. */
   function isSure(row: number): boolean {
     if (acceptedDoubt === 0 || table.tries[row] < FEWEST_TRIES) return false;
     reckonDoubt(row, true, 0);
@@ -106,9 +106,10 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
   }
 
   /**
-   * The chance that every try was lost, or its answer; or withheld, where the host may have `limited` them: to `doubt[0]`.
-   * @param trusted how many tries count that left before their host was recognised as one that does
-   * @returns whether it may have, going by what it does
+   * Puts into `doubt[0]` the chance that every try or its answer was lost or, where the host may limit its RSTs, withheld.
+   * @param limited whether to reckon with withheld answers
+   * @param trusted at most this many tries count that left before the host was recognised as rate-limiting
+   * @returns whether the host may have withheld answers
    */
   function reckonDoubt(row: number, limited: boolean, trusted = maxTries): boolean {
     const first = table.unsent[row];
@@ -121,7 +122,7 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
     let early = count;
     let later = 1;
     if (limited && withholds) {
-      // What left before the host was recognised says little; what has left at its turn since, as much as controls say.
+      // Tries sent before the host was recognised say little. Those sent at its turn since are lost as often as its controls are.
       const at = row * ADDRESS_WORDS;
       const sinceUs = rstLimited.sinceUs(host, table.peer, at);
       const loss = rstLimited.loss(host, table.peer, at);
@@ -139,7 +140,7 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
     return mayWithhold;
   }
 
-  /** The last try is over, and nothing proved has come. */
+  /** All tries have timed out without a proven answer. */
   function exhaust(row: number, nowUs: number): void {
     const open = simultaneousOpens.of(row);
     const errno = sendBackoff.errnoOf(row);

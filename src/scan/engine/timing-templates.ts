@@ -1,11 +1,11 @@
 /**
- * nmap's timing templates, and what they and the options that overrule them come to: waits, retries, rates. Pure numbers; how
- * options are written is the callers' business.
+ * nmap's timing templates (`-T0` to `-T5`), and the waits, retries and rates that follow from them and from the options that
+ * override them. Pure numbers. Not here: parsing options (cli/options/).
  */
 
 /**
- * What `-T0` to `-T5` stand for, as nmap has them, where no other option says otherwise: how long a SYN waits before round
- * trips are known, and at least and at most; the SYNs per second of the three that are slow on purpose.
+ * nmap's values for `-T0` to `-T5`: how long a SYN waits for its answer (at first, at least, at most), the retries, and a rate in
+ * SYNs per second for the three slow templates.
  */
 export const TIMING: readonly {
   readonly waitMs: WaitMs;
@@ -16,29 +16,29 @@ export const TIMING: readonly {
   { waitMs: { initial: 300_000, least: 100, most: 300_000 }, retries: 10, rate: 1 / 300 },
   { waitMs: { initial: 15_000, least: 100, most: 15_000 }, retries: 10, rate: 1 / 15 },
   { waitMs: { initial: 1100, least: 100, most: 10_000 }, retries: 10, rate: 2.5 },
-  // A little more than three times the first is how long the kernel looks for a neighbour: its own host-unreach comes in time.
+  // The kernel looks for a neighbour for 3 s, so its own host-unreach still comes in time.
   { waitMs: { initial: 1100, least: 100, most: 10_000 }, retries: 10 },
   { waitMs: { initial: 500, least: 100, most: 1250 }, retries: 6 },
   { waitMs: { initial: 250, least: 50, most: 300 }, retries: 2, hostTimeoutMs: 900_000 },
 ];
 
-/** How long a SYN waits for its answer, in milliseconds: before round trips are known, at least, at most. */
+/** How long a SYN waits for its answer, in milliseconds: until round trips are known, at least, and at most. */
 export interface WaitMs {
   readonly initial: number;
   readonly least: number;
   readonly most: number;
 }
 
-/** However much is lost, a run goes on at this rate. */
+/** The rate never falls below this, in SYNs per second, however much is lost. */
 export const LEAST_RATE = 10;
-/** No option asks for more. */
+/** The highest rate that an option can ask for. */
 export const MOST_RATE = 10_000_000;
 
-/** What was asked for; undefined where nothing was said. Rates in SYNs per second. */
+/** Options as given; undefined for those that were not. Rates in SYNs per second. */
 export interface AskedTiming {
   /** 0 to 5; 3 when undefined. */
   readonly timing: number | undefined;
-  /** Every SYN waits so long, in milliseconds. */
+  /** A fixed wait for every SYN, in milliseconds. */
   readonly timeoutMs: number | undefined;
   readonly minRate: number | undefined;
   readonly maxRate: number | undefined;
@@ -54,7 +54,7 @@ export interface SettledTiming {
   readonly hostTimeoutMs: number | undefined;
 }
 
-/** The template, where nothing else was asked for. A `minRate` above `maxRate` is for the caller to refuse. */
+/** Fills in from the template what was not given. The caller refuses a `minRate` above `maxRate`. */
 export function settleTiming(asked: AskedTiming): SettledTiming {
   const template = TIMING[asked.timing ?? 3];
   const { minRate = 0, timeoutMs } = asked;

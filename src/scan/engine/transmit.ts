@@ -1,13 +1,12 @@
 /**
- * Sending: which probe leaves next, if one may, and its packet: a canary or a pilot, a row whose try ran out, or the next pair of
- * the source, which becomes a row. And what became of it at the link: when it left, or why it did not.
+ * Sending: which probe leaves next, if one may: a control probe, a row whose try timed out, or the source's next pair. And what
+ * the link says about it: when it left, or why it did not.
  *
- * Each try leaves from a port of its own, so that a reply names its try by the port it comes to and no listener ever sees
- * two different SYNs on one 4-tuple (it would answer the second with a challenge or a reset). Only when the user fixed the
- * port with -g, a try shares the port of an earlier one: it is then a true retransmission, with the same ISN, and its round
- * trip is not told.
+ * Each try has its own source port. So a reply names its try by the port it comes to, and no listener sees two different SYNs on
+ * one 4-tuple, the second of which it would answer with a challenge ACK or a reset. Only with a fixed port (-g) do tries share
+ * one: they are then true retransmissions with the same ISN, and have no round trip.
  *
- * Not here: the packet's bytes (probe/syn-template.ts), how fast (congestion/pacer.ts), when a try has run out (timeouts.ts).
+ * Not here: the packet's bytes (probe/syn-template.ts), how fast (congestion/pacer.ts), when a try times out (timeouts.ts).
  * Tested by test/scan/engine/engine.test.ts and test/sim/engine.test.ts.
  */
 import type { IsnHash } from "../../socket/isn.ts";
@@ -32,7 +31,7 @@ import type { SendBackoff } from "./send-backoff.ts";
 import type { SimultaneousOpens } from "./simultaneous-open.ts";
 
 export interface Transmit {
-  /** Takes over the rate that has been found. */
+  /** Adopts the rate that was found. */
   followRate(nowUs: number): void;
   /** Writes the next packet at `out[at]`. @returns its length; 0 when nothing may be sent now */
   pollTransmit(nowUs: number, out: Uint8Array, at: number, token: number): number;
@@ -63,11 +62,11 @@ export interface TransmitOptions {
 }
 
 const MAX_TOKENS = 1024;
-/** Pairs started at most before one of them must have its host's turn. */
+/** At most this many pairs are started in one call in search of one whose host may be probed now. */
 const STARTS_PER_CALL = 256;
-/** So many SYNs to silent ports wait while the rate is found, for which others tell more. */
+/** During slow start retransmissions wait, as first SYNs tell more about the rate: up to this many. */
 const MOST_POSTPONED = 8192;
-/** A probe that was refused this often, in about a minute, is given up. */
+/** A probe is given up after this many refusals, which take about a minute. */
 const MAX_REFUSALS = 128;
 /** The token of a packet of which nothing is told: below those of all slots. */
 const NOT_A_PROBE = -1 - SLOTS;
@@ -89,10 +88,10 @@ export function createTransmit(options: TransmitOptions): Transmit {
   const { table, timers, hostOf, apart, columnOf } = inFlight;
   const { controlProbes } = controlSchedule;
   const templates = paths.map((path) => createSynTemplate(path.local, path.ttl));
-  /** What the packets of the current round are: rows, and below 0 slots of pilots. */
+  /** By token, what each packet of the current round is: a row, or below 0 the slot of a control probe. */
   const tokens = new Int32Array(MAX_TOKENS);
   let abandoned = false;
-  /** Within a second or so nothing will be left to start. */
+  /** The last pair will be started within about a second. */
   let endIsNear = false;
 
   function pollTransmit(nowUs: number, out: Uint8Array, at: number, token: number): number {
@@ -231,7 +230,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
     if (attempt > 0) counts.retransmitted--;
     const verdict = sendErrorVerdict(errno, paths[table.path[row]].local.length === 4 ? 4 : 6);
     if (verdict === "later") {
-      // There is no way, for now or for good: this try is over, the next comes when its time has passed.
+      // No route, for now or for good: this try is over, and the next is sent when it has timed out.
       table.unsent[row]++;
       sendBackoff.note(row, errno);
       return;

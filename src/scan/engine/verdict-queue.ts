@@ -4,11 +4,11 @@
  * Not here: what decides a row (row-lifecycle.ts), verdicts that wait for what else their host answers (hosts/tarpits.ts).
  * Tested by test/scan/engine/engine.test.ts and test/sim/path-knowledge.test.ts.
  */
-import { newVerdictSlot, type Verdict, type VerdictSlot } from "../probe/verdict.ts";
+import { newVerdict, type Verdict, type VerdictDraft } from "../probe/verdict.ts";
 
 export interface VerdictQueue {
   /** Memory for the next verdict. It is queued by `enqueue`; until then each call returns the same. */
-  draft(): VerdictSlot;
+  draft(): VerdictDraft;
   /** Queues the draft, which is complete. */
   enqueue(): void;
   /** The next verdict. It is valid until the next `draft` after the queue has been emptied. */
@@ -20,12 +20,12 @@ const MOST_SLOTS = 8192;
 
 export function createVerdictQueue(): VerdictQueue {
   /** Verdicts to hand over, from `head` to `end`, then the draft; the slots are used again when all are taken. */
-  const slots: VerdictSlot[] = [];
+  const slots: VerdictDraft[] = [];
   let head = 0;
   let end = 0;
   return {
     draft: () => {
-      if (end === slots.length) slots.push(newVerdictSlot());
+      if (end === slots.length) slots.push(newVerdict());
       return slots[end];
     },
     enqueue: () => {

@@ -18,7 +18,7 @@ import {
   UNANSWERED,
 } from "../measure/host-cache.ts";
 import type { InFlight } from "../probe/in-flight.ts";
-import type { Verdict, VerdictSlot } from "../probe/verdict.ts";
+import type { Verdict, VerdictDraft } from "../probe/verdict.ts";
 import { type ControlProbes, createControlProbes, KINDS, SLOTS } from "./control-probes.ts";
 import type { RstLimited } from "./rst-limited.ts";
 import { createTarpits, type HostKey } from "./tarpits.ts";
@@ -57,7 +57,7 @@ export interface ControlSchedule {
    * A port of the host is open. A host with open ports and none closed is asked for ports that nobody serves; until it has answered,
    * its open ports wait. @returns whether this verdict does: a copy of it comes out of `release`
    */
-  suspect(host: number, row: number, slot: VerdictSlot): boolean;
+  suspect(host: number, row: number, slot: VerdictDraft): boolean;
   /** The next verdict that has waited long enough. */
   release(): Verdict | undefined;
   /** Whether any still wait, or their hosts are being asked. */

@@ -2,8 +2,8 @@
  * What a reply means: control bits and ICMP codes → event and reason (REFERENCE: nmap's `get_pcap_result`; RFC 9293
  * §3.10.7.3, RFC 792, RFC 1122 §4.2.3.9, RFC 4443).
  *
- * Tables and nothing else. Whether a reply is ours is proved in engine/receive.ts before it is asked here; which event may still
- * change a verdict is socket/state.ts.
+ * Tables only. Not here: whether a reply is ours (engine/receive.ts), which events may still change a verdict
+ * (socket/state.ts).
  */
 
 import { PROBE_EVENTS, PROBE_STATES, type ProbeEvent, type ProbeState } from "../../socket/state.ts";
@@ -95,17 +95,17 @@ export function portState(state: ProbeState): PortState {
   return "filtered";
 }
 
-/** Want of room, in a queue or in the kernel's table of neighbours: worth another attempt within milliseconds. */
+/** No room in a queue or in the kernel's neighbour table: worth another attempt within milliseconds. */
 const NO_ROOM = new Set(["ENOBUFS", "EAGAIN", "ENOMEM", "EINTR"]);
-/** The interface is away, for now or for good. */
+/** The interface is down or gone, for now or for good. */
 const AWAY = new Set(["ENETDOWN", "ENODEV", "ENXIO"]);
-/** This machine's last word on the packet: a firewall, or a packet that cannot be sent at all. */
+/** Final: a local firewall, or a packet that cannot be sent at all. */
 const FINAL = new Set(["EPERM", "EACCES", "EMSGSIZE", "EINVAL", "EAFNOSUPPORT", "EOPNOTSUPP", "EBADF"]);
 
 /**
- * What a refused send means for the try: `again` soon; `away`: nothing can be sent, so that the try did not happen; `never`; or
- * `later`: there is no way to this target (ENETUNREACH …), as while routes change, and the next try may find one.
- * @param family IPv6 says EINVAL when the table of neighbours is full
+ * What a refused send means for the try. `again`: send it soon. `away`: nothing can be sent, so the try did not happen. `never`:
+ * the row is decided. `later`: there is no route to this target (ENETUNREACH …), as while routes change; the next try may find one.
+ * @param family IPv6 reports a full neighbour table as EINVAL
  */
 export function sendErrorVerdict(errno: string, family: 4 | 6): "again" | "away" | "later" | "never" {
   if (NO_ROOM.has(errno) || (family === 6 && errno === "EINVAL")) return "again";

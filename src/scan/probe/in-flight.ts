@@ -1,6 +1,6 @@
 /**
- * The probes under way: the socket table's rows with their timers, and beside them what a scan keeps of each that more than one
- * part of the engine asks for. What one part alone keeps of a row is in that part.
+ * The probes in flight: the socket table's rows, their timers, and the further columns that several parts of the engine share.
+ * What only one part keeps about a row is in that part.
  * Tested by test/scan/engine/engine.test.ts and test/sim/engine.test.ts.
  */
 import type { SourcePorts } from "../../socket/ports.ts";
@@ -11,17 +11,17 @@ import type { Reply } from "./reply-decoder.ts";
 
 export interface InFlight {
   readonly table: SocketTable;
-  /** Per row: when it is looked at next. */
+  /** Per row: when its deadline is checked next. */
   readonly timers: TimerWheel;
-  /** Per row: the entry of its host in `watch.hosts`, if it still is its (`hostIn`). */
+  /** Per row: its host's entry in the host cache. The entry may have been given to another host since: see `hostIn`. */
   readonly hostOf: Int32Array;
-  /** Per row, a bit a try: it left when its host had had nothing for a while, so that what becomes of it tells of the path, not of a limit of the host's. */
+  /** Per row, one bit per try: its host was idle when it left, so that its loss is the path's and not a rate limit of the host. */
   readonly apart: Uint32Array;
   /** Per row: 1 when a reset came to one of its tries that proves nothing. */
   readonly unprovedReset: Uint8Array;
-  /** Where a row's try stands in the table's columns of tries. */
+  /** Index of a row's try in the table's per-try columns. */
   columnOf(row: number, attempt: number): number;
-  /** The row's host, looked up again if its entry has changed hands. */
+  /** The row's host entry, looked up again if it has been given to another host. */
   hostIn(row: number, nowUs: number): number;
   /** The last try of `row` that left from the reply's local address and port; -1 when none did. */
   tryOf(row: number, reply: Reply): number;
@@ -38,7 +38,7 @@ export interface InFlightOptions {
   /** The local address of each path, ADDRESS_WORDS each. */
   readonly localWords: Uint32Array;
   readonly pathState: {
-    /** Where what is known of hosts is kept (measure/host-cache.ts). */
+    /** The host cache (measure/host-cache.ts). */
     readonly hosts: { holds(host: number, words: Uint32Array, at: number): boolean };
     hostOf(words: Uint32Array, at: number, nowUs: number): number;
   };

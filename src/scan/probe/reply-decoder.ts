@@ -1,8 +1,8 @@
 /**
- * From a received packet to what it may be an answer to: a TCP segment or an ICMP error about one, checked for length and
- * checksums and taken apart into the 4-tuple as this side sees it. Allocates nothing.
+ * Decodes a received packet that may answer a probe: a TCP segment, or an ICMP error about one. Lengths and checksums are
+ * verified, and the 4-tuple is given as this side sees it. Allocates nothing.
  *
- * Not here: whether the 4-tuple is ours and the numbers prove it (engine/receive.ts), and what an answer means (classify.ts).
+ * Not here: whether the packet answers a probe of ours (engine/receive.ts), what an answer means (classify.ts).
  */
 import { ADDRESS_WORDS, loadAddress } from "../../socket/table.ts";
 import { i32 } from "../../wire/bytes.ts";
@@ -17,13 +17,13 @@ import * as tcp from "../../wire/tcp.ts";
 import { icmpReason, icmpv6Reason } from "./classify.ts";
 import type { IgnoredCounts, Reason } from "./result.ts";
 
-/** What a packet turned out to be: a candidate, or why it is none. */
+/** What a packet is: a possible answer, or why it is none. */
 export type Decoded =
   | "segment"
   | "icmp-error"
   | Extract<keyof IgnoredCounts, "malformed" | "badChecksum" | "fragment" | "foreign">;
 
-/** The last decoded packet. `local` and `peer` are ours and the probed end's, also when an ICMP error quotes them. */
+/** The last decoded packet. `local` is this side and `peer` the probed side, also when an ICMP error quotes them. */
 export interface Reply {
   readonly local: Uint32Array;
   readonly peer: Uint32Array;
@@ -151,7 +151,7 @@ export function createReplyDecoder(): ReplyDecoder {
     senderAt: number,
     senderLength: 4 | 16,
   ): Decoded {
-    // An error of one IP version about a packet of the other is nobody's.
+    // An ICMP error of one IP version cannot be about a packet of the other.
     if (quote.protocol !== PROTOCOL.TCP || quote.addressLength !== senderLength) return "foreign";
     loadAddress(reply.local, 0, b, quote.sourceAt, senderLength);
     loadAddress(reply.peer, 0, b, quote.destinationAt, senderLength);

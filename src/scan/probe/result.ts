@@ -1,8 +1,8 @@
 /**
  * What a scan says: the vocabulary of states and reasons, one result per port, one summary per run.
  *
- * Types and names only. This is the one file of scan/ that report/ may import, so nothing here knows how a
- * verdict is reached (classify.ts), how it is printed (report/), or which link carried the packets.
+ * Types and names only. With result-columns.ts, which says how each property of a result is written, this is all of scan/ that
+ * report/ imports: nothing here knows how a verdict is reached (classify.ts) or which link carried the packets.
  * Tested by test/scan/probe/result-record.test.ts.
  */
 
@@ -76,15 +76,15 @@ export interface PortResult {
   readonly tries: number;
   /** Which of them was answered, from 1; absent when none was or it cannot be told. */
   readonly answered?: number;
-  /** For `no-response`: the chance that the port did answer and every answer, or every SYN, was lost; 0 to 1. */
+  /** For `no-response`: the chance that the port is not silent, and that every SYN or every answer was lost; 0 to 1. */
   readonly doubt?: number;
-  /** The host answers SYN-ACK on any port, those that nobody would serve too: a tarpit or a middlebox, no service. */
+  /** The host answers SYN-ACK on any port, even on unused ones: a tarpit or a middlebox, not a service. */
   readonly answersAll?: true;
   /** Sender of the deciding ICMP message, when it is not the target itself. */
   readonly responder?: string;
   /** The port's name in the system's services database, when it has one. */
   readonly service?: string;
-  /** True when the deciding answer came after the deadline of the try that it answers. */
+  /** The deciding answer came after its try had timed out. */
   readonly late?: true;
   /** The verdict this result replaces, when a late answer corrected one that was already reported. */
   readonly was?: PortState;
@@ -150,7 +150,7 @@ export interface ScanSummary {
   readonly receiveDrops: number;
   /** Send calls the kernel refused, by errno name. */
   readonly sendErrors: Readonly<Record<string, number>>;
-  /** What the run learnt of its path, when it looked. */
+  /** What the run learnt about its path, if it measured it. */
   readonly path?: PathFindings;
   readonly faults: readonly TargetFault[];
   readonly interrupted: boolean;
@@ -159,17 +159,17 @@ export interface ScanSummary {
   readonly startedMs: number;
 }
 
-/** What a run learnt of the path to its targets. */
+/** What a run learnt about the path to its targets. */
 export interface PathFindings {
-  /** SYNs per second that the path was found to hold at the end, of all workers together. */
+  /** SYNs per second, of all workers together, that the path was found to carry at the end. */
   readonly rate: number;
-  /** Loss, 0 to 1: of the round trip, and each way where late answers told it apart. */
+  /** Loss, 0 to 1: of the round trip, and each way if late answers made that known. */
   readonly loss: { readonly round: number; readonly out?: number; readonly back?: number };
-  /** Open ports that were probably called filtered: expected number, and the bounds of a 95 % interval. */
+  /** Open ports probably reported as filtered: the expected number, and the bounds of a 95 % interval. */
   readonly missedOpen: { readonly expected: number; readonly low: number; readonly high: number };
 }
 
-/** A look at a run that goes on. All counts are since its start; for a resumed run, since it was first started. */
+/** The state of a run in progress. Counts are since its start; for a resumed run, since it was first started. */
 export interface ScanProgress {
   /** Time spent running, in milliseconds; pauses between a journal's runs are not in it. */
   readonly elapsedMs: number;
@@ -190,14 +190,14 @@ export interface ScanProgress {
   readonly sendErrors: number;
   /** Pairs probed and not decided, at this moment. */
   readonly inFlight: number;
-  /** SYNs per second that the path is thought to hold now, of all workers together. */
+  /** SYNs per second, of all workers together, that the path is estimated to carry now. */
   readonly rate?: number;
-  /** Loss of the round trip as far as it is known, 0 to 1. */
+  /** Estimated loss of the round trip, 0 to 1. */
   readonly loss?: number;
   readonly workers: number;
 }
 
-/** What a run would do: the answer to `--dry-run`. */
+/** What a run would do, for `--dry-run`. */
 export interface PlanView {
   /** (address, port) pairs to probe in this shard, after everything that is left out. */
   readonly pairs: number;
@@ -208,7 +208,7 @@ export interface PlanView {
   readonly order: {
     /** As `--seed` takes it; without one the order is that of the targets. */
     readonly seed?: string;
-    /** The first pairs, ten at most. */
+    /** The first pairs, at most ten. */
     readonly sample: readonly Pick<PortResult, "host" | "ip" | "port">[];
   };
   /** `--shard index/count`, index from 1. */
@@ -217,9 +217,9 @@ export interface PlanView {
   readonly workers: number;
   /** Expected resident memory of the whole process, in bytes. */
   readonly memoryBytes: number;
-  /** Most SYNs per second, of all workers together; without one, as many as the path holds. */
+  /** Most SYNs per second, of all workers together; absent when only the path limits them. */
   readonly maxRate?: number;
-  /** Expected time in milliseconds: when everything answers at once, and when nothing does. */
+  /** Expected duration in milliseconds: if everything answers at once, and if nothing does. */
   readonly expectedMs: { readonly least: number; readonly most: number };
   readonly leftOut: readonly LeftOut[];
   /** Control SYNs: to how many ports that nobody named, of each host, at most; or why there are none. */

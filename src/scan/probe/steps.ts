@@ -1,7 +1,8 @@
 /**
- * The story of one connection attempt, told in the ten steps of the classic account of connect: what the socket held, what
- * was sent, what came back, with the real bytes. Pure: from a record of what happened (runtime/trace/trace.ts makes it) to steps
- * that a person or a program can read; how they look is cli/commands/trace.ts's business.
+ * One connection attempt in the ten steps of the classic account of connect: what the socket held, what was sent, what came back,
+ * with the real bytes. Pure: turns a log of the attempt (runtime/trace/trace.ts) into steps that a person or a program can read.
+ *
+ * Not here: how they are printed (cli/commands/trace.ts).
  * Tested by test/lab/trace.test.ts.
  */
 import type { ControlBlockView } from "../../socket/control-block.ts";
@@ -48,15 +49,15 @@ export interface TraceRecord {
   readonly responder?: Address;
   /** From SYN to ESTABLISHED; absent when that was not reached. */
   readonly establishedUs?: number;
-  /** Why the handshake was left half-open, when it was. */
+  /** Why the handshake was left half-open, if it was. */
   readonly halfOpen?: string;
-  /** From the first SYN to the end of everything. */
+  /** From the first SYN to the end of the attempt. */
   readonly totalUs: number;
 }
 
 export interface Field {
   readonly name: string;
-  /** The field's bytes, as hex; of a bit field the bytes it lies in. */
+  /** The field's bytes in hex; for a bit field, the bytes that contain it. */
   readonly hex: string;
   readonly meaning: string;
 }
@@ -67,7 +68,7 @@ export interface Step {
   readonly text: readonly string[];
   /** Header fields, in their order on the wire. */
   readonly fields?: readonly Field[];
-  /** The row, as it is or as it changed: name, before (if it changed), after. */
+  /** The row, or what changed in it: name, value before (if it changed), value after. */
   readonly row?: readonly (readonly [name: string, before: string | undefined, after: string])[];
 }
 
@@ -237,7 +238,7 @@ export function tcpFields(b: Uint8Array): Field[] {
   ];
 }
 
-/** How the checksum comes about: RFC 9293 §3.1, RFC 1071. */
+/** How the checksum is computed: RFC 9293 §3.1, RFC 1071. */
 function checksumMeaning(b: Uint8Array, at: number): string {
   const v4 = b[0] >> 4 === 4;
   const pseudo = v4

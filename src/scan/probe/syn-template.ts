@@ -2,9 +2,10 @@
  * The probe: one SYN in one IP packet, made from a template in which only addresses, ports, sequence number and two
  * checksums change.
  *
- * Nothing is summed twice: the template knows the one's-complement sum of everything that stays (RFC 1071 §2: addition is
- * associative), and each probe adds its own words. What a probe looks like is decided here (REFERENCE: MSS always, because
- * some hosts ignore a SYN without options); when one is sent is engine/transmit.ts's business.
+ * The template holds the one's-complement sum of everything that stays the same (RFC 1071 §2: addition is associative), and each
+ * probe adds its own words. MSS is always announced, because some hosts ignore a SYN without options.
+ *
+ * Not here: when a probe is sent (engine/transmit.ts).
  */
 import type { Address } from "../../wire/address.ts";
 import { putU16, putU32 } from "../../wire/bytes.ts";
@@ -40,9 +41,9 @@ export interface SynTemplate {
 }
 
 /**
- * The IPv4 identification of the probe with this sequence number: as random as that, and shows nothing of it (RFC 6864 §4.1
- * asks no more). So a probe can be built again from what its answer proves.
- * @param seed the run's own
+ * The IPv4 identification of the probe with this sequence number: as random, and reveals nothing about it (RFC 6864 §4.1 requires
+ * no more). Derived from it, so that a probe can be rebuilt from its answer.
+ * @param seed of the run
  */
 export const identificationOf = (sequence: number, seed: number): number =>
   (Math.imul(sequence ^ seed, 0x9e3779b1) >>> 16) & 0xffff;

@@ -1,7 +1,13 @@
-/** The schema of NDJSON: it takes every line that can be written, and nothing else. */
+/**
+ * The schema of NDJSON: it takes every line that can be written, and nothing else. Its definition of a result is made from the
+ * column table: `npx vitest run -u` with this file writes it anew.
+ */
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { createNdjsonReporter } from "../../../src/report/formats/ndjson.ts";
 import { SILENCE_CODES } from "../../../src/report/reporter.ts";
+import { COLUMN_LIST } from "../../../src/scan/probe/result-columns.ts";
 import {
   closed,
   corrected,
@@ -20,7 +26,36 @@ import {
 } from "../samples.ts";
 import { schemaErrors } from "../schema.ts";
 
+const SCHEMA = fileURLToPath(new URL("../../../src/report/formats/ndjson.schema.json", import.meta.url));
+/** The formatter's. */
+const LINE_WIDTH = 110;
+
+/** JSON as the formatter leaves it. @param before what stands on the line before it */
+function print(value: unknown, indent = "", before = ""): string {
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  const inner = `${indent}  `;
+  if (!Array.isArray(value)) {
+    const fields = Object.entries(value).map(([key, each]) => {
+      const name = `${inner}${JSON.stringify(key)}: `;
+      return name + print(each, inner, name);
+    });
+    return `{\n${fields.join(",\n")}\n${indent}}`;
+  }
+  const items = value.map((each) => print(each, inner, inner));
+  const line = `[${items.join(", ")}]`;
+  if (!line.includes("{") && before.length + line.length < LINE_WIDTH) return line;
+  return `[\n${items.map((item) => inner + item).join(",\n")}\n${indent}]`;
+}
+
 describe("ndjson.schema.json", () => {
+  test("defines a result as the column table does", async () => {
+    const schema = JSON.parse(readFileSync(SCHEMA, "utf8"));
+    const { result } = schema.$defs;
+    result.properties = Object.fromEntries(COLUMN_LIST.map((column) => [column.key, column.schema]));
+    result.required = COLUMN_LIST.filter(({ required }) => required === true).map(({ key }) => key);
+    await expect(`${print(schema)}\n`).toMatchFileSnapshot(SCHEMA);
+  });
+
   test("knows every cause of a silence, and no other", () => {
     const silence = SILENCE_CODES.map((code) => ({ code, text: `${code}: "look"` }));
     const ending = { ...summary, silence };

@@ -1,6 +1,7 @@
 /** Journals and records for tests. */
 import type { JournalHeader } from "../../../src/runtime/journal/writer.ts";
-import { putAnswer, putPeer, putVerdict, RECORD_LENGTH } from "../../../src/scan/probe/result-record.ts";
+import { RECORD_LENGTH, writeRecord } from "../../../src/scan/probe/result-record.ts";
+import { newVerdict } from "../../../src/scan/probe/verdict.ts";
 
 export const HEADER: JournalHeader = {
   version: "0.1.0",
@@ -15,9 +16,16 @@ const WORDS = Uint32Array.of(0, 0, 0xffff, 0xc612_0000);
 
 /** Writes one record: `version` tells several of one position apart, as their port. */
 export function putSample(b: Uint8Array, at: number, position: number, version = 1): void {
-  putVerdict(b, at, position, 1.7e15 + position, "closed", "reset", 1);
-  putPeer(b, at, 4, WORDS, 0, version);
-  putAnswer(b, at, 1, 100 + (position % 1000), 64, false);
+  const verdict = { ...newVerdict(), peer: WORDS, port: version, position };
+  const answer = {
+    state: "closed",
+    reason: "reset",
+    tries: 1,
+    answered: 1,
+    rttUs: 100 + (position % 1000),
+    ttl: 64,
+  } as const;
+  writeRecord(b, at, { ...verdict, ...answer, doubt: Number.NaN }, 1.7e15 + position);
 }
 
 /** `count` records of the positions from `first` on. */

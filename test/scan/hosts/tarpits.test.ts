@@ -1,9 +1,9 @@
 /** Hosts that may answer anything: whose verdicts wait, for how long, and what becomes of them. */
 import { describe, expect, it } from "vitest";
 import { createTarpits, type Tarpits } from "../../../src/scan/hosts/tarpits.ts";
-import { newVerdictSlot } from "../../../src/scan/probe/verdict.ts";
+import { newVerdict } from "../../../src/scan/probe/verdict.ts";
 
-const verdict = (position: number) => ({ ...newVerdictSlot(), position, state: "open" as const });
+const verdict = (position: number) => ({ ...newVerdict(), position, state: "open" as const });
 const drain = (tarpits: Tarpits): [number, boolean][] => {
   const all: [number, boolean][] = [];
   for (let v = tarpits.release(); v !== undefined; v = tarpits.release())

@@ -1,61 +1,46 @@
-/** A result as 64 bytes: their places, and that all of it comes back. */
+/** Records: their bytes, that verdicts come back from them, and that no column writes where another does. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { REASONS } from "../../../src/scan/probe/record-codes.ts";
 import { PORT_STATES, type Reason } from "../../../src/scan/probe/result.ts";
+import { COLUMN_LIST } from "../../../src/scan/probe/result-columns.ts";
 import {
-  putAnswer,
-  putAnswersAll,
-  putDoubt,
-  putPeer,
-  putResponder,
-  putVerdict,
-  putWas,
-  REASONS,
   RECORD_LENGTH,
-  type ResultRecord,
   readRecord,
   recordPosition,
   recordState,
   recordWas,
+  writeRecord,
 } from "../../../src/scan/probe/result-record.ts";
+import { newVerdict, type Verdict } from "../../../src/scan/probe/verdict.ts";
 import { loadAddress } from "../../../src/socket/table.ts";
 import { parseAddress } from "../../../src/wire/address.ts";
 import { fromHex } from "../../golden/golden.ts";
 
-function address(text: string): Uint8Array {
-  const bytes = parseAddress(text);
-  if (bytes === undefined) throw new Error(text);
-  return bytes;
-}
-
 function wordsOf(bytes: Uint8Array): Uint32Array {
-  const words = new Uint32Array(6);
-  loadAddress(words, 2, bytes, 0, bytes.length);
+  const words = new Uint32Array(4);
+  loadAddress(words, 0, bytes, 0, bytes.length);
   return words;
 }
 
-/** Writes a record as the engine does, at `at`. */
-function write(b: Uint8Array, at: number, record: ResultRecord): void {
-  putVerdict(b, at, record.position, record.timeUs, record.state, record.reason, record.tries);
-  putPeer(b, at, record.peer.length === 4 ? 4 : 6, wordsOf(record.peer), 2, record.port);
-  putAnswer(b, at, record.answered, record.rttUs ?? 0, record.ttl ?? -1, record.late);
-  if (record.was !== null) putWas(b, at, record.was);
-  if (record.doubt !== null) putDoubt(b, at, record.doubt);
-  if (record.answersAll) putAnswersAll(b, at);
-  if (record.responder !== null) putResponder(b, at, wordsOf(record.responder), 2);
+function address(text: string): Uint32Array {
+  const bytes = parseAddress(text);
+  if (bytes === undefined) throw new Error(text);
+  return wordsOf(bytes);
 }
 
 /** A record in memory that was not clean, between two bytes that it must not touch. */
-function written(record: ResultRecord): Uint8Array {
+function written(verdict: Verdict): Uint8Array {
   const b = new Uint8Array(RECORD_LENGTH + 2).fill(0xa5);
-  write(b, 1, record);
+  writeRecord(b, 1, verdict, verdict.atUs);
   expect([b[0], b[RECORD_LENGTH + 1]]).toEqual([0xa5, 0xa5]);
   return b.subarray(1, RECORD_LENGTH + 1);
 }
 
-const REFUSED: ResultRecord = {
+const REFUSED: Verdict = {
+  ...newVerdict(),
   position: 0x1f_0203_0405_0607,
-  timeUs: 0x5_fedc_ba98_7654,
+  atUs: 0x5_fedc_ba98_7654,
   peer: address("192.0.2.10"),
   port: 0x1f90,
   state: "filtered",
@@ -65,54 +50,47 @@ const REFUSED: ResultRecord = {
   tries: 3,
   answered: 2,
   late: true,
-  doubt: null,
-  answersAll: false,
+  doubt: Number.NaN,
   was: "filtered",
   responder: address("192.0.2.1"),
+  hasResponder: true,
 };
 
-const UNSENT: ResultRecord = {
-  position: 0,
-  timeUs: 1,
+const UNSENT: Verdict = {
+  ...newVerdict(),
+  atUs: 1,
   peer: address("2001:db8::10"),
+  family: 6,
   port: 443,
-  state: "filtered",
   reason: "send-enotrecoverable",
-  rttUs: null,
-  ttl: null,
-  tries: 0,
-  answered: 0,
-  late: false,
-  doubt: null,
-  answersAll: false,
-  was: null,
-  responder: null,
+  rttUs: Number.NaN,
+  doubt: Number.NaN,
 };
 
-const OPEN: ResultRecord = {
+const OPEN: Verdict = {
   ...UNSENT,
   peer: address("::ffff:192.0.2.10"),
   state: "open",
   reason: "syn-ack",
   rttUs: 1,
-  ttl: 0,
+  ttl: 1,
   tries: 1,
   answered: 1,
 };
 
-const SILENT: ResultRecord = {
+const SILENT: Verdict = {
   ...UNSENT,
   peer: address("198.18.0.1"),
+  family: 4,
   reason: "no-response",
-  ttl: null,
   tries: 3,
   doubt: 2 ** -20,
 };
 
-const TARPIT: ResultRecord = { ...OPEN, answersAll: true };
+const TARPIT: Verdict = { ...OPEN, answersAll: true };
 
 /** Journals on users' disks hold these bytes: when one of them must change, the journal's format gets a new number. */
-const GOLDEN: readonly [what: string, record: ResultRecord, hex: string][] = [
+const GOLDEN: readonly [what: string, verdict: Verdict, hex: string][] = [
   [
     "an ICMP error, late, after another verdict",
     REFUSED,
@@ -130,12 +108,12 @@ const GOLDEN: readonly [what: string, record: ResultRecord, hex: string][] = [
      00000000 01bb 0013 00 ff 00 00 00000000`,
   ],
   [
-    "an open port, TTL 0, of an IPv4-mapped IPv6 address",
+    "an open port of an IPv4-mapped IPv6 address",
     OPEN,
     `00000000 00000000  00000000 00000001
      00000000 00000000  0000ffff c000020a
      00000000 00000000  00000000 00000000
-     00000001 01bb 0091 01 00 00 01 00000000`,
+     00000001 01bb 0091 01 00 01 01 00000000`,
   ],
   [
     "a silent port",
@@ -151,70 +129,121 @@ const GOLDEN: readonly [what: string, record: ResultRecord, hex: string][] = [
     `00000000 00000000  00000000 00000001
      00000000 00000000  0000ffff c000020a
      00000000 00000000  00000000 00000000
-     00000001 01bb 0191 01 00 00 01 00000000`,
+     00000001 01bb 0191 01 00 01 01 00000000`,
   ],
 ];
 
 const fixedReason = fc.constantFrom(...REASONS);
 const sendReason = fc.stringMatching(/^[a-z0-9]{1,16}$/).map((errno): Reason => `send-${errno}`);
 
-const anyRecord: fc.Arbitrary<ResultRecord> = fc
+const anyVerdict: fc.Arbitrary<Verdict> = fc
   .record({
-    family: fc.constantFrom(4, 16),
+    isIpv6: fc.boolean(),
     addresses: fc.tuple(
       fc.uint8Array({ minLength: 16, maxLength: 16 }),
       fc.option(fc.uint8Array({ minLength: 16, maxLength: 16 })),
     ),
     rest: fc.record({
       position: fc.maxSafeNat(),
-      timeUs: fc.maxSafeNat(),
+      atUs: fc.maxSafeNat(),
       port: fc.integer({ min: 1, max: 65_535 }),
       state: fc.constantFrom(...PORT_STATES),
       reason: fc.oneof(fixedReason, sendReason),
-      rttUs: fc.option(fc.integer({ min: 1, max: 2 ** 32 - 1 })),
-      ttl: fc.option(fc.nat(255)),
+      rttUs: fc.oneof(fc.constant(Number.NaN), fc.integer({ min: 1, max: 2 ** 32 - 1 })),
+      ttl: fc.nat(255),
       tries: fc.nat(255),
       answered: fc.nat(255),
       late: fc.boolean(),
-      doubt: fc.option(fc.float({ min: Math.fround(2 ** -149), max: 1, noNaN: true })),
+      doubt: fc.oneof(
+        fc.constant(Number.NaN),
+        fc.float({ min: Math.fround(2 ** -149), max: 1, noNaN: true }),
+      ),
       answersAll: fc.boolean(),
       was: fc.option(fc.constantFrom(...PORT_STATES)),
     }),
   })
-  .map(({ family, addresses: [peer, responder], rest }) => ({
-    ...rest,
-    peer: peer.slice(0, family),
+  .map(({ isIpv6, addresses: [peer, responder], rest }): Verdict => {
+    const words = (bytes: Uint8Array): Uint32Array => wordsOf(bytes.subarray(0, isIpv6 ? 16 : 4));
     // The errno name stands where the responder would.
-    responder: responder === null || rest.reason.startsWith("send-") ? null : responder.slice(0, family),
-  }));
+    const hasResponder = responder !== null && !rest.reason.startsWith("send-");
+    return {
+      ...newVerdict(),
+      ...rest,
+      peer: words(peer),
+      family: isIpv6 ? 6 : 4,
+      ...(hasResponder ? { responder: words(responder), hasResponder } : {}),
+    };
+  });
 
 describe("a record", () => {
-  it.each(GOLDEN)("of %s has these bytes", (_what, record, hex) => {
-    expect(written(record)).toEqual(fromHex(hex));
-    expect(readRecord(fromHex(hex), 0)).toEqual(record);
+  it.each(GOLDEN)("of %s has these bytes", (_what, verdict, hex) => {
+    expect(written(verdict)).toEqual(fromHex(hex));
+    expect(readRecord(fromHex(hex), 0)).toEqual(verdict);
   });
 
   it("comes back as it was written, wherever it stands", () => {
     fc.assert(
-      fc.property(anyRecord, fc.nat(70), (record, at) => {
+      fc.property(anyVerdict, fc.nat(70), (verdict, at) => {
         const b = new Uint8Array(at + RECORD_LENGTH).fill(0xa5);
-        write(b, at, record);
-        expect(readRecord(b, at)).toEqual(record);
+        writeRecord(b, at, verdict, verdict.atUs);
+        expect(readRecord(b, at)).toEqual(verdict);
         expect([recordPosition(b, at), recordState(b, at), recordWas(b, at)]).toEqual([
-          record.position,
-          record.state,
-          record.was,
+          verdict.position,
+          verdict.state,
+          verdict.was,
         ]);
-        expect(written(record)).toEqual(b.subarray(at));
+        expect(written(verdict)).toEqual(b.subarray(at));
+      }),
+    );
+  });
+
+  it("is read into a verdict that held another one", () => {
+    fc.assert(
+      fc.property(anyVerdict, anyVerdict, (before, verdict) => {
+        const draft = newVerdict();
+        readRecord(written(before), 0, draft);
+        const again = readRecord(written(verdict), 0, draft);
+        expect(again).toBe(draft);
+        const { responder: _, ...rest } = verdict;
+        expect(again).toMatchObject(rest);
+        if (verdict.hasResponder) expect(again.responder).toEqual(verdict.responder);
       }),
     );
   });
 
   it("keeps its addresses when its memory is used again", () => {
     const b = written(REFUSED);
-    const record = readRecord(b, 0);
+    const verdict = readRecord(b, 0);
     b.fill(0);
-    expect(record).toEqual(REFUSED);
+    expect(verdict).toEqual(REFUSED);
+  });
+
+  it("has a place of its own for each column, as large as it says", () => {
+    const owner = new Map<string, string>();
+    const claim = (place: string, key: string): void => {
+      expect([place, owner.get(place)]).toEqual([place, undefined]);
+      owner.set(place, key);
+    };
+    for (const { key, record } of COLUMN_LIST) {
+      const [first, length] = record?.bytes ?? [0, 0];
+      for (let i = 0; i < length; i++) claim(`byte ${first + i}`, key);
+      for (let bit = 1; bit < 0x1_0000; bit *= 2)
+        if (((record?.marks ?? 0) & bit) !== 0) claim(`mark ${bit}`, key);
+    }
+    fc.assert(
+      fc.property(anyVerdict, (verdict) => {
+        for (const { key, record } of COLUMN_LIST) {
+          const b = new Uint8Array(RECORD_LENGTH);
+          record?.put(b, 0, verdict);
+          for (let i = 0; i < RECORD_LENGTH; i++) {
+            const isErrno = key === "reason" && verdict.reason.startsWith("send-") && i >= 32 && i < 48;
+            if (b[i] === 0 || i === 54 || i === 55 || isErrno) continue;
+            expect(owner.get(`byte ${i}`)).toBe(key);
+          }
+          expect(((b[54] << 8) | b[55]) & ~(record?.marks ?? 0)).toBe(0);
+        }
+      }),
+    );
   });
 
   it("has codes for reasons that never change", () => {
@@ -244,7 +273,7 @@ describe("a record", () => {
   });
 
   it("rounds round trips to whole microseconds, and never to none", () => {
-    const rtt = (rttUs: number): number | null => readRecord(written({ ...OPEN, rttUs }), 0).rttUs;
+    const rtt = (rttUs: number): number => readRecord(written({ ...OPEN, rttUs }), 0).rttUs;
     expect([0.01, 1.4, 1.5, 2 ** 32, Number.POSITIVE_INFINITY].map(rtt)).toEqual([
       1,
       1,
@@ -255,11 +284,11 @@ describe("a record", () => {
   });
 
   it("drops what is below a microsecond, and cuts an errno name that has no room", () => {
-    const record = readRecord(
-      written({ ...UNSENT, timeUs: 1.7e15 + 0.75, reason: "send-0123456789abcdefg" }),
+    const verdict = readRecord(
+      written({ ...UNSENT, atUs: 1.7e15 + 0.75, reason: "send-0123456789abcdefg" }),
       0,
     );
-    expect(record).toMatchObject({ timeUs: 1.7e15, reason: "send-0123456789abcdef" });
+    expect(verdict).toMatchObject({ atUs: 1.7e15, reason: "send-0123456789abcdef" });
   });
 
   it("with a state or reason of another version is refused", () => {

@@ -1,12 +1,12 @@
 /**
- * The page's script: a table of any number of rows that is filtered and sorted at once. Only the rows in sight are in the
- * document; all else is typed arrays. Whatever came from the network is set as text, never as markup.
+ * The page's script: a table that filters and sorts any number of rows at once. Only the visible rows are in the document; the
+ * others are in typed arrays. Text from the network is set as text, never as markup.
  *
  * Runs in a browser: bundled by itself, checked with the DOM's types (tsconfig.json beside it), inlined by page.ts.
  */
 import type { Rows } from "../digest.ts";
 
-/** Rows drawn beyond what is in sight, above and below. */
+/** Rows drawn beyond the visible ones, above and below. */
 const MARGIN = 8;
 
 /** Numbers to sort by, and the text of a cell. */
@@ -43,7 +43,7 @@ function start(): void {
   const serviceRank = rankOf(rows.services);
   const reasonRank = rankOf(rows.reasons);
   const note = (row: number): string => rows.notes[row] ?? "";
-  // What is unknown comes last when ascending.
+  // Unknown values come last in ascending order.
   const orLast = (value: number): number => (value <= 0 ? Number.MAX_VALUE : value);
   const columns: Readonly<Record<string, Column>> = {
     host: { key: (row) => rows.host[row], text: (row) => rows.hosts[rows.host[row]] },
@@ -80,7 +80,7 @@ function start(): void {
     .map((head) => head.getAttribute("data-column") ?? "")
     .filter((name) => Object.hasOwn(columns, name));
 
-  /** All rows as they are sorted, and those of them that the filter lets through. */
+  /** All rows in sorted order, and those that pass the filter. */
   const all = Uint32Array.from({ length: total }, (_, row) => row);
   let order = all;
   let sorted = "host";
@@ -88,7 +88,7 @@ function start(): void {
   let selected = -1;
   const hiddenStates = new Set<number>();
 
-  /** Which rows a word of the filter lets through; each list of texts is searched once, not each row. */
+  /** The rows that match a word of the filter. Each list of texts is searched once, not once per row. */
   function matcher(word: string): (row: number) => boolean {
     const field = /^(host|port|state|service|reason|note):(.+)$/.exec(word);
     const name = field?.[1];
