@@ -3,6 +3,7 @@
  * avoidance, and what a loss costs. All in bytes.
  *
  * It keeps the window and nothing else. What counts as a loss, and which segment goes again, is sender.ts.
+ * Tested by test/socket/control-block.test.ts and test/socket/segment-scripts.test.ts.
  */
 
 export interface CongestionWindow {

@@ -3,6 +3,7 @@
  * that is ahead of missing text.
  *
  * What a segment must be to get here, and what is answered, is control-block.ts; where bytes are kept is buffers.ts.
+ * Tested by test/socket/control-block.test.ts and test/socket/segment-scripts.test.ts.
  */
 import { createReceiveBuffer } from "./buffers.ts";
 import { seqAdd, seqDiff, seqLess } from "./sequence.ts";

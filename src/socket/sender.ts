@@ -6,6 +6,7 @@
  * algorithm: what is written goes at once.
  *
  * Not here: states, and which acknowledgements are good ones (control-block.ts).
+ * Tested by test/socket/control-block.test.ts and test/socket/segment-scripts.test.ts.
  */
 import { FLAGS } from "../wire/tcp.ts";
 import { createSendBuffer } from "./buffers.ts";

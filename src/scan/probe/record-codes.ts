@@ -2,6 +2,7 @@
  * Codes for states and reasons in a record. Journals on users' disks hold them.
  *
  * Not here: where in the record (result-columns.ts), what states and reasons mean (result.ts).
+ * Tested by test/scan/probe/result-record.test.ts.
  */
 import { PORT_STATES, type PortState, type Reason } from "./result.ts";
 

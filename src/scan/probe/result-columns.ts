@@ -4,6 +4,7 @@
  *
  * To add a column: a row here and a property of PortResult (result.ts). If the engine measures it, a property of Verdict
  * (verdict.ts) too. Not here: how a value is computed.
+ * Tested by test/scan/probe/result-record.test.ts.
  */
 import { ADDRESS_WORDS, sameWords, storeAddress } from "../../socket/table.ts";
 import { formatAddress } from "../../wire/address.ts";

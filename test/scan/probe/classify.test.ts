@@ -19,14 +19,15 @@ describe("a segment", () => {
     ["RST", RST, "reset"],
     ["RST,ACK", RST | ACK, "reset"],
     ["none", 0, "odd"],
-    ["ACK", ACK, "odd"],
+    ["ACK", ACK, "ack"],
     ["FIN", FIN, "odd"],
-    ["FIN,ACK", FIN | ACK, "odd"],
+    ["FIN,ACK", FIN | ACK, "ack"],
     ["SYN,FIN", SYN | FIN, "odd"],
-    ["SYN,ACK,FIN", SYN | ACK | FIN, "odd"],
+    ["SYN,ACK,FIN", SYN | ACK | FIN, "syn-ack"],
     ["SYN,RST", SYN | RST, "odd"],
     ["SYN,RST,ACK", SYN | RST | ACK, "odd"],
-    ["RST,FIN", RST | FIN, "odd"],
+    ["RST,FIN", RST | FIN, "reset"],
+    ["RST,FIN,ACK", RST | FIN | ACK, "reset"],
   ])("with %s, whatever PSH, URG and ECN say", (_names, flags, kind) => {
     for (const more of [0, PSH, URG, ECE, CWR, PSH | URG | ECE | CWR]) {
       expect(segmentKind(flags | more)).toBe(kind);
