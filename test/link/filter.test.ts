@@ -108,9 +108,13 @@ describe("the filters keep what a run may have caused", () => {
     const udp6 = probe6.slice();
     udp6[6] = 17;
     expect(kept(runFilter(icmp6Filter(PORTS), upper6(icmpAbout(udp6, [1, 4]))))).toBe(false);
-    const fragment = answer(probe4);
-    fragment[7] = 1;
-    expect(kept(runFilter(tcp4Filter(PORTS), fragment))).toBe(false);
+    // Any bit of the offset makes a later one.
+    for (let bit = 0; bit < 13; bit++) {
+      const fragment = answer(probe4);
+      fragment[6] = (1 << bit) >> 8;
+      fragment[7] = (1 << bit) & 0xff;
+      expect(kept(runFilter(tcp4Filter(PORTS), fragment)), `bit ${bit}`).toBe(false);
+    }
     for (let length = 0; length < 24; length++) {
       expect(kept(runFilter(tcp4Filter(PORTS), answer(probe4).subarray(0, length)))).toBe(false);
     }
