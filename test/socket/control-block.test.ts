@@ -1,13 +1,9 @@
 /** The state machine, RFC section by section and figure by figure. */
 import { describe, expect, it } from "vitest";
 import { createBufferPool } from "../../src/socket/buffers.ts";
-import {
-  type ControlBlock,
-  createControlBlock,
-  resetFor,
-  type TcpState,
-} from "../../src/socket/control-block.ts";
-import type { Segment } from "../../src/socket/segment.ts";
+import type { ControlBlock, TcpState } from "../../src/socket/connection.ts";
+import { createControlBlock } from "../../src/socket/control-block.ts";
+import { resetFor, type Segment } from "../../src/socket/segment.ts";
 import { seqAdd } from "../../src/socket/sequence.ts";
 import { FLAGS } from "../../src/wire/tcp.ts";
 

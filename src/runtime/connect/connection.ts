@@ -4,7 +4,7 @@
  * Not here: packets, deadlines' timers and the handshake (user-space-tcp.ts), and TCP itself (socket/control-block.ts).
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
-import type { ControlBlock, TcpState } from "../../socket/control-block.ts";
+import type { ControlBlock, TcpState } from "../../socket/connection.ts";
 import type { TcpOption } from "../../wire/tcp-options.ts";
 
 export interface Endpoint {

@@ -3,7 +3,7 @@
  * was sent, what came back, with the real bytes. Pure: from a record of what happened (runtime/trace/trace.ts makes it) to steps
  * that a person or a program can read; how they look is cli/commands/trace.ts's business.
  */
-import type { ControlBlockView } from "../../socket/control-block.ts";
+import type { ControlBlockView } from "../../socket/connection.ts";
 import { type Address, formatAddress } from "../../wire/address.ts";
 import { fold, pseudoSum4, pseudoSum6, sum } from "../../wire/checksum.ts";
 import { describePacket } from "../../wire/describe.ts";

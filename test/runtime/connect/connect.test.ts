@@ -7,11 +7,8 @@ import type { Connection } from "../../../src/runtime/connect/connection.ts";
 import type { FailedAttempt, Wanted } from "../../../src/runtime/connect/handshake.ts";
 import { createStack, type Stack } from "../../../src/runtime/connect/user-space-tcp.ts";
 import { createBufferPool } from "../../../src/socket/buffers.ts";
-import {
-  type ControlBlock,
-  type ControlBlockOptions,
-  createControlBlock,
-} from "../../../src/socket/control-block.ts";
+import type { ControlBlock, ControlBlockOptions } from "../../../src/socket/connection.ts";
+import { createControlBlock } from "../../../src/socket/control-block.ts";
 import {
   describeSegment,
   type Ends,
