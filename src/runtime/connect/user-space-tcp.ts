@@ -46,7 +46,7 @@ export interface Stack {
 
 /** RFC 9293 wants 2 min; but ports come round slowly, and ISNs are random. TIME-WAIT is twice this, in microseconds. */
 const MSL_US = 1_000_000;
-/** Retransmissions before a peer is given up: about 8 minutes of silence (RFC 9293 §3.8.3: at least 100 s). */
+/** Retransmissions before a peer is given up: about 11 minutes of silence (RFC 9293 §3.8.3: at least 100 s). */
 const RETRIES = 15;
 /** SYNs stop when the time for the handshake is over, not by number. */
 const SYN_RETRIES = 1000;
