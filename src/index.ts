@@ -22,5 +22,5 @@ export type {
 export { parseTarget, type TargetSpec } from "./scan/targets/grammar.ts";
 export { parsePorts } from "./scan/targets/port-list.ts";
 export { parseServices, type Services } from "./scan/targets/services.ts";
-export type { TcpState } from "./socket/control-block.ts";
+export type { TcpState } from "./socket/connection.ts";
 export type { TcpOption } from "./wire/tcp-options.ts";

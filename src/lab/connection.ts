@@ -3,7 +3,7 @@
  *
  * `serve` is the whole application: it is called whenever something may have changed, and does what its service does now.
  */
-import type { ControlBlock } from "../socket/control-block.ts";
+import type { ControlBlock } from "../socket/connection.ts";
 import type { Ends } from "../socket/segment.ts";
 import type { Service } from "./description.ts";
 import type { PortKind } from "./population.ts";

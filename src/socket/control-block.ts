@@ -9,114 +9,14 @@
  * sockets and their queues (lab/), and what a segment looks like on the wire (wire/tcp.ts).
  */
 import { FLAGS } from "../wire/tcp.ts";
-import type { BufferPool } from "./buffers.ts";
+import type { ConnectionEvent, ControlBlock, ControlBlockOptions, TcpState } from "./connection.ts";
 import { createReceiver } from "./receiver.ts";
-import { RTO_DEFAULTS, type RtoOptions } from "./rto.ts";
-import { hasFlag, type Segment, segmentLength } from "./segment.ts";
+import { RTO_DEFAULTS } from "./rto.ts";
+import { hasFlag, resetFor, type Segment, segmentLength } from "./segment.ts";
 import { createSender } from "./sender.ts";
 import { seqAdd, seqDiff, seqLess, seqLessEqual } from "./sequence.ts";
 
 const { SYN, ACK, RST, FIN } = FLAGS;
-
-/** RFC 9293 §3.3.2. */
-export const TCP_STATES = [
-  "CLOSED",
-  "LISTEN",
-  "SYN-SENT",
-  "SYN-RECEIVED",
-  "ESTABLISHED",
-  "FIN-WAIT-1",
-  "FIN-WAIT-2",
-  "CLOSE-WAIT",
-  "CLOSING",
-  "LAST-ACK",
-  "TIME-WAIT",
-] as const;
-export type TcpState = (typeof TCP_STATES)[number];
-
-/** What the connection's user hears of. */
-export type ConnectionEvent =
-  /** The handshake is complete. */
-  | "established"
-  /** RST answered our SYN. */
-  | "refused"
-  /** RST ended an established connection. */
-  | "reset"
-  /** A segment was not acknowledged however often it was sent. */
-  | "timed-out"
-  /** The peer will send no more; what it sent can still be read. */
-  | "peer-closed"
-  /** Both sides are done, or the connection was given up here; its state is CLOSED or TIME-WAIT. */
-  | "closed";
-
-export interface ControlBlockOptions {
-  /** Initial send sequence number. */
-  readonly iss: number;
-  /** MSS to announce, in bytes; also bounds what is sent. */
-  readonly mss: number;
-  /** Assumed of a peer that names no MSS, in bytes: `DEFAULT_MSS`, IPv4's when left out. */
-  readonly defaultMss?: number;
-  /** Where the buffers come from. */
-  readonly pool: BufferPool;
-  /** Bytes of each buffer, at most 65,535: there is no window scaling. */
-  readonly bufferLength: number;
-  /** Retransmissions of a SYN before it is given up. */
-  readonly synRetries: number;
-  /** Retransmissions of anything else. */
-  readonly retries: number;
-  /** Maximum segment lifetime, in microseconds: TIME-WAIT lasts twice as long. */
-  readonly mslUs: number;
-  readonly rto?: RtoOptions;
-}
-
-/** What the socket holds, as plain values. */
-export interface ControlBlockView {
-  readonly state: TcpState;
-  readonly iss: number;
-  readonly irs: number;
-  readonly sndUna: number;
-  readonly sndNxt: number;
-  readonly sndWnd: number;
-  readonly rcvNxt: number;
-  readonly rcvWnd: number;
-  readonly peerMss: number;
-  readonly rtoUs: number;
-  readonly srttUs: number;
-  /** Bytes of buffer memory reserved. */
-  readonly reserved: number;
-  /** Bytes written and not acknowledged; bytes received and not read. */
-  readonly unacknowledged: number;
-  readonly readable: number;
-}
-
-export interface ControlBlock {
-  readonly state: TcpState;
-  view(): ControlBlockView;
-  /** Active open: reserves the buffers and sends a SYN. @returns false when there is no buffer memory */
-  open(nowUs: number): boolean;
-  /** Passive open by a SYN that came to a listening socket. @returns false when there is no buffer memory */
-  accept(syn: Segment, nowUs: number): boolean;
-  handleSegment(segment: Segment, nowUs: number): void;
-  handleTimeout(nowUs: number): void;
-  /** When `handleTimeout` has something to do; Infinity when never. */
-  pollTimeout(): number;
-  /** The next segment to send. */
-  pollSegment(nowUs: number): Segment | undefined;
-  pollEvent(): ConnectionEvent | undefined;
-  /** Takes as much as the send buffer holds. @returns bytes taken; 0 after `close` */
-  write(bytes: Uint8Array): number;
-  /** Takes up to `max` bytes that have arrived in order. */
-  read(max: number): Uint8Array;
-  /** Sends FIN after everything written. What still comes can be read. */
-  close(nowUs: number): void;
-  /**
-   * The user reads no more. Once it has closed too, text that was not read, or that comes yet, is answered with RST: it is lost,
-   * and the peer is not told otherwise (§3.6.1, SHLD-3).
-   */
-  stopReading(): void;
-  /** Sends RST and forgets everything. */
-  abort(): void;
-}
 
 const NO_TEXT = new Uint8Array(0);
 /** By IP version: the smallest MTU less the headers (RFC 9293 §3.7.1, MUST-15). */
@@ -301,17 +201,13 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
       const offset = seqDiff(sequence, next);
       return offset >= 0 && offset < window;
     };
-    let acceptable: boolean;
-    if (length === 0) acceptable = window === 0 ? segment.sequence === next : inWindow(segment.sequence);
-    else
-      acceptable =
-        window > 0 && (inWindow(segment.sequence) || inWindow(seqAdd(segment.sequence, length - 1)));
+    if (inWindow(segment.sequence)) return true;
+    if (length > 0 && inWindow(seqAdd(segment.sequence, length - 1))) return true;
     // With the window shut, acknowledgements and resets of the right number are still heard.
-    if (!acceptable && window === 0 && segment.sequence === next) {
+    if (window === 0 && segment.sequence === next) {
       owesAck ||= length > 0;
       return true;
     }
-    if (acceptable) return true;
     if (hasFlag(segment, RST)) return false;
     if (state === "TIME-WAIT" && hasFlag(segment, FIN)) enterTimeWait(nowUs);
     // Text and FIN come again because an acknowledgement was lost; nothing else has to be answered, but for §3.5.3.
@@ -549,21 +445,4 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
     },
     abort,
   };
-}
-
-/** What a socket that does not exist answers (§3.10.7.1): nothing to a RST, a RST to anything else. */
-export function resetFor(segment: Segment): Segment[] {
-  if (hasFlag(segment, RST)) return [];
-  const base = { window: 0, text: NO_TEXT };
-  if (hasFlag(segment, ACK)) {
-    return [{ ...base, sequence: segment.acknowledgement, acknowledgement: 0, flags: RST }];
-  }
-  return [
-    {
-      ...base,
-      sequence: 0,
-      acknowledgement: seqAdd(segment.sequence, segmentLength(segment)),
-      flags: RST | ACK,
-    },
-  ];
 }

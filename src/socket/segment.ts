@@ -10,8 +10,10 @@ import * as ipv6 from "../wire/ipv6.ts";
 import { PROTOCOL } from "../wire/protocol.ts";
 import * as tcp from "../wire/tcp.ts";
 import { emitOptions, optionsLength, parseOptions } from "../wire/tcp-options.ts";
+import { seqAdd } from "./sequence.ts";
 
 const { FLAGS } = tcp;
+const NO_TEXT = new Uint8Array(0);
 
 export interface Segment {
   /** SEG.SEQ */
@@ -33,6 +35,23 @@ export const hasFlag = (segment: Segment, flag: number): boolean => (segment.fla
 /** SEG.LEN: text, plus one each for SYN and FIN (RFC 9293 §3.4). */
 export const segmentLength = ({ flags, text }: Segment): number =>
   text.length + ((flags & FLAGS.SYN) !== 0 ? 1 : 0) + ((flags & FLAGS.FIN) !== 0 ? 1 : 0);
+
+/** What a socket that does not exist answers (§3.10.7.1): nothing to a RST, a RST to anything else. */
+export function resetFor(segment: Segment): Segment[] {
+  if (hasFlag(segment, FLAGS.RST)) return [];
+  const base = { window: 0, text: NO_TEXT };
+  if (hasFlag(segment, FLAGS.ACK)) {
+    return [{ ...base, sequence: segment.acknowledgement, acknowledgement: 0, flags: FLAGS.RST }];
+  }
+  return [
+    {
+      ...base,
+      sequence: 0,
+      acknowledgement: seqAdd(segment.sequence, segmentLength(segment)),
+      flags: FLAGS.RST | FLAGS.ACK,
+    },
+  ];
+}
 
 /** "SYN,ACK seq=1 ack=2 win=3 len=4", for messages and tests. */
 export function describeSegment(segment: Segment): string {

@@ -3,12 +3,8 @@
  */
 
 import { type BufferPool, createBufferPool } from "../../src/socket/buffers.ts";
-import {
-  type ConnectionEvent,
-  type ControlBlock,
-  type ControlBlockOptions,
-  createControlBlock,
-} from "../../src/socket/control-block.ts";
+import type { ConnectionEvent, ControlBlock, ControlBlockOptions } from "../../src/socket/connection.ts";
+import { createControlBlock } from "../../src/socket/control-block.ts";
 import { describeSegment, type Segment } from "../../src/socket/segment.ts";
 
 export interface Wire {

@@ -3,11 +3,8 @@ import { expect, describe as group, it } from "vitest";
 import type { PathDescription, Service } from "../../src/lab/description.ts";
 import { createNetwork, type LabNetwork } from "../../src/lab/network.ts";
 import { createBufferPool } from "../../src/socket/buffers.ts";
-import {
-  type ConnectionEvent,
-  type ControlBlock,
-  createControlBlock,
-} from "../../src/socket/control-block.ts";
+import type { ConnectionEvent, ControlBlock } from "../../src/socket/connection.ts";
+import { createControlBlock } from "../../src/socket/control-block.ts";
 import { type Ends, writePacket } from "../../src/socket/segment.ts";
 import * as tcp from "../../src/wire/tcp.ts";
 import { everyday } from "../everyday.ts";

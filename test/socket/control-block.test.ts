@@ -1,13 +1,9 @@
 /** The state machine, RFC section by section and figure by figure. */
 import { describe, expect, it } from "vitest";
 import { createBufferPool } from "../../src/socket/buffers.ts";
-import {
-  type ControlBlock,
-  createControlBlock,
-  resetFor,
-  type TcpState,
-} from "../../src/socket/control-block.ts";
-import type { Segment } from "../../src/socket/segment.ts";
+import type { ControlBlock, TcpState } from "../../src/socket/connection.ts";
+import { createControlBlock, DEFAULT_MSS } from "../../src/socket/control-block.ts";
+import { resetFor, type Segment } from "../../src/socket/segment.ts";
 import { seqAdd } from "../../src/socket/sequence.ts";
 import { FLAGS } from "../../src/wire/tcp.ts";
 
@@ -669,6 +665,13 @@ describe("the peer's MSS", () => {
     b.block.write(new Uint8Array(4096));
     expect(b.sent()[0]).toBe(`ACK seq=101 ack=301 len=${expected}`);
   });
+});
+
+it("over IPv6, a peer that names no MSS takes 1,220 bytes (RFC 9293 §3.7.1, MUST-15)", () => {
+  const b = established({ defaultMss: DEFAULT_MSS[6] });
+  b.receive({ flags: ACK, sequence: 301, acknowledgement: 101, window: 4096 });
+  b.block.write(new Uint8Array(4096));
+  expect(b.sent()[0]).toBe("ACK seq=101 ack=301 len=1220");
 });
 
 describe("RFC 6298 §5.7: data begins with three seconds", () => {

@@ -10,7 +10,8 @@
  */
 import { describe, expect, it } from "vitest";
 import { createBufferPool } from "../../src/socket/buffers.ts";
-import { type ControlBlockOptions, createControlBlock } from "../../src/socket/control-block.ts";
+import type { ControlBlockOptions } from "../../src/socket/connection.ts";
+import { createControlBlock } from "../../src/socket/control-block.ts";
 import type { Segment } from "../../src/socket/segment.ts";
 import { FLAGS, flagNames } from "../../src/wire/tcp.ts";
 
@@ -247,13 +248,20 @@ const WINDOW_UPDATES: readonly Script[] = [
     name: "not after the peer's FIN, which needs no more room",
     script: `${OPENED}
       < FIN,ACK 301 101 len=3000
-      > ACK 101 3302
+      > ACK 101 3302 win=4999
       read 3000
       state CLOSE-WAIT`,
   },
 ];
 
 const EARLY_FIN: readonly Script[] = [
+  {
+    name: "behind a full window is taken, and leaves no window",
+    script: `${OPENED}
+      < FIN,ACK 301 101 len=8000
+      > ACK 101 8302 win=0
+      state CLOSE-WAIT`,
+  },
   {
     name: "is held until the text before it has come",
     script: `${OPENED}
@@ -455,6 +463,21 @@ const RETRANSMISSION: readonly Script[] = [
       > ACK 101 301 len=1000
       < ACK 301 2101
       > ACK 2101 301 len=1000
+      < ACK 301 4101`,
+  },
+  {
+    name: "duplicates that were drawn before a timeout are no sign of another loss (RFC 6582 §3.2)",
+    script: `${OPENED}
+      write 4000
+      > ACK 101 301 len=1000
+      > ACK 1101 301 len=1000
+      > ACK 2101 301 len=1000
+      > PSH,ACK 3101 301 len=1000
+      wait 1
+      > ACK 101 301 len=1000
+      < ACK 301 101
+      < ACK 301 101
+      < ACK 301 101
       < ACK 301 4101`,
   },
   {

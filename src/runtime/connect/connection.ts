@@ -4,7 +4,7 @@
  * Not here: packets, deadlines' timers and the handshake (user-space-tcp.ts), and TCP itself (socket/control-block.ts).
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
-import type { ControlBlock, TcpState } from "../../socket/control-block.ts";
+import type { ControlBlock, TcpState } from "../../socket/connection.ts";
 import type { TcpOption } from "../../wire/tcp-options.ts";
 
 export interface Endpoint {
@@ -177,8 +177,12 @@ export function createStream(block: ControlBlock, label: string, changed: () => 
   /** FIN when everything is written; gives up when nothing moves any more. */
   function proceedToClose(nowUs: number): void {
     if (closer === undefined) return;
+    if (!over && writers.length === 0) {
+      block.close(nowUs);
+      // A close with text that nobody will read is a reset: over at once.
+      takeEvents();
+    }
     if (!over) {
-      if (writers.length === 0) block.close(nowUs);
       const { sndUna, sndWnd } = block.view();
       // Its timer is on: something is to go again, and the peer has room for it.
       const underWay = block.pollTimeout() < NEVER && sndWnd > 0;

@@ -5,7 +5,7 @@
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { Reason } from "../../scan/probe/result.ts";
-import type { ControlBlockView } from "../../socket/control-block.ts";
+import type { ControlBlockView } from "../../socket/connection.ts";
 import type { Ends, Segment } from "../../socket/segment.ts";
 import { type Address, formatAddress } from "../../wire/address.ts";
 import type { TcpOption } from "../../wire/tcp-options.ts";

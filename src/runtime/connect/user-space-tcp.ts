@@ -12,9 +12,10 @@ import type { Link } from "../../link/link.ts";
 import { createReplyDecoder } from "../../scan/probe/reply-decoder.ts";
 import type { Reason } from "../../scan/probe/result.ts";
 import { createBufferPool } from "../../socket/buffers.ts";
-import { type ControlBlock, createControlBlock, DEFAULT_MSS, resetFor } from "../../socket/control-block.ts";
+import type { ControlBlock } from "../../socket/connection.ts";
+import { createControlBlock, DEFAULT_MSS } from "../../socket/control-block.ts";
 import { createPortPool } from "../../socket/ports.ts";
-import { type Ends, hasFlag, readSegment } from "../../socket/segment.ts";
+import { type Ends, hasFlag, readSegment, resetFor } from "../../socket/segment.ts";
 import { ADDRESS_WORDS, loadAddress, sameWords, storeAddress } from "../../socket/table.ts";
 import { type Address, formatAddress } from "../../wire/address.ts";
 import * as tcp from "../../wire/tcp.ts";
@@ -45,7 +46,7 @@ export interface Stack {
 
 /** RFC 9293 wants 2 min; but ports come round slowly, and ISNs are random. TIME-WAIT is twice this, in microseconds. */
 const MSL_US = 1_000_000;
-/** Retransmissions before a peer is given up: about 8 minutes of silence (RFC 9293 §3.8.3: at least 100 s). */
+/** Retransmissions before a peer is given up: about 11 minutes of silence (RFC 9293 §3.8.3: at least 100 s). */
 const RETRIES = 15;
 /** SYNs stop when the time for the handshake is over, not by number. */
 const SYN_RETRIES = 1000;

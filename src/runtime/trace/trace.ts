@@ -10,7 +10,8 @@ import { createReplyDecoder } from "../../scan/probe/reply-decoder.ts";
 import type { Reason } from "../../scan/probe/result.ts";
 import type { TracedPacket, TraceRecord } from "../../scan/probe/steps.ts";
 import { createBufferPool } from "../../socket/buffers.ts";
-import { createControlBlock } from "../../socket/control-block.ts";
+import { createControlBlock, DEFAULT_MSS } from "../../socket/control-block.ts";
+import { RTO_OF_LINUX } from "../../socket/rto.ts";
 import { type Ends, readSegment, writePacket } from "../../socket/segment.ts";
 import { PROBE_STATES, type ProbeState } from "../../socket/state.ts";
 import { storeAddress } from "../../socket/table.ts";
@@ -102,15 +103,17 @@ function attempt(
 ): { finished: Promise<Trace>; stop(): void } {
   const { local, ttl } = path;
   const ends: Ends = { local, peer, localPort, peerPort, ttl };
+  const family = local.length === 4 ? 4 : 6;
   const block = createControlBlock({
     iss: createRandom()(2 ** 32),
-    mss: local.length === 4 ? 1460 : 1440,
+    mss: family === 4 ? 1460 : 1440,
     pool: createBufferPool(2 * BUFFER_LENGTH),
     bufferLength: BUFFER_LENGTH,
     synRetries: retries,
     retries: 5,
     mslUs: 0,
-    rto: { initialUs: timeoutMs * 1000, minUs: 200_000, maxUs: 60_000_000 },
+    defaultMss: DEFAULT_MSS[family],
+    rto: { ...RTO_OF_LINUX, initialUs: timeoutMs * 1000 },
   });
   const empty = block.view();
   const packets: TracedPacket[] = [];

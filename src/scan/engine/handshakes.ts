@@ -8,9 +8,10 @@
  * Tested by test/sim/completion.test.ts.
  */
 import { createBufferPool } from "../../socket/buffers.ts";
-import { type ControlBlock, createControlBlock, DEFAULT_MSS, resetFor } from "../../socket/control-block.ts";
+import type { ControlBlock } from "../../socket/connection.ts";
+import { createControlBlock, DEFAULT_MSS } from "../../socket/control-block.ts";
 import { RTO_OF_LINUX } from "../../socket/rto.ts";
-import { type Ends, readSegment, type Segment, writePacket } from "../../socket/segment.ts";
+import { type Ends, readSegment, resetFor, type Segment, writePacket } from "../../socket/segment.ts";
 import { seqAdd } from "../../socket/sequence.ts";
 import { storeAddress } from "../../socket/table.ts";
 import { formatAddress } from "../../wire/address.ts";

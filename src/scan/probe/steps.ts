@@ -5,7 +5,7 @@
  * Not here: how they are printed (cli/commands/trace.ts).
  * Tested by test/lab/trace.test.ts.
  */
-import type { ControlBlockView } from "../../socket/control-block.ts";
+import type { ControlBlockView } from "../../socket/connection.ts";
 import { type Address, formatAddress } from "../../wire/address.ts";
 import { fold, pseudoSum4, pseudoSum6, sum } from "../../wire/checksum.ts";
 import { describePacket } from "../../wire/describe.ts";

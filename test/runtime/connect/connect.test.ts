@@ -7,11 +7,8 @@ import type { Connection } from "../../../src/runtime/connect/connection.ts";
 import type { FailedAttempt, Wanted } from "../../../src/runtime/connect/handshake.ts";
 import { createStack, type Stack } from "../../../src/runtime/connect/user-space-tcp.ts";
 import { createBufferPool } from "../../../src/socket/buffers.ts";
-import {
-  type ControlBlock,
-  type ControlBlockOptions,
-  createControlBlock,
-} from "../../../src/socket/control-block.ts";
+import type { ControlBlock, ControlBlockOptions } from "../../../src/socket/connection.ts";
+import { createControlBlock } from "../../../src/socket/control-block.ts";
 import {
   describeSegment,
   type Ends,
@@ -650,6 +647,42 @@ describe("the stack", () => {
       }
       await peerCloses(bench, connection);
       expect(closing()).toBeUndefined();
+    });
+
+    it("by disposal while something is unread: RST (RFC 9293 §3.6.1, SHLD-3)", async () => {
+      for (const read of [false, true]) {
+        const bench = createBench();
+        const [connection, peer] = await established(bench);
+        peer.write(Uint8Array.of(1, 2, 3));
+        bench.serve(connection.opened.local.port);
+        await pass(30);
+        // Out of the control block, or not even that.
+        if (read) expect(await connection.read(1)).toEqual(Uint8Array.of(1));
+        const disposing = watch(connection[Symbol.asyncDispose]());
+        await pass(30);
+        expect([disposing(), connection.state, peer.state]).toEqual([undefined, "CLOSED", "CLOSED"]);
+        expect(bench.log.at(-1)).toMatch(/^> RST,ACK/);
+      }
+    });
+
+    it("by disposal: RST for a peer that goes on talking, FIN for one that does not", async () => {
+      const bench = createBench();
+      const [connection, peer] = await established(bench);
+      const disposing = watch(connection[Symbol.asyncDispose]());
+      await pass(30);
+      expect([connection.state, disposing()]).toEqual(["FIN-WAIT-2", "pending"]);
+      peer.write(Uint8Array.of(1));
+      bench.serve(connection.opened.local.port);
+      await pass(30);
+      expect([disposing(), connection.state, peer.state]).toEqual([undefined, "CLOSED", "CLOSED"]);
+
+      const quiet = createBench();
+      const [other] = await established(quiet);
+      const closing = watch(other[Symbol.asyncDispose]());
+      await pass(30);
+      await peerCloses(quiet, other);
+      expect([closing(), other.state]).toEqual([undefined, "TIME-WAIT"]);
+      expect(quiet.log.filter((line) => line.includes("RST"))).toEqual([]);
     });
 
     it("by abort: RST, and nothing is left to read", async () => {
