@@ -11,7 +11,7 @@ import { createOrder } from "../../scan/targets/permutation.ts";
 import { storeAddress } from "../../socket/table.ts";
 import { formatAddress } from "../../wire/address.ts";
 import type { ProbeOptions, TimedOptions } from "../options/table.ts";
-import { wantedOutputs } from "./outputs.ts";
+import { wantedFiles } from "./formats.ts";
 
 /** Bytes that a run takes at least, of a thread more, and of a row of a socket table: measured on 64-bit Linux. */
 const BASE_BYTES = 75e6;
@@ -90,7 +90,7 @@ function linksOf(plan: Plan, means: Means): PlannedLink[] {
 function outputsOf(options: ProbeOptions): PlanView["outputs"] {
   const journal = options.journal ?? options.resume;
   return [
-    ...wantedOutputs(options),
+    ...wantedFiles(options).map(({ format, path }) => ({ format: format.name, path })),
     ...(journal === undefined ? [] : [{ format: "journal", path: journal }]),
   ];
 }
