@@ -16,7 +16,7 @@ import { PROTOCOL } from "../wire/protocol.ts";
 import * as tcp from "../wire/tcp.ts";
 import { HOST, PEER } from "./answer.ts";
 import type { LabDescription, PathDescription, Service } from "./description.ts";
-import { createHostCache, type HostCache, type HostCounts } from "./host.ts";
+import { createHosts, type HostCounts, type Hosts } from "./host.ts";
 import { createNoise } from "./noise.ts";
 import { createPacketStore } from "./packets.ts";
 import { createPaths, type Direction, LOST, type Path, QUEUE_FULL } from "./path.ts";
@@ -77,7 +77,7 @@ export interface LabNetwork {
   truth(address: Address, port: number): Truth;
   readonly counts: Readonly<NetworkCounts>;
   /** What all hosts hold now: half-open and connected TCP connections, bytes of buffer memory. */
-  readonly held: HostCache["held"];
+  readonly held: Hosts["held"];
 }
 
 export interface NetworkOptions {
@@ -135,7 +135,7 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
   const pathOf = ({ path }: HostKind): Path =>
     path === undefined ? commonPath : (ownPaths.get(path) ?? commonPath);
 
-  const hosts = createHostCache(population, seed, counts, (kind, out, length, nowUs) => {
+  const hosts = createHosts(population, seed, counts, (kind, out, length, nowUs) => {
     const { out: way } = pathOf(kind);
     const through = way.enter(nowUs);
     if (through === LOST) counts.lostOut++;

@@ -25,9 +25,8 @@ import { parseTargets } from "../../scan/targets/grammar.ts";
 import { type Address, formatAddress, sameAddress } from "../../wire/address.ts";
 import { EXIT } from "../exit.ts";
 import { LAB_INSIDE, usage } from "../options/table.ts";
-import { cannotWrite } from "../run/outputs.ts";
 import { type Messages, printResult } from "../run/terminal.ts";
-import { errorCode } from "../run/writer.ts";
+import { cannotWrite, errorCode } from "../run/writer.ts";
 
 /** Parsed options, by commander's names. */
 export interface LabOptions {

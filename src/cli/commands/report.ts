@@ -11,9 +11,8 @@ import type { RecordedRun } from "../../report/read/recorded.ts";
 import { readRun } from "../../runtime/results/result-files.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import { usage } from "../options/table.ts";
-import { cannotWrite } from "../run/outputs.ts";
 import { type Messages, printResult, VERSION } from "../run/terminal.ts";
-import { createWriter, errorCode } from "../run/writer.ts";
+import { cannotWrite, createWriter, errorCode } from "../run/writer.ts";
 import { noteEnding } from "./diff.ts";
 
 /** Parsed options, by commander's names. */

@@ -13,7 +13,7 @@ import { createOrder } from "../../scan/targets/permutation.ts";
 import { storeAddress } from "../../socket/table.ts";
 import { formatAddress } from "../../wire/address.ts";
 import type { ProbeOptions, TimedOptions } from "../options/table.ts";
-import { wantedOutputs } from "./outputs.ts";
+import { wantedFiles } from "./formats.ts";
 
 /** Bytes that a run takes at least, of a thread more, and of a row of a socket table: measured on 64-bit Linux. */
 const BASE_BYTES = 75e6;
@@ -99,7 +99,7 @@ function controlsOf(plan: Plan, scan: ScanOptions, means: Means): PlanView["cont
 function outputsOf(options: ProbeOptions): PlanView["outputs"] {
   const journal = options.journal ?? options.resume;
   return [
-    ...wantedOutputs(options),
+    ...wantedFiles(options).map(({ format, path }) => ({ format: format.name, path })),
     ...(journal === undefined ? [] : [{ format: "journal", path: journal }]),
   ];
 }

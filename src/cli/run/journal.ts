@@ -74,19 +74,31 @@ export interface OpenedJournal {
 /** Results of the past that are gone through in one turn of the event loop. */
 const TURN = 4096;
 
+/** The run that a journal is opened for. */
+export interface JournalledRun {
+  readonly options: ProbeOptions;
+  readonly plan: Plan;
+  readonly remembered: Remembered;
+  readonly settings: JournalOptions;
+  readonly workers: number;
+  /** Puts a record into words. */
+  readonly toResult: ToResult;
+  readonly argv: readonly string[];
+}
+
 /**
  * Makes the journal of a new run, or takes up an old one.
  * @throws {SynprobeError} `ERR_JOURNAL`
  */
-export async function openRunJournal(
-  options: ProbeOptions,
-  plan: Plan,
-  { stored }: Remembered,
-  settings: JournalOptions,
-  workers: number,
-  toResult: ToResult,
-  argv: readonly string[],
-): Promise<OpenedJournal | undefined> {
+export async function openRunJournal({
+  options,
+  plan,
+  remembered: { stored },
+  settings,
+  workers,
+  toResult,
+  argv,
+}: JournalledRun): Promise<OpenedJournal | undefined> {
   const identity = () => ({ targets: plan.space.fingerprint(), options: settings });
   if (stored !== undefined) {
     const past = await stored.resume(identity(), (position) => position % workers);
@@ -120,7 +132,7 @@ async function takeUp(
   past: Past,
   stored: StoredJournal,
   workers: number,
-  toResult: ToResult,
+  toResult: JournalledRun["toResult"],
 ): Promise<Pick<OpenedJournal, "past" | "replay">> {
   const totals = (past.checkpoint?.totals as Totals | undefined) ?? noTotals();
   // States and reasons are counted anew: results that came after the last checkpoint are in the file as well.

@@ -6,17 +6,15 @@ import { type BigIntStats, constants, fstatSync, ftruncateSync, openSync, statSy
 import { resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { isatty } from "node:tty";
-import { ERROR_CODES, SynprobeError } from "../../errors.ts";
-import { createNdjsonReporter } from "../../report/formats/ndjson.ts";
+import type { SynprobeError } from "../../errors.ts";
 import { createTableReporter } from "../../report/formats/table.ts";
 import { combine } from "../../report/formats/tee.ts";
-import type { Reporter, Sink } from "../../report/reporter.ts";
-import type { PlanView } from "../../scan/probe/result.ts";
+import type { Reporter } from "../../report/reporter.ts";
 import { pcapngStart } from "../../wire/pcapng.ts";
-import type { ProbeOptions } from "../options/table.ts";
-import { usage } from "../options/table.ts";
+import { type ProbeOptions, usage } from "../options/table.ts";
+import { tableOptions, wantedFiles } from "./formats.ts";
 import { VERSION } from "./terminal.ts";
-import { createWriter, errorCode, type Writer } from "./writer.ts";
+import { cannotWrite, createWriter, errorCode, type Writer } from "./writer.ts";
 
 export interface Outputs {
   readonly reporter: Reporter;
@@ -41,7 +39,7 @@ const STDOUT = 1;
 /** What a write says when nobody reads standard output any more: a pipe whose reader has ended, a terminal that is closed. */
 const READER_GONE = "EPIPE";
 const TERMINAL_GONE = "EIO";
-/** So many characters may wait before `room` says that it is enough. */
+/** Characters that may wait to be written before `room` asks for a pause. */
 const MOST_HELD = 1 << 24;
 
 /** How long until a pipe without a reader is tried again, in milliseconds. */
@@ -50,52 +48,14 @@ const READER_MS = 50;
 /** What the opening of outputs may have to say, and to know. */
 export interface Waiting {
   note(message: string): void;
-  /** The user wants no more of it: what cannot be opened now is left out. */
+  /** The user has asked for the end: what cannot be opened at once is left out. */
   isOver(): boolean;
 }
 
-/** The files that the options name, in the formats' own words. */
-export function wantedOutputs(options: ProbeOptions): PlanView["outputs"] {
-  const { outputAll: base } = options;
-  const all: [format: Format, paths: (string | undefined)[]][] = [
-    ["NDJSON", [options.outputJson, base && `${base}.ndjson`]],
-    ["nmap XML", [options.outputXml, base && `${base}.xml`]],
-    ["table", [options.outputNormal, base && `${base}.nmap`]],
-    ["grepable", [options.outputGrepable, base && `${base}.gnmap`]],
-    ["CSV", [options.outputCsv]],
-    ["masscan list", [options.outputList]],
-    ["pcapng", [options.pcap]],
-  ];
-  return all.flatMap(([format, paths]) =>
-    paths.flatMap((path) => (path === undefined || path === "" ? [] : [{ format, path }])),
-  );
-}
-
-type Format = "NDJSON" | "nmap XML" | "table" | "grepable" | "CSV" | "masscan list" | "pcapng";
-
-/** Only what is asked for is loaded. */
-async function createReporter(format: string, sink: Sink, options: ProbeOptions): Promise<Reporter> {
-  if (format === "table") {
-    const { confidence } = options;
-    return createTableReporter(sink, { color: false, verbose: true, confidence, ...showOf(options) });
-  }
-  if (format === "nmap XML")
-    return (await import("../../report/formats/nmap-xml.ts")).createNmapXmlReporter(sink);
-  if (format === "grepable")
-    return (await import("../../report/formats/grepable.ts")).createGrepableReporter(sink);
-  if (format === "CSV") return (await import("../../report/formats/csv.ts")).createCsvReporter(sink);
-  if (format === "masscan list") {
-    return (await import("../../report/formats/masscan-list.ts")).createMasscanListReporter(sink);
-  }
-  return createNdjsonReporter(sink);
-}
-
-const showOf = ({ show }: ProbeOptions): Pick<ProbeOptions, "show"> => (show === undefined ? {} : { show });
-
 /**
- * @param above puts text above the progress line when standard output is the same terminal
- * A pipe that nobody reads yet is waited for, until `waiting` says that it is over.
+ * Opens what the options name. A pipe without a reader is waited for, until `waiting` says that it is over.
  *
+ * @param above puts text above the progress line when standard output is the same terminal
  * @throws {SynprobeError} `ERR_OUTPUT` for a file that cannot be opened, `ERR_USAGE` for two formats on one stream, or one on a
  *   file that the run reads, or its journal; no file has lost anything then
  */
@@ -133,7 +93,7 @@ export async function openOutputs(
     return fd === STDOUT ? { ...writer, write: (text) => writer.write(above(text)) } : writer;
   };
 
-  const wanted = wantedOutputs(options);
+  const wanted = wantedFiles(options);
   const paths = wanted.map(({ path }) => path);
   if (options.outputAll === "-" || options.outputAll === "") {
     throw usage("-oA takes the beginning of file names, such as scan for scan.xml, scan.nmap …");
@@ -155,8 +115,9 @@ export async function openOutputs(
   for (const { format, path } of wanted) {
     const writer = await open(path);
     if (writer === undefined) continue;
-    if (format === "pcapng") capture = writer;
-    else reporters.push(await createReporter(format, writer.write, options));
+    const reporter = await format.createReporter?.(writer.write, options);
+    if (reporter === undefined) capture = writer;
+    else reporters.push(reporter);
   }
   // The table for people, unless a format for programs has taken standard output.
   const stdout = paths.includes("-") ? undefined : await open("-");
@@ -165,8 +126,7 @@ export async function openOutputs(
       createTableReporter(stdout.write, {
         color: colour,
         verbose: options.verbose === true,
-        confidence: options.confidence,
-        ...showOf(options),
+        ...tableOptions(options),
         ...(process.stdout.columns > 0 ? { width: process.stdout.columns } : {}),
       }),
     );
@@ -245,16 +205,4 @@ async function openFile(path: string, { note, isOver }: Waiting): Promise<number
     if (!told) note(`waiting for somebody to read the pipe ${path}: nothing is sent before`);
     await pause(READER_MS);
   }
-}
-
-export function cannotWrite(path: string, code: string): SynprobeError {
-  const where = path === "-" ? "standard output" : `output file ${path}`;
-  const why: Readonly<Record<string, string>> = {
-    EACCES: "permission denied (under sudo, files are opened as the invoking user; --no-drop keeps root)",
-    ENOENT: "its directory does not exist",
-    EISDIR: "it is a directory",
-    ENOSPC: "the disk is full",
-    EROFS: "the file system is read-only",
-  };
-  return new SynprobeError(ERROR_CODES.output, `cannot write ${where}: ${why[code] ?? code}`);
 }

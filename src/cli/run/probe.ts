@@ -1,40 +1,26 @@
 /**
- * The main command: `synprobe host:port …`. Puts the steps in order: everything that can be wrong is found before the
- * first packet; privileges are needed once and dropped at once; what was found is printed whatever happens.
+ * The main command: `synprobe host:port …`, from the command line to the open scan. Everything that can be wrong is found
+ * before the first packet; privileges are needed once and dropped at once. The run itself is run.ts's business.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { CAPABILITIES } from "../../link/sys/capabilities.ts";
-import { displayLength } from "../../report/escape.ts";
-import { targetLabel } from "../../report/formats/table.ts";
-import type { Reporter, RunInfo, RunSummary } from "../../report/reporter.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
-import { createNaming } from "../../runtime/results/to-result.ts";
 import { chooseMeans } from "../../runtime/run/means.ts";
-import type { ScanHooks } from "../../runtime/run/running-scan.ts";
 import { type OpenScan, openScan } from "../../runtime/run/scan.ts";
 import type { ScanOptions } from "../../runtime/run/scan-options.ts";
 import { dropPrivileges, privilegeAdvice } from "../../runtime/system/privilege.ts";
 import { createRandom } from "../../runtime/system/random.ts";
-import { type KernelCounters, probePorts, readCounters, readServices } from "../../runtime/system/system.ts";
-import type { ScanSummary, TargetFault } from "../../scan/probe/result.ts";
-import type { Services } from "../../scan/targets/services.ts";
-import { storeAddress } from "../../socket/table.ts";
-import { formatAddress } from "../../wire/address.ts";
-import { EXIT, type ExitStatus, exitStatus } from "../exit.ts";
+import { probePorts, readServices } from "../../runtime/system/system.ts";
+import { EXIT, type ExitStatus } from "../exit.ts";
 import type { TimedOptions } from "../options/table.ts";
-import { type Interruption, keepIgnoredSignals, watchSignals } from "./interruption.ts";
-import {
-  journalOptions,
-  type OpenedJournal,
-  openRunJournal,
-  type Remembered,
-  rememberRun,
-} from "./journal.ts";
-import { type Outputs, openOutputs } from "./outputs.ts";
+import type { Invocation } from "./context.ts";
+import { keepIgnoredSignals, watchSignals } from "./interruption.ts";
+import { rememberRun } from "./journal.ts";
 import { packetTracer } from "./packet-trace.ts";
-import type { Progress } from "./progress.ts";
+import { runScan } from "./run.ts";
+import { statusOfFaults } from "./status.ts";
 import { planTargets } from "./targets.ts";
-import { isOneTerminal, type Messages, openProgress, printResult, VERSION } from "./terminal.ts";
+import { type Messages, openProgress, printResult } from "./terminal.ts";
 
 /** @returns the exit status. @throws {SynprobeError} for faults of the run as a whole */
 export async function probe(
@@ -47,24 +33,18 @@ export async function probe(
   const services = readServices();
   const remembered = await rememberRun(options);
   try {
-    return await plannedProbe(words, options, messages, argv, services, remembered);
+    return await plannedProbe({ words, options, messages, argv, services, remembered });
   } finally {
     remembered.stored?.close();
   }
 }
 
-async function plannedProbe(
-  words: readonly string[],
-  options: TimedOptions,
-  messages: Messages,
-  argv: readonly string[],
-  services: Services,
-  remembered: Remembered,
-): Promise<ExitStatus> {
+async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
+  const { words, options, messages, argv, services } = invocation;
   const { plan, untold } = await planTargets(words, options, services);
   tellPlan(plan, untold, options, messages);
   if (plan.space.total === 0) return emptyStatus(plan);
-  const scanOptions = scanOptionsOf(options, services, remembered);
+  const scanOptions = scanOptionsOf(invocation);
   if (options.dryRun === true) {
     const { viewPlan } = await import("./dry-run.ts");
     const { formatPlan, planJson } = await import("../../report/formats/plan-text.ts");
@@ -84,17 +64,7 @@ async function plannedProbe(
       describeLink(scan, scanOptions, options, messages);
       const progress = openProgress(messages.stderrColour, options.statsEvery);
       try {
-        return await run(
-          scan,
-          plan,
-          scanOptions,
-          options,
-          messages,
-          argv,
-          interruption,
-          remembered,
-          progress,
-        );
+        return await runScan({ ...invocation, plan, scan, scanOptions, interruption, progress });
       } finally {
         progress.done();
       }
@@ -106,7 +76,7 @@ async function plannedProbe(
   }
 }
 
-function scanOptionsOf(options: TimedOptions, services: Services, remembered: Remembered): ScanOptions {
+function scanOptionsOf({ options, services, remembered }: Invocation): ScanOptions {
   const random = createRandom();
   const workers = options.workers ?? remembered.workers;
   return {
@@ -141,9 +111,7 @@ async function open(plan: Plan, options: ScanOptions, argv: readonly string[]): 
       throw new SynprobeError(
         ERROR_CODES.privilege,
         privilegeAdvice([...process.argv.slice(0, 2), ...argv]),
-        {
-          cause: error,
-        },
+        { cause: error },
       );
     }
     throw error;
@@ -152,208 +120,7 @@ async function open(plan: Plan, options: ScanOptions, argv: readonly string[]): 
 
 const completes = ({ complete, banner }: TimedOptions): boolean => complete === true || banner !== undefined;
 
-const NO_ROOM = new Promise<void>(() => {});
-
-/** How often the terminal's progress line, the outputs, and the journal, hear of a run, in milliseconds. */
-const PROGRESS_MS = 200;
-const REPORT_MS = 1000;
-const JOURNAL_MS = 1000;
-
-async function run(
-  scan: OpenScan,
-  plan: Plan,
-  scanOptions: ScanOptions,
-  options: TimedOptions,
-  messages: Messages,
-  argv: readonly string[],
-  interruption: Interruption,
-  remembered: Remembered,
-  progress: Progress,
-): Promise<ExitStatus> {
-  const info = runInfo(plan, argv, (options.shard?.count ?? 1) > 1);
-  const journal = await openRunJournal(
-    options,
-    plan,
-    remembered,
-    journalOptions(options, scanOptions.order.seed, scan.means.workers),
-    scan.means.workers,
-    createNaming({ services: scanOptions.services, nameOf: plan.nameOf }),
-    argv,
-  );
-  let outputs: Outputs;
-  try {
-    outputs = await openOutputs(options, messages.stdoutColour, isOneTerminal() ? progress.above : String, {
-      note: messages.note,
-      isOver: () => interruption.signalled,
-    });
-  } catch (error) {
-    await journal?.discard();
-    throw error;
-  }
-  try {
-    const { reporter } = outputs;
-    reporter.start(info);
-    for (const fault of plan.faults) reporter.fault(fault);
-    await journal?.replay((result) => reporter.result(result), outputs.room);
-    if (journal?.complete === true) {
-      messages.note(`journal ${journal.journal.path} is of a complete run: nothing is probed again`);
-    }
-    let ended = false;
-    const finish = (summary: RunSummary): void => {
-      if (!ended) reporter.finish(summary);
-      ended = true;
-    };
-    const before = readCounters();
-    const { summary, failure, heard } = await drive(
-      scan,
-      { ...reporter, finish },
-      reporter.wants(info),
-      outputs,
-      interruption,
-      journal,
-      progress,
-    );
-    progress.done();
-    const wasProbed = failure === undefined && journal?.complete !== true;
-    const silence = heard || !wasProbed ? undefined : await explainSilence(scan, plan, summary, before);
-    finish(silence === undefined ? summary : { ...summary, silence: silence.causes });
-    await outputs.drained();
-    const fatal = failure ?? outputs.failure();
-    if (fatal !== undefined) throw fatal;
-    if (silence !== undefined) messages.note(silence.lines);
-    return finalStatus(summary, options, messages, interruption);
-  } finally {
-    await journal?.journal.close();
-  }
-}
-
-/** Why nobody answered; undefined when somebody did. Costs a run that was answered nothing. */
-async function explainSilence({ means }: OpenScan, plan: Plan, summary: ScanSummary, before: KernelCounters) {
-  if (summary.open + summary.closed > 0 || summary.filtered === 0) return undefined;
-  const [{ gatherNoAnswerFacts }, { judgeNoAnswers, noAnswerLines }] = await Promise.all([
-    import("../../runtime/diagnose/no-answers-facts.ts"),
-    import("../../runtime/diagnose/no-answers.ts"),
-  ]);
-  const causes = judgeNoAnswers(summary, gatherNoAnswerFacts(plan, means.link, before));
-  return causes.length === 0 ? undefined : { causes, lines: noAnswerLines(causes) };
-}
-
-/**
- * Runs the scan, with journal, progress and outputs around it. The reporter's `finish` counts once.
- * @returns also when the run has failed: with the failure, what was found until then, and whether any result that was wanted
- *   rests on a packet from outside
- */
-async function drive(
-  scan: OpenScan,
-  reporter: Reporter,
-  wants: ScanHooks["wants"],
-  outputs: Outputs,
-  interruption: Interruption,
-  opened: OpenedJournal | undefined,
-  progress: Progress,
-): Promise<{ readonly summary: ScanSummary; readonly failure: unknown; readonly heard: boolean }> {
-  const journal = opened?.complete === true ? undefined : opened?.journal;
-  let heard = false;
-  const stopped = interruption.signalled;
-  let failure: unknown;
-  let flushAt = performance.now() + JOURNAL_MS;
-  const running = scan.run(
-    {
-      wants,
-      // Who has said stop before the run began, while a pipe was waited for, wants nothing sent.
-      room: () => (stopped ? NO_ROOM : outputs.room()),
-      onResult: (result) => {
-        // This machine's own words have none.
-        heard ||= result.ttl !== null;
-        reporter.result(result);
-      },
-      ...(outputs.capture === undefined ? {} : { onCapture: outputs.capture }),
-      ...(journal === undefined
-        ? {}
-        : {
-            onRecords: (bytes, count, established) =>
-              journal.results(
-                bytes,
-                count,
-                established === undefined ? undefined : new Map([[0, established]]),
-              ),
-            onCheckpoint: (marks, totals) => {
-              if (performance.now() < flushAt || failure !== undefined) return;
-              flushAt = performance.now() + JOURNAL_MS;
-              journal.checkpoint({ marks, totals });
-              journal.flush().catch((error: unknown) => {
-                failure ??= error;
-                running.kill();
-              });
-            },
-          }),
-    },
-    opened?.past,
-  );
-  outputs.onBroken(() => running.kill());
-  interruption.onSignal(() => running.stop());
-  // Files are whole even when nobody waits for the end.
-  interruption.onExit(() => {
-    reporter.finish(running.summary());
-    outputs.flushFiles();
-  });
-  let reportAt = performance.now() + REPORT_MS;
-  const looking = setInterval(() => {
-    const seen = running.progress();
-    progress.update(seen);
-    if (performance.now() < reportAt) return;
-    reportAt += REPORT_MS;
-    reporter.progress?.(seen);
-  }, PROGRESS_MS);
-  await running.finished
-    .catch((error: unknown) => {
-      failure ??= error;
-      // Nothing runs any more; the summary shall say that it was cut short.
-      running.kill();
-    })
-    .finally(() => clearInterval(looking));
-  const summary = running.summary();
-  try {
-    if (failure === undefined) {
-      const last = { marks: running.marks(), totals: running.totals() };
-      if (summary.unfinished === 0) await journal?.finish(last);
-      else journal?.checkpoint(last);
-    }
-    // After a failure the marks may cover results that never came: the checkpoint before stands.
-    await journal?.flush();
-  } catch (error) {
-    failure ??= error;
-  }
-  return { summary, failure, heard };
-}
-
-function finalStatus(
-  summary: ScanSummary,
-  options: TimedOptions,
-  messages: Messages,
-  interruption: Interruption,
-): ExitStatus {
-  // Cut short by a signal, or because the reader of the results went away.
-  if (interruption.signalled || summary.unfinished > 0) {
-    const journal = options.journal ?? options.resume;
-    if (journal !== undefined)
-      messages.note(`--resume ${journal}, with the same targets and options, goes on`);
-    return EXIT.interrupted;
-  }
-  const refusals = Object.keys(summary.sendErrors);
-  if (summary.sent === 0 && refusals.length > 0) {
-    messages.error(
-      `nothing could be sent: the kernel says ${refusals.join(", ")}; "synprobe doctor TARGET" shows the way`,
-    );
-    return EXIT.network;
-  }
-  const faulty = statusOfFaults(summary.faults);
-  if (faulty !== EXIT.complete) return faulty;
-  const allOpen = summary.closed + summary.filtered + summary.unfinished === 0;
-  return options.requireOpen === true && !allOpen ? EXIT.notOpen : EXIT.complete;
-}
-
-/** What is wrong with the targets, and what of them is left out. */
+/** Says what is wrong with the targets, and which of them are left out. */
 function tellPlan(plan: Plan, untold: number, options: TimedOptions, messages: Messages): void {
   for (const fault of plan.faults) messages.error(fault.message);
   if (untold > 0) messages.error(`… and ${untold} more bad targets in ${options.inputList}`);
@@ -377,52 +144,6 @@ function emptyStatus(plan: Plan): ExitStatus {
     ERROR_CODES.noTargets,
     "nothing is left to probe: every target or port is excluded",
   );
-}
-
-/** The status of the gravest fault: usage before network. */
-function statusOfFaults(faults: readonly TargetFault[]): ExitStatus {
-  let gravest: ExitStatus | undefined;
-  for (const { code } of faults) {
-    const status = exitStatus(code as Parameters<typeof exitStatus>[0]);
-    if (gravest === undefined || status < gravest) gravest = status;
-  }
-  return gravest ?? EXIT.complete;
-}
-
-function runInfo(plan: Plan, argv: readonly string[], isShard: boolean): RunInfo {
-  const { space } = plan;
-  const width = widestLabel(plan);
-  return {
-    args: argv,
-    version: VERSION,
-    startedMs: Date.now(),
-    pairs: space.total,
-    hosts: space.hosts,
-    // Only some formats ask, and to gather them takes a moment.
-    get ports() {
-      return space.ports();
-    },
-    ...(isShard ? { isShard } : {}),
-    ...(width === undefined ? {} : { targetWidth: width }),
-  };
-}
-
-/** Runs of more pairs than this are not gone through for the widest label. */
-const MOST_LABELS = 4096;
-
-function widestLabel({ space, nameOf }: Plan): number | undefined {
-  if (space.total > MOST_LABELS) return undefined;
-  const pair = { words: new Uint32Array(4), port: 0 };
-  let widest = 0;
-  for (let i = 0; i < space.total; i++) {
-    space.pairAt(i, pair);
-    const v4 = pair.words[0] === 0 && pair.words[1] === 0 && pair.words[2] === 0xffff;
-    const ip = formatAddress(storeAddress(pair.words, 0, v4 ? 4 : 16));
-    const host = nameOf(ip, pair.port);
-    const label = targetLabel({ ...(host === undefined ? {} : { host }), ip, port: pair.port });
-    widest = Math.max(widest, displayLength(label));
-  }
-  return widest;
 }
 
 function describeLink(

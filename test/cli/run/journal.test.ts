@@ -29,7 +29,15 @@ it("a replay lets other events have their turn, and waits for room", async () =>
 
   const plan = { space: { fingerprint: () => HEADER.targets }, nameOf: () => undefined } as unknown as Plan;
   const naming = createNaming({ services: readServices(), nameOf: plan.nameOf });
-  const opened = await openRunJournal(options, plan, await rememberRun(options), settings, 1, naming, []);
+  const opened = await openRunJournal({
+    options,
+    plan,
+    remembered: await rememberRun(options),
+    settings,
+    workers: 1,
+    toResult: naming,
+    argv: [],
+  });
   expect(opened?.past?.totals).toMatchObject({ decided: COUNT, states: { closed: COUNT } });
 
   const heard: number[] = [];

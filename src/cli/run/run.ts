@@ -1,0 +1,229 @@
+/**
+ * From an open scan to its exit status: journal, outputs, progress and signals around the run. What comes before, from the
+ * command line to the open scan, is probe.ts's business.
+ */
+import { displayLength } from "../../report/escape.ts";
+import { targetLabel } from "../../report/formats/table.ts";
+import type { Reporter, RunInfo, RunSummary } from "../../report/reporter.ts";
+import type { Plan } from "../../runtime/plan/plan.ts";
+import { createNaming } from "../../runtime/results/to-result.ts";
+import type { ScanHooks } from "../../runtime/run/running-scan.ts";
+import { type KernelCounters, readCounters } from "../../runtime/system/system.ts";
+import type { ScanSummary } from "../../scan/probe/result.ts";
+import { storeAddress } from "../../socket/table.ts";
+import { formatAddress } from "../../wire/address.ts";
+import type { ExitStatus } from "../exit.ts";
+import type { RunContext } from "./context.ts";
+import { journalOptions, type OpenedJournal, openRunJournal } from "./journal.ts";
+import { type Outputs, openOutputs } from "./outputs.ts";
+import { finalStatus } from "./status.ts";
+import { isOneTerminal, VERSION } from "./terminal.ts";
+
+const NO_ROOM = new Promise<void>(() => {});
+
+/** How often progress goes to the terminal's line, to the outputs, and to the journal, in milliseconds. */
+const PROGRESS_MS = 200;
+const REPORT_MS = 1000;
+const JOURNAL_MS = 1000;
+
+/**
+ * Runs an open scan to its end, whatever ends it.
+ * @returns the exit status. @throws {SynprobeError} when the run, its journal or its outputs fail
+ */
+export async function runScan(context: RunContext): Promise<ExitStatus> {
+  const { scan, plan, scanOptions, options, messages, interruption, progress } = context;
+  const info = runInfo(context);
+  const journal = await openRunJournal({
+    ...context,
+    settings: journalOptions(options, scanOptions.order.seed, scan.means.workers),
+    workers: scan.means.workers,
+    toResult: createNaming({ services: scanOptions.services, nameOf: plan.nameOf }),
+  });
+  let outputs: Outputs;
+  try {
+    outputs = await openOutputs(options, messages.stdoutColour, isOneTerminal() ? progress.above : String, {
+      note: messages.note,
+      isOver: () => interruption.signalled,
+    });
+  } catch (error) {
+    await journal?.discard();
+    throw error;
+  }
+  try {
+    const { reporter } = outputs;
+    reporter.start(info);
+    for (const fault of plan.faults) reporter.fault(fault);
+    await journal?.replay((result) => reporter.result(result), outputs.room);
+    if (journal?.complete === true) {
+      messages.note(`journal ${journal.journal.path} is of a complete run: nothing is probed again`);
+    }
+    let ended = false;
+    const finish = (summary: RunSummary): void => {
+      if (!ended) reporter.finish(summary);
+      ended = true;
+    };
+    const before = readCounters();
+    const { summary, failure, heard } = await drive(context, {
+      outputs,
+      reporter: { ...reporter, finish },
+      wants: reporter.wants(info),
+      journal,
+    });
+    progress.done();
+    const wasProbed = failure === undefined && journal?.complete !== true;
+    const silence = heard || !wasProbed ? undefined : await explainSilence(context, summary, before);
+    finish(silence === undefined ? summary : { ...summary, silence: silence.causes });
+    await outputs.drained();
+    const fatal = failure ?? outputs.failure();
+    if (fatal !== undefined) throw fatal;
+    if (silence !== undefined) messages.note(silence.lines);
+    return finalStatus(summary, context);
+  } finally {
+    await journal?.journal.close();
+  }
+}
+
+/** Why nothing answered; undefined when something did. Looks only then. */
+async function explainSilence({ scan, plan }: RunContext, summary: ScanSummary, before: KernelCounters) {
+  if (summary.open + summary.closed > 0 || summary.filtered === 0) return undefined;
+  const [{ gatherNoAnswerFacts }, { judgeNoAnswers, noAnswerLines }] = await Promise.all([
+    import("../../runtime/diagnose/no-answers-facts.ts"),
+    import("../../runtime/diagnose/no-answers.ts"),
+  ]);
+  const causes = judgeNoAnswers(summary, gatherNoAnswerFacts(plan, scan.means.link, before));
+  return causes.length === 0 ? undefined : { causes, lines: noAnswerLines(causes) };
+}
+
+/** Where the results of a scan go. */
+interface Destinations {
+  readonly outputs: Outputs;
+  /** Its `finish` counts once. */
+  readonly reporter: Reporter;
+  readonly wants: ScanHooks["wants"];
+  readonly journal: OpenedJournal | undefined;
+}
+
+interface Driven {
+  readonly summary: ScanSummary;
+  /** What ended the run early, if anything did; the summary says what was found until then. */
+  readonly failure: unknown;
+  /** Whether any result that was wanted rests on a packet from outside. */
+  readonly heard: boolean;
+}
+
+/** Runs the scan, with journal, progress and outputs around it. */
+async function drive(
+  { scan, interruption, progress }: RunContext,
+  { outputs, reporter, wants, journal: opened }: Destinations,
+): Promise<Driven> {
+  const journal = opened?.complete === true ? undefined : opened?.journal;
+  let heard = false;
+  const stopped = interruption.signalled;
+  let failure: unknown;
+  let flushAt = performance.now() + JOURNAL_MS;
+  const running = scan.run(
+    {
+      wants,
+      // After a stop before the run began, while it waited for a pipe's reader, nothing is to be sent.
+      room: () => (stopped ? NO_ROOM : outputs.room()),
+      onResult: (result) => {
+        // Results that this machine itself decided have no TTL.
+        heard ||= result.ttl !== null;
+        reporter.result(result);
+      },
+      ...(outputs.capture === undefined ? {} : { onCapture: outputs.capture }),
+      ...(journal === undefined
+        ? {}
+        : {
+            onRecords: (bytes, count, established) =>
+              journal.results(
+                bytes,
+                count,
+                established === undefined ? undefined : new Map([[0, established]]),
+              ),
+            onCheckpoint: (marks, totals) => {
+              if (performance.now() < flushAt || failure !== undefined) return;
+              flushAt = performance.now() + JOURNAL_MS;
+              journal.checkpoint({ marks, totals });
+              journal.flush().catch((error: unknown) => {
+                failure ??= error;
+                running.kill();
+              });
+            },
+          }),
+    },
+    opened?.past,
+  );
+  outputs.onBroken(() => running.kill());
+  interruption.onSignal(() => running.stop());
+  // A second signal ends the process at once: files are complete even then.
+  interruption.onExit(() => {
+    reporter.finish(running.summary());
+    outputs.flushFiles();
+  });
+  let reportAt = performance.now() + REPORT_MS;
+  const looking = setInterval(() => {
+    const seen = running.progress();
+    progress.update(seen);
+    if (performance.now() < reportAt) return;
+    reportAt += REPORT_MS;
+    reporter.progress?.(seen);
+  }, PROGRESS_MS);
+  await running.finished
+    .catch((error: unknown) => {
+      failure ??= error;
+      // Nothing runs any more. The summary has to say that the run was cut short.
+      running.kill();
+    })
+    .finally(() => clearInterval(looking));
+  const summary = running.summary();
+  try {
+    if (failure === undefined) {
+      const last = { marks: running.marks(), totals: running.totals() };
+      if (summary.unfinished === 0) await journal?.finish(last);
+      else journal?.checkpoint(last);
+    }
+    // After a failure the marks may cover results that never came: the checkpoint before stands.
+    await journal?.flush();
+  } catch (error) {
+    failure ??= error;
+  }
+  return { summary, failure, heard };
+}
+
+function runInfo({ plan, argv, options }: RunContext): RunInfo {
+  const { space } = plan;
+  const isShard = (options.shard?.count ?? 1) > 1;
+  const width = widestLabel(plan);
+  return {
+    args: argv,
+    version: VERSION,
+    startedMs: Date.now(),
+    pairs: space.total,
+    hosts: space.hosts,
+    // Only some formats ask, and gathering them takes a moment.
+    get ports() {
+      return space.ports();
+    },
+    ...(isShard ? { isShard } : {}),
+    ...(width === undefined ? {} : { targetWidth: width }),
+  };
+}
+
+/** Runs of more pairs than this are not searched for the widest label. */
+const MOST_LABELS = 4096;
+
+function widestLabel({ space, nameOf }: Plan): number | undefined {
+  if (space.total > MOST_LABELS) return undefined;
+  const pair = { words: new Uint32Array(4), port: 0 };
+  let widest = 0;
+  for (let i = 0; i < space.total; i++) {
+    space.pairAt(i, pair);
+    const v4 = pair.words[0] === 0 && pair.words[1] === 0 && pair.words[2] === 0xffff;
+    const ip = formatAddress(storeAddress(pair.words, 0, v4 ? 4 : 16));
+    const host = nameOf(ip, pair.port);
+    const label = targetLabel({ ...(host === undefined ? {} : { host }), ip, port: pair.port });
+    widest = Math.max(widest, displayLength(label));
+  }
+  return widest;
+}

@@ -1,0 +1,40 @@
+/**
+ * The exit status of a run, from how it ended and what it found, and the last words that go with it.
+ */
+import type { ScanSummary, TargetFault } from "../../scan/probe/result.ts";
+import { EXIT, type ExitStatus, exitStatus } from "../exit.ts";
+import type { RunContext } from "./context.ts";
+
+export function finalStatus(
+  summary: ScanSummary,
+  { options, messages, interruption }: RunContext,
+): ExitStatus {
+  // Cut short by a signal, or because the reader of the results went away.
+  if (interruption.signalled || summary.unfinished > 0) {
+    const journal = options.journal ?? options.resume;
+    if (journal !== undefined)
+      messages.note(`--resume ${journal}, with the same targets and options, goes on`);
+    return EXIT.interrupted;
+  }
+  const refusals = Object.keys(summary.sendErrors);
+  if (summary.sent === 0 && refusals.length > 0) {
+    messages.error(
+      `nothing could be sent: the kernel says ${refusals.join(", ")}; "synprobe doctor TARGET" shows the way`,
+    );
+    return EXIT.network;
+  }
+  const faulty = statusOfFaults(summary.faults);
+  if (faulty !== EXIT.complete) return faulty;
+  const allOpen = summary.closed + summary.filtered + summary.unfinished === 0;
+  return options.requireOpen === true && !allOpen ? EXIT.notOpen : EXIT.complete;
+}
+
+/** The status of the gravest fault: usage before network. */
+export function statusOfFaults(faults: readonly TargetFault[]): ExitStatus {
+  let gravest: ExitStatus | undefined;
+  for (const { code } of faults) {
+    const status = exitStatus(code as Parameters<typeof exitStatus>[0]);
+    if (gravest === undefined || status < gravest) gravest = status;
+  }
+  return gravest ?? EXIT.complete;
+}
