@@ -31,18 +31,22 @@ const NO_PROGRAMS: Plugin = {
 const KOFFI_BINARY: Plugin = {
   name: "koffi-binary",
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^koffi$/ }, ({ namespace }) =>
-      namespace === "koffi-binary" ? { external: true } : { path: "koffi", namespace: "koffi-binary" },
-    );
+    onResolve({ filter: /^koffi$/ }, () => ({ path: "koffi", namespace: "koffi-binary" }));
     onLoad({ filter: /.*/, namespace: "koffi-binary" }, () => ({
+      resolveDir: `${SRC}link/sys`,
       contents: `
+        const { findOwn, loadOwn } = require("./own-module.ts");
         function load() {
           const { arch } = process;
+          const binaries = "@koromix/koffi-linux-" + arch;
           try {
-            const binary = require("@koromix/koffi-linux-" + arch + "/linux_" + arch + "/koffi.node");
+            const binary = loadOwn(binaries + "/linux_" + arch + "/koffi.node");
             if (binary.version === ${JSON.stringify(koffi.version)}) return binary;
           } catch {}
-          return require("koffi");
+          // It would look for them in places that are not ours.
+          if (findOwn(binaries) === undefined && findOwn("koffi/build") === undefined)
+            throw new Error("koffi has no binary for " + arch + ": install synprobe anew, with optional dependencies");
+          return loadOwn("koffi");
         }
         module.exports = load();`,
     }));
@@ -58,7 +62,6 @@ const SETTINGS = {
   charset: "ascii",
   // One of the parsers has no other build that can be bundled.
   mainFields: ["module", "main"],
-  external: ["raw-socket"],
   logLevel: "warning",
 } as const satisfies BuildOptions;
 

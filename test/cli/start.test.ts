@@ -35,6 +35,7 @@ describe("the program starts", () => {
     for (const kind of ["cjs", "code"])
       copyFileSync(fileOf("synprobe", kind), join(place, `synprobe.${kind}`));
     symlinkSync(join(ROOT, "node_modules"), join(place, "node_modules"));
+    copyFileSync(join(ROOT, "package.json"), join(place, "package.json"));
   });
   afterEach(() => rmSync(place, { recursive: true }));
 
@@ -68,9 +69,13 @@ describe("the program starts", () => {
       preload,
       `const module_ = require("node:module");
        const load = module_._load;
+       let asked = false;
        module_._load = function (name, ...rest) {
-         if (/^@koromix.*node$/.test(name)) throw new Error("not here");
-         if (name === "koffi") console.log("koffi is asked");
+         if (/linux_.*node$/.test(name) && !asked) throw new Error("not here");
+         if (/node_modules.koffi$/.test(name)) {
+           asked = true;
+           console.log("koffi is asked");
+         }
          return load.call(this, name, ...rest);
        };`,
     );
