@@ -225,9 +225,28 @@ export const recordState = (b: Uint8Array, at: number): PortState =>
 export const recordWas = (b: Uint8Array, at: number): PortState | null =>
   stateOf((b[at + MARKS + 1] >> WAS_SHIFT) & STATE);
 
-/** Whether this version knows the record's state and reason, so that `readRecord` can read it. */
-export const isRecord = (b: Uint8Array, at: number): boolean =>
-  stateOf(b[at + MARKS + 1] & STATE) != null && (b[at + REASON] === SEND_CODE || b[at + REASON] in REASONS);
+/** Whether this version can have written the record, so that `readRecord` can read it and anybody may print what it says. */
+export function isRecord(b: Uint8Array, at: number): boolean {
+  const doubt = doubtAt(b, at) ?? 0;
+  return (
+    stateOf(b[at + MARKS + 1] & STATE) != null &&
+    (b[at + REASON] === SEND_CODE ? isErrno(b, at + RESPONDER) : b[at + REASON] in REASONS) &&
+    Number.isSafeInteger(recordPosition(b, at)) &&
+    Number.isSafeInteger(u64(b, at + TIME)) &&
+    u16(b, at + PORT) > 0 &&
+    doubt >= 0 &&
+    doubt <= 1
+  );
+}
+
+/** Lower-case letters and digits, then zeros. */
+function isErrno(b: Uint8Array, at: number): boolean {
+  let length = 0;
+  const isLetter = (byte: number): boolean =>
+    (byte >= 0x61 && byte <= 0x7a) || (byte >= 0x30 && byte <= 0x39);
+  while (length < ERRNO_LENGTH && isLetter(b[at + length])) length++;
+  return length > 0 && b.subarray(at + length, at + ERRNO_LENGTH).every((byte) => byte === 0);
+}
 
 /** @throws {RangeError} for a state or reason that this version does not know */
 export function readRecord(b: Uint8Array, at: number): ResultRecord {
