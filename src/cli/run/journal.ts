@@ -13,7 +13,7 @@ import {
 import type { Plan } from "../../runtime/plan/plan.ts";
 import { noTotals, readTotals, type Totals } from "../../runtime/results/totals.ts";
 import type { PastRun } from "../../runtime/run/running-scan.ts";
-import { asInvoker } from "../../runtime/system/privilege.ts";
+import { asInvoker } from "../../runtime/system/invoker.ts";
 import { ENDINGS, type Established, type PortResult } from "../../scan/probe/result.ts";
 import { readRecord } from "../../scan/probe/result-record.ts";
 import { BOUNDS } from "../../runtime/api/option-bounds.ts";
