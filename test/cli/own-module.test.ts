@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { findOwn } from "../../src/link/sys/own-module.ts";
-import { MAIN, ROOT, run } from "../cli/process.ts";
+import { MAIN, ROOT, run } from "./process.ts";
 
 let place: string;
 beforeEach(() => {
