@@ -3,6 +3,7 @@
  */
 import { unlinkSync } from "node:fs";
 import { setImmediate as turn } from "node:timers/promises";
+import { BOUNDS } from "../../runtime/api/option-bounds.ts";
 import { openJournal, type Past, type Replayed, type StoredJournal } from "../../runtime/journal/reader.ts";
 import {
   createJournal,
@@ -16,7 +17,6 @@ import type { PastRun } from "../../runtime/run/running-scan.ts";
 import { asInvoker } from "../../runtime/system/invoker.ts";
 import { ENDINGS, type Established, type PortResult } from "../../scan/probe/result.ts";
 import { readRecord } from "../../scan/probe/result-record.ts";
-import { BOUNDS } from "../../runtime/api/option-bounds.ts";
 import type { ProbeOptions } from "../options/probe-options.ts";
 import { usage } from "../options/spec.ts";
 import { VERSION } from "./terminal.ts";
