@@ -67,11 +67,18 @@ export type ErrorCode = (typeof ERROR_CODES)[keyof typeof ERROR_CODES];
 /** An `Error` whose `code` is stable and whose `message` is one line for a person. */
 export class SynprobeError extends Error {
   readonly code: ErrorCode;
+  /** What to do, where that takes more than a line: lines to show after the message. */
+  readonly advice: readonly string[];
 
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options?: ErrorOptions & { readonly advice?: readonly string[] },
+  ) {
     super(oneLine(message), options);
     this.name = "SynprobeError";
     this.code = code;
+    this.advice = (options?.advice ?? []).map(oneLine);
   }
 }
 

@@ -50,11 +50,11 @@ describe("the package", () => {
       "src/report/formats/ndjson.schema.json",
     ]);
     const kinds = [
-      /^dist\/(synprobe|worker|sender)\.(cjs|code|cache)$/,
+      /^dist\/(synprobe|worker|sender)\.(cjs|code)$/,
       /^dist\/commands\/(demo|diff|lab|report)\.cjs$/,
       // What the page of `report` carries, and whose it is.
       /^dist\/commands\/(table\.js|page\.css|(echarts|zrender)\.(LICENSE|NOTICE))$/,
-      /^dist\/(synprobe\.1|API\.md)$/,
+      /^dist\/(synprobe\.1|API\.md|sbom\.cdx\.json)$/,
       /^dist\/topics\/(commands\/)?[a-z-]+\.md$/,
       /^dist\/((runtime|scan|link|socket|wire)\/([a-z]+\/)?)?[a-z0-9-]+\.(js|d\.ts)$/,
     ];
@@ -115,6 +115,42 @@ describe("the package", () => {
     expect(packed.size).toBeLessThan(2_000_000);
     expect(packed.unpackedSize).toBeLessThan(5_000_000);
   });
+});
+
+describe("packing", () => {
+  /** Copies what is in the repository, builds and packs it there. @returns the tarball */
+  async function packCopy(folder: string, umask: string): Promise<string> {
+    const script = `umask ${umask} && mkdir -p "$2" && cd "$1" && git ls-files -co --exclude-standard | tar -cf - -T - | tar -xf - -C "$2" &&
+      ln -s "$1/node_modules" "$2/node_modules" && cd "$2" && npm pack --silent`;
+    const options = { env: { ...process.env } as Record<string, string>, limitMs: 150_000 };
+    const { status, stdout, stderr } = await run(["sh", "-c", script, "sh", ROOT, folder], options);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    return join(folder, stdout.trim().split("\n").at(-1) ?? "");
+  }
+
+  it("gives the same bytes wherever and whenever it is done, with a bill of all that is shipped", async () => {
+    const place = mkdtempSync(join(tmpdir(), "synprobe-pack-"));
+    try {
+      const first = await packCopy(join(place, "a"), "022");
+      const second = await packCopy(join(place, "another/and/deeper"), "077");
+      const unpack = (file: string, name: string): Buffer =>
+        execFileSync("tar", ["-xOf", file, `package/${name}`], { maxBuffer: 1 << 26 });
+      const list = (file: string): string => execFileSync("tar", ["-tvf", file], { encoding: "utf8" });
+      expect(list(second)).toBe(list(first));
+      for (const [name] of list(first).matchAll(/(?<=package\/).*$/gm))
+        expect(unpack(second, name).equals(unpack(first, name)), name).toBe(true);
+      expect(readFileSync(second).equals(readFileSync(first))).toBe(true);
+
+      const bill = JSON.parse(unpack(first, "dist/sbom.cdx.json").toString());
+      expect(bill).toMatchObject({ bomFormat: "CycloneDX", metadata: { component: { name: "synprobe" } } });
+      const listed = bill.components.map(({ name }: { name: string }) => name);
+      const shipped = [...Object.keys(manifest.dependencies), "raw-socket", "echarts", "zrender"];
+      for (const name of shipped) expect(listed).toContain(name);
+      for (const name of ["typescript", "vitest", "esbuild"]) expect(listed).not.toContain(name);
+    } finally {
+      rmSync(place, { recursive: true });
+    }
+  }, 300_000);
 });
 
 const has = (tool: string): boolean => {

@@ -1,12 +1,11 @@
 /**
  * Part of the build, not of what it builds: `node --import tsx src/build/bundle.ts` makes dist/synprobe.cjs, dist/worker.cjs and
- * dist/sender.cjs. Each is start.ts, with the program and its compiled functions in two files beside it. What only some commands
- * need is in files of its own, dist/commands/, so that a probe does not load it.
+ * dist/sender.cjs. Each is start.ts, with the program in a file beside it. What only some commands need is in files of its own,
+ * dist/commands/, so that a probe does not load it.
  */
+import { createHash } from "node:crypto";
 import { copyFileSync, cpSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { setFlagsFromString } from "node:v8";
-import { Script } from "node:vm";
 import { type BuildOptions, build, type Plugin } from "esbuild";
 import koffi from "koffi";
 
@@ -31,18 +30,22 @@ const NO_PROGRAMS: Plugin = {
 const KOFFI_BINARY: Plugin = {
   name: "koffi-binary",
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^koffi$/ }, ({ namespace }) =>
-      namespace === "koffi-binary" ? { external: true } : { path: "koffi", namespace: "koffi-binary" },
-    );
+    onResolve({ filter: /^koffi$/ }, () => ({ path: "koffi", namespace: "koffi-binary" }));
     onLoad({ filter: /.*/, namespace: "koffi-binary" }, () => ({
+      resolveDir: `${SRC}link/sys`,
       contents: `
+        const { findOwn, loadOwn } = require("./own-module.ts");
         function load() {
           const { arch } = process;
+          const binaries = "@koromix/koffi-linux-" + arch;
           try {
-            const binary = require("@koromix/koffi-linux-" + arch + "/linux_" + arch + "/koffi.node");
+            const binary = loadOwn(binaries + "/linux_" + arch + "/koffi.node");
             if (binary.version === ${JSON.stringify(koffi.version)}) return binary;
           } catch {}
-          return require("koffi");
+          // It would look for them in places that are not ours.
+          if (findOwn(binaries) === undefined && findOwn("koffi/build") === undefined)
+            throw new Error("koffi has no binary for " + arch + ": install synprobe anew, with optional dependencies");
+          return loadOwn("koffi");
         }
         module.exports = load();`,
     }));
@@ -58,12 +61,11 @@ const SETTINGS = {
   charset: "ascii",
   // One of the parsers has no other build that can be bundled.
   mainFields: ["module", "main"],
-  external: ["raw-socket"],
   logLevel: "warning",
 } as const satisfies BuildOptions;
 
-async function bundle(name: string, entry: string): Promise<void> {
-  await build({ ...SETTINGS, entryPoints: [`${SRC}build/start.ts`], outfile: `${DIST}/${name}.cjs` });
+/** @returns the digest of its code */
+async function bundle(name: string, entry: string): Promise<string> {
   const { outputFiles } = await build({
     ...SETTINGS,
     entryPoints: [`${SRC}${entry}`],
@@ -77,15 +79,7 @@ async function bundle(name: string, entry: string): Promise<void> {
   });
   const [{ text }] = outputFiles;
   writeFileSync(`${DIST}/${name}.code`, text);
-  writeFileSync(`${DIST}/${name}.cache`, compile(text, `${DIST}/${name}.code`));
-}
-
-/** Compiles every function, not only those that are called at the start. What flags V8 has had meanwhile does not show. */
-function compile(code: string, filename: string): Buffer {
-  setFlagsFromString("--no-lazy");
-  const script = new Script(code, { filename });
-  setFlagsFromString("--lazy");
-  return script.createCachedData();
+  return createHash("sha256").update(text).digest("hex").slice(0, 32);
 }
 
 /** Commands in files of their own; and what the page of `report` carries, which runs in browsers, with its charts' licences. */
@@ -123,6 +117,18 @@ const APART = ["demo", "diff", "lab", "report"] as const;
 // Read by cli/help/topics.ts when somebody asks for help, from where they stand beside the program.
 cpSync(`${SRC}cli/help/topics`, `${DIST}/topics`, { recursive: true });
 await bundleCommands();
-await bundle("synprobe", "cli/main.ts");
-await bundle("worker", "runtime/run/worker.ts");
-await bundle("sender", "runtime/run/sender.ts");
+const PROGRAMS = {
+  synprobe: "cli/main.ts",
+  worker: "runtime/run/worker.ts",
+  sender: "runtime/run/sender.ts",
+};
+const digests: Record<string, string> = {};
+for (const [name, entry] of Object.entries(PROGRAMS)) digests[name] = await bundle(name, entry);
+for (const name of Object.keys(PROGRAMS)) {
+  await build({
+    ...SETTINGS,
+    entryPoints: [`${SRC}build/start.ts`],
+    outfile: `${DIST}/${name}.cjs`,
+    define: { DIGESTS: JSON.stringify(digests) },
+  });
+}

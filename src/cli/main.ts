@@ -278,7 +278,7 @@ async function main(argv: readonly string[]): Promise<number> {
 async function explain(error: unknown, program: Command): Promise<ExitStatus> {
   const messages = createMessages();
   if (isSynprobeError(error)) {
-    messages.error(error.message);
+    messages.error([error.message, ...error.advice].join("\n"));
     return exitStatus(error.code);
   }
   if (error instanceof CommanderError) {

@@ -17,6 +17,8 @@ const RTM_NEWRULE = 32;
 const RTM_DELRULE = 33;
 const RTM_GETRULE = 34;
 const RULE_HEADER_LENGTH = 12;
+/** Where the header has the action. */
+const ACTION = 7;
 const FRA = { inputInterface: 3, priority: 6, protocol: 21, ipProtocol: 22, sourcePorts: 23 } as const;
 const FR_ACT_BLACKHOLE = 6;
 const AF_INET = 2;
@@ -56,24 +58,35 @@ export function removeRstRule(family: 4 | 6, ports: PortRange): void {
   );
 }
 
-/** The ranges that rules of ours hold, whoever added them. */
+/** What the kernel adds to a rule by itself: the tables' suppressors, and the table. */
+const ADDED_BY_KERNEL: readonly number[] = [13, 14, 15];
+
+/**
+ * The ranges that rules of ours hold, whichever run added them. A rule with our protocol number that differs from ours in
+ * anything is somebody else's: `removeRstRule` would not find it.
+ */
 export function listRstRules(family: 4 | 6): PortRange[] {
   const header = new Uint8Array(RULE_HEADER_LENGTH);
   header[0] = familyNumber(family);
   const answer = netlinkRequest(RTM_GETRULE, header, [], "dump");
   if (!answer.ok) return [];
-  return answer.messages.flatMap((message) => {
-    const found = message.attributes(RULE_HEADER_LENGTH);
-    const ports = found.get(FRA.sourcePorts);
-    if (found.get(FRA.protocol)?.[0] !== RULE_PROTOCOL || ports === undefined) return [];
-    return [{ first: hostU16(ports), last: hostU16(ports, 2) }];
+  return answer.messages.flatMap(({ body, attributes }) => {
+    const found = attributes(RULE_HEADER_LENGTH);
+    const range = found.get(FRA.sourcePorts);
+    if (range === undefined || body[ACTION] !== FR_ACT_BLACKHOLE) return [];
+    const ports = { first: hostU16(range), last: hostU16(range, 2) };
+    const wanted = new Map(ruleAttributes(ports).map(({ type, value }) => [type, value]));
+    const isOurs =
+      [...wanted].every(([type, value]) => Buffer.from(value).equals(found.get(type) ?? new Uint8Array())) &&
+      [...found.keys()].every((type) => wanted.has(type) || ADDED_BY_KERNEL.includes(type));
+    return isOurs ? [ports] : [];
   });
 }
 
 function ruleHeader(family: 4 | 6): Uint8Array {
   const header = new Uint8Array(RULE_HEADER_LENGTH);
   header[0] = familyNumber(family);
-  header[7] = FR_ACT_BLACKHOLE;
+  header[ACTION] = FR_ACT_BLACKHOLE;
   return header;
 }
 

@@ -2,6 +2,7 @@
  * A connection as its user has it: its states, what it hears of, what it may ask for (RFC 9293 §3.3.2, §3.9.1).
  *
  * Types alone: control-block.ts makes it so.
+ * Tested by test/socket/control-block.test.ts.
  */
 import type { BufferPool } from "./buffers.ts";
 import type { RtoOptions } from "./rto.ts";

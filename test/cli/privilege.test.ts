@@ -124,6 +124,33 @@ describe.skipIf(skipping("privileges", labProblem() ?? userProblem()))("privileg
     expect(await powerWhileProbing([], [], env)).toMatchObject({ ...IS_ROOT, ...POWERLESS });
   });
 
+  describe("a caller whom the system does not know, and whose name sudo does not tell", () => {
+    const UNKNOWN = { SUDO_UID: "54399", SUDO_GID: "54399" };
+
+    test.each([
+      ["a probe", (stage: Stage) => [stage.main, closed]],
+      ["a list of targets", (stage: Stage) => [stage.main, "-iL", "/etc/shadow"]],
+      ["a lab's description", (stage: Stage) => [stage.main, "lab", "--check", "/etc/shadow"]],
+      ["a lab's report", (stage: Stage) => [stage.main, "lab", "--report", "/etc/sp-report", "--", "true"]],
+      ["a page", (stage: Stage) => [stage.main, "report", "-", "-o", "/etc/sp-page"]],
+    ])("%s: nothing is done as root instead", async (_what, argv) => {
+      const { status, stdout, stderr } = await run(stage.as([], [process.execPath, ...argv(stage)]), {
+        env: UNKNOWN,
+        input: '{"ip":"192.0.2.1","port":1,"state":"open"}\n',
+      });
+      expect({ status, stdout }).toEqual({ status: 3, stdout: "" });
+      expect(linesOf(stderr).at(-1)).toMatch(
+        /^synprobe: SUDO_UID is 54399, a user whom this system does not know/,
+      );
+    });
+
+    test("whose name it does tell is become, known or not", async () => {
+      const ids = { uids: [54_399, 54_399, 54_399, 54_399], gids: [54_399, 54_399, 54_399, 54_399] };
+      const power = await powerWhileProbing([], [], { ...UNKNOWN, SUDO_USER: "nobody-here" });
+      expect(power).toMatchObject({ ...ids, ...POWERLESS });
+    });
+  });
+
   test("-v says what became of the privileges", async () => {
     const { stderr } = await run(prefixed([], ["-v", closed]), { env: SUDO });
     expect(stderr).toContain(`synprobe: privileges dropped: now user ${USER.name}\n`);

@@ -1,29 +1,33 @@
 /**
- * How the program starts: with the functions that the build has compiled, and without them when they are another Node's,
- * damaged, or not there.
+ * How the program starts: with the functions that its first run has compiled, and without them when they are not there, or anybody
+ * but the owner of the code can have made them.
  */
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { Script } from "node:vm";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { VERSION } from "../../src/cli/run/terminal.ts";
 import { MAIN, ROOT, run } from "./process.ts";
 
-const PROGRAMS = ["synprobe", "worker"] as const;
+const PROGRAMS = ["synprobe", "worker", "sender"] as const;
 const fileOf = (program: string, kind: string): string => join(MAIN, "..", `${program}.${kind}`);
 
-describe("compiled functions", () => {
-  it.each(PROGRAMS)("of %s are this Node's and this code's", async (program) => {
-    // A process of its own: the flags that V8 was started with count.
-    const look = `const { readFileSync } = require("node:fs");
-      const [code, cache] = ["code", "cache"].map((kind) => ${JSON.stringify(fileOf(program, ""))} + kind);
-      const script = new (require("node:vm").Script)(readFileSync(code, "latin1"), { filename: code, cachedData: readFileSync(cache) });
-      console.log(script.cachedDataRejected);`;
-    expect(await run([process.execPath, "-e", look])).toMatchObject({ status: 0, stdout: "false\n" });
-  });
-
-  it.each(PROGRAMS)("of %s belong to code that is ASCII, as it is read", (program) => {
+describe("the code", () => {
+  it.each(PROGRAMS)("of %s is ASCII, as it is read", (program) => {
     expect(readFileSync(fileOf(program, "code")).every((byte) => byte < 0x80)).toBe(true);
   });
 });
@@ -32,11 +36,29 @@ describe("the program starts", () => {
   let place: string;
   beforeEach(() => {
     place = mkdtempSync(join(tmpdir(), "synprobe-start-"));
-    for (const kind of ["cjs", "code"])
-      copyFileSync(fileOf("synprobe", kind), join(place, `synprobe.${kind}`));
+    for (const program of PROGRAMS) {
+      for (const kind of ["cjs", "code"])
+        copyFileSync(fileOf(program, kind), join(place, `${program}.${kind}`));
+    }
     symlinkSync(join(ROOT, "node_modules"), join(place, "node_modules"));
+    copyFileSync(join(ROOT, "package.json"), join(place, "package.json"));
   });
   afterEach(() => rmSync(place, { recursive: true }));
+
+  const compiled = (): string[] => readdirSync(place).filter((name) => name.includes(".cache"));
+  /** Of the program itself. */
+  const cache = (): string => join(place, compiled().find((name) => name.startsWith("synprobe.")) ?? "none");
+  const code = (): string => join(place, "synprobe.code");
+
+  /** Compiled functions that are not the code's, though V8 takes them for it: it looks at the length alone. */
+  function forge(): Buffer {
+    const genuine = readFileSync(code(), "latin1");
+    const beginning = genuine.slice(0, genuine.indexOf("{") + 1);
+    const altered = `${beginning}console.log("FORGED");return;`;
+    const text = `${altered}${" ".repeat(genuine.length - altered.length - 2)}})`;
+    expect(text.length).toBe(genuine.length);
+    return new Script(text, { filename: code() }).createCachedData();
+  }
 
   async function expectVersion(...flags: string[]): Promise<void> {
     const { status, stdout, stderr } = await run([
@@ -48,18 +70,89 @@ describe("the program starts", () => {
     expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: `${VERSION}\n`, stderr: "" });
   }
 
-  it("without compiled functions", () => expectVersion());
+  it("and makes the compiled functions of all programs when there are none", async () => {
+    await expectVersion();
+    expect(compiled()).toHaveLength(PROGRAMS.length);
+    for (const name of compiled()) {
+      expect(name).toMatch(
+        new RegExp(`^(synprobe|worker|sender)\\.[0-9a-f]{32}\\.${process.version}\\.cache$`),
+      );
+      expect(statSync(join(place, name)).mode & 0o777).toBe(0o644);
+      // A process of its own: the flags that V8 was started with count.
+      const look = `const { readFileSync } = require("node:fs");
+        const [code, cache] = process.argv.slice(1);
+        const cachedData = readFileSync(cache);
+        const script = new (require("node:vm").Script)(readFileSync(code, "latin1"), { filename: code, cachedData });
+        console.log(script.cachedDataRejected);`;
+      const files = [join(place, name.replace(/\..*/, ".code")), join(place, name)];
+      expect(await run([process.execPath, "-e", look, ...files])).toMatchObject({ stdout: "false\n" });
+    }
+    const before = statSync(cache()).ino;
+    await expectVersion();
+    expect(statSync(cache()).ino).toBe(before);
+  });
 
-  it("with those of other code", async () => {
-    writeFileSync(join(place, "synprobe.cache"), new Script("(function () {})").createCachedData());
+  it("with them: a forged one of the owner's own is believed, or the next tests would prove nothing", async () => {
+    await expectVersion();
+    writeFileSync(cache(), forge());
+    expect(await run([process.execPath, join(place, "synprobe.cjs"), "--version"])).toMatchObject({
+      stdout: "FORGED\n",
+    });
+  });
+
+  it.each<[string, (forged: string) => void]>([
+    ["that everybody may write", (forged) => chmodSync(forged, 0o666)],
+    ["that a group may write", (forged) => chmodSync(forged, 0o664)],
+    ["older than the code", (forged) => utimesSync(forged, 1, 1)],
+    ["under the name that packages had", (forged) => renameSync(forged, join(place, "synprobe.cache"))],
+    [
+      "of other code",
+      (forged) => renameSync(forged, forged.replace(/\.[0-9a-f]{32}\./, `.${"0".repeat(32)}.`)),
+    ],
+  ])("without forged ones %s", async (_what, change) => {
+    await expectVersion();
+    writeFileSync(cache(), forge());
+    change(cache());
     await expectVersion();
   });
 
+  it.skipIf(process.getuid?.() !== 0)("without those of another user", async () => {
+    await expectVersion();
+    writeFileSync(cache(), forge());
+    chownSync(cache(), 65_534, 65_534);
+    await expectVersion();
+  });
+
+  it.skipIf(process.getuid?.() !== 0)(
+    "and makes none in a folder of another user, or of everybody",
+    async () => {
+      chownSync(place, 65_534, 65_534);
+      await expectVersion();
+      expect(compiled()).toEqual([]);
+      chownSync(place, 0, 0);
+      chmodSync(place, 0o777);
+      await expectVersion();
+      expect(compiled()).toEqual([]);
+    },
+  );
+
+  it("without, where they cannot be written", async () => {
+    await expectVersion();
+    const name = cache();
+    for (const each of compiled()) rmSync(join(place, each));
+    // A folder of that name cannot be replaced by a file.
+    const block = `require("node:fs").mkdirSync(${JSON.stringify(`${name}/x`)}, { recursive: true });`;
+    expect(await run([process.execPath, "-e", block])).toMatchObject({ status: 0 });
+    await expectVersion();
+    expect(compiled()).toEqual([basename(name)]);
+  });
+
   it("with what is none", async () => {
-    writeFileSync(join(place, "synprobe.cache"), "nonsense");
     await expectVersion();
-    writeFileSync(join(place, "synprobe.cache"), "");
-    await expectVersion();
+    for (const nonsense of ["nonsense", ""]) {
+      writeFileSync(cache(), nonsense);
+      await expectVersion();
+    }
   });
 
   it("where koffi's binary is not in its usual place: koffi finds it", async () => {
@@ -68,9 +161,13 @@ describe("the program starts", () => {
       preload,
       `const module_ = require("node:module");
        const load = module_._load;
+       let asked = false;
        module_._load = function (name, ...rest) {
-         if (/^@koromix.*node$/.test(name)) throw new Error("not here");
-         if (name === "koffi") console.log("koffi is asked");
+         if (/linux_.*node$/.test(name) && !asked) throw new Error("not here");
+         if (/node_modules.koffi$/.test(name)) {
+           asked = true;
+           console.log("koffi is asked");
+         }
          return load.call(this, name, ...rest);
        };`,
     );
@@ -85,7 +182,7 @@ describe("the program starts", () => {
   });
 
   it("when V8 is given other flags", async () => {
-    copyFileSync(fileOf("synprobe", "cache"), join(place, "synprobe.cache"));
+    await expectVersion();
     await expectVersion("--no-opt", "--max-lazy");
   });
 });

@@ -280,6 +280,25 @@ describe.skipIf(skipping("the lab as real packets", labProblem()))("the lab", ()
       expect(lab.late_ms.mean).toBeGreaterThan(0);
       expect(lab.late_ms.max).toBeLessThan(command.elapsed_s * 1000);
     });
+
+    it("is written to the file that was opened at the start, whatever has its name by the end", async () => {
+      const report = join(folder, "swapped.json");
+      const elsewhere = join(folder, "elsewhere");
+      writeFileSync(elsewhere, "another's");
+      const swap = ["sh", "-c", 'mv "$1" "$1.moved" && ln -s "$2" "$1"', "sh", report, elsewhere];
+      const { status } = await run(synprobe("lab", "--report", report, "--", ...swap));
+      expect(status).toBe(0);
+      expect(readFileSync(elsewhere, "utf8")).toBe("another's");
+      expect(JSON.parse(readFileSync(`${report}.moved`, "utf8"))).toMatchObject({ command: { status: 0 } });
+    });
+
+    it("is not left open to the command", async () => {
+      const report = join(folder, "closed.json");
+      const { stdout } = await run(
+        synprobe("lab", "--report", report, "--", "sh", "-c", "ls -l /proc/self/fd"),
+      );
+      expect(stdout).not.toContain("closed.json");
+    });
   });
 
   describe("ends as its command does", () => {

@@ -3,8 +3,7 @@
  * needs no packets: --check reads a description, --truth says what a perfect prober would find. --report says afterwards what
  * the lab saw of the command, and how well it kept its own times.
  */
-import { readFileSync, writeFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { DEFAULT_DESCRIPTION } from "../../lab/default-description.ts";
 import type { HostDescription, LabDescription } from "../../lab/description.ts";
@@ -13,13 +12,14 @@ import { parseDescription } from "../../lab/parse-description.ts";
 import { LAB, serveLab } from "../../runtime/lab/lab.ts";
 import {
   findNamespaces,
+  HANDED_ON,
   openLifeline,
   prepareForShell,
   runCommand,
   runInNamespaces,
 } from "../../runtime/lab/namespace.ts";
 import { whyUnreadable } from "../../runtime/plan/list-file.ts";
-import { asInvoker } from "../../runtime/system/privilege.ts";
+import { asInvoker } from "../../runtime/system/invoker.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { parseTargets } from "../../scan/targets/grammar.ts";
 import { type Address, formatAddress, sameAddress } from "../../wire/address.ts";
@@ -43,7 +43,7 @@ interface LabRequest {
   readonly command: readonly string[];
   /** Whether to say what there is before the command starts. */
   readonly banner: boolean;
-  /** Where the report goes, as a full path; a file that is there already. */
+  /** Where the report goes, for messages; the file itself is open as descriptor `HANDED_ON`. */
   readonly report?: string;
 }
 
@@ -71,13 +71,21 @@ export async function lab(
     return EXIT.complete;
   }
   const isShell = command.length === 0;
-  const report = options.report === undefined ? {} : { report: createReport(options.report) };
-  return runInLab({ description, command, banner: isShell || process.stderr.isTTY === true, ...report });
+  const request = { description, command, banner: isShell || process.stderr.isTTY === true };
+  if (options.report === undefined) return runInLab(request);
+  const { report } = options;
+  const fd = openReport(report);
+  return runInLab({ ...request, report }, fd).finally(() => closeSync(fd));
 }
 
-/** Runs a command in a lab. @returns its exit status. @throws {SynprobeError} `ERR_PRIVILEGE` */
-export function runInLab(request: LabRequest): Promise<number> {
-  return runInNamespaces(findNamespaces(), [process.argv[1], LAB_INSIDE], request);
+/**
+ * Runs a command in a lab.
+ * @param report the open file of the report, where one is wanted
+ * @returns its exit status
+ * @throws {SynprobeError} `ERR_PRIVILEGE`
+ */
+export async function runInLab(request: LabRequest, report?: number): Promise<number> {
+  return runInNamespaces(findNamespaces(), [process.argv[1], LAB_INSIDE], request, report);
 }
 
 /** What `runInLab` starts in the namespaces: serves the lab until the command ends. @returns the command's exit status */
@@ -107,7 +115,7 @@ export async function labInside(messages: Messages): Promise<number> {
       const seconds = service.elapsedS() - startedS;
       const ran = { argv: [program, ...args], status, started_s: startedS, elapsed_s: seconds };
       const report = { command: ran, cpu_s: (user + system) / 1e6, ...service.report() };
-      writeReport(request.report, `${JSON.stringify(report)}\n`);
+      writing(request.report, () => writeFileSync(HANDED_ON, `${JSON.stringify(report)}\n`));
     }
     return status;
   } finally {
@@ -121,6 +129,7 @@ function readDescription(file: string): LabDescription {
   try {
     text = asInvoker(true, () => readFileSync(file === "-" ? 0 : file, "utf8"));
   } catch (error) {
+    if (error instanceof SynprobeError) throw error;
     throw new SynprobeError(
       ERROR_CODES.lab,
       `cannot read the lab description ${file}: ${whyUnreadable(error)}`,
@@ -129,16 +138,19 @@ function readDescription(file: string): LabDescription {
   return parseDescription(text, file);
 }
 
-/** Makes the file before anything runs, so that a mistake is told at once. @returns its full path */
-function createReport(file: string): string {
-  asInvoker(true, () => writeReport(file, ""));
-  return resolve(file);
+/**
+ * Opens the file before anything runs, so that a mistake is told at once; and once only, with the invoking user's rights: by the
+ * end its name may stand for another file.
+ */
+function openReport(file: string): number {
+  return writing(file, () => asInvoker(true, () => openSync(file, "w")));
 }
 
-function writeReport(file: string, text: string): void {
+function writing<T>(file: string, act: () => T): T {
   try {
-    writeFileSync(file, text);
+    return act();
   } catch (error) {
+    if (error instanceof SynprobeError) throw error;
     throw cannotWrite(file, errorCode(error));
   }
 }

@@ -4,11 +4,13 @@
 import { openSync, readFileSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { isSynprobeError } from "../../errors.ts";
 import { size } from "../../report/figures.ts";
 import { createGathering } from "../../report/html/digest.ts";
 import { renderPage } from "../../report/html/page.ts";
 import type { RecordedRun } from "../../report/read/recorded.ts";
 import { readRun } from "../../runtime/results/result-files.ts";
+import { asInvoker } from "../../runtime/system/invoker.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import { usage } from "../options/table.ts";
 import { type Messages, printResult, VERSION } from "../run/terminal.ts";
@@ -60,12 +62,16 @@ export async function report(
 function writeFile(path: string, text: string): void {
   let failed: string | undefined;
   try {
-    const writer = createWriter(openSync(path, "w"), (code) => {
-      failed = code;
-    });
+    const writer = createWriter(
+      asInvoker(true, () => openSync(path, "w")),
+      (code) => {
+        failed = code;
+      },
+    );
     writer.write(text);
     void writer.drained();
   } catch (error) {
+    if (isSynprobeError(error)) throw error;
     failed = errorCode(error);
   }
   if (failed !== undefined) throw cannotWrite(path, failed);

@@ -2,13 +2,13 @@
  * `synprobe trace host:port`: one connection attempt in ten steps, for people who learn and people who debug; as data with
  * --json, as a capture with --pcap.
  */
-import { writeFileSync } from "node:fs";
+import { openSync, writeFileSync } from "node:fs";
 import { createColors } from "picocolors";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { CAPABILITIES } from "../../link/sys/capabilities.ts";
 import { escapeText } from "../../report/escape.ts";
 import { makePlan } from "../../runtime/plan/plan.ts";
-import { dropPrivileges, privilegeAdvice } from "../../runtime/system/privilege.ts";
+import { dropPrivileges, notPrivileged } from "../../runtime/system/privilege.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { openTrace, type Trace } from "../../runtime/trace/trace.ts";
 import { milliseconds, type Step, stepsOf, type TraceRecord } from "../../scan/probe/steps.ts";
@@ -67,20 +67,19 @@ export async function trace(
       halfOpen: options.halfOpen === true,
     }).catch((error: unknown) => {
       if (error instanceof SynprobeError && error.code === ERROR_CODES.privilege) {
-        throw new SynprobeError(error.code, privilegeAdvice([...process.argv.slice(0, 2), ...argv]), {
-          cause: error,
-        });
+        throw notPrivileged([...process.argv.slice(0, 2), ...argv], error);
       }
       throw error;
     });
     try {
       if (options.drop) dropPrivileges(options.halfOpen === true ? [] : [CAPABILITIES.netAdmin]);
-      // An unwritable file is said before the first packet.
-      if (options.pcap !== undefined) writeFile(options.pcap, pcapngStart(`synprobe ${VERSION}`));
+      // An unwritable file is said before the first packet; its name may stand for another file by the end.
+      const write = options.pcap === undefined ? undefined : openFile(options.pcap);
+      write?.(pcapngStart(`synprobe ${VERSION}`));
       const running = opened.run();
       interruption.onSignal(running.stop);
       const result = await running.finished;
-      if (options.pcap !== undefined) writeFile(options.pcap, capture(result));
+      write?.(capture(result));
       printResult(
         options.json === true
           ? `${JSON.stringify(toJson(result))}\n`
@@ -97,14 +96,14 @@ export async function trace(
   }
 }
 
-/** The whole capture file; each packet's comment names its step. */
+/** The packets of a capture file; each one's comment names its step. */
 function capture({ record, startedMs }: Trace): Uint8Array {
   const titles = new Map(stepsOf(record).map(({ number, title }) => [number, title]));
   const startNs = BigInt(Math.round(startedMs * 1000)) * 1000n;
   const blocks = record.packets.map(({ bytes, atUs, step }) =>
     pcapngPacket(bytes, startNs + BigInt(Math.round(atUs * 1000)), `step ${step}: ${titles.get(step)}`),
   );
-  return Buffer.concat([pcapngStart(`synprobe ${VERSION}`), ...blocks]);
+  return Buffer.concat(blocks);
 }
 
 /** Microseconds as milliseconds with three decimals. */
@@ -201,10 +200,15 @@ function shortLabel(bytes: Uint8Array): string {
   return / (ICMP(?:v6)? \S+)/.exec(text)?.[1] ?? "packet";
 }
 
-function writeFile(path: string, bytes: Uint8Array): void {
-  try {
-    writeFileSync(path, bytes);
-  } catch (error) {
-    throw new SynprobeError(ERROR_CODES.output, `cannot write the capture ${path}: ${errorCode(error)}`);
-  }
+/** @returns what writes to it, until the process ends */
+function openFile(path: string): (bytes: Uint8Array) => void {
+  const attempt = <T>(act: () => T): T => {
+    try {
+      return act();
+    } catch (error) {
+      throw new SynprobeError(ERROR_CODES.output, `cannot write the capture ${path}: ${errorCode(error)}`);
+    }
+  };
+  const fd = attempt(() => openSync(path, "w"));
+  return (bytes) => attempt(() => writeFileSync(fd, bytes));
 }

@@ -13,7 +13,7 @@ import { safeParse } from "valibot";
 import { SynprobeError } from "../../errors.ts";
 import { escapeText } from "../../report/escape.ts";
 import { whyUnreadable } from "../../runtime/plan/list-file.ts";
-import { asInvoker } from "../../runtime/system/privilege.ts";
+import { asInvoker } from "../../runtime/system/invoker.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { parseTargets } from "../../scan/targets/grammar.ts";
 import { parsePorts } from "../../scan/targets/port-list.ts";

@@ -3,17 +3,24 @@
  */
 import { unlinkSync } from "node:fs";
 import { setImmediate as turn } from "node:timers/promises";
+import { BOUNDS } from "../../runtime/api/option-bounds.ts";
 import { openJournal, type Past, type Replayed, type StoredJournal } from "../../runtime/journal/reader.ts";
-import { createJournal, type Journal, type JournalOptions } from "../../runtime/journal/writer.ts";
+import {
+  createJournal,
+  type Journal,
+  type JournalOptions,
+  journalError,
+} from "../../runtime/journal/writer.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
 import type { ToResult } from "../../runtime/results/to-result.ts";
-import { noTotals, type Totals } from "../../runtime/results/totals.ts";
+import { noTotals, readTotals, type Totals } from "../../runtime/results/totals.ts";
 import type { PastRun } from "../../runtime/run/running-scan.ts";
-import { asInvoker } from "../../runtime/system/privilege.ts";
-import type { Established, PortResult } from "../../scan/probe/result.ts";
+import { asInvoker } from "../../runtime/system/invoker.ts";
+import { ENDINGS, type Established, type PortResult } from "../../scan/probe/result.ts";
 import { readRecord } from "../../scan/probe/result-record.ts";
 import { newVerdict } from "../../scan/probe/verdict.ts";
-import { type ProbeOptions, usage } from "../options/table.ts";
+import type { ProbeOptions } from "../options/probe-options.ts";
+import { usage } from "../options/spec.ts";
 import { VERSION } from "./terminal.ts";
 
 /** Options that were left to chance or to the machine, as a journal's run had them. */
@@ -30,12 +37,19 @@ export async function rememberRun(options: ProbeOptions): Promise<Remembered> {
   if (resume === undefined) return {};
   const stored = await asInvoker(options.drop, () => openJournal(resume));
   const { seed, workers } = stored.header.options;
-  return {
-    stored,
-    ...(typeof seed === "string" ? { seed: BigInt(seed) } : {}),
-    ...(typeof workers === "number" ? { workers } : {}),
-  };
+  if (
+    !/^\d{1,20}$/.test(String(seed)) ||
+    !(Number.isInteger(workers) && Number(workers) >= 1 && Number(workers) <= BOUNDS.workers[1])
+  ) {
+    stored.close();
+    throw strange(resume, "its options");
+  }
+  return { stored, seed: BigInt(String(seed)), workers: Number(workers) };
 }
+
+/** A check sum proves that nothing broke, not who wrote it. */
+const strange = (path: string, what: string): Error =>
+  journalError(`journal ${path} was not written by synprobe: ${what} make no sense`);
 
 /** What shapes the order and the results of a run. */
 export function journalOptions(options: ProbeOptions, seed: bigint, workers: number): JournalOptions {
@@ -134,13 +148,17 @@ async function takeUp(
   workers: number,
   toResult: JournalledRun["toResult"],
 ): Promise<Pick<OpenedJournal, "past" | "replay">> {
-  const totals = (past.checkpoint?.totals as Totals | undefined) ?? noTotals();
+  const { path } = past.journal;
+  const { marks = Array.from({ length: workers }, () => 0), totals: counts = {} } = past.checkpoint ?? {};
+  const totals = readTotals(counts);
+  if (totals === undefined || marks.length !== workers)
+    throw strange(path, "the counts of its last checkpoint");
   // States and reasons are counted anew: results that came after the last checkpoint are in the file as well.
   const verdict = newVerdict();
-  const counted: Totals = { ...noTotals(), ...totals, ...(await countPast(past)) };
+  const counted: Totals = { ...totals, ...(await countPast(past)) };
   return {
     past: {
-      marks: past.checkpoint?.marks ?? Array.from({ length: workers }, () => 0),
+      marks,
       above: past.above,
       decided: past.decided,
       totals: counted,
@@ -150,13 +168,24 @@ async function takeUp(
       each(
         past,
         ({ bytes, at, extra }) => {
+          if (extra !== undefined && !isEstablished(extra)) throw strange(path, "its handshakes");
           readRecord(bytes, at, verdict);
-          onResult(toResult(verdict, verdict.atUs, extra as Established | undefined));
+          onResult(toResult(verdict, verdict.atUs, extra));
         },
         room,
       ),
   };
 }
+
+const isEstablished = (value: object): value is Established => {
+  const { ms, ending, banner } = value as { readonly [K in keyof Established]?: unknown };
+  return (
+    typeof ms === "number" &&
+    ENDINGS.some((each) => each === ending) &&
+    // Printable ASCII, as toEstablished makes it.
+    (banner === undefined || (typeof banner === "string" && /^[ -~]*$/.test(banner)))
+  );
+};
 
 async function each(
   past: Past,

@@ -8,7 +8,7 @@ import type { Plan } from "../../runtime/plan/plan.ts";
 import { chooseMeans } from "../../runtime/run/means.ts";
 import { type OpenScan, openScan } from "../../runtime/run/scan.ts";
 import type { ScanOptions } from "../../runtime/run/scan-options.ts";
-import { dropPrivileges, privilegeAdvice } from "../../runtime/system/privilege.ts";
+import { dropPrivileges, notPrivileged } from "../../runtime/system/privilege.ts";
 import { createRandom } from "../../runtime/system/random.ts";
 import { probePorts, readServices } from "../../runtime/system/system.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
@@ -108,11 +108,7 @@ async function open(plan: Plan, options: ScanOptions, argv: readonly string[]): 
     return await openScan(plan, options);
   } catch (error) {
     if (error instanceof SynprobeError && error.code === ERROR_CODES.privilege) {
-      throw new SynprobeError(
-        ERROR_CODES.privilege,
-        privilegeAdvice([...process.argv.slice(0, 2), ...argv]),
-        { cause: error },
-      );
+      throw notPrivileged([...process.argv.slice(0, 2), ...argv], error);
     }
     throw error;
   }

@@ -5,7 +5,7 @@
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { openList, readList } from "../../runtime/plan/list-file.ts";
 import { createPlanner, type Plan, type Planner, type PlanOptions } from "../../runtime/plan/plan.ts";
-import { asInvoker } from "../../runtime/system/privilege.ts";
+import { asInvoker } from "../../runtime/system/invoker.ts";
 import { widenLookups } from "../../runtime/system/system.ts";
 import type { TargetFault } from "../../scan/probe/result.ts";
 import { type AnyTargetSpec, parseTargets } from "../../scan/targets/grammar.ts";

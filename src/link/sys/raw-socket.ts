@@ -6,9 +6,9 @@
  * Nothing here builds or reads a packet.
  */
 import { readdirSync } from "node:fs";
-import { createRequire } from "node:module";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { errno, libc, nativeMemory, systemError, watchReadable } from "./libc.ts";
+import { loadOwn } from "./own-module.ts";
 
 /** What we use of raw-socket 1.8.1, `wrap` included: it ships no types, and its own `recvReady` handler reads one packet. */
 interface PackageSocket {
@@ -180,7 +180,7 @@ let found: RawSocketPackage | undefined | null = null;
 function load(): RawSocketPackage | undefined {
   if (found !== null) return found;
   try {
-    found = createRequire(import.meta.url)("raw-socket") as RawSocketPackage;
+    found = loadOwn("raw-socket") as RawSocketPackage;
   } catch {
     found = undefined;
   }

@@ -23,7 +23,10 @@ export async function leftoverFindings(
   if (!fix) return [warn(TOPIC, found, "Remove them (the next run with --complete does it too):", command)];
   try {
     await system.sweepStaleBlocks();
-    return [ok(TOPIC, `removed: ${found}`)];
+    const left = await system.staleBlocks();
+    if (left.length === 0) return [ok(TOPIC, `removed: ${found}`)];
+    const remaining = `not all could be removed: ${left.map(describe).join(", ")} are still there`;
+    return [warn(TOPIC, remaining, "Look at them:", "    ip rule; ip -6 rule")];
   } catch (error) {
     if (!(error instanceof SynprobeError)) throw error;
     return [warn(TOPIC, `${found}: ${error.message}`, "Removing them needs CAP_NET_ADMIN:", command)];

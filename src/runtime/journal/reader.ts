@@ -152,7 +152,9 @@ const isHeader = (value: unknown): value is JournalHeader => {
   const { version, createdMs, targets, command, options } = value;
   return (
     typeof version === "string" &&
+    // The range of Date (ECMA-262 §21.4.1.1).
     typeof createdMs === "number" &&
+    Math.abs(createdMs) <= 8.64e15 &&
     typeof targets === "string" &&
     typeof command === "string" &&
     isObject(options) &&

@@ -24,6 +24,8 @@ import { readFile } from "../system/system.ts";
 
 /** The lifeline's descriptor in `inside`. */
 const LIFELINE = 3;
+/** The descriptor, inside, of the file that `runInNamespaces` hands on. */
+export const HANDED_ON = 4;
 const NAMESPACES = ["--net", "--pid", "--fork", "--kill-child"] as const;
 /** An ordinary user is root of the new user namespace, and so of the other ones. */
 const AS_USER = ["--user", "--map-root-user"] as const;
@@ -79,15 +81,17 @@ export const statusOf = (status: number | null, signal: NodeJS.Signals | null): 
 /**
  * Runs `inside`, a node program with its arguments, in new namespaces, with this process's standard streams.
  * @param message returned by `openLifeline` there: any value that JSON can hold
+ * @param handOn a descriptor that it has as `HANDED_ON`
  * @returns its exit status, 128 and the signal's number when a signal ended it
  */
 export async function runInNamespaces(
   namespaces: readonly string[],
   inside: readonly string[],
   message: unknown,
+  handOn?: number,
 ): Promise<number> {
   const { group, isForeground } = terminalGroup();
-  const status = await runChild(namespaces, inside, message);
+  const status = await runChild(namespaces, inside, message, handOn);
   // A shell may leave the terminal to a process group that has ended.
   if (isForeground && !terminalGroup().isForeground) setForeground(group);
   return status;
@@ -97,10 +101,11 @@ function runChild(
   namespaces: readonly string[],
   inside: readonly string[],
   message: unknown,
+  handOn: number | undefined,
 ): Promise<number> {
   return new Promise((resolve, reject) => {
     const child = spawn("unshare", [...namespaces, process.execPath, ...process.execArgv, ...inside], {
-      stdio: ["inherit", "inherit", "inherit", "pipe"],
+      stdio: ["inherit", "inherit", "inherit", "pipe", ...(handOn === undefined ? [] : [handOn])],
     });
     const lifeline = child.stdio[LIFELINE] as Writable;
     // A child that has ended needs no more messages.

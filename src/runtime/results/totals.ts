@@ -16,6 +16,34 @@ export function noTotals(): Totals {
   return { ...counts, receiveDrops: 0, elapsedMs: 0 };
 }
 
+/**
+ * Totals as JSON brings them back; what is missing is 0. Undefined when something is no count, or has a name that no program
+ * would have given it.
+ */
+export function readTotals(value: unknown): Totals | undefined {
+  const totals = noTotals();
+  return readCounts(totals, value) ? totals : undefined;
+}
+
+/** Errno names and reasons. */
+const NAME = /^[A-Za-z0-9-]{1,32}$/;
+
+function readCounts(to: object, from: unknown): boolean {
+  if (typeof from !== "object" || from === null || Array.isArray(from)) return false;
+  const counts = to as Record<string, number | object>;
+  // An empty one takes any names.
+  const names = Object.keys(to).length === 0 ? Object.keys(from) : Object.keys(to);
+  return names.every((name) => {
+    if (!Object.hasOwn(from, name)) return true;
+    const value = (from as Readonly<Record<string, unknown>>)[name];
+    const known = counts[name];
+    if (typeof known === "object") return readCounts(known, value);
+    if (typeof value !== "number" || !NAME.test(name)) return false;
+    counts[name] = value;
+    return true;
+  });
+}
+
 /** Adds an engine's counts, or other totals, to `totals`. */
 export function addTotals(
   totals: Totals,

@@ -10,6 +10,7 @@ import {
   dropCapabilities,
   keepCapabilitiesOverSetuid,
 } from "../../link/sys/capabilities.ts";
+import { becomeInvoker } from "./invoker.ts";
 
 /** What the process has become. */
 export interface Dropped {
@@ -31,81 +32,23 @@ export function dropPrivileges(
   return user === undefined ? {} : { user };
 }
 
-/**
- * Runs `read` with the invoking user's file permissions under sudo, when privileges are to be dropped: a list that the user
- * may not read is not read for them.
- */
-export function asInvoker<T>(drop: boolean, read: () => T, env: NodeJS.ProcessEnv = process.env): T {
-  const { SUDO_UID, SUDO_GID, SUDO_USER } = env;
-  const uid = Number(SUDO_UID);
-  const gid = Number(SUDO_GID);
-  if (!drop || process.geteuid?.() !== 0 || !(uid > 0) || !(gid >= 0)) return read();
-  const groups = process.getgroups?.() ?? [];
-  const mine = process.getegid?.() ?? 0;
-  try {
-    (process as WithInitgroups).initgroups?.(SUDO_USER ?? uid, gid);
-    process.setegid?.(gid);
-    process.seteuid?.(uid);
-  } catch {
-    // Not mapped in this user namespace: the process stays who it is (see becomeInvoker).
-  }
-  try {
-    return read();
-  } finally {
-    process.seteuid?.(0);
-    process.setegid?.(mine);
-    process.setgroups?.(groups);
-  }
-}
-
-/** Node has it on every POSIX system; its type declarations do not. */
-type WithInitgroups = NodeJS.Process & {
-  initgroups?(user: string | number, extraGroup: number): void;
-};
-
-/** Under sudo: become the user who called it. @returns that user's name; undefined when the process stays who it is */
-function becomeInvoker(env: NodeJS.ProcessEnv): string | undefined {
-  const { SUDO_UID, SUDO_GID, SUDO_USER } = env;
-  if (SUDO_UID === undefined || SUDO_GID === undefined) return undefined;
-  const uid = Number(SUDO_UID);
-  const gid = Number(SUDO_GID);
-  if (!Number.isInteger(uid) || !Number.isInteger(gid) || uid <= 0 || gid < 0) return undefined;
-  try {
-    (process as WithInitgroups).initgroups?.(SUDO_USER ?? uid, gid);
-    process.setgid?.(gid);
-    process.setuid?.(uid);
-  } catch (error) {
-    // In a user namespace the invoker's ids may not be mapped, or groups be frozen: capabilities are dropped instead.
-    if (process.geteuid?.() === 0) return undefined;
-    throw new SynprobeError(ERROR_CODES.system, `cannot become user ${SUDO_USER ?? uid}`, { cause: error });
-  }
-  if (process.geteuid?.() !== uid || process.getuid?.() !== uid) {
-    throw new SynprobeError(
-      ERROR_CODES.system,
-      `dropping privileges to user ${SUDO_USER ?? uid} had no effect`,
-    );
-  }
-  return SUDO_USER ?? String(uid);
-}
-
-/** The one message for a process that may not open raw sockets. */
-export function privilegeAdvice(command: readonly string[]): string {
-  if (process.geteuid?.() === 0) {
-    return [
-      "raw sockets are not allowed to this process: it is root, but without CAP_NET_RAW.",
-      "",
-      "  in a container:      start it with --cap-add NET_RAW",
-      "  in a systemd unit:   let CapabilityBoundingSet include CAP_NET_RAW",
-      "",
-      'See "synprobe doctor" for what this process has and lacks.',
-    ].join("\n");
-  }
-  return [
-    "raw sockets are not allowed to this process: it needs root or the capability CAP_NET_RAW.",
-    "",
-    ...privilegeWays(command),
-    'See "synprobe doctor" for what this process has and lacks.',
-  ].join("\n");
+/** The one error for a process that may not open raw sockets. @param command what was called, for the advice */
+export function notPrivileged(command: readonly string[], cause: unknown): SynprobeError {
+  const isRoot = process.geteuid?.() === 0;
+  const why = isRoot
+    ? "it is root, but without CAP_NET_RAW."
+    : "it needs root or the capability CAP_NET_RAW.";
+  const ways = isRoot
+    ? [
+        "  in a container:      start it with --cap-add NET_RAW",
+        "  in a systemd unit:   let CapabilityBoundingSet include CAP_NET_RAW",
+        "",
+      ]
+    : privilegeWays(command);
+  return new SynprobeError(ERROR_CODES.privilege, `raw sockets are not allowed to this process: ${why}`, {
+    cause,
+    advice: ["", ...ways, 'See "synprobe doctor" for what this process has and lacks.'],
+  });
 }
 
 /** The ways to run this with raw sockets, with the exact command: lines for a person. */

@@ -70,11 +70,19 @@ export const recordWas = (b: Uint8Array, at: number): PortState | null =>
 
 const SCRATCH = newVerdict();
 
-/** Whether this version can read the record: a journal's may have been written by nobody who should. */
+const ERRNO = /^send-[a-z0-9]+$/;
+
+/** Whether this version can have written the record, so that `readRecord` can read it and anybody may print what it says. */
 export function isRecord(b: Uint8Array, at: number): boolean {
   try {
-    readRecord(b, at, SCRATCH);
-    return true;
+    const { position, atUs, port, doubt, reason } = readRecord(b, at, SCRATCH);
+    return (
+      Number.isSafeInteger(position) &&
+      Number.isSafeInteger(atUs) &&
+      port > 0 &&
+      !(doubt < 0 || doubt > 1) &&
+      (!reason.startsWith("send-") || ERRNO.test(reason))
+    );
   } catch {
     return false;
   }

@@ -47,7 +47,8 @@ export type Reason =
  * - `no-fin`: the peer acknowledged our FIN and sent none of its own in time;
  * - `silent`: nothing at all came after the SYN+ACK, as from a SYN proxy or a tarpit.
  */
-export type Ending = "fin" | "reset" | "no-fin" | "silent";
+export const ENDINGS = ["fin", "reset", "no-fin", "silent"] as const;
+export type Ending = (typeof ENDINGS)[number];
 
 /** A handshake that was completed, and what came of it. */
 export interface Established {

@@ -2,13 +2,16 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, it } from "vitest";
-import type { ProbeOptions } from "../../../src/cli/options/table.ts";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { ProbeOptions } from "../../../src/cli/options/probe-options.ts";
 import { journalOptions, openRunJournal, rememberRun } from "../../../src/cli/run/journal.ts";
-import { createJournal } from "../../../src/runtime/journal/writer.ts";
+import { createJournal, type JournalHeader } from "../../../src/runtime/journal/writer.ts";
 import type { Plan } from "../../../src/runtime/plan/plan.ts";
 import { createNaming } from "../../../src/runtime/results/to-result.ts";
+import { noTotals } from "../../../src/runtime/results/totals.ts";
 import { readServices } from "../../../src/runtime/system/system.ts";
+import { writeRecord } from "../../../src/scan/probe/result-record.ts";
+import { newVerdict } from "../../../src/scan/probe/verdict.ts";
 import { HEADER, sampleRecords } from "../../runtime/journal/journal-samples.ts";
 
 const COUNT = 20_000;
@@ -68,4 +71,103 @@ it("a replay lets other events have their turn, and waits for room", async () =>
   expect(turns).toBeGreaterThan(4);
   expect(heard).toEqual([4096, 8192, 12_288, 16_384]);
   await opened?.journal.close();
+});
+
+describe("a journal whose check sums are right and whose contents make no sense is refused in one line", () => {
+  const options = { retries: 2, timeout: 1000, ttl: 64, drop: false } as ProbeOptions;
+  const settings = journalOptions(options, 1n, 1);
+  const plan = { space: { fingerprint: () => HEADER.targets }, nameOf: () => undefined } as unknown as Plan;
+  const naming = createNaming({ services: readServices(), nameOf: plan.nameOf });
+
+  interface Made {
+    readonly header?: Partial<JournalHeader>;
+    readonly records?: Uint8Array;
+    readonly extra?: object;
+    readonly marks?: readonly number[];
+    readonly totals?: object;
+  }
+
+  /** Makes it and goes on with it, as far as to the first packet. @returns the totals */
+  async function takeUp({ header, records = sampleRecords(0, 1), extra, marks = [1], totals }: Made) {
+    const path = join(folder, "crafted");
+    rmSync(path, { force: true });
+    const made = await createJournal(path, { ...HEADER, options: settings, ...header });
+    made.results(records, 1, extra === undefined ? new Map() : new Map([[0, extra]]));
+    made.checkpoint({ marks, totals: totals ?? noTotals() });
+    await made.flush();
+    await made.close();
+    const resumed = { ...options, resume: path };
+    const remembered = await rememberRun(resumed);
+    try {
+      const opened = await openRunJournal({
+        options: resumed,
+        plan,
+        remembered,
+        settings,
+        workers: 1,
+        toResult: naming,
+        argv: [],
+      });
+      await opened?.replay(
+        (result) => JSON.stringify({ ...result, at: new Date(result.timeMs).toISOString() }),
+        () => undefined,
+      );
+      return opened?.past?.totals;
+    } finally {
+      remembered.stored?.close();
+    }
+  }
+
+  const record = (change: (bytes: Uint8Array) => void): Uint8Array => {
+    const bytes = sampleRecords(0, 1);
+    change(bytes);
+    return bytes;
+  };
+
+  it.each<[string, Made]>([
+    ["states that are null", { totals: { ...noTotals(), states: null } }],
+    ["a path that is a list", { totals: { ...noTotals(), path: [] } }],
+    ["reasons that are a number", { totals: { ...noTotals(), reasons: { open: 5 } } }],
+    ["a count that is a text", { totals: { ...noTotals(), sent: "1" } }],
+    ["a count of a count", { totals: { ...noTotals(), sendErrors: { EPERM: {} } } }],
+    ["an errno that drives terminals", { totals: { ...noTotals(), sendErrors: { "\x1b[2J": 1 } } }],
+    ["marks of more workers", { marks: [1, 1] }],
+    ["no mark", { marks: [] }],
+    ["a seed that is none", { header: { options: { ...settings, seed: "x" } } }],
+    ["no workers", { header: { options: { ...settings, workers: 0 } } }],
+    ["too many workers", { header: { options: { ...settings, workers: 1e9 } } }],
+    ["a time beyond all calendars", { header: { createdMs: 1e300 } }],
+    ["a handshake without an ending", { extra: { ms: 1 } }],
+    ["a banner that is no text", { extra: { ms: 1, ending: "fin", banner: 5 } }],
+    ["a banner that drives terminals", { extra: { ms: 1, ending: "fin", banner: "\x1b[2J" } }],
+    ["a verdict beyond all calendars", { records: record((b) => b.fill(0xff, 8, 16)) }],
+    ["a position that is no whole number", { records: record((b) => b.fill(0xff, 0, 8)) }],
+    ["port 0", { records: record((b) => b.fill(0, 52, 54)) }],
+    ["a doubt that is no chance", { records: record((b) => b.fill(0x41, 60, 64)) }],
+    [
+      "an errno name with an escape",
+      {
+        records: record((b) => {
+          const peer = Uint32Array.of(0, 0, 0xffff, 0xc612_0000);
+          const reason = "send-\x1b[2j";
+          writeRecord(b, 0, { ...newVerdict(), peer, port: 1, state: "filtered", reason, tries: 1 }, 1);
+        }),
+      },
+    ],
+  ])("%s", async (_what, made) => {
+    await expect(takeUp(made)).rejects.toMatchObject({
+      code: "ERR_JOURNAL",
+      message: expect.stringContaining("was not written by synprobe"),
+    });
+  });
+
+  it("but not one that an earlier version has written without some of the counts", async () => {
+    const { late: _, ...fewer } = { ...noTotals(), sent: 7, sendErrors: { ENOBUFS: 2 } };
+    expect(await takeUp({ totals: fewer })).toMatchObject({
+      sent: 7,
+      late: 0,
+      sendErrors: { ENOBUFS: 2 },
+      decided: 1,
+    });
+  });
 });

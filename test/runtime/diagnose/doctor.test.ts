@@ -74,6 +74,8 @@ function address(text: string): Address {
 interface Fake {
   stale?: { first: number; last: number }[];
   sweepFails?: boolean;
+  /** The kernel says yes, and they stay. */
+  sweepDoesNothing?: boolean;
   uid?: number;
   sets?: Sets;
   files?: Record<string, string | undefined>;
@@ -88,6 +90,7 @@ interface Fake {
 
 /** A machine where all is well: root, nothing confined, large buffers, no connection tracking, one uplink. */
 function fakeSystem(fake: Fake = {}): System {
+  let stale = fake.stale ?? [];
   const files: Record<string, string | undefined> = {
     "/proc/self/status": procStatus({ effective: ALL, ...fake.sets }),
     "/proc/self/uid_map": "         0          0 4294967295\n",
@@ -119,11 +122,11 @@ function fakeSystem(fake: Fake = {}): System {
     addresses: (family) => addresses.filter((own) => (own.address.length === 4) === (family === 4)),
     interface: (which) => interfaces.find(({ index, name }) => index === which || name === which),
     route: (destination, index) => (fake.route ?? onLink)(formatAddress(destination), index),
-    staleBlocks: async () => fake.stale ?? [],
+    staleBlocks: async () => stale,
     sweepStaleBlocks: async () => {
       if (fake.sweepFails === true)
         throw new SynprobeError(ERROR_CODES.system, "cannot remove the rule: EPERM");
-      return fake.stale ?? [];
+      if (fake.sweepDoesNothing !== true) stale = [];
     },
     resolve: async (name) => {
       const found = fake.names?.[name] ?? [];
@@ -832,5 +835,10 @@ describe("leftovers of killed runs", () => {
     expect((await leftovers({ stale }, true))[0]?.status).toBe("ok");
     const [failed] = await leftovers({ stale, sweepFails: true }, true);
     expect([failed?.status, failed?.found]).toEqual(["warn", expect.stringContaining("EPERM")]);
+    const [kept] = await leftovers({ stale, sweepDoesNothing: true }, true);
+    expect([kept?.status, kept?.found]).toEqual([
+      "warn",
+      expect.stringContaining("61000-62023 are still there"),
+    ]);
   });
 });

@@ -1,0 +1,33 @@
+/**
+ * Loads native code from the place that synprobe was installed to, and from nowhere else. Node's own `require` goes on to the
+ * folders above, to NODE_PATH, $HOME/.node_modules and $HOME/.node_libraries when a package is missing: whoever can write there
+ * would run code with this process's privileges.
+ */
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The nearest folder above this file with a package.json. */
+function packageFolder(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, "package.json")) && folder !== dirname(folder)) folder = dirname(folder);
+  return folder;
+}
+
+/**
+ * Where a package, or a file of one, is: in the package's own node_modules, or beside the package where that lies in a
+ * node_modules itself, to which npm moves what several packages share. Undefined when it is in neither.
+ */
+export function findOwn(name: string, folder: string = packageFolder()): string | undefined {
+  const above = dirname(folder);
+  const places = [join(folder, "node_modules"), ...(basename(above) === "node_modules" ? [above] : [])];
+  return places.map((place) => join(place, name)).find(existsSync);
+}
+
+/** @throws {Error} when it is in neither place, or does not load */
+export function loadOwn(name: string): unknown {
+  const path = findOwn(name);
+  if (path === undefined) throw new Error(`${name} is not installed with synprobe: install synprobe anew`);
+  return createRequire(import.meta.url)(path);
+}
