@@ -13,7 +13,8 @@ import { ADDRESS_WORDS, storeAddress } from "../../socket/table.ts";
 import type { PathState } from "../congestion/path-state.ts";
 import type { ControlSchedule } from "../hosts/control-schedule.ts";
 import type { RstLimited } from "../hosts/rst-limited.ts";
-import { CLOSED_PORT, MARKS, MOST_SILENCES, SILENCES } from "../measure/host-cache.ts";
+import { CLOSED_PORT, MARKS, MAX_SILENT_TRIES, SILENT_TRIES } from "../measure/host-cache.ts";
+import { ANSWER } from "../measure/loss-ledger.ts";
 import { SEGMENT_VERDICTS, segmentKind } from "../probe/classify.ts";
 import type { InFlight } from "../probe/in-flight.ts";
 import { createReplyDecoder } from "../probe/reply-decoder.ts";
@@ -178,17 +179,19 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
         if (isOpen) counts.path.openLost++;
       }
     }
-    if ((hosts.marks[host] & MARKS.paced) !== 0) tellPace(row, attempt, host, nowUs);
-    const tells = tellsOfPath(row, attempt, isOpen);
-    const timed = attempt < ports.size;
-    pathState.answered(host, table.sentAt, columnOf(row, attempt), nowUs, ageUs, tells, timed, attempt === 0);
+    if ((hosts.marks[host] & MARKS.limited) !== 0) tellPace(row, attempt, host, nowUs);
+    const flags =
+      (tellsOfPath(row, attempt, isOpen) ? ANSWER.ofPath : 0) |
+      (attempt < ports.size ? ANSWER.timed : 0) |
+      (attempt === 0 ? ANSWER.firstSyn : 0);
+    pathState.answered(host, table.sentAt, columnOf(row, attempt), nowUs, ageUs, flags);
     if (isOpen) {
       pathState.foundOpen(table.sentAt, row);
       if (hosts.open[host] < 0xffff) hosts.open[host]++;
     } else {
       if (hosts.closed[host] < 0xffff) hosts.closed[host]++;
       if (hosts.marks[host] >>> CLOSED_PORT === 0) hosts.marks[host] |= table.peerPort[row] << CLOSED_PORT;
-      if ((hosts.marks[host] & MOST_SILENCES) !== 0) hosts.marks[host] -= SILENCES;
+      if ((hosts.marks[host] & MAX_SILENT_TRIES) !== 0) hosts.marks[host] -= SILENT_TRIES;
     }
     controlSchedule.remember(row, host, isOpen);
     return host;
@@ -196,7 +199,7 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
 
   /** SYN-ACKs are not limited, resets may be. */
   const tellsOfPath = (row: number, attempt: number, isOpen: boolean): boolean =>
-    isOpen || ((apart[row] & (1 << attempt)) !== 0 && (hosts.marks[hostOf[row]] & MARKS.paced) === 0);
+    isOpen || ((apart[row] & (1 << attempt)) !== 0 && (hosts.marks[hostOf[row]] & MARKS.limited) === 0);
 
   /** Where no closed port is known for controls, what became of a port's tries says how the host keeps up. */
   function tellPace(row: number, attempt: number, host: number, nowUs: number): void {

@@ -99,7 +99,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
     if (pacer.allowance(nowUs) < 1) return 0;
     const slot = controlSchedule.next(nowUs, !retransmitQueue.any());
     if (slot >= 0) return sendPilot(slot, nowUs, out, at, token);
-    const isPostponed = pathState.isStarting() && retransmitQueue.length() < MOST_POSTPONED && mayStart();
+    const isPostponed = pathState.inStartup() && retransmitQueue.length() < MOST_POSTPONED && mayStart();
     let row = isPostponed ? -1 : retransmitQueue.pop();
     for (let started = 0; row < 0 && started < STARTS_PER_CALL; started++) {
       row = startNext(nowUs);

@@ -79,7 +79,7 @@ export function createHostLimits(
 
   return {
     take: (row, nowUs) => {
-      const paced = (marks[hostOf[row]] & MARKS.paced) !== 0;
+      const paced = (marks[hostOf[row]] & MARKS.limited) !== 0;
       if (!byUser && !paced && hostLimits[row] !== IN_LINE) return true;
       const at = row * ADDRESS_WORDS;
       if (hostLimits[row] === NONE) {
