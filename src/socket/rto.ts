@@ -10,13 +10,7 @@ type Estimates = Float32Array | Float64Array;
  * Takes a sample into `srtt[i]` and `rttvar[i]` (§2.2, §2.3); 0 in `srtt[i]` means that there is none yet.
  * @param gain of the mean, alpha: 1/8 for one peer, less for a group of them; the variation's, beta, is twice as much
  */
-export function sampleRtt(
-  srtt: Estimates,
-  rttvar: Estimates,
-  i: number,
-  rttUs: number,
-  gain = 1 / 8,
-): void {
+export function sampleRtt(srtt: Estimates, rttvar: Estimates, i: number, rttUs: number, gain = 1 / 8): void {
   if (srtt[i] === 0) {
     srtt[i] = rttUs;
     rttvar[i] = rttUs / 2;

@@ -245,9 +245,7 @@ export function createRateMonitor(options: RateMonitorOptions): RateMonitor {
         lost += intervals.get(i, FATES.pilotLost);
       }
       if (answered + lost < MIN_OUTCOMES && to - outcomesSeen < MAX_TOGETHER) continue;
-      controller.handleOutcome(
-        Object.assign(steadyObservation(nowUs, outcomesSeen, to), { answered, lost }),
-      );
+      controller.handleOutcome(Object.assign(steadyObservation(nowUs, outcomesSeen, to), { answered, lost }));
       outcomesSeen = to;
     }
   }

@@ -49,14 +49,7 @@ export interface PathState extends Timeouts, Ledger, Pick<RateMonitor, "rate" | 
    * A SYN that left at `times[i]` was answered with SYN-ACK or RST, for the first time, `ageUs` before `nowUs`.
    * @param flags ANSWER (measure/loss-ledger.ts)
    */
-  answered(
-    host: number,
-    times: Float64Array,
-    i: number,
-    nowUs: number,
-    ageUs: number,
-    flags: number,
-  ): void;
+  answered(host: number, times: Float64Array, i: number, nowUs: number, ageUs: number, flags: number): void;
   pilotAnswered(host: number, times: Float64Array, i: number, atUs: number): void;
   overrun(nowUs: number): void;
   /** Looks at what has become of the SYNs, when it is time. */

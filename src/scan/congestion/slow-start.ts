@@ -57,8 +57,7 @@ export function createSlowStart(rate: number, startUs: number): SlowStart {
   function tryRate(next: number, share: number, nowUs: number): number {
     triedRate = next;
     const answersUs = (1e6 * TRIAL_ANSWERS) / (next * Math.max(share, MIN_SHARE));
-    trialEndUs =
-      share < TRIAL_BELOW_SHARE ? nowUs + Math.max(TRIAL_US, answersUs) : Number.POSITIVE_INFINITY;
+    trialEndUs = share < TRIAL_BELOW_SHARE ? nowUs + Math.max(TRIAL_US, answersUs) : Number.POSITIVE_INFINITY;
     return next;
   }
 

@@ -267,7 +267,8 @@ export function createControlSchedule({
     noteSilence: (row) => {
       const host = hostOf[row];
       const marks = hosts.marks[host];
-      if (marks >>> CLOSED_PORT === 0 || (marks & MAX_SILENT_TRIES) >= MAX_SILENT_TRIES - SILENT_TRIES) return;
+      if (marks >>> CLOSED_PORT === 0 || (marks & MAX_SILENT_TRIES) >= MAX_SILENT_TRIES - SILENT_TRIES)
+        return;
       hosts.marks[host] = marks + 2 * SILENT_TRIES;
     },
     silenceOf: (row) => {

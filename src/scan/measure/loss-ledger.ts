@@ -161,10 +161,7 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
     const prefix = prefixOf[host];
     if (!mayBeLimited) {
       if (prefixes.lost[prefix] > 0) comparePrefix(prefix);
-    } else if (
-      hosts.lost[host] + prefixes.lost[prefix] > 0 ||
-      (hosts.closed[host] > 0 && resetsLimited)
-    ) {
+    } else if (hosts.lost[host] + prefixes.lost[prefix] > 0 || (hosts.closed[host] > 0 && resetsLimited)) {
       compareHost(host);
     }
     let product = 1;

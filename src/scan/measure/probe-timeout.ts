@@ -109,10 +109,7 @@ export function createProbeTimeouts(
 
   // Calls pass the arrays, not their numbers, which would be allocated. `| 0` makes a whole number, which is not.
   const timeoutIn = (known: HostCache, entry: number): number =>
-    Math.min(
-      limits.maxUs,
-      Math.max(limits.minUs, timeoutOf(known.srtt, known.rttvar, entry) + queueUs),
-    ) | 0;
+    Math.min(limits.maxUs, Math.max(limits.minUs, timeoutOf(known.srtt, known.rttvar, entry) + queueUs)) | 0;
 
   function waitUs(host: number): number {
     if (hosts.srtt[host] > 0) return timeoutIn(hosts, host);
