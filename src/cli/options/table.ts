@@ -205,6 +205,8 @@ export interface ProbeOptions {
   readonly banner?: number;
   readonly requireOpen?: boolean;
   readonly verbose?: boolean;
+  /** `-v` was given more than once. */
+  readonly veryVerbose?: boolean;
   readonly packetTrace?: boolean;
   /** False under --no-drop. */
   readonly drop: boolean;
@@ -512,7 +514,7 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
     flags: "-v, --verbose",
     nmap: ["-vv", "-vvv"],
     repeatable: true,
-    description: "what was ignored and why, privileges, buffers",
+    description: "what was ignored and why, privileges, buffers; twice: each change of the rate, and why",
   },
   {
     group: "Output",

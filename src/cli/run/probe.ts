@@ -19,7 +19,7 @@ import {
 import { dropPrivileges, privilegeAdvice } from "../../runtime/system/privilege.ts";
 import { createRandom } from "../../runtime/system/random.ts";
 import { type KernelCounters, probePorts, readCounters, readServices } from "../../runtime/system/system.ts";
-import type { ScanSummary, TargetFault } from "../../scan/probe/result.ts";
+import type { RateDecision, ScanSummary, TargetFault } from "../../scan/probe/result.ts";
 import type { Services } from "../../scan/targets/services.ts";
 import { storeAddress } from "../../socket/table.ts";
 import { formatAddress } from "../../wire/address.ts";
@@ -36,6 +36,7 @@ import {
 import { type Outputs, openOutputs } from "./outputs.ts";
 import { packetTracer } from "./packet-trace.ts";
 import type { Progress } from "./progress.ts";
+import { rateChangeLine } from "./rate-changes.ts";
 import { planTargets } from "./targets.ts";
 import { isOneTerminal, type Messages, openProgress, printResult, VERSION } from "./terminal.ts";
 
@@ -213,6 +214,8 @@ async function run(
       interruption,
       journal,
       progress,
+      options,
+      messages,
     );
     progress.done();
     const wasProbed = failure === undefined && journal?.complete !== true;
@@ -252,11 +255,15 @@ async function drive(
   interruption: Interruption,
   opened: OpenedJournal | undefined,
   progress: Progress,
+  { statsEvery, veryVerbose }: TimedOptions,
+  messages: Messages,
 ): Promise<{ readonly summary: ScanSummary; readonly failure: unknown; readonly heard: boolean }> {
   const journal = opened?.complete === true ? undefined : opened?.journal;
   let heard = false;
   const stopped = interruption.signalled;
   let failure: unknown;
+  /** Changes of the rate that no output has been told yet. */
+  let decisions: RateDecision[] = [];
   let flushAt = performance.now() + JOURNAL_MS;
   const running = scan.run(
     {
@@ -269,6 +276,12 @@ async function drive(
         reporter.result(result);
       },
       ...(outputs.capture === undefined ? {} : { onCapture: outputs.capture }),
+      onRateChanges: (changes) => {
+        if (veryVerbose === true) {
+          for (const change of changes) messages.note(rateChangeLine(change, scan.means.workers));
+        }
+        if (statsEvery !== undefined) decisions.push(...changes);
+      },
       ...(journal === undefined
         ? {}
         : {
@@ -304,7 +317,9 @@ async function drive(
     progress.update(seen);
     if (performance.now() < reportAt) return;
     reportAt += REPORT_MS;
-    reporter.progress?.(seen);
+    const { rates: _, ...counts } = seen;
+    reporter.progress?.(statsEvery === undefined ? counts : { ...seen, decisions });
+    decisions = [];
   }, PROGRESS_MS);
   await running.finished
     .catch((error: unknown) => {

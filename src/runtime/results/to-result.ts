@@ -2,7 +2,7 @@
  * From records and verdicts, numbers all, to results as people and formats want them: names, text, milliseconds.
  */
 import { localAddresses } from "../../link/route.ts";
-import type { Established, PortResult } from "../../scan/probe/result.ts";
+import type { Established, PortResult, RateChange, RateDecision } from "../../scan/probe/result.ts";
 import type { ResultRecord } from "../../scan/probe/result-record.ts";
 import type { Completion, Verdict } from "../../scan/probe/verdict.ts";
 import type { Services } from "../../scan/targets/services.ts";
@@ -50,6 +50,11 @@ export function createNaming({ services, nameOf }: Naming) {
       timeMs: Math.floor(record.timeUs / 1000),
     };
   };
+}
+
+/** A change of worker `index`'s rate, with its time in wall time: clocks of threads begin at different times. */
+export function toDecision({ atUs, ...change }: RateChange, index: number): RateDecision {
+  return { ...change, worker: index + 1, timeMs: wallMs(atUs) };
 }
 
 /** A verdict as the record it would be read back from. */

@@ -4,10 +4,11 @@
  */
 import type { PortRange } from "../../link/filter.ts";
 import type { Link } from "../../link/link.ts";
+import { createRateChangeLog } from "../../scan/congestion/rate-change.ts";
 import type { EngineCounters } from "../../scan/engine/counters.ts";
 import { createEngine, type Engine, type EngineOptions } from "../../scan/engine/engine.ts";
 import { createHandshakes } from "../../scan/engine/handshakes.ts";
-import type { Established, PortState } from "../../scan/probe/result.ts";
+import type { Established, PortState, RateDecision, RateMetrics } from "../../scan/probe/result.ts";
 import type { ResultRecord } from "../../scan/probe/result-record.ts";
 import type { Verdict } from "../../scan/probe/verdict.ts";
 import type { Order } from "../../scan/targets/permutation.ts";
@@ -15,7 +16,7 @@ import { createSource, type PathRanges } from "../../scan/targets/source.ts";
 import type { Space } from "../../scan/targets/space.ts";
 import { createSourcePorts, partPilots } from "../../socket/ports.ts";
 import { createBatchWriter } from "../results/record-batch.ts";
-import { toEstablished, toRecord } from "../results/to-result.ts";
+import { toDecision, toEstablished, toRecord } from "../results/to-result.ts";
 import { nowUs } from "../system/clock.ts";
 import type { Capture } from "./capture.ts";
 import { drive } from "./event-loop.ts";
@@ -27,6 +28,8 @@ export interface LaneReport {
   readonly receiveDrops: number;
   /** Every position of its share below this one is decided; Infinity when all are. */
   readonly mark: number;
+  /** How it finds its rate; undefined before its first report. */
+  readonly rate?: RateMetrics;
 }
 
 export interface Lane {
@@ -50,6 +53,8 @@ export interface LaneHooks {
   onResult(record: ResultRecord, established?: Established): void;
   /** Blocks of a pcapng file, from a worker that captures. */
   onCapture(blocks: Uint8Array): void;
+  /** Changes of a worker's rate, oldest first. */
+  onRateChanges?(decisions: readonly RateDecision[]): void;
   /** Every result that the reports count has been handed over. */
   onReport(): void;
   /** Undefined, or while too much of what was handed over waits to be taken: settles when it has been. No probe is sent meanwhile. */
@@ -87,8 +92,10 @@ export function runHere(wire: Link, options: LaneOptions): Lane {
     ...(isDone === undefined ? {} : { isDone }),
   });
   const { tries, pilots } = partPilots(ports);
+  const rateChanges = createRateChangeLog();
   const prober = createEngine({
     ...options.engine,
+    onRateChange: rateChanges.add,
     source,
     ports: createSourcePorts(tries.first, tries.last, options.engine.seed),
     // Nothing but the handshakes themselves while handshakes are completed.
@@ -122,12 +129,17 @@ export function runHere(wire: Link, options: LaneOptions): Lane {
     batch.flush();
     capture?.flush();
   };
+  const tellRate = (isLast: boolean): void => {
+    const changes = rateChanges.take(isLast);
+    if (changes.length > 0) hooks.onRateChanges?.(changes.map((change) => toDecision(change, 0)));
+  };
   let drops = 0;
   const report = (): void => {
     const dropped = link.receiveDrops();
     if (dropped > drops) engine.handleOverrun(nowUs());
     drops = dropped;
     flush();
+    tellRate(false);
     hooks.onReport();
   };
   let failure: unknown;
@@ -147,7 +159,10 @@ export function runHere(wire: Link, options: LaneOptions): Lane {
       failure ??= error;
     }
     clearInterval(reporting);
-    if (failure === undefined) return report();
+    if (failure === undefined) {
+      report();
+      return tellRate(true);
+    }
     // What has been decided is handed over even now.
     running.stop();
     flush();
@@ -156,7 +171,13 @@ export function runHere(wire: Link, options: LaneOptions): Lane {
   return {
     finished: finished(),
     reports: () => [
-      { counts: engine.counts, inFlight: engine.inFlight, receiveDrops: link.receiveDrops(), mark: mark() },
+      {
+        counts: engine.counts,
+        inFlight: engine.inFlight,
+        receiveDrops: link.receiveDrops(),
+        mark: mark(),
+        rate: engine.rateMetrics(),
+      },
     ],
     marks: () => [mark()],
     stop: () => running.stop(GRACE_MS),

@@ -18,6 +18,7 @@ import {
   PORT_STATES,
   type PortResult,
   type PortState,
+  type RateDecision,
   type ScanProgress,
   type ScanSummary,
 } from "../../scan/probe/result.ts";
@@ -99,6 +100,8 @@ export interface ScanHooks {
   onRecords?(bytes: Uint8Array, count: number, established?: Established): void;
   /** With `capture`: whole blocks of a pcapng file, to be written after its start (wire/pcapng.ts). Valid until it returns. */
   onCapture?(blocks: Uint8Array): void;
+  /** Changes of the rate, oldest first for each worker; told about every 200 ms. */
+  onRateChanges?(decisions: readonly RateDecision[]): void;
   /** About every 200 ms: every result up to here has been handed over. */
   onCheckpoint?(marks: readonly number[], totals: Totals): void;
   /** Undefined, or a promise of room for more results: until it settles, no probes are sent. */
@@ -459,6 +462,7 @@ function runLane(
     onRecords: (bytes, count, established) => hooks.onRecords?.(bytes, count, established),
     onResult: (record, established) => hooks.onResult(toResult(record, established)),
     onCapture: (blocks) => hooks.onCapture?.(blocks),
+    onRateChanges: (decisions) => hooks.onRateChanges?.(decisions),
     onReport: () => hooks.onCheckpoint?.(marks(), totals()),
     keepsRecords: hooks.onRecords !== undefined,
     wants: hooks.wants,
@@ -522,6 +526,7 @@ function runLane(
         workers: means.workers,
         rate: sum.path.rate,
         loss: lossSoFar(sum),
+        rates: lane.reports().flatMap(({ rate }) => (rate === undefined ? [] : [rate])),
       };
     },
     stop: () => {

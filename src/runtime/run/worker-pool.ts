@@ -9,7 +9,7 @@ import { closeOutbox, type OutboxMemory } from "../../link/outbox.ts";
 import type { PacketHandles } from "../../link/packet.ts";
 import { sharedRates } from "../../scan/congestion/shared-rate.ts";
 import type { EngineOptions } from "../../scan/engine/engine.ts";
-import type { PortState } from "../../scan/probe/result.ts";
+import type { PortState, RateDecision } from "../../scan/probe/result.ts";
 import { RECORD_LENGTH, readRecord, recordState, recordWas } from "../../scan/probe/result-record.ts";
 import type { OrderOptions, Part } from "../../scan/targets/permutation.ts";
 import type { PositionWords } from "../../scan/targets/positions.ts";
@@ -50,7 +50,12 @@ export interface WorkerTask {
 export type FromWorker =
   | { readonly kind: "results"; readonly bytes: Uint8Array<ArrayBuffer>; readonly count: number }
   | { readonly kind: "capture"; readonly bytes: Uint8Array<ArrayBuffer> }
-  | ({ readonly kind: "progress" | "done" } & LaneReport);
+  | {
+      readonly kind: "progress" | "done";
+      readonly report: LaneReport;
+      /** Changes of its rate since the last report. */
+      readonly decisions: readonly RateDecision[];
+    };
 
 /** What a thread needs that sends for another. */
 export interface SenderTask {
@@ -149,7 +154,8 @@ export function startWorkers(
             else void room.then(acknowledge);
             return;
           }
-          reports[number] = message;
+          reports[number] = message.report;
+          if (message.decisions.length > 0) hooks.onRateChanges?.(message.decisions);
           if (message.kind === "done") {
             over = true;
             threads.delete(thread);

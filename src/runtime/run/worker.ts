@@ -9,6 +9,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { PacketLink } from "../../link/ethernet.ts";
 import { attachPacket } from "../../link/packet.ts";
+import { createRateChangeLog, type RateChangeLog } from "../../scan/congestion/rate-change.ts";
 import { createSharedRate } from "../../scan/congestion/shared-rate.ts";
 import { createEngine, type Engine } from "../../scan/engine/engine.ts";
 import type { Verdict } from "../../scan/probe/verdict.ts";
@@ -18,6 +19,7 @@ import { createSource, type ShareSource } from "../../scan/targets/source.ts";
 import { openSpace } from "../../scan/targets/space.ts";
 import { createSourcePorts, partPilots } from "../../socket/ports.ts";
 import { createBatchWriter } from "../results/record-batch.ts";
+import { toDecision } from "../results/to-result.ts";
 import { nowUs } from "../system/clock.ts";
 import { BATCHES_PER_TURN, checkStall, createTransmitter, LONGEST_SENDING_US } from "./batch-sender.ts";
 import { createCapture } from "./capture.ts";
@@ -39,8 +41,10 @@ function work(): void {
   const source = shareOf(task);
   const shared = createSharedRate(task.rates, task.worker.index);
   const { tries, pilots } = partPilots(task.ports);
+  const rateChanges = createRateChangeLog();
   const prober = createEngine({
     ...task.engine,
+    onRateChange: rateChanges.add,
     rate: { ...task.engine.rate, shared },
     source,
     ports: createSourcePorts(tries.first, tries.last, task.engine.seed),
@@ -70,7 +74,7 @@ function work(): void {
     }
   };
   try {
-    loop(engine, link, source, handOver, () => {
+    loop(engine, link, source, rateChanges, handOver, () => {
       results.flush();
       capture?.flush();
     });
@@ -97,6 +101,7 @@ function loop(
   engine: Engine,
   link: PacketLink,
   source: ShareSource,
+  rateChanges: RateChangeLog,
   handOver: () => void,
   flush: () => void,
 ): void {
@@ -133,7 +138,7 @@ function loop(
       const dropped = link.receiveDrops();
       if (dropped > drops) engine.handleOverrun(now);
       drops = dropped;
-      report(over ? "done" : "progress", engine, link, source);
+      report(over ? "done" : "progress", engine, link, source, rateChanges);
     }
     if (over) return;
     if (!stopped && stop !== STOP.no) {
@@ -149,13 +154,23 @@ function loop(
   }
 }
 
-function report(kind: "progress" | "done", engine: Engine, link: PacketLink, source: ShareSource): void {
+function report(
+  kind: "progress" | "done",
+  engine: Engine,
+  link: PacketLink,
+  source: ShareSource,
+  rateChanges: RateChangeLog,
+): void {
   post({
     kind,
-    counts: engine.counts,
-    inFlight: engine.inFlight,
-    receiveDrops: link.receiveDrops(),
-    mark: Math.min(source.nextPosition, engine.lowestUndecided()),
+    report: {
+      counts: engine.counts,
+      inFlight: engine.inFlight,
+      receiveDrops: link.receiveDrops(),
+      mark: Math.min(source.nextPosition, engine.lowestUndecided()),
+      rate: engine.rateMetrics(),
+    },
+    decisions: rateChanges.take(kind === "done").map((change) => toDecision(change, task.worker.index)),
   });
 }
 

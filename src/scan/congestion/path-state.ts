@@ -21,6 +21,8 @@ export interface PathStateOptions {
   /** Hosts that the run will see at most. */
   readonly hosts: number;
   readonly startUs: number;
+  /** Random for each run (socket/table.ts). */
+  readonly seed: number;
   /** SYNs to a port without an answer at most, and the doubt that ends them earlier. */
   readonly tries: number;
   readonly acceptedDoubt: number;
@@ -65,8 +67,8 @@ const REST_MS = 200;
 
 export function createPathState(options: PathStateOptions): PathState {
   const { wait, rate: limits, startUs, tries, acceptedDoubt, congestion, onRateChange } = options;
-  const hosts = createHostCache(options.hosts);
-  const prefixes = createHostCache(Math.min(options.hosts, MAX_PREFIXES));
+  const hosts = createHostCache(options.hosts, options.seed);
+  const prefixes = createHostCache(Math.min(options.hosts, MAX_PREFIXES), options.seed);
   const prefix = new Uint32Array(ADDRESS_WORDS);
   const intervals = createSendIntervals();
   const timeouts = createProbeTimeouts(wait, hosts, prefixes);

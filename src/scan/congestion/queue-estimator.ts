@@ -4,7 +4,7 @@
  * Not here: what a delay is measured against (base-rtt.ts), what follows from a queue (controller.ts). Pure numbers, times in
  * microseconds.
  */
-import { fitLine, MOMENT_COUNT, MOMENTS } from "./least-squares.ts";
+import { fitLine, LINE, LINE_LENGTH, MOMENT_COUNT, MOMENTS } from "./least-squares.ts";
 import type { Delay } from "./observations.ts";
 
 export interface QueueEstimator {
@@ -109,9 +109,13 @@ export function queueIn(delays: readonly Delay[]): number {
   return mean - Math.max(1, STANDARD_ERRORS / Math.sqrt(count)) * deviation > 0 ? mean : 0;
 }
 
+/** Memory of `capacityFrom`. */
+const sums = new Float64Array(MOMENT_COUNT);
+const line = new Float64Array(LINE_LENGTH);
+
 /** SYNs per second that the bottleneck forwards: what was sent, divided by 1 + the slope of the delay. */
 export function capacityFrom(delays: readonly Delay[]): number {
-  const sums = new Float64Array(MOMENT_COUNT);
+  sums.fill(0);
   const origin = delays[0];
   let sent = 0;
   for (const { answers, atUs, delayUs, sentRate } of delays) {
@@ -124,7 +128,8 @@ export function capacityFrom(delays: readonly Delay[]): number {
     sums[MOMENTS.xy] += answers * x * y;
     sent += answers * sentRate;
   }
-  const slope = Math.min(MAX_SLOPE, Math.max(MIN_SLOPE, fitLine(sums).slope));
+  fitLine(sums, line);
+  const slope = Math.min(MAX_SLOPE, Math.max(MIN_SLOPE, line[LINE.slope]));
   // The queue grows by what left last, where that was more than the mean.
   return Math.max(sent / sums[MOMENTS.weight], delays[delays.length - 1].sentRate) / (1 + slope);
 }

@@ -7,7 +7,7 @@
  * on departure times. SYNs not answered yet are missing among the latest, which lowers the slope and never raises it. Pure: times
  * in microseconds.
  */
-import { fitLine, MOMENT_COUNT, MOMENTS } from "./least-squares.ts";
+import { fitLine, LINE, LINE_LENGTH, MOMENT_COUNT, MOMENTS } from "./least-squares.ts";
 
 export interface RttSlope {
   /** The rate has changed: SYNs from `fromUs` on form a new sample. The sample before still counts until this one tells something. */
@@ -82,6 +82,7 @@ interface Sample {
 
 function createSample(): Sample {
   const sums = new Float64Array(SHORTEST + 1);
+  const line = new Float64Array(LINE_LENGTH);
   let fromUs = Number.POSITIVE_INFINITY;
   let toUs = Number.POSITIVE_INFINITY;
 
@@ -115,16 +116,18 @@ function createSample(): Sample {
       const answers = sums[MOMENTS.weight];
       const spanUs = sums[LAST] - sums[FIRST];
       if (answers < MIN_ANSWERS || spanUs < MIN_SPAN_US) return undefined;
-      const { slope, meanX, meanY, varianceX, residual } = fitLine(sums);
-      if (varianceX < MIN_VARIANCE || slope * spanUs < MIN_RISE_US) return undefined;
-      const error = Math.sqrt(residual / (varianceX * (answers - 2)));
+      fitLine(sums, line);
+      const slope = line[LINE.slope];
+      const residual = line[LINE.residual];
+      if (line[LINE.varianceX] < MIN_VARIANCE || slope * spanUs < MIN_RISE_US) return undefined;
+      const error = Math.sqrt(residual / (line[LINE.varianceX] * (answers - 2)));
       if (slope <= STANDARD_ERRORS * error) return undefined;
       return {
         fromUs: fromUs + sums[FIRST],
         toUs: fromUs + sums[LAST],
         slope,
         queueUs: slope * spanUs,
-        clearUs: Math.max(sums[SHORTEST], meanY - slope * (meanX - sums[FIRST])),
+        clearUs: Math.max(sums[SHORTEST], line[LINE.meanY] - slope * (line[LINE.meanX] - sums[FIRST])),
         scatterUs: Math.sqrt(residual),
       };
     },

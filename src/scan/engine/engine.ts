@@ -31,6 +31,7 @@ import { createRstLimited } from "../hosts/rst-limited.ts";
 import { CONFIDENCE } from "../measure/loss.ts";
 import type { TimeoutLimits } from "../measure/rtt.ts";
 import { createInFlight } from "../probe/in-flight.ts";
+import type { RateChange, RateMetrics } from "../probe/result.ts";
 import type { Verdict } from "../probe/verdict.ts";
 import type { Path, ProbeSource } from "../targets/probe-source.ts";
 import { type EngineCounters, newCounters } from "./counters.ts";
@@ -48,7 +49,7 @@ export interface EngineOptions extends HostLimitOptions {
   readonly ports: SourcePorts;
   /** 8 random bytes, fresh for every run. */
   readonly isnKey: Uint8Array;
-  /** Any number, fresh for every run: scatters the table's hash and the packets' identification. */
+  /** Any number, fresh for every run: keys the hashes of all tables and the packets' identification. */
   readonly seed: number;
   /** Source ports of pilots and canaries, none of `ports`; without them there are none. */
   readonly pilotPorts?: { readonly first: number; readonly last: number };
@@ -64,6 +65,8 @@ export interface EngineOptions extends HostLimitOptions {
   readonly hosts?: number;
   /** Another way to find the rate, for comparison. */
   readonly congestion?: (options: RateControllerOptions) => RateController;
+  /** Told of each change of the rate, with its reason. */
+  readonly onRateChange?: (change: RateChange) => void;
   /** Rows of the socket table, decided ones included. */
   readonly capacity: number;
   readonly startUs: number;
@@ -98,6 +101,8 @@ export interface Engine {
   handleDeparture(first: number, end: number, fromUs: number, toUs: number): void;
   /** The link lost packets on their way here: its buffer was full. */
   handleOverrun(nowUs: number): void;
+  /** How the rate is found: phase, round trips, queue. */
+  rateMetrics(): RateMetrics;
   /** How long nothing could be sent though there was something, in microseconds; 0 when all is well. */
   stalledUs(nowUs: number): number;
   /** The link refused the packet `token` of the current round. */
@@ -137,9 +142,11 @@ export function createEngine(options: EngineOptions): Engine {
     rate: options.rate,
     hosts: options.hosts ?? source.total,
     startUs,
+    seed,
     tries: maxTries,
     acceptedDoubt,
     ...(options.congestion === undefined ? {} : { congestion: options.congestion }),
+    ...(options.onRateChange === undefined ? {} : { onRateChange: options.onRateChange }),
   });
   const pacer = createPacer(pathState.rate(), startUs);
   const inFlight = createInFlight({ capacity, maxTries, seed, startUs, ports, localWords, pathState });
@@ -239,6 +246,7 @@ export function createEngine(options: EngineOptions): Engine {
     handleDeparture: transmit.handleDeparture,
     handleRefusal: transmit.handleRefusal,
     handleOverrun: pathState.overrun,
+    rateMetrics: pathState.metrics,
     stalledUs: sendBackoff.stalledUs,
     pollTimeout: (nowUs) => Math.min(transmit.nextAt(nowUs), timers.next(), controlSchedule.nextExpiry()),
     lowestUndecided: () => Math.min(controlSchedule.lowestPosition(), inFlight.lowestUndecided()),

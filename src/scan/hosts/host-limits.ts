@@ -12,6 +12,8 @@ import { createHostRate } from "./host-rate.ts";
 import type { RstLimited } from "./rst-limited.ts";
 
 export interface HostLimitOptions {
+  /** Random for each run (socket/table.ts). */
+  readonly seed: number;
   /** SYNs per second to one host. */
   readonly ratePerHost?: number;
   /** SYNs per second to one prefix, /24 of IPv4 or /64 of IPv6. */
@@ -51,13 +53,16 @@ export function createHostLimits(
     ratePerHost: rate = Number.POSITIVE_INFINITY,
     hostTimeoutUs: timeoutUs = Number.POSITIVE_INFINITY,
     ratePerPrefix,
+    seed,
   } = limits;
   const ofHost =
-    Math.min(rate, timeoutUs) === Number.POSITIVE_INFINITY ? undefined : createHostRate({ rate, timeoutUs });
+    Math.min(rate, timeoutUs) === Number.POSITIVE_INFINITY
+      ? undefined
+      : createHostRate({ rate, timeoutUs, seed });
   const ofPrefix =
     ratePerPrefix === undefined
       ? undefined
-      : createHostRate({ rate: ratePerPrefix, timeoutUs: Number.POSITIVE_INFINITY });
+      : createHostRate({ rate: ratePerPrefix, timeoutUs: Number.POSITIVE_INFINITY, seed });
   const prefix = new Uint32Array(ADDRESS_WORDS);
   const byUser = ofHost !== undefined || ofPrefix !== undefined;
   const hostLimits = new Uint8Array(table.capacity);

@@ -5,7 +5,7 @@
  * may change hands while a probe is under way; `holds` tells. Memory is touched only as entries come into use. Pure: time is a
  * parameter, in microseconds. Not here: what the numbers mean (loss-ledger.ts, probe-timeout.ts, hosts/).
  */
-import { ADDRESS_WORDS, sameWords } from "../../socket/table.ts";
+import { ADDRESS_WORDS, hashAddress, sameWords } from "../../socket/table.ts";
 
 export interface HostCache {
   /** The entry of this address; a new one if it has none. */
@@ -76,9 +76,10 @@ const ENTRY_MASK = 2 * MAX_ENTRIES - 1;
 
 /**
  * @param maxHosts hosts that may ever be asked for; at most `MAX_ENTRIES` are kept
+ * @param seed random for each run: which addresses share a set depends on it
  * @param minPlaces smallest number of places
  */
-export function createHostCache(maxHosts: number, minPlaces = MIN_PLACES): HostCache {
+export function createHostCache(maxHosts: number, seed: number, minPlaces = MIN_PLACES): HostCache {
   // Half of the places stay free, so that sets seldom overflow.
   const kept = Math.min(maxHosts, MAX_ENTRIES);
   const sets = 2 ** Math.ceil(Math.log2(Math.max(minPlaces, 2 * kept) / WAYS));
@@ -136,11 +137,7 @@ export function createHostCache(maxHosts: number, minPlaces = MIN_PLACES): HostC
   return {
     end,
     entryOf: (words, at, nowUs) => {
-      let h = 0;
-      for (let i = 0; i < ADDRESS_WORDS; i++) {
-        h = Math.imul(h ^ words[at + i], 0x9e3779b1);
-        h ^= h >>> 15;
-      }
+      const h = hashAddress(seed, words, at);
       const set = (h & (sets - 1)) * WAYS;
       const tag = h & ~ENTRY_MASK;
       let place = set;

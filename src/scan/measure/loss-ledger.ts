@@ -228,12 +228,13 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
   /** Estimates losses of settled intervals below `end`, each with its neighbours, and from them the missed ports. */
   function smooth(nowUs: number, end: number): void {
     smoothed = Math.max(smoothed, intervals.first());
+    const weight = visibility();
     for (; smoothed < end; smoothed++) {
       let lost = SMOOTHING_TRIES * loss;
       let all = SMOOTHING_TRIES;
       const to = Math.min(settled, smoothed + NEIGHBOURS + 1);
       for (let i = Math.max(intervals.first(), smoothed - NEIGHBOURS); i < to; i++) {
-        const gone = visibility() * intervals.get(i, FATES.pathLost) + intervals.get(i, FATES.pilotLost);
+        const gone = weight * intervals.get(i, FATES.pathLost) + intervals.get(i, FATES.pilotLost);
         lost += gone;
         all += gone + intervals.get(i, FATES.pathAnswered) + intervals.get(i, FATES.pilotAnswered);
       }

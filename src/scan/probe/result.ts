@@ -203,6 +203,14 @@ export interface RateChange {
   readonly usualShare?: number;
 }
 
+/** A change of the rate as it leaves a worker. */
+export interface RateDecision extends Omit<RateChange, "atUs"> {
+  /** Which worker's rate, from 1. */
+  readonly worker: number;
+  /** When, in milliseconds since the Unix epoch. */
+  readonly timeMs: number;
+}
+
 /** What a reader of a run wants to know of one worker's rate. */
 export interface RateMetrics {
   readonly phase: "startup" | "draining" | "probing" | "suspecting";
@@ -244,6 +252,10 @@ export interface ScanProgress {
   /** Loss of the round trip as far as it is known, 0 to 1. */
   readonly loss?: number;
   readonly workers: number;
+  /** How each worker finds its rate. */
+  readonly rates?: readonly RateMetrics[];
+  /** Changes of the rate since the last look that had them. */
+  readonly decisions?: readonly RateDecision[];
 }
 
 /** What a run would do: the answer to `--dry-run`. */

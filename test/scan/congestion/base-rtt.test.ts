@@ -18,8 +18,8 @@ let baseRtt: BaseRtt;
 let nowUs: number;
 const times = new Float64Array(1);
 beforeEach(() => {
-  hosts = createHostCache(HOSTS);
-  const prefixes = createHostCache(HOSTS);
+  hosts = createHostCache(HOSTS, 1);
+  const prefixes = createHostCache(HOSTS, 1);
   intervals = createSendIntervals();
   intervals.begin(0, 1000);
   timeouts = createProbeTimeouts(

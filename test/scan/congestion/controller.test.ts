@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { createRateController, type RateController } from "../../../src/scan/congestion/controller.ts";
+import type { RateChange } from "../../../src/scan/probe/result.ts";
 import { createSeededRandom } from "../../sim/random.ts";
 
 const CAPACITY = 10_000;
@@ -109,8 +110,15 @@ function run({ senders: starts, seconds, others = 0, longer, countS }: Model, se
 const SEEDS = [1, 2, 3, 4, 5];
 
 /** A controller without a model: `observed` is 20 ms of SYNs that left `agoMs` ago. */
-function ruleAt(initial: number) {
-  const rule = createRateController({ minimum: 10, maximum: 1e6, initial, blind: 1000, startUs: 0 });
+function ruleAt(initial: number, onRateChange: (change: RateChange) => void = () => {}) {
+  const rule = createRateController({
+    minimum: 10,
+    maximum: 1e6,
+    initial,
+    blind: 1000,
+    startUs: 0,
+    onRateChange,
+  });
   const observed = (nowMs: number, agoMs: number, sentRate = rule.rate()) => ({
     nowUs: 1000 * nowMs,
     fromUs: 1000 * (nowMs - agoMs),
@@ -341,6 +349,50 @@ describe("a suspicion", () => {
     expect(grown.length).toBeGreaterThan(0);
     expect(grown[0]).toBeGreaterThan(2400);
     expect(grown[0]).toBeLessThan(4000);
+  });
+});
+
+describe("what a reader of a run is told", () => {
+  it("is each change of the rate, with its reason and evidence, and the phase", () => {
+    const changes: RateChange[] = [];
+    const { rule, observed, answer, delay } = ruleAt(4000, (change) => changes.push(change));
+    expect(rule.metrics()).toEqual({ phase: "startup", rate: 4000 });
+    answer(60, 80, 80);
+    rule.handleRttGrowth({ ...observed(130, 55), slope: 6, queueUs: 50_000 });
+    expect(rule.metrics().phase).toBe("draining");
+    for (let ms = 1000; ms < 1100; ms += 20) delay(ms, 0);
+    expect(rule.metrics().phase).toBe("probing");
+    for (let ms = 1100; ms < 1500; ms += 20) answer(ms, 10, 10);
+    rule.handleOverrun(1_600_000);
+    rule.handleNoAnswers(1_700_000);
+    expect(changes[0]).toEqual({ fromRate: 4000, toRate: 14_000, reason: "answered-well", atUs: 60_000 });
+    expect(changes[1]).toMatchObject({ fromRate: 14_000, reason: "queue-grew", queueUs: 50_000 });
+    expect(changes[1].toRate).toBeCloseTo(0.7 * (14_000 / 7), 6);
+    expect(changes.slice(2, -1).map(({ reason }) => reason)).toContain("no-queue");
+    expect(changes.at(-1)).toMatchObject({ reason: "buffer-overrun", atUs: 1_600_000 });
+    // Each begins where the one before ended, and all are changes.
+    changes.forEach(({ fromRate, toRate }, i) => {
+      if (i > 0) expect(fromRate).toBe(changes[i - 1].toRate);
+      expect(toRate).not.toBe(fromRate);
+    });
+    expect(rule.metrics()).toMatchObject({ rate: rule.rate(), lastChange: changes.at(-1) });
+  });
+
+  it("names the shares when fewer are answered, suspects, and says when that was unfounded", () => {
+    const changes: RateChange[] = [];
+    const { rule, observed, answer } = ruleAt(4000, (change) => changes.push(change));
+    // 40 % are lost at any rate.
+    rule.handleOutcome({ ...observed(120, 60), answered: 30, lost: 20 });
+    expect(changes.at(-1)).toMatchObject({ reason: "fewer-answered", answeredShare: 0.6, usualShare: 0.99 });
+    const phases = new Set<string>();
+    for (let ms = 600; ms < 1200; ms += 50) {
+      answer(ms, 4, 0);
+      rule.handleOutcome({ ...observed(ms, 60), answered: 12, lost: 8 });
+      phases.add(rule.metrics().phase);
+    }
+    expect([...phases]).toEqual(["suspecting", "startup"]);
+    expect(changes.map(({ reason }) => reason)).toContain("loss-unrelated");
+    expect(rule.metrics().answeredShare).toBeCloseTo(0.6, 1);
   });
 });
 

@@ -22,11 +22,11 @@ function told(
   roundOf: (ms: number) => number = () => ROUND,
   backAtMs = Number.POSITIVE_INFINITY,
 ) {
-  const hosts = createHostCache(16);
+  const hosts = createHostCache(16, 1);
   const timeouts = createProbeTimeouts(
     { initialUs: 1000 * MS, minUs: 100 * MS, maxUs: 5000 * MS },
     hosts,
-    createHostCache(16),
+    createHostCache(16, 1),
   );
   const answers: AnswersObservation[] = [];
   const growing: RttGrowthObservation[] = [];

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createHostCache, loadPrefix, MARKS } from "../../../src/scan/measure/host-cache.ts";
-import { loadAddress } from "../../../src/socket/table.ts";
+import { hashAddress, loadAddress } from "../../../src/socket/table.ts";
 import { address } from "../../sim/run.ts";
 
 const host = (n: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, 0xc612_0000 + n);
@@ -17,7 +17,7 @@ describe("the cache of hosts", () => {
   it("agrees with a Map that forgets the least recently used, where all share one set", () => {
     fc.assert(
       fc.property(fc.array(fc.nat(7), { maxLength: 60 }), (asked) => {
-        const hosts = createHostCache(1, 4);
+        const hosts = createHostCache(1, 1, 4);
         /** What was written to each host, in order of use, the oldest first. */
         const oracle = new Map<number, number>();
         asked.forEach((n, i) => {
@@ -41,7 +41,7 @@ describe("the cache of hosts", () => {
   it("makes room in other sets, too, when all entries are in use", () => {
     fc.assert(
       fc.property(fc.array(fc.nat(40), { maxLength: 200 }), (asked) => {
-        const hosts = createHostCache(9, 4);
+        const hosts = createHostCache(9, 1, 4);
         /** The host of each entry, and what was written to it. */
         const owners = new Map<number, { n: number; written: number }>();
         asked.forEach((n, i) => {
@@ -60,14 +60,14 @@ describe("the cache of hosts", () => {
   });
 
   it("loses no entry, however many hosts come and go", () => {
-    const hosts = createHostCache(9, 4);
+    const hosts = createHostCache(9, 1, 4);
     for (let n = 0; n < 1000; n++) hosts.entryOf(host(n), 0, n);
     const entries = Array.from({ length: 1000 }, (_, n) => hosts.entryOf(host(n), 0, 1000 + n));
     expect(new Set(entries).size).toBe(9);
   });
 
   it("keeps an entry for each host, whatever is written to the others, while there is room", () => {
-    const hosts = createHostCache(1 << 15);
+    const hosts = createHostCache(1 << 15, 1);
     const entries = Array.from({ length: 1000 }, (_, n) => hosts.entryOf(host(n), 0, n));
     expect(new Set(entries).size).toBe(1000);
     for (let n = 0; n < 1000; n++) {
@@ -82,7 +82,7 @@ describe("the cache of hosts", () => {
   });
 
   it("tells when an entry has changed hands, and hands it over empty", () => {
-    const hosts = createHostCache(1, 4);
+    const hosts = createHostCache(1, 1, 4);
     const first = hosts.entryOf(host(0), 0, 0);
     const numbers = [hosts.srtt, hosts.rttvar, hosts.baseRtt];
     const sums = [hosts.answered, hosts.lost, hosts.open, hosts.closed];
@@ -101,10 +101,28 @@ describe("the cache of hosts", () => {
   });
 
   it("reads an address at any index of an array", () => {
-    const hosts = createHostCache(1000);
+    const hosts = createHostCache(1000, 1);
     const many = Uint32Array.of(9, ...host(1), ...host(2));
     expect(hosts.entryOf(many, 5, 0)).toBe(hosts.entryOf(host(2), 0, 1));
     expect(hosts.holds(hosts.entryOf(many, 1, 2), many, 1)).toBe(true);
+  });
+});
+
+describe("the seed of a run", () => {
+  /** Seven addresses that share a set of a small cache (256 sets of four) when the seed is 1. */
+  const chosen = Array.from({ length: 1 << 14 }, (_, n) => host(n))
+    .filter((each) => (hashAddress(1, each, 0) & 0xff) === 0)
+    .slice(0, 7);
+  const remembered = (seed: number): number => {
+    const hosts = createHostCache(100, seed);
+    const entries = chosen.map((each, i) => hosts.entryOf(each, 0, i));
+    return chosen.filter((each, i) => hosts.holds(entries[i], each, 0)).length;
+  };
+
+  it("decides which addresses share a set: collisions chosen for one seed are none for others", () => {
+    expect(chosen).toHaveLength(7);
+    expect(remembered(1)).toBe(4);
+    for (let seed = 2; seed < 100; seed++) expect(remembered(seed * 0x9e37), `seed ${seed}`).toBe(7);
   });
 });
 

@@ -11,8 +11,8 @@ let hosts: HostCache;
 let prefixes: HostCache;
 let timeouts: ProbeTimeouts;
 beforeEach(() => {
-  hosts = createHostCache(10_000);
-  prefixes = createHostCache(10_000);
+  hosts = createHostCache(10_000, 1);
+  prefixes = createHostCache(10_000, 1);
   timeouts = createProbeTimeouts(LIMITS, hosts, prefixes);
 });
 
