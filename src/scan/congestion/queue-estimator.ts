@@ -45,14 +45,7 @@ export function createQueueEstimator(): QueueEstimator {
 
   return {
     add: (delay, baseRttUs) => {
-      const { atUs, sentRate, delayUs, squares } = delay;
-      delays.push({
-        atUs,
-        sentRate,
-        answers: delay.answers,
-        delayUs: delayUs - acceptedUs,
-        squares: squares - 2 * delayUs * acceptedUs + acceptedUs ** 2,
-      });
+      delays.push(acceptedUs === 0 ? delay : without(delay, acceptedUs));
       answers += delay.answers;
       while (answers - delays[0].answers >= KEPT_ANSWERS && delays[0].atUs < delay.atUs - baseRttUs) {
         answers -= delays[0].answers;
@@ -85,6 +78,13 @@ export function createQueueEstimator(): QueueEstimator {
     excess: (delayUs) => delayUs - acceptedUs,
   };
 }
+
+/** The same answers, each with a delay shorter by `us`. */
+const without = (delay: Delay, us: number): Delay => ({
+  ...delay,
+  delayUs: delay.delayUs - us,
+  squares: delay.squares - 2 * delay.delayUs * us + us ** 2,
+});
 
 /** From the mean and the mean of the squares. */
 export const standardDeviation = (mean: number, squares: number): number =>
