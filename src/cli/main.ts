@@ -57,12 +57,19 @@ function createProgram(
     program.addOption(option);
     watch(program, option, written, spec.repeatable === true);
   }
+  let verbosity = 0;
+  program.on("option:verbose", () => {
+    verbosity++;
+  });
   program.action((targets: string[], options: ProbeOptions) =>
     run(async () => {
       // Before anything native is loaded, which would fail less clearly.
       checkPlatform();
       const settled = await settle(program, options, written);
-      const complete = withTiming(settled.options, settled.given);
+      const complete = {
+        ...withTiming(settled.options, settled.given),
+        ...(verbosity > 1 ? { veryVerbose: true } : {}),
+      };
       if (options.printConfig === true) {
         printResult(settled.print(complete));
         return EXIT.complete;

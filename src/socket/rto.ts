@@ -1,7 +1,28 @@
 /**
- * The retransmission timeout of one connection (RFC 6298): smoothed round trip, its variation, and exponential back-off.
+ * The retransmission timeout of one connection (RFC 6298): smoothed round trip, its variation, and exponential back-off. The
+ * estimate itself works on arrays, so that a table of hosts (scan/measure) uses the same arithmetic without an object per host.
  * Times in microseconds. Karn's rule (no samples from retransmitted segments) is the caller's to keep.
  */
+
+type Estimates = Float32Array | Float64Array;
+
+/**
+ * Takes a sample into `srtt[i]` and `rttvar[i]` (§2.2, §2.3); 0 in `srtt[i]` means that there is none yet.
+ * @param gain of the mean, alpha: 1/8 for one peer, less for a group of them; the variation's, beta, is twice as much
+ */
+export function sampleRtt(srtt: Estimates, rttvar: Estimates, i: number, rttUs: number, gain = 1 / 8): void {
+  if (srtt[i] === 0) {
+    srtt[i] = rttUs;
+    rttvar[i] = rttUs / 2;
+    return;
+  }
+  rttvar[i] += 2 * gain * (Math.abs(srtt[i] - rttUs) - rttvar[i]);
+  srtt[i] += gain * (rttUs - srtt[i]);
+}
+
+/** SRTT + max(G, 4 RTTVAR), before any limit (§2.3). @param granularityUs the clock's, G */
+export const timeoutOf = (srtt: Estimates, rttvar: Estimates, i: number, granularityUs = 0): number =>
+  srtt[i] + Math.max(granularityUs, 4 * rttvar[i]);
 
 export interface RetransmissionTimeout {
   /** The timeout to use now, back-off included, in microseconds. */
@@ -40,8 +61,8 @@ const AFTER_SLOW_HANDSHAKE_US = 3_000_000;
 
 export function createRetransmissionTimeout(options: RtoOptions = RTO_DEFAULTS): RetransmissionTimeout {
   const { initialUs, minUs, maxUs } = options;
-  let srtt = 0;
-  let rttvar = 0;
+  const srtt = new Float64Array(1);
+  const rttvar = new Float64Array(1);
   let base = initialUs;
   let factor = 1;
   return {
@@ -49,17 +70,11 @@ export function createRetransmissionTimeout(options: RtoOptions = RTO_DEFAULTS):
       return Math.min(maxUs, base * factor);
     },
     get srttUs() {
-      return srtt;
+      return srtt[0];
     },
     sample: (rttUs) => {
-      if (srtt === 0) {
-        srtt = rttUs;
-        rttvar = rttUs / 2;
-      } else {
-        rttvar = 0.75 * rttvar + 0.25 * Math.abs(srtt - rttUs);
-        srtt = 0.875 * srtt + 0.125 * rttUs;
-      }
-      base = Math.min(maxUs, Math.max(minUs, srtt + Math.max(GRANULARITY_US, 4 * rttvar)));
+      sampleRtt(srtt, rttvar, 0, rttUs);
+      base = Math.min(maxUs, Math.max(minUs, timeoutOf(srtt, rttvar, 0, GRANULARITY_US)));
       factor = 1;
     },
     backOff: () => {

@@ -47,6 +47,20 @@ export function storeAddress(words: Uint32Array, at: number, length: number): Ui
 export const sameWords = (a: Uint32Array, aAt: number, b: Uint32Array, bAt: number): boolean =>
   a[aAt] === b[bAt] && a[aAt + 1] === b[bAt + 1] && a[aAt + 2] === b[bAt + 2] && a[aAt + 3] === b[bAt + 3];
 
+/**
+ * Hash of an address, 32 bits. Which addresses collide depends on `seed`, which is random for each run, so that nobody can choose
+ * addresses that share a slot. The same for all tables of peers and hosts.
+ */
+export function hashAddress(seed: number, words: Uint32Array, at: number): number {
+  let h = seed;
+  for (let i = 0; i < ADDRESS_WORDS; i++) {
+    h = Math.imul(h ^ words[at + i], 0x9e3779b1);
+    h ^= h >>> 15;
+  }
+  h = Math.imul(h, 0x85ebca6b);
+  return h ^ (h >>> 13);
+}
+
 /** Rows of decided probes that are remembered: answered ones, and silent ones, to which an answer may still come. */
 export const ANSWERED_KEPT = 4096;
 export const SILENT_KEPT = 1 << 17;
@@ -131,15 +145,7 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
   const answeredRows: Lingering = { oldest: NONE, youngest: NONE, length: 0 };
   const silentRows: Lingering = { oldest: NONE, youngest: NONE, length: 0 };
 
-  const hash = (words: Uint32Array, at: number, port: number): number => {
-    let h = seed ^ port;
-    for (let i = 0; i < ADDRESS_WORDS; i++) {
-      h = Math.imul(h ^ words[at + i], 0x9e3779b1);
-      h ^= h >>> 15;
-    }
-    h = Math.imul(h, 0x85ebca6b);
-    return h ^ (h >>> 13);
-  };
+  const hash = (words: Uint32Array, at: number, port: number): number => hashAddress(seed ^ port, words, at);
 
   /** Where the row of a peer with this hash stands in the index, or would stand. */
   const slotOf = (h: number, words: Uint32Array, at: number, port: number): number => {

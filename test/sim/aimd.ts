@@ -5,12 +5,8 @@
  * engine, and have its pilots and its proof of loss. A window over the round trip is a rate, which makes them better than
  * they are: they need no answer for each packet that leaves.
  */
-import type {
-  Answers,
-  Outcome,
-  RateController,
-  RateControllerOptions,
-} from "../../src/scan/congestion/controller.ts";
+import type { RateController, RateControllerOptions } from "../../src/scan/congestion/controller.ts";
+import type { AnswersObservation, OutcomeObservation } from "../../src/scan/congestion/observations.ts";
 
 /** nmap's figures for the group's window, in probes, at -T4 (timing.cc, scan_performance_vars). */
 const FIRST_WINDOW = 10;
@@ -57,16 +53,16 @@ export const aimdOf =
     return {
       rate,
       handleDelays: () => {},
-      handleGrowth: () => {},
+      handleRttGrowth: () => {},
       handleTime: () => {},
-      handleAnswers: (e: Answers) => {
+      handleAnswers: (e: AnswersObservation) => {
         silent = false;
-        roundUs = Math.max(1000, e.roundUs);
+        roundUs = Math.max(1000, e.baseRttUs);
         if (e.delays > 0) delayUs = Math.max(0, e.delayUs);
-        expected += Math.max(e.answers, (e.sent * (e.toUs - e.fromUs)) / 1e6);
+        expected += Math.max(e.answers, (e.sentRate * (e.toUs - e.fromUs)) / 1e6);
         received += e.answers;
         // Not while the window is not used.
-        if (received === 0 || e.fromUs < droppedUs || e.sent < e.allowed / 2) return;
+        if (received === 0 || e.fromUs < droppedUs || e.sentRate < e.allowedRate / 2) return;
         const scale = Math.min(MOST_SCALE, expected / received);
         for (let i = 0; i < e.answers; i++) {
           if (window < threshold) window = Math.min(threshold, window + scale);
@@ -74,17 +70,18 @@ export const aimdOf =
         }
         window = Math.min(most, window);
       },
-      handleOutcome: (e: Outcome) => {
+      handleOutcome: (e: OutcomeObservation) => {
         // One decrease for all that left within a window.
-        if (e.lost > 0 && e.fromUs >= droppedUs) drop(e.nowUs, e.sent);
+        if (e.lost > 0 && e.fromUs >= droppedUs) drop(e.nowUs, e.sentRate);
       },
       handleOverrun: (nowUs) => {
         if (nowUs - droppedUs >= roundUs) drop(nowUs, rate());
       },
-      isStarting: () => false,
-      handleSilence: () => {
+      inStartup: () => false,
+      handleNoAnswers: () => {
         silent = true;
       },
+      metrics: () => ({ phase: "probing", rate: rate() }),
     };
   };
 
@@ -110,18 +107,18 @@ export function createVegas(options: RateControllerOptions): RateController {
   return {
     rate: () => rate,
     handleDelays: () => {},
-    handleGrowth: () => {},
+    handleRttGrowth: () => {},
     handleTime: () => {},
     handleAnswers: (e) => {
       if (e.fromUs < changedUs) return;
       sum += e.delays * e.delayUs;
       count += e.delays;
       // Once a round trip.
-      if (count < 3 || e.toUs - changedUs < e.roundUs) return;
+      if (count < 3 || e.toUs - changedUs < e.baseRttUs) return;
       const delayUs = Math.max(0, sum / count);
       const queued = (rate * delayUs) / 1e6;
-      const window = Math.max(2, (rate * e.roundUs) / 1e6);
-      const used = e.sent > 0.8 * e.allowed;
+      const window = Math.max(2, (rate * e.baseRttUs) / 1e6);
+      const used = e.sentRate > 0.8 * e.allowedRate;
       if (starting && queued < VEGAS_MOST) rate = used ? 2 * rate : rate;
       else if (queued < VEGAS_LEAST) rate += used ? rate / window : 0;
       else if (queued > VEGAS_MOST)
@@ -136,9 +133,10 @@ export function createVegas(options: RateControllerOptions): RateController {
     handleOverrun: () => {
       rate = clamp(0.7 * rate);
     },
-    isStarting: () => false,
-    handleSilence: () => {
+    inStartup: () => false,
+    handleNoAnswers: () => {
       rate = clamp(Math.max(rate, options.blind));
     },
+    metrics: () => ({ phase: "probing", rate }),
   };
 }

@@ -35,6 +35,11 @@ export function expandAliases(argv: readonly string[]): string[] {
       expanded.push("--ports", word.slice(2));
       continue;
     }
+    // Given twice it says more; three times no more than that.
+    if (/^-vv+$/.test(word)) {
+      expanded.push("--verbose", "--verbose");
+      continue;
+    }
     const [name, value] = splitLong(word);
     const bare = BARE.get(name);
     if (bare !== undefined && value === undefined) {

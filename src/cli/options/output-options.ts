@@ -88,7 +88,7 @@ export const OUTPUT_OPTIONS: readonly OptionSpec[] = [
     flags: "-v, --verbose",
     nmap: ["-vv", "-vvv"],
     repeatable: true,
-    description: "what was ignored and why, privileges, buffers",
+    description: "what was ignored and why, privileges, buffers; twice: each change of the rate, and why",
   },
   {
     group: "Output",

@@ -79,6 +79,8 @@ export interface ProbeOptions {
   readonly banner?: number;
   readonly requireOpen?: boolean;
   readonly verbose?: boolean;
+  /** `-v` was given more than once. */
+  readonly veryVerbose?: boolean;
   readonly packetTrace?: boolean;
   /** False under --no-drop. */
   readonly drop: boolean;

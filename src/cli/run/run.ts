@@ -9,13 +9,14 @@ import type { Plan } from "../../runtime/plan/plan.ts";
 import { createNaming } from "../../runtime/results/to-result.ts";
 import type { ScanHooks } from "../../runtime/run/running-scan.ts";
 import { type KernelCounters, readCounters } from "../../runtime/system/system.ts";
-import type { ScanSummary } from "../../scan/probe/result.ts";
+import type { RateDecision, ScanSummary } from "../../scan/probe/result.ts";
 import { storeAddress } from "../../socket/table.ts";
 import { formatAddress } from "../../wire/address.ts";
 import type { ExitStatus } from "../exit.ts";
 import type { RunContext } from "./context.ts";
 import { journalOptions, type OpenedJournal, openRunJournal } from "./journal.ts";
 import { type Outputs, openOutputs } from "./outputs.ts";
+import { rateChangeLine } from "./rate-changes.ts";
 import { finalStatus } from "./status.ts";
 import { isOneTerminal, VERSION } from "./terminal.ts";
 
@@ -113,13 +114,15 @@ interface Driven {
 
 /** Runs the scan, with journal, progress and outputs around it. */
 async function drive(
-  { scan, interruption, progress }: RunContext,
+  { scan, interruption, progress, options: { statsEvery, veryVerbose }, messages }: RunContext,
   { outputs, reporter, wants, journal: opened }: Destinations,
 ): Promise<Driven> {
   const journal = opened?.complete === true ? undefined : opened?.journal;
   let heard = false;
   const stopped = interruption.signalled;
   let failure: unknown;
+  /** Changes of the rate that no output has been told yet. */
+  let decisions: RateDecision[] = [];
   let flushAt = performance.now() + JOURNAL_MS;
   const running = scan.run(
     {
@@ -132,6 +135,12 @@ async function drive(
         reporter.result(result);
       },
       ...(outputs.capture === undefined ? {} : { onCapture: outputs.capture }),
+      onRateChanges: (changes) => {
+        if (veryVerbose === true) {
+          for (const change of changes) messages.note(rateChangeLine(change, scan.means.workers));
+        }
+        if (statsEvery !== undefined) decisions.push(...changes);
+      },
       ...(journal === undefined
         ? {}
         : {
@@ -167,7 +176,9 @@ async function drive(
     progress.update(seen);
     if (performance.now() < reportAt) return;
     reportAt += REPORT_MS;
-    reporter.progress?.(seen);
+    const { rates: _, ...counts } = seen;
+    reporter.progress?.(statsEvery === undefined ? counts : { ...seen, decisions });
+    decisions = [];
   }, PROGRESS_MS);
   await running.finished
     .catch((error: unknown) => {

@@ -7,7 +7,9 @@
  *   type "fault", target, code, message
  * Progress, once a second:
  *   type "progress", elapsed_ms, total, decided, open, closed, filtered, sent, retransmitted, received, receive_drops,
- *   in_flight, rate? (SYNs a second that the path holds), loss? (0 to 1)
+ *   in_flight, rate? (SYNs a second that the path holds), loss? (0 to 1), and with --stats-every how each worker finds its rate:
+ *   workers? [{phase "startup|draining|probing|suspecting", rate, base_rtt_ms?, rtt_ms?, queue_ms, answered_share?}],
+ *   rate_changes? [{worker, from, to, reason, queue_ms?, answered_share?, usual_share?, ts}] (since the last such line)
  * The last line:
  *   type "summary", hosts (planned, of all shards: probed unless interrupted), open, closed, filtered,
  *   reasons {state: {reason: count}}, unfinished, sent, retransmitted, received, late,
@@ -23,6 +25,8 @@ import {
   type PathFindings,
   PORT_STATES,
   type PortResult,
+  type RateDecision,
+  type RateMetrics,
   type ScanProgress,
   type TargetFault,
 } from "../../scan/probe/result.ts";
@@ -93,6 +97,35 @@ function progressObject(progress: ScanProgress): object {
     in_flight: progress.inFlight,
     rate: progress.rate === undefined ? undefined : toThousandths(progress.rate),
     loss: optionalChance(progress.loss),
+    workers: progress.rates?.map(rateRecord),
+    rate_changes: progress.decisions?.map(decisionRecord),
+  };
+}
+
+const optionalMs = (us: number | undefined): number | undefined =>
+  us === undefined ? undefined : toThousandths(us / 1000);
+
+function rateRecord({ phase, rate, baseRttUs, rttUs, queueUs, answeredShare }: RateMetrics): object {
+  return {
+    phase,
+    rate: toThousandths(rate),
+    base_rtt_ms: optionalMs(baseRttUs),
+    rtt_ms: optionalMs(rttUs),
+    queue_ms: optionalMs(queueUs),
+    answered_share: optionalChance(answeredShare),
+  };
+}
+
+function decisionRecord(decision: RateDecision): object {
+  return {
+    worker: decision.worker,
+    from: toThousandths(decision.fromRate),
+    to: toThousandths(decision.toRate),
+    reason: decision.reason,
+    queue_ms: optionalMs(decision.queueUs),
+    answered_share: optionalChance(decision.answeredShare),
+    usual_share: optionalChance(decision.usualShare),
+    ts: isoTime(decision.timeMs),
   };
 }
 

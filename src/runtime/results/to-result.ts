@@ -4,11 +4,12 @@
  * Not here: how each column follows from the verdict (scan/probe/result-columns.ts).
  */
 import { localAddresses } from "../../link/route.ts";
-import type { Established, PortResult } from "../../scan/probe/result.ts";
+import type { Established, PortResult, RateChange, RateDecision } from "../../scan/probe/result.ts";
 import { COLUMN_LIST } from "../../scan/probe/result-columns.ts";
 import type { Completion, Verdict } from "../../scan/probe/verdict.ts";
 import type { Services } from "../../scan/targets/services.ts";
 import { formatAddress } from "../../wire/address.ts";
+import { wallMs } from "../system/clock.ts";
 
 export interface Naming {
   readonly services: Services;
@@ -48,6 +49,11 @@ export function createNaming({ services, nameOf }: Naming): ToResult {
       timeMs: Math.floor(timeUs / 1000),
     };
   };
+}
+
+/** A change of worker `index`'s rate, with its time in wall time: clocks of threads begin at different times. */
+export function toDecision({ atUs, ...change }: RateChange, index: number): RateDecision {
+  return { ...change, worker: index + 1, timeMs: wallMs(atUs) };
 }
 
 export function toEstablished({ establishedUs, ending, banner }: Completion): Established {

@@ -4,13 +4,16 @@
  */
 import type { PortRange } from "../../link/filter.ts";
 import type { Link } from "../../link/link.ts";
+import { createRateChangeLog } from "../../scan/congestion/rate-change.ts";
 import type { SharedRate } from "../../scan/congestion/shared-rate.ts";
 import { createEngine, type Engine, type EngineOptions } from "../../scan/engine/engine.ts";
+import type { RateDecision } from "../../scan/probe/result.ts";
 import { createOrder, type OrderOptions, type Part } from "../../scan/targets/permutation.ts";
 import { createPositionSet, type PositionWords } from "../../scan/targets/positions.ts";
 import { createSource, type PathRanges } from "../../scan/targets/source.ts";
 import { openSpace, type SharedSpace } from "../../scan/targets/space.ts";
 import { createSourcePorts, partPilots } from "../../socket/ports.ts";
+import { toDecision } from "../results/to-result.ts";
 import { nowUs } from "../system/clock.ts";
 import { type CaptureKind, createCapture } from "./capture.ts";
 import type { EngineReport } from "./engine-run.ts";
@@ -48,6 +51,8 @@ export interface BuiltEngine<L extends Link> {
   readonly engine: Engine;
   readonly link: L;
   report(): EngineReport;
+  /** Changes of its rate since the last call (scan/congestion/rate-change.ts). @param isLast none is held back for a later call */
+  takeDecisions(isLast: boolean): readonly RateDecision[];
   /** Tells the engine when the kernel has dropped packets since the last call. */
   noticeDrops(): void;
   flushCapture(): void;
@@ -70,8 +75,10 @@ export function buildEngine<L extends Link>(
     ...(resume === undefined ? {} : { from: resume.from, isDone: createPositionSet(resume.done).has }),
   });
   const { tries, pilots } = task.controls ? partPilots(task.ports) : { tries: task.ports };
+  const rateChanges = createRateChangeLog();
   const prober = createEngine({
     ...settings,
+    onRateChange: rateChanges.add,
     ...(sharedRate === undefined ? {} : { rate: { ...settings.rate, shared: sharedRate } }),
     source,
     ports: createSourcePorts(tries.first, tries.last, settings.seed),
@@ -90,7 +97,10 @@ export function buildEngine<L extends Link>(
       inFlight: engine.inFlight,
       receiveDrops: link.receiveDrops(),
       mark: Math.min(source.nextPosition, engine.lowestUndecided()),
+      rate: engine.rateMetrics(),
     }),
+    takeDecisions: (isLast) =>
+      rateChanges.take(isLast).map((change) => toDecision(change, task.worker.index)),
     noticeDrops: () => {
       const dropped = link.receiveDrops();
       if (dropped > drops) engine.handleOverrun(nowUs());

@@ -3,7 +3,7 @@
  * (worker-pool.ts). Types, and the one question that both ask of every verdict.
  */
 import type { EngineCounters } from "../../scan/engine/counters.ts";
-import type { Established, PortState } from "../../scan/probe/result.ts";
+import type { Established, PortState, RateDecision, RateMetrics } from "../../scan/probe/result.ts";
 import type { Verdict } from "../../scan/probe/verdict.ts";
 
 /** How far one engine is. */
@@ -13,6 +13,8 @@ export interface EngineReport {
   readonly receiveDrops: number;
   /** Every position of its share below this one is decided; Infinity when all are. */
   readonly mark: number;
+  /** How it finds its rate; absent before its first report. */
+  readonly rate?: RateMetrics;
 }
 
 export interface EngineRun {
@@ -37,6 +39,8 @@ export interface EngineRunHooks {
   onResult(verdict: Verdict, timeUs: number, established?: Established): void;
   /** Blocks of a pcapng file. */
   onCapture(blocks: Uint8Array): void;
+  /** Changes of an engine's rate, oldest first. */
+  onRateChanges(decisions: readonly RateDecision[]): void;
   /** Every result that the reports count has been handed over. */
   onReport(): void;
   /** Undefined, or a promise that settles when there is room for more results. No probe is sent until then. */

@@ -32,7 +32,7 @@ export function runInMainThread(
   hooks: EngineRunHooks,
   handshakes?: HandshakeTimes,
 ): EngineRun {
-  const { engine, link, report, noticeDrops, flushCapture } = buildEngine(task, wire, {
+  const { engine, link, report, takeDecisions, noticeDrops, flushCapture } = buildEngine(task, wire, {
     onCapture: hooks.onCapture,
     wrap: (prober) => {
       const held = holdWhileFull(prober, hooks.room);
@@ -62,9 +62,11 @@ export function runInMainThread(
     batch.flush();
     flushCapture();
   };
-  const reportNow = (): void => {
+  const reportNow = (isLast = false): void => {
     noticeDrops();
     flush();
+    const decisions = takeDecisions(isLast);
+    if (decisions.length > 0) hooks.onRateChanges(decisions);
     hooks.onReport();
   };
   let failure: unknown;
@@ -84,7 +86,7 @@ export function runInMainThread(
       failure ??= error;
     }
     clearInterval(reporting);
-    if (failure === undefined) return reportNow();
+    if (failure === undefined) return reportNow(true);
     // What has been decided is handed over all the same.
     loop.stop();
     flush();

@@ -6,6 +6,7 @@ import type {
   Established,
   PortResult,
   PortState,
+  RateDecision,
   ScanProgress,
   ScanSummary,
 } from "../../scan/probe/result.ts";
@@ -27,6 +28,8 @@ export interface ScanHooks {
   onRecords?(bytes: Uint8Array, count: number, established?: Established): void;
   /** With `capture`: whole blocks of a pcapng file, to be written after its start (wire/pcapng.ts). Valid until it returns. */
   onCapture?(blocks: Uint8Array): void;
+  /** Changes of the rate, oldest first for each worker; told about every 200 ms. */
+  onRateChanges?(decisions: readonly RateDecision[]): void;
   /** About every 200 ms: every result up to here has been handed over. */
   onCheckpoint?(marks: readonly number[], totals: Totals): void;
   /** Undefined, or a promise that settles when there is room for more results. No probe is sent until then. */
@@ -92,6 +95,7 @@ export function startScan(
     onRecords: (bytes, count, established) => hooks.onRecords?.(bytes, count, established),
     onResult: (verdict, timeUs, established) => hooks.onResult(toResult(verdict, timeUs, established)),
     onCapture: (blocks) => hooks.onCapture?.(blocks),
+    onRateChanges: (decisions) => hooks.onRateChanges?.(decisions),
     onReport: () => hooks.onCheckpoint?.(marks(), totals()),
     keepsRecords: hooks.onRecords !== undefined,
     wants: hooks.wants,
@@ -156,6 +160,7 @@ export function startScan(
         workers: means.workers,
         rate: sum.path.rate,
         loss: lossSoFar(sum),
+        rates: engines.reports().flatMap(({ rate }) => (rate === undefined ? [] : [rate])),
       };
     },
     stop: () => {

@@ -9,7 +9,7 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { closeOutbox, type OutboxMemory } from "../../link/outbox.ts";
 import type { PacketHandles } from "../../link/packet.ts";
 import { sharedRates } from "../../scan/congestion/shared-rate.ts";
-import type { PortState } from "../../scan/probe/result.ts";
+import type { PortState, RateDecision } from "../../scan/probe/result.ts";
 import { RECORD_LENGTH, readRecord, recordState, recordWas } from "../../scan/probe/result-record.ts";
 import { newVerdict } from "../../scan/probe/verdict.ts";
 import { noTotals } from "../results/totals.ts";
@@ -35,7 +35,12 @@ export interface WorkerTask extends EngineTask {
 export type FromWorker =
   | { readonly kind: "records"; readonly bytes: Uint8Array<ArrayBuffer>; readonly count: number }
   | { readonly kind: "capture"; readonly bytes: Uint8Array<ArrayBuffer> }
-  | ({ readonly kind: "progress" | "done" } & EngineReport);
+  | {
+      readonly kind: "progress" | "done";
+      readonly report: EngineReport;
+      /** Changes of its rate since the last report. */
+      readonly decisions: readonly RateDecision[];
+    };
 
 /** What a sender thread needs. */
 export interface SenderTask {
@@ -135,7 +140,8 @@ export function startWorkerPool(
             else void room.then(acknowledge);
             return;
           }
-          reports[number] = message;
+          reports[number] = message.report;
+          if (message.decisions.length > 0) hooks.onRateChanges(message.decisions);
           if (message.kind === "done") {
             over = true;
             threads.delete(thread);

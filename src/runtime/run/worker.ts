@@ -60,7 +60,7 @@ function work(): void {
 }
 
 function loop(
-  { engine, link, report, noticeDrops }: BuiltEngine<PacketLink>,
+  { engine, link, report, takeDecisions, noticeDrops }: BuiltEngine<PacketLink>,
   handOver: () => void,
   flush: () => void,
 ): void {
@@ -94,7 +94,7 @@ function loop(
       flush();
       reportAt = now + REPORT_US;
       noticeDrops();
-      post({ kind: over ? "done" : "progress", ...report() });
+      post({ kind: over ? "done" : "progress", report: report(), decisions: takeDecisions(over) });
     }
     if (over) return;
     if (!stopped && stop !== STOP.no) {

@@ -1,9 +1,9 @@
 /**
- * Which share of some kind of SYN is answered, and whether it has fallen: the test by which congestion is told from loss, and
- * from silence, that have nothing to do with the rate.
+ * Tests whether the share of SYNs answered has fallen, and whether slowing down raised it again: how congestion is told from loss
+ * and missing hosts that have nothing to do with the rate.
  *
- * What is usual rises by itself. It falls by more than is negligible only when the share has stayed low although the rate was lowered for it: else a rate
- * that is a little too high, for long, would become usual itself. Pure numbers.
+ * The usual share rises by itself. It falls by more than a negligible part only after a slow-down that did not help; otherwise a
+ * rate that is slightly too high for a long time would make its own loss usual. Pure numbers.
  */
 
 export interface Share {
@@ -12,83 +12,85 @@ export interface Share {
 }
 
 export type Judgement =
-  /** Too little is known. */
+  /** Too little evidence. */
   | "unclear"
   /** As usual, or better. */
   | "usual"
-  /** Fewer are answered than usual: slow down, and say so with `suspect`. */
+  /** Fewer are answered than usual: slow down, and call `suspect`. */
   | "fallen"
-  /** Slowing down has not helped: it is not the rate. */
-  | "usual-after-all";
+  /** Slowing down did not help: the rate is not the cause. */
+  | "not-the-rate";
 
 export interface DeliveryTest {
   /**
-   * Takes `answered` of `total` SYNs, which left at `sent` a second since the last slow-down.
-   * @param isOdd whether something else says that it cannot be the rate: then a fall must be much clearer
+   * Takes the fates of SYNs that left at `sentRate` SYNs per second since the last slow-down.
+   * @param isUnlikely other evidence speaks against congestion: a fall must then be much clearer
    */
-  judge(answered: number, total: number, sent: number, isOdd?: boolean): Judgement;
-  /** Shares now and usually, 0 to 1. */
-  now(): number;
-  usual(): number;
-  /** The rate was lowered for what `judge` has said; `sent` is what it was. */
-  suspect(sent: number): void;
+  judge(answered: number, total: number, sentRate: number, isUnlikely?: boolean): Judgement;
+  /** Share answered since the last slow-down, and usually; 0 to 1. */
+  recentShare(): number;
+  usualShare(): number;
+  /** The rate was lowered because of a "fallen"; `sentRate` is what it was. */
+  suspect(sentRate: number): void;
+  /** Whether it is still open if that slow-down helped. */
   isSuspicious(): boolean;
-  /** More of what left at about the rate that is suspected. */
-  addEvidence(answered: number, total: number, sent: number): void;
-  /** Whether too little has left for a judgement since the last slow-down. */
-  isIdle(): boolean;
-  /** Something else has shown what it was: the suspicion is over. */
-  acquit(): void;
-  /** The rate was lowered: what left before says nothing of what leaves from now on. */
-  startAnew(): void;
+  /** Adds fates of SYNs that left at about the suspected rate and became known later. */
+  addEvidence(answered: number, total: number, sentRate: number): void;
+  /** Whether too few SYNs have left since the last slow-down for a judgement. */
+  lacksEvidence(): boolean;
+  /** Other evidence has settled the suspicion. */
+  dismiss(): void;
+  /** The rate was lowered: SYNs that left before tell nothing of those that leave from now on. */
+  restart(): void;
 }
 
 export interface DeliveryTestOptions {
-  /** What is believed before anything is known. */
+  /** What is assumed before anything is known. */
   readonly prior?: Share;
-  /** A share below this is never taken for usual. */
+  /** A share below this never becomes usual. */
   readonly floor: number;
-  /** A share so much below the usual is worth no reaction: of the usual, 0 to 1. */
+  /** A fall by less than this part of the usual share is ignored, 0 to 1. */
   readonly negligible: number;
 }
 
-/** Standard errors away from chance: there are many looks. */
-const SURE = 4;
-/** SYNs that a judgement must rest on, and after which one is forced. */
-const FEWEST = 16;
-const MOST = 400;
-/** Logarithm of how much likelier one story must be than the others, and SYNs after which the likeliest is taken anyway. */
+/** Standard errors that a fall must exceed: the test is repeated often. */
+const STANDARD_ERRORS = 4;
+/** SYNs that a judgement needs; recent ones count half beyond the second number. */
+const MIN_SYNS = 16;
+const MAX_RECENT = 400;
+/** Log-likelihood ratio that decides between hypotheses, and SYNs after which the likeliest is taken anyway. */
 const DECISIVE = 3;
-const ENOUGH = 200;
-/** The same logarithm for a share that has fallen, against one that has not: there are many looks. */
-const UNLIKELY = 5;
-const UNLIKELY_IF_ODD = 16;
-const FEWEST_TO_RISE = 64;
-/** Rates that differ by less are the same. */
+const ENOUGH_SYNS = 200;
+/** Log-likelihood ratio of "fallen" against "unchanged", normally and when other evidence speaks against it. */
+const FALLEN = 5;
+const FALLEN_IF_UNLIKELY = 16;
+/** SYNs after a slow-down that must have left before the rate may be restored. */
+const MIN_SYNS_TO_RESTORE = 64;
+/** Rates that differ by less than this part are the same. */
 const SAME_RATE = 0.2;
-/** A rate so many times as high is judged by itself. */
-const FASTER = 1.5;
-/** So many SYNs are remembered as usual. */
-const KEPT = 4000;
+/** A rate this many times as high is judged by its own SYNs only. */
+const NEW_RATE = 1.5;
+/** SYNs that the usual share rests on; more count half. */
+const MAX_USUAL = 4000;
 
 export function createDeliveryTest({ prior, floor, negligible }: DeliveryTestOptions): DeliveryTest {
   const usual: Share = { answered: prior?.answered ?? 0, total: prior?.total ?? 0 };
   const recent: Share = { answered: 0, total: 0 };
-  /** The rate, SYNs per second, at which these left. */
-  let recentSent = 0;
-  /** The best that was ever usual: what is not far below it is more of the usual. */
+  /** Mean rate at which the recent SYNs left. */
+  let recentRate = 0;
+  /** The best share that was ever usual: shares slightly below it still count as usual. */
   let ceiling = shareOf(usual);
-  let suspicion: (Share & { readonly sent: number }) | undefined;
+  let suspicion: (Share & { readonly sentRate: number }) | undefined;
 
-  function judge(answered: number, total: number, sent: number, isOdd = false): Judgement {
+  function judge(answered: number, total: number, sentRate: number, isUnlikely = false): Judgement {
     if (total === 0) return "unclear";
-    // What left much more slowly would hide what becomes of SYNs at this rate.
-    if (sent > FASTER * recentSent) clear(recent);
-    recentSent = (recentSent * recent.total + sent * total) / (recent.total + total);
+    // SYNs that left much more slowly would hide what becomes of those at this rate.
+    if (sentRate > NEW_RATE * recentRate) clear(recent);
+    recentRate = (recentRate * recent.total + sentRate * total) / (recent.total + total);
     recent.answered += answered;
     recent.total += total;
-    if (recent.total < FEWEST) return "unclear";
-    if (usual.total < FEWEST) {
+    if (recent.total < MIN_SYNS) return "unclear";
+    if (usual.total < MIN_SYNS) {
       add(usual, recent);
       clear(recent);
       return "usual";
@@ -96,78 +98,78 @@ export function createDeliveryTest({ prior, floor, negligible }: DeliveryTestOpt
     const now = shareOf(recent);
     const before = shareOf(usual);
     if (suspicion !== undefined) {
-      const helped = hasHelped(before, sent);
+      const helped = hasHelped(before, sentRate);
       if (helped === undefined) return "unclear";
       suspicion = undefined;
       if (!helped) {
         usual.answered = recent.answered;
         usual.total = recent.total;
         ceiling = now;
-        return "usual-after-all";
+        return "not-the-rate";
       }
     }
     const pooled = (recent.answered + usual.answered) / (recent.total + usual.total);
     const error = Math.sqrt(pooled * (1 - pooled) * (1 / recent.total + 1 / usual.total));
-    if (before - now > Math.max(negligible * before, SURE * error)) {
-      // Standard errors are too small where nearly all are answered: a few losses then look like many.
+    if (before - now > Math.max(negligible * before, STANDARD_ERRORS * error)) {
+      // Where nearly all are answered, standard errors are too small: a few losses then look like many.
       const both = { answered: recent.answered + usual.answered, total: recent.total + usual.total };
-      const apart = likelihood(recent, now) + likelihood(usual, before) - likelihood(both, shareOf(both));
-      if (apart > (isOdd ? UNLIKELY_IF_ODD : UNLIKELY)) return "fallen";
+      const ratio = likelihood(recent, now) + likelihood(usual, before) - likelihood(both, shareOf(both));
+      if (ratio > (isUnlikely ? FALLEN_IF_UNLIKELY : FALLEN)) return "fallen";
     }
     ceiling = Math.max(ceiling, shareOf(usual));
     if (now >= (1 - negligible) * ceiling) add(usual, { answered, total });
-    halve(usual, KEPT);
-    halve(recent, MOST);
+    halve(usual, MAX_USUAL);
+    halve(recent, MAX_RECENT);
     return "usual";
   }
 
-  /** Which of three stories is the likeliest; undefined while chance may have made the difference. */
-  function hasHelped(before: number, sent: number): boolean | undefined {
+  /** Compares three hypotheses. @returns undefined while the difference may be chance */
+  function hasHelped(before: number, sentRate: number): boolean | undefined {
     if (suspicion === undefined) return undefined;
     const all = { answered: recent.answered + suspicion.answered, total: recent.total + suspicion.total };
-    // It is not the rate: the share is the same as then.
-    const same = likelihood(all, shareOf(all));
+    // Not the rate: the share is what it was before the slow-down.
+    const unchanged = likelihood(all, shareOf(all));
     // It was the rate: the share is the usual one again.
-    const again = likelihood(suspicion, shareOf(suspicion)) + likelihood(recent, before);
-    // It still is the rate: as many arrive as did then, so that the share of fewer is greater.
-    let still = Number.NEGATIVE_INFINITY;
+    const recovered = likelihood(suspicion, shareOf(suspicion)) + likelihood(recent, before);
+    // It still is the rate: as many SYNs per second arrive as before, which is a greater share of fewer.
+    let limited = Number.NEGATIVE_INFINITY;
     for (let then = 0.02; then < 1; then += 0.02) {
-      const now = Math.min(before, (then * suspicion.sent) / sent);
-      still = Math.max(still, likelihood(suspicion, then) + likelihood(recent, now));
+      const now = Math.min(before, (then * suspicion.sentRate) / sentRate);
+      limited = Math.max(limited, likelihood(suspicion, then) + likelihood(recent, now));
     }
-    const evidence = same - Math.max(again, still);
+    const evidence = unchanged - Math.max(recovered, limited);
     if (evidence < -DECISIVE) return true;
-    // What would raise the rate again must rest on more.
-    if (evidence > DECISIVE && recent.total >= FEWEST_TO_RISE) return shareOf(all) < floor;
-    if (recent.total < ENOUGH) return undefined;
+    // Restoring the rate needs more evidence.
+    if (evidence > DECISIVE && recent.total >= MIN_SYNS_TO_RESTORE) return shareOf(all) < floor;
+    if (recent.total < ENOUGH_SYNS) return undefined;
     return evidence < 0 || shareOf(all) < floor;
   }
 
   return {
     judge,
-    now: () => shareOf(recent),
-    usual: () => shareOf(usual),
-    suspect: (sent) => {
-      suspicion = { ...recent, sent };
+    recentShare: () => shareOf(recent),
+    usualShare: () => shareOf(usual),
+    suspect: (sentRate) => {
+      suspicion = { ...recent, sentRate };
     },
     isSuspicious: () => suspicion !== undefined,
-    addEvidence: (answered, total, sent) => {
-      if (suspicion !== undefined && Math.abs(sent / suspicion.sent - 1) < SAME_RATE) {
+    addEvidence: (answered, total, sentRate) => {
+      if (suspicion !== undefined && Math.abs(sentRate / suspicion.sentRate - 1) < SAME_RATE) {
         add(suspicion, { answered, total });
       }
     },
-    isIdle: () => recent.total < FEWEST,
-    acquit: () => {
+    lacksEvidence: () => recent.total < MIN_SYNS,
+    dismiss: () => {
       suspicion = undefined;
     },
-    startAnew: () => clear(recent),
+    restart: () => clear(recent),
   };
 }
 
-/** Logarithm of the chance of so many answers when each comes with the chance `p`, but for a constant. */
+/** Log-likelihood of the share when each SYN is answered with probability `p`, up to a constant. */
 function likelihood({ answered, total }: Share, p: number): number {
-  const sure = Math.min(1 - 1e-3, Math.max(1e-3, p));
-  return answered * Math.log(sure) + (total - answered) * Math.log(1 - sure);
+  const bounded = Math.min(1 - 1e-3, Math.max(1e-3, p));
+  return answered * Math.log(bounded) + (total - answered) * Math.log(1 - bounded);
 }
 
 const shareOf = ({ answered, total }: Share): number => (total === 0 ? 0 : answered / total);
@@ -182,9 +184,9 @@ function clear(share: Share): void {
   share.total = 0;
 }
 
-/** Halves what has grown beyond `most`, so that it follows when the world changes. */
-function halve(share: Share, most: number): void {
-  if (share.total <= most) return;
+/** Halves a share that rests on more than `max` SYNs, so that it follows changes. */
+function halve(share: Share, max: number): void {
+  if (share.total <= max) return;
   share.answered /= 2;
   share.total /= 2;
 }

@@ -1,8 +1,7 @@
 /**
  * Pacing: a token bucket that says how many probes may leave now, and when the next one may.
  *
- * Pure: time is a parameter, in microseconds. It knows a rate, not why: finding the rate that a path holds is
- * controller.ts's.
+ * Pure: time is a parameter, in microseconds. Not here: which rate the path holds (controller.ts).
  */
 
 export interface Pacer {
@@ -10,13 +9,13 @@ export interface Pacer {
   allowance(nowUs: number): number;
   /** Takes one probe out of the allowance. */
   spend(): void;
-  /** So many probes per second from now on, above 0. */
+  /** Probes per second from now on, above 0. */
   setRate(rate: number, nowUs: number): void;
-  /** When the allowance will be at least one; `nowUs` when it is already. */
+  /** When the allowance reaches one; `nowUs` if it has. */
   nextAt(nowUs: number): number;
 }
 
-/** After a pause what this share of a second holds may leave at once. */
+/** Size of the bucket, in seconds' worth of probes: the burst that may leave after a pause. */
 const BURST = 0.01;
 
 /** @param rate probes per second, above 0 */
@@ -24,7 +23,7 @@ export function createPacer(rate: number, startUs: number): Pacer {
   let perSecond = rate;
   let perUs = rate / 1e6;
   let burst = Math.max(1, rate * BURST);
-  // Fractions that change with every probe: as variables of a closure each value would be an object of its own.
+  // In arrays, because a fraction in a closure variable is allocated each time it changes.
   const tokens = Float64Array.of(burst);
   const at = Float64Array.of(startUs);
   const refill = (nowUs: number): void => {
@@ -35,7 +34,7 @@ export function createPacer(rate: number, startUs: number): Pacer {
   return {
     allowance: (nowUs) => {
       refill(nowUs);
-      // A token that rounding has left a hair short is a whole one: `nextAt` has said that it would be.
+      // `nextAt` has promised a whole token here, which rounding may leave slightly short.
       return Math.floor(tokens[0] + 1e-6);
     },
     spend: () => {

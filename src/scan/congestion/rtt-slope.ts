@@ -1,65 +1,64 @@
 /**
- * Whether round trips grow while a run starts: the first sign of a rate that is too high, before any host has been heard of
- * twice, and before anything is lost.
+ * Whether round trips rise during startup: the first sign of a rate that is too high, before any host has answered twice and
+ * before anything is lost.
  *
- * A queue before the bottleneck grows by (rate/C - 1) seconds a second, and each answer is later than the one before it by so
- * much. Hosts at different distances are only scatter: in a random order they come as they come. Regression of round trips by
- * the times their SYNs left, by least squares. Who has not answered yet is missing among the last to be probed, which makes the
- * slope look smaller, never greater. Pure: times in microseconds.
+ * A queue before the bottleneck grows by rate/C - 1 seconds per second, and each answer is later than the one before by as much.
+ * Hosts at different distances only add scatter, because targets come in random order. The slope is a regression of round trips
+ * on departure times. SYNs not answered yet are missing among the latest, which lowers the slope and never raises it. Pure: times
+ * in microseconds.
  */
+import { fitLine, LINE, LINE_LENGTH, MOMENT_COUNT, MOMENTS } from "./least-squares.ts";
 
 export interface RttSlope {
-  /** The rate has changed: SYNs that leave at `fromUs` or later are others. Those at the rate before are still told of, while these tell nothing. */
-  startAnew(fromUs: number): void;
-  /** Of the newest only those count that leave before. */
+  /** The rate has changed: SYNs from `fromUs` on form a new sample. The sample before still counts until this one tells something. */
+  restart(fromUs: number): void;
+  /** The new sample ends with the SYNs that left before `toUs`. */
   end(toUs: number): void;
   /**
    * Takes the round trip of the SYN that left at `times[i]`.
    * @param rtt whole microseconds
    */
   add(times: Float64Array, i: number, rtt: number): void;
-  /** How fast round trips grow, in seconds a second, and by how much from the first of these SYNs to the last; undefined when that may be chance. */
-  growth(): Growth | undefined;
+  /** How round trips rise; undefined when the rise may be chance. */
+  growth(): RttGrowth | undefined;
 }
 
-export interface Growth {
+export interface RttGrowth {
   /** When the first and the last of these SYNs left. */
   readonly fromUs: number;
   readonly toUs: number;
+  /** Seconds per second. */
   readonly slope: number;
+  /** How much round trips rose from the first SYN to the last. */
   readonly queueUs: number;
-  /** The round trip of the first, no less than the shortest was, and how far others are from it, but for the growth: a standard deviation. */
+  /** The round trip without the rise: the line's value at the first SYN, at least the shortest one. */
   readonly clearUs: number;
+  /** Standard deviation of the round trips around the line: how different the hosts' distances are. */
   readonly scatterUs: number;
 }
 
-/** Answers that a trend must show in; standard errors away from chance: there are many looks. */
-const FEWEST_ANSWERS = 12;
-const SURE = 4;
-/** From the first of them to the last. */
-const SHORTEST_US = 5000;
-/** Less than this is nothing. */
-const LEAST_GROWTH_US = 1000;
-/** Microseconds, squared. */
-const LEAST_VARIANCE = 1;
+/** Answers that a slope needs, and standard errors that it must exceed: the test is repeated often. */
+const MIN_ANSWERS = 12;
+const STANDARD_ERRORS = 4;
+/** Shortest time from the first SYN to the last, in microseconds: a burst leaves at no known rate. */
+const MIN_SPAN_US = 5000;
+/** A smaller rise, in microseconds, is ignored. */
+const MIN_RISE_US = 1000;
+/** SYNs whose departure times vary by less, in microseconds squared, left all at once. */
+const MIN_VARIANCE = 1;
 
-const COUNT = 0;
-const TIME = 1;
-const ROUND = 2;
-const TIMES = 3;
-const ROUNDS = 4;
-const BOTH = 5;
-const FIRST = 6;
-const LAST = 7;
-const SHORTEST = 8;
+/** Sums of a sample: the moments of departure time (x) and round trip (y), and then these. */
+const FIRST = MOMENT_COUNT;
+const LAST = MOMENT_COUNT + 1;
+const SHORTEST = MOMENT_COUNT + 2;
 
 export function createRttSlope(startUs: number): RttSlope {
-  let newer = createStage();
-  let older = createStage();
+  let newer = createSample();
+  let older = createSample();
   newer.begin(startUs);
 
   return {
-    startAnew: (us) => {
+    restart: (us) => {
       newer.end(us);
       [newer, older] = [older, newer];
       newer.begin(us);
@@ -72,17 +71,18 @@ export function createRttSlope(startUs: number): RttSlope {
   };
 }
 
-/** SYNs that left at one rate; none before it begins. */
-interface Stage {
+/** SYNs that left at one rate; none before `begin`. */
+interface Sample {
   begin(fromUs: number): void;
   end(toUs: number): void;
-  /** @returns whether it is one of these */
+  /** @returns whether the SYN belongs to this sample */
   add(times: Float64Array, i: number, rtt: number): boolean;
-  growth(): Growth | undefined;
+  growth(): RttGrowth | undefined;
 }
 
-function createStage(): Stage {
+function createSample(): Sample {
   const sums = new Float64Array(SHORTEST + 1);
+  const line = new Float64Array(LINE_LENGTH);
   let fromUs = Number.POSITIVE_INFINITY;
   let toUs = Number.POSITIVE_INFINITY;
 
@@ -101,39 +101,34 @@ function createStage(): Stage {
       const us = times[i];
       if (us < fromUs || us >= toUs) return false;
       const at = us - fromUs;
-      sums[COUNT]++;
-      sums[TIME] += at;
-      sums[ROUND] += rtt;
-      sums[TIMES] += at * at;
-      sums[ROUNDS] += rtt * rtt;
-      sums[BOTH] += at * rtt;
+      sums[MOMENTS.weight]++;
+      sums[MOMENTS.x] += at;
+      sums[MOMENTS.y] += rtt;
+      sums[MOMENTS.xx] += at * at;
+      sums[MOMENTS.yy] += rtt * rtt;
+      sums[MOMENTS.xy] += at * rtt;
       if (at < sums[FIRST]) sums[FIRST] = at;
       if (at > sums[LAST]) sums[LAST] = at;
       if (rtt < sums[SHORTEST]) sums[SHORTEST] = rtt;
       return true;
     },
     growth: () => {
-      const n = sums[COUNT];
-      // A burst leaves at no rate that could be known.
-      if (n < FEWEST_ANSWERS || sums[LAST] - sums[FIRST] < SHORTEST_US) return undefined;
-      const time = sums[TIME] / n;
-      const round = sums[ROUND] / n;
-      const variance = sums[TIMES] / n - time * time;
-      // What left all at once has no slope.
-      if (variance < LEAST_VARIANCE) return undefined;
-      const covariance = sums[BOTH] / n - time * round;
-      const slope = covariance / variance;
-      if (slope * (sums[LAST] - sums[FIRST]) < LEAST_GROWTH_US) return undefined;
-      const rest = sums[ROUNDS] / n - round * round - slope * covariance;
-      const error = Math.sqrt(Math.max(0, rest) / (variance * (n - 2)));
-      if (slope <= SURE * error) return undefined;
+      const answers = sums[MOMENTS.weight];
+      const spanUs = sums[LAST] - sums[FIRST];
+      if (answers < MIN_ANSWERS || spanUs < MIN_SPAN_US) return undefined;
+      fitLine(sums, line);
+      const slope = line[LINE.slope];
+      const residual = line[LINE.residual];
+      if (line[LINE.varianceX] < MIN_VARIANCE || slope * spanUs < MIN_RISE_US) return undefined;
+      const error = Math.sqrt(residual / (line[LINE.varianceX] * (answers - 2)));
+      if (slope <= STANDARD_ERRORS * error) return undefined;
       return {
         fromUs: fromUs + sums[FIRST],
         toUs: fromUs + sums[LAST],
         slope,
-        queueUs: slope * (sums[LAST] - sums[FIRST]),
-        clearUs: Math.max(sums[SHORTEST], round - slope * (time - sums[FIRST])),
-        scatterUs: Math.sqrt(Math.max(0, rest)),
+        queueUs: slope * spanUs,
+        clearUs: Math.max(sums[SHORTEST], line[LINE.meanY] - slope * (line[LINE.meanX] - sums[FIRST])),
+        scatterUs: Math.sqrt(residual),
       };
     },
   };

@@ -1,27 +1,26 @@
 /**
- * The rate that the workers of one run go by: each finds what the path holds by the answers to its own SYNs, and all send at the
- * mean of what they have found. They probe parts of one random order, so that each sees the same path; alone they would come to
- * shares as different as those of strangers, and the run would last as long as the slowest.
+ * The rate that the workers of one run share: each finds a rate from the answers to its own SYNs, and all send at the mean of
+ * those rates. They probe parts of one random order, so they see the same path. Without sharing, their rates would differ like
+ * those of unrelated runs, and the run would last as long as its slowest worker.
  *
- * Memory that threads share: a word a worker. Not here: how a rate is found (controller.ts), and runs of other processes, which
- * know nothing of each other.
+ * The memory is shared between threads, one word per worker. Not here: how a rate is found (controller.ts), other processes.
  */
 
 export interface SharedRate {
-  /** Tells the others the rate that was found, SYNs per second. @returns the mean of all */
+  /** Publishes this worker's rate, SYNs per second. @returns the mean of all workers' rates */
   share(rate: number): number;
-  /** This worker sends no more, and counts no more. */
+  /** This worker sends nothing more: its rate no longer counts. */
   leave(): void;
 }
 
-/** A word is hundredths of a SYN per second; 0 is nobody's. */
+/** A word counts hundredths of a SYN per second; 0 means no worker. */
 const UNITS = 100;
 
-/** @returns memory for so many workers */
+/** @returns memory for this number of workers */
 export const sharedRates = (workers: number): SharedArrayBuffer =>
   new SharedArrayBuffer(workers * Uint32Array.BYTES_PER_ELEMENT);
 
-/** @param worker from 0 on */
+/** @param worker its index, from 0 */
 export function createSharedRate(memory: SharedArrayBuffer, worker: number): SharedRate {
   const words = new Uint32Array(memory);
   return {

@@ -24,6 +24,7 @@ import { createRstLimited } from "../hosts/rst-limited.ts";
 import { CONFIDENCE } from "../measure/loss.ts";
 import type { TimeoutLimits } from "../measure/rtt.ts";
 import { createInFlight } from "../probe/in-flight.ts";
+import type { RateChange, RateMetrics } from "../probe/result.ts";
 import type { Verdict } from "../probe/verdict.ts";
 import type { Path, ProbeSource } from "../targets/probe-source.ts";
 import { countPath, type EngineCounters, newCounters } from "./counters.ts";
@@ -42,7 +43,7 @@ export interface EngineOptions extends HostLimitOptions {
   readonly ports: SourcePorts;
   /** 8 random bytes, fresh for every run. */
   readonly isnKey: Uint8Array;
-  /** Any number, fresh for every run: randomises the table's hash and the packets' identification. */
+  /** Any number, fresh for every run: keys the hashes of all tables and the packets' identification. */
   readonly seed: number;
   /** Source ports of control probes, disjoint from `ports`; without them none are sent. */
   readonly pilotPorts?: { readonly first: number; readonly last: number };
@@ -60,6 +61,8 @@ export interface EngineOptions extends HostLimitOptions {
   readonly hosts?: number;
   /** Another rate controller, for comparison. */
   readonly congestion?: (options: RateControllerOptions) => RateController;
+  /** Told of each change of the rate, with its reason. */
+  readonly onRateChange?: (change: RateChange) => void;
   /** Rows of the socket table, decided ones included. */
   readonly capacity: number;
   readonly startUs: number;
@@ -94,6 +97,8 @@ export interface Engine {
   handleDeparture(first: number, end: number, fromUs: number, toUs: number): void;
   /** The link dropped received packets: its buffer was full. */
   handleOverrun(nowUs: number): void;
+  /** How the rate is found: phase, round trips, queue. */
+  rateMetrics(): RateMetrics;
   /** How long sending has been stalled, in microseconds; 0 when it is not. */
   stalledUs(nowUs: number): number;
   /** The link refused the packet `token` of the current round. */
@@ -133,9 +138,11 @@ export function createEngine(options: EngineOptions): Engine {
     rate: options.rate,
     hosts: options.hosts ?? source.total,
     startUs,
+    seed,
     tries: maxTries,
     acceptedDoubt,
     ...(options.congestion === undefined ? {} : { congestion: options.congestion }),
+    ...(options.onRateChange === undefined ? {} : { onRateChange: options.onRateChange }),
   });
   const pacer = createPacer(pathState.rate(), startUs);
   const inFlight = createInFlight({ capacity, maxTries, seed, startUs, ports, localWords, pathState });
@@ -214,6 +221,7 @@ export function createEngine(options: EngineOptions): Engine {
     handleDeparture: transmit.handleDeparture,
     handleRefusal: transmit.handleRefusal,
     handleOverrun: pathState.overrun,
+    rateMetrics: pathState.metrics,
     stalledUs: sendBackoff.stalledUs,
     pollTimeout: (nowUs) => Math.min(transmit.nextAt(nowUs), timers.next(), controlSchedule.nextExpiry()),
     lowestUndecided: () => Math.min(controlSchedule.lowestPosition(), inFlight.lowestUndecided()),

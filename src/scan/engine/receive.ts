@@ -15,7 +15,8 @@ import { ADDRESS_WORDS, loadAddress, storeAddress } from "../../socket/table.ts"
 import type { PathState } from "../congestion/path-state.ts";
 import type { ControlSchedule } from "../hosts/control-schedule.ts";
 import type { RstLimited } from "../hosts/rst-limited.ts";
-import { CLOSED_PORT, MARKS, MOST_SILENCES, SILENCES } from "../measure/host-cache.ts";
+import { CLOSED_PORT, MARKS, MAX_SILENT_TRIES, SILENT_TRIES } from "../measure/host-cache.ts";
+import { ANSWER } from "../measure/loss-ledger.ts";
 import { isProof, SEGMENT_VERDICTS, segmentKind } from "../probe/classify.ts";
 import type { InFlight } from "../probe/in-flight.ts";
 import { createReplyDecoder } from "../probe/reply-decoder.ts";
@@ -209,17 +210,19 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
         if (isOpen) counts.path.openLost++;
       }
     }
-    if ((hosts.marks[host] & MARKS.paced) !== 0) tellPace(row, attempt, host, nowUs);
-    const tells = tellsOfPath(row, attempt, isOpen);
-    const timed = attempt < ports.size;
-    pathState.answered(host, table.sentAt, columnOf(row, attempt), nowUs, ageUs, tells, timed, attempt === 0);
+    if ((hosts.marks[host] & MARKS.limited) !== 0) tellPace(row, attempt, host, nowUs);
+    const flags =
+      (tellsOfPath(row, attempt, isOpen) ? ANSWER.ofPath : 0) |
+      (attempt < ports.size ? ANSWER.timed : 0) |
+      (attempt === 0 ? ANSWER.firstSyn : 0);
+    pathState.answered(host, table.sentAt, columnOf(row, attempt), nowUs, ageUs, flags);
     if (isOpen) {
       pathState.foundOpen(table.sentAt, row);
       if (hosts.open[host] < 0xffff) hosts.open[host]++;
     } else {
       if (hosts.closed[host] < 0xffff) hosts.closed[host]++;
       if (hosts.marks[host] >>> CLOSED_PORT === 0) hosts.marks[host] |= table.peerPort[row] << CLOSED_PORT;
-      if ((hosts.marks[host] & MOST_SILENCES) !== 0) hosts.marks[host] -= SILENCES;
+      if ((hosts.marks[host] & MAX_SILENT_TRIES) !== 0) hosts.marks[host] -= SILENT_TRIES;
     }
     controlSchedule.remember(row, host, isOpen);
     return host;
@@ -227,7 +230,7 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
 
   /** Whether the try's fate tells about the path: hosts do not limit SYN-ACKs, but may limit RSTs. */
   const tellsOfPath = (row: number, attempt: number, isOpen: boolean): boolean =>
-    isOpen || ((apart[row] & (1 << attempt)) !== 0 && (hosts.marks[hostOf[row]] & MARKS.paced) === 0);
+    isOpen || ((apart[row] & (1 << attempt)) !== 0 && (hosts.marks[hostOf[row]] & MARKS.limited) === 0);
 
   /** Where no closed port is known to send controls to, the port's own tries tell how much the host withholds. */
   function tellPace(row: number, attempt: number, host: number, nowUs: number): void {

@@ -116,7 +116,7 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
     const from = columnOf(row, first);
     const count = table.tries[row] - first;
     const host = hostOf[row];
-    const withholds = (hosts.marks[host] & MARKS.paced) !== 0;
+    const withholds = (hosts.marks[host] & MARKS.limited) !== 0;
     const silence = table.tries[row] < FEWEST_TRIES ? SILENCE.plain : controlSchedule.silenceOf(row);
     const mayWithhold = withholds || silence === SILENCE.withheld || silence === SILENCE.unwatched;
     let early = count;

@@ -100,8 +100,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
     const slot = controlSchedule.next(nowUs, !retransmitQueue.any());
     if (slot >= 0) return sendPilot(slot, nowUs, out, at, token);
     if (simultaneousOpens.any()) return sendSynAck(simultaneousOpens.next(), nowUs, out, at, token);
-    const isPostponed =
-      pathState.isStarting() && retransmitQueue.length() < MOST_POSTPONED && rows.mayStart();
+    const isPostponed = pathState.inStartup() && retransmitQueue.length() < MOST_POSTPONED && rows.mayStart();
     let row = isPostponed ? -1 : retransmitQueue.pop();
     for (let started = 0; row < 0 && started < STARTS_PER_CALL; started++) {
       row = rows.start(nowUs);

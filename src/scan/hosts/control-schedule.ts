@@ -12,9 +12,9 @@ import {
   CLOSED_PORT,
   ENTRY_WORDS,
   MARKS,
-  MOST_SILENCES,
-  MOST_UNANSWERED,
-  SILENCES,
+  MAX_SILENT_TRIES,
+  MAX_UNANSWERED,
+  SILENT_TRIES,
   UNANSWERED,
 } from "../measure/host-cache.ts";
 import type { InFlight } from "../probe/in-flight.ts";
@@ -148,8 +148,8 @@ export function createControlSchedule({
   let leaveBy = 0;
 
   const isSuspicious = (host: number): boolean =>
-    (hosts.marks[host] & MOST_SILENCES) >=
-    SILENCES * Math.min(MANY_SILENCES, FEW_SILENCES + hosts.closed[host]);
+    (hosts.marks[host] & MAX_SILENT_TRIES) >=
+    SILENT_TRIES * Math.min(MANY_SILENCES, FEW_SILENCES + hosts.closed[host]);
 
   function askControl(host: number, row: number): number {
     const port = hosts.marks[host] >>> CLOSED_PORT;
@@ -184,19 +184,19 @@ export function createControlSchedule({
     const host = controlProbes.host[slot];
     const at = slot * ADDRESS_WORDS;
     if (!hosts.holds(host, controlProbes.words, at)) return;
-    if ((hosts.marks[host] & MARKS.paced) !== 0) {
+    if ((hosts.marks[host] & MARKS.limited) !== 0) {
       rstLimited.told(host, controlProbes.words, at, isAnswered, controlProbes.sentUs[slot], nowUs);
     } else if (isAnswered) {
       // One token may have come at the right moment: after one that was not answered it takes two that are.
-      if ((hosts.marks[host] & MOST_UNANSWERED) === 0) hosts.marks[host] &= ~MOST_SILENCES;
+      if ((hosts.marks[host] & MAX_UNANSWERED) === 0) hosts.marks[host] &= ~MAX_SILENT_TRIES;
       else {
         hosts.marks[host] -= UNANSWERED;
         note(slot, SILENCE.withheld);
       }
     } else {
-      if ((hosts.marks[host] & MOST_UNANSWERED) < MOST_UNANSWERED) hosts.marks[host] += UNANSWERED;
-      const unanswered = (hosts.marks[host] & MOST_UNANSWERED) / UNANSWERED;
-      if (pathState.loss() ** unanswered < CHANCE) hosts.marks[host] |= MARKS.paced;
+      if ((hosts.marks[host] & MAX_UNANSWERED) < MAX_UNANSWERED) hosts.marks[host] += UNANSWERED;
+      const unanswered = (hosts.marks[host] & MAX_UNANSWERED) / UNANSWERED;
+      if (pathState.loss() ** unanswered < CHANCE) hosts.marks[host] |= MARKS.limited;
     }
   }
 
@@ -251,7 +251,7 @@ export function createControlSchedule({
       controlOf[row] = 0;
       const host = hostOf[row];
       const marks = hosts.marks[host];
-      if (!isSuspicious(host) || (marks & MARKS.paced) !== 0) return;
+      if (!isSuspicious(host) || (marks & MARKS.limited) !== 0) return;
       if (nowUs / 1000 - hosts.sentMs[host] >= REST_MS) return;
       if (!hosts.holds(host, table.peer, row * ADDRESS_WORDS)) return;
       const last = lastOf[host / ENTRY_WORDS];
@@ -270,15 +270,16 @@ export function createControlSchedule({
     noteSilence: (row) => {
       const host = hostOf[row];
       const marks = hosts.marks[host];
-      if (marks >>> CLOSED_PORT === 0 || (marks & MOST_SILENCES) >= MOST_SILENCES - SILENCES) return;
-      hosts.marks[host] = marks + 2 * SILENCES;
+      if (marks >>> CLOSED_PORT === 0 || (marks & MAX_SILENT_TRIES) >= MAX_SILENT_TRIES - SILENT_TRIES)
+        return;
+      hosts.marks[host] = marks + 2 * SILENT_TRIES;
     },
     silenceOf: (row) => {
       const silence = silenceBy(controlOf[row]);
       return silence === SILENCE.plain && isSuspicious(hostOf[row]) ? SILENCE.unwatched : silence;
     },
     withheld: (host) => {
-      const unanswered = (hosts.marks[host] & MOST_UNANSWERED) / UNANSWERED;
+      const unanswered = (hosts.marks[host] & MAX_UNANSWERED) / UNANSWERED;
       if (unanswered === 0) return 0;
       return LIMITED / (LIMITED + (1 - LIMITED) * pathState.loss() ** unanswered);
     },
@@ -316,7 +317,7 @@ export function createControlSchedule({
       if (controlProbes === undefined) return;
       if (controlProbes.known() >= REMEMBER_EVERY * 4 && ++sinceRemembered < REMEMBER_EVERY) return;
       sinceRemembered = 0;
-      if ((hosts.marks[host] & MARKS.paced) !== 0) return;
+      if ((hosts.marks[host] & MARKS.limited) !== 0) return;
       const { peer, peerPort, path } = table;
       controlProbes.remember(peer, row * ADDRESS_WORDS, peerPort[row], path[row], host, isOpen);
     },

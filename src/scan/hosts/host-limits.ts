@@ -13,6 +13,8 @@ import { createHostRate } from "./host-rate.ts";
 import { type RstLimited, TURN, type Turn } from "./rst-limited.ts";
 
 export interface HostLimitOptions {
+  /** Random for each run (socket/table.ts). */
+  readonly seed: number;
   /** SYNs per second to one host. */
   readonly ratePerHost?: number;
   /** SYNs per second to one prefix, /24 of IPv4 or /64 of IPv6. */
@@ -54,13 +56,16 @@ export function createUserLimits(limits: HostLimitOptions, peer: Uint32Array): U
     ratePerHost: rate = Number.POSITIVE_INFINITY,
     hostTimeoutUs: timeoutUs = Number.POSITIVE_INFINITY,
     ratePerPrefix,
+    seed,
   } = limits;
   const ofHost =
-    Math.min(rate, timeoutUs) === Number.POSITIVE_INFINITY ? undefined : createHostRate({ rate, timeoutUs });
+    Math.min(rate, timeoutUs) === Number.POSITIVE_INFINITY
+      ? undefined
+      : createHostRate({ rate, timeoutUs, seed });
   const ofPrefix =
     ratePerPrefix === undefined
       ? undefined
-      : createHostRate({ rate: ratePerPrefix, timeoutUs: Number.POSITIVE_INFINITY });
+      : createHostRate({ rate: ratePerPrefix, timeoutUs: Number.POSITIVE_INFINITY, seed });
   const prefix = new Uint32Array(ADDRESS_WORDS);
   return {
     isSet: ofHost !== undefined || ofPrefix !== undefined,
@@ -90,7 +95,7 @@ export function createHostLimits(
 
   return {
     take: (row, nowUs) => {
-      const paced = (marks[hostOf[row]] & MARKS.paced) !== 0;
+      const paced = (marks[hostOf[row]] & MARKS.limited) !== 0;
       if (!userLimits.isSet && !paced && held[row] !== IN_LINE) return TURN.now;
       if (held[row] === NONE) {
         const turnUs = userLimits.turn(row, nowUs);

@@ -5,7 +5,7 @@
  * A host costs one entry of an open-addressing table, and is forgotten when its last turn has passed, unless its time is
  * limited: then its first turn must be remembered to the end. Pure: time is a parameter, in microseconds.
  */
-import { ADDRESS_WORDS, sameWords } from "../../socket/table.ts";
+import { ADDRESS_WORDS, hashAddress, sameWords } from "../../socket/table.ts";
 
 export interface HostRate {
   /**
@@ -22,11 +22,13 @@ export interface HostRateOptions {
   readonly rate: number;
   /** How long a host is probed, from its first SYN on, in microseconds; Infinity for no limit. */
   readonly timeoutUs: number;
+  /** Random for each run: which addresses collide depends on it. */
+  readonly seed: number;
 }
 
 const FEWEST_SLOTS = 1024;
 
-export function createHostRate({ rate, timeoutUs }: HostRateOptions): HostRate {
+export function createHostRate({ rate, timeoutUs, seed }: HostRateOptions): HostRate {
   const betweenUs = 1e6 / rate;
   const forgets = timeoutUs === Number.POSITIVE_INFINITY;
   let hosts = new Uint32Array(FEWEST_SLOTS * ADDRESS_WORDS);
@@ -37,12 +39,7 @@ export function createHostRate({ rate, timeoutUs }: HostRateOptions): HostRate {
 
   function slotOf(words: Uint32Array, at: number): number {
     const mask = next.length - 1;
-    let h = 0;
-    for (let i = 0; i < ADDRESS_WORDS; i++) {
-      h = Math.imul(h ^ words[at + i], 0x9e3779b1);
-      h ^= h >>> 15;
-    }
-    let slot = h & mask;
+    let slot = hashAddress(seed, words, at) & mask;
     while (next[slot] !== 0 && !sameWords(hosts, slot * ADDRESS_WORDS, words, at)) slot = (slot + 1) & mask;
     return slot;
   }

@@ -1,123 +1,125 @@
 /**
- * How many open ports a run has probably missed: what the losses of its stretches (send-intervals.ts) tell of ports like those found.
+ * How many open ports a run has probably missed, from the losses of its send intervals.
  *
- * Where a pair may have many SYNs, each open port found stands for the odds that one like it was missed (Horvitz and Thompson's
- * estimator). Where it may have one or two, most was lost where hardly anything was found, and hardly any loss ever shows; but
- * the first SYNs of a random order are answered in the same share all the time, but for what is lost. So that share says what
- * was lost where few had to be answered, and how many open ports were asked there. It is known only in the end.
+ * Where a pair may get many SYNs, each open port found stands for the odds that one like it was missed (the Horvitz-Thompson
+ * estimator). Where it may get one or two, most was lost where hardly anything was found, and losses hardly show. There the share
+ * of first SYNs that is answered helps: in a random order it is constant but for loss, so a lower share tells what was lost in an
+ * interval, and how many open ports were probed in it. That is known only at the end.
  *
- * Pure: times in microseconds. How sure the sum is: loss.ts.
+ * Pure: times in microseconds. Not here: how certain the sum is (loss.ts).
  * Tested by test/sim/path-knowledge.test.ts and test/sim/networks.test.ts.
  */
 
-import { BESIDE, BESIDE_TRIES, FEW_TRIES, MOST_LOSS, missChance } from "./loss.ts";
+import { FEW_TRIES, MAX_LOSS, missChance, NEIGHBOURS, SMOOTHING_TRIES } from "./loss.ts";
 import { FATES, type SendIntervals } from "./send-intervals.ts";
 
+/** What is known of the send intervals at one look. */
+export interface Settled {
+  /** Intervals below this have their loss. */
+  readonly smoothed: number;
+  /** Of intervals below this all fates are known. */
+  readonly settled: number;
+  /** How long after a try the next one follows. */
+  readonly timeoutUs: number;
+  /** Nothing more will come. */
+  readonly isLast: boolean;
+  /** Hosts rate-limit their RSTs: first SYNs without an answer tell nothing of the path. */
+  readonly resetsLimited: boolean;
+}
+
 export interface MissedPorts {
-  /**
-   * Takes the stretches below `smoothed`, whose loss is set; of those below `settled` it is known what became of their SYNs.
-   * @param waitUs after which a next try follows
-   * @param isLast nothing more will come
-   * @param isLimited hosts limit their resets: first SYNs that are not answered do not tell of the path
-   */
-  reckon(smoothed: number, settled: number, waitUs: number, isLast: boolean, isLimited: boolean): void;
-  /** For each open port found, how many of its like were missed: the sum. */
+  update(known: Settled): void;
+  /** Sum over the open ports found: how many like each were missed. */
   sum(): number;
 }
 
-/** First SYNs are looked at together with those of so many stretches on either side, and weigh as much at most. */
-const FRESH_BESIDE = 1;
-const FRESH_TRIES = 40;
-/** Where tries are few it is reckoned once in so many stretches, and for good after so many. */
-const PENDING_STRETCHES = 32;
-const LAST_WORD_AFTER = 512;
+/** First SYNs are counted together with those of this many intervals on either side, and weigh at most this many round trips. */
+const FIRST_SYN_NEIGHBOURS = 1;
+const FIRST_SYN_TRIES = 40;
+/** Where tries are few, the estimate is redone once in this many intervals, and is final for intervals this old. */
+const UPDATE_EVERY = 32;
+const FINAL_AFTER = 512;
 
 /** @param accepted the doubt that ends the tries of a port before its last, `most` */
 export function createMissedPorts(intervals: SendIntervals, accepted: number, most: number): MissedPorts {
-  const again = new Float64Array(1);
-  /** Stretches below this have told for good, and what they came to. */
-  let reckoned = 0;
+  const lookup = new Float64Array(1);
+  /** Intervals below this are final, and their sum. */
+  let final = 0;
   let sum = 0;
-  /** What the others come to so far, and when that was reckoned. */
+  /** The sum over the others, and when it was last computed. */
   let pending = 0;
   let pendingSince = 0;
   let settled = 0;
 
   const chanceOf = (first: number, next: number): number => missChance(first, next, accepted, most);
 
-  function reckon(
-    smoothed: number,
-    known: number,
-    waitUs: number,
-    isLast: boolean,
-    isLimited: boolean,
-  ): void {
-    const isFew = most <= FEW_TRIES && !isLimited;
-    if (isFew && !isLast && intervals.count() - pendingSince < PENDING_STRETCHES) return;
+  function update({ smoothed, settled: known, timeoutUs, isLast, resetsLimited }: Settled): void {
+    const isFew = most <= FEW_TRIES && !resetsLimited;
+    if (isFew && !isLast && intervals.count() - pendingSince < UPDATE_EVERY) return;
     pendingSince = intervals.count();
     settled = known;
-    reckoned = Math.max(reckoned, intervals.first());
+    final = Math.max(final, intervals.first());
     let arrived = 0;
     let answered = 0;
     let open = 0;
     for (let i = isFew ? intervals.first() : smoothed; i < smoothed; i++) {
-      // A stretch of which hardly anything is known, or where most was lost, has little say.
-      const there = 1 - intervals.loss(i);
+      // Intervals with little evidence, or where most was lost, weigh little.
+      const delivered = 1 - intervals.loss(i);
       const evidence = evidenceOf(i);
-      const weight = (there * evidence) / (evidence + BESIDE_TRIES);
-      arrived += weight * there * intervals.get(i, FATES.fresh);
-      answered += weight * intervals.get(i, FATES.freshHeard);
+      const weight = (delivered * evidence) / (evidence + SMOOTHING_TRIES);
+      arrived += weight * delivered * intervals.get(i, FATES.firstSyn);
+      answered += weight * intervals.get(i, FATES.firstSynAnswered);
       open += weight * intervals.get(i, FATES.open);
     }
     if (isFew && arrived === 0) return;
     const share = answered / arrived;
     pending = 0;
-    for (let i = reckoned; i < smoothed; i++) {
-      again[0] = intervals.fromUs(i) + waitUs;
-      const next = intervals.at(again, 0);
+    for (let i = final; i < smoothed; i++) {
+      lookup[0] = intervals.fromUs(i) + timeoutUs;
+      const next = intervals.at(lookup, 0);
       if (next >= smoothed && !isLast) break;
-      const then = Math.min(next, smoothed - 1);
+      const retry = Math.min(next, smoothed - 1);
       if (isFew) {
-        const chance = chanceOf(lossBeside(i, share), lossBeside(then, share));
-        pending += (open / arrived) * intervals.get(i, FATES.fresh) * chance;
-        if (intervals.count() - i < LAST_WORD_AFTER) continue;
+        const chance = chanceOf(lossNear(i, share), lossNear(retry, share));
+        pending += (open / arrived) * intervals.get(i, FATES.firstSyn) * chance;
+        if (intervals.count() - i < FINAL_AFTER) continue;
       } else if (intervals.get(i, FATES.open) > 0) {
-        const chance = chanceOf(intervals.loss(i), intervals.loss(then));
+        const chance = chanceOf(intervals.loss(i), intervals.loss(retry));
         pending += (intervals.get(i, FATES.open) * chance) / (1 - chance);
       }
       sum += pending;
       pending = 0;
-      reckoned = i + 1;
+      final = i + 1;
     }
   }
 
-  /** SYNs of a stretch and those beside it of which it is known what became of them. */
+  /** SYNs with a known fate in an interval and its neighbours. */
   function evidenceOf(interval: number): number {
     let evidence = 0;
-    const end = Math.min(settled, interval + BESIDE + 1);
-    for (let i = Math.max(intervals.first(), interval - BESIDE); i < end; i++) {
-      evidence += intervals.get(i, FATES.lost) + intervals.get(i, FATES.pilotLost);
-      evidence += intervals.get(i, FATES.answered) + intervals.get(i, FATES.pilotAnswered);
+    const end = Math.min(settled, interval + NEIGHBOURS + 1);
+    for (let i = Math.max(intervals.first(), interval - NEIGHBOURS); i < end; i++) {
+      evidence += intervals.get(i, FATES.pathLost) + intervals.get(i, FATES.pilotLost);
+      evidence += intervals.get(i, FATES.pathAnswered) + intervals.get(i, FATES.pilotAnswered);
     }
     return evidence;
   }
 
-  /** The loss of a stretch, with what its first SYNs show as so many more that had to be answered. */
-  function lossBeside(interval: number, share: number): number {
-    let fresh = 0;
-    let freshHeard = 0;
-    const end = Math.min(settled, interval + FRESH_BESIDE + 1);
-    for (let i = Math.max(intervals.first(), interval - FRESH_BESIDE); i < end; i++) {
-      fresh += intervals.get(i, FATES.fresh);
-      freshHeard += intervals.get(i, FATES.freshHeard);
+  /** The loss of an interval, corrected by the share of its first SYNs that was answered. */
+  function lossNear(interval: number, share: number): number {
+    let firstSyns = 0;
+    let firstSynsAnswered = 0;
+    const end = Math.min(settled, interval + FIRST_SYN_NEIGHBOURS + 1);
+    for (let i = Math.max(intervals.first(), interval - FIRST_SYN_NEIGHBOURS); i < end; i++) {
+      firstSyns += intervals.get(i, FATES.firstSyn);
+      firstSynsAnswered += intervals.get(i, FATES.firstSynAnswered);
     }
-    const due = fresh * share;
-    if (due <= 0) return intervals.loss(interval);
-    const shown = Math.min(MOST_LOSS, Math.max(0, 1 - freshHeard / due));
-    const known = evidenceOf(interval) + BESIDE_TRIES;
-    const weight = Math.min(due, FRESH_TRIES);
-    return Math.min(MOST_LOSS, (known * intervals.loss(interval) + weight * shown) / (known + weight));
+    const expected = firstSyns * share;
+    if (expected <= 0) return intervals.loss(interval);
+    const shown = Math.min(MAX_LOSS, Math.max(0, 1 - firstSynsAnswered / expected));
+    const known = evidenceOf(interval) + SMOOTHING_TRIES;
+    const weight = Math.min(expected, FIRST_SYN_TRIES);
+    return Math.min(MAX_LOSS, (known * intervals.loss(interval) + weight * shown) / (known + weight));
   }
 
-  return { reckon, sum: () => sum + pending };
+  return { update, sum: () => sum + pending };
 }

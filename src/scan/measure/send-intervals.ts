@@ -1,73 +1,77 @@
 /**
- * What became of the SYNs that left together: for each stretch of a few milliseconds, how many left, how many of those that
- * must be answered were, and how much longer than usual the answers took.
+ * Fates of SYNs by send interval: for each span of a few milliseconds, how many SYNs left in it, how many of those that had to be
+ * answered were, and how long their answers were delayed.
  *
- * "Must be answered" are pilots, and the SYNs of pairs that answered one of their SYNs: silence alone is no loss. A ring of
- * stretches; the oldest is forgotten. Pure: times in microseconds. What follows from it is congestion/controller.ts's business, and
- * loss.ts's.
+ * SYNs that had to be answered are pilots, and those of pairs (host and port) that answered at least one SYN: a missing answer
+ * alone is no proof of loss. A ring of intervals; the oldest is forgotten. Pure: times in microseconds. Not here: when an
+ * interval ends (congestion/monitor.ts), what the fates mean (loss-ledger.ts, congestion/controller.ts).
  */
 
 export interface SendIntervals {
-  /** The newest stretch is number `count - 1`; those from `first` on are remembered. */
+  /** Intervals begun so far. They are numbered from 0, and those from `first` on are remembered. */
   count(): number;
   first(): number;
-  /** Ends the newest stretch and begins another, in which so many SYNs a second may leave. */
+  /** Ends the newest interval and begins another, at an allowed rate in SYNs per second. */
   begin(nowUs: number, allowed: number): void;
-  /** The stretch in which a SYN left, at `times[i]`; -1 when it is forgotten. (A time handed over by itself would be an object.) */
+  /** The interval in which a SYN left, at `times[i]`; -1 when it is forgotten. (A time as an argument would be allocated.) */
   at(times: Float64Array, i: number): number;
-  /** When a stretch began. It ended when the next did. */
+  /** When an interval began. It ended when the next one did. */
   fromUs(interval: number): number;
-  /** Whether it began longer ago than that: an answer, because a time would be an object. */
+  /** Whether it began more than `us` before `nowUs`. */
   isOlder(interval: number, nowUs: number, us: number): boolean;
   allowed(interval: number): number;
-  /** Counts something that happened to a SYN of the stretch; below `first` it does nothing. */
-  add(interval: number, what: Fate, times?: number): void;
-  get(interval: number, what: Fate): number;
-  /** An answer took so much longer than usual: whole microseconds. */
+  /** Counts a fate; ignored for an interval below `first`. */
+  add(interval: number, fate: Fate, times?: number): void;
+  get(interval: number, fate: Fate): number;
+  /** Whether every pilot of the interval was answered or is known to be lost. Losses show last: earlier counts look too good. */
+  arePilotFatesKnown(interval: number): boolean;
+  /** An answer's delay in whole microseconds. */
   addDelay(interval: number, us: number): void;
   delays(interval: number): number;
   delaySum(interval: number): number;
-  /** The loss of a stretch and those beside it, once it is reckoned. */
+  /** The loss of this interval and its neighbours, once it has been estimated. */
   setLoss(interval: number, loss: number): void;
   loss(interval: number): number;
 }
 
 export const FATES = {
   sent: 0,
-  /** SYNs of pairs that answer, whatever had a part in what became of them: answered, or not. */
-  heard: 5,
-  missed: 6,
-  /** SYNs of pairs that answer, and of which the path alone decides: answered, or lost, or its answer. */
-  answered: 1,
-  lost: 2,
-  /** The same of pilots; and how many left. */
+  /** SYNs of pairs that answer, whatever decided their fate: the path, or a limit of the host's. */
+  anyAnswered: 5,
+  anyLost: 6,
+  /** SYNs of pairs that answer, whose fate the path alone decided. */
+  pathAnswered: 1,
+  pathLost: 2,
   pilotSent: 9,
   pilotAnswered: 3,
   pilotLost: 4,
-  /** First SYNs to ports that turned out open. */
+  /** First SYNs to ports that turned out to be open. */
   open: 10,
-  /** First SYNs to their ports, and answers to these. */
-  fresh: 7,
-  freshHeard: 8,
+  /** First SYNs to their ports, and how many of these were answered. */
+  firstSyn: 7,
+  firstSynAnswered: 8,
 } as const;
 export type Fate = (typeof FATES)[keyof typeof FATES];
 
-const KINDS = 11;
-const KEPT = 1024;
-const MASK = KEPT - 1;
+const FATE_COUNT = 11;
+/** Intervals that are remembered; a power of two. */
+const CAPACITY = 1024;
+const MASK = CAPACITY - 1;
+/** Newest intervals that `at` tries in turn before it searches. */
+const NEWEST = 4;
 
-export function createSendIntervals(startUs: number, allowed: number): SendIntervals {
-  const from = new Float64Array(KEPT);
-  const rates = new Float64Array(KEPT);
-  const fates = new Uint32Array(KEPT * KINDS);
-  const delayCount = new Uint32Array(KEPT);
-  const delaySum = new Float64Array(KEPT);
-  const losses = new Float64Array(KEPT);
-  let count = 1;
-  from[0] = startUs;
-  rates[0] = allowed;
-  const first = (): number => Math.max(0, count - KEPT);
+/** Without any interval yet. */
+export function createSendIntervals(): SendIntervals {
+  const from = new Float64Array(CAPACITY);
+  const rates = new Float64Array(CAPACITY);
+  const fates = new Uint32Array(CAPACITY * FATE_COUNT);
+  const delayCount = new Uint32Array(CAPACITY);
+  const delaySum = new Float64Array(CAPACITY);
+  const losses = new Float64Array(CAPACITY);
+  let count = 0;
+  const first = (): number => Math.max(0, count - CAPACITY);
   const isKept = (interval: number): boolean => interval >= first() && interval >= 0;
+  const get = (interval: number, fate: Fate): number => fates[(interval & MASK) * FATE_COUNT + fate];
   return {
     count: () => count,
     first,
@@ -75,15 +79,14 @@ export function createSendIntervals(startUs: number, allowed: number): SendInter
       const i = count++ & MASK;
       from[i] = nowUs;
       rates[i] = rate;
-      fates.fill(0, i * KINDS, (i + 1) * KINDS);
+      fates.fill(0, i * FATE_COUNT, (i + 1) * FATE_COUNT);
       delayCount[i] = 0;
       delaySum[i] = 0;
     },
     at: (times, i) => {
       const sentUs = times[i];
-      // Most often one of the newest.
       let high = count - 1;
-      for (let steps = 0; steps < 4; steps++, high--) {
+      for (let steps = 0; steps < NEWEST; steps++, high--) {
         if (high < 0 || !isKept(high)) return -1;
         if (from[high & MASK] <= sentUs) return high;
       }
@@ -99,10 +102,12 @@ export function createSendIntervals(startUs: number, allowed: number): SendInter
     fromUs: (interval) => from[interval & MASK],
     isOlder: (interval, nowUs, us) => nowUs - from[interval & MASK] > us,
     allowed: (interval) => rates[interval & MASK],
-    add: (interval, what, times = 1) => {
-      if (isKept(interval)) fates[(interval & MASK) * KINDS + what] += times;
+    add: (interval, fate, times = 1) => {
+      if (isKept(interval)) fates[(interval & MASK) * FATE_COUNT + fate] += times;
     },
-    get: (interval, what) => fates[(interval & MASK) * KINDS + what],
+    get,
+    arePilotFatesKnown: (interval) =>
+      get(interval, FATES.pilotAnswered) + get(interval, FATES.pilotLost) >= get(interval, FATES.pilotSent),
     addDelay: (interval, us) => {
       if (!isKept(interval)) return;
       const i = interval & MASK;

@@ -170,6 +170,70 @@ export interface PathFindings {
   readonly missedOpen: { readonly expected: number; readonly low: number; readonly high: number };
 }
 
+/**
+ * Why the send rate of a run changed: reasons that lower it, then reasons that raise it.
+ *
+ * - `queue-grew`: round trips grew, so the path's bottleneck was sent more than it forwards
+ * - `queue-stayed`: a queue that others fill did not go away
+ * - `fewer-answered`: a smaller share of the SYNs was answered than usual
+ * - `buffer-overrun`: this machine itself dropped packets on arrival
+ * - `trial-over`: a faster rate was tried, and its answers have not arrived yet
+ * - `answered-well`: startup, and the share of answers holds
+ * - `no-queue`: no queue shows
+ * - `loss-unrelated`: slowing down did not raise the share of answers, so the rate is not what lowered it
+ * - `nothing-answers`: nothing has answered for so long that waiting for a sign is no use
+ */
+export const RATE_CHANGE_REASONS = [
+  "queue-grew",
+  "queue-stayed",
+  "fewer-answered",
+  "buffer-overrun",
+  "trial-over",
+  "answered-well",
+  "no-queue",
+  "loss-unrelated",
+  "nothing-answers",
+] as const;
+export type RateChangeReason = (typeof RATE_CHANGE_REASONS)[number];
+
+/** One decision of the rate controller. */
+export interface RateChange {
+  /** SYNs per second. */
+  readonly fromRate: number;
+  readonly toRate: number;
+  readonly reason: RateChangeReason;
+  /** When, in microseconds of the clock that the engine is given. */
+  readonly atUs: number;
+  /** The queue that was seen, in microseconds. */
+  readonly queueUs?: number;
+  /** The share of SYNs that was answered, now and usually, 0 to 1. */
+  readonly answeredShare?: number;
+  readonly usualShare?: number;
+}
+
+/** A change of the rate as it leaves a worker. */
+export interface RateDecision extends Omit<RateChange, "atUs"> {
+  /** Which worker's rate, from 1. */
+  readonly worker: number;
+  /** When, in milliseconds since the Unix epoch. */
+  readonly timeMs: number;
+}
+
+/** What a reader of a run wants to know of one worker's rate. */
+export interface RateMetrics {
+  readonly phase: "startup" | "draining" | "probing" | "suspecting";
+  /** SYNs per second that this worker found the path to hold. */
+  readonly rate: number;
+  /** Round trips on this path without queueing, and as they are now, in microseconds; undefined until one is known. */
+  readonly baseRttUs?: number;
+  readonly rttUs?: number;
+  /** The queue in those round trips, in microseconds. */
+  readonly queueUs: number;
+  /** The share answered of the SYNs that had to be, 0 to 1; undefined until enough of them left at this rate. */
+  readonly answeredShare?: number;
+  readonly lastChange?: RateChange;
+}
+
 /** The state of a run in progress. Counts are since its start; for a resumed run, since it was first started. */
 export interface ScanProgress {
   /** Time spent running, in milliseconds; pauses between a journal's runs are not in it. */
@@ -196,6 +260,10 @@ export interface ScanProgress {
   /** Estimated loss of the round trip, 0 to 1. */
   readonly loss?: number;
   readonly workers: number;
+  /** How each worker finds its rate. */
+  readonly rates?: readonly RateMetrics[];
+  /** Changes of the rate since the last look that had them. */
+  readonly decisions?: readonly RateDecision[];
 }
 
 /** What a run would do, for `--dry-run`. */

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { createNdjsonReporter } from "../../../src/report/formats/ndjson.ts";
 import { SILENCE_CODES } from "../../../src/report/reporter.ts";
+import { RATE_CHANGE_REASONS } from "../../../src/scan/probe/result.ts";
 import { COLUMN_LIST } from "../../../src/scan/probe/result-columns.ts";
 import {
   closed,
@@ -76,6 +77,45 @@ describe("ndjson.schema.json", () => {
     for (const ending of [summary, interrupted, { ...summary, path, faults: [fault] }]) {
       expect(schemaErrors(written(createNdjsonReporter, [], ending, run, early))).toEqual([]);
     }
+  });
+
+  test("takes how the rate was found, with every phase and reason", () => {
+    const rates = (["startup", "draining", "probing", "suspecting"] as const).map((phase) => ({
+      phase,
+      rate: 4000.5,
+      queueUs: 12_345,
+      ...(phase === "startup" ? {} : { baseRttUs: 40_000, rttUs: 52_345, answeredShare: 0.98765 }),
+    }));
+    const evidence = { queueUs: 12_345, answeredShare: 0.6, usualShare: 0.99 };
+    const decisions = RATE_CHANGE_REASONS.map((reason, i) => ({
+      ...(i === 0 ? evidence : {}),
+      worker: 1 + i,
+      timeMs: 1000 * i,
+      fromRate: 4000,
+      toRate: 2800,
+      reason,
+    }));
+    const text = written(createNdjsonReporter, [], summary, run, { ...progress, rates, decisions });
+    expect(schemaErrors(text)).toEqual([]);
+    const line = JSON.parse(text.split("\n")[0]);
+    expect(line.workers[1]).toEqual({
+      phase: "draining",
+      rate: 4000.5,
+      base_rtt_ms: 40,
+      rtt_ms: 52.345,
+      queue_ms: 12.345,
+      answered_share: 0.988,
+    });
+    expect(line.rate_changes[0]).toEqual({
+      worker: 1,
+      from: 4000,
+      to: 2800,
+      reason: "queue-grew",
+      queue_ms: 12.345,
+      answered_share: 0.6,
+      usual_share: 0.99,
+      ts: "1970-01-01T00:00:00.000Z",
+    });
   });
 
   test.each([

@@ -59,6 +59,7 @@ function run(hooks: Partial<EngineRunHooks>, link = deaf()) {
       onRecords: () => {},
       onResult: () => {},
       onReport: () => {},
+      onRateChanges: () => {},
       room: () => undefined,
       ...hooks,
     },

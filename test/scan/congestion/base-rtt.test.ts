@@ -1,4 +1,4 @@
-/** How much longer than usual answers take, host by host: queues that are there, that were there at first, and none. */
+/** Base round trips and delays, host by host: with a queue, with one that was there from the beginning, and without. */
 import { beforeEach, describe, expect, it } from "vitest";
 import { type BaseRtt, createBaseRtt } from "../../../src/scan/congestion/base-rtt.ts";
 import { createHostCache, type HostCache, loadPrefix } from "../../../src/scan/measure/host-cache.ts";
@@ -18,9 +18,10 @@ let baseRtt: BaseRtt;
 let nowUs: number;
 const times = new Float64Array(1);
 beforeEach(() => {
-  hosts = createHostCache(HOSTS);
-  const prefixes = createHostCache(HOSTS);
-  intervals = createSendIntervals(0, 1000);
+  hosts = createHostCache(HOSTS, 1);
+  const prefixes = createHostCache(HOSTS, 1);
+  intervals = createSendIntervals();
+  intervals.begin(0, 1000);
   timeouts = createProbeTimeouts(
     { initialUs: 1000 * MS, minUs: 100 * MS, maxUs: 5000 * MS },
     hosts,
@@ -38,10 +39,10 @@ beforeEach(() => {
   }
 });
 
-/** Of the last `answer`: looks, and those that saw a queue. */
+/** During the last `answer`: looks, and looks that saw a queue. */
 let looks = 0;
 let looksQueued = 0;
-/** The first `among` hosts answer `rounds` times each, a millisecond between two; what was said of them, a look for every eight. */
+/** The first `among` hosts answer `rounds` times each, one answer per millisecond, with a look after every eighth. */
 function answer(rounds: number, rttOf: () => number, among = HOSTS): { answers: number; meanUs: number } {
   let answers = 0;
   let sum = 0;
@@ -57,17 +58,17 @@ function answer(rounds: number, rttOf: () => number, among = HOSTS): { answers: 
     hosts.answered[host]++;
     if (i % 8 < 7) continue;
     timeouts.learn();
-    const late = baseRtt.take();
+    const delay = baseRtt.take();
     looks++;
     if (timeouts.queueUs() > 0) looksQueued++;
-    answers += late?.answers ?? 0;
-    sum += (late?.answers ?? 0) * (late?.delayUs ?? 0);
+    answers += delay?.answers ?? 0;
+    sum += (delay?.answers ?? 0) * (delay?.delayUs ?? 0);
   }
   return { answers, meanUs: answers === 0 ? 0 : sum / answers };
 }
 
-describe("answers that take as long as ever", () => {
-  it("are not late, and nobody's first answer is compared with anything", () => {
+describe("answers without a queue", () => {
+  it("have no delay, and a host's first answer has nothing to be compared with", () => {
     expect(answer(1, () => ROUND)).toEqual({ answers: 0, meanUs: 0 });
     expect(baseRtt.take()).toBeUndefined();
     const { answers, meanUs } = answer(10, () => ROUND);
@@ -75,12 +76,12 @@ describe("answers that take as long as ever", () => {
     expect(Math.abs(meanUs)).toBeLessThan(1);
   });
 
-  it("are hardly ever taken for a queue when they scatter by half of a round trip either way, or take one of two ways", () => {
+  it("hardly ever look like a queue, though they scatter by half a round trip or take one of two routes", () => {
     for (let seed = 1; seed <= 10; seed++) {
       const random = createSeededRandom(seed);
       const scattered = (): number => ROUND * (0.5 + random(1001) / 1000);
       answer(8, scattered);
-      // Below the standard deviation, which a queue must exceed.
+      // Below the standard deviation, which a queue has to exceed.
       expect(Math.abs(answer(20, scattered).meanUs), `seed ${seed}`).toBeLessThan(0.2 * ROUND);
       expect(looksQueued, `seed ${seed}`).toBeLessThan(0.15 * looks);
       const eitherWay = (): number => (random(2) === 0 ? ROUND : 1.5 * ROUND);
@@ -91,9 +92,9 @@ describe("answers that take as long as ever", () => {
 });
 
 describe("a queue", () => {
-  it("shows as long as it is, and becomes nobody's usual round trip", () => {
+  it("is measured for as long as it stays, and becomes no host's base", () => {
     answer(10, () => ROUND);
-    for (let turn = 0; turn < 5; turn++) {
+    for (let i = 0; i < 5; i++) {
       const { answers, meanUs } = answer(10, () => ROUND + 30 * MS);
       expect(answers).toBe(10 * HOSTS);
       expect(Math.abs(meanUs - 30 * MS)).toBeLessThan(3 * MS);
@@ -103,14 +104,14 @@ describe("a queue", () => {
     expect(timeouts.queueUs()).toBe(0);
   });
 
-  it("that was there from the beginning is found out when it is gone, by one answer of each host", () => {
+  it("that was there from the beginning leaves the bases when it is gone, with one answer per host", () => {
     answer(3, () => ROUND + 80 * MS);
     answer(1, () => ROUND);
-    // The next one is seen as long as it is.
+    // The next queue is measured in full.
     expect(answer(2, () => ROUND + 30 * MS).meanUs).toBeGreaterThan(29 * MS);
   });
 
-  it("that was there from the beginning and goes is gone for all hosts, once some have shown it", () => {
+  it("that was there from the beginning leaves all bases once a few hosts have shown that it is gone", () => {
     for (const goneUs of [15 * MS, 80 * MS]) {
       answer(3, () => ROUND + goneUs);
       answer(3, () => ROUND, HOSTS / 4);
@@ -120,7 +121,7 @@ describe("a queue", () => {
     }
   });
 
-  it("has not gone when some hosts are faster and others as fast as ever: nobody looks late for that", () => {
+  it("is not gone when only some hosts are faster: the others do not look late", () => {
     answer(6, () => ROUND + 50 * MS);
     const oneInEight = (): number => ((nowUs / MS) % 8 === 0 ? ROUND + 50 * MS : ROUND);
     const { meanUs } = answer(4, oneInEight);
@@ -128,7 +129,7 @@ describe("a queue", () => {
     expect(looksQueued).toBe(0);
   });
 
-  it("of which is known how long round trips are without is seen by those who were met in it, until it is gone", () => {
+  it("whose clear round trip is known shows for hosts first met in it, until it is gone", () => {
     answer(1, () => ROUND + 80 * MS);
     expect(answer(2, () => ROUND + 80 * MS).meanUs).toBeLessThan(1 * MS);
     baseRtt.expectQueue(ROUND);
@@ -136,19 +137,19 @@ describe("a queue", () => {
     expect(timeouts.queueUs()).toBeGreaterThan(79 * MS);
     answer(1, () => ROUND);
     expect(timeouts.queueUs()).toBe(0);
-    // A host that is farther than the others is not held to it for ever.
-    for (let i = HOSTS / 2; i < HOSTS; i++) hosts.usual[i * 16] = 0;
-    const ways = (): number => ((nowUs / MS - 1) % HOSTS < HOSTS / 2 ? ROUND : 2 * ROUND);
-    answer(1, ways);
-    for (let i = 0; i < HOSTS; i++) expect(hosts.usual[i * 16]).toBe(i < HOSTS / 2 ? ROUND : 2 * ROUND);
+    // Afterwards a host that is farther away may have a longer base.
+    for (let i = HOSTS / 2; i < HOSTS; i++) hosts.baseRtt[i * 16] = 0;
+    const rttOf = (): number => ((nowUs / MS - 1) % HOSTS < HOSTS / 2 ? ROUND : 2 * ROUND);
+    answer(1, rttOf);
+    for (let i = 0; i < HOSTS; i++) expect(hosts.baseRtt[i * 16]).toBe(i < HOSTS / 2 ? ROUND : 2 * ROUND);
   });
 
-  it("is taken off the first answer of a host that is met in it", () => {
+  it("is subtracted from the first answer of a host that is met in it", () => {
     const known = HOSTS / 2;
-    for (let i = known; i < HOSTS; i++) hosts.usual[i * 16] = 0;
+    for (let i = known; i < HOSTS; i++) hosts.baseRtt[i * 16] = 0;
     answer(10, () => ROUND);
-    for (let i = known; i < HOSTS; i++) hosts.usual[i * 16] = 0;
+    for (let i = known; i < HOSTS; i++) hosts.baseRtt[i * 16] = 0;
     answer(2, () => ROUND + 40 * MS);
-    for (let i = known; i < HOSTS; i++) expect(Math.abs(hosts.usual[i * 16] - ROUND)).toBeLessThan(8 * MS);
+    for (let i = known; i < HOSTS; i++) expect(Math.abs(hosts.baseRtt[i * 16] - ROUND)).toBeLessThan(8 * MS);
   });
 });

@@ -1,22 +1,23 @@
 /**
- * The rule that finds the rate, by itself: runs share one queue in a model of fluid, without probes or hosts. Whole scans through
- * the lab's networks are in test/sim.
+ * The rate controller by itself: its decisions on single observations, and its behaviour in a fluid model where several senders
+ * share one queue. Whole scans through simulated networks are in test/sim.
  */
 import { describe, expect, it } from "vitest";
 import { createRateController, type RateController } from "../../../src/scan/congestion/controller.ts";
+import type { RateChange } from "../../../src/scan/probe/result.ts";
 import { createSeededRandom } from "../../sim/random.ts";
 
 const CAPACITY = 10_000;
 const ROUND_US = 40_000;
 const TICK_US = 5000;
 const QUEUE_US = 100_000;
-/** Answers that a look rests on. */
+/** Answers per observation. */
 const FEWEST = 3;
 
 interface Sender {
   readonly rule: RateController;
   readonly startS: number;
-  /** Past ticks: when it was, what left a second, and what share of it arrived. */
+  /** Past ticks: the time, the rate, the share that arrived, and its delay. */
   readonly past: { atUs: number; rate: number; share: number; delayUs: number }[];
   readonly open: { fromUs: number; syns: number; answers: number };
   sent: number;
@@ -25,15 +26,15 @@ interface Sender {
 interface Model {
   readonly senders: readonly { readonly initial: number; readonly startS?: number }[];
   readonly seconds: number;
-  /** What somebody else sends who heeds nothing, SYNs per second. */
+  /** Rate of another sender that never slows down, SYNs per second. */
   readonly others?: number;
-  /** So much longer the way is from `fromS` on. */
+  /** The path becomes this much longer at `fromS`. */
   readonly longer?: { readonly fromS: number; readonly us: number };
-  /** What is counted begins here. */
+  /** Counting begins here. */
   readonly countS: number;
 }
 
-/** @returns what each has sent of what the bottleneck lets through, since `countS`; and the queue, on average */
+/** @returns each sender's rate as a share of the capacity since `countS`, and the mean queue */
 function run({ senders: starts, seconds, others = 0, longer, countS }: Model, seed = 1) {
   const random = createSeededRandom(seed);
   const senders: Sender[] = starts.map(({ initial, startS = 0 }) => ({
@@ -69,29 +70,36 @@ function run({ senders: starts, seconds, others = 0, longer, countS }: Model, se
         const syns = (each.rate * TICK_US) / 1e6;
         open.syns += syns;
         open.answers += syns * each.share;
-        // As in scan/congestion/path-state.ts: a look needs a few.
+        // As in scan/congestion/monitor.ts: an observation needs a few answers.
         if (open.answers < FEWEST && open.syns < 20 * FEWEST) continue;
-        const [fresh, answers] = [Math.round(open.syns), Math.round(open.answers)];
+        const [firstSyns, answers] = [Math.round(open.syns), Math.round(open.answers)];
         const delayUs = each.delayUs + random(2001) - 1000;
-        const stretch = {
+        const observed = {
           nowUs,
           fromUs: open.fromUs,
           toUs: each.atUs + TICK_US,
-          sent: each.rate,
-          allowed: each.rate,
-          roundUs: ROUND_US,
+          sentRate: each.rate,
+          allowedRate: each.rate,
+          baseRttUs: ROUND_US,
         };
         open.syns = 0;
         open.answers = 0;
         rule.handleDelays({
-          ...stretch,
+          ...observed,
           atUs: each.atUs,
           answers,
           delayUs,
           squares: delayUs ** 2 + 500 ** 2,
         });
-        rule.handleAnswers({ ...stretch, answers, fresh, freshAnswers: answers, delays: answers, delayUs });
-        rule.handleOutcome({ ...stretch, answered: answers, lost: fresh - answers });
+        rule.handleAnswers({
+          ...observed,
+          answers,
+          firstSyns,
+          firstSynsAnswered: answers,
+          delays: answers,
+          delayUs,
+        });
+        rule.handleOutcome({ ...observed, answered: answers, lost: firstSyns - answers });
       }
     }
   }
@@ -101,52 +109,59 @@ function run({ senders: starts, seconds, others = 0, longer, countS }: Model, se
 
 const SEEDS = [1, 2, 3, 4, 5];
 
-/** A rule by itself, told by hand; a stretch of 20 ms that left `agoMs` ago. */
-function ruleAt(initial: number) {
-  const rule = createRateController({ minimum: 10, maximum: 1e6, initial, blind: 1000, startUs: 0 });
-  const stretch = (nowMs: number, agoMs: number, sent = rule.rate()) => ({
+/** A controller without a model: `observed` is 20 ms of SYNs that left `agoMs` ago. */
+function ruleAt(initial: number, onRateChange: (change: RateChange) => void = () => {}) {
+  const rule = createRateController({
+    minimum: 10,
+    maximum: 1e6,
+    initial,
+    blind: 1000,
+    startUs: 0,
+    onRateChange,
+  });
+  const observed = (nowMs: number, agoMs: number, sentRate = rule.rate()) => ({
     nowUs: 1000 * nowMs,
     fromUs: 1000 * (nowMs - agoMs),
     toUs: 1000 * (nowMs - agoMs + 20),
-    sent,
-    allowed: sent,
-    roundUs: ROUND_US,
+    sentRate,
+    allowedRate: sentRate,
+    baseRttUs: ROUND_US,
   });
-  const answer = (nowMs: number, answers: number, fresh: number, agoMs = 60): void => {
+  const answer = (nowMs: number, answers: number, firstSyns: number, agoMs = 60): void => {
     rule.handleAnswers({
-      ...stretch(nowMs, agoMs),
+      ...observed(nowMs, agoMs),
       answers,
-      fresh,
-      freshAnswers: Math.min(answers, fresh),
+      firstSyns,
+      firstSynsAnswered: Math.min(answers, firstSyns),
       delays: 0,
       delayUs: 0,
     });
   };
   const delay = (nowMs: number, delayUs: number, agoMs = 50): void => {
-    const e = stretch(nowMs, agoMs);
+    const e = observed(nowMs, agoMs);
     rule.handleDelays({ ...e, atUs: e.fromUs, answers: 20, delayUs, squares: delayUs ** 2 });
   };
-  return { rule, stretch, answer, delay };
+  return { rule, observed, answer, delay };
 }
 
-describe("while a run starts", () => {
-  it("round trips that grow say what the path holds, however little that is, and the start is over", () => {
-    const { rule, stretch } = ruleAt(4000);
-    rule.handleGrowth({ ...stretch(60, 55), slope: 7, queueUs: 50_000 });
+describe("startup", () => {
+  it("ends when round trips rise: their slope gives the capacity, however small", () => {
+    const { rule, observed } = ruleAt(4000);
+    rule.handleRttGrowth({ ...observed(60, 55), slope: 7, queueUs: 50_000 });
     expect(rule.rate()).toBeCloseTo(0.7 * (4000 / 8), 5);
-    expect(rule.isStarting()).toBe(false);
+    expect(rule.inStartup()).toBe(false);
   });
 
-  it("but not by little, nor slowly, nor of SYNs that left before the rate was taken up", () => {
-    const { rule, stretch, answer } = ruleAt(4000);
-    rule.handleGrowth({ ...stretch(60, 55), slope: 7, queueUs: 7000 });
-    rule.handleGrowth({ ...stretch(60, 55), slope: 0.05, queueUs: 50_000 });
+  it("ignores a small rise, a slow one, and SYNs that left at an earlier rate", () => {
+    const { rule, observed, answer } = ruleAt(4000);
+    rule.handleRttGrowth({ ...observed(60, 55), slope: 7, queueUs: 7000 });
+    rule.handleRttGrowth({ ...observed(60, 55), slope: 0.05, queueUs: 50_000 });
     answer(60, 80, 80);
-    rule.handleGrowth({ ...stretch(90, 60), slope: 7, queueUs: 50_000 });
+    rule.handleRttGrowth({ ...observed(90, 60), slope: 7, queueUs: 50_000 });
     expect(rule.rate()).toBe(3.5 * 4000);
   });
 
-  it("where few answer a faster rate is tried, and the one before goes on until it is judged", () => {
+  it("only tries a faster rate where few answer, and meanwhile continues at the proven one", () => {
     const { rule, answer } = ruleAt(4000);
     answer(60, 16, 80);
     expect(rule.rate()).toBe(14_000);
@@ -154,17 +169,17 @@ describe("while a run starts", () => {
     expect(rule.rate()).toBe(14_000);
     rule.handleTime(90_000);
     expect(rule.rate()).toBe(4000);
-    // The trial was answered as well: the next one is faster, and what goes on meanwhile as well.
+    // The trial was answered equally well: it is the proven rate now, and the next trial is faster.
     rule.handleAnswers({
       nowUs: 130_000,
       fromUs: 60_000,
       toUs: 80_000,
-      sent: 14_000,
-      allowed: 14_000,
-      roundUs: ROUND_US,
+      sentRate: 14_000,
+      allowedRate: 14_000,
+      baseRttUs: ROUND_US,
       answers: 56,
-      fresh: 280,
-      freshAnswers: 56,
+      firstSyns: 280,
+      firstSynsAnswered: 56,
       delays: 0,
       delayUs: 0,
     });
@@ -173,79 +188,93 @@ describe("while a run starts", () => {
     expect(rule.rate()).toBe(14_000);
   });
 
-  it("and where it was suspected for nothing it goes on starting, though few answer", () => {
-    const { rule, stretch, answer } = ruleAt(4000);
+  it("resumes after a suspicion that proved unfounded, also where few answer", () => {
+    const { rule, observed, answer } = ruleAt(4000);
     answer(60, 16, 80);
     rule.handleTime(90_000);
-    // Four in ten are lost, at any rate: first that looks like much.
-    rule.handleOutcome({ ...stretch(120, 60), answered: 30, lost: 20 });
-    expect(rule.isStarting()).toBe(false);
+    // 40 % are lost at any rate. At first that looks like congestion.
+    rule.handleOutcome({ ...observed(120, 60), answered: 30, lost: 20 });
+    expect(rule.inStartup()).toBe(false);
     for (let ms = 600; ms < 1200; ms += 50) {
       answer(ms, 4, 0);
-      rule.handleOutcome({ ...stretch(ms, 60), answered: 12, lost: 8 });
+      rule.handleOutcome({ ...observed(ms, 60), answered: 12, lost: 8 });
     }
-    expect(rule.isStarting()).toBe(true);
+    expect(rule.inStartup()).toBe(true);
     expect(rule.rate()).toBeGreaterThan(40_000);
   });
 
-  it("what a trial has left behind says nothing of the rate that goes on: nobody's loss after it slows down", () => {
-    const { rule, stretch, answer } = ruleAt(4000);
+  it("does not slow down for losses after a trial, which are the trial's", () => {
+    const { rule, observed, answer } = ruleAt(4000);
     answer(60, 16, 80);
     rule.handleTime(90_000);
-    const after = stretch(200, 60);
+    const after = observed(200, 60);
     for (let i = 0; i < 4; i++) rule.handleOutcome({ ...after, answered: 5, lost: 45 });
     expect(rule.rate()).toBe(4000);
-    expect(rule.isStarting()).toBe(true);
+    expect(rule.inStartup()).toBe(true);
   });
 });
 
-describe("a start that ends as fewer are answered", () => {
-  /** Half of the first SYNs are answered, of those that left faster a tenth; pilots that had left before tell at 250 ms. */
+describe("a startup that ends because fewer are answered", () => {
+  /** Half of the first SYNs are answered, then a tenth of the faster ones. The fate of earlier pilots is known at 250 ms. */
   function endedStart(answered: number, lost: number): { readonly before: number; readonly after: number } {
-    const { rule, stretch, answer } = ruleAt(4000);
+    const { rule, observed, answer } = ruleAt(4000);
     answer(60, 40, 80);
-    const told = { ...stretch(130, 60), answers: 28, fresh: 280, freshAnswers: 28, delays: 0, delayUs: 0 };
+    const told = {
+      ...observed(130, 60),
+      answers: 28,
+      firstSyns: 280,
+      firstSynsAnswered: 28,
+      delays: 0,
+      delayUs: 0,
+    };
     rule.handleAnswers(told);
-    expect(rule.isStarting()).toBe(false);
+    expect(rule.inStartup()).toBe(false);
     const before = rule.rate();
-    for (let i = 0; i < 3; i++) rule.handleOutcome({ ...stretch(250, 240, 4000), answered, lost });
+    for (let i = 0; i < 3; i++) rule.handleOutcome({ ...observed(250, 240, 4000), answered, lost });
     return { before, after: rule.rate() };
   }
 
-  it("ends lower still when pilots say that it was a flood from the first SYN on", () => {
+  it("slows down further when pilots show that even the first rate was too high", () => {
     const { before, after } = endedStart(3, 7);
-    // What 4000 a second left of it: three in ten.
+    // 30 % of 4000 SYNs/s arrived.
     expect(before).toBeGreaterThan(1500);
     expect(after).toBeLessThan(0.75 * 0.3 * 4000);
   });
 
-  it("does not when they say that it was none", () => {
+  it("does not when pilots show that it was not", () => {
     const { before, after } = endedStart(10, 0);
     expect(after).toBe(before);
   });
 
-  it("is no faster for what they say", () => {
-    const { rule, stretch, answer } = ruleAt(4000);
+  it("never speeds up because of them", () => {
+    const { rule, observed, answer } = ruleAt(4000);
     answer(60, 78, 80);
-    // Of those that were still to leave at 4000 a second hardly any: it ends at a quarter of that.
-    const told = { ...stretch(120, 60, 4000), answers: 4, fresh: 80, freshAnswers: 4, delays: 0, delayUs: 0 };
+    // Hardly any of the SYNs that still left at 4000 SYNs/s: the cut goes to a quarter of that.
+    const told = {
+      ...observed(120, 60, 4000),
+      answers: 4,
+      firstSyns: 80,
+      firstSynsAnswered: 4,
+      delays: 0,
+      delayUs: 0,
+    };
     rule.handleAnswers(told);
     expect(rule.rate()).toBe(1000);
-    for (let i = 0; i < 3; i++) rule.handleOutcome({ ...stretch(250, 240, 4000), answered: 5, lost: 5 });
+    for (let i = 0; i < 3; i++) rule.handleOutcome({ ...observed(250, 240, 4000), answered: 5, lost: 5 });
     expect(rule.rate()).toBe(1000);
   });
 });
 
-it("waits for the queue that a start's last SYNs will make, but no longer than until it has gone", () => {
-  const { rule, stretch, answer, delay } = ruleAt(4000);
-  // 4000, 14,000 and 49,000 a second where 3000 get by: what is on its way makes a queue of more than half a second.
+it("allows for the queue that startup's last SYNs still add, and ends the wait when it is gone", () => {
+  const { rule, observed, answer, delay } = ruleAt(4000);
+  // 4000, 14,000 and 49,000 SYNs/s where 3000 get through: what is in flight adds more than half a second of queue.
   answer(60, 80, 80);
   answer(130, 80, 80);
-  rule.handleGrowth({ ...stretch(200, 55), slope: 15, queueUs: 20_000 });
+  rule.handleRttGrowth({ ...observed(200, 55), slope: 15, queueUs: 20_000 });
   const slowed = rule.rate();
   for (let ms = 300; ms < 1000; ms += 20) delay(ms, 100_000);
   expect(rule.rate()).toBe(slowed);
-  // Gone; then another, which grows.
+  // The queue goes. Then another one grows.
   for (let ms = 1000; ms < 1100; ms += 20) delay(ms, 0);
   for (let ms = 1100; ms < 1800; ms += 20) answer(ms, 10, 10);
   const grown = rule.rate();
@@ -254,22 +283,22 @@ it("waits for the queue that a start's last SYNs will make, but no longer than u
   expect(rule.rate()).toBeLessThan(grown);
 });
 
-it("grows as fast with few answers as with many, where there are enough in each unit of time", () => {
+it("grows equally fast with few and many answers, if there are enough per unit of time", () => {
   const grownWith = (everyMs: number): number => {
-    const { rule, stretch, answer } = ruleAt(4000);
-    rule.handleGrowth({ ...stretch(60, 55), slope: 7, queueUs: 50_000 });
+    const { rule, observed, answer } = ruleAt(4000);
+    rule.handleRttGrowth({ ...observed(60, 55), slope: 7, queueUs: 50_000 });
     for (let ms = 3000; ms < 4000; ms += everyMs) answer(ms, 4, 4);
     expect(rule.rate()).toBeGreaterThan(2000);
     return rule.rate();
   };
-  // Every twentieth and every half of a unit of 140 ms.
+  // Twenty and two observations per unit of 140 ms.
   expect(grownWith(63) / grownWith(7)).toBeGreaterThan(0.8);
 });
 
-it("grows again from the least there is, whatever has brought it there", () => {
-  const { rule, stretch, answer } = ruleAt(4000);
-  rule.handleGrowth({ ...stretch(60, 55), slope: 1e9, queueUs: 50_000 });
-  rule.handleOutcome({ ...stretch(200, 60, 0), answered: 0, lost: 500 });
+it("grows again from the lowest rate, whatever led there", () => {
+  const { rule, observed, answer } = ruleAt(4000);
+  rule.handleRttGrowth({ ...observed(60, 55), slope: 1e9, queueUs: 50_000 });
+  rule.handleOutcome({ ...observed(200, 60, 0), answered: 0, lost: 500 });
   const low = rule.rate();
   expect(low).toBeLessThan(250);
   for (let ms = 1000; ms < 12_000; ms += 50) answer(ms, 4, 4);
@@ -277,7 +306,7 @@ it("grows again from the least there is, whatever has brought it there", () => {
 });
 
 describe("a queue that stays", () => {
-  /** Three looks: the first of a run's own making, the others while it stands. */
+  /** Changes of the rate while a constant queue is observed; the first is startup's own queue. */
   function standing(untilMs: number): { readonly atMs: number; readonly rate: number }[] {
     const { rule, delay } = ruleAt(4000);
     const told: { atMs: number; rate: number }[] = [];
@@ -289,8 +318,8 @@ describe("a queue that stays", () => {
     return told;
   }
 
-  it("is given way to once more, when it is there three times as long as it should be, and then stands for good", () => {
-    // 40 ms and 1.5 times 30 ms over 0.3 of the rate: 190 ms.
+  it("is yielded to once, after three times its drain time, and later accepted as a longer path", () => {
+    // Drain time: 40 ms + 1.5 x 30 ms / 0.3 = 190 ms.
     const told = standing(1900);
     expect(told.length).toBe(2);
     expect(told[1].rate).toBeCloseTo(0.7 * told[0].rate, 5);
@@ -301,9 +330,9 @@ describe("a queue that stays", () => {
 });
 
 describe("a suspicion", () => {
-  it("holds growth up for two seconds and four round trips, not for as long as other signs renew it", () => {
+  it("pauses growth for two seconds and four round trips, and other signs do not prolong that", () => {
     const { rule, answer, delay } = ruleAt(4000);
-    // Known: all are answered. Then few are; and what leaves later is nobody's first SYN, which tells nothing of it.
+    // All first SYNs are answered, then few. Later SYNs are no first ones, so that nothing settles the suspicion.
     for (let ms = 100; ms < 300; ms += 20) answer(ms, 80, 80);
     const before = rule.rate();
     for (let ms = 400; ms < 500; ms += 20) answer(ms, 10, 80);
@@ -311,7 +340,7 @@ describe("a suspicion", () => {
     const grown: number[] = [];
     let last = rule.rate();
     for (let ms = 1000; ms < 6000; ms += 50) {
-      // Every second a queue that grows, which is a sign of its own.
+      // Each second a queue grows: another sign.
       if (ms % 1000 < 200) delay(ms, 10_000 + 400 * (ms % 1000));
       else answer(ms, 4, 0);
       if (rule.rate() > last) grown.push(ms);
@@ -323,8 +352,52 @@ describe("a suspicion", () => {
   });
 });
 
+describe("what a reader of a run is told", () => {
+  it("is each change of the rate, with its reason and evidence, and the phase", () => {
+    const changes: RateChange[] = [];
+    const { rule, observed, answer, delay } = ruleAt(4000, (change) => changes.push(change));
+    expect(rule.metrics()).toEqual({ phase: "startup", rate: 4000 });
+    answer(60, 80, 80);
+    rule.handleRttGrowth({ ...observed(130, 55), slope: 6, queueUs: 50_000 });
+    expect(rule.metrics().phase).toBe("draining");
+    for (let ms = 1000; ms < 1100; ms += 20) delay(ms, 0);
+    expect(rule.metrics().phase).toBe("probing");
+    for (let ms = 1100; ms < 1500; ms += 20) answer(ms, 10, 10);
+    rule.handleOverrun(1_600_000);
+    rule.handleNoAnswers(1_700_000);
+    expect(changes[0]).toEqual({ fromRate: 4000, toRate: 14_000, reason: "answered-well", atUs: 60_000 });
+    expect(changes[1]).toMatchObject({ fromRate: 14_000, reason: "queue-grew", queueUs: 50_000 });
+    expect(changes[1].toRate).toBeCloseTo(0.7 * (14_000 / 7), 6);
+    expect(changes.slice(2, -1).map(({ reason }) => reason)).toContain("no-queue");
+    expect(changes.at(-1)).toMatchObject({ reason: "buffer-overrun", atUs: 1_600_000 });
+    // Each begins where the one before ended, and all are changes.
+    changes.forEach(({ fromRate, toRate }, i) => {
+      if (i > 0) expect(fromRate).toBe(changes[i - 1].toRate);
+      expect(toRate).not.toBe(fromRate);
+    });
+    expect(rule.metrics()).toMatchObject({ rate: rule.rate(), lastChange: changes.at(-1) });
+  });
+
+  it("names the shares when fewer are answered, suspects, and says when that was unfounded", () => {
+    const changes: RateChange[] = [];
+    const { rule, observed, answer } = ruleAt(4000, (change) => changes.push(change));
+    // 40 % are lost at any rate.
+    rule.handleOutcome({ ...observed(120, 60), answered: 30, lost: 20 });
+    expect(changes.at(-1)).toMatchObject({ reason: "fewer-answered", answeredShare: 0.6, usualShare: 0.99 });
+    const phases = new Set<string>();
+    for (let ms = 600; ms < 1200; ms += 50) {
+      answer(ms, 4, 0);
+      rule.handleOutcome({ ...observed(ms, 60), answered: 12, lost: 8 });
+      phases.add(rule.metrics().phase);
+    }
+    expect([...phases]).toEqual(["suspecting", "startup"]);
+    expect(changes.map(({ reason }) => reason)).toContain("loss-unrelated");
+    expect(rule.metrics().answeredShare).toBeCloseTo(0.6, 1);
+  });
+});
+
 describe("one run alone", () => {
-  it("uses most of what the path holds, and keeps the queue short", () => {
+  it("uses most of the capacity, and keeps the queue short", () => {
     for (const seed of SEEDS) {
       for (const initial of [100, 4000, 50_000]) {
         const { shares, queueUs } = run({ senders: [{ initial }], seconds: 20, countS: 5 }, seed);
@@ -335,7 +408,7 @@ describe("one run alone", () => {
     }
   });
 
-  it("goes on when the way has become longer for good: what stands is no queue", () => {
+  it("continues when the path has become longer for good: a standing delay is no queue", () => {
     for (const seed of SEEDS) {
       const longer = { fromS: 5, us: 50_000 };
       const { shares } = run({ senders: [{ initial: 4000 }], seconds: 30, countS: 15, longer }, seed);
@@ -343,7 +416,7 @@ describe("one run alone", () => {
     }
   });
 
-  it("is not driven away by one who heeds nothing and takes half", () => {
+  it("is not driven away by a sender that never slows down and takes half", () => {
     for (const seed of SEEDS) {
       const { shares } = run({ senders: [{ initial: 4000 }], seconds: 20, countS: 5, others: 5000 }, seed);
       expect(shares[0], `seed ${seed}`).toBeGreaterThan(0.3);
@@ -374,7 +447,7 @@ describe("two runs through one bottleneck", () => {
     }
   });
 
-  it("and so do four: none has less than half of its part", () => {
+  it("and among four, none has less than half of its fair share", () => {
     const senders = [500, 1000, 4000, 8000].map((initial) => ({ initial }));
     for (const seed of SEEDS) {
       const { shares } = run({ senders, seconds: 40, countS: 15 }, seed);

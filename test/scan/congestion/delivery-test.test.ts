@@ -1,4 +1,4 @@
-/** Whether the share of SYNs that are answered has fallen, and whether the rate is to blame: in simulated paths, with seeds. */
+/** Whether the share of SYNs answered has fallen, and whether the rate is the cause: on simulated paths, with seeds. */
 import { describe, expect, it } from "vitest";
 import {
   createDeliveryTest,
@@ -8,10 +8,10 @@ import {
 import { createSeededRandom } from "../../sim/random.ts";
 
 const PILOTS = { prior: { answered: 49.5, total: 50 }, floor: 0.5, negligible: 0.03 };
-const FRESH = { floor: 0, negligible: 0.15 };
+const FIRST_SYNS = { floor: 0, negligible: 0.15 };
 const SEEDS = Array.from({ length: 40 }, (_, i) => i + 1);
 
-/** SYNs at a time, of which each is answered with this chance. */
+/** How many of `total` SYNs are answered, each with the probability `share`. */
 const draw = (random: (below: number) => number, total: number, share: number): number => {
   let answered = 0;
   for (let i = 0; i < total; i++) if (random(2 ** 30) < share * 2 ** 30) answered++;
@@ -27,7 +27,7 @@ function accustom(
   for (let i = 0; i < 100; i++) delivery.judge(draw(random, 20, share), 20, sent);
 }
 
-/** Goes on, 20 SYNs at a time, until one of these is said. @returns SYNs until then; Infinity when never */
+/** Judges 20 SYNs at a time until the judgement is `said`. @returns SYNs until then; Infinity when never */
 function until(
   delivery: DeliveryTest,
   random: (below: number) => number,
@@ -43,14 +43,14 @@ function until(
 }
 
 describe("a share that falls", () => {
-  it("is told for the rate at which it fell: what left more slowly before does not hide how far", () => {
+  it("is measured at the rate at which it fell: earlier SYNs at a lower rate do not hide how far", () => {
     for (const seed of SEEDS) {
       const random = createSeededRandom(seed);
-      const delivery = createDeliveryTest(FRESH);
+      const delivery = createDeliveryTest(FIRST_SYNS);
       accustom(delivery, random, 0.6, 16_000);
-      // Five times what the path holds: a fifth arrives.
+      // Five times the capacity: a fifth arrives.
       expect(delivery.judge(draw(random, 1000, 0.12), 1000, 250_000)).toBe("fallen");
-      expect(delivery.now() / delivery.usual()).toBeLessThan(0.3);
+      expect(delivery.recentShare() / delivery.usualShare()).toBeLessThan(0.3);
     }
   });
 
@@ -66,12 +66,12 @@ describe("a share that falls", () => {
         accustom(delivery, random, usual);
         const took = until(delivery, random, now, 1000, "fallen");
         expect(took, `seed ${seed}, from ${usual} to ${now}`).toBeLessThanOrEqual(within);
-        expect(delivery.now()).toBeLessThan(delivery.usual());
+        expect(delivery.recentShare()).toBeLessThan(delivery.usualShare());
       }
     }
   });
 
-  it("is no few losses that chance brings where nearly all are answered, and seldom anything that chance brings", () => {
+  it("is not seen in a few chance losses where nearly all are answered, and seldom in any chance losses", () => {
     let alarms = 0;
     for (const seed of SEEDS) {
       for (const usual of [0.999, 0.98]) {
@@ -79,7 +79,7 @@ describe("a share that falls", () => {
         const delivery = createDeliveryTest(PILOTS);
         accustom(delivery, random, usual);
         for (let anew = 0; anew < 20; anew++) {
-          delivery.startAnew();
+          delivery.restart();
           if (until(delivery, random, usual, 1000, "fallen", 400) <= 400) alarms++;
         }
       }
@@ -113,19 +113,19 @@ describe("a share that falls", () => {
   it("is found where most of the space is silent", () => {
     for (const seed of SEEDS) {
       const random = createSeededRandom(seed);
-      const delivery = createDeliveryTest(FRESH);
+      const delivery = createDeliveryTest(FIRST_SYNS);
       accustom(delivery, random, 0.2);
       expect(until(delivery, random, 0.04, 1000, "fallen"), `seed ${seed}`).toBeLessThanOrEqual(1000);
     }
   });
 
-  it("is not seen where chance alone is at work", () => {
+  it("is not seen in chance losses", () => {
     for (const seed of SEEDS) {
       for (const share of [0.99, 0.9, 0.7]) {
         const random = createSeededRandom(seed);
-        const delivery = createDeliveryTest(FRESH);
+        const delivery = createDeliveryTest(FIRST_SYNS);
         accustom(delivery, random, share);
-        // Four standard errors, at five hundred looks each.
+        // Five hundred judgements, each at four standard errors.
         expect(until(delivery, random, share, 1000, "fallen", 10_000), `seed ${seed}`).toBe(
           Number.POSITIVE_INFINITY,
         );
@@ -133,7 +133,7 @@ describe("a share that falls", () => {
     }
   });
 
-  it("slowly does not become usual: it is found before a fifth is gone", () => {
+  it("is found before a fifth is gone, however slowly it falls: it does not become usual", () => {
     for (const seed of SEEDS) {
       const random = createSeededRandom(seed);
       const delivery = createDeliveryTest(PILOTS);
@@ -142,7 +142,7 @@ describe("a share that falls", () => {
       let said: Judgement = "usual";
       for (; share > 0.5 && said !== "fallen"; share -= 0.0002) {
         said = delivery.judge(draw(random, 20, share), 20, 1000);
-        expect(delivery.usual()).toBeGreaterThan(0.97);
+        expect(delivery.usualShare()).toBeGreaterThan(0.97);
       }
       expect(share, `seed ${seed}`).toBeGreaterThan(0.8);
     }
@@ -150,91 +150,91 @@ describe("a share that falls", () => {
 });
 
 describe("a share that fell", () => {
-  /** What is said in the end when each fall is answered by a slower rate, as scan/congestion/controller.ts does. */
+  /** Answers each fall with a lower rate, as scan/congestion/controller.ts does. @returns the last judgement */
   function slowDown(seed: number, share: (sent: number) => number) {
     const random = createSeededRandom(seed);
     const delivery = createDeliveryTest(PILOTS);
     let sent = 10_000;
     let judgement: Judgement = "unclear";
     let slowest = sent;
-    for (let syns = 0; syns < 6000 && judgement !== "usual-after-all"; syns += 20) {
+    for (let syns = 0; syns < 6000 && judgement !== "not-the-rate"; syns += 20) {
       judgement = delivery.judge(draw(random, 20, share(sent)), 20, sent);
       if (judgement !== "fallen") continue;
       delivery.suspect(sent);
-      // What had left before it was known.
+      // SYNs that had left before the fall was seen.
       delivery.addEvidence(draw(random, 200, share(sent)), 200, sent);
-      sent *= (0.8 * delivery.now()) / delivery.usual();
+      sent *= (0.8 * delivery.recentShare()) / delivery.usualShare();
       slowest = Math.min(slowest, sent);
-      delivery.startAnew();
-      expect([delivery.isSuspicious(), delivery.isIdle()]).toEqual([true, true]);
+      delivery.restart();
+      expect([delivery.isSuspicious(), delivery.lacksEvidence()]).toEqual([true, true]);
     }
     return { judgement, slowest, delivery, random };
   }
 
-  it("was usual after all when slowing down has not helped: random loss is no congestion", () => {
+  it("becomes usual when slowing down did not help: random loss is no congestion", () => {
     for (const seed of SEEDS) {
       for (const loss of [0.3, 0.4]) {
         const { judgement, slowest, delivery, random } = slowDown(seed, () => 1 - loss);
-        expect(judgement, `seed ${seed}, loss ${loss}`).toBe("usual-after-all");
+        expect(judgement, `seed ${seed}, loss ${loss}`).toBe("not-the-rate");
         expect(slowest, `seed ${seed}, loss ${loss}`).toBeGreaterThan(1500);
         expect(delivery.isSuspicious()).toBe(false);
-        expect(Math.abs(delivery.usual() - (1 - loss)), `seed ${seed}`).toBeLessThan(0.2);
-        // It raises no more alarm.
-        expect(until(delivery, random, delivery.usual(), 5000, "fallen", 2000)).toBe(
+        expect(Math.abs(delivery.usualShare() - (1 - loss)), `seed ${seed}`).toBeLessThan(0.2);
+        // It raises no further alarm.
+        expect(until(delivery, random, delivery.usualShare(), 5000, "fallen", 2000)).toBe(
           Number.POSITIVE_INFINITY,
         );
       }
     }
   });
 
-  it("was the rate when slowing down has helped: the loss of a bottleneck never becomes usual", () => {
+  it("never becomes usual when slowing down helped: the loss was the bottleneck's", () => {
     for (const seed of SEEDS) {
       const { judgement, slowest, delivery } = slowDown(seed, (sent) => 0.99 * Math.min(1, 6000 / sent));
-      expect(judgement, `seed ${seed}`).not.toBe("usual-after-all");
+      expect(judgement, `seed ${seed}`).not.toBe("not-the-rate");
       expect(slowest).toBeGreaterThan(3000);
-      expect(delivery.usual()).toBeGreaterThan(0.95);
+      expect(delivery.usualShare()).toBeGreaterThan(0.95);
       expect(delivery.isSuspicious()).toBe(false);
     }
   });
 
-  it("far below the floor is never usual: such a path is away", () => {
+  it("never becomes usual below the floor: such a path is down", () => {
     for (const seed of SEEDS)
-      expect(slowDown(seed, () => 0.15).judgement, `seed ${seed}`).not.toBe("usual-after-all");
+      expect(slowDown(seed, () => 0.15).judgement, `seed ${seed}`).not.toBe("not-the-rate");
   });
 
-  it("is no longer suspected once something else has shown what it was", () => {
+  it("is no longer suspected once other evidence has settled it", () => {
     const delivery = createDeliveryTest(PILOTS);
     expect(delivery.judge(60, 100, 1000)).toBe("fallen");
     delivery.suspect(1000);
     expect(delivery.isSuspicious()).toBe(true);
-    delivery.acquit();
+    delivery.dismiss();
     expect(delivery.isSuspicious()).toBe(false);
   });
 });
 
 describe("little evidence", () => {
-  it("is unclear, however bad; and what left before a slow-down is no part of it", () => {
+  it("is unclear, however bad; and SYNs that left before a slow-down do not count", () => {
     const delivery = createDeliveryTest(PILOTS);
     for (let i = 0; i < 10; i++) expect(delivery.judge(0, 1, 1000)).toBe("unclear");
-    expect(delivery.isIdle()).toBe(true);
-    delivery.startAnew();
+    expect(delivery.lacksEvidence()).toBe(true);
+    delivery.restart();
     for (let i = 0; i < 10; i++) expect(delivery.judge(0, 1, 1000)).toBe("unclear");
     for (let i = 0; i < 20; i++) delivery.judge(0, 1, 1000);
-    expect([delivery.isIdle(), delivery.now()]).toEqual([false, 0]);
+    expect([delivery.lacksEvidence(), delivery.recentShare()]).toEqual([false, 0]);
   });
 
-  it("makes what comes first usual, where nothing was believed", () => {
-    const delivery = createDeliveryTest(FRESH);
+  it("makes the first share usual, where nothing was assumed", () => {
+    const delivery = createDeliveryTest(FIRST_SYNS);
     expect(delivery.judge(2, 40, 1000)).toBe("usual");
-    expect(delivery.usual()).toBe(0.05);
+    expect(delivery.usualShare()).toBe(0.05);
   });
 
-  it("at another rate says nothing of the one that is suspected", () => {
+  it("at another rate does not count for the suspected one", () => {
     const delivery = createDeliveryTest(PILOTS);
     delivery.judge(60, 100, 1000);
     delivery.suspect(1000);
-    delivery.startAnew();
-    // Had these counted, slowing down would not have helped: 60 % then, 60 % now.
+    delivery.restart();
+    // Had these counted, the share would not have risen, and slowing down would not have helped.
     delivery.addEvidence(100_000, 100_000, 400);
     expect(delivery.judge(99, 100, 640)).toBe("usual");
   });

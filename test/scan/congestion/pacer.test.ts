@@ -1,9 +1,9 @@
-/** The pacer: its burst, its interval, and that it keeps its word about the next time. */
+/** The token bucket: bursts, intervals, and rates that change. */
 import { describe, expect, it } from "vitest";
 import { createPacer } from "../../../src/scan/congestion/pacer.ts";
 
 describe("the pacer", () => {
-  it("lets a burst go at once, then one per interval", () => {
+  it("lets a burst leave at once, then one probe per interval", () => {
     const pacer = createPacer(300, 0);
     const sent: number[] = [];
     let now = 0;
@@ -16,13 +16,13 @@ describe("the pacer", () => {
     expect(sent.map((t) => Math.round(t))).toEqual([0, 0, 0, 3333, 6667, 10_000]);
   });
 
-  it("saves up no more than the burst", () => {
+  it("saves no more than one burst", () => {
     const pacer = createPacer(500, 0);
     for (let i = 0; i < 5; i++) pacer.spend();
     expect(pacer.allowance(60_000_000)).toBe(5);
   });
 
-  it("is unmoved by a time that stands still or goes back", () => {
+  it("adds nothing while time stands still or goes back", () => {
     const pacer = createPacer(100, 1_000_000);
     pacer.spend();
     expect(pacer.allowance(1_000_000)).toBe(0);
@@ -30,7 +30,7 @@ describe("the pacer", () => {
     expect(pacer.nextAt(1_000_000)).toBe(1_010_000);
   });
 
-  it("follows a rate that changes, and has no more saved up than the new rate allows", () => {
+  it("follows a changed rate, and keeps no more than its burst", () => {
     const pacer = createPacer(1000, 0);
     expect(pacer.allowance(0)).toBe(10);
     pacer.setRate(200, 0);
@@ -38,13 +38,13 @@ describe("the pacer", () => {
     pacer.spend();
     pacer.spend();
     pacer.setRate(500, 5000);
-    // One of the five milliseconds at the old rate.
+    // 5 ms at 200 per second.
     expect(pacer.allowance(5000)).toBe(1);
     pacer.spend();
     expect(pacer.nextAt(5000)).toBe(7000);
   });
 
-  it("keeps its word: at the time it names there is something, whatever the rate and the clock's fractions", () => {
+  it("has a probe at the time that nextAt names, whatever the rate and the clock's fractions", () => {
     for (const rate of [3, 7, 333, 9999, 123_457, 1e6 / 3]) {
       const pacer = createPacer(rate, 0.1);
       let now = 0.1;

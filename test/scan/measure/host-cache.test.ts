@@ -1,8 +1,8 @@
-/** What is known of hosts: a cache, held against a Map. */
+/** The cache of hosts, compared with a Map. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createHostCache, loadPrefix, MARKS } from "../../../src/scan/measure/host-cache.ts";
-import { loadAddress } from "../../../src/socket/table.ts";
+import { hashAddress, loadAddress } from "../../../src/socket/table.ts";
 import { address } from "../../sim/run.ts";
 
 const host = (n: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, 0xc612_0000 + n);
@@ -13,12 +13,12 @@ const words = (text: string): Uint32Array => {
   return out;
 };
 
-describe("the hosts of a run", () => {
-  it("agree with a Map that forgets who was not heard of for longest, where all share one set", () => {
+describe("the cache of hosts", () => {
+  it("agrees with a Map that forgets the least recently used, where all share one set", () => {
     fc.assert(
       fc.property(fc.array(fc.nat(7), { maxLength: 60 }), (asked) => {
-        const hosts = createHostCache(1, 4);
-        /** In order of use, the oldest first; what was written to each. */
+        const hosts = createHostCache(1, 1, 4);
+        /** What was written to each host, in order of use, the oldest first. */
         const oracle = new Map<number, number>();
         asked.forEach((n, i) => {
           const entry = hosts.entryOf(host(n), 0, i * 10);
@@ -38,11 +38,11 @@ describe("the hosts of a run", () => {
     );
   });
 
-  it("make room in other sets, too, when all entries are in use", () => {
+  it("makes room in other sets, too, when all entries are in use", () => {
     fc.assert(
       fc.property(fc.array(fc.nat(40), { maxLength: 200 }), (asked) => {
-        const hosts = createHostCache(9, 4);
-        /** Who has each entry, and what was written to it. */
+        const hosts = createHostCache(9, 1, 4);
+        /** The host of each entry, and what was written to it. */
         const owners = new Map<number, { n: number; written: number }>();
         asked.forEach((n, i) => {
           const known = [...owners].find(([, owner]) => owner.n === n);
@@ -59,15 +59,15 @@ describe("the hosts of a run", () => {
     );
   });
 
-  it("lose no entry, however many come and go", () => {
-    const hosts = createHostCache(9, 4);
+  it("loses no entry, however many hosts come and go", () => {
+    const hosts = createHostCache(9, 1, 4);
     for (let n = 0; n < 1000; n++) hosts.entryOf(host(n), 0, n);
     const entries = Array.from({ length: 1000 }, (_, n) => hosts.entryOf(host(n), 0, 1000 + n));
     expect(new Set(entries).size).toBe(9);
   });
 
-  it("each keep an entry of their own, whatever the others write, while there is room", () => {
-    const hosts = createHostCache(1 << 15);
+  it("keeps an entry for each host, whatever is written to the others, while there is room", () => {
+    const hosts = createHostCache(1 << 15, 1);
     const entries = Array.from({ length: 1000 }, (_, n) => hosts.entryOf(host(n), 0, n));
     expect(new Set(entries).size).toBe(1000);
     for (let n = 0; n < 1000; n++) {
@@ -81,13 +81,13 @@ describe("the hosts of a run", () => {
     }
   });
 
-  it("say when an entry has changed hands, and hand it over empty", () => {
-    const hosts = createHostCache(1, 4);
+  it("tells when an entry has changed hands, and hands it over empty", () => {
+    const hosts = createHostCache(1, 1, 4);
     const first = hosts.entryOf(host(0), 0, 0);
-    const numbers = [hosts.srtt, hosts.rttvar, hosts.usual];
+    const numbers = [hosts.srtt, hosts.rttvar, hosts.baseRtt];
     const sums = [hosts.answered, hosts.lost, hosts.open, hosts.closed];
     for (const each of [...numbers, ...sums]) each[first] = 7;
-    hosts.marks[first] = MARKS.paced | MARKS.tarpit;
+    hosts.marks[first] = MARKS.limited | MARKS.tarpit;
     hosts.firstMs[first] = 7;
     hosts.sentMs[first] = 7;
     for (let n = 1; n <= 3; n++) hosts.entryOf(host(n), 0, n * 1000);
@@ -100,11 +100,29 @@ describe("the hosts of a run", () => {
     expect([hosts.firstMs[next], hosts.sentMs[next]]).toEqual([-Infinity, -Infinity]);
   });
 
-  it("read an address from any place of an array", () => {
-    const hosts = createHostCache(1000);
+  it("reads an address at any index of an array", () => {
+    const hosts = createHostCache(1000, 1);
     const many = Uint32Array.of(9, ...host(1), ...host(2));
     expect(hosts.entryOf(many, 5, 0)).toBe(hosts.entryOf(host(2), 0, 1));
     expect(hosts.holds(hosts.entryOf(many, 1, 2), many, 1)).toBe(true);
+  });
+});
+
+describe("the seed of a run", () => {
+  /** Seven addresses that share a set of a small cache (256 sets of four) when the seed is 1. */
+  const chosen = Array.from({ length: 1 << 14 }, (_, n) => host(n))
+    .filter((each) => (hashAddress(1, each, 0) & 0xff) === 0)
+    .slice(0, 7);
+  const remembered = (seed: number): number => {
+    const hosts = createHostCache(100, seed);
+    const entries = chosen.map((each, i) => hosts.entryOf(each, 0, i));
+    return chosen.filter((each, i) => hosts.holds(entries[i], each, 0)).length;
+  };
+
+  it("decides which addresses share a set: collisions chosen for one seed are none for others", () => {
+    expect(chosen).toHaveLength(7);
+    expect(remembered(1)).toBe(4);
+    for (let seed = 2; seed < 100; seed++) expect(remembered(seed * 0x9e37), `seed ${seed}`).toBe(7);
   });
 });
 
@@ -118,6 +136,6 @@ it("prefixes are /24 of IPv4 and /64 of IPv6", () => {
   expect(prefixOf("255.255.255.255")).toEqual(words("255.255.255.0"));
   expect(prefixOf("198.18.6.77")).not.toEqual(prefixOf("198.18.5.77"));
   expect(prefixOf("2001:db8:1:2:3:4:5:6")).toEqual(words("2001:db8:1:2::"));
-  // An IPv6 address whose end looks like IPv4's prefix is none.
+  // The end of this IPv6 address only looks like IPv4's prefix.
   expect(prefixOf("::1:198.18.5.77")).toEqual(words("::"));
 });

@@ -1,19 +1,19 @@
-/** How long is waited, by what is known: host, prefix, run. */
+/** Timeouts of probes, by what is known of the host, its prefix or the run. */
 import { beforeEach, describe, expect, it } from "vitest";
 import { createHostCache, type HostCache, loadPrefix } from "../../../src/scan/measure/host-cache.ts";
 import { createProbeTimeouts, type ProbeTimeouts } from "../../../src/scan/measure/probe-timeout.ts";
 import { ADDRESS_WORDS, loadAddress } from "../../../src/socket/table.ts";
 
 const MS = 1000;
-const WAIT = { initialUs: 1000 * MS, minUs: 100 * MS, maxUs: 5000 * MS };
+const LIMITS = { initialUs: 1000 * MS, minUs: 100 * MS, maxUs: 5000 * MS };
 
 let hosts: HostCache;
 let prefixes: HostCache;
 let timeouts: ProbeTimeouts;
 beforeEach(() => {
-  hosts = createHostCache(10_000);
-  prefixes = createHostCache(10_000);
-  timeouts = createProbeTimeouts(WAIT, hosts, prefixes);
+  hosts = createHostCache(10_000, 1);
+  prefixes = createHostCache(10_000, 1);
+  timeouts = createProbeTimeouts(LIMITS, hosts, prefixes);
 });
 
 /** The entry of 198.18.`c`.`d`. */
@@ -32,12 +32,12 @@ function hear(entry: number, ms: number): void {
   timeouts.sample(entry, ms * MS);
 }
 
-describe("a wait", () => {
-  it("is the initial one while nothing is known, and looked at again soon", () => {
+describe("a timeout", () => {
+  it("is the initial one while nothing is known, and is looked at again soon", () => {
     const one = host(0, 1);
-    expect([timeouts.waitUs(one), timeouts.wholeWaitUs(one)]).toEqual([WAIT.initialUs, WAIT.initialUs]);
-    expect(timeouts.lookAgainUs(one)).toBe(WAIT.minUs);
-    expect(timeouts.isHeard()).toBe(false);
+    expect([timeouts.waitUs(one), timeouts.wholeWaitUs(one)]).toEqual([LIMITS.initialUs, LIMITS.initialUs]);
+    expect(timeouts.lookAgainUs(one)).toBe(LIMITS.minUs);
+    expect(timeouts.hasSamples()).toBe(false);
   });
 
   it("follows the host's own round trips, within its bounds", () => {
@@ -47,40 +47,40 @@ describe("a wait", () => {
       hear(near, 2);
       hear(far, 700);
     }
-    expect(timeouts.waitUs(near)).toBe(WAIT.minUs);
+    expect(timeouts.waitUs(near)).toBe(LIMITS.minUs);
     expect(timeouts.waitUs(far)).toBeGreaterThan(700 * MS);
     expect(timeouts.waitUs(far)).toBeLessThan(1000 * MS);
     expect([timeouts.wholeWaitUs(near), timeouts.wholeWaitUs(far)]).toEqual([0, 0]);
   });
 
-  it("is the prefix's for a host not heard of, once some of it have answered", () => {
+  it("is the prefix's for an unknown host, once some of the prefix have answered", () => {
     for (let d = 1; d <= 3; d++) hear(host(0, d), 300);
-    expect(timeouts.waitUs(host(0, 9))).toBe(WAIT.initialUs);
+    expect(timeouts.waitUs(host(0, 9))).toBe(LIMITS.initialUs);
     hear(host(0, 4), 300);
     expect(timeouts.waitUs(host(0, 9))).toBeGreaterThan(300 * MS);
-    expect(timeouts.waitUs(host(0, 9))).toBeLessThan(WAIT.initialUs);
-    expect(timeouts.waitUs(host(1, 9))).toBe(WAIT.initialUs);
+    expect(timeouts.waitUs(host(0, 9))).toBeLessThan(LIMITS.initialUs);
+    expect(timeouts.waitUs(host(1, 9))).toBe(LIMITS.initialUs);
   });
 
-  it("for those never heard of is the shorter, the more were heard and the nearer they are", () => {
+  it("of an unknown host gets shorter with more known hosts, and with nearer ones", () => {
     const stranger = host(255, 1);
-    const wholes: number[] = [];
+    const timeoutsSeen: number[] = [];
     for (let c = 0; c < 200; c++) {
       hear(host(c, 1), 20);
       hear(host(c, 1), 20);
       timeouts.learn();
-      wholes.push(timeouts.wholeWaitUs(stranger));
+      timeoutsSeen.push(timeouts.wholeWaitUs(stranger));
     }
-    expect(wholes[0]).toBe(WAIT.initialUs);
-    expect(wholes.every((us, i) => i === 0 || us <= wholes[i - 1])).toBe(true);
-    expect(wholes.at(-1)).toBe(2.5 * WAIT.minUs);
-    // One that is far makes it longer again.
+    expect(timeoutsSeen[0]).toBe(LIMITS.initialUs);
+    expect(timeoutsSeen.every((us, i) => i === 0 || us <= timeoutsSeen[i - 1])).toBe(true);
+    expect(timeoutsSeen.at(-1)).toBe(2.5 * LIMITS.minUs);
+    // A distant host makes it longer again.
     for (let i = 0; i < 40; i++) hear(host(100, 1), 650);
     timeouts.learn();
-    expect(timeouts.wholeWaitUs(stranger)).toBeGreaterThan(2.5 * WAIT.minUs);
+    expect(timeouts.wholeWaitUs(stranger)).toBeGreaterThan(2.5 * LIMITS.minUs);
   });
 
-  it("is longer by the queue that all are held up by", () => {
+  it("is longer by the queue that delays all answers", () => {
     const one = host(0, 1);
     for (let i = 0; i < 20; i++) hear(one, 200);
     const before = timeouts.waitUs(one);
@@ -90,7 +90,7 @@ describe("a wait", () => {
     expect(timeouts.waitUs(one)).toBe(before);
   });
 
-  it("of a pilot is longer for a while after the rate has fallen", () => {
+  it("of a pilot is longer for a while after the rate was cut", () => {
     const one = host(0, 1);
     for (let i = 0; i < 80; i++) hear(one, 40);
     timeouts.learn();
@@ -102,7 +102,7 @@ describe("a wait", () => {
     expect(timeouts.pilotWaitUs(one)).toBeLessThan(before + MS);
   });
 
-  it("is cut short when nothing else is to be sent, but not for hosts that answer with resets", () => {
+  it("is shorter when nothing else is to be sent, but not for hosts that send RSTs", () => {
     const silent = host(0, 1);
     const resetting = host(0, 2);
     for (let i = 0; i < 80; i++) {
@@ -112,12 +112,12 @@ describe("a wait", () => {
     timeouts.learn();
     hosts.closed[resetting] = 3;
     expect(timeouts.soonUs(silent, 1)).toBe(timeouts.soonUs(resetting, 1));
-    // Half of a round trip with some room (1.25 of it, and 10 ms), against the whole wait.
+    // Half of 1.25 round trips + 10 ms, against the whole timeout.
     expect(timeouts.soonUs(silent, 2)).toBe(255 * MS);
     expect(timeouts.soonUs(resetting, 2)).toBe(timeouts.waitUs(resetting));
   });
 
-  it("never changes where the user has fixed it", () => {
+  it("never changes when the user fixed it", () => {
     const fixed = { initialUs: 300 * MS, minUs: 300 * MS, maxUs: 300 * MS };
     timeouts = createProbeTimeouts(fixed, hosts, prefixes);
     const one = host(0, 1);

@@ -1,23 +1,23 @@
-/** Stretches of SYNs that left together, held against a plain list of all of them. */
+/** Send intervals and their fates, compared with a plain list. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createSendIntervals, FATES } from "../../../src/scan/measure/send-intervals.ts";
 
 const KINDS = Object.values(FATES);
 
-describe("the stretches of a run", () => {
-  it("each fate has a place of its own", () => {
+describe("send intervals", () => {
+  it("count each fate separately", () => {
     expect(new Set(KINDS).size).toBe(KINDS.length);
   });
 
-  it("count what a list of stretches counts, whichever way they are asked", () => {
+  it("count what a list counts, in any order of operations", () => {
     const step = fc.oneof(
       fc.record({ kind: fc.constant("begin" as const), after: fc.integer({ min: 1, max: 50 }) }),
       fc.record({
         kind: fc.constant("add" as const),
         back: fc.nat(300),
         what: fc.constantFrom(...KINDS),
-        often: fc.integer({ min: 1, max: 3 }),
+        count: fc.integer({ min: 1, max: 3 }),
       }),
       fc.record({
         kind: fc.constant("delay" as const),
@@ -27,7 +27,8 @@ describe("the stretches of a run", () => {
     );
     fc.assert(
       fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
-        const intervals = createSendIntervals(1000, 1);
+        const intervals = createSendIntervals();
+        intervals.begin(1000, 1);
         const oracle = [{ from: 1000, allowed: 1, fates: new Map<number, number>(), delays: [] as number[] }];
         let now = 1000;
         const times = new Float64Array(3);
@@ -46,8 +47,8 @@ describe("the stretches of a run", () => {
             const interval = lookUp(each.back);
             const expected = oracle[interval];
             if (each.kind === "add") {
-              intervals.add(interval, each.what, each.often);
-              expected?.fates.set(each.what, (expected.fates.get(each.what) ?? 0) + each.often);
+              intervals.add(interval, each.what, each.count);
+              expected?.fates.set(each.what, (expected.fates.get(each.what) ?? 0) + each.count);
             } else {
               intervals.addDelay(interval, each.us);
               expected?.delays.push(each.us);
@@ -69,8 +70,9 @@ describe("the stretches of a run", () => {
     );
   });
 
-  it("forget the oldest: what is said of them changes nothing, and their SYNs have no stretch", () => {
-    const intervals = createSendIntervals(0, 1);
+  it("forget the oldest: counting in them changes nothing, and their SYNs have no interval", () => {
+    const intervals = createSendIntervals();
+    intervals.begin(0, 1);
     const last = 5000;
     for (let i = 1; i <= last; i++) {
       intervals.add(i - 1, FATES.sent, i);
@@ -87,7 +89,7 @@ describe("the stretches of a run", () => {
       expect(intervals.at(Float64Array.of(i * 10 + 9), 0)).toBe(i);
       expect([intervals.get(i, FATES.sent), intervals.delaySum(i)]).toEqual([i + 1, 7]);
     }
-    // The newest stretch began empty, though an old one had its place.
+    // The newest interval begins empty, although an old one used its memory.
     expect(KINDS.map((kind) => intervals.get(last, kind))).toEqual(KINDS.map(() => 0));
     for (const forgotten of [-1, 0, first - 1]) {
       intervals.add(forgotten, FATES.sent, 1000);
