@@ -175,7 +175,7 @@ const LONGEST = 450;
 const MOST_FILES = 20;
 const MAY_BE_LONG = ["socket/control-block.ts"];
 /** Too long today; this list only ever gets shorter. */
-const BEING_SPLIT = ["lab/host.ts", "runtime/plan/plan.ts"];
+const BEING_SPLIT = ["runtime/plan/plan.ts"];
 const linesIn = (text: string): number => text.split("\n").length - 1;
 
 describe("sizes", () => {
