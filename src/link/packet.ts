@@ -3,11 +3,11 @@
  * whole batches past the kernel's IP (ethernet.ts). Only for interfaces with a hardware address (`mac` of route.ts's
  * Interface), and not for this machine's own addresses (native-notes/loopback.md).
  *
- * The kernel stays the one that resolves neighbours. A packet whose next hop it does not know yet, or wants to hear from
- * again, goes through a raw IP socket; the kernel then asks, and answers for a neighbour that is not there with an ICMP error
- * of its own, which comes by way of `lo` and is heard there.
+ * The kernel resolves neighbours. A packet whose next hop is unknown, or has to be confirmed, goes through a raw IP socket;
+ * the kernel then resolves it, and answers for an absent neighbour with an ICMP error, which arrives on `lo` and is read
+ * there.
  *
- * Not here: which ranges have which next hop (the caller asks route.ts), and what is in the packets.
+ * Not here: the next hop of each range (the caller asks route.ts), and the packets' contents.
  */
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import { ADDRESS_WORDS, loadAddress } from "../socket/table.ts";
@@ -57,10 +57,10 @@ const IP_RECVERR = 11;
 const SOL_IPV6 = 41;
 const IPV6_RECVERR = 25;
 
-/** Packets given to the kernel in one call, and read from `lo` in one. */
+/** Packets per call, to the kernel and from `lo`. */
 const KERNEL_SLOTS = 64;
 const OWN_SLOTS = 16;
-/** Packets wait in it while the kernel resolves, for three seconds if nobody answers; in bytes. */
+/** Send buffer in bytes. Packets wait in it while the kernel resolves, up to three seconds without an answer. */
 const KERNEL_BUFFER = 4 << 20;
 /** The neighbour table is asked for again after this long, in microseconds … */
 const REFRESH_US = 2e6;
@@ -82,7 +82,7 @@ export interface PacketOptions
   readonly ports: PortRange;
   /** Disjoint; IPv4 and IPv6 together. A packet for an address in none is refused: ENETUNREACH. */
   readonly routes: readonly NextHopRange[];
-  /** Ports that are nobody else's, of the whole run: resets to them need not reach the kernel (quiet-resets.ts). */
+  /** Ports that only this run uses: resets to them need not reach the kernel (quiet-resets.ts). */
   readonly quiet?: PortRange;
   /** Source addresses, at most one a family, when they are not left to the kernel's routes. */
   readonly sources?: readonly Address[];
@@ -269,7 +269,7 @@ export function attachPacket(handles: PacketHandles): PacketLink {
     try {
       return inbox.receive(own);
     } catch {
-      // That `lo` is down, told once: nothing comes by way of it then.
+      // `lo` is down, reported once: nothing arrives on it then.
       return 0;
     }
   };
@@ -392,7 +392,7 @@ function below(a: Uint32Array, aAt: number, b: Uint32Array, bAt: number): boolea
   return false;
 }
 
-/** Closes handles that no link was made of, or whose thread is no more. */
+/** Closes handles that were never attached, or whose thread has ended. */
 export function closePacket(handles: PacketHandles): void {
   closeEthernet(handles.ethernet);
   closeOwn(handles, "now");

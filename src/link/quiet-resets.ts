@@ -1,10 +1,10 @@
 /**
- * Keeps a run's own RST replies from the kernel's TCP, which would look each of them up only to find that nobody wants it: a
+ * Keeps a run's own RST replies from the kernel's TCP, which would look each of them up in vain: a
  * few instructions of BPF at the interface's ingress (tcx, Linux 6.6), behind the tap that hears them. It is a matter of speed
  * alone. SYN-ACKs pass: the kernel's RST closes what they have opened on the target.
  *
  * The attachment is a descriptor: it ends with the process, however that ends. It needs CAP_BPF and CAP_NET_ADMIN; where they,
- * or the kernel's part, are missing, the run is a little slower, and nothing else. Not for ports that anybody else may use.
+ * or the kernel's part, are missing, the run is a little slower, nothing else. Not for ports that others may use.
  */
 import type { PortRange } from "./filter.ts";
 import { addressOf, LITTLE_ENDIAN, libc, nativeMemory, systemCall } from "./sys/libc.ts";

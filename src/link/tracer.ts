@@ -4,7 +4,7 @@
  */
 import type { Link } from "./link.ts";
 
-/** A packet that is sent, one whose sending the kernel then refused, or one that came in. */
+/** A packet sent, one that the kernel then refused to send, or one received. */
 export type PacketEvent = "sent" | "refused" | "received";
 
 /** Sees one packet, `bytes[at, end)`, valid only until it returns; `ageUs` as in PacketHandler, 0 for packets going out. */

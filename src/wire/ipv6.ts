@@ -15,7 +15,7 @@
  *     |                  Destination Address (16 bytes)               |
  *     +---------------------------------------------------------------+
  *
- * Accessors read what stands at `at` and check nothing: `checkLength` comes first. Extension headers are
+ * Accessors read the bytes at `at` and check nothing: `checkLength` comes first. Extension headers are
  * stepped over, never interpreted; jumbograms are not modelled; fragments are recognised, never reassembled.
  */
 import type { Address } from "./address.ts";
@@ -78,7 +78,7 @@ export interface Upper {
 }
 
 /**
- * Steps over the extension headers of the packet at `at` and writes into `upper` what comes after them.
+ * Steps over the extension headers of the packet at `at` and writes the upper layer's place into `upper`.
  * Allocates nothing and reads nothing at or past `end`; a header that `checkHeader` has passed is expected at
  * `at`.
  *

@@ -21,7 +21,7 @@ export interface ReportOptions {
   readonly title?: string;
 }
 
-/** What the build puts beside this command (build/bundle.ts). */
+/** A file that the build puts next to this command (build/bundle.ts). */
 const asset = (name: string): string =>
   readFileSync(fileURLToPath(new URL(`./${name}`, import.meta.url)), "utf8");
 

@@ -18,13 +18,13 @@ export const TIMING_OPTIONS: readonly OptionSpec[] = [
   {
     group: "Timing",
     flags: "--timeout <time>",
-    description: "each SYN waits so long for its answer (500, 800ms, 2s), not as round trips ask for",
+    description: "wait this long for each answer (500, 800ms, 2s); by default as round trips show",
     ...duration("--timeout", BOUNDS.timeoutMs),
   },
   {
     group: "Timing",
     flags: "--confidence <share>",
-    description: "silent ports get SYNs until silence is so sure, by the loss measured; 1: all retries",
+    description: "retry silent ports until this certain, by the measured loss; 1: all retries",
     ...decimal("--confidence", BOUNDS.confidence),
     defaultValue: CONFIDENCE,
   },
@@ -38,7 +38,7 @@ export const TIMING_OPTIONS: readonly OptionSpec[] = [
   {
     group: "Timing",
     flags: "--min-rate <n>",
-    description: "at least so many SYNs per second, whatever the path holds",
+    description: "at least this many SYNs per second, whatever the path holds",
     ...integer("--min-rate", BOUNDS.minRate),
   },
   {
@@ -56,7 +56,7 @@ export const TIMING_OPTIONS: readonly OptionSpec[] = [
   {
     group: "Timing",
     flags: "--host-timeout <time>",
-    description: "send an address nothing more this long after its first SYN",
+    description: "stop sending to an address this long after its first SYN",
     ...duration("--host-timeout", BOUNDS.hostTimeoutMs),
   },
   {

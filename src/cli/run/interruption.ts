@@ -1,16 +1,16 @@
 /**
- * SIGINT, SIGTERM and SIGHUP: the first asks for an orderly end, the second ends at once. Watched from before anything is
- * taken that must be given back.
+ * SIGINT, SIGTERM and SIGHUP: the first asks for an orderly end, the second ends at once. Watched before anything
+ * is acquired that has to be released.
  */
 import { EXIT } from "../exit.ts";
 
 export interface Interruption {
   readonly signalled: boolean;
-  /** Calls `handler` at the first signal, also when that has come already. */
+  /** Calls `handler` at the first signal, even if that has already come. */
   onSignal(handler: () => void): void;
   /** Calls `handler` at the second signal, before the process ends: it must not wait for anything. */
   onExit(handler: () => void): void;
-  /** Signals are the system's business again. */
+  /** Restores the default handling of signals. */
   ignore(): void;
 }
 

@@ -1,5 +1,5 @@
 /**
- * `--journal` and `--resume`: what of the options must stay the same for a run to go on, and the run's past read back.
+ * `--journal` and `--resume`: which options must stay the same for a run to continue, and its earlier results read back.
  */
 import { unlinkSync } from "node:fs";
 import { setImmediate as turn } from "node:timers/promises";
@@ -21,7 +21,7 @@ export interface Remembered {
   readonly workers?: number;
 }
 
-/** Opens the journal to go on with, while the invoking user's permissions can still be asked for. */
+/** Opens the journal to continue, while the invoking user's permissions can still be checked. */
 export async function rememberRun(options: ProbeOptions): Promise<Remembered> {
   const { resume, journal } = options;
   if (resume !== undefined && journal !== undefined) throw usage("--journal and --resume exclude each other");
@@ -35,7 +35,7 @@ export async function rememberRun(options: ProbeOptions): Promise<Remembered> {
   };
 }
 
-/** What shapes the order and the results of a run. */
+/** The options that affect the order and the results of a run. */
 export function journalOptions(options: ProbeOptions, seed: bigint, workers: number): JournalOptions {
   return {
     seed: String(seed),
@@ -56,20 +56,20 @@ export function journalOptions(options: ProbeOptions, seed: bigint, workers: num
 
 export interface OpenedJournal {
   readonly journal: Journal;
-  /** Of a run that goes on. */
+  /** Of a run that continues. */
   readonly past?: PastRun;
   /**
-   * Hands over what the run has found before, each pair once. Every few thousand results, other events get their turn, and
-   * `room` is waited for.
+   * Hands over the earlier results, each pair once. Every few thousand results it yields to other events and waits for
+   * `room`.
    */
   replay(onResult: (result: PortResult) => void, room: () => Promise<void> | undefined): Promise<void>;
-  /** The run had come to its end: nothing is left to be found or written. */
+  /** The run was finished: nothing is left to probe or write. */
   readonly complete: boolean;
-  /** Closes the journal of a run that could not begin; a new one is gone then, so that the next attempt can make it. */
+  /** Closes the journal of a run that could not start, and deletes a new one, so that the next attempt can create it. */
   discard(): Promise<void>;
 }
 
-/** Results of the past that are gone through in one turn of the event loop. */
+/** Earlier results handled in one turn of the event loop. */
 const TURN = 4096;
 
 /** The run that a journal is opened for. */
@@ -79,13 +79,13 @@ export interface JournalledRun {
   readonly remembered: Remembered;
   readonly settings: JournalOptions;
   readonly workers: number;
-  /** Puts a record into words. */
+  /** Turns a record into a result. */
   readonly toResult: (record: ReturnType<typeof readRecord>, established?: Established) => PortResult;
   readonly argv: readonly string[];
 }
 
 /**
- * Makes the journal of a new run, or takes up an old one.
+ * Creates the journal of a new run, or continues an old one.
  * @throws {SynprobeError} `ERR_JOURNAL`
  */
 export async function openRunJournal({
@@ -133,7 +133,7 @@ async function takeUp(
   toResult: JournalledRun["toResult"],
 ): Promise<Pick<OpenedJournal, "past" | "replay">> {
   const totals = (past.checkpoint?.totals as Totals | undefined) ?? noTotals();
-  // States and reasons are counted anew: results that came after the last checkpoint are in the file as well.
+  // States and reasons are counted again: the file also has results from after the last checkpoint.
   const counted: Totals = { ...noTotals(), ...totals, ...(await countPast(past)) };
   return {
     past: {

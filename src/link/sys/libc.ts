@@ -214,7 +214,7 @@ export function ageOf(stampUs: number, nowUs: number): number {
   return stampUs > 0 && Math.abs(age) < LONGEST_WAIT_US ? age | 0 : 0;
 }
 
-/** Microseconds of a clock that nobody sets, from a start of its own. */
+/** Microseconds of the monotonic clock, from an arbitrary start. */
 export function monotonicUs(): number {
   libc.clockGettime(CLOCK_MONOTONIC, timespec);
   return timespecUs(timespecView, 0);

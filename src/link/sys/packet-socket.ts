@@ -58,7 +58,7 @@ export function openPacketSocket(header: "with link header" | "without"): number
   throw systemError("socket(AF_PACKET)", cause);
 }
 
-/** Binds to an interface: to send only, or to hear what comes in there too. @throws {SynprobeError} `ERR_SYSTEM` */
+/** Binds to an interface: to send only, or to receive as well. @throws {SynprobeError} `ERR_SYSTEM` */
 export function bindPacketSocket(fd: number, interfaceIndex: number, use: "send" | "hear"): void {
   // struct sockaddr_ll: family u16, protocol u16 in network order, interface index i32; the rest is for reading.
   const name = nativeMemory(20);
@@ -173,7 +173,7 @@ export function openRing(fd: number, blockSize: number, blocks: number): Ring {
   return { fd, address: BigInt(address), blockSize, blocks };
 }
 
-/** Gives the ring's memory back. Nobody may read it any more: a view of it that is touched ends the process. */
+/** Gives the ring's memory back. It must not be read any more: touching a view of it crashes the process. */
 export function unmapRing({ address, blockSize, blocks }: Ring): void {
   libc.munmap(address, blockSize * blocks);
 }

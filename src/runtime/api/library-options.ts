@@ -20,9 +20,9 @@ import { BOUNDS, DEFAULT_TTL } from "./option-bounds.ts";
 export interface ProbeOptions {
   /** Most SYNs after the first for a port that stays silent, 0 to 30; 10 by default, or as `timing` has it. */
   readonly retries?: number;
-  /** Each SYN waits so long for its answer, in milliseconds, 1 to 600,000; without it, as the round trips ask for. */
+  /** Wait this long for each answer, in milliseconds, 1 to 600,000; by default as the measured round trips show. */
   readonly timeoutMs?: number;
-  /** Silent ports get SYNs until silence is so sure, by the loss measured: 0.5 to 1, 1 for all retries; 0.9999 by default. */
+  /** Retry silent ports until this certain, by the measured loss: 0.5 to 1, 1 for all retries; 0.9999 by default. */
   readonly confidence?: number;
   /** nmap's templates for waits, retries and rate: 0 (paranoid) to 5 (insane); 3 by default. */
   readonly timing?: number;
@@ -41,7 +41,7 @@ export interface ProbeOptions {
    * routing rule holds the kernel's own RST back. A process that is killed meanwhile leaves it for the next run to remove.
    */
   readonly complete?: boolean;
-  /** `complete`, and wait so long for what the server says first: milliseconds, 1 to 60,000. */
+  /** `complete`, and wait this long for what the server sends first: milliseconds, 1 to 60,000. */
   readonly bannerMs?: number;
   /**
    * Stops the run as Ctrl-C does: nothing more is sent, answers are waited for up to a second, and what they say is still
@@ -54,9 +54,9 @@ export interface ProbeOptions {
 export interface ScanOptions extends ProbeOptions {
   /** Ports of targets that name none: `"22,80,8000-8010,https"`, `"-"` for all, or numbers. */
   readonly ports?: string | readonly number[];
-  /** In place of `ports`: the so many ports most worth a look, 1 to 65,535. */
+  /** In place of `ports`: this many of the ports most often open, 1 to 65,535. */
   readonly topPorts?: number;
-  /** Hosts and networks that are left out, whoever names them. */
+  /** Hosts and networks to leave out. */
   readonly exclude?: string | readonly string[];
   /** Ports that are left out, written as `ports` are. */
   readonly excludePorts?: string | readonly number[];

@@ -184,7 +184,7 @@ describe("what is wrong is said with its place", () => {
     ['{ "ttl": [3] }', /:1: "ttl" is a text or a number: what --ttl <n> takes$/],
     ['{ "exclude": [{}] }', /:1: "exclude" is a text or a number, or a list of them/],
     ['{ "verbose": 1 }', /:1: "verbose" is true or false$/],
-    ['{ "ttl": 1,\n "ttl": 2 }', /:2: "ttl" is set twice: it stands in \S+:1 too$/],
+    ['{ "ttl": 1,\n "ttl": 2 }', /:2: "ttl" is set twice: first in \S+:1$/],
     ['{ "ttl": 1\n "retries": 2 }', /:2: not JSON with comments: comma expected$/],
     ["[]", /probe\.json: write an object of options: /],
     ["", /probe\.json: write an object of options: /],
