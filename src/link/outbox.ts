@@ -3,7 +3,9 @@
  * a probe's cost, so with a spare processor the first thread can meanwhile read answers and fill more.
  *
  * The memory has three thirds: two are handed over in turn, the last is for what the filling thread sends itself when idle.
- * Two counters, `given` and `done`: batch n is in third n mod 2, and each side waits only for the other's counter. The thread that sends is runtime/run/sender.ts. Not here: the frames' contents, and what happens to refused ones.
+ * Two counters, `given` and `done`: batch n is in third n mod 2, and each side waits only for the other's counter.
+ *
+ * The thread that sends is runtime/run/sender.ts. Not here: the frames' contents, and what happens to refused ones.
  */
 import type { Behind } from "./link.ts";
 import { libc, monotonicUs } from "./sys/libc.ts";

@@ -4,8 +4,8 @@
  *
  *     ip rule add iif lo ipproto tcp sport FIRST-LAST blackhole protocol 83
  *
- * The rule carries a protocol number of our own, by which it is found again: who owns a range, and whether the owner still
- * lives, is the caller's to know (runtime/system/port-lease.ts). Needs CAP_NET_ADMIN. It cannot help where the rule for local
+ * The rule carries a protocol number of our own, by which it is found again. Who owns a range, and whether the owner still
+ * lives, is the caller's business (runtime/system/port-lease.ts). Needs CAP_NET_ADMIN. It cannot help where the rule for local
  * addresses comes first: loopback and this machine's own addresses (native-notes/kernel-rst.md).
  */
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
@@ -56,7 +56,7 @@ export function removeRstRule(family: 4 | 6, ports: PortRange): void {
   );
 }
 
-/** The ranges that rules of ours hold, whoever added them. */
+/** The ranges of all our rules, including other processes'. */
 export function listRstRules(family: 4 | 6): PortRange[] {
   const header = new Uint8Array(RULE_HEADER_LENGTH);
   header[0] = familyNumber(family);

@@ -1,6 +1,6 @@
 /**
- * A Link decorator that shows every packet sent and received to an observer: `--packet-trace`. It changes nothing, and
- * what a packet says is the observer's business (wire/describe.ts puts it in words).
+ * A Link decorator that shows every packet sent and received to an observer: `--packet-trace`. It changes nothing.
+ * Decoding a packet is the observer's business (wire/describe.ts).
  */
 import type { Link } from "./link.ts";
 

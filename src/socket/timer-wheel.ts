@@ -7,7 +7,7 @@
  */
 
 export interface TimerWheel {
-  /** Arms or moves the deadline of `row` to `fromUs + afterUs`: the sum is made here, because passing it in would allocate a number. */
+  /** Arms or moves the deadline of `row` to `fromUs + afterUs`. They are added here: passing the sum would allocate it. */
   arm(row: number, fromUs: number, afterUs?: number): void;
   cancel(row: number): void;
   /** The first row whose deadline is at or before `nowUs`, disarmed; -1 when none is due. */
