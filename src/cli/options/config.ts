@@ -8,7 +8,7 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { Option } from "commander";
-import { getNodeValue, type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
+import { type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
 import { safeParse } from "valibot";
 import { SynprobeError } from "../../errors.ts";
 import { escapeText } from "../../report/escape.ts";
@@ -290,10 +290,19 @@ function checkConfiguration(root: Node, where: (at: { readonly offset: number })
       throw usage(`${where(property)}: "${key}" is set twice: first in ${where(before)}`);
     properties.set(key, property);
   }
-  const faults = (safeParse(configurationSchema(), getNodeValue(root)).issues ?? [])
+  const values = Object.fromEntries(
+    [...properties].map(([key, { children = [] }]) => [key, shallowValue(children[1])]),
+  );
+  const faults = (safeParse(configurationSchema(), values).issues ?? [])
     .map(({ path, message }) => ({ property: properties.get(String(path?.[0].key)) ?? root, message }))
     .sort((a, b) => a.property.offset - b.property.offset);
   if (faults.length > 0) throw usage(`${where(faults[0].property)}: ${faults[0].message}`);
+}
+
+/** A scalar or a list; deeper nesting is no option's value, and could exhaust the stack. */
+function shallowValue({ type, value, children = [] }: Node, isEntry = false): unknown {
+  if (type === "array" && !isEntry) return children.map((child) => shallowValue(child, true));
+  return type === "array" || type === "object" ? {} : value;
 }
 
 function parseJson(text: string, file: string, where: (at: { readonly offset: number }) => string): Node {
