@@ -24,8 +24,8 @@ import {
 import { createMessages, printResult, releaseClosedTerminals, VERSION } from "./run/terminal.ts";
 
 /**
- * @param run takes what a command does
- * @param askedHelp takes the command whose help is asked for, "" for the main one, before commander throws
+ * @param run is given a command's action
+ * @param askedHelp is told which command's help was asked for, "" for the main one, before commander throws
  */
 function createProgram(
   run: (action: () => Promise<number>) => void,
@@ -42,7 +42,7 @@ function createProgram(
     .helpCommand(false)
     .exitOverride()
     .showSuggestionAfterError(false)
-    // What help says is help/help.ts's business, and takes time to load.
+    // help/help.ts writes the help. It is loaded when asked for: it takes time.
     .configureHelp({
       formatHelp: (command) => {
         askedHelp(command === program ? "" : command.name());
@@ -63,7 +63,7 @@ function createProgram(
   });
   program.action((targets: string[], options: ProbeOptions) =>
     run(async () => {
-      // Before anything native is loaded, which would fail less clearly.
+      // Native code would fail less clearly when loaded on another platform.
       checkPlatform();
       const settled = await settle(program, options, written);
       const complete = {
@@ -177,7 +177,7 @@ function createProgram(
       }),
     );
   program
-    // What the build makes synprobe.1 of.
+    // The build makes synprobe.1 with it.
     .command("man", { hidden: true })
     .action(() =>
       run(async () => {
@@ -187,7 +187,7 @@ function createProgram(
       }),
     );
   program
-    // What commands/lab.ts starts in the lab's namespaces.
+    // commands/lab.ts starts it in the lab's namespaces.
     .command(LAB_INSIDE, { hidden: true })
     .action(() => run(async () => loadApart<typeof import("./commands/lab.ts")>("lab").labInside(messages)));
   return program;
@@ -221,7 +221,7 @@ function commanderOption(spec: OptionSpec): Option {
   return option;
 }
 
-/** Notes how an option is written. Given twice it is a mistake that commander would let pass, keeping the last. */
+/** Records how an option was written. commander would accept it twice and keep the last; here that is an error. */
 function watch(
   program: Command,
   option: Option,
@@ -235,7 +235,7 @@ function watch(
   });
 }
 
-/** The options of a command with what a configuration and the environment add, if there is either. */
+/** A command's options, completed from a configuration and the environment. */
 async function settle<Options extends Pick<ProbeOptions, "drop" | "config" | "printConfig">>(
   command: Command,
   options: Options,
@@ -300,7 +300,7 @@ async function explain(error: unknown, program: Command): Promise<ExitStatus> {
   return EXIT.internal;
 }
 
-/** commander's message; of an unknown option, what to use instead. */
+/** commander's message; for an unknown option, what to use instead. */
 async function improve(message: string, program: Command): Promise<string> {
   const [, option] = /^unknown option '(.*)'$/s.exec(message) ?? [];
   if (option === undefined) return message;

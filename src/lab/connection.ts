@@ -1,7 +1,7 @@
 /**
  * One established connection of a simulated host: the control block, and the application behind it.
  *
- * `serve` is the whole application: it is called whenever something may have changed, and does what its service does now.
+ * `serve` is the whole application: it is called after every event, and does what its service does next.
  */
 import type { ControlBlock } from "../socket/connection.ts";
 import type { Ends } from "../socket/segment.ts";
@@ -23,13 +23,13 @@ const HTTP_REPLY = new TextEncoder().encode(
   `HTTP/1.0 200 OK\r\nServer: synprobe-lab\r\nContent-Type: text/html\r\nContent-Length: ${PAGE.length}\r\n\r\n${PAGE}`,
 );
 
-/** What an application does with its connection: what it has to say next, and when it has said all. */
+/** What an application does with its connection. */
 interface Application {
-  /** The connection is there. */
+  /** The connection is established. */
   opened?(): Uint8Array;
-  /** Something has come. */
+  /** Data has arrived. */
   heard?(bytes: Uint8Array): Uint8Array;
-  /** Whether it closes of its own accord once everything is said. */
+  /** Whether it closes by itself once everything is sent. */
   readonly finished: boolean;
 }
 
@@ -39,7 +39,7 @@ export function createConnection(block: ControlBlock, ends: Ends, { service, ban
   let peerClosed = false;
   let unsaid = NOTHING;
 
-  /** @returns whether everything is said */
+  /** @returns whether everything is sent */
   const say = (): boolean => {
     if (unsaid.length > 0) unsaid = unsaid.subarray(block.write(unsaid));
     return unsaid.length === 0;
@@ -57,7 +57,7 @@ export function createConnection(block: ControlBlock, ends: Ends, { service, ban
       unsaid = application.opened?.() ?? NOTHING;
     }
     if (!opened) return;
-    // Nothing is read while something waits to be said: the window then holds the peer back.
+    // Nothing is read while output waits: the window then holds the peer back.
     while (say()) {
       const bytes = block.read(CHUNK);
       if (bytes.length === 0) break;
@@ -84,7 +84,7 @@ function applicationOf(service: Service | undefined, banner: Uint8Array): Applic
   }
 }
 
-/** One request, whatever it asks for, and one page. */
+/** One request of any kind, one page. */
 function createHttp(): Application {
   let head = "";
   let finished = false;

@@ -1,9 +1,9 @@
 /**
  * The connections of all simulated hosts: one row per 4-tuple, from the SYN that a listening socket took to the end.
  *
- * Half-open ones are numbers in typed arrays; what a connection costs beyond that (control block, buffers) it costs only
- * when the peer's ACK has come. Rows are found by 4-tuple, stand in a list of half-open or of connected rows with the
- * longest idle first, and have one deadline each. What is done to them is host.ts's business.
+ * Half-open ones are numbers in typed arrays. A control block and buffers are allocated only when the peer's ACK comes. Rows
+ * are found by 4-tuple, are in a list of half-open or of connected rows, the longest idle first, and have one deadline
+ * each. What is done to them is host-tcp.ts's business.
  */
 import { type AddressPair, HOST, PEER } from "./answer.ts";
 import type { Connection } from "./connection.ts";
@@ -19,7 +19,7 @@ export const HALF_OPEN = 0;
 export const CONNECTED = 1;
 type List = typeof HALF_OPEN | typeof CONNECTED;
 
-/** Growing columns: every column of `C` is exchanged for a longer one with the same beginning. */
+/** The columns; `grow` replaces each by one of twice the length. */
 interface Columns {
   /** Both addresses, eight words a row. */
   pairs: Uint32Array;
@@ -35,7 +35,7 @@ interface Columns {
   /** When the first SYN-ACK was sent. */
   firstAt: Float64Array;
   deadline: Float64Array;
-  /** The time of the row's entry among the timers. */
+  /** The time under which the row is in the timers. */
   queuedAt: Float64Array;
   list: Uint8Array;
   /** The rows before and behind it in its list. */
@@ -185,12 +185,12 @@ export function createConnections(most: number) {
       kinds[row] = undefined;
       portKinds[row] = undefined;
       connections[row] = undefined;
-      // Its entry among the timers stays until its time, and finds nothing then.
+      // Its timer stays until it is due, and finds nothing then.
       columns.deadline[row] = NEVER;
       columns.next[row] = firstFree;
       firstFree = row;
     },
-    /** Puts a row at the young end of a list. */
+    /** Marks a row as the least idle of a list. */
     touch: (row: number, list: List): void => {
       delist(row);
       enlist(row, list);

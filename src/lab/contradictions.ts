@@ -1,6 +1,6 @@
 /**
- * What no part of a description says wrongly, and yet cannot be: shares that add up to more than 1, a queue without a
- * bottleneck, ICMP errors of the other IP version. The parts themselves are description.ts's to check.
+ * Contradictions between parts of a description that are each valid: shares that add up to more than 1, a queue without a
+ * bottleneck, ICMP errors of the other IP version. The parts themselves are checked by description.ts's schema.
  */
 import { parseAddress } from "../wire/address.ts";
 import {
@@ -38,7 +38,7 @@ function* contradictions({ path, hosts }: LabDescription): Generator<Fault, void
     .flatMap(({ ports = [], mix = [] }) => [ports, ...mix.map((host) => host.ports ?? ports)])
     .reduce((sum, { length }) => sum + length, 0);
   if (rules <= MAX_RULES) return;
-  const says = `${rules} port rules in all, those that mixes inherit included; at most ${MAX_RULES} are taken`;
+  const says = `${rules} port rules in all, those that mixes inherit included; at most ${MAX_RULES} are allowed`;
   yield { at: ["hosts"], says };
 }
 
@@ -94,7 +94,7 @@ function* ofFate(is: Fate, at: Place, length: number): Generator<Fault> {
 
 function* ofShares(parts: readonly { readonly share?: number }[], at: Place): Generator<Fault> {
   const sum = parts.reduce((total, part) => total + (part.share ?? 0), 0);
-  if (sum > 1 + 1e-9) yield { at, says: `the shares come to ${Number(sum.toFixed(6))}; they are 1 at most` };
+  if (sum > 1 + 1e-9) yield { at, says: `the shares add up to ${Number(sum.toFixed(6))}, more than 1` };
 }
 
 /** A queue and later rates need a bottleneck: of this way, or of the path both ways. */
@@ -114,7 +114,7 @@ function* ofPath(path: PathDescription, at: Place): Generator<Fault> {
     if (sources.some(({ ratePps }) => ratePps !== undefined)) continue;
     for (const key of ["queuePackets", "rateChanges"] as const) {
       if (way[key] === undefined) continue;
-      yield { at: [...place, key], says: "there is no bottleneck without a ratePps beside it" };
+      yield { at: [...place, key], says: "needs a ratePps beside it: there is no bottleneck" };
     }
   }
 }

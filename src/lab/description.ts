@@ -15,10 +15,13 @@ import { parseHostRange, parsePorts } from "./ranges.ts";
 
 // --- building blocks: each says in one line what is wrong ----------------------------------------------------------------
 
-const show = (value: unknown): string => {
+/** A value for a message, in at most 41 characters. Lists and objects are not gone into: they may be deep. */
+function show(value: unknown): string {
+  if (Array.isArray(value)) return value.length === 0 ? "[]" : "[…]";
+  if (typeof value === "object" && value !== null) return Object.keys(value).length === 0 ? "{}" : "{…}";
   const text = JSON.stringify(value) ?? "nothing";
   return text.length > 40 ? `${text.slice(0, 40)}…` : text;
-};
+}
 
 const number = (least: number, most: number) => {
   const refusal = ({ input }: { readonly input: unknown }): string =>
@@ -55,7 +58,7 @@ const oneOf = <const Words extends readonly string[]>(words: Words) =>
 const list = <Entry extends v.GenericSchema>(entry: Entry, most: number) =>
   v.pipe(
     v.array(entry, ({ input }) => `${show(input)} is not a list`),
-    v.maxLength(most, ({ input }) => `${input.length} entries; at most ${most} are taken`),
+    v.maxLength(most, ({ input }) => `${input.length} entries; at most ${most} are allowed`),
     v.readonly(),
   );
 

@@ -31,7 +31,7 @@ const DECIDING = SYN | ACK | RST | FIN;
 const BUFFER_LENGTH = 8192;
 const POOL_LIMIT = 64 << 20;
 const MOST_ROWS = 1 << 18;
-/** Retransmissions of text before a peer is given up. */
+/** Retransmissions of data before a peer is given up. */
 const RETRIES = 8;
 /** Short: a lab's packets live no longer. */
 const MSL_US = 1_000_000;
@@ -204,7 +204,7 @@ export function createHostTcp(pair: AddressPair, seed: number, counts: TcpCounts
 
   // --- half-open connections -----------------------------------------------------------------------------------------------
 
-  /** A SYN comes to a listening socket (§3.10.7.2). Text on it is not acknowledged, and so comes again. */
+  /** A SYN for a listening socket (§3.10.7.2). Data on it is not acknowledged, so the peer sends it again. */
   function listen(
     kind: HostKind,
     portKind: PortKind,
@@ -237,7 +237,7 @@ export function createHostTcp(pair: AddressPair, seed: number, counts: TcpCounts
     sendSynAck(kind, ports, columns.iss[row], irs, nowUs);
   }
 
-  /** There is no room: what has been idle longest goes. A connection's peer is told with a RST. */
+  /** Makes room: drops the row that has been idle longest. A connection's peer gets a RST. */
   function dropOldest(list: typeof HALF_OPEN | typeof CONNECTED, nowUs: number): void {
     const row = rows.oldest(list);
     const connection = rows.connections[row];
@@ -249,7 +249,7 @@ export function createHostTcp(pair: AddressPair, seed: number, counts: TcpCounts
     }
   }
 
-  /** A half-open connection that comes to nothing. */
+  /** Drops a half-open connection. */
   function forget(row: number): void {
     leaveQueue(row, kindOf(row));
     rows.remove(row);
@@ -275,7 +275,7 @@ export function createHostTcp(pair: AddressPair, seed: number, counts: TcpCounts
     const offset = seqDiff(sequence, next);
     const inWindow = offset >= 0 && offset < BUFFER_LENGTH;
     if ((flags & RST) !== 0) {
-      // RFC 5961 §3.2. This is how a prober's kernel ends what it did not begin.
+      // RFC 5961 §3.2. A prober's kernel sends this: it knows nothing of the SYN.
       if (offset === 0) forget(row);
       else if (inWindow) challenge(row, nowUs);
       return;
@@ -306,7 +306,7 @@ export function createHostTcp(pair: AddressPair, seed: number, counts: TcpCounts
     return kind;
   }
 
-  /** The peer's ACK: a control block takes over where the row stands. */
+  /** The peer's ACK: a control block takes over from the row. */
   function establish(row: number, b: Uint8Array, at: number, end: number, nowUs: number): void {
     const { columns } = rows;
     const kind = kindOf(row);
@@ -359,7 +359,7 @@ export function createHostTcp(pair: AddressPair, seed: number, counts: TcpCounts
     goOn(row, connection, nowUs);
   }
 
-  /** Lets the application do what it does, sends what there is to send, and sets the row's next deadline. */
+  /** Runs the application, sends what is due, and sets the row's next deadline. */
   function goOn(row: number, { block, ends, serve }: Connection, nowUs: number): void {
     const kind = kindOf(row);
     serve(nowUs);

@@ -1,12 +1,12 @@
 /**
- * Token buckets: so many packets a second, so many at once after a pause, for each address of its own (RST and ICMP limits).
+ * Token buckets, one per address: packets per second, and a burst after a pause. For RST and ICMP limits.
  *
- * A bucket that is full again says no more than one that was never touched: it is forgotten when room is needed.
+ * A bucket that is full again equals one that was never used: it is dropped when room is needed.
  */
 import type { LimitDescription } from "./description.ts";
 
 export interface Limits {
-  /** Takes a token of the address at `words[at]`. @returns false when there is none: the packet must not be sent */
+  /** Takes a token for the address at `words[at]`. @returns false when none is left: the packet must not be sent */
   take(words: Uint32Array, at: number, nowUs: number): boolean;
 }
 
@@ -39,7 +39,7 @@ export function createLimits({ ratePps, burst = Math.max(1, ratePps) }: LimitDes
     return slot;
   }
 
-  /** Leaves out the buckets that are full, and makes room if there is still none. */
+  /** Drops the full buckets, and grows if that makes no room. */
   function tidy(nowUs: number): void {
     const [oldKeys, oldFullAt] = [keys, fullAt];
     const live = fullAt.reduce((count, at) => count + (at > nowUs ? 1 : 0), 0);

@@ -1,9 +1,9 @@
 /**
- * The link of the lab: Ethernet between the prober's interface and a simulated network. Who has an address of the network,
- * ARP and neighbour discovery are told; IP packets are taken out of their frames on the way in and framed on the way out.
+ * The link of the lab: Ethernet between the prober's interface and a simulated network. It answers ARP
+ * and neighbour discovery for the network's addresses; IP packets leave their frames on the way in and are framed on the way out.
  *
- * One hardware address stands for the router and for every host on the link, and there is one prober: frames go to whoever
- * sent the last IP packet. Not modelled: tags, other multicast than neighbour discovery's, router advertisements.
+ * One hardware address serves the router and every host on the link. There is one prober: frames go to the sender of the
+ * last IP packet. Not modelled: tags, other multicast than neighbour discovery's, router advertisements.
  */
 import { type Address, isUnspecified, sameAddress } from "../wire/address.ts";
 import * as arp from "../wire/arp.ts";
@@ -17,7 +17,7 @@ import { PROTOCOL } from "../wire/protocol.ts";
 import type { LabNetwork } from "./network.ts";
 
 export interface LinkLayerOptions {
-  /** What the lab's frames come from, and what frames to it go to. */
+  /** Source of the lab's frames, and destination of frames to it. */
   readonly mac: ethernet.Mac;
   /** The prober's gateways, one per IP version: the lab answers for them as for its hosts. */
   readonly gateways: readonly Address[];
@@ -25,13 +25,13 @@ export interface LinkLayerOptions {
 }
 
 export interface LinkLayer {
-  /** Takes one frame of the prober's interface, `bytes[at, end)`, that came at `nowUs`. */
+  /** Takes a frame from the prober, `bytes[at, end)`, that arrived at `nowUs`. */
   handleFrame(bytes: Uint8Array, at: number, end: number, nowUs: number): void;
   /** Writes the next frame due at `nowUs` at `out[at]`, at most 1514 bytes. @returns its length, 0 when there is none */
   pollTransmit(nowUs: number, out: Uint8Array, at: number): number;
 }
 
-/** Answers to ARP and neighbour discovery that wait to be sent; one more is dropped, and asked for again. */
+/** Capacity of the queue of ARP and neighbour discovery answers. A dropped one is asked for again. */
 const ANSWERS = 64;
 /** The longest: an advertisement with its option. */
 const ANSWER_LENGTH = ethernet.HEADER_LENGTH + ipv6.HEADER_LENGTH + ndp.HEADER_LENGTH + 8;
@@ -53,7 +53,7 @@ export function createLinkLayer({ mac, gateways, network }: LinkLayerOptions): L
     );
   const answersFor = (address: Address): boolean => isGateway(address) || network.serves(address);
 
-  /** Queues an answer that `write` puts at its place, whose length it returns. */
+  /** Queues an answer. @param write puts it in place and returns its length */
   function answer(write: (at: number) => number): void {
     if (answerCount === ANSWERS) return;
     const slot = (firstAnswer + answerCount++) % ANSWERS;
@@ -64,7 +64,7 @@ export function createLinkLayer({ mac, gateways, network }: LinkLayerOptions): L
     const request = arp.parse(b, at, end);
     if (request === undefined || request.operation !== arp.OPERATION.REQUEST) return;
     const { senderHardware, senderProtocol, targetProtocol } = request;
-    // Who probes for or announces an address of its own is not contradicted (RFC 5227 2.1).
+    // ARP probes and announcements get no answer (RFC 5227 2.1).
     if (isUnspecified(senderProtocol) || sameAddress(senderProtocol, 0, targetProtocol, 0, 4)) return;
     if (!answersFor(targetProtocol)) return;
     answer((start) => {
@@ -96,7 +96,7 @@ export function createLinkLayer({ mac, gateways, network }: LinkLayerOptions): L
       return true;
     const target = b.slice(from + ndp.TARGET, from + ndp.OPTIONS);
     const asker = b.slice(packet + ipv6.SOURCE, packet + ipv6.DESTINATION);
-    // From "::" it is duplicate address detection, which is not contradicted.
+    // From "::" it is duplicate address detection, which gets no answer.
     if (!isUnspecified(asker) && answersFor(target)) {
       advertise(target, asker, b.slice(at + ethernet.SOURCE, at + ethernet.ETHERTYPE_AT));
     }

@@ -1,10 +1,10 @@
 /**
- * The simulated network: packets of a prober go in, packets of simulated hosts and routers come out, each at its own time.
+ * The simulated network: a prober's packets go in, packets of simulated hosts and routers come out, each when it is due.
  * Sans-I/O and without a clock: the same network runs under a virtual clock, or behind a real interface (runtime/lab/lab.ts).
  *
  * A packet goes over the path to its host (path.ts), arrives and is answered (host.ts), and its answers go over the path
- * back. Everything happens in the order of its time, and chance has a stream of its own for each way: what comes out depends
- * on what went in and when, not on how often anyone asked.
+ * back. Events happen in order of time, and each direction has its own random stream: the output depends on what went in and
+ * when, not on how often it was polled.
  *
  * Not modelled: links between the hosts, routes and TTLs on the way, fragments, packet lengths (rates count packets).
  */
@@ -27,7 +27,7 @@ import { createTimeQueue } from "./time-queue.ts";
 /** What a perfect prober would say of one port. The words are scan/probe/result.ts's. */
 export interface Truth {
   readonly state: "open" | "closed" | "filtered";
-  /** Every reason that would be right. */
+  /** All correct reasons. */
   readonly reasons: readonly PortKind["reason"][];
   /** What an open port does once it is connected. */
   readonly service?: Service;
@@ -40,12 +40,12 @@ export interface NetworkCounts extends HostCounts {
   /** Packets that came from the prober, and packets that reached it. */
   in: number;
   out: number;
-  /** Of those that came: SYNs without ACK, whatever became of them. */
+  /** SYNs without ACK from the prober, whatever became of them. */
   syns: number;
   /** Lost at random, each way. */
   lostIn: number;
   lostOut: number;
-  /** Dropped at a bottleneck whose queue was full, each way. */
+  /** Dropped at a full bottleneck queue, each way. */
   queueDropsIn: number;
   queueDropsOut: number;
   /** Second copies, both ways. */
@@ -61,16 +61,16 @@ export interface NetworkCounts extends HostCounts {
 export interface LabNetwork {
   /** An IP packet, `bytes[at, end)`, enters the network from the prober; the bytes are copied. Times must not go back. */
   handlePacket(bytes: Uint8Array, at: number, end: number, nowUs: number): void;
-  /** Lets everything happen that is due at or before `nowUs`. */
+  /** Processes everything due at or before `nowUs`. */
   handleTimeout(nowUs: number): void;
-  /** When `handleTimeout` or `pollTransmit` next has something; Infinity when never. */
+  /** When `handleTimeout` or `pollTransmit` next has something to do; Infinity when never. */
   pollTimeout(): number;
   /**
    * Writes the next packet that reaches the prober at or before `nowUs` at `out[at]`.
    * @returns its length, at most 1500; 0 when there is none
    */
   pollTransmit(nowUs: number, out: Uint8Array, at: number): number;
-  /** When the packet that `pollTransmit` wrote last was due to reach the prober. */
+  /** When the packet that `pollTransmit` last wrote was due at the prober. */
   readonly dueUs: number;
   /** Whether a simulated host, or silent space, is at this address, so that ARP answers for it. */
   serves(address: Address): boolean;
@@ -87,7 +87,7 @@ export interface NetworkOptions {
   readonly startUs: number;
 }
 
-/** Streams of chance: path in, path out, noise. */
+/** Random streams: path in, path out, noise. */
 const STREAM_IN = 1;
 const STREAM_OUT = 2;
 const STREAM_NOISE = 3;
@@ -108,7 +108,7 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
     if (path !== undefined && !ownPaths.has(path)) ownPaths.set(path, createPath(path));
   }
   const packets = createPacketStore();
-  /** Packets on the way to their hosts, and to the prober. */
+  /** Packets in transit to the hosts, and to the prober. */
   const inward = createTimeQueue();
   const outward = createTimeQueue();
   const counts: NetworkCounts = {
@@ -171,7 +171,7 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
     else queue.push(untilUs, slot);
   }
 
-  /** The packet's host and sender; false when it is too short to have any. */
+  /** Reads the packet's host and sender. @returns false when it is too short */
   const pair = new Uint32Array(8);
   function readAddresses(b: Uint8Array, at: number, end: number): boolean {
     if (ipv4.checkLength(b, at, end) !== 0) {
@@ -205,7 +205,7 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
     else travel(way, inward, b, at, end - at, through);
   }
 
-  /** Counts a SYN, and tells noise of one that goes to a host. */
+  /** Counts a SYN, and reports one to a simulated host to the noise. */
   function countSyn(b: Uint8Array, at: number, end: number, nowUs: number, served: boolean): void {
     const v4 = b[at] >>> 4 === 4;
     const segmentAt = at + (v4 ? ipv4.headerLength(b, at) : ipv6.HEADER_LENGTH);
@@ -220,7 +220,7 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
 
   const nextEvent = (): number => Math.min(inward.next(), hosts.pollTimeout(), noise.pollTimeout());
 
-  /** Lets arrivals, timers and noise happen, each at its own time. */
+  /** Processes arrivals, timers and noise, each when it is due. */
   function advance(nowUs: number): void {
     for (let time = nextEvent(); time <= nowUs; time = nextEvent()) {
       if (inward.next() === time) {
@@ -249,7 +249,7 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
       return { state, reasons: [reason], ...(service === undefined ? {} : { service }), tarpit };
     }
     if (state === "closed") return { state, reasons: [reason], tarpit };
-    // A router that has sent as many ICMP errors as it may is silent.
+    // A router beyond its ICMP limit is silent.
     const silent = state === "rejected" && kind.icmpLimits !== undefined ? ["no-response" as const] : [];
     return { state: "filtered", reasons: [reason, ...silent], tarpit };
   }

@@ -1,8 +1,8 @@
 /**
- * Forged packets: SYN-ACKs, RSTs and ICMP errors from addresses and to ports that the prober has just used, each with a number
- * that proves nothing. A prober must not believe any of them.
+ * Forged packets: SYN-ACKs, RSTs and ICMP errors from addresses that the prober has just probed, to ports that it has just used,
+ * with random numbers. A prober must not believe any of them.
  *
- * Each kind comes at random moments (a Poisson process) from the prober's first SYN until a while after its last.
+ * Each kind arrives at random moments (a Poisson process) from the prober's first SYN until a while after its last.
  */
 import { FLAGS } from "../wire/tcp.ts";
 import { HOST, isIpv4, PEER, writeIcmpError, writeSegment } from "./answer.ts";
@@ -11,7 +11,7 @@ import { icmpOf } from "./population.ts";
 import type { Random } from "./random.ts";
 
 export interface Noise {
-  /** The prober at `pair`'s peer has sent a SYN to its host. */
+  /** The prober, `pair`'s peer, has sent a SYN to the host. */
   observe(pair: Uint32Array, ports: number, nowUs: number): void;
   handleTimeout(nowUs: number): void;
   pollTimeout(): number;
@@ -59,7 +59,7 @@ export function createNoise(
     { pps: description.icmpPps ?? 0, write: forge.icmp, next: NEVER },
   ].filter(({ pps }) => pps > 0);
   const { aimed = 1 } = description;
-  /** The ports as they are, or with another of the prober's, drawn evenly from all. */
+  /** The ports that the prober used, or a random port in place of its own. */
   const aim = (tuple: number): number =>
     aimed === 1 || random() < aimed ? tuple : ((tuple & 0xffff_0000) | (word() >>> 16)) >>> 0;
   const gap = (pps: number): number => (-Math.log(1 - random()) / pps) * 1e6;

@@ -1,6 +1,6 @@
 /**
- * Packets under way, in slots of two fixed sizes: small ones for what a scan is made of, large ones for data. Nothing is
- * allocated per packet; memory grows with what is under way at once, up to a bound.
+ * Packets in transit, in slots of two fixed sizes: small for probes and their answers, large for data. Nothing is allocated
+ * per packet; memory grows with the number in transit, up to a bound.
  */
 
 /** The longest packet: Ethernet's MTU. */

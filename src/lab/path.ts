@@ -1,13 +1,13 @@
 /**
- * What a way through the network does to a packet: a bottleneck with its queue, loss, latency with jitter, reordering,
+ * What one direction of a path does to a packet: a bottleneck with its queue, loss, latency with jitter, reordering,
  * duplication. Each is a small rule; a direction is the rules in this order.
  *
- * Rules know times only. Where the packets themselves wait is network.ts's business.
+ * Rules know times only; the packets themselves wait in network.ts.
  */
 import type { DirectionDescription, PathDescription } from "./description.ts";
 import type { Random } from "./random.ts";
 
-/** What `enter` says in place of a time. */
+/** What `enter` returns in place of a time. */
 export const LOST = -1;
 export const QUEUE_FULL = -2;
 
@@ -18,11 +18,11 @@ export interface Direction {
   enter(nowUs: number): number;
   /** Copies of a packet that arrive: 1, or 2 when it is duplicated. */
   copies(): number;
-  /** Time that one copy takes from there, in microseconds. */
+  /** Delay of one copy from there, in microseconds. */
   delay(): number;
 }
 
-/** When a packet that comes at `nowUs` is through; QUEUE_FULL when it is dropped. */
+/** When a packet that arrives at `nowUs` leaves the queue; QUEUE_FULL when it is dropped. */
 export type Bottleneck = (nowUs: number) => number;
 
 /** Both ways between the prober and some hosts. */
@@ -31,7 +31,7 @@ export interface Path {
   readonly out: Direction;
 }
 
-/** The networks' own rules, and those of paths that differ: what a path does not say, the network does. */
+/** The network's rules, and those of paths that differ: what a path leaves out is as the network has it. */
 export function createPaths(network: PathDescription, startUs: number, random: { in: Random; out: Random }) {
   const shared = {
     in: bottleneckOf(rulesOf(network, "in"), startUs),
@@ -47,7 +47,7 @@ export function createPaths(network: PathDescription, startUs: number, random: {
   };
 }
 
-/** What a path says of one way. */
+/** What a path says about one direction. */
 function rulesOf({ in: inward, out: outward, ...both }: PathDescription, way: "in" | "out") {
   return { ...both, ...(way === "in" ? inward : outward) };
 }
@@ -75,22 +75,22 @@ function createDirection(
 }
 
 /**
- * A queue that drops at its tail. Reckoned in packets served since the start, S(t): a packet that comes when `v` have been
- * taken on leaves when S reaches v + 1.
+ * A tail-drop queue, computed from S(t), the packets served since the start: a packet that arrives after `v` accepted ones
+ * leaves when S reaches v + 1.
  */
 function bottleneckOf(rules: DirectionDescription, startUs: number): Bottleneck | undefined {
   const { ratePps, queuePackets = 1000, rateChanges = [] } = rules;
   if (ratePps === undefined) return undefined;
-  /** Pieces of constant rate: from when, how many were served until then, and packets per microsecond. */
+  /** Intervals of constant rate: start, packets served by then, and packets per microsecond. */
   const pieces = [{ fromUs: startUs, served: 0, perUs: ratePps / 1e6 }];
   for (const { atMs, ratePps: next } of rateChanges) {
     const { fromUs, served, perUs } = pieces[pieces.length - 1];
     const until = startUs + atMs * 1000;
     pieces.push({ fromUs: until, served: served + (until - fromUs) * perUs, perUs: next / 1e6 });
   }
-  /** Packets taken on, less what idle time let pass. */
+  /** Packets accepted, plus what could have been served in idle time. */
   let taken = 0;
-  /** The piece of the last arrival: times do not go back. */
+  /** The interval of the last arrival: times do not go back. */
   let current = 0;
   return (nowUs) => {
     while (current + 1 < pieces.length && pieces[current + 1].fromUs <= nowUs) current++;

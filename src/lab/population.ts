@@ -1,5 +1,5 @@
 /**
- * Which host and which port does what: a pure function of seed, address and port, so that a /15 needs no row per host.
+ * What each host and each port does: a pure function of seed, address and port, so that a /15 needs no row per host.
  *
  * A description is compiled once: ranges to sorted segments of the address space, host descriptions to kinds. What a kind does
  * with a packet is host.ts's business.
@@ -122,7 +122,7 @@ interface Range {
   readonly entry: Entry;
 }
 
-/** Cuts the address space where ranges begin and end; the last range that covers a segment has it. */
+/** Cuts the address space where ranges begin and end. Each segment belongs to the last range that covers it. */
 function segmentsOf(ranges: readonly Range[]) {
   const cuts = [...new Set([0n, ...ranges.flatMap(({ first, last }) => [first, last + 1n])])]
     .filter((cut) => cut >> 128n === 0n)
@@ -136,7 +136,7 @@ function segmentsOf(ranges: readonly Range[]) {
   return { starts, entries };
 }
 
-/** The segment that holds the address: the last one that starts at it or before it. */
+/** The segment of an address: the last that starts at or before it. */
 function segmentOf(starts: Uint32Array, words: Uint32Array, at: number): number {
   let low = 0;
   let high = starts.length / 4 - 1;
@@ -197,12 +197,12 @@ function portKind(is: Fate, length: number, service: Service = "discard", banner
 
 type PortRules = NonNullable<HostDescription["ports"]>;
 
-/** Rules to a function; each group of rules with the same ports has one draw, of which each share is a part. */
+/** Compiles rules to a function. Rules with the same ports share one draw; each share is a part of it. */
 function compilePorts(
   rules: PortRules,
   rest: PortKind,
   length: number,
-  /** By the text that names them: equal texts share theirs. */
+  /** By their text: equal texts share one set. */
   portSets: Map<string, PortSpans>,
   seed: number,
   salt: number,
@@ -251,7 +251,7 @@ function compilePorts(
   };
 }
 
-/** Type and code of an ICMP error in the IP version whose addresses have `length` bytes. */
+/** Type and code of an ICMP error. @param length of an address of the IP version, in bytes */
 export function icmpOf(reason: IcmpReason, length: number): readonly [type: number, code: number] {
   const { v4, v6 } = ICMP_REASONS[reason];
   const found = length === 4 ? v4 : v6;

@@ -1,12 +1,12 @@
 /**
- * Chance that follows from a seed: a hash for what is always the same (which host does what), a generator for what happens
- * once (which packet is lost). Not for secrets.
+ * Seeded randomness: a hash for what stays the same (what each host does), a generator for single events (which packet is
+ * lost). Not for secrets.
  */
 
 /** Uniform numbers from 0 up to, not including, 1. */
 export type Random = () => number;
 
-/** A generator of its own for every (seed, stream): draws of one stream leave the others alone. (Mulberry32.) */
+/** An independent generator for each (seed, stream): draws from one do not affect the others. (Mulberry32.) */
 export function createRandom(seed: number, stream: number): Random {
   let state = mix(mix(seed) ^ Math.imul(stream, 0x9e37_79b1));
   return () => {
@@ -17,7 +17,7 @@ export function createRandom(seed: number, stream: number): Random {
   };
 }
 
-/** Spreads every bit of a 32-bit word over all of them (MurmurHash3's finalizer). */
+/** Mixes a 32-bit word: each input bit affects every output bit (MurmurHash3's finalizer). */
 function mix(word: number): number {
   let h = word | 0;
   h = Math.imul(h ^ (h >>> 16), 0x85eb_ca6b);

@@ -49,7 +49,7 @@ const NO_HOSTS = [
   ["255.255.255.255", "which is broadcast"],
   ["::", "which is no destination"],
   ["::1", "which is loopback"],
-  ["::ffff:0:0/96", "which is IPv4 in IPv6's clothes"],
+  ["::ffff:0:0/96", "which is IPv4-mapped"],
   [PROBER.ipv6, "the prober's own address"],
   ["fe80::/10", "which is link-local"],
   ["ff00::/8", "which is multicast"],

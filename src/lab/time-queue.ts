@@ -1,9 +1,8 @@
 /**
- * Things to come, in the order of their times, equal times in the order they were put in. Numbers in typed arrays: nothing is
- * allocated per entry.
+ * A queue ordered by time, equal times in order of insertion. Numbers in typed arrays: nothing is allocated per entry.
  *
- * Most networks deliver in the order of sending: an entry that is not before the last one of the ring goes behind it, at
- * constant cost; the others go to a heap.
+ * Most networks deliver in order: an entry not earlier than the last of the ring is appended there, at constant cost; the
+ * others go to a heap.
  */
 
 export interface TimeQueue {
@@ -66,7 +65,7 @@ export function createTimeQueue(): TimeQueue {
     let at = heapLength++;
     while (at > 0) {
       const parent = (at - 1) >> 1;
-      // Its order is the highest of all: only an earlier time brings it up.
+      // It was inserted last: only an earlier time moves it up.
       if (times[parent] <= time) break;
       move(parent, at);
       at = parent;
@@ -86,7 +85,7 @@ export function createTimeQueue(): TimeQueue {
     items[at] = item;
   }
 
-  /** The last entry takes the first one's place, and sinks. */
+  /** Moves the last entry to the root, and sifts it down. */
   function removeTop(): number {
     const top = items[0];
     heapLength--;

@@ -1,9 +1,9 @@
 /**
  * Makes what a network namespace of our own needs: a pair of virtual Ethernet interfaces, addresses, routes. Through
- * rtnetlink(7), so that a system without iproute2 does. What is there already, and what the kernel thinks of it, is
- * route.ts's to tell.
+ * rtnetlink(7), so that a system without iproute2 does. Reading what
+ * exists already is route.ts's business.
  *
- * Everything here needs CAP_NET_ADMIN in the namespace, and says `ERR_SYSTEM` with the kernel's errno when it is refused.
+ * Everything here needs CAP_NET_ADMIN in the namespace, and throws `ERR_SYSTEM` with the kernel's errno when refused.
  */
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import type { Address } from "../wire/address.ts";
@@ -59,8 +59,8 @@ function request(
 }
 
 /**
- * Makes two interfaces, down, of which each receives what the other sends. The kernel cuts what it sends through `name` into
- * packets no longer than the MTU, as if it had left through a cable.
+ * Makes a pair of interfaces, both down; each receives what the other sends. The kernel segments what it sends through
+ * `name` to the MTU, as for a real cable.
  */
 export function addVethPair(name: string, mac: Mac, peerName: string): void {
   const peer = packAttributes([{ type: IFLA.name, value: text(peerName) }]);
@@ -90,7 +90,7 @@ export function bringUp(index: number): void {
   request(`bring interface ${index} up`, RTM_SETLINK, interfaceHeader(index, IFF_UP), [], "change");
 }
 
-/** Lets an interface make no IPv6 address of its own: it then announces nothing and looks for no router. Where there is no IPv6, it does not anyway. */
+/** Keeps an interface from making its own IPv6 address, announcing it and soliciting routers. Does nothing without IPv6. */
 export function withoutLinkLocal(index: number): void {
   const mode = { type: IFLA_INET6_ADDR_GEN_MODE, value: Uint8Array.of(IN6_ADDR_GEN_MODE_NONE) };
   netlinkRequest(

@@ -1,8 +1,8 @@
 /**
  * Link of whole Ethernet frames of one interface, through AF_PACKET: batches out past the queueing disciplines, a ring in
- * that is read in place. Nothing is resolved, routed or checked: what is in a frame is the caller's (packet.ts, lab/).
+ * that is read in place. Nothing is resolved, routed or checked: frames' contents are the caller's business (packet.ts, lab/).
  *
- * In two steps, because privileges and threads want it so: `openEthernetSockets` needs CAP_NET_RAW, `attachEthernet` needs
+ * In two steps, for privileges and threads: `openEthernetSockets` needs CAP_NET_RAW, `attachEthernet` needs
  * nothing and may be called in another thread, once.
  */
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
@@ -38,8 +38,8 @@ const SLOT_LENGTH = 128;
 const BLOCK_SIZE = 64 << 10;
 const RING_SIZE = 16 << 20;
 /**
- * Frames handed over before the caller's loop gets its turn, and for how long: a flood of replies must starve neither sending nor
- * looks at what they say. Code that has just begun takes ten times as long for each as later on.
+ * Most frames, and longest time, before the caller's loop gets its turn: a flood of replies must starve neither sending nor
+ * the handling of replies. Code that is not compiled yet takes ten times as long per frame.
  */
 const FRAMES_PER_TURN = 2048;
 const LONGEST_READ_US = 4000;
@@ -57,7 +57,7 @@ export interface PacketLink extends Link {
 
 export interface EthernetOptions {
   readonly interfaceName: string;
-  /** What to hear, as a program that sees frames from their first byte on; everything when there is none. */
+  /** Filter on what is received, a program that sees frames from their first byte; none by default. */
   readonly filter?: readonly Instruction[];
   /** Bytes of the longest frame that will be sent. */
   readonly slotLength?: number;
@@ -154,7 +154,7 @@ export function attachEthernet(handles: EthernetHandles): PacketLink {
     batch: { data: frames.data, lengths: frames.lengths, slots, slotLength, offset: 0 },
     send: (first, count) => {
       const sent = frames.send(sender, first, count);
-      // The kernel tells why only when the very first frame of a call is refused.
+      // The kernel gives the reason only when the first frame of a call is refused.
       if (sent === 0) sendError = errno();
       return sent;
     },
@@ -189,13 +189,13 @@ export function attachEthernet(handles: EthernetHandles): PacketLink {
       open = false;
       outbox?.close();
       endWatch?.();
-      // Whoever watches has an event loop, which need not stand still meanwhile.
+      // With `onReadable` there is an event loop, which must not be blocked.
       closeEthernet(handles, endWatch === undefined ? "now" : "soon");
     },
   };
 }
 
-/** Closes handles that no link was made of, or whose thread is no more. */
+/** Closes handles that were never attached, or whose thread has ended. */
 export function closeEthernet(handles: EthernetHandles, when: "now" | "soon" = "now"): void {
   const { sender, ring, outbox } = handles;
   if (outbox !== undefined) closeOutbox(outbox);

@@ -1,8 +1,8 @@
 /**
  * Where the kernel's routing decisions may change from one address to the next: the bounds of every prefix in its routing
- * tables and policy rules. Between two neighbouring bounds one look-up (route.ts) speaks for all addresses.
+ * tables and policy rules. Between two neighbouring bounds one look-up (route.ts) holds for all addresses.
  *
- * Not here: the decisions themselves. Rules that look at anything but the destination do not matter: they say the same for
+ * Not here: the decisions themselves. Rules that match on anything but the destination do not matter: they are the same for
  * every address.
  */
 import { type Address, formatAddress } from "../wire/address.ts";

@@ -4,7 +4,7 @@
  *
  * Pure: builds `struct sock_filter` arrays; the links attach them. What a filter lets through is still untrusted.
  * On an IPv4 raw socket a program sees the packet from its IP header on; on an IPv6 raw socket from the upper-layer
- * header on, because that is where the kernel has got to; on a packet socket from the link header on, or from the IP header
+ * header on; on a packet socket from the link header on, or from the IP header
  * on where the kernel takes link headers off.
  */
 
@@ -133,8 +133,8 @@ export const packetFilter = (ports: PortRange): Instruction[] =>
   );
 
 /**
- * Both IP versions in one program. `version` loads what tells them apart. A program has no loops, so an IPv6 packet whose
- * first header is an extension is let through unseen: few are, and the reader walks them anyway.
+ * Both IP versions in one program. `version` loads what tells them apart. A program has no loops, so IPv6 packets
+ * with extension headers all pass: they are rare, and the reader walks the headers anyway.
  */
 function ipFilter(
   ports: PortRange,

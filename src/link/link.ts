@@ -2,13 +2,13 @@
  * The Link: how packets reach the kernel, or a simulated network, and how they come back. It moves whole IP packets and
  * knows nothing of scans.
  *
- * Implementations: raw-ip.ts (raw sockets), packet.ts (Ethernet frames, over ethernet.ts). Decorators: tracer.ts. Times are
- * the caller's business: a received packet comes with its age, so that a link needs no clock that others share.
+ * Implementations: raw-ip.ts (raw sockets), packet.ts (Ethernet frames, over ethernet.ts). Decorators: tracer.ts. A received
+ * packet comes with its age, so that a link needs no clock shared with the caller.
  */
 
 /** Slots the caller fills with IP packets before it sends them. */
 export interface TransmitBatch {
-  /** The IP packet of slot `i` starts at `i * slotLength + offset`; what is before it is the link's own. */
+  /** The IP packet of slot `i` starts at `i * slotLength + offset`; the bytes before it are the link's own. */
   readonly data: Uint8Array;
   /** Bytes used of each slot. */
   readonly lengths: Uint16Array;
@@ -26,35 +26,35 @@ export type PacketHandler = (bytes: Uint8Array, at: number, end: number, ageUs: 
 
 /** Sends a third of the batch's slots at a time in another thread, which is of use once there is one (outbox.ts). */
 export interface Behind {
-  /** Whether a third may be filled to be given. */
+  /** Whether a third is free to be filled and handed over. */
   isFree(): boolean;
-  /** Which third may be filled to be given, 0 or 1; the last one is never given. */
+  /** The third to fill and hand over, 0 or 1; the last one is never handed over. */
   third(): number;
   /** Whether something is under way. */
   isBusy(): boolean;
   /**
    * Hands over the first `count` slots of `third()`.
-   * @returns false when `send` must do it, because not all of them can go this way
+   * @returns false when `send` must do it, because not all of them can be sent this way
    */
   give(count: number): boolean;
   /**
-   * The next third of which there is news, in the order given, valid until the next call: that its sending has begun, so that
-   * answers that come meanwhile find when their packets left, and that it is over. Undefined when there is none.
+   * The next third whose state has changed, in the order handed over; valid until the next call. It is reported when its
+   * sending has begun, so that early answers find when their packets left, and when it is over. Undefined when none has.
    */
   take(): SentThird | undefined;
-  /** Blocks this thread until something under way has been sent, or for so long, in microseconds. */
+  /** Blocks this thread until a third has been sent, for at most this many microseconds. */
   wait(timeoutUs: number): void;
 }
 
 export interface SentThird {
   readonly third: number;
   readonly count: number;
-  /** How many of its packets were taken: the first ones; all of them as far as is known, while it is not over. */
+  /** Number of packets sent, counted from the first; all of them while sending goes on. */
   readonly sent: number;
-  /** Whether there was no news of it before. */
+  /** Whether this is the first report of it. */
   readonly isFirst: boolean;
   readonly isOver: boolean;
-  /** How long ago its sending began, and ended or will probably have (negative then), in microseconds. */
+  /** How long ago its sending began and ended, in microseconds; an end in the future is estimated, and negative. */
   readonly sinceUs: number;
   readonly untilUs: number;
 }
@@ -64,7 +64,7 @@ export interface Link {
   readonly name: string;
   readonly batch: TransmitBatch;
   /**
-   * Sends slots `first` to `first + count - 1` of the batch, or as many of them as go in one call.
+   * Sends slots `first` to `first + count - 1` of the batch, or as many as one call can send.
    * @returns how many were taken: 1 or more, or 0 when slot `first` was refused: see `sendError`.
    */
   send(first: number, count: number): number;
@@ -73,7 +73,7 @@ export interface Link {
   /** Sending in another thread, where that is possible. */
   readonly behind?: Behind | undefined;
   /**
-   * Says who takes packets, which `drain` hands over. `onReadable` is called when packets wait, `onError` when the link has
+   * Sets the handler of packets, which `drain` calls. `onReadable` is called when packets wait, `onError` when the link has
    * become unusable.
    */
   listen(handler: PacketHandler, onReadable: () => void, onError: (error: Error) => void): void;
@@ -82,7 +82,7 @@ export interface Link {
    * @returns true when nothing was left waiting; false when there was more than one turn should take
    */
   drain(): boolean;
-  /** Packets the kernel dropped because nobody read them in time. */
+  /** Packets the kernel dropped because they were not read in time. */
   receiveDrops(): number;
   /** Size of the receive buffer that was granted, in bytes; 0 when there is none. */
   readonly receiveBuffer: number;

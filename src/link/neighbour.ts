@@ -1,9 +1,9 @@
 /**
  * Neighbours: which hardware address an IP address on the link has, as this machine's kernel knows it (rtnetlink(7),
- * `RTM_GETNEIGH`), and a table that keeps what it has said for as many hosts as a link holds.
+ * `RTM_GETNEIGH`), and a table that caches it for as many hosts as a link holds.
  *
- * Nothing here resolves an address: the kernel does, when it is given a packet for one (packet.ts). Which interfaces have
- * neighbours at all, `mac` of route.ts's Interface tells.
+ * Nothing here resolves an address: the kernel does, when it is given a packet for one (packet.ts). Only interfaces
+ * with a `mac` (route.ts) have neighbours.
  */
 import { ADDRESS_WORDS, loadAddress, sameWords } from "../socket/table.ts";
 import type { Address } from "../wire/address.ts";
@@ -42,7 +42,7 @@ export interface Neighbour {
 export function lookUpNeighbours(interfaceIndex: number, family: 4 | 6): Neighbour[] {
   const header = new Uint8Array(NDMSG_LENGTH);
   header[0] = family === 4 ? AF_INET : AF_INET6;
-  // An older kernel takes no notice of this attribute and gives all interfaces.
+  // An older kernel ignores this attribute and returns all interfaces.
   const wanted = [{ type: NDA.interfaceIndex, value: fromU32(interfaceIndex) }];
   const answer = netlinkRequest(RTM_GETNEIGH, header, wanted, "dump");
   if (!answer.ok) return [];
@@ -59,31 +59,31 @@ export function lookUpNeighbours(interfaceIndex: number, family: 4 | 6): Neighbo
 
 /** How long an address is remembered after the kernel has forgotten it, in microseconds: its table is small (gc_thresh3). */
 const REMEMBERED_US = 20e6;
-/** More neighbours than any link has: then the table starts afresh. */
+/** More neighbours than any link has: beyond it the table is emptied. */
 const MOST_NEIGHBOURS = 1 << 16;
 const FIRST_CAPACITY = 256;
 /**
- * With more entries than this, the kernel is asked to confirm none: each that it confirms stays in its table, and those that
- * are still to be found need the room.
+ * With more entries than this, the kernel is not asked to confirm any: confirmed ones stay in its table, and new ones need
+ * the room.
  */
 const CROWDED = 256;
 
 export interface NeighbourTable {
-  /** Changes when a number that `find` gave may have become another one. */
+  /** Changes when numbers from `find` are no longer valid. */
   readonly version: number;
   /** Number of the neighbour with the address at `words[at]` (see loadAddress), or -1. */
   find(words: Uint32Array, at: number): number;
-  /** Whether a frame may be sent to a neighbour; otherwise the kernel is to have the packet, which finds out or confirms. */
+  /** Whether a frame may be sent to a neighbour; otherwise give the kernel the packet: it resolves or confirms. */
   usable(neighbour: number): boolean;
-  /** Says that the kernel has been given a packet for the neighbour: one is enough to confirm it. */
+  /** Notes that the kernel was given a packet for the neighbour: one is enough to confirm it. */
   entrusted(neighbour: number): void;
   /** Writes the neighbour's hardware address. */
   putMac(neighbour: number, out: Uint8Array, at: number): void;
-  /** Takes in what the kernel says at `nowUs`. */
+  /** Updates the table from the kernel's at `nowUs`. */
   learn(neighbours: readonly Neighbour[], nowUs: number): void;
 }
 
-/** What is known of a row: the address is wrong or old, good but to be confirmed by one packet, or good. */
+/** State of a row: its address is wrong or old, good but to be confirmed by one packet, or good. */
 const UNUSABLE = 0;
 const UNCONFIRMED = 1;
 const USABLE = 2;

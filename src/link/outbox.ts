@@ -1,26 +1,27 @@
 /**
- * An outbox: batches of frames that one thread fills and another gives to the kernel. Sending is most of what a probe costs,
- * so with a processor to spare the thread that fills can meanwhile read answers and fill more.
+ * An outbox: batches of frames that one thread fills and another gives to the kernel. Sending is most of
+ * a probe's cost, so with a spare processor the first thread can meanwhile read answers and fill more.
  *
- * The memory is three thirds: two are given, in turn, the last is for what the thread that fills sends itself while it has
- * nothing else to do. Two counters, `given` and `done`: batch n lies in third n mod 2, and each side waits only for the other's
- * counter. The thread that sends is runtime/run/sender.ts. Not here: what is in the frames, and what becomes of refused ones.
+ * The memory has three thirds: two are handed over in turn, the last is for what the filling thread sends itself when idle.
+ * Two counters, `given` and `done`: batch n is in third n mod 2, and each side waits only for the other's counter.
+ *
+ * The thread that sends is runtime/run/sender.ts. Not here: the frames' contents, and what happens to refused ones.
  */
 import type { Behind } from "./link.ts";
 import { libc, monotonicUs } from "./sys/libc.ts";
 import { MSG_DONTWAIT } from "./sys/packet-socket.ts";
 
-/** What both threads are given. */
+/** What both threads share. */
 export interface OutboxMemory {
   /** The frames, laid out by sys/packet-socket.ts. */
   readonly frames: SharedArrayBuffer;
   readonly words: SharedArrayBuffer;
-  /** Of each batch: where its messages are, and when its sending began and ended by the monotonic clock. */
+  /** Of each batch: its messages, and when its sending began and ended by the monotonic clock. */
   readonly facts: SharedArrayBuffer;
 }
 
 export const THIRDS = 3;
-/** Which of them is never given. */
+/** The third that is never handed over. */
 export const OWN_THIRD = 2;
 const TURNS = 2;
 /** Words: of the outbox, then of each third that is given. */
@@ -28,12 +29,12 @@ const GIVEN = 0;
 const DONE = 1;
 const SERVED = 2;
 const THIRD = { at: 4, size: 2, count: 0, sent: 1 } as const;
-/** Instead of a number of frames sent: those that are not sent yet. */
+/** In place of a number of frames sent: not sent yet. */
 const WAITING = -2;
 const UNDER_WAY = -1;
 /** Numbers of each third. */
 const FACT = { size: 3, address: 0, fromUs: 1, toUs: 2 } as const;
-/** Instead of a number of batches given: no more will be. */
+/** In place of a number of batches given: there will be no more. */
 const CLOSED = -1;
 /** How long `close` waits for a thread that should be done, in milliseconds. */
 const LONGEST_SEND_MS = 1000;
@@ -47,7 +48,7 @@ export const createOutboxMemory = (length: number): OutboxMemory => ({
   facts: new SharedArrayBuffer(8 * TURNS * FACT.size),
 });
 
-/** Sends what is given, through a bound socket, until the outbox is closed: blocks this thread. */
+/** Sends batches through a bound socket until the outbox is closed; blocks this thread. */
 export function serveOutbox(memory: OutboxMemory, fd: number): void {
   const words = new Int32Array(memory.words);
   const facts = new Float64Array(memory.facts);
@@ -70,7 +71,7 @@ export function serveOutbox(memory: OutboxMemory, fd: number): void {
 export interface Outbox extends Omit<Behind, "give"> {
   /** Hands over `count` messages of `third()`, the first at `messages`. */
   give(messages: bigint, count: number): void;
-  /** Waits until nothing is under way, and lets the thread go. */
+  /** Waits until everything is sent, and releases the thread. */
   close(): void;
 }
 
@@ -79,9 +80,9 @@ export function openOutbox(memory: OutboxMemory): Outbox {
   const facts = new Float64Array(memory.facts);
   let given = 0;
   let taken = 0;
-  /** Batches of which it was told that their sending has begun. */
+  /** Batches whose start of sending has been reported. */
   let begun = 0;
-  /** How long the kernel took for a frame, of late. */
+  /** Recent time per frame in the kernel. */
   let usualUs = 0;
   /** Reused from call to call. */
   const told = { third: 0, count: 0, sent: 0, isFirst: true, isOver: false, sinceUs: 0, untilUs: 0 };
@@ -136,7 +137,7 @@ export function openOutbox(memory: OutboxMemory): Outbox {
   };
 }
 
-/** Lets the thread that serves it go, once it is done with the batch that it is at. */
+/** Releases the sending thread once it has finished its current batch. */
 export function closeOutbox(memory: OutboxMemory): void {
   const words = new Int32Array(memory.words);
   Atomics.store(words, GIVEN, CLOSED);

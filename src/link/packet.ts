@@ -3,11 +3,11 @@
  * whole batches past the kernel's IP (ethernet.ts). Only for interfaces with a hardware address (`mac` of route.ts's
  * Interface), and not for this machine's own addresses (native-notes/loopback.md).
  *
- * The kernel stays the one that resolves neighbours. A packet whose next hop it does not know yet, or wants to hear from
- * again, goes through a raw IP socket; the kernel then asks, and answers for a neighbour that is not there with an ICMP error
- * of its own, which comes by way of `lo` and is heard there.
+ * The kernel resolves neighbours. A packet whose next hop is unknown, or has to be confirmed, goes through a raw IP socket;
+ * the kernel then resolves it, and answers for an absent neighbour with an ICMP error, which arrives on `lo` and is read
+ * there.
  *
- * Not here: which ranges have which next hop (the caller asks route.ts), and what is in the packets.
+ * Not here: the next hop of each range (the caller asks route.ts), and the packets' contents.
  */
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import { ADDRESS_WORDS, loadAddress } from "../socket/table.ts";
@@ -57,14 +57,14 @@ const IP_RECVERR = 11;
 const SOL_IPV6 = 41;
 const IPV6_RECVERR = 25;
 
-/** Packets given to the kernel in one call, and read from `lo` in one. */
+/** Packets per call, to the kernel and from `lo`. */
 const KERNEL_SLOTS = 64;
 const OWN_SLOTS = 16;
-/** Packets wait in it while the kernel resolves, for three seconds if nobody answers; in bytes. */
+/** Send buffer in bytes. Packets wait in it while the kernel resolves, up to three seconds without an answer. */
 const KERNEL_BUFFER = 4 << 20;
-/** The neighbour table is asked for again after this long, in microseconds … */
+/** Interval between reads of the neighbour table, in microseconds … */
 const REFRESH_US = 2e6;
-/** … and while a next hop is unknown after 1, 2, 4 … ms, which is about what an answer takes, but no more than this. */
+/** … and while a next hop is unknown: 1, 2, 4 … ms, about the time of an answer, up to this. */
 const FIRST_RETRY_US = 1e3;
 const LONGEST_RETRY_US = 100e3;
 
@@ -78,25 +78,25 @@ export interface NextHopRange {
 export interface PacketOptions
   extends Pick<EthernetOptions, "ringSize" | "slotLength" | "bypass" | "behind"> {
   readonly interfaceName: string;
-  /** Source ports of the run: what is heard. */
+  /** Source ports of the run: packets to them are received. */
   readonly ports: PortRange;
   /** Disjoint; IPv4 and IPv6 together. A packet for an address in none is refused: ENETUNREACH. */
   readonly routes: readonly NextHopRange[];
-  /** Ports that are nobody else's, of the whole run: resets to them need not reach the kernel (quiet-resets.ts). */
+  /** Ports that only this run uses: resets to them need not reach the kernel (quiet-resets.ts). */
   readonly quiet?: PortRange;
-  /** Source addresses, at most one a family, when they are not left to the kernel's routes. */
+  /** Source addresses, at most one per IP version; by default the kernel's routes choose. */
   readonly sources?: readonly Address[];
 }
 
 /** Sockets, memory and routes as plain values, which another thread of this process can be given. */
 export interface PacketHandles {
   readonly ethernet: EthernetHandles;
-  /** Hears on `lo` what this machine tells itself. */
+  /** Receives on `lo` what this machine sends itself. */
   readonly own: number;
   /** Raw IP sockets by IP version; -1 for a version that no route has. */
   readonly kernel: { readonly 4: number; readonly 6: number };
   readonly routes: readonly NextHopRange[];
-  /** What keeps resets from the kernel; -1 for nothing. */
+  /** The descriptor that keeps resets from the kernel; -1 for none. */
   readonly quiet: number;
 }
 
@@ -145,13 +145,13 @@ export function openPacketSockets(options: PacketOptions): PacketHandles {
 
 const versionOf = (address: Address): 4 | 6 => (address.length === 4 ? 4 : 6);
 
-/** A socket that sends whole IP packets the kernel's way. */
+/** A socket that sends whole IP packets through the kernel's routing. */
 function openKernelSocket(version: 4 | 6): number {
   const fd = libc.socket(version === 4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
   if (fd < 0) throw new SynprobeError(ERROR_CODES.noSource, `cannot send IPv${version} packets: ${errno()}`);
   if (!trySetOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, KERNEL_BUFFER))
     trySetOption(fd, SOL_SOCKET, SO_SNDBUF, KERNEL_BUFFER);
-  // Without these the kernel calls a packet that it has dropped sent (native-notes/raw-sockets.md).
+  // Without these the kernel reports dropped packets as sent (native-notes/raw-sockets.md).
   if (version === 4) trySetOption(fd, SOL_IP, IP_RECVERR, 1);
   else trySetOption(fd, SOL_IPV6, IPV6_RECVERR, 1);
   return fd;
@@ -179,9 +179,9 @@ export function attachPacket(handles: PacketHandles): PacketLink {
   let open = true;
   let refreshUs = 0;
   let retryUs = FIRST_RETRY_US;
-  /** Whether the kernel has been given something since the table was last read. */
+  /** Whether the kernel was given a packet since the table was last read. */
   let asked = false;
-  /** Of the packet that `address` looked at last. */
+  /** Of the packet that `address` last located. */
   let neighbour = -1;
 
   const refresh = (nowUs: number): void => {
@@ -194,7 +194,7 @@ export function attachPacket(handles: PacketHandles): PacketLink {
   const packetVersion = (slot: number): 4 | 6 =>
     data[slot * slotLength + ethernet.HEADER_LENGTH] >> 4 === 4 ? 4 : 6;
 
-  /** Puts a slot's frame in order. @returns which way it goes */
+  /** Completes a slot's frame. @returns which way it goes */
   const address = (slot: number): "frame" | "kernel" | "nowhere" => {
     const frame = slot * slotLength;
     const packet = frame + ethernet.HEADER_LENGTH;
@@ -221,7 +221,7 @@ export function attachPacket(handles: PacketHandles): PacketLink {
     return 0;
   };
 
-  /** Sends as many slots as the kernel is to have, from `first` on, which is one. */
+  /** Gives the kernel slot `first`, and the following ones that are for it too. */
   const sendThroughKernel = (first: number, count: number, nowUs: number): number => {
     const version = packetVersion(first);
     const most = Math.min(count, KERNEL_SLOTS);
@@ -256,7 +256,7 @@ export function attachPacket(handles: PacketHandles): PacketLink {
     return way === "kernel" ? sendThroughKernel(first, count, nowUs) : refuse("ENETUNREACH");
   };
 
-  /** All of them must be frames: the kernel is given its packets here. */
+  /** Only for slots that are all frames: packets for the kernel are sent here at once. */
   const giveBehind = (count: number): boolean => {
     const nowUs = monotonicUs();
     if (nowUs >= refreshUs) refresh(nowUs);
@@ -269,7 +269,7 @@ export function attachPacket(handles: PacketHandles): PacketLink {
     try {
       return inbox.receive(own);
     } catch {
-      // That `lo` is down, told once: nothing comes by way of it then.
+      // `lo` is down, reported once: nothing arrives on it then.
       return 0;
     }
   };
@@ -279,7 +279,7 @@ export function attachPacket(handles: PacketHandles): PacketLink {
     const received = receiveOwn();
     for (let slot = 0; slot < received; slot++) {
       const start = inbox.start(slot);
-      // No stamps: asking for them would have the kernel stamp every packet of the machine.
+      // No time stamps: asking for them makes the kernel stamp every packet of the machine.
       handler(inbox.data, start, start + Math.max(0, inbox.length(slot)), 0);
     }
     return received < OWN_SLOTS;
@@ -329,7 +329,7 @@ export interface Hops {
   neighbour(range: number, neighbours: NeighbourTable): number;
 }
 
-/** Ranges in order, found by halving; the one found last is tried first. @throws {RangeError} when two overlap */
+/** Ranges in order, found by bisection; the last one found is tried first. @throws {RangeError} when two overlap */
 export function createHops(routes: readonly NextHopRange[]): Hops {
   const words = (address: Address): Uint32Array => {
     const loaded = new Uint32Array(ADDRESS_WORDS);
@@ -349,7 +349,7 @@ export function createHops(routes: readonly NextHopRange[]): Hops {
     if (range > 0 && !below(lasts, (range - 1) * ADDRESS_WORDS, first, 0))
       throw new RangeError("next-hop ranges overlap");
   });
-  /** Neighbour of each range's gateway, and the table's version in which it was that. */
+  /** Neighbour of each range's gateway, and the version of the table for which it holds. */
   const known = new Int32Array(count);
   const versions = new Float64Array(count).fill(-1);
   const wanted = new Uint32Array(ADDRESS_WORDS);
@@ -392,7 +392,7 @@ function below(a: Uint32Array, aAt: number, b: Uint32Array, bAt: number): boolea
   return false;
 }
 
-/** Closes handles that no link was made of, or whose thread is no more. */
+/** Closes handles that were never attached, or whose thread has ended. */
 export function closePacket(handles: PacketHandles): void {
   closeEthernet(handles.ethernet);
   closeOwn(handles, "now");

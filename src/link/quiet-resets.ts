@@ -1,10 +1,10 @@
 /**
- * Keeps a run's own RST replies from the kernel's TCP, which would look each of them up only to find that nobody wants it: a
- * few instructions of BPF at the interface's ingress (tcx, Linux 6.6), behind the tap that hears them. It is a matter of speed
- * alone. SYN-ACKs pass: the kernel's RST closes what they have opened on the target.
+ * Keeps a run's own RST replies from the kernel's TCP, which would look each of them up in vain: a
+ * few instructions of BPF at the interface's ingress (tcx, Linux 6.6), after the tap that receives them. Only for speed.
+ * SYN-ACKs pass: the kernel's RST closes what they have opened on the target.
  *
  * The attachment is a descriptor: it ends with the process, however that ends. It needs CAP_BPF and CAP_NET_ADMIN; where they,
- * or the kernel's part, are missing, the run is a little slower, and nothing else. Not for ports that anybody else may use.
+ * or the kernel's part, are missing, the run is a little slower, nothing else. Not for ports that others may use.
  */
 import type { PortRange } from "./filter.ts";
 import { addressOf, LITTLE_ENDIAN, libc, nativeMemory, systemCall } from "./sys/libc.ts";
@@ -12,7 +12,7 @@ import { addressOf, LITTLE_ENDIAN, libc, nativeMemory, systemCall } from "./sys/
 /** bpf(2): commands, types and places (linux/bpf.h). */
 const BPF = { progLoad: 5, linkCreate: 28, schedCls: 3, tcxIngress: 46 } as const;
 const ATTRIBUTES_LENGTH = 128;
-/** What a program at tcx says: go on with the next one, or drop. */
+/** Return values of a program at tcx: continue with the next one, or drop. */
 const TCX = { next: -1, drop: 2 } as const;
 
 const ETHERNET = 14;
@@ -107,7 +107,7 @@ export function resetProgram({ first, last }: PortRange): Uint8Array<ArrayBuffer
   return bytes;
 }
 
-/** @returns the descriptor that holds it; undefined where it cannot be had */
+/** @returns the descriptor that holds it; undefined where it is not possible */
 export function quietResets(interfaceIndex: number, ports: PortRange): number | undefined {
   const program = resetProgram(ports);
   const licence = nativeMemory(4);
@@ -120,7 +120,7 @@ export function quietResets(interfaceIndex: number, ports: PortRange): number | 
   view.setBigUint64(16, addressOf(licence), LITTLE_ENDIAN);
   view.setUint32(68, BPF.tcxIngress, LITTLE_ENDIAN);
   const programFd = systemCall("bpf", BPF.progLoad, load, load.length);
-  // Until here the kernel reads them.
+  // The kernel reads the buffers up to here.
   program.fill(0);
   licence.fill(0);
   if (programFd < 0) return undefined;

@@ -2,8 +2,8 @@
  * Link over raw IP sockets: whole IP packets out (IP_HDRINCL, so every header byte is ours), TCP segments and ICMP errors
  * in. The kernel routes, resolves neighbours and fragments nothing; loopback and this machine's own addresses work.
  *
- * Per address family three sockets, each opened only when the family is used: one that sends (IPPROTO_RAW), one that hears
- * TCP, one that hears ICMP; the two that hear carry a BPF filter for the run's source ports. Not here: what to send (the
+ * Three sockets per IP version, opened only when it is used: one that sends (IPPROTO_RAW), one that receives TCP, one that
+ * receives ICMP; the latter two have a BPF filter for the run's source ports. Not here: what to send (the
  * caller's), routes (route.ts), and how the kernel's own RST is held back.
  */
 
@@ -67,13 +67,13 @@ export interface RawIpOptions {
   readonly interfaceName?: string;
   /** Index of the interface on which link-local destinations are meant. */
   readonly scope?: number;
-  /** Source address, when it is not left to the kernel's routes: policy rules that look at it then count. */
+  /** Source address; policy rules that match on it apply. By default the kernel's routes choose. */
   readonly source?: Address;
   /** Longest packet to send, in bytes: 128 by default, which holds any segment without text. */
   readonly slotLength?: number;
   /**
-   * Longest packet to receive, in bytes: 2048 by default. Where text comes it is 65,535 at least: receive offload puts
-   * segments together before a raw socket sees them.
+   * Longest packet to receive, in bytes: 2048 by default. To receive data it must be at least 65,535: receive offload
+   * merges segments before a raw socket sees them.
    */
   readonly receiveLength?: number;
 }
@@ -106,7 +106,7 @@ function open(options: RawIpOptions, opened: RawSocket[]): Link {
   for (const family of families) {
     const sender = openOne(family, PROTOCOLS.raw);
     trySetOption(sender.fd, SOL_SOCKET, SO_SNDBUF, 4 << 20);
-    // Without it the kernel calls a packet that its queue has dropped sent (raw(7), NET_XMIT_DROP).
+    // Without it the kernel reports packets that its queue dropped as sent (raw(7), NET_XMIT_DROP).
     if (family === 4) trySetOption(sender.fd, SOL_IP, IP_RECVERR, 1);
     else trySetOption(sender.fd, SOL_IPV6, IPV6_RECVERR, 1);
     if (source !== undefined && (source.length === 4) === (family === 4))
@@ -118,7 +118,7 @@ function open(options: RawIpOptions, opened: RawSocket[]): Link {
       attachFilter(socket.fd, filterFor(family, protocol, ports));
       receiveBuffer = Math.min(receiveBuffer, raiseReceiveBuffer(socket.fd));
       trySetOption(socket.fd, SOL_SOCKET, SO_TIMESTAMPNS, 1);
-      // The kernel would check ICMPv6 checksums before the filter, and count what is wrong with foreign packets as drops.
+      // The kernel would check ICMPv6 checksums before the filter, and count errors in foreign packets as drops.
       if (protocol === PROTOCOLS.icmpv6) trySetOption(socket.fd, SOL_RAW, IPV6_CHECKSUM, -1);
       if (family === 6) {
         setOption(socket.fd, SOL_IPV6, IPV6_RECVPKTINFO, 1);
@@ -148,7 +148,7 @@ function open(options: RawIpOptions, opened: RawSocket[]): Link {
     let run = 1;
     while (run < count && versionAt(first + run) === version) run++;
     const sent = batch.send(sender.fd, first, run);
-    // The kernel tells why only when the very first packet of a call is refused.
+    // The kernel gives the reason only when the first packet of a call is refused.
     if (sent === 0) sendError = errno();
     return sent;
   };
@@ -197,7 +197,7 @@ function open(options: RawIpOptions, opened: RawSocket[]): Link {
   };
 }
 
-/** What the kernel dropped for want of room, over all sockets. */
+/** Packets the kernel dropped because receive buffers were full, over all sockets. */
 function countDrops(fds: readonly number[]): number {
   return fds.reduce((sum, fd) => {
     const words = getOptionBytes(fd, SOL_SOCKET, SO_MEMINFO, 4 * SK_MEMINFO_VARS);

@@ -1,8 +1,8 @@
 /**
  * What the kernel would do with a packet: interface, source address and next hop for a destination, and what an interface
- * is. Asked through rtnetlink, so policy rules, VPNs and namespaces count as they do for everyone else.
+ * is. Asked through rtnetlink, so policy rules, VPNs and namespaces apply as for any other program.
  *
- * Not here: neighbours (neighbour.ts), sending, and which error a refused target becomes for the user's eyes (runtime/).
+ * Not here: neighbours (neighbour.ts), sending, and the errors that users see (runtime/).
  */
 import type { Address } from "../wire/address.ts";
 import { MAC_LENGTH, type Mac } from "../wire/ethernet.ts";

@@ -4,8 +4,8 @@
  *
  *     ip rule add iif lo ipproto tcp sport FIRST-LAST blackhole protocol 83
  *
- * The rule bears a protocol number of our own, by which it is found again: who owns a range, and whether the owner still
- * lives, is the caller's to know (runtime/system/port-lease.ts). Needs CAP_NET_ADMIN. It cannot help where the rule for local
+ * The rule carries a protocol number of our own, by which it is found again. Who owns a range, and whether the owner still
+ * lives, is the caller's business (runtime/system/port-lease.ts). Needs CAP_NET_ADMIN. It cannot help where the rule for local
  * addresses comes first: loopback and this machine's own addresses (native-notes/kernel-rst.md).
  */
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
@@ -27,7 +27,7 @@ const IPPROTO_TCP = 6;
 
 /** Our mark in `rtm_protocol`'s number space (linux/rtnetlink.h: those above 4 are the administrator's to give). */
 const RULE_PROTOCOL = 83;
-/** Before the main table's rule, which stands at 32766. */
+/** Before the main table's rule, at 32766. */
 const PRIORITY = 5300;
 
 const familyNumber = (family: 4 | 6): number => (family === 4 ? AF_INET : AF_INET6);

@@ -1,10 +1,10 @@
 /**
- * A Link decorator that shows every packet sent and received to an observer: `--packet-trace`. It changes nothing, and
- * what a packet says is the observer's business (wire/describe.ts puts it in words).
+ * A Link decorator that shows every packet sent and received to an observer: `--packet-trace`. It changes nothing.
+ * Decoding a packet is the observer's business (wire/describe.ts).
  */
 import type { Link } from "./link.ts";
 
-/** A packet that is sent, one whose sending the kernel then refused, or one that came in. */
+/** A packet sent, one that the kernel then refused to send, or one received. */
 export type PacketEvent = "sent" | "refused" | "received";
 
 /** Sees one packet, `bytes[at, end)`, valid only until it returns; `ageUs` as in PacketHandler, 0 for packets going out. */

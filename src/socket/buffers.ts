@@ -2,12 +2,12 @@
  * Buffer memory of a connection: reserved when it is opened, returned when it is closed (the "buffer memory" of the classic
  * account of connect). Bytes are addressed by sequence number.
  *
- * The send buffer holds what is written and not yet acknowledged; the receive buffer what has arrived and is not yet read,
- * with bytes that came out of order kept at their place. No policy: what is sent when is control-block.ts.
+ * The send buffer holds bytes written and not yet acknowledged; the receive buffer bytes that have arrived and are not yet
+ * read, out-of-order ones included. No policy: control-block.ts decides what is sent when.
  */
 import { seqAdd, seqDiff, seqLess, seqLessEqual } from "./sequence.ts";
 
-/** Counts what connections hold, and refuses more than there is. */
+/** Counts the bytes that connections hold, up to a limit. */
 export interface BufferPool {
   /** Bytes reserved now. */
   readonly reserved: number;
@@ -39,7 +39,7 @@ export interface SendBuffer {
   readonly length: number;
   /** Bytes that may still be written. */
   readonly free: number;
-  /** Takes as much as fits. @returns how many bytes were taken */
+  /** Takes as much as fits. @returns the number of bytes taken */
   write(bytes: Uint8Array): number;
   /** Copies `length` bytes that start `offset` after the oldest unacknowledged one. */
   copy(offset: number, length: number): Uint8Array;
@@ -103,7 +103,7 @@ export interface ReceiveBuffer {
   read(max: number): Uint8Array;
 }
 
-/** Gaps kept at once; a peer that makes more loses the newest bytes, and sends them again. */
+/** Gaps kept at once. With more, the newest bytes are dropped, and the peer sends them again. */
 const MAX_RANGES = 32;
 
 export function createReceiveBuffer(memory: Uint8Array): ReceiveBuffer {
@@ -111,7 +111,7 @@ export function createReceiveBuffer(memory: Uint8Array): ReceiveBuffer {
   let base = 0;
   let head = 0;
   let next = 0;
-  /** Bytes beyond `next`, as [first, end) sequence numbers, in order, apart from each other. */
+  /** Bytes beyond `next`, as [first, end) sequence numbers, ascending, not adjacent. */
   let ranges: [first: number, end: number][] = [];
 
   const limit = (): number => seqAdd(base, memory.length);
@@ -124,7 +124,7 @@ export function createReceiveBuffer(memory: Uint8Array): ReceiveBuffer {
       if (seqLess(merged[1], b)) merged[1] = b;
       return false;
     });
-    // What comes in order fills a gap and opens none.
+    // Bytes in order open no gap.
     if (apart.length >= MAX_RANGES && first !== next) return false;
     ranges = [...apart, merged].sort((x, y) => seqDiff(x[0], y[0]));
     return true;

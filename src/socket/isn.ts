@@ -1,6 +1,6 @@
 /**
  * Initial sequence numbers as proofs: a keyed hash of the 4-tuple (the idea of RFC 6528, without its clock), so that
- * only someone who saw the probe can answer it, whatever this side has forgotten by then.
+ * only a host that saw the probe can answer it, even when this side has forgotten the probe.
  *
  * The hash is HalfSipHash-2-4 (Aumasson and Bernstein's reference code: SipHash with 32-bit words, a 64-bit key, 32-bit
  * output), because JavaScript computes on 32-bit words. Every run draws a fresh key, and a run is short: the key need not
@@ -12,7 +12,7 @@ export const ISN_KEY_LENGTH = 8;
 
 /**
  * Computes the ISN of a probe from `local` to `peer`, both as four 32-bit words (IPv4 mapped, RFC 4291 §2.5.5.2).
- * @returns its 32 bits as a signed number, which takes no object to hand back; `>>> 0` makes a sequence number of it
+ * @returns the ISN as a signed 32-bit number, which V8 returns without allocating; `>>> 0` makes it a sequence number
  */
 export type IsnHash = (
   words: Uint32Array,
@@ -34,7 +34,7 @@ export function createIsnHash(key: Uint8Array): IsnHash {
     let v1 = k1;
     let v2 = 0x6c796765 ^ k0;
     let v3 = 0x74656462 ^ k1;
-    // The round stands here twice: as a function it would have to give back four words, and allocate.
+    // The round is written out twice: a function that returns four words would allocate.
     // Nine message words (two addresses, two ports), then the word that carries the length.
     for (let i = 0; i < 10; i++) {
       const m =

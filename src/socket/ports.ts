@@ -1,9 +1,9 @@
 /**
- * Local (source) ports: which range a run uses, and from which of them each try of a probe leaves.
+ * Local (source) ports: the range of a run, and the port of each try of a probe.
  *
  * The range lies above the kernel's ip_local_port_range, so that no probe shares a port with a connection of the kernel's
- * own. The tries of one probe leave from different ports, so that a reply names its try by the port it comes to. Probes of
- * different peers share ports freely: what is unique is the 4-tuple. Connections that last have a port each. Pure.
+ * own. The tries of one probe leave from different ports, so that a reply's port names the try. Probes of
+ * different peers share ports freely: only the 4-tuple is unique. Lasting connections have a port each. Pure.
  */
 
 export interface SourcePorts {
@@ -59,11 +59,11 @@ export function createSourcePorts(first: number, last: number, random: number): 
   };
 }
 
-/** Ports that pilots leave from, and fewer than these are not parted. */
+/** Ports of control probes, and the smallest range that is divided. */
 const PILOT_PORTS = 64;
 const FEWEST_PARTED = 256;
 
-/** Parts a run's range: the last ones are for probes that serve the run (scan/hosts/control-probes.ts), where there are enough. */
+/** Divides a run's range: the last ports are for control probes (scan/hosts/control-probes.ts), where there are enough. */
 export function partPilots({ first, last }: { readonly first: number; readonly last: number }): {
   readonly tries: { readonly first: number; readonly last: number };
   readonly pilots?: { readonly first: number; readonly last: number };
@@ -76,8 +76,8 @@ export function partPilots({ first, last }: { readonly first: number; readonly l
 const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
 
 /**
- * Lends each port to one connection at a time, round a shuffled ring: a port that was just returned is the last to be lent
- * again, so that a straggler finds nobody at its old address.
+ * Lends each port to one connection at a time, round a shuffled ring: a port that was just returned is lent again last, so that
+ * late segments of its old connection meet no new one.
  */
 export interface PortPool {
   /** Ports free to lend. */
@@ -113,7 +113,7 @@ export function createPortPool(first: number, last: number, random: (below: numb
       let port = ring[head];
       if (port === avoid) {
         if (available === 1) return 0;
-        // Swap with the next free one.
+        // Swap with the next free port.
         const next = (head + 1) % size;
         ring[head] = ring[next];
         ring[next] = port;
@@ -132,7 +132,7 @@ export function createPortPool(first: number, last: number, random: (below: numb
   };
 }
 
-/** Fewer ports than this above the kernel's range are not worth keeping to. */
+/** With fewer ports than this above the kernel's range, the run uses the kernel's. */
 const MINIMUM_PORTS = 1024;
 
 /**
@@ -152,15 +152,15 @@ export function choosePortRange(
   return { first: 61_000, last: 65_534, shared: true };
 }
 
-/** Which part of a run's range each kind of link has. */
+/** The part of the range that each kind of link uses. */
 export interface PortShares {
   readonly raw: { readonly first: number; readonly last: number };
   readonly packet: { readonly first: number; readonly last: number };
 }
 
 /**
- * Packet links have the upper quarter for themselves: they keep resets to it from the kernel, and so from the raw sockets of
- * other runs. All have all of a range that is the kernel's too, where nobody may do so.
+ * Packet links have the upper quarter for themselves: they hide resets to it from the kernel, and thus from other runs' raw
+ * sockets. In a range shared with the kernel that is not allowed, so every link uses the whole of it.
  */
 export function sharePorts(range: { first: number; last: number; shared: boolean }): PortShares {
   const { first, last, shared } = range;

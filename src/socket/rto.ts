@@ -33,7 +33,7 @@ export interface RetransmissionTimeout {
   sample(rttUs: number): void;
   /** The timer ran out: doubles the timeout (§5.5). */
   backOff(): void;
-  /** The handshake is over, and took a SYN more than one: data begins with three seconds (§5.7). Ends any back-off. */
+  /** The handshake needed a retransmitted SYN: data starts with three seconds (§5.7). Ends any back-off. */
   afterSlowHandshake(): void;
 }
 

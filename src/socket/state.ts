@@ -2,8 +2,8 @@
  * The states of a probe and every transition between them, in one place.
  *
  * A probe is the start of an active open (RFC 9293 §3.5): CLOSED until its SYN is sent, SYN-SENT until something decides.
- * What decides, and what may still overturn a decision, is the table below and nothing else: open never downgrades,
- * closed never becomes filtered, filtered may still become open or closed.
+ * The table below alone says what decides, and what may overturn a decision: open never changes, closed never becomes
+ * filtered, filtered may still become open or closed.
  */
 
 export const PROBE_STATES = {

@@ -1,18 +1,17 @@
 /**
- * The socket table: one row per probe in flight, the control block that the rest of the world never sees.
+ * The socket table: one row per probe in flight, its socket control information.
  *
  * Typed arrays, one per field, so that a row costs no object. A row is found by its peer (address and port), because a run
- * probes each pair once; the caller then holds the whole 4-tuple and the ISN of a try against what the row says. Decided
- * rows stay for a while, so that a late or repeated answer is known for what it is: a few of those that were answered, more
- * of those that were not, until their place is needed. Few enough to keep a fast run's rows within the processor's caches. Of
- * each kind the oldest goes first. Memory is touched only as rows come into use.
+ * probes each pair once; the caller then checks the whole 4-tuple and the ISN of the try. Decided rows stay for a while,
+ * so that late and repeated answers are recognised: a few answered ones, more silent ones, the oldest evicted first. Their
+ * number is bounded, so that a fast run's rows stay in the processor's caches. Memory is touched only as rows come into use.
  *
  * Open addressing with linear probing and backward-shift deletion: no tombstones, so lookups do not decay with age.
  * No I/O, no clock, no policy: which events change a state is state.ts, when to retry is scan/.
  */
 import { PROBE_STATES, type ProbeState } from "./state.ts";
 
-/** Words of an address: IPv6 as it is, IPv4 as ::ffff:a.b.c.d (RFC 4291 §2.5.5.2). */
+/** Words of an address: IPv6 unchanged, IPv4 as ::ffff:a.b.c.d (RFC 4291 §2.5.5.2). */
 export const ADDRESS_WORDS = 4;
 const MAPPED_PREFIX = 0x0000ffff;
 
@@ -65,16 +64,16 @@ export function hashAddress(seed: number, words: Uint32Array, at: number): numbe
 export const ANSWERED_KEPT = 4096;
 export const SILENT_KEPT = 1 << 17;
 
-/** The columns of the table. Index per row, or per row and try (`row * maxTries + try`) where it says so. */
+/** The table and its columns, indexed by row; `peer` by 4 * row, and columns "per try" by `try * capacity + row`. */
 export interface SocketTable {
   readonly capacity: number;
   /** Most SYNs for one row. */
   readonly maxTries: number;
   /** Rows in use, decided ones included. */
   used(): number;
-  /** Rows below this number have ever been in use. */
+  /** One more than the highest row that was ever in use. */
   touched(): number;
-  /** Decided rows that wait for a late answer, or for their place to be needed. */
+  /** Decided rows that are kept for late answers. */
   lingering(): number;
   /** Row of a peer; -1 when there is none. */
   find(words: Uint32Array, at: number, port: number): number;
@@ -90,13 +89,13 @@ export interface SocketTable {
   readonly tries: Uint8Array;
   readonly peer: Uint32Array;
   readonly peerPort: Uint16Array;
-  /** Index of the row's path (local address, family) in the caller's list. */
+  /** Index of the row's path (local address, IP version) in the caller's list. */
   readonly path: Uint16Array;
-  /** The pair's place in the caller's order. */
+  /** The pair's position in the caller's order. */
   readonly position: Float64Array;
   /** Where the row's source ports start (ports.ts). */
   readonly portStart: Uint16Array;
-  /** How often the kernel refused to send for this row. */
+  /** Number of times that the kernel refused to send for this row. */
   readonly refusals: Uint16Array;
   /** Tries that the kernel did not send. */
   readonly unsent: Uint8Array;
@@ -108,7 +107,7 @@ export interface SocketTable {
 
 /** Row numbers are kept as row + 1 where 0 must mean none, so that fresh memory needs no filling. */
 const NONE = 0;
-/** The index starts small, and grows with the rows in use: what a fast run touches stays within the processor's caches. */
+/** The index starts small and grows with the rows in use, so that a fast run stays in the processor's caches. */
 const FEWEST_SLOTS = 1 << 14;
 
 /** A queue of decided rows, the oldest first, linked through `younger`. */
@@ -118,11 +117,11 @@ interface Lingering {
   length: number;
 }
 
-/** @param seed any number: scatters the hash, so that nobody can choose addresses that collide */
+/** @param seed any number: keys the hash, so that an attacker cannot choose addresses that collide */
 export function createSocketTable(capacity: number, maxTries: number, seed: number): SocketTable {
   if (!(capacity >= 1 && capacity <= 1 << 24)) throw new RangeError(`bad capacity ${capacity}`);
   let mask = Math.min(FEWEST_SLOTS, 2 ** Math.ceil(Math.log2(capacity * 2))) - 1;
-  /** Per slot: row + 1, and the hash of its peer, so that passing by a slot touches no row. */
+  /** Per slot: row + 1, and the hash of its peer, so that probing past a slot touches no row. */
   let index = new Int32Array(2 * (mask + 1));
 
   const state = new Uint8Array(capacity);
@@ -147,7 +146,7 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
 
   const hash = (words: Uint32Array, at: number, port: number): number => hashAddress(seed ^ port, words, at);
 
-  /** Where the row of a peer with this hash stands in the index, or would stand. */
+  /** The slot of a peer with this hash, or the free slot where it belongs. */
   const slotOf = (h: number, words: Uint32Array, at: number, port: number): number => {
     let slot = h & mask;
     for (;;) {
@@ -177,7 +176,7 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
   const remove = (row: number): void => {
     const at = row * ADDRESS_WORDS;
     let hole = slotOf(hash(peer, at, peerPort[row]), peer, at, peerPort[row]);
-    // Backward shift: move up every later entry of the cluster that may stand in the hole.
+    // Backward shift: move up every later entry of the cluster that may fill the hole.
     for (let slot = (hole + 1) & mask; index[2 * slot] !== NONE; slot = (slot + 1) & mask) {
       const distance = (slot - index[2 * slot + 1]) & mask;
       if (distance >= ((slot - hole) & mask)) {

@@ -1,13 +1,13 @@
 /**
- * A timing wheel (Varghese and Lauck, scheme 4): deadlines of rows, armed, moved and cancelled in constant time, however
- * many there are and in whatever order they fall due.
+ * A timing wheel (Varghese and Lauck, scheme 4): deadlines of rows, armed, moved and cancelled in constant time, whatever
+ * their number and order.
  *
- * Intrusive lists in typed arrays: one bucket per millisecond, a row in one bucket at most. A deadline beyond the wheel's
- * span waits in the last bucket and is put off again from there. No clock: time is a parameter, in microseconds.
+ * Intrusive lists in typed arrays: one bucket per millisecond, each row in at most one bucket. A deadline beyond the wheel's
+ * span waits in the last bucket and is rearmed from there. No clock: time is a parameter, in microseconds.
  */
 
 export interface TimerWheel {
-  /** Arms or moves the deadline of `row` to `fromUs + afterUs`: a sum that the caller made would be an object on its way here. */
+  /** Arms or moves the deadline of `row` to `fromUs + afterUs`. They are added here: passing the sum would allocate it. */
   arm(row: number, fromUs: number, afterUs?: number): void;
   cancel(row: number): void;
   /** The first row whose deadline is at or before `nowUs`, disarmed; -1 when none is due. */
@@ -42,7 +42,7 @@ export function createTimerWheel(rows: number, startUs: number): TimerWheel {
     armed--;
   };
   const link = (row: number): void => {
-    // Rounded up: a bucket is due only when all of it is.
+    // Rounded up: a bucket is due when its last deadline is.
     const wanted = Math.ceil(deadline[row] / TICK_US);
     const bucket = Math.min(Math.max(wanted, tick), tick + BUCKETS - 1) % BUCKETS;
     next[row] = heads[bucket];

@@ -1,8 +1,8 @@
 /**
- * IP addresses as bytes: text in, text out, and the address blocks a prober has to know by sight.
+ * IP addresses as bytes: text in, text out, and the special address blocks that a prober must know.
  *
  * Names, zones ("%eth0"), brackets, prefixes and ports belong to the target grammar, not here. An IPv4-mapped
- * IPv6 address (::ffff:192.0.2.1) is an IPv6 address throughout: the questions below judge it as 16 bytes.
+ * IPv6 address (::ffff:192.0.2.1) is an IPv6 address throughout: the predicates below judge it as 16 bytes.
  */
 import { u16 } from "./bytes.ts";
 

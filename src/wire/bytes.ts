@@ -2,7 +2,7 @@
  * Big-endian integers, read and written by plain index arithmetic.
  *
  * Nothing here checks a bound: every caller has measured the header first (`checkLength`). Nothing here
- * allocates, except `copy`, whose purpose it is.
+ * allocates, except `copy`.
  */
 
 /** The 16-bit unsigned integer at `at`. */

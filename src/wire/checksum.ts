@@ -3,7 +3,7 @@
  * segment to its addresses (RFC 9293 3.1, RFC 8200 8.1).
  *
  * A "partial sum" is a plain sum of 16-bit words, carries not yet folded in. Partial sums add up: the
- * pseudo-header's is handed to `sum` or `checksum` as `initial`. A "checksum" is what stands in the header:
+ * pseudo-header's is passed to `sum` or `checksum` as `initial`. A "checksum" is the header field's value:
  * folded, then complemented. Where in a header that is, each protocol's own module knows.
  */
 import { u16 } from "./bytes.ts";

@@ -4,7 +4,7 @@
  *     192.0.2.1:61003 > 192.0.2.10:80 TCP SYN seq=123 win=1024 <mss 1460> ttl=64 len=44
  *     192.0.2.254 > 192.0.2.1 ICMP host-unreach for 192.0.2.1:61003 > 192.0.2.10:81 TCP seq=123 ttl=64 len=72
  *
- * Any bytes get a line; what is wrong with them is said in place of what cannot be read. The line is
+ * Any bytes get a line; where they cannot be read, it says what is wrong. The line is
  * printable ASCII, made of names and numbers only: no payload and no text from the network is in it. Nothing
  * parses it; results have types of their own.
  */

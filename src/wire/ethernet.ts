@@ -13,8 +13,8 @@
  *  12 |           EtherType           |
  *     +-------------------------------+
  *
- * Tags (IEEE 802.1Q 9.3: TPID and TCI, four bytes each) stand before the EtherType; reading skips them, writing has none.
- * A value below 0x600 is the length of an IEEE 802.3 frame, which is no Ethernet II: it is left to the caller, who finds no
+ * Tags (IEEE 802.1Q 9.3: TPID and TCI, four bytes each) come before the EtherType; reading skips them, writing has none.
+ * A value below 0x600 is the length of an IEEE 802.3 frame, which is not Ethernet II: it is left to the caller, which finds no
  * EtherType that it knows.
  */
 import { copy, putU16, u16 } from "./bytes.ts";

@@ -1,6 +1,6 @@
 /**
- * The header that ICMP and ICMPv6 messages share (RFC 792, RFC 4443 2.1); what types and codes mean differs, and is in icmp.ts
- * and icmpv6.ts.
+ * The header that ICMP and ICMPv6 messages share (RFC 792, RFC 4443 2.1). The meanings of types and codes
+ * differ: see icmp.ts and icmpv6.ts.
  *
  *      0                   1                   2                   3
  *      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1

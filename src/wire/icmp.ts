@@ -11,7 +11,7 @@
  *   8 |  Errors: the offending IP header and >= 8 bytes of its data   |
  *     +---------------------------------------------------------------+
  *
- * Names and bytes; which of them make a port filtered is for the scan to decide.
+ * Names and bytes; the scan decides which of them make a port filtered.
  */
 import { putU16, putU32 } from "./bytes.ts";
 import { checksum } from "./checksum.ts";

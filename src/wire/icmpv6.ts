@@ -11,7 +11,7 @@
  *   8 |  Errors: as much of the offending packet as fits 1280 bytes   |
  *     +---------------------------------------------------------------+
  *
- * Names and bytes; which of them make a port filtered is for the scan to decide. Neighbour discovery is known
+ * Names and bytes; the scan decides which of them make a port filtered. Neighbour discovery is known
  * by name only.
  */
 import { putU16, putU32 } from "./bytes.ts";

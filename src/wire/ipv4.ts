@@ -17,7 +17,7 @@
  *  20 |                  Options, padded to 32 bits                   |
  *     +---------------------------------------------------------------+
  *
- * Accessors read what stands at `at` and check nothing: `checkLength` comes first. Options are kept as bytes,
+ * Accessors read the bytes at `at` and check nothing: `checkLength` comes first. Options are kept as bytes,
  * and fragments are recognised, never reassembled.
  */
 import type { Address } from "./address.ts";

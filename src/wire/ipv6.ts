@@ -93,7 +93,7 @@ export const newUpper = (): Upper => ({
 });
 
 /**
- * Steps over the extension headers of the packet at `at` and writes into `upper` what comes after them.
+ * Steps over the extension headers of the packet at `at` and writes the upper layer's place into `upper`.
  * Allocates nothing and reads nothing at or past `end`; a header that `checkHeader` has passed is expected at
  * `at`.
  *

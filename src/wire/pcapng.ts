@@ -10,7 +10,7 @@ const OPTION = { end: 0, comment: 1, hardwareOrApplication: 4, timeResolution: 9
 /** Powers of ten per second. */
 const NANOSECONDS = 9;
 
-/** The section header and the interface that every packet refers to. @param application who wrote the file */
+/** The section header and the interface that every packet refers to. @param application the program that writes the file */
 export function pcapngStart(application: string): Uint8Array {
   const section = new Uint8Array(16);
   const view = new DataView(section.buffer);

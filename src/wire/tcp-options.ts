@@ -35,7 +35,7 @@ export type TcpOption =
   | { readonly kind: "timestamps"; readonly value: number; readonly echo: number }
   | { readonly kind: "nop" }
   /**
-   * A kind not known here, or a known one whose length is not its own: `data` is what followed the length
+   * An unknown kind, or a known one of the wrong length: `data` is what followed the length
    * byte.
    */
   | { readonly kind: "unknown"; readonly code: number; readonly data: Uint8Array };
@@ -48,7 +48,7 @@ export interface ParsedOptions {
 
 /**
  * The options in `[at, end)`, up to the end-of-list option or `end`. Never throws: an option that is cut off
- * ends the list, and what came before it stands.
+ * ends the list; the options before it are kept.
  */
 export function parseOptions(b: Uint8Array, at: number, end: number): ParsedOptions {
   const options: TcpOption[] = [];

@@ -19,7 +19,7 @@
  *  20 |                  Options, padded to 32 bits                   |
  *     +---------------------------------------------------------------+
  *
- * Accessors read what stands at `at` and check nothing: `checkLength` comes first. Any combination of control
+ * Accessors read the bytes at `at` and check nothing: `checkLength` comes first. Any combination of control
  * bits and any option bytes are accepted: a prober records what came back. What options say is in
  * tcp-options.ts; what a segment means is for the socket to decide.
  */
@@ -147,7 +147,7 @@ export interface TcpHeader {
   /** A sum of `FLAGS`. */
   readonly flags: number;
   readonly window: number;
-  /** As it stands in the field. */
+  /** The field's value, unscaled. */
   readonly checksum: number;
   readonly urgentPointer: number;
   /**

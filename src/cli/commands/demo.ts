@@ -15,7 +15,7 @@ import { runInLab } from "./lab.ts";
 /** What DEFAULT_DESCRIPTION has at this address: a port of each kind. */
 const HOST = "198.18.0.1";
 const PORTS = { ssh: 22, http: 80, echo: 7, closed: 81, silent: 23, rejected: 25 } as const;
-/** So that silence does not take long. */
+/** Keeps the wait for silent ports short. */
 const IMPATIENT = ["--timeout", "300ms", "--retries", "1"] as const;
 
 interface Stop {
@@ -58,7 +58,7 @@ export function demo(): Promise<number> {
 
 /**
  * Inside the lab: one command after the other.
- * @returns the status of the first that fails, else 0. @throws {SynprobeError} `ERR_USAGE` outside: HOST could be anybody's
+ * @returns the status of the first that fails, else 0. @throws {SynprobeError} `ERR_USAGE` outside: HOST could be a real host there
  */
 export async function tour({ stdoutColour }: Messages): Promise<number> {
   if (!isInLab()) throw usage("--inside is for synprobe itself to use in its lab: run synprobe demo");

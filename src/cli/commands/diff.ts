@@ -14,7 +14,7 @@ export interface DiffOptions {
   readonly only?: string;
 }
 
-/** Characters that are written at a time. */
+/** Characters per write. */
 const PIECE = 1 << 16;
 
 /** @throws {SynprobeError} `ERR_RESULTS` for a file that cannot be read or understood */
@@ -40,11 +40,11 @@ export async function diff(
     text = "";
   }
   printResult(text);
-  // 1, as of diff(1).
+  // 1, as diff(1) has it.
   return found.total === 0 ? EXIT.complete : EXIT.notOpen;
 }
 
-/** Says on standard error what is less than a whole run. */
+/** Says on standard error which file holds less than a whole run. */
 export function noteEnding({ name, ending, brokenLine }: RecordedRun, messages: Messages): void {
   if (brokenLine !== undefined)
     messages.note(`${name}:${brokenLine}: breaks off here; what comes before it counts`);

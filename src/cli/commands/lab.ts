@@ -1,7 +1,7 @@
 /**
- * `synprobe lab [file] [-- command …]`: a simulated network as real packets, and a command or a shell in it. Also what
- * needs no packets: --check reads a description, --truth says what a perfect prober would find. --report says afterwards what
- * the lab saw of the command, and how well it kept its own times.
+ * `synprobe lab [file] [-- command …]`: a simulated network as real packets, and a command or a shell in it. Without
+ * packets, --check reads a description and --truth prints what a perfect prober would find. --report writes what the lab
+ * saw, and how well it kept its own times.
  */
 import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
@@ -36,12 +36,12 @@ export interface LabOptions {
   readonly report?: string;
 }
 
-/** What the process inside is told. */
+/** The order that the process inside is given. */
 interface LabRequest {
   readonly description: LabDescription;
   /** A shell when it is empty. */
   readonly command: readonly string[];
-  /** Whether to say what there is before the command starts. */
+  /** Whether to print the hosts before the command starts. */
   readonly banner: boolean;
   /** Where the report goes, for messages; the file itself is open as descriptor `HANDED_ON`. */
   readonly report?: string;
@@ -50,7 +50,7 @@ interface LabRequest {
 /**
  * @param words the file, if any, and the command
  * @returns the command's exit status
- * @throws {SynprobeError} `ERR_LAB` for the description, `ERR_PRIVILEGE` when namespaces are not to be had
+ * @throws {SynprobeError} `ERR_LAB` for the description, `ERR_PRIVILEGE` when namespaces cannot be made
  */
 export async function lab(
   words: readonly string[],
@@ -106,7 +106,7 @@ export async function labInside(messages: Messages): Promise<number> {
     const startedS = service.elapsedS();
     const cpu = process.cpuUsage();
     const running = runCommand([program, ...args], { SYNPROBE_LAB: "1" }, lifeline);
-    // Who measures wants the network's times kept; it costs others theirs (masscan hears less then).
+    // A measurement needs the network on time, at the cost of other processes (masscan receives less then).
     if (request.report !== undefined) service.takePrecedence();
     const { status, problem } = await Promise.race([running, failed]);
     if (problem !== undefined) messages.error(problem);
@@ -186,7 +186,7 @@ function nextAddress(address: Address, last: Address): Address | undefined {
   return next;
 }
 
-/** Hosts that a shell is greeted with; --check has them all. */
+/** Ranges of hosts that a shell's greeting names; --check prints all. */
 const GREETED = 10;
 
 function banner(description: LabDescription, isShell: boolean): string {
@@ -200,7 +200,7 @@ function banner(description: LabDescription, isShell: boolean): string {
   ].join("\n  ");
 }
 
-/** What there is: one line a range of hosts. */
+/** One line per range of hosts. */
 function summary({ hosts }: LabDescription): string[] {
   const width = Math.max(0, ...hosts.map(({ range }) => range.length));
   return hosts.map((entry) => `${entry.range.padEnd(width)}  ${describeHost(entry, entry.mix?.length ?? 0)}`);

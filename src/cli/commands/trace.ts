@@ -1,6 +1,6 @@
 /**
- * `synprobe trace host:port`: one connection attempt in ten steps, for people who learn and people who debug; as data with
- * --json, as a capture with --pcap.
+ * `synprobe trace host:port`: one connection attempt in ten steps, for learning and debugging; as data with --json, as
+ * a capture with --pcap.
  */
 import { openSync, writeFileSync } from "node:fs";
 import { createColors } from "picocolors";
@@ -136,7 +136,7 @@ function toJson({ record, startedMs }: Trace): object {
 const NAME_WIDTH = 28;
 const HEX_WIDTH = 24;
 
-/** Laid out to be read: the steps, hex beside meaning, and a diagram of the segments with times at the end. */
+/** For people: the steps, each header in hex and in words, and a diagram of the segments with times at the end. */
 export function formatStory(record: TraceRecord, colour: boolean): string {
   const colors = createColors(colour);
   const lines = stepsOf(record).flatMap((step: Step) => [
@@ -159,7 +159,7 @@ export function formatStory(record: TraceRecord, colour: boolean): string {
   return [...lines, ...diagram(record, colors), ""].join("\n");
 }
 
-/** Bytes of hex, `size` a line. */
+/** A hex dump, `size` bytes a line. */
 function chunk(hex: string, size: number): string[] {
   const bytes = hex.split(" ");
   const lines: string[] = [];
@@ -167,7 +167,7 @@ function chunk(hex: string, size: number): string[] {
   return lines;
 }
 
-/** The diagram alone, and what came of it. */
+/** The diagram alone, and the result. */
 export function formatDiagram(record: TraceRecord, colour: boolean): string {
   const { state, reason, totalUs } = record;
   return [

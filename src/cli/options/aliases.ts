@@ -9,7 +9,7 @@ export const longName = (flags: string): string => /--[\w-]+/.exec(flags)?.[0] ?
 const ALIASES = new Map(
   PROBE_OPTIONS.flatMap(({ flags, nmap = [] }) => nmap.map((alias) => [alias, longName(flags)] as const)),
 );
-/** What stands for an argument that is left away. */
+/** The argument that is assumed when none is given. */
 const BARE = new Map(
   PROBE_OPTIONS.flatMap(({ flags, bare }) => (bare === undefined ? [] : [[longName(flags), bare]])),
 );
@@ -30,7 +30,7 @@ export function expandAliases(argv: readonly string[]): string[] {
       expanded.push(...SHORTHANDS[word]);
       continue;
     }
-    // nmap writes "-p-"; commander would take "-" for a bundled flag.
+    // nmap writes "-p-"; commander would read "-" as a bundled flag.
     if (word.startsWith("-p") && word.length > 2) {
       expanded.push("--ports", word.slice(2));
       continue;
@@ -43,7 +43,7 @@ export function expandAliases(argv: readonly string[]): string[] {
     const [name, value] = splitLong(word);
     const bare = BARE.get(name);
     if (bare !== undefined && value === undefined) {
-      // The time is optional: what follows is one only if it looks like one, and else a target.
+      // The time is optional: the next word is one only if it looks like one; otherwise it is a target.
       const next = argv[i + 1] ?? "";
       const given = /^\d+(\.\d+)?(ms|s|m)?$/.test(next);
       expanded.push(`${name}=${given ? next : bare}`);

@@ -1,6 +1,6 @@
 /**
- * The schema of a configuration, made from the option table: its keys, and which kinds of value each takes. It checks a file,
- * and config.schema.json is made from it for editors. What a text means is for the option's own parser.
+ * The schema of a configuration, made from the option table: its keys, and the kind of value each takes. It checks a file, and
+ * config.schema.json is made from it for editors. What a text means is for the option's own parser.
  */
 import * as v from "valibot";
 import { escapeText } from "../../report/escape.ts";
@@ -12,7 +12,7 @@ import { PROBE_OPTIONS, whyOneRun } from "./table.ts";
 /** By long name without dashes. */
 const SPECS = new Map(PROBE_OPTIONS.map((spec) => [longName(spec.flags).slice(2), spec]));
 
-/** Messages are without their place. The options that belong to one run are no keys. */
+/** Its messages do not name the place. Options that belong to one run are not keys. */
 export function configurationSchema() {
   const entries = [...SPECS]
     .filter(([, spec]) => whyOneRun(spec) === undefined)

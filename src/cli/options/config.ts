@@ -1,6 +1,6 @@
 /**
- * Options from the environment and from a configuration file, for what the command line does not say: read, checked,
- * joined, and printed by --print-config.
+ * Options from the environment and from a configuration file, where the command line leaves them open: read, checked,
+ * merged, and printed by --print-config.
  *
  * A file is JSON with comments; its keys are the long options (config-schema.ts). It is read only when --config or
  * SYNPROBE_CONFIG names it, under sudo with the invoking user's permissions. What each option takes is table.ts's business.
@@ -8,7 +8,7 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { Option } from "commander";
-import { getNodeValue, type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
+import { type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
 import { safeParse } from "valibot";
 import { SynprobeError } from "../../errors.ts";
 import { escapeText } from "../../report/escape.ts";
@@ -31,19 +31,19 @@ import {
   whyOneRun,
 } from "./table.ts";
 
-/** What one place says of one option. */
+/** One option's value from one place. */
 interface Setting {
-  /** Higher counts more: the file, the environment, the command line. */
+  /** Precedence, higher wins: the file, the environment, the command line. */
   readonly level: 1 | 2 | 3;
   /** For messages and --print-config: "probe.json:3", "SYNPROBE_MAX_RATE", "command line". */
   readonly origin: string;
   /** As it was written; undefined for an option without argument. */
   readonly text?: string;
-  /** As the option's parser has it; undefined when the option is said to be off. */
+  /** The parsed value; undefined when the option is turned off. */
   readonly value: unknown;
 }
 
-/** What counts of one option. */
+/** One option's effective value. */
 interface Effect {
   readonly value: unknown;
   readonly texts: readonly string[];
@@ -52,13 +52,13 @@ interface Effect {
 
 export interface Configured<Options> {
   readonly options: Options;
-  /** Whether anybody has said something of an option, by commander's name. */
+  /** Whether an option is set anywhere, by commander's name. */
   readonly given: (name: string) => boolean;
-  /** The effective values in the file's own format. @param complete the options with what -T stands for */
+  /** The effective values in the file's own format. @param complete the options with -T's template filled in */
   readonly print: (complete: Options) => string;
 }
 
-/** How an option is called: in a file, in the environment, by commander. */
+/** An option's names: in a file, in the environment, commander's. */
 interface Names {
   readonly spec: OptionSpec;
   readonly key: string;
@@ -82,11 +82,11 @@ const BY_VARIABLE = new Map(NAMES.map((names) => [names.variable, names]));
 const MOST_BYTES = 1 << 20;
 
 /**
- * Joins what the command line says with the environment and the file.
+ * Merges the command line, the environment and the file.
  *
  * @param options as commander parsed them; those that are not in the table stay as they are
  * @param written the options given on the command line, by commander's name, as they were written
- * @param knows whether the command has an option, by commander's name: what it has not is checked, and left out
+ * @param knows whether the command has an option, by commander's name: others are checked, and left out
  * @throws {SynprobeError} `ERR_USAGE` for a file that cannot be read, and for any key, variable or value that is wrong
  */
 export function configure<Options extends Pick<ProbeOptions, "drop" | "config">>(
@@ -117,7 +117,7 @@ export function configure<Options extends Pick<ProbeOptions, "drop" | "config">>
   const joined: Record<string, unknown> = { ...given };
   for (const { spec, attribute } of NAMES) {
     if (!knows(attribute)) continue;
-    // Of a command that has a built-in value of its own, that one.
+    // A command's own default, where it has one.
     const builtIn = written.has(attribute) ? spec.defaultValue : given[attribute];
     const value = effects.get(attribute)?.value ?? (/^--no-/.test(spec.flags) ? true : builtIn);
     if (value === undefined) delete joined[attribute];
@@ -130,7 +130,7 @@ export function configure<Options extends Pick<ProbeOptions, "drop" | "config">>
   };
 }
 
-/** What counts: of each option the highest setting, unless lists add up; and nothing that a higher one stands against. */
+/** Each option's highest setting, or the sum of lists that add up, unless a higher setting of another option replaces it. */
 function join(settings: ReadonlyMap<string, readonly Setting[]>): ReadonlyMap<string, Effect> {
   const highest = (attribute: string): Setting | undefined =>
     settings.get(attribute)?.reduce((best, setting) => (setting.level > best.level ? setting : best));
@@ -165,8 +165,8 @@ function join(settings: ReadonlyMap<string, readonly Setting[]>): ReadonlyMap<st
 }
 
 /**
- * Whether an option gives way to a -T that stands higher. A rate does where -T's is lower: what is set as the most stays the
- * most.
+ * Whether an option gives way to a -T of higher precedence. A maximum rate gives way only to a lower one: it stays the upper
+ * bound.
  */
 function yields(attribute: string, { value }: Setting, timing: Setting): boolean {
   const template = TIMING[timing.value as number];
@@ -175,13 +175,13 @@ function yields(attribute: string, { value }: Setting, timing: Setting): boolean
   return attribute === "timeout" || attribute === "retries";
 }
 
-/** Lists one after the other; ports as one text. */
+/** Lists concatenated; ports as one text. */
 const sum = (values: readonly unknown[]): unknown =>
   values.every((value) => typeof value === "string") ? values.join(",") : values.flat();
 
 /* The environment. */
 
-/** What SYNPROBE_ variables say that are no options. */
+/** SYNPROBE_ variables that are not options. */
 const OTHER_VARIABLES = ["SYNPROBE_CONFIG", "SYNPROBE_LAB"];
 
 function environmentSettings(env: NodeJS.ProcessEnv): [Names, Setting][] {
@@ -190,7 +190,7 @@ function environmentSettings(env: NodeJS.ProcessEnv): [Names, Setting][] {
     if (OTHER_VARIABLES.includes(variable)) return [];
     const names = BY_VARIABLE.get(variable);
     if (names === undefined) {
-      // Others may have variables of that kind; a slip of the pen must not go unnoticed.
+      // Other programs may have variables with this prefix; a misspelt one of ours must not go unnoticed.
       const short = (name: string): string => name.slice("SYNPROBE_".length);
       const meant = didYouMean(
         short(variable),
@@ -220,7 +220,7 @@ function settingOf({ spec, key }: Names, text: string, level: 1 | 2, origin: str
   }
 }
 
-/** As the command line would; what it finds wrong only later, as well. */
+/** As the command line does, including what the command line checks only later. */
 function parse({ values, parse: parser }: OptionSpec, key: string, text: string): unknown {
   if (values === "ports") {
     try {
@@ -240,7 +240,7 @@ function parse({ values, parse: parser }: OptionSpec, key: string, text: string)
 
 /* The file. */
 
-/** The text of a file; under sudo as the user who called it may read it. @throws {SynprobeError} `ERR_USAGE` */
+/** The text of a file, read with the invoking user's permissions under sudo. @throws {SynprobeError} `ERR_USAGE` */
 function readConfiguration(file: string, drop: boolean): string {
   try {
     const fd = asInvoker(drop, () => openSync(file, "r"));
@@ -273,27 +273,36 @@ function fileSettings(file: string, text: string): [Names, Setting][] {
     if (names === undefined) return [];
     const origin = where(property);
     return textsOf(names, node, text).map((written) => {
-      // What is named beside the file is there, wherever it is read from.
+      // A relative name is relative to the configuration.
       const isFile = /<file>/.test(names.spec.flags) && written !== "-";
       return [names, settingOf(names, isFile ? resolve(dirname(file), written) : written, 1, origin)];
     });
   });
 }
 
-/** @throws {SynprobeError} `ERR_USAGE` for a key that is unknown or stands twice, and for a value of another type */
+/** @throws {SynprobeError} `ERR_USAGE` for an unknown or repeated key, and for a value of the wrong type */
 function checkConfiguration(root: Node, where: (at: { readonly offset: number }) => string): void {
   const properties = new Map<string, Node>();
   for (const property of root.children ?? []) {
     const key = String(property.children?.[0].value);
     const before = properties.get(key);
     if (before !== undefined)
-      throw usage(`${where(property)}: "${key}" is set twice: it stands in ${where(before)} too`);
+      throw usage(`${where(property)}: "${key}" is set twice: first in ${where(before)}`);
     properties.set(key, property);
   }
-  const faults = (safeParse(configurationSchema(), getNodeValue(root)).issues ?? [])
+  const values = Object.fromEntries(
+    [...properties].map(([key, { children = [] }]) => [key, shallowValue(children[1])]),
+  );
+  const faults = (safeParse(configurationSchema(), values).issues ?? [])
     .map(({ path, message }) => ({ property: properties.get(String(path?.[0].key)) ?? root, message }))
     .sort((a, b) => a.property.offset - b.property.offset);
   if (faults.length > 0) throw usage(`${where(faults[0].property)}: ${faults[0].message}`);
+}
+
+/** A scalar or a list; deeper nesting is no option's value, and could exhaust the stack. */
+function shallowValue({ type, value, children = [] }: Node, isEntry = false): unknown {
+  if (type === "array" && !isEntry) return children.map((child) => shallowValue(child, true));
+  return type === "array" || type === "object" ? {} : value;
 }
 
 function parseJson(text: string, file: string, where: (at: { readonly offset: number }) => string): Node {
@@ -319,7 +328,7 @@ function parseJson(text: string, file: string, where: (at: { readonly offset: nu
 /** A checked value as the option's argument would be written; several texts where an option that adds up has a list. */
 function textsOf({ spec }: Names, node: Node, text: string): string[] {
   if (spec.bare !== undefined && node.value === true) return [spec.bare];
-  // A number as it stands there: 64 bits are more than a JavaScript number holds.
+  // A number's source text: 64 bits are more than a JavaScript number holds.
   const texts = (node.type === "array" ? (node.children ?? []) : [node]).map(
     ({ type, value, offset, length }) =>
       type === "number" ? text.slice(offset, offset + length) : String(value),
@@ -353,7 +362,7 @@ function print(
   ].join("\n");
 }
 
-/** An option that somebody has set is a live line, any other a comment. */
+/** A set option is a live line, any other a comment. */
 function rowOf(
   { spec, key, attribute }: Names,
   effects: ReadonlyMap<string, Effect>,
@@ -383,7 +392,7 @@ function rowOf(
 
 function valueText({ flags, commas }: OptionSpec, { value, texts }: Effect): string {
   if (!flags.includes("<")) return String(value !== undefined);
-  // A file's name must mean the same from elsewhere.
+  // A file's name must mean the same from another directory.
   const whole = flags.includes("<file>") ? texts.map((text) => (text === "-" ? text : resolve(text))) : texts;
   const parts = commas === true ? whole.flatMap((text) => text.split(",")) : whole;
   const written = parts.map((part) =>
@@ -392,5 +401,5 @@ function valueText({ flags, commas }: OptionSpec, { value, texts }: Effect): str
   return written.length === 1 ? written[0] : `[${written.join(", ")}]`;
 }
 
-/** A file's name may have line ends in it. */
+/** A file's name may contain line breaks. */
 const printable = (text: string): string => escapeText(text, 1000);

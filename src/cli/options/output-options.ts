@@ -56,7 +56,7 @@ export const OUTPUT_OPTIONS: readonly OptionSpec[] = [
   {
     group: "Output",
     flags: "--pcap <file>",
-    description: "the packets that decided, as pcapng: each SYN that was answered, and its answer",
+    description: "the deciding packets, as pcapng: each answered SYN, and its answer",
   },
   {
     group: "Output",
@@ -98,13 +98,13 @@ export const OUTPUT_OPTIONS: readonly OptionSpec[] = [
   {
     group: "Other",
     flags: "--config <file>",
-    description: "options from a file, for what the command line does not say",
+    description: "options from a file, where the command line does not set them",
     oneRun: "a configuration cannot name another",
   },
   {
     group: "Other",
     flags: "--print-config",
-    description: "print the options that would count, and where each comes from; send nothing",
+    description: "print the effective options and where each comes from; send nothing",
     oneRun: "it is no option of a run",
   },
   {

@@ -17,7 +17,7 @@ export const DEFAULTS = {
 /** Defaults of `synprobe trace`, by long name: it follows one connection. */
 export const TRACE_DEFAULTS: Readonly<Record<string, number>> = { "--retries": 2, "--timeout": 1100 };
 
-/** Options, and what they and the template say of times and rates. */
+/** Options, with the times and rates that they and the template give. */
 export interface TimedOptions extends ProbeOptions {
   readonly waitMs: WaitMs;
   /** SYNs per second. */
@@ -42,7 +42,7 @@ export interface ProbeOptions {
   readonly ttl: number;
   readonly retries: number;
   readonly confidence: number;
-  /** Milliseconds; without it waits follow the round trips. */
+  /** Milliseconds; without it timeouts follow the measured round trips. */
   readonly timeout?: number;
   readonly maxRate?: number;
   readonly minRate?: number;
@@ -89,7 +89,7 @@ export interface ProbeOptions {
 }
 
 /**
- * Options with what -T stands for where they do not say otherwise.
+ * Fills in -T's template where the options leave something open.
  * @param given whether the user gave an option, by commander's name
  * @throws {SynprobeError} `ERR_USAGE` for rates that contradict each other
  */

@@ -28,14 +28,14 @@ export const PROBING_OPTIONS: readonly OptionSpec[] = [
   {
     group: "Order",
     flags: "--journal <file>",
-    description: "keep what is found in a file that survives a crash",
-    brief: "keep what is found, for --resume",
+    description: "keep results in a file that survives a crash",
+    brief: "keep results, for --resume",
     oneRun: "a journal is one run's",
   },
   {
     group: "Order",
     flags: "--resume <file>",
-    description: "go on with a journal's run, after the same targets and options",
+    description: "continue a journal's run, with the same targets and options",
     oneRun: "it goes on with one run",
   },
   {
@@ -60,7 +60,7 @@ export const PROBING_OPTIONS: readonly OptionSpec[] = [
   {
     group: "Probing",
     flags: "--workers <n>",
-    description: "threads that probe, with --link packet; by size, rate and processors if not given",
+    description: "threads that probe, with --link packet; by default by size, rate and processors",
     ...integer("--workers", BOUNDS.workers),
   },
   {
@@ -92,7 +92,7 @@ export const PROBING_OPTIONS: readonly OptionSpec[] = [
   {
     group: "Probing",
     flags: "--complete",
-    description: "finish the handshake with each open port and close it in an orderly way",
+    description: "finish the handshake with each open port, then close it properly",
   },
   {
     group: "Probing",

@@ -24,8 +24,8 @@ export const TARGET_OPTIONS: readonly OptionSpec[] = [
   {
     group: "Targets",
     flags: "--top-ports <n>",
-    description: "for targets that name no port: the n TCP ports most worth a look",
-    brief: "the n ports most worth a look",
+    description: "for targets that name no port: the n TCP ports most often open",
+    brief: "the n ports most often open",
     instead: "ports",
     ...integer("--top-ports", BOUNDS.topPorts),
   },
@@ -50,7 +50,7 @@ export const TARGET_OPTIONS: readonly OptionSpec[] = [
   {
     group: "Targets",
     flags: "--exclude-ports <list>",
-    description: "leave these ports out",
+    description: "leave out these ports",
     values: "ports",
     commas: true,
     adds: true,

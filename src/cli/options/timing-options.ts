@@ -56,7 +56,7 @@ export const TIMING_OPTIONS: readonly OptionSpec[] = [
   {
     group: "Timing",
     flags: "--host-timeout <time>",
-    description: "send an address nothing more this long after its first SYN",
+    description: "stop sending to an address this long after its first SYN",
     ...duration("--host-timeout", BOUNDS.hostTimeoutMs),
   },
   {

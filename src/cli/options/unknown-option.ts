@@ -1,6 +1,6 @@
 /**
- * What to say of an option that synprobe does not have: what to use instead where nmap, masscan or zmap have it, or the
- * option that was meant.
+ * The message for an unknown option: what to use instead if nmap, masscan or zmap have it, or the option that was probably
+ * meant.
  */
 
 import { didYouMean } from "../../suggest.ts";
@@ -61,7 +61,7 @@ const HINTS: readonly (readonly [option: RegExp, hint: string])[] = [
   ],
 ];
 
-/** nmap's name for it, if it is one that asks for what synprobe does not do, with what to use instead. */
+/** An nmap option for something synprobe does not do, with what to use instead. */
 function foreign(option: string): string | undefined {
   const [name] = option.split("=", 1);
   const scans = /^-s([A-Za-z]+)$/.exec(name)?.[1];
@@ -82,7 +82,7 @@ export function unknownOption(option: string, known: readonly string[]): string 
   return `unknown option '${option}'${didYouMean(name, candidates(name, all))}`;
 }
 
-/** One letter wrong of two is another option; only its case can be meant. */
+/** In a short option one wrong letter makes another option: only its case can be wrong. */
 function candidates(name: string, all: readonly string[]): readonly string[] {
   if (name.length > 4 && name.startsWith("--")) return all.filter((option) => option.startsWith("--"));
   return all.filter((option) => option.toLowerCase() === name.toLowerCase());

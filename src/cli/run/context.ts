@@ -1,4 +1,4 @@
-/** What the steps of one run hand on to each other, so that each takes one argument more, not nine. */
+/** What the steps of one run have in common, as one argument. */
 import type { Plan } from "../../runtime/plan/plan.ts";
 import type { OpenScan } from "../../runtime/run/scan.ts";
 import type { ScanOptions } from "../../runtime/run/scan-options.ts";

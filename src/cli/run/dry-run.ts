@@ -15,7 +15,7 @@ import { formatAddress } from "../../wire/address.ts";
 import type { ProbeOptions, TimedOptions } from "../options/table.ts";
 import { wantedFiles } from "./formats.ts";
 
-/** Bytes that a run takes at least, of a thread more, and of a row of a socket table: measured on 64-bit Linux. */
+/** Memory in bytes of a minimal run, of each further thread, and of a row of a socket table: measured on 64-bit Linux. */
 const BASE_BYTES = 75e6;
 const THREAD_BYTES = 25e6;
 const SENDER_BYTES = 10e6;
@@ -23,7 +23,7 @@ const ROW_BYTES = 90;
 const ROW_BYTES_PER_TRY = 12;
 const RECEIVE_RING_BYTES = 16e6;
 const SAMPLE = 10;
-/** SYNs per second that a worker can send, and SYNs that a silent port gets while nothing is known of the path's loss. */
+/** SYNs per second that a worker can send, and SYNs to a silent port while the path's loss is unknown. */
 const WORKER_RATE = 150_000;
 const WORKER_RATE_WITH_SENDER = 250_000;
 const SILENT_TRIES = 3;

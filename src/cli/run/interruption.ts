@@ -8,11 +8,11 @@ import { EXIT } from "../exit.ts";
 
 export interface Interruption {
   readonly signalled: boolean;
-  /** Calls `handler` at the first signal, also when that has come already. */
+  /** Calls `handler` at the first signal, even if that has already come. */
   onSignal(handler: () => void): void;
   /** Calls `handler` at the second signal, before the process ends: it must not wait for anything. */
   onExit(handler: () => void): void;
-  /** Signals are the system's business again. */
+  /** Restores the default handling of signals. */
   ignore(): void;
 }
 

@@ -1,5 +1,5 @@
 /**
- * `--journal` and `--resume`: what of the options must stay the same for a run to go on, and the run's past read back.
+ * `--journal` and `--resume`: which options must stay the same for a run to continue, and its earlier results read back.
  */
 import { unlinkSync } from "node:fs";
 import { setImmediate as turn } from "node:timers/promises";
@@ -30,7 +30,7 @@ export interface Remembered {
   readonly workers?: number;
 }
 
-/** Opens the journal to go on with, while the invoking user's permissions can still be asked for. */
+/** Opens the journal to continue, while the invoking user's permissions can still be checked. */
 export async function rememberRun(options: ProbeOptions): Promise<Remembered> {
   const { resume, journal } = options;
   if (resume !== undefined && journal !== undefined) throw usage("--journal and --resume exclude each other");
@@ -72,20 +72,20 @@ export function journalOptions(options: ProbeOptions, seed: bigint, workers: num
 
 export interface OpenedJournal {
   readonly journal: Journal;
-  /** Of a run that goes on. */
+  /** Of a run that continues. */
   readonly past?: PastRun;
   /**
-   * Hands over what the run has found before, each pair once. Every few thousand results, other events get their turn, and
-   * `room` is waited for.
+   * Hands over the earlier results, each pair once. Every few thousand results it yields to other events and waits for
+   * `room`.
    */
   replay(onResult: (result: PortResult) => void, room: () => Promise<void> | undefined): Promise<void>;
-  /** The run had come to its end: nothing is left to be found or written. */
+  /** The run was finished: nothing is left to probe or write. */
   readonly complete: boolean;
-  /** Closes the journal of a run that could not begin; a new one is gone then, so that the next attempt can make it. */
+  /** Closes the journal of a run that could not start, and deletes a new one, so that the next attempt can create it. */
   discard(): Promise<void>;
 }
 
-/** Results of the past that are gone through in one turn of the event loop. */
+/** Earlier results handled in one turn of the event loop. */
 const TURN = 4096;
 
 /** The run that a journal is opened for. */
@@ -101,7 +101,7 @@ export interface JournalledRun {
 }
 
 /**
- * Makes the journal of a new run, or takes up an old one.
+ * Creates the journal of a new run, or continues an old one.
  * @throws {SynprobeError} `ERR_JOURNAL`
  */
 export async function openRunJournal({

@@ -18,20 +18,20 @@ import { cannotWrite, createWriter, errorCode, type Writer } from "./writer.ts";
 
 export interface Outputs {
   readonly reporter: Reporter;
-  /** Set when writing failed; the run cannot go on. */
+  /** Set when writing failed; the run cannot continue. */
   readonly failure: () => SynprobeError | undefined;
   /**
-   * Calls `handler` once, when going on makes no sense: writing failed, or the reader of standard output went away and no
-   * file is left to write.
+   * Calls `handler` once, when continuing is pointless: writing failed, or standard output was closed and no file is left to
+   * write.
    */
   onBroken(handler: () => void): void;
   /** Settles when everything written has been taken. */
   drained(): Promise<void>;
-  /** Puts what waits for files into them, at once; what waits for pipes and terminals does not matter any more. */
+  /** Writes pending output to files at once; output for pipes and terminals is dropped. */
   flushFiles(): void;
-  /** With `--pcap`: takes blocks of the capture, which are the caller's again when it returns. */
+  /** With `--pcap`: takes blocks of the capture; the caller may reuse them when it returns. */
   readonly capture?: (blocks: Uint8Array) => void;
-  /** Undefined, or when too much waits to be taken, a promise that settles when it has been. */
+  /** A promise that settles when the pending output has been taken, if there is too much of it; else undefined. */
   room(): Promise<void> | undefined;
 }
 
@@ -42,10 +42,10 @@ const TERMINAL_GONE = "EIO";
 /** Characters that may wait to be written before `room` asks for a pause. */
 const MOST_HELD = 1 << 24;
 
-/** How long until a pipe without a reader is tried again, in milliseconds. */
+/** Interval between attempts to open a pipe without a reader, in milliseconds. */
 const READER_MS = 50;
 
-/** What the opening of outputs may have to say, and to know. */
+/** How the opening of outputs talks to the user while it waits. */
 export interface Waiting {
   note(message: string): void;
   /** The user has asked for the end: what cannot be opened at once is left out. */
@@ -119,7 +119,7 @@ export async function openOutputs(
     if (reporter === undefined) capture = writer;
     else reporters.push(reporter);
   }
-  // The table for people, unless a format for programs has taken standard output.
+  // The table, unless another format has standard output.
   const stdout = paths.includes("-") ? undefined : await open("-");
   if (stdout !== undefined) {
     reporters.unshift(
@@ -146,7 +146,7 @@ export async function openOutputs(
     },
     drained,
     flushFiles: () => {
-      // A file's writer has done it when it returns.
+      // For files `drained` writes everything before it returns.
       for (const writer of writers) void writer.drained();
     },
     ...(capture === undefined ? {} : { capture: capture.writeBytes }),
@@ -163,7 +163,7 @@ export async function openOutputs(
   };
 }
 
-/** Which file it is, whatever its name; undefined for what is no regular file. */
+/** The identity of a regular file, whatever its name; undefined for anything else. */
 function identify(look: () => BigIntStats): string | undefined {
   try {
     const stat = look();
@@ -190,19 +190,19 @@ function filesInUse({ journal, resume, inputList, excludeFile }: ProbeOptions): 
 }
 
 /**
- * What is in it is left there for now.
- * @returns undefined for a pipe that nobody has begun to read when it is over
+ * Opens a file without truncating it yet.
+ * @returns undefined for a pipe that still has no reader when `isOver`
  */
 async function openFile(path: string, { note, isOver }: Waiting): Promise<number | undefined> {
   for (let told = false; ; told = true) {
     try {
-      // A pipe without a reader would hold up the whole process, signals too.
+      // Opening a pipe without a reader would block the whole process, signals too.
       return openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_NONBLOCK);
     } catch (error) {
       if (errorCode(error) !== "ENXIO" || !statSync(path).isFIFO()) throw cannotWrite(path, errorCode(error));
     }
     if (isOver()) return undefined;
-    if (!told) note(`waiting for somebody to read the pipe ${path}: nothing is sent before`);
+    if (!told) note(`waiting for a reader of the pipe ${path}: nothing is sent before`);
     await pause(READER_MS);
   }
 }

@@ -8,8 +8,8 @@ import { writeError } from "./terminal.ts";
 const LABELS: Readonly<Record<PacketEvent, string>> = { sent: "SENT", refused: "FAIL", received: "RCVD" };
 
 /**
- * Times are seconds since the tracer was made, to the microsecond. Packets are described when the current turn of the
- * event loop is over, so that looking at them does not lengthen their round trips.
+ * Times are seconds since the tracer was made, to the microsecond. Packets are described after the current turn of the
+ * event loop, so that describing them does not lengthen their round trips.
  */
 export function packetTracer(): PacketObserver {
   const start = performance.now();

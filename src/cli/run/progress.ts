@@ -1,9 +1,9 @@
 /**
  * How far a run is, on standard error: a line at the bottom of the terminal, redrawn in place, and with `--stats-every` a
- * plain line from time to time. How the rest of what goes to that terminal gets past the line is here too.
+ * plain line from time to time. It also lets other text for that terminal appear above the line.
  *
- * The figures are counts and what follows from them, no more. What is lost on the way nobody can count: "resent" is the
- * share of SYNs that repeated an earlier one, for lost packets and for silent ports alike.
+ * All figures are counts, or computed from counts. Losses cannot be counted: "resent" is the share of SYNs that repeated an
+ * earlier one, whether a packet was lost or the port is silent.
  */
 import { createColors } from "picocolors";
 import { clock, digits, rounded } from "../../report/figures.ts";
@@ -11,17 +11,17 @@ import type { ScanProgress } from "../../scan/probe/result.ts";
 
 /** Shortest time between two drawings: five a second. */
 const REDRAW_MS = 200;
-/** A run that is over by then needs no line. */
+/** Shorter runs draw no line. */
 const FIRST_DRAW_MS = 1000;
-/** Rates are means over this time; the time left is reckoned from a longer one, so that it does not jump. */
+/** Rates are means over this time; the time left is computed over a longer one, so that it does not jump. */
 const RATE_MS = 2000;
 const PACE_MS = 30_000;
 const SAMPLE_MS = 100;
 
-/** To the line's start, and nothing left of it. */
+/** Moves to the line's start and clears it. */
 const CLEAR = "\r\x1b[K";
 
-/** Figures that take two looks at a run; undefined until there were two. */
+/** Figures that need two samples; undefined before the second. */
 export interface Pace {
   /** SYNs and packets per second. */
   readonly sent?: number;
@@ -30,7 +30,7 @@ export interface Pace {
   readonly left?: number;
 }
 
-/** Takes a look after the other and says how fast the run is. Keeps the looks of the last 30 seconds, ten a second at most. */
+/** Computes how fast the run is from successive samples. Keeps those of the last 30 seconds, at most ten a second. */
 export function createPaceMeter(): (progress: ScanProgress) => Pace {
   const looks: ScanProgress[] = [];
   return (progress) => {
@@ -54,12 +54,12 @@ type Colors = ReturnType<typeof createColors>;
 
 interface Field {
   readonly text: string;
-  /** Where there is no room for all, those with the lowest rank go first. */
+  /** When space is short, the lowest rank is dropped first. */
   readonly rank: number;
   readonly paint?: (text: string) => string;
 }
 
-/** Rounded down: a run is 100 % done when nothing is left. */
+/** Rounded down: 100 % means that nothing is left. */
 const percent = (part: number, whole: number): string =>
   `${((whole === 0 ? 1000 : Math.floor((part / whole) * 1000)) / 10).toFixed(1)}%`;
 
@@ -84,7 +84,7 @@ function fields(progress: ScanProgress, pace: Pace, colors: Colors): Field[] {
 
 const GAP = ", ";
 
-/** The line for a terminal: as many figures as there is room for, the most important ones, in `width` columns at most. */
+/** The line for a terminal: the most important figures that fit in `width` columns. */
 export function progressLine(progress: ScanProgress, pace: Pace, width: number, colour: boolean): string {
   let shown = fields(progress, pace, createColors(colour));
   const length = (): number => shown.map(({ text }) => text).join(GAP).length;
@@ -95,7 +95,7 @@ export function progressLine(progress: ScanProgress, pace: Pace, width: number, 
   return shown.map(({ text, paint = String }) => paint(text)).join(GAP);
 }
 
-/** The line for `--stats-every`: every figure there is, for people and for grep. */
+/** The line for `--stats-every`: every figure, easy to grep. */
 export function statsLine(progress: ScanProgress, pace: Pace): string {
   const figures = fields(progress, pace, createColors(false)).map(({ text }) => text);
   const pairs = `${digits(progress.decided)} of ${digits(progress.total)} pairs`;
@@ -104,7 +104,7 @@ export function statsLine(progress: ScanProgress, pace: Pace): string {
 }
 
 export interface ProgressOptions {
-  /** Takes text for standard error as it is, with its control sequences. */
+  /** Writes text to standard error unchanged, control sequences included. */
   readonly write: (text: string) => void;
   /** Draw the line at the bottom: only where `write` reaches a terminal. */
   readonly live: boolean;
@@ -113,20 +113,19 @@ export interface ProgressOptions {
   readonly columns: () => number;
   /** A steady clock, in milliseconds. */
   readonly now: () => number;
-  /** Milliseconds between two plain lines; without, there are none. */
+  /** Milliseconds between two plain lines; none when undefined. */
   readonly statsEveryMs?: number;
 }
 
 export interface Progress {
-  /** A new look at the run; may come as often as it likes, and should come five times a second. */
+  /** Takes a new sample; should be called five times a second, may be called more often. */
   update(progress: ScanProgress): void;
   /**
-   * Whole lines of text that go to the same terminal, made to stand above the line: write what it returns, through
-   * whichever stream. Each such piece clears the line and draws it again, so that pieces of two streams may come in any
-   * order.
+   * Makes whole lines for the same terminal appear above the progress line: write what it returns, to either stream. Each
+   * piece clears the line and draws it again, so pieces of two streams may come in any order.
    */
   above(text: string): string;
-  /** The run is over: the line is gone for good. */
+  /** The run is over: removes the line for good. */
   done(): void;
 }
 
@@ -153,9 +152,9 @@ export function createProgress(options: ProgressOptions): Progress {
         write(above(statsLine(progress, pace)));
       }
       if (live && nowMs >= nextDrawMs) {
-        // On a fixed beat, so that looks that come a little early do not halve it.
+        // At fixed times, so that samples a little early do not halve the rate.
         nextDrawMs += REDRAW_MS * Math.ceil((nowMs - nextDrawMs + 1) / REDRAW_MS);
-        // The last column stays free: a terminal may go to the next line after it.
+        // The last column stays free: a terminal may wrap after it.
         line = progressLine(progress, pace, columns() - 1, colour);
         drawn = true;
         write(above(""));
@@ -170,8 +169,7 @@ export function createProgress(options: ProgressOptions): Progress {
 }
 
 /**
- * Whether a line may be redrawn in place: on a terminal that knows how, and where somebody is looking.
- * NO_COLOR takes the colours only.
+ * Whether a line may be redrawn in place: only on a terminal that can, and not in CI. NO_COLOR does not matter here.
  */
 export function mayDraw(isTerminal: boolean, env: NodeJS.ProcessEnv): boolean {
   const { CI, TERM } = env;

@@ -194,7 +194,7 @@ async function drive(
       if (summary.unfinished === 0) await journal?.finish(last);
       else journal?.checkpoint(last);
     }
-    // After a failure the marks may cover results that never came: the checkpoint before stands.
+    // After a failure the marks may cover results that never came: the previous checkpoint stays.
     await journal?.flush();
   } catch (error) {
     failure ??= error;

@@ -1,6 +1,6 @@
 /**
- * What is to be probed, from the words of the command line and the list: read, parsed and planned. A bad target becomes a
- * fault, and the others are still probed, unless the user wants it strict.
+ * The targets of the command line and the list, read, parsed and planned. A bad target becomes a fault and the others are
+ * still probed, unless --strict is given.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { openList, readList } from "../../runtime/plan/list-file.ts";
@@ -14,7 +14,7 @@ import type { Services } from "../../scan/targets/services.ts";
 import { formatAddress } from "../../wire/address.ts";
 import { COMMANDS, type ProbeOptions, usage } from "../options/table.ts";
 
-/** A plan, and how many bad targets there were that no fault tells of. */
+/** A plan, and the number of bad targets without a fault of their own. */
 export interface PlannedTargets {
   readonly plan: Plan;
   readonly untold: number;
@@ -64,7 +64,7 @@ export async function planTargets(
   return { plan: { ...plan, faults: all }, untold };
 }
 
-/** A first word that is no host may be a command with a slip in it: its fault says so. */
+/** A first word that is not a host may be a misspelt command: its fault says so. */
 async function hintAtCommand(
   [first]: readonly string[],
   faults: readonly TargetFault[],
@@ -77,7 +77,7 @@ async function hintAtCommand(
   );
 }
 
-/** @returns how many bad targets were not told one by one */
+/** @returns the number of bad targets that were not reported one by one */
 async function addList(
   file: string,
   planner: Planner,
@@ -126,7 +126,7 @@ async function planOptions(options: ProbeOptions, services: Services): Promise<P
   };
 }
 
-/** What must not be probed: a mistake here is never passed over. */
+/** What must not be probed: a mistake here is always an error. */
 async function readExcludes(options: ProbeOptions, services: Services): Promise<AnyTargetSpec[]> {
   const specs: AnyTargetSpec[] = [];
   const add = (spec: AnyTargetSpec): void => {

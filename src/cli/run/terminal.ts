@@ -48,12 +48,12 @@ function wantsColour(isTerminal: boolean, env: NodeJS.ProcessEnv): boolean {
   return isTerminal && TERM !== "dumb";
 }
 
-/** What nobody wakes: a pause for a thread that has nothing else to do. */
+/** Never notified: waiting on it is a blocking pause. */
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 const RETRY_MS = 1;
 
 /**
- * Writes a result to standard output; that nobody reads it is no error.
+ * Writes a result to standard output. A closed pipe is not an error.
  * @throws {SynprobeError} `ERR_OUTPUT` when it cannot be written
  */
 export function printResult(text: string): void {
@@ -66,7 +66,7 @@ export function printResult(text: string): void {
       if (code === "EPIPE") return;
       if (code !== "EAGAIN")
         throw new SynprobeError(ERROR_CODES.output, `cannot write standard output: ${code}`);
-      // Node makes pipes non-blocking: this one is full, and its reader is slow.
+      // Node makes pipes non-blocking: this one is full because its reader is slow.
       Atomics.wait(PAUSE, 0, 0, RETRY_MS);
     }
   }
@@ -75,7 +75,7 @@ export function printResult(text: string): void {
 let errors: Writer | undefined;
 let above: Progress["above"] | undefined;
 
-/** Writes to standard error, in order with everything else that goes there; a reader that is slow misses nothing. */
+/** Writes to standard error, in order with everything else there; a slow reader loses nothing. */
 export function writeError(text: string): void {
   writeAsItIs(above === undefined ? text : above(text));
 }
@@ -84,7 +84,7 @@ function writeAsItIs(text: string): void {
   try {
     errors ??= createWriter(2, () => {});
   } catch {
-    // Standard error is closed: nobody listens.
+    // Standard error is closed.
     return;
   }
   errors.write(text);

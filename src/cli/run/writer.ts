@@ -1,29 +1,29 @@
 /**
- * Writes text and bytes to a descriptor, in order, without ever making the process deaf: a reader that stalls must not keep a signal
- * from being heard.
+ * Writes text and bytes to a descriptor, in order, without ever blocking the process: a stalled reader must not delay
+ * the handling of signals.
  *
- * Regular files are written at once, so that whatever happens to the process, what was found is in the file. Pipes and
- * terminals may block: they are written one piece at a time in the background, and what they have not taken yet waits here.
- * How much that may become is the caller's business, who asks `held`.
+ * Regular files are written at once, so that results are in the file whatever happens to the process. Pipes and terminals
+ * may block: they are written one piece at a time in the background, and the rest waits here. The caller bounds it by
+ * asking `held`.
  */
 import { fstatSync, write, writeSync } from "node:fs";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 
 export interface Writer {
   write(text: string): void;
-  /** Bytes that are the caller's again when it returns. */
+  /** The caller may reuse the bytes when it returns. */
   writeBytes(bytes: Uint8Array): void;
-  /** Characters or bytes, about, that have not been taken yet. */
+  /** Approximate number of characters or bytes not written yet. */
   held(): number;
-  /** Settles when everything written so far has been taken, or can't be any more. */
+  /** Settles when everything so far has been written, or never can be. */
   drained(): Promise<void>;
 }
 
 /** A full descriptor that is non-blocking is tried again after 1 ms, which keeps up with any reader, and after this long at most. */
 const LONGEST_RETRY_MS = 16;
-/** So many characters are written to a file without waiting for the turn's end. */
+/** Characters after which a file is written without waiting for the end of the turn. */
 const FILE_PIECE = 1 << 16;
-/** What waits for a stream is put together into pieces of about so many characters. */
+/** Approximate size of the pieces that waiting text is joined into, in characters. */
 const STREAM_PIECE = 1 << 20;
 
 /** @param onError called once, with the errno name; nothing is written after that */
@@ -31,7 +31,7 @@ export function createWriter(fd: number, onError: (code: string) => void): Write
   return fstatSync(fd).isFile() ? createFileWriter(fd, onError) : createStreamWriter(fd, onError);
 }
 
-/** Writes once a turn of the event loop, or when there is much; that is all that a killed process can lose. */
+/** Writes once a turn of the event loop, or sooner when there is much: a killed process loses no more than that. */
 function createFileWriter(fd: number, onError: (code: string) => void): Writer {
   let waiting = "";
   let turnsEnd: NodeJS.Immediate | undefined;
@@ -70,7 +70,7 @@ function createFileWriter(fd: number, onError: (code: string) => void): Writer {
 }
 
 function createStreamWriter(fd: number, onError: (code: string) => void): Writer {
-  /** Text is put together in pieces; bytes wait as they came. */
+  /** Text is joined into pieces; bytes stay as they came. */
   let waiting: (string | Buffer)[] = [];
   let held = 0;
   let busy = false;

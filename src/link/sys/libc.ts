@@ -126,7 +126,7 @@ export const addressOf = (bytes: Uint8Array): bigint => koffi.address(bytes);
 export const nativeMemory = (length: number): Uint8Array<ArrayBuffer> =>
   new Uint8Array(new ArrayBuffer(length));
 
-/** Memory that is not JavaScript's, without a copy. Whoever maps it must not unmap it while the view is in use. */
+/** A view of native memory, without a copy. The memory must not be unmapped while the view is in use. */
 export const viewOf = (address: bigint, length: number): ArrayBuffer => koffi.view(address, length);
 
 /** Writes a pointer into a structure. */
@@ -143,7 +143,7 @@ export function putSize(view: DataView, at: number, value: number): void {
 
 /**
  * Calls `onReadable` from this thread's event loop whenever `fd` can be read, and keeps the loop alive until the function
- * returned is called. An error on the descriptor ends libuv's polling of it: `onError` is called, then it is taken up again.
+ * returned is called. An error on the descriptor ends libuv's polling of it: `onError` is called, then polling starts again.
  */
 export function watchReadable(fd: number, onReadable: () => void, onError: () => void): () => void {
   // The types of koffi 3.3 say that the callback gets the events alone; a status comes first (src/uv.cc, OnPoll).
@@ -164,7 +164,7 @@ export function watchReadable(fd: number, onReadable: () => void, onError: () =>
 
 /**
  * Closes descriptors all at once in threads of the pool; the event loop lives until it is done. The kernel takes many milliseconds
- * for each packet socket, in which it waits until no processor can be at work on it still, and such waits can go on side by side.
+ * per packet socket, waiting until no processor uses it any more; in threads these waits overlap.
  */
 export function closeSoon(fds: readonly number[]): void {
   const { async: close } = libc.close as unknown as { async(fd: number, done: () => void): void };
@@ -174,7 +174,7 @@ export function closeSoon(fds: readonly number[]): void {
 const errnoNames = new Map<number, string>(
   Object.entries(koffi.os.errno).map(([name, number]) => [number, name] as const),
 );
-// Where two names share a number, the one people know.
+// Where two names share a number, the better known.
 for (const name of ["EAGAIN", "EOPNOTSUPP", "EDEADLK"]) {
   const number = koffi.os.errno[name];
   if (number !== undefined) errnoNames.set(number, name);
@@ -186,13 +186,13 @@ export const errno = (): string => errnoName(koffi.errno());
 /** The name of an errno number; `"E123"` for one that has none. */
 export const errnoName = (number: number): string => errnoNames.get(number) ?? `E${number}`;
 
-/** The error for a call that failed in a way no caller foresaw. */
+/** The error for an unexpected failure of a call. */
 export const systemError = (call: string, name = errno()): SynprobeError =>
   new SynprobeError(ERROR_CODES.system, `${call} failed: ${name}`);
 
 const CLOCK_REALTIME = 0;
 const CLOCK_MONOTONIC = 1;
-/** An age above this is a clock that was set, not a packet that waited, in microseconds. */
+/** A greater age means that the clock was set, not that the packet waited; in microseconds. */
 const LONGEST_WAIT_US = 60e6;
 const timespec = nativeMemory(16);
 const timespecView = new DataView(timespec.buffer);
@@ -211,15 +211,15 @@ export function realtimeUs(): number {
 }
 
 /**
- * How long before `nowUs` of the same clock a packet with this stamp came, in whole microseconds; 0 when that can't be told.
- * A small integer: a fraction would be an object of its own each time it is handed on.
+ * How long before `nowUs` of the same clock a packet with this stamp arrived, in whole microseconds; 0 when unknown.
+ * An integer: V8 would allocate a fraction each time it is passed on.
  */
 export function ageOf(stampUs: number, nowUs: number): number {
   const age = nowUs - stampUs;
   return stampUs > 0 && Math.abs(age) < LONGEST_WAIT_US ? age | 0 : 0;
 }
 
-/** Microseconds of a clock that nobody sets, from a start of its own. */
+/** Microseconds of the monotonic clock, from an arbitrary start. */
 export function monotonicUs(): number {
   libc.clockGettime(CLOCK_MONOTONIC, timespec);
   return timespecUs(timespecView, 0);

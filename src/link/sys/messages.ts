@@ -2,8 +2,8 @@
  * Batches of datagrams in one system call: sendmmsg(2) and recvmmsg(2) over memory that is laid out once.
  *
  * The structures are those of struct mmsghdr, msghdr, iovec and cmsghdr on Linux, for 32- and 64-bit pointers and either
- * byte order (native-notes/raw-sockets.md). Nothing here knows what the bytes mean, but for the destination address
- * that sendmmsg wants beside each packet.
+ * byte order (native-notes/raw-sockets.md). Nothing here knows what the bytes mean, except the destination address
+ * that sendmmsg needs with each packet.
  */
 import {
   addressOf,

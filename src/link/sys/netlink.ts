@@ -1,6 +1,6 @@
 /**
- * rtnetlink(7): one question to the kernel, its answer, and the attributes inside. Message framing only; what is asked
- * and what the numbers mean is link/route.ts's business.
+ * rtnetlink(7): one question to the kernel, its answer, and the attributes inside. Message framing only; link/route.ts knows the
+ * questions and what the numbers mean.
  *
  * Synchronous: the kernel puts its answer into the socket before send(2) returns.
  */
@@ -100,7 +100,7 @@ function encode(
   return bytes;
 }
 
-/** Attributes one after the other: what a message ends with, and what a nested attribute's value is. */
+/** A sequence of attributes: the end of a message, and the value of a nested attribute. */
 export function packAttributes(attributes: readonly Attribute[]): Uint8Array {
   const length = attributes.reduce((sum, { value }) => sum + align4(ATTRIBUTE_HEADER + value.length), 0);
   const bytes = new Uint8Array(length);

@@ -25,7 +25,7 @@ import { getOption, getOptionBytes, setOption, trySetOption } from "./raw-socket
 
 const P = POINTER_SIZE;
 const AF_PACKET = 17;
-/** Socket types: whole frames, or what is behind the link header. */
+/** Socket types: whole frames, or frames without their link header. */
 const SOCK_RAW = 3;
 const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;
@@ -45,7 +45,7 @@ const ETH_P_ALL = 0x0003;
 export const MSG_DONTWAIT = 0x40;
 
 /**
- * Opens a socket that hears nothing until it is bound to a protocol.
+ * Opens a socket that receives nothing until it is bound to a protocol.
  * @throws {SynprobeError} `ERR_PRIVILEGE` without CAP_NET_RAW, `ERR_SYSTEM`
  */
 export function openPacketSocket(header: "with link header" | "without"): number {
@@ -58,7 +58,7 @@ export function openPacketSocket(header: "with link header" | "without"): number
   throw systemError("socket(AF_PACKET)", cause);
 }
 
-/** Binds to an interface: to send only, or to hear what comes in there too. @throws {SynprobeError} `ERR_SYSTEM` */
+/** Binds to an interface: to send only, or to receive as well. @throws {SynprobeError} `ERR_SYSTEM` */
 export function bindPacketSocket(fd: number, interfaceIndex: number, use: "send" | "hear"): void {
   // struct sockaddr_ll: family u16, protocol u16 in network order, interface index i32; the rest is for reading.
   const name = nativeMemory(20);
@@ -69,7 +69,7 @@ export function bindPacketSocket(fd: number, interfaceIndex: number, use: "send"
   if (libc.bind(fd, name, name.length) !== 0) throw systemError("bind(AF_PACKET)");
 }
 
-/** Hands frames to the driver past the queueing discipline, and past all that watch outgoing packets. */
+/** Hands frames to the driver, past the queueing discipline and all taps on outgoing packets. */
 export const bypassQueues = (fd: number): boolean => trySetOption(fd, SOL_PACKET, PACKET.qdiscBypass, 1);
 
 /** Leaves out what this machine itself sends (Linux 4.20). */
@@ -99,7 +99,7 @@ export const frameBatchLength = (slots: number, slotLength: number): number =>
 
 /**
  * Memory for sendmmsg(2) that is laid out once: only lengths are written again, when they change.
- * @param memory one piece, so that whoever holds the frames holds what points at them
+ * @param memory one piece, so that the frames and the structures that point at them live equally long
  */
 export function createFrameBatch(
   slots: number,
@@ -173,12 +173,12 @@ export function openRing(fd: number, blockSize: number, blocks: number): Ring {
   return { fd, address: BigInt(address), blockSize, blocks };
 }
 
-/** Gives the ring's memory back. Nobody may read it any more: a view of it that is touched ends the process. */
+/** Gives the ring's memory back. It must not be read any more: touching a view of it crashes the process. */
 export function unmapRing({ address, blockSize, blocks }: Ring): void {
   libc.munmap(address, blockSize * blocks);
 }
 
-/** Where fields stand in struct tpacket_block_desc (its tpacket_hdr_v1) and struct tpacket3_hdr, in bytes. */
+/** Offsets of fields in struct tpacket_block_desc (its tpacket_hdr_v1) and struct tpacket3_hdr, in bytes. */
 const BLOCK = { status: 8, packets: 12, first: 16 } as const;
 const FRAME = { next: 0, seconds: 4, nanoseconds: 8, length: 12, frame: 24 } as const;
 const TP_STATUS_KERNEL = 0;
@@ -245,12 +245,12 @@ export function createRingReader({ fd, address, blockSize, blocks }: Ring): Ring
   };
 }
 
-/** An interface that goes down leaves its error on each socket, which is readable until someone takes it. */
+/** An interface that goes down leaves an error on each socket, which stays readable until the error is read. */
 const takeError = (fd: number): void => {
   getOption(fd, SOL_SOCKET, SO_ERROR);
 };
 
-/** Calls `onReadable` from this thread's event loop when one of the sockets has something. @returns what ends it */
+/** Calls `onReadable` from this thread's event loop when one of the sockets is readable. @returns a function that stops it */
 export function watch(fds: readonly number[], onReadable: () => void): () => void {
   const ends = fds.map((fd) => watchReadable(fd, onReadable, () => takeError(fd)));
   return () => {

@@ -1,7 +1,7 @@
 /**
  * One raw IP socket: opened, polled and closed by the raw-socket package; its descriptor found, so that libc.ts can do
- * what the package cannot (errno, batches, ancillary data, time stamps). Where the package is not built, or for another Node, libc
- * does all of it. See native-notes/raw-socket.md.
+ * what the package cannot (errno, batches, ancillary data, time stamps). Where the package is not built, or built for another Node,
+ * libc does everything. See native-notes/raw-socket.md.
  *
  * Nothing here builds or reads a packet.
  */
@@ -112,7 +112,7 @@ export function getOption(fd: number, level: number, option: number): number | u
   return done === 0 ? value[0] : undefined;
 }
 
-/** What the package, and strerror(3), say of these. */
+/** The package's texts for these errors, from strerror(3). */
 const WORDS: Readonly<Record<string, string>> = {
   EPERM: "Operation not permitted",
   EACCES: "Permission denied",
@@ -210,7 +210,7 @@ function descriptors(): number[] {
       .map(Number)
       .sort((a, b) => b - a);
   } catch {
-    // Without /proc: as many as a process that has just started may have.
+    // Without /proc: the range that a newly started process uses.
     return Array.from({ length: 256 }, (_, i) => 255 - i);
   }
 }

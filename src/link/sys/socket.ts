@@ -1,5 +1,5 @@
 /**
- * What sockets of every kind here are given: a filter, a source address. Options as such are raw-socket.ts's.
+ * Filter and source address, for sockets of every kind. Other options are raw-socket.ts's.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { type Address, formatAddress, isLinkLocal } from "../../wire/address.ts";
@@ -21,7 +21,7 @@ export function attachFilter(fd: number, program: readonly Instruction[]): void 
   view.setUint16(0, program.length, LITTLE_ENDIAN);
   putPointer(view, POINTER_SIZE, addressOf(instructions));
   setOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, header);
-  // The kernel has copied them only now: until here they must not be collected.
+  // The kernel copies them in the call: until here they must not be collected.
   instructions.fill(0);
 }
 

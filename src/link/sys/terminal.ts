@@ -1,5 +1,5 @@
 /**
- * The foreground process group: the one that a terminal's keys send their signals to, and that may read from it
+ * The foreground process group: the one that gets the signals of a terminal's keys and may read from it
  * (credentials(7), tcsetpgrp(3)). A shell in a process namespace of its own can neither see nor restore a group outside.
  */
 import { constants } from "node:os";
@@ -10,7 +10,7 @@ const SIG_IGN = 1;
 
 /** Makes the group the terminal's foreground, when standard input is a terminal of this session; else does nothing. */
 export function setForeground(group: number): void {
-  // To ask for it from the background would stop this process. What it starts does not inherit this: libuv sees to it.
+  // Asking from the background would stop this process. Its children do not inherit this: libuv resets it.
   libc.signal(constants.signals.SIGTTOU, SIG_IGN);
   libc.tcsetpgrp(STDIN, group);
 }
