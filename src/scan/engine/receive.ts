@@ -100,7 +100,7 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     if (kind !== "syn-ack") return;
     if (keepHandshakes) slot.handshake = handshakeOf(row, attempt, b);
     // It is the newest one.
-    if (controlSchedule.suspect(host, row, slot)) verdictQueue.withdraw();
+    if (controlSchedule.checkTarpit(host, row, slot)) verdictQueue.withdraw();
   }
 
   /** The ISN proves an answer even when its row has been given up: one more to a probe that was answered. */

@@ -97,7 +97,7 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
   /** A control behind the last try is still to be heard of. */
   function isUntold(row: number): boolean {
     const silence = controlSchedule.silenceOf(row);
-    return silence === SILENCE.unasked || silence === SILENCE.untold;
+    return silence === SILENCE.controlWaits || silence === SILENCE.controlUnderWay;
   }
 
   /** Whether so many tries are enough to believe the silence. */
@@ -119,7 +119,7 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
     const host = hostOf[row];
     const withholds = (hosts.marks[host] & MARKS.limited) !== 0;
     const silence = table.tries[row] < FEWEST_TRIES ? SILENCE.plain : controlSchedule.silenceOf(row);
-    const mayWithhold = withholds || silence === SILENCE.withheld || silence === SILENCE.unwatched;
+    const mayWithhold = withholds || silence === SILENCE.ofHost || silence === SILENCE.unchecked;
     let early = count;
     let later = 1;
     if (limited && withholds) {

@@ -1,8 +1,8 @@
 /**
- * Turns: whether a row's next SYN may leave now as far as its host is concerned, or when. A host has so many SYNs a second as the
- * user allows it, or its prefix, or as it answers itself (rst-limited.ts); and so much time.
+ * Limits of one host: whether a row's next SYN may leave now as far as its host is concerned, or when. The user may limit the rate
+ * per host, the rate per prefix and the time per host; and a host may rate-limit its answers itself (rst-limited.ts).
  *
- * Not here: how fast all of them may leave (congestion/pacer.ts).
+ * Not here: how fast all SYNs together may leave (congestion/pacer.ts).
  */
 import { ADDRESS_WORDS } from "../../socket/table.ts";
 import type { PathState } from "../congestion/path-state.ts";
@@ -18,26 +18,26 @@ export interface HostLimitOptions {
   readonly ratePerHost?: number;
   /** SYNs per second to one prefix, /24 of IPv4 or /64 of IPv6. */
   readonly ratePerPrefix?: number;
-  /** How long one host is probed, from its first SYN on, in microseconds: what is undecided then is filtered. */
+  /** How long one host is probed, from its first SYN on, in microseconds. Ports undecided then are filtered. */
   readonly hostTimeoutUs?: number;
 }
 
 export interface HostLimits {
-  /** @returns whether the row may be sent now; otherwise its timer brings it back, or its host's time is over */
+  /** @returns whether the row may be sent now; if not, its timer is armed, or its host's time is over */
   take(row: number, nowUs: number): boolean;
   /** When the time of the row's host is over; Infinity when never. */
   endUs(row: number): number;
-  /** Whether the row has its turn, now or when its timer says. */
+  /** Whether the row has a slot, now or when its timer fires. */
   has(row: number): boolean;
-  /** The row's SYN leaves, or the row is another pair's now: the next needs a turn of its own. */
+  /** The row's SYN leaves, or the row belongs to another pair now: the next SYN needs a slot of its own. */
   clear(row: number): void;
-  /** The row needs no turn any more. */
+  /** The row needs no slot any more. */
   forget(row: number): void;
 }
 
-/** What a row has: nothing, a turn as far as the user's limits go, a place in the line of a host with a pace of its own. */
+/** What a row has: nothing, a slot under the user's limits, a place in the line of a host that limits its answers. */
 const NONE = 0;
-const OWN_TURN = 1;
+const HAS_SLOT = 1;
 const IN_LINE = 2;
 
 /** @param onTimeUp the time of the row's host is over */
@@ -65,17 +65,17 @@ export function createHostLimits(
       : createHostRate({ rate: ratePerPrefix, timeoutUs: Number.POSITIVE_INFINITY, seed });
   const prefix = new Uint32Array(ADDRESS_WORDS);
   const byUser = ofHost !== undefined || ofPrefix !== undefined;
-  const hostLimits = new Uint8Array(table.capacity);
+  const state = new Uint8Array(table.capacity);
 
   /** @returns when the user's limits let the row's next SYN leave; -1 when its host's time is over */
-  function userTurn(at: number, nowUs: number): number {
-    const turn = ofHost === undefined ? nowUs : ofHost.turn(table.peer, at, nowUs);
-    if (turn < 0 || ofPrefix === undefined) return turn;
+  function reserve(at: number, nowUs: number): number {
+    const atUs = ofHost === undefined ? nowUs : ofHost.reserve(table.peer, at, nowUs);
+    if (atUs < 0 || ofPrefix === undefined) return atUs;
     loadPrefix(prefix, table.peer, at);
-    return Math.max(turn, ofPrefix.turn(prefix, 0, nowUs));
+    return Math.max(atUs, ofPrefix.reserve(prefix, 0, nowUs));
   }
 
-  /** The mean time between its answers so far. */
+  /** Mean time between the host's answers so far, in microseconds. */
   const answersUs = (host: number, nowUs: number): number =>
     (nowUs - 1000 * hosts.firstMs[host]) / Math.max(1, hosts.closed[host] || hosts.answered[host]);
 
@@ -84,23 +84,23 @@ export function createHostLimits(
 
   return {
     take: (row, nowUs) => {
-      const paced = (marks[hostOf[row]] & MARKS.limited) !== 0;
-      if (!byUser && !paced && hostLimits[row] !== IN_LINE) return true;
+      const isLimited = (marks[hostOf[row]] & MARKS.limited) !== 0;
+      if (!byUser && !isLimited && state[row] !== IN_LINE) return true;
       const at = row * ADDRESS_WORDS;
-      if (hostLimits[row] === NONE) {
-        const turn = userTurn(at, nowUs);
-        if (turn < 0) {
+      if (state[row] === NONE) {
+        const atUs = reserve(at, nowUs);
+        if (atUs < 0) {
           onTimeUp(row, nowUs);
           return false;
         }
-        hostLimits[row] = OWN_TURN;
-        if (turn > nowUs) {
-          timers.arm(row, turn);
+        state[row] = HAS_SLOT;
+        if (atUs > nowUs) {
+          timers.arm(row, atUs);
           return false;
         }
       }
-      if (!paced && hostLimits[row] === OWN_TURN) return true;
-      hostLimits[row] = IN_LINE;
+      if (!isLimited && state[row] === HAS_SLOT) return true;
+      state[row] = IN_LINE;
       if (nowUs > endUs(row)) {
         onTimeUp(row, nowUs);
         return false;
@@ -109,9 +109,9 @@ export function createHostLimits(
       return rstLimited.take(row, host, table.peer, at, answersUs(host, nowUs), nowUs);
     },
     endUs,
-    has: (row) => hostLimits[row] !== NONE,
+    has: (row) => state[row] !== NONE,
     clear: (row) => {
-      hostLimits[row] = NONE;
+      state[row] = NONE;
     },
     forget: rstLimited.forget,
   };

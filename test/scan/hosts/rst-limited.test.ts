@@ -1,11 +1,11 @@
-/** Hosts with a pace of their own: whose turn it is, and what the pace becomes. */
+/** Hosts that rate-limit their answers: the order of their SYNs, the interval, and the measured loss. */
 import { describe, expect, it } from "vitest";
 import { createRstLimited, type RstLimited } from "../../../src/scan/hosts/rst-limited.ts";
 
 const host = (n: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, n);
 const MS = 1000;
 
-/** A pace with timers that are looked at by hand, and controls to hosts that have them. */
+/** Lines with timers that are advanced by hand, and controls to some hosts. */
 function paced(hasControls = false) {
   const timers = new Map<number, number>();
   const controls: number[] = [];
@@ -18,7 +18,7 @@ function paced(hasControls = false) {
   });
   const take = (row: number, n: number, nowUs: number, startMs = 100): boolean =>
     pace.take(row, n, host(n), 0, startMs * MS, nowUs);
-  /** Lets time pass until the next timer. @returns the row that has its turn then, if it has */
+  /** Lets time pass until the next timer. @returns its row, and whether that may be sent */
   function next(n: number): { row: number; atUs: number; granted: boolean } {
     const [row, atUs] = [...timers].sort((a, b) => a[1] - b[1])[0];
     timers.delete(row);
@@ -30,12 +30,12 @@ function paced(hasControls = false) {
 const told = (pace: RstLimited, n: number, answered: boolean, sentUs: number, nowUs = sentUs): void =>
   pace.told(n, host(n), 0, answered, sentUs, nowUs);
 
-describe("turns", () => {
-  it("come one after the other, in the order they were asked for, and each host has its own line", () => {
+describe("rows in a line", () => {
+  it("are sent one after the other, in the order they came, for each host by itself", () => {
     const { take, next, timers } = paced();
     expect([1, 2, 3].map((row) => take(row, 7, 0))).toEqual([false, false, false]);
     expect(take(4, 8, 0)).toBe(false);
-    // Only who is first has a timer.
+    // Only the first row has a timer.
     expect([...timers.keys()]).toEqual([1, 4]);
     timers.delete(4);
     expect([next(7), next(7), next(7)]).toEqual([
@@ -45,12 +45,12 @@ describe("turns", () => {
     ]);
     expect(timers.size).toBe(0);
     expect(take(5, 7, 350 * MS)).toBe(false);
-    // A turn that nobody asked for is not saved up, but it need not be waited for.
+    // Unused time is not saved, but the next row need not wait for it.
     expect(next(7).granted).toBe(true);
     expect(take(6, 7, 900 * MS)).toBe(true);
   });
 
-  it("of rows that need them no more go to the next", () => {
+  it("that leave the line make room for the next", () => {
     const { pace, take, next, timers } = paced();
     for (const row of [1, 2, 3, 4]) take(row, 7, 0);
     pace.forget(3);
@@ -61,7 +61,7 @@ describe("turns", () => {
     expect(pace.has(2)).toBe(false);
   });
 
-  it("of a host whose entry has changed hands are given out none the less", () => {
+  it("are sent even when their host's cache entry has changed hands", () => {
     const { pace, take, next } = paced();
     for (const row of [1, 2]) take(row, 7, 0);
     expect(pace.take(3, 7, host(99), 0, 50 * MS, 0)).toBe(false);
@@ -69,7 +69,7 @@ describe("turns", () => {
     expect(rows).toEqual([1, 2, 3]);
   });
 
-  it("are a control's now and then, and the row's come after", () => {
+  it("wait now and then for a control, which goes first", () => {
     const { take, next, controls } = paced(true);
     for (let row = 0; row < 12; row++) take(row, 7, 0);
     const granted: number[] = [];
@@ -82,7 +82,7 @@ describe("turns", () => {
   });
 });
 
-describe("the pace", () => {
+describe("the interval", () => {
   const intervalAfter = (tell: (pace: RstLimited) => void, startMs = 100): number => {
     const { pace, take, next } = paced();
     take(1, 7, 0, startMs);
@@ -93,7 +93,7 @@ describe("the pace", () => {
     return (next(7).atUs - 10_000 * MS) / MS;
   };
 
-  it("is slower after a loss, faster after two answers, much faster while nothing was ever lost", () => {
+  it("grows after a loss, shrinks after two answers, and faster while nothing was ever lost", () => {
     expect(intervalAfter(() => {})).toBe(100);
     expect(intervalAfter((pace) => told(pace, 7, false, 200 * MS))).toBe(150);
     expect(intervalAfter((pace) => told(pace, 7, true, 200 * MS))).toBe(100);
@@ -108,7 +108,7 @@ describe("the pace", () => {
     expect(intervalAfter(lostBefore)).toBeCloseTo(127.5);
   });
 
-  it("is changed once only by what left before it was", () => {
+  it("changes once only for SYNs that left before it changed", () => {
     const crowd = (pace: RstLimited) => {
       for (const ms of [200, 210, 220]) told(pace, 7, false, ms * MS, 500 * MS);
     };
@@ -124,8 +124,8 @@ describe("the pace", () => {
   });
 });
 
-describe("what silence means", () => {
-  it("is learnt from what must be answered: a fifth is withheld, one thinks at first", () => {
+describe("the loss of a limited host", () => {
+  it("is learnt from SYNs that have to be answered; the prior is a fifth", () => {
     const { pace, take } = paced();
     expect(pace.sinceUs(7, host(7), 0)).toBe(Number.POSITIVE_INFINITY);
     take(1, 7, 5 * MS);
@@ -133,7 +133,7 @@ describe("what silence means", () => {
     expect(pace.loss(7, host(7), 0)).toBeCloseTo(0.2);
     for (let i = 1; i <= 20; i++) told(pace, 7, i % 2 === 0, i * 1000 * MS);
     expect(pace.loss(7, host(7), 0)).toBeGreaterThan(0.4);
-    // When it has become better, tries of before have not.
+    // When recent SYNs fare better, earlier tries have not.
     for (let i = 21; i <= 60; i++) told(pace, 7, true, i * 1000 * MS);
     expect(pace.loss(7, host(7), 0)).toBeGreaterThan(0.16);
     expect(pace.loss(7, host(7), 0)).toBeLessThan(0.2);
