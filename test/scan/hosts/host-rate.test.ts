@@ -8,29 +8,29 @@ const NEVER = Number.POSITIVE_INFINITY;
 
 describe("slots of a host", () => {
   it("are reserved ahead, one interval apart, for each host by itself", () => {
-    const pace = createHostRate({ rate: 10, timeoutUs: NEVER, seed: 1 });
-    expect([1, 2, 3].map(() => pace.reserve(host(1), 0, 1000))).toEqual([1000, 101_000, 201_000]);
-    expect(pace.reserve(host(2), 0, 1000)).toBe(1000);
+    const hostRate = createHostRate({ rate: 10, timeoutUs: NEVER, seed: 1 });
+    expect([1, 2, 3].map(() => hostRate.reserve(host(1), 0, 1000))).toEqual([1000, 101_000, 201_000]);
+    expect(hostRate.reserve(host(2), 0, 1000)).toBe(1000);
     // Unused slots are not saved.
-    expect([1, 2].map(() => pace.reserve(host(1), 0, 9e6))).toEqual([9e6, 9.1e6]);
+    expect([1, 2].map(() => hostRate.reserve(host(1), 0, 9e6))).toEqual([9e6, 9.1e6]);
   });
 
   it("end when the host's time is over", () => {
-    const pace = createHostRate({ rate: NEVER, timeoutUs: 5e6, seed: 1 });
-    expect(pace.reserve(host(1), 0, 1e6)).toBe(1e6);
-    expect(pace.reserve(host(1), 0, 6e6)).toBe(6e6);
-    expect(pace.reserve(host(1), 0, 6e6 + 1)).toBe(-1);
-    expect(pace.reserve(host(2), 0, 6e6 + 1)).toBe(6e6 + 1);
+    const hostRate = createHostRate({ rate: NEVER, timeoutUs: 5e6, seed: 1 });
+    expect(hostRate.reserve(host(1), 0, 1e6)).toBe(1e6);
+    expect(hostRate.reserve(host(1), 0, 6e6)).toBe(6e6);
+    expect(hostRate.reserve(host(1), 0, 6e6 + 1)).toBe(-1);
+    expect(hostRate.reserve(host(2), 0, 6e6 + 1)).toBe(6e6 + 1);
   });
 
   it("agree with a Map for very many hosts, some of them forgotten", () => {
-    const pace = createHostRate({ rate: 1, timeoutUs: NEVER, seed: 1 });
+    const hostRate = createHostRate({ rate: 1, timeoutUs: NEVER, seed: 1 });
     const oracle = new Map<number, number>();
     let now = 1;
     for (let i = 0; i < 200_000; i++) {
       const n = (i * 7919) % 30_011;
       const expected = Math.max(now, oracle.get(n) ?? 0);
-      expect(pace.reserve(host(n), 0, now)).toBe(expected);
+      expect(hostRate.reserve(host(n), 0, now)).toBe(expected);
       oracle.set(n, expected + 1e6);
       now += 50;
     }

@@ -6,10 +6,10 @@ const host = (n: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, n);
 const MS = 1000;
 
 /** Lines with timers that are advanced by hand, and controls to some hosts. */
-function paced(hasControls = false) {
+function createLines(hasControls = false) {
   const timers = new Map<number, number>();
   const controls: number[] = [];
-  const pace = createRstLimited({
+  const lines = createRstLimited({
     arm: (row, atUs) => timers.set(row, atUs),
     control: (row) => {
       if (hasControls) controls.push(row);
@@ -17,22 +17,22 @@ function paced(hasControls = false) {
     },
   });
   const take = (row: number, n: number, nowUs: number, startMs = 100): boolean =>
-    pace.take(row, n, host(n), 0, startMs * MS, nowUs);
+    lines.take(row, n, host(n), 0, startMs * MS, nowUs);
   /** Lets time pass until the next timer. @returns its row, and whether that may be sent */
   function next(n: number): { row: number; atUs: number; granted: boolean } {
     const [row, atUs] = [...timers].sort((a, b) => a[1] - b[1])[0];
     timers.delete(row);
     return { row, atUs, granted: take(row, n, atUs) };
   }
-  return { pace, timers, controls, take, next };
+  return { lines, timers, controls, take, next };
 }
 
-const told = (pace: RstLimited, n: number, answered: boolean, sentUs: number, nowUs = sentUs): void =>
-  pace.told(n, host(n), 0, answered, sentUs, nowUs);
+const told = (lines: RstLimited, n: number, answered: boolean, sentUs: number, nowUs = sentUs): void =>
+  lines.told(n, host(n), 0, answered, sentUs, nowUs);
 
 describe("rows in a line", () => {
   it("are sent one after the other, in the order they came, for each host by itself", () => {
-    const { take, next, timers } = paced();
+    const { take, next, timers } = createLines();
     expect([1, 2, 3].map((row) => take(row, 7, 0))).toEqual([false, false, false]);
     expect(take(4, 8, 0)).toBe(false);
     // Only the first row has a timer.
@@ -51,26 +51,26 @@ describe("rows in a line", () => {
   });
 
   it("that leave the line make room for the next", () => {
-    const { pace, take, next, timers } = paced();
+    const { lines, take, next, timers } = createLines();
     for (const row of [1, 2, 3, 4]) take(row, 7, 0);
-    pace.forget(3);
+    lines.forget(3);
     timers.delete(1);
-    pace.forget(1);
-    expect([pace.has(1), pace.has(2), pace.has(3)]).toEqual([false, true, false]);
+    lines.forget(1);
+    expect([lines.has(1), lines.has(2), lines.has(3)]).toEqual([false, true, false]);
     expect([next(7).row, next(7).row]).toEqual([2, 4]);
-    expect(pace.has(2)).toBe(false);
+    expect(lines.has(2)).toBe(false);
   });
 
   it("are sent even when their host's cache entry has changed hands", () => {
-    const { pace, take, next } = paced();
+    const { lines, take, next } = createLines();
     for (const row of [1, 2]) take(row, 7, 0);
-    expect(pace.take(3, 7, host(99), 0, 50 * MS, 0)).toBe(false);
+    expect(lines.take(3, 7, host(99), 0, 50 * MS, 0)).toBe(false);
     const rows = [next(7), next(7), next(7)].map(({ row }) => row).sort();
     expect(rows).toEqual([1, 2, 3]);
   });
 
   it("wait now and then for a control, which goes first", () => {
-    const { take, next, controls } = paced(true);
+    const { take, next, controls } = createLines(true);
     for (let row = 0; row < 12; row++) take(row, 7, 0);
     const granted: number[] = [];
     for (let i = 0; i < 14; i++) {
@@ -83,11 +83,11 @@ describe("rows in a line", () => {
 });
 
 describe("the interval", () => {
-  const intervalAfter = (tell: (pace: RstLimited) => void, startMs = 100): number => {
-    const { pace, take, next } = paced();
+  const intervalAfter = (tell: (lines: RstLimited) => void, startMs = 100): number => {
+    const { lines, take, next } = createLines();
     take(1, 7, 0, startMs);
     next(7);
-    tell(pace);
+    tell(lines);
     take(2, 7, 10_000 * MS, startMs);
     take(3, 7, 10_000 * MS, startMs);
     return (next(7).atUs - 10_000 * MS) / MS;
@@ -95,30 +95,30 @@ describe("the interval", () => {
 
   it("grows after a loss, shrinks after two answers, and faster while nothing was ever lost", () => {
     expect(intervalAfter(() => {})).toBe(100);
-    expect(intervalAfter((pace) => told(pace, 7, false, 200 * MS))).toBe(150);
-    expect(intervalAfter((pace) => told(pace, 7, true, 200 * MS))).toBe(100);
-    const twice = (pace: RstLimited) => {
-      for (const ms of [200, 300]) told(pace, 7, true, ms * MS);
+    expect(intervalAfter((lines) => told(lines, 7, false, 200 * MS))).toBe(150);
+    expect(intervalAfter((lines) => told(lines, 7, true, 200 * MS))).toBe(100);
+    const twice = (lines: RstLimited) => {
+      for (const ms of [200, 300]) told(lines, 7, true, ms * MS);
     };
     expect(intervalAfter(twice)).toBe(50);
-    const lostBefore = (pace: RstLimited) => {
-      told(pace, 7, false, 200 * MS);
-      for (const ms of [300, 400]) told(pace, 7, true, ms * MS);
+    const lostBefore = (lines: RstLimited) => {
+      told(lines, 7, false, 200 * MS);
+      for (const ms of [300, 400]) told(lines, 7, true, ms * MS);
     };
     expect(intervalAfter(lostBefore)).toBeCloseTo(127.5);
   });
 
   it("changes once only for SYNs that left before it changed", () => {
-    const crowd = (pace: RstLimited) => {
-      for (const ms of [200, 210, 220]) told(pace, 7, false, ms * MS, 500 * MS);
+    const crowd = (lines: RstLimited) => {
+      for (const ms of [200, 210, 220]) told(lines, 7, false, ms * MS, 500 * MS);
     };
     expect(intervalAfter(crowd)).toBe(150);
   });
 
   it("stays within bounds", () => {
     expect(intervalAfter(() => {}, 5000)).toBe(300);
-    const lost = (pace: RstLimited) => {
-      for (let i = 1; i < 50; i++) told(pace, 7, false, i * 1000 * MS);
+    const lost = (lines: RstLimited) => {
+      for (let i = 1; i < 50; i++) told(lines, 7, false, i * 1000 * MS);
     };
     expect(intervalAfter(lost)).toBe(4000);
   });
@@ -126,16 +126,16 @@ describe("the interval", () => {
 
 describe("the loss of a limited host", () => {
   it("is learnt from SYNs that have to be answered; the prior is a fifth", () => {
-    const { pace, take } = paced();
-    expect(pace.sinceUs(7, host(7), 0)).toBe(Number.POSITIVE_INFINITY);
+    const { lines, take } = createLines();
+    expect(lines.sinceUs(7, host(7), 0)).toBe(Number.POSITIVE_INFINITY);
     take(1, 7, 5 * MS);
-    expect(pace.sinceUs(7, host(7), 0)).toBe(5 * MS);
-    expect(pace.loss(7, host(7), 0)).toBeCloseTo(0.2);
-    for (let i = 1; i <= 20; i++) told(pace, 7, i % 2 === 0, i * 1000 * MS);
-    expect(pace.loss(7, host(7), 0)).toBeGreaterThan(0.4);
+    expect(lines.sinceUs(7, host(7), 0)).toBe(5 * MS);
+    expect(lines.loss(7, host(7), 0)).toBeCloseTo(0.2);
+    for (let i = 1; i <= 20; i++) told(lines, 7, i % 2 === 0, i * 1000 * MS);
+    expect(lines.loss(7, host(7), 0)).toBeGreaterThan(0.4);
     // When recent SYNs fare better, earlier tries have not.
-    for (let i = 21; i <= 60; i++) told(pace, 7, true, i * 1000 * MS);
-    expect(pace.loss(7, host(7), 0)).toBeGreaterThan(0.16);
-    expect(pace.loss(7, host(7), 0)).toBeLessThan(0.2);
+    for (let i = 21; i <= 60; i++) told(lines, 7, true, i * 1000 * MS);
+    expect(lines.loss(7, host(7), 0)).toBeGreaterThan(0.16);
+    expect(lines.loss(7, host(7), 0)).toBeLessThan(0.2);
   });
 });
