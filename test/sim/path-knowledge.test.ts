@@ -68,7 +68,7 @@ describe("hosts that answer anything", () => {
       expect(state).toBe("open");
       if (answersAll) labelled.set(host, (labelled.get(host) ?? 0) + 1);
     }
-    // All but the first few ports, which made them suspects.
+    // All but the first few ports, which led to the check.
     expect([...labelled.keys()].sort((a, b) => a - b)).toEqual([3, 77, 200]);
     for (const count of labelled.values()) expect(count).toBeGreaterThanOrEqual(37);
     expect(falseOpen).toBe(0);
@@ -178,18 +178,21 @@ describe("resets that are limited", () => {
     [0.03, 0.1, 1.6],
     [0.1, 0.1, 2.2],
     [0, 0.5, 1.85],
-  ])("are not suspected where a firewall is silent (loss %d, %d of the ports)", (loss, share, most) => {
-    const rules = [open, { share, is: "silent" as const }];
-    const found = scan(
-      { seed: 5, path: { latencyMs: 20, loss }, hosts: [{ range: RANGE, ports: rules }] },
-      size,
-    );
-    // A port is called silent with a chance below 1 in 10,000 that it is not.
-    expect(found.closedRight).toBeGreaterThanOrEqual((1 - (loss > 0 ? 1e-4 : 0)) * found.closed);
-    expect(found.filteredRight).toBe(found.filtered);
-    expect(found.sent).toBeLessThan(most * found.pairs);
-    expect(found.us).toBeLessThan((1 + 80 * loss) * SECOND);
-  });
+  ])(
+    "are not taken for limited where a firewall is silent (loss %d, %d of the ports)",
+    (loss, share, most) => {
+      const rules = [open, { share, is: "silent" as const }];
+      const found = scan(
+        { seed: 5, path: { latencyMs: 20, loss }, hosts: [{ range: RANGE, ports: rules }] },
+        size,
+      );
+      // A port is called silent with a chance below 1 in 10,000 that it is not.
+      expect(found.closedRight).toBeGreaterThanOrEqual((1 - (loss > 0 ? 1e-4 : 0)) * found.closed);
+      expect(found.filteredRight).toBe(found.filtered);
+      expect(found.sent).toBeLessThan(most * found.pairs);
+      expect(found.us).toBeLessThan((1 + 80 * loss) * SECOND);
+    },
+  );
 });
 
 describe("what is said of the path", () => {

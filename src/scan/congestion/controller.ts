@@ -64,7 +64,7 @@ export interface RateController {
   handleTime(nowUs: number): void;
   /** This machine itself dropped packets on arrival. */
   handleOverrun(nowUs: number): void;
-  /** Nothing has answered for so long that waiting for a sign is no use. */
+  /** Nothing answers: there is no evidence to wait for. */
   handleNoAnswers(nowUs: number): void;
   /** What this controller knows; round trips and the queue in them are measure/probe-timeout.ts's. */
   metrics(): ControllerMetrics;

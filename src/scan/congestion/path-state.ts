@@ -46,7 +46,7 @@ export interface PathState extends Timeouts, Ledger, Pick<RateMonitor, "rate" | 
   hostOf(words: Uint32Array, at: number, nowUs: number): number;
   /** A SYN is to leave. @returns whether the host had had none for a while */
   sent(host: number, nowUs: number): boolean;
-  /** Whether the host has had no SYN for so long that it can answer the next, whatever limits it has. */
+  /** Whether the host has rested long enough to answer the next SYN, whatever limits it has. */
   isRested(host: number, nowUs: number): boolean;
   /**
    * A SYN that left at `times[i]` was answered with SYN-ACK or RST, for the first time, `ageUs` before `nowUs`.

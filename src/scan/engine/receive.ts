@@ -101,7 +101,7 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     if (kind === "syn-ack") {
       if (keepHandshakes) verdict.handshake = handshakeOf(row, attempt, b);
       // A copy of it waits until the host is judged.
-      if (controlSchedule.suspect(host, row, verdict)) return;
+      if (controlSchedule.checkTarpit(host, row, verdict)) return;
     }
     verdictQueue.enqueue();
   }
@@ -127,7 +127,7 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     const verdict = rows.answer(row, attempt, event, reason, reply.ttl, nowUs, ageUs);
     if (verdict === undefined) return;
     const host = learn(row, attempt, "syn-ack", nowUs, ageUs);
-    if (!controlSchedule.suspect(host, row, verdict)) verdictQueue.enqueue();
+    if (!controlSchedule.checkTarpit(host, row, verdict)) verdictQueue.enqueue();
   }
 
   /** The ISN proves an answer even when the row is gone: it is a further answer to one of this run's probes. */

@@ -95,7 +95,7 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
   /** The control sent behind the last try has not been answered or given up yet. */
   function isUntold(row: number): boolean {
     const silence = controlSchedule.silenceOf(row);
-    return silence === SILENCE.unasked || silence === SILENCE.untold;
+    return silence === SILENCE.controlWaits || silence === SILENCE.controlUnderWay;
   }
 
   /** Whether the row's tries are enough to believe its silence. */
@@ -118,7 +118,7 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
     const host = hostOf[row];
     const withholds = (hosts.marks[host] & MARKS.limited) !== 0;
     const silence = table.tries[row] < FEWEST_TRIES ? SILENCE.plain : controlSchedule.silenceOf(row);
-    const mayWithhold = withholds || silence === SILENCE.withheld || silence === SILENCE.unwatched;
+    const mayWithhold = withholds || silence === SILENCE.ofHost || silence === SILENCE.unchecked;
     let early = count;
     let later = 1;
     if (limited && withholds) {

@@ -1,24 +1,26 @@
 /**
- * Probes that serve the run, not a pair: pilots, which go once more to who answered before, so that loss shows where most of
- * the space is silent; canaries, which go to ports that nobody serves, so that a host that accepts anything is found out; and
- * controls, which go to a closed port right behind a SYN that may stay without an answer: if nothing comes back from there either,
- * the silence is no firewall's but the host's, which resets no more than so often.
+ * Control probes: SYNs that measure the run's conditions instead of a target port. Three kinds:
  *
- * Each has a source port from a range of their own, which no try of a pair shares: an answer names its probe by port and peer.
- * Pure, times in microseconds. What an answer or its absence means is the caller's to say.
+ *     pilot     probes a known responder again: a missing answer is loss, also where most targets do not answer
+ *     canary    probes a port that no service uses: a host that accepts several of them is a tarpit
+ *     control   probes a port known to be closed, right behind a SYN that may go unanswered: if no RST comes back either, the host
+ *               rate-limits its RSTs, and the silence is not a firewall's
+ *
+ * Their source ports are a range of their own, so that port and peer name the probe that is answered. Pure, times in microseconds.
+ * Not here: when each is sent, and what its fate means (control-schedule.ts).
  */
 import { ADDRESS_WORDS, sameWords } from "../../socket/table.ts";
 
 export interface ControlProbes {
-  /** Remembers who answered, as somebody to ask again; with SYN-ACK, or else with a reset. */
+  /** Remembers a port that answered as a target of pilots. @param isOpen with SYN-ACK, not RST */
   remember(words: Uint32Array, at: number, port: number, path: number, host: number, isOpen: boolean): void;
   known(): number;
   /**
-   * Takes a slot for a pilot to one of those remembered that answers SYN-ACK, or whose host `isRested`: others may be silent
-   * because they have answered too often. -1 when a few draws find none.
+   * Takes a slot for a pilot to a remembered port that answers SYN-ACK, or whose host `isRested`: other hosts may not answer because
+   * they have sent too many RSTs. -1 when a few draws find none.
    */
   pickPilot(isRested: (host: number, nowUs: number) => boolean, nowUs: number): number;
-  /** Takes a slot for a canary or a control to this port of a host, which then waits to be sent. @returns -1 when there is no room */
+  /** Takes a slot for a canary or a control to this port, which then waits to be sent. @returns -1 when there is no room */
   ask(
     words: Uint32Array,
     at: number,
@@ -27,19 +29,19 @@ export interface ControlProbes {
     host: number,
     kind: typeof KINDS.canary | typeof KINDS.control,
   ): number;
-  /** Whether one waits to be sent. */
+  /** Whether any waits to be sent. */
   waiting(): boolean;
-  /** The next of those that wait, up to this kind; -1 when there is none. */
+  /** The next one that waits, of a kind up to `most`; -1 when there is none. */
   pickAsked(most: Kind): number;
   /** The probe in `slot` has left. */
   sent(slot: number, nowUs: number, waitUs: number, iss: number): void;
   /** The probe in `slot` could not leave, or its fate is known. */
   release(slot: number): void;
-  /** The slot whose probe such a segment answers; -1 when there is none. */
+  /** The slot whose probe a segment from this peer to this port answers; -1 when there is none. */
   find(words: Uint32Array, at: number, port: number, localPort: number): number;
-  /** A slot whose time is over; -1 when there is none. Such a slot still has to be released. */
+  /** A slot whose time is over; -1 when there is none. It still has to be released. */
   expired(nowUs: number): number;
-  /** When the next will be; Infinity when none is under way. */
+  /** When the next one's time will be over; Infinity when none is under way. */
   nextExpiry(): number;
   /** KINDS. */
   readonly kind: Uint8Array;
@@ -50,17 +52,20 @@ export interface ControlProbes {
   readonly iss: Uint32Array;
   readonly sentUs: Float64Array;
   localPort(slot: number): number;
-  /** Whether segments that come to this port may answer one of these. */
+  /** Whether this local port is one of theirs. */
   owns(localPort: number): boolean;
 }
 
 export const KINDS = { pilot: 0, canary: 1, control: 2 } as const;
 type Kind = (typeof KINDS)[keyof typeof KINDS];
 
+/** Targets of pilots that are remembered. */
 const RESPONDERS = 256;
-/** Probes under way at most. */
+/** Control probes under way at most. */
 export const SLOTS = 1024;
+/** Random draws until a pilot's target is given up. */
 const DRAWS = 8;
+/** States of a slot. */
 const FREE = 0;
 const WAITING = 1;
 const UNDER_WAY = 2;
@@ -74,7 +79,7 @@ export function createControlProbes(
   random: (below: number) => number,
 ): ControlProbes {
   const width = Math.min(SLOTS, ports.last - ports.first + 1);
-  // Responders: a sample of those that answered of late.
+  // A sample of the ports that answered lately.
   const responders = {
     words: new Uint32Array(RESPONDERS * ADDRESS_WORDS),
     port: new Uint16Array(RESPONDERS),
@@ -98,7 +103,7 @@ export function createControlProbes(
   let usedCount = 0;
   let waiting = 0;
 
-  /** The next free slot; -1 when there is none, or its port is on its way to that peer already: an answer must name its probe. */
+  /** The next free slot; -1 when there is none, or when its source port is in use to that peer: an answer must name its probe. */
   function take(from: Uint32Array, at: number, to: number): number {
     if (usedCount === SLOTS) return -1;
     while (state[cursor] !== FREE) cursor = (cursor + 1) % SLOTS;
@@ -113,21 +118,21 @@ export function createControlProbes(
     return slot;
   }
 
-  function fill(slot: number, from: Uint32Array, at: number, to: number, by: number, whose: number): void {
+  function fill(slot: number, from: Uint32Array, at: number, to: number, by: number, owner: number): void {
     for (let i = 0; i < ADDRESS_WORDS; i++) words[slot * ADDRESS_WORDS + i] = from[at + i];
     port[slot] = to;
     path[slot] = by;
-    host[slot] = whose;
+    host[slot] = owner;
   }
 
   return {
     known: () => known,
-    remember: (from, at, to, by, whose, isOpen) => {
+    remember: (from, at, to, by, owner, isOpen) => {
       const i = known < RESPONDERS ? known++ : random(RESPONDERS);
       for (let k = 0; k < ADDRESS_WORDS; k++) responders.words[i * ADDRESS_WORDS + k] = from[at + k];
       responders.port[i] = to;
       responders.path[i] = by;
-      responders.host[i] = whose;
+      responders.host[i] = owner;
       responders.isOpen[i] = isOpen ? 1 : 0;
     },
     pickPilot: (isRested, nowUs) => {
@@ -152,10 +157,10 @@ export function createControlProbes(
       untilUs[slot] = Number.POSITIVE_INFINITY;
       return slot;
     },
-    ask: (from, at, to, by, whose, what) => {
+    ask: (from, at, to, by, owner, what) => {
       const slot = take(from, at, to);
       if (slot < 0) return -1;
-      fill(slot, from, at, to, by, whose);
+      fill(slot, from, at, to, by, owner);
       kind[slot] = what;
       state[slot] = WAITING;
       untilUs[slot] = Number.POSITIVE_INFINITY;
@@ -222,7 +227,7 @@ export function createControlProbes(
   };
 }
 
-/** Integers from 0 to `below - 1` that follow from a seed (Marsaglia's xorshift). Not for secrets. */
+/** Pseudo-random integers from 0 to `below - 1` (Marsaglia's xorshift). Not for secrets. */
 export function createDraw(seed: number): (below: number) => number {
   let state = seed | 0 || 1;
   return (below) => {

@@ -1,9 +1,9 @@
 /**
- * Scouting: when a pilot is due and whom it goes to, which host is asked for ports that nobody serves, behind which SYN a control
- * goes, and what the fate of such a probe says: of the path, or of the host. The probes themselves are control-probes.ts's, the verdicts
- * that wait for canaries tarpits.ts's.
+ * The schedule of control probes: when a pilot is due and where it goes, which host gets canaries, behind which SYN a control goes;
+ * and what the fate of each tells of the path or of the host.
  *
- * Not here: how they leave (engine/transmit.ts) and how their answers are proved (engine/receive.ts).
+ * Not here: the probes themselves (control-probes.ts), verdicts that wait for canaries (tarpits.ts), how probes leave
+ * (engine/transmit.ts), how answers are proved (engine/receive.ts).
  * Tested by test/scan/engine/engine.test.ts and test/sim/path-knowledge.test.ts.
  */
 import { ADDRESS_WORDS } from "../../socket/table.ts";
@@ -27,21 +27,21 @@ export interface ControlSchedule {
   /** Undefined where none can be sent. */
   readonly controlProbes: ControlProbes | undefined;
   /**
-   * A canary or a control, or a pilot when it is time for one; -1 when it is not.
-   * @param behind no SYN waits that a control would have to stand behind
+   * The slot of the next control probe to send: a canary or a control that waits, or a pilot if one is due; -1 for none.
+   * @param behind no retransmission waits that a control would have to follow
    */
   next(nowUs: number, behind: boolean): number;
-  /** A try of the row leaves: if it stays without an answer, could its host have given one? A control right behind it will say. */
+  /** A try of the row leaves. If its host may rate-limit its RSTs, a control is queued right behind it. */
   watchSilence(row: number, attempt: number, nowUs: number): void;
-  /** A try of the row's has stayed without an answer, and another follows. */
+  /** The row's first try was not answered, and another follows. */
   noteSilence(row: number): void;
-  /** What the control behind the row's last try has said. */
+  /** What is known of the silence after the row's last try. */
   silenceOf(row: number): Silence;
-  /** The chance that the host limits its resets, going by controls of late that were not answered. */
+  /** Probability that the host rate-limits its RSTs, from the recent controls that were not answered. */
   withheld(host: number): number;
-  /** Sends a control to the row's host at once. @returns false when none can be sent */
+  /** Queues a control to the row's host, to be sent at once. @returns false when none can be sent */
   control(row: number): boolean;
-  /** The probe in `slot` leaves. */
+  /** The probe in `slot` is handed to the link. */
   sent(slot: number, nowUs: number, iss: number): void;
   /** It has left, at its `sentUs`. */
   departed(slot: number): void;
@@ -49,29 +49,30 @@ export interface ControlSchedule {
   answered(slot: number, kind: "syn-ack" | "reset", nowUs: number, ageUs: number): void;
   /** It could not leave. */
   refused(slot: number): void;
-  /** Ends those whose time is over. */
+  /** Ends the probes whose time is over. */
   expire(nowUs: number): void;
-  /** The row's pair has answered: somebody to ask again, perhaps. */
+  /** The row's pair has answered: a target of pilots, perhaps. */
   remember(row: number, host: number, isOpen: boolean): void;
   /**
-   * A port of the host is open. A host with open ports and none closed is asked for ports that nobody serves; until it has answered,
-   * its open ports wait. @returns whether this verdict does: a copy of it comes out of `release`
+   * A port of the host is open. A host with several open ports and no closed one may be a tarpit: it gets canaries, and the verdicts on its
+   * open ports wait for them.
+   * @returns whether this verdict waits: a copy of it comes out of `release`
    */
-  suspect(host: number, row: number, slot: VerdictDraft): boolean;
-  /** The next verdict that has waited long enough. */
+  checkTarpit(host: number, row: number, slot: VerdictDraft): boolean;
+  /** The next verdict that no longer waits. */
   release(): Verdict | undefined;
-  /** Whether any still wait, or their hosts are being asked. */
+  /** Whether any verdict still waits, or any host is being checked. */
   isPending(): boolean;
-  /** When `expire` next has something to do that somebody waits for; Infinity when never. */
+  /** When `expire` next ends a probe that a verdict waits for; Infinity when never. */
   nextExpiry(): number;
   /** The lowest position of a verdict that waits; Infinity when none does. */
   lowestPosition(): number;
-  /** Nobody waits any more. */
+  /** No verdict waits any more. */
   giveUp(): void;
 }
 
 export interface ControlScheduleOptions {
-  /** Source ports of pilots and canaries; without them there are none. */
+  /** Source ports of control probes; undefined for none. */
   readonly ports: { readonly first: number; readonly last: number } | undefined;
   /** Ports that canaries may go to: neither excluded nor, as far as there are others, named by the user. Without any there are none. */
   readonly canaryPorts: Uint16Array;
@@ -84,36 +85,48 @@ export interface ControlScheduleOptions {
   readonly rstLimited: Pick<RstLimited, "told">;
 }
 
-/**
- * Silence of which nothing is to be feared; of which there is much, and no control told; of which one will tell, that has not left
- * or that has; that is the port's own; that may be the host's.
- */
-export const SILENCE = { plain: 0, unwatched: 1, unasked: 2, untold: 3, own: 4, withheld: 5 } as const;
+/** What is known of the silence after a try: why no answer came. */
+export const SILENCE = {
+  /** Nothing speaks for a limit of the host's. */
+  plain: 0,
+  /** The host has been silent often, but no control followed this try. */
+  unchecked: 1,
+  /** A control follows, which has not left yet; one whose fate is open. */
+  controlWaits: 2,
+  controlUnderWay: 3,
+  /** The control was answered: the silence is the port's. */
+  ofPort: 4,
+  /** The control was not answered: the host may withhold RSTs. */
+  ofHost: 5,
+} as const;
 export type Silence = (typeof SILENCE)[keyof typeof SILENCE];
 
-/** Open ports of a host without a closed one before it may be a tarpit. */
-const SUSPICIOUS = 3;
+/** A host with this many open ports and no closed one may be a tarpit. */
+const MIN_OPEN = 3;
 /** Ports of such a host that are then probed although nobody named them. */
 export const CANARIES = 2;
-/** One probe in so many is a pilot, on average, but no more than one in so many seconds. */
+/** On average one probe in this many is a pilot, and at most one per this many seconds. */
 const PROBES_PER_PILOT = 8;
-const PILOT_EVERY_S = 0.0006;
-/** In runs of fewer pairs it is over before pilots could tell. */
+const MIN_PILOT_INTERVAL_S = 0.0006;
+/** Runs of fewer pairs are over before pilots could tell anything. */
 const FEWEST_FOR_PILOTS = 1000;
-/** Of those who answered, one in so many is remembered as somebody to ask again, once there are some. */
+/** Once some are known, one in this many ports that answer becomes a target of pilots. */
 const REMEMBER_EVERY = 8;
-/** A host that has had no SYN for so long can reset again, unless it does so less than once in that time. */
+/** After this long without a SYN, in milliseconds, a host can send an RST again, unless its limit is below one per this time. */
 const REST_MS = 500;
-/** A control stands behind all the SYNs to its host that leave within so long. */
+/** One control serves all SYNs to its host within this time, in microseconds. */
 const BEHIND_US = 5000;
-/** Twice the silent first tries, less the resets, of late: with so many there is something to find out, or with fewer where resets are few. */
-const MANY_SILENCES = 6;
-const FEW_SILENCES = 2;
-/** Controls that were lost on their way are no sign of a limit: so little is the chance of it when they are taken for one. */
-const CHANCE = 3e-4;
-/** One host in so many limits its resets so that it shows, one thinks before one asks. */
-const LIMITED = 1 / 2000;
-/** Controls whose fate is remembered; a power of two. */
+/**
+ * A host's recent silence, twice its first tries without an answer minus its RSTs, from which controls are sent; less is enough while
+ * it has sent few RSTs.
+ */
+const MUCH_SILENCE = 6;
+const SOME_SILENCE = 2;
+/** A host counts as limited when loss alone would explain its unanswered controls with a lower probability than this. */
+const BY_CHANCE = 3e-4;
+/** Prior probability that a host rate-limits RSTs. */
+const PRIOR_LIMITED = 1 / 2000;
+/** Controls whose findings are remembered; a power of two. */
 const REMEMBERED = 1 << 14;
 
 export function createControlSchedule({
@@ -128,28 +141,28 @@ export function createControlSchedule({
   const { table, hostOf } = inFlight;
   const { hosts } = pathState;
   const controlProbes = ports === undefined ? undefined : createControlProbes(ports, random);
-  /** Hosts whose canaries are under way, and their open ports. */
+  /** Hosts with canaries under way, and the verdicts on their open ports. */
   const tarpits = createTarpits();
   const sendsPilots = pathState.adaptive && total >= FEWEST_FOR_PILOTS;
-  /** Pilots under way whose departure has been told. */
+  /** Per slot: its pilot's departure has been counted. */
   const isCounted = new Uint8Array(SLOTS);
   /** Probes until the next pilot. */
   let untilPilot = 1;
   let sinceRemembered = 0;
-  /** Controls have numbers, from 1: per row the one behind its last try, 0 when there is none; per slot its own; what each has said. */
+  /** Controls are numbered from 1: per row the one behind its last try, 0 for none; per slot its own; and by number, its finding. */
   const controlOf = new Int32Array(table.capacity);
   const numberOf = new Int32Array(SLOTS);
   const silences = new Uint8Array(REMEMBERED);
   let controls = 0;
-  /** Per host: the last one. */
+  /** Per host: its last control. */
   const lastOf = new Int32Array(hosts.end / ENTRY_WORDS);
-  /** Those that have not left, and when they must. */
+  /** Controls that have not left, and when they must. */
   let waiting = 0;
   let leaveBy = 0;
 
-  const isSuspicious = (host: number): boolean =>
+  const isOftenSilent = (host: number): boolean =>
     (hosts.marks[host] & MAX_SILENT_TRIES) >=
-    SILENT_TRIES * Math.min(MANY_SILENCES, FEW_SILENCES + hosts.closed[host]);
+    SILENT_TRIES * Math.min(MUCH_SILENCE, SOME_SILENCE + hosts.closed[host]);
 
   function askControl(host: number, row: number): number {
     const port = hosts.marks[host] >>> CLOSED_PORT;
@@ -169,7 +182,7 @@ export function createControlSchedule({
   }
 
   const silenceBy = (number: number): Silence =>
-    // Long ago: another has taken its place.
+    // Long ago: another control has its place.
     number === 0 || number + REMEMBERED <= controls
       ? SILENCE.plain
       : (silences[number & (REMEMBERED - 1)] as Silence);
@@ -180,23 +193,23 @@ export function createControlSchedule({
 
   function endControl(slot: number, isAnswered: boolean, nowUs: number): void {
     if (controlProbes === undefined) return;
-    note(slot, isAnswered ? SILENCE.own : SILENCE.withheld);
+    note(slot, isAnswered ? SILENCE.ofPort : SILENCE.ofHost);
     const host = controlProbes.host[slot];
     const at = slot * ADDRESS_WORDS;
     if (!hosts.holds(host, controlProbes.words, at)) return;
     if ((hosts.marks[host] & MARKS.limited) !== 0) {
       rstLimited.told(host, controlProbes.words, at, isAnswered, controlProbes.sentUs[slot], nowUs);
     } else if (isAnswered) {
-      // One token may have come at the right moment: after one that was not answered it takes two that are.
+      // A token may have been free just then: after an unanswered control it takes two answered ones.
       if ((hosts.marks[host] & MAX_UNANSWERED) === 0) hosts.marks[host] &= ~MAX_SILENT_TRIES;
       else {
         hosts.marks[host] -= UNANSWERED;
-        note(slot, SILENCE.withheld);
+        note(slot, SILENCE.ofHost);
       }
     } else {
       if ((hosts.marks[host] & MAX_UNANSWERED) < MAX_UNANSWERED) hosts.marks[host] += UNANSWERED;
       const unanswered = (hosts.marks[host] & MAX_UNANSWERED) / UNANSWERED;
-      if (pathState.loss() ** unanswered < CHANCE) hosts.marks[host] |= MARKS.limited;
+      if (pathState.loss() ** unanswered < BY_CHANCE) hosts.marks[host] |= MARKS.limited;
     }
   }
 
@@ -207,7 +220,7 @@ export function createControlSchedule({
     controlProbes.release(slot);
     if (!isCanary) return;
     const judged = tarpits.hear(keyOf(controlProbes.words, slot * ADDRESS_WORDS), kind);
-    // Its entry may have changed hands meanwhile.
+    // The entry may have changed hands meanwhile.
     if (judged === undefined || !hosts.holds(host, controlProbes.words, slot * ADDRESS_WORDS)) return;
     hosts.marks[host] |= judged.tarpit ? MARKS.tarpit : MARKS.honest;
   }
@@ -221,14 +234,14 @@ export function createControlSchedule({
         if (slot >= 0) {
           if (controlProbes.kind[slot] === KINDS.control) {
             waiting--;
-            note(slot, SILENCE.untold);
+            note(slot, SILENCE.controlUnderWay);
           }
           return slot;
         }
       }
       if (!sendsPilots || --untilPilot > 0) return -1;
-      // At no fixed place: not always the first of those that leave together, which a queue has room for.
-      const every = Math.max(PROBES_PER_PILOT, pathState.rate() * PILOT_EVERY_S) | 0;
+      // At a random position in a batch: the first SYN of each would always find room in a queue.
+      const every = Math.max(PROBES_PER_PILOT, pathState.rate() * MIN_PILOT_INTERVAL_S) | 0;
       untilPilot = 1 + random(2 * every);
       return controlProbes.pickPilot(pathState.isRested, nowUs);
     },
@@ -251,11 +264,11 @@ export function createControlSchedule({
       controlOf[row] = 0;
       const host = hostOf[row];
       const marks = hosts.marks[host];
-      if (!isSuspicious(host) || (marks & MARKS.limited) !== 0) return;
+      if (!isOftenSilent(host) || (marks & MARKS.limited) !== 0) return;
       if (nowUs / 1000 - hosts.sentMs[host] >= REST_MS) return;
       if (!hosts.holds(host, table.peer, row * ADDRESS_WORDS)) return;
       const last = lastOf[host / ENTRY_WORDS];
-      if (silenceBy(last) === SILENCE.unasked) {
+      if (silenceBy(last) === SILENCE.controlWaits) {
         controlOf[row] = last;
         return;
       }
@@ -263,7 +276,7 @@ export function createControlSchedule({
       if (slot < 0) return;
       if (waiting === 1) leaveBy = nowUs + BEHIND_US;
       numberOf[slot] = ++controls;
-      note(slot, SILENCE.unasked);
+      note(slot, SILENCE.controlWaits);
       lastOf[host / ENTRY_WORDS] = controls;
       controlOf[row] = controls;
     },
@@ -276,12 +289,12 @@ export function createControlSchedule({
     },
     silenceOf: (row) => {
       const silence = silenceBy(controlOf[row]);
-      return silence === SILENCE.plain && isSuspicious(hostOf[row]) ? SILENCE.unwatched : silence;
+      return silence === SILENCE.plain && isOftenSilent(hostOf[row]) ? SILENCE.unchecked : silence;
     },
     withheld: (host) => {
       const unanswered = (hosts.marks[host] & MAX_UNANSWERED) / UNANSWERED;
       if (unanswered === 0) return 0;
-      return LIMITED / (LIMITED + (1 - LIMITED) * pathState.loss() ** unanswered);
+      return PRIOR_LIMITED / (PRIOR_LIMITED + (1 - PRIOR_LIMITED) * pathState.loss() ** unanswered);
     },
     control: (row) => {
       const slot = askControl(hostOf[row], row);
@@ -298,7 +311,7 @@ export function createControlSchedule({
       end(slot, kind);
     },
     refused: (slot) => {
-      // It left nobody waiting: a canary that cannot be sent says as little as one that is not answered.
+      // A canary that cannot be sent tells as little as one that is not answered.
       if (controlProbes === undefined) return;
       if (controlProbes.kind[slot] === KINDS.control) note(slot, SILENCE.plain);
       else if (isCounted[slot] === 1) pathState.pilotUnknown(controlProbes.sentUs, slot);
@@ -321,15 +334,15 @@ export function createControlSchedule({
       const { peer, peerPort, path } = table;
       controlProbes.remember(peer, row * ADDRESS_WORDS, peerPort[row], path[row], host, isOpen);
     },
-    suspect: (host, row, slot) => {
+    checkTarpit: (host, row, slot) => {
       const marks = hosts.marks[host];
       if ((marks & MARKS.tarpit) !== 0) slot.answersAll = true;
       if (controlProbes === undefined || (marks & (MARKS.tarpit | MARKS.honest)) !== 0) return false;
       const at = row * ADDRESS_WORDS;
-      const asked = (marks & MARKS.canaries) !== 0;
-      if (!asked && (hosts.open[host] < SUSPICIOUS || hosts.closed[host] > 0)) return false;
+      const isChecked = (marks & MARKS.canaries) !== 0;
+      if (!isChecked && (hosts.open[host] < MIN_OPEN || hosts.closed[host] > 0)) return false;
       const key = keyOf(table.peer, at);
-      if (!asked) {
+      if (!isChecked) {
         hosts.marks[host] |= MARKS.canaries;
         const first = random(canaryPorts.length);
         for (let i = 0; i < Math.min(CANARIES, canaryPorts.length); i++) {

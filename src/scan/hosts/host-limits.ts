@@ -1,8 +1,8 @@
 /**
- * Turns: whether a row's next SYN may leave now as far as its host is concerned, or when. A host has so many SYNs a second as the
- * user allows it, or its prefix, or as it answers itself (rst-limited.ts); and so much time.
+ * Limits of one host: whether a row's next SYN may leave now as far as its host is concerned, or when. The user may limit the rate
+ * per host, the rate per prefix and the time per host; and a host may rate-limit its answers itself (rst-limited.ts).
  *
- * Not here: how fast all of them may leave (congestion/pacer.ts).
+ * Not here: how fast all SYNs together may leave (congestion/pacer.ts).
  * Tested by test/scan/hosts/host-rate.test.ts and test/sim/path-knowledge.test.ts.
  */
 import { ADDRESS_WORDS } from "../../socket/table.ts";
@@ -19,26 +19,26 @@ export interface HostLimitOptions {
   readonly ratePerHost?: number;
   /** SYNs per second to one prefix, /24 of IPv4 or /64 of IPv6. */
   readonly ratePerPrefix?: number;
-  /** How long one host is probed, from its first SYN on, in microseconds: what is undecided then is filtered. */
+  /** How long one host is probed, from its first SYN on, in microseconds. Ports undecided then are filtered. */
   readonly hostTimeoutUs?: number;
 }
 
 export interface HostLimits {
   /** Whether the row may be sent now. When `later`, its timer brings it back; after `control`, `give` is to be called. */
   take(row: number, nowUs: number): Turn;
-  /** Uses the turn that a row was offered with `control`. */
+  /** Uses the slot that a row was offered with `control`. */
   give(row: number, toControl: boolean, nowUs: number): void;
-  /** Whether the row has its turn, now or when its timer says. */
+  /** Whether the row has a slot, now or when its timer fires. */
   has(row: number): boolean;
-  /** The row's SYN leaves, or the row is another pair's now: the next needs a turn of its own. */
+  /** The row's SYN leaves, or the row belongs to another pair now: the next SYN needs a slot of its own. */
   clear(row: number): void;
-  /** The row needs no turn any more. */
+  /** The row needs no slot any more. */
   forget(row: number): void;
 }
 
-/** What a row has: nothing, a turn as far as the user's limits go, a place in the line of a host with a pace of its own. */
+/** What a row has: nothing, a slot under the user's limits, a place in the line of a host that limits its answers. */
 const NONE = 0;
-const OWN_TURN = 1;
+const HAS_SLOT = 1;
 const IN_LINE = 2;
 
 /** What the user allows each host. */
@@ -71,10 +71,10 @@ export function createUserLimits(limits: HostLimitOptions, peer: Uint32Array): U
     isSet: ofHost !== undefined || ofPrefix !== undefined,
     turn: (row, nowUs) => {
       const at = row * ADDRESS_WORDS;
-      const turn = ofHost === undefined ? nowUs : ofHost.turn(peer, at, nowUs);
+      const turn = ofHost === undefined ? nowUs : ofHost.reserve(peer, at, nowUs);
       if (turn < 0 || ofPrefix === undefined) return turn;
       loadPrefix(prefix, peer, at);
-      return Math.max(turn, ofPrefix.turn(prefix, 0, nowUs));
+      return Math.max(turn, ofPrefix.reserve(prefix, 0, nowUs));
     },
     endUs: (row) => ofHost?.endUs(peer, row * ADDRESS_WORDS) ?? Number.POSITIVE_INFINITY,
   };
@@ -89,7 +89,7 @@ export function createHostLimits(
   const { marks } = hosts;
   const held = new Uint8Array(table.capacity);
 
-  /** The mean time between its answers so far. */
+  /** Mean time between the host's answers so far, in microseconds. */
   const answersUs = (host: number, nowUs: number): number =>
     (nowUs - 1000 * hosts.firstMs[host]) / Math.max(1, hosts.closed[host] || hosts.answered[host]);
 
@@ -100,13 +100,13 @@ export function createHostLimits(
       if (held[row] === NONE) {
         const turnUs = userLimits.turn(row, nowUs);
         if (turnUs < 0) return TURN.never;
-        held[row] = OWN_TURN;
+        held[row] = HAS_SLOT;
         if (turnUs > nowUs) {
           timers.arm(row, turnUs);
           return TURN.later;
         }
       }
-      if (!paced && held[row] === OWN_TURN) return TURN.now;
+      if (!paced && held[row] === HAS_SLOT) return TURN.now;
       held[row] = IN_LINE;
       if (nowUs > userLimits.endUs(row)) return TURN.never;
       const at = row * ADDRESS_WORDS;

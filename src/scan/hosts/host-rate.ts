@@ -1,19 +1,19 @@
 /**
- * Pacing per host: when the next SYN to a host may leave, so that none gets more than its rate, and when a host has had all
- * the time it gets. Turns are handed out ahead: each one asked for is the next free one.
+ * Pacing per host: when the next SYN to a host may leave, so that none exceeds its rate, and when a host's time is over. Slots in
+ * time are reserved ahead: each request gets the next free one.
  *
- * A host costs one entry of an open-addressing table, and is forgotten when its last turn has passed, unless its time is
- * limited: then its first turn must be remembered to the end. Pure: time is a parameter, in microseconds.
+ * A host costs one entry of an open-addressing table. It is forgotten when its last slot has passed, unless its time is limited:
+ * then its first slot must be remembered. Pure: time is a parameter, in microseconds.
  */
 import { ADDRESS_WORDS, hashAddress, sameWords } from "../../socket/table.ts";
 
 export interface HostRate {
   /**
-   * Takes the host's next turn.
-   * @returns when it is, `nowUs` at the earliest; -1 when the host's time is over
+   * Reserves the host's next slot.
+   * @returns its time, `nowUs` at the earliest; -1 when the host's time is over
    */
-  turn(words: Uint32Array, at: number, nowUs: number): number;
-  /** When the time of a host is over that has had a turn; Infinity when never. */
+  reserve(words: Uint32Array, at: number, nowUs: number): number;
+  /** When the time of a host that has had a slot is over; Infinity when never. */
   endUs(words: Uint32Array, at: number): number;
 }
 
@@ -26,15 +26,16 @@ export interface HostRateOptions {
   readonly seed: number;
 }
 
-const FEWEST_SLOTS = 1024;
+/** Smallest size of the table; a power of two. */
+const MIN_ENTRIES = 1024;
 
 export function createHostRate({ rate, timeoutUs, seed }: HostRateOptions): HostRate {
   const betweenUs = 1e6 / rate;
   const forgets = timeoutUs === Number.POSITIVE_INFINITY;
-  let hosts = new Uint32Array(FEWEST_SLOTS * ADDRESS_WORDS);
-  /** When the next turn may be; 0 in a free slot. */
-  let next = new Float64Array(FEWEST_SLOTS);
-  let first = new Float64Array(FEWEST_SLOTS);
+  let hosts = new Uint32Array(MIN_ENTRIES * ADDRESS_WORDS);
+  /** When the next SYN may leave; 0 in a free entry. */
+  let next = new Float64Array(MIN_ENTRIES);
+  let first = new Float64Array(MIN_ENTRIES);
   let used = 0;
 
   function slotOf(words: Uint32Array, at: number): number {
@@ -44,19 +45,19 @@ export function createHostRate({ rate, timeoutUs, seed }: HostRateOptions): Host
     return slot;
   }
 
-  /** Forgets who may be forgotten, and makes room if that is not enough. */
+  /** Drops hosts that may be forgotten, and grows the table if that is not enough. */
   function rebuild(nowUs: number): void {
     const old = { hosts, next, first };
-    const stays = (slot: number): boolean => old.next[slot] !== 0 && !(forgets && old.next[slot] <= nowUs);
-    let staying = 0;
-    for (let slot = 0; slot < old.next.length; slot++) if (stays(slot)) staying++;
-    const slots = Math.max(FEWEST_SLOTS, 2 ** Math.ceil(Math.log2(staying * 4)));
+    const isKept = (slot: number): boolean => old.next[slot] !== 0 && !(forgets && old.next[slot] <= nowUs);
+    let kept = 0;
+    for (let slot = 0; slot < old.next.length; slot++) if (isKept(slot)) kept++;
+    const slots = Math.max(MIN_ENTRIES, 2 ** Math.ceil(Math.log2(kept * 4)));
     hosts = new Uint32Array(slots * ADDRESS_WORDS);
     next = new Float64Array(slots);
     first = new Float64Array(slots);
-    used = staying;
+    used = kept;
     for (let from = 0; from < old.next.length; from++) {
-      if (!stays(from)) continue;
+      if (!isKept(from)) continue;
       const slot = slotOf(old.hosts, from * ADDRESS_WORDS);
       for (let i = 0; i < ADDRESS_WORDS; i++) {
         hosts[slot * ADDRESS_WORDS + i] = old.hosts[from * ADDRESS_WORDS + i];
@@ -67,7 +68,7 @@ export function createHostRate({ rate, timeoutUs, seed }: HostRateOptions): Host
   }
 
   return {
-    turn: (words, at, nowUs) => {
+    reserve: (words, at, nowUs) => {
       let slot = slotOf(words, at);
       if (next[slot] === 0) {
         if (2 * (used + 1) > next.length) {
@@ -79,10 +80,10 @@ export function createHostRate({ rate, timeoutUs, seed }: HostRateOptions): Host
         first[slot] = nowUs;
         next[slot] = nowUs;
       }
-      const turn = Math.max(nowUs, next[slot]);
-      if (turn - first[slot] > timeoutUs) return -1;
-      next[slot] = turn + betweenUs;
-      return turn;
+      const atUs = Math.max(nowUs, next[slot]);
+      if (atUs - first[slot] > timeoutUs) return -1;
+      next[slot] = atUs + betweenUs;
+      return atUs;
     },
     endUs: (words, at) => {
       const slot = slotOf(words, at);

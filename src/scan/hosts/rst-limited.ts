@@ -1,39 +1,38 @@
 /**
- * Hosts with a pace of their own: they answer no more than so many SYNs a second, most often because their resets are limited.
- * Each gets its SYNs one after the other, in the order that they were asked for, at an interval that is looked for: longer when
- * what must be answered is not, shorter when it is. And how often a SYN that left at its turn stays without an answer none the less.
+ * Hosts that rate-limit their answers, mostly their RSTs. Each gets its SYNs one after the other, at an interval that adapts: longer
+ * when a SYN that has to be answered is not, shorter when it is. It also measures how often such a SYN is not answered even so.
  *
- * Every few turns are a control's, which goes to a port known as closed: what becomes of it says how often a reset is withheld, as
- * no silent port could. Where no closed port is known, what shows of the ports themselves has to do.
+ * Every few SYNs one is a control, to a port known to be closed: its fate shows how often an RST is withheld, as no port without an
+ * answer could. Where no closed port is known, the fates of the ports themselves are used.
  *
- * Pure: times in microseconds, timers and controls are the caller's. Not here: how such a host is recognised (control-schedule.ts by
- * controls, congestion/path-state.ts by what its ports have lost).
+ * Pure: times in microseconds; timers and controls are the caller's. Not here: how such a host is recognised (control-schedule.ts by
+ * controls, measure/loss-ledger.ts by its losses).
  */
 import { ADDRESS_WORDS, sameWords } from "../../socket/table.ts";
 
 export interface RstLimited {
   /**
-   * Takes or asks for a turn of the host of a row, whose address is `words[at]`. It is recognised with the first.
-   * @param startUs the interval to begin with
+   * Asks for the row's place in the line of its host, whose address is `words[at]`. The first call opens the line.
+   * @param firstUs the first interval
    * @returns `now`; `later` when `arm` has been or will be told when to ask again; or `control`, after which `give` is to be called
    */
-  take(row: number, host: number, words: Uint32Array, at: number, startUs: number, nowUs: number): Turn;
-  /** Uses the turn that a row was offered with `control`: for a control, so that the row asks again, or for the row after all. */
+  take(row: number, host: number, words: Uint32Array, at: number, firstUs: number, nowUs: number): Turn;
+  /** Uses the slot that a row was offered with `control`: for a control, so that the row asks again, or for the row after all. */
   give(row: number, toControl: boolean, nowUs: number): void;
   /** Whether the row is in its host's line. */
   has(row: number): boolean;
-  /** The row needs no turn any more. */
+  /** The row leaves the line. */
   forget(row: number): void;
-  /** What became of a SYN that left at `sentUs` and that must be answered: a control, or a port's where there are none. */
+  /** The fate of a SYN that left at `sentUs` and had to be answered: a control, or a port's where there are none. */
   told(host: number, words: Uint32Array, at: number, answered: boolean, sentUs: number, nowUs: number): void;
-  /** When a host with this address was recognised; Infinity when it has not had a turn yet. */
+  /** When the line of the host with this address was opened; Infinity when it was not. */
   sinceUs(host: number, words: Uint32Array, at: number): number;
-  /** The chance that the host does not answer a SYN that left since, and that must be answered. */
+  /** Probability that the host does not answer a SYN that left since then and has to be answered. */
   loss(host: number, words: Uint32Array, at: number): number;
 }
 
 export interface RstLimitedOptions {
-  /** The row is to ask again then. */
+  /** The row is to ask again at that time. */
   readonly arm: (row: number, atUs: number) => void;
 }
 
@@ -49,36 +48,40 @@ interface Line {
   readonly sinceUs: number;
   intervalUs: number;
   nextUs: number;
-  /** When the interval was last changed: what left before says nothing of the new one. */
+  /** When the interval last changed: SYNs that left before tell nothing of the new one. */
   changedUs: number;
+  /** Answers in a row at this interval, and SYNs since the line was opened. */
   answered: number;
-  turns: number;
-  /** Of what must be answered, recent ones more than old ones; and all of them. */
+  sent: number;
+  /** Fates of SYNs that had to be answered: with older ones fading, and all of them. */
   asked: number;
   lost: number;
   everAsked: number;
   everLost: number;
-  /** Rows that wait, from `head` on; the one whose timer is armed is not among them. */
+  /** Rows that wait, from index `head` on; without the one whose timer is armed. */
   rows: number[];
   head: number;
   armed: number;
 }
 
 const NONE = -1;
-const SHORTEST_US = 1000;
-const LONGEST_US = 4_000_000;
-const LONGEST_FIRST_US = 300_000;
+/** Bounds of the interval between two SYNs, and the greatest first one, in microseconds. */
+const MIN_INTERVAL_US = 1000;
+const MAX_INTERVAL_US = 4_000_000;
+const MAX_FIRST_INTERVAL_US = 300_000;
+/** Factors of the interval after a SYN without an answer, and after answered ones. */
 const SLOWER = 1.5;
 const FASTER = 0.85;
-/** While nothing was ever withheld: it may have been a mistake. */
+/** Factor while every SYN was answered: the host may limit nothing at all. */
 const MUCH_FASTER = 0.5;
-/** Answers in a row that make it faster. */
-const ANSWERS = 2;
-/** One turn in so many is a control's. */
-const TURNS_PER_CONTROL = 6;
-/** Before anything is known of it a pace is thought to lose so many of so many. */
+/** Answers in a row that shorten the interval. */
+const ANSWERS_TO_SPEED_UP = 2;
+/** One of this many SYNs is a control. */
+const SYNS_PER_CONTROL = 6;
+/** Prior of the loss in a line: this many lost of that many. */
 const PRIOR_LOST = 0.4;
-const PRIOR = 2;
+const PRIOR_SYNS = 2;
+/** Weight of a fate relative to the next one. */
 const FADING = 0.95;
 const NOTHING = { asked: 0, lost: 0, everAsked: 0, everLost: 0 } as const;
 
@@ -91,8 +94,8 @@ export function createRstLimited({ arm }: RstLimitedOptions): RstLimited {
     return line !== undefined && sameWords(line.words, 0, words, at) ? line : undefined;
   }
 
-  function begin(host: number, words: Uint32Array, at: number, startUs: number, nowUs: number): Line {
-    const intervalUs = Math.min(LONGEST_FIRST_US, Math.max(SHORTEST_US, startUs));
+  function begin(host: number, words: Uint32Array, at: number, firstUs: number, nowUs: number): Line {
+    const intervalUs = Math.min(MAX_FIRST_INTERVAL_US, Math.max(MIN_INTERVAL_US, firstUs));
     const line: Line = {
       words: words.slice(at, at + ADDRESS_WORDS),
       sinceUs: nowUs,
@@ -100,7 +103,7 @@ export function createRstLimited({ arm }: RstLimitedOptions): RstLimited {
       nextUs: nowUs + intervalUs,
       changedUs: nowUs,
       answered: 0,
-      turns: 0,
+      sent: 0,
       asked: 0,
       lost: 0,
       everAsked: 0,
@@ -109,7 +112,7 @@ export function createRstLimited({ arm }: RstLimitedOptions): RstLimited {
       head: 0,
       armed: NONE,
     };
-    // An entry that has changed hands: whoever waits in the old line keeps his turn there.
+    // The entry may have changed hands: rows that wait in the old line stay there.
     lines.set(host, line);
     return line;
   }
@@ -142,26 +145,29 @@ export function createRstLimited({ arm }: RstLimitedOptions): RstLimited {
     }
   }
 
+  /** A row is sent at once when the line is empty and its interval over. */
+  function join(row: number, line: Line, nowUs: number): Turn {
+    if (line.armed === NONE && line.nextUs <= nowUs) {
+      grant(line, nowUs);
+      return TURN.now;
+    }
+    lineOf.set(row, line);
+    line.rows.push(row);
+    if (line.armed === NONE) armNext(line);
+    return TURN.later;
+  }
+
   return {
-    take: (row, host, words, at, startUs, nowUs) => {
-      const waiting = lineOf.get(row);
-      if (waiting === undefined) {
-        const line = find(host, words, at) ?? begin(host, words, at, startUs, nowUs);
-        if (line.armed === NONE && line.nextUs <= nowUs) {
-          grant(line, nowUs);
-          return TURN.now;
-        }
-        lineOf.set(row, line);
-        line.rows.push(row);
-        if (line.armed === NONE) armNext(line);
+    take: (row, host, words, at, firstUs, nowUs) => {
+      const line = lineOf.get(row);
+      if (line === undefined)
+        return join(row, find(host, words, at) ?? begin(host, words, at, firstUs, nowUs), nowUs);
+      if (line.armed !== row) return TURN.later;
+      if (nowUs < line.nextUs) {
+        arm(row, line.nextUs);
         return TURN.later;
       }
-      if (waiting.armed !== row) return TURN.later;
-      if (nowUs < waiting.nextUs) {
-        arm(row, waiting.nextUs);
-        return TURN.later;
-      }
-      if (++waiting.turns % TURNS_PER_CONTROL === 0) return TURN.control;
+      if (++line.sent % SYNS_PER_CONTROL === 0) return TURN.control;
       give(row, false, nowUs);
       return TURN.now;
     },
@@ -181,18 +187,21 @@ export function createRstLimited({ arm }: RstLimitedOptions): RstLimited {
       line.everAsked++;
       if (!answered) line.everLost++;
       if (sentUs < line.changedUs) return;
-      if (answered && ++line.answered < ANSWERS) return;
+      if (answered && ++line.answered < ANSWERS_TO_SPEED_UP) return;
       line.intervalUs = answered
-        ? Math.max(SHORTEST_US, (line.lost === 0 ? MUCH_FASTER : FASTER) * line.intervalUs)
-        : Math.min(LONGEST_US, SLOWER * line.intervalUs);
+        ? Math.max(MIN_INTERVAL_US, (line.lost === 0 ? MUCH_FASTER : FASTER) * line.intervalUs)
+        : Math.min(MAX_INTERVAL_US, SLOWER * line.intervalUs);
       line.answered = 0;
       line.changedUs = nowUs;
     },
     sinceUs: (host, words, at) => find(host, words, at)?.sinceUs ?? Number.POSITIVE_INFINITY,
     loss: (host, words, at) => {
       const { lost, asked, everLost, everAsked } = find(host, words, at) ?? NOTHING;
-      // A try may be of today, or of the time when the pace was being looked for.
-      return Math.max((lost + PRIOR_LOST) / (asked + PRIOR), (everLost + PRIOR_LOST) / (everAsked + PRIOR));
+      // A try may have left lately, or while the interval was still being adapted.
+      return Math.max(
+        (lost + PRIOR_LOST) / (asked + PRIOR_SYNS),
+        (everLost + PRIOR_LOST) / (everAsked + PRIOR_SYNS),
+      );
     },
   };
 }

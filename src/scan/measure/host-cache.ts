@@ -34,7 +34,7 @@ export interface HostCache {
 }
 
 export const MARKS = {
-  /** It rate-limits its answers, and is paced (hosts/rst-limited.ts). */
+  /** It rate-limits its answers, so its SYNs are spaced (hosts/rst-limited.ts). */
   limited: 1,
   /** Canaries are under way, or have shown that it is no tarpit, or that it is one. */
   canaries: 2,

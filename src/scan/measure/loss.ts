@@ -73,8 +73,8 @@ const HIDDEN_DEVIATION = 0.7;
 const MANY_LOST = 200;
 
 /**
- * Open ports that were probably called filtered. Each open port found stands for the odds that one like it was missed (the
- * Horvitz-Thompson estimator), plus half a port, so that finding none does not mean that none was missed. Given the expectation,
+ * Open ports that were probably called filtered. Each open port found stands for doubt / (1 - doubt) missed ones (the
+ * Horvitz-Thompson estimator). Half a port is added, so that finding none does not mean that none was missed. Given the expectation,
  * the true number is Poisson distributed. The expectation is as uncertain as the loss, `tries` times over.
  */
 export function missedOpen({ found, missedPorts, silent, doubts, lost, tries }: MissEvidence): Missed {

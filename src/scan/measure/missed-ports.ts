@@ -1,7 +1,7 @@
 /**
  * How many open ports a run has probably missed, from the losses of its send intervals.
  *
- * Where a pair may get many SYNs, each open port found stands for the odds that one like it was missed (the Horvitz-Thompson
+ * Where a pair may get many SYNs, each open port found stands for doubt / (1 - doubt) missed ones (the Horvitz-Thompson
  * estimator). Where it may get one or two, most was lost where hardly anything was found, and losses hardly show. There the share
  * of first SYNs that is answered helps: in a random order it is constant but for loss, so a lower share tells what was lost in an
  * interval, and how many open ports were probed in it. That is known only at the end.

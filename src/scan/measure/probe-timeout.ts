@@ -14,7 +14,7 @@ export interface ProbeTimeouts {
   waitUs(host: number): number;
   /** When such a try is looked at next: earlier while the host's round trip may still become known. */
   lookAgainUs(host: number): number;
-  /** As `waitUs`, when nothing else waits to be sent: an early retry then takes nobody's place. */
+  /** As `waitUs`, when nothing else waits to be sent: an early retry then delays no other SYN. */
   soonUs(host: number, tries: number): number;
   /** Shortest time after its last try, and after its host's first, before a pair is given up. */
   lastWaitUs(host: number): number;

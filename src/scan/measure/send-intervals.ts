@@ -57,7 +57,7 @@ const FATE_COUNT = 11;
 /** Intervals that are remembered; a power of two. */
 const CAPACITY = 1024;
 const MASK = CAPACITY - 1;
-/** Newest intervals that `at` tries in turn before it searches. */
+/** Newest intervals that `at` tries one by one before it searches. */
 const NEWEST = 4;
 
 /** Without any interval yet. */

@@ -181,7 +181,7 @@ export interface PathFindings {
  * - `answered-well`: startup, and the share of answers holds
  * - `no-queue`: no queue shows
  * - `loss-unrelated`: slowing down did not raise the share of answers, so the rate is not what lowered it
- * - `nothing-answers`: nothing has answered for so long that waiting for a sign is no use
+ * - `nothing-answers`: nothing answers, so there is no evidence to wait for
  */
 export const RATE_CHANGE_REASONS = [
   "queue-grew",

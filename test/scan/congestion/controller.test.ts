@@ -35,9 +35,9 @@ interface Model {
 }
 
 /** @returns each sender's rate as a share of the capacity since `countS`, and the mean queue */
-function run({ senders: starts, seconds, others = 0, longer, countS }: Model, seed = 1) {
+function run({ senders: specs, seconds, others = 0, longer, countS }: Model, seed = 1) {
   const random = createSeededRandom(seed);
-  const senders: Sender[] = starts.map(({ initial, startS = 0 }) => ({
+  const senders: Sender[] = specs.map(({ initial, startS = 0 }) => ({
     rule: createRateController({ minimum: 10, maximum: 1e6, initial, blind: 1000, startUs: startS * 1e6 }),
     startS,
     past: [],

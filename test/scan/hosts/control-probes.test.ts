@@ -1,4 +1,4 @@
-/** Pilots and canaries: their slots and ports, who is asked again, and when their time is over. */
+/** Control probes: their slots and source ports, the targets of pilots, and expiry. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
@@ -14,7 +14,7 @@ const PORTS = { first: 65_471, last: 65_534 };
 const rested = () => true;
 const NEVER = Number.POSITIVE_INFINITY;
 
-/** Takes a slot for a pilot that has left. */
+/** Takes a slot for a pilot, which leaves. */
 function leave(controlProbes: ControlProbes, nowUs: number, waitUs: number): number {
   const slot = controlProbes.pickPilot(rested, nowUs);
   if (slot >= 0) controlProbes.sent(slot, nowUs, waitUs, nowUs);
@@ -22,7 +22,7 @@ function leave(controlProbes: ControlProbes, nowUs: number, waitUs: number): num
 }
 
 describe("pilots", () => {
-  it("go to those who are remembered, and to nobody else", () => {
+  it("go to remembered ports only", () => {
     const controlProbes = createControlProbes(PORTS, createSeededRandom(1));
     expect(controlProbes.pickPilot(rested, 0)).toBe(-1);
     for (let n = 0; n < 5; n++)
@@ -45,7 +45,7 @@ describe("pilots", () => {
     expect([PORTS.first - 1, PORTS.last + 1].map(controlProbes.owns)).toEqual([false, false]);
   });
 
-  it("of those who answered with a reset, ask only whose host is rested", () => {
+  it("go to a port that sent RST only while its host is rested", () => {
     const controlProbes = createControlProbes(PORTS, createSeededRandom(1));
     for (let n = 0; n < 20; n++) controlProbes.remember(host(n), 0, 80, 0, n, false);
     expect(controlProbes.pickPilot(() => false, 0)).toBe(-1);
@@ -61,7 +61,7 @@ describe("pilots", () => {
     for (const slot of taken) expect(controlProbes.host[slot]).toBe(77);
   });
 
-  it("remember the newest of very many, too", () => {
+  it("go to the newest of very many, too", () => {
     const controlProbes = createControlProbes(PORTS, createSeededRandom(4));
     for (let n = 0; n < 100_000; n++) controlProbes.remember(host(n), 0, 80, 0, n, true);
     expect(controlProbes.known()).toBeLessThan(2000);
@@ -76,7 +76,7 @@ describe("pilots", () => {
 });
 
 describe("slots", () => {
-  /** What may happen to them, in any order. */
+  /** Operations, in any order. */
   const step = fc.oneof(
     {
       weight: 4,
@@ -95,10 +95,10 @@ describe("slots", () => {
     { weight: 2, arbitrary: fc.record({ kind: fc.constant("time" as const), us: fc.nat(30) }) },
   );
 
-  it("hold one probe each, are found by port and peer, and expire in their time: held against a list", () => {
+  it("hold one probe each, are found by port and peer, and expire in time: compared with a list", () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
-        // As many ports as slots: each slot has its own.
+        // With as many ports as slots, each slot has its own.
         const controlProbes = createControlProbes({ first: 60_000, last: 61_023 }, createSeededRandom(5));
         for (let n = 0; n < 9; n++) controlProbes.remember(host(n), 0, 80, 0, n, true);
         const underWay = new Map<number, { until: number; peer: number; port: number; canary: boolean }>();
@@ -160,12 +160,12 @@ describe("slots", () => {
     );
   });
 
-  it("are so many: then nothing is taken until one is released", () => {
+  it("are limited: when all are in use, one must be released first", () => {
     const controlProbes = createControlProbes(PORTS, createSeededRandom(6));
     controlProbes.remember(host(1), 0, 80, 0, 1, true);
     for (let n = 2; n < 400; n++) controlProbes.remember(host(n), 0, 80, 0, n, true);
     const slots = new Set<number>();
-    // A draw may find its port under way to that peer already: only many in vain say that all are taken.
+    // A draw may find its source port in use to that peer: only many failures mean that all slots are taken.
     for (let inVain = 0; inVain < 2000; ) {
       const slot = leave(controlProbes, 0, 10);
       if (slot < 0) {
@@ -180,12 +180,12 @@ describe("slots", () => {
     expect(controlProbes.ask(host(1), 0, 22_222, 0, 1, KINDS.canary)).toBe(-1);
     const [any] = slots;
     controlProbes.release(any);
-    // A second time it is nobody's to release.
+    // Releasing it twice changes nothing.
     controlProbes.release(any);
     expect(controlProbes.ask(host(1), 0, 22_222, 0, 1, KINDS.canary)).toBeGreaterThanOrEqual(0);
     expect(controlProbes.ask(host(1), 0, 22_223, 0, 1, KINDS.canary)).toBe(-1);
     expect(controlProbes.waiting()).toBe(true);
-    // A canary that is given up before it left waits no longer.
+    // A canary that is released before it left no longer waits.
     const canary = controlProbes.pickAsked(KINDS.canary);
     expect([
       controlProbes.port[canary],
@@ -200,7 +200,7 @@ describe("slots", () => {
     expect([controlProbes.nextExpiry(), controlProbes.expired(1e12)]).toEqual([NEVER, -1]);
     const slot = controlProbes.pickAsked(KINDS.canary);
     expect(controlProbes.expired(1e12)).toBe(-1);
-    // Nor do they wait any longer once they are released.
+    // Released ones no longer wait.
     controlProbes.ask(host(2), 0, 22_223, 0, 2, KINDS.canary);
     for (let other = 0; other < 1024; other++) if (other !== slot) controlProbes.release(other);
     expect([controlProbes.waiting(), controlProbes.pickAsked(KINDS.canary)]).toEqual([false, -1]);
@@ -213,7 +213,7 @@ describe("slots", () => {
   });
 });
 
-it("draws are even, below their bound, and follow from the seed", () => {
+it("draws are uniform, below their bound, and determined by the seed", () => {
   const draw = createDraw(42);
   const counts = Array(10).fill(0);
   const drawn = Array.from({ length: 20_000 }, () => draw(10));
@@ -221,7 +221,7 @@ it("draws are even, below their bound, and follow from the seed", () => {
   for (const count of counts) expect(Math.abs(count - 2000)).toBeLessThan(200);
   const again = createDraw(42);
   expect(drawn.every((each) => each === again(10))).toBe(true);
-  // Zero would be zero for ever.
+  // A state of zero would stay zero.
   const zero = createDraw(0);
   expect(new Set(Array.from({ length: 50 }, () => zero(1000))).size).toBeGreaterThan(30);
 });

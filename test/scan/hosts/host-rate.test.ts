@@ -1,4 +1,4 @@
-/** Pace per host: turns an interval apart, an end to them, and no host that loses its own among very many. */
+/** Pacing per host: slots in time, alone and in the engine. */
 import { describe, expect, it } from "vitest";
 import { createHostRate } from "../../../src/scan/hosts/host-rate.ts";
 import { drainVerdicts, engineFor, target, transmit } from "../../sim/run.ts";
@@ -6,31 +6,31 @@ import { drainVerdicts, engineFor, target, transmit } from "../../sim/run.ts";
 const host = (n: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, n);
 const NEVER = Number.POSITIVE_INFINITY;
 
-describe("turns of a host", () => {
-  it("are handed out ahead, one interval apart, and each host has its own", () => {
-    const pace = createHostRate({ rate: 10, timeoutUs: NEVER, seed: 1 });
-    expect([1, 2, 3].map(() => pace.turn(host(1), 0, 1000))).toEqual([1000, 101_000, 201_000]);
-    expect(pace.turn(host(2), 0, 1000)).toBe(1000);
-    // Turns that nobody asked for are not saved up.
-    expect([1, 2].map(() => pace.turn(host(1), 0, 9e6))).toEqual([9e6, 9.1e6]);
+describe("slots of a host", () => {
+  it("are reserved ahead, one interval apart, for each host by itself", () => {
+    const hostRate = createHostRate({ rate: 10, timeoutUs: NEVER, seed: 1 });
+    expect([1, 2, 3].map(() => hostRate.reserve(host(1), 0, 1000))).toEqual([1000, 101_000, 201_000]);
+    expect(hostRate.reserve(host(2), 0, 1000)).toBe(1000);
+    // Unused slots are not saved.
+    expect([1, 2].map(() => hostRate.reserve(host(1), 0, 9e6))).toEqual([9e6, 9.1e6]);
   });
 
   it("end when the host's time is over", () => {
-    const pace = createHostRate({ rate: NEVER, timeoutUs: 5e6, seed: 1 });
-    expect(pace.turn(host(1), 0, 1e6)).toBe(1e6);
-    expect(pace.turn(host(1), 0, 6e6)).toBe(6e6);
-    expect(pace.turn(host(1), 0, 6e6 + 1)).toBe(-1);
-    expect(pace.turn(host(2), 0, 6e6 + 1)).toBe(6e6 + 1);
+    const hostRate = createHostRate({ rate: NEVER, timeoutUs: 5e6, seed: 1 });
+    expect(hostRate.reserve(host(1), 0, 1e6)).toBe(1e6);
+    expect(hostRate.reserve(host(1), 0, 6e6)).toBe(6e6);
+    expect(hostRate.reserve(host(1), 0, 6e6 + 1)).toBe(-1);
+    expect(hostRate.reserve(host(2), 0, 6e6 + 1)).toBe(6e6 + 1);
   });
 
-  it("are right for very many hosts, whoever is forgotten", () => {
-    const pace = createHostRate({ rate: 1, timeoutUs: NEVER, seed: 1 });
+  it("agree with a Map for very many hosts, some of them forgotten", () => {
+    const hostRate = createHostRate({ rate: 1, timeoutUs: NEVER, seed: 1 });
     const oracle = new Map<number, number>();
     let now = 1;
     for (let i = 0; i < 200_000; i++) {
       const n = (i * 7919) % 30_011;
       const expected = Math.max(now, oracle.get(n) ?? 0);
-      expect(pace.turn(host(n), 0, now)).toBe(expected);
+      expect(hostRate.reserve(host(n), 0, now)).toBe(expected);
       oracle.set(n, expected + 1e6);
       now += 50;
     }
@@ -38,7 +38,7 @@ describe("turns of a host", () => {
 });
 
 describe("the engine", () => {
-  it("sends no more to a host than its rate, retransmissions included, and others go on meanwhile", () => {
+  it("sends to a host at most at its rate, retransmissions included, while other hosts go on", () => {
     const engine = engineFor([target("198.18.0.2", 1, 2, 3, 4), target("198.18.0.3", 1)], {
       ratePerHost: 10,
       retries: 1,
@@ -60,7 +60,7 @@ describe("the engine", () => {
     for (let i = 1; i < times.length; i++) expect(times[i] - times[i - 1]).toBeGreaterThanOrEqual(99_999);
   });
 
-  it("gives a host up when its time is over", () => {
+  it("gives up a host when its time is over", () => {
     const engine = engineFor([target("198.18.0.2", 1, 2, 3)], {
       ratePerHost: 1,
       hostTimeoutUs: 1_500_000,

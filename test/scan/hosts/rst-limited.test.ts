@@ -1,40 +1,40 @@
-/** Hosts with a pace of their own: whose turn it is, and what the pace becomes. */
+/** Hosts that rate-limit their answers: the order of their SYNs, the interval, and the measured loss. */
 import { describe, expect, it } from "vitest";
 import { createRstLimited, type RstLimited, TURN } from "../../../src/scan/hosts/rst-limited.ts";
 
 const host = (n: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, n);
 const MS = 1000;
 
-/** A pace with timers that are looked at by hand, and controls to hosts that have them. */
-function paced(hasControls = false) {
+/** Lines with timers that are advanced by hand, and controls to some hosts. */
+function createLines(hasControls = false) {
   const timers = new Map<number, number>();
   const controls: number[] = [];
-  const pace = createRstLimited({ arm: (row, atUs) => timers.set(row, atUs) });
+  const lines = createRstLimited({ arm: (row, atUs) => timers.set(row, atUs) });
   function take(row: number, n: number, nowUs: number, startMs = 100): boolean {
-    const turn = pace.take(row, n, host(n), 0, startMs * MS, nowUs);
+    const turn = lines.take(row, n, host(n), 0, startMs * MS, nowUs);
     if (turn !== TURN.control) return turn === TURN.now;
     if (hasControls) controls.push(row);
-    pace.give(row, hasControls, nowUs);
+    lines.give(row, hasControls, nowUs);
     return !hasControls;
   }
-  /** Lets time pass until the next timer. @returns the row that has its turn then, if it has */
+  /** Lets time pass until the next timer. @returns its row, and whether that may be sent */
   function next(n: number): { row: number; atUs: number; granted: boolean } {
     const [row, atUs] = [...timers].sort((a, b) => a[1] - b[1])[0];
     timers.delete(row);
     return { row, atUs, granted: take(row, n, atUs) };
   }
-  return { pace, timers, controls, take, next };
+  return { lines, timers, controls, take, next };
 }
 
-const told = (pace: RstLimited, n: number, answered: boolean, sentUs: number, nowUs = sentUs): void =>
-  pace.told(n, host(n), 0, answered, sentUs, nowUs);
+const told = (lines: RstLimited, n: number, answered: boolean, sentUs: number, nowUs = sentUs): void =>
+  lines.told(n, host(n), 0, answered, sentUs, nowUs);
 
-describe("turns", () => {
-  it("come one after the other, in the order they were asked for, and each host has its own line", () => {
-    const { take, next, timers } = paced();
+describe("rows in a line", () => {
+  it("are sent one after the other, in the order they came, for each host by itself", () => {
+    const { take, next, timers } = createLines();
     expect([1, 2, 3].map((row) => take(row, 7, 0))).toEqual([false, false, false]);
     expect(take(4, 8, 0)).toBe(false);
-    // Only who is first has a timer.
+    // Only the first row has a timer.
     expect([...timers.keys()]).toEqual([1, 4]);
     timers.delete(4);
     expect([next(7), next(7), next(7)]).toEqual([
@@ -44,32 +44,32 @@ describe("turns", () => {
     ]);
     expect(timers.size).toBe(0);
     expect(take(5, 7, 350 * MS)).toBe(false);
-    // A turn that nobody asked for is not saved up, but it need not be waited for.
+    // Unused time is not saved, but the next row need not wait for it.
     expect(next(7).granted).toBe(true);
     expect(take(6, 7, 900 * MS)).toBe(true);
   });
 
-  it("of rows that need them no more go to the next", () => {
-    const { pace, take, next, timers } = paced();
+  it("that leave the line make room for the next", () => {
+    const { lines, take, next, timers } = createLines();
     for (const row of [1, 2, 3, 4]) take(row, 7, 0);
-    pace.forget(3);
+    lines.forget(3);
     timers.delete(1);
-    pace.forget(1);
-    expect([pace.has(1), pace.has(2), pace.has(3)]).toEqual([false, true, false]);
+    lines.forget(1);
+    expect([lines.has(1), lines.has(2), lines.has(3)]).toEqual([false, true, false]);
     expect([next(7).row, next(7).row]).toEqual([2, 4]);
-    expect(pace.has(2)).toBe(false);
+    expect(lines.has(2)).toBe(false);
   });
 
-  it("of a host whose entry has changed hands are given out none the less", () => {
-    const { pace, take, next } = paced();
+  it("are sent even when their host's cache entry has changed hands", () => {
+    const { lines, take, next } = createLines();
     for (const row of [1, 2]) take(row, 7, 0);
-    expect(pace.take(3, 7, host(99), 0, 50 * MS, 0)).toBe(TURN.later);
+    expect(lines.take(3, 7, host(99), 0, 50 * MS, 0)).toBe(TURN.later);
     const rows = [next(7), next(7), next(7)].map(({ row }) => row).sort();
     expect(rows).toEqual([1, 2, 3]);
   });
 
-  it("are a control's now and then, and the row's come after", () => {
-    const { take, next, controls } = paced(true);
+  it("wait now and then for a control, which goes first", () => {
+    const { take, next, controls } = createLines(true);
     for (let row = 0; row < 12; row++) take(row, 7, 0);
     const granted: number[] = [];
     for (let i = 0; i < 14; i++) {
@@ -81,60 +81,60 @@ describe("turns", () => {
   });
 });
 
-describe("the pace", () => {
-  const intervalAfter = (tell: (pace: RstLimited) => void, startMs = 100): number => {
-    const { pace, take, next } = paced();
+describe("the interval", () => {
+  const intervalAfter = (tell: (lines: RstLimited) => void, startMs = 100): number => {
+    const { lines, take, next } = createLines();
     take(1, 7, 0, startMs);
     next(7);
-    tell(pace);
+    tell(lines);
     take(2, 7, 10_000 * MS, startMs);
     take(3, 7, 10_000 * MS, startMs);
     return (next(7).atUs - 10_000 * MS) / MS;
   };
 
-  it("is slower after a loss, faster after two answers, much faster while nothing was ever lost", () => {
+  it("grows after a loss, shrinks after two answers, and faster while nothing was ever lost", () => {
     expect(intervalAfter(() => {})).toBe(100);
-    expect(intervalAfter((pace) => told(pace, 7, false, 200 * MS))).toBe(150);
-    expect(intervalAfter((pace) => told(pace, 7, true, 200 * MS))).toBe(100);
-    const twice = (pace: RstLimited) => {
-      for (const ms of [200, 300]) told(pace, 7, true, ms * MS);
+    expect(intervalAfter((lines) => told(lines, 7, false, 200 * MS))).toBe(150);
+    expect(intervalAfter((lines) => told(lines, 7, true, 200 * MS))).toBe(100);
+    const twice = (lines: RstLimited) => {
+      for (const ms of [200, 300]) told(lines, 7, true, ms * MS);
     };
     expect(intervalAfter(twice)).toBe(50);
-    const lostBefore = (pace: RstLimited) => {
-      told(pace, 7, false, 200 * MS);
-      for (const ms of [300, 400]) told(pace, 7, true, ms * MS);
+    const lostBefore = (lines: RstLimited) => {
+      told(lines, 7, false, 200 * MS);
+      for (const ms of [300, 400]) told(lines, 7, true, ms * MS);
     };
     expect(intervalAfter(lostBefore)).toBeCloseTo(127.5);
   });
 
-  it("is changed once only by what left before it was", () => {
-    const crowd = (pace: RstLimited) => {
-      for (const ms of [200, 210, 220]) told(pace, 7, false, ms * MS, 500 * MS);
+  it("changes once only for SYNs that left before it changed", () => {
+    const crowd = (lines: RstLimited) => {
+      for (const ms of [200, 210, 220]) told(lines, 7, false, ms * MS, 500 * MS);
     };
     expect(intervalAfter(crowd)).toBe(150);
   });
 
   it("stays within bounds", () => {
     expect(intervalAfter(() => {}, 5000)).toBe(300);
-    const lost = (pace: RstLimited) => {
-      for (let i = 1; i < 50; i++) told(pace, 7, false, i * 1000 * MS);
+    const lost = (lines: RstLimited) => {
+      for (let i = 1; i < 50; i++) told(lines, 7, false, i * 1000 * MS);
     };
     expect(intervalAfter(lost)).toBe(4000);
   });
 });
 
-describe("what silence means", () => {
-  it("is learnt from what must be answered: a fifth is withheld, one thinks at first", () => {
-    const { pace, take } = paced();
-    expect(pace.sinceUs(7, host(7), 0)).toBe(Number.POSITIVE_INFINITY);
+describe("the loss of a limited host", () => {
+  it("is learnt from SYNs that have to be answered; the prior is a fifth", () => {
+    const { lines, take } = createLines();
+    expect(lines.sinceUs(7, host(7), 0)).toBe(Number.POSITIVE_INFINITY);
     take(1, 7, 5 * MS);
-    expect(pace.sinceUs(7, host(7), 0)).toBe(5 * MS);
-    expect(pace.loss(7, host(7), 0)).toBeCloseTo(0.2);
-    for (let i = 1; i <= 20; i++) told(pace, 7, i % 2 === 0, i * 1000 * MS);
-    expect(pace.loss(7, host(7), 0)).toBeGreaterThan(0.4);
-    // When it has become better, tries of before have not.
-    for (let i = 21; i <= 60; i++) told(pace, 7, true, i * 1000 * MS);
-    expect(pace.loss(7, host(7), 0)).toBeGreaterThan(0.16);
-    expect(pace.loss(7, host(7), 0)).toBeLessThan(0.2);
+    expect(lines.sinceUs(7, host(7), 0)).toBe(5 * MS);
+    expect(lines.loss(7, host(7), 0)).toBeCloseTo(0.2);
+    for (let i = 1; i <= 20; i++) told(lines, 7, i % 2 === 0, i * 1000 * MS);
+    expect(lines.loss(7, host(7), 0)).toBeGreaterThan(0.4);
+    // When recent SYNs fare better, earlier tries have not.
+    for (let i = 21; i <= 60; i++) told(lines, 7, true, i * 1000 * MS);
+    expect(lines.loss(7, host(7), 0)).toBeGreaterThan(0.16);
+    expect(lines.loss(7, host(7), 0)).toBeLessThan(0.2);
   });
 });

@@ -1,4 +1,4 @@
-/** Hosts that may answer anything: whose verdicts wait, for how long, and what becomes of them. */
+/** Hosts that are checked for being tarpits: which verdicts wait, until when, and how they are labelled. */
 import { describe, expect, it } from "vitest";
 import { createTarpits, type Tarpits } from "../../../src/scan/hosts/tarpits.ts";
 import { newVerdict } from "../../../src/scan/probe/verdict.ts";
@@ -12,8 +12,8 @@ const drain = (tarpits: Tarpits): [number, boolean][] => {
 };
 const NONE = Number.POSITIVE_INFINITY;
 
-describe("suspects", () => {
-  it("keep their verdicts until the last canary is heard of, and give them back in order, labelled", () => {
+describe("hosts that are checked", () => {
+  it("hold their verdicts until the fate of the last canary, and release them in order, labelled", () => {
     const tarpits = createTarpits();
     for (let i = 0; i < 3; i++) tarpits.ask(7);
     expect(tarpits.hold(8, verdict(1))).toBe(false);
@@ -33,7 +33,7 @@ describe("suspects", () => {
     expect(tarpits.pending()).toBe(0);
   });
 
-  it("are honest when one canary was refused, or when none was answered", () => {
+  it("are honest when one canary was refused, or none was answered", () => {
     for (const heard of [
       ["syn-ack", undefined, "reset"],
       ["reset", "syn-ack", "syn-ack"],
@@ -49,7 +49,7 @@ describe("suspects", () => {
     expect(createTarpits().hear(1, "syn-ack")).toBeUndefined();
   });
 
-  it("are judged each by its own, and a verdict kept is a copy", () => {
+  it("are judged each by its own canaries, and a held verdict is a copy", () => {
     const tarpits = createTarpits();
     tarpits.ask(1);
     tarpits.ask(2);
@@ -68,7 +68,7 @@ describe("suspects", () => {
     expect(tarpits.release()).toBeUndefined();
   });
 
-  it("know the lowest position that is not handed over yet", () => {
+  it("know the lowest position not released yet", () => {
     const tarpits = createTarpits();
     expect(tarpits.lowestPosition()).toBe(NONE);
     tarpits.ask(1);
@@ -89,7 +89,7 @@ describe("suspects", () => {
     expect([tarpits.lowestPosition(), tarpits.pending()]).toEqual([NONE, 0]);
   });
 
-  it("are given up without a label, after what was released before; nothing is left or comes twice", () => {
+  it("are released without a label when given up, after earlier releases, each once", () => {
     const tarpits = createTarpits();
     tarpits.ask(1);
     tarpits.ask(2);
@@ -108,7 +108,7 @@ describe("suspects", () => {
     expect([drain(tarpits), tarpits.pending(), tarpits.hear(3, "syn-ack")]).toEqual([[], 0, undefined]);
   });
 
-  it("hold a whole host's ports", () => {
+  it("can hold all ports of a host", () => {
     const tarpits = createTarpits();
     tarpits.ask(1);
     for (let port = 1; port <= 65_535; port++) tarpits.hold(1, verdict(port));
