@@ -6,15 +6,11 @@
  * every address.
  */
 import { type Address, formatAddress } from "../wire/address.ts";
+import { familyNumber } from "./sys/linux.ts";
 import { netlinkRequest } from "./sys/netlink.ts";
+import { HEADER_LENGTH, RTM } from "./sys/rtnetlink.ts";
 
-const RTM_GETROUTE = 26;
-const RTM_GETRULE = 34;
-const RTMSG_LENGTH = 12;
-const RULE_HEADER_LENGTH = 12;
 const DESTINATION = 1;
-const AF_INET = 2;
-const AF_INET6 = 10;
 
 /**
  * The first address of every stretch over which routing is the same, ascending; the first is the unspecified address.
@@ -28,11 +24,11 @@ export function routingBounds(family: 4 | 6): Address[] {
   };
   add(new Uint8Array(length));
   for (const [type, headerLength] of [
-    [RTM_GETROUTE, RTMSG_LENGTH],
-    [RTM_GETRULE, RULE_HEADER_LENGTH],
+    [RTM.getRoute, HEADER_LENGTH.route],
+    [RTM.getRule, HEADER_LENGTH.rule],
   ] as const) {
     const header = new Uint8Array(headerLength);
-    header[0] = family === 4 ? AF_INET : AF_INET6;
+    header[0] = familyNumber(family);
     const answer = netlinkRequest(type, header, [], "dump");
     if (!answer.ok) continue;
     for (const message of answer.messages) {

@@ -32,6 +32,20 @@ import { THIRDS } from "./outbox.ts";
 import { quietResets } from "./quiet-resets.ts";
 import { lookUpInterface } from "./route.ts";
 import { errno, libc, monotonicUs } from "./sys/libc.ts";
+import {
+  familyNumber,
+  IP_RECVERR,
+  IPPROTO_RAW,
+  IPV6_RECVERR,
+  SO_BINDTODEVICE,
+  SO_SNDBUF,
+  SO_SNDBUFFORCE,
+  SOCK_CLOEXEC,
+  SOCK_RAW,
+  SOL_IP,
+  SOL_IPV6,
+  SOL_SOCKET,
+} from "./sys/linux.ts";
 import { createReceiveBatch, createSendBatch } from "./sys/messages.ts";
 import {
   bindPacketSocket,
@@ -42,20 +56,6 @@ import {
 } from "./sys/packet-socket.ts";
 import { setOption, trySetOption } from "./sys/raw-socket.ts";
 import { attachFilter, bindToSource } from "./sys/socket.ts";
-
-const AF_INET = 2;
-const AF_INET6 = 10;
-const SOCK_RAW = 3;
-const SOCK_CLOEXEC = 0o2000000;
-const IPPROTO_RAW = 255;
-const SOL_SOCKET = 1;
-const SO_SNDBUF = 7;
-const SO_BINDTODEVICE = 25;
-const SO_SNDBUFFORCE = 32;
-const SOL_IP = 0;
-const IP_RECVERR = 11;
-const SOL_IPV6 = 41;
-const IPV6_RECVERR = 25;
 
 /** Packets given to the kernel in one call, and read from `lo` in one. */
 const KERNEL_SLOTS = 64;
@@ -147,7 +147,7 @@ const versionOf = (address: Address): 4 | 6 => (address.length === 4 ? 4 : 6);
 
 /** A socket that sends whole IP packets the kernel's way. */
 function openKernelSocket(version: 4 | 6): number {
-  const fd = libc.socket(version === 4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
+  const fd = libc.socket(familyNumber(version), SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
   if (fd < 0) throw new SynprobeError(ERROR_CODES.noSource, `cannot send IPv${version} packets: ${errno()}`);
   if (!trySetOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, KERNEL_BUFFER))
     trySetOption(fd, SOL_SOCKET, SO_SNDBUF, KERNEL_BUFFER);

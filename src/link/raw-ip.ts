@@ -20,6 +20,23 @@ import {
 } from "./filter.ts";
 import type { Link, PacketHandler } from "./link.ts";
 import { ageOf, errno, LITTLE_ENDIAN, realtimeUs } from "./sys/libc.ts";
+import {
+  IP_RECVERR,
+  IPV6_CHECKSUM,
+  IPV6_RECVERR,
+  IPV6_RECVHOPLIMIT,
+  IPV6_RECVPKTINFO,
+  SO_BINDTODEVICE,
+  SO_MEMINFO,
+  SO_RCVBUF,
+  SO_RCVBUFFORCE,
+  SO_SNDBUF,
+  SO_TIMESTAMPNS,
+  SOL_IP,
+  SOL_IPV6,
+  SOL_RAW,
+  SOL_SOCKET,
+} from "./sys/linux.ts";
 import { createReceiveBatch, createSendBatch, HEADROOM } from "./sys/messages.ts";
 import {
   getOption,
@@ -32,24 +49,9 @@ import {
 } from "./sys/raw-socket.ts";
 import { attachFilter, bindToSource } from "./sys/socket.ts";
 
-const SOL_SOCKET = 1;
-const SO_SNDBUF = 7;
-const SO_RCVBUF = 8;
-const SO_BINDTODEVICE = 25;
-const SO_RCVBUFFORCE = 33;
-const SO_TIMESTAMPNS = 35;
-const SO_MEMINFO = 55;
 /** Words of SO_MEMINFO (linux/sock_diag.h), and the one that counts drops. */
 const SK_MEMINFO_VARS = 9;
 const SK_MEMINFO_DROPS = 8;
-const SOL_RAW = 255;
-const IPV6_CHECKSUM = 7;
-const SOL_IP = 0;
-const IP_RECVERR = 11;
-const SOL_IPV6 = 41;
-const IPV6_RECVERR = 25;
-const IPV6_RECVPKTINFO = 49;
-const IPV6_RECVHOPLIMIT = 51;
 
 const SLOTS = 64;
 const SLOT_LENGTH = 128;

@@ -17,6 +17,17 @@ import {
   systemError,
   timespecUs,
 } from "./libc.ts";
+import {
+  AF_INET,
+  AF_INET6,
+  IPV6_HOPLIMIT,
+  IPV6_PKTINFO,
+  MSG_DONTWAIT,
+  MSG_TRUNC,
+  SO_TIMESTAMPNS,
+  SOL_IPV6,
+  SOL_SOCKET,
+} from "./linux.ts";
 
 const P = POINTER_SIZE;
 /** struct msghdr: name, namelen, iov, iovlen, control, controllen, flags; struct mmsghdr adds the length. */
@@ -36,10 +47,6 @@ const IOV_SIZE = 2 * P;
 const CMSG_HEADER = P + 8;
 const align = (n: number): number => (n + P - 1) & ~(P - 1);
 
-const MSG_DONTWAIT = 0x40;
-const MSG_TRUNC = 0x20;
-const AF_INET = 2;
-const AF_INET6 = 10;
 const SOCKADDR_SIZE = 28;
 
 const getSize = (view: DataView, at: number): number =>
@@ -175,12 +182,6 @@ export interface ReceiveBatch {
   /** Fills `ancillary` from the control messages of `slot`. */
   readAncillary(slot: number): void;
 }
-
-const SOL_SOCKET = 1;
-const SO_TIMESTAMPNS = 35;
-const SOL_IPV6 = 41;
-const IPV6_PKTINFO = 50;
-const IPV6_HOPLIMIT = 52;
 
 /** @param datagramLength bytes kept of each; a longer one is not readable */
 export function createReceiveBatch(slots: number, datagramLength = DATAGRAM_LENGTH): ReceiveBatch {

@@ -5,10 +5,8 @@
  * Synchronous: the kernel puts its answer into the socket before send(2) returns.
  */
 import { errno, errnoName, LITTLE_ENDIAN, libc, nativeMemory, systemError } from "./libc.ts";
+import { AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW } from "./linux.ts";
 
-const AF_NETLINK = 16;
-const SOCK_RAW = 3;
-const SOCK_CLOEXEC = 0o2000000;
 const NETLINK_ROUTE = 0;
 const NLM_F_REQUEST = 1;
 const NLM_F_ACK = 4;

@@ -21,18 +21,21 @@ import {
   viewOf,
   watchReadable,
 } from "./libc.ts";
+import {
+  AF_PACKET,
+  MSG_DONTWAIT,
+  SO_ERROR,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_NONBLOCK,
+  SOCK_RAW,
+  SOL_PACKET,
+  SOL_SOCKET,
+} from "./linux.ts";
 import { getOption, getOptionBytes, setOption, trySetOption } from "./raw-socket.ts";
 
 const P = POINTER_SIZE;
-const AF_PACKET = 17;
 /** Socket types: whole frames, or what is behind the link header. */
-const SOCK_RAW = 3;
-const SOCK_DGRAM = 2;
-const SOCK_CLOEXEC = 0o2000000;
-const SOCK_NONBLOCK = 0o4000;
-const SOL_SOCKET = 1;
-const SO_ERROR = 4;
-const SOL_PACKET = 263;
 const PACKET = {
   rxRing: 5,
   statistics: 6,
@@ -42,7 +45,6 @@ const PACKET = {
 } as const;
 const TPACKET_V3 = 2;
 const ETH_P_ALL = 0x0003;
-export const MSG_DONTWAIT = 0x40;
 
 /**
  * Opens a socket that hears nothing until it is bound to a protocol.

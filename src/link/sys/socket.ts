@@ -5,12 +5,8 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { type Address, formatAddress, isLinkLocal } from "../../wire/address.ts";
 import { encodeFilter, type Instruction } from "../filter.ts";
 import { addressOf, errno, LITTLE_ENDIAN, libc, nativeMemory, POINTER_SIZE, putPointer } from "./libc.ts";
+import { AF_INET, AF_INET6, SO_ATTACH_FILTER, SOL_SOCKET } from "./linux.ts";
 import { setOption } from "./raw-socket.ts";
-
-const AF_INET = 2;
-const AF_INET6 = 10;
-const SOL_SOCKET = 1;
-const SO_ATTACH_FILTER = 26;
 
 /** Lets only what a classic BPF program accepts into a socket. @throws {SynprobeError} `ERR_SYSTEM` */
 export function attachFilter(fd: number, program: readonly Instruction[]): void {
