@@ -10,7 +10,6 @@
  * Not here: which ranges have which next hop (the caller asks route.ts), and what is in the packets.
  */
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
-import { ADDRESS_WORDS, loadAddress } from "../socket/table.ts";
 import type { Address } from "../wire/address.ts";
 import { putU16 } from "../wire/bytes.ts";
 import * as ethernet from "../wire/ethernet.ts";
@@ -26,8 +25,9 @@ import {
   type PacketLink,
 } from "./ethernet.ts";
 import { frameFilter, type PortRange, packetFilter } from "./filter.ts";
+import { createHops, type NextHopRange } from "./hops.ts";
 import type { PacketHandler } from "./link.ts";
-import { createNeighbourTable, lookUpNeighbours, type NeighbourTable } from "./neighbour.ts";
+import { createNeighbourTable, lookUpNeighbours } from "./neighbour.ts";
 import { THIRDS } from "./outbox.ts";
 import { quietResets } from "./quiet-resets.ts";
 import { lookUpInterface } from "./route.ts";
@@ -67,13 +67,6 @@ const REFRESH_US = 2e6;
 /** … and while a next hop is unknown after 1, 2, 4 … ms, which is about what an answer takes, but no more than this. */
 const FIRST_RETRY_US = 1e3;
 const LONGEST_RETRY_US = 100e3;
-
-/** Where packets for some addresses go: to a gateway, or with no gateway straight to their destination. */
-export interface NextHopRange {
-  readonly first: Address;
-  readonly last: Address;
-  readonly gateway?: Address;
-}
 
 export interface PacketOptions
   extends Pick<EthernetOptions, "ringSize" | "slotLength" | "bypass" | "behind"> {
@@ -320,76 +313,6 @@ export function attachPacket(handles: PacketHandles): PacketLink {
       closeOwn(handles, endWatch === undefined ? "now" : "soon");
     },
   };
-}
-
-export interface Hops {
-  /** Number of the range that holds the address at `bytes[at]` (`length` 4 or 16), or -1. */
-  locate(bytes: Uint8Array, at: number, length: 4 | 16): number;
-  /** Number of the neighbour that the address just located is sent to, or -1. */
-  neighbour(range: number, neighbours: NeighbourTable): number;
-}
-
-/** Ranges in order, found by halving; the one found last is tried first. @throws {RangeError} when two overlap */
-export function createHops(routes: readonly NextHopRange[]): Hops {
-  const words = (address: Address): Uint32Array => {
-    const loaded = new Uint32Array(ADDRESS_WORDS);
-    loadAddress(loaded, 0, address, 0, address.length);
-    return loaded;
-  };
-  const ranges = routes
-    .map(({ first, last, gateway }) => ({ first: words(first), last: words(last), gateway }))
-    .sort((a, b) => (below(a.first, 0, b.first, 0) ? -1 : 1));
-  const count = ranges.length;
-  const firsts = new Uint32Array(count * ADDRESS_WORDS);
-  const lasts = new Uint32Array(count * ADDRESS_WORDS);
-  const gateways = ranges.map(({ gateway }) => gateway && words(gateway));
-  ranges.forEach(({ first, last }, range) => {
-    firsts.set(first, range * ADDRESS_WORDS);
-    lasts.set(last, range * ADDRESS_WORDS);
-    if (range > 0 && !below(lasts, (range - 1) * ADDRESS_WORDS, first, 0))
-      throw new RangeError("next-hop ranges overlap");
-  });
-  /** Neighbour of each range's gateway, and the table's version in which it was that. */
-  const known = new Int32Array(count);
-  const versions = new Float64Array(count).fill(-1);
-  const wanted = new Uint32Array(ADDRESS_WORDS);
-  let latest = 0;
-
-  const holds = (range: number): boolean =>
-    !below(wanted, 0, firsts, range * ADDRESS_WORDS) && !below(lasts, range * ADDRESS_WORDS, wanted, 0);
-  return {
-    locate: (bytes, at, length) => {
-      loadAddress(wanted, 0, bytes, at, length);
-      if (latest < count && holds(latest)) return latest;
-      let low = 0;
-      let high = count;
-      while (low < high) {
-        const middle = (low + high) >> 1;
-        if (below(wanted, 0, firsts, middle * ADDRESS_WORDS)) high = middle;
-        else low = middle + 1;
-      }
-      if (low === 0 || !holds(low - 1)) return -1;
-      latest = low - 1;
-      return latest;
-    },
-    neighbour: (range, neighbours) => {
-      const gateway = gateways[range];
-      if (gateway === undefined) return neighbours.find(wanted, 0);
-      if (versions[range] !== neighbours.version) {
-        versions[range] = neighbours.version;
-        known[range] = neighbours.find(gateway, 0);
-      }
-      return known[range];
-    },
-  };
-}
-
-/** Whether one address of four words comes before another. */
-function below(a: Uint32Array, aAt: number, b: Uint32Array, bAt: number): boolean {
-  for (let i = 0; i < ADDRESS_WORDS; i++) {
-    if (a[aAt + i] !== b[bAt + i]) return a[aAt + i] < b[bAt + i];
-  }
-  return false;
 }
 
 /** Closes handles that no link was made of, or whose thread is no more. */

@@ -10,6 +10,8 @@
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import type { Address } from "../wire/address.ts";
 import { putU16 } from "../wire/bytes.ts";
+import * as ipv4 from "../wire/ipv4.ts";
+import * as ipv6 from "../wire/ipv6.ts";
 import {
   type Instruction,
   icmp4Filter,
@@ -18,6 +20,7 @@ import {
   tcp4Filter,
   tcp6Filter,
 } from "./filter.ts";
+import { createRangeFinder, type PinnedRange } from "./hops.ts";
 import type { Link, PacketHandler } from "./link.ts";
 import { ageOf, errno, LITTLE_ENDIAN, realtimeUs } from "./sys/libc.ts";
 import {
@@ -71,6 +74,8 @@ export interface RawIpOptions {
   readonly scope?: number;
   /** Source address, when it is not left to the kernel's routes: policy rules that look at it then count. */
   readonly source?: Address;
+  /** Disjoint; packets to them leave through these interfaces, all others through those that the kernel chooses. */
+  readonly pinned?: readonly PinnedRange[];
   /** Longest packet to send, in bytes: 128 by default, which holds any segment without text. */
   readonly slotLength?: number;
   /**
@@ -130,7 +135,7 @@ function open(options: RawIpOptions, opened: RawSocket[]): Link {
     }
   }
 
-  const batch = createSendBatch(SLOTS, slotLength, scope);
+  const batch = createSendBatch(SLOTS, slotLength, scope, interfaceFinder(options.pinned ?? []));
   // The first call through a binding costs a millisecond, which is not the first packet's round trip.
   for (const { fd } of senders.values()) batch.send(fd, 0, 0);
   const inbox = createReceiveBatch(RECEIVE_SLOTS, receiveLength);
@@ -196,6 +201,19 @@ function open(options: RawIpOptions, opened: RawSocket[]): Link {
       drops ??= countDrops(hearers.map(({ socket }) => socket.fd));
       for (const socket of opened) socket.close();
     },
+  };
+}
+
+/** The interface of a packet by its destination; undefined when no packet has to leave through a certain one. */
+function interfaceFinder(
+  pinned: readonly PinnedRange[],
+): ((data: Uint8Array, at: number) => number) | undefined {
+  if (pinned.length === 0) return undefined;
+  const { ranges, locate } = createRangeFinder(pinned);
+  return (data, at) => {
+    const range =
+      data[at] >> 4 === 4 ? locate(data, at + ipv4.DESTINATION, 4) : locate(data, at + ipv6.DESTINATION, 16);
+    return range < 0 ? 0 : ranges[range].interfaceIndex;
   };
 }
 

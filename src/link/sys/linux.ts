@@ -34,6 +34,7 @@ export const SO_TIMESTAMPNS = 35;
 export const SO_MEMINFO = 55;
 export const SO_COOKIE = 57;
 
+export const IP_PKTINFO = 8;
 export const IP_RECVERR = 11;
 export const IPV6_CHECKSUM = 7;
 export const IPV6_RECVERR = 25;

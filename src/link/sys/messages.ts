@@ -20,11 +20,13 @@ import {
 import {
   AF_INET,
   AF_INET6,
+  IP_PKTINFO,
   IPV6_HOPLIMIT,
   IPV6_PKTINFO,
   MSG_DONTWAIT,
   MSG_TRUNC,
   SO_TIMESTAMPNS,
+  SOL_IP,
   SOL_IPV6,
   SOL_SOCKET,
 } from "./linux.ts";
@@ -106,10 +108,34 @@ export interface SendBatch {
   send(fd: number, first: number, count: number): number;
 }
 
-/** @param scope index of the interface on which link-local destinations are meant; 0 for none */
-export function createSendBatch(slots: number, slotLength: number, scope = 0): SendBatch {
-  const memory = layOut(slots, slotLength, 0);
-  const { data, names, view, iovView } = memory;
+/** Room for IP_PKTINFO or IPV6_PKTINFO: struct in_pktinfo begins with the interface's index, in6_pktinfo ends with it. */
+const PACKET_INFO = { v4: 12, v6: 20, v6Interface: 16 } as const;
+const PIN_LENGTH = align(CMSG_HEADER) + align(PACKET_INFO.v6);
+
+/**
+ * @param scope index of the interface on which link-local destinations are meant; 0 for none
+ * @param interfaceOf index of the interface through which the packet at `data[at]` must leave; 0 to leave it to the kernel
+ */
+export function createSendBatch(
+  slots: number,
+  slotLength: number,
+  scope = 0,
+  interfaceOf?: (data: Uint8Array, at: number) => number,
+): SendBatch {
+  const memory = layOut(slots, slotLength, interfaceOf === undefined ? 0 : PIN_LENGTH);
+  const { data, names, control, view, iovView } = memory;
+  const controlView = new DataView(control.buffer);
+  const pin = (slot: number, isV4: boolean, index: number): void => {
+    const at = slot * PIN_LENGTH;
+    const value = at + align(CMSG_HEADER);
+    control.fill(0, at, at + PIN_LENGTH);
+    const length = align(CMSG_HEADER) + (isV4 ? PACKET_INFO.v4 : PACKET_INFO.v6);
+    putSize(controlView, at, length);
+    controlView.setInt32(at + P, isV4 ? SOL_IP : SOL_IPV6, LITTLE_ENDIAN);
+    controlView.setInt32(at + P + 4, isV4 ? IP_PKTINFO : IPV6_PKTINFO, LITTLE_ENDIAN);
+    controlView.setInt32(isV4 ? value : value + PACKET_INFO.v6Interface, index, LITTLE_ENDIAN);
+    putSize(view, slot * MMSG_SIZE + MSG.controlLength, index === 0 ? 0 : align(length));
+  };
   const lengths = new Uint16Array(slots);
   const namesView = new DataView(names.buffer);
   // sa_family_t is in host order, unlike all that follows it.
@@ -139,6 +165,7 @@ export function createSendBatch(slots: number, slotLength: number, scope = 0): S
           view.setUint32(slot * MMSG_SIZE + MSG.nameLength, 28, LITTLE_ENDIAN);
         }
         putSize(iovView, slot * IOV_SIZE + P, lengths[slot]);
+        if (interfaceOf !== undefined) pin(slot, data[packet] >> 4 === 4, interfaceOf(data, packet));
       }
       const sent = libc.sendmmsg(fd, memory.address + BigInt(first * MMSG_SIZE), count, MSG_DONTWAIT);
       return Math.max(0, sent);

@@ -264,6 +264,7 @@ function openHere(plan: Plan, options: ScanOptions, means: Means, release: () =>
   const rawLink = openRawIp({
     families: plan.families,
     ports: means.ports,
+    pinned: plan.hops.filter(({ pinned }) => pinned === true),
     ...(plan.interfaceName === undefined ? {} : { interfaceName: plan.interfaceName }),
     ...(plan.scope === undefined ? {} : { scope: plan.scope }),
     ...(plan.source === undefined ? {} : { source: plan.source }),
