@@ -9,6 +9,7 @@
  *
  * Not here: which ranges have which next hop (the caller asks route.ts), and what is in the packets.
  */
+import { readFileSync } from "node:fs";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import type { Address } from "../wire/address.ts";
 import { putU16 } from "../wire/bytes.ts";
@@ -30,7 +31,7 @@ import type { PacketHandler } from "./link.ts";
 import { createNeighbourTable, lookUpNeighbours } from "./neighbour.ts";
 import { THIRDS } from "./outbox.ts";
 import { quietResets } from "./quiet-resets.ts";
-import { lookUpInterface } from "./route.ts";
+import { localAddresses, lookUpInterface } from "./route.ts";
 import { errno, libc, monotonicUs } from "./sys/libc.ts";
 import {
   familyNumber,
@@ -55,11 +56,11 @@ import {
   watch,
 } from "./sys/packet-socket.ts";
 import { setOption, trySetOption } from "./sys/raw-socket.ts";
-import { attachFilter, bindToSource } from "./sys/socket.ts";
+import { attachFilter, bindToSource, raiseReceiveBuffer } from "./sys/socket.ts";
 
-/** Packets given to the kernel in one call, and read from `lo` in one. */
+/** Packets given to the kernel in one call, and read from other interfaces in one. */
 const KERNEL_SLOTS = 64;
-const OWN_SLOTS = 16;
+const OWN_SLOTS = 64;
 /** Packets wait in it while the kernel resolves, for three seconds if nobody answers; in bytes. */
 const KERNEL_BUFFER = 4 << 20;
 /** The neighbour table is asked for again after this long, in microseconds … */
@@ -84,7 +85,7 @@ export interface PacketOptions
 /** Sockets, memory and routes as plain values, which another thread of this process can be given. */
 export interface PacketHandles {
   readonly ethernet: EthernetHandles;
-  /** Hears on `lo` what this machine tells itself. */
+  /** Hears other interfaces: on `lo` what this machine tells itself, and answers that come another way than probes leave. */
   readonly own: number;
   /** Raw IP sockets by IP version; -1 for a version that no route has. */
   readonly kernel: { readonly 4: number; readonly 6: number };
@@ -113,14 +114,16 @@ export function openPacketSockets(options: PacketOptions): PacketHandles {
     return fd;
   };
   try {
+    const versions = ([4, 6] as const).filter((version) =>
+      routes.some(({ first }) => versionOf(first) === version),
+    );
     const own = keep(openPacketSocket("without"));
-    attachFilter(own, packetFilter(ports));
+    attachFilter(own, packetFilter(ports, otherInterfaces(frames.interfaceIndex, versions)));
+    raiseReceiveBuffer(own);
     ignoreOutgoing(own);
-    const loopback = lookUpInterface("lo");
-    if (loopback !== undefined) bindPacketSocket(own, loopback.index, "hear");
+    bindPacketSocket(own, ANY_INTERFACE, "hear");
     const kernel = { 4: -1, 6: -1 };
-    for (const version of [4, 6] as const) {
-      if (!routes.some(({ first }) => versionOf(first) === version)) continue;
+    for (const version of versions) {
       kernel[version] = keep(openKernelSocket(version));
       setOption(kernel[version], SOL_SOCKET, SO_BINDTODEVICE, new TextEncoder().encode(`${interfaceName}\0`));
       const source = sources.find((address) => versionOf(address) === version);
@@ -134,6 +137,39 @@ export function openPacketSockets(options: PacketOptions): PacketHandles {
     closeEthernet(frames);
     throw error;
   }
+}
+
+/** The most that one filter can name, with room to spare; what comes by further ones is not heard. */
+const MOST_INTERFACES = 64;
+const ANY_INTERFACE = 0;
+
+/**
+ * Those besides the run's own by which answers may come: all that have an address. The parts of a bridge or bond have none, so
+ * that nothing is heard twice. Where reverse path filtering is strict the kernel drops them, as it would for raw sockets.
+ */
+function otherInterfaces(own: number, versions: readonly (4 | 6)[]): number[] {
+  const others = versions.flatMap((version) =>
+    localAddresses(version).flatMap(({ interfaceIndex }) =>
+      interfaceIndex === own || (version === 4 && filtersStrictly(interfaceIndex)) ? [] : [interfaceIndex],
+    ),
+  );
+  const loopback = lookUpInterface("lo");
+  return [...new Set([...(loopback === undefined ? [] : [loopback.index]), ...others])].slice(
+    0,
+    MOST_INTERFACES,
+  );
+}
+
+/** The larger of the two settings counts; 1 is strict (RFC 3704). */
+function filtersStrictly(interfaceIndex: number): boolean {
+  const setting = (name: string): number => {
+    try {
+      return Number(readFileSync(`/proc/sys/net/ipv4/conf/${name}/rp_filter`, "utf8"));
+    } catch {
+      return 0;
+    }
+  };
+  return Math.max(setting("all"), setting(lookUpInterface(interfaceIndex)?.name ?? "")) === 1;
 }
 
 const versionOf = (address: Address): 4 | 6 => (address.length === 4 ? 4 : 6);
@@ -262,12 +298,12 @@ export function attachPacket(handles: PacketHandles): PacketLink {
     try {
       return inbox.receive(own);
     } catch {
-      // That `lo` is down, told once: nothing comes by way of it then.
+      // That an interface is down, told once: nothing comes by way of it then.
       return 0;
     }
   };
 
-  /** @returns true when nothing was left waiting on `lo` */
+  /** @returns true when nothing was left waiting on other interfaces */
   const drainOwn = (): boolean => {
     const received = receiveOwn();
     for (let slot = 0; slot < received; slot++) {

@@ -31,8 +31,6 @@ import {
   IPV6_RECVPKTINFO,
   SO_BINDTODEVICE,
   SO_MEMINFO,
-  SO_RCVBUF,
-  SO_RCVBUFFORCE,
   SO_SNDBUF,
   SO_TIMESTAMPNS,
   SOL_IP,
@@ -42,7 +40,6 @@ import {
 } from "./sys/linux.ts";
 import { createReceiveBatch, createSendBatch, HEADROOM } from "./sys/messages.ts";
 import {
-  getOption,
   getOptionBytes,
   openRawSocket,
   PROTOCOLS,
@@ -50,7 +47,7 @@ import {
   setOption,
   trySetOption,
 } from "./sys/raw-socket.ts";
-import { attachFilter, bindToSource } from "./sys/socket.ts";
+import { attachFilter, bindToSource, raiseReceiveBuffer } from "./sys/socket.ts";
 
 /** Words of SO_MEMINFO (linux/sock_diag.h), and the one that counts drops. */
 const SK_MEMINFO_VARS = 9;
@@ -61,9 +58,6 @@ const SLOT_LENGTH = 128;
 const RECEIVE_SLOTS = 64;
 /** Batches read before the event loop gets its turn: a flood of replies must not starve sending. */
 const BATCHES_PER_TURN = 16;
-/** Bytes asked for; the kernel reports twice what it grants (socket(7), SO_RCVBUF). */
-export const WANTED_RECEIVE_BUFFER = 8 << 20;
-
 export interface RawIpOptions {
   readonly families: readonly (4 | 6)[];
   /** Source ports of the run: what the filters let through. */
@@ -231,14 +225,6 @@ function countDrops(fds: readonly number[]): number {
 function filterFor(family: 4 | 6, protocol: number, ports: PortRange): Instruction[] {
   if (protocol === PROTOCOLS.tcp) return family === 4 ? tcp4Filter(ports) : tcp6Filter(ports);
   return family === 4 ? icmp4Filter(ports) : icmp6Filter(ports);
-}
-
-/** @returns the size granted: SO_RCVBUFFORCE passes net.core.rmem_max with CAP_NET_ADMIN, SO_RCVBUF stops there. */
-export function raiseReceiveBuffer(fd: number): number {
-  if (!trySetOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, WANTED_RECEIVE_BUFFER)) {
-    trySetOption(fd, SOL_SOCKET, SO_RCVBUF, WANTED_RECEIVE_BUFFER);
-  }
-  return getOption(fd, SOL_SOCKET, SO_RCVBUF) ?? 0;
 }
 
 function bindToDevice(fd: number, name: string): void {

@@ -18,7 +18,7 @@ import { FRA, HEADER_LENGTH, RTM } from "./sys/rtnetlink.ts";
 const FR_ACT_BLACKHOLE = 6;
 
 /** Our mark in `rtm_protocol`'s number space (linux/rtnetlink.h: those above 4 are the administrator's to give). */
-const RULE_PROTOCOL = 83;
+export const RST_RULE_PROTOCOL = 83;
 /** Before the main table's rule, which stands at 32766. */
 const PRIORITY = 5300;
 
@@ -57,7 +57,7 @@ export function listRstRules(family: 4 | 6): PortRange[] {
   return answer.messages.flatMap((message) => {
     const found = message.attributes(HEADER_LENGTH.rule);
     const ports = found.get(FRA.sourcePorts);
-    if (found.get(FRA.protocol)?.[0] !== RULE_PROTOCOL || ports === undefined) return [];
+    if (found.get(FRA.protocol)?.[0] !== RST_RULE_PROTOCOL || ports === undefined) return [];
     return [{ first: hostU16(ports), last: hostU16(ports, 2) }];
   });
 }
@@ -78,7 +78,7 @@ function ruleAttributes({ first, last }: PortRange): Attribute[] {
     { type: FRA.priority, value: fromU32(PRIORITY) },
     { type: FRA.inputInterface, value: new TextEncoder().encode("lo\0") },
     { type: FRA.ipProtocol, value: Uint8Array.of(IPPROTO_TCP) },
-    { type: FRA.protocol, value: Uint8Array.of(RULE_PROTOCOL) },
+    { type: FRA.protocol, value: Uint8Array.of(RST_RULE_PROTOCOL) },
     { type: FRA.sourcePorts, value: range },
   ];
 }

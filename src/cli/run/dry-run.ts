@@ -3,7 +3,7 @@
  */
 import { lookUpInterface } from "../../link/route.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
-import type { Means, ScanOptions } from "../../runtime/run/scan.ts";
+import type { Means, ScanOptions } from "../../runtime/run/means.ts";
 import { BLIND_RATE } from "../../scan/congestion/monitor.ts";
 import type { PlannedLink, PlanView } from "../../scan/probe/result.ts";
 import type { AddressSpan } from "../../scan/targets/address-range.ts";

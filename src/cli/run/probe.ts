@@ -9,13 +9,8 @@ import { targetLabel } from "../../report/formats/table.ts";
 import type { Reporter, RunInfo, RunSummary } from "../../report/reporter.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
 import { createNaming } from "../../runtime/results/to-result.ts";
-import {
-  chooseMeans,
-  type OpenScan,
-  openScan,
-  type ScanHooks,
-  type ScanOptions,
-} from "../../runtime/run/scan.ts";
+import { chooseMeans, type ScanOptions } from "../../runtime/run/means.ts";
+import { type OpenScan, openScan, type ScanHooks } from "../../runtime/run/scan.ts";
 import { dropPrivileges, privilegeAdvice } from "../../runtime/system/privilege.ts";
 import { createRandom } from "../../runtime/system/random.ts";
 import { type KernelCounters, probePorts, readCounters, readServices } from "../../runtime/system/system.ts";
@@ -438,7 +433,16 @@ function describeLink(
       `source ports ${first}-${last} are also the kernel's (net.ipv4.ip_local_port_range): its own connections may collide`,
     );
   }
+  const passedBy = means.passedBy.join("; ");
+  if (means.link === "packet" && passedBy !== "") {
+    messages.note(`--link packet passes by what the kernel does to packets, and here is ${passedBy}`);
+  }
   if (options.verbose !== true) return;
+  if (means.link === "raw-ip" && passedBy !== "") {
+    messages.note(
+      `link raw-ip and not packet, which would pass by what the kernel does to packets: ${passedBy}`,
+    );
+  }
   const ports =
     means.ports.first === means.ports.last ? means.ports.first : `${means.ports.first}-${means.ports.last}`;
   const buffer = receiveBuffer > 0 ? `, receive buffer ${receiveBuffer} bytes` : "";

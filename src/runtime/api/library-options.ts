@@ -11,7 +11,7 @@ import { parseTargets } from "../../scan/targets/grammar.ts";
 import { parsePorts } from "../../scan/targets/port-list.ts";
 import type { Services } from "../../scan/targets/services.ts";
 import type { PlanOptions } from "../plan/plan.ts";
-import type { ScanOptions as RunOptions } from "../run/scan.ts";
+import type { ScanOptions as RunOptions } from "../run/means.ts";
 import { wholeNumber } from "../system/arguments.ts";
 import { createRandom } from "../system/random.ts";
 

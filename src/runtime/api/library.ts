@@ -15,7 +15,8 @@ import {
 import { type AnyTargetSpec, parseTargets } from "../../scan/targets/grammar.ts";
 import type { Plan } from "../plan/plan.ts";
 import { createResultQueue } from "../results/result-queue.ts";
-import type { OpenScan, RunningScan, ScanOptions as RunOptions } from "../run/scan.ts";
+import type { ScanOptions as RunOptions } from "../run/means.ts";
+import type { OpenScan, RunningScan } from "../run/scan.ts";
 import { oneTarget, orAborted } from "../system/arguments.ts";
 import { checkPlatform } from "../system/platform.ts";
 import { readServices } from "../system/system.ts";
