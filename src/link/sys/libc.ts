@@ -183,7 +183,12 @@ export const errnoName = (number: number): string => errnoNames.get(number) ?? `
 
 /** The error for a call that failed in a way no caller foresaw. */
 export const systemError = (call: string, name = errno()): SynprobeError =>
-  new SynprobeError(ERROR_CODES.system, `${call} failed: ${name}`);
+  name === "EMFILE" || name === "ENFILE"
+    ? new SynprobeError(
+        ERROR_CODES.platform,
+        `${call} failed: ${name}: too many open files; raise "ulimit -n"`,
+      )
+    : new SynprobeError(ERROR_CODES.system, `${call} failed: ${name}`);
 
 const CLOCK_REALTIME = 0;
 const CLOCK_MONOTONIC = 1;

@@ -57,6 +57,12 @@ export function openPacketSocket(header: "with link header" | "without"): number
   const cause = errno();
   if (cause === "EPERM")
     throw new SynprobeError(ERROR_CODES.privilege, "packet sockets are not allowed to this process");
+  if (cause === "EAFNOSUPPORT" || cause === "EACCES") {
+    throw new SynprobeError(
+      ERROR_CODES.platform,
+      `this process may have no packet sockets (socket AF_PACKET: ${cause}): use --link raw`,
+    );
+  }
   throw systemError("socket(AF_PACKET)", cause);
 }
 

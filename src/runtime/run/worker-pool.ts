@@ -75,7 +75,17 @@ export function startSender(
 ): void {
   if (outbox === undefined) return;
   const thread = startThread("sender", { outbox, socket: sender });
-  thread.once("error", onError);
+  thread.once("error", (error) => onError(explainStart(error)));
+}
+
+/** A thread takes a dozen descriptors of its own, and memory. */
+function explainStart(error: Error): Error {
+  if (!("code" in error) || error.code !== "ERR_WORKER_INIT_FAILED") return error;
+  return new SynprobeError(
+    ERROR_CODES.platform,
+    `a thread cannot be started (${error.message}): raise "ulimit -n" and "ulimit -u", or give fewer --workers`,
+    { cause: error },
+  );
 }
 
 /** How long answers are waited for after `stop`, and workers when one has failed, in milliseconds. */
@@ -161,7 +171,7 @@ export function startWorkers(
           fail(error);
         }
       });
-      thread.once("error", fail);
+      thread.once("error", (error) => fail(explainStart(error)));
       // Comes after all messages.
       thread.once("exit", (code) => {
         if (!over) {

@@ -827,12 +827,19 @@ describe("the host", () => {
   });
 
   test("native code that does not load is a failure, not a crash", () => {
-    const finding = nativeFinding(new Error("Cannot find the native Koffi module; did you bundle it?\nmore"));
+    const missing = Object.assign(new Error("Cannot find module 'koffi'\nRequire stack"), {
+      code: "MODULE_NOT_FOUND",
+    });
+    const finding = nativeFinding(missing);
     expect(finding).toMatchObject({
       status: "fail",
-      found: "cannot be loaded: Cannot find the native Koffi module; did you bundle it?",
+      found: "native code cannot be loaded (Cannot find module 'koffi')",
+      advice: [expect.stringContaining("npm ci --include=optional")],
     });
     expect(conclude([finding]).code).toBe(ERROR_CODES.platform);
+    const other = new Error("Cannot find the native Koffi module; did you bundle it?\nmore");
+    expect(nativeFinding(other).found).toContain("did you bundle it?)");
+    expect(() => nativeFinding(new TypeError("a mistake of ours"))).toThrow("a mistake of ours");
   });
 });
 
