@@ -158,7 +158,9 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
   });
 
   it("a queueing discipline that somebody has set", async () => {
-    command(inNamespace(lab.near, "tc qdisc add dev veth0 root tbf rate 1gbit burst 1mb latency 1s".split(" ")));
+    command(
+      inNamespace(lab.near, "tc qdisc add dev veth0 root tbf rate 1gbit burst 1mb latency 1s".split(" ")),
+    );
     try {
       const found = await probe(LARGE);
       expect(found).toMatchObject({ states: ALL_CLOSED, link: "raw-ip" });

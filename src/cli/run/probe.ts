@@ -13,7 +13,7 @@ import { chooseMeans, type ScanOptions } from "../../runtime/run/means.ts";
 import { type OpenScan, openScan, type ScanHooks } from "../../runtime/run/scan.ts";
 import { dropPrivileges, privilegeAdvice } from "../../runtime/system/privilege.ts";
 import { createRandom } from "../../runtime/system/random.ts";
-import { type KernelCounters, probePorts, readCounters, readServices } from "../../runtime/system/system.ts";
+import { type KernelCounters, readCounters, readServices } from "../../runtime/system/system.ts";
 import type { ScanSummary, TargetFault } from "../../scan/probe/result.ts";
 import type { Services } from "../../scan/targets/services.ts";
 import { storeAddress } from "../../socket/table.ts";
@@ -31,6 +31,7 @@ import {
 import { type Outputs, openOutputs } from "./outputs.ts";
 import { packetTracer } from "./packet-trace.ts";
 import type { Progress } from "./progress.ts";
+import { describeLink, watchNames } from "./run-notes.ts";
 import { planTargets } from "./targets.ts";
 import { isOneTerminal, type Messages, openProgress, printResult, VERSION } from "./terminal.ts";
 
@@ -200,6 +201,7 @@ async function run(
       ended = true;
     };
     const before = readCounters();
+    const names = watchNames(plan);
     const { summary, failure, heard } = await drive(
       scan,
       { ...reporter, finish },
@@ -208,6 +210,7 @@ async function run(
       interruption,
       journal,
       progress,
+      names,
     );
     progress.done();
     const wasProbed = failure === undefined && journal?.complete !== true;
@@ -217,6 +220,7 @@ async function run(
     const fatal = failure ?? outputs.failure();
     if (fatal !== undefined) throw fatal;
     if (silence !== undefined) messages.note(silence.lines);
+    names.tell(messages);
     return finalStatus(summary, options, messages, interruption);
   } finally {
     await journal?.journal.close();
@@ -247,6 +251,7 @@ async function drive(
   interruption: Interruption,
   opened: OpenedJournal | undefined,
   progress: Progress,
+  names: ReturnType<typeof watchNames>,
 ): Promise<{ readonly summary: ScanSummary; readonly failure: unknown; readonly heard: boolean }> {
   const journal = opened?.complete === true ? undefined : opened?.journal;
   let heard = false;
@@ -261,6 +266,7 @@ async function drive(
       onResult: (result) => {
         // This machine's own words have none.
         heard ||= result.ttl !== null;
+        names.see(result);
         reporter.result(result);
       },
       ...(outputs.capture === undefined ? {} : { onCapture: outputs.capture }),
@@ -419,37 +425,4 @@ function widestLabel({ space, nameOf }: Plan): number | undefined {
     widest = Math.max(widest, displayLength(label));
   }
   return widest;
-}
-
-function describeLink(
-  { means, receiveBuffer }: OpenScan,
-  { order }: ScanOptions,
-  options: TimedOptions,
-  messages: Messages,
-): void {
-  const { first, last, shared } = probePorts();
-  if (shared && options.sourcePort === undefined) {
-    messages.note(
-      `source ports ${first}-${last} are also the kernel's (net.ipv4.ip_local_port_range): its own connections may collide`,
-    );
-  }
-  const passedBy = means.passedBy.join("; ");
-  if (means.link === "packet" && passedBy !== "") {
-    messages.note(`--link packet passes by what the kernel does to packets, and here is ${passedBy}`);
-  }
-  if (options.verbose !== true) return;
-  if (means.link === "raw-ip" && passedBy !== "") {
-    messages.note(
-      `link raw-ip and not packet, which would pass by what the kernel does to packets: ${passedBy}`,
-    );
-  }
-  const ports =
-    means.ports.first === means.ports.last ? means.ports.first : `${means.ports.first}-${means.ports.last}`;
-  const buffer = receiveBuffer > 0 ? `, receive buffer ${receiveBuffer} bytes` : "";
-  const many = means.workers > 1;
-  const sending = many ? " that send in other threads" : " that sends in another thread";
-  const workers =
-    means.threads > 0 ? `, ${means.workers} worker${many ? "s" : ""}${means.senders ? sending : ""}` : "";
-  const seed = options.sequential === true ? "" : `, --seed ${order.seed}`;
-  messages.note(`link ${means.link}${workers}${buffer}, source ports ${ports}${seed}`);
 }

@@ -9,7 +9,7 @@
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { PortRange } from "../../link/filter.ts";
 import type { Link } from "../../link/link.ts";
-import { sendErrorVerdict } from "../../scan/probe/classify.ts";
+import { type SendErrorVerdict, sendErrorVerdict } from "../../scan/probe/classify.ts";
 import { createReplyDecoder } from "../../scan/probe/reply-decoder.ts";
 import type { Reason } from "../../scan/probe/result.ts";
 import { createBufferPool } from "../../socket/buffers.ts";
@@ -318,7 +318,7 @@ export function createStack(options: StackOptions): Stack {
     }
   }
 
-  function refuse(owner: Entry | undefined, errno: string, verdict: "away" | "later" | "never"): void {
+  function refuse(owner: Entry | undefined, errno: string, verdict: SendErrorVerdict): void {
     const opening = owner?.opening;
     if (owner === undefined || opening === undefined) return;
     opening.attempts--;

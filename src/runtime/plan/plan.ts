@@ -20,7 +20,7 @@ import type { Resolution } from "../system/resolve.ts";
 import { neighbourLimit } from "../system/system.ts";
 import { unprobeable } from "./reachability.ts";
 import { type RoutedSpan, routeSpans } from "./routes.ts";
-import { checkSource, chooseInterface, judgeWay } from "./way.ts";
+import { checkSource, chooseInterface, judgeWay, usableAddresses } from "./way.ts";
 
 export interface PlanOptions {
   /** Ports of targets that name none. */
@@ -55,6 +55,8 @@ export interface Plan {
   readonly hops: readonly Hop[];
   /** The name that the user gave to an address and port, if any. */
   nameOf(address: string, port: number): string | undefined;
+  /** Of names with several addresses of which one is probed: by that one's text, the others. */
+  readonly otherAddresses: ReadonlyMap<string, readonly string[]>;
   /** The one interface the run is bound to, if the user named one. */
   readonly interfaceName?: string;
   /** Index of the interface on which link-local addresses are meant. */
@@ -103,6 +105,7 @@ export function createPlanner(options: PlanOptions): Planner {
   const named: { spec: TargetSpec; host: NamedHost; ports: Uint16Array }[] = [];
   const zones = new Set<string>();
   const names: Names = new Map();
+  const otherAddresses = new Map<string, readonly string[]>();
   const single = new Uint8Array(4);
 
   const fault = (target: string, code: ErrorCode, message: string): void => {
@@ -179,7 +182,7 @@ export function createPlanner(options: PlanOptions): Planner {
     });
   }
 
-  async function addNames(): Promise<void> {
+  async function addNames(boundTo: Interface | undefined, source: Address | undefined): Promise<void> {
     const resolutions = await resolve(
       named.map(({ host }) => host.name),
       options.family,
@@ -191,10 +194,15 @@ export function createPlanner(options: PlanOptions): Planner {
         fault(spec.text, found?.code ?? ERROR_CODES.unknownHost, `${where}${found?.message ?? spec.text}`);
         continue;
       }
-      for (const address of options.allAddresses ? found : found.slice(0, 1)) {
+      const distinct = new Map(found.map((address) => [formatAddress(address), address]));
+      const usable = usableAddresses([...distinct.values()], boundTo, source);
+      const chosen = options.allAddresses ? usable : usable.slice(0, 1);
+      for (const address of chosen) {
         const key = formatAddress(address);
         names.set(key, [...(names.get(key) ?? []), { name: host.name, ports }]);
         addAddress(address, ports, spec.text, labelOf(spec));
+        const others = [...distinct.keys()].filter((text) => text !== key);
+        if (!options.allAddresses && others.length > 0) otherAddresses.set(key, others);
       }
     }
   }
@@ -242,12 +250,12 @@ export function createPlanner(options: PlanOptions): Planner {
   }
 
   async function finish(): Promise<Plan> {
-    await addNames();
-    await applyExcludes();
     // -e is for the whole run; a zone only says on which link a link-local address is meant.
     const through = chooseInterface(zones, options.interfaceName);
     const boundTo = options.interfaceName === undefined ? undefined : through;
     const source = options.sourceIp === undefined ? undefined : checkSource(options.sourceIp);
+    await addNames(boundTo, source);
+    await applyExcludes();
     const routed = routeAll(through, boundTo, source);
     for (const { way, ...span } of routed) if (way instanceof SynprobeError) unreachable(span, way);
     const space = builder.build();
@@ -255,6 +263,7 @@ export function createPlanner(options: PlanOptions): Planner {
       space,
       ...layPaths(routed, options.ttl, source),
       nameOf: namesIn(names),
+      otherAddresses,
       faults,
       leftOut,
       warnings: crowdWarning(Math.min(onLink(routed), space.hosts), neighbourLimit()),

@@ -11,7 +11,7 @@ import {
   type Route,
   type RouteAnswer,
 } from "../../link/route.ts";
-import type { NetlinkSocket } from "../../link/sys/netlink.ts";
+import { type NetlinkSocket, openNetlink } from "../../link/sys/netlink.ts";
 import {
   type Address,
   formatAddress,
@@ -108,6 +108,27 @@ export function judgeWay(
   const through = lookUpInterface(route.interfaceIndex);
   if (through?.up !== false) return route;
   return new SynprobeError(ERROR_CODES.interfaceDown, interfaceDown(through.name));
+}
+
+/**
+ * Those of a name's addresses to which there is a way through the interface and from the source that the user chose. All of
+ * them when there is none, so that it is told why, and when nothing was chosen: the resolver's order is then the user's.
+ */
+export function usableAddresses(
+  addresses: readonly Address[],
+  boundTo: Interface | undefined,
+  source: Address | undefined,
+): readonly Address[] {
+  if (addresses.length < 2 || (boundTo === undefined && source === undefined)) return addresses;
+  const netlink = openNetlink();
+  try {
+    const usable = addresses.filter(
+      (address) => !(judgeWay(address, boundTo, source, netlink) instanceof SynprobeError),
+    );
+    return usable.length > 0 ? usable : addresses;
+  } finally {
+    netlink.close();
+  }
 }
 
 /** A loopback address is this machine's alone, a link-local one its link's (RFC 4007 §5): others cannot answer to it. */

@@ -67,7 +67,7 @@ const MAX_TOKENS = 1024;
 const STARTS_PER_CALL = 256;
 /** So many SYNs to silent ports wait while the rate is found, for which others tell more. */
 const MOST_POSTPONED = 8192;
-/** A probe that was refused this often, in about a minute, is given up. */
+/** A probe for which there was no room so often, in about a minute, is given up. */
 const MAX_REFUSALS = 128;
 
 export function createTransmit(options: TransmitOptions): Transmit {
@@ -222,18 +222,19 @@ export function createTransmit(options: TransmitOptions): Transmit {
     if (attempt > 0) counts.retransmitted--;
     const verdict = sendErrorVerdict(errno, paths[table.path[row]].local.length === 4 ? 4 : 6);
     if (verdict === "later") {
-      // There is no way, for now or for good: this try is over, the next comes when its time has passed.
+      // There is no way to this host, for now or for good: this try is over, the next comes when its time has passed.
       table.unsent[row]++;
       sendBackoff.note(row, errno);
       return;
     }
     // The try did not happen.
     table.tries[row] = attempt;
-    if (verdict === "never" || (verdict === "again" && ++table.refusals[row] >= MAX_REFUSALS)) {
+    table.refusals[row]++;
+    if (verdict === "never" || (verdict === "again" && table.refusals[row] >= MAX_REFUSALS)) {
       verdictQueue.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
       return;
     }
-    timers.arm(row, sendBackoff.retryAt(table.refusals[row], verdict === "away", nowUs));
+    timers.arm(row, sendBackoff.retryAt(table.refusals[row], verdict, nowUs));
   }
 
   return {
