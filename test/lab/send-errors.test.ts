@@ -3,13 +3,14 @@
  * what could not be tried is unfinished; a packet that is forbidden is a result.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type Finished, linesOf, run, start, synprobe } from "../cli/process.ts";
+import { type Finished, linesOf, type Running, run, start, synprobe } from "../cli/process.ts";
 import { firewall, firewallProblem } from "./firewalls.ts";
 import { command, createLab, FAR, inNamespace, ip, type Lab, skipping } from "./netns.ts";
 import { until } from "./until.ts";
 
 const LINKS = ["raw", "packet"] as const;
 const TARGETS = ["198.19.0.0/26:1-40", "[2001:db8:5::/122]:1-40"] as const;
+const MANY_CLOSED = /^(?:.*"closed".*\n){200}/m;
 const PAIRS = 64 * 40;
 const ROUTES = [
   `route replace 198.19.0.0/16 via ${FAR.ipv4}`,
@@ -41,14 +42,10 @@ describe.skipIf(skipping("send errors", firewallProblem()))("a send that is refu
   const summaryIn = ({ stdout }: Finished): { unfinished: number; send_errors?: Record<string, number> } =>
     JSON.parse(linesOf(stdout).at(-1) ?? "{}");
 
-  /** A run whose interface goes away after some hundred results. */
-  async function interrupted(link: string, target: string) {
-    const argv = synprobe("-oJ", "-", "--link", link, "--max-rate", "500", target);
-    const running = start(inNamespace(lab.near, argv), { limitMs: 60_000 });
-    await running.until("stdout", /^(?:.*"closed".*\n){200}/m);
-    ip(lab.near, "link set veth0 down");
-    return running;
-  }
+  const begin = (link: string, target: string): Running =>
+    start(inNamespace(lab.near, synprobe("-oJ", "-", "--link", link, "--max-rate", "500", target)), {
+      limitMs: 60_000,
+    });
   const raise = (): void => {
     ip(lab.near, "link set veth0 up");
     until(() => command(["ip", "-n", lab.near, "link", "show", "veth0"]).includes("state UP"), "the link");
@@ -57,7 +54,9 @@ describe.skipIf(skipping("send errors", firewallProblem()))("a send that is refu
 
   describe.each(LINKS)("over %s", (link) => {
     it.each(TARGETS)("because the interface is away for two seconds costs nothing: %s", async (target) => {
-      const running = await interrupted(link, target);
+      const running = begin(link, target);
+      await running.until("stdout", MANY_CLOSED);
+      ip(lab.near, "link set veth0 down");
       await new Promise((resolve) => setTimeout(resolve, 2000));
       raise();
       const { status, stdout } = await running.finished;
@@ -65,24 +64,6 @@ describe.skipIf(skipping("send errors", firewallProblem()))("a send that is refu
       expect([...states.keys()].filter((state) => state.includes("send-"))).toEqual([]);
       expect(states.get("closed reset")).toBe(PAIRS);
       expect(status).toBe(0);
-    });
-
-    it("because the interface is away for good leaves what was not tried unfinished, and is no result", async () => {
-      const running = await interrupted(link, TARGETS[0]);
-      try {
-        const finished = await running.finished;
-        const states = statesIn(finished.stdout);
-        const closed = states.get("closed reset") ?? 0;
-        expect([...states.keys()].filter((state) => state.includes("send-"))).toEqual([]);
-        expect(closed).toBeLessThan(PAIRS);
-        expect(summaryIn(finished).unfinished).toBeGreaterThan(PAIRS / 2);
-        expect(finished.stderr).toMatch(
-          /nothing can be sent any more: the kernel says (ENETUNREACH|ENETDOWN)/,
-        );
-        expect(finished.status).toBe(4);
-      } finally {
-        raise();
-      }
     });
   });
 
@@ -96,4 +77,24 @@ describe.skipIf(skipping("send errors", firewallProblem()))("a send that is refu
     expect(stderr).toMatch(/^FAIL /m);
     expect(stderr).not.toMatch(/^SENT /m);
   });
+
+  it("because the interface is away for good leaves what was not tried unfinished, and is no result", async () => {
+    const running = LINKS.map((link) => begin(link, TARGETS[0]));
+    for (const each of running) await each.until("stdout", MANY_CLOSED);
+    ip(lab.near, "link set veth0 down");
+    try {
+      for (const finished of await Promise.all(running.map((each) => each.finished))) {
+        const states = statesIn(finished.stdout);
+        expect([...states.keys()].filter((state) => state.includes("send-"))).toEqual([]);
+        expect(states.get("closed reset")).toBeLessThan(PAIRS);
+        expect(summaryIn(finished).unfinished).toBeGreaterThan(PAIRS / 2);
+        expect(finished.stderr).toMatch(
+          /nothing can be sent any more: the kernel says (ENETUNREACH|ENETDOWN)/,
+        );
+        expect(finished.status).toBe(4);
+      }
+    } finally {
+      raise();
+    }
+  }, 60_000);
 });

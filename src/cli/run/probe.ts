@@ -234,7 +234,7 @@ async function explainSilence({ means }: OpenScan, plan: Plan, summary: ScanSumm
     import("../../runtime/diagnose/no-answers-facts.ts"),
     import("../../runtime/diagnose/no-answers.ts"),
   ]);
-  const causes = judgeNoAnswers(summary, gatherNoAnswerFacts(plan, means.link, before));
+  const causes = judgeNoAnswers(summary, gatherNoAnswerFacts(plan, means, before));
   return causes.length === 0 ? undefined : { causes, lines: noAnswerLines(causes) };
 }
 
