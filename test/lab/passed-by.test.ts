@@ -70,6 +70,9 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
     const found = await probe(LARGE);
     expect(found).toMatchObject({ states: ALL_FILTERED, link: "raw-ip" });
     expect(found.stderr).toMatch(/raw-ip and not packet.*firewall rules at output/);
+    expect((await probe(LARGE, "--workers", "2")).stderr).toMatch(
+      /--workers 2 needs --link packet: .*would pass by firewall rules at output/,
+    );
     const asked = await probe(LARGE, "--link", "packet");
     expect(asked).toMatchObject({ states: ALL_CLOSED, link: "packet" });
     expect(asked.stderr).toMatch(/--link packet passes by .*firewall rules at output/);

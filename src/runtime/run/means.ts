@@ -115,7 +115,9 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
   if (!packet && (options.workers ?? 1) > 1) {
     throw new SynprobeError(
       ERROR_CODES.usage,
-      `--workers ${options.workers} needs --link packet: raw IP sockets are served by the main thread alone`,
+      `--workers ${options.workers} needs --link packet: raw IP sockets are served by the main thread alone${
+        passedBy.length === 0 ? "" : `, and packet would pass by ${passedBy.join("; ")}`
+      }`,
     );
   }
   // No more of them than source ports, or probes a second: each sends one at least.
