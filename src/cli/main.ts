@@ -4,7 +4,7 @@
 import { createRequire } from "node:module";
 import { Argument, Command, CommanderError, Option } from "commander";
 import { isSynprobeError } from "../errors.ts";
-import { checkPlatform } from "../runtime/system/platform.ts";
+import { checkPlatform, nativeLoadError } from "../runtime/system/platform.ts";
 import type { DiffOptions } from "./commands/diff.ts";
 import type { LabOptions } from "./commands/lab.ts";
 import type { ReportOptions } from "./commands/report.ts";
@@ -293,6 +293,11 @@ async function explain(error: unknown, program: Command): Promise<ExitStatus> {
     const message = error.message.replace(/^error: /, "").replace(/\s*\n\s*/g, " ");
     messages.error(`${await improve(message, program)} (synprobe --help)`);
     return EXIT.usage;
+  }
+  const native = nativeLoadError(error);
+  if (native !== undefined) {
+    messages.error(`${native.message}; "synprobe doctor" says more`);
+    return exitStatus(native.code);
   }
   messages.error(
     `internal error, please report it: ${error instanceof Error ? (error.stack ?? error.message) : error}`,

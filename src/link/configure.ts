@@ -9,28 +9,20 @@ import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import type { Address } from "../wire/address.ts";
 import type { Mac } from "../wire/ethernet.ts";
 import { LITTLE_ENDIAN } from "./sys/libc.ts";
+import { AF_INET6, familyOf } from "./sys/linux.ts";
 import { type Attribute, fromU32, netlinkRequest, packAttributes, type RequestKind } from "./sys/netlink.ts";
+import { IFA, IFLA, RTA, RTM } from "./sys/rtnetlink.ts";
 
-const RTM_NEWLINK = 16;
-const RTM_SETLINK = 19;
-const RTM_NEWADDR = 20;
-const RTM_NEWROUTE = 24;
-const IFLA = { address: 1, name: 3, linkInfo: 18, familySpecific: 26, gsoMaxSegments: 40 } as const;
 const IFLA_INFO = { kind: 1, data: 2 } as const;
 const VETH_INFO_PEER = 1;
 const IFLA_INET6_ADDR_GEN_MODE = 8;
 const IN6_ADDR_GEN_MODE_NONE = 1;
-const IFA = { address: 1, local: 2 } as const;
 const IFA_F_NODAD = 0x02;
-const RTA = { destination: 1, outInterface: 4, gateway: 5 } as const;
 const RT_TABLE_MAIN = 254;
 const RTPROT_STATIC = 4;
 const RTN_UNICAST = 1;
 const IFF_UP = 1;
-const AF_INET = 2;
-const AF_INET6 = 10;
 
-const familyOf = (address: Address): number => (address.length === 4 ? AF_INET : AF_INET6);
 const text = (value: string): Uint8Array => new TextEncoder().encode(`${value}\0`);
 const nested = (type: number, ...attributes: Attribute[]): Attribute => ({
   type,
@@ -66,7 +58,7 @@ export function addVethPair(name: string, mac: Mac, peerName: string): void {
   const peer = packAttributes([{ type: IFLA.name, value: text(peerName) }]);
   request(
     `make the interfaces ${name} and ${peerName}`,
-    RTM_NEWLINK,
+    RTM.newLink,
     interfaceHeader(0),
     [
       { type: IFLA.name, value: text(name) },
@@ -87,14 +79,14 @@ export function addVethPair(name: string, mac: Mac, peerName: string): void {
 
 /** Brings an interface up. */
 export function bringUp(index: number): void {
-  request(`bring interface ${index} up`, RTM_SETLINK, interfaceHeader(index, IFF_UP), [], "change");
+  request(`bring interface ${index} up`, RTM.setLink, interfaceHeader(index, IFF_UP), [], "change");
 }
 
 /** Keeps an interface from making its own IPv6 address, announcing it and soliciting routers. Does nothing without IPv6. */
 export function withoutLinkLocal(index: number): void {
   const mode = { type: IFLA_INET6_ADDR_GEN_MODE, value: Uint8Array.of(IN6_ADDR_GEN_MODE_NONE) };
   netlinkRequest(
-    RTM_SETLINK,
+    RTM.setLink,
     interfaceHeader(index),
     [nested(IFLA.familySpecific, nested(AF_INET6, mode))],
     "change",
@@ -110,7 +102,7 @@ export function addAddress(index: number, address: Address, prefixLength: number
     { type: IFA.local, value: address },
     { type: IFA.address, value: address },
   ];
-  request("add an address", RTM_NEWADDR, header, attributes, "create");
+  request("add an address", RTM.newAddress, header, attributes, "create");
 }
 
 /** Adds a route through a gateway. */
@@ -122,5 +114,5 @@ export function addRoute(index: number, destination: Address, prefixLength: numb
     { type: RTA.outInterface, value: fromU32(index) },
     { type: RTA.gateway, value: gateway },
   ];
-  request("add a route", RTM_NEWROUTE, header, attributes, "create");
+  request("add a route", RTM.newRoute, header, attributes, "create");
 }

@@ -1,51 +1,91 @@
 /**
- * Where the kernel's routing decisions may change from one address to the next: the bounds of every prefix in its routing
- * tables and policy rules. Between two neighbouring bounds one look-up (route.ts) holds for all addresses.
+ * Where the kernel's answer to "which way, and from which source" may change from one address to the next: the bounds of every
+ * prefix in its routing tables and policy rules, and for IPv6 those by which it chooses among its own addresses. Between two
+ * neighbouring bounds one look-up (route.ts) speaks for all addresses, unless the route there has several next hops.
  *
  * Not here: the decisions themselves. Rules that match on anything but the destination do not matter: they are the same for
  * every address.
  */
-import { type Address, formatAddress } from "../wire/address.ts";
-import { netlinkRequest } from "./sys/netlink.ts";
+import type { Address } from "../wire/address.ts";
+import { localAddresses } from "./route.ts";
+import { familyNumber } from "./sys/linux.ts";
+import { type NetlinkSocket, openNetlink } from "./sys/netlink.ts";
+import { FRA, HEADER_LENGTH, RTA, RTM } from "./sys/rtnetlink.ts";
 
-const RTM_GETROUTE = 26;
-const RTM_GETRULE = 34;
-const RTMSG_LENGTH = 12;
-const RULE_HEADER_LENGTH = 12;
-const DESTINATION = 1;
-const AF_INET = 2;
-const AF_INET6 = 10;
+/** Bounds as text, a character a byte: equal ones are one, and in order of text they are in order. */
+type Bounds = Set<string>;
+const textOf = (address: Address): string => String.fromCharCode(...address);
 
 /**
- * The first address of every stretch over which routing is the same, ascending; the first is the unspecified address.
+ * The first address of every stretch with one answer among the addresses from `first` to `last`, ascending; `first` is one.
  * @throws {SynprobeError} `ERR_SYSTEM`
  */
-export function routingBounds(family: 4 | 6): Address[] {
-  const length = family === 4 ? 4 : 16;
-  const bounds = new Map<string, Address>();
-  const add = (bound: Address): void => {
-    bounds.set(formatAddress(bound), bound);
+export function routingBounds(first: Address, last: Address): Address[] {
+  const family = first.length === 4 ? 4 : 6;
+  const lowest = textOf(first);
+  const highest = textOf(last);
+  const bounds: Bounds = new Set([lowest]);
+  const addPrefix = (prefix: Address, length: number): void => {
+    const start = prefixStart(prefix, length, first.length);
+    const text = textOf(start);
+    if (text > lowest && text <= highest) bounds.add(text);
+    const after = afterPrefix(start, length);
+    if (after === undefined) return;
+    const next = textOf(after);
+    if (next > lowest && next <= highest) bounds.add(next);
   };
-  add(new Uint8Array(length));
-  for (const [type, headerLength] of [
-    [RTM_GETROUTE, RTMSG_LENGTH],
-    [RTM_GETRULE, RULE_HEADER_LENGTH],
-  ] as const) {
-    const header = new Uint8Array(headerLength);
-    header[0] = family === 4 ? AF_INET : AF_INET6;
-    const answer = netlinkRequest(type, header, [], "dump");
-    if (!answer.ok) continue;
-    for (const message of answer.messages) {
-      const destination = message.attributes(headerLength).get(DESTINATION);
-      if (message.body[0] !== header[0] || destination === undefined) continue;
-      const first = new Uint8Array(length);
-      first.set(destination.subarray(0, length));
-      add(first);
-      const after = afterPrefix(first, message.body[1]);
-      if (after !== undefined) add(after);
-    }
+  const netlink = openNetlink();
+  try {
+    addDump(netlink, RTM.getRoute, HEADER_LENGTH.route, RTA.destination, family, addPrefix);
+    addDump(netlink, RTM.getRule, HEADER_LENGTH.rule, FRA.destination, family, addPrefix);
+    if (family === 6) addSourceBounds(netlink, addPrefix);
+  } finally {
+    netlink.close();
   }
-  return [...bounds.values()].sort(compare);
+  return [...bounds].sort().map((text) => Uint8Array.from(text, (byte) => byte.charCodeAt(0)));
+}
+
+/** Both kinds of message have the family in byte 0 and the length of the destination prefix in byte 1. */
+function addDump(
+  netlink: NetlinkSocket,
+  type: number,
+  headerLength: number,
+  destinationType: number,
+  family: 4 | 6,
+  addPrefix: (prefix: Address, length: number) => void,
+): void {
+  const header = new Uint8Array(headerLength);
+  header[0] = familyNumber(family);
+  netlink.visit(type, header, [], (message) => {
+    const destination = message.attribute(headerLength, destinationType);
+    if (message.body[0] === header[0] && destination !== undefined) addPrefix(destination, message.body[1]);
+  });
+}
+
+const IFAL_ADDRESS = 1;
+const LABEL_PREFIX_LENGTH = 2;
+
+/**
+ * Source address selection (RFC 6724 section 5) looks at the destination's label and at how many leading bits it shares with
+ * each of this machine's addresses, within that one's prefix. Its scope changes at bounds that routes/plan has anyway.
+ */
+function addSourceBounds(netlink: NetlinkSocket, addPrefix: (prefix: Address, length: number) => void): void {
+  for (const { address, prefixLength } of localAddresses(6)) {
+    for (let length = 1; length <= prefixLength; length++) addPrefix(address, length);
+  }
+  const header = new Uint8Array(HEADER_LENGTH.addressLabel);
+  header[0] = familyNumber(6);
+  netlink.visit(RTM.getAddressLabel, header, [], (message) => {
+    const prefix = message.attribute(HEADER_LENGTH.addressLabel, IFAL_ADDRESS);
+    if (prefix !== undefined) addPrefix(prefix, message.body[LABEL_PREFIX_LENGTH]);
+  });
+}
+
+function prefixStart(prefix: Address, length: number, bytes: number): Address {
+  const start = new Uint8Array(bytes);
+  start.set(prefix.subarray(0, bytes));
+  for (let i = 0; i < bytes; i++) start[i] &= 0xff00 >> Math.max(0, Math.min(8, length - 8 * i));
+  return start;
 }
 
 /** The address after the last one of a prefix; undefined when there is none. */
@@ -59,9 +99,4 @@ function afterPrefix(first: Address, prefixLength: number): Address | undefined 
     carry = sum >> 8;
   }
   return carry > 0 ? undefined : after;
-}
-
-function compare(a: Address, b: Address): number {
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return a[i] - b[i];
-  return 0;
 }

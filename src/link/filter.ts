@@ -25,6 +25,7 @@ const OP = {
   loadByteX: 0x50, // A = P[X+k:1]
   loadHalfX: 0x48, // A = P[X+k:2]
   loadHalf: 0x28, // A = P[k:2]
+  loadWord: 0x20, // A = P[k:4]
   loadHeaderLength: 0xb1, // X = 4 * (P[k:1] & 0xf)
   and: 0x54, // A &= k
   shiftLeft: 0x64, // A <<= k
@@ -38,6 +39,9 @@ const OP = {
 } as const;
 
 const ACCEPT = 0xffff;
+/** Places that are not in the packet (linux/filter.h, SKF_AD_OFF): its interface, and whether it bore a VLAN tag. */
+const INTERFACE_INDEX = 0xffff_f008;
+const HAS_VLAN_TAG = 0xffff_f030;
 
 /** Symbolic jumps: `drop` goes to the final `return 0`, `next` falls through, a number skips that many. */
 type Jump = "next" | "drop" | number;
@@ -120,12 +124,26 @@ export const icmp6Filter = (ports: PortRange): Instruction[] => assemble(icmp6Li
 export const frameFilter = (ports: PortRange): Instruction[] =>
   ipFilter(ports, ethernet.HEADER_LENGTH, [[OP.loadHalf, ethernet.ETHERTYPE_AT]], ethernet.ETHERTYPE);
 
-/** On a packet socket that takes link headers off: IP packets with any of the four above. */
-export const packetFilter = (ports: PortRange): Instruction[] =>
+/**
+ * On a packet socket that takes link headers off: IP packets with any of the four above, untagged.
+ * @param interfaces indexes of those on which they may come
+ */
+export const packetFilter = (ports: PortRange, interfaces: readonly number[]): Instruction[] =>
   ipFilter(
     ports,
     0,
     [
+      [OP.loadWord, INTERFACE_INDEX],
+      ...interfaces.map(
+        (index, i): Line => [
+          OP.jumpEqual,
+          index,
+          interfaces.length - 1 - i,
+          i === interfaces.length - 1 ? "drop" : "next",
+        ],
+      ),
+      [OP.loadWord, HAS_VLAN_TAG],
+      [OP.jumpEqual, 0, "next", "drop"],
       [OP.loadByte, 0],
       [OP.and, 0xf0],
     ],

@@ -1,6 +1,6 @@
 /**
  * Neighbours: which hardware address an IP address on the link has, as this machine's kernel knows it (rtnetlink(7),
- * `RTM_GETNEIGH`), and a table that caches it for as many hosts as a link holds.
+ * `RTM.getNeighbour`), and a table that keeps what it has said for as many hosts as a link holds.
  *
  * Nothing here resolves an address: the kernel does, when it is given a packet for one (packet.ts). Only interfaces
  * with a `mac` (route.ts) have neighbours.
@@ -8,15 +8,12 @@
 import { ADDRESS_WORDS, loadAddress, sameWords } from "../socket/table.ts";
 import type { Address } from "../wire/address.ts";
 import { MAC_LENGTH, type Mac } from "../wire/ethernet.ts";
+import { familyNumber } from "./sys/linux.ts";
 import { fromU32, hostU16, hostU32, netlinkRequest } from "./sys/netlink.ts";
+import { HEADER_LENGTH, NDA, RTM } from "./sys/rtnetlink.ts";
 
-const RTM_GETNEIGH = 30;
 /** struct ndmsg: family u8, padding, interface index i32 at 4, state u16 at 8, flags u8, type u8. */
 const NDMSG = { interfaceIndex: 4, state: 8 } as const;
-const NDMSG_LENGTH = 12;
-const NDA = { destination: 1, linkLayer: 2, interfaceIndex: 8 } as const;
-const AF_INET = 2;
-const AF_INET6 = 10;
 
 /** NUD_* bits (linux/neighbour.h); RFC 4861 7.3.2 says what they mean. */
 const STATES = {
@@ -40,15 +37,15 @@ export interface Neighbour {
 
 /** The kernel's neighbours on one interface; valid until the next call. @throws {SynprobeError} `ERR_SYSTEM` */
 export function lookUpNeighbours(interfaceIndex: number, family: 4 | 6): Neighbour[] {
-  const header = new Uint8Array(NDMSG_LENGTH);
-  header[0] = family === 4 ? AF_INET : AF_INET6;
-  // An older kernel ignores this attribute and returns all interfaces.
+  const header = new Uint8Array(HEADER_LENGTH.neighbour);
+  header[0] = familyNumber(family);
+  // An older kernel takes no notice of this attribute and gives all interfaces.
   const wanted = [{ type: NDA.interfaceIndex, value: fromU32(interfaceIndex) }];
-  const answer = netlinkRequest(RTM_GETNEIGH, header, wanted, "dump");
+  const answer = netlinkRequest(RTM.getNeighbour, header, wanted, "dump");
   if (!answer.ok) return [];
   return answer.messages.flatMap((message) => {
     if (hostU32(message.body, NDMSG.interfaceIndex) !== interfaceIndex) return [];
-    const found = message.attributes(NDMSG_LENGTH);
+    const found = message.attributes(HEADER_LENGTH.neighbour);
     const address = found.get(NDA.destination);
     const mac = found.get(NDA.linkLayer);
     if (address === undefined) return [];

@@ -9,7 +9,7 @@
  */
 import type { Behind } from "./link.ts";
 import { libc, monotonicUs } from "./sys/libc.ts";
-import { MSG_DONTWAIT } from "./sys/packet-socket.ts";
+import { MSG_DONTWAIT } from "./sys/linux.ts";
 
 /** What both threads share. */
 export interface OutboxMemory {

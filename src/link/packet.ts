@@ -9,8 +9,8 @@
  *
  * Not here: the next hop of each range (the caller asks route.ts), and the packets' contents.
  */
+import { readFileSync } from "node:fs";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
-import { ADDRESS_WORDS, loadAddress } from "../socket/table.ts";
 import type { Address } from "../wire/address.ts";
 import { putU16 } from "../wire/bytes.ts";
 import * as ethernet from "../wire/ethernet.ts";
@@ -26,12 +26,27 @@ import {
   type PacketLink,
 } from "./ethernet.ts";
 import { frameFilter, type PortRange, packetFilter } from "./filter.ts";
+import { createHops, type NextHopRange } from "./hops.ts";
 import type { PacketHandler } from "./link.ts";
-import { createNeighbourTable, lookUpNeighbours, type NeighbourTable } from "./neighbour.ts";
+import { createNeighbourTable, lookUpNeighbours } from "./neighbour.ts";
 import { THIRDS } from "./outbox.ts";
 import { quietResets } from "./quiet-resets.ts";
-import { lookUpInterface } from "./route.ts";
+import { localAddresses, lookUpInterface } from "./route.ts";
 import { errno, libc, monotonicUs } from "./sys/libc.ts";
+import {
+  familyNumber,
+  IP_RECVERR,
+  IPPROTO_RAW,
+  IPV6_RECVERR,
+  SO_BINDTODEVICE,
+  SO_SNDBUF,
+  SO_SNDBUFFORCE,
+  SOCK_CLOEXEC,
+  SOCK_RAW,
+  SOL_IP,
+  SOL_IPV6,
+  SOL_SOCKET,
+} from "./sys/linux.ts";
 import { createReceiveBatch, createSendBatch } from "./sys/messages.ts";
 import {
   bindPacketSocket,
@@ -41,39 +56,18 @@ import {
   watch,
 } from "./sys/packet-socket.ts";
 import { setOption, trySetOption } from "./sys/raw-socket.ts";
-import { attachFilter, bindToSource } from "./sys/socket.ts";
+import { attachFilter, bindToSource, raiseReceiveBuffer } from "./sys/socket.ts";
 
-const AF_INET = 2;
-const AF_INET6 = 10;
-const SOCK_RAW = 3;
-const SOCK_CLOEXEC = 0o2000000;
-const IPPROTO_RAW = 255;
-const SOL_SOCKET = 1;
-const SO_SNDBUF = 7;
-const SO_BINDTODEVICE = 25;
-const SO_SNDBUFFORCE = 32;
-const SOL_IP = 0;
-const IP_RECVERR = 11;
-const SOL_IPV6 = 41;
-const IPV6_RECVERR = 25;
-
-/** Packets per call, to the kernel and from `lo`. */
+/** Packets given to the kernel in one call, and read from other interfaces in one. */
 const KERNEL_SLOTS = 64;
-const OWN_SLOTS = 16;
-/** Send buffer in bytes. Packets wait in it while the kernel resolves, up to three seconds without an answer. */
+const OWN_SLOTS = 64;
+/** Packets wait in it while the kernel resolves, for three seconds if nobody answers; in bytes. */
 const KERNEL_BUFFER = 4 << 20;
 /** Interval between reads of the neighbour table, in microseconds … */
 const REFRESH_US = 2e6;
 /** … and while a next hop is unknown: 1, 2, 4 … ms, about the time of an answer, up to this. */
 const FIRST_RETRY_US = 1e3;
 const LONGEST_RETRY_US = 100e3;
-
-/** Where packets for some addresses go: to a gateway, or with no gateway straight to their destination. */
-export interface NextHopRange {
-  readonly first: Address;
-  readonly last: Address;
-  readonly gateway?: Address;
-}
 
 export interface PacketOptions
   extends Pick<EthernetOptions, "ringSize" | "slotLength" | "bypass" | "behind"> {
@@ -91,7 +85,7 @@ export interface PacketOptions
 /** Sockets, memory and routes as plain values, which another thread of this process can be given. */
 export interface PacketHandles {
   readonly ethernet: EthernetHandles;
-  /** Receives on `lo` what this machine sends itself. */
+  /** Hears other interfaces: on `lo` what this machine tells itself, and answers that come another way than probes leave. */
   readonly own: number;
   /** Raw IP sockets by IP version; -1 for a version that no route has. */
   readonly kernel: { readonly 4: number; readonly 6: number };
@@ -120,14 +114,16 @@ export function openPacketSockets(options: PacketOptions): PacketHandles {
     return fd;
   };
   try {
+    const versions = ([4, 6] as const).filter((version) =>
+      routes.some(({ first }) => versionOf(first) === version),
+    );
     const own = keep(openPacketSocket("without"));
-    attachFilter(own, packetFilter(ports));
+    attachFilter(own, packetFilter(ports, otherInterfaces(frames.interfaceIndex, versions)));
+    raiseReceiveBuffer(own);
     ignoreOutgoing(own);
-    const loopback = lookUpInterface("lo");
-    if (loopback !== undefined) bindPacketSocket(own, loopback.index, "hear");
+    bindPacketSocket(own, ANY_INTERFACE, "hear");
     const kernel = { 4: -1, 6: -1 };
-    for (const version of [4, 6] as const) {
-      if (!routes.some(({ first }) => versionOf(first) === version)) continue;
+    for (const version of versions) {
       kernel[version] = keep(openKernelSocket(version));
       setOption(kernel[version], SOL_SOCKET, SO_BINDTODEVICE, new TextEncoder().encode(`${interfaceName}\0`));
       const source = sources.find((address) => versionOf(address) === version);
@@ -143,11 +139,44 @@ export function openPacketSockets(options: PacketOptions): PacketHandles {
   }
 }
 
+/** The most that one filter can name, with room to spare; what comes by further ones is not heard. */
+const MOST_INTERFACES = 64;
+const ANY_INTERFACE = 0;
+
+/**
+ * Those besides the run's own by which answers may come: all that have an address. The parts of a bridge or bond have none, so
+ * that nothing is heard twice. Where reverse path filtering is strict the kernel drops them, as it would for raw sockets.
+ */
+function otherInterfaces(own: number, versions: readonly (4 | 6)[]): number[] {
+  const others = versions.flatMap((version) =>
+    localAddresses(version).flatMap(({ interfaceIndex }) =>
+      interfaceIndex === own || (version === 4 && filtersStrictly(interfaceIndex)) ? [] : [interfaceIndex],
+    ),
+  );
+  const loopback = lookUpInterface("lo");
+  return [...new Set([...(loopback === undefined ? [] : [loopback.index]), ...others])].slice(
+    0,
+    MOST_INTERFACES,
+  );
+}
+
+/** The larger of the two settings counts; 1 is strict (RFC 3704). */
+function filtersStrictly(interfaceIndex: number): boolean {
+  const setting = (name: string): number => {
+    try {
+      return Number(readFileSync(`/proc/sys/net/ipv4/conf/${name}/rp_filter`, "utf8"));
+    } catch {
+      return 0;
+    }
+  };
+  return Math.max(setting("all"), setting(lookUpInterface(interfaceIndex)?.name ?? "")) === 1;
+}
+
 const versionOf = (address: Address): 4 | 6 => (address.length === 4 ? 4 : 6);
 
 /** A socket that sends whole IP packets through the kernel's routing. */
 function openKernelSocket(version: 4 | 6): number {
-  const fd = libc.socket(version === 4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
+  const fd = libc.socket(familyNumber(version), SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
   if (fd < 0) throw new SynprobeError(ERROR_CODES.noSource, `cannot send IPv${version} packets: ${errno()}`);
   if (!trySetOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, KERNEL_BUFFER))
     trySetOption(fd, SOL_SOCKET, SO_SNDBUF, KERNEL_BUFFER);
@@ -269,12 +298,12 @@ export function attachPacket(handles: PacketHandles): PacketLink {
     try {
       return inbox.receive(own);
     } catch {
-      // `lo` is down, reported once: nothing arrives on it then.
+      // That an interface is down, told once: nothing comes by way of it then.
       return 0;
     }
   };
 
-  /** @returns true when nothing was left waiting on `lo` */
+  /** @returns true when nothing was left waiting on other interfaces */
   const drainOwn = (): boolean => {
     const received = receiveOwn();
     for (let slot = 0; slot < received; slot++) {
@@ -322,77 +351,7 @@ export function attachPacket(handles: PacketHandles): PacketLink {
   };
 }
 
-export interface Hops {
-  /** Number of the range that holds the address at `bytes[at]` (`length` 4 or 16), or -1. */
-  locate(bytes: Uint8Array, at: number, length: 4 | 16): number;
-  /** Number of the neighbour that the address just located is sent to, or -1. */
-  neighbour(range: number, neighbours: NeighbourTable): number;
-}
-
-/** Ranges in order, found by bisection; the last one found is tried first. @throws {RangeError} when two overlap */
-export function createHops(routes: readonly NextHopRange[]): Hops {
-  const words = (address: Address): Uint32Array => {
-    const loaded = new Uint32Array(ADDRESS_WORDS);
-    loadAddress(loaded, 0, address, 0, address.length);
-    return loaded;
-  };
-  const ranges = routes
-    .map(({ first, last, gateway }) => ({ first: words(first), last: words(last), gateway }))
-    .sort((a, b) => (below(a.first, 0, b.first, 0) ? -1 : 1));
-  const count = ranges.length;
-  const firsts = new Uint32Array(count * ADDRESS_WORDS);
-  const lasts = new Uint32Array(count * ADDRESS_WORDS);
-  const gateways = ranges.map(({ gateway }) => gateway && words(gateway));
-  ranges.forEach(({ first, last }, range) => {
-    firsts.set(first, range * ADDRESS_WORDS);
-    lasts.set(last, range * ADDRESS_WORDS);
-    if (range > 0 && !below(lasts, (range - 1) * ADDRESS_WORDS, first, 0))
-      throw new RangeError("next-hop ranges overlap");
-  });
-  /** Neighbour of each range's gateway, and the version of the table for which it holds. */
-  const known = new Int32Array(count);
-  const versions = new Float64Array(count).fill(-1);
-  const wanted = new Uint32Array(ADDRESS_WORDS);
-  let latest = 0;
-
-  const holds = (range: number): boolean =>
-    !below(wanted, 0, firsts, range * ADDRESS_WORDS) && !below(lasts, range * ADDRESS_WORDS, wanted, 0);
-  return {
-    locate: (bytes, at, length) => {
-      loadAddress(wanted, 0, bytes, at, length);
-      if (latest < count && holds(latest)) return latest;
-      let low = 0;
-      let high = count;
-      while (low < high) {
-        const middle = (low + high) >> 1;
-        if (below(wanted, 0, firsts, middle * ADDRESS_WORDS)) high = middle;
-        else low = middle + 1;
-      }
-      if (low === 0 || !holds(low - 1)) return -1;
-      latest = low - 1;
-      return latest;
-    },
-    neighbour: (range, neighbours) => {
-      const gateway = gateways[range];
-      if (gateway === undefined) return neighbours.find(wanted, 0);
-      if (versions[range] !== neighbours.version) {
-        versions[range] = neighbours.version;
-        known[range] = neighbours.find(gateway, 0);
-      }
-      return known[range];
-    },
-  };
-}
-
-/** Whether one address of four words comes before another. */
-function below(a: Uint32Array, aAt: number, b: Uint32Array, bAt: number): boolean {
-  for (let i = 0; i < ADDRESS_WORDS; i++) {
-    if (a[aAt + i] !== b[bAt + i]) return a[aAt + i] < b[bAt + i];
-  }
-  return false;
-}
-
-/** Closes handles that were never attached, or whose thread has ended. */
+/** Closes handles that no link was made of, or whose thread is no more. */
 export function closePacket(handles: PacketHandles): void {
   closeEthernet(handles.ethernet);
   closeOwn(handles, "now");

@@ -6,21 +6,17 @@
  * The attachment is a descriptor: it ends with the process, however that ends. It needs CAP_BPF and CAP_NET_ADMIN; where they,
  * or the kernel's part, are missing, the run is a little slower, nothing else. Not for ports that others may use.
  */
+import { ETHERTYPE, ETHERTYPE_AT, HEADER_LENGTH } from "../wire/ethernet.ts";
+import { FLAGS } from "../wire/tcp.ts";
 import type { PortRange } from "./filter.ts";
 import { addressOf, LITTLE_ENDIAN, libc, nativeMemory, systemCall } from "./sys/libc.ts";
+import { IPPROTO_TCP } from "./sys/linux.ts";
 
 /** bpf(2): commands, types and places (linux/bpf.h). */
 const BPF = { progLoad: 5, linkCreate: 28, schedCls: 3, tcxIngress: 46 } as const;
 const ATTRIBUTES_LENGTH = 128;
 /** Return values of a program at tcx: continue with the next one, or drop. */
 const TCX = { next: -1, drop: 2 } as const;
-
-const ETHERNET = 14;
-const ETHERTYPE = 12;
-const IPV4 = 0x0800;
-const IPV6 = 0x86dd;
-const TCP = 6;
-const RST = 0x04;
 
 /** One eBPF instruction: code, destination and source register, jump offset, constant. */
 type Instruction = readonly [code: number, registers: number, offset: number, constant: number];
@@ -57,27 +53,27 @@ export function resetProgram({ first, last }: PortRange): Uint8Array<ArrayBuffer
     [CODE.ifLess, 0, "pass", first],
     [CODE.ifGreater, 0, "pass", last],
     load(CODE.loadByte, at + 13),
-    [CODE.ifSet, 0, "drop", RST],
+    [CODE.ifSet, 0, "drop", FLAGS.RST],
   ];
   const steps: Step[] = [
     // The loads below want the context in register 6.
     [CODE.move, 0x16, 0, 0],
-    load(CODE.loadHalf, ETHERTYPE),
-    [CODE.ifEqual, 0, "v6", IPV6],
-    [CODE.ifNot, 0, "pass", IPV4],
+    load(CODE.loadHalf, ETHERTYPE_AT),
+    [CODE.ifEqual, 0, "v6", ETHERTYPE.IPV6],
+    [CODE.ifNot, 0, "pass", ETHERTYPE.IPV4],
     // No options, no fragment.
-    load(CODE.loadByte, ETHERNET),
+    load(CODE.loadByte, HEADER_LENGTH),
     [CODE.ifNot, 0, "pass", 0x45],
-    load(CODE.loadHalf, ETHERNET + 6),
+    load(CODE.loadHalf, HEADER_LENGTH + 6),
     [CODE.ifSet, 0, "pass", 0x3fff],
-    load(CODE.loadByte, ETHERNET + 9),
-    [CODE.ifNot, 0, "pass", TCP],
-    ...segment(ETHERNET + 20),
+    load(CODE.loadByte, HEADER_LENGTH + 9),
+    [CODE.ifNot, 0, "pass", IPPROTO_TCP],
+    ...segment(HEADER_LENGTH + 20),
     [CODE.jump, 0, "pass", 0],
     "v6",
-    load(CODE.loadByte, ETHERNET + 6),
-    [CODE.ifNot, 0, "pass", TCP],
-    ...segment(ETHERNET + 40),
+    load(CODE.loadByte, HEADER_LENGTH + 6),
+    [CODE.ifNot, 0, "pass", IPPROTO_TCP],
+    ...segment(HEADER_LENGTH + 40),
   ];
   const code = steps.filter((step) => step !== "v6");
   const labels = { v6: steps.indexOf("v6"), pass: code.length, drop: code.length + 2 };

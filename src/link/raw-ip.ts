@@ -10,6 +10,8 @@
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import type { Address } from "../wire/address.ts";
 import { putU16 } from "../wire/bytes.ts";
+import * as ipv4 from "../wire/ipv4.ts";
+import * as ipv6 from "../wire/ipv6.ts";
 import {
   type Instruction,
   icmp4Filter,
@@ -18,11 +20,26 @@ import {
   tcp4Filter,
   tcp6Filter,
 } from "./filter.ts";
+import { createRangeFinder, type PinnedRange } from "./hops.ts";
 import type { Link, PacketHandler } from "./link.ts";
 import { ageOf, errno, LITTLE_ENDIAN, realtimeUs } from "./sys/libc.ts";
+import {
+  IP_RECVERR,
+  IPV6_CHECKSUM,
+  IPV6_RECVERR,
+  IPV6_RECVHOPLIMIT,
+  IPV6_RECVPKTINFO,
+  SO_BINDTODEVICE,
+  SO_MEMINFO,
+  SO_SNDBUF,
+  SO_TIMESTAMPNS,
+  SOL_IP,
+  SOL_IPV6,
+  SOL_RAW,
+  SOL_SOCKET,
+} from "./sys/linux.ts";
 import { createReceiveBatch, createSendBatch, HEADROOM } from "./sys/messages.ts";
 import {
-  getOption,
   getOptionBytes,
   openRawSocket,
   PROTOCOLS,
@@ -30,35 +47,17 @@ import {
   setOption,
   trySetOption,
 } from "./sys/raw-socket.ts";
-import { attachFilter, bindToSource } from "./sys/socket.ts";
+import { attachFilter, bindToSource, raiseReceiveBuffer } from "./sys/socket.ts";
 
-const SOL_SOCKET = 1;
-const SO_SNDBUF = 7;
-const SO_RCVBUF = 8;
-const SO_BINDTODEVICE = 25;
-const SO_RCVBUFFORCE = 33;
-const SO_TIMESTAMPNS = 35;
-const SO_MEMINFO = 55;
 /** Words of SO_MEMINFO (linux/sock_diag.h), and the one that counts drops. */
 const SK_MEMINFO_VARS = 9;
 const SK_MEMINFO_DROPS = 8;
-const SOL_RAW = 255;
-const IPV6_CHECKSUM = 7;
-const SOL_IP = 0;
-const IP_RECVERR = 11;
-const SOL_IPV6 = 41;
-const IPV6_RECVERR = 25;
-const IPV6_RECVPKTINFO = 49;
-const IPV6_RECVHOPLIMIT = 51;
 
 const SLOTS = 64;
 const SLOT_LENGTH = 128;
 const RECEIVE_SLOTS = 64;
 /** Batches read before the event loop gets its turn: a flood of replies must not starve sending. */
 const BATCHES_PER_TURN = 16;
-/** Bytes asked for; the kernel reports twice what it grants (socket(7), SO_RCVBUF). */
-export const WANTED_RECEIVE_BUFFER = 8 << 20;
-
 export interface RawIpOptions {
   readonly families: readonly (4 | 6)[];
   /** Source ports of the run: what the filters let through. */
@@ -69,6 +68,8 @@ export interface RawIpOptions {
   readonly scope?: number;
   /** Source address; policy rules that match on it apply. By default the kernel's routes choose. */
   readonly source?: Address;
+  /** Disjoint; packets to them leave through these interfaces, all others through those that the kernel chooses. */
+  readonly pinned?: readonly PinnedRange[];
   /** Longest packet to send, in bytes: 128 by default, which holds any segment without text. */
   readonly slotLength?: number;
   /**
@@ -128,7 +129,7 @@ function open(options: RawIpOptions, opened: RawSocket[]): Link {
     }
   }
 
-  const batch = createSendBatch(SLOTS, slotLength, scope);
+  const batch = createSendBatch(SLOTS, slotLength, scope, interfaceFinder(options.pinned ?? []));
   // The first call through a binding costs a millisecond, which is not the first packet's round trip.
   for (const { fd } of senders.values()) batch.send(fd, 0, 0);
   const inbox = createReceiveBatch(RECEIVE_SLOTS, receiveLength);
@@ -197,7 +198,20 @@ function open(options: RawIpOptions, opened: RawSocket[]): Link {
   };
 }
 
-/** Packets the kernel dropped because receive buffers were full, over all sockets. */
+/** The interface of a packet by its destination; undefined when no packet has to leave through a certain one. */
+function interfaceFinder(
+  pinned: readonly PinnedRange[],
+): ((data: Uint8Array, at: number) => number) | undefined {
+  if (pinned.length === 0) return undefined;
+  const { ranges, locate } = createRangeFinder(pinned);
+  return (data, at) => {
+    const range =
+      data[at] >> 4 === 4 ? locate(data, at + ipv4.DESTINATION, 4) : locate(data, at + ipv6.DESTINATION, 16);
+    return range < 0 ? 0 : ranges[range].interfaceIndex;
+  };
+}
+
+/** What the kernel dropped for want of room, over all sockets. */
 function countDrops(fds: readonly number[]): number {
   return fds.reduce((sum, fd) => {
     const words = getOptionBytes(fd, SOL_SOCKET, SO_MEMINFO, 4 * SK_MEMINFO_VARS);
@@ -211,14 +225,6 @@ function countDrops(fds: readonly number[]): number {
 function filterFor(family: 4 | 6, protocol: number, ports: PortRange): Instruction[] {
   if (protocol === PROTOCOLS.tcp) return family === 4 ? tcp4Filter(ports) : tcp6Filter(ports);
   return family === 4 ? icmp4Filter(ports) : icmp6Filter(ports);
-}
-
-/** @returns the size granted: SO_RCVBUFFORCE passes net.core.rmem_max with CAP_NET_ADMIN, SO_RCVBUF stops there. */
-export function raiseReceiveBuffer(fd: number): number {
-  if (!trySetOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, WANTED_RECEIVE_BUFFER)) {
-    trySetOption(fd, SOL_SOCKET, SO_RCVBUF, WANTED_RECEIVE_BUFFER);
-  }
-  return getOption(fd, SOL_SOCKET, SO_RCVBUF) ?? 0;
 }
 
 function bindToDevice(fd: number, name: string): void {

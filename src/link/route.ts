@@ -6,31 +6,22 @@
  */
 import type { Address } from "../wire/address.ts";
 import { MAC_LENGTH, type Mac } from "../wire/ethernet.ts";
-import { type Attribute, fromU32, hostU16, hostU32, netlinkRequest, readAttributes } from "./sys/netlink.ts";
+import { familyNumber, familyOf } from "./sys/linux.ts";
+import {
+  type Attribute,
+  fromU32,
+  hostU16,
+  hostU32,
+  type NetlinkSocket,
+  netlinkRequest,
+  openNetlink,
+  readAttributes,
+} from "./sys/netlink.ts";
+import { HEADER_LENGTH, IFA, IFLA, RTA, RTAX_MTU, RTM } from "./sys/rtnetlink.ts";
 
-const RTM_GETLINK = 18;
-const RTM_GETADDR = 22;
-const RTM_GETROUTE = 26;
-const RTMSG_LENGTH = 12;
-const IFINFOMSG_LENGTH = 16;
-const IFADDRMSG_LENGTH = 8;
-const RTA = {
-  destination: 1,
-  source: 2,
-  outInterface: 4,
-  gateway: 5,
-  preferredSource: 7,
-  metrics: 8,
-  via: 18,
-} as const;
-const IFLA = { address: 1, name: 3, mtu: 4 } as const;
-const IFA = { address: 1, local: 2 } as const;
-const RTAX_MTU = 2;
 const IFF = { up: 0x1, loopback: 0x8, pointToPoint: 0x10, running: 0x40, noArp: 0x80 } as const;
 /** Hardware type of everything that carries Ethernet frames: also bridges, VLANs, veth (linux/if_arp.h). */
 const ARPHRD_ETHER = 1;
-const AF_INET = 2;
-const AF_INET6 = 10;
 
 /** Route types that matter to a prober (rtnetlink(7), `rtm_type`). */
 const ROUTE_TYPES = {
@@ -54,6 +45,8 @@ export interface Route {
   readonly gateway?: Address;
   /** Path MTU from the route's metrics, in bytes, when it has one. */
   readonly mtu?: number;
+  /** The route has several next hops, of which this is the one for this destination (ECMP, RFC 2992). */
+  readonly multipath?: true;
 }
 
 export type RouteAnswer =
@@ -75,11 +68,36 @@ export interface Interface {
   readonly mac?: Mac;
 }
 
-const familyOf = (address: Address): number => (address.length === 4 ? AF_INET : AF_INET6);
+/** Asks for the matching entry of the table, with all its next hops, not for the one that was chosen (Linux 4.13). */
+const RTM_F_FIB_MATCH = 0x2000;
 
-/** Asks for the route to `destination`, optionally through one interface and from one address. @throws {SynprobeError} `ERR_SYSTEM` */
-export function lookUpRoute(destination: Address, interfaceIndex?: number, source?: Address): RouteAnswer {
-  const header = new Uint8Array(RTMSG_LENGTH);
+/**
+ * Asks for the route to `destination`, optionally through one interface and from one address.
+ * @param netlink for many questions; without it, a socket for this one
+ * @throws {SynprobeError} `ERR_SYSTEM`
+ */
+export function lookUpRoute(
+  destination: Address,
+  interfaceIndex?: number,
+  source?: Address,
+  netlink?: NetlinkSocket,
+): RouteAnswer {
+  if (netlink !== undefined) return askRoute(netlink, destination, interfaceIndex, source);
+  const own = openNetlink();
+  try {
+    return askRoute(own, destination, interfaceIndex, source);
+  } finally {
+    own.close();
+  }
+}
+
+function askRoute(
+  netlink: NetlinkSocket,
+  destination: Address,
+  interfaceIndex: number | undefined,
+  source: Address | undefined,
+): RouteAnswer {
+  const header = new Uint8Array(HEADER_LENGTH.route);
   header[0] = familyOf(destination);
   header[1] = destination.length * 8;
   const attributes: Attribute[] = [{ type: RTA.destination, value: destination }];
@@ -90,11 +108,11 @@ export function lookUpRoute(destination: Address, interfaceIndex?: number, sourc
     header[2] = source.length * 8;
     attributes.push({ type: RTA.source, value: source });
   }
-  const answer = netlinkRequest(RTM_GETROUTE, header, attributes);
+  const answer = netlink.request(RTM.getRoute, header, attributes);
   if (!answer.ok) return answer;
   const [message] = answer.messages;
   if (message === undefined) return { ok: false, errno: "ENETUNREACH" };
-  const found = message.attributes(RTMSG_LENGTH);
+  const found = message.attributes(HEADER_LENGTH.route);
   const out = found.get(RTA.outInterface);
   const type = ROUTE_TYPES[message.body[7] as keyof typeof ROUTE_TYPES] ?? "other";
   // IPv6 answers an unreachable, prohibit or blackhole route with the route itself.
@@ -107,6 +125,9 @@ export function lookUpRoute(destination: Address, interfaceIndex?: number, sourc
   const gateway = found.get(RTA.gateway) ?? found.get(RTA.via)?.subarray(2);
   const metrics = found.get(RTA.metrics);
   const mtu = metrics === undefined ? undefined : readAttributes(metrics).get(RTAX_MTU);
+  // An interface that was asked for leaves no choice.
+  const choice = type === "unicast" && interfaceIndex === undefined;
+  const multipath = choice && hasSeveralHops(netlink, header, attributes);
   return {
     ok: true,
     route: {
@@ -115,24 +136,43 @@ export function lookUpRoute(destination: Address, interfaceIndex?: number, sourc
       source: preferred.slice(),
       ...(gateway === undefined ? {} : { gateway: gateway.slice() }),
       ...(mtu === undefined ? {} : { mtu: hostU32(mtu) }),
+      ...(multipath ? { multipath } : {}),
     },
   };
 }
 
-/** An interface by name or index; undefined when there is none. @throws {SynprobeError} `ERR_SYSTEM` */
+function hasSeveralHops(
+  netlink: NetlinkSocket,
+  header: Uint8Array,
+  attributes: readonly Attribute[],
+): boolean {
+  const wanted = header.slice();
+  wanted.set(fromU32(RTM_F_FIB_MATCH), 8);
+  const answer = netlink.request(RTM.getRoute, wanted, attributes);
+  if (!answer.ok) return false;
+  return answer.messages.some((message) => {
+    const found = message.attributes(HEADER_LENGTH.route);
+    // A next hop of its own may be a group, which older forms of the entry do not show (net.ipv4.nexthop_compat_mode).
+    return found.has(RTA.multipath) || (found.has(RTA.nextHopId) && !found.has(RTA.outInterface));
+  });
+}
+
+/** Bytes of an interface's own name; alternative names may be longer (Linux 5.5). */
+const LONGEST_NAME = 15;
+
+/** An interface by name, alternative name or index; undefined when there is none. @throws {SynprobeError} `ERR_SYSTEM` */
 export function lookUpInterface(which: string | number): Interface | undefined {
-  const header = new Uint8Array(IFINFOMSG_LENGTH);
+  const header = new Uint8Array(HEADER_LENGTH.link);
   const attributes: Attribute[] = [];
   if (typeof which === "number") header.set(fromU32(which), 4);
-  else
-    attributes.push({
-      type: IFLA.name,
-      value: new TextEncoder().encode(`${which}\0`),
-    });
-  const answer = netlinkRequest(RTM_GETLINK, header, attributes);
+  else {
+    const type = which.length > LONGEST_NAME ? IFLA.alternativeName : IFLA.name;
+    attributes.push({ type, value: new TextEncoder().encode(`${which}\0`) });
+  }
+  const answer = netlinkRequest(RTM.getLink, header, attributes);
   const message = answer.ok ? answer.messages[0] : undefined;
   if (message === undefined) return undefined;
-  const found = message.attributes(IFINFOMSG_LENGTH);
+  const found = message.attributes(HEADER_LENGTH.link);
   const flags = hostU32(message.body, 8);
   const mtu = found.get(IFLA.mtu);
   const hardware = found.get(IFLA.address);
@@ -149,22 +189,24 @@ export function lookUpInterface(which: string | number): Interface | undefined {
   };
 }
 
+/** An address of this machine. */
+export interface LocalAddress {
+  readonly address: Address;
+  readonly interfaceIndex: number;
+  /** Bits that it shares with its network. */
+  readonly prefixLength: number;
+}
+
 /** Addresses of one family that this machine has, with their interface. @throws {SynprobeError} `ERR_SYSTEM` */
-export function localAddresses(family: 4 | 6): { address: Address; interfaceIndex: number }[] {
-  const header = new Uint8Array(IFADDRMSG_LENGTH);
-  header[0] = family === 4 ? AF_INET : AF_INET6;
-  const answer = netlinkRequest(RTM_GETADDR, header, [], "dump");
+export function localAddresses(family: 4 | 6): LocalAddress[] {
+  const header = new Uint8Array(HEADER_LENGTH.address);
+  header[0] = familyNumber(family);
+  const answer = netlinkRequest(RTM.getAddress, header, [], "dump");
   if (!answer.ok) return [];
-  return answer.messages.flatMap((message) => {
-    const found = message.attributes(IFADDRMSG_LENGTH);
+  return answer.messages.flatMap(({ body, attributes }) => {
+    const found = attributes(HEADER_LENGTH.address);
     const address = found.get(IFA.local) ?? found.get(IFA.address);
-    return address === undefined
-      ? []
-      : [
-          {
-            address: address.slice(),
-            interfaceIndex: hostU32(message.body, 4),
-          },
-        ];
+    if (address === undefined) return [];
+    return [{ address: address.slice(), interfaceIndex: hostU32(body, 4), prefixLength: body[1] }];
   });
 }

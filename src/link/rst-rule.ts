@@ -11,30 +11,22 @@
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import type { PortRange } from "./filter.ts";
 import { LITTLE_ENDIAN } from "./sys/libc.ts";
+import { familyNumber, IPPROTO_TCP } from "./sys/linux.ts";
 import { type Attribute, fromU32, hostU16, netlinkRequest } from "./sys/netlink.ts";
+import { FRA, HEADER_LENGTH, RTM } from "./sys/rtnetlink.ts";
 
-const RTM_NEWRULE = 32;
-const RTM_DELRULE = 33;
-const RTM_GETRULE = 34;
-const RULE_HEADER_LENGTH = 12;
+const FR_ACT_BLACKHOLE = 6;
+
 /** Where the header has the action. */
 const ACTION = 7;
-const FRA = { inputInterface: 3, priority: 6, protocol: 21, ipProtocol: 22, sourcePorts: 23 } as const;
-const FR_ACT_BLACKHOLE = 6;
-const AF_INET = 2;
-const AF_INET6 = 10;
-const IPPROTO_TCP = 6;
-
 /** Our mark in `rtm_protocol`'s number space (linux/rtnetlink.h: those above 4 are the administrator's to give). */
-const RULE_PROTOCOL = 83;
-/** Before the main table's rule, at 32766. */
+export const RST_RULE_PROTOCOL = 83;
+/** Before the main table's rule, which stands at 32766. */
 const PRIORITY = 5300;
-
-const familyNumber = (family: 4 | 6): number => (family === 4 ? AF_INET : AF_INET6);
 
 /** @throws {SynprobeError} `ERR_PRIVILEGE_ADMIN` without CAP_NET_ADMIN, `ERR_SYSTEM` otherwise; a rule that exists is fine */
 export function addRstRule(family: 4 | 6, ports: PortRange): void {
-  const answer = netlinkRequest(RTM_NEWRULE, ruleHeader(family), ruleAttributes(ports), "create");
+  const answer = netlinkRequest(RTM.newRule, ruleHeader(family), ruleAttributes(ports), "create");
   if (answer.ok || answer.errno === "EEXIST") return;
   if (answer.errno === "EPERM") {
     throw new SynprobeError(
@@ -50,7 +42,7 @@ export function addRstRule(family: 4 | 6, ports: PortRange): void {
 
 /** Removes the rule; one that is gone already is fine. @throws {SynprobeError} `ERR_SYSTEM` */
 export function removeRstRule(family: 4 | 6, ports: PortRange): void {
-  const answer = netlinkRequest(RTM_DELRULE, ruleHeader(family), ruleAttributes(ports), "delete");
+  const answer = netlinkRequest(RTM.deleteRule, ruleHeader(family), ruleAttributes(ports), "delete");
   if (answer.ok || answer.errno === "ENOENT" || answer.errno === "EAFNOSUPPORT") return;
   throw new SynprobeError(
     ERROR_CODES.system,
@@ -66,12 +58,12 @@ const ADDED_BY_KERNEL: readonly number[] = [13, 14, 15];
  * anything is somebody else's: `removeRstRule` would not find it.
  */
 export function listRstRules(family: 4 | 6): PortRange[] {
-  const header = new Uint8Array(RULE_HEADER_LENGTH);
+  const header = new Uint8Array(HEADER_LENGTH.rule);
   header[0] = familyNumber(family);
-  const answer = netlinkRequest(RTM_GETRULE, header, [], "dump");
+  const answer = netlinkRequest(RTM.getRule, header, [], "dump");
   if (!answer.ok) return [];
   return answer.messages.flatMap(({ body, attributes }) => {
-    const found = attributes(RULE_HEADER_LENGTH);
+    const found = attributes(HEADER_LENGTH.rule);
     const range = found.get(FRA.sourcePorts);
     if (range === undefined || body[ACTION] !== FR_ACT_BLACKHOLE) return [];
     const ports = { first: hostU16(range), last: hostU16(range, 2) };
@@ -84,7 +76,7 @@ export function listRstRules(family: 4 | 6): PortRange[] {
 }
 
 function ruleHeader(family: 4 | 6): Uint8Array {
-  const header = new Uint8Array(RULE_HEADER_LENGTH);
+  const header = new Uint8Array(HEADER_LENGTH.rule);
   header[0] = familyNumber(family);
   header[ACTION] = FR_ACT_BLACKHOLE;
   return header;
@@ -99,7 +91,7 @@ function ruleAttributes({ first, last }: PortRange): Attribute[] {
     { type: FRA.priority, value: fromU32(PRIORITY) },
     { type: FRA.inputInterface, value: new TextEncoder().encode("lo\0") },
     { type: FRA.ipProtocol, value: Uint8Array.of(IPPROTO_TCP) },
-    { type: FRA.protocol, value: Uint8Array.of(RULE_PROTOCOL) },
+    { type: FRA.protocol, value: Uint8Array.of(RST_RULE_PROTOCOL) },
     { type: FRA.sourcePorts, value: range },
   ];
 }

@@ -4,7 +4,7 @@
  */
 import type { Link } from "./link.ts";
 
-/** A packet sent, one that the kernel then refused to send, or one received. */
+/** A packet that was sent, one whose sending the kernel refused, or one that came in. */
 export type PacketEvent = "sent" | "refused" | "received";
 
 /** Sees one packet, `bytes[at, end)`, valid only until it returns; `ageUs` as in PacketHandler, 0 for packets going out. */
@@ -26,12 +26,10 @@ export function traceLink(link: Link, observe: PacketObserver): Link {
       return link.sendError;
     },
     send: (first) => {
-      // One at a time, so that each is seen before its answer can be.
+      // One at a time: what becomes of each is known, and told, before its answer is read.
       const at = first * batch.slotLength + batch.offset;
-      const end = at + batch.lengths[first];
-      observe("sent", batch.data, at, end, 0);
       const taken = link.send(first, 1);
-      if (taken === 0) observe("refused", batch.data, at, end, 0);
+      observe(taken === 0 ? "refused" : "sent", batch.data, at, at + batch.lengths[first], 0);
       return taken;
     },
     listen: (handler, onReadable, onError) =>

@@ -4,8 +4,18 @@
  */
 import type { Instruction } from "../../src/link/filter.ts";
 
+/** What the kernel knows of a packet beside its bytes (linux/filter.h, SKF_AD_OFF). */
+export interface Beside {
+  readonly interfaceIndex?: number;
+  readonly vlanTagged?: boolean;
+}
+
 /** @returns how many bytes of the packet the filter keeps; 0 drops it */
-export function runFilter(program: readonly Instruction[], packet: Uint8Array): number {
+export function runFilter(
+  program: readonly Instruction[],
+  packet: Uint8Array,
+  { interfaceIndex = 0, vlanTagged = false }: Beside = {},
+): number {
   let a = 0;
   let x = 0;
   for (let pc = 0; pc < program.length; pc++) {
@@ -16,6 +26,9 @@ export function runFilter(program: readonly Instruction[], packet: Uint8Array): 
     };
     let loaded: number | undefined = 0;
     switch (code) {
+      case 0x20: // ld #ifidx, ld #vlan_avail
+        a = k === 0xffff_f008 ? interfaceIndex : k === 0xffff_f030 ? Number(vlanTagged) : Number.NaN;
+        break;
       case 0x30: // ldb [k]
         loaded = load(k, 1);
         a = loaded ?? 0;

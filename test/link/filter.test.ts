@@ -17,7 +17,7 @@ import * as tcp from "../../src/wire/tcp.ts";
 import { GOLDEN_NAMES, golden } from "../golden/golden.ts";
 import { icmpAbout, segmentTo } from "../sim/network.ts";
 import { address, engineFor, target, transmit } from "../sim/run.ts";
-import { runFilter } from "./bpf.ts";
+import { type Beside, runFilter } from "./bpf.ts";
 
 const PORTS = { first: 61_000, last: 65_534 };
 const IPV6_HEADER = 40;
@@ -150,8 +150,19 @@ describe("the filters of packet sockets", () => {
     Uint8Array.from([...new Array(12).fill(0x45), etherType >> 8, etherType & 0xff, ...packet]);
   const verdicts = (packet: Uint8Array, ports = PORTS): boolean[] => [
     kept(runFilter(frameFilter(ports), frame(packet))),
-    kept(runFilter(packetFilter(ports), packet)),
+    kept(runFilter(packetFilter(ports, [1, 7]), packet, { interfaceIndex: 7 })),
   ];
+
+  it("of other interfaces hear those that are named, and no tagged frames", () => {
+    const packet = answer(probe4);
+    const hears = (interfaces: readonly number[], beside: Beside): boolean =>
+      kept(runFilter(packetFilter(PORTS, interfaces), packet, beside));
+    expect(hears([1], { interfaceIndex: 1 })).toBe(true);
+    expect(hears([1, 5, 9], { interfaceIndex: 5 })).toBe(true);
+    expect(hears([1, 5, 9], { interfaceIndex: 9 })).toBe(true);
+    expect(hears([1, 5, 9], { interfaceIndex: 2 })).toBe(false);
+    expect(hears([1, 5, 9], { interfaceIndex: 5, vlanTagged: true })).toBe(false);
+  });
 
   it("say of any packet what the raw sockets' filters say", () => {
     const probes = fc.constantFrom(probe4, probe6);

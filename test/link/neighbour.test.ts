@@ -1,8 +1,8 @@
 /** The neighbour table: what of it is the kernel's, what is remembered, and when somebody is asked again. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { createHops, type NextHopRange } from "../../src/link/hops.ts";
 import { createNeighbourTable, type Neighbour, type NeighbourState } from "../../src/link/neighbour.ts";
-import { createHops, type NextHopRange } from "../../src/link/packet.ts";
 import { ADDRESS_WORDS, loadAddress } from "../../src/socket/table.ts";
 import type { Address } from "../../src/wire/address.ts";
 import { formatMac } from "../../src/wire/ethernet.ts";

@@ -10,7 +10,7 @@ import { type OpenScan, openScan } from "../../runtime/run/scan.ts";
 import type { ScanOptions } from "../../runtime/run/scan-options.ts";
 import { dropPrivileges, notPrivileged } from "../../runtime/system/privilege.ts";
 import { createRandom } from "../../runtime/system/random.ts";
-import { probePorts, readServices } from "../../runtime/system/system.ts";
+import { readServices } from "../../runtime/system/system.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import type { TimedOptions } from "../options/table.ts";
 import type { Invocation } from "./context.ts";
@@ -18,6 +18,7 @@ import { keepIgnoredSignals, watchSignals } from "./interruption.ts";
 import { rememberRun } from "./journal.ts";
 import { packetTracer } from "./packet-trace.ts";
 import { runScan } from "./run.ts";
+import { describeLink } from "./run-notes.ts";
 import { statusOfFaults } from "./status.ts";
 import { planTargets } from "./targets.ts";
 import { type Messages, openProgress, printResult } from "./terminal.ts";
@@ -140,28 +141,4 @@ function emptyStatus(plan: Plan): ExitStatus {
     ERROR_CODES.noTargets,
     "nothing is left to probe: every target or port is excluded",
   );
-}
-
-function describeLink(
-  { means, receiveBuffer }: OpenScan,
-  { order }: ScanOptions,
-  options: TimedOptions,
-  messages: Messages,
-): void {
-  const { first, last, shared } = probePorts();
-  if (shared && options.sourcePort === undefined) {
-    messages.note(
-      `source ports ${first}-${last} are also the kernel's (net.ipv4.ip_local_port_range): its own connections may collide`,
-    );
-  }
-  if (options.verbose !== true) return;
-  const ports =
-    means.ports.first === means.ports.last ? means.ports.first : `${means.ports.first}-${means.ports.last}`;
-  const buffer = receiveBuffer > 0 ? `, receive buffer ${receiveBuffer} bytes` : "";
-  const many = means.workers > 1;
-  const sending = many ? " that send in other threads" : " that sends in another thread";
-  const workers =
-    means.threads > 0 ? `, ${means.workers} worker${many ? "s" : ""}${means.senders ? sending : ""}` : "";
-  const seed = options.sequential === true ? "" : `, --seed ${order.seed}`;
-  messages.note(`link ${means.link}${workers}${buffer}, source ports ${ports}${seed}`);
 }

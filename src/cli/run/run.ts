@@ -17,6 +17,7 @@ import type { RunContext } from "./context.ts";
 import { journalOptions, type OpenedJournal, openRunJournal } from "./journal.ts";
 import { type Outputs, openOutputs } from "./outputs.ts";
 import { rateChangeLine } from "./rate-changes.ts";
+import { watchNames } from "./run-notes.ts";
 import { finalStatus } from "./status.ts";
 import { isOneTerminal, VERSION } from "./terminal.ts";
 
@@ -64,11 +65,13 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
       ended = true;
     };
     const before = readCounters();
+    const names = watchNames(context.plan);
     const { summary, failure, heard } = await drive(context, {
       outputs,
       reporter: { ...reporter, finish },
       wants: reporter.wants(info),
       journal,
+      names,
     });
     progress.done();
     const wasProbed = failure === undefined && journal?.complete !== true;
@@ -78,6 +81,7 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
     const fatal = failure ?? outputs.failure();
     if (fatal !== undefined) throw fatal;
     if (silence !== undefined) messages.note(silence.lines);
+    names.tell(messages);
     return finalStatus(summary, context);
   } finally {
     await journal?.journal.close();
@@ -91,7 +95,7 @@ async function explainSilence({ scan, plan }: RunContext, summary: ScanSummary, 
     import("../../runtime/diagnose/no-answers-facts.ts"),
     import("../../runtime/diagnose/no-answers.ts"),
   ]);
-  const causes = judgeNoAnswers(summary, gatherNoAnswerFacts(plan, scan.means.link, before));
+  const causes = judgeNoAnswers(summary, gatherNoAnswerFacts(plan, scan.means, before));
   return causes.length === 0 ? undefined : { causes, lines: noAnswerLines(causes) };
 }
 
@@ -102,6 +106,7 @@ interface Destinations {
   readonly reporter: Reporter;
   readonly wants: ScanHooks["wants"];
   readonly journal: OpenedJournal | undefined;
+  readonly names: ReturnType<typeof watchNames>;
 }
 
 interface Driven {
@@ -115,7 +120,7 @@ interface Driven {
 /** Runs the scan, with journal, progress and outputs around it. */
 async function drive(
   { scan, interruption, progress, options: { statsEvery, veryVerbose }, messages }: RunContext,
-  { outputs, reporter, wants, journal: opened }: Destinations,
+  { outputs, reporter, wants, journal: opened, names }: Destinations,
 ): Promise<Driven> {
   const journal = opened?.complete === true ? undefined : opened?.journal;
   let heard = false;
@@ -132,6 +137,7 @@ async function drive(
       onResult: (result) => {
         // Results that this machine itself decided have no TTL.
         heard ||= result.ttl !== null;
+        names.see(result);
         reporter.result(result);
       },
       ...(outputs.capture === undefined ? {} : { onCapture: outputs.capture }),

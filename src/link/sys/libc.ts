@@ -188,7 +188,12 @@ export const errnoName = (number: number): string => errnoNames.get(number) ?? `
 
 /** The error for an unexpected failure of a call. */
 export const systemError = (call: string, name = errno()): SynprobeError =>
-  new SynprobeError(ERROR_CODES.system, `${call} failed: ${name}`);
+  name === "EMFILE" || name === "ENFILE"
+    ? new SynprobeError(
+        ERROR_CODES.platform,
+        `${call} failed: ${name}: too many open files; raise "ulimit -n"`,
+      )
+    : new SynprobeError(ERROR_CODES.system, `${call} failed: ${name}`);
 
 const CLOCK_REALTIME = 0;
 const CLOCK_MONOTONIC = 1;

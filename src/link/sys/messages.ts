@@ -17,6 +17,19 @@ import {
   systemError,
   timespecUs,
 } from "./libc.ts";
+import {
+  AF_INET,
+  AF_INET6,
+  IP_PKTINFO,
+  IPV6_HOPLIMIT,
+  IPV6_PKTINFO,
+  MSG_DONTWAIT,
+  MSG_TRUNC,
+  SO_TIMESTAMPNS,
+  SOL_IP,
+  SOL_IPV6,
+  SOL_SOCKET,
+} from "./linux.ts";
 
 const P = POINTER_SIZE;
 /** struct msghdr: name, namelen, iov, iovlen, control, controllen, flags; struct mmsghdr adds the length. */
@@ -36,10 +49,6 @@ const IOV_SIZE = 2 * P;
 const CMSG_HEADER = P + 8;
 const align = (n: number): number => (n + P - 1) & ~(P - 1);
 
-const MSG_DONTWAIT = 0x40;
-const MSG_TRUNC = 0x20;
-const AF_INET = 2;
-const AF_INET6 = 10;
 const SOCKADDR_SIZE = 28;
 
 const getSize = (view: DataView, at: number): number =>
@@ -99,10 +108,34 @@ export interface SendBatch {
   send(fd: number, first: number, count: number): number;
 }
 
-/** @param scope index of the interface on which link-local destinations are meant; 0 for none */
-export function createSendBatch(slots: number, slotLength: number, scope = 0): SendBatch {
-  const memory = layOut(slots, slotLength, 0);
-  const { data, names, view, iovView } = memory;
+/** Room for IP_PKTINFO or IPV6_PKTINFO: struct in_pktinfo begins with the interface's index, in6_pktinfo ends with it. */
+const PACKET_INFO = { v4: 12, v6: 20, v6Interface: 16 } as const;
+const PIN_LENGTH = align(CMSG_HEADER) + align(PACKET_INFO.v6);
+
+/**
+ * @param scope index of the interface on which link-local destinations are meant; 0 for none
+ * @param interfaceOf index of the interface through which the packet at `data[at]` must leave; 0 to leave it to the kernel
+ */
+export function createSendBatch(
+  slots: number,
+  slotLength: number,
+  scope = 0,
+  interfaceOf?: (data: Uint8Array, at: number) => number,
+): SendBatch {
+  const memory = layOut(slots, slotLength, interfaceOf === undefined ? 0 : PIN_LENGTH);
+  const { data, names, control, view, iovView } = memory;
+  const controlView = new DataView(control.buffer);
+  const pin = (slot: number, isV4: boolean, index: number): void => {
+    const at = slot * PIN_LENGTH;
+    const value = at + align(CMSG_HEADER);
+    control.fill(0, at, at + PIN_LENGTH);
+    const length = align(CMSG_HEADER) + (isV4 ? PACKET_INFO.v4 : PACKET_INFO.v6);
+    putSize(controlView, at, length);
+    controlView.setInt32(at + P, isV4 ? SOL_IP : SOL_IPV6, LITTLE_ENDIAN);
+    controlView.setInt32(at + P + 4, isV4 ? IP_PKTINFO : IPV6_PKTINFO, LITTLE_ENDIAN);
+    controlView.setInt32(isV4 ? value : value + PACKET_INFO.v6Interface, index, LITTLE_ENDIAN);
+    putSize(view, slot * MMSG_SIZE + MSG.controlLength, index === 0 ? 0 : align(length));
+  };
   const lengths = new Uint16Array(slots);
   const namesView = new DataView(names.buffer);
   // sa_family_t is in host order, unlike all that follows it.
@@ -132,6 +165,7 @@ export function createSendBatch(slots: number, slotLength: number, scope = 0): S
           view.setUint32(slot * MMSG_SIZE + MSG.nameLength, 28, LITTLE_ENDIAN);
         }
         putSize(iovView, slot * IOV_SIZE + P, lengths[slot]);
+        if (interfaceOf !== undefined) pin(slot, data[packet] >> 4 === 4, interfaceOf(data, packet));
       }
       const sent = libc.sendmmsg(fd, memory.address + BigInt(first * MMSG_SIZE), count, MSG_DONTWAIT);
       return Math.max(0, sent);
@@ -175,12 +209,6 @@ export interface ReceiveBatch {
   /** Fills `ancillary` from the control messages of `slot`. */
   readAncillary(slot: number): void;
 }
-
-const SOL_SOCKET = 1;
-const SO_TIMESTAMPNS = 35;
-const SOL_IPV6 = 41;
-const IPV6_PKTINFO = 50;
-const IPV6_HOPLIMIT = 52;
 
 /** @param datagramLength bytes kept of each; a longer one is not readable */
 export function createReceiveBatch(slots: number, datagramLength = DATAGRAM_LENGTH): ReceiveBatch {

@@ -1,15 +1,13 @@
 /**
- * rtnetlink(7): one question to the kernel, its answer, and the attributes inside. Message framing only; link/route.ts knows the
- * questions and what the numbers mean.
+ * netlink(7): questions to the kernel, its answers, and the attributes inside. Message framing only; what is asked is the
+ * callers' business, and the numbers of rtnetlink are in rtnetlink.ts.
  *
  * Synchronous: the kernel puts its answer into the socket before send(2) returns.
  */
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { errno, errnoName, LITTLE_ENDIAN, libc, nativeMemory, systemError } from "./libc.ts";
+import { AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW } from "./linux.ts";
 
-const AF_NETLINK = 16;
-const SOCK_RAW = 3;
-const SOCK_CLOEXEC = 0o2000000;
-const NETLINK_ROUTE = 0;
 const NLM_F_REQUEST = 1;
 const NLM_F_ACK = 4;
 const NLM_F_DUMP = 0x300;
@@ -32,6 +30,8 @@ export interface NetlinkMessage {
   readonly body: Uint8Array;
   /** Attributes after a family-specific header of `headerLength` bytes. */
   attributes(headerLength: number): Map<number, Uint8Array>;
+  /** One of them, without looking at the others. */
+  attribute(headerLength: number, type: number): Uint8Array | undefined;
 }
 
 export type NetlinkAnswer =
@@ -40,9 +40,11 @@ export type NetlinkAnswer =
 
 /** Host-order integers, as netlink has them. */
 export const hostU32 = (bytes: Uint8Array, at = 0): number =>
-  new DataView(bytes.buffer, bytes.byteOffset).getUint32(at, LITTLE_ENDIAN);
+  LITTLE_ENDIAN
+    ? (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0
+    : (bytes[at + 3] | (bytes[at + 2] << 8) | (bytes[at + 1] << 16) | (bytes[at] << 24)) >>> 0;
 export const hostU16 = (bytes: Uint8Array, at = 0): number =>
-  new DataView(bytes.buffer, bytes.byteOffset).getUint16(at, LITTLE_ENDIAN);
+  LITTLE_ENDIAN ? bytes[at] | (bytes[at + 1] << 8) : bytes[at + 1] | (bytes[at] << 8);
 export function fromU32(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setUint32(0, value, LITTLE_ENDIAN);
@@ -60,24 +62,84 @@ const FLAGS: Readonly<Record<RequestKind, number>> = {
   delete: NLM_F_REQUEST | NLM_F_ACK,
 };
 
+/** The parts of the kernel that are asked here (netlink(7)). */
+export const NETLINK = { route: 0, xfrm: 6, netfilter: 12 } as const;
+export type NetlinkProtocol = (typeof NETLINK)[keyof typeof NETLINK];
+
+/** A socket for many questions, one after the other. */
+export interface NetlinkSocket {
+  request(
+    type: number,
+    header: Uint8Array,
+    attributes: readonly Attribute[],
+    kind?: RequestKind,
+  ): NetlinkAnswer;
+  /** Shows each message of a dump, which is valid until `visit` returns. @returns the errno's name when it was refused */
+  visit(
+    type: number,
+    header: Uint8Array,
+    attributes: readonly Attribute[],
+    visit: (message: NetlinkMessage) => void,
+  ): string | undefined;
+  close(): void;
+}
+
 /**
- * Sends one request and reads all of its answer.
- * @throws {SynprobeError} `ERR_SYSTEM` when netlink itself fails; a refused request is an answer with `ok: false`.
+ * @throws {SynprobeError} `ERR_PLATFORM` where this process may have no such socket; its methods `ERR_SYSTEM` when netlink itself
+ *   fails. A refused request is an answer with `ok: false`.
  */
+export function openNetlink(protocol: NetlinkProtocol = NETLINK.route): NetlinkSocket {
+  const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+  if (fd < 0) throw noNetlink(errno());
+  const buffer = nativeMemory(RECEIVE_LENGTH);
+  const ask = (
+    type: number,
+    header: Uint8Array,
+    attributes: readonly Attribute[],
+    kind: RequestKind,
+    visit: (message: NetlinkMessage) => void,
+  ): string | undefined => {
+    const request = encode(type, header, attributes, FLAGS[kind]);
+    if (libc.send(fd, request, request.length, 0) < 0) throw systemError("send to netlink");
+    return receive(fd, buffer, kind === "dump", visit);
+  };
+  return {
+    request: (type, header, attributes, kind = "get") => {
+      const messages: NetlinkMessage[] = [];
+      const refused = ask(type, header, attributes, kind, ({ type: answered, body }) => {
+        messages.push(message(answered, body.slice()));
+      });
+      return refused === undefined ? { ok: true, messages } : { ok: false, errno: refused };
+    },
+    visit: (type, header, attributes, visit) => ask(type, header, attributes, "dump", visit),
+    close: () => {
+      libc.close(fd);
+    },
+  };
+}
+
+/** A sandbox that hides the socket family hides all that is known of routes. */
+const noNetlink = (cause: string): SynprobeError =>
+  cause === "EMFILE" || cause === "ENFILE"
+    ? systemError("socket(AF_NETLINK)", cause)
+    : new SynprobeError(
+        ERROR_CODES.platform,
+        `this process may not ask the kernel for routes and interfaces (socket AF_NETLINK: ${cause}): a sandbox forbids it; in a ` +
+          "systemd unit RestrictAddressFamilies= must allow AF_NETLINK, in a container the seccomp profile",
+      );
+
+/** One question with a socket of its own. @throws {SynprobeError} as openNetlink and its methods do */
 export function netlinkRequest(
   type: number,
   header: Uint8Array,
   attributes: readonly Attribute[],
   kind: RequestKind = "get",
 ): NetlinkAnswer {
-  const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-  if (fd < 0) throw systemError("socket(AF_NETLINK)");
+  const socket = openNetlink();
   try {
-    const request = encode(type, header, attributes, FLAGS[kind]);
-    if (libc.send(fd, request, request.length, 0) < 0) throw systemError("send to netlink");
-    return receive(fd, kind === "dump");
+    return socket.request(type, header, attributes, kind);
   } finally {
-    libc.close(fd);
+    socket.close();
   }
 }
 
@@ -115,31 +177,34 @@ export function packAttributes(attributes: readonly Attribute[]): Uint8Array {
   return bytes;
 }
 
-function receive(fd: number, dump: boolean): NetlinkAnswer {
-  const messages: NetlinkMessage[] = [];
+/** @returns the errno's name when the request was refused */
+function receive(
+  fd: number,
+  bytes: Uint8Array,
+  dump: boolean,
+  visit: (message: NetlinkMessage) => void,
+): string | undefined {
   for (;;) {
-    const bytes = nativeMemory(RECEIVE_LENGTH);
     const received = libc.recv(fd, bytes, bytes.length, 0);
     if (received < 0) {
       const name = errno();
       if (name === "EINTR") continue;
       throw systemError("recv from netlink", name);
     }
-    const view = new DataView(bytes.buffer);
     for (let at = 0; at + HEADER <= received; ) {
-      const length = view.getUint32(at, LITTLE_ENDIAN);
-      if (length < HEADER || at + length > received) return { ok: false, errno: "EBADMSG" };
-      const type = view.getUint16(at + 4, LITTLE_ENDIAN);
-      if (type === NLMSG_DONE) return { ok: true, messages };
+      const length = hostU32(bytes, at);
+      if (length < HEADER || at + length > received) return "EBADMSG";
+      const type = hostU16(bytes, at + 4);
+      if (type === NLMSG_DONE) return undefined;
       if (type === NLMSG_ERROR) {
-        const error = view.getInt32(at + HEADER, LITTLE_ENDIAN);
-        if (error !== 0) return { ok: false, errno: errnoName(-error) };
+        const error = hostU32(bytes, at + HEADER) | 0;
+        if (error !== 0) return errnoName(-error);
       } else {
-        messages.push(message(type, bytes.subarray(at + HEADER, at + length)));
+        visit(message(type, bytes.subarray(at + HEADER, at + length)));
       }
       at += align4(length);
     }
-    if (!dump) return { ok: true, messages };
+    if (!dump) return undefined;
   }
 }
 
@@ -147,6 +212,7 @@ const message = (type: number, body: Uint8Array): NetlinkMessage => ({
   type,
   body,
   attributes: (headerLength) => readAttributes(body, align4(headerLength)),
+  attribute: (headerLength, wanted) => findAttribute(body, align4(headerLength), wanted),
 });
 
 /** Attributes by type, from `at` to the end of `bytes`; of two with the same type the last. Nested ones likewise. */
@@ -160,4 +226,16 @@ export function readAttributes(bytes: Uint8Array, at = 0): Map<number, Uint8Arra
     at += align4(length);
   }
   return found;
+}
+
+/** The first attribute of a type, from `at` on. */
+function findAttribute(bytes: Uint8Array, at: number, wanted: number): Uint8Array | undefined {
+  for (let next = at; next + ATTRIBUTE_HEADER <= bytes.length; ) {
+    const length = hostU16(bytes, next);
+    if (length < ATTRIBUTE_HEADER || next + length > bytes.length) break;
+    if ((hostU16(bytes, next + 2) & 0x3fff) === wanted)
+      return bytes.subarray(next + ATTRIBUTE_HEADER, next + length);
+    next += align4(length);
+  }
+  return undefined;
 }

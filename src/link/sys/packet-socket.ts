@@ -21,18 +21,21 @@ import {
   viewOf,
   watchReadable,
 } from "./libc.ts";
+import {
+  AF_PACKET,
+  MSG_DONTWAIT,
+  SO_ERROR,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_NONBLOCK,
+  SOCK_RAW,
+  SOL_PACKET,
+  SOL_SOCKET,
+} from "./linux.ts";
 import { getOption, getOptionBytes, setOption, trySetOption } from "./raw-socket.ts";
 
 const P = POINTER_SIZE;
-const AF_PACKET = 17;
-/** Socket types: whole frames, or frames without their link header. */
-const SOCK_RAW = 3;
-const SOCK_DGRAM = 2;
-const SOCK_CLOEXEC = 0o2000000;
-const SOCK_NONBLOCK = 0o4000;
-const SOL_SOCKET = 1;
-const SO_ERROR = 4;
-const SOL_PACKET = 263;
+/** Socket types: whole frames, or what is behind the link header. */
 const PACKET = {
   rxRing: 5,
   statistics: 6,
@@ -42,7 +45,6 @@ const PACKET = {
 } as const;
 const TPACKET_V3 = 2;
 const ETH_P_ALL = 0x0003;
-export const MSG_DONTWAIT = 0x40;
 
 /**
  * Opens a socket that receives nothing until it is bound to a protocol.
@@ -55,6 +57,12 @@ export function openPacketSocket(header: "with link header" | "without"): number
   const cause = errno();
   if (cause === "EPERM")
     throw new SynprobeError(ERROR_CODES.privilege, "packet sockets are not allowed to this process");
+  if (cause === "EAFNOSUPPORT" || cause === "EACCES") {
+    throw new SynprobeError(
+      ERROR_CODES.platform,
+      `this process may have no packet sockets (socket AF_PACKET: ${cause}): use --link raw`,
+    );
+  }
   throw systemError("socket(AF_PACKET)", cause);
 }
 

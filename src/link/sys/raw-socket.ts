@@ -8,6 +8,7 @@
 import { readdirSync } from "node:fs";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { errno, libc, nativeMemory, systemError, watchReadable } from "./libc.ts";
+import { familyNumber, SO_COOKIE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_RAW, SOL_SOCKET } from "./linux.ts";
 import { loadOwn } from "./own-module.ts";
 
 /** What we use of raw-socket 1.8.1, `wrap` included: it ships no types, and its own `recvReady` handler reads one packet. */
@@ -26,15 +27,8 @@ interface RawSocketPackage {
   createSocket(options: { protocol: number; addressFamily: number }): PackageSocket;
 }
 
-const SOL_SOCKET = 1;
-const SO_COOKIE = 57;
 const F_SETFD = 2;
 const FD_CLOEXEC = 1;
-const AF_INET = 2;
-const AF_INET6 = 10;
-const SOCK_RAW = 3;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
 
 /** IP protocol numbers a raw socket is opened for. `raw` sends whole packets and never receives (raw(7)). */
 export const PROTOCOLS = { icmp: 1, tcp: 6, icmpv6: 58, raw: 255 } as const;
@@ -122,7 +116,7 @@ const WORDS: Readonly<Record<string, string>> = {
 /** The same without the package. */
 function openByLibc(family: 4 | 6, protocol: Protocol): RawSocket {
   const type = SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC;
-  const fd = libc.socket(family === 4 ? AF_INET : AF_INET6, type, protocol);
+  const fd = libc.socket(familyNumber(family), type, protocol);
   if (fd < 0) {
     const name = errno();
     const cause = new Error(WORDS[name] ?? name);

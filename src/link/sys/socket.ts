@@ -1,16 +1,23 @@
 /**
- * Filter and source address, for sockets of every kind. Other options are raw-socket.ts's.
+ * What sockets of every kind here are given: a filter, a large receive buffer, a source address. Options as such are raw-socket.ts's.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { type Address, formatAddress, isLinkLocal } from "../../wire/address.ts";
 import { encodeFilter, type Instruction } from "../filter.ts";
 import { addressOf, errno, LITTLE_ENDIAN, libc, nativeMemory, POINTER_SIZE, putPointer } from "./libc.ts";
-import { setOption } from "./raw-socket.ts";
+import { AF_INET, AF_INET6, SO_ATTACH_FILTER, SO_RCVBUF, SO_RCVBUFFORCE, SOL_SOCKET } from "./linux.ts";
+import { getOption, setOption, trySetOption } from "./raw-socket.ts";
 
-const AF_INET = 2;
-const AF_INET6 = 10;
-const SOL_SOCKET = 1;
-const SO_ATTACH_FILTER = 26;
+/** Bytes asked for; the kernel reports twice what it grants (socket(7), SO_RCVBUF). */
+export const WANTED_RECEIVE_BUFFER = 8 << 20;
+
+/** @returns the size granted: SO_RCVBUFFORCE passes net.core.rmem_max with CAP_NET_ADMIN, SO_RCVBUF stops there. */
+export function raiseReceiveBuffer(fd: number): number {
+  if (!trySetOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, WANTED_RECEIVE_BUFFER)) {
+    trySetOption(fd, SOL_SOCKET, SO_RCVBUF, WANTED_RECEIVE_BUFFER);
+  }
+  return getOption(fd, SOL_SOCKET, SO_RCVBUF) ?? 0;
+}
 
 /** Lets only what a classic BPF program accepts into a socket. @throws {SynprobeError} `ERR_SYSTEM` */
 export function attachFilter(fd: number, program: readonly Instruction[]): void {

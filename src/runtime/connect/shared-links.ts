@@ -5,7 +5,7 @@
  * Not here: whose a packet is, and what follows from it (user-space-tcp.ts).
  */
 import type { Link } from "../../link/link.ts";
-import { sendErrorVerdict } from "../../scan/probe/classify.ts";
+import { type SendErrorVerdict, sendErrorVerdict } from "../../scan/probe/classify.ts";
 import { type Ends, type Segment, writePacket } from "../../socket/segment.ts";
 import { type Address, formatAddress } from "../../wire/address.ts";
 import { nowUs } from "../system/clock.ts";
@@ -35,7 +35,7 @@ export interface Sender {
   /** It left, at this time. */
   sent(us: number): void;
   /** The kernel refused to send it, for one reason or another. */
-  refused(errno: string, verdict: "away" | "later" | "never"): void;
+  refused(errno: string, verdict: Exclude<SendErrorVerdict, "again">): void;
 }
 
 export interface SharedLinksOptions {

@@ -9,6 +9,7 @@
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { PortRange } from "../../link/filter.ts";
 import type { Link } from "../../link/link.ts";
+import type { SendErrorVerdict } from "../../scan/probe/classify.ts";
 import { createReplyDecoder } from "../../scan/probe/reply-decoder.ts";
 import type { Reason } from "../../scan/probe/result.ts";
 import { createBufferPool } from "../../socket/buffers.ts";
@@ -341,7 +342,7 @@ export function createStack(options: StackOptions): Stack {
     });
   }
 
-  function refused(entry: Entry, errno: string, verdict: "away" | "later" | "never"): void {
+  function refused(entry: Entry, errno: string, verdict: Exclude<SendErrorVerdict, "again">): void {
     const { opening } = entry;
     if (opening === undefined) return;
     opening.attempts--;

@@ -37,6 +37,7 @@ export function accessFindings(system: System, trials: RawTrials, command: reado
       : info("container", `${standing.container.kind} (${standing.container.evidence})`),
     netRawFinding(system, standing, command),
     ...rawSocketFindings(trials, standing),
+    packetSocketFinding(system),
     netAdminFinding(standing),
   ];
 }
@@ -193,6 +194,13 @@ function rawSocketFindings(trials: RawTrials, standing: Standing): Finding[] {
     else findings.push(fail(topic, found, { code: failureCode(refusal), reason }, ...advice));
   }
   return findings;
+}
+
+/** They are a matter of speed alone. */
+function packetSocketFinding(system: System): Finding {
+  const refusal = system.packetSocketRefusal();
+  if (refusal === undefined) return ok("packet sockets", "open");
+  return info("packet sockets", `refused (${refusal}): large runs go over raw sockets, more slowly`);
 }
 
 /** One missing family limits probing; with both missing nothing can be probed. */

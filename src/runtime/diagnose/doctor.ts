@@ -3,9 +3,9 @@
  * so that there is an answer on systems where none of it loads.
  */
 import { arch, release } from "node:os";
-import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { ERROR_CODES, isSynprobeError, SynprobeError } from "../../errors.ts";
 import type { TargetSpec } from "../../scan/targets/grammar.ts";
-import { checkPlatform } from "../system/platform.ts";
+import { checkPlatform, nativeLoadError } from "../system/platform.ts";
 import { conclude, type Diagnosis, type Finding, fail, ok } from "./finding.ts";
 
 /** What Node says about itself and the system. */
@@ -83,17 +83,25 @@ async function linuxFindings(
     return [nativeFinding(error)];
   }
   const { examine } = await import("./examine.ts");
-  return examine(native.linuxSystem(), target, { fix, command });
+  try {
+    return await examine(native.linuxSystem(), target, { fix, command });
+  } catch (error) {
+    // Without a way to ask the kernel there is nothing to examine.
+    if (!isSynprobeError(error) || error.code !== ERROR_CODES.platform) throw error;
+    return [platformFailure("kernel", error.message)];
+  }
 }
 
-/** koffi has a binary package for each platform; an installation made on another platform lacks the right one. */
+/** koffi comes as a binary package for each platform, which an installation made elsewhere lacks. @throws any other error */
 export function nativeFinding(error: unknown): Finding {
-  const message = error instanceof Error ? error.message : String(error);
-  return fail(
-    "native code",
-    `cannot be loaded: ${message.split("\n", 1)[0]}`,
-    { code: ERROR_CODES.platform, reason: "the koffi package does not load" },
-    "Install synprobe on this machine, with its optional packages:",
-    "    npm ci --include=optional",
-  );
+  const known = nativeLoadError(error);
+  if (known === undefined) throw error;
+  return platformFailure("native code", known.message);
+}
+
+/** Of a message that says "what is wrong (why): what to do". */
+function platformFailure(topic: string, message: string): Finding {
+  const [, reason = message, todo = "Install synprobe anew."] = /^(.*?\)): (.*)$/s.exec(message) ?? [];
+  const advice = todo[0].toUpperCase() + todo.slice(1);
+  return fail(topic, reason, { code: ERROR_CODES.platform, reason }, advice);
 }

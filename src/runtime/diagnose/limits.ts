@@ -1,14 +1,19 @@
 /**
  * Findings about the kernel's limits: receive buffer, source ports, room in the connection tracking table.
  */
-import { WANTED_RECEIVE_BUFFER } from "../../link/raw-ip.ts";
+import { WANTED_RECEIVE_BUFFER } from "../../link/sys/socket.ts";
 import { sharePorts } from "../../socket/ports.ts";
 import { hasNetAdmin, type RawTrials } from "./access.ts";
 import { asRoot, type Finding, info, ok, warn } from "./finding.ts";
 import type { System } from "./system.ts";
 
 export function limitFindings(system: System, trials: RawTrials): Finding[] {
-  return [receiveBufferFinding(system, trials), sourcePortFinding(system), conntrackFinding(system)];
+  return [
+    receiveBufferFinding(system, trials),
+    sourcePortFinding(system),
+    conntrackFinding(system),
+    neighbourFinding(system),
+  ];
 }
 
 /** In bytes. With less, a pause of the event loop loses replies at the default rate. */
@@ -105,6 +110,29 @@ function conntrackFinding(system: System): Finding {
     ...notrackCommands(system),
   ] as const;
   return free < max * SCARCE ? warn(topic, found, ...advice) : info(topic, found, ...advice);
+}
+
+/** Fewer neighbours than this are soon too few on a network of its own. */
+const MANY_NEIGHBOURS = 4096;
+
+/** How many hosts of its own networks the kernel can talk to at once. */
+function neighbourFinding(system: System): Finding {
+  const topic = "neighbours";
+  const limits = ["ipv4", "ipv6"].flatMap(
+    (version) => readNumbers(system, `/proc/sys/net/${version}/neigh/default/gc_thresh3`) ?? [],
+  );
+  // Only the first network namespace shows it.
+  if (limits.length === 0)
+    return info(topic, "cannot be read here; room for 1024 unless gc_thresh3 has been raised");
+  const limit = Math.min(...limits);
+  const found = `room for ${limit} (gc_thresh3), of all network namespaces together`;
+  if (limit >= MANY_NEIGHBOURS) return ok(topic, found);
+  return info(
+    topic,
+    found,
+    "Enough but for runs over raw sockets to more hosts than half of that on this machine's own networks. For those, raise it:",
+    `    ${asRoot(system)}sysctl -w net.ipv4.neigh.default.gc_thresh3=${4 * MANY_NEIGHBOURS}   # IPv6: net.ipv6…`,
+  );
 }
 
 function notrackCommands(system: System): string[] {

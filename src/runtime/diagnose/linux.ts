@@ -5,9 +5,10 @@
 import { existsSync } from "node:fs";
 import { release } from "node:os";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
-import { raiseReceiveBuffer } from "../../link/raw-ip.ts";
+import { findPassedBy, packetSocketRefusal } from "../../link/passed-by.ts";
 import { localAddresses, lookUpInterface, lookUpRoute } from "../../link/route.ts";
 import { openRawSocket, PROTOCOLS } from "../../link/sys/raw-socket.ts";
+import { raiseReceiveBuffer } from "../../link/sys/socket.ts";
 import { staleBlocks, sweepStaleRules } from "../system/port-lease.ts";
 import { resolveNames } from "../system/resolve.ts";
 import { probePorts, readFile } from "../system/system.ts";
@@ -22,6 +23,9 @@ export function linuxSystem(): System {
     readFile,
     exists: existsSync,
     openRaw,
+    packetSocketRefusal,
+    passedBy: (interfaceIndex, destination) =>
+      findPassedBy(interfaceIndex, [{ first: destination, last: destination }]),
     sourcePorts: probePorts,
     addresses: localAddresses,
     interface: lookUpInterface,

@@ -15,6 +15,7 @@ import { compareAddresses, networkOf } from "../../scan/targets/address-range.ts
 import { ADDRESS_WORDS, loadAddress } from "../../socket/table.ts";
 import { type Address, formatAddress, isLinkLocal, parseAddress, sameAddress } from "../../wire/address.ts";
 import type { Hop, Plan } from "../plan/plan.ts";
+import type { Means } from "../run/means.ts";
 import { type KernelCounters, readCounters, readFile } from "../system/system.ts";
 import { readConntrack } from "./limits.ts";
 import type { NoAnswerFacts, Way } from "./no-answers.ts";
@@ -29,7 +30,7 @@ const PORTS_TRIED = 16;
 /** @param before the kernel's counters when the run began */
 export function gatherNoAnswerFacts(
   plan: Plan,
-  link: NoAnswerFacts["link"],
+  { link, ports }: Pick<Means, "link" | "ports">,
   before: KernelCounters,
 ): NoAnswerFacts {
   const after = readCounters();
@@ -41,6 +42,7 @@ export function gatherNoAnswerFacts(
     link,
     ways,
     sourceChosen: plan.source !== undefined,
+    ...(ports.first === ports.last ? { onlyPort: ports.first } : {}),
     ...(left.some((each) => each === undefined)
       ? {}
       : {

@@ -39,6 +39,8 @@ export interface NoAnswerFacts {
   readonly ways: readonly Way[];
   /** The user chose the source address. */
   readonly sourceChosen: boolean;
+  /** The one source port of all probes (-g). */
+  readonly onlyPort?: number;
   /** Packets that the interfaces sent and dropped during the run. */
   readonly left?: { readonly packets: number; readonly dropped: number };
   /** At least this many unicast IP packets came in during the run and reached neither a program nor another host. */
@@ -224,7 +226,8 @@ function notLeft({ sent }: UnansweredRun, { left, ways }: NoAnswerFacts): Judged
 }
 
 /** Packets that came back without leading to a verdict. */
-function lostInside(run: UnansweredRun, { link, undelivered, reversePathDrops }: NoAnswerFacts): Judged[] {
+function lostInside(run: UnansweredRun, facts: NoAnswerFacts): Judged[] {
+  const { link, undelivered, reversePathDrops, onlyPort } = facts;
   const causes: Judged[] = [];
   // A packet socket receives before any of this can drop.
   if (link === "raw-ip" && reversePathDrops >= run.sent * MANY_LOST && reversePathDrops > 0) {
@@ -254,7 +257,18 @@ function lostInside(run: UnansweredRun, { link, undelivered, reversePathDrops }:
   }
   const { malformed, badChecksum, wrongAck, oddFlags } = run.ignored;
   const unproved = malformed + badChecksum + wrongAck + oddFlags;
-  if (unproved > 0) {
+  const unclosed = wrongAck + oddFlags;
+  if (onlyPort !== undefined && unclosed > 0 && unclosed === unproved) {
+    // A SYN for a connection in SYN-RECEIVED is answered by a challenge ACK, or the old SYN-ACK again (RFC 9293 3.10.7.4).
+    causes.push({
+      code: "unproved",
+      text:
+        `${count(unclosed, "packet")} came back that ${unclosed === 1 ? "belongs" : "belong"} to an earlier SYN from port ${onlyPort}: the host still waits for the ` +
+        'end of that handshake, most likely because a rule of this machine drops the kernel\'s RST ("nft list ruleset"): give another -g, ' +
+        "none, or wait a minute",
+      whole: false,
+    });
+  } else if (unproved > 0) {
     causes.push({
       code: "unproved",
       text:

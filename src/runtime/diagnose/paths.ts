@@ -128,7 +128,26 @@ function pathFindings(
   if (!judged.running) {
     return [warn("target", found, `${notConnected(name)}.`, `    ip -d link show ${name}`)];
   }
-  return [ok("target", found), ...reversePathFindings(system, address, judged)];
+  return [
+    ok("target", found),
+    ...packetLinkFindings(system, address, judged),
+    ...reversePathFindings(system, address, judged),
+  ];
+}
+
+/** Which link a large run there would take, and why not the faster one. */
+function packetLinkFindings(system: System, address: Address, out: Interface): Finding[] {
+  const topic = "packet link";
+  if (out.mac === undefined || system.packetSocketRefusal() !== undefined) return [];
+  const passedBy = system.passedBy(out.index, address);
+  if (passedBy.length === 0) return [ok(topic, `large runs take it on ${out.name}`)];
+  return [
+    info(
+      topic,
+      `large runs take raw instead on ${out.name}, as packet would pass by ${passedBy.join("; ")}`,
+      "Nothing is wrong. --link packet is faster, and does without what the kernel does to packets there.",
+    ),
+  ];
 }
 
 function describeRoute(route: Route, out: Interface | undefined, name: string): string {

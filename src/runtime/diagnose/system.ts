@@ -32,6 +32,10 @@ export interface System {
   readFile(path: string): string | undefined;
   exists(path: string): boolean;
   openRaw(family: 4 | 6): RawTrial;
+  /** Why there are no packet sockets: the errno's name; undefined when there are. */
+  packetSocketRefusal(): string | undefined;
+  /** What frames to an address through an interface would pass by (link/passed-by.ts). */
+  passedBy(interfaceIndex: number, destination: Address): readonly string[];
   /** The source ports of a run; `shared` when the kernel gives out the same ones. */
   sourcePorts(): { readonly first: number; readonly last: number; readonly shared: boolean };
   /** This machine's addresses. */

@@ -5,13 +5,8 @@
  * source address that is not ours) throws. No packet is sent here.
  */
 import { ERROR_CODES, type ErrorCode, SynprobeError } from "../../errors.ts";
-import {
-  type Interface,
-  localAddresses,
-  lookUpInterface,
-  lookUpRoute,
-  type Route,
-} from "../../link/route.ts";
+import { type Interface, lookUpInterface } from "../../link/route.ts";
+import { openNetlink } from "../../link/sys/netlink.ts";
 import { canaryPorts } from "../../scan/hosts/canary-ports.ts";
 import type { TargetFault } from "../../scan/probe/result.ts";
 import { type AddressSpan, compareAddresses, formatSpan } from "../../scan/targets/address-range.ts";
@@ -22,18 +17,12 @@ import type { PathRanges } from "../../scan/targets/source.ts";
 import type { Space } from "../../scan/targets/space.ts";
 import { createSpaceBuilder } from "../../scan/targets/space-builder.ts";
 import { ADDRESS_WORDS, loadAddress, storeAddress } from "../../socket/table.ts";
-import {
-  type Address,
-  formatAddress,
-  isLinkLocal,
-  isLoopback,
-  parseAddress,
-  sameAddress,
-} from "../../wire/address.ts";
+import { type Address, formatAddress, isLinkLocal, parseAddress } from "../../wire/address.ts";
 import type { Resolution } from "../system/resolve.ts";
 import { neighbourLimit } from "../system/system.ts";
-import { judgeInterface, judgeRoute, unprobeable } from "./reachability.ts";
+import { unprobeable } from "./reachability.ts";
 import { type RoutedSpan, routeSpans } from "./routes.ts";
+import { checkSource, chooseInterface, judgeWay, usableAddresses } from "./way.ts";
 
 export interface PlanOptions {
   /** Ports of targets that name none. */
@@ -56,6 +45,8 @@ export interface Hop extends AddressSpan {
   readonly interfaceIndex: number;
   /** Next hop, when the addresses are not on the link. */
   readonly gateway?: Address;
+  /** There are other next hops: only bound to its interface a packet is sure to take this one, from its source. */
+  readonly pinned?: true;
 }
 
 export interface Plan {
@@ -66,6 +57,8 @@ export interface Plan {
   readonly hops: readonly Hop[];
   /** The name that the user gave to an address and port, if any. */
   nameOf(address: string, port: number): string | undefined;
+  /** Of names with several addresses of which one is probed: by that one's text, the others. */
+  readonly otherAddresses: ReadonlyMap<string, readonly string[]>;
   /** The one interface the run is bound to, if the user named one. */
   readonly interfaceName?: string;
   /** Index of the interface on which link-local addresses are meant. */
@@ -116,6 +109,7 @@ export function createPlanner(options: PlanOptions): Planner {
   const named: { spec: TargetSpec; host: NamedHost; ports: Uint16Array }[] = [];
   const zones = new Set<string>();
   const names: Names = new Map();
+  const otherAddresses = new Map<string, readonly string[]>();
   const single = new Uint8Array(4);
 
   const fault = (target: string, code: ErrorCode, message: string): void => {
@@ -192,7 +186,7 @@ export function createPlanner(options: PlanOptions): Planner {
     });
   }
 
-  async function addNames(): Promise<void> {
+  async function addNames(boundTo: Interface | undefined, source: Address | undefined): Promise<void> {
     const resolutions = await resolve(
       named.map(({ host }) => host.name),
       options.family,
@@ -204,10 +198,15 @@ export function createPlanner(options: PlanOptions): Planner {
         fault(spec.text, found?.code ?? ERROR_CODES.unknownHost, `${where}${found?.message ?? spec.text}`);
         continue;
       }
-      for (const address of options.allAddresses ? found : found.slice(0, 1)) {
+      const distinct = new Map(found.map((address) => [formatAddress(address), address]));
+      const usable = usableAddresses([...distinct.values()], boundTo, source);
+      const chosen = options.allAddresses ? usable : usable.slice(0, 1);
+      for (const address of chosen) {
         const key = formatAddress(address);
         names.set(key, [...(names.get(key) ?? []), { name: host.name, ports }]);
         addAddress(address, ports, spec.text, labelOf(spec));
+        const others = [...distinct.keys()].filter((text) => text !== key);
+        if (!options.allAddresses && others.length > 0) otherAddresses.set(key, others);
       }
     }
   }
@@ -255,15 +254,13 @@ export function createPlanner(options: PlanOptions): Planner {
   }
 
   async function finish(): Promise<Plan> {
-    await addNames();
-    await applyExcludes();
     // -e is for the whole run; a zone only says on which link a link-local address is meant.
     const through = chooseInterface(zones, options.interfaceName);
     const boundTo = options.interfaceName === undefined ? undefined : through;
     const source = options.sourceIp === undefined ? undefined : checkSource(options.sourceIp);
-    const routed = routeSpans(builder.eachSpan, (address) =>
-      judge(address, address.length === 16 && isLinkLocal(address) ? through : boundTo, source),
-    );
+    await addNames(boundTo, source);
+    await applyExcludes();
+    const routed = routeAll(through, boundTo, source);
     for (const { way, ...span } of routed) if (way instanceof SynprobeError) unreachable(span, way);
     const space = builder.build();
     return {
@@ -271,6 +268,7 @@ export function createPlanner(options: PlanOptions): Planner {
       ...layPaths(routed, options.ttl, source),
       nameOf: namesIn(names),
       canaryPorts: canaryPorts(space.ports(), options.excludePorts),
+      otherAddresses,
       faults,
       leftOut,
       warnings: crowdWarning(Math.min(onLink(routed), space.hosts), neighbourLimit()),
@@ -278,6 +276,21 @@ export function createPlanner(options: PlanOptions): Planner {
       ...(through === undefined ? {} : { scope: through.index }),
       ...(source === undefined ? {} : { source }),
     };
+  }
+
+  function routeAll(
+    through: Interface | undefined,
+    boundTo: Interface | undefined,
+    source: Address | undefined,
+  ): RoutedSpan[] {
+    const netlink = openNetlink();
+    try {
+      return routeSpans(builder.eachSpan, (address) =>
+        judgeWay(address, address.length === 16 && isLinkLocal(address) ? through : boundTo, source, netlink),
+      );
+    } finally {
+      netlink.close();
+    }
   }
 
   return { add, addIpv4, finish };
@@ -298,9 +311,12 @@ function labelOf({ origin, text }: AnyTargetSpec): string {
 /** Addresses in stretches that are on the link itself, where there are neighbours to be resolved. */
 function onLink(routed: readonly RoutedSpan[]): number {
   let count = 0;
+  const resolves = new Map<number, boolean>();
   for (const { first, last, way } of routed) {
     if (way instanceof SynprobeError || way.gateway !== undefined || way.type === "local") continue;
-    if (lookUpInterface(way.interfaceIndex)?.mac === undefined) continue;
+    const index = way.interfaceIndex;
+    if (!resolves.has(index)) resolves.set(index, lookUpInterface(index)?.mac !== undefined);
+    if (resolves.get(index) === false) continue;
     let size = 0;
     for (let i = 0; i < first.length; i++) size = size * 256 + last[i] - first[i];
     count += size + 1;
@@ -355,6 +371,7 @@ function layPaths(
       last,
       interfaceIndex: way.interfaceIndex,
       ...(way.gateway === undefined ? {} : { gateway: way.gateway }),
+      ...(way.multipath === undefined ? {} : { pinned: way.multipath }),
     })),
     families: ([4, 6] as const).filter((family) =>
       paths.some(({ local }) => (local.length === 4) === (family === 4)),
@@ -396,88 +413,6 @@ function withPort(host: AnyTargetSpec["host"] | LiteralHost, text: string): stri
   const v6 = host.kind === "address" && host.address.length === 16;
   return v6 && !text.startsWith("[") ? `[${text}]` : text;
 }
-
-/** The interface to bind to: -e, or the zone of a link-local target. */
-function chooseInterface(zones: ReadonlySet<string>, wanted: string | undefined): Interface | undefined {
-  const all = new Set([...zones, ...(wanted === undefined ? [] : [wanted])]);
-  if (all.size > 1) {
-    throw new SynprobeError(
-      ERROR_CODES.usage,
-      `one run goes through one interface, but ${[...all].join(" and ")} are named: run synprobe once for each`,
-    );
-  }
-  const [name] = all;
-  if (name === undefined) return undefined;
-  const found = judgeInterface(name, lookUpInterface(/^\d+$/.test(name) ? Number(name) : name));
-  if (found instanceof SynprobeError) throw found;
-  return found;
-}
-
-/** @throws {SynprobeError} unless the text is an address of this machine */
-function checkSource(text: string): Address {
-  const address = parseAddress(text);
-  if (address === undefined) {
-    const [bare, zone] = text.split("%", 2);
-    const hint = zone !== undefined && parseAddress(bare) !== undefined ? `: give -S ${bare} -e ${zone}` : "";
-    throw new SynprobeError(ERROR_CODES.usage, `-S takes an IP address, not "${text}"${hint}`);
-  }
-  const family = address.length === 4 ? 4 : 6;
-  const own = localAddresses(family).some((local) =>
-    sameAddress(local.address, 0, address, 0, address.length),
-  );
-  // All of 127.0.0.0/8 is this machine's, though only 127.0.0.1 is configured.
-  if (own || (family === 4 && address[0] === 127)) return address;
-  throw new SynprobeError(
-    ERROR_CODES.noSource,
-    `source address ${formatAddress(address)} is not this machine's, so no answer could reach it: "ip addr" lists those that are`,
-  );
-}
-
-/** The interface that has an address of this machine; undefined for any other address. */
-function ownerOf(address: Address): number | undefined {
-  const family = address.length === 4 ? 4 : 6;
-  return localAddresses(family).find((own) => sameAddress(own.address, 0, address, 0, address.length))
-    ?.interfaceIndex;
-}
-
-/** The way to an address, or why there is none. */
-function judge(
-  address: Address,
-  boundTo: Interface | undefined,
-  source: Address | undefined,
-): Route | SynprobeError {
-  if (source !== undefined && source.length !== address.length) {
-    return new SynprobeError(
-      ERROR_CODES.noSource,
-      `source address ${formatAddress(source)} is of the other IP version: give one of this target's`,
-    );
-  }
-  if (source !== undefined && isConfined(source, address)) {
-    // Asked with such a source, the kernel speaks of a blackhole, or of nothing at all.
-    const anyway = judgeRoute(address, boundTo, lookUpRoute, ownerOf);
-    if (anyway instanceof SynprobeError) return anyway;
-    if (anyway.type !== "local") {
-      const through = lookUpInterface(anyway.interfaceIndex)?.name ?? `interface ${anyway.interfaceIndex}`;
-      return new SynprobeError(
-        ERROR_CODES.noSource,
-        `nothing comes back from there to ${formatAddress(source)}: drop -S, or give an address of ${through}`,
-      );
-    }
-  }
-  const route = judgeRoute(address, boundTo, (to, through) => lookUpRoute(to, through, source), ownerOf);
-  if (route instanceof SynprobeError || route.type !== "local") return route;
-  // The kernel routes to itself even while the loopback interface, through which it does, is down.
-  const through = lookUpInterface(route.interfaceIndex);
-  if (through?.up !== false) return route;
-  return new SynprobeError(
-    ERROR_CODES.interfaceDown,
-    `interface ${through.name} is down: bring it up with "ip link set ${through.name} up"`,
-  );
-}
-
-/** A loopback address is this machine's alone, a link-local one its link's (RFC 4007 §5): others cannot answer to it. */
-const isConfined = (source: Address, address: Address): boolean =>
-  isLoopback(source) || (source.length === 16 && isLinkLocal(source) && !isLinkLocal(address));
 
 /** An address as IPv6 has it: ::ffff:a.b.c.d for IPv4. */
 const mapped = (address: Address): Address =>

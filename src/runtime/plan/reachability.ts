@@ -70,7 +70,8 @@ export function judgeRoute(
   }
   const answer = lookUp(address, boundTo?.index);
   if (!answer.ok) {
-    return new SynprobeError(ERROR_CODES.noRoute, noRoute(answer.errno, address, boundTo));
+    const { errno } = answer;
+    return new SynprobeError(ERROR_CODES.noRoute, noRoute(errno, address, boundTo), { cause: errno });
   }
   const { route } = answer;
   if (route.type === "broadcast" || route.type === "multicast") {

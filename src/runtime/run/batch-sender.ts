@@ -129,8 +129,18 @@ const LONGEST_STALL_US = 30e6;
 /** @throws {SynprobeError} `ERR_INTERFACE_DOWN` when nothing could be sent for half a minute */
 export function checkStall(engine: Engine, link: Link, us: number): void {
   if (engine.stalledUs(us) < LONGEST_STALL_US) return;
+  const errno = link.sendError;
   throw new SynprobeError(
     ERROR_CODES.interfaceDown,
-    `nothing can be sent any more: the kernel says ${link.sendError} for 30 s; "ip link" shows whether the interface is up`,
+    `nothing can be sent any more: the kernel says ${errno} for 30 s; ${STALL_ADVICE[errno] ?? '"ip link" shows whether the interface is up'}`,
   );
 }
+
+const NO_ROOM =
+  "on this machine's own networks that is most often its full table of neighbours: raise net.ipv4.neigh.default.gc_thresh3 " +
+  '(IPv6: net.ipv6…), see "synprobe doctor"; else "tc -s qdisc" shows a full queue';
+const STALL_ADVICE: Readonly<Record<string, string>> = {
+  ENOBUFS: NO_ROOM,
+  EINVAL: NO_ROOM,
+  ENETUNREACH: 'its route is gone: "ip route" and "ip link" show what is left',
+};

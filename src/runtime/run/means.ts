@@ -1,10 +1,12 @@
 /**
- * Which means a scan uses: its link, its threads, the size of its socket tables. Chosen from the plan and the options; nothing
- * is opened here (scan.ts does).
+ * Which means a scan uses: its link, its threads, its source ports, the size of its socket tables. `--link auto` takes packet
+ * where that is faster and gives the same answers as raw: where the kernel does nothing to packets but route them
+ * (link/passed-by.ts). Nothing is opened here (scan.ts does).
  */
 import { availableParallelism } from "node:os";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { PortRange } from "../../link/filter.ts";
+import { findPassedBy, packetSocketRefusal } from "../../link/passed-by.ts";
 import { type Interface, lookUpInterface } from "../../link/route.ts";
 import type { Plan } from "../plan/plan.ts";
 import { openFilesLeft, portShares } from "../system/system.ts";
@@ -22,6 +24,8 @@ export interface Means {
   readonly ports: PortRange;
   /** Rows of each engine's socket table. */
   readonly capacity: number;
+  /** What frames of our own pass by, or would: why raw was taken where packet is faster, or what packet does without. */
+  readonly passedBy: readonly string[];
 }
 
 /** Most rows of all socket tables together: a million SYNs a second may wait a second each. */
@@ -45,7 +49,7 @@ const FILES_TO_SPARE = 6;
 const MOST_TIMED_HOSTS = 1 << 20;
 
 /**
- * Chooses links and workers; opens nothing.
+ * Chooses links and workers; looks at what the kernel does with packets, and opens nothing.
  * @throws {SynprobeError} `ERR_USAGE` when what was asked for is impossible
  */
 export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange): Means {
@@ -65,13 +69,11 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
     );
   }
   const files = openFilesLeft() - FILES_TO_SPARE;
-  const packet =
-    frames !== undefined &&
-    (link === "packet" ||
-      (link === "auto" &&
-        !special &&
-        plan.space.total >= PACKET_PAIRS &&
-        files >= FILES_PER_WORKER * (options.workers ?? 1)));
+  const suitsPacket =
+    !special && plan.space.total >= PACKET_PAIRS && files >= FILES_PER_WORKER * (options.workers ?? 1);
+  const isWorthIt = frames !== undefined && (link === "packet" || (link === "auto" && suitsPacket));
+  const passedBy = isWorthIt ? findPassed(frames, plan) : [];
+  const packet = isWorthIt && (link === "packet" || passedBy.length === 0);
   const ports =
     sourcePort === undefined
       ? (held ?? portShares()[packet ? "packet" : "raw"])
@@ -85,7 +87,9 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
   if (!packet && (options.workers ?? 1) > 1) {
     throw new SynprobeError(
       ERROR_CODES.usage,
-      `--workers ${options.workers} needs --link packet: raw IP sockets are served by the main thread alone`,
+      `--workers ${options.workers} needs --link packet: raw IP sockets are served by the main thread alone${
+        passedBy.length === 0 ? "" : `, and packet would pass by ${passedBy.join("; ")}`
+      }`,
     );
   }
   // Each worker needs a source port and at least one probe a second.
@@ -112,8 +116,17 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
       threads * (FILES_PER_WORKER + FILES_PER_SENDER) <= files,
     ports,
     capacity: tableRows(plan.space.total, options, workers),
+    passedBy,
     ...(packet ? { interfaceName: frames.name } : {}),
   };
+}
+
+/** Where frames cannot be sent at all, only that. */
+function findPassed(frames: Interface, plan: Plan): string[] {
+  const refusal = packetSocketRefusal();
+  return refusal === undefined
+    ? findPassedBy(frames.index, plan.hops)
+    : [`no packet sockets here (${refusal})`];
 }
 
 function bestWorkers(plan: Plan, { rate }: ScanOptions): number {

@@ -82,6 +82,7 @@ function openRawLink(opened: ScanContext, release: () => void): OpenScan {
   const rawLink = openRawIp({
     families: plan.families,
     ports: means.ports,
+    pinned: plan.hops.filter(({ pinned }) => pinned === true),
     ...(plan.interfaceName === undefined ? {} : { interfaceName: plan.interfaceName }),
     ...(plan.scope === undefined ? {} : { scope: plan.scope }),
     ...(plan.source === undefined ? {} : { source: plan.source }),

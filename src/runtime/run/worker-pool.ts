@@ -66,7 +66,17 @@ export function startSender(
 ): void {
   if (outbox === undefined) return;
   const thread = startThread("sender", { outbox, socket: sender });
-  thread.once("error", onError);
+  thread.once("error", (error) => onError(explainStart(error)));
+}
+
+/** A thread takes a dozen descriptors of its own, and memory. */
+function explainStart(error: Error): Error {
+  if (!("code" in error) || error.code !== "ERR_WORKER_INIT_FAILED") return error;
+  return new SynprobeError(
+    ERROR_CODES.platform,
+    `a thread cannot be started (${error.message}): raise "ulimit -n" and "ulimit -u", or give fewer --workers`,
+    { cause: error },
+  );
 }
 
 /** How long to wait for answers after `stop`, and for the other workers when one has failed, in milliseconds. */
@@ -153,7 +163,7 @@ export function startWorkerPool(
           fail(error);
         }
       });
-      thread.once("error", fail);
+      thread.once("error", (error) => fail(explainStart(error)));
       // "exit" comes after all messages.
       thread.once("exit", (code) => {
         if (!over) {

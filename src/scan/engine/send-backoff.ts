@@ -9,15 +9,15 @@ export interface SendBackoff {
   /** A packet was sent. */
   departed(): void;
   /**
-   * The link had no room, or its interface is away.
+   * The link had no room, its interface is away, or there is no route any more.
    * @param often how many times this probe has been refused
    * @returns when it may be tried again
    */
-  retryAt(often: number, away: boolean, nowUs: number): number;
+  retryAt(often: number, why: "again" | "away" | "routeless", nowUs: number): number;
   /** Sending is paused until then. */
   pausedUntil(): number;
   isPaused(nowUs: number): boolean;
-  /** Whether nothing has been sent since the pause began, and for how long. */
+  /** Whether nothing has been sent since the pause began or a route was lost, and for how long. */
   isStalled(): boolean;
   stalledUs(nowUs: number): number;
   /** The row's last try could not be sent, and why. Kept until `forget`. */
@@ -58,9 +58,11 @@ export function createSendBackoff(): SendBackoff {
       pauses = 0;
       stalledSinceUs = undefined;
     },
-    retryAt: (often, away, nowUs) => {
-      if (away || ++inARow >= REFUSALS_OF_ALL) pauseAll(nowUs);
-      return nowUs + pauseAfter(away ? 0 : often);
+    retryAt: (often, why, nowUs) => {
+      if (why === "away" || ++inARow >= REFUSALS_OF_ALL) pauseAll(nowUs);
+      // Other hosts may still have routes, so not all pause; but where nothing leaves at all, it is since now.
+      if (why === "routeless") stalledSinceUs ??= nowUs;
+      return nowUs + pauseAfter(why === "away" ? 0 : often);
     },
     pausedUntil: () => pausedUntil,
     isPaused: (nowUs) => nowUs < pausedUntil,

@@ -66,7 +66,7 @@ const MAX_TOKENS = 1024;
 const STARTS_PER_CALL = 256;
 /** During slow start retransmissions wait, as first SYNs tell more about the rate: up to this many. */
 const MOST_POSTPONED = 8192;
-/** A probe is given up after this many refusals, which take about a minute. */
+/** A probe is given up after this many refusals for want of room, which take about a minute. */
 const MAX_REFUSALS = 128;
 /** The token of a packet of which nothing is told: below those of all slots. */
 const NOT_A_PROBE = -1 - SLOTS;
@@ -229,18 +229,19 @@ export function createTransmit(options: TransmitOptions): Transmit {
     if (attempt > 0) counts.retransmitted--;
     const verdict = sendErrorVerdict(errno, paths[table.path[row]].local.length === 4 ? 4 : 6);
     if (verdict === "later") {
-      // No route, for now or for good: this try is over, and the next is sent when it has timed out.
+      // No way to this host, for now or for good: this try is over, and the next is sent when it has timed out.
       table.unsent[row]++;
       sendBackoff.note(row, errno);
       return;
     }
     // The try did not happen.
     table.tries[row] = attempt;
-    if (verdict === "never" || (verdict === "again" && ++table.refusals[row] >= MAX_REFUSALS)) {
+    table.refusals[row]++;
+    if (verdict === "never" || (verdict === "again" && table.refusals[row] >= MAX_REFUSALS)) {
       rows.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
       return;
     }
-    timers.arm(row, sendBackoff.retryAt(table.refusals[row], verdict === "away", nowUs));
+    timers.arm(row, sendBackoff.retryAt(table.refusals[row], verdict, nowUs));
   }
 
   return {

@@ -95,20 +95,43 @@ export function portState(state: ProbeState): PortState {
   return "filtered";
 }
 
-/** No room in a queue or in the kernel's neighbour table: worth another attempt within milliseconds. */
-const NO_ROOM = new Set(["ENOBUFS", "EAGAIN", "ENOMEM", "EINTR"]);
-/** The interface is down or gone, for now or for good. */
-const AWAY = new Set(["ENETDOWN", "ENODEV", "ENXIO"]);
-/** Final: a local firewall, or a packet that cannot be sent at all. */
-const FINAL = new Set(["EPERM", "EACCES", "EMSGSIZE", "EINVAL", "EAFNOSUPPORT", "EOPNOTSUPP", "EBADF"]);
-
 /**
- * What a refused send means for the try. `again`: send it soon. `away`: nothing can be sent, so the try did not happen. `never`:
- * the row is decided. `later`: there is no route to this target (ENETUNREACH …), as while routes change; the next try may find one.
- * @param family IPv6 reports a full neighbour table as EINVAL
+ * What a refused send means for the try. Of this machine's state, so that the try did not happen: `again`, there is no room just
+ * now; `away`, nothing can be sent while the interface is; `routeless`, there is no route any more, which may come back. Of the
+ * host: `later`, this try is over and the next may find a way. Of the packet, or of all packets for good: `never`.
  */
-export function sendErrorVerdict(errno: string, family: 4 | 6): "again" | "away" | "later" | "never" {
-  if (NO_ROOM.has(errno) || (family === 6 && errno === "EINVAL")) return "again";
-  if (AWAY.has(errno)) return "away";
-  return FINAL.has(errno) ? "never" : "later";
+export type SendErrorVerdict = "again" | "away" | "routeless" | "later" | "never";
+
+/** Every errno of a send over raw and packet sockets (send(2), ip(7), packet(7)); one that is not here says `later`. */
+export const SEND_ERRORS: Readonly<Record<string, SendErrorVerdict>> = {
+  // A queue is full, or the kernel's table of neighbours.
+  ENOBUFS: "again",
+  EAGAIN: "again",
+  ENOMEM: "again",
+  EINTR: "again",
+  // The interface is down, or gone.
+  ENETDOWN: "away",
+  ENODEV: "away",
+  ENXIO: "away",
+  // There was a route and a source address when the run was planned.
+  ENETUNREACH: "routeless",
+  EADDRNOTAVAIL: "routeless",
+  // A route or neighbour says so of this host.
+  EHOSTUNREACH: "later",
+  EHOSTDOWN: "later",
+  // A firewall or route forbids this packet, or it is too long or not well formed.
+  EPERM: "never",
+  EACCES: "never",
+  EMSGSIZE: "never",
+  EINVAL: "never",
+  // The socket cannot send such packets at all.
+  EAFNOSUPPORT: "never",
+  EOPNOTSUPP: "never",
+  EBADF: "never",
+};
+
+/** @param family IPv6 says EINVAL when the table of neighbours is full */
+export function sendErrorVerdict(errno: string, family: 4 | 6): SendErrorVerdict {
+  if (family === 6 && errno === "EINVAL") return "again";
+  return SEND_ERRORS[errno] ?? "later";
 }

@@ -82,6 +82,8 @@ interface Fake {
   existing?: string[];
   environment?: Record<string, string>;
   raw?: { 4: RawTrial; 6: RawTrial };
+  packetSocketRefusal?: string;
+  passedBy?: string[];
   interfaces?: Interface[];
   addresses?: Record<string, number>;
   route?: (destination: string, interfaceIndex?: number) => RouteAnswer;
@@ -99,6 +101,8 @@ function fakeSystem(fake: Fake = {}): System {
     "/proc/sys/net/core/rmem_max": "212992\n",
     "/proc/sys/net/ipv4/ip_local_port_range": "32768\t60999\n",
     "/proc/sys/net/ipv4/ip_local_reserved_ports": "\n",
+    "/proc/sys/net/ipv4/neigh/default/gc_thresh3": "8192\n",
+    "/proc/sys/net/ipv6/neigh/default/gc_thresh3": "8192\n",
     "/proc/net/route": "Iface\tDestination\tGateway\n",
     ...fake.files,
   };
@@ -118,6 +122,8 @@ function fakeSystem(fake: Fake = {}): System {
     readFile: (path) => files[path],
     exists: (path) => fake.existing?.includes(path) === true,
     openRaw: (family) => (fake.raw ?? { 4: OPEN, 6: OPEN })[family],
+    packetSocketRefusal: () => fake.packetSocketRefusal,
+    passedBy: () => fake.passedBy ?? [],
     sourcePorts: () => choosePortRange(first, last),
     addresses: (family) => addresses.filter((own) => (own.address.length === 4) === (family === 4)),
     interface: (which) => interfaces.find(({ index, name }) => index === which || name === which),
@@ -185,10 +191,12 @@ describe("a machine where all is well", () => {
       "container",
       "CAP_NET_RAW",
       "raw sockets",
+      "packet sockets",
       "CAP_NET_ADMIN",
       "receive buffer",
       "source ports",
       "conntrack",
+      "neighbours",
       "interfaces",
       "target",
     ]);
@@ -726,6 +734,37 @@ describe("a name", () => {
   });
 });
 
+describe("the packet link", () => {
+  const ethernet = { ...ETH0, mac: Uint8Array.of(2, 0, 0, 0, 0, 1) };
+
+  test("packet sockets that are refused are a matter of speed", async () => {
+    const finding = await only("packet sockets", { packetSocketRefusal: "EAFNOSUPPORT" });
+    expect(finding).toMatchObject({ status: "info", found: expect.stringContaining("EAFNOSUPPORT") });
+    const fake = { packetSocketRefusal: "EAFNOSUPPORT", interfaces: [LO, ethernet] };
+    expect(await findings("packet link", fake, "192.0.2.10")).toEqual([]);
+  });
+
+  test("what it would pass by, with a target behind Ethernet", async () => {
+    const fake = { interfaces: [LO, ethernet], passedBy: ["an IPsec policy for the targets"] };
+    expect(await only("packet link", fake, "192.0.2.10")).toMatchObject({
+      status: "info",
+      found: expect.stringMatching(/raw instead on eth0.*an IPsec policy/),
+    });
+    const nothing = await only("packet link", { interfaces: [LO, ethernet] }, "192.0.2.10");
+    expect(nothing).toMatchObject({ status: "ok" });
+  });
+});
+
+describe("neighbours", () => {
+  const limit = (text: string) => ({ files: { "/proc/sys/net/ipv4/neigh/default/gc_thresh3": text } });
+
+  test("the smaller of the two limits, with how to raise it", async () => {
+    const finding = await only("neighbours", limit("1024\n"));
+    expect(finding).toMatchObject({ status: "info", found: expect.stringContaining("room for 1024") });
+    expect(adviceText(finding)).toContain("net.ipv4.neigh.default.gc_thresh3=");
+  });
+});
+
 describe("rp_filter", () => {
   const header = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n";
   const byDefault = (name: string) =>
@@ -792,12 +831,19 @@ describe("the host", () => {
   });
 
   test("native code that does not load is a failure, not a crash", () => {
-    const finding = nativeFinding(new Error("Cannot find the native Koffi module; did you bundle it?\nmore"));
+    const missing = Object.assign(new Error("Cannot find module 'koffi'\nRequire stack"), {
+      code: "MODULE_NOT_FOUND",
+    });
+    const finding = nativeFinding(missing);
     expect(finding).toMatchObject({
       status: "fail",
-      found: "cannot be loaded: Cannot find the native Koffi module; did you bundle it?",
+      found: "native code cannot be loaded (Cannot find module 'koffi')",
+      advice: [expect.stringContaining("npm ci --include=optional")],
     });
     expect(conclude([finding]).code).toBe(ERROR_CODES.platform);
+    const other = new Error("Cannot find the native Koffi module; did you bundle it?\nmore");
+    expect(nativeFinding(other).found).toContain("did you bundle it?)");
+    expect(() => nativeFinding(new TypeError("a mistake of ours"))).toThrow("a mistake of ours");
   });
 });
 

@@ -232,6 +232,18 @@ describe("what is suspected comes after what was seen, and before the silence it
     expect(codes({ ways: [{ ...way, sourceOwner: "lo" }] })).toEqual(["all-silent"]);
   });
 
+  test("answers to an earlier SYN from the one port of -g are no middlebox's", () => {
+    const ignored = { ...none, wrongAck: 2, oddFlags: 1 };
+    const [cause] = judgeNoAnswers({ ...run, ignored }, { ...facts, onlyPort: 40_000 });
+    expect(cause).toMatchObject({ code: "unproved" });
+    expect(cause?.text).toMatch(/3 packets .* an earlier SYN from port 40000.*give another -g/);
+    const [other] = judgeNoAnswers(
+      { ...run, ignored: { ...ignored, badChecksum: 1 } },
+      { ...facts, onlyPort: 40_000 },
+    );
+    expect(other?.text).toMatch(/middlebox/);
+  });
+
   test("packets that were lost or proved nothing", () => {
     expect(codes({}, { receiveDrops: 5, ignored: { ...none, wrongAck: 2, foreign: 9 } })).toEqual([
       "receive-buffer",

@@ -419,8 +419,8 @@ describe("a refused send", () => {
     expect(engine.counts).toMatchObject({ sent: 0, sendErrors: { [errno]: 1 } });
   });
 
-  it.each(["ENETUNREACH", "EHOSTUNREACH"])(
-    "for want of a way (%s) costs a try, and the next may find one",
+  it.each(["EHOSTUNREACH", "EHOSTDOWN", "a new one"])(
+    "for want of a way to this host (%s) costs a try, and the next may find one",
     (errno) => {
       const { engine } = afterFirstSyn();
       engine.handleRefusal(0, errno, 10);
@@ -483,18 +483,47 @@ describe("a refused send", () => {
     expect(again.slice(24, 40)).toEqual(first.slice(24, 40));
   });
 
-  it("that leaves no way until the end is told as that, not as silence", () => {
+  it("that leaves no way to the host until the end is told as that, not as silence", () => {
     const { engine } = afterFirstSyn();
-    engine.handleRefusal(0, "ENETUNREACH", 0);
+    engine.handleRefusal(0, "EHOSTUNREACH", 0);
     for (let now = 0; !engine.done; now += 100_000) {
       engine.handleTimeout(now);
-      if (transmit(engine, now) !== undefined) engine.handleRefusal(0, "ENETUNREACH", now);
+      if (transmit(engine, now) !== undefined) engine.handleRefusal(0, "EHOSTUNREACH", now);
     }
     expect(drainVerdicts(engine)).toMatchObject([
-      { state: "filtered", reason: "send-enetunreach", tries: 0 },
+      { state: "filtered", reason: "send-ehostunreach", tries: 0 },
     ]);
-    expect(engine.counts).toMatchObject({ sent: 0, sendErrors: { ENETUNREACH: 3 } });
+    expect(engine.counts).toMatchObject({ sent: 0, sendErrors: { EHOSTUNREACH: 3 } });
   });
+
+  it.each(["ENETUNREACH", "EADDRNOTAVAIL"])(
+    "for want of a route (%s) costs no try, is never given up, and holds up no host that has one",
+    (errno) => {
+      const engine = engineFor([target("198.18.0.2", 80), target("198.18.0.3", 80)], { retries: 0 });
+      const isFirst = (packet: Uint8Array): boolean => packet[19] === 2;
+      let refusals = 0;
+      let now = 0;
+      const step = (hasRoute: boolean): void => {
+        engine.handleTimeout(now);
+        for (let p = transmit(engine, now); p !== undefined; p = transmit(engine, now)) {
+          if (isFirst(p) && !hasRoute) {
+            refusals++;
+            engine.handleRefusal(0, errno, now);
+            continue;
+          }
+          engine.handleDeparture(0, 1, now, now);
+          const acknowledgement = (tcp.sequence(p, SEGMENT) + 1) >>> 0;
+          deliver(engine, segmentTo(p, { flags: RST | ACK, acknowledgement }), now + 500);
+        }
+      };
+      for (; now < 200 * SECOND; now += 100_000) step(false);
+      expect(refusals).toBeGreaterThan(130);
+      expect(drainVerdicts(engine)).toMatchObject([{ state: "closed", tries: 1 }]);
+      expect(engine.stalledUs(now)).toBeGreaterThan(100 * SECOND);
+      for (; !engine.done; now += 100_000) step(true);
+      expect(drainVerdicts(engine)).toMatchObject([{ state: "closed", tries: 1 }]);
+    },
+  );
 
   it("that never ends is given up, not waited for for ever", () => {
     const { engine } = afterFirstSyn();

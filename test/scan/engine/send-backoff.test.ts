@@ -9,7 +9,7 @@ describe("a refused probe", () => {
     const sendBackoff = createSendBackoff();
     const timeouts = [0, 1, 2, 3, 10, 127].map((often) => {
       sendBackoff.departed();
-      return (sendBackoff.retryAt(often, false, 7 * MS) - 7 * MS) / MS;
+      return (sendBackoff.retryAt(often, "again", 7 * MS) - 7 * MS) / MS;
     });
     expect(timeouts).toEqual([5, 10, 20, 40, 500, 500]);
     expect(sendBackoff.isPaused(7 * MS)).toBe(false);
@@ -25,14 +25,25 @@ describe("a refused probe", () => {
   });
 });
 
+describe("without a route", () => {
+  it("one waits and the others do not, but where nothing leaves, that is known since the first refusal", () => {
+    const sendBackoff = createSendBackoff();
+    expect(sendBackoff.retryAt(1, "routeless", 7 * MS)).toBe(17 * MS);
+    expect(sendBackoff.isPaused(7 * MS)).toBe(false);
+    expect(sendBackoff.stalledUs(9 * MS)).toBe(2 * MS);
+    sendBackoff.departed();
+    expect(sendBackoff.isStalled()).toBe(false);
+  });
+});
+
 describe("all of them", () => {
   it("pause when nothing has left between 64 refusals", () => {
     const sendBackoff = createSendBackoff();
-    for (let i = 0; i < 63; i++) sendBackoff.retryAt(1, false, 0);
+    for (let i = 0; i < 63; i++) sendBackoff.retryAt(1, "again", 0);
     sendBackoff.departed();
-    for (let i = 0; i < 63; i++) sendBackoff.retryAt(1, false, 0);
+    for (let i = 0; i < 63; i++) sendBackoff.retryAt(1, "again", 0);
     expect(sendBackoff.isPaused(0)).toBe(false);
-    sendBackoff.retryAt(1, false, 0);
+    sendBackoff.retryAt(1, "again", 0);
     expect([sendBackoff.isPaused(4999), sendBackoff.isPaused(5 * MS)]).toEqual([true, false]);
     expect(sendBackoff.isStalled()).toBe(true);
   });
@@ -42,7 +53,7 @@ describe("all of them", () => {
     const pauses: number[] = [];
     let now = 100 * MS;
     for (let round = 0; round < 9; round++) {
-      for (let i = 0; i < 5; i++) expect(sendBackoff.retryAt(9, true, now)).toBe(now + 5 * MS);
+      for (let i = 0; i < 5; i++) expect(sendBackoff.retryAt(9, "away", now)).toBe(now + 5 * MS);
       pauses.push((sendBackoff.pausedUntil() - now) / MS);
       now = sendBackoff.pausedUntil();
     }
@@ -50,7 +61,7 @@ describe("all of them", () => {
     expect(sendBackoff.stalledUs(now)).toBe(now - 100 * MS);
     sendBackoff.departed();
     expect([sendBackoff.isStalled(), sendBackoff.stalledUs(now)]).toEqual([false, 0]);
-    sendBackoff.retryAt(0, true, now);
+    sendBackoff.retryAt(0, "away", now);
     expect(sendBackoff.pausedUntil()).toBe(now + 5 * MS);
   });
 });

@@ -1,0 +1,72 @@
+/**
+ * Notes about a run, for a person, on standard error: over which link it goes and why, and what else there was to probe.
+ */
+import type { Plan } from "../../runtime/plan/plan.ts";
+import type { OpenScan } from "../../runtime/run/scan.ts";
+import type { ScanOptions } from "../../runtime/run/scan-options.ts";
+import { probePorts } from "../../runtime/system/system.ts";
+import type { PortResult } from "../../scan/probe/result.ts";
+import type { TimedOptions } from "../options/table.ts";
+import type { Messages } from "./terminal.ts";
+
+export function describeLink(
+  { means, receiveBuffer }: OpenScan,
+  { order }: ScanOptions,
+  options: TimedOptions,
+  messages: Messages,
+): void {
+  const { first, last, shared } = probePorts();
+  if (shared && options.sourcePort === undefined) {
+    messages.note(
+      `source ports ${first}-${last} are also the kernel's (net.ipv4.ip_local_port_range): its own connections may collide`,
+    );
+  }
+  const passedBy = means.passedBy.join("; ");
+  if (means.link === "packet" && passedBy !== "") {
+    messages.note(`--link packet passes by what the kernel does to packets, and here is ${passedBy}`);
+  }
+  if (options.verbose !== true) return;
+  if (means.link === "raw-ip" && passedBy !== "") {
+    messages.note(
+      `link raw-ip and not packet, which would pass by what the kernel does to packets: ${passedBy}`,
+    );
+  }
+  const ports =
+    means.ports.first === means.ports.last ? means.ports.first : `${means.ports.first}-${means.ports.last}`;
+  const buffer = receiveBuffer > 0 ? `, receive buffer ${receiveBuffer} bytes` : "";
+  const many = means.workers > 1;
+  const sending = many ? " that send in other threads" : " that sends in another thread";
+  const workers =
+    means.threads > 0 ? `, ${means.workers} worker${many ? "s" : ""}${means.senders ? sending : ""}` : "";
+  const seed = options.sequential === true ? "" : `, --seed ${order.seed}`;
+  messages.note(`link ${means.link}${workers}${buffer}, source ports ${ports}${seed}`);
+}
+
+/** Names told of one by one. */
+const MOST_TOLD = 3;
+
+/** Remembers results on one of a name's several addresses that are not open: another of them may be served. */
+export function watchNames({ otherAddresses }: Plan): {
+  see(result: PortResult): void;
+  tell(messages: Messages): void;
+} {
+  const missed = new Map<string, PortResult>();
+  return {
+    see: (result) => {
+      if (result.state === "open" || result.host === undefined || !otherAddresses.has(result.ip)) return;
+      missed.set(`${result.host}:${result.port}`, result);
+    },
+    tell: (messages) => {
+      const results = [...missed];
+      for (const [target, { state, ip }] of results.slice(0, MOST_TOLD)) {
+        const others = (otherAddresses.get(ip) ?? []).join(", ");
+        messages.note(
+          `${target} is ${state} on ${ip}; the name has other addresses, not probed (--all-addresses): ${others}`,
+        );
+      }
+      if (results.length > MOST_TOLD) {
+        messages.note(`and so it is with ${results.length - MOST_TOLD} more targets`);
+      }
+    },
+  };
+}

@@ -1,0 +1,136 @@
+/**
+ * The way to one address as a run takes it: the interface and the source address that the user chose, checked, and what the
+ * kernel says of a destination with them. Sentences are reachability.ts's; whole spans of addresses routes.ts's.
+ */
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import {
+  type Interface,
+  localAddresses,
+  lookUpInterface,
+  lookUpRoute,
+  type Route,
+  type RouteAnswer,
+} from "../../link/route.ts";
+import { type NetlinkSocket, openNetlink } from "../../link/sys/netlink.ts";
+import {
+  type Address,
+  formatAddress,
+  isLinkLocal,
+  isLoopback,
+  parseAddress,
+  sameAddress,
+} from "../../wire/address.ts";
+import { interfaceDown, judgeInterface, judgeRoute } from "./reachability.ts";
+
+/** The interface to bind to: -e, or the zone of a link-local target. */
+export function chooseInterface(
+  zones: ReadonlySet<string>,
+  wanted: string | undefined,
+): Interface | undefined {
+  const all = new Set([...zones, ...(wanted === undefined ? [] : [wanted])]);
+  if (all.size > 1) {
+    throw new SynprobeError(
+      ERROR_CODES.usage,
+      `one run goes through one interface, but ${[...all].join(" and ")} are named: run synprobe once for each`,
+    );
+  }
+  const [name] = all;
+  if (name === undefined) return undefined;
+  const named = lookUpInterface(/^\d+$/.test(name) ? Number(name) : name);
+  // "ip link" shows an interface that has a peer as eth0@if7.
+  const found = judgeInterface(name, named ?? lookUpInterface(name.replace(/@.*$/, "")));
+  if (found instanceof SynprobeError) throw found;
+  return found;
+}
+
+/** @throws {SynprobeError} unless the text is an address of this machine */
+export function checkSource(text: string): Address {
+  const address = parseAddress(text);
+  if (address === undefined) {
+    const [bare, zone] = text.split("%", 2);
+    const hint = zone !== undefined && parseAddress(bare) !== undefined ? `: give -S ${bare} -e ${zone}` : "";
+    throw new SynprobeError(ERROR_CODES.usage, `-S takes an IP address, not "${text}"${hint}`);
+  }
+  const family = address.length === 4 ? 4 : 6;
+  const own = localAddresses(family).some((local) =>
+    sameAddress(local.address, 0, address, 0, address.length),
+  );
+  if (own || isRoutedHere(address)) return address;
+  throw new SynprobeError(
+    ERROR_CODES.noSource,
+    `source address ${formatAddress(address)} is not this machine's, so no answer could reach it: "ip addr" lists those that are`,
+  );
+}
+
+/** Whole networks may be this machine's: 127.0.0.0/8, and those of routes of type local (AnyIP). */
+function isRoutedHere(address: Address): boolean {
+  const answer = lookUpRoute(address);
+  return answer.ok && answer.route.type === "local";
+}
+
+/** The interface that has an address of this machine; undefined for any other address. */
+function ownerOf(address: Address): number | undefined {
+  const family = address.length === 4 ? 4 : 6;
+  return localAddresses(family).find((own) => sameAddress(own.address, 0, address, 0, address.length))
+    ?.interfaceIndex;
+}
+
+/** The way to an address, or why there is none. */
+export function judgeWay(
+  address: Address,
+  boundTo: Interface | undefined,
+  source: Address | undefined,
+  netlink: NetlinkSocket,
+): Route | SynprobeError {
+  const lookUp = (to: Address, through?: number, from?: Address): RouteAnswer =>
+    lookUpRoute(to, through, from, netlink);
+  if (source !== undefined && source.length !== address.length) {
+    return new SynprobeError(
+      ERROR_CODES.noSource,
+      `source address ${formatAddress(source)} is of the other IP version: give one of this target's`,
+    );
+  }
+  if (source !== undefined && isConfined(source, address)) {
+    // Asked with such a source, the kernel speaks of a blackhole, or of nothing at all.
+    const anyway = judgeRoute(address, boundTo, (to, through) => lookUp(to, through), ownerOf);
+    if (anyway instanceof SynprobeError) return anyway;
+    if (anyway.type !== "local") {
+      const through = lookUpInterface(anyway.interfaceIndex)?.name ?? `interface ${anyway.interfaceIndex}`;
+      return new SynprobeError(
+        ERROR_CODES.noSource,
+        `nothing comes back from there to ${formatAddress(source)}: drop -S, or give an address of ${through}`,
+      );
+    }
+  }
+  const route = judgeRoute(address, boundTo, (to, through) => lookUp(to, through, source), ownerOf);
+  if (route instanceof SynprobeError || route.type !== "local") return route;
+  // The kernel routes to itself even while the loopback interface, through which it does, is down.
+  const through = lookUpInterface(route.interfaceIndex);
+  if (through?.up !== false) return route;
+  return new SynprobeError(ERROR_CODES.interfaceDown, interfaceDown(through.name));
+}
+
+/**
+ * Those of a name's addresses to which there is a way through the interface and from the source that the user chose. All of
+ * them when there is none, so that it is told why, and when nothing was chosen: the resolver's order is then the user's.
+ */
+export function usableAddresses(
+  addresses: readonly Address[],
+  boundTo: Interface | undefined,
+  source: Address | undefined,
+): readonly Address[] {
+  if (addresses.length < 2 || (boundTo === undefined && source === undefined)) return addresses;
+  const netlink = openNetlink();
+  try {
+    const usable = addresses.filter(
+      (address) => !(judgeWay(address, boundTo, source, netlink) instanceof SynprobeError),
+    );
+    return usable.length > 0 ? usable : addresses;
+  } finally {
+    netlink.close();
+  }
+}
+
+/** A loopback address is this machine's alone, a link-local one its link's (RFC 4007 §5): others cannot answer to it. */
+const isConfined = (source: Address, address: Address): boolean =>
+  isLoopback(source) || (source.length === 16 && isLinkLocal(source) && !isLinkLocal(address));

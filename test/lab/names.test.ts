@@ -1,0 +1,82 @@
+/** Names with several addresses, and interfaces by each of their names: what is chosen, and what is said of the rest. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Finished, run, synprobe } from "../cli/process.ts";
+import {
+  createLab,
+  FAR,
+  inNamespace,
+  ip,
+  type Lab,
+  labProblem,
+  NEAR,
+  overlayEtc,
+  skipping,
+} from "./netns.ts";
+
+describe.skipIf(skipping("names", labProblem()))("names", () => {
+  let lab: Lab;
+  const probe = (...words: string[]): Promise<Finished> => run(inNamespace(lab.near, synprobe(...words)));
+  beforeAll(() => {
+    lab = createLab();
+    const hosts = [
+      `${FAR.ipv6} web.example`,
+      `${FAR.ipv4} web.example`,
+      "::1 localhost",
+      "127.0.0.1 localhost",
+    ];
+    overlayEtc(lab.near, "hosts", `${hosts.join("\n")}\n`);
+    ip(lab.near, "link property add dev veth0 altname a-name-of-more-than-fifteen-letters");
+    ip(lab.near, "route add local 198.19.77.0/24 dev lo", `route add 198.19.0.0/24 via ${FAR.ipv4}`);
+    ip(lab.far, "route add local 198.19.0.0/24 dev lo", `route add 198.19.77.0/24 via ${NEAR.ipv4}`);
+    ip(lab.near, "link add v4only type veth peer name v4peer", "link set v4only up", "link set v4peer up");
+    ip(lab.near, "addr add 198.18.5.1/24 dev v4only");
+  });
+  afterAll(() => lab?.remove());
+
+  it("the resolver's first address, if nothing is chosen; the first with a way, if something is", async () => {
+    const first = `web\\.example:7 \\(${FAR.ipv6}\\) +closed`;
+    const second = `web\\.example:7 \\(${FAR.ipv4}\\) +closed`;
+    expect((await probe("web.example:7")).stdout).toMatch(new RegExp(first));
+    expect((await probe("-4", "web.example:7")).stdout).toMatch(new RegExp(second));
+    expect((await probe("-S", NEAR.ipv4, "web.example:7")).stdout).toMatch(new RegExp(second));
+    expect((await probe("-S", NEAR.ipv6, "web.example:7")).stdout).toMatch(new RegExp(first));
+    const all = await probe("-S", NEAR.ipv4, "--all-addresses", "web.example:7");
+    expect(all.stdout).toMatch(new RegExp(second));
+    expect(all.stdout).toMatch(/1 port on 1 host/);
+  });
+
+  it("that have no address with a way say why", async () => {
+    const { status, stderr } = await probe("-6", "-S", NEAR.ipv4, "web.example:7");
+    expect(stderr).toMatch(/source address .* is of the other IP version/);
+    expect(status).toBe(4);
+    const bound = await probe("-e", "v4only", "web.example:7", "--dry-run");
+    expect(bound.stdout + bound.stderr).toMatch(new RegExp(FAR.ipv4));
+  });
+
+  it("that are not open on the address probed: the others are named, and only then", async () => {
+    const { stdout, stderr } = await probe("localhost:8080");
+    expect(stdout).toMatch(/localhost:8080 \(::1\) +closed/);
+    expect(stderr).toMatch(/localhost:8080 is closed on ::1; .*not probed \(--all-addresses\): 127\.0\.0\.1/);
+    expect((await probe("--all-addresses", "localhost:8080")).stderr).toBe("");
+    expect((await probe("127.0.0.1:8080")).stderr).toBe("");
+  });
+
+  it("of interfaces: as ip(8) shows one that has a peer, and alternative ones", async () => {
+    for (const name of ["veth0", "veth0@if2", "a-name-of-more-than-fifteen-letters"]) {
+      const { status, stdout } = await probe("-e", name, `${FAR.ipv4}:7`);
+      expect(stdout, name).toMatch(/closed/);
+      expect(status).toBe(0);
+    }
+    expect((await probe("-e", "veth9@if2", `${FAR.ipv4}:7`)).stderr).toMatch(
+      /no network interface named veth9@if2/,
+    );
+  });
+
+  it("any address that is routed to this machine is a source", async () => {
+    const { status, stdout } = await probe("-S", "198.19.77.7", "198.19.0.1:80");
+    expect(stdout).toMatch(/198\.19\.0\.1:80 +closed/);
+    expect(status).toBe(0);
+    const { stderr } = await probe("-S", "198.19.78.7", "198.19.0.1:80");
+    expect(stderr).toMatch(/is not this machine's/);
+  });
+});

@@ -1,0 +1,191 @@
+/**
+ * The same answers whichever link is chosen: what the kernel does to packets beyond routing them is looked for, and then raw
+ * is taken; answers that come back through another interface are heard over packet too.
+ */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { run, synprobe } from "../cli/process.ts";
+import { firewallProblem } from "./firewalls.ts";
+import { command, createLab, FAR, inNamespace, ip, type Lab, NEAR, skipping } from "./netns.ts";
+
+/** Enough pairs for --link auto to think of packet; the far side has all of the addresses. */
+const LARGE = "198.19.0.0/24:61-100";
+const SMALL = "198.19.0.0/24:61-70";
+const ALL_CLOSED = "0 open, 10,240 closed, 0 filtered";
+const ALL_FILTERED = "0 open, 0 closed, 10,240 filtered";
+
+describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pass by", () => {
+  let lab: Lab;
+  beforeAll(() => {
+    lab = createLab();
+    command(`ip link add veth1 netns ${lab.near} type veth peer name veth1 netns ${lab.far}`.split(" "));
+    ip(lab.near, "link set veth1 up", "addr add 198.18.255.1/24 dev veth1");
+    ip(lab.far, "link set veth1 up", "addr add 198.18.255.10/24 dev veth1");
+    ip(lab.far, "route add local 198.19.0.0/16 dev lo");
+    ip(lab.near, `route add 198.19.0.0/16 via ${FAR.ipv4}`);
+    for (const each of ["all", "veth0", "veth1"])
+      command(inNamespace(lab.near, ["sysctl", "-qw", `net.ipv4.conf.${each}.rp_filter=0`]));
+  });
+  afterEach(() => {
+    command(inNamespace(lab.near, ["nft", "flush", "ruleset"]));
+    ip(lab.near, "xfrm policy deleteall");
+  });
+  afterAll(() => lab?.remove());
+
+  const nft = (...lines: string[]): string =>
+    command(inNamespace(lab.near, ["nft", "-f", "-"]), lines.join("\n"));
+  async function probe(...words: string[]): Promise<{ states: string; link: string; stderr: string }> {
+    const argv = synprobe("-v", "--retries", "0", "--max-rate", "20000", ...words);
+    const { stdout, stderr } = await run(inNamespace(lab.near, argv), { limitMs: 40_000 });
+    return {
+      states: /\S+ open, \S+ closed, \S+ filtered/.exec(stdout)?.[0] ?? "",
+      link: /link (raw-ip|packet),/.exec(stderr)?.[1] ?? "",
+      stderr,
+    };
+  }
+
+  it("nothing: packet", async () => {
+    expect(await probe(LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
+  });
+
+  it("answers that come back through another interface: nothing of it, they are heard", async () => {
+    ip(lab.far, `route add ${NEAR.ipv4}/32 via 198.18.255.1 dev veth1`);
+    try {
+      expect(await probe(LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
+      // Strict filtering drops them on raw sockets, so they are not heard over packet either.
+      command(inNamespace(lab.near, ["sysctl", "-qw", "net.ipv4.conf.veth1.rp_filter=1"]));
+      expect(await probe(LARGE, "--link", "raw")).toMatchObject({ states: ALL_FILTERED });
+      expect(await probe(LARGE)).toMatchObject({ states: ALL_FILTERED, link: "packet" });
+    } finally {
+      command(inNamespace(lab.near, ["sysctl", "-qw", "net.ipv4.conf.veth1.rp_filter=0"]));
+      ip(lab.far, `route del ${NEAR.ipv4}/32 via 198.18.255.1 dev veth1`);
+    }
+  });
+
+  it("a firewall at output: its refusals are results, and -v says why raw was taken", async () => {
+    nft(
+      "add table ip t",
+      "add chain ip t o { type filter hook output priority 0; }",
+      "add rule ip t o ip daddr 198.19.0.0/16 drop",
+    );
+    const found = await probe(LARGE);
+    expect(found).toMatchObject({ states: ALL_FILTERED, link: "raw-ip" });
+    expect(found.stderr).toMatch(/raw-ip and not packet.*firewall rules at output/);
+    expect((await probe(LARGE, "--workers", "2")).stderr).toMatch(
+      /--workers 2 needs --link packet: .*would pass by firewall rules at output/,
+    );
+    const asked = await probe(LARGE, "--link", "packet");
+    expect(asked).toMatchObject({ states: ALL_CLOSED, link: "packet" });
+    expect(asked.stderr).toMatch(/--link packet passes by .*firewall rules at output/);
+  });
+
+  it("an IPsec policy for the targets: nothing leaves in the clear", async () => {
+    const template = `tmpl src ${NEAR.ipv4} dst ${FAR.ipv4} proto esp mode tunnel`;
+    ip(lab.near, `xfrm policy add src 0.0.0.0/0 dst 198.19.0.0/17 dir out ${template}`);
+    const found = await probe(LARGE);
+    expect(found).toMatchObject({ states: ALL_FILTERED, link: "raw-ip" });
+    expect(found.stderr).toMatch(/an IPsec policy for the targets/);
+  });
+
+  it("an IPsec policy for others: packet", async () => {
+    ip(lab.near, "xfrm policy add src 0.0.0.0/0 dst 198.19.128.0/17 dir out action block");
+    expect(await probe(LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
+  });
+
+  it("address translation at postrouting", async () => {
+    ip(
+      lab.near,
+      "addr add 198.18.9.1/32 dev lo",
+      `route replace 198.19.0.0/16 via ${FAR.ipv4} src 198.18.9.1`,
+    );
+    nft(
+      "add table ip n",
+      "add chain ip n p { type nat hook postrouting priority 100; }",
+      "add rule ip n p oifname veth0 ip saddr 198.18.9.1 masquerade",
+    );
+    try {
+      expect(await probe(LARGE)).toMatchObject({ states: ALL_CLOSED, link: "raw-ip" });
+    } finally {
+      ip(lab.near, `route replace 198.19.0.0/16 via ${FAR.ipv4}`);
+    }
+  });
+
+  it.each([
+    [
+      "a chain at egress",
+      /firewall rules at egress/,
+      [
+        "add table netdev e",
+        "add chain netdev e c { type filter hook egress device veth0 priority 0; policy drop; }",
+      ],
+    ],
+    [
+      "a policy to drop without a rule",
+      /firewall rules at output/,
+      ["add table inet t", "add chain inet t o { type filter hook output priority 0; policy drop; }"],
+    ],
+  ])("%s", async (_, why, lines) => {
+    nft(...lines);
+    const found = await probe(LARGE);
+    expect(found).toMatchObject({ states: ALL_FILTERED, link: "raw-ip" });
+    expect(found.stderr).toMatch(why);
+  });
+
+  it("chains without a rule, or elsewhere: packet", async () => {
+    nft(
+      "add table inet t",
+      "add chain inet t o { type filter hook output priority 0; policy accept; }",
+      "add chain inet t f { type filter hook forward priority 0; policy drop; }",
+      "add chain inet t i { type filter hook input priority 0; }",
+      "add rule inet t i ct state invalid drop",
+    );
+    expect(await probe(LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
+  });
+
+  it.each([
+    ["a rule for a mark", "rule add fwmark 7 lookup 100 pref 900", "rule del pref 900", /look at marks/],
+    [
+      "a rule for a protocol",
+      "rule add ipproto udp lookup 100 pref 900",
+      "rule del pref 900",
+      /look at protocols/,
+    ],
+  ])("%s", async (_, add, remove, why) => {
+    ip(lab.near, add);
+    try {
+      const found = await probe(LARGE);
+      expect(found).toMatchObject({ states: ALL_CLOSED, link: "raw-ip" });
+      expect(found.stderr).toMatch(why);
+    } finally {
+      ip(lab.near, remove);
+    }
+  });
+
+  it("a queueing discipline that somebody has set", async () => {
+    command(
+      inNamespace(lab.near, "tc qdisc add dev veth0 root tbf rate 1gbit burst 1mb latency 1s".split(" ")),
+    );
+    try {
+      const found = await probe(LARGE);
+      expect(found).toMatchObject({ states: ALL_CLOSED, link: "raw-ip" });
+      expect(found.stderr).toMatch(/traffic control of its own: tbf/);
+    } finally {
+      command(inNamespace(lab.near, "tc qdisc del dev veth0 root".split(" ")));
+    }
+  });
+
+  it("without CAP_NET_ADMIN none of it can be seen: raw", async () => {
+    const argv = ["setpriv", "--bounding-set=-net_admin", ...synprobe("-v", "--max-rate", "20000", LARGE)];
+    const { stderr, status } = await run(inNamespace(lab.near, argv), { limitMs: 40_000 });
+    expect(status).toBe(0);
+    expect(stderr).toMatch(/perhaps IPsec policies: it takes CAP_NET_ADMIN/);
+    expect(stderr).toMatch(/link raw-ip,/);
+  });
+
+  it("small runs look at nothing, and doctor tells", async () => {
+    nft("add table ip t", "add chain ip t o { type filter hook output priority 0; policy drop; }");
+    const { stderr } = await probe(SMALL);
+    expect(stderr).not.toMatch(/passes? by/);
+    const doctor = await run(inNamespace(lab.near, synprobe("doctor", "198.19.0.1:61")));
+    expect(doctor.stdout).toMatch(/info +packet link +.*raw.*firewall rules at output/);
+  });
+});
