@@ -174,23 +174,15 @@ describe("the code", () => {
 const LONGEST = 450;
 const MOST_FILES = 20;
 const MAY_BE_LONG = ["socket/control-block.ts"];
-/** Too long today; this list only ever gets shorter. */
-const BEING_SPLIT = ["runtime/plan/plan.ts"];
 const linesIn = (text: string): number => text.split("\n").length - 1;
 
 describe("sizes", () => {
-  it.each(FILES.filter(({ file }) => ![...MAY_BE_LONG, ...BEING_SPLIT].includes(file)))(
+  it.each(FILES.filter(({ file }) => !MAY_BE_LONG.includes(file)))(
     "$file is no longer than a reader can take in",
     ({ text }) => {
       expect(linesIn(text)).toBeLessThanOrEqual(LONGEST);
     },
   );
-
-  it("a file that has been split is no exception any more", () => {
-    for (const { file, text } of FILES) {
-      if (BEING_SPLIT.includes(file)) expect(linesIn(text), file).toBeGreaterThan(LONGEST);
-    }
-  });
 
   it.each(FOLDERS)("$folder has files that can be counted at a glance", ({ files }) => {
     expect(files.filter((file) => file !== "README.md").length).toBeLessThanOrEqual(MOST_FILES);
