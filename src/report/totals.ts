@@ -78,10 +78,12 @@ function path({ path, received, receiveDrops, open, closed, controls }: ScanSumm
   const rate = `${digits(Math.round(path.rate))} SYNs/s at the end`;
   const asked =
     controls === undefined
-      ? "no control SYNs: hosts that answer on every port, or limit their RSTs, were not looked for"
-      : `${count(controls, "control SYN")} sent`;
+      ? ["no control SYNs: hosts that answer on every port, or limit their RSTs, were not looked for"]
+      : controls > 0
+        ? [`${count(controls, "control SYN")} sent`]
+        : [];
   return [
-    { kind: "note", text: asked },
+    ...asked.map((text): TotalsLine => ({ kind: "note", text })),
     { kind: "note", text: `${loss}; rate ${rate}; dropped by the receive buffer: ${drops}` },
   ];
 }

@@ -8,6 +8,7 @@ import type { Link } from "../../link/link.ts";
 import type { Engine } from "../../scan/engine/engine.ts";
 import { createHandshakes } from "../../scan/engine/handshakes.ts";
 import type { Established } from "../../scan/probe/result.ts";
+import { partPilots } from "../../socket/ports.ts";
 import { createBatchWriter } from "../results/record-batch.ts";
 import { toEstablished } from "../results/to-result.ts";
 import { wallUs } from "../system/clock.ts";
@@ -25,6 +26,11 @@ export interface HandshakeTimes {
   readonly closeUs: number;
 }
 
+function isControlOf({ ports, controls }: EngineTask): (localPort: number) => boolean {
+  const { pilots } = controls ? partPilots(ports) : {};
+  return (port) => pilots !== undefined && port >= pilots.first && port <= pilots.last;
+}
+
 /** @param handshakes given when the handshakes of open ports are to be completed */
 export function runInMainThread(
   wire: Link,
@@ -38,7 +44,7 @@ export function runInMainThread(
       const held = holdWhileFull(prober, hooks.room);
       return handshakes === undefined
         ? held
-        : createHandshakes(held, { paths: task.settings.paths, ...handshakes });
+        : createHandshakes(held, { paths: task.settings.paths, isControl: isControlOf(task), ...handshakes });
     },
   });
   let established: Established | undefined;

@@ -29,6 +29,8 @@ export interface HandshakeOptions {
   readonly bannerUs: number;
   /** How long one connection may take from ESTABLISHED to its end, the banner's time aside, in microseconds. */
   readonly closeUs: number;
+  /** Whether a local port is a control probe's (hosts/control-probes.ts), whose SYN-ACKs nobody goes on from. */
+  readonly isControl?: (localPort: number) => boolean;
 }
 
 /** Bytes of a banner that are kept. */
@@ -66,7 +68,7 @@ interface Connection {
 }
 
 export function createHandshakes(engine: Engine, options: HandshakeOptions): Engine {
-  const { paths } = options;
+  const { paths, isControl = () => false } = options;
   const counts: EngineCounters = engine.counts;
   const pool = createBufferPool(2 * BUFFER_LENGTH * MAX_CONNECTIONS);
   const decoder = createReplyDecoder();
@@ -80,8 +82,16 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
   /** Open ports whose handshake waits for a free connection. */
   const waiting = createFifo<Verdict>();
   const waitingKeys = new Set<string>();
+  /** SYN-ACKs whose verdicts the engine still holds back. */
+  const heldKeys = new Set<string>();
   /** Tokens of the current round that are ours, not the engine's. */
   const ours = new Set<number>();
+
+  /** Packets so far that proved nothing new. */
+  const unproved = (): number => {
+    const { ignored } = counts;
+    return ignored.duplicate + ignored.foreign + ignored.wrongAck + ignored.oddFlags;
+  };
 
   const keyOf = (peer: string, peerPort: number, localPort: number): string =>
     `${peer} ${peerPort} ${localPort}`;
@@ -93,9 +103,11 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
     const atUs = nowUs - ageUs;
     const connection = connections.size > 0 ? connectionOf(b, at, end) : undefined;
     if (connection === undefined) {
+      const before = unproved();
       engine.handlePacket(b, at, end, nowUs, ageUs);
-      takeVerdicts(atUs);
-      refuseStray(b, at, end);
+      // A proved answer without a verdict: it waits until its host is known to be no tarpit (hosts/tarpits.ts).
+      const isHeld = takeVerdicts(atUs) === 0 && unproved() === before;
+      refuseStray(b, at, end, isHeld);
       return;
     }
     counts.received++;
@@ -118,13 +130,17 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
    * A SYN+ACK that no connection takes (to another try, or to none) gets the RST that the kernel is kept from sending
    * (RFC 9293 §3.10.7.1), so that the peer does not wait for an ACK.
    */
-  function refuseStray(b: Uint8Array, at: number, end: number): void {
-    if (strays.length >= MOST_STRAYS) return;
+  function refuseStray(b: Uint8Array, at: number, end: number, isHeld: boolean): void {
+    if (strays.length >= MOST_STRAYS && !isHeld) return;
     if (decoder.decode(b, at, end) !== "segment" || segmentKind(reply.flags) !== "syn-ack") return;
     const length = b[at] >> 4 === 4 ? 4 : 16;
     const peer = storeAddress(reply.peer, 0, length);
     const key = keyOf(formatAddress(peer), reply.peerPort, reply.localPort);
-    if (connections.has(key) || waitingKeys.has(key)) return;
+    if (connections.has(key) || waitingKeys.has(key) || heldKeys.has(key)) return;
+    if (isHeld && !isControl(reply.localPort)) {
+      heldKeys.add(key);
+      return;
+    }
     const segment = readSegment(b, reply.segmentAt, reply.segmentEnd);
     if (segment === undefined) return;
     const local = storeAddress(reply.local, 0, length);
@@ -138,11 +154,14 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
     for (const reset of resetFor(segment)) strays.push({ ends, segment: reset });
   }
 
-  /** Takes the engine's verdicts: completes those that can be, hands on the others. */
-  function takeVerdicts(nowUs: number): void {
+  /** Takes the engine's verdicts: completes those that can be, hands on the others. @returns how many there were */
+  function takeVerdicts(nowUs: number): number {
+    let taken = 0;
     for (let verdict = engine.pollVerdict(); verdict !== undefined; verdict = engine.pollVerdict()) {
+      taken++;
       const kept = keepVerdict(verdict);
       const { handshake } = kept;
+      if (handshake !== undefined && heldKeys.size > 0) heldKeys.delete(handshakeKey(kept, handshake));
       // On this machine's own addresses the kernel answers first.
       if (handshake !== undefined && paths[kept.path].toSelf !== true) {
         waiting.push(kept);
@@ -151,10 +170,11 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
     }
     while (connections.size < MAX_CONNECTIONS) {
       const verdict = waiting.shift();
-      if (verdict?.handshake === undefined) return;
+      if (verdict?.handshake === undefined) break;
       waitingKeys.delete(handshakeKey(verdict, verdict.handshake));
       if (!adopt(verdict, verdict.handshake, nowUs)) verdictQueue.push(verdict);
     }
+    return taken;
   }
 
   function adopt(verdict: Verdict, handshake: Handshake, nowUs: number): boolean {
