@@ -1,5 +1,5 @@
 /** One table of replies as no kernel sends them, and one answer to each: of both links, of `--complete`, and of `synprobe trace`. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { run, synprobe } from "../cli/process.ts";
@@ -61,7 +61,9 @@ const HOSTS = [
 ] as const;
 const QUICK = ["--retries", "1", "--timeout", "300"];
 
-describe.skipIf(skipping("replies", labProblem()))("a reply", () => {
+const noPython = spawnSync("python3", ["--version"]).status === 0 ? undefined : "no python3";
+
+describe.skipIf(skipping("replies", labProblem() ?? noPython))("a reply", () => {
   let lab: Lab;
   let responder: ChildProcess | undefined;
   beforeAll(async () => {
