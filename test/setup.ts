@@ -6,3 +6,6 @@ import fc from "fast-check";
 import { everyday } from "./everyday.ts";
 
 fc.configureGlobal({ seed: everyday(1, Date.now() | 0) });
+
+// nmap's formats have local times.
+process.env["TZ"] = "UTC";

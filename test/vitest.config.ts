@@ -16,7 +16,7 @@ const { SYNPROBE_TEST_REPORT: report, SYNPROBE_TEST_ALL: all } = process.env;
 /** Neither root nor a build is needed: values, the engine, and what stands around it, called as functions. */
 const UNIT = [
   "test/{wire,socket,scan,link,runtime,report,bench}/**/*.test.ts",
-  "test/cli/run/{journal,progress,writer}.test.ts",
+  "test/cli/run/{journal,progress,spill,writer}.test.ts",
   "test/cli/options/aliases.test.ts",
   "test/{architecture,readme}.test.ts",
 ];

@@ -39,9 +39,9 @@ const OP = {
 } as const;
 
 const ACCEPT = 0xffff;
-/** Places that are not in the packet (linux/filter.h, SKF_AD_OFF): its interface, and whether it bore a VLAN tag. */
+/** Places that are not in the packet (linux/filter.h, SKF_AD_OFF): its interface, and its VLAN tag, 0 without one. */
 const INTERFACE_INDEX = 0xffff_f008;
-const HAS_VLAN_TAG = 0xffff_f030;
+const VLAN_TAG = 0xffff_f02c;
 
 /** Symbolic jumps: `drop` goes to the final `return 0`, `next` falls through, a number skips that many. */
 type Jump = "next" | "drop" | number;
@@ -142,8 +142,6 @@ export const packetFilter = (ports: PortRange, interfaces: readonly number[]): I
           i === interfaces.length - 1 ? "drop" : "next",
         ],
       ),
-      [OP.loadWord, HAS_VLAN_TAG],
-      [OP.jumpEqual, 0, "next", "drop"],
       [OP.loadByte, 0],
       [OP.and, 0xf0],
     ],
@@ -170,6 +168,9 @@ function ipFilter(
     ...icmp4Lines(ports, at),
   ];
   return assemble([
+    // The kernel takes the tag off and keeps it beside the frame: another VLAN's frames are not this interface's. 0 is no VLAN.
+    [OP.loadWord, VLAN_TAG],
+    [OP.jumpSet, 0x0fff, "drop", "next"],
     ...version,
     [OP.jumpEqual, IPV4, "next", v4.length],
     ...v4,
@@ -177,8 +178,9 @@ function ipFilter(
     [OP.loadByte, at + 6],
     [OP.jumpEqual, PROTOCOL.TCP, "next", tcp6.length],
     ...tcp6,
-    [OP.jumpEqual, PROTOCOL.HOP_BY_HOP, 2, "next"],
-    [OP.jumpEqual, PROTOCOL.ROUTING, 1, "next"],
+    [OP.jumpEqual, PROTOCOL.HOP_BY_HOP, 3, "next"],
+    [OP.jumpEqual, PROTOCOL.ROUTING, 2, "next"],
+    [OP.jumpEqual, PROTOCOL.FRAGMENT, 1, "next"],
     [OP.jumpEqual, PROTOCOL.DESTINATION_OPTIONS, "next", 1],
     [OP.return, ACCEPT],
     [OP.jumpEqual, PROTOCOL.ICMPV6, "next", "drop"],

@@ -72,11 +72,6 @@ export interface RawIpOptions {
   readonly pinned?: readonly PinnedRange[];
   /** Longest packet to send, in bytes: 128 by default, which holds any segment without text. */
   readonly slotLength?: number;
-  /**
-   * Longest packet to receive, in bytes: 2048 by default. To receive data it must be at least 65,535: receive offload
-   * merges segments before a raw socket sees them.
-   */
-  readonly receiveLength?: number;
 }
 
 /**
@@ -94,7 +89,7 @@ export function openRawIp(options: RawIpOptions): Link {
 }
 
 function open(options: RawIpOptions, opened: RawSocket[]): Link {
-  const { families, ports, interfaceName, scope, source, slotLength = SLOT_LENGTH, receiveLength } = options;
+  const { families, ports, interfaceName, scope, source, slotLength = SLOT_LENGTH } = options;
   const openOne = (...[family, protocol]: Parameters<typeof openRawSocket>): RawSocket => {
     const socket = openRawSocket(family, protocol);
     opened.push(socket);
@@ -132,7 +127,7 @@ function open(options: RawIpOptions, opened: RawSocket[]): Link {
   const batch = createSendBatch(SLOTS, slotLength, scope, interfaceFinder(options.pinned ?? []));
   // The first call through a binding costs a millisecond, which is not the first packet's round trip.
   for (const { fd } of senders.values()) batch.send(fd, 0, 0);
-  const inbox = createReceiveBatch(RECEIVE_SLOTS, receiveLength);
+  const inbox = createReceiveBatch(RECEIVE_SLOTS);
   let sendError = "";
   let handler: PacketHandler = () => {};
   let drops: number | undefined;

@@ -71,6 +71,11 @@ export interface Reporter {
   fault(fault: TargetFault): void;
   /** Called about once a second, and never in a run shorter than that. */
   progress?(progress: ScanProgress): void;
-  /** Called once, at the end or on interruption. Hands everything not yet written to the sink. */
+  /**
+   * Before `finish`, where there is time: writes what was held back, a step each time that it is asked to go on. What is left
+   * of it `finish` writes in one go.
+   */
+  rest?(): Iterable<void>;
+  /** Called once, at the end or on interruption; everything not yet written must be handed to the sink. */
   finish(summary: RunSummary): void;
 }

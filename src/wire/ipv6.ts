@@ -33,9 +33,6 @@ export const HOP_LIMIT = 7;
 export const SOURCE = 8;
 export const DESTINATION = 24;
 
-/** Extension headers that `walk` steps over before it gives up. Real packets carry one or two. */
-export const MAX_EXTENSION_HEADERS = 8;
-
 /**
  * 40, or 0 when `[at, end)` does not hold a whole IPv6 packet: truncated, another version, or a payload
  * length of more than there is. Bytes after the payload (Ethernet padding) are allowed.
@@ -97,7 +94,8 @@ export const newUpper = (): Upper => ({
  * Allocates nothing and reads nothing at or past `end`; a header that `checkHeader` has passed is expected at
  * `at`.
  *
- * False when an extension header is cut off or a ninth one is met; `upper` then means nothing. Headers that
+ * False when an extension header is cut off; `upper` then means nothing. Any number of them is stepped over, as Linux does:
+ * each takes 8 bytes or more. Headers that
  * cannot be stepped over (ESP, no-next-header, unknown ones) are the upper layer. After a fragment that is
  * not the first comes payload, not a header: the walk ends there, with `fragment` set.
  */
@@ -108,8 +106,8 @@ export function walk(b: Uint8Array, at: number, end: number, upper: Upper): bool
   upper.fragment = false;
   upper.sourceAt = at + SOURCE;
   upper.destinationAt = at + DESTINATION;
-  for (let headers = 0; isExtension(upper.protocol); headers++) {
-    if (headers === MAX_EXTENSION_HEADERS || next + 8 > end) return false;
+  while (isExtension(upper.protocol)) {
+    if (next + 8 > end) return false;
     const header = next;
     next += extensionLength(b, header, upper.protocol);
     if (next > end) return false;

@@ -7,14 +7,14 @@ import type { Instruction } from "../../src/link/filter.ts";
 /** What the kernel knows of a packet beside its bytes (linux/filter.h, SKF_AD_OFF). */
 export interface Beside {
   readonly interfaceIndex?: number;
-  readonly vlanTagged?: boolean;
+  readonly vlanTag?: number;
 }
 
 /** @returns how many bytes of the packet the filter keeps; 0 drops it */
 export function runFilter(
   program: readonly Instruction[],
   packet: Uint8Array,
-  { interfaceIndex = 0, vlanTagged = false }: Beside = {},
+  { interfaceIndex = 0, vlanTag = 0 }: Beside = {},
 ): number {
   let a = 0;
   let x = 0;
@@ -26,8 +26,8 @@ export function runFilter(
     };
     let loaded: number | undefined = 0;
     switch (code) {
-      case 0x20: // ld #ifidx, ld #vlan_avail
-        a = k === 0xffff_f008 ? interfaceIndex : k === 0xffff_f030 ? Number(vlanTagged) : Number.NaN;
+      case 0x20: // ld #ifidx, ld #vlan_tci
+        a = k === 0xffff_f008 ? interfaceIndex : k === 0xffff_f02c ? vlanTag : Number.NaN;
         break;
       case 0x30: // ldb [k]
         loaded = load(k, 1);

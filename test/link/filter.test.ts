@@ -161,7 +161,7 @@ describe("the filters of packet sockets", () => {
     expect(hears([1, 5, 9], { interfaceIndex: 5 })).toBe(true);
     expect(hears([1, 5, 9], { interfaceIndex: 9 })).toBe(true);
     expect(hears([1, 5, 9], { interfaceIndex: 2 })).toBe(false);
-    expect(hears([1, 5, 9], { interfaceIndex: 5, vlanTagged: true })).toBe(false);
+    expect(hears([1, 5, 9], { interfaceIndex: 5, vlanTag: 7 })).toBe(false);
   });
 
   it("say of any packet what the raw sockets' filters say", () => {
@@ -194,7 +194,7 @@ describe("the filters of packet sockets", () => {
       return packet[9] === 1 && kept(runFilter(icmp4Filter(PORTS), packet));
     }
     if (version !== 6 || packet.length < 7) return false;
-    if ([0, 43, 60].includes(packet[6])) return true;
+    if ([0, 43, 44, 60].includes(packet[6])) return true;
     if (packet[6] === 6) return kept(runFilter(tcp6Filter(PORTS), upper6(packet)));
     return packet[6] === 58 && kept(runFilter(icmp6Filter(PORTS), upper6(packet)));
   }
@@ -214,6 +214,11 @@ describe("the filters of packet sockets", () => {
       expect(verdicts(golden(name))).toEqual([true, true]);
     }
     expect(GOLDEN_NAMES.some((name) => /^syn-destination-options/.test(name))).toBe(true);
+  });
+
+  it("no frame of a VLAN, whose tag the kernel has taken off; a tag of priority alone is none", () => {
+    expect(kept(runFilter(frameFilter(PORTS), frame(answer(probe4)), { vlanTag: 0x2007 }))).toBe(false);
+    expect(kept(runFilter(frameFilter(PORTS), frame(answer(probe4)), { vlanTag: 0x2000 }))).toBe(true);
   });
 
   it("no frame of another type, whatever it holds", () => {

@@ -1,6 +1,6 @@
-/** Addresses in order of value, each counted once. */
+/** Addresses in order of value. */
 import { describe, expect, test } from "vitest";
-import { addressKey, compareAddresses, countAddresses, ipv4Value } from "../../src/report/addresses.ts";
+import { addressKey, compareAddresses, ipv4Value } from "../../src/report/addresses.ts";
 
 describe("addresses", () => {
   test("are in order: IPv4 by value, then IPv6 by value", () => {
@@ -11,24 +11,5 @@ describe("addresses", () => {
     expect(mixed.sort((a, b) => compareAddresses(addressKey(a), addressKey(b)))).toEqual(sorted);
     expect(ipv4Value("198.18.0.1")).toBe(0xc6120001);
     expect(ipv4Value("2001:db8::1")).toBe(-1);
-  });
-
-  test("are counted once each", () => {
-    const counter = countAddresses();
-    for (const ip of ["198.18.0.1", "198.18.0.9", "198.18.1.1", "198.19.0.1", "::1", "198.18.0.1", "::1"]) {
-      counter.add(ip);
-    }
-    expect([counter.count, counter.exact]).toEqual([5, true]);
-  });
-
-  test.each([
-    ["198.18.0.1", "198.19.0.1"],
-    ["::1", "::2"],
-  ])("more than there is room for are at least so many", (one, more) => {
-    const counter = countAddresses(1, 1);
-    counter.add(one);
-    expect([counter.count, counter.exact]).toEqual([1, true]);
-    counter.add(more);
-    expect([counter.count, counter.exact]).toEqual([1, false]);
   });
 });

@@ -20,7 +20,9 @@ import {
   fullSummary,
   hostileNames,
   interrupted,
+  largeRun,
   manyResults,
+  memorySpill,
   open,
   prohibited,
   run,
@@ -141,6 +143,29 @@ print(json.dumps({
       });
     },
   );
+});
+
+describe.skipIf(skipping("libnmap", noLibnmap))("nmap XML of a large run", () => {
+  test("libnmap keeps every port of every host, and reads times and banners", () => {
+    const established = { ms: 1, ending: "fin", banner: "SSH-2.0-x\\r\\n" } as const;
+    const found = [...manyResults, { ...open, ip: "198.18.0.0", port: 65_535, established }];
+    const script = `
+import json, sys, time
+from libnmap.parser import NmapParser
+report = NmapParser.parse_fromstring(sys.stdin.read())
+time.strptime(report._nmaprun["startstr"], "%a %b %d %H:%M:%S %Y")
+print(json.dumps({
+  "hosts": report.hosts_total,
+  "ports": sum(len(h.services) for h in {h.address: h for h in report.hosts}.values()),
+  "banners": [s.scripts_results for h in report.hosts for s in h.services if s.scripts_results],
+}))`;
+    const xml = written((sink) => createNmapXmlReporter(sink, memorySpill), found, fullSummary, largeRun);
+    expect(JSON.parse(python(script, xml))).toEqual({
+      hosts: 834,
+      ports: manyResults.length + 1,
+      banners: [[expect.objectContaining({ id: "banner", output: "SSH-2.0-x\\r\\n" })]],
+    });
+  });
 });
 
 describe.skipIf(skipping("Python's csv", noPython))("CSV", () => {

@@ -1,6 +1,6 @@
 /** Results, a run and a summary that the format tests share, and a sink that keeps the text. */
 
-import { GROUP, MOST_HELD } from "../../src/report/formats/nmap.ts";
+import { MOST_HELD, type Spill } from "../../src/report/formats/host-order.ts";
 import type { Reporter, RunInfo, RunSummary, Sink } from "../../src/report/reporter.ts";
 import type { PortResult, ScanProgress, ScanSummary } from "../../src/scan/probe/result.ts";
 
@@ -199,13 +199,28 @@ export const hostileNames: readonly string[] = [
   "x".repeat(5000),
 ];
 
-/** A run too large for its results to be held, and more results of it than a group holds, three ports of each host. */
+/** A run too large for its results to be held, and results of it, three ports of each of 834 hosts. */
 export const largeRun: RunInfo = { ...run, pairs: MOST_HELD + 1, hosts: 100_000 };
-export const manyResults: readonly PortResult[] = Array.from({ length: 2 * GROUP + 500 }, (_, i) => {
+export const manyResults: readonly PortResult[] = Array.from({ length: 2500 }, (_, i) => {
   const { service: _service, ...rest } = i % 2 === 0 ? closed : open;
-  const host = i % Math.ceil((2 * GROUP + 500) / 3);
+  const host = i % 834;
   return { ...rest, ip: `198.18.${host >> 8}.${host & 255}`, port: i + 1 };
 });
+
+/** A spill in memory. */
+export function memorySpill(): Spill & { size(): number } {
+  let kept = Buffer.alloc(1 << 16);
+  let size = 0;
+  return {
+    append(bytes) {
+      while (size + bytes.length > kept.length) kept = Buffer.concat([kept, Buffer.alloc(kept.length)]);
+      kept.set(bytes, size);
+      size += bytes.length;
+    },
+    read: (into, at) => kept.copy(into, 0, at, Math.min(size, at + into.length)),
+    size: () => size,
+  };
+}
 
 /** What a reporter writes, in one text, for a run of `results` that is over within a second, or looked at after them. */
 export function written(

@@ -194,14 +194,16 @@ describe("walk", () => {
     expect(found.fragment).toBe(false);
   });
 
-  it("takes eight headers and gives up at the ninth", () => {
+  it("takes any number of headers, and none that is cut off", () => {
     const chain = (headers: number) => {
       const payload = new Uint8Array(headers * 8);
       for (let i = 0; i < headers; i++) payload[i * 8] = i === headers - 1 ? 6 : 60;
       return packet(60, payload);
     };
-    expect(ipv6.walk(chain(8), 0, 40 + 64, upper())).toBe(true);
-    expect(ipv6.walk(chain(9), 0, 40 + 72, upper())).toBe(false);
+    for (const headers of [8, 9, 180]) {
+      expect(ipv6.walk(chain(headers), 0, 40 + 8 * headers, upper())).toBe(true);
+      expect(ipv6.walk(chain(headers), 0, 39 + 8 * headers, upper())).toBe(false);
+    }
   });
 });
 

@@ -2,6 +2,7 @@
  * The output formats: which option names each one's file, how -oA ends its name, and what writes it. Opening the files is
  * outputs.ts's business. Only the formats that are asked for are loaded.
  */
+import type { Spill } from "../../report/formats/host-order.ts";
 import { createNdjsonReporter } from "../../report/formats/ndjson.ts";
 import { createTableReporter } from "../../report/formats/table.ts";
 import type { Reporter, Sink } from "../../report/reporter.ts";
@@ -22,7 +23,11 @@ export interface Format {
   /** What -oA puts after BASE; without it -oA writes no such file. */
   readonly suffix?: string;
   /** None for the capture, which takes packets, not results. */
-  readonly createReporter?: (sink: Sink, options: ProbeOptions) => Reporter | Promise<Reporter>;
+  readonly createReporter?: (
+    sink: Sink,
+    options: ProbeOptions,
+    createSpill: () => Spill,
+  ) => Reporter | Promise<Reporter>;
 }
 
 const FORMATS: readonly Format[] = [
@@ -36,8 +41,8 @@ const FORMATS: readonly Format[] = [
     name: "nmap XML",
     option: "outputXml",
     suffix: ".xml",
-    createReporter: async (sink) =>
-      (await import("../../report/formats/nmap-xml.ts")).createNmapXmlReporter(sink),
+    createReporter: async (sink, _options, createSpill) =>
+      (await import("../../report/formats/nmap-xml.ts")).createNmapXmlReporter(sink, createSpill),
   },
   {
     name: "table",
@@ -50,8 +55,8 @@ const FORMATS: readonly Format[] = [
     name: "grepable",
     option: "outputGrepable",
     suffix: ".gnmap",
-    createReporter: async (sink) =>
-      (await import("../../report/formats/grepable.ts")).createGrepableReporter(sink),
+    createReporter: async (sink, _options, createSpill) =>
+      (await import("../../report/formats/grepable.ts")).createGrepableReporter(sink, createSpill),
   },
   {
     name: "CSV",

@@ -4,15 +4,17 @@
  */
 import { type BigIntStats, constants, fstatSync, ftruncateSync, openSync, statSync } from "node:fs";
 import { resolve } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
+import { setTimeout as pause, setImmediate as turn } from "node:timers/promises";
 import { isatty } from "node:tty";
 import type { SynprobeError } from "../../errors.ts";
+import type { Spill } from "../../report/formats/host-order.ts";
 import { createTableReporter } from "../../report/formats/table.ts";
 import { combine } from "../../report/formats/tee.ts";
 import type { Reporter } from "../../report/reporter.ts";
 import { pcapngStart } from "../../wire/pcapng.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
 import { tableOptions, wantedFiles } from "./formats.ts";
+import { openSpill } from "./spill.ts";
 import { VERSION } from "./terminal.ts";
 import { cannotWrite, createWriter, errorCode, type Writer } from "./writer.ts";
 
@@ -25,6 +27,8 @@ export interface Outputs {
    * write.
    */
   onBroken(handler: () => void): void;
+  /** Settles when the reporters have written what they held back, before `finish`; signals are heard meanwhile. */
+  rest(): Promise<void>;
   /** Settles when everything written has been taken. */
   drained(): Promise<void>;
   /** Writes pending output to files at once; output for pipes and terminals is dropped. */
@@ -110,12 +114,17 @@ export async function openOutputs(
         : `two formats cannot share the file ${twice}: give each its own`,
     );
   }
+  const createSpill = (): Spill =>
+    openSpill((path, code) => {
+      failure ??= cannotWrite(path, code);
+      onBroken?.();
+    });
   const reporters: Reporter[] = [];
   let capture: Writer | undefined;
   for (const { format, path } of wanted) {
     const writer = await open(path);
     if (writer === undefined) continue;
-    const reporter = await format.createReporter?.(writer.write, options);
+    const reporter = await format.createReporter?.(writer.write, options, createSpill);
     if (reporter === undefined) capture = writer;
     else reporters.push(reporter);
   }
@@ -137,12 +146,26 @@ export async function openOutputs(
   const drained = async (): Promise<void> => {
     for (const writer of writers) await writer.drained();
   };
+  const reporter = combine(reporters);
+  const room = (): Promise<void> | undefined => {
+    let held = 0;
+    for (const writer of writers) held += writer.held();
+    if (emptied === undefined && held >= MOST_HELD) {
+      emptied = drained().then(() => {
+        emptied = undefined;
+      });
+    }
+    return emptied;
+  };
   return {
-    reporter: combine(reporters),
+    reporter,
     failure: () => failure,
     onBroken: (handler) => {
       onBroken = handler;
       if (failure !== undefined || living === 0) handler();
+    },
+    rest: async () => {
+      for (const _ of reporter.rest?.() ?? []) await (room() ?? turn());
     },
     drained,
     flushFiles: () => {
@@ -150,16 +173,7 @@ export async function openOutputs(
       for (const writer of writers) void writer.drained();
     },
     ...(capture === undefined ? {} : { capture: capture.writeBytes }),
-    room: () => {
-      let held = 0;
-      for (const writer of writers) held += writer.held();
-      if (emptied === undefined && held >= MOST_HELD) {
-        emptied = drained().then(() => {
-          emptied = undefined;
-        });
-      }
-      return emptied;
-    },
+    room,
   };
 }
 

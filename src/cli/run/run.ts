@@ -76,6 +76,7 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
     progress.done();
     const wasProbed = failure === undefined && journal?.complete !== true;
     const silence = heard || !wasProbed ? undefined : await explainSilence(context, summary, before);
+    await outputs.rest();
     finish(silence === undefined ? summary : { ...summary, silence: silence.causes });
     await outputs.drained();
     const fatal = failure ?? outputs.failure();

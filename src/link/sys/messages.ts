@@ -175,7 +175,8 @@ export function createSendBatch(
 
 /** Room before each received datagram, where a link may put the IP header that an IPv6 raw socket leaves out. */
 export const HEADROOM = 40;
-const DATAGRAM_LENGTH = 2048;
+/** Any IP packet, also one that was put together from fragments or by receive offload. Pages never written to take no memory. */
+const DATAGRAM_LENGTH = 65_536;
 const CONTROL_LENGTH = 128;
 
 /** Ancillary data of one received datagram; reused from message to message. */

@@ -1,28 +1,27 @@
 /**
  * nmap's XML (`-oX`), valid against nmap.dtd, so that programs for nmap's files can read synprobe's.
  *
- * The DTD allows no `scanner` but "nmap"; the comment, `args` and `version` name the real author. Hosts are written when the run
- * finishes, in a large run group by group (nmap.ts); targets that could not be probed as they come (`target status="skipped"`).
- * Unknown values are left out (`times`, `starttime`), every port is listed (no `extraports`), and a host that sent no answer is
- * "up" by `user-set`, nmap's word for `-Pn`. A host that answers on any port says so in its `comment`. The format has no room for
- * round trips and tries; use NDJSON.
+ * The DTD allows no `scanner` but "nmap"; the comment, `args` and `version` say who really wrote the file. Hosts are
+ * written when the run finishes, targets that could not be probed as they come (`target status="skipped"`). What is not known is left out (`times`, `starttime`), every port is listed (no
+ * `extraports`), and a host that sent no answer is "up" by `user-set`, nmap's word for `-Pn`. A host that answers on any port
+ * has that as its `comment`. What a service said first (`--banner`) stands where nmap's script of that
+ * name puts it. Round trips and tries have no place in the format; NDJSON has them.
  *
  * Written by hand: there are only attributes, no text between tags, and every value that is not a number or one of our own words
  * goes through `attribute`. An XML builder takes ten times as long (npm run bench:formats) and gains nothing.
  */
-import { PORT_STATES, type PortResult, type ScanSummary, type TargetFault } from "../../scan/probe/result.ts";
+import { PORT_STATES, type ScanSummary, type TargetFault } from "../../scan/probe/result.ts";
 import { escapeText } from "../escape.ts";
 import { portRanges } from "../figures.ts";
 import type { Reporter, RunInfo, Sink } from "../reporter.ts";
+import type { OrderedResult, Spill } from "./host-order.ts";
 import {
   closingRemark,
   commandLine,
   counted,
   groupByHost,
-  type HostCount,
   type HostGroups,
   type HostResults,
-  NO_HOSTS,
   nmapTime,
 } from "./nmap.ts";
 
@@ -68,13 +67,15 @@ function opening(run: RunInfo): string {
 const skippedTarget = ({ target }: TargetFault): string =>
   `<target specification="${attribute(target)}" status="skipped"/>\n`;
 
-function portElement({ port, state, reason, ttl, responder, service }: PortResult): string {
+function portElement(result: OrderedResult): string {
+  const { port, state, reason, ttl, responder, service, banner } = result;
   const from = responder === undefined ? "" : ` reason_ip="${attribute(responder)}"`;
   const named =
     service === undefined ? "" : `<service name="${attribute(service)}" method="table" conf="3"/>`;
+  const said = banner === undefined ? "" : `<script id="banner" output="${attribute(banner)}"/>`;
   return (
     `<port protocol="tcp" portid="${port}">` +
-    `<state state="${state}" reason="${attribute(reason)}" reason_ttl="${ttl ?? 0}"${from}/>${named}</port>\n`
+    `<state state="${state}" reason="${attribute(reason)}" reason_ttl="${ttl ?? 0}"${from}/>${named}${said}</port>\n`
   );
 }
 
@@ -98,25 +99,25 @@ function hostElement({ ip, names, ports, answer }: HostResults): string {
   );
 }
 
-function ending(summary: ScanSummary, hosts: HostCount): string {
+function ending(summary: ScanSummary, hosts: number): string {
   const ended = summary.startedMs + summary.elapsedMs;
   const unfinished = `exit="error" errormsg="interrupted: ${counted(summary.unfinished, "port")} unfinished"`;
   return (
     `<runstats><finished time="${seconds(ended)}" timestr="${nmapTime(ended)}" ` +
     `summary="${closingRemark(summary, hosts)}" elapsed="${(summary.elapsedMs / 1000).toFixed(2)}" ` +
     `${summary.interrupted ? unfinished : 'exit="success"'}/>\n` +
-    `<hosts up="${hosts.count}" down="0" total="${hosts.count}"/>\n</runstats>\n</nmaprun>\n`
+    `<hosts up="${hosts}" down="0" total="${hosts}"/>\n</runstats>\n</nmaprun>\n`
   );
 }
 
-/** A reporter for nmap's XML. An interrupted run leaves a complete document too. */
-export function createNmapXmlReporter(sink: Sink): Reporter {
+/** A reporter for nmap's XML; the document is complete when the run has finished or was cut short. */
+export function createNmapXmlReporter(sink: Sink, createSpill?: () => Spill): Reporter {
   let groups: HostGroups | undefined;
   return {
     wants: () => PORT_STATES,
     start(run) {
       sink(opening(run));
-      groups = groupByHost(run.pairs, (found) => sink(hostElement(found)));
+      groups = groupByHost(run.pairs, (found) => sink(hostElement(found)), createSpill);
     },
     result(result) {
       groups?.add(result);
@@ -124,9 +125,12 @@ export function createNmapXmlReporter(sink: Sink): Reporter {
     fault(fault) {
       sink(skippedTarget(fault));
     },
+    *rest() {
+      if (groups !== undefined) yield* groups.writing;
+    },
     finish(summary) {
-      groups?.flush();
-      sink(ending(summary, groups?.hosts() ?? NO_HOSTS));
+      if (groups !== undefined) for (const _ of groups.writing);
+      sink(ending(summary, groups?.hosts() ?? 0));
     },
   };
 }

@@ -2,98 +2,87 @@
  * Shared by nmap's two file formats (nmap-xml.ts, grepable.ts): results grouped by address, times and command lines in nmap's
  * spelling.
  *
- * Both formats have one entry per host, while results fall in any order. In a run of up to MOST_HELD pairs, results are held
- * until the end. In a larger run they are written group by group, so that memory stays bounded: a host then has an entry in each
- * group with one of its results (nmap.dtd allows that, and masscan does the same), and a correction comes in a later entry.
+ * Both formats give one entry per host, while results fall in any order: they are written at the end, when they are in order
+ * (host-order.ts). The formats: nmap-xml.ts, grepable.ts.
  *
  * A host with a result counts as "up", as under `nmap -Pn`. So hosts that a shard or an interrupted run has not reached are not
  * counted, neither as addresses nor as hosts.
  */
 import type { PortResult, ScanSummary } from "../../scan/probe/result.ts";
-import { addressKey, compareAddresses, countAddresses } from "../addresses.ts";
 import { escapeText } from "../escape.ts";
 import type { RunInfo } from "../reporter.ts";
+import { type OrderedResult, orderByHost, type Spill } from "./host-order.ts";
 
 /** Every verdict on one address. */
 export interface HostResults {
   readonly ip: string;
-  /** Distinct names that the user gave for this address, in their order. */
+  /** The names that the user gave for this address, each once. */
   readonly names: readonly string[];
-  /** By port, ascending. A correction takes the place of the verdict that it corrects. */
-  readonly ports: readonly PortResult[];
-  /** A verdict from the host itself, which proves that it is up; undefined if there is none. */
-  readonly answer: PortResult | undefined;
+  /** By port, ascending; a corrected verdict stands in place of the first one. */
+  readonly ports: readonly OrderedResult[];
+  /** A verdict that the host itself gave, which proves it is up; undefined when only others spoke for it, or nobody. */
+  readonly answer: OrderedResult | undefined;
 }
-
-/** Runs of at most this many pairs hold their results to the end: all ports of one host fit. Each takes about 300 bytes. */
-export const MOST_HELD = 100_000;
-/** Results per group in a larger run. Writing a group takes about 10 ms, which delays nothing else noticeably. */
-export const GROUP = 1000;
 
 export interface HostGroups {
   add(result: PortResult): void;
-  /** Writes the held results: hosts by address, IPv4 before IPv6. */
-  flush(): void;
-  /** The hosts written so far. */
-  hosts(): HostCount;
+  /** Writes hosts in order of address, IPv4 before IPv6: a step of it each time that it is asked to go on. Always the same one. */
+  readonly writing: Generator<void, void>;
+  /** Hosts that were written. */
+  hosts(): number;
 }
-
-/** How many hosts have results. */
-export interface HostCount {
-  readonly count: number;
-  /** False when there were more than could be told apart; `count` is then a lower bound. */
-  readonly exact: boolean;
-}
-
-export const NO_HOSTS: HostCount = { count: 0, exact: true };
 
 /** Gathers the results of a run of `pairs` pairs, and hands them to `write` host by host. */
-export function groupByHost(pairs: number, write: (host: HostResults) => void): HostGroups {
-  const whole = pairs <= MOST_HELD;
-  const byAddress = new Map<string, Map<number, PortResult>>();
-  const written = countAddresses();
-  let held = 0;
+export function groupByHost(
+  pairs: number,
+  write: (host: HostResults) => void,
+  createSpill?: () => Spill,
+): HostGroups {
+  const order = orderByHost(pairs, createSpill);
+  let hosts = 0;
 
-  function flush(): void {
-    const hosts = [...byAddress]
-      .map(([ip, ports]) => ({ key: addressKey(ip), ip, ports }))
-      .sort((a, b) => compareAddresses(a.key, b.key));
-    byAddress.clear();
-    held = 0;
-    for (const { ip, ports } of hosts) {
-      written.add(ip);
-      write(hostResults(ip, [...ports.values()]));
-    }
+  function end(ports: readonly OrderedResult[]): void {
+    if (ports.length === 0) return;
+    hosts++;
+    write(hostResults(ports));
   }
 
-  return {
-    add(result) {
-      const ports = byAddress.get(result.ip);
-      if (ports === undefined) byAddress.set(result.ip, new Map([[result.port, result]]));
-      else ports.set(result.port, result);
-      held++;
-      if (held >= GROUP && !whole) flush();
-    },
-    flush,
-    hosts: () => ({ count: written.count, exact: written.exact }),
-  };
+  function* writeHosts(): Generator<void, void> {
+    let ports: OrderedResult[] = [];
+    let steps = 0;
+    for (const result of order.sorted()) {
+      if (result !== undefined) {
+        if (ports.length > 0 && ports[0].ip !== result.ip) {
+          end(ports);
+          ports = [];
+        }
+        ports.push(result);
+      }
+      if (result === undefined || ++steps % STEP === 0) yield;
+    }
+    end(ports);
+  }
+
+  return { add: order.add, writing: writeHosts(), hosts: () => hosts };
 }
 
-function hostResults(ip: string, results: PortResult[]): HostResults {
+/** Results in a step: writing them takes a few milliseconds. */
+const STEP = 1000;
+
+function hostResults(ports: readonly OrderedResult[]): HostResults {
   const names = new Set<string>();
-  for (const { host } of results) if (host !== undefined) names.add(host);
-  const ports = results.sort((a, b) => a.port - b.port);
-  return { ip, names: [...names], ports, answer: ports.find(fromHostItself) };
+  for (const { host } of ports) if (host !== undefined) names.add(host);
+  return { ip: ports[0].ip, names: [...names], ports, answer: ports.find(fromHostItself) };
 }
 
-function fromHostItself(result: PortResult): boolean {
+function fromHostItself(result: OrderedResult): boolean {
   return result.ttl !== null && result.responder === undefined;
 }
 
-/** A time as ctime(3) writes it, and in UTC so that it reads the same everywhere: `Fri Nov 20 23:09:54 2026 UTC`. */
+/** A local time as ctime(3) and nmap write it, which is what readers of `startstr` parse: `Fri Nov 20 23:09:54 2026`. */
 export function nmapTime(ms: number): string {
-  const [weekday = "", day = "", month, year, clock] = new Date(ms).toUTCString().split(" ");
-  return `${weekday.slice(0, 3)} ${month} ${String(Number(day)).padStart(2)} ${clock} ${year} UTC`;
+  const [weekday, month, day, year, clock] = new Date(ms).toString().split(" ");
+  return `${weekday} ${month} ${String(Number(day)).padStart(2)} ${clock} ${year}`;
 }
 
 /** The run's command line on one line, quoted so that a shell would read it back. */
@@ -110,11 +99,10 @@ export function counted(count: number, one: string, many = `${one}s`): string {
 }
 
 /** The closing remark of both formats, after nmap's: `synprobe done at … -- 2 IP addresses (2 hosts up) scanned in …`. */
-export function closingRemark(summary: ScanSummary, { count, exact }: HostCount): string {
+export function closingRemark(summary: ScanSummary, upHosts: number): string {
   const ending = summary.interrupted ? "interrupted" : "done";
   const time = nmapTime(summary.startedMs + summary.elapsedMs);
-  const more = exact ? "" : "more than ";
-  const hosts = `${more}${counted(count, "IP address", "IP addresses")} (${counted(count, "host")} up)`;
+  const hosts = `${counted(upHosts, "IP address", "IP addresses")} (${counted(upHosts, "host")} up)`;
   const seconds = (summary.elapsedMs / 1000).toFixed(2);
   const unfinished = summary.unfinished > 0 ? `; ${counted(summary.unfinished, "port")} unfinished` : "";
   return `synprobe ${ending} at ${time} -- ${hosts} scanned in ${seconds} seconds${unfinished}`;

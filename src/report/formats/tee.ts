@@ -23,6 +23,9 @@ export function combine(reporters: readonly Reporter[]): Reporter {
     progress(progress) {
       for (const reporter of reporters) reporter.progress?.(progress);
     },
+    *rest() {
+      for (const reporter of reporters) if (reporter.rest !== undefined) yield* reporter.rest();
+    },
     finish(summary) {
       for (const reporter of reporters) reporter.finish(summary);
     },

@@ -58,6 +58,10 @@ function percent(share: number): string {
 /** What each reason for `filtered` means. */
 const REASONS: Readonly<Record<string, string>> = {
   "no-response": "nothing came back: dropped by a firewall, or no such host",
+  "unproved-reset":
+    "only resets came back that prove nothing: a middlebox's, a broken host's, or forged ones",
+  "unproved-syn":
+    "only SYNs came back, and their sender did not go on with the handshake: perhaps forged ones",
   "admin-prohibited": "a firewall or router says it is forbidden",
   "host-prohibited": "a router says the host is forbidden",
   "net-prohibited": "a router says the network is forbidden",

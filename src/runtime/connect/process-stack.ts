@@ -21,7 +21,6 @@ import { createStack, type Stack } from "./user-space-tcp.ts";
 const LINGER_MS = 100;
 /** Longest packet that is sent: what an Ethernet frame holds, whatever more the route could take. */
 export const LONGEST_PACKET = 1500;
-const LONGEST_RECEIVED = 65_536;
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /** By address family; both have the same one, unless IPv6 came up later. */
@@ -62,7 +61,6 @@ async function openStack(families: readonly (4 | 6)[], forget: () => void): Prom
         families: [family],
         ports: held.ports,
         slotLength: LONGEST_PACKET,
-        receiveLength: LONGEST_RECEIVED,
       }),
     onIdle: () => {
       clearTimeout(lingering);

@@ -56,8 +56,8 @@ export type UnansweredRun = Pick<
   "hosts" | "open" | "closed" | "filtered" | "reasons" | "sent" | "sendErrors" | "ignored" | "receiveDrops"
 >;
 
-/** Reasons that do not come from another machine. */
-const OWN_REASON = /^(no-response|host-timeout|send-.*)$/;
+/** Reasons that do not come from another machine, or that anybody may have caused. */
+const OWN_REASON = /^(no-response|host-timeout|send-.*|unproved-.*)$/;
 /** The ICMP error of the own kernel when it cannot find a neighbour; other machines send it too. */
 const NEIGHBOUR_REASONS: readonly string[] = ["host-unreach", "addr-unreach"];
 
@@ -225,6 +225,14 @@ function notLeft({ sent }: UnansweredRun, { left, ways }: NoAnswerFacts): Judged
   ];
 }
 
+/** Packets that came back and prove nothing: a bare SYN is counted once a port. */
+const unprovedPackets = ({ ignored, reasons }: UnansweredRun): number =>
+  ignored.malformed +
+  ignored.badChecksum +
+  ignored.wrongAck +
+  ignored.oddFlags +
+  (reasons.filtered["unproved-syn"] ?? 0);
+
 /** Packets that came back without leading to a verdict. */
 function lostInside(run: UnansweredRun, facts: NoAnswerFacts): Judged[] {
   const { link, undelivered, reversePathDrops, onlyPort } = facts;
@@ -255,9 +263,8 @@ function lostInside(run: UnansweredRun, facts: NoAnswerFacts): Judged[] {
       whole: false,
     });
   }
-  const { malformed, badChecksum, wrongAck, oddFlags } = run.ignored;
-  const unproved = malformed + badChecksum + wrongAck + oddFlags;
-  const unclosed = wrongAck + oddFlags;
+  const unproved = unprovedPackets(run);
+  const unclosed = run.ignored.wrongAck + run.ignored.oddFlags;
   if (onlyPort !== undefined && unclosed > 0 && unclosed === unproved) {
     // A SYN for a connection in SYN-RECEIVED is answered by a challenge ACK, or the old SYN-ACK again (RFC 9293 3.10.7.4).
     causes.push({
@@ -311,12 +318,14 @@ function suspicions(_run: UnansweredRun, { ways, sourceChosen }: NoAnswerFacts):
   return [...causes.values()];
 }
 
-function allSilent({ hosts, sent }: UnansweredRun, { ways, left }: NoAnswerFacts): Judged[] {
+function allSilent(run: UnansweredRun, { ways, left }: NoAnswerFacts): Judged[] {
+  const { hosts, sent } = run;
   // Packets that waited for a neighbour are reported already; they are not counted anywhere.
   const partly = ways.some(isUnresolved);
   const which = partly ? "the other SYNs" : sent === 1 ? "the SYN" : `all ${digits(sent)} SYNs`;
   const counted = left === undefined || partly || ways.length > 1 ? "" : ", as its counters confirm";
-  const sentence = `${which} left through ${namesOf(ways)}${counted}, and nothing came back`;
+  const nothing = unprovedPackets(run) > 0 ? "no answer that proves to be one" : "nothing";
+  const sentence = `${which} left through ${namesOf(ways)}${counted}, and ${nothing} came back`;
   const those = partly ? "those hosts" : `the ${digits(hosts)} hosts`;
   const meaning =
     hosts === 1

@@ -5,17 +5,19 @@
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { Link } from "../../link/link.ts";
 import { openRawIp } from "../../link/raw-ip.ts";
-import { portState } from "../../scan/probe/classify.ts";
+import { isProof, portState, segmentKind } from "../../scan/probe/classify.ts";
 import { createReplyDecoder } from "../../scan/probe/reply-decoder.ts";
 import type { Reason } from "../../scan/probe/result.ts";
 import type { TracedPacket, TraceRecord } from "../../scan/probe/steps.ts";
 import { createBufferPool } from "../../socket/buffers.ts";
 import { createControlBlock, DEFAULT_MSS } from "../../socket/control-block.ts";
 import { RTO_OF_LINUX } from "../../socket/rto.ts";
-import { type Ends, readSegment, writePacket } from "../../socket/segment.ts";
+import { type Ends, readSegment, type Segment, writePacket } from "../../socket/segment.ts";
+import { seqAdd, seqDiff } from "../../socket/sequence.ts";
 import { PROBE_STATES, type ProbeState } from "../../socket/state.ts";
 import { storeAddress } from "../../socket/table.ts";
 import { type Address, sameAddress } from "../../wire/address.ts";
+import { FLAGS } from "../../wire/tcp.ts";
 import { type OnlyPair, onlyPair, type Plan } from "../plan/plan.ts";
 import { nowUs, wallMs } from "../system/clock.ts";
 import { createRandom } from "../system/random.ts";
@@ -124,6 +126,9 @@ function attempt(
   let before = empty;
   let after = empty;
   let verdict: { state: ProbeState; reason: Reason; responder?: Address } | undefined;
+  /** What to say where nothing else comes. */
+  let silence: Reason = "no-response";
+  let opening: "syn-ack" | "split-handshake-syn" = "syn-ack";
   let establishedUs: number | undefined;
   let closing = false;
   let giveUpAt = Number.POSITIVE_INFINITY;
@@ -159,7 +164,7 @@ function attempt(
   }
 
   function decide(state: ProbeState, reason: Reason, responder?: Address): void {
-    verdict ??= { state, reason, ...(responder === undefined ? {} : { responder }) };
+    verdict = { state, reason, ...(responder === undefined ? {} : { responder }) };
     after = block.view();
   }
 
@@ -179,29 +184,57 @@ function attempt(
       before = block.view();
       const responder = b.slice(reply.responderAt, reply.responderAt + reply.responderLength);
       decide(PROBE_STATES.rejected, reply.reason, responder);
+      // Anybody on the way may say so: an answer of the peer's own still comes before it, as in a scan.
+      giveUpAt = us + timeoutMs * 1000;
       return;
     }
     const segment = readSegment(b, reply.segmentAt, reply.segmentEnd);
     if (segment === undefined) return;
-    record("received", bytes, us, verdict === undefined ? 7 : 10);
-    if (verdict === undefined) before = block.view();
-    block.handleSegment(segment, us);
+    const answered = verdict !== undefined && verdict.state !== PROBE_STATES.rejected;
+    record("received", bytes, us, answered ? 10 : 7);
+    const heard = answered ? segment : firstAnswer(segment);
+    if (heard === undefined) return;
+    if (!answered) before = block.view();
+    block.handleSegment(heard, us);
+  }
+
+  /**
+   * What counts as an answer to a SYN is the scan's word (classify.ts), which goes by what hosts send. The control block goes by
+   * RFC 9293, and is given the same answer in the RFC's form; undefined for what proves nothing, or is no answer.
+   */
+  function firstAnswer(segment: Segment): Segment | undefined {
+    const kind = segmentKind(segment.flags);
+    const { iss } = empty;
+    if (kind === "odd") return undefined;
+    if (kind === "syn") {
+      silence = "unproved-syn";
+      opening = "split-handshake-syn";
+      return segment;
+    }
+    if (!isProof(kind, seqDiff(segment.acknowledgement, iss))) {
+      if (kind === "reset" && silence === "no-response") silence = "unproved-reset";
+      return undefined;
+    }
+    if (kind === "syn-ack") return { ...segment, flags: segment.flags & ~FLAGS.FIN };
+    if (kind === "ack") return segment;
+    return { ...segment, flags: FLAGS.RST | FLAGS.ACK, acknowledgement: seqAdd(iss, 1) };
   }
 
   function progress(us: number): void {
     for (let event = block.pollEvent(); event !== undefined; event = block.pollEvent()) {
       if (event === "established") {
-        decide(PROBE_STATES.open, "syn-ack");
+        decide(PROBE_STATES.open, opening);
+        giveUpAt = Number.POSITIVE_INFINITY;
         if (halfOpen === undefined) establishedUs = packets.at(-1)?.atUs ?? us - startUs;
       } else if (event === "refused") decide(PROBE_STATES.closed, "reset");
       else if (event === "timed-out" && verdict === undefined) {
         before = connecting;
-        decide(PROBE_STATES.silent, "no-response");
+        decide(PROBE_STATES.silent, silence);
       }
     }
     if (verdict === undefined || over) return;
     if (establishedUs === undefined) {
-      finish();
+      if (verdict.state !== PROBE_STATES.rejected || us >= giveUpAt) finish();
       return;
     }
     if (!closing) {
@@ -231,7 +264,7 @@ function attempt(
       block.handleTimeout(us);
       progress(us);
       if (over) return;
-      if (establishedUs === undefined) send();
+      if (establishedUs === undefined && verdict === undefined) send();
       timer = setTimeout(
         turn,
         Math.max(1, Math.ceil((Math.min(block.pollTimeout(), giveUpAt) - nowUs()) / 1000)),

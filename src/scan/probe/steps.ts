@@ -160,6 +160,12 @@ function serverSide({ state, reason, responder, peerPort }: TraceRecord): string
   if (reason === "no-response") {
     return "Nothing shows: the SYN, or its answer, was dropped on the way, or the host is not there.";
   }
+  if (reason === "unproved-reset") {
+    return "What came back is a RST that does not acknowledge the SYN: it proves nothing, and may be anybody's.";
+  }
+  if (reason === "unproved-syn") {
+    return "What came back is a SYN, whose sender did not acknowledge ours: it proves nothing, and may be anybody's.";
+  }
   return `The SYN probably never reached it: ${router} sent an ICMP error instead.`;
 }
 

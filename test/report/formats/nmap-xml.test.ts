@@ -1,9 +1,8 @@
-/** nmap's XML: valid by nmap's own DTD whatever the names, in order of address, and in bounded memory. */
+/** nmap's XML: valid by nmap's own DTD whatever the names, one entry a host in order of address. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { GROUP } from "../../../src/report/formats/nmap.ts";
 import { createNmapXmlReporter } from "../../../src/report/formats/nmap-xml.ts";
 import type { PortResult } from "../../../src/scan/probe/result.ts";
 import {
@@ -14,6 +13,7 @@ import {
   interrupted,
   largeRun,
   manyResults,
+  memorySpill,
   open,
   prohibited,
   run,
@@ -49,7 +49,7 @@ describe("nmap XML", () => {
     ]);
     const sorted = (xml: string) => xml.split("\n").sort();
     expect(sorted(shuffled)).toEqual(sorted(text));
-    expect(text).toMatch(/<hostname name="scanme.example".*\n<hostname name="alias.example"/);
+    expect(text).toMatch(/<hostname name="alias.example".*\n<hostname name="scanme.example"/);
     expect(text.indexOf('portid="9"')).toBeLessThan(text.indexOf('portid="22"'));
   });
 
@@ -63,26 +63,52 @@ describe("nmap XML", () => {
     expect(found).toEqual(["192.0.2.20", "192.0.2.100", "::1", "2001:db8::2", "2001:db8::10"]);
   });
 
-  test("a large run is written as it goes, in bounded memory, each result once", () => {
+  test("of each host of a large run there is one entry, with each result once", () => {
     const pieces: string[] = [];
-    const reporter = createNmapXmlReporter((text) => pieces.push(text));
+    const spill = memorySpill();
+    const reporter = createNmapXmlReporter(
+      (text) => pieces.push(text),
+      () => spill,
+    );
     reporter.start(largeRun);
-    const written: number[] = [];
-    for (const result of manyResults) {
-      reporter.result(result);
-      written.push(pieces.join("").split("<port ").length - 1);
-    }
-    // At any moment no more than a group is held back.
-    written.forEach((ports, i) => {
-      expect(i + 1 - ports).toBeLessThan(GROUP);
-    });
+    for (const result of manyResults) reporter.result(result);
+    expect(spill.size()).toBeGreaterThan(100_000);
     reporter.finish({ ...interrupted, hosts: 100_000 });
     const xml = pieces.join("");
     const ports = [...xml.matchAll(/portid="(\d+)"/g)].map(([, port]) => Number(port));
     expect(ports.sort((a, b) => a - b)).toEqual(manyResults.map(({ port }) => port));
+    expect(xml.match(/<host /g)).toHaveLength(834);
     // As many as there were, whatever was planned.
     expect(xml).toContain("-- 834 IP addresses (834 hosts up) scanned in");
     expect(xml).toContain('<hosts up="834" down="0" total="834"/>');
+  });
+
+  test("what was held back is written in steps, and the rest of it at the end", () => {
+    const pieces: string[] = [];
+    const reporter = createNmapXmlReporter((text) => pieces.push(text), memorySpill);
+    reporter.start(largeRun);
+    for (const result of manyResults) reporter.result(result);
+    const steps = reporter.rest?.()[Symbol.iterator]();
+    steps?.next();
+    const first = pieces.join("").split("<port ").length - 1;
+    expect(first).toBeGreaterThan(900);
+    expect(first).toBeLessThanOrEqual(1000);
+    reporter.finish(summary);
+    expect(pieces.join("").split("<port ")).toHaveLength(manyResults.length + 1);
+    expect(pieces.join("").match(/<host /g)).toHaveLength(834);
+  });
+
+  test("a banner stands where nmap's script of that name puts it", () => {
+    const established = { ms: 1, ending: "fin", banner: 'SSH-2.0 <"x">\\r\\n' } as const;
+    expect(written(createNmapXmlReporter, [{ ...open, established }])).toContain(
+      '<script id="banner" output="SSH-2.0 &lt;&quot;x&quot;&gt;\\r\\n"/></port>',
+    );
+  });
+
+  test("times read as nmap's: local, without a zone", () => {
+    expect(written(createNmapXmlReporter, [open])).toMatch(
+      / startstr="\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}"/,
+    );
   });
 
   test("of one host with every port there is one entry", () => {

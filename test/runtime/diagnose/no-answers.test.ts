@@ -256,7 +256,24 @@ describe("what is suspected comes after what was seen, and before the silence it
   });
 });
 
+const unproved = (reason: string) => ({ open: {}, closed: {}, filtered: { [reason]: 40 } });
+
 describe("all silent", () => {
+  test.each([
+    ["wrong acknowledgements", { ignored: { ...none, wrongAck: 12 } }, 12],
+    [
+      "resets that prove nothing",
+      { ignored: { ...none, wrongAck: 40 }, reasons: unproved("unproved-reset") },
+      40,
+    ],
+    ["bare SYNs", { reasons: unproved("unproved-syn") }, 40],
+  ])("%s came back, and it does not say that nothing did", (_name, change, packets) => {
+    const [first, last] = judgeNoAnswers({ ...run, ...change }, facts);
+    expect(first?.text).toContain(`${packets} packets came back that no probe can have asked for`);
+    expect(last?.text).toContain("no answer that proves to be one came back");
+    expect(last?.text).not.toContain("nothing came back");
+  });
+
   test("says what it means for many hosts, and for one", () => {
     expect(only({})).toMatch(
       /^all-silent: all 40 SYNs left through eth0, as its counters confirm, .*the 4 hosts are down/,

@@ -1,0 +1,53 @@
+/**
+ * A temporary file for results that wait for the end of a large run (report/formats/host-order.ts). It has no name from the
+ * beginning, so that nothing is left of it, however the process ends.
+ */
+import { mkdtempSync, openSync, readSync, rmSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import type { Spill } from "../../report/formats/host-order.ts";
+import { errorCode } from "./writer.ts";
+
+/** On a disk, where /tmp is often memory (file-hierarchy(7)). */
+const FOLDER = "/var/tmp";
+
+/** @param onError called once, with the folder and the errno name; nothing is kept after that */
+export function openSpill(onError: (path: string, code: string) => void): Spill {
+  const folder = process.env["TMPDIR"] ?? FOLDER;
+  let broken = false;
+  const or = <T>(fallback: T, work: () => T): T => {
+    if (broken) return fallback;
+    try {
+      return work();
+    } catch (error) {
+      broken = true;
+      onError(`${folder}, for results on their way to -oX or -oG`, errorCode(error));
+      return fallback;
+    }
+  };
+  const fd = or(-1, () => openNameless(folder));
+  return {
+    append: (bytes) =>
+      or(undefined, () => {
+        for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+      }),
+    read: (into, at) =>
+      or(0, () => {
+        let done = 0;
+        while (done < into.length) {
+          const count = readSync(fd, into, done, into.length - done, at + done);
+          if (count === 0) break;
+          done += count;
+        }
+        return done;
+      }),
+  };
+}
+
+function openNameless(folder: string): number {
+  const own = mkdtempSync(join(folder, "synprobe-"));
+  try {
+    return openSync(join(own, "results"), "wx+", 0o600);
+  } finally {
+    rmSync(own, { recursive: true });
+  }
+}

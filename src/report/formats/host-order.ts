@@ -1,0 +1,235 @@
+/**
+ * Any number of results, put in order of address and port in bounded memory: an external merge sort.
+ *
+ * A result becomes a line that begins with its sort key. In a run of at most MOST_HELD pairs the lines are held. In a larger one
+ * they go to a spill as they come. At the end they are read back, sorted in runs of RUN, spilled again, and merged. What
+ * lies under a spill, a temporary file, is the caller's business (cli/run/spill.ts).
+ */
+import { PORT_STATES, type PortResult, type Reason } from "../../scan/probe/result.ts";
+import { addressKey } from "../addresses.ts";
+
+/** Bytes that are kept elsewhere. Never throws: its owner watches for errors, after which nothing can be read. */
+export interface Spill {
+  append(bytes: Uint8Array): void;
+  /**
+   * Reads from byte `at` on.
+   * @returns the bytes read; fewer than `into` has room for only at the end
+   */
+  read(into: Uint8Array, at: number): number;
+}
+
+/** What nmap's formats say of a port. */
+export interface OrderedResult
+  extends Pick<
+    PortResult,
+    "ip" | "port" | "state" | "reason" | "ttl" | "timeMs" | "host" | "responder" | "service" | "answersAll"
+  > {
+  readonly banner?: string;
+}
+
+/** Runs of at most this many pairs hold their results: all ports of one host fit. Each takes about 150 bytes. */
+export const MOST_HELD = 100_000;
+/** Results that are sorted at once, which takes 0.1 s or so: signals are heard in between. */
+const RUN = 20_000;
+/** Characters that are spilled at once. */
+const PIECE = 1 << 16;
+/** Bytes that are read ahead, in all runs together; and in one run, the least and the most. */
+const READ_AHEAD = 1 << 24;
+const LEAST_READ = 1 << 12;
+const MOST_READ = 1 << 16;
+
+const NEWLINE = 0x0a;
+/** Digits of a line's place in the order of arrival, in base 36. */
+const ARRIVAL_DIGITS = 8;
+
+export interface HostOrder {
+  add(result: PortResult): void;
+  /**
+   * Every result by address, IPv4 first, then by port; of each pair the last that came. Undefined where a step of the sorting
+   * is done, so that whoever asks can do something else before the next.
+   */
+  sorted(): Generator<OrderedResult | undefined, void>;
+}
+
+/** @param createSpill makes the spill of a large run; without it, all is held */
+export function orderByHost(pairs: number, createSpill?: () => Spill): HostOrder {
+  const spill = pairs > MOST_HELD ? createSpill?.() : undefined;
+  const lines = spill === undefined ? holdLines() : spillLines(spill);
+  let arrived = 0;
+  return {
+    add: (result) => lines.add(toLine(result, arrived++)),
+    *sorted() {
+      let last = "";
+      for (const line of lines.sorted()) {
+        if (line === undefined) yield undefined;
+        else {
+          if (last !== "" && pairOf(last) !== pairOf(line)) yield fromLine(last);
+          last = line;
+        }
+      }
+      if (last !== "") yield fromLine(last);
+    },
+  };
+}
+
+interface Lines {
+  add(line: string): void;
+  sorted(): Iterable<string | undefined>;
+}
+
+function holdLines(): Lines {
+  const held: string[] = [];
+  return { add: (line) => void held.push(line), sorted: () => held.sort() };
+}
+
+/** A part of the spill, from byte `start` to before `end`. */
+interface Stretch {
+  readonly start: number;
+  readonly end: number;
+}
+
+function spillLines(spill: Spill): Lines {
+  let waiting = "";
+  let end = 0;
+
+  function add(line: string): void {
+    waiting += `${line}\n`;
+    if (waiting.length >= PIECE) flush();
+  }
+
+  function flush(): void {
+    const bytes = Buffer.from(waiting);
+    waiting = "";
+    spill.append(bytes);
+    end += bytes.length;
+  }
+
+  function spillRun(run: string[]): Stretch {
+    const start = end;
+    for (const line of run.sort()) add(line);
+    flush();
+    return { start, end };
+  }
+
+  function* sorted(): Generator<string | undefined, void> {
+    flush();
+    const runs: Stretch[] = [];
+    let run: string[] = [];
+    for (const line of readLines(spill, { start: 0, end }, MOST_READ)) {
+      run.push(line);
+      if (run.length < RUN) continue;
+      runs.push(spillRun(run));
+      run = [];
+      yield undefined;
+    }
+    if (run.length > 0) runs.push(spillRun(run));
+    const ahead = Math.max(
+      LEAST_READ,
+      Math.min(MOST_READ, Math.floor(READ_AHEAD / Math.max(1, runs.length))),
+    );
+    yield* mergeRuns(runs.map((each) => readLines(spill, each, ahead)));
+  }
+
+  return { add, sorted };
+}
+
+/** @param ahead bytes that are read at once, more only where a line is longer */
+function* readLines(spill: Spill, { start, end }: Stretch, ahead: number): Generator<string, void> {
+  let buffer = Buffer.alloc(ahead);
+  for (let at = start; at < end; ) {
+    const piece = buffer.subarray(0, Math.min(buffer.length, end - at));
+    // The spill is broken, and the run ends because of it.
+    if (spill.read(piece, at) < piece.length) return;
+    const whole = piece.lastIndexOf(NEWLINE);
+    if (whole < 0) {
+      buffer = Buffer.alloc(2 * buffer.length);
+      continue;
+    }
+    yield* piece.toString("utf8", 0, whole).split("\n");
+    at += whole + 1;
+  }
+}
+
+/** Merges two by two: each line is compared once a level. */
+function mergeRuns(runs: readonly Iterable<string>[]): Iterable<string> {
+  if (runs.length <= 1) return runs[0] ?? [];
+  const middle = runs.length >> 1;
+  return mergeTwo(mergeRuns(runs.slice(0, middle)), mergeRuns(runs.slice(middle)));
+}
+
+function* mergeTwo(first: Iterable<string>, second: Iterable<string>): Generator<string, void> {
+  const a = first[Symbol.iterator]();
+  const b = second[Symbol.iterator]();
+  let ofA = a.next();
+  let ofB = b.next();
+  while (ofA.done !== true && ofB.done !== true) {
+    if (ofA.value < ofB.value) {
+      yield ofA.value;
+      ofA = a.next();
+    } else {
+      yield ofB.value;
+      ofB = b.next();
+    }
+  }
+  for (; ofA.done !== true; ofA = a.next()) yield ofA.value;
+  for (; ofB.done !== true; ofB = b.next()) yield ofB.value;
+}
+
+/** Address, port, order of arrival, each in digits of one length; then the result as a JSON array, whose strings have no line ends. */
+function toLine(result: PortResult, arrived: number): string {
+  const { v4, text } = addressKey(result.ip);
+  const address = v4 < 0 ? `6${text}` : `4${v4.toString(16).padStart(8, "0")}`;
+  const port = result.port.toString(16).padStart(4, "0");
+  const fields = [
+    result.ip,
+    result.port,
+    PORT_STATES.indexOf(result.state),
+    result.reason,
+    result.ttl,
+    result.timeMs,
+    result.host,
+    result.responder,
+    result.service,
+    result.answersAll,
+    result.established?.banner,
+  ];
+  while (fields.at(-1) === undefined) fields.pop();
+  return address + port + arrived.toString(36).padStart(ARRIVAL_DIGITS, "0") + JSON.stringify(fields);
+}
+
+const pairOf = (line: string): string => line.slice(0, line.indexOf("[") - ARRIVAL_DIGITS);
+
+/** A field that a line may leave out; JSON has null for one in between. */
+type Left<T> = T | null | undefined;
+type Fields = [
+  ip: string,
+  port: number,
+  state: number,
+  reason: Reason,
+  ttl: number | null,
+  timeMs: number,
+  host?: Left<string>,
+  responder?: Left<string>,
+  service?: Left<string>,
+  answersAll?: Left<true>,
+  banner?: Left<string>,
+];
+
+function fromLine(line: string): OrderedResult {
+  const [ip, port, state, reason, ttl, timeMs, host, responder, service, answersAll, banner] = JSON.parse(
+    line.slice(line.indexOf("[")),
+  ) as Fields;
+  return {
+    ip,
+    port,
+    state: PORT_STATES[state],
+    reason,
+    ttl,
+    timeMs,
+    ...(host == null ? {} : { host }),
+    ...(responder == null ? {} : { responder }),
+    ...(service == null ? {} : { service }),
+    ...(answersAll == null ? {} : { answersAll }),
+    ...(banner == null ? {} : { banner }),
+  };
+}
