@@ -44,7 +44,7 @@ const KOFFI_BINARY: Plugin = {
           } catch {}
           // It would look for them in places that are not ours.
           if (findOwn(binaries) === undefined && findOwn("koffi/build") === undefined)
-            throw new Error("koffi has no binary for " + arch + ": install synprobe anew, with optional dependencies");
+            throw Object.assign(new Error("koffi has no binary for " + arch), { code: "MODULE_NOT_FOUND" });
           return loadOwn("koffi");
         }
         module.exports = load();`,

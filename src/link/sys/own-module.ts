@@ -28,6 +28,8 @@ export function findOwn(name: string, folder: string = packageFolder()): string 
 /** @throws {Error} when it is in neither place, or does not load */
 export function loadOwn(name: string): unknown {
   const path = findOwn(name);
-  if (path === undefined) throw new Error(`${name} is not installed with synprobe: install synprobe anew`);
+  if (path === undefined) {
+    throw Object.assign(new Error(`${name} is not installed with synprobe`), { code: "MODULE_NOT_FOUND" });
+  }
   return createRequire(import.meta.url)(path);
 }
