@@ -4,6 +4,7 @@
  *
  * Only XML's five own entities are known, and nothing outside the file is read.
  */
+import { isIP } from "node:net";
 import { SaxesParser, type SaxesTagPlain } from "saxes";
 import { defined } from "./ndjson.ts";
 import {
@@ -183,6 +184,7 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
     host() {
       if (host === undefined) return;
       if (host.ip === "") throw wrong("a host without an address");
+      if (isIP(host.ip) === 0) throw wrong(`a host's address is ${JSON.stringify(host.ip)}`);
       finishHost(host);
       host = undefined;
     },
