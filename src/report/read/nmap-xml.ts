@@ -27,6 +27,9 @@ import {
  */
 const MOST_GATHERED = 1 << 22;
 
+/** nmap's own is 9 deep. */
+const MOST_DEPTH = 100;
+
 /** The attributes read, of any element. */
 type Name =
   | "args"
@@ -242,7 +245,7 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
   });
   parser.on("opentag", ({ name, attributes }: SaxesTagPlain) => {
     if (depth === 0 && name !== "nmaprun") throw wrong(`XML, but not nmap's: it starts with <${name}>`);
-    depth++;
+    if (++depth > MOST_DEPTH) throw wrong("nested more deeply than nmap's XML");
     if (Object.hasOwn(open, name)) open[name](attributes);
   });
   parser.on("closetag", ({ name }) => {

@@ -303,6 +303,10 @@ describe("a small file that stands for much", () => {
     expect(vague).toHaveLength(16);
   });
 
+  test("is nested no more deeply than nmap does", () => {
+    expect(complaint(`<nmaprun>${"<a>".repeat(1_000_000)}`)).toBe("file:1: nested more deeply than nmap's XML");
+  });
+
   test("is no file of hosts whose addresses are none", () => {
     expect(complaint(run([host(1, "").replace("198.18.0.1", "1&#x9b;2J")]))).toMatch(/a host's address is /);
   });
