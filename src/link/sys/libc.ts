@@ -92,6 +92,21 @@ export const libc = {
     attributes: Uint8Array,
     length: number,
   ) => number,
+  /** Calls by number that libc has no function for, or does not let through. */
+  systemCall: lib.func("int64_t syscall(int64_t, int64_t, int64_t, int64_t, int64_t)") as (
+    number: number,
+    a: number | bigint,
+    b: number,
+    c: number,
+    d: number,
+  ) => number,
+  signalAction: lib.func("int64_t syscall(int64_t, int64_t, void*, void*, int64_t)") as (
+    number: number,
+    signal: number,
+    action: Uint8Array,
+    before: Uint8Array,
+    length: number,
+  ) => number,
   prctl: lib.func("int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)") as (
     option: number,
     a: number,
