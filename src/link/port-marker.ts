@@ -9,10 +9,8 @@
 import { fstatSync, readFileSync } from "node:fs";
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import { errno, LITTLE_ENDIAN, libc, nativeMemory, systemError } from "./sys/libc.ts";
+import { AF_INET, SOCK_CLOEXEC, SOCK_RAW } from "./sys/linux.ts";
 
-const AF_INET = 2;
-const SOCK_RAW = 3;
-const SOCK_CLOEXEC = 0o2000000;
 /** For experiments (RFC 3692): nobody's protocol. */
 const PROTOCOL = 253;
 

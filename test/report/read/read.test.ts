@@ -304,7 +304,9 @@ describe("a small file that stands for much", () => {
   });
 
   test("is nested no more deeply than nmap does", () => {
-    expect(complaint(`<nmaprun>${"<a>".repeat(1_000_000)}`)).toBe("file:1: nested more deeply than nmap's XML");
+    expect(complaint(`<nmaprun>${"<a>".repeat(1_000_000)}`)).toBe(
+      "file:1: nested more deeply than nmap's XML",
+    );
   });
 
   test("is no file of hosts whose addresses are none", () => {
