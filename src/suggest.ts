@@ -14,6 +14,9 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   let best: string | undefined;
   let fewest = Number.POSITIVE_INFINITY;
   for (const candidate of candidates) {
+    // So many letters are missing or too many at least: a word of a megabyte is like none.
+    const apart = Math.abs(word.length - candidate.length);
+    if (apart > Math.max(1, Math.min(word.length, candidate.length) / 3)) continue;
     const mistakes = distance(word.toLowerCase(), candidate.toLowerCase());
     const allowed = Math.max(1, Math.floor(Math.min(word.length, candidate.length) / 3));
     if (candidate === word || mistakes > allowed || mistakes >= fewest) continue;

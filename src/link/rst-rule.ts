@@ -24,10 +24,14 @@ export const RST_RULE_PROTOCOL = 83;
 /** Before the main table's rule, which stands at 32766. */
 const PRIORITY = 5300;
 
-/** @throws {SynprobeError} `ERR_PRIVILEGE_ADMIN` without CAP_NET_ADMIN, `ERR_SYSTEM` otherwise; a rule that exists is fine */
-export function addRstRule(family: 4 | 6, ports: PortRange): void {
+/**
+ * @returns false when there is one already
+ * @throws {SynprobeError} `ERR_PRIVILEGE_ADMIN` without CAP_NET_ADMIN, `ERR_SYSTEM` otherwise
+ */
+export function addRstRule(family: 4 | 6, ports: PortRange): boolean {
   const answer = netlinkRequest(RTM.newRule, ruleHeader(family), ruleAttributes(ports), "create");
-  if (answer.ok || answer.errno === "EEXIST") return;
+  if (answer.ok) return true;
+  if (answer.errno === "EEXIST") return false;
   if (answer.errno === "EPERM") {
     throw new SynprobeError(
       ERROR_CODES.privilegeAdmin,

@@ -70,3 +70,21 @@ export function escapeText(text: string, maxLength: number = LONGEST_TEXT): stri
 export function escapeWord(text: string, maxLength: number = LONGEST_TEXT): string {
   return escapeMatching(text, UNSEEN_OR_SPACE, maxLength);
 }
+
+/** A colour's sequence (picocolors'), or something unseen that is neither line end nor tab. */
+const OBEYED = /\x1b\[(?:[0-4]|2[1-4]|3[0-79]|4[0-79]|9[0-7])m|[^\P{C}\n\t]|[\p{Zl}\p{Zp}]/gu;
+
+/**
+ * Whole output on its way to a terminal: lines, tabs and colours stay, whatever else a terminal would obey is spelled as JSON does,
+ * `\u202e`, so that JSON still says the same. What is printed comes from files and networks: this is the last to look at all of
+ * it, behind the formats, each of which escapes in its own way.
+ */
+export function escapeOutput(text: string): string {
+  return text.replace(OBEYED, (found) => {
+    if (found.length > 2) return found;
+    return Array.from(
+      { length: found.length },
+      (_, i) => `\\u${found.charCodeAt(i).toString(16).padStart(4, "0")}`,
+    ).join("");
+  });
+}

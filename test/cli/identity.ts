@@ -95,7 +95,14 @@ export interface Power {
   readonly noNewPrivileges: boolean;
 }
 
-export function powerOf(pid: number): Power {
+/** The same of each of its threads but the first. */
+export const powerOfThreads = (pid: number): Power[] =>
+  readdirSync(`/proc/${pid}/task`)
+    .filter((thread) => thread !== String(pid))
+    .map((thread) => powerOf(`${pid}/task/${thread}`));
+
+/** @param pid or `pid/task/thread` */
+export function powerOf(pid: number | string): Power {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   const field = (name: string): string =>
     new RegExp(`^${name}:[ \\t]*(.*)$`, "m").exec(status)?.[1]?.trim() ?? "";

@@ -14,6 +14,7 @@ import {
   nodeProcess,
   type Power,
   powerOf,
+  powerOfThreads,
   type Stage,
   setStage,
   USER,
@@ -83,6 +84,25 @@ describe.skipIf(skipping("privileges", labProblem() ?? userProblem()))("privileg
 
   test("root gives up its capabilities for good", async () => {
     expect(await powerWhileProbing([])).toMatchObject({ ...IS_ROOT, ...POWERLESS });
+  });
+
+  describe("no thread keeps what the first has given up", () => {
+    test.each<[string, readonly string[], readonly string[], Readonly<Record<string, string>>]>([
+      ["of root", [], [], {}],
+      ["of root with --complete", [], ["--complete"], {}],
+      ["of root who has looked up a name, in threads that are there by then", [], ["localhost:1"], {}],
+      ["of root under sudo", [], [], SUDO],
+      ["of root under sudo with --complete", [], ["--complete"], SUDO],
+      ["of an ordinary user with CAP_NET_RAW", WITH_NET_RAW, [], {}],
+    ])("%s", async (_what, prefix, args, env) => {
+      const { effective } = await powerWhileProbing(prefix, args, env);
+      // CAP_NET_ADMIN, to remove the rule at the end.
+      expect(effective).toBe(args.includes("--complete") ? 1n << 12n : 0n);
+      const threads = powerOfThreads(waiting?.pid ?? 0);
+      expect(threads.length).toBeGreaterThan(4);
+      const { inheritable: _, ...powerless } = POWERLESS;
+      for (const thread of threads) expect(thread).toMatchObject(powerless);
+    });
   });
 
   test("root with --no-drop keeps them", async () => {

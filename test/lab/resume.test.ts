@@ -248,6 +248,7 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
     mkdirSync(place);
     for (const file of ["synprobe.cjs", "synprobe.code"])
       cpSync(join(dirname(MAIN), file), join(place, file));
+    // Native packages are taken from where a package.json is.
     cpSync(join(ROOT, "package.json"), join(place, "package.json"));
     symlinkSync(join(ROOT, "node_modules"), join(place, "node_modules"));
     const worker = join(dirname(MAIN), "worker.cjs");

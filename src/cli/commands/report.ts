@@ -13,7 +13,7 @@ import { readRun } from "../../runtime/results/result-files.ts";
 import { asInvoker } from "../../runtime/system/invoker.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import { usage } from "../options/table.ts";
-import { type Messages, printResult, VERSION } from "../run/terminal.ts";
+import { type Messages, printExactly, printResult, VERSION } from "../run/terminal.ts";
 import { cannotWrite, createWriter, errorCode } from "../run/writer.ts";
 import { noteEnding } from "./diff.ts";
 
@@ -51,7 +51,7 @@ export async function report(
     script: asset("table.js").trim(),
     style: asset("page.css").trim(),
   });
-  if (output === "-") printResult(page);
+  if (output === "-") (process.stdout.isTTY === true ? printResult : printExactly)(page);
   else {
     writeFile(output, page);
     messages.note(`${output}: ${size(Buffer.byteLength(page))}, opens in any browser and loads nothing`);

@@ -17,6 +17,7 @@ import { asInvoker } from "../../runtime/system/invoker.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { parseTargets } from "../../scan/targets/grammar.ts";
 import { parsePorts } from "../../scan/targets/port-list.ts";
+import type { Services } from "../../scan/targets/services.ts";
 import { didYouMean } from "../../suggest.ts";
 import { parseAddress } from "../../wire/address.ts";
 import { longName } from "./aliases.ts";
@@ -97,7 +98,9 @@ export function configure<Options extends Pick<ProbeOptions, "drop" | "config">>
 ): Configured<Options> {
   const settings = new Map<string, Setting[]>();
   const add = ({ attribute }: Names, setting: Setting): void => {
-    settings.set(attribute, [...(settings.get(attribute) ?? []), setting]);
+    const before = settings.get(attribute);
+    if (before === undefined) settings.set(attribute, [setting]);
+    else before.push(setting);
   };
   const given = options as Readonly<Record<string, unknown>>;
   for (const names of NAMES) {
@@ -206,14 +209,20 @@ function environmentSettings(env: NodeJS.ProcessEnv): [Names, Setting][] {
 }
 
 /** @param text as an option's argument; for an option without one, yes or no */
-function settingOf({ spec, key }: Names, text: string, level: 1 | 2, origin: string): Setting {
+function settingOf(
+  { spec, key }: Names,
+  text: string,
+  level: 1 | 2,
+  origin: string,
+  services = readServices(),
+): Setting {
   if (!spec.flags.includes("<")) {
     if (/^(1|true|yes|on)$/i.test(text)) return { level, origin, value: true };
     if (/^(0|false|no|off)$/i.test(text)) return { level, origin, value: undefined };
     throw usage(`${origin}: --${key} takes no argument: write 1 or 0, not "${text}"`);
   }
   try {
-    return { level, origin, text, value: parse(spec, key, text) };
+    return { level, origin, text, value: parse(spec, key, text, services) };
   } catch (error) {
     if (!(error instanceof SynprobeError)) throw error;
     throw new SynprobeError(error.code, `${origin}: ${error.message}`);
@@ -221,17 +230,21 @@ function settingOf({ spec, key }: Names, text: string, level: 1 | 2, origin: str
 }
 
 /** As the command line does, including what the command line checks only later. */
-function parse({ values, parse: parser }: OptionSpec, key: string, text: string): unknown {
+function parse(
+  { values, parse: parser }: OptionSpec,
+  key: string,
+  text: string,
+  services: Services,
+): unknown {
   if (values === "ports") {
     try {
-      parsePorts(text, readServices());
+      parsePorts(text, services);
     } catch (error) {
       if (!(error instanceof SynprobeError)) throw error;
       throw new SynprobeError(error.code, `--${key} ${text}: ${error.message}`);
     }
   }
-  if (values === "targets")
-    for (const part of text.split(",")) parseTargets(part, readServices(), `--${key}`);
+  if (values === "targets") for (const part of text.split(",")) parseTargets(part, services, `--${key}`);
   if (values === "address" && parseAddress(text) === undefined) {
     throw usage(`--${key} takes an IP address, not "${text}"`);
   }
@@ -267,6 +280,7 @@ function fileSettings(file: string, text: string): [Names, Setting][] {
     `${file}:${text.slice(0, offset).split("\n").length}`;
   const root = parseJson(text, file, where);
   checkConfiguration(root, where);
+  const services = readServices();
   return (root.children ?? []).flatMap((property): [Names, Setting][] => {
     const [name, node] = property.children ?? [];
     const names = BY_KEY.get(String(name.value));
@@ -275,7 +289,10 @@ function fileSettings(file: string, text: string): [Names, Setting][] {
     return textsOf(names, node, text).map((written) => {
       // A relative name is relative to the configuration.
       const isFile = /<file>/.test(names.spec.flags) && written !== "-";
-      return [names, settingOf(names, isFile ? resolve(dirname(file), written) : written, 1, origin)];
+      return [
+        names,
+        settingOf(names, isFile ? resolve(dirname(file), written) : written, 1, origin, services),
+      ];
     });
   });
 }
@@ -283,7 +300,8 @@ function fileSettings(file: string, text: string): [Names, Setting][] {
 /** @throws {SynprobeError} `ERR_USAGE` for an unknown or repeated key, and for a value of the wrong type */
 function checkConfiguration(root: Node, where: (at: { readonly offset: number }) => string): void {
   const properties = new Map<string, Node>();
-  for (const property of root.children ?? []) {
+  // Of more keys than there are options one is unknown, or stands twice, among the first of them.
+  for (const property of (root.children ?? []).slice(0, NAMES.length + 2)) {
     const key = String(property.children?.[0].value);
     const before = properties.get(key);
     if (before !== undefined)

@@ -7,6 +7,7 @@ import { resolve } from "node:path";
 import { setTimeout as pause, setImmediate as turn } from "node:timers/promises";
 import { isatty } from "node:tty";
 import type { SynprobeError } from "../../errors.ts";
+import { escapeOutput } from "../../report/escape.ts";
 import type { Spill } from "../../report/formats/host-order.ts";
 import { createTableReporter } from "../../report/formats/table.ts";
 import { combine } from "../../report/formats/tee.ts";
@@ -94,7 +95,9 @@ export async function openOutputs(
     });
     living++;
     writers.push(writer);
-    return fd === STDOUT ? { ...writer, write: (text) => writer.write(above(text)) } : writer;
+    if (fd !== STDOUT) return writer;
+    const shown = process.stdout.isTTY === true ? escapeOutput : (text: string) => text;
+    return { ...writer, write: (text) => writer.write(above(shown(text))) };
   };
 
   const wanted = wantedFiles(options);

@@ -5,7 +5,7 @@ import { closeSync, fstatSync, openSync, writeSync } from "node:fs";
 import { isatty } from "node:tty";
 import { createColors } from "picocolors";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
-import { escapeText } from "../../report/escape.ts";
+import { escapeOutput, escapeText } from "../../report/escape.ts";
 import { createProgress, mayDraw, type Progress } from "./progress.ts";
 import { createWriter, errorCode, type Writer } from "./writer.ts";
 
@@ -53,10 +53,13 @@ const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 const RETRY_MS = 1;
 
 /**
- * Writes a result to standard output. A closed pipe is not an error.
+ * Writes a result to standard output, without anything that a terminal would obey. A closed pipe is not an error.
  * @throws {SynprobeError} `ERR_OUTPUT` when it cannot be written
  */
-export function printResult(text: string): void {
+export const printResult = (text: string): void => printExactly(escapeOutput(text));
+
+/** The same for what no terminal is to show, to the byte. */
+export function printExactly(text: string): void {
   const bytes = Buffer.from(text);
   for (let at = 0; at < bytes.length; ) {
     try {

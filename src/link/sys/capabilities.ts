@@ -1,10 +1,10 @@
 /**
  * Linux capabilities of this process (capabilities(7)): parsed from /proc's text, given up through capset(2) and prctl(2).
  *
- * capset acts on the calling thread only. Node runs all JavaScript on the main thread, and its pool threads run none; what
- * that means is in native-notes/capabilities.md.
+ * capset acts on the calling thread only; threads.ts reaches the others.
  */
 import { LITTLE_ENDIAN, libc, nativeMemory, systemError } from "./libc.ts";
+import { dropInOtherThreads } from "./threads.ts";
 
 /** Bit numbers of the capabilities that matter to a prober. */
 export const CAPABILITIES = { netAdmin: 12, netRaw: 13 } as const;
@@ -41,7 +41,7 @@ const PR_CAP_AMBIENT = 47;
 const PR_CAP_AMBIENT_CLEAR_ALL = 4;
 
 /**
- * Gives up every capability of this thread but `keep`, for it and for every program it may start.
+ * Gives up every capability of this process, but for `keep` in this thread, for it and for every program it may start.
  * @throws {SynprobeError} `ERR_SYSTEM` when the kernel refuses
  */
 export function dropCapabilities(keep: readonly Capability[] = []): void {
@@ -57,6 +57,7 @@ export function dropCapabilities(keep: readonly Capability[] = []): void {
   view.setUint32(4, mask, LITTLE_ENDIAN);
   if (libc.capset(header, sets) < 0) throw systemError("capset");
   forbidNewPrivileges();
+  dropInOtherThreads();
 }
 
 /** Lets this thread keep its permitted capabilities when its user changes from root to another (PR_SET_KEEPCAPS). */

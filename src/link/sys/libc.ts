@@ -20,6 +20,7 @@ export const libc = {
     length: number,
   ) => number,
   close: lib.func("int close(int)") as (fd: number) => number,
+  flock: lib.func("int flock(int, int)") as (fd: number, operation: number) => number,
   fcntl: lib.func("int fcntl(int, int, int)") as (fd: number, command: number, value: number) => number,
   send: lib.func("int64_t send(int, void*, size_t, int)") as (
     fd: number,
@@ -89,6 +90,21 @@ export const libc = {
     number: number,
     command: number,
     attributes: Uint8Array,
+    length: number,
+  ) => number,
+  /** Calls by number that libc has no function for, or does not let through. */
+  systemCall: lib.func("int64_t syscall(int64_t, int64_t, int64_t, int64_t, int64_t)") as (
+    number: number,
+    a: number | bigint,
+    b: number,
+    c: number,
+    d: number,
+  ) => number,
+  signalAction: lib.func("int64_t syscall(int64_t, int64_t, void*, void*, int64_t)") as (
+    number: number,
+    signal: number,
+    action: Uint8Array,
+    before: Uint8Array,
     length: number,
   ) => number,
   prctl: lib.func("int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)") as (

@@ -12,9 +12,9 @@ import { jsonLine } from "../formats/ndjson.ts";
 import { defined } from "./ndjson.ts";
 import { createColumn, createPairIndex, createTexts, sortKey } from "./pair-index.ts";
 import {
-  eachPort,
   PROTOCOLS,
   type Protocol,
+  portsOf,
   RECORDED_STATES,
   type RecordedRun,
   type RecordedSink,
@@ -112,7 +112,7 @@ export function createComparison(): Comparison {
         faults.add(target.replace(/^\[?([^\]]*)\]?:[^:]*$/, "$1"));
       },
       scanned(proto, list) {
-        scanned.set(proto, new Set(eachPort(list)));
+        scanned.set(proto, new Set(portsOf(list)));
       },
       host(ip, up, vague) {
         hosts.set(ip, { up, vague });
@@ -141,6 +141,29 @@ export function createComparison(): Comparison {
     return { sink, state, service, verdict, absence, ports: () => ports };
   }
 
+  /** By host as `hosts` has them, then protocol and port: a sort of numbers for each host, as there may be millions of pairs. */
+  function inOrder(different: readonly number[], hosts: readonly (readonly [host: number, key: string])[]) {
+    const counts = new Map<number, number>(hosts.map(([host]) => [host, 0]));
+    for (const pair of different) counts.set(pairs.hostOf(pair), (counts.get(pairs.hostOf(pair)) ?? 0) + 1);
+    const ends = new Map<number, number>();
+    let end = 0;
+    for (const [host] of hosts) {
+      ends.set(host, end);
+      end += counts.get(host) ?? 0;
+    }
+    const numbers = new Float64Array(different.length);
+    for (const pair of different) {
+      const at = ends.get(pairs.hostOf(pair)) ?? 0;
+      ends.set(pairs.hostOf(pair), at + 1);
+      numbers[at] = (PROTOCOLS.indexOf(pairs.protoOf(pair)) * 65_536 + pairs.portOf(pair)) * 2 ** 32 + pair;
+    }
+    for (const [host] of hosts) {
+      const to = ends.get(host) ?? 0;
+      numbers.subarray(to - (counts.get(host) ?? 0), to).sort();
+    }
+    return Uint32Array.from(numbers, (number) => number % 2 ** 32);
+  }
+
   return {
     old: sides[0].sink,
     new: sides[1].sink,
@@ -163,14 +186,9 @@ export function createComparison(): Comparison {
         const host = pairs.hostOf(pair);
         if (!keys.has(host)) keys.set(host, sortKey(pairs.ips[host]));
       }
-      const rank = new Map(
-        [...keys].sort(([, a], [, b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([host], i) => [host, i]),
-      );
-      const within = (pair: number): number =>
-        PROTOCOLS.indexOf(pairs.protoOf(pair)) * 65_536 + pairs.portOf(pair);
-      different.sort(
-        (a, b) =>
-          (rank.get(pairs.hostOf(a)) ?? 0) - (rank.get(pairs.hostOf(b)) ?? 0) || within(a) - within(b),
+      const ordered = inOrder(
+        different,
+        [...keys].sort(([, a], [, b]) => (a < b ? -1 : a > b ? 1 : 0)),
       );
 
       function difference(pair: number): Difference {
@@ -204,7 +222,7 @@ export function createComparison(): Comparison {
         total: different.length,
         onlyOpen,
         *differences() {
-          for (const pair of different) yield difference(pair);
+          for (const pair of ordered) yield difference(pair);
         },
       };
     },

@@ -4,12 +4,13 @@
  *
  * Only XML's five own entities are known, and nothing outside the file is read.
  */
+import { isIP } from "node:net";
 import { SaxesParser, type SaxesTagPlain } from "saxes";
 import { defined } from "./ndjson.ts";
 import {
-  eachPort,
   PROTOCOLS,
   type Protocol,
+  portsOf,
   RECORDED_STATES,
   type ReadFault,
   type RecordedPort,
@@ -19,6 +20,15 @@ import {
   type RunEnding,
   type TextReader,
 } from "./recorded.ts";
+
+/**
+ * Most ports taken from `extraports`: all those of 64 hosts, or 1000 of each of 4000. A few bytes stand for 65,535. Hosts beyond are
+ * marked as vague: some of their ports have only been counted, as with nmap before 7.80.
+ */
+const MOST_GATHERED = 1 << 22;
+
+/** nmap's own is 9 deep. */
+const MOST_DEPTH = 100;
 
 /** The attributes read, of any element. */
 type Name =
@@ -69,7 +79,10 @@ interface Host {
 /** @param fault makes the error to throw */
 export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextReader {
   const parser = new SaxesParser({ xmlns: false, position: true });
-  const scanned = new Map<Protocol, string>();
+  const scanned = new Map<Protocol, Uint16Array>();
+  let gathered = 0;
+  let lastList = "";
+  let lastPorts = portsOf("");
   let host: Host | undefined;
   let port: { -readonly [K in keyof RecordedPort]?: RecordedPort[K] } | undefined;
   let command: string | undefined;
@@ -104,7 +117,7 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
       const proto = oneOf(PROTOCOLS, "scaninfo's protocol", attributes.protocol);
       const services = attributes.services;
       if (services === undefined) return;
-      scanned.set(proto, services);
+      scanned.set(proto, portsOf(services));
       sink.scanned(proto, services);
     },
     target(attributes) {
@@ -183,6 +196,7 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
     host() {
       if (host === undefined) return;
       if (host.ip === "") throw wrong("a host without an address");
+      if (isIP(host.ip) === 0) throw wrong(`a host's address is ${JSON.stringify(host.ip)}`);
       finishHost(host);
       host = undefined;
     },
@@ -192,22 +206,36 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
     const names = name === undefined ? {} : { host: name };
     for (const each of ports) sink.port({ ...each, ...names, ip });
     let vague = false;
+    /** False when the file has gathered too many. */
+    function add(proto: Protocol, list: Uint16Array, state: RecordedState, reason: string): boolean {
+      gathered += list.length;
+      if (gathered > MOST_GATHERED) return false;
+      for (const port of list)
+        if (!listed.has(PROTOCOLS.indexOf(proto) * 65_536 + port))
+          sink.port({ ip, port, proto, state, reason, ...names });
+      return true;
+    }
     for (const { state, reasons } of extras) {
       const named = reasons.length > 0 && reasons.every((each) => each.ports !== undefined);
+      let told = true;
       if (named) {
         for (const { reason, proto, ports: list = "" } of reasons)
-          for (const number of eachPort(list))
-            sink.port({ ip, port: number, proto, state, reason, ...names });
+          told = add(proto, portsOfHost(list), state, reason) && told;
       } else if (extras.length === 1 && scanned.size === 1) {
         // All ports that were scanned and are not listed are in this one group.
         const reason = reasons.length === 1 ? reasons[0].reason : "";
-        for (const [proto, list] of scanned)
-          for (const number of eachPort(list))
-            if (!listed.has(PROTOCOLS.indexOf(proto) * 65_536 + number))
-              sink.port({ ip, port: number, proto, state, reason, ...names });
-      } else vague = true;
+        for (const [proto, list] of scanned) told = add(proto, list, state, reason) && told;
+      } else told = false;
+      vague ||= !told;
     }
     sink.host(ip, up, vague);
+  }
+
+  /** Most hosts of a file have the same list. */
+  function portsOfHost(list: string): Uint16Array {
+    if (list !== lastList) lastPorts = portsOf(list);
+    lastList = list;
+    return lastPorts;
   }
 
   let ending = false;
@@ -217,7 +245,7 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
   });
   parser.on("opentag", ({ name, attributes }: SaxesTagPlain) => {
     if (depth === 0 && name !== "nmaprun") throw wrong(`XML, but not nmap's: it starts with <${name}>`);
-    depth++;
+    if (++depth > MOST_DEPTH) throw wrong("nested more deeply than nmap's XML");
     if (Object.hasOwn(open, name)) open[name](attributes);
   });
   parser.on("closetag", ({ name }) => {

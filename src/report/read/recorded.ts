@@ -143,12 +143,20 @@ export interface TextReader {
   end(): RunEnding;
 }
 
-/** Ports of a list such as `22,80-90`. Anything that is not a port is skipped. */
-export function* eachPort(list: string): Generator<number> {
-  for (const part of list.split(",")) {
-    const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(part.trim());
-    if (match === null) continue;
-    const last = Math.min(Number(match[2] ?? match[1]), 65_535);
-    for (let port = Number(match[1]); port <= last; port++) yield port;
+/** Ports of a list such as `22,80-90`, ascending, each once; what is no port is left out. */
+export function portsOf(list: string): Uint16Array {
+  // How many ranges begin, less those that have ended: the work grows with the text, however often it names the same ports.
+  const changes = new Int32Array(65_537);
+  for (const [, first, last = first] of list.matchAll(/(?<=^|,)\s*(\d{1,5})(?:-(\d{1,5}))?\s*(?=,|$)/g)) {
+    if (Number(first) > Math.min(Number(last), 65_535)) continue;
+    changes[Number(first)]++;
+    changes[Math.min(Number(last), 65_535) + 1]--;
   }
+  const ports = new Uint16Array(65_536);
+  let count = 0;
+  for (let port = 0, depth = 0; port < 65_536; port++) {
+    depth += changes[port];
+    if (depth > 0) ports[count++] = port;
+  }
+  return ports.slice(0, count);
 }

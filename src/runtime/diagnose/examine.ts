@@ -23,7 +23,7 @@ export async function examine(
   return [
     ...accessFindings(system, trials, [...command, target?.text ?? "HOST:PORT"]),
     ...limitFindings(system, trials),
-    ...(await leftoverFindings(system, options.fix === true, command)),
+    ...leftoverFindings(system, options.fix === true, command),
     interfaceFinding(system),
     ...(target === undefined ? [] : await targetFindings(system, trials, target)),
   ];

@@ -11,19 +11,19 @@ import type { System } from "./system.ts";
 const TOPIC = "leftovers";
 
 /** One finding when there is something, none when there is nothing. */
-export async function leftoverFindings(
+export function leftoverFindings(
   system: System,
   fix: boolean,
   synprobe: readonly string[] = ["synprobe"],
-): Promise<Finding[]> {
-  const blocks = await system.staleBlocks();
+): Finding[] {
+  const blocks = system.staleBlocks();
   if (blocks.length === 0) return [];
   const found = `routing rules of runs that were killed, for source ports ${blocks.map(describe).join(", ")}`;
   const command = `    ${asRoot(system)}${shellCommand([...synprobe, "doctor", "--fix"])}`;
   if (!fix) return [warn(TOPIC, found, "Remove them (the next run with --complete does it too):", command)];
   try {
-    await system.sweepStaleBlocks();
-    const left = await system.staleBlocks();
+    system.sweepStaleBlocks();
+    const left = system.staleBlocks();
     if (left.length === 0) return [ok(TOPIC, `removed: ${found}`)];
     const remaining = `not all could be removed: ${left.map(describe).join(", ")} are still there`;
     return [warn(TOPIC, remaining, "Look at them:", "    ip rule; ip -6 rule")];

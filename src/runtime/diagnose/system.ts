@@ -44,7 +44,7 @@ export interface System {
   route(destination: Address, interfaceIndex?: number): RouteAnswer;
   resolve(name: string): Promise<Resolution>;
   /** Blocks of ports for which a killed run still holds the kernel's RST back. */
-  staleBlocks(): Promise<readonly PortRange[]>;
+  staleBlocks(): readonly PortRange[];
   /** Removes those rules. @throws {SynprobeError} without CAP_NET_ADMIN */
-  sweepStaleBlocks(): Promise<unknown>;
+  sweepStaleBlocks(): void;
 }

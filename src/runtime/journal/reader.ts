@@ -95,7 +95,7 @@ export async function openJournal(path: string): Promise<StoredJournal> {
       error,
     );
   }
-  const file = await lockJournal(path, fd);
+  const file = lockJournal(path, fd);
   try {
     const header = readHeader(file);
     return {

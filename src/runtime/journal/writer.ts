@@ -5,8 +5,8 @@
  * Blocks are only appended. They are gathered in memory, and written and synced when a megabyte is full or once a second. A killed
  * process loses what was not written, a power failure what was not synced; in both cases only the end.
  *
- * The file has mode 0600. It is locked by an abstract unix(7) socket named after its device and inode, which ends with the process.
- * The lock holds in one network namespace only, so each write also checks that the file is as it was left.
+ * The file has mode 0600 and is locked by flock(2), which ends with the process and asks for the file to be open: no other user can
+ * hold it. Not every network file system has such locks, so each write also checks that the file is as it was left.
  */
 import {
   closeSync,
@@ -19,9 +19,9 @@ import {
   unlinkSync,
   writeSync,
 } from "node:fs";
-import { createServer } from "node:net";
 import { dirname } from "node:path";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { errno, libc } from "../../link/sys/libc.ts";
 import { RECORD_LENGTH } from "../../scan/probe/result-record.ts";
 import { BLOCKS, type BlockType, blockLength, HEAD_LENGTH, MAX_PAYLOAD, sealBlock } from "./blocks.ts";
 
@@ -79,6 +79,9 @@ export interface JournalFile {
   close(): void;
 }
 
+/** flock(2). */
+const LOCK_EX = 2;
+const LOCK_NB = 4;
 const MODE = 0o600;
 /** Blocks are gathered up to this size. */
 const BUFFER_LENGTH = 1 << 20;
@@ -103,7 +106,7 @@ export async function createJournal(path: string, header: JournalHeader): Promis
   }
   let file: JournalFile | undefined;
   try {
-    file = await lockJournal(path, fd);
+    file = lockJournal(path, fd);
     const journal = appendTo(file, 0);
     journal.appendBlock(BLOCKS.header, toJson(header));
     journal.flushSync();
@@ -121,30 +124,22 @@ export async function createJournal(path: string, header: JournalHeader): Promis
  * Locks an open file.
  * @throws {SynprobeError} `ERR_JOURNAL` when another process has locked it; the file is closed then
  */
-export function lockJournal(path: string, fd: number): Promise<JournalFile> {
-  const { dev, ino } = fstatSync(fd, { bigint: true });
-  return new Promise((resolve, reject) => {
-    const lease = createServer((visitor) => visitor.destroy());
-    lease.unref();
-    let open = true;
-    const close = (): void => {
-      if (open) closeSync(fd);
-      open = false;
-      lease.close();
-    };
-    lease.once("error", (error) => {
-      close();
-      reject(
-        journalError(
-          codeOf(error) === "EADDRINUSE"
-            ? `journal ${path} is in use by another synprobe: wait until it has ended`
-            : `cannot lock journal ${path}: ${reasonOf(error)}`,
-          error,
-        ),
-      );
-    });
-    lease.listen({ path: `\0synprobe-journal-${dev}-${ino}` }, () => resolve({ path, fd, close }));
-  });
+export function lockJournal(path: string, fd: number): JournalFile {
+  let open = true;
+  const close = (): void => {
+    if (open) closeSync(fd);
+    open = false;
+  };
+  if (libc.flock(fd, LOCK_EX | LOCK_NB) < 0) {
+    const name = errno();
+    close();
+    throw journalError(
+      name === "EAGAIN" || name === "EWOULDBLOCK"
+        ? `journal ${path} is in use by another synprobe: wait until it has ended`
+        : `cannot lock journal ${path}: ${name}`,
+    );
+  }
+  return { path, fd, close };
 }
 
 /** @param end the file's length; everything before it is synced */

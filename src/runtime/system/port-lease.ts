@@ -2,12 +2,14 @@
  * A lease on a block of source ports, for runs that hold the kernel's RST back: two runs must not share a block, and the rule
  * that a killed run leaves behind must be found and removed.
  *
- * The lease is a listening socket with an abstract name (unix(7)): unique in this network namespace, as the rule is, without a
- * file, and gone with its process. So a rule is stale when its block is not leased.
+ * Who adds a block's IPv4 rule has the block: the kernel takes each rule once. A marker (link/port-marker.ts), made before the
+ * rule, tells that its owner lives: a rule without marker is stale. Neither can be had without capabilities, so nobody who may not
+ * probe can keep blocks from those who may. Both belong to the network namespace, whichever user, mounts or process namespace
+ * a run has.
  */
-import { createServer, type Server } from "node:net";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { PortRange } from "../../link/filter.ts";
+import { markersOf, openMarker } from "../../link/port-marker.ts";
 import { addRstRule, listRstRules, removeRstRule } from "../../link/rst-rule.ts";
 import { readFile } from "./system.ts";
 
@@ -26,34 +28,20 @@ export interface HeldPorts {
  * @throws {SynprobeError} `ERR_PRIVILEGE` without CAP_NET_ADMIN; `ERR_NO_SOURCE` when every block is leased
  */
 export async function holdPorts(range: PortRange, families: readonly (4 | 6)[]): Promise<HeldPorts> {
-  await sweepStaleRules();
+  sweepStaleRules();
   const used = usedPorts();
   for (let first = range.first; first + BLOCK - 1 <= range.last; first += BLOCK) {
     const ports = { first, last: first + BLOCK - 1 };
     // The rule blocks whatever this machine sends from these ports: skip a block with ports in use.
     if (used.some((port) => port >= ports.first && port <= ports.last)) continue;
-    const lease = await takeLease(ports);
-    if (lease === undefined) continue;
-    const added: (4 | 6)[] = [];
-    const release = (): void => {
-      process.off("exit", release);
-      try {
-        for (const family of added.splice(0)) removeRstRule(family, ports);
-      } finally {
-        lease.close();
-      }
-    };
-    process.on("exit", release);
-    try {
-      for (const family of families) {
-        addRstRule(family, ports);
-        added.push(family);
-      }
-    } catch (error) {
+    const release = lease(ports, families);
+    if (release === undefined) continue;
+    const releaseOnce = (): void => {
+      process.off("exit", releaseOnce);
       release();
-      throw error;
-    }
-    return { ports, release };
+    };
+    process.on("exit", releaseOnce);
+    return { ports, release: releaseOnce };
   }
   throw new SynprobeError(
     ERROR_CODES.noSource,
@@ -61,33 +49,67 @@ export async function holdPorts(range: PortRange, families: readonly (4 | 6)[]):
   );
 }
 
+/** @returns what ends the lease; undefined when another has the block, or is about to */
+function lease(ports: PortRange, families: readonly (4 | 6)[]): (() => void) | undefined {
+  const marker = openMarker(ports.first);
+  const added: (4 | 6)[] = [];
+  const release = (): void => {
+    try {
+      for (const family of added.splice(0)) removeRstRule(family, ports);
+    } finally {
+      marker.close();
+    }
+  };
+  try {
+    if (!addRstRule(4, ports)) {
+      release();
+      return undefined;
+    }
+    added.push(4);
+    for (const family of families) {
+      if (family === 4) continue;
+      addRstRule(family, ports);
+      added.push(family);
+    }
+    return release;
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
 /** Removes the rules of runs that have ended. @returns their blocks, each once */
-export function sweepStaleRules(): Promise<PortRange[]> {
-  return forStaleRules(removeRstRule);
+export function sweepStaleRules(): PortRange[] {
+  const swept = staleRules().filter(({ family, ports }) => {
+    // With our own marker on it, nobody takes the block meanwhile; whoever has one there already may be about to.
+    const marker = openMarker(ports.first);
+    try {
+      const isAlone = markersOf(ports.first).every((inode) => inode === marker.inode);
+      if (isAlone) removeRstRule(family, ports);
+      return isAlone;
+    } finally {
+      marker.close();
+    }
+  });
+  return blocksOf(swept);
 }
 
 /** The blocks of runs that have ended, each once; changes nothing. */
-export function staleBlocks(): Promise<PortRange[]> {
-  return forStaleRules(() => {});
+export const staleBlocks = (): PortRange[] => blocksOf(staleRules());
+
+interface Rule {
+  readonly family: 4 | 6;
+  readonly ports: PortRange;
 }
 
-/** Calls `act` for each stale rule. Its block is leased meanwhile, so that no other run can take it. */
-async function forStaleRules(act: (family: 4 | 6, ports: PortRange) => void): Promise<PortRange[]> {
-  const blocks = new Map<number, PortRange>();
-  for (const family of [4, 6] as const) {
-    for (const ports of listRstRules(family)) {
-      const lease = await takeLease(ports);
-      if (lease === undefined) continue;
-      try {
-        act(family, ports);
-      } finally {
-        lease.close();
-      }
-      blocks.set(ports.first, ports);
-    }
-  }
-  return [...blocks.values()];
-}
+const staleRules = (): Rule[] =>
+  ([4, 6] as const)
+    .flatMap((family) => listRstRules(family).map((ports) => ({ family, ports })))
+    .filter(({ ports }) => markersOf(ports.first).length === 0);
+
+const blocksOf = (rules: readonly Rule[]): PortRange[] => [
+  ...new Map(rules.map(({ ports }) => [ports.first, ports])).values(),
+];
 
 /** Local ports of this machine's TCP sockets, listeners included, in this network namespace. */
 function usedPorts(): number[] {
@@ -96,20 +118,4 @@ function usedPorts(): number[] {
       Number.parseInt(port, 16),
     ),
   );
-}
-
-/** @returns undefined when it is leased already */
-function takeLease({ first, last }: PortRange): Promise<Server | undefined> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.unref();
-    server.once("error", (error: NodeJS.ErrnoException) => {
-      if (error.code === "EADDRINUSE") resolve(undefined);
-      else
-        reject(
-          new SynprobeError(ERROR_CODES.system, `cannot lease source ports: ${error.code}`, { cause: error }),
-        );
-    });
-    server.listen({ path: `\0synprobe-ports-${first}-${last}` }, () => resolve(server));
-  });
 }

@@ -4,6 +4,7 @@
  * An open raw socket needs no privilege. Under sudo the process becomes the user who called it; otherwise it drops its
  * capabilities (link/sys/capabilities.ts).
  */
+import { stat } from "node:fs";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import {
   type Capability,
@@ -26,7 +27,11 @@ export function dropPrivileges(
   keep: readonly Capability[] = [],
   env: NodeJS.ProcessEnv = process.env,
 ): Dropped {
-  if (keep.length > 0) keepCapabilitiesOverSetuid();
+  if (keep.length > 0) {
+    keepCapabilitiesOverSetuid();
+    // The first to use libuv's pool makes all of its threads. Made after the drop, they would have what this thread keeps.
+    stat("/", () => {});
+  }
   const user = process.geteuid?.() === 0 ? becomeInvoker(env) : undefined;
   dropCapabilities(keep);
   return user === undefined ? {} : { user };

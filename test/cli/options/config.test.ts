@@ -272,3 +272,29 @@ describe.skipIf(skipping("configurations under sudo", why))("under sudo", () => 
     expect(stderr).not.toContain("hash");
   });
 });
+
+describe("a file as large as may be", () => {
+  const FULL = 1 << 20;
+  const bad: [what: string, text: string, says: RegExp][] = [
+    ["with one key", `{ "${"k".repeat(FULL - 20)}": 1 }`, /:1: unknown key "k+…"/],
+    [
+      "with many keys",
+      `{ ${Array.from({ length: 70_000 }, (_, i) => `"k${i}": 1`).join(",")} }`,
+      /:1: unknown key "k0"/,
+    ],
+    ["with one word", `{ "link": "${"r".repeat(FULL - 20)}" }`, /:1: --link takes auto, raw or packet, not/],
+  ];
+  // The process may take no more than the time that any other has (process.ts).
+  test.each(bad)("%s is refused at once", async (_what, text, says) => {
+    const { status, stderr } = await start(["--config", write(text), "127.0.0.1:1"]);
+    expect(status).toBe(2);
+    expect(stderr).toMatch(says);
+  });
+
+  test("with 50,000 excludes is read at once", async () => {
+    const excludes = Array.from({ length: 50_000 }, (_, i) => `"198.18.${i >> 8}.${i & 255}"`);
+    const file = write(`{"exclude":[${excludes.join(",")}]}`);
+    const { status, stderr } = await start(["--config", file, "--dry-run", "127.0.0.1:1"]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  });
+});

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createRunReader } from "../../../src/report/read/read.ts";
+import { portsOf } from "../../../src/report/read/recorded.ts";
 import type { PortResult } from "../../../src/scan/probe/result.ts";
 import { gather, ndjson, nmapXml, readText } from "../runs.ts";
 import {
@@ -258,4 +259,57 @@ test("no bytes whatever make a reader fail other than by saying so", () => {
     }),
     { numRuns: 500 },
   );
+});
+
+describe("a small file that stands for much", () => {
+  const host = (n: number, ports: string): string =>
+    `<host><address addr="198.18.0.${n}" addrtype="ipv4"/><ports>${ports}</ports></host>`;
+  const run = (hosts: readonly string[]): string =>
+    `<nmaprun><scaninfo protocol="tcp" services="0-65535"/>${hosts.join("")}<runstats/></nmaprun>`;
+
+  test("takes the time of its length where it names the same ports again and again", () => {
+    expect(portsOf("22, 80-90,85-95,80-90,x,70000,99-98,65530-99999")).toEqual(
+      Uint16Array.of(
+        22,
+        ...Array.from({ length: 16 }, (_, i) => 80 + i),
+        65530,
+        65531,
+        65532,
+        65533,
+        65534,
+        65535,
+      ),
+    );
+    expect(portsOf("0-65535,".repeat(1_000_000))).toHaveLength(65_536);
+  });
+
+  test("is gathered up to a bound: hosts beyond it are vague, and what they list counts all the same", () => {
+    const extra = '<extraports state="closed" count="65535"/>';
+    const listed = '<port protocol="tcp" portid="22"><state state="open" reason="syn-ack"/></port>';
+    const text = run(Array.from({ length: 80 }, (_, n) => host(n, listed + extra)));
+    let closed = 0;
+    let open = 0;
+    const vague: string[] = [];
+    const { sink } = gather();
+    readText("file", text, {
+      ...sink,
+      port: ({ state }) => (state === "open" ? open++ : closed++),
+      host: (ip, _up, isVague) => {
+        if (isVague) vague.push(ip);
+      },
+    });
+    expect(open).toBe(80);
+    expect(closed).toBe(64 * 65_535);
+    expect(vague).toHaveLength(16);
+  });
+
+  test("is nested no more deeply than nmap does", () => {
+    expect(complaint(`<nmaprun>${"<a>".repeat(1_000_000)}`)).toBe(
+      "file:1: nested more deeply than nmap's XML",
+    );
+  });
+
+  test("is no file of hosts whose addresses are none", () => {
+    expect(complaint(run([host(1, "").replace("198.18.0.1", "1&#x9b;2J")]))).toMatch(/a host's address is /);
+  });
 });

@@ -128,8 +128,8 @@ function fakeSystem(fake: Fake = {}): System {
     addresses: (family) => addresses.filter((own) => (own.address.length === 4) === (family === 4)),
     interface: (which) => interfaces.find(({ index, name }) => index === which || name === which),
     route: (destination, index) => (fake.route ?? onLink)(formatAddress(destination), index),
-    staleBlocks: async () => stale,
-    sweepStaleBlocks: async () => {
+    staleBlocks: () => stale,
+    sweepStaleBlocks: () => {
       if (fake.sweepFails === true)
         throw new SynprobeError(ERROR_CODES.system, "cannot remove the rule: EPERM");
       if (fake.sweepDoesNothing !== true) stale = [];

@@ -1,0 +1,152 @@
+/**
+ * Gives up the capabilities of all other threads of this process, which capset(2) and prctl(2) do not reach: Node's own are there
+ * before any JavaScript runs. A signal interrupts each thread, and its handler makes the calls, as libcap's libpsx and the C
+ * library's setuid(3) do it. No function of the C library could be the handler, so it is a few instructions in a page of memory.
+ *
+ * Only for x86-64, the processor on which it has been tried; see native-notes/capabilities.md for the others.
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { arch } from "node:os";
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { libc, nativeMemory, systemError, viewOf } from "./libc.ts";
+
+/** System calls of x86-64 (asm/unistd_64.h). */
+const CALLS = {
+  mprotect: 10,
+  rtSigaction: 13,
+  rtSigreturn: 15,
+  capset: 126,
+  prctl: 157,
+  tgkill: 234,
+} as const;
+const PAGE = 4096;
+const PROT_READ = 1;
+const PROT_WRITE = 2;
+const PROT_EXEC = 4;
+const MAP_PRIVATE = 2;
+const MAP_ANONYMOUS = 32;
+const SA_RESTORER = 0x0400_0000;
+const SA_RESTART = 0x1000_0000;
+/** The C library's own for setuid(3): the only one that no thread can block. */
+const SIGNAL = 33;
+const SIGSET_BYTES = 8;
+
+const PR_SET_NO_NEW_PRIVS = 38;
+const PR_CAP_AMBIENT = 47;
+const PR_CAP_AMBIENT_CLEAR_ALL = 4;
+const CAPABILITY_VERSION_3 = 0x20080522;
+
+/** Where the page has what capset(2) reads, and the handler's return. */
+const HEADER_AT = 1024;
+const SETS_AT = 1040;
+const RETURN_AT = 512;
+/** Looks at the threads before it is a failure; each is interrupted within microseconds of being scheduled. */
+const MOST_LOOKS = 2000;
+const LOOK_MS = 1;
+
+/** Instructions of x86-64: registers by the number that the encoding has for them. */
+const RDI = 7;
+const RSI = 6;
+const u32 = (value: number): number[] => [...new Uint8Array(Uint32Array.of(value).buffer)];
+const u64 = (value: bigint): number[] => [...new Uint8Array(BigUint64Array.of(value).buffer)];
+const move32 = (register: number, value: number): number[] => [0xb8 + register, ...u32(value)];
+const move64 = (register: number, value: bigint): number[] => [0x48, 0xb8 + register, ...u64(value)];
+/** `mov eax, number; syscall` */
+const call = (number: number): number[] => [...move32(0, number), 0x0f, 0x05];
+/** `xor edx, edx; xor r10d, r10d; xor r8d, r8d` */
+const NO_MORE_ARGUMENTS = [0x31, 0xd2, 0x45, 0x31, 0xd2, 0x45, 0x31, 0xc0];
+const prctl = (option: number, value: number): number[] => [
+  ...move32(RDI, option),
+  ...move32(RSI, value),
+  ...NO_MORE_ARGUMENTS,
+  ...call(CALLS.prctl),
+];
+
+/** The handler for a page at `base`; registers are the interrupted thread's again when it returns. */
+const handler = (base: bigint): number[] => [
+  ...prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL),
+  ...move64(RDI, base + BigInt(HEADER_AT)),
+  ...move64(RSI, base + BigInt(SETS_AT)),
+  ...call(CALLS.capset),
+  ...prctl(PR_SET_NO_NEW_PRIVS, 1),
+  0xc3,
+];
+
+/**
+ * Leaves the other threads no capability, and no way to new ones.
+ * @throws {SynprobeError} `ERR_SYSTEM` when a thread still has one after two seconds
+ */
+export function dropInOtherThreads(): void {
+  if (arch() !== "x64" || !existsSync("/proc/self/task")) return;
+  const base = libc.mmap(null, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (BigInt(base) < 0n) throw systemError("mmap");
+  const address = BigInt(base);
+  const page = new Uint8Array(viewOf(address, PAGE));
+  page.set(handler(address));
+  page.set(call(CALLS.rtSigreturn), RETURN_AT);
+  // The sets after the header stay empty.
+  page.set(u32(CAPABILITY_VERSION_3), HEADER_AT);
+  if (libc.systemCall(CALLS.mprotect, address, PAGE, PROT_READ | PROT_EXEC, 0) < 0)
+    throw systemError("mprotect");
+  // struct sigaction, the kernel's: handler, flags, what the handler returns to, mask.
+  const action = nativeMemory(32);
+  action.set(u64(address), 0);
+  action.set(u64(BigInt(SA_RESTORER | SA_RESTART)), 8);
+  action.set(u64(address + BigInt(RETURN_AT)), 16);
+  const before = nativeMemory(32);
+  if (libc.signalAction(CALLS.rtSigaction, SIGNAL, action, before, SIGSET_BYTES) < 0)
+    throw systemError("rt_sigaction");
+  try {
+    interruptAll();
+  } finally {
+    libc.signalAction(CALLS.rtSigaction, SIGNAL, before, nativeMemory(32), SIGSET_BYTES);
+  }
+  libc.munmap(address, PAGE);
+}
+
+/** Until none has anything left: one that begins meanwhile has what its maker had. */
+function interruptAll(): void {
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  const told = new Set<number>();
+  for (let look = 0; look < MOST_LOOKS; look++) {
+    const { main, others } = threads();
+    const left = others.filter(({ hasPower }) => hasPower);
+    if (left.length === 0) return;
+    for (const { id } of left.filter((each) => !told.has(each.id))) {
+      told.add(id);
+      libc.systemCall(CALLS.tgkill, main, id, SIGNAL, 0);
+    }
+    if (look > 0) Atomics.wait(pause, 0, 0, LOOK_MS);
+  }
+  throw new SynprobeError(ERROR_CODES.system, "a thread of this process keeps its capabilities");
+}
+
+interface Thread {
+  readonly id: number;
+  /** A capability, or a way to have one by execve(2). */
+  readonly hasPower: boolean;
+}
+
+function threads(): { readonly main: number; readonly others: readonly Thread[] } {
+  const status = (path: string): string => {
+    try {
+      return readFileSync(`/proc/self/${path}`, "latin1");
+    } catch {
+      // It has ended.
+      return "";
+    }
+  };
+  const main = idOf(status("status"));
+  const found = readdirSync("/proc/self/task").map((name) => status(`task/${name}/status`));
+  const others = found
+    .filter((text) => text !== "" && idOf(text) !== main)
+    .map((text) => ({
+      id: idOf(text),
+      hasPower: /^Cap(Eff|Prm|Amb):\s*0*[1-9a-f]/m.test(text) || /^NoNewPrivs:\s*0/m.test(text),
+    }));
+  return { main, others };
+}
+
+/** In this process's own namespace, the innermost, whichever /proc is of. */
+const idOf = (status: string): number =>
+  Number(/^NSpid:.*?(\d+)$/m.exec(status)?.[1] ?? /^Pid:\s*(\d+)/m.exec(status)?.[1]);
