@@ -95,6 +95,7 @@ function flood(setting: Flood): void {
     (out) => segment(out, RST | ACK),
     (out) => segment(out, RST),
     (out) => segment(out, SYN | FIN | ACK),
+    (out) => segment(out, SYN | RST),
     (out) => spoil(out, segment(out, SYN | ACK), ipv4.HEADER_LENGTH + tcp.CHECKSUM),
     (out) => spoil(out, segment(out, SYN | ACK), ipv4.CHECKSUM),
     (out) => Math.min(segment(out, SYN | ACK), ipv4.HEADER_LENGTH + 4 + random(16)),
