@@ -128,16 +128,11 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
   }
 
   /**
-   * Two times, because their difference would be an object where this is not inlined.
+   * No times are passed, because a number that is no small integer would be an object where this is not inlined: the caller writes
+   * `atUs`.
    * @returns the verdict, not queued yet; undefined when the event changes nothing
    */
-  function transition(
-    row: number,
-    event: ProbeEvent,
-    reason: Reason,
-    nowUs: number,
-    ageUs: number,
-  ): VerdictDraft | undefined {
+  function transition(row: number, event: ProbeEvent, reason: Reason): VerdictDraft | undefined {
     const before = table.state[row] as ProbeState;
     const after = nextState(before, event);
     if (after === before) return undefined;
@@ -161,7 +156,6 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     verdict.doubt = Number.NaN;
     verdict.answersAll = false;
     verdict.was = isFirst ? null : portState(before);
-    verdict.atUs = nowUs - ageUs;
     verdict.handshake = undefined;
     if (!isFirst) tally.remove(row, before);
     tally.add(row, state, reason);
@@ -193,11 +187,12 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     nowUs: number,
     ageUs: number,
   ): VerdictDraft | undefined {
-    const verdict = transition(row, event, reason, nowUs, ageUs);
+    const verdict = transition(row, event, reason);
     if (verdict === undefined) {
       counts.ignored.duplicate++;
       return undefined;
     }
+    verdict.atUs = nowUs - ageUs;
     verdict.ttl = ttl;
     // Two tries from one port: nobody can tell which was answered.
     if (attempt >= ports.size) return verdict;
@@ -211,13 +206,17 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
   }
 
   function decide(row: number, event: ProbeEvent, reason: Reason, nowUs: number): void {
-    if (transition(row, event, reason, nowUs, 0) !== undefined) verdictQueue.enqueue();
+    const verdict = transition(row, event, reason);
+    if (verdict === undefined) return;
+    verdict.atUs = nowUs;
+    verdictQueue.enqueue();
   }
 
   function decideSilent(row: number, reason: Reason, doubt: number, openDoubt: number, nowUs: number): void {
     tally.addSilence(row, openDoubt);
-    const verdict = transition(row, PROBE_EVENTS.exhausted, reason, nowUs, 0);
+    const verdict = transition(row, PROBE_EVENTS.exhausted, reason);
     if (verdict === undefined) return;
+    verdict.atUs = nowUs;
     verdict.doubt = doubt;
     verdictQueue.enqueue();
   }
