@@ -5,6 +5,7 @@ import { createReadStream, mkdtempSync, openSync, readFileSync, rmSync, statSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { everyday } from "../everyday.ts";
 import { inNamespace, type Lab, labProblem, skipping } from "../lab/netns.ts";
 import { until } from "../lab/until.ts";
 import { createWideLab, readScan } from "../lab/wide.ts";
@@ -15,7 +16,8 @@ const why = process.getuid?.() === 0 ? undefined : "raw sockets need root";
 const MANY = ["-p-", "--max-rate", "1000000", "127.0.0.1", "--show", "all"];
 
 /** More than what may wait, in the outputs and on the way to them. */
-const PAIRS = 4 * 65_536;
+const PORTS = everyday(3, 4);
+const PAIRS = PORTS * 65_536;
 
 describe.skipIf(skipping("stalled readers", why))("a reader that stalls", () => {
   let folder = "";
@@ -92,7 +94,7 @@ describe.skipIf(skipping("back-pressure", labProblem()))("results that nobody ta
           "-",
           "--max-rate",
           "50000",
-          "198.19.0.0/16:7000-7003",
+          `198.19.0.0/16:7000-${6999 + PORTS}`,
         ),
       );
       const child = spawn(command, args, { stdio: ["ignore", pipe, "inherit"], env: ENVIRONMENT });
