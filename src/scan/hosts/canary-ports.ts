@@ -11,18 +11,26 @@ const FIRST_UNPRIVILEGED = 1024;
 
 /** @returns ports, ascending; none when everything is excluded */
 export function canaryPorts(named: Iterable<number>, excluded: Iterable<number> = []): Uint16Array {
-  const forbidden = new Set(excluded);
-  const avoided = new Set([...named, ...forbidden]);
+  const forbidden = marksOf(excluded);
+  const avoided = marksOf(named, forbidden);
   for (const [first, last, without] of [
     [FIRST, LAST, avoided],
     [FIRST_UNPRIVILEGED, MAX_PORT, avoided],
     [FIRST, LAST, forbidden],
     [1, MAX_PORT, forbidden],
   ] as const) {
-    const ports = Uint16Array.from({ length: last - first + 1 }, (_, i) => first + i).filter(
-      (port) => !without.has(port),
-    );
-    if (ports.length > 0) return ports;
+    const ports = new Uint16Array(last - first + 1);
+    let count = 0;
+    for (let port = first; port <= last; port++) if (without[port] === 0) ports[count++] = port;
+    if (count > 0) return ports.slice(0, count);
   }
   return new Uint16Array(0);
+}
+
+/** 1 at each of the ports, and where `others` has it. Every start passes here: a set and closures took 2 ms of it. */
+function marksOf(ports: Iterable<number>, others?: Uint8Array): Uint8Array {
+  const marks = new Uint8Array(MAX_PORT + 1);
+  if (others !== undefined) marks.set(others);
+  for (const port of ports) marks[port] = 1;
+  return marks;
 }
