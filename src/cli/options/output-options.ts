@@ -4,113 +4,100 @@ import { parseShow } from "../../report/formats/show.ts";
 import { BOUNDS } from "../../runtime/api/option-bounds.ts";
 import { PORT_STATES } from "../../scan/probe/result.ts";
 import { duration } from "./arguments.ts";
-import type { OptionSpec } from "./spec.ts";
+import { inGroup, type OptionSpec } from "./spec.ts";
 
 export const OUTPUT_OPTIONS: readonly OptionSpec[] = [
-  {
-    group: "Output",
-    flags: "--output-json <file>",
-    nmap: ["-oJ"],
-    description: "NDJSON, one object a result; - for standard output",
-    brief: "NDJSON; - for standard output",
-  },
-  {
-    group: "Output",
-    flags: "--output-xml <file>",
-    nmap: ["-oX"],
-    description: "nmap's XML",
-    brief: "nmap's XML",
-  },
-  {
-    group: "Output",
-    flags: "--output-normal <file>",
-    nmap: ["-oN"],
-    description: "the table, without colour",
-    brief: "the table as text",
-  },
-  {
-    group: "Output",
-    flags: "--output-grepable <file>",
-    nmap: ["-oG"],
-    description: "nmap's grepable lines",
-    brief: "nmap's grepable lines",
-  },
-  {
-    group: "Output",
-    flags: "--output-csv <file>",
-    nmap: ["-oC"],
-    description: "CSV, a row a result",
-  },
-  {
-    group: "Output",
-    flags: "--output-list <file>",
-    nmap: ["-oL"],
-    description: "masscan's list of open ports",
-  },
-  {
-    group: "Output",
-    flags: "--output-all <base>",
-    nmap: ["-oA"],
-    description: "BASE.nmap (the table), .xml, .gnmap and .ndjson at once",
-  },
-  {
-    group: "Output",
-    flags: "--pcap <file>",
-    description: "the deciding packets, as pcapng: each answered SYN, and its answer",
-  },
-  {
-    group: "Output",
-    flags: "--pcap-all",
-    description: "with --pcap: every packet sent and received",
-  },
-  {
-    group: "Output",
-    flags: "--show <states>",
-    description: "which results the table has: open, closed, filtered, all; open ports when there are many",
-    brief: "rows: open, closed, filtered or all",
-    values: [...PORT_STATES, "all"],
-    commas: true,
-    parse: parseShow,
-  },
-  {
-    group: "Output",
-    flags: "--stats-every <time>",
-    description: "print progress to standard error this often",
-    ...duration("--stats-every", BOUNDS.statsEveryMs),
-  },
-  {
-    group: "Output",
-    flags: "--require-open",
-    description: "exit with 1 unless every port is open",
-  },
-  {
-    group: "Output",
-    flags: "-v, --verbose",
-    nmap: ["-vv", "-vvv"],
-    repeatable: true,
-    description: "what was ignored and why, privileges, buffers; twice: each change of the rate, and why",
-  },
-  {
-    group: "Output",
-    flags: "--packet-trace",
-    description: "each packet sent and received, one line on standard error",
-  },
-  {
-    group: "Other",
-    flags: "--config <file>",
-    description: "options from a file, where the command line does not set them",
-    oneRun: "a configuration cannot name another",
-  },
-  {
-    group: "Other",
-    flags: "--print-config",
-    description: "print the effective options and where each comes from; send nothing",
-    oneRun: "it is no option of a run",
-  },
-  {
-    group: "Other",
-    flags: "--no-drop",
-    description: "keep root and capabilities while probing",
-    oneRun: "whether root is kept is decided run by run",
-  },
+  ...inGroup("Output", [
+    {
+      flags: "--output-json <file>",
+      nmap: ["-oJ"],
+      description: "NDJSON, one object a result; - for standard output",
+      brief: "NDJSON; - for standard output",
+    },
+    {
+      flags: "--output-xml <file>",
+      nmap: ["-oX"],
+      description: "nmap's XML",
+      brief: "nmap's XML",
+    },
+    {
+      flags: "--output-normal <file>",
+      nmap: ["-oN"],
+      description: "the table, without colour",
+      brief: "the table as text",
+    },
+    {
+      flags: "--output-grepable <file>",
+      nmap: ["-oG"],
+      description: "nmap's grepable lines",
+      brief: "nmap's grepable lines",
+    },
+    {
+      flags: "--output-csv <file>",
+      nmap: ["-oC"],
+      description: "CSV, a row a result",
+    },
+    {
+      flags: "--output-list <file>",
+      nmap: ["-oL"],
+      description: "masscan's list of open ports",
+    },
+    {
+      flags: "--output-all <base>",
+      nmap: ["-oA"],
+      description: "BASE.nmap (the table), .xml, .gnmap and .ndjson at once",
+    },
+    {
+      flags: "--pcap <file>",
+      description: "the deciding packets, as pcapng: each answered SYN, and its answer",
+    },
+    {
+      flags: "--pcap-all",
+      description: "with --pcap: every packet sent and received",
+    },
+    {
+      flags: "--show <states>",
+      description: "which results the table has: open, closed, filtered, all; open ports when there are many",
+      brief: "rows: open, closed, filtered or all",
+      values: [...PORT_STATES, "all"],
+      commas: true,
+      parse: parseShow,
+    },
+    {
+      flags: "--stats-every <time>",
+      description: "print progress to standard error this often",
+      ...duration("--stats-every", BOUNDS.statsEveryMs),
+    },
+    {
+      flags: "--require-open",
+      description: "exit with 1 unless every port is open",
+    },
+    {
+      flags: "-v, --verbose",
+      nmap: ["-vv", "-vvv"],
+      repeatable: true,
+      description: "what was ignored and why, privileges, buffers; twice: each change of the rate, and why",
+    },
+    {
+      flags: "--packet-trace",
+      description: "each packet sent and received, one line on standard error",
+    },
+  ]),
+  ...inGroup("Other", [
+    {
+      flags: "--config <file>",
+      description: "options from a file, where the command line does not set them",
+      oneRun: "a configuration cannot name another",
+    },
+    {
+      flags: "--print-config",
+      description: "print the effective options and where each comes from; send nothing",
+      oneRun: "it is no option of a run",
+    },
+    {
+      flags: "--no-drop",
+      description: "keep root and capabilities while probing",
+      oneRun: "whether root is kept is decided run by run",
+    },
+  ]),
 ];

@@ -2,104 +2,93 @@
 import { BOUNDS, DEFAULT_TTL } from "../../runtime/api/option-bounds.ts";
 import { duration, integer, oneOf, parseSeed, parseShard } from "./arguments.ts";
 import { DEFAULTS, LINKS } from "./probe-options.ts";
-import type { OptionSpec } from "./spec.ts";
+import { inGroup, type OptionSpec } from "./spec.ts";
 
 export const PROBING_OPTIONS: readonly OptionSpec[] = [
-  {
-    group: "Order",
-    flags: "--seed <n>",
-    description: "probe in this random order; without it, in a fresh one",
-    instead: "order",
-    parse: parseSeed,
-  },
-  {
-    group: "Order",
-    flags: "--sequential",
-    description: "probe in ascending order instead",
-    nmap: ["-r"],
-    instead: "order",
-  },
-  {
-    group: "Order",
-    flags: "--shard <i/n>",
-    description: "probe only the i-th of n parts, for n machines with the same --seed",
-    parse: parseShard,
-  },
-  {
-    group: "Order",
-    flags: "--journal <file>",
-    description: "keep results in a file that survives a crash",
-    brief: "keep results, for --resume",
-    oneRun: "a journal is one run's",
-  },
-  {
-    group: "Order",
-    flags: "--resume <file>",
-    description: "continue a journal's run, with the same targets and options",
-    oneRun: "it goes on with one run",
-  },
-  {
-    group: "Order",
-    flags: "--dry-run",
-    description: "say what would be done, and send nothing",
-    brief: "say what would be done, and send nothing",
-    oneRun: "whether a run sends is decided run by run",
-  },
-  {
-    group: "Probing",
-    flags: "--link <kind>",
-    description: "auto, raw (raw IP sockets) or packet (Ethernet frames, for large scans)",
-    ...oneOf("--link", LINKS),
-    defaultValue: "auto",
-  },
-  {
-    group: "Probing",
-    flags: "--no-controls",
-    description: "send SYNs to the named ports alone, and to none a second time that has answered",
-  },
-  {
-    group: "Probing",
-    flags: "--workers <n>",
-    description: "threads that probe, with --link packet; by default by size, rate and processors",
-    ...integer("--workers", BOUNDS.workers),
-  },
-  {
-    group: "Probing",
-    flags: "-e, --interface <name>",
-    description: "send and receive through this interface",
-    brief: "send and receive through this interface",
-    values: "interface",
-  },
-  {
-    group: "Probing",
-    flags: "-S, --source-ip <addr>",
-    description: "source address, one of this machine's own",
-    values: "address",
-  },
-  {
-    group: "Probing",
-    flags: "-g, --source-port <port>",
-    description: "send every SYN from this port",
-    ...integer("--source-port", BOUNDS.sourcePort),
-  },
-  {
-    group: "Probing",
-    flags: "--ttl <n>",
-    description: "TTL or hop limit of the SYNs (1-255)",
-    ...integer("--ttl", BOUNDS.ttl),
-    defaultValue: DEFAULT_TTL,
-  },
-  {
-    group: "Probing",
-    flags: "--complete",
-    description: "finish the handshake with each open port, then close it properly",
-  },
-  {
-    group: "Probing",
-    flags: "--banner <time>",
-    description: "--complete, and wait for what the server says first (2s when no time follows)",
-    brief: "finish handshakes, hear what servers say",
-    bare: `${DEFAULTS.bannerMs}ms`,
-    ...duration("--banner", BOUNDS.bannerMs),
-  },
+  ...inGroup("Order", [
+    {
+      flags: "--seed <n>",
+      description: "probe in this random order; without it, in a fresh one",
+      instead: "order",
+      parse: parseSeed,
+    },
+    {
+      flags: "--sequential",
+      description: "probe in ascending order instead",
+      nmap: ["-r"],
+      instead: "order",
+    },
+    {
+      flags: "--shard <i/n>",
+      description: "probe only the i-th of n parts, for n machines with the same --seed",
+      parse: parseShard,
+    },
+    {
+      flags: "--journal <file>",
+      description: "keep results in a file that survives a crash",
+      brief: "keep results, for --resume",
+      oneRun: "a journal is one run's",
+    },
+    {
+      flags: "--resume <file>",
+      description: "continue a journal's run, with the same targets and options",
+      oneRun: "it goes on with one run",
+    },
+    {
+      flags: "--dry-run",
+      description: "say what would be done, and send nothing",
+      brief: "say what would be done, and send nothing",
+      oneRun: "whether a run sends is decided run by run",
+    },
+  ]),
+  ...inGroup("Probing", [
+    {
+      flags: "--link <kind>",
+      description: "auto, raw (raw IP sockets) or packet (Ethernet frames, for large scans)",
+      ...oneOf("--link", LINKS),
+      defaultValue: "auto",
+    },
+    {
+      flags: "--no-controls",
+      description: "send SYNs to the named ports alone, and to none a second time that has answered",
+    },
+    {
+      flags: "--workers <n>",
+      description: "threads that probe, with --link packet; by default by size, rate and processors",
+      ...integer("--workers", BOUNDS.workers),
+    },
+    {
+      flags: "-e, --interface <name>",
+      description: "send and receive through this interface",
+      brief: "send and receive through this interface",
+      values: "interface",
+    },
+    {
+      flags: "-S, --source-ip <addr>",
+      description: "source address, one of this machine's own",
+      values: "address",
+    },
+    {
+      flags: "-g, --source-port <port>",
+      description: "send every SYN from this port",
+      ...integer("--source-port", BOUNDS.sourcePort),
+    },
+    {
+      flags: "--ttl <n>",
+      description: "TTL or hop limit of the SYNs (1-255)",
+      ...integer("--ttl", BOUNDS.ttl),
+      defaultValue: DEFAULT_TTL,
+    },
+    {
+      flags: "--complete",
+      description: "finish the handshake with each open port, then close it properly",
+    },
+    {
+      flags: "--banner <time>",
+      description: "--complete, and wait for what the server says first (2s when no time follows)",
+      brief: "finish handshakes, hear what servers say",
+      bare: `${DEFAULTS.bannerMs}ms`,
+      ...duration("--banner", BOUNDS.bannerMs),
+    },
+  ]),
 ];

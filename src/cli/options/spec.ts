@@ -39,6 +39,10 @@ export interface OptionSpec {
   readonly adds?: boolean;
 }
 
+/** Options of one group. */
+export const inGroup = (group: Group, options: readonly Omit<OptionSpec, "group">[]): readonly OptionSpec[] =>
+  options.map((option) => ({ group, ...option }));
+
 export interface NumberRange {
   readonly least: number;
   readonly most: number;

@@ -1,11 +1,10 @@
 /** Which targets and ports are probed, and which are left out: the options of the group "Targets". */
 import { BOUNDS } from "../../runtime/api/option-bounds.ts";
 import { integer } from "./arguments.ts";
-import type { OptionSpec } from "./spec.ts";
+import { inGroup } from "./spec.ts";
 
-export const TARGET_OPTIONS: readonly OptionSpec[] = [
+export const TARGET_OPTIONS = inGroup("Targets", [
   {
-    group: "Targets",
     flags: "-p, --ports <list>",
     description: "ports for targets that name none: 22,80,8000-8010,https, or - for all",
     brief: "for targets that name none; - for all",
@@ -14,7 +13,6 @@ export const TARGET_OPTIONS: readonly OptionSpec[] = [
     instead: "ports",
   },
   {
-    group: "Targets",
     flags: "--input-list <file>",
     nmap: ["-iL"],
     description: "read more targets from a file, - for standard input",
@@ -22,7 +20,6 @@ export const TARGET_OPTIONS: readonly OptionSpec[] = [
     oneRun: "targets belong to one run: name them on the command line",
   },
   {
-    group: "Targets",
     flags: "--top-ports <n>",
     description: "for targets that name no port: the n TCP ports most often open",
     brief: "the n ports most often open",
@@ -30,7 +27,6 @@ export const TARGET_OPTIONS: readonly OptionSpec[] = [
     ...integer("--top-ports", BOUNDS.topPorts),
   },
   {
-    group: "Targets",
     flags: "--exclude <targets>",
     description: "leave out these hosts and networks, whoever names them (comma-separated)",
     brief: "leave these hosts and networks out",
@@ -40,7 +36,6 @@ export const TARGET_OPTIONS: readonly OptionSpec[] = [
     parse: (text) => text.split(","),
   },
   {
-    group: "Targets",
     flags: "--exclude-file <file>",
     nmap: ["--excludefile"],
     description: "the same from a file, as -iL reads it",
@@ -48,7 +43,6 @@ export const TARGET_OPTIONS: readonly OptionSpec[] = [
     adds: true,
   },
   {
-    group: "Targets",
     flags: "--exclude-ports <list>",
     description: "leave out these ports",
     values: "ports",
@@ -56,16 +50,14 @@ export const TARGET_OPTIONS: readonly OptionSpec[] = [
     adds: true,
   },
   {
-    group: "Targets",
     flags: "--strict",
     description: "probe nothing when any target or line of a list is wrong",
   },
-  { group: "Targets", flags: "-4, --ipv4", description: "only IPv4 addresses", instead: "family" },
-  { group: "Targets", flags: "-6, --ipv6", description: "only IPv6 addresses", instead: "family" },
+  { flags: "-4, --ipv4", description: "only IPv4 addresses", instead: "family" },
+  { flags: "-6, --ipv6", description: "only IPv6 addresses", instead: "family" },
   {
-    group: "Targets",
     flags: "--all-addresses",
     nmap: ["--resolve-all"],
     description: "probe every address of a name, not only the first",
   },
-];
+]);

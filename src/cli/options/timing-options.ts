@@ -3,11 +3,10 @@ import { BOUNDS } from "../../runtime/api/option-bounds.ts";
 import { CONFIDENCE } from "../../scan/measure/loss.ts";
 import { decimal, duration, integer, template } from "./arguments.ts";
 import { DEFAULTS } from "./probe-options.ts";
-import type { OptionSpec } from "./spec.ts";
+import { inGroup } from "./spec.ts";
 
-export const TIMING_OPTIONS: readonly OptionSpec[] = [
+export const TIMING_OPTIONS = inGroup("Timing", [
   {
-    group: "Timing",
     flags: "--retries <n>",
     nmap: ["--max-retries"],
     description: "most SYNs after the first, to a port that stays silent (0-30)",
@@ -16,54 +15,46 @@ export const TIMING_OPTIONS: readonly OptionSpec[] = [
     defaultValue: DEFAULTS.retries,
   },
   {
-    group: "Timing",
     flags: "--timeout <time>",
     description: "wait this long for each answer (500, 800ms, 2s), whatever the round trips are",
     ...duration("--timeout", BOUNDS.timeoutMs),
   },
   {
-    group: "Timing",
     flags: "--confidence <share>",
     description: "retry silent ports until this certain, by the loss measured; 1: all retries",
     ...decimal("--confidence", BOUNDS.confidence),
     defaultValue: CONFIDENCE,
   },
   {
-    group: "Timing",
     flags: "--max-rate <n>",
     description: "most SYNs per second; the path may hold fewer",
     brief: "most SYNs per second",
     ...integer("--max-rate", BOUNDS.maxRate),
   },
   {
-    group: "Timing",
     flags: "--min-rate <n>",
     description: "at least this many SYNs per second, whatever the path holds",
     ...integer("--min-rate", BOUNDS.minRate),
   },
   {
-    group: "Timing",
     flags: "--max-rate-per-host <n>",
     description: "most SYNs per second to one address",
     ...integer("--max-rate-per-host", BOUNDS.maxRatePerHost),
   },
   {
-    group: "Timing",
     flags: "--max-rate-per-prefix <n>",
     description: "most SYNs per second to one network: a /24, or a /64 of IPv6",
     ...integer("--max-rate-per-prefix", BOUNDS.maxRatePerPrefix),
   },
   {
-    group: "Timing",
     flags: "--host-timeout <time>",
     description: "stop sending to an address this long after its first SYN",
     ...duration("--host-timeout", BOUNDS.hostTimeoutMs),
   },
   {
-    group: "Timing",
     flags: "-T, --timing <0-5>",
     description: "nmap's templates for waits, retries and rate: 0 paranoid to 5 insane",
     brief: "nmap's templates: 0 paranoid to 5 insane",
     ...template("-T", BOUNDS.timing),
   },
-];
+]);
