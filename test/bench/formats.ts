@@ -12,6 +12,7 @@ import { createNdjsonReporter } from "../../src/report/formats/ndjson.ts";
 import { createNmapXmlReporter } from "../../src/report/formats/nmap-xml.ts";
 import { createTableReporter } from "../../src/report/formats/table.ts";
 import type { Reporter, RunInfo, Sink } from "../../src/report/reporter.ts";
+import { newCounters } from "../../src/scan/engine/counters.ts";
 import type { PortResult, ScanSummary } from "../../src/scan/probe/result.ts";
 import { createOrder } from "../../src/scan/targets/permutation.ts";
 
@@ -76,16 +77,7 @@ function summaryOf(results: readonly PortResult[], hosts: number): ScanSummary {
     retransmitted: 0,
     received: open + closed,
     late: 0,
-    ignored: {
-      malformed: 0,
-      badChecksum: 0,
-      wrongAck: 0,
-      oddFlags: 0,
-      foreign: 0,
-      fragment: 0,
-      icmpNoVerdict: 0,
-      duplicate: 0,
-    },
+    ignored: newCounters().ignored,
     receiveDrops: 0,
     sendErrors: {},
     faults: [],

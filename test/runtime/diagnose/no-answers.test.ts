@@ -8,18 +8,10 @@ import {
   type UnansweredRun,
   type Way,
 } from "../../../src/runtime/diagnose/no-answers.ts";
+import { newCounters } from "../../../src/scan/engine/counters.ts";
 import { summary } from "../../report/samples.ts";
 
-const none = {
-  malformed: 0,
-  badChecksum: 0,
-  wrongAck: 0,
-  oddFlags: 0,
-  foreign: 0,
-  fragment: 0,
-  icmpNoVerdict: 0,
-  duplicate: 0,
-};
+const none = newCounters().ignored;
 
 /** 20 silent ports of 4 hosts, each probed twice. */
 const run: UnansweredRun = {
