@@ -4,7 +4,7 @@
  * only those mutants whose file holds one of them.
  *
  * Not part of `npm test`: it shows what the tests are worth, not whether the program is right. When code moves, the text of a
- * mutant has to follow: one that is not found exactly once is an error.
+ * mutant has to follow: mutants.test.ts holds that it is found exactly once.
  */
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -24,7 +24,8 @@ interface Mutant {
 
 const ENGINE = ["scan/engine/engine.test.ts", "sim/engine.test.ts"];
 
-const MUTANTS: readonly Mutant[] = [
+/** Held to the sources by mutants.test.ts. */
+export const MUTANTS: readonly Mutant[] = [
   // wire
   {
     file: "wire/checksum.ts",
@@ -101,8 +102,8 @@ const MUTANTS: readonly Mutant[] = [
   },
   {
     file: "socket/control-block.ts",
-    from: "window === 0 ? segment.sequence === next :",
-    to: "window === 0 ? true :",
+    from: "window === 0 && segment.sequence === next",
+    to: "window === 0",
     tests: ["socket/control-block.test.ts"],
   },
   // scan/targets
@@ -163,14 +164,14 @@ const MUTANTS: readonly Mutant[] = [
   },
   // scan/measure
   {
-    file: "scan/measure/rtt.ts",
+    file: "socket/rto.ts",
     from: "rttvar[i] += 2 * gain *",
     to: "rttvar[i] += gain *",
-    tests: ["scan/measure/rtt.test.ts"],
+    tests: ["socket/rto.test.ts"],
   },
   {
     file: "scan/measure/loss.ts",
-    from: "HARDLY_SHOWN ** 2 * MANY_LOST",
+    from: "HIDDEN_DEVIATION ** 2 * MANY_LOST",
     to: "0 * MANY_LOST",
     tests: ["scan/measure/loss.test.ts", "sim/networks.test.ts"],
   },
@@ -189,7 +190,7 @@ const MUTANTS: readonly Mutant[] = [
   },
   {
     file: "scan/congestion/slow-start.ts",
-    from: "share + unsure < GOOD_SHARE * these.best",
+    from: "share + error < GOOD_SHARE * tally.best",
     to: "false",
     tests: ["scan/congestion/slow-start.test.ts", "scan/congestion/controller.test.ts"],
   },
@@ -202,8 +203,8 @@ const MUTANTS: readonly Mutant[] = [
   },
   {
     file: "scan/hosts/tarpits.ts",
-    from: "const ENOUGH = 2;",
-    to: "const ENOUGH = 1;",
+    from: "check.accepted > 0 && check.refused === 0",
+    to: "check.accepted > 0",
     tests: ["scan/hosts/tarpits.test.ts", "sim/path-knowledge.test.ts"],
   },
   // scan/engine
@@ -215,7 +216,7 @@ const MUTANTS: readonly Mutant[] = [
   },
   {
     file: "scan/engine/receive.ts",
-    from: "reply.acknowledgement !== seqAdd(table.iss[columnOf(row, attempt)], 1)",
+    from: "!isProof(kind, seqDiff(reply.acknowledgement, table.iss[columnOf(row, attempt)]))",
     to: "false",
     tests: ENGINE,
   },
@@ -272,16 +273,15 @@ const MUTANTS: readonly Mutant[] = [
     tests: ["cli/run/progress.test.ts"],
   },
   {
-    file: "cli/options/suggest.ts",
+    file: "suggest.ts",
     from: "const exchanged = i > 1 && j > 1 &&",
     to: "const exchanged = false &&",
-    tests: ["cli/options/suggest.test.ts", "cli/spellings.test.ts", "cli/bad-input.test.ts"],
+    tests: ["suggest.test.ts", "cli/spellings.test.ts", "cli/bad-input.test.ts"],
   },
 ];
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const LIMIT_S = 120;
-const words = process.argv.slice(2);
 
 /** A copy of what tests read, which may be broken. */
 function copyOf(root: string): string {
@@ -312,38 +312,31 @@ function passes(copy: string, tests: readonly string[]): boolean {
   return status === 0;
 }
 
-function run(copy: string): void {
+function run(copy: string, words: readonly string[]): void {
   const chosen = MUTANTS.filter(
     ({ file }) => words.length === 0 || words.some((word) => file.includes(word)),
   );
   const survivors: string[] = [];
-  let lost = 0;
   for (const { file, from, to, tests } of chosen) {
     const path = join(copy, "src", file);
     const whole = readFileSync(path, "utf8");
-    const found = whole.split(from).length - 1;
-    const name = `${file}: ${from} → ${to === "" ? "nothing" : to}`;
-    if (found !== 1) {
-      console.log(`not found ${found === 0 ? "" : "once "}: ${name}`);
-      lost++;
-      continue;
-    }
     writeFileSync(
       path,
       whole.replace(from, () => to),
     );
     const survives = passes(copy, tests);
     writeFileSync(path, whole);
+    const name = `${file}: ${from} → ${to === "" ? "nothing" : to}`;
     if (survives) survivors.push(name);
     console.log(`${survives ? "SURVIVED" : "killed  "} ${name}`);
   }
-  console.log(
-    `${chosen.length - survivors.length - lost} killed, ${survivors.length} survived, ${lost} not found`,
-  );
-  if (survivors.length + lost > 0) process.exitCode = 1;
+  console.log(`${chosen.length - survivors.length} killed, ${survivors.length} survived`);
+  if (survivors.length > 0) process.exitCode = 1;
 }
 
-const copy = copyOf(ROOT);
-process.on("exit", () => rmSync(copy, { recursive: true, force: true }));
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(130));
-run(copy);
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const copy = copyOf(ROOT);
+  process.on("exit", () => rmSync(copy, { recursive: true, force: true }));
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(130));
+  run(copy, process.argv.slice(2));
+}

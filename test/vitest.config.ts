@@ -18,7 +18,7 @@ const UNIT = [
   "test/{wire,socket,scan,link,runtime,report,bench}/**/*.test.ts",
   "test/cli/run/{journal,progress,spill,writer}.test.ts",
   "test/cli/options/aliases.test.ts",
-  "test/{architecture,readme}.test.ts",
+  "test/{architecture,mutants,readme}.test.ts",
 ];
 /** They measure time or memory, or fill the machine: beside others they would disturb or be disturbed. */
 const ALONE = ["test/lab/packet.test.ts"];
