@@ -185,8 +185,13 @@ describe.skipIf(skipping("trace", labProblem()))("trace", () => {
   it.each([
     [["192.0.2.10:22,80"], 2, /name one port/],
     [["192.0.2.10"], 2, /name one port/],
+    [["192.0.2.10:22", "-4", "-6"], 2, /-4 and -6 exclude each other/],
     [["192.0.2.10:0"], 2, /port 0 is out of range/],
-    [["192.0.2.10:22", "--pcap", "/nosuch/file"], 2, /cannot write the capture/],
+    [
+      ["192.0.2.10:22", "--pcap", "/nosuch/file"],
+      2,
+      /cannot write output file .nosuch.file: its directory does not exist/,
+    ],
     [["198.19.0.1:22"], 4, /no route/],
   ])("%j is refused: exit %i", async (args, expected, message) => {
     const { status, stdout, stderr } = await trace(...args);

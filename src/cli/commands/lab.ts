@@ -26,7 +26,7 @@ import { type Address, formatAddress, sameAddress } from "../../wire/address.ts"
 import { EXIT } from "../exit.ts";
 import { LAB_INSIDE, usage } from "../options/table.ts";
 import { type Messages, printResult } from "../run/terminal.ts";
-import { cannotWrite, errorCode } from "../run/writer.ts";
+import { writing } from "../run/writer.ts";
 
 /** Parsed options, by commander's names. */
 export interface LabOptions {
@@ -144,15 +144,6 @@ function readDescription(file: string): LabDescription {
  */
 function openReport(file: string): number {
   return writing(file, () => asInvoker(true, () => openSync(file, "w")));
-}
-
-function writing<T>(file: string, act: () => T): T {
-  try {
-    return act();
-  } catch (error) {
-    if (error instanceof SynprobeError) throw error;
-    throw cannotWrite(file, errorCode(error));
-  }
 }
 
 /** One NDJSON line a pair, with the names that -oJ gives the same things. */

@@ -1,10 +1,9 @@
 /**
  * `synprobe report FILE… -o report.html`: one page of HTML from the results of one or more runs.
  */
-import { openSync, readFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { isSynprobeError } from "../../errors.ts";
 import { size } from "../../report/figures.ts";
 import { createGathering } from "../../report/html/digest.ts";
 import { renderPage } from "../../report/html/page.ts";
@@ -14,7 +13,7 @@ import { asInvoker } from "../../runtime/system/invoker.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import { usage } from "../options/table.ts";
 import { type Messages, printExactly, printResult, VERSION } from "../run/terminal.ts";
-import { cannotWrite, createWriter, errorCode } from "../run/writer.ts";
+import { writing } from "../run/writer.ts";
 import { noteEnding } from "./diff.ts";
 
 /** Parsed options, by commander's names. */
@@ -53,26 +52,20 @@ export async function report(
   });
   if (output === "-") (process.stdout.isTTY === true ? printResult : printExactly)(page);
   else {
-    writeFile(output, page);
+    writePage(output, page);
     messages.note(`${output}: ${size(Buffer.byteLength(page))}, opens in any browser and loads nothing`);
   }
   return EXIT.complete;
 }
 
-function writeFile(path: string, text: string): void {
-  let failed: string | undefined;
-  try {
-    const writer = createWriter(
-      asInvoker(true, () => openSync(path, "w")),
-      (code) => {
-        failed = code;
-      },
-    );
-    writer.write(text);
-    void writer.drained();
-  } catch (error) {
-    if (isSynprobeError(error)) throw error;
-    failed = errorCode(error);
-  }
-  if (failed !== undefined) throw cannotWrite(path, failed);
+/** Waits until it is written, whatever it is: a pipe, too. */
+function writePage(path: string, page: string): void {
+  writing(path, () => {
+    const fd = asInvoker(true, () => openSync(path, "w"));
+    try {
+      writeFileSync(fd, page);
+    } finally {
+      closeSync(fd);
+    }
+  });
 }

@@ -4,11 +4,11 @@
  */
 import { openSync, writeFileSync } from "node:fs";
 import { createColors } from "picocolors";
-import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { SynprobeError } from "../../errors.ts";
 import { CAPABILITIES } from "../../link/sys/capabilities.ts";
 import { escapeText } from "../../report/escape.ts";
 import { makePlan } from "../../runtime/plan/plan.ts";
-import { dropPrivileges, notPrivileged } from "../../runtime/system/privilege.ts";
+import { dropPrivileges } from "../../runtime/system/privilege.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { openTrace, type Trace } from "../../runtime/trace/trace.ts";
 import { milliseconds, type Step, stepsOf, type TraceRecord } from "../../scan/probe/steps.ts";
@@ -18,9 +18,11 @@ import { describePacket } from "../../wire/describe.ts";
 import { pcapngPacket, pcapngStart } from "../../wire/pcapng.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import { usage } from "../options/table.ts";
+import { withAdvice } from "../run/advice.ts";
 import { watchSignals } from "../run/interruption.ts";
+import { wayOptions } from "../run/targets.ts";
 import { type Messages, printResult, VERSION } from "../run/terminal.ts";
-import { errorCode } from "../run/writer.ts";
+import { writing } from "../run/writer.ts";
 
 /** Parsed options, by commander's names. */
 export interface TraceCommandOptions {
@@ -51,26 +53,20 @@ export async function trace(
     throw usage("trace follows one connection: name one port, host:PORT or [v6]:PORT");
   if (options.pcap === "-") throw usage("--pcap takes a file; standard output has the story");
   const plan = await makePlan([spec], {
-    ...(options.ipv4 === true ? { family: 4 } : options.ipv6 === true ? { family: 6 } : {}),
-    ...(options.interface === undefined ? {} : { interfaceName: options.interface }),
-    ...(options.sourceIp === undefined ? {} : { sourceIp: options.sourceIp }),
+    ...wayOptions(options),
     allAddresses: false,
-    ttl: options.ttl,
   });
   const [fault] = plan.faults;
   if (fault !== undefined) throw new SynprobeError(fault.code as SynprobeError["code"], fault.message);
   const interruption = watchSignals();
   try {
-    const opened = await openTrace(plan, {
-      retries: options.retries,
-      timeoutMs: options.timeout,
-      halfOpen: options.halfOpen === true,
-    }).catch((error: unknown) => {
-      if (error instanceof SynprobeError && error.code === ERROR_CODES.privilege) {
-        throw notPrivileged([...process.argv.slice(0, 2), ...argv], error);
-      }
-      throw error;
-    });
+    const opened = await withAdvice(argv, () =>
+      openTrace(plan, {
+        retries: options.retries,
+        timeoutMs: options.timeout,
+        halfOpen: options.halfOpen === true,
+      }),
+    );
     try {
       if (options.drop) dropPrivileges(options.halfOpen === true ? [] : [CAPABILITIES.netAdmin]);
       // An unwritable file is said before the first packet; its name may stand for another file by the end.
@@ -202,13 +198,6 @@ function shortLabel(bytes: Uint8Array): string {
 
 /** @returns what writes to it, until the process ends */
 function openFile(path: string): (bytes: Uint8Array) => void {
-  const attempt = <T>(act: () => T): T => {
-    try {
-      return act();
-    } catch (error) {
-      throw new SynprobeError(ERROR_CODES.output, `cannot write the capture ${path}: ${errorCode(error)}`);
-    }
-  };
-  const fd = attempt(() => openSync(path, "w"));
-  return (bytes) => attempt(() => writeFileSync(fd, bytes));
+  const fd = writing(path, () => openSync(path, "w"));
+  return (bytes) => writing(path, () => writeFileSync(fd, bytes));
 }

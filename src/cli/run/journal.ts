@@ -81,6 +81,8 @@ export interface OpenedJournal {
   replay(onResult: (result: PortResult) => void, room: () => Promise<void> | undefined): Promise<void>;
   /** The run was finished: nothing is left to probe or write. */
   readonly complete: boolean;
+  /** Bytes at its end that were torn, and are no part of it any more. */
+  readonly cut: number;
   /** Closes the journal of a run that could not start, and deletes a new one, so that the next attempt can create it. */
   discard(): Promise<void>;
 }
@@ -119,6 +121,7 @@ export async function openRunJournal({
     return {
       journal: past.journal,
       complete: past.complete,
+      cut: past.cut,
       discard: past.journal.close,
       ...(await takeUp(past, stored, workers, toResult)),
     };
@@ -134,6 +137,7 @@ export async function openRunJournal({
   return {
     journal,
     complete: false,
+    cut: 0,
     replay: () => Promise.resolve(),
     discard: async () => {
       await journal.close();

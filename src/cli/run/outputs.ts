@@ -12,12 +12,13 @@ import type { Spill } from "../../report/formats/host-order.ts";
 import { createTableReporter } from "../../report/formats/table.ts";
 import { combine } from "../../report/formats/tee.ts";
 import type { Reporter } from "../../report/reporter.ts";
+import { errorCode } from "../../runtime/system/file-errors.ts";
 import { pcapngStart } from "../../wire/pcapng.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
 import { tableOptions, wantedFiles } from "./formats.ts";
 import { openSpill } from "./spill.ts";
 import { VERSION } from "./terminal.ts";
-import { cannotWrite, createWriter, errorCode, type Writer } from "./writer.ts";
+import { cannotWrite, createWriter, type Writer } from "./writer.ts";
 
 export interface Outputs {
   readonly reporter: Reporter;

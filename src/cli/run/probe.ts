@@ -6,13 +6,14 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { CAPABILITIES } from "../../link/sys/capabilities.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
 import { chooseMeans } from "../../runtime/run/means.ts";
-import { type OpenScan, openScan } from "../../runtime/run/scan.ts";
+import { openScan } from "../../runtime/run/scan.ts";
 import type { ScanOptions } from "../../runtime/run/scan-options.ts";
-import { dropPrivileges, notPrivileged } from "../../runtime/system/privilege.ts";
+import { dropPrivileges } from "../../runtime/system/privilege.ts";
 import { createRandom } from "../../runtime/system/random.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import type { TimedOptions } from "../options/table.ts";
+import { withAdvice } from "./advice.ts";
 import type { Invocation } from "./context.ts";
 import { keepIgnoredSignals, watchSignals } from "./interruption.ts";
 import { rememberRun } from "./journal.ts";
@@ -55,7 +56,7 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
   }
   const interruption = watchSignals();
   try {
-    const scan = await open(plan, scanOptions, argv);
+    const scan = await withAdvice(argv, () => openScan(plan, scanOptions));
     try {
       if (options.drop) {
         const { user } = dropPrivileges(completes(options) ? [CAPABILITIES.netAdmin] : []);
@@ -102,17 +103,6 @@ function scanOptionsOf({ options, services, remembered }: Invocation): ScanOptio
     ...(options.packetTrace === true ? { onPacket: packetTracer() } : {}),
     ...(options.pcap === undefined ? {} : { capture: options.pcapAll === true ? "all" : "evidence" }),
   };
-}
-
-async function open(plan: Plan, options: ScanOptions, argv: readonly string[]): Promise<OpenScan> {
-  try {
-    return await openScan(plan, options);
-  } catch (error) {
-    if (error instanceof SynprobeError && error.code === ERROR_CODES.privilege) {
-      throw notPrivileged([...process.argv.slice(0, 2), ...argv], error);
-    }
-    throw error;
-  }
 }
 
 const completes = ({ complete, banner }: TimedOptions): boolean => complete === true || banner !== undefined;

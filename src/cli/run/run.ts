@@ -56,6 +56,11 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
     reporter.start(info);
     for (const fault of plan.faults) reporter.fault(fault);
     await journal?.replay((result) => reporter.result(result), outputs.room);
+    if (journal !== undefined && journal.cut > 0) {
+      messages.note(
+        `journal ${journal.journal.path}: its last ${journal.cut} bytes were torn or damaged; what they held is probed again`,
+      );
+    }
     if (journal?.complete === true) {
       messages.note(`journal ${journal.journal.path} is of a complete run: nothing is probed again`);
     }

@@ -5,7 +5,7 @@
 import { mkdtempSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { Spill } from "../../report/formats/host-order.ts";
-import { errorCode } from "./writer.ts";
+import { errorCode } from "../../runtime/system/file-errors.ts";
 
 /** On a disk, where /tmp is often memory (file-hierarchy(7)). */
 const FOLDER = "/var/tmp";

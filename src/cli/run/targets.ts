@@ -29,7 +29,6 @@ export async function planTargets(
   options: ProbeOptions,
   services: Services,
 ): Promise<PlannedTargets> {
-  if (options.ipv4 === true && options.ipv6 === true) throw usage("-4 and -6 exclude each other");
   if (words.length === 0 && options.inputList === undefined) {
     throw new SynprobeError(
       ERROR_CODES.noTargets,
@@ -101,6 +100,20 @@ async function addList(
   return faults - told;
 }
 
+/** Which way the packets go. @throws {SynprobeError} `ERR_USAGE` */
+export function wayOptions(
+  options: Pick<ProbeOptions, "ipv4" | "ipv6" | "interface" | "sourceIp" | "ttl">,
+): Pick<PlanOptions, "family" | "interfaceName" | "sourceIp" | "ttl"> {
+  const { ipv4, ipv6, interface: interfaceName, sourceIp, ttl } = options;
+  if (ipv4 === true && ipv6 === true) throw usage("-4 and -6 exclude each other");
+  return {
+    ...(ipv4 === true ? { family: 4 } : ipv6 === true ? { family: 6 } : {}),
+    ...(interfaceName === undefined ? {} : { interfaceName }),
+    ...(sourceIp === undefined ? {} : { sourceIp }),
+    ttl,
+  };
+}
+
 async function planOptions(options: ProbeOptions, services: Services): Promise<PlanOptions> {
   if (options.ports !== undefined && options.topPorts !== undefined) {
     throw usage("-p and --top-ports exclude each other");
@@ -114,11 +127,8 @@ async function planOptions(options: ProbeOptions, services: Services): Promise<P
   const exclude = await readExcludes(options, services);
   return {
     ...(ports === undefined ? {} : { ports }),
-    ...(options.ipv4 === true ? { family: 4 } : options.ipv6 === true ? { family: 6 } : {}),
-    ...(options.interface === undefined ? {} : { interfaceName: options.interface }),
-    ...(options.sourceIp === undefined ? {} : { sourceIp: options.sourceIp }),
+    ...wayOptions(options),
     allAddresses: options.allAddresses === true,
-    ttl: options.ttl,
     ...(exclude.length === 0 ? {} : { exclude }),
     ...(options.excludePorts === undefined
       ? {}

@@ -6,8 +6,9 @@ import { isatty } from "node:tty";
 import { createColors } from "picocolors";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { escapeOutput, escapeText } from "../../report/escape.ts";
+import { errorCode } from "../../runtime/system/file-errors.ts";
 import { createProgress, mayDraw, type Progress } from "./progress.ts";
-import { createWriter, errorCode, type Writer } from "./writer.ts";
+import { createWriter, type Writer } from "./writer.ts";
 
 /** The package's version; a test holds it against package.json. */
 export const VERSION = "0.1.0";

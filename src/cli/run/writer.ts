@@ -8,6 +8,7 @@
  */
 import { fstatSync, write, writeSync } from "node:fs";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { errorCode, reasonOf } from "../../runtime/system/file-errors.ts";
 
 export interface Writer {
   write(text: string): void;
@@ -126,18 +127,18 @@ function createStreamWriter(fd: number, onError: (code: string) => void): Writer
   };
 }
 
-export const errorCode = (error: unknown): string =>
-  error instanceof Error && "code" in error ? String(error.code) : String(error);
-
 /** The error for a file, or standard output, that cannot be written. @param code the system's, such as `ENOSPC` */
 export function cannotWrite(path: string, code: string): SynprobeError {
   const where = path === "-" ? "standard output" : `output file ${path}`;
-  const why: Readonly<Record<string, string>> = {
-    EACCES: "permission denied (under sudo, files are opened as the invoking user; --no-drop keeps root)",
-    ENOENT: "its directory does not exist",
-    EISDIR: "it is a directory",
-    ENOSPC: "the disk is full",
-    EROFS: "the file system is read-only",
-  };
-  return new SynprobeError(ERROR_CODES.output, `cannot write ${where}: ${why[code] ?? code}`);
+  return new SynprobeError(ERROR_CODES.output, `cannot write ${where}: ${reasonOf(code)}`);
+}
+
+/** Does what opens or writes a file, at once. @throws {SynprobeError} `ERR_OUTPUT` that says why it cannot */
+export function writing<T>(path: string, act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    if (error instanceof SynprobeError) throw error;
+    throw cannotWrite(path, errorCode(error));
+  }
 }

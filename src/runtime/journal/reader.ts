@@ -9,6 +9,7 @@ import { fdatasyncSync, fstatSync, ftruncateSync, openSync, readSync } from "nod
 import { setImmediate as turn } from "node:timers/promises";
 import { isRecord, RECORD_LENGTH, recordPosition } from "../../scan/probe/result-record.ts";
 import { createPositionSet, type PositionSet } from "../../scan/targets/positions.ts";
+import { errorCode, reasonOf } from "../system/file-errors.ts";
 import {
   BLOCKS,
   type Block,
@@ -26,7 +27,6 @@ import {
   type JournalHeader,
   journalError,
   lockJournal,
-  reasonOf,
 } from "./writer.ts";
 
 /** A journal that this process has opened and locked. Only its header has been read. */
@@ -91,7 +91,7 @@ export async function openJournal(path: string): Promise<StoredJournal> {
     throw journalError(
       missing
         ? `there is no journal ${path}: --journal ${path} starts one`
-        : `cannot open journal ${path}: ${reasonOf(error)}`,
+        : `cannot open journal ${path}: ${reasonOf(errorCode(error))}`,
       error,
     );
   }
@@ -122,7 +122,7 @@ function readerOf({ path, fd }: JournalFile): ReadAt {
     try {
       return readSync(fd, b, offset, length, at);
     } catch (error) {
-      throw journalError(`cannot read journal ${path}: ${reasonOf(error)}`, error);
+      throw journalError(`cannot read journal ${path}: ${reasonOf(errorCode(error))}`, error);
     }
   };
 }
@@ -189,8 +189,9 @@ function readHeader(file: JournalFile): JournalHeader {
     );
   }
   refuseDamage(path, reader, 0);
+  const what = stat.size === 0 ? "is empty" : "breaks off within its first block";
   throw journalError(
-    `journal ${path} is empty: its run ended before the first packet; remove it and start again with --journal`,
+    `journal ${path} ${what}: there is nothing to resume; remove it and start again with --journal`,
   );
 }
 
@@ -259,7 +260,7 @@ async function readPast(file: JournalFile, workerOf: (position: number) => numbe
     if (at < size) ftruncateSync(fd, at);
     fdatasyncSync(fd);
   } catch (error) {
-    throw journalError(`cannot write journal ${path}: ${reasonOf(error)}`, error);
+    throw journalError(`cannot write journal ${path}: ${reasonOf(errorCode(error))}`, error);
   }
 
   return {
@@ -296,9 +297,13 @@ function refuseDamage(path: string, reader: BlockReader, at: number): void {
   for (let from = reader.find(at + 1); from >= 0; ) {
     const block = reader.block(from);
     if (block !== undefined && block.synced > at) {
+      const way =
+        at === 0
+          ? "remove it and start again with --journal"
+          : `give up what follows with "truncate -s ${at} ${path}" and resume`;
       throw journalError(
         `journal ${path} is damaged at byte ${at}, with good results after it: the file was edited or its disk is failing; ` +
-          `restore a copy, or give up what follows with "truncate -s ${at} ${path}" and resume`,
+          `restore a copy, or ${way}`,
       );
     }
     from = reader.find(block?.next ?? from + 1);

@@ -23,6 +23,7 @@ import { dirname } from "node:path";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { errno, libc } from "../../link/sys/libc.ts";
 import { RECORD_LENGTH } from "../../scan/probe/result-record.ts";
+import { errorCode, reasonOf } from "../system/file-errors.ts";
 import { BLOCKS, type BlockType, blockLength, HEAD_LENGTH, MAX_PAYLOAD, sealBlock } from "./blocks.ts";
 
 /** Which run a journal is of. */
@@ -98,9 +99,9 @@ export async function createJournal(path: string, header: JournalHeader): Promis
     fd = openSync(path, "wx", MODE);
   } catch (error) {
     throw journalError(
-      codeOf(error) === "EEXIST"
+      errorCode(error) === "EEXIST"
         ? `journal ${path} exists already: --resume ${path} continues its run; a new run needs another name`
-        : `cannot create journal ${path}: ${reasonOf(error)}`,
+        : `cannot create journal ${path}: ${reasonOf(errorCode(error))}`,
       error,
     );
   }
@@ -163,7 +164,7 @@ export function appendTo(
   }
 
   const stop = (error: unknown): never =>
-    fail(`${reasonOf(error)}; put that right, then continue with --resume ${path}`, error);
+    fail(`${reasonOf(errorCode(error))}; put that right, then continue with --resume ${path}`, error);
 
   function sealGrowing(): void {
     if (growing < 0) return;
@@ -320,23 +321,6 @@ function syncDirectory(path: string): void {
     // A directory that cannot be opened cannot be synced: the kernel then writes the name within half a minute.
   }
 }
-
-const codeOf = (error: unknown): string =>
-  error instanceof Error && "code" in error ? String(error.code) : String(error);
-
-const REASONS: Readonly<Record<string, string>> = {
-  EACCES: "permission denied (under sudo, files are opened as the invoking user; --no-drop keeps root)",
-  EDQUOT: "the disk quota is used up",
-  EFBIG: "a file may not become larger here (ulimit -f, or the file system's limit)",
-  EIO: "input/output error, the disk may be failing",
-  EISDIR: "it is a directory",
-  ENOENT: "its directory does not exist",
-  ENOSPC: "the disk is full",
-  EROFS: "the file system is read-only",
-};
-
-/** What a failed system call means to a user. */
-export const reasonOf = (error: unknown): string => REASONS[codeOf(error)] ?? codeOf(error);
 
 export const journalError = (message: string, cause?: unknown): SynprobeError =>
   new SynprobeError(ERROR_CODES.journal, message, cause === undefined ? {} : { cause });

@@ -216,6 +216,22 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
       expect(readFileSync(journal)).toEqual(before);
     });
 
+    test("a journal whose end is broken says what is probed again", async () => {
+      const journal = file("broken");
+      await probe(["--journal", journal, open, closed]);
+      const bytes = readFileSync(journal);
+      bytes[bytes.length - 1] ^= 1;
+      writeFileSync(journal, bytes);
+      const { status, stdout, stderr } = await probe(["--resume", journal, open, closed]);
+      expect(status).toBe(0);
+      expect(stdout).toMatch(/^2 ports on 2 hosts: 1 open, 1 closed/m);
+      expect(linesOf(stderr)).toEqual([
+        expect.stringMatching(
+          /broken: its last \d+ bytes were torn or damaged; what they held is probed again$/,
+        ),
+      ]);
+    });
+
     test("nor is a list, and no other output loses what it has", async () => {
       writeFileSync(file("list"), `${open}\n`);
       writeFileSync(file("old"), "old results\n");

@@ -100,6 +100,11 @@ describe("the command", () => {
       ["package.json", "-o", "./package.json"],
       /^synprobe: the page cannot go to \.\/package\.json: it is one of/,
     ],
+    // No file of its own: what is written to it may fail later than its opening.
+    [
+      ["test/golden/nmap-7.93.xml", "-o", "/dev/full"],
+      /^synprobe: cannot write output file \/dev\/full: the disk is full$/,
+    ],
     [
       ["test/golden/nmap-7.93.xml", "-o", "/nonexistent/page.html"],
       /^synprobe: cannot write output file .*: its directory does not exist$/,

@@ -1,0 +1,15 @@
+/** What a command that opens raw sockets says when it may not: its own command line, with what it lacks. */
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { notPrivileged } from "../../runtime/system/privilege.ts";
+
+/** @param argv the whole command line, without node and script. @throws {SynprobeError} `ERR_PRIVILEGE` with advice */
+export async function withAdvice<T>(argv: readonly string[], open: () => Promise<T>): Promise<T> {
+  try {
+    return await open();
+  } catch (error) {
+    if (error instanceof SynprobeError && error.code === ERROR_CODES.privilege) {
+      throw notPrivileged([...process.argv.slice(0, 2), ...argv], error);
+    }
+    throw error;
+  }
+}

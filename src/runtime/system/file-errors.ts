@@ -1,0 +1,34 @@
+/**
+ * Why the system did not open or write a file, in words. Not here: files that are only read (plan/list-file.ts), which has fewer
+ * ways to fail.
+ */
+
+/** The errno name of a failed call, such as `ENOSPC`; an error without one as text. */
+export const errorCode = (error: unknown): string =>
+  error instanceof Error && "code" in error ? String(error.code) : String(error);
+
+const REASONS: Readonly<Record<string, string>> = {
+  EDQUOT: "the disk quota is used up",
+  EFBIG: "a file may not become larger here (ulimit -f, or the file system's limit)",
+  EIO: "input/output error, the disk may be failing",
+  EISDIR: "it is a directory",
+  ENOENT: "its directory does not exist",
+  ENOSPC: "the disk is full",
+  EROFS: "the file system is read-only",
+};
+
+/**
+ * What an errno name means to a user who wanted to write.
+ * @param isRoot whether there are rights that `--no-drop` would keep, and `env` says whose the others are
+ */
+export function reasonOf(
+  code: string,
+  isRoot = process.getuid?.() === 0 || process.env["SUDO_UID"] !== undefined,
+  env: NodeJS.ProcessEnv = process.env,
+): string {
+  if (code !== "EACCES") return REASONS[code] ?? code;
+  if (!isRoot) return "permission denied";
+  return env["SUDO_UID"] === undefined
+    ? "permission denied (root's capabilities are given up; --no-drop keeps them)"
+    : "permission denied (under sudo, files are opened as the invoking user; --no-drop keeps root)";
+}
