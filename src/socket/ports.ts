@@ -65,12 +65,12 @@ const FEWEST_PARTED = 256;
 
 /** Divides a run's range: the last ports are for control probes (scan/hosts/control-probes.ts), where there are enough. */
 export function partPilots({ first, last }: { readonly first: number; readonly last: number }): {
-  readonly tries: { readonly first: number; readonly last: number };
+  readonly ports: { readonly first: number; readonly last: number };
   readonly pilots?: { readonly first: number; readonly last: number };
 } {
-  if (last - first + 1 < FEWEST_PARTED) return { tries: { first, last } };
+  if (last - first + 1 < FEWEST_PARTED) return { ports: { first, last } };
   const middle = last - PILOT_PORTS;
-  return { tries: { first, last: middle }, pilots: { first: middle + 1, last } };
+  return { ports: { first, last: middle }, pilots: { first: middle + 1, last } };
 }
 
 const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));

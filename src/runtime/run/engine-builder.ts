@@ -12,7 +12,9 @@ import { createOrder, type OrderOptions, type Part } from "../../scan/targets/pe
 import { createPositionSet, type PositionWords } from "../../scan/targets/positions.ts";
 import { createSource, type PathRanges } from "../../scan/targets/source.ts";
 import { openSpace, type SharedSpace } from "../../scan/targets/space.ts";
-import { createSourcePorts, partPilots } from "../../socket/ports.ts";
+import { createIsnHash } from "../../socket/isn.ts";
+import { createSourcePorts } from "../../socket/ports.ts";
+import { ADDRESS_WORDS } from "../../socket/table.ts";
 import { toDecision } from "../results/to-result.ts";
 import { nowUs } from "../system/clock.ts";
 import { type CaptureKind, createCapture } from "./capture.ts";
@@ -28,11 +30,10 @@ export interface EngineTask {
   /** Which share of the order is this engine's. */
   readonly worker: Part;
   readonly paths: PathRanges;
-  /** Source ports that no other engine uses. */
+  /** Source ports that no other engine uses, and those of its control SYNs, if it may send any. */
   readonly ports: PortRange;
+  readonly pilots?: PortRange;
   readonly settings: EngineSettings;
-  /** Whether some of the ports are for control SYNs. */
-  readonly controls: boolean;
   /** Packets to hand over. */
   readonly capture?: CaptureKind;
   /** Of a resumed run: positions of this share below `from`, and those in `done`, are decided already. */
@@ -58,6 +59,15 @@ export interface BuiltEngine<L extends Link> {
   flushCapture(): void;
 }
 
+/**
+ * What ports are drawn from: the key's hash of a 4-tuple that no probe has. Not from the seed, which identifications on the wire
+ * give away to who is probed.
+ */
+function portSecret(isnKey: Uint8Array): number {
+  const nowhere = new Uint32Array(ADDRESS_WORDS);
+  return createIsnHash(isnKey)(nowhere, 0, nowhere, 0, 0, 0);
+}
+
 /** @param wire the link without capture */
 export function buildEngine<L extends Link>(
   task: EngineTask,
@@ -74,14 +84,14 @@ export function buildEngine<L extends Link>(
     paths: task.paths,
     ...(resume === undefined ? {} : { from: resume.from, isDone: createPositionSet(resume.done).has }),
   });
-  const { tries, pilots } = task.controls ? partPilots(task.ports) : { tries: task.ports };
+  const { ports, pilots } = task;
   const rateChanges = createRateChangeLog();
   const prober = createEngine({
     ...settings,
     onRateChange: rateChanges.add,
     ...(sharedRate === undefined ? {} : { rate: { ...settings.rate, shared: sharedRate } }),
     source,
-    ports: createSourcePorts(tries.first, tries.last, settings.seed),
+    ports: createSourcePorts(ports.first, ports.last, portSecret(settings.isnKey)),
     ...(pilots === undefined ? {} : { pilotPorts: pilots }),
     startUs: nowUs(),
   });

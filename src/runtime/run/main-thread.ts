@@ -8,7 +8,6 @@ import type { Link } from "../../link/link.ts";
 import type { Engine } from "../../scan/engine/engine.ts";
 import { createHandshakes } from "../../scan/engine/handshakes.ts";
 import type { Established } from "../../scan/probe/result.ts";
-import { partPilots } from "../../socket/ports.ts";
 import { createBatchWriter } from "../results/record-batch.ts";
 import { toEstablished } from "../results/to-result.ts";
 import { wallUs } from "../system/clock.ts";
@@ -26,8 +25,7 @@ export interface HandshakeTimes {
   readonly closeUs: number;
 }
 
-function isControlOf({ ports, controls }: EngineTask): (localPort: number) => boolean {
-  const { pilots } = controls ? partPilots(ports) : {};
+function isControlOf({ pilots }: EngineTask): (localPort: number) => boolean {
   return (port) => pilots !== undefined && port >= pilots.first && port <= pilots.last;
 }
 

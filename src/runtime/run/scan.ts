@@ -13,6 +13,7 @@ import { traceLink } from "../../link/tracer.ts";
 import { PORT_STATES } from "../../scan/probe/result.ts";
 import type { Part } from "../../scan/targets/permutation.ts";
 import { ISN_KEY_LENGTH } from "../../socket/isn.ts";
+import { partPilots } from "../../socket/ports.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { HeldPorts } from "../system/port-lease.ts";
 import { createRandom, secret } from "../system/random.ts";
@@ -215,9 +216,8 @@ function engineTask({ plan, options, means, past }: RunContext, ports: PortRange
     order: options.order,
     worker,
     paths: plan.pathRanges,
-    ports,
+    ...(whyNoControls(options, ports) === undefined ? partPilots(ports) : { ports }),
     settings: engineSettings(plan, options, means),
-    controls: whyNoControls(options, ports) === undefined,
     ...(options.capture === undefined ? {} : { capture: options.capture }),
     ...(past === undefined ? {} : { resume: { from: past.marks[worker.index], done: past.above.words } }),
   };
