@@ -8,7 +8,7 @@ import { type ScanOptions, whyNoControls } from "../../runtime/run/scan-options.
 import { BLIND_RATE } from "../../scan/congestion/monitor.ts";
 import { CANARIES } from "../../scan/hosts/control-schedule.ts";
 import type { PlannedLink, PlanView } from "../../scan/probe/result.ts";
-import type { AddressSpan } from "../../scan/targets/address-range.ts";
+import { countAddresses } from "../../scan/targets/address-range.ts";
 import { createOrder } from "../../scan/targets/permutation.ts";
 import { storeAddress } from "../../socket/table.ts";
 import { formatAddress } from "../../wire/address.ts";
@@ -59,7 +59,7 @@ export function viewPlan(plan: Plan, scan: ScanOptions, means: Means, options: T
       least: (pairs / fastest) * 1000,
       most: ((pairs * Math.min(tries, SILENT_TRIES)) / slowest) * 1000 + options.waitMs.initial,
     },
-    leftOut: plan.leftOut.map(({ span, why }) => ({ why, count: addressesIn(span), unit: "address" })),
+    leftOut: plan.leftOut.map(({ span, why }) => ({ why, count: countAddresses(span), unit: "address" })),
     controls: controlsOf(plan, scan, means),
     outputs: outputsOf(options),
   };
@@ -102,10 +102,4 @@ function outputsOf(options: ProbeOptions): PlanView["outputs"] {
     ...wantedFiles(options).map(({ format, path }) => ({ format: format.name, path })),
     ...(journal === undefined ? [] : [{ format: "journal", path: journal }]),
   ];
-}
-
-function addressesIn({ first, last }: AddressSpan): number {
-  let count = 0;
-  for (let i = 0; i < first.length; i++) count = count * 256 + last[i] - first[i];
-  return count + 1;
 }

@@ -11,6 +11,7 @@ import type { OnlyPair, Plan } from "../plan/plan.ts";
 import { oneTarget, orAborted, wholeNumber } from "../system/arguments.ts";
 import { checkPlatform } from "../system/platform.ts";
 import type { Connection } from "./connection.ts";
+import type { Binding } from "./shared-links.ts";
 
 export interface ConnectOptions {
   /** A name, or an IP address as text, with a zone where a link-local one needs it: `fe80::1%eth0`. */
@@ -86,25 +87,17 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
   }
   const { LONGEST_PACKET, openConnection } = await import("./process-stack.ts");
   const family = peer.length === 4 ? 4 : 6;
-  const opening = openConnection(
-    {
-      family,
-      ...(plan.interfaceName === undefined ? {} : { interfaceName: plan.interfaceName }),
-      ...(plan.scope === undefined ? {} : { scope: plan.scope }),
-      ...(plan.source === undefined ? {} : { source: plan.source }),
-    },
-    {
-      label,
-      local: path.local,
-      peer,
-      peerPort: options.port,
-      ttl,
-      mss: Math.min(LONGEST_PACKET, await routeMtu(plan)) - HEADERS[family],
-      bufferLength,
-      timeoutMs,
-      ...(signal === undefined ? {} : { signal }),
-    },
-  );
+  const opening = openConnection(bindingOf(plan, family), {
+    label,
+    local: path.local,
+    peer,
+    peerPort: options.port,
+    ttl,
+    mss: Math.min(LONGEST_PACKET, await routeMtu(plan)) - HEADERS[family],
+    bufferLength,
+    timeoutMs,
+    ...(signal === undefined ? {} : { signal }),
+  });
   return opening.catch((error: unknown) => {
     if (!(error instanceof SynprobeError) || error.code !== ERROR_CODES.privilege) throw error;
     const advice = "connect needs root, or the capabilities CAP_NET_RAW and CAP_NET_ADMIN";
@@ -129,6 +122,18 @@ async function makePlan(spec: TargetSpec, options: ConnectOptions, ttl: number):
   const pair = planning.onlyPair(plan);
   if (pair === undefined) throw new RangeError("a plan without a pair");
   return { ...plan, pair };
+}
+
+/** A stretch of one address has one hop. */
+function bindingOf({ hops, interfaceName, scope, source }: Plan, family: 4 | 6): Binding {
+  const [{ pinned, interfaceIndex }] = hops;
+  return {
+    family,
+    ...(pinned === undefined ? {} : { through: interfaceIndex }),
+    ...(interfaceName === undefined ? {} : { interfaceName }),
+    ...(scope === undefined ? {} : { scope }),
+    ...(source === undefined ? {} : { source }),
+  };
 }
 
 /** The largest packet that the way there takes, as far as this machine knows, in bytes: raw sockets split none. */

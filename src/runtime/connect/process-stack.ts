@@ -9,6 +9,7 @@
  */
 import { openRawIp } from "../../link/raw-ip.ts";
 import { localAddresses } from "../../link/route.ts";
+import { networkOf } from "../../scan/targets/address-range.ts";
 import { holdPorts } from "../system/port-lease.ts";
 import { createRandom } from "../system/random.ts";
 import { portShares } from "../system/system.ts";
@@ -21,6 +22,7 @@ import { createStack, type Stack } from "./user-space-tcp.ts";
 const LINGER_MS = 100;
 /** Longest packet that is sent: what an Ethernet frame holds, whatever more the route could take. */
 export const LONGEST_PACKET = 1500;
+const ANYWHERE = { 4: new Uint8Array(4), 6: new Uint8Array(16) } as const;
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /** By address family; both have the same one, unless IPv6 came up later. */
@@ -55,9 +57,12 @@ async function openStack(families: readonly (4 | 6)[], forget: () => void): Prom
   const stack = createStack({
     ports: held.ports,
     random: createRandom(),
-    openLink: ({ family, ...binding }) =>
+    openLink: ({ family, through, ...binding }) =>
       openRawIp({
         ...binding,
+        ...(through === undefined
+          ? {}
+          : { pinned: [{ ...networkOf(ANYWHERE[family], 0), interfaceIndex: through }] }),
         families: [family],
         ports: held.ports,
         slotLength: LONGEST_PACKET,

@@ -18,6 +18,8 @@ export interface Binding {
   readonly scope?: number;
   /** The source address that the user chose. */
   readonly source?: Address;
+  /** Index of the interface through which packets leave, where the routes have several; they may come through another. */
+  readonly through?: number;
 }
 
 /** A link, and the packets that wait to go out through it. */
@@ -66,8 +68,8 @@ export function createSharedLinks(options: SharedLinksOptions): SharedLinks {
   const readable = new Set<SharedLink>();
 
   function linkFor(binding: Binding): SharedLink {
-    const { family, interfaceName, scope, source } = binding;
-    const key = [family, interfaceName, scope, source && formatAddress(source)].join(" ");
+    const { family, interfaceName, scope, source, through } = binding;
+    const key = [family, interfaceName, scope, source && formatAddress(source), through].join(" ");
     const known = links.get(key);
     if (known !== undefined) return known;
     const link = options.openLink(binding);

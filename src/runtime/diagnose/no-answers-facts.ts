@@ -14,7 +14,8 @@ import {
 import { compareAddresses, networkOf } from "../../scan/targets/address-range.ts";
 import { ADDRESS_WORDS, loadAddress } from "../../socket/table.ts";
 import { type Address, formatAddress, isLinkLocal, parseAddress, sameAddress } from "../../wire/address.ts";
-import type { Hop, Plan } from "../plan/plan.ts";
+import type { Hop } from "../plan/paths.ts";
+import type { Plan } from "../plan/plan.ts";
 import type { Means } from "../run/means.ts";
 import { type KernelCounters, readCounters, readFile } from "../system/system.ts";
 import { readConntrack } from "./limits.ts";

@@ -5,21 +5,21 @@
  * source address that is not ours) throws. No packet is sent here.
  */
 import { ERROR_CODES, type ErrorCode, SynprobeError } from "../../errors.ts";
-import { type Interface, lookUpInterface } from "../../link/route.ts";
+import type { Interface } from "../../link/route.ts";
 import { openNetlink } from "../../link/sys/netlink.ts";
 import { canaryPorts } from "../../scan/hosts/canary-ports.ts";
 import type { TargetFault } from "../../scan/probe/result.ts";
-import { type AddressSpan, compareAddresses, formatSpan } from "../../scan/targets/address-range.ts";
+import { type AddressSpan, formatSpan, intersection } from "../../scan/targets/address-range.ts";
 import type { AnyTargetSpec, LiteralHost, NamedHost, TargetSpec } from "../../scan/targets/grammar.ts";
 import type { Path } from "../../scan/targets/probe-source.ts";
 import { reservedWithin } from "../../scan/targets/reserved.ts";
-import type { PathRanges } from "../../scan/targets/source.ts";
 import type { Space } from "../../scan/targets/space.ts";
 import { createSpaceBuilder } from "../../scan/targets/space-builder.ts";
-import { ADDRESS_WORDS, loadAddress, storeAddress } from "../../socket/table.ts";
+import { ADDRESS_WORDS, storeAddress } from "../../socket/table.ts";
 import { type Address, formatAddress, isLinkLocal, parseAddress } from "../../wire/address.ts";
 import type { Resolution } from "../system/resolve.ts";
 import { neighbourLimit } from "../system/system.ts";
+import { type ChosenWay, crowdWarnings, layPaths, type Paths } from "./paths.ts";
 import { unprobeable } from "./reachability.ts";
 import { type RoutedSpan, routeSpans } from "./routes.ts";
 import { checkSource, chooseInterface, judgeWay, usableAddresses } from "./way.ts";
@@ -40,32 +40,12 @@ export interface PlanOptions {
   readonly excludePorts?: Uint16Array;
 }
 
-/** A stretch of addresses that all go the same way. */
-export interface Hop extends AddressSpan {
-  readonly interfaceIndex: number;
-  /** Next hop, when the addresses are not on the link. */
-  readonly gateway?: Address;
-  /** There are other next hops: only bound to its interface a packet is sure to take this one, from its source. */
-  readonly pinned?: true;
-}
-
-export interface Plan {
+export interface Plan extends Paths, ChosenWay {
   readonly space: Space;
-  readonly paths: readonly Path[];
-  /** Which path leads to which addresses of the space. */
-  readonly pathRanges: PathRanges;
-  readonly hops: readonly Hop[];
   /** The name that the user gave to an address and port, if any. */
   nameOf(address: string, port: number): string | undefined;
   /** Of names with several addresses of which one is probed: by that one's text, the others. */
   readonly otherAddresses: ReadonlyMap<string, readonly string[]>;
-  /** The one interface the run is bound to, if the user named one. */
-  readonly interfaceName?: string;
-  /** Index of the interface on which link-local addresses are meant. */
-  readonly scope?: number;
-  /** The source address that the user chose. */
-  readonly source?: Address;
-  readonly families: readonly (4 | 6)[];
   readonly faults: readonly TargetFault[];
   /** Ports that canaries may go to (scan/hosts/canary-ports.ts). */
   readonly canaryPorts: Uint16Array;
@@ -231,21 +211,16 @@ export function createPlanner(options: PlanOptions): Planner {
 
   /** An address, or a part of a range, to which nothing can be sent. */
   function unreachable({ first, last }: AddressSpan, error: SynprobeError): void {
-    const concerned = mentions.filter(
-      (each) =>
-        each.first.length === first.length &&
-        compareAddresses(each.first, last) <= 0 &&
-        compareAddresses(first, each.last) <= 0,
-    );
+    const concerned = mentions.flatMap((mention) => {
+      const part = intersection(mention, { first, last });
+      return part === undefined ? [] : [{ ...mention, part }];
+    });
     builder.exclude(first, last);
     const broadcast = error.code === ERROR_CODES.notUnicast;
-    for (const { text, label, range, ...span } of concerned) {
+    for (const { text, label, range, part } of concerned) {
       if (!range) fault(text, error.code, `${label}: ${error.message}`);
-      else {
-        const part = { first: higher(first, span.first), last: lower(last, span.last) };
-        if (broadcast) leftOut.push({ span: part, why: "broadcast address of a local network" });
-        else fault(text, error.code, `${label}: ${formatSpan(part)}: ${error.message}`);
-      }
+      else if (broadcast) leftOut.push({ span: part, why: "broadcast address of a local network" });
+      else fault(text, error.code, `${label}: ${formatSpan(part)}: ${error.message}`);
     }
     if (concerned.length === 0) {
       const text = formatSpan({ first, last });
@@ -271,7 +246,7 @@ export function createPlanner(options: PlanOptions): Planner {
       otherAddresses,
       faults,
       leftOut,
-      warnings: crowdWarning(Math.min(onLink(routed), space.hosts), neighbourLimit()),
+      warnings: crowdWarnings(routed, space.hosts, neighbourLimit()),
       ...(boundTo === undefined ? {} : { interfaceName: boundTo.name }),
       ...(through === undefined ? {} : { scope: through.index }),
       ...(source === undefined ? {} : { source }),
@@ -308,77 +283,6 @@ function labelOf({ origin, text }: AnyTargetSpec): string {
   return origin === undefined ? text : `${origin}: ${text}`;
 }
 
-/** Addresses in stretches that are on the link itself, where there are neighbours to be resolved. */
-function onLink(routed: readonly RoutedSpan[]): number {
-  let count = 0;
-  const resolves = new Map<number, boolean>();
-  for (const { first, last, way } of routed) {
-    if (way instanceof SynprobeError || way.gateway !== undefined || way.type === "local") continue;
-    const index = way.interfaceIndex;
-    if (!resolves.has(index)) resolves.set(index, lookUpInterface(index)?.mac !== undefined);
-    if (resolves.get(index) === false) continue;
-    let size = 0;
-    for (let i = 0; i < first.length; i++) size = size * 256 + last[i] - first[i];
-    count += size + 1;
-  }
-  return count;
-}
-
-/** The kernel resolves neighbours, and has room for so many. */
-function crowdWarning(hosts: number, limit: number): string[] {
-  if (hosts <= limit / 2) return [];
-  return [
-    `up to ${hosts} hosts on the link itself, and the kernel's table of neighbours holds ${limit}: expect refused sends and missed ` +
-      `hosts, or raise net.ipv4.neigh.default.gc_thresh3 (IPv6: net.ipv6…) with sysctl first`,
-  ];
-}
-
-/** The paths of what can be reached: one for each source address, and apart those that lead to this machine itself. */
-function layPaths(
-  routed: readonly RoutedSpan[],
-  ttl: number,
-  source: Address | undefined,
-): Pick<Plan, "paths" | "pathRanges" | "hops" | "families"> {
-  // Ascending as words: among them, mapped, IPv4 stands above ::1.
-  const ways = routed
-    .flatMap(({ first, last, way }) => (way instanceof SynprobeError ? [] : [{ first, last, way }]))
-    .sort((a, b) => compareAddresses(mapped(a.first), mapped(b.first)));
-  const paths: Path[] = [];
-  const indexOf = new Map<string, number>();
-  const pathRanges = {
-    first: new Uint32Array(ways.length * ADDRESS_WORDS),
-    last: new Uint32Array(ways.length * ADDRESS_WORDS),
-    path: new Uint16Array(ways.length),
-  };
-  ways.forEach(({ first, last, way }, i) => {
-    const local = source ?? way.source;
-    const toSelf = way.type === "local";
-    const key = `${formatAddress(local)} ${toSelf}`;
-    let path = indexOf.get(key);
-    if (path === undefined) {
-      path = paths.push({ local, ttl, ...(toSelf ? { toSelf } : {}) }) - 1;
-      indexOf.set(key, path);
-    }
-    loadAddress(pathRanges.first, i * ADDRESS_WORDS, first, 0, first.length);
-    loadAddress(pathRanges.last, i * ADDRESS_WORDS, last, 0, last.length);
-    pathRanges.path[i] = path;
-  });
-  return {
-    paths,
-    pathRanges,
-    hops: ways.map(({ first, last, way }) => ({
-      first,
-      last,
-      interfaceIndex: way.interfaceIndex,
-      ...(way.gateway === undefined ? {} : { gateway: way.gateway }),
-      ...(way.multipath === undefined ? {} : { pinned: way.multipath }),
-    })),
-    families: ([4, 6] as const).filter((family) =>
-      paths.some(({ local }) => (local.length === 4) === (family === 4)),
-    ),
-  };
-}
-
 export interface OnlyPair {
   readonly address: Address;
   readonly port: number;
@@ -413,10 +317,3 @@ function withPort(host: AnyTargetSpec["host"] | LiteralHost, text: string): stri
   const v6 = host.kind === "address" && host.address.length === 16;
   return v6 && !text.startsWith("[") ? `[${text}]` : text;
 }
-
-/** An address as IPv6 has it: ::ffff:a.b.c.d for IPv4. */
-const mapped = (address: Address): Address =>
-  address.length === 16 ? address : Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ...address);
-
-const higher = (a: Address, b: Address): Address => (compareAddresses(a, b) >= 0 ? a : b);
-const lower = (a: Address, b: Address): Address => (compareAddresses(a, b) <= 0 ? a : b);

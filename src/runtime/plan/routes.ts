@@ -8,7 +8,7 @@ import { SynprobeError } from "../../errors.ts";
 import { routingBounds } from "../../link/fib.ts";
 import type { Route } from "../../link/route.ts";
 import type { AddressSpan } from "../../scan/targets/address-range.ts";
-import { compareAddresses } from "../../scan/targets/address-range.ts";
+import { compareAddresses, countAddresses } from "../../scan/targets/address-range.ts";
 import type { Address } from "../../wire/address.ts";
 
 /** A stretch of addresses, ascending and apart from the others, and the way there or why there is none. */
@@ -69,7 +69,7 @@ function survey(eachSpan: (visit: (span: AddressSpan) => void) => void) {
   let count = 0;
   const reach = new Map<number, { readonly first: Address; readonly last: Address }>();
   eachSpan(({ first, last }) => {
-    count += countAddresses(first, last);
+    count += countAddresses({ first, last });
     const known = reach.get(first.length);
     if (known === undefined) reach.set(first.length, { first: first.slice(), last: last.slice() });
     else known.last.set(last);
@@ -105,7 +105,7 @@ function routeStretches(
         const end = next === undefined ? all.last : before(next);
         const way = judge(start);
         const wantedEnd = compareAddresses(end, last) < 0 ? end : last;
-        const size = countAddresses(start, wantedEnd);
+        const size = countAddresses({ first: start, last: wantedEnd });
         const several = !(way instanceof SynprobeError) && way.multipath === true;
         if (several && askedOfSeveral + size <= MOST_ASKED_OF_SEVERAL) {
           askedOfSeveral += size;
@@ -116,12 +116,6 @@ function routeStretches(
       if (next === undefined || compareAddresses(next, last) > 0) return;
     }
   });
-}
-
-function countAddresses(first: Address, last: Address): number {
-  let size = 0;
-  for (let i = 0; i < first.length; i++) size = size * 256 + last[i] - first[i];
-  return size + 1;
 }
 
 const boundsFor = ({ first, last }: AddressSpan): Address[] => {

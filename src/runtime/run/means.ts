@@ -54,8 +54,10 @@ const MOST_TIMED_HOSTS = 1 << 20;
  */
 export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange): Means {
   const { link = "auto", sourcePort, complete, onPacket } = options;
-  const frames = ethernetOf(plan);
   const special = complete !== undefined || onPacket !== undefined;
+  // What one probe need not ask the kernel.
+  const mayBePacket = link === "packet" || (link === "auto" && !special && plan.space.total >= PACKET_PAIRS);
+  const frames = mayBePacket ? ethernetOf(plan) : undefined;
   if (link === "packet" && special) {
     throw new SynprobeError(
       ERROR_CODES.usage,
@@ -68,10 +70,9 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
       "--link packet needs all targets to be behind one Ethernet interface, and none to be this machine: use --link raw",
     );
   }
-  const files = openFilesLeft() - FILES_TO_SPARE;
-  const suitsPacket =
-    !special && plan.space.total >= PACKET_PAIRS && files >= FILES_PER_WORKER * (options.workers ?? 1);
-  const isWorthIt = frames !== undefined && (link === "packet" || (link === "auto" && suitsPacket));
+  const files = mayBePacket ? openFilesLeft() - FILES_TO_SPARE : 0;
+  const isWorthIt =
+    frames !== undefined && (link === "packet" || files >= FILES_PER_WORKER * (options.workers ?? 1));
   const passedBy = isWorthIt ? findPassed(frames, plan) : [];
   const packet = isWorthIt && (link === "packet" || passedBy.length === 0);
   const ports =

@@ -14,6 +14,7 @@ import { PORT_STATES } from "../../scan/probe/result.ts";
 import type { Part } from "../../scan/targets/permutation.ts";
 import { ISN_KEY_LENGTH } from "../../socket/isn.ts";
 import { partPilots } from "../../socket/ports.ts";
+import { waysOf } from "../plan/paths.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { HeldPorts } from "../system/port-lease.ts";
 import { createRandom, secret } from "../system/random.ts";
@@ -81,12 +82,8 @@ async function hold(families: Plan["families"]): Promise<HeldPorts> {
 function openRawLink(opened: ScanContext, release: () => void): OpenScan {
   const { plan, options, means } = opened;
   const rawLink = openRawIp({
-    families: plan.families,
+    ...waysOf(plan),
     ports: means.ports,
-    pinned: plan.hops.filter(({ pinned }) => pinned === true),
-    ...(plan.interfaceName === undefined ? {} : { interfaceName: plan.interfaceName }),
-    ...(plan.scope === undefined ? {} : { scope: plan.scope }),
-    ...(plan.source === undefined ? {} : { source: plan.source }),
   });
   const link = options.onPacket === undefined ? rawLink : traceLink(rawLink, options.onPacket);
   let closed = false;

@@ -18,6 +18,7 @@ import { PROBE_STATES, type ProbeState } from "../../socket/state.ts";
 import { storeAddress } from "../../socket/table.ts";
 import { type Address, sameAddress } from "../../wire/address.ts";
 import { FLAGS } from "../../wire/tcp.ts";
+import { waysOf } from "../plan/paths.ts";
 import { type OnlyPair, onlyPair, type Plan } from "../plan/plan.ts";
 import { nowUs, wallMs } from "../system/clock.ts";
 import { createRandom } from "../system/random.ts";
@@ -65,11 +66,8 @@ export async function openTrace(plan: Plan, options: TraceOptions): Promise<Open
     const range = held?.ports ?? portShares().raw;
     const port = range.first + createRandom()(range.last - range.first + 1);
     const link = openRawIp({
-      families: plan.families,
+      ...waysOf(plan),
       ports: { first: port, last: port },
-      ...(plan.interfaceName === undefined ? {} : { interfaceName: plan.interfaceName }),
-      ...(plan.scope === undefined ? {} : { scope: plan.scope }),
-      ...(plan.source === undefined ? {} : { source: plan.source }),
     });
     let closed = false;
     const close = (): void => {

@@ -18,6 +18,21 @@ export function compareAddresses(a: Address, b: Address): number {
   return 0;
 }
 
+/** How many addresses a span has: exact up to 2^53. */
+export function countAddresses({ first, last }: AddressSpan): number {
+  let count = 0;
+  for (let i = 0; i < first.length; i++) count = count * 256 + last[i] - first[i];
+  return count + 1;
+}
+
+/** What two spans have in common; undefined for nothing. */
+export function intersection(a: AddressSpan, b: AddressSpan): AddressSpan | undefined {
+  if (a.first.length !== b.first.length) return undefined;
+  const first = compareAddresses(a.first, b.first) >= 0 ? a.first : b.first;
+  const last = compareAddresses(a.last, b.last) <= 0 ? a.last : b.last;
+  return compareAddresses(first, last) <= 0 ? { first, last } : undefined;
+}
+
 /** The network of `length` leading bits (0-32 or 0-128) that an address belongs to. */
 export function networkOf(address: Address, length: number): AddressSpan {
   const first = Uint8Array.from(address);

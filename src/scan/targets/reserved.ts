@@ -4,8 +4,7 @@
  * runtime/plan/reachability.ts judges a single address, with the same outcome. Broadcast addresses of local networks are not
  * here: only the kernel's routes know them.
  */
-import type { Address } from "../../wire/address.ts";
-import { type AddressSpan, compareAddresses, networkOf } from "./address-range.ts";
+import { type AddressSpan, intersection, networkOf } from "./address-range.ts";
 
 export interface Reserved {
   readonly span: AddressSpan;
@@ -36,13 +35,8 @@ export const RESERVED: readonly Reserved[] = [
 
 /** The parts of a span that cannot answer, ascending. */
 export function reservedWithin(span: AddressSpan): Reserved[] {
-  return RESERVED.flatMap(({ span: { first, last }, why }) => {
-    if (first.length !== span.first.length) return [];
-    const from = higher(first, span.first);
-    const to = lower(last, span.last);
-    return compareAddresses(from, to) <= 0 ? [{ span: { first: from, last: to }, why }] : [];
+  return RESERVED.flatMap(({ span: reserved, why }) => {
+    const part = intersection(reserved, span);
+    return part === undefined ? [] : [{ span: part, why }];
   });
 }
-
-const higher = (a: Address, b: Address): Address => (compareAddresses(a, b) >= 0 ? a : b);
-const lower = (a: Address, b: Address): Address => (compareAddresses(a, b) <= 0 ? a : b);

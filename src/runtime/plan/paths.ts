@@ -1,0 +1,123 @@
+/**
+ * What becomes of stretches that have their routes: source addresses and next hops, what a raw link must know of them, and a
+ * warning where a link is crowded. Asking for routes is routes.ts's business.
+ */
+import { SynprobeError } from "../../errors.ts";
+import type { RawIpOptions } from "../../link/raw-ip.ts";
+import { lookUpInterface } from "../../link/route.ts";
+import { type AddressSpan, compareAddresses, countAddresses } from "../../scan/targets/address-range.ts";
+import type { Path } from "../../scan/targets/probe-source.ts";
+import type { PathRanges } from "../../scan/targets/source.ts";
+import { ADDRESS_WORDS, loadAddress } from "../../socket/table.ts";
+import { type Address, formatAddress } from "../../wire/address.ts";
+import type { RoutedSpan } from "./routes.ts";
+
+/** A stretch of addresses that all go the same way. */
+export interface Hop extends AddressSpan {
+  readonly interfaceIndex: number;
+  /** Next hop, when the addresses are not on the link. */
+  readonly gateway?: Address;
+  /** There are other next hops: only bound to its interface a packet is sure to take this one, from its source. */
+  readonly pinned?: true;
+}
+
+/** Where packets go, and from where. */
+export interface Paths {
+  readonly paths: readonly Path[];
+  /** Which path leads to which addresses of the space. */
+  readonly pathRanges: PathRanges;
+  readonly hops: readonly Hop[];
+  readonly families: readonly (4 | 6)[];
+}
+
+/** What the user chose of the way. */
+export interface ChosenWay {
+  /** The one interface the run is bound to. */
+  readonly interfaceName?: string;
+  /** Index of the interface on which link-local addresses are meant. */
+  readonly scope?: number;
+  /** The source address. */
+  readonly source?: Address;
+}
+
+/** The paths of what can be reached: one for each source address, and apart those that lead to this machine itself. */
+export function layPaths(routed: readonly RoutedSpan[], ttl: number, source: Address | undefined): Paths {
+  // Ascending as words: among them, mapped, IPv4 stands above ::1.
+  const ways = routed
+    .flatMap(({ first, last, way }) => (way instanceof SynprobeError ? [] : [{ first, last, way }]))
+    .sort((a, b) => compareAddresses(mapped(a.first), mapped(b.first)));
+  const paths: Path[] = [];
+  const indexOf = new Map<string, number>();
+  const pathRanges = {
+    first: new Uint32Array(ways.length * ADDRESS_WORDS),
+    last: new Uint32Array(ways.length * ADDRESS_WORDS),
+    path: new Uint16Array(ways.length),
+  };
+  ways.forEach(({ first, last, way }, i) => {
+    const local = source ?? way.source;
+    const toSelf = way.type === "local";
+    const key = `${formatAddress(local)} ${toSelf}`;
+    let path = indexOf.get(key);
+    if (path === undefined) {
+      path = paths.push({ local, ttl, ...(toSelf ? { toSelf } : {}) }) - 1;
+      indexOf.set(key, path);
+    }
+    loadAddress(pathRanges.first, i * ADDRESS_WORDS, first, 0, first.length);
+    loadAddress(pathRanges.last, i * ADDRESS_WORDS, last, 0, last.length);
+    pathRanges.path[i] = path;
+  });
+  return {
+    paths,
+    pathRanges,
+    hops: ways.map(({ first, last, way }) => ({
+      first,
+      last,
+      interfaceIndex: way.interfaceIndex,
+      ...(way.gateway === undefined ? {} : { gateway: way.gateway }),
+      ...(way.multipath === undefined ? {} : { pinned: way.multipath }),
+    })),
+    families: ([4, 6] as const).filter((family) =>
+      paths.some(({ local }) => (local.length === 4) === (family === 4)),
+    ),
+  };
+}
+
+/** What a raw link has to know of the ways that were planned. */
+export const waysOf = (
+  plan: Pick<Paths, "families" | "hops"> & ChosenWay,
+): Pick<RawIpOptions, "families" | "pinned" | "interfaceName" | "scope" | "source"> => ({
+  families: plan.families,
+  pinned: plan.hops.filter(({ pinned }) => pinned === true),
+  ...(plan.interfaceName === undefined ? {} : { interfaceName: plan.interfaceName }),
+  ...(plan.scope === undefined ? {} : { scope: plan.scope }),
+  ...(plan.source === undefined ? {} : { source: plan.source }),
+});
+
+/** Warns where more hosts than fit are on the link itself: the kernel resolves neighbours, and has room for so many. */
+export function crowdWarnings(routed: readonly RoutedSpan[], hosts: number, limit: number): string[] {
+  if (hosts <= limit / 2) return [];
+  const crowd = Math.min(onLink(routed), hosts);
+  if (crowd <= limit / 2) return [];
+  return [
+    `up to ${crowd} hosts on the link itself, and the kernel's table of neighbours holds ${limit}: expect refused sends and missed ` +
+      `hosts, or raise net.ipv4.neigh.default.gc_thresh3 (IPv6: net.ipv6…) with sysctl first`,
+  ];
+}
+
+/** Addresses in stretches that are on the link itself, where there are neighbours to be resolved. */
+function onLink(routed: readonly RoutedSpan[]): number {
+  let count = 0;
+  const resolves = new Map<number, boolean>();
+  for (const { first, last, way } of routed) {
+    if (way instanceof SynprobeError || way.gateway !== undefined || way.type === "local") continue;
+    const index = way.interfaceIndex;
+    if (!resolves.has(index)) resolves.set(index, lookUpInterface(index)?.mac !== undefined);
+    if (resolves.get(index) === false) continue;
+    count += countAddresses({ first, last });
+  }
+  return count;
+}
+
+/** An address as IPv6 has it: ::ffff:a.b.c.d for IPv4. */
+const mapped = (address: Address): Address =>
+  address.length === 16 ? address : Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ...address);
