@@ -11,6 +11,7 @@ import {
   ICMP_REASONS,
   type LabDescription,
   type PathDescription,
+  type PortRules,
 } from "./description.ts";
 import { parseRange } from "./ranges.ts";
 
@@ -73,8 +74,6 @@ function* ofHost(host: HostDescription, at: Place, length: number): Generator<Fa
   for (const [, rules] of groupByPorts(ports)) yield* ofShares(rules, [...at, "ports"]);
   if (path !== undefined) yield* ofPath(path, [...at, "path"]);
 }
-
-type PortRules = NonNullable<HostDescription["ports"]>;
 
 function groupByPorts(rules: PortRules): Map<string | undefined, PortRules> {
   const groups = new Map<string | undefined, PortRules[number][]>();

@@ -201,7 +201,6 @@ const portRule = object({
   ),
   banner: optional(text(judgeBanner), `What "banner" sends, at most ${MAX_BANNER} bytes in UTF-8.`),
 });
-export type PortRule = v.InferOutput<typeof portRule>;
 
 const judgeAddress = (address: string): string | undefined =>
   parseAddress(address) === undefined ? `"${address}" is not an IP address` : undefined;
@@ -257,6 +256,7 @@ const hosts = object({
   mix: optional(list(mix, 100), "Hosts of other kinds among them; their shares add up to at most 1."),
 });
 export type HostDescription = v.InferOutput<typeof host>;
+export type PortRules = NonNullable<HostDescription["ports"]>;
 export type MixDescription = v.InferOutput<typeof mix>;
 export type HostsDescription = v.InferOutput<typeof hosts>;
 

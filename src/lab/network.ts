@@ -171,8 +171,8 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
     else queue.push(untilUs, slot);
   }
 
-  /** Reads the packet's host and sender. @returns false when it is too short */
   const pair = new Uint32Array(8);
+  /** Reads the packet's host and sender into `pair`. @returns false when it is too short */
   function readAddresses(b: Uint8Array, at: number, end: number): boolean {
     if (ipv4.checkLength(b, at, end) !== 0) {
       loadAddress(pair, HOST, b, at + ipv4.DESTINATION, 4);

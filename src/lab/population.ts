@@ -13,6 +13,7 @@ import {
   type IcmpReason,
   type LabDescription,
   type PathDescription,
+  type PortRules,
   type Service,
 } from "./description.ts";
 import { createLimits, type Limits } from "./limits.ts";
@@ -194,8 +195,6 @@ function portKind(is: Fate, length: number, service: Service = "discard", banner
       return { ...common, state: "rejected", reason: is, icmp: icmpOf(is, length) };
   }
 }
-
-type PortRules = NonNullable<HostDescription["ports"]>;
 
 /** Compiles rules to a function. Rules with the same ports share one draw; each share is a part of it. */
 function compilePorts(

@@ -63,17 +63,12 @@ export interface EthernetOptions {
   readonly slotLength?: number;
   /** Bytes of the receive ring, a multiple of the block size; default 16 MiB. */
   readonly ringSize?: number;
-  /** Bytes of one of its blocks, a multiple of the page size, and more than the longest frame to hear; default 64 KiB. */
-  readonly blockSize?: number;
-  /** Whether frames skip the interface's queueing discipline; by default they do. */
-  readonly bypass?: boolean;
   /** Whether another thread will send (outbox.ts); by default none does. */
   readonly behind?: boolean;
 }
 
 /** Sockets and memory as plain values, which another thread of this process can be given. */
 export interface EthernetHandles {
-  readonly interfaceName: string;
   readonly interfaceIndex: number;
   readonly mac: Mac;
   readonly sender: number;
@@ -87,8 +82,8 @@ export interface EthernetHandles {
  * @throws {SynprobeError} `ERR_PRIVILEGE`, `ERR_NO_INTERFACE`, `ERR_USAGE` (the interface carries no Ethernet), `ERR_SYSTEM`
  */
 export function openEthernetSockets(options: EthernetOptions): EthernetHandles {
-  const { interfaceName, filter, bypass = true, behind = false } = options;
-  const { slotLength = SLOT_LENGTH, ringSize = RING_SIZE, blockSize = BLOCK_SIZE } = options;
+  const { interfaceName, filter, behind = false } = options;
+  const { slotLength = SLOT_LENGTH, ringSize = RING_SIZE } = options;
   const found = lookUpInterface(interfaceName);
   if (found === undefined)
     throw new SynprobeError(ERROR_CODES.noInterface, `no network interface named ${interfaceName}`);
@@ -103,18 +98,18 @@ export function openEthernetSockets(options: EthernetOptions): EthernetHandles {
     opened.push(fd);
     return fd;
   };
+  let ring: Ring | undefined;
   try {
     const sender = openOne();
-    if (bypass) bypassQueues(sender);
+    bypassQueues(sender);
     bindPacketSocket(sender, found.index, "send");
     const hearer = openOne();
     if (filter !== undefined) attachFilter(hearer, filter);
     ignoreOutgoing(hearer);
-    const ring = openRing(hearer, blockSize, Math.floor(ringSize / blockSize));
+    ring = openRing(hearer, BLOCK_SIZE, Math.floor(ringSize / BLOCK_SIZE));
     bindPacketSocket(hearer, found.index, "hear");
     const outbox = behind ? createOutboxMemory(frameBatchLength(THIRDS * SLOTS, slotLength)) : undefined;
     return {
-      interfaceName,
       interfaceIndex: found.index,
       mac: found.mac,
       sender,
@@ -123,6 +118,7 @@ export function openEthernetSockets(options: EthernetOptions): EthernetHandles {
       ...(outbox === undefined ? {} : { outbox }),
     };
   } catch (error) {
+    if (ring !== undefined) unmapRing(ring);
     for (const fd of opened) libc.close(fd);
     throw error;
   }

@@ -69,8 +69,7 @@ const REFRESH_US = 2e6;
 const FIRST_RETRY_US = 1e3;
 const LONGEST_RETRY_US = 100e3;
 
-export interface PacketOptions
-  extends Pick<EthernetOptions, "ringSize" | "slotLength" | "bypass" | "behind"> {
+export interface PacketOptions extends Pick<EthernetOptions, "behind"> {
   readonly interfaceName: string;
   /** Source ports of the run: packets to them are received. */
   readonly ports: PortRange;
@@ -99,13 +98,10 @@ export interface PacketHandles {
  * @throws {SynprobeError} `ERR_PRIVILEGE`, `ERR_NO_INTERFACE`, `ERR_USAGE` (the interface carries no Ethernet), `ERR_NO_SOURCE`, `ERR_SYSTEM`
  */
 export function openPacketSockets(options: PacketOptions): PacketHandles {
-  const { interfaceName, ports, routes, sources = [], ringSize, slotLength, bypass, behind } = options;
+  const { interfaceName, ports, routes, sources = [], behind } = options;
   const frames = openEthernetSockets({
     interfaceName,
     filter: frameFilter(ports),
-    ...(ringSize === undefined ? {} : { ringSize }),
-    ...(slotLength === undefined ? {} : { slotLength }),
-    ...(bypass === undefined ? {} : { bypass }),
     ...(behind === undefined ? {} : { behind }),
   });
   const opened: number[] = [];

@@ -319,7 +319,7 @@ export const TARGETS: readonly FuzzTarget[] = [
   },
   {
     name: "lab-description",
-    covers: ["lab/parse-description", "lab/description"],
+    covers: ["lab/parse-description", "lab/description", "lab/contradictions", "lab/ranges"],
     seeds: networks,
     words: [
       '"',

@@ -1,5 +1,5 @@
 /**
- * `synprobe doctor [target]`: prints what runtime/doctor finds, and turns it into an exit status.
+ * `synprobe doctor [target]`: prints what runtime/diagnose/doctor.ts finds, and turns it into an exit status.
  */
 import { createColors } from "picocolors";
 import { escapeText } from "../../report/escape.ts";

@@ -25,7 +25,7 @@ export function finalStatus(
   }
   const faulty = statusOfFaults(summary.faults);
   if (faulty !== EXIT.complete) return faulty;
-  const allOpen = summary.closed + summary.filtered + summary.unfinished === 0;
+  const allOpen = summary.closed + summary.filtered === 0;
   return options.requireOpen === true && !allOpen ? EXIT.notOpen : EXIT.complete;
 }
 

@@ -12,7 +12,7 @@
  *   rate_changes? [{worker, from, to, reason, queue_ms?, answered_share?, usual_share?, ts}] (since the last such line)
  * The last line:
  *   type "summary", hosts (planned, of all shards: probed unless interrupted), open, closed, filtered,
- *   reasons {state: {reason: count}}, unfinished, sent, retransmitted, received, late,
+ *   reasons {state: {reason: count}}, unfinished, sent, retransmitted, controls? (control SYNs among them), received, late,
  *   ignored {malformed, bad_checksum, wrong_ack, odd_flags, foreign, fragment, icmp_no_verdict, duplicate},
  *   receive_drops, send_errors {errno name: count}, path? {rate, loss {round, out?, back?}, missed_open {expected, low,
  *   high}}, silence? [{code, text}] (why nobody answered, most likely first), faults (a count), interrupted, elapsed_ms, started_at, ts (the end)

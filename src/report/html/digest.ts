@@ -37,7 +37,7 @@ const MOST_REASONS = 14;
 /** A host with this many ports, all of them open, is taken to answer on every port. */
 const MANY_PORTS = 30;
 /** Most runs whose series are drawn. */
-export const MOST_SERIES = 4;
+const MOST_SERIES = 4;
 
 export interface Matrix {
   readonly hosts: readonly { readonly ip: string; readonly name: string }[];
@@ -187,7 +187,7 @@ export function createGathering(): Gathering {
       }
       if (word === "filtered" && texts.get(reason.get(pair)) === "no-response") silent++;
       if (word === "filtered") byReason.add(texts.get(reason.get(pair)) || "no reason given", host);
-      const key = PROTOCOLS.indexOf(pairs.protoOf(pair)) * 65_536 + pairs.portOf(pair);
+      const key = pairs.portKeyOf(pair);
       const tally = byPort.get(key) ?? { open: 0, any: 0 };
       if (word === "open" && !noService[host]) tally.open++;
       tally.any++;
@@ -210,10 +210,8 @@ export function createGathering(): Gathering {
     const openLists = new Map<number, number[]>(listed.slice(0, MOST_LISTED).map((host) => [host, []]));
     for (let pair = 0; pair < pairs.size(); pair++)
       if (RECORDED_STATES[state.get(pair) - 1] === "open") openLists.get(pairs.hostOf(pair))?.push(pair);
-    const within = (pair: number): number =>
-      PROTOCOLS.indexOf(pairs.protoOf(pair)) * 65_536 + pairs.portOf(pair);
     const openByHost = [...openLists].map(([host, list]) => {
-      const shown = list.sort((a, b) => within(a) - within(b)).slice(0, 60);
+      const shown = list.sort((a, b) => pairs.portKeyOf(a) - pairs.portKeyOf(b)).slice(0, 60);
       const more = list.length > shown.length ? `, and ${list.length - shown.length} more` : "";
       const ports = shown.map((pair) => {
         const name = texts.get(service.get(pair));
@@ -240,7 +238,7 @@ export function createGathering(): Gathering {
       const services = new Map<number, string>();
       for (let pair = 0; pair < pairs.size(); pair++) {
         const y = row.get(pairs.hostOf(pair));
-        const x = column.get(within(pair));
+        const x = column.get(pairs.portKeyOf(pair));
         if (x === undefined) continue;
         if (!services.has(x)) services.set(x, texts.get(service.get(pair)));
         if (y !== undefined) cells[y][x] = state.get(pair) - 1;
@@ -268,7 +266,9 @@ export function createGathering(): Gathering {
         const rest = chosen.filter((pair) => RECORDED_STATES[state.get(pair) - 1] !== "open");
         chosen = [...open, ...rest].slice(0, MOST_ROWS);
       }
-      chosen.sort((a, b) => rank[pairs.hostOf(a)] - rank[pairs.hostOf(b)] || within(a) - within(b));
+      chosen.sort(
+        (a, b) => rank[pairs.hostOf(a)] - rank[pairs.hostOf(b)] || pairs.portKeyOf(a) - pairs.portKeyOf(b),
+      );
       const services = createTexts();
       const reasons = createTexts();
       return {

@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { escapeText } from "../escape.ts";
-import { count, digits, duration } from "../figures.ts";
+import { count, digits, duration, percent } from "../figures.ts";
 import type { RecordedRun } from "../read/recorded.ts";
 import { barChart, LINES, lossChart, rateChart, roundTripChart } from "./charts.ts";
 import { type Digest, MATRIX, type Matrix, type Rows } from "./digest.ts";
@@ -50,10 +50,6 @@ function scriptJson(value: unknown): string {
 const hash = (text: string): string => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
 
 const utc = (ms: number): string => `${new Date(ms).toISOString().slice(0, 16).replace("T", " ")} UTC`;
-
-function percent(share: number): string {
-  return `${Number((share * 100).toPrecision(2))} %`;
-}
 
 /** What each reason for `filtered` means. */
 const REASONS: Readonly<Record<string, string>> = {

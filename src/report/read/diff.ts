@@ -12,7 +12,6 @@ import { jsonLine } from "../formats/ndjson.ts";
 import { defined } from "./ndjson.ts";
 import { createColumn, createPairIndex, createTexts, sortKey } from "./pair-index.ts";
 import {
-  PROTOCOLS,
   type Protocol,
   portsOf,
   RECORDED_STATES,
@@ -155,7 +154,7 @@ export function createComparison(): Comparison {
     for (const pair of different) {
       const at = ends.get(pairs.hostOf(pair)) ?? 0;
       ends.set(pairs.hostOf(pair), at + 1);
-      numbers[at] = (PROTOCOLS.indexOf(pairs.protoOf(pair)) * 65_536 + pairs.portOf(pair)) * 2 ** 32 + pair;
+      numbers[at] = pairs.portKeyOf(pair) * 2 ** 32 + pair;
     }
     for (const [host] of hosts) {
       const to = ends.get(host) ?? 0;

@@ -13,6 +13,8 @@ export interface PairIndex {
   /** Addresses, indexed by `hostOf`. */
   readonly ips: readonly string[];
   hostOf(pair: number): number;
+  /** Protocol and port as one number, in their order. */
+  portKeyOf(pair: number): number;
   portOf(pair: number): number;
   protoOf(pair: number): Protocol;
 }
@@ -61,6 +63,7 @@ export function createPairIndex(): PairIndex {
     ips,
     size: () => size,
     hostOf: (pair) => hostColumn.get(pair),
+    portKeyOf: (pair) => portColumn.get(pair),
     portOf: (pair) => portColumn.get(pair) & 0xffff,
     protoOf: (pair) => PROTOCOLS[portColumn.get(pair) >>> 16],
     add(ip, proto, port) {

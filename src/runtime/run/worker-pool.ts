@@ -9,10 +9,10 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { closeOutbox, type OutboxMemory } from "../../link/outbox.ts";
 import type { PacketHandles } from "../../link/packet.ts";
 import { sharedRates } from "../../scan/congestion/shared-rate.ts";
+import { newCounters } from "../../scan/engine/counters.ts";
 import type { PortState, RateDecision } from "../../scan/probe/result.ts";
 import { RECORD_LENGTH, readRecord, recordState, recordWas } from "../../scan/probe/result-record.ts";
 import { newVerdict } from "../../scan/probe/verdict.ts";
-import { noTotals } from "../results/totals.ts";
 import type { EngineTask } from "./engine-builder.ts";
 import { type EngineReport, type EngineRun, type EngineRunHooks, isWanted } from "./engine-run.ts";
 
@@ -83,7 +83,7 @@ function explainStart(error: Error): Error {
 const GRACE_MS = 1000;
 
 const NOTHING_YET: EngineReport = {
-  counts: { ...noTotals(), started: 0 },
+  counts: newCounters(),
   inFlight: 0,
   receiveDrops: 0,
   mark: 0,

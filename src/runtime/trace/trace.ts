@@ -9,6 +9,7 @@ import { isProof, portState, segmentKind } from "../../scan/probe/classify.ts";
 import { createReplyDecoder } from "../../scan/probe/reply-decoder.ts";
 import type { Reason } from "../../scan/probe/result.ts";
 import type { TracedPacket, TraceRecord } from "../../scan/probe/steps.ts";
+import { MSS } from "../../scan/probe/syn-template.ts";
 import { createBufferPool } from "../../socket/buffers.ts";
 import { createControlBlock, DEFAULT_MSS } from "../../socket/control-block.ts";
 import { RTO_OF_LINUX } from "../../socket/rto.ts";
@@ -106,7 +107,7 @@ function attempt(
   const family = local.length === 4 ? 4 : 6;
   const block = createControlBlock({
     iss: createRandom()(2 ** 32),
-    mss: family === 4 ? 1460 : 1440,
+    mss: MSS[family],
     pool: createBufferPool(2 * BUFFER_LENGTH),
     bufferLength: BUFFER_LENGTH,
     synRetries: retries,

@@ -70,7 +70,7 @@ export interface RateController {
   metrics(): ControllerMetrics;
 }
 
-export type ControllerMetrics = Pick<RateMetrics, "phase" | "rate" | "answeredShare" | "lastChange">;
+export type ControllerMetrics = Pick<RateMetrics, "phase" | "rate" | "answeredShare">;
 
 export interface RateControllerOptions {
   readonly minimum: number;
@@ -140,7 +140,6 @@ export function createRateController(options: RateControllerOptions): RateContro
   const clamp = (value: number): number => Math.min(maximum, Math.max(minimum, value));
   const phase = createPhaseMachine();
   let rate = clamp(options.initial);
-  let lastChange: RateChange | undefined;
   const slowStart = createSlowStart(rate, startUs);
   const growth = createGrowth(rate, startUs);
   const queue = createQueueEstimator();
@@ -170,8 +169,7 @@ export function createRateController(options: RateControllerOptions): RateContro
     const fromRate = rate;
     rate = clamp(next);
     if (rate === fromRate) return;
-    lastChange = { fromRate, toRate: rate, reason, atUs, ...evidence };
-    onRateChange?.(lastChange);
+    onRateChange?.({ fromRate, toRate: rate, reason, atUs, ...evidence });
   }
 
   // --- down ----------------------------------------------------------------------------------------------------------
@@ -402,7 +400,6 @@ export function createRateController(options: RateControllerOptions): RateContro
       phase: phase.current().name,
       rate,
       ...(pilots.lacksEvidence() ? {} : { answeredShare: pilots.recentShare() }),
-      ...(lastChange === undefined ? {} : { lastChange }),
     }),
   };
 }

@@ -18,6 +18,7 @@ import { formatAddress } from "../../wire/address.ts";
 import { segmentKind } from "../probe/classify.ts";
 import { createReplyDecoder } from "../probe/reply-decoder.ts";
 import type { Ending } from "../probe/result.ts";
+import { MSS } from "../probe/syn-template.ts";
 import { type Handshake, keepVerdict, type Verdict } from "../probe/verdict.ts";
 import type { Path } from "../targets/probe-source.ts";
 import type { EngineCounters } from "./counters.ts";
@@ -45,7 +46,6 @@ const MAX_CONNECTIONS = 1024;
 const MOST_STRAYS = 64;
 /** While SYNs wait to be sent, one packet of this many is an RST to a stray. */
 const PACKETS_PER_STRAY = 16;
-const MSS = { 4: 1460, 6: 1440 } as const;
 
 interface Outgoing {
   readonly ends: Ends;
@@ -101,13 +101,14 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
 
   function handlePacket(b: Uint8Array, at: number, end: number, nowUs: number, ageUs = 0): void {
     const atUs = nowUs - ageUs;
-    const connection = connections.size > 0 ? connectionOf(b, at, end) : undefined;
+    const isSegment = decoder.decode(b, at, end) === "segment";
+    const connection = isSegment && connections.size > 0 ? connectionOf(b, at) : undefined;
     if (connection === undefined) {
       const before = unproved();
       engine.handlePacket(b, at, end, nowUs, ageUs);
       // A proved answer without a verdict: it waits until its host is known to be no tarpit (hosts/tarpits.ts).
       const isHeld = takeVerdicts(atUs) === 0 && unproved() === before;
-      refuseStray(b, at, end, isHeld);
+      if (isSegment) refuseStray(b, at, isHeld);
       return;
     }
     counts.received++;
@@ -118,9 +119,8 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
     takeVerdicts(atUs);
   }
 
-  /** The connection that a good segment belongs to. */
-  function connectionOf(b: Uint8Array, at: number, end: number): Connection | undefined {
-    if (decoder.decode(b, at, end) !== "segment") return undefined;
+  /** The connection that the decoded segment belongs to. */
+  function connectionOf(b: Uint8Array, at: number): Connection | undefined {
     const length = b[at] >> 4 === 4 ? 4 : 16;
     const peer = formatAddress(storeAddress(reply.peer, 0, length));
     return connections.get(keyOf(peer, reply.peerPort, reply.localPort));
@@ -130,9 +130,9 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
    * A SYN+ACK that no connection takes (to another try, or to none) gets the RST that the kernel is kept from sending
    * (RFC 9293 §3.10.7.1), so that the peer does not wait for an ACK.
    */
-  function refuseStray(b: Uint8Array, at: number, end: number, isHeld: boolean): void {
+  function refuseStray(b: Uint8Array, at: number, isHeld: boolean): void {
     if (strays.length >= MOST_STRAYS && !isHeld) return;
-    if (decoder.decode(b, at, end) !== "segment" || segmentKind(reply.flags) !== "syn-ack") return;
+    if (segmentKind(reply.flags) !== "syn-ack") return;
     const length = b[at] >> 4 === 4 ? 4 : 16;
     const peer = storeAddress(reply.peer, 0, length);
     const key = keyOf(formatAddress(peer), reply.peerPort, reply.localPort);

@@ -10,7 +10,7 @@ import { ADDRESS_WORDS, sameWords, storeAddress } from "../../socket/table.ts";
 import { formatAddress } from "../../wire/address.ts";
 import { putU16, putU32, u16, u32 } from "../../wire/bytes.ts";
 import { putReason, reasonAt, stateCode, stateOf, unreadable } from "./record-codes.ts";
-import type { PortResult } from "./result.ts";
+import { ENDINGS, type PortResult } from "./result.ts";
 import type { Verdict, VerdictDraft } from "./verdict.ts";
 
 /** What a line of output can say. */
@@ -373,7 +373,7 @@ export const COLUMNS = {
   ending: {
     key: "ending",
     schema: {
-      enum: ["fin", "reset", "no-fin", "silent"],
+      enum: ENDINGS,
       description: "How the completed connection ended.",
     },
     line: ({ established }) => established?.ending,

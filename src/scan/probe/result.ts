@@ -231,7 +231,6 @@ export interface RateMetrics {
   readonly queueUs: number;
   /** The share answered of the SYNs that had to be, 0 to 1; undefined until enough of them left at this rate. */
   readonly answeredShare?: number;
-  readonly lastChange?: RateChange;
 }
 
 /** The state of a run in progress. Counts are since its start; for a resumed run, since it was first started. */

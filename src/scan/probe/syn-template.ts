@@ -17,7 +17,7 @@ import * as tcp from "../../wire/tcp.ts";
 import { emitOptions, optionsLength, type TcpOption } from "../../wire/tcp-options.ts";
 
 /** MSS announced: what an Ethernet path holds (RFC 9293 §3.7.1), for IPv4 and IPv6. */
-const MSS = { 4: 1460, 6: 1440 } as const;
+export const MSS = { 4: 1460, 6: 1440 } as const;
 /** Receive window announced, in bytes. */
 const WINDOW = 1024;
 
