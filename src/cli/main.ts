@@ -291,7 +291,9 @@ async function explain(error: unknown, program: Command): Promise<ExitStatus> {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return EXIT.complete;
     const message = error.message.replace(/^error: /, "").replace(/\s*\n\s*/g, " ");
-    messages.error(`${await improve(message, program)} (synprobe --help)`);
+    const command = commandOf(program);
+    const help = command === program ? "synprobe --help" : `synprobe ${command.name()} --help`;
+    messages.error(`${await improve(message, command)} (${help})`);
     return EXIT.usage;
   }
   const native = nativeLoadError(error);
@@ -305,12 +307,15 @@ async function explain(error: unknown, program: Command): Promise<ExitStatus> {
   return EXIT.internal;
 }
 
+/** The command that was called; the program itself for the main one. */
+const commandOf = (program: Command): Command =>
+  program.commands.find((each) => each.name() === program.args[0]) ?? program;
+
 /** commander's message; for an unknown option, what to use instead. */
-async function improve(message: string, program: Command): Promise<string> {
+async function improve(message: string, command: Command): Promise<string> {
   const [, option] = /^unknown option '(.*)'$/s.exec(message) ?? [];
   if (option === undefined) return message;
   const { unknownOption } = await import("./options/unknown-option.ts");
-  const command = program.commands.find((each) => each.name() === program.args[0]) ?? program;
   const known = command.options.flatMap(({ long, short }) => [long, short].filter((name) => name != null));
   return unknownOption(option, known);
 }

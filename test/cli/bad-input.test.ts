@@ -29,6 +29,14 @@ type FaultyRun = readonly [what: string, args: readonly string[], status: number
 const FAULTY_RUNS: readonly FaultyRun[] = [
   ["no target at all", [], 2, /no target given: write host:port, or -iL FILE$/],
   ["an unknown option", ["--frobnicate", good], 2, /unknown option '--frobnicate' \(synprobe --help\)$/],
+  ["an unknown option of a command", ["lab", "--frobnicate"], 2, /'--frobnicate' \(synprobe lab --help\)$/],
+  ["a command without its argument", ["diff", "one"], 2, /missing .* 'new' \(synprobe diff --help\)$/],
+  [
+    "an excluded name that is not known",
+    ["--exclude", "nosuch.invalid", good],
+    2,
+    /^synprobe: --exclude: nosuch\.invalid /,
+  ],
   ["an option without its argument", [good, "--ttl"], 2, /'--ttl <n>' argument missing/],
   ["an option given twice", ["--ttl=5", "--ttl=6", good], 2, /option --ttl is given twice$/],
   [

@@ -21,7 +21,7 @@ const rows = (label: string, texts: readonly string[]): string =>
   texts.map((text, i) => row(i === 0 ? label : "", text)).join("");
 
 function order({ seed, sample }: PlanView["order"]): string {
-  const kind = seed === undefined ? "as given" : `random, --seed ${escapeWord(seed)} repeats it`;
+  const kind = seed === undefined ? "ascending" : `random, --seed ${escapeWord(seed)} repeats it`;
   return row("Order", kind) + rows("First", sample.map(targetLabel));
 }
 

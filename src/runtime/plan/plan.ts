@@ -195,15 +195,15 @@ export function createPlanner(options: PlanOptions): Planner {
     if (options.excludePorts !== undefined) builder.excludePorts(options.excludePorts);
     const specs = options.exclude ?? [];
     const resolutions = await resolve(specs.flatMap(({ host }) => (host.kind === "name" ? [host.name] : [])));
-    for (const { host } of specs) {
+    for (const { host, origin = "--exclude" } of specs) {
       if (host.kind === "address") builder.exclude(host.address, host.address);
       else if (host.kind === "range") for (const { first, last } of host.spans) builder.exclude(first, last);
       else {
         const found = resolutions.get(host.name);
         // What cannot be found out cannot be left out: better no run than a probe that was forbidden.
-        if (found === undefined || found instanceof SynprobeError) {
-          throw found ?? new SynprobeError(ERROR_CODES.unknownHost, `--exclude ${host.name}: unknown`);
-        }
+        if (found === undefined) throw new RangeError(`${host.name} was not looked up`);
+        if (found instanceof SynprobeError)
+          throw new SynprobeError(found.code, `${origin}: ${found.message}`, { cause: found });
         for (const address of found) builder.exclude(address, address);
       }
     }

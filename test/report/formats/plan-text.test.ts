@@ -84,7 +84,7 @@ test("a small plan as a page", () => {
   expect(`\n${formatPlan(small)}`).toBe(`
 Pairs     1
 Ports     1: 443
-Order     as given
+Order     ascending
 First     a.example:443 (2001:db8::1)
 Link      raw-ip on lo, from 127.0.0.1 and ::1, port 7
 Workers   1
