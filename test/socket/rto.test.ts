@@ -78,4 +78,11 @@ describe("the timeout of one connection", () => {
     rto.afterSlowHandshake();
     expect(rto.rtoUs).toBe(3_000_000);
   });
+
+  it("stays above that where it began above it", () => {
+    const rto = createRetransmissionTimeout({ ...RTO_DEFAULTS, initialUs: 5_000_000 });
+    rto.backOff();
+    rto.afterSlowHandshake();
+    expect(rto.rtoUs).toBe(5_000_000);
+  });
 });

@@ -350,6 +350,26 @@ describe("a suspicion", () => {
     expect(grown[0]).toBeGreaterThan(2400);
     expect(grown[0]).toBeLessThan(4000);
   });
+
+  it("that ends as unfounded does not bring the old rate back where a queue has shown before", () => {
+    const changes: RateChange[] = [];
+    const { rule, observed, delay } = ruleAt(4000, (change) => changes.push(change));
+    rule.handleRttGrowth({ ...observed(60, 55), slope: 1, queueUs: 50_000 });
+    for (let ms = 1000; ms < 1100; ms += 20) delay(ms, 0);
+    expect(rule.metrics().phase).toBe("probing");
+    // 40 % are lost, at this rate and at the lower one.
+    rule.handleOutcome({ ...observed(1200, 60), answered: 300, lost: 200 });
+    expect(changes.at(-1)?.reason).toBe("fewer-answered");
+    const slowed = rule.rate();
+    for (let ms = 1500; ms < 1600; ms += 20) delay(ms, 0);
+    expect(rule.metrics().phase).toBe("suspecting");
+    for (let ms = 1700; ms < 2700; ms += 50) {
+      rule.handleOutcome({ ...observed(ms, 60), answered: 12, lost: 8 });
+    }
+    expect(rule.metrics().phase).toBe("probing");
+    expect(rule.rate()).toBe(slowed);
+    expect(changes.map(({ reason }) => reason)).toEqual(["queue-grew", "fewer-answered"]);
+  });
 });
 
 describe("what a reader of a run is told", () => {
@@ -395,6 +415,42 @@ describe("what a reader of a run is told", () => {
     expect(changes.map(({ reason }) => reason)).toContain("loss-unrelated");
     expect(rule.metrics().answeredShare).toBeCloseTo(0.6, 1);
   });
+
+  it("names a queue that stayed, a trial that is over, and that nothing answers", () => {
+    const changes: RateChange[] = [];
+    const tell = (change: RateChange): void => {
+      changes.push(change);
+    };
+    const { delay } = ruleAt(4000, tell);
+    for (let ms = 100; ms < 1900; ms += 20) delay(ms, 30_000);
+    const [grew, stayed] = changes.splice(0);
+    expect(grew.reason).toBe("queue-grew");
+    expect(stayed).toMatchObject({ reason: "queue-stayed", fromRate: grew.toRate, queueUs: 30_000 });
+    expect(stayed.toRate).toBeCloseTo(0.7 * grew.toRate, 5);
+
+    const { rule, answer } = ruleAt(4000, tell);
+    // Few answer: the next rate is only tried.
+    answer(60, 16, 80);
+    rule.handleTime(90_000);
+    expect(changes.splice(0)).toEqual([
+      { reason: "answered-well", fromRate: 4000, toRate: 14_000, atUs: 60_000 },
+      { reason: "trial-over", fromRate: 14_000, toRate: 4000, atUs: 90_000 },
+    ]);
+
+    ruleAt(100, tell).rule.handleNoAnswers(500_000);
+    expect(changes).toEqual([{ reason: "nothing-answers", fromRate: 100, toRate: 1000, atUs: 500_000 }]);
+  });
+});
+
+it("slows down for buffer overruns once in a tenth of a second", () => {
+  const changes: RateChange[] = [];
+  const { rule } = ruleAt(4000, (change) => changes.push(change));
+  for (const ms of [500, 550, 599, 600]) rule.handleOverrun(1000 * ms);
+  expect(changes).toMatchObject([
+    { reason: "buffer-overrun", fromRate: 4000, toRate: 2800, atUs: 500_000 },
+    { reason: "buffer-overrun", fromRate: 2800, atUs: 600_000 },
+  ]);
+  expect(rule.rate()).toBeCloseTo(0.7 * 2800, 5);
 });
 
 describe("one run alone", () => {

@@ -287,6 +287,46 @@ describe("a bare SYN", () => {
     expect(askedBy(engine, probe, 1100)).toBeUndefined();
   });
 
+  it("whose SYN-ACK leaves just before the last deadline still has a round trip to be acknowledged", () => {
+    const { engine, probe, iss } = afterFirstSyn({ retries: 0 });
+    expect(askedBy(engine, probe, SECOND - 1000)).toBeDefined();
+    engine.handleTimeout(SECOND + 1000);
+    expect(drainVerdicts(engine)).toEqual([]);
+    const ack = { flags: ACK, sequence: 8, acknowledgement: (iss + 1) >>> 0 };
+    deliver(engine, segmentTo(probe, ack), 1.5 * SECOND);
+    expect(drainVerdicts(engine)).toMatchObject([
+      { state: "open", reason: "split-handshake-syn", was: null, late: false },
+    ]);
+  });
+
+  it("to a decided port gets no SYN-ACK", () => {
+    const { engine, probe } = afterFirstSyn({ retries: 0 });
+    engine.handleTimeout(SECOND + 1000);
+    expect(drainVerdicts(engine)).toMatchObject([{ reason: "no-response" }]);
+    expect(askedBy(engine, probe, SECOND + 2000)).toBeUndefined();
+    expect(engine.counts.ignored.duplicate).toBe(1);
+  });
+
+  it("gets no SYN-ACK where each host is to have no more than a rate of SYNs", () => {
+    const { engine, probe } = afterFirstSyn({ ratePerHost: 10 });
+    expect(askedBy(engine, probe, 1000)).toBeUndefined();
+  });
+
+  it("is forgotten with its pair: the next pair in that row is silent, and told as that", () => {
+    const engine = engineFor([target("198.18.0.2", 80, 81)], { retries: 0, capacity: 1 });
+    const probe = transmit(engine, 0) as Uint8Array;
+    deliver(engine, segmentTo(probe, { flags: SYN, sequence: 7 }), 1000);
+    const acknowledgement = (tcp.sequence(probe, SEGMENT) + 1) >>> 0;
+    deliver(engine, segmentTo(probe, { flags: RST | ACK, acknowledgement }), 2000);
+    const next = transmit(engine, 3000) as Uint8Array;
+    expect(tcp.destinationPort(next, SEGMENT)).toBe(81);
+    engine.handleTimeout(SECOND + 4000);
+    expect(drainVerdicts(engine)).toMatchObject([
+      { port: 80, reason: "reset" },
+      { port: 81, reason: "no-response" },
+    ]);
+  });
+
   it("with our own sequence number is ours, mirrored", () => {
     const { engine, probe, iss } = afterFirstSyn();
     deliver(engine, segmentTo(probe, { flags: SYN, sequence: iss }), 1000);
@@ -392,6 +432,32 @@ describe("tries", () => {
   });
 });
 
+describe("enough tries to believe a silence", () => {
+  /** SYNs to port 80, which is silent, on a host whose other ports each answer only their try of this number, from 1. */
+  function triesWhere(answered: number): number {
+    const host = target("198.18.0.2", 80, 1, 2, 3, 4, 5, 6, 7, 8);
+    const engine = engineFor([host], { retries: 9, confidence: 0 });
+    const tries = new Map<number, number>();
+    for (let now = 0; !engine.done; now += 10_000) {
+      engine.handleTimeout(now);
+      for (let p = transmit(engine, now); p !== undefined; p = transmit(engine, now)) {
+        engine.handleDeparture(0, 1, now, now);
+        const port = tcp.destinationPort(p, SEGMENT);
+        tries.set(port, (tries.get(port) ?? 0) + 1);
+        if (port === 80 || tries.get(port) !== answered) continue;
+        const acknowledgement = (tcp.sequence(p, SEGMENT) + 1) >>> 0;
+        deliver(engine, segmentTo(p, { flags: RST | ACK, acknowledgement }), now + 500);
+      }
+    }
+    return tries.get(80) ?? 0;
+  }
+
+  it("are two where all else answers; those that left before the host was seen to limit its resets do not count", () => {
+    expect(triesWhere(1)).toBe(2);
+    expect(triesWhere(2)).toBe(4);
+  });
+});
+
 describe("a refused send", () => {
   it.each(["ENOBUFS", "EAGAIN", "ENOMEM"])("for want of room (%s) is tried again, and is no try", (errno) => {
     const { engine } = afterFirstSyn();
@@ -469,6 +535,36 @@ describe("a refused send", () => {
       ]);
     },
   );
+
+  it("because the interface is away calls no port silent whose last try had left: that is repeated", () => {
+    const engine = engineFor([target("198.18.0.2", 80, 81)], { retries: 0 });
+    const first = transmit(engine, 0) as Uint8Array;
+    expect(tcp.destinationPort(first, SEGMENT)).toBe(80);
+    engine.handleDeparture(0, 1, 0, 0);
+    let now = 0;
+    const step = (isAway: boolean): void => {
+      engine.handleTimeout(now);
+      for (let p = transmit(engine, now); p !== undefined; p = transmit(engine, now)) {
+        if (isAway) {
+          engine.handleRefusal(0, "ENETDOWN", now);
+          continue;
+        }
+        engine.handleDeparture(0, 1, now, now);
+        const acknowledgement = (tcp.sequence(p, SEGMENT) + 1) >>> 0;
+        deliver(engine, segmentTo(p, { flags: RST | ACK, acknowledgement }), now + 500);
+      }
+      now += 10_000;
+    };
+    // Port 81 is refused, and port 80's deadline passes.
+    while (now < 3 * SECOND) step(true);
+    expect(drainVerdicts(engine)).toEqual([]);
+    while (!engine.done) step(false);
+    const verdicts = drainVerdicts(engine).sort((a, b) => a.port - b.port);
+    expect(verdicts).toMatchObject([
+      { port: 80, state: "closed", tries: 1, was: null },
+      { port: 81, state: "closed", tries: 1, was: null },
+    ]);
+  });
 
   it("of one packet holds up no other, and IPv6's EINVAL is one for want of room", () => {
     const engine = engineFor([target("2001:db8::2", 80), target("2001:db8::3", 80)], { retries: 0 });
