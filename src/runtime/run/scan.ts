@@ -171,7 +171,7 @@ async function openPacketLinks(opened: ScanContext): Promise<OpenScan> {
         handles: given[index],
         wants: hooks.onRecords === undefined ? hooks.wants : PORT_STATES,
       }));
-      return startScan(context, (engineHooks) => startWorkerPool(tasks, engineHooks));
+      return startScan(context, (engineHooks) => startWorkerPool(tasks, engineHooks, closePacket));
     },
   };
 }

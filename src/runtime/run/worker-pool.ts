@@ -2,7 +2,7 @@
  * The main thread's side of the workers: starts them, keeps their latest reports, hands their results on, stops them. A worker
  * that dies fails the run with an error; what it had handed over is kept.
  *
- * Down to a worker: its task, and two words of shared memory (CONTROL). Up from it: messages (FromWorker).
+ * Down to a worker: its task, and three words of shared memory (CONTROL). Up from it: messages (FromWorker).
  */
 import { Worker } from "node:worker_threads";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
@@ -18,8 +18,11 @@ import { type EngineReport, type EngineRun, type EngineRunHooks, isWanted } from
 
 /** The stop word: go on; send nothing new and wait for answers; end now. */
 export const STOP = { no: 0, drain: 1, now: 2 } as const;
-/** Words of a worker's control memory: the stop word, and how many batches of results the main thread has not taken yet. */
-export const CONTROL = { stop: 0, waiting: 1, words: 2 } as const;
+/**
+ * Words of a worker's control memory: the stop word, how many batches of results the main thread has not taken yet, and 1 when
+ * the worker has closed its link.
+ */
+export const CONTROL = { stop: 0, waiting: 1, closed: 2, words: 3 } as const;
 
 /** Everything a worker needs; structured-cloneable. */
 export interface WorkerTask extends EngineTask {
@@ -94,10 +97,14 @@ function releaseSender({ ethernet: { outbox } }: PacketHandles): void {
   if (outbox !== undefined) closeOutbox(outbox);
 }
 
-/** Starts one worker for each task. Results that are not wanted are only counted. */
+/**
+ * Starts one worker for each task. Results that are not wanted are only counted.
+ * @param close closes what a worker was given, and did not close because it died
+ */
 export function startWorkerPool(
   tasks: readonly Omit<WorkerTask, "control" | "rates">[],
   hooks: EngineRunHooks,
+  close: (handles: PacketHandles) => void,
 ): EngineRun {
   const reports = tasks.map((): EngineReport => NOTHING_YET);
   const controls = tasks.map(() => new Int32Array(new SharedArrayBuffer(4 * CONTROL.words)));
@@ -170,6 +177,8 @@ export function startWorkerPool(
           const died = `worker ${number + 1} of ${tasks.length} died (exit ${code})`;
           fail(new SynprobeError(ERROR_CODES.system, died));
         }
+        // A process that goes on would keep its ring, and what keeps resets from the kernel.
+        if (Atomics.load(controls[number], CONTROL.closed) === 0) close(task.handles);
         resolve();
       });
     });

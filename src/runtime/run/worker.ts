@@ -56,6 +56,7 @@ function work(): void {
   } finally {
     shared.leave();
     built.link.close();
+    Atomics.store(control, CONTROL.closed, 1);
   }
 }
 
