@@ -21,7 +21,7 @@ import {
   userProblem,
   WITH_NET_RAW,
 } from "./identity.ts";
-import { type Finished, linesOf, type Running, run, start } from "./process.ts";
+import { type Finished, linesOf, ROOT, type Running, run, start } from "./process.ts";
 
 const POWERLESS = {
   effective: 0n,
@@ -103,6 +103,23 @@ describe.skipIf(skipping("privileges", labProblem() ?? userProblem()))("privileg
       const { inheritable: _, ...powerless } = POWERLESS;
       for (const thread of threads) expect(thread).toMatchObject(powerless);
     });
+  });
+
+  test("no thread keeps capabilities that it has permitted and not effective, where no new ones can be had", async () => {
+    const script = `
+      const { dropInOtherThreads } = await import("${ROOT}src/link/sys/threads.ts");
+      const { powerOfThreads } = await import("${ROOT}test/cli/identity.ts");
+      const has = (set) => powerOfThreads(process.pid).map((power) => power[set] !== 0n);
+      // Takes what is effective from all threads, and leaves what is permitted.
+      process.seteuid(${USER.uid});
+      const before = { effective: has("effective").includes(true), permitted: has("permitted").includes(true) };
+      dropInOtherThreads();
+      console.log(JSON.stringify({ before, left: has("permitted").includes(true) }));
+    `;
+    const node = [process.execPath, "--import", "tsx", "--input-type=module", "-e", script];
+    const { status, stdout, stderr } = await run(["setpriv", "--no-new-privs", ...node]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(JSON.parse(stdout)).toEqual({ before: { effective: false, permitted: true }, left: false });
   });
 
   test("root with --no-drop keeps them", async () => {

@@ -136,6 +136,21 @@ describe("the program starts", () => {
     },
   );
 
+  it.skipIf(process.getuid?.() !== 0).each<[string, () => void]>([
+    [
+      "a folder and code that are all another user's",
+      () => {
+        for (const each of [place, ...PROGRAMS.map((program) => join(place, `${program}.code`))])
+          chownSync(each, 65_534, 65_534);
+      },
+    ],
+    ["a folder of its own where one code is another user's", () => chownSync(code(), 65_534, 65_534)],
+  ])("and makes none in %s", async (_what, change) => {
+    change();
+    await expectVersion();
+    expect(compiled()).toEqual([]);
+  });
+
   it("without, where they cannot be written", async () => {
     await expectVersion();
     const name = cache();

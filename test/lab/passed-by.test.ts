@@ -3,9 +3,9 @@
  * is taken; answers that come back through another interface are heard over packet too.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { run, synprobe } from "../cli/process.ts";
+import { run, start, synprobe } from "../cli/process.ts";
 import { firewallProblem } from "./firewalls.ts";
-import { command, createLab, FAR, inNamespace, ip, type Lab, NEAR, skipping } from "./netns.ts";
+import { command, createLab, FAR, inNamespace, ip, type Lab, NEAR, SILENT, skipping } from "./netns.ts";
 
 /** Enough pairs for --link auto to think of packet; the far side has all of the addresses. */
 const LARGE = "198.19.0.0/24:61-100";
@@ -91,6 +91,15 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
     expect(await probe(LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
   });
 
+  it.each(["in", "fwd"])(
+    "an IPsec policy for what comes from elsewhere, dir %s: packet",
+    async (direction) => {
+      const template = `tmpl src ${FAR.ipv4} dst ${NEAR.ipv4} proto esp mode tunnel`;
+      ip(lab.near, `xfrm policy add src 0.0.0.0/0 dst 198.19.0.0/17 dir ${direction} ${template}`);
+      expect(await probe(LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
+    },
+  );
+
   it("address translation at postrouting", async () => {
     ip(
       lab.near,
@@ -109,25 +118,23 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
     }
   });
 
-  it.each([
-    [
-      "a chain at egress",
-      /firewall rules at egress/,
-      [
-        "add table netdev e",
-        "add chain netdev e c { type filter hook egress device veth0 priority 0; policy drop; }",
-      ],
-    ],
-    [
-      "a policy to drop without a rule",
-      /firewall rules at output/,
-      ["add table inet t", "add chain inet t o { type filter hook output priority 0; policy drop; }"],
-    ],
-  ])("%s", async (_, why, lines) => {
-    nft(...lines);
+  it("a chain at egress", async () => {
+    nft(
+      "add table netdev e",
+      "add chain netdev e c { type filter hook egress device veth0 priority 0; }",
+      // One that drops would drop ARP too, and what is sent is refused as by a full queue: sent again until the run gives up.
+      "add rule netdev e c ip daddr 198.19.0.0/16 counter",
+    );
+    const found = await probe(LARGE);
+    expect(found).toMatchObject({ states: ALL_CLOSED, link: "raw-ip" });
+    expect(found.stderr).toMatch(/firewall rules at egress/);
+  });
+
+  it("a policy to drop without a rule", async () => {
+    nft("add table inet t", "add chain inet t o { type filter hook output priority 0; policy drop; }");
     const found = await probe(LARGE);
     expect(found).toMatchObject({ states: ALL_FILTERED, link: "raw-ip" });
-    expect(found.stderr).toMatch(why);
+    expect(found.stderr).toMatch(/firewall rules at output/);
   });
 
   it("chains without a rule, or elsewhere: packet", async () => {
@@ -160,6 +167,19 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
     }
   });
 
+  it("the rule of a run that completes handshakes: packet beside it", async () => {
+    const endless = synprobe("--complete", "--packet-trace", "--timeout", "10m", `${SILENT.ipv4}:1`);
+    const beside = start(inNamespace(lab.near, endless));
+    try {
+      await beside.until("stderr", /^SENT /m);
+      expect(command(["ip", "-n", lab.near, "rule", "show"])).toMatch(/ipproto tcp sport .* blackhole/);
+      expect(await probe(LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
+    } finally {
+      beside.kill("SIGINT");
+      await beside.finished;
+    }
+  });
+
   it("a queueing discipline that somebody has set", async () => {
     command(
       inNamespace(lab.near, "tc qdisc add dev veth0 root tbf rate 1gbit burst 1mb latency 1s".split(" ")),
@@ -170,6 +190,17 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
       expect(found.stderr).toMatch(/traffic control of its own: tbf/);
     } finally {
       command(inNamespace(lab.near, "tc qdisc del dev veth0 root".split(" ")));
+    }
+  });
+
+  it("a queueing discipline of another interface: packet", async () => {
+    command(
+      inNamespace(lab.near, "tc qdisc add dev veth1 root tbf rate 1gbit burst 1mb latency 1s".split(" ")),
+    );
+    try {
+      expect(await probe(LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
+    } finally {
+      command(inNamespace(lab.near, "tc qdisc del dev veth1 root".split(" ")));
     }
   });
 

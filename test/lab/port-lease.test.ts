@@ -46,6 +46,44 @@ describe.skipIf(skipping("leases of source ports", labProblem()))("leases of sou
     expect([rules, left]).toEqual([[blocks.length, blocks.length], 0]);
   });
 
+  it("are not stale while they are held, as doctor would say", async () => {
+    const script = `
+      const { holdPorts, staleBlocks } = await import("${ROOT}src/runtime/system/port-lease.ts");
+      const { addRstRule } = await import("${ROOT}src/link/rst-rule.ts");
+      const { ports, release } = await holdPorts({ first: 61000, last: 62023 }, [4, 6]);
+      const held = staleBlocks();
+      release();
+      // As a run leaves it that is killed.
+      addRstRule(4, ports);
+      console.log(JSON.stringify({ held, killed: staleBlocks() }));
+    `;
+    const node = [process.execPath, "--import", "tsx", "--input-type=module", "-e", script];
+    const { status, stdout, stderr } = await run(["unshare", "-n", ...node]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(JSON.parse(stdout)).toEqual({ held: [], killed: [{ first: 61_000, last: 61_511 }] });
+  });
+
+  it.each(["0.0.0.0", "::"])(
+    "are had of no block with a port in use, as by a listener on %s",
+    async (host) => {
+      const script = `
+      import { once } from "node:events";
+      import { createServer } from "node:net";
+      const { holdPorts } = await import("${ROOT}src/runtime/system/port-lease.ts");
+      const listener = createServer().listen({ port: 61000, host: "${host}", ipv6Only: true });
+      await once(listener, "listening");
+      const { ports, release } = await holdPorts({ first: 61000, last: 62023 }, [4, 6]);
+      release();
+      listener.close();
+      console.log(JSON.stringify(ports));
+    `;
+      const node = [process.execPath, "--import", "tsx", "--input-type=module", "-e", script];
+      const { status, stdout, stderr } = await run(["unshare", "-n", ...node]);
+      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      expect(JSON.parse(stdout)).toEqual({ first: 61_512, last: 62_023 });
+    },
+  );
+
   it("are each had by one of many that begin at the same time", async () => {
     const one = `
       import { writeSync } from "node:fs";
