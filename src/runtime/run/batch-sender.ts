@@ -138,7 +138,7 @@ export function checkStall(engine: Engine, link: Link, us: number): void {
 
 const NO_ROOM =
   "on this machine's own networks that is most often its full table of neighbours: raise net.ipv4.neigh.default.gc_thresh3 " +
-  '(IPv6: net.ipv6…), see "synprobe doctor"; else "tc -s qdisc" shows a full queue';
+  '(IPv6: net.ipv6…), see "synprobe doctor"; else "tc -s qdisc" shows a full queue, and "nft list ruleset" a chain at egress that drops';
 const STALL_ADVICE: Readonly<Record<string, string>> = {
   ENOBUFS: NO_ROOM,
   EINVAL: NO_ROOM,
