@@ -185,11 +185,13 @@ export function createSender({ iss, mss, defaultMss, rto: rtoOptions }: SenderOp
     }
   }
 
+  /**
+   * The window of a segment that is not older than the one it was last taken from (§3.10.7.4). What acknowledges more was sent
+   * later, whatever its sequence number: by that number alone, text that comes again would move SND.UNA and leave the window as
+   * wide as before, beyond the edge that the peer has named.
+   */
   function maybeUpdateWindow(segment: Segment): void {
-    const newer =
-      seqLess(wl1, segment.sequence) ||
-      (wl1 === segment.sequence && seqLessEqual(wl2, segment.acknowledgement));
-    if (!newer) return;
+    if (!seqLess(wl2, segment.acknowledgement) && seqLess(segment.sequence, wl1)) return;
     const wasShut = window === 0;
     updateWindow(segment);
     // A peer that keeps acknowledging with its window shut is alive, however long it takes (§3.8.6.1, MUST-37).
