@@ -61,7 +61,7 @@ export async function openScan(plan: Plan, options: ScanOptions): Promise<OpenSc
       "--complete chooses its own source ports, for which it holds the kernel's RST back: drop -g",
     );
   }
-  const held = options.complete === undefined ? undefined : await hold(plan.families);
+  const held = options.complete === undefined ? undefined : await hold(plan);
   try {
     const context = { plan, options, means: chooseMeans(plan, options, held?.ports) };
     return context.means.threads > 0
@@ -73,10 +73,13 @@ export async function openScan(plan: Plan, options: ScanOptions): Promise<OpenSc
   }
 }
 
+/** Pairs that come to their end with few source ports. */
+const FEW_PAIRS = 4;
+
 /** Only a run that completes handshakes needs what this loads. */
-async function hold(families: Plan["families"]): Promise<HeldPorts> {
+async function hold({ families, space }: Plan): Promise<HeldPorts> {
   const { holdPorts } = await import("../system/port-lease.ts");
-  return holdPorts(portShares().raw, families);
+  return holdPorts(portShares().raw, families, space.total <= FEW_PAIRS ? "block-or-few" : "block");
 }
 
 function openRawLink(opened: ScanContext, release: () => void): OpenScan {

@@ -15,6 +15,8 @@ import { readFile } from "./system.ts";
 
 /** Ports of a lease: few enough that several runs at once have one each, above the kernel's own ports. */
 const BLOCK = 512;
+/** Ports of a lease for few connections: so many processes that probe one port each may run at once. What is left behind the blocks is theirs. */
+const FEW = 8;
 
 export interface HeldPorts {
   readonly ports: PortRange;
@@ -22,17 +24,23 @@ export interface HeldPorts {
   release(): void;
 }
 
+/** Which ports to take: a block; a block, or few when none is free; few, or a block when none are free. */
+export type Wanted = "block" | "block-or-few" | "few";
+
 /**
- * Leases a block of `range` from which nothing on this machine sends, sweeps what killed runs left behind, and holds the
- * kernel's RST back for the block.
- * @throws {SynprobeError} `ERR_PRIVILEGE` without CAP_NET_ADMIN; `ERR_NO_SOURCE` when every block is leased
+ * Leases ports of `range` from which nothing on this machine sends, sweeps what killed runs left behind, and holds the kernel's
+ * RST back for them.
+ * @throws {SynprobeError} `ERR_PRIVILEGE` without CAP_NET_ADMIN; `ERR_NO_SOURCE` when all are leased
  */
-export async function holdPorts(range: PortRange, families: readonly (4 | 6)[]): Promise<HeldPorts> {
+export async function holdPorts(
+  range: PortRange,
+  families: readonly (4 | 6)[],
+  wanted: Wanted = "block",
+): Promise<HeldPorts> {
   sweepStaleRules();
   const used = usedPorts();
-  for (let first = range.first; first + BLOCK - 1 <= range.last; first += BLOCK) {
-    const ports = { first, last: first + BLOCK - 1 };
-    // The rule blocks whatever this machine sends from these ports: skip a block with ports in use.
+  for (const ports of candidates(range, wanted)) {
+    // The rule blocks whatever this machine sends from these ports: skip those in use.
     if (used.some((port) => port >= ports.first && port <= ports.last)) continue;
     const release = lease(ports, families);
     if (release === undefined) continue;
@@ -45,9 +53,23 @@ export async function holdPorts(range: PortRange, families: readonly (4 | 6)[]):
   }
   throw new SynprobeError(
     ERROR_CODES.noSource,
-    "every block of source ports is leased or in use by other processes: wait for one to end",
+    "every source port that may be leased is leased or in use by other processes: wait for one to end",
   );
 }
+
+function candidates({ first, last }: PortRange, wanted: Wanted): PortRange[] {
+  const behind = first + Math.floor((last - first + 1) / BLOCK) * BLOCK;
+  const blocks = cut(first, behind - 1, BLOCK);
+  if (wanted === "block") return blocks;
+  const few = cut(behind, last, FEW);
+  return wanted === "few" ? [...few, ...blocks] : [...blocks, ...few];
+}
+
+const cut = (first: number, last: number, length: number): PortRange[] =>
+  Array.from({ length: Math.floor((last - first + 1) / length) }, (_, i) => ({
+    first: first + i * length,
+    last: first + (i + 1) * length - 1,
+  }));
 
 /** @returns what ends the lease; undefined when another has the block, or is about to */
 function lease(ports: PortRange, families: readonly (4 | 6)[]): (() => void) | undefined {

@@ -92,7 +92,7 @@ export async function openTrace(plan: Plan, options: TraceOptions): Promise<Open
 
 async function hold(plan: Plan) {
   const { holdPorts } = await import("../system/port-lease.ts");
-  return holdPorts(portShares().raw, plan.families);
+  return holdPorts(portShares().raw, plan.families, "few");
 }
 
 function attempt(
