@@ -237,6 +237,7 @@ function score(
       missedPorts: path.missedPorts,
       silent,
       doubts: path.doubts,
+      burstDoubts: path.burstDoubts,
       lost: path.lost,
       tries: silent === 0 ? 0 : path.silentTries / silent,
     }),

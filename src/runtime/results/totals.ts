@@ -88,6 +88,7 @@ export function pathFindings({ path, states, reasons }: Totals): PathFindings {
       missedPorts: path.missedPorts,
       silent,
       doubts: Math.max(0, path.doubts),
+      burstDoubts: Math.max(0, path.burstDoubts),
       lost: path.lost,
       tries: silent === 0 ? 0 : path.silentTries / silent,
     }),

@@ -53,7 +53,8 @@ export interface PathState extends Timeouts, Ledger, Pick<RateMonitor, "rate" | 
    * @param flags ANSWER (measure/loss-ledger.ts)
    */
   answered(host: number, times: Float64Array, i: number, nowUs: number, ageUs: number, flags: number): void;
-  pilotAnswered(host: number, times: Float64Array, i: number, atUs: number): void;
+  /** @param knownUs when its port was last known to answer */
+  pilotAnswered(host: number, times: Float64Array, i: number, knownUs: number, atUs: number): void;
   overrun(nowUs: number): void;
   /** Looks at what has become of the SYNs, when it is time. */
   look(nowUs: number): void;
@@ -143,8 +144,8 @@ export function createPathState(options: PathStateOptions): PathState {
         sample(host, interval, times, i, Math.max(1, nowUs - ageUs - times[i]) | 0);
       }
     },
-    pilotAnswered: (host, times, i, atUs) => {
-      const interval = ledger.pilotAnswered(times, i);
+    pilotAnswered: (host, times, i, knownUs, atUs) => {
+      const interval = ledger.pilotAnswered(times, i, knownUs);
       sample(host, interval, times, i, Math.max(1, atUs - times[i]) | 0);
     },
     finish: () => {

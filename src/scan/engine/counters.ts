@@ -38,6 +38,8 @@ const NO_FINDINGS = {
   /** Sum over open ports of how many like each were probably missed; sum over silent ports of the chance that an answer was lost. */
   missedPorts: 0,
   doubts: 0,
+  /** That part of `doubts` that bursts of loss make. */
+  burstDoubts: 0,
   /** SYNs to silent ports. */
   silentTries: 0,
   /** Pilots, canaries and controls; `sent` includes them. */
@@ -50,8 +52,8 @@ export interface VerdictTally {
   add(row: number, state: PortState, reason: Reason): void;
   /** The row's verdict, from when its probe was in state `before`, is about to be corrected. */
   remove(row: number, before: ProbeState): void;
-  /** The row is silent; `openDoubt` is the chance that a SYN-ACK of its was lost. */
-  addSilence(row: number, openDoubt: number): void;
+  /** The row is silent; `openDoubt` is the chance that a SYN-ACK of its was lost, and that part of it that bursts make. */
+  addSilence(row: number, openDoubt: Float64Array): void;
 }
 
 export function createVerdictTally(
@@ -83,12 +85,17 @@ export function createVerdictTally(
     remove: (row, before) => {
       change(portState(before), filterReasons[filteredBy[row]], -1);
       if (before !== PROBE_STATES.silent) return;
+      // What part of this one bursts made is not kept: as of all.
+      if (counts.path.doubts > 0) {
+        counts.path.burstDoubts -= (doubtOf[row] * counts.path.burstDoubts) / counts.path.doubts;
+      }
       counts.path.doubts -= doubtOf[row];
       counts.path.silentTries -= tries[row];
     },
     addSilence: (row, openDoubt) => {
-      doubtOf[row] = openDoubt;
-      counts.path.doubts += openDoubt;
+      doubtOf[row] = openDoubt[0];
+      counts.path.doubts += openDoubt[0];
+      counts.path.burstDoubts += openDoubt[1];
       counts.path.silentTries += tries[row];
     },
   };

@@ -7,7 +7,7 @@
  *
  *     transmit, receive, timeouts   what leaves next; what a packet proves; when a try is over
  *     row-lifecycle                 what happens to a row, from its start to its verdict
- *     hosts/ (control-schedule, host-limits, rst-limited), retransmit-queue, send-backoff, simultaneous-open, verdict-queue
+ *     hosts/ (control-schedule, host-limits, rst-limited), retransmit-queue, held-silences, send-backoff, simultaneous-open, verdict-queue
  *     probe/in-flight, congestion/path-state   the rows, and what is known of path and hosts
  */
 import { createIsnHash } from "../../socket/isn.ts";
@@ -28,6 +28,7 @@ import type { RateChange, RateMetrics } from "../probe/result.ts";
 import type { Verdict } from "../probe/verdict.ts";
 import type { Path, ProbeSource } from "../targets/probe-source.ts";
 import { countPath, type EngineCounters, newCounters } from "./counters.ts";
+import { createHeldSilences } from "./held-silences.ts";
 import { createReceive } from "./receive.ts";
 import { createRetransmitQueue } from "./retransmit-queue.ts";
 import { createRowLifecycle } from "./row-lifecycle.ts";
@@ -119,8 +120,9 @@ export interface Engine {
   abandon(nowUs: number): void;
 }
 
-/** Loss is an estimate and comes in bursts, so accept only this share of the doubt that was asked for. */
+/** Loss is an estimate, so accept only this share of the doubt that was asked for; and more of one that reckons with bursts. */
 const MARGIN = 0.1;
+const BURST_MARGIN = 0.5;
 
 export function createEngine(options: EngineOptions): Engine {
   const { paths, source, ports, retries, capacity, seed, startUs, confidence = CONFIDENCE } = options;
@@ -148,6 +150,7 @@ export function createEngine(options: EngineOptions): Engine {
   const inFlight = createInFlight({ capacity, maxTries, seed, startUs, ports, localWords, pathState });
   const { table, timers } = inFlight;
   const retransmitQueue = createRetransmitQueue(capacity);
+  const heldSilences = createHeldSilences(capacity);
   const sendBackoff = createSendBackoff();
   // A host that is to have no more than so many SYNs has none that serve the run.
   const isBounded = (options.ratePerHost ?? options.ratePerPrefix ?? options.hostTimeoutUs) !== undefined;
@@ -177,6 +180,7 @@ export function createEngine(options: EngineOptions): Engine {
     rstLimited,
     hostLimits,
     retransmitQueue,
+    heldSilences,
     sendBackoff,
     simultaneousOpens,
     controlSchedule,
@@ -184,7 +188,12 @@ export function createEngine(options: EngineOptions): Engine {
   };
   const rows = createRowLifecycle({ ...shared, source });
   const transmit = createTransmit({ ...shared, rows, localWords, isn, seed, pacer });
-  const expire = createTimeouts({ ...shared, rows, acceptedDoubt });
+  const timeouts = createTimeouts({
+    ...shared,
+    rows,
+    acceptedDoubt,
+    acceptedInBursts: (1 - confidence) * BURST_MARGIN,
+  });
   const handlePacket = createReceive({
     ...shared,
     rows,
@@ -215,7 +224,7 @@ export function createEngine(options: EngineOptions): Engine {
     handleTimeout: (nowUs) => {
       look(nowUs);
       controlSchedule.expire(nowUs);
-      expire(nowUs);
+      timeouts.expire(nowUs);
     },
     pollTransmit: transmit.pollTransmit,
     handleDeparture: transmit.handleDeparture,
@@ -223,7 +232,8 @@ export function createEngine(options: EngineOptions): Engine {
     handleOverrun: pathState.overrun,
     rateMetrics: pathState.metrics,
     stalledUs: sendBackoff.stalledUs,
-    pollTimeout: (nowUs) => Math.min(transmit.nextAt(nowUs), timers.next(), controlSchedule.nextExpiry()),
+    pollTimeout: (nowUs) =>
+      Math.min(transmit.nextAt(nowUs), timers.next(), controlSchedule.nextExpiry(), timeouts.nextLook()),
     lowestUndecided: () => Math.min(controlSchedule.lowestPosition(), inFlight.lowestUndecided()),
     pollVerdict: () => controlSchedule.release() ?? verdictQueue.poll(),
     abandon: () => {

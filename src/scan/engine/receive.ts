@@ -209,6 +209,9 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
         pathState.lost(host, table.sentAt, columnOf(row, earlier), tellsOfPath(row, earlier, isOpen));
         if (isOpen) counts.path.openLost++;
       }
+      if (attempt > 0 && isToldByPath(row, attempt, isOpen)) {
+        pathState.recovered(table.sentAt, columnOf(row, 0), table.capacity, attempt + 1);
+      }
     }
     if ((hosts.marks[host] & MARKS.limited) !== 0) tellPace(row, attempt, host, nowUs);
     const flags =
@@ -231,6 +234,11 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
   /** Whether the try's fate tells about the path: hosts do not limit SYN-ACKs, but may limit RSTs. */
   const tellsOfPath = (row: number, attempt: number, isOpen: boolean): boolean =>
     isOpen || ((apart[row] & (1 << attempt)) !== 0 && (hosts.marks[hostOf[row]] & MARKS.limited) === 0);
+
+  function isToldByPath(row: number, last: number, isOpen: boolean): boolean {
+    for (let attempt = 0; attempt <= last; attempt++) if (!tellsOfPath(row, attempt, isOpen)) return false;
+    return true;
+  }
 
   /** Where no closed port is known to send controls to, the port's own tries tell how much the host withholds. */
   function tellPace(row: number, attempt: number, host: number, nowUs: number): void {

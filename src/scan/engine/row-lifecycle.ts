@@ -30,6 +30,7 @@ import type { Reason } from "../probe/result.ts";
 import type { VerdictDraft } from "../probe/verdict.ts";
 import type { Path, Probe, ProbeSource } from "../targets/probe-source.ts";
 import { countPath, createVerdictTally, type EngineCounters } from "./counters.ts";
+import type { HeldSilences } from "./held-silences.ts";
 import type { RetransmitQueue } from "./retransmit-queue.ts";
 import type { SendBackoff } from "./send-backoff.ts";
 import type { SimultaneousOpens } from "./simultaneous-open.ts";
@@ -40,6 +41,10 @@ export interface RowLifecycle {
   total(): number;
   /** Whether another pair may be started. */
   mayStart(): boolean;
+  /** Rows that have been started and are not decided. */
+  undecided(): number;
+  /** Whether undecided rows keep further pairs from being started, or soon will. */
+  needsRoom(): boolean;
   /** Gives the source's next pair a row. @returns the row; -1 when no pair may be started */
   start(nowUs: number): number;
   /**
@@ -67,9 +72,9 @@ export interface RowLifecycle {
   /**
    * Decides a row whose tries have all stayed without an answer that proves anything, and queues the verdict.
    * @param doubt the chance that an answer was lost or withheld
-   * @param openDoubt the chance that a SYN-ACK was lost; no host withholds those
+   * @param openDoubt the chance that a SYN-ACK was lost, which no host withholds; and that part of it that bursts of loss make
    */
-  decideSilent(row: number, reason: Reason, doubt: number, openDoubt: number, nowUs: number): void;
+  decideSilent(row: number, reason: Reason, doubt: number, openDoubt: Float64Array, nowUs: number): void;
 }
 
 export interface RowLifecycleOptions {
@@ -82,21 +87,28 @@ export interface RowLifecycleOptions {
   readonly hostLimits: HostLimits;
   readonly controlSchedule: ControlSchedule;
   readonly retransmitQueue: RetransmitQueue;
+  readonly heldSilences: HeldSilences;
   readonly sendBackoff: SendBackoff;
   readonly simultaneousOpens: SimultaneousOpens;
   readonly verdictQueue: VerdictQueue;
 }
 
+/** Share of undecided rows from which those are given up early that could be. */
+const FULL = 0.75;
+
 export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
   const { source, paths, ports, counts, inFlight, pathState } = options;
-  const { hostLimits, controlSchedule, retransmitQueue, sendBackoff, simultaneousOpens, verdictQueue } =
-    options;
+  const { hostLimits, controlSchedule, retransmitQueue, heldSilences, sendBackoff } = options;
+  const { simultaneousOpens, verdictQueue } = options;
   const { table, timers, apart, hostOf, unprovedReset, columnOf } = inFlight;
   const tally = createVerdictTally(counts, table);
   const probe: Probe = { words: new Uint32Array(ADDRESS_WORDS), port: 0, path: 0, position: 0 };
   let { total } = source;
 
   const mayStart = (): boolean => counts.started < total && counts.started - counts.decided < table.capacity;
+
+  const needsRoom = (): boolean =>
+    counts.started < total && counts.started - counts.decided > FULL * table.capacity;
 
   function start(nowUs: number): number {
     if (!mayStart()) return -1;
@@ -168,6 +180,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     timers.cancel(row);
     hostLimits.forget(row);
     retransmitQueue.cancel(row);
+    heldSilences.cancel(row);
     sendBackoff.forget(row);
     simultaneousOpens.forget(row);
     table.linger(row, event === PROBE_EVENTS.accepted || event === PROBE_EVENTS.refused);
@@ -212,7 +225,13 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     verdictQueue.enqueue();
   }
 
-  function decideSilent(row: number, reason: Reason, doubt: number, openDoubt: number, nowUs: number): void {
+  function decideSilent(
+    row: number,
+    reason: Reason,
+    doubt: number,
+    openDoubt: Float64Array,
+    nowUs: number,
+  ): void {
     tally.addSilence(row, openDoubt);
     const verdict = transition(row, PROBE_EVENTS.exhausted, reason);
     if (verdict === undefined) return;
@@ -224,6 +243,8 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
   return {
     total: () => total,
     mayStart,
+    undecided: () => counts.started - counts.decided,
+    needsRoom,
     start,
     mayLeave,
     leaves: (row) => {

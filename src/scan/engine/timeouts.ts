@@ -14,20 +14,23 @@ import type { RstLimited } from "../hosts/rst-limited.ts";
 import { MARKS } from "../measure/host-cache.ts";
 import { FEWEST_TRIES } from "../measure/loss.ts";
 import type { InFlight } from "../probe/in-flight.ts";
+import type { HeldSilences } from "./held-silences.ts";
 import type { RetransmitQueue } from "./retransmit-queue.ts";
 import type { RowLifecycle } from "./row-lifecycle.ts";
 import type { SendBackoff } from "./send-backoff.ts";
 import type { SimultaneousOpens } from "./simultaneous-open.ts";
 
 export interface TimeoutsOptions {
-  /** A silent port gets no further try once its doubt is below this; 0 to use all tries. */
+  /** A silent port gets no further try once its doubt is below this; 0 to use all tries. The second holds where losses are known to come in bursts, which the doubt then reckons with. */
   readonly acceptedDoubt: number;
+  readonly acceptedInBursts: number;
   readonly inFlight: InFlight;
   readonly pathState: PathState;
   readonly rstLimited: RstLimited;
   readonly controlSchedule: ControlSchedule;
   readonly hostLimits: HostLimits;
   readonly retransmitQueue: RetransmitQueue;
+  readonly heldSilences: HeldSilences;
   readonly sendBackoff: SendBackoff;
   readonly simultaneousOpens: SimultaneousOpens;
   readonly rows: RowLifecycle;
@@ -38,16 +41,39 @@ const LOOK_AGAIN_US = 100_000;
 /** How long to wait before asking again whether a control was answered. */
 const SOON_US = 10_000;
 
-/** @returns a function that handles the rows' deadlines at or before `nowUs` */
-export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => void {
-  const { acceptedDoubt, inFlight, pathState, rstLimited, controlSchedule, hostLimits } = options;
-  const { retransmitQueue, sendBackoff, simultaneousOpens, rows } = options;
+/**
+ * Where losses come in bursts, tries have to be spread in time: each waits until this many times as long after the first as the one
+ * before, or as many times less as make the doubt small enough.
+ */
+const SPREADS = [1.25, 1.6, 2, 2.5] as const;
+/** A port is tried for at most this long because of bursts, in microseconds; what they then leave is in its doubt. */
+const LONGEST_SPREAD_US = 20_000_000;
+/** How often a waiting port is looked at again: more may be known, or its row be needed. */
+const SPREAD_LOOK_US = 250_000;
+
+/** Silences are held for at most this long after their last try, in microseconds, while it is not known whether losses cluster. */
+const LONGEST_HOLD_US = 3_000_000;
+/** How often held ones are looked at. */
+const HOLD_LOOK_US = 20_000;
+
+export interface Timeouts {
+  /** Handles the rows' deadlines at or before `nowUs`. */
+  expire(nowUs: number): void;
+  /** When held silences are looked at next; Infinity when none is held. */
+  nextLook(): number;
+}
+
+export function createTimeouts(options: TimeoutsOptions): Timeouts {
+  const { acceptedDoubt, acceptedInBursts, inFlight, pathState, rstLimited, controlSchedule, hostLimits } =
+    options;
+  const { retransmitQueue, sendBackoff, simultaneousOpens, heldSilences, rows } = options;
   const { table, timers, hostOf, unprovedReset, columnOf, hostIn } = inFlight;
   const { capacity, maxTries } = table;
   const { hosts, doubt } = pathState;
 
   /** Nothing was waiting to be sent when deadlines were last handled. */
   let isIdle = false;
+  let heldLookUs = 0;
 
   function expire(nowUs: number): void {
     isIdle = !retransmitQueue.any() && !rows.mayStart();
@@ -58,7 +84,12 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
         timers.arm(row, nowUs, SOON_US);
         continue;
       }
-      if (tries < maxTries && !isSure(row)) {
+      if (tries < maxTries && (isSpread(row, nowUs) || !isSure(row))) {
+        const dueUs = spreadUntil(row, nowUs);
+        if (dueUs > nowUs) {
+          timers.arm(row, nowUs, Math.min(dueUs - nowUs + 1, SPREAD_LOOK_US) | 0);
+          continue;
+        }
         if (tries === 1) controlSchedule.noteSilence(row);
         if (rows.mayLeave(row, nowUs)) retransmitQueue.push(row);
       } else if (sendBackoff.isStalled()) {
@@ -76,8 +107,34 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
           (firstUs > 0 ? firstUs : table.sentAt[row]) + pathState.wholeWaitUs(host),
         );
         if (nowUs < untilUs) timers.arm(row, nowUs, Math.min(untilUs - nowUs + 1, LOOK_AGAIN_US) | 0);
+        else if (mayBeInBurst(row)) heldSilences.push(row);
         else exhaust(row, nowUs);
       }
+    }
+    letGo(nowUs);
+  }
+
+  /** Something has been lost: whether losses come in bursts shows later, and may ask for later tries. */
+  const mayBeInBurst = (row: number): boolean =>
+    acceptedDoubt > 0 &&
+    table.tries[row] < maxTries &&
+    !pathState.isClustered() &&
+    pathState.lostSoFar() > 0 &&
+    !rows.needsRoom();
+
+  /** Held silences are tried again once losses are known to cluster. They are decided as they are when they have waited long, when others need their rows, or when nothing else is left that could tell. */
+  function letGo(nowUs: number): void {
+    if (heldSilences.count() === 0) return;
+    heldLookUs = nowUs + HOLD_LOOK_US;
+    const isClustered = pathState.isClustered();
+    const isLast =
+      rows.undecided() === heldSilences.count() && !rows.mayStart() && !controlSchedule.isFollowingUp();
+    for (let row = heldSilences.oldest(); row >= 0; row = heldSilences.oldest()) {
+      const lastUs = table.sentAt[columnOf(row, table.tries[row] - 1)];
+      if (!isClustered && !isLast && !rows.needsRoom() && nowUs - lastUs < LONGEST_HOLD_US) return;
+      heldSilences.cancel(row);
+      if (isClustered) timers.arm(row, nowUs, 1);
+      else exhaust(row, nowUs);
     }
   }
 
@@ -98,20 +155,52 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
     return silence === SILENCE.controlWaits || silence === SILENCE.controlUnderWay;
   }
 
-  /** Whether the row's tries are enough to believe its silence. */
+  /** Whether the row's tries are enough to believe its silence, or all that there is time or room for. */
   function isSure(row: number): boolean {
     if (acceptedDoubt === 0 || table.tries[row] < FEWEST_TRIES) return false;
-    reckonDoubt(row, true, 0);
-    return doubt[0] < acceptedDoubt;
+    if (!pathState.isClustered()) {
+      reckonDoubt(row, true, false, 0);
+      return doubt[0] < acceptedDoubt;
+    }
+    reckonDoubt(row, true, true, 0);
+    const spanUs = table.sentAt[columnOf(row, table.tries[row] - 1)] - table.sentAt[row];
+    return doubt[0] < acceptedInBursts || spanUs >= LONGEST_SPREAD_US || rows.needsRoom();
+  }
+
+  /** The row waits for its next try, and there is room for it to. */
+  const isSpread = (row: number, nowUs: number): boolean =>
+    table.tries[row] > 0 && table.sentAt[columnOf(row, table.tries[row])] > nowUs && !rows.needsRoom();
+
+  /** When the row's next try is due as far as bursts are concerned. */
+  function spreadUntil(row: number, nowUs: number): number {
+    const tries = table.tries[row];
+    const last = columnOf(row, tries - 1);
+    const firstUs = table.sentAt[row];
+    const spanUs = table.sentAt[last] - firstUs;
+    if (tries < FEWEST_TRIES || acceptedDoubt === 0 || !pathState.mustSpread(table.sentAt, last))
+      return nowUs;
+    if (nowUs - firstUs > LONGEST_SPREAD_US) return nowUs;
+    const first = table.unsent[row];
+    const next = columnOf(row, tries);
+    // It has been set already, since the last try.
+    if (table.sentAt[next] > table.sentAt[last]) return rows.needsRoom() ? nowUs : table.sentAt[next];
+    for (const spread of SPREADS) {
+      table.sentAt[next] = firstUs + Math.min(LONGEST_SPREAD_US, spread * spanUs);
+      const from = columnOf(row, first);
+      pathState.reckonDoubt(hostOf[row], table.sentAt, from, capacity, tries + 1 - first, true);
+      if (doubt[0] < acceptedInBursts) break;
+    }
+    return table.sentAt[next];
   }
 
   /**
    * Puts into `doubt[0]` the chance that every try or its answer was lost or, where the host may limit its RSTs, withheld.
    * @param limited whether to reckon with withheld answers
+   * @param bursts whether to reckon with bursts of loss
    * @param trusted at most this many tries count that left before the host was recognised as rate-limiting
    * @returns whether the host may have withheld answers
    */
-  function reckonDoubt(row: number, limited: boolean, trusted = maxTries): boolean {
+  function reckonDoubt(row: number, limited: boolean, bursts: boolean, trusted = maxTries): boolean {
     const first = table.unsent[row];
     const from = columnOf(row, first);
     const count = table.tries[row] - first;
@@ -133,6 +222,7 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
     }
     if (withholds) early = Math.min(early, trusted);
     pathState.reckonDoubt(host, table.sentAt, from, capacity, early, limited);
+    if (!bursts) doubt[0] -= doubt[1];
     if (limited && mayWithhold) {
       if (early > 0) doubt[0] = 1 - (1 - doubt[0]) * (1 - controlSchedule.withheld(host));
       doubt[0] *= later;
@@ -150,14 +240,18 @@ export function createTimeouts(options: TimeoutsOptions): (nowUs: number) => voi
     else if (errno !== undefined) {
       rows.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
     } else {
-      const mayWithhold = reckonDoubt(row, true);
+      const mayWithhold = reckonDoubt(row, true, true);
       const all = doubt[0];
-      if (mayWithhold) reckonDoubt(row, false);
+      if (mayWithhold) reckonDoubt(row, false, true);
+      pathState.gaveUp(table.sentAt[columnOf(row, table.tries[row] - 1)] - table.sentAt[row]);
       const reason =
         open !== undefined ? "unproved-syn" : unprovedReset[row] === 1 ? "unproved-reset" : "no-response";
-      rows.decideSilent(row, reason, all, doubt[0], nowUs);
+      rows.decideSilent(row, reason, all, doubt, nowUs);
     }
   }
 
-  return expire;
+  return {
+    expire,
+    nextLook: () => (heldSilences.count() > 0 ? heldLookUs : Number.POSITIVE_INFINITY),
+  };
 }

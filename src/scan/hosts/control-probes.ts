@@ -1,7 +1,8 @@
 /**
- * Control probes: SYNs that measure the run's conditions instead of a target port. Three kinds:
+ * Control probes: SYNs that measure the run's conditions instead of a target port. Four kinds:
  *
  *     pilot     probes a known responder again: a missing answer is loss, also where most targets do not answer
+ *     follow-up probes the port of a lost pilot once more: how long is lost what was lost
  *     canary    probes a port that no service uses: a host that accepts several of them is a tarpit
  *     control   probes a port known to be closed, right behind a SYN that may go unanswered: if no RST comes back either, the host
  *               rate-limits its RSTs, and the silence is not a firewall's
@@ -12,22 +13,36 @@
 import { ADDRESS_WORDS, sameWords } from "../../socket/table.ts";
 
 export interface ControlProbes {
-  /** Remembers a port that answered as a target of pilots. @param isOpen with SYN-ACK, not RST */
-  remember(words: Uint32Array, at: number, port: number, path: number, host: number, isOpen: boolean): void;
+  /**
+   * Remembers a port that answered as a target of pilots.
+   * @param isOpen with SYN-ACK, not RST
+   * @param knownUs when the SYN left that it answered
+   */
+  remember(
+    words: Uint32Array,
+    at: number,
+    port: number,
+    path: number,
+    host: number,
+    isOpen: boolean,
+    knownUs: number,
+  ): void;
+  /** The pilot in `slot` was answered. @returns when its port was known to answer before that */
+  answered(slot: number): number;
   known(): number;
   /**
    * Takes a slot for a pilot to a remembered port that answers SYN-ACK, or whose host `isRested`: other hosts may not answer because
    * they have sent too many RSTs. -1 when a few draws find none.
    */
   pickPilot(isRested: (host: number, nowUs: number) => boolean, nowUs: number): number;
-  /** Takes a slot for a canary or a control to this port, which then waits to be sent. @returns -1 when there is no room */
+  /** Takes a slot for one of another kind to this port, which then waits to be sent. @returns -1 when there is no room */
   ask(
     words: Uint32Array,
     at: number,
     port: number,
     path: number,
     host: number,
-    kind: typeof KINDS.canary | typeof KINDS.control,
+    kind: Exclude<Kind, typeof KINDS.pilot>,
   ): number;
   /** Whether any waits to be sent. */
   waiting(): boolean;
@@ -51,12 +66,14 @@ export interface ControlProbes {
   readonly host: Int32Array;
   readonly iss: Uint32Array;
   readonly sentUs: Float64Array;
+  /** Per slot with a pilot: when its port was last known to answer. */
+  readonly knownUs: Float64Array;
   localPort(slot: number): number;
   /** Whether this local port is one of theirs. */
   owns(localPort: number): boolean;
 }
 
-export const KINDS = { pilot: 0, canary: 1, control: 2 } as const;
+export const KINDS = { pilot: 0, followUp: 1, canary: 2, control: 3 } as const;
 type Kind = (typeof KINDS)[keyof typeof KINDS];
 
 /** Targets of pilots that are remembered. */
@@ -86,6 +103,7 @@ export function createControlProbes(
     path: new Uint16Array(RESPONDERS),
     host: new Int32Array(RESPONDERS),
     isOpen: new Uint8Array(RESPONDERS),
+    knownUs: new Float64Array(RESPONDERS),
   };
   let known = 0;
   const state = new Uint8Array(SLOTS);
@@ -97,6 +115,9 @@ export function createControlProbes(
   const iss = new Uint32Array(SLOTS);
   const sentUs = new Float64Array(SLOTS);
   const untilUs = new Float64Array(SLOTS);
+  const knownUs = new Float64Array(SLOTS);
+  /** Per slot: which remembered port its pilot goes to. */
+  const responderOf = new Uint16Array(SLOTS);
   let cursor = 0;
   /** Slots in use, in no order. */
   const used = new Int32Array(SLOTS);
@@ -127,13 +148,20 @@ export function createControlProbes(
 
   return {
     known: () => known,
-    remember: (from, at, to, by, owner, isOpen) => {
+    remember: (from, at, to, by, owner, isOpen, us) => {
       const i = known < RESPONDERS ? known++ : random(RESPONDERS);
       for (let k = 0; k < ADDRESS_WORDS; k++) responders.words[i * ADDRESS_WORDS + k] = from[at + k];
       responders.port[i] = to;
       responders.path[i] = by;
       responders.host[i] = owner;
       responders.isOpen[i] = isOpen ? 1 : 0;
+      responders.knownUs[i] = us;
+    },
+    answered: (slot) => {
+      const i = responderOf[slot];
+      // Another port may have its place meanwhile.
+      if (responders.knownUs[i] === knownUs[slot]) responders.knownUs[i] = sentUs[slot];
+      return knownUs[slot];
     },
     pickPilot: (isRested, nowUs) => {
       if (known === 0) return -1;
@@ -152,6 +180,8 @@ export function createControlProbes(
         responders.path[i],
         responders.host[i],
       );
+      responderOf[slot] = i;
+      knownUs[slot] = responders.knownUs[i];
       kind[slot] = KINDS.pilot;
       state[slot] = UNDER_WAY;
       untilUs[slot] = Number.POSITIVE_INFINITY;
@@ -222,6 +252,7 @@ export function createControlProbes(
     host,
     iss,
     sentUs,
+    knownUs,
     localPort: (slot) => ports.first + (slot % width),
     owns: (localPort) => localPort >= ports.first && localPort < ports.first + width,
   };

@@ -20,6 +20,7 @@ import {
 import type { InFlight } from "../probe/in-flight.ts";
 import type { Verdict, VerdictDraft } from "../probe/verdict.ts";
 import { type ControlProbes, createControlProbes, KINDS, SLOTS } from "./control-probes.ts";
+import { createFollowUps, TRIES } from "./follow-ups.ts";
 import type { RstLimited } from "./rst-limited.ts";
 import { createTarpits, type HostKey } from "./tarpits.ts";
 
@@ -61,6 +62,8 @@ export interface ControlSchedule {
   checkTarpit(host: number, row: number, slot: VerdictDraft): boolean;
   /** The next verdict that no longer waits. */
   release(): Verdict | undefined;
+  /** Whether the first tries of lost pilots' follow-ups are under way, which may tell whether losses cluster. */
+  isFollowingUp(): boolean;
   /** Whether any verdict still waits, or any host is being checked. */
   isPending(): boolean;
   /** When `expire` next ends a probe that a verdict waits for; Infinity when never. */
@@ -144,6 +147,9 @@ export function createControlSchedule({
   /** Hosts with canaries under way, and the verdicts on their open ports. */
   const tarpits = createTarpits();
   const sendsPilots = pathState.adaptive && total >= FEWEST_FOR_PILOTS;
+  const followUps = createFollowUps();
+  /** Per slot: the follow-up that it serves. */
+  const followUpOf = new Uint8Array(SLOTS);
   /** Per slot: its pilot's departure has been counted. */
   const isCounted = new Uint8Array(SLOTS);
   /** Probes until the next pilot. */
@@ -213,6 +219,47 @@ export function createControlSchedule({
     }
   }
 
+  /** Asks for the next try of a follow-up that is due. */
+  function followUp(nowUs: number): void {
+    if (controlProbes === undefined) return;
+    const index = followUps.due(nowUs);
+    if (index < 0) return;
+    const { words, port, path, host } = followUps;
+    const slot = controlProbes.ask(
+      words,
+      index * ADDRESS_WORDS,
+      port[index],
+      path[index],
+      host[index],
+      KINDS.followUp,
+    );
+    if (slot < 0) followUps.end(index);
+    else {
+      followUpOf[slot] = index;
+      followUps.sent(index, nowUs);
+    }
+  }
+
+  /** A pilot was lost: it is followed up, unless the host's limit may be why. */
+  function beginFollowUp(slot: number, nowUs: number): void {
+    if (controlProbes === undefined) return;
+    const host = controlProbes.host[slot];
+    const at = slot * ADDRESS_WORDS;
+    if (!hosts.holds(host, controlProbes.words, at) || (hosts.marks[host] & MARKS.limited) !== 0) return;
+    const { words, port, path, sentUs, knownUs } = controlProbes;
+    followUps.begin(words, at, port[slot], path[slot], host, knownUs[slot], sentUs[slot], nowUs);
+  }
+
+  function endFollowUp(slot: number, isAnswered: boolean, nowUs: number): void {
+    if (controlProbes === undefined) return;
+    const index = followUpOf[slot];
+    const count = followUps.tries[index];
+    followUps.sentUs[index * TRIES + count - 1] = controlProbes.sentUs[slot];
+    pathState.followedUp(followUps.sentUs, index * TRIES, 1, count, followUps.knownUs[index], isAnswered);
+    if (isAnswered) followUps.end(index);
+    else followUps.lost(index, nowUs);
+  }
+
   function end(slot: number, kind: "syn-ack" | "reset" | undefined): void {
     if (controlProbes === undefined) return;
     const host = controlProbes.host[slot];
@@ -229,6 +276,7 @@ export function createControlSchedule({
     controlProbes,
     next: (nowUs, behind) => {
       if (controlProbes === undefined) return -1;
+      followUp(nowUs);
       if (controlProbes.waiting()) {
         const slot = controlProbes.pickAsked(behind || nowUs >= leaveBy ? KINDS.control : KINDS.canary);
         if (slot >= 0) {
@@ -305,8 +353,10 @@ export function createControlSchedule({
       if (controlProbes === undefined) return;
       const what = controlProbes.kind[slot];
       if (what === KINDS.control) endControl(slot, true, nowUs);
+      else if (what === KINDS.followUp) endFollowUp(slot, true, nowUs);
       else if (what === KINDS.pilot) {
-        pathState.pilotAnswered(controlProbes.host[slot], controlProbes.sentUs, slot, nowUs - ageUs);
+        const knownUs = controlProbes.answered(slot);
+        pathState.pilotAnswered(controlProbes.host[slot], controlProbes.sentUs, slot, knownUs, nowUs - ageUs);
       }
       end(slot, kind);
     },
@@ -314,6 +364,7 @@ export function createControlSchedule({
       // A canary that cannot be sent tells as little as one that is not answered.
       if (controlProbes === undefined) return;
       if (controlProbes.kind[slot] === KINDS.control) note(slot, SILENCE.plain);
+      else if (controlProbes.kind[slot] === KINDS.followUp) followUps.refused(followUpOf[slot]);
       else if (isCounted[slot] === 1) pathState.pilotUnknown(controlProbes.sentUs, slot);
       end(slot, undefined);
     },
@@ -322,7 +373,11 @@ export function createControlSchedule({
       for (let slot = controlProbes.expired(nowUs); slot >= 0; slot = controlProbes.expired(nowUs)) {
         const what = controlProbes.kind[slot];
         if (what === KINDS.control) endControl(slot, false, nowUs);
-        else if (what === KINDS.pilot) pathState.pilotLost(controlProbes.sentUs, slot);
+        else if (what === KINDS.followUp) endFollowUp(slot, false, nowUs);
+        else if (what === KINDS.pilot) {
+          pathState.pilotLost(controlProbes.sentUs, slot, controlProbes.knownUs[slot]);
+          beginFollowUp(slot, nowUs);
+        }
         end(slot, undefined);
       }
     },
@@ -332,7 +387,8 @@ export function createControlSchedule({
       sinceRemembered = 0;
       if ((hosts.marks[host] & MARKS.limited) !== 0) return;
       const { peer, peerPort, path } = table;
-      controlProbes.remember(peer, row * ADDRESS_WORDS, peerPort[row], path[row], host, isOpen);
+      const knownUs = table.sentAt[inFlight.columnOf(row, table.tries[row] - 1)];
+      controlProbes.remember(peer, row * ADDRESS_WORDS, peerPort[row], path[row], host, isOpen, knownUs);
     },
     checkTarpit: (host, row, slot) => {
       const marks = hosts.marks[host];
@@ -354,6 +410,7 @@ export function createControlSchedule({
       return tarpits.hold(key, slot);
     },
     release: tarpits.release,
+    isFollowingUp: () => followUps.areFirstOut(),
     isPending: () => tarpits.pending() > 0,
     nextExpiry: () =>
       controlProbes === undefined || tarpits.pending() === 0

@@ -10,6 +10,7 @@
  */
 import { type HostCache, MARKS } from "./host-cache.ts";
 import { lossOf, lossOfPart, MAX_LOSS, NEIGHBOURS, PART_TRIES, SMOOTHING_TRIES } from "./loss.ts";
+import { createLossBursts, type Tries } from "./loss-bursts.ts";
 import { createMissedPorts } from "./missed-ports.ts";
 import type { ProbeTimeouts } from "./probe-timeout.ts";
 import { FATES, type Fate, type SendIntervals } from "./send-intervals.ts";
@@ -33,9 +34,12 @@ export interface LossLedger {
   /** A pilot left; its fate follows: answered, lost, or unknown because it had not left after all. */
   pilotDeparted(times: Float64Array, i: number): void;
   pilotUnknown(times: Float64Array, i: number): void;
-  /** @returns its send interval */
-  pilotAnswered(times: Float64Array, i: number): number;
-  pilotLost(times: Float64Array, i: number): void;
+  /**
+   * @param knownUs when its port was last known to answer
+   * @returns its send interval
+   */
+  pilotAnswered(times: Float64Array, i: number, knownUs: number): number;
+  pilotLost(times: Float64Array, i: number, knownUs: number): void;
   /**
    * Writes the probability that the `count` SYNs to this host that left at `times[i]`, `times[i + step]` ... were all lost, or
    * their answers, to `doubt[0]`.
@@ -49,7 +53,28 @@ export interface LossLedger {
     count: number,
     mayBeLimited: boolean,
   ): void;
+  /** The probability, and that part of it that bursts of loss make. */
   readonly doubt: Float64Array;
+  /**
+   * A pair was answered at the last of its `count` tries, which left at `times[i]`, `times[i + step]` ...; that all before were lost
+   * tells of the path alone.
+   */
+  recovered(times: Float64Array, i: number, step: number, count: number): void;
+  /** A follow-up's last try was answered, or lost as all before it were. */
+  followedUp(
+    times: Float64Array,
+    i: number,
+    step: number,
+    count: number,
+    knownUs: number,
+    isAnswered: boolean,
+  ): void;
+  /** A pair was given up that had tries for `us`. */
+  gaveUp(us: number): void;
+  /** Whether a port's next try, after the one that left at `times[i]`, has to wait longer than usual: what was lost stays lost for a while. */
+  mustSpread(times: Float64Array, i: number): boolean;
+  /** Whether losses are known to come in bursts. */
+  isClustered(): boolean;
   /** A port is open whose first SYN left at `times[i]`. */
   foundOpen(times: Float64Array, i: number): void;
   /** Sum over the open ports found: how many like each were missed. */
@@ -101,6 +126,11 @@ const MAX_UNSEEN = 0.8;
 /** Above this overall loss, a lost SYN is not held against its host. */
 const LOSS_OF_ALL = 0.3;
 
+/** Above this, what is sent at once is lost like what was sent before. */
+const LOSS_OF_OUTAGE = 0.5;
+/** Most SYNs to a port: more than `--retries` allows. */
+const MAX_TRIES = 32;
+
 export function createLossLedger(options: LossLedgerOptions): LossLedger {
   const { hosts, prefixes, intervals, timeouts, startUs, tries } = options;
   const prefixOf = hosts.prefix;
@@ -127,9 +157,12 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
   let pilotUs = startUs;
   const missedPorts = createMissedPorts(intervals, options.acceptedDoubt, tries);
   // Results of functions on the hot path: a fraction that is returned would be allocated.
-  const doubt = new Float64Array(1);
+  const doubt = new Float64Array(2);
   const factor = new Float64Array(1);
   const intervalLoss = new Float64Array(1);
+  const losses = new Float64Array(MAX_TRIES);
+  const pairTries: Tries = { times: losses, i: 0, step: 0, count: 0, losses };
+  const bursts = createLossBursts();
 
   function increment(counts: Uint32Array, i: number): void {
     if (counts[i] < 0xffff) counts[i]++;
@@ -165,11 +198,27 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
     } else if (hosts.lost[host] + prefixes.lost[prefix] > 0 || (hosts.closed[host] > 0 && resetsLimited)) {
       compareHost(host);
     }
+    lookUpLosses(times, from, step, count);
     let product = 1;
+    for (let i = 0; i < count; i++) product *= losses[i];
+    doubt[0] = product;
+    doubt[1] = 0;
+    if (count === 0) return;
+    bursts.reckon(pairTries);
+    doubt[1] = Math.min(1 - product, product * bursts.excess[0]);
+    doubt[0] += doubt[1];
+  }
+
+  /** Fills `pairTries` with what the path lost when each of `count` SYNs left, times `factor[0]`. */
+  function lookUpLosses(times: Float64Array, from: number, step: number, count: number): void {
+    pairTries.times = times;
+    pairTries.i = from;
+    pairTries.step = step;
+    pairTries.count = count;
     for (let i = 0; i < count; i++) {
       const interval = intervals.at(times, from + i * step);
       if (interval >= 0 && interval < smoothed) {
-        product *= Math.min(MAX_LOSS, factor[0] * intervals.loss(interval));
+        losses[i] = Math.min(MAX_LOSS, factor[0] * intervals.loss(interval));
         continue;
       }
       let lost = 0;
@@ -180,12 +229,11 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
         answered = intervals.get(interval, FATES.pilotAnswered);
       }
       // lossOfPart, inlined: a call would allocate its arguments.
-      product *= Math.min(
+      losses[i] = Math.min(
         MAX_LOSS,
         (factor[0] * (lost + PART_TRIES * loss)) / (lost + answered + PART_TRIES),
       );
     }
-    doubt[0] = product;
   }
 
   function add(interval: number, fate: Fate, times = 1): void {
@@ -302,6 +350,7 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
     pairLoss = lossOf(pairsLost, pairsAnswered);
     anyLoss = lossOf(anyLost, anyAnswered);
     resetsLimited = anyLoss > loss;
+    bursts.update();
     smooth(nowUs, settled - NEIGHBOURS);
   }
 
@@ -322,6 +371,7 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
       if (isOfPath) {
         increment(prefixes.answered, prefixOf[host]);
         pairsAnswered++;
+        if ((flags & ANSWER.firstSyn) !== 0) bursts.answeredFirst();
       }
       return interval;
     },
@@ -338,14 +388,37 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
     },
     pilotDeparted: (times, i) => intervals.add(intervals.at(times, i), FATES.pilotSent),
     pilotUnknown: (times, i) => intervals.add(intervals.at(times, i), FATES.pilotSent, -1),
-    pilotAnswered: (times, i) => {
+    pilotAnswered: (times, i, knownUs) => {
+      bursts.pilotAnswered(times[i] - knownUs);
       const interval = intervals.at(times, i);
       add(interval, FATES.pilotAnswered);
       return interval;
     },
-    pilotLost: (times, i) => add(intervals.at(times, i), FATES.pilotLost),
+    pilotLost: (times, i, knownUs) => {
+      add(intervals.at(times, i), FATES.pilotLost);
+      factor[0] = 1;
+      lookUpLosses(times, i, 0, 1);
+      bursts.pilotLost(times[i] - knownUs, losses[0]);
+    },
     reckonDoubt,
     doubt,
+    recovered: (times, i, step, count) => {
+      factor[0] = 1;
+      lookUpLosses(times, i, step, count);
+      bursts.recovered(pairTries);
+    },
+    followedUp: (times, i, step, count, knownUs, isAnswered) => {
+      factor[0] = 1;
+      lookUpLosses(times, i, step, count);
+      bursts.followedUp(pairTries, times[i] - knownUs, isAnswered);
+    },
+    gaveUp: bursts.gaveUp,
+    mustSpread: (times, i) => {
+      factor[0] = 1;
+      lookUpLosses(times, i, 0, 1);
+      return bursts.isClustered() || losses[0] > LOSS_OF_OUTAGE;
+    },
+    isClustered: bursts.isClustered,
     foundOpen: (times, i) => intervals.add(intervals.at(times, i), FATES.open),
     missedPorts: missedPorts.sum,
     loss: () => loss,

@@ -51,6 +51,8 @@ export interface MissEvidence {
   /** Ports called filtered for want of an answer, and the sum of their doubts. */
   readonly silent: number;
   readonly doubts: number;
+  /** That part of the sum that bursts of loss make. */
+  readonly burstDoubts: number;
   /** Round trips known to have failed: the doubts rest on these. */
   readonly lost: number;
   /** Mean tries of a port without an answer. */
@@ -77,10 +79,23 @@ const MANY_LOST = 200;
  * Horvitz-Thompson estimator). Half a port is added, so that finding none does not mean that none was missed. Given the expectation,
  * the true number is Poisson distributed. The expectation is as uncertain as the loss, `tries` times over.
  */
-export function missedOpen({ found, missedPorts, silent, doubts, lost, tries }: MissEvidence): Missed {
+export function missedOpen({
+  found,
+  missedPorts,
+  silent,
+  doubts,
+  burstDoubts,
+  lost,
+  tries,
+}: MissEvidence): Missed {
   if (silent === 0) return { expected: 0, low: 0, high: 0 };
   const doubt = Math.min(doubts / silent, 1 - 1e-9);
-  const expected = Math.min(silent, missedPorts + (0.5 * doubt) / (1 - doubt));
+  // Open ports met bursts as silent ones did.
+  const inBursts = Math.min(burstDoubts / silent, 1 - 1e-9);
+  const expected = Math.min(
+    silent,
+    missedPorts + (found * inBursts) / (1 - inBursts) + (0.5 * doubt) / (1 - doubt),
+  );
   const hidden = tries > FEW_TRIES ? 0 : (HIDDEN_DEVIATION ** 2 * MANY_LOST) / (MANY_LOST + lost);
   const factor = Math.exp(Z_95 * Math.sqrt(tries ** 2 / (lost + 4) + BURST_DEVIATION ** 2 + hidden));
   // The expectation itself rests on `found + 1/2` ports: overdispersion.

@@ -67,6 +67,7 @@ function simulate(seed: number) {
     missedPorts: (found * doubt) / (1 - doubt),
     silent,
     doubts: silent * doubt,
+    burstDoubts: 0,
     lost,
     tries,
   });
@@ -107,6 +108,7 @@ describe("open ports that were missed", () => {
       missedPorts: 100,
       silent: 5000,
       doubts: 500,
+      burstDoubts: 0,
       lost: 2000,
       tries: 1,
     });
@@ -115,12 +117,22 @@ describe("open ports that were missed", () => {
   });
 
   it("are none where nothing was silent, and perhaps one where nothing was found", () => {
-    expect(missedOpen({ found: 50, missedPorts: 3, silent: 0, doubts: 0, lost: 9, tries: 0 })).toEqual({
+    expect(
+      missedOpen({ found: 50, missedPorts: 3, silent: 0, doubts: 0, burstDoubts: 0, lost: 9, tries: 0 }),
+    ).toEqual({
       expected: 0,
       low: 0,
       high: 0,
     });
-    const nothing = missedOpen({ found: 0, missedPorts: 0, silent: 100, doubts: 50, lost: 100, tries: 1 });
+    const nothing = missedOpen({
+      found: 0,
+      missedPorts: 0,
+      silent: 100,
+      doubts: 50,
+      burstDoubts: 0,
+      lost: 100,
+      tries: 1,
+    });
     expect(nothing.expected).toBeGreaterThan(0);
     expect(nothing.low).toBe(0);
     expect(nothing.high).toBeGreaterThan(0);

@@ -1,0 +1,248 @@
+/**
+ * Losses that come in bursts: how likely a SYN is lost because the one before it was, and for how long.
+ *
+ * The model is Gilbert's two-state chain in continuous time: a pair is in a burst for a share of the time, each time for an
+ * exponential while. In a burst everything is lost, out of it what the path loses. Whether host, prefix or path are away makes no
+ * difference to one pair. Share and mean time are not fitted but weighted, over a grid, by three kinds of evidence (Bayes):
+ *
+ *     pilots      a port that answered a while ago is lost now: a burst has begun, or chance; and those that answer
+ *     follow-ups  the same port, asked again until it answers: how long it lasts (hosts/follow-ups.ts)
+ *     pairs       those answered after lost tries. Pairs that never are show nothing, so a pair's likelihood is that of being
+ *                 answered within the time for which pairs are tried
+ *
+ * It fails where bursts are not exponential: a few of minutes among many of milliseconds count as many of seconds. A host that is
+ * away for the whole run shows nowhere. Without evidence the prior holds.
+ *
+ * Pure: times in microseconds. Not here: the path's loss (loss-ledger.ts), when tries leave (engine/timeouts.ts).
+ */
+
+/** When the tries of one pair left: at `times[i]`, `times[i + step]` ..., `count` of them; and what the path lost then, from `losses[0]` on. */
+export interface Tries {
+  times: Float64Array;
+  i: number;
+  step: number;
+  count: number;
+  readonly losses: Float64Array;
+}
+
+export interface LossBursts {
+  /** A pair was answered at its last try; all before it were lost. */
+  recovered(tries: Tries): void;
+  /** A pair was answered at its first. */
+  answeredFirst(): void;
+  /** A pilot was answered, or lost, that left `us` after its port was known to answer. @param loss the path's */
+  pilotAnswered(us: number): void;
+  pilotLost(us: number, loss: number): void;
+  /** The last try of a follow-up was answered or lost; all before it were lost. @param us as of its pilot */
+  followedUp(tries: Tries, us: number, isAnswered: boolean): void;
+  /** A pair's tries, which spanned `us`, all stayed without an answer. */
+  gaveUp(us: number): void;
+  /** Takes what came since into account: to be called now and then. */
+  update(): void;
+  /** Whether losses are known to cluster: tries then have to be spread in time. */
+  isClustered(): boolean;
+  /**
+   * Writes to `excess[0]` by how much more likely all tries are lost than the path's loss alone, multiplied, says: 0 for no more,
+   * 1 for twice as likely.
+   */
+  reckon(tries: Tries): void;
+  readonly excess: Float64Array;
+  /** The share of time that a pair is in a burst, and the mean time of one in microseconds; as the evidence has it. */
+  share(): number;
+  meanUs(): number;
+}
+
+/** The grid: shares of time in bursts, and mean times of bursts from this on, each twice the one before. */
+const SHARES = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3] as const;
+const SHORTEST_US = 50_000;
+const TIMES = 10;
+const CELLS = SHARES.length * TIMES;
+/** Prior probability that losses cluster at all, spread over the grid: the larger the share, the rarer. */
+const PRIOR_CLUSTERED = 0.02;
+/** Losses count as clustered when they are this many times likelier to be so. */
+const EVIDENCE = 30;
+/** Cells with less of the weight of all than this are left out. */
+const LEAST_WEIGHT = 1e-3;
+/** Pairs that are taken into account between two updates: more tell little more, and take time. */
+const MOST_PAIRS = 32;
+/** Powers of two of about a millisecond by which times are told apart. */
+const SPANS = 32;
+/** Gain of the mean span of pairs that were given up. */
+const SPAN_GAIN = 1 / 64;
+
+const sharesSum = SHARES.reduce((sum, share) => sum + 1 / share, 0);
+const spanOf = (us: number): number => 31 - Math.clz32((us >> 10) | 1);
+const usOf = (span: number): number => 1024 * 2 ** span;
+
+export function createLossBursts(): LossBursts {
+  const shareOf = Float64Array.from({ length: CELLS }, (_, cell) => SHARES[Math.floor(cell / TIMES)]);
+  const meanOf = Float64Array.from({ length: CELLS }, (_, cell) => SHORTEST_US * 2 ** (cell % TIMES));
+  const priorOf = shareOf.map((share) => PRIOR_CLUSTERED / share / sharesSum / TIMES);
+  /** Per cell and span: the logarithm of the chance to be in no burst so long after an answer, and the chance that a burst outlasts it. */
+  const outOf = new Float64Array(CELLS * SPANS);
+  const outlastOf = new Float64Array(CELLS * SPANS);
+  /** Per cell: the logarithm of its likelihood relative to that of no bursts, but for what is counted below. */
+  const evidence = new Float64Array(CELLS);
+  /** Pilots that were answered, by time since their port had answered; pairs that were answered at once. */
+  const pilots = new Float64Array(SPANS);
+  let firsts = 0;
+  /** The cells that count, and their weights; the weight of no bursts is what is left of 1. */
+  const weights = new Float64Array(CELLS);
+  const listed = new Int32Array(CELLS);
+  let cells = 0;
+  /** By the span of tries: the weighted chance to be in a burst that outlasts it. */
+  const outlasts = new Float64Array(SPANS);
+  let isClustered = false;
+  let meanShare = 0;
+  let meanUs = 0;
+  let spanUs = Number.POSITIVE_INFINITY;
+  let pairs = 0;
+  let isNews = true;
+  const excess = new Float64Array(1);
+  /** The chain that is followed: all tries lost so far and now in a burst, or not; relative to the path's losses. */
+  let within = 0;
+  let without = 0;
+
+  /** The chance to be in a burst `us` after having been in one, or not. */
+  const forgets = (cell: number, us: number): number => Math.exp(-us / (meanOf[cell] * (1 - shareOf[cell])));
+  const stays = (cell: number, us: number): number => shareOf[cell] + (1 - shareOf[cell]) * forgets(cell, us);
+  const enters = (cell: number, us: number): number => shareOf[cell] * (1 - forgets(cell, us));
+
+  /** Begins with a first try that was lost, at a time when bursts are had with this chance. */
+  function begin(chance: number, loss: number): void {
+    within = chance / loss;
+    without = 1 - chance;
+  }
+
+  /** Time goes on until the k-th try. */
+  function pass(cell: number, { times, i, step }: Tries, k: number): void {
+    const us = times[i + k * step] - times[i + (k - 1) * step];
+    const in1 = within * stays(cell, us) + without * enters(cell, us);
+    without += within - in1;
+    within = in1;
+  }
+
+  /** Follows tries that were all lost, from the second on. */
+  function follow(cell: number, tries: Tries, count: number): void {
+    for (let k = 1; k < count; k++) {
+      pass(cell, tries, k);
+      within /= tries.losses[k];
+    }
+  }
+
+  function recovered(tries: Tries): void {
+    if (pairs >= MOST_PAIRS) return;
+    pairs++;
+    isNews = true;
+    const { times, i, step, count, losses } = tries;
+    const seenUs = Math.max(spanUs, times[i + (count - 1) * step] - times[i]);
+    for (let cell = 0; cell < CELLS; cell++) {
+      begin(shareOf[cell], losses[0]);
+      follow(cell, tries, count - 1);
+      pass(cell, tries, count - 1);
+      evidence[cell] += Math.log(without / (1 - shareOf[cell] * Math.exp(-seenUs / meanOf[cell])));
+    }
+  }
+
+  function followedUp(tries: Tries, us: number, isAnswered: boolean): void {
+    const { count, losses } = tries;
+    isNews = true;
+    for (let cell = 0; cell < CELLS; cell++) {
+      begin(enters(cell, us), losses[0]);
+      follow(cell, tries, count - 1);
+      const before = within + without;
+      pass(cell, tries, count - 1);
+      evidence[cell] += Math.log((isAnswered ? without : within / losses[count - 1] + without) / before);
+    }
+  }
+
+  function update(): void {
+    if (!isNews) return;
+    isNews = false;
+    pairs = 0;
+    let most = 0;
+    for (let cell = 0; cell < CELLS; cell++) {
+      let sum =
+        evidence[cell] +
+        firsts * Math.log((1 - shareOf[cell]) / (1 - shareOf[cell] * Math.exp(-spanUs / meanOf[cell])));
+      for (let span = 0; span < SPANS; span++) {
+        sum += pilots[span] * outOf[cell * SPANS + span];
+      }
+      weights[cell] = sum;
+      most = Math.max(most, sum);
+    }
+    let clustered = 0;
+    for (let cell = 0; cell < CELLS; cell++) {
+      weights[cell] = priorOf[cell] * Math.exp(weights[cell] - most);
+      clustered += weights[cell];
+    }
+    const independent = Math.exp(-most);
+    isClustered = clustered > EVIDENCE * PRIOR_CLUSTERED * independent;
+    const all = clustered + (1 - PRIOR_CLUSTERED) * independent;
+    cells = 0;
+    meanShare = 0;
+    meanUs = 0;
+    outlasts.fill(0);
+    for (let cell = 0; cell < CELLS; cell++) {
+      const weight = weights[cell] / all;
+      meanShare += weight * shareOf[cell];
+      meanUs += weight * shareOf[cell] * meanOf[cell];
+      for (let span = 0; span < SPANS; span++) {
+        outlasts[span] += weight * outlastOf[cell * SPANS + span];
+      }
+      if (weights[cell] < LEAST_WEIGHT * clustered) continue;
+      weights[cells] = weight;
+      listed[cells++] = cell;
+    }
+    meanUs /= meanShare;
+  }
+
+  for (let cell = 0; cell < CELLS; cell++) {
+    for (let span = 0; span < SPANS; span++) {
+      outOf[cell * SPANS + span] = Math.log(1 - enters(cell, usOf(span)));
+      outlastOf[cell * SPANS + span] = shareOf[cell] * Math.exp(-usOf(span) / meanOf[cell]);
+    }
+  }
+  update();
+  return {
+    recovered,
+    answeredFirst: () => {
+      firsts++;
+    },
+    pilotAnswered: (us) => {
+      pilots[spanOf(us)]++;
+      isNews = true;
+    },
+    pilotLost: (us, loss) => {
+      isNews = true;
+      for (let cell = 0; cell < CELLS; cell++) {
+        const entered = enters(cell, us);
+        evidence[cell] += Math.log(entered / loss + 1 - entered);
+      }
+    },
+    followedUp,
+    gaveUp: (us) => {
+      spanUs = Number.isFinite(spanUs) ? spanUs + SPAN_GAIN * (us - spanUs) : us;
+    },
+    update,
+    isClustered: () => isClustered,
+    reckon: (tries) => {
+      const { times, i, step, count, losses } = tries;
+      excess[0] = 0;
+      if (isClustered) {
+        for (let k = 0; k < cells; k++) {
+          begin(shareOf[listed[k]], losses[0]);
+          follow(listed[k], tries, count);
+          excess[0] += weights[k] * Math.max(0, within + without - 1);
+        }
+        return;
+      }
+      // Where nothing speaks for bursts, one that outlasts all tries is all that is reckoned with.
+      excess[0] = outlasts[spanOf(times[i + (count - 1) * step] - times[i])];
+      for (let k = 0; k < count; k++) excess[0] /= losses[k];
+    },
+    excess,
+    share: () => meanShare,
+    meanUs: () => meanUs,
+  };
+}
