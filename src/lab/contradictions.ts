@@ -105,7 +105,10 @@ function* ofPath(path: PathDescription, at: Place): Generator<Fault> {
     [[...at, "out"], outward, [path, outward]],
   ];
   for (const [place, way, sources] of ways) {
-    const { rateChanges = [] } = way;
+    const { rateChanges = [], outages = [] } = way;
+    for (const [i, { fromMs, toMs }] of outages.entries()) {
+      if (toMs <= fromMs) yield { at: [...place, "outages", i, "toMs"], says: "is not after fromMs" };
+    }
     for (const [i, { atMs }] of rateChanges.entries()) {
       if (i === 0 || atMs > rateChanges[i - 1].atMs) continue;
       yield { at: [...place, "rateChanges", i, "atMs"], says: "is not after the one before it" };

@@ -2,7 +2,7 @@
  * What a description of a lab may say: one schema, from which come the types, the check of a file (parse-description.ts), and
  * lab.schema.json for editors.
  *
- * Not here: what contradicts itself (contradictions.ts), and what a description means for a packet (population.ts, path.ts,
+ * Not here: what contradicts itself (contradictions.ts), and what a description means for a packet (population.ts, path/path.ts,
  * noise.ts).
  *
  *     { "path": { "latencyMs": 40, "loss": 0.03, "in": { "ratePps": 20000 } },
@@ -11,7 +11,7 @@
 import * as v from "valibot";
 import { didYouMean } from "../suggest.ts";
 import { parseAddress } from "../wire/address.ts";
-import { parseHostRange, parsePorts } from "./ranges.ts";
+import { parseHostRange, parsePorts, parseRange } from "./ranges.ts";
 
 // --- building blocks: each says in one line what is wrong ----------------------------------------------------------------
 
@@ -86,8 +86,33 @@ const share = number(0, 1);
 const milliseconds = number(0, 3_600_000);
 const rate = number(0.001, 100_000_000);
 const noiseRate = number(0, 1_000_000);
+/** On the lab's clock. */
+const moment = number(0, 1e9);
 
 // --- paths -----------------------------------------------------------------------------------------------------------------
+
+/** What is good or bad as one. A prefix is a /24 or a /64, a pair a host and a port of it, a flow that and the prober's port. */
+const KEYS = ["path", "prefix", "host", "pair", "flow", "source-port"] as const;
+const burst = object({
+  per: required(
+    oneOf(KEYS),
+    "What is good or bad as one: the path, a prefix (/24 or /64), a host, a pair (host and port), a flow (and the prober's port), or a port of the prober's.",
+  ),
+  share: required(share, "Share of the time that each of them is bad, and loses every packet."),
+  meanMs: optional(
+    number(1, 3_600_000),
+    "Mean milliseconds of a bad time; both kinds of time are exponential. For ever when left out: then share is one of them, not of time.",
+  ),
+});
+export type BurstDescription = v.InferOutput<typeof burst>;
+
+const outage = object({
+  fromMs: required(moment, "Milliseconds since the start of the lab."),
+  toMs: required(moment, "When it is over."),
+  share: optional(share, "Share of the prefixes (/24 or /64) that are away; all by default."),
+  range: optional(text(parseRange), "Addresses that are away, written as a range of hosts; all by default."),
+});
+export type OutageDescription = v.InferOutput<typeof outage>;
 
 /** One way of a path. Shares are probabilities. */
 const DIRECTION = {
@@ -97,6 +122,11 @@ const DIRECTION = {
     "A packet's latency is drawn evenly from latencyMs ± jitterMs, never below 0. Packets overtake each other by it.",
   ),
   loss: optional(share, "Share of packets lost at random."),
+  bursts: optional(
+    list(burst, 100),
+    "Loss in bursts, beside loss. Both ways share the states of a rule that the path gives; in and out have their own.",
+  ),
+  outages: optional(list(outage, 1000), "Times in which every packet is lost."),
   duplication: optional(share, "Share of packets that arrive twice."),
   reordering: optional(
     share,
@@ -111,7 +141,7 @@ const DIRECTION = {
   rateChanges: optional(
     list(
       object({
-        atMs: required(number(0, 1e9), "Milliseconds since the start of the lab."),
+        atMs: required(moment, "Milliseconds since the start of the lab."),
         ratePps: required(rate, "Packets per second from then on."),
       }),
       1000,

@@ -2,7 +2,7 @@
  * The simulated network: a prober's packets go in, packets of simulated hosts and routers come out, each when it is due.
  * Sans-I/O and without a clock: the same network runs under a virtual clock, or behind a real interface (runtime/lab/lab.ts).
  *
- * A packet goes over the path to its host (path.ts), arrives and is answered (host.ts), and its answers go over the path
+ * A packet goes over the path to its host (path/path.ts), arrives and is answered (host.ts), and its answers go over the path
  * back. Events happen in order of time, and each direction has its own random stream: the output depends on what went in and
  * when, not on how often it was polled.
  *
@@ -19,7 +19,9 @@ import type { LabDescription, PathDescription, Service } from "./description.ts"
 import { createHosts, type HostCounts, type Hosts } from "./host.ts";
 import { createNoise } from "./noise.ts";
 import { createPacketStore } from "./packets.ts";
-import { createPaths, type Direction, LOST, type Path, QUEUE_FULL } from "./path.ts";
+import { mergePeriods, type Period } from "./path/bursts.ts";
+import { newFlow } from "./path/flow.ts";
+import { createPaths, type Direction, LOST, type Path, QUEUE_FULL } from "./path/path.ts";
 import { createPopulation, type HostKind, type PortKind } from "./population.ts";
 import { createRandom } from "./random.ts";
 import { createTimeQueue } from "./time-queue.ts";
@@ -42,7 +44,7 @@ export interface NetworkCounts extends HostCounts {
   out: number;
   /** SYNs without ACK from the prober, whatever became of them. */
   syns: number;
-  /** Lost at random, each way. */
+  /** Lost at random, in bursts and in outages, each way. */
   lostIn: number;
   lostOut: number;
   /** Dropped at a full bottleneck queue, each way. */
@@ -75,6 +77,11 @@ export interface LabNetwork {
   /** Whether a simulated host, or silent space, is at this address, so that ARP answers for it. */
   serves(address: Address): boolean;
   truth(address: Address, port: number): Truth;
+  /**
+   * When bursts and outages lose every packet of this pair, one way or the other, up to `untilUs`: ascending, apart from each
+   * other. What depends on the prober's port is not among them.
+   */
+  awayTimes(address: Address, port: number, untilUs: number): Period[];
   readonly counts: Readonly<NetworkCounts>;
   /** What all hosts hold now: half-open and connected TCP connections, bytes of buffer memory. */
   readonly held: Hosts["held"];
@@ -98,7 +105,7 @@ const DEFAULT_SEED = 1;
 export function createNetwork(description: LabDescription, options: NetworkOptions): LabNetwork {
   const seed = options.random ?? description.seed ?? DEFAULT_SEED;
   const population = createPopulation(description, seed);
-  const createPath = createPaths(description.path ?? {}, options.startUs, {
+  const createPath = createPaths(description.path ?? {}, options.startUs, seed, {
     in: createRandom(seed, STREAM_IN),
     out: createRandom(seed, STREAM_OUT),
   });
@@ -137,7 +144,7 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
 
   const hosts = createHosts(population, seed, counts, (kind, out, length, nowUs) => {
     const { out: way } = pathOf(kind);
-    const through = way.enter(nowUs);
+    const through = way.enter(out, 0, length, nowUs);
     if (through === LOST) counts.lostOut++;
     else if (through === QUEUE_FULL) counts.queueDropsOut++;
     else travel(way, outward, out, 0, length, through);
@@ -199,7 +206,7 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
       return;
     }
     const { in: way } = pathOf(kind);
-    const through = way.enter(nowUs);
+    const through = way.enter(b, at, end, nowUs);
     if (through === LOST) counts.lostIn++;
     else if (through === QUEUE_FULL) counts.queueDropsIn++;
     else travel(way, inward, b, at, end - at, through);
@@ -254,6 +261,17 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
     return { state: "filtered", reasons: [reason, ...silent], tarpit };
   }
 
+  const asked = newFlow();
+  function awayTimes(address: Address, port: number, untilUs: number): Period[] {
+    const kind = kindAt(address);
+    if (kind === undefined) return [];
+    asked.host.set(lookUp);
+    asked.port = port;
+    const { in: inward, out } = pathOf(kind);
+    const rules = new Set([...inward.weather, ...out.weather]);
+    return mergePeriods([...rules].flatMap((rule) => rule.periods(asked, untilUs)));
+  }
+
   return {
     handlePacket,
     handleTimeout: advance,
@@ -277,6 +295,7 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
     },
     serves: (address) => kindAt(address) !== undefined,
     truth,
+    awayTimes,
     counts,
     get held() {
       return hosts.held;

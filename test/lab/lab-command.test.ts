@@ -258,6 +258,55 @@ describe.skipIf(skipping("the lab as real packets", labProblem()))("the lab", ()
     );
   });
 
+  describe("with bursts and outages", () => {
+    const write = (name: string, description: object): string => {
+      const path = join(folder, name);
+      writeFileSync(path, JSON.stringify(description));
+      return path;
+    };
+
+    it("answers for exactly the pairs that its truth has not away", async () => {
+      const bad = write("bad.json", {
+        path: {
+          bursts: [
+            { per: "pair", share: 0.2 },
+            { per: "host", share: 0.2 },
+          ],
+          outages: [{ fromMs: 0, toMs: 1e9, range: HOSTS4[3] }],
+        },
+        hosts: ["198.18.0.0/24", "2001:db8:18::/120"].map((range) => ({ range })),
+      });
+      const targets = [`${HOSTS4[0]}-8:${PORTS}`, ...HOSTS6.map((ip) => at(ip, PORTS))];
+      const told = await run(synprobe("lab", bad, ...targets.flatMap((target) => ["--truth", target])));
+      const pairs = linesOf(told.stdout).map((line) => JSON.parse(line));
+      const expected = pairs.map(({ ip, port, away_ms }) => [at(ip, port), away_ms ? "filtered" : "closed"]);
+      const quick = ["--retries", "1", "--timeout", "1s", "-oJ", "-"];
+      const { stdout } = await run(synprobe("lab", bad, "--", ...synprobe(...quick, ...targets)));
+      const found = [...resultsOf(stdout)].map(([target, { state }]) => [target, state] as const);
+      expect(new Map(found)).toEqual(new Map(expected as [string, string][]));
+      const away = pairs.filter((pair) => pair.away_ms);
+      expect(away.length).toBeGreaterThan(60);
+      expect(away.length).toBeLessThan(260);
+      expect(away.find(({ ip }) => ip === HOSTS4[3]).away_ms).toEqual([[0, 60_000]]);
+    });
+
+    it("is away until its outage is over, by its own clock", async () => {
+      const away = write("away.json", {
+        path: { outages: [{ fromMs: 0, toMs: 1500 }] },
+        hosts: [{ range: "198.18.0.1", ports: [{ is: "open" }] }],
+      });
+      const report = join(folder, "away-report.json");
+      const until = ["sh", "-c", 'until "$@"; do :; done', "sh"];
+      const probe = synprobe("--retries", "0", "--timeout", "100ms", "--require-open", "198.18.0.1:80");
+      const { status } = await run(synprobe("lab", away, "--report", report, "--", ...until, ...probe));
+      expect(status).toBe(0);
+      const { command, network } = JSON.parse(readFileSync(report, "utf8"));
+      expect(command.started_s + command.elapsed_s).toBeGreaterThan(1.5);
+      expect(network.lostIn).toBeGreaterThan(0);
+      expect(network.lostOut).toBe(0);
+    });
+  });
+
   describe("--report", () => {
     it("has what the command sent and got, when, and where the lab fell short", async () => {
       const report = join(folder, "report.json");

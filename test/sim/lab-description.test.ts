@@ -36,6 +36,14 @@ describe("a description", () => {
         duplication: 0.05,
         reordering: 0.01,
         reorderingMs: 3,
+        bursts: [
+          { per: "host", share: 0.05, meanMs: 500 },
+          { per: "source-port", share: 0.05 },
+        ],
+        outages: [
+          { fromMs: 2000, toMs: 4000, share: 0.25 },
+          { fromMs: 0, toMs: 1, range: "198.18.4.0/24" },
+        ],
         in: { ratePps: 20_000, queuePackets: 2000, rateChanges: [{ atMs: 1000, ratePps: 10_000 }] },
         out: { loss: 0 },
       },
@@ -124,6 +132,22 @@ describe("a description", () => {
         },
       },
       "lab.json: path.rateChanges[1].atMs: is not after the one before it",
+    ],
+    [
+      { hosts: [], path: { out: { outages: [{ fromMs: 5, toMs: 5 }] } } },
+      "lab.json: path.out.outages[0].toMs: is not after fromMs",
+    ],
+    [
+      host({ path: { outages: [{ fromMs: 5, toMs: 6, range: "198.18.0.1/16" }] } }),
+      "lab.json: hosts[0].path.outages[0].range: the address has bits beyond its prefix length",
+    ],
+    [
+      { hosts: [], path: { bursts: [{ per: "hosts", share: 0.5 }] } },
+      /path\.bursts\[0\]\.per: "hosts" is none of path, .*; did you mean "host"\?$/,
+    ],
+    [
+      { hosts: [], path: { bursts: [{ per: "host", share: 0.5, meanMs: 0 }] } },
+      "lab.json: path.bursts[0].meanMs: 0 is not a number from 1 to 3600000",
     ],
     [
       { hosts: [], path: { queuePackets: 5 } },

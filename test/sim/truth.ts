@@ -93,18 +93,20 @@ export function scanTruth(
     readonly workers?: boolean;
     /** Ends before the scans do: what is scored then is what they had by that time. */
     readonly untilUs?: number;
+    /** All SYNs leave from this port (-g); there are no control probes from ports of their own then. */
+    readonly sourcePort?: number;
   } = {},
 ): Score[] {
   const network = createNetwork(description, { startUs: 0 });
   const { hosts, ports, seed = 1 } = size;
   const rates = sharedRates(parts);
+  const { pilotPorts: _own, ...untold } = UNTOLD;
   const scans = Array.from({ length: parts }, (_, index) => {
     const width = Math.floor(1024 / parts);
     const startUs = more.startsUs?.[index] ?? 0;
     const engine = engineFor(spaceOf(hosts, ports, seed, index, parts), {
-      ...UNTOLD,
-      ports: createSourcePorts(64_402 + index * width, 64_402 + (index + 1) * width - 65, 1),
-      pilotPorts: { first: 64_402 + (index + 1) * width - 64, last: 64_402 + (index + 1) * width - 1 },
+      ...untold,
+      ...(more.sourcePort === undefined ? portsOf(64_402 + index * width, width) : onePort(more.sourcePort)),
       seed: seed * 7919 + index,
       startUs,
       ...overrides,
@@ -169,6 +171,14 @@ export function scanTruth(
   }
   return scans.map((scan, index) => score(scan, network, spaceOf(hosts, ports, seed, index, parts)));
 }
+
+/** Ports of a part's own, the last of them for control probes. */
+const portsOf = (first: number, width: number) => ({
+  ports: createSourcePorts(first, first + width - 65, 1),
+  pilotPorts: { first: first + width - 64, last: first + width - 1 },
+});
+
+const onePort = (port: number) => ({ ports: createSourcePorts(port, port, 1) });
 
 /** A worker's rate: its part of the bounds, and of what all find. */
 function shareRate(

@@ -146,10 +146,19 @@ function openReport(file: string): number {
   return writing(file, () => asInvoker(true, () => openSync(file, "w")));
 }
 
+/** Of bursts and outages, this much of the lab's time is told. */
+const TOLD_MS = 60_000;
+
 /** One NDJSON line a pair, with the names that -oJ gives the same things. */
 function printTruth(description: LabDescription, targets: readonly string[]): void {
   const network = createNetwork(description, { startUs: 0 });
   const services = readServices();
+  /** When no packet of the pair arrives, in milliseconds since the start of the lab; nothing where that is never. */
+  const awayTimes = (address: Address, port: number): object => {
+    const times = network.awayTimes(address, port, TOLD_MS * 1000);
+    const away_ms = times.map((ends) => ends.map((us) => Math.round(us) / 1000));
+    return away_ms.length === 0 ? {} : { away_ms };
+  };
   for (const target of targets) {
     const { host, ports } = parseTargets(target, services);
     if (host.kind === "name" || ports === undefined)
@@ -159,7 +168,12 @@ function printTruth(description: LabDescription, targets: readonly string[]): vo
       for (let address: Address | undefined = first; address; address = nextAddress(address, last)) {
         const ip = formatAddress(address);
         const lines = Array.from(ports, (port) =>
-          JSON.stringify({ ip, port, state: network.truth(address, port).state }),
+          JSON.stringify({
+            ip,
+            port,
+            state: network.truth(address, port).state,
+            ...awayTimes(address, port),
+          }),
         );
         printResult(`${lines.join("\n")}\n`);
       }

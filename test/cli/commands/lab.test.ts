@@ -65,6 +65,24 @@ describe("--truth", () => {
   });
 });
 
+it("--truth says of the first minute when bursts and outages lose all packets of a pair", async () => {
+  const away = join(folder, "away.json");
+  const outages = [
+    { fromMs: 2000, toMs: 4000.5, range: "198.18.0.1" },
+    { fromMs: 50_000, toMs: 70_000 },
+  ];
+  writeFileSync(
+    away,
+    JSON.stringify({ path: { outages }, hosts: [{ range: "198.18.0.0/24", path: { bursts: [] } }] }),
+  );
+  const { stdout } = await lab(away, "--truth", "198.18.0.1-2:22", "--truth", "198.19.0.1:22");
+  expect(linesOf(stdout)).toEqual([
+    '{"ip":"198.18.0.1","port":22,"state":"closed","away_ms":[[2000,4000.5],[50000,60000]]}',
+    '{"ip":"198.18.0.2","port":22,"state":"closed","away_ms":[[50000,60000]]}',
+    '{"ip":"198.19.0.1","port":22,"state":"filtered"}',
+  ]);
+});
+
 it("--truth takes ranges as the main command does", async () => {
   const { stdout } = await lab(file, "--truth", "198.18.0.254-198.18.1.1:22,23");
   const pairs = linesOf(stdout).map((line) => JSON.parse(line));

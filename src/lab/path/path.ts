@@ -1,11 +1,15 @@
 /**
  * What one direction of a path does to a packet: a bottleneck with its queue, loss, latency with jitter, reordering,
- * duplication. Each is a small rule; a direction is the rules in this order.
+ * duplication. Each is a small rule; a direction is the rules in this order. Loss in bursts and outages are bursts.ts's: what
+ * counts for them is when a packet enters.
  *
- * Rules know times only; the packets themselves wait in network.ts.
+ * The packets themselves wait in network.ts.
  */
-import type { DirectionDescription, PathDescription } from "./description.ts";
-import type { Random } from "./random.ts";
+
+import type { DirectionDescription, PathDescription } from "../description.ts";
+import type { Random } from "../random.ts";
+import { createBursts, createOutage, type Weather } from "./bursts.ts";
+import { newFlow, readFlow } from "./flow.ts";
 
 /** What `enter` returns in place of a time. */
 export const LOST = -1;
@@ -13,13 +17,15 @@ export const QUEUE_FULL = -2;
 
 export interface Direction {
   /**
-   * A packet enters. @returns when it leaves the bottleneck, or LOST or QUEUE_FULL.
+   * The packet `b[at, end)` enters. @returns when it leaves the bottleneck, or LOST or QUEUE_FULL.
    */
-  enter(nowUs: number): number;
+  enter(b: Uint8Array, at: number, end: number, nowUs: number): number;
   /** Copies of a packet that arrive: 1, or 2 when it is duplicated. */
   copies(): number;
   /** Delay of one copy from there, in microseconds. */
   delay(): number;
+  /** When everything is lost, as far as it depends on what the packet is of: bursts and outages. */
+  readonly weather: readonly Weather[];
 }
 
 /** When a packet that arrives at `nowUs` leaves the queue; QUEUE_FULL when it is dropped. */
@@ -31,17 +37,43 @@ export interface Path {
   readonly out: Direction;
 }
 
-/** The network's rules, and those of paths that differ: what a path leaves out is as the network has it. */
-export function createPaths(network: PathDescription, startUs: number, random: { in: Random; out: Random }) {
+/**
+ * The network's rules, and those of paths that differ: what a path leaves out is as the network has it.
+ * @param seed of bursts and outages
+ * @param random what befalls single packets, each way
+ */
+export function createPaths(
+  network: PathDescription,
+  startUs: number,
+  seed: number,
+  random: { in: Random; out: Random },
+) {
   const shared = {
     in: bottleneckOf(rulesOf(network, "in"), startUs),
     out: bottleneckOf(rulesOf(network, "out"), startUs),
   };
+  /** One rule, one weather: for both ways, and for all paths that have it from the network. */
+  const known = new Map<object, Weather>();
+  function create<Rule extends object>(
+    rules: readonly Rule[] = [],
+    make: (rule: Rule, seed: number, salt: number, startUs: number) => Weather,
+  ): Weather[] {
+    return rules.map((rule) => {
+      const weather = known.get(rule) ?? make(rule, seed, known.size, startUs);
+      known.set(rule, weather);
+      return weather;
+    });
+  }
+  const weatherOf = ({ bursts, outages }: DirectionDescription): Weather[] => [
+    ...create(outages, createOutage),
+    ...create(bursts, createBursts),
+  ];
   return (own: PathDescription = {}): Path => {
     const direction = (way: "in" | "out"): Direction => {
       const ownRules = rulesOf(own, way);
       const bottleneck = ownRules.ratePps === undefined ? shared[way] : bottleneckOf(ownRules, startUs);
-      return createDirection({ ...rulesOf(network, way), ...ownRules }, bottleneck, random[way]);
+      const rules = { ...rulesOf(network, way), ...ownRules };
+      return createDirection(way, rules, bottleneck, weatherOf(rules), random[way]);
     };
     return { in: direction("in"), out: direction("out") };
   };
@@ -53,17 +85,27 @@ function rulesOf({ in: inward, out: outward, ...both }: PathDescription, way: "i
 }
 
 function createDirection(
+  way: "in" | "out",
   rules: DirectionDescription,
   bottleneck: Bottleneck | undefined,
+  weather: readonly Weather[],
   random: Random,
 ): Direction {
   const { loss = 0, duplication = 0, reordering = 0, reorderingMs = 10, latencyMs = 0, jitterMs = 0 } = rules;
   const latencyUs = latencyMs * 1000;
   const jitterUs = jitterMs * 1000;
+  const flow = newFlow();
+  function isAway(b: Uint8Array, at: number, end: number, nowUs: number): boolean {
+    if (weather.length === 0) return false;
+    readFlow(flow, b, at, end, way);
+    return weather.some((rule) => rule.loses(flow, nowUs));
+  }
   return {
-    enter: (nowUs) => {
+    weather,
+    enter: (b, at, end, nowUs) => {
       const through = bottleneck === undefined ? nowUs : bottleneck(nowUs);
-      return through !== QUEUE_FULL && loss > 0 && random() < loss ? LOST : through;
+      if (through === QUEUE_FULL) return through;
+      return (loss > 0 && random() < loss) || isAway(b, at, end, nowUs) ? LOST : through;
     },
     copies: () => (duplication > 0 && random() < duplication ? 2 : 1),
     delay: () => {
