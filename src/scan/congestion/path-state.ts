@@ -53,8 +53,10 @@ export interface PathState extends Timeouts, Ledger, Pick<RateMonitor, "rate" | 
    * @param flags ANSWER (measure/loss-ledger.ts)
    */
   answered(host: number, times: Float64Array, i: number, nowUs: number, ageUs: number, flags: number): void;
-  /** @param knownUs when its port was last known to answer */
-  pilotAnswered(host: number, times: Float64Array, i: number, knownUs: number, atUs: number): void;
+  /** @param known `known[i]`: when its port was last known to answer */
+  pilotAnswered(host: number, times: Float64Array, i: number, known: Float64Array, atUs: number): void;
+  /** Whether anything has answered: without, nothing is known of loss. */
+  hasAnswers(): boolean;
   overrun(nowUs: number): void;
   /** Looks at what has become of the SYNs, when it is time. */
   look(nowUs: number): void;
@@ -144,14 +146,15 @@ export function createPathState(options: PathStateOptions): PathState {
         sample(host, interval, times, i, Math.max(1, nowUs - ageUs - times[i]) | 0);
       }
     },
-    pilotAnswered: (host, times, i, knownUs, atUs) => {
-      const interval = ledger.pilotAnswered(times, i, knownUs);
+    pilotAnswered: (host, times, i, known, atUs) => {
+      const interval = ledger.pilotAnswered(times, i, known);
       sample(host, interval, times, i, Math.max(1, atUs - times[i]) | 0);
     },
     finish: () => {
       ledger.finish();
       monitor.finish();
     },
+    hasAnswers: () => hasAnswers,
     overrun: monitor.overrun,
     look: (nowUs) => {
       if (nowUs < monitor.lookAt()) return;

@@ -3,7 +3,7 @@
  * bursts, which would ask for later tries. Their timers are off.
  *
  * Not here: whether a row is held and when it is let go (timeouts.ts).
- * Tested by test/scan/engine/engine.test.ts and test/sim/bursts.test.ts.
+ * Tested by test/sim/loss-models.test.ts.
  */
 
 export interface HeldSilences {
@@ -12,6 +12,11 @@ export interface HeldSilences {
   oldest(): number;
   /** The row no longer waits. */
   cancel(row: number): void;
+  /** The row is one of a sample that is tried again before others are decided. */
+  sample(row: number): void;
+  isSampled(row: number): boolean;
+  /** The row is decided: nothing of this is left. */
+  forget(row: number): void;
   count(): number;
 }
 
@@ -20,9 +25,16 @@ export function createHeldSilences(capacity: number): HeldSilences {
   // `held` decides; the ring may have stale entries, which `oldest` skips.
   const ring = new Int32Array(capacity + 1);
   const held = new Uint8Array(capacity);
+  const sampled = new Uint8Array(capacity);
   let head = 0;
   let length = 0;
   let count = 0;
+
+  function cancel(row: number): void {
+    count -= held[row];
+    held[row] = 0;
+  }
+
   return {
     push: (row) => {
       if (length === ring.length) return;
@@ -40,9 +52,14 @@ export function createHeldSilences(capacity: number): HeldSilences {
       head = 0;
       return -1;
     },
-    cancel: (row) => {
-      count -= held[row];
-      held[row] = 0;
+    cancel,
+    sample: (row) => {
+      sampled[row] = 1;
+    },
+    isSampled: (row) => sampled[row] === 1,
+    forget: (row) => {
+      cancel(row);
+      sampled[row] = 0;
     },
     count: () => count,
   };

@@ -204,7 +204,8 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     const isOpen = kind === "syn-ack";
     answeredTry[row] = attempt + 1;
     regained[row] = 0;
-    if (table.unsent[row] === 0 && attempt < ports.size) {
+    // With one source port the answer is taken for that of the last try: those before it have been waited for.
+    if (table.unsent[row] === 0 && (attempt < ports.size || ports.size === 1)) {
       for (let earlier = 0; earlier < attempt; earlier++) {
         pathState.lost(host, table.sentAt, columnOf(row, earlier), tellsOfPath(row, earlier, isOpen));
         if (isOpen) counts.path.openLost++;

@@ -180,7 +180,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     timers.cancel(row);
     hostLimits.forget(row);
     retransmitQueue.cancel(row);
-    heldSilences.cancel(row);
+    heldSilences.forget(row);
     sendBackoff.forget(row);
     simultaneousOpens.forget(row);
     table.linger(row, event === PROBE_EVENTS.accepted || event === PROBE_EVENTS.refused);

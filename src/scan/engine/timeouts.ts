@@ -53,6 +53,9 @@ const SPREAD_LOOK_US = 250_000;
 
 /** Silences are held for at most this long after their last try, in microseconds, while it is not known whether losses cluster. */
 const LONGEST_HOLD_US = 3_000_000;
+/** So many of them are tried again, for so long, before the last are decided, if nothing else has told. */
+const SAMPLE = 200;
+const SAMPLE_US = 300_000;
 /** How often held ones are looked at. */
 const HOLD_LOOK_US = 20_000;
 
@@ -74,6 +77,9 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
   /** Nothing was waiting to be sent when deadlines were last handled. */
   let isIdle = false;
   let heldLookUs = 0;
+  /** Until when a sample is tried again before the last are decided; rows that were sampled earlier. */
+  let sampleUntilUs = Number.NaN;
+  let early = 0;
 
   function expire(nowUs: number): void {
     isIdle = !retransmitQueue.any() && !rows.mayStart();
@@ -84,12 +90,8 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
         timers.arm(row, nowUs, SOON_US);
         continue;
       }
-      if (tries < maxTries && (isSpread(row, nowUs) || !isSure(row))) {
-        const dueUs = spreadUntil(row, nowUs);
-        if (dueUs > nowUs) {
-          timers.arm(row, nowUs, Math.min(dueUs - nowUs + 1, SPREAD_LOOK_US) | 0);
-          continue;
-        }
+      if (tries < maxTries && (isSpread(row, nowUs) || !isSure(row, nowUs))) {
+        if (mustWait(row, nowUs)) continue;
         if (tries === 1) controlSchedule.noteSilence(row);
         if (rows.mayLeave(row, nowUs)) retransmitQueue.push(row);
       } else if (sendBackoff.isStalled()) {
@@ -107,8 +109,12 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
           (firstUs > 0 ? firstUs : table.sentAt[row]) + pathState.wholeWaitUs(host),
         );
         if (nowUs < untilUs) timers.arm(row, nowUs, Math.min(untilUs - nowUs + 1, LOOK_AGAIN_US) | 0);
-        else if (mayBeInBurst(row)) heldSilences.push(row);
-        else exhaust(row, nowUs);
+        else {
+          pathState.gaveUp(table.sentAt, row, columnOf(row, tries - 1));
+          if (sampleBeforeEnd(row, nowUs)) timers.arm(row, nowUs, 1);
+          else if (mayBeInBurst(row)) heldSilences.push(row);
+          else exhaust(row, nowUs);
+        }
       }
     }
     letGo(nowUs);
@@ -122,21 +128,65 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
     pathState.lostSoFar() > 0 &&
     !rows.needsRoom();
 
-  /** Held silences are tried again once losses are known to cluster. They are decided as they are when they have waited long, when others need their rows, or when nothing else is left that could tell. */
+  /**
+   * Held silences are tried again once losses are known to cluster. They are decided as they are when they have waited long, when
+   * others need their rows, or when nothing is left that could tell: then, if losses have not been found to be independent, a sample
+   * of them is tried again first.
+   */
   function letGo(nowUs: number): void {
     if (heldSilences.count() === 0) return;
     heldLookUs = nowUs + HOLD_LOOK_US;
     const isClustered = pathState.isClustered();
     const isLast =
       rows.undecided() === heldSilences.count() && !rows.mayStart() && !controlSchedule.isFollowingUp();
+    if (isLast && !isClustered && Number.isNaN(sampleUntilUs) && !pathState.isIndependent()) {
+      trySample(nowUs);
+      return;
+    }
     for (let row = heldSilences.oldest(); row >= 0; row = heldSilences.oldest()) {
       const lastUs = table.sentAt[columnOf(row, table.tries[row] - 1)];
-      if (!isClustered && !isLast && !rows.needsRoom() && nowUs - lastUs < LONGEST_HOLD_US) return;
+      const hasTime = nowUs - lastUs < LONGEST_HOLD_US || nowUs < sampleUntilUs;
+      if (!isClustered && !isLast && !rows.needsRoom() && hasTime) return;
       heldSilences.cancel(row);
       if (isClustered) timers.arm(row, nowUs, 1);
       else exhaust(row, nowUs);
     }
   }
+
+  /**
+   * A silence of a host that answers elsewhere is the likeliest to be lost answers: some are tried again while others are still
+   * being tried, which takes no time.
+   */
+  function sampleBeforeEnd(row: number, nowUs: number): boolean {
+    const host = hostIn(row, nowUs);
+    const isWanted =
+      !heldSilences.isSampled(row) &&
+      early < SAMPLE &&
+      acceptedDoubt > 0 &&
+      table.tries[row] < maxTries &&
+      (hosts.open[host] > 0 || hosts.closed[host] > 0) &&
+      rows.mayStart() &&
+      !rows.needsRoom();
+    if (!isWanted) return false;
+    early++;
+    heldSilences.sample(row);
+    return true;
+  }
+
+  function trySample(nowUs: number): void {
+    sampleUntilUs = nowUs + SAMPLE_US;
+    for (let n = 0; n < SAMPLE; n++) {
+      const row = heldSilences.oldest();
+      if (row < 0) return;
+      heldSilences.cancel(row);
+      heldSilences.sample(row);
+      timers.arm(row, nowUs, 1);
+    }
+  }
+
+  /** Whether the row is of a sample, and its time for further tries is not over. */
+  const isInSample = (row: number, nowUs: number): boolean =>
+    heldSilences.isSampled(row) && (nowUs < sampleUntilUs || rows.mayStart());
 
   /** Whether the row's last try has timed out. If not, its timer is armed again. */
   function isOver(row: number, nowUs: number): boolean {
@@ -156,11 +206,11 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
   }
 
   /** Whether the row's tries are enough to believe its silence, or all that there is time or room for. */
-  function isSure(row: number): boolean {
+  function isSure(row: number, nowUs: number): boolean {
     if (acceptedDoubt === 0 || table.tries[row] < FEWEST_TRIES) return false;
     if (!pathState.isClustered()) {
       reckonDoubt(row, true, false, 0);
-      return doubt[0] < acceptedDoubt;
+      return doubt[0] < acceptedDoubt && !isInSample(row, nowUs);
     }
     reckonDoubt(row, true, true, 0);
     const spanUs = table.sentAt[columnOf(row, table.tries[row] - 1)] - table.sentAt[row];
@@ -169,28 +219,37 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
 
   /** The row waits for its next try, and there is room for it to. */
   const isSpread = (row: number, nowUs: number): boolean =>
-    table.tries[row] > 0 && table.sentAt[columnOf(row, table.tries[row])] > nowUs && !rows.needsRoom();
+    table.tries[row] > 0 &&
+    table.sentAt[columnOf(row, table.tries[row])] > nowUs &&
+    (pathState.isClustered() || isInSample(row, nowUs)) &&
+    !rows.needsRoom();
 
-  /** When the row's next try is due as far as bursts are concerned. */
-  function spreadUntil(row: number, nowUs: number): number {
+  /** Whether the row's next try has to wait longer than usual, because of bursts. Its timer is set then. */
+  function mustWait(row: number, nowUs: number): boolean {
     const tries = table.tries[row];
     const last = columnOf(row, tries - 1);
-    const firstUs = table.sentAt[row];
-    const spanUs = table.sentAt[last] - firstUs;
-    if (tries < FEWEST_TRIES || acceptedDoubt === 0 || !pathState.mustSpread(table.sentAt, last))
-      return nowUs;
-    if (nowUs - firstUs > LONGEST_SPREAD_US) return nowUs;
-    const first = table.unsent[row];
     const next = columnOf(row, tries);
-    // It has been set already, since the last try.
-    if (table.sentAt[next] > table.sentAt[last]) return rows.needsRoom() ? nowUs : table.sentAt[next];
-    for (const spread of SPREADS) {
-      table.sentAt[next] = firstUs + Math.min(LONGEST_SPREAD_US, spread * spanUs);
-      const from = columnOf(row, first);
-      pathState.reckonDoubt(hostOf[row], table.sentAt, from, capacity, tries + 1 - first, true);
-      if (doubt[0] < acceptedInBursts) break;
+    if (tries < FEWEST_TRIES || acceptedDoubt === 0 || !pathState.mustSpread(table.sentAt, last))
+      return false;
+    if (rows.needsRoom() || nowUs - table.sentAt[row] > LONGEST_SPREAD_US) return false;
+    // Unless it has been set since the last try.
+    if (table.sentAt[next] <= table.sentAt[last]) spread(row, next, tries + 1 - table.unsent[row]);
+    const leftUs = table.sentAt[next] - nowUs;
+    if (leftUs <= 0) return false;
+    timers.arm(row, nowUs, Math.min(leftUs + 1, SPREAD_LOOK_US) | 0);
+    return true;
+  }
+
+  /** Sets when the row's next try, the `count`-th that leaves, is due: as soon as it makes the doubt small enough, if it can. */
+  function spread(row: number, next: number, count: number): void {
+    const firstUs = table.sentAt[row];
+    const spanUs = table.sentAt[columnOf(row, table.tries[row] - 1)] - firstUs;
+    const from = columnOf(row, table.unsent[row]);
+    for (const factor of SPREADS) {
+      table.sentAt[next] = firstUs + Math.min(LONGEST_SPREAD_US, factor * spanUs);
+      pathState.reckonDoubt(hostOf[row], table.sentAt, from, capacity, count, true);
+      if (doubt[0] < acceptedInBursts) return;
     }
-    return table.sentAt[next];
   }
 
   /**
@@ -241,9 +300,14 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
       rows.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
     } else {
       const mayWithhold = reckonDoubt(row, true, true);
-      const all = doubt[0];
+      let all = doubt[0];
       if (mayWithhold) reckonDoubt(row, false, true);
-      pathState.gaveUp(table.sentAt[columnOf(row, table.tries[row] - 1)] - table.sentAt[row]);
+      if (!pathState.hasAnswers()) {
+        // Nothing at all has answered: the path may be dead.
+        all = 1;
+        doubt[0] = 1;
+        doubt[1] = 1;
+      }
       const reason =
         open !== undefined ? "unproved-syn" : unprovedReset[row] === 1 ? "unproved-reset" : "no-response";
       rows.decideSilent(row, reason, all, doubt, nowUs);

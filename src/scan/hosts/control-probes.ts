@@ -16,7 +16,7 @@ export interface ControlProbes {
   /**
    * Remembers a port that answered as a target of pilots.
    * @param isOpen with SYN-ACK, not RST
-   * @param knownUs when the SYN left that it answered
+   * @param times when the SYN left that it answered: `times[i]` (a time as an argument would be allocated)
    */
   remember(
     words: Uint32Array,
@@ -25,10 +25,11 @@ export interface ControlProbes {
     path: number,
     host: number,
     isOpen: boolean,
-    knownUs: number,
+    times: Float64Array,
+    i: number,
   ): void;
-  /** The pilot in `slot` was answered. @returns when its port was known to answer before that */
-  answered(slot: number): number;
+  /** The pilot in `slot` was answered: its port is known to answer since then. */
+  answered(slot: number): void;
   known(): number;
   /**
    * Takes a slot for a pilot to a remembered port that answers SYN-ACK, or whose host `isRested`: other hosts may not answer because
@@ -148,20 +149,19 @@ export function createControlProbes(
 
   return {
     known: () => known,
-    remember: (from, at, to, by, owner, isOpen, us) => {
+    remember: (from, at, to, by, owner, isOpen, times, column) => {
       const i = known < RESPONDERS ? known++ : random(RESPONDERS);
       for (let k = 0; k < ADDRESS_WORDS; k++) responders.words[i * ADDRESS_WORDS + k] = from[at + k];
       responders.port[i] = to;
       responders.path[i] = by;
       responders.host[i] = owner;
       responders.isOpen[i] = isOpen ? 1 : 0;
-      responders.knownUs[i] = us;
+      responders.knownUs[i] = times[column];
     },
     answered: (slot) => {
       const i = responderOf[slot];
       // Another port may have its place meanwhile.
       if (responders.knownUs[i] === knownUs[slot]) responders.knownUs[i] = sentUs[slot];
-      return knownUs[slot];
     },
     pickPilot: (isRested, nowUs) => {
       if (known === 0) return -1;

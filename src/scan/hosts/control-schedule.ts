@@ -355,8 +355,9 @@ export function createControlSchedule({
       if (what === KINDS.control) endControl(slot, true, nowUs);
       else if (what === KINDS.followUp) endFollowUp(slot, true, nowUs);
       else if (what === KINDS.pilot) {
-        const knownUs = controlProbes.answered(slot);
-        pathState.pilotAnswered(controlProbes.host[slot], controlProbes.sentUs, slot, knownUs, nowUs - ageUs);
+        const { host, sentUs, knownUs } = controlProbes;
+        pathState.pilotAnswered(host[slot], sentUs, slot, knownUs, nowUs - ageUs);
+        controlProbes.answered(slot);
       }
       end(slot, kind);
     },
@@ -375,7 +376,7 @@ export function createControlSchedule({
         if (what === KINDS.control) endControl(slot, false, nowUs);
         else if (what === KINDS.followUp) endFollowUp(slot, false, nowUs);
         else if (what === KINDS.pilot) {
-          pathState.pilotLost(controlProbes.sentUs, slot, controlProbes.knownUs[slot]);
+          pathState.pilotLost(controlProbes.sentUs, slot, controlProbes.knownUs);
           beginFollowUp(slot, nowUs);
         }
         end(slot, undefined);
@@ -386,9 +387,9 @@ export function createControlSchedule({
       if (controlProbes.known() >= REMEMBER_EVERY * 4 && ++sinceRemembered < REMEMBER_EVERY) return;
       sinceRemembered = 0;
       if ((hosts.marks[host] & MARKS.limited) !== 0) return;
-      const { peer, peerPort, path } = table;
-      const knownUs = table.sentAt[inFlight.columnOf(row, table.tries[row] - 1)];
-      controlProbes.remember(peer, row * ADDRESS_WORDS, peerPort[row], path[row], host, isOpen, knownUs);
+      const { peer, peerPort, path, sentAt } = table;
+      const last = inFlight.columnOf(row, table.tries[row] - 1);
+      controlProbes.remember(peer, row * ADDRESS_WORDS, peerPort[row], path[row], host, isOpen, sentAt, last);
     },
     checkTarpit: (host, row, slot) => {
       const marks = hosts.marks[host];

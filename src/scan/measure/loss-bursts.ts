@@ -30,17 +30,20 @@ export interface LossBursts {
   recovered(tries: Tries): void;
   /** A pair was answered at its first. */
   answeredFirst(): void;
-  /** A pilot was answered, or lost, that left `us` after its port was known to answer. @param loss the path's */
-  pilotAnswered(us: number): void;
+  /** A pilot was answered that left at `times[i]`, when its port was last known to answer at `known[i]`. (Times as arguments would be allocated.) */
+  pilotAnswered(times: Float64Array, known: Float64Array, i: number): void;
+  /** One was lost that left `us` after its port was known to answer. @param loss the path's */
   pilotLost(us: number, loss: number): void;
-  /** The last try of a follow-up was answered or lost; all before it were lost. @param us as of its pilot */
-  followedUp(tries: Tries, us: number, isAnswered: boolean): void;
-  /** A pair's tries, which spanned `us`, all stayed without an answer. */
-  gaveUp(us: number): void;
+  /** The last try of a follow-up was answered or lost; all before it were lost. @param knownUs when its port was last known to answer */
+  followedUp(tries: Tries, knownUs: number, isAnswered: boolean): void;
+  /** A pair's tries, from `times[first]` to `times[last]`, all stayed without an answer. */
+  gaveUp(times: Float64Array, first: number, last: number): void;
   /** Takes what came since into account: to be called now and then. */
   update(): void;
   /** Whether losses are known to cluster: tries then have to be spread in time. */
   isClustered(): boolean;
+  /** Whether that has been tested, and bursts that would hide answers are unlikely. */
+  isIndependent(): boolean;
   /**
    * Writes to `excess[0]` by how much more likely all tries are lost than the path's loss alone, multiplied, says: 0 for no more,
    * 1 for twice as likely.
@@ -61,10 +64,15 @@ const CELLS = SHARES.length * TIMES;
 const PRIOR_CLUSTERED = 0.02;
 /** Losses count as clustered when they are this many times likelier to be so. */
 const EVIDENCE = 30;
+/** Bursts hide answers from this share of time on; they are unlikely when the evidence is this many times less likely with them. */
+const HARMFUL = 0.03;
+const CONTRARY = 0.15;
 /** Cells with less of the weight of all than this are left out. */
 const LEAST_WEIGHT = 1e-3;
 /** Pairs that are taken into account between two updates: more tell little more, and take time. */
 const MOST_PAIRS = 32;
+/** Updates that are asked for until one is made: evidence changes slowly. */
+const EVERY = 4;
 /** Powers of two of about a millisecond by which times are told apart. */
 const SPANS = 32;
 /** Gain of the mean span of pairs that were given up. */
@@ -93,40 +101,37 @@ export function createLossBursts(): LossBursts {
   /** By the span of tries: the weighted chance to be in a burst that outlasts it. */
   const outlasts = new Float64Array(SPANS);
   let isClustered = false;
+  let isIndependent = false;
   let meanShare = 0;
   let meanUs = 0;
-  let spanUs = Number.POSITIVE_INFINITY;
+  /** Mean span of the tries of pairs that were given up. Before any was, what has been answered tells nothing of those that were not. */
+  let spanUs = 0;
   let pairs = 0;
   let isNews = true;
+  let asked = EVERY;
   const excess = new Float64Array(1);
-  /** The chain that is followed: all tries lost so far and now in a burst, or not; relative to the path's losses. */
-  let within = 0;
-  let without = 0;
+  /** The chain that is followed: all tries lost so far and now in a burst, or not; relative to the path's losses. Numbers of their own would be allocated at each change. */
+  const chain = new Float64Array(2);
 
-  /** The chance to be in a burst `us` after having been in one, or not. */
-  const forgets = (cell: number, us: number): number => Math.exp(-us / (meanOf[cell] * (1 - shareOf[cell])));
-  const stays = (cell: number, us: number): number => shareOf[cell] + (1 - shareOf[cell]) * forgets(cell, us);
-  const enters = (cell: number, us: number): number => shareOf[cell] * (1 - forgets(cell, us));
-
-  /** Begins with a first try that was lost, at a time when bursts are had with this chance. */
-  function begin(chance: number, loss: number): void {
-    within = chance / loss;
-    without = 1 - chance;
-  }
+  /** The chance to be in a burst `us` after an answer. */
+  const enters = (cell: number, us: number): number =>
+    shareOf[cell] * (1 - Math.exp(-us / (meanOf[cell] * (1 - shareOf[cell]))));
 
   /** Time goes on until the k-th try. */
   function pass(cell: number, { times, i, step }: Tries, k: number): void {
     const us = times[i + k * step] - times[i + (k - 1) * step];
-    const in1 = within * stays(cell, us) + without * enters(cell, us);
-    without += within - in1;
-    within = in1;
+    const share = shareOf[cell];
+    const forgets = Math.exp(-us / (meanOf[cell] * (1 - share)));
+    const all = chain[0] + chain[1];
+    chain[0] = all * share * (1 - forgets) + chain[0] * forgets;
+    chain[1] = all - chain[0];
   }
 
   /** Follows tries that were all lost, from the second on. */
   function follow(cell: number, tries: Tries, count: number): void {
     for (let k = 1; k < count; k++) {
       pass(cell, tries, k);
-      within /= tries.losses[k];
+      chain[0] /= tries.losses[k];
     }
   }
 
@@ -137,27 +142,31 @@ export function createLossBursts(): LossBursts {
     const { times, i, step, count, losses } = tries;
     const seenUs = Math.max(spanUs, times[i + (count - 1) * step] - times[i]);
     for (let cell = 0; cell < CELLS; cell++) {
-      begin(shareOf[cell], losses[0]);
+      chain[0] = shareOf[cell] / losses[0];
+      chain[1] = 1 - shareOf[cell];
       follow(cell, tries, count - 1);
       pass(cell, tries, count - 1);
-      evidence[cell] += Math.log(without / (1 - shareOf[cell] * Math.exp(-seenUs / meanOf[cell])));
+      evidence[cell] += Math.log(chain[1] / (1 - shareOf[cell] * Math.exp(-seenUs / meanOf[cell])));
     }
   }
 
-  function followedUp(tries: Tries, us: number, isAnswered: boolean): void {
-    const { count, losses } = tries;
+  function followedUp(tries: Tries, knownUs: number, isAnswered: boolean): void {
+    const { times, i, count, losses } = tries;
     isNews = true;
     for (let cell = 0; cell < CELLS; cell++) {
-      begin(enters(cell, us), losses[0]);
+      const entered = enters(cell, times[i] - knownUs);
+      chain[0] = entered / losses[0];
+      chain[1] = 1 - entered;
       follow(cell, tries, count - 1);
-      const before = within + without;
+      const before = chain[0] + chain[1];
       pass(cell, tries, count - 1);
-      evidence[cell] += Math.log((isAnswered ? without : within / losses[count - 1] + without) / before);
+      evidence[cell] += Math.log((isAnswered ? chain[1] : chain[0] / losses[count - 1] + chain[1]) / before);
     }
   }
 
   function update(): void {
-    if (!isNews) return;
+    if (!isNews || ++asked < EVERY) return;
+    asked = 0;
     isNews = false;
     pairs = 0;
     let most = 0;
@@ -172,12 +181,18 @@ export function createLossBursts(): LossBursts {
       most = Math.max(most, sum);
     }
     let clustered = 0;
+    let harmful = 0;
+    let harmfulPrior = 0;
     for (let cell = 0; cell < CELLS; cell++) {
       weights[cell] = priorOf[cell] * Math.exp(weights[cell] - most);
       clustered += weights[cell];
+      if (shareOf[cell] < HARMFUL) continue;
+      harmful += weights[cell];
+      harmfulPrior += priorOf[cell];
     }
     const independent = Math.exp(-most);
     isClustered = clustered > EVIDENCE * PRIOR_CLUSTERED * independent;
+    isIndependent = harmful < CONTRARY * harmfulPrior * independent;
     const all = clustered + (1 - PRIOR_CLUSTERED) * independent;
     cells = 0;
     meanShare = 0;
@@ -209,8 +224,8 @@ export function createLossBursts(): LossBursts {
     answeredFirst: () => {
       firsts++;
     },
-    pilotAnswered: (us) => {
-      pilots[spanOf(us)]++;
+    pilotAnswered: (times, known, i) => {
+      pilots[spanOf(times[i] - known[i])]++;
       isNews = true;
     },
     pilotLost: (us, loss) => {
@@ -221,19 +236,23 @@ export function createLossBursts(): LossBursts {
       }
     },
     followedUp,
-    gaveUp: (us) => {
-      spanUs = Number.isFinite(spanUs) ? spanUs + SPAN_GAIN * (us - spanUs) : us;
+    gaveUp: (times, first, last) => {
+      const us = times[last] - times[first];
+      spanUs = spanUs > 0 ? spanUs + SPAN_GAIN * (us - spanUs) : us;
     },
     update,
     isClustered: () => isClustered,
+    isIndependent: () => isIndependent,
     reckon: (tries) => {
       const { times, i, step, count, losses } = tries;
       excess[0] = 0;
       if (isClustered) {
         for (let k = 0; k < cells; k++) {
-          begin(shareOf[listed[k]], losses[0]);
-          follow(listed[k], tries, count);
-          excess[0] += weights[k] * Math.max(0, within + without - 1);
+          const cell = listed[k];
+          chain[0] = shareOf[cell] / losses[0];
+          chain[1] = 1 - shareOf[cell];
+          follow(cell, tries, count);
+          excess[0] += weights[k] * Math.max(0, chain[0] + chain[1] - 1);
         }
         return;
       }

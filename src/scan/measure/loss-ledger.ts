@@ -35,11 +35,11 @@ export interface LossLedger {
   pilotDeparted(times: Float64Array, i: number): void;
   pilotUnknown(times: Float64Array, i: number): void;
   /**
-   * @param knownUs when its port was last known to answer
+   * @param known `known[i]`: when its port was last known to answer
    * @returns its send interval
    */
-  pilotAnswered(times: Float64Array, i: number, knownUs: number): number;
-  pilotLost(times: Float64Array, i: number, knownUs: number): void;
+  pilotAnswered(times: Float64Array, i: number, known: Float64Array): number;
+  pilotLost(times: Float64Array, i: number, known: Float64Array): void;
   /**
    * Writes the probability that the `count` SYNs to this host that left at `times[i]`, `times[i + step]` ... were all lost, or
    * their answers, to `doubt[0]`.
@@ -69,12 +69,13 @@ export interface LossLedger {
     knownUs: number,
     isAnswered: boolean,
   ): void;
-  /** A pair was given up that had tries for `us`. */
-  gaveUp(us: number): void;
+  /** A pair is to be given up that had tries from `times[first]` to `times[last]`. */
+  gaveUp(times: Float64Array, first: number, last: number): void;
   /** Whether a port's next try, after the one that left at `times[i]`, has to wait longer than usual: what was lost stays lost for a while. */
   mustSpread(times: Float64Array, i: number): boolean;
-  /** Whether losses are known to come in bursts. */
+  /** Whether losses are known to come in bursts; whether they are known not to. */
   isClustered(): boolean;
+  isIndependent(): boolean;
   /** A port is open whose first SYN left at `times[i]`. */
   foundOpen(times: Float64Array, i: number): void;
   /** Sum over the open ports found: how many like each were missed. */
@@ -218,7 +219,8 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
     for (let i = 0; i < count; i++) {
       const interval = intervals.at(times, from + i * step);
       if (interval >= 0 && interval < smoothed) {
-        losses[i] = Math.min(MAX_LOSS, factor[0] * intervals.loss(interval));
+        intervals.loadLoss(losses, i, interval);
+        losses[i] = Math.min(MAX_LOSS, factor[0] * losses[i]);
         continue;
       }
       let lost = 0;
@@ -388,17 +390,17 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
     },
     pilotDeparted: (times, i) => intervals.add(intervals.at(times, i), FATES.pilotSent),
     pilotUnknown: (times, i) => intervals.add(intervals.at(times, i), FATES.pilotSent, -1),
-    pilotAnswered: (times, i, knownUs) => {
-      bursts.pilotAnswered(times[i] - knownUs);
+    pilotAnswered: (times, i, known) => {
+      bursts.pilotAnswered(times, known, i);
       const interval = intervals.at(times, i);
       add(interval, FATES.pilotAnswered);
       return interval;
     },
-    pilotLost: (times, i, knownUs) => {
+    pilotLost: (times, i, known) => {
       add(intervals.at(times, i), FATES.pilotLost);
       factor[0] = 1;
       lookUpLosses(times, i, 0, 1);
-      bursts.pilotLost(times[i] - knownUs, losses[0]);
+      bursts.pilotLost(times[i] - known[i], losses[0]);
     },
     reckonDoubt,
     doubt,
@@ -410,7 +412,7 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
     followedUp: (times, i, step, count, knownUs, isAnswered) => {
       factor[0] = 1;
       lookUpLosses(times, i, step, count);
-      bursts.followedUp(pairTries, times[i] - knownUs, isAnswered);
+      bursts.followedUp(pairTries, knownUs, isAnswered);
     },
     gaveUp: bursts.gaveUp,
     mustSpread: (times, i) => {
@@ -419,6 +421,7 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
       return bursts.isClustered() || losses[0] > LOSS_OF_OUTAGE;
     },
     isClustered: bursts.isClustered,
+    isIndependent: bursts.isIndependent,
     foundOpen: (times, i) => intervals.add(intervals.at(times, i), FATES.open),
     missedPorts: missedPorts.sum,
     loss: () => loss,

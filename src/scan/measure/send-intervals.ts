@@ -32,6 +32,8 @@ export interface SendIntervals {
   /** The loss of this interval and its neighbours, once it has been estimated. */
   setLoss(interval: number, loss: number): void;
   loss(interval: number): number;
+  /** Writes it to `out[i]`. (A fraction that is returned may be allocated.) */
+  loadLoss(out: Float64Array, i: number, interval: number): void;
 }
 
 export const FATES = {
@@ -120,5 +122,8 @@ export function createSendIntervals(): SendIntervals {
       losses[interval & MASK] = loss;
     },
     loss: (interval) => losses[interval & MASK],
+    loadLoss: (out, i, interval) => {
+      out[i] = losses[interval & MASK];
+    },
   };
 }

@@ -21,12 +21,15 @@ function leave(controlProbes: ControlProbes, nowUs: number, waitUs: number): num
   return slot;
 }
 
+/** When the SYNs left that the remembered ports answered. */
+const LEFT = new Float64Array(1);
+
 describe("pilots", () => {
   it("go to remembered ports only", () => {
     const controlProbes = createControlProbes(PORTS, createSeededRandom(1));
     expect(controlProbes.pickPilot(rested, 0)).toBe(-1);
     for (let n = 0; n < 5; n++)
-      controlProbes.remember(Uint32Array.of(9, ...host(n)), 1, 80 + n, n, 1000 + n, true, 0);
+      controlProbes.remember(Uint32Array.of(9, ...host(n)), 1, 80 + n, n, 1000 + n, true, LEFT, 0);
     expect(controlProbes.known()).toBe(5);
     const asked = new Set<number>();
     for (let i = 0; i < 64; i++) {
@@ -47,13 +50,13 @@ describe("pilots", () => {
 
   it("go to a port that sent RST only while its host is rested", () => {
     const controlProbes = createControlProbes(PORTS, createSeededRandom(1));
-    for (let n = 0; n < 20; n++) controlProbes.remember(host(n), 0, 80, 0, n, false, 0);
+    for (let n = 0; n < 20; n++) controlProbes.remember(host(n), 0, 80, 0, n, false, LEFT, 0);
     expect(controlProbes.pickPilot(() => false, 0)).toBe(-1);
     for (let i = 0; i < 50; i++) {
       const slot = controlProbes.pickPilot((n) => n >= 10, 0);
       if (slot >= 0) expect(controlProbes.host[slot]).toBeGreaterThanOrEqual(10);
     }
-    controlProbes.remember(host(77), 0, 80, 0, 77, true, 0);
+    controlProbes.remember(host(77), 0, 80, 0, 77, true, LEFT, 0);
     const taken = Array.from({ length: 200 }, () => controlProbes.pickPilot(() => false, 0)).filter(
       (slot) => slot >= 0,
     );
@@ -63,7 +66,7 @@ describe("pilots", () => {
 
   it("go to the newest of very many, too", () => {
     const controlProbes = createControlProbes(PORTS, createSeededRandom(4));
-    for (let n = 0; n < 100_000; n++) controlProbes.remember(host(n), 0, 80, 0, n, true, 0);
+    for (let n = 0; n < 100_000; n++) controlProbes.remember(host(n), 0, 80, 0, n, true, LEFT, 0);
     expect(controlProbes.known()).toBeLessThan(2000);
     let newer = 0;
     for (let i = 0; i < 100; i++) {
@@ -100,7 +103,7 @@ describe("slots", () => {
       fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
         // With as many ports as slots, each slot has its own.
         const controlProbes = createControlProbes({ first: 60_000, last: 61_023 }, createSeededRandom(5));
-        for (let n = 0; n < 9; n++) controlProbes.remember(host(n), 0, 80, 0, n, true, 0);
+        for (let n = 0; n < 9; n++) controlProbes.remember(host(n), 0, 80, 0, n, true, LEFT, 0);
         const underWay = new Map<number, { until: number; peer: number; port: number; canary: boolean }>();
         const waiting: number[] = [];
         let now = 0;
@@ -162,8 +165,8 @@ describe("slots", () => {
 
   it("are limited: when all are in use, one must be released first", () => {
     const controlProbes = createControlProbes(PORTS, createSeededRandom(6));
-    controlProbes.remember(host(1), 0, 80, 0, 1, true, 0);
-    for (let n = 2; n < 400; n++) controlProbes.remember(host(n), 0, 80, 0, n, true, 0);
+    controlProbes.remember(host(1), 0, 80, 0, 1, true, LEFT, 0);
+    for (let n = 2; n < 400; n++) controlProbes.remember(host(n), 0, 80, 0, n, true, LEFT, 0);
     const slots = new Set<number>();
     // A draw may find its source port in use to that peer: only many failures mean that all slots are taken.
     for (let inVain = 0; inVain < 2000; ) {
