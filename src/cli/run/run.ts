@@ -141,8 +141,8 @@ async function drive(
       // After a stop before the run began, while it waited for a pipe's reader, nothing is to be sent.
       room: () => (stopped ? NO_ROOM : outputs.room()),
       onResult: (result) => {
-        // Results that this machine itself decided have no TTL.
-        heard ||= result.ttl !== null;
+        // Results that this machine itself decided have neither.
+        heard ||= result.ttl !== null || result.rttMs !== null;
         names.see(result);
         reporter.result(result);
       },
