@@ -5,8 +5,9 @@
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { type ConnectLink, createConnectLink } from "../../link/connect/connect-link.ts";
-import { openKernelConnector } from "../../link/connect/kernel-connector.ts";
+import type { Connector } from "../../link/connect/connector.ts";
 import { TIMING } from "../../scan/engine/timing-templates.ts";
+import { formatAddress } from "../../wire/address.ts";
 import type { Plan } from "../plan/plan.ts";
 import { idleUs, nowUs } from "../system/clock.ts";
 import { openFilesLeft } from "../system/system.ts";
@@ -22,19 +23,10 @@ const BEFORE_KERNEL_RETRIES_US = 980_000;
 const CLOSE_US = 5_000_000;
 
 /** @throws {SynprobeError} `ERR_PLATFORM` when not even one socket can be opened, `ERR_NO_SOURCE` */
-export function openConnectLink(plan: Plan, options: ScanOptions): ConnectLink {
+export async function openConnectLink(plan: Plan, options: ScanOptions): Promise<ConnectLink> {
   const { complete, waitMs } = options;
   const slots = Math.min(MOST_SOCKETS, plan.space.total + SPARE_SLOTS, openFilesLeft() - FILES_TO_SPARE);
-  const connector =
-    slots < 1
-      ? undefined
-      : openKernelConnector({
-          slots,
-          ttl: plan.paths[0].ttl,
-          ...(plan.interfaceName === undefined ? {} : { interfaceName: plan.interfaceName }),
-          ...(plan.scope === undefined ? {} : { scope: plan.scope }),
-          ...(plan.source === undefined ? {} : { source: plan.source }),
-        });
+  const connector = slots < 1 ? undefined : await openConnector(plan, slots);
   if (connector === undefined) {
     throw new SynprobeError(
       ERROR_CODES.platform,
@@ -49,6 +41,27 @@ export function openConnectLink(plan: Plan, options: ScanOptions): ConnectLink {
     stayUs: complete === undefined ? 0 : complete.bannerMs * 1000 + CLOSE_US,
     nowUs,
     idleUs,
+  });
+}
+
+/** The kernel's calls where they are known, node:net elsewhere, with nothing native. */
+async function openConnector(plan: Plan, slots: number): Promise<Connector | undefined> {
+  const { interfaceName, scope, source } = plan;
+  if (process.platform !== "linux") {
+    const { createNodeConnector } = await import("../../link/connect/node-connector.ts");
+    return createNodeConnector({
+      slots,
+      ...(source === undefined ? {} : { source: formatAddress(source) }),
+      ...(interfaceName === undefined ? {} : { zone: interfaceName }),
+    });
+  }
+  const { openKernelConnector } = await import("../../link/connect/kernel-connector.ts");
+  return openKernelConnector({
+    slots,
+    ttl: plan.paths[0].ttl,
+    ...(interfaceName === undefined ? {} : { interfaceName }),
+    ...(scope === undefined ? {} : { scope }),
+    ...(source === undefined ? {} : { source }),
   });
 }
 

@@ -83,7 +83,7 @@ export const planMeans = (plan: Plan, options: ScanOptions): Means =>
 async function openConnects(plan: Plan, options: ScanOptions): Promise<OpenScan> {
   const { openConnectLink } = await import("./connects.ts");
   const opened = { plan, options, means: chooseMeans(plan, options) };
-  return runOver(opened, openConnectLink(plan, options), () => {});
+  return runOver(opened, await openConnectLink(plan, options), () => {});
 }
 
 async function openPackets(plan: Plan, options: ScanOptions): Promise<OpenScan> {
