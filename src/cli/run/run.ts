@@ -214,7 +214,7 @@ async function drive(
   return { summary, failure, heard };
 }
 
-function runInfo({ plan, argv, options }: RunContext): RunInfo {
+function runInfo({ plan, argv, options, scan }: RunContext): RunInfo {
   const { space } = plan;
   const isShard = (options.shard?.count ?? 1) > 1;
   const width = widestLabel(plan);
@@ -229,6 +229,7 @@ function runInfo({ plan, argv, options }: RunContext): RunInfo {
       return space.ports();
     },
     ...(isShard ? { isShard } : {}),
+    ...(scan.means.link === "connect" ? { scanType: "connect" } : {}),
     ...(width === undefined ? {} : { targetWidth: width }),
   };
 }

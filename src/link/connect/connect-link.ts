@@ -69,7 +69,7 @@ export function createConnectLink(options: ConnectLinkOptions): ConnectLink {
   const older = new Int32Array(slots).fill(NONE);
   const free: Readonly<Record<4 | 6, number[]>> = { 4: [], 6: [] };
   /** Slots without a socket, and how many of them may have one. */
-  const unopened = Array.from({ length: slots }, (_, i) => slots - 1 - i);
+  const unopened: number[] = [];
   let mayOpen = slots;
   let pausedUntilUs = 0;
   const writer = createAnswerWriter();
@@ -92,6 +92,8 @@ export function createConnectLink(options: ConnectLinkOptions): ConnectLink {
     },
     onEnd: giveBack,
   });
+
+  for (let slot = slots - 1; slot >= 0; slot--) giveBack(slot);
 
   function room(): number {
     if (mayOpen < slots && nowUs() >= pausedUntilUs) mayOpen = slots;

@@ -29,7 +29,10 @@ import {
 import { type Connector, type Outcomes, READ, tellError, type UnreachableError } from "./connector.ts";
 
 export interface KernelConnectorOptions extends TcpSocketOptions {
+  /** 1 or more. */
   readonly slots: number;
+  /** The IP version of the first socket, which is opened at once. */
+  readonly family: 4 | 6;
 }
 
 const IDLE = 0;
@@ -63,6 +66,14 @@ export function openKernelConnector(options: KernelConnectorOptions): Connector 
     states[slot] = IDLE;
   }
 
+  /** @returns the errno name of a failure, which ends the slot's socket */
+  function watch(slot: number): string {
+    if (epoll?.add(fds[slot], slot) !== false) return "";
+    const cause = errno();
+    closeSlot(slot);
+    return cause;
+  }
+
   function begin(slot: number, family: 4 | 6, bytes: Uint8Array, at: number, port: number): string {
     if (families[slot] !== family) closeSlot(slot);
     const isNew = fds[slot] < 0;
@@ -79,13 +90,7 @@ export function openKernelConnector(options: KernelConnectorOptions): Connector 
       return said;
     }
     states[slot] = CONNECTING;
-    // A socket that is at nothing counts as hung up: watched from here on, it is told of once.
-    if (isNew && epoll?.add(fds[slot], slot) === false) {
-      const cause = errno();
-      closeSlot(slot);
-      return cause;
-    }
-    return "";
+    return isNew ? watch(slot) : "";
   }
 
   function end(slot: number): void {
@@ -155,7 +160,16 @@ export function openKernelConnector(options: KernelConnectorOptions): Connector 
     else tellError(outcomes, slot, familyOf(slot), said);
   }
 
+  fds[0] = openTcpSocket(options.family, options);
+  if (fds[0] < 0) {
+    libc.close(epoll.fd);
+    return undefined;
+  }
+  families[0] = options.family;
+  watch(0);
   // The first call through a binding costs a millisecond, which is not the first connect's round trip.
+  disconnectSocket(fds[0]);
+  queuedError(0);
   epoll.poll(() => {});
   return {
     begin,

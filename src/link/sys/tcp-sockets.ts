@@ -75,8 +75,8 @@ export interface TcpSocketOptions {
 }
 
 /**
- * A socket whose errors come with the ICMP message that caused them (Linux 5.8 and later), which sends one SYN again at most, and
- * whose close is a reset.
+ * A socket whose errors come with the ICMP message that caused them (Linux 5.8 and later), which sends its SYN again as seldom as the
+ * kernel lets it, and whose close is a reset.
  * @returns -1 with the cause in `errno()` when there can be no further one
  * @throws {SynprobeError} `ERR_NO_SOURCE`
  */

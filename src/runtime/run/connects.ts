@@ -17,8 +17,8 @@ import type { ScanOptions } from "./scan-options.ts";
 const MOST_SOCKETS = 8192;
 /** Open files that are left to outputs, and to loading code. */
 const FILES_TO_SPARE = 12;
-/** The kernel sends a SYN again after one second (RFC 6298 §2.1; TCP_TIMEOUT_INIT). */
-const BEFORE_KERNEL_RETRIES_US = 980_000;
+/** The kernel sends a SYN again after one second (RFC 6298 §2.1; TCP_TIMEOUT_INIT); a busy machine is late. */
+const BEFORE_KERNEL_RETRIES_US = 900_000;
 /** How long a completed connection may take to close, beside the banner's time, in microseconds. */
 const CLOSE_US = 5_000_000;
 
@@ -36,7 +36,7 @@ export async function openConnectLink(plan: Plan, options: ScanOptions): Promise
   return createConnectLink({
     connector,
     slots,
-    // Who asks for longer waits has the kernel send each SYN once more.
+    // Who asks for longer waits has the kernel send SYNs again.
     holdUs: waitMs.initial > TIMING[3].waitMs.initial ? waitMs.initial * 1000 : BEFORE_KERNEL_RETRIES_US,
     stayUs: complete === undefined ? 0 : complete.bannerMs * 1000 + CLOSE_US,
     nowUs,
@@ -58,6 +58,7 @@ async function openConnector(plan: Plan, slots: number): Promise<Connector | und
   const { openKernelConnector } = await import("../../link/connect/kernel-connector.ts");
   return openKernelConnector({
     slots,
+    family: plan.families[0],
     ttl: plan.paths[0].ttl,
     ...(interfaceName === undefined ? {} : { interfaceName }),
     ...(scope === undefined ? {} : { scope }),

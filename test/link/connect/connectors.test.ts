@@ -20,7 +20,7 @@ const SLOTS = 48;
 const ISS = 1000;
 const LOCAL_PORT = 61_000;
 const CONNECTORS: readonly [string, () => Connector | undefined][] = [
-  ["the kernel's calls", () => openKernelConnector({ slots: SLOTS, ttl: 64 })],
+  ["the kernel's calls", () => openKernelConnector({ slots: SLOTS, ttl: 64, family: 4 })],
   ["node:net", () => createNodeConnector({ slots: SLOTS })],
 ];
 
