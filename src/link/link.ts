@@ -2,7 +2,7 @@
  * The Link: how packets reach the kernel, or a simulated network, and how they come back. It moves whole IP packets and
  * knows nothing of scans.
  *
- * Implementations: raw-ip.ts (raw sockets), packet.ts (Ethernet frames, over ethernet.ts). Decorators: tracer.ts. A received
+ * Implementations: raw-ip.ts (raw sockets), packet.ts (Ethernet frames, over ethernet.ts), connect/ (the kernel's own handshake). Decorators: tracer.ts. A received
  * packet comes with its age, so that a link needs no clock shared with the caller.
  */
 
@@ -59,6 +59,20 @@ export interface SentThird {
   readonly untilUs: number;
 }
 
+/** How many SYNs a link can have under way, where they are few: each is a socket of the kernel's (connect/). */
+export interface Undecided {
+  /** For how many more there is room. A SYN beyond it is refused. */
+  room(): number;
+  /** When room is made, or `drain` has something to tell: in microseconds from now. */
+  nextInUs(): number;
+  /**
+   * A pair has been decided: what is still under way to it is ended.
+   * @param peer as socket/table.ts has it
+   * @param isOther whether a local port is not one of the pair's tries
+   */
+  decided(peer: Uint32Array, family: 4 | 6, port: number, isOther: (localPort: number) => boolean): void;
+}
+
 export interface Link {
   /** Short name for messages: "raw-ip". */
   readonly name: string;
@@ -72,6 +86,7 @@ export interface Link {
   readonly sendError: string;
   /** Sending in another thread, where that is possible. */
   readonly behind?: Behind | undefined;
+  readonly undecided?: Undecided | undefined;
   /**
    * Sets the handler of packets, which `drain` calls. `onReadable` is called when packets wait, `onError` when the link has
    * become unusable.

@@ -26,6 +26,8 @@ export interface RunInfo {
   readonly ports: readonly number[];
   /** Columns that the widest target label needs (`targetLabel` in formats/table.ts), when the targets are known beforehand. */
   readonly targetWidth?: number;
+  /** nmap's name of the scan, `syn` when absent; `connect` when the kernel does the handshakes. */
+  readonly scanType?: "connect";
 }
 
 /** Causes of silence, as stable codes for programs. */

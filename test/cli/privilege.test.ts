@@ -196,6 +196,7 @@ describe.skipIf(skipping("privileges", labProblem() ?? userProblem()))("privileg
   test("root without CAP_NET_RAW, as in a container: 3", async () => {
     const { status, stderr } = await probe(
       ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw"],
+      "-sS",
       closed,
     );
     expect(status).toBe(3);

@@ -199,14 +199,18 @@ describe.skipIf(skipping("scan and probe for programs", labProblem()))("the libr
   });
 
   it("says what is wrong with stable codes; one bad target does not stop the others", async () => {
-    const [kept, faults, none, ...errors] = await reported<
-      [PortResult[], unknown[], number, ...{ code: string; message: string }[]]
+    const [kept, faults, none, byUser, ...errors] = await reported<
+      [PortResult[], unknown[], number, PortResult, ...{ code: string; message: string }[]]
     >(`
       const run = scan(["198.18.0.1:22", "198.18.0.1", "[::1:22", "10.0.0.1:1"]);
       say((await drained(run)).map(({ port }) => port));
       say((await run.summary).faults.map(({ target, code }) => [target, code]));
       const counted = scan("198.18.0.1", { ports: [22, 80, 22], states: [] });
       say((await drained(counted)).length + (await counted.summary).open);
+      // Without a privilege the kernel connects.
+      process.seteuid(65534);
+      say(await probe("198.18.0.1", 22));
+      process.seteuid(0);
       const wrong = [
         () => scan(["198.18.0.1:22", "x:y:z"], { strict: true }),
         () => scan([]),
@@ -220,7 +224,7 @@ describe.skipIf(skipping("scan and probe for programs", labProblem()))("the libr
       for (const each of wrong) await drained(each()).catch((e) => say(told(e)));
       await probe("198.18.0.1", 65536).catch((e) => say(told(e)));
       process.setuid(65534);
-      await probe("198.18.0.1", 22).catch((e) => say(told(e)));`);
+      await drained(scan("198.18.0.1:22", { link: "raw" })).catch((e) => say(told(e)));`);
     expect(kept).toEqual([22]);
     expect(faults).toEqual([
       ["198.18.0.1", "ERR_USAGE"],
@@ -228,6 +232,7 @@ describe.skipIf(skipping("scan and probe for programs", labProblem()))("the libr
       ["10.0.0.1:1", "ERR_NO_ROUTE"],
     ]);
     expect(none).toBe(2);
+    expect(byUser).toMatchObject({ state: "open", reason: "syn-ack", ttl: null, method: "connect" });
     expect(errors.map(({ code }) => code)).toEqual([
       "ERR_TARGET_SYNTAX",
       "ERR_NO_TARGETS",

@@ -208,6 +208,7 @@ describe.skipIf(skipping("Python's csv", noPython))("CSV", () => {
         ending: "fin",
         banner: '\'=hi, "you"\\r\\n',
         ts: "2026-11-20T23:09:54.360Z",
+        method: "",
       },
       expect.objectContaining({ ip: "192.0.2.10", rtt_ms: "", ttl: "", tries: "3", late: "", was: "" }),
     ]);
@@ -231,7 +232,7 @@ describe.skipIf(skipping("Python's csv", noPython))("CSV", () => {
     const read = rows(text);
     expect(read.map(({ port }) => Number(port))).toEqual(found.map(({ port }) => port));
     for (const row of read) {
-      expect(Object.keys(row)).toHaveLength(20);
+      expect(Object.keys(row)).toHaveLength(21);
       const { ts, host } = row;
       expect(ts).toBe("2026-11-20T23:09:54.270Z");
       expect(host).not.toMatch(/^[=+\-@\t\r]/);

@@ -7,7 +7,7 @@ import type { PortState } from "../../scan/probe/result.ts";
 import type { Shard } from "./arguments.ts";
 import { usage } from "./spec.ts";
 
-export const LINKS = ["auto", "raw", "packet"] as const;
+export const LINKS = ["auto", "syn", "raw", "packet", "connect"] as const;
 
 export const DEFAULTS = {
   retries: TIMING[3].retries,

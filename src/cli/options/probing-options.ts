@@ -44,7 +44,8 @@ export const PROBING_OPTIONS: readonly OptionSpec[] = [
   ...inGroup("Probing", [
     {
       flags: "--link <kind>",
-      description: "auto, raw (raw IP sockets) or packet (Ethernet frames, for large scans)",
+      description:
+        "auto, syn (raw or packet), raw (raw IP sockets), packet (Ethernet frames) or connect (no privilege)",
       ...oneOf("--link", LINKS),
       defaultValue: "auto",
     },

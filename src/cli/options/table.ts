@@ -31,11 +31,12 @@ export const LAB_INSIDE = "lab-inside";
 export const SHORTHANDS: Readonly<Record<string, readonly string[]>> = {
   "--open": ["--show", "open"],
   "-F": ["--top-ports", "100"],
+  "-sS": ["--link", "syn"],
+  "-sT": ["--link", "connect"],
 };
 
 /** nmap options that ask for what synprobe does anyway. */
 export const IMPLIED: Readonly<Record<string, string>> = {
-  "-sS": "SYN probing is what synprobe does",
   "-Pn": "every target is probed, whether it answers pings or not",
   "-n": "addresses are never looked up backwards",
   "--reason": "the reason is always shown",

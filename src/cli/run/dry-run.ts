@@ -5,6 +5,7 @@ import { lookUpInterface } from "../../link/route.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
 import type { Means } from "../../runtime/run/means.ts";
 import { type ScanOptions, whyNoControls } from "../../runtime/run/scan-options.ts";
+import { kernelPorts } from "../../runtime/system/system.ts";
 import { BLIND_RATE } from "../../scan/congestion/monitor.ts";
 import { CANARIES } from "../../scan/hosts/control-schedule.ts";
 import type { PlannedLink, PlanView } from "../../scan/probe/result.ts";
@@ -86,7 +87,7 @@ function linksOf(plan: Plan, means: Means): PlannedLink[] {
         ),
       ),
     ],
-    sourcePorts: means.ports,
+    sourcePorts: means.link === "connect" ? kernelPorts() : means.ports,
   }));
 }
 

@@ -5,8 +5,7 @@
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { CAPABILITIES } from "../../link/sys/capabilities.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
-import { chooseMeans } from "../../runtime/run/means.ts";
-import { openScan } from "../../runtime/run/scan.ts";
+import { openScan, planMeans } from "../../runtime/run/scan.ts";
 import type { ScanOptions } from "../../runtime/run/scan-options.ts";
 import { dropPrivileges } from "../../runtime/system/privilege.ts";
 import { createRandom } from "../../runtime/system/random.ts";
@@ -50,7 +49,7 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
   if (options.dryRun === true) {
     const { viewPlan } = await import("./dry-run.ts");
     const { formatPlan, planJson } = await import("../../report/formats/plan-text.ts");
-    const view = viewPlan(plan, scanOptions, chooseMeans(plan, scanOptions), options);
+    const view = viewPlan(plan, scanOptions, planMeans(plan, scanOptions), options);
     printResult(options.outputJson === "-" ? planJson(view) : formatPlan(view));
     return statusOfFaults(plan.faults);
   }
@@ -59,11 +58,13 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
     const scan = await withAdvice(argv, () => openScan(plan, scanOptions));
     try {
       if (options.drop) {
-        const { user } = dropPrivileges(completes(options) ? [CAPABILITIES.netAdmin] : []);
+        const { user } = dropPrivileges(
+          completes(options) && scan.means.link !== "connect" ? [CAPABILITIES.netAdmin] : [],
+        );
         if (options.verbose === true)
           messages.note(`privileges dropped${user === undefined ? "" : `: now user ${user}`}`);
       }
-      describeLink(scan, scanOptions, options, messages);
+      describeLink(scan, { plan, scanOptions, options, messages, argv });
       const progress = openProgress(messages.stderrColour, options.statsEvery);
       try {
         return await runScan({ ...invocation, plan, scan, scanOptions, interruption, progress });
@@ -117,11 +118,6 @@ function tellPlan(plan: Plan, untold: number, options: TimedOptions, messages: M
     messages.note(`left out, as nothing there can answer: ${why}${times > 1 ? ` (${times} times)` : ""}`);
   }
   for (const warning of plan.warnings) messages.note(warning);
-  if (completes(options) && plan.paths.some(({ toSelf }) => toSelf === true)) {
-    messages.note(
-      "handshakes with this machine's own addresses are not completed: there the kernel's RST cannot be held back",
-    );
-  }
 }
 
 function emptyStatus(plan: Plan): ExitStatus {

@@ -4,17 +4,32 @@
 import type { Plan } from "../../runtime/plan/plan.ts";
 import type { OpenScan } from "../../runtime/run/scan.ts";
 import type { ScanOptions } from "../../runtime/run/scan-options.ts";
+import { shellCommand } from "../../runtime/system/privilege.ts";
 import { probePorts } from "../../runtime/system/system.ts";
 import type { PortResult } from "../../scan/probe/result.ts";
 import type { TimedOptions } from "../options/table.ts";
 import type { Messages } from "./terminal.ts";
 
-export function describeLink(
-  { means, receiveBuffer }: OpenScan,
-  { order }: ScanOptions,
-  options: TimedOptions,
-  messages: Messages,
-): void {
+export interface DescribedRun {
+  readonly plan: Plan;
+  readonly scanOptions: ScanOptions;
+  readonly options: TimedOptions;
+  readonly messages: Messages;
+  /** The whole command line, without node and script. */
+  readonly argv: readonly string[];
+}
+
+export function describeLink({ means, receiveBuffer }: OpenScan, run: DescribedRun): void {
+  const { plan, options, messages } = run;
+  if (means.link === "connect") {
+    describeConnect(run);
+    return;
+  }
+  if (run.scanOptions.complete !== undefined && plan.paths.some(({ toSelf }) => toSelf === true)) {
+    messages.note(
+      "handshakes with this machine's own addresses are not completed: there the kernel's RST cannot be held back",
+    );
+  }
   const { first, last, shared } = probePorts();
   if (shared && options.sourcePort === undefined) {
     messages.note(
@@ -38,8 +53,21 @@ export function describeLink(
   const sending = many ? " that send in other threads" : " that sends in another thread";
   const workers =
     means.threads > 0 ? `, ${means.workers} worker${many ? "s" : ""}${means.senders ? sending : ""}` : "";
-  const seed = options.sequential === true ? "" : `, --seed ${order.seed}`;
-  messages.note(`link ${means.link}${workers}${buffer}, source ports ${ports}${seed}`);
+  messages.note(`link ${means.link}${workers}${buffer}, source ports ${ports}${seedOf(run)}`);
+}
+
+const seedOf = ({ options, scanOptions }: DescribedRun): string =>
+  options.sequential === true ? "" : `, --seed ${scanOptions.order.seed}`;
+
+function describeConnect(run: DescribedRun): void {
+  const { options, messages, argv } = run;
+  if (options.link === "auto") {
+    const command = shellCommand([...process.argv.slice(0, 2), ...argv]);
+    messages.note(
+      `no CAP_NET_RAW: the kernel connects (-sT), which is slower and tells less; for SYN probing: sudo ${command}`,
+    );
+  }
+  if (options.verbose === true) messages.note(`link connect, the kernel's own source ports${seedOf(run)}`);
 }
 
 /** Names told of one by one. */

@@ -141,8 +141,8 @@ async function drive(
       // After a stop before the run began, while it waited for a pipe's reader, nothing is to be sent.
       room: () => (stopped ? NO_ROOM : outputs.room()),
       onResult: (result) => {
-        // Results that this machine itself decided have no TTL.
-        heard ||= result.ttl !== null;
+        // Results that this machine itself decided have neither.
+        heard ||= result.ttl !== null || result.rttMs !== null;
         names.see(result);
         reporter.result(result);
       },
@@ -214,7 +214,7 @@ async function drive(
   return { summary, failure, heard };
 }
 
-function runInfo({ plan, argv, options }: RunContext): RunInfo {
+function runInfo({ plan, argv, options, scan }: RunContext): RunInfo {
   const { space } = plan;
   const isShard = (options.shard?.count ?? 1) > 1;
   const width = widestLabel(plan);
@@ -229,6 +229,7 @@ function runInfo({ plan, argv, options }: RunContext): RunInfo {
       return space.ports();
     },
     ...(isShard ? { isShard } : {}),
+    ...(scan.means.link === "connect" ? { scanType: "connect" } : {}),
     ...(width === undefined ? {} : { targetWidth: width }),
   };
 }

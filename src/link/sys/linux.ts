@@ -44,6 +44,7 @@ export const IPV6_RECVHOPLIMIT = 51;
 export const IPV6_HOPLIMIT = 52;
 
 export const MSG_TRUNC = 0x20;
+export const MSG_ERRQUEUE = 0x2000;
 export const MSG_DONTWAIT = 0x40;
 
 /** The address family of an IP version. */

@@ -21,8 +21,10 @@ import {
   AF_INET,
   AF_INET6,
   IP_PKTINFO,
+  IP_RECVERR,
   IPV6_HOPLIMIT,
   IPV6_PKTINFO,
+  IPV6_RECVERR,
   MSG_DONTWAIT,
   MSG_TRUNC,
   SO_TIMESTAMPNS,
@@ -187,6 +189,23 @@ export interface Ancillary {
   hopLimit: number;
   /** Where the IPv6 destination address starts in `control`; -1 without one. */
   destinationAt: number;
+  /** From an error queue: the ICMP message that caused the error. */
+  icmp: { readonly type: number; readonly code: number; readonly responder: Uint8Array } | undefined;
+}
+
+/** struct sock_extended_err (linux/errqueue.h), with the sender's socket address behind it. */
+const ERROR = { origin: 4, type: 5, code: 6, responder: 16 } as const;
+const ORIGIN = { icmp: 2, icmp6: 3 } as const;
+
+function readError(control: Uint8Array, at: number): Ancillary["icmp"] {
+  const origin = control[at + ERROR.origin];
+  if (origin !== ORIGIN.icmp && origin !== ORIGIN.icmp6) return undefined;
+  const from = at + ERROR.responder + (origin === ORIGIN.icmp ? 4 : 8);
+  return {
+    type: control[at + ERROR.type],
+    code: control[at + ERROR.code],
+    responder: control.slice(from, from + (origin === ORIGIN.icmp ? 4 : 16)),
+  };
 }
 
 /** Incoming datagrams. For each: `data` from `at` (with HEADROOM free bytes before it) to `end`. */
@@ -197,10 +216,11 @@ export interface ReceiveBatch {
   readonly ancillary: Ancillary;
   /**
    * Reads what waits, at most one batch.
+   * @param flags MSG_ERRQUEUE for what waits in a socket's error queue
    * @returns the number of datagrams, 0 when none waits.
    * @throws {SynprobeError} `ERR_SYSTEM` when the socket is unusable.
    */
-  receive(fd: number): number;
+  receive(fd: number, flags?: number): number;
   /** Start of datagram `slot` in `data`. */
   start(slot: number): number;
   /** Bytes of datagram `slot`; -1 when it was longer than the slot. */
@@ -226,19 +246,20 @@ export function createReceiveBatch(slots: number, datagramLength = DATAGRAM_LENG
     timeUs: 0,
     hopLimit: 0,
     destinationAt: -1,
+    icmp: undefined,
   };
   return {
     data,
     control,
     names,
     ancillary,
-    receive: (fd) => {
+    receive: (fd, flags = 0) => {
       // The kernel shortens these to what it used.
       for (let slot = 0; slot < slots; slot++) {
         view.setUint32(slot * MMSG_SIZE + MSG.nameLength, SOCKADDR_SIZE, LITTLE_ENDIAN);
         putSize(view, slot * MMSG_SIZE + MSG.controlLength, CONTROL_LENGTH);
       }
-      const received = libc.recvmmsg(fd, memory.address, slots, MSG_DONTWAIT, null);
+      const received = libc.recvmmsg(fd, memory.address, slots, MSG_DONTWAIT | flags, null);
       if (received >= 0) return received;
       const name = errno();
       if (name === "EAGAIN" || name === "EINTR") return 0;
@@ -255,6 +276,7 @@ export function createReceiveBatch(slots: number, datagramLength = DATAGRAM_LENG
       ancillary.timeUs = 0;
       ancillary.hopLimit = 0;
       ancillary.destinationAt = -1;
+      ancillary.icmp = undefined;
       let at = slot * CONTROL_LENGTH;
       const end = at + getSize(view, slot * MMSG_SIZE + MSG.controlLength);
       while (at + CMSG_HEADER <= end) {
@@ -268,6 +290,8 @@ export function createReceiveBatch(slots: number, datagramLength = DATAGRAM_LENG
         else if (level === SOL_IPV6 && type === IPV6_HOPLIMIT)
           ancillary.hopLimit = controlView.getInt32(value, LITTLE_ENDIAN);
         else if (level === SOL_IPV6 && type === IPV6_PKTINFO) ancillary.destinationAt = value;
+        else if ((level === SOL_IP && type === IP_RECVERR) || (level === SOL_IPV6 && type === IPV6_RECVERR))
+          ancillary.icmp = readError(control, value);
         at += align(length);
       }
     },

@@ -168,6 +168,18 @@ function create(loaded: RawSocketPackage, family: 4 | 6, protocol: Protocol): Pa
   }
 }
 
+/** Whether this process may open raw sockets. */
+export function mayOpenRawSockets(): boolean {
+  for (const family of [4, 6] as const) {
+    const fd = libc.socket(familyNumber(family), SOCK_RAW | SOCK_CLOEXEC, PROTOCOLS.tcp);
+    if (fd >= 0) {
+      libc.close(fd);
+      return true;
+    }
+  }
+  return false;
+}
+
 /** Undefined where it does not load; null before it has been tried. */
 let found: RawSocketPackage | undefined | null = null;
 

@@ -59,7 +59,7 @@ function opening(run: RunInfo): string {
     comment(`synprobe ${run.version} scan initiated ${started} as: ${command}`) +
     `<nmaprun scanner="nmap" args="${attribute(command)}" start="${seconds(run.startedMs)}" startstr="${started}" ` +
     `version="${attribute(run.version)}" xmloutputversion="${XML_OUTPUT_VERSION}">\n` +
-    `<scaninfo type="syn" protocol="tcp" numservices="${run.ports.length}" services="${portRanges(run.ports)}"/>\n` +
+    `<scaninfo type="${run.scanType ?? "syn"}" protocol="tcp" numservices="${run.ports.length}" services="${portRanges(run.ports)}"/>\n` +
     '<verbose level="0"/>\n<debugging level="0"/>\n'
   );
 }

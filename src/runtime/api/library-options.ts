@@ -83,7 +83,7 @@ export interface ScanOptions extends ProbeOptions {
   /** Probe only part `index`, from 1, of `count`, up to 65,536, one for each machine, with the same `seed`. */
   readonly shard?: { readonly index: number; readonly count: number };
   /** Raw IP sockets, or Ethernet frames for large scans; `auto` by default. */
-  readonly link?: "auto" | "raw" | "packet";
+  readonly link?: "auto" | "syn" | "raw" | "packet" | "connect";
   /** Threads that probe, 1 to 64, with `link: "packet"`; by size, rate and processors if not given. */
   readonly workers?: number;
   /** The states whose results are wanted, all by default; `[]` for the summary alone. */
@@ -137,7 +137,7 @@ const OTHERS: Readonly<
   sequential: [isFlag, "true or false"],
   controls: [isFlag, "true or false"],
   shard: [isShard, `{ index, count }, with index from 1 to count and count up to ${SHARDS[1]}`],
-  link: [isOneOf("auto", "raw", "packet"), "auto, raw or packet"],
+  link: [isOneOf("auto", "syn", "raw", "packet", "connect"), "auto, syn, raw, packet or connect"],
   states: [isListOf(isOneOf(...PORT_STATES)), `an array of ${PORT_STATES.join(", ")}`],
   onProgress: [(value) => typeof value === "function", "a function"],
 };

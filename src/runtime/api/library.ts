@@ -49,8 +49,8 @@ const MOST_WAITING = 1024;
  * was called filtered and answers late has a second result, with `was`: the last one counts.
  *
  * The run begins at once. It stops sending while about a thousand results are unread: read them, ask for fewer with `states`,
- * or `break`, which ends the run. It needs CAP_NET_RAW when it begins, and after that no privilege but
- * CAP_NET_ADMIN with `complete`; it drops none, so a program that wants to does it itself once results come.
+ * or `break`, which ends the run. With CAP_NET_RAW when it begins it sends SYNs of its own, and needs
+ * no privilege after that but CAP_NET_ADMIN with `complete`; without, the kernel connects. It drops none, so a program that wants to does it itself once results come.
  *
  * @param targets as the command line has them, one a string: `198.18.0.1:22,80`, `[2001:db8::1]:443`, `host.example:https`,
  *   `198.18.0.0/24` with `ports`

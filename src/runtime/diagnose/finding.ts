@@ -63,13 +63,21 @@ export function fail(
 /** Codes of failures that concern every target: nothing can be probed. */
 const EVERYWHERE: readonly ErrorCode[] = [ERROR_CODES.platform, ERROR_CODES.privilege, ERROR_CODES.system];
 
+/** What needs no privilege. */
+const CONNECTS = "; what works is the kernel's own handshake: --link connect, which auto takes then";
+
 /** Sums findings up. The verdict names the first failure that concerns every target, else the first of this target. */
 export function conclude(findings: readonly Finding[]): Diagnosis {
   const failures = findings.flatMap(({ failure }) => failure ?? []);
   const general = failures.find(({ code }) => EVERYWHERE.includes(code));
   const [particular] = failures;
   if (general !== undefined) {
-    return { findings, verdict: `probing cannot work from here: ${general.reason}`, code: general.code };
+    const connects = general.code === ERROR_CODES.privilege ? CONNECTS : "";
+    return {
+      findings,
+      verdict: `probing cannot work from here: ${general.reason}${connects}`,
+      code: general.code,
+    };
   }
   if (particular !== undefined) {
     return {

@@ -35,7 +35,7 @@ export interface Way {
 }
 
 export interface NoAnswerFacts {
-  readonly link: "raw-ip" | "packet";
+  readonly link: "raw-ip" | "packet" | "connect";
   readonly ways: readonly Way[];
   /** The user chose the source address. */
   readonly sourceChosen: boolean;
@@ -179,7 +179,7 @@ function refusals({ sent, sendErrors }: UnansweredRun, { conntrack, link }: NoAn
   const { EPERM: forbidden = 0, ...others } = sendErrors;
   const causes: Judged[] = [];
   const full = conntrack !== undefined && conntrack.max > 0 && conntrack.count >= conntrack.max * FULL;
-  if (full && link === "raw-ip") {
+  if (full && link !== "packet") {
     causes.push({
       code: "conntrack",
       text:

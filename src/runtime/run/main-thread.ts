@@ -14,6 +14,7 @@ import { wallUs } from "../system/clock.ts";
 import { buildEngine, type EngineTask } from "./engine-builder.ts";
 import { type EngineRun, type EngineRunHooks, isWanted } from "./engine-run.ts";
 import { runEventLoop } from "./event-loop.ts";
+import { countsByConnect, limitUndecided } from "./undecided.ts";
 
 const REPORT_MS = 200;
 /** How long answers are waited for after `stop`, in milliseconds. */
@@ -29,6 +30,13 @@ function isControlOf({ pilots }: EngineTask): (localPort: number) => boolean {
   return (port) => pilots !== undefined && port >= pilots.first && port <= pilots.last;
 }
 
+/** Handshakes that the kernel does are completed with this machine's own addresses too. */
+const pathsOf = (
+  { settings: { paths } }: EngineTask,
+  { undecided }: Link,
+): EngineTask["settings"]["paths"] =>
+  undecided === undefined ? paths : paths.map(({ local, ttl }) => ({ local, ttl }));
+
 /** @param handshakes given when the handshakes of open ports are to be completed */
 export function runInMainThread(
   wire: Link,
@@ -39,10 +47,12 @@ export function runInMainThread(
   const { engine, link, report, takeDecisions, noticeDrops, flushCapture } = buildEngine(task, wire, {
     onCapture: hooks.onCapture,
     wrap: (prober) => {
-      const held = holdWhileFull(prober, hooks.room);
+      const room = holdWhileFull(prober, hooks.room);
+      const held =
+        wire.undecided === undefined ? room : limitUndecided(room, wire.undecided, isControlOf(task));
       return handshakes === undefined
         ? held
-        : createHandshakes(held, { paths: task.settings.paths, isControl: isControlOf(task), ...handshakes });
+        : createHandshakes(held, { paths: pathsOf(task, wire), isControl: isControlOf(task), ...handshakes });
     },
   });
   let established: Established | undefined;
@@ -98,7 +108,9 @@ export function runInMainThread(
   };
   return {
     finished: finished(),
-    reports: () => [report()],
+    reports: () => [
+      wire.undecided === undefined ? report() : { ...report(), counts: countsByConnect(report().counts) },
+    ],
     stop: () => loop.stop(GRACE_MS),
     kill: () => loop.stop(),
   };

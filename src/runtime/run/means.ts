@@ -13,7 +13,7 @@ import { openFilesLeft, portShares } from "../system/system.ts";
 import type { ScanOptions } from "./scan-options.ts";
 
 export interface Means {
-  readonly link: "raw-ip" | "packet";
+  readonly link: "raw-ip" | "packet" | "connect";
   /** Worker threads; 0 when everything happens in the main thread. */
   readonly threads: number;
   /** Engines: one for each worker thread, or the main thread's. */
@@ -53,7 +53,9 @@ const MOST_TIMED_HOSTS = 1 << 20;
  * @throws {SynprobeError} `ERR_USAGE` when what was asked for is impossible
  */
 export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange): Means {
-  const { link = "auto", sourcePort, complete, onPacket } = options;
+  const { sourcePort, complete, onPacket } = options;
+  const link = options.link === undefined || options.link === "syn" ? "auto" : options.link;
+  if (link === "connect") checkConnect(options);
   const special = complete !== undefined || onPacket !== undefined;
   // What one probe need not ask the kernel.
   const mayBePacket = link === "packet" || (link === "auto" && !special && plan.space.total >= PACKET_PAIRS);
@@ -86,9 +88,10 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
     );
   }
   if (!packet && (options.workers ?? 1) > 1) {
+    const served = link === "connect" ? "connects" : "raw IP sockets";
     throw new SynprobeError(
       ERROR_CODES.usage,
-      `--workers ${options.workers} needs --link packet: raw IP sockets are served by the main thread alone${
+      `--workers ${options.workers} needs --link packet: ${served} are served by the main thread alone${
         passedBy.length === 0 ? "" : `, and packet would pass by ${passedBy.join("; ")}`
       }`,
     );
@@ -108,7 +111,7 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
     );
   }
   return {
-    link: packet ? "packet" : "raw-ip",
+    link: packet ? "packet" : link === "connect" ? "connect" : "raw-ip",
     threads,
     workers,
     senders:
@@ -120,6 +123,19 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
     passedBy,
     ...(packet ? { interfaceName: frames.name } : {}),
   };
+}
+
+/** What only packets of our own can do; undefined when the options ask for nothing of it. */
+export function whyNotConnect(options: ScanOptions): string | undefined {
+  if (options.sourcePort !== undefined) return "the kernel chooses the source ports: drop -g";
+  if (options.onPacket !== undefined) return "there are no packets to trace: drop --packet-trace";
+  if (options.capture !== undefined) return "there are no packets to write: drop --pcap";
+  return undefined;
+}
+
+function checkConnect(options: ScanOptions): void {
+  const why = whyNotConnect(options);
+  if (why !== undefined) throw new SynprobeError(ERROR_CODES.usage, `with --link connect ${why}`);
 }
 
 /** Where frames cannot be sent at all, only that. */

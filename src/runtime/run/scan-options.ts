@@ -35,8 +35,8 @@ export interface ScanOptions {
   readonly onPacket?: PacketObserver;
   /** Hand packets to `ScanHooks.onCapture`. */
   readonly capture?: CaptureKind;
-  /** `auto`: packet for large scans through one Ethernet interface, raw for all others. */
-  readonly link?: "auto" | "raw" | "packet";
+  /** `syn`: packet for large scans through one Ethernet interface, raw for all others. `auto`: the same, or without CAP_NET_RAW connect. */
+  readonly link?: "auto" | "syn" | "raw" | "packet" | "connect";
   /** Worker threads; by default chosen by the number of pairs, the rate and the processors. */
   readonly workers?: number;
   readonly order: Omit<OrderOptions, "worker">;

@@ -8,7 +8,9 @@
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { PortRange } from "../../link/filter.ts";
+import type { Link } from "../../link/link.ts";
 import { openRawIp } from "../../link/raw-ip.ts";
+import { mayOpenRawSockets } from "../../link/sys/raw-socket.ts";
 import { traceLink } from "../../link/tracer.ts";
 import { PORT_STATES } from "../../scan/probe/result.ts";
 import type { Part } from "../../scan/targets/permutation.ts";
@@ -22,7 +24,7 @@ import { forwards, portShares, probePorts } from "../system/system.ts";
 import type { EngineSettings, EngineTask } from "./engine-builder.ts";
 import type { EngineRun, EngineRunHooks } from "./engine-run.ts";
 import { runInMainThread } from "./main-thread.ts";
-import { chooseMeans, type Means, PAIRS_PER_WORKER } from "./means.ts";
+import { chooseMeans, type Means, PAIRS_PER_WORKER, whyNotConnect } from "./means.ts";
 import {
   type PastRun,
   type RunContext,
@@ -51,10 +53,40 @@ const LARGE_PLAN = 1e6;
 const WHOLE: Part = { index: 0, count: 1 };
 
 /**
- * Opens the sockets for a plan. Needs CAP_NET_RAW; to complete handshakes CAP_NET_ADMIN too, until the run has ended.
+ * Opens the sockets for a plan. Needs CAP_NET_RAW; to complete handshakes CAP_NET_ADMIN too, until the run has ended. `--link connect`
+ * needs no privilege, and `auto` comes to that where CAP_NET_RAW is missing.
  * @throws {SynprobeError} `ERR_PLATFORM`, `ERR_PRIVILEGE`, `ERR_NO_SOURCE`, `ERR_USAGE`, `ERR_SYSTEM`
  */
 export async function openScan(plan: Plan, options: ScanOptions): Promise<OpenScan> {
+  if (options.link === "connect") return openConnects(plan, options);
+  try {
+    return await openPackets(plan, options);
+  } catch (error) {
+    if (!lacksPrivilege(error) || !comesToConnect(options)) throw error;
+    return openConnects(plan, { ...options, link: "connect" });
+  }
+}
+
+const lacksPrivilege = (error: unknown): boolean =>
+  error instanceof SynprobeError &&
+  (error.code === ERROR_CODES.privilege || error.code === ERROR_CODES.privilegeAdmin);
+
+/** Whether `auto` is connect here: raw sockets are not allowed, and nothing is asked for that only they can do. */
+const comesToConnect = (options: ScanOptions): boolean =>
+  (options.link ?? "auto") === "auto" && whyNotConnect(options) === undefined && !mayOpenRawSockets();
+
+/** What a scan would use, for `--dry-run`. */
+export const planMeans = (plan: Plan, options: ScanOptions): Means =>
+  chooseMeans(plan, comesToConnect(options) ? { ...options, link: "connect" } : options);
+
+/** Only a run without raw sockets needs what this loads. */
+async function openConnects(plan: Plan, options: ScanOptions): Promise<OpenScan> {
+  const { openConnectLink } = await import("./connects.ts");
+  const opened = { plan, options, means: chooseMeans(plan, options) };
+  return runOver(opened, await openConnectLink(plan, options), () => {});
+}
+
+async function openPackets(plan: Plan, options: ScanOptions): Promise<OpenScan> {
   if (options.complete !== undefined && options.sourcePort !== undefined) {
     throw new SynprobeError(
       ERROR_CODES.usage,
@@ -89,6 +121,12 @@ function openRawLink(opened: ScanContext, release: () => void): OpenScan {
     ports: means.ports,
   });
   const link = options.onPacket === undefined ? rawLink : traceLink(rawLink, options.onPacket);
+  return runOver(opened, link, release);
+}
+
+/** A scan in the main thread. */
+function runOver(opened: ScanContext, link: Link, release: () => void): OpenScan {
+  const { options, means } = opened;
   let closed = false;
   const close = (): void => {
     if (closed) return;

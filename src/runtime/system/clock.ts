@@ -6,6 +6,9 @@ import { performance } from "node:perf_hooks";
 /** Monotonic time in microseconds since the process started. */
 export const nowUs = (): number => performance.now() * 1000;
 
+/** How long this thread's event loop has waited for something to do, in microseconds. */
+export const idleUs = (): number => performance.eventLoopUtilization().idle * 1000;
+
 // Read once: it is a getter that allocates.
 const { timeOrigin } = performance;
 

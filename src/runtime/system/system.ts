@@ -12,12 +12,18 @@ export const readServices = (): Services => parseServices(readFile("/etc/service
 /** Linux's default ip_local_port_range. */
 const KERNEL_PORTS = "32768 60999";
 
-/** The source ports of a run; `shared` when the kernel uses the same ones for its own connections. */
-export function probePorts(): { first: number; last: number; shared: boolean } {
+/** The source ports of the kernel's own connections. */
+export function kernelPorts(): { first: number; last: number } {
   const [first, last] = (readFile("/proc/sys/net/ipv4/ip_local_port_range") ?? KERNEL_PORTS)
     .trim()
     .split(/\s+/)
     .map(Number);
+  return { first, last };
+}
+
+/** The source ports of a run; `shared` when the kernel uses the same ones for its own connections. */
+export function probePorts(): { first: number; last: number; shared: boolean } {
+  const { first, last } = kernelPorts();
   return choosePortRange(first, last);
 }
 

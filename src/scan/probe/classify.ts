@@ -109,6 +109,9 @@ export const SEND_ERRORS: Readonly<Record<string, SendErrorVerdict>> = {
   EAGAIN: "again",
   ENOMEM: "again",
   EINTR: "again",
+  // A socket of the kernel's that connects takes a descriptor.
+  EMFILE: "again",
+  ENFILE: "again",
   // The interface is down, or gone.
   ENETDOWN: "away",
   ENODEV: "away",

@@ -29,6 +29,7 @@ const REASON_CODES = {
   "host-timeout": 18,
   "unproved-reset": 19,
   "unproved-syn": 20,
+  "conn-refused": 21,
 } as const satisfies Record<Exclude<Reason, `send-${string}`>, number>;
 const CODE_OF: ReadonlyMap<string, number> = new Map(Object.entries(REASON_CODES));
 /** Every reason but `send-*`, by code. */

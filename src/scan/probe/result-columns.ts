@@ -57,6 +57,7 @@ const LATE = 0x0020;
 const RESPONDED = 0x0040;
 const HAS_TTL = 0x0080;
 const ANSWERS_ALL = 0x0100;
+const CONNECT = 0x0200;
 
 const mark = (b: Uint8Array, at: number, bits: number): void =>
   putU16(b, at + MARKS, u16(b, at + MARKS) | bits);
@@ -395,6 +396,26 @@ export const COLUMNS = {
     required: true,
     line: ({ timeMs }) => isoTime(timeMs),
     read: "time",
+  },
+  method: {
+    key: "method",
+    schema: {
+      const: "connect",
+      description:
+        "The kernel did the handshake (--link connect): the round trip is connect's, and there is no TTL.",
+    },
+    result: ({ connect }) => (connect ? "connect" : undefined),
+    line: ({ method }) => method,
+    record: {
+      marks: CONNECT,
+      put: (b, at, { connect }) => {
+        if (connect) mark(b, at, CONNECT);
+      },
+      take: (b, at, verdict) => {
+        verdict.connect = isMarked(b, at, CONNECT);
+      },
+    },
+    read: "text",
   },
 } satisfies Columns;
 

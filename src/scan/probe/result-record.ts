@@ -18,6 +18,7 @@
  *                                                                      0x0040 there is a responder
  *                                                                      0x0080 there is a TTL
  *                                                                      0x0100 the host answers SYN-ACK on any port
+ *                                                                      0x0200 the kernel did the handshake
  *   A  the try that was answered, from 1; 0 when none was, or it is ambiguous
  *   R  reason: see record-codes.ts; 255 for send-*, with the errno name in ASCII in the responder's place
  *   T  TTL             S  tries

@@ -18,6 +18,8 @@ export type Reason =
   | "syn-ack"
   | "split-handshake-syn"
   | "reset"
+  /** The kernel's connect was refused: the peer answered it with RST. */
+  | "conn-refused"
   | "no-response"
   /** Nothing but a reset that proves nothing: it may be anybody's. */
   | "unproved-reset"
@@ -81,6 +83,8 @@ export interface PortResult {
   readonly doubt?: number;
   /** The host answers SYN-ACK on any port, even on unused ones: a tarpit or a middlebox, not a service. */
   readonly answersAll?: true;
+  /** `connect`: the kernel did the handshake. The round trip is connect's, and there is no TTL. Absent for a SYN of synprobe's own. */
+  readonly method?: "connect";
   /** Sender of the deciding ICMP message, when it is not the target itself. */
   readonly responder?: string;
   /** The port's name in the system's services database, when it has one. */
@@ -302,7 +306,7 @@ export interface PlanView {
 
 /** A way out of this machine that a run would take. */
 export interface PlannedLink {
-  /** `raw-ip` or `packet`. */
+  /** `raw-ip`, `packet` or `connect`. */
   readonly link: string;
   readonly interfaceName: string;
   /** Source addresses, canonical text. */

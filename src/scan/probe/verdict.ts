@@ -37,6 +37,8 @@ export interface Verdict {
   readonly doubt: number;
   /** The host answers SYN-ACK on any port. */
   readonly answersAll: boolean;
+  /** The kernel did the handshake, by connect: its answer has no TTL, and its round trip is connect's. */
+  readonly connect: boolean;
   /** The state that this verdict corrects. */
   readonly was: PortState | null;
   /** When the verdict fell, in microseconds by the clock of the engine; in one read from a record, since the Unix epoch. */
@@ -86,6 +88,7 @@ export const newVerdict = (): VerdictDraft => ({
   late: false,
   doubt: 0.5,
   answersAll: false,
+  connect: false,
   was: null,
   atUs: 0.5,
   handshake: undefined,

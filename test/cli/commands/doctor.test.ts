@@ -59,7 +59,9 @@ probing works from here, with 1 warning
     expect(text).toContain("\x1b[36minfo\x1b[39m");
     expect(text).toContain("\x1b[33mwarn\x1b[39m");
     expect(text).toContain("\x1b[31mfail\x1b[39m");
-    expect(text).toContain("\x1b[31mprobing cannot work from here: this process lacks CAP_NET_RAW\x1b[39m");
+    expect(text).toContain(
+      "\x1b[31mprobing cannot work from here: this process lacks CAP_NET_RAW; what works is the kernel's own handshake: --link connect, which auto takes then\x1b[39m",
+    );
     // biome-ignore lint/complexity/useRegexLiterals: nothing else reads as an escape sequence
     expect(text.replace(new RegExp("\x1b\\[\\d+m", "g"), "")).toBe(formatDiagnosis(failed, false));
     expect(formatDiagnosis(failed, false)).not.toContain("\x1b");
@@ -134,7 +136,9 @@ describe.skipIf(skipping("doctor in a lab", labProblem() ?? userProblem()))("in 
   test("an ordinary user: 3, and the ways", async () => {
     const done = await doctor(AS_USER, FAR.ipv4);
     expect(done).toMatchObject({ status: 3, stderr: "" });
-    expect(verdict(done)).toBe("probing cannot work from here: this process lacks CAP_NET_RAW");
+    expect(verdict(done)).toBe(
+      "probing cannot work from here: this process lacks CAP_NET_RAW; what works is the kernel's own handshake: --link connect, which auto takes then",
+    );
     expect(finding(done, "user")).toMatchObject({ status: "info", found: "uid 54321, not root" });
     expect(finding(done, "CAP_NET_RAW")).toMatchObject({ status: "fail" });
     expect(finding(done, "raw sockets")).toEqual({

@@ -4,7 +4,15 @@ import { expandAliases } from "../../../src/cli/options/aliases.ts";
 
 describe("the alias table", () => {
   it.each<[string[], string[]]>([
-    [["-sS", "-Pn", "-n", "--reason", "host:1"], ["host:1"]],
+    [["-Pn", "-n", "--reason", "host:1"], ["host:1"]],
+    [
+      ["-sS", "host:1"],
+      ["--link", "syn", "host:1"],
+    ],
+    [
+      ["-sT", "host:1"],
+      ["--link", "connect", "host:1"],
+    ],
     [["-p-"], ["--ports", "-"]],
     [
       ["-p80,443", "host"],

@@ -259,7 +259,7 @@ describe("CAP_NET_RAW", () => {
     expect(adviceText(finding)).toContain("AmbientCapabilities=CAP_NET_RAW");
     expect(await code(unprivileged)).toBe(ERROR_CODES.privilege);
     expect(conclude(await examined(unprivileged)).verdict).toBe(
-      "probing cannot work from here: this process lacks CAP_NET_RAW",
+      "probing cannot work from here: this process lacks CAP_NET_RAW; what works is the kernel's own handshake: --link connect, which auto takes then",
     );
   });
 

@@ -83,7 +83,7 @@ describe("an ICMP error", () => {
 
 describe("a refused send", () => {
   it.each([
-    ["again", ["ENOBUFS", "EAGAIN", "ENOMEM", "EINTR"]],
+    ["again", ["ENOBUFS", "EAGAIN", "ENOMEM", "EINTR", "EMFILE", "ENFILE"]],
     ["away", ["ENETDOWN", "ENODEV", "ENXIO"]],
     ["routeless", ["ENETUNREACH", "EADDRNOTAVAIL"]],
     ["later", ["EHOSTUNREACH", "EHOSTDOWN"]],

@@ -269,6 +269,7 @@ describe("a record", () => {
       18: "host-timeout",
       19: "unproved-reset",
       20: "unproved-syn",
+      21: "conn-refused",
     });
   });
 
