@@ -79,6 +79,7 @@ describe("icmp, against real packets", () => {
         sourcePort: 1,
         destinationPort: 1,
         sequence: 1,
+        transportAt: 1,
       },
     ];
     icmp.parseQuote(b, AT, b.length, fresh);
