@@ -95,7 +95,7 @@ describe.each(["IPv4", "IPv6"] as const)("over %s", (version) => {
 
   it("names no hop that it cannot know: behind a silent router the place is wider", () => {
     const { where } = portOf(walk([...plain(2), stopping("drop"), { silent: true }, ...plain(2)]), 445);
-    expect(where).toEqual({ kind: "dropped", from: 3, to: 5 });
+    expect(where).toEqual({ kind: "dropped", from: 3, to: 5, other: 443 });
   });
 
   it("does not call a router's limit a filter, and asks more slowly", () => {

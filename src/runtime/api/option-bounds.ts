@@ -28,11 +28,18 @@ export const BOUNDS = {
   workers: [1, 64],
   /** Parts that a run is divided into. */
   shards: [1, 65_536],
+  /** Flows that a walk takes to each port, routers that it may pass, and SYNs of each flow and TTL. */
+  flows: [1, 64],
+  maxHops: [1, 63],
+  tries: [1, 10],
   /** How often the library reports progress. */
   progressEveryMs: [50, DAY_MS],
   /** How often the command line writes progress: a line each time, so less often. */
   statsEveryMs: [100, DAY_MS],
 } as const satisfies Readonly<Record<string, Bounds>>;
+
+/** What a walk does when it is not told. */
+export const PATH_DEFAULTS = { flows: 1, maxHops: 30, tries: 3, maxRate: 200 } as const;
 
 /** TTL or hop limit of SYNs when none is given. */
 export const DEFAULT_TTL = 64;

@@ -85,7 +85,7 @@ function* judgeAnswer(
     : yield* compare(walk, reach, other.port, port, ({ kind }) => kind === "router", mostSyns(options));
   if (doubt > SURE) return;
   const from = Math.min(reach - 1, seenAt(flowsTo(walk, port)));
-  finding.where = { kind: "box", from, to: reach, beyond: hop };
+  finding.where = { kind: "box", from, to: reach, beyond: hop, other: other.port };
   finding.doubt = doubt;
 }
 
@@ -137,7 +137,8 @@ function* judgeSilence(
     }
     if (doubt === 1) continue;
     const kind = next === host ? "at-host" : "dropped";
-    if (best === undefined || doubt < best.doubt) best = { where: { kind, from: seen(), to: next }, doubt };
+    if (best === undefined || doubt < best.doubt)
+      best = { where: { kind, from: seen(), to: next, other: farthest.port }, doubt };
     if (doubt <= SURE) break;
   }
   finding.where = { kind: "unknown", from: seen() };

@@ -25,17 +25,17 @@ export interface PathHop {
   readonly answers: readonly HopAnswer[];
 }
 
-/** What stops a port's SYNs, and between which hops. */
+/** What stops a port's SYNs, and between which hops; `other` is the port that they were compared with. */
 export type Where =
   /** Nothing: the host answers, as far as can be seen. */
   | { readonly kind: "host"; readonly hop: number }
   /** Dropped without a word: hop `from` has seen the SYNs, and from hop `to` on only another port's are answered. */
-  | { readonly kind: "dropped"; readonly from: number; readonly to: number }
+  | { readonly kind: "dropped"; readonly from: number; readonly to: number; readonly other: number }
   /**
    * They pass the last hop that can be seen before the host, `from`, and nothing comes back: the host drops them, or that hop does
    * behind itself, or the answer is dropped on its way back.
    */
-  | { readonly kind: "at-host"; readonly from: number; readonly to: number }
+  | { readonly kind: "at-host"; readonly from: number; readonly to: number; readonly other: number }
   /** An ICMP error of `by` says so; `by` is the host itself under `self`. */
   | {
       readonly kind: "rejected";
@@ -45,7 +45,13 @@ export type Where =
       readonly to: number;
     }
   /** Answered in the host's name by a box between these hops, while another port's SYNs go on to hop `beyond`. */
-  | { readonly kind: "box"; readonly from: number; readonly to: number; readonly beyond: number }
+  | {
+      readonly kind: "box";
+      readonly from: number;
+      readonly to: number;
+      readonly beyond: number;
+      readonly other: number;
+    }
   /** Some flows get through where others do not: a matter of one branch of the way, or of loss. */
   | { readonly kind: "some-flows"; readonly from: number; readonly passed: number; readonly asked: number }
   /** No other port's SYNs come further than these: whether a filter, silent routers or no host at all is behind it cannot be known. */
