@@ -28,7 +28,14 @@ const GAP_US = 40_000;
 /** Pauses before the further pairs. */
 const PAUSES_US = [150_000, 300_000, 600_000, 1_000_000, 1_000_000, 1_000_000, 1_000_000];
 
-/** @param counts whether an answer counts for the question */
+/** Pauses after which it is asked once more although it seems clear, where the silence may be a stretch of bad time. */
+const LATER_US = [500_000, 1_000_000];
+
+/**
+ * @param counts whether an answer counts for the question
+ * @param mostSyns to the second port, over all that it was ever sent
+ * @param isFirstWord whether nothing at all was heard of the second port: then it is asked again later
+ */
 export function* compare(
   walk: Surveyed,
   ttl: number,
@@ -36,6 +43,7 @@ export function* compare(
   other: number,
   counts: (answer: Answer) => boolean,
   mostSyns: number,
+  isFirstWord = false,
 ): Generator<readonly Probe[], Comparison> {
   const [mine, theirs]: [Probe[], Probe[]] = [[], []];
   let pairs = 0;
@@ -71,6 +79,7 @@ export function* compare(
     if (otherAnswered > 0 || doubt <= SURE || walk.sentTo(other) >= mostSyns) break;
     yield* ask(1, pauseUs);
   }
+  for (const pauseUs of isFirstWord ? LATER_US : []) if (judge().doubt <= SURE) yield* ask(1, pauseUs);
   return judge();
 }
 

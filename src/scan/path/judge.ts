@@ -125,7 +125,8 @@ function* judgeSilence(
     const next = hops.find((hop) => hop > seen() && !compared.has(hop));
     if (next === undefined) break;
     compared.add(next);
-    const { doubt } = yield* compare(walk, next, farthest.port, port, () => true, mostSyns(options));
+    const most = mostSyns(options);
+    const { doubt } = yield* compare(walk, next, farthest.port, port, () => true, most, seen() === 0);
     const flows = flowsTo(walk, port);
     if (isAnswered(walk, port)) {
       yield* judgeMainFlow(walk, finding, next);
