@@ -52,9 +52,27 @@ export interface NoAnswerCause {
   readonly text: string;
 }
 
+/** Where the SYNs of a filtered port stop, as `--why` has found. Hops are counted from 1; 0 is the probing machine. */
+export interface FilteredPlace {
+  readonly ip: string;
+  readonly port: number;
+  /** As `synprobe path --json` has it: "dropped", "at-host", "rejected" … */
+  readonly kind: string;
+  readonly from?: number;
+  readonly to?: number;
+  /** Sender of the ICMP error. */
+  readonly by?: string;
+  /** Chance that it is wrong; absent where nothing is claimed. */
+  readonly doubt?: number;
+  /** The same in a sentence. */
+  readonly text: string;
+}
+
 /** How a run ended. When nothing answered, `silence` has the causes, most likely first. */
 export interface RunSummary extends ScanSummary {
   readonly silence?: readonly NoAnswerCause[];
+  /** Under `--why`. */
+  readonly where?: readonly FilteredPlace[];
 }
 
 export interface Reporter {

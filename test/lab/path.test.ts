@@ -7,6 +7,7 @@ import type { PathResult, PortPath } from "../../src/scan/path/result.ts";
 import { noteSentence, portSentence } from "../../src/scan/path/sentences.ts";
 import { parseAddress } from "../../src/wire/address.ts";
 import { type Finished, ROOT, run, start, synprobe } from "../cli/process.ts";
+import { schemaErrors } from "../report/schema.ts";
 import { listen } from "./listeners.ts";
 import {
   command,
@@ -58,6 +59,30 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
     expect(validate(walked), JSON.stringify(validate.errors)).toBe(true);
     expect(walked.flows).toHaveLength(4);
     expect(walked.flows[0]).toMatchObject({ sent: 5, answered: 5 });
+  });
+
+  it("explains the filtered ports of a scan, with --why", async () => {
+    const target = `${HOST}:443,445,80`;
+    const scan = (...args: string[]): Promise<Finished> =>
+      run(synprobe("lab", "--", ...synprobe("--why", ...args)));
+    const [data, table] = await Promise.all([
+      scan("-oJ", "-", target, "[2001:db8:18::99]:443,445"),
+      scan("--why-limit", "1", target, "198.18.0.8:22"),
+    ]);
+    const lines = data.stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(lines.at(-1).where).toMatchObject([
+      { ip: HOST, port: 445, kind: "dropped", from: 6, to: 7 },
+      { ip: "2001:db8:18::99", port: 445, kind: "dropped", from: 6, to: 7 },
+    ]);
+    expect(schemaErrors(data.stdout)).toEqual([]);
+    const told = table.stdout.split("\n").filter((line) => / is filtered/.test(line));
+    expect(told).toHaveLength(1);
+    expect(table.stdout).toMatch(
+      /^(198\.18\.9\.9: 445 is filtered, between hop 6|198\.18\.0\.8: 22 is filtered: )/m,
+    );
   });
 
   it("of a neighbour has no hops but the host, whose name it looks up when it is told to", async () => {
@@ -168,7 +193,7 @@ describe("the sentences", () => {
     ],
     [
       { where: { kind: "unknown", from: 1 } },
-      "445 is filtered: its SYNs come as far as hop 1 (203.0.113.1), and no port is answered from beyond. Whether a filter, silent routers or no host at all is there cannot be known; --reference PORT names a port that is known to answer.",
+      "445 is filtered: its SYNs come as far as hop 1 (203.0.113.1), and no port is answered from beyond. Whether a filter, silent routers or no host at all is there cannot be known; synprobe path --reference PORT compares with a port that is known to answer.",
     ],
   ])("of %j", (more, says) => {
     expect(portSentence(result, { ...path, ...more })).toBe(says);

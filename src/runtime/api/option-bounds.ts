@@ -32,14 +32,15 @@ export const BOUNDS = {
   flows: [1, 64],
   maxHops: [1, 63],
   tries: [1, 10],
+  /** Hosts that are walked to after a scan. */
+  whyLimit: [1, 256],
   /** How often the library reports progress. */
   progressEveryMs: [50, DAY_MS],
   /** How often the command line writes progress: a line each time, so less often. */
   statsEveryMs: [100, DAY_MS],
 } as const satisfies Readonly<Record<string, Bounds>>;
 
-/** What a walk does when it is not told. */
-export const PATH_DEFAULTS = { flows: 1, maxHops: 30, tries: 3, maxRate: 200 } as const;
+export { PATH_DEFAULTS } from "../../scan/path/finding.ts";
 
 /** TTL or hop limit of SYNs when none is given. */
 export const DEFAULT_TTL = 64;

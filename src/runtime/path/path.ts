@@ -4,7 +4,7 @@
  * The kernel answers SYN-ACKs with RST, as it does for half-open scans: no connection is left at the host.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
-import type { Link } from "../../link/link.ts";
+import type { Link, PacketHandler } from "../../link/link.ts";
 import { openRawIp } from "../../link/raw-ip.ts";
 import { conclude } from "../../scan/path/conclusion.ts";
 import type { SurveyOptions } from "../../scan/path/finding.ts";
@@ -23,8 +23,20 @@ export interface PathOptions extends Omit<SurveyOptions, "ports"> {
   readonly rate: number;
 }
 
+export interface RunningWalk {
+  readonly finished: Promise<PathResult>;
+  /** Ends it now, with what is known. */
+  stop(): void;
+}
+
 export interface OpenPath {
-  run(): { readonly finished: Promise<PathResult>; stop(): void };
+  run(): RunningWalk;
+  close(): void;
+}
+
+/** Walks to hosts of a plan, one after the other, over sockets that were opened once. */
+export interface Walker {
+  walk(pair: Pick<OnlyPair, "address" | "path">, options: PathOptions & SurveyOptions): RunningWalk;
   close(): void;
 }
 
@@ -34,40 +46,67 @@ const SOURCE_PORTS = 2048;
 const AGAIN_MS = 5;
 
 /**
- * Opens the sockets for a walk to the only host of a plan. Needs CAP_NET_RAW.
+ * Opens the sockets for walks to hosts of a plan. Needs CAP_NET_RAW now, and no privilege later.
  * @throws {SynprobeError} as openRawIp does
  */
-export function openPath(plan: Plan, options: PathOptions): OpenPath {
-  const pair = onlyPair(plan);
-  if (pair === undefined) throw new RangeError("a plan without a pair");
+export function openWalker(plan: Plan): Walker {
   const random = createRandom();
   const { first, last } = portShares().raw;
   const count = Math.min(SOURCE_PORTS, last - first + 1);
   const start = first + random(last - first + 2 - count);
   const sourcePorts = { first: start, last: start + count - 1 };
   const link = openRawIp({ ...waysOf(plan), ports: sourcePorts });
+  let current: Listener | undefined;
+  link.listen(
+    (...packet) => current?.handler(...packet),
+    () => (current === undefined ? link.drain() : current.onReadable()),
+    (error) => current?.onError(error),
+  );
   let closed = false;
-  const close = (): void => {
-    if (!closed) link.close();
-    closed = true;
+  return {
+    walk: (pair, options) =>
+      run(pair, options, link, sourcePorts, random, (listener) => {
+        current = listener;
+      }),
+    close: () => {
+      if (!closed) link.close();
+      closed = true;
+    },
   };
+}
+
+/**
+ * Opens the sockets for a walk to the only host of a plan. Needs CAP_NET_RAW.
+ * @throws {SynprobeError} as openRawIp does
+ */
+export function openPath(plan: Plan, options: PathOptions): OpenPath {
+  const pair = onlyPair(plan);
+  if (pair === undefined) throw new RangeError("a plan without a pair");
+  const { walk, close } = openWalker(plan);
   const ports = [...plan.space.ports()];
   return {
     close,
     run: () => {
-      const running = run(pair, { ...options, ports }, link, sourcePorts, random);
+      const running = walk(pair, { ...options, ports });
       return { finished: running.finished.finally(close), stop: running.stop };
     },
   };
 }
 
+interface Listener {
+  readonly handler: PacketHandler;
+  readonly onReadable: () => void;
+  readonly onError: (error: Error) => void;
+}
+
 function run(
-  { address: target, path: { local } }: OnlyPair,
+  { address: target, path: { local } }: Pick<OnlyPair, "address" | "path">,
   options: PathOptions & SurveyOptions,
   link: Link,
   sourcePorts: { readonly first: number; readonly last: number },
   random: (below: number) => number,
-): { finished: Promise<PathResult>; stop(): void } {
+  listen: (listener: Listener | undefined) => void,
+): RunningWalk {
   const walk = createWalk({ target, local, rate: options.rate, sourcePorts, random });
   const survey = createSurvey(walk, options);
   const { batch } = link;
@@ -130,19 +169,19 @@ function run(
     resolve(conclude(walk, survey.findings, local, startedUs, nowUs()));
   }
 
-  link.listen(
-    (b, at, end, ageUs) => {
+  listen({
+    handler: (b, at, end, ageUs) => {
       if (!over) walk.handlePacket(b, at, end, nowUs() - ageUs);
     },
-    turn,
-    (error) => {
+    onReadable: turn,
+    onError: (error) => {
       over = true;
       clearTimeout(timer);
       reject(error);
     },
-  );
+  });
   startedUs = nowUs();
   walk.start(survey.run, startedUs);
   turn();
-  return { finished, stop: finish };
+  return { finished: finished.finally(() => listen(undefined)), stop: finish };
 }

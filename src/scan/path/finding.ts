@@ -6,10 +6,15 @@ import type { Flow } from "./flow.ts";
 import type { Where } from "./result.ts";
 import type { Surveyed } from "./walk.ts";
 
+/** What a walk does when it is not told; rates are in SYNs per second. */
+export const PATH_DEFAULTS = { flows: 1, maxHops: 30, tries: 3, maxRate: 200 } as const;
+
 export interface SurveyOptions {
   readonly ports: readonly number[];
   /** The port to compare with; without one, common ports are tried where no port of `ports` answers. */
   readonly reference?: number;
+  /** Whether common ports are tried then; they are by default. */
+  readonly search?: boolean;
   /** Flows walked of each port. */
   readonly flows: number;
   readonly maxHops: number;

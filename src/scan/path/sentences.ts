@@ -46,7 +46,7 @@ export function portSentence(result: PathResult, path: PortPath): string {
     case "unknown": {
       const { from } = where;
       const far = from === 0 ? "no hop has told of its SYNs" : `its SYNs come as far as ${at(from)}`;
-      return `${port} is filtered: ${far}, and no port is answered from beyond. Whether a filter, silent routers or no host at all is there cannot be known; --reference PORT names a port that is known to answer.`;
+      return `${port} is filtered: ${far}, and no port is answered from beyond. Whether a filter, silent routers or no host at all is there cannot be known; synprobe path --reference PORT compares with a port that is known to answer.`;
     }
   }
 }

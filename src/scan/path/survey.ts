@@ -40,11 +40,11 @@ function* run(
   findings: Finding[],
   add: (port: number, reference: boolean, flows: number) => Finding,
 ): Generator<readonly Probe[], void> {
-  const { ports, reference, flows, tries } = options;
+  const { ports, reference, search = true, flows, tries } = options;
   for (const port of ports) add(port, false, flows);
   if (reference !== undefined && !ports.includes(reference)) add(reference, true, 1);
   yield firstTries(walk, findings, options);
-  if (reference === undefined && !findings.some(({ port }) => isAnswered(walk, port))) {
+  if (search && reference === undefined && !findings.some(({ port }) => isAnswered(walk, port))) {
     const found = yield* findReference(walk, options);
     if (found !== undefined) yield firstTries(walk, [add(found, true, 1)], options);
   }
