@@ -7,7 +7,7 @@
  */
 import { together } from "./compare.ts";
 import { type Finding, flowsTo, isAnswered, type SurveyOptions } from "./finding.ts";
-import { answersOf, isFinal, type Probe, seenAt } from "./flow.ts";
+import { answersOf, type Flow, isFinal, type Probe, seenAt } from "./flow.ts";
 import { judge } from "./judge.ts";
 import type { Surveyed } from "./walk.ts";
 
@@ -44,7 +44,8 @@ function* run(
   for (const port of ports) add(port, false, flows);
   if (reference !== undefined && !ports.includes(reference)) add(reference, true, 1);
   yield firstTries(walk, findings, options);
-  if (search && reference === undefined && !findings.some(({ port }) => isAnswered(walk, port))) {
+  const isSilent = findings.some(({ main }) => !main.some(isStopped));
+  if (search && reference === undefined && isSilent && !findings.some(({ port }) => isAnswered(walk, port))) {
     const found = yield* findReference(walk, options);
     if (found !== undefined) yield firstTries(walk, [add(found, true, 1)], options);
   }
@@ -59,11 +60,14 @@ function* run(
   yield* together(findings.map((finding) => judge(walk, finding, findings, options)));
 }
 
-/** A SYN of each flow with each TTL, hop by hop, until it is answered as by the host. */
+/** Whether a flow has been answered as by the host, or rejected: what has a higher TTL tells nothing new. */
+const isStopped = (flow: Flow): boolean => flow.finals.length > 0 || answersOf([flow], "reject").length > 0;
+
+/** A SYN of each flow with each TTL, hop by hop, until it is stopped. */
 function firstTries(walk: Surveyed, findings: readonly Finding[], { maxHops }: SurveyOptions): Probe[] {
   const flows = findings.flatMap(({ main }) => main);
   return Array.from({ length: maxHops }, (_, i) => i + 1).flatMap((ttl) =>
-    flows.map((flow) => walk.probe(flow, ttl, { wanted: () => flow.finals.length === 0 })),
+    flows.map((flow) => walk.probe(flow, ttl, { wanted: () => !isStopped(flow) })),
   );
 }
 
