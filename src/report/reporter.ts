@@ -68,11 +68,18 @@ export interface FilteredPlace {
   readonly text: string;
 }
 
+/** The way to a host, as `--why` has found: who answered at each hop, from the first on; null for nobody. */
+export interface HostWay {
+  readonly ip: string;
+  readonly hops: readonly (string | null)[];
+}
+
 /** How a run ended. When nothing answered, `silence` has the causes, most likely first. */
 export interface RunSummary extends ScanSummary {
   readonly silence?: readonly NoAnswerCause[];
   /** Under `--why`. */
   readonly where?: readonly FilteredPlace[];
+  readonly ways?: readonly HostWay[];
 }
 
 export interface Reporter {

@@ -73,6 +73,12 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
       .trim()
       .split("\n")
       .map((line) => JSON.parse(line));
+    expect(lines.at(-1).ways[0].hops.slice(2, 6)).toEqual([
+      "203.0.113.3",
+      null,
+      "203.0.113.5",
+      "203.0.113.6",
+    ]);
     expect(lines.at(-1).where).toMatchObject([
       { ip: HOST, port: 445, kind: "dropped", from: 6, to: 7 },
       { ip: "2001:db8:18::99", port: 445, kind: "dropped", from: 6, to: 7 },

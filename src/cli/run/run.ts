@@ -4,7 +4,8 @@
  */
 import { displayLength } from "../../report/escape.ts";
 import { targetLabel } from "../../report/formats/table.ts";
-import type { FilteredPlace, Reporter, RunInfo, RunSummary } from "../../report/reporter.ts";
+import type { Reporter, RunInfo, RunSummary } from "../../report/reporter.ts";
+import type { Explained } from "../../runtime/path/why.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
 import { createNaming } from "../../runtime/results/to-result.ts";
 import type { ScanHooks } from "../../runtime/run/running-scan.ts";
@@ -81,12 +82,12 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
     progress.done();
     const wasProbed = failure === undefined && journal?.complete !== true;
     const silence = heard || !wasProbed ? undefined : await explainSilence(context, summary, before);
-    const where = wasProbed ? await explainFiltered(context) : [];
+    const { where, ways } = await explainFiltered(context, wasProbed);
     await outputs.rest();
     finish({
       ...summary,
       ...(silence === undefined ? {} : { silence: silence.causes }),
-      ...(where.length === 0 ? {} : { where }),
+      ...(where.length === 0 ? {} : { where, ways }),
     });
     await outputs.drained();
     const fatal = failure ?? outputs.failure();
@@ -100,8 +101,8 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
 }
 
 /** Where SYNs to filtered ports stop, under --why. */
-async function explainFiltered({ why, interruption }: RunContext): Promise<readonly FilteredPlace[]> {
-  if (why === undefined || interruption.signalled) return [];
+async function explainFiltered({ why, interruption }: RunContext, wasProbed: boolean): Promise<Explained> {
+  if (why === undefined || !wasProbed || interruption.signalled) return { where: [], ways: [] };
   interruption.onSignal(why.stop);
   return why.explain();
 }

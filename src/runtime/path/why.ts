@@ -20,11 +20,17 @@ export interface FilteredWhere extends PathWhere {
   readonly text: string;
 }
 
+export interface Explained {
+  readonly where: readonly FilteredWhere[];
+  /** Who answered at each hop on the way to each host, null for nobody. */
+  readonly ways: readonly { readonly ip: string; readonly hops: readonly (string | null)[] }[];
+}
+
 export interface Why {
   /** Takes each result of the scan, corrections too. */
   see(result: PortResult): void;
-  /** Walks, when the scan is over. @returns what was found, by host and port */
-  explain(): Promise<FilteredWhere[]>;
+  /** Walks, when the scan is over. @returns what was found, by host and port, and the ways */
+  explain(): Promise<Explained>;
   /** Ends the walk that is under way, with what is known, and begins no other. */
   stop(): void;
   close(): void;
@@ -68,8 +74,9 @@ export function openWhy(plan: Plan, { limit, rate }: WhyOptions): Why {
     if (host.answered === undefined || (isOpen && !host.answered.isOpen)) host.answered = { port, isOpen };
   }
 
-  async function explain(): Promise<FilteredWhere[]> {
+  async function explain(): Promise<Explained> {
     const found: FilteredWhere[] = [];
+    const ways: { ip: string; hops: (string | null)[] }[] = [];
     const wanted = [...hosts].filter(([, { filtered }]) => filtered.size > 0).slice(0, limit);
     for (const [ip, { filtered, answered }] of wanted) {
       const address = parseAddress(ip);
@@ -85,13 +92,14 @@ export function openWhy(plan: Plan, { limit, rate }: WhyOptions): Why {
           ...(answered === undefined ? {} : { reference: answered.port }),
         },
       );
-      const { ports } = pathReport(await running.finished, new Map());
+      const { ports, hops } = pathReport(await running.finished, new Map());
       if (stopped) break;
+      ways.push({ ip, hops: hops.map(({ routers: [router] }) => router?.ip ?? null) });
       for (const { port, reference, where, doubt, text } of ports) {
         if (!reference) found.push({ ip, port, ...where, ...(doubt === undefined ? {} : { doubt }), text });
       }
     }
-    return found;
+    return { where: found, ways };
   }
 
   return {
