@@ -267,7 +267,7 @@ function reasonsSection(digest: Digest): string {
       `<tr><th scope="row">${h(label, 60)}</th><td class="number">${digits(ports)}</td><td class="number">${digits(hosts)}</td><td>${h(meaning(label))}</td></tr>`,
   );
   if (rows.length === 0) return `<p class="left-out">No port is filtered.</p>`;
-  return `${topsFigure(digest.reasons, "Filtered ports by reason", "var(--filtered)")}<div class="sideways"><table class="plain"><thead><tr><th scope="col">Reason</th><th scope="col" class="number">Ports</th><th scope="col" class="number">HostCache</th><th scope="col">In words</th></tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
+  return `${topsFigure(digest.reasons, "Filtered ports by reason", "var(--filtered)")}<div class="sideways"><table class="plain"><thead><tr><th scope="col">Reason</th><th scope="col" class="number">Ports</th><th scope="col" class="number">Hosts</th><th scope="col">In words</th></tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
 }
 
 function tripsSection({ roundTrips }: Digest): string {

@@ -53,7 +53,7 @@ export function waysSection(
     });
     const routers = hops.map((hop, i) => `${i + 1} ${hop === null ? "*" : h(hop)}`).join(", ");
     const sentences = mine.map(({ text }) => `<li>${h(text, 1000)}</li>`).join("");
-    return `<h3>${h(ip)}</h3><div class="sideways"><table class="matrix"><thead><tr><td></td>${head}</tr></thead><tbody>${rows.join("")}</tbody></table></div><p class="left-out">Hops: ${routers}</p><ul>${sentences}</ul>`;
+    return `<h3>${h(ip)}</h3><div class="sideways"><table class="matrix"><thead><tr><td></td>${head}</tr></thead><tbody>${rows.join("")}</tbody></table></div>${routers === "" ? "" : `<p class="left-out">Hops: ${routers}</p>`}<ul>${sentences}</ul>`;
   });
   const more = hosts.length - figures.length;
   return `<p class="legend"><i class="open">·</i> passes <i class="filtered">F</i> not seen from here on <i class="closed">B</i> answered by a box, or <i class="closed">E</i> by the host</p>${figures.join("")}${more > 0 ? `<p class="left-out">And ${more} more hosts.</p>` : ""}`;
