@@ -4,9 +4,17 @@
 export { ERROR_CODES, type ErrorCode, SynprobeError } from "./errors.ts";
 export { probe, type Scan, scan } from "./runtime/api/library.ts";
 export type { ProbeOptions, ScanOptions } from "./runtime/api/library-options.ts";
+export { type PathOptions, path } from "./runtime/api/path.ts";
 export { type ConnectOptions, connect } from "./runtime/connect/connect.ts";
 export type { Connection, Endpoint, Opened } from "./runtime/connect/connection.ts";
 export type { FailedAttempt } from "./runtime/connect/handshake.ts";
+export type {
+  PathFlow,
+  PathPort,
+  PathReport,
+  PathRouter,
+  PathWhere,
+} from "./runtime/path/report.ts";
 export type {
   Ending,
   Established,

@@ -31,8 +31,20 @@ const folderOf = (file: string): string => (file.includes("/") ? file.split("/")
 
 /** The rooms of a folder, in order: each may import those before it, and itself. */
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
-  scan: ["targets", "probe", "measure", "congestion", "hosts", "engine"],
-  runtime: ["system", "plan", "results", "journal", "run", "connect", "trace", "diagnose", "lab", "api"],
+  scan: ["targets", "probe", "measure", "congestion", "hosts", "engine", "path"],
+  runtime: [
+    "system",
+    "plan",
+    "results",
+    "journal",
+    "run",
+    "connect",
+    "trace",
+    "path",
+    "diagnose",
+    "lab",
+    "api",
+  ],
   report: ["", "formats", "read", "html"],
   cli: ["", "options", "run", "commands", "help"],
 };

@@ -14,6 +14,7 @@ const SNIPPETS = blocksOf(LIBRARY, "ts");
 const PRINTS = [
   /^open syn-ack [\d.]+\n$/,
   /^(?:\S+ \d+ \S+\n)*198\.18\.0\.1 22 ssh\n(?:\S+ \d+ \S+\n)*\d+ open in [\d.]+ ms \[\]\n$/,
+  /^443 open host undefined 9 undefined\n445 filtered dropped 6 7 0\.00\d+\n$/,
   /rttMs: [\d.]+[\s\S]*\nhello\n$/,
 ];
 
@@ -35,7 +36,7 @@ describe("the library topic's examples", () => {
   it("are those that this test knows, and show each way in", () => {
     expect(SNIPPETS).toHaveLength(PRINTS.length);
     const imported = SNIPPETS.join("").matchAll(/import \{ (\w+)/g);
-    expect([...imported].map(([, name]) => name).sort()).toEqual(["connect", "probe", "scan"]);
+    expect([...imported].map(([, name]) => name).sort()).toEqual(["connect", "path", "probe", "scan"]);
     expect(LIBRARY.text).not.toMatch(/^```(js|typescript|javascript)$/m);
   });
 
@@ -117,7 +118,9 @@ describe("the API page", () => {
     expect([...page.matchAll(/^### (\w+)$/gm)].map(([, name]) => name).sort()).toEqual(
       exported.map(({ name }) => name).sort(),
     );
-    expect(exported.map(({ name }) => name)).toEqual(expect.arrayContaining(["connect", "probe", "scan"]));
+    expect(exported.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(["connect", "path", "probe", "scan"]),
+    );
   });
 
   function declarationOf(source: string, name: string): string {

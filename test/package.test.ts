@@ -46,13 +46,14 @@ describe("the package", () => {
       "LICENSE",
       "README.md",
       "package.json",
+      "src/cli/commands/path.schema.json",
       "src/cli/options/config.schema.json",
       "src/lab/lab.schema.json",
       "src/report/formats/ndjson.schema.json",
     ]);
     const kinds = [
       /^dist\/(synprobe|worker|sender)\.(cjs|code)$/,
-      /^dist\/commands\/(demo|diff|lab|report)\.cjs$/,
+      /^dist\/commands\/(demo|diff|lab|path|report)\.cjs$/,
       // What the page of `report` carries, and whose it is.
       /^dist\/commands\/(table\.js|page\.css|(echarts|zrender)\.(LICENSE|NOTICE))$/,
       /^dist\/(synprobe\.1|API\.md|sbom\.cdx\.json)$/,

@@ -112,7 +112,7 @@ async function bundleCommands(): Promise<void> {
 }
 
 /** What main.ts loads by `loadApart`. */
-const APART = ["demo", "diff", "lab", "report"] as const;
+const APART = ["demo", "diff", "lab", "path", "report"] as const;
 
 // Read by cli/help/topics.ts when somebody asks for help, from where they stand beside the program.
 cpSync(`${SRC}cli/help/topics`, `${DIST}/topics`, { recursive: true });

@@ -4,9 +4,11 @@
 import { createRequire } from "node:module";
 import { Argument, Command, CommanderError, Option } from "commander";
 import { isSynprobeError } from "../errors.ts";
+import { PATH_DEFAULTS } from "../runtime/api/option-bounds.ts";
 import { checkPlatform, nativeLoadError } from "../runtime/system/platform.ts";
 import type { DiffOptions } from "./commands/diff.ts";
 import type { LabOptions } from "./commands/lab.ts";
+import type { PathCommandOptions } from "./commands/path.ts";
 import type { ReportOptions } from "./commands/report.ts";
 import type { TraceCommandOptions } from "./commands/trace.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
@@ -15,6 +17,7 @@ import type { Configured } from "./options/config.ts";
 import {
   LAB_INSIDE,
   type OptionSpec,
+  PATH_OPTIONS,
   PROBE_OPTIONS,
   type ProbeOptions,
   TRACE_DEFAULTS,
@@ -95,6 +98,27 @@ function createProgram(
   for (const spec of PROBE_OPTIONS.filter(({ flags }) => TRACE_OPTIONS.has(longName(flags)))) {
     const defaultValue = TRACE_DEFAULTS[longName(spec.flags)] ?? spec.defaultValue;
     traceCommand.addOption(commanderOption({ ...spec, defaultValue }));
+  }
+  const pathCommand = program
+    .command("path")
+    .description("say at which hop on the way to a host the SYNs of its ports stop")
+    .argument("<target>", "host:port[,port...] of one host")
+    .action((target: string, options: PathCommandOptions) =>
+      run(async () => {
+        checkPlatform();
+        const settled = await settle(pathCommand, options, new Map());
+        return loadApart<typeof import("./commands/path.ts")>("path").path(
+          target,
+          settled.options,
+          messages,
+          argv,
+        );
+      }),
+    );
+  const shared = PROBE_OPTIONS.filter(({ flags }) => SHARED_WITH_PATH.has(longName(flags)));
+  for (const spec of [...PATH_OPTIONS, ...shared]) {
+    const isRate = longName(spec.flags) === "--max-rate";
+    pathCommand.addOption(commanderOption(isRate ? { ...spec, defaultValue: PATH_DEFAULTS.maxRate } : spec));
   }
   program
     .command("doctor")
@@ -194,7 +218,7 @@ function createProgram(
 }
 
 /** Large commands that a probe does not need are bundled apart, so that it starts no slower (build/bundle.ts). */
-function loadApart<T>(command: "demo" | "diff" | "lab" | "report"): T {
+function loadApart<T>(command: "demo" | "diff" | "lab" | "path" | "report"): T {
   return createRequire(import.meta.url)(`./commands/${command}.cjs`) as T;
 }
 
@@ -206,6 +230,17 @@ const TRACE_OPTIONS = new Set([
   "--retries",
   "--timeout",
   "--ttl",
+  "--interface",
+  "--source-ip",
+  "--ipv4",
+  "--ipv6",
+  "--config",
+  "--no-drop",
+]);
+
+/** The same of path. */
+const SHARED_WITH_PATH = new Set([
+  "--max-rate",
   "--interface",
   "--source-ip",
   "--ipv4",

@@ -113,7 +113,11 @@ export function writeSegment(
 const QUOTE_4 = 576 - ipv4.HEADER_LENGTH - icmp.HEADER_LENGTH;
 const QUOTE_6 = 1280 - ipv6.HEADER_LENGTH - icmpv6.HEADER_LENGTH;
 
-/** Writes an ICMP error that quotes the packet `b[at, end)`. @returns the packet's length */
+/**
+ * Writes an ICMP error that quotes the packet `b[at, end)`.
+ * @param rest the message's second word
+ * @returns the packet's length
+ */
 export function writeIcmpError(
   out: Uint8Array,
   pair: AddressPair,
@@ -123,10 +127,11 @@ export function writeIcmpError(
   b: Uint8Array,
   at: number,
   end: number,
+  rest = 0,
 ): number {
   const v4 = isIpv4(pair, HOST);
   const quoted = Math.min(end - at, v4 ? QUOTE_4 : QUOTE_6);
-  return writeIcmp(out, pair, v4, ttl, (type << 8) | code, 0, b, at, at + quoted);
+  return writeIcmp(out, pair, v4, ttl, (type << 8) | code, rest, b, at, at + quoted);
 }
 
 /** Writes the reply to the echo request `b[at, end)` (RFC 792, RFC 4443 §4.2). @returns the packet's length */

@@ -6,6 +6,7 @@ import { parseAddress } from "../wire/address.ts";
 import {
   type DirectionDescription,
   type Fate,
+  type HopDescription,
   type HostDescription,
   type HostsDescription,
   ICMP_REASONS,
@@ -96,8 +97,33 @@ function* ofShares(parts: readonly { readonly share?: number }[], at: Place): Ge
   if (sum > 1 + 1e-9) yield { at, says: `the shares add up to ${Number(sum.toFixed(6))}, more than 1` };
 }
 
+/** Routers: branches have theirs inside, and answers on their way back can only be dropped. */
+function* ofHops({ hops = [], returnDetour }: PathDescription, at: Place): Generator<Fault> {
+  if (returnDetour !== undefined && hops.length === 0) {
+    yield { at: [...at, "returnDetour"], says: "needs hops beside it" };
+  }
+  for (const [i, { branches, ...hop }] of hops.entries()) {
+    const place = [...at, "hops", i];
+    const [key] = branches === undefined ? [] : Object.keys(hop);
+    if (key !== undefined) yield { at: [...place, key], says: "stands in the branches' own routers" };
+    yield* ofRules(hop, place);
+    for (const [j, branch] of (branches ?? []).entries()) {
+      if (branch.length === 0) yield { at: [...place, "branches", j], says: "a branch without routers" };
+      for (const [k, each] of branch.entries()) yield* ofRules(each, [...place, "branches", j, k]);
+    }
+  }
+}
+
+function* ofRules({ rules = [] }: HopDescription, at: Place): Generator<Fault> {
+  for (const [i, { does, back }] of rules.entries()) {
+    if (back !== true || does === "drop") continue;
+    yield { at: [...at, "rules", i, "does"], says: "answers on their way back are dropped" };
+  }
+}
+
 /** A queue and later rates need a bottleneck: of this way, or of the path both ways. */
 function* ofPath(path: PathDescription, at: Place): Generator<Fault> {
+  yield* ofHops(path, at);
   const { in: inward = {}, out: outward = {} } = path;
   const ways: readonly [at: Place, way: DirectionDescription, sources: readonly DirectionDescription[]][] = [
     [at, path, [path, inward, outward]],

@@ -33,6 +33,32 @@ const CAST: readonly (HostDescription & { readonly at: number })[] = [
   { at: 8, rest: "silent" },
 ];
 
+/** Behind eight routers, of which one is silent and one stops two ports. */
+const FAR_AWAY: HostDescription = {
+  ports: [{ ports: "80,443,445", is: "open", service: "http" }],
+  rest: "silent",
+  path: {
+    latencyMs: 0.1,
+    jitterMs: 0,
+    hops: [
+      { latencyMs: 0.1 },
+      { latencyMs: 0.4 },
+      { latencyMs: 0.8 },
+      { latencyMs: 0.5, silent: true },
+      { latencyMs: 0.5, mplsLabel: 16_005 },
+      {
+        latencyMs: 0.4,
+        rules: [
+          { ports: "445", does: "drop" },
+          { ports: "80", does: "reset" },
+        ],
+      },
+      { latencyMs: 0.4 },
+      { latencyMs: 0.4 },
+    ],
+  },
+};
+
 const ORDINARY: HostDescription & { readonly mix: readonly MixDescription[] } = {
   ports: [
     { share: 0.01, is: "open", service: "http" },
@@ -47,7 +73,7 @@ const ORDINARY: HostDescription & { readonly mix: readonly MixDescription[] } = 
   ],
 };
 
-/** A host of every kind at 198.18.0.1-8 and 2001:db8:18::1-8, among ordinary ones in 198.18.0.0/15 and 2001:db8:18::/64. */
+/** A host of every kind at 198.18.0.1-8 and 2001:db8:18::1-8, among ordinary ones in 198.18.0.0/15 and 2001:db8:18::/64. At 198.18.9.9 and 2001:db8:18::99 is one behind routers. */
 export const DEFAULT_DESCRIPTION: LabDescription = {
   seed: 1,
   path: { latencyMs: 5, jitterMs: 1 },
@@ -56,6 +82,8 @@ export const DEFAULT_DESCRIPTION: LabDescription = {
     { range: "2001:db8:18::/64", ...ORDINARY },
     ...CAST.map(({ at, ...host }) => ({ range: `198.18.0.${at}`, ...host })),
     ...CAST.map(({ at, ...host }) => ({ range: `2001:db8:18::${at}`, ...host })),
+    { range: "198.18.9.9", ...FAR_AWAY },
+    { range: "2001:db8:18::99", ...FAR_AWAY },
     { range: "198.18.0.4", rest: "host-unreach", rejectFrom: "198.18.0.254" },
     { range: "2001:db8:18::4", rest: "addr-unreach", rejectFrom: "2001:db8:18::fe" },
   ],

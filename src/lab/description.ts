@@ -150,8 +150,99 @@ const DIRECTION = {
   ),
 };
 const direction = object(DIRECTION);
+
+/** A token bucket. */
+const limit = object({
+  ratePps: required(rate, "Packets per second."),
+  burst: optional(
+    wholeNumber(1, 1e6),
+    "Packets that may go at once after a pause; by default one second's worth, at least 1.",
+  ),
+});
+export type LimitDescription = v.InferOutput<typeof limit>;
+
+/** ICMP errors by nmap's names, with type and code for each IP version that has them. */
+export const ICMP_REASONS = {
+  "net-unreach": { v4: [3, 0], v6: undefined },
+  "host-unreach": { v4: [3, 1], v6: undefined },
+  "proto-unreach": { v4: [3, 2], v6: undefined },
+  "port-unreach": { v4: [3, 3], v6: [1, 4] },
+  "net-prohibited": { v4: [3, 9], v6: undefined },
+  "host-prohibited": { v4: [3, 10], v6: undefined },
+  "admin-prohibited": { v4: [3, 13], v6: [1, 1] },
+  "time-exceeded": { v4: [11, 0], v6: [3, 0] },
+  "no-route": { v4: undefined, v6: [1, 0] },
+  "beyond-scope": { v4: undefined, v6: [1, 2] },
+  "addr-unreach": { v4: undefined, v6: [1, 3] },
+  "policy-fail": { v4: undefined, v6: [1, 5] },
+  "reject-route": { v4: undefined, v6: [1, 6] },
+  "param-problem": { v4: undefined, v6: [4, 1] },
+} as const;
+export type IcmpReason = keyof typeof ICMP_REASONS;
+
+const judgeAddress = (address: string): string | undefined =>
+  parseAddress(address) === undefined ? `"${address}" is not an IP address` : undefined;
+const judgeRouter = (length: 4 | 16) => (address: string) =>
+  parseAddress(address)?.length === length
+    ? undefined
+    : `"${address}" is not an IPv${length === 4 ? 4 : 6} address`;
+
+/** Most routers on the way to a host, and equal ways at one place. */
+const MOST_HOPS = 64;
+const MOST_BRANCHES = 16;
+
+/** What a router does to some packets. */
+const accessRule = object({
+  ports: optional(text(parsePorts), "Ports of the hosts; every packet by default."),
+  range: optional(text(parseRange), "Addresses of hosts; all by default."),
+  does: required(
+    oneOf(["drop", "reset", ...(Object.keys(ICMP_REASONS) as IcmpReason[])]),
+    "Drop them, answer a RST in the host's name, or reject them with an ICMP error of the router's own; one that an IP version does not have leaves its packets alone.",
+  ),
+  at: optional(
+    oneOf(["in", "out"]),
+    "Before the router counts the TTL down, or after, as a rule for forwarding is; out by default.",
+  ),
+  back: optional(boolean, "Holds for packets from these ports on their way back, which are dropped."),
+});
+export type AccessRule = v.InferOutput<typeof accessRule>;
+
+const HOP = {
+  ipv4: optional(
+    text(judgeRouter(4)),
+    "Address that its ICMP errors come from; 203.0.113.N for the N-th router by default.",
+  ),
+  ipv6: optional(text(judgeRouter(16)), "The same for IPv6; 2001:db8:ff::N by default."),
+  latencyMs: optional(milliseconds, "Of the link before it, one way; 0 by default."),
+  loss: optional(share, "Share of packets lost on that link, each way."),
+  silent: optional(boolean, "Sends no ICMP error when a TTL is used up."),
+  icmpLimit: optional(limit, "Limit of its ICMP errors. None by default."),
+  ttl: optional(wholeNumber(1, 255), "TTL or hop limit with which its own packets start; 64 by default."),
+  rules: optional(list(accessRule, 1000), "What it does to some packets; the first rule that fits counts."),
+  mtu: optional(wholeNumber(576, 65_535), "Longest packet that the link behind it takes, in bytes."),
+  mplsLabel: optional(wholeNumber(0, 0xf_ffff), "Label of packets that come to it, told in its ICMP errors."),
+};
+const hop = object(HOP);
+export type HopDescription = v.InferOutput<typeof hop>;
+const hopOrBranches = object({
+  ...HOP,
+  branches: optional(
+    v.pipe(list(list(hop, MOST_HOPS), MOST_BRANCHES), v.minLength(2, "one branch is none: give two or more")),
+    "In place of one router, several ways of one or more; addresses and ports of a packet choose.",
+  ),
+});
+export type HopOrBranches = v.InferOutput<typeof hopOrBranches>;
+
 const path = object({
   ...DIRECTION,
+  hops: optional(
+    list(hopOrBranches, MOST_HOPS),
+    "The routers on the way to the hosts, the prober's first. None by default: then TTLs do not count down.",
+  ),
+  returnDetour: optional(
+    wholeNumber(0, MOST_HOPS),
+    "Hops that the way back has beside those of hops; 0 by default.",
+  ),
   in: optional(direction, "What differs on the way to the hosts."),
   out: optional(direction, "What differs on the way to the prober."),
 });
@@ -179,38 +270,9 @@ export const SERVICES = [
 ] as const;
 export type Service = (typeof SERVICES)[number];
 
-/** ICMP errors by nmap's names, with type and code for each IP version that has them. */
-export const ICMP_REASONS = {
-  "net-unreach": { v4: [3, 0], v6: undefined },
-  "host-unreach": { v4: [3, 1], v6: undefined },
-  "proto-unreach": { v4: [3, 2], v6: undefined },
-  "port-unreach": { v4: [3, 3], v6: [1, 4] },
-  "net-prohibited": { v4: [3, 9], v6: undefined },
-  "host-prohibited": { v4: [3, 10], v6: undefined },
-  "admin-prohibited": { v4: [3, 13], v6: [1, 1] },
-  "time-exceeded": { v4: [11, 0], v6: [3, 0] },
-  "no-route": { v4: undefined, v6: [1, 0] },
-  "beyond-scope": { v4: undefined, v6: [1, 2] },
-  "addr-unreach": { v4: undefined, v6: [1, 3] },
-  "policy-fail": { v4: undefined, v6: [1, 5] },
-  "reject-route": { v4: undefined, v6: [1, 6] },
-  "param-problem": { v4: undefined, v6: [4, 1] },
-} as const;
-export type IcmpReason = keyof typeof ICMP_REASONS;
-
 /** What becomes of a SYN to a port: SYN-ACK, RST, nothing, or an ICMP error. */
 const fate = oneOf(["open", "closed", "silent", ...(Object.keys(ICMP_REASONS) as IcmpReason[])]);
 export type Fate = v.InferOutput<typeof fate>;
-
-/** A token bucket. */
-const limit = object({
-  ratePps: required(rate, "Packets per second."),
-  burst: optional(
-    wholeNumber(1, 1e6),
-    "Packets that may go at once after a pause; by default one second's worth, at least 1.",
-  ),
-});
-export type LimitDescription = v.InferOutput<typeof limit>;
 
 /** Longest banner, in bytes. */
 const MAX_BANNER = 1024;
@@ -232,9 +294,6 @@ const portRule = object({
   banner: optional(text(judgeBanner), `What "banner" sends, at most ${MAX_BANNER} bytes in UTF-8.`),
 });
 
-const judgeAddress = (address: string): string | undefined =>
-  parseAddress(address) === undefined ? `"${address}" is not an IP address` : undefined;
-
 const HOST = {
   ports: optional(list(portRule, 1000), "Rules; later ones override earlier ones."),
   rest: optional(
@@ -244,7 +303,7 @@ const HOST = {
   tarpit: optional(boolean, "SYN-ACK on every port, and then nothing. Overrides ports and rest."),
   ttl: optional(
     wholeNumber(1, 255),
-    "TTL or hop limit of its packets as the prober sees them; 64 by default.",
+    "TTL or hop limit of its packets: as the prober sees them, or before the hops of the way count it down; 64 by default.",
   ),
   rejectFrom: optional(
     text(judgeAddress),

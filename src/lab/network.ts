@@ -6,7 +6,9 @@
  * back. Events happen in order of time, and each direction has its own random stream: the output depends on what went in and
  * when, not on how often it was polled.
  *
- * Not modelled: links between the hosts, routes and TTLs on the way, fragments, packet lengths (rates count packets).
+ * Where a path has hops, hops/route.ts says what becomes of a packet at each of them.
+ *
+ * Not modelled: links between the hosts, fragments, packet lengths (rates count packets).
  */
 import { loadAddress } from "../socket/table.ts";
 import type { Address } from "../wire/address.ts";
@@ -16,6 +18,7 @@ import { PROTOCOL } from "../wire/protocol.ts";
 import * as tcp from "../wire/tcp.ts";
 import { HOST, PEER } from "./answer.ts";
 import type { LabDescription, PathDescription, Service } from "./description.ts";
+import { createRoute, type Deciding, type Route, STOPPED } from "./hops/route.ts";
 import { createHosts, type HostCounts, type Hosts } from "./host.ts";
 import { createNoise } from "./noise.ts";
 import { createPacketStore } from "./packets.ts";
@@ -35,6 +38,8 @@ export interface Truth {
   readonly service?: Service;
   /** Whether every port of this host answers SYN-ACK, and then nothing. */
   readonly tarpit: boolean;
+  /** The router on the way that decides it; where only some flows pass it, the state is that of the others. */
+  readonly router?: Deciding;
 }
 
 /** Running totals; read at any time. */
@@ -50,6 +55,8 @@ export interface NetworkCounts extends HostCounts {
   /** Dropped at a full bottleneck queue, each way. */
   queueDropsIn: number;
   queueDropsOut: number;
+  /** Stopped at a router: lost on its link, used up there, or dropped by its rules. */
+  stopped: number;
   /** Second copies, both ways. */
   duplicated: number;
   /** Forged packets. */
@@ -98,6 +105,7 @@ export interface NetworkOptions {
 const STREAM_IN = 1;
 const STREAM_OUT = 2;
 const STREAM_NOISE = 3;
+const STREAM_ROUTERS = 4;
 
 const DEFAULT_SEED = 1;
 
@@ -115,9 +123,13 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
     if (path !== undefined && !ownPaths.has(path)) ownPaths.set(path, createPath(path));
   }
   const packets = createPacketStore();
-  /** Packets in transit to the hosts, and to the prober. */
+  /** Packets in transit to the hosts, from routers and hosts to where the way out begins, and to the prober. */
   const inward = createTimeQueue();
+  const returning = createTimeQueue();
   const outward = createTimeQueue();
+  /** Of each packet in `returning`, by its slot. */
+  const wayOut: Path[] = [];
+  const routes = createRoutes();
   const counts: NetworkCounts = {
     in: 0,
     out: 0,
@@ -126,6 +138,7 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
     lostOut: 0,
     queueDropsIn: 0,
     queueDropsOut: 0,
+    stopped: 0,
     duplicated: 0,
     forged: 0,
     unserved: 0,
@@ -142,13 +155,54 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
   const pathOf = ({ path }: HostKind): Path =>
     path === undefined ? commonPath : (ownPaths.get(path) ?? commonPath);
 
+  /** The routers on the way to hosts of each kind, where there are any. */
+  function createRoutes(): Map<HostKind, Route> {
+    const random = createRandom(seed, STREAM_ROUTERS);
+    const made = new Map<PathDescription, Route | undefined>();
+    const found = new Map<HostKind, Route>();
+    for (const kind of population.kinds) {
+      const path = kind.path?.hops === undefined ? (description.path ?? {}) : kind.path;
+      if (!made.has(path)) {
+        const route = createRoute(path, seed, random, (b, length, atUs) =>
+          comeBack(pathOf(kind), b, length, atUs),
+        );
+        made.set(path, route);
+      }
+      const route = made.get(path);
+      if (route !== undefined) found.set(kind, route);
+    }
+    return found;
+  }
+
   const hosts = createHosts(population, seed, counts, (kind, out, length, nowUs) => {
-    const { out: way } = pathOf(kind);
-    const through = way.enter(out, 0, length, nowUs);
+    const route = routes.get(kind);
+    if (route === undefined) {
+      leave(pathOf(kind), out, 0, length, nowUs);
+      return;
+    }
+    if (!readAddresses(out, 0, length, back, PEER, HOST)) return;
+    const delayUs = route.back(out, length, back);
+    if (delayUs === STOPPED) counts.stopped++;
+    else comeBack(pathOf(kind), out, length, nowUs + delayUs);
+  });
+
+  /** A packet that will be at the near end of the routers at `atUs`. */
+  function comeBack(path: Path, b: Uint8Array, length: number, atUs: number): void {
+    const slot = packets.put(b, 0, length);
+    if (slot < 0) counts.overflow++;
+    else {
+      wayOut[slot] = path;
+      returning.push(atUs, slot);
+    }
+  }
+
+  /** A packet enters the way to the prober. */
+  function leave({ out: way }: Path, b: Uint8Array, at: number, length: number, nowUs: number): void {
+    const through = way.enter(b, at, at + length, nowUs);
     if (through === LOST) counts.lostOut++;
     else if (through === QUEUE_FULL) counts.queueDropsOut++;
-    else travel(way, outward, out, 0, length, through);
-  });
+    else travel(way, outward, b, at, length, through);
+  }
   const noise = createNoise(
     description.noise ?? {},
     createRandom(seed, STREAM_NOISE),
@@ -179,23 +233,32 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
   }
 
   const pair = new Uint32Array(8);
-  /** Reads the packet's host and sender into `pair`. @returns false when it is too short */
-  function readAddresses(b: Uint8Array, at: number, end: number): boolean {
+  /** The same of a packet on its way back. */
+  const back = new Uint32Array(8);
+  /** Reads a packet's destination and source into `words`, at these places. @returns false when it is too short */
+  function readAddresses(
+    b: Uint8Array,
+    at: number,
+    end: number,
+    words: Uint32Array,
+    destination: number,
+    source: number,
+  ): boolean {
     if (ipv4.checkLength(b, at, end) !== 0) {
-      loadAddress(pair, HOST, b, at + ipv4.DESTINATION, 4);
-      loadAddress(pair, PEER, b, at + ipv4.SOURCE, 4);
+      loadAddress(words, destination, b, at + ipv4.DESTINATION, 4);
+      loadAddress(words, source, b, at + ipv4.SOURCE, 4);
       return true;
     }
     if (ipv6.checkLength(b, at, end) === 0) return false;
-    loadAddress(pair, HOST, b, at + ipv6.DESTINATION, 16);
-    loadAddress(pair, PEER, b, at + ipv6.SOURCE, 16);
+    loadAddress(words, destination, b, at + ipv6.DESTINATION, 16);
+    loadAddress(words, source, b, at + ipv6.SOURCE, 16);
     return true;
   }
 
   function handlePacket(b: Uint8Array, at: number, end: number, nowUs: number): void {
     advance(nowUs);
     counts.in++;
-    if (!readAddresses(b, at, end)) {
+    if (!readAddresses(b, at, end, pair, HOST, PEER)) {
       counts.unreadable++;
       return;
     }
@@ -209,7 +272,31 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
     const through = way.enter(b, at, end, nowUs);
     if (through === LOST) counts.lostIn++;
     else if (through === QUEUE_FULL) counts.queueDropsIn++;
-    else travel(way, inward, b, at, end - at, through);
+    else {
+      const route = routes.get(kind);
+      if (route === undefined) travel(way, inward, b, at, end - at, through);
+      else passRouters(way, route, b, at, end, through);
+    }
+  }
+
+  const routed = new Uint8Array(65_536);
+  function passRouters(
+    way: Direction,
+    route: Route,
+    b: Uint8Array,
+    at: number,
+    end: number,
+    fromUs: number,
+  ): void {
+    const copies = way.copies();
+    counts.duplicated += copies - 1;
+    for (let copy = 0; copy < copies; copy++) {
+      routed.set(b.subarray(at, end));
+      const atUs = fromUs + way.delay();
+      const delayUs = route.forward(routed, 0, end - at, pair, atUs);
+      if (delayUs === STOPPED) counts.stopped++;
+      else keep(inward, routed, 0, end - at, atUs + delayUs);
+    }
   }
 
   /** Counts a SYN, and reports one to a simulated host to the noise. */
@@ -225,7 +312,8 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
     noise.observe(pair, ports, nowUs);
   }
 
-  const nextEvent = (): number => Math.min(inward.next(), hosts.pollTimeout(), noise.pollTimeout());
+  const nextEvent = (): number =>
+    Math.min(inward.next(), returning.next(), hosts.pollTimeout(), noise.pollTimeout());
 
   /** Processes arrivals, timers and noise, each when it is due. */
   function advance(nowUs: number): void {
@@ -234,6 +322,10 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
         const slot = inward.pop();
         const at = packets.offset(slot);
         hosts.handlePacket(packets.bytes(slot), at, at + packets.length(slot), time);
+        packets.free(slot);
+      } else if (returning.next() === time) {
+        const slot = returning.pop();
+        leave(wayOut[slot], packets.bytes(slot), packets.offset(slot), packets.length(slot), time);
         packets.free(slot);
       } else if (hosts.pollTimeout() === time) hosts.handleTimeout(time);
       else noise.handleTimeout(time);
@@ -250,6 +342,17 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
   function truth(address: Address, port: number): Truth {
     const kind = kindAt(address);
     if (kind === undefined) return { state: "filtered", reasons: ["no-response"], tarpit: false };
+    const router = routes.get(kind)?.deciding(lookUp, port);
+    if (router === undefined) return truthOfHost(kind, port);
+    if (router.share < 1) return { ...truthOfHost(kind, port), router };
+    const { tarpit } = kind;
+    if (router.back || router.does === "drop")
+      return { state: "filtered", reasons: ["no-response"], tarpit, router };
+    if (router.does === "reset") return { state: "closed", reasons: ["reset"], tarpit, router };
+    return { state: "filtered", reasons: [router.does, "no-response"], tarpit, router };
+  }
+
+  function truthOfHost(kind: HostKind, port: number): Truth {
     const { state, reason, service } = kind.portKind(lookUp, 0, port);
     const { tarpit } = kind;
     if (state === "open") {

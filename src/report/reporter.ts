@@ -54,9 +54,34 @@ export interface NoAnswerCause {
   readonly text: string;
 }
 
+/** Where the SYNs of a filtered port stop, as `--why` has found. Hops are counted from 1; 0 is the probing machine. */
+export interface FilteredPlace {
+  readonly ip: string;
+  readonly port: number;
+  /** As `synprobe path --json` has it: "dropped", "at-host", "rejected" … */
+  readonly kind: string;
+  readonly from?: number;
+  readonly to?: number;
+  /** Sender of the ICMP error. */
+  readonly by?: string;
+  /** Chance that it is wrong; absent where nothing is claimed. */
+  readonly doubt?: number;
+  /** The same in a sentence. */
+  readonly text: string;
+}
+
+/** The way to a host, as `--why` has found: who answered at each hop, from the first on; null for nobody. */
+export interface HostWay {
+  readonly ip: string;
+  readonly hops: readonly (string | null)[];
+}
+
 /** How a run ended. When nothing answered, `silence` has the causes, most likely first. */
 export interface RunSummary extends ScanSummary {
   readonly silence?: readonly NoAnswerCause[];
+  /** Under `--why`. */
+  readonly where?: readonly FilteredPlace[];
+  readonly ways?: readonly HostWay[];
 }
 
 export interface Reporter {

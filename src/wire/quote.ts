@@ -26,6 +26,8 @@ export interface Quote {
   destinationPort: number;
   /** The TCP sequence number, unsigned; 0 for other protocols. */
   sequence: number;
+  /** Where the upper layer's header starts; at least eight bytes of it are there. */
+  transportAt: number;
 }
 
 /** Transport bytes that a quote must hold (RFC 792). */
@@ -42,6 +44,7 @@ export function newQuote(): Quote {
     sourcePort: 0,
     destinationPort: 0,
     sequence: 0,
+    transportAt: 0,
   };
 }
 
@@ -56,6 +59,7 @@ export function readTransport(
   if (at + QUOTED_TRANSPORT_LENGTH > end) return false;
   const hasPorts = protocol === PROTOCOL.TCP || protocol === PROTOCOL.UDP;
   quote.protocol = protocol;
+  quote.transportAt = at;
   quote.sourcePort = hasPorts ? u16(b, at) : 0;
   quote.destinationPort = hasPorts ? u16(b, at + 2) : 0;
   quote.sequence = protocol === PROTOCOL.TCP ? u32(b, at + 4) : 0;

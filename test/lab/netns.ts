@@ -184,13 +184,13 @@ function isUp(namespace: string): boolean {
 }
 
 /** Sets what of it this kernel has. */
-function sysctl(namespace: string, values: Readonly<Record<string, number>>): void {
+export function sysctl(namespace: string, values: Readonly<Record<string, number>>): void {
   const script = 'while [ $# -gt 0 ]; do f=/proc/sys/$1; [ ! -e "$f" ] || echo "$2" >"$f"; shift 2; done';
   const words = Object.entries(values).flatMap(([path, value]) => [path, String(value)]);
   command(inNamespace(namespace, ["sh", "-c", script, "sh", ...words]));
 }
 
-function removeNamespace(name: string): void {
+export function removeNamespace(name: string): void {
   rmSync(`${OVERLAYS}/${name}`, { recursive: true, force: true });
   try {
     for (const pid of command(["ip", "netns", "pids", name]).split(/\s+/)) {

@@ -46,6 +46,7 @@ describe("icmp, against real packets", () => {
       sourcePort: 35438,
       destinationPort: 80,
       sequence: 3968387513,
+      transportAt: QUOTE + 20,
     });
     expect(formatAddress(b, quote.sourceAt, quote.addressLength)).toBe("192.0.2.1");
     expect(formatAddress(b, quote.destinationAt, quote.addressLength)).toBe("192.0.2.101");
@@ -79,6 +80,7 @@ describe("icmp, against real packets", () => {
         sourcePort: 1,
         destinationPort: 1,
         sequence: 1,
+        transportAt: 1,
       },
     ];
     icmp.parseQuote(b, AT, b.length, fresh);

@@ -62,6 +62,7 @@ describe("icmpv6, against real packets", () => {
       sourcePort: 45448,
       destinationPort: 80,
       sequence: 2018264038,
+      transportAt: 88,
     });
     expect(formatAddress(b, quote.sourceAt, quote.addressLength)).toBe("2001:db8::1");
     expect(formatAddress(b, quote.destinationAt, quote.addressLength)).toBe("2001:db8::104");

@@ -167,14 +167,10 @@ function printTruth(description: LabDescription, targets: readonly string[]): vo
     for (const { first, last } of spans) {
       for (let address: Address | undefined = first; address; address = nextAddress(address, last)) {
         const ip = formatAddress(address);
-        const lines = Array.from(ports, (port) =>
-          JSON.stringify({
-            ip,
-            port,
-            state: network.truth(address, port).state,
-            ...awayTimes(address, port),
-          }),
-        );
+        const lines = Array.from(ports, (port) => {
+          const { state, router } = network.truth(address, port);
+          return JSON.stringify({ ip, port, state, ...router, ...awayTimes(address, port) });
+        });
         printResult(`${lines.join("\n")}\n`);
       }
     }

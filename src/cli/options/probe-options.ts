@@ -12,6 +12,7 @@ export const LINKS = ["auto", "syn", "raw", "packet", "connect"] as const;
 export const DEFAULTS = {
   retries: TIMING[3].retries,
   bannerMs: 2000,
+  whyLimit: 16,
 } as const;
 
 /** Defaults of `synprobe trace`, by long name: it follows one connection. */
@@ -77,6 +78,8 @@ export interface ProbeOptions {
   readonly complete?: boolean;
   /** Milliseconds. */
   readonly banner?: number;
+  readonly why?: boolean;
+  readonly whyLimit: number;
   readonly requireOpen?: boolean;
   readonly verbose?: boolean;
   /** `-v` was given more than once. */

@@ -91,5 +91,15 @@ export const PROBING_OPTIONS: readonly OptionSpec[] = [
       bare: `${DEFAULTS.bannerMs}ms`,
       ...duration("--banner", BOUNDS.bannerMs),
     },
+    {
+      flags: "--why",
+      description: "then walk the ways to hosts with filtered ports, and say which hop stops the SYNs",
+    },
+    {
+      flags: "--why-limit <n>",
+      description: "walk to so many hosts at most (1-256)",
+      ...integer("--why-limit", BOUNDS.whyLimit),
+      defaultValue: DEFAULTS.whyLimit,
+    },
   ]),
 ];

@@ -11,6 +11,7 @@ import { TARGET_OPTIONS } from "./target-options.ts";
 import { TIMING_OPTIONS } from "./timing-options.ts";
 
 export { TIMING } from "../../scan/engine/timing-templates.ts";
+export { PATH_OPTIONS } from "./path-options.ts";
 export { type ProbeOptions, type TimedOptions, TRACE_DEFAULTS, withTiming } from "./probe-options.ts";
 export { GROUPS, type Group, type OptionSpec, usage, whyOneRun } from "./spec.ts";
 
@@ -22,7 +23,17 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
 ];
 
 /** The commands, as `synprobe COMMAND`; a test holds them against commander's. */
-export const COMMANDS = ["trace", "doctor", "lab", "diff", "report", "demo", "help", "completion"] as const;
+export const COMMANDS = [
+  "trace",
+  "path",
+  "doctor",
+  "lab",
+  "diff",
+  "report",
+  "demo",
+  "help",
+  "completion",
+] as const;
 
 /** The hidden command that runs inside a lab's namespaces (commands/lab.ts). */
 export const LAB_INSIDE = "lab-inside";

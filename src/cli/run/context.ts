@@ -1,4 +1,5 @@
 /** What the steps of one run have in common, as one argument. */
+import type { Why } from "../../runtime/path/why.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
 import type { OpenScan } from "../../runtime/run/scan.ts";
 import type { ScanOptions } from "../../runtime/run/scan-options.ts";
@@ -28,4 +29,6 @@ export interface RunContext extends Invocation {
   readonly scanOptions: ScanOptions;
   readonly interruption: Interruption;
   readonly progress: Progress;
+  /** Under --why. */
+  readonly why?: Why;
 }

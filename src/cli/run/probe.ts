@@ -4,6 +4,7 @@
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { CAPABILITIES } from "../../link/sys/capabilities.ts";
+import type { Why } from "../../runtime/path/why.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
 import { openScan, planMeans } from "../../runtime/run/scan.ts";
 import type { ScanOptions } from "../../runtime/run/scan-options.ts";
@@ -56,7 +57,9 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
   const interruption = watchSignals();
   try {
     const scan = await withAdvice(argv, () => openScan(plan, scanOptions));
+    let why: Why | undefined;
     try {
+      why = await openWhy(plan, options);
       if (options.drop) {
         const { user } = dropPrivileges(
           completes(options) && scan.means.link !== "connect" ? [CAPABILITIES.netAdmin] : [],
@@ -67,11 +70,13 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
       describeLink(scan, { plan, scanOptions, options, messages, argv });
       const progress = openProgress(messages.stderrColour, options.statsEvery);
       try {
-        return await runScan({ ...invocation, plan, scan, scanOptions, interruption, progress });
+        const asked = why === undefined ? {} : { why };
+        return await runScan({ ...invocation, plan, scan, scanOptions, interruption, progress, ...asked });
       } finally {
         progress.done();
       }
     } finally {
+      why?.close();
       scan.close();
     }
   } finally {
@@ -104,6 +109,13 @@ function scanOptionsOf({ options, services, remembered }: Invocation): ScanOptio
     ...(options.packetTrace === true ? { onPacket: packetTracer() } : {}),
     ...(options.pcap === undefined ? {} : { capture: options.pcapAll === true ? "all" : "evidence" }),
   };
+}
+
+/** Its sockets are opened while that is still allowed; its code is loaded only when it is asked for. */
+async function openWhy(plan: Plan, { why, whyLimit, rate }: TimedOptions): Promise<Why | undefined> {
+  if (why !== true) return undefined;
+  const module = await import("../../runtime/path/why.ts");
+  return module.openWhy(plan, { limit: whyLimit, rate: rate.maximum });
 }
 
 const completes = ({ complete, banner }: TimedOptions): boolean => complete === true || banner !== undefined;

@@ -5,11 +5,12 @@
 import { displayLength } from "../../report/escape.ts";
 import { targetLabel } from "../../report/formats/table.ts";
 import type { Reporter, RunInfo, RunSummary } from "../../report/reporter.ts";
+import type { Explained } from "../../runtime/path/why.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
 import { createNaming } from "../../runtime/results/to-result.ts";
 import type { ScanHooks } from "../../runtime/run/running-scan.ts";
 import { type KernelCounters, readCounters } from "../../runtime/system/system.ts";
-import type { RateDecision, ScanSummary } from "../../scan/probe/result.ts";
+import { PORT_STATES, type RateDecision, type ScanSummary } from "../../scan/probe/result.ts";
 import { storeAddress } from "../../socket/table.ts";
 import { formatAddress } from "../../wire/address.ts";
 import type { ExitStatus } from "../exit.ts";
@@ -74,15 +75,20 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
     const { summary, failure, heard } = await drive(context, {
       outputs,
       reporter: { ...reporter, finish },
-      wants: reporter.wants(info),
+      wants: context.why === undefined ? reporter.wants(info) : PORT_STATES,
       journal,
       names,
     });
     progress.done();
     const wasProbed = failure === undefined && journal?.complete !== true;
     const silence = heard || !wasProbed ? undefined : await explainSilence(context, summary, before);
+    const { where, ways } = await explainFiltered(context, wasProbed);
     await outputs.rest();
-    finish(silence === undefined ? summary : { ...summary, silence: silence.causes });
+    finish({
+      ...summary,
+      ...(silence === undefined ? {} : { silence: silence.causes }),
+      ...(where.length === 0 ? {} : { where, ways }),
+    });
     await outputs.drained();
     const fatal = failure ?? outputs.failure();
     if (fatal !== undefined) throw fatal;
@@ -92,6 +98,13 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
   } finally {
     await journal?.journal.close();
   }
+}
+
+/** Where SYNs to filtered ports stop, under --why. */
+async function explainFiltered({ why, interruption }: RunContext, wasProbed: boolean): Promise<Explained> {
+  if (why === undefined || !wasProbed || interruption.signalled) return { where: [], ways: [] };
+  interruption.onSignal(why.stop);
+  return why.explain();
 }
 
 /** Why nothing answered; undefined when something did. Looks only then. */
@@ -125,7 +138,7 @@ interface Driven {
 
 /** Runs the scan, with journal, progress and outputs around it. */
 async function drive(
-  { scan, interruption, progress, options: { statsEvery, veryVerbose }, messages }: RunContext,
+  { scan, interruption, progress, why, options: { statsEvery, veryVerbose }, messages }: RunContext,
   { outputs, reporter, wants, journal: opened, names }: Destinations,
 ): Promise<Driven> {
   const journal = opened?.complete === true ? undefined : opened?.journal;
@@ -144,6 +157,7 @@ async function drive(
         // Results that this machine itself decided have neither.
         heard ||= result.ttl !== null || result.rttMs !== null;
         names.see(result);
+        why?.see(result);
         reporter.result(result);
       },
       ...(outputs.capture === undefined ? {} : { onCapture: outputs.capture }),

@@ -15,7 +15,8 @@
  *   reasons {state: {reason: count}}, unfinished, sent, retransmitted, controls? (control SYNs among them), received, late,
  *   ignored {malformed, bad_checksum, wrong_ack, odd_flags, foreign, fragment, icmp_no_verdict, duplicate},
  *   receive_drops, send_errors {errno name: count}, path? {rate, loss {round, out?, back?}, missed_open {expected, low,
- *   high}}, silence? [{code, text}] (why nobody answered, most likely first), faults (a count), interrupted, elapsed_ms, started_at, ts (the end)
+ *   high}}, silence? [{code, text}] (why nobody answered, most likely first), where? [{ip, port, kind, from?, to?, by?,
+ *   doubt?, text}] (under --why: where SYNs to filtered ports stop), ways? [{ip, hops [address or null]}], faults (a count), interrupted, elapsed_ms, started_at, ts (the end)
  *
  * Times are ISO 8601 in UTC with milliseconds. Durations are milliseconds and rates SYNs per second, both with at most three
  * decimals; probabilities have three significant digits. A file without a summary line was cut off. Text is exact: whatever a
@@ -170,6 +171,17 @@ function summaryObject(summary: RunSummary): object {
     send_errors: summary.sendErrors,
     path: summary.path === undefined ? undefined : pathObject(summary.path),
     silence: summary.silence?.map(({ code, text }) => ({ code, text })),
+    where: summary.where?.map(({ ip, port, kind, from, to, by, doubt, text }) => ({
+      ip,
+      port,
+      kind,
+      from,
+      to,
+      by,
+      doubt: optionalChance(doubt),
+      text,
+    })),
+    ways: summary.ways?.map(({ ip, hops }) => ({ ip, hops })),
     faults: summary.faults.length,
     interrupted: summary.interrupted,
     elapsed_ms: toThousandths(summary.elapsedMs),

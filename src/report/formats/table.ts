@@ -47,6 +47,9 @@ const LARGEST_SORTED = 4096;
 /** In runs of more pairs, uncertain ports are not counted one by one; the interval of missed ports covers them. */
 const MOST_DOUBTED = 100_000;
 
+/** Columns of a sentence about where SYNs stop. */
+const LONGEST_PLACE = 1000;
+
 const GAP = "  ";
 const NONE = "-";
 /** `255.255.255.255:65535` */
@@ -245,7 +248,10 @@ export function createTableReporter(sink: Sink, options: TableOptions): Reporter
       const lines = totalsLines(summary, options.verbose, unseen, isShard, doubtful?.found).flatMap(
         ({ kind, text }) => wrap(text, options.width).map((line) => paint[kind](line)),
       );
-      sink(`\n${lines.join("\n")}\n`);
+      const where = (summary.where ?? []).flatMap(({ ip, text }) =>
+        wrap(escapeText(`${ip}: ${text}`, LONGEST_PLACE), options.width),
+      );
+      sink(`\n${[...lines, ...where].join("\n")}\n`);
     },
   };
 }

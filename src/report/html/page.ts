@@ -11,6 +11,7 @@ import type { RecordedRun } from "../read/recorded.ts";
 import { barChart, LINES, lossChart, rateChart, roundTripChart } from "./charts.ts";
 import { type Digest, MATRIX, type Matrix, type Rows } from "./digest.ts";
 import type { Tops } from "./statistics.ts";
+import { waysSection } from "./ways.ts";
 
 export interface PageOptions {
   readonly title: string;
@@ -266,7 +267,7 @@ function reasonsSection(digest: Digest): string {
       `<tr><th scope="row">${h(label, 60)}</th><td class="number">${digits(ports)}</td><td class="number">${digits(hosts)}</td><td>${h(meaning(label))}</td></tr>`,
   );
   if (rows.length === 0) return `<p class="left-out">No port is filtered.</p>`;
-  return `${topsFigure(digest.reasons, "Filtered ports by reason", "var(--filtered)")}<div class="sideways"><table class="plain"><thead><tr><th scope="col">Reason</th><th scope="col" class="number">Ports</th><th scope="col" class="number">HostCache</th><th scope="col">In words</th></tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
+  return `${topsFigure(digest.reasons, "Filtered ports by reason", "var(--filtered)")}<div class="sideways"><table class="plain"><thead><tr><th scope="col">Reason</th><th scope="col" class="number">Ports</th><th scope="col" class="number">Hosts</th><th scope="col">In words</th></tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
 }
 
 function tripsSection({ roundTrips }: Digest): string {
@@ -368,6 +369,7 @@ export function renderPage(digest: Digest, options: PageOptions): string {
   const started = digest.runs.flatMap(({ startedMs }) => startedMs ?? []);
   const when = started.length === 0 ? "" : `Scanned ${utc(Math.min(...started))}. `;
   const policy = `default-src 'none'; script-src ${hash(script)}; style-src ${hash(style)}; img-src data:; base-uri 'none'; form-action 'none'`;
+  const ways = waysSection(digest.runs, h);
   const section = (name: string, heading: string, content: string, kind = ""): string =>
     `<section id="${name}" class="${kind}"><h2>${heading}</h2>${content}</section>`;
   return `<!doctype html>
@@ -388,6 +390,7 @@ export function renderPage(digest: Digest, options: PageOptions): string {
 <div class="tiles">${tiles(digest)}</div>
 ${section("sure", "How sure this is", sureness(digest))}
 ${section("matrix", "Ports by host", matrixTable(digest.matrix), "whole")}
+${ways === undefined ? "" : section("ways", "Where filtered ports stop", ways, "whole")}
 <div class="pair">
 ${section("services", "Open ports by service", topsFigure(digest.services, "Open ports by service", "var(--open)"))}
 ${section("reasons", "Why ports are filtered", reasonsSection(digest))}

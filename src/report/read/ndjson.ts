@@ -10,10 +10,12 @@ import {
   RECORDED_STATES,
   type ReadFault,
   type RecordedPath,
+  type RecordedPlace,
   type RecordedPort,
   type RecordedProgress,
   type RecordedSink,
   type RecordedSummary,
+  type RecordedWay,
   type RunEnding,
 } from "./recorded.ts";
 
@@ -22,7 +24,11 @@ type Fields = {
   readonly type?: unknown;
   readonly proto?: unknown;
   readonly interrupted?: unknown;
+  readonly hops?: unknown;
 };
+
+/** Hops of a way; what has more is no way of ours. */
+const MOST_HOPS = 64;
 
 const READ = COLUMN_LIST.flatMap(({ name, key, read }) => (read === undefined ? [] : { name, key, read }));
 /** Spread into each port, so that all are objects of one shape. */
@@ -168,7 +174,34 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
               Object.keys(reasons).map((state) => [state, counts(part(reasons, state)) ?? {}]),
             ),
       path: path === undefined ? undefined : readPath(path),
+      where: list(fields, "where")?.map(readPlace),
+      ways: list(fields, "ways")?.map(readWay),
     });
+  }
+
+  function list(fields: Fields, key: string): Fields[] | undefined {
+    const value = fields[key];
+    if (value === undefined) return undefined;
+    if (Array.isArray(value) && value.every(isObject)) return value;
+    throw fault(`"${key}" is ${say(value)}, not a list of objects`);
+  }
+
+  const readPlace = (fields: Fields): RecordedPlace =>
+    defined<RecordedPlace>({
+      ip: text(fields, "ip"),
+      port: wholePort(fields),
+      kind: text(fields, "kind"),
+      from: optional(fields, "from", 0, MOST_HOPS),
+      to: optional(fields, "to", 0, MOST_HOPS),
+      text: text(fields, "text"),
+    });
+
+  function readWay(fields: Fields): RecordedWay {
+    const { hops } = fields;
+    const isHop = (hop: unknown): boolean => hop === null || typeof hop === "string";
+    if (!Array.isArray(hops) || hops.length > MOST_HOPS || !hops.every(isHop))
+      throw fault(`"hops" is ${say(hops)}, not a list of addresses`);
+    return { ip: text(fields, "ip"), hops };
   }
 
   return {

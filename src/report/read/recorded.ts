@@ -74,6 +74,22 @@ export interface RecordedPath {
 }
 
 /** The totals in the file. A file that was cut off has none. */
+/** Where the SYNs of a filtered port stop, as `--why` has found. */
+export interface RecordedPlace {
+  readonly ip: string;
+  readonly port: number;
+  readonly kind: string;
+  readonly from?: number;
+  readonly to?: number;
+  readonly text: string;
+}
+
+/** The way to a host: who answered at each hop, from the first on; null for nobody. */
+export interface RecordedWay {
+  readonly ip: string;
+  readonly hops: readonly (string | null)[];
+}
+
 export interface RecordedSummary {
   readonly interrupted: boolean;
   readonly unfinished: number;
@@ -91,6 +107,8 @@ export interface RecordedSummary {
   /** Pairs by state and reason. */
   readonly reasons?: Readonly<Record<string, Readonly<Record<string, number>>>>;
   readonly path?: RecordedPath;
+  readonly where?: readonly RecordedPlace[];
+  readonly ways?: readonly RecordedWay[];
 }
 
 /** A file that has been read to its end. */

@@ -97,7 +97,16 @@ export interface ScanOptions extends ProbeOptions {
 const DEFAULT_PROGRESS_MS = 1000;
 
 /** Whole numbers, with their bounds. */
-const { confidence: CONFIDENCE, shards: SHARDS, statsEveryMs: _, ...NUMBERS } = BOUNDS;
+const {
+  confidence: CONFIDENCE,
+  shards: SHARDS,
+  statsEveryMs: _,
+  flows,
+  maxHops,
+  tries,
+  whyLimit,
+  ...NUMBERS
+} = BOUNDS;
 
 const isText = (value: unknown): boolean => typeof value === "string";
 const isFlag = (value: unknown): boolean => typeof value === "boolean";

@@ -28,11 +28,19 @@ export const BOUNDS = {
   workers: [1, 64],
   /** Parts that a run is divided into. */
   shards: [1, 65_536],
+  /** Flows that a walk takes to each port, routers that it may pass, and SYNs of each flow and TTL. */
+  flows: [1, 64],
+  maxHops: [1, 63],
+  tries: [1, 10],
+  /** Hosts that are walked to after a scan. */
+  whyLimit: [1, 256],
   /** How often the library reports progress. */
   progressEveryMs: [50, DAY_MS],
   /** How often the command line writes progress: a line each time, so less often. */
   statsEveryMs: [100, DAY_MS],
 } as const satisfies Readonly<Record<string, Bounds>>;
+
+export { PATH_DEFAULTS } from "../../scan/path/finding.ts";
 
 /** TTL or hop limit of SYNs when none is given. */
 export const DEFAULT_TTL = 64;

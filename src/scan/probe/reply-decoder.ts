@@ -44,6 +44,11 @@ export interface Reply {
   /** ICMP errors only: where the sender's address starts in the packet's buffer, and its length. */
   responderAt: number;
   responderLength: number;
+  /** ICMP errors only: where the message lies, and in it the quoted IP header and the quoted segment's. */
+  messageAt: number;
+  messageEnd: number;
+  quoteAt: number;
+  quotedSegmentAt: number;
 }
 
 export interface ReplyDecoder {
@@ -67,6 +72,10 @@ export function createReplyDecoder(): ReplyDecoder {
     reason: undefined,
     responderAt: 0,
     responderLength: 0,
+    messageAt: 0,
+    messageEnd: 0,
+    quoteAt: 0,
+    quotedSegmentAt: 0,
   };
   const upper = ipv6.newUpper();
   const quote = newQuote();
@@ -99,7 +108,7 @@ export function createReplyDecoder(): ReplyDecoder {
     const type = icmp.type(b, payload);
     if (!icmp.isError(type)) return "foreign";
     if (!icmp.parseQuote(b, payload, payloadEnd, quote)) return "malformed";
-    return takeQuote(b, icmpReason(type, icmp.code(b, payload)), source, 4);
+    return takeQuote(b, icmpReason(type, icmp.code(b, payload)), source, 4, payload, payloadEnd);
   }
 
   function decodeIpv6(b: Uint8Array, at: number, end: number): Decoded {
@@ -119,7 +128,8 @@ export function createReplyDecoder(): ReplyDecoder {
     const type = icmpv6.type(b, payload);
     if (!icmpv6.isError(type)) return "foreign";
     if (!icmpv6.parseQuote(b, payload, payloadEnd, quote)) return "malformed";
-    return takeQuote(b, icmpv6Reason(type, icmpv6.code(b, payload)), at + ipv6.SOURCE, 16);
+    const reason = icmpv6Reason(type, icmpv6.code(b, payload));
+    return takeQuote(b, reason, at + ipv6.SOURCE, 16, payload, payloadEnd);
   }
 
   function decodeSegment(
@@ -150,6 +160,8 @@ export function createReplyDecoder(): ReplyDecoder {
     reason: Reason | undefined,
     senderAt: number,
     senderLength: 4 | 16,
+    messageAt: number,
+    messageEnd: number,
   ): Decoded {
     // An ICMP error of one IP version cannot be about a packet of the other.
     if (quote.protocol !== PROTOCOL.TCP || quote.addressLength !== senderLength) return "foreign";
@@ -161,6 +173,10 @@ export function createReplyDecoder(): ReplyDecoder {
     reply.reason = reason;
     reply.responderAt = senderAt;
     reply.responderLength = senderLength;
+    reply.messageAt = messageAt;
+    reply.messageEnd = messageEnd;
+    reply.quoteAt = messageAt + icmp.HEADER_LENGTH;
+    reply.quotedSegmentAt = quote.transportAt;
     return "icmp-error";
   }
 

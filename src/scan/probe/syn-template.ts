@@ -19,7 +19,7 @@ import { emitOptions, optionsLength, type TcpOption } from "../../wire/tcp-optio
 /** MSS announced: what an Ethernet path holds (RFC 9293 §3.7.1), for IPv4 and IPv6. */
 export const MSS = { 4: 1460, 6: 1440 } as const;
 /** Receive window announced, in bytes. */
-const WINDOW = 1024;
+export const WINDOW = 1024;
 
 export interface SynTemplate {
   /** Length of every probe in bytes. */
@@ -48,13 +48,16 @@ export interface SynTemplate {
 export const identificationOf = (sequence: number, seed: number): number =>
   (Math.imul(sequence ^ seed, 0x9e3779b1) >>> 16) & 0xffff;
 
-/** @param ttl TTL or hop limit, 1 to 255 */
-export function createSynTemplate(local: Address, ttl: number): SynTemplate {
-  return local.length === 4 ? createTemplate4(local, ttl) : createTemplate6(local, ttl);
+/**
+ * @param ttl TTL or hop limit, 1 to 255
+ * @param window announced receive window, in bytes
+ */
+export function createSynTemplate(local: Address, ttl: number, window = WINDOW): SynTemplate {
+  return local.length === 4 ? createTemplate4(local, ttl, window) : createTemplate6(local, ttl, window);
 }
 
 /** Writes the TCP header of a template: everything but ports, sequence number and checksum. @returns its length */
-function emitTcp(frame: Uint8Array, at: number, family: 4 | 6): number {
+function emitTcp(frame: Uint8Array, at: number, family: 4 | 6, window: number): number {
   const options: readonly TcpOption[] = [{ kind: "mss", value: MSS[family] }];
   const raw = new Uint8Array(optionsLength(options));
   emitOptions(raw, 0, options);
@@ -64,7 +67,7 @@ function emitTcp(frame: Uint8Array, at: number, family: 4 | 6): number {
     sequence: 0,
     acknowledgement: 0,
     flags: tcp.FLAGS.SYN,
-    window: WINDOW,
+    window,
     urgentPointer: 0,
     checksum: 0,
     options: raw,
@@ -72,10 +75,10 @@ function emitTcp(frame: Uint8Array, at: number, family: 4 | 6): number {
   });
 }
 
-function createTemplate4(local: Address, ttl: number): SynTemplate {
+function createTemplate4(local: Address, ttl: number, window: number): SynTemplate {
   const frame = new Uint8Array(64);
   const segment = ipv4.HEADER_LENGTH;
-  const length = segment + emitTcp(frame, segment, 4);
+  const length = segment + emitTcp(frame, segment, 4, window);
   ipv4.emit(frame, 0, {
     tos: 0,
     identification: 0,
@@ -111,10 +114,10 @@ function createTemplate4(local: Address, ttl: number): SynTemplate {
   };
 }
 
-function createTemplate6(local: Address, hopLimit: number): SynTemplate {
+function createTemplate6(local: Address, hopLimit: number, window: number): SynTemplate {
   const frame = new Uint8Array(64 + 24);
   const segment = ipv6.HEADER_LENGTH;
-  const segmentLength = emitTcp(frame, segment, 6);
+  const segmentLength = emitTcp(frame, segment, 6, window);
   const length = segment + segmentLength;
   ipv6.emit(frame, 0, {
     trafficClass: 0,

@@ -1,0 +1,237 @@
+/**
+ * `synprobe path host:port[,port…]`: where on the way to a host the SYNs of its ports stop; as a table of hops by ports with a
+ * sentence for each port, or as data with --json.
+ */
+import { createColors } from "picocolors";
+import { SynprobeError } from "../../errors.ts";
+import { displayLength, escapeWord } from "../../report/escape.ts";
+import { namesOf } from "../../runtime/path/names.ts";
+import { openPath } from "../../runtime/path/path.ts";
+import { pathReport } from "../../runtime/path/report.ts";
+import { makePlan } from "../../runtime/plan/plan.ts";
+import { dropPrivileges } from "../../runtime/system/privilege.ts";
+import { readServices } from "../../runtime/system/system.ts";
+import type { HopAnswer, PathResult, PortPath } from "../../scan/path/result.ts";
+import { noteSentence, portSentence } from "../../scan/path/sentences.ts";
+import { parseTarget } from "../../scan/targets/grammar.ts";
+import { formatAddress } from "../../wire/address.ts";
+import { EXIT, type ExitStatus } from "../exit.ts";
+import { type ProbeOptions, usage } from "../options/table.ts";
+import { withAdvice } from "../run/advice.ts";
+import { watchSignals } from "../run/interruption.ts";
+import { wayOptions } from "../run/targets.ts";
+import { type Messages, printResult } from "../run/terminal.ts";
+
+/** Parsed options, by commander's names. */
+export interface PathCommandOptions
+  extends Pick<ProbeOptions, "interface" | "sourceIp" | "ipv4" | "ipv6" | "config" | "drop"> {
+  readonly json?: boolean;
+  readonly names?: boolean;
+  readonly reference?: number;
+  readonly flows: number;
+  readonly maxHops: number;
+  readonly tries: number;
+  readonly maxRate: number;
+}
+
+/** Ports of one walk: a column each. */
+const MOST_PORTS = 16;
+/** Flows of all ports together. */
+const MOST_FLOWS = 64;
+
+/** @throws {SynprobeError} for anything that keeps the walk from being made */
+export async function path(
+  word: string,
+  options: PathCommandOptions,
+  messages: Messages,
+  argv: readonly string[],
+): Promise<ExitStatus> {
+  const spec = parseTarget(word, readServices());
+  const count = spec.ports?.length ?? 0;
+  if (count === 0) throw usage("path takes a host with its ports: host:PORT[,PORT…] or [v6]:PORT[,PORT…]");
+  if (count > MOST_PORTS) throw usage(`path takes at most ${MOST_PORTS} ports, not ${count}`);
+  if (count * options.flows > MOST_FLOWS)
+    throw usage(`--flows ${options.flows} of ${count} ports: at most ${MOST_FLOWS} flows in all`);
+  const plan = await makePlan([spec], {
+    ...wayOptions({ ...options, ttl: options.maxHops }),
+    allAddresses: false,
+  });
+  const [fault] = plan.faults;
+  if (fault !== undefined) throw new SynprobeError(fault.code as SynprobeError["code"], fault.message);
+  const interruption = watchSignals();
+  try {
+    const { reference, flows, maxHops, tries, maxRate: rate } = options;
+    const walking = { flows, maxHops, tries, rate, ...(reference === undefined ? {} : { reference }) };
+    const opened = await withAdvice(argv, async () => openPath(plan, walking));
+    try {
+      if (options.drop) dropPrivileges([]);
+      const running = opened.run();
+      interruption.onSignal(running.stop);
+      const result = await running.finished;
+      const addresses = [
+        result.target,
+        ...result.hops.flatMap(({ answers }) => answers.map(({ address }) => address)),
+      ];
+      const names =
+        options.names === true
+          ? await namesOf(addresses.map((address) => formatAddress(address)))
+          : new Map<string, string>();
+      printResult(
+        options.json === true
+          ? `${JSON.stringify({ type: "path", ...(snakeCase(pathReport(result, names)) as object) })}\n`
+          : formatPath(result, names, messages.stdoutColour),
+      );
+      return interruption.signalled ? EXIT.interrupted : EXIT.complete;
+    } finally {
+      opened.close();
+    }
+  } finally {
+    interruption.ignore();
+  }
+}
+
+/** A value with the names of its properties as JSON outputs have them: `rttMs` is `rtt_ms`. */
+function snakeCase(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(snakeCase);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, each]) => [
+      key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+      snakeCase(each),
+    ]),
+  );
+}
+
+const NOTHING = "nothing from here on";
+
+/** Hops by ports, and a sentence for each port. */
+export function formatPath(result: PathResult, names: ReadonlyMap<string, string>, colour: boolean): string {
+  const colors = createColors(colour);
+  const { ports, notes, sent, elapsedUs } = result;
+  const columns = [
+    [
+      "HOP",
+      "ADDRESS",
+      "RTT",
+      ...ports.map(({ port, reference }) => `${port}${reference ? " (reference)" : ""}`),
+    ],
+    ...rowsOf(result, names),
+  ];
+  const widths = columns[0].map((_, i) => Math.max(...columns.map((row) => displayLength(row[i]))));
+  const pad = (text: string, i: number): string => {
+    const gap = " ".repeat(widths[i] - displayLength(text));
+    return i === 0 || i === 2 ? gap + text : text + gap;
+  };
+  const paint = (text: string, cell: string): string =>
+    cell === "open"
+      ? colors.green(text)
+      : cell === "passes" || cell === "closed"
+        ? text
+        : cell === NOTHING || / by a box$|^rejects/.test(cell)
+          ? colors.red(text)
+          : text;
+  const table = columns.map((row, n) =>
+    row
+      .map((cell, i) => (n === 0 ? colors.bold(pad(cell, i)) : paint(pad(cell, i), cell)))
+      .join("  ")
+      .trimEnd(),
+  );
+  return [
+    ...table,
+    "",
+    ...ports.map((path) => portSentence(result, path)),
+    ...notes.map(noteSentence),
+    ...flowLines(result),
+    `${sent} SYNs sent in ${(elapsedUs / 1e6).toFixed(2)} s${result.interrupted ? "; interrupted, so not all is known" : ""}`,
+    "",
+  ].join("\n");
+}
+
+function rowsOf({ hops, ports, target }: PathResult, names: ReadonlyMap<string, string>): string[][] {
+  const last = Math.max(
+    hops.length,
+    ...ports.map(({ where, reach = 0, seenAt }) =>
+      Math.max(reach, seenAt, "to" in where ? where.to : where.kind === "unknown" ? where.from + 1 : 0),
+    ),
+  );
+  return Array.from({ length: last }, (_, i) => i + 1).flatMap((hop) => {
+    const answers = hops[hop - 1]?.answers ?? [];
+    const cells = ports.map((path) => cellOf(path, hop));
+    const host = ports.find(({ where }) => where.kind === "host" && where.hop === hop);
+    if (answers.length === 0) {
+      const rtt = host?.rttUs === undefined ? "" : formatRtt(host.rttUs);
+      return [[String(hop), host === undefined ? "*" : nameOf(target, names), rtt, ...cells]];
+    }
+    return answers.map((answer, n) => [
+      n === 0 ? String(hop) : "",
+      routerName(answer, names),
+      formatRtt(answer.rttUs),
+      ...(n === 0 ? cells : cells.map(() => "")),
+    ]);
+  });
+}
+
+const formatRtt = (us: number): string => `${(us / 1000).toFixed(1)} ms`;
+
+function nameOf(address: Uint8Array, names: ReadonlyMap<string, string>): string {
+  const text = formatAddress(address);
+  const name = names.get(text);
+  return name === undefined ? text : `${escapeWord(name)} (${text})`;
+}
+
+const routerName = ({ address, labels }: HopAnswer, names: ReadonlyMap<string, string>): string =>
+  [
+    nameOf(address, names),
+    ...(labels.length === 0 ? [] : [`[MPLS ${labels.map(({ label }) => label).join(" ")}]`]),
+  ].join(" ");
+
+/** What became of a port's SYNs at a hop. */
+function cellOf({ where, seenAt, state, reason }: PortPath, hop: number): string {
+  switch (where.kind) {
+    case "host":
+      return hop < where.hop ? "passes" : hop === where.hop ? state : "";
+    case "box": {
+      const does = state === "open" ? "SYN-ACK by a box" : "RST by a box";
+      return hop < where.to ? (hop <= where.from ? "passes" : "") : hop === where.to ? does : "";
+    }
+    case "rejected":
+      return hop === where.to ? `rejects: ${reason}` : hop <= where.from ? "passes" : "";
+    case "some-flows":
+      return hop <= where.from ? "passes" : hop === where.from + 1 ? "some flows" : "";
+    default:
+      return hop <= seenAt ? "passes" : hop === seenAt + 1 ? NOTHING : "";
+  }
+}
+
+/** Of several flows to a port: the ways that were found, and how many flows took each and lost their SYNs there. */
+function flowLines({ flows }: PathResult): string[] {
+  const counted = flows.filter(({ sent }) => sent > 0);
+  const ways = new Map<
+    string,
+    { readonly port: number; readonly hops: readonly string[]; count: number; sent: number; answered: number }
+  >();
+  for (const { port, hops, sent, answered } of counted) {
+    const key = `${port} ${hops.join(" ")}`;
+    const way = ways.get(key) ?? { port, hops, count: 0, sent: 0, answered: 0 };
+    way.count++;
+    way.sent += sent;
+    way.answered += answered;
+    ways.set(key, way);
+  }
+  if (ways.size === 0) return [];
+  const all = counted.map(({ hops }) => hops);
+  const longest = Math.max(...all.map(({ length }) => length));
+  const differing = Array.from({ length: longest }, (_, i) => i).filter(
+    (i) => new Set(all.flatMap((hops) => hops.slice(i, i + 1)).filter((hop) => hop !== "")).size > 1,
+  );
+  return [
+    `Ways of ${counted.length} flows, by the hops that differ${differing.length === 0 ? ": none does" : ""}`,
+    ...[...ways.values()]
+      .sort((a, b) => a.port - b.port || b.count - a.count)
+      .map(({ port, hops, count, sent, answered }) => {
+        const where = differing.map((i) => `${i + 1} ${hops[i] || "*"}`).join(", ");
+        const lost = ((100 * (sent - answered)) / sent).toFixed(0);
+        return `  ${port}: ${count} ${count === 1 ? "flow" : "flows"}${where === "" ? "" : ` by ${where}`}, ${lost} % of ${sent} SYNs without answer`;
+      }),
+  ];
+}

@@ -1,0 +1,187 @@
+/**
+ * A walk over a raw-ip link: sends what the walk has to send, when it has to, and hands it what comes back.
+ *
+ * The kernel answers SYN-ACKs with RST, as it does for half-open scans: no connection is left at the host.
+ */
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import type { Link, PacketHandler } from "../../link/link.ts";
+import { openRawIp } from "../../link/raw-ip.ts";
+import { conclude } from "../../scan/path/conclusion.ts";
+import type { SurveyOptions } from "../../scan/path/finding.ts";
+import type { PathResult } from "../../scan/path/result.ts";
+import { createSurvey } from "../../scan/path/survey.ts";
+import { createWalk } from "../../scan/path/walk.ts";
+import { sendErrorVerdict } from "../../scan/probe/classify.ts";
+import { waysOf } from "../plan/paths.ts";
+import { type OnlyPair, onlyPair, type Plan } from "../plan/plan.ts";
+import { nowUs } from "../system/clock.ts";
+import { createRandom } from "../system/random.ts";
+import { portShares } from "../system/system.ts";
+
+export interface PathOptions extends Omit<SurveyOptions, "ports"> {
+  /** Most SYNs per second. */
+  readonly rate: number;
+}
+
+export interface RunningWalk {
+  readonly finished: Promise<PathResult>;
+  /** Ends it now, with what is known. */
+  stop(): void;
+}
+
+export interface OpenPath {
+  run(): RunningWalk;
+  close(): void;
+}
+
+/** Walks to hosts of a plan, one after the other, over sockets that were opened once. */
+export interface Walker {
+  walk(pair: Pick<OnlyPair, "address" | "path">, options: PathOptions & SurveyOptions): RunningWalk;
+  close(): void;
+}
+
+/** Source ports that a walk may use: a few for each port, and one for each SYN of a comparison. */
+const SOURCE_PORTS = 2048;
+/** How soon a packet is tried again for which the kernel had no room. */
+const AGAIN_MS = 5;
+
+/**
+ * Opens the sockets for walks to hosts of a plan. Needs CAP_NET_RAW now, and no privilege later.
+ * @throws {SynprobeError} as openRawIp does
+ */
+export function openWalker(plan: Plan): Walker {
+  const random = createRandom();
+  const { first, last } = portShares().raw;
+  const count = Math.min(SOURCE_PORTS, last - first + 1);
+  const start = first + random(last - first + 2 - count);
+  const sourcePorts = { first: start, last: start + count - 1 };
+  const link = openRawIp({ ...waysOf(plan), ports: sourcePorts });
+  let current: Listener | undefined;
+  link.listen(
+    (...packet) => current?.handler(...packet),
+    () => (current === undefined ? link.drain() : current.onReadable()),
+    (error) => current?.onError(error),
+  );
+  let closed = false;
+  return {
+    walk: (pair, options) =>
+      run(pair, options, link, sourcePorts, random, (listener) => {
+        current = listener;
+      }),
+    close: () => {
+      if (!closed) link.close();
+      closed = true;
+    },
+  };
+}
+
+/**
+ * Opens the sockets for a walk to the only host of a plan. Needs CAP_NET_RAW.
+ * @throws {SynprobeError} as openRawIp does
+ */
+export function openPath(plan: Plan, options: PathOptions): OpenPath {
+  const pair = onlyPair(plan);
+  if (pair === undefined) throw new RangeError("a plan without a pair");
+  const { walk, close } = openWalker(plan);
+  const ports = [...plan.space.ports()];
+  return {
+    close,
+    run: () => {
+      const running = walk(pair, { ...options, ports });
+      return { finished: running.finished.finally(close), stop: running.stop };
+    },
+  };
+}
+
+interface Listener {
+  readonly handler: PacketHandler;
+  readonly onReadable: () => void;
+  readonly onError: (error: Error) => void;
+}
+
+function run(
+  { address: target, path: { local } }: Pick<OnlyPair, "address" | "path">,
+  options: PathOptions & SurveyOptions,
+  link: Link,
+  sourcePorts: { readonly first: number; readonly last: number },
+  random: (below: number) => number,
+  listen: (listener: Listener | undefined) => void,
+): RunningWalk {
+  const walk = createWalk({ target, local, rate: options.rate, sourcePorts, random });
+  const survey = createSurvey(walk, options);
+  const { batch } = link;
+  let startedUs = 0;
+  let timer: NodeJS.Timeout | undefined;
+  let over = false;
+  let resolve: (result: PathResult) => void;
+  let reject: (error: unknown) => void;
+  const finished = new Promise<PathResult>((onResolve, onReject) => {
+    resolve = onResolve;
+    reject = onReject;
+  });
+
+  /** @returns whether all that is due has left */
+  function send(): boolean {
+    for (;;) {
+      const length = walk.pollTransmit(batch.data, batch.offset, nowUs());
+      if (length === 0) return true;
+      batch.lengths[0] = length;
+      if (link.send(0, 1) === 1) continue;
+      const { sendError } = link;
+      switch (sendErrorVerdict(sendError, target.length === 4 ? 4 : 6)) {
+        case "again":
+          walk.unsend();
+          return false;
+        case "later":
+          // A neighbour does not answer: a SYN that was lost.
+          continue;
+        default:
+          throw new SynprobeError(ERROR_CODES.system, `the kernel refused to send the packet: ${sendError}`);
+      }
+    }
+  }
+
+  function turn(): void {
+    if (over) return;
+    try {
+      clearTimeout(timer);
+      // Read what is waiting before any deadline passes.
+      link.drain();
+      walk.handleTimeout(nowUs());
+      const sent = send();
+      if (walk.done) {
+        finish();
+        return;
+      }
+      const waitMs = sent ? Math.ceil((walk.pollTimeout() - nowUs()) / 1000) : AGAIN_MS;
+      timer = setTimeout(turn, Math.max(1, waitMs));
+    } catch (error) {
+      over = true;
+      clearTimeout(timer);
+      reject(error);
+    }
+  }
+
+  function finish(): void {
+    if (over) return;
+    over = true;
+    clearTimeout(timer);
+    resolve(conclude(walk, survey.findings, local, startedUs, nowUs()));
+  }
+
+  listen({
+    handler: (b, at, end, ageUs) => {
+      if (!over) walk.handlePacket(b, at, end, nowUs() - ageUs);
+    },
+    onReadable: turn,
+    onError: (error) => {
+      over = true;
+      clearTimeout(timer);
+      reject(error);
+    },
+  });
+  startedUs = nowUs();
+  walk.start(survey.run, startedUs);
+  turn();
+  return { finished: finished.finally(() => listen(undefined)), stop: finish };
+}

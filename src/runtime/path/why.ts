@@ -1,0 +1,136 @@
+/**
+ * `--why`: after a scan, the ways to hosts with filtered ports are walked, each once and so many at most, and what stops the SYNs
+ * of these ports is told. Compared is with ports of the same host that the scan has found answering; none is asked that the
+ * user has not named.
+ */
+import { PATH_DEFAULTS } from "../../scan/path/finding.ts";
+import type { PortResult } from "../../scan/probe/result.ts";
+import { ADDRESS_WORDS, loadAddress } from "../../socket/table.ts";
+import { type Address, parseAddress } from "../../wire/address.ts";
+import type { Plan } from "../plan/plan.ts";
+import { openWalker, type RunningWalk } from "./path.ts";
+import { type PathWhere, pathReport } from "./report.ts";
+
+/** What stops the SYNs of a port that a scan has called filtered. */
+export interface FilteredWhere extends PathWhere {
+  readonly ip: string;
+  readonly port: number;
+  readonly doubt?: number;
+  /** The same in a sentence. */
+  readonly text: string;
+}
+
+export interface Explained {
+  readonly where: readonly FilteredWhere[];
+  /** Who answered at each hop on the way to each host, null for nobody. */
+  readonly ways: readonly { readonly ip: string; readonly hops: readonly (string | null)[] }[];
+}
+
+export interface Why {
+  /** Takes each result of the scan, corrections too. */
+  see(result: PortResult): void;
+  /** Walks, when the scan is over. @returns what was found, by host and port, and the ways */
+  explain(): Promise<Explained>;
+  /** Ends the walk that is under way, with what is known, and begins no other. */
+  stop(): void;
+  close(): void;
+}
+
+export interface WhyOptions {
+  /** Hosts that are walked to, at most. */
+  readonly limit: number;
+  /** Most SYNs per second. */
+  readonly rate: number;
+}
+
+/** Filtered ports of a host that are walked, and remembered. */
+const MOST_PORTS = 16;
+
+interface Seen {
+  readonly filtered: Set<number>;
+  /** A port that answered, an open one if there is one. */
+  answered?: { readonly port: number; readonly isOpen: boolean };
+}
+
+/** Opens its sockets. Needs CAP_NET_RAW now, and no privilege later. @throws {SynprobeError} as openRawIp does */
+export function openWhy(plan: Plan, { limit, rate }: WhyOptions): Why {
+  const walker = openWalker(plan);
+  const hosts = new Map<string, Seen>();
+  let running: RunningWalk | undefined;
+  let stopped = false;
+
+  function see({ ip, port, state }: PortResult): void {
+    const known = hosts.get(ip);
+    // Hosts are remembered as long as one more may be walked to.
+    if (known === undefined && hosts.size >= MOST_HOSTS) return;
+    const host = known ?? { filtered: new Set<number>() };
+    hosts.set(ip, host);
+    if (state === "filtered") {
+      if (host.filtered.size < MOST_PORTS) host.filtered.add(port);
+      return;
+    }
+    host.filtered.delete(port);
+    const isOpen = state === "open";
+    if (host.answered === undefined || (isOpen && !host.answered.isOpen)) host.answered = { port, isOpen };
+  }
+
+  async function explain(): Promise<Explained> {
+    const found: FilteredWhere[] = [];
+    const ways: { ip: string; hops: (string | null)[] }[] = [];
+    const wanted = [...hosts].filter(([, { filtered }]) => filtered.size > 0).slice(0, limit);
+    for (const [ip, { filtered, answered }] of wanted) {
+      const address = parseAddress(ip);
+      const path = address === undefined ? undefined : pathTo(plan, address);
+      if (stopped || address === undefined || path === undefined) break;
+      running = walker.walk(
+        { address, path },
+        {
+          ...PATH_DEFAULTS,
+          rate: Math.min(rate, PATH_DEFAULTS.maxRate),
+          ports: [...filtered].sort((a, b) => a - b),
+          search: false,
+          ...(answered === undefined ? {} : { reference: answered.port }),
+        },
+      );
+      const { ports, hops } = pathReport(await running.finished, new Map());
+      if (stopped) break;
+      ways.push({ ip, hops: hops.map(({ routers: [router] }) => router?.ip ?? null) });
+      for (const { port, reference, where, doubt, text } of ports) {
+        if (!reference) found.push({ ip, port, ...where, ...(doubt === undefined ? {} : { doubt }), text });
+      }
+    }
+    return { where: found, ways };
+  }
+
+  return {
+    see,
+    explain,
+    stop: () => {
+      stopped = true;
+      running?.stop();
+    },
+    close: walker.close,
+  };
+}
+
+/** Hosts whose results are remembered: those that are walked to are found among the first of them. */
+const MOST_HOSTS = 65_536;
+
+/** The way that a plan has for an address. */
+function pathTo(
+  { paths, pathRanges: { first, last, path } }: Plan,
+  address: Address,
+): Plan["paths"][number] | undefined {
+  const words = new Uint32Array(ADDRESS_WORDS);
+  loadAddress(words, 0, address, 0, address.length);
+  const range = path.findIndex((_, i) => {
+    const at = i * ADDRESS_WORDS;
+    return compare(first, at, words) <= 0 && compare(last, at, words) >= 0;
+  });
+  return range < 0 ? undefined : paths[path[range]];
+}
+
+function compare(of: Uint32Array, at: number, words: Uint32Array): number {
+  for (let i = 0; i < ADDRESS_WORDS; i++) if (of[at + i] !== words[i]) return of[at + i] < words[i] ? -1 : 1;
+  return 0;
+}

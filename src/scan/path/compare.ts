@@ -1,0 +1,97 @@
+/**
+ * Two ports asked in turn at the same hop, from a new flow each time, until it is clear whether both are answered there or one
+ * never is.
+ *
+ * New flows, so that which of several equal ways a SYN takes is drawn anew each time, for both ports alike. Who goes first
+ * alternates, so that a router that answers so many a second keeps its answers from both. The first SYNs go quickly; where they do
+ * not make it clear, more go ever more slowly.
+ * Tested by test/sim/path.test.ts.
+ */
+import { chanceOfSilence } from "./doubt.ts";
+import type { Answer, Probe } from "./flow.ts";
+import type { Surveyed } from "./walk.ts";
+
+export interface Comparison {
+  /** How many SYNs of the first port were answered, and how many of the second. */
+  readonly answered: number;
+  readonly sent: number;
+  readonly otherAnswered: number;
+  readonly otherSent: number;
+  /** The chance that the second port's silence is chance; 1 when it was answered. */
+  readonly doubt: number;
+}
+
+/** A silence is taken for real below this. */
+export const SURE = 0.004;
+const FIRST_PAIRS = 5;
+const GAP_US = 40_000;
+/** Pauses before the further pairs. */
+const PAUSES_US = [150_000, 300_000, 600_000, 1_000_000, 1_000_000, 1_000_000, 1_000_000];
+
+/** Pauses after which it is asked once more although it seems clear, where the silence may be a stretch of bad time. */
+const LATER_US = [500_000, 1_000_000];
+
+/**
+ * @param counts whether an answer counts for the question
+ * @param mostSyns to the second port, over all that it was ever sent
+ * @param isFirstWord whether nothing at all was heard of the second port: then it is asked again later
+ */
+export function* compare(
+  walk: Surveyed,
+  ttl: number,
+  port: number,
+  other: number,
+  counts: (answer: Answer) => boolean,
+  mostSyns: number,
+  isFirstWord = false,
+): Generator<readonly Probe[], Comparison> {
+  const [mine, theirs]: [Probe[], Probe[]] = [[], []];
+  let pairs = 0;
+
+  function* ask(count: number, pauseUs: number): Generator<readonly Probe[], void> {
+    const batch: Probe[] = [];
+    for (let i = 0; i < count; i++, pairs++) {
+      // The one that is in doubt goes first at first: a single answer of its own settles it.
+      const order = pairs % 2 === 0 ? [other, port] : [port, other];
+      for (const [j, each] of order.entries()) {
+        const flow = walk.flow(each);
+        if (flow === undefined) break;
+        const afterUs = pauseUs + i * GAP_US + (j * GAP_US) / 2;
+        const probe = walk.probe(flow, ttl, { afterUs });
+        batch.push(probe);
+        (each === port ? mine : theirs).push(probe);
+      }
+    }
+    yield batch;
+  }
+
+  const hits = (probes: readonly Probe[]): number =>
+    probes.filter(({ answer }) => answer !== undefined && counts(answer)).length;
+  function judge(): Comparison {
+    const [answered, sent, otherAnswered, otherSent] = [hits(mine), mine.length, hits(theirs), theirs.length];
+    const doubt = otherAnswered > 0 ? 1 : chanceOfSilence(answered, sent, otherSent);
+    return { answered, sent, otherAnswered, otherSent, doubt };
+  }
+
+  yield* ask(FIRST_PAIRS, 0);
+  for (const pauseUs of PAUSES_US) {
+    const { otherAnswered, doubt } = judge();
+    if (otherAnswered > 0 || doubt <= SURE || walk.sentTo(other) >= mostSyns) break;
+    yield* ask(1, pauseUs);
+  }
+  for (const pauseUs of isFirstWord ? LATER_US : []) if (judge().doubt <= SURE) yield* ask(1, pauseUs);
+  return judge();
+}
+
+/** Runs several surveys side by side: their batches become one. */
+export function* together(
+  surveys: readonly Generator<readonly Probe[], void>[],
+): Generator<readonly Probe[], void> {
+  let live = surveys.slice();
+  while (live.length > 0) {
+    const batches = live.map((survey) => survey.next());
+    live = live.filter((_, i) => batches[i].done !== true);
+    const batch = batches.flatMap((next) => (next.done === true ? [] : next.value));
+    if (live.length > 0) yield batch;
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * What a walk has found, in sentences: one for each port, and one for each thing that was noticed beside.
+ * Tested by test/lab/path.test.ts.
+ */
+import { formatAddress } from "../../wire/address.ts";
+import type { PathNote, PathResult, PortPath } from "./result.ts";
+
+/** Below this a hop is simply said; above it the sentence says "probably". */
+const PROBABLY = 0.05;
+
+/** What became of a port's SYNs. */
+export function portSentence(result: PathResult, path: PortPath): string {
+  const { port, state, reason, where, doubt = 0 } = path;
+  const at = (hop: number): string => hopName(result, hop);
+  const probably = doubt > PROBABLY ? "probably " : "";
+  const said = doubt > 0 ? ` (doubt ${formatDoubt(doubt)})` : "";
+  switch (where.kind) {
+    case "host":
+      return state === "filtered" ? `${port} is filtered.` : `${port} is ${state} (${reason}).`;
+    case "dropped": {
+      const { from, to, other } = where;
+      const silent = to - from > 1 ? "; what is between them does not answer" : "";
+      return `${port} is filtered, ${probably}between ${at(from)} and ${at(to)}: ${other} goes on from there, ${port} does not${said}${silent}.`;
+    }
+    case "at-host": {
+      const { from, other } = where;
+      const passed = from === 0 ? "" : `pass ${at(from)}, the last before the host that can be seen, and `;
+      return `${port} is filtered, ${probably}at the host or just before it: its SYNs ${passed}get no answer, while ${other} does${said}. If the answers are dropped on their way back, it looks the same.`;
+    }
+    case "rejected": {
+      const { by, self, from, to } = where;
+      const address = formatAddress(by);
+      if (self) return `${port} is filtered by the host itself: ${reason}.`;
+      if (from === to) return `${port} is filtered by hop ${from} (${address}): ${reason}.`;
+      return `${port} is filtered by ${address}, between ${at(from)} and hop ${to}: ${reason}.`;
+    }
+    case "box": {
+      const { from, to, beyond, other } = where;
+      const box = state === "open" ? "answered with a SYN-ACK" : "closed with a RST";
+      return `${port} is ${box} by a box ${probably}between ${at(from)} and ${at(to)}, not by the host: the SYNs of ${other} go on to hop ${beyond}${said}.`;
+    }
+    case "some-flows": {
+      const { from, passed, asked } = where;
+      return `${port} is ${state}, but ${asked - passed} of ${asked} flows lose every SYN after ${at(from)}${said}: one of several ways from there loses them, or drops them.`;
+    }
+    case "unknown": {
+      const { from } = where;
+      const far = from === 0 ? "no hop has told of its SYNs" : `its SYNs come as far as ${at(from)}`;
+      return `${port} is filtered: ${far}, and no port is answered from beyond. Whether a filter, silent routers or no host at all is there cannot be known; synprobe path --reference PORT compares with a port that is known to answer.`;
+    }
+  }
+}
+
+/** What was noticed about the way. */
+export function noteSentence(note: PathNote): string {
+  switch (note.kind) {
+    case "loop":
+      return `The way goes in a circle: ${formatAddress(note.address)} is hop ${note.hops.slice(0, 4).join(", ")}${note.hops.length > 4 ? " …" : ""}.`;
+    case "nat":
+      return `Routers from hop ${note.hop} on see other addresses or ports than were sent: addresses are translated (NAT) before it.`;
+    case "behind-host":
+      return `The address itself is hop ${note.hop}; ports that are answered later are passed on to a host behind it.`;
+  }
+}
+
+/** "hop 6 (203.0.113.9)", "the host", "this machine". */
+function hopName({ hops, ports, target }: PathResult, hop: number): string {
+  if (hop === 0) return "this machine";
+  const [answer] = hops[hop - 1]?.answers ?? [];
+  if (answer !== undefined) return `hop ${hop} (${formatAddress(answer.address)})`;
+  const isHost = ports.some(({ where }) => where.kind === "host" && where.hop === hop);
+  return isHost ? `the host (${formatAddress(target)})` : `hop ${hop}`;
+}
+
+export const formatDoubt = (doubt: number): string =>
+  doubt === 0 ? "0" : doubt < 0.0001 ? "< 0.0001" : String(Number(doubt.toPrecision(1)));

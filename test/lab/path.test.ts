@@ -1,0 +1,219 @@
+/** `synprobe path` as a process: its table, its data, its refusals, and what is left when it is interrupted. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Ajv } from "ajv";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { PathResult, PortPath } from "../../src/scan/path/result.ts";
+import { noteSentence, portSentence } from "../../src/scan/path/sentences.ts";
+import { parseAddress } from "../../src/wire/address.ts";
+import { type Finished, ROOT, run, start, synprobe } from "../cli/process.ts";
+import { schemaErrors } from "../report/schema.ts";
+import { listen } from "./listeners.ts";
+import {
+  command,
+  createLab,
+  FAR,
+  inNamespace,
+  type Lab,
+  labProblem,
+  overlayEtc,
+  SILENT,
+  skipping,
+} from "./netns.ts";
+import { at } from "./probing.ts";
+import { until } from "./until.ts";
+
+const HOST = "198.18.9.9";
+const schema = JSON.parse(readFileSync(join(ROOT, "src/cli/commands/path.schema.json"), "utf8"));
+const validate = new Ajv({ strict: true, allowUnionTypes: true }).compile(schema);
+const inSimulation = (...args: string[]): Promise<Finished> =>
+  run(synprobe("lab", "--", ...synprobe("path", ...args)));
+
+describe.skipIf(skipping("path", labProblem()))("path", () => {
+  let lab: Lab;
+  beforeAll(async () => {
+    lab = createLab();
+    await listen(lab.far, [{ host: FAR.ipv4, port: 7001 }]);
+    overlayEtc(lab.near, "hosts", `${FAR.ipv4} far.example\n`);
+  });
+  afterAll(() => lab?.remove());
+  const near = (...args: string[]): Promise<Finished> =>
+    run(inNamespace(lab.near, synprobe("path", ...args)));
+
+  it("gives the same as data, by its schema", async () => {
+    const target = "[2001:db8:18::99]:443,445,80";
+    const [data, flows] = await Promise.all([
+      inSimulation("--json", target),
+      inSimulation("--json", "--flows", "4", `${HOST}:443`),
+    ]);
+    const found = JSON.parse(data.stdout);
+    expect(validate(found), JSON.stringify(validate.errors)).toBe(true);
+    expect(found.ports).toMatchObject([
+      { port: 80, state: "closed", where: { kind: "box", from: 6, to: 7, beyond: 9 } },
+      { port: 443, state: "open", where: { kind: "host", to: 9 } },
+      { port: 445, state: "filtered", where: { kind: "dropped", from: 6, to: 7, other: 443 } },
+    ]);
+    expect(found.hops[4].routers[0]).toMatchObject({ ip: "2001:db8:ff::5", labels: [16_005] });
+    expect(found.hops[3]).toEqual({ hop: 4, routers: [] });
+    const walked = JSON.parse(flows.stdout);
+    expect(validate(walked), JSON.stringify(validate.errors)).toBe(true);
+    expect(walked.flows).toHaveLength(4);
+    expect(walked.flows[0]).toMatchObject({ sent: 5, answered: 5 });
+  });
+
+  it("explains the filtered ports of a scan, with --why", async () => {
+    const target = `${HOST}:443,445,80`;
+    const scan = (...args: string[]): Promise<Finished> =>
+      run(synprobe("lab", "--", ...synprobe("--why", ...args)));
+    const [data, table] = await Promise.all([
+      scan("-oJ", "-", target, "[2001:db8:18::99]:443,445"),
+      scan("--why-limit", "1", target, "198.18.0.8:22"),
+    ]);
+    const lines = data.stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(lines.at(-1).ways[0].hops.slice(2, 6)).toEqual([
+      "203.0.113.3",
+      null,
+      "203.0.113.5",
+      "203.0.113.6",
+    ]);
+    expect(lines.at(-1).where).toMatchObject([
+      { ip: HOST, port: 445, kind: "dropped", from: 6, to: 7 },
+      { ip: "2001:db8:18::99", port: 445, kind: "dropped", from: 6, to: 7 },
+    ]);
+    expect(schemaErrors(data.stdout)).toEqual([]);
+    const told = table.stdout.split("\n").filter((line) => / is filtered/.test(line));
+    expect(told).toHaveLength(1);
+    expect(table.stdout).toMatch(
+      /^(198\.18\.9\.9: 445 is filtered, between hop 6|198\.18\.0\.8: 22 is filtered: )/m,
+    );
+  });
+
+  it("of a neighbour has no hops but the host, whose name it looks up when it is told to", async () => {
+    const { status, stdout } = await near("--names", at(FAR.ipv4, "7001,7002"));
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^ {2}1 {2}far\.example \(192\.0\.2\.10\) +[\d.]+ ms {2}open +closed$/m);
+    expect(stdout).toContain("7002 is closed (reset).");
+  });
+
+  it("interrupted says what it knows", async () => {
+    const running = start(
+      inNamespace(lab.near, synprobe("path", "--max-rate", "2", at(SILENT.ipv4, "80,443"))),
+    );
+    const sent = (): number =>
+      Number(
+        /TX:.*\n\s*\d+\s+(\d+)/.exec(command(["ip", "-n", lab.near, "-s", "link", "show", "veth0"]))?.[1],
+      );
+    const before = sent();
+    until(() => sent() >= before + 2, "its first SYNs to leave");
+    running.kill("SIGINT");
+    const { status, stdout } = await running.finished;
+    expect(status).toBe(130);
+    expect(stdout).toMatch(/80 is filtered: .*cannot be known[\s\S]*interrupted, so not all is known/);
+  });
+
+  const REFUSED: readonly (readonly [args: string[], status: number, says: string])[] = [
+    [["198.18.0.1"], 2, "path takes a host with its ports"],
+    [["198.18.0.1:1-17"], 2, "path takes at most 16 ports, not 17"],
+    [["--flows", "65", "198.18.0.1:1"], 2, "--flows takes a whole number from 1 to 64"],
+    [["--flows", "33", "198.18.0.1:1,2"], 2, "--flows 33 of 2 ports: at most 64 flows in all"],
+    [["--reference", "0", "198.18.0.1:1"], 2, "--reference takes a whole number from 1 to 65535"],
+    [["--max-hops", "64", "198.18.0.1:1"], 2, "--max-hops takes a whole number from 1 to 63"],
+    [["-6", "198.18.0.1:1"], 2, "is not an IPv6 address"],
+    [["198.18.0.0/24:1"], 2, "a single host is wanted here"],
+    [["-e", "nosuch0", "198.18.0.1:1"], 4, "nosuch0"],
+  ];
+  it("refuses what it cannot do, in one line each", async () => {
+    const refused = await Promise.all(REFUSED.map(([args]) => near(...args)));
+    for (const [i, [args, status, says]] of REFUSED.entries()) {
+      const found = refused[i];
+      expect(found.stdout, `${args}`).toBe("");
+      expect(found.stderr).toContain(says);
+      expect(found.stderr.trim().split("\n")).toHaveLength(1);
+      expect(found.status).toBe(status);
+    }
+  });
+});
+
+describe("the sentences", () => {
+  const address = (text: string): Uint8Array => parseAddress(text) as Uint8Array;
+  const path: PortPath = {
+    port: 445,
+    state: "filtered",
+    reason: "no-response",
+    seenAt: 1,
+    reference: false,
+    where: { kind: "unknown", from: 0 },
+  };
+  const result: PathResult = {
+    target: address("198.18.0.1"),
+    local: address("192.0.2.1"),
+    hops: [{ hop: 1, answers: [{ address: address("203.0.113.1"), rttUs: 1, labels: [], ports: [445] }] }],
+    ports: [path],
+    notes: [],
+    flows: [],
+    sent: 1,
+    elapsedUs: 1,
+    interrupted: false,
+  };
+
+  it.each<[more: Partial<PortPath>, says: string]>([
+    [
+      { where: { kind: "dropped", from: 0, to: 1, other: 80 }, doubt: 0.2 },
+      "445 is filtered, probably between this machine and hop 1 (203.0.113.1): 80 goes on from there, 445 does not (doubt 0.2).",
+    ],
+    [
+      { where: { kind: "dropped", from: 1, to: 4, other: 80 }, doubt: 0.00001 },
+      "445 is filtered, between hop 1 (203.0.113.1) and hop 4: 80 goes on from there, 445 does not (doubt < 0.0001); what is between them does not answer.",
+    ],
+    [
+      { where: { kind: "at-host", from: 0, to: 1, other: 80 }, doubt: 0.002 },
+      "445 is filtered, at the host or just before it: its SYNs get no answer, while 80 does (doubt 0.002). If the answers are dropped on their way back, it looks the same.",
+    ],
+    [
+      {
+        where: { kind: "rejected", by: address("203.0.113.9"), self: false, from: 1, to: 3 },
+        reason: "host-unreach",
+      },
+      "445 is filtered by 203.0.113.9, between hop 1 (203.0.113.1) and hop 3: host-unreach.",
+    ],
+    [
+      {
+        where: { kind: "rejected", by: address("203.0.113.1"), self: false, from: 1, to: 1 },
+        reason: "admin-prohibited",
+      },
+      "445 is filtered by hop 1 (203.0.113.1): admin-prohibited.",
+    ],
+    [
+      {
+        where: { kind: "rejected", by: address("198.18.0.1"), self: true, from: 1, to: 2 },
+        reason: "port-unreach",
+      },
+      "445 is filtered by the host itself: port-unreach.",
+    ],
+    [
+      { where: { kind: "box", from: 1, to: 2, beyond: 5, other: 80 }, state: "open", doubt: 0.001 },
+      "445 is answered with a SYN-ACK by a box between hop 1 (203.0.113.1) and hop 2, not by the host: the SYNs of 80 go on to hop 5 (doubt 0.001).",
+    ],
+    [
+      { where: { kind: "some-flows", from: 1, passed: 13, asked: 16 }, state: "open", doubt: 0.003 },
+      "445 is open, but 3 of 16 flows lose every SYN after hop 1 (203.0.113.1) (doubt 0.003): one of several ways from there loses them, or drops them.",
+    ],
+    [
+      { where: { kind: "unknown", from: 1 } },
+      "445 is filtered: its SYNs come as far as hop 1 (203.0.113.1), and no port is answered from beyond. Whether a filter, silent routers or no host at all is there cannot be known; synprobe path --reference PORT compares with a port that is known to answer.",
+    ],
+  ])("of %j", (more, says) => {
+    expect(portSentence(result, { ...path, ...more })).toBe(says);
+  });
+
+  it("of what was noticed", () => {
+    expect(noteSentence({ kind: "nat", hop: 3 })).toContain("from hop 3 on");
+    expect(noteSentence({ kind: "behind-host", hop: 3 })).toContain("is hop 3");
+    expect(noteSentence({ kind: "loop", address: address("203.0.113.1"), hops: [3, 5, 7, 9, 11] })).toBe(
+      "The way goes in a circle: 203.0.113.1 is hop 3, 5, 7, 9 ….",
+    );
+  });
+});
