@@ -63,7 +63,7 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
         if (options.verbose === true)
           messages.note(`privileges dropped${user === undefined ? "" : `: now user ${user}`}`);
       }
-      describeLink(scan, scanOptions, options, messages);
+      describeLink(plan, scan, scanOptions, options, messages);
       const progress = openProgress(messages.stderrColour, options.statsEvery);
       try {
         return await runScan({ ...invocation, plan, scan, scanOptions, interruption, progress });
@@ -116,7 +116,6 @@ function tellPlan(plan: Plan, untold: number, options: TimedOptions, messages: M
   for (const [why, times] of leftOut) {
     messages.note(`left out, as nothing there can answer: ${why}${times > 1 ? ` (${times} times)` : ""}`);
   }
-  for (const warning of plan.warnings) messages.note(warning);
   if (completes(options) && plan.paths.some(({ toSelf }) => toSelf === true)) {
     messages.note(
       "handshakes with this machine's own addresses are not completed: there the kernel's RST cannot be held back",

@@ -4,12 +4,13 @@
 import type { Plan } from "../../runtime/plan/plan.ts";
 import type { OpenScan } from "../../runtime/run/scan.ts";
 import type { ScanOptions } from "../../runtime/run/scan-options.ts";
-import { probePorts } from "../../runtime/system/system.ts";
+import { neighbourLimit, probePorts } from "../../runtime/system/system.ts";
 import type { PortResult } from "../../scan/probe/result.ts";
 import type { TimedOptions } from "../options/table.ts";
 import type { Messages } from "./terminal.ts";
 
 export function describeLink(
+  { crowd }: Plan,
   { means, receiveBuffer }: OpenScan,
   { order }: ScanOptions,
   options: TimedOptions,
@@ -24,6 +25,12 @@ export function describeLink(
   const passedBy = means.passedBy.join("; ");
   if (means.link === "packet" && passedBy !== "") {
     messages.note(`--link packet passes by what the kernel does to packets, and here is ${passedBy}`);
+  }
+  if (means.link === "raw-ip" && crowd > 0) {
+    messages.note(
+      `up to ${crowd} hosts are on the link itself, and the kernel's table of neighbours holds ${neighbourLimit()}: expect refused sends ` +
+        "and missed hosts, or give --link packet, which has a table of its own",
+    );
   }
   if (options.verbose !== true) return;
   if (means.link === "raw-ip" && passedBy !== "") {

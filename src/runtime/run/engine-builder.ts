@@ -51,7 +51,7 @@ export interface BuildOptions {
 export interface BuiltEngine<L extends Link> {
   readonly engine: Engine;
   readonly link: L;
-  report(): EngineReport;
+  report(isLast: boolean): EngineReport;
   /** Changes of its rate since the last call (scan/congestion/rate-change.ts). @param isLast none is held back for a later call */
   takeDecisions(isLast: boolean): readonly RateDecision[];
   /** Tells the engine when the kernel has dropped packets since the last call. */
@@ -102,12 +102,13 @@ export function buildEngine<L extends Link>(
   return {
     engine,
     link,
-    report: () => ({
+    report: (isLast) => ({
       counts: engine.counts,
       inFlight: engine.inFlight,
       receiveDrops: link.receiveDrops(),
       mark: Math.min(source.nextPosition, engine.lowestUndecided()),
       rate: engine.rateMetrics(),
+      ...(isLast && link.unresolved !== undefined ? { unresolved: link.unresolved() } : {}),
     }),
     takeDecisions: (isLast) =>
       rateChanges.take(isLast).map((change) => toDecision(change, task.worker.index)),

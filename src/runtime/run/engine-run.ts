@@ -5,6 +5,7 @@
 import type { EngineCounters } from "../../scan/engine/counters.ts";
 import type { Established, PortState, RateDecision, RateMetrics } from "../../scan/probe/result.ts";
 import type { Verdict } from "../../scan/probe/verdict.ts";
+import type { Address } from "../../wire/address.ts";
 
 /** How far one engine is. */
 export interface EngineReport {
@@ -13,6 +14,8 @@ export interface EngineReport {
   readonly receiveDrops: number;
   /** Every position of its share below this one is decided; Infinity when all are. */
   readonly mark: number;
+  /** Neighbours that have not answered ARP or neighbour discovery: of a packet link, in its last report. */
+  readonly unresolved?: readonly Address[];
   /** How it finds its rate; absent before its first report. */
   readonly rate?: RateMetrics;
 }

@@ -98,7 +98,7 @@ export function runInMainThread(
   };
   return {
     finished: finished(),
-    reports: () => [report()],
+    reports: () => [report(true)],
     stop: () => loop.stop(GRACE_MS),
     kill: () => loop.stop(),
   };

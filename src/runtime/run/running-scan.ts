@@ -12,6 +12,7 @@ import type {
 } from "../../scan/probe/result.ts";
 import { createOrder } from "../../scan/targets/permutation.ts";
 import type { PositionSet } from "../../scan/targets/positions.ts";
+import type { Address } from "../../wire/address.ts";
 import type { Plan } from "../plan/plan.ts";
 import { createNaming } from "../results/to-result.ts";
 import { addTotals, lossSoFar, noTotals, pathFindings, type Totals } from "../results/totals.ts";
@@ -56,6 +57,8 @@ export interface RunningScan {
   /** How far each worker is, and the totals so far: for a journal's last checkpoint. */
   marks(): readonly number[];
   totals(): Totals;
+  /** Neighbours that have not answered ARP or neighbour discovery; undefined when the kernel asked them (raw-ip). */
+  unresolved(): readonly Address[] | undefined;
   /** Stops sending; what is under way may still be answered for a second. Results that fall are still handed over. */
   stop(): void;
   /** Ends at once. */
@@ -142,6 +145,8 @@ export function startScan(
     summary,
     marks,
     totals,
+    unresolved: () =>
+      means.link === "packet" ? engines.reports().flatMap(({ unresolved = [] }) => unresolved) : undefined,
     progress: () => {
       const sum = totals();
       return {
