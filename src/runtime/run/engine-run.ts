@@ -3,7 +3,14 @@
  * (worker-pool.ts). Types, and the one question that both ask of every verdict.
  */
 import type { EngineCounters } from "../../scan/engine/counters.ts";
-import type { Established, PortState, RateDecision, RateMetrics } from "../../scan/probe/result.ts";
+import type {
+  Established,
+  LimitedHost,
+  PortState,
+  RateDecision,
+  RateMetrics,
+  TimedOutage,
+} from "../../scan/probe/result.ts";
 import type { Verdict } from "../../scan/probe/verdict.ts";
 import type { Address } from "../../wire/address.ts";
 
@@ -16,6 +23,9 @@ export interface EngineReport {
   readonly mark: number;
   /** Neighbours that have not answered ARP or neighbour discovery: of a packet link, in its last report. */
   readonly unresolved?: readonly Address[];
+  /** What was found out about hosts and about the path: in its last report. */
+  readonly rstLimited?: readonly LimitedHost[];
+  readonly outages?: readonly TimedOutage[];
   /** How it finds its rate; absent before its first report. */
   readonly rate?: RateMetrics;
 }

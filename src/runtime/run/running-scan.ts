@@ -14,6 +14,7 @@ import { createOrder } from "../../scan/targets/permutation.ts";
 import type { PositionSet } from "../../scan/targets/positions.ts";
 import type { Address } from "../../wire/address.ts";
 import type { Plan } from "../plan/plan.ts";
+import { mergeFindings } from "../results/findings.ts";
 import { createNaming } from "../results/to-result.ts";
 import { addTotals, lossSoFar, noTotals, pathFindings, type Totals } from "../results/totals.ts";
 import { nowUs, wallMs } from "../system/clock.ts";
@@ -133,6 +134,7 @@ export function startScan(
       receiveDrops: sum.receiveDrops,
       sendErrors: sum.sendErrors,
       path: pathFindings(sum),
+      ...mergeFindings(engines.reports()),
       faults: plan.faults,
       interrupted,
       elapsedMs: sum.elapsedMs,
