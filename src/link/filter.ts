@@ -84,6 +84,16 @@ const tcp4Lines = (ports: PortRange, at: number): Line[] => [
   ...acceptPorts(ports),
 ];
 
+/** Later fragments of TCP and ICMP, whatever they are about: only the whole packet tells (reassembly.ts). */
+const later4Lines = (at: number): Line[] => [
+  [OP.loadHalf, at + 6],
+  [OP.jumpSet, 0x1fff, "next", 4],
+  [OP.loadByte, at + 9],
+  [OP.jumpEqual, PROTOCOL.TCP, 1, "next"],
+  [OP.jumpEqual, PROTOCOL.ICMP, "next", "drop"],
+  [OP.return, ACCEPT],
+];
+
 /** TCP with its header at `at`. */
 const tcp6Lines = (ports: PortRange, at: number): Line[] => [[OP.loadHalf, at + 2], ...acceptPorts(ports)];
 
@@ -172,6 +182,7 @@ function ipFilter(
   const tcp4 = tcp4Lines(ports, at);
   const tcp6 = tcp6Lines(ports, at + 40);
   const v4: Line[] = [
+    ...later4Lines(at),
     [OP.loadByte, at + 9],
     [OP.jumpEqual, PROTOCOL.TCP, "next", tcp4.length],
     ...tcp4,

@@ -37,6 +37,7 @@ import {
 import { emitSolicitation, readNeighbourAnswer, unreachableNeighbour } from "./neighbour-messages.ts";
 import { THIRDS } from "./outbox.ts";
 import { quietResets } from "./quiet-resets.ts";
+import { createReassembly } from "./reassembly.ts";
 import { localAddresses, lookUpInterface } from "./route.ts";
 import { createSolicitations, SOLICITATIONS_PER_SECOND, type Solicited } from "./solicitations.ts";
 import { libc, monotonicUs } from "./sys/libc.ts";
@@ -184,6 +185,7 @@ export function attachPacket(handles: PacketHandles): PacketLink {
   const hops = createHops(routes);
   const neighbours = createNeighbourTable(timing);
   const solicitations = createSolicitations(SOLICITATIONS_PER_SECOND / links, timing);
+  const reassembly = createReassembly();
   const askFrom = createAsker(interfaceIndex);
   /** Packets whose neighbours have answered, with their frames' header. */
   const answered: Uint8Array[] = [];
@@ -302,10 +304,16 @@ export function attachPacket(handles: PacketHandles): PacketLink {
       return next === undefined ? 0 : emitSolicitation(linkBatch.data, at, mac, next.source, next.address);
     });
 
+  const receivePacket: PacketHandler = (bytes, at, end, ageUs) => {
+    if (!reassembly.isFragment(bytes, at, end)) return handler(bytes, at, end, ageUs);
+    const packet = reassembly.take(bytes, at, end, monotonicUs());
+    if (packet !== undefined) handler(packet, 0, packet.length, ageUs);
+  };
+
   /** What its neighbours tell the link is not for the engine. */
   const receiveFrame: PacketHandler = (bytes, at, end, ageUs) => {
     const told = readNeighbourAnswer(bytes, at, end);
-    if (told === "none") return handler(bytes, at + ethernet.HEADER_LENGTH, end, ageUs);
+    if (told === "none") return receivePacket(bytes, at + ethernet.HEADER_LENGTH, end, ageUs);
     if (told === undefined) return;
     loadAddress(words, 0, told.address, 0, told.address.length);
     const asked = solicitations.answered(words, 0);
@@ -366,7 +374,7 @@ export function attachPacket(handles: PacketHandles): PacketLink {
     for (let slot = 0; slot < received; slot++) {
       const start = inbox.start(slot);
       // No time stamps: asking for them makes the kernel stamp every packet of the machine.
-      handler(inbox.data, start, start + Math.max(0, inbox.length(slot)), 0);
+      receivePacket(inbox.data, start, start + Math.max(0, inbox.length(slot)), 0);
     }
     return received < OWN_SLOTS;
   };

@@ -193,6 +193,8 @@ describe("the filters of packet sockets", () => {
     const version = packet[0] >> 4;
     if (version === 4) {
       if (packet.length < 10) return false;
+      // A later fragment: the packet may be about a probe.
+      if ((((packet[6] << 8) | packet[7]) & 0x1fff) !== 0) return packet[9] === 6 || packet[9] === 1;
       if (packet[9] === 6) return kept(runFilter(tcp4Filter(PORTS), packet));
       return packet[9] === 1 && kept(runFilter(icmp4Filter(PORTS), packet));
     }
