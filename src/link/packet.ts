@@ -10,7 +10,7 @@
  * Not here: the next hop of each range (the caller asks route.ts), and the packets' contents.
  */
 import { readFileSync } from "node:fs";
-import { ADDRESS_WORDS, loadAddress } from "../socket/table.ts";
+import { ADDRESS_WORDS, addressOf, loadAddress } from "../socket/table.ts";
 import { type Address, isLinkLocal, sameAddress } from "../wire/address.ts";
 import { copy, putU16 } from "../wire/bytes.ts";
 import * as ethernet from "../wire/ethernet.ts";
@@ -160,18 +160,18 @@ const sourceOf = (packet: Uint8Array): Address =>
     : copy(packet, ipv6.SOURCE, ipv6.DESTINATION);
 
 /**
- * The address to ask neighbours from, by the source of the packet that waits: that source, or over IPv6 one of the interface if
+ * The address to ask a neighbour from, by the source of the packet that waits: that source, or over IPv6 one of the interface if
  * the source is another's (RFC 4861 7.2.2), as the kernel does.
  */
-function createAsker(interfaceIndex: number): (source: Address) => Address {
+function createAsker(interfaceIndex: number): (source: Address, neighbour: Address) => Address {
   const ours = localAddresses(6)
     .filter((each) => each.interfaceIndex === interfaceIndex)
     .map((each) => each.address);
   const other = ours.find(isLinkLocal) ?? ours[0];
-  return (source) =>
-    source.length === 4 || other === undefined || ours.some((each) => sameAddress(each, 0, source, 0, 16))
-      ? source
-      : other;
+  const isOurs = (source: Address): boolean =>
+    source.length === 16 && ours.some((each) => sameAddress(each, 0, source, 0, 16));
+  return (source, neighbour) =>
+    neighbour.length === 4 || other === undefined || isOurs(source) ? source : other;
 }
 
 /** Makes a link of what `openPacketSockets` opened; its `close` closes it. Needs no privilege, in any thread. */
@@ -211,14 +211,11 @@ export function attachPacket(handles: PacketHandles): PacketLink {
     const packet = slot * slotLength + ethernet.HEADER_LENGTH;
     return copy(data, packet, packet + lengths[slot]);
   };
-  const ask = (range: number, packet: Uint8Array, wait: "wait" | "go on"): boolean =>
-    solicitations.ask(
-      hops.nextHop(range),
-      0,
-      askFrom(sourceOf(packet)),
-      monotonicUs(),
-      wait === "wait" ? packet : undefined,
-    );
+  const ask = (range: number, packet: Uint8Array, wait: "wait" | "go on"): boolean => {
+    const hop = hops.nextHop(range);
+    const source = askFrom(sourceOf(packet), addressOf(hop, 0));
+    return solicitations.ask(hop, 0, source, monotonicUs(), wait === "wait" ? packet : undefined);
+  };
 
   /** Completes a slot's frame. @returns which way it goes: to wait for its neighbour, or nowhere, when it is no frame yet */
   const address = (slot: number): "frame" | "wait" | "nowhere" => {
@@ -323,7 +320,8 @@ export function attachPacket(handles: PacketHandles): PacketLink {
     neighbours.hear(words, 0, told.mac, told.override, monotonicUs());
     for (const packet of asked?.held ?? []) {
       const frame = new Uint8Array(ethernet.HEADER_LENGTH + packet.length);
-      const etherType = told.address.length === 4 ? ethernet.ETHERTYPE.IPV4 : ethernet.ETHERTYPE.IPV6;
+      // An IPv4 packet's next hop may have an IPv6 address (RFC 8950).
+      const etherType = packet[0] >> 4 === 4 ? ethernet.ETHERTYPE.IPV4 : ethernet.ETHERTYPE.IPV6;
       ethernet.emit(frame, 0, { destination: told.mac, source: mac, etherType });
       frame.set(packet, ethernet.HEADER_LENGTH);
       answered.push(frame);

@@ -5,7 +5,7 @@
  * Pure: `nowUs` is a parameter, in microseconds. What is known already: neighbour.ts. How a question is written:
  * neighbour-messages.ts.
  */
-import { ADDRESS_WORDS, storeAddress } from "../socket/table.ts";
+import { ADDRESS_WORDS, addressOf } from "../socket/table.ts";
 import type { Address } from "../wire/address.ts";
 import type { NeighbourTiming } from "./neighbour.ts";
 
@@ -97,7 +97,7 @@ export function createSolicitations(
         if (nowUs < freeUs || (first()?.dueUs ?? Number.POSITIVE_INFINITY) <= nowUs) return false;
         entry = {
           key,
-          address: storeAddress(words, at, source.length),
+          address: addressOf(words, at),
           source,
           held: [],
           questions: 0,

@@ -44,15 +44,12 @@ export function storeAddress(words: Uint32Array, at: number, length: number): Ui
   return bytes.slice(16 - length);
 }
 
-/** The address in four words as text; one that is mapped is IPv4's (loadAddress). */
-export const addressText = (words: Uint32Array, at: number): string =>
-  formatAddress(
-    storeAddress(
-      words,
-      at,
-      words[at] === 0 && words[at + 1] === 0 && words[at + 2] === MAPPED_PREFIX ? 4 : 16,
-    ),
-  );
+/** The address in four words; one that is mapped is IPv4's. */
+export const addressOf = (words: Uint32Array, at: number): Uint8Array =>
+  storeAddress(words, at, words[at] === 0 && words[at + 1] === 0 && words[at + 2] === MAPPED_PREFIX ? 4 : 16);
+
+/** The same as text. */
+export const addressText = (words: Uint32Array, at: number): string => formatAddress(addressOf(words, at));
 
 export const sameWords = (a: Uint32Array, aAt: number, b: Uint32Array, bAt: number): boolean =>
   a[aAt] === b[bAt] && a[aAt + 1] === b[bAt + 1] && a[aAt + 2] === b[bAt + 2] && a[aAt + 3] === b[bAt + 3];

@@ -253,6 +253,18 @@ describe.skipIf(skipping("packet links", labProblem()))("packet links", () => {
     });
   });
 
+  it("send IPv4 through a next hop that has an IPv6 address", async () => {
+    ip(lab.far, "route add local 198.19.5.0/24 dev lo");
+    forgetNeighbours();
+    const runner = await startRunner(lab.near, "main", {
+      routes: [["198.19.5.0", "198.19.5.255", FAR.ipv6]],
+    });
+    for (const port of [CLOSED, CLOSED + 100]) {
+      await runner.probe(["198.19.5.7", port]);
+      await runner.heard(`198.19.5.7:${port} RA`);
+    }
+  });
+
   it("refuse an address that no route has, and go on behind it", async () => {
     const runner = await startRunner(lab.near, "main");
     const told = await runner.probe([FAR.ipv4, CLOSED], ["198.19.0.1", 7], [FAR.ipv4, CLOSED + 100]);
