@@ -226,6 +226,18 @@ describe("the filters of packet sockets", () => {
     expect(kept(runFilter(frameFilter(PORTS), frame(answer(probe4)), { vlanTag: 0x2000 }))).toBe(true);
   });
 
+  it("later fragments of TCP and ICMP, wherever in the packet and whatever is in them, and of nothing else", () => {
+    for (let bit = 0; bit < 16; bit++) {
+      for (const protocol of [1, 6, 17]) {
+        const packet = answer(from(probe4, 1)).with(9, protocol);
+        packet[6] = (1 << bit) >> 8;
+        packet[7] = (1 << bit) & 0xff;
+        const isLater = bit < 13 && protocol !== 17;
+        expect(verdicts(packet), `bit ${bit}, protocol ${protocol}`).toEqual([isLater, isLater]);
+      }
+    }
+  });
+
   it("what neighbours tell of their hardware addresses, as frames alone", () => {
     expect(kept(runFilter(frameFilter(PORTS), frame(new Uint8Array(28), 0x0806)))).toBe(true);
     const message = new Uint8Array(64).fill(0x60, 0, 1).fill(58, 6, 7);
