@@ -4,7 +4,7 @@
  */
 import type { Engine } from "../../scan/engine/engine.ts";
 import type { Outage } from "../../scan/measure/outages.ts";
-import type { LimitedHost, ScanSummary, TimedOutage } from "../../scan/probe/result.ts";
+import type { LimitedHost, ScanProgress, ScanSummary, TimedOutage } from "../../scan/probe/result.ts";
 import { addressText } from "../../socket/table.ts";
 import { wallMs } from "../system/clock.ts";
 
@@ -26,6 +26,22 @@ export function toFindings(engine: Pick<Engine, "hostFindings" | "outages">, now
       ...engine.outages(nowUs).map((outage) => timed(outage)),
       ...hosts.flatMap(({ ip, outages }) => outages.map((outage) => timed(outage, ip))),
     ].slice(0, MOST),
+  );
+}
+
+/** Who holds up the run now. */
+export function toHeldUp(engine: Pick<Engine, "heldUp">): Pick<ScanProgress, "heldUp"> {
+  const longest = engine.heldUp();
+  return longest === undefined
+    ? {}
+    : { heldUp: { ip: addressText(longest.words, 0), ms: longest.us / 1000 } };
+}
+
+/** Of several workers. */
+export function longestHeldUp(all: readonly Pick<ScanProgress, "heldUp">[]): Pick<ScanProgress, "heldUp"> {
+  return all.reduce(
+    (longest, next) => ((next.heldUp?.ms ?? 0) > (longest.heldUp?.ms ?? 0) ? next : longest),
+    {},
   );
 }
 

@@ -15,7 +15,7 @@ import { openSpace, type SharedSpace } from "../../scan/targets/space.ts";
 import { createIsnHash } from "../../socket/isn.ts";
 import { createSourcePorts } from "../../socket/ports.ts";
 import { ADDRESS_WORDS } from "../../socket/table.ts";
-import { toFindings } from "../results/findings.ts";
+import { toFindings, toHeldUp } from "../results/findings.ts";
 import { toDecision } from "../results/to-result.ts";
 import { nowUs } from "../system/clock.ts";
 import { type CaptureKind, createCapture } from "./capture.ts";
@@ -109,6 +109,7 @@ export function buildEngine<L extends Link>(
       receiveDrops: link.receiveDrops(),
       mark: Math.min(source.nextPosition, engine.lowestUndecided()),
       rate: engine.rateMetrics(),
+      ...toHeldUp(engine),
       ...(isLast ? toFindings(engine, nowUs()) : {}),
       ...(isLast && link.unresolved !== undefined ? { unresolved: link.unresolved() } : {}),
     }),

@@ -9,6 +9,7 @@ import type {
   PortState,
   RateDecision,
   RateMetrics,
+  ScanProgress,
   TimedOutage,
 } from "../../scan/probe/result.ts";
 import type { Verdict } from "../../scan/probe/verdict.ts";
@@ -19,6 +20,7 @@ export interface EngineReport {
   readonly counts: Readonly<EngineCounters>;
   readonly inFlight: number;
   readonly receiveDrops: number;
+  readonly heldUp?: ScanProgress["heldUp"];
   /** Every position of its share below this one is decided; Infinity when all are. */
   readonly mark: number;
   /** Neighbours that have not answered ARP or neighbour discovery: of a packet link, in its last report. */

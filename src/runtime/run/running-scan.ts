@@ -14,7 +14,7 @@ import { createOrder } from "../../scan/targets/permutation.ts";
 import type { PositionSet } from "../../scan/targets/positions.ts";
 import type { Address } from "../../wire/address.ts";
 import type { Plan } from "../plan/plan.ts";
-import { mergeFindings } from "../results/findings.ts";
+import { longestHeldUp, mergeFindings } from "../results/findings.ts";
 import { createNaming } from "../results/to-result.ts";
 import { addTotals, lossSoFar, noTotals, pathFindings, type Totals } from "../results/totals.ts";
 import { nowUs, wallMs } from "../system/clock.ts";
@@ -165,6 +165,7 @@ export function startScan(
         sendErrors: Object.values(sum.sendErrors).reduce((a, b) => a + b, 0),
         inFlight: engines.reports().reduce((all, { inFlight }) => all + inFlight, 0),
         workers: means.workers,
+        ...longestHeldUp(engines.reports().map(({ heldUp }) => (heldUp === undefined ? {} : { heldUp }))),
         rate: sum.path.rate,
         loss: lossSoFar(sum),
         rates: engines.reports().flatMap(({ rate }) => (rate === undefined ? [] : [rate])),

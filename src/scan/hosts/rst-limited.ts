@@ -31,6 +31,8 @@ export interface RstLimited {
    * @param loss of the path, 0 to 1
    */
   findings(loss: number): readonly HostFinding[];
+  /** The host whose line takes longest, and how long, in microseconds; undefined when nobody waits. */
+  longest(): { readonly words: Uint32Array; readonly us: number } | undefined;
   /** When the line of the host with this address was opened; Infinity when it was not. */
   sinceUs(host: number, words: Uint32Array, at: number): number;
   /** Probability that the host does not answer a SYN that left since then and has to be answered. */
@@ -111,6 +113,8 @@ const LEAST_LOSS = 0.01;
 /** It is away when this many SYNs in a row had no answer, in at least this long, in microseconds. */
 const SILENT_IN_A_ROW = 8;
 const SHORTEST_OUTAGE_US = 5e6;
+/** SYNs a port at most that are reckoned with for the time that is left. */
+const MOST_TRIES = 4;
 const NOTHING = { asked: 0, lost: 0, everAsked: 0, everLost: 0 } as const;
 
 /** At most the probability that of `asked` at least `lost` are lost, each with probability `loss` (Chernoff's bound). */
@@ -267,6 +271,17 @@ export function createRstLimited({ arm }: RstLimitedOptions): RstLimited {
       Array.from(lines.values(), (line) => findingOf(line, loss)).filter(
         ({ perSecond, outages }) => perSecond !== undefined || outages.length > 0,
       ),
+    longest: () => {
+      let longest: ReturnType<RstLimited["longest"]>;
+      for (const { words, rows, head, armed, intervalUs, lost, asked } of lines.values()) {
+        const waiting = rows.length - head + (armed === NONE ? 0 : 1);
+        // What is not answered is sent again.
+        const tries = asked === 0 ? 1 : Math.min(MOST_TRIES, asked / (asked - lost));
+        const us = waiting * intervalUs * tries * (1 + 1 / SYNS_PER_CONTROL);
+        if (us > (longest?.us ?? 0)) longest = { words, us };
+      }
+      return longest;
+    },
     sinceUs: (host, words, at) => find(host, words, at)?.sinceUs ?? Number.POSITIVE_INFINITY,
     loss: (host, words, at) => {
       const { lost, asked, everLost, everAsked } = find(host, words, at) ?? NOTHING;

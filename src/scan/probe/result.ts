@@ -274,6 +274,8 @@ export interface ScanProgress {
   readonly sendErrors: number;
   /** Pairs probed and not decided, at this moment. */
   readonly inFlight: number;
+  /** The host that limits its RSTs and so takes longest, and for how long, in milliseconds, its waiting ports will. */
+  readonly heldUp?: { readonly ip: string; readonly ms: number };
   /** SYNs per second, of all workers together, that the path is estimated to carry now. */
   readonly rate?: number;
   /** Estimated loss of the round trip, 0 to 1. */
