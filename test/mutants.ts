@@ -242,8 +242,8 @@ export const MUTANTS: readonly Mutant[] = [
   // link
   {
     file: "link/filter.ts",
-    from: "[OP.jumpSet, 0x1fff,",
-    to: "[OP.jumpSet, 0x0fff,",
+    from: '[OP.jumpSet, 0x1fff, "drop"',
+    to: '[OP.jumpSet, 0x0fff, "drop"',
     tests: ["link/filter.test.ts"],
   },
   {

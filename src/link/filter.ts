@@ -9,6 +9,7 @@
  */
 
 import * as ethernet from "../wire/ethernet.ts";
+import { TYPE } from "../wire/icmpv6.ts";
 import { PROTOCOL } from "../wire/protocol.ts";
 
 /** One instruction: operation, jump if true, jump if false, constant. */
@@ -39,6 +40,7 @@ const OP = {
 } as const;
 
 const ACCEPT = 0xffff;
+const NEIGHBOUR_ADVERTISEMENT = TYPE.NEIGHBOUR_ADVERTISEMENT;
 /** Places that are not in the packet (linux/filter.h, SKF_AD_OFF): its interface, and its VLAN tag, 0 without one. */
 const INTERFACE_INDEX = 0xffff_f008;
 const VLAN_TAG = 0xffff_f02c;
@@ -67,6 +69,12 @@ const acceptPorts = ({ first, last }: PortRange): Line[] => [
   [OP.return, ACCEPT],
 ];
 
+/** Accepts the packet if A is `value`. */
+const accept = (value: number): Line[] => [
+  [OP.jumpEqual, value, "next", 1],
+  [OP.return, ACCEPT],
+];
+
 /** TCP in the IPv4 packet at `at`; later fragments have no ports and are dropped. */
 const tcp4Lines = (ports: PortRange, at: number): Line[] => [
   [OP.loadHalf, at + 6],
@@ -74,6 +82,16 @@ const tcp4Lines = (ports: PortRange, at: number): Line[] => [
   [OP.loadHeaderLength, at],
   [OP.loadHalfX, at + 2],
   ...acceptPorts(ports),
+];
+
+/** Later fragments of TCP and ICMP, whatever they are about: only the whole packet tells (reassembly.ts). */
+const later4Lines = (at: number): Line[] => [
+  [OP.loadHalf, at + 6],
+  [OP.jumpSet, 0x1fff, "next", 4],
+  [OP.loadByte, at + 9],
+  [OP.jumpEqual, PROTOCOL.TCP, 1, "next"],
+  [OP.jumpEqual, PROTOCOL.ICMP, "next", "drop"],
+  [OP.return, ACCEPT],
 ];
 
 /** TCP with its header at `at`. */
@@ -120,7 +138,10 @@ export const icmp4Filter = (ports: PortRange): Instruction[] => assemble(icmp4Li
 /** ICMPv6 errors (types 1 to 4) about TCP from the range. Our probes carry no extension headers; a quote that has some is not let through. */
 export const icmp6Filter = (ports: PortRange): Instruction[] => assemble(icmp6Lines(ports, 0));
 
-/** On a packet socket that keeps link headers: Ethernet frames, untagged, with any of the four above. */
+/**
+ * On a packet socket that keeps link headers: Ethernet frames, untagged, with any of the four above, and what neighbours tell of
+ * their hardware addresses: ARP, and neighbour advertisements.
+ */
 export const frameFilter = (ports: PortRange): Instruction[] =>
   ipFilter(ports, ethernet.HEADER_LENGTH, [[OP.loadHalf, ethernet.ETHERTYPE_AT]], ethernet.ETHERTYPE);
 
@@ -156,11 +177,12 @@ function ipFilter(
   ports: PortRange,
   at: number,
   version: readonly Line[],
-  { IPV4, IPV6 }: { readonly IPV4: number; readonly IPV6: number },
+  { IPV4, IPV6, ARP }: { readonly IPV4: number; readonly IPV6: number; readonly ARP?: number },
 ): Instruction[] {
   const tcp4 = tcp4Lines(ports, at);
   const tcp6 = tcp6Lines(ports, at + 40);
   const v4: Line[] = [
+    ...later4Lines(at),
     [OP.loadByte, at + 9],
     [OP.jumpEqual, PROTOCOL.TCP, "next", tcp4.length],
     ...tcp4,
@@ -174,6 +196,7 @@ function ipFilter(
     ...version,
     [OP.jumpEqual, IPV4, "next", v4.length],
     ...v4,
+    ...(ARP === undefined ? [] : accept(ARP)),
     [OP.jumpEqual, IPV6, "next", "drop"],
     [OP.loadByte, at + 6],
     [OP.jumpEqual, PROTOCOL.TCP, "next", tcp6.length],
@@ -184,6 +207,7 @@ function ipFilter(
     [OP.jumpEqual, PROTOCOL.DESTINATION_OPTIONS, "next", 1],
     [OP.return, ACCEPT],
     [OP.jumpEqual, PROTOCOL.ICMPV6, "next", "drop"],
+    ...(ARP === undefined ? [] : ([[OP.loadByte, at + 40], ...accept(NEIGHBOUR_ADVERTISEMENT)] as const)),
     ...icmp6Lines(ports, at + 40),
   ]);
 }

@@ -78,6 +78,8 @@ export function createRangeFinder<Range extends { readonly first: Address; reado
 export interface Hops extends Pick<RangeFinder<NextHopRange>, "locate"> {
   /** Number of the neighbour that the address just located is sent to, or -1. */
   neighbour(range: number, neighbours: NeighbourTable): number;
+  /** That neighbour's address, as words; valid until the next call of `locate`. */
+  nextHop(range: number): Uint32Array;
 }
 
 /** @throws {RangeError} when two ranges overlap */
@@ -89,6 +91,7 @@ export function createHops(routes: readonly NextHopRange[]): Hops {
   const versions = new Float64Array(ranges.length).fill(-1);
   return {
     locate,
+    nextHop: (range) => gateways[range] ?? wanted,
     neighbour: (range, neighbours) => {
       const gateway = gateways[range];
       if (gateway === undefined) return neighbours.find(wanted, 0);

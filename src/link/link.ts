@@ -5,6 +5,7 @@
  * Implementations: raw-ip.ts (raw sockets), packet.ts (Ethernet frames, over ethernet.ts), connect/ (the kernel's own handshake). Decorators: tracer.ts. A received
  * packet comes with its age, so that a link needs no clock shared with the caller.
  */
+import type { Address } from "../wire/address.ts";
 
 /** Slots the caller fills with IP packets before it sends them. */
 export interface TransmitBatch {
@@ -97,6 +98,10 @@ export interface Link {
    * @returns true when nothing was left waiting; false when there was more than one turn should take
    */
   drain(): boolean;
+  /** In how many microseconds `drain` has something to do, though nothing is received; Infinity when it never has. */
+  dueIn?(): number;
+  /** Neighbours that have not answered when they were asked for their hardware address, a few thousand at most. */
+  unresolved?(): readonly Address[];
   /** Packets the kernel dropped because they were not read in time. */
   receiveDrops(): number;
   /** Size of the receive buffer that was granted, in bytes; 0 when there is none. */

@@ -1,10 +1,10 @@
 /**
  * Neighbours: which hardware address an IP address on the link has, as this machine's kernel knows it (rtnetlink(7),
- * `RTM.getNeighbour`), and a table that keeps what it has said for as many hosts as a link holds.
+ * `RTM.getNeighbour`), and a table of our own with room for as many hosts as a link holds.
  *
- * Nothing here resolves an address: the kernel does, when it is given a packet for one (packet.ts). Only interfaces
- * with a `mac` (route.ts) have neighbours.
+ * Nobody is asked here (solicitations.ts). Only interfaces with a `mac` (route.ts) have neighbours.
  */
+import { readFileSync } from "node:fs";
 import { ADDRESS_WORDS, loadAddress, sameWords } from "../socket/table.ts";
 import type { Address } from "../wire/address.ts";
 import { MAC_LENGTH, type Mac } from "../wire/ethernet.ts";
@@ -54,39 +54,70 @@ export function lookUpNeighbours(interfaceIndex: number, family: 4 | 6): Neighbo
   });
 }
 
-/** How long an address is remembered after the kernel has forgotten it, in microseconds: its table is small (gc_thresh3). */
-const REMEMBERED_US = 20e6;
+/** When and how often neighbours are asked, in microseconds: what arp(7) and RFC 4861 10 have, unless the user has changed it. */
+export interface NeighbourTiming {
+  /** After this long an entry is stale. */
+  readonly reachableUs: number;
+  readonly retransmitUs: number;
+  /** Questions until a neighbour is given up. */
+  readonly questions: number;
+}
+
+/** The kernel's settings for an interface; IPv4's, which IPv6 has too by default. */
+export function readNeighbourTiming(interfaceName: string): NeighbourTiming {
+  const setting = (name: string, usual: number): number => {
+    try {
+      return Number(readFileSync(`/proc/sys/net/ipv4/neigh/${interfaceName}/${name}`, "utf8")) || usual;
+    } catch {
+      return usual;
+    }
+  };
+  return {
+    reachableUs: 1000 * setting("base_reachable_time_ms", 30_000),
+    retransmitUs: 1000 * setting("retrans_time_ms", 1000),
+    questions: setting("mcast_solicit", 3),
+  };
+}
+
+/** An entry is not replaced before this, in microseconds: of two hosts with one address the first counts (arp(7), locktime). */
+const LOCK_US = 1e6;
 /** More neighbours than any link has: beyond it the table is emptied. */
 const MOST_NEIGHBOURS = 1 << 16;
 const FIRST_CAPACITY = 256;
-/**
- * With more entries than this, the kernel is not asked to confirm any: confirmed ones stay in its table, and new ones need
- * the room.
- */
-const CROWDED = 256;
 
 export interface NeighbourTable {
   /** Changes when numbers from `find` are no longer valid. */
   readonly version: number;
   /** Number of the neighbour with the address at `words[at]` (see loadAddress), or -1. */
   find(words: Uint32Array, at: number): number;
-  /** Whether a frame may be sent to a neighbour; otherwise give the kernel the packet: it resolves or confirms. */
-  usable(neighbour: number): boolean;
-  /** Notes that the kernel was given a packet for the neighbour: one is enough to confirm it. */
-  entrusted(neighbour: number): void;
+  /** Whether frames may be sent to it. */
+  isUsable(neighbour: number): boolean;
+  /** Whether it is usable, but to be asked again: `asking` notes that it is. */
+  isStale(neighbour: number): boolean;
+  asking(neighbour: number): void;
+  /** It has not answered. */
+  failed(neighbour: number): void;
   /** Writes the neighbour's hardware address. */
   putMac(neighbour: number, out: Uint8Array, at: number): void;
-  /** Updates the table from the kernel's at `nowUs`. */
+  /** Adds what the kernel knows at `nowUs`; a permanent entry is never stale. */
   learn(neighbours: readonly Neighbour[], nowUs: number): void;
+  /**
+   * The neighbour with the address at `words[at]` has said that `mac` is its hardware address.
+   * @param override false when a known one is to be kept (RFC 4861 7.2.5)
+   */
+  hear(words: Uint32Array, at: number, mac: Mac, override: boolean, nowUs: number): void;
+  /** Finds out which entries are stale at `nowUs`. */
+  age(nowUs: number): void;
 }
 
-/** State of a row: its address is wrong or old, good but to be confirmed by one packet, or good. */
 const UNUSABLE = 0;
-const UNCONFIRMED = 1;
-const USABLE = 2;
+const STALE = 1;
+/** Stale, and asked. */
+const ASKING = 2;
+const REACHABLE = 3;
 
-/** An empty table. Rows are dense and keep their numbers; open addressing finds them. Looking up allocates nothing. */
-export function createNeighbourTable(): NeighbourTable {
+/** An empty table, whose entries are stale after `reachableUs`. Rows are dense and keep their numbers; open addressing finds them. Looking up allocates nothing. */
+export function createNeighbourTable({ reachableUs }: Pick<NeighbourTiming, "reachableUs">): NeighbourTable {
   let addresses = new Uint32Array(0);
   let macs = new Uint8Array(0);
   let states = new Uint8Array(0);
@@ -120,49 +151,70 @@ export function createNeighbourTable(): NeighbourTable {
     index = new Int32Array(2 * capacity);
     for (let row = 0; row < count; row++) index[placeOf(addresses, row * ADDRESS_WORDS)] = row + 1;
   };
-  const add = (): number => {
+  const add = (words: Uint32Array, at: number): number => {
+    version++;
     if (count === MOST_NEIGHBOURS) {
       count = 0;
       index.fill(0);
     } else if (count === states.length) {
       grow(2 * count);
     }
-    addresses.set(key, count * ADDRESS_WORDS);
-    index[placeOf(key, 0)] = count + 1;
+    for (let i = 0; i < ADDRESS_WORDS; i++) addresses[count * ADDRESS_WORDS + i] = words[at + i];
+    index[placeOf(words, at)] = count + 1;
     return count++;
   };
   grow(FIRST_CAPACITY);
 
   const find = (words: Uint32Array, at: number): number => index[placeOf(words, at)] - 1;
+  const note = (row: number, mac: Mac, state: number, atUs: number): void => {
+    macs.set(mac, row * MAC_LENGTH);
+    states[row] = state;
+    heardUs[row] = atUs;
+  };
+  const isMac = (row: number, mac: Mac): boolean =>
+    mac.every((byte, i) => byte === macs[row * MAC_LENGTH + i]);
   return {
     get version() {
       return version;
     },
     find,
-    usable: (row) => states[row] === USABLE,
-    entrusted: (row) => {
-      if (states[row] === UNCONFIRMED) states[row] = USABLE;
+    isUsable: (row) => states[row] !== UNUSABLE,
+    isStale: (row) => states[row] === STALE,
+    asking: (row) => {
+      states[row] = ASKING;
+    },
+    failed: (row) => {
+      states[row] = UNUSABLE;
     },
     putMac: (row, out, at) => {
       for (let i = 0; i < MAC_LENGTH; i++) out[at + i] = macs[row * MAC_LENGTH + i];
     },
     learn: (neighbours, nowUs) => {
-      version++;
-      const crowded = neighbours.length > CROWDED;
       for (const { address, state, mac } of neighbours) {
+        if (mac === undefined || state === "failed" || state === "incomplete") continue;
         loadAddress(key, 0, address, 0, address.length);
-        let row = find(key, 0);
-        if (mac === undefined || state === "failed" || state === "incomplete") {
-          if (row >= 0) states[row] = UNUSABLE;
-          continue;
-        }
-        if (row < 0) row = add();
-        macs.set(mac, row * MAC_LENGTH);
-        states[row] = state === "stale" && !crowded ? UNCONFIRMED : USABLE;
-        heardUs[row] = nowUs;
+        const known = find(key, 0);
+        const lasts = state === "permanent" || state === "noarp";
+        note(
+          known < 0 ? add(key, 0) : known,
+          mac,
+          state === "stale" ? STALE : REACHABLE,
+          lasts ? Number.POSITIVE_INFINITY : nowUs,
+        );
       }
+    },
+    hear: (words, at, mac, override, nowUs) => {
+      const known = find(words, at);
+      if (known >= 0 && states[known] !== UNUSABLE) {
+        // So is a permanent one.
+        const isFresh = states[known] === REACHABLE && nowUs - heardUs[known] < LOCK_US;
+        if (isFresh || (!override && !isMac(known, mac))) return;
+      }
+      note(known < 0 ? add(words, at) : known, mac, REACHABLE, nowUs);
+    },
+    age: (nowUs) => {
       for (let row = 0; row < count; row++) {
-        if (nowUs - heardUs[row] > REMEMBERED_US) states[row] = UNUSABLE;
+        if (states[row] === REACHABLE && nowUs - heardUs[row] > reachableUs) states[row] = STALE;
       }
     },
   };

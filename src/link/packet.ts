@@ -3,16 +3,16 @@
  * whole batches past the kernel's IP (ethernet.ts). Only for interfaces with a hardware address (`mac` of route.ts's
  * Interface), and not for this machine's own addresses (native-notes/loopback.md).
  *
- * The kernel resolves neighbours. A packet whose next hop is unknown, or has to be confirmed, goes through a raw IP socket;
- * the kernel then resolves it, and answers for an absent neighbour with an ICMP error, which arrives on `lo` and is read
- * there.
+ * Neighbours are asked for their hardware addresses by the link itself, and kept in a table of its own (neighbour.ts): the
+ * kernel's has room for a thousand, of all network namespaces together. Packets wait for the answer; where none comes, the link
+ * hands over the ICMP error that the kernel would make of each.
  *
  * Not here: the next hop of each range (the caller asks route.ts), and the packets' contents.
  */
 import { readFileSync } from "node:fs";
-import { ERROR_CODES, SynprobeError } from "../errors.ts";
-import type { Address } from "../wire/address.ts";
-import { putU16 } from "../wire/bytes.ts";
+import { ADDRESS_WORDS, addressOf, loadAddress } from "../socket/table.ts";
+import { type Address, isLinkLocal, sameAddress } from "../wire/address.ts";
+import { copy, putU16 } from "../wire/bytes.ts";
 import * as ethernet from "../wire/ethernet.ts";
 import * as ipv4 from "../wire/ipv4.ts";
 import * as ipv6 from "../wire/ipv6.ts";
@@ -28,46 +28,40 @@ import {
 import { frameFilter, type PortRange, packetFilter } from "./filter.ts";
 import { createHops, type NextHopRange } from "./hops.ts";
 import type { PacketHandler } from "./link.ts";
-import { createNeighbourTable, lookUpNeighbours } from "./neighbour.ts";
+import {
+  createNeighbourTable,
+  lookUpNeighbours,
+  type NeighbourTiming,
+  readNeighbourTiming,
+} from "./neighbour.ts";
+import { emitSolicitation, readNeighbourAnswer, unreachableNeighbour } from "./neighbour-messages.ts";
 import { THIRDS } from "./outbox.ts";
 import { quietResets } from "./quiet-resets.ts";
+import { createReassembly } from "./reassembly.ts";
 import { localAddresses, lookUpInterface } from "./route.ts";
-import { errno, libc, monotonicUs } from "./sys/libc.ts";
-import {
-  familyNumber,
-  IP_RECVERR,
-  IPPROTO_RAW,
-  IPV6_RECVERR,
-  SO_BINDTODEVICE,
-  SO_SNDBUF,
-  SO_SNDBUFFORCE,
-  SOCK_CLOEXEC,
-  SOCK_RAW,
-  SOL_IP,
-  SOL_IPV6,
-  SOL_SOCKET,
-} from "./sys/linux.ts";
-import { createReceiveBatch, createSendBatch } from "./sys/messages.ts";
+import { createSolicitations, SOLICITATIONS_PER_SECOND, type Solicited } from "./solicitations.ts";
+import { libc, monotonicUs } from "./sys/libc.ts";
+import { createReceiveBatch } from "./sys/messages.ts";
 import {
   bindPacketSocket,
+  createFrameBatch,
   createWait,
   ignoreOutgoing,
   openPacketSocket,
   watch,
 } from "./sys/packet-socket.ts";
-import { setOption, trySetOption } from "./sys/raw-socket.ts";
-import { attachFilter, bindToSource, raiseReceiveBuffer } from "./sys/socket.ts";
+import { attachFilter, raiseReceiveBuffer } from "./sys/socket.ts";
 
-/** Packets given to the kernel in one call, and read from other interfaces in one. */
-const KERNEL_SLOTS = 64;
+/** In place of an errno: as many neighbours are being asked as may be. */
+const ASKING = "EINPROGRESS";
+/** Packets read from other interfaces in one call. */
 const OWN_SLOTS = 64;
-/** Packets wait in it while the kernel resolves, for three seconds if nobody answers; in bytes. */
-const KERNEL_BUFFER = 4 << 20;
-/** Interval between reads of the neighbour table, in microseconds … */
-const REFRESH_US = 2e6;
-/** … and while a next hop is unknown: 1, 2, 4 … ms, about the time of an answer, up to this. */
-const FIRST_RETRY_US = 1e3;
-const LONGEST_RETRY_US = 100e3;
+/** Frames of the link's own in one call: questions, and what has waited for their answers. */
+const LINK_SLOTS = 64;
+/** Interval between looks for stale neighbours, in microseconds. */
+const AGE_US = 1e6;
+/** Neighbours without an answer that are remembered, to be told of. */
+const MOST_UNRESOLVED = 4096;
 
 export interface PacketOptions extends Pick<EthernetOptions, "behind"> {
   readonly interfaceName: string;
@@ -77,8 +71,8 @@ export interface PacketOptions extends Pick<EthernetOptions, "behind"> {
   readonly routes: readonly NextHopRange[];
   /** Ports that only this run uses: resets to them need not reach the kernel (quiet-resets.ts). */
   readonly quiet?: PortRange;
-  /** Source addresses, at most one per IP version; by default the kernel's routes choose. */
-  readonly sources?: readonly Address[];
+  /** How many links share the run's questions for hardware addresses; 1 by default. */
+  readonly links?: number;
 }
 
 /** Sockets, memory and routes as plain values, which another thread of this process can be given. */
@@ -86,8 +80,8 @@ export interface PacketHandles {
   readonly ethernet: EthernetHandles;
   /** Hears other interfaces: on `lo` what this machine tells itself, and answers that come another way than probes leave. */
   readonly own: number;
-  /** Raw IP sockets by IP version; -1 for a version that no route has. */
-  readonly kernel: { readonly 4: number; readonly 6: number };
+  readonly links: number;
+  readonly timing: NeighbourTiming;
   readonly routes: readonly NextHopRange[];
   /** The descriptor that keeps resets from the kernel; -1 for none. */
   readonly quiet: number;
@@ -95,41 +89,31 @@ export interface PacketHandles {
 
 /**
  * Opens the sockets; needs CAP_NET_RAW.
- * @throws {SynprobeError} `ERR_PRIVILEGE`, `ERR_NO_INTERFACE`, `ERR_USAGE` (the interface carries no Ethernet), `ERR_NO_SOURCE`, `ERR_SYSTEM`
+ * @throws {SynprobeError} `ERR_PRIVILEGE`, `ERR_NO_INTERFACE`, `ERR_USAGE` (the interface carries no Ethernet), `ERR_SYSTEM`
  */
 export function openPacketSockets(options: PacketOptions): PacketHandles {
-  const { interfaceName, ports, routes, sources = [], behind } = options;
+  const { interfaceName, ports, routes, links = 1, behind } = options;
   const frames = openEthernetSockets({
     interfaceName,
     filter: frameFilter(ports),
     ...(behind === undefined ? {} : { behind }),
   });
-  const opened: number[] = [];
-  const keep = (fd: number): number => {
-    opened.push(fd);
-    return fd;
-  };
+  let own = -1;
   try {
     const versions = ([4, 6] as const).filter((version) =>
       routes.some(({ first }) => versionOf(first) === version),
     );
-    const own = keep(openPacketSocket("without"));
+    own = openPacketSocket("without");
     attachFilter(own, packetFilter(ports, otherInterfaces(frames.interfaceIndex, versions)));
     raiseReceiveBuffer(own);
     ignoreOutgoing(own);
     bindPacketSocket(own, ANY_INTERFACE, "hear");
-    const kernel = { 4: -1, 6: -1 };
-    for (const version of versions) {
-      kernel[version] = keep(openKernelSocket(version));
-      setOption(kernel[version], SOL_SOCKET, SO_BINDTODEVICE, new TextEncoder().encode(`${interfaceName}\0`));
-      const source = sources.find((address) => versionOf(address) === version);
-      if (source !== undefined) bindToSource(kernel[version], source, frames.interfaceIndex);
-    }
     const { quiet } = options;
+    const timing = readNeighbourTiming(interfaceName);
     const quieting = quiet === undefined ? undefined : quietResets(frames.interfaceIndex, quiet);
-    return { ethernet: frames, own, kernel, routes, quiet: quieting ?? -1 };
+    return { ethernet: frames, own, links, timing, routes, quiet: quieting ?? -1 };
   } catch (error) {
-    for (const fd of opened) libc.close(fd);
+    if (own >= 0) libc.close(own);
     closeEthernet(frames);
     throw error;
   }
@@ -170,57 +154,71 @@ function filtersStrictly(interfaceIndex: number): boolean {
 
 const versionOf = (address: Address): 4 | 6 => (address.length === 4 ? 4 : 6);
 
-/** A socket that sends whole IP packets through the kernel's routing. */
-function openKernelSocket(version: 4 | 6): number {
-  const fd = libc.socket(familyNumber(version), SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
-  if (fd < 0) throw new SynprobeError(ERROR_CODES.noSource, `cannot send IPv${version} packets: ${errno()}`);
-  if (!trySetOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, KERNEL_BUFFER))
-    trySetOption(fd, SOL_SOCKET, SO_SNDBUF, KERNEL_BUFFER);
-  // Without these the kernel reports dropped packets as sent (native-notes/raw-sockets.md).
-  if (version === 4) trySetOption(fd, SOL_IP, IP_RECVERR, 1);
-  else trySetOption(fd, SOL_IPV6, IPV6_RECVERR, 1);
-  return fd;
+const sourceOf = (packet: Uint8Array): Address =>
+  packet[0] >> 4 === 4
+    ? copy(packet, ipv4.SOURCE, ipv4.DESTINATION)
+    : copy(packet, ipv6.SOURCE, ipv6.DESTINATION);
+
+/**
+ * The address to ask a neighbour from, by the source of the packet that waits: that source, or over IPv6 one of the interface if
+ * the source is another's (RFC 4861 7.2.2), as the kernel does.
+ */
+function createAsker(interfaceIndex: number): (source: Address, neighbour: Address) => Address {
+  const ours = localAddresses(6)
+    .filter((each) => each.interfaceIndex === interfaceIndex)
+    .map((each) => each.address);
+  const other = ours.find(isLinkLocal) ?? ours[0];
+  const isOurs = (source: Address): boolean =>
+    source.length === 16 && ours.some((each) => sameAddress(each, 0, source, 0, 16));
+  return (source, neighbour) =>
+    neighbour.length === 4 || other === undefined || isOurs(source) ? source : other;
 }
 
 /** Makes a link of what `openPacketSockets` opened; its `close` closes it. Needs no privilege, in any thread. */
 export function attachPacket(handles: PacketHandles): PacketLink {
-  const { own, kernel, routes } = handles;
-  const { interfaceIndex, mac, ring, slotLength } = handles.ethernet;
+  const { own, routes, links, timing } = handles;
+  const { interfaceIndex, mac, ring, sender, slotLength } = handles.ethernet;
   const frames = attachEthernet(handles.ethernet);
   const { data, slots } = frames.batch;
   const lengths = new Uint16Array(slots);
   for (let slot = 0; slot < slots; slot++) data.set(mac, slot * slotLength + ethernet.SOURCE);
   const hops = createHops(routes);
-  const neighbours = createNeighbourTable();
-  const families = ([4, 6] as const).filter((version) =>
-    routes.some(({ first, gateway = first }) => versionOf(gateway) === version),
-  );
-  const kernelBatch = createSendBatch(KERNEL_SLOTS, slotLength, interfaceIndex);
+  const neighbours = createNeighbourTable(timing);
+  const solicitations = createSolicitations(SOLICITATIONS_PER_SECOND / links, timing);
+  const reassembly = createReassembly();
+  const askFrom = createAsker(interfaceIndex);
+  /** Packets whose neighbours have answered, with their frames' header. */
+  const answered: Uint8Array[] = [];
+  const unresolved = new Map<string, Address>();
+  const linkBatch = createFrameBatch(LINK_SLOTS, slotLength);
   const inbox = createReceiveBatch(OWN_SLOTS);
   const poll = createWait([ring.fd, own]);
+  const words = new Uint32Array(ADDRESS_WORDS);
   let sendError = "";
   let handler: PacketHandler = () => {};
   let endWatch: (() => void) | undefined;
   let open = true;
-  let refreshUs = 0;
-  let retryUs = FIRST_RETRY_US;
-  /** Whether the kernel was given a packet since the table was last read. */
-  let asked = false;
-  /** Of the packet that `address` last located. */
-  let neighbour = -1;
-
-  const refresh = (nowUs: number): void => {
-    for (const family of families) neighbours.learn(lookUpNeighbours(interfaceIndex, family), nowUs);
-    refreshUs = nowUs + REFRESH_US;
-    retryUs = asked ? Math.min(2 * retryUs, LONGEST_RETRY_US) : FIRST_RETRY_US;
-    asked = false;
-  };
+  /** Range of the packet that `address` last said must wait. */
+  let wanted = 0;
+  let agedUs = monotonicUs();
+  for (const family of [4, 6] as const) neighbours.learn(lookUpNeighbours(interfaceIndex, family), agedUs);
 
   const packetVersion = (slot: number): 4 | 6 =>
     data[slot * slotLength + ethernet.HEADER_LENGTH] >> 4 === 4 ? 4 : 6;
 
-  /** Completes a slot's frame. @returns which way it goes */
-  const address = (slot: number): "frame" | "kernel" | "nowhere" => {
+  /** The IP packet in a slot, in memory of its own. */
+  const packetIn = (slot: number): Uint8Array => {
+    const packet = slot * slotLength + ethernet.HEADER_LENGTH;
+    return copy(data, packet, packet + lengths[slot]);
+  };
+  const ask = (range: number, packet: Uint8Array, wait: "wait" | "go on"): boolean => {
+    const hop = hops.nextHop(range);
+    const source = askFrom(sourceOf(packet), addressOf(hop, 0));
+    return solicitations.ask(hop, 0, source, monotonicUs(), wait === "wait" ? packet : undefined);
+  };
+
+  /** Completes a slot's frame. @returns which way it goes: to wait for its neighbour, or nowhere, when it is no frame yet */
+  const address = (slot: number): "frame" | "wait" | "nowhere" => {
     const frame = slot * slotLength;
     const packet = frame + ethernet.HEADER_LENGTH;
     const version = packetVersion(slot);
@@ -229,8 +227,12 @@ export function attachPacket(handles: PacketHandles): PacketLink {
         ? hops.locate(data, packet + ipv4.DESTINATION, 4)
         : hops.locate(data, packet + ipv6.DESTINATION, 16);
     if (range < 0) return "nowhere";
-    neighbour = hops.neighbour(range, neighbours);
-    if (neighbour < 0 || !neighbours.usable(neighbour)) return "kernel";
+    const neighbour = hops.neighbour(range, neighbours);
+    if (neighbour < 0 || !neighbours.isUsable(neighbour)) {
+      wanted = range;
+      return "wait";
+    }
+    if (neighbours.isStale(neighbour) && ask(range, packetIn(slot), "go on")) neighbours.asking(neighbour);
     neighbours.putMac(neighbour, data, frame + ethernet.DESTINATION);
     putU16(
       data,
@@ -240,33 +242,20 @@ export function attachPacket(handles: PacketHandles): PacketLink {
     frames.batch.lengths[slot] = ethernet.HEADER_LENGTH + lengths[slot];
     return "frame";
   };
-
   const refuse = (cause: string): 0 => {
     sendError = cause;
     return 0;
   };
 
-  /** Gives the kernel slot `first`, and the following ones that are for it too. */
-  const sendThroughKernel = (first: number, count: number, nowUs: number): number => {
-    const version = packetVersion(first);
-    const most = Math.min(count, KERNEL_SLOTS);
-    let run = 0;
-    while (run < most && packetVersion(first + run) === version && address(first + run) === "kernel") {
-      if (neighbour >= 0) neighbours.entrusted(neighbour);
-      const from = (first + run) * slotLength + ethernet.HEADER_LENGTH;
-      for (let i = 0; i < lengths[first + run]; i++) kernelBatch.data[run * slotLength + i] = data[from + i];
-      kernelBatch.lengths[run] = lengths[first + run];
-      run++;
-    }
-    asked = true;
-    refreshUs = Math.min(refreshUs, nowUs + retryUs);
-    const sent = kernelBatch.send(kernel[version], 0, run);
-    return sent > 0 ? sent : refuse(errno());
+  const age = (): void => {
+    const nowUs = monotonicUs();
+    if (nowUs - agedUs < AGE_US) return;
+    neighbours.age(nowUs);
+    agedUs = nowUs;
   };
 
   const send = (first: number, count: number): number => {
-    const nowUs = monotonicUs();
-    if (nowUs >= refreshUs) refresh(nowUs);
+    age();
     let run = 0;
     let way: ReturnType<typeof address> = "frame";
     while (run < count) {
@@ -278,16 +267,94 @@ export function attachPacket(handles: PacketHandles): PacketLink {
       const sent = frames.send(first, run);
       return sent > 0 ? sent : refuse(frames.sendError);
     }
-    return way === "kernel" ? sendThroughKernel(first, count, nowUs) : refuse("ENETUNREACH");
+    if (way === "nowhere") return refuse("ENETUNREACH");
+    const isKept = ask(wanted, packetIn(first), "wait");
+    solicit(monotonicUs());
+    return isKept ? 1 : refuse(ASKING);
   };
 
-  /** Only for slots that are all frames: packets for the kernel are sent here at once. */
+  /** Only for slots that are all frames: packets that wait are kept here at once. */
   const giveBehind = (count: number): boolean => {
-    const nowUs = monotonicUs();
-    if (nowUs >= refreshUs) refresh(nowUs);
+    age();
     const first = (frames.behind?.third() ?? 0) * (slots / THIRDS);
     for (let slot = first; slot < first + count; slot++) if (address(slot) !== "frame") return false;
     return frames.behind?.give(count) ?? false;
+  };
+
+  /** Sends frames of the link's own, as many as can be sent. @param write the next one, or 0 when there is none */
+  const sendOwn = (write: (at: number) => number): void => {
+    for (let count = LINK_SLOTS; count === LINK_SLOTS; ) {
+      count = 0;
+      while (count < LINK_SLOTS) {
+        const length = write(count * slotLength);
+        if (length === 0) break;
+        linkBatch.lengths[count++] = length;
+      }
+      // What is refused is as good as lost: a question is asked again, and the engine retries its SYN.
+      if (count > 0) linkBatch.send(sender, 0, count);
+    }
+  };
+
+  const solicit = (nowUs: number): void =>
+    sendOwn((at) => {
+      const next = solicitations.poll(nowUs);
+      return next === undefined ? 0 : emitSolicitation(linkBatch.data, at, mac, next.source, next.address);
+    });
+
+  const receivePacket: PacketHandler = (bytes, at, end, ageUs) => {
+    if (!reassembly.isFragment(bytes, at, end)) return handler(bytes, at, end, ageUs);
+    const packet = reassembly.take(bytes, at, end, monotonicUs());
+    if (packet !== undefined) handler(packet, 0, packet.length, ageUs);
+  };
+
+  /** What its neighbours tell the link is not for the engine. */
+  const receiveFrame: PacketHandler = (bytes, at, end, ageUs) => {
+    const told = readNeighbourAnswer(bytes, at, end);
+    if (told === "none") return receivePacket(bytes, at + ethernet.HEADER_LENGTH, end, ageUs);
+    if (told === undefined) return;
+    loadAddress(words, 0, told.address, 0, told.address.length);
+    const asked = solicitations.answered(words, 0);
+    // Of strangers nothing is kept.
+    const isLate = unresolved.delete(told.address.join());
+    if (asked === undefined && !isLate && neighbours.find(words, 0) < 0) return;
+    neighbours.hear(words, 0, told.mac, told.override, monotonicUs());
+    for (const packet of asked?.held ?? []) {
+      const frame = new Uint8Array(ethernet.HEADER_LENGTH + packet.length);
+      // An IPv4 packet's next hop may have an IPv6 address (RFC 8950).
+      const etherType = packet[0] >> 4 === 4 ? ethernet.ETHERTYPE.IPV4 : ethernet.ETHERTYPE.IPV6;
+      ethernet.emit(frame, 0, { destination: told.mac, source: mac, etherType });
+      frame.set(packet, ethernet.HEADER_LENGTH);
+      answered.push(frame);
+    }
+  };
+
+  /** Neighbours are asked, have answered, or have not. */
+  const tendNeighbours = (nowUs: number): void => {
+    if (answered.length > 0) {
+      const ready = answered.splice(0).values();
+      sendOwn((at) => {
+        const frame = ready.next().value;
+        if (frame === undefined) return 0;
+        linkBatch.data.set(frame, at);
+        return frame.length;
+      });
+    }
+    solicit(nowUs);
+    for (let failed = solicitations.pollFailure(); failed !== undefined; ) {
+      giveUp(failed);
+      failed = solicitations.pollFailure();
+    }
+  };
+
+  const giveUp = ({ address: absent, held }: Solicited): void => {
+    loadAddress(words, 0, absent, 0, absent.length);
+    const row = neighbours.find(words, 0);
+    if (row >= 0) neighbours.failed(row);
+    if (unresolved.size < MOST_UNRESOLVED) unresolved.set(absent.join(), absent);
+    for (const packet of held) {
+      const error = unreachableNeighbour(packet);
+      handler(error, 0, error.length, 0);
+    }
   };
 
   const receiveOwn = (): number => {
@@ -305,9 +372,14 @@ export function attachPacket(handles: PacketHandles): PacketLink {
     for (let slot = 0; slot < received; slot++) {
       const start = inbox.start(slot);
       // No time stamps: asking for them makes the kernel stamp every packet of the machine.
-      handler(inbox.data, start, start + Math.max(0, inbox.length(slot)), 0);
+      receivePacket(inbox.data, start, start + Math.max(0, inbox.length(slot)), 0);
     }
     return received < OWN_SLOTS;
+  };
+
+  const dueIn = (): number => {
+    const nowUs = monotonicUs();
+    return Math.max(0, solicitations.pollTimeout(nowUs) - nowUs);
   };
 
   return {
@@ -319,21 +391,21 @@ export function attachPacket(handles: PacketHandles): PacketLink {
     },
     listen: (wanted, onReadable) => {
       handler = wanted;
-      frames.listen(
-        (bytes, at, end, ageUs) => wanted(bytes, at + ethernet.HEADER_LENGTH, end, ageUs),
-        onReadable,
-      );
+      frames.listen(receiveFrame, onReadable);
       if (onReadable !== undefined) endWatch = watch([own], onReadable);
     },
     drain: () => {
       if (!open) return true;
       const empty = frames.drain();
+      tendNeighbours(monotonicUs());
       return drainOwn() && empty;
     },
     wait: (timeoutUs) => {
       if (frames.behind?.isBusy() === true) frames.wait(timeoutUs);
-      else poll(timeoutUs);
+      else poll(Math.min(timeoutUs, dueIn()));
     },
+    dueIn,
+    unresolved: () => [...unresolved.values(), ...solicitations.asked()],
     behind: frames.behind === undefined ? undefined : { ...frames.behind, give: giveBehind },
     receiveDrops: frames.receiveDrops,
     receiveBuffer: frames.receiveBuffer,
@@ -353,9 +425,9 @@ export function closePacket(handles: PacketHandles): void {
   closeOwn(handles, "now");
 }
 
-function closeOwn({ own, kernel, quiet }: PacketHandles, when: "now" | "soon"): void {
+function closeOwn({ own, quiet }: PacketHandles, when: "now" | "soon"): void {
   closeAll(
-    [own, kernel[4], kernel[6], quiet].filter((fd) => fd >= 0),
+    [own, quiet].filter((fd) => fd >= 0),
     when,
   );
 }

@@ -128,9 +128,10 @@ const NFGENMSG_LENGTH = 4;
 const CHAIN = { table: 1, name: 3, hook: 4, policy: 5, rules: 6 } as const;
 const HOOK = { number: 1 } as const;
 const NF_ACCEPT = 1;
-const NFPROTO = { inet: 1, ipv4: 2, netdev: 5, ipv6: 10 } as const;
-/** Where packets of this machine pass: by number, of the IP families, and of netdev. */
+const NFPROTO = { inet: 1, ipv4: 2, arp: 3, netdev: 5, ipv6: 10 } as const;
+/** Where packets of this machine pass: by number, of the IP families, of ARP, and of netdev. */
 const IP_HOOKS: Readonly<Record<number, string>> = { 3: "output", 4: "postrouting" };
+const ARP_HOOKS: Readonly<Record<number, string>> = { 1: "ARP output" };
 const DEVICE_HOOKS: Readonly<Record<number, string>> = { 1: "egress" };
 
 function chainsPassed(families: readonly (4 | 6)[]): string[] {
@@ -138,7 +139,7 @@ function chainsPassed(families: readonly (4 | 6)[]): string[] {
   const wanted = new Set<number>([
     NFPROTO.inet,
     NFPROTO.netdev,
-    ...families.map((family) => (family === 4 ? NFPROTO.ipv4 : NFPROTO.ipv6)),
+    ...families.flatMap((family) => (family === 4 ? [NFPROTO.ipv4, NFPROTO.arp] : [NFPROTO.ipv6])),
   ]);
   const seen = visitAll(NETLINK.netfilter, NFT_GETCHAIN, new Uint8Array(NFGENMSG_LENGTH), (message) => {
     const family = message.body[0];
@@ -146,7 +147,8 @@ function chainsPassed(families: readonly (4 | 6)[]): string[] {
     const hook = found.get(CHAIN.hook);
     if (hook === undefined || !wanted.has(family)) return;
     const number = networkU32(readAttributes(hook).get(HOOK.number));
-    const name = (family === NFPROTO.netdev ? DEVICE_HOOKS : IP_HOOKS)[number];
+    const hooks = family === NFPROTO.netdev ? DEVICE_HOOKS : family === NFPROTO.arp ? ARP_HOOKS : IP_HOOKS;
+    const name = hooks[number];
     const idle =
       networkU32(found.get(CHAIN.rules)) === 0 && networkU32(found.get(CHAIN.policy), 1) === NF_ACCEPT;
     if (name !== undefined && !idle) hooked.add(name);

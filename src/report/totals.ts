@@ -88,6 +88,38 @@ function path({ path, received, receiveDrops, open, closed, controls }: ScanSumm
   ];
 }
 
+/** Hosts and times that are named one by one. */
+const MOST_NAMED = 3;
+
+function few<Item>(items: readonly Item[], sentence: (item: Item) => string, rest: string): string[] {
+  const lines = items.slice(0, MOST_NAMED).map(sentence);
+  const more = items.length - lines.length;
+  return more > 0 ? [...lines, `and ${digits(more)} more ${rest}`] : lines;
+}
+
+/** Hosts that hold up the run, and times in which nothing could be found out. */
+function hindrances({ rstLimited = [], outages = [], startedMs }: ScanSummary): TotalsLine[] {
+  const slowest = [...rstLimited].sort((a, b) => a.perSecond - b.perSecond);
+  const since = (ms: number): string => duration(Math.max(0, ms - startedMs));
+  return [
+    ...few(
+      slowest,
+      ({ ip, perSecond }) =>
+        `${ip} limits its RSTs to about ${perSecond < 10 ? perSecond.toPrecision(2) : Math.round(perSecond)} a second`,
+      "hosts limit their RSTs",
+    ).map((text): TotalsLine => ({ kind: "note", text })),
+    ...few(
+      outages,
+      ({ ip, fromMs, toMs }) => {
+        const who = ip === undefined ? "an outage of the path: no host" : ip;
+        const until = toMs === undefined ? "on" : `to ${since(toMs)}, for ${duration(toMs - fromMs)}`;
+        return `${who} answered${ip === undefined ? "" : " nothing"} from ${since(fromMs)} ${until}`;
+      },
+      "outages",
+    ).map((text): TotalsLine => ({ kind: "warning", text: `warning: ${text}` })),
+  ];
+}
+
 /** How far silence can be trusted. Always reported if an open port was probably missed. */
 function missed(
   { path, reasons }: ScanSummary,
@@ -152,6 +184,7 @@ export function totalsLines(
   return [
     ...notShown.map((text): TotalsLine => ({ kind: "not-shown", text })),
     ...(verbose ? [...notes(summary), ...path(summary)] : []),
+    ...hindrances(summary),
     ...warnings(summary),
     ...missed(summary, verbose, doubtful),
     total(summary, isShard),

@@ -9,6 +9,7 @@
  * Open addressing with linear probing and backward-shift deletion: no tombstones, so lookups do not decay with age.
  * No I/O, no clock, no policy: which events change a state is state.ts, when to retry is scan/.
  */
+import { formatAddress } from "../wire/address.ts";
 import { PROBE_STATES, type ProbeState } from "./state.ts";
 
 /** Words of an address: IPv6 unchanged, IPv4 as ::ffff:a.b.c.d (RFC 4291 §2.5.5.2). */
@@ -42,6 +43,13 @@ export function storeAddress(words: Uint32Array, at: number, length: number): Ui
   for (let i = 0; i < 16; i++) bytes[i] = words[at + (i >> 2)] >>> (24 - 8 * (i & 3));
   return bytes.slice(16 - length);
 }
+
+/** The address in four words; one that is mapped is IPv4's. */
+export const addressOf = (words: Uint32Array, at: number): Uint8Array =>
+  storeAddress(words, at, words[at] === 0 && words[at + 1] === 0 && words[at + 2] === MAPPED_PREFIX ? 4 : 16);
+
+/** The same as text. */
+export const addressText = (words: Uint32Array, at: number): string => formatAddress(addressOf(words, at));
 
 export const sameWords = (a: Uint32Array, aAt: number, b: Uint32Array, bAt: number): boolean =>
   a[aAt] === b[bAt] && a[aAt + 1] === b[bAt + 1] && a[aAt + 2] === b[bAt + 2] && a[aAt + 3] === b[bAt + 3];

@@ -86,6 +86,10 @@ export function isFragment(b: Uint8Array, at: number): boolean {
 }
 
 /** Where in the original payload this fragment belongs, in bytes (the field counts units of 8), 0 … 65528. */
+export function moreFragments(b: Uint8Array, at: number): boolean {
+  return (u16(b, at + FRAGMENT) & MORE_FRAGMENTS) !== 0;
+}
+
 export function fragmentOffset(b: Uint8Array, at: number): number {
   return (u16(b, at + FRAGMENT) & FRAGMENT_OFFSET) * 8;
 }
@@ -139,7 +143,7 @@ export function parse(b: Uint8Array, at: number, end: number): Ipv4Header | unde
     totalLength: totalLength(b, at),
     identification: identification(b, at),
     dontFragment: dontFragment(b, at),
-    moreFragments: (u16(b, at + FRAGMENT) & MORE_FRAGMENTS) !== 0,
+    moreFragments: moreFragments(b, at),
     fragmentOffset: fragmentOffset(b, at),
     ttl: ttl(b, at),
     protocol: protocol(b, at),

@@ -125,6 +125,33 @@ export function walk(b: Uint8Array, at: number, end: number, upper: Upper): bool
   return true;
 }
 
+/**
+ * Where the fragment header of the packet at `at` stands, behind which its payload is a part of a larger packet's; -1 when it has
+ * none, or a header before it is cut off.
+ */
+export function fragmentHeaderAt(b: Uint8Array, at: number, end: number): number {
+  let header = at + HEADER_LENGTH;
+  for (let protocol = nextHeader(b, at); isExtension(protocol); ) {
+    if (header + 8 > end) return -1;
+    if (protocol === PROTOCOL.FRAGMENT) return header;
+    const next = header + extensionLength(b, header, protocol);
+    protocol = b[header];
+    header = next;
+  }
+  return -1;
+}
+
+/** Where the number of the header at `header` stands: in the fixed header, or in the extension header before it. */
+export function nextHeaderFieldBefore(b: Uint8Array, at: number, header: number): number {
+  let field = at + NEXT_HEADER;
+  for (let each = at + HEADER_LENGTH; each < header; ) {
+    const protocol = b[field];
+    field = each;
+    each += extensionLength(b, each, protocol);
+  }
+  return field;
+}
+
 /** Types of routing headers that hold whole addresses from their byte 8 on, the final destination among them. */
 const ROUTING_TYPE = { SOURCE_ROUTE: 0, MOBILE: 2, SEGMENT: 4 } as const;
 const ADDRESS_LENGTH = 16;

@@ -2,9 +2,10 @@
  * Firewalls: what a far one answers with (every ICMP code that it knows), and what a near one does to sending.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { linesOf, run, synprobe } from "../cli/process.ts";
 import { firewall, firewallProblem, REJECTING } from "./firewalls.ts";
 import { listen } from "./listeners.ts";
-import { createLab, FAR, FAR_TTL, type Lab, skipping } from "./netns.ts";
+import { createLab, FAR, FAR_TTL, inNamespace, type Lab, skipping } from "./netns.ts";
 import { at, type Found, probe } from "./probing.ts";
 
 const FAMILIES = ["ipv4", "ipv6"] as const;
@@ -77,5 +78,16 @@ describe.skipIf(skipping("firewalls that reject", firewallProblem()))("firewalls
     });
     // Packets of the same batch left nevertheless.
     expect(found.get(at(FAR[family], CLOSED))).toMatchObject({ state: "closed", reason: "reset", tries: 1 });
+  });
+
+  test("a limit of RSTs: the host is named, with about its number", async () => {
+    firewall(lab.far, "output", [
+      "tcp flags & rst == rst tcp sport 8001-8200 limit rate over 100/second burst 5 packets drop",
+    ]);
+    const { stdout } = await run(inNamespace(lab.near, synprobe("-oJ", "-", at(FAR.ipv4, "8001-8200"))));
+    const { rst_limited: limited } = JSON.parse(linesOf(stdout).at(-1) ?? "");
+    expect(limited).toEqual([{ ip: FAR.ipv4, per_second: expect.any(Number) }]);
+    expect(limited[0].per_second).toBeGreaterThan(40);
+    expect(limited[0].per_second).toBeLessThan(200);
   });
 });

@@ -23,7 +23,6 @@ export interface Setting {
   readonly device: string;
   readonly ports: readonly [first: number, last: number];
   readonly routes: readonly (readonly [first: string, last: string, gateway?: string])[];
-  readonly sources?: readonly string[];
 }
 
 /** Lines in: packets in hex, which are sent as one batch. */
@@ -98,7 +97,7 @@ function runInWorker({ handles, port }: { handles: PacketHandles; port: MessageP
   link.close();
 }
 
-function run({ mode, device, ports, routes, sources = [] }: Setting): void {
+function run({ mode, device, ports, routes }: Setting): void {
   const address = (text: string): Uint8Array => {
     const parsed = parseAddress(text);
     if (parsed === undefined) throw new Error(`not an address: ${text}`);
@@ -112,7 +111,6 @@ function run({ mode, device, ports, routes, sources = [] }: Setting): void {
       last: address(last),
       ...(gateway === undefined ? {} : { gateway: address(gateway) }),
     })),
-    sources: sources.map(address),
   });
   dropCapabilities();
   const lines = createInterface({ input: process.stdin });
@@ -133,16 +131,29 @@ function run({ mode, device, ports, routes, sources = [] }: Setting): void {
     return;
   }
   const link = attachPacket(handles);
+  let due: NodeJS.Timeout | undefined;
+  const drain = (): void => {
+    link.drain();
+    clearTimeout(due);
+    const dueMs = Math.ceil((link.dueIn?.() ?? Number.POSITIVE_INFINITY) / 1000);
+    if (dueMs < Number.POSITIVE_INFINITY) due = setTimeout(drain, dueMs);
+  };
   link.listen(
     (bytes, at, end, ageUs) => tell({ received: hex(bytes, at, end), ageUs }),
-    () => link.drain(),
+    drain,
     (error) => {
       throw error;
     },
   );
-  lines.on("line", (line) => tell({ sent: sendAll(link, JSON.parse(line)) }));
+  lines.on("line", (line) => {
+    tell({ sent: sendAll(link, JSON.parse(line)) });
+    drain();
+  });
   // Nothing may keep the process alive once the link is closed.
-  lines.on("close", () => link.close());
+  lines.on("close", () => {
+    link.close();
+    clearTimeout(due);
+  });
   tell({ ready: true });
 }
 

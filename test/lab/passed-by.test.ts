@@ -61,6 +61,14 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
     }
   });
 
+  it("a firewall that looks at ARP: raw, as packet asks neighbours by itself", async () => {
+    nft("add table arp t", "add chain arp t o { type filter hook output priority 0; policy accept; }");
+    nft("add rule arp t o counter accept");
+    const found = await probe(LARGE);
+    expect(found).toMatchObject({ states: ALL_CLOSED, link: "raw-ip" });
+    expect(found.stderr).toMatch(/raw-ip and not packet.*firewall rules at ARP output/);
+  });
+
   it("a firewall at output: its refusals are results, and -v says why raw was taken", async () => {
     nft(
       "add table ip t",

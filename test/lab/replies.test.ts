@@ -15,6 +15,8 @@ interface Reply {
   readonly icmp?: readonly [type: number, code: number];
   readonly vlan?: number;
   readonly delay?: number;
+  /** The packet comes in fragments, cut after so many bytes of payload each. */
+  readonly cut?: readonly number[];
   /** IPv6 extension headers, and their protocol numbers. */
   readonly headers?: readonly string[];
   readonly kinds?: readonly number[];
@@ -39,6 +41,9 @@ const IPV4: readonly Case[] = [
   ["SYN+ACK of another VLAN", "filtered no-response", [{ f: "SA", vlan: 7 }]],
   ["SYN+ACK with a priority tag", "open syn-ack", [{ f: "SA", vlan: 0 }]],
   ["SYN+ACK with 3,000 bytes of text", "open syn-ack", [{ f: "SA", text: 3000 }]],
+  ["SYN+ACK in two fragments", "open syn-ack", [{ f: "SA", cut: [16] }]],
+  ["RST+ACK with text in four", "closed reset", [{ f: "RA", text: 2000, cut: [24, 800, 1600] }]],
+  ["ICMP in two fragments", "filtered admin-prohibited", [{ icmp: [3, 13], cut: [32] }]],
 ];
 const PADDED = "0000010400000000";
 const IPV6: readonly Case[] = [
@@ -53,6 +58,8 @@ const IPV6: readonly Case[] = [
     "open syn-ack",
     [{ f: "SA", kinds: new Array(9).fill(60), headers: new Array(9).fill(PADDED) }],
   ],
+  // The first one holds all headers (RFC 7112).
+  ["SYN+ACK with text in three fragments", "open syn-ack", [{ f: "SA", text: 900, cut: [24, 400] }]],
 ];
 const FIRST = 1001;
 const HOSTS = [

@@ -27,6 +27,22 @@ def ipv4(source, target, protocol, payload):
     return h[:10] + struct.pack("!H", checksum(h)) + h[12:] + payload
 
 
+def fragments(packet, v4, cuts):
+    """Pieces of the payload that end after so many bytes each; the last one first."""
+    head, payload = (packet[:20], packet[20:]) if v4 else (packet[:40], packet[40:])
+    pieces = []
+    for i, (start, end) in enumerate(zip([0] + cuts, cuts + [len(payload)])):
+        more = end < len(payload)
+        piece = payload[start:end]
+        if v4:
+            h = head[:2] + struct.pack("!HHH", 20 + len(piece), 7, more << 13 | start // 8) + head[8:10] + b"\0\0" + head[12:]
+            pieces.append(h[:10] + struct.pack("!H", checksum(h)) + h[12:] + piece)
+        else:
+            part = bytes([head[6], 0]) + struct.pack("!HI", start | more, 7) + piece
+            pieces.append(head[:4] + struct.pack("!HB", len(part), 44) + head[7:] + part)
+    return pieces[::-1]
+
+
 def answer(frame, one):
     ip = frame[14:]
     v4 = ip[0] >> 4 == 4
@@ -47,9 +63,11 @@ def answer(frame, one):
             kinds = one.get("kinds", []) + [6]
             chain = b"".join(bytes([kinds[i + 1]]) + h[1:] for i, h in enumerate(headers))
             packet = struct.pack("!IHBB", 6 << 28, len(chain + tcp), kinds[0], 61) + target + source + chain + tcp
+    packets = fragments(packet, v4, one["cut"]) if "cut" in one else [packet]
     tag = struct.pack("!HH", 0x8100, one["vlan"]) if "vlan" in one else b""
     time.sleep(one.get("delay", 0))
-    wire.send(frame[6:12] + frame[:6] + tag + frame[12:14] + packet)
+    for packet in packets:
+        wire.send(frame[6:12] + frame[:6] + tag + frame[12:14] + packet)
 
 
 print("ready", flush=True)

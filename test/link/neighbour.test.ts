@@ -24,10 +24,10 @@ const entry = (host: string, state: NeighbourState, mac?: Uint8Array): Neighbour
 });
 
 type Table = ReturnType<typeof createNeighbourTable>;
-/** The hardware address that frames for a host would bear; undefined when the kernel is to have its packets. */
+/** The hardware address that frames for a host would bear; undefined when it has to be asked for first. */
 function macOf(table: Table, host: Address): string | undefined {
   const row = table.find(words(host), 0);
-  if (row < 0 || !table.usable(row)) return undefined;
+  if (row < 0 || !table.isUsable(row)) return undefined;
   const out = new Uint8Array(8);
   table.putMac(row, out, 1);
   return formatMac(out, 1);
@@ -37,62 +37,62 @@ describe("the neighbour table", () => {
   const host = address("198.18.0.9");
 
   it.each([
-    ["reachable", true],
-    ["delay", true],
-    ["probe", true],
-    ["permanent", true],
-    ["stale", false],
-    ["incomplete", false],
-    ["failed", false],
-  ] as const)("%s: usable at once: %s", (state, usable) => {
-    const table = createNeighbourTable();
+    ["reachable", true, false],
+    ["delay", true, false],
+    ["probe", true, false],
+    ["permanent", true, false],
+    ["stale", true, true],
+    ["incomplete", false, false],
+    ["failed", false, false],
+  ] as const)("what the kernel knows, %s: usable: %s, to be asked: %s", (state, usable, stale) => {
+    const table = createNeighbourTable({ reachableUs: 30 * SECOND });
     table.learn([entry("198.18.0.9", state, MAC_A)], 0);
     expect(macOf(table, host)).toBe(usable ? formatMac(MAC_A) : undefined);
+    const row = table.find(words(host), 0);
+    if (usable) expect(table.isStale(row)).toBe(stale);
+    else expect(row).toBe(-1);
   });
 
-  it("gives the kernel one packet to confirm a stale entry, and again when it is stale again", () => {
-    const table = createNeighbourTable();
-    for (let round = 0; round < 3; round++) {
-      table.learn([entry("198.18.0.9", "stale", MAC_A)], round * SECOND);
-      expect(macOf(table, host)).toBeUndefined();
-      table.entrusted(table.find(words(host), 0));
-      expect(macOf(table, host)).toBe(formatMac(MAC_A));
+  it("an entry is used until it is old, then used and asked for once, and again when it is old again", () => {
+    const table = createNeighbourTable({ reachableUs: 30 * SECOND });
+    const hear = (atUs: number): void => table.hear(words(host), 0, MAC_A, true, atUs);
+    hear(0);
+    const row = table.find(words(host), 0);
+    for (const start of [0, 100 * SECOND]) {
+      hear(start);
+      table.age(start + 30 * SECOND);
+      expect(table.isStale(row)).toBe(false);
+      table.age(start + 31 * SECOND);
+      expect([table.isStale(row), table.isUsable(row)]).toEqual([true, true]);
+      table.asking(row);
+      table.age(start + 40 * SECOND);
+      expect([table.isStale(row), table.isUsable(row)]).toEqual([false, true]);
     }
-  });
-
-  it("confirms nobody while the kernel's table is crowded: those still to be found need the room", () => {
-    const table = createNeighbourTable();
-    const crowd = Array.from({ length: 300 }, (_, i) => entry(`198.18.${i >> 8}.${i & 255}`, "stale", MAC_A));
-    table.learn(crowd, 0);
+    table.failed(row);
+    expect(macOf(table, host)).toBeUndefined();
+    hear(200 * SECOND);
     expect(macOf(table, host)).toBe(formatMac(MAC_A));
   });
 
-  it("being given a packet does not make an unknown address known", () => {
-    const table = createNeighbourTable();
-    table.learn([entry("198.18.0.9", "reachable", MAC_A)], 0);
-    table.learn([entry("198.18.0.9", "failed")], SECOND);
-    table.entrusted(table.find(words(host), 0));
-    expect(macOf(table, host)).toBeUndefined();
+  it("a permanent entry is what the user says, for ever", () => {
+    const table = createNeighbourTable({ reachableUs: 30 * SECOND });
+    table.learn([entry("198.18.0.9", "permanent", MAC_A)], 0);
+    table.age(1000 * SECOND);
+    table.hear(words(host), 0, MAC_B, true, 1001 * SECOND);
+    table.age(2000 * SECOND);
+    expect(macOf(table, host)).toBe(formatMac(MAC_A));
+    expect(table.isStale(table.find(words(host), 0))).toBe(false);
   });
 
-  it("takes a new hardware address, and drops one that no longer resolves", () => {
-    const table = createNeighbourTable();
-    table.learn([entry("198.18.0.9", "reachable", MAC_A)], 0);
-    table.learn([entry("198.18.0.9", "reachable", MAC_B)], SECOND);
-    expect(macOf(table, host)).toBe(formatMac(MAC_B));
-    table.learn([entry("198.18.0.9", "incomplete")], 2 * SECOND);
-    expect(macOf(table, host)).toBeUndefined();
-    table.learn([entry("198.18.0.9", "reachable", MAC_A)], 3 * SECOND);
-    expect(macOf(table, host)).toBe(formatMac(MAC_A));
-  });
-
-  it("remembers for a while what the kernel has forgotten", () => {
-    const table = createNeighbourTable();
-    table.learn([entry("198.18.0.9", "reachable", MAC_A)], 0);
-    table.learn([], 20 * SECOND);
-    expect(macOf(table, host)).toBe(formatMac(MAC_A));
-    table.learn([], 21 * SECOND);
-    expect(macOf(table, host)).toBeUndefined();
+  it.each([
+    ["another hardware address is taken", true, 2 * SECOND, MAC_B],
+    ["but not within a second: two hosts have the address", true, 0.9 * SECOND, MAC_A],
+    ["and not without the override flag", false, 2 * SECOND, MAC_A],
+  ] as const)("%s", (_, override, atUs, expected) => {
+    const table = createNeighbourTable({ reachableUs: 30 * SECOND });
+    table.hear(words(host), 0, MAC_A, true, 0);
+    table.hear(words(host), 0, MAC_B, override, atUs);
+    expect(macOf(table, host)).toBe(formatMac(expected));
   });
 
   it("holds as many as a link has, IPv4 and IPv6, as a Map would", () => {
@@ -104,7 +104,7 @@ describe("the neighbour table", () => {
     const dumps = fc.array(fc.array(fc.tuple(hosts, macs), { maxLength: 600 }), { maxLength: 4 });
     fc.assert(
       fc.property(dumps, hosts, (learned, stranger) => {
-        const table = createNeighbourTable();
+        const table = createNeighbourTable({ reachableUs: 30 * SECOND });
         const oracle = new Map<string, string>();
         learned.forEach((dump, i) => {
           table.learn(
@@ -121,7 +121,7 @@ describe("the neighbour table", () => {
   });
 
   it("starts afresh rather than grow without end", () => {
-    const table = createNeighbourTable();
+    const table = createNeighbourTable({ reachableUs: 30 * SECOND });
     const many = Array.from({ length: 70_000 }, (_, n) => ({
       address: Uint8Array.of(10, n >> 16, n >> 8, n),
       state: "reachable" as const,
@@ -178,7 +178,7 @@ describe("next hops", () => {
       range("198.18.0.0", "198.18.0.255", "192.0.2.10"),
       range("192.0.2.0", "192.0.2.255"),
     ]);
-    const table = createNeighbourTable();
+    const table = createNeighbourTable({ reachableUs: 30 * SECOND });
     const through = (host: string): number => {
       const found = hops.locate(address(host), 0, 4);
       return hops.neighbour(found, table);

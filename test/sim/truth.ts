@@ -64,6 +64,10 @@ export interface Score {
   readonly rates: readonly { readonly us: number; readonly rate: number; readonly sent: number }[];
   readonly tries: ReadonlyMap<string, number>;
   readonly counts: Engine["counts"];
+  readonly found: {
+    readonly hosts: ReturnType<Engine["hostFindings"]>;
+    readonly outages: ReturnType<Engine["outages"]>;
+  };
   readonly network: LabNetwork;
 }
 
@@ -89,6 +93,8 @@ export function scanTruth(
     readonly startsUs?: readonly number[];
     /** Sees every verdict as it falls; it must keep nothing of it. */
     readonly onVerdict?: (verdict: Verdict, nowUs: number) => void;
+    /** Whether a SYN that leaves then is lost for certain, whoever it is for. */
+    readonly isLost?: (packet: Uint8Array, nowUs: number) => boolean;
     /** They are workers of one run: all go by what all find. */
     readonly workers?: boolean;
     /** Ends before the scans do: what is scored then is what they had by that time. */
@@ -136,7 +142,7 @@ export function scanTruth(
       engine.handleTimeout(now);
       for (let n = engine.pollTransmit(now, out, 0, 0); n > 0; n = engine.pollTransmit(now, out, 0, 0)) {
         engine.handleDeparture(0, 1, now, now);
-        network.handlePacket(out, 0, n, now);
+        if (more.isLost?.(out, now) !== true) network.handlePacket(out, 0, n, now);
       }
       for (let v = engine.pollVerdict(); v !== undefined; v = engine.pollVerdict()) {
         const code = v.state === "open" ? 1 : v.state === "closed" ? 2 : 3;
@@ -255,6 +261,7 @@ function score(
     rates: scan.rates,
     tries: scan.tries,
     counts,
+    found: { hosts: engine.hostFindings(), outages: engine.outages(scan.endUs) },
     network,
   };
 }

@@ -129,7 +129,6 @@ function tellPlan(plan: Plan, untold: number, options: TimedOptions, messages: M
   for (const [why, times] of leftOut) {
     messages.note(`left out, as nothing there can answer: ${why}${times > 1 ? ` (${times} times)` : ""}`);
   }
-  for (const warning of plan.warnings) messages.note(warning);
 }
 
 function emptyStatus(plan: Plan): ExitStatus {

@@ -18,6 +18,9 @@ const RATE_MS = 2000;
 const PACE_MS = 30_000;
 const SAMPLE_MS = 100;
 
+/** A host that takes longer than this is named, if the rest of the run does not. */
+const LEAST_HELD_UP_MS = 3000;
+
 /** Moves to the line's start and clears it. */
 const CLEAR = "\r\x1b[K";
 
@@ -64,7 +67,10 @@ const percent = (part: number, whole: number): string =>
   `${((whole === 0 ? 1000 : Math.floor((part / whole) * 1000)) / 10).toFixed(1)}%`;
 
 function fields(progress: ScanProgress, pace: Pace, colors: Colors): Field[] {
-  const { sent, retransmitted, receiveDrops, sendErrors } = progress;
+  const { sent, retransmitted, receiveDrops, sendErrors, heldUp } = progress;
+  // Where few ports are left, and those of one host, the pace of all the others tells nothing.
+  const isHeldUp = heldUp !== undefined && heldUp.ms > Math.max(LEAST_HELD_UP_MS, pace.left ?? 0);
+  const left = isHeldUp ? heldUp.ms : pace.left;
   const rate = (perSecond: number | undefined): string =>
     perSecond === undefined ? "-" : `${rounded(perSecond)}/s`;
   const all: (Field | false)[] = [
@@ -77,7 +83,8 @@ function fields(progress: ScanProgress, pace: Pace, colors: Colors): Field[] {
     retransmitted > 0 && { text: `${percent(retransmitted, sent)} resent`, rank: 2 },
     { text: `${rounded(progress.inFlight)} in flight`, rank: 0 },
     { text: clock(progress.elapsedMs), rank: 1 },
-    pace.left !== undefined && { text: `about ${clock(pace.left)} left`, rank: 7 },
+    left !== undefined && { text: `about ${clock(left)} left`, rank: 7 },
+    isHeldUp && { text: `held up by ${heldUp.ip}`, rank: 1.5 },
   ];
   return all.filter((field) => field !== false);
 }

@@ -5,7 +5,7 @@ import type { Plan } from "../../runtime/plan/plan.ts";
 import type { OpenScan } from "../../runtime/run/scan.ts";
 import type { ScanOptions } from "../../runtime/run/scan-options.ts";
 import { shellCommand } from "../../runtime/system/privilege.ts";
-import { probePorts } from "../../runtime/system/system.ts";
+import { neighbourLimit, probePorts } from "../../runtime/system/system.ts";
 import type { PortResult } from "../../scan/probe/result.ts";
 import type { TimedOptions } from "../options/table.ts";
 import type { Messages } from "./terminal.ts";
@@ -21,6 +21,7 @@ export interface DescribedRun {
 
 export function describeLink({ means, receiveBuffer }: OpenScan, run: DescribedRun): void {
   const { plan, options, messages } = run;
+  const { crowd } = plan;
   if (means.link === "connect") {
     describeConnect(run);
     return;
@@ -39,6 +40,12 @@ export function describeLink({ means, receiveBuffer }: OpenScan, run: DescribedR
   const passedBy = means.passedBy.join("; ");
   if (means.link === "packet" && passedBy !== "") {
     messages.note(`--link packet passes by what the kernel does to packets, and here is ${passedBy}`);
+  }
+  if (means.link === "raw-ip" && crowd > 0) {
+    messages.note(
+      `up to ${crowd} hosts are on the link itself, and the kernel's table of neighbours holds ${neighbourLimit()}: expect refused sends ` +
+        "and missed hosts, or give --link packet, which has a table of its own",
+    );
   }
   if (options.verbose !== true) return;
   if (means.link === "raw-ip" && passedBy !== "") {

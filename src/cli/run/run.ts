@@ -12,7 +12,7 @@ import type { ScanHooks } from "../../runtime/run/running-scan.ts";
 import { type KernelCounters, readCounters } from "../../runtime/system/system.ts";
 import { PORT_STATES, type RateDecision, type ScanSummary } from "../../scan/probe/result.ts";
 import { storeAddress } from "../../socket/table.ts";
-import { formatAddress } from "../../wire/address.ts";
+import { type Address, formatAddress } from "../../wire/address.ts";
 import type { ExitStatus } from "../exit.ts";
 import type { RunContext } from "./context.ts";
 import { journalOptions, type OpenedJournal, openRunJournal } from "./journal.ts";
@@ -72,16 +72,17 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
     };
     const before = readCounters();
     const names = watchNames(context.plan);
-    const { summary, failure, heard } = await drive(context, {
+    const driven = await drive(context, {
       outputs,
       reporter: { ...reporter, finish },
       wants: context.why === undefined ? reporter.wants(info) : PORT_STATES,
       journal,
       names,
     });
+    const { summary, failure, heard } = driven;
     progress.done();
     const wasProbed = failure === undefined && journal?.complete !== true;
-    const silence = heard || !wasProbed ? undefined : await explainSilence(context, summary, before);
+    const silence = heard || !wasProbed ? undefined : await explainSilence(context, driven, before);
     const { where, ways } = await explainFiltered(context, wasProbed);
     await outputs.rest();
     finish({
@@ -108,13 +109,17 @@ async function explainFiltered({ why, interruption }: RunContext, wasProbed: boo
 }
 
 /** Why nothing answered; undefined when something did. Looks only then. */
-async function explainSilence({ scan, plan }: RunContext, summary: ScanSummary, before: KernelCounters) {
+async function explainSilence(
+  { scan, plan }: RunContext,
+  { summary, unresolved }: Driven,
+  before: KernelCounters,
+) {
   if (summary.open + summary.closed > 0 || summary.filtered === 0) return undefined;
   const [{ gatherNoAnswerFacts }, { judgeNoAnswers, noAnswerLines }] = await Promise.all([
     import("../../runtime/diagnose/no-answers-facts.ts"),
     import("../../runtime/diagnose/no-answers.ts"),
   ]);
-  const causes = judgeNoAnswers(summary, gatherNoAnswerFacts(plan, scan.means, before));
+  const causes = judgeNoAnswers(summary, gatherNoAnswerFacts(plan, scan.means, unresolved, before));
   return causes.length === 0 ? undefined : { causes, lines: noAnswerLines(causes) };
 }
 
@@ -134,6 +139,8 @@ interface Driven {
   readonly failure: unknown;
   /** Whether any result that was wanted rests on a packet from outside. */
   readonly heard: boolean;
+  /** Neighbours that have not answered; undefined when the kernel asked them. */
+  readonly unresolved: readonly Address[] | undefined;
 }
 
 /** Runs the scan, with journal, progress and outputs around it. */
@@ -225,7 +232,7 @@ async function drive(
   } catch (error) {
     failure ??= error;
   }
-  return { summary, failure, heard };
+  return { summary, failure, heard, unresolved: running.unresolved() };
 }
 
 function runInfo({ plan, argv, options, scan }: RunContext): RunInfo {

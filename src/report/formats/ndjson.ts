@@ -170,6 +170,15 @@ function summaryObject(summary: RunSummary): object {
     receive_drops: summary.receiveDrops,
     send_errors: summary.sendErrors,
     path: summary.path === undefined ? undefined : pathObject(summary.path),
+    rst_limited: summary.rstLimited?.map(({ ip, perSecond }) => ({
+      ip,
+      per_second: toThousandths(perSecond),
+    })),
+    outages: summary.outages?.map(({ ip, fromMs, toMs }) => ({
+      ip,
+      from: isoTime(fromMs),
+      to: toMs === undefined ? undefined : isoTime(toMs),
+    })),
     silence: summary.silence?.map(({ code, text }) => ({ code, text })),
     where: summary.where?.map(({ ip, port, kind, from, to, by, doubt, text }) => ({
       ip,

@@ -116,6 +116,11 @@ function runRemarks({ ending, summary, brokenLine }: RecordedRun): Remark[] {
   const remarks: Remark[] = [];
   const add = (kind: Remark["kind"], text: string): void => void remarks.push({ kind, text });
   if (ending === "complete") add("ok", "The run is complete: it ended by itself.");
+  if (ending === "unknown")
+    add(
+      "warn",
+      "Only open ports are listed: of others it is not known whether they were probed, nor what they were.",
+    );
   if (ending === "interrupted") {
     const left = summary?.unfinished ?? 0;
     add(

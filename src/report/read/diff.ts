@@ -28,6 +28,7 @@ import {
  * - `no-host`: it probed this port, and lists no such host: down, or not a target (nmap);
  * - `host-down`: it found the host down (nmap);
  * - `not-listed`: it probed this port of this host, and lists only some, as nmap --open does;
+ * - `open-only`: its format lists open ports only (naabu): it may not have probed this one, or found it not open;
  * - `counted`: it only counted some of the host's ports (nmap's `extraports` of old).
  */
 export type Absence =
@@ -38,6 +39,7 @@ export type Absence =
   | "no-host"
   | "host-down"
   | "not-listed"
+  | "open-only"
   | "counted";
 
 export interface DiffVerdict {
@@ -133,6 +135,7 @@ export function createComparison(): Comparison {
       const host = hosts.get(ip);
       if (host?.up === false) return "host-down";
       if (host?.vague === true) return "counted";
+      if (run.ending === "unknown") return "open-only";
       if (run.ending !== "complete") return run.ending;
       if (scanned.get(pairs.protoOf(pair))?.has(pairs.portOf(pair)) !== true) return "not-probed";
       return host === undefined ? "no-host" : "not-listed";
@@ -237,6 +240,7 @@ const BECAUSE: Readonly<Record<Absence, (run: "OLD" | "NEW") => string>> = {
   "no-host": (run) => `${run} lists no such host: down, or not a target`,
   "host-down": (run) => `${run} found the host down`,
   "not-listed": (run) => `${run} probed the host and does not list it`,
+  "open-only": (run) => `${run} lists open ports only`,
   counted: (run) => `${run} only counts some ports of this host`,
 };
 
@@ -278,7 +282,12 @@ function remark(each: Difference): string {
 /** A run in one line: file, time, number of ports, and how it ended. */
 function runLine(label: string, run: RecordedRun, ports: number): string {
   const when = run.startedMs === undefined ? "" : `, ${isoMinute(run.startedMs)}`;
-  const endings = { complete: "", interrupted: ", interrupted", "cut-off": ", cut off before its end" };
+  const endings = {
+    complete: "",
+    interrupted: ", interrupted",
+    "cut-off": ", cut off before its end",
+    unknown: "",
+  };
   return `${label}  ${escapeText(run.name)}${when}, ${count(ports, "port")}${endings[run.ending]}`;
 }
 

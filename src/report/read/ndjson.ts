@@ -2,8 +2,8 @@
  * Reads NDJSON as formats/ndjson.ts writes it, line by line. Lines of unknown type are skipped, so that files of newer versions can
  * be read. Anything else unexpected is an error with its line number.
  */
-import { isIP } from "node:net";
 import { COLUMN_LIST, type Column } from "../../scan/probe/result-columns.ts";
+import { createFields, type Fields, say } from "./fields.ts";
 import {
   type LineReader,
   PROTOCOLS,
@@ -19,14 +19,6 @@ import {
   type RunEnding,
 } from "./recorded.ts";
 
-type Fields = {
-  readonly [name: string]: unknown;
-  readonly type?: unknown;
-  readonly proto?: unknown;
-  readonly interrupted?: unknown;
-  readonly hops?: unknown;
-};
-
 /** Hops of a way; what has more is no way of ours. */
 const MOST_HOPS = 64;
 
@@ -39,53 +31,12 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
   let summary: RecordedSummary | undefined;
   let startedMs: number | undefined;
 
-  const isObject = (value: unknown): value is Fields =>
-    typeof value === "object" && value !== null && !Array.isArray(value);
-
-  function number(fields: Fields, key: string, low = 0, high = Number.MAX_VALUE): number {
-    const value = fields[key];
-    if (typeof value === "number" && value >= low && value <= high) return value;
-    throw fault(`"${key}" is ${say(value)}, not a number from ${low}${high < 1e300 ? ` to ${high}` : ""}`);
-  }
-
-  function optional(fields: Fields, key: string, low?: number, high?: number): number | undefined {
-    return fields[key] === undefined || fields[key] === null ? undefined : number(fields, key, low, high);
-  }
-
-  function text(fields: Fields, key: string): string {
-    const value = fields[key];
-    if (typeof value === "string") return value;
-    throw fault(`"${key}" is ${say(value)}, not a text`);
-  }
-
-  const optionalText = (fields: Fields, key: string): string | undefined =>
-    fields[key] === undefined ? undefined : text(fields, key);
-
-  function part(fields: Fields, key: string): Fields | undefined {
-    const value = fields[key];
-    if (value === undefined || isObject(value)) return value;
-    throw fault(`"${key}" is ${say(value)}, not an object`);
-  }
-
-  function time(fields: Fields, key: string): number | undefined {
-    const value = optionalText(fields, key);
-    if (value === undefined) return undefined;
-    const ms = Date.parse(value);
-    if (Number.isNaN(ms)) throw fault(`"${key}" is ${say(value)}, not a time`);
-    return ms;
-  }
-
-  function oneOf<T extends string>(words: readonly T[], fields: Fields, key: string): T {
-    const found = words.find((word) => word === fields[key]);
-    if (found !== undefined) return found;
-    throw fault(`"${key}" is ${say(fields[key])}, not ${words.join(", ")}`);
-  }
+  const { isObject, number, optional, text, optionalText, part, list, time, oneOf, wholePort, address } =
+    createFields(fault);
 
   function readPort(fields: Fields): RecordedPort {
-    const ip = text(fields, "ip");
-    if (isIP(ip) === 0) throw fault(`"ip" is ${say(ip)}, not an address`);
     const port: Record<string, unknown> = {
-      ip,
+      ip: address(fields, "ip"),
       port: wholePort(fields),
       proto: fields.proto === undefined ? "tcp" : oneOf(PROTOCOLS, fields, "proto"),
       state: oneOf(RECORDED_STATES, fields, "state"),
@@ -103,12 +54,6 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
     if (read === "flag") return fields[key] === true ? true : undefined;
     if (read === "time") return time(fields, key);
     return optional(fields, key, read[0], read[1]);
-  }
-
-  function wholePort(fields: Fields): number {
-    const port = number(fields, "port", 0, 65_535);
-    if (Number.isInteger(port)) return port;
-    throw fault(`"port" is ${port}, not a whole number`);
   }
 
   function readProgress(fields: Fields): RecordedProgress {
@@ -179,13 +124,6 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
     });
   }
 
-  function list(fields: Fields, key: string): Fields[] | undefined {
-    const value = fields[key];
-    if (value === undefined) return undefined;
-    if (Array.isArray(value) && value.every(isObject)) return value;
-    throw fault(`"${key}" is ${say(value)}, not a list of objects`);
-  }
-
   const readPlace = (fields: Fields): RecordedPlace =>
     defined<RecordedPlace>({
       ip: text(fields, "ip"),
@@ -243,12 +181,6 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
       });
     },
   };
-}
-
-/** A value for a message: short, and on one line. */
-function say(value: unknown): string {
-  const json = JSON.stringify(value) ?? "missing";
-  return json.length > 60 ? `${json.slice(0, 59)}…` : json;
 }
 
 /** A copy without the keys whose value is undefined. */

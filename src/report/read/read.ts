@@ -1,6 +1,6 @@
 /**
- * Reads a file of results as a stream. The content tells the format: NDJSON as `-oJ` writes it, or nmap's XML, written by nmap or
- * by synprobe. Only the current line or host is held in memory.
+ * Reads a file of results as a stream. The content tells the format: NDJSON as `-oJ` writes it, nmap's XML, written by nmap or by
+ * synprobe, or naabu's JSON lines. Only the current line or host is held in memory.
  *
  * A last line that breaks off is left out, and reported in `RecordedRun`; every other fault is an error with file and line.
  *
@@ -8,6 +8,7 @@
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { escapeWord } from "../escape.ts";
+import { createNaabuReader, isNaabu } from "./naabu.ts";
 import { createNdjsonReader } from "./ndjson.ts";
 import { createNmapXmlReader } from "./nmap-xml.ts";
 import type { LineReader, ReadFault, RecordedRun, RecordedSink, TextReader } from "./recorded.ts";
@@ -43,7 +44,7 @@ export function createRunReader(name: string, sink: RecordedSink): RunReader {
       throw resultsError(`${shown} is neither NDJSON (-oJ) nor nmap's XML (-oX)`);
     reader =
       first === "{"
-        ? byLines(createNdjsonReader(sink, fault), fault, (at) => {
+        ? byLines(createLinesReader(sink, fault), fault, (at) => {
             line = at;
           })
         : createNmapXmlReader(sink, fault);
@@ -79,6 +80,29 @@ export function createRunReader(name: string, sink: RecordedSink): RunReader {
       return { name, ...reader.end() };
     },
   };
+}
+
+/** The first line that is not empty tells whose lines these are. */
+function createLinesReader(sink: RecordedSink, fault: ReadFault): LineReader {
+  let reader: LineReader | undefined;
+  const readerFor = (line: string): LineReader => {
+    if (reader === undefined && line.trim() !== "")
+      reader = startsNaabu(line) ? createNaabuReader(sink, fault) : createNdjsonReader(sink, fault);
+    return reader ?? createNdjsonReader(sink, fault);
+  };
+  return {
+    line: (line) => readerFor(line).line(line),
+    isWhole: (line) => readerFor(line).isWhole(line),
+    end: () => readerFor("").end(),
+  };
+}
+
+function startsNaabu(line: string): boolean {
+  try {
+    return isNaabu(JSON.parse(line));
+  } catch {
+    return false;
+  }
 }
 
 function byLines(reader: LineReader, fault: ReadFault, at: (line: number) => void): TextReader {

@@ -1,5 +1,5 @@
 /**
- * The content of a file of results, the same for every format: NDJSON as formats/ndjson.ts writes it, or nmap's XML.
+ * The content of a file of results, the same for every format: NDJSON as formats/ndjson.ts writes it, nmap's XML, or naabu's JSON.
  *
  * Types, and the words for states and protocols. Not here: the readers (ndjson.ts, nmap-xml.ts), what is made of the content
  * (diff.ts, html/).
@@ -114,15 +114,16 @@ export interface RecordedSummary {
 /** A file that has been read to its end. */
 export interface RecordedRun {
   readonly name: string;
-  readonly format: "ndjson" | "nmap-xml";
+  readonly format: "ndjson" | "nmap-xml" | "naabu";
   /** The command that made it, if the format has it. */
   readonly command?: string;
   /**
    * - `complete`: the run ended by itself;
    * - `interrupted`: it was ended, and its file closed;
-   * - `cut-off`: the file has no end: the run crashed or is still going on.
+   * - `cut-off`: the file has no end: the run crashed or is still going on;
+   * - `unknown`: the format does not say (naabu).
    */
-  readonly ending: "complete" | "interrupted" | "cut-off";
+  readonly ending: "complete" | "interrupted" | "cut-off" | "unknown";
   readonly startedMs?: number;
   readonly summary?: RecordedSummary;
   /** Number of the last line, if it breaks off and was left out. */

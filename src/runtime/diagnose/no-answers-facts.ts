@@ -28,14 +28,18 @@ type Planned = Omit<Plan, "hops" | "paths" | "pathRanges">;
 /** A neighbour counts as a target if it has one of the first this many ports of the run. */
 const PORTS_TRIED = 16;
 
-/** @param before the kernel's counters when the run began */
+/**
+ * @param unresolved neighbours that did not answer the link; undefined when the kernel asked them
+ * @param before the kernel's counters when the run began
+ */
 export function gatherNoAnswerFacts(
   plan: Plan,
   { link, ports }: Pick<Means, "link" | "ports">,
+  unresolved: readonly Address[] | undefined,
   before: KernelCounters,
 ): NoAnswerFacts {
   const after = readCounters();
-  const ways = findWays(plan, goneName(before, after));
+  const ways = findWays(plan, unresolved, goneName(before, after));
   const names = [...new Set(ways.map(({ interfaceName }) => interfaceName))];
   const left = names.map((name) => deviceDelta(before, after, name));
   const conntrack = readConntrack({ readFile });
@@ -58,19 +62,29 @@ export function gatherNoAnswerFacts(
 }
 
 /** @param gone name of an interface that has disappeared, if known */
-function findWays({ hops, paths, pathRanges, ...plan }: Plan, gone: string | undefined): Way[] {
+function findWays(
+  { hops, paths, pathRanges, ...plan }: Plan,
+  unresolved: readonly Address[] | undefined,
+  gone: string | undefined,
+): Way[] {
   const ways = new Map<string, Way>();
   for (const [i, hop] of hops.entries()) {
     if (ways.size === MOST_WAYS) break;
     const source = paths[pathRanges.path[i]].local;
     const gateway = hop.gateway === undefined ? "" : formatAddress(hop.gateway);
     const key = `${hop.interfaceIndex} ${formatAddress(source)} ${gateway}`;
-    if (!ways.has(key)) ways.set(key, lookAt(plan, hop, source, gone));
+    if (!ways.has(key)) ways.set(key, lookAt(plan, hop, source, unresolved, gone));
   }
   return [...ways.values()];
 }
 
-function lookAt(plan: Planned, hop: Hop, source: Address, gone: string | undefined): Way {
+function lookAt(
+  plan: Planned,
+  hop: Hop,
+  source: Address,
+  unresolved: readonly Address[] | undefined,
+  gone: string | undefined,
+): Way {
   // It is probed, and the address that was asked for when the run was planned: of several equal next hops each has its own.
   const target = hop.first;
   const family = target.length === 4 ? 4 : 6;
@@ -93,7 +107,9 @@ function lookAt(plan: Planned, hop: Hop, source: Address, gone: string | undefin
     tunnel: found?.pointToPoint === true,
     family,
     target: formatAddress(target),
-    ...(found?.mac === undefined || route?.type === "local" ? {} : neighboursOf(plan, hop, family)),
+    ...(found?.mac === undefined || route?.type === "local"
+      ? {}
+      : neighboursOf(plan, hop, family, unresolved)),
     ...(hop.gateway === undefined || found?.mac !== undefined
       ? {}
       : { gateway: { address: formatAddress(hop.gateway), resolved: undefined } }),
@@ -124,8 +140,11 @@ function neighboursOf(
   plan: Planned,
   { interfaceIndex, gateway }: Hop,
   family: 4 | 6,
+  unresolved: readonly Address[] | undefined,
 ): Pick<Way, "gateway" | "neighbours"> {
-  const all = lookUpNeighbours(interfaceIndex, family);
+  const all =
+    unresolved?.map((address): Neighbour => ({ address, state: "failed" })) ??
+    lookUpNeighbours(interfaceIndex, family);
   if (gateway !== undefined) {
     const entry = all.find(({ address }) => isSame(address, gateway));
     return {
@@ -137,11 +156,11 @@ function neighboursOf(
   }
   const isTarget = targetCheck(plan);
   const asked = all.filter(({ address }) => isTarget(address));
-  const unresolved = asked.filter((entry) => !isResolved(entry)).map(({ address }) => address);
+  const silent = asked.filter((entry) => !isResolved(entry)).map(({ address }) => address);
   return {
     neighbours: {
-      resolved: asked.length - unresolved.length,
-      unresolved: unresolved.sort(compareAddresses).map((address) => formatAddress(address)),
+      resolved: asked.length - silent.length,
+      unresolved: silent.sort(compareAddresses).map((address) => formatAddress(address)),
     },
   };
 }

@@ -1,6 +1,6 @@
 /**
- * What becomes of stretches that have their routes: source addresses and next hops, what a raw link must know of them, and a
- * warning where a link is crowded. Asking for routes is routes.ts's business.
+ * What becomes of stretches that have their routes: source addresses and next hops, what a raw link must know of them, and whether
+ * a link is crowded. Asking for routes is routes.ts's business.
  */
 import { SynprobeError } from "../../errors.ts";
 import type { RawIpOptions } from "../../link/raw-ip.ts";
@@ -93,15 +93,14 @@ export const waysOf = (
   ...(plan.source === undefined ? {} : { source: plan.source }),
 });
 
-/** Warns where more hosts than fit are on the link itself: the kernel resolves neighbours, and has room for so many. */
-export function crowdWarnings(routed: readonly RoutedSpan[], hosts: number, limit: number): string[] {
-  if (hosts <= limit / 2) return [];
+/**
+ * At most this many hosts are on the link itself, if that is more than half of what the kernel's table of neighbours has room for
+ * (`limit`); else 0.
+ */
+export function countCrowd(routed: readonly RoutedSpan[], hosts: number, limit: number): number {
+  if (hosts <= limit / 2) return 0;
   const crowd = Math.min(onLink(routed), hosts);
-  if (crowd <= limit / 2) return [];
-  return [
-    `up to ${crowd} hosts on the link itself, and the kernel's table of neighbours holds ${limit}: expect refused sends and missed ` +
-      `hosts, or raise net.ipv4.neigh.default.gc_thresh3 (IPv6: net.ipv6…) with sysctl first`,
-  ];
+  return crowd <= limit / 2 ? 0 : crowd;
 }
 
 /** Addresses in stretches that are on the link itself, where there are neighbours to be resolved. */

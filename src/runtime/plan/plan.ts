@@ -19,7 +19,7 @@ import { ADDRESS_WORDS, storeAddress } from "../../socket/table.ts";
 import { type Address, formatAddress, isLinkLocal, parseAddress } from "../../wire/address.ts";
 import type { Resolution } from "../system/resolve.ts";
 import { neighbourLimit } from "../system/system.ts";
-import { type ChosenWay, crowdWarnings, layPaths, type Paths } from "./paths.ts";
+import { type ChosenWay, countCrowd, layPaths, type Paths } from "./paths.ts";
 import { unprobeable } from "./reachability.ts";
 import { type RoutedSpan, routeSpans } from "./routes.ts";
 import { checkSource, chooseInterface, judgeWay, usableAddresses } from "./way.ts";
@@ -51,8 +51,8 @@ export interface Plan extends Paths, ChosenWay {
   readonly canaryPorts: Uint16Array;
   /** Parts of ranges that cannot answer, with why: "multicast (224.0.0.0/4)". */
   readonly leftOut: readonly { readonly span: AddressSpan; readonly why: string }[];
-  /** What this machine may not be up to, and what to do: lines for a person. */
-  readonly warnings: readonly string[];
+  /** At most this many hosts are on the link itself, if the kernel's table of neighbours may have no room for them; else 0. */
+  readonly crowd: number;
 }
 
 export interface Planner {
@@ -246,7 +246,7 @@ export function createPlanner(options: PlanOptions): Planner {
       otherAddresses,
       faults,
       leftOut,
-      warnings: crowdWarnings(routed, space.hosts, neighbourLimit()),
+      crowd: countCrowd(routed, space.hosts, neighbourLimit()),
       ...(boundTo === undefined ? {} : { interfaceName: boundTo.name }),
       ...(through === undefined ? {} : { scope: through.index }),
       ...(source === undefined ? {} : { source }),

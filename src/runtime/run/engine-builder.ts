@@ -15,6 +15,7 @@ import { openSpace, type SharedSpace } from "../../scan/targets/space.ts";
 import { createIsnHash } from "../../socket/isn.ts";
 import { createSourcePorts } from "../../socket/ports.ts";
 import { ADDRESS_WORDS } from "../../socket/table.ts";
+import { toFindings, toHeldUp } from "../results/findings.ts";
 import { toDecision } from "../results/to-result.ts";
 import { nowUs } from "../system/clock.ts";
 import { type CaptureKind, createCapture } from "./capture.ts";
@@ -51,7 +52,7 @@ export interface BuildOptions {
 export interface BuiltEngine<L extends Link> {
   readonly engine: Engine;
   readonly link: L;
-  report(): EngineReport;
+  report(isLast: boolean): EngineReport;
   /** Changes of its rate since the last call (scan/congestion/rate-change.ts). @param isLast none is held back for a later call */
   takeDecisions(isLast: boolean): readonly RateDecision[];
   /** Tells the engine when the kernel has dropped packets since the last call. */
@@ -102,12 +103,15 @@ export function buildEngine<L extends Link>(
   return {
     engine,
     link,
-    report: () => ({
+    report: (isLast) => ({
       counts: engine.counts,
       inFlight: engine.inFlight,
       receiveDrops: link.receiveDrops(),
       mark: Math.min(source.nextPosition, engine.lowestUndecided()),
       rate: engine.rateMetrics(),
+      ...toHeldUp(engine),
+      ...(isLast ? toFindings(engine, nowUs()) : {}),
+      ...(isLast && link.unresolved !== undefined ? { unresolved: link.unresolved() } : {}),
     }),
     takeDecisions: (isLast) =>
       rateChanges.take(isLast).map((change) => toDecision(change, task.worker.index)),

@@ -3,16 +3,31 @@
  * (worker-pool.ts). Types, and the one question that both ask of every verdict.
  */
 import type { EngineCounters } from "../../scan/engine/counters.ts";
-import type { Established, PortState, RateDecision, RateMetrics } from "../../scan/probe/result.ts";
+import type {
+  Established,
+  LimitedHost,
+  PortState,
+  RateDecision,
+  RateMetrics,
+  ScanProgress,
+  TimedOutage,
+} from "../../scan/probe/result.ts";
 import type { Verdict } from "../../scan/probe/verdict.ts";
+import type { Address } from "../../wire/address.ts";
 
 /** How far one engine is. */
 export interface EngineReport {
   readonly counts: Readonly<EngineCounters>;
   readonly inFlight: number;
   readonly receiveDrops: number;
+  readonly heldUp?: ScanProgress["heldUp"];
   /** Every position of its share below this one is decided; Infinity when all are. */
   readonly mark: number;
+  /** Neighbours that have not answered ARP or neighbour discovery: of a packet link, in its last report. */
+  readonly unresolved?: readonly Address[];
+  /** What was found out about hosts and about the path: in its last report. */
+  readonly rstLimited?: readonly LimitedHost[];
+  readonly outages?: readonly TimedOutage[];
   /** How it finds its rate; absent before its first report. */
   readonly rate?: RateMetrics;
 }

@@ -89,7 +89,11 @@ export function runEventLoop(engine: Engine, link: Link, hooks: EventLoopHooks):
       }
       const now = nowUs();
       // Deadlines count from settledUs, so the sleep is longer by the delay of sending.
-      const sleepMs = Math.max(0, (engine.pollTimeout(now) - settledUs(now)) / 1000);
+      const sleepUs = Math.min(
+        engine.pollTimeout(now) - settledUs(now),
+        link.dueIn?.() ?? Number.POSITIVE_INFINITY,
+      );
+      const sleepMs = Math.max(0, sleepUs / 1000);
       timer = setTimeout(turn, Math.min(Math.ceil(sleepMs), LONGEST_SLEEP_MS));
     } catch (error) {
       finish(error);

@@ -109,7 +109,9 @@ export function runInMainThread(
   return {
     finished: finished(),
     reports: () => [
-      wire.undecided === undefined ? report() : { ...report(), counts: countsByConnect(report().counts) },
+      wire.undecided === undefined
+        ? report(true)
+        : { ...report(true), counts: countsByConnect(report(true).counts) },
     ],
     stop: () => loop.stop(GRACE_MS),
     kill: () => loop.stop(),

@@ -1,7 +1,7 @@
 /**
  * Which means a scan uses: its link, its threads, its source ports, the size of its socket tables. `--link auto` takes packet
- * where that is faster and gives the same answers as raw: where the kernel does nothing to packets but route them
- * (link/passed-by.ts). Nothing is opened here (scan.ts does).
+ * where that is faster, or finds more hosts of its own link, and gives the same answers as raw: where the kernel does nothing to
+ * packets but route them (link/passed-by.ts). Nothing is opened here (scan.ts does).
  */
 import { availableParallelism } from "node:os";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
@@ -58,7 +58,8 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
   if (link === "connect") checkConnect(options);
   const special = complete !== undefined || onPacket !== undefined;
   // What one probe need not ask the kernel.
-  const mayBePacket = link === "packet" || (link === "auto" && !special && plan.space.total >= PACKET_PAIRS);
+  const isLarge = plan.space.total >= PACKET_PAIRS || plan.crowd > 0;
+  const mayBePacket = link === "packet" || (link === "auto" && !special && isLarge);
   const frames = mayBePacket ? ethernetOf(plan) : undefined;
   if (link === "packet" && special) {
     throw new SynprobeError(

@@ -12,7 +12,9 @@ import type {
 } from "../../scan/probe/result.ts";
 import { createOrder } from "../../scan/targets/permutation.ts";
 import type { PositionSet } from "../../scan/targets/positions.ts";
+import type { Address } from "../../wire/address.ts";
 import type { Plan } from "../plan/plan.ts";
+import { longestHeldUp, mergeFindings } from "../results/findings.ts";
 import { createNaming } from "../results/to-result.ts";
 import { addTotals, lossSoFar, noTotals, pathFindings, type Totals } from "../results/totals.ts";
 import { nowUs, wallMs } from "../system/clock.ts";
@@ -56,6 +58,8 @@ export interface RunningScan {
   /** How far each worker is, and the totals so far: for a journal's last checkpoint. */
   marks(): readonly number[];
   totals(): Totals;
+  /** Neighbours that have not answered ARP or neighbour discovery; undefined when the kernel asked them (raw-ip). */
+  unresolved(): readonly Address[] | undefined;
   /** Stops sending; what is under way may still be answered for a second. Results that fall are still handed over. */
   stop(): void;
   /** Ends at once. */
@@ -130,6 +134,7 @@ export function startScan(
       receiveDrops: sum.receiveDrops,
       sendErrors: sum.sendErrors,
       path: pathFindings(sum),
+      ...mergeFindings(engines.reports()),
       faults: plan.faults,
       interrupted,
       elapsedMs: sum.elapsedMs,
@@ -142,6 +147,8 @@ export function startScan(
     summary,
     marks,
     totals,
+    unresolved: () =>
+      means.link === "packet" ? engines.reports().flatMap(({ unresolved = [] }) => unresolved) : undefined,
     progress: () => {
       const sum = totals();
       return {
@@ -158,6 +165,7 @@ export function startScan(
         sendErrors: Object.values(sum.sendErrors).reduce((a, b) => a + b, 0),
         inFlight: engines.reports().reduce((all, { inFlight }) => all + inFlight, 0),
         workers: means.workers,
+        ...longestHeldUp(engines.reports().map(({ heldUp }) => (heldUp === undefined ? {} : { heldUp }))),
         rate: sum.path.rate,
         loss: lossSoFar(sum),
         rates: engines.reports().flatMap(({ rate }) => (rate === undefined ? [] : [rate])),

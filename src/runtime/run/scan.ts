@@ -183,7 +183,7 @@ async function openPacketLinks(opened: ScanContext): Promise<OpenScan> {
           behind: means.senders,
           // Once for all sockets: the kernel runs each such program on every packet.
           ...(alone && handles.length === 0 ? { quiet: means.ports } : {}),
-          ...(plan.source === undefined ? {} : { sources: [plan.source] }),
+          links: shares.length,
         }),
       );
     }

@@ -95,7 +95,7 @@ function loop(
       flush();
       reportAt = now + REPORT_US;
       noticeDrops();
-      post({ kind: over ? "done" : "progress", report: report(), decisions: takeDecisions(over) });
+      post({ kind: over ? "done" : "progress", report: report(over), decisions: takeDecisions(over) });
     }
     if (over) return;
     if (!stopped && stop !== STOP.no) {

@@ -30,10 +30,13 @@ export function probePorts(): { first: number; last: number; shared: boolean } {
 /** The same by kind of link. */
 export const portShares = (): PortShares => sharePorts(probePorts());
 
-/** How many neighbours of one IP version the kernel keeps (gc_thresh3); Infinity when unknown. */
+/** What gc_thresh3 is unless somebody raises it (arp(7)). */
+const USUAL_NEIGHBOURS = 1024;
+
+/** How many neighbours of one IP version the kernel keeps (gc_thresh3, which only the first network namespace shows). */
 export function neighbourLimit(): number {
   const limits = ["ipv4", "ipv6"].map((version) =>
-    Number(readFile(`/proc/sys/net/${version}/neigh/default/gc_thresh3`) ?? Number.POSITIVE_INFINITY),
+    Number(readFile(`/proc/sys/net/${version}/neigh/default/gc_thresh3`) ?? USUAL_NEIGHBOURS),
   );
   return Math.min(...limits);
 }

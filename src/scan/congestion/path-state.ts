@@ -9,6 +9,7 @@
 import { ADDRESS_WORDS } from "../../socket/table.ts";
 import { createHostCache, type HostCache, loadPrefix, MARKS } from "../measure/host-cache.ts";
 import { ANSWER, createLossLedger, type LossLedger } from "../measure/loss-ledger.ts";
+import { createOutages, type Outages } from "../measure/outages.ts";
 import { createProbeTimeouts, type ProbeTimeouts } from "../measure/probe-timeout.ts";
 import { MAX_RTT_US, type TimeoutLimits } from "../measure/rtt.ts";
 import { createSendIntervals } from "../measure/send-intervals.ts";
@@ -40,6 +41,8 @@ type Ledger = Omit<LossLedger, "answered" | "pilotAnswered" | "settle">;
 
 export interface PathState extends Timeouts, Ledger, Pick<RateMonitor, "rate" | "inStartup" | "metrics"> {
   readonly hosts: HostCache;
+  /** Times in which the path carried nothing. */
+  outages(nowUs: number): ReturnType<Outages["list"]>;
   /** Whether the rate is adapted at all, so that pilots are of use. */
   readonly adaptive: boolean;
   /** The host's entry in `hosts`. */
@@ -96,6 +99,7 @@ export function createPathState(options: PathStateOptions): PathState {
     acceptedDoubt,
     onOutcomeWithoutPilots: monitor.observeOutcome,
   });
+  const outages = createOutages();
   /** Something has answered. */
   let hasAnswers = false;
 
@@ -139,14 +143,21 @@ export function createPathState(options: PathStateOptions): PathState {
       ledger.departed(times, i, isFirst);
       monitor.departed(times, i);
     },
+    outages: outages.list,
+    pilotDeparted: (times, i) => {
+      ledger.pilotDeparted(times, i);
+      outages.asked(times, i);
+    },
     answered: (host, times, i, nowUs, ageUs, flags) => {
       hasAnswers = true;
+      outages.answered(times, i, nowUs, ageUs);
       const interval = ledger.answered(host, times, i, flags);
       if ((flags & ANSWER.timed) !== 0) {
         sample(host, interval, times, i, Math.max(1, nowUs - ageUs - times[i]) | 0);
       }
     },
     pilotAnswered: (host, times, i, known, atUs) => {
+      outages.answered(times, i, atUs, 0);
       const interval = ledger.pilotAnswered(times, i, known);
       sample(host, interval, times, i, Math.max(1, atUs - times[i]) | 0);
     },

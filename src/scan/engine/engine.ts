@@ -20,8 +20,9 @@ import { createPathState } from "../congestion/path-state.ts";
 import { createDraw } from "../hosts/control-probes.ts";
 import { createControlSchedule } from "../hosts/control-schedule.ts";
 import { createHostLimits, createUserLimits, type HostLimitOptions } from "../hosts/host-limits.ts";
-import { createRstLimited } from "../hosts/rst-limited.ts";
+import { createRstLimited, type HostFinding, type RstLimited } from "../hosts/rst-limited.ts";
 import { CONFIDENCE } from "../measure/loss.ts";
+import type { Outage } from "../measure/outages.ts";
 import type { TimeoutLimits } from "../measure/rtt.ts";
 import { createInFlight } from "../probe/in-flight.ts";
 import type { RateChange, RateMetrics } from "../probe/result.ts";
@@ -113,6 +114,11 @@ export interface Engine {
   lowestUndecided(): number;
   /** The next verdict, in the order they fell; undefined when none waits. Valid until the engine's next call: keepVerdict copies it. */
   pollVerdict(): Verdict | undefined;
+  /** What has been found out about single hosts, and about the path, until `nowUs`. */
+  hostFindings(): readonly HostFinding[];
+  outages(nowUs: number): readonly Outage[];
+  /** The host that holds up the run longest, and how long. */
+  heldUp(): ReturnType<RstLimited["longest"]>;
   /**
    * The run is being given up: no more probes are sent, and verdicts that wait for control probes come out of `pollVerdict` as
    * they are.
@@ -234,6 +240,9 @@ export function createEngine(options: EngineOptions): Engine {
     stalledUs: sendBackoff.stalledUs,
     pollTimeout: (nowUs) =>
       Math.min(transmit.nextAt(nowUs), timers.next(), controlSchedule.nextExpiry(), timeouts.nextLook()),
+    hostFindings: () => rstLimited.findings(pathState.loss()),
+    outages: pathState.outages,
+    heldUp: rstLimited.longest,
     lowestUndecided: () => Math.min(controlSchedule.lowestPosition(), inFlight.lowestUndecided()),
     pollVerdict: () => controlSchedule.release() ?? verdictQueue.poll(),
     abandon: () => {

@@ -320,6 +320,9 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
     },
     handleOverrun: engine.handleOverrun,
     rateMetrics: engine.rateMetrics,
+    hostFindings: engine.hostFindings,
+    outages: engine.outages,
+    heldUp: engine.heldUp,
     stalledUs: engine.stalledUs,
     handleRefusal: (token, errno, nowUs) => {
       // A segment of a connection that could not be sent is as good as lost: its timer sends it again.

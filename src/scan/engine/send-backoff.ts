@@ -13,7 +13,7 @@ export interface SendBackoff {
    * @param often how many times this probe has been refused
    * @returns when it may be tried again
    */
-  retryAt(often: number, why: "again" | "away" | "routeless", nowUs: number): number;
+  retryAt(often: number, why: "again" | "asking" | "away" | "routeless", nowUs: number): number;
   /** Sending is paused until then. */
   pausedUntil(): number;
   isPaused(nowUs: number): boolean;
@@ -59,7 +59,11 @@ export function createSendBackoff(): SendBackoff {
       stalledSinceUs = undefined;
     },
     retryAt: (often, why, nowUs) => {
-      if (why === "away" || ++inARow >= REFUSALS_OF_ALL) pauseAll(nowUs);
+      if (why === "away" || ++inARow >= REFUSALS_OF_ALL) {
+        // Neighbours answer, or are given up, all the time: that is no stall.
+        if (why === "asking") pausedUntil = Math.max(pausedUntil, nowUs + REFUSAL_PAUSE_US);
+        else pauseAll(nowUs);
+      }
       // Other hosts may still have routes, so not all pause; but where nothing leaves at all, it is since now.
       if (why === "routeless") stalledSinceUs ??= nowUs;
       return nowUs + pauseAfter(why === "away" ? 0 : often);

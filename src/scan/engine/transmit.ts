@@ -223,11 +223,11 @@ export function createTransmit(options: TransmitOptions): Transmit {
       return;
     }
     if (table.state[row] !== PROBE_STATES.synSent) return;
-    counts.sendErrors[errno] = (counts.sendErrors[errno] ?? 0) + 1;
+    const verdict = sendErrorVerdict(errno, paths[table.path[row]].local.length === 4 ? 4 : 6);
+    if (verdict !== "asking") counts.sendErrors[errno] = (counts.sendErrors[errno] ?? 0) + 1;
     counts.sent--;
     const attempt = table.tries[row] - 1;
     if (attempt > 0) counts.retransmitted--;
-    const verdict = sendErrorVerdict(errno, paths[table.path[row]].local.length === 4 ? 4 : 6);
     if (verdict === "later") {
       // No way to this host, for now or for good: this try is over, and the next is sent when it has timed out.
       table.unsent[row]++;

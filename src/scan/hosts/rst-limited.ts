@@ -9,6 +9,7 @@
  * controls, measure/loss-ledger.ts by its losses).
  */
 import { ADDRESS_WORDS, sameWords } from "../../socket/table.ts";
+import type { Outage } from "../measure/outages.ts";
 
 export interface RstLimited {
   /**
@@ -25,10 +26,27 @@ export interface RstLimited {
   forget(row: number): void;
   /** The fate of a SYN that left at `sentUs` and had to be answered: a control, or a port's where there are none. */
   told(host: number, words: Uint32Array, at: number, answered: boolean, sentUs: number, nowUs: number): void;
+  /**
+   * What has been found out about hosts: how many RSTs they send, and when they sent none.
+   * @param loss of the path, 0 to 1
+   */
+  findings(loss: number): readonly HostFinding[];
+  /** The host whose line takes longest, and how long, in microseconds; undefined when nobody waits. */
+  longest(): { readonly words: Uint32Array; readonly us: number } | undefined;
   /** When the line of the host with this address was opened; Infinity when it was not. */
   sinceUs(host: number, words: Uint32Array, at: number): number;
   /** Probability that the host does not answer a SYN that left since then and has to be answered. */
   loss(host: number, words: Uint32Array, at: number): number;
+}
+
+/** A host that limits its RSTs, or was away. */
+export interface HostFinding {
+  /** Its address, as words. */
+  readonly words: Uint32Array;
+  /** RSTs per second that it sends; undefined when it limits none. */
+  readonly perSecond?: number;
+  /** When it answered nothing; without an end, it has not answered since. */
+  readonly outages: readonly Outage[];
 }
 
 export interface RstLimitedOptions {
@@ -58,6 +76,11 @@ interface Line {
   lost: number;
   everAsked: number;
   everLost: number;
+  /** The last answer, and the fates without one since. */
+  answeredUs: number;
+  silent: number;
+  silentUs: number;
+  readonly outages: Outage[];
   /** Rows that wait, from index `head` on; without the one whose timer is armed. */
   rows: number[];
   head: number;
@@ -83,7 +106,24 @@ const PRIOR_LOST = 0.4;
 const PRIOR_SYNS = 2;
 /** Weight of a fate relative to the next one. */
 const FADING = 0.95;
+/** A host in a line is named when the path's loss explains what it has not answered there with a lower probability than this … */
+const BY_CHANCE = 1e-3;
+/** … and the path loses at least this share. */
+const LEAST_LOSS = 0.01;
+/** It is away when this many SYNs in a row had no answer, in at least this long, in microseconds. */
+const SILENT_IN_A_ROW = 8;
+const SHORTEST_OUTAGE_US = 5e6;
+/** SYNs a port at most that are reckoned with for the time that is left. */
+const MOST_TRIES = 4;
 const NOTHING = { asked: 0, lost: 0, everAsked: 0, everLost: 0 } as const;
+
+/** At most the probability that of `asked` at least `lost` are lost, each with probability `loss` (Chernoff's bound). */
+function chanceOf(lost: number, asked: number, loss: number): number {
+  const p = Math.max(LEAST_LOSS, loss);
+  const q = lost / asked;
+  if (q <= p) return 1;
+  return Math.exp(-asked * (q * Math.log(q / p) + (q < 1 ? (1 - q) * Math.log((1 - q) / (1 - p)) : 0)));
+}
 
 export function createRstLimited({ arm }: RstLimitedOptions): RstLimited {
   const lines = new Map<number, Line>();
@@ -108,6 +148,10 @@ export function createRstLimited({ arm }: RstLimitedOptions): RstLimited {
       lost: 0,
       everAsked: 0,
       everLost: 0,
+      answeredUs: nowUs,
+      silent: 0,
+      silentUs: nowUs,
+      outages: [],
       rows: [],
       head: 0,
       armed: NONE,
@@ -128,6 +172,34 @@ export function createRstLimited({ arm }: RstLimitedOptions): RstLimited {
     line.armed = NONE;
     line.rows = [];
     line.head = 0;
+  }
+
+  const isAway = ({ silent, answeredUs }: Line, nowUs: number): boolean =>
+    silent >= SILENT_IN_A_ROW && nowUs - answeredUs >= SHORTEST_OUTAGE_US;
+
+  function noteSilence(line: Line, answered: boolean, nowUs: number): void {
+    if (!answered) {
+      line.silent++;
+      line.silentUs = nowUs;
+      return;
+    }
+    if (isAway(line, nowUs)) line.outages.push({ fromUs: line.answeredUs, toUs: nowUs });
+    line.silent = 0;
+    line.answeredUs = nowUs;
+  }
+
+  function findingOf(line: Line, loss: number): HostFinding {
+    const { words, outages, intervalUs, everAsked, everLost, sent, sinceUs, answeredUs, silentUs } = line;
+    const untilUs = Math.max(answeredUs, silentUs);
+    const isLimited =
+      everLost < everAsked &&
+      intervalUs > 2 * MIN_INTERVAL_US &&
+      sent > 0 &&
+      chanceOf(everLost, everAsked, loss) < BY_CHANCE;
+    if (isAway(line, untilUs)) return { words, outages: [...outages, { fromUs: answeredUs }] };
+    // A host that was away has lost its SYNs to that, and not to a limit.
+    if (!isLimited || outages.length > 0) return { words, outages };
+    return { words, outages, perSecond: ((sent * (1 - everLost / everAsked)) / (untilUs - sinceUs)) * 1e6 };
   }
 
   const grant = (line: Line, nowUs: number): void => {
@@ -186,6 +258,7 @@ export function createRstLimited({ arm }: RstLimitedOptions): RstLimited {
       line.lost = FADING * line.lost + (answered ? 0 : 1);
       line.everAsked++;
       if (!answered) line.everLost++;
+      noteSilence(line, answered, nowUs);
       if (sentUs < line.changedUs) return;
       if (answered && ++line.answered < ANSWERS_TO_SPEED_UP) return;
       line.intervalUs = answered
@@ -193,6 +266,21 @@ export function createRstLimited({ arm }: RstLimitedOptions): RstLimited {
         : Math.min(MAX_INTERVAL_US, SLOWER * line.intervalUs);
       line.answered = 0;
       line.changedUs = nowUs;
+    },
+    findings: (loss) =>
+      Array.from(lines.values(), (line) => findingOf(line, loss)).filter(
+        ({ perSecond, outages }) => perSecond !== undefined || outages.length > 0,
+      ),
+    longest: () => {
+      let longest: ReturnType<RstLimited["longest"]>;
+      for (const { words, rows, head, armed, intervalUs, lost, asked } of lines.values()) {
+        const waiting = rows.length - head + (armed === NONE ? 0 : 1);
+        // What is not answered is sent again.
+        const tries = asked === 0 ? 1 : Math.min(MOST_TRIES, asked / (asked - lost));
+        const us = waiting * intervalUs * tries * (1 + 1 / SYNS_PER_CONTROL);
+        if (us > (longest?.us ?? 0)) longest = { words, us };
+      }
+      return longest;
     },
     sinceUs: (host, words, at) => find(host, words, at)?.sinceUs ?? Number.POSITIVE_INFINITY,
     loss: (host, words, at) => {

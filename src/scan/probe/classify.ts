@@ -97,10 +97,10 @@ export function portState(state: ProbeState): PortState {
 
 /**
  * What a refused send means for the try. Of this machine's state, so that the try did not happen: `again`, there is no room just
- * now; `away`, nothing can be sent while the interface is; `routeless`, there is no route any more, which may come back. Of the
+ * now; `asking`, the link asks as many neighbours as it may (link/solicitations.ts), which is no error; `away`, nothing can be sent while the interface is; `routeless`, there is no route any more, which may come back. Of the
  * host: `later`, this try is over and the next may find a way. Of the packet, or of all packets for good: `never`.
  */
-export type SendErrorVerdict = "again" | "away" | "routeless" | "later" | "never";
+export type SendErrorVerdict = "again" | "asking" | "away" | "routeless" | "later" | "never";
 
 /** Every errno of a send over raw and packet sockets (send(2), ip(7), packet(7)); one that is not here says `later`. */
 export const SEND_ERRORS: Readonly<Record<string, SendErrorVerdict>> = {
@@ -112,6 +112,7 @@ export const SEND_ERRORS: Readonly<Record<string, SendErrorVerdict>> = {
   // A socket of the kernel's that connects takes a descriptor.
   EMFILE: "again",
   ENFILE: "again",
+  EINPROGRESS: "asking",
   // The interface is down, or gone.
   ENETDOWN: "away",
   ENODEV: "away",

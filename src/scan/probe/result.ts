@@ -157,11 +157,31 @@ export interface ScanSummary {
   readonly sendErrors: Readonly<Record<string, number>>;
   /** What the run learnt about its path, if it measured it. */
   readonly path?: PathFindings;
+  /** Hosts that limit their RSTs, and how many a second they send. */
+  readonly rstLimited?: readonly LimitedHost[];
+  /** When nothing answered though it had before. */
+  readonly outages?: readonly TimedOutage[];
   readonly faults: readonly TargetFault[];
   readonly interrupted: boolean;
   /** Wall time of the run in milliseconds; start as milliseconds since the Unix epoch. */
   readonly elapsedMs: number;
   readonly startedMs: number;
+}
+
+/** A host that limits its RSTs, so that its ports take long. */
+export interface LimitedHost {
+  readonly ip: string;
+  /** RSTs per second, an estimate. */
+  readonly perSecond: number;
+}
+
+/** A time in which one host, or without `ip` the whole path, answered nothing. Milliseconds since the Unix epoch. */
+export interface TimedOutage {
+  readonly ip?: string;
+  /** The last answer before it. */
+  readonly fromMs: number;
+  /** The first answer after it; absent when none came. */
+  readonly toMs?: number;
 }
 
 /** What a run learnt about the path to its targets. */
@@ -258,6 +278,8 @@ export interface ScanProgress {
   readonly sendErrors: number;
   /** Pairs probed and not decided, at this moment. */
   readonly inFlight: number;
+  /** The host that limits its RSTs and so takes longest, and for how long, in milliseconds, its waiting ports will. */
+  readonly heldUp?: { readonly ip: string; readonly ms: number };
   /** SYNs per second, of all workers together, that the path is estimated to carry now. */
   readonly rate?: number;
   /** Estimated loss of the round trip, 0 to 1. */

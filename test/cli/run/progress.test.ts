@@ -35,6 +35,23 @@ describe("the line", () => {
     );
   });
 
+  test("a host that takes longer than all the others is named, and the time left is its", () => {
+    const heldUp = { ip: "198.18.0.7", ms: 342_000 };
+    expect(progressLine({ ...look, heldUp }, pace, 200, false)).toMatch(
+      /, 0:42, about 5:42 left, held up by 198\.18\.0\.7$/,
+    );
+    expect(progressLine({ ...look, heldUp }, {}, 200, false)).toContain("about 5:42 left");
+    expect(progressLine({ ...look, heldUp }, pace, 79, false)).toMatch(/about 5:42 left$/);
+    for (const ms of [300_000, 2000]) {
+      expect(progressLine({ ...look, heldUp: { ...heldUp, ms } }, pace, 200, false)).toMatch(
+        /about 5:01 left$/,
+      );
+    }
+    expect(progressLine({ ...look, heldUp: { ...heldUp, ms: 2000 } }, {}, 200, false)).not.toMatch(
+      /left|held/,
+    );
+  });
+
   test("what went wrong on this machine is told when there is any", () => {
     const bad = { ...look, receiveDrops: 40_000, sendErrors: 3 };
     expect(progressLine(bad, pace, 200, false)).toContain("1,234 open, 40k dropped here, 3 sends refused, ");

@@ -66,6 +66,25 @@ describe("ndjson.schema.json", () => {
     expect(schemaErrors(line.replace('"all-silent"', '"because"'))).toHaveLength(1);
   });
 
+  test("knows hosts that limit their RSTs, and outages", () => {
+    const found = {
+      rstLimited: [{ ip: "198.18.0.7", perSecond: 9.2 }],
+      outages: [
+        { ip: "198.18.0.7", fromMs: 0 },
+        { fromMs: 0, toMs: 1000 },
+      ],
+    };
+    const line = written(createNdjsonReporter, [], { ...summary, ...found });
+    expect(JSON.parse(line)).toMatchObject({
+      rst_limited: [{ ip: "198.18.0.7", per_second: 9.2 }],
+      outages: [
+        { ip: "198.18.0.7", from: "1970-01-01T00:00:00.000Z" },
+        { from: "1970-01-01T00:00:00.000Z", to: "1970-01-01T00:00:01.000Z" },
+      ],
+    });
+    expect(schemaErrors(line)).toEqual([]);
+  });
+
   test("takes every kind of line", () => {
     const results = [open, closed, prohibited, silent, tarpit, corrected, full];
     const unsent = { ...silent, tries: 0, reason: "send-eperm" as const };

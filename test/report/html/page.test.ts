@@ -122,6 +122,13 @@ describe("the command", () => {
     expect(stdout).toContain("800 ports on 8 hosts");
   });
 
+  it("says of naabu's lines that they are not all of what was probed", async () => {
+    const line = { ip: "198.18.0.7", timestamp: "2026-11-21T17:00:26Z", port: 80, protocol: "tcp" };
+    const page = readFileSync(await makePage("naabu", [JSON.stringify(line)]), "utf8");
+    expect(page).toContain("Only open ports are listed");
+    expect(page).not.toContain("The run is complete");
+  });
+
   it("tells what the run says of its own certainty, and where it ended", async () => {
     const path = {
       rate: 12_400,

@@ -163,6 +163,27 @@ test("hostile names neither break a line nor reach a terminal", () => {
   }
 });
 
+test("naabu's lines beside a run of ours: what they do not list may be anything but open", () => {
+  const naabu = [22, 8443]
+    .map((port) =>
+      JSON.stringify({ ip: open.ip, timestamp: "2026-11-21T17:00:26Z", port, protocol: "tcp", tls: false }),
+    )
+    .join("\n");
+  const ours = ndjson([
+    open,
+    closed,
+    { ...open, port: 8443, state: "filtered", reason: "no-response" },
+    gone,
+  ]);
+  expect(all(naabu, ours).map(short)).toEqual([
+    `appeared ${open.ip} 3389 - open open-only`,
+    `changed ${open.ip} 8443 open filtered`,
+    `appeared ${closed.ip} 443 - closed open-only`,
+  ]);
+  expect(textOf(ours, naabu)).toContain("NEW lists open ports only");
+  expect(textOf(naabu, naabu)).toContain("No differences: 2 ports in the same state");
+});
+
 describe("whatever two runs are", () => {
   const result = fc
     .record({

@@ -159,6 +159,56 @@ describe("NDJSON", () => {
   });
 });
 
+describe("naabu's JSON lines", () => {
+  const line = (more: object): string =>
+    JSON.stringify({
+      host: "web.example",
+      ip: "198.18.0.7",
+      timestamp: "2026-11-21T17:00:26.123456789Z",
+      port: 80,
+      protocol: "tcp",
+      tls: false,
+      ...more,
+    });
+
+  test("are open ports, in pieces of any length; a host without any has port 0", () => {
+    const older = line({ host: undefined, port: { Port: 53, Protocol: 1, TLS: false }, protocol: undefined });
+    const lines = ["", line({}), line({ port: 443, name: "https" }), older, line({ port: 0, protocol: "" })];
+    for (const piece of [1, 50, 1 << 20]) {
+      const { run, ports } = read(`${lines.join("\n")}\n`, piece);
+      expect(
+        ports.map(({ ip, port, proto, state, host, service }) => [ip, port, proto, state, host, service]),
+      ).toEqual([
+        ["198.18.0.7", 80, "tcp", "open", "web.example", undefined],
+        ["198.18.0.7", 443, "tcp", "open", "web.example", "https"],
+        ["198.18.0.7", 53, "udp", "open", undefined, undefined],
+      ]);
+      expect(run).toMatchObject({
+        format: "naabu",
+        ending: "unknown",
+        startedMs: Date.parse("2026-11-21T17:00:26.123Z"),
+      });
+    }
+  });
+
+  test.each([
+    [{ ip: "web.example" }, /^file:2: "ip" is "web\.example", not an address$/],
+    [{ port: 70_000 }, /^file:2: "port" is 70000, not a number from 0 to 65535$/],
+    [{ port: { Port: "80" } }, /^file:2: "port" is "80", not a number/],
+    [{ port: { Port: 80, Protocol: 7 } }, /^file:2: "protocol" is 7, not a number from 0 to 1$/],
+    [{ protocol: "quic" }, /^file:2: "protocol" is "quic", not tcp, udp, sctp, ip$/],
+    [{ timestamp: "yesterday" }, /^file:2: "timestamp" is "yesterday", not a time$/],
+    [{ state: "open" }, /^file:2: is no result of naabu's, as those before it are$/],
+  ])("that are wrong are told with their line: %j", (more, expected) => {
+    expect(complaint(`${line({})}\n${line(more)}\n`)).toMatch(expected);
+  });
+
+  test("a last line that breaks off is left out", () => {
+    const { run, ports } = read(`${line({})}\n${line({ port: 81 }).slice(0, 30)}`);
+    expect([ports.length, run.brokenLine]).toEqual([1, 2]);
+  });
+});
+
 describe("nmap's XML", () => {
   test("ours reads back, without what the format has no place for", () => {
     const { run, ports, told } = read(nmapXml(results, { ...summary, faults: [fault] }));

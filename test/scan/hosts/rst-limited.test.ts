@@ -49,6 +49,27 @@ describe("rows in a line", () => {
     expect(take(6, 7, 900 * MS)).toBe(true);
   });
 
+  it("tell how long the longest line takes, controls among its SYNs included", () => {
+    const { lines, take, next } = createLines();
+    expect(lines.longest()).toBeUndefined();
+    for (let row = 0; row < 12; row++) take(row, 7, 0, 100);
+    for (let row = 20; row < 25; row++) take(row, 8, 0, 300);
+    expect(lines.longest()).toEqual({ words: host(8), us: expect.closeTo((5 * 300 * MS * 7) / 6, 3) });
+    // A third is not answered: the interval is half as long again, and half as many SYNs are sent again.
+    told(lines, 8, false, 0, 100 * MS);
+    for (const sentMs of [50, 60]) told(lines, 8, true, sentMs * MS);
+    expect((lines.longest()?.us ?? 0) / ((5 * 300 * MS * 7) / 6)).toBeCloseTo(1.5 * 1.5, 0);
+    const { lines: one, take: takeOne, next: nextOne } = createLines();
+    for (let row = 0; row < 3; row++) takeOne(row, 7, 0, 100);
+    for (const left of [2, 1]) {
+      nextOne(7);
+      expect(one.longest()?.us).toBeCloseTo((left * 100 * MS * 7) / 6, 3);
+    }
+    nextOne(7);
+    expect(one.longest()).toBeUndefined();
+    expect(next(7).granted).toBe(true);
+  });
+
   it("that leave the line make room for the next", () => {
     const { lines, take, next, timers } = createLines();
     for (const row of [1, 2, 3, 4]) take(row, 7, 0);

@@ -1,0 +1,156 @@
+/**
+ * IP fragments put together again (RFC 791 3.2, RFC 8200 4.5), as the kernel does for raw sockets and for nobody who reads frames.
+ *
+ * Pure, and bounded: anybody can send fragments. What overlaps is dropped whole (RFC 5722); so is the oldest when there are too
+ * many, and what has been incomplete for long. Not here: what is in a packet.
+ */
+import type { Address } from "../wire/address.ts";
+import { copy, putU16, u16, u32 } from "../wire/bytes.ts";
+import * as ipv4 from "../wire/ipv4.ts";
+import * as ipv6 from "../wire/ipv6.ts";
+
+/** Packets that are put together at a time; of 64 KiB at most. */
+const MOST_PACKETS = 64;
+/** Fragments of one packet. */
+const MOST_FRAGMENTS = 64;
+const LONGEST_PAYLOAD = 65_535;
+/** How long a packet may be incomplete, in microseconds (RFC 8200 4.5; Linux: ipfrag_time). */
+const LONGEST_US = 30e6;
+const FRAGMENT_HEADER_LENGTH = 8;
+
+export interface Reassembly {
+  /** Whether `b[at, end)` is a part of a larger packet. An atomic fragment (RFC 6946) is a whole one. */
+  isFragment(b: Uint8Array, at: number, end: number): boolean;
+  /**
+   * Takes a fragment, for which `isFragment` is true.
+   * @returns the whole packet, without a trace of fragmentation, when this completes it; the fragment itself when it is the first
+   *   of a packet that is given up, so that it can be counted; else undefined
+   */
+  take(b: Uint8Array, at: number, end: number, nowUs: number): Uint8Array | undefined;
+}
+
+interface Part {
+  readonly from: number;
+  readonly payload: Uint8Array;
+}
+
+interface Partial {
+  readonly sinceUs: number;
+  readonly parts: Part[];
+  /** The first fragment, whole. */
+  first?: Uint8Array;
+  /** Bytes of all payload; known when the last fragment is. */
+  length?: number;
+}
+
+/** One fragment: which packet it is of, where its payload stands, and where that belongs. */
+interface Fragment {
+  readonly key: string;
+  readonly payload: Uint8Array;
+  readonly from: number;
+  readonly isLast: boolean;
+}
+
+export function createReassembly(): Reassembly {
+  const upper = ipv6.newUpper();
+  /** In the order of their first fragments. */
+  const packets = new Map<string, Partial>();
+
+  function read(b: Uint8Array, at: number, end: number): Fragment | undefined {
+    if (b[at] >> 4 === 4) {
+      const headerLength = ipv4.checkLength(b, at, end);
+      if (headerLength === 0 || !ipv4.verifyChecksum(b, at)) return undefined;
+      const hosts = copy(b, at + ipv4.SOURCE, at + ipv4.OPTIONS);
+      return {
+        key: keyOf(hosts, ipv4.identification(b, at), ipv4.protocol(b, at)),
+        payload: copy(b, at + headerLength, at + ipv4.totalLength(b, at)),
+        from: ipv4.fragmentOffset(b, at),
+        isLast: !ipv4.moreFragments(b, at),
+      };
+    }
+    if (ipv6.checkLength(b, at, end) === 0) return undefined;
+    const to = at + ipv6.HEADER_LENGTH + ipv6.payloadLength(b, at);
+    const header = ipv6.fragmentHeaderAt(b, at, to);
+    if (header < 0) return undefined;
+    const offsetAndFlags = u16(b, header + 2);
+    return {
+      // The next header may differ between fragments; the first one's counts (RFC 8200 4.5).
+      key: keyOf(copy(b, at + ipv6.SOURCE, at + ipv6.HEADER_LENGTH), u32(b, header + 4), -1),
+      payload: copy(b, header + FRAGMENT_HEADER_LENGTH, to),
+      from: offsetAndFlags & 0xfff8,
+      isLast: (offsetAndFlags & 1) === 0,
+    };
+  }
+
+  const giveUp = (key: string): Uint8Array | undefined => {
+    const first = packets.get(key)?.first;
+    packets.delete(key);
+    return first;
+  };
+
+  /** Makes room. @returns the first fragment of what is given up for it */
+  function giveUpOldest(nowUs: number): Uint8Array | undefined {
+    for (const [key, { sinceUs }] of packets)
+      return packets.size >= MOST_PACKETS || nowUs - sinceUs > LONGEST_US ? giveUp(key) : undefined;
+    return undefined;
+  }
+
+  return {
+    isFragment: (b, at, end) => {
+      if (at + ipv4.HEADER_LENGTH > end) return false;
+      if (b[at] >> 4 === 4) return ipv4.isFragment(b, at);
+      return (
+        b[at] >> 4 === 6 && at + ipv6.HEADER_LENGTH <= end && ipv6.walk(b, at, end, upper) && upper.fragment
+      );
+    },
+    take: (b, at, end, nowUs) => {
+      const fragment = read(b, at, end);
+      if (fragment === undefined) return undefined;
+      const { key, payload, from, isLast } = fragment;
+      const to = from + payload.length;
+      const known = packets.get(key);
+      const lost = known === undefined ? giveUpOldest(nowUs) : undefined;
+      const packet: Partial = known ?? { sinceUs: nowUs, parts: [] };
+      packets.set(key, packet);
+      // All but the last are of whole units of eight bytes.
+      const isBad =
+        to > LONGEST_PAYLOAD ||
+        payload.length === 0 ||
+        (!isLast && payload.length % 8 !== 0) ||
+        packet.parts.length === MOST_FRAGMENTS ||
+        packet.parts.some((part) => from < part.from + part.payload.length && part.from < to) ||
+        (isLast ? packet.length !== undefined : to > (packet.length ?? LONGEST_PAYLOAD));
+      if (isBad) return giveUp(key) ?? lost;
+      packet.parts.push({ from, payload });
+      if (from === 0) packet.first = copy(b, at, end);
+      if (isLast) packet.length = to;
+      const have = packet.parts.reduce((sum, part) => sum + part.payload.length, 0);
+      if (packet.first === undefined || packet.length !== have) return lost;
+      packets.delete(key);
+      return join(packet.first, packet.length, packet.parts);
+    },
+  };
+}
+
+const keyOf = (hosts: Address, identification: number, protocol: number): string =>
+  `${hosts.join()} ${identification} ${protocol}`;
+
+/** The packet whose first fragment, payload and its length these are. */
+function join(first: Uint8Array, length: number, parts: readonly Part[]): Uint8Array {
+  if (first[0] >> 4 === 4) {
+    const header = ipv4.parse(first, 0, first.length);
+    if (header === undefined) throw new RangeError("a fragment that was taken has no header");
+    const headerLength = ipv4.bufferLength(header);
+    const packet = new Uint8Array(headerLength + length);
+    ipv4.emit(packet, 0, { ...header, totalLength: packet.length, moreFragments: false });
+    for (const { from, payload } of parts) packet.set(payload, headerLength + from);
+    return packet;
+  }
+  const at = ipv6.fragmentHeaderAt(first, 0, first.length);
+  const packet = new Uint8Array(at + length);
+  packet.set(first.subarray(0, at));
+  putU16(packet, ipv6.PAYLOAD_LENGTH, packet.length - ipv6.HEADER_LENGTH);
+  packet[ipv6.nextHeaderFieldBefore(first, 0, at)] = first[at];
+  for (const { from, payload } of parts) packet.set(payload, at + from);
+  return packet;
+}

@@ -1,0 +1,41 @@
+/** report/totals: hosts that limit their RSTs and outages, in sentences. The other lines: test/report/formats/table.test.ts. */
+import { expect, test } from "vitest";
+import { totalsLines } from "../../src/report/totals.ts";
+import type { ScanSummary } from "../../src/scan/probe/result.ts";
+import { summary } from "./samples.ts";
+
+const linesOf = (more: Partial<ScanSummary>): string[] =>
+  totalsLines({ ...summary, ...more }, false, [])
+    .slice(0, -1)
+    .map(({ text }) => text);
+const limited = (ip: string, perSecond: number) => ({ ip, perSecond });
+const { startedMs } = summary;
+
+test("hosts that limit their RSTs are named, the slowest first", () => {
+  expect(linesOf({ rstLimited: [limited("198.18.0.7", 9.234), limited("2001:db8::7", 120.4)] })).toEqual([
+    "198.18.0.7 limits its RSTs to about 9.2 a second",
+    "2001:db8::7 limits its RSTs to about 120 a second",
+  ]);
+  const many = Array.from({ length: 1200 }, (_, i) => limited(`198.18.${i >> 8}.${i & 255}`, 1200 - i));
+  expect(linesOf({ rstLimited: many })).toEqual([
+    "198.18.4.175 limits its RSTs to about 1.0 a second",
+    "198.18.4.174 limits its RSTs to about 2.0 a second",
+    "198.18.4.173 limits its RSTs to about 3.0 a second",
+    "and 1,197 more hosts limit their RSTs",
+  ]);
+});
+
+test("outages are told with their time since the start, whoever was away", () => {
+  const outages = [
+    { fromMs: startedMs + 2000, toMs: startedMs + 12_500 },
+    { ip: "198.18.0.7", fromMs: startedMs + 61_000 },
+  ];
+  expect(linesOf({ outages })).toEqual([
+    "warning: an outage of the path: no host answered from 2.00 s to 12.50 s, for 10.50 s",
+    "warning: 198.18.0.7 answered nothing from 1 min 1 s on",
+  ]);
+});
+
+test("nothing is said of what was not found", () => {
+  expect(linesOf({})).toEqual([]);
+});
