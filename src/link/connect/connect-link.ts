@@ -88,7 +88,7 @@ export function createConnectLink(options: ConnectLinkOptions): ConnectLink {
     syns,
     emit: (slot, flags, sequence, acknowledgement, text) => {
       const end = writer.segment(syns, slot * SYN_LENGTH, flags, sequence, acknowledgement, text);
-      handler(writer.bytes, 0, end, 0);
+      handler(writer.bytes, 0, end, (flags & FLAGS.SYN) === 0 ? 0 : ageOf(slot));
     },
     onEnd: giveBack,
   });

@@ -61,6 +61,7 @@ const PEER_ISS = 0;
 
 export function createEstablished(options: EstablishedOptions): Established {
   const { connector, stayUs, syns, emit, onEnd } = options;
+  /** In the order in which they have to end: each may stay for the same time. */
   const bySlot = new Map<number, Connection>();
   const byEnds = new Map<string, Connection>();
   /** Those with something for the engine that it is not to be told while it sends. */
@@ -160,13 +161,15 @@ export function createEstablished(options: EstablishedOptions): Established {
         pending.delete(connection);
         proceed(connection);
       }
-      for (const connection of [...bySlot.values()]) if (connection.untilUs <= nowUs) end(connection);
+      for (const connection of bySlot.values()) {
+        if (connection.untilUs > nowUs) break;
+        end(connection);
+      }
     },
     nextUs: () => {
       if (pending.size > 0) return Number.NEGATIVE_INFINITY;
-      let soonest = Number.POSITIVE_INFINITY;
-      for (const { untilUs } of bySlot.values()) soonest = Math.min(soonest, untilUs);
-      return soonest;
+      for (const { untilUs } of bySlot.values()) return untilUs;
+      return Number.POSITIVE_INFINITY;
     },
   };
 }

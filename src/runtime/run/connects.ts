@@ -15,6 +15,8 @@ import type { ScanOptions } from "./scan-options.ts";
 
 /** A socket that connects takes about 4 KB of the kernel's memory. */
 const MOST_SOCKETS = 8192;
+/** Connections that are completed at once: what scan/engine/handshakes.ts has room for, so that none waits. */
+const MOST_COMPLETED = 1024;
 /** Open files that are left to outputs, and to loading code. */
 const FILES_TO_SPARE = 12;
 /** The kernel sends a SYN again after one second (RFC 6298 §2.1; TCP_TIMEOUT_INIT); a busy machine is late. */
@@ -25,7 +27,8 @@ const CLOSE_US = 5_000_000;
 /** @throws {SynprobeError} `ERR_PLATFORM` when not even one socket can be opened, `ERR_NO_SOURCE` */
 export async function openConnectLink(plan: Plan, options: ScanOptions): Promise<ConnectLink> {
   const { complete, waitMs } = options;
-  const slots = Math.min(MOST_SOCKETS, plan.space.total + SPARE_SLOTS, openFilesLeft() - FILES_TO_SPARE);
+  const most = complete === undefined ? MOST_SOCKETS : MOST_COMPLETED;
+  const slots = Math.min(most, plan.space.total + SPARE_SLOTS, openFilesLeft() - FILES_TO_SPARE);
   const connector = slots < 1 ? undefined : await openConnector(plan, slots);
   if (connector === undefined) {
     throw new SynprobeError(

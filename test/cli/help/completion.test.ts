@@ -21,7 +21,7 @@ const CASES: readonly Case[] = [
   ["synprobe --sh", ["--shard", "--show"]],
   ["synprobe 127.0.0.1:1 --pac", ["--packet-trace"]],
   ["synprobe --link pack", ["packet"]],
-  ["synprobe --link ", ["auto", "packet", "raw"]],
+  ["synprobe --link ", ["auto", "connect", "packet", "raw", "syn"]],
   ["synprobe --show ", STATES],
   ["synprobe -T ", ["0", "1", "2", "3", "4", "5"]],
   ["synprobe -e ", readdirSync("/sys/class/net").sort()],

@@ -170,7 +170,7 @@ describe("what is wrong is said with its place", () => {
     ['{ "targets": ["a"] }', /:1: unknown key "targets": keys are the long options, without their dashes$/],
     ['{ "__proto__": 1 }', /:1: unknown key "__proto__"/],
     ['{\n\n "ttl": 300 }', /:3: --ttl takes a whole number from 1 to 255, not "300"$/],
-    ['{ "link": "wire" }', /:1: --link takes auto, raw or packet, not "wire"$/],
+    ['{ "link": "wire" }', /:1: --link takes auto, syn, raw, packet or connect, not "wire"$/],
     ['{ "ports": "0" }', /:1: --ports 0: port 0 is out of range/],
     ['{ "exclude": "a..b" }', /:1: --exclude: target "a\.\.b": /],
     ['{ "source-ip": "me" }', /:1: --source-ip takes an IP address, not "me"$/],
@@ -282,7 +282,11 @@ describe("a file as large as may be", () => {
       `{ ${Array.from({ length: 70_000 }, (_, i) => `"k${i}": 1`).join(",")} }`,
       /:1: unknown key "k0"/,
     ],
-    ["with one word", `{ "link": "${"r".repeat(FULL - 20)}" }`, /:1: --link takes auto, raw or packet, not/],
+    [
+      "with one word",
+      `{ "link": "${"r".repeat(FULL - 20)}" }`,
+      /:1: --link takes auto, syn, raw, packet or connect, not/,
+    ],
   ];
   // The process may take no more than the time that any other has (process.ts).
   test.each(bad)("%s is refused at once", async (_what, text, says) => {

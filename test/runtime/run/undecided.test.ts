@@ -58,7 +58,7 @@ describe("an engine over few sockets", () => {
   it("counts refusals by the name that its verdicts have", () => {
     const counts = newCounters();
     expect(countsByConnect(counts)).toBe(counts);
-    counts.reasons.closed["reset"] = 3;
+    Object.assign(counts.reasons.closed, { reset: 3 });
     counts.reasons.filtered["no-response"] = 2;
     expect(countsByConnect(counts).reasons).toEqual({
       open: {},
