@@ -284,7 +284,7 @@ describe.skipIf(skipping("bad input", labProblem()))("bad input", () => {
     const faulty = FAULTY_TARGETS.filter(([, , , options]) => options === undefined);
     const targets = faulty.map(([target]) => target);
     const { status, stdout, stderr } = await probe("-oJ", "-", "--", ...targets, good, at(FAR.ipv6, 1));
-    expect(status).toBe(2);
+    expect(status).toBe(5);
     expect([...resultsOf(stdout).keys()].sort()).toEqual([good, at(FAR.ipv6, 1)].sort());
     const messages = linesOf(stderr).filter((line) => line.startsWith("synprobe: "));
     expect(messages).toHaveLength(faulty.length);
@@ -311,7 +311,7 @@ describe.skipIf(skipping("bad input", labProblem()))("bad input", () => {
     ];
     writeFileSync(list, `\uFEFF${lines.join("\r\n")}\n${at(FAR.ipv6, 1)}\n`);
     const { status, stdout, stderr } = await probe("-oJ", "-", "-iL", list);
-    expect(status).toBe(2);
+    expect(status).toBe(5);
     expect([...resultsOf(stdout).keys()].sort()).toEqual([good, at(FAR.ipv6, 1)].sort());
     const messages = linesOf(stderr).filter((line) => line.startsWith("synprobe: "));
     expect(messages.sort()).toEqual([
@@ -338,7 +338,7 @@ describe.skipIf(skipping("bad input", labProblem()))("bad input", () => {
   test("a list on standard input", async () => {
     const argv = inNamespace(lab.near, synprobe("-oJ", "-", "-iL", "-"));
     const { status, stdout, stderr } = await run(argv, { input: `${good}\n192.0.2.10:0\n` });
-    expect(status).toBe(2);
+    expect(status).toBe(5);
     expect([...resultsOf(stdout).keys()]).toEqual([good]);
     expectMessage(stderr, /<stdin>:2: target "192\.0\.2\.10:0": port 0 is out of range/);
   });
@@ -363,7 +363,7 @@ describe.skipIf(skipping("bad input", labProblem()))("bad input", () => {
     const { status, stdout, stderr } = await run(argv, { limitMs: 8000 }).finally(() =>
       overlayEtc(lab.near, "nsswitch.conf", "hosts: files\n"),
     );
-    expect(status).toBe(2);
+    expect(status).toBe(5);
     expect([...resultsOf(stdout).keys()]).toEqual(["127.0.0.1:1"]);
     expect(stderr.match(/could not be looked up/g)).toHaveLength(names.length);
   });

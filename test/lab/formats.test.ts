@@ -187,7 +187,7 @@ describe.skipIf(skipping("formats of real scans", labProblem()))("formats of rea
     );
     running.kill("SIGINT");
     running.kill("SIGTERM");
-    expect((await running.finished).status).toBe(130);
+    expect((await running.finished).status).toBe(143);
     const { ndjson, ...others } = pairsOf("twice");
     expect(ndjson).toHaveLength(64);
     for (const [format, pairs] of Object.entries(others))

@@ -83,7 +83,7 @@ export async function trace(
             ? formatDiagram(result.record, messages.stdoutColour)
             : formatStory(result.record, messages.stdoutColour),
       );
-      return interruption.signalled ? EXIT.interrupted : EXIT.complete;
+      return interruption.status ?? EXIT.complete;
     } finally {
       opened.close();
     }

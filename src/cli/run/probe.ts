@@ -52,7 +52,7 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
     const { formatPlan, planJson } = await import("../../report/formats/plan-text.ts");
     const view = viewPlan(plan, scanOptions, chooseMeans(plan, scanOptions), options);
     printResult(options.outputJson === "-" ? planJson(view) : formatPlan(view));
-    return statusOfFaults(plan.faults);
+    return plan.faults.length > 0 ? EXIT.partial : EXIT.complete;
   }
   const interruption = watchSignals();
   try {
