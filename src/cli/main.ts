@@ -11,6 +11,7 @@ import type { ReportOptions } from "./commands/report.ts";
 import type { TraceCommandOptions } from "./commands/trace.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
 import { expandAliases, longName } from "./options/aliases.ts";
+import { timesWithoutUnit } from "./options/arguments.ts";
 import type { Configured } from "./options/config.ts";
 import {
   LAB_INSIDE,
@@ -73,6 +74,10 @@ function createProgram(
       if (options.printConfig === true) {
         printResult(settled.print(complete));
         return EXIT.complete;
+      }
+      if (complete.verbose === true) {
+        const textOf = (spec: OptionSpec) => written.get(new Option(spec.flags).attributeName());
+        for (const note of timesWithoutUnit(PROBE_OPTIONS, textOf)) messages.note(note);
       }
       return (await import("./run/probe.ts")).probe(targets, complete, messages, argv);
     }),

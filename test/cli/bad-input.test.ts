@@ -66,7 +66,12 @@ const FAULTY_RUNS: readonly FaultyRun[] = [
   ["--ttl 0", ["--ttl", "0", good], 2, /--ttl takes a whole number from 1 to 255, not "0"$/],
   ["--ttl 256", ["--ttl", "256", good], 2, /--ttl takes a whole number from 1 to 255, not "256"$/],
   ["--retries 31", ["--retries", "31", good], 2, /--retries takes a whole number from 0 to 30/],
-  ["--timeout 0", ["--timeout", "0", good], 2, /--timeout takes a time from 1 ms/],
+  [
+    "--timeout 0",
+    ["--timeout", "0", good],
+    2,
+    /--timeout takes a time from 1ms to 10m, such as 500 \(milliseconds\)/,
+  ],
   ["--timeout 3x", ["--timeout", "3x", good], 2, /--timeout takes a time .*, not "3x"$/],
   ["--max-rate 0", ["--max-rate", "0", good], 2, /--max-rate takes a whole number from 1/],
   ["-g 65536", ["-g", "65536", good], 2, /--source-port takes a whole number from 1 to 65535/],
@@ -85,7 +90,8 @@ const FAULTY_RUNS: readonly FaultyRun[] = [
     /no option -sSCV: synprobe runs no scripts; .* detect services/,
   ],
   ["a script", ["--script=http-title", good], 2, /no option --script: synprobe runs no scripts/],
-  ["masscan's rate", ["--rate", "5", good], 2, /no option --rate: write --max-rate/],
+  ["--host-timeout 0", ["--host-timeout", "0", good], 2, /a time from 1ms to 24h, such as 30 \(seconds\)/],
+  ["masscan's wait", ["--wait", "5", good], 2, /no option --wait: each SYN waits as long as /],
   ["nmap's spelling in the wrong case", ["-oj", "x", good], 2, /unknown option '-oj'; did you mean -oJ\?/],
   [
     "an option with a slip in it",

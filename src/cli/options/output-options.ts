@@ -10,41 +10,41 @@ export const OUTPUT_OPTIONS: readonly OptionSpec[] = [
   ...inGroup("Output", [
     {
       flags: "--output-json <file>",
-      nmap: ["-oJ"],
+      aliases: ["-oJ"],
       description: "NDJSON, one object a result; - for standard output",
       brief: "NDJSON; - for standard output",
     },
     {
       flags: "--output-xml <file>",
-      nmap: ["-oX"],
+      aliases: ["-oX"],
       description: "nmap's XML",
       brief: "nmap's XML",
     },
     {
       flags: "--output-normal <file>",
-      nmap: ["-oN"],
+      aliases: ["-oN"],
       description: "the table, without colour",
       brief: "the table as text",
     },
     {
       flags: "--output-grepable <file>",
-      nmap: ["-oG"],
+      aliases: ["-oG"],
       description: "nmap's grepable lines",
       brief: "nmap's grepable lines",
     },
     {
       flags: "--output-csv <file>",
-      nmap: ["-oC"],
+      aliases: ["-oC"],
       description: "CSV, a row a result",
     },
     {
       flags: "--output-list <file>",
-      nmap: ["-oL"],
+      aliases: ["-oL"],
       description: "masscan's list of open ports",
     },
     {
       flags: "--output-all <base>",
-      nmap: ["-oA"],
+      aliases: ["-oA"],
       description: "BASE.nmap (the table), .xml, .gnmap and .ndjson at once",
     },
     {
@@ -65,8 +65,8 @@ export const OUTPUT_OPTIONS: readonly OptionSpec[] = [
     },
     {
       flags: "--stats-every <time>",
-      description: "print progress to standard error this often",
-      ...duration("--stats-every", BOUNDS.statsEveryMs),
+      description: "print progress to standard error this often; in seconds, as nmap's",
+      ...duration("--stats-every", BOUNDS.statsEveryMs, "s"),
     },
     {
       flags: "--require-open",
@@ -74,7 +74,7 @@ export const OUTPUT_OPTIONS: readonly OptionSpec[] = [
     },
     {
       flags: "-v, --verbose",
-      nmap: ["-vv", "-vvv"],
+      aliases: ["-vv", "-vvv"],
       repeatable: true,
       description: "what was ignored and why, privileges, buffers; twice: each change of the rate, and why",
     },

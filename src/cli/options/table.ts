@@ -27,10 +27,11 @@ export const COMMANDS = ["trace", "doctor", "lab", "diff", "report", "demo", "he
 /** The hidden command that runs inside a lab's namespaces (commands/lab.ts). */
 export const LAB_INSIDE = "lab-inside";
 
-/** nmap options that are short for one of ours with its argument. */
+/** Options of nmap and masscan that are short for one of ours with its argument. */
 export const SHORTHANDS: Readonly<Record<string, readonly string[]>> = {
   "--open": ["--show", "open"],
   "-F": ["--top-ports", "100"],
+  "--banners": ["--banner=2s"],
 };
 
 /** nmap options that ask for what synprobe does anyway. */
@@ -38,6 +39,7 @@ export const IMPLIED: Readonly<Record<string, string>> = {
   "-sS": "SYN probing is what synprobe does",
   "-Pn": "every target is probed, whether it answers pings or not",
   "-n": "addresses are never looked up backwards",
+  "--randomize-hosts": "the order is random unless --sequential",
   "--reason": "the reason is always shown",
   "-d": "see -v and --packet-trace",
 };

@@ -6,6 +6,7 @@ import { inGroup } from "./spec.ts";
 export const TARGET_OPTIONS = inGroup("Targets", [
   {
     flags: "-p, --ports <list>",
+    aliases: ["--target-port", "--target-ports"],
     description: "ports for targets that name none: 22,80,8000-8010,https, or - for all",
     brief: "for targets that name none; - for all",
     values: "ports",
@@ -14,7 +15,7 @@ export const TARGET_OPTIONS = inGroup("Targets", [
   },
   {
     flags: "--input-list <file>",
-    nmap: ["-iL"],
+    aliases: ["-iL", "--includefile", "--whitelist-file", "--allowlist-file"],
     description: "read more targets from a file, - for standard input",
     brief: "more targets from a file, - for stdin",
     oneRun: "targets belong to one run: name them on the command line",
@@ -37,7 +38,7 @@ export const TARGET_OPTIONS = inGroup("Targets", [
   },
   {
     flags: "--exclude-file <file>",
-    nmap: ["--excludefile"],
+    aliases: ["--excludefile", "--blacklist-file", "--blocklist-file"],
     description: "the same from a file, as -iL reads it",
     parse: (text) => [text],
     adds: true,
@@ -57,7 +58,7 @@ export const TARGET_OPTIONS = inGroup("Targets", [
   { flags: "-6, --ipv6", description: "only IPv6 addresses", instead: "family" },
   {
     flags: "--all-addresses",
-    nmap: ["--resolve-all"],
+    aliases: ["--resolve-all"],
     description: "probe every address of a name, not only the first",
   },
 ]);

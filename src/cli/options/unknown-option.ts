@@ -42,13 +42,13 @@ const HINTS: readonly (readonly [option: RegExp, hint: string])[] = [
   ],
   [/^-P[ESAUYPMORN]|^-P[0-9]|^--disable-arp-ping$|^--discovery-ignore-rst$|^--ping$/, DISCOVERY],
   [
-    /^--(scan-delay|max-scan-delay|(min|max|initial)-rtt-timeout|(min|max)-(parallelism|hostgroup)|wait|cooldown-time|defeat-rst-ratelimit)$/,
+    /^--(scan-delay|max-scan-delay|(min|max|initial)-rtt-timeout|(min|max)-(parallelism|hostgroup)|defeat-rst-ratelimit)$/,
     PACING,
   ],
-  [/^--rate$/, "write --max-rate"],
-  [/^--banners$/, "write --banner"],
-  [/^--(adapter-ip|source-address)$/, "write --source-ip"],
-  [/^--adapter$/, "write --interface"],
+  [
+    /^--(wait|cooldown-time)$/,
+    "each SYN waits as long as the round trips ask, or for --timeout; the run ends when every port is decided",
+  ],
   [
     /^--(router-mac|gateway-mac|adapter-mac|router-ip)$/,
     "the kernel's routes and neighbours are used: leave it out",
@@ -77,8 +77,8 @@ export function unknownOption(option: string, known: readonly string[]): string 
   const [name] = option.split("=", 1);
   const hint = foreign(option);
   if (hint !== undefined) return `no option ${name}: ${hint}`;
-  const nmaps = PROBE_OPTIONS.flatMap(({ nmap = [] }) => nmap);
-  const all = [...known, ...nmaps, ...Object.keys(IMPLIED), ...Object.keys(SHORTHANDS)];
+  const spellings = PROBE_OPTIONS.flatMap(({ aliases = [] }) => aliases);
+  const all = [...known, ...spellings, ...Object.keys(IMPLIED), ...Object.keys(SHORTHANDS)];
   return `unknown option '${option}'${didYouMean(name, candidates(name, all))}`;
 }
 
