@@ -69,8 +69,10 @@ export interface Reporter {
   result(result: PortResult): void;
   /** Called for each target that cannot be probed. */
   fault(fault: TargetFault): void;
-  /** Called about once a second, and never in a run shorter than that. */
+  /** Called every `--stats-every`; never without that option. */
   progress?(progress: ScanProgress): void;
+  /** Called about once a second, and never in a run shorter than that: whoever waits is to see something. */
+  tick?(): void;
   /**
    * Before `finish`, where there is time: writes what was held back, a step each time that it is asked to go on. What is left
    * of it `finish` writes in one go.

@@ -57,11 +57,18 @@ export const OUTPUT_OPTIONS: readonly OptionSpec[] = [
     },
     {
       flags: "--show <states>",
-      description: "which results the table has: open, closed, filtered, all; open ports when there are many",
+      description: "which results table and files have: open, closed, filtered or all",
       brief: "rows: open, closed, filtered or all",
       values: [...PORT_STATES, "all"],
       commas: true,
-      parse: parseShow,
+      parse: (text) => parseShow("--show", text),
+    },
+    {
+      flags: "--show-files <states>",
+      description: "which results files have, where the table's are others",
+      values: [...PORT_STATES, "all"],
+      commas: true,
+      parse: (text) => parseShow("--show-files", text),
     },
     {
       flags: "--stats-every <time>",

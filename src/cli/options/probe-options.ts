@@ -63,6 +63,7 @@ export interface ProbeOptions {
   readonly journal?: string;
   readonly resume?: string;
   readonly show?: readonly PortState[];
+  readonly showFiles?: readonly PortState[];
   /** Milliseconds. */
   readonly statsEvery?: number;
   readonly outputJson?: string;

@@ -4,8 +4,11 @@
  */
 import type { Spill } from "../../report/formats/host-order.ts";
 import { createNdjsonReporter } from "../../report/formats/ndjson.ts";
+import type { ListedPorts } from "../../report/formats/nmap.ts";
+import { showOnly } from "../../report/formats/show.ts";
 import { createTableReporter } from "../../report/formats/table.ts";
 import type { Reporter, Sink } from "../../report/reporter.ts";
+import type { PortState } from "../../scan/probe/result.ts";
 import type { ProbeOptions } from "../options/table.ts";
 
 export interface Format {
@@ -35,33 +38,49 @@ const FORMATS: readonly Format[] = [
     name: "NDJSON",
     option: "outputJson",
     suffix: ".ndjson",
-    createReporter: (sink) => createNdjsonReporter(sink),
+    createReporter: (sink, options) => {
+      const states = shownInFiles(options);
+      return showOnly(createNdjsonReporter(sink, states), states);
+    },
   },
   {
     name: "nmap XML",
     option: "outputXml",
     suffix: ".xml",
-    createReporter: async (sink, _options, createSpill) =>
-      (await import("../../report/formats/nmap-xml.ts")).createNmapXmlReporter(sink, createSpill),
+    createReporter: async (sink, options, createSpill) =>
+      (await import("../../report/formats/nmap-xml.ts")).createNmapXmlReporter(
+        sink,
+        createSpill,
+        listedPorts(options),
+      ),
   },
   {
     name: "table",
     option: "outputNormal",
     suffix: ".nmap",
     createReporter: (sink, options) =>
-      createTableReporter(sink, { color: false, verbose: true, ...tableOptions(options) }),
+      createTableReporter(sink, {
+        color: false,
+        verbose: true,
+        ...tableOptions({ ...options, show: shownInFiles(options) }),
+      }),
   },
   {
     name: "grepable",
     option: "outputGrepable",
     suffix: ".gnmap",
-    createReporter: async (sink, _options, createSpill) =>
-      (await import("../../report/formats/grepable.ts")).createGrepableReporter(sink, createSpill),
+    createReporter: async (sink, options, createSpill) =>
+      (await import("../../report/formats/grepable.ts")).createGrepableReporter(
+        sink,
+        createSpill,
+        listedPorts(options),
+      ),
   },
   {
     name: "CSV",
     option: "outputCsv",
-    createReporter: async (sink) => (await import("../../report/formats/csv.ts")).createCsvReporter(sink),
+    createReporter: async (sink, options) =>
+      showOnly((await import("../../report/formats/csv.ts")).createCsvReporter(sink), shownInFiles(options)),
   },
   {
     name: "masscan list",
@@ -72,8 +91,21 @@ const FORMATS: readonly Format[] = [
   { name: "pcapng", option: "pcap" },
 ];
 
+/** The states that files have; all when undefined. */
+const shownInFiles = ({ show, showFiles }: ProbeOptions): readonly PortState[] | undefined =>
+  showFiles ?? show;
+
+/** Which ports nmap's formats list. */
+const listedPorts = (options: ProbeOptions): ListedPorts => {
+  const states = shownInFiles(options);
+  return { verbose: options.verbose === true, ...(states === undefined ? {} : { states }) };
+};
+
 /** What every table is told: the one on the terminal, and the one in a file. */
-export const tableOptions = ({ confidence, show }: ProbeOptions) => ({
+export const tableOptions = ({
+  confidence,
+  show,
+}: Pick<ProbeOptions, "confidence"> & { readonly show?: readonly PortState[] | undefined }) => ({
   confidence,
   ...(show === undefined ? {} : { show }),
 });

@@ -23,9 +23,9 @@ import { isOneTerminal, VERSION } from "./terminal.ts";
 
 const NO_ROOM = new Promise<void>(() => {});
 
-/** How often progress goes to the terminal's line, to the outputs, and to the journal, in milliseconds. */
+/** How often progress goes to the terminal's line, outputs are told that time passes, and journals are synced, in milliseconds. */
 const PROGRESS_MS = 200;
-const REPORT_MS = 1000;
+const TICK_MS = 1000;
 const JOURNAL_MS = 1000;
 
 /**
@@ -182,15 +182,21 @@ async function drive(
     reporter.finish(running.summary());
     outputs.flushFiles();
   });
-  let reportAt = performance.now() + REPORT_MS;
+  let tickAt = performance.now() + TICK_MS;
+  let statsAt = performance.now() + (statsEvery ?? Number.POSITIVE_INFINITY);
   const looking = setInterval(() => {
     const seen = running.progress();
     progress.update(seen);
-    if (performance.now() < reportAt) return;
-    reportAt += REPORT_MS;
-    const { rates: _, ...counts } = seen;
-    reporter.progress?.(statsEvery === undefined ? counts : { ...seen, decisions });
-    decisions = [];
+    const now = performance.now();
+    if (now >= tickAt) {
+      tickAt = now + TICK_MS;
+      reporter.tick?.();
+    }
+    if (now >= statsAt) {
+      statsAt = now + (statsEvery ?? 0);
+      reporter.progress?.({ ...seen, decisions });
+      decisions = [];
+    }
   }, PROGRESS_MS);
   await running.finished
     .catch((error: unknown) => {

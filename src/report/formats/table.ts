@@ -24,7 +24,7 @@ import { chance, count } from "../figures.ts";
 import type { Reporter, RunInfo, Sink } from "../reporter.ts";
 import { type Doubtful, totalsLines } from "../totals.ts";
 import { countNotShown, type NotShown } from "./not-shown.ts";
-import { shownStates } from "./show.ts";
+import { isShown, shownStates } from "./show.ts";
 
 export interface TableOptions {
   /** Use colours, for a terminal; otherwise plain text, for a pipe or a file. */
@@ -230,14 +230,13 @@ export function createTableReporter(sink: Sink, options: TableOptions): Reporter
     result(result) {
       notShown?.add(result);
       doubtful?.add(result);
-      const { state, was } = result;
-      if (!shown.includes(state) && (was === undefined || !shown.includes(was))) return;
+      if (!isShown(result, shown)) return;
       if (result.answersAll) answersAll.add(result);
       else if (held !== undefined) held.push(result);
       else print(result);
     },
     fault() {},
-    progress: printHeld,
+    tick: printHeld,
     finish(summary) {
       printHeld();
       const paint = { "not-shown": String, note: colors.dim, warning: colors.yellow, total: String };

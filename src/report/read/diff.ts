@@ -28,6 +28,7 @@ import {
  * - `no-host`: it probed this port, and lists no such host: down, or not a target (nmap);
  * - `host-down`: it found the host down (nmap);
  * - `not-listed`: it probed this port of this host, and lists only some, as nmap --open does;
+ * - `not-shown`: it was told to list only some states (`--show`);
  * - `counted`: it only counted some of the host's ports (nmap's `extraports` of old).
  */
 export type Absence =
@@ -38,6 +39,7 @@ export type Absence =
   | "no-host"
   | "host-down"
   | "not-listed"
+  | "not-shown"
   | "counted";
 
 export interface DiffVerdict {
@@ -134,6 +136,7 @@ export function createComparison(): Comparison {
       if (host?.up === false) return "host-down";
       if (host?.vague === true) return "counted";
       if (run.ending !== "complete") return run.ending;
+      if (run.summary?.shown !== undefined) return "not-shown";
       if (scanned.get(pairs.protoOf(pair))?.has(pairs.portOf(pair)) !== true) return "not-probed";
       return host === undefined ? "no-host" : "not-listed";
     }
@@ -237,6 +240,7 @@ const BECAUSE: Readonly<Record<Absence, (run: "OLD" | "NEW") => string>> = {
   "no-host": (run) => `${run} lists no such host: down, or not a target`,
   "host-down": (run) => `${run} found the host down`,
   "not-listed": (run) => `${run} probed the host and does not list it`,
+  "not-shown": (run) => `${run} lists only some states (--show)`,
   counted: (run) => `${run} only counts some ports of this host`,
 };
 

@@ -20,7 +20,9 @@ import {
 type Fields = {
   readonly [name: string]: unknown;
   readonly type?: unknown;
+  readonly ip?: unknown;
   readonly proto?: unknown;
+  readonly shown?: unknown;
   readonly interrupted?: unknown;
 };
 
@@ -151,6 +153,7 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
     const path = part(fields, "path");
     return defined<RecordedSummary>({
       interrupted: fields.interrupted === true,
+      shown: Array.isArray(fields.shown) ? fields.shown.map(String) : undefined,
       unfinished: optional(fields, "unfinished") ?? 0,
       startedMs: time(fields, "started_at"),
       elapsedMs: optional(fields, "elapsed_ms"),
@@ -183,7 +186,9 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
       if (!isObject(fields)) throw fault("no JSON object; -oJ writes one a line");
       if (summary !== undefined)
         throw fault("comes after the summary: these are two files in one, give them apart");
-      if (fields.type === undefined) {
+      // Before version 2 a result had no type.
+      if (fields.type === "result" || fields.type === undefined) {
+        if (fields.ip === undefined) throw fault('no result of synprobe: it has no "ip"');
         const port = readPort(fields);
         startedMs = Math.min(startedMs ?? Number.MAX_VALUE, port.timeMs ?? Number.MAX_VALUE);
         sink.port(port);

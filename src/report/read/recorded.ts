@@ -76,6 +76,8 @@ export interface RecordedPath {
 /** The totals in the file. A file that was cut off has none. */
 export interface RecordedSummary {
   readonly interrupted: boolean;
+  /** States of which the file has results, if not of all. */
+  readonly shown?: readonly string[];
   readonly unfinished: number;
   /** Milliseconds since the Unix epoch. */
   readonly startedMs?: number;

@@ -59,7 +59,11 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
 
   /** What each format looks like, whatever it is written to. */
   const FORMATS = [
-    ["-oJ", "--output-json", /^\{"ip":"[^\n]*\}\n\{"ip":"[^\n]*\}\n\{"type":"summary","hosts":2,[^\n]*\}\n$/],
+    [
+      "-oJ",
+      "--output-json",
+      /^(\{"type":"result","ip":"[^\n]*\}\n){2}\{"type":"summary","schema":2,"hosts":2,[^\n]*\}\n$/,
+    ],
     ["-oX", "--output-xml", /^<\?xml version="1\.0".*<port protocol="tcp" portid="7001">.*<\/nmaprun>\n$/s],
     ["-oN", "--output-normal", VERBOSE_TABLE],
     ["-oG", "--output-grepable", /^# .*\nHost: 192\.0\.2\.10 .*7001\/open\/tcp\/\/.*\n# /s],
@@ -159,6 +163,33 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
       await probe(["-oN", file("plain"), open], { env: { FORCE_COLOR: "1" } });
       expect(readFileSync(file("plain"), "utf8")).not.toContain(ESCAPE);
     });
+  });
+
+  test("--open leaves out of every file what is not open; --show-files parts the files from the table", async () => {
+    const CLOSED = OPEN + 1;
+    const both = at(FAR.ipv4, `${OPEN}-${CLOSED}`);
+    const files = ["-oA", file("o"), "-oC", file("o.csv")];
+    const { stdout } = await run(inNamespace(lab.near, synprobe("--open", ...files, both)));
+    expect(stdout).toContain("2 ports on 1 host: 1 open, 1 closed, 0 filtered");
+    const ports = {
+      ndjson: /"port":(\d+)/g,
+      xml: /portid="(\d+)"/g,
+      gnmap: /(\d+)\/\w+\/tcp/g,
+      nmap: /:(\d{4}) /g,
+    };
+    const listed = () =>
+      Object.entries(ports).map(([suffix, pattern]) =>
+        [...readFileSync(file(`o.${suffix}`), "utf8").matchAll(pattern)]
+          .map(([, port]) => Number(port))
+          .sort(),
+      );
+    expect(listed()).toEqual([[OPEN], [OPEN], [OPEN], [OPEN]]);
+    expect(linesOf(readFileSync(file("o.csv"), "utf8"))).toHaveLength(2);
+    const parted = await run(
+      inNamespace(lab.near, synprobe("--open", "--show-files", "all", ...files, both)),
+    );
+    expect(parted.stdout).not.toContain(`:${CLOSED} `);
+    expect(listed()).toEqual(Array(4).fill([OPEN, CLOSED]));
   });
 
   describe("a reader that leaves", () => {

@@ -11,7 +11,6 @@ import {
   hostileNames,
   interrupted,
   open,
-  progress,
   prohibited,
   run,
   silent,
@@ -61,7 +60,7 @@ describe("the table", () => {
     reporter.start(run);
     for (const result of found.slice(0, 2)) reporter.result(result);
     expect(pieces).toHaveLength(1);
-    reporter.progress?.(progress);
+    reporter.tick?.();
     expect(labels(pieces.join(""))).toEqual(["192.0.2.20:443", "192.0.2.100:22"]);
     for (const result of found.slice(2)) {
       reporter.result(result);
