@@ -2,6 +2,7 @@
  * The entry point: reads argv, runs a command, sets the exit status.
  */
 import { createRequire } from "node:module";
+import { resolve } from "node:path";
 import { Argument, Command, CommanderError, Option } from "commander";
 import { isSynprobeError } from "../errors.ts";
 import { checkPlatform, nativeLoadError } from "../runtime/system/platform.ts";
@@ -51,13 +52,7 @@ function createProgram(
       },
     })
     .configureOutput({ outputError: () => {}, writeOut: printResult });
-  /** The main command's options as they were written, by commander's name. */
-  const written = new Map<string, string | undefined>();
-  for (const spec of PROBE_OPTIONS) {
-    const option = commanderOption(spec);
-    program.addOption(option);
-    watch(program, option, written, spec.repeatable === true);
-  }
+  const written = addProbeOptions(program);
   let verbosity = 0;
   program.on("option:verbose", () => {
     verbosity++;
@@ -66,6 +61,7 @@ function createProgram(
     run(async () => {
       // Native code would fail less clearly when loaded on another platform.
       checkPlatform();
+      const words = await takeUp(targets, options, program, written);
       const settled = await settle(program, options, written);
       const complete = {
         ...withTiming(settled.options, settled.given),
@@ -76,10 +72,10 @@ function createProgram(
         return EXIT.complete;
       }
       if (complete.verbose === true) {
-        const textOf = (spec: OptionSpec) => written.get(new Option(spec.flags).attributeName());
+        const textOf = (spec: OptionSpec) => written.get(attributeOf(spec));
         for (const note of timesWithoutUnit(PROBE_OPTIONS, textOf)) messages.note(note);
       }
-      return (await import("./run/probe.ts")).probe(targets, complete, messages, argv);
+      return (await import("./run/probe.ts")).probe(words, complete, messages, argv);
     }),
   );
   const traceCommand = program
@@ -197,6 +193,68 @@ function createProgram(
     .action(() => run(async () => loadApart<typeof import("./commands/lab.ts")>("lab").labInside(messages)));
   return program;
 }
+
+/** Adds the main command's options. @returns those that are given as they were written, by commander's name */
+function addProbeOptions(program: Command): Map<string, string | undefined> {
+  const written = new Map<string, string | undefined>();
+  for (const spec of PROBE_OPTIONS) {
+    const option = commanderOption(spec);
+    program.addOption(option);
+    watch(program, option, written, spec.repeatable === true);
+  }
+  return written;
+}
+
+/** Options of a journal's run that do not go on with it. */
+const NOT_TAKEN_UP = new Set(["--journal", "--resume", "--dry-run", "--print-config"]);
+
+/**
+ * Under `--resume` without targets: those of the journal's run, and its options, where none are given in their place.
+ * @throws {SynprobeError} `ERR_JOURNAL`, `ERR_USAGE` when the targets came from standard input
+ */
+async function takeUp(
+  targets: readonly string[],
+  { resume, inputList, drop }: ProbeOptions,
+  program: Command,
+  written: Map<string, string | undefined>,
+): Promise<readonly string[]> {
+  if (resume === undefined || targets.length > 0 || inputList !== undefined) return targets;
+  const { recallCommand } = await import("./run/journal.ts");
+  const { argv, directory } = await recallCommand(resume, drop);
+  const past = new Command("synprobe")
+    .argument("[targets...]")
+    .exitOverride()
+    .action(() => {});
+  past.configureOutput({ outputError: () => {} });
+  const before = addProbeOptions(past);
+  past.parse(expandAliases(argv), { from: "user" });
+  if (past.getOptionValue("inputList") === "-" || (past.args.length === 0 && !before.has("inputList")))
+    throw usage(
+      `journal ${resume} is of a run whose targets came from standard input: give --resume them again`,
+    );
+  const replaced = new Set(
+    PROBE_OPTIONS.flatMap((spec) => (written.has(attributeOf(spec)) ? (spec.instead ?? []) : [])),
+  );
+  for (const spec of PROBE_OPTIONS) {
+    const name = attributeOf(spec);
+    const isGiven = written.has(name) || (spec.instead !== undefined && replaced.has(spec.instead));
+    if (isGiven || !before.has(name) || NOT_TAKEN_UP.has(longName(spec.flags))) continue;
+    const absolute = (text: unknown): unknown =>
+      /<(file|base)>/.test(spec.flags) && typeof text === "string" && text !== "-"
+        ? resolve(directory, text)
+        : text;
+    const value: unknown = past.getOptionValue(name);
+    program.setOptionValueWithSource(
+      name,
+      Array.isArray(value) ? value.map(absolute) : absolute(value),
+      "cli",
+    );
+    written.set(name, before.get(name));
+  }
+  return past.args;
+}
+
+const attributeOf = ({ flags }: OptionSpec): string => new Option(flags).attributeName();
 
 /** Large commands that a probe does not need are bundled apart, so that it starts no slower (build/bundle.ts). */
 function loadApart<T>(command: "demo" | "diff" | "lab" | "report"): T {

@@ -32,7 +32,7 @@ export const PROBING_OPTIONS: readonly OptionSpec[] = [
     },
     {
       flags: "--resume <file>",
-      description: "continue a journal's run, with the same targets and options",
+      description: "continue a journal's run; its targets and options need not be given again",
       oneRun: "it goes on with one run",
     },
     {

@@ -12,8 +12,7 @@ export function finalStatus(
   // Cut short by a signal, or because the reader of the results went away.
   if (interruption.signalled || summary.unfinished > 0) {
     const journal = options.journal ?? options.resume;
-    if (journal !== undefined)
-      messages.note(`--resume ${journal}, with the same targets and options, goes on`);
+    if (journal !== undefined) messages.note(`--resume ${journal} goes on`);
     return interruption.status ?? EXIT.readerGone;
   }
   const refusals = Object.keys(summary.sendErrors);

@@ -30,12 +30,7 @@ export async function planTargets(
   services: Services,
 ): Promise<PlannedTargets> {
   if (words.length === 0 && options.inputList === undefined) {
-    throw new SynprobeError(
-      ERROR_CODES.noTargets,
-      options.resume === undefined
-        ? "no target given: write host:port, or -iL FILE"
-        : "no target given: --resume goes on after the same targets and options as the journal's run had",
-    );
+    throw new SynprobeError(ERROR_CODES.noTargets, "no target given: write host:port, or -iL FILE");
   }
   // One or two names do without.
   if (words.length > 2 || options.inputList !== undefined) widenLookups();
