@@ -86,7 +86,9 @@ async function bundle(name: string, entry: string): Promise<string> {
 async function bundleCommands(): Promise<void> {
   await build({
     ...SETTINGS,
-    entryPoints: APART.map((name) => `${SRC}cli/commands/${name}.ts`),
+    entryPoints: APART.map((path) => `${SRC}cli/${path}.ts`),
+    outbase: `${SRC}cli`,
+    entryNames: "[name]",
     outdir: `${DIST}/commands`,
     outExtension: { ".js": ".cjs" },
     plugins: [KOFFI_BINARY],
@@ -111,8 +113,8 @@ async function bundleCommands(): Promise<void> {
   }
 }
 
-/** What main.ts loads by `loadApart`. */
-const APART = ["demo", "diff", "lab", "report"] as const;
+/** What `loadApart` of cli/apart.ts loads. */
+const APART = ["commands/demo", "commands/diff", "commands/lab", "commands/report", "run/earlier-results"];
 
 // Read by cli/help/topics.ts when somebody asks for help, from where they stand beside the program.
 cpSync(`${SRC}cli/help/topics`, `${DIST}/topics`, { recursive: true });

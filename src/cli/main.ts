@@ -1,11 +1,11 @@
 /**
  * The entry point: reads argv, runs a command, sets the exit status.
  */
-import { createRequire } from "node:module";
 import { resolve } from "node:path";
 import { Argument, Command, CommanderError, Option } from "commander";
 import { isSynprobeError } from "../errors.ts";
 import { checkPlatform, nativeLoadError } from "../runtime/system/platform.ts";
+import { loadApart } from "./apart.ts";
 import type { DiffOptions } from "./commands/diff.ts";
 import type { LabOptions } from "./commands/lab.ts";
 import type { ReportOptions } from "./commands/report.ts";
@@ -214,11 +214,12 @@ const NOT_TAKEN_UP = new Set(["--journal", "--resume", "--dry-run", "--print-con
  */
 async function takeUp(
   targets: readonly string[],
-  { resume, inputList, drop }: ProbeOptions,
+  { resume, inputList, inputResults, drop }: ProbeOptions,
   program: Command,
   written: Map<string, string | undefined>,
 ): Promise<readonly string[]> {
-  if (resume === undefined || targets.length > 0 || inputList !== undefined) return targets;
+  const isNamed = targets.length > 0 || inputList !== undefined || inputResults !== undefined;
+  if (resume === undefined || isNamed) return targets;
   const { recallCommand } = await import("./run/journal.ts");
   const { argv, directory } = await recallCommand(resume, drop);
   const past = new Command("synprobe")
@@ -228,7 +229,10 @@ async function takeUp(
   past.configureOutput({ outputError: () => {} });
   const before = addProbeOptions(past);
   past.parse(expandAliases(argv), { from: "user" });
-  if (past.getOptionValue("inputList") === "-" || (past.args.length === 0 && !before.has("inputList")))
+  if (
+    past.getOptionValue("inputList") === "-" ||
+    (past.args.length === 0 && !before.has("inputList") && !before.has("inputResults"))
+  )
     throw usage(
       `journal ${resume} is of a run whose targets came from standard input: give --resume them again`,
     );
@@ -255,11 +259,6 @@ async function takeUp(
 }
 
 const attributeOf = ({ flags }: OptionSpec): string => new Option(flags).attributeName();
-
-/** Large commands that a probe does not need are bundled apart, so that it starts no slower (build/bundle.ts). */
-function loadApart<T>(command: "demo" | "diff" | "lab" | "report"): T {
-  return createRequire(import.meta.url)(`./commands/${command}.cjs`) as T;
-}
 
 /** For an option that may be given more than once: all its arguments, in order. */
 const collect = (text: string, before: readonly string[] = []): readonly string[] => [...before, text];
@@ -356,7 +355,7 @@ async function explain(error: unknown, program: Command): Promise<ExitStatus> {
     const message = error.message.replace(/^error: /, "").replace(/\s*\n\s*/g, " ");
     const command = commandOf(program);
     const help = command === program ? "synprobe --help" : `synprobe ${command.name()} --help`;
-    messages.error(`${await improve(message, command)} (${help})`);
+    messages.error(`${await improve(message, command)}${await commandMeant(program)} (${help})`);
     return EXIT.usage;
   }
   const native = nativeLoadError(error);
@@ -368,6 +367,13 @@ async function explain(error: unknown, program: Command): Promise<ExitStatus> {
     `internal error, please report it: ${error instanceof Error ? (error.stack ?? error.message) : error}`,
   );
   return EXIT.internal;
+}
+
+/** Of a mistake after a word that looks like a command: which. */
+async function commandMeant(program: Command): Promise<string> {
+  const [word = ""] = process.argv.slice(2);
+  if (commandOf(program) !== program) return "";
+  return (await import("./options/unknown-option.ts")).commandMeantBy(word);
 }
 
 /** The command that was called; the program itself for the main one. */

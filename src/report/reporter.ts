@@ -24,6 +24,8 @@ export interface RunInfo {
   readonly isShard?: true;
   /** Distinct ports planned, ascending, for formats that record the scanned set (nmap XML). */
   readonly ports: readonly number[];
+  /** What nobody asked for and is to be known before the first result, in one line. */
+  readonly note?: string;
   /** Columns that the widest target label needs (`targetLabel` in formats/table.ts), when the targets are known beforehand. */
   readonly targetWidth?: number;
 }

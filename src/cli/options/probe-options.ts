@@ -28,6 +28,8 @@ export interface TimedOptions extends ProbeOptions {
 export interface ProbeOptions {
   readonly ports?: string;
   readonly inputList?: string;
+  readonly inputResults?: string;
+  readonly only?: readonly PortState[];
   readonly topPorts?: number;
   readonly exclude?: readonly string[];
   readonly excludeFile?: readonly string[];

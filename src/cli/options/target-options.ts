@@ -1,5 +1,8 @@
 /** Which targets and ports are probed, and which are left out: the options of the group "Targets". */
+
+import { parseShow } from "../../report/formats/show.ts";
 import { BOUNDS } from "../../runtime/api/option-bounds.ts";
+import { PORT_STATES } from "../../scan/probe/result.ts";
 import { integer } from "./arguments.ts";
 import { inGroup } from "./spec.ts";
 
@@ -21,8 +24,21 @@ export const TARGET_OPTIONS = inGroup("Targets", [
     oneRun: "targets belong to one run: name them on the command line",
   },
   {
+    flags: "--input-results <file>",
+    aliases: ["-iR"],
+    description: "probe what an earlier run's results have: NDJSON, nmap's XML or -oG, masscan's list",
+    oneRun: "targets belong to one run: name them on the command line",
+  },
+  {
+    flags: "--only <states>",
+    description: "with -iR: only what was open, closed or filtered then",
+    values: [...PORT_STATES, "all"],
+    commas: true,
+    parse: (text) => parseShow("--only", text),
+  },
+  {
     flags: "--top-ports <n>",
-    description: "for targets that name no port: the n TCP ports most often open",
+    description: "for targets that name no port: the n TCP ports most often open; 1000 without -p",
     brief: "the n ports most often open",
     instead: "ports",
     ...integer("--top-ports", BOUNDS.topPorts),

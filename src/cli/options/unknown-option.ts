@@ -4,7 +4,7 @@
  */
 
 import { didYouMean } from "../../suggest.ts";
-import { IMPLIED, PROBE_OPTIONS, SHORTHANDS } from "./table.ts";
+import { COMMANDS, IMPLIED, PROBE_OPTIONS, SHORTHANDS } from "./table.ts";
 
 const VERSIONS = "synprobe does not detect services; --banner shows what a server says first";
 const SYSTEMS = "synprobe does not detect operating systems";
@@ -53,7 +53,6 @@ const HINTS: readonly (readonly [option: RegExp, hint: string])[] = [
     /^--(router-mac|gateway-mac|adapter-mac|router-ip)$/,
     "the kernel's routes and neighbours are used: leave it out",
   ],
-  [/^-iR$/, "synprobe chooses no targets: name networks that you may probe"],
   [/^-oS$|^-oB$|^--output-format$|^--output-filename$/, "see synprobe help outputs"],
   [
     /^--(system-dns|dns-servers)$|^-R$/,
@@ -87,3 +86,7 @@ function candidates(name: string, all: readonly string[]): readonly string[] {
   if (name.length > 4 && name.startsWith("--")) return all.filter((option) => option.startsWith("--"));
   return all.filter((option) => option.toLowerCase() === name.toLowerCase());
 }
+
+/** `; did you mean the command doctor?`, of a word that looks like one; else nothing. */
+export const commandMeantBy = (word: string): string =>
+  /^[a-z]+$/i.test(word) ? didYouMean(word, COMMANDS, (command) => `the command ${command}`) : "";

@@ -192,7 +192,13 @@ function identify(look: () => BigIntStats): string | undefined {
 }
 
 /** What the run reads, and its journal: the files, and what they are for. */
-function filesInUse({ journal, resume, inputList, excludeFile }: ProbeOptions): Map<string, string> {
+function filesInUse({
+  journal,
+  resume,
+  inputList,
+  inputResults,
+  excludeFile,
+}: ProbeOptions): Map<string, string> {
   const files = new Map<string, string>();
   const add = (path: string | undefined, use: string): void => {
     if (path === undefined) return;
@@ -202,6 +208,7 @@ function filesInUse({ journal, resume, inputList, excludeFile }: ProbeOptions): 
     if (file !== undefined) files.set(file, use);
   };
   add(inputList, "it is the list of targets");
+  add(inputResults, "its results are the targets");
   for (const file of excludeFile ?? []) add(file, "it is the list of what is excluded");
   add(journal ?? resume, "it is the journal");
   return files;

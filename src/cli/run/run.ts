@@ -3,6 +3,7 @@
  * command line to the open scan, is probe.ts's business.
  */
 import { displayLength } from "../../report/escape.ts";
+import { digits } from "../../report/figures.ts";
 import { targetLabel } from "../../report/formats/table.ts";
 import type { Reporter, RunInfo, RunSummary } from "../../report/reporter.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
@@ -19,6 +20,7 @@ import { type Outputs, openOutputs } from "./outputs.ts";
 import { rateChangeLine } from "./rate-changes.ts";
 import { watchNames } from "./run-notes.ts";
 import { finalStatus } from "./status.ts";
+import { DEFAULT_TOP_PORTS } from "./targets.ts";
 import { isOneTerminal, VERSION } from "./terminal.ts";
 
 const NO_ROOM = new Promise<void>(() => {});
@@ -236,6 +238,11 @@ function runInfo({ plan, argv, options }: RunContext): RunInfo {
     },
     ...(isShard ? { isShard } : {}),
     ...(width === undefined ? {} : { targetWidth: width }),
+    ...(plan.portless && options.ports === undefined && options.topPorts === undefined
+      ? {
+          note: `no port given: the ${digits(DEFAULT_TOP_PORTS)} most often open (--top-ports ${DEFAULT_TOP_PORTS})`,
+        }
+      : {}),
   };
 }
 

@@ -225,6 +225,7 @@ export function createTableReporter(sink: Sink, options: TableOptions): Reporter
       if (options.confidence !== undefined && run.pairs <= MOST_DOUBTED)
         doubtful = collectDoubtful(options.confidence);
       if (run.pairs <= LARGEST_SORTED) held = [];
+      if (run.note !== undefined) sink(`${colors.dim(run.note)}\n`);
       sink(headerLine(colors, targetWidth));
     },
     result(result) {

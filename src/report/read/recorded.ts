@@ -98,7 +98,7 @@ export interface RecordedSummary {
 /** A file that has been read to its end. */
 export interface RecordedRun {
   readonly name: string;
-  readonly format: "ndjson" | "nmap-xml";
+  readonly format: "ndjson" | "nmap-xml" | "list";
   /** The command that made it, if the format has it. */
   readonly command?: string;
   /**
