@@ -43,9 +43,15 @@ export const OUTPUT_OPTIONS: readonly OptionSpec[] = [
       description: "masscan's list of open ports",
     },
     {
+      flags: "--output-targets <file>",
+      aliases: ["-oT"],
+      description: "open ports as host:port, a line each, for the next program",
+      brief: "open ports as host:port lines",
+    },
+    {
       flags: "--output-all <base>",
       aliases: ["-oA"],
-      description: "BASE.nmap (the table), .xml, .gnmap and .ndjson at once",
+      description: "BASE.nmap (the table), .xml, .gnmap and .ndjson at once; %F is the date, as in nmap's",
     },
     {
       flags: "--pcap <file>",

@@ -74,6 +74,7 @@ export interface ProbeOptions {
   readonly outputGrepable?: string;
   readonly outputCsv?: string;
   readonly outputList?: string;
+  readonly outputTargets?: string;
   readonly outputAll?: string;
   readonly pcap?: string;
   readonly pcapAll?: boolean;

@@ -32,6 +32,7 @@ export const SHORTHANDS: Readonly<Record<string, readonly string[]>> = {
   "--open": ["--show", "open"],
   "-F": ["--top-ports", "100"],
   "--banners": ["--banner=2s"],
+  "--silent": ["--output-targets", "-"],
 };
 
 /** nmap options that ask for what synprobe does anyway. */

@@ -22,6 +22,7 @@ export interface Format {
     | "outputGrepable"
     | "outputCsv"
     | "outputList"
+    | "outputTargets"
     | "pcap";
   /** What -oA puts after BASE; without it -oA writes no such file. */
   readonly suffix?: string;
@@ -88,6 +89,12 @@ const FORMATS: readonly Format[] = [
     createReporter: async (sink) =>
       (await import("../../report/formats/masscan-list.ts")).createMasscanListReporter(sink),
   },
+  {
+    name: "targets",
+    option: "outputTargets",
+    createReporter: async (sink) =>
+      (await import("../../report/formats/targets.ts")).createTargetsReporter(sink),
+  },
   { name: "pcapng", option: "pcap" },
 ];
 
@@ -111,10 +118,36 @@ export const tableOptions = ({
 });
 
 /** The files that the options name, each with its format. */
-export function wantedFiles(options: ProbeOptions): { readonly format: Format; readonly path: string }[] {
+export function wantedFiles(
+  options: ProbeOptions,
+  now = new Date(),
+): { readonly format: Format; readonly path: string }[] {
   const { outputAll: base } = options;
   return FORMATS.flatMap((format) => {
     const ofAll = base && format.suffix ? `${base}${format.suffix}` : undefined;
-    return [options[format.option], ofAll].flatMap((path) => (path ? [{ format, path }] : []));
+    return [options[format.option], ofAll].flatMap((path) =>
+      path ? [{ format, path: withTime(path, now) }] : [],
+    );
   });
+}
+
+/**
+ * nmap's conversions in the names of files, in local time: %H %M %S %m %d %y %Y, %T (HMS), %R (HM), %D (mdy), %F (Y-m-d). Any other
+ * character after a % stands for itself.
+ */
+export function withTime(path: string, now: Date): string {
+  if (!path.includes("%")) return path;
+  const two = (n: number): string => String(n).padStart(2, "0");
+  const H = two(now.getHours());
+  const M = two(now.getMinutes());
+  const S = two(now.getSeconds());
+  const m = two(now.getMonth() + 1);
+  const d = two(now.getDate());
+  const Y = String(now.getFullYear());
+  const y = Y.slice(-2);
+  const texts: Readonly<Record<string, string>> = {
+    ...{ H, M, S, m, d, y, Y },
+    ...{ T: H + M + S, R: H + M, D: m + d + y, F: `${Y}-${m}-${d}` },
+  };
+  return path.replace(/%(.?)/gs, (_, letter: string) => texts[letter] ?? letter);
 }

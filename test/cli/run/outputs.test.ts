@@ -5,6 +5,8 @@ import { existsSync, linkSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { ProbeOptions } from "../../../src/cli/options/table.ts";
+import { wantedFiles, withTime } from "../../../src/cli/run/formats.ts";
 import { listen } from "../../lab/listeners.ts";
 import {
   command,
@@ -68,6 +70,7 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
     ["-oN", "--output-normal", VERBOSE_TABLE],
     ["-oG", "--output-grepable", /^# .*\nHost: 192\.0\.2\.10 .*7001\/open\/tcp\/\/.*\n# /s],
     ["-oC", "--output-csv", /^ip,port,[a-z_,]*,ts\r\n(\S+,tcp,(open|closed),\S+Z\r\n){2}$/],
+    ["-oT", "--output-targets", /^192\.0\.2\.10:7001\n$/],
     ["-oL", "--output-list", /^#masscan\nopen tcp 7001 192\.0\.2\.10 \d{10}\n# end\n$/],
   ] as const;
 
@@ -163,6 +166,22 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
       await probe(["-oN", file("plain"), open], { env: { FORCE_COLOR: "1" } });
       expect(readFileSync(file("plain"), "utf8")).not.toContain(ESCAPE);
     });
+  });
+
+  test("--silent has open ports alone, for -iL", async () => {
+    const { stdout } = await run(inNamespace(lab.near, synprobe("--silent", open, closed)));
+    expect(stdout).toBe(`${open}\n`);
+  });
+
+  test("names of files have the time, as nmap's", () => {
+    const now = new Date(2026, 10, 8, 9, 5, 7);
+    // What nmap 7.93 made of it at that time.
+    expect(withTime("a-%H-%M-%S_%m-%d-%y_%Y_%T_%R_%D_%F_%%_%q_%Z_%h_%_%", now)).toBe(
+      "a-09-05-07_11-08-26_2026_090507_0905_110826_2026-11-08_%_q_Z_h__",
+    );
+    expect(wantedFiles({ outputAll: "s%y%m%d" } as ProbeOptions, now).map(({ path }) => path)).toEqual(
+      ["ndjson", "xml", "nmap", "gnmap"].map((suffix) => `s261108.${suffix}`),
+    );
   });
 
   test("--open leaves out of every file what is not open; --show-files parts the files from the table", async () => {
