@@ -59,10 +59,12 @@ const FORMATS: readonly Format[] = [
     name: "table",
     option: "outputNormal",
     suffix: ".nmap",
-    createReporter: (sink, options) =>
+    createReporter: (sink, options, createSpill) =>
       createTableReporter(sink, {
         color: false,
         verbose: true,
+        order: "sorted",
+        createSpill,
         ...tableOptions({ ...options, show: shownInFiles(options) }),
       }),
   },

@@ -139,6 +139,8 @@ export async function openOutputs(
       createTableReporter(stdout.write, {
         color: colour,
         verbose: options.verbose === true,
+        order: process.stdout.isTTY === true ? "again" : isFile(STDOUT) ? "sorted" : "found",
+        createSpill,
         ...tableOptions(options),
         ...(process.stdout.columns > 0 ? { width: process.stdout.columns } : {}),
       }),
@@ -180,6 +182,8 @@ export async function openOutputs(
     room,
   };
 }
+
+const isFile = (fd: number): boolean => fstatSync(fd).isFile();
 
 /** The identity of a regular file, whatever its name; undefined for anything else. */
 function identify(look: () => BigIntStats): string | undefined {

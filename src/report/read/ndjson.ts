@@ -23,6 +23,7 @@ type Fields = {
   readonly ip?: unknown;
   readonly proto?: unknown;
   readonly shown?: unknown;
+  readonly silence?: unknown;
   readonly interrupted?: unknown;
 };
 
@@ -171,6 +172,9 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
               Object.keys(reasons).map((state) => [state, counts(part(reasons, state)) ?? {}]),
             ),
       path: path === undefined ? undefined : readPath(path),
+      silence: Array.isArray(fields.silence)
+        ? fields.silence.flatMap((cause: unknown) => (isObject(cause) ? [text(cause, "text")] : []))
+        : undefined,
     });
   }
 

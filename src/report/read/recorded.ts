@@ -93,6 +93,8 @@ export interface RecordedSummary {
   /** Pairs by state and reason. */
   readonly reasons?: Readonly<Record<string, Readonly<Record<string, number>>>>;
   readonly path?: RecordedPath;
+  /** Where nothing answered: why, as far as could be seen, the most likely first. */
+  readonly silence?: readonly string[];
 }
 
 /** A file that has been read to its end. */

@@ -129,7 +129,8 @@ export function startScan(
       ignored: sum.ignored,
       receiveDrops: sum.receiveDrops,
       sendErrors: sum.sendErrors,
-      path: pathFindings(sum),
+      // Of a path on which nothing answered nothing is known.
+      ...(sum.states.open + sum.states.closed > 0 ? { path: pathFindings(sum) } : {}),
       faults: plan.faults,
       interrupted,
       elapsedMs: sum.elapsedMs,
