@@ -53,6 +53,7 @@ describe("the package", () => {
     const kinds = [
       /^dist\/(synprobe|worker|sender)\.(cjs|code)$/,
       /^dist\/commands\/(demo|diff|earlier-results|lab|report)\.cjs$/,
+      /^dist\/bin\/synprobe$/,
       // What the page of `report` carries, and whose it is.
       /^dist\/commands\/(table\.js|page\.css|(echarts|zrender)\.(LICENSE|NOTICE))$/,
       /^dist\/(synprobe\.1|API\.md|sbom\.cdx\.json)$/,

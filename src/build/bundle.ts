@@ -4,7 +4,7 @@
  * dist/commands/, so that a probe does not load it.
  */
 import { createHash } from "node:crypto";
-import { copyFileSync, cpSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type BuildOptions, build, type Plugin } from "esbuild";
 import koffi from "koffi";
@@ -94,6 +94,11 @@ async function bundleCommands(): Promise<void> {
     plugins: [KOFFI_BINARY],
     define: { "import.meta.url": "moduleUrl" },
     banner: { js: 'const moduleUrl=require("node:url").pathToFileURL(__filename).href;' },
+  });
+  // For the PATH of a lab's shell; npm has names of its own for what it installs.
+  mkdirSync(`${DIST}/bin`, { recursive: true });
+  writeFileSync(`${DIST}/bin/synprobe`, '#!/bin/sh\nexec node "${0%/*}/../synprobe.cjs" "$@"\n', {
+    mode: 0o755,
   });
   await build({
     entryPoints: [`${SRC}report/html/client/table.ts`, `${SRC}report/html/client/page.css`],

@@ -283,6 +283,9 @@ function commanderOption(spec: OptionSpec): Option {
   return option;
 }
 
+/** Options whose argument is a name of something on this machine. */
+const NAMES_SOMETHING = /<(?:file|name)>/;
+
 /** Records how an option was written. commander would accept it twice and keep the last; here that is an error. */
 function watch(
   program: Command,
@@ -293,6 +296,8 @@ function watch(
   const name = option.attributeName();
   program.on(`option:${option.name()}`, (text: string | null | undefined) => {
     if (written.has(name) && !mayRepeat) throw usage(`option ${longName(option.flags)} is given twice`);
+    if (text === "" && NAMES_SOMETHING.test(option.flags))
+      throw usage(`${option.flags.replace(/ <.*/, "")} needs a name, not an empty argument`);
     written.set(name, text ?? undefined);
   });
 }
@@ -371,7 +376,7 @@ async function explain(error: unknown, program: Command): Promise<ExitStatus> {
 
 /** Of a mistake after a word that looks like a command: which. */
 async function commandMeant(program: Command): Promise<string> {
-  const [word = ""] = process.argv.slice(2);
+  const word = process.argv.slice(2).find((each) => !each.startsWith("-")) ?? "";
   if (commandOf(program) !== program) return "";
   return (await import("./options/unknown-option.ts")).commandMeantBy(word);
 }
@@ -385,6 +390,9 @@ async function improve(message: string, command: Command): Promise<string> {
   const [, option] = /^unknown option '(.*)'$/s.exec(message) ?? [];
   if (option === undefined) return message;
   const { unknownOption } = await import("./options/unknown-option.ts");
+  const [name, argument] = option.split("=", 2);
+  if (argument !== undefined && command.options.some(({ long }) => long === name))
+    return `${name} takes no argument, and is given "${argument}"`;
   const known = command.options.flatMap(({ long, short }) => [long, short].filter((name) => name != null));
   return unknownOption(option, known);
 }

@@ -370,6 +370,12 @@ describe.skipIf(skipping("the lab as real packets", labProblem()))("the lab", ()
       expect({ stdout, stderr }).toEqual({ stdout: "words", stderr: "1\n" });
     });
 
+    it("with synprobe on its path, this one", async () => {
+      const words = synprobe("lab", "--", "sh", "-c", "command -v synprobe; synprobe 198.18.0.1:22");
+      const { stdout } = await run(words);
+      expect(stdout).toMatch(/dist\/bin\/synprobe\n.*\n198\.18\.0\.1:22 +open /);
+    });
+
     it.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("%s is passed on to it", async (signal) => {
       const caught = 'trap "echo caught; exit 5" INT TERM HUP; echo ready; while :; do sleep 0.05; done';
       const running = start(synprobe("lab", "--", "sh", "-c", caught));

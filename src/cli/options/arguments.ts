@@ -134,7 +134,9 @@ export function parseShard(text: string): Shard {
   if (match !== null && index >= 1 && index <= count && count <= BOUNDS.shards[1]) {
     return { index: index - 1, count };
   }
-  throw usage(`--shard takes index/count, such as 1/4 for the first of four, not "${text}"`);
+  throw usage(
+    `--shard takes index/count with an index from 1 to count, such as 1/4 for the first of four, not "${text}"`,
+  );
 }
 
 /** `--seed`: 64 bits, decimal or 0x… */

@@ -75,7 +75,7 @@ export const PROBING_OPTIONS: readonly OptionSpec[] = [
       flags: "-g, --source-port <port>",
       aliases: ["--adapter-port"],
       description: "send every SYN from this port",
-      ...integer("--source-port", BOUNDS.sourcePort),
+      ...integer("-g, --source-port", BOUNDS.sourcePort),
     },
     {
       flags: "--ttl <n>",

@@ -106,9 +106,6 @@ export async function openOutputs(
   if (options.outputAll === "-" || options.outputAll === "") {
     throw usage("-oA takes the beginning of file names, such as scan for scan.xml, scan.nmap …");
   }
-  if (options.pcapAll === true && options.pcap === undefined) {
-    throw usage("--pcap-all says what --pcap FILE has: give that too");
-  }
   const full = paths.map((path) => (path === "-" ? path : resolve(path)));
   const twice = paths.find((_, i) => full.indexOf(full[i]) !== i);
   if (twice !== undefined) {

@@ -77,7 +77,7 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
   }
   const interruption = watchSignals();
   try {
-    const scan = await withAdvice(argv, () => openScan(plan, scanOptions));
+    const scan = await withAdvice(argv, completes(options), () => openScan(plan, scanOptions));
     try {
       if (options.drop) {
         const { user } = dropPrivileges(completes(options) ? [CAPABILITIES.netAdmin] : []);

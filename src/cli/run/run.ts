@@ -181,6 +181,8 @@ async function drive(
   interruption.onSignal(() => running.stop());
   // A second signal ends the process at once: files are complete even then.
   interruption.onExit(() => {
+    // No line is to be drawn below the summary.
+    progress.done();
     reporter.finish(running.summary());
     outputs.flushFiles();
   });

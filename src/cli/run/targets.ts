@@ -152,7 +152,10 @@ async function readExcludes(options: ProbeOptions, services: Services): Promise<
     }
     specs.push(spec);
   };
-  for (const text of options.exclude ?? []) add(parseTargets(text, services, "--exclude"));
+  for (const text of options.exclude ?? []) {
+    if (/^\d+$/.test(text)) throw usage(`"${text}" is no host: ports are left out with --exclude-ports`);
+    add(parseTargets(text, services, "--exclude"));
+  }
   for (const file of options.excludeFile ?? []) {
     const source = asInvoker(options.drop, () => openList(file));
     const lines = createLineCheck();

@@ -268,7 +268,7 @@ export function createPlanner(options: PlanOptions): Planner {
         ...(doubted === undefined
           ? []
           : [
-              `${doubted.text} is taken for an address: write ${doubted.meant} if ${doubted.port} is the port`,
+              `${doubted.text} is taken for ${doubted.is}: write ${doubted.meant} if ${doubted.port} is the port`,
             ]),
         ...crowdWarnings(routed, space.hosts, neighbourLimit()),
       ],
@@ -330,18 +330,23 @@ async function resolve(names: readonly string[], family?: 4 | 6): Promise<Readon
   return resolveNames(names, family);
 }
 
-/** An address whose last group may be meant as a port. */
+/** A target without a port whose last number may be meant as one. */
 interface Doubted {
   readonly text: string;
+  readonly is: string;
   readonly meant: string;
   readonly port: string;
 }
 
-/** 2001:db8::1:22 may be meant as port 22 of 2001:db8::1. */
+/** 2001:db8::1:22 may be meant as port 22 of 2001:db8::1, and 198.18.0.1,22 as 198.18.0.1:22. */
 function orLastGroup(host: AnyTargetSpec["host"], text: string): Doubted | undefined {
   const [, address, port] = /^([^[]*):([1-9]\d{1,3})$/.exec(text) ?? [];
+  const [, ipv4, number] = /^(\d+\.\d+\.\d+\.\d+),(\d+)$/.exec(text) ?? [];
+  if (ipv4 !== undefined) return { text, is: "two addresses", meant: `${ipv4}:${number}`, port: number };
   const meant = host.kind === "address" && address !== undefined && parseAddress(address) !== undefined;
-  return meant && port !== undefined ? { text, meant: `[${address}]:${port}`, port } : undefined;
+  return meant && port !== undefined
+    ? { text, is: "an address", meant: `[${address}]:${port}`, port }
+    : undefined;
 }
 
 const ifMeant = (doubted: Doubted | undefined): string =>

@@ -190,6 +190,9 @@ const MAX_SPANS = 2 ** 20;
 
 /** nmap's ranges: each of the four numbers may be a list of numbers and ranges, or `*`. */
 function parseOctets(text: string): RangeHost {
+  const [, address, port] = /^(\d+\.\d+\.\d+\.\d+),(\d+)$/.exec(text) ?? [];
+  if (Number(port) > 255)
+    throw syntaxError(`${port} is not a number from 0 to 255: write ${address}:${port} if it is the port`);
   const fields = text.split(".");
   if (fields.length !== 4) {
     throw syntaxError(

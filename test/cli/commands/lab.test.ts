@@ -110,8 +110,9 @@ describe("a mistake is told in one line, and ends with 2", () => {
   const broken = (): string => join(folder, "broken.json");
   it.each([
     ["a file that is not there", () => [join(folder, "none")], /none: there is no such file$/],
+    ["a command without dashes", () => ["ls"], /no such file; to run it as a command: synprobe lab -- ls$/],
     ["a directory", () => [folder], /it is a directory$/],
-    ["what is not JSON", () => [write("{")], /broken\.json: not JSON: /],
+    ["what is not JSON", () => [write("{")], /broken\.json:1: not JSON: /],
     [
       "a description that says what cannot be",
       () => [write('{"hosts":[{"range":"198.18.0.0/99"}]}')],

@@ -83,6 +83,11 @@ describe("a target", () => {
     ["[2001:db8::zz]:80", "ERR_TARGET_SYNTAX", /not an IPv6 address/],
     ["192.0.2.1%eth0:80", "ERR_TARGET_SYNTAX", /zone/],
     ["http://", "ERR_TARGET_SYNTAX", /it is empty/],
+    [
+      "198.18.0.1,443",
+      "ERR_TARGET_SYNTAX",
+      /443 is not a number .*: write 198\.18\.0\.1:443 if it is the port/,
+    ],
     ["nosuch://example.test", "ERR_PORT", /no TCP service named "nosuch"/],
     ["http://example.test:0/", "ERR_PORT", /port 0/],
     ["exa mple.test:80", "ERR_TARGET_SYNTAX", /neither an address nor a host name/],
