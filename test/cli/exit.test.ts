@@ -96,7 +96,7 @@ describe.skipIf(skipping("exit statuses", labProblem()))("exit status", () => {
       expect(lines[1]).toMatch(/^192\.0\.2\.10:7001 +open /);
       expect(stdout).toContain("interrupted, 1 port unfinished");
       expect(lines.at(-1)).toMatch(
-        /^1 port \(2 hosts planned\): 1 open, 0 closed, 0 filtered; 2 SYNs sent, /,
+        /^1 port \(2 hosts planned, 1 answered\): 1 open, 0 closed, 0 filtered; 2 SYNs sent, /,
       );
     });
 

@@ -179,6 +179,7 @@ function printTruth(description: LabDescription, targets: readonly string[]): vo
         const ip = formatAddress(address);
         const lines = Array.from(ports, (port) =>
           JSON.stringify({
+            type: "result",
             ip,
             port,
             state: network.truth(address, port).state,

@@ -46,7 +46,6 @@ export const OUTPUT_OPTIONS: readonly OptionSpec[] = [
       flags: "--output-targets <file>",
       aliases: ["-oT"],
       description: "open ports as host:port, a line each, for the next program",
-      brief: "open ports as host:port lines",
     },
     {
       flags: "--output-all <base>",

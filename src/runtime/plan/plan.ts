@@ -7,7 +7,6 @@
 import { ERROR_CODES, type ErrorCode, SynprobeError } from "../../errors.ts";
 import type { Interface } from "../../link/route.ts";
 import { openNetlink } from "../../link/sys/netlink.ts";
-import { escapeWord } from "../../report/escape.ts";
 import { canaryPorts } from "../../scan/hosts/canary-ports.ts";
 import type { TargetFault } from "../../scan/probe/result.ts";
 import { type AddressSpan, formatSpan, intersection } from "../../scan/targets/address-range.ts";
@@ -105,7 +104,7 @@ export function createPlanner(options: PlanOptions): Planner {
 
   function add(spec: AnyTargetSpec): void {
     const { host, text } = spec;
-    if (spec.isUrl === true) url ??= escapeWord(text);
+    if (spec.isUrl === true) url ??= text;
     const label = labelOf(spec);
     const ports = spec.ports ?? portsOfOthers();
     if (spec.ports === undefined && ports !== undefined) doubted ??= orLastGroup(host, text);

@@ -56,11 +56,11 @@ describe("--truth", () => {
     );
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(linesOf(stdout)).toEqual([
-      '{"ip":"198.18.0.1","port":22,"state":"open"}',
-      '{"ip":"198.18.0.1","port":23,"state":"filtered"}',
-      '{"ip":"198.18.0.1","port":24,"state":"closed"}',
-      '{"ip":"198.18.0.9","port":80,"state":"filtered"}',
-      '{"ip":"198.19.0.1","port":80,"state":"filtered"}',
+      '{"type":"result","ip":"198.18.0.1","port":22,"state":"open"}',
+      '{"type":"result","ip":"198.18.0.1","port":23,"state":"filtered"}',
+      '{"type":"result","ip":"198.18.0.1","port":24,"state":"closed"}',
+      '{"type":"result","ip":"198.18.0.9","port":80,"state":"filtered"}',
+      '{"type":"result","ip":"198.19.0.1","port":80,"state":"filtered"}',
     ]);
   });
 });
@@ -77,9 +77,9 @@ it("--truth says of the first minute when bursts and outages lose all packets of
   );
   const { stdout } = await lab(away, "--truth", "198.18.0.1-2:22", "--truth", "198.19.0.1:22");
   expect(linesOf(stdout)).toEqual([
-    '{"ip":"198.18.0.1","port":22,"state":"closed","away_ms":[[2000,4000.5],[50000,60000]]}',
-    '{"ip":"198.18.0.2","port":22,"state":"closed","away_ms":[[50000,60000]]}',
-    '{"ip":"198.19.0.1","port":22,"state":"filtered"}',
+    '{"type":"result","ip":"198.18.0.1","port":22,"state":"closed","away_ms":[[2000,4000.5],[50000,60000]]}',
+    '{"type":"result","ip":"198.18.0.2","port":22,"state":"closed","away_ms":[[50000,60000]]}',
+    '{"type":"result","ip":"198.19.0.1","port":22,"state":"filtered"}',
   ]);
 });
 
