@@ -55,11 +55,10 @@ const MOST_HELD = 4096;
 /** Lines in a step of writing them at the end. */
 const STEP = 1000;
 
-/**
- * In runs of more pairs, uncertain ports are not counted one by one (the interval of missed ports covers them), and neither are
- * hosts that answered.
- */
-const MOST_COUNTED = 100_000;
+/** In runs of more pairs, uncertain ports are not counted one by one; the interval of missed ports covers them. */
+const MOST_DOUBTED = 100_000;
+/** In runs of at most this many pairs all results are asked for, to count the hosts that answered: 2 µs each. */
+const MOST_ASKED_FOR = 10_000;
 
 const GAP = "  ";
 const NONE = "-";
@@ -237,6 +236,13 @@ export function createTableReporter(sink: Sink, options: TableOptions): Reporter
   let inOrder = true;
   let headed = false;
 
+  /** The states that are needed: for the lines, and to count what has none. */
+  function statesOf(info: RunInfo): readonly PortState[] {
+    const states = shownStates(info, options.show);
+    const isCounted = info.pairs <= MOST_ASKED_FOR && (info.hosts ?? 0) > 1;
+    return isCounted || countNotShown(info, states).needsAll ? PORT_STATES : states;
+  }
+
   function head(): void {
     if (!headed && run?.note !== undefined) sink(`${colors.dim(run.note)}\n`);
     if (!headed) sink(headerLine(colors, targetWidth));
@@ -288,18 +294,15 @@ export function createTableReporter(sink: Sink, options: TableOptions): Reporter
   const writing = writeSorted();
 
   return {
-    wants(run) {
-      const states = shownStates(run, options.show);
-      return run.pairs <= MOST_COUNTED || countNotShown(run, states).needsAll ? PORT_STATES : states;
-    },
+    wants: statesOf,
     start(info) {
       run = info;
       shown = shownStates(info, options.show);
       notShown = countNotShown(info, shown);
       targetWidth = firstTargetWidth(info);
-      if (info.pairs <= MOST_COUNTED) {
-        answered = new Set();
+      if (info.pairs <= MOST_DOUBTED) {
         if (options.confidence !== undefined) doubtful = collectDoubtful(options.confidence);
+        if (statesOf(info) === PORT_STATES) answered = new Set();
       }
       if (wanted === "sorted") order = orderRows(info.pairs, options.createSpill);
     },
