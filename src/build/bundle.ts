@@ -97,7 +97,7 @@ async function bundleCommands(): Promise<void> {
   });
   // For the PATH of a lab's shell; npm has names of its own for what it installs.
   mkdirSync(`${DIST}/bin`, { recursive: true });
-  writeFileSync(`${DIST}/bin/synprobe`, '#!/bin/sh\nexec node "${0%/*}/../synprobe.cjs" "$@"\n', {
+  writeFileSync(`${DIST}/bin/synprobe`, '#!/bin/sh\nexec node "$(dirname "$0")/../synprobe.cjs" "$@"\n', {
     mode: 0o755,
   });
   await build({
