@@ -60,7 +60,7 @@ const constant = (text: string): string[] =>
     .filter(
       (line) =>
         line !== "" &&
-        !/^198\.18\.0\.(5|12):(22|80|443) open \w+ # ms 64 1 syn-ack$|answers SYN-ACK|^Running as user/.test(
+        !/^198\.18\.0\.(5|12):(22|80|443) open \w+ # ms 64 1 syn-ack(, answers on every port)?$|answers SYN-ACK|^Running as user/.test(
           line,
         ),
     )

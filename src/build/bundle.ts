@@ -4,7 +4,7 @@
  * dist/commands/, so that a probe does not load it.
  */
 import { createHash } from "node:crypto";
-import { copyFileSync, cpSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type BuildOptions, build, type Plugin } from "esbuild";
 import koffi from "koffi";
@@ -86,12 +86,19 @@ async function bundle(name: string, entry: string): Promise<string> {
 async function bundleCommands(): Promise<void> {
   await build({
     ...SETTINGS,
-    entryPoints: APART.map((name) => `${SRC}cli/commands/${name}.ts`),
+    entryPoints: APART.map((path) => `${SRC}cli/${path}.ts`),
+    outbase: `${SRC}cli`,
+    entryNames: "[name]",
     outdir: `${DIST}/commands`,
     outExtension: { ".js": ".cjs" },
     plugins: [KOFFI_BINARY],
     define: { "import.meta.url": "moduleUrl" },
     banner: { js: 'const moduleUrl=require("node:url").pathToFileURL(__filename).href;' },
+  });
+  // For the PATH of a lab's shell; npm has names of its own for what it installs.
+  mkdirSync(`${DIST}/bin`, { recursive: true });
+  writeFileSync(`${DIST}/bin/synprobe`, '#!/bin/sh\nexec node "$(dirname "$0")/../synprobe.cjs" "$@"\n', {
+    mode: 0o755,
   });
   await build({
     entryPoints: [`${SRC}report/html/client/table.ts`, `${SRC}report/html/client/page.css`],
@@ -111,8 +118,15 @@ async function bundleCommands(): Promise<void> {
   }
 }
 
-/** What main.ts loads by `loadApart`. */
-const APART = ["demo", "diff", "lab", "path", "report"] as const;
+/** What `loadApart` of cli/apart.ts loads. */
+const APART = [
+  "commands/demo",
+  "commands/diff",
+  "commands/lab",
+  "commands/path",
+  "commands/report",
+  "run/earlier-results",
+];
 
 // Read by cli/help/topics.ts when somebody asks for help, from where they stand beside the program.
 cpSync(`${SRC}cli/help/topics`, `${DIST}/topics`, { recursive: true });

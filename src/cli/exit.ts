@@ -8,16 +8,22 @@ export const EXIT = {
   complete: 0,
   /** Complete, but with --require-open some port was not open; of diff: the runs differ. */
   notOpen: 1,
-  /** Usage: an option, a target, a list, an output file, a journal or a file of results. */
+  /** Nothing was probed. Usage: an option, every target, a list, an output file, a journal or a file of results. */
   usage: 2,
   /** Privilege or platform: probing cannot work here. */
   privilege: 3,
-  /** No route, no such interface, no source address. */
+  /** Nothing was probed: no route, no such interface, no source address. */
   network: 4,
+  /** The run is complete, but some targets could not be probed. */
+  partial: 5,
   /** A fault of synprobe or of the system under it (EX_SOFTWARE). */
   internal: 70,
-  /** Interrupted; what was found is printed first. */
+  /** 128 and the signal's number, as shells have it: SIGHUP, SIGINT, SIGTERM. What was found is printed first. */
+  hungUp: 129,
   interrupted: 130,
+  /** As of SIGPIPE: nobody reads the results any more. */
+  readerGone: 141,
+  terminated: 143,
 } as const;
 export type ExitStatus = (typeof EXIT)[keyof typeof EXIT];
 

@@ -1,11 +1,12 @@
 /**
  * The entry point: reads argv, runs a command, sets the exit status.
  */
-import { createRequire } from "node:module";
+import { resolve } from "node:path";
 import { Argument, Command, CommanderError, Option } from "commander";
 import { isSynprobeError } from "../errors.ts";
 import { PATH_DEFAULTS } from "../runtime/api/option-bounds.ts";
 import { checkPlatform, nativeLoadError } from "../runtime/system/platform.ts";
+import { loadApart } from "./apart.ts";
 import type { DiffOptions } from "./commands/diff.ts";
 import type { LabOptions } from "./commands/lab.ts";
 import type { PathCommandOptions } from "./commands/path.ts";
@@ -13,6 +14,7 @@ import type { ReportOptions } from "./commands/report.ts";
 import type { TraceCommandOptions } from "./commands/trace.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
 import { expandAliases, longName } from "./options/aliases.ts";
+import { timesWithoutUnit } from "./options/arguments.ts";
 import type { Configured } from "./options/config.ts";
 import {
   LAB_INSIDE,
@@ -53,13 +55,7 @@ function createProgram(
       },
     })
     .configureOutput({ outputError: () => {}, writeOut: printResult });
-  /** The main command's options as they were written, by commander's name. */
-  const written = new Map<string, string | undefined>();
-  for (const spec of PROBE_OPTIONS) {
-    const option = commanderOption(spec);
-    program.addOption(option);
-    watch(program, option, written, spec.repeatable === true);
-  }
+  const written = addProbeOptions(program);
   let verbosity = 0;
   program.on("option:verbose", () => {
     verbosity++;
@@ -68,6 +64,7 @@ function createProgram(
     run(async () => {
       // Native code would fail less clearly when loaded on another platform.
       checkPlatform();
+      const words = await takeUp(targets, options, program, written);
       const settled = await settle(program, options, written);
       const complete = {
         ...withTiming(settled.options, settled.given),
@@ -77,7 +74,11 @@ function createProgram(
         printResult(settled.print(complete));
         return EXIT.complete;
       }
-      return (await import("./run/probe.ts")).probe(targets, complete, messages, argv);
+      if (complete.verbose === true) {
+        const textOf = (spec: OptionSpec) => written.get(attributeOf(spec));
+        for (const note of timesWithoutUnit(PROBE_OPTIONS, textOf)) messages.note(note);
+      }
+      return (await import("./run/probe.ts")).probe(words, complete, messages, argv);
     }),
   );
   const traceCommand = program
@@ -217,10 +218,71 @@ function createProgram(
   return program;
 }
 
-/** Large commands that a probe does not need are bundled apart, so that it starts no slower (build/bundle.ts). */
-function loadApart<T>(command: "demo" | "diff" | "lab" | "path" | "report"): T {
-  return createRequire(import.meta.url)(`./commands/${command}.cjs`) as T;
+/** Adds the main command's options. @returns those that are given as they were written, by commander's name */
+function addProbeOptions(program: Command): Map<string, string | undefined> {
+  const written = new Map<string, string | undefined>();
+  for (const spec of PROBE_OPTIONS) {
+    const option = commanderOption(spec);
+    program.addOption(option);
+    watch(program, option, written, spec.repeatable === true);
+  }
+  return written;
 }
+
+/** Options of a journal's run that do not go on with it. */
+const NOT_TAKEN_UP = new Set(["--journal", "--resume", "--dry-run", "--print-config"]);
+
+/**
+ * Under `--resume` without targets: those of the journal's run, and its options, where none are given in their place.
+ * @throws {SynprobeError} `ERR_JOURNAL`, `ERR_USAGE` when the targets came from standard input
+ */
+async function takeUp(
+  targets: readonly string[],
+  { resume, inputList, inputResults, drop }: ProbeOptions,
+  program: Command,
+  written: Map<string, string | undefined>,
+): Promise<readonly string[]> {
+  const isNamed = targets.length > 0 || inputList !== undefined || inputResults !== undefined;
+  if (resume === undefined || isNamed) return targets;
+  const { recallCommand } = await import("./run/journal.ts");
+  const { argv, directory } = await recallCommand(resume, drop);
+  const past = new Command("synprobe")
+    .argument("[targets...]")
+    .exitOverride()
+    .action(() => {});
+  past.configureOutput({ outputError: () => {} });
+  const before = addProbeOptions(past);
+  past.parse(expandAliases(argv), { from: "user" });
+  if (
+    past.getOptionValue("inputList") === "-" ||
+    (past.args.length === 0 && !before.has("inputList") && !before.has("inputResults"))
+  )
+    throw usage(
+      `journal ${resume} is of a run whose targets came from standard input: give --resume them again`,
+    );
+  const replaced = new Set(
+    PROBE_OPTIONS.flatMap((spec) => (written.has(attributeOf(spec)) ? (spec.instead ?? []) : [])),
+  );
+  for (const spec of PROBE_OPTIONS) {
+    const name = attributeOf(spec);
+    const isGiven = written.has(name) || (spec.instead !== undefined && replaced.has(spec.instead));
+    if (isGiven || !before.has(name) || NOT_TAKEN_UP.has(longName(spec.flags))) continue;
+    const absolute = (text: unknown): unknown =>
+      /<(file|base)>/.test(spec.flags) && typeof text === "string" && text !== "-"
+        ? resolve(directory, text)
+        : text;
+    const value: unknown = past.getOptionValue(name);
+    program.setOptionValueWithSource(
+      name,
+      Array.isArray(value) ? value.map(absolute) : absolute(value),
+      "cli",
+    );
+    written.set(name, before.get(name));
+  }
+  return past.args;
+}
+
+const attributeOf = ({ flags }: OptionSpec): string => new Option(flags).attributeName();
 
 /** For an option that may be given more than once: all its arguments, in order. */
 const collect = (text: string, before: readonly string[] = []): readonly string[] => [...before, text];
@@ -256,6 +318,9 @@ function commanderOption(spec: OptionSpec): Option {
   return option;
 }
 
+/** Options whose argument is a name of something on this machine. */
+const NAMES_SOMETHING = /<(?:file|name)>/;
+
 /** Records how an option was written. commander would accept it twice and keep the last; here that is an error. */
 function watch(
   program: Command,
@@ -266,6 +331,8 @@ function watch(
   const name = option.attributeName();
   program.on(`option:${option.name()}`, (text: string | null | undefined) => {
     if (written.has(name) && !mayRepeat) throw usage(`option ${longName(option.flags)} is given twice`);
+    if (text === "" && NAMES_SOMETHING.test(option.flags))
+      throw usage(`${option.flags.replace(/ <.*/, "")} needs a name, not an empty argument`);
     written.set(name, text ?? undefined);
   });
 }
@@ -328,7 +395,7 @@ async function explain(error: unknown, program: Command): Promise<ExitStatus> {
     const message = error.message.replace(/^error: /, "").replace(/\s*\n\s*/g, " ");
     const command = commandOf(program);
     const help = command === program ? "synprobe --help" : `synprobe ${command.name()} --help`;
-    messages.error(`${await improve(message, command)} (${help})`);
+    messages.error(`${await improve(message, command)}${await commandMeant(program)} (${help})`);
     return EXIT.usage;
   }
   const native = nativeLoadError(error);
@@ -342,6 +409,13 @@ async function explain(error: unknown, program: Command): Promise<ExitStatus> {
   return EXIT.internal;
 }
 
+/** Of a mistake after a word that looks like a command: which. */
+async function commandMeant(program: Command): Promise<string> {
+  const word = process.argv.slice(2).find((each) => !each.startsWith("-")) ?? "";
+  if (commandOf(program) !== program) return "";
+  return (await import("./options/unknown-option.ts")).commandMeantBy(word);
+}
+
 /** The command that was called; the program itself for the main one. */
 const commandOf = (program: Command): Command =>
   program.commands.find((each) => each.name() === program.args[0]) ?? program;
@@ -351,6 +425,9 @@ async function improve(message: string, command: Command): Promise<string> {
   const [, option] = /^unknown option '(.*)'$/s.exec(message) ?? [];
   if (option === undefined) return message;
   const { unknownOption } = await import("./options/unknown-option.ts");
+  const [name, argument] = option.split("=", 2);
+  if (argument !== undefined && command.options.some(({ long }) => long === name))
+    return `${name} takes no argument, and is given "${argument}"`;
   const known = command.options.flatMap(({ long, short }) => [long, short].filter((name) => name != null));
   return unknownOption(option, known);
 }

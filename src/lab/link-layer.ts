@@ -27,6 +27,8 @@ export interface LinkLayerOptions {
 export interface LinkLayer {
   /** Takes a frame from the prober, `bytes[at, end)`, that arrived at `nowUs`. */
   handleFrame(bytes: Uint8Array, at: number, end: number, nowUs: number): void;
+  /** Queues an announcement of `address` to all on the link (RFC 5227 §3): something that a quiet network always has. */
+  announce(address: Address): void;
   /** Writes the next frame due at `nowUs` at `out[at]`, at most 1514 bytes. @returns its length, 0 when there is none */
   pollTransmit(nowUs: number, out: Uint8Array, at: number): number;
 }
@@ -58,6 +60,22 @@ export function createLinkLayer({ mac, gateways, network }: LinkLayerOptions): L
     if (answerCount === ANSWERS) return;
     const slot = (firstAnswer + answerCount++) % ANSWERS;
     answerLengths[slot] = write(slot * ANSWER_LENGTH);
+  }
+
+  function announce(address: Address): void {
+    answer((start) => {
+      const everybody = new Uint8Array(ethernet.MAC_LENGTH).fill(0xff);
+      const header = { destination: everybody, source: mac, etherType: ethernet.ETHERTYPE.ARP };
+      const packet = start + ethernet.emit(answers, start, header);
+      const request = {
+        operation: arp.OPERATION.REQUEST,
+        senderHardware: mac,
+        senderProtocol: address,
+        targetHardware: new Uint8Array(ethernet.MAC_LENGTH),
+        targetProtocol: address,
+      };
+      return ethernet.HEADER_LENGTH + arp.emit(answers, packet, request);
+    });
   }
 
   function handleArp(b: Uint8Array, at: number, end: number): void {
@@ -130,6 +148,7 @@ export function createLinkLayer({ mac, gateways, network }: LinkLayerOptions): L
   }
 
   return {
+    announce,
     handleFrame: (b, at, end, nowUs) => {
       if (at + ethernet.HEADER_LENGTH > end) return;
       const packet = at + ethernet.HEADER_LENGTH;

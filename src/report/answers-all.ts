@@ -11,6 +11,7 @@ const MOST_TOLD = 32;
 
 export interface AnswersAll {
   add(result: PortResult): void;
+  has(ip: string): boolean;
   /** `198.18.0.9: answers SYN-ACK on every port (tarpit or middlebox), 65,535 ports not listed` */
   sentences(): string[];
 }
@@ -30,6 +31,7 @@ export function collectAnswersAll(): AnswersAll {
         ports: 1,
       });
     },
+    has: (ip) => byAddress.has(ip),
     sentences() {
       const hosts = [...byAddress.values()];
       const told = hosts.slice(0, MOST_TOLD);

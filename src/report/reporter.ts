@@ -24,6 +24,8 @@ export interface RunInfo {
   readonly isShard?: true;
   /** Distinct ports planned, ascending, for formats that record the scanned set (nmap XML). */
   readonly ports: readonly number[];
+  /** What nobody asked for and is to be known before the first result, in one line. */
+  readonly note?: string;
   /** Columns that the widest target label needs (`targetLabel` in formats/table.ts), when the targets are known beforehand. */
   readonly targetWidth?: number;
   /** nmap's name of the scan, `syn` when absent; `connect` when the kernel does the handshakes. */
@@ -96,8 +98,10 @@ export interface Reporter {
   result(result: PortResult): void;
   /** Called for each target that cannot be probed. */
   fault(fault: TargetFault): void;
-  /** Called about once a second, and never in a run shorter than that. */
+  /** Called every `--stats-every`; never without that option. */
   progress?(progress: ScanProgress): void;
+  /** Called about once a second, and never in a run shorter than that: whoever waits is to see something. */
+  tick?(): void;
   /**
    * Before `finish`, where there is time: writes what was held back, a step each time that it is asked to go on. What is left
    * of it `finish` writes in one go.

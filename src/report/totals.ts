@@ -64,18 +64,20 @@ function warnings(summary: ScanSummary): TotalsLine[] {
 }
 
 /** What the run learnt about its path. */
-function path({ path, received, receiveDrops, open, closed, controls }: ScanSummary): TotalsLine[] {
-  if (path === undefined) return [];
-  const { round, out, back } = path.loss;
+function path(summary: ScanSummary): TotalsLine[] {
+  const { path, receiveDrops, controls } = summary;
+  const isKnown = isAnswered(summary);
+  if (path === undefined && isKnown) return [];
+  const { round = 0, out, back } = path?.loss ?? {};
   const each = out === undefined || back === undefined ? "" : ` (${percent(out)} out, ${percent(back)} back)`;
-  const loss =
-    received === 0 || open + closed === 0
-      ? "loss of the path unknown, nothing answered"
-      : round === 0
-        ? "no loss measured on the path"
-        : `loss of the path ${percent(round)} of round trips${each}`;
+  const loss = !isKnown
+    ? "loss and rate of the path unknown: nothing answered"
+    : round === 0
+      ? "no loss measured on the path"
+      : `loss of the path ${percent(round)} of round trips${each}`;
+  const rate =
+    path === undefined || !isKnown ? "" : `; rate ${digits(Math.round(path.rate))} SYNs/s at the end`;
   const drops = receiveDrops === 0 ? "none" : digits(receiveDrops);
-  const rate = `${digits(Math.round(path.rate))} SYNs/s at the end`;
   const asked =
     controls === undefined
       ? ["no control SYNs: hosts that answer on every port, or limit their RSTs, were not looked for"]
@@ -84,7 +86,7 @@ function path({ path, received, receiveDrops, open, closed, controls }: ScanSumm
         : [];
   return [
     ...asked.map((text): TotalsLine => ({ kind: "note", text })),
-    { kind: "note", text: `${loss}; rate ${rate}; dropped by the receive buffer: ${drops}` },
+    { kind: "note", text: `${loss}${rate}; dropped by the receive buffer: ${drops}` },
   ];
 }
 
@@ -119,13 +121,14 @@ function hindrances({ rstLimited = [], outages = [], startedMs }: ScanSummary): 
     ).map((text): TotalsLine => ({ kind: "warning", text: `warning: ${text}` })),
   ];
 }
+/** Whether any host answered for itself. Where none did, nothing is known of the path, nor of what was missed. */
+export const isAnswered = ({ open, closed }: Pick<ScanSummary, "open" | "closed">): boolean =>
+  open + closed > 0;
 
 /** How far silence can be trusted. Always reported if an open port was probably missed. */
-function missed(
-  { path, reasons }: ScanSummary,
-  verbose: boolean,
-  doubtful: Doubtful | undefined,
-): TotalsLine[] {
+function missed(summary: ScanSummary, verbose: boolean, doubtful: Doubtful | undefined): TotalsLine[] {
+  if (!isAnswered(summary)) return [];
+  const { path, reasons } = summary;
   const lines: TotalsLine[] = [];
   if (doubtful !== undefined && doubtful.ports > 0) {
     const { ports, most, confidence } = doubtful;
@@ -151,12 +154,16 @@ function missed(
 /** An expected number: `0`, `0.3`, `2.5`, `1,234`. */
 const about = (n: number): string => (n < 9.95 ? String(Number(n.toFixed(1))) : digits(Math.round(n)));
 
-function total(summary: ScanSummary, isShard: boolean): TotalsLine {
+function total(summary: ScanSummary, { isShard = false, answered }: TotalsOptions): TotalsLine {
   const { open, closed, filtered, sent, retransmitted, received, elapsedMs, faults } = summary;
   const ports = count(open + closed + filtered, "port");
+  // Those that were never handed over cannot be counted.
+  const isCounted = answered !== undefined && (answered > 0 || !isAnswered(summary));
+  const some = isCounted && answered < summary.hosts ? `, ${digits(answered)} answered` : "";
   const hosts = count(summary.hosts, "host");
   // How many of the hosts a shard or an interrupted run has reached is not counted.
-  const found = isShard || summary.unfinished > 0 ? `${ports} (${hosts} planned)` : `${ports} on ${hosts}`;
+  const found =
+    isShard || summary.unfinished > 0 ? `${ports} (${hosts} planned${some})` : `${ports} on ${hosts}${some}`;
   const states = `${digits(open)} open, ${digits(closed)} closed, ${digits(filtered)} filtered`;
   const again = retransmitted > 0 ? ` (${digits(retransmitted)} retransmitted)` : "";
   const traffic = `${count(sent, "SYN")} sent${again}, ${count(received, "packet")} received`;
@@ -165,28 +172,31 @@ function total(summary: ScanSummary, isShard: boolean): TotalsLine {
   return { kind: "total", text };
 }
 
+export interface TotalsOptions {
+  /** Also report ignored packets by cause, late answers, and what was learnt about the path. */
+  readonly verbose: boolean;
+  /** Sentences about results that were not printed (formats/not-shown.ts). */
+  readonly notShown: readonly string[];
+  /** The run probes only a part of what was planned. */
+  readonly isShard?: boolean;
+  /** Silent ports that remain uncertain, if they were counted. */
+  readonly doubtful?: Doubtful | undefined;
+  /** Hosts that sent an answer themselves, if they were counted. */
+  readonly answered?: number | undefined;
+}
+
 /**
  * The lines at the end of a report: what was not shown, notes (only with `verbose`), warnings, what was probably missed, and last
  * the totals.
- *
- * @param verbose also report ignored packets by cause, late answers, and what was learnt about the path
- * @param notShown sentences about results that were not printed (formats/not-shown.ts)
- * @param isShard the run probes only a part of what was planned
- * @param doubtful silent ports that remain uncertain, if they were counted
  */
-export function totalsLines(
-  summary: ScanSummary,
-  verbose: boolean,
-  notShown: readonly string[],
-  isShard = false,
-  doubtful?: Doubtful,
-): TotalsLine[] {
+export function totalsLines(summary: ScanSummary, options: TotalsOptions): TotalsLine[] {
+  const { verbose, notShown, doubtful } = options;
   return [
     ...notShown.map((text): TotalsLine => ({ kind: "not-shown", text })),
     ...(verbose ? [...notes(summary), ...path(summary)] : []),
     ...hindrances(summary),
     ...warnings(summary),
     ...missed(summary, verbose, doubtful),
-    total(summary, isShard),
+    total(summary, options),
   ];
 }

@@ -72,7 +72,7 @@ export const SYNPROBE: Prober = {
     synprobe(TARGETS, "-p", PORTS.join(","), "-oJ", join(folder, "synprobe.ndjson")),
   answers: (folder) =>
     jsonLines(folder).flatMap(({ type, ip, port, state, was }) =>
-      type === undefined ? { pair: `${ip}:${port}`, state: state as State, corrects: was !== undefined } : [],
+      type === "result" ? { pair: `${ip}:${port}`, state: state as State, corrects: was !== undefined } : [],
     ),
 };
 

@@ -136,8 +136,8 @@ describe("answers are read", () => {
     expect(
       read(
         ...(["synprobe", "synprobe.ndjson"] as const),
-        '{"ip":"198.18.0.1","port":22,"state":"filtered"}',
-        '{"ip":"198.18.0.1","port":22,"state":"open","late":true,"was":"filtered"}',
+        '{"type":"result","ip":"198.18.0.1","port":22,"state":"filtered"}',
+        '{"type":"result","ip":"198.18.0.1","port":22,"state":"open","late":true,"was":"filtered"}',
         '{"type":"summary","open":1}',
       ),
     ).toEqual(["198.18.0.1:22 filtered", "198.18.0.1:22 open corrects"]);

@@ -56,11 +56,15 @@ describe.skipIf(skipping("exit statuses", labProblem()))("exit status", () => {
     ["--require-open and every port is open", 0, ["--require-open", open]],
     ["--require-open and a port is closed", 1, ["--require-open", open, closed]],
     ["a usage error", 2, ["--frobnicate", open]],
-    ["a target that cannot be", 2, [open, at(FAR.ipv4, 0)]],
-    ["a target without a route", 4, [open, nowhere]],
+    ["no target that can be", 2, [at(FAR.ipv4, 0)]],
+    ["no target with a route", 4, [nowhere]],
+    ["a target that cannot be, beside others", 5, [open, at(FAR.ipv4, 0)]],
+    ["a target without a route, beside others", 5, [open, nowhere]],
+    ["the same, to be refused", 2, ["--strict", open, at(FAR.ipv4, 0)]],
+    ["the same, without a packet", 5, ["--dry-run", open, nowhere]],
     ["no such interface", 4, ["-e", "nosuch0", open]],
-    ["faults of two kinds: the user's comes first", 2, [nowhere, at(FAR.ipv4, 0), open]],
-    ["a fault, and --require-open", 4, ["--require-open", nowhere, closed]],
+    ["faults of two kinds: the user's comes first", 2, [nowhere, at(FAR.ipv4, 0)]],
+    ["a fault, and --require-open", 5, ["--require-open", nowhere, closed]],
   ])("%s: %d", async (_what, status, args) => {
     expect(await probe(...args)).toMatchObject({ status, signal: null });
   });
@@ -70,7 +74,7 @@ describe.skipIf(skipping("exit statuses", labProblem()))("exit status", () => {
     expect(await probe(...args)).toMatchObject({ status: 1 });
   });
 
-  describe("130, interrupted", () => {
+  describe("128 and the number of the signal", () => {
     const silent = at(SILENT.ipv4, 1);
 
     /** Interrupts a run that has found the open port and waits for the silent one. */
@@ -81,14 +85,18 @@ describe.skipIf(skipping("exit statuses", labProblem()))("exit status", () => {
       return running.finished;
     }
 
-    test.each([["SIGINT"], ["SIGTERM"]] as const)("%s: what was found is printed", async (signal) => {
+    test.each([
+      ["SIGINT", 130],
+      ["SIGTERM", 143],
+      ["SIGHUP", 129],
+    ] as const)("%s: %d, and what was found is printed", async (signal, wanted) => {
       const { status, stdout, stderr } = await interrupt([signal]);
-      expect({ status, stderr }).toEqual({ status: 130, stderr: "" });
+      expect({ status, stderr }).toEqual({ status: wanted, stderr: "" });
       const lines = linesOf(stdout);
       expect(lines[1]).toMatch(/^192\.0\.2\.10:7001 +open /);
       expect(stdout).toContain("interrupted, 1 port unfinished");
       expect(lines.at(-1)).toMatch(
-        /^1 port \(2 hosts planned\): 1 open, 0 closed, 0 filtered; 2 SYNs sent, /,
+        /^1 port \(2 hosts planned, 1 answered\): 1 open, 0 closed, 0 filtered; 2 SYNs sent, /,
       );
     });
 

@@ -233,6 +233,14 @@ describe.skipIf(skipping("privileges", labProblem() ?? userProblem()))("privileg
       expect(status).toBe(0);
       expect(stdout).toContain("3 ports on 2 hosts: 0 open, 3 closed, 0 filtered");
     });
+
+    test("with --complete it names both capabilities at once, and works as it is", async () => {
+      const { stderr } = await probe(AS_USER, "--complete", at(FAR.ipv4, 1));
+      expect(stderr).toMatch(/needs root or the capabilities CAP_NET_RAW and, .*, CAP_NET_ADMIN\.$/m);
+      expect(stderr).toContain("AmbientCapabilities=CAP_NET_RAW CAP_NET_ADMIN\n");
+      const advised = /^ +sudo (setpriv .*)$/m.exec(stderr)?.[1] ?? "";
+      expect(await run(stage.as([], ["sh", "-c", advised]))).toMatchObject({ status: 0 });
+    });
   });
 
   test("what is wrong with the input comes before what is wrong with the user", async () => {

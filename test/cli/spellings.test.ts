@@ -109,6 +109,30 @@ describe.skipIf(skipping("nmap's spellings and targets", labProblem()))("the com
     expect(await probed(option, file("list"))).toEqual([at(ipv4, 1), at(ipv4, 3), at(ipv6, 2)].sort());
   });
 
+  test("a pipe, where no target is given", async () => {
+    const argv = inNamespace(lab.near, synprobe("-oJ", "-", "-p7"));
+    const { status, stdout } = await run(argv, { input: `${ipv4}\n` });
+    expect({ status, found: [...resultsOf(stdout).keys()] }).toEqual({ status: 0, found: [at(ipv4, 7)] });
+  });
+
+  test("ports that nobody named are the thousand most often open, and said to be", async () => {
+    const { stdout } = await run(inNamespace(lab.near, synprobe(ipv4)));
+    expect(stdout).toMatch(/^no port given: the 1,000 most often open \(--top-ports 1000\)\nTARGET /);
+    expect(stdout).toMatch(/^1,000 ports on 1 host: /m);
+  });
+
+  test.each([["-oJ"], ["-oX"], ["-oG"]])("-iR, of what %s wrote", async (format) => {
+    const earlier = file("earlier");
+    await run(inNamespace(lab.near, synprobe(at(ipv4, "1,2"), at(ipv6, 3), format, earlier)));
+    expect(await probed("-iR", earlier)).toEqual([at(ipv4, 1), at(ipv4, 2), at(ipv6, 3)].sort());
+    expect(await probed("-iR", earlier, "--only", "closed", "--exclude", ipv6)).toHaveLength(2);
+    const { status, stderr } = await run(inNamespace(lab.near, synprobe("-iR", earlier, "--only", "open")));
+    expect({ status, stderr }).toEqual({
+      status: 2,
+      stderr: `synprobe: the results ${earlier} have no TCP port that was open\n`,
+    });
+  });
+
   test("-iL -", async () => {
     const argv = inNamespace(lab.near, synprobe("-oJ", "-", "-p7", "-iL", "-"));
     const { status, stdout } = await run(argv, { input: `${ipv4}\n` });

@@ -58,7 +58,7 @@ describe.skipIf(skipping("stalled readers", why))("a reader that stalls", () => 
     expect(child.exitCode).toBeNull();
     child.kill("SIGINT");
     child.kill("SIGTERM");
-    expect(await ended).toEqual([130, null]);
+    expect(await ended).toEqual([143, null]);
   });
 });
 

@@ -51,7 +51,7 @@ describe.skipIf(skipping("completed handshakes", labProblem()))("completed hands
     return new Map(
       linesOf(stdout)
         .map((line) => JSON.parse(line) as Completed)
-        .filter(({ type }) => type === undefined)
+        .filter(({ type }) => type === "result")
         .map((record) => [
           `${record.ip.includes(":") ? 6 : 4} ${NAMES.get(record.port) ?? record.port}`,
           record,

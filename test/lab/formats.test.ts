@@ -123,9 +123,12 @@ describe.skipIf(skipping("formats of real scans", labProblem()))("formats of rea
   }
 
   it(`${PAIRS} results through two workers: all formats say the same, and the capture has the evidence of each`, async () => {
-    const args = ["--link", "packet", "--workers", "2", "--max-rate", RATE, ...everything("many"), ...MANY];
-    const { status, stderr } = await wide(lab, args, { limitMs: 60_000 });
-    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    const args = ["--link", "packet", "--workers", "2", "--max-rate", RATE, "--stats-every", "1"];
+    const { status, stderr } = await wide(lab, [...args, ...everything("many"), ...MANY], {
+      limitMs: 60_000,
+    });
+    expect(status).toBe(0);
+    expect(stderr.replace(/^synprobe: [\d,]+ of [\d,]+ pairs, .*\n/gm, "")).toBe("");
     const { ndjson, ...others } = pairsOf("many");
     expect(ndjson).toHaveLength(PAIRS);
     expect(openIn(ndjson)).toHaveLength(HOSTS);
@@ -162,7 +165,7 @@ describe.skipIf(skipping("formats of real scans", labProblem()))("formats of rea
       const hosts = new Set(ndjson.map((pair) => pair.split(" ")[0])).size;
       expect(text(`${base}.xml`)).toContain(`<hosts up="${hosts}" down="0" total="${hosts}"/>`);
       expect(text(`${base}.gnmap`)).toContain(`-- ${hosts} IP addresses (${hosts} hosts up) scanned in`);
-      expect(text(`${base}.nmap`)).toContain(`ports (${HOSTS.toLocaleString("en")} hosts planned): `);
+      expect(text(`${base}.nmap`)).toMatch(/ports \(4,096 hosts planned, [\d,]+ answered\): /);
     },
     90_000,
   );
@@ -171,7 +174,7 @@ describe.skipIf(skipping("formats of real scans", labProblem()))("formats of rea
     const running = start(
       inNamespace(lab.near, synprobe("--timeout", "10m", ...everything("early"), at(SILENT.ipv4, "1-9"))),
     );
-    await running.until("stdout", /TARGET/);
+    until(() => existsSync(file("early.list")) && text("early.list") !== "", "the files' beginnings");
     running.kill("SIGINT");
     expect((await running.finished).status).toBe(130);
     expect(Object.values(pairsOf("early")).flat()).toEqual([]);
@@ -187,7 +190,7 @@ describe.skipIf(skipping("formats of real scans", labProblem()))("formats of rea
     );
     running.kill("SIGINT");
     running.kill("SIGTERM");
-    expect((await running.finished).status).toBe(130);
+    expect((await running.finished).status).toBe(143);
     const { ndjson, ...others } = pairsOf("twice");
     expect(ndjson).toHaveLength(64);
     for (const [format, pairs] of Object.entries(others))

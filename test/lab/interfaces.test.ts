@@ -67,7 +67,7 @@ describe.skipIf(skipping("interfaces", labProblem()))("interfaces", () => {
         synprobe("-oJ", "-", "-e", DEVICE, "198.18.9.1:7", "127.0.0.1:7", at(FAR.ipv4, 7)),
       ),
     );
-    expect(status).toBe(4);
+    expect(status).toBe(5);
     expect(linesOf(stderr)).toEqual([
       expect.stringMatching(/^synprobe: 127\.0\.0\.1:7: .*own address.*drop -e$/),
       expect.stringMatching(/^synprobe: 198\.18\.9\.1:7: .*own address.*drop -e$/),

@@ -38,7 +38,7 @@ export function resultsOf(ndjson: string): Map<string, Found> {
   const found = new Map<string, Found>();
   for (const line of linesOf(ndjson)) {
     const record = JSON.parse(line) as Found & { readonly type?: string };
-    if (record.type === undefined) found.set(at(record.ip, record.port), record);
+    if (record.type === "result") found.set(at(record.ip, record.port), record);
   }
   return found;
 }

@@ -119,9 +119,10 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
     running.kill("SIGINT");
     const { status, stdout, stderr } = await running.finished;
     expect(status).toBe(130);
-    expect(stderr).toBe(`synprobe: --resume ${journal}, with the same targets and options, goes on\n`);
+    expect(stderr).toBe(`synprobe: --resume ${journal} goes on\n`);
     const first = readScan(stdout);
-    const second = await finish(journal, ...packet(2));
+    // Alone, but for a rate, which may be another.
+    const second = await scan(lab, ["--resume", journal, "--max-rate", "300000"]);
     expectWhole(second);
     // No pair that was answered is probed again: its line is the very same.
     expect(first.results.size).toBeGreaterThan(0);
@@ -163,6 +164,7 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
       [["--resume", text, ...small], /is not a synprobe journal$/m],
       [["--resume", `${journal}-none`, ...small], /there is no journal/],
       [["--journal", journal, ...small], /exists already: --resume/],
+      [["--journal", text, ...small], /text exists already and is no journal: it is left alone/],
       [["--journal", journal, "--resume", journal, ...small], /exclude each other/],
     ] as const;
     for (const [args, says] of refused) {
@@ -170,6 +172,31 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
       expect.soft(stderr).toMatch(says);
       expect.soft({ status, stdout }).toEqual({ status: 2, stdout: "" });
     }
+  });
+
+  it("alone goes on with targets, options and outputs, whatever the directory", async () => {
+    const journal = fresh();
+    writeFileSync(join(directory, "few"), "198.19.0.1:7001,7002\n");
+    const began = ["-iL", "few", "--sequential", "--retries", "3", "-oJ", "few.json", "--journal", journal];
+    const inside = (folder: string, ...args: string[]) =>
+      run(inNamespace(lab.near, ["env", "-C", folder, ...synprobe(...args)]));
+    expect(await inside(directory, ...began)).toMatchObject({ status: 0 });
+    const first = readScan(readFileSync(join(directory, "few.json"), "utf8"));
+    rmSync(join(directory, "few.json"));
+    expect(await inside("/", "--resume", journal)).toMatchObject({ status: 0 });
+    expect(readScan(readFileSync(join(directory, "few.json"), "utf8")).results).toEqual(first.results);
+    expect((await inside("/", "--resume", journal, "--retries=4")).stderr).toMatch(/retries was 3 and is 4/);
+  });
+
+  it("alone cannot go on with a list that came from standard input", async () => {
+    const journal = fresh();
+    const began = inNamespace(lab.near, synprobe("-iL", "-", "--journal", journal));
+    expect(await run(began, { input: "198.19.0.1:7001\n" })).toMatchObject({ status: 0 });
+    const { status, stderr } = await run(inNamespace(lab.near, synprobe("--resume", journal)));
+    expect({ status, stderr }).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("from standard input"),
+    });
   });
 
   it("is one process's at a time", async () => {

@@ -36,7 +36,7 @@ describe.skipIf(skipping("send errors", firewallProblem()))("a send that is refu
     const counts = new Map<string, number>();
     for (const line of linesOf(ndjson)) {
       const { type, state, reason } = JSON.parse(line) as Record<string, string>;
-      if (type === undefined) counts.set(`${state} ${reason}`, (counts.get(`${state} ${reason}`) ?? 0) + 1);
+      if (type === "result") counts.set(`${state} ${reason}`, (counts.get(`${state} ${reason}`) ?? 0) + 1);
     }
     return counts;
   };

@@ -92,7 +92,7 @@ export function readScan(ndjson: string): Omit<Scan, "stderr"> {
   if (summary?.type !== "summary") throw new Error("the summary is missing");
   const results = new Map<string, Found>();
   for (const record of records as (Found & { readonly type?: string })[]) {
-    if (record.type !== undefined) continue;
+    if (record.type !== "result") continue;
     const key = `${record.ip} ${record.port}`;
     if (results.has(key)) throw new Error(`${key} is reported twice`);
     results.set(key, record);

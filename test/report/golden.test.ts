@@ -9,6 +9,7 @@ import { createMasscanListReporter } from "../../src/report/formats/masscan-list
 import { createNdjsonReporter } from "../../src/report/formats/ndjson.ts";
 import { createNmapXmlReporter } from "../../src/report/formats/nmap-xml.ts";
 import { createTableReporter } from "../../src/report/formats/table.ts";
+import { createTargetsReporter } from "../../src/report/formats/targets.ts";
 import type { Sink } from "../../src/report/reporter.ts";
 import {
   closed,
@@ -33,6 +34,7 @@ test.each([
   ["xml", createNmapXmlReporter],
   ["gnmap", createGrepableReporter],
   ["list", createMasscanListReporter],
+  ["targets", createTargetsReporter],
 ])("the text of %s", async (ending, create) => {
   const info = { ...run, targetWidth: 32 };
   const text = written(create, results, fullSummary, info, progress);

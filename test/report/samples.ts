@@ -234,7 +234,10 @@ export function written(
   const reporter = create((text) => texts.push(text));
   reporter.start(info);
   for (const result of results) reporter.result(result);
-  if (look !== undefined) reporter.progress?.(look);
+  if (look !== undefined) {
+    reporter.progress?.(look);
+    reporter.tick?.();
+  }
   for (const each of ending.faults) reporter.fault(each);
   reporter.finish(ending);
   return texts.join("");

@@ -5,7 +5,7 @@ import type { ScanSummary } from "../../src/scan/probe/result.ts";
 import { summary } from "./samples.ts";
 
 const linesOf = (more: Partial<ScanSummary>): string[] =>
-  totalsLines({ ...summary, ...more }, false, [])
+  totalsLines({ ...summary, ...more }, { verbose: false, notShown: [] })
     .slice(0, -1)
     .map(({ text }) => text);
 const limited = (ip: string, perSecond: number) => ({ ip, perSecond });

@@ -107,7 +107,9 @@ describe("a description", () => {
   });
 
   it.each([
-    ["{", /^lab\.json: not JSON: /],
+    ["{", /^lab\.json:1: not JSON: /],
+    ['{\n "hosts": [\n {"range": "x",,}\n]}', /^lab\.json:3: not JSON: property name expected$/],
+    ["[".repeat(200_000), /^lab\.json:.* nested too deeply|^lab\.json:1: not JSON: /],
     [[], "lab.json: [] is not an object"],
     [{}, "lab.json: hosts: is missing"],
     [{ hosts: {} }, "lab.json: hosts: {} is not a list"],

@@ -46,6 +46,7 @@ function createBed() {
   return {
     taken,
     due,
+    announce: layer.announce,
     take: (frame: Uint8Array, us = 0): void => {
       const [b, at, end] = embed(frame);
       layer.handleFrame(b, at, end, us);
@@ -257,4 +258,20 @@ it("reads nothing beyond a frame, wherever it is cut", () => {
     const [b, at, end] = embed(whole);
     for (let cut = at; cut < end; cut++) layer.handleFrame(guard(b, at, cut), at, cut, 0);
   }
+});
+
+it("announces an address to all, as machines on a link do from time to time", () => {
+  const bed = createBed();
+  bed.announce(address("192.0.2.253"));
+  const sent = bed.give() ?? new Uint8Array(0);
+  expect(ethernet.etherType(sent, 0)).toBe(ethernet.ETHERTYPE.ARP);
+  expect(sent.subarray(ethernet.DESTINATION, 6)).toEqual(BROADCAST);
+  // RFC 5227 §3: sender and target are the same, so that nobody answers.
+  expect(arp.parse(sent, ethernet.HEADER_LENGTH, sent.length)).toMatchObject({
+    operation: arp.OPERATION.REQUEST,
+    senderHardware: LAB_MAC,
+    senderProtocol: address("192.0.2.253"),
+    targetProtocol: address("192.0.2.253"),
+  });
+  expect(bed.give()).toBeUndefined();
 });

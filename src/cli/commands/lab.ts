@@ -4,6 +4,8 @@
  * saw, and how well it kept its own times.
  */
 import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { delimiter, dirname } from "node:path";
+import { fileURLToPath } from "node:url";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { DEFAULT_DESCRIPTION } from "../../lab/default-description.ts";
 import type { HostDescription, LabDescription } from "../../lab/description.ts";
@@ -105,7 +107,8 @@ export async function labInside(messages: Messages): Promise<number> {
     if (command.length === 0) prepareForShell();
     const startedS = service.elapsedS();
     const cpu = process.cpuUsage();
-    const running = runCommand([program, ...args], { SYNPROBE_LAB: "1" }, lifeline);
+    const environment = { SYNPROBE_LAB: "1", PATH: pathWithSynprobe() };
+    const running = runCommand([program, ...args], environment, lifeline);
     // A measurement needs the network on time, at the cost of other processes (masscan receives less then).
     if (request.report !== undefined) service.takePrecedence();
     const { status, problem } = await Promise.race([running, failed]);
@@ -124,6 +127,13 @@ export async function labInside(messages: Messages): Promise<number> {
   }
 }
 
+/** PATH with `synprobe`, which the build puts beside this command, and the Node that runs it. */
+function pathWithSynprobe(): string {
+  const { PATH = "" } = process.env;
+  const bin = fileURLToPath(new URL("../bin", import.meta.url));
+  return [bin, PATH, dirname(process.execPath)].filter((part) => part !== "").join(delimiter);
+}
+
 function readDescription(file: string): LabDescription {
   let text: string;
   try {
@@ -132,7 +142,7 @@ function readDescription(file: string): LabDescription {
     if (error instanceof SynprobeError) throw error;
     throw new SynprobeError(
       ERROR_CODES.lab,
-      `cannot read the lab description ${file}: ${whyUnreadable(error)}`,
+      `cannot read the lab description ${file}: ${whyUnreadable(error)}${/[./]/.test(file) ? "" : `; to run it as a command: synprobe lab -- ${file}`}`,
     );
   }
   return parseDescription(text, file);
@@ -169,7 +179,7 @@ function printTruth(description: LabDescription, targets: readonly string[]): vo
         const ip = formatAddress(address);
         const lines = Array.from(ports, (port) => {
           const { state, router } = network.truth(address, port);
-          return JSON.stringify({ ip, port, state, ...router, ...awayTimes(address, port) });
+          return JSON.stringify({ type: "result", ip, port, state, ...router, ...awayTimes(address, port) });
         });
         printResult(`${lines.join("\n")}\n`);
       }

@@ -62,7 +62,7 @@ export async function path(
   try {
     const { reference, flows, maxHops, tries, maxRate: rate } = options;
     const walking = { flows, maxHops, tries, rate, ...(reference === undefined ? {} : { reference }) };
-    const opened = await withAdvice(argv, async () => openPath(plan, walking));
+    const opened = await withAdvice(argv, false, async () => openPath(plan, walking));
     try {
       if (options.drop) dropPrivileges([]);
       const running = opened.run();

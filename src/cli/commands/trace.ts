@@ -60,7 +60,7 @@ export async function trace(
   if (fault !== undefined) throw new SynprobeError(fault.code as SynprobeError["code"], fault.message);
   const interruption = watchSignals();
   try {
-    const opened = await withAdvice(argv, () =>
+    const opened = await withAdvice(argv, options.halfOpen !== true, () =>
       openTrace(plan, {
         retries: options.retries,
         timeoutMs: options.timeout,
@@ -83,7 +83,7 @@ export async function trace(
             ? formatDiagram(result.record, messages.stdoutColour)
             : formatStory(result.record, messages.stdoutColour),
       );
-      return interruption.signalled ? EXIT.interrupted : EXIT.complete;
+      return interruption.status ?? EXIT.complete;
     } finally {
       opened.close();
     }

@@ -74,7 +74,7 @@ function optionOf({ flags, description, argChoices, defaultValue, variadic }: Op
       : (words ?? (isFile(argument) ? "file" : known?.values === "interface" ? "interface" : undefined));
   const fallback = known?.defaultValue ?? defaultValue;
   return {
-    spellings: [...(flags.match(/(?<=^|, )--?[\w-]+/g) ?? []), ...(known?.nmap ?? [])],
+    spellings: [...(flags.match(/(?<=^|, )--?[\w-]+/g) ?? []), ...(known?.aliases ?? [])],
     ...(argument === undefined ? {} : { argument }),
     description,
     ...(known === undefined ? {} : { group: known.group }),

@@ -1,5 +1,5 @@
 /**
- * nmap's spellings, turned into the options of table.ts before commander sees them, so that each option exists once.
+ * Spellings of nmap, masscan and zmap, turned into the options of table.ts before commander sees them, so that each option exists once.
  */
 import { IMPLIED, PROBE_OPTIONS, SHORTHANDS } from "./table.ts";
 
@@ -7,7 +7,9 @@ import { IMPLIED, PROBE_OPTIONS, SHORTHANDS } from "./table.ts";
 export const longName = (flags: string): string => /--[\w-]+/.exec(flags)?.[0] ?? flags;
 
 const ALIASES = new Map(
-  PROBE_OPTIONS.flatMap(({ flags, nmap = [] }) => nmap.map((alias) => [alias, longName(flags)] as const)),
+  PROBE_OPTIONS.flatMap(({ flags, aliases = [] }) =>
+    aliases.map((alias) => [alias, longName(flags)] as const),
+  ),
 );
 /** The argument that is assumed when none is given. */
 const BARE = new Map(
@@ -45,7 +47,7 @@ export function expandAliases(argv: readonly string[]): string[] {
     if (bare !== undefined && value === undefined) {
       // The time is optional: the next word is one only if it looks like one; otherwise it is a target.
       const next = argv[i + 1] ?? "";
-      const given = /^\d+(\.\d+)?(ms|s|m)?$/.test(next);
+      const given = /^\d+(\.\d+)?(ms|s|m|h)?$/.test(next);
       expanded.push(`${name}=${given ? next : bare}`);
       if (given) i++;
       continue;

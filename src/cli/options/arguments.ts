@@ -3,7 +3,7 @@
  * that says what the option takes. The bounds are in runtime/api/option-bounds.ts.
  */
 import { BOUNDS, type Bounds } from "../../runtime/api/option-bounds.ts";
-import { type OptionSpec, usage } from "./spec.ts";
+import { type OptionSpec, type TimeUnit, usage } from "./spec.ts";
 
 type Numeric = Required<Pick<OptionSpec, "parse" | "range" | "refusal">>;
 
@@ -41,20 +41,51 @@ export const decimal = (name: string, bounds: Bounds): Numeric =>
     (text) => (/^\d*\.?\d+$/.test(text) ? Number(text) : Number.NaN),
   );
 
-const UNITS: Readonly<Record<string, number>> = { "": 1, ms: 1, s: 1000, m: 60_000 };
+const UNITS = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 } as const;
 
-/** A time as nmap writes it, but in milliseconds when it has no unit. */
-export const duration = (name: string, bounds: Bounds): Numeric =>
-  numeric(
-    bounds,
-    false,
-    (text) =>
-      `${name} takes a time from ${bounds[0]} ms to ${bounds[1]} ms, such as 500, 800ms or 2s, not "${text}"`,
-    (text) => {
-      const match = /^(\d+(?:\.\d+)?)(ms|s|m|)$/.exec(text);
-      return match === null ? Number.NaN : Number(match[1]) * UNITS[match[2]];
+/** A time in the largest unit that leaves it whole: `24h`, `100ms`. */
+function timeText(ms: number): string {
+  const [unit, length] = Object.entries(UNITS).find(([, each]) => ms % each === 0) ?? ["ms", 1];
+  return `${ms / length}${unit}`;
+}
+
+/**
+ * A time as nmap writes it, in milliseconds: 800ms, 30s, 15m, 2h.
+ * @param bounds in milliseconds
+ * @param unit what a number without a unit is in
+ */
+export function duration(
+  name: string,
+  [least, most]: Bounds,
+  unit: TimeUnit,
+): Numeric & Pick<OptionSpec, "unit"> {
+  const refusal = (text: string): string =>
+    `${name} takes a time from ${timeText(least)} to ${timeText(most)}, such as ${unit === "s" ? "30 (seconds)" : "500 (milliseconds)"}, 800ms or 2m, not "${text}"`;
+  return {
+    unit,
+    // Of a number without a unit, as a configuration may have it.
+    range: { least: least / UNITS[unit], most: most / UNITS[unit], whole: false },
+    refusal,
+    parse: (text) => {
+      const [, number, given = unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text) ?? [];
+      const ms = Number(number) * UNITS[given as keyof typeof UNITS];
+      if (ms >= least && ms <= most) return ms;
+      throw usage(refusal(text));
     },
-  );
+  };
+}
+
+/** What times come to that were written without a unit: `--host-timeout 30 is 30s`. @param textOf as an option was written */
+export const timesWithoutUnit = (
+  specs: readonly OptionSpec[],
+  textOf: (spec: OptionSpec) => string | undefined,
+): string[] =>
+  specs.flatMap((spec) => {
+    const text = spec.unit === undefined ? undefined : textOf(spec);
+    return text !== undefined && /^[\d.]+$/.test(text)
+      ? [`${spec.flags.replace(/ .*/, "")} ${text} is ${text}${spec.unit}`]
+      : [];
+  });
 
 const TEMPLATES = ["paranoid", "sneaky", "polite", "normal", "aggressive", "insane"];
 
@@ -103,7 +134,9 @@ export function parseShard(text: string): Shard {
   if (match !== null && index >= 1 && index <= count && count <= BOUNDS.shards[1]) {
     return { index: index - 1, count };
   }
-  throw usage(`--shard takes index/count, such as 1/4 for the first of four, not "${text}"`);
+  throw usage(
+    `--shard takes index/count with an index from 1 to count, such as 1/4 for the first of four, not "${text}"`,
+  );
 }
 
 /** `--seed`: 64 bits, decimal or 0x… */

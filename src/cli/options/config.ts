@@ -405,7 +405,8 @@ function rowOf(
       : effects.has("timing")
         ? 'as "timing" has it'
         : "follows from others";
-  return { line: `// "${key}": ${JSON.stringify(value)},`, live: false, origin };
+  const number = spec.unit === "s" && typeof value === "number" ? value / 1000 : value;
+  return { line: `// "${key}": ${JSON.stringify(number)},`, live: false, origin };
 }
 
 function valueText({ flags, commas }: OptionSpec, { value, texts }: Effect): string {

@@ -10,42 +10,47 @@ export const OUTPUT_OPTIONS: readonly OptionSpec[] = [
   ...inGroup("Output", [
     {
       flags: "--output-json <file>",
-      nmap: ["-oJ"],
+      aliases: ["-oJ"],
       description: "NDJSON, one object a result; - for standard output",
       brief: "NDJSON; - for standard output",
     },
     {
       flags: "--output-xml <file>",
-      nmap: ["-oX"],
+      aliases: ["-oX"],
       description: "nmap's XML",
       brief: "nmap's XML",
     },
     {
       flags: "--output-normal <file>",
-      nmap: ["-oN"],
+      aliases: ["-oN"],
       description: "the table, without colour",
       brief: "the table as text",
     },
     {
       flags: "--output-grepable <file>",
-      nmap: ["-oG"],
+      aliases: ["-oG"],
       description: "nmap's grepable lines",
       brief: "nmap's grepable lines",
     },
     {
       flags: "--output-csv <file>",
-      nmap: ["-oC"],
+      aliases: ["-oC"],
       description: "CSV, a row a result",
     },
     {
       flags: "--output-list <file>",
-      nmap: ["-oL"],
+      aliases: ["-oL"],
       description: "masscan's list of open ports",
     },
     {
+      flags: "--output-targets <file>",
+      aliases: ["-oT"],
+      description: "open ports as host:port, a line each, for the next program",
+    },
+    {
       flags: "--output-all <base>",
-      nmap: ["-oA"],
-      description: "BASE.nmap (the table), .xml, .gnmap and .ndjson at once",
+      aliases: ["-oA"],
+      description: "BASE.nmap (the table), .xml, .gnmap and .ndjson at once; %F is the date, as in nmap's",
     },
     {
       flags: "--pcap <file>",
@@ -57,16 +62,23 @@ export const OUTPUT_OPTIONS: readonly OptionSpec[] = [
     },
     {
       flags: "--show <states>",
-      description: "which results the table has: open, closed, filtered, all; open ports when there are many",
+      description: "which results table and files have: open, closed, filtered or all",
       brief: "rows: open, closed, filtered or all",
       values: [...PORT_STATES, "all"],
       commas: true,
-      parse: parseShow,
+      parse: (text) => parseShow("--show", text),
+    },
+    {
+      flags: "--show-files <states>",
+      description: "which results files have, where the table's are others",
+      values: [...PORT_STATES, "all"],
+      commas: true,
+      parse: (text) => parseShow("--show-files", text),
     },
     {
       flags: "--stats-every <time>",
-      description: "print progress to standard error this often",
-      ...duration("--stats-every", BOUNDS.statsEveryMs),
+      description: "print progress to standard error this often; in seconds, as nmap's",
+      ...duration("--stats-every", BOUNDS.statsEveryMs, "s"),
     },
     {
       flags: "--require-open",
@@ -74,7 +86,7 @@ export const OUTPUT_OPTIONS: readonly OptionSpec[] = [
     },
     {
       flags: "-v, --verbose",
-      nmap: ["-vv", "-vvv"],
+      aliases: ["-vv", "-vvv"],
       repeatable: true,
       description: "what was ignored and why, privileges, buffers; twice: each change of the rate, and why",
     },

@@ -29,6 +29,8 @@ export interface TimedOptions extends ProbeOptions {
 export interface ProbeOptions {
   readonly ports?: string;
   readonly inputList?: string;
+  readonly inputResults?: string;
+  readonly only?: readonly PortState[];
   readonly topPorts?: number;
   readonly exclude?: readonly string[];
   readonly excludeFile?: readonly string[];
@@ -64,6 +66,7 @@ export interface ProbeOptions {
   readonly journal?: string;
   readonly resume?: string;
   readonly show?: readonly PortState[];
+  readonly showFiles?: readonly PortState[];
   /** Milliseconds. */
   readonly statsEvery?: number;
   readonly outputJson?: string;
@@ -72,6 +75,7 @@ export interface ProbeOptions {
   readonly outputGrepable?: string;
   readonly outputCsv?: string;
   readonly outputList?: string;
+  readonly outputTargets?: string;
   readonly outputAll?: string;
   readonly pcap?: string;
   readonly pcapAll?: boolean;
@@ -108,7 +112,10 @@ export function withTiming(options: ProbeOptions, given: (name: string) => boole
   });
   const { waitMs, rate, retries, hostTimeoutMs } = settled;
   if ((minRate ?? 0) > rate.maximum) throw usage(`--min-rate ${minRate} is above --max-rate ${rate.maximum}`);
-  const { shard, seed, sequential, resume } = options;
+  const { shard, seed, sequential, resume, pcap, pcapAll } = options;
+  if (seed !== undefined && sequential === true) throw usage("--seed and --sequential exclude each other");
+  if (pcapAll === true && pcap === undefined)
+    throw usage("--pcap-all says what --pcap FILE has: give that too");
   if (shard !== undefined && seed === undefined && sequential !== true && resume === undefined) {
     throw usage("--shard needs the same order on every machine: give each the same --seed, or --sequential");
   }

@@ -15,11 +15,12 @@ export const PROBING_OPTIONS: readonly OptionSpec[] = [
     {
       flags: "--sequential",
       description: "probe in ascending order instead",
-      nmap: ["-r"],
+      aliases: ["-r"],
       instead: "order",
     },
     {
       flags: "--shard <i/n>",
+      aliases: ["--shards"],
       description: "probe only the i-th of n parts, for n machines with the same --seed",
       parse: parseShard,
     },
@@ -31,7 +32,7 @@ export const PROBING_OPTIONS: readonly OptionSpec[] = [
     },
     {
       flags: "--resume <file>",
-      description: "continue a journal's run, with the same targets and options",
+      description: "continue a journal's run; its targets and options need not be given again",
       oneRun: "it goes on with one run",
     },
     {
@@ -60,19 +61,22 @@ export const PROBING_OPTIONS: readonly OptionSpec[] = [
     },
     {
       flags: "-e, --interface <name>",
+      aliases: ["--adapter"],
       description: "send and receive through this interface",
       brief: "send and receive through this interface",
       values: "interface",
     },
     {
       flags: "-S, --source-ip <addr>",
+      aliases: ["--adapter-ip"],
       description: "source address, one of this machine's own",
       values: "address",
     },
     {
       flags: "-g, --source-port <port>",
+      aliases: ["--adapter-port"],
       description: "send every SYN from this port",
-      ...integer("--source-port", BOUNDS.sourcePort),
+      ...integer("-g, --source-port", BOUNDS.sourcePort),
     },
     {
       flags: "--ttl <n>",
@@ -86,10 +90,10 @@ export const PROBING_OPTIONS: readonly OptionSpec[] = [
     },
     {
       flags: "--banner <time>",
-      description: "--complete, and wait for what the server says first (2s when no time follows)",
+      description: "--complete, and wait for what the server says first (2s when no time follows); in ms",
       brief: "finish handshakes, hear what servers say",
       bare: `${DEFAULTS.bannerMs}ms`,
-      ...duration("--banner", BOUNDS.bannerMs),
+      ...duration("--banner", BOUNDS.bannerMs, "ms"),
     },
     {
       flags: "--why",

@@ -13,11 +13,13 @@ export interface OptionSpec {
   readonly flags: string;
   readonly description: string;
   readonly group: Group;
-  /** nmap spellings: `-oJ` takes an argument as `--output-json` does. */
-  readonly nmap?: readonly string[];
+  /** Other spellings, most of them nmap's, masscan's or zmap's: `-oJ` takes an argument as `--output-json` does. */
+  readonly aliases?: readonly string[];
   readonly parse?: (text: string) => unknown;
   /** Of a number, which a configuration may have without quotes. `parse` holds text to the same range. */
   readonly range?: NumberRange;
+  /** Of a time: what a number without a unit means. `range` is in it. */
+  readonly unit?: TimeUnit;
   /** What `parse` says of text that it does not take. */
   readonly refusal?: (text: string) => string;
   readonly defaultValue?: unknown;
@@ -48,6 +50,9 @@ export interface NumberRange {
   readonly most: number;
   readonly whole: boolean;
 }
+
+/** What a time without a unit is in: seconds where nmap has the option, else milliseconds. */
+export type TimeUnit = "s" | "ms";
 
 /** Why an option belongs to one run, so that neither a configuration nor the environment may set it. */
 export function whyOneRun({ flags, group, oneRun }: OptionSpec): string | undefined {

@@ -38,18 +38,21 @@ export const COMMANDS = [
 /** The hidden command that runs inside a lab's namespaces (commands/lab.ts). */
 export const LAB_INSIDE = "lab-inside";
 
-/** nmap options that are short for one of ours with its argument. */
+/** Options of nmap and masscan that are short for one of ours with its argument. */
 export const SHORTHANDS: Readonly<Record<string, readonly string[]>> = {
   "--open": ["--show", "open"],
   "-F": ["--top-ports", "100"],
   "-sS": ["--link", "syn"],
   "-sT": ["--link", "connect"],
+  "--banners": ["--banner=2s"],
+  "--silent": ["--output-targets", "-"],
 };
 
 /** nmap options that ask for what synprobe does anyway. */
 export const IMPLIED: Readonly<Record<string, string>> = {
   "-Pn": "every target is probed, whether it answers pings or not",
   "-n": "addresses are never looked up backwards",
+  "--randomize-hosts": "the order is random unless --sequential",
   "--reason": "the reason is always shown",
   "-d": "see -v and --packet-trace",
 };

@@ -8,7 +8,7 @@ import { inGroup } from "./spec.ts";
 export const TIMING_OPTIONS = inGroup("Timing", [
   {
     flags: "--retries <n>",
-    nmap: ["--max-retries"],
+    aliases: ["--max-retries"],
     description: "most SYNs after the first, to a port that stays silent (0-30)",
     brief: "most further SYNs to a silent port",
     ...integer("--retries", BOUNDS.retries),
@@ -16,8 +16,8 @@ export const TIMING_OPTIONS = inGroup("Timing", [
   },
   {
     flags: "--timeout <time>",
-    description: "wait this long for each answer (500, 800ms, 2s), whatever the round trips are",
-    ...duration("--timeout", BOUNDS.timeoutMs),
+    description: "wait this long for each answer (500, 800ms, 2s), whatever the round trips are; in ms",
+    ...duration("--timeout", BOUNDS.timeoutMs, "ms"),
   },
   {
     flags: "--confidence <share>",
@@ -27,6 +27,7 @@ export const TIMING_OPTIONS = inGroup("Timing", [
   },
   {
     flags: "--max-rate <n>",
+    aliases: ["--rate"],
     description: "most SYNs per second; the path may hold fewer",
     brief: "most SYNs per second",
     ...integer("--max-rate", BOUNDS.maxRate),
@@ -48,8 +49,8 @@ export const TIMING_OPTIONS = inGroup("Timing", [
   },
   {
     flags: "--host-timeout <time>",
-    description: "stop sending to an address this long after its first SYN",
-    ...duration("--host-timeout", BOUNDS.hostTimeoutMs),
+    description: "stop sending to an address this long after its first SYN; in seconds, as nmap's",
+    ...duration("--host-timeout", BOUNDS.hostTimeoutMs, "s"),
   },
   {
     flags: "-T, --timing <0-5>",

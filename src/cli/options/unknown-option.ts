@@ -4,7 +4,7 @@
  */
 
 import { didYouMean } from "../../suggest.ts";
-import { IMPLIED, PROBE_OPTIONS, SHORTHANDS } from "./table.ts";
+import { COMMANDS, IMPLIED, PROBE_OPTIONS, SHORTHANDS } from "./table.ts";
 
 const VERSIONS = "synprobe does not detect services; --banner shows what a server says first";
 const SYSTEMS = "synprobe does not detect operating systems";
@@ -42,18 +42,17 @@ const HINTS: readonly (readonly [option: RegExp, hint: string])[] = [
   ],
   [/^-P[ESAUYPMORN]|^-P[0-9]|^--disable-arp-ping$|^--discovery-ignore-rst$|^--ping$/, DISCOVERY],
   [
-    /^--(scan-delay|max-scan-delay|(min|max|initial)-rtt-timeout|(min|max)-(parallelism|hostgroup)|wait|cooldown-time|defeat-rst-ratelimit)$/,
+    /^--(scan-delay|max-scan-delay|(min|max|initial)-rtt-timeout|(min|max)-(parallelism|hostgroup)|defeat-rst-ratelimit)$/,
     PACING,
   ],
-  [/^--rate$/, "write --max-rate"],
-  [/^--banners$/, "write --banner"],
-  [/^--(adapter-ip|source-address)$/, "write --source-ip"],
-  [/^--adapter$/, "write --interface"],
+  [
+    /^--(wait|cooldown-time)$/,
+    "each SYN waits as long as the round trips ask, or for --timeout; the run ends when every port is decided",
+  ],
   [
     /^--(router-mac|gateway-mac|adapter-mac|router-ip)$/,
     "the kernel's routes and neighbours are used: leave it out",
   ],
-  [/^-iR$/, "synprobe chooses no targets: name networks that you may probe"],
   [/^-oS$|^-oB$|^--output-format$|^--output-filename$/, "see synprobe help outputs"],
   [
     /^--(system-dns|dns-servers)$|^-R$/,
@@ -77,8 +76,8 @@ export function unknownOption(option: string, known: readonly string[]): string 
   const [name] = option.split("=", 1);
   const hint = foreign(option);
   if (hint !== undefined) return `no option ${name}: ${hint}`;
-  const nmaps = PROBE_OPTIONS.flatMap(({ nmap = [] }) => nmap);
-  const all = [...known, ...nmaps, ...Object.keys(IMPLIED), ...Object.keys(SHORTHANDS)];
+  const spellings = PROBE_OPTIONS.flatMap(({ aliases = [] }) => aliases);
+  const all = [...known, ...spellings, ...Object.keys(IMPLIED), ...Object.keys(SHORTHANDS)];
   return `unknown option '${option}'${didYouMean(name, candidates(name, all))}`;
 }
 
@@ -87,3 +86,7 @@ function candidates(name: string, all: readonly string[]): readonly string[] {
   if (name.length > 4 && name.startsWith("--")) return all.filter((option) => option.startsWith("--"));
   return all.filter((option) => option.toLowerCase() === name.toLowerCase());
 }
+
+/** `; did you mean the command doctor?`, of a word that looks like one; else nothing. */
+export const commandMeantBy = (word: string): string =>
+  /^[a-z]+$/i.test(word) ? didYouMean(word, COMMANDS, (command) => `the command ${command}`) : "";

@@ -2,13 +2,21 @@
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { notPrivileged } from "../../runtime/system/privilege.ts";
 
-/** @param argv the whole command line, without node and script. @throws {SynprobeError} `ERR_PRIVILEGE` with advice */
-export async function withAdvice<T>(argv: readonly string[], open: () => Promise<T>): Promise<T> {
+/**
+ * @param argv the whole command line, without node and script
+ * @param completes it finishes handshakes
+ * @throws {SynprobeError} `ERR_PRIVILEGE` with advice
+ */
+export async function withAdvice<T>(
+  argv: readonly string[],
+  completes: boolean,
+  open: () => Promise<T>,
+): Promise<T> {
   try {
     return await open();
   } catch (error) {
     if (error instanceof SynprobeError && error.code === ERROR_CODES.privilege) {
-      throw notPrivileged([...process.argv.slice(0, 2), ...argv], error);
+      throw notPrivileged([...process.argv.slice(0, 2), ...argv], error, completes);
     }
     throw error;
   }

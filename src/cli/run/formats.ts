@@ -4,8 +4,11 @@
  */
 import type { Spill } from "../../report/formats/host-order.ts";
 import { createNdjsonReporter } from "../../report/formats/ndjson.ts";
+import type { ListedPorts } from "../../report/formats/nmap.ts";
+import { showOnly } from "../../report/formats/show.ts";
 import { createTableReporter } from "../../report/formats/table.ts";
 import type { Reporter, Sink } from "../../report/reporter.ts";
+import type { PortState } from "../../scan/probe/result.ts";
 import type { ProbeOptions } from "../options/table.ts";
 
 export interface Format {
@@ -19,6 +22,7 @@ export interface Format {
     | "outputGrepable"
     | "outputCsv"
     | "outputList"
+    | "outputTargets"
     | "pcap";
   /** What -oA puts after BASE; without it -oA writes no such file. */
   readonly suffix?: string;
@@ -35,33 +39,51 @@ const FORMATS: readonly Format[] = [
     name: "NDJSON",
     option: "outputJson",
     suffix: ".ndjson",
-    createReporter: (sink) => createNdjsonReporter(sink),
+    createReporter: (sink, options) => {
+      const states = shownInFiles(options);
+      return showOnly(createNdjsonReporter(sink, states), states);
+    },
   },
   {
     name: "nmap XML",
     option: "outputXml",
     suffix: ".xml",
-    createReporter: async (sink, _options, createSpill) =>
-      (await import("../../report/formats/nmap-xml.ts")).createNmapXmlReporter(sink, createSpill),
+    createReporter: async (sink, options, createSpill) =>
+      (await import("../../report/formats/nmap-xml.ts")).createNmapXmlReporter(
+        sink,
+        createSpill,
+        listedPorts(options),
+      ),
   },
   {
     name: "table",
     option: "outputNormal",
     suffix: ".nmap",
-    createReporter: (sink, options) =>
-      createTableReporter(sink, { color: false, verbose: true, ...tableOptions(options) }),
+    createReporter: (sink, options, createSpill) =>
+      createTableReporter(sink, {
+        color: false,
+        verbose: true,
+        order: "sorted",
+        createSpill,
+        ...tableOptions({ ...options, show: shownInFiles(options) }),
+      }),
   },
   {
     name: "grepable",
     option: "outputGrepable",
     suffix: ".gnmap",
-    createReporter: async (sink, _options, createSpill) =>
-      (await import("../../report/formats/grepable.ts")).createGrepableReporter(sink, createSpill),
+    createReporter: async (sink, options, createSpill) =>
+      (await import("../../report/formats/grepable.ts")).createGrepableReporter(
+        sink,
+        createSpill,
+        listedPorts(options),
+      ),
   },
   {
     name: "CSV",
     option: "outputCsv",
-    createReporter: async (sink) => (await import("../../report/formats/csv.ts")).createCsvReporter(sink),
+    createReporter: async (sink, options) =>
+      showOnly((await import("../../report/formats/csv.ts")).createCsvReporter(sink), shownInFiles(options)),
   },
   {
     name: "masscan list",
@@ -69,20 +91,65 @@ const FORMATS: readonly Format[] = [
     createReporter: async (sink) =>
       (await import("../../report/formats/masscan-list.ts")).createMasscanListReporter(sink),
   },
+  {
+    name: "targets",
+    option: "outputTargets",
+    createReporter: async (sink) =>
+      (await import("../../report/formats/targets.ts")).createTargetsReporter(sink),
+  },
   { name: "pcapng", option: "pcap" },
 ];
 
+/** The states that files have; all when undefined. */
+const shownInFiles = ({ show, showFiles }: ProbeOptions): readonly PortState[] | undefined =>
+  showFiles ?? show;
+
+/** Which ports nmap's formats list. */
+const listedPorts = (options: ProbeOptions): ListedPorts => {
+  const states = shownInFiles(options);
+  return { verbose: options.verbose === true, ...(states === undefined ? {} : { states }) };
+};
+
 /** What every table is told: the one on the terminal, and the one in a file. */
-export const tableOptions = ({ confidence, show }: ProbeOptions) => ({
+export const tableOptions = ({
+  confidence,
+  show,
+}: Pick<ProbeOptions, "confidence"> & { readonly show?: readonly PortState[] | undefined }) => ({
   confidence,
   ...(show === undefined ? {} : { show }),
 });
 
 /** The files that the options name, each with its format. */
-export function wantedFiles(options: ProbeOptions): { readonly format: Format; readonly path: string }[] {
+export function wantedFiles(
+  options: ProbeOptions,
+  now = new Date(),
+): { readonly format: Format; readonly path: string }[] {
   const { outputAll: base } = options;
   return FORMATS.flatMap((format) => {
     const ofAll = base && format.suffix ? `${base}${format.suffix}` : undefined;
-    return [options[format.option], ofAll].flatMap((path) => (path ? [{ format, path }] : []));
+    return [options[format.option], ofAll].flatMap((path) =>
+      path ? [{ format, path: withTime(path, now) }] : [],
+    );
   });
+}
+
+/**
+ * nmap's conversions in the names of files, in local time: %H %M %S %m %d %y %Y, %T (HMS), %R (HM), %D (mdy), %F (Y-m-d). Any other
+ * character after a % stands for itself.
+ */
+export function withTime(path: string, now: Date): string {
+  if (!path.includes("%")) return path;
+  const two = (n: number): string => String(n).padStart(2, "0");
+  const H = two(now.getHours());
+  const M = two(now.getMinutes());
+  const S = two(now.getSeconds());
+  const m = two(now.getMonth() + 1);
+  const d = two(now.getDate());
+  const Y = String(now.getFullYear());
+  const y = Y.slice(-2);
+  const texts: Readonly<Record<string, string>> = {
+    ...{ H, M, S, m, d, y, Y },
+    ...{ T: H + M + S, R: H + M, D: m + d + y, F: `${Y}-${m}-${d}` },
+  };
+  return path.replace(/%(.?)/gs, (_, letter: string) => texts[letter] ?? letter);
 }

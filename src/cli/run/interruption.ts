@@ -4,10 +4,12 @@
  */
 import { isatty } from "node:tty";
 import { wasIgnored } from "../../link/sys/signals.ts";
-import { EXIT } from "../exit.ts";
+import { EXIT, type ExitStatus } from "../exit.ts";
 
 export interface Interruption {
   readonly signalled: boolean;
+  /** The exit status that stands for the last signal; undefined before any. */
+  readonly status: ExitStatus | undefined;
   /** Calls `handler` at the first signal, even if that has already come. */
   onSignal(handler: () => void): void;
   /** Calls `handler` at the second signal, before the process ends: it must not wait for anything. */
@@ -16,7 +18,8 @@ export interface Interruption {
   ignore(): void;
 }
 
-type Signal = "SIGINT" | "SIGTERM" | "SIGHUP";
+const STATUS = { SIGINT: EXIT.interrupted, SIGTERM: EXIT.terminated, SIGHUP: EXIT.hungUp } as const;
+type Signal = keyof typeof STATUS;
 
 let watched: readonly Signal[] | undefined;
 
@@ -39,28 +42,32 @@ export function keepIgnoredSignals(): readonly Signal[] {
 
 export function watchSignals(): Interruption {
   const signals = keepIgnoredSignals();
-  let signalled = false;
+  let status: ExitStatus | undefined;
   let handler: (() => void) | undefined;
   let lastWords: (() => void) | undefined;
-  const onSignal = (): void => {
-    if (signalled) {
+  const onSignal = (signal: Signal): void => {
+    const isFirst = status === undefined;
+    status = STATUS[signal];
+    if (!isFirst) {
       try {
         lastWords?.();
       } finally {
-        process.exit(EXIT.interrupted);
+        process.exit(status);
       }
     }
-    signalled = true;
     handler?.();
   };
   for (const signal of signals) process.on(signal, onSignal);
   return {
     get signalled() {
-      return signalled;
+      return status !== undefined;
+    },
+    get status() {
+      return status;
     },
     onSignal: (wanted) => {
       handler = wanted;
-      if (signalled) wanted();
+      if (status !== undefined) wanted();
     },
     onExit: (wanted) => {
       lastWords = wanted;

@@ -47,6 +47,23 @@ export async function rememberRun(options: ProbeOptions): Promise<Remembered> {
   return { stored, seed: BigInt(String(seed)), workers: Number(workers) };
 }
 
+/**
+ * The command line of a journal's run, word by word, and the directory that its files' names are relative to.
+ * @throws {SynprobeError} `ERR_JOURNAL`, also for one that does not have it
+ */
+export async function recallCommand(
+  path: string,
+  drop: boolean,
+): Promise<{ readonly argv: readonly string[]; readonly directory: string }> {
+  const stored = await asInvoker(drop, () => openJournal(path));
+  stored.close();
+  const { argv, directory, version } = stored.header;
+  if (argv !== undefined && directory !== undefined) return { argv, directory };
+  throw journalError(
+    `journal ${path} is of synprobe ${version}, which did not keep the command line: give --resume the same targets and options`,
+  );
+}
+
 /** A check sum proves that nothing broke, not who wrote it. */
 const strange = (path: string, what: string): Error =>
   journalError(`journal ${path} was not written by synprobe: ${what} make no sense`);
@@ -132,6 +149,8 @@ export async function openRunJournal({
     version: VERSION,
     createdMs: Date.now(),
     command: ["synprobe", ...argv].join(" "),
+    argv,
+    directory: process.cwd(),
     ...identity(),
   });
   return {

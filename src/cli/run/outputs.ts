@@ -106,9 +106,6 @@ export async function openOutputs(
   if (options.outputAll === "-" || options.outputAll === "") {
     throw usage("-oA takes the beginning of file names, such as scan for scan.xml, scan.nmap …");
   }
-  if (options.pcapAll === true && options.pcap === undefined) {
-    throw usage("--pcap-all says what --pcap FILE has: give that too");
-  }
   const full = paths.map((path) => (path === "-" ? path : resolve(path)));
   const twice = paths.find((_, i) => full.indexOf(full[i]) !== i);
   if (twice !== undefined) {
@@ -139,6 +136,8 @@ export async function openOutputs(
       createTableReporter(stdout.write, {
         color: colour,
         verbose: options.verbose === true,
+        order: process.stdout.isTTY === true ? "again" : isFile(STDOUT) ? "sorted" : "found",
+        createSpill,
         ...tableOptions(options),
         ...(process.stdout.columns > 0 ? { width: process.stdout.columns } : {}),
       }),
@@ -181,6 +180,8 @@ export async function openOutputs(
   };
 }
 
+const isFile = (fd: number): boolean => fstatSync(fd).isFile();
+
 /** The identity of a regular file, whatever its name; undefined for anything else. */
 function identify(look: () => BigIntStats): string | undefined {
   try {
@@ -192,7 +193,13 @@ function identify(look: () => BigIntStats): string | undefined {
 }
 
 /** What the run reads, and its journal: the files, and what they are for. */
-function filesInUse({ journal, resume, inputList, excludeFile }: ProbeOptions): Map<string, string> {
+function filesInUse({
+  journal,
+  resume,
+  inputList,
+  inputResults,
+  excludeFile,
+}: ProbeOptions): Map<string, string> {
   const files = new Map<string, string>();
   const add = (path: string | undefined, use: string): void => {
     if (path === undefined) return;
@@ -202,6 +209,7 @@ function filesInUse({ journal, resume, inputList, excludeFile }: ProbeOptions): 
     if (file !== undefined) files.set(file, use);
   };
   add(inputList, "it is the list of targets");
+  add(inputResults, "its results are the targets");
   for (const file of excludeFile ?? []) add(file, "it is the list of what is excluded");
   add(journal ?? resume, "it is the journal");
   return files;

@@ -2,6 +2,7 @@
  * The main command: `synprobe host:port …`, from the command line to the open scan. Everything that can be wrong is found
  * before the first packet; privileges are needed once and dropped at once. The run itself is run.ts's business.
  */
+import { fstatSync } from "node:fs";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { CAPABILITIES } from "../../link/sys/capabilities.ts";
 import type { Why } from "../../runtime/path/why.ts";
@@ -24,6 +25,19 @@ import { statusOfFaults } from "./status.ts";
 import { planTargets } from "./targets.ts";
 import { type Messages, openProgress, printResult } from "./terminal.ts";
 
+/** Time after which a run says that it waits for standard input, in milliseconds. */
+const STDIN_MS = 1000;
+
+/** Whether standard input may bring targets: a pipe, a socket or a file, not a terminal or /dev/null. */
+function isPiped(): boolean {
+  try {
+    const stat = fstatSync(0);
+    return stat.isFIFO() || stat.isSocket() || stat.isFile();
+  } catch {
+    return false;
+  }
+}
+
 /** @returns the exit status. @throws {SynprobeError} for faults of the run as a whole */
 export async function probe(
   words: readonly string[],
@@ -34,8 +48,11 @@ export async function probe(
   keepIgnoredSignals();
   const services = readServices();
   const remembered = await rememberRun(options);
+  const { inputList, inputResults } = options;
+  const piped = words.length === 0 && inputList === undefined && inputResults === undefined && isPiped();
+  const given = piped ? { ...options, inputList: "-" } : options;
   try {
-    return await plannedProbe({ words, options, messages, argv, services, remembered });
+    return await plannedProbe({ words, options: given, messages, argv, services, remembered });
   } finally {
     remembered.stored?.close();
   }
@@ -43,7 +60,11 @@ export async function probe(
 
 async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
   const { words, options, messages, argv, services } = invocation;
-  const { plan, untold } = await planTargets(words, options, services);
+  // Nobody is left to wait for what they do not know of.
+  const waiting = setTimeout(() => {
+    if (options.inputList === "-") messages.note("reading targets from standard input");
+  }, STDIN_MS);
+  const { plan, untold } = await planTargets(words, options, services).finally(() => clearTimeout(waiting));
   tellPlan(plan, untold, options, messages);
   if (plan.space.total === 0) return emptyStatus(plan);
   const scanOptions = scanOptionsOf(invocation);
@@ -52,11 +73,11 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
     const { formatPlan, planJson } = await import("../../report/formats/plan-text.ts");
     const view = viewPlan(plan, scanOptions, planMeans(plan, scanOptions), options);
     printResult(options.outputJson === "-" ? planJson(view) : formatPlan(view));
-    return statusOfFaults(plan.faults);
+    return plan.faults.length > 0 ? EXIT.partial : EXIT.complete;
   }
   const interruption = watchSignals();
   try {
-    const scan = await withAdvice(argv, () => openScan(plan, scanOptions));
+    const scan = await withAdvice(argv, completes(options), () => openScan(plan, scanOptions));
     let why: Why | undefined;
     try {
       why = await openWhy(plan, options);
@@ -129,6 +150,7 @@ function tellPlan(plan: Plan, untold: number, options: TimedOptions, messages: M
   for (const [why, times] of leftOut) {
     messages.note(`left out, as nothing there can answer: ${why}${times > 1 ? ` (${times} times)` : ""}`);
   }
+  for (const warning of plan.warnings) messages.note(warning);
 }
 
 function emptyStatus(plan: Plan): ExitStatus {

@@ -3,6 +3,7 @@
  * command line to the open scan, is probe.ts's business.
  */
 import { displayLength } from "../../report/escape.ts";
+import { digits } from "../../report/figures.ts";
 import { targetLabel } from "../../report/formats/table.ts";
 import type { Reporter, RunInfo, RunSummary } from "../../report/reporter.ts";
 import type { Explained } from "../../runtime/path/why.ts";
@@ -20,13 +21,14 @@ import { type Outputs, openOutputs } from "./outputs.ts";
 import { rateChangeLine } from "./rate-changes.ts";
 import { watchNames } from "./run-notes.ts";
 import { finalStatus } from "./status.ts";
+import { DEFAULT_TOP_PORTS } from "./targets.ts";
 import { isOneTerminal, VERSION } from "./terminal.ts";
 
 const NO_ROOM = new Promise<void>(() => {});
 
-/** How often progress goes to the terminal's line, to the outputs, and to the journal, in milliseconds. */
+/** How often progress goes to the terminal's line, outputs are told that time passes, and journals are synced, in milliseconds. */
 const PROGRESS_MS = 200;
-const REPORT_MS = 1000;
+const TICK_MS = 1000;
 const JOURNAL_MS = 1000;
 
 /**
@@ -200,18 +202,26 @@ async function drive(
   interruption.onSignal(() => running.stop());
   // A second signal ends the process at once: files are complete even then.
   interruption.onExit(() => {
+    // No line is to be drawn below the summary.
+    progress.done();
     reporter.finish(running.summary());
     outputs.flushFiles();
   });
-  let reportAt = performance.now() + REPORT_MS;
+  let tickAt = performance.now() + TICK_MS;
+  let statsAt = performance.now() + (statsEvery ?? Number.POSITIVE_INFINITY);
   const looking = setInterval(() => {
     const seen = running.progress();
     progress.update(seen);
-    if (performance.now() < reportAt) return;
-    reportAt += REPORT_MS;
-    const { rates: _, ...counts } = seen;
-    reporter.progress?.(statsEvery === undefined ? counts : { ...seen, decisions });
-    decisions = [];
+    const now = performance.now();
+    if (now >= tickAt) {
+      tickAt = now + TICK_MS;
+      reporter.tick?.();
+    }
+    if (now >= statsAt) {
+      statsAt = now + (statsEvery ?? 0);
+      reporter.progress?.({ ...seen, decisions });
+      decisions = [];
+    }
   }, PROGRESS_MS);
   await running.finished
     .catch((error: unknown) => {
@@ -252,6 +262,11 @@ function runInfo({ plan, argv, options, scan }: RunContext): RunInfo {
     ...(isShard ? { isShard } : {}),
     ...(scan.means.link === "connect" ? { scanType: "connect" } : {}),
     ...(width === undefined ? {} : { targetWidth: width }),
+    ...(plan.portless && options.ports === undefined && options.topPorts === undefined
+      ? {
+          note: `no port given: the ${digits(DEFAULT_TOP_PORTS)} most often open (--top-ports ${DEFAULT_TOP_PORTS})`,
+        }
+      : {}),
   };
 }
 

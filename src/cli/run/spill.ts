@@ -20,7 +20,7 @@ export function openSpill(onError: (path: string, code: string) => void): Spill 
       return work();
     } catch (error) {
       broken = true;
-      onError(`${folder}, for results on their way to -oX or -oG`, errorCode(error));
+      onError(`${folder}, for results that wait to be sorted`, errorCode(error));
       return fallback;
     }
   };

@@ -12,9 +12,8 @@ export function finalStatus(
   // Cut short by a signal, or because the reader of the results went away.
   if (interruption.signalled || summary.unfinished > 0) {
     const journal = options.journal ?? options.resume;
-    if (journal !== undefined)
-      messages.note(`--resume ${journal}, with the same targets and options, goes on`);
-    return EXIT.interrupted;
+    if (journal !== undefined) messages.note(`--resume ${journal} goes on`);
+    return interruption.status ?? EXIT.readerGone;
   }
   const refusals = Object.keys(summary.sendErrors);
   if (summary.sent === 0 && refusals.length > 0) {
@@ -23,13 +22,12 @@ export function finalStatus(
     );
     return EXIT.network;
   }
-  const faulty = statusOfFaults(summary.faults);
-  if (faulty !== EXIT.complete) return faulty;
+  if (summary.faults.length > 0) return EXIT.partial;
   const allOpen = summary.closed + summary.filtered === 0;
   return options.requireOpen === true && !allOpen ? EXIT.notOpen : EXIT.complete;
 }
 
-/** The status of the gravest fault: usage before network. */
+/** The status of a run that has nothing to probe, from the gravest fault: usage before network. */
 export function statusOfFaults(faults: readonly TargetFault[]): ExitStatus {
   let gravest: ExitStatus | undefined;
   for (const { code } of faults) {

@@ -11,8 +11,13 @@ import type { TargetFault } from "../../scan/probe/result.ts";
 import { type AnyTargetSpec, parseTargets } from "../../scan/targets/grammar.ts";
 import { parsePorts } from "../../scan/targets/port-list.ts";
 import type { Services } from "../../scan/targets/services.ts";
+import { topPorts } from "../../scan/targets/top-ports.ts";
 import { formatAddress } from "../../wire/address.ts";
-import { COMMANDS, type ProbeOptions, usage } from "../options/table.ts";
+import { loadApart } from "../apart.ts";
+import { type ProbeOptions, usage } from "../options/table.ts";
+
+/** Ports of targets that name none, where no option does: as many as nmap's. */
+export const DEFAULT_TOP_PORTS = 1000;
 
 /** A plan, and the number of bad targets without a fault of their own. */
 export interface PlannedTargets {
@@ -29,16 +34,14 @@ export async function planTargets(
   options: ProbeOptions,
   services: Services,
 ): Promise<PlannedTargets> {
-  if (words.length === 0 && options.inputList === undefined) {
-    throw new SynprobeError(
-      ERROR_CODES.noTargets,
-      options.resume === undefined
-        ? "no target given: write host:port, or -iL FILE"
-        : "no target given: --resume goes on after the same targets and options as the journal's run had",
-    );
+  const { inputList, inputResults, only } = options;
+  if (only !== undefined && inputResults === undefined)
+    throw usage("--only says what of -iR FILE is probed: give that too");
+  if (words.length === 0 && inputList === undefined && inputResults === undefined) {
+    throw new SynprobeError(ERROR_CODES.noTargets, "no target given: write host:port, or -iL FILE");
   }
   // One or two names do without.
-  if (words.length > 2 || options.inputList !== undefined) widenLookups();
+  if (words.length > 2 || inputList !== undefined) widenLookups();
   const planner = createPlanner(await planOptions(options, services));
   const faults: TargetFault[] = [];
   const fault = (target: string, error: SynprobeError): void => {
@@ -53,8 +56,13 @@ export async function planTargets(
       fault(word, error);
     }
   }
-  const untold =
-    options.inputList === undefined ? 0 : await addList(options.inputList, planner, options, services, fault);
+  const untold = inputList === undefined ? 0 : await addList(inputList, planner, options, services, fault);
+  if (inputResults !== undefined)
+    await loadApart<typeof import("./earlier-results.ts")>("earlier-results").addResults(
+      inputResults,
+      planner,
+      options,
+    );
   const plan = await planner.finish();
   const all = await hintAtCommand(words, [...faults, ...plan.faults]);
   if (options.strict === true && all.length > 0) {
@@ -68,11 +76,10 @@ async function hintAtCommand(
   [first]: readonly string[],
   faults: readonly TargetFault[],
 ): Promise<readonly TargetFault[]> {
-  if (faults.length === 0 || first === undefined || !/^[a-z]+$/i.test(first)) return faults;
-  const { didYouMean } = await import("../../suggest.ts");
-  const hint = didYouMean(first, COMMANDS, (command) => `the command ${command}`);
+  if (faults.length === 0 || first === undefined) return faults;
+  const hint = (await import("../options/unknown-option.ts")).commandMeantBy(first);
   return faults.map((fault) =>
-    fault.message.startsWith(`${first} `) ? { ...fault, message: `${fault.message}${hint}` } : fault,
+    fault.target === first ? { ...fault, message: `${fault.message}${hint}` } : fault,
   );
 }
 
@@ -95,7 +102,12 @@ async function addList(
     },
   });
   if (targets + faults === 0) {
-    throw new SynprobeError(ERROR_CODES.noTargets, `the list ${file} names no target: one host:port a line`);
+    throw new SynprobeError(
+      ERROR_CODES.noTargets,
+      file === "-"
+        ? "no target given: write host:port, or -iL FILE; standard input names none"
+        : `the list ${file} names no target: one host:port a line`,
+    );
   }
   return faults - told;
 }
@@ -118,15 +130,10 @@ async function planOptions(options: ProbeOptions, services: Services): Promise<P
   if (options.ports !== undefined && options.topPorts !== undefined) {
     throw usage("-p and --top-ports exclude each other");
   }
-  const ports =
-    options.ports !== undefined
-      ? parsePortsOption("-p", options.ports, services)
-      : options.topPorts !== undefined
-        ? (await import("../../scan/targets/top-ports.ts")).topPorts(options.topPorts)
-        : undefined;
+  const given = options.ports === undefined ? undefined : parsePortsOption("-p", options.ports, services);
   const exclude = await readExcludes(options, services);
   return {
-    ...(ports === undefined ? {} : { ports }),
+    ports: () => given ?? topPorts(options.topPorts ?? DEFAULT_TOP_PORTS),
     ...wayOptions(options),
     allAddresses: options.allAddresses === true,
     ...(exclude.length === 0 ? {} : { exclude }),
@@ -145,7 +152,10 @@ async function readExcludes(options: ProbeOptions, services: Services): Promise<
     }
     specs.push(spec);
   };
-  for (const text of options.exclude ?? []) add(parseTargets(text, services, "--exclude"));
+  for (const text of options.exclude ?? []) {
+    if (/^\d+$/.test(text)) throw usage(`"${text}" is no host: ports are left out with --exclude-ports`);
+    add(parseTargets(text, services, "--exclude"));
+  }
   for (const file of options.excludeFile ?? []) {
     const source = asInvoker(options.drop, () => openList(file));
     const lines = createLineCheck();

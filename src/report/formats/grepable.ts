@@ -6,9 +6,8 @@
  *   Host: 192.0.2.10 (name)⇥Ports: 22/open/tcp//ssh///, 80/closed/tcp//http///
  *   # synprobe done at Fri Nov 20 23:09:55 2026 -- 1 IP address (1 host up) scanned in 0.12 seconds
  *
- * As nmap's under -Pn, where every host that was probed is up, but for two things, so that the file says no more than is
- * known: every port is listed (never `Ignored State`), and an interrupted run ends in `# synprobe interrupted at`. The format
- * has no room for reasons, round trips or ICMP senders; nmap XML and NDJSON have.
+ * As nmap's under -Pn, where every host that was probed is up: of ports that are not listed `Ignored State` has the most
+ * frequent state. An interrupted run ends in `# synprobe interrupted at`. The format has no room for reasons, round trips or ICMP senders; nmap XML and NDJSON have.
  */
 import { PORT_STATES } from "../../scan/probe/result.ts";
 import { escapeText, escapeWord } from "../escape.ts";
@@ -20,6 +19,7 @@ import {
   groupByHost,
   type HostGroups,
   type HostResults,
+  type ListedPorts,
   nmapTime,
 } from "./nmap.ts";
 
@@ -35,16 +35,22 @@ function hostLines(host: HostResults): string {
     const name = service === undefined ? "" : serviceField(service);
     listed += `${listed === "" ? "" : ", "}${port}/${state}/tcp//${name}///`;
   }
-  return `${head}\tStatus: Up\n${head}\tPorts: ${listed}\n`;
+  const [ignored] = host.extra;
+  const rest = ignored === undefined ? "" : `\tIgnored State: ${ignored.state} (${ignored.count})`;
+  return `${head}\tStatus: Up\n${head}\tPorts: ${listed}${rest}\n`;
 }
 
 /** A reporter for nmap's grepable format; the file is complete when the run has finished or was cut short. */
-export function createGrepableReporter(sink: Sink, createSpill?: () => Spill): Reporter {
+export function createGrepableReporter(
+  sink: Sink,
+  createSpill?: () => Spill,
+  listed?: ListedPorts,
+): Reporter {
   let groups: HostGroups | undefined;
   return {
     wants: () => PORT_STATES,
     start(run) {
-      groups = groupByHost(run.pairs, (host) => sink(hostLines(host)), createSpill);
+      groups = groupByHost(run.pairs, (host) => sink(hostLines(host)), createSpill, listed);
       const started = nmapTime(run.startedMs);
       sink(`# synprobe ${run.version} scan initiated ${started} as: ${commandLine(run)}\n`);
     },

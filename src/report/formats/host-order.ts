@@ -42,6 +42,18 @@ const NEWLINE = 0x0a;
 /** Digits of a line's place in the order of arrival, in base 36. */
 const ARRIVAL_DIGITS = 8;
 
+/** Fields of one result, as JSON has them. */
+type Row = readonly unknown[];
+
+export interface RowOrder {
+  add(ip: string, port: number, row: Row): void;
+  /**
+   * Every row by address, IPv4 first, then by port; of each pair the last that came. Undefined where a step of the sorting is
+   * done, so that whoever asks can do something else before the next.
+   */
+  sorted(): Generator<Row | undefined, void>;
+}
+
 export interface HostOrder {
   add(result: PortResult): void;
   /**
@@ -51,23 +63,34 @@ export interface HostOrder {
   sorted(): Generator<OrderedResult | undefined, void>;
 }
 
-/** @param createSpill makes the spill of a large run; without it, all is held */
+/** Puts results in order, with what nmap's formats say of them. */
 export function orderByHost(pairs: number, createSpill?: () => Spill): HostOrder {
+  const order = orderRows(pairs, createSpill);
+  return {
+    add: (result) => order.add(result.ip, result.port, toRow(result)),
+    *sorted() {
+      for (const row of order.sorted()) yield row === undefined ? undefined : fromRow(row as Fields);
+    },
+  };
+}
+
+/** @param createSpill makes the spill of a large run; without it, all is held */
+export function orderRows(pairs: number, createSpill?: () => Spill): RowOrder {
   const spill = pairs > MOST_HELD ? createSpill?.() : undefined;
   const lines = spill === undefined ? holdLines() : spillLines(spill);
   let arrived = 0;
   return {
-    add: (result) => lines.add(toLine(result, arrived++)),
+    add: (ip, port, row) => lines.add(toLine(ip, port, arrived++, row)),
     *sorted() {
       let last = "";
       for (const line of lines.sorted()) {
         if (line === undefined) yield undefined;
         else {
-          if (last !== "" && pairOf(last) !== pairOf(line)) yield fromLine(last);
+          if (last !== "" && pairOf(last) !== pairOf(line)) yield rowOf(last);
           last = line;
         }
       }
-      if (last !== "") yield fromLine(last);
+      if (last !== "") yield rowOf(last);
     },
   };
 }
@@ -175,11 +198,18 @@ function* mergeTwo(first: Iterable<string>, second: Iterable<string>): Generator
   for (; ofB.done !== true; ofB = b.next()) yield ofB.value;
 }
 
-/** Address, port, order of arrival, each in digits of one length; then the result as a JSON array, whose strings have no line ends. */
-function toLine(result: PortResult, arrived: number): string {
-  const { v4, text } = addressKey(result.ip);
+/** Address, port, order of arrival, each in digits of one length; then the row as a JSON array, whose strings have no line ends. */
+function toLine(ip: string, port: number, arrived: number, row: Row): string {
+  const { v4, text } = addressKey(ip);
   const address = v4 < 0 ? `6${text}` : `4${v4.toString(16).padStart(8, "0")}`;
-  const port = result.port.toString(16).padStart(4, "0");
+  const place = port.toString(16).padStart(4, "0") + arrived.toString(36).padStart(ARRIVAL_DIGITS, "0");
+  return address + place + JSON.stringify(row);
+}
+
+const pairOf = (line: string): string => line.slice(0, line.indexOf("[") - ARRIVAL_DIGITS);
+const rowOf = (line: string): Row => JSON.parse(line.slice(line.indexOf("[")));
+
+function toRow(result: PortResult): Row {
   const fields = [
     result.ip,
     result.port,
@@ -194,10 +224,8 @@ function toLine(result: PortResult, arrived: number): string {
     result.established?.banner,
   ];
   while (fields.at(-1) === undefined) fields.pop();
-  return address + port + arrived.toString(36).padStart(ARRIVAL_DIGITS, "0") + JSON.stringify(fields);
+  return fields;
 }
-
-const pairOf = (line: string): string => line.slice(0, line.indexOf("[") - ARRIVAL_DIGITS);
 
 /** A field that a line may leave out; JSON has null for one in between. */
 type Left<T> = T | null | undefined;
@@ -215,10 +243,8 @@ type Fields = [
   banner?: Left<string>,
 ];
 
-function fromLine(line: string): OrderedResult {
-  const [ip, port, state, reason, ttl, timeMs, host, responder, service, answersAll, banner] = JSON.parse(
-    line.slice(line.indexOf("[")),
-  ) as Fields;
+function fromRow(row: Fields): OrderedResult {
+  const [ip, port, state, reason, ttl, timeMs, host, responder, service, answersAll, banner] = row;
   return {
     ip,
     port,

@@ -2,16 +2,16 @@
  * NDJSON: one JSON object a line, written as each verdict falls. Keys are in this order; those marked ? are only there when known.
  * ndjson.schema.json, which the package exports, says the same as JSON Schema.
  *
- * A verdict (no `type`): the columns of scan/probe/result-columns.ts, in their order.
+ * A verdict: type "result", and the columns of scan/probe/result-columns.ts, in their order.
  * A target that could not be probed:
  *   type "fault", target, code, message
- * Progress, once a second:
+ * Progress, with --stats-every and as often as that:
  *   type "progress", elapsed_ms, total, decided, open, closed, filtered, sent, retransmitted, received, receive_drops,
- *   in_flight, rate? (SYNs a second that the path holds), loss? (0 to 1), and with --stats-every how each worker finds its rate:
+ *   in_flight, rate? (SYNs a second that the path holds), loss? (0 to 1), and how each worker finds its rate:
  *   workers? [{phase "startup|draining|probing|suspecting", rate, base_rtt_ms?, rtt_ms?, queue_ms, answered_share?}],
  *   rate_changes? [{worker, from, to, reason, queue_ms?, answered_share?, usual_share?, ts}] (since the last such line)
  * The last line:
- *   type "summary", hosts (planned, of all shards: probed unless interrupted), open, closed, filtered,
+ *   type "summary", schema (SCHEMA), shown? [state] (with --show: no others are in the file), hosts (planned, of all shards: probed unless interrupted), open, closed, filtered,
  *   reasons {state: {reason: count}}, unfinished, sent, retransmitted, controls? (control SYNs among them), received, late,
  *   ignored {malformed, bad_checksum, wrong_ack, odd_flags, foreign, fragment, icmp_no_verdict, duplicate},
  *   receive_drops, send_errors {errno name: count}, path? {rate, loss {round, out?, back?}, missed_open {expected, low,
@@ -26,6 +26,7 @@ import {
   type PathFindings,
   PORT_STATES,
   type PortResult,
+  type PortState,
   type RateDecision,
   type RateMetrics,
   type ScanProgress,
@@ -33,6 +34,9 @@ import {
 } from "../../scan/probe/result.ts";
 import { COLUMN_LIST, type Value } from "../../scan/probe/result-columns.ts";
 import type { Reporter, RunSummary, Sink } from "../reporter.ts";
+
+/** The version of the format, raised whenever a program that reads it might have to change. */
+export const SCHEMA = 2;
 
 /** What JSON.stringify leaves as it is, but a terminal or a line splitter may act on. */
 const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]/gu;
@@ -75,7 +79,7 @@ function resultLine(result: PortResult): string {
     const value = line(result);
     if (value !== undefined) fields += start + jsonValue(value);
   }
-  return `{${fields.slice(1)}}\n`;
+  return `{"type":"result"${fields}}\n`;
 }
 
 function faultObject(fault: TargetFault): object {
@@ -142,10 +146,12 @@ function pathObject({ rate, loss, missedOpen }: PathFindings): object {
   };
 }
 
-function summaryObject(summary: RunSummary): object {
+function summaryObject(summary: RunSummary, shown: readonly PortState[] | undefined): object {
   const { ignored } = summary;
   return {
     type: "summary",
+    schema: SCHEMA,
+    shown: shown !== undefined && shown.length < PORT_STATES.length ? shown : undefined,
     hosts: summary.hosts,
     open: summary.open,
     closed: summary.closed,
@@ -199,8 +205,11 @@ function summaryObject(summary: RunSummary): object {
   };
 }
 
-/** A reporter that writes the lines described above, each in one call of `sink`. */
-export function createNdjsonReporter(sink: Sink): Reporter {
+/**
+ * A reporter that writes the lines described above, each in one call of `sink`.
+ * @param shown the states of the results that it is given; all when undefined
+ */
+export function createNdjsonReporter(sink: Sink, shown?: readonly PortState[]): Reporter {
   return {
     wants: () => PORT_STATES,
     start() {},
@@ -214,7 +223,7 @@ export function createNdjsonReporter(sink: Sink): Reporter {
       sink(jsonLine(progressObject(progress)));
     },
     finish(summary) {
-      sink(jsonLine(summaryObject(summary)));
+      sink(jsonLine(summaryObject(summary, shown)));
     },
   };
 }

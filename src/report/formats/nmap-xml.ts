@@ -2,8 +2,8 @@
  * nmap's XML (`-oX`), valid against nmap.dtd, so that programs for nmap's files can read synprobe's.
  *
  * The DTD allows no `scanner` but "nmap"; the comment, `args` and `version` say who really wrote the file. Hosts are
- * written when the run finishes, targets that could not be probed as they come (`target status="skipped"`). What is not known is left out (`times`, `starttime`), every port is listed (no
- * `extraports`), and a host that sent no answer is "up" by `user-set`, nmap's word for `-Pn`. A host that answers on any port
+ * written when the run finishes, targets that could not be probed as they come (`target status="skipped"`). What is not known is
+ * left out (`times`, `starttime`), `extraports` have the numbers of their ports, and a host that sent no answer is "up" by `user-set`, nmap's word for `-Pn`. A host that answers on any port
  * has that as its `comment`. What a service said first (`--banner`) stands where nmap's script of that
  * name puts it. Round trips and tries have no place in the format; NDJSON has them.
  *
@@ -19,9 +19,11 @@ import {
   closingRemark,
   commandLine,
   counted,
+  type ExtraPorts,
   groupByHost,
   type HostGroups,
   type HostResults,
+  type ListedPorts,
   nmapTime,
 } from "./nmap.ts";
 
@@ -81,19 +83,25 @@ function portElement(result: OrderedResult): string {
 
 const ANSWERS_ALL = ' comment="answers SYN-ACK on every port: a tarpit or a middlebox"';
 
-function hostElement({ ip, names, ports, answer }: HostResults): string {
-  let ended = 0;
-  let listed = "";
+function extraPorts({ state, count, reasons }: ExtraPorts): string {
+  const listed = reasons.map(
+    ({ reason, ports }) =>
+      `<extrareasons reason="${attribute(reason)}" count="${ports.length}" proto="tcp" ports="${portRanges(ports)}"/>\n`,
+  );
+  return `<extraports state="${state}" count="${count}">\n${listed.join("")}</extraports>\n`;
+}
+
+function hostElement({ ip, names, ports, extra, endedMs, answer }: HostResults): string {
+  let listed = extra.map(extraPorts).join("");
   let answersAll = false;
   for (const result of ports) {
-    ended = Math.max(ended, result.timeMs);
     if (result.answersAll) answersAll = true;
     listed += portElement(result);
   }
   const status = `reason="${attribute(answer?.reason ?? "user-set")}" reason_ttl="${answer?.ttl ?? 0}"`;
   const hostnames = names.map((name) => `<hostname name="${attribute(name)}" type="user"/>\n`);
   return (
-    `<host endtime="${seconds(ended)}"${answersAll ? ANSWERS_ALL : ""}><status state="up" ${status}/>\n` +
+    `<host endtime="${seconds(endedMs)}"${answersAll ? ANSWERS_ALL : ""}><status state="up" ${status}/>\n` +
     `<address addr="${attribute(ip)}" addrtype="${ip.includes(":") ? "ipv6" : "ipv4"}"/>\n` +
     `<hostnames>\n${hostnames.join("")}</hostnames>\n<ports>\n${listed}</ports>\n</host>\n`
   );
@@ -111,13 +119,13 @@ function ending(summary: ScanSummary, hosts: number): string {
 }
 
 /** A reporter for nmap's XML; the document is complete when the run has finished or was cut short. */
-export function createNmapXmlReporter(sink: Sink, createSpill?: () => Spill): Reporter {
+export function createNmapXmlReporter(sink: Sink, createSpill?: () => Spill, listed?: ListedPorts): Reporter {
   let groups: HostGroups | undefined;
   return {
     wants: () => PORT_STATES,
     start(run) {
       sink(opening(run));
-      groups = groupByHost(run.pairs, (found) => sink(hostElement(found)), createSpill);
+      groups = groupByHost(run.pairs, (found) => sink(hostElement(found)), createSpill, listed);
     },
     result(result) {
       groups?.add(result);

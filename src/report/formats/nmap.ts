@@ -8,18 +8,41 @@
  * A host with a result counts as "up", as under `nmap -Pn`. So hosts that a shard or an interrupted run has not reached are not
  * counted, neither as addresses nor as hosts.
  */
-import type { PortResult, ScanSummary } from "../../scan/probe/result.ts";
+import { PORT_STATES, type PortResult, type PortState, type ScanSummary } from "../../scan/probe/result.ts";
 import { escapeText } from "../escape.ts";
 import type { RunInfo } from "../reporter.ts";
 import { type OrderedResult, orderByHost, type Spill } from "./host-order.ts";
+
+/** Which ports a format lists one by one. */
+export interface ListedPorts {
+  /** Only these states, and no host without. All states, but for those with many ports of a host, when undefined. */
+  readonly states?: readonly PortState[];
+  /** Without `states`: all ports. */
+  readonly verbose: boolean;
+}
+
+/** As nmap has it: a state with more ports of a host than this is summed up; open ports never are. */
+export const MOST_LISTED = 25;
+
+/** Ports of a host in one state that are not listed. */
+export interface ExtraPorts {
+  readonly state: PortState;
+  readonly count: number;
+  /** The most frequent first, each with its ports, ascending. */
+  readonly reasons: readonly { readonly reason: string; readonly ports: readonly number[] }[];
+}
 
 /** Every verdict on one address. */
 export interface HostResults {
   readonly ip: string;
   /** The names that the user gave for this address, each once. */
   readonly names: readonly string[];
-  /** By port, ascending; a corrected verdict stands in place of the first one. */
+  /** Those that are listed, by port, ascending; a corrected verdict stands in place of the first one. */
   readonly ports: readonly OrderedResult[];
+  /** The others, the most frequent state first. */
+  readonly extra: readonly ExtraPorts[];
+  /** When the last of its verdicts fell, in milliseconds since the Unix epoch. */
+  readonly endedMs: number;
   /** A verdict that the host itself gave, which proves it is up; undefined when only others spoke for it, or nobody. */
   readonly answer: OrderedResult | undefined;
 }
@@ -28,7 +51,7 @@ export interface HostGroups {
   add(result: PortResult): void;
   /** Writes hosts in order of address, IPv4 before IPv6: a step of it each time that it is asked to go on. Always the same one. */
   readonly writing: Generator<void, void>;
-  /** Hosts that were written. */
+  /** Hosts that have a result. */
   hosts(): number;
 }
 
@@ -37,6 +60,7 @@ export function groupByHost(
   pairs: number,
   write: (host: HostResults) => void,
   createSpill?: () => Spill,
+  listed?: ListedPorts,
 ): HostGroups {
   const order = orderByHost(pairs, createSpill);
   let hosts = 0;
@@ -44,7 +68,8 @@ export function groupByHost(
   function end(ports: readonly OrderedResult[]): void {
     if (ports.length === 0) return;
     hosts++;
-    write(hostResults(ports));
+    const host = hostResults(ports, listed);
+    if (listed?.states === undefined || host.ports.length > 0) write(host);
   }
 
   function* writeHosts(): Generator<void, void> {
@@ -69,10 +94,42 @@ export function groupByHost(
 /** Results in a step: writing them takes a few milliseconds. */
 const STEP = 1000;
 
-function hostResults(ports: readonly OrderedResult[]): HostResults {
+function hostResults(all: readonly OrderedResult[], listed: ListedPorts | undefined): HostResults {
   const names = new Set<string>();
-  for (const { host } of ports) if (host !== undefined) names.add(host);
-  return { ip: ports[0].ip, names: [...names], ports, answer: ports.find(fromHostItself) };
+  const counts: Record<PortState, number> = { open: 0, closed: 0, filtered: 0 };
+  let endedMs = 0;
+  for (const { host, state, timeMs } of all) {
+    if (host !== undefined) names.add(host);
+    counts[state]++;
+    endedMs = Math.max(endedMs, timeMs);
+  }
+  const { states, verbose = false } = listed ?? {};
+  const isListed = (state: PortState): boolean =>
+    states?.includes(state) ?? (verbose || state === "open" || counts[state] <= MOST_LISTED);
+  const extra = PORT_STATES.filter((state) => counts[state] > 0 && !isListed(state))
+    .sort((a, b) => counts[b] - counts[a])
+    .map((state) => ({ state, count: counts[state], reasons: byReason(all, state) }));
+  return {
+    ip: all[0].ip,
+    names: [...names],
+    ports: extra.length === 0 ? all : all.filter(({ state }) => isListed(state)),
+    extra,
+    endedMs,
+    answer: all.find(fromHostItself),
+  };
+}
+
+function byReason(all: readonly OrderedResult[], wanted: PortState): ExtraPorts["reasons"] {
+  const reasons = new Map<string, number[]>();
+  for (const { state, reason, port } of all) {
+    if (state !== wanted) continue;
+    const ports = reasons.get(reason);
+    if (ports === undefined) reasons.set(reason, [port]);
+    else ports.push(port);
+  }
+  return [...reasons]
+    .map(([reason, ports]) => ({ reason, ports }))
+    .sort((a, b) => b.ports.length - a.ports.length);
 }
 
 function fromHostItself(result: OrderedResult): boolean {

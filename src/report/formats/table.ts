@@ -2,12 +2,12 @@
  * The table for people: a line for each verdict as it falls, if it is to be shown (show.ts), and at the end the counts
  * of the others (not-shown.ts), the hosts that answer on every port (answers-all.ts), and the totals (totals.ts).
  *
- * In a run of at most LARGEST_SORTED pairs, the lines of the first second are held and sorted as nmap does: by address, then by
- * port. So a run that lasts no longer is one sorted table; in others the rest follows as it is found.
+ * Lines are sorted as nmap's: by address, then by port. In a file they all are, and come at the end. Elsewhere those of the first
+ * second are held and sorted, so that a run that lasts no longer is one sorted table; the rest follows as it is found, and on
+ * a terminal all of them once more at the end.
  *
- * Lines stream and hosts interleave, so the columns have fixed widths. A wider target widens its column from there on. The
- * evidence comes last, because its length varies most. Targets that could not be probed are only counted here; cli/ reports
- * them on stderr.
+ * Where lines stream, the columns have fixed widths, and a wider target widens its column from there on. The evidence comes last,
+ * because its length varies most. Targets that could not be probed are only counted here; cli/ reports them on stderr.
  */
 import pc from "picocolors";
 import {
@@ -17,14 +17,15 @@ import {
   type PortResult,
   type PortState,
 } from "../../scan/probe/result.ts";
-import { addressKey, compareAddresses } from "../addresses.ts";
+import { type AddressKey, addressKey, compareAddresses } from "../addresses.ts";
 import { collectAnswersAll } from "../answers-all.ts";
 import { displayLength, escapeText, escapeWord } from "../escape.ts";
 import { chance, count } from "../figures.ts";
 import type { Reporter, RunInfo, Sink } from "../reporter.ts";
 import { type Doubtful, totalsLines } from "../totals.ts";
+import { orderRows, type RowOrder, type Spill } from "./host-order.ts";
 import { countNotShown, type NotShown } from "./not-shown.ts";
-import { shownStates } from "./show.ts";
+import { isShown, shownStates } from "./show.ts";
 
 export interface TableOptions {
   /** Use colours, for a terminal; otherwise plain text, for a pipe or a file. */
@@ -35,17 +36,29 @@ export interface TableOptions {
   readonly confidence?: number;
   /** The states to print. By default all in a small run, and open ports only in a larger one. */
   readonly show?: readonly PortState[];
+  /**
+   * `sorted`: all lines at the end, in order. `found`: after the first second as they are found; `again`: the same, and all of them
+   * at the end unless they were in order. `found` by default.
+   */
+  readonly order?: "found" | "again" | "sorted";
+  /** Where lines wait for the end of a large run, with `sorted`; without it, in memory. */
+  readonly createSpill?: () => Spill;
   /** Columns of the terminal, to wrap the sentences at the end; without, each stays on one line. */
   readonly width?: number;
 }
 
 type Colors = ReturnType<typeof pc.createColors>;
 
-/** Runs of at most this many pairs hold back the results of their first second, to sort them. */
-const LARGEST_SORTED = 4096;
+/** At most this many results are held back in the first second, and printed again at the end. */
+const MOST_HELD = 4096;
+
+/** Lines in a step of writing them at the end. */
+const STEP = 1000;
 
 /** In runs of more pairs, uncertain ports are not counted one by one; the interval of missed ports covers them. */
 const MOST_DOUBTED = 100_000;
+/** In runs of at most this many pairs all results are asked for, to count the hosts that answered: 2 µs each. */
+const MOST_ASKED_FOR = 10_000;
 
 /** Columns of a sentence about where SYNs stop. */
 const LONGEST_PLACE = 1000;
@@ -84,18 +97,29 @@ function connection({ ms, ending, banner }: Established): string {
   return `established in ${formatRtt(ms)}${ENDINGS[ending]}${said}`;
 }
 
-function silence({ tries, doubt }: PortResult): string {
-  const sure = doubt === undefined ? "" : `, doubt ${chance(doubt)}`;
+/** @param isSure whether anything is known of the path, so that a doubt means something */
+function silence({ tries, doubt }: PortResult, isSure: boolean): string {
+  const sure = doubt === undefined || !isSure ? "" : `, doubt ${chance(doubt)}`;
   return `no-response to ${count(tries, "SYN")}${sure}`;
 }
 
-function evidence(result: PortResult, verbose: boolean): string {
+/** What is known of a run when a line is written. */
+interface Known {
+  readonly verbose: boolean;
+  /** Some host has answered for itself. */
+  readonly isAnswered: boolean;
+  /** The line's host answers on every port. */
+  readonly isTarpit: boolean;
+}
+
+function evidence(result: PortResult, { verbose, isAnswered, isTarpit }: Known): string {
   const { reason, responder, late, was, established } = result;
-  const why = verbose && reason === "no-response" ? silence(result) : reason;
+  const why = verbose && reason === "no-response" ? silence(result, isAnswered) : reason;
   const parts = [responder === undefined ? why : `${why} from ${responder}`];
   if (established !== undefined) parts.push(connection(established));
   if (late) parts.push("late");
   if (was !== undefined) parts.push(`was ${was}`);
+  if (isTarpit) parts.push("answers on every port");
   return escapeText(parts.join(", "));
 }
 
@@ -120,7 +144,7 @@ function wrap(text: string, width = Number.POSITIVE_INFINITY): string[] {
 
 function stateColor(colors: Colors, state: PortState): (text: string) => string {
   if (state === "open") return colors.green;
-  return state === "closed" ? colors.red : colors.yellow;
+  return state === "closed" ? colors.dim : colors.yellow;
 }
 
 function headerLine(colors: Colors, targetWidth: number): string {
@@ -141,7 +165,7 @@ function resultLine(
   label: string,
   targetWidth: number,
   result: PortResult,
-  verbose: boolean,
+  known: Known,
 ): string {
   const { state, service, rttMs, ttl, tries, late, was } = result;
   const paint = stateColor(colors, state);
@@ -150,24 +174,24 @@ function resultLine(
     String(ttl ?? NONE).padStart(WIDTHS.ttl),
     String(tries).padStart(WIDTHS.tries),
   ];
-  const remarkable = late !== undefined || was !== undefined;
+  const remarkable = late !== undefined || was !== undefined || known.isTarpit;
   const cells = [
     label + " ".repeat(Math.max(0, targetWidth - displayLength(label))),
     paint(state.padEnd(WIDTHS.state)),
     escapeWord(service ?? NONE).padEnd(WIDTHS.service),
     colors.dim(numbers.join(GAP)),
-    remarkable ? colors.bold(evidence(result, verbose)) : evidence(result, verbose),
+    remarkable ? colors.bold(evidence(result, known)) : evidence(result, known),
   ];
   return `${cells.join(GAP)}\n`;
 }
 
+type Keyed = { readonly result: PortResult; readonly key: AddressKey };
+const keyed = (result: PortResult): Keyed => ({ result, key: addressKey(result.ip) });
+const compare = (a: Keyed, b: Keyed): number =>
+  compareAddresses(a.key, b.key) || a.result.port - b.result.port;
+
 /** By address and port. A correction stays behind the verdict that it corrects. */
-function sorted(results: readonly PortResult[]): PortResult[] {
-  return results
-    .map((result) => ({ result, key: addressKey(result.ip) }))
-    .sort((a, b) => compareAddresses(a.key, b.key) || a.result.port - b.result.port)
-    .map(({ result }) => result);
-}
+const sorted = (results: readonly PortResult[]): Keyed[] => results.map(keyed).sort(compare);
 
 /**
  * Counts the silent ports that are less certain than `confidence`. A late answer takes its port out again.
@@ -191,63 +215,132 @@ function collectDoubtful(confidence: number) {
 
 /**
  * A reporter for the table. Writes the header, a line for each result to be printed, and at the end the totals. A correction of a
- * printed result is printed too. Ports of a host that answers on all of them are only counted.
+ * printed result is printed too; in a file it stands in place of that. Ports of a host that answers on all of them are only
+ * counted.
  */
 export function createTableReporter(sink: Sink, options: TableOptions): Reporter {
   const colors = pc.createColors(options.color);
+  const { order: wanted = "found", verbose } = options;
+  let run: RunInfo | undefined;
   let targetWidth = DEFAULT_TARGET_WIDTH;
   let shown: readonly PortState[] = PORT_STATES;
   let notShown: NotShown | undefined;
-  let isShard = false;
   const answersAll = collectAnswersAll();
   let doubtful: ReturnType<typeof collectDoubtful> | undefined;
+  let isAnswered = false;
+  let answered: Set<string> | undefined;
   /** Results of the first second, to be sorted. */
-  let held: PortResult[] | undefined;
+  let held: PortResult[] | undefined = [];
+  /** All results, where they are written at the end. */
+  let order: RowOrder | undefined;
+  /** Those printed as they were found, to be printed again; undefined when there are too many. */
+  let printed: PortResult[] | undefined = wanted === "again" ? [] : undefined;
+  let last: Keyed | undefined;
+  let inOrder = true;
+  let headed = false;
 
-  function print(result: PortResult): void {
+  /** The states that are needed: for the lines, and to count what has none. */
+  function statesOf(info: RunInfo): readonly PortState[] {
+    const states = shownStates(info, options.show);
+    const isCounted = info.pairs <= MOST_ASKED_FOR && (info.hosts ?? 0) > 1;
+    return isCounted || countNotShown(info, states).needsAll ? PORT_STATES : states;
+  }
+
+  function head(): void {
+    if (!headed && run?.note !== undefined) sink(`${colors.dim(run.note)}\n`);
+    if (!headed) sink(headerLine(colors, targetWidth));
+    headed = true;
+  }
+
+  function widen(result: PortResult): string {
     const label = targetLabel(result);
     targetWidth = Math.min(WIDEST_TARGET, Math.max(targetWidth, displayLength(label)));
-    sink(resultLine(colors, label, targetWidth, result, options.verbose));
+    return label;
+  }
+
+  function print(result: PortResult): void {
+    const label = widen(result);
+    head();
+    const known = { verbose, isAnswered, isTarpit: answersAll.has(result.ip) };
+    sink(resultLine(colors, label, targetWidth, result, known));
+  }
+
+  function printFound(each: Keyed): void {
+    print(each.result);
+    if (wanted !== "again") return;
+    inOrder &&= last === undefined || compare(last, each) < 0;
+    last = each;
+    if (printed !== undefined && printed.push(each.result) > MOST_HELD) printed = undefined;
   }
 
   function printHeld(): void {
-    for (const result of sorted(held ?? [])) print(result);
+    for (const each of sorted(held ?? [])) printFound(each);
     held = undefined;
   }
 
+  /** All lines once more, in order: of each pair the last. */
+  function printAgain(): void {
+    if (inOrder || printed === undefined) return;
+    const pairs = new Map(printed.map((result) => [`${result.ip} ${result.port}`, result]));
+    sink("\n");
+    headed = false;
+    for (const { result } of sorted([...pairs.values()])) print(result);
+  }
+
+  function* writeSorted(): Generator<void, void> {
+    let steps = 0;
+    for (const row of order?.sorted() ?? []) {
+      if (row !== undefined) print(row[0] as PortResult);
+      if (row === undefined || ++steps % STEP === 0) yield;
+    }
+  }
+  const writing = writeSorted();
+
   return {
-    wants(run) {
-      const states = shownStates(run, options.show);
-      return countNotShown(run, states).needsAll ? PORT_STATES : states;
-    },
-    start(run) {
-      shown = shownStates(run, options.show);
-      notShown = countNotShown(run, shown);
-      targetWidth = firstTargetWidth(run);
-      isShard = run.isShard === true;
-      if (options.confidence !== undefined && run.pairs <= MOST_DOUBTED)
-        doubtful = collectDoubtful(options.confidence);
-      if (run.pairs <= LARGEST_SORTED) held = [];
-      sink(headerLine(colors, targetWidth));
+    wants: statesOf,
+    start(info) {
+      run = info;
+      shown = shownStates(info, options.show);
+      notShown = countNotShown(info, shown);
+      targetWidth = firstTargetWidth(info);
+      if (info.pairs <= MOST_DOUBTED) {
+        if (options.confidence !== undefined) doubtful = collectDoubtful(options.confidence);
+        if (statesOf(info) === PORT_STATES) answered = new Set();
+      }
+      if (wanted === "sorted") order = orderRows(info.pairs, options.createSpill);
     },
     result(result) {
       notShown?.add(result);
       doubtful?.add(result);
-      const { state, was } = result;
-      if (!shown.includes(state) && (was === undefined || !shown.includes(was))) return;
+      const { ip, port, state, ttl, responder } = result;
+      if (state !== "filtered") isAnswered = true;
+      if (ttl !== null && responder === undefined) answered?.add(ip);
+      if (!isShown(result, shown)) return;
       if (result.answersAll) answersAll.add(result);
-      else if (held !== undefined) held.push(result);
-      else print(result);
+      else if (order !== undefined) {
+        widen(result);
+        order.add(ip, port, [result]);
+      } else if (held === undefined) printFound(keyed(result));
+      else if (held.push(result) > MOST_HELD) printHeld();
     },
     fault() {},
-    progress: printHeld,
+    tick: printHeld,
+    *rest() {
+      yield* writing;
+    },
     finish(summary) {
+      for (const _ of writing);
       printHeld();
+      printAgain();
+      head();
       const paint = { "not-shown": String, note: colors.dim, warning: colors.yellow, total: String };
-      const unseen = [...answersAll.sentences(), ...(notShown?.sentences(summary) ?? [])];
-      const lines = totalsLines(summary, options.verbose, unseen, isShard, doubtful?.found).flatMap(
-        ({ kind, text }) => wrap(text, options.width).map((line) => paint[kind](line)),
-      );
+      const lines = totalsLines(summary, {
+        verbose,
+        notShown: [...answersAll.sentences(), ...(notShown?.sentences(summary) ?? [])],
+        isShard: run?.isShard === true,
+        doubtful: doubtful?.found,
+        answered: answered?.size,
+      }).flatMap(({ kind, text }) => wrap(text, options.width).map((line) => paint[kind](line)));
       const where = (summary.where ?? []).flatMap(({ ip, text }) =>
         wrap(escapeText(`${ip}: ${text}`, LONGEST_PLACE), options.width),
       );

@@ -23,6 +23,9 @@ export function combine(reporters: readonly Reporter[]): Reporter {
     progress(progress) {
       for (const reporter of reporters) reporter.progress?.(progress);
     },
+    tick() {
+      for (const reporter of reporters) reporter.tick?.();
+    },
     *rest() {
       for (const reporter of reporters) if (reporter.rest !== undefined) yield* reporter.rest();
     },

@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import { escapeText } from "../escape.ts";
 import { count, digits, duration, percent } from "../figures.ts";
-import type { RecordedRun } from "../read/recorded.ts";
+import type { RecordedRun, RecordedSummary } from "../read/recorded.ts";
 import { barChart, LINES, lossChart, rateChart, roundTripChart } from "./charts.ts";
 import { type Digest, MATRIX, type Matrix, type Rows } from "./digest.ts";
 import type { Tops } from "./statistics.ts";
@@ -122,11 +122,13 @@ function runRemarks({ ending, summary, brokenLine }: RecordedRun): Remark[] {
       "Only open ports are listed: of others it is not known whether they were probed, nor what they were.",
     );
   if (ending === "interrupted") {
-    const left = summary?.unfinished ?? 0;
-    add(
-      "warn",
-      `The run was interrupted${left > 0 ? `: ${count(left, "port")} had been begun and got no verdict` : ""}. What it did not come to is not on this page.`,
-    );
+    const { unfinished = 0, sent } = summary ?? {};
+    const left =
+      unfinished === 0
+        ? ""
+        : `: ${count(unfinished, "planned port")} ${unfinished === 1 ? "has" : "have"} no verdict`;
+    const begun = sent === undefined ? "" : ` ${count(sent, "SYN")} had been sent.`;
+    add("warn", `The run was interrupted${left}.${begun} What it did not come to is not on this page.`);
   }
   if (ending === "cut-off")
     add(
@@ -134,7 +136,15 @@ function runRemarks({ ending, summary, brokenLine }: RecordedRun): Remark[] {
       `The file has no end${brokenLine === undefined ? "" : ` (it breaks off in line ${digits(brokenLine)})`}: the run crashed, or still went on. There may be more ports than these.`,
     );
   if (summary === undefined) return remarks;
-  const { path, receiveDrops = 0, late = 0, sendErrors = {} } = summary;
+  const { receiveDrops = 0, late = 0, sendErrors = {}, silence = [] } = summary;
+  // Nothing is known of a path on which nothing answered.
+  const path = isAnswered(summary) ? summary.path : undefined;
+  if (!isAnswered(summary))
+    add(
+      "warn",
+      "Nothing answered, so the loss of the path is unknown, and how many open ports were missed: silence proves nothing here.",
+    );
+  for (const cause of silence) add("warn", h(cause, 400));
   const { round, out, back } = path?.loss ?? {};
   if (round !== undefined) {
     const ways =
@@ -150,12 +160,14 @@ function runRemarks({ ending, summary, brokenLine }: RecordedRun): Remark[] {
     add("info", `The path was found to hold about ${digits(Math.round(path.rate))} SYNs a second.`);
   if (path?.missedOpen !== undefined) {
     const { expected, low, high } = path.missedOpen;
-    const few = (value: number): string => digits(Number(value.toPrecision(2)));
+    const few = (value: number): string =>
+      value < 10 ? String(Number(value.toFixed(1))) : digits(Math.round(value));
+    const about = expected < 0.05 ? "Fewer than 0.1" : `About ${few(expected)}`;
     add(
       high >= 1 ? "warn" : "ok",
       expected < 0.05 && high < 1
         ? "Hardly any open port can have been missed through loss: fewer than one is to be expected, with 95 % confidence."
-        : `About ${few(expected)} open ${expected === 1 ? "port" : "ports"} may be called filtered here because every probe, or every answer, was lost; with 95 % confidence between ${few(low)} and ${few(high)}.`,
+        : `${about} open ${few(expected) === "1" ? "port" : "ports"} may be called filtered here because every probe, or every answer, was lost; with 95 % confidence between ${few(low)} and ${few(high)}.`,
     );
   }
   if (late > 0) add("info", `${count(late, "answer")} came after the timeout, and counted.`);
@@ -172,6 +184,11 @@ function runRemarks({ ending, summary, brokenLine }: RecordedRun): Remark[] {
     );
   return remarks;
 }
+
+/** Whether any port was found open or closed; where a file does not say, it is taken for granted. */
+const isAnswered = ({ reasons }: RecordedSummary): boolean =>
+  reasons === undefined ||
+  ["open", "closed"].some((state) => Object.values(reasons[state] ?? {}).some((ports) => ports > 0));
 
 function sureness(digest: Digest): string {
   const { runs, answerAll, faults, moreFaults, silent } = digest;
@@ -285,7 +302,7 @@ function tripsSection({ roundTrips }: Digest): string {
 
 function timeSection({ series, moreSeries }: Digest): string {
   if (series.length === 0)
-    return `<p class="left-out">Nothing is recorded over time: synprobe's NDJSON (-oJ) has a progress line about once a second, from runs of more than a second.</p>`;
+    return `<p class="left-out">Nothing is recorded over time: synprobe's NDJSON (-oJ) has progress lines with --stats-every.</p>`;
   const hasRate = series.some(({ points }) => points.some(({ rate }) => rate !== undefined));
   const keys = (["sent", "received", "rate"] as const).filter((key) => key !== "rate" || hasRate);
   const legend = keys.map((key) => `<i class="line ${key}"></i> ${LINES[key].name}`).join(" ");
@@ -329,7 +346,7 @@ const COLUMNS = [
 
 function liveTable({ rows, moreRows, states }: Digest): string {
   const used = COLUMNS.filter(([name]) => {
-    if (name === "doubt") return rows.doubt.some((value) => value >= 0);
+    if (name === "doubt") return states.open + states.closed > 0 && rows.doubt.some((value) => value >= 0);
     if (name === "note") return Object.keys(rows.notes).length > 0;
     if (name === "rtt") return rows.rtt.some((value) => value >= 0);
     if (name === "tries") return rows.tries.some((value) => value > 0);

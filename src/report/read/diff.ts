@@ -29,6 +29,7 @@ import {
  * - `host-down`: it found the host down (nmap);
  * - `not-listed`: it probed this port of this host, and lists only some, as nmap --open does;
  * - `open-only`: its format lists open ports only (naabu): it may not have probed this one, or found it not open;
+ * - `not-shown`: it was told to list only some states (`--show`);
  * - `counted`: it only counted some of the host's ports (nmap's `extraports` of old).
  */
 export type Absence =
@@ -40,6 +41,7 @@ export type Absence =
   | "host-down"
   | "not-listed"
   | "open-only"
+  | "not-shown"
   | "counted";
 
 export interface DiffVerdict {
@@ -137,6 +139,7 @@ export function createComparison(): Comparison {
       if (host?.vague === true) return "counted";
       if (run.ending === "unknown") return "open-only";
       if (run.ending !== "complete") return run.ending;
+      if (run.summary?.shown !== undefined) return "not-shown";
       if (scanned.get(pairs.protoOf(pair))?.has(pairs.portOf(pair)) !== true) return "not-probed";
       return host === undefined ? "no-host" : "not-listed";
     }
@@ -241,6 +244,7 @@ const BECAUSE: Readonly<Record<Absence, (run: "OLD" | "NEW") => string>> = {
   "host-down": (run) => `${run} found the host down`,
   "not-listed": (run) => `${run} probed the host and does not list it`,
   "open-only": (run) => `${run} lists open ports only`,
+  "not-shown": (run) => `${run} lists only some states (--show)`,
   counted: (run) => `${run} only counts some ports of this host`,
 };
 

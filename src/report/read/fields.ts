@@ -11,6 +11,9 @@ export type Fields = {
   readonly proto?: unknown;
   readonly interrupted?: unknown;
   readonly hops?: unknown;
+  readonly ip?: unknown;
+  readonly shown?: unknown;
+  readonly silence?: unknown;
   readonly state?: unknown;
   readonly port?: unknown;
 };

@@ -102,6 +102,7 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
     const path = part(fields, "path");
     return defined<RecordedSummary>({
       interrupted: fields.interrupted === true,
+      shown: Array.isArray(fields.shown) ? fields.shown.map(String) : undefined,
       unfinished: optional(fields, "unfinished") ?? 0,
       startedMs: time(fields, "started_at"),
       elapsedMs: optional(fields, "elapsed_ms"),
@@ -121,6 +122,9 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
       path: path === undefined ? undefined : readPath(path),
       where: list(fields, "where")?.map(readPlace),
       ways: list(fields, "ways")?.map(readWay),
+      silence: Array.isArray(fields.silence)
+        ? fields.silence.flatMap((cause: unknown) => (isObject(cause) ? [text(cause, "text")] : []))
+        : undefined,
     });
   }
 
@@ -154,7 +158,9 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
       if (!isObject(fields)) throw fault("no JSON object; -oJ writes one a line");
       if (summary !== undefined)
         throw fault("comes after the summary: these are two files in one, give them apart");
-      if (fields.type === undefined) {
+      // Before version 2 a result had no type.
+      if (fields.type === "result" || fields.type === undefined) {
+        if (fields.ip === undefined) throw fault('no result of synprobe: it has no "ip"');
         const port = readPort(fields);
         startedMs = Math.min(startedMs ?? Number.MAX_VALUE, port.timeMs ?? Number.MAX_VALUE);
         sink.port(port);

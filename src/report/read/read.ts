@@ -1,6 +1,6 @@
 /**
- * Reads a file of results as a stream. The content tells the format: NDJSON as `-oJ` writes it, nmap's XML, written by nmap or by
- * synprobe, or naabu's JSON lines. Only the current line or host is held in memory.
+ * Reads a file of results as a stream. The content tells the format: NDJSON as `-oJ` writes it, nmap's XML or grepable lines,
+ * written by nmap or by synprobe, masscan's list, or naabu's JSON lines. Only the current line or host is held in memory.
  *
  * A last line that breaks off is left out, and reported in `RecordedRun`; every other fault is an error with file and line.
  *
@@ -8,6 +8,7 @@
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { escapeWord } from "../escape.ts";
+import { createListReader, LIST_BEGINS } from "./lists.ts";
 import { createNaabuReader, isNaabu } from "./naabu.ts";
 import { createNdjsonReader } from "./ndjson.ts";
 import { createNmapXmlReader } from "./nmap-xml.ts";
@@ -23,6 +24,10 @@ export interface RunReader {
 /** Longest line in characters. A result with its banner has at most a few thousand. */
 const MAX_LINE = 1 << 20;
 
+const IN_NO_FORMAT = "is neither NDJSON (-oJ) nor nmap's XML (-oX), and no list of -oG or -oL";
+/** Characters by which the format shows. */
+const ENOUGH = 16;
+
 /** @param name of the file, or `<stdin>`, for messages */
 export function createRunReader(name: string, sink: RecordedSink): RunReader {
   const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -32,23 +37,26 @@ export function createRunReader(name: string, sink: RecordedSink): RunReader {
   const shown = escapeWord(name);
   const fault: ReadFault = (what, at = line) => resultsError(`${shown}:${at}: ${what}`);
 
-  function take(text: string): void {
+  function take(text: string, isLast = false): void {
     if (reader !== undefined) {
       reader.text(text);
       return;
     }
     head += text;
-    const first = head.trimStart()[0];
-    if (first === undefined) return;
-    if (first !== "{" && first !== "<")
-      throw resultsError(`${shown} is neither NDJSON (-oJ) nor nmap's XML (-oX)`);
-    reader =
-      first === "{"
-        ? byLines(createLinesReader(sink, fault), fault, (at) => {
-            line = at;
-          })
-        : createNmapXmlReader(sink, fault);
-    reader.text(first === "{" ? head : head.trimStart());
+    const start = head.trimStart();
+    if (start === "") return;
+    const [first] = start;
+    if (first === "<") {
+      reader = createNmapXmlReader(sink, fault);
+      head = start;
+    } else if (first === "{" || LIST_BEGINS.test(start)) {
+      const lines = first === "{" ? createLinesReader(sink, fault) : createListReader(sink, fault);
+      reader = byLines(lines, fault, (at) => {
+        line = at;
+      });
+    } else if (head.length < ENOUGH && !isLast) return;
+    else throw resultsError(`${shown} ${IN_NO_FORMAT}`);
+    reader.text(head);
     head = "";
   }
 
@@ -57,9 +65,7 @@ export function createRunReader(name: string, sink: RecordedSink): RunReader {
       return bytes === undefined ? decoder.decode() : decoder.decode(bytes, { stream: true });
     } catch {
       if (bytes === undefined) return "";
-      throw reader === undefined
-        ? resultsError(`${shown} is neither NDJSON (-oJ) nor nmap's XML (-oX)`)
-        : fault("no UTF-8 from here on");
+      throw reader === undefined ? resultsError(`${shown} ${IN_NO_FORMAT}`) : fault("no UTF-8 from here on");
     }
   }
 
@@ -75,7 +81,7 @@ export function createRunReader(name: string, sink: RecordedSink): RunReader {
     },
     end() {
       // Half of a character at the end belongs to the line that breaks off.
-      take(decode());
+      take(decode(), true);
       if (reader === undefined) throw resultsError(`${shown} is empty: no results were written to it`);
       return { name, ...reader.end() };
     },

@@ -92,6 +92,8 @@ export interface RecordedWay {
 
 export interface RecordedSummary {
   readonly interrupted: boolean;
+  /** States of which the file has results, if not of all. */
+  readonly shown?: readonly string[];
   readonly unfinished: number;
   /** Milliseconds since the Unix epoch. */
   readonly startedMs?: number;
@@ -109,12 +111,14 @@ export interface RecordedSummary {
   readonly path?: RecordedPath;
   readonly where?: readonly RecordedPlace[];
   readonly ways?: readonly RecordedWay[];
+  /** Where nothing answered: why, as far as could be seen, the most likely first. */
+  readonly silence?: readonly string[];
 }
 
 /** A file that has been read to its end. */
 export interface RecordedRun {
   readonly name: string;
-  readonly format: "ndjson" | "nmap-xml" | "naabu";
+  readonly format: "ndjson" | "nmap-xml" | "naabu" | "list";
   /** The command that made it, if the format has it. */
   readonly command?: string;
   /**

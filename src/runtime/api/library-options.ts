@@ -209,7 +209,7 @@ export async function planOptionsOf(options: ScanOptions, services: Services): P
     allAddresses,
     ttl: options.ttl ?? DEFAULT_TTL,
     exclude,
-    ...(ports === undefined ? {} : { ports }),
+    ...(ports === undefined ? {} : { ports: () => ports }),
     ...(family === undefined ? {} : { family }),
     ...(interfaceName === undefined ? {} : { interfaceName }),
     ...(sourceIp === undefined ? {} : { sourceIp }),

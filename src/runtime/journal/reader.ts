@@ -149,7 +149,7 @@ const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
 
 const isHeader = (value: unknown): value is JournalHeader => {
   if (!isObject(value)) return false;
-  const { version, createdMs, targets, command, options } = value;
+  const { version, createdMs, targets, command, options, argv = [], directory = "" } = value;
   return (
     typeof version === "string" &&
     // The range of Date (ECMA-262 §21.4.1.1).
@@ -157,6 +157,9 @@ const isHeader = (value: unknown): value is JournalHeader => {
     Math.abs(createdMs) <= 8.64e15 &&
     typeof targets === "string" &&
     typeof command === "string" &&
+    Array.isArray(argv) &&
+    argv.every((word) => typeof word === "string") &&
+    typeof directory === "string" &&
     isObject(options) &&
     Object.values(options).every((each) => each === null || /^(string|number|boolean)$/.test(typeof each))
   );

@@ -10,12 +10,14 @@
  */
 import {
   closeSync,
+  constants,
   fdatasync,
   fdatasyncSync,
   fstatSync,
   fsyncSync,
   ftruncateSync,
   openSync,
+  readSync,
   unlinkSync,
   writeSync,
 } from "node:fs";
@@ -24,7 +26,7 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { errno, libc } from "../../link/sys/libc.ts";
 import { RECORD_LENGTH } from "../../scan/probe/result-record.ts";
 import { errorCode, reasonOf } from "../system/file-errors.ts";
-import { BLOCKS, type BlockType, blockLength, HEAD_LENGTH, MAX_PAYLOAD, sealBlock } from "./blocks.ts";
+import { BLOCKS, type BlockType, blockLength, HEAD_LENGTH, MAGIC, MAX_PAYLOAD, sealBlock } from "./blocks.ts";
 
 /** Which run a journal is of. */
 export interface JournalHeader {
@@ -38,6 +40,9 @@ export interface JournalHeader {
   readonly options: JournalOptions;
   /** The command line, for people. */
   readonly command: string;
+  /** The same word by word, and where it was given: --resume goes on with it. Journals of version 0.1 do not have them. */
+  readonly argv?: readonly string[];
+  readonly directory?: string;
 }
 
 export type JournalOptions = Readonly<Record<string, string | number | boolean | null>>;
@@ -100,7 +105,9 @@ export async function createJournal(path: string, header: JournalHeader): Promis
   } catch (error) {
     throw journalError(
       errorCode(error) === "EEXIST"
-        ? `journal ${path} exists already: --resume ${path} continues its run; a new run needs another name`
+        ? isJournal(path)
+          ? `journal ${path} exists already: --resume ${path} continues its run; a new run needs another name`
+          : `${path} exists already and is no journal: it is left alone, --journal takes the name of a new file`
         : `cannot create journal ${path}: ${reasonOf(errorCode(error))}`,
       error,
     );
@@ -119,6 +126,22 @@ export async function createJournal(path: string, header: JournalHeader): Promis
     unlinkSync(path);
     throw error;
   }
+}
+
+/** Whether a file begins like a journal. */
+function isJournal(path: string): boolean {
+  const start = Buffer.alloc(MAGIC.length);
+  try {
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      readSync(fd, start, 0, start.length, 0);
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    return false;
+  }
+  return start.equals(MAGIC);
 }
 
 /**

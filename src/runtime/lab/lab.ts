@@ -182,6 +182,9 @@ function commonBits(a: Address, b: Address): number {
 const NEAR_US = 2000;
 /** setTimeout's limit is 2^31 - 1 ms; wake at least this often. */
 const LONGEST_SLEEP_MS = 60_000;
+/** How often another machine on the link announces itself, in milliseconds, and its address, which nobody asks for. */
+const ANNOUNCE_MS = 1000;
+const BYSTANDER = Uint8Array.of(192, 0, 2, 253);
 /** Batches sent before received frames are read: more frames than one turn reads, or a flood would delay the answers. */
 const BATCHES_PER_TURN = 10;
 
@@ -202,6 +205,11 @@ function serve(
    * takes. Read after the ring's own clock, so that no frame seems to be received earlier than it was.
    */
   let readUs: number | undefined;
+  // masscan looks whether its time is over only when a packet has come: a link on which nothing ever passes holds it for ever.
+  const announcing = setInterval(() => {
+    layer.announce(BYSTANDER);
+    if (immediate === undefined) turn();
+  }, ANNOUNCE_MS);
   const dues = new Float64Array(batch.slots);
   const lateness = createBaseRtt();
   const synsPerTenth: number[] = [];
@@ -291,6 +299,7 @@ function serve(
       },
     }),
     stop: () => {
+      clearInterval(announcing);
       clearTimeout(timer);
       clearImmediate(immediate);
       link.close();

@@ -25,8 +25,8 @@ import { type RoutedSpan, routeSpans } from "./routes.ts";
 import { checkSource, chooseInterface, judgeWay, usableAddresses } from "./way.ts";
 
 export interface PlanOptions {
-  /** Ports of targets that name none. */
-  readonly ports?: Uint16Array;
+  /** Ports of targets that name none, asked for when there is one. */
+  readonly ports?: () => Uint16Array;
   readonly family?: 4 | 6;
   /** Probe every address of a name, not only the first. */
   readonly allAddresses: boolean;
@@ -49,10 +49,14 @@ export interface Plan extends Paths, ChosenWay {
   readonly faults: readonly TargetFault[];
   /** Ports that canaries may go to (scan/hosts/canary-ports.ts). */
   readonly canaryPorts: Uint16Array;
+  /** Some target named no port. */
+  readonly portless: boolean;
   /** Parts of ranges that cannot answer, with why: "multicast (224.0.0.0/4)". */
   readonly leftOut: readonly { readonly span: AddressSpan; readonly why: string }[];
   /** At most this many hosts are on the link itself, if the kernel's table of neighbours may have no room for them; else 0. */
   readonly crowd: number;
+  /** What the user may not have meant, in sentences. */
+  readonly warnings: readonly string[];
 }
 
 export interface Planner {
@@ -86,6 +90,10 @@ export function createPlanner(options: PlanOptions): Planner {
   const faults: TargetFault[] = [];
   const leftOut: { span: AddressSpan; why: string }[] = [];
   const mentions: Mention[] = [];
+  let portless: Uint16Array | undefined;
+  /** The first of them. */
+  let url: string | undefined;
+  let doubted: Doubted | undefined;
   const named: { spec: TargetSpec; host: NamedHost; ports: Uint16Array }[] = [];
   const zones = new Set<string>();
   const names: Names = new Map();
@@ -98,17 +106,24 @@ export function createPlanner(options: PlanOptions): Planner {
 
   function add(spec: AnyTargetSpec): void {
     const { host, text } = spec;
+    if (spec.isUrl === true) url ??= text;
     const label = labelOf(spec);
-    const ports = spec.ports ?? options.ports;
+    const ports = spec.ports ?? portsOfOthers();
+    if (spec.ports === undefined && ports !== undefined) doubted ??= orLastGroup(host, text);
     if (ports === undefined) {
       fault(
         text,
         ERROR_CODES.usage,
-        `${label} names no port: write ${withPort(host, text)}:PORT, ${orLastGroup(host, text)}or give -p PORTS`,
+        `${label} names no port: write ${withPort(host, text)}:PORT, ${ifMeant(orLastGroup(host, text))}or give -p PORTS`,
       );
     } else if (host.kind === "name") named.push({ spec: { ...spec, host }, host, ports });
     else if (host.kind === "address") addAddress(host.address, ports, text, label, host.zone);
     else for (const span of host.spans) addSpan(span, ports, text, label);
+  }
+
+  function portsOfOthers(): Uint16Array | undefined {
+    portless ??= options.ports?.();
+    return portless;
   }
 
   function addAddress(
@@ -242,10 +257,21 @@ export function createPlanner(options: PlanOptions): Planner {
       space,
       ...layPaths(routed, options.ttl, source),
       nameOf: namesIn(names),
+      portless: portless !== undefined,
       canaryPorts: canaryPorts(space.ports(), options.excludePorts),
       otherAddresses,
       faults,
       leftOut,
+      warnings: [
+        ...(url === undefined
+          ? []
+          : [`a URL is taken for its host and port, and nothing else of it: ${url}`]),
+        ...(doubted === undefined
+          ? []
+          : [
+              `${doubted.text} is taken for ${doubted.is}: write ${doubted.meant} if ${doubted.port} is the port`,
+            ]),
+      ],
       crowd: countCrowd(routed, space.hosts, neighbourLimit()),
       ...(boundTo === undefined ? {} : { interfaceName: boundTo.name }),
       ...(through === undefined ? {} : { scope: through.index }),
@@ -305,12 +331,27 @@ async function resolve(names: readonly string[], family?: 4 | 6): Promise<Readon
   return resolveNames(names, family);
 }
 
-/** 2001:db8::1:22 may be meant as port 22 of 2001:db8::1. */
-function orLastGroup(host: AnyTargetSpec["host"], text: string): string {
-  const [, address, port] = /^([^[]*):([1-9]\d{1,3})$/.exec(text) ?? [];
-  const meant = host.kind === "address" && address !== undefined && parseAddress(address) !== undefined;
-  return meant ? `or [${address}]:${port} if ${port} is the port, ` : "";
+/** A target without a port whose last number may be meant as one. */
+interface Doubted {
+  readonly text: string;
+  readonly is: string;
+  readonly meant: string;
+  readonly port: string;
 }
+
+/** 2001:db8::1:22 may be meant as port 22 of 2001:db8::1, and 198.18.0.1,22 as 198.18.0.1:22. */
+function orLastGroup(host: AnyTargetSpec["host"], text: string): Doubted | undefined {
+  const [, address, port] = /^([^[]*):([1-9]\d{1,3})$/.exec(text) ?? [];
+  const [, ipv4, number] = /^(\d+\.\d+\.\d+\.\d+),(\d+)$/.exec(text) ?? [];
+  if (ipv4 !== undefined) return { text, is: "two addresses", meant: `${ipv4}:${number}`, port: number };
+  const meant = host.kind === "address" && address !== undefined && parseAddress(address) !== undefined;
+  return meant && port !== undefined
+    ? { text, is: "an address", meant: `[${address}]:${port}`, port }
+    : undefined;
+}
+
+const ifMeant = (doubted: Doubted | undefined): string =>
+  doubted === undefined ? "" : `or ${doubted.meant} if ${doubted.port} is the port, `;
 
 /** How a target is written when a port follows: IPv6 in brackets. */
 function withPort(host: AnyTargetSpec["host"] | LiteralHost, text: string): string {

@@ -1,19 +1,29 @@
 /**
  * Opens files of results and reads them with report/read/read.ts.
  */
-import { createReadStream } from "node:fs";
+import { createReadStream, openSync } from "node:fs";
 import { createRunReader, resultsError } from "../../report/read/read.ts";
 import type { RecordedRun, RecordedSink } from "../../report/read/recorded.ts";
 import { whyUnreadable } from "../plan/list-file.ts";
+import { asInvoker } from "../system/invoker.ts";
+
+function open(file: string, drop: boolean): number {
+  try {
+    return asInvoker(drop, () => openSync(file, "r"));
+  } catch (error) {
+    throw resultsError(`cannot read the results ${file}: ${whyUnreadable(error)}`, error);
+  }
+}
 
 /**
  * Reads a file of results to its end; `-` is standard input.
+ * @param drop open it with the invoking user's rights, under sudo
  * @throws {SynprobeError} `ERR_RESULTS` when it cannot be read or is in no known format
  */
-export async function readRun(file: string, sink: RecordedSink): Promise<RecordedRun> {
+export async function readRun(file: string, sink: RecordedSink, drop = false): Promise<RecordedRun> {
   const reader = createRunReader(file === "-" ? "<stdin>" : file, sink);
   const stream: AsyncIterable<Uint8Array> =
-    file === "-" ? process.stdin : createReadStream(file, { highWaterMark: 1 << 18 });
+    file === "-" ? process.stdin : createReadStream("", { fd: open(file, drop), highWaterMark: 1 << 18 });
   const chunks = stream[Symbol.asyncIterator]();
   for (;;) {
     const next = await chunks.next().catch((error: unknown) => {

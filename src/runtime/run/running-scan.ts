@@ -112,7 +112,7 @@ export function startScan(
   function totals(): Totals {
     const sum = past === undefined ? noTotals() : structuredClone(past.totals);
     for (const { counts, receiveDrops } of engines.reports()) addTotals(sum, counts, receiveDrops);
-    sum.elapsedMs += (nowUs() - startUs) / 1000;
+    sum.elapsedMs = Math.round(sum.elapsedMs * 1000 + nowUs() - startUs) / 1000;
     return sum;
   }
 
@@ -133,7 +133,8 @@ export function startScan(
       ignored: sum.ignored,
       receiveDrops: sum.receiveDrops,
       sendErrors: sum.sendErrors,
-      path: pathFindings(sum),
+      // Of a path on which nothing answered nothing is known.
+      ...(sum.states.open + sum.states.closed > 0 ? { path: pathFindings(sum) } : {}),
       ...mergeFindings(engines.reports()),
       faults: plan.faults,
       interrupted,

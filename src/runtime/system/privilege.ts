@@ -37,19 +37,24 @@ export function dropPrivileges(
   return user === undefined ? {} : { user };
 }
 
-/** The one error for a process that may not open raw sockets. @param command what was called, for the advice */
-export function notPrivileged(command: readonly string[], cause: unknown): SynprobeError {
+/**
+ * The one error for a process that may not open raw sockets.
+ * @param command what was called, for the advice
+ * @param completes it finishes handshakes, and so needs CAP_NET_ADMIN too, to hold back the kernel's RST
+ */
+export function notPrivileged(command: readonly string[], cause: unknown, completes = false): SynprobeError {
   const isRoot = process.geteuid?.() === 0;
+  const and = completes ? " and, to hold back the kernel's RST, CAP_NET_ADMIN" : "";
   const why = isRoot
     ? "it is root, but without CAP_NET_RAW."
-    : "it needs root or the capability CAP_NET_RAW.";
+    : `it needs root or the ${completes ? "capabilities" : "capability"} CAP_NET_RAW${and}.`;
   const ways = isRoot
     ? [
-        "  in a container:      start it with --cap-add NET_RAW",
-        "  in a systemd unit:   let CapabilityBoundingSet include CAP_NET_RAW",
+        `  in a container:      start it with --cap-add NET_RAW${completes ? " --cap-add NET_ADMIN" : ""}`,
+        `  in a systemd unit:   let CapabilityBoundingSet include CAP_NET_RAW${completes ? " CAP_NET_ADMIN" : ""}`,
         "",
       ]
-    : privilegeWays(command);
+    : privilegeWays(command, undefined, undefined, completes);
   return new SynprobeError(ERROR_CODES.privilege, `raw sockets are not allowed to this process: ${why}`, {
     cause,
     advice: ["", ...ways, 'See "synprobe doctor" for what this process has and lacks.'],
@@ -61,15 +66,17 @@ export function privilegeWays(
   command: readonly string[],
   uid = process.geteuid?.() ?? 0,
   gid = process.getegid?.() ?? 0,
+  completes = false,
 ): string[] {
   const words = shellCommand(command);
+  const capabilities = completes ? "+net_raw,+net_admin" : "+net_raw";
   return [
     "  with sudo (privileges are dropped as soon as the sockets are open):",
     `      sudo ${words}`,
-    "  with that one capability and nothing else:",
-    `      sudo setpriv --reuid ${uid} --regid ${gid} --init-groups --inh-caps +net_raw --ambient-caps +net_raw ${words}`,
-    "  in a systemd unit:   AmbientCapabilities=CAP_NET_RAW",
-    "  in a container:      --cap-add NET_RAW, and run as root or with the capability ambient",
+    `  with ${completes ? "those two capabilities" : "that one capability"} and nothing else:`,
+    `      sudo setpriv --reuid ${uid} --regid ${gid} --init-groups --inh-caps ${capabilities} --ambient-caps ${capabilities} ${words}`,
+    `  in a systemd unit:   AmbientCapabilities=CAP_NET_RAW${completes ? " CAP_NET_ADMIN" : ""}`,
+    `  in a container:      --cap-add NET_RAW${completes ? " --cap-add NET_ADMIN" : ""}, and run as root or with the ${completes ? "capabilities" : "capability"} ambient`,
     "",
     'Do not use "setcap" on the node binary: it would give the power to every script that node runs.',
   ];

@@ -1,6 +1,6 @@
 /**
  * The grammar of targets: `host:port`, `host:22,80,8000-8010`, `[v6]:port`, `[fe80::1%eth0]:port`, `host`, a bare IPv6
- * address; and, where more than one address is allowed, networks (`198.18.0.0/15:80`, `[2001:db8::/120]:443`), nmap's octet
+ * address; a URL for its host and port; and, where more than one address is allowed, networks (`198.18.0.0/15:80`, `[2001:db8::/120]:443`), nmap's octet
  * ranges (`198.18.1-3.*`, `198.18.0-1.1,5,9-12:22`) and dashed ranges (`198.18.0.1-198.18.0.40`).
  *
  * Text to values, nothing else. Resolving names: runtime/system/resolve.ts. Judging addresses: runtime/plan/. List files:
@@ -22,6 +22,8 @@ interface Spec<Host> {
   readonly host: Host;
   /** Ascending, each once; undefined when the target names none. */
   readonly ports?: Uint16Array;
+  /** It was a URL, of which only host and port count. */
+  readonly isUrl?: true;
 }
 /** One host: a literal address, or a name to resolve. */
 export type TargetSpec = Spec<LiteralHost | NamedHost>;
@@ -66,6 +68,9 @@ export function parseTarget(text: string, services: Services, origin?: string): 
   });
 }
 
+/** `scheme://user@host:port/path?query#fragment` (RFC 3986 §3): the scheme, and host with port. Without a port the scheme's counts. */
+const URL_FORM = /^([a-z][a-z0-9+.-]*):\/\/(?:[^/?#]*@)?([^/?#]*)/i;
+
 function parseSpec<Host>(
   text: string,
   services: Services,
@@ -73,12 +78,14 @@ function parseSpec<Host>(
   parse: (text: string) => Host,
 ): Spec<Host> {
   try {
-    const { host, ports } = split(text);
+    const [, scheme, authority = text] = URL_FORM.exec(text) ?? [];
+    const { host, ports = scheme?.toLowerCase() } = split(authority);
     return {
       text,
       ...(origin === undefined ? {} : { origin }),
       host: parse(host),
       ...(ports === undefined ? {} : { ports: parsePorts(ports, services) }),
+      ...(scheme === undefined ? {} : { isUrl: true }),
     };
   } catch (error) {
     if (!(error instanceof SynprobeError)) throw error;
@@ -89,7 +96,6 @@ function parseSpec<Host>(
 
 function split(text: string): { host: string; ports?: string } {
   if (text === "") throw syntaxError("it is empty");
-  if (text.includes("://")) throw syntaxError("URLs are not targets: write host:port");
   if (text.startsWith("[")) {
     const close = text.indexOf("]");
     if (close < 0) throw syntaxError('the "[" is never closed: write [address]:port');
@@ -184,6 +190,9 @@ const MAX_SPANS = 2 ** 20;
 
 /** nmap's ranges: each of the four numbers may be a list of numbers and ranges, or `*`. */
 function parseOctets(text: string): RangeHost {
+  const [, address, port] = /^(\d+\.\d+\.\d+\.\d+),(\d+)$/.exec(text) ?? [];
+  if (Number(port) > 255)
+    throw syntaxError(`${port} is not a number from 0 to 255: write ${address}:${port} if it is the port`);
   const fields = text.split(".");
   if (fields.length !== 4) {
     throw syntaxError(

@@ -56,11 +56,11 @@ describe("--truth", () => {
     );
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(linesOf(stdout)).toEqual([
-      '{"ip":"198.18.0.1","port":22,"state":"open"}',
-      '{"ip":"198.18.0.1","port":23,"state":"filtered"}',
-      '{"ip":"198.18.0.1","port":24,"state":"closed"}',
-      '{"ip":"198.18.0.9","port":80,"state":"filtered"}',
-      '{"ip":"198.19.0.1","port":80,"state":"filtered"}',
+      '{"type":"result","ip":"198.18.0.1","port":22,"state":"open"}',
+      '{"type":"result","ip":"198.18.0.1","port":23,"state":"filtered"}',
+      '{"type":"result","ip":"198.18.0.1","port":24,"state":"closed"}',
+      '{"type":"result","ip":"198.18.0.9","port":80,"state":"filtered"}',
+      '{"type":"result","ip":"198.19.0.1","port":80,"state":"filtered"}',
     ]);
   });
 });
@@ -77,9 +77,9 @@ it("--truth says of the first minute when bursts and outages lose all packets of
   );
   const { stdout } = await lab(away, "--truth", "198.18.0.1-2:22", "--truth", "198.19.0.1:22");
   expect(linesOf(stdout)).toEqual([
-    '{"ip":"198.18.0.1","port":22,"state":"closed","away_ms":[[2000,4000.5],[50000,60000]]}',
-    '{"ip":"198.18.0.2","port":22,"state":"closed","away_ms":[[50000,60000]]}',
-    '{"ip":"198.19.0.1","port":22,"state":"filtered"}',
+    '{"type":"result","ip":"198.18.0.1","port":22,"state":"closed","away_ms":[[2000,4000.5],[50000,60000]]}',
+    '{"type":"result","ip":"198.18.0.2","port":22,"state":"closed","away_ms":[[50000,60000]]}',
+    '{"type":"result","ip":"198.19.0.1","port":22,"state":"filtered"}',
   ]);
 });
 
@@ -110,8 +110,9 @@ describe("a mistake is told in one line, and ends with 2", () => {
   const broken = (): string => join(folder, "broken.json");
   it.each([
     ["a file that is not there", () => [join(folder, "none")], /none: there is no such file$/],
+    ["a command without dashes", () => ["ls"], /no such file; to run it as a command: synprobe lab -- ls$/],
     ["a directory", () => [folder], /it is a directory$/],
-    ["what is not JSON", () => [write("{")], /broken\.json: not JSON: /],
+    ["what is not JSON", () => [write("{")], /broken\.json:1: not JSON: /],
     [
       "a description that says what cannot be",
       () => [write('{"hosts":[{"range":"198.18.0.0/99"}]}')],

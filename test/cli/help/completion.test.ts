@@ -18,7 +18,7 @@ const STATES = ["all", "closed", "filtered", "open"];
 /** The line as far as it is typed, and all that can follow, in the order of the alphabet. */
 type Case = readonly [line: string, follows: readonly string[]];
 const CASES: readonly Case[] = [
-  ["synprobe --sh", ["--shard", "--show"]],
+  ["synprobe --sh", ["--shard", "--shards", "--show", "--show-files"]],
   ["synprobe 127.0.0.1:1 --pac", ["--packet-trace"]],
   ["synprobe --link pack", ["packet"]],
   ["synprobe --link ", ["auto", "connect", "packet", "raw", "syn"]],

@@ -62,9 +62,9 @@ describe("help TOPIC", () => {
 
   test("options: all of them, each once, with nmap's spellings and defaults", async () => {
     const text = await help("help", "options");
-    for (const { flags, description, nmap = [], defaultValue } of PROBE_OPTIONS) {
+    for (const { flags, description, aliases = [], defaultValue } of PROBE_OPTIONS) {
       const [, names, argument = ""] = /^(.*?)( <.*)?$/.exec(flags) ?? [];
-      expect(text).toContain(`\n  ${[names, ...nmap].join(", ")}${argument}`);
+      expect(text).toContain(`\n  ${[names, ...aliases].join(", ")}${argument}`);
       const fallback = defaultValue === undefined ? "" : ` [${defaultValue}]`;
       expect(flat(text)).toContain(`${description}${fallback} `);
     }

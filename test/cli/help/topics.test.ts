@@ -63,10 +63,10 @@ describe("options", () => {
 
   test.each(GROUPS)("%s: as the table has them", (group: Group) => {
     const rows = PROBE_OPTIONS.filter((spec) => spec.group === group).map(
-      ({ flags, nmap = [], description, defaultValue }) => {
+      ({ flags, aliases = [], description, defaultValue }) => {
         const [, names, argument = ""] = /^(.*?)( <.*)?$/.exec(flags) ?? [];
         const fallback = defaultValue === undefined ? "" : ` [${defaultValue}]`;
-        return [`${[names, ...nmap].join(", ")}${argument}`, `${description}${fallback}`];
+        return [`${[names, ...aliases].join(", ")}${argument}`, `${description}${fallback}`];
       },
     );
     expect(rowsOf(readTopic("options"), group)).toEqual(group === "Other" ? [...rows, ...OWN] : rows);

@@ -1,6 +1,8 @@
 /** How an argument vector is rewritten before commander sees it. */
 import { describe, expect, it } from "vitest";
-import { expandAliases } from "../../../src/cli/options/aliases.ts";
+import { expandAliases, longName } from "../../../src/cli/options/aliases.ts";
+import { timesWithoutUnit } from "../../../src/cli/options/arguments.ts";
+import { PROBE_OPTIONS } from "../../../src/cli/options/table.ts";
 
 describe("the alias table", () => {
   it.each<[string[], string[]]>([
@@ -48,6 +50,15 @@ describe("the alias table", () => {
       ["constructor", "toString", "__proto__"],
       ["constructor", "toString", "__proto__"],
     ],
+    // masscan's and zmap's.
+    [
+      ["--rate", "5", "--banners", "3", "--adapter=lo", "--adapter-ip", "::1", "--adapter-port", "7"],
+      ["--max-rate", "5", "--banner=2s", "3", "--interface=lo", "--source-ip", "::1", "--source-port", "7"],
+    ],
+    [
+      ["--target-port=80", "--whitelist-file", "a", "--blacklist-file", "b", "--randomize-hosts"],
+      ["--ports=80", "--input-list", "a", "--exclude-file", "b"],
+    ],
     // The time of --banner is optional; a target is none.
     [
       ["--banner", "host:22"],
@@ -56,6 +67,10 @@ describe("the alias table", () => {
     [
       ["--banner", "500ms", "host:22"],
       ["--banner=500ms", "host:22"],
+    ],
+    [
+      ["--banner", "1h", "host:22"],
+      ["--banner=1h", "host:22"],
     ],
     [
       ["--banner", "3", "host:22"],
@@ -72,5 +87,54 @@ describe("the alias table", () => {
     ],
   ])("%j", (argv, expected) => {
     expect(expandAliases(argv)).toEqual(expected);
+  });
+});
+
+describe("times", () => {
+  const spec = (name: string) => PROBE_OPTIONS.find(({ flags }) => longName(flags) === name);
+
+  it.each([
+    // nmap's own: "host-timeout: 30000", says nmap -d of 30.
+    ["--host-timeout", "30", 30_000],
+    ["--host-timeout", "0.5", 500],
+    ["--host-timeout", "250ms", 250],
+    ["--host-timeout", "2m", 120_000],
+    ["--host-timeout", "24h", 86_400_000],
+    ["--stats-every", "5", 5000],
+    ["--timeout", "500", 500],
+    ["--timeout", "2s", 2000],
+    ["--banner", "500", 500],
+  ])("%s %s is %d ms", (name, text, ms) => {
+    expect(spec(name)?.parse?.(text)).toBe(ms);
+  });
+
+  it.each([
+    ["--host-timeout", "25h"],
+    ["--host-timeout", "86401"],
+    ["--stats-every", "0.05"],
+    ["--stats-every", "1d"],
+    ["--timeout", ""],
+    ["--timeout", "1 s"],
+    ["--timeout", ".5s"],
+    ["--timeout", "1e2"],
+  ])("%s %j is refused", (name, text) => {
+    expect(() => spec(name)?.parse?.(text)).toThrow(/ takes a time from /);
+  });
+
+  it("a number alone is a configuration's, in the same unit", () => {
+    expect(spec("--host-timeout")?.range).toMatchObject({ least: 0.001, most: 86_400 });
+    expect(spec("--timeout")?.range).toMatchObject({ least: 1, most: 600_000 });
+  });
+
+  it("without a unit are told", () => {
+    const given: Record<string, string> = {
+      "--host-timeout": "30",
+      "--timeout": "500",
+      "--stats-every": "5s",
+    };
+    expect(timesWithoutUnit(PROBE_OPTIONS, ({ flags }) => given[longName(flags)])).toEqual([
+      "--timeout 500 is 500ms",
+      "--host-timeout 30 is 30s",
+    ]);
   });
 });

@@ -145,6 +145,15 @@ describe("--print-config", () => {
     expect(values(second)).toEqual(values(first));
   });
 
+  test("times of a template are as a file has them", async () => {
+    const { stdout } = await start(["-T5", "--print-config"]);
+    expect(stdout).toMatch(/"host-timeout": 900, /);
+    const { stdout: again } = await start(["--config", write('{ "host-timeout": 900 }'), "--print-config"]);
+    expect(again).toMatch(/"host-timeout": 900 \/\/ /);
+    const { stderr } = await start(["-v", "--host-timeout=30", "--dry-run", "127.0.0.1:1"]);
+    expect(stderr).toContain("synprobe: --host-timeout 30 is 30s\n");
+  });
+
   test("has every option, set or not; what belongs to one run as a comment that says why", async () => {
     const { stdout } = await start(["--journal", file("j"), "--print-config"]);
     for (const { flags } of PROBE_OPTIONS) {

@@ -5,6 +5,8 @@ import { existsSync, linkSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { ProbeOptions } from "../../../src/cli/options/table.ts";
+import { wantedFiles, withTime } from "../../../src/cli/run/formats.ts";
 import { listen } from "../../lab/listeners.ts";
 import {
   command,
@@ -59,11 +61,16 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
 
   /** What each format looks like, whatever it is written to. */
   const FORMATS = [
-    ["-oJ", "--output-json", /^\{"ip":"[^\n]*\}\n\{"ip":"[^\n]*\}\n\{"type":"summary","hosts":2,[^\n]*\}\n$/],
+    [
+      "-oJ",
+      "--output-json",
+      /^(\{"type":"result","ip":"[^\n]*\}\n){2}\{"type":"summary","schema":2,"hosts":2,[^\n]*\}\n$/,
+    ],
     ["-oX", "--output-xml", /^<\?xml version="1\.0".*<port protocol="tcp" portid="7001">.*<\/nmaprun>\n$/s],
     ["-oN", "--output-normal", VERBOSE_TABLE],
     ["-oG", "--output-grepable", /^# .*\nHost: 192\.0\.2\.10 .*7001\/open\/tcp\/\/.*\n# /s],
     ["-oC", "--output-csv", /^ip,port,[a-z_,]*,ts\r\n(\S+,tcp,(open|closed),\S+Z\r\n){2}$/],
+    ["-oT", "--output-targets", /^192\.0\.2\.10:7001\n$/],
     ["-oL", "--output-list", /^#masscan\nopen tcp 7001 192\.0\.2\.10 \d{10}\n# end\n$/],
   ] as const;
 
@@ -124,7 +131,7 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
 
     test("on a terminal, for results and errors", async () => {
       const { stdout, status } = await onTerminal();
-      expect(status).toBe(2);
+      expect(status).toBe(5);
       const lines = stdout.split("\r\n");
       expect(lines.find((line) => line.includes(open))).toContain(`${ESCAPE}32mopen`);
       expect(lines.find((line) => line.includes("out of range"))).toContain(`${ESCAPE}31msynprobe:`);
@@ -161,12 +168,55 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
     });
   });
 
+  test("--silent has open ports alone, for -iL", async () => {
+    const { stdout } = await run(inNamespace(lab.near, synprobe("--silent", open, closed)));
+    expect(stdout).toBe(`${open}\n`);
+  });
+
+  test("names of files have the time, as nmap's", () => {
+    const now = new Date(2026, 10, 8, 9, 5, 7);
+    // What nmap 7.93 made of it at that time.
+    expect(withTime("a-%H-%M-%S_%m-%d-%y_%Y_%T_%R_%D_%F_%%_%q_%Z_%h_%_%", now)).toBe(
+      "a-09-05-07_11-08-26_2026_090507_0905_110826_2026-11-08_%_q_Z_h__",
+    );
+    expect(wantedFiles({ outputAll: "s%y%m%d" } as ProbeOptions, now).map(({ path }) => path)).toEqual(
+      ["ndjson", "xml", "nmap", "gnmap"].map((suffix) => `s261108.${suffix}`),
+    );
+  });
+
+  test("--open leaves out of every file what is not open; --show-files parts the files from the table", async () => {
+    const CLOSED = OPEN + 1;
+    const both = at(FAR.ipv4, `${OPEN}-${CLOSED}`);
+    const files = ["-oA", file("o"), "-oC", file("o.csv")];
+    const { stdout } = await run(inNamespace(lab.near, synprobe("--open", ...files, both)));
+    expect(stdout).toContain("2 ports on 1 host: 1 open, 1 closed, 0 filtered");
+    const ports = {
+      ndjson: /"port":(\d+)/g,
+      xml: /portid="(\d+)"/g,
+      gnmap: /(\d+)\/\w+\/tcp/g,
+      nmap: /:(\d{4}) /g,
+    };
+    const listed = () =>
+      Object.entries(ports).map(([suffix, pattern]) =>
+        [...readFileSync(file(`o.${suffix}`), "utf8").matchAll(pattern)]
+          .map(([, port]) => Number(port))
+          .sort(),
+      );
+    expect(listed()).toEqual([[OPEN], [OPEN], [OPEN], [OPEN]]);
+    expect(linesOf(readFileSync(file("o.csv"), "utf8"))).toHaveLength(2);
+    const parted = await run(
+      inNamespace(lab.near, synprobe("--open", "--show-files", "all", ...files, both)),
+    );
+    expect(parted.stdout).not.toContain(`:${CLOSED} `);
+    expect(listed()).toEqual(Array(4).fill([OPEN, CLOSED]));
+  });
+
   describe("a reader that leaves", () => {
     test("head -1: no complaint, no hang", async () => {
       const ports = `--show all --max-rate 200 -p1-2000 ${FAR.ipv4}`;
       const script = `$SYNPROBE ${ports} | head -1; echo "status \${PIPESTATUS[0]}"`;
       const { stdout, stderr } = await shell(script);
-      expect(linesOf(stdout)).toEqual([expect.stringMatching(/^TARGET /), "status 130"]);
+      expect(linesOf(stdout)).toEqual([expect.stringMatching(/^TARGET /), "status 141"]);
       expect(stderr).toBe("");
     });
 
@@ -176,7 +226,7 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
       const started = performance.now();
       await running.until("stdout", /closed/);
       running.closeStdout();
-      expect(await running.finished).toMatchObject({ status: 130, signal: null, stderr: "" });
+      expect(await running.finished).toMatchObject({ status: 141, signal: null, stderr: "" });
       // The whole run would take twenty seconds.
       expect(performance.now() - started).toBeLessThan(10_000);
     });
@@ -193,7 +243,7 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
         const { status, stdout } = await shell(
           `$SYNPROBE -v --packet-trace ${open} ${at(FAR.ipv4, 0)} ${where}`,
         );
-        expect.soft({ where, status }).toEqual({ where, status: 2 });
+        expect.soft({ where, status }).toEqual({ where, status: 5 });
         expect.soft(stdout).toMatch(/^192\.0\.2\.10:7001 +open /m);
       }
     });

@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { createNdjsonReporter } from "../../../src/report/formats/ndjson.ts";
+import { createNdjsonReporter, SCHEMA as VERSION } from "../../../src/report/formats/ndjson.ts";
 import { SILENCE_CODES } from "../../../src/report/reporter.ts";
 import { RATE_CHANGE_REASONS } from "../../../src/scan/probe/result.ts";
 import { COLUMN_LIST } from "../../../src/scan/probe/result-columns.ts";
@@ -52,9 +52,19 @@ describe("ndjson.schema.json", () => {
   test("defines a result as the column table does", async () => {
     const schema = JSON.parse(readFileSync(SCHEMA, "utf8"));
     const { result } = schema.$defs;
-    result.properties = Object.fromEntries(COLUMN_LIST.map((column) => [column.key, column.schema]));
-    result.required = COLUMN_LIST.filter(({ required }) => required === true).map(({ key }) => key);
+    const columns = COLUMN_LIST.map((column) => [column.key, column.schema] as const);
+    result.properties = { type: { const: "result" }, ...Object.fromEntries(columns) };
+    result.required = [
+      "type",
+      ...COLUMN_LIST.filter(({ required }) => required === true).map(({ key }) => key),
+    ];
     await expect(`${print(schema)}\n`).toMatchFileSnapshot(SCHEMA);
+  });
+
+  test("has the version that the files have", () => {
+    const schema = JSON.parse(readFileSync(SCHEMA, "utf8"));
+    expect(schema.$id).toBe(`urn:synprobe:ndjson:${VERSION}`);
+    expect(schema.$defs.summary.properties.schema.const).toBe(VERSION);
   });
 
   test("knows every cause of a silence, and no other", () => {

@@ -3,6 +3,8 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { createGrepableReporter } from "../../../src/report/formats/grepable.ts";
+import type { ListedPorts } from "../../../src/report/formats/nmap.ts";
 import { createNmapXmlReporter } from "../../../src/report/formats/nmap-xml.ts";
 import type { PortResult } from "../../../src/scan/probe/result.ts";
 import {
@@ -51,6 +53,48 @@ describe("nmap XML", () => {
     expect(sorted(shuffled)).toEqual(sorted(text));
     expect(text).toMatch(/<hostname name="alias.example".*\n<hostname name="scanme.example"/);
     expect(text.indexOf('portid="9"')).toBeLessThan(text.indexOf('portid="22"'));
+  });
+
+  describe("ports that are not listed", () => {
+    const closedPorts = (count: number): PortResult[] =>
+      Array.from({ length: count }, (_, i) => ({ ...closed, ip: open.ip, port: 100 + i }));
+    const refused = { ...prohibited, ip: open.ip, port: 70 };
+    const xml = (found: readonly PortResult[], listed?: ListedPorts) =>
+      written((sink) => createNmapXmlReporter(sink, undefined, listed), found);
+    const gnmap = (found: readonly PortResult[], listed?: ListedPorts) =>
+      written((sink) => createGrepableReporter(sink, undefined, listed), found);
+
+    test("25 ports of a state are listed; 26 are summed up, as nmap does", () => {
+      expect(xml([open, ...closedPorts(25)])).not.toContain("<extraports");
+      const text = xml([open, ...closedPorts(26), refused]);
+      expect(text).toContain(
+        '<ports>\n<extraports state="closed" count="26">\n' +
+          '<extrareasons reason="reset" count="26" proto="tcp" ports="100-125"/>\n</extraports>\n<port ',
+      );
+      expect(text.match(/<port /g)).toHaveLength(2);
+      expect(gnmap([open, ...closedPorts(26)])).toContain(
+        "\tPorts: 22/open/tcp//ssh///\tIgnored State: closed (26)\n",
+      );
+      if (missing.length === 0) validate(text);
+    });
+
+    test("open ports always are, and with -v all", () => {
+      const manyOpen = closedPorts(40).map(
+        (each): PortResult => ({ ...each, state: "open", reason: "syn-ack" }),
+      );
+      expect(xml(manyOpen).match(/<port /g)).toHaveLength(40);
+      expect(xml(closedPorts(40), { verbose: true }).match(/<port /g)).toHaveLength(40);
+    });
+
+    test("--open: what is not open is summed up, however few; hosts without are left out, and still counted", () => {
+      const listed: ListedPorts = { states: ["open"], verbose: true };
+      const text = xml([open, ...closedPorts(2), refused, closed], listed);
+      expect(text).toContain('<extraports state="closed" count="2">');
+      expect(text).toContain('<extraports state="filtered" count="1">\n<extrareasons reason="host-unreach"');
+      expect(text.match(/<host /g)).toHaveLength(1);
+      expect(text).toContain('<hosts up="2" down="0" total="2"/>');
+      expect(gnmap([open, closed], listed).match(/^Host: /gm)).toHaveLength(2);
+    });
   });
 
   test("hosts are in order of address, numerically, IPv4 first", () => {

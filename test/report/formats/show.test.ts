@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createNdjsonReporter } from "../../../src/report/formats/ndjson.ts";
 import { MOST_HOSTS } from "../../../src/report/formats/not-shown.ts";
-import { parseShow, SMALL_RUN } from "../../../src/report/formats/show.ts";
+import { parseShow, SMALL_RUN, showOnly } from "../../../src/report/formats/show.ts";
 import { createTableReporter, type TableOptions } from "../../../src/report/formats/table.ts";
 import { combine } from "../../../src/report/formats/tee.ts";
 import type { RunInfo } from "../../../src/report/reporter.ts";
@@ -51,11 +51,11 @@ describe("--show", () => {
     ["all", PORT_STATES],
     ["open,all", PORT_STATES],
   ])("%s", (text, states) => {
-    expect(parseShow(text)).toEqual(states);
+    expect(parseShow("--show", text)).toEqual(states);
   });
 
   test.each(["", "open,", "Open", "opened", "open closed", "none"])("refuses %j", (text) => {
-    expect(() => parseShow(text)).toThrow(expect.objectContaining({ code: "ERR_USAGE" }));
+    expect(() => parseShow("--show", text)).toThrow(expect.objectContaining({ code: "ERR_USAGE" }));
   });
 });
 
@@ -177,6 +177,33 @@ describe("what is not shown", () => {
   });
 });
 
+describe("files", () => {
+  const ndjson = (found: readonly PortResult[], states: readonly PortState[]): object[] =>
+    written((sink) => showOnly(createNdjsonReporter(sink, states), states), found)
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+
+  test("have the states that are shown and corrections of them; the totals stay", () => {
+    const lines = ndjson(results, ["open"]);
+    expect(lines).toMatchObject([
+      { type: "result", state: "open", port: 22 },
+      { type: "result", state: "open", was: "filtered" },
+      { type: "summary", shown: ["open"], open: 2, closed: 1, filtered: 1 },
+    ]);
+    expect(ndjson([silent, corrected], ["filtered"])).toMatchObject([
+      { state: "filtered" },
+      { state: "open" },
+      {},
+    ]);
+  });
+
+  test("that have all states do not name them", () => {
+    expect(ndjson(results, PORT_STATES)).toHaveLength(results.length + 1);
+    expect(ndjson(results, PORT_STATES).at(-1)).not.toHaveProperty("shown");
+  });
+});
+
 describe("a reporter wants", () => {
   const tableOf = (show?: readonly PortState[]) =>
     createTableReporter(() => {}, { color: false, verbose: false, ...(show === undefined ? {} : { show }) });
@@ -194,10 +221,22 @@ describe("a reporter wants", () => {
     expect(tableOf().wants({ ...large, hosts: MOST_HOSTS })).toEqual(PORT_STATES);
   });
 
+  test("everything of a run that is small enough, to count the hosts that answered", () => {
+    const many = { ...large, hosts: MOST_HOSTS + 1 };
+    expect(tableOf().wants({ ...many, pairs: 10_000 })).toEqual(PORT_STATES);
+    expect(tableOf().wants({ ...many, pairs: 10_001 })).toEqual(["open"]);
+  });
+
   test("for several formats, what each of them wants", () => {
     const both = combine([tableOf(["open"]), createNdjsonReporter(() => {})]);
     expect(both.wants(large)).toEqual(PORT_STATES);
     expect(combine([tableOf(["filtered"]), tableOf(["open"])]).wants(large)).toEqual(["open", "filtered"]);
     expect(combine([]).wants(large)).toEqual([]);
+    expect(
+      showOnly(
+        createNdjsonReporter(() => {}),
+        ["open"],
+      ).wants(large),
+    ).toEqual(["open"]);
   });
 });

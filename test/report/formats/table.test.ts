@@ -2,14 +2,20 @@
 import { stripVTControlCharacters } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { ipv4Value } from "../../../src/report/addresses.ts";
+import type { Spill } from "../../../src/report/formats/host-order.ts";
 import { createTableReporter, type TableOptions, targetLabel } from "../../../src/report/formats/table.ts";
 import type { Sink } from "../../../src/report/reporter.ts";
+import type { PortResult } from "../../../src/scan/probe/result.ts";
 import {
   closed,
   corrected,
   fault,
   hostileNames,
   interrupted,
+  largeRun,
+  manyResults,
+  memorySpill,
   open,
   progress,
   prohibited,
@@ -32,7 +38,7 @@ describe("the table", () => {
   test("colours the states, and says the same with colours as without", () => {
     const colored = written(table({ color: true, verbose: false }), results, summary, wideRun);
     expect(colored).toContain("\x1b[32mopen    \x1b[39m");
-    expect(colored).toContain("\x1b[31mclosed  \x1b[39m");
+    expect(colored).toContain("\x1b[2mclosed  \x1b[22m");
     expect(colored).toContain("\x1b[33mfiltered\x1b[39m");
     expect(stripVTControlCharacters(colored)).toBe(written(table(), results, summary, wideRun));
     expect(written(table(), results)).not.toContain("\x1b");
@@ -60,8 +66,8 @@ describe("the table", () => {
     const reporter = createTableReporter((text) => pieces.push(text), plain);
     reporter.start(run);
     for (const result of found.slice(0, 2)) reporter.result(result);
-    expect(pieces).toHaveLength(1);
-    reporter.progress?.(progress);
+    expect(pieces).toHaveLength(0);
+    reporter.tick?.();
     expect(labels(pieces.join(""))).toEqual(["192.0.2.20:443", "192.0.2.100:22"]);
     for (const result of found.slice(2)) {
       reporter.result(result);
@@ -70,12 +76,104 @@ describe("the table", () => {
     for (const piece of pieces) expect(piece).toMatch(/^[^\n]+\n$/);
   });
 
-  test("a large run holds nothing back", () => {
+  test("more than four thousand lines are not held back, however large the run", () => {
     const pieces: string[] = [];
     const reporter = createTableReporter((text) => pieces.push(text), plain);
-    reporter.start({ ...run, pairs: 5000 });
+    reporter.start({ ...run, pairs: 500_000 });
+    for (let port = 4096; port > 0; port--) reporter.result({ ...open, port });
+    expect(pieces).toHaveLength(0);
+    reporter.result({ ...open, port: 5000 });
+    expect(pieces).toHaveLength(1 + 4097);
+    expect(labels(pieces.slice(0, 2).join(""))).toEqual(["scanme.example:1"]);
     reporter.result(open);
-    expect(pieces).toHaveLength(2);
+    expect(labels(pieces.at(-1) ?? "")).toEqual(["scanme.example:22"]);
+  });
+
+  describe("in a file", () => {
+    const inFile = (createSpill?: () => Spill) =>
+      table({ ...plain, order: "sorted", ...(createSpill === undefined ? {} : { createSpill }) });
+
+    test("every line is in order, whatever came when, and a correction stands in place of what it corrects", () => {
+      const text = written(inFile(), [silent, ...found, corrected], summary, run, progress);
+      expect(labels(text)).toEqual([
+        "scanme.example:8081",
+        "192.0.2.20:80",
+        "192.0.2.20:443",
+        "192.0.2.100:22",
+        "[2001:db8::2]:1",
+      ]);
+      expect(text).toContain("syn-ack, late, was filtered");
+      // Columns are as wide as the widest line needs.
+      const columns = text
+        .split("\n\n")[0]
+        .split("\n")
+        .map((line) => line.search(/STATE|open|closed/));
+      expect(new Set(columns).size).toBe(1);
+    });
+
+    test("of a large run they wait in a spill, and in steps", () => {
+      const spill = memorySpill();
+      const pieces: string[] = [];
+      const reporter = inFile(() => spill)((text) => pieces.push(text));
+      reporter.start(largeRun);
+      for (const result of manyResults.toReversed()) reporter.result({ ...result, state: "open" });
+      expect(pieces).toEqual([]);
+      expect([...(reporter.rest?.() ?? [])].length).toBeGreaterThan(1);
+      reporter.finish(summary);
+      const addresses = [...pieces.join("").matchAll(/\(?(198\.18\.\d+\.\d+)[):]/g)].map(([, ip]) => ip);
+      const inOrder = manyResults.map(({ ip }) => ip).sort((a, b) => ipv4Value(a) - ipv4Value(b));
+      expect(addresses).toEqual(inOrder);
+      expect(spill.size()).toBeGreaterThan(100_000);
+    });
+  });
+
+  describe("on a terminal", () => {
+    const again = table({ ...plain, order: "again" });
+    /** A run of which the first result came in the first second. */
+    const late = (...results: readonly PortResult[]): string => {
+      const pieces: string[] = [];
+      const reporter = again((text) => pieces.push(text));
+      reporter.start(run);
+      reporter.result(results[0]);
+      reporter.tick?.();
+      for (const result of results.slice(1)) reporter.result(result);
+      reporter.finish(summary);
+      return pieces.join("");
+    };
+
+    test("what was found out of order is printed again in order, each pair once", () => {
+      const text = late(...found, silent, corrected);
+      const [first = "", second = "", totals = ""] = text.split("\n\n");
+      expect(labels(first)).toHaveLength(6);
+      expect(labels(second)).toEqual([
+        "scanme.example:8081",
+        "192.0.2.20:80",
+        "192.0.2.20:443",
+        "192.0.2.100:22",
+        "[2001:db8::2]:1",
+      ]);
+      expect(second).toMatch(/^TARGET /);
+      expect(totals).toMatch(/^4 ports on 3 hosts/);
+    });
+
+    test("what was found in order is printed once", () => {
+      expect(
+        late({ ...closed, ip: "192.0.2.1" }, { ...closed, ip: "192.0.2.2" }).match(/^TARGET /gm),
+      ).toHaveLength(1);
+    });
+  });
+
+  test("says how many hosts answered for themselves, when not all did", () => {
+    expect(written(table(), [open, prohibited, silent], { ...summary, hosts: 255 })).toContain(
+      "\n4 ports on 255 hosts, 1 answered: 2 open",
+    );
+    expect(written(table(), [open], { ...summary, hosts: 1 })).toContain("\n4 ports on 1 host: 2 open");
+  });
+
+  test("rows of a host that turns out to answer on every port are marked", () => {
+    const { answersAll: _, ...early } = tarpit;
+    const text = written(table({ ...plain, order: "sorted" }), [early, { ...tarpit, port: 82 }]);
+    expect(text).toMatch(/^192\.0\.2\.30:81 .* syn-ack, answers on every port$/m);
   });
 
   test("a target wider than its column widens it for the lines after", () => {
@@ -156,9 +254,12 @@ describe("silence", () => {
     );
 
   test("verbose: how many SYNs, and how sure it is", () => {
-    expect(text({ verbose: true }, { doubt: 0.0000324 })).toMatch(
+    const some = { ip: "192.0.2.77", state: "closed", reason: "reset" } as const;
+    expect(text({ verbose: true }, { doubt: 0.0000324 }, some)).toMatch(
       / 3 {2}no-response to 3 SYNs, doubt 0\.00003\n/,
     );
+    // Where nothing answered a doubt is a claim without ground.
+    expect(text({ verbose: true }, { doubt: 0.0000324 })).toMatch(/ 3 {2}no-response to 3 SYNs\n/);
     expect(text({ verbose: true }, { tries: 1 })).toMatch(/ 1 {2}no-response to 1 SYN\n/);
     expect(text({ verbose: false }, { doubt: 0.0000324 })).toMatch(/ 3 {2}no-response\n/);
   });
@@ -240,9 +341,9 @@ describe("the totals", () => {
       ending({ verbose: true }, { ...quiet, ...more, path: { ...path, loss: { round } } })[1];
     expect(lossOf(0.5)).toMatch(/^loss of the path 50 % of round trips; /);
     expect(lossOf(0)).toMatch(/^no loss measured on the path; /);
-    expect(lossOf(0, { received: 0, open: 0, closed: 0 })).toMatch(
-      /^loss of the path unknown, nothing answered; /,
-    );
+    expect(ending({ verbose: true }, { ...quiet, received: 0, open: 0, closed: 0 }).slice(1, -1)).toEqual([
+      "loss and rate of the path unknown: nothing answered; dropped by the receive buffer: none",
+    ]);
     expect(lossOf(0, { receiveDrops: 1200 })).toMatch(/dropped by the receive buffer: 1,200$/);
     expect(ending({ verbose: false }, quiet)).toHaveLength(1);
     // Where nothing was silent nothing can have been missed.

@@ -153,6 +153,26 @@ describe("the command", () => {
     expect(text).toContain("1 host answered on every port that was looked at");
     expect(text).toContain("Not probed: nosuch.example (no such host)");
     expect(text).toContain("refused to send: EPERM 4 times");
+    const silent = {
+      ...SUMMARY,
+      interrupted: true,
+      unfinished: 244_602,
+      sent: 15_623,
+      path: { rate: 10_000, loss: { round: 0 }, missed_open: { expected: 0, low: 0, high: 0 } },
+      reasons: { open: {}, closed: {}, filtered: { "no-response": 1 } },
+      silence: [{ code: "firewall-out", text: "a <local> firewall drops what is sent" }],
+    };
+    const [lines, html] = ["nothing.json", "nothing.html"].map((name) => join(folder, name));
+    const silence = record({ state: "filtered", reason: "no-response", doubt: 0.000008 });
+    writeFileSync(lines, `${silence}\n${JSON.stringify(silent)}\n`);
+    expect(await run(synprobe("report", lines, "-o", html))).toMatchObject({ status: 0 });
+    const nothing = readFileSync(html, "utf8");
+    expect(nothing).toContain(
+      "interrupted: 244,602 planned ports have no verdict. 15,623 SYNs had been sent.",
+    );
+    expect(nothing).toContain("Nothing answered, so the loss of the path is unknown");
+    expect(nothing).toContain("a &lt;local&gt; firewall drops what is sent");
+    expect(nothing).not.toMatch(/Hardly any|SYNs a second|data-column="doubt"/);
     const cut = readFileSync(join(folder, "sure.json"), "utf8").split("\n").slice(0, 1).join("\n");
     writeFileSync(join(folder, "cut.json"), cut.slice(0, -5));
     const { status, stderr } = await run(

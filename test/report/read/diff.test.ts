@@ -119,6 +119,11 @@ describe("a port that the later run does not have", () => {
   test.each([
     ["was not probed", ndjson([closed]), "not-probed"],
     ["may have been meant", ndjson([closed], interrupted), "interrupted"],
+    [
+      "of a state that is not shown",
+      ndjson([closed]).replace('"schema":2', '"schema":2,"shown":["closed"]'),
+      "not-shown",
+    ],
     ["may be in the part that is missing", ndjson([closed]).replace(/\{"type":"summary.*\n/, ""), "cut-off"],
     [
       "is of a target that was a fault",

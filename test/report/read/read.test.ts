@@ -2,6 +2,8 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { createGrepableReporter } from "../../../src/report/formats/grepable.ts";
+import { createMasscanListReporter } from "../../../src/report/formats/masscan-list.ts";
 import { createRunReader } from "../../../src/report/read/read.ts";
 import { portsOf } from "../../../src/report/read/recorded.ts";
 import type { PortResult } from "../../../src/scan/probe/result.ts";
@@ -16,6 +18,7 @@ import {
   prohibited,
   silent,
   summary,
+  written,
 } from "../samples.ts";
 
 const results: readonly PortResult[] = [closed, prohibited, silent, open, corrected];
@@ -118,8 +121,8 @@ describe("NDJSON", () => {
   test.each([
     ["", "file is empty: no results were written to it"],
     ["\n \n", "file is empty: no results were written to it"],
-    ["hello\n", "file is neither NDJSON (-oJ) nor nmap's XML (-oX)"],
-    ["\u001f\u008b", "file is neither NDJSON (-oJ) nor nmap's XML (-oX)"],
+    ["hello\n", "file is neither NDJSON (-oJ) nor nmap's XML (-oX), and no list of -oG or -oL"],
+    ["\u001f\u008b", "file is neither NDJSON (-oJ) nor nmap's XML (-oX), and no list of -oG or -oL"],
     [`${result}{"ip":"192.0.2.1"\n${result}`, "file:2: no JSON object; -oJ writes one a line"],
     [`${result}[]\n`, "file:2: no JSON object; -oJ writes one a line"],
     [`${result}\n{"ip":"x","port":1,"state":"open"}\n`, 'file:3: "ip" is "x", not an address'],
@@ -361,5 +364,51 @@ describe("a small file that stands for much", () => {
 
   test("is no file of hosts whose addresses are none", () => {
     expect(complaint(run([host(1, "").replace("198.18.0.1", "1&#x9b;2J")]))).toMatch(/a host's address is /);
+  });
+});
+
+describe("lists", () => {
+  const NMAP_GREPABLE =
+    "# Nmap 7.93 scan initiated Sat Nov 28 20:03:30 2026 as: nmap -oG - 127.0.0.1\n" +
+    "Host: 127.0.0.1 (a.test)\tStatus: Up\n" +
+    "Host: 127.0.0.1 (a.test)\tPorts: 80/open/tcp//http///, 81/closed/tcp//hosts2-ns///\tIgnored State: closed (30)\n" +
+    "# Nmap done at Sat Nov 28 20:03:30 2026 -- 1 IP address (1 host up) scanned in 0.07 seconds\n";
+
+  test.each([
+    ["nmap's grepable", NMAP_GREPABLE, ["127.0.0.1 80 open", "127.0.0.1 81 closed"]],
+    [
+      "masscan's grepable",
+      "# Masscan 1.3.2 scan initiated\nTimestamp: 1700000000\tHost: 192.0.2.1 ()\tPorts: 80/open/tcp//http//\n# Masscan done at x\n",
+      ["192.0.2.1 80 open"],
+    ],
+    [
+      "masscan's list",
+      "#masscan\nopen tcp 22 192.0.2.1 1795277947\nbanner tcp 22 192.0.2.1 1795277947 ssh x\n# end\n",
+      ["192.0.2.1 22 open"],
+    ],
+    ["what -oG wrote", written(createGrepableReporter, results), undefined],
+    [
+      "what -oL wrote",
+      written(createMasscanListReporter, results),
+      ["192.0.2.10 22 open", "192.0.2.10 8081 open"],
+    ],
+  ])("%s", (_what, text, expected) => {
+    for (const piece of [1, 1 << 20]) {
+      const { run, ports } = read(text, piece);
+      expect(run).toMatchObject({ format: "list", ending: "complete" });
+      const found = ports.map(({ ip, port, state }) => `${ip} ${port} ${state}`);
+      const last = new Map(results.map(({ ip, port, state }) => [`${ip} ${port}`, `${ip} ${port} ${state}`]));
+      expect(found.sort()).toEqual(expected ?? [...last.values()].sort());
+    }
+  });
+
+  test("that break off, or are something else", () => {
+    expect(read("#masscan\nopen tcp 22 192.0.2.1 1795277947\nopen tc").run).toMatchObject({
+      ending: "cut-off",
+      brokenLine: 3,
+    });
+    expect(complaint("#masscan\nhello\n")).toBe("file:2: neither a line of -oG nor one of masscan's list");
+    expect(complaint("open tcp 22 nowhere 1\n")).toBe('file:1: "nowhere" is not an address');
+    expect(complaint("open tcp 70000 192.0.2.1 1\n")).toBe('file:1: "70000/open/tcp" is no port');
   });
 });

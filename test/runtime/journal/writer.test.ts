@@ -481,9 +481,16 @@ describe("a journal is refused", () => {
     const path = newPath();
     writeFileSync(path, "precious");
     await expect(createJournal(path, HEADER)).rejects.toEqual(
-      journalError(new RegExp(`^journal ${path} exists already: --resume ${path} continues its run; `)),
+      journalError(new RegExp(`^${path} exists already and is no journal: it is left alone, `)),
     );
     expect(readFileSync(path, "utf8")).toBe("precious");
+    const other = newPath();
+    await (await createJournal(other, HEADER)).close();
+    const whole = readFileSync(other);
+    await expect(createJournal(other, HEADER)).rejects.toEqual(
+      journalError(new RegExp(`^journal ${other} exists already: --resume ${other} continues its run; `)),
+    );
+    expect(readFileSync(other)).toEqual(whole);
     const link = newPath();
     symlinkSync(join(folder, "elsewhere"), link);
     await expect(createJournal(link, HEADER)).rejects.toEqual(journalError(/exists already/));

@@ -51,6 +51,11 @@ describe("a target", () => {
     ["_srv.example.test:1", ["name", "_srv.example.test", [1]]],
     ["b\u00fccher.test:80", ["name", "xn--bcher-kva.test", [80]]],
     ["1and1.test:80", ["name", "1and1.test", [80]]],
+    ["https://example.test:8443/a?b=c:d#e", ["name", "example.test", [8443]]],
+    ["HTTPS://example.test", ["name", "example.test", [443]]],
+    ["ssh://me:secret@192.0.2.1/", ["address", "192.0.2.1", [22]]],
+    ["http://[2001:db8::10]:81", ["address", "2001:db8::10", [81]]],
+    ["http://192.0.2.1/24", ["address", "192.0.2.1", [80]]],
   ])("%s", (text, expected) => {
     expect(read(text)).toEqual(expected);
   });
@@ -77,7 +82,14 @@ describe("a target", () => {
     ["[192.0.2.1]:80", "ERR_TARGET_SYNTAX", /brackets are for IPv6/],
     ["[2001:db8::zz]:80", "ERR_TARGET_SYNTAX", /not an IPv6 address/],
     ["192.0.2.1%eth0:80", "ERR_TARGET_SYNTAX", /zone/],
-    ["http://example.test", "ERR_TARGET_SYNTAX", /URLs are not targets/],
+    ["http://", "ERR_TARGET_SYNTAX", /it is empty/],
+    [
+      "198.18.0.1,443",
+      "ERR_TARGET_SYNTAX",
+      /443 is not a number .*: write 198\.18\.0\.1:443 if it is the port/,
+    ],
+    ["nosuch://example.test", "ERR_PORT", /no TCP service named "nosuch"/],
+    ["http://example.test:0/", "ERR_PORT", /port 0/],
     ["exa mple.test:80", "ERR_TARGET_SYNTAX", /neither an address nor a host name/],
     ["-x.test:80", "ERR_TARGET_SYNTAX", /neither an address nor a host name/],
     ["a..test:80", "ERR_TARGET_SYNTAX", /neither an address nor a host name/],

@@ -1,0 +1,58 @@
+/**
+ * Reads nmap's grepable output (-oG of nmap, masscan and synprobe) and masscan's list (-oL): formats with a line a host or a port.
+ *
+ * They have no reasons, and no totals but for a last line that says whether the run ended.
+ */
+import { isIP } from "node:net";
+import {
+  type LineReader,
+  PROTOCOLS,
+  RECORDED_STATES,
+  type ReadFault,
+  type RecordedSink,
+} from "./recorded.ts";
+
+/** How files in these formats begin. */
+export const LIST_BEGINS = /^(?:#|Host:|Timestamp:|open |closed |banner )/;
+
+/** `open tcp 22 198.18.0.1 1795277947` */
+const LIST_LINE = /^(\w+) (\w+) (\d+) (\S+) \d+$/;
+/** `Host: 198.18.0.1 (name)`, behind a time in masscan's. */
+const HOST_LINE = /^(?:Timestamp: \d+\t)?Host: (\S+) \(([^\t]*)\)\t(.*)$/;
+
+/** @param fault makes the error to throw */
+export function createListReader(sink: RecordedSink, fault: ReadFault): LineReader {
+  let ending: "complete" | "interrupted" | "cut-off" = "cut-off";
+
+  function port(ip: string, number: string, stateText: string, protocol: string, host?: string): void {
+    const state = RECORDED_STATES.find((each) => each === stateText);
+    const proto = PROTOCOLS.find((each) => each === protocol);
+    if (isIP(ip) === 0) throw fault(`"${ip.slice(0, 60)}" is not an address`);
+    if (state === undefined || proto === undefined || !(Number(number) <= 65_535))
+      throw fault(`"${number.slice(0, 9)}/${stateText.slice(0, 20)}/${protocol.slice(0, 20)}" is no port`);
+    sink.port({ ip, port: Number(number), proto, state, reason: "", host: host === "" ? undefined : host });
+  }
+
+  return {
+    line(line) {
+      if (/^# end$|^# (?:Nmap|synprobe|Masscan) done /.test(line)) ending = "complete";
+      else if (/^# synprobe interrupted /.test(line)) ending = "interrupted";
+      if (line.trim() === "" || line.startsWith("#") || line.startsWith("banner ")) return;
+      const [, state, proto, number, address] = LIST_LINE.exec(line) ?? [];
+      if (address !== undefined) {
+        port(address, number, state, proto);
+        return;
+      }
+      const [, ip, name, fields = ""] = HOST_LINE.exec(line) ?? [];
+      if (ip === undefined) throw fault("neither a line of -oG nor one of masscan's list");
+      const [, ports] = /(?:^|\t)Ports: ([^\t]*)/.exec(fields) ?? [];
+      for (const each of (ports ?? "").split(", ")) {
+        if (each.trim() === "") continue;
+        const [portText = "", stateText = "", protoText = ""] = each.split("/");
+        port(ip, portText.trim(), stateText, protoText, name);
+      }
+    },
+    isWhole: (line) => /^# end$| done at .*seconds|\/$/.test(line),
+    end: () => ({ format: "list", ending }),
+  };
+}
