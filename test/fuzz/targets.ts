@@ -6,6 +6,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { longName } from "../../src/cli/options/aliases.ts";
 import { configure } from "../../src/cli/options/config.ts";
 import { PROBE_OPTIONS } from "../../src/cli/options/table.ts";
@@ -210,7 +211,7 @@ async function readConfiguration(bytes: Uint8Array): Promise<void> {
       const printed = print(options);
       holds(!/[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/.test(printed), `it prints ${printed}`);
       const again = read(printed).options;
-      holds(JSON.stringify(again) === JSON.stringify(options), `printed and read again: ${printed}`);
+      holds(isDeepStrictEqual(again, options), `printed and read again: ${printed}`);
     });
   } finally {
     rmSync(place, { recursive: true });
