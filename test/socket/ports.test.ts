@@ -123,6 +123,9 @@ describe("the port pool", () => {
     expect(() => pool.giveBack(80)).toThrow(RangeError);
     expect(() => createPortPool(5, 4, createSeededRandom(1))).toThrow(RangeError);
     expect(() => createPortPool(1, 65_536, createSeededRandom(1))).toThrow(RangeError);
+    expect(() => createPortPool(0, 1, createSeededRandom(1))).toThrow(RangeError);
+    expect(createPortPool(65_535, 65_535, createSeededRandom(1)).take(0)).toBe(65_535);
+    expect(createPortPool(1, 1, createSeededRandom(1)).take(0)).toBe(1);
   });
 });
 

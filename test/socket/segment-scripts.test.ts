@@ -81,6 +81,8 @@ function run(script: string, options: Partial<ControlBlockOptions> = {}): void {
       }
       now = until;
     },
+    /** No timer is on. */
+    idle: () => expect(block.pollTimeout()).toBe(Number.POSITIVE_INFINITY),
     state: ([state]) => expect(block.state).toBe(state),
     readable: ([count]) => expect(block.view().readable).toBe(Number(count)),
   };
@@ -448,6 +450,39 @@ const RETRANSMISSION: readonly Script[] = [
       > ACK 4101 301 len=1000
       < ACK 301 5101
       > PSH,ACK 5101 301 len=1000`,
+  },
+  {
+    name: "which begins the timer again (RFC 6298 §5.3)",
+    script: `${OPENED}
+      write 4000
+      > ACK 101 301 len=1000
+      > ACK 1101 301 len=1000
+      > ACK 2101 301 len=1000
+      > PSH,ACK 3101 301 len=1000
+      wait 0.9
+      < ACK 301 101
+      < ACK 301 101
+      < ACK 301 101
+      > ACK 101 301 len=1000
+      wait 0.9
+      wait 0.2
+      > ACK 101 301 len=1000`,
+  },
+  {
+    name: "there is no timer while nothing waits and nothing is in flight",
+    script: `${OPENED}
+      idle
+      write 10
+      > PSH,ACK 101 301 len=10
+      < ACK 301 111
+      idle
+      < ACK 301 111 win=0
+      idle
+      < ACK 301 111 len=7
+      > ACK 111 308
+      idle
+      read 7
+      idle`,
   },
   {
     name: "a partial acknowledgement sends the next lost one (RFC 6582 §3.2)",
