@@ -69,7 +69,8 @@ const isProgram = (url: string): boolean =>
 
 /** Adds what ran of a bundle to the sources it was made of. */
 async function trace(map: CoverageMap, script: ProcessCov["result"][number]): Promise<void> {
-  const code = readFileSync(fileURLToPath(script.url), "utf8");
+  // As start.ts reads it, so that V8's offsets are those of this text.
+  const code = readFileSync(fileURLToPath(script.url), script.url.endsWith(".code") ? "latin1" : "utf8");
   const [, encoded] = /\/\/# sourceMappingURL=data:application\/json;base64,(\S+)\s*$/.exec(code) ?? [];
   if (encoded === undefined) return;
   const sourceMap = JSON.parse(Buffer.from(encoded, "base64").toString("utf8"));

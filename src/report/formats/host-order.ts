@@ -6,7 +6,7 @@
  * lies under a spill, a temporary file, is the caller's business (cli/run/spill.ts).
  */
 import { PORT_STATES, type PortResult, type Reason } from "../../scan/probe/result.ts";
-import { addressKey } from "../addresses.ts";
+import { sortKey } from "../addresses.ts";
 
 /** Bytes that are kept elsewhere. Never throws: its owner watches for errors, after which nothing can be read. */
 export interface Spill {
@@ -177,8 +177,7 @@ function* mergeTwo(first: Iterable<string>, second: Iterable<string>): Generator
 
 /** Address, port, order of arrival, each in digits of one length; then the result as a JSON array, whose strings have no line ends. */
 function toLine(result: PortResult, arrived: number): string {
-  const { v4, text } = addressKey(result.ip);
-  const address = v4 < 0 ? `6${text}` : `4${v4.toString(16).padStart(8, "0")}`;
+  const address = sortKey(result.ip);
   const port = result.port.toString(16).padStart(4, "0");
   const fields = [
     result.ip,

@@ -17,7 +17,7 @@ import {
   type PortResult,
   type PortState,
 } from "../../scan/probe/result.ts";
-import { addressKey, compareAddresses } from "../addresses.ts";
+import { compareKeys, sortKey } from "../addresses.ts";
 import { collectAnswersAll } from "../answers-all.ts";
 import { displayLength, escapeText, escapeWord } from "../escape.ts";
 import { chance, count } from "../figures.ts";
@@ -164,8 +164,8 @@ function resultLine(
 /** By address and port. A correction stays behind the verdict that it corrects. */
 function sorted(results: readonly PortResult[]): PortResult[] {
   return results
-    .map((result) => ({ result, key: addressKey(result.ip) }))
-    .sort((a, b) => compareAddresses(a.key, b.key) || a.result.port - b.result.port)
+    .map((result) => ({ result, key: sortKey(result.ip) }))
+    .sort((a, b) => compareKeys(a.key, b.key) || a.result.port - b.result.port)
     .map(({ result }) => result);
 }
 
