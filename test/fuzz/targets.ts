@@ -131,7 +131,7 @@ function driveControlBlock(bytes: Uint8Array): void {
       if (block.pollTimeout() <= nowUs) block.handleTimeout(nowUs);
     } else if (kind < 215) block.write(new Uint8Array(next() * 8));
     else if (kind < 235) block.read(next());
-    else if (kind < 250) block.close(nowUs);
+    else if (kind < 250) block.close();
     else block.abort();
     for (let s = block.pollSegment(nowUs); s !== undefined; s = block.pollSegment(nowUs)) {
       holds(++sent < 100_000, "sends without end");
