@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { convert } from "ast-v8-to-istanbul";
-import coverage, { type CoverageMap } from "istanbul-lib-coverage";
+import coverage, { type BranchMapping, type CoverageMap } from "istanbul-lib-coverage";
 import { parseAst } from "vite";
 
 interface ProcessCov {
@@ -65,25 +65,34 @@ function readPrograms(folder: string): ProcessCov["result"] {
 
 const isProgram = (url: string): boolean =>
   url.startsWith("file:") &&
-  relative(join(ROOT, "dist"), fileURLToPath(url)).search(/^[\w/]+\.(code|cjs)$/) === 0;
+  relative(join(ROOT, "dist"), fileURLToPath(url)).search(/^[\w/-]+\.(code|cjs|js)$/) === 0;
 
-/** Adds what ran of a bundle to the sources it was made of. */
+/** Adds what ran of a built file to the sources it was made of, whose lines and branches are as vitest has them. */
 async function trace(map: CoverageMap, script: ProcessCov["result"][number]): Promise<void> {
   // As start.ts reads it, so that V8's offsets are those of this text.
   const code = readFileSync(fileURLToPath(script.url), script.url.endsWith(".code") ? "latin1" : "utf8");
-  const [, encoded] = /\/\/# sourceMappingURL=data:application\/json;base64,(\S+)\s*$/.exec(code) ?? [];
+  const [, encoded] =
+    /\/\/# sourceMappingURL=data:application\/json;(?:charset=utf-8;)?base64,(\S+)\s*$/.exec(code) ?? [];
   if (encoded === undefined) return;
   const sourceMap = JSON.parse(Buffer.from(encoded, "base64").toString("utf8"));
-  const data = await convert({
-    code,
-    wrapperLength: 0,
-    coverage: script,
-    sourceMap,
-    ast: parseAst(code),
-  });
-  for (const [path, counted] of Object.entries(data))
-    if (map.data[path] !== undefined) map.addFileCoverage(counted);
+  const data = await convert({ code, wrapperLength: 0, coverage: script, sourceMap, ast: parseAst(code) });
+  for (const [path, found] of Object.entries(data)) {
+    if (map.data[path] === undefined) continue;
+    const ran = coverage.createFileCoverage(found);
+    const lines = ran.getLineCoverage();
+    const { s, statementMap, b, branchMap } = map.fileCoverageFor(path).data;
+    for (const id of Object.keys(s)) s[id] += lines[statementMap[id].start.line] ?? 0;
+    const branches = new Map(
+      Object.entries(ran.data.branchMap).map(([id, branch]) => [placeOf(branch), ran.data.b[id]]),
+    );
+    for (const id of Object.keys(b)) {
+      const ways = branches.get(placeOf(branchMap[id])) ?? [];
+      if (ways.length === b[id].length) b[id] = b[id].map((count, way) => count + ways[way]);
+    }
+  }
 }
+
+const placeOf = ({ type, loc: { start } }: BranchMapping): string => `${type} ${start.line}:${start.column}`;
 
 interface Count {
   covered: number;
@@ -133,8 +142,11 @@ chmodSync(left, 0o1777);
 const env = { SYNPROBE_COVERAGE: left };
 
 run("npm", ["run", "--silent", "build"], env);
+run("npx", ["tsc", "-p", "src/build/library.tsconfig.json", "--inlineSourceMap"], {});
 // Where anybody may write start.ts makes no file of compiled functions: of those V8 counts no branches.
 chmodSync(join(ROOT, "dist"), 0o777);
+// The tests read the page that the build made.
+run("npm", ["run", "--silent", "man"], { NODE_V8_COVERAGE: left });
 run(
   process.execPath,
   [

@@ -485,6 +485,31 @@ const RETRANSMISSION: readonly Script[] = [
       idle`,
   },
   {
+    name: "the window is that of the segment with the highest number, in whatever order they come (§3.10.7.4)",
+    script: `${OPENED}
+      < PSH,ACK 308 101 len=7 win=0
+      > ACK 101 301
+      < PSH,ACK 301 101 len=7 win=9000
+      > ACK 101 315
+      write 10
+      wait 0.9
+      wait 0.2
+      > ACK 101 315 len=1
+      < ACK 315 101 win=9000
+      > PSH,ACK 101 315 len=10`,
+  },
+  {
+    name: "a passive side has the window of the acknowledgement, not of the SYN",
+    script: `
+      accept SYN 300 0 win=9000
+      > SYN,ACK 100 301
+      < ACK 301 101 win=0
+      write 10
+      wait 0.9
+      wait 0.2
+      > ACK 101 301 len=1`,
+  },
+  {
     name: "a partial acknowledgement sends the next lost one (RFC 6582 §3.2)",
     script: `${OPENED}
       write 4000

@@ -58,6 +58,20 @@ describe("the socket table", () => {
     expect(large.touched()).toBe(ANSWERED_KEPT + 1);
   });
 
+  it("gives a row that was another's as new", () => {
+    const table = createSocketTable(1, 1, 1);
+    const row = table.insert(words(1), 0, 80);
+    table.tries[row] = 1;
+    table.refusals[row] = 2;
+    table.unsent[row] = 3;
+    table.state[row] = PROBE_STATES.silent;
+    table.linger(row, true);
+    expect(table.insert(words(2), 0, 81)).toBe(row);
+    expect([table.tries[row], table.refusals[row], table.unsent[row]]).toEqual([0, 0, 0]);
+    expect(table.state[row]).toBe(PROBE_STATES.synSent);
+    expect(table.peerPort[row]).toBe(81);
+  });
+
   it("refuses a second row for one peer, and a capacity out of range", () => {
     const table = createSocketTable(4, 1, 1);
     table.insert(words(1), 0, 80);
