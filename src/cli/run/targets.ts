@@ -9,9 +9,9 @@ import { asInvoker } from "../../runtime/system/invoker.ts";
 import { widenLookups } from "../../runtime/system/system.ts";
 import type { TargetFault } from "../../scan/probe/result.ts";
 import { type AnyTargetSpec, parseTargets } from "../../scan/targets/grammar.ts";
-import { parsePorts } from "../../scan/targets/port-list.ts";
 import type { Services } from "../../scan/targets/services.ts";
 import { formatAddress } from "../../wire/address.ts";
+import { portsOf } from "../options/arguments.ts";
 import { COMMANDS, type ProbeOptions, usage } from "../options/table.ts";
 
 /** A plan, and the number of bad targets without a fault of their own. */
@@ -120,7 +120,7 @@ async function planOptions(options: ProbeOptions, services: Services): Promise<P
   }
   const ports =
     options.ports !== undefined
-      ? parsePortsOption("-p", options.ports, services)
+      ? portsOf("-p", options.ports, services)
       : options.topPorts !== undefined
         ? (await import("../../scan/targets/top-ports.ts")).topPorts(options.topPorts)
         : undefined;
@@ -132,7 +132,7 @@ async function planOptions(options: ProbeOptions, services: Services): Promise<P
     ...(exclude.length === 0 ? {} : { exclude }),
     ...(options.excludePorts === undefined
       ? {}
-      : { excludePorts: parsePortsOption("--exclude-ports", options.excludePorts, services) }),
+      : { excludePorts: portsOf("--exclude-ports", options.excludePorts, services) }),
   };
 }
 
@@ -201,14 +201,4 @@ function createLineCheck(): { take(spec: AnyTargetSpec): void; end(): void } {
     },
     end,
   };
-}
-
-function parsePortsOption(name: string, text: string, services: Services): Uint16Array {
-  try {
-    return parsePorts(text, services);
-  } catch (error) {
-    if (error instanceof SynprobeError)
-      throw new SynprobeError(error.code, `${name} ${text}: ${error.message}`);
-    throw error;
-  }
 }
