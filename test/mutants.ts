@@ -1,16 +1,28 @@
 /**
  * Forty mutants: small mistakes, chosen by hand across the rooms, each of which some test must notice. `npm run mutants [words]`
  * breaks one place after another in a copy of the sources, runs the nearest tests, and says which mutants survived. With words
- * only those mutants whose file holds one of them.
+ * only those mutants whose file holds one of them. `npm run mutants -- sample COUNT SEED [words]` draws as many from all that
+ * mutations.ts finds there, and says which share is killed by the tests of the file, or else of its folder.
  *
  * Not part of `npm test`: it shows what the tests are worth, not whether the program is right. When code moves, the text of a
  * mutant has to follow: mutants.test.ts holds that it is found exactly once.
  */
-import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFile } from "node:child_process";
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { createDraw } from "./fuzz/mutate.ts";
+import { type Mutation, mutated, mutationsOf } from "./mutations.ts";
 
 interface Mutant {
   /** Below src/. */
@@ -281,7 +293,7 @@ export const MUTANTS: readonly Mutant[] = [
 ];
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
-const LIMIT_S = 120;
+const LIMIT_S = 90;
 
 /** A copy of what tests read, which may be broken. */
 function copyOf(root: string): string {
@@ -293,8 +305,8 @@ function copyOf(root: string): string {
   return copy;
 }
 
-/** Whether all tests pass. @throws when none could be run */
-function passes(copy: string, tests: readonly string[]): boolean {
+/** Whether all tests pass. @param tests files and folders below test/ @throws when none could be run */
+async function passes(copy: string, tests: readonly string[]): Promise<boolean> {
   const files = tests.map((file) => `test/${file}`).filter((file) => existsSync(join(copy, file)));
   if (files.length === 0) throw new Error(`there are no tests ${tests.join(", ")}`);
   const vitest = [
@@ -307,36 +319,111 @@ function passes(copy: string, tests: readonly string[]): boolean {
   ];
   // A mutant that never ends is noticed, too; timeout(1) ends its whole group.
   const argv = ["-k", "5", String(LIMIT_S), process.execPath, ...vitest, ...files];
-  const { status, stdout } = spawnSync("timeout", argv, { cwd: copy, encoding: "utf8" });
-  if (/No test files found/.test(stdout)) throw new Error(`vitest runs none of ${files.join(", ")}`);
-  return status === 0;
+  return new Promise((resolve, reject) => {
+    execFile("timeout", argv, { cwd: copy, maxBuffer: 1 << 26 }, (error, stdout) => {
+      if (/No test files found/.test(stdout)) reject(new Error(`vitest runs none of ${files.join(", ")}`));
+      else resolve(error === null);
+    });
+  });
 }
 
-function run(copy: string, words: readonly string[]): void {
-  const chosen = MUTANTS.filter(
-    ({ file }) => words.length === 0 || words.some((word) => file.includes(word)),
-  );
-  const survivors: string[] = [];
-  for (const { file, from, to, tests } of chosen) {
-    const path = join(copy, "src", file);
-    const whole = readFileSync(path, "utf8");
-    writeFileSync(
-      path,
-      whole.replace(from, () => to),
-    );
-    const survives = passes(copy, tests);
+/** Breaks a file below src/ for as long as it takes. @returns whether no test of those sets notices */
+async function survives(
+  copy: string,
+  file: string,
+  change: (source: string) => string,
+  ...sets: readonly (readonly string[])[]
+): Promise<boolean> {
+  const path = join(copy, "src", file);
+  const whole = readFileSync(path, "utf8");
+  writeFileSync(path, change(whole));
+  try {
+    for (const tests of sets) if (!(await passes(copy, tests))) return false;
+    return true;
+  } finally {
     writeFileSync(path, whole);
-    const name = `${file}: ${from} → ${to === "" ? "nothing" : to}`;
-    if (survives) survivors.push(name);
-    console.log(`${survives ? "SURVIVED" : "killed  "} ${name}`);
   }
-  console.log(`${chosen.length - survivors.length} killed, ${survivors.length} survived`);
-  if (survivors.length > 0) process.exitCode = 1;
+}
+
+const chosenBy = (words: readonly string[], file: string): boolean =>
+  words.length === 0 || words.some((word) => file.includes(word));
+
+async function runChosen(copy: string, words: readonly string[]): Promise<void> {
+  const chosen = MUTANTS.filter(({ file }) => chosenBy(words, file));
+  let survivors = 0;
+  for (const { file, from, to, tests } of chosen) {
+    const survived = await survives(copy, file, (source) => source.replace(from, () => to), tests);
+    if (survived) survivors++;
+    const name = `${file}: ${from} → ${to === "" ? "nothing" : to}`;
+    console.log(`${survived ? "SURVIVED" : "killed  "} ${name}`);
+  }
+  console.log(`${chosen.length - survivors} killed, ${survivors} survived`);
+  if (survivors > 0) process.exitCode = 1;
+}
+
+/** Rooms of which every file has tests that call it as functions: a sample of those is what a run without words draws from. */
+const SAMPLED = ["wire/", "socket/", "scan/", "runtime/journal/", "link/filter"];
+
+/** The tests of a file without whole scans: at its own path, or those that its head names. */
+function testsOf(file: string, source: string): string[] {
+  const own = file.replace(/\.ts$/, ".test.ts");
+  const [, named = ""] = /\bTested by ([\s\S]*?)\*\//.exec(source.replace(/\n \* ?/g, " ")) ?? [];
+  return [own, ...[...named.matchAll(/\btest\/([\w/-]+\.test\.ts)/g)].map(([, path]) => path)].filter(
+    (path) => !/^(sim|lab|cli)\//.test(path) && existsSync(join(ROOT, "test", path)),
+  );
+}
+
+async function runSample(copy: string, count: number, seed: number, words: readonly string[]): Promise<void> {
+  const all = readdirSync(join(copy, "src"), { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".ts") && SAMPLED.some((room) => file.startsWith(room)))
+    .filter((file) => chosenBy(words, file))
+    .toSorted()
+    .flatMap((file) => {
+      const source = readFileSync(join(copy, "src", file), "utf8");
+      const tests = testsOf(file, source);
+      return mutationsOf(source).map((mutation) => ({ file, source, tests, mutation }));
+    });
+  const draw = createDraw(seed);
+  const size = Math.min(count, all.length);
+  console.log(`${size} of ${all.length} mutants, seed ${seed}`);
+  // Tests that fail anyway would kill every mutant.
+  const passed = new Set<string>();
+  const passUnbroken = async (set: readonly string[]): Promise<void> => {
+    const name = set.join(" ");
+    if (!passed.has(name) && !(await passes(copy, set))) throw new Error(`${name} fails as it is`);
+    passed.add(name);
+  };
+  let killed = 0;
+  for (let drawn = 1; drawn <= size; drawn++) {
+    const [{ file, source, tests, mutation }] = all.splice(draw(all.length), 1);
+    const folder = dirname(file);
+    const sets = tests.length === 0 ? [[folder]] : [tests, [folder]];
+    for (const set of sets) await passUnbroken(set);
+    const survived = await survives(copy, file, () => mutated(source, mutation), ...sets);
+    if (!survived) killed++;
+    const share = `${((100 * killed) / drawn).toFixed(1)} %`;
+    console.log(
+      `${survived ? "SURVIVED" : "killed  "} ${describe(file, source, mutation)} (${share} of ${drawn})`,
+    );
+  }
+  const rate = killed / size;
+  const error = 1.96 * Math.sqrt((rate * (1 - rate)) / size);
+  console.log(`${(100 * rate).toFixed(1)} % killed, ± ${(100 * error).toFixed(1)}`);
+}
+
+/** Where it is, and its line as it becomes. */
+function describe(file: string, source: string, mutation: Mutation): string {
+  const before = source.slice(0, mutation.at).split("\n");
+  const after = mutated(source, mutation).split("\n")[before.length - 1].trim();
+  return `${file}:${before.length}: ${mutation.from} → ${mutation.to === "" ? "nothing" : mutation.to}: ${after}`;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const copy = copyOf(ROOT);
   process.on("exit", () => rmSync(copy, { recursive: true, force: true }));
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(130));
-  run(copy, process.argv.slice(2));
+  const [kind, count, seed, ...words] = process.argv.slice(2);
+  if (kind === "sample")
+    await runSample(copy, Number(count ?? 200), Number(seed ?? Date.now() % 2 ** 31), words);
+  else await runChosen(copy, process.argv.slice(2));
 }

@@ -15,7 +15,8 @@ const { SYNPROBE_TEST_REPORT: report, SYNPROBE_TEST_ALL: all } = process.env;
 
 /** Neither root nor a build is needed: values, the engine, and what stands around it, called as functions. */
 const UNIT = [
-  "test/{wire,socket,scan,link,runtime,report,bench}/**/*.test.ts",
+  // Whatever is not of the other parts below, so that no folder can be forgotten.
+  "test/!(cli|sim|lab)/**/*.test.ts",
   "test/cli/run/{journal,progress,spill,writer}.test.ts",
   "test/cli/options/aliases.test.ts",
   "test/{architecture,mutants,readme}.test.ts",

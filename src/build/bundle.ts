@@ -52,9 +52,14 @@ const KOFFI_BINARY: Plugin = {
   },
 };
 
+/** For `npm run coverage`, which has to find the source of what ran again. */
+const { SYNPROBE_COVERAGE } = process.env;
+const TRACED = SYNPROBE_COVERAGE !== undefined;
+
 const SETTINGS = {
   bundle: true,
-  minify: true,
+  minify: !TRACED,
+  sourcemap: TRACED ? "inline" : false,
   platform: "node",
   target: "node20",
   format: "cjs",
@@ -75,6 +80,7 @@ async function bundle(name: string, entry: string): Promise<string> {
       js: '(function(require,__filename){"use strict";const moduleUrl=require("node:url").pathToFileURL(__filename).href;',
     },
     footer: { js: "})" },
+    outfile: `${DIST}/${name}.code`,
     write: false,
   });
   const [{ text }] = outputFiles;

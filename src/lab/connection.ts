@@ -11,7 +11,7 @@ import type { PortKind } from "./population.ts";
 export interface Connection {
   readonly block: ControlBlock;
   readonly ends: Ends;
-  serve(nowUs: number): void;
+  serve(): void;
 }
 
 const NOTHING: Uint8Array = new Uint8Array(0);
@@ -45,7 +45,7 @@ export function createConnection(block: ControlBlock, ends: Ends, { service, ban
     return unsaid.length === 0;
   };
 
-  function serve(nowUs: number): void {
+  function serve(): void {
     for (let event = block.pollEvent(); event !== undefined; event = block.pollEvent()) {
       if (event === "established") opened = true;
       if (event === "peer-closed") peerClosed = true;
@@ -63,7 +63,7 @@ export function createConnection(block: ControlBlock, ends: Ends, { service, ban
       if (bytes.length === 0) break;
       unsaid = application.heard?.(bytes) ?? NOTHING;
     }
-    if (unsaid.length === 0 && (peerClosed || application.finished)) block.close(nowUs);
+    if (unsaid.length === 0 && (peerClosed || application.finished)) block.close();
   }
 
   return { block, ends, serve };

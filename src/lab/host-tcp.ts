@@ -362,7 +362,7 @@ export function createHostTcp(pair: AddressPair, seed: number, counts: TcpCounts
   /** Runs the application, sends what is due, and sets the row's next deadline. */
   function goOn(row: number, { block, ends, serve }: Connection, nowUs: number): void {
     const kind = kindOf(row);
-    serve(nowUs);
+    serve();
     for (let s = block.pollSegment(nowUs); s !== undefined; s = block.pollSegment(nowUs)) {
       emit(kind, out, writePacket(out, 0, ends, s), nowUs);
     }

@@ -8,6 +8,7 @@ import { readFileSync } from "node:fs";
 import { ADDRESS_WORDS, loadAddress, sameWords } from "../socket/table.ts";
 import type { Address } from "../wire/address.ts";
 import { MAC_LENGTH, type Mac } from "../wire/ethernet.ts";
+import { addressIn } from "./route.ts";
 import { familyNumber } from "./sys/linux.ts";
 import { fromU32, hostU16, hostU32, netlinkRequest } from "./sys/netlink.ts";
 import { HEADER_LENGTH, NDA, RTM } from "./sys/rtnetlink.ts";
@@ -46,7 +47,7 @@ export function lookUpNeighbours(interfaceIndex: number, family: 4 | 6): Neighbo
   return answer.messages.flatMap((message) => {
     if (hostU32(message.body, NDMSG.interfaceIndex) !== interfaceIndex) return [];
     const found = message.attributes(HEADER_LENGTH.neighbour);
-    const address = found.get(NDA.destination);
+    const address = addressIn(found.get(NDA.destination), family === 4 ? 4 : 16);
     const mac = found.get(NDA.linkLayer);
     if (address === undefined) return [];
     const state = STATES[hostU16(message.body, NDMSG.state) as keyof typeof STATES] ?? "none";

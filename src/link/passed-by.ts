@@ -160,7 +160,9 @@ function chainsPassed(families: readonly (4 | 6)[]): string[] {
 }
 
 const networkU32 = (bytes: Uint8Array | undefined, otherwise = 0): number =>
-  bytes === undefined ? otherwise : new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, false);
+  bytes === undefined || bytes.length < 4
+    ? otherwise
+    : new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, false);
 
 /** What iptables-legacy has loaded. A table without a rule cannot be told from one with some. */
 function legacyTablesPassed(families: readonly (4 | 6)[]): string[] {

@@ -119,10 +119,10 @@ function askRoute(
   if (type === "unreachable") return { ok: false, errno: "EHOSTUNREACH" };
   if (type === "prohibit") return { ok: false, errno: "EACCES" };
   if (type === "blackhole") return { ok: false, errno: "EINVAL" };
-  const preferred = found.get(RTA.preferredSource) ?? source;
+  const preferred = addressIn(found.get(RTA.preferredSource), destination.length) ?? source;
   if (out === undefined) return { ok: false, errno: "ENETUNREACH" };
   if (preferred === undefined) return { ok: false, errno: "EADDRNOTAVAIL" };
-  const gateway = found.get(RTA.gateway) ?? found.get(RTA.via)?.subarray(2);
+  const gateway = addressIn(found.get(RTA.gateway)) ?? addressIn(found.get(RTA.via)?.subarray(2));
   const metrics = found.get(RTA.metrics);
   const mtu = metrics === undefined ? undefined : readAttributes(metrics).get(RTAX_MTU);
   // An interface that was asked for leaves no choice.
@@ -139,6 +139,12 @@ function askRoute(
       ...(multipath ? { multipath } : {}),
     },
   };
+}
+
+/** An attribute's value as an address: of `length` bytes, or else 4 or 16. */
+export function addressIn(value: Uint8Array | undefined, length?: number): Address | undefined {
+  const isOne = length === undefined ? value?.length === 4 || value?.length === 16 : value?.length === length;
+  return isOne ? value : undefined;
 }
 
 function hasSeveralHops(
@@ -205,8 +211,9 @@ export function localAddresses(family: 4 | 6): LocalAddress[] {
   if (!answer.ok) return [];
   return answer.messages.flatMap(({ body, attributes }) => {
     const found = attributes(HEADER_LENGTH.address);
-    const address = found.get(IFA.local) ?? found.get(IFA.address);
-    if (address === undefined) return [];
-    return [{ address: address.slice(), interfaceIndex: hostU32(body, 4), prefixLength: body[1] }];
+    const address = addressIn(found.get(IFA.local) ?? found.get(IFA.address), family === 4 ? 4 : 16);
+    const prefixLength = body[1];
+    if (address === undefined || prefixLength > 8 * address.length) return [];
+    return [{ address: address.slice(), interfaceIndex: hostU32(body, 4), prefixLength }];
   });
 }

@@ -4,7 +4,7 @@
 import ipaddr from "ipaddr.js";
 
 /** The value of an IPv4 address in canonical text, 0 to 2^32 - 1; -1 for anything else. */
-export function ipv4Value(ip: string): number {
+function ipv4Value(ip: string): number {
   let value = 0;
   let octet = 0;
   let dots = 0;
@@ -20,26 +20,14 @@ export function ipv4Value(ip: string): number {
   return dots === 3 ? value * 256 + octet : -1;
 }
 
-/** Sort key of an address: IPv4 by value, then IPv6 by value, then anything else. */
-export interface AddressKey {
-  /** -1 for all but IPv4. */
-  readonly v4: number;
-  readonly text: string;
-}
-
-export function addressKey(ip: string): AddressKey {
+/** A text that sorts like the address: IPv4 by value, then IPv6 by value, then anything else. */
+export function sortKey(ip: string): string {
   const v4 = ipv4Value(ip);
-  if (v4 >= 0) return { v4, text: "" };
-  if (!ipaddr.isValid(ip)) return { v4, text: `z${ip}` };
-  const hex = ipaddr
-    .parse(ip)
-    .toByteArray()
-    .map((byte) => byte.toString(16).padStart(2, "0"));
-  return { v4, text: hex.join("") };
+  if (v4 >= 0) return `4${v4.toString(16).padStart(8, "0")}`;
+  if (!ipaddr.IPv6.isValid(ip)) return `9${ip}`;
+  const bytes = ipaddr.IPv6.parse(ip).toByteArray();
+  return `6${bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 
-export function compareAddresses(a: AddressKey, b: AddressKey): number {
-  if (a.v4 >= 0 && b.v4 >= 0) return a.v4 - b.v4;
-  if (a.v4 >= 0 || b.v4 >= 0) return a.v4 >= 0 ? -1 : 1;
-  return a.text < b.text ? -1 : a.text > b.text ? 1 : 0;
-}
+/** Texts by their units, as sort keys are to be compared: a locale's order would be another. */
+export const compareKeys = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -81,10 +81,13 @@ const OBEYED = /\x1b\[(?:[0-4]|2[1-4]|3[0-79]|4[0-79]|9[0-7])m|[^\P{C}\n\t]|[\p{
  */
 export function escapeOutput(text: string): string {
   return text.replace(OBEYED, (found) => {
-    if (found.length > 2) return found;
-    return Array.from(
-      { length: found.length },
-      (_, i) => `\\u${found.charCodeAt(i).toString(16).padStart(4, "0")}`,
-    ).join("");
+    return found.length > 2 ? found : escapeUnits(found);
   });
+}
+
+/** A text as JSON and JavaScript spell it where it may not stand as it is: `\u202e`, each UTF-16 unit by itself. */
+export function escapeUnits(text: string): string {
+  let escaped = "";
+  for (let i = 0; i < text.length; i++) escaped += `\\u${text.charCodeAt(i).toString(16).padStart(4, "0")}`;
+  return escaped;
 }

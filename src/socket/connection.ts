@@ -98,7 +98,7 @@ export interface ControlBlock {
   /** Takes up to `max` bytes that have arrived in order. */
   read(max: number): Uint8Array;
   /** Sends FIN after everything written. What still comes can be read. */
-  close(nowUs: number): void;
+  close(): void;
   /**
    * The user reads no more. Once it has closed too, text that was not read, or that comes yet, is answered with RST: it is lost,
    * and the peer is not told otherwise (§3.6.1, SHLD-3).

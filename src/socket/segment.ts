@@ -1,7 +1,7 @@
 /**
  * A TCP segment as the state machine sees it: sequence space, control bits, window and text; and its way from and to an
  * IP packet. Ports and addresses are its socket's (`Ends`), header layouts are wire/'s.
- * Tested by test/socket/control-block.test.ts.
+ * Tested by test/socket/segment.test.ts and test/socket/control-block.test.ts.
  */
 import type { Address } from "../wire/address.ts";
 import { pseudoSum4, pseudoSum6 } from "../wire/checksum.ts";

@@ -18,6 +18,10 @@ export function parseAddress(text: string): Address | undefined {
   return text.includes(":") ? parseIpv6(text) : parseIpv4(text);
 }
 
+/** An address or name, in text, and a port: `192.0.2.1:80`, `[2001:db8::1]:80`. */
+export const formatEndpoint = (host: string, port: number): string =>
+  host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+
 const DOT = 0x2e;
 const ZERO = 0x30;
 

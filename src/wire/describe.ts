@@ -8,7 +8,7 @@
  * printable ASCII, made of names and numbers only: no payload and no text from the network is in it. Nothing
  * parses it; results have types of their own.
  */
-import { formatAddress } from "./address.ts";
+import { formatAddress, formatEndpoint } from "./address.ts";
 import { u16 } from "./bytes.ts";
 import { pseudoSum4, pseudoSum6 } from "./checksum.ts";
 import * as icmp from "./icmp.ts";
@@ -120,7 +120,7 @@ function describeTcp({ b, at, end, source, destination, pseudoSum }: Payload): s
   }
   const flags = tcp.flags(b, at);
   const words = [
-    `${endpoint(source, tcp.sourcePort(b, at))} > ${endpoint(destination, tcp.destinationPort(b, at))}`,
+    `${formatEndpoint(source, tcp.sourcePort(b, at))} > ${formatEndpoint(destination, tcp.destinationPort(b, at))}`,
     `TCP ${tcp.flagNames(flags)} seq=${tcp.sequence(b, at)}`,
   ];
   if ((flags & tcp.FLAGS.ACK) !== 0) words.push(`ack=${tcp.acknowledgement(b, at)}`);
@@ -184,12 +184,8 @@ function describeQuote(b: Uint8Array, isReadable: boolean): string {
   if (protocol !== PROTOCOL.TCP && protocol !== PROTOCOL.UDP) {
     return ` for ${source} > ${destination} ${protocolName(protocol)}`;
   }
-  const ends = `${endpoint(source, quote.sourcePort)} > ${endpoint(destination, quote.destinationPort)}`;
+  const ends = `${formatEndpoint(source, quote.sourcePort)} > ${formatEndpoint(destination, quote.destinationPort)}`;
   return protocol === PROTOCOL.TCP ? ` for ${ends} TCP seq=${quote.sequence}` : ` for ${ends} UDP`;
-}
-
-function endpoint(address: string, port: number): string {
-  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
 function protocolName(protocol: number): string {

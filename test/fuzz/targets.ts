@@ -6,6 +6,10 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { longName } from "../../src/cli/options/aliases.ts";
+import { configure } from "../../src/cli/options/config.ts";
+import { PROBE_OPTIONS } from "../../src/cli/options/table.ts";
 import { isSynprobeError } from "../../src/errors.ts";
 import { parseDescription } from "../../src/lab/parse-description.ts";
 import { createRunReader } from "../../src/report/read/read.ts";
@@ -29,6 +33,7 @@ import { parseOptions } from "../../src/wire/tcp-options.ts";
 import { GOLDEN_NAMES, golden } from "../golden/golden.ts";
 import { HEADER, sampleRecords } from "../runtime/journal/journal-samples.ts";
 import { embed, guard } from "../wire/oracle.ts";
+import { answers, readAnswer } from "./kernel.ts";
 
 export interface FuzzTarget {
   readonly name: string;
@@ -126,7 +131,7 @@ function driveControlBlock(bytes: Uint8Array): void {
       if (block.pollTimeout() <= nowUs) block.handleTimeout(nowUs);
     } else if (kind < 215) block.write(new Uint8Array(next() * 8));
     else if (kind < 235) block.read(next());
-    else if (kind < 250) block.close(nowUs);
+    else if (kind < 250) block.close();
     else block.abort();
     for (let s = block.pollSegment(nowUs); s !== undefined; s = block.pollSegment(nowUs)) {
       holds(++sent < 100_000, "sends without end");
@@ -190,6 +195,27 @@ function unsealed(...blocks: readonly [type: number, payload: Uint8Array][]): Ui
       payload,
     ]),
   ]);
+}
+
+/** What --print-config makes of a configuration has no control character, and as a configuration means the same. */
+async function readConfiguration(bytes: Uint8Array): Promise<void> {
+  const place = folder();
+  const path = join(place, "probe.json");
+  const read = (content: Uint8Array | string) => {
+    writeFileSync(path, content);
+    return configure({ config: path, drop: false }, new Map(), {}, () => true);
+  };
+  try {
+    await refusable(() => {
+      const { options, print } = read(bytes);
+      const printed = print(options);
+      holds(!/[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/.test(printed), `it prints ${printed}`);
+      const again = read(printed).options;
+      holds(isDeepStrictEqual(again, options), `printed and read again: ${printed}`);
+    });
+  } finally {
+    rmSync(place, { recursive: true });
+  }
 }
 
 const networks = (): Uint8Array[] =>
@@ -383,6 +409,51 @@ export const TARGETS: readonly FuzzTarget[] = [
     words: ["{", "}", "null", "[]", '"marks"', '"options"', '"targets"', "1e999", "-1"],
     most: 2048,
     run: readJournal,
+  },
+  {
+    name: "configuration",
+    covers: ["cli/options/", "scan/targets/port-list"],
+    seeds: () =>
+      texts(
+        '{\n  // slow\n  "ttl": 10,\n  "retries": 5,\n  "timeout": "2s",\n}',
+        '{ "max-rate": 321, "exclude": ["127.0.0.2", "198.18.0.0/24"], "ports": "1-3,https" }',
+        '{ "show": "open,closed", "timing": 4, "banner": "500ms", "link": "raw", "source-port": 40000, "confidence": 0.99 }',
+        '{ "show": ["open", "filtered"], "host-timeout": "1m", "complete": true, "verbose": true, "ipv6": true, "interface": "eth0" }',
+        '{ "exclude-ports": ["1-9", 22], "exclude-file": "list.txt", "source-ip": "::1", "max-rate-per-prefix": 7, "workers": 2, "no-drop": true }',
+      ),
+    words: [
+      '"',
+      "{",
+      "}",
+      "[",
+      "]",
+      ":",
+      ",",
+      "null",
+      "true",
+      "-1",
+      "1e309",
+      "//",
+      "/*",
+      "*/",
+      "\\u001b",
+    ].concat(PROBE_OPTIONS.map(({ flags }) => `"${longName(flags).slice(2)}":`)),
+    most: 512,
+    run: readConfiguration,
+  },
+  {
+    name: "netlink",
+    covers: [
+      "link/sys/netlink",
+      "link/route",
+      "link/neighbour",
+      "link/fib",
+      "link/rst-rule",
+      "link/passed-by",
+    ],
+    seeds: answers,
+    most: 512,
+    run: readAnswer,
   },
 ];
 

@@ -90,7 +90,7 @@ function serve(
       }
       if (does === "resets") block.abort();
     }
-    if (block.state === "CLOSE-WAIT" && does !== "never-closes") block.close(now);
+    if (block.state === "CLOSE-WAIT" && does !== "never-closes") block.close();
     pump(entry);
   }
 

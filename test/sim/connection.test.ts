@@ -19,9 +19,9 @@ describe("a connection through a perfect network", () => {
     expect(new TextDecoder().decode(server.read(100))).toBe("ping");
     server.write(new TextEncoder().encode("pong!"));
     expect(pair.run(() => client.view().readable === 5)).toBe(true);
-    client.close(pair.now());
+    client.close();
     expect(pair.run(() => server.state === "CLOSE-WAIT")).toBe(true);
-    server.close(pair.now());
+    server.close();
     pair.run();
     expect(new TextDecoder().decode(client.read(100))).toBe("pong!");
     expect([client.state, server.state]).toEqual(["CLOSED", "CLOSED"]);
@@ -118,7 +118,7 @@ describe("through a bad network", () => {
           if (block.state !== "CLOSED" && block.state !== "SYN-SENT") {
             written[name] += block.write(sent[name].subarray(written[name]));
             const all = written[name] === sent[name].length;
-            if (all && (closeEarly || got[name].length === sent[peer].length)) block.close(pair.now());
+            if (all && (closeEarly || got[name].length === sent[peer].length)) block.close();
           }
         }
         return false;

@@ -105,12 +105,12 @@ function perfect(service: Service, act: (client: Client, nowUs: number) => void)
 group("a connection through a perfect network", () => {
   it("echoes, and closes from our side first", () => {
     let said = false;
-    const { network, client, world, log } = perfect("echo", ({ block, received }, now) => {
+    const { network, client, world, log } = perfect("echo", ({ block, received }) => {
       if (block.state === "ESTABLISHED" && !said) {
         said = true;
         block.write(new TextEncoder().encode("ping"));
       }
-      if (received.length === 4) block.close(now);
+      if (received.length === 4) block.close();
     });
     expect(text(client.received)).toBe("ping");
     expect(client.events).toEqual(["established", "peer-closed", "closed"]);
@@ -123,7 +123,7 @@ group("a connection through a perfect network", () => {
 
   it("is closed from the server's side first", () => {
     const { network, client, log } = perfect("close", ({ block }) => {
-      if (block.state === "CLOSE-WAIT") block.close(0);
+      if (block.state === "CLOSE-WAIT") block.close();
     });
     expect(client.events).toEqual(["established", "peer-closed", "closed"]);
     expect(log).toEqual(["> SYN", "< SYN,ACK", "> ACK", "< FIN,ACK", "> ACK", "> FIN,ACK", "< ACK"]);
@@ -133,7 +133,7 @@ group("a connection through a perfect network", () => {
 
   it("is closed from both sides at once", () => {
     const { client, network } = perfect("close", ({ block }) => {
-      if (block.state === "ESTABLISHED") block.close(0);
+      if (block.state === "ESTABLISHED") block.close();
     });
     expect(client.events).toContain("closed");
     expect(client.block.state).toBe("CLOSED");
@@ -142,7 +142,7 @@ group("a connection through a perfect network", () => {
 
   it("says its banner first", () => {
     const { client } = perfect("banner", ({ block, received }) => {
-      if (received.length > 0) block.close(0);
+      if (received.length > 0) block.close();
     });
     expect(text(client.received)).toBe("220 lab ready\r\n");
     expect(client.events).toEqual(["established", "peer-closed", "closed"]);
@@ -154,7 +154,7 @@ group("a connection through a perfect network", () => {
       if (block.state === "ESTABLISHED" && block.view().unacknowledged === 0) {
         block.write(new TextEncoder().encode(parts.shift() ?? ""));
       }
-      if (block.state === "CLOSE-WAIT") block.close(0);
+      if (block.state === "CLOSE-WAIT") block.close();
     });
     const [head, body] = text(client.received).split("\r\n\r\n");
     expect(head).toMatch(/^HTTP\/1\.0 200 OK\r\n/);
@@ -193,12 +193,12 @@ group("a connection through a perfect network", () => {
       world.connect("198.18.0.1", 80 + i, 61_000 + i, iss),
     );
     const said = new Set<Client>();
-    world.run((client, now) => {
+    world.run((client) => {
       if (client.block.state === "ESTABLISHED" && !said.has(client)) {
         said.add(client);
         client.block.write(new TextEncoder().encode(sent));
       }
-      if (client.received.length === sent.length) client.block.close(now);
+      if (client.received.length === sent.length) client.block.close();
     });
     for (const { received, events } of clients) {
       expect(text(received)).toBe(sent);
@@ -215,7 +215,7 @@ group("a connection through a perfect network", () => {
     const clients = Array.from({ length: 200 }, (_, i) => world.connect(`198.18.0.${i}`, 80, 61_000 + i));
     const said = new Set<Client>();
     let most = 0;
-    world.run((client, now) => {
+    world.run((client) => {
       most = Math.max(most, network.held.connected);
       const wanted = `I am ${client.ends.localPort}`;
       if (client.block.state === "ESTABLISHED" && !said.has(client)) {
@@ -223,7 +223,7 @@ group("a connection through a perfect network", () => {
         client.block.write(new TextEncoder().encode(wanted));
       }
       // Held until all are there.
-      if (text(client.received) === wanted && network.counts.accepted === 200) client.block.close(now);
+      if (text(client.received) === wanted && network.counts.accepted === 200) client.block.close();
     });
     expect(most).toBe(200);
     for (const { received, ends, events } of clients) {
@@ -280,7 +280,7 @@ group("through a bad network", () => {
       /** Whether we close as soon as all is said, or hear everything first. */
       const eager = random(2) === 0;
       let written = 0;
-      const act = (_: Client, now: number): void => {
+      const act = (_: Client): void => {
         if (block.state !== "ESTABLISHED" && block.state !== "CLOSE-WAIT") return;
         if (aborts && random(4) === 0) block.abort();
         written += block.write(request.subarray(written));
@@ -291,13 +291,13 @@ group("through a bad network", () => {
             : service === "banner"
               ? received.length === GREETING.length
               : service === "discard";
-        if (all && (eager || heard || block.state === "CLOSE-WAIT")) block.close(now);
+        if (all && (eager || heard || block.state === "CLOSE-WAIT")) block.close();
       };
       world.run(act, 3600 * SECOND);
       // A peer that gave up the handshake leaves a client that only waits: no TCP tells it before it speaks.
       if (block.state !== "CLOSED") {
         expect(network.held.connected, `seed ${seed}`).toBe(0);
-        block.close(world.now());
+        block.close();
         world.run(() => undefined, 7200 * SECOND);
       }
       const label = `seed ${seed}: ${service}${aborts ? " aborts" : ""}${eager ? " eager" : ""} ${JSON.stringify(events)} ${JSON.stringify(path)}`;

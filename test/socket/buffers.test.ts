@@ -56,4 +56,40 @@ describe("the receive buffer", () => {
     expect(buffer.insert(seqAdd(START, 65), Uint8Array.of(65, 66, 67, 68, 69, 70))).toBe(true);
     expect([...buffer.read(256)]).toEqual([65, 66, 67, 68, 69, 70]);
   });
+
+  it("is the stream of what came, up to the first gap, however it came", () => {
+    const SIZE = 24;
+    const piece = fc.record({ from: fc.integer({ min: -30, max: 40 }), length: fc.nat(20), read: fc.nat(8) });
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 60 }), (pieces) => {
+        const buffer = createReceiveBuffer(new Uint8Array(SIZE));
+        buffer.start(START);
+        const byteAt = (i: number): number => (7 * i) & 0xff;
+        /** Which of the stream's bytes are held, by their place in it; how many have been read. */
+        const held = new Set<number>();
+        let read = 0;
+        const next = (): number => {
+          let i = read;
+          while (held.has(i)) i++;
+          return i;
+        };
+        for (const { from, length, read: wanted } of pieces) {
+          const first = next() + from;
+          const places = Array.from({ length }, (_, i) => first + i);
+          buffer.insert(seqAdd(START, first), Uint8Array.from(places, byteAt));
+          for (const i of places) if (i >= next() && i < read + SIZE) held.add(i);
+          const readable = next() - read;
+          expect(buffer.readable).toBe(readable);
+          expect(buffer.next).toBe(seqAdd(START, next()));
+          expect(buffer.furthest).toBe(seqAdd(START, Math.max(next(), ...[...held].map((i) => i + 1))));
+          const got = buffer.read(wanted);
+          expect([...got]).toEqual(
+            Array.from({ length: Math.min(wanted, readable) }, (_, i) => byteAt(read + i)),
+          );
+          read += got.length;
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
 });

@@ -101,7 +101,7 @@ const WAYS: Record<Exclude<TcpState, "LISTEN">, () => Bench> = {
   ESTABLISHED: () => established(),
   "FIN-WAIT-1": () => {
     const b = established();
-    b.block.close(0);
+    b.block.close();
     b.sent();
     return b;
   },
@@ -122,7 +122,7 @@ const WAYS: Record<Exclude<TcpState, "LISTEN">, () => Bench> = {
   },
   "LAST-ACK": () => {
     const b = WAYS["CLOSE-WAIT"]();
-    b.block.close(0);
+    b.block.close();
     b.sent();
     return b;
   },
@@ -506,7 +506,7 @@ describe("a shut window", () => {
 describe("closing", () => {
   it("from this side: FIN-WAIT-1, FIN-WAIT-2, TIME-WAIT for two segment lifetimes, CLOSED", () => {
     const b = established();
-    b.block.close(0);
+    b.block.close();
     expect(b.sent()).toEqual(["FIN,ACK seq=101 ack=301"]);
     expect(b.receive({ flags: ACK, sequence: 301, acknowledgement: 102 })).toEqual([]);
     expect(b.block.state).toBe("FIN-WAIT-2");
@@ -530,7 +530,7 @@ describe("closing", () => {
       "ACK seq=101 ack=302",
     ]);
     b.block.write(Uint8Array.of(9));
-    b.block.close(0);
+    b.block.close();
     expect(b.sent()).toEqual(["FIN,PSH,ACK seq=101 ack=302 len=1"]);
     expect(b.block.state).toBe("LAST-ACK");
     b.receive({ flags: ACK, sequence: 302, acknowledgement: 103 });
@@ -549,7 +549,7 @@ describe("closing", () => {
     const b = established();
     b.receive({ flags: ACK, sequence: 301, acknowledgement: 101, window: 3 });
     b.block.write(Uint8Array.of(1, 2, 3, 4, 5));
-    b.block.close(0);
+    b.block.close();
     expect(b.sent()).toEqual([]);
     const now = b.block.pollTimeout();
     b.block.handleTimeout(now);
@@ -561,14 +561,14 @@ describe("closing", () => {
 
   it("in SYN-SENT just forgets", () => {
     const b = WAYS["SYN-SENT"]();
-    b.block.close(0);
+    b.block.close();
     expect([b.block.state, b.sent(), b.pool.reserved]).toEqual(["CLOSED", [], 0]);
   });
 
   it("leaves what has arrived to be read", () => {
     const b = established();
     b.receive({ flags: FIN | ACK, sequence: 301, acknowledgement: 101, text: Uint8Array.of(1, 2, 3) });
-    b.block.close(0);
+    b.block.close();
     b.sent();
     b.receive({ flags: ACK, sequence: 305, acknowledgement: 102 });
     expect([b.block.state, b.pool.reserved]).toEqual(["CLOSED", 0]);
@@ -617,7 +617,7 @@ describe("ISN wrap-around at 2^32", () => {
       b.receive({ flags: ACK, sequence: 0xffff_ffff, acknowledgement: 5, text: Uint8Array.of(1, 2, 3) }),
     ).toEqual(["ACK seq=5 ack=2"]);
     expect([...b.block.read(9)]).toEqual([1, 2, 3]);
-    b.block.close(0);
+    b.block.close();
     expect(b.sent()).toEqual(["FIN,ACK seq=5 ack=2"]);
     b.receive({ flags: FIN | ACK, sequence: 2, acknowledgement: 6 });
     expect(b.block.state).toBe("TIME-WAIT");

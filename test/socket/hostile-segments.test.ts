@@ -162,7 +162,7 @@ describe("whatever comes", () => {
             block.handleTimeout(now);
           } else if (each.kind === "write") block.write(new Uint8Array(each.count));
           else if (each.kind === "read") block.read(each.count);
-          else if (each.kind === "close") block.close(now);
+          else if (each.kind === "close") block.close();
           else block.stopReading();
           check();
           const { state, sndUna, sndNxt, rcvWnd, readable, unacknowledged } = block.view();

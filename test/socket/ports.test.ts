@@ -1,7 +1,13 @@
 /** Source ports: how they go round, that no two tries share one, and the pool that lends them. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { choosePortRange, createPortPool, createSourcePorts, sharePorts } from "../../src/socket/ports.ts";
+import {
+  choosePortRange,
+  createPortPool,
+  createSourcePorts,
+  partPilots,
+  sharePorts,
+} from "../../src/socket/ports.ts";
 import { createSeededRandom } from "../sim/random.ts";
 
 describe("source ports", () => {
@@ -53,6 +59,14 @@ describe("source ports", () => {
     expect([ports.size, ports.portOf(ports.start(53, 3), 0), ports.portOf(ports.start(80, 3), 2)]).toEqual([
       1, 53, 53,
     ]);
+  });
+
+  it("are parted from those of control probes, where there are enough", () => {
+    expect(partPilots({ first: 61_000, last: 61_254 })).toEqual({ ports: { first: 61_000, last: 61_254 } });
+    expect(partPilots({ first: 61_000, last: 61_255 })).toEqual({
+      ports: { first: 61_000, last: 61_191 },
+      pilots: { first: 61_192, last: 61_255 },
+    });
   });
 
   it("refuse a bad range", () => {
@@ -123,6 +137,9 @@ describe("the port pool", () => {
     expect(() => pool.giveBack(80)).toThrow(RangeError);
     expect(() => createPortPool(5, 4, createSeededRandom(1))).toThrow(RangeError);
     expect(() => createPortPool(1, 65_536, createSeededRandom(1))).toThrow(RangeError);
+    expect(() => createPortPool(0, 1, createSeededRandom(1))).toThrow(RangeError);
+    expect(createPortPool(65_535, 65_535, createSeededRandom(1)).take(0)).toBe(65_535);
+    expect(createPortPool(1, 1, createSeededRandom(1)).take(0)).toBe(1);
   });
 });
 

@@ -70,7 +70,7 @@ function run(script: string, options: Partial<ControlBlockOptions> = {}): void {
     "<": (words) => block.handleSegment(segmentIn(words), now),
     write: ([count]) => expect(block.write(new Uint8Array(Number(count)))).toBe(Number(count)),
     read: ([count]) => expect(block.read(Number(count)).length).toBe(Number(count)),
-    close: () => block.close(now),
+    close: () => block.close(),
     "stop-reading": () => block.stopReading(),
     wait: ([seconds]) => {
       const until = now + Number(seconds) * SECOND;
@@ -81,6 +81,8 @@ function run(script: string, options: Partial<ControlBlockOptions> = {}): void {
       }
       now = until;
     },
+    /** No timer is on. */
+    idle: () => expect(block.pollTimeout()).toBe(Number.POSITIVE_INFINITY),
     state: ([state]) => expect(block.state).toBe(state),
     readable: ([count]) => expect(block.view().readable).toBe(Number(count)),
   };
@@ -448,6 +450,64 @@ const RETRANSMISSION: readonly Script[] = [
       > ACK 4101 301 len=1000
       < ACK 301 5101
       > PSH,ACK 5101 301 len=1000`,
+  },
+  {
+    name: "which begins the timer again (RFC 6298 §5.3)",
+    script: `${OPENED}
+      write 4000
+      > ACK 101 301 len=1000
+      > ACK 1101 301 len=1000
+      > ACK 2101 301 len=1000
+      > PSH,ACK 3101 301 len=1000
+      wait 0.9
+      < ACK 301 101
+      < ACK 301 101
+      < ACK 301 101
+      > ACK 101 301 len=1000
+      wait 0.9
+      wait 0.2
+      > ACK 101 301 len=1000`,
+  },
+  {
+    name: "there is no timer while nothing waits and nothing is in flight",
+    script: `${OPENED}
+      idle
+      write 10
+      > PSH,ACK 101 301 len=10
+      < ACK 301 111
+      idle
+      < ACK 301 111 win=0
+      idle
+      < ACK 301 111 len=7
+      > ACK 111 308
+      idle
+      read 7
+      idle`,
+  },
+  {
+    name: "the window is that of the segment with the highest number, in whatever order they come (§3.10.7.4)",
+    script: `${OPENED}
+      < PSH,ACK 308 101 len=7 win=0
+      > ACK 101 301
+      < PSH,ACK 301 101 len=7 win=9000
+      > ACK 101 315
+      write 10
+      wait 0.9
+      wait 0.2
+      > ACK 101 315 len=1
+      < ACK 315 101 win=9000
+      > PSH,ACK 101 315 len=10`,
+  },
+  {
+    name: "a passive side has the window of the acknowledgement, not of the SYN",
+    script: `
+      accept SYN 300 0 win=9000
+      > SYN,ACK 100 301
+      < ACK 301 101 win=0
+      write 10
+      wait 0.9
+      wait 0.2
+      > ACK 101 301 len=1`,
   },
   {
     name: "a partial acknowledgement sends the next lost one (RFC 6582 §3.2)",

@@ -1,7 +1,13 @@
 /** The socket table, against a Map: who is found, who makes room, and when it is full. */
 import { describe, expect, it } from "vitest";
 import { PROBE_STATES } from "../../src/socket/state.ts";
-import { ANSWERED_KEPT, createSocketTable, loadAddress, sameWords } from "../../src/socket/table.ts";
+import {
+  ANSWERED_KEPT,
+  createSocketTable,
+  loadAddress,
+  sameWords,
+  storeAddress,
+} from "../../src/socket/table.ts";
 import { everyday } from "../everyday.ts";
 import { createSeededRandom } from "../sim/random.ts";
 
@@ -39,6 +45,7 @@ describe("the socket table", () => {
     table.linger(rows[0], false);
     table.linger(rows[1], true);
     table.linger(rows[2], false);
+    expect(table.lingering()).toBe(3);
     expect([4, 5, 6].map((peer) => table.insert(words(peer), 0, 80))).toEqual([rows[1], rows[0], rows[2]]);
 
     const large = createSocketTable(3 * ANSWERED_KEPT, 1, 1);
@@ -51,12 +58,34 @@ describe("the socket table", () => {
     expect(large.touched()).toBe(ANSWERED_KEPT + 1);
   });
 
+  it("gives a row that was another's as new", () => {
+    const table = createSocketTable(1, 1, 1);
+    const row = table.insert(words(1), 0, 80);
+    table.tries[row] = 1;
+    table.refusals[row] = 2;
+    table.unsent[row] = 3;
+    table.state[row] = PROBE_STATES.silent;
+    table.linger(row, true);
+    expect(table.insert(words(2), 0, 81)).toBe(row);
+    expect([table.tries[row], table.refusals[row], table.unsent[row]]).toEqual([0, 0, 0]);
+    expect(table.state[row]).toBe(PROBE_STATES.synSent);
+    expect(table.peerPort[row]).toBe(81);
+  });
+
   it("refuses a second row for one peer, and a capacity out of range", () => {
     const table = createSocketTable(4, 1, 1);
     table.insert(words(1), 0, 80);
     expect(() => table.insert(words(1), 0, 80)).toThrow(RangeError);
     expect(() => createSocketTable(0, 1, 1)).toThrow(RangeError);
     expect(() => createSocketTable(2 ** 25, 1, 1)).toThrow(RangeError);
+  });
+
+  it("finds every row after it has grown, again and again", () => {
+    const capacity = 20_000;
+    const table = createSocketTable(capacity, 1, 7);
+    const rows = Array.from({ length: capacity }, (_, peer) => table.insert(words(peer), 0, 80));
+    expect(rows.map((_, peer) => table.find(words(peer), 0, 80))).toEqual(rows);
+    expect([table.used(), table.touched(), table.lingering()]).toEqual([capacity, capacity, 0]);
   });
 
   it("agrees with a Map through a long life of insertions and evictions", () => {
@@ -106,6 +135,13 @@ describe("addresses as words", () => {
     const to = new Uint32Array(5);
     loadAddress(to, 1, Uint8Array.of(9, 192, 0, 2, 255), 1, 4);
     expect([...to]).toEqual([0, 0, 0, 0xffff, 0xc00002ff]);
+  });
+  it.each([4, 16])("come back as %i bytes, and touch no other word", (length) => {
+    const bytes = Uint8Array.from({ length: length + 3 }, (_, i) => 0xf0 ^ (37 * i));
+    const to = new Uint32Array(6).fill(0xa5a5_a5a5);
+    loadAddress(to, 1, bytes, 3, length);
+    expect([to[0], to[5]]).toEqual([0xa5a5_a5a5, 0xa5a5_a5a5]);
+    expect(storeAddress(to, 1, length)).toEqual(bytes.subarray(3));
   });
   it("take IPv6 as it is", () => {
     const to = new Uint32Array(4);

@@ -31,6 +31,13 @@ describe("the timing wheel", () => {
     expect(wheel.expire(9 * MS)).toBe(0);
   });
 
+  it("counts from any time on", () => {
+    const wheel = createTimerWheel(4, 0);
+    wheel.arm(0, 5 * MS, 3 * MS);
+    expect(wheel.expire(7 * MS)).toBe(-1);
+    expect(wheel.expire(9 * MS)).toBe(0);
+  });
+
   it("holds deadlines beyond its span", () => {
     const wheel = createTimerWheel(1, 0);
     const far = 3_600_000 * MS;

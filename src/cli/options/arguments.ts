@@ -2,7 +2,10 @@
  * Options' arguments, from text to values: numbers, times, words, shards, seeds. Each parser throws `ERR_USAGE` with one line
  * that says what the option takes. The bounds are in runtime/api/option-bounds.ts.
  */
+import { SynprobeError } from "../../errors.ts";
 import { BOUNDS, type Bounds } from "../../runtime/api/option-bounds.ts";
+import { parsePorts } from "../../scan/targets/port-list.ts";
+import type { Services } from "../../scan/targets/services.ts";
 import { type OptionSpec, type TimeUnit, usage } from "./spec.ts";
 
 type Numeric = Required<Pick<OptionSpec, "parse" | "range" | "refusal">>;
@@ -144,4 +147,14 @@ export function parseSeed(text: string): bigint {
   const value = /^(\d{1,20}|0x[0-9a-f]{1,16})$/i.test(text) ? BigInt(text) : 1n << 64n;
   if (value < 1n << 64n) return value;
   throw usage(`--seed takes a whole number below 2^64, decimal or 0x…, not "${text}"`);
+}
+
+/** An option's list of ports. @param name as it stands before an error @throws {SynprobeError} as parsePorts does */
+export function portsOf(name: string, text: string, services: Services): Uint16Array {
+  try {
+    return parsePorts(text, services);
+  } catch (error) {
+    if (!(error instanceof SynprobeError)) throw error;
+    throw new SynprobeError(error.code, `${name} ${text}: ${error.message}`);
+  }
 }

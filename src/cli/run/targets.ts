@@ -9,11 +9,11 @@ import { asInvoker } from "../../runtime/system/invoker.ts";
 import { widenLookups } from "../../runtime/system/system.ts";
 import type { TargetFault } from "../../scan/probe/result.ts";
 import { type AnyTargetSpec, parseTargets } from "../../scan/targets/grammar.ts";
-import { parsePorts } from "../../scan/targets/port-list.ts";
 import type { Services } from "../../scan/targets/services.ts";
 import { topPorts } from "../../scan/targets/top-ports.ts";
 import { formatAddress } from "../../wire/address.ts";
 import { loadApart } from "../apart.ts";
+import { portsOf } from "../options/arguments.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
 
 /** Ports of targets that name none, where no option does: as many as nmap's. */
@@ -130,7 +130,7 @@ async function planOptions(options: ProbeOptions, services: Services): Promise<P
   if (options.ports !== undefined && options.topPorts !== undefined) {
     throw usage("-p and --top-ports exclude each other");
   }
-  const given = options.ports === undefined ? undefined : parsePortsOption("-p", options.ports, services);
+  const given = options.ports === undefined ? undefined : portsOf("-p", options.ports, services);
   const exclude = await readExcludes(options, services);
   return {
     ports: () => given ?? topPorts(options.topPorts ?? DEFAULT_TOP_PORTS),
@@ -139,7 +139,7 @@ async function planOptions(options: ProbeOptions, services: Services): Promise<P
     ...(exclude.length === 0 ? {} : { exclude }),
     ...(options.excludePorts === undefined
       ? {}
-      : { excludePorts: parsePortsOption("--exclude-ports", options.excludePorts, services) }),
+      : { excludePorts: portsOf("--exclude-ports", options.excludePorts, services) }),
   };
 }
 
@@ -211,14 +211,4 @@ function createLineCheck(): { take(spec: AnyTargetSpec): void; end(): void } {
     },
     end,
   };
-}
-
-function parsePortsOption(name: string, text: string, services: Services): Uint16Array {
-  try {
-    return parsePorts(text, services);
-  } catch (error) {
-    if (error instanceof SynprobeError)
-      throw new SynprobeError(error.code, `${name} ${text}: ${error.message}`);
-    throw error;
-  }
 }

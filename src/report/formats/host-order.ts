@@ -6,7 +6,7 @@
  * lies under a spill, a temporary file, is the caller's business (cli/run/spill.ts).
  */
 import { PORT_STATES, type PortResult, type Reason } from "../../scan/probe/result.ts";
-import { addressKey } from "../addresses.ts";
+import { sortKey } from "../addresses.ts";
 
 /** Bytes that are kept elsewhere. Never throws: its owner watches for errors, after which nothing can be read. */
 export interface Spill {
@@ -200,10 +200,8 @@ function* mergeTwo(first: Iterable<string>, second: Iterable<string>): Generator
 
 /** Address, port, order of arrival, each in digits of one length; then the row as a JSON array, whose strings have no line ends. */
 function toLine(ip: string, port: number, arrived: number, row: Row): string {
-  const { v4, text } = addressKey(ip);
-  const address = v4 < 0 ? `6${text}` : `4${v4.toString(16).padStart(8, "0")}`;
   const place = port.toString(16).padStart(4, "0") + arrived.toString(36).padStart(ARRIVAL_DIGITS, "0");
-  return address + place + JSON.stringify(row);
+  return sortKey(ip) + place + JSON.stringify(row);
 }
 
 const pairOf = (line: string): string => line.slice(0, line.indexOf("[") - ARRIVAL_DIGITS);

@@ -33,6 +33,7 @@ import {
   type TargetFault,
 } from "../../scan/probe/result.ts";
 import { COLUMN_LIST, type Value } from "../../scan/probe/result-columns.ts";
+import { escapeUnits } from "../escape.ts";
 import type { Reporter, RunSummary, Sink } from "../reporter.ts";
 
 /** The version of the format, raised whenever a program that reads it might have to change. */
@@ -43,12 +44,6 @@ const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]/gu;
 
 /** Most lines are printable ASCII, which this finds out faster. */
 const PRINTABLE = /^[\x20-\x7e]*$/;
-
-function escapeUnits(char: string): string {
-  let escaped = "";
-  for (let i = 0; i < char.length; i++) escaped += `\\u${char.charCodeAt(i).toString(16).padStart(4, "0")}`;
-  return escaped;
-}
 
 /** A value as one line of printable text. */
 export function jsonLine(value: object): string {

@@ -3,7 +3,7 @@
  * host in a run of few hosts, else for the whole run, from its summary.
  */
 import { PORT_STATES, type PortResult, type PortState, type ScanSummary } from "../../scan/probe/result.ts";
-import { type AddressKey, addressKey, compareAddresses } from "../addresses.ts";
+import { compareKeys, sortKey } from "../addresses.ts";
 import { escapeWord } from "../escape.ts";
 import { count } from "../figures.ts";
 import type { RunInfo } from "../reporter.ts";
@@ -72,7 +72,7 @@ const phrase = (parts: readonly Part[]): string =>
 
 interface VerdictMap {
   readonly label: string;
-  readonly key: AddressKey;
+  readonly key: string;
   /** By port: 0 for no verdict yet, else one more than the index of its kind. */
   readonly kinds: Uint8Array;
 }
@@ -104,7 +104,7 @@ function createVerdictMaps() {
       if (map === undefined) {
         const ip = escapeWord(result.ip);
         const label = result.host === undefined ? ip : `${escapeWord(result.host)} (${ip})`;
-        map = { label, key: addressKey(result.ip), kinds: new Uint8Array(0x10000) };
+        map = { label, key: sortKey(result.ip), kinds: new Uint8Array(0x10000) };
         byAddress.set(result.ip, map);
       }
       map.kinds[result.port] = kindOf(result);
@@ -112,7 +112,7 @@ function createVerdictMaps() {
     /** In order of address. */
     hosts: () =>
       [...byAddress.values()]
-        .sort((a, b) => compareAddresses(a.key, b.key))
+        .sort((a, b) => compareKeys(a.key, b.key))
         .map((map) => ({ label: map.label, reasons: reasonsOf(map) })),
   };
 }

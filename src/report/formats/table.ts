@@ -17,7 +17,7 @@ import {
   type PortResult,
   type PortState,
 } from "../../scan/probe/result.ts";
-import { type AddressKey, addressKey, compareAddresses } from "../addresses.ts";
+import { compareKeys, sortKey } from "../addresses.ts";
 import { collectAnswersAll } from "../answers-all.ts";
 import { displayLength, escapeText, escapeWord } from "../escape.ts";
 import { chance, count } from "../figures.ts";
@@ -185,10 +185,9 @@ function resultLine(
   return `${cells.join(GAP)}\n`;
 }
 
-type Keyed = { readonly result: PortResult; readonly key: AddressKey };
-const keyed = (result: PortResult): Keyed => ({ result, key: addressKey(result.ip) });
-const compare = (a: Keyed, b: Keyed): number =>
-  compareAddresses(a.key, b.key) || a.result.port - b.result.port;
+type Keyed = { readonly result: PortResult; readonly key: string };
+const keyed = (result: PortResult): Keyed => ({ result, key: sortKey(result.ip) });
+const compare = (a: Keyed, b: Keyed): number => compareKeys(a.key, b.key) || a.result.port - b.result.port;
 
 /** By address and port. A correction stays behind the verdict that it corrects. */
 const sorted = (results: readonly PortResult[]): Keyed[] => results.map(keyed).sort(compare);

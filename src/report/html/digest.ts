@@ -4,7 +4,8 @@
  *
  * Not here: how it looks (charts.ts, page.ts), statistics that know nothing of runs (statistics.ts).
  */
-import { createColumn, createPairIndex, createTexts, sortKey } from "../read/pair-index.ts";
+import { compareKeys, sortKey } from "../addresses.ts";
+import { createColumn, createPairIndex, createTexts } from "../read/pair-index.ts";
 import {
   PROTOCOLS,
   RECORDED_STATES,
@@ -15,15 +16,7 @@ import {
   type RecordedSink,
   type RecordedState,
 } from "../read/recorded.ts";
-import {
-  compare,
-  createTally,
-  histogram,
-  type Point,
-  pointsOf,
-  type RoundTrips,
-  type Tops,
-} from "./statistics.ts";
+import { createTally, histogram, type Point, pointsOf, type RoundTrips, type Tops } from "./statistics.ts";
 
 /** Most hosts and ports in the matrix. */
 export const MATRIX = { hosts: 40, ports: 24 } as const;
@@ -158,7 +151,7 @@ export function createGathering(): Gathering {
 
   function digest(runs: readonly RecordedRun[]): Digest {
     const keys = pairs.ips.map(sortKey);
-    const order = Uint32Array.from(keys.keys()).sort((a, b) => compare(keys[a], keys[b]));
+    const order = Uint32Array.from(keys.keys()).sort((a, b) => compareKeys(keys[a], keys[b]));
     const rank = new Uint32Array(order.length);
     for (let i = 0; i < order.length; i++) rank[order[i]] = i;
 

@@ -5,7 +5,7 @@
  * Not here: what is shown (digest.ts), the charts (charts.ts), the table's script (client/table.ts).
  */
 import { createHash } from "node:crypto";
-import { escapeText } from "../escape.ts";
+import { escapeText, escapeUnits } from "../escape.ts";
 import { count, digits, duration, percent } from "../figures.ts";
 import type { RecordedRun, RecordedSummary } from "../read/recorded.ts";
 import { barChart, LINES, lossChart, rateChart, roundTripChart } from "./charts.ts";
@@ -43,9 +43,7 @@ function h(text: string, longest = LONGEST): string {
 
 /** JSON on one line that cannot end a script element, whatever its texts are. */
 function scriptJson(value: unknown): string {
-  return JSON.stringify(value).replace(/[<>&\u2028\u2029]/g, (char) => {
-    return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  });
+  return JSON.stringify(value).replace(/[<>&\u2028\u2029]/g, escapeUnits);
 }
 
 const hash = (text: string): string => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;

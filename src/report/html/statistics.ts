@@ -3,6 +3,7 @@
  *
  * Not here: which ports and runs go in (digest.ts), how they are drawn (charts.ts).
  */
+import { compareKeys } from "../addresses.ts";
 import type { RecordedProgress, RecordedState } from "../read/recorded.ts";
 
 /** Most points in a series. */
@@ -41,8 +42,6 @@ export interface Point {
   readonly loss?: number;
 }
 
-export const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
-
 /** Counts, by label, ports and the hosts that have them. */
 export function createTally() {
   const tallies = new Map<string, { ports: number; hosts: Set<number> }>();
@@ -54,7 +53,7 @@ export function createTally() {
       tallies.set(label, tally);
     },
     tops(most: number): Tops {
-      const sorted = [...tallies].sort(([a, x], [b, y]) => y.ports - x.ports || compare(a, b));
+      const sorted = [...tallies].sort(([a, x], [b, y]) => y.ports - x.ports || compareKeys(a, b));
       return {
         bars: sorted.slice(0, most).map(([label, { ports, hosts }]) => ({ label, ports, hosts: hosts.size })),
         more: Math.max(0, sorted.length - most),

@@ -6,11 +6,12 @@
  * (pair-index.ts), about 60 bytes a port; output is written line by line.
  */
 import { createColors } from "picocolors";
+import { compareKeys, sortKey } from "../addresses.ts";
 import { displayLength, escapeText, escapeWord } from "../escape.ts";
 import { count, digits, percent } from "../figures.ts";
 import { jsonLine } from "../formats/ndjson.ts";
 import { defined } from "./ndjson.ts";
-import { createColumn, createPairIndex, createTexts, sortKey } from "./pair-index.ts";
+import { createColumn, createPairIndex, createTexts } from "./pair-index.ts";
 import {
   type Protocol,
   portsOf,
@@ -193,7 +194,7 @@ export function createComparison(): Comparison {
       }
       const ordered = inOrder(
         different,
-        [...keys].sort(([, a], [, b]) => (a < b ? -1 : a > b ? 1 : 0)),
+        [...keys].sort(([, a], [, b]) => compareKeys(a, b)),
       );
 
       function difference(pair: number): Difference {

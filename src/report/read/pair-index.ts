@@ -2,7 +2,6 @@
  * Numbers the ports of hosts in order of first mention, so that facts about millions of them fit in typed arrays. The index takes
  * about 30 bytes a port, and 4 where a host has thousands.
  */
-import ipaddr from "ipaddr.js";
 import { PROTOCOLS, type Protocol } from "./recorded.ts";
 
 export interface PairIndex {
@@ -136,12 +135,4 @@ export function createTexts(): Texts {
       return all.length - 1;
     },
   };
-}
-
-/** A text that sorts like the address: IPv4 by value, then IPv6 by value, then anything else. */
-export function sortKey(ip: string): string {
-  if (!ipaddr.isValid(ip)) return `9${ip}`;
-  const address = ipaddr.parse(ip);
-  const hex = address.toByteArray().map((byte) => byte.toString(16).padStart(2, "0"));
-  return `${address.kind() === "ipv4" ? 4 : 6}${hex.join("")}`;
 }

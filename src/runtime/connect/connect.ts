@@ -6,7 +6,7 @@
  */
 import { ERROR_CODES, type ErrorCode, SynprobeError } from "../../errors.ts";
 import type { TargetSpec } from "../../scan/targets/grammar.ts";
-import { formatAddress, isLinkLocal } from "../../wire/address.ts";
+import { formatAddress, formatEndpoint, isLinkLocal } from "../../wire/address.ts";
 import type { OnlyPair, Plan } from "../plan/plan.ts";
 import { oneTarget, orAborted, wholeNumber } from "../system/arguments.ts";
 import { checkPlatform } from "../system/platform.ts";
@@ -77,7 +77,7 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
   const { address: peer, path } = plan.pair;
   const ip = formatAddress(peer);
   const name = plan.nameOf(ip, options.port);
-  const where = peer.length === 4 ? `${ip}:${options.port}` : `[${ip}]:${options.port}`;
+  const where = formatEndpoint(ip, options.port);
   const label = name === undefined ? where : `${name} (${where})`;
   if (path.toSelf === true) {
     throw new SynprobeError(

@@ -178,7 +178,7 @@ export function createStream(block: ControlBlock, label: string, changed: () => 
   function proceedToClose(nowUs: number): void {
     if (closer === undefined) return;
     if (!over && writers.length === 0) {
-      block.close(nowUs);
+      block.close();
       // A close with text that nobody will read is a reset: over at once.
       takeEvents();
     }

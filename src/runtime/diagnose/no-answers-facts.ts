@@ -16,6 +16,7 @@ import { ADDRESS_WORDS, loadAddress } from "../../socket/table.ts";
 import { type Address, formatAddress, isLinkLocal, parseAddress, sameAddress } from "../../wire/address.ts";
 import type { Hop } from "../plan/paths.ts";
 import type { Plan } from "../plan/plan.ts";
+import { ownerOf } from "../plan/reachability.ts";
 import type { Means } from "../run/means.ts";
 import { type KernelCounters, readCounters, readFile } from "../system/system.ts";
 import { readConntrack } from "./limits.ts";
@@ -89,7 +90,7 @@ function lookAt(
   const target = hop.first;
   const family = target.length === 4 ? 4 : 6;
   const found = lookUpInterface(hop.interfaceIndex);
-  const owner = localAddresses(family).find((own) => isSame(own.address, source))?.interfaceIndex;
+  const owner = ownerOf(source, localAddresses);
   const bound = plan.interfaceName === undefined ? undefined : hop.interfaceIndex;
   const through = isLinkLocal(target) ? hop.interfaceIndex : bound;
   const now = lookUpRoute(target, through, plan.source);

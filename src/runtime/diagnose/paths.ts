@@ -5,8 +5,8 @@
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { Interface, Route } from "../../link/route.ts";
 import type { TargetSpec } from "../../scan/targets/grammar.ts";
-import { type Address, formatAddress, isLinkLocal, isLoopback, sameAddress } from "../../wire/address.ts";
-import { judgeInterface, judgeRoute, notConnected, unprobeable } from "../plan/reachability.ts";
+import { type Address, formatAddress, isLinkLocal, isLoopback } from "../../wire/address.ts";
+import { judgeInterface, judgeRoute, notConnected, ownerOf, unprobeable } from "../plan/reachability.ts";
 import type { RawTrials } from "./access.ts";
 import { asRoot, type Finding, fail, info, ok, warn } from "./finding.ts";
 import type { System } from "./system.ts";
@@ -118,7 +118,7 @@ function pathFindings(
   if (!trial.ok && trial.code === ERROR_CODES.noSource) {
     return [unreachable(label, new SynprobeError(trial.code, `${trial.message}: see raw sockets`))];
   }
-  const route = judgeRoute(address, boundTo, system.route, (own) => ownerOf(system, own));
+  const route = judgeRoute(address, boundTo, system.route, (own) => ownerOf(own, system.addresses));
   if (route instanceof SynprobeError) return [unreachable(label, route)];
   const out = system.interface(route.interfaceIndex);
   const name = out?.name ?? `interface ${route.interfaceIndex}`;
@@ -209,11 +209,4 @@ function unreachable(label: string, { code, message }: SynprobeError): Finding {
   const reason = `${label}: ${what}`;
   const todo = rest.join(": ").replace(/^[a-z]+ /, (word) => word[0].toUpperCase() + word.slice(1));
   return fail("target", reason, { code, reason }, todo || "Name another target.");
-}
-
-/** The interface that has an address of this machine. */
-function ownerOf(system: System, address: Address): number | undefined {
-  const family = address.length === 4 ? 4 : 6;
-  return system.addresses(family).find((own) => sameAddress(own.address, 0, address, 0, address.length))
-    ?.interfaceIndex;
 }

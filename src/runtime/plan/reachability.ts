@@ -17,7 +17,19 @@ import {
   isReserved,
   isUnspecified,
   isV4Mapped,
+  sameAddress,
 } from "../../wire/address.ts";
+
+/** This machine's addresses of one IP version. */
+export type OwnAddresses = (
+  family: 4 | 6,
+) => readonly { readonly address: Address; readonly interfaceIndex: number }[];
+
+/** Index of the interface that has an address of this machine; undefined for any other address. */
+export const ownerOf = (address: Address, addresses: OwnAddresses): number | undefined =>
+  addresses(address.length === 4 ? 4 : 6).find((own) =>
+    sameAddress(own.address, 0, address, 0, address.length),
+  )?.interfaceIndex;
 
 /** Why no TCP answer can come from an address; undefined when one can. */
 export function unprobeable(address: Address): string | undefined {

@@ -12,15 +12,8 @@ import {
   type RouteAnswer,
 } from "../../link/route.ts";
 import { type NetlinkSocket, openNetlink } from "../../link/sys/netlink.ts";
-import {
-  type Address,
-  formatAddress,
-  isLinkLocal,
-  isLoopback,
-  parseAddress,
-  sameAddress,
-} from "../../wire/address.ts";
-import { interfaceDown, judgeInterface, judgeRoute } from "./reachability.ts";
+import { type Address, formatAddress, isLinkLocal, isLoopback, parseAddress } from "../../wire/address.ts";
+import { interfaceDown, judgeInterface, judgeRoute, ownerOf } from "./reachability.ts";
 
 /** The interface to bind to: -e, or the zone of a link-local target. */
 export function chooseInterface(
@@ -51,11 +44,7 @@ export function checkSource(text: string): Address {
     const hint = zone !== undefined && parseAddress(bare) !== undefined ? `: give -S ${bare} -e ${zone}` : "";
     throw new SynprobeError(ERROR_CODES.usage, `-S takes an IP address, not "${text}"${hint}`);
   }
-  const family = address.length === 4 ? 4 : 6;
-  const own = localAddresses(family).some((local) =>
-    sameAddress(local.address, 0, address, 0, address.length),
-  );
-  if (own || isRoutedHere(address)) return address;
+  if (ownIndex(address) !== undefined || isRoutedHere(address)) return address;
   throw new SynprobeError(
     ERROR_CODES.noSource,
     `source address ${formatAddress(address)} is not this machine's, so no answer could reach it: "ip addr" lists those that are`,
@@ -68,12 +57,7 @@ function isRoutedHere(address: Address): boolean {
   return answer.ok && answer.route.type === "local";
 }
 
-/** The interface that has an address of this machine; undefined for any other address. */
-function ownerOf(address: Address): number | undefined {
-  const family = address.length === 4 ? 4 : 6;
-  return localAddresses(family).find((own) => sameAddress(own.address, 0, address, 0, address.length))
-    ?.interfaceIndex;
-}
+const ownIndex = (address: Address): number | undefined => ownerOf(address, localAddresses);
 
 /** The way to an address, or why there is none. */
 export function judgeWay(
@@ -92,7 +76,7 @@ export function judgeWay(
   }
   if (source !== undefined && isConfined(source, address)) {
     // Asked with such a source, the kernel speaks of a blackhole, or of nothing at all.
-    const anyway = judgeRoute(address, boundTo, (to, through) => lookUp(to, through), ownerOf);
+    const anyway = judgeRoute(address, boundTo, (to, through) => lookUp(to, through), ownIndex);
     if (anyway instanceof SynprobeError) return anyway;
     if (anyway.type !== "local") {
       const through = lookUpInterface(anyway.interfaceIndex)?.name ?? `interface ${anyway.interfaceIndex}`;
@@ -102,7 +86,7 @@ export function judgeWay(
       );
     }
   }
-  const route = judgeRoute(address, boundTo, (to, through) => lookUp(to, through, source), ownerOf);
+  const route = judgeRoute(address, boundTo, (to, through) => lookUp(to, through, source), ownIndex);
   if (route instanceof SynprobeError || route.type !== "local") return route;
   // The kernel routes to itself even while the loopback interface, through which it does, is down.
   const through = lookUpInterface(route.interfaceIndex);

@@ -15,7 +15,7 @@ import { createSynTemplate, identificationOf } from "../../scan/probe/syn-templa
 import { keepVerdict, type Verdict } from "../../scan/probe/verdict.ts";
 import { createIsnHash } from "../../socket/isn.ts";
 import { sameWords, storeAddress } from "../../socket/table.ts";
-import { formatAddress } from "../../wire/address.ts";
+import { formatAddress, formatEndpoint } from "../../wire/address.ts";
 import { packetBlockLength, putPacketBlock } from "../../wire/pcapng.ts";
 import { nowUs, wallMs } from "../system/clock.ts";
 
@@ -220,6 +220,5 @@ const keyOf = (atUs: number, peer: Uint32Array, port: number): string =>
 /** `198.18.0.1:22 open (syn-ack)`, in ASCII. */
 function describeVerdict({ peer, family, port, state, reason, was, late }: Verdict): string {
   const ip = formatAddress(storeAddress(peer, 0, family === 4 ? 4 : 16));
-  const target = family === 4 ? `${ip}:${port}` : `[${ip}]:${port}`;
-  return `${target} ${state} (${reason})${late ? ", late" : ""}${was === null ? "" : `, was ${was}`}`;
+  return `${formatEndpoint(ip, port)} ${state} (${reason})${late ? ", late" : ""}${was === null ? "" : `, was ${was}`}`;
 }

@@ -4,6 +4,7 @@
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { parseTarget, type TargetSpec } from "../../scan/targets/grammar.ts";
 import { parseServices } from "../../scan/targets/services.ts";
+import { formatEndpoint } from "../../wire/address.ts";
 
 /** @throws {SynprobeError} `ERR_USAGE` unless it is a whole number from `least` to `most` */
 export function wholeNumber(name: string, value: number, least: number, most: number): number {
@@ -20,7 +21,7 @@ export function oneTarget(host: string, port: number): TargetSpec {
     throw new SynprobeError(ERROR_CODES.port, `port is a whole number from 1 to 65535, not ${String(port)}`);
   }
   if (typeof host !== "string") throw new SynprobeError(ERROR_CODES.usage, "host is a name or an IP address");
-  return parseTarget(host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`, parseServices(""));
+  return parseTarget(formatEndpoint(host, port), parseServices(""));
 }
 
 /** Stops waiting for something that cannot be cancelled, such as a name lookup. Rejects with the signal's reason. */

@@ -240,7 +240,7 @@ function attempt(
       send();
       closing = true;
       giveUpAt = us + CLOSE_US;
-      block.close(us);
+      block.close();
     }
     send();
     if (block.state === "CLOSED" || block.state === "TIME-WAIT") finish();

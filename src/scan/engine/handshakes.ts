@@ -238,7 +238,7 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
       connection.closing = true;
       // The ACK of the handshake goes by itself, before the FIN: some servers wait for it.
       collect(connection, nowUs);
-      block.close(nowUs);
+      block.close();
       for (let event = block.pollEvent(); event !== undefined; event = block.pollEvent()) {
         if (event === "closed") ending = "fin";
       }

@@ -20,8 +20,6 @@ export interface RstLimited {
   take(row: number, host: number, words: Uint32Array, at: number, firstUs: number, nowUs: number): Turn;
   /** Uses the slot that a row was offered with `control`: for a control, so that the row asks again, or for the row after all. */
   give(row: number, toControl: boolean, nowUs: number): void;
-  /** Whether the row is in its host's line. */
-  has(row: number): boolean;
   /** The row leaves the line. */
   forget(row: number): void;
   /** The fate of a SYN that left at `sentUs` and had to be answered: a control, or a port's where there are none. */
@@ -244,7 +242,6 @@ export function createRstLimited({ arm }: RstLimitedOptions): RstLimited {
       return TURN.now;
     },
     give,
-    has: (row) => lineOf.size > 0 && lineOf.has(row),
     forget: (row) => {
       if (lineOf.size === 0) return;
       const line = lineOf.get(row);

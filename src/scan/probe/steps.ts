@@ -6,7 +6,7 @@
  * Tested by test/lab/trace.test.ts.
  */
 import type { ControlBlockView } from "../../socket/connection.ts";
-import { type Address, formatAddress } from "../../wire/address.ts";
+import { type Address, formatAddress, formatEndpoint } from "../../wire/address.ts";
 import { fold, pseudoSum4, pseudoSum6, sum } from "../../wire/checksum.ts";
 import { describePacket } from "../../wire/describe.ts";
 import * as ipv4 from "../../wire/ipv4.ts";
@@ -72,16 +72,13 @@ export interface Step {
   readonly row?: readonly (readonly [name: string, before: string | undefined, after: string])[];
 }
 
-const endpoint = (address: Address, port: number): string =>
-  address.length === 4 ? `${formatAddress(address)}:${port}` : `[${formatAddress(address)}]:${port}`;
-
 export const milliseconds = (us: number): string => `${(us / 1000).toFixed(3)} ms`;
 
 /** The ten steps; those that were not reached say why. */
 export function stepsOf(record: TraceRecord): Step[] {
   const { rows, packets, localPort, peerPort } = record;
-  const local = endpoint(record.local, localPort);
-  const peer = endpoint(record.peer, peerPort);
+  const local = formatEndpoint(formatAddress(record.local), localPort);
+  const peer = formatEndpoint(formatAddress(record.peer), peerPort);
   const [syn] = packets;
   const answer = packets.find(({ step }) => step === 7);
   const repeats = packets.filter(({ step, direction }, i) => i > 0 && step === 5 && direction === "sent");

@@ -2,7 +2,7 @@
 import { stripVTControlCharacters } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { ipv4Value } from "../../../src/report/addresses.ts";
+import { compareKeys, sortKey } from "../../../src/report/addresses.ts";
 import type { Spill } from "../../../src/report/formats/host-order.ts";
 import { createTableReporter, type TableOptions, targetLabel } from "../../../src/report/formats/table.ts";
 import type { Sink } from "../../../src/report/reporter.ts";
@@ -121,7 +121,7 @@ describe("the table", () => {
       expect([...(reporter.rest?.() ?? [])].length).toBeGreaterThan(1);
       reporter.finish(summary);
       const addresses = [...pieces.join("").matchAll(/\(?(198\.18\.\d+\.\d+)[):]/g)].map(([, ip]) => ip);
-      const inOrder = manyResults.map(({ ip }) => ip).sort((a, b) => ipv4Value(a) - ipv4Value(b));
+      const inOrder = manyResults.map(({ ip }) => ip).sort((a, b) => compareKeys(sortKey(a), sortKey(b)));
       expect(addresses).toEqual(inOrder);
       expect(spill.size()).toBeGreaterThan(100_000);
     });

@@ -380,7 +380,7 @@ describe("the stack", () => {
       await expect(bench.open()).rejects.toEqual(coded("ERR_NO_SOURCE"));
       // One in TIME-WAIT gives way.
       const closing = connections[3].close();
-      bench.peers.get(connections[3].opened.local.port)?.close(0);
+      bench.peers.get(connections[3].opened.local.port)?.close();
       await pass(20);
       bench.serve(connections[3].opened.local.port);
       await pass(300);
@@ -422,7 +422,7 @@ describe("the stack", () => {
         if (peer === undefined) return;
         heard.push(...peer.read(100_000));
         written += peer.write(theirs.subarray(written));
-        if (written === down && heard.length === up) peer.close(Date.now() * 1000);
+        if (written === down && heard.length === up) peer.close();
         bench.serve(port);
       };
       const reading = (async () => {
@@ -561,7 +561,7 @@ describe("the stack", () => {
   describe("the end", () => {
     /** The peer's FIN, after its user has closed. */
     const peerCloses = async (bench: Bench, connection: Connection): Promise<void> => {
-      bench.peers.get(connection.opened.local.port)?.close(Date.now() * 1000);
+      bench.peers.get(connection.opened.local.port)?.close();
       bench.serve(connection.opened.local.port);
       await pass(30);
     };

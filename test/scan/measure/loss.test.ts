@@ -124,6 +124,17 @@ describe("open ports that were missed", () => {
       low: 0,
       high: 0,
     });
+    // Where every silent port may be open, no more than those are.
+    const all = missedOpen({
+      found: 0,
+      missedPorts: 0,
+      silent: 100,
+      doubts: 100,
+      burstDoubts: 0,
+      lost: 100,
+      tries: 1,
+    });
+    expect([all.expected, all.high]).toEqual([100, 100]);
     const nothing = missedOpen({
       found: 0,
       missedPorts: 0,

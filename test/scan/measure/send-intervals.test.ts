@@ -10,6 +10,14 @@ describe("send intervals", () => {
     expect(new Set(KINDS).size).toBe(KINDS.length);
   });
 
+  it("are older than a time when they began before it", () => {
+    const intervals = createSendIntervals();
+    intervals.begin(1000, 1);
+    intervals.begin(2000, 1);
+    expect([1499, 1500, 1501].map((nowUs) => intervals.isOlder(0, nowUs, 500))).toEqual([false, false, true]);
+    expect(intervals.isOlder(1, 2501, 500)).toBe(true);
+  });
+
   it("count what a list counts, in any order of operations", () => {
     const step = fc.oneof(
       fc.record({ kind: fc.constant("begin" as const), after: fc.integer({ min: 1, max: 50 }) }),
