@@ -45,7 +45,7 @@ it(
     for (const seed of [4, 12]) {
       const { runs, ratePps } = compare(seed, ["vegas"]);
       expect(ratePps).toBeLessThan(1000);
-      expect(runs.get("vegas")?.recall, `seed ${seed}`).toBeLessThan(0.95);
+      expect(runs.get("vegas")?.recall, `seed ${seed}`).toBeLessThan(0.96);
     }
   },
   SLOW,

@@ -56,8 +56,7 @@ export interface PathState extends Timeouts, Ledger, Pick<RateMonitor, "rate" | 
    * @param flags ANSWER (measure/loss-ledger.ts)
    */
   answered(host: number, times: Float64Array, i: number, nowUs: number, ageUs: number, flags: number): void;
-  /** @param known `known[i]`: when its port was last known to answer */
-  pilotAnswered(host: number, times: Float64Array, i: number, known: Float64Array, atUs: number): void;
+  pilotAnswered(host: number, times: Float64Array, i: number, atUs: number): void;
   /** Whether anything has answered: without, nothing is known of loss. */
   hasAnswers(): boolean;
   overrun(nowUs: number): void;
@@ -156,9 +155,9 @@ export function createPathState(options: PathStateOptions): PathState {
         sample(host, interval, times, i, Math.max(1, nowUs - ageUs - times[i]) | 0);
       }
     },
-    pilotAnswered: (host, times, i, known, atUs) => {
+    pilotAnswered: (host, times, i, atUs) => {
       outages.answered(times, i, atUs, 0);
-      const interval = ledger.pilotAnswered(times, i, known);
+      const interval = ledger.pilotAnswered(times, i);
       sample(host, interval, times, i, Math.max(1, atUs - times[i]) | 0);
     },
     finish: () => {

@@ -46,6 +46,8 @@ const SOON_US = 10_000;
  * before, or as many times less as make the doubt small enough.
  */
 const SPREADS = [1.25, 1.6, 2, 2.5] as const;
+/** After this many mean times of a burst nothing is left of it: to wait longer for a try is no use. */
+const FORGOTTEN = 4;
 /** A port is tried for at most this long because of bursts, in microseconds; what they then leave is in its doubt. */
 const LONGEST_SPREAD_US = 20_000_000;
 /** How often a waiting port is looked at again: more may be known, or its row be needed. */
@@ -55,7 +57,8 @@ const SPREAD_LOOK_US = 250_000;
 const LONGEST_HOLD_US = 3_000_000;
 /** So many of them are tried again, for so long, before the last are decided, if nothing else has told. */
 const SAMPLE = 200;
-const SAMPLE_US = 300_000;
+const EARLY_SAMPLE = 100;
+const SAMPLE_US = 200_000;
 /** How often held ones are looked at. */
 const HOLD_LOOK_US = 20_000;
 
@@ -125,7 +128,7 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
     acceptedDoubt > 0 &&
     table.tries[row] < maxTries &&
     !pathState.isClustered() &&
-    pathState.lostSoFar() > 0 &&
+    pathState.hasLost() &&
     !rows.needsRoom();
 
   /**
@@ -161,7 +164,7 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
     const host = hostIn(row, nowUs);
     const isWanted =
       !heldSilences.isSampled(row) &&
-      early < SAMPLE &&
+      early < EARLY_SAMPLE &&
       acceptedDoubt > 0 &&
       table.tries[row] < maxTries &&
       (hosts.open[host] > 0 || hosts.closed[host] > 0) &&
@@ -245,8 +248,9 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
     const firstUs = table.sentAt[row];
     const spanUs = table.sentAt[columnOf(row, table.tries[row] - 1)] - firstUs;
     const from = columnOf(row, table.unsent[row]);
+    const furthest = Math.min(LONGEST_SPREAD_US, spanUs + FORGOTTEN * pathState.burstUs());
     for (const factor of SPREADS) {
-      table.sentAt[next] = firstUs + Math.min(LONGEST_SPREAD_US, factor * spanUs);
+      table.sentAt[next] = firstUs + Math.min(furthest, factor * spanUs);
       pathState.reckonDoubt(hostOf[row], table.sentAt, from, capacity, count, true);
       if (doubt[0] < acceptedInBursts) return;
     }

@@ -67,6 +67,8 @@ export interface ControlProbes {
   readonly host: Int32Array;
   readonly iss: Uint32Array;
   readonly sentUs: Float64Array;
+  /** Per slot with a pilot: 1 when its port answers with SYN-ACK. */
+  readonly isOpen: Uint8Array;
   /** Per slot with a pilot: when its port was last known to answer. */
   readonly knownUs: Float64Array;
   localPort(slot: number): number;
@@ -117,6 +119,7 @@ export function createControlProbes(
   const sentUs = new Float64Array(SLOTS);
   const untilUs = new Float64Array(SLOTS);
   const knownUs = new Float64Array(SLOTS);
+  const isOpen = new Uint8Array(SLOTS);
   /** Per slot: which remembered port its pilot goes to. */
   const responderOf = new Uint16Array(SLOTS);
   let cursor = 0;
@@ -149,13 +152,13 @@ export function createControlProbes(
 
   return {
     known: () => known,
-    remember: (from, at, to, by, owner, isOpen, times, column) => {
+    remember: (from, at, to, by, owner, open, times, column) => {
       const i = known < RESPONDERS ? known++ : random(RESPONDERS);
       for (let k = 0; k < ADDRESS_WORDS; k++) responders.words[i * ADDRESS_WORDS + k] = from[at + k];
       responders.port[i] = to;
       responders.path[i] = by;
       responders.host[i] = owner;
-      responders.isOpen[i] = isOpen ? 1 : 0;
+      responders.isOpen[i] = open ? 1 : 0;
       responders.knownUs[i] = times[column];
     },
     answered: (slot) => {
@@ -181,6 +184,7 @@ export function createControlProbes(
         responders.host[i],
       );
       responderOf[slot] = i;
+      isOpen[slot] = responders.isOpen[i];
       knownUs[slot] = responders.knownUs[i];
       kind[slot] = KINDS.pilot;
       state[slot] = UNDER_WAY;
@@ -253,6 +257,7 @@ export function createControlProbes(
     iss,
     sentUs,
     knownUs,
+    isOpen,
     localPort: (slot) => ports.first + (slot % width),
     owns: (localPort) => localPort >= ports.first && localPort < ports.first + width,
   };

@@ -240,13 +240,14 @@ export function createControlSchedule({
     }
   }
 
-  /** A pilot was lost: it is followed up, unless the host's limit may be why. */
+  /** A pilot to an open port was lost, so that no limit of the host's is why: it is followed up. */
   function beginFollowUp(slot: number, nowUs: number): void {
     if (controlProbes === undefined) return;
     const host = controlProbes.host[slot];
     const at = slot * ADDRESS_WORDS;
     if (!hosts.holds(host, controlProbes.words, at) || (hosts.marks[host] & MARKS.limited) !== 0) return;
     const { words, port, path, sentUs, knownUs } = controlProbes;
+    pathState.openPilotLost(sentUs, knownUs, slot);
     followUps.begin(words, at, port[slot], path[slot], host, knownUs[slot], sentUs[slot], nowUs);
   }
 
@@ -355,8 +356,9 @@ export function createControlSchedule({
       if (what === KINDS.control) endControl(slot, true, nowUs);
       else if (what === KINDS.followUp) endFollowUp(slot, true, nowUs);
       else if (what === KINDS.pilot) {
-        const { host, sentUs, knownUs } = controlProbes;
-        pathState.pilotAnswered(host[slot], sentUs, slot, knownUs, nowUs - ageUs);
+        const { host, sentUs, knownUs, isOpen } = controlProbes;
+        pathState.pilotAnswered(host[slot], sentUs, slot, nowUs - ageUs);
+        if (isOpen[slot] === 1) pathState.openPilotAnswered(sentUs, knownUs, slot);
         controlProbes.answered(slot);
       }
       end(slot, kind);
@@ -376,15 +378,17 @@ export function createControlSchedule({
         if (what === KINDS.control) endControl(slot, false, nowUs);
         else if (what === KINDS.followUp) endFollowUp(slot, false, nowUs);
         else if (what === KINDS.pilot) {
-          pathState.pilotLost(controlProbes.sentUs, slot, controlProbes.knownUs);
-          beginFollowUp(slot, nowUs);
+          pathState.pilotLost(controlProbes.sentUs, slot);
+          if (controlProbes.isOpen[slot] === 1) beginFollowUp(slot, nowUs);
         }
         end(slot, undefined);
       }
     },
     remember: (row, host, isOpen) => {
       if (controlProbes === undefined) return;
-      if (controlProbes.known() >= REMEMBER_EVERY * 4 && ++sinceRemembered < REMEMBER_EVERY) return;
+      // Open ports tell more: no host limits its SYN-ACKs.
+      const isEnough = !isOpen && controlProbes.known() >= REMEMBER_EVERY * 4;
+      if (isEnough && ++sinceRemembered < REMEMBER_EVERY) return;
       sinceRemembered = 0;
       if ((hosts.marks[host] & MARKS.limited) !== 0) return;
       const { peer, peerPort, path, sentAt } = table;

@@ -63,10 +63,12 @@ const CELLS = SHARES.length * TIMES;
 /** Prior probability that losses cluster at all, spread over the grid: the larger the share, the rarer. */
 const PRIOR_CLUSTERED = 0.02;
 /** Losses count as clustered when they are this many times likelier to be so. */
-const EVIDENCE = 30;
+const EVIDENCE = 100;
+/** Tries are further apart than this anyway. */
+const HARMLESS_US = 100_000;
 /** Bursts hide answers from this share of time on; they are unlikely when the evidence is this many times less likely with them. */
 const HARMFUL = 0.03;
-const CONTRARY = 0.15;
+const CONTRARY = 0.25;
 /** Cells with less of the weight of all than this are left out. */
 const LEAST_WEIGHT = 1e-3;
 /** Pairs that are taken into account between two updates: more tell little more, and take time. */
@@ -191,7 +193,6 @@ export function createLossBursts(): LossBursts {
       harmfulPrior += priorOf[cell];
     }
     const independent = Math.exp(-most);
-    isClustered = clustered > EVIDENCE * PRIOR_CLUSTERED * independent;
     isIndependent = harmful < CONTRARY * harmfulPrior * independent;
     const all = clustered + (1 - PRIOR_CLUSTERED) * independent;
     cells = 0;
@@ -210,6 +211,7 @@ export function createLossBursts(): LossBursts {
       listed[cells++] = cell;
     }
     meanUs /= meanShare;
+    isClustered = clustered > EVIDENCE * PRIOR_CLUSTERED * independent && meanUs > HARMLESS_US;
   }
 
   for (let cell = 0; cell < CELLS; cell++) {

@@ -9,11 +9,12 @@
  * Tested by test/sim/path-knowledge.test.ts and test/sim/networks.test.ts.
  */
 import { type HostCache, MARKS } from "./host-cache.ts";
-import { lossOf, lossOfPart, MAX_LOSS, NEIGHBOURS, PART_TRIES, SMOOTHING_TRIES } from "./loss.ts";
-import { createLossBursts, type Tries } from "./loss-bursts.ts";
+import { lossOf, lossOfPart, MAX_LOSS, NEIGHBOURS, SMOOTHING_TRIES } from "./loss.ts";
+import { createLossBursts } from "./loss-bursts.ts";
 import { createMissedPorts } from "./missed-ports.ts";
 import type { ProbeTimeouts } from "./probe-timeout.ts";
 import { FATES, type Fate, type SendIntervals } from "./send-intervals.ts";
+import { createTryLosses } from "./try-losses.ts";
 
 export interface LossLedger {
   /** A SYN left at `times[i]`. (A time as an argument would be allocated.) */
@@ -34,12 +35,12 @@ export interface LossLedger {
   /** A pilot left; its fate follows: answered, lost, or unknown because it had not left after all. */
   pilotDeparted(times: Float64Array, i: number): void;
   pilotUnknown(times: Float64Array, i: number): void;
-  /**
-   * @param known `known[i]`: when its port was last known to answer
-   * @returns its send interval
-   */
-  pilotAnswered(times: Float64Array, i: number, known: Float64Array): number;
-  pilotLost(times: Float64Array, i: number, known: Float64Array): void;
+  /** @returns its send interval */
+  pilotAnswered(times: Float64Array, i: number): number;
+  pilotLost(times: Float64Array, i: number): void;
+  /** The same of one to an open port, which no limit of its host's can have kept silent, and which answered at `known[i]`. */
+  openPilotAnswered(times: Float64Array, known: Float64Array, i: number): void;
+  openPilotLost(times: Float64Array, known: Float64Array, i: number): void;
   /**
    * Writes the probability that the `count` SYNs to this host that left at `times[i]`, `times[i + step]` ... were all lost, or
    * their answers, to `doubt[0]`.
@@ -76,6 +77,8 @@ export interface LossLedger {
   /** Whether losses are known to come in bursts; whether they are known not to. */
   isClustered(): boolean;
   isIndependent(): boolean;
+  /** The mean time of a burst, in microseconds. */
+  burstUs(): number;
   /** A port is open whose first SYN left at `times[i]`. */
   foundOpen(times: Float64Array, i: number): void;
   /** Sum over the open ports found: how many like each were missed. */
@@ -84,6 +87,8 @@ export interface LossLedger {
   loss(): number;
   /** Round trips known to have failed, and to have succeeded, in settled intervals. */
   lostSoFar(): number;
+  /** Whether any loss has been seen at all: at once, not only when its interval is settled. */
+  hasLost(): boolean;
   answeredSoFar(): number;
   /** Closes the intervals whose fates are known by now, and updates all estimates. */
   settle(nowUs: number): void;
@@ -129,8 +134,6 @@ const LOSS_OF_ALL = 0.3;
 
 /** Above this, what is sent at once is lost like what was sent before. */
 const LOSS_OF_OUTAGE = 0.5;
-/** Most SYNs to a port: more than `--retries` allows. */
-const MAX_TRIES = 32;
 
 export function createLossLedger(options: LossLedgerOptions): LossLedger {
   const { hosts, prefixes, intervals, timeouts, startUs, tries } = options;
@@ -139,6 +142,7 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
   let settled = 0;
   let smoothed = 0;
   let lostSoFar = 0;
+  let hasLost = false;
   let answeredSoFar = 0;
   /** The same, with older intervals fading. */
   let recentLost = 0;
@@ -161,8 +165,8 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
   const doubt = new Float64Array(2);
   const factor = new Float64Array(1);
   const intervalLoss = new Float64Array(1);
-  const losses = new Float64Array(MAX_TRIES);
-  const pairTries: Tries = { times: losses, i: 0, step: 0, count: 0, losses };
+  const tryLosses = createTryLosses(intervals);
+  const { tries: pairTries, losses } = tryLosses;
   const bursts = createLossBursts();
 
   function increment(counts: Uint32Array, i: number): void {
@@ -199,7 +203,7 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
     } else if (hosts.lost[host] + prefixes.lost[prefix] > 0 || (hosts.closed[host] > 0 && resetsLimited)) {
       compareHost(host);
     }
-    lookUpLosses(times, from, step, count);
+    tryLosses.lookUp(times, from, step, count, factor, smoothed);
     let product = 1;
     for (let i = 0; i < count; i++) product *= losses[i];
     doubt[0] = product;
@@ -208,34 +212,6 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
     bursts.reckon(pairTries);
     doubt[1] = Math.min(1 - product, product * bursts.excess[0]);
     doubt[0] += doubt[1];
-  }
-
-  /** Fills `pairTries` with what the path lost when each of `count` SYNs left, times `factor[0]`. */
-  function lookUpLosses(times: Float64Array, from: number, step: number, count: number): void {
-    pairTries.times = times;
-    pairTries.i = from;
-    pairTries.step = step;
-    pairTries.count = count;
-    for (let i = 0; i < count; i++) {
-      const interval = intervals.at(times, from + i * step);
-      if (interval >= 0 && interval < smoothed) {
-        intervals.loadLoss(losses, i, interval);
-        losses[i] = Math.min(MAX_LOSS, factor[0] * losses[i]);
-        continue;
-      }
-      let lost = 0;
-      let answered = 0;
-      if (interval >= 0) {
-        // Losses of pairs show later: until then pilots stand for them.
-        lost = intervals.get(interval, FATES.pilotLost);
-        answered = intervals.get(interval, FATES.pilotAnswered);
-      }
-      // lossOfPart, inlined: a call would allocate its arguments.
-      losses[i] = Math.min(
-        MAX_LOSS,
-        (factor[0] * (lost + PART_TRIES * loss)) / (lost + answered + PART_TRIES),
-      );
-    }
   }
 
   function add(interval: number, fate: Fate, times = 1): void {
@@ -349,6 +325,7 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
       // One standard error more: too many tries cost little, too few a port.
       pilotsLost === 0 ? 0 : lossOf(pilotsLost + Math.sqrt(pilotsLost), pilotsAnswered),
     );
+    tryLosses.setLoss(loss);
     pairLoss = lossOf(pairsLost, pairsAnswered);
     anyLoss = lossOf(anyLost, anyAnswered);
     resetsLimited = anyLoss > loss;
@@ -379,7 +356,10 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
     },
     lost: (host, times, i, isOfPath) => {
       const interval = intervals.at(times, i);
-      if (isOfPath) add(interval, FATES.pathLost);
+      if (isOfPath) {
+        hasLost = true;
+        add(interval, FATES.pathLost);
+      }
       intervals.add(interval, FATES.anyLost);
       if (interval >= 0 && interval < settled) anyLost++;
       countHostLoss(host, interval, isOfPath);
@@ -390,42 +370,43 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
     },
     pilotDeparted: (times, i) => intervals.add(intervals.at(times, i), FATES.pilotSent),
     pilotUnknown: (times, i) => intervals.add(intervals.at(times, i), FATES.pilotSent, -1),
-    pilotAnswered: (times, i, known) => {
-      bursts.pilotAnswered(times, known, i);
+    pilotAnswered: (times, i) => {
       const interval = intervals.at(times, i);
       add(interval, FATES.pilotAnswered);
       return interval;
     },
-    pilotLost: (times, i, known) => {
+    pilotLost: (times, i) => {
+      hasLost = true;
       add(intervals.at(times, i), FATES.pilotLost);
-      factor[0] = 1;
-      lookUpLosses(times, i, 0, 1);
-      bursts.pilotLost(times[i] - known[i], losses[0]);
+    },
+    openPilotAnswered: bursts.pilotAnswered,
+    openPilotLost: (times, known, i) => {
+      if (tryLosses.lookUpEvidence(times, i, 0, 1, smoothed))
+        bursts.pilotLost(times[i] - known[i], losses[0]);
     },
     reckonDoubt,
     doubt,
     recovered: (times, i, step, count) => {
-      factor[0] = 1;
-      lookUpLosses(times, i, step, count);
-      bursts.recovered(pairTries);
+      if (tryLosses.lookUpEvidence(times, i, step, count, smoothed)) bursts.recovered(pairTries);
     },
     followedUp: (times, i, step, count, knownUs, isAnswered) => {
-      factor[0] = 1;
-      lookUpLosses(times, i, step, count);
-      bursts.followedUp(pairTries, knownUs, isAnswered);
+      if (tryLosses.lookUpEvidence(times, i, step, count, smoothed))
+        bursts.followedUp(pairTries, knownUs, isAnswered);
     },
     gaveUp: bursts.gaveUp,
     mustSpread: (times, i) => {
       factor[0] = 1;
-      lookUpLosses(times, i, 0, 1);
+      tryLosses.lookUp(times, i, 0, 1, factor, smoothed);
       return bursts.isClustered() || losses[0] > LOSS_OF_OUTAGE;
     },
     isClustered: bursts.isClustered,
     isIndependent: bursts.isIndependent,
+    burstUs: bursts.meanUs,
     foundOpen: (times, i) => intervals.add(intervals.at(times, i), FATES.open),
     missedPorts: missedPorts.sum,
     loss: () => loss,
     lostSoFar: () => lostSoFar,
+    hasLost: () => hasLost,
     answeredSoFar: () => answeredSoFar,
     settle,
     finish: () => {

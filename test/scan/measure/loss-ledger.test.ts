@@ -54,8 +54,8 @@ function sendPilots(every: number): void {
   for (let i = 0; i < 1000; i++) {
     at((i / 10) * INTERVAL_US);
     ledger.pilotDeparted(times, 0);
-    if (i % every === 0) ledger.pilotLost(times, 0, times);
-    else ledger.pilotAnswered(times, 0, times);
+    if (i % every === 0) ledger.pilotLost(times, 0);
+    else ledger.pilotAnswered(times, 0);
   }
 }
 
@@ -106,8 +106,8 @@ describe("the doubt of a missing answer", () => {
       for (let n = 0; n < 20; n++) {
         at(i * INTERVAL_US);
         ledger.pilotDeparted(times, 0);
-        if (i >= 50 && n < 10) ledger.pilotLost(times, 0, times);
-        else ledger.pilotAnswered(times, 0, times);
+        if (i >= 50 && n < 10) ledger.pilotLost(times, 0);
+        else ledger.pilotAnswered(times, 0);
       }
     }
     ledger.finish();
