@@ -235,7 +235,7 @@ describe.skipIf(skipping("privileges", labProblem() ?? userProblem()))("privileg
     });
 
     test("with --complete it names both capabilities at once, and works as it is", async () => {
-      const { stderr } = await probe(AS_USER, "--complete", at(FAR.ipv4, 1));
+      const { stderr } = await probe(AS_USER, "--complete", "--link", "raw", at(FAR.ipv4, 1));
       expect(stderr).toMatch(/needs root or the capabilities CAP_NET_RAW and, .*, CAP_NET_ADMIN\.$/m);
       expect(stderr).toContain("AmbientCapabilities=CAP_NET_RAW CAP_NET_ADMIN\n");
       const advised = /^ +sudo (setpriv .*)$/m.exec(stderr)?.[1] ?? "";

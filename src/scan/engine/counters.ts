@@ -52,8 +52,8 @@ export interface VerdictTally {
   add(row: number, state: PortState, reason: Reason): void;
   /** The row's verdict, from when its probe was in state `before`, is about to be corrected. */
   remove(row: number, before: ProbeState): void;
-  /** The row is silent; `openDoubt` is the chance that a SYN-ACK of its was lost, and that part of it that bursts make. */
-  addSilence(row: number, openDoubt: Float64Array): void;
+  /** The row is silent. @param doubts as RowLifecycle.decideSilent has them */
+  addSilence(row: number, doubts: Float64Array): void;
 }
 
 export function createVerdictTally(
@@ -92,10 +92,10 @@ export function createVerdictTally(
       counts.path.doubts -= doubtOf[row];
       counts.path.silentTries -= tries[row];
     },
-    addSilence: (row, openDoubt) => {
-      doubtOf[row] = openDoubt[0];
-      counts.path.doubts += openDoubt[0];
-      counts.path.burstDoubts += openDoubt[1];
+    addSilence: (row, doubts) => {
+      doubtOf[row] = doubts[1];
+      counts.path.doubts += doubts[1];
+      counts.path.burstDoubts += doubts[2];
       counts.path.silentTries += tries[row];
     },
   };

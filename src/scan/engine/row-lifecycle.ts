@@ -71,10 +71,10 @@ export interface RowLifecycle {
   decide(row: number, event: ProbeEvent, reason: Reason, nowUs: number): void;
   /**
    * Decides a row whose tries have all stayed without an answer that proves anything, and queues the verdict.
-   * @param doubt the chance that an answer was lost or withheld
-   * @param openDoubt the chance that a SYN-ACK was lost, which no host withholds; and that part of it that bursts of loss make
+   * @param doubts the chance that an answer was lost or withheld; that a SYN-ACK was lost, which no host withholds; and that part of
+   * the latter that bursts of loss make
    */
-  decideSilent(row: number, reason: Reason, doubt: number, openDoubt: Float64Array, nowUs: number): void;
+  decideSilent(row: number, reason: Reason, doubts: Float64Array, nowUs: number): void;
 }
 
 export interface RowLifecycleOptions {
@@ -225,18 +225,12 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     verdictQueue.enqueue();
   }
 
-  function decideSilent(
-    row: number,
-    reason: Reason,
-    doubt: number,
-    openDoubt: Float64Array,
-    nowUs: number,
-  ): void {
-    tally.addSilence(row, openDoubt);
+  function decideSilent(row: number, reason: Reason, doubts: Float64Array, nowUs: number): void {
+    tally.addSilence(row, doubts);
     const verdict = transition(row, PROBE_EVENTS.exhausted, reason);
     if (verdict === undefined) return;
     verdict.atUs = nowUs;
-    verdict.doubt = doubt;
+    verdict.doubt = doubts[0];
     verdictQueue.enqueue();
   }
 

@@ -80,6 +80,7 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
   /** Nothing was waiting to be sent when deadlines were last handled. */
   let isIdle = false;
   let heldLookUs = 0;
+  const doubts = new Float64Array(3);
   /** Until when a sample is tried again before the last are decided; rows that were sampled earlier. */
   let sampleUntilUs = Number.NaN;
   let early = 0;
@@ -304,17 +305,18 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
       rows.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
     } else {
       const mayWithhold = reckonDoubt(row, true, true);
-      let all = doubt[0];
+      doubts[0] = doubt[0];
       if (mayWithhold) reckonDoubt(row, false, true);
       if (!pathState.hasAnswers()) {
         // Nothing at all has answered: the path may be dead.
-        all = 1;
-        doubt[0] = 1;
-        doubt[1] = 1;
+        doubts.fill(1);
+      } else {
+        doubts[1] = doubt[0];
+        doubts[2] = doubt[1];
       }
       const reason =
         open !== undefined ? "unproved-syn" : unprovedReset[row] === 1 ? "unproved-reset" : "no-response";
-      rows.decideSilent(row, reason, all, doubt, nowUs);
+      rows.decideSilent(row, reason, doubts, nowUs);
     }
   }
 

@@ -55,17 +55,18 @@ export interface LossBursts {
   meanUs(): number;
 }
 
-/** The grid: shares of time in bursts, and mean times of bursts from this on, each twice the one before. */
+/**
+ * The grid: shares of time in bursts, and mean times of bursts from this on, each twice the one before. Shorter ones are over by the
+ * next try, and a queue that overflows looks like them.
+ */
 const SHARES = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3] as const;
-const SHORTEST_US = 50_000;
-const TIMES = 10;
+const SHORTEST_US = 200_000;
+const TIMES = 8;
 const CELLS = SHARES.length * TIMES;
 /** Prior probability that losses cluster at all, spread over the grid: the larger the share, the rarer. */
-const PRIOR_CLUSTERED = 0.02;
+const PRIOR_CLUSTERED = 0.01;
 /** Losses count as clustered when they are this many times likelier to be so. */
 const EVIDENCE = 100;
-/** Tries are further apart than this anyway. */
-const HARMLESS_US = 100_000;
 /** Bursts hide answers from this share of time on; they are unlikely when the evidence is this many times less likely with them. */
 const HARMFUL = 0.03;
 const CONTRARY = 0.25;
@@ -81,7 +82,6 @@ const SPANS = 32;
 const SPAN_GAIN = 1 / 64;
 
 const sharesSum = SHARES.reduce((sum, share) => sum + 1 / share, 0);
-const spanOf = (us: number): number => 31 - Math.clz32((us >> 10) | 1);
 const usOf = (span: number): number => 1024 * 2 ** span;
 
 export function createLossBursts(): LossBursts {
@@ -211,7 +211,7 @@ export function createLossBursts(): LossBursts {
       listed[cells++] = cell;
     }
     meanUs /= meanShare;
-    isClustered = clustered > EVIDENCE * PRIOR_CLUSTERED * independent && meanUs > HARMLESS_US;
+    isClustered = clustered > EVIDENCE * PRIOR_CLUSTERED * independent;
   }
 
   for (let cell = 0; cell < CELLS; cell++) {
@@ -227,7 +227,7 @@ export function createLossBursts(): LossBursts {
       firsts++;
     },
     pilotAnswered: (times, known, i) => {
-      pilots[spanOf(times[i] - known[i])]++;
+      pilots[31 - Math.clz32(((times[i] - known[i]) >> 10) | 1)]++;
       isNews = true;
     },
     pilotLost: (us, loss) => {
@@ -259,7 +259,7 @@ export function createLossBursts(): LossBursts {
         return;
       }
       // Where nothing speaks for bursts, one that outlasts all tries is all that is reckoned with.
-      excess[0] = outlasts[spanOf(times[i + (count - 1) * step] - times[i])];
+      excess[0] = outlasts[31 - Math.clz32(((times[i + (count - 1) * step] - times[i]) >> 10) | 1)];
       for (let k = 0; k < count; k++) excess[0] /= losses[k];
     },
     excess,

@@ -80,7 +80,7 @@ export function createTryLosses(intervals: SendIntervals) {
       if (sent < FEWEST_PILOTS && interval >= smoothed) return false;
       const lost = Math.max(0, sent - answered);
       // The evidence must not rest on a loss that chance made small.
-      if (sent > 0) losses[k] = Math.max(losses[k], (lost + Math.sqrt(lost) + 1) / (sent + 2));
+      if (sent > 0) losses[k] = Math.max(losses[k], (lost + 1.5 * Math.sqrt(lost) + 1) / (sent + 2));
       losses[k] = Math.min(MAX_LOSS, Math.max(losses[k], loss));
     }
     return true;

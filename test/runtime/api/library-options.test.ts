@@ -26,7 +26,7 @@ const RENAMED: Readonly<Record<string, string>> = {
 };
 /** What is the command line's alone: its files, its terminal, its process. */
 const OF_COMMAND_LINE =
-  /^(inputList|excludeFile|journal|resume|dryRun|output\w+|pcap(All)?|requireOpen|why(Limit)?|verbose|packetTrace|config|printConfig|noDrop)$/;
+  /^(inputList|excludeFile|journal|resume|dryRun|inputResults|only|showFiles|output\w+|pcap(All)?|requireOpen|why(Limit)?|verbose|packetTrace|config|printConfig|noDrop)$/;
 const OF_LIBRARY = ["signal", "onProgress"];
 
 describe("the library's options", () => {
@@ -106,7 +106,7 @@ describe("the library's options", () => {
       services,
     );
     expect(plan).toMatchObject({ ttl: 64, allAddresses: false, exclude: [{ text: "198.18.0.9" }] });
-    expect([plan.ports, plan.excludePorts]).toEqual([Uint16Array.of(22, 80), Uint16Array.of(443)]);
+    expect([plan.ports?.(), plan.excludePorts]).toEqual([Uint16Array.of(22, 80), Uint16Array.of(443)]);
     const excluded = planOptionsOf({ exclude: ["198.18.0.9:22"] }, services);
     await expect(excluded).rejects.toThrow("hosts go to exclude, ports to excludePorts");
   });
