@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { everyday } from "../everyday.ts";
 import { type Comparison, compare, median, type Rival, timesOurs } from "./compare.ts";
 
-const NETWORKS = everyday(12, 30);
+const NETWORKS = everyday(8, 30);
 const SLOW = 300_000;
 
 describe(`in ${NETWORKS} random networks`, () => {
@@ -31,7 +31,7 @@ describe(`in ${NETWORKS} random networks`, () => {
 
   it("it is more so where loss has nothing to do with the rate", () => {
     const lossy = all.filter(({ loss, ratePps }) => loss > 0.02 && ratePps > 5000);
-    expect(lossy.length).toBeGreaterThan(everyday(4, 12));
+    expect(lossy.length).toBeGreaterThan(everyday(2, 12));
     const times = lossy.map((one) => timesOurs(one, "aimd"));
     expect(median(times)).toBeGreaterThan(6);
     expect(Math.min(...times)).toBeGreaterThan(0.9);
@@ -42,7 +42,7 @@ it(
   "delay alone is no guide where the first SYNs fill the queue: it floods, and open ports are missed",
   () => {
     // Seeds of slow bottlenecks with short queues.
-    for (const seed of [4, 12]) {
+    for (const seed of [4, 12].slice(0, everyday(1, 2))) {
       const { runs, ratePps } = compare(seed, ["vegas"]);
       expect(ratePps).toBeLessThan(1000);
       expect(runs.get("vegas")?.recall, `seed ${seed}`).toBeLessThan(0.96);
