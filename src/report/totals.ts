@@ -100,7 +100,7 @@ function few<Item>(items: readonly Item[], sentence: (item: Item) => string, res
 }
 
 /** Hosts that hold up the run, and times in which nothing could be found out. */
-function hindrances({ rstLimited = [], outages = [], startedMs }: ScanSummary): TotalsLine[] {
+function hindrances({ rstLimited = [], outages = [], bursts, startedMs }: ScanSummary): TotalsLine[] {
   const slowest = [...rstLimited].sort((a, b) => a.perSecond - b.perSecond);
   const since = (ms: number): string => duration(Math.max(0, ms - startedMs));
   return [
@@ -119,6 +119,16 @@ function hindrances({ rstLimited = [], outages = [], startedMs }: ScanSummary): 
       },
       "outages",
     ).map((text): TotalsLine => ({ kind: "warning", text: `warning: ${text}` })),
+    ...(bursts === undefined
+      ? []
+      : [
+          {
+            kind: "note" as const,
+            text:
+              `losses come in bursts of about ${duration(bursts.meanMs)}, ${percent(bursts.share)} of the time: ` +
+              "silent ports were asked again as much later",
+          },
+        ]),
   ];
 }
 /** Whether any host answered for itself. Where none did, nothing is known of the path, nor of what was missed. */

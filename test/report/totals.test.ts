@@ -36,6 +36,12 @@ test("outages are told with their time since the start, whoever was away", () =>
   ]);
 });
 
+test("bursts of loss are told with their length and share of the time", () => {
+  expect(linesOf({ bursts: { share: 0.03, meanMs: 1600 } })).toEqual([
+    "losses come in bursts of about 1.60 s, 3 % of the time: silent ports were asked again as much later",
+  ]);
+});
+
 test("nothing is said of what was not found", () => {
   expect(linesOf({})).toEqual([]);
 });

@@ -180,6 +180,10 @@ function summaryObject(summary: RunSummary, shown: readonly PortState[] | undefi
       from: isoTime(fromMs),
       to: toMs === undefined ? undefined : isoTime(toMs),
     })),
+    bursts:
+      summary.bursts === undefined
+        ? undefined
+        : { share: roundChance(summary.bursts.share), mean_ms: toThousandths(summary.bursts.meanMs) },
     silence: summary.silence?.map(({ code, text }) => ({ code, text })),
     where: summary.where?.map(({ ip, port, kind, from, to, by, doubt, text }) => ({
       ip,

@@ -4,21 +4,31 @@
  */
 import type { Engine } from "../../scan/engine/engine.ts";
 import type { Outage } from "../../scan/measure/outages.ts";
-import type { LimitedHost, ScanProgress, ScanSummary, TimedOutage } from "../../scan/probe/result.ts";
+import type {
+  LimitedHost,
+  LossBurstFindings,
+  ScanProgress,
+  ScanSummary,
+  TimedOutage,
+} from "../../scan/probe/result.ts";
 import { addressText } from "../../socket/table.ts";
 import { wallMs } from "../system/clock.ts";
 
-export type Findings = Pick<ScanSummary, "rstLimited" | "outages">;
+export type Findings = Pick<ScanSummary, "rstLimited" | "outages" | "bursts">;
 
 /** Of each kind at most this many are told. */
 const MOST = 1000;
 
-export function toFindings(engine: Pick<Engine, "hostFindings" | "outages">, nowUs: number): Findings {
+export function toFindings(
+  engine: Pick<Engine, "hostFindings" | "outages" | "bursts">,
+  nowUs: number,
+): Findings {
   const timed = ({ fromUs, toUs }: Outage, ip?: string): TimedOutage => ({
     ...(ip === undefined ? {} : { ip }),
     fromMs: wallMs(fromUs),
     ...(toUs === undefined ? {} : { toMs: wallMs(toUs) }),
   });
+  const bursts = engine.bursts();
   const hosts = engine.hostFindings().map((host) => ({ ...host, ip: addressText(host.words, 0) }));
   return told(
     hosts.flatMap(({ ip, perSecond }) => (perSecond === undefined ? [] : [{ ip, perSecond }])).slice(0, MOST),
@@ -26,6 +36,7 @@ export function toFindings(engine: Pick<Engine, "hostFindings" | "outages">, now
       ...engine.outages(nowUs).map((outage) => timed(outage)),
       ...hosts.flatMap(({ ip, outages }) => outages.map((outage) => timed(outage, ip))),
     ].slice(0, MOST),
+    bursts === undefined ? undefined : { share: bursts.share, meanMs: bursts.us / 1000 },
   );
 }
 
@@ -46,12 +57,17 @@ export function longestHeldUp(all: readonly Pick<ScanProgress, "heldUp">[]): Pic
 }
 
 /** What there is nothing of is left out. */
-const told = (rstLimited: readonly LimitedHost[], outages: readonly TimedOutage[]): Findings => ({
+const told = (
+  rstLimited: readonly LimitedHost[],
+  outages: readonly TimedOutage[],
+  bursts: LossBurstFindings | undefined,
+): Findings => ({
   ...(rstLimited.length === 0 ? {} : { rstLimited }),
   ...(outages.length === 0 ? {} : { outages }),
+  ...(bursts === undefined ? {} : { bursts }),
 });
 
-/** Each worker finds out about its share: a host's RSTs add up, and outages that overlap are one. */
+/** Each worker finds out about its share: a host's RSTs add up, outages that overlap are one, and of bursts the means are taken. */
 export function mergeFindings(all: readonly Findings[]): Findings {
   const limited = new Map<string, number>();
   for (const { ip, perSecond } of all.flatMap(({ rstLimited = [] }) => rstLimited))
@@ -69,5 +85,13 @@ export function mergeFindings(all: readonly Findings[]): Findings {
   return told(
     Array.from(limited, ([ip, perSecond]) => ({ ip, perSecond })),
     merged,
+    meanOf(all.flatMap(({ bursts }) => (bursts === undefined ? [] : [bursts]))),
   );
+}
+
+function meanOf(all: readonly LossBurstFindings[]): LossBurstFindings | undefined {
+  if (all.length === 0) return undefined;
+  const mean = (of: (bursts: LossBurstFindings) => number): number =>
+    all.reduce((sum, bursts) => sum + of(bursts), 0) / all.length;
+  return { share: mean(({ share }) => share), meanMs: mean(({ meanMs }) => meanMs) };
 }

@@ -6,6 +6,7 @@ import type { EngineCounters } from "../../scan/engine/counters.ts";
 import type {
   Established,
   LimitedHost,
+  LossBurstFindings,
   PortState,
   RateDecision,
   RateMetrics,
@@ -28,6 +29,7 @@ export interface EngineReport {
   /** What was found out about hosts and about the path: in its last report. */
   readonly rstLimited?: readonly LimitedHost[];
   readonly outages?: readonly TimedOutage[];
+  readonly bursts?: LossBurstFindings;
   /** How it finds its rate; absent before its first report. */
   readonly rate?: RateMetrics;
 }

@@ -117,6 +117,8 @@ export interface Engine {
   /** What has been found out about single hosts, and about the path, until `nowUs`. */
   hostFindings(): readonly HostFinding[];
   outages(nowUs: number): readonly Outage[];
+  /** How losses come in bursts, where they are known to: share of time, and mean time in microseconds. */
+  bursts(): { readonly share: number; readonly us: number } | undefined;
   /** The host that holds up the run longest, and how long. */
   heldUp(): ReturnType<RstLimited["longest"]>;
   /**
@@ -242,6 +244,8 @@ export function createEngine(options: EngineOptions): Engine {
       Math.min(transmit.nextAt(nowUs), timers.next(), controlSchedule.nextExpiry(), timeouts.nextLook()),
     hostFindings: () => rstLimited.findings(pathState.loss()),
     outages: pathState.outages,
+    bursts: () =>
+      pathState.isClustered() ? { share: pathState.burstShare(), us: pathState.burstUs() } : undefined,
     heldUp: rstLimited.longest,
     lowestUndecided: () => Math.min(controlSchedule.lowestPosition(), inFlight.lowestUndecided()),
     pollVerdict: () => controlSchedule.release() ?? verdictQueue.poll(),

@@ -322,6 +322,7 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
     rateMetrics: engine.rateMetrics,
     hostFindings: engine.hostFindings,
     outages: engine.outages,
+    bursts: engine.bursts,
     heldUp: engine.heldUp,
     stalledUs: engine.stalledUs,
     handleRefusal: (token, errno, nowUs) => {

@@ -77,8 +77,9 @@ export interface LossLedger {
   /** Whether losses are known to come in bursts; whether they are known not to. */
   isClustered(): boolean;
   isIndependent(): boolean;
-  /** The mean time of a burst, in microseconds. */
+  /** The mean time of a burst, in microseconds; and the share of the time that a pair is in one. */
   burstUs(): number;
+  burstShare(): number;
   /** A port is open whose first SYN left at `times[i]`. */
   foundOpen(times: Float64Array, i: number): void;
   /** Sum over the open ports found: how many like each were missed. */
@@ -402,6 +403,7 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
     isClustered: bursts.isClustered,
     isIndependent: bursts.isIndependent,
     burstUs: bursts.meanUs,
+    burstShare: bursts.share,
     foundOpen: (times, i) => intervals.add(intervals.at(times, i), FATES.open),
     missedPorts: missedPorts.sum,
     loss: () => loss,

@@ -161,6 +161,8 @@ export interface ScanSummary {
   readonly rstLimited?: readonly LimitedHost[];
   /** When nothing answered though it had before. */
   readonly outages?: readonly TimedOutage[];
+  /** How losses come in bursts, where they are known to. */
+  readonly bursts?: LossBurstFindings;
   readonly faults: readonly TargetFault[];
   readonly interrupted: boolean;
   /** Wall time of the run in milliseconds; start as milliseconds since the Unix epoch. */
@@ -173,6 +175,12 @@ export interface LimitedHost {
   readonly ip: string;
   /** RSTs per second, an estimate. */
   readonly perSecond: number;
+}
+
+/** Bursts of loss: the share of the time that a pair is in one, 0 to 1, and how long one lasts on average, in milliseconds. */
+export interface LossBurstFindings {
+  readonly share: number;
+  readonly meanMs: number;
 }
 
 /** A time in which one host, or without `ip` the whole path, answered nothing. Milliseconds since the Unix epoch. */

@@ -20,6 +20,7 @@ describe("findings", () => {
         { words: wordsOf("2001:db8::7"), outages: [{ fromUs: 1e6 }] },
       ],
       outages: () => [{ fromUs: 2e6, toUs: 5e6 }],
+      bursts: () => ({ share: 0.1, us: 2e6 }),
     };
     expect(toFindings(engine, 9e6)).toEqual({
       rstLimited: [{ ip: "198.18.0.7", perSecond: 9 }],
@@ -27,8 +28,18 @@ describe("findings", () => {
         { fromMs: wallMs(2e6), toMs: wallMs(5e6) },
         { ip: "2001:db8::7", fromMs: wallMs(1e6) },
       ],
+      bursts: { share: 0.1, meanMs: 2000 },
     });
-    expect(toFindings({ hostFindings: () => [], outages: () => [] }, 9e6)).toEqual({});
+    expect(toFindings({ hostFindings: () => [], outages: () => [], bursts: () => undefined }, 9e6)).toEqual(
+      {},
+    );
+  });
+
+  it("of several workers: of bursts the means, of those that saw any", () => {
+    expect(
+      mergeFindings([{ bursts: { share: 0.1, meanMs: 2000 } }, {}, { bursts: { share: 0.05, meanMs: 1000 } }])
+        .bursts,
+    ).toEqual({ share: expect.closeTo(0.075), meanMs: 1500 });
   });
 
   it("of several workers: RSTs add up, outages that overlap are one, those of different hosts are not", () => {
