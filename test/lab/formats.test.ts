@@ -190,7 +190,8 @@ describe.skipIf(skipping("formats of real scans", labProblem()))("formats of rea
     );
     running.kill("SIGINT");
     running.kill("SIGTERM");
-    expect((await running.finished).status).toBe(143);
+    // Which of the two is handled last is the kernel's choice, when both are pending.
+    expect([130, 143]).toContain((await running.finished).status);
     const { ndjson, ...others } = pairsOf("twice");
     expect(ndjson).toHaveLength(64);
     for (const [format, pairs] of Object.entries(others))
