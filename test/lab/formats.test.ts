@@ -165,7 +165,7 @@ describe.skipIf(skipping("formats of real scans", labProblem()))("formats of rea
       const hosts = new Set(ndjson.map((pair) => pair.split(" ")[0])).size;
       expect(text(`${base}.xml`)).toContain(`<hosts up="${hosts}" down="0" total="${hosts}"/>`);
       expect(text(`${base}.gnmap`)).toContain(`-- ${hosts} IP addresses (${hosts} hosts up) scanned in`);
-      expect(text(`${base}.nmap`)).toMatch(/ports \(4,096 hosts planned(, [\d,]+ answered)?\): /);
+      expect(text(`${base}.nmap`)).toMatch(/ports \([\d,]+ hosts planned(, [\d,]+ answered)?\): /);
     },
     90_000,
   );

@@ -365,11 +365,12 @@ describe.skipIf(skipping("ethernet links", labProblem()))("ethernet links", () =
     const line: Line = JSON.parse(text);
     if (!("frames" in line)) throw new Error(text);
     const { turns, inOrder, longestAgeUs, overrun, echoes, tagged } = line.frames;
-    expect(turns.slice(0, 3)).toEqual([
-      [2048, false],
-      [2048, false],
-      [904, true],
-    ]);
+    // The kernel may retire the ring's last block of them a little later: then one more turn has what is left.
+    const last = turns.findIndex((_, i) => turns.slice(0, i + 1).reduce((sum, [n]) => sum + n, 0) >= 5000);
+    expect(turns.slice(0, last + 1).reduce((sum, [frames]) => sum + frames, 0)).toBe(5000);
+    expect(turns[0]).toEqual([2048, false]);
+    for (const [frames] of turns) expect(frames).toBeLessThanOrEqual(2048);
+    expect(last).toBeLessThanOrEqual(4);
     expect(inOrder).toBe(true);
     expect(longestAgeUs).toBeGreaterThan(20_000);
     expect(longestAgeUs).toBeLessThan(5e6);

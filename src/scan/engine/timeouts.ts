@@ -285,8 +285,7 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
       }
     }
     if (withholds) early = Math.min(early, trusted);
-    pathState.reckonDoubt(host, table.sentAt, from, capacity, early, limited);
-    if (!bursts) doubt[0] -= doubt[1];
+    pathState.reckonDoubt(host, table.sentAt, from, capacity, early, limited, !bursts);
     if (limited && mayWithhold) {
       if (early > 0) doubt[0] = 1 - (1 - doubt[0]) * (1 - controlSchedule.withheld(host));
       doubt[0] *= later;

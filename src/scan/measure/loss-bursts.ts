@@ -106,8 +106,8 @@ export function createLossBursts(): LossBursts {
   let isIndependent = false;
   let meanShare = 0;
   let meanUs = 0;
-  /** Mean span of the tries of pairs that were given up. Before any was, what has been answered tells nothing of those that were not. */
-  let spanUs = 0;
+  /** Mean span of the tries of pairs that were given up (a number of its own would be allocated at each). Before any was, what has been answered tells nothing of those that were not. */
+  const spanUs = new Float64Array(1);
   let pairs = 0;
   let isNews = true;
   let asked = EVERY;
@@ -142,7 +142,7 @@ export function createLossBursts(): LossBursts {
     pairs++;
     isNews = true;
     const { times, i, step, count, losses } = tries;
-    const seenUs = Math.max(spanUs, times[i + (count - 1) * step] - times[i]);
+    const seenUs = Math.max(spanUs[0], times[i + (count - 1) * step] - times[i]);
     for (let cell = 0; cell < CELLS; cell++) {
       chain[0] = shareOf[cell] / losses[0];
       chain[1] = 1 - shareOf[cell];
@@ -175,7 +175,7 @@ export function createLossBursts(): LossBursts {
     for (let cell = 0; cell < CELLS; cell++) {
       let sum =
         evidence[cell] +
-        firsts * Math.log((1 - shareOf[cell]) / (1 - shareOf[cell] * Math.exp(-spanUs / meanOf[cell])));
+        firsts * Math.log((1 - shareOf[cell]) / (1 - shareOf[cell] * Math.exp(-spanUs[0] / meanOf[cell])));
       for (let span = 0; span < SPANS; span++) {
         sum += pilots[span] * outOf[cell * SPANS + span];
       }
@@ -240,7 +240,7 @@ export function createLossBursts(): LossBursts {
     followedUp,
     gaveUp: (times, first, last) => {
       const us = times[last] - times[first];
-      spanUs = spanUs > 0 ? spanUs + SPAN_GAIN * (us - spanUs) : us;
+      spanUs[0] = spanUs[0] > 0 ? spanUs[0] + SPAN_GAIN * (us - spanUs[0]) : us;
     },
     update,
     isClustered: () => isClustered,

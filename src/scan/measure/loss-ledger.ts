@@ -45,6 +45,7 @@ export interface LossLedger {
    * Writes the probability that the `count` SYNs to this host that left at `times[i]`, `times[i + step]` ... were all lost, or
    * their answers, to `doubt[0]`.
    * @param mayBeLimited the host may rate-limit the answers in question: RSTs, not SYN-ACKs
+   * @param withoutBursts as if losses never came in bursts
    */
   reckonDoubt(
     host: number,
@@ -53,6 +54,7 @@ export interface LossLedger {
     step: number,
     count: number,
     mayBeLimited: boolean,
+    withoutBursts?: boolean,
   ): void;
   /** The probability, and that part of it that bursts of loss make. */
   readonly doubt: Float64Array;
@@ -196,6 +198,7 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
     step: number,
     count: number,
     mayBeLimited: boolean,
+    withoutBursts = false,
   ): void {
     factor[0] = 1;
     const prefix = prefixOf[host];
@@ -209,7 +212,7 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
     for (let i = 0; i < count; i++) product *= losses[i];
     doubt[0] = product;
     doubt[1] = 0;
-    if (count === 0) return;
+    if (count === 0 || withoutBursts) return;
     bursts.reckon(pairTries);
     doubt[1] = Math.min(1 - product, product * bursts.excess[0]);
     doubt[0] += doubt[1];
