@@ -58,7 +58,10 @@ describe.skipIf(skipping("stalled readers", why))("a reader that stalls", () => 
     expect(child.exitCode).toBeNull();
     child.kill("SIGINT");
     child.kill("SIGTERM");
-    expect(await ended).toEqual([143, null]);
+    // Which of the two is handled last is the kernel's choice, when both are pending.
+    const [status, signal] = await ended;
+    expect([130, 143]).toContain(status);
+    expect(signal).toBe(null);
   });
 });
 

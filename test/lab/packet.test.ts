@@ -365,12 +365,11 @@ describe.skipIf(skipping("ethernet links", labProblem()))("ethernet links", () =
     const line: Line = JSON.parse(text);
     if (!("frames" in line)) throw new Error(text);
     const { turns, inOrder, longestAgeUs, overrun, echoes, tagged } = line.frames;
-    // The kernel may retire the ring's last block of them a little later: then one more turn has what is left.
+    // The kernel may retire one of the ring's blocks a little later: then one more turn has what is left.
     const last = turns.findIndex((_, i) => turns.slice(0, i + 1).reduce((sum, [n]) => sum + n, 0) >= 5000);
     expect(turns.slice(0, last + 1).reduce((sum, [frames]) => sum + frames, 0)).toBe(5000);
-    expect(turns[0]).toEqual([2048, false]);
-    for (const [frames] of turns) expect(frames).toBeLessThanOrEqual(2048);
-    expect(last).toBeLessThanOrEqual(4);
+    expect(Math.max(...turns.map(([frames]) => frames))).toBe(2048);
+    expect(last).toBeLessThanOrEqual(5);
     expect(inOrder).toBe(true);
     expect(longestAgeUs).toBeGreaterThan(20_000);
     expect(longestAgeUs).toBeLessThan(5e6);
