@@ -18,13 +18,7 @@ const NETWORKS = everyday(1, 5);
 /** On these hardly anything is missed, and what is stated holds. */
 const HOLDS = [
   ...(["host-500ms", "one-source-port-20", "independent-5", "pair-500ms"] as const),
-  ...([
-    "prefix-500ms",
-    "mixed-1-host-500ms",
-    "independent-20",
-    "flow-for-ever",
-    "source-port-for-ever",
-  ] as const),
+  ...(["prefix-500ms", "independent-20", "flow-for-ever", "source-port-for-ever"] as const),
 ] as const;
 /** On these what is missed does not show: nobody asks late enough. */
 const OTHERS = (Object.keys(LOSS_MODELS) as LossModelName[]).filter(
