@@ -21,8 +21,11 @@ const UNIT = [
   "test/cli/options/aliases.test.ts",
   "test/{architecture,mutants,readme}.test.ts",
 ];
-/** They measure time or memory, or fill the machine: beside others they would disturb or be disturbed. */
-const ALONE = ["test/lab/packet.test.ts"];
+/**
+ * They measure time or memory, or fill the machine, such as the kernel's one table of neighbours for all namespaces: beside others
+ * they would disturb or be disturbed.
+ */
+const ALONE = ["test/lab/{neighbours,packet}.test.ts"];
 /** Of those folders, but they start the program that was built. */
 const PROGRAM = ["test/report/html/page.test.ts"];
 
