@@ -7,7 +7,7 @@
  *
  *     transmit, receive, timeouts   what leaves next; what a packet proves; when a try is over
  *     row-lifecycle                 what happens to a row, from its start to its verdict
- *     hosts/ (control-schedule, host-limits, rst-limited), retransmit-queue, held-silences, send-backoff, simultaneous-open, verdict-queue
+ *     hosts/ (control-schedule, host-limits, rst-limited), row-queue, send-backoff, simultaneous-open, verdict-queue
  *     probe/in-flight, congestion/path-state   the rows, and what is known of path and hosts
  */
 import { createIsnHash } from "../../socket/isn.ts";
@@ -29,10 +29,9 @@ import type { RateChange, RateMetrics } from "../probe/result.ts";
 import type { Verdict } from "../probe/verdict.ts";
 import type { Path, ProbeSource } from "../targets/probe-source.ts";
 import { countPath, type EngineCounters, newCounters } from "./counters.ts";
-import { createHeldSilences } from "./held-silences.ts";
 import { createReceive } from "./receive.ts";
-import { createRetransmitQueue } from "./retransmit-queue.ts";
 import { createRowLifecycle } from "./row-lifecycle.ts";
+import { createRowQueue } from "./row-queue.ts";
 import { createSendBackoff } from "./send-backoff.ts";
 import { createSimultaneousOpens } from "./simultaneous-open.ts";
 import { createTimeouts } from "./timeouts.ts";
@@ -157,8 +156,8 @@ export function createEngine(options: EngineOptions): Engine {
   const pacer = createPacer(pathState.rate(), startUs);
   const inFlight = createInFlight({ capacity, maxTries, seed, startUs, ports, localWords, pathState });
   const { table, timers } = inFlight;
-  const retransmitQueue = createRetransmitQueue(capacity);
-  const heldSilences = createHeldSilences(capacity);
+  const retransmitQueue = createRowQueue(capacity);
+  const heldSilences = createRowQueue(capacity);
   const sendBackoff = createSendBackoff();
   // A host that is to have no more than so many SYNs has none that serve the run.
   const isBounded = (options.ratePerHost ?? options.ratePerPrefix ?? options.hostTimeoutUs) !== undefined;
@@ -249,8 +248,9 @@ export function createEngine(options: EngineOptions): Engine {
     heldUp: rstLimited.longest,
     lowestUndecided: () => Math.min(controlSchedule.lowestPosition(), inFlight.lowestUndecided()),
     pollVerdict: () => controlSchedule.release() ?? verdictQueue.poll(),
-    abandon: () => {
+    abandon: (nowUs) => {
       transmit.abandon();
+      timeouts.giveUp(nowUs);
       controlSchedule.giveUp();
     },
   };

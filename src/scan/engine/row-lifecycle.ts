@@ -30,8 +30,7 @@ import type { Reason } from "../probe/result.ts";
 import type { VerdictDraft } from "../probe/verdict.ts";
 import type { Path, Probe, ProbeSource } from "../targets/probe-source.ts";
 import { countPath, createVerdictTally, type EngineCounters } from "./counters.ts";
-import type { HeldSilences } from "./held-silences.ts";
-import type { RetransmitQueue } from "./retransmit-queue.ts";
+import type { RowQueue } from "./row-queue.ts";
 import type { SendBackoff } from "./send-backoff.ts";
 import type { SimultaneousOpens } from "./simultaneous-open.ts";
 import type { VerdictQueue } from "./verdict-queue.ts";
@@ -86,8 +85,8 @@ export interface RowLifecycleOptions {
   readonly pathState: PathState;
   readonly hostLimits: HostLimits;
   readonly controlSchedule: ControlSchedule;
-  readonly retransmitQueue: RetransmitQueue;
-  readonly heldSilences: HeldSilences;
+  readonly retransmitQueue: RowQueue;
+  readonly heldSilences: RowQueue;
   readonly sendBackoff: SendBackoff;
   readonly simultaneousOpens: SimultaneousOpens;
   readonly verdictQueue: VerdictQueue;
@@ -100,7 +99,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
   const { source, paths, ports, counts, inFlight, pathState } = options;
   const { hostLimits, controlSchedule, retransmitQueue, heldSilences, sendBackoff } = options;
   const { simultaneousOpens, verdictQueue } = options;
-  const { table, timers, apart, hostOf, unprovedReset, columnOf } = inFlight;
+  const { table, timers, apart, hostOf, unprovedReset, spread, columnOf } = inFlight;
   const tally = createVerdictTally(counts, table);
   const probe: Probe = { words: new Uint32Array(ADDRESS_WORDS), port: 0, path: 0, position: 0 };
   let { total } = source;
@@ -123,6 +122,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     hostLimits.clear(row);
     apart[row] = 0;
     unprovedReset[row] = 0;
+    spread[row] = 0;
     hostOf[row] = pathState.hostOf(probe.words, 0, nowUs);
     counts.started++;
     return row;
@@ -180,7 +180,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     timers.cancel(row);
     hostLimits.forget(row);
     retransmitQueue.cancel(row);
-    heldSilences.forget(row);
+    heldSilences.cancel(row);
     sendBackoff.forget(row);
     simultaneousOpens.forget(row);
     table.linger(row, event === PROBE_EVENTS.accepted || event === PROBE_EVENTS.refused);

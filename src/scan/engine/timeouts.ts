@@ -13,24 +13,25 @@ import type { HostLimits } from "../hosts/host-limits.ts";
 import type { RstLimited } from "../hosts/rst-limited.ts";
 import { MARKS } from "../measure/host-cache.ts";
 import { FEWEST_TRIES } from "../measure/loss.ts";
-import type { InFlight } from "../probe/in-flight.ts";
-import type { HeldSilences } from "./held-silences.ts";
-import type { RetransmitQueue } from "./retransmit-queue.ts";
+import { type InFlight, SPREAD_SAMPLED } from "../probe/in-flight.ts";
 import type { RowLifecycle } from "./row-lifecycle.ts";
+import type { RowQueue } from "./row-queue.ts";
 import type { SendBackoff } from "./send-backoff.ts";
 import type { SimultaneousOpens } from "./simultaneous-open.ts";
 
 export interface TimeoutsOptions {
-  /** A silent port gets no further try once its doubt is below this; 0 to use all tries. The second holds where losses are known to come in bursts, which the doubt then reckons with. */
+  /** A silent port gets no further try once its doubt is below this; 0 to use all tries. */
   readonly acceptedDoubt: number;
+  /** The same where losses are known to come in bursts, which the doubt then reckons with. */
   readonly acceptedInBursts: number;
   readonly inFlight: InFlight;
   readonly pathState: PathState;
   readonly rstLimited: RstLimited;
   readonly controlSchedule: ControlSchedule;
   readonly hostLimits: HostLimits;
-  readonly retransmitQueue: RetransmitQueue;
-  readonly heldSilences: HeldSilences;
+  readonly retransmitQueue: RowQueue;
+  /** Silent rows that have had their tries and wait until it is known whether losses come in bursts. Their timers are off. */
+  readonly heldSilences: RowQueue;
   readonly sendBackoff: SendBackoff;
   readonly simultaneousOpens: SimultaneousOpens;
   readonly rows: RowLifecycle;
@@ -55,10 +56,10 @@ const SPREAD_LOOK_US = 250_000;
 
 /** Silences are held for at most this long after their last try, in microseconds, while it is not known whether losses cluster. */
 const LONGEST_HOLD_US = 3_000_000;
-/** So many of them are tried again, for so long, before the last are decided, if nothing else has told. */
+/** So many of them are tried again, for so long, before the last are decided, if nothing else has told; and so many while the run goes on. */
 const SAMPLE = 200;
-const EARLY_SAMPLE = 100;
 const SAMPLE_US = 200_000;
+const EARLY_SAMPLE = 100;
 /** How often held ones are looked at. */
 const HOLD_LOOK_US = 20_000;
 
@@ -67,13 +68,15 @@ export interface Timeouts {
   expire(nowUs: number): void;
   /** When held silences are looked at next; Infinity when none is held. */
   nextLook(): number;
+  /** Decides held silences as they are. */
+  giveUp(nowUs: number): void;
 }
 
 export function createTimeouts(options: TimeoutsOptions): Timeouts {
   const { acceptedDoubt, acceptedInBursts, inFlight, pathState, rstLimited, controlSchedule, hostLimits } =
     options;
   const { retransmitQueue, sendBackoff, simultaneousOpens, heldSilences, rows } = options;
-  const { table, timers, hostOf, unprovedReset, columnOf, hostIn } = inFlight;
+  const { table, timers, hostOf, unprovedReset, spread, columnOf, hostIn } = inFlight;
   const { capacity, maxTries } = table;
   const { hosts, doubt } = pathState;
 
@@ -81,7 +84,7 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
   let isIdle = false;
   let heldLookUs = 0;
   const doubts = new Float64Array(3);
-  /** Until when a sample is tried again before the last are decided; rows that were sampled earlier. */
+  /** Until when a sample is tried again before the last are decided; how many rows were sampled before that. */
   let sampleUntilUs = Number.NaN;
   let early = 0;
 
@@ -138,16 +141,16 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
    * of them is tried again first.
    */
   function letGo(nowUs: number): void {
-    if (heldSilences.count() === 0) return;
+    if (!heldSilences.any()) return;
     heldLookUs = nowUs + HOLD_LOOK_US;
     const isClustered = pathState.isClustered();
     const isLast =
-      rows.undecided() === heldSilences.count() && !rows.mayStart() && !controlSchedule.isFollowingUp();
+      rows.undecided() === heldSilences.length() && !rows.mayStart() && !controlSchedule.isFollowingUp();
     if (isLast && !isClustered && Number.isNaN(sampleUntilUs) && !pathState.isIndependent()) {
       trySample(nowUs);
       return;
     }
-    for (let row = heldSilences.oldest(); row >= 0; row = heldSilences.oldest()) {
+    for (let row = heldSilences.first(); row >= 0; row = heldSilences.first()) {
       const lastUs = table.sentAt[columnOf(row, table.tries[row] - 1)];
       const hasTime = nowUs - lastUs < LONGEST_HOLD_US || nowUs < sampleUntilUs;
       if (!isClustered && !isLast && !rows.needsRoom() && hasTime) return;
@@ -162,35 +165,40 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
    * being tried, which takes no time.
    */
   function sampleBeforeEnd(row: number, nowUs: number): boolean {
-    const host = hostIn(row, nowUs);
-    const isWanted =
-      !heldSilences.isSampled(row) &&
+    const mayBe =
       early < EARLY_SAMPLE &&
+      (spread[row] & SPREAD_SAMPLED) === 0 &&
       acceptedDoubt > 0 &&
       table.tries[row] < maxTries &&
-      (hosts.open[host] > 0 || hosts.closed[host] > 0) &&
       rows.mayStart() &&
       !rows.needsRoom();
-    if (!isWanted) return false;
+    if (!mayBe) return false;
+    const host = hostIn(row, nowUs);
+    if (hosts.open[host] === 0 && hosts.closed[host] === 0) return false;
     early++;
-    heldSilences.sample(row);
+    spread[row] |= SPREAD_SAMPLED;
     return true;
   }
 
+  /** Takes the sample from those of all times: what was lost may have been lost at any. */
   function trySample(nowUs: number): void {
     sampleUntilUs = nowUs + SAMPLE_US;
-    for (let n = 0; n < SAMPLE; n++) {
-      const row = heldSilences.oldest();
-      if (row < 0) return;
-      heldSilences.cancel(row);
-      heldSilences.sample(row);
-      timers.arm(row, nowUs, 1);
+    const every = Math.ceil(heldSilences.length() / SAMPLE);
+    let row = heldSilences.first();
+    for (let n = 0; row >= 0; n++) {
+      const next = heldSilences.behind(row);
+      if (n % every === 0) {
+        heldSilences.cancel(row);
+        spread[row] |= SPREAD_SAMPLED;
+        timers.arm(row, nowUs, 1);
+      }
+      row = next;
     }
   }
 
   /** Whether the row is of a sample, and its time for further tries is not over. */
   const isInSample = (row: number, nowUs: number): boolean =>
-    heldSilences.isSampled(row) && (nowUs < sampleUntilUs || rows.mayStart());
+    (spread[row] & SPREAD_SAMPLED) !== 0 && (nowUs < sampleUntilUs || rows.mayStart());
 
   /** Whether the row's last try has timed out. If not, its timer is armed again. */
   function isOver(row: number, nowUs: number): boolean {
@@ -221,34 +229,40 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
     return doubt[0] < acceptedInBursts || spanUs >= LONGEST_SPREAD_US || rows.needsRoom();
   }
 
-  /** The row waits for its next try, and there is room for it to. */
+  /** The time of the row's next try has been set since its last. */
+  const isSet = (row: number): boolean => (spread[row] & ~SPREAD_SAMPLED) === table.tries[row];
+
+  /** The row waits for its next try, still has to, and there is room for it to. */
   const isSpread = (row: number, nowUs: number): boolean =>
     table.tries[row] > 0 &&
-    table.sentAt[columnOf(row, table.tries[row])] > nowUs &&
+    isSet(row) &&
     (pathState.isClustered() || isInSample(row, nowUs)) &&
+    table.sentAt[columnOf(row, table.tries[row])] > nowUs &&
     !rows.needsRoom();
 
   /** Whether the row's next try has to wait longer than usual, because of bursts. Its timer is set then. */
   function mustWait(row: number, nowUs: number): boolean {
     const tries = table.tries[row];
+    if (tries < FEWEST_TRIES || acceptedDoubt === 0 || rows.needsRoom()) return false;
+    if (nowUs - table.sentAt[row] > LONGEST_SPREAD_US) return false;
     const last = columnOf(row, tries - 1);
-    const next = columnOf(row, tries);
-    if (tries < FEWEST_TRIES || acceptedDoubt === 0 || !pathState.mustSpread(table.sentAt, last))
-      return false;
-    if (rows.needsRoom() || nowUs - table.sentAt[row] > LONGEST_SPREAD_US) return false;
-    // Unless it has been set since the last try.
-    if (table.sentAt[next] <= table.sentAt[last]) spread(row, next, tries + 1 - table.unsent[row]);
-    const leftUs = table.sentAt[next] - nowUs;
+    if (!isInSample(row, nowUs) && !pathState.mustSpread(table.sentAt, last)) return false;
+    if (!isSet(row)) setNext(row);
+    const leftUs = table.sentAt[columnOf(row, tries)] - nowUs;
     if (leftUs <= 0) return false;
     timers.arm(row, nowUs, Math.min(leftUs + 1, SPREAD_LOOK_US) | 0);
     return true;
   }
 
-  /** Sets when the row's next try, the `count`-th that leaves, is due: as soon as it makes the doubt small enough, if it can. */
-  function spread(row: number, next: number, count: number): void {
+  /** Sets when the row's next try is due: as soon as it makes the doubt small enough, if it can. */
+  function setNext(row: number): void {
+    const tries = table.tries[row];
+    const next = columnOf(row, tries);
     const firstUs = table.sentAt[row];
-    const spanUs = table.sentAt[columnOf(row, table.tries[row] - 1)] - firstUs;
+    const spanUs = table.sentAt[columnOf(row, tries - 1)] - firstUs;
     const from = columnOf(row, table.unsent[row]);
+    const count = tries + 1 - table.unsent[row];
+    spread[row] = (spread[row] & SPREAD_SAMPLED) | tries;
     const furthest = Math.min(LONGEST_SPREAD_US, spanUs + FORGOTTEN * pathState.burstUs());
     for (const factor of SPREADS) {
       table.sentAt[next] = firstUs + Math.min(furthest, factor * spanUs);
@@ -321,6 +335,12 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
 
   return {
     expire,
-    nextLook: () => (heldSilences.count() > 0 ? heldLookUs : Number.POSITIVE_INFINITY),
+    nextLook: () => (heldSilences.any() ? heldLookUs : Number.POSITIVE_INFINITY),
+    giveUp: (nowUs) => {
+      for (let row = heldSilences.first(); row >= 0; row = heldSilences.first()) {
+        heldSilences.cancel(row);
+        exhaust(row, nowUs);
+      }
+    },
   };
 }

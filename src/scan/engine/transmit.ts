@@ -25,8 +25,8 @@ import type { InFlight } from "../probe/in-flight.ts";
 import { createSynTemplate, identificationOf } from "../probe/syn-template.ts";
 import type { Path } from "../targets/probe-source.ts";
 import type { EngineCounters } from "./counters.ts";
-import type { RetransmitQueue } from "./retransmit-queue.ts";
 import type { RowLifecycle } from "./row-lifecycle.ts";
+import type { RowQueue } from "./row-queue.ts";
 import type { SendBackoff } from "./send-backoff.ts";
 import type { SimultaneousOpens } from "./simultaneous-open.ts";
 
@@ -54,7 +54,7 @@ export interface TransmitOptions {
   readonly inFlight: InFlight;
   readonly pathState: PathState;
   readonly pacer: Pacer;
-  readonly retransmitQueue: RetransmitQueue;
+  readonly retransmitQueue: RowQueue;
   readonly sendBackoff: SendBackoff;
   readonly controlSchedule: ControlSchedule;
   readonly simultaneousOpens: SimultaneousOpens;

@@ -7,8 +7,8 @@
  *
  *     pilots      a port that answered a while ago is lost now: a burst has begun, or chance; and those that answer
  *     follow-ups  the same port, asked again until it answers: how long it lasts (hosts/follow-ups.ts)
- *     pairs       those answered after lost tries. Pairs that never are show nothing, so a pair's likelihood is that of being
- *                 answered within the time for which pairs are tried
+ *     pairs       those answered after lost tries: how long it took, given that the first was lost. Pairs that never are answered
+ *                 show nothing, so it is also given that the answer came within the time for which pairs are tried
  *
  * It fails where bursts are not exponential: a few of minutes among many of milliseconds count as many of seconds. A host that is
  * away for the whole run shows nowhere. Without evidence the prior holds.
@@ -28,8 +28,6 @@ export interface Tries {
 export interface LossBursts {
   /** A pair was answered at its last try; all before it were lost. */
   recovered(tries: Tries): void;
-  /** A pair was answered at its first. */
-  answeredFirst(): void;
   /** A pilot was answered that left at `times[i]`, when its port was last known to answer at `known[i]`. (Times as arguments would be allocated.) */
   pilotAnswered(times: Float64Array, known: Float64Array, i: number): void;
   /** One was lost that left `us` after its port was known to answer. @param loss the path's */
@@ -66,7 +64,7 @@ const CELLS = SHARES.length * TIMES;
 /** Prior probability that losses cluster at all, spread over the grid: the larger the share, the rarer. */
 const PRIOR_CLUSTERED = 0.01;
 /** Losses count as clustered when they are this many times likelier to be so. */
-const EVIDENCE = 100;
+const EVIDENCE = 300;
 /** Bursts hide answers from this share of time on; they are unlikely when the evidence is this many times less likely with them. */
 const HARMFUL = 0.03;
 const CONTRARY = 0.25;
@@ -93,9 +91,8 @@ export function createLossBursts(): LossBursts {
   const outlastOf = new Float64Array(CELLS * SPANS);
   /** Per cell: the logarithm of its likelihood relative to that of no bursts, but for what is counted below. */
   const evidence = new Float64Array(CELLS);
-  /** Pilots that were answered, by time since their port had answered; pairs that were answered at once. */
+  /** Pilots that were answered, by time since their port had answered. */
   const pilots = new Float64Array(SPANS);
-  let firsts = 0;
   /** The cells that count, and their weights; the weight of no bursts is what is left of 1. */
   const weights = new Float64Array(CELLS);
   const listed = new Int32Array(CELLS);
@@ -106,7 +103,7 @@ export function createLossBursts(): LossBursts {
   let isIndependent = false;
   let meanShare = 0;
   let meanUs = 0;
-  /** Mean span of the tries of pairs that were given up (a number of its own would be allocated at each). Before any was, what has been answered tells nothing of those that were not. */
+  /** Mean span of the tries of pairs that were given up. A number of its own would be allocated at each. */
   const spanUs = new Float64Array(1);
   let pairs = 0;
   let isNews = true;
@@ -146,9 +143,10 @@ export function createLossBursts(): LossBursts {
     for (let cell = 0; cell < CELLS; cell++) {
       chain[0] = shareOf[cell] / losses[0];
       chain[1] = 1 - shareOf[cell];
+      const seen = chain[0] * (1 - Math.exp(-seenUs / meanOf[cell])) + chain[1];
       follow(cell, tries, count - 1);
       pass(cell, tries, count - 1);
-      evidence[cell] += Math.log(chain[1] / (1 - shareOf[cell] * Math.exp(-seenUs / meanOf[cell])));
+      evidence[cell] += Math.log(chain[1] / seen);
     }
   }
 
@@ -173,9 +171,7 @@ export function createLossBursts(): LossBursts {
     pairs = 0;
     let most = 0;
     for (let cell = 0; cell < CELLS; cell++) {
-      let sum =
-        evidence[cell] +
-        firsts * Math.log((1 - shareOf[cell]) / (1 - shareOf[cell] * Math.exp(-spanUs[0] / meanOf[cell])));
+      let sum = evidence[cell];
       for (let span = 0; span < SPANS; span++) {
         sum += pilots[span] * outOf[cell * SPANS + span];
       }
@@ -223,9 +219,6 @@ export function createLossBursts(): LossBursts {
   update();
   return {
     recovered,
-    answeredFirst: () => {
-      firsts++;
-    },
     pilotAnswered: (times, known, i) => {
       pilots[31 - Math.clz32(((times[i] - known[i]) >> 10) | 1)]++;
       isNews = true;

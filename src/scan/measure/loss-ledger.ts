@@ -354,7 +354,6 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
       if (isOfPath) {
         increment(prefixes.answered, prefixOf[host]);
         pairsAnswered++;
-        if ((flags & ANSWER.firstSyn) !== 0) bursts.answeredFirst();
       }
       return interval;
     },
@@ -399,9 +398,10 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
     },
     gaveUp: bursts.gaveUp,
     mustSpread: (times, i) => {
+      if (bursts.isClustered()) return true;
       factor[0] = 1;
       tryLosses.lookUp(times, i, 0, 1, factor, smoothed);
-      return bursts.isClustered() || losses[0] > LOSS_OF_OUTAGE;
+      return losses[0] > LOSS_OF_OUTAGE;
     },
     isClustered: bursts.isClustered,
     isIndependent: bursts.isIndependent,

@@ -57,7 +57,7 @@ export function createTryLosses(intervals: SendIntervals) {
   /**
    * Fills `tries` with what evidence of bursts is held against: pilots that left just before each SYN and have no answer. By now
    * their fates are known, which the estimates lag behind: at a start they would make independent losses look like bursts.
-   * @returns false when there were too few
+   * @returns false when it is not known any more when one of them left
    */
   function lookUpEvidence(
     times: Float64Array,
@@ -77,10 +77,11 @@ export function createTryLosses(intervals: SendIntervals) {
         sent += intervals.get(i, FATES.pilotSent);
         answered += intervals.get(i, FATES.pilotAnswered);
       }
-      if (sent < FEWEST_PILOTS && interval >= smoothed) return false;
       const lost = Math.max(0, sent - answered);
-      // The evidence must not rest on a loss that chance made small.
-      if (sent > 0) losses[k] = Math.max(losses[k], (lost + 1.5 * Math.sqrt(lost) + 1) / (sent + 2));
+      // Few pilots count only as long as nothing else tells. The evidence must not rest on a loss that chance made small.
+      if (sent >= FEWEST_PILOTS || interval >= smoothed) {
+        losses[k] = Math.max(losses[k], (lost + 1.5 * Math.sqrt(lost) + 1) / (sent + 2));
+      }
       losses[k] = Math.min(MAX_LOSS, Math.max(losses[k], loss));
     }
     return true;

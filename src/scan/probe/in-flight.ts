@@ -19,6 +19,11 @@ export interface InFlight {
   readonly apart: Uint32Array;
   /** Per row: 1 when a reset came to one of its tries that proves nothing. */
   readonly unprovedReset: Uint8Array;
+  /**
+   * Per row: SPREAD_SAMPLED for one of the sample that is tried again later; and below it the number of tries after which the time
+   * of the next was set, in `sentAt`, because of bursts of loss; 0 when it was not.
+   */
+  readonly spread: Uint8Array;
   /** Index of a row's try in the table's per-try columns. */
   columnOf(row: number, attempt: number): number;
   /** The row's host entry, looked up again if it has been given to another host. */
@@ -28,6 +33,8 @@ export interface InFlight {
   /** The lowest position of an undecided row; Infinity when there is none. Looks at every row. */
   lowestUndecided(): number;
 }
+
+export const SPREAD_SAMPLED = 0x80;
 
 export interface InFlightOptions {
   readonly capacity: number;
@@ -55,6 +62,7 @@ export function createInFlight(options: InFlightOptions): InFlight {
     hostOf,
     apart: new Uint32Array(capacity),
     unprovedReset: new Uint8Array(capacity),
+    spread: new Uint8Array(capacity),
     columnOf: (row, attempt) => attempt * capacity + row,
     hostIn: (row, nowUs) => {
       if (!hosts.holds(hostOf[row], table.peer, row * ADDRESS_WORDS)) {
