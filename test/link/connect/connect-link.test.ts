@@ -157,6 +157,16 @@ describe("a link that connects", () => {
     expect(link.undecided.nextInUs()).toBe(Number.POSITIVE_INFINITY);
   });
 
+  it("tells what has come, however late it looks", () => {
+    send([1]);
+    const slot = sockets.of(1);
+    sockets.said.push((to) => to.connected(slot));
+    now += 10 * HOLD_US;
+    link.drain();
+    expect(heard).toMatchObject([{ port: 1, flags: FLAGS.SYN | FLAGS.ACK }]);
+    expect(link.undecided.room()).toBe(4);
+  });
+
   it("ends every try of a decided pair, and nothing else", () => {
     send([7], 4, 61_000);
     send([8], 4, 61_000);
