@@ -158,14 +158,14 @@ describe("fragments", () => {
 
   it.each([
     [4, 65_535 - 20],
-    [6, 65_535],
+    [6, 65_535 - 8],
   ] as const)("make no packet that is longer than one can be (IPv%d)", (version, longest) => {
     const parts = (id: number, length: number): (Uint8Array | undefined)[] => {
-      const packet: Packet = { version, id, payload: new Uint8Array(length) };
+      const packet: Packet = { version, id, payload: new Uint8Array(length), hasOptions: true };
       return [take(part(packet, 0, 32_768, false)), take(part(packet, 32_768, length, true))];
     };
     const [, made] = parts(7, longest);
-    expect(made?.length).toBe(longest + (version === 4 ? 20 : 40));
+    expect(made?.length).toBe(longest + (version === 4 ? 20 : 48));
     const [, other] = parts(8, longest + 1);
     expect(other?.length ?? 0).toBeLessThan(33_000);
   });
@@ -204,6 +204,22 @@ describe("fragments", () => {
     }
     expect(take(part({ version: 4, id: 7, payload: new Uint8Array(32) }, 16, 32, true))).toBeUndefined();
     expect(take(piece)).toBeDefined();
+  });
+
+  it.each([
+    ["65 of them", Array.from({ length: 65 }, (_, i) => [8 * i, 8 * i + 8] as const)],
+    [
+      "one of odd length before the last",
+      [
+        [0, 15],
+        [15, 24],
+      ] as const,
+    ],
+  ])("make nothing: %s", (_, parts) => {
+    const packet: Packet = { version: 6, id: 7, payload: new Uint8Array(65 * 8) };
+    const made = parts.map(([from, to], i) => take(part(packet, from, to, i === parts.length - 1)));
+    // No more than the first, which is given up.
+    for (const each of made) expect(each?.length ?? 0).toBeLessThanOrEqual(40 + 8 + 8);
   });
 
   it("of many packets that are never whole take no more room: the oldest goes, and is handed over", () => {

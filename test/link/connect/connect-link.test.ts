@@ -181,6 +181,18 @@ describe("a link that connects", () => {
     expect([...sockets.busy.values()]).toEqual([8]);
   });
 
+  it("ends the other tries of a decided pair when one in the middle is over already", () => {
+    for (const localPort of [61_000, 61_001, 61_002]) send([7], 4, localPort);
+    const [, middle] = sockets.busy.keys();
+    sockets.said.push((to) => to.lost(middle));
+    link.drain();
+    send([8]);
+    sockets.ended.length = 0;
+    decided(7);
+    expect(sockets.ended).toEqual([7, 7]);
+    expect([...sockets.busy.values()]).toEqual([8]);
+  });
+
   it("does with fewer sockets when the system has no more, and asks again later", () => {
     sockets.most = 2;
     expect(send([1, 2, 3])).toBe(2);
