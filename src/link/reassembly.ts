@@ -13,7 +13,8 @@ import * as ipv6 from "../wire/ipv6.ts";
 const MOST_PACKETS = 64;
 /** Fragments of one packet. */
 const MOST_FRAGMENTS = 64;
-const LONGEST_PAYLOAD = 65_535;
+/** The most that the length fields of both IP versions can say, in bytes. */
+const LONGEST = 65_535;
 /** How long a packet may be incomplete, in microseconds (RFC 8200 4.5; Linux: ipfrag_time). */
 const LONGEST_US = 30e6;
 const FRAGMENT_HEADER_LENGTH = 8;
@@ -114,12 +115,12 @@ export function createReassembly(): Reassembly {
       packets.set(key, packet);
       // All but the last are of whole units of eight bytes.
       const isBad =
-        to > LONGEST_PAYLOAD ||
         payload.length === 0 ||
         (!isLast && payload.length % 8 !== 0) ||
         packet.parts.length === MOST_FRAGMENTS ||
         packet.parts.some((part) => from < part.from + part.payload.length && part.from < to) ||
-        (isLast ? packet.length !== undefined : to > (packet.length ?? LONGEST_PAYLOAD));
+        (isLast && (packet.length !== undefined || packet.parts.some((part) => part.from > from))) ||
+        to > (packet.length ?? LONGEST);
       if (isBad) return giveUp(key) ?? lost;
       packet.parts.push({ from, payload });
       if (from === 0) packet.first = copy(b, at, end);
@@ -127,7 +128,7 @@ export function createReassembly(): Reassembly {
       const have = packet.parts.reduce((sum, part) => sum + part.payload.length, 0);
       if (packet.first === undefined || packet.length !== have) return lost;
       packets.delete(key);
-      return join(packet.first, packet.length, packet.parts);
+      return join(packet.first, packet.length, packet.parts) ?? packet.first;
     },
   };
 }
@@ -135,18 +136,20 @@ export function createReassembly(): Reassembly {
 const keyOf = (hosts: Address, identification: number, protocol: number): string =>
   `${hosts.join()} ${identification} ${protocol}`;
 
-/** The packet whose first fragment, payload and its length these are. */
-function join(first: Uint8Array, length: number, parts: readonly Part[]): Uint8Array {
+/** The packet whose first fragment, payload and its length these are; undefined when it is longer than a packet can be. */
+function join(first: Uint8Array, length: number, parts: readonly Part[]): Uint8Array | undefined {
   if (first[0] >> 4 === 4) {
     const header = ipv4.parse(first, 0, first.length);
     if (header === undefined) throw new RangeError("a fragment that was taken has no header");
     const headerLength = ipv4.bufferLength(header);
+    if (headerLength + length > LONGEST) return undefined;
     const packet = new Uint8Array(headerLength + length);
     ipv4.emit(packet, 0, { ...header, totalLength: packet.length, moreFragments: false });
     for (const { from, payload } of parts) packet.set(payload, headerLength + from);
     return packet;
   }
   const at = ipv6.fragmentHeaderAt(first, 0, first.length);
+  if (at - ipv6.HEADER_LENGTH + length > LONGEST) return undefined;
   const packet = new Uint8Array(at + length);
   packet.set(first.subarray(0, at));
   putU16(packet, ipv6.PAYLOAD_LENGTH, packet.length - ipv6.HEADER_LENGTH);

@@ -85,11 +85,12 @@ export function isFragment(b: Uint8Array, at: number): boolean {
   return (u16(b, at + FRAGMENT) & (MORE_FRAGMENTS | FRAGMENT_OFFSET)) !== 0;
 }
 
-/** Where in the original payload this fragment belongs, in bytes (the field counts units of 8), 0 … 65528. */
+/** Whether fragments of the original packet follow behind this one. */
 export function moreFragments(b: Uint8Array, at: number): boolean {
   return (u16(b, at + FRAGMENT) & MORE_FRAGMENTS) !== 0;
 }
 
+/** Where in the original payload this fragment belongs, in bytes (the field counts units of 8), 0 … 65528. */
 export function fragmentOffset(b: Uint8Array, at: number): number {
   return (u16(b, at + FRAGMENT) & FRAGMENT_OFFSET) * 8;
 }

@@ -2,6 +2,7 @@
  * `--link connect`, and `auto` without CAP_NET_RAW, as an ordinary user without any capability against real kernels: what is found and
  * how it is worded, that each SYN on the wire is one of the run's own, that no connection stays, and that few descriptors are enough.
  */
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AS_USER, type Stage, setStage, userProblem } from "../cli/identity.ts";
 import { type Finished, linesOf, run } from "../cli/process.ts";
@@ -28,6 +29,7 @@ interface Connected extends Found {
   readonly banner?: string;
 }
 
+const CONNECTOR_RUN = fileURLToPath(new URL("connector-run.ts", import.meta.url));
 const OPEN = 2299;
 /** One of those that the kernel gives to its own connections. */
 const FROM_HERE = 40_000;
@@ -170,6 +172,20 @@ describe.skipIf(skipping("--link connect", labProblem() ?? userProblem()))("--li
       expect(each.rtt_ms).toBeLessThan(900);
     }
   });
+
+  it.each(["ipv4", "ipv6"] as const)(
+    "does not take what an ended connect came to for the next one's (%s)",
+    async (version) => {
+      // SYNs to the silent host are counted.
+      await silence;
+      const { unreachable, blackhole } = BEYOND;
+      const addresses = [unreachable[version], blackhole[version], FAR[version]];
+      const argv = [process.execPath, "--import", "tsx", CONNECTOR_RUN, ...addresses, String(OPEN)];
+      const { status, stdout, stderr } = await run(inNamespace(lab.near, argv));
+      expect([status, stderr]).toEqual([0, ""]);
+      expect(JSON.parse(stdout)).toEqual({ silent: [], open: ["connected"] });
+    },
+  );
 
   it("sends no SYN but the run's own: the kernel's retransmissions never leave", async () => {
     const { stdout, counted } = await silence;

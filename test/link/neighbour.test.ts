@@ -95,6 +95,20 @@ describe("the neighbour table", () => {
     expect(macOf(table, host)).toBe(formatMac(expected));
   });
 
+  it("an answer without the override flag confirms what is known, and is taken where nothing is", () => {
+    const table = createNeighbourTable({ reachableUs: 30 * SECOND });
+    const hear = (mac: Uint8Array, atUs: number): void => table.hear(words(host), 0, mac, false, atUs);
+    hear(MAC_A, 0);
+    const row = table.find(words(host), 0);
+    table.age(31 * SECOND);
+    expect(table.isStale(row)).toBe(true);
+    hear(MAC_A, 31 * SECOND);
+    expect(table.isStale(row)).toBe(false);
+    table.failed(row);
+    hear(MAC_B, 32 * SECOND);
+    expect(macOf(table, host)).toBe(formatMac(MAC_B));
+  });
+
   it("holds as many as a link has, IPv4 and IPv6, as a Map would", () => {
     const hosts = fc.oneof(
       fc.nat(0xffff).map((n) => Uint8Array.of(198, 18, n >> 8, n & 0xff)),

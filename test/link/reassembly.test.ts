@@ -156,6 +156,44 @@ describe("fragments", () => {
     expect(made.filter((each) => each !== undefined && each.length > 28)).toEqual([]);
   });
 
+  it.each([
+    [4, 65_535 - 20],
+    [6, 65_535 - 8],
+  ] as const)("make no packet that is longer than one can be (IPv%d)", (version, longest) => {
+    const parts = (id: number, length: number): (Uint8Array | undefined)[] => {
+      const packet: Packet = { version, id, payload: new Uint8Array(length), hasOptions: true };
+      return [take(part(packet, 0, 32_768, false)), take(part(packet, 32_768, length, true))];
+    };
+    const [, made] = parts(7, longest);
+    expect(made?.length).toBe(longest + (version === 4 ? 20 : 48));
+    const [, other] = parts(8, longest + 1);
+    expect(other?.length ?? 0).toBeLessThan(33_000);
+  });
+
+  it("whatever parts they claim to be, nothing is thrown and what is made is as long as it says", () => {
+    // As long as all parts together, and the part behind it leaves a gap.
+    const endBeforeAPart = [
+      { from: 0, length: 8, isLast: false },
+      { from: 3, length: 8, isLast: false },
+      { from: 2, length: 4, isLast: true },
+    ];
+    const claim = fc.record({ from: fc.nat(4), length: fc.constantFrom(4, 8, 16), isLast: fc.boolean() });
+    fc.assert(
+      fc.property(fc.constantFrom(4, 6), fc.array(claim, { maxLength: 6 }), (version, claims) => {
+        reassembly = createReassembly();
+        const packet: Packet = { version, id: 7, payload: new Uint8Array(64) };
+        for (const { from, length, isLast } of claims) {
+          const piece = part(packet, 8 * from, 8 * from + length, isLast);
+          const made = reassembly.take(piece, 0, piece.length, 0);
+          if (made === undefined) continue;
+          const said = version === 4 ? ipv4.totalLength(made, 0) : 40 + ipv6.payloadLength(made, 0);
+          expect(said).toBe(made.length);
+        }
+      }),
+      { numRuns: 500, examples: [[4, endBeforeAPart]] },
+    );
+  });
+
   it("with a wrong checksum, or cut short, are none", () => {
     const piece = part({ version: 4, id: 7, payload: new Uint8Array(32) }, 0, 16, false);
     expect(take(piece.with(8, 1))).toBeUndefined();
@@ -166,6 +204,22 @@ describe("fragments", () => {
     }
     expect(take(part({ version: 4, id: 7, payload: new Uint8Array(32) }, 16, 32, true))).toBeUndefined();
     expect(take(piece)).toBeDefined();
+  });
+
+  it.each([
+    ["65 of them", Array.from({ length: 65 }, (_, i) => [8 * i, 8 * i + 8] as const)],
+    [
+      "one of odd length before the last",
+      [
+        [0, 15],
+        [15, 24],
+      ] as const,
+    ],
+  ])("make nothing: %s", (_, parts) => {
+    const packet: Packet = { version: 6, id: 7, payload: new Uint8Array(65 * 8) };
+    const made = parts.map(([from, to], i) => take(part(packet, from, to, i === parts.length - 1)));
+    // No more than the first, which is given up.
+    for (const each of made) expect(each?.length ?? 0).toBeLessThanOrEqual(40 + 8 + 8);
   });
 
   it("of many packets that are never whole take no more room: the oldest goes, and is handed over", () => {

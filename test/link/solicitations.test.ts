@@ -77,10 +77,17 @@ describe("solicitations", () => {
     expect(sum(0, 3000)).toBeGreaterThan(2900);
   });
 
+  it("after an idle time are no more at once than in a turn", () => {
+    let taken = 0;
+    for (let n = 0; n < 1000; n++) if (ask(n, 60 * SECOND)) taken++;
+    expect(taken).toBeGreaterThan(10);
+    expect(taken).toBeLessThanOrEqual(21);
+  });
+
   it("keep their time with those that they have asked, whoever else is wanted", () => {
     let given = 0;
     let failed = 0;
-    for (let ms = 0; ms < 6000; ms++) {
+    for (let ms = 0; ms < 9000; ms++) {
       if (ms < 2500) for (let n = 0; n < 3; n++) if (ask(3 * ms + n, ms * 1000)) given = ms;
       polled(ms * 1000);
       for (let f = asked.pollFailure(); f !== undefined; f = asked.pollFailure()) failed = ms;

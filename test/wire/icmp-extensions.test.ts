@@ -40,6 +40,12 @@ describe.each([4, 6] as const)("the label stack of IPv%i", (version) => {
     }
   });
 
+  it("needs no checksum where a length is told", () => {
+    const b = message(version, new Uint8Array(44));
+    b.fill(0, 8 + 128 + 2, 8 + 128 + 4);
+    expect(mplsLabels(b, 0, b.length, version)).toEqual(LABELS);
+  });
+
   it("is found behind 128 bytes where no length is told, by its checksum", () => {
     const b = message(version, new Uint8Array(44));
     putU32(b, icmp.REST, 0);

@@ -240,13 +240,15 @@ export function createConnectLink(options: ConnectLinkOptions): ConnectLink {
       connector.onReadable(onReadable);
     },
     drain: () => {
-      expire();
       const now = nowUs();
       const idle = idleUs();
       workUs = now - pollUs - (idle - pastIdleUs);
       pollUs = now;
       pastIdleUs = idle;
-      return connector.poll(outcomes);
+      const isEmpty = connector.poll(outcomes);
+      // However late it is, what has come is told.
+      if (isEmpty) expire();
+      return isEmpty;
     },
     receiveDrops: () => 0,
     receiveBuffer: 0,

@@ -8,6 +8,7 @@
  * chooses no port on which somebody listens: such ports are closed.
  */
 import { sameAddress } from "../../wire/address.ts";
+import { u16 } from "../../wire/bytes.ts";
 import * as icmp from "../../wire/icmp.ts";
 import * as icmpv6 from "../../wire/icmpv6.ts";
 import { errno, libc, watchReadable } from "../sys/libc.ts";
@@ -99,30 +100,44 @@ export function openKernelConnector(options: KernelConnectorOptions): Connector 
     if (!disconnectSocket(fds[slot])) closeSlot(slot);
   }
 
-  /** What the slot's error queue holds: the ICMP message that ended its connect. */
+  /** Where a sockaddr of the slot's family has its address, and how long that is. */
+  const addressPlace = (slot: number): [from: number, length: number] =>
+    families[slot] === 4 ? [SOCKADDR.v4, 4] : [SOCKADDR.v6, 16];
+
+  /** Whether `name`, a sockaddr, is what the slot connects to. */
+  function isPeer(slot: number, name: Uint8Array): boolean {
+    const [from, length] = addressPlace(slot);
+    return portIn(name) === ports[slot] && sameAddress(name, from, addresses, slot * ADDRESS, length);
+  }
+
+  /**
+   * What the slot's error queue holds: the ICMP message that ended its connect. A socket that connects anew keeps its queue: what an
+   * earlier connect came to, unheard when it was ended, is dropped.
+   */
   function queuedError(slot: number): UnreachableError | undefined {
-    if (errors.receive(fds[slot], MSG_ERRQUEUE) === 0) return undefined;
-    errors.readAncillary(0);
-    return errors.ancillary.icmp;
+    while (errors.receive(fds[slot], MSG_ERRQUEUE) > 0) {
+      if (!isPeer(slot, errors.names)) continue;
+      errors.readAncillary(0);
+      return errors.ancillary.icmp;
+    }
+    return undefined;
   }
 
   /** Whether a slot is connected to itself; or to another slot, which is told then. */
   function metItself(slot: number, outcomes: Outcomes): boolean {
-    const family = familyOf(slot);
     const name = localName(fds[slot]);
     if (name === undefined) return false;
-    const length = family === 4 ? 4 : 16;
-    const from = family === 4 ? SOCKADDR.v4 : SOCKADDR.v6;
+    const [from, length] = addressPlace(slot);
     const at = slot * ADDRESS;
     if (!sameAddress(name, from, addresses, at, length)) return false;
-    const localPort = (name[SOCKADDR.port] << 8) | name[SOCKADDR.port + 1];
+    const localPort = portIn(name);
     if (localPort === ports[slot]) return true;
     for (let other = 0; other < slots; other++) {
       if (states[other] === IDLE || ports[other] !== localPort || families[other] !== families[slot])
         continue;
       if (!sameAddress(addresses, other * ADDRESS, addresses, at, length)) continue;
       const its = localName(fds[other]);
-      if (its === undefined || ((its[SOCKADDR.port] << 8) | its[SOCKADDR.port + 1]) !== ports[slot]) continue;
+      if (its === undefined || portIn(its) !== ports[slot]) continue;
       if (states[other] === CONNECTING) outcomes.refused(other);
       return true;
     }
@@ -203,6 +218,8 @@ export function openKernelConnector(options: KernelConnectorOptions): Connector 
     },
   };
 }
+
+const portIn = (name: Uint8Array): number => u16(name, SOCKADDR.port);
 
 /** Fragmentation needed and parameter problems leave a connect as it is. */
 const endsConnect = (family: 4 | 6, { type, code }: UnreachableError): boolean =>

@@ -37,8 +37,11 @@ export interface EngineReport {
 export interface EngineRun {
   /** Settles when everything is decided or the run was stopped; rejects when a link or a worker died. */
   readonly finished: Promise<void>;
-  /** The last report of each engine. */
-  reports(): readonly EngineReport[];
+  /**
+   * The last report of each engine.
+   * @param isLast of one in this thread, with what it has found out about hosts and the path, which takes a look at each host
+   */
+  reports(isLast?: boolean): readonly EngineReport[];
   /** Sends nothing new, waits a little for answers, ends. */
   stop(): void;
   /** Ends at once. */

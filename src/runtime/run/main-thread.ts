@@ -108,11 +108,10 @@ export function runInMainThread(
   };
   return {
     finished: finished(),
-    reports: () => [
-      wire.undecided === undefined
-        ? report(true)
-        : { ...report(true), counts: countsByConnect(report(true).counts) },
-    ],
+    reports: (isLast = false) => {
+      const own = report(isLast);
+      return [wire.undecided === undefined ? own : { ...own, counts: countsByConnect(own.counts) }];
+    },
     stop: () => loop.stop(GRACE_MS),
     kill: () => loop.stop(),
   };

@@ -135,7 +135,7 @@ export function startScan(
       sendErrors: sum.sendErrors,
       // Of a path on which nothing answered nothing is known.
       ...(sum.states.open + sum.states.closed > 0 ? { path: pathFindings(sum) } : {}),
-      ...mergeFindings(engines.reports()),
+      ...mergeFindings(engines.reports(true)),
       faults: plan.faults,
       interrupted,
       elapsedMs: sum.elapsedMs,

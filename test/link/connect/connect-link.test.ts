@@ -157,6 +157,16 @@ describe("a link that connects", () => {
     expect(link.undecided.nextInUs()).toBe(Number.POSITIVE_INFINITY);
   });
 
+  it("tells what has come, however late it looks", () => {
+    send([1]);
+    const slot = sockets.of(1);
+    sockets.said.push((to) => to.connected(slot));
+    now += 10 * HOLD_US;
+    link.drain();
+    expect(heard).toMatchObject([{ port: 1, flags: FLAGS.SYN | FLAGS.ACK }]);
+    expect(link.undecided.room()).toBe(4);
+  });
+
   it("ends every try of a decided pair, and nothing else", () => {
     send([7], 4, 61_000);
     send([8], 4, 61_000);
@@ -168,6 +178,18 @@ describe("a link that connects", () => {
     decided(7);
     expect([...sockets.busy.values()]).toEqual([8]);
     decided(9);
+    expect([...sockets.busy.values()]).toEqual([8]);
+  });
+
+  it("ends the other tries of a decided pair when one in the middle is over already", () => {
+    for (const localPort of [61_000, 61_001, 61_002]) send([7], 4, localPort);
+    const [, middle] = sockets.busy.keys();
+    sockets.said.push((to) => to.lost(middle));
+    link.drain();
+    send([8]);
+    sockets.ended.length = 0;
+    decided(7);
+    expect(sockets.ended).toEqual([7, 7]);
     expect([...sockets.busy.values()]).toEqual([8]);
   });
 
