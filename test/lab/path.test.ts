@@ -1,5 +1,6 @@
 /** `synprobe path` as a process: its table, its data, its refusals, and what is left when it is interrupted. */
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Ajv } from "ajv";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -89,6 +90,21 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
     expect(table.stdout).toMatch(
       /^(198\.18\.9\.9: 445 is filtered, between hop 6|198\.18\.0\.8: 22 is filtered: )/m,
     );
+  });
+
+  it("keeps to the rate that a host is allowed, with --why", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "synprobe-why-"));
+    const file = join(folder, "report.json");
+    const scan = synprobe("--why", "--max-rate-per-host", "30", `${HOST}:443,445`);
+    try {
+      await run(synprobe("lab", "--report", file, "--", ...scan));
+      const sent: number[] = JSON.parse(readFileSync(file, "utf8")).syns_per_100ms;
+      expect(sent.reduce((sum, each) => sum + each, 0)).toBeGreaterThan(40);
+      // Three are due, the scan and the walk after it each begin with one at once, and a busy machine sends one late.
+      expect(Math.max(...sent)).toBeLessThanOrEqual(6);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it("of a neighbour has no hops but the host, whose name it looks up when it is told to", async () => {
