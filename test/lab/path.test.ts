@@ -210,6 +210,13 @@ describe("the sentences", () => {
       "445 is filtered by the host itself: port-unreach.",
     ],
     [
+      {
+        where: { kind: "rejected", by: address("192.0.2.1"), self: false, from: 0, to: 0 },
+        reason: "send-eperm",
+      },
+      "445 is filtered by this machine, which refuses to send its SYNs: send-eperm.",
+    ],
+    [
       { where: { kind: "box", from: 1, to: 2, beyond: 5, other: 80 }, state: "open", doubt: 0.001 },
       "445 is answered with a SYN-ACK by a box between hop 1 (203.0.113.1) and hop 2, not by the host: the SYNs of 80 go on to hop 5 (doubt 0.001).",
     ],

@@ -131,6 +131,15 @@ describe.each(["IPv4", "IPv6"] as const)("over %s", (version) => {
     expect(portOf(walked, 445).doubt).toBeUndefined();
   });
 
+  it("tells what this machine refuses to send, and goes on with the other ports", () => {
+    const walked = walk(plain(3), { refused: 445 });
+    const { where, state, reason, doubt } = portOf(walked, 445);
+    expect({ state, reason, doubt }).toEqual({ state: "filtered", reason: "send-eperm", doubt: 0 });
+    expect(where).toMatchObject({ kind: "rejected", by: walked.result.local, self: false, from: 0, to: 0 });
+    expect(portOf(walked, 443)).toMatchObject({ state: "open", where: { kind: "host", hop: 4 } });
+    expect(walked.result.sent).toBe(walked.packets.length);
+  });
+
   it("tells a branch that loses from a filter", () => {
     const branches = [[{}], [{}], [{ loss: 1 }], [{}]];
     const kinds = new Set<string>();

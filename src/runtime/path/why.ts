@@ -24,6 +24,8 @@ export interface Explained {
   readonly where: readonly FilteredWhere[];
   /** Who answered at each hop on the way to each host, null for nobody. */
   readonly ways: readonly { readonly ip: string; readonly hops: readonly (string | null)[] }[];
+  /** What ended it before its time, such as an interface that went away. */
+  readonly failure?: unknown;
 }
 
 export interface Why {
@@ -39,7 +41,7 @@ export interface Why {
 export interface WhyOptions {
   /** Hosts that are walked to, at most. */
   readonly limit: number;
-  /** Most SYNs per second. */
+  /** Most SYNs per second: to one host at a time, so that limits of hosts and prefixes count too. */
   readonly rate: number;
 }
 
@@ -93,6 +95,8 @@ export function openWhy(plan: Plan, { limit, rate }: WhyOptions): Why {
         },
       );
       const { ports, hops } = pathReport(await running.finished, new Map());
+      const failure = running.failure();
+      if (failure !== undefined) return { where: found, ways, failure };
       if (stopped) break;
       ways.push({ ip, hops: hops.map(({ routers: [router] }) => router?.ip ?? null) });
       for (const { port, reference, where, doubt, text } of ports) {
