@@ -142,6 +142,23 @@ group.each(["v4", "v6"] as const)("routers of IP%s", (version) => {
     for (const count of seen.values()) expect(Math.abs(count - 100)).toBeLessThan(40);
   });
 
+  it("say what they say over the path of the packet's own host, where hosts of several paths are behind them", () => {
+    const network = networkOf(
+      { hops: [{}], latencyMs: 10 },
+      {
+        hosts: [
+          { range: HOSTS[version], path: { out: { latencyMs: 50 } } },
+          { range: version === "v4" ? "198.18.0.2" : "2001:db8:18::2" },
+          { range: version === "v4" ? "198.18.0.3" : "2001:db8:18::3", path: { out: { loss: 1 } } },
+        ],
+      },
+    );
+    const times = [1, 2, 3].map((last, i) =>
+      ask(network, syn(host.replace(/1$/, String(last)), 80, 1), i * SECOND).map(({ atUs }) => atUs / MS),
+    );
+    expect(times).toEqual([[60], [20], []]);
+  });
+
   it("tell their label", () => {
     const network = networkOf({ hops: [{ mplsLabel: 16_005 }] });
     const [{ packet, line }] = ask(network, syn(host, 80, 1));
