@@ -215,6 +215,25 @@ group("the truth", () => {
   });
 });
 
+it("as many routers as a description may have each have addresses", () => {
+  const branches = [...Array(15).fill(Array(32).fill({})), Array(27).fill({})];
+  const path = { hops: [{}, { branches }] };
+  const network = createNetwork(
+    parseDescription(JSON.stringify({ hosts: [{ range: HOSTS.v4 }], path }), "lab.json"),
+    {
+      startUs: 0,
+    },
+  );
+  const seen = new Set<string>();
+  for (let i = 0; i < 200; i++) {
+    for (const { packet } of ask(network, syn(HOSTS.v4, 80, 28, 30_000 + i), 2 * i * SECOND))
+      seen.add(senderOf(packet));
+  }
+  // The 27th on each branch: 1 + 32 n + 27, the last of all among them.
+  expect([...seen].filter((sender) => sender !== HOSTS.v4)).toHaveLength(16);
+  expect(seen).toContain("198.51.100.254");
+});
+
 it.each([
   [{ hops: [{ ipv4: "2001:db8::9" }] }, 'path.hops[0].ipv4: "2001:db8::9" is not an IPv4 address'],
   [
@@ -234,6 +253,10 @@ it.each([
   [
     { hops: [{ rules: [{ does: "reset", back: true }] }] },
     "path.hops[0].rules[0].does: answers on their way back are dropped",
+  ],
+  [
+    { hops: [{}, { branches: Array(16).fill(Array(32).fill({})) }] },
+    "path.hops: 513 routers, those on branches included; at most 508 are allowed",
   ],
   [{ returnDetour: 3 }, "path.returnDetour: needs hops beside it"],
 ])("a mistake in %j is named", (path, says) => {

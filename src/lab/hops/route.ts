@@ -81,8 +81,8 @@ interface Router {
 
 /** Longest quote that is worth quoting whole. */
 const SCRATCH = 65_536;
-/** Addresses that routers have by default: the N-th of 203.0.113.0/24, and then of 198.51.100.0/24. */
-const MOST_BY_DEFAULT = 254;
+/** Addresses that routers have by default: so many of 203.0.113.0/24, and then of 198.51.100.0/24 (MOST_ROUTERS). */
+const OF_A_PREFIX = 254;
 
 /** @returns undefined for a path without hops */
 export function createRoute(
@@ -272,8 +272,7 @@ export function createRoute(
 }
 
 function compileRouter(hop: HopDescription, number: number): Router {
-  const byDefault4 =
-    number <= MOST_BY_DEFAULT ? `203.0.113.${number}` : `198.51.100.${number - MOST_BY_DEFAULT}`;
+  const byDefault4 = number <= OF_A_PREFIX ? `203.0.113.${number}` : `198.51.100.${number - OF_A_PREFIX}`;
   return {
     address4: wordsOf(hop.ipv4 ?? byDefault4),
     address6: wordsOf(hop.ipv6 ?? `2001:db8:ff::${number.toString(16)}`),
