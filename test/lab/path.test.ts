@@ -130,6 +130,28 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
     expect(stdout).toMatch(/80 is filtered: .*cannot be known[\s\S]*interrupted, so not all is known/);
   });
 
+  it("says what it knows when its interface goes away, and then that it did", async () => {
+    const own = createLab();
+    try {
+      const running = start(
+        inNamespace(own.near, synprobe("path", "--max-rate", "5", at(SILENT.ipv4, "80,443"))),
+      );
+      const sent = (): number =>
+        Number(
+          /TX:.*\n\s*\d+\s+(\d+)/.exec(command(["ip", "-n", own.near, "-s", "link", "show", "veth0"]))?.[1],
+        );
+      const before = sent();
+      until(() => sent() >= before + 2, "its first SYNs to leave");
+      command(["ip", "-n", own.near, "link", "set", "veth0", "down"]);
+      const { status, stdout, stderr } = await running.finished;
+      expect(stdout).toMatch(/80 is filtered: .*cannot be known[\s\S]*interrupted, so not all is known/);
+      expect(stderr).toMatch(/the kernel refused to send the packet: ENET/);
+      expect(status).toBe(70);
+    } finally {
+      own.remove();
+    }
+  });
+
   const REFUSED: readonly (readonly [args: string[], status: number, says: string])[] = [
     [["198.18.0.1"], 2, "path takes a host with its ports"],
     [["198.18.0.1:1-17"], 2, "path takes at most 16 ports, not 17"],

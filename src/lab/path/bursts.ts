@@ -10,7 +10,7 @@
  */
 import { isIpv4 } from "../answer.ts";
 import type { BurstDescription, OutageDescription } from "../description.ts";
-import { createRandom, drawAddress, hashAddress } from "../random.ts";
+import { createRandom, drawAddress, drawExponential, hashAddress } from "../random.ts";
 import { rangeTest } from "../ranges.ts";
 import type { Flow } from "./flow.ts";
 
@@ -52,7 +52,7 @@ function createChain(
   const goodUs = share === 0 ? Number.POSITIVE_INFINITY : (badUs * (1 - share)) / share;
   // A key that is always bad, or always good, never changes.
   const sojourn = (bad: boolean): number =>
-    share === 1 ? Number.POSITIVE_INFINITY : -Math.log(1 - random()) * (bad ? badUs : goodUs);
+    share === 1 ? Number.POSITIVE_INFINITY : drawExponential(random, bad ? badUs : goodUs);
   const bad = random() < share;
   const chain: Chain = {
     bad,
