@@ -11,6 +11,7 @@ import {
   type HostsDescription,
   ICMP_REASONS,
   type LabDescription,
+  MOST_ROUTERS,
   type PathDescription,
   type PortRules,
 } from "./description.ts";
@@ -101,6 +102,11 @@ function* ofShares(parts: readonly { readonly share?: number }[], at: Place): Ge
 function* ofHops({ hops = [], returnDetour }: PathDescription, at: Place): Generator<Fault> {
   if (returnDetour !== undefined && hops.length === 0) {
     yield { at: [...at, "returnDetour"], says: "needs hops beside it" };
+  }
+  const routers = hops.reduce((sum, { branches = [[0]] }) => sum + branches.flat().length, 0);
+  if (routers > MOST_ROUTERS) {
+    const says = `${routers} routers, those on branches included; at most ${MOST_ROUTERS} are allowed`;
+    yield { at: [...at, "hops"], says };
   }
   for (const [i, { branches, ...hop }] of hops.entries()) {
     const place = [...at, "hops", i];

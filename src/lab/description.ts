@@ -191,6 +191,9 @@ const judgeRouter = (length: 4 | 16) => (address: string) =>
 const MOST_HOPS = 64;
 const MOST_BRANCHES = 16;
 
+/** Routers of one path, those on branches included: as many as have addresses by default (hops/route.ts). */
+export const MOST_ROUTERS = 508;
+
 /** What a router does to some packets. */
 const accessRule = object({
   ports: optional(text(parsePorts), "Ports of the hosts; every packet by default."),

@@ -155,6 +155,8 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
   const pathOf = ({ path }: HostKind): Path =>
     path === undefined ? commonPath : (ownPaths.get(path) ?? commonPath);
 
+  /** The path of the packet that passes routers now: what they say of it goes back on the same. */
+  let entered = commonPath;
   /** The routers on the way to hosts of each kind, where there are any. */
   function createRoutes(): Map<HostKind, Route> {
     const random = createRandom(seed, STREAM_ROUTERS);
@@ -164,7 +166,7 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
       const path = kind.path?.hops === undefined ? (description.path ?? {}) : kind.path;
       if (!made.has(path)) {
         const route = createRoute(path, seed, random, (b, length, atUs) =>
-          comeBack(pathOf(kind), b, length, atUs),
+          comeBack(entered, b, length, atUs),
         );
         made.set(path, route);
       }
@@ -268,7 +270,8 @@ export function createNetwork(description: LabDescription, options: NetworkOptio
       counts.unserved++;
       return;
     }
-    const { in: way } = pathOf(kind);
+    entered = pathOf(kind);
+    const { in: way } = entered;
     const through = way.enter(b, at, end, nowUs);
     if (through === LOST) counts.lostIn++;
     else if (through === QUEUE_FULL) counts.queueDropsIn++;

@@ -8,7 +8,7 @@ import { FLAGS } from "../wire/tcp.ts";
 import { HOST, isIpv4, PEER, writeIcmpError, writeSegment } from "./answer.ts";
 import type { NoiseDescription } from "./description.ts";
 import { icmpOf } from "./population.ts";
-import type { Random } from "./random.ts";
+import { drawExponential, type Random } from "./random.ts";
 
 export interface Noise {
   /** The prober, `pair`'s peer, has sent a SYN to the host. */
@@ -62,7 +62,7 @@ export function createNoise(
   /** The ports that the prober used, or a random port in place of its own. */
   const aim = (tuple: number): number =>
     aimed === 1 || random() < aimed ? tuple : ((tuple & 0xffff_0000) | (word() >>> 16)) >>> 0;
-  const gap = (pps: number): number => (-Math.log(1 - random()) / pps) * 1e6;
+  const gap = (pps: number): number => drawExponential(random, 1e6 / pps);
 
   return {
     observe: (pair, tuple, nowUs) => {

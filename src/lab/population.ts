@@ -4,7 +4,6 @@
  * A description is compiled once: ranges to sorted segments of the address space, host descriptions to kinds. What a kind does
  * with a packet is host.ts's business.
  */
-import { loadAddress } from "../socket/table.ts";
 import { type Address, parseAddress } from "../wire/address.ts";
 import {
   type Fate,
@@ -18,7 +17,7 @@ import {
 } from "./description.ts";
 import { createLimits, type Limits } from "./limits.ts";
 import { drawAddress } from "./random.ts";
-import { hasPort, type PortSpans, parsePorts, parseRange } from "./ranges.ts";
+import { hasPort, type PortSpans, parsePorts, parseRange, wordsOf } from "./ranges.ts";
 
 /** What a port does; one value shared by all ports alike. */
 export interface PortKind {
@@ -106,13 +105,6 @@ export function createPopulation(description: LabDescription, seed: number): Pop
 }
 
 // --- the address space in segments ---------------------------------------------------------------------------------------
-
-/** IPv4 mapped into IPv6, as everywhere in socket/. */
-function wordsOf(address: Address): Uint32Array {
-  const words = new Uint32Array(4);
-  loadAddress(words, 0, address, 0, address.length);
-  return words;
-}
 
 const toNumber = (address: Address): bigint =>
   wordsOf(address).reduce((n, word) => (n << 32n) | BigInt(word), 0n);

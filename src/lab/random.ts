@@ -17,6 +17,9 @@ export function createRandom(seed: number, stream: number): Random {
   };
 }
 
+/** Draws a time to the next of events that come at random, so long apart on average: exponential. */
+export const drawExponential = (random: Random, mean: number): number => -Math.log(1 - random()) * mean;
+
 /** Mixes a 32-bit word: each input bit affects every output bit (MurmurHash3's finalizer). */
 function mix(word: number): number {
   let h = word | 0;

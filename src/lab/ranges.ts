@@ -2,6 +2,7 @@
  * Ranges of addresses and lists of ports, as a description writes them: "198.18.0.0/16", "22,80,8000-8010"; and where no
  * simulated host can be. What stands at them is description.ts's business.
  */
+import { loadAddress } from "../socket/table.ts";
 import { type Address, parseAddress } from "../wire/address.ts";
 
 /** The prober's own addresses in a lab (runtime/lab/lab.ts). They are for documentation (RFC 5737, RFC 3849): nothing real has them. */
@@ -36,6 +37,26 @@ export function parseRange(text: string): AddressRange | string {
     last[bit >> 3] |= mask;
   }
   return clean ? { first, last } : "the address has bits beyond its prefix length";
+}
+
+/** An address as four words, IPv4 mapped into IPv6, as everywhere in socket/. */
+export function wordsOf(address: Address): Uint32Array {
+  const words = new Uint32Array(4);
+  loadAddress(words, 0, address, 0, address.length);
+  return words;
+}
+
+/** @returns whether the address at `words[at]` is in the range that a description has, which its check has accepted */
+export function rangeTest(text: string): (words: Uint32Array, at: number) => boolean {
+  const range = parseRange(text);
+  if (typeof range === "string") throw new RangeError(`range: ${range}`);
+  const [first, last] = [wordsOf(range.first), wordsOf(range.last)];
+  return (words, at) => compareWords(first, 0, words, at) <= 0 && compareWords(words, at, last, 0) <= 0;
+}
+
+function compareWords(a: Uint32Array, at: number, b: Uint32Array, bAt: number): number {
+  for (let i = 0; i < 4; i++) if (a[at + i] !== b[bAt + i]) return a[at + i] - b[bAt + i];
+  return 0;
 }
 
 /** Where packets reach no simulated host: the prober's kernel keeps them, or they are for more hosts than one. */

@@ -3,6 +3,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { linesOf, run, synprobe } from "../cli/process.ts";
+import { schemaErrors } from "../report/schema.ts";
 import { firewall, firewallProblem, REJECTING } from "./firewalls.ts";
 import { listen } from "./listeners.ts";
 import { createLab, FAR, FAR_TTL, inNamespace, type Lab, skipping } from "./netns.ts";
@@ -78,6 +79,21 @@ describe.skipIf(skipping("firewalls that reject", firewallProblem()))("firewalls
     });
     // Packets of the same batch left nevertheless.
     expect(found.get(at(FAR[family], CLOSED))).toMatchObject({ state: "closed", reason: "reset", tries: 1 });
+  });
+
+  test("a firewall on this side: path says so, and --why, which ends as any run does", async () => {
+    const target = at(FAR.ipv4, `${HELD_BACK},${CLOSED}`);
+    const near = (...args: string[]) => run(inNamespace(lab.near, synprobe(...args, target)));
+    const [path, why] = await Promise.all([near("path", "--json"), near("--why", "-oJ", "-")]);
+    const where = { kind: "rejected", from: 0, to: 0 };
+    expect(JSON.parse(path.stdout).ports).toMatchObject([
+      { port: HELD_BACK, state: "filtered", reason: "send-eperm", where },
+      { port: CLOSED, state: "closed" },
+    ]);
+    const summary = JSON.parse(linesOf(why.stdout).at(-1) ?? "");
+    expect(summary).toMatchObject({ type: "summary", where: [{ port: HELD_BACK, ...where }] });
+    expect(schemaErrors(why.stdout)).toEqual([]);
+    expect([path.status, why.status]).toEqual([0, 0]);
   });
 
   test("a limit of RSTs: the host is named, with about its number", async () => {

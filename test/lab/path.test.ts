@@ -1,5 +1,6 @@
 /** `synprobe path` as a process: its table, its data, its refusals, and what is left when it is interrupted. */
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Ajv } from "ajv";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -91,6 +92,21 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
     );
   });
 
+  it("keeps to the rate that a host is allowed, with --why", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "synprobe-why-"));
+    const file = join(folder, "report.json");
+    const scan = synprobe("--why", "--max-rate-per-host", "30", `${HOST}:443,445`);
+    try {
+      await run(synprobe("lab", "--report", file, "--", ...scan));
+      const sent: number[] = JSON.parse(readFileSync(file, "utf8")).syns_per_100ms;
+      expect(sent.reduce((sum, each) => sum + each, 0)).toBeGreaterThan(40);
+      // Three are due, the scan and the walk after it each begin with one at once, and a busy machine sends one late.
+      expect(Math.max(...sent)).toBeLessThanOrEqual(6);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   it("of a neighbour has no hops but the host, whose name it looks up when it is told to", async () => {
     const { status, stdout } = await near("--names", at(FAR.ipv4, "7001,7002"));
     expect(status).toBe(0);
@@ -112,6 +128,28 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
     const { status, stdout } = await running.finished;
     expect(status).toBe(130);
     expect(stdout).toMatch(/80 is filtered: .*cannot be known[\s\S]*interrupted, so not all is known/);
+  });
+
+  it("says what it knows when its interface goes away, and then that it did", async () => {
+    const own = createLab();
+    try {
+      const running = start(
+        inNamespace(own.near, synprobe("path", "--max-rate", "5", at(SILENT.ipv4, "80,443"))),
+      );
+      const sent = (): number =>
+        Number(
+          /TX:.*\n\s*\d+\s+(\d+)/.exec(command(["ip", "-n", own.near, "-s", "link", "show", "veth0"]))?.[1],
+        );
+      const before = sent();
+      until(() => sent() >= before + 2, "its first SYNs to leave");
+      command(["ip", "-n", own.near, "link", "set", "veth0", "down"]);
+      const { status, stdout, stderr } = await running.finished;
+      expect(stdout).toMatch(/80 is filtered: .*cannot be known[\s\S]*interrupted, so not all is known/);
+      expect(stderr).toMatch(/the kernel refused to send the packet: ENET/);
+      expect(status).toBe(70);
+    } finally {
+      own.remove();
+    }
   });
 
   const REFUSED: readonly (readonly [args: string[], status: number, says: string])[] = [
@@ -192,6 +230,13 @@ describe("the sentences", () => {
         reason: "port-unreach",
       },
       "445 is filtered by the host itself: port-unreach.",
+    ],
+    [
+      {
+        where: { kind: "rejected", by: address("192.0.2.1"), self: false, from: 0, to: 0 },
+        reason: "send-eperm",
+      },
+      "445 is filtered by this machine, which refuses to send its SYNs: send-eperm.",
     ],
     [
       { where: { kind: "box", from: 1, to: 2, beyond: 5, other: 80 }, state: "open", doubt: 0.001 },

@@ -142,6 +142,23 @@ group.each(["v4", "v6"] as const)("routers of IP%s", (version) => {
     for (const count of seen.values()) expect(Math.abs(count - 100)).toBeLessThan(40);
   });
 
+  it("say what they say over the path of the packet's own host, where hosts of several paths are behind them", () => {
+    const network = networkOf(
+      { hops: [{}], latencyMs: 10 },
+      {
+        hosts: [
+          { range: HOSTS[version], path: { out: { latencyMs: 50 } } },
+          { range: version === "v4" ? "198.18.0.2" : "2001:db8:18::2" },
+          { range: version === "v4" ? "198.18.0.3" : "2001:db8:18::3", path: { out: { loss: 1 } } },
+        ],
+      },
+    );
+    const times = [1, 2, 3].map((last, i) =>
+      ask(network, syn(host.replace(/1$/, String(last)), 80, 1), i * SECOND).map(({ atUs }) => atUs / MS),
+    );
+    expect(times).toEqual([[60], [20], []]);
+  });
+
   it("tell their label", () => {
     const network = networkOf({ hops: [{ mplsLabel: 16_005 }] });
     const [{ packet, line }] = ask(network, syn(host, 80, 1));
@@ -198,6 +215,25 @@ group("the truth", () => {
   });
 });
 
+it("as many routers as a description may have each have addresses", () => {
+  const branches = [...Array(15).fill(Array(32).fill({})), Array(27).fill({})];
+  const path = { hops: [{}, { branches }] };
+  const network = createNetwork(
+    parseDescription(JSON.stringify({ hosts: [{ range: HOSTS.v4 }], path }), "lab.json"),
+    {
+      startUs: 0,
+    },
+  );
+  const seen = new Set<string>();
+  for (let i = 0; i < 200; i++) {
+    for (const { packet } of ask(network, syn(HOSTS.v4, 80, 28, 30_000 + i), 2 * i * SECOND))
+      seen.add(senderOf(packet));
+  }
+  // The 27th on each branch: 1 + 32 n + 27, the last of all among them.
+  expect([...seen].filter((sender) => sender !== HOSTS.v4)).toHaveLength(16);
+  expect(seen).toContain("198.51.100.254");
+});
+
 it.each([
   [{ hops: [{ ipv4: "2001:db8::9" }] }, 'path.hops[0].ipv4: "2001:db8::9" is not an IPv4 address'],
   [
@@ -217,6 +253,10 @@ it.each([
   [
     { hops: [{ rules: [{ does: "reset", back: true }] }] },
     "path.hops[0].rules[0].does: answers on their way back are dropped",
+  ],
+  [
+    { hops: [{}, { branches: Array(16).fill(Array(32).fill({})) }] },
+    "path.hops: 513 routers, those on branches included; at most 508 are allowed",
   ],
   [{ returnDetour: 3 }, "path.returnDetour: needs hops beside it"],
 ])("a mistake in %j is named", (path, says) => {

@@ -7,6 +7,7 @@ import type { PathResult } from "../../src/scan/path/result.ts";
 import { createSurvey } from "../../src/scan/path/survey.ts";
 import { createWalk, type Walk } from "../../src/scan/path/walk.ts";
 import type { Address } from "../../src/wire/address.ts";
+import * as tcp from "../../src/wire/tcp.ts";
 import { PROBER_4, PROBER_6 } from "./lab.ts";
 import { createSeededRandom } from "./random.ts";
 import { address } from "./run.ts";
@@ -25,10 +26,19 @@ export interface Walking extends Partial<SurveyOptions> {
   /** Changes what comes back, or adds to it. */
   readonly meddle?: (packet: Uint8Array, sent: readonly Uint8Array[]) => readonly Uint8Array[];
   readonly firstPort?: number;
+  /** A port that the prober's own kernel refuses to send to, with EPERM. */
+  readonly refused?: number;
 }
 
 export function walkTo(description: LabDescription, host: string, options: Walking = {}): Walked {
-  const { rate = 200, seed = 1, meddle = (packet) => [packet], firstPort = 61_000, ...more } = options;
+  const {
+    rate = 200,
+    seed = 1,
+    meddle = (packet) => [packet],
+    firstPort = 61_000,
+    refused,
+    ...more
+  } = options;
   const target: Address = address(host);
   const local = target.length === 4 ? PROBER_4 : PROBER_6;
   const network = createNetwork(description, { startUs: 0 });
@@ -47,6 +57,10 @@ export function walkTo(description: LabDescription, host: string, options: Walki
   while (!walk.done) {
     for (let length = walk.pollTransmit(out, 0, now); length > 0; length = walk.pollTransmit(out, 0, now)) {
       const bytes = out.slice(0, length);
+      if (tcp.destinationPort(bytes, target.length === 4 ? 20 : 40) === refused) {
+        walk.refuse("EPERM");
+        continue;
+      }
       packets.push({ atUs: now, bytes });
       network.handlePacket(bytes, 0, length, now);
     }

@@ -131,6 +131,15 @@ describe.each(["IPv4", "IPv6"] as const)("over %s", (version) => {
     expect(portOf(walked, 445).doubt).toBeUndefined();
   });
 
+  it("tells what this machine refuses to send, and goes on with the other ports", () => {
+    const walked = walk(plain(3), { refused: 445 });
+    const { where, state, reason, doubt } = portOf(walked, 445);
+    expect({ state, reason, doubt }).toEqual({ state: "filtered", reason: "send-eperm", doubt: 0 });
+    expect(where).toMatchObject({ kind: "rejected", by: walked.result.local, self: false, from: 0, to: 0 });
+    expect(portOf(walked, 443)).toMatchObject({ state: "open", where: { kind: "host", hop: 4 } });
+    expect(walked.result.sent).toBe(walked.packets.length);
+  });
+
   it("tells a branch that loses from a filter", () => {
     const branches = [[{}], [{}], [{ loss: 1 }], [{}]];
     const kinds = new Set<string>();
@@ -179,6 +188,38 @@ describe.each(["IPv4", "IPv6"] as const)("over %s", (version) => {
       expect(result.sent).toBe(packets.length);
     }
   });
+});
+
+it("sends a port no more than 30 hops x 3 tries and 50 SYNs of comparisons, whatever is lost; and the one compared with as many as the others", () => {
+  const open = {
+    hosts: [{ range: HOST, rest: "silent" as const, ports: [{ ports: "443,445", is: "open" as const }] }],
+  };
+  const most = 90 + 50;
+  for (let seed = 1; seed <= everyday(40, 400); seed++) {
+    const lossy: LabDescription = { ...open, seed, path: { latencyMs: 5, loss: 0.9, hops: plain(2) } };
+    const away: LabDescription = {
+      ...open,
+      seed,
+      path: { latencyMs: 5, bursts: [{ per: "pair", share: 0.7, meanMs: 1500 }], hops: plain(3) },
+    };
+    expect(walkTo(lossy, HOST, { seed, ports: [443] }).walk.sentTo(443)).toBeLessThanOrEqual(most);
+    expect(walkTo(away, HOST, { seed, ports: [443] }).walk.sentTo(443)).toBeLessThanOrEqual(most);
+  }
+  // Few tries, and comparisons that do not make it clear.
+  const limited = walkTo(way([stopping("drop"), ...plain(1).concat(Array(5).fill(LIMITED))]), HOST, {
+    maxHops: 8,
+    tries: 1,
+  });
+  expect(limited.walk.sentTo(445)).toBeLessThanOrEqual(8 + 50);
+  const stopped = [444, 445, 446, 447, 448];
+  const { walk } = walkTo(
+    way([{ rules: [{ ports: "444-448", does: "drop" }] }, LIMITED, LIMITED, ...plain(2)]),
+    HOST,
+    { ports: [443, ...stopped] },
+  );
+  const others = stopped.map((port) => walk.sentTo(port));
+  for (const sent of others) expect(sent).toBeLessThanOrEqual(most);
+  expect(walk.sentTo(443)).toBeLessThanOrEqual(others.reduce((sum, sent) => sum + sent, 90));
 });
 
 it("the host's own ICMP error is said to be the host's", () => {

@@ -81,6 +81,8 @@ export async function path(
           ? `${JSON.stringify({ type: "path", ...(snakeCase(pathReport(result, names)) as object) })}\n`
           : formatPath(result, names, messages.stdoutColour),
       );
+      const failure = running.failure();
+      if (failure !== undefined) throw failure;
       return interruption.signalled ? EXIT.interrupted : EXIT.complete;
     } finally {
       opened.close();

@@ -133,10 +133,12 @@ function scanOptionsOf({ options, services, remembered }: Invocation): ScanOptio
 }
 
 /** Its sockets are opened while that is still allowed; its code is loaded only when it is asked for. */
-async function openWhy(plan: Plan, { why, whyLimit, rate }: TimedOptions): Promise<Why | undefined> {
+async function openWhy(plan: Plan, options: TimedOptions): Promise<Why | undefined> {
+  const { why, whyLimit, rate, maxRatePerHost = rate.maximum, maxRatePerPrefix = rate.maximum } = options;
   if (why !== true) return undefined;
   const module = await import("../../runtime/path/why.ts");
-  return module.openWhy(plan, { limit: whyLimit, rate: rate.maximum });
+  const most = Math.min(rate.maximum, maxRatePerHost, maxRatePerPrefix);
+  return module.openWhy(plan, { limit: whyLimit, rate: most });
 }
 
 const completes = ({ complete, banner }: TimedOptions): boolean => complete === true || banner !== undefined;

@@ -85,7 +85,7 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
     progress.done();
     const wasProbed = failure === undefined && journal?.complete !== true;
     const silence = heard || !wasProbed ? undefined : await explainSilence(context, driven, before);
-    const { where, ways } = await explainFiltered(context, wasProbed);
+    const { where, ways, failure: whyFailure } = await explainFiltered(context, wasProbed);
     await outputs.rest();
     finish({
       ...summary,
@@ -93,7 +93,7 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
       ...(where.length === 0 ? {} : { where, ways }),
     });
     await outputs.drained();
-    const fatal = failure ?? outputs.failure();
+    const fatal = failure ?? outputs.failure() ?? whyFailure;
     if (fatal !== undefined) throw fatal;
     if (silence !== undefined) messages.note(silence.lines);
     names.tell(messages);

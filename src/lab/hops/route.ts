@@ -5,7 +5,6 @@
  * Computed when a packet enters, with the times at which it passes each: packets of one flow do not overtake each other. When
  * packets go on from here, and bottlenecks: network.ts, path.ts.
  */
-import { loadAddress } from "../../socket/table.ts";
 import { type Address, formatAddress, parseAddress } from "../../wire/address.ts";
 import { putU16, putU32, u32 } from "../../wire/bytes.ts";
 import { checksum } from "../../wire/checksum.ts";
@@ -21,7 +20,7 @@ import { type AccessRule, type HopDescription, ICMP_REASONS, type PathDescriptio
 import { createLimits, type Limits } from "../limits.ts";
 import { icmpOf } from "../population.ts";
 import { hashAddress, type Random } from "../random.ts";
-import { hasPort, type PortSpans, parsePorts, parseRange } from "../ranges.ts";
+import { hasPort, type PortSpans, parsePorts, rangeTest, wordsOf } from "../ranges.ts";
 
 /** What `forward` and `back` return for a packet that goes no further. */
 export const STOPPED = -1;
@@ -57,8 +56,7 @@ export type EmitRouted = (b: Uint8Array, length: number, atUs: number) => void;
 
 interface Rule extends Pick<AccessRule, "does"> {
   readonly spans: PortSpans | undefined;
-  readonly first: bigint | undefined;
-  readonly last: bigint | undefined;
+  readonly within: ReturnType<typeof rangeTest> | undefined;
   readonly at: "in" | "out";
   readonly back: boolean;
   /** Whether the IP version has such an ICMP error: where not, the rule lets its packets pass. */
@@ -81,8 +79,8 @@ interface Router {
 
 /** Longest quote that is worth quoting whole. */
 const SCRATCH = 65_536;
-/** Addresses that routers have by default: the N-th of 203.0.113.0/24, and then of 198.51.100.0/24. */
-const MOST_BY_DEFAULT = 254;
+/** Addresses that routers have by default: so many of 203.0.113.0/24, and then of 198.51.100.0/24 (MOST_ROUTERS). */
+const OF_A_PREFIX = 254;
 
 /** @returns undefined for a path without hops */
 export function createRoute(
@@ -272,11 +270,10 @@ export function createRoute(
 }
 
 function compileRouter(hop: HopDescription, number: number): Router {
-  const byDefault4 =
-    number <= MOST_BY_DEFAULT ? `203.0.113.${number}` : `198.51.100.${number - MOST_BY_DEFAULT}`;
+  const byDefault4 = number <= OF_A_PREFIX ? `203.0.113.${number}` : `198.51.100.${number - OF_A_PREFIX}`;
   return {
-    address4: wordsOf(hop.ipv4 ?? byDefault4),
-    address6: wordsOf(hop.ipv6 ?? `2001:db8:ff::${number.toString(16)}`),
+    address4: wordsIn(hop.ipv4 ?? byDefault4),
+    address6: wordsIn(hop.ipv6 ?? `2001:db8:ff::${number.toString(16)}`),
     latencyUs: (hop.latencyMs ?? 0) * 1000,
     loss: hop.loss ?? 0,
     silent: hop.silent === true,
@@ -291,9 +288,7 @@ function compileRouter(hop: HopDescription, number: number): Router {
 function compileRule({ ports, range, does, at = "out", back = false }: AccessRule): Rule {
   const isPlain = does === "drop" || does === "reset";
   const spans = ports === undefined ? undefined : parsePorts(ports);
-  const ends = range === undefined ? undefined : parseRange(range);
   if (typeof spans === "string") throw new RangeError(`ports: ${spans}`);
-  if (typeof ends === "string") throw new RangeError(`range: ${ends}`);
   return {
     does,
     at,
@@ -301,36 +296,21 @@ function compileRule({ ports, range, does, at = "out", back = false }: AccessRul
     v4: isPlain || ICMP_REASONS[does].v4 !== undefined,
     v6: isPlain || ICMP_REASONS[does].v6 !== undefined,
     spans,
-    first: ends && numberOf(wordsFrom(ends.first), 0),
-    last: ends && numberOf(wordsFrom(ends.last), 0),
+    within: range === undefined ? undefined : rangeTest(range),
   };
 }
 
 /** Whether a rule is about packets to or from this port of the host `pair[HOST]`. */
-function fits({ spans, first, last, v4, v6 }: Rule, pair: Uint32Array, port: number): boolean {
+function fits({ spans, within, v4, v6 }: Rule, pair: Uint32Array, port: number): boolean {
   if (!(isIpv4(pair, HOST) ? v4 : v6)) return false;
   if (spans !== undefined && !hasPort(spans, port)) return false;
-  if (first === undefined || last === undefined) return true;
-  const host = numberOf(pair, HOST);
-  return first <= host && host <= last;
+  return within === undefined || within(pair, HOST);
 }
 
-function wordsFrom(address: Address): Uint32Array {
-  const words = new Uint32Array(4);
-  loadAddress(words, 0, address, 0, address.length);
-  return words;
-}
-
-function wordsOf(text: string): Uint32Array {
+function wordsIn(text: string): Uint32Array {
   const address = parseAddress(text);
   if (address === undefined) throw new RangeError(`not an address: ${text}`);
-  return wordsFrom(address);
-}
-
-function numberOf(words: Uint32Array, at: number): bigint {
-  let number = 0n;
-  for (let i = 0; i < 4; i++) number = (number << 32n) | BigInt(words[at + i]);
-  return number;
+  return wordsOf(address);
 }
 
 function bytesOf(words: Uint32Array): Address {

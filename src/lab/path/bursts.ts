@@ -8,12 +8,10 @@
  *
  * Not here: loss that strikes each packet for itself, and queues (path.ts). Tested by test/sim/lab-bursts.test.ts.
  */
-import { loadAddress } from "../../socket/table.ts";
-import type { Address } from "../../wire/address.ts";
 import { isIpv4 } from "../answer.ts";
 import type { BurstDescription, OutageDescription } from "../description.ts";
-import { createRandom, drawAddress, hashAddress } from "../random.ts";
-import { parseRange } from "../ranges.ts";
+import { createRandom, drawAddress, drawExponential, hashAddress } from "../random.ts";
+import { rangeTest } from "../ranges.ts";
 import type { Flow } from "./flow.ts";
 
 /** From, and up to but not including, in microseconds. */
@@ -54,7 +52,7 @@ function createChain(
   const goodUs = share === 0 ? Number.POSITIVE_INFINITY : (badUs * (1 - share)) / share;
   // A key that is always bad, or always good, never changes.
   const sojourn = (bad: boolean): number =>
-    share === 1 ? Number.POSITIVE_INFINITY : -Math.log(1 - random()) * (bad ? badUs : goodUs);
+    share === 1 ? Number.POSITIVE_INFINITY : drawExponential(random, bad ? badUs : goodUs);
   const bad = random() < share;
   const chain: Chain = {
     bad,
@@ -105,9 +103,9 @@ export function createOutage(
   startUs: number,
 ): Weather {
   const [fromUs, toUs] = [startUs + fromMs * 1000, startUs + toMs * 1000];
-  const within = range === undefined ? () => true : createRange(range);
+  const within = range === undefined ? () => true : rangeTest(range);
   const takes = ({ host }: Flow): boolean =>
-    within(host) && (share === 1 || drawAddress(seed, (OUTAGE + salt) | 0, prefixOf(host), 0, 0) < share);
+    within(host, 0) && (share === 1 || drawAddress(seed, (OUTAGE + salt) | 0, prefixOf(host), 0, 0) < share);
   return {
     loses: (flow, nowUs) => nowUs >= fromUs && nowUs < toUs && takes(flow),
     periods: (flow, untilUs) => (fromUs < untilUs && takes(flow) ? [[fromUs, Math.min(toUs, untilUs)]] : []),
@@ -154,23 +152,4 @@ function hashOf(per: BurstDescription["per"], seed: number, salt: number): (flow
     case "source-port":
       return ({ proberPort }) => hash(NO_ADDRESS, proberPort);
   }
-}
-
-/** Whether an address is in a range that the description's check has accepted. */
-function createRange(text: string): (host: Uint32Array) => boolean {
-  const range = parseRange(text);
-  if (typeof range === "string") throw new RangeError(`outages: ${text}: ${range}`);
-  const [first, last] = [wordsOf(range.first), wordsOf(range.last)];
-  return (host) => compare(first, host) <= 0 && compare(host, last) <= 0;
-}
-
-function wordsOf(address: Address): Uint32Array {
-  const words = new Uint32Array(4);
-  loadAddress(words, 0, address, 0, address.length);
-  return words;
-}
-
-function compare(a: Uint32Array, b: Uint32Array): number {
-  for (let i = 0; i < 4; i++) if (a[i] !== b[i]) return a[i] - b[i];
-  return 0;
 }

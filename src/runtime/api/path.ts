@@ -83,6 +83,8 @@ export async function path(
   const running = opened.run();
   try {
     const result = await orAborted(running.finished, signal);
+    const failure = running.failure();
+    if (failure !== undefined) throw failure;
     const report = pathReport(result, new Map());
     if (names !== true) return report;
     const { namesOf } = await import("../path/names.ts");

@@ -1,29 +1,40 @@
-/** Names of routers by reverse lookup: only where a user asks for them, so many at a time, and not for long. */
+/**
+ * Names of routers by reverse lookup: only where a user asks for them, and not for long.
+ *
+ * A lookup that has begun cannot be ended: the process stays until it has, where a name server is silent for 10 s or more
+ * (resolv.conf(5)). So no more begin than run at once, and none when the time is over.
+ */
 import { promises as dns } from "node:dns";
 import pLimit from "p-limit";
 
-/** Lookups at the same time, and the longest one, in milliseconds. */
-const AT_ONCE = 8;
-const PATIENCE_MS = 2000;
+/** Lookups at the same time: as many as libuv has threads for, unless it is told otherwise. */
+const AT_ONCE = 4;
+/** How long all of them may take together. */
+const PATIENCE_MS = 5000;
+
+/** As the system resolves names, /etc/hosts included. Without a name it gives the address back. */
+const systemName = async (address: string): Promise<string> => (await dns.lookupService(address, 0)).hostname;
 
 /** @returns names by address; those without one, or not in time, are left out */
-export async function namesOf(addresses: Iterable<string>): Promise<ReadonlyMap<string, string>> {
+export async function namesOf(
+  addresses: Iterable<string>,
+  lookUp: (address: string) => Promise<string> = systemName,
+): Promise<ReadonlyMap<string, string>> {
   const limit = pLimit(AT_ONCE);
-  const found = await Promise.all(
-    [...new Set(addresses)].map((address) => limit(async () => [address, await nameOf(address)] as const)),
+  const names = new Map<string, string>();
+  const lookUpAll = [...new Set(addresses)].map((address) =>
+    limit(async () => {
+      const name = await lookUp(address).catch(() => address);
+      if (name !== address) names.set(address, name);
+    }),
   );
-  return new Map(found.flatMap(([address, name]) => (name === undefined ? [] : [[address, name] as const])));
-}
-
-async function nameOf(address: string): Promise<string | undefined> {
   let timer: NodeJS.Timeout | undefined;
-  const tooLong = new Promise<undefined>((resolve) => {
-    timer = setTimeout(resolve, PATIENCE_MS, undefined);
+  const tooLong = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, PATIENCE_MS);
   });
-  // As the system resolves names, /etc/hosts included. Without a name it gives the address back.
-  const names = dns.lookupService(address, 0).then(
-    ({ hostname }) => (hostname === address ? undefined : hostname),
-    () => undefined,
-  );
-  return Promise.race([names, tooLong]).finally(() => clearTimeout(timer));
+  await Promise.race([Promise.all(lookUpAll), tooLong]);
+  clearTimeout(timer);
+  limit.clearQueue();
+  // What comes later is not waited for.
+  return new Map(names);
 }

@@ -24,7 +24,10 @@ export interface PathOptions extends Omit<SurveyOptions, "ports"> {
 }
 
 export interface RunningWalk {
+  /** What is known at its end: as one that was stopped where the system failed it. */
   readonly finished: Promise<PathResult>;
+  /** What ended it before its time, where that was no stop: the kernel's word, or an error of the link. */
+  failure(): unknown;
   /** Ends it now, with what is known. */
   stop(): void;
 }
@@ -88,7 +91,7 @@ export function openPath(plan: Plan, options: PathOptions): OpenPath {
     close,
     run: () => {
       const running = walk(pair, { ...options, ports });
-      return { finished: running.finished.finally(close), stop: running.stop };
+      return { ...running, finished: running.finished.finally(close) };
     },
   };
 }
@@ -113,11 +116,10 @@ function run(
   let startedUs = 0;
   let timer: NodeJS.Timeout | undefined;
   let over = false;
+  let failure: unknown;
   let resolve: (result: PathResult) => void;
-  let reject: (error: unknown) => void;
-  const finished = new Promise<PathResult>((onResolve, onReject) => {
+  const finished = new Promise<PathResult>((onResolve) => {
     resolve = onResolve;
-    reject = onReject;
   });
 
   /** @returns whether all that is due has left */
@@ -134,6 +136,9 @@ function run(
           return false;
         case "later":
           // A neighbour does not answer: a SYN that was lost.
+          continue;
+        case "never":
+          walk.refuse(sendError);
           continue;
         default:
           throw new SynprobeError(ERROR_CODES.system, `the kernel refused to send the packet: ${sendError}`);
@@ -156,10 +161,13 @@ function run(
       const waitMs = sent ? Math.ceil((walk.pollTimeout() - nowUs()) / 1000) : AGAIN_MS;
       timer = setTimeout(turn, Math.max(1, waitMs));
     } catch (error) {
-      over = true;
-      clearTimeout(timer);
-      reject(error);
+      fail(error);
     }
+  }
+
+  function fail(error: unknown): void {
+    failure ??= error;
+    finish();
   }
 
   function finish(): void {
@@ -174,14 +182,14 @@ function run(
       if (!over) walk.handlePacket(b, at, end, nowUs() - ageUs);
     },
     onReadable: turn,
-    onError: (error) => {
-      over = true;
-      clearTimeout(timer);
-      reject(error);
-    },
+    onError: fail,
   });
   startedUs = nowUs();
   walk.start(survey.run, startedUs);
   turn();
-  return { finished: finished.finally(() => listen(undefined)), stop: finish };
+  return {
+    finished: finished.finally(() => listen(undefined)),
+    failure: () => failure,
+    stop: finish,
+  };
 }

@@ -26,7 +26,7 @@ export interface PathRouter {
  * - `host`: nothing; the host answers, `to` hops away, as far as can be seen
  * - `dropped`: dropped between hops `from` and `to`, where port `other` goes on
  * - `at-host`: dropped by the host, or by hop `from` before it, or the answer is dropped on its way back
- * - `rejected`: an ICMP error of `by` says so, the host itself under `self`
+ * - `rejected`: an ICMP error of `by` says so, the host itself under `self`; at hop 0, this machine refuses to send them
  * - `box`: answered in the host's name by a box between `from` and `to`; port `other` goes on to hop `beyond`
  * - `some-flows`: only `passed` of `asked` flows get further than hop `from`
  * - `unknown`: hop `from` is the last that can be seen, on any port

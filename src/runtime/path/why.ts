@@ -5,6 +5,7 @@
  */
 import { PATH_DEFAULTS } from "../../scan/path/finding.ts";
 import type { PortResult } from "../../scan/probe/result.ts";
+import { createPathFinder } from "../../scan/targets/source.ts";
 import { ADDRESS_WORDS, loadAddress } from "../../socket/table.ts";
 import { type Address, parseAddress } from "../../wire/address.ts";
 import type { Plan } from "../plan/plan.ts";
@@ -24,6 +25,8 @@ export interface Explained {
   readonly where: readonly FilteredWhere[];
   /** Who answered at each hop on the way to each host, null for nobody. */
   readonly ways: readonly { readonly ip: string; readonly hops: readonly (string | null)[] }[];
+  /** What ended it before its time, such as an interface that went away. */
+  readonly failure?: unknown;
 }
 
 export interface Why {
@@ -39,7 +42,7 @@ export interface Why {
 export interface WhyOptions {
   /** Hosts that are walked to, at most. */
   readonly limit: number;
-  /** Most SYNs per second. */
+  /** Most SYNs per second: to one host at a time, so that limits of hosts and prefixes count too. */
   readonly rate: number;
 }
 
@@ -55,6 +58,7 @@ interface Seen {
 /** Opens its sockets. Needs CAP_NET_RAW now, and no privilege later. @throws {SynprobeError} as openRawIp does */
 export function openWhy(plan: Plan, { limit, rate }: WhyOptions): Why {
   const walker = openWalker(plan);
+  const wayTo = wayFinder(plan);
   const hosts = new Map<string, Seen>();
   let running: RunningWalk | undefined;
   let stopped = false;
@@ -80,8 +84,9 @@ export function openWhy(plan: Plan, { limit, rate }: WhyOptions): Why {
     const wanted = [...hosts].filter(([, { filtered }]) => filtered.size > 0).slice(0, limit);
     for (const [ip, { filtered, answered }] of wanted) {
       const address = parseAddress(ip);
-      const path = address === undefined ? undefined : pathTo(plan, address);
-      if (stopped || address === undefined || path === undefined) break;
+      const path = address && wayTo(address);
+      if (stopped) break;
+      if (address === undefined || path === undefined) continue;
       running = walker.walk(
         { address, path },
         {
@@ -93,6 +98,8 @@ export function openWhy(plan: Plan, { limit, rate }: WhyOptions): Why {
         },
       );
       const { ports, hops } = pathReport(await running.finished, new Map());
+      const failure = running.failure();
+      if (failure !== undefined) return { where: found, ways, failure };
       if (stopped) break;
       ways.push({ ip, hops: hops.map(({ routers: [router] }) => router?.ip ?? null) });
       for (const { port, reference, where, doubt, text } of ports) {
@@ -116,21 +123,12 @@ export function openWhy(plan: Plan, { limit, rate }: WhyOptions): Why {
 /** Hosts whose results are remembered: those that are walked to are found among the first of them. */
 const MOST_HOSTS = 65_536;
 
-/** The way that a plan has for an address. */
-function pathTo(
-  { paths, pathRanges: { first, last, path } }: Plan,
-  address: Address,
-): Plan["paths"][number] | undefined {
+/** @returns what finds the way that a plan has for an address */
+function wayFinder({ paths, pathRanges }: Plan): (address: Address) => Plan["paths"][number] | undefined {
+  const find = createPathFinder(pathRanges);
   const words = new Uint32Array(ADDRESS_WORDS);
-  loadAddress(words, 0, address, 0, address.length);
-  const range = path.findIndex((_, i) => {
-    const at = i * ADDRESS_WORDS;
-    return compare(first, at, words) <= 0 && compare(last, at, words) >= 0;
-  });
-  return range < 0 ? undefined : paths[path[range]];
-}
-
-function compare(of: Uint32Array, at: number, words: Uint32Array): number {
-  for (let i = 0; i < ADDRESS_WORDS; i++) if (of[at + i] !== words[i]) return of[at + i] < words[i] ? -1 : 1;
-  return 0;
+  return (address) => {
+    loadAddress(words, 0, address, 0, address.length);
+    return paths[find(words, 0)];
+  };
 }

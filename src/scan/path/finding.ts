@@ -43,5 +43,5 @@ export const flowsTo = (walk: Surveyed, port: number): Flow[] =>
 export const isAnswered = (walk: Surveyed, port: number): boolean =>
   flowsTo(walk, port).some(({ finals }) => finals.length > 0);
 
-/** SYNs to one port at most, over all that is asked of it: as many as its walk may take. */
+/** SYNs to one port before its last comparison: as many as its walk may take. The port compared with is asked each time. */
 export const mostSyns = ({ maxHops, tries, flows }: SurveyOptions): number => maxHops * tries * flows;

@@ -20,7 +20,10 @@ export const MOST_TRIES = 32;
 
 /** What answered a SYN. */
 export interface Answer {
-  /** `router`: its TTL was used up; `reject`: another ICMP error; the others are segments, as of the host. */
+  /**
+   * `router`: its TTL was used up; `reject`: another ICMP error, or this machine's own refusal to send it; the others are segments,
+   * as of the host.
+   */
   readonly kind: "router" | "reject" | "syn-ack" | "reset";
   readonly from: Address;
   readonly atUs: number;

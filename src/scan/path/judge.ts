@@ -89,19 +89,26 @@ function* judgeAnswer(
   finding.doubt = doubt;
 }
 
-/** An ICMP error names its sender. Where that is not a hop that was seen, it is between the last one and the error's TTL. */
+/**
+ * An ICMP error names its sender. Where that is not a hop that was seen, it is between the last one and the error's TTL. What this
+ * machine refuses to send, it stops itself.
+ */
 function judgeReject(walk: Surveyed, finding: Finding): void {
   const flows = flowsTo(walk, finding.port);
   const rejects = answersOf(flows, "reject").sort((a, b) => a.ttl - b.ttl);
   const [{ ttl, answer }] = rejects;
   const by = answer.from;
+  finding.doubt = 0;
+  if (answer.reason.startsWith("send-")) {
+    finding.where = { kind: "rejected", by, self: false, from: 0, to: 0 };
+    return;
+  }
   const from = Math.min(seenAt(flows), ttl - 1);
   const at = answersOf(walk.flows, "router").find(
     (each) => same(each.answer.from, by) && each.ttl >= from && each.ttl <= ttl,
   );
   const self = same(by, walk.target);
   finding.where = { kind: "rejected", by, self, from: at?.ttl ?? from, to: at?.ttl ?? ttl };
-  finding.doubt = 0;
 }
 
 /** No answer of its own: compared, hop by hop, with the port whose SYNs go furthest. */

@@ -36,7 +36,7 @@ export type Where =
    * behind itself, or the answer is dropped on its way back.
    */
   | { readonly kind: "at-host"; readonly from: number; readonly to: number; readonly other: number }
-  /** An ICMP error of `by` says so; `by` is the host itself under `self`. */
+  /** An ICMP error of `by` says so; `by` is the host itself under `self`. Hop 0: this machine refuses to send them. */
   | {
       readonly kind: "rejected";
       readonly by: Address;

@@ -29,6 +29,7 @@ export function portSentence(result: PathResult, path: PortPath): string {
     }
     case "rejected": {
       const { by, self, from, to } = where;
+      if (to === 0) return `${port} is filtered by this machine, which refuses to send its SYNs: ${reason}.`;
       const address = formatAddress(by);
       if (self) return `${port} is filtered by the host itself: ${reason}.`;
       if (from === to) return `${port} is filtered by hop ${from} (${address}): ${reason}.`;

@@ -6,7 +6,7 @@
  * Tested by test/sim/path.test.ts.
  */
 import { together } from "./compare.ts";
-import { type Finding, flowsTo, isAnswered, type SurveyOptions } from "./finding.ts";
+import { type Finding, flowsTo, isAnswered, mostSyns, type SurveyOptions } from "./finding.ts";
 import { answersOf, type Flow, isFinal, type Probe, seenAt } from "./flow.ts";
 import { judge } from "./judge.ts";
 import type { Surveyed } from "./walk.ts";
@@ -111,8 +111,9 @@ function* findReference(
 function* findReach(
   walk: Surveyed,
   finding: Finding,
-  { maxHops, tries }: SurveyOptions,
+  options: SurveyOptions,
 ): Generator<readonly Probe[], void> {
+  const { maxHops, tries } = options;
   const { port } = finding;
   const single = (): Probe[] =>
     flowsTo(walk, port)
@@ -129,6 +130,7 @@ function* findReach(
     if (reached.length > 0) finding.reach = Math.min(...reached);
     const { reach } = finding;
     if (reach !== undefined && (reach <= seen + 1 || silentAt(reach - 1) >= tries)) return;
+    if (round > 1 && walk.sentTo(port) >= mostSyns(options)) return;
     const wanted =
       reach === undefined
         ? range(Math.min(seen + 1, last), round === 0 ? Math.min(seen + 3, last) : last)

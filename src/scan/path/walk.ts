@@ -54,6 +54,8 @@ export interface Walk extends Surveyed {
   pollTransmit(out: Uint8Array, at: number, nowUs: number): number;
   /** The SYN that was polled last could not be sent, and will be polled again. */
   unsend(): void;
+  /** The SYN that was polled last could not be sent, and never will be: the kernel says `errno`. */
+  refuse(errno: string): void;
   handleTimeout(nowUs: number): void;
   /** When `pollTransmit` or `handleTimeout` next has something to do. */
   pollTimeout(): number;
@@ -283,6 +285,20 @@ export function createWalk({ target, local, rate, sourcePorts, random }: WalkOpt
       if (lastPolled === undefined) return;
       lastPolled.sentUs = undefined;
       unsent.unshift(lastPolled);
+      sent--;
+    },
+    refuse: (errno) => {
+      if (lastPolled === undefined) return;
+      lastPolled.sentUs = undefined;
+      lastPolled.answer = {
+        kind: "reject",
+        from: local,
+        atUs: clockUs,
+        ttl: 0,
+        reason: `send-${errno.toLowerCase()}`,
+        labels: [],
+        translated: false,
+      };
       sent--;
     },
     handleTimeout: advance,
