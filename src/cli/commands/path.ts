@@ -81,7 +81,7 @@ export async function path(
           ? `${JSON.stringify({ type: "path", ...(snakeCase(pathReport(result, names)) as object) })}\n`
           : formatPath(result, names, messages.stdoutColour),
       );
-      return interruption.signalled ? EXIT.interrupted : EXIT.complete;
+      return interruption.status ?? EXIT.complete;
     } finally {
       opened.close();
     }
