@@ -1,7 +1,6 @@
 /**
  * The entry point: reads argv, runs a command, sets the exit status.
  */
-import { resolve } from "node:path";
 import { Argument, Command, CommanderError, Option } from "commander";
 import { isSynprobeError } from "../errors.ts";
 import { PATH_DEFAULTS } from "../runtime/api/option-bounds.ts";
@@ -15,6 +14,7 @@ import type { TraceCommandOptions } from "./commands/trace.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
 import { expandAliases, longName } from "./options/aliases.ts";
 import { timesWithoutUnit } from "./options/arguments.ts";
+import { addProbeOptions, attributeOf, commanderOption } from "./options/commander.ts";
 import type { Configured } from "./options/config.ts";
 import {
   LAB_INSIDE,
@@ -23,7 +23,6 @@ import {
   PROBE_OPTIONS,
   type ProbeOptions,
   TRACE_DEFAULTS,
-  usage,
   withTiming,
 } from "./options/table.ts";
 import { createMessages, printResult, releaseClosedTerminals, VERSION } from "./run/terminal.ts";
@@ -96,7 +95,7 @@ function createProgram(
         return (await import("./commands/trace.ts")).trace(target, settled.options, messages, argv);
       }),
     );
-  for (const spec of PROBE_OPTIONS.filter(({ flags }) => TRACE_OPTIONS.has(longName(flags)))) {
+  for (const spec of PROBE_OPTIONS.filter(({ flags }) => SHARED_WITH_TRACE.has(longName(flags)))) {
     const defaultValue = TRACE_DEFAULTS[longName(spec.flags)] ?? spec.defaultValue;
     traceCommand.addOption(commanderOption({ ...spec, defaultValue }));
   }
@@ -218,20 +217,6 @@ function createProgram(
   return program;
 }
 
-/** Adds the main command's options. @returns those that are given as they were written, by commander's name */
-function addProbeOptions(program: Command): Map<string, string | undefined> {
-  const written = new Map<string, string | undefined>();
-  for (const spec of PROBE_OPTIONS) {
-    const option = commanderOption(spec);
-    program.addOption(option);
-    watch(program, option, written, spec.repeatable === true);
-  }
-  return written;
-}
-
-/** Options of a journal's run that do not go on with it. */
-const NOT_TAKEN_UP = new Set(["--journal", "--resume", "--dry-run", "--print-config"]);
-
 /**
  * Under `--resume` without targets: those of the journal's run, and its options, where none are given in their place.
  * @throws {SynprobeError} `ERR_JOURNAL`, `ERR_USAGE` when the targets came from standard input
@@ -244,98 +229,20 @@ async function takeUp(
 ): Promise<readonly string[]> {
   const isNamed = targets.length > 0 || inputList !== undefined || inputResults !== undefined;
   if (resume === undefined || isNamed) return targets;
-  const { recallCommand } = await import("./run/journal.ts");
-  const { argv, directory } = await recallCommand(resume, drop);
-  const past = new Command("synprobe")
-    .argument("[targets...]")
-    .exitOverride()
-    .action(() => {});
-  past.configureOutput({ outputError: () => {} });
-  const before = addProbeOptions(past);
-  past.parse(expandAliases(argv), { from: "user" });
-  if (
-    past.getOptionValue("inputList") === "-" ||
-    (past.args.length === 0 && !before.has("inputList") && !before.has("inputResults"))
-  )
-    throw usage(
-      `journal ${resume} is of a run whose targets came from standard input: give --resume them again`,
-    );
-  const replaced = new Set(
-    PROBE_OPTIONS.flatMap((spec) => (written.has(attributeOf(spec)) ? (spec.instead ?? []) : [])),
-  );
-  for (const spec of PROBE_OPTIONS) {
-    const name = attributeOf(spec);
-    const isGiven = written.has(name) || (spec.instead !== undefined && replaced.has(spec.instead));
-    if (isGiven || !before.has(name) || NOT_TAKEN_UP.has(longName(spec.flags))) continue;
-    const absolute = (text: unknown): unknown =>
-      /<(file|base)>/.test(spec.flags) && typeof text === "string" && text !== "-"
-        ? resolve(directory, text)
-        : text;
-    const value: unknown = past.getOptionValue(name);
-    program.setOptionValueWithSource(
-      name,
-      Array.isArray(value) ? value.map(absolute) : absolute(value),
-      "cli",
-    );
-    written.set(name, before.get(name));
-  }
-  return past.args;
+  const [{ recallCommand }, { resumeOptions }] = await Promise.all([
+    import("./run/journal.ts"),
+    import("./options/resumed.ts"),
+  ]);
+  return resumeOptions(resume, await recallCommand(resume, drop), program, written);
 }
-
-const attributeOf = ({ flags }: OptionSpec): string => new Option(flags).attributeName();
 
 /** For an option that may be given more than once: all its arguments, in order. */
 const collect = (text: string, before: readonly string[] = []): readonly string[] => [...before, text];
 
-/** Options that trace shares with the main command. */
-const TRACE_OPTIONS = new Set([
-  "--retries",
-  "--timeout",
-  "--ttl",
-  "--interface",
-  "--source-ip",
-  "--ipv4",
-  "--ipv6",
-  "--config",
-  "--no-drop",
-]);
-
-/** The same of path. */
-const SHARED_WITH_PATH = new Set([
-  "--max-rate",
-  "--interface",
-  "--source-ip",
-  "--ipv4",
-  "--ipv6",
-  "--config",
-  "--no-drop",
-]);
-
-function commanderOption(spec: OptionSpec): Option {
-  const option = new Option(spec.flags, spec.description).helpGroup(`${spec.group}:`);
-  if (spec.defaultValue !== undefined) option.default(spec.defaultValue);
-  if (spec.parse !== undefined) option.argParser(spec.parse);
-  return option;
-}
-
-/** Options whose argument is a name of something on this machine. */
-const NAMES_SOMETHING = /<(?:file|name)>/;
-
-/** Records how an option was written. commander would accept it twice and keep the last; here that is an error. */
-function watch(
-  program: Command,
-  option: Option,
-  written: Map<string, string | undefined>,
-  mayRepeat: boolean,
-): void {
-  const name = option.attributeName();
-  program.on(`option:${option.name()}`, (text: string | null | undefined) => {
-    if (written.has(name) && !mayRepeat) throw usage(`option ${longName(option.flags)} is given twice`);
-    if (text === "" && NAMES_SOMETHING.test(option.flags))
-      throw usage(`${option.flags.replace(/ <.*/, "")} needs a name, not an empty argument`);
-    written.set(name, text ?? undefined);
-  });
-}
+/** Options of the main command that trace and path have, too. */
+const SHARED = ["--interface", "--source-ip", "--ipv4", "--ipv6", "--config", "--no-drop"];
+const SHARED_WITH_TRACE = new Set(["--retries", "--timeout", "--ttl", ...SHARED]);
+const SHARED_WITH_PATH = new Set(["--max-rate", ...SHARED]);
 
 /** A command's options, completed from a configuration and the environment. */
 async function settle<Options extends Pick<ProbeOptions, "drop" | "config" | "printConfig">>(

@@ -93,10 +93,15 @@ function path(summary: ScanSummary): TotalsLine[] {
 /** Hosts and times that are named one by one. */
 const MOST_NAMED = 3;
 
-function few<Item>(items: readonly Item[], sentence: (item: Item) => string, rest: string): string[] {
+/** @param rest says of how many more it holds */
+function few<Item>(
+  items: readonly Item[],
+  sentence: (item: Item) => string,
+  rest: (more: number) => string,
+): string[] {
   const lines = items.slice(0, MOST_NAMED).map(sentence);
   const more = items.length - lines.length;
-  return more > 0 ? [...lines, `and ${digits(more)} more ${rest}`] : lines;
+  return more > 0 ? [...lines, `and ${rest(more)}`] : lines;
 }
 
 /** Hosts that hold up the run, and times in which nothing could be found out. */
@@ -108,7 +113,7 @@ function hindrances({ rstLimited = [], outages = [], bursts, startedMs }: ScanSu
       slowest,
       ({ ip, perSecond }) =>
         `${ip} limits its RSTs to about ${perSecond < 10 ? perSecond.toPrecision(2) : Math.round(perSecond)} a second`,
-      "hosts limit their RSTs",
+      (more) => count(more, "more host limits its RSTs", "more hosts limit their RSTs"),
     ).map((text): TotalsLine => ({ kind: "note", text })),
     ...few(
       outages,
@@ -117,7 +122,7 @@ function hindrances({ rstLimited = [], outages = [], bursts, startedMs }: ScanSu
         const until = toMs === undefined ? "on" : `to ${since(toMs)}, for ${duration(toMs - fromMs)}`;
         return `${who} answered${ip === undefined ? "" : " nothing"} from ${since(fromMs)} ${until}`;
       },
-      "outages",
+      (more) => count(more, "more outage"),
     ).map((text): TotalsLine => ({ kind: "warning", text: `warning: ${text}` })),
     ...(bursts === undefined
       ? []
@@ -131,6 +136,7 @@ function hindrances({ rstLimited = [], outages = [], bursts, startedMs }: ScanSu
         ]),
   ];
 }
+
 /** Whether any host answered for itself. Where none did, nothing is known of the path, nor of what was missed. */
 export const isAnswered = ({ open, closed }: Pick<ScanSummary, "open" | "closed">): boolean =>
   open + closed > 0;

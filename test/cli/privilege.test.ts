@@ -234,6 +234,12 @@ describe.skipIf(skipping("privileges", labProblem() ?? userProblem()))("privileg
       expect(stdout).toContain("3 ports on 2 hosts: 0 open, 3 closed, 0 filtered");
     });
 
+    test("with --why, too, whose SYNs the kernel cannot send, it says how", async () => {
+      const { status, stdout, stderr } = await probe(AS_USER, "--why", at(FAR.ipv4, 1));
+      expect({ status, stdout }).toEqual({ status: 3, stdout: "" });
+      expect(stderr).toMatch(/^ +sudo setpriv .* --why 192\.0\.2\.10:1$/m);
+    });
+
     test("with --complete it names both capabilities at once, and works as it is", async () => {
       const { stderr } = await probe(AS_USER, "--complete", "--link", "raw", at(FAR.ipv4, 1));
       expect(stderr).toMatch(/needs root or the capabilities CAP_NET_RAW and, .*, CAP_NET_ADMIN\.$/m);

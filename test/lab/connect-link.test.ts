@@ -224,6 +224,7 @@ describe.skipIf(skipping("--link connect", labProblem() ?? userProblem()))("--li
     const { stdout } = await asUser(["-oX", "-", "-sT", at(FAR.ipv4, 1)]);
     expect(stdout).toContain('<scaninfo type="connect" protocol="tcp" numservices="1" services="1"/>');
     expect(stdout).toContain('<state state="closed" reason="conn-refused" reason_ttl="0"/>');
+    expect(stdout).toContain('<status state="up" reason="conn-refused" reason_ttl="0"/>');
   });
 
   it("goes on with 64 descriptors, which journal and outputs share, and loses nothing", async () => {

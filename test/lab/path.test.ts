@@ -114,7 +114,10 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
     expect(stdout).toContain("7002 is closed (reset).");
   });
 
-  it("interrupted says what it knows", async () => {
+  it.each([
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ] as const)("ended by %s says what it knows, and exits with %d", async (signal, wanted) => {
     const running = start(
       inNamespace(lab.near, synprobe("path", "--max-rate", "2", at(SILENT.ipv4, "80,443"))),
     );
@@ -124,9 +127,9 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
       );
     const before = sent();
     until(() => sent() >= before + 2, "its first SYNs to leave");
-    running.kill("SIGINT");
+    running.kill(signal);
     const { status, stdout } = await running.finished;
-    expect(status).toBe(130);
+    expect(status).toBe(wanted);
     expect(stdout).toMatch(/80 is filtered: .*cannot be known[\s\S]*interrupted, so not all is known/);
   });
 

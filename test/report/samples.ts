@@ -152,11 +152,33 @@ export const progress: ScanProgress = {
 };
 
 /** A summary with everything that one can have. */
-export const fullSummary: ScanSummary = {
+/** Everything that a summary can have. */
+export const fullSummary: Required<RunSummary> = {
   ...summary,
   interrupted: true,
   unfinished: 2,
   sendErrors: { EPERM: 3 },
+  controls: 3,
+  rstLimited: [{ ip: "198.18.0.7", perSecond: 9.2345 }],
+  outages: [
+    { fromMs: STARTED_MS + 2000, toMs: STARTED_MS + 12_500 },
+    { ip: "198.18.0.7", fromMs: STARTED_MS + 61_000 },
+  ],
+  bursts: { share: 0.0312345, meanMs: 1600.1234 },
+  silence: [{ code: "all-silent", text: "nothing came back" }],
+  where: [
+    {
+      ip: "192.0.2.10",
+      port: 8081,
+      kind: "rejected",
+      from: 6,
+      to: 7,
+      by: "203.0.113.7",
+      doubt: 0.00212345,
+      text: "8081 is filtered: hop 7 (203.0.113.7) rejects its SYNs",
+    },
+  ],
+  ways: [{ ip: "192.0.2.10", hops: ["203.0.113.1", null] }],
   path: {
     rate: 20_000,
     loss: { round: 0.0123456, out: 0.01, back: 0.0023456 },

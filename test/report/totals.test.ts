@@ -25,6 +25,16 @@ test("hosts that limit their RSTs are named, the slowest first", () => {
   ]);
 });
 
+test("one more is one", () => {
+  const four = Array.from({ length: 4 }, (_, i) => i + 1);
+  expect(linesOf({ rstLimited: four.map((n) => limited(`198.18.0.${n}`, n)) }).at(-1)).toBe(
+    "and 1 more host limits its RSTs",
+  );
+  expect(
+    linesOf({ outages: four.map((n) => ({ fromMs: startedMs + n, toMs: startedMs + 2 * n })) }).at(-1),
+  ).toBe("warning: and 1 more outage");
+});
+
 test("outages are told with their time since the start, whoever was away", () => {
   const outages = [
     { fromMs: startedMs + 2000, toMs: startedMs + 12_500 },

@@ -83,7 +83,7 @@ export async function path(
       );
       const failure = running.failure();
       if (failure !== undefined) throw failure;
-      return interruption.signalled ? EXIT.interrupted : EXIT.complete;
+      return interruption.status ?? EXIT.complete;
     } finally {
       opened.close();
     }

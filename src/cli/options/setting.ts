@@ -2,7 +2,6 @@
  * One option's value from one place: its names, and how a text of the environment or of a file becomes a value. Where the texts
  * come from is config.ts's and config-file.ts's business.
  */
-import { Option } from "commander";
 import { SynprobeError } from "../../errors.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { parseTargets } from "../../scan/targets/grammar.ts";
@@ -10,6 +9,7 @@ import type { Services } from "../../scan/targets/services.ts";
 import { parseAddress } from "../../wire/address.ts";
 import { longName } from "./aliases.ts";
 import { portsOf } from "./arguments.ts";
+import { attributeOf } from "./commander.ts";
 import { type OptionSpec, PROBE_OPTIONS, usage } from "./table.ts";
 
 /** One option's value from one place. */
@@ -45,7 +45,7 @@ export const NAMES: readonly Names[] = PROBE_OPTIONS.map((spec) => {
     spec,
     key,
     variable: `SYNPROBE_${key.toUpperCase().replaceAll("-", "_")}`,
-    attribute: new Option(spec.flags).attributeName(),
+    attribute: attributeOf(spec),
   };
 });
 export const BY_KEY = new Map(NAMES.map((names) => [names.key, names]));

@@ -11,12 +11,15 @@
  *   workers? [{phase "startup|draining|probing|suspecting", rate, base_rtt_ms?, rtt_ms?, queue_ms, answered_share?}],
  *   rate_changes? [{worker, from, to, reason, queue_ms?, answered_share?, usual_share?, ts}] (since the last such line)
  * The last line:
- *   type "summary", schema (SCHEMA), shown? [state] (with --show: no others are in the file), hosts (planned, of all shards: probed unless interrupted), open, closed, filtered,
- *   reasons {state: {reason: count}}, unfinished, sent, retransmitted, controls? (control SYNs among them), received, late,
+ *   type "summary", schema (SCHEMA), shown? [state] (with --show: no others are in the file), hosts (planned, of all shards: probed
+ *   unless interrupted), open, closed, filtered, reasons {state: {reason: count}}, unfinished, sent, retransmitted,
+ *   controls? (control SYNs among them), received, late,
  *   ignored {malformed, bad_checksum, wrong_ack, odd_flags, foreign, fragment, icmp_no_verdict, duplicate},
- *   receive_drops, send_errors {errno name: count}, path? {rate, loss {round, out?, back?}, missed_open {expected, low,
- *   high}}, silence? [{code, text}] (why nobody answered, most likely first), where? [{ip, port, kind, from?, to?, by?,
- *   doubt?, text}] (under --why: where SYNs to filtered ports stop), ways? [{ip, hops [address or null]}], faults (a count), interrupted, elapsed_ms, started_at, ts (the end)
+ *   receive_drops, send_errors {errno name: count}, path? {rate, loss {round, out?, back?}, missed_open {expected, low, high}},
+ *   rst_limited? [{ip, per_second}], outages? [{ip?, from, to?}], bursts? {share, mean_ms},
+ *   silence? [{code, text}] (why nobody answered, most likely first), where? [{ip, port, kind, from?, to?, by?, doubt?, text}] (under
+ *   --why: where SYNs to filtered ports stop), ways? [{ip, hops [address or null]}], faults (a count), interrupted, elapsed_ms,
+ *   started_at, ts (the end)
  *
  * Times are ISO 8601 in UTC with milliseconds. Durations are milliseconds and rates SYNs per second, both with at most three
  * decimals; probabilities have three significant digits. A file without a summary line was cut off. Text is exact: whatever a

@@ -8,7 +8,13 @@
  * A host with a result counts as "up", as under `nmap -Pn`. So hosts that a shard or an interrupted run has not reached are not
  * counted, neither as addresses nor as hosts.
  */
-import { PORT_STATES, type PortResult, type PortState, type ScanSummary } from "../../scan/probe/result.ts";
+import {
+  isFromHost,
+  PORT_STATES,
+  type PortResult,
+  type PortState,
+  type ScanSummary,
+} from "../../scan/probe/result.ts";
 import { escapeText } from "../escape.ts";
 import type { RunInfo } from "../reporter.ts";
 import { type OrderedResult, orderByHost, type Spill } from "./host-order.ts";
@@ -115,7 +121,7 @@ function hostResults(all: readonly OrderedResult[], listed: ListedPorts | undefi
     ports: extra.length === 0 ? all : all.filter(({ state }) => isListed(state)),
     extra,
     endedMs,
-    answer: all.find(fromHostItself),
+    answer: all.find(isFromHost),
   };
 }
 
@@ -130,10 +136,6 @@ function byReason(all: readonly OrderedResult[], wanted: PortState): ExtraPorts[
   return [...reasons]
     .map(([reason, ports]) => ({ reason, ports }))
     .sort((a, b) => b.ports.length - a.ports.length);
-}
-
-function fromHostItself(result: OrderedResult): boolean {
-  return result.ttl !== null && result.responder === undefined;
 }
 
 /** A local time as ctime(3) and nmap write it, which is what readers of `startstr` parse: `Fri Nov 20 23:09:54 2026`. */

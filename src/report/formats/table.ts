@@ -13,6 +13,7 @@ import pc from "picocolors";
 import {
   type Ending,
   type Established,
+  isFromHost,
   PORT_STATES,
   type PortResult,
   type PortState,
@@ -311,9 +312,9 @@ export function createTableReporter(sink: Sink, options: TableOptions): Reporter
     result(result) {
       notShown?.add(result);
       doubtful?.add(result);
-      const { ip, port, state, ttl, responder } = result;
+      const { ip, port, state } = result;
       if (state !== "filtered") isAnswered = true;
-      if (ttl !== null && responder === undefined) answered?.add(ip);
+      if (isFromHost(result)) answered?.add(ip);
       if (!isShown(result, shown)) return;
       if (result.answersAll) answersAll.add(result);
       else if (order !== undefined) {

@@ -2,6 +2,7 @@
  * The picture of ways: what `--why` has found, hops by ports for each host, and a sentence for each port. Only runs in NDJSON that
  * were asked why have it.
  */
+import { count } from "../figures.ts";
 import type { RecordedPlace, RecordedRun } from "../read/recorded.ts";
 
 /** Ways drawn, and ports of each. */
@@ -56,5 +57,5 @@ export function waysSection(
     return `<h3>${h(ip)}</h3><div class="sideways"><table class="matrix"><thead><tr><td></td>${head}</tr></thead><tbody>${rows.join("")}</tbody></table></div>${routers === "" ? "" : `<p class="left-out">Hops: ${routers}</p>`}<ul>${sentences}</ul>`;
   });
   const more = hosts.length - figures.length;
-  return `<p class="legend"><i class="open">·</i> passes <i class="filtered">F</i> not seen from here on <i class="closed">B</i> answered by a box, or <i class="closed">E</i> by the host</p>${figures.join("")}${more > 0 ? `<p class="left-out">And ${more} more hosts.</p>` : ""}`;
+  return `<p class="legend"><i class="open">·</i> passes <i class="filtered">F</i> not seen from here on <i class="closed">B</i> answered by a box, or <i class="closed">E</i> by the host</p>${figures.join("")}${more > 0 ? `<p class="left-out">And ${count(more, "more host")}.</p>` : ""}`;
 }

@@ -18,11 +18,20 @@ export type Fields = {
   readonly port?: unknown;
 };
 
+export const isObject = (value: unknown): value is Fields =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** The value of a line; undefined when it is not JSON. */
+export function parseJson(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+}
+
 /** @param fault makes the error to throw */
 export function createFields(fault: ReadFault) {
-  const isObject = (value: unknown): value is Fields =>
-    typeof value === "object" && value !== null && !Array.isArray(value);
-
   function number(fields: Fields, key: string, low = 0, high = Number.MAX_VALUE): number {
     const value = fields[key];
     if (typeof value === "number" && value >= low && value <= high) return value;
@@ -81,7 +90,7 @@ export function createFields(fault: ReadFault) {
     throw fault(`"${key}" is ${say(ip)}, not an address`);
   }
 
-  return { isObject, number, optional, text, optionalText, part, list, time, oneOf, wholePort, address };
+  return { number, optional, text, optionalText, part, list, time, oneOf, wholePort, address };
 }
 
 /** A value for a message: short, and on one line. */

@@ -2,7 +2,7 @@
  * Reads the JSON lines of naabu (`-json`), which names open ports and nothing else: one a line, with the host, its address and the
  * time; a host without an open port has a line with port 0. Its older versions have an object for the port.
  */
-import { createFields, type Fields } from "./fields.ts";
+import { createFields, type Fields, isObject, parseJson } from "./fields.ts";
 import { type LineReader, PROTOCOLS, type ReadFault, type RecordedSink } from "./recorded.ts";
 
 /** Whether a line is naabu's and not ours: a result of ours has a state. */
@@ -15,7 +15,7 @@ const NUMBERED = { 0: "tcp", 1: "udp" } as const;
 
 /** @param fault makes the error to throw */
 export function createNaabuReader(sink: RecordedSink, fault: ReadFault): LineReader {
-  const { isObject, oneOf, number, optionalText, part, time, wholePort, address } = createFields(fault);
+  const { oneOf, number, optionalText, part, time, wholePort, address } = createFields(fault);
   let startedMs = Number.MAX_VALUE;
 
   function portOf(fields: Fields): Pick<Parameters<RecordedSink["port"]>[0], "port" | "proto"> {
@@ -33,14 +33,9 @@ export function createNaabuReader(sink: RecordedSink, fault: ReadFault): LineRea
   return {
     line(line) {
       if (line.trim() === "") return;
-      let fields: unknown;
-      try {
-        fields = JSON.parse(line);
-      } catch {
-        throw fault("no JSON object; naabu -json writes one a line");
-      }
-      if (!isObject(fields) || !isNaabu(fields))
-        throw fault("is no result of naabu's, as those before it are");
+      const fields = parseJson(line);
+      if (!isObject(fields)) throw fault("no JSON object; naabu -json writes one a line");
+      if (!isNaabu(fields)) throw fault("is no result of naabu's, as those before it are");
       const ip = address(fields, "ip");
       const timeMs = time(fields, "timestamp");
       startedMs = Math.min(startedMs, timeMs ?? Number.MAX_VALUE);
@@ -57,14 +52,7 @@ export function createNaabuReader(sink: RecordedSink, fault: ReadFault): LineRea
         timeMs,
       });
     },
-    isWhole(line) {
-      try {
-        JSON.parse(line);
-        return true;
-      } catch {
-        return false;
-      }
-    },
+    isWhole: (line) => parseJson(line) !== undefined,
     end: () => ({
       format: "naabu",
       ending: "unknown",

@@ -3,7 +3,7 @@
  * be read. Anything else unexpected is an error with its line number.
  */
 import { COLUMN_LIST, type Column } from "../../scan/probe/result-columns.ts";
-import { createFields, type Fields, say } from "./fields.ts";
+import { createFields, type Fields, isObject, parseJson, say } from "./fields.ts";
 import {
   type LineReader,
   PROTOCOLS,
@@ -31,7 +31,7 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
   let summary: RecordedSummary | undefined;
   let startedMs: number | undefined;
 
-  const { isObject, number, optional, text, optionalText, part, list, time, oneOf, wholePort, address } =
+  const { number, optional, text, optionalText, part, list, time, oneOf, wholePort, address } =
     createFields(fault);
 
   function readPort(fields: Fields): RecordedPort {
@@ -149,12 +149,7 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
   return {
     line(line) {
       if (line.trim() === "") return;
-      let fields: unknown;
-      try {
-        fields = JSON.parse(line);
-      } catch {
-        throw fault("no JSON object; -oJ writes one a line");
-      }
+      const fields = parseJson(line);
       if (!isObject(fields)) throw fault("no JSON object; -oJ writes one a line");
       if (summary !== undefined)
         throw fault("comes after the summary: these are two files in one, give them apart");
@@ -169,14 +164,7 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
         sink.fault({ target: text(fields, "target"), message: text(fields, "message") });
       else if (fields.type === "summary") summary = readSummary(fields);
     },
-    isWhole(line) {
-      try {
-        JSON.parse(line);
-        return true;
-      } catch {
-        return false;
-      }
-    },
+    isWhole: (line) => parseJson(line) !== undefined,
     end() {
       const started = summary?.startedMs ?? (startedMs === Number.MAX_VALUE ? undefined : startedMs);
       return defined<RunEnding>({

@@ -8,6 +8,7 @@
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { escapeWord } from "../escape.ts";
+import { isObject, parseJson } from "./fields.ts";
 import { createListReader, LIST_BEGINS } from "./lists.ts";
 import { createNaabuReader, isNaabu } from "./naabu.ts";
 import { createNdjsonReader } from "./ndjson.ts";
@@ -93,7 +94,9 @@ function createLinesReader(sink: RecordedSink, fault: ReadFault): LineReader {
   let reader: LineReader | undefined;
   const readerFor = (line: string): LineReader => {
     if (reader === undefined && line.trim() !== "")
-      reader = startsNaabu(line) ? createNaabuReader(sink, fault) : createNdjsonReader(sink, fault);
+      reader = startsNaabu(parseJson(line))
+        ? createNaabuReader(sink, fault)
+        : createNdjsonReader(sink, fault);
     return reader ?? createNdjsonReader(sink, fault);
   };
   return {
@@ -103,13 +106,7 @@ function createLinesReader(sink: RecordedSink, fault: ReadFault): LineReader {
   };
 }
 
-function startsNaabu(line: string): boolean {
-  try {
-    return isNaabu(JSON.parse(line));
-  } catch {
-    return false;
-  }
-}
+const startsNaabu = (value: unknown): boolean => isObject(value) && isNaabu(value);
 
 function byLines(reader: LineReader, fault: ReadFault, at: (line: number) => void): TextReader {
   let rest = "";

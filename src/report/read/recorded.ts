@@ -1,8 +1,9 @@
 /**
- * The content of a file of results, the same for every format: NDJSON as formats/ndjson.ts writes it, nmap's XML, or naabu's JSON.
+ * The content of a file of results, the same for every format: NDJSON as formats/ndjson.ts writes it, nmap's XML, lists, or naabu's
+ * JSON.
  *
- * Types, and the words for states and protocols. Not here: the readers (ndjson.ts, nmap-xml.ts), what is made of the content
- * (diff.ts, html/).
+ * Types, and the words for states and protocols. Not here: the readers (ndjson.ts, nmap-xml.ts, lists.ts, naabu.ts), what is made
+ * of the content (diff.ts, html/).
  */
 import type { COLUMNS } from "../../scan/probe/result-columns.ts";
 
@@ -73,7 +74,6 @@ export interface RecordedPath {
   readonly missedOpen?: { readonly expected: number; readonly low: number; readonly high: number };
 }
 
-/** The totals in the file. A file that was cut off has none. */
 /** Where the SYNs of a filtered port stop, as `--why` has found. */
 export interface RecordedPlace {
   readonly ip: string;
@@ -90,6 +90,7 @@ export interface RecordedWay {
   readonly hops: readonly (string | null)[];
 }
 
+/** The totals in the file. A file that was cut off has none. */
 export interface RecordedSummary {
   readonly interrupted: boolean;
   /** States of which the file has results, if not of all. */

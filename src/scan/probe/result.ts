@@ -99,6 +99,14 @@ export interface PortResult {
   readonly timeMs: number;
 }
 
+/** Whether the host itself gave a verdict, not a router in its place, nor silence. Of what the kernel connects to no TTL is known. */
+export const isFromHost = ({
+  state,
+  ttl,
+  responder,
+}: Pick<PortResult, "state" | "ttl" | "responder">): boolean =>
+  responder === undefined && (ttl !== null || state !== "filtered");
+
 /** Packets that reached the engine and decided nothing, by cause. */
 export interface IgnoredCounts {
   /** Too short, or with lengths that contradict each other. */

@@ -78,6 +78,16 @@ describe("nmap XML", () => {
       if (missing.length === 0) validate(text);
     });
 
+    test("the state of most ports comes first, and is the one that grepable lines name", () => {
+      const silentPorts = Array.from({ length: 27 }, (_, i) => ({ ...silent, ip: open.ip, port: 200 + i }));
+      const found = [open, ...closedPorts(26), ...silentPorts];
+      expect(xml(found).match(/<extraports state="\w+"/g)).toEqual([
+        '<extraports state="filtered"',
+        '<extraports state="closed"',
+      ]);
+      expect(gnmap(found)).toContain("\tIgnored State: filtered (27)\n");
+    });
+
     test("open ports always are, and with -v all", () => {
       const manyOpen = closedPorts(40).map(
         (each): PortResult => ({ ...each, state: "open", reason: "syn-ack" }),

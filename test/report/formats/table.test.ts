@@ -168,6 +168,15 @@ describe("the table", () => {
       "\n4 ports on 255 hosts, 1 answered: 2 open",
     );
     expect(written(table(), [open], { ...summary, hosts: 1 })).toContain("\n4 ports on 1 host: 2 open");
+    // The kernel, which connects, tells no TTL.
+    const connected = [open, { ...closed, ip: "192.0.2.99" }, silent].map(
+      (each): PortResult => ({
+        ...each,
+        ttl: null,
+        method: "connect",
+      }),
+    );
+    expect(written(table(), connected, { ...summary, hosts: 255 })).toContain("255 hosts, 2 answered: ");
   });
 
   test("rows of a host that turns out to answer on every port are marked", () => {

@@ -31,6 +31,8 @@ const NEW = ndjson(
   interrupted,
 );
 
+const LIST = "#masscan\nopen tcp 80 192.0.2.10 1795277947\n# end\n";
+
 const textOf = (old: string, now: string, colour = false) => [...diffText(diffOf(old, now), colour)].join("");
 const all = (old: string, now: string, onlyOpen = false) => [...diffOf(old, now, onlyOpen).differences()];
 const short = ({ kind, ip, port, old, new: now, because }: Difference) =>
@@ -135,6 +137,8 @@ describe("a port that the later run does not have", () => {
       ndjson([closed], { ...summary, faults: [{ ...fault, target: "scanme.example:22" }] }),
       "fault",
     ],
+    ["is not in a list", LIST, "not-told"],
+    ["is not in a list that was cut off", LIST.replace("# end\n", ""), "cut-off"],
     ["is not among nmap's", nmap(host("up", port80), "80"), "not-probed"],
     ["is of a host that nmap does not list", nmap(""), "no-host"],
     ["is of a host that nmap found down", nmap(host("down", "")), "host-down"],

@@ -1,0 +1,51 @@
+/**
+ * The table's options as commander's, and how they were written on the command line. What they take is table.ts's business, which
+ * command has which main.ts's. Tested by test/cli/spellings.test.ts and test/cli/bad-input.test.ts.
+ */
+import { type Command, Option } from "commander";
+import { longName } from "./aliases.ts";
+import { type OptionSpec, PROBE_OPTIONS, usage } from "./table.ts";
+
+/** An option's name among commander's values. */
+export const attributeOf = ({ flags }: OptionSpec): string => new Option(flags).attributeName();
+
+/** Options whose argument is a name of something on this machine. */
+const NAMES_SOMETHING = /<(?:file|name)>/;
+
+export function commanderOption(spec: OptionSpec): Option {
+  const { flags, parse = (text: string): unknown => text } = spec;
+  const option = new Option(flags, spec.description).helpGroup(`${spec.group}:`);
+  if (spec.defaultValue !== undefined) option.default(spec.defaultValue);
+  if (NAMES_SOMETHING.test(flags)) {
+    option.argParser((text) => {
+      if (text === "") throw usage(`${flags.replace(/ <.*/, "")} needs a name, not an empty argument`);
+      return parse(text);
+    });
+  } else if (spec.parse !== undefined) option.argParser(parse);
+  return option;
+}
+
+/** Adds the main command's options. @returns those that are given as they were written, by commander's name */
+export function addProbeOptions(program: Command): Map<string, string | undefined> {
+  const written = new Map<string, string | undefined>();
+  for (const spec of PROBE_OPTIONS) {
+    const option = commanderOption(spec);
+    program.addOption(option);
+    watch(program, option, written, spec.repeatable === true);
+  }
+  return written;
+}
+
+/** Records how an option was written. commander would accept it twice and keep the last; here that is an error. */
+function watch(
+  program: Command,
+  option: Option,
+  written: Map<string, string | undefined>,
+  mayRepeat: boolean,
+): void {
+  const name = option.attributeName();
+  program.on(`option:${option.name()}`, (text: string | null | undefined) => {
+    if (written.has(name) && !mayRepeat) throw usage(`option ${longName(option.flags)} is given twice`);
+    written.set(name, text ?? undefined);
+  });
+}
