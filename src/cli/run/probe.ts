@@ -80,7 +80,7 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
     const scan = await withAdvice(argv, completes(options), () => openScan(plan, scanOptions));
     let why: Why | undefined;
     try {
-      why = await openWhy(plan, options);
+      why = await withAdvice(argv, completes(options), () => openWhy(plan, options));
       if (options.drop) {
         const { user } = dropPrivileges(
           completes(options) && scan.means.link !== "connect" ? [CAPABILITIES.netAdmin] : [],
