@@ -8,7 +8,10 @@ export const EXIT = {
   complete: 0,
   /** Complete, but with --require-open some port was not open; of diff: the runs differ. */
   notOpen: 1,
-  /** Nothing was probed. Usage: an option, every target, a list, an output file, a journal or a file of results. */
+  /**
+   * Nothing was probed. Usage: an option, every target, a list, an output file, a journal or a file of results. Or output
+   * could not be written to its end: then the run has stopped, or lacks that file.
+   */
   usage: 2,
   /** Privilege or platform: probing cannot work here. */
   privilege: 3,

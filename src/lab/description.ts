@@ -70,7 +70,13 @@ const object = <Entries extends v.ObjectEntries>(entries: Entries) =>
       ({ input }) => `${show(input)} is not an object`,
     ),
     v.strictObject(entries, ({ expected, path }) => {
-      if (expected !== "never") return "is missing";
+      if (expected !== "never") {
+        // Often the one that is missing is there, misspelt.
+        const strange = Object.keys(Object(path?.at(-1)?.input)).find((key) => !Object.hasOwn(entries, key));
+        return strange === undefined
+          ? "is missing"
+          : `is missing, and there is no such key as ${JSON.stringify(strange)}`;
+      }
       const key = String(path?.at(-1)?.key);
       return `no such key${didYouMean(key, Object.keys(entries), JSON.stringify)}`;
     }),

@@ -150,6 +150,15 @@ const FAULTY_RUNS: readonly FaultyRun[] = [
     /source address 192\.0\.2\.99 is not this machine's/,
   ],
   [
+    "-S 0.0.0.0, which the kernel takes for its own",
+    ["-S", "0.0.0.0", good],
+    4,
+    /source address 0\.0\.0\.0 is not this machine's/,
+  ],
+  ["-S ::", ["-S", "::", at(FAR.ipv6, 1)], 4, /source address :: is not this machine's/],
+  ["standard input for two", ["-iL", "-", "-iR", "-"], 2, /standard input \(-\) can be read only once$/],
+  ["the same with exclusions", ["--exclude-file", "-", "-iL", "-"], 2, /\(-\) can be read only once$/],
+  [
     "no such interface",
     ["-e", "nosuch0", good],
     4,

@@ -35,11 +35,13 @@ interface Summary {
 }
 
 describe.skipIf(skipping("hang-ups", why))("a shell that lets go", () => {
+  let folder = "";
   let file = "";
   beforeAll(() => {
-    file = join(mkdtempSync(join(tmpdir(), "synprobe-hangup-")), "found.json");
+    folder = mkdtempSync(join(tmpdir(), "synprobe-hangup-"));
+    file = join(folder, "found.json");
   });
-  afterAll(() => rmSync(file, { force: true }));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   const lines = (): string[] => {
     try {

@@ -8,6 +8,7 @@
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmdirSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { command, inNamespace, overlayEtc } from "../lab/netns.ts";
 import { until } from "../lab/until.ts";
 import { MAIN, ROOT } from "./process.ts";
@@ -54,6 +55,20 @@ export function setStage(namespace: string): Stage {
       inNamespace(namespace, ["sh", "-c", script, "sh", ROOT, mountPoint, ...prefix, ...argv]),
     remove: () => rmdirSync(mountPoint),
   };
+}
+
+/** A command inside the namespace, as a user with these capabilities alone; the checkout is where that user can read it. */
+export function withCapabilities(namespace: string, capabilities: string, argv: readonly string[]): string[] {
+  const script = 'mount --bind "$1" /mnt && cd / && shift && exec "$@"';
+  const setpriv = [
+    ..."setpriv --reuid=65534 --regid=65534 --clear-groups".split(" "),
+    `--inh-caps=${capabilities}`,
+    `--ambient-caps=${capabilities}`,
+  ];
+  const words = argv.map((word) =>
+    word.replaceAll(pathToFileURL(ROOT).href, "file:///mnt/").replaceAll(ROOT, "/mnt/"),
+  );
+  return inNamespace(namespace, ["sh", "-c", script, "sh", ROOT, ...setpriv, ...words]);
 }
 
 /** Why an ordinary user could not run it anyway; undefined when nothing is in the way. */

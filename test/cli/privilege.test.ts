@@ -249,6 +249,14 @@ describe.skipIf(skipping("privileges", labProblem() ?? userProblem()))("privileg
     });
   });
 
+  test("an ordinary user who asks for --why, which needs raw sockets beside connects: 3, and how to get them", async () => {
+    for (const link of ["auto", "connect"]) {
+      const { status, stdout, stderr } = await probe(AS_USER, "--why", "--link", link, closed);
+      expect({ status, stdout }).toEqual({ status: 3, stdout: "" });
+      expect(stderr).toMatch(/^ +sudo setpriv .*--ambient-caps \+net_raw \S.* --why /m);
+    }
+  });
+
   test("what is wrong with the input comes before what is wrong with the user", async () => {
     const { status, stderr } = await probe(AS_USER, at(FAR.ipv4, 0));
     expect(status).toBe(2);

@@ -1,5 +1,6 @@
 /** `--complete` and `--banner` against real kernels: handshakes finished, closed, and nothing left behind. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { withCapabilities } from "../cli/identity.ts";
 import { linesOf, run, start, synprobe } from "../cli/process.ts";
 import { listen } from "./listeners.ts";
 import {
@@ -190,12 +191,7 @@ describe.skipIf(skipping("completed handshakes", labProblem()))("completed hands
 
   it("need CAP_NET_ADMIN, and say so", async () => {
     const { status, stderr, stdout } = await run(
-      inNamespace(lab.near, [
-        ..."setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps +net_raw --ambient-caps +net_raw".split(
-          " ",
-        ),
-        ...synprobe(at(FAR.ipv4, SERVICES.closes), "--complete"),
-      ]),
+      withCapabilities(lab.near, "+net_raw", synprobe(at(FAR.ipv4, SERVICES.closes), "--complete")),
     );
     expect([status, stdout]).toEqual([3, ""]);
     expect(stderr).toMatch(/CAP_NET_ADMIN/);

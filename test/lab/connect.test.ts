@@ -5,6 +5,7 @@ import { existsSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Opened } from "../../src/index.ts";
+import { withCapabilities } from "../cli/identity.ts";
 import { ENVIRONMENT, type Finished, ROOT, type Running, run, start } from "../cli/process.ts";
 import {
   BEYOND,
@@ -471,14 +472,10 @@ describe.skipIf(skipping("connect", labProblem()))("connect", () => {
     ["ERR_PRIVILEGE_ADMIN", "+net_raw", /CAP_NET_ADMIN/],
     ["ERR_PRIVILEGE", "+net_admin", /CAP_NET_RAW and CAP_NET_ADMIN/],
   ])("%s with %s alone", async (code, capability, message) => {
-    const [, ...flags] =
-      `setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps ${capability} --ambient-caps ${capability}`.split(
-        " ",
-      );
     const argv = program(
       `say(await connect({ host: "${FAR.ipv4}", port: ${PORTS.echo} }).catch((e) => [e.code, e.message]));`,
     );
-    const { stdout, stderr } = await run(inNamespace(lab.near, ["setpriv", ...flags, ...argv]));
+    const { stdout, stderr } = await run(withCapabilities(lab.near, capability, argv));
     expect(stderr).toBe("");
     expect(JSON.parse(stdout)).toEqual([code, expect.stringMatching(message)]);
     expect(rules(lab.near)).toEqual([]);

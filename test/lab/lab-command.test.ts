@@ -594,6 +594,15 @@ describe.skipIf(skipping("the lab as real packets", labProblem()))("the lab", ()
       }
     });
 
+    it("what is no program cannot be started: 126", async (context) => {
+      if (problem !== undefined) context.skip(problem);
+      const { status, stderr } = await asUser("lab", "--", tmpdir());
+      expect({ status, stderr }).toEqual({
+        status: 126,
+        stderr: `synprobe: cannot start ${tmpdir()}: permission denied: it is a directory, or not executable\n`,
+      });
+    });
+
     it("demo is the same", async (context) => {
       if (problem !== undefined) context.skip(problem);
       const { status, stdout, stderr } = await asUser("demo");

@@ -66,8 +66,9 @@ const median = (numbers: readonly number[]): number => numbers.toSorted((a, b) =
 describe.skipIf(skipping("a soak", labProblem()) || !(ALL || minutes !== undefined))("a long life", () => {
   let lab: Lab;
   let server: Running;
-  const folder = mkdtempSync(join(tmpdir(), "synprobe-soak-"));
+  let folder: string;
   beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), "synprobe-soak-"));
     lab = createLab();
     ip(lab.far, "route add local 198.19.0.0/16 dev lo");
     ip(lab.near, `route replace 198.19.0.0/16 via ${FAR.ipv4}`);

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { withCapabilities } from "../cli/identity.ts";
 import { type Finished, run, start, synprobe } from "../cli/process.ts";
 import { listen } from "./listeners.ts";
 import {
@@ -105,12 +106,11 @@ describe.skipIf(skipping("trace", labProblem()))("trace", () => {
 
   it("--half-open sends no ACK, and needs no CAP_NET_ADMIN", async () => {
     const { status, stdout } = await run(
-      inNamespace(lab.near, [
-        ..."setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps +net_raw --ambient-caps +net_raw".split(
-          " ",
-        ),
-        ...synprobe("trace", "--json", "--half-open", at(FAR.ipv4, SERVICES.quiet)),
-      ]),
+      withCapabilities(
+        lab.near,
+        "+net_raw",
+        synprobe("trace", "--json", "--half-open", at(FAR.ipv4, SERVICES.quiet)),
+      ),
     );
     expect(status).toBe(0);
     expect(kinds(JSON.parse(stdout))).toEqual(["sent SYN", "received SYN,ACK"]);

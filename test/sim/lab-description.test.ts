@@ -112,6 +112,7 @@ describe("a description", () => {
     ["[".repeat(200_000), /^lab\.json:.* nested too deeply|^lab\.json:1: not JSON: /],
     [[], "lab.json: [] is not an object"],
     [{}, "lab.json: hosts: is missing"],
+    [{ hots: [] }, 'lab.json: hosts: is missing, and there is no such key as "hots"'],
     [{ hosts: {} }, "lab.json: hosts: {} is not a list"],
     [`{"hosts":${'{"a":'.repeat(100_000)}1${"}".repeat(100_000)}}`, "lab.json: hosts: {…} is not a list"],
     [{ hosts: [], path: [] }, "lab.json: path: [] is not an object"],
@@ -164,6 +165,10 @@ describe("a description", () => {
       "lab.json: hosts[0].path.queuePackets: needs a ratePps beside it: there is no bottleneck",
     ],
     [{ hosts: [{}] }, "lab.json: hosts[0].range: is missing"],
+    [
+      { hosts: [{ adress: "198.18.0.1" }] },
+      'lab.json: hosts[0].range: is missing, and there is no such key as "adress"',
+    ],
     ...[
       ["0.0.0.0/0", "0.0.0.0/8, which is no destination"],
       ["0.255.255.255", "0.0.0.0/8, which is no destination"],

@@ -34,12 +34,14 @@ export async function planTargets(
   options: ProbeOptions,
   services: Services,
 ): Promise<PlannedTargets> {
-  const { inputList, inputResults, only } = options;
+  const { inputList, inputResults, excludeFile, only } = options;
   if (only !== undefined && inputResults === undefined)
     throw usage("--only says what of -iR FILE is probed: give that too");
   if (words.length === 0 && inputList === undefined && inputResults === undefined) {
     throw new SynprobeError(ERROR_CODES.noTargets, "no target given: write host:port, or -iL FILE");
   }
+  if ([inputList, inputResults, ...(excludeFile ?? [])].filter((file) => file === "-").length > 1)
+    throw usage("standard input (-) can be read only once");
   // One or two names do without.
   if (words.length > 2 || inputList !== undefined) widenLookups();
   const planner = createPlanner(await planOptions(options, services));

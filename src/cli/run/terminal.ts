@@ -6,7 +6,7 @@ import { isatty } from "node:tty";
 import { createColors } from "picocolors";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { escapeOutput, escapeText } from "../../report/escape.ts";
-import { errorCode } from "../../runtime/system/file-errors.ts";
+import { errorCode, reasonOf } from "../../runtime/system/file-errors.ts";
 import { createProgress, mayDraw, type Progress } from "./progress.ts";
 import { createWriter, type Writer } from "./writer.ts";
 
@@ -69,7 +69,7 @@ export function printExactly(text: string): void {
       const code = errorCode(error);
       if (code === "EPIPE") return;
       if (code !== "EAGAIN")
-        throw new SynprobeError(ERROR_CODES.output, `cannot write standard output: ${code}`);
+        throw new SynprobeError(ERROR_CODES.output, `cannot write standard output: ${reasonOf(code)}`);
       // Node makes pipes non-blocking: this one is full because its reader is slow.
       Atomics.wait(PAUSE, 0, 0, RETRY_MS);
     }

@@ -223,7 +223,12 @@ export function runCommand(
     child.on("error", (error: NodeJS.ErrnoException) => {
       // execvp(3) also fails with EACCES when one folder of PATH cannot be searched and no other has the program.
       const missing = error.code === "ENOENT" || (error.code === "EACCES" && !isAnywhere(program));
-      const problem = `cannot start ${program}: ${missing ? "there is no such program" : error.code}`;
+      const why = missing
+        ? "there is no such program"
+        : error.code === "EACCES"
+          ? "permission denied: it is a directory, or not executable"
+          : error.code;
+      const problem = `cannot start ${program}: ${why}`;
       resolve({ status: missing ? 127 : 126, problem });
     });
   });

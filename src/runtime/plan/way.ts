@@ -12,7 +12,14 @@ import {
   type RouteAnswer,
 } from "../../link/route.ts";
 import { type NetlinkSocket, openNetlink } from "../../link/sys/netlink.ts";
-import { type Address, formatAddress, isLinkLocal, isLoopback, parseAddress } from "../../wire/address.ts";
+import {
+  type Address,
+  formatAddress,
+  isLinkLocal,
+  isLoopback,
+  isUnspecified,
+  parseAddress,
+} from "../../wire/address.ts";
 import { interfaceDown, judgeInterface, judgeRoute, ownerOf } from "./reachability.ts";
 
 /** The interface to bind to: -e, or the zone of a link-local target. */
@@ -44,7 +51,8 @@ export function checkSource(text: string): Address {
     const hint = zone !== undefined && parseAddress(bare) !== undefined ? `: give -S ${bare} -e ${zone}` : "";
     throw new SynprobeError(ERROR_CODES.usage, `-S takes an IP address, not "${text}"${hint}`);
   }
-  if (ownIndex(address) !== undefined || isRoutedHere(address)) return address;
+  // The kernel takes 0.0.0.0 for an address of its own.
+  if (!isUnspecified(address) && (ownIndex(address) !== undefined || isRoutedHere(address))) return address;
   throw new SynprobeError(
     ERROR_CODES.noSource,
     `source address ${formatAddress(address)} is not this machine's, so no answer could reach it: "ip addr" lists those that are`,

@@ -316,8 +316,16 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
       },
     );
 
-    test("on standard output", async () => {
-      const { status, stderr } = await shell(`$SYNPROBE ${open} >/dev/full`);
+    test.each([
+      [open],
+      [`--dry-run ${open}`],
+      ["--print-config"],
+      ["--help"],
+      ["completion bash"],
+      [`path ${open}`],
+      ["lab --truth 198.18.0.1:22"],
+    ])("on standard output: synprobe %s", async (words) => {
+      const { status, stderr } = await shell(`$SYNPROBE ${words} >/dev/full`);
       expect({ status, stderr }).toEqual({
         status: 2,
         stderr: "synprobe: cannot write standard output: the disk is full\n",
