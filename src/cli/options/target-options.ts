@@ -26,7 +26,8 @@ export const TARGET_OPTIONS = inGroup("Targets", [
   {
     flags: "--input-results <file>",
     aliases: ["-iR"],
-    description: "probe what an earlier run's results have: whatever diff reads, such as NDJSON or nmap's XML",
+    description:
+      "probe what an earlier run's results have: whatever diff reads, such as NDJSON or nmap's XML",
     oneRun: "targets belong to one run: name them on the command line",
   },
   {
