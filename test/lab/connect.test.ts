@@ -258,7 +258,7 @@ describe.skipIf(skipping("connect", labProblem()))("connect", () => {
       const start = performance.now();
       const got = await readAll(c);
       await c.close();
-      say([sha(got) === sha(pattern(${MEGABYTE})), performance.now() - start < 5000]);`);
+      say([sha(got) === sha(pattern(${MEGABYTE})), performance.now() - start < 20000]);`);
     await running.until("stdout", /open/);
     // The peer's kernel says so: the window is shut, and it probes.
     until(() => {
@@ -408,7 +408,7 @@ describe.skipIf(skipping("connect", labProblem()))("connect", () => {
       const start = performance.now();
       const signal = AbortSignal.timeout(200);
       say(await connect({ host: "${SILENT.ipv4}", port: 80, signal }).catch((e) => e.name));
-      say(performance.now() - start < 2000);
+      say(performance.now() - start < 15000);
       say(await connect({ host: "${SILENT.ipv4}", port: 80, signal: AbortSignal.abort("no") }).catch((e) => e));`);
     expect(said).toEqual(["TimeoutError", true, "no"]);
   });

@@ -71,7 +71,7 @@ describe.skipIf(skipping("the lab as real packets", labProblem()))("the lab", ()
         ...script(`
           const socket = require("node:net").connect({ host: "${ip}", port: ${port}, allowHalfOpen: true });
           const tell = (text) => console.log(text);
-          socket.setEncoding("latin1").setTimeout(5000, () => { tell("timeout"); socket.destroy(); });
+          socket.setEncoding("latin1").setTimeout(30000, () => { tell("timeout"); socket.destroy(); });
           socket.on("connect", () => { tell("connected"); socket.write(${JSON.stringify(send)}); });
           socket.on("data", (text) => { tell(text.trim()); if ("${endAfter}" === "data") socket.end(); });
           socket.on("end", () => { tell("end"); socket.end(); });
@@ -104,7 +104,8 @@ describe.skipIf(skipping("the lab as real packets", labProblem()))("the lab", ()
     });
 
     it("a reset, a refusal and a rejection are what they are", async () => {
-      expect(await converse(CAST4, 19, "", "end")).toEqual(["connected", "ECONNRESET"]);
+      // A process that is woken late finds the connection reset already.
+      expect(["connected,ECONNRESET", "ECONNRESET"]).toContain(`${await converse(CAST4, 19, "", "end")}`);
       expect(await converse(CAST4, 81, "", "end")).toEqual(["ECONNREFUSED"]);
       expect(await converse(CAST4, 25, "", "end")).toEqual(["EHOSTUNREACH"]);
     });

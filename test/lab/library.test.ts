@@ -49,7 +49,7 @@ describe.skipIf(skipping("scan and probe for programs", labProblem()))("the libr
       const none = sockets();
       const drained = async (run) => { const all = []; for await (const result of run) all.push(result); return all; };
       ${body}
-      for (const until = Date.now() + 3000; sockets().join() !== none.join() && Date.now() < until; )
+      for (const until = Date.now() + 15000; sockets().join() !== none.join() && Date.now() < until; )
         await new Promise((resolve) => setTimeout(resolve, 10));
       say(sockets().join() === none.join());`,
     );

@@ -3,7 +3,7 @@
 const LOOK_EVERY_MS = 5;
 
 /** Blocks until a condition holds. @throws after `limitMs`, naming what never came */
-export function until(condition: () => boolean, what: string, limitMs = 10_000): void {
+export function until(condition: () => boolean, what: string, limitMs = 40_000): void {
   const start = performance.now();
   const clock = new Int32Array(new SharedArrayBuffer(4));
   while (!condition()) {
