@@ -3,7 +3,7 @@
  *
  * Not here: colours, and where the sentences go (formats/table.ts).
  */
-import type { IgnoredCounts, ScanSummary } from "../scan/probe/result.ts";
+import type { IgnoredCounts, PathFindings, ScanSummary } from "../scan/probe/result.ts";
 import { escapeWord } from "./escape.ts";
 import { chance, count, digits, duration, percent } from "./figures.ts";
 
@@ -156,6 +156,7 @@ function missed(summary: ScanSummary, verbose: boolean, doubtful: Doubtful | und
         `(doubt up to ${chance(most)})`,
     });
   }
+  if (path?.verified !== undefined) lines.push(...verification(path.verified, verbose));
   const silent = reasons.filtered["no-response"] ?? 0;
   if (path !== undefined && ((verbose && silent > 0) || path.missedOpen.high > 0)) {
     const { expected, low, high } = path.missedOpen;
@@ -165,6 +166,17 @@ function missed(summary: ScanSummary, verbose: boolean, doubtful: Doubtful | und
     });
   }
   return lines;
+}
+
+/** What silent ports said when they were asked once more: reported if any answered. */
+function verification(
+  { asked, open, closed }: NonNullable<PathFindings["verified"]>,
+  verbose: boolean,
+): TotalsLine[] {
+  if (open + closed === 0 && !verbose) return [];
+  const answered =
+    open + closed === 0 ? "none answered" : `${digits(open)} were open and ${digits(closed)} closed`;
+  return [{ kind: "note", text: `${count(asked, "silent port")} asked once more at the end: ${answered}` }];
 }
 
 /** An expected number: `0`, `0.3`, `2.5`, `1,234`. */

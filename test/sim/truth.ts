@@ -2,13 +2,14 @@
  * Whole scans through the lab's networks under a virtual clock, scored against the lab's truth: what the tests of congestion
  * and confidence share.
  */
+
 import type { LabDescription } from "../../src/lab/description.ts";
 import { createNetwork, type LabNetwork } from "../../src/lab/network.ts";
+import { pathFindings } from "../../src/runtime/results/totals.ts";
 import type { RateLimits } from "../../src/scan/congestion/monitor.ts";
 import { createSharedRate, sharedRates } from "../../src/scan/congestion/shared-rate.ts";
 import type { Engine } from "../../src/scan/engine/engine.ts";
 import { canaryPorts } from "../../src/scan/hosts/canary-ports.ts";
-import { missedOpen } from "../../src/scan/measure/loss.ts";
 import type { Verdict } from "../../src/scan/probe/verdict.ts";
 import { createOrder } from "../../src/scan/targets/permutation.ts";
 import type { ProbeSource } from "../../src/scan/targets/probe-source.ts";
@@ -242,21 +243,12 @@ function score(
     if (state === "filtered" && said === 3) tally.filteredRight++;
   }
   const { path } = counts;
-  const silent = counts.reasons.filtered["no-response"] ?? 0;
   return {
     ...tally,
     us: scan.endUs,
     sent: counts.sent,
     twice: scan.twice,
-    stated: missedOpen({
-      found: counts.states.open,
-      missedPorts: path.missedPorts,
-      silent,
-      doubts: path.doubts,
-      burstDoubts: path.burstDoubts,
-      lost: path.lost,
-      tries: silent === 0 ? 0 : path.silentTries / silent,
-    }),
+    stated: pathFindings(counts).missedOpen,
     loss: path.lost / Math.max(1, path.lost + path.answered),
     rates: scan.rates,
     tries: scan.tries,

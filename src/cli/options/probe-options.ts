@@ -3,6 +3,7 @@
  * business.
  */
 import { settleTiming, TIMING, type WaitMs } from "../../scan/engine/timing-templates.ts";
+import type { Verify } from "../../scan/measure/recapture.ts";
 import type { PortState } from "../../scan/probe/result.ts";
 import type { Shard } from "./arguments.ts";
 import { usage } from "./spec.ts";
@@ -45,6 +46,7 @@ export interface ProbeOptions {
   readonly ttl: number;
   readonly retries: number;
   readonly confidence: number;
+  readonly verify: Verify;
   /** Milliseconds; without it timeouts follow the measured round trips. */
   readonly timeout?: number;
   readonly maxRate?: number;

@@ -1,7 +1,8 @@
 /** How fast, how often and how long: the options of the group "Timing". */
 import { BOUNDS } from "../../runtime/api/option-bounds.ts";
 import { CONFIDENCE } from "../../scan/measure/loss.ts";
-import { decimal, duration, integer, template } from "./arguments.ts";
+import { VERIFY } from "../../scan/measure/recapture.ts";
+import { decimal, duration, integer, oneOf, template } from "./arguments.ts";
 import { DEFAULTS } from "./probe-options.ts";
 import { inGroup } from "./spec.ts";
 
@@ -24,6 +25,12 @@ export const TIMING_OPTIONS = inGroup("Timing", [
     description: "retry silent ports until this certain, by the loss measured; 1: all retries",
     ...decimal("--confidence", BOUNDS.confidence),
     defaultValue: CONFIDENCE,
+  },
+  {
+    flags: "--verify <which>",
+    description: "ask silent ports once more at the end: auto (where losses may hide answers), off or all",
+    ...oneOf("--verify", VERIFY),
+    defaultValue: "auto",
   },
   {
     flags: "--max-rate <n>",

@@ -111,6 +111,7 @@ function scanOptionsOf({ options, services, remembered }: Invocation): ScanOptio
   return {
     retries: options.retries,
     confidence: options.confidence,
+    verify: options.verify,
     waitMs: options.waitMs,
     rate: options.rate,
     services,

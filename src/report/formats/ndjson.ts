@@ -15,7 +15,8 @@
  *   unless interrupted), open, closed, filtered, reasons {state: {reason: count}}, unfinished, sent, retransmitted,
  *   controls? (control SYNs among them), received, late,
  *   ignored {malformed, bad_checksum, wrong_ack, odd_flags, foreign, fragment, icmp_no_verdict, duplicate},
- *   receive_drops, send_errors {errno name: count}, path? {rate, loss {round, out?, back?}, missed_open {expected, low, high}},
+ *   receive_drops, send_errors {errno name: count}, path? {rate, loss {round, out?, back?}, missed_open {expected, low, high},
+ *   verified? {asked, open, closed}},
  *   rst_limited? [{ip, per_second}], outages? [{ip?, from, to?}], bursts? {share, mean_ms},
  *   silence? [{code, text}] (why nobody answered, most likely first), where? [{ip, port, kind, from?, to?, by?, doubt?, text}] (under
  *   --why: where SYNs to filtered ports stop), ways? [{ip, hops [address or null]}], faults (a count), interrupted, elapsed_ms,
@@ -132,7 +133,7 @@ function decisionRecord(decision: RateDecision): object {
   };
 }
 
-function pathObject({ rate, loss, missedOpen }: PathFindings): object {
+function pathObject({ rate, loss, missedOpen, verified }: PathFindings): object {
   return {
     rate: toThousandths(rate),
     loss: { round: roundChance(loss.round), out: optionalChance(loss.out), back: optionalChance(loss.back) },
@@ -141,6 +142,7 @@ function pathObject({ rate, loss, missedOpen }: PathFindings): object {
       low: roundChance(missedOpen.low),
       high: roundChance(missedOpen.high),
     },
+    verified,
   };
 }
 

@@ -156,6 +156,13 @@ function runRemarks({ ending, summary, brokenLine }: RecordedRun): Remark[] {
   }
   if (path?.rate !== undefined)
     add("info", `The path was found to hold about ${digits(Math.round(path.rate))} SYNs a second.`);
+  if (path?.verified !== undefined) {
+    const { asked, open, closed } = path.verified;
+    add(
+      "info",
+      `${count(asked, "silent port")} asked once more at the end: ${digits(open)} were open and ${digits(closed)} closed, and are listed so.`,
+    );
+  }
   if (path?.missedOpen !== undefined) {
     const { expected, low, high } = path.missedOpen;
     const few = (value: number): string =>

@@ -70,6 +70,7 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
   function readPath(fields: Fields): RecordedPath {
     const loss = part(fields, "loss");
     const missed = part(fields, "missed_open");
+    const verified = part(fields, "verified");
     return defined<RecordedPath>({
       rate: optional(fields, "rate"),
       loss:
@@ -87,6 +88,14 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
               expected: number(missed, "expected"),
               low: number(missed, "low"),
               high: number(missed, "high"),
+            },
+      verified:
+        verified === undefined
+          ? undefined
+          : {
+              asked: number(verified, "asked"),
+              open: number(verified, "open"),
+              closed: number(verified, "closed"),
             },
     });
   }

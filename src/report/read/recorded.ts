@@ -72,6 +72,7 @@ export interface RecordedPath {
   readonly rate?: number;
   readonly loss?: { readonly round?: number; readonly out?: number; readonly back?: number };
   readonly missedOpen?: { readonly expected: number; readonly low: number; readonly high: number };
+  readonly verified?: { readonly asked: number; readonly open: number; readonly closed: number };
 }
 
 /** Where the SYNs of a filtered port stop, as `--why` has found. */

@@ -6,6 +6,7 @@
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { MOST_RATE, settleTiming } from "../../scan/engine/timing-templates.ts";
+import { VERIFY } from "../../scan/measure/recapture.ts";
 import { PORT_STATES, type PortState, type ScanProgress } from "../../scan/probe/result.ts";
 import { parseTargets } from "../../scan/targets/grammar.ts";
 import { parsePorts } from "../../scan/targets/port-list.ts";
@@ -24,6 +25,12 @@ export interface ProbeOptions {
   readonly timeoutMs?: number;
   /** Retry silent ports until this certain that they are silent, given the measured loss: 0.5 to 1, 1 for all retries; 0.9999 by default. */
   readonly confidence?: number;
+  /**
+   * Which silent ports are asked once more when all are decided, three seconds after their last try: a sample where losses may have
+   * hidden answers and then, if any answer, all of them ("auto", the default); none ("off"); or all ("all"). Never more SYNs to a port than
+   * `retries` allow.
+   */
+  readonly verify?: "auto" | "off" | "all";
   /** nmap's templates for waits, retries and rate: 0 (paranoid) to 5 (insane); 3 by default. */
   readonly timing?: number;
   /** Only addresses of this IP version. */
@@ -146,6 +153,7 @@ const OTHERS: Readonly<
   sequential: [isFlag, "true or false"],
   controls: [isFlag, "true or false"],
   shard: [isShard, `{ index, count }, with index from 1 to count and count up to ${SHARDS[1]}`],
+  verify: [isOneOf(...VERIFY), "auto, off or all"],
   link: [isOneOf("auto", "syn", "raw", "packet", "connect"), "auto, syn, raw, packet or connect"],
   states: [isListOf(isOneOf(...PORT_STATES)), `an array of ${PORT_STATES.join(", ")}`],
   onProgress: [(value) => typeof value === "function", "a function"],
@@ -239,6 +247,7 @@ export function runOptionsOf(options: ScanOptions, services: Services): RunOptio
       ...(shard === undefined ? {} : { shard: { index: shard.index - 1, count: shard.count } }),
     },
     ...(confidence === undefined ? {} : { confidence }),
+    ...(options.verify === undefined ? {} : { verify: options.verify }),
     ...(workers === undefined ? {} : { workers }),
     ...(hostTimeoutMs === undefined ? {} : { hostTimeoutMs }),
     ...(options.maxRatePerHost === undefined ? {} : { ratePerHost: options.maxRatePerHost }),

@@ -3,6 +3,7 @@
  */
 import { type EngineCounters, newCounters } from "../../scan/engine/counters.ts";
 import { missedOpen } from "../../scan/measure/loss.ts";
+import { recaptured } from "../../scan/measure/recapture.ts";
 import type { PathFindings } from "../../scan/probe/result.ts";
 
 /** The counts as plain data: sent between threads and kept in journals. */
@@ -77,21 +78,43 @@ export const lossSoFar = ({ path }: Pick<Totals, "path">): number =>
 const FEWEST_REPEATS = 5;
 
 /** What the totals say about the path. */
-export function pathFindings({ path, states, reasons }: Totals): PathFindings {
+export function pathFindings({
+  path,
+  states,
+  reasons,
+}: Pick<Totals, "path" | "states" | "reasons">): PathFindings {
   const silent = reasons.filtered["no-response"] ?? 0;
   const round = lossSoFar({ path });
   return {
     rate: path.rate,
     loss: { round, ...eachWay(path, round) },
-    missedOpen: missedOpen({
-      found: states.open,
-      missedPorts: path.missedPorts,
-      silent,
-      doubts: Math.max(0, path.doubts),
-      burstDoubts: Math.max(0, path.burstDoubts),
-      lost: path.lost,
-      tries: silent === 0 ? 0 : path.silentTries / silent,
-    }),
+    ...(path.verified === 0
+      ? {}
+      : {
+          verified: { asked: path.verified, open: path.verifiedOpen, closed: path.verifiedClosed },
+        }),
+    missedOpen:
+      path.verified > 0
+        ? recaptured({
+            asked: path.verified,
+            open: path.verifiedOpen,
+            closed: path.verifiedClosed,
+            silent,
+            last: path.verifiedLast,
+            before: path.verifiedBefore,
+            openFound: states.open,
+            closedFound: states.closed,
+            loss: round,
+          })
+        : missedOpen({
+            found: states.open,
+            missedPorts: path.missedPorts,
+            silent,
+            doubts: Math.max(0, path.doubts),
+            burstDoubts: Math.max(0, path.burstDoubts),
+            lost: path.lost,
+            tries: silent === 0 ? 0 : path.silentTries / silent,
+          }),
   };
 }
 

@@ -5,6 +5,7 @@
 
 import type { PortRange } from "../../link/filter.ts";
 import type { PacketObserver } from "../../link/tracer.ts";
+import type { Verify } from "../../scan/measure/recapture.ts";
 import type { OrderOptions } from "../../scan/targets/permutation.ts";
 import type { Services } from "../../scan/targets/services.ts";
 import { partPilots } from "../../socket/ports.ts";
@@ -15,6 +16,8 @@ export interface ScanOptions {
   readonly retries: number;
   /** Retry silent ports until this certain that they are silent (EngineOptions). */
   readonly confidence?: number;
+  /** Which silent ports are asked once more at the end (scan/engine/verification.ts); "auto" by default. */
+  readonly verify?: Verify;
   /** How long each try waits, in milliseconds: before round trips are known, the shortest and the longest. */
   readonly waitMs: { readonly initial: number; readonly least: number; readonly most: number };
   /** Bounds of the rate, in probes per second of all workers together. */

@@ -268,6 +268,7 @@ function engineSettings(plan: Plan, options: ScanOptions, { workers, capacity }:
     seed: createRandom()(2 ** 31),
     retries: options.retries,
     ...(options.confidence === undefined ? {} : { confidence: options.confidence }),
+    ...(options.verify === undefined ? {} : { verify: options.verify }),
     wait: {
       initialUs: options.waitMs.initial * 1000,
       minUs: options.waitMs.least * 1000,

@@ -42,6 +42,13 @@ const NO_FINDINGS = {
   burstDoubts: 0,
   /** SYNs to silent ports. */
   silentTries: 0,
+  /** Silent ports that were asked once more at the end; and those of them that were found open, and closed. */
+  verified: 0,
+  verifiedOpen: 0,
+  verifiedClosed: 0,
+  /** Of these, those that were found in the last round, and in the one before. */
+  verifiedLast: 0,
+  verifiedBefore: 0,
   /** Pilots, canaries and controls; `sent` includes them. */
   controlProbes: 0,
 };

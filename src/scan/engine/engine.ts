@@ -7,6 +7,7 @@
  *
  *     transmit, receive, timeouts   what leaves next; what a packet proves; when a try is over
  *     row-lifecycle                 what happens to a row, from its start to its verdict
+ *     verification                  the sample of silent pairs that is asked once more at the end
  *     hosts/ (control-schedule, host-limits, rst-limited), row-queue, send-backoff, simultaneous-open, verdict-queue
  *     probe/in-flight, congestion/path-state   the rows, and what is known of path and hosts
  */
@@ -23,6 +24,7 @@ import { createHostLimits, createUserLimits, type HostLimitOptions } from "../ho
 import { createRstLimited, type HostFinding, type RstLimited } from "../hosts/rst-limited.ts";
 import { CONFIDENCE } from "../measure/loss.ts";
 import type { Outage } from "../measure/outages.ts";
+import type { Verify } from "../measure/recapture.ts";
 import type { TimeoutLimits } from "../measure/rtt.ts";
 import { createInFlight } from "../probe/in-flight.ts";
 import type { RateChange, RateMetrics } from "../probe/result.ts";
@@ -37,6 +39,7 @@ import { createSimultaneousOpens } from "./simultaneous-open.ts";
 import { createTimeouts } from "./timeouts.ts";
 import { createTransmit } from "./transmit.ts";
 import { createVerdictQueue } from "./verdict-queue.ts";
+import { createVerification } from "./verification.ts";
 
 export interface EngineOptions extends HostLimitOptions {
   readonly paths: readonly Path[];
@@ -54,6 +57,8 @@ export interface EngineOptions extends HostLimitOptions {
   readonly retries: number;
   /** Retry silent ports until this certain, 0 to 1. With 1, every retry is sent. */
   readonly confidence?: number;
+  /** Which silent pairs are asked once more when all are decided: "auto" when left out. */
+  readonly verify?: Verify;
   /** How long one try waits for its answer, in microseconds. */
   readonly wait: TimeoutLimits;
   /** Probes per second, retransmissions included. */
@@ -74,7 +79,7 @@ export interface EngineOptions extends HostLimitOptions {
 export interface Engine {
   readonly counts: Readonly<EngineCounters>;
   readonly total: number;
-  /** True when every pair is decided. */
+  /** True when every pair is decided, and none is asked once more. */
   readonly done: boolean;
   /** Pairs started and undecided. */
   readonly inFlight: number;
@@ -178,7 +183,23 @@ export function createEngine(options: EngineOptions): Engine {
     rstLimited,
   });
   const verdictQueue = createVerdictQueue();
+  const verification = createVerification({
+    verify: options.verify ?? "auto",
+    inFlight,
+    pathState,
+    hostLimits,
+    rstLimited,
+    retransmitQueue,
+    counts,
+    random: createDraw(~seed),
+    startUs,
+    onEnd: () => {
+      pathState.finish();
+      countPath(counts.path, pathState);
+    },
+  });
   const shared = {
+    verification,
     paths,
     ports,
     counts,
@@ -222,7 +243,7 @@ export function createEngine(options: EngineOptions): Engine {
       return rows.total();
     },
     get done() {
-      return counts.decided === rows.total() && !controlSchedule.isPending();
+      return counts.decided === rows.total() && !verification.isPending() && !controlSchedule.isPending();
     },
     get inFlight() {
       return counts.started - counts.decided;

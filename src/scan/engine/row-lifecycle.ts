@@ -25,15 +25,16 @@ import type { ControlSchedule } from "../hosts/control-schedule.ts";
 import type { HostLimits } from "../hosts/host-limits.ts";
 import { TURN } from "../hosts/rst-limited.ts";
 import { portState } from "../probe/classify.ts";
-import type { InFlight } from "../probe/in-flight.ts";
+import { type InFlight, SPREAD_ASKED } from "../probe/in-flight.ts";
 import type { Reason } from "../probe/result.ts";
 import type { VerdictDraft } from "../probe/verdict.ts";
 import type { Path, Probe, ProbeSource } from "../targets/probe-source.ts";
-import { countPath, createVerdictTally, type EngineCounters } from "./counters.ts";
+import { createVerdictTally, type EngineCounters } from "./counters.ts";
 import type { RowQueue } from "./row-queue.ts";
 import type { SendBackoff } from "./send-backoff.ts";
 import type { SimultaneousOpens } from "./simultaneous-open.ts";
 import type { VerdictQueue } from "./verdict-queue.ts";
+import type { Verification } from "./verification.ts";
 
 export interface RowLifecycle {
   /** Pairs that the run probes, as far as is known: fewer than planned once the source has run dry. */
@@ -90,6 +91,7 @@ export interface RowLifecycleOptions {
   readonly sendBackoff: SendBackoff;
   readonly simultaneousOpens: SimultaneousOpens;
   readonly verdictQueue: VerdictQueue;
+  readonly verification: Pick<Verification, "begin">;
 }
 
 /** Share of undecided rows from which those are given up early that could be. */
@@ -98,7 +100,7 @@ const FULL = 0.75;
 export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
   const { source, paths, ports, counts, inFlight, pathState } = options;
   const { hostLimits, controlSchedule, retransmitQueue, heldSilences, sendBackoff } = options;
-  const { simultaneousOpens, verdictQueue } = options;
+  const { simultaneousOpens, verdictQueue, verification } = options;
   const { table, timers, apart, hostOf, unprovedReset, spread, columnOf } = inFlight;
   const tally = createVerdictTally(counts, table);
   const probe: Probe = { words: new Uint32Array(ADDRESS_WORDS), port: 0, path: 0, position: 0 };
@@ -113,6 +115,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     if (!mayStart()) return -1;
     if (!source.next(probe)) {
       total = counts.started;
+      if (counts.decided === total) verification.begin();
       return -1;
     }
     const row = table.insert(probe.words, 0, probe.port);
@@ -185,10 +188,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     simultaneousOpens.forget(row);
     table.linger(row, event === PROBE_EVENTS.accepted || event === PROBE_EVENTS.refused);
     counts.decided++;
-    if (counts.decided === total) {
-      pathState.finish();
-      countPath(counts.path, pathState);
-    }
+    if (counts.decided === total) verification.begin();
   }
 
   function answer(
@@ -212,8 +212,9 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     verdict.answered = attempt + 1;
     // Departures within one system call are spread over it: a shorter round trip than a microsecond counts as one.
     verdict.rttUs = Math.max(1, verdict.atUs - table.sentAt[columnOf(row, attempt)]);
-    // The try had timed out: another has left since, or the row was decided.
-    verdict.late = attempt + 1 < verdict.tries || verdict.was !== null;
+    // The try had timed out: another has left since, or the row was decided and not asked again.
+    const isAsked = (spread[row] & SPREAD_ASKED) !== 0;
+    verdict.late = attempt + 1 < verdict.tries || (verdict.was !== null && !isAsked);
     if (verdict.late) counts.late++;
     return verdict;
   }

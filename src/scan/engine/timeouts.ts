@@ -5,7 +5,7 @@
  * Not here: how long to wait and how likely loss is (congestion/path-state.ts), the timers themselves (socket/timer-wheel.ts).
  * Tested by test/scan/engine/engine.test.ts and test/sim/engine.test.ts.
  */
-import { PROBE_EVENTS } from "../../socket/state.ts";
+import { PROBE_EVENTS, PROBE_STATES } from "../../socket/state.ts";
 import { ADDRESS_WORDS } from "../../socket/table.ts";
 import type { PathState } from "../congestion/path-state.ts";
 import { type ControlSchedule, SILENCE } from "../hosts/control-schedule.ts";
@@ -18,6 +18,7 @@ import type { RowLifecycle } from "./row-lifecycle.ts";
 import type { RowQueue } from "./row-queue.ts";
 import type { SendBackoff } from "./send-backoff.ts";
 import type { SimultaneousOpens } from "./simultaneous-open.ts";
+import type { Verification } from "./verification.ts";
 
 export interface TimeoutsOptions {
   /** A silent port gets no further try once its doubt is below this; 0 to use all tries. */
@@ -35,6 +36,7 @@ export interface TimeoutsOptions {
   readonly sendBackoff: SendBackoff;
   readonly simultaneousOpens: SimultaneousOpens;
   readonly rows: RowLifecycle;
+  readonly verification: Verification;
 }
 
 /** A long wait is checked again this often, in case the host has become known. */
@@ -66,16 +68,16 @@ const HOLD_LOOK_US = 20_000;
 export interface Timeouts {
   /** Handles the rows' deadlines at or before `nowUs`. */
   expire(nowUs: number): void;
-  /** When held silences are looked at next; Infinity when none is held. */
+  /** When what has no timer is looked at next: held silences, and verification; Infinity when there is none. */
   nextLook(): number;
-  /** Decides held silences as they are. */
+  /** Decides held silences as they are, and ends verification. */
   giveUp(nowUs: number): void;
 }
 
 export function createTimeouts(options: TimeoutsOptions): Timeouts {
   const { acceptedDoubt, acceptedInBursts, inFlight, pathState, rstLimited, controlSchedule, hostLimits } =
     options;
-  const { retransmitQueue, sendBackoff, simultaneousOpens, heldSilences, rows } = options;
+  const { retransmitQueue, sendBackoff, simultaneousOpens, heldSilences, rows, verification } = options;
   const { table, timers, hostOf, unprovedReset, spread, columnOf, hostIn } = inFlight;
   const { capacity, maxTries } = table;
   const { hosts, doubt } = pathState;
@@ -91,6 +93,10 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
   function expire(nowUs: number): void {
     isIdle = !retransmitQueue.any() && !rows.mayStart();
     for (let row = timers.expire(nowUs); row >= 0; row = timers.expire(nowUs)) {
+      if (table.state[row] !== PROBE_STATES.synSent) {
+        verification.expire(row, nowUs);
+        continue;
+      }
       const tries = table.tries[row];
       if (tries > 0 && !isOver(row, nowUs)) continue;
       if (tries >= FEWEST_TRIES && isUntold(row)) {
@@ -125,6 +131,7 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
       }
     }
     letGo(nowUs);
+    verification.proceed(nowUs);
   }
 
   /** Something has been lost: whether losses come in bursts shows later, and may ask for later tries. */
@@ -335,12 +342,14 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
 
   return {
     expire,
-    nextLook: () => (heldSilences.any() ? heldLookUs : Number.POSITIVE_INFINITY),
+    nextLook: () =>
+      Math.min(heldSilences.any() ? heldLookUs : Number.POSITIVE_INFINITY, verification.nextAt()),
     giveUp: (nowUs) => {
       for (let row = heldSilences.first(); row >= 0; row = heldSilences.first()) {
         heldSilences.cancel(row);
         exhaust(row, nowUs);
       }
+      verification.giveUp();
     },
   };
 }

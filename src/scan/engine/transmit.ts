@@ -21,7 +21,7 @@ import type { PathState } from "../congestion/path-state.ts";
 import { SLOTS } from "../hosts/control-probes.ts";
 import type { ControlSchedule } from "../hosts/control-schedule.ts";
 import { sendErrorVerdict } from "../probe/classify.ts";
-import type { InFlight } from "../probe/in-flight.ts";
+import { type InFlight, SPREAD_ASKED } from "../probe/in-flight.ts";
 import { createSynTemplate, identificationOf } from "../probe/syn-template.ts";
 import type { Path } from "../targets/probe-source.ts";
 import type { EngineCounters } from "./counters.ts";
@@ -85,7 +85,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
     controlSchedule,
     simultaneousOpens,
   } = options;
-  const { table, timers, hostOf, apart, columnOf } = inFlight;
+  const { table, timers, hostOf, apart, spread, columnOf } = inFlight;
   const { controlProbes } = controlSchedule;
   const templates = paths.map((path) => createSynTemplate(path.local, path.ttl));
   /** By token, what each packet of the current round is: a row, or below 0 the slot of a control probe. */
@@ -222,7 +222,10 @@ export function createTransmit(options: TransmitOptions): Transmit {
       controlSchedule.refused(-1 - row);
       return;
     }
-    if (table.state[row] !== PROBE_STATES.synSent) return;
+    if (table.state[row] !== PROBE_STATES.synSent) {
+      noteUnverified(row);
+      return;
+    }
     const verdict = sendErrorVerdict(errno, paths[table.path[row]].local.length === 4 ? 4 : 6);
     if (verdict !== "asking") counts.sendErrors[errno] = (counts.sendErrors[errno] ?? 0) + 1;
     counts.sent--;
@@ -242,6 +245,14 @@ export function createTransmit(options: TransmitOptions): Transmit {
       return;
     }
     timers.arm(row, sendBackoff.retryAt(table.refusals[row], verdict, nowUs));
+  }
+
+  /** A decided row was to be asked once more. Its timer is armed. */
+  function noteUnverified(row: number): void {
+    if ((spread[row] & SPREAD_ASKED) === 0) return;
+    table.sentAt[columnOf(row, table.tries[row] - 1)] = Number.NaN;
+    counts.sent--;
+    counts.retransmitted--;
   }
 
   return {

@@ -20,8 +20,9 @@ export interface InFlight {
   /** Per row: 1 when a reset came to one of its tries that proves nothing. */
   readonly unprovedReset: Uint8Array;
   /**
-   * Per row: SPREAD_SAMPLED for one of the sample that is tried again later; and below it the number of tries after which the time
-   * of the next was set, in `sentAt`, because of bursts of loss; 0 when it was not.
+   * Per row: SPREAD_SAMPLED for one of the sample that is tried again later, SPREAD_ASKED for one that is asked once more after
+   * it has been decided, and SPREAD_VERIFIED when it has been; and below them the number of tries after which the time of the next was set, in `sentAt`, because of bursts of
+   * loss; 0 when it was not.
    */
   readonly spread: Uint8Array;
   /** Index of a row's try in the table's per-try columns. */
@@ -35,6 +36,8 @@ export interface InFlight {
 }
 
 export const SPREAD_SAMPLED = 0x80;
+export const SPREAD_VERIFIED = 0x40;
+export const SPREAD_ASKED = 0x20;
 
 export interface InFlightOptions {
   readonly capacity: number;

@@ -208,6 +208,8 @@ export interface PathFindings {
   readonly loss: { readonly round: number; readonly out?: number; readonly back?: number };
   /** Open ports probably reported as filtered: the expected number, and the bounds of a 95 % interval. */
   readonly missedOpen: { readonly expected: number; readonly low: number; readonly high: number };
+  /** Silent ports that were asked once more at the end, and those of them that then were open and closed; absent when none were. */
+  readonly verified?: { readonly asked: number; readonly open: number; readonly closed: number };
 }
 
 /**

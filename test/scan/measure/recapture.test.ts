@@ -1,0 +1,102 @@
+/** Bounds from a sample: known values, what they claim of random populations, and when a sample contradicts what was stated. */
+import { describe, expect, it } from "vitest";
+import { contradicts, lowerShare, recaptured, upperShare } from "../../../src/scan/measure/recapture.ts";
+import { createSeededRandom } from "../../sim/random.ts";
+
+describe("a share's exact bounds", () => {
+  // Clopper and Pearson's intervals as R's binom.test(k, n)$conf.int has them.
+  it.each([
+    [0, 1, 0, 0.975],
+    [0, 200, 0, 0.018275],
+    [5, 100, 0.016432, 0.112835],
+    [50, 100, 0.398321, 0.601679],
+    [100, 100, 0.963783, 1],
+    [3, 5000, 0.000124, 0.001752],
+    [900, 100_000, 0.008424, 0.009604],
+  ])("%d of %d: %d to %d", (k, n, low, high) => {
+    expect(lowerShare(k, n)).toBeCloseTo(low, 5);
+    expect(upperShare(k, n)).toBeCloseTo(high, 5);
+  });
+});
+
+describe("a contradiction", () => {
+  it.each([
+    [0, 0, false],
+    [0, 5, false],
+    [1, 0, true],
+    [1, 0.004, true],
+    [1, 0.2, false],
+    [4, 1, true],
+    [4, 3, false],
+    [40, 20, true],
+  ])("%d answered where %d were expected: %s", (answered, expected, is) => {
+    expect(contradicts(answered, expected)).toBe(is);
+  });
+});
+
+const EVIDENCE = {
+  asked: 200,
+  open: 0,
+  closed: 0,
+  silent: 5000,
+  last: 0,
+  before: 0,
+  openFound: 250,
+  closedFound: 4750,
+  loss: 0.01,
+};
+
+describe("what is still missed", () => {
+  it("is next to nothing when all were asked and none answered", () => {
+    expect(recaptured({ ...EVIDENCE, asked: 5000 })).toEqual({ expected: 0, low: 0, high: 0 });
+  });
+
+  it("is bounded by the sample's size when none of it answered", () => {
+    const { expected, low, high } = recaptured(EVIDENCE);
+    expect([expected, low]).toEqual([0, 0]);
+    // 4,800 ports of which at most 1.83 % answer, at most 5.64 % of which are open.
+    expect(high).toBe(Math.ceil((4800 * 0.018275 * 0.0564) / 0.99));
+  });
+
+  it("grows with what later rounds still find", () => {
+    const missedAfter = (last: number, before: number): number =>
+      recaptured({ ...EVIDENCE, asked: 5000, closed: 150, silent: 4850, last, before }).expected;
+    expect(missedAfter(0, 100)).toBe(0);
+    expect(missedAfter(20, 100)).toBeGreaterThan(0);
+    expect(missedAfter(40, 100)).toBeGreaterThan(2 * missedAfter(20, 100));
+  });
+
+  it("holds the truth of random populations", () => {
+    const random = createSeededRandom(5);
+    const chance = (): number => random(1 << 30) / (1 << 30);
+    const RUNS = 500;
+    let held = 0;
+    for (let run = 0; run < RUNS; run++) {
+      const pairs = 500 + random(2000);
+      const asked = 200 + random(300);
+      const missed = chance() ** 2 * 0.1;
+      const loss = 0.1 * chance();
+      const [openFound, closedFound] = [100, 900];
+      const found = { open: 0, closed: 0 };
+      let truth = 0;
+      for (let pair = 0; pair < pairs; pair++) {
+        if (chance() >= missed) continue;
+        const state = chance() < 0.1 ? "open" : "closed";
+        if (pair < asked && chance() >= loss) found[state]++;
+        else if (state === "open") truth++;
+      }
+      const { low, high } = recaptured({
+        asked,
+        ...found,
+        silent: pairs - found.open - found.closed,
+        last: found.open + found.closed,
+        before: 0,
+        openFound: openFound + found.open,
+        closedFound: closedFound + found.closed,
+        loss,
+      });
+      if (low <= truth && truth <= high) held++;
+    }
+    expect(held / RUNS).toBeGreaterThanOrEqual(0.95);
+  });
+});

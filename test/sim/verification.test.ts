@@ -1,0 +1,169 @@
+/** Silent pairs that are asked once more when all are decided: which, when, how often, and what they then show. */
+import { describe, expect, it } from "vitest";
+import type { LabDescription } from "../../src/lab/description.ts";
+import type { Engine } from "../../src/scan/engine/engine.ts";
+import { describeModel, LOSS_MODELS } from "./loss-models.ts";
+import { drainVerdicts, engineFor, target, transmit } from "./run.ts";
+import { scanTruth } from "./truth.ts";
+
+const SECOND = 1_000_000;
+const RATE = { rate: { minimum: 10, maximum: 20_000 } };
+/** Half of the hosts answer, a twentieth of the ports is open; loss as described. */
+const network = (more: Partial<LabDescription["hosts"][number]> = {}, path = {}): LabDescription => ({
+  seed: 3,
+  path: { latencyMs: 30, ...path },
+  hosts: [
+    {
+      range: "198.18.0.0/20",
+      ports: [{ share: 0.05, is: "open" }],
+      mix: [{ share: 0.5, rest: "silent", ports: [] }],
+      ...more,
+    },
+  ],
+});
+const SIZE = { hosts: 128, ports: 10, seed: 3 };
+
+/** Its count of SYNs by pair, pilots left out, and when each left. */
+function watch(description: LabDescription, overrides = {}, size = SIZE) {
+  const sent = new Map<string, number[]>();
+  const [score] = scanTruth(description, size, { ...RATE, ...overrides }, 1, {
+    isLost: (packet, nowUs) => {
+      const sourcePort = (packet[20] << 8) | packet[21];
+      const key = `${packet[18]}.${packet[19]}:${(packet[22] << 8) | packet[23]}`;
+      if (sourcePort >= 64_402 && sourcePort < 64_402 + 1024 - 64) {
+        sent.set(key, [...(sent.get(key) ?? []), nowUs]);
+      }
+      return false;
+    },
+  });
+  return { ...score, sent };
+}
+
+describe("verification", () => {
+  const { size: _, ...model } = { size: undefined, ...LOSS_MODELS["host-1-2s"] };
+  const inBursts = (verify: "auto" | "off") =>
+    scanTruth(describeModel(model, 7), { hosts: 1024, ports: 10, seed: 7 }, { ...RATE, verify })[0];
+
+  it("finds what bursts hid from all tries, and says so", () => {
+    const without = inBursts("off");
+    const score = inBursts("auto");
+    expect(without.missed).toBeGreaterThan(0);
+    expect(without.counts.path.verified).toBe(0);
+    expect(score.missed).toBe(0);
+    expect(score.counts.path.verifiedOpen).toBe(without.missed);
+    expect(score.counts.path.verifiedClosed).toBeGreaterThan(10);
+    expect(score.twice).toBe(0);
+    expect(score.falseOpen).toBe(0);
+    expect(score.stated.high).toBeGreaterThanOrEqual(score.missed);
+    // What comes then is in time, not late.
+    expect(score.counts.late).toBeLessThanOrEqual(without.counts.late + 5);
+  });
+
+  it("asks nobody where nothing was lost, unless told to ask all", () => {
+    const auto = watch(network());
+    const off = watch(network(), { verify: "off" });
+    expect(auto.counts.path.verified).toBe(0);
+    expect([auto.sent, auto.us]).toEqual([off.sent, off.us]);
+    const all = watch(network(), { verify: "all" });
+    expect(all.counts.path.verified).toBe(all.filtered);
+    expect(all.stated).toEqual({ expected: 0, low: 0, high: 0 });
+    for (const times of all.sent.values()) {
+      const last = times.at(-1) ?? 0;
+      if (times.length > 1) expect(last - times[times.length - 2]).toBeGreaterThanOrEqual(3 * SECOND);
+    }
+  });
+
+  it("sends no port more SYNs than --retries allows", () => {
+    for (const retries of [0, 1, 3]) {
+      const { sent, counts } = watch(network({}, { loss: 0.1 }), { retries, verify: "all" });
+      expect(Math.max(...[...sent.values()].map((times) => times.length))).toBe(1 + retries);
+      if (retries === 0) expect(counts.path.verified).toBe(0);
+    }
+  });
+
+  it("asks no host that was found to limit its RSTs", () => {
+    const limited = watch(
+      network({ rstLimit: { ratePps: 10, burst: 10 } }),
+      { verify: "all", retries: 4 },
+      { hosts: 20, ports: 100, seed: 3 },
+    );
+    expect(limited.found.hosts.length).toBeGreaterThan(10);
+    // Some of their closed ports stay silent to the end; the hosts that answer nothing are asked.
+    expect(limited.closedRight).toBeLessThan(limited.closed);
+    expect(limited.counts.path.verified).toBe(limited.filtered);
+  });
+});
+
+describe("an engine that verifies", () => {
+  /** One silent pair that has just been given up. */
+  function givenUp(overrides = {}): { engine: Engine; lastUs: number; nowUs: number } {
+    const engine = engineFor([target("198.18.0.2", 80)], {
+      retries: 3,
+      timeoutUs: 100_000,
+      confidence: 0.9,
+      verify: "all",
+      ...overrides,
+    });
+    let nowUs = 0;
+    let lastUs = 0;
+    while (engine.counts.decided === 0) {
+      engine.handleTimeout(nowUs);
+      while (transmit(engine, nowUs) !== undefined) lastUs = nowUs;
+      nowUs = Math.max(nowUs + 1, engine.pollTimeout(nowUs));
+    }
+    return { engine, lastUs, nowUs };
+  }
+
+  /** Runs it until its next SYN leaves. */
+  function untilAsked(engine: Engine, fromUs: number): number {
+    for (let nowUs = fromUs; !engine.done; nowUs = Math.max(nowUs + 1, engine.pollTimeout(nowUs))) {
+      engine.handleTimeout(nowUs);
+      if (transmit(engine, nowUs) !== undefined) return nowUs;
+    }
+    throw new Error("it ended without");
+  }
+
+  function toEnd(engine: Engine, fromUs: number): number {
+    let nowUs = fromUs;
+    for (; !engine.done; nowUs = Math.max(nowUs + 1, engine.pollTimeout(nowUs))) {
+      engine.handleTimeout(nowUs);
+      expect(transmit(engine, nowUs)).toBe(undefined);
+    }
+    return nowUs;
+  }
+
+  it("is not done before, and tells its verdict once", () => {
+    const { engine, lastUs, nowUs } = givenUp();
+    expect(drainVerdicts(engine)).toMatchObject([{ state: "filtered", reason: "no-response" }]);
+    expect(engine.done).toBe(false);
+    const askedUs = untilAsked(engine, nowUs);
+    expect(askedUs - lastUs).toBeGreaterThanOrEqual(3 * SECOND);
+    toEnd(engine, askedUs);
+    expect(drainVerdicts(engine)).toEqual([]);
+    expect(engine.counts.path.verified).toBe(1);
+  });
+
+  it("ends at once when it is given up", () => {
+    const { engine, nowUs } = givenUp();
+    engine.handleTimeout(nowUs);
+    expect(engine.done).toBe(false);
+    engine.abandon(nowUs);
+    expect(engine.done).toBe(true);
+  });
+
+  it("counts nobody as asked whom it could not send to", () => {
+    const { engine, nowUs } = givenUp();
+    const before = engine.counts.sent;
+    const askedUs = untilAsked(engine, nowUs);
+    engine.handleRefusal(0, "EHOSTUNREACH", askedUs);
+    toEnd(engine, askedUs + 1);
+    expect(engine.counts.path.verified).toBe(0);
+    expect(engine.counts.sent).toBe(before);
+  });
+
+  it("ends where its host's time is up", () => {
+    const { engine, nowUs } = givenUp({ hostTimeoutUs: 2 * SECOND });
+    toEnd(engine, nowUs);
+    expect(engine.counts.path.verified).toBe(0);
+  });
+});
