@@ -62,6 +62,10 @@ const constant = (text: string): string[] =>
         line !== "" &&
         !/^198\.18\.0\.(5|12):(22|80|443) open \w+ # ms 64 1 syn-ack(, answers on every port)?$|answers SYN-ACK|^Running as user/.test(
           line,
+        ) &&
+        // A far side that is slow acknowledges first, and ends the connection then.
+        !/^# ms \|<-- ACK seq=# ack=# --\|$|^<- # ms \S+ > \S+ TCP ACK seq=# ack=# win=\S+ ttl=\S+ len=\S+$/.test(
+          line,
         ),
     )
     .sort();
