@@ -2,7 +2,10 @@
 import { describe, expect, it } from "vitest";
 import type { LabDescription } from "../../src/lab/description.ts";
 import type { Engine } from "../../src/scan/engine/engine.ts";
+import * as ipv4 from "../../src/wire/ipv4.ts";
+import * as tcp from "../../src/wire/tcp.ts";
 import { describeModel, LOSS_MODELS } from "./loss-models.ts";
+import { segmentTo } from "./network.ts";
 import { drainVerdicts, engineFor, target, transmit } from "./run.ts";
 import { scanTruth } from "./truth.ts";
 
@@ -91,6 +94,50 @@ describe("verification", () => {
     // Some of their closed ports stay silent to the end; the hosts that answer nothing are asked.
     expect(limited.closedRight).toBeLessThan(limited.closed);
     expect(limited.counts.path.verified).toBe(limited.filtered);
+  });
+});
+
+describe("silences that are held back", () => {
+  const PORTS = 60;
+  const WAIT_US = 100_000;
+
+  /**
+   * After three seconds of silent ports, twenty SYNs a second, on a path that has lost the first SYN to an open port.
+   * @returns when the last SYN to each port left
+   */
+  function held(): { engine: Engine; sentUs: ReadonlyMap<number, number>; nowUs: number } {
+    const engine = engineFor(
+      [target("198.18.0.2", 80), target("198.18.0.3", ...Array.from({ length: PORTS }, (_, i) => 1 + i))],
+      { retries: 8, timeoutUs: WAIT_US, confidence: 0.9, verify: "off", rate: 20 },
+    );
+    const sentUs = new Map<number, number>();
+    let tries = 0;
+    let nowUs = 0;
+    for (; nowUs < 3 * SECOND; nowUs = Math.max(nowUs + 1, engine.pollTimeout(nowUs))) {
+      engine.handleTimeout(nowUs);
+      for (let probe = transmit(engine, nowUs); probe !== undefined; probe = transmit(engine, nowUs)) {
+        if (probe[19] === 3) sentUs.set((probe[22] << 8) | probe[23], nowUs);
+        else if (++tries === 2) {
+          const acknowledgement = (tcp.sequence(probe, ipv4.HEADER_LENGTH) + 1) >>> 0;
+          const answer = segmentTo(probe, { flags: tcp.FLAGS.SYN | tcp.FLAGS.ACK, acknowledgement });
+          engine.handlePacket(answer, 0, answer.length, nowUs + 10);
+        }
+      }
+    }
+    return { engine, sentUs, nowUs };
+  }
+
+  it("are told when the run is given up", () => {
+    const { engine, sentUs, nowUs } = held();
+    const undecided = (): number => engine.inFlight;
+    const underWay = [...sentUs.values()].filter((us) => us > nowUs - 4 * WAIT_US).length;
+    expect(undecided()).toBeGreaterThan(underWay + 5);
+    drainVerdicts(engine);
+    engine.abandon(nowUs);
+    expect(undecided()).toBeLessThanOrEqual(underWay);
+    const told = drainVerdicts(engine);
+    expect(told.length).toBeGreaterThan(5);
+    for (const verdict of told) expect(verdict).toMatchObject({ state: "filtered", reason: "no-response" });
   });
 });
 
