@@ -206,13 +206,14 @@ group("a connection through a perfect network", () => {
     }
   });
 
-  it("is one of two hundred at once, each with its own bytes", () => {
+  it("is one of many at once, each with its own bytes", () => {
+    const CLIENTS = everyday(60, 200);
     const network = labOf(
       { ports: [{ is: "open", service: "echo" }] },
       { path: { latencyMs: 20, jitterMs: 10, loss: 0.02 } },
     );
     const world = createWorld(network, createSeededRandom(2));
-    const clients = Array.from({ length: 200 }, (_, i) => world.connect(`198.18.0.${i}`, 80, 61_000 + i));
+    const clients = Array.from({ length: CLIENTS }, (_, i) => world.connect(`198.18.0.${i}`, 80, 61_000 + i));
     const said = new Set<Client>();
     let most = 0;
     world.run((client) => {
@@ -223,9 +224,9 @@ group("a connection through a perfect network", () => {
         client.block.write(new TextEncoder().encode(wanted));
       }
       // Held until all are there.
-      if (text(client.received) === wanted && network.counts.accepted === 200) client.block.close();
+      if (text(client.received) === wanted && network.counts.accepted === CLIENTS) client.block.close();
     });
-    expect(most).toBe(200);
+    expect(most).toBe(CLIENTS);
     for (const { received, ends, events } of clients) {
       expect(text(received)).toBe(`I am ${ends.localPort}`);
       expect(events).toEqual(["established", "peer-closed", "closed"]);

@@ -32,7 +32,7 @@ function scan(name: LossModelName): Calibration[] {
 }
 
 group("nothing is open that is not, nothing told twice", { timeout: 120_000 }, () => {
-  it.each(HOLDS.slice(0, everyday(4, HOLDS.length)))("%s: and what is stated holds", (name) => {
+  it.each(HOLDS.slice(0, everyday(3, HOLDS.length)))("%s: and what is stated holds", (name) => {
     for (const { missedOpen, missed, answering } of scan(name)) {
       expect(holds(missedOpen)).toBe(true);
       expect(missed.true).toBeLessThanOrEqual(2 + answering * 2e-4);
