@@ -185,11 +185,13 @@ export function createVerification(options: VerificationOptions): Verification {
       if (state !== "asking" || (pending > 0 && nowUs < endUs)) return;
       // Of ports that have just been verified the doubts leave next to nothing.
       const isNews = contradicts(path.verifiedLast, rounds === 1 ? path.verified * doubt : 0);
-      if (isNews && pending === 0 && rounds < MOST_ROUNDS) {
+      // Who has had no turn is asked in the next round, if there is one.
+      pending = 0;
+      if (isNews && rounds < MOST_ROUNDS) {
         collect(nowUs);
         beginRound(Number.POSITIVE_INFINITY, nowUs);
       }
-      if (pending === 0 || nowUs >= endUs) end();
+      if (pending === 0) end();
     },
     giveUp: () => {
       if (state === "due" || state === "asking") end();
