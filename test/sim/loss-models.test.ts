@@ -19,6 +19,7 @@ const NETWORKS = everyday(1, 5);
 const HOLDS = [
   ...(["host-500ms", "one-source-port-20", "independent-5", "pair-500ms"] as const),
   ...(["prefix-500ms", "independent-20", "flow-for-ever", "source-port-for-ever"] as const),
+  ...(["host-2s", "path-20ms", "path-200ms", "away-2s", "away-6s", "quarter-away-2s"] as const),
 ] as const;
 /** On these what is missed does not show: nobody asks late enough. */
 const OTHERS = (Object.keys(LOSS_MODELS) as LossModelName[]).filter(

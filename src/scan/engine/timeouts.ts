@@ -60,7 +60,7 @@ const SPREAD_LOOK_US = 250_000;
 const LONGEST_HOLD_US = 3_000_000;
 /** So many of them are tried again, for so long, before the last are decided, if nothing else has told; and so many while the run goes on. */
 const SAMPLE = 200;
-const SAMPLE_US = 200_000;
+const SAMPLE_US = 100_000;
 const EARLY_SAMPLE = 100;
 /** How often held ones are looked at. */
 const HOLD_LOOK_US = 20_000;
@@ -253,7 +253,7 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
     if (tries < FEWEST_TRIES || acceptedDoubt === 0 || rows.needsRoom()) return false;
     if (nowUs - table.sentAt[row] > LONGEST_SPREAD_US) return false;
     const last = columnOf(row, tries - 1);
-    if (!isInSample(row, nowUs) && !pathState.mustSpread(table.sentAt, last)) return false;
+    if (!pathState.mustSpread(table.sentAt, last)) return false;
     if (!isSet(row)) setNext(row);
     const leftUs = table.sentAt[columnOf(row, tries)] - nowUs;
     if (leftUs <= 0) return false;
