@@ -126,6 +126,7 @@ async function bundleCommands(): Promise<void> {
 
 /** What `loadApart` of cli/apart.ts loads. */
 const APART = [
+  "commands/check",
   "commands/demo",
   "commands/diff",
   "commands/lab",

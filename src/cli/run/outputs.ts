@@ -15,6 +15,7 @@ import type { Reporter } from "../../report/reporter.ts";
 import { errorCode } from "../../runtime/system/file-errors.ts";
 import { pcapngStart } from "../../wire/pcapng.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
+import type { Purpose } from "./context.ts";
 import { tableOptions, wantedFiles } from "./formats.ts";
 import { openSpill } from "./spill.ts";
 import { VERSION } from "./terminal.ts";
@@ -70,6 +71,7 @@ export async function openOutputs(
   colour: boolean,
   above: (text: string) => string,
   waiting: Waiting,
+  purpose?: Purpose,
 ): Promise<Outputs> {
   let failure: SynprobeError | undefined;
   let living = 0;
@@ -115,6 +117,8 @@ export async function openOutputs(
         : `two formats cannot share the file ${twice}: give each its own`,
     );
   }
+  if (purpose !== undefined && paths.includes("-"))
+    throw usage("what was found about the ports has standard output (-): give the results a file");
   const createSpill = (): Spill =>
     openSpill((path, code) => {
       failure ??= cannotWrite(path, code);
@@ -131,7 +135,9 @@ export async function openOutputs(
   }
   // The table, unless another format has standard output.
   const stdout = paths.includes("-") ? undefined : await open("-");
-  if (stdout !== undefined) {
+  if (stdout !== undefined && purpose !== undefined)
+    reporters.unshift(purpose.createReporter(stdout.write, colour));
+  else if (stdout !== undefined) {
     reporters.unshift(
       createTableReporter(stdout.write, {
         color: colour,

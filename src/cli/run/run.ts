@@ -46,10 +46,16 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
   });
   let outputs: Outputs;
   try {
-    outputs = await openOutputs(options, messages.stdoutColour, isOneTerminal() ? progress.above : String, {
-      note: messages.note,
-      isOver: () => interruption.signalled,
-    });
+    outputs = await openOutputs(
+      options,
+      messages.stdoutColour,
+      isOneTerminal() ? progress.above : String,
+      {
+        note: messages.note,
+        isOver: () => interruption.signalled,
+      },
+      context.purpose,
+    );
   } catch (error) {
     await journal?.discard();
     throw error;
@@ -81,9 +87,17 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
       journal,
       names,
     });
-    const { summary, failure, heard } = driven;
+    const { failure, heard } = driven;
     progress.done();
     const wasProbed = failure === undefined && journal?.complete !== true;
+    const summary =
+      wasProbed && context.purpose?.again !== undefined
+        ? await (await import("./second-look.ts")).lookAgain(context, driven.summary, (result) => {
+            names.see(result);
+            context.why?.see(result);
+            reporter.result(result);
+          })
+        : driven.summary;
     const silence = heard || !wasProbed ? undefined : await explainSilence(context, driven, before);
     const { where, ways, failure: whyFailure } = await explainFiltered(context, wasProbed);
     await outputs.rest();

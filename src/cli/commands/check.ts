@@ -1,0 +1,104 @@
+/**
+ * `synprobe check POLICY`: whether ports are what a policy wants, and `check --learn TARGETS`, which writes one. The scan itself is the
+ * main command's (run/probe.ts): here is what it serves.
+ */
+import { type Check, createCheck } from "../../policy/check.ts";
+import { createExpectations } from "../../policy/expectations.ts";
+import { FORMATS } from "../../policy/formats/formats.ts";
+import { createLearning } from "../../policy/learn.ts";
+import { targetsToProbe } from "../../policy/policy.ts";
+import { readPolicyFile } from "../../runtime/plan/policy-file.ts";
+import { readServices } from "../../runtime/system/system.ts";
+import { PORT_STATES } from "../../scan/probe/result.ts";
+import { EXIT } from "../exit.ts";
+import { LEARNT } from "../options/check-options.ts";
+import { attributeOf } from "../options/commander.ts";
+import { type ProbeOptions, usage } from "../options/table.ts";
+import type { Purpose } from "../run/context.ts";
+import type { Messages } from "../run/terminal.ts";
+
+/** Options of its own, by commander's names. */
+export interface CheckOptions {
+  readonly format: string;
+  readonly learn?: boolean;
+}
+
+/** For the scan: the words of the command line that are targets, the options, and what it serves. */
+export interface Checking<Options> {
+  readonly words: readonly string[];
+  readonly options: Options;
+  readonly purpose: Purpose;
+}
+
+/**
+ * @param words the policy's file, or targets to learn from
+ * @param isTyped whether an option stands on the command line itself, by commander's name
+ * @throws {SynprobeError} `ERR_POLICY`, `ERR_USAGE`
+ */
+export async function checking<Options extends CheckOptions & ProbeOptions>(
+  words: readonly string[],
+  options: Options,
+  isTyped: (name: string) => boolean,
+  messages: Messages,
+): Promise<Checking<Options>> {
+  const { learn, format, drop } = options;
+  if (learn === true) {
+    if (isTyped("format")) throw usage("--learn writes a policy: --format is for the report of a check");
+    return { words, options, purpose: learning() };
+  }
+  const [file, ...others] = words;
+  if (file === undefined) throw usage("check takes a policy, or targets after --learn");
+  if (others.length > 0)
+    throw usage(
+      `check takes one policy, and "${others[0]}" is another: targets stand in it, or after --learn`,
+    );
+  const wrong = LEARNT.find((name) =>
+    isTyped(attributeOf({ flags: name } as Parameters<typeof attributeOf>[0])),
+  );
+  if (wrong !== undefined)
+    throw usage(`${wrong}: which targets and ports is the policy's business; --learn takes it`);
+  const policy = await readPolicyFile(file, readServices(), drop);
+  for (const { name, line, until } of policy.expired)
+    messages.note(`${policy.file}:${line}: ${name} ended on ${until}, and does not count any more`);
+  let check: Check = createCheck(policy, () => undefined);
+  const purpose: Purpose = {
+    addTargets: (planner) => {
+      for (const target of targetsToProbe(policy)) planner.add(target);
+    },
+    planned: ({ names }) => {
+      check = createCheck(policy, createExpectations(policy, names));
+    },
+    createReporter: (write, colour) => ({
+      wants: () => PORT_STATES,
+      start() {},
+      result: (result) => check.take(result),
+      fault() {},
+      finish: (summary) => {
+        for (const piece of FORMATS[format](check.report(summary), colour)) write(piece);
+      },
+    }),
+    again: () => check.untold(),
+    status: () => {
+      const { differs, untold } = check.counts();
+      return differs > 0 ? EXIT.notOpen : untold > 0 ? EXIT.network : EXIT.complete;
+    },
+  };
+  // Those of a configuration are for targets that name no port, of which there are none.
+  const { ports: _, topPorts: __, ...rest } = options;
+  return { words: [], options: rest as Options, purpose };
+}
+
+function learning(): Purpose {
+  const learnt = createLearning();
+  return {
+    planned() {},
+    createReporter: (write) => ({
+      wants: () => PORT_STATES,
+      start() {},
+      result: learnt.take,
+      fault() {},
+      finish: ({ startedMs, faults }) => write(learnt.policy(startedMs, faults)),
+    }),
+    again: learnt.untold,
+  };
+}
