@@ -145,7 +145,9 @@ function createProgram(
         return probe(asked.words, asked.options, messages, argv, asked.purpose);
       }),
     );
-  const writtenOfCheck = addOptions(checkCommand, CHECK_OPTIONS);
+  // So many that to add them takes a probe's start longer: only for those who look.
+  const isLookedAt = argv.some((word) => ["check", "completion", "man"].includes(word));
+  const writtenOfCheck = addOptions(checkCommand, isLookedAt ? CHECK_OPTIONS() : []);
   countVerbose(checkCommand);
   program
     .command("doctor")

@@ -47,8 +47,21 @@ export interface CheckedRun {
   readonly where?: readonly { readonly ip: string; readonly port: number; readonly text: string }[];
 }
 
+/** What the engine knows of a pair, before there is a result of it: a verdict (scan/probe/verdict.ts). */
+export interface QuickLook {
+  readonly peer: Uint32Array;
+  readonly family: 4 | 6;
+  readonly port: number;
+  readonly state: PortResult["state"];
+  readonly reason: PortResult["reason"];
+  readonly doubt: number;
+  readonly was: PortResult["state"] | null;
+}
+
 export interface Check {
   take(result: PortResult): void;
+  /** Counts a verdict that is as written, or of no rule, so that no result has to be made of it. @returns whether it was */
+  passes(verdict: QuickLook): boolean;
   counts(): Counts;
   /** What could not be told so far, for a second look. */
   untold(): readonly PortResult[];
@@ -78,6 +91,15 @@ export function createCheck(policy: Policy, expectations: Expectations): Check {
       count(rule, outcome, 1);
       if (outcome !== "as-written") findings.set(keyOf(result), { outcome, rule, result });
       else if (before !== undefined) findings.delete(keyOf(result));
+    },
+    passes(verdict) {
+      // A correction has to be seen beside what it corrects.
+      if (verdict.was !== null) return false;
+      const rule = expectations.ofWords(verdict.peer, verdict.family, verdict.port);
+      if (rule === undefined) return true;
+      if (judge(rule, verdict) !== "as-written") return false;
+      count(rule, "as-written", 1);
+      return true;
     },
     counts: () => ({ ...all }),
     untold: () =>

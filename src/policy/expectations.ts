@@ -10,7 +10,11 @@ import { type Address, parseAddress } from "../wire/address.ts";
 import type { Group, Policy, Rule } from "./policy.ts";
 
 /** The rule for an address, in any text that parseAddress reads, and a port; undefined when the policy says nothing of it. */
-export type Expectations = (ip: string, port: number) => Rule | undefined;
+export interface Expectations {
+  (ip: string, port: number): Rule | undefined;
+  /** The same by the last four words of an address, which are all of an IPv4 address in the last. */
+  ofWords(words: Uint32Array, family: 4 | 6, port: number): Rule | undefined;
+}
 
 /** A target's part in its group: the group's rules hold for it, that of `is` for these ports. */
 interface Cover {
@@ -46,14 +50,12 @@ export function createExpectations(
       }
     }
   }
-  const families = { 4: v4.finish(), 16: v6.finish() } as const;
+  const coversOf = { 4: v4.finish(), 6: v6.finish() } as const;
 
-  return (ip, port) => {
-    const address = parseAddress(ip);
-    if (address === undefined) return undefined;
+  function find(family: 4 | 6, key: Key, port: number): Rule | undefined {
     let rest: Rule | undefined;
     // The last group counts, and its last target.
-    for (const number of families[address.length === 4 ? 4 : 16](keyOf(address))) {
+    for (const number of coversOf[family](key)) {
       const { rules, own } = covers[number];
       for (const rule of rules) {
         const ports = rule.ports ?? own;
@@ -64,7 +66,15 @@ export function createExpectations(
       }
     }
     return rest;
+  }
+  const ofText = (ip: string, port: number): Rule | undefined => {
+    const address = parseAddress(ip);
+    return address === undefined ? undefined : find(address.length === 4 ? 4 : 6, keyOf(address), port);
   };
+  return Object.assign(ofText, {
+    ofWords: (words: Uint32Array, family: 4 | 6, port: number) =>
+      find(family, family === 4 ? words[3] : bigKey(words), port),
+  });
 }
 
 function spansOf(
@@ -87,6 +97,8 @@ function keyOf(address: Address): Key {
   for (let i = 0; i < 16; i++) key = key * 256n + BigInt(address[i]);
   return key;
 }
+
+const bigKey = (words: Uint32Array): bigint => words.reduce((key, word) => (key << 32n) | BigInt(word), 0n);
 
 const NONE: readonly number[] = [];
 

@@ -25,6 +25,9 @@ export function judge(
   { states, tolerate }: Pick<Rule, "states" | "tolerate">,
   { state, reason, doubt = 0 }: Pick<PortResult, "state" | "reason" | "doubt">,
 ): Outcome {
+  // What was answered leaves no doubt.
+  if (state !== "filtered")
+    return states.includes(state) || tolerate.includes(reason) ? "as-written" : "differs";
   if (hasFailed(reason)) return "untold";
   if (tolerate.includes(reason)) return "as-written";
   // Open, closed and filtered: whatever it is.

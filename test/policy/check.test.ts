@@ -189,6 +189,63 @@ describe("a check", () => {
     expect(findings.map(({ result: { ip } }) => ip)).toEqual(["198.18.0.2"]);
   });
 
+  it("comes to the same when what passes at a quick look makes no result", () => {
+    const wanted = read([
+      {
+        targets: "198.18.0.0/30",
+        ports: { 1: "open", 2: { is: "closed", tolerate: "no-response" } },
+        "nothing-else-open": "1-4",
+      },
+      { targets: "[2001:db8::]:1-3 2001:db8::1", is: "closed", ports: { 4: "filtered" } },
+    ]);
+    const words = {
+      4: (host: number) => [0, 0, 0xffff, 0xc612_0000 + host],
+      6: (host: number) => [0x2001_0db8, 0, 0, host],
+    };
+    const verdicts = fc.uniqueArray(
+      fc.record({
+        family: fc.constantFrom(4 as const, 6 as const),
+        host: fc.nat(4),
+        port: fc.integer({ min: 1, max: 5 }),
+        state: fc.constantFrom(...PORT_STATES),
+        failed: fc.boolean(),
+        doubt: fc.constantFrom(0, 0.5),
+      }),
+      { selector: ({ family, host, port }) => `${family} ${host} ${port}` },
+    );
+    fc.assert(
+      fc.property(verdicts, (all) => {
+        const [slow, quick] = [0, 1].map(() => createCheck(wanted, createExpectations(wanted)));
+        for (const { family, host, port, state, failed, doubt } of all) {
+          const silent = failed ? "send-eperm" : "no-response";
+          const reason = state === "open" ? "syn-ack" : state === "closed" ? "reset" : silent;
+          const peer = Uint32Array.from(words[family](host));
+          const known = state === "filtered" ? doubt : Number.NaN;
+          const each = result(
+            family === 4 ? `198.18.0.${host}` : `2001:db8::${host}`,
+            port,
+            state,
+            reason,
+            state === "filtered" ? { doubt } : {},
+          );
+          slow.take(each);
+          if (!quick.passes({ peer, family, port, state, reason, doubt: known, was: null })) quick.take(each);
+        }
+        expect(quick.report(run)).toEqual(slow.report(run));
+      }),
+    );
+    const check = createCheck(wanted, createExpectations(wanted));
+    const late = {
+      peer: Uint32Array.from(words[4](1)),
+      family: 4,
+      port: 1,
+      state: "open",
+      reason: "syn-ack",
+      doubt: Number.NaN,
+    } as const;
+    expect(check.passes({ ...late, was: "filtered" })).toBe(false);
+  });
+
   it("adds up, whatever comes in whatever order", () => {
     const results = fc.array(
       fc.record({

@@ -11,9 +11,8 @@ import { readPolicyFile } from "../../runtime/plan/policy-file.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { PORT_STATES } from "../../scan/probe/result.ts";
 import { EXIT } from "../exit.ts";
-import { LEARNT } from "../options/check-options.ts";
-import { attributeOf } from "../options/commander.ts";
-import { type ProbeOptions, usage } from "../options/table.ts";
+import type { ProbeOptions } from "../options/probe-options.ts";
+import { usage } from "../options/spec.ts";
 import type { Purpose } from "../run/context.ts";
 import type { Messages } from "../run/terminal.ts";
 
@@ -22,6 +21,13 @@ export interface CheckOptions {
   readonly format: string;
   readonly learn?: boolean;
 }
+
+/** Options that name targets and ports, by commander's names: only what is learnt has any. */
+const LEARNT = [
+  ["ports", "--ports"],
+  ["topPorts", "--top-ports"],
+  ["inputList", "--input-list"],
+] as const;
 
 /** For the scan: the words of the command line that are targets, the options, and what it serves. */
 export interface Checking<Options> {
@@ -52,15 +58,13 @@ export async function checking<Options extends CheckOptions & ProbeOptions>(
     throw usage(
       `check takes one policy, and "${others[0]}" is another: targets stand in it, or after --learn`,
     );
-  const wrong = LEARNT.find((name) =>
-    isTyped(attributeOf({ flags: name } as Parameters<typeof attributeOf>[0])),
-  );
+  const [, wrong] = LEARNT.find(([attribute]) => isTyped(attribute)) ?? [];
   if (wrong !== undefined)
     throw usage(`${wrong}: which targets and ports is the policy's business; --learn takes it`);
   const policy = await readPolicyFile(file, readServices(), drop);
   for (const { name, line, until } of policy.expired)
     messages.note(`${policy.file}:${line}: ${name} ended on ${until}, and does not count any more`);
-  let check: Check = createCheck(policy, () => undefined);
+  let check: Check = createCheck(policy, createExpectations(policy));
   const purpose: Purpose = {
     addTargets: (planner) => {
       for (const target of targetsToProbe(policy)) planner.add(target);
@@ -77,6 +81,7 @@ export async function checking<Options extends CheckOptions & ProbeOptions>(
         for (const piece of FORMATS[format](check.report(summary), colour)) write(piece);
       },
     }),
+    passes: (verdict) => check.passes(verdict),
     again: () => check.untold(),
     status: () => {
       const { differs, untold } = check.counts();

@@ -15,10 +15,7 @@ const NOT_OF_CHECK = new Set([
   ...["--input-results", "--only", "--journal", "--resume", "--show", "--require-open", "--print-config"],
 ]);
 
-/** Whose targets and ports are learnt: with --learn alone. */
-export const LEARNT = ["--ports", "--top-ports", "--input-list"];
-
-export const CHECK_OPTIONS: readonly OptionSpec[] = [
+export const CHECK_OPTIONS = (): readonly OptionSpec[] => [
   ...inGroup("Output", [
     {
       flags: "--format <format>",

@@ -6,6 +6,7 @@ import type { Plan, Planner } from "../../runtime/plan/plan.ts";
 import type { OpenScan } from "../../runtime/run/scan.ts";
 import type { ScanOptions } from "../../runtime/run/scan-options.ts";
 import type { PortResult } from "../../scan/probe/result.ts";
+import type { Verdict } from "../../scan/probe/verdict.ts";
 import type { Services } from "../../scan/targets/services.ts";
 import type { ExitStatus } from "../exit.ts";
 import type { TimedOptions } from "../options/table.ts";
@@ -25,6 +26,8 @@ export interface Purpose {
   planned(plan: Plan): void;
   /** What standard output has in the place of the table. */
   createReporter(write: Sink, colour: boolean): Reporter;
+  /** Takes a verdict for which no result has to be made, when nothing else wants results. @returns whether it did */
+  passes?(verdict: Verdict): boolean;
   /** After the run: ports that are to be probed once more, by their last results. */
   again?(): readonly PortResult[];
   /** The status of a run that came to its end and of which nothing worse is to be said. */

@@ -23,6 +23,8 @@ import { cannotWrite, createWriter, type Writer } from "./writer.ts";
 
 export interface Outputs {
   readonly reporter: Reporter;
+  /** No file wants results. */
+  readonly isAlone: boolean;
   /** Set when writing failed; the run cannot continue. */
   readonly failure: () => SynprobeError | undefined;
   /**
@@ -168,6 +170,7 @@ export async function openOutputs(
   };
   return {
     reporter,
+    isAlone: reporters.length === 1 && stdout !== undefined,
     failure: () => failure,
     onBroken: (handler) => {
       onBroken = handler;

@@ -161,11 +161,25 @@ interface Driven {
 
 /** Runs the scan, with journal, progress and outputs around it. */
 async function drive(
-  { scan, interruption, progress, why, options: { statsEvery, veryVerbose }, messages }: RunContext,
+  {
+    scan,
+    plan,
+    interruption,
+    progress,
+    why,
+    purpose,
+    options: { statsEvery, veryVerbose },
+    messages,
+  }: RunContext,
   { outputs, reporter, wants, journal: opened, names }: Destinations,
 ): Promise<Driven> {
   const journal = opened?.complete === true ? undefined : opened?.journal;
   let heard = false;
+  // Where nobody else wants to see results.
+  const passes =
+    outputs.isAlone && opened === undefined && why === undefined && plan.otherAddresses.size === 0
+      ? purpose?.passes
+      : undefined;
   const stopped = interruption.signalled;
   let failure: unknown;
   /** Changes of the rate that no output has been told yet. */
@@ -183,6 +197,15 @@ async function drive(
         why?.see(result);
         reporter.result(result);
       },
+      ...(passes === undefined
+        ? {}
+        : {
+            passes: (verdict) => {
+              if (!passes(verdict)) return false;
+              heard ||= verdict.ttl > 0 || verdict.rttUs >= 0;
+              return true;
+            },
+          }),
       ...(outputs.capture === undefined ? {} : { onCapture: outputs.capture }),
       onRateChanges: (changes) => {
         if (veryVerbose === true) {
