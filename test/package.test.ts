@@ -49,6 +49,7 @@ describe("the package", () => {
       "src/cli/commands/path.schema.json",
       "src/cli/options/config.schema.json",
       "src/lab/lab.schema.json",
+      "src/policy/formats/check.schema.json",
       "src/policy/policy.schema.json",
       "src/report/formats/ndjson.schema.json",
     ]);

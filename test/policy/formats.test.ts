@@ -1,6 +1,8 @@
 /** A check's report in every format: byte for byte, and read by other programs, with hostile text in every field that may have some. */
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { Ajv } from "ajv";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { createCheck } from "../../src/policy/check.ts";
@@ -177,6 +179,16 @@ describe.skipIf(
 });
 
 describe("JSON", () => {
+  it("is what the published schema says", () => {
+    const schema = createRequire(import.meta.url)("synprobe/check.schema.json");
+    const validate = new Ajv({ strict: true }).compile(schema);
+    for (const isGood of [false, true]) {
+      validate(JSON.parse(write("json", sample(POLICY.groups, isGood))));
+      expect(validate.errors).toBeNull();
+    }
+    expect(validate({ ...JSON.parse(write("json")), more: 1 })).toBe(false);
+  });
+
   it("has what was found, exactly", () => {
     const { findings, faults, ...rest } = JSON.parse(write("json"));
     expect(rest).toMatchObject({
