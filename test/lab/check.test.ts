@@ -118,17 +118,14 @@ describe.skipIf(skipping("policies on a real kernel", firewallProblem()))("a pol
     expect((await check(file)).status).toBe(0);
   });
 
-  it.each(["closed", "filtered", "not open"])(
-    "is not held by a SYN that did not leave: 4 (%s)",
-    async (wanted) => {
-      const { status, findings } = await found(policy({ [OPEN]: "open", [HELD_BACK]: wanted }, FAR.ipv4));
-      expect(status).toBe(4);
-      expect(findings.get(`${FAR.ipv4} ${HELD_BACK}`)).toMatchObject({
-        outcome: "untold",
-        reason: "send-eperm",
-      });
-    },
-  );
+  it("is not held by a SYN that did not leave: 4", async () => {
+    const { status, findings } = await found(policy({ [OPEN]: "open", [HELD_BACK]: "not open" }, FAR.ipv4));
+    expect(status).toBe(4);
+    expect(findings.get(`${FAR.ipv4} ${HELD_BACK}`)).toMatchObject({
+      outcome: "untold",
+      reason: "send-eperm",
+    });
+  });
 
   it("is not held by silence where nothing at all answers: 4", async () => {
     const { status, findings, stderr } = await found(

@@ -79,18 +79,22 @@ describe("the rule for an address and port", () => {
           })),
         );
         const at = createExpectations(policy);
+        const told: string[] = [];
+        const wanted: string[] = [];
         for (let host = 0; host <= 41; host++) {
+          const here = kept.map(({ range: [first, last] }) => first <= host && host <= last);
           for (let port = 1; port <= 42; port++) {
             const holds = (part: readonly [number, number] | undefined): boolean =>
               part !== undefined && part[0] < port && port <= part[1] + 1;
-            const here = kept.map(({ range: [first, last] }) => first <= host && host <= last);
             const named = kept.findLastIndex((each, i) => here[i] && holds(each.ports));
             const other = kept.findLastIndex((each, i) => here[i] && holds(each.others));
             const rule = at(`198.18.0.${host}`, port);
             const index = rule === undefined ? -1 : policy.groups.indexOf(rule.group);
-            expect([index, rule?.isElse ?? false]).toEqual(named >= 0 ? [named, false] : [other, other >= 0]);
+            told.push(`${host}:${port} ${index} ${rule?.isElse ?? false}`);
+            wanted.push(`${host}:${port} ${named >= 0 ? `${named} false` : `${other} ${other >= 0}`}`);
           }
         }
+        expect(told).toEqual(wanted);
       }),
       { numRuns: 20 },
     );
