@@ -15,7 +15,7 @@ import { parseServices } from "../../src/scan/targets/services.ts";
 import { skipping } from "../lab/netns.ts";
 
 const SERVICES = parseServices("ssh 22/tcp\n");
-const EVIL = "a\n::error::b # \\ %0A <&\"'>]]> \x1b[31m\u202e\x00 1..3";
+const EVIL = "a\n::error::b,c=d # \\ %0A <&\"'>]]> \x1b[31m\u202e\x00 1..3";
 
 const result = (
   ip: string,
