@@ -11,6 +11,7 @@ import { PORT_STATES, type PortState } from "../scan/probe/result.ts";
 import { type AnyTargetSpec, parseTargets } from "../scan/targets/grammar.ts";
 import { parsePorts } from "../scan/targets/port-list.ts";
 import type { Services } from "../scan/targets/services.ts";
+import { didYouMean } from "../suggest.ts";
 import { type Fault, type Place, type PolicyDocument, readDocument } from "./document.ts";
 import { EXPECTATIONS, policySchema } from "./schema.ts";
 
@@ -202,7 +203,8 @@ function readGroup(written: Written, index: number, reading: Reading): Group {
       return parsePorts(list, services);
     } catch (error) {
       if (!(error instanceof SynprobeError)) throw error;
-      fault(at, error.message);
+      // Of more mistakes than are told nobody reads what was meant.
+      fault(at, `${error.message}${faults.length < MOST_TOLD ? serviceMeant(list, services) : ""}`);
       return undefined;
     }
   };
@@ -261,6 +263,12 @@ function readGroup(written: Written, index: number, reading: Reading): Group {
       .map(Number);
     return { line, column };
   }
+}
+
+/** "; did you mean https?", of the first name among ports that no service has. */
+function serviceMeant(list: string, services: Services): string {
+  const name = list.split(",").find((part) => /[a-z]/i.test(part) && services.portOf(part) === undefined);
+  return name === undefined ? "" : didYouMean(name, services.names());
 }
 
 function targetsOf(written: Written, { document, file, services, faults }: Reading): AnyTargetSpec[] {

@@ -156,7 +156,7 @@ describe("a mistake", () => {
       "a target, a port, a day",
       "groups:\n  - targets: [198.18.0.1/33, 198.18.0.2]\n    ports: { htps: open, 70000: open }\n    nothing-else-open: 9-1\n    until: 2027-02-30\n",
       'policy.yaml:2:15: target "198.18.0.1/33": the prefix length',
-      'policy.yaml:3:14: no TCP service named "htps"',
+      'policy.yaml:3:14: no TCP service named "htps" in this system\'s services database: give its number; did you mean https?',
       "policy.yaml:3:26: port 70000 is out of range",
       "policy.yaml:4:24: the range 9-1 is reversed",
       "policy.yaml:5:12: 2027-02-30 is no day of the calendar",

@@ -2,6 +2,7 @@
  * `synprobe check POLICY`: whether ports are what a policy wants, and `check --learn TARGETS`, which writes one. The scan itself is the
  * main command's (run/probe.ts): here is what it serves.
  */
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { type Check, createCheck } from "../../policy/check.ts";
 import { createExpectations } from "../../policy/expectations.ts";
 import { FORMATS } from "../../policy/formats/formats.ts";
@@ -64,6 +65,11 @@ export async function checking<Options extends CheckOptions & ProbeOptions>(
   const policy = await readPolicyFile(file, readServices(), drop);
   for (const { name, line, until } of policy.expired)
     messages.note(`${policy.file}:${line}: ${name} ended on ${until}, and does not count any more`);
+  if (policy.groups.length === 0)
+    throw new SynprobeError(
+      ERROR_CODES.noTargets,
+      `${policy.file}: all its groups have ended: nothing is left to check`,
+    );
   let check: Check = createCheck(policy, createExpectations(policy));
   const purpose: Purpose = {
     addTargets: (planner) => {

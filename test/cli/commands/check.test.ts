@@ -131,6 +131,15 @@ describe("exit status", () => {
   });
 });
 
+it("a policy of which every group has ended is a mistake", async () => {
+  const file = write("ended.json", group({ [open]: "open" }, { until: "2026-01-31" }));
+  const { status, stdout, stderr } = await check(file);
+  expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+  expect(linesOf(stderr).at(-1)).toBe(
+    `synprobe: ${file}: all its groups have ended: nothing is left to check`,
+  );
+});
+
 it("what was learnt is as written", async () => {
   const learnt = await check("--learn", `localhost:${open},${closed}`, "-4");
   expect(learnt.status).toBe(0);
