@@ -70,27 +70,31 @@ export async function checking<Options extends CheckOptions & ProbeOptions>(
       ERROR_CODES.noTargets,
       `${policy.file}: all its groups have ended: nothing is left to check`,
     );
-  let check: Check = createCheck(policy, createExpectations(policy));
+  let made: Check | undefined;
+  const check = (): Check => {
+    if (made === undefined) throw new RangeError("what is probed is not planned yet");
+    return made;
+  };
   const purpose: Purpose = {
     addTargets: (planner) => {
       for (const target of targetsToProbe(policy)) planner.add(target);
     },
     planned: ({ names }) => {
-      check = createCheck(policy, createExpectations(policy, names));
+      made = createCheck(policy, createExpectations(policy, names));
     },
     createReporter: (write, colour) => ({
       wants: () => PORT_STATES,
       start() {},
-      result: (result) => check.take(result),
+      result: (result) => check().take(result),
       fault() {},
       finish: (summary) => {
-        for (const piece of FORMATS[format](check.report(summary), colour)) write(piece);
+        for (const piece of FORMATS[format](check().report(summary), colour)) write(piece);
       },
     }),
-    passes: (verdict) => check.passes(verdict),
-    again: () => check.untold(),
+    passes: (verdict) => check().passes(verdict),
+    again: () => check().untold(),
     status: () => {
-      const { differs, untold } = check.counts();
+      const { differs, untold } = check().counts();
       return differs > 0 ? EXIT.notOpen : untold > 0 ? EXIT.network : EXIT.complete;
     },
   };
