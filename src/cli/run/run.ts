@@ -98,7 +98,8 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
             reporter.result(result);
           })
         : driven.summary;
-    const silence = heard || !wasProbed ? undefined : await explainSilence(context, driven, before);
+    const silence =
+      heard || !wasProbed ? undefined : await explainSilence(context, { ...driven, summary }, before);
     const { where, ways, failure: whyFailure } = await explainFiltered(context, wasProbed);
     await outputs.rest();
     finish({
