@@ -77,6 +77,9 @@ const byKind: Either = ({ text, list, object = text }) =>
 
 const oneOf = (words: readonly string[]) =>
   v.picklist(words, ({ input }) => {
+    // { 22,80: open } is two keys, of which the first has no value.
+    if (input === null)
+      return `no value stands here: one of ${words.join(", ")}; in braces, a key with a comma stands in quotes`;
     const meant = typeof input === "string" ? didYouMean(input, words, JSON.stringify) : "";
     return `${show(input)} is none of ${words.join(", ")}${meant}`;
   });

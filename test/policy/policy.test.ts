@@ -146,6 +146,11 @@ describe("a mistake", () => {
       'policy.yaml:7:13: there is no key "si"; did you mean "is"?',
     ],
     [
+      "ports with a comma in braces",
+      "groups:\n  - targets: 198.18.0.1\n    ports: { 22,80: open }\n",
+      "policy.yaml:3:14: no value stands here: one of open, closed, filtered, not open; in braces, a key with a comma",
+    ],
+    [
       "a reason that is no answer",
       "groups:\n  - targets: 198.18.0.1:22\n    is: open\n    tolerate: [send-eperm, no-respons, host-timeout]\n",
       'policy.yaml:4:16: "send-eperm" is none of syn-ack,',
