@@ -5,6 +5,7 @@
  * Pure. Not here: reading a policy (policy.ts), judging results (judge.ts).
  */
 import type { AddressSpan } from "../scan/targets/address-range.ts";
+import { MAX_PORT } from "../scan/targets/port-list.ts";
 import { indexOfPort } from "../scan/targets/port-sets.ts";
 import { type Address, parseAddress } from "../wire/address.ts";
 import type { Group, Policy, Rule } from "./policy.ts";
@@ -16,10 +17,17 @@ export interface Expectations {
   ofWords(words: Uint32Array, family: 4 | 6, port: number): Rule | undefined;
 }
 
-/** A target's part in its group: the group's rules hold for it, that of `is` for these ports. */
+/** The rules that hold for some targets of a group, and which of them for which port. */
 interface Cover {
   readonly rules: readonly Rule[];
-  readonly own?: Uint16Array;
+  readonly table: RuleTable;
+}
+
+interface RuleTable {
+  /** Ascending. */
+  readonly ports: Uint16Array;
+  /** Of each, the index of its rule. */
+  readonly rules: Uint16Array;
 }
 
 /** IPv4 addresses as numbers, IPv6 addresses as big ones. */
@@ -42,9 +50,14 @@ export function createExpectations(
     for (const { name } of all) addressesOf.set(name, [...(addressesOf.get(name) ?? []), address]);
   }
   const covers: Cover[] = [];
+  const tableOf = createTables();
   for (const { targets, rules } of groups) {
+    /** By the ports that targets name themselves, as text. */
+    const numbers = new Map<string, number>();
     for (const { host, ports } of targets) {
-      const cover = covers.push({ rules, ...(ports === undefined ? {} : { own: ports }) }) - 1;
+      const own = String(ports ?? "");
+      const cover = numbers.get(own) ?? covers.push({ rules, table: tableOf(rules, ports) }) - 1;
+      numbers.set(own, cover);
       for (const { first, last } of spansOf(host, addressesOf)) {
         (first.length === 4 ? v4 : v6).add(keyOf(first), keyOf(last), cover);
       }
@@ -55,15 +68,14 @@ export function createExpectations(
   function find(family: 4 | 6, key: Key, port: number): Rule | undefined {
     let rest: Rule | undefined;
     // The last group counts, and its last target.
-    for (const number of coversOf[family](key)) {
-      const { rules, own } = covers[number];
-      for (const rule of rules) {
-        const ports = rule.ports ?? own;
-        if (ports === undefined || (rule.isElse && rest !== undefined)) continue;
-        if (indexOfPort(ports, 0, ports.length, port) < 0) continue;
-        if (!rule.isElse) return rule;
-        rest = rule;
-      }
+    const list = coversOf[family](key);
+    for (let i = 0; i < list.length; i++) {
+      const { rules, table } = covers[list[i]];
+      const at = indexOfPort(table.ports, 0, table.ports.length, port);
+      if (at < 0) continue;
+      const rule = rules[table.rules[at]];
+      if (!rule.isElse) return rule;
+      rest ??= rule;
     }
     return rest;
   }
@@ -76,6 +88,38 @@ export function createExpectations(
       find(family, family === 4 ? words[3] : bigKey(words), port),
   });
 }
+
+/** Makes tables; groups with the same ports share one. */
+function createTables(): (rules: readonly Rule[], own: Uint16Array | undefined) => RuleTable {
+  const known = new Map<string, RuleTable>();
+  /** By port, the index of its rule plus one. */
+  const ruleOf = new Uint16Array(MAX_PORT + 1);
+  return (rules, own) => {
+    const key = `${rules.map(({ portsText, isElse }) => `${portsText}${isElse ? "~" : ""}`).join(" ")} ${own}`;
+    const same = known.get(key);
+    if (same !== undefined) return same;
+    ruleOf.fill(0);
+    let count = 0;
+    // The first of the rules for a port counts, and what holds for all else comes last.
+    for (const [index, { ports = own ?? NO_PORTS }] of rules.entries()) {
+      for (const port of ports) {
+        if (ruleOf[port] !== 0) continue;
+        ruleOf[port] = index + 1;
+        count++;
+      }
+    }
+    const table = { ports: new Uint16Array(count), rules: new Uint16Array(count) };
+    let at = 0;
+    for (let port = 0; port <= MAX_PORT; port++) {
+      if (ruleOf[port] === 0) continue;
+      table.ports[at] = port;
+      table.rules[at++] = ruleOf[port] - 1;
+    }
+    known.set(key, table);
+    return table;
+  };
+}
+const NO_PORTS = new Uint16Array();
 
 function spansOf(
   host: Group["targets"][number]["host"],

@@ -9,7 +9,7 @@ import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import { escapeText } from "../report/escape.ts";
 import { PORT_STATES, type PortState } from "../scan/probe/result.ts";
 import { type AnyTargetSpec, parseTargets } from "../scan/targets/grammar.ts";
-import { parsePorts } from "../scan/targets/port-list.ts";
+import { MAX_PORT, parsePorts } from "../scan/targets/port-list.ts";
 import type { Services } from "../scan/targets/services.ts";
 import { didYouMean } from "../suggest.ts";
 import { type Fault, type Place, type PolicyDocument, readDocument } from "./document.ts";
@@ -60,8 +60,12 @@ export interface Policy {
 
 /** What has to be probed to check a policy: its targets, each with all ports that a rule of its group is about. */
 export function* targetsToProbe({ groups }: Policy): Generator<AnyTargetSpec> {
+  /** Groups with the same ports share a list. */
+  const unions = new Map<string, Uint16Array>();
   for (const { targets, rules } of groups) {
-    const ofRules = unionOf(rules.flatMap(({ ports }) => ports ?? []));
+    const key = rules.map(({ ports, portsText }) => (ports === undefined ? "" : portsText)).join(" ");
+    const ofRules = unions.get(key) ?? unionOf(rules.flatMap(({ ports }) => ports ?? []));
+    unions.set(key, ofRules);
     for (const target of targets) {
       const { ports: own } = target;
       const ports = own === undefined ? ofRules : unionOf([ofRules, own]);
@@ -106,12 +110,25 @@ export function readPolicy(text: string, file: string, services: Services, today
   if (faults.length === 0) faults.push(...schemaFaults(document));
   const groups: Group[] = [];
   const expired: Group[] = [];
+  const portsOf = new Map<string, Uint16Array>();
+  const ownerOf = new Uint32Array(MAX_PORT + 1);
+  const keys = { count: 0 };
   if (faults.length === 0) {
     const { groups: written } = document.value as { readonly groups: readonly Written[] };
     let rules = 0;
     for (const [index, each] of written.entries()) {
       const isOver = each.until !== undefined && each.until < today;
-      const group = readGroup(each, index, { document, file, services, faults, next: isOver ? 0 : rules });
+      const next = isOver ? 0 : rules;
+      const group = readGroup(each, index, {
+        document,
+        file,
+        services,
+        faults,
+        next,
+        portsOf,
+        ownerOf,
+        keys,
+      });
       if (!isOver) rules += group.rules.length;
       (isOver ? expired : groups).push(group);
     }
@@ -154,10 +171,15 @@ interface Reading {
   readonly faults: Fault[];
   /** The number of the group's first rule. */
   readonly next: number;
+  /** Lists of ports that were read, by their text: many groups have the same. */
+  readonly portsOf: Map<string, Uint16Array>;
+  /** By port, the last key of `ports` that named it, counted over all groups from 1. */
+  readonly ownerOf: Uint32Array;
+  readonly keys: { count: number };
 }
 
 function readGroup(written: Written, index: number, reading: Reading): Group {
-  const { document, file, services, faults, next } = reading;
+  const { document, file, services, faults, next, portsOf, ownerOf } = reading;
   const { placeOf, placeOfValue } = document;
   const { is, ports = {}, until, why, owner, labels = {} } = written;
   const place = placeOf(written);
@@ -200,7 +222,9 @@ function readGroup(written: Written, index: number, reading: Reading): Group {
   };
   const portsAt = (at: Place, list: string): Uint16Array | undefined => {
     try {
-      return parsePorts(list, services);
+      const ports = portsOf.get(list) ?? parsePorts(list, services);
+      portsOf.set(list, ports);
+      return ports;
     } catch (error) {
       if (!(error instanceof SynprobeError)) throw error;
       // Of more mistakes than are told nobody reads what was meant.
@@ -211,18 +235,21 @@ function readGroup(written: Written, index: number, reading: Reading): Group {
 
   if (until !== undefined && !isDay(until))
     fault(placeOfValue(written, "until"), `${until} is no day of the calendar`);
-  const owners = new Map<number, string>();
   // JavaScript has keys that are numbers first.
   const inOrder = Object.entries(ports)
     .map(([key, rule]) => ({ key, rule, at: placeOf(ports, key) }))
     .sort((a, b) => byPlace(a.at, b.at));
-  for (const { key, rule, at } of inOrder) {
+  const before = reading.keys.count;
+  reading.keys.count += inOrder.length;
+  for (const [i, { key, rule, at }] of inOrder.entries()) {
     const list = portsAt(at, key);
     if (list === undefined) continue;
-    const twice = list.find((port) => owners.has(port));
-    if (twice !== undefined)
-      fault(at, `port ${twice} stands in "${owners.get(twice)}" already: each port of a group stands once`);
-    for (const port of list) owners.set(port, key);
+    const twice = list.find((port) => ownerOf[port] > before);
+    if (twice !== undefined) {
+      const { key: owner } = inOrder[ownerOf[twice] - before - 1];
+      fault(at, `port ${twice} stands in "${owner}" already: each port of a group stands once`);
+    }
+    for (const port of list) ownerOf[port] = before + i + 1;
     add(at, key, rule, list);
   }
   const namesPorts = targets.some((target) => target.ports !== undefined);
