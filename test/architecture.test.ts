@@ -46,6 +46,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     "api",
   ],
   report: ["", "formats", "read", "html"],
+  policy: ["", "formats"],
   cli: ["", "options", "run", "commands", "help"],
 };
 
@@ -63,8 +64,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   link: ["socket", "wire"],
   lab: ["link", "socket", "wire"],
   report: ["scan"],
-  runtime: ["scan", "link", "report", "lab", "socket", "wire"],
-  cli: ["runtime", "scan", "link", "report", "lab", "socket", "wire"],
+  policy: ["report", "scan", "wire"],
+  runtime: ["policy", "scan", "link", "report", "lab", "socket", "wire"],
+  cli: ["runtime", "policy", "scan", "link", "report", "lab", "socket", "wire"],
   build: [],
   "": ["runtime", "scan", "link", "report", "lab", "socket", "wire"],
 };

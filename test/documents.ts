@@ -21,6 +21,7 @@ const markdownBelow = (folder: string): string[] =>
 export const [README] = documents("README.md");
 export const [LIBRARY] = documents("src/cli/help/topics/library.md");
 export const [CONFIG] = documents("src/cli/help/topics/config.md");
+export const [CHECK] = documents("src/cli/help/topics/commands/check.md");
 export const [LAB] = documents("src/lab/README.md");
 
 /** What users read, with sessions that anybody can repeat. */

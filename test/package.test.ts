@@ -49,11 +49,13 @@ describe("the package", () => {
       "src/cli/commands/path.schema.json",
       "src/cli/options/config.schema.json",
       "src/lab/lab.schema.json",
+      "src/policy/formats/check.schema.json",
+      "src/policy/policy.schema.json",
       "src/report/formats/ndjson.schema.json",
     ]);
     const kinds = [
       /^dist\/(synprobe|worker|sender)\.(cjs|code)$/,
-      /^dist\/commands\/(demo|diff|earlier-results|lab|path|report)\.cjs$/,
+      /^dist\/commands\/(check|demo|diff|earlier-results|lab|path|report)\.cjs$/,
       /^dist\/bin\/synprobe$/,
       // What the page of `report` carries, and whose it is.
       /^dist\/commands\/(table\.js|page\.css|(echarts|zrender)\.(LICENSE|NOTICE))$/,

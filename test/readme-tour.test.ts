@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { MAIN, run, synprobe } from "./cli/process.ts";
-import { blocksOf, CONFIG, type Document, FOR_USERS, LAB } from "./documents.ts";
+import { blocksOf, CHECK, CONFIG, type Document, FOR_USERS, LAB } from "./documents.ts";
 import { labProblem, skipping } from "./lab/netns.ts";
 
 interface Step {
@@ -83,6 +83,8 @@ describe.skipIf(skipping("the documents' sessions", problem))("the sessions", ()
     });
     const [office] = blocksOf(CONFIG, "json");
     writeFileSync(join(folder, "office.json"), office);
+    const [policy] = blocksOf(CHECK, "yaml");
+    writeFileSync(join(folder, "policy.yaml"), policy);
   });
   afterAll(() => rmSync(folder, { recursive: true }));
 

@@ -6,7 +6,7 @@ import { ERROR_CODES, type ErrorCode } from "../errors.ts";
 export const EXIT = {
   /** The run is complete. */
   complete: 0,
-  /** Complete, but with --require-open some port was not open; of diff: the runs differ. */
+  /** Complete, but with --require-open some port was not open; of diff: the runs differ; of check: some port is not as written. */
   notOpen: 1,
   /**
    * Nothing was probed. Usage: an option, every target, a list, an output file, a journal or a file of results. Or output
@@ -15,7 +15,7 @@ export const EXIT = {
   usage: 2,
   /** Privilege or platform: probing cannot work here. */
   privilege: 3,
-  /** Nothing was probed: no route, no such interface, no source address. */
+  /** Nothing was probed: no route, no such interface, no source address; of check: some port could not be told surely. */
   network: 4,
   /** The run is complete, but some targets could not be probed. */
   partial: 5,
@@ -43,6 +43,7 @@ const STATUS: Readonly<Record<ErrorCode, ExitStatus>> = {
   [ERROR_CODES.output]: EXIT.usage,
   [ERROR_CODES.journal]: EXIT.usage,
   [ERROR_CODES.results]: EXIT.usage,
+  [ERROR_CODES.policy]: EXIT.usage,
   [ERROR_CODES.noRoute]: EXIT.network,
   [ERROR_CODES.noInterface]: EXIT.network,
   [ERROR_CODES.interfaceDown]: EXIT.network,

@@ -6,6 +6,7 @@ import { isSynprobeError } from "../errors.ts";
 import { PATH_DEFAULTS } from "../runtime/api/option-bounds.ts";
 import { checkPlatform, nativeLoadError } from "../runtime/system/platform.ts";
 import { loadApart } from "./apart.ts";
+import type { CheckOptions } from "./commands/check.ts";
 import type { DiffOptions } from "./commands/diff.ts";
 import type { LabOptions } from "./commands/lab.ts";
 import type { PathCommandOptions } from "./commands/path.ts";
@@ -14,7 +15,8 @@ import type { TraceCommandOptions } from "./commands/trace.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
 import { expandAliases, longName } from "./options/aliases.ts";
 import { timesWithoutUnit } from "./options/arguments.ts";
-import { addProbeOptions, attributeOf, commanderOption } from "./options/commander.ts";
+import { CHECK_OPTIONS } from "./options/check-options.ts";
+import { addOptions, attributeOf, commanderOption } from "./options/commander.ts";
 import type { Configured } from "./options/config.ts";
 import {
   LAB_INSIDE,
@@ -54,10 +56,18 @@ function createProgram(
       },
     })
     .configureOutput({ outputError: () => {}, writeOut: printResult });
-  const written = addProbeOptions(program);
+  const written = addOptions(program, PROBE_OPTIONS);
   let verbosity = 0;
-  program.on("option:verbose", () => {
-    verbosity++;
+  const countVerbose = (command: Command): void => {
+    command.on("option:verbose", () => {
+      verbosity++;
+    });
+  };
+  countVerbose(program);
+  const timed = <Options extends ProbeOptions>({ options, given }: Configured<Options>) => ({
+    ...options,
+    ...withTiming(options, given),
+    ...(verbosity > 1 ? { veryVerbose: true } : {}),
   });
   program.action((targets: string[], options: ProbeOptions) =>
     run(async () => {
@@ -65,10 +75,7 @@ function createProgram(
       checkPlatform();
       const words = await takeUp(targets, options, program, written);
       const settled = await settle(program, options, written);
-      const complete = {
-        ...withTiming(settled.options, settled.given),
-        ...(verbosity > 1 ? { veryVerbose: true } : {}),
-      };
+      const complete = timed(settled);
       if (options.printConfig === true) {
         printResult(settled.print(complete));
         return EXIT.complete;
@@ -120,6 +127,28 @@ function createProgram(
     const isRate = longName(spec.flags) === "--max-rate";
     pathCommand.addOption(commanderOption(isRate ? { ...spec, defaultValue: PATH_DEFAULTS.maxRate } : spec));
   }
+  const checkCommand = program
+    .command("check")
+    .description(
+      "say whether ports are what a policy wants; exit status 1 when not, 4 when it cannot be told",
+    )
+    .usage("[options] <policy> | --learn [options] <targets...>")
+    .argument("[words...]", "the policy, in YAML or JSON, - for standard input; targets after --learn")
+    .action((words: string[], options: CheckOptions & ProbeOptions) =>
+      run(async () => {
+        checkPlatform();
+        const settled = timed(await settle(checkCommand, options, writtenOfCheck));
+        const { checking } = loadApart<typeof import("./commands/check.ts")>("check");
+        const isTyped = (name: string): boolean => checkCommand.getOptionValueSource(name) === "cli";
+        const asked = await checking(words, settled, isTyped, messages);
+        const { probe } = await import("./run/probe.ts");
+        return probe(asked.words, asked.options, messages, argv, asked.purpose);
+      }),
+    );
+  // So many that to add them takes a probe's start longer: only for those who look.
+  const isLookedAt = argv.some((word) => ["check", "completion", "man"].includes(word));
+  const writtenOfCheck = addOptions(checkCommand, isLookedAt ? CHECK_OPTIONS() : []);
+  countVerbose(checkCommand);
   program
     .command("doctor")
     .description("check whether probing can work from here, and what to do if not")

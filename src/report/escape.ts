@@ -71,6 +71,25 @@ export function escapeWord(text: string, maxLength: number = LONGEST_TEXT): stri
   return escapeMatching(text, UNSEEN_OR_SPACE, maxLength);
 }
 
+const ENTITIES: Readonly<Record<string, string>> = {
+  "&": "&amp;",
+  "<": "&lt;",
+  ">": "&gt;",
+  '"': "&quot;",
+  "'": "&apos;",
+};
+/** Most names contain only these, and need no escapes. */
+const PLAIN = /^[\w .:/-]*$/;
+
+/**
+ * Text as an attribute's value or an element's content in XML. XML 1.0 §2.2 forbids most control characters, even as references,
+ * and §3.3.3 turns line ends into spaces, so unseen characters are spelled out first. Then the five characters of markup are escaped.
+ */
+export function escapeXml(text: string): string {
+  if (PLAIN.test(text)) return text;
+  return escapeText(text, Number.POSITIVE_INFINITY).replace(/[&<>"']/g, (char) => ENTITIES[char]);
+}
+
 /** A colour's sequence (picocolors'), or something unseen that is neither line end nor tab. */
 const OBEYED = /\x1b\[(?:[0-4]|2[1-4]|3[0-79]|4[0-79]|9[0-7])m|[^\P{C}\n\t]|[\p{Zl}\p{Zp}]/gu;
 

@@ -12,6 +12,9 @@ import { configure } from "../../src/cli/options/config.ts";
 import { PROBE_OPTIONS } from "../../src/cli/options/table.ts";
 import { isSynprobeError } from "../../src/errors.ts";
 import { parseDescription } from "../../src/lab/parse-description.ts";
+import { createCheck } from "../../src/policy/check.ts";
+import { createExpectations } from "../../src/policy/expectations.ts";
+import { readPolicy, targetsToProbe } from "../../src/policy/policy.ts";
 import { createRunReader } from "../../src/report/read/read.ts";
 import type { RecordedSink } from "../../src/report/read/recorded.ts";
 import { BLOCKS, HEAD_LENGTH, sealBlock } from "../../src/runtime/journal/blocks.ts";
@@ -25,6 +28,7 @@ import { createBufferPool } from "../../src/socket/buffers.ts";
 import { createControlBlock } from "../../src/socket/control-block.ts";
 import { type Segment, segmentLength } from "../../src/socket/segment.ts";
 import { seqDiff } from "../../src/socket/sequence.ts";
+import { formatAddress } from "../../src/wire/address.ts";
 import * as arp from "../../src/wire/arp.ts";
 import { describePacket } from "../../src/wire/describe.ts";
 import * as ethernet from "../../src/wire/ethernet.ts";
@@ -366,6 +370,59 @@ export const TARGETS: readonly FuzzTarget[] = [
     ],
     most: 1024,
     run: (bytes) => refusable(() => parseDescription(text(bytes), "lab.json")),
+  },
+  {
+    name: "policy",
+    covers: ["policy/document", "policy/schema", "policy/policy", "policy/expectations"],
+    seeds: () =>
+      texts(
+        "groups:\n  - targets: [198.18.0.1-9, a.example:22]\n    is: open\n    ports:\n      80,443: [open, closed]\n      25: {is: not open, tolerate: reset}\n    nothing-else-open: 1-100\n    until: 2099-01-31\n    labels: {env: prod}\n",
+        '{"groups":[{"name":"a","targets":"2001:db8::/120","ports":{"1":"filtered"},"owner":"b","why":"c"}]}',
+      ),
+    words: [
+      "groups",
+      "targets:",
+      "ports:",
+      "\n  - ",
+      ": ",
+      "open",
+      "not open",
+      "is:",
+      "&a",
+      "*a",
+      "!!",
+      "|",
+      "? ",
+      "---\n",
+      "[",
+      "{",
+    ],
+    most: 1024,
+    run: (bytes) =>
+      refusable(() => {
+        const policy = readPolicy(text(bytes), "policy.yaml", SERVICES, "2026-11-28");
+        const targets = [...targetsToProbe(policy)];
+        const check = createCheck(policy, createExpectations(policy));
+        for (const { host, ports = [] } of targets) {
+          if (host.kind !== "address") continue;
+          const ip = formatAddress(host.address);
+          check.take({
+            ip,
+            port: ports[0],
+            state: "open",
+            reason: "syn-ack",
+            rttMs: null,
+            ttl: null,
+            tries: 1,
+            timeMs: 0,
+          });
+        }
+        const told = Object.values(check.counts()).reduce((sum, each) => sum + each, 0);
+        holds(
+          told === targets.filter(({ host }) => host.kind === "address").length,
+          "a target without a rule",
+        );
+      }),
   },
   {
     name: "results",

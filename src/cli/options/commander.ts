@@ -4,7 +4,7 @@
  */
 import { type Command, Option } from "commander";
 import { longName } from "./aliases.ts";
-import { type OptionSpec, PROBE_OPTIONS, usage } from "./table.ts";
+import { type OptionSpec, usage } from "./table.ts";
 
 /** An option's name among commander's values. */
 export const attributeOf = ({ flags }: OptionSpec): string => new Option(flags).attributeName();
@@ -25,10 +25,10 @@ export function commanderOption(spec: OptionSpec): Option {
   return option;
 }
 
-/** Adds the main command's options. @returns those that are given as they were written, by commander's name */
-export function addProbeOptions(program: Command): Map<string, string | undefined> {
+/** Adds a command's options. @returns those that are given as they were written, by commander's name */
+export function addOptions(program: Command, specs: readonly OptionSpec[]): Map<string, string | undefined> {
   const written = new Map<string, string | undefined>();
-  for (const spec of PROBE_OPTIONS) {
+  for (const spec of specs) {
     const option = commanderOption(spec);
     program.addOption(option);
     watch(program, option, written, spec.repeatable === true);

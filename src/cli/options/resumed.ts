@@ -5,7 +5,7 @@
 import { resolve } from "node:path";
 import { Command } from "commander";
 import { expandAliases, longName } from "./aliases.ts";
-import { addProbeOptions, attributeOf } from "./commander.ts";
+import { addOptions, attributeOf } from "./commander.ts";
 import { PROBE_OPTIONS, usage } from "./table.ts";
 
 /** Options of a journal's run that do not go on with it. */
@@ -30,7 +30,7 @@ export function resumeOptions(
     .exitOverride()
     .action(() => {});
   past.configureOutput({ outputError: () => {} });
-  const before = addProbeOptions(past);
+  const before = addOptions(past, PROBE_OPTIONS);
   past.parse(expandAliases(argv), { from: "user" });
   if (
     past.getOptionValue("inputList") === "-" ||

@@ -26,6 +26,7 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
 export const COMMANDS = [
   "trace",
   "path",
+  "check",
   "doctor",
   "lab",
   "diff",

@@ -15,6 +15,7 @@ import type { Reporter } from "../../report/reporter.ts";
 import { errorCode } from "../../runtime/system/file-errors.ts";
 import { pcapngStart } from "../../wire/pcapng.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
+import type { Purpose } from "./context.ts";
 import { tableOptions, wantedFiles } from "./formats.ts";
 import { openSpill } from "./spill.ts";
 import { VERSION } from "./terminal.ts";
@@ -22,6 +23,8 @@ import { cannotWrite, createWriter, type Writer } from "./writer.ts";
 
 export interface Outputs {
   readonly reporter: Reporter;
+  /** No file wants results. */
+  readonly isAlone: boolean;
   /** Set when writing failed; the run cannot continue. */
   readonly failure: () => SynprobeError | undefined;
   /**
@@ -70,6 +73,7 @@ export async function openOutputs(
   colour: boolean,
   above: (text: string) => string,
   waiting: Waiting,
+  purpose?: Purpose,
 ): Promise<Outputs> {
   let failure: SynprobeError | undefined;
   let living = 0;
@@ -115,6 +119,8 @@ export async function openOutputs(
         : `two formats cannot share the file ${twice}: give each its own`,
     );
   }
+  if (purpose !== undefined && paths.includes("-"))
+    throw usage("what was found about the ports has standard output (-): give the results a file");
   const createSpill = (): Spill =>
     openSpill((path, code) => {
       failure ??= cannotWrite(path, code);
@@ -131,7 +137,9 @@ export async function openOutputs(
   }
   // The table, unless another format has standard output.
   const stdout = paths.includes("-") ? undefined : await open("-");
-  if (stdout !== undefined) {
+  if (stdout !== undefined && purpose !== undefined)
+    reporters.unshift(purpose.createReporter(stdout.write, colour));
+  else if (stdout !== undefined) {
     reporters.unshift(
       createTableReporter(stdout.write, {
         color: colour,
@@ -162,6 +170,7 @@ export async function openOutputs(
   };
   return {
     reporter,
+    isAlone: reporters.length === 1 && stdout !== undefined,
     failure: () => failure,
     onBroken: (handler) => {
       onBroken = handler;

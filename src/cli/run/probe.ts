@@ -4,7 +4,7 @@
  */
 import { fstatSync } from "node:fs";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
-import { CAPABILITIES } from "../../link/sys/capabilities.ts";
+import { CAPABILITIES, type Capability } from "../../link/sys/capabilities.ts";
 import type { Why } from "../../runtime/path/why.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
 import { openScan, planMeans } from "../../runtime/run/scan.ts";
@@ -15,7 +15,7 @@ import { readServices } from "../../runtime/system/system.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import type { TimedOptions } from "../options/table.ts";
 import { withAdvice } from "./advice.ts";
-import type { Invocation } from "./context.ts";
+import type { Invocation, Purpose } from "./context.ts";
 import { keepIgnoredSignals, watchSignals } from "./interruption.ts";
 import { rememberRun } from "./journal.ts";
 import { packetTracer } from "./packet-trace.ts";
@@ -44,29 +44,35 @@ export async function probe(
   options: TimedOptions,
   messages: Messages,
   argv: readonly string[],
+  purpose?: Purpose,
 ): Promise<ExitStatus> {
   keepIgnoredSignals();
   const services = readServices();
   const remembered = await rememberRun(options);
   const { inputList, inputResults } = options;
-  const piped = words.length === 0 && inputList === undefined && inputResults === undefined && isPiped();
+  const hasTargets = words.length > 0 || purpose?.addTargets !== undefined;
+  const piped = !hasTargets && inputList === undefined && inputResults === undefined && isPiped();
   const given = piped ? { ...options, inputList: "-" } : options;
   try {
-    return await plannedProbe({ words, options: given, messages, argv, services, remembered });
+    const asked = purpose === undefined ? {} : { purpose };
+    return await plannedProbe({ words, options: given, messages, argv, services, remembered, ...asked });
   } finally {
     remembered.stored?.close();
   }
 }
 
 async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
-  const { words, options, messages, argv, services } = invocation;
+  const { words, options, messages, argv, services, purpose } = invocation;
   // Nobody is left to wait for what they do not know of.
   const waiting = setTimeout(() => {
     if (options.inputList === "-") messages.note("reading targets from standard input");
   }, STDIN_MS);
-  const { plan, untold } = await planTargets(words, options, services).finally(() => clearTimeout(waiting));
+  const { plan, untold } = await planTargets(words, options, services, purpose).finally(() =>
+    clearTimeout(waiting),
+  );
   tellPlan(plan, untold, options, messages);
   if (plan.space.total === 0) return emptyStatus(plan);
+  purpose?.planned(plan);
   const scanOptions = scanOptionsOf(invocation);
   if (options.dryRun === true) {
     const { viewPlan } = await import("./dry-run.ts");
@@ -82,9 +88,7 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
     try {
       why = await withAdvice(argv, completes(options), () => openWhy(plan, options));
       if (options.drop) {
-        const { user } = dropPrivileges(
-          completes(options) && scan.means.link !== "connect" ? [CAPABILITIES.netAdmin] : [],
-        );
+        const { user } = dropPrivileges(scan.means.link === "connect" ? [] : neededLater(invocation));
         if (options.verbose === true)
           messages.note(`privileges dropped${user === undefined ? "" : `: now user ${user}`}`);
       }
@@ -132,6 +136,12 @@ function scanOptionsOf({ options, services, remembered }: Invocation): ScanOptio
     ...(options.pcap === undefined ? {} : { capture: options.pcapAll === true ? "all" : "evidence" }),
   };
 }
+
+/** Capabilities that a run over links of its own has a use for when its sockets are open. */
+const neededLater = ({ options, purpose }: Invocation): Capability[] => [
+  ...(completes(options) ? [CAPABILITIES.netAdmin] : []),
+  ...(purpose?.again === undefined ? [] : [CAPABILITIES.netRaw]),
+];
 
 /** Its sockets are opened while that is still allowed; its code is loaded only when it is asked for. */
 async function openWhy(plan: Plan, options: TimedOptions): Promise<Why | undefined> {

@@ -46,10 +46,16 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
   });
   let outputs: Outputs;
   try {
-    outputs = await openOutputs(options, messages.stdoutColour, isOneTerminal() ? progress.above : String, {
-      note: messages.note,
-      isOver: () => interruption.signalled,
-    });
+    outputs = await openOutputs(
+      options,
+      messages.stdoutColour,
+      isOneTerminal() ? progress.above : String,
+      {
+        note: messages.note,
+        isOver: () => interruption.signalled,
+      },
+      context.purpose,
+    );
   } catch (error) {
     await journal?.discard();
     throw error;
@@ -81,10 +87,19 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
       journal,
       names,
     });
-    const { summary, failure, heard } = driven;
+    const { failure, heard } = driven;
     progress.done();
     const wasProbed = failure === undefined && journal?.complete !== true;
-    const silence = heard || !wasProbed ? undefined : await explainSilence(context, driven, before);
+    const summary =
+      wasProbed && context.purpose?.again !== undefined
+        ? await (await import("./second-look.ts")).lookAgain(context, driven.summary, (result) => {
+            names.see(result);
+            context.why?.see(result);
+            reporter.result(result);
+          })
+        : driven.summary;
+    const silence =
+      heard || !wasProbed ? undefined : await explainSilence(context, { ...driven, summary }, before);
     const { where, ways, failure: whyFailure } = await explainFiltered(context, wasProbed);
     await outputs.rest();
     finish({
@@ -147,11 +162,25 @@ interface Driven {
 
 /** Runs the scan, with journal, progress and outputs around it. */
 async function drive(
-  { scan, interruption, progress, why, options: { statsEvery, veryVerbose }, messages }: RunContext,
+  {
+    scan,
+    plan,
+    interruption,
+    progress,
+    why,
+    purpose,
+    options: { statsEvery, veryVerbose },
+    messages,
+  }: RunContext,
   { outputs, reporter, wants, journal: opened, names }: Destinations,
 ): Promise<Driven> {
   const journal = opened?.complete === true ? undefined : opened?.journal;
   let heard = false;
+  // Where nobody else wants to see results.
+  const passes =
+    outputs.isAlone && opened === undefined && why === undefined && plan.otherAddresses.size === 0
+      ? purpose?.passes
+      : undefined;
   const stopped = interruption.signalled;
   let failure: unknown;
   /** Changes of the rate that no output has been told yet. */
@@ -169,6 +198,15 @@ async function drive(
         why?.see(result);
         reporter.result(result);
       },
+      ...(passes === undefined
+        ? {}
+        : {
+            passes: (verdict) => {
+              if (!passes(verdict)) return false;
+              heard ||= verdict.ttl > 0 || verdict.rttUs >= 0;
+              return true;
+            },
+          }),
       ...(outputs.capture === undefined ? {} : { onCapture: outputs.capture }),
       onRateChanges: (changes) => {
         if (veryVerbose === true) {

@@ -7,7 +7,7 @@ import type { RunContext } from "./context.ts";
 
 export function finalStatus(
   summary: ScanSummary,
-  { options, messages, interruption }: RunContext,
+  { options, messages, interruption, purpose }: RunContext,
 ): ExitStatus {
   // Cut short by a signal, or because the reader of the results went away.
   if (interruption.signalled || summary.unfinished > 0) {
@@ -22,7 +22,10 @@ export function finalStatus(
     );
     return EXIT.network;
   }
+  const own = purpose?.status?.();
+  if (own === EXIT.notOpen) return own;
   if (summary.faults.length > 0) return EXIT.partial;
+  if (own !== undefined) return own;
   const allOpen = summary.closed + summary.filtered === 0;
   return options.requireOpen === true && !allOpen ? EXIT.notOpen : EXIT.complete;
 }

@@ -15,6 +15,7 @@ import { formatAddress } from "../../wire/address.ts";
 import { loadApart } from "../apart.ts";
 import { portsOf } from "../options/arguments.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
+import type { Purpose } from "./context.ts";
 
 /** Ports of targets that name none, where no option does: as many as nmap's. */
 export const DEFAULT_TOP_PORTS = 1000;
@@ -33,17 +34,19 @@ export async function planTargets(
   words: readonly string[],
   options: ProbeOptions,
   services: Services,
+  purpose?: Purpose,
 ): Promise<PlannedTargets> {
   const { inputList, inputResults, excludeFile, only } = options;
   if (only !== undefined && inputResults === undefined)
     throw usage("--only says what of -iR FILE is probed: give that too");
-  if (words.length === 0 && inputList === undefined && inputResults === undefined) {
+  const hasOwn = purpose?.addTargets !== undefined;
+  if (words.length === 0 && inputList === undefined && inputResults === undefined && !hasOwn) {
     throw new SynprobeError(ERROR_CODES.noTargets, "no target given: write host:port, or -iL FILE");
   }
   if ([inputList, inputResults, ...(excludeFile ?? [])].filter((file) => file === "-").length > 1)
     throw usage("standard input (-) can be read only once");
   // One or two names do without.
-  if (words.length > 2 || inputList !== undefined) widenLookups();
+  if (words.length > 2 || inputList !== undefined || hasOwn) widenLookups();
   const planner = createPlanner(await planOptions(options, services));
   const faults: TargetFault[] = [];
   const fault = (target: string, error: SynprobeError): void => {
@@ -65,6 +68,7 @@ export async function planTargets(
       planner,
       options,
     );
+  purpose?.addTargets?.(planner);
   const plan = await planner.finish();
   const all = await hintAtCommand(words, [...faults, ...plan.faults]);
   if (options.strict === true && all.length > 0) {

@@ -11,7 +11,7 @@
  * goes through `attribute`. An XML builder takes ten times as long (npm run bench:formats) and gains nothing.
  */
 import { PORT_STATES, type ScanSummary, type TargetFault } from "../../scan/probe/result.ts";
-import { escapeText } from "../escape.ts";
+import { escapeXml as attribute } from "../escape.ts";
 import { portRanges } from "../figures.ts";
 import type { Reporter, RunInfo, Sink } from "../reporter.ts";
 import type { OrderedResult, Spill } from "./host-order.ts";
@@ -28,25 +28,6 @@ import {
 } from "./nmap.ts";
 
 const XML_OUTPUT_VERSION = "1.05";
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&apos;",
-};
-/** Most names contain only these, and need no escapes. */
-const PLAIN = /^[\w .:/-]*$/;
-
-/**
- * Text as an attribute value. XML 1.0 §2.2 forbids most control characters, even as references, and §3.3.3 turns line ends into
- * spaces, so unseen characters are spelled out first. Then the five characters of markup are escaped.
- */
-function attribute(text: string): string {
-  if (PLAIN.test(text)) return text;
-  return escapeText(text, Number.POSITIVE_INFINITY).replace(/[&<>"']/g, (char) => ENTITIES[char]);
-}
 
 /** A comment must not have two hyphens side by side (§2.5); nmap spells them the same way. */
 const comment = (text: string): string => `<!-- ${attribute(text).replaceAll("--", "-&#45;")} -->\n`;

@@ -67,7 +67,7 @@ export function openList(file: string): ListSource {
 const readAsync = promisify(readCallback);
 
 /** One buffer for all: what is given is to be used up before the next chunk is asked for. */
-async function* chunksOf(fd: number): AsyncGenerator<Uint8Array> {
+export async function* chunksOf(fd: number): AsyncGenerator<Uint8Array> {
   const buffer = Buffer.allocUnsafeSlow(1 << 18);
   try {
     for (;;) {

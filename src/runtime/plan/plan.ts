@@ -44,6 +44,8 @@ export interface Plan extends Paths, ChosenWay {
   readonly space: Space;
   /** The name that the user gave to an address and port, if any. */
   nameOf(address: string, port: number): string | undefined;
+  /** By the text of an address, the names that the user gave for it, each with its ports. */
+  readonly names: ReadonlyMap<string, readonly { readonly name: string; readonly ports: Uint16Array }[]>;
   /** Of names with several addresses of which one is probed: by that one's text, the others. */
   readonly otherAddresses: ReadonlyMap<string, readonly string[]>;
   readonly faults: readonly TargetFault[];
@@ -257,6 +259,7 @@ export function createPlanner(options: PlanOptions): Planner {
       space,
       ...layPaths(routed, options.ttl, source),
       nameOf: namesIn(names),
+      names,
       portless: portless !== undefined,
       canaryPorts: canaryPorts(space.ports(), options.excludePorts),
       otherAddresses,

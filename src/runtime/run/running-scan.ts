@@ -10,6 +10,7 @@ import type {
   ScanProgress,
   ScanSummary,
 } from "../../scan/probe/result.ts";
+import type { Verdict } from "../../scan/probe/verdict.ts";
 import { createOrder } from "../../scan/targets/permutation.ts";
 import type { PositionSet } from "../../scan/targets/positions.ts";
 import type { Address } from "../../wire/address.ts";
@@ -26,6 +27,8 @@ export interface ScanHooks {
   /** The states, or states corrected, that `onResult` wants; all when there is a journal. */
   readonly wants: readonly PortState[];
   onResult(result: PortResult): void;
+  /** A quick look at a verdict that is wanted: when it says true, no result is made of it. */
+  passes?(verdict: Verdict): boolean;
   /** Every result as a record, before `onResult` gets it, with what a record has no room for. */
   onRecords?(bytes: Uint8Array, count: number, established?: Established): void;
   /** With `capture`: whole blocks of a pcapng file, to be written after its start (wire/pcapng.ts). Valid until it returns. */
@@ -97,7 +100,9 @@ export function startScan(
 
   const engines = start({
     onRecords: (bytes, count, established) => hooks.onRecords?.(bytes, count, established),
-    onResult: (verdict, timeUs, established) => hooks.onResult(toResult(verdict, timeUs, established)),
+    onResult: (verdict, timeUs, established) => {
+      if (hooks.passes?.(verdict) !== true) hooks.onResult(toResult(verdict, timeUs, established));
+    },
     onCapture: (blocks) => hooks.onCapture?.(blocks),
     onRateChanges: (decisions) => hooks.onRateChanges?.(decisions),
     onReport: () => hooks.onCheckpoint?.(marks(), totals()),

@@ -232,14 +232,14 @@ function withSender(run: EngineRun, start: (onError: (error: Error) => void) => 
 
 /**
  * Whether the main thread does better than a worker would: one engine is enough, starting a thread would be a good part of the
- * run's time, and few results are wanted, so that handling them does not hold up the engine.
+ * run's time, and few results are wanted, or made, so that handling them does not hold up the engine.
  */
 const suitsMainThread = ({ plan, options, means, hooks }: RunContext): boolean =>
   means.threads === 1 &&
   options.workers === undefined &&
   plan.space.total <= PAIRS_PER_WORKER &&
   hooks.onRecords === undefined &&
-  hooks.wants.every((state) => state === "open");
+  (hooks.passes !== undefined || hooks.wants.every((state) => state === "open"));
 
 /** Share `index` of `count` of the source ports. */
 function portShare({ first, last }: PortRange, index: number, count: number): PortRange {

@@ -9,6 +9,8 @@ export interface Services {
   portOf(name: string): number | undefined;
   /** The official name (never an alias) of the first tcp entry for a port; undefined when there is none. */
   nameOf(port: number): string | undefined;
+  /** All names and aliases, for "did you mean". */
+  names(): Iterable<string>;
 }
 
 const TCP_PORT = /^(\d{1,5})\/tcp$/;
@@ -34,5 +36,6 @@ export function parseServices(text: string): Services {
   return {
     portOf: (name) => ports.get(name),
     nameOf: (port) => names.get(port),
+    names: () => ports.keys(),
   };
 }

@@ -17,7 +17,7 @@ test("open ports of addresses and names, which are targets again", () => {
   ])
     .trimEnd()
     .split("\n");
-  const services = { portOf: () => undefined, nameOf: () => undefined };
+  const services = { portOf: () => undefined, nameOf: () => undefined, names: () => [] };
   const read = lines.map((line) => {
     const { host, ports } = parseTarget(line, services);
     return [host.kind === "name" ? host.name : formatAddress(host.address), ...(ports ?? [])];

@@ -1,0 +1,119 @@
+/**
+ * `synprobe check POLICY`: whether ports are what a policy wants, and `check --learn TARGETS`, which writes one. The scan itself is the
+ * main command's (run/probe.ts): here is what it serves.
+ */
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { type Check, createCheck } from "../../policy/check.ts";
+import { createExpectations } from "../../policy/expectations.ts";
+import { FORMATS } from "../../policy/formats/formats.ts";
+import { createLearning } from "../../policy/learn.ts";
+import { targetsToProbe } from "../../policy/policy.ts";
+import { readPolicyFile } from "../../runtime/plan/policy-file.ts";
+import { readServices } from "../../runtime/system/system.ts";
+import { PORT_STATES } from "../../scan/probe/result.ts";
+import { EXIT } from "../exit.ts";
+import type { ProbeOptions } from "../options/probe-options.ts";
+import { usage } from "../options/spec.ts";
+import type { Purpose } from "../run/context.ts";
+import type { Messages } from "../run/terminal.ts";
+
+/** Options of its own, by commander's names. */
+export interface CheckOptions {
+  readonly format: string;
+  readonly learn?: boolean;
+}
+
+/** Options that name targets and ports, by commander's names: only what is learnt has any. */
+const LEARNT = [
+  ["ports", "--ports"],
+  ["topPorts", "--top-ports"],
+  ["inputList", "--input-list"],
+] as const;
+
+/** For the scan: the words of the command line that are targets, the options, and what it serves. */
+export interface Checking<Options> {
+  readonly words: readonly string[];
+  readonly options: Options;
+  readonly purpose: Purpose;
+}
+
+/**
+ * @param words the policy's file, or targets to learn from
+ * @param isTyped whether an option stands on the command line itself, by commander's name
+ * @throws {SynprobeError} `ERR_POLICY`, `ERR_USAGE`
+ */
+export async function checking<Options extends CheckOptions & ProbeOptions>(
+  words: readonly string[],
+  options: Options,
+  isTyped: (name: string) => boolean,
+  messages: Messages,
+): Promise<Checking<Options>> {
+  const { learn, format, drop } = options;
+  if (learn === true) {
+    if (isTyped("format")) throw usage("--learn writes a policy: --format is for the report of a check");
+    return { words, options, purpose: learning() };
+  }
+  const [file, ...others] = words;
+  if (file === undefined) throw usage("check takes a policy, or targets after --learn");
+  if (others.length > 0)
+    throw usage(
+      `check takes one policy, and "${others[0]}" is another: targets stand in it, or after --learn`,
+    );
+  const [, wrong] = LEARNT.find(([attribute]) => isTyped(attribute)) ?? [];
+  if (wrong !== undefined)
+    throw usage(`${wrong}: which targets and ports is the policy's business; --learn takes it`);
+  const policy = await readPolicyFile(file, readServices(), drop);
+  for (const { name, line, until } of policy.expired)
+    messages.note(`${policy.file}:${line}: ${name} ended on ${until}, and does not count any more`);
+  if (policy.groups.length === 0)
+    throw new SynprobeError(
+      ERROR_CODES.noTargets,
+      `${policy.file}: all its groups have ended: nothing is left to check`,
+    );
+  let made: Check | undefined;
+  const check = (): Check => {
+    if (made === undefined) throw new RangeError("what is probed is not planned yet");
+    return made;
+  };
+  const purpose: Purpose = {
+    addTargets: (planner) => {
+      for (const target of targetsToProbe(policy)) planner.add(target);
+    },
+    planned: ({ names }) => {
+      made = createCheck(policy, createExpectations(policy, names));
+    },
+    createReporter: (write, colour) => ({
+      wants: () => PORT_STATES,
+      start() {},
+      result: (result) => check().take(result),
+      fault() {},
+      finish: (summary) => {
+        for (const piece of FORMATS[format](check().report(summary), colour)) write(piece);
+      },
+    }),
+    passes: (verdict) => check().passes(verdict),
+    again: () => check().untold(),
+    status: () => {
+      const { differs, untold } = check().counts();
+      return differs > 0 ? EXIT.notOpen : untold > 0 ? EXIT.network : EXIT.complete;
+    },
+  };
+  // Those of a configuration are for targets that name no port, of which there are none.
+  const { ports: _, topPorts: __, ...rest } = options;
+  return { words: [], options: rest as Options, purpose };
+}
+
+function learning(): Purpose {
+  const learnt = createLearning();
+  return {
+    planned() {},
+    createReporter: (write) => ({
+      wants: () => PORT_STATES,
+      start() {},
+      result: learnt.take,
+      fault() {},
+      finish: ({ startedMs, faults }) => write(learnt.policy(startedMs, faults)),
+    }),
+    again: learnt.untold,
+  };
+}

@@ -1,0 +1,125 @@
+/**
+ * A policy held against results as they fall: counts by rule, and every pair that is not as written. A result that corrects
+ * another, or a second look, replaces what was said of the pair before.
+ *
+ * Pure. Not here: how the report looks (formats/).
+ */
+import { compareKeys, sortKey } from "../report/addresses.ts";
+import type { PortResult, TargetFault } from "../scan/probe/result.ts";
+import type { Expectations } from "./expectations.ts";
+import { judge, type Outcome } from "./judge.ts";
+import type { Policy, Rule } from "./policy.ts";
+
+/** A pair that is not as written, or of which it could not be told. */
+export interface Finding {
+  readonly outcome: Exclude<Outcome, "as-written">;
+  readonly rule: Rule;
+  readonly result: PortResult;
+  /** Where its SYNs stop, under --why. */
+  readonly where?: string;
+}
+
+export type Counts = Readonly<Record<Outcome, number>>;
+
+/** What came of a check. */
+export interface CheckReport {
+  readonly policy: Policy;
+  readonly counts: Counts;
+  /** By the rules' numbers. */
+  readonly ofRules: readonly Counts[];
+  /** By address and port. */
+  readonly findings: readonly Finding[];
+  /** Targets that could not be probed at all. */
+  readonly faults: readonly TargetFault[];
+  /** Pairs that the run did not come to. */
+  readonly unfinished: number;
+  /** Milliseconds since the Unix epoch, and milliseconds. */
+  readonly startedMs: number;
+  readonly elapsedMs: number;
+}
+
+/** How a run ended, as far as a check wants to know. */
+export interface CheckedRun {
+  readonly faults: readonly TargetFault[];
+  readonly unfinished: number;
+  readonly startedMs: number;
+  readonly elapsedMs: number;
+  readonly where?: readonly { readonly ip: string; readonly port: number; readonly text: string }[];
+}
+
+/** What the engine knows of a pair, before there is a result of it: a verdict (scan/probe/verdict.ts). */
+export interface QuickLook {
+  readonly peer: Uint32Array;
+  readonly family: 4 | 6;
+  readonly port: number;
+  readonly state: PortResult["state"];
+  readonly reason: PortResult["reason"];
+  readonly doubt: number;
+  readonly was: PortResult["state"] | null;
+}
+
+export interface Check {
+  take(result: PortResult): void;
+  /** Counts a verdict that is as written, or of no rule, so that no result has to be made of it. @returns whether it was */
+  passes(verdict: QuickLook): boolean;
+  counts(): Counts;
+  /** What could not be told so far, for a second look. */
+  untold(): readonly PortResult[];
+  report(run: CheckedRun): CheckReport;
+}
+
+export function createCheck(policy: Policy, expectations: Expectations): Check {
+  const noCounts = (): Record<Outcome, number> => ({ "as-written": 0, differs: 0, untold: 0 });
+  const all = noCounts();
+  const ofRules = policy.rules.map(noCounts);
+  const findings = new Map<string, Finding>();
+  const keyOf = ({ ip, port }: { readonly ip: string; readonly port: number }): string => `${ip} ${port}`;
+  const count = ({ number }: Rule, outcome: Outcome, by: 1 | -1): void => {
+    all[outcome] += by;
+    ofRules[number][outcome] += by;
+  };
+
+  return {
+    take(result) {
+      const rule = expectations(result.ip, result.port);
+      // Probed for another group than the one that counts, if at all.
+      if (rule === undefined) return;
+      const outcome = judge(rule, result);
+      const before = findings.size === 0 ? undefined : findings.get(keyOf(result));
+      if (before !== undefined) count(rule, before.outcome, -1);
+      else if (result.was !== undefined) count(rule, "as-written", -1);
+      count(rule, outcome, 1);
+      if (outcome !== "as-written") findings.set(keyOf(result), { outcome, rule, result });
+      else if (before !== undefined) findings.delete(keyOf(result));
+    },
+    passes(verdict) {
+      // A correction has to be seen beside what it corrects.
+      if (verdict.was !== null) return false;
+      const rule = expectations.ofWords(verdict.peer, verdict.family, verdict.port);
+      if (rule === undefined) return true;
+      if (judge(rule, verdict) !== "as-written") return false;
+      count(rule, "as-written", 1);
+      return true;
+    },
+    counts: () => ({ ...all }),
+    untold: () =>
+      [...findings.values()].flatMap(({ outcome, result }) => (outcome === "untold" ? [result] : [])),
+    report({ where = [], faults, unfinished, startedMs, elapsedMs }) {
+      const places = new Map(where.map((place) => [keyOf(place), place.text]));
+      const sorted = [...findings]
+        .map(([key, finding]) => ({ key: sortKey(finding.result.ip), where: places.get(key), finding }))
+        .sort((a, b) => compareKeys(a.key, b.key) || a.finding.result.port - b.finding.result.port)
+        .map(({ finding, where }) => (where === undefined ? finding : { ...finding, where }));
+      return {
+        policy,
+        counts: { ...all },
+        ofRules,
+        findings: sorted,
+        faults,
+        unfinished,
+        startedMs,
+        elapsedMs,
+      };
+    },
+  };
+}
