@@ -58,6 +58,8 @@ export const ERROR_CODES = {
   journal: "ERR_JOURNAL",
   /** A file of results that cannot be read, or is not what it should be. */
   results: "ERR_RESULTS",
+  /** A store that cannot be opened, read or written, or is none. */
+  store: "ERR_STORE",
   /** A system call failed in a way that no other code names. */
   system: "ERR_SYSTEM",
 } as const;

@@ -128,10 +128,12 @@ async function bundleCommands(): Promise<void> {
 const APART = [
   "commands/demo",
   "commands/diff",
+  "commands/history",
   "commands/lab",
   "commands/path",
   "commands/report",
   "run/earlier-results",
+  "run/store",
 ];
 
 // Read by cli/help/topics.ts when somebody asks for help, from where they stand beside the program.

@@ -4,6 +4,8 @@
  */
 import { createRequire } from "node:module";
 
-export function loadApart<T>(part: "demo" | "diff" | "lab" | "path" | "report" | "earlier-results"): T {
+export function loadApart<T>(
+  part: "demo" | "diff" | "history" | "lab" | "path" | "report" | "earlier-results" | "store",
+): T {
   return createRequire(import.meta.url)(`./commands/${part}.cjs`) as T;
 }

@@ -7,6 +7,7 @@ import { PATH_DEFAULTS } from "../runtime/api/option-bounds.ts";
 import { checkPlatform, nativeLoadError } from "../runtime/system/platform.ts";
 import { loadApart } from "./apart.ts";
 import type { DiffOptions } from "./commands/diff.ts";
+import type { HistoryOptions } from "./commands/history.ts";
 import type { LabOptions } from "./commands/lab.ts";
 import type { PathCommandOptions } from "./commands/path.ts";
 import type { ReportOptions } from "./commands/report.ts";
@@ -167,6 +168,32 @@ function createProgram(
         loadApart<typeof import("./commands/report.ts")>("report").report(files, options, messages),
       ),
     );
+  const historyCommand = program
+    .command("history")
+    .description("say since when ports are as they are, and what changed, from the runs in a store")
+    .usage("[options] [runs|changes|at TIME|HOST[:PORT]|import FILE]")
+    .argument(
+      "[words...]",
+      "the question: a host, with or without a port, or one of these words; runs without any",
+    )
+    .option("--since <time>", "from then on: 2026-11-28, 2026-11-28T14:30 (UTC), or how long ago, such as 7d")
+    .option("--until <time>", "until then")
+    .option("--reasons", "changes: those too that are of the reason alone")
+    .option("--json", "NDJSON: an object a row")
+    .option("--csv", "CSV: a line a row")
+    .action((words: string[], options: HistoryOptions) =>
+      run(async () => {
+        const settled = await settle(historyCommand, options, new Map());
+        return loadApart<typeof import("./commands/history.ts")>("history").history(
+          words,
+          settled.options,
+          messages,
+        );
+      }),
+    );
+  for (const spec of PROBE_OPTIONS.filter(({ flags }) => SHARED_WITH_HISTORY.has(longName(flags)))) {
+    historyCommand.addOption(commanderOption(spec));
+  }
   program
     .command("demo")
     .description("show what synprobe does, on simulated hosts: no target is needed, nobody is harmed")
@@ -241,6 +268,7 @@ const collect = (text: string, before: readonly string[] = []): readonly string[
 
 /** Options of the main command that trace and path have, too. */
 const SHARED = ["--interface", "--source-ip", "--ipv4", "--ipv6", "--config", "--no-drop"];
+const SHARED_WITH_HISTORY = new Set(["--store", "--config"]);
 const SHARED_WITH_TRACE = new Set(["--retries", "--timeout", "--ttl", ...SHARED]);
 const SHARED_WITH_PATH = new Set(["--max-rate", ...SHARED]);
 

@@ -30,6 +30,7 @@ export const COMMANDS = [
   "lab",
   "diff",
   "report",
+  "history",
   "demo",
   "help",
   "completion",
