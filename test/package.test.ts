@@ -53,7 +53,7 @@ describe("the package", () => {
     ]);
     const kinds = [
       /^dist\/(synprobe|worker|sender)\.(cjs|code)$/,
-      /^dist\/commands\/(demo|diff|earlier-results|history|lab|path|report|store)\.cjs$/,
+      /^dist\/commands\/(demo|diff|earlier-results|history|lab|path|report|store-reporter|watch)\.cjs$/,
       /^dist\/bin\/synprobe$/,
       // What the page of `report` carries, and whose it is.
       /^dist\/commands\/(table\.js|page\.css|(echarts|zrender)\.(LICENSE|NOTICE))$/,

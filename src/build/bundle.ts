@@ -132,8 +132,9 @@ const APART = [
   "commands/lab",
   "commands/path",
   "commands/report",
+  "commands/watch",
   "run/earlier-results",
-  "run/store",
+  "../runtime/store/store-reporter",
 ];
 
 // Read by cli/help/topics.ts when somebody asks for help, from where they stand beside the program.

@@ -5,7 +5,16 @@
 import { createRequire } from "node:module";
 
 export function loadApart<T>(
-  part: "demo" | "diff" | "history" | "lab" | "path" | "report" | "earlier-results" | "store",
+  part:
+    | "demo"
+    | "diff"
+    | "history"
+    | "lab"
+    | "path"
+    | "report"
+    | "earlier-results"
+    | "store-reporter"
+    | "watch",
 ): T {
   return createRequire(import.meta.url)(`./commands/${part}.cjs`) as T;
 }

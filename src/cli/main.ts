@@ -12,6 +12,7 @@ import type { LabOptions } from "./commands/lab.ts";
 import type { PathCommandOptions } from "./commands/path.ts";
 import type { ReportOptions } from "./commands/report.ts";
 import type { TraceCommandOptions } from "./commands/trace.ts";
+import type { WatchOptions } from "./commands/watch.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
 import { expandAliases, longName } from "./options/aliases.ts";
 import { timesWithoutUnit } from "./options/arguments.ts";
@@ -26,6 +27,7 @@ import {
   TRACE_DEFAULTS,
   withTiming,
 } from "./options/table.ts";
+import { isOfWatch, WATCH_OPTIONS } from "./options/watch-options.ts";
 import { createMessages, printResult, releaseClosedTerminals, VERSION } from "./run/terminal.ts";
 
 /**
@@ -194,6 +196,26 @@ function createProgram(
   for (const spec of PROBE_OPTIONS.filter(({ flags }) => SHARED_WITH_HISTORY.has(longName(flags)))) {
     historyCommand.addOption(commanderOption(spec));
   }
+  const watchCommand = program
+    .command("watch")
+    .description("scan again and again, keep the history, and tell what has changed")
+    .argument("[targets...]", "as the main command takes them")
+    .action((targets: string[], options: WatchOptions) =>
+      run(async () => {
+        checkPlatform();
+        const settled = await settle(watchCommand, options, new Map());
+        const complete = { ...settled.options, ...withTiming(settled.options, settled.given) };
+        const { createRescan } = await import("./run/rescan.ts");
+        return loadApart<typeof import("./commands/watch.ts")>("watch").watch(
+          complete,
+          messages,
+          argv,
+          (signals) => createRescan(targets, complete, messages, argv, signals),
+        );
+      }),
+    );
+  for (const spec of [...WATCH_OPTIONS, ...PROBE_OPTIONS.filter(isOfWatch)])
+    watchCommand.addOption(commanderOption(spec));
   program
     .command("demo")
     .description("show what synprobe does, on simulated hosts: no target is needed, nobody is harmed")

@@ -31,6 +31,7 @@ export const COMMANDS = [
   "diff",
   "report",
   "history",
+  "watch",
   "demo",
   "help",
   "completion",

@@ -78,7 +78,8 @@ export async function openOutputs(
   const writers: Writer[] = [];
   const reporters: Reporter[] = [];
   if (options.store !== undefined) {
-    const { createStoreReporter } = loadApart<typeof import("./store.ts")>("store");
+    const { createStoreReporter } =
+      loadApart<typeof import("../../runtime/store/store-reporter.ts")>("store-reporter");
     reporters.push(
       createStoreReporter(options.store, (error) => {
         failure ??= error;

@@ -44,9 +44,10 @@ export interface Recorder {
   size(): number;
   /**
    * Writes it all. Results without a time of their own are of the run's start.
+   * @param also is done in the same transaction
    * @throws {SynprobeError} `ERR_STORE`; nothing is written then
    */
-  commit(run: RunToStore): Recorded;
+  commit(run: RunToStore, also?: () => void): Recorded;
 }
 
 /** A port's newest interval. */
@@ -78,7 +79,12 @@ export function createRecorder(store: Store): Recorder {
       if (host !== undefined && host !== "") names.set(ip, host);
     },
     size: pairs.size,
-    commit: (run) => store.transaction(() => write(run)),
+    commit: (run, also) =>
+      store.transaction(() => {
+        const recorded = write(run);
+        also?.();
+        return recorded;
+      }),
   };
 
   function write(run: RunToStore): Recorded {

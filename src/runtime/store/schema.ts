@@ -59,4 +59,35 @@ CREATE VIEW history AS
   FROM intervals JOIN ports ON ports.id = intervals.port JOIN hosts ON hosts.id = ports.host
     JOIN verdicts ON verdicts.id = intervals.verdict;
 `,
+  `
+-- What a watch has told. kind: changed, flapping, settled.
+CREATE TABLE events (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  at_ms INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  port INTEGER NOT NULL REFERENCES ports,
+  old_state TEXT NOT NULL,     -- as it was told last
+  state TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  doubt REAL NOT NULL          -- chance that the change is none
+) STRICT;
+-- The outbox: who is still to be told of an event (exec, webhook), and what came of it.
+CREATE TABLE deliveries (
+  event INTEGER NOT NULL REFERENCES events,
+  target TEXT NOT NULL,
+  tries INTEGER NOT NULL DEFAULT 0,
+  next_ms INTEGER NOT NULL DEFAULT 0,
+  done_ms INTEGER,             -- NULL while it is under way
+  error TEXT,                  -- of the last try; NULL when it was taken
+  PRIMARY KEY (event, target)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deliveries_pending ON deliveries (target, event) WHERE done_ms IS NULL;
+-- Ports that have changed lately: the penalty as of at_ms, and of those held down the state that was told last.
+CREATE TABLE flaps (
+  port INTEGER PRIMARY KEY REFERENCES ports,
+  penalty REAL NOT NULL,
+  at_ms INTEGER NOT NULL,
+  told TEXT
+) STRICT;
+`,
 ];

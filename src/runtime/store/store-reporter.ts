@@ -4,9 +4,9 @@
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { Reporter } from "../../report/reporter.ts";
-import { openStore } from "../../runtime/store/database.ts";
-import { createRecorder } from "../../runtime/store/record.ts";
 import { PORT_STATES, type ScanSummary } from "../../scan/probe/result.ts";
+import { openStore } from "./database.ts";
+import { createRecorder } from "./record.ts";
 
 /** How a run ended, as the store has it. */
 export const endingOf = ({ interrupted, unfinished }: ScanSummary): "complete" | "interrupted" =>
