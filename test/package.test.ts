@@ -50,6 +50,7 @@ describe("the package", () => {
       "src/cli/options/config.schema.json",
       "src/lab/lab.schema.json",
       "src/report/formats/ndjson.schema.json",
+      "src/runtime/watch/grafana-dashboard.json",
     ]);
     const kinds = [
       /^dist\/(synprobe|worker|sender)\.(cjs|code)$/,
