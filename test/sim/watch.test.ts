@@ -27,8 +27,10 @@ describe("a month", () => {
       const told = watchMonth({ ...SIZE, everyS: 6 * 3600, changesADay: 40, bursts, seed: 5 });
       console.info(JSON.stringify(told));
       const { real, portRuns } = told;
-      expect(real).toBeGreaterThan(50);
-      expect(told).toMatchObject({ told: real, inTime: real, repeated: 0 });
+      expect(real).toBeGreaterThan(40);
+      expect(told).toMatchObject({ told: real, repeated: 0 });
+      // A silent port that answers now, and whose answers are lost in two scans running, looks as it did: 3 in 100,000 changes a scan.
+      expect(told.inTime).toBeGreaterThanOrEqual(real - everyday(0, 3));
       // Fewer than one in a million.
       expect(told.falseEvents).toBeLessThan(Math.max(1, portRuns / 1e6));
       // The loss is such that it would have been told of.

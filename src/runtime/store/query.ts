@@ -10,7 +10,7 @@ import {
   type RecordedSink,
   type RecordedState,
 } from "../../report/read/recorded.ts";
-import type { Row, SqlValue, Store } from "./database.ts";
+import type { Row, Store } from "./database.ts";
 import { openStore } from "./database.ts";
 import { num, text } from "./record.ts";
 import { utc } from "./time.ts";
@@ -18,15 +18,15 @@ import { utc } from "./time.ts";
 /** A port, and a time in which it was seen in one state. Milliseconds since the Unix epoch. */
 export interface Interval {
   readonly ip: string;
-  readonly name?: string;
+  readonly name?: string | undefined;
   readonly proto: Protocol;
   readonly port: number;
-  readonly service?: string;
+  readonly service?: string | undefined;
   readonly state: RecordedState;
   readonly reason: string;
   readonly firstMs: number;
   readonly lastMs: number;
-  readonly doubt?: number;
+  readonly doubt?: number | undefined;
 }
 
 /** An interval, and the state before it. */
@@ -88,7 +88,8 @@ export function* timeline(
 ): Generator<Interval> {
   const rows = store
     .prepare(
-      `SELECT ${COLUMNS} FROM hosts h JOIN ports p ON p.host = h.id JOIN intervals i ON i.port = p.id
+      // SQLite takes CROSS JOINs in the order in which they are written: one host's ports, not all of the table.
+      `SELECT ${COLUMNS} FROM hosts h CROSS JOIN ports p ON p.host = h.id CROSS JOIN intervals i ON i.port = p.id
        JOIN verdicts v ON v.id = i.verdict
        WHERE (h.ip = ?1 OR h.name = ?1) AND (?2 IS NULL OR p.port = ?2) AND i.last_ms >= ?3 AND i.first_ms <= ?4
        ORDER BY h.id, p.proto, p.port, i.first_ms`,
@@ -112,43 +113,42 @@ export function* statesAt(store: Store, ms: number): Generator<Interval> {
 export function* changes(store: Store, { sinceMs, untilMs }: Span, reasons: boolean): Generator<Change> {
   const rows = store
     .prepare(
-      `SELECT ${COLUMNS}, ov.state AS old_state, ov.reason AS old_reason, o.last_ms AS old_last_ms FROM intervals i
-       JOIN intervals o ON o.port = i.port
-         AND o.first_ms = (SELECT max(first_ms) FROM intervals WHERE port = i.port AND first_ms < i.first_ms)
-       JOIN verdicts ov ON ov.id = o.verdict ${NAMES}
+      // A window over the table in its own order: looking up each interval's predecessor took twice as long.
+      `SELECT ${COLUMNS}, ov.state AS old_state, ov.reason AS old_reason, i.old_last_ms FROM
+         (SELECT *, lag(verdict) OVER w AS old_verdict, lag(last_ms) OVER w AS old_last_ms FROM intervals
+          WINDOW w AS (PARTITION BY port ORDER BY first_ms)) i
+       JOIN verdicts ov ON ov.id = i.old_verdict ${NAMES}
        WHERE i.first_ms BETWEEN ?1 AND ?2 AND (?3 = 1 OR v.state <> ov.state)
        ORDER BY i.first_ms, p.host, p.proto, p.port`,
     )
     .iterate(sinceMs, untilMs, reasons ? 1 : 0);
   for (const row of rows) {
-    yield {
-      ...intervalOf(row),
+    yield Object.assign(intervalOf(row), {
       oldState: stateOf(text(row, "old_state")),
       oldReason: text(row, "old_reason"),
       oldLastMs: num(row, "old_last_ms"),
-    };
+    });
   }
 }
 
-function intervalOf(row: Row): Interval {
-  const { name, proto, service, state, doubt } = row;
-  return {
-    ip: text(row, "ip"),
-    ...(name === null ? {} : { name: String(name) }),
-    proto: PROTOCOLS.find((each) => each === proto) ?? "tcp",
-    port: num(row, "port"),
-    ...(service === null ? {} : { service: String(service) }),
-    state: stateOf(state),
-    reason: text(row, "reason"),
-    firstMs: num(row, "first_ms"),
-    lastMs: num(row, "last_ms"),
-    ...(doubt === null ? {} : { doubt: Number(doubt) }),
-  };
-}
+/** Made without copying: there may be millions. */
+const intervalOf = (row: Row): Interval => ({
+  ip: text(row, "ip"),
+  name: row["name"] === null ? undefined : text(row, "name"),
+  proto: PROTOCOL_OF.get(text(row, "proto")) ?? "tcp",
+  port: num(row, "port"),
+  service: row["service"] === null ? undefined : text(row, "service"),
+  state: stateOf(text(row, "state")),
+  reason: text(row, "reason"),
+  firstMs: num(row, "first_ms"),
+  lastMs: num(row, "last_ms"),
+  doubt: row["doubt"] === null ? undefined : num(row, "doubt"),
+});
 
+const PROTOCOL_OF: ReadonlyMap<string, Protocol> = new Map(PROTOCOLS.map((each) => [each, each]));
+const STATE_OF: ReadonlyMap<string, RecordedState> = new Map(RECORDED_STATES.map((each) => [each, each]));
 /** Whoever may write the file may have written anything. */
-const stateOf = (value: SqlValue | undefined): RecordedState =>
-  RECORDED_STATES.find((each) => each === value) ?? "filtered";
+const stateOf = (value: string): RecordedState => STATE_OF.get(value) ?? "filtered";
 
 /**
  * What was known at a time, as if it were a file of results: for `diff`, `report` and `-iR`.

@@ -16,7 +16,7 @@ export type Send = (event: ToldEvent, signal: AbortSignal) => Promise<Delivered>
 /** A program or a receiver has this long, in milliseconds. */
 const LIMIT_MS = 30_000;
 /** The first wait after a failure, and the longest; each is twice the one before. */
-const FIRST_RETRY_MS = 1000;
+const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 300_000;
 /** What a program writes to standard error and we repeat of it, in bytes. */
 const MOST_SAID = 200;
