@@ -13,6 +13,7 @@ import type { PathCommandOptions } from "./commands/path.ts";
 import type { ReportOptions } from "./commands/report.ts";
 import type { TraceCommandOptions } from "./commands/trace.ts";
 import type { WatchOptions } from "./commands/watch.ts";
+import { isOfWatch, WATCH_OPTIONS } from "./commands/watch-options.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
 import { expandAliases, longName } from "./options/aliases.ts";
 import { timesWithoutUnit } from "./options/arguments.ts";
@@ -27,7 +28,6 @@ import {
   TRACE_DEFAULTS,
   withTiming,
 } from "./options/table.ts";
-import { isOfWatch, WATCH_OPTIONS } from "./options/watch-options.ts";
 import { createMessages, printResult, releaseClosedTerminals, VERSION } from "./run/terminal.ts";
 
 /**
@@ -205,7 +205,7 @@ function createProgram(
         checkPlatform();
         const settled = await settle(watchCommand, options, new Map());
         const complete = { ...settled.options, ...withTiming(settled.options, settled.given) };
-        const { createRescan } = await import("./run/rescan.ts");
+        const { createRescan } = await import("./commands/rescan.ts");
         return loadApart<typeof import("./commands/watch.ts")>("watch").watch(
           complete,
           messages,

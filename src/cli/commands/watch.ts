@@ -24,8 +24,8 @@ import { openService } from "../../runtime/watch/service.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import { type TimedOptions, usage } from "../options/table.ts";
 import { type Interruption, watchSignals } from "../run/interruption.ts";
-import type { Rescanning } from "../run/rescan.ts";
 import { type Messages, printExactly, printResult } from "../run/terminal.ts";
+import type { Rescanning } from "./rescan.ts";
 
 /** Parsed options, by commander's names. */
 export interface WatchOptions extends TimedOptions {

@@ -12,11 +12,11 @@ import { readServices } from "../../runtime/system/system.ts";
 import { PORT_STATES, type PortResult, type ScanSummary } from "../../scan/probe/result.ts";
 import { parseAddress } from "../../wire/address.ts";
 import { type TimedOptions, usage } from "../options/table.ts";
-import { withAdvice } from "./advice.ts";
-import type { Interruption } from "./interruption.ts";
-import { scanOptionsOf } from "./probe.ts";
-import { planTargets, wayOptions } from "./targets.ts";
-import type { Messages } from "./terminal.ts";
+import { withAdvice } from "../run/advice.ts";
+import type { Interruption } from "../run/interruption.ts";
+import { scanOptionsOf } from "../run/probe.ts";
+import { planTargets, wayOptions } from "../run/targets.ts";
+import type { Messages } from "../run/terminal.ts";
 
 export interface Rescanning {
   /** Opens the sockets of the first scan, and drops privileges. @throws {SynprobeError} for whatever keeps it from being made */

@@ -1,8 +1,8 @@
 /**
  * What `synprobe watch` alone takes, and which of the main command's options it shares. Tested by test/lab/watch.test.ts.
  */
-import { duration, integer, oneOf } from "./arguments.ts";
-import { inGroup, type OptionSpec } from "./spec.ts";
+import { duration, integer, oneOf } from "../options/arguments.ts";
+import { inGroup, type OptionSpec } from "../options/spec.ts";
 
 const SECOND_MS = 1000;
 const MONTH_MS = 31 * 24 * 3_600_000;
