@@ -122,12 +122,15 @@ describe.skipIf(skipping("watching a network that changes", problem()))("watch",
     rmSync(folder, { recursive: true });
   });
 
-  it("tells of every change once, to all who are to be told, over a restart too", async () => {
-    const manager = start(["python3", "-c", MANAGER, path("notify")]);
+  it("tells of every change once, to all who are to be told, over a restart too", {
+    timeout: 180_000,
+  }, async () => {
+    const manager = start(["python3", "-c", MANAGER, path("notify")], { limitMs: 170_000 });
     await manager.until("stdout", /ready/);
     const args = ["--store", path("h.db"), "--exec", path("told.sh"), "--webhook-key", path("key"), "-v"];
     const running = start(watch(...args, "--metrics", "127.0.0.1:0"), {
       env: { NOTIFY_SOCKET: path("notify") },
+      limitMs: 170_000,
     });
     await running.until("stderr", /scan of .*: 3 ports, 0 events/);
     shut();
@@ -172,7 +175,7 @@ describe.skipIf(skipping("watching a network that changes", problem()))("watch",
     );
     manager.kill("SIGKILL");
     openUp();
-    const again = await run(watch(...args, "--rounds", "1"), { limitMs: 30_000 });
+    const again = await run(watch(...args, "--rounds", "1"), { limitMs: 90_000 });
     expect(again.status).toBe(0);
     expect(linesOf(again.stdout).map((line) => JSON.parse(line).new.state)).toEqual(["open", "open"]);
     until(

@@ -47,12 +47,12 @@ describe("a change", () => {
     expect(round(detector, 2 * MINUTE, CLOSED).told).toEqual([]);
   });
 
-  it("to silence is told when it is seen a third time, with the doubt that is left", () => {
+  it("to silence is told when it is seen a fifth time, with the doubt that is left", () => {
     const detector = create();
     detector.restore(PORT, "open");
-    const { told, waits, events } = round(detector, 0, SILENT, SILENT, SILENT);
-    expect({ told, waits }).toEqual({ told: ["changed open filtered"], waits: [30_000, 60_000] });
-    expect(events[0].doubt).toBeCloseTo(1e-6);
+    const { told, waits, events } = round(detector, 0, SILENT, SILENT, SILENT, SILENT, SILENT);
+    expect({ told, waits }).toEqual({ told: ["changed open filtered"], waits: Array(4).fill(30_000) });
+    expect(events[0].doubt).toBeCloseTo(1e-10, 12);
   });
 
   it("that has passed is not told, and what is known is the newest verdict", () => {
@@ -69,7 +69,17 @@ describe("a change", () => {
   it("between three states waits for the next round, and nothing is claimed meanwhile", () => {
     const detector = create();
     detector.restore(PORT, "open");
-    const { told, unsettled, verdicts } = round(detector, 0, SILENT, CLOSED, SILENT, SILENT);
+    const { told, unsettled, verdicts } = round(
+      detector,
+      0,
+      SILENT,
+      CLOSED,
+      SILENT,
+      CLOSED,
+      SILENT,
+      CLOSED,
+      SILENT,
+    );
     expect({ told, unsettled, known: verdicts.has(PORT) }).toEqual({ told: [], unsettled: 1, known: false });
     expect(round(detector, MINUTE, CLOSED, CLOSED).told).toEqual(["changed open closed"]);
   });
