@@ -60,6 +60,8 @@ export const ERROR_CODES = {
   results: "ERR_RESULTS",
   /** A policy that cannot be read, or says what cannot be. */
   policy: "ERR_POLICY",
+  /** A store that cannot be opened, read or written, or is none. */
+  store: "ERR_STORE",
   /** A system call failed in a way that no other code names. */
   system: "ERR_SYSTEM",
 } as const;

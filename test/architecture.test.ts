@@ -35,6 +35,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   runtime: [
     "system",
     "plan",
+    "store",
     "results",
     "journal",
     "run",
@@ -44,6 +45,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     "diagnose",
     "lab",
     "api",
+    "watch",
   ],
   report: ["", "formats", "read", "html"],
   policy: ["", "formats"],

@@ -52,10 +52,11 @@ describe("the package", () => {
       "src/policy/formats/check.schema.json",
       "src/policy/policy.schema.json",
       "src/report/formats/ndjson.schema.json",
+      "src/runtime/watch/grafana-dashboard.json",
     ]);
     const kinds = [
       /^dist\/(synprobe|worker|sender)\.(cjs|code)$/,
-      /^dist\/commands\/(check|demo|diff|earlier-results|lab|path|report)\.cjs$/,
+      /^dist\/commands\/(check|demo|diff|earlier-results|history|lab|path|report|store-reporter|watch)\.cjs$/,
       /^dist\/bin\/synprobe$/,
       // What the page of `report` carries, and whose it is.
       /^dist\/commands\/(table\.js|page\.css|(echarts|zrender)\.(LICENSE|NOTICE))$/,

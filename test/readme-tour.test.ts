@@ -31,7 +31,9 @@ const stepsOf = (document: Document): Step[] =>
     );
 
 /** Commands with what is shown of them, but for those that read what only their author has. */
-const STEPS = FOR_USERS.flatMap(stepsOf).filter(({ command }) => !/^synprobe (diff|report) /.test(command));
+const STEPS = FOR_USERS.flatMap(stepsOf).filter(
+  ({ command }) => !/^synprobe (diff|report|history import|history changes) /.test(command),
+);
 
 const startsLab = ({ command }: Step): boolean => command.startsWith("synprobe lab ");
 
@@ -41,6 +43,7 @@ const constant = (text: string): string[] =>
     .split("\n")
     .map((line) =>
       line
+        .replace(/\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b/g, "#")
         .replace(/"ts":"[^"]*"|"started_at":"[^"]*"/g, "")
         .replace(/0x[0-9a-f]+|\b[0-9a-f]{2}( [0-9a-f]{2})+\b/g, "#")
         // Hops, ports of services and addresses are short; round trips, rates and doubts are not whole.

@@ -131,10 +131,13 @@ const APART = [
   "commands/check",
   "commands/demo",
   "commands/diff",
+  "commands/history",
   "commands/lab",
   "commands/path",
   "commands/report",
+  "commands/watch",
   "run/earlier-results",
+  "../runtime/store/store-reporter",
 ];
 
 // Read by cli/help/topics.ts when somebody asks for help, from where they stand beside the program.

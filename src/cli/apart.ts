@@ -5,7 +5,17 @@
 import { createRequire } from "node:module";
 
 export function loadApart<T>(
-  part: "check" | "demo" | "diff" | "lab" | "path" | "report" | "earlier-results",
+  part:
+    | "check"
+    | "demo"
+    | "diff"
+    | "history"
+    | "lab"
+    | "path"
+    | "report"
+    | "earlier-results"
+    | "store-reporter"
+    | "watch",
 ): T {
   return createRequire(import.meta.url)(`./commands/${part}.cjs`) as T;
 }

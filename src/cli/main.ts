@@ -8,10 +8,13 @@ import { checkPlatform, nativeLoadError } from "../runtime/system/platform.ts";
 import { loadApart } from "./apart.ts";
 import type { CheckOptions } from "./commands/check.ts";
 import type { DiffOptions } from "./commands/diff.ts";
+import type { HistoryOptions } from "./commands/history.ts";
 import type { LabOptions } from "./commands/lab.ts";
 import type { PathCommandOptions } from "./commands/path.ts";
 import type { ReportOptions } from "./commands/report.ts";
 import type { TraceCommandOptions } from "./commands/trace.ts";
+import type { WatchOptions } from "./commands/watch.ts";
+import { isOfWatch, WATCH_OPTIONS } from "./commands/watch-options.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
 import { expandAliases, longName } from "./options/aliases.ts";
 import { timesWithoutUnit } from "./options/arguments.ts";
@@ -196,6 +199,52 @@ function createProgram(
         loadApart<typeof import("./commands/report.ts")>("report").report(files, options, messages),
       ),
     );
+  const historyCommand = program
+    .command("history")
+    .description("say since when ports are as they are, and what changed, from the runs in a store")
+    .usage("[options] [runs|changes|at TIME|HOST[:PORT]|import FILE]")
+    .argument(
+      "[words...]",
+      "the question: a host, with or without a port, or one of these words; runs without any",
+    )
+    .option("--since <time>", "from then on: 2026-11-28, 2026-11-28T14:30 (UTC), or how long ago, such as 7d")
+    .option("--until <time>", "until then")
+    .option("--reasons", "changes: those too that are of the reason alone")
+    .option("--json", "NDJSON: an object a row")
+    .option("--csv", "CSV: a line a row")
+    .action((words: string[], options: HistoryOptions) =>
+      run(async () => {
+        const settled = await settle(historyCommand, options, new Map());
+        return loadApart<typeof import("./commands/history.ts")>("history").history(
+          words,
+          settled.options,
+          messages,
+        );
+      }),
+    );
+  for (const spec of PROBE_OPTIONS.filter(({ flags }) => SHARED_WITH_HISTORY.has(longName(flags)))) {
+    historyCommand.addOption(commanderOption(spec));
+  }
+  const watchCommand = program
+    .command("watch")
+    .description("scan again and again, keep the history, and tell what has changed")
+    .argument("[targets...]", "as the main command takes them")
+    .action((targets: string[], options: WatchOptions) =>
+      run(async () => {
+        checkPlatform();
+        const settled = await settle(watchCommand, options, new Map());
+        const complete = { ...settled.options, ...withTiming(settled.options, settled.given) };
+        const { createRescan } = await import("./commands/rescan.ts");
+        return loadApart<typeof import("./commands/watch.ts")>("watch").watch(
+          complete,
+          messages,
+          argv,
+          (signals) => createRescan(targets, complete, messages, argv, signals),
+        );
+      }),
+    );
+  for (const spec of [...WATCH_OPTIONS, ...PROBE_OPTIONS.filter(isOfWatch)])
+    watchCommand.addOption(commanderOption(spec));
   program
     .command("demo")
     .description("show what synprobe does, on simulated hosts: no target is needed, nobody is harmed")
@@ -270,6 +319,7 @@ const collect = (text: string, before: readonly string[] = []): readonly string[
 
 /** Options of the main command that trace and path have, too. */
 const SHARED = ["--interface", "--source-ip", "--ipv4", "--ipv6", "--config", "--no-drop"];
+const SHARED_WITH_HISTORY = new Set(["--store", "--config"]);
 const SHARED_WITH_TRACE = new Set(["--retries", "--timeout", "--ttl", ...SHARED]);
 const SHARED_WITH_PATH = new Set(["--max-rate", ...SHARED]);
 

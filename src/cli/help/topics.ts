@@ -38,7 +38,17 @@ export const OPTIONS_OF: Partial<Readonly<Record<TopicName, Group>>> = {
 };
 
 /** Commands with a chapter of their own. */
-const CHAPTERS: readonly string[] = ["trace", "path", "check", "doctor", "lab", "diff", "report"];
+const CHAPTERS: readonly string[] = [
+  "trace",
+  "path",
+  "check",
+  "doctor",
+  "lab",
+  "diff",
+  "report",
+  "history",
+  "watch",
+];
 
 export const isTopic = (name: string): name is TopicName => (TOPIC_NAMES as readonly string[]).includes(name);
 

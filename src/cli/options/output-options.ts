@@ -4,7 +4,7 @@ import { parseShow } from "../../report/formats/show.ts";
 import { BOUNDS } from "../../runtime/api/option-bounds.ts";
 import { PORT_STATES } from "../../scan/probe/result.ts";
 import { duration } from "./arguments.ts";
-import { inGroup, type OptionSpec } from "./spec.ts";
+import { inGroup, type OptionSpec, usage } from "./spec.ts";
 
 export const OUTPUT_OPTIONS: readonly OptionSpec[] = [
   ...inGroup("Output", [
@@ -51,6 +51,14 @@ export const OUTPUT_OPTIONS: readonly OptionSpec[] = [
       flags: "--output-all <base>",
       aliases: ["-oA"],
       description: "BASE.nmap (the table), .xml, .gnmap and .ndjson at once; %F is the date, as in nmap's",
+    },
+    {
+      flags: "--store <database>",
+      description: "add the run to a history of runs, an SQLite file (synprobe help history)",
+      parse: (text) => {
+        if (text !== "" && text !== "-") return text;
+        throw usage("--store takes the name of a file, such as history.db");
+      },
     },
     {
       flags: "--pcap <file>",

@@ -79,6 +79,7 @@ export interface ProbeOptions {
   readonly outputList?: string;
   readonly outputTargets?: string;
   readonly outputAll?: string;
+  readonly store?: string;
   readonly pcap?: string;
   readonly pcapAll?: boolean;
   readonly complete?: boolean;

@@ -31,6 +31,8 @@ export const COMMANDS = [
   "lab",
   "diff",
   "report",
+  "history",
+  "watch",
   "demo",
   "help",
   "completion",

@@ -40,8 +40,9 @@ export function keepIgnoredSignals(): readonly Signal[] {
   return watched;
 }
 
-export function watchSignals(): Interruption {
-  const signals = keepIgnoredSignals();
+/** @param hangUpEnds whether SIGHUP is one of them; a service is told by it to read its files anew */
+export function watchSignals(hangUpEnds = true): Interruption {
+  const signals = keepIgnoredSignals().filter((signal) => hangUpEnds || signal !== "SIGHUP");
   let status: ExitStatus | undefined;
   let handler: (() => void) | undefined;
   let lastWords: (() => void) | undefined;

@@ -14,6 +14,7 @@ import { combine } from "../../report/formats/tee.ts";
 import type { Reporter } from "../../report/reporter.ts";
 import { errorCode } from "../../runtime/system/file-errors.ts";
 import { pcapngStart } from "../../wire/pcapng.ts";
+import { loadApart } from "../apart.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
 import type { Purpose } from "./context.ts";
 import { tableOptions, wantedFiles } from "./formats.ts";
@@ -79,6 +80,16 @@ export async function openOutputs(
   let living = 0;
   let onBroken: (() => void) | undefined;
   const writers: Writer[] = [];
+  const reporters: Reporter[] = [];
+  if (options.store !== undefined) {
+    const { createStoreReporter } =
+      loadApart<typeof import("../../runtime/store/store-reporter.ts")>("store-reporter");
+    reporters.push(
+      createStoreReporter(options.store, (error) => {
+        failure ??= error;
+      }),
+    );
+  }
   const needed = filesInUse(options);
   const files: number[] = [];
   const open = async (path: string): Promise<Writer | undefined> => {
@@ -126,7 +137,6 @@ export async function openOutputs(
       failure ??= cannotWrite(path, code);
       onBroken?.();
     });
-  const reporters: Reporter[] = [];
   let capture: Writer | undefined;
   for (const { format, path } of wanted) {
     const writer = await open(path);
@@ -208,6 +218,7 @@ function filesInUse({
   inputList,
   inputResults,
   excludeFile,
+  store,
 }: ProbeOptions): Map<string, string> {
   const files = new Map<string, string>();
   const add = (path: string | undefined, use: string): void => {
@@ -221,6 +232,7 @@ function filesInUse({
   add(inputResults, "its results are the targets");
   for (const file of excludeFile ?? []) add(file, "it is the list of what is excluded");
   add(journal ?? resume, "it is the journal");
+  add(store, "it is the store");
   return files;
 }
 

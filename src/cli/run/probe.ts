@@ -109,7 +109,11 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
   }
 }
 
-function scanOptionsOf({ options, services, remembered }: Invocation): ScanOptions {
+export function scanOptionsOf({
+  options,
+  services,
+  remembered,
+}: Pick<Invocation, "options" | "services" | "remembered">): ScanOptions {
   const random = createRandom();
   const workers = options.workers ?? remembered.workers;
   return {

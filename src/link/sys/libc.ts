@@ -19,6 +19,11 @@ export const libc = {
     name: Uint8Array,
     length: number,
   ) => number,
+  connect: lib.func("int connect(int, void*, uint32_t)") as (
+    fd: number,
+    name: Uint8Array,
+    length: number,
+  ) => number,
   close: lib.func("int close(int)") as (fd: number) => number,
   flock: lib.func("int flock(int, int)") as (fd: number, operation: number) => number,
   fcntl: lib.func("int fcntl(int, int, int)") as (fd: number, command: number, value: number) => number,

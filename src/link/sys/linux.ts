@@ -4,6 +4,7 @@
  */
 import type { Address } from "../../wire/address.ts";
 
+export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const AF_NETLINK = 16;

@@ -40,11 +40,6 @@ const SHUT_WR = 1;
 const RESET_ON_CLOSE = new Uint8Array(Int32Array.of(1, 0).buffer);
 
 const lib = koffi.load(null);
-const connectCall = lib.func("int connect(int, void*, uint32_t)") as (
-  fd: number,
-  name: Uint8Array,
-  length: number,
-) => number;
 const getsockname = lib.func("int getsockname(int, void*, void*)") as (
   fd: number,
   name: Uint8Array,
@@ -137,7 +132,7 @@ export function connectSocket(
   for (let i = 0; i < (isV4 ? 4 : 16); i++) name[to + i] = bytes[at + i];
   if (!isV4)
     nameView.setUint32(24, bytes[at] === 0xfe && (bytes[at + 1] & 0xc0) === 0x80 ? scope : 0, LITTLE_ENDIAN);
-  return connectCall(fd, name, isV4 ? IN_LENGTH : IN6_LENGTH) === 0 ? "" : errno();
+  return libc.connect(fd, name, isV4 ? IN_LENGTH : IN6_LENGTH) === 0 ? "" : errno();
 }
 
 const nowhere = nativeMemory(IN_LENGTH);
@@ -148,7 +143,7 @@ new DataView(nowhere.buffer).setUint16(0, AF_UNSPEC, LITTLE_ENDIAN);
  * @returns false where the system has no such call: the socket must be closed
  */
 export function disconnectSocket(fd: number): boolean {
-  if (connectCall(fd, nowhere, IN_LENGTH) !== 0) return false;
+  if (libc.connect(fd, nowhere, IN_LENGTH) !== 0) return false;
   // The kernel notes ECONNRESET for whoever used the socket, which reading it clears.
   getOption(fd, SOL_SOCKET, SO_ERROR);
   return true;

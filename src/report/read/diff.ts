@@ -31,7 +31,7 @@ import {
  * - `not-listed`: it probed this port of this host, and lists only some, as nmap --open does;
  * - `open-only`: its format lists open ports only (naabu): it may not have probed this one, or found it not open;
  * - `not-shown`: it was told to list only some states (`--show`);
- * - `not-told`: its format does not say what was probed (lists, `-oG` and `-oL`);
+ * - `not-told`: its format does not say what was probed (lists, `-oG` and `-oL`; a store);
  * - `counted`: it only counted some of the host's ports (nmap's `extraports` of old).
  */
 export type Absence =
@@ -142,7 +142,7 @@ export function createComparison(): Comparison {
       if (host?.vague === true) return "counted";
       if (run.ending === "unknown") return "open-only";
       if (run.ending !== "complete") return run.ending;
-      if (run.format === "list") return "not-told";
+      if (run.format === "list" || run.format === "store") return "not-told";
       if (run.summary?.shown !== undefined) return "not-shown";
       if (scanned.get(pairs.protoOf(pair))?.has(pairs.portOf(pair)) !== true) return "not-probed";
       return host === undefined ? "no-host" : "not-listed";

@@ -120,7 +120,7 @@ export interface RecordedSummary {
 /** A file that has been read to its end. */
 export interface RecordedRun {
   readonly name: string;
-  readonly format: "ndjson" | "nmap-xml" | "naabu" | "list";
+  readonly format: "ndjson" | "nmap-xml" | "naabu" | "list" | "store";
   /** The command that made it, if the format has it. */
   readonly command?: string;
   /**

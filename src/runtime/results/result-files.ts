@@ -1,10 +1,13 @@
 /**
- * Opens files of results and reads them with report/read/read.ts.
+ * Opens files of results and reads them with report/read/read.ts. A store of many runs is read as of a time, `history.db@TIME`.
  */
-import { createReadStream, openSync } from "node:fs";
+import { createReadStream, existsSync, openSync } from "node:fs";
 import { createRunReader, resultsError } from "../../report/read/read.ts";
 import type { RecordedRun, RecordedSink } from "../../report/read/recorded.ts";
 import { whyUnreadable } from "../plan/list-file.ts";
+import { isSqlite } from "../store/database.ts";
+import { readStoreAt } from "../store/query.ts";
+import { splitAtTime } from "../store/time.ts";
 import { asInvoker } from "../system/invoker.ts";
 
 function open(file: string, drop: boolean): number {
@@ -18,9 +21,12 @@ function open(file: string, drop: boolean): number {
 /**
  * Reads a file of results to its end; `-` is standard input.
  * @param drop open it with the invoking user's rights, under sudo
- * @throws {SynprobeError} `ERR_RESULTS` when it cannot be read or is in no known format
+ * @throws {SynprobeError} `ERR_RESULTS` when it cannot be read or is in no known format, `ERR_STORE` of a store
  */
 export async function readRun(file: string, sink: RecordedSink, drop = false): Promise<RecordedRun> {
+  const now = Date.now();
+  const { file: path, ms = now } = existsSync(file) ? { file } : splitAtTime(file, now);
+  if (isSqlite(path, drop)) return asInvoker(drop, () => readStoreAt(path, ms, file, sink));
   const reader = createRunReader(file === "-" ? "<stdin>" : file, sink);
   const stream: AsyncIterable<Uint8Array> =
     file === "-" ? process.stdin : createReadStream("", { fd: open(file, drop), highWaterMark: 1 << 18 });

@@ -1,0 +1,321 @@
+/**
+ * `synprobe history`: what a store knows, as text, NDJSON or CSV, and files of results put into one. What a store is:
+ * runtime/store.
+ */
+import { stringify } from "csv-stringify/sync";
+import { createColors } from "picocolors";
+import { displayLength, escapeText, escapeWord } from "../../report/escape.ts";
+import { count, digits, percent } from "../../report/figures.ts";
+import { jsonLine } from "../../report/formats/ndjson.ts";
+import type { RecordedRun } from "../../report/read/recorded.ts";
+import { readRun } from "../../runtime/results/result-files.ts";
+import { openStore, type Store } from "../../runtime/store/database.ts";
+import {
+  type Change,
+  changes,
+  type Interval,
+  runs,
+  type Span,
+  type StoredRun,
+  statesAt,
+  timeline,
+} from "../../runtime/store/query.ts";
+import { createRecorder } from "../../runtime/store/record.ts";
+import { parseTime, TIME_FORMS, utc } from "../../runtime/store/time.ts";
+import { readServices } from "../../runtime/system/system.ts";
+import { parseTarget } from "../../scan/targets/grammar.ts";
+import { formatAddress } from "../../wire/address.ts";
+import { EXIT, type ExitStatus } from "../exit.ts";
+import { type ProbeOptions, usage } from "../options/table.ts";
+import { type Messages, printExactly, printResult } from "../run/terminal.ts";
+import { noteEnding } from "./diff.ts";
+
+/** Parsed options, by commander's names. */
+export interface HistoryOptions extends Pick<ProbeOptions, "store" | "config" | "drop"> {
+  readonly since?: string;
+  readonly until?: string;
+  readonly reasons?: boolean;
+  readonly json?: boolean;
+  readonly csv?: boolean;
+}
+
+type Cell = string | number | undefined;
+
+/** A question's answer, row by row: as data, and as a line of text. */
+interface Answer<Each> {
+  readonly rows: Iterable<Each>;
+  /** By the names that NDJSON and CSV have. */
+  readonly fields: (row: Each) => Readonly<Record<string, Cell>>;
+  /** For people: a title, and the last words when there is no row. */
+  readonly head: string;
+  readonly line: (row: Each) => string;
+  readonly none: string;
+}
+
+/** Characters per write. */
+const PIECE = 1 << 16;
+
+/**
+ * @param words `runs`, `changes`, `at TIME`, `import FILE…`, or a host with or without a port
+ * @throws {SynprobeError} `ERR_STORE`, `ERR_USAGE`, `ERR_RESULTS`
+ */
+export async function history(
+  words: readonly string[],
+  options: HistoryOptions,
+  messages: Messages,
+): Promise<ExitStatus> {
+  const [verb = "runs", ...rest] = words;
+  const { store: path } = options;
+  if (path === undefined) throw usage("history needs the store: --store FILE, or SYNPROBE_STORE");
+  if (options.json === true && options.csv === true) throw usage("--json and --csv exclude each other");
+  if (verb === "import") {
+    if (rest.length === 0) throw usage("history import takes files of results: NDJSON, nmap's XML, lists");
+    await importRuns(path, rest, messages);
+    return EXIT.complete;
+  }
+  const most = verb === "at" ? 1 : 0;
+  if (rest.length > most)
+    throw usage(`history ${verb} takes ${most === 0 ? "nothing" : "one time"} more, not "${rest[most]}"`);
+  const now = Date.now();
+  const span = {
+    sinceMs: timeOf("--since", options.since, now) ?? 0,
+    untilMs: timeOf("--until", options.until, now) ?? Number.MAX_SAFE_INTEGER,
+  };
+  const ask = questionOf(verb, rest, span, options, messages.stdoutColour, now);
+  const store = openStore(path, false);
+  try {
+    // As grep(1) has it.
+    return ask(store) === 0 ? EXIT.notOpen : EXIT.complete;
+  } finally {
+    store.close();
+  }
+}
+
+function timeOf(name: string, text: string | undefined, now: number): number | undefined {
+  if (text === undefined) return undefined;
+  const ms = parseTime(text, now);
+  if (ms === undefined) throw usage(`${name} takes a time: ${TIME_FORMS}; not "${text}"`);
+  return ms;
+}
+
+/** Understands the words before the store is opened. @returns what asks it, and says how many rows there were */
+function questionOf(
+  verb: string,
+  rest: readonly string[],
+  span: Span,
+  options: HistoryOptions,
+  colour: boolean,
+  now: number,
+): (store: Store) => number {
+  const told = <Each>(answer: Answer<Each>): number => tell(answer, options);
+  if (verb === "runs") return (store) => told(runsAnswer(runs(store, span)));
+  if (verb === "changes")
+    return (store) => told(changesAnswer(changes(store, span, options.reasons === true), colour));
+  if (verb === "at") {
+    const [text] = rest;
+    if (text === undefined) throw usage(`history at takes a time: ${TIME_FORMS}`);
+    const ms = timeOf("history at", text, now) ?? now;
+    return (store) => told(stateAnswer(statesAt(store, ms), ms, colour));
+  }
+  const { host, port } = hostOf(verb);
+  return (store) => told(timelineAnswer(timeline(store, host, port, span), verb, colour));
+}
+
+/** `host`, `host:port`, `[v6]:port`. */
+function hostOf(word: string): { readonly host: string; readonly port?: number } {
+  const { host, ports = [] } = parseTarget(word, readServices());
+  if (ports.length > 1)
+    throw usage(`history takes one port of a host, not ${ports.length}: leave them out for all`);
+  const name = host.kind === "address" ? formatAddress(host.address) : host.name;
+  return { host: name, ...(ports.length === 1 ? { port: ports[0] } : {}) };
+}
+
+/** Prints as it reads: there may be millions of rows. @returns how many there were */
+function tell<Each>({ rows, fields, head, line, none }: Answer<Each>, { json, csv }: HistoryOptions): number {
+  // RFC 4180's line ends are nothing to show.
+  const print = csv === true && process.stdout.isTTY !== true ? printExactly : printResult;
+  let text = "";
+  let found = 0;
+  for (const row of rows) {
+    if (csv === true) {
+      const cells = fields(row);
+      if (found === 0) text += stringify([Object.keys(cells)], CSV);
+      text += stringify([Object.values(cells).map(cell)], CSV);
+    } else if (json === true) text += jsonLine(fields(row));
+    else text += found === 0 ? head + line(row) : line(row);
+    found++;
+    if (text.length < PIECE) continue;
+    print(text);
+    text = "";
+  }
+  print(found === 0 && json !== true && csv !== true ? `${none}\n` : text);
+  return found;
+}
+
+/** As formats/csv.ts has it. */
+const CSV = { record_delimiter: "\r\n", escape_formulas: true } as const;
+const cell = (value: Cell): Cell =>
+  typeof value === "string" ? escapeText(value, Number.POSITIVE_INFINITY) : value;
+
+const iso = (ms: number): string => new Date(ms).toISOString();
+
+const addressText = (ip: string, port: number): string =>
+  ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
+
+/** `host (ip):port/udp`; TCP goes without saying. */
+function portText({ ip, name, port, proto }: Interval): string {
+  const place = name === undefined ? addressText(ip, port) : `${escapeWord(name)}:${port} (${ip})`;
+  return proto === "tcp" ? place : `${place} ${proto}`;
+}
+
+const pad = (text: string, width: number): string =>
+  text + " ".repeat(Math.max(0, width - displayLength(text)));
+
+const verdictText = (state: string, reason: string): string =>
+  reason === "" ? state : `${state} (${escapeText(reason)})`;
+
+function paint(colour: boolean): (state: string, text: string) => string {
+  const colors = createColors(colour);
+  return (state, text) =>
+    state === "open" ? colors.green(text) : state === "closed" ? text : colors.yellow(text);
+}
+
+const doubtText = (doubt: number | undefined): string =>
+  doubt === undefined || doubt < 1e-4 ? "" : `, ${percent(doubt)} chance that an answer was lost`;
+
+const intervalFields = ({
+  ip,
+  name,
+  proto,
+  port,
+  service,
+  state,
+  reason,
+  firstMs,
+  lastMs,
+  doubt,
+}: Interval) => ({
+  ip,
+  host: name,
+  proto,
+  port,
+  service,
+  state,
+  reason,
+  first_seen: iso(firstMs),
+  last_seen: iso(lastMs),
+  doubt,
+});
+
+const runsAnswer = (rows: Iterable<StoredRun>): Answer<StoredRun> => ({
+  rows,
+  fields: ({ id, startedMs, endedMs, source, ending, ports, open, changed, loss }) => ({
+    run: id,
+    started: iso(startedMs),
+    ended: iso(endedMs),
+    ending,
+    ports,
+    open,
+    changed,
+    loss,
+    source,
+  }),
+  head: `${pad("STARTED (UTC)", 19)}  ${"PORTS".padStart(9)}  ${"OPEN".padStart(7)}  ${"CHANGED".padStart(7)}  SOURCE\n`,
+  line: ({ startedMs, ports, open, changed, source, ending }) =>
+    `${utc(startedMs)}  ${digits(ports).padStart(9)}  ${digits(open).padStart(7)}  ${digits(changed).padStart(7)}  ${escapeText(source, 60)}${ending === "complete" ? "" : ` (${ending})`}\n`,
+  none: "No run in this time",
+});
+
+function changesAnswer(rows: Iterable<Change>, colour: boolean): Answer<Change> {
+  const inColour = paint(colour);
+  return {
+    rows,
+    fields: (row) => ({
+      ...intervalFields(row),
+      old_state: row.oldState,
+      old_reason: row.oldReason,
+      old_last_seen: iso(row.oldLastMs),
+    }),
+    head: `${pad("SEEN FIRST (UTC)", 19)}  PORT\n`,
+    line: (row) =>
+      `${utc(row.firstMs)}  ${pad(portText(row), 24)}  ${verdictText(row.oldState, row.oldReason)} -> ${inColour(row.state, verdictText(row.state, row.reason))}${doubtText(row.doubt)}; before at ${utc(row.oldLastMs)}\n`,
+    none: "No change in this time",
+  };
+}
+
+function stateAnswer(rows: Iterable<Interval>, ms: number, colour: boolean): Answer<Interval> {
+  const inColour = paint(colour);
+  return {
+    rows,
+    fields: intervalFields,
+    head: `Known at ${utc(ms)} UTC\n`,
+    line: (row) =>
+      `${pad(portText(row), 24)}  ${inColour(row.state, verdictText(row.state, row.reason))} since ${utc(row.firstMs)}${row.lastMs < ms ? `, seen last at ${utc(row.lastMs)}` : ""}\n`,
+    none: `Nothing was known at ${utc(ms)} UTC`,
+  };
+}
+
+/** A port's name stands once, above its intervals. */
+function timelineAnswer(rows: Iterable<Interval>, word: string, colour: boolean): Answer<Interval> {
+  const inColour = paint(colour);
+  let last = "";
+  return {
+    rows,
+    fields: intervalFields,
+    head: "",
+    line: (row) => {
+      const title = `${portText(row)}${row.service === undefined ? "" : ` ${escapeWord(row.service, 24)}`}`;
+      const head = title === last ? "" : `${title}\n`;
+      last = title;
+      const verdict = inColour(row.state, pad(verdictText(row.state, row.reason), 24));
+      return `${head}${`  ${utc(row.firstMs)} to ${utc(row.lastMs)}  ${verdict}${doubtText(row.doubt)}`.trimEnd()}\n`;
+    },
+    none: `Nothing is known of ${escapeText(word)}`,
+  };
+}
+
+/** Each file is one run, and one transaction. Best in order of time: what comes late tells less (store/record.ts). */
+async function importRuns(path: string, files: readonly string[], messages: Messages): Promise<void> {
+  const store = openStore(path, true);
+  try {
+    for (const file of files) await importRun(store, file, messages);
+  } finally {
+    store.close();
+  }
+}
+
+async function importRun(store: Store, file: string, messages: Messages): Promise<void> {
+  const recorder = createRecorder(store);
+  const ignore = (): void => {};
+  let latest = 0;
+  const run = await readRun(file, {
+    port: (port) => {
+      recorder.add(port);
+      latest = Math.max(latest, port.timeMs ?? 0);
+    },
+    progress: ignore,
+    fault: ignore,
+    scanned: ignore,
+    host: ignore,
+  });
+  const startedMs = run.startedMs ?? (latest > 0 ? latest : undefined);
+  if (startedMs === undefined)
+    throw usage(
+      `${file} does not say when it was made, so it has no place in a history: give NDJSON or nmap's XML`,
+    );
+  noteEnding(run, messages);
+  const { ports, changed, known } = recorder.commit({
+    startedMs,
+    endedMs: Math.max(latest, startedMs + (run.summary?.elapsedMs ?? 0)),
+    source: sourceOf(run),
+    ending: run.ending,
+    ...(run.summary?.path?.loss?.round === undefined ? {} : { loss: run.summary.path.loss.round }),
+  });
+  messages.note(
+    known
+      ? `${file} is in the store already`
+      : `${file}: ${count(ports, "port")} as of ${utc(startedMs)} UTC, ${digits(changed)} changed`,
+  );
+}
+
+const sourceOf = ({ name, command }: RecordedRun): string => command ?? name;

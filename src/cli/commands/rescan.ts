@@ -1,0 +1,95 @@
+/**
+ * The scans of a watch: the same targets again and again, read and resolved anew each time, or some pairs once more. Privileges are
+ * dropped after the first has opened its sockets, but for CAP_NET_RAW, by which the next ones open theirs.
+ * Tested by test/lab/watch.test.ts.
+ */
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { CAPABILITIES } from "../../link/sys/capabilities.ts";
+import { makePlan, type Plan } from "../../runtime/plan/plan.ts";
+import { openScan } from "../../runtime/run/scan.ts";
+import { dropPrivileges } from "../../runtime/system/privilege.ts";
+import { readServices } from "../../runtime/system/system.ts";
+import { PORT_STATES, type PortResult, type ScanSummary } from "../../scan/probe/result.ts";
+import { parseAddress } from "../../wire/address.ts";
+import { type TimedOptions, usage } from "../options/table.ts";
+import { withAdvice } from "../run/advice.ts";
+import type { Interruption } from "../run/interruption.ts";
+import { scanOptionsOf } from "../run/probe.ts";
+import { planTargets, wayOptions } from "../run/targets.ts";
+import type { Messages } from "../run/terminal.ts";
+
+export interface Rescanning {
+  /** Opens the sockets of the first scan, and drops privileges. @throws {SynprobeError} for whatever keeps it from being made */
+  ready(): Promise<void>;
+  /** Scans all targets, or only some pairs. @throws {SynprobeError} */
+  scan(
+    onResult: (result: PortResult) => void,
+    only?: readonly { readonly ip: string; readonly port: number }[],
+  ): Promise<ScanSummary>;
+}
+
+export function createRescan(
+  words: readonly string[],
+  options: TimedOptions,
+  messages: Messages,
+  argv: readonly string[],
+  interruption: Interruption,
+): Rescanning {
+  const { inputList, inputResults } = options;
+  if (inputList === "-" || inputResults === "-")
+    throw usage("a watch reads its targets anew each time: give a file, not standard input (-)");
+  const services = readServices();
+  const scanOptions = scanOptionsOf({ options, services, remembered: {} });
+  let first: ReturnType<typeof open> | undefined;
+  let told = "";
+
+  async function planAll(): Promise<Plan> {
+    const { plan, untold } = await planTargets(words, options, services);
+    const faults = plan.faults.map(({ message }) => message);
+    if (untold > 0) faults.push(`… and ${untold} more bad targets in ${inputList}`);
+    // Once, not every time.
+    if (faults.join("\n") !== told) for (const fault of faults) messages.error(fault);
+    told = faults.join("\n");
+    if (plan.space.total === 0)
+      throw new SynprobeError(ERROR_CODES.noTargets, faults[0] ?? "nothing is left to probe");
+    return plan;
+  }
+
+  const planSome = (pairs: readonly { readonly ip: string; readonly port: number }[]): Promise<Plan> =>
+    makePlan(
+      pairs.flatMap(({ ip, port }) => {
+        const address = parseAddress(ip);
+        return address === undefined
+          ? []
+          : [{ text: ip, host: { kind: "address" as const, address }, ports: Uint16Array.of(port) }];
+      }),
+      { ...wayOptions(options), allAddresses: false },
+    );
+
+  const open = async (plan: Plan) => openScan(plan, scanOptions);
+
+  return {
+    async ready() {
+      const plan = await planAll();
+      first = withAdvice(argv, false, () => open(plan));
+      await first;
+      if (options.drop) dropPrivileges([CAPABILITIES.netRaw]);
+    },
+    async scan(onResult, only) {
+      const opened =
+        only === undefined && first !== undefined
+          ? first
+          : open(await (only === undefined ? planAll() : planSome(only)));
+      first = undefined;
+      const scan = await opened;
+      try {
+        const running = scan.run({ wants: PORT_STATES, onResult });
+        interruption.onSignal(running.stop);
+        return await running.finished;
+      } finally {
+        interruption.onSignal(() => {});
+        scan.close();
+      }
+    },
+  };
+}

@@ -1,0 +1,268 @@
+/**
+ * `synprobe watch`: the loop around rounds, with its clock and its signals, and everything that is told: events on standard
+ * output, to a program, to a web hook; metrics; the service manager. What a change is: runtime/watch/change-detector.ts.
+ */
+import { accessSync, constants, readFileSync } from "node:fs";
+import { Cron } from "croner";
+import { isSynprobeError } from "../../errors.ts";
+import { count, duration } from "../../report/figures.ts";
+import { jsonLine } from "../../report/formats/ndjson.ts";
+import { openStore, type Store } from "../../runtime/store/database.ts";
+import { utc } from "../../runtime/store/time.ts";
+import { asInvoker } from "../../runtime/system/invoker.ts";
+import { createChangeDetector } from "../../runtime/watch/change-detector.ts";
+import { type Carrier, type Send, startCarrier, toProgram, toWebHook } from "../../runtime/watch/deliver.ts";
+import { commitRound, openOutbox, restore } from "../../runtime/watch/events.ts";
+import {
+  createMetrics,
+  type MetricsAddress,
+  parseMetricsAddress,
+  serveMetrics,
+} from "../../runtime/watch/metrics.ts";
+import { runRound } from "../../runtime/watch/rounds.ts";
+import { openService } from "../../runtime/watch/service.ts";
+import { EXIT, type ExitStatus } from "../exit.ts";
+import { type TimedOptions, usage } from "../options/table.ts";
+import { type Interruption, watchSignals } from "../run/interruption.ts";
+import { type Messages, printExactly, printResult } from "../run/terminal.ts";
+import type { Rescanning } from "./rescan.ts";
+
+/** Parsed options, by commander's names. */
+export interface WatchOptions extends TimedOptions {
+  /** Milliseconds. */
+  readonly every?: number;
+  readonly cron?: string;
+  /** Milliseconds. */
+  readonly confirm: number;
+  readonly rounds?: number;
+  readonly exec?: string;
+  readonly webhook?: string;
+  readonly webhookKey?: string;
+  readonly notifyFormat: "json" | "slack";
+  readonly metrics?: string;
+  readonly metricsPorts: number;
+}
+
+/** A flapping port's penalty decays by half in so many rounds. */
+const HALF_LIFE_ROUNDS = 4;
+/** What setTimeout takes at most. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+/** @throws {SynprobeError} for whatever keeps the first round from being made */
+export async function watch(
+  options: WatchOptions,
+  messages: Messages,
+  argv: readonly string[],
+  createRescan: (interruption: Interruption) => Rescanning,
+): Promise<ExitStatus> {
+  const { store: path } = options;
+  if (path === undefined) throw usage("a watch keeps its history in a store: --store FILE");
+  const schedule = scheduleOf(options);
+  const sends = sendsOf(options);
+  const address = options.metrics === undefined ? undefined : parseMetricsAddress(options.metrics);
+  const interruption = watchSignals(false);
+  const service = await openService();
+  try {
+    const rescan = createRescan(interruption);
+    await rescan.ready();
+    const store = openStore(path, true);
+    try {
+      const status = await loop(options, messages, argv, {
+        interruption,
+        rescan,
+        store,
+        schedule,
+        sends,
+        address,
+        service,
+      });
+      service.tell("STOPPING=1");
+      return status;
+    } finally {
+      store.close();
+    }
+  } finally {
+    interruption.ignore();
+  }
+}
+
+interface Parts {
+  readonly interruption: Interruption;
+  readonly rescan: Rescanning;
+  readonly store: Store;
+  /** When the next round begins, after one that began at a time. */
+  readonly schedule: { readonly next: (afterMs: number) => number; readonly periodMs: number };
+  readonly sends: ReadonlyMap<string, Send>;
+  readonly address: MetricsAddress | undefined;
+  readonly service: Awaited<ReturnType<typeof openService>>;
+}
+
+async function loop(
+  options: WatchOptions,
+  messages: Messages,
+  argv: readonly string[],
+  { interruption, rescan, store, schedule, sends, address, service }: Parts,
+): Promise<ExitStatus> {
+  const detector = createChangeDetector({
+    confirmMs: options.confirm,
+    halfLifeMs: HALF_LIFE_ROUNDS * schedule.periodMs,
+  });
+  restore(store, detector, Date.now());
+  const outboxes = [...sends].map(([target, send]) => ({ target, send, outbox: openOutbox(store, target) }));
+  const metrics = createMetrics(options.metricsPorts, () =>
+    outboxes.reduce((sum, { outbox }) => sum + outbox.pending(), 0),
+  );
+  let healthy = true;
+  const served = address === undefined ? undefined : await serveMetrics(address, metrics, () => healthy);
+  if (served !== undefined) messages.note(`metrics at ${served.url}`);
+  const carriers = outboxes.map(
+    ({ target, send, outbox }): Carrier =>
+      startCarrier(outbox, send, Date.now, (error, isFinal) =>
+        messages.error(`--${target}: ${error}${isFinal ? "; this event is given up" : "; tried again"}`),
+      ),
+  );
+  const sleep = createSleep(interruption);
+  process.on("SIGHUP", sleep.reload);
+  const means = {
+    scan: rescan.scan,
+    sleep: sleep.for,
+    now: Date.now,
+    source: ["synprobe", ...argv].join(" "),
+  };
+  const print = process.stdout.isTTY === true ? printResult : printExactly;
+  try {
+    service.tell("READY=1", "STATUS=first scan");
+    for (let round = 1, dueMs = Date.now(); ; round++) {
+      const startedMs = Date.now();
+      try {
+        const finished = await runRound(detector, means);
+        const events = commitRound(store, detector, finished, [...sends.keys()]);
+        for (const event of events) print(jsonLine(event));
+        for (const carrier of carriers) carrier.wake();
+        metrics.round(finished);
+        healthy = true;
+        const { verdicts, transient, unsettled } = finished.round;
+        const told = `${count(verdicts.size, "port")}, ${count(events.length, "event")}, ${count(transient, "difference")} not confirmed${unsettled > 0 ? `, ${unsettled} unsettled` : ""}`;
+        service.tell(`STATUS=scan of ${utc(startedMs)} UTC: ${told}`);
+        if (options.verbose === true)
+          messages.note(`scan of ${utc(startedMs)} UTC: ${told}, ${duration(Date.now() - startedMs)}`);
+      } catch (error) {
+        // A name that does not resolve, or a network that is away, may be back in an hour. A store that is lost is not.
+        if (!isSynprobeError(error) || error.code === "ERR_STORE" || round === 1) throw error;
+        healthy = false;
+        metrics.failed();
+        messages.error(`scan of ${utc(startedMs)} UTC failed: ${error.message}`);
+        service.tell(`STATUS=scan of ${utc(startedMs)} UTC failed`);
+      }
+      if (interruption.signalled) return interruption.status ?? EXIT.complete;
+      if (round === options.rounds) {
+        await drain(outboxes, sleep.for);
+        return interruption.status ?? EXIT.complete;
+      }
+      for (dueMs = schedule.next(dueMs); dueMs < Date.now(); dueMs = schedule.next(dueMs)) {
+        metrics.skipped();
+        messages.note(`the scan due at ${utc(dueMs)} UTC is left out: the one before it took too long`);
+      }
+      if (!(await sleep.until(dueMs))) return interruption.status ?? EXIT.complete;
+    }
+  } finally {
+    process.off("SIGHUP", sleep.reload);
+    sleep.end();
+    for (const carrier of carriers) await carrier.stop();
+    served?.server.close();
+  }
+}
+
+/** After the last round of --rounds: every receiver has one chance to take what is left. */
+async function drain(
+  outboxes: readonly { readonly outbox: ReturnType<typeof openOutbox> }[],
+  sleep: (ms: number) => Promise<boolean>,
+): Promise<void> {
+  const isUntried = ({ outbox }: (typeof outboxes)[number]): boolean => outbox.next()?.tries === 0;
+  while (outboxes.some(isUntried) && (await sleep(50)));
+}
+
+/** Sleeps that signals end; SIGHUP ends the wait for the next round alone, as all that a watch reads is read anew by that. */
+function createSleep(interruption: Interruption) {
+  let wake = (): void => {};
+  const pause = (ms: number): Promise<void> =>
+    new Promise((resolve) => {
+      const timer = setTimeout(resolve, Math.min(ms, LONGEST_MS));
+      wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      interruption.onSignal(wake);
+    });
+  let isReload = false;
+  const reload = (): void => {
+    isReload = true;
+    wake();
+  };
+  return {
+    for: async (ms: number): Promise<boolean> => {
+      if (!interruption.signalled) await pause(ms);
+      return !interruption.signalled;
+    },
+    until: async (atMs: number): Promise<boolean> => {
+      isReload = false;
+      while (!interruption.signalled && !isReload && Date.now() < atMs) await pause(atMs - Date.now());
+      return !interruption.signalled;
+    },
+    reload,
+    end: () => interruption.onSignal(() => {}),
+  };
+}
+
+/** @throws {SynprobeError} `ERR_USAGE` */
+function scheduleOf({ every, cron }: WatchOptions): Parts["schedule"] {
+  if ((every === undefined) === (cron === undefined))
+    throw usage("a watch needs one of --every 6h and --cron '17 * * * *'");
+  if (every !== undefined) return { next: (afterMs) => afterMs + every, periodMs: every };
+  let pattern: Cron;
+  try {
+    pattern = new Cron(cron ?? "");
+  } catch (error) {
+    throw usage(`--cron "${cron}": ${error instanceof Error ? error.message : error}`);
+  }
+  const next = (afterMs: number): number => {
+    const date = pattern.nextRun(new Date(afterMs));
+    if (date === null) throw usage(`--cron "${cron}" never comes again`);
+    return date.getTime();
+  };
+  const first = next(Date.now());
+  return { next, periodMs: next(first) - first };
+}
+
+/** Everything that can be wrong with where events go shows before the first packet. @throws {SynprobeError} `ERR_USAGE` */
+function sendsOf({ exec, webhook, webhookKey, notifyFormat, drop }: WatchOptions): ReadonlyMap<string, Send> {
+  const sends = new Map<string, Send>();
+  if (exec !== undefined) {
+    try {
+      asInvoker(drop, () => accessSync(exec, constants.X_OK));
+    } catch {
+      throw usage(
+        `--exec ${exec}: there is no such program, or it may not be run; it takes a file's name alone`,
+      );
+    }
+    sends.set("exec", toProgram(exec));
+  }
+  if (webhook === undefined) {
+    if (webhookKey !== undefined) throw usage("--webhook-key signs what --webhook posts: give that too");
+    return sends;
+  }
+  if (!URL.canParse(webhook) || !/^https?:$/.test(new URL(webhook).protocol))
+    throw usage("--webhook takes a URL that begins with http:// or https://");
+  let key: string | undefined;
+  try {
+    if (webhookKey !== undefined) key = asInvoker(drop, () => readFileSync(webhookKey, "utf8")).trim();
+  } catch {
+    throw usage(`--webhook-key ${webhookKey}: the file cannot be read`);
+  }
+  if (key === "") throw usage(`--webhook-key ${webhookKey}: the file is empty`);
+  sends.set(
+    "webhook",
+    toWebHook({ url: webhook, format: notifyFormat, ...(key === undefined ? {} : { key }) }),
+  );
+  return sends;
+}

@@ -1,0 +1,193 @@
+/**
+ * Opens a store: finds SQLite, checks whose file it is, brings older versions up to date. Its errors in words.
+ *
+ * SQLite comes with libsql, whose binaries are packages of the registry, so that Node 20 has it as well as later ones; it is an
+ * optional dependency and loaded here alone. What the tables mean is in schema.ts.
+ */
+import { closeSync, openSync, readSync, statSync } from "node:fs";
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { loadOwn } from "../../link/sys/own-module.ts";
+import { errorCode, reasonOf } from "../system/file-errors.ts";
+import { asInvoker } from "../system/invoker.ts";
+import { APPLICATION_ID, MIGRATIONS } from "./schema.ts";
+
+export type SqlValue = string | number | null;
+export type Row = Readonly<Record<string, SqlValue>>;
+
+/** A prepared statement, as better-sqlite3 and libsql have it. */
+export interface Statement {
+  run(...values: readonly SqlValue[]): { readonly changes: number; readonly lastInsertRowid: number };
+  get(...values: readonly SqlValue[]): Row | undefined;
+  all(...values: readonly SqlValue[]): Row[];
+  iterate(...values: readonly SqlValue[]): IterableIterator<Row>;
+}
+
+interface Sqlite {
+  exec(sql: string): void;
+  prepare(sql: string): Statement;
+  close(): void;
+}
+
+export interface Store {
+  readonly path: string;
+  /** @throws {SynprobeError} `ERR_STORE`, as every use of a statement does */
+  prepare(sql: string): Statement;
+  /** Does all of it or nothing. @throws {SynprobeError} `ERR_STORE`, or what `act` throws */
+  transaction<T>(act: () => T): T;
+  close(): void;
+}
+
+/** How long another process may write before this one gives up, in milliseconds. */
+const BUSY_MS = 10_000;
+const MAGIC = "SQLite format 3\0";
+
+export const storeError = (message: string, cause?: unknown): SynprobeError =>
+  new SynprobeError(ERROR_CODES.store, message, { cause });
+
+/** Whether a file is one of SQLite's; false for what cannot be read. */
+export function isSqlite(path: string, drop = false): boolean {
+  try {
+    const fd = asInvoker(drop, () => openSync(path, "r"));
+    try {
+      const head = Buffer.alloc(MAGIC.length);
+      return readSync(fd, head) === head.length && head.toString("latin1") === MAGIC;
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    return false;
+  }
+}
+
+/** Error codes of SQLite that say what is wrong with the place, not with us. */
+const REASONS: Readonly<Record<string, string>> = {
+  SQLITE_FULL: "the disk is full",
+  SQLITE_READONLY: "it, or its directory, is read-only",
+  SQLITE_BUSY: "another process is writing to it",
+  SQLITE_NOTADB: "it is no store of synprobe",
+  SQLITE_CORRUPT: "it is damaged",
+};
+
+/** `SQLITE_IOERR_WRITE` and the like are a full disk or quota, as often as not: what SQLite says itself stands beside. */
+function why(error: unknown): string {
+  const code = errorCode(error);
+  const known = Object.keys(REASONS).find((each) => code.startsWith(each));
+  return known === undefined
+    ? `${code} ${error instanceof Error ? error.message : ""}`.trim()
+    : REASONS[known];
+}
+
+function loadSqlite(): new (path: string, options: { readonly timeout: number }) => Sqlite {
+  try {
+    return loadOwn("libsql") as ReturnType<typeof loadSqlite>;
+  } catch (error) {
+    throw storeError(
+      "a store needs the optional package libsql, which is not installed or has no binary for this machine: npm install libsql",
+      error,
+    );
+  }
+}
+
+/**
+ * Opens a store, and creates it where there is none.
+ * @param create make the file where there is none; without it, that is an error
+ * @throws {SynprobeError} `ERR_STORE`
+ */
+export function openStore(path: string, create: boolean): Store {
+  const failed = (error: unknown): SynprobeError =>
+    error instanceof SynprobeError ? error : storeError(`store ${path}: ${why(error)}`, error);
+  checkFile(path, create);
+  const Database = loadSqlite();
+  let sqlite: Sqlite;
+  try {
+    sqlite = new Database(path, { timeout: BUSY_MS });
+  } catch (error) {
+    throw failed(error);
+  }
+  try {
+    prepareFile(sqlite, path);
+  } catch (error) {
+    sqlite.close();
+    throw failed(error);
+  }
+  const guard = <T>(act: () => T): T => {
+    try {
+      return act();
+    } catch (error) {
+      throw failed(error);
+    }
+  };
+  return {
+    path,
+    close: () => sqlite.close(),
+    prepare(sql) {
+      const statement = guard(() => sqlite.prepare(sql));
+      return {
+        run: (...values) => guard(() => statement.run(...values)),
+        get: (...values) => guard(() => statement.get(...values)),
+        all: (...values) => guard(() => statement.all(...values)),
+        iterate: (...values) => guard(() => statement.iterate(...values)),
+      };
+    },
+    transaction: (act) =>
+      guard(() => {
+        sqlite.exec("BEGIN IMMEDIATE");
+        try {
+          const done = act();
+          sqlite.exec("COMMIT");
+          return done;
+        } catch (error) {
+          // After a full disk SQLite may have rolled back already.
+          try {
+            sqlite.exec("ROLLBACK");
+          } catch {}
+          throw error;
+        }
+      }),
+  };
+}
+
+/** SQLite's own messages do not say why a file cannot be opened. */
+function checkFile(path: string, create: boolean): void {
+  try {
+    if (!create && statSync(path, { throwIfNoEntry: false }) === undefined)
+      throw storeError(`there is no store ${path}: --store on a scan, or history import, makes one`);
+    closeSync(openSync(path, create ? "a+" : "r"));
+    const { size } = statSync(path);
+    if (size > 0 && !isSqlite(path)) throw storeError(`${path} is no store of synprobe`);
+  } catch (error) {
+    if (error instanceof SynprobeError) throw error;
+    throw storeError(`cannot open the store ${path}: ${reasonOf(errorCode(error))}`, error);
+  }
+}
+
+function prepareFile(sqlite: Sqlite, path: string): void {
+  const pragma = (name: string): number => Number(sqlite.prepare(`PRAGMA ${name}`).get()?.[name]);
+  const version = pragma("user_version");
+  if (pragma("application_id") !== APPLICATION_ID) {
+    const others = sqlite.prepare("SELECT name FROM sqlite_master").get();
+    if (others !== undefined) throw storeError(`${path} is a database of another program`);
+  }
+  if (version > MIGRATIONS.length)
+    throw storeError(
+      `store ${path} was written by a later version of synprobe: it needs that, or a later one`,
+    );
+  // Readers and one writer do not wait for each other; a power failure may cost the last transaction, never more.
+  sqlite.exec(
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF",
+  );
+  if (version === MIGRATIONS.length) return;
+  // Another process may have been first meanwhile.
+  sqlite.exec("BEGIN IMMEDIATE");
+  try {
+    for (const sql of MIGRATIONS.slice(pragma("user_version"))) sqlite.exec(sql);
+    sqlite.exec(
+      `PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`,
+    );
+  } catch (error) {
+    try {
+      sqlite.exec("ROLLBACK");
+    } catch {}
+    throw error;
+  }
+}

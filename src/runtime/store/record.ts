@@ -1,0 +1,255 @@
+/**
+ * Puts one run into the store. Results are held in typed arrays, about 70 bytes a port, until the run has ended, and written in
+ * one transaction: whatever happens before its end, the store is as it was.
+ *
+ * A port's intervals never overlap. A result of the same verdict as the one before makes that interval longer, another begins
+ * one. Runs may come in any order: an earlier result that contradicts an interval splits it, and of its two parts nothing is
+ * claimed but the ends that were seen.
+ */
+import { createColumn, createPairIndex, createTexts } from "../../report/read/pair-index.ts";
+import { PROTOCOLS, type RecordedPort } from "../../report/read/recorded.ts";
+import type { Row, SqlValue, Store } from "./database.ts";
+
+/** What is said of a run as a whole. Times in milliseconds since the Unix epoch. */
+export interface RunToStore {
+  readonly startedMs: number;
+  readonly endedMs: number;
+  /** The command line, or the name of a file. */
+  readonly source: string;
+  readonly ending: "complete" | "interrupted" | "cut-off" | "unknown";
+  /** Of the round trip, 0 to 1. */
+  readonly loss?: number;
+}
+
+/** What was written. */
+export interface Recorded {
+  readonly ports: number;
+  /** Ports whose state was another in the interval before. */
+  readonly changed: number;
+  /** The run was in the store already, and nothing was written. */
+  readonly known: boolean;
+}
+
+/** What is kept of a result. */
+export type Seen = Pick<RecordedPort, "ip" | "proto" | "port" | "state" | "reason"> & {
+  readonly host?: string | undefined;
+  readonly service?: string | undefined;
+  readonly doubt?: number | undefined;
+  readonly timeMs?: number | undefined;
+};
+
+export interface Recorder {
+  /** A later result on the same port of this run replaces the earlier. */
+  add(port: Seen): void;
+  size(): number;
+  /**
+   * Writes it all. Results without a time of their own are of the run's start.
+   * @param also is done in the same transaction
+   * @throws {SynprobeError} `ERR_STORE`; nothing is written then
+   */
+  commit(run: RunToStore, also?: () => void): Recorded;
+}
+
+/** A port's newest interval. */
+interface Newest {
+  readonly id: number;
+  readonly first: number;
+  readonly last: number;
+  readonly verdict: number;
+}
+
+export function createRecorder(store: Store): Recorder {
+  const pairs = createPairIndex();
+  const texts = createTexts();
+  const verdicts = createColumn(Uint32Array);
+  const services = createColumn(Uint32Array);
+  const doubts = createColumn(Float64Array);
+  const times = createColumn(Float64Array);
+  const names = new Map<string, string>();
+  let open = 0;
+  return {
+    add({ ip, proto, port, state, reason, host, service, doubt, timeMs }) {
+      const pair = pairs.add(ip, proto, port);
+      if (texts.get(verdicts.get(pair)).startsWith("open ")) open--;
+      if (state === "open") open++;
+      verdicts.set(pair, texts.add(`${state} ${reason}`));
+      services.set(pair, texts.add(service ?? ""));
+      doubts.set(pair, doubt ?? -1);
+      times.set(pair, timeMs ?? 0);
+      if (host !== undefined && host !== "") names.set(ip, host);
+    },
+    size: pairs.size,
+    commit: (run, also) =>
+      store.transaction(() => {
+        const recorded = write(run);
+        also?.();
+        return recorded;
+      }),
+  };
+
+  function write(run: RunToStore): Recorded {
+    const ports = pairs.size();
+    const told = store
+      .prepare(
+        "INSERT INTO runs (started_ms, ended_ms, source, ending, ports, open, changed, loss) VALUES (?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT DO NOTHING",
+      )
+      .run(
+        Math.round(run.startedMs),
+        Math.round(run.endedMs),
+        run.source,
+        run.ending,
+        ports,
+        open,
+        run.loss ?? null,
+      );
+    if (told.changes === 0) return { ports, changed: 0, known: true };
+    const writer = createWriter(store);
+    const verdictIds = new Map<number, { readonly id: number; readonly state: string }>();
+    const verdictOf = (text: number) => {
+      const known = verdictIds.get(text);
+      if (known !== undefined) return known;
+      const [state, ...reason] = texts.get(text).split(" ");
+      const found = { id: writer.verdict(state, reason.join(" ")), state };
+      verdictIds.set(text, found);
+      return found;
+    };
+    // Host by host, so that what is known of one is read at once.
+    const byHost = Uint32Array.from({ length: ports }, (_, pair) => pair).sort(
+      (a, b) => pairs.hostOf(a) - pairs.hostOf(b),
+    );
+    let changed = 0;
+    let host = -1;
+    let hostId = 0;
+    let known = new Map<number, Newest>();
+    for (const pair of byHost) {
+      if (pairs.hostOf(pair) !== host) {
+        host = pairs.hostOf(pair);
+        const ip = pairs.ips[host];
+        hostId = writer.host(ip, names.get(ip));
+        known = writer.portsOf(hostId);
+      }
+      const { id: verdict, state } = verdictOf(verdicts.get(pair));
+      const doubt = doubts.get(pair);
+      const isChange = writer.put({
+        hostId,
+        key: pairs.portKeyOf(pair),
+        proto: pairs.protoOf(pair),
+        port: pairs.portOf(pair),
+        service: texts.get(services.get(pair)),
+        newest: known.get(pairs.portKeyOf(pair)),
+        ms: Math.round(times.get(pair) || run.startedMs),
+        verdict,
+        state,
+        doubt: doubt < 0 ? null : doubt,
+      });
+      if (isChange) changed++;
+    }
+    store.prepare("UPDATE runs SET changed = ? WHERE id = ?").run(changed, told.lastInsertRowid);
+    return { ports, changed, known: false };
+  }
+}
+
+interface Observation {
+  readonly hostId: number;
+  readonly key: number;
+  readonly proto: string;
+  readonly port: number;
+  readonly service: string;
+  readonly newest: Newest | undefined;
+  readonly ms: number;
+  readonly verdict: number;
+  readonly state: string;
+  readonly doubt: number | null;
+}
+
+/** The statements of one transaction. */
+function createWriter(store: Store) {
+  const addHost = store.prepare(
+    "INSERT INTO hosts (ip, name) VALUES (?, ?) ON CONFLICT DO UPDATE SET name = coalesce(excluded.name, name) RETURNING id",
+  );
+  const newestOf = store.prepare(
+    `SELECT p.id, p.proto, p.port, i.first_ms, i.last_ms, i.verdict FROM ports p
+     JOIN intervals i ON i.port = p.id AND i.first_ms = (SELECT max(first_ms) FROM intervals WHERE port = p.id)
+     WHERE p.host = ?`,
+  );
+  const addPort = store.prepare(
+    "INSERT INTO ports (host, proto, port, service) VALUES (?, ?, ?, ?) RETURNING id",
+  );
+  const addVerdict = store.prepare(
+    "INSERT INTO verdicts (state, reason) VALUES (?, ?) ON CONFLICT DO UPDATE SET reason = reason RETURNING id",
+  );
+  const stateOf = store.prepare("SELECT state FROM verdicts WHERE id = ?");
+  const extend = store.prepare("UPDATE intervals SET last_ms = ? WHERE port = ? AND first_ms = ?");
+  const begin = store.prepare(
+    "INSERT INTO intervals (port, first_ms, last_ms, verdict, doubt) VALUES (?, ?, ?, ?, ?)",
+  );
+  const remove = store.prepare("DELETE FROM intervals WHERE port = ? AND first_ms = ?");
+  const before = store.prepare(
+    "SELECT first_ms, last_ms, verdict, doubt FROM intervals WHERE port = ? AND first_ms <= ? ORDER BY first_ms DESC LIMIT 1",
+  );
+  const after = store.prepare(
+    "SELECT first_ms, last_ms, verdict, doubt FROM intervals WHERE port = ? AND first_ms > ? ORDER BY first_ms LIMIT 1",
+  );
+  const states = new Map<number, string>();
+  const stateOfVerdict = (id: number): string => {
+    const known = states.get(id) ?? text(stateOf.get(id), "state");
+    states.set(id, known);
+    return known;
+  };
+
+  /** A result of before the newest interval's end. */
+  function putEarlier(id: number, ms: number, verdict: number, doubt: number | null): void {
+    const previous = before.get(id, ms);
+    if (previous !== undefined && ms <= num(previous, "last_ms")) {
+      if (num(previous, "verdict") === verdict) return;
+      const [first, last] = [num(previous, "first_ms"), num(previous, "last_ms")];
+      // The ends were seen; what is between them no longer counts. At an end itself what is known stays.
+      if (ms === first || ms === last) return;
+      extend.run(first, id, first);
+      begin.run(id, ms, ms, verdict, doubt);
+      begin.run(id, last, last, num(previous, "verdict"), doubtOf(previous));
+      return;
+    }
+    const next = previous === undefined ? after.get(id, ms) : undefined;
+    // Between two intervals a split may have forgotten results: no interval may reach over that.
+    const joinsNext = next !== undefined && num(next, "verdict") === verdict;
+    if (joinsNext) remove.run(id, num(next, "first_ms"));
+    begin.run(id, ms, joinsNext ? num(next, "last_ms") : ms, verdict, doubt);
+  }
+
+  return {
+    host: (ip: string, name: string | undefined): number => num(addHost.get(ip, name ?? null), "id"),
+    portsOf: (host: number): Map<number, Newest> =>
+      new Map(
+        newestOf.all(host).map((row) => [
+          PROTOCOLS.findIndex((each) => each === text(row, "proto")) * 65_536 + num(row, "port"),
+          {
+            id: num(row, "id"),
+            first: num(row, "first_ms"),
+            last: num(row, "last_ms"),
+            verdict: num(row, "verdict"),
+          },
+        ]),
+      ),
+    verdict: (state: string, reason: string): number => num(addVerdict.get(state, reason), "id"),
+    /** @returns whether its state was another before */
+    put({ hostId, proto, port, service, newest, ms, verdict, state, doubt }: Observation): boolean {
+      if (newest === undefined) {
+        const id = num(addPort.get(hostId, proto, port, service === "" ? null : service), "id");
+        begin.run(id, ms, ms, verdict, doubt);
+        return false;
+      }
+      const { id, first, last } = newest;
+      if (ms <= last) putEarlier(id, ms, verdict, doubt);
+      else if (verdict === newest.verdict) extend.run(ms, id, first);
+      else begin.run(id, ms, ms, verdict, doubt);
+      return ms > last && stateOfVerdict(newest.verdict) !== state;
+    },
+  };
+}
+
+const doubtOf = ({ doubt }: Row): SqlValue => doubt ?? null;
+
+/** A number, or a text, of a row that has it. */
+export const num = (row: Row | undefined, key: string): number => Number(row?.[key]);
+export const text = (row: Row | undefined, key: string): string => String(row?.[key]);

@@ -1,0 +1,48 @@
+/**
+ * `--store FILE`: a scan's results put into the history of runs. Bundled apart (build/bundle.ts): few runs need it, and what it
+ * loads is large. What a store is: runtime/store. Tested by test/cli/commands/history.test.ts.
+ */
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import type { Reporter } from "../../report/reporter.ts";
+import { PORT_STATES, type ScanSummary } from "../../scan/probe/result.ts";
+import { openStore } from "./database.ts";
+import { createRecorder } from "./record.ts";
+
+/** How a run ended, as the store has it. */
+export const endingOf = ({ interrupted, unfinished }: ScanSummary): "complete" | "interrupted" =>
+  interrupted || unfinished > 0 ? "interrupted" : "complete";
+
+/**
+ * Opens the store before the first packet; the run is written at its end, in one transaction.
+ * @param onError is told what keeps it from being written
+ * @throws {SynprobeError} `ERR_STORE` when it cannot be opened
+ */
+export function createStoreReporter(path: string, onError: (error: SynprobeError) => void): Reporter {
+  const store = openStore(path, true);
+  const recorder = createRecorder(store);
+  let source = "synprobe";
+  return {
+    wants: () => PORT_STATES,
+    start({ args }) {
+      source = ["synprobe", ...args].join(" ");
+    },
+    result: (result) => recorder.add({ ...result, proto: "tcp" }),
+    fault() {},
+    finish(summary) {
+      const { startedMs, elapsedMs, path: findings } = summary;
+      try {
+        recorder.commit({
+          startedMs,
+          endedMs: startedMs + elapsedMs,
+          source,
+          ending: endingOf(summary),
+          ...(findings === undefined ? {} : { loss: findings.loss.round }),
+        });
+      } catch (error) {
+        onError(error instanceof SynprobeError ? error : new SynprobeError(ERROR_CODES.store, String(error)));
+      } finally {
+        store.close();
+      }
+    },
+  };
+}

@@ -1,0 +1,163 @@
+/**
+ * Carries events out of the outbox: to a program (--exec) and to a web hook (--webhook), in their order, each again until it is
+ * taken. After a crash an event may come twice, where the answer was lost with the process: its `id` says so.
+ */
+import { spawn } from "node:child_process";
+import { createHmac } from "node:crypto";
+import type { Outbox, ToldEvent } from "./events.ts";
+
+/** What came of one try. `final` is a refusal that would only be repeated. */
+export type Delivered =
+  | { readonly kind: "taken" }
+  | { readonly kind: "failed" | "final"; readonly error: string };
+
+export type Send = (event: ToldEvent, signal: AbortSignal) => Promise<Delivered>;
+
+/** A program or a receiver has this long, in milliseconds. */
+const LIMIT_MS = 30_000;
+/** The first wait after a failure, and the longest; each is twice the one before. */
+const FIRST_RETRY_MS = 250;
+const LONGEST_RETRY_MS = 300_000;
+/** What a program writes to standard error and we repeat of it, in bytes. */
+const MOST_SAID = 200;
+
+export const retryMs = (tries: number): number => Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** tries);
+
+/**
+ * A program's path: it is started for each event, without a shell and without arguments, with the event as one line of JSON on
+ * standard input. Exit status 0 takes it.
+ */
+export const toProgram =
+  (path: string): Send =>
+  (event, signal) =>
+    new Promise((resolve) => {
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)]);
+      const child = spawn(path, [], { stdio: ["pipe", "ignore", "pipe"], signal: limit });
+      let said = "";
+      child.stderr.on("data", (bytes: Buffer) => {
+        if (said.length < MOST_SAID) said += bytes.toString("utf8").slice(0, MOST_SAID - said.length);
+      });
+      // It may end without reading.
+      child.stdin.on("error", () => {});
+      child.stdin.end(`${JSON.stringify(event)}\n`);
+      child.on("error", (error) => resolve({ kind: "failed", error: error.message }));
+      child.on("close", (status, name) =>
+        resolve(
+          status === 0
+            ? { kind: "taken" }
+            : { kind: "failed", error: `${name ?? `exit status ${status}`} ${said}`.trim() },
+        ),
+      );
+    });
+
+/** Answers by which a receiver says that it will never take this; whoever else fails may do so again. */
+const isRefusal = (status: number): boolean =>
+  status >= 400 && status < 500 && status !== 408 && status !== 429;
+
+export interface WebHook {
+  readonly url: string;
+  /** Signs bodies: `X-Synprobe-Signature: sha256=…`, HMAC as GitHub has it. */
+  readonly key?: string;
+  readonly format: "json" | "slack";
+}
+
+export const toWebHook =
+  ({ url, key, format }: WebHook): Send =>
+  async (event, signal) => {
+    const body = JSON.stringify(format === "slack" ? { text: slackText(event) } : event);
+    try {
+      const response = await fetch(url, {
+        method: "POST",
+        body,
+        redirect: "manual",
+        headers: {
+          "content-type": "application/json",
+          "x-synprobe-event": String(event.id),
+          ...(key === undefined
+            ? {}
+            : { "x-synprobe-signature": `sha256=${createHmac("sha256", key).update(body).digest("hex")}` }),
+        },
+        signal: AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)]),
+      });
+      // Frees the connection; what is said does not matter.
+      await response.body?.cancel();
+      if (response.ok) return { kind: "taken" };
+      const error = `HTTP status ${response.status}`;
+      return isRefusal(response.status) ? { kind: "final", error } : { kind: "failed", error };
+    } catch (error) {
+      const { cause } = error as Error;
+      return {
+        kind: "failed",
+        error: cause instanceof Error ? cause.message : String((error as Error).message),
+      };
+    }
+  };
+
+/** https://api.slack.com/reference/surfaces/formatting#escaping */
+const escapeSlack = (text: string): string =>
+  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+
+function slackText({ type, ip, host, port, service, old, new: now, doubt }: ToldEvent): string {
+  const place = `${host === undefined ? ip : `${host} (${ip})`} port ${port}${service === undefined ? "" : ` ${service}`}`;
+  const what = {
+    changed: `is ${now.state} (${now.reason}), was ${old.state}`,
+    flapping: `is flapping: ${now.state} (${now.reason}) now, was ${old.state}; no more of it until it settles`,
+    settled: `has settled: ${now.state} (${now.reason})`,
+  }[type];
+  return escapeSlack(`${place} ${what}${doubt > 0 ? `; doubt ${doubt.toPrecision(1)}` : ""}`);
+}
+
+export interface Carrier {
+  /** There may be something new. */
+  wake(): void;
+  /** Ends; what is under way is given up, and tried again by the next watch. */
+  stop(): Promise<void>;
+}
+
+/** @param onFailure is told of every try that failed @param now milliseconds since the Unix epoch */
+export function startCarrier(
+  outbox: Outbox,
+  send: Send,
+  now: () => number,
+  onFailure: (error: string, isFinal: boolean) => void,
+): Carrier {
+  const stopping = new AbortController();
+  let wake = (): void => {};
+  const pause = (ms: number): Promise<void> =>
+    new Promise((resolve) => {
+      const timer = setTimeout(resolve, Math.min(ms, LONGEST_RETRY_MS));
+      wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  async function carry(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      const next = outbox.next();
+      const wait = next === undefined ? LONGEST_RETRY_MS : next.atMs - now();
+      if (next === undefined || wait > 0) {
+        await pause(wait);
+        continue;
+      }
+      const { event, tries } = next;
+      const delivered = await send(event, stopping.signal);
+      if (delivered.kind === "taken") outbox.done(event.id, now());
+      else if (!stopping.signal.aborted) {
+        onFailure(delivered.error, delivered.kind === "final");
+        if (delivered.kind === "final") outbox.done(event.id, now(), delivered.error);
+        else outbox.failed(event.id, now() + retryMs(tries), delivered.error);
+      }
+    }
+  }
+  // A store that can no longer be written ends the watch at its next round.
+  const carried = carry().catch((error: unknown) => onFailure(String(error), true));
+  return {
+    // One that waits for a retry goes on waiting.
+    wake: () => wake(),
+    stop: async () => {
+      stopping.abort();
+      wake();
+      await carried;
+    },
+  };
+}

@@ -1,0 +1,166 @@
+/**
+ * A watch's memory in the store: what was known when it ended, and a round's results, its events and who is to be told of them,
+ * in one transaction. Nothing is lost by a crash after it, and nothing is told twice.
+ */
+import type { PortResult } from "../../scan/probe/result.ts";
+import type { Store } from "../store/database.ts";
+import { statesAt } from "../store/query.ts";
+import { createRecorder, num, type RunToStore, text } from "../store/record.ts";
+import type { ChangeDetector, Round } from "./change-detector.ts";
+
+/** An event as it is told, to standard output, programs and web hooks alike. */
+export interface ToldEvent {
+  readonly type: "changed" | "flapping" | "settled";
+  /** Of this store: an event that comes twice has the same. */
+  readonly id: number;
+  /** RFC 3339. */
+  readonly ts: string;
+  readonly ip: string;
+  readonly host?: string;
+  readonly port: number;
+  readonly proto: string;
+  readonly service?: string;
+  readonly old: { readonly state: string };
+  readonly new: { readonly state: string; readonly reason: string };
+  /** Chance that the change is none. */
+  readonly doubt: number;
+}
+
+export const keyOf = ({ ip, port }: Pick<PortResult, "ip" | "port">): string => `${ip} ${port}`;
+
+/** The address and the port of a key. */
+export function pairOf(key: string): { readonly ip: string; readonly port: number } {
+  const at = key.lastIndexOf(" ");
+  return { ip: key.slice(0, at), port: Number(key.slice(at + 1)) };
+}
+
+/** Tells the detector what was known. */
+export function restore(store: Store, detector: ChangeDetector, nowMs: number): void {
+  const flaps = new Map(
+    store
+      .prepare(
+        "SELECT ip, p.port, penalty, at_ms, told FROM flaps f JOIN ports p ON p.id = f.port JOIN hosts h ON h.id = p.host",
+      )
+      .all()
+      .map((row) => {
+        const { told } = row;
+        const known = { penalty: num(row, "penalty"), atMs: num(row, "at_ms") };
+        const key = keyOf({ ip: text(row, "ip"), port: num(row, "port") });
+        return [key, told === null ? known : { ...known, told: String(told) }];
+      }),
+  );
+  for (const each of statesAt(store, nowMs)) {
+    const key = keyOf(each);
+    if (each.proto === "tcp") detector.restore(key, each.state, flaps.get(key));
+  }
+}
+
+/** A round that has ended. */
+export interface EndedRound {
+  readonly run: RunToStore;
+  readonly round: Round;
+  /** The newest result of every port, by its key. */
+  readonly results: ReadonlyMap<string, PortResult>;
+}
+
+/**
+ * Writes a round. @param targets who is to be told of each event
+ * @returns the events as they are told @throws {SynprobeError} `ERR_STORE`; nothing is written then
+ */
+export function commitRound(
+  store: Store,
+  detector: ChangeDetector,
+  { run, round, results }: EndedRound,
+  targets: readonly string[],
+): ToldEvent[] {
+  const recorder = createRecorder(store);
+  for (const [key, { state }] of round.verdicts) {
+    const result = results.get(key);
+    if (result !== undefined && result.state === state) recorder.add({ ...result, proto: "tcp" });
+  }
+  const ids: number[] = [];
+  recorder.commit(run, () => {
+    const portId = store.prepare(
+      "SELECT p.id FROM ports p JOIN hosts h ON h.id = p.host WHERE h.ip = ? AND p.proto = 'tcp' AND p.port = ?",
+    );
+    const idOf = (key: string): number => {
+      const { ip, port } = pairOf(key);
+      return num(portId.get(ip, port), "id");
+    };
+    const addEvent = store.prepare(
+      "INSERT INTO events (at_ms, kind, port, old_state, state, reason, doubt) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    );
+    const addDelivery = store.prepare("INSERT INTO deliveries (event, target) VALUES (?, ?)");
+    for (const { kind, key, old, verdict, doubt } of round.events) {
+      const id = Number(
+        addEvent.run(Math.round(run.endedMs), kind, idOf(key), old, verdict.state, verdict.reason, doubt)
+          .lastInsertRowid,
+      );
+      for (const target of targets) addDelivery.run(id, target);
+      ids.push(id);
+    }
+    store.prepare("DELETE FROM flaps").run();
+    const addFlaps = store.prepare("INSERT INTO flaps (port, penalty, at_ms, told) VALUES (?, ?, ?, ?)");
+    for (const [key, { penalty, atMs, told }] of detector.flaps())
+      addFlaps.run(idOf(key), penalty, Math.round(atMs), told ?? null);
+  });
+  const read = store.prepare(`${EVENT} WHERE e.id = ?`);
+  return ids.map((id) => toldEvent(read.get(id) ?? {}));
+}
+
+const EVENT = `SELECT e.id, e.at_ms, e.kind, h.ip, h.name, p.port, p.proto, p.service, e.old_state, e.state, e.reason, e.doubt
+  FROM events e JOIN ports p ON p.id = e.port JOIN hosts h ON h.id = p.host`;
+
+type EventRow = Parameters<typeof num>[0] & object;
+
+function toldEvent(row: EventRow): ToldEvent {
+  const { kind, name = null, service = null } = row;
+  return {
+    type: kind === "flapping" || kind === "settled" ? kind : "changed",
+    id: num(row, "id"),
+    ts: new Date(num(row, "at_ms")).toISOString(),
+    ip: text(row, "ip"),
+    ...(name === null ? {} : { host: String(name) }),
+    port: num(row, "port"),
+    proto: text(row, "proto"),
+    ...(service === null ? {} : { service: String(service) }),
+    old: { state: text(row, "old_state") },
+    new: { state: text(row, "state"), reason: text(row, "reason") },
+    doubt: num(row, "doubt"),
+  };
+}
+
+/** The outbox of one target. */
+export interface Outbox {
+  /** The oldest event that is still to be told, and from when on to try; undefined when there is none. */
+  next(): { readonly event: ToldEvent; readonly tries: number; readonly atMs: number } | undefined;
+  /** It was taken, or never will be: `error` says why. */
+  done(id: number, nowMs: number, error?: string): void;
+  /** It was not taken; to be tried again. */
+  failed(id: number, nextMs: number, error: string): void;
+  pending(): number;
+}
+
+export function openOutbox(store: Store, target: string): Outbox {
+  const oldest = store.prepare(
+    `${EVENT.replace("SELECT", "SELECT d.tries, d.next_ms,")} JOIN deliveries d ON d.event = e.id
+     WHERE d.target = ? AND d.done_ms IS NULL ORDER BY e.id LIMIT 1`,
+  );
+  const end = store.prepare(
+    "UPDATE deliveries SET done_ms = ?, error = ?, tries = tries + 1 WHERE event = ? AND target = ?",
+  );
+  const again = store.prepare(
+    "UPDATE deliveries SET next_ms = ?, error = ?, tries = tries + 1 WHERE event = ? AND target = ?",
+  );
+  const waiting = store.prepare("SELECT count(*) AS n FROM deliveries WHERE target = ? AND done_ms IS NULL");
+  return {
+    next() {
+      const row = oldest.get(target);
+      if (row === undefined) return undefined;
+      return { event: toldEvent(row), tries: num(row, "tries"), atMs: num(row, "next_ms") };
+    },
+    done: (id, nowMs, error) => void end.run(Math.round(nowMs), error ?? null, id, target),
+    failed: (id, nextMs, error) => void again.run(Math.round(nextMs), error, id, target),
+    pending: () => num(waiting.get(target), "n"),
+  };
+}

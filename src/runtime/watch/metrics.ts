@@ -1,0 +1,144 @@
+/**
+ * What Prometheus is told of a watch, and a health end point. Every port is a series, up to a bound; that it was reached is a
+ * metric of its own. Tested by test/lab/watch.test.ts.
+ */
+import { createServer, type Server } from "node:http";
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import type { FinishedRound } from "./rounds.ts";
+
+export interface Metrics {
+  round(finished: FinishedRound): void;
+  skipped(): void;
+  failed(): void;
+  readonly registry: Registry;
+}
+
+/** From 0.1 ms on, each three times the one before or so. */
+const RTT_BUCKETS = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3];
+
+/** @param mostPorts ports with series of their own @param pending events that are still to be delivered */
+export function createMetrics(mostPorts: number, pending: () => number): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  const gauge = <Label extends string>(name: string, help: string, ...labelNames: Label[]): Gauge<Label> =>
+    new Gauge({ name: `synprobe_${name}`, help, labelNames, registers });
+  const counter = <Label extends string>(
+    name: string,
+    help: string,
+    ...labelNames: Label[]
+  ): Counter<Label> => new Counter({ name: `synprobe_${name}`, help, labelNames, registers });
+  const state = gauge(
+    "port_state",
+    "1 for the state that a port is in",
+    "ip",
+    "host",
+    "port",
+    "state",
+    "reason",
+  );
+  const ports = gauge("ports", "Ports by state, in the last round", "state");
+  const leftOut = gauge("ports_left_out", "Ports without a series of their own: --metrics-ports is reached");
+  const loss = gauge("syn_loss_ratio", "Loss of round trips in the last scan, 0 to 1");
+  const lastRun = gauge("last_run_timestamp_seconds", "When the last scan began");
+  const duration = gauge("last_run_duration_seconds", "How long the last scan took, without confirmations");
+  const rtt = new Histogram({
+    name: "synprobe_rtt_seconds",
+    help: "Round trips of answered SYNs",
+    buckets: RTT_BUCKETS,
+    registers,
+  });
+  const rounds = counter("rounds_total", "Rounds by how they ended", "ending");
+  const changes = counter("events_total", "Events that were told", "type");
+  const transient = counter("transient_total", "Differences that were none when they were probed again");
+  new Gauge({
+    name: "synprobe_deliveries_pending",
+    help: "Events that --exec or --webhook is still to be told of",
+    registers,
+    collect() {
+      this.set(pending());
+    },
+  });
+  for (const type of ["changed", "flapping", "settled"]) changes.inc({ type }, 0);
+  return {
+    registry,
+    skipped: () => rounds.inc({ ending: "skipped" }),
+    failed: () => rounds.inc({ ending: "failed" }),
+    round({ run, round, results, summary }) {
+      rounds.inc({ ending: run.ending });
+      transient.inc(round.transient);
+      for (const { kind } of round.events) changes.inc({ type: kind });
+      lastRun.set(run.startedMs / 1000);
+      duration.set(summary.elapsedMs / 1000);
+      if (run.loss !== undefined) loss.set(run.loss);
+      // Of an interrupted round not all is known: what was known stays.
+      if (run.ending !== "complete") return;
+      state.reset();
+      ports.reset();
+      let series = 0;
+      for (const [key, result] of results) {
+        const { ip, host = "", port, rttMs } = result;
+        if (rttMs !== null) rtt.observe(rttMs / 1000);
+        const verdict = round.verdicts.get(key);
+        if (verdict === undefined) continue;
+        ports.inc({ state: verdict.state });
+        if (series++ < mostPorts)
+          state.set({ ip, host, port: String(port), state: verdict.state, reason: verdict.reason }, 1);
+      }
+      leftOut.set(Math.max(0, series - mostPorts));
+    },
+  };
+}
+
+/** Where metrics are served. */
+export interface MetricsAddress {
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+}
+
+/** @param text `host:port` or `[v6]:port` @throws {SynprobeError} `ERR_USAGE` */
+export function parseMetricsAddress(text: string): MetricsAddress {
+  const [, v6, host = v6, port] = /^(?:\[([\da-fA-F:.%\w]+)\]|([\w.-]+)):(\d{1,5})$/.exec(text) ?? [];
+  if (host !== undefined && Number(port) <= 65_535) return { host, port: Number(port) };
+  throw new SynprobeError(
+    ERROR_CODES.usage,
+    `--metrics takes address:port, such as 127.0.0.1:9464, not "${text}"`,
+  );
+}
+
+/**
+ * Serves them. @param isHealthy for /healthz
+ * @throws {SynprobeError} `ERR_SYSTEM` where it cannot listen
+ */
+export async function serveMetrics(
+  { host, port }: MetricsAddress,
+  { registry }: Metrics,
+  isHealthy: () => boolean,
+): Promise<{ readonly server: Server; readonly url: string }> {
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url ?? "/", "http://x");
+    const answer = (status: number, body: string, type = "text/plain"): void => {
+      response.writeHead(status, { "content-type": type }).end(body);
+    };
+    if (request.method !== "GET" && request.method !== "HEAD") answer(405, "GET only\n");
+    else if (pathname === "/metrics")
+      registry.metrics().then(
+        (text) => answer(200, text, registry.contentType),
+        (error: unknown) => answer(500, `${error}\n`),
+      );
+    else if (pathname === "/healthz")
+      isHealthy() ? answer(200, "ok\n") : answer(503, "the last scan failed\n");
+    else answer(404, "/metrics or /healthz\n");
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (error) =>
+      reject(new SynprobeError(ERROR_CODES.system, `--metrics: ${error.message}`)),
+    );
+    server.listen(port, host, resolve);
+  });
+  server.unref();
+  const bound = server.address();
+  const at = typeof bound === "object" && bound !== null ? bound.port : port;
+  return { server, url: `http://${host.includes(":") ? `[${host}]` : host}:${at}/metrics` };
+}

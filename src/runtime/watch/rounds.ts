@@ -1,0 +1,73 @@
+/**
+ * One round of a watch: a scan, and probing again what it found different, until the detector is content. Time and scans are
+ * passed in; who is told is events.ts's business.
+ */
+import type { PortResult, ScanSummary } from "../../scan/probe/result.ts";
+import type { ChangeDetector, Verdict } from "./change-detector.ts";
+import { type EndedRound, keyOf, pairOf } from "./events.ts";
+
+/** Scans all targets, or only some pairs of an earlier scan again. */
+export type Rescan = (
+  onResult: (result: PortResult) => void,
+  only?: readonly { readonly ip: string; readonly port: number }[],
+) => Promise<ScanSummary>;
+
+export interface RoundMeans {
+  readonly scan: Rescan;
+  /** Settles after so many milliseconds; sooner, and with false, when the watch is to end. */
+  sleep(ms: number): Promise<boolean>;
+  /** Milliseconds since the Unix epoch. */
+  now(): number;
+  /** What made the run, as the store has it. */
+  readonly source: string;
+}
+
+export interface FinishedRound extends EndedRound {
+  /** Of the whole scan, without confirmations. */
+  readonly summary: ScanSummary;
+}
+
+const verdictOf = ({ state, reason, doubt }: PortResult): Verdict => ({
+  state,
+  reason,
+  ...(doubt === undefined ? {} : { doubt }),
+});
+
+/** @throws {SynprobeError} when a scan fails */
+export async function runRound(detector: ChangeDetector, means: RoundMeans): Promise<FinishedRound> {
+  const results = new Map<string, PortResult>();
+  const summary = await means.scan((result) => {
+    results.set(keyOf(result), result);
+    detector.seen(keyOf(result), verdictOf(result));
+  });
+  let interrupted = summary.interrupted || summary.unfinished > 0;
+  while (!interrupted) {
+    const { keys, waitMs } = detector.suspects();
+    if (keys.length === 0) break;
+    interrupted = !(await means.sleep(waitMs));
+    if (interrupted) break;
+    const newest = new Map<string, PortResult>();
+    const again = await means.scan((result) => newest.set(keyOf(result), result), keys.map(pairOf));
+    for (const [key, result] of newest) {
+      // Only targets have names.
+      const { host } = results.get(key) ?? {};
+      results.set(key, host === undefined ? result : { ...result, host });
+      detector.again(key, verdictOf(result));
+    }
+    interrupted = again.interrupted;
+  }
+  const endedMs = means.now();
+  const { path } = summary;
+  return {
+    summary,
+    results,
+    round: detector.end(endedMs),
+    run: {
+      startedMs: summary.startedMs,
+      endedMs,
+      source: means.source,
+      ending: interrupted ? "interrupted" : "complete",
+      ...(path === undefined ? {} : { loss: path.loss.round }),
+    },
+  };
+}

@@ -1,0 +1,174 @@
+/**
+ * `--store`, `synprobe history` and stores in the place of files, as processes: what is printed, exit statuses, mistakes in one line,
+ * and what is left of a store whose writer was killed or ran out of disk.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openStore } from "../../../src/runtime/store/database.ts";
+import { everyday } from "../../everyday.ts";
+import { linesOf, run, start, synprobe } from "../process.ts";
+
+const line = (port: number, state: string, reason: string, ts: string, host?: string) =>
+  `${JSON.stringify({ type: "result", ip: "192.0.2.1", host, port, proto: "tcp", state, reason, service: port === 22 ? "ssh" : undefined, ts })}\n`;
+const end = (ts: string) =>
+  `{"type":"summary","interrupted":false,"started_at":"${ts}","elapsed_ms":1000,"path":{"loss":{"round":0.01}}}\n`;
+const MONDAY = "2026-11-23T01:00:00.000Z";
+const TUESDAY = "2026-11-24T01:00:00.000Z";
+const EVIL = "\u001b[31m=cmd";
+const FILES = {
+  "monday.json":
+    line(22, "open", "syn-ack", MONDAY, EVIL) + line(80, "closed", "reset", MONDAY) + end(MONDAY),
+  "tuesday.json":
+    line(22, "filtered", "no-response", TUESDAY, EVIL) + line(80, "closed", "reset", TUESDAY) + end(TUESDAY),
+  "list.gnmap": "Host: 192.0.2.1 ()\tPorts: 22/open/tcp//ssh///\n",
+};
+
+let folder = "";
+const path = (name: string): string => (/\.(json|gnmap|db|html)/.test(name) ? join(folder, name) : name);
+const history = (...args: string[]) => run(synprobe("history", ...args.map(path), "--store", path("h.db")));
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "synprobe-history-"));
+  for (const [name, text] of Object.entries(FILES)) writeFileSync(join(folder, name), text);
+  const { status, stderr } = await history("import", "monday.json", "tuesday.json");
+  expect({ status, lines: linesOf(stderr).map((each) => each.replace(/^.*\//, "")) }).toEqual({
+    status: 0,
+    lines: [
+      "monday.json: 2 ports as of 2026-11-23 01:00:00 UTC, 0 changed",
+      "tuesday.json: 2 ports as of 2026-11-24 01:00:00 UTC, 1 changed",
+    ],
+  });
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const MISTAKES: readonly (readonly [readonly string[], RegExp])[] = [
+  [["at", "yesterday"], /^synprobe: history at takes a time: .*; not "yesterday"$/],
+  [["at"], /^synprobe: history at takes a time: /],
+  [["changes", "--since", "2026-02-30"], /^synprobe: --since takes a time: /],
+  [["runs", "twice"], /^synprobe: history runs takes nothing more, not "twice"$/],
+  [["import"], /^synprobe: history import takes files of results/],
+  [["import", "list.gnmap"], /list\.gnmap does not say when it was made/],
+  [["192.0.2.0/24"], /a single host is wanted here/],
+  [["192.0.2.1:22,80"], /^synprobe: history takes one port of a host, not 2/],
+  [["--json", "--csv"], /^synprobe: --json and --csv exclude each other$/],
+];
+
+describe("history", () => {
+  it("of a host is a line for each interval, its name escaped", async () => {
+    const { stdout } = await history("192.0.2.1");
+    expect(linesOf(stdout)).toEqual([
+      "\\x1b[31m=cmd:22 (192.0.2.1) ssh",
+      "  2026-11-23 01:00:00 to 2026-11-23 01:00:00  open (syn-ack)",
+      "  2026-11-24 01:00:00 to 2026-11-24 01:00:00  filtered (no-response)",
+      "\\x1b[31m=cmd:80 (192.0.2.1)",
+      "  2026-11-23 01:00:00 to 2026-11-24 01:00:00  closed (reset)",
+    ]);
+  });
+
+  it("changes are what became another state, since when it is asked", async () => {
+    const { stdout } = await history("changes", "--json", "--since", "2026-11-23");
+    expect(linesOf(stdout).map((each) => JSON.parse(each))).toEqual([
+      expect.objectContaining({
+        port: 22,
+        state: "filtered",
+        old_state: "open",
+        old_last_seen: MONDAY,
+        first_seen: TUESDAY,
+      }),
+    ]);
+    const none = await history("changes", "--since", "2026-11-25");
+    expect(none).toMatchObject({ status: 1, stdout: "No change in this time\n", stderr: "" });
+  });
+
+  it("at a time is what was known then", async () => {
+    const { stdout } = await history("at", "2026-11-23T12:00", "--csv");
+    expect(stdout.split("\r\n").slice(0, 2)).toEqual([
+      "ip,host,proto,port,service,state,reason,first_seen,last_seen,doubt",
+      `192.0.2.1,\\x1b[31m=cmd,tcp,22,ssh,open,syn-ack,${MONDAY},${MONDAY},`,
+    ]);
+  });
+
+  it("runs are listed, and a file counts once", async () => {
+    const again = await history("import", "tuesday.json");
+    expect(again.stderr).toMatch(/tuesday\.json is in the store already\n$/);
+    const { stdout } = await history();
+    expect(linesOf(stdout)).toHaveLength(3);
+    expect(stdout).toMatch(/^2026-11-24 01:00:00 +2 +0 +1 /m);
+  });
+
+  it.each(MISTAKES.slice(0, everyday(3, MISTAKES.length)))(
+    "%j is a mistake: 2, in one line",
+    async (args, message) => {
+      const { status, stdout, stderr } = await history(...args);
+      expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+      expect(linesOf(stderr)).toEqual([expect.stringMatching(message)]);
+    },
+  );
+});
+
+describe("a store in the place of a file", () => {
+  it("is compared as of a time", async () => {
+    const { status, stdout } = await run(synprobe("diff", path("h.db@2026-11-23T12:00"), path("h.db")));
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/^~ 22\/tcp +open +filtered +ssh +no-response$/m);
+    expect(stdout).toMatch(/^1 changed, 0 appeared, 0 gone; 1 the same$/m);
+  });
+
+  it("is drawn as a page", async () => {
+    const { status } = await run(synprobe("report", path("h.db@2026-11-23T12:00"), "-o", path("r.html")));
+    expect(status).toBe(0);
+  });
+
+  it("that is none is refused in one line", async () => {
+    const { status, stderr } = await run(synprobe("history", "--store", path("monday.json")));
+    expect({ status, lines: linesOf(stderr) }).toEqual({
+      status: 2,
+      lines: [expect.stringMatching(/monday\.json is no store of synprobe$/)],
+    });
+  });
+});
+
+describe("--store", () => {
+  const scan = (...args: string[]) => synprobe("127.0.0.1", "-p", "1-60", "--link", "connect", ...args);
+
+  it("adds the run, beside all other outputs", async () => {
+    const { status, stderr } = await run(scan("--store", path("own.db"), "-oJ", path("own.json")));
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    const { stdout } = await run(synprobe("diff", path("own.json"), path("own.db")));
+    expect(stdout).toMatch(/^No differences: 60 ports in the same state$/m);
+  });
+
+  it("that cannot be written at the end: what was found is printed all the same", async () => {
+    const store = openStore(path("stuck.db"), true);
+    store
+      .prepare("CREATE TRIGGER stuck BEFORE INSERT ON intervals BEGIN SELECT RAISE(ABORT, 'stuck'); END")
+      .run();
+    store.close();
+    const { status, stdout, stderr } = await run(scan("--store", path("stuck.db")));
+    expect(status).toBe(2);
+    expect(stdout).toMatch(/^60 ports on 1 host/m);
+    expect(linesOf(stderr)).toEqual([expect.stringMatching(/^synprobe: store .*stuck\.db: .*stuck$/)]);
+  });
+
+  it("for which there is no room is refused before the first packet", async () => {
+    const small = ["sh", "-c", `ulimit -f 8; trap '' XFSZ; exec "$@"`, "sh"];
+    const { status, stdout, stderr } = await run([...small, ...scan("--store", path("full.db"))]);
+    expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+    expect(linesOf(stderr)).toEqual([expect.stringMatching(/^synprobe: store .*full\.db: /)]);
+  });
+
+  it("killed at any moment, the store opens and has whole runs only", { timeout: 120_000 }, async () => {
+    const moments = everyday(2, 20);
+    for (let i = 0; i < moments; i++) {
+      const running = start(scan("--store", path("killed.db"), "--max-rate", "400"));
+      await new Promise((done) => setTimeout(done, 120 + 60 * i));
+      running.kill("SIGKILL");
+      await running.finished;
+    }
+    await run(scan("--store", path("killed.db")));
+    const { status, stdout } = await run(synprobe("history", "--json", "--store", path("killed.db")));
+    expect(status).toBe(0);
+    for (const each of linesOf(stdout)) expect(JSON.parse(each)).toMatchObject({ ports: 60 });
+  });
+});

@@ -1,0 +1,266 @@
+/**
+ * `synprobe watch` on real kernels: firewall rules change under it; a program, a web hook whose receiver fails at times, Prometheus's
+ * end point and a service manager are told; it is ended and killed, and nothing is lost or told twice.
+ */
+import { createHmac } from "node:crypto";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openStore } from "../../src/runtime/store/database.ts";
+import { linesOf, type Running, run, start, synprobe } from "../cli/process.ts";
+import { ALL, everyday } from "../everyday.ts";
+import { firewall } from "./firewalls.ts";
+import { listen } from "./listeners.ts";
+import { command, createLab, FAR, inNamespace, type Lab, labProblem, skipping } from "./netns.ts";
+import { until } from "./until.ts";
+
+const PORTS = [7001, 7002, 7003];
+const KEY = "a key of the tests";
+/** Answers 503, then breaks a connection off, then takes four, and so on; prints bodies that it takes, with their signatures. */
+const RECEIVER = `
+  let requests = 0;
+  require("node:http").createServer((request, response) => {
+    let body = "";
+    request.on("data", (piece) => (body += piece)).on("end", () => {
+      const turn = requests++ % 6;
+      if (turn === 0) return response.writeHead(503).end();
+      if (turn === 1) return request.socket.destroy();
+      console.log(JSON.stringify({ body, signature: request.headers["x-synprobe-signature"] }));
+      response.end("taken");
+    });
+  }).listen(0, "127.0.0.1", function () { console.log("port " + this.address().port); });`;
+/** A service manager's end of NOTIFY_SOCKET. */
+const MANAGER = `
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+print("ready", flush=True)
+while True: print(s.recv(4096).decode().replace("\\n", " | "), flush=True)`;
+
+const problem = (): string | undefined => {
+  try {
+    command(["sh", "-c", "command -v nft && command -v python3 && command -v curl"]);
+    return labProblem();
+  } catch {
+    return "nft, python3 or curl is not installed";
+  }
+};
+
+const MISTAKES: readonly (readonly [readonly string[], RegExp])[] = [
+  [["--every", "1s"], /^synprobe: a watch keeps its history in a store: --store FILE$/],
+  [["--store", "x.db"], /^synprobe: a watch needs one of --every 6h and --cron/],
+  [["--store", "x.db", "--every", "1s", "--cron", "* * * * *"], /^synprobe: a watch needs one of/],
+  [["--store", "x.db", "--cron", "61 * * * *"], /^synprobe: --cron "61 \* \* \* \*": /],
+  [
+    ["--store", "x.db", "--every", "1s", "--exec", "/no/such"],
+    /^synprobe: --exec \/no\/such: there is no such program/,
+  ],
+  [["--store", "x.db", "--every", "1s", "--webhook", "ftp://x"], /^synprobe: --webhook takes a URL/],
+  [
+    ["--store", "x.db", "--every", "1s", "--webhook-key", "x"],
+    /^synprobe: --webhook-key signs what --webhook posts/,
+  ],
+  [["--store", "x.db", "--every", "1s", "--metrics", "9464"], /^synprobe: --metrics takes address:port/],
+];
+
+describe.skipIf(skipping("watching a network that changes", problem()))("watch", () => {
+  let lab: Lab;
+  let folder = "";
+  let receiver: Running;
+  let url = "";
+  const path = (name: string): string => join(folder, name);
+  const shut = (): void =>
+    firewall(lab.far, "input", ["tcp dport 7001 drop", "tcp dport 7002 reject with tcp reset"]);
+  const openUp = (): void => void command(inNamespace(lab.far, ["nft", "flush", "ruleset"]));
+  const watch = (...args: string[]): string[] => [
+    ...inNamespace(
+      lab.near,
+      synprobe(
+        "watch",
+        FAR.ipv4,
+        "-p",
+        PORTS.join(),
+        "--every",
+        "1s",
+        "--confirm",
+        "100ms",
+        "--webhook",
+        url,
+        ...args,
+      ),
+    ),
+  ];
+  /** Bodies that the receiver has taken, so far. */
+  let taken = "";
+  const received = async (
+    count: number,
+  ): Promise<readonly { readonly id: number; readonly type: string; readonly port: number }[]> => {
+    taken = await receiver.until("stdout", new RegExp(`(.*"body".*\\n[sS]*?){${count}}`));
+    return linesOf(taken)
+      .slice(1)
+      .map((line) => JSON.parse(JSON.parse(line).body));
+  };
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), "synprobe-watch-"));
+    lab = createLab();
+    await listen(
+      lab.far,
+      PORTS.map((port) => ({ host: FAR.ipv4, port })),
+    );
+    receiver = start(inNamespace(lab.near, [process.execPath, "-e", RECEIVER]), { limitMs: 600_000 });
+    const [, port] = /port (\d+)/.exec(await receiver.until("stdout", /port \d+/)) ?? [];
+    url = `http://127.0.0.1:${port}/hook`;
+    writeFileSync(path("key"), `${KEY}\n`);
+    writeFileSync(path("told.sh"), `#!/bin/sh\ncat >> "${path("told")}"\n`);
+    chmodSync(path("told.sh"), 0o755);
+  });
+  afterAll(() => {
+    receiver.kill("SIGKILL");
+    lab.remove();
+    rmSync(folder, { recursive: true });
+  });
+
+  it("tells of every change once, to all who are to be told, over a restart too", {
+    timeout: 180_000,
+  }, async () => {
+    const manager = start(["python3", "-c", MANAGER, path("notify")], { limitMs: 170_000 });
+    await manager.until("stdout", /ready/);
+    const args = ["--store", path("h.db"), "--exec", path("told.sh"), "--webhook-key", path("key"), "-v"];
+    const running = start(watch(...args, "--metrics", "127.0.0.1:0"), {
+      env: { NOTIFY_SOCKET: path("notify") },
+      limitMs: 170_000,
+    });
+    await running.until("stderr", /scan of .*: 3 ports, 0 events/);
+    shut();
+    const stdout = await running.until(
+      "stdout",
+      /"port":7001.*\n(.*\n)*.*"port":7002.*\n|"port":7002.*\n(.*\n)*.*"port":7001.*\n/,
+    );
+    const events = linesOf(stdout).map((line) => JSON.parse(line));
+    expect(events.sort((a, b) => a.port - b.port)).toEqual([
+      expect.objectContaining({
+        type: "changed",
+        port: 7001,
+        old: { state: "open" },
+        new: { state: "filtered", reason: "no-response" },
+      }),
+      expect.objectContaining({
+        type: "changed",
+        port: 7002,
+        old: { state: "open" },
+        new: { state: "closed", reason: "reset" },
+        doubt: 0,
+      }),
+    ]);
+    expect((await received(2)).map(({ id }) => id)).toEqual([1, 2]);
+    for (const line of linesOf(taken).slice(1)) {
+      const { body, signature } = JSON.parse(line);
+      expect(signature).toBe(`sha256=${createHmac("sha256", KEY).update(body).digest("hex")}`);
+    }
+    const [, metrics = ""] = /metrics at (\S+)/.exec(await running.until("stderr", /metrics at \S+/)) ?? [];
+    const scraped = command(inNamespace(lab.near, ["curl", "-s", metrics]));
+    expect(scraped).toContain(
+      `synprobe_port_state{ip="${FAR.ipv4}",host="",port="7001",state="filtered",reason="no-response"} 1`,
+    );
+    expect(scraped).toMatch(/^synprobe_events_total\{type="changed"\} 2$/m);
+    expect(scraped).toMatch(/^synprobe_rtt_seconds_count [1-9]/m);
+    const health = metrics.replace("/metrics", "/healthz");
+    expect(command(inNamespace(lab.near, ["curl", "-s", health]))).toBe("ok\n");
+    running.kill("SIGTERM");
+    expect(await running.finished).toMatchObject({ status: 143 });
+    expect(await manager.until("stdout", /STOPPING=1/)).toMatch(
+      /^ready\nREADY=1 \|[\s\S]*STATUS=scan of [\s\S]*STOPPING=1/,
+    );
+    manager.kill("SIGKILL");
+    openUp();
+    const again = await run(watch(...args, "--rounds", "1"), { limitMs: 90_000 });
+    expect(again.status).toBe(0);
+    expect(linesOf(again.stdout).map((line) => JSON.parse(line).new.state)).toEqual(["open", "open"]);
+    until(
+      () => existsSync(path("told")) && linesOf(readFileSync(path("told"), "utf8")).length === 4,
+      "all events",
+    );
+    expect(linesOf(readFileSync(path("told"), "utf8")).map((line) => JSON.parse(line).id)).toEqual([
+      1, 2, 3, 4,
+    ]);
+  });
+
+  it("scans at once on SIGHUP, and keeps no privilege but that of its sockets", async () => {
+    const running = start(
+      inNamespace(
+        lab.near,
+        synprobe("watch", FAR.ipv4, "-p", "7003", "--every", "1h", "--store", path("hup.db"), "-v"),
+      ),
+    );
+    await running.until("stderr", /scan of .*: 1 port,/);
+    const status = readFileSync(`/proc/${running.pid}/status`, "utf8");
+    expect(status).toMatch(/^CapEff:\s+0000000000002000$/m);
+    running.kill("SIGHUP");
+    await running.until("stderr", /(scan of .*: 1 port,[\s\S]*){2}/);
+    running.kill("SIGINT");
+    expect(await running.finished).toMatchObject({ status: 130 });
+  });
+
+  it.skipIf(!ALL)(
+    "killed at any moment: no event is lost or made twice, and every one is delivered",
+    {
+      timeout: 600_000,
+    },
+    async () => {
+      for (let i = 0; i < 50; i++) {
+        if (i % 2 === 0) shut();
+        else openUp();
+        const running = start(watch("--store", path("k.db"), "-v"));
+        // Over the whole life of a round and of what is delivered after it.
+        await running.until("stderr", /scan of/).catch(() => {});
+        await new Promise((done) => setTimeout(done, (i * 97) % 1000));
+        running.kill("SIGKILL");
+        await running.finished;
+      }
+      openUp();
+      // As long as anything is left for the receiver, which fails two times of six.
+      const left = (): number => {
+        const store = openStore(path("k.db"), false);
+        const rows = store.prepare("SELECT event FROM deliveries WHERE done_ms IS NULL").all();
+        store.close();
+        return rows.length;
+      };
+      const last = start(watch("--store", path("k.db")), { limitMs: 300_000 });
+      await last.until("stdout", /"state":"open"/).catch(() => {});
+      for (const started = performance.now(); left() > 0 && performance.now() - started < 240_000; )
+        await new Promise((done) => setTimeout(done, 100));
+      last.kill("SIGTERM");
+      await last.finished;
+      const store = openStore(path("k.db"), false);
+      const events = store
+        .prepare(
+          "SELECT e.id, p.port, e.old_state, e.state, e.kind FROM events e JOIN ports p ON p.id = e.port ORDER BY e.id",
+        )
+        .all();
+      store.close();
+      expect(left()).toBe(0);
+      expect(events.length).toBeGreaterThanOrEqual(2);
+      // Each goes on where the one before on its port ended, but for those that are held down.
+      const told = new Map<unknown, unknown>();
+      for (const { port, old_state, state, kind } of events) {
+        if (told.has(port) && kind === "changed") expect(old_state).toBe(told.get(port));
+        told.set(port, state);
+      }
+      const ids = new Set((await received(events.length)).map(({ id }) => id));
+      for (const { id } of events) expect(ids).toContain(id);
+    },
+  );
+
+  it.each(MISTAKES.slice(0, everyday(3, MISTAKES.length)))(
+    "%j is a mistake: 2, in one line",
+    async (args, message) => {
+      const { status, stdout, stderr } = await run(
+        synprobe("watch", "127.0.0.1:1", ...args.map((arg) => (arg === "x.db" ? path("x.db") : arg))),
+      );
+      expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+      expect(linesOf(stderr)).toEqual([expect.stringMatching(message)]);
+    },
+  );
+});

@@ -1,0 +1,81 @@
+/** The store's file: what is opened, what is refused and in which words, and that the documented tables are there. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { isSqlite, openStore } from "../../../src/runtime/store/database.ts";
+import { MIGRATIONS } from "../../../src/runtime/store/schema.ts";
+
+let folder = "";
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "synprobe-store-"));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+const path = (name: string): string => join(folder, name);
+
+describe("a store", () => {
+  it("is made where there is none, and opened again as it is", () => {
+    const store = openStore(path("h.db"), true);
+    store.prepare("INSERT INTO hosts (ip) VALUES (?)").run("192.0.2.1");
+    store.close();
+    expect(isSqlite(path("h.db"))).toBe(true);
+    const again = openStore(path("h.db"), false);
+    expect(again.prepare("SELECT ip FROM hosts").all()).toEqual([{ ip: "192.0.2.1" }]);
+    expect(again.prepare("PRAGMA user_version").get()).toMatchObject({ user_version: MIGRATIONS.length });
+    again.close();
+  });
+
+  it("of an older version is brought up to date, with what is in it", () => {
+    // Version 0 is an empty database: what a program that was killed before its first transaction has left.
+    const old = openStore(path("h.db"), true);
+    for (const { name, type } of old
+      .prepare(
+        "SELECT name, type FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%' ORDER BY type = 'table'",
+      )
+      .all())
+      old.prepare(`DROP ${type} IF EXISTS ${name}`).run();
+    old.prepare("PRAGMA user_version = 0").run();
+    old.close();
+    const store = openStore(path("h.db"), true);
+    expect(store.prepare("SELECT count(*) AS n FROM history").get()).toMatchObject({ n: 0 });
+    store.close();
+  });
+
+  it("of a later version is refused, not spoilt", () => {
+    const store = openStore(path("h.db"), true);
+    store.prepare("PRAGMA user_version = 99").run();
+    store.close();
+    expect(() => openStore(path("h.db"), true)).toThrow(/was written by a later version of synprobe/);
+  });
+
+  it.each([
+    ["there is none", "none.db", /there is no store .*none\.db: --store on a scan/],
+    ["it is another file", "text", /text is no store of synprobe/],
+    ["it is a directory", "", /cannot open the store .*: it is a directory/],
+    ["its directory is missing", "no/h.db", /there is no store/],
+  ])("is refused where %s", (_, name, message) => {
+    writeFileSync(path("text"), "22,80\n");
+    expect(() => openStore(path(name), name === "")).toThrow(message);
+    expect(() => openStore(path(name), name === "")).toThrow(expect.objectContaining({ code: "ERR_STORE" }));
+  });
+
+  it("that is another program's database is refused", () => {
+    const store = openStore(path("h.db"), true);
+    store.prepare("PRAGMA application_id = 1").run();
+    store.close();
+    expect(() => openStore(path("h.db"), true)).toThrow(/is a database of another program/);
+  });
+
+  it("does all of a transaction or nothing", () => {
+    const store = openStore(path("h.db"), true);
+    const add = store.prepare("INSERT INTO hosts (ip) VALUES (?)");
+    expect(() =>
+      store.transaction(() => {
+        add.run("192.0.2.1");
+        add.run("192.0.2.1");
+      }),
+    ).toThrow(expect.objectContaining({ code: "ERR_STORE" }));
+    expect(store.prepare("SELECT * FROM hosts").all()).toEqual([]);
+    store.close();
+  });
+});

@@ -1,0 +1,176 @@
+/**
+ * Runs put into a store: intervals never overlap and claim nothing that was not seen, in whatever order runs come; a run that is not
+ * written to its end is not there at all.
+ */
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { RecordedRun } from "../../../src/report/read/recorded.ts";
+import { openStore, type Store } from "../../../src/runtime/store/database.ts";
+import { changes, readStoreAt, runs, statesAt, timeline } from "../../../src/runtime/store/query.ts";
+import { createRecorder, type Recorded, type Seen } from "../../../src/runtime/store/record.ts";
+import { everyday } from "../../everyday.ts";
+
+let folder = "";
+let store: Store;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "synprobe-record-"));
+  store = openStore(join(folder, "h.db"), true);
+});
+afterEach(() => {
+  store.close();
+  rmSync(folder, { recursive: true });
+});
+
+const seen = (state: Seen["state"], reason: string, rest: Partial<Seen> = {}): Seen => ({
+  ip: "192.0.2.1",
+  proto: "tcp",
+  port: 22,
+  state,
+  reason,
+  ...rest,
+});
+const OPEN = seen("open", "syn-ack");
+const CLOSED = seen("closed", "reset");
+const SILENT = seen("filtered", "no-response", { doubt: 0.00001 });
+
+function put(startedMs: number, ...ports: Seen[]): Recorded {
+  const recorder = createRecorder(store);
+  for (const port of ports) recorder.add(port);
+  return recorder.commit({ startedMs, endedMs: startedMs, source: `at ${startedMs}`, ending: "complete" });
+}
+
+const ALWAYS = { sinceMs: 0, untilMs: Number.MAX_SAFE_INTEGER };
+const intervals = (): [string, number, number][] =>
+  [...timeline(store, "192.0.2.1", 22, ALWAYS)].map(({ state, firstMs, lastMs }) => [state, firstMs, lastMs]);
+
+describe("intervals", () => {
+  it("grow while the verdict stays, and another begins with another verdict", () => {
+    put(1000, OPEN);
+    put(2000, OPEN);
+    expect(put(3000, CLOSED)).toEqual({ ports: 1, changed: 1, known: false });
+    put(4000, CLOSED);
+    expect(intervals()).toEqual([
+      ["open", 1000, 2000],
+      ["closed", 3000, 4000],
+    ]);
+    expect([...changes(store, ALWAYS, false)]).toEqual([
+      expect.objectContaining({ oldState: "open", oldLastMs: 2000, state: "closed", firstMs: 3000 }),
+    ]);
+  });
+
+  it("have a result's own time, and the last result of a run on a port counts", () => {
+    put(1000, { ...SILENT, timeMs: 1500 }, { ...OPEN, timeMs: 1700, host: "gate.example" });
+    expect([...timeline(store, "gate.example", undefined, ALWAYS)]).toEqual([
+      expect.objectContaining({ state: "open", firstMs: 1700, lastMs: 1700, name: "gate.example" }),
+    ]);
+    expect([...runs(store, ALWAYS)]).toEqual([expect.objectContaining({ ports: 1, open: 1, changed: 0 })]);
+  });
+
+  it("another reason is an interval of its own, and a change only when asked for", () => {
+    put(1000, SILENT);
+    put(2000, seen("filtered", "admin-prohibited"));
+    expect(intervals()).toHaveLength(2);
+    expect([...changes(store, ALWAYS, false)]).toHaveLength(0);
+    expect([...changes(store, ALWAYS, true)]).toHaveLength(1);
+  });
+
+  it("a run that is put in twice counts once", () => {
+    put(1000, OPEN);
+    expect(put(1000, OPEN)).toEqual({ ports: 1, changed: 0, known: true });
+    expect([...runs(store, ALWAYS)]).toHaveLength(1);
+  });
+
+  it("whatever the order of runs: they do not overlap, every end was seen, and no run contradicts them", () => {
+    const STATES = [OPEN, CLOSED, SILENT];
+    fc.assert(
+      fc.property(
+        fc.uniqueArray(fc.tuple(fc.integer({ min: 1, max: 30 }), fc.integer({ min: 0, max: 2 })), {
+          selector: ([at]) => at,
+          minLength: 1,
+          maxLength: 12,
+        }),
+        (observed) => {
+          store.transaction(() => {
+            for (const table of ["intervals", "ports", "hosts", "runs"])
+              store.prepare(`DELETE FROM ${table}`).run();
+          });
+          for (const [at, which] of observed) put(at, STATES[which]);
+          const truth = new Map(observed.map(([at, which]) => [at, STATES[which].state]));
+          const found = intervals();
+          let last = 0;
+          for (const [state, from, to] of found) {
+            expect(from).toBeGreaterThan(last);
+            expect(to).toBeGreaterThanOrEqual(from);
+            expect([truth.get(from), truth.get(to)]).toEqual([state, state]);
+            for (const [at, each] of truth) if (at >= from && at <= to) expect(each).toBe(state);
+            last = to;
+          }
+          const inOrder = observed.every(([at], i) => i === 0 || at > observed[i - 1][0]);
+          if (inOrder) {
+            for (const at of truth.keys())
+              expect(found.some(([, from, to]) => at >= from && at <= to)).toBe(true);
+          }
+        },
+      ),
+      { numRuns: everyday(40, 1000) },
+    );
+  });
+});
+
+describe("what was known at a time", () => {
+  it("is each port's last interval until then", () => {
+    put(1000, OPEN, { ...CLOSED, port: 23 });
+    put(2000, CLOSED, { ...CLOSED, port: 23 });
+    const at = (ms: number) => [...statesAt(store, ms)].map(({ port, state }) => [port, state]);
+    expect(at(999)).toEqual([]);
+    expect(at(1999)).toEqual([
+      [22, "open"],
+      [23, "closed"],
+    ]);
+    expect(at(2000)).toEqual([
+      [22, "closed"],
+      [23, "closed"],
+    ]);
+  });
+
+  it("is read as a file of results is", () => {
+    put(1000, OPEN);
+    const ports: unknown[] = [];
+    const ignore = (): void => {};
+    const run: RecordedRun = readStoreAt(store.path, 5000, "h.db@x", {
+      port: (port) => ports.push(port),
+      progress: ignore,
+      fault: ignore,
+      scanned: ignore,
+      host: ignore,
+    });
+    expect(run).toMatchObject({ name: "h.db@x", format: "store", ending: "complete", startedMs: 5000 });
+    expect(ports).toEqual([
+      expect.objectContaining({ ip: "192.0.2.1", port: 22, state: "open", timeMs: 1000 }),
+    ]);
+  });
+});
+
+it("a run that fails on its way in leaves nothing behind", () => {
+  put(1000, OPEN);
+  const before = [...runs(store, ALWAYS)];
+  const recorder = createRecorder(store);
+  recorder.add(CLOSED);
+  recorder.add({ ...CLOSED, ip: "192.0.2.2" });
+  // Whatever fails: here the second host's row.
+  store
+    .prepare(
+      "CREATE TRIGGER full BEFORE INSERT ON hosts WHEN new.ip = '192.0.2.2' BEGIN SELECT RAISE(ABORT, 'full'); END",
+    )
+    .run();
+  const commit = () => recorder.commit({ startedMs: 2000, endedMs: 2000, source: "x", ending: "complete" });
+  expect(commit).toThrow(expect.objectContaining({ code: "ERR_STORE" }));
+  store.prepare("DROP TRIGGER full").run();
+  expect([...runs(store, ALWAYS)]).toEqual(before);
+  expect(intervals()).toEqual([["open", 1000, 1000]]);
+  expect(commit()).toMatchObject({ changed: 1 });
+});

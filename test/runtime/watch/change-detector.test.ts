@@ -1,0 +1,132 @@
+/** The change detector: what is told and what is not, each rule by itself. Whole months of it: test/sim/watch.test.ts. */
+import { describe, expect, it } from "vitest";
+import {
+  type ChangeDetector,
+  createChangeDetector,
+  type Verdict,
+} from "../../../src/runtime/watch/change-detector.ts";
+
+const MINUTE = 60_000;
+const OPEN: Verdict = { state: "open", reason: "syn-ack" };
+const CLOSED: Verdict = { state: "closed", reason: "reset" };
+const SILENT: Verdict = { state: "filtered", reason: "no-response", doubt: 0.01 };
+const PORT = "192.0.2.1:22";
+
+const create = (): ChangeDetector => createChangeDetector({ confirmMs: 30_000, halfLifeMs: 4 * MINUTE });
+
+/** A round of one port: the scan's verdict, then those of probing it again. @returns the events, briefly */
+function round(detector: ChangeDetector, nowMs: number, ...[scanned, ...again]: Verdict[]) {
+  detector.seen(PORT, scanned);
+  const waits: number[] = [];
+  for (const verdict of again) {
+    const { keys, waitMs } = detector.suspects();
+    expect(keys).toEqual([PORT]);
+    waits.push(waitMs);
+    detector.again(PORT, verdict);
+  }
+  expect(detector.suspects().keys).toEqual([]);
+  const { events, ...rest } = detector.end(nowMs);
+  return {
+    ...rest,
+    waits,
+    told: events.map(({ kind, old, verdict }) => `${kind} ${old} ${verdict.state}`),
+    events,
+  };
+}
+
+describe("a change", () => {
+  it("that is an answer is told when it is seen a second time", () => {
+    const detector = create();
+    expect(round(detector, 0, OPEN).told).toEqual([]);
+    const { told, waits, events } = round(detector, MINUTE, CLOSED, CLOSED);
+    expect({ told, waits, doubt: events[0].doubt }).toEqual({
+      told: ["changed open closed"],
+      waits: [30_000],
+      doubt: 0,
+    });
+    expect(round(detector, 2 * MINUTE, CLOSED).told).toEqual([]);
+  });
+
+  it("to silence is told when it is seen a fifth time, with the doubt that is left", () => {
+    const detector = create();
+    detector.restore(PORT, "open");
+    const { told, waits, events } = round(detector, 0, SILENT, SILENT, SILENT, SILENT, SILENT);
+    expect({ told, waits }).toEqual({ told: ["changed open filtered"], waits: Array(4).fill(30_000) });
+    expect(events[0].doubt).toBeCloseTo(1e-10, 12);
+  });
+
+  it("that has passed is not told, and what is known is the newest verdict", () => {
+    const detector = create();
+    detector.restore(PORT, "open");
+    const { told, transient, verdicts } = round(detector, 0, SILENT, SILENT, OPEN);
+    expect({ told, transient, verdict: verdicts.get(PORT) }).toEqual({
+      told: [],
+      transient: 1,
+      verdict: OPEN,
+    });
+  });
+
+  it("between three states waits for the next round, and nothing is claimed meanwhile", () => {
+    const detector = create();
+    detector.restore(PORT, "open");
+    const { told, unsettled, verdicts } = round(
+      detector,
+      0,
+      SILENT,
+      CLOSED,
+      SILENT,
+      CLOSED,
+      SILENT,
+      CLOSED,
+      SILENT,
+    );
+    expect({ told, unsettled, known: verdicts.has(PORT) }).toEqual({ told: [], unsettled: 1, known: false });
+    expect(round(detector, MINUTE, CLOSED, CLOSED).told).toEqual(["changed open closed"]);
+  });
+
+  it("a suspect that is not probed again stays as it was", () => {
+    const detector = create();
+    detector.restore(PORT, "open");
+    detector.seen(PORT, CLOSED);
+    expect(detector.end(0)).toMatchObject({ events: [], unsettled: 1 });
+  });
+});
+
+describe("a port seen for the first time", () => {
+  it("is no event, and its silence is confirmed, or the next answer would pass for a change", () => {
+    const detector = create();
+    expect(round(detector, 0, SILENT, SILENT, CLOSED).told).toEqual([]);
+    expect(round(detector, MINUTE, CLOSED).told).toEqual([]);
+    const other = create();
+    expect(round(other, 0, SILENT, SILENT, SILENT).told).toEqual([]);
+    expect(round(other, MINUTE, CLOSED, CLOSED).told).toEqual(["changed filtered closed"]);
+  });
+});
+
+describe("a port that changes again and again", () => {
+  it("is told as flapping once, then nothing, then as settled when it has been quiet", () => {
+    const detector = create();
+    detector.restore(PORT, "open");
+    const told = Array.from({ length: 40 }, (_, i) => {
+      const verdict = i < 8 ? (i % 2 === 0 ? CLOSED : OPEN) : OPEN;
+      const changes = i < 8;
+      return round(detector, i * MINUTE, ...(changes ? [verdict, verdict] : [verdict])).told;
+    });
+    expect(told.flat()).toEqual([
+      "changed open closed",
+      "changed closed open",
+      "flapping open closed",
+      "settled open open",
+    ]);
+    expect(told.findIndex((each) => each.some((text) => text.startsWith("settled")))).toBeGreaterThan(14);
+    // Afterwards it is a port like any other.
+    expect(round(detector, 60 * MINUTE, CLOSED, CLOSED).told).toEqual(["changed open closed"]);
+  });
+
+  it("is still held down after a restart", () => {
+    const detector = create();
+    detector.restore(PORT, "open", { penalty: 2600, atMs: 0, told: "closed" });
+    expect(round(detector, MINUTE, CLOSED, CLOSED).told).toEqual([]);
+    expect(round(detector, 100 * MINUTE, CLOSED).told).toEqual(["settled closed closed"]);
+  });
+});
