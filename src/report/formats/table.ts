@@ -161,13 +161,8 @@ function headerLine(colors: Colors, targetWidth: number): string {
   return `${colors.bold(cells.join(GAP))}\n`;
 }
 
-function resultLine(
-  colors: Colors,
-  label: string,
-  targetWidth: number,
-  result: PortResult,
-  known: Known,
-): string {
+/** @param target its cell, as wide as the column */
+function resultLine(colors: Colors, target: string, result: PortResult, known: Known): string {
   const { state, service, rttMs, ttl, tries, late, was } = result;
   const paint = stateColor(colors, state);
   const numbers = [
@@ -177,7 +172,7 @@ function resultLine(
   ];
   const remarkable = late !== undefined || was !== undefined || known.isTarpit;
   const cells = [
-    label + " ".repeat(Math.max(0, targetWidth - displayLength(label))),
+    target,
     paint(state.padEnd(WIDTHS.state)),
     escapeWord(service ?? NONE).padEnd(WIDTHS.service),
     colors.dim(numbers.join(GAP)),
@@ -252,29 +247,32 @@ export function createTableReporter(sink: Sink, options: TableOptions): Reporter
     headed = true;
   }
 
+  /** @returns its cell, after the column has been made as wide as it needs */
   function widen(result: PortResult): string {
     const label = targetLabel(result);
-    targetWidth = Math.min(WIDEST_TARGET, Math.max(targetWidth, displayLength(label)));
-    return label;
+    const length = displayLength(label);
+    targetWidth = Math.min(WIDEST_TARGET, Math.max(targetWidth, length));
+    return label + " ".repeat(Math.max(0, targetWidth - length));
   }
 
   function print(result: PortResult): void {
-    const label = widen(result);
+    const target = widen(result);
     head();
     const known = { verbose, isAnswered, isTarpit: answersAll.has(result.ip) };
-    sink(resultLine(colors, label, targetWidth, result, known));
+    sink(resultLine(colors, target, result, known));
   }
 
-  function printFound(each: Keyed): void {
-    print(each.result);
+  function printFound(result: PortResult): void {
+    print(result);
     if (wanted !== "again") return;
+    const each = keyed(result);
     inOrder &&= last === undefined || compare(last, each) < 0;
     last = each;
-    if (printed !== undefined && printed.push(each.result) > MOST_HELD) printed = undefined;
+    if (printed !== undefined && printed.push(result) > MOST_HELD) printed = undefined;
   }
 
   function printHeld(): void {
-    for (const each of sorted(held ?? [])) printFound(each);
+    for (const { result } of sorted(held ?? [])) printFound(result);
     held = undefined;
   }
 
@@ -320,7 +318,7 @@ export function createTableReporter(sink: Sink, options: TableOptions): Reporter
       else if (order !== undefined) {
         widen(result);
         order.add(ip, port, [result]);
-      } else if (held === undefined) printFound(keyed(result));
+      } else if (held === undefined) printFound(result);
       else if (held.push(result) > MOST_HELD) printHeld();
     },
     fault() {},
