@@ -11,7 +11,7 @@ import { createProgress, mayDraw, type Progress } from "./progress.ts";
 import { createWriter, type Writer } from "./writer.ts";
 
 /** The package's version; a test holds it against package.json. */
-export const VERSION = "0.1.0";
+export const VERSION = "0.2.0";
 
 export interface Messages {
   /** Colour on standard output, and on standard error. */
