@@ -8,6 +8,7 @@ import type { PortState } from "../../scan/probe/result.ts";
 import type { Shard } from "./arguments.ts";
 import { usage } from "./spec.ts";
 
+export const SYNS = ["linux", "minimal"] as const;
 export const LINKS = ["auto", "syn", "raw", "packet", "connect"] as const;
 
 export const DEFAULTS = {
@@ -44,6 +45,7 @@ export interface ProbeOptions {
   readonly sourceIp?: string;
   readonly sourcePort?: number;
   readonly ttl: number;
+  readonly syn: (typeof SYNS)[number];
   readonly retries: number;
   readonly confidence: number;
   readonly verify: Verify;
