@@ -11,6 +11,8 @@ import { usage } from "./spec.ts";
 export const SYNS = ["linux", "minimal"] as const;
 export const LINKS = ["auto", "syn", "raw", "packet", "connect"] as const;
 
+export const JSON_FIELDS = ["synprobe", "naabu"] as const;
+
 export const DEFAULTS = {
   retries: TIMING[3].retries,
   bannerMs: 2000,
@@ -74,6 +76,7 @@ export interface ProbeOptions {
   /** Milliseconds. */
   readonly statsEvery?: number;
   readonly outputJson?: string;
+  readonly jsonFields: (typeof JSON_FIELDS)[number];
   readonly outputXml?: string;
   readonly outputNormal?: string;
   readonly outputGrepable?: string;
