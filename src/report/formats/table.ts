@@ -114,12 +114,13 @@ interface Known {
 }
 
 function evidence(result: PortResult, { verbose, isAnswered, isTarpit }: Known): string {
-  const { reason, responder, late, was, established } = result;
+  const { reason, responder, late, was, established, doubtful } = result;
   const why = verbose && reason === "no-response" ? silence(result, isAnswered) : reason;
   const parts = [responder === undefined ? why : `${why} from ${responder}`];
   if (established !== undefined) parts.push(connection(established));
   if (late) parts.push("late");
   if (was !== undefined) parts.push(`was ${was}`);
+  if (doubtful !== undefined) parts.push("doubtful: window 0 and no options");
   if (isTarpit) parts.push("answers on every port");
   return escapeText(parts.join(", "));
 }
@@ -163,14 +164,14 @@ function headerLine(colors: Colors, targetWidth: number): string {
 
 /** @param target its cell, as wide as the column */
 function resultLine(colors: Colors, target: string, result: PortResult, known: Known): string {
-  const { state, service, rttMs, ttl, tries, late, was } = result;
+  const { state, service, rttMs, ttl, tries, late, was, doubtful } = result;
   const paint = stateColor(colors, state);
   const numbers = [
     (rttMs === null ? NONE : formatRtt(rttMs)).padStart(WIDTHS.rtt),
     String(ttl ?? NONE).padStart(WIDTHS.ttl),
     String(tries).padStart(WIDTHS.tries),
   ];
-  const remarkable = late !== undefined || was !== undefined || known.isTarpit;
+  const remarkable = late !== undefined || was !== undefined || doubtful !== undefined || known.isTarpit;
   const cells = [
     target,
     paint(state.padEnd(WIDTHS.state)),

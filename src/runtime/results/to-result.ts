@@ -58,6 +58,9 @@ export function createNaming({ services, nameOf }: Naming): ToResult {
     if (was !== null) result.was = was;
     if (established !== undefined) result.established = established;
     if (verdict.connect) result.method = "connect";
+    // Whose handshake could be completed is there, whatever its SYN+ACK looked like.
+    if (verdict.doubtful && (established === undefined || established.ending === "silent"))
+      result.doubtful = "zero-window";
     return result;
   };
 }

@@ -58,6 +58,7 @@ const RESPONDED = 0x0040;
 const HAS_TTL = 0x0080;
 const ANSWERS_ALL = 0x0100;
 const CONNECT = 0x0200;
+const DOUBTFUL = 0x0400;
 
 const mark = (b: Uint8Array, at: number, bits: number): void =>
   putU16(b, at + MARKS, u16(b, at + MARKS) | bits);
@@ -399,6 +400,24 @@ export const COLUMNS = {
       },
     },
     read: "text",
+  },
+  doubtful: {
+    key: "doubtful",
+    schema: {
+      const: "zero-window",
+      description:
+        "Why an open port may be none: its SYN-ACK had window 0 and no options, as forged ones do, and no handshake was completed.",
+    },
+    line: ({ doubtful }) => doubtful,
+    record: {
+      marks: DOUBTFUL,
+      put: (b, at, { doubtful }) => {
+        if (doubtful) mark(b, at, DOUBTFUL);
+      },
+      take: (b, at, verdict) => {
+        verdict.doubtful = isMarked(b, at, DOUBTFUL);
+      },
+    },
   },
 } satisfies Columns;
 

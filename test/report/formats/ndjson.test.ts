@@ -81,6 +81,7 @@ describe("NDJSON", () => {
         }),
       ),
       method: some(fc.constant("connect")),
+      doubtful: some(fc.constant("zero-window")),
       timeMs: fc.integer({ min: 0, max: 4e12 }),
     } satisfies Record<keyof PortResult, unknown>);
     fc.assert(

@@ -95,6 +95,15 @@ describe("a result", () => {
     expect(here).not.toHaveProperty("late");
   });
 
+  it("is doubtful until a handshake has been completed", () => {
+    const forged: Verdict = { ...SILENT, state: "open", reason: "syn-ack", doubtful: true };
+    const ended = (ending: "fin" | "reset" | "no-fin" | "silent") => toResult(forged, 0, { ms: 1, ending });
+    expect(toResult(forged, 0)).toMatchObject({ state: "open", doubtful: "zero-window" });
+    expect(ended("silent")).toMatchObject({ doubtful: "zero-window" });
+    for (const ending of ["fin", "reset", "no-fin"] as const)
+      expect(ended(ending)).not.toHaveProperty("doubtful");
+  });
+
   it("rounds a round trip to whole microseconds, one or more", () => {
     expect([0.2, 1.4, 1499.6].map((rttUs) => toResult({ ...SILENT, rttUs }, 0).rttMs)).toEqual([
       0.001, 0.001, 1.5,
