@@ -4,7 +4,7 @@
  * dist/commands/, so that a probe does not load it.
  */
 import { createHash } from "node:crypto";
-import { copyFileSync, cpSync, mkdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type BuildOptions, build, type Plugin } from "esbuild";
 import koffi from "koffi";
@@ -20,6 +20,35 @@ const NO_PROGRAMS: Plugin = {
       /\/node_modules\/commander\//.test(importer) ? { path: "none", namespace: "no-programs" } : undefined,
     );
     onLoad({ filter: /^none$/, namespace: "no-programs" }, () => ({ contents: "" }));
+  },
+};
+
+/** picocolors asks whether standard output is a terminal when it is loaded, which takes a while; nobody asks it for the answer. */
+const NO_TERMINAL: Plugin = {
+  name: "no-terminal",
+  setup({ onLoad }) {
+    onLoad({ filter: /\/picocolors\.js$/ }, ({ path }) => ({
+      contents: readFileSync(path, "utf8").replace("(p.stdout || {}).isTTY", "false"),
+    }));
+  },
+};
+
+/** What is taken of modules of Node's that take milliseconds to load, and that few runs need: each is loaded at the first call. */
+const LATE: Readonly<Record<string, readonly string[]>> = {
+  "node:crypto": ["createHash", "randomBytes"],
+  "node:tty": ["isatty"],
+};
+const LATE_MODULES: Plugin = {
+  name: "late-modules",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^node:(crypto|tty)$/ }, ({ path, namespace }) =>
+      namespace === "late-modules" ? { path, external: true } : { path, namespace: "late-modules" },
+    );
+    onLoad({ filter: /.*/, namespace: "late-modules" }, ({ path }) => ({
+      contents: LATE[path]
+        ?.map((name) => `export const ${name} = (...given) => require("${path}").${name}(...given);`)
+        .join("\n"),
+    }));
   },
 };
 
@@ -74,7 +103,7 @@ async function bundle(name: string, entry: string): Promise<string> {
   const { outputFiles } = await build({
     ...SETTINGS,
     entryPoints: [`${SRC}${entry}`],
-    plugins: [NO_PROGRAMS, KOFFI_BINARY],
+    plugins: [NO_PROGRAMS, NO_TERMINAL, LATE_MODULES, KOFFI_BINARY],
     define: { "import.meta.url": "moduleUrl", THREAD_SUFFIX: '".cjs"' },
     banner: {
       js: '(function(require,__filename){"use strict";const moduleUrl=require("node:url").pathToFileURL(__filename).href;',

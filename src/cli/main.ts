@@ -32,6 +32,9 @@ import {
 } from "./options/table.ts";
 import { createMessages, printResult, releaseClosedTerminals, VERSION } from "./run/terminal.ts";
 
+/** A word that a command, or help on all of them, may be asked for with: without one there is no need to say what they take. */
+const MAY_BE_COMMAND = /^(?:[a-z][a-z-]*|-[a-z]*h[a-z]*|--help)$/i;
+
 /**
  * @param run is given a command's action
  * @param askedHelp is told which command's help was asked for, "" for the main one, before commander throws
@@ -90,6 +93,7 @@ function createProgram(
       return (await import("./run/probe.ts")).probe(words, complete, messages, argv);
     }),
   );
+  if (!argv.some((word) => MAY_BE_COMMAND.test(word))) return program;
   const traceCommand = program
     .command("trace")
     .description("follow one connection in ten steps, from the empty socket to the close")

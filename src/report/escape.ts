@@ -14,6 +14,8 @@ export const LONGEST_TEXT = 255;
  * lone surrogates, private and unassigned code points, line and paragraph separators.
  */
 const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]/u;
+/** Most text is printable ASCII, which this finds out faster. */
+export const PRINTABLE = /^[\x20-\x7e]*$/;
 const UNSEEN_OR_SPACE = /[\p{C}\p{Z}]/u;
 
 function spell(char: string): string {
@@ -48,6 +50,7 @@ function cut(shown: readonly string[], length: number, maxLength: number): strin
  * East Asian wide characters and combining marks count as one: they may shift a column, but never break a line.
  */
 export function displayLength(text: string): number {
+  if (PRINTABLE.test(text)) return text.length;
   let length = 0;
   for (const _ of text) length++;
   return length;

@@ -95,6 +95,10 @@ export function formatAddress(b: Uint8Array, at = 0, length = b.length): string 
   return length === 4 ? formatIpv4(b, at) : formatIpv6(b, at);
 }
 
+/** An IPv4 address, as a number of 32 bits, in text. */
+export const ipv4Text = (value: number): string =>
+  `${value >>> 24}.${(value >>> 16) & 0xff}.${(value >>> 8) & 0xff}.${value & 0xff}`;
+
 function formatIpv4(b: Uint8Array, at: number): string {
   return `${b[at]}.${b[at + 1]}.${b[at + 2]}.${b[at + 3]}`;
 }

@@ -58,7 +58,7 @@ describe.skipIf(skipping("hang-ups", why))("a shell that lets go", () => {
     rmSync(file, { force: true });
     const running = start(["sh", "-c", shell, "sh", ...synprobe(...SLOWLY, "-oN", "-", "-oJ", file)]);
     const [, pid] = /pid (\d+)/.exec(await running.until("stdout", /pid \d+\n/)) ?? [];
-    await expect.poll(results).not.toHaveLength(0);
+    await expect.poll(results, { timeout: 20_000 }).not.toHaveLength(0);
     process.kill(Number(pid), signal);
     return running.finished;
   };

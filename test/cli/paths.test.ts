@@ -40,13 +40,13 @@ describe.skipIf(skipping("options seen on the wire", labProblem()))("on the wire
     const { stderr } = await run(inNamespace(lab.near, synprobe(...args)));
     const [sent, received, ...rest] = linesOf(stderr);
     expect(sent).toMatch(
-      /^SENT \(\d\.\d{6}s\) 192\.0\.2\.1:(\d+) > 192\.0\.2\.10:7001 TCP SYN seq=\d+ win=\d+ <mss 1460> ttl=64 len=44$/,
+      /^SENT \(\d\.\d{6}s\) 192\.0\.2\.1:(\d+) > 192\.0\.2\.10:7001 TCP SYN seq=\d+ win=64240 <mss 1460, sack-permitted, ts \d+ 0, nop, wscale 7> ttl=64 len=60$/,
     );
     const [, port, sequence] = /:(\d+) > .* seq=(\d+)/.exec(sent ?? "") ?? [];
     expect(received).toMatch(
       new RegExp(
         `^RCVD \\(.*s\\) 192\\.0\\.2\\.10:7001 > 192\\.0\\.2\\.1:${port} TCP SYN,?ACK seq=\\d+ ` +
-          `ack=${(Number(sequence) + 1) % 2 ** 32} win=\\d+ .* ttl=61 len=44$`,
+          `ack=${(Number(sequence) + 1) % 2 ** 32} win=\\d+ <mss .*> ttl=61 len=60$`,
       ),
     );
     expect(rest).toEqual([]);

@@ -70,6 +70,23 @@ describe("the program starts", () => {
     expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: `${VERSION}\n`, stderr: "" });
   }
 
+  it("without Node's modules that take milliseconds and that it does not need", async () => {
+    const told = join(place, "told.cjs");
+    writeFileSync(told, `process.on("exit", () => console.error(JSON.stringify(process.moduleLoadList)));`);
+    for (const asked of [["--version"], ["--dry-run", "127.0.0.1:22"]]) {
+      const { stderr } = await run([
+        process.execPath,
+        "--require",
+        told,
+        join(place, "synprobe.cjs"),
+        ...asked,
+      ]);
+      const loaded: string[] = JSON.parse(stderr.trim().split("\n").at(-1) ?? "");
+      expect(loaded).toContain("NativeModule fs");
+      expect(loaded.filter((name) => /^NativeModule (crypto|tty|net)$/.test(name))).toEqual([]);
+    }
+  });
+
   it("and makes the compiled functions of all programs when there are none", async () => {
     await expectVersion();
     expect(compiled()).toHaveLength(PROGRAMS.length);

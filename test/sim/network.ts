@@ -110,12 +110,19 @@ function answerTo(
 /** A TCP segment that goes back where `probe` came from. */
 export function segmentTo(
   probe: Uint8Array,
-  fields: { flags: number; sequence?: number; acknowledgement?: number; ttl?: number },
+  fields: {
+    flags: number;
+    sequence?: number;
+    acknowledgement?: number;
+    ttl?: number;
+    window?: number;
+    mss?: number;
+  },
 ): Uint8Array {
   const v4 = probe[0] >> 4 === 4;
   const at = v4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH;
-  const { flags, sequence = 0, acknowledgement = 0, ttl = 57 } = fields;
-  const packet = new Uint8Array(at + tcp.HEADER_LENGTH);
+  const { flags, sequence = 0, acknowledgement = 0, ttl = 57, window = 65_535, mss } = fields;
+  const packet = new Uint8Array(at + tcp.HEADER_LENGTH + (mss === undefined ? 0 : 4));
   const ends = {
     local: v4 ? probe.slice(16, 20) : probe.slice(24, 40),
     peer: v4 ? probe.slice(12, 16) : probe.slice(8, 24),
@@ -123,7 +130,14 @@ export function segmentTo(
     peerPort: tcp.sourcePort(probe, at),
     ttl,
   };
-  writePacket(packet, 0, ends, { flags, sequence, acknowledgement, window: 65_535, text: new Uint8Array(0) });
+  writePacket(packet, 0, ends, {
+    flags,
+    sequence,
+    acknowledgement,
+    window,
+    ...(mss === undefined ? {} : { mss }),
+    text: new Uint8Array(0),
+  });
   return packet;
 }
 

@@ -3,7 +3,8 @@
 import { parseShow } from "../../report/formats/show.ts";
 import { BOUNDS } from "../../runtime/api/option-bounds.ts";
 import { PORT_STATES } from "../../scan/probe/result.ts";
-import { duration } from "./arguments.ts";
+import { duration, oneOf } from "./arguments.ts";
+import { JSON_FIELDS } from "./probe-options.ts";
 import { inGroup, type OptionSpec, usage } from "./spec.ts";
 
 export const OUTPUT_OPTIONS: readonly OptionSpec[] = [
@@ -13,6 +14,12 @@ export const OUTPUT_OPTIONS: readonly OptionSpec[] = [
       aliases: ["-oJ"],
       description: "NDJSON, one object a result; - for standard output",
       brief: "NDJSON; - for standard output",
+    },
+    {
+      flags: "--json-fields <whose>",
+      description: "-oJ with the fields of synprobe, or of naabu (-json), which has open ports alone",
+      ...oneOf("--json-fields", JSON_FIELDS),
+      defaultValue: "synprobe",
     },
     {
       flags: "--output-xml <file>",

@@ -8,7 +8,10 @@ import type { PortState } from "../../scan/probe/result.ts";
 import type { Shard } from "./arguments.ts";
 import { usage } from "./spec.ts";
 
+export const SYNS = ["linux", "minimal"] as const;
 export const LINKS = ["auto", "syn", "raw", "packet", "connect"] as const;
+
+export const JSON_FIELDS = ["synprobe", "naabu"] as const;
 
 export const DEFAULTS = {
   retries: TIMING[3].retries,
@@ -44,6 +47,7 @@ export interface ProbeOptions {
   readonly sourceIp?: string;
   readonly sourcePort?: number;
   readonly ttl: number;
+  readonly syn: (typeof SYNS)[number];
   readonly retries: number;
   readonly confidence: number;
   readonly verify: Verify;
@@ -72,6 +76,7 @@ export interface ProbeOptions {
   /** Milliseconds. */
   readonly statsEvery?: number;
   readonly outputJson?: string;
+  readonly jsonFields: (typeof JSON_FIELDS)[number];
   readonly outputXml?: string;
   readonly outputNormal?: string;
   readonly outputGrepable?: string;

@@ -1,7 +1,7 @@
 /** In which order SYNs are sent, through what, and what is done with an open port: the options of "Order" and "Probing". */
 import { BOUNDS, DEFAULT_TTL } from "../../runtime/api/option-bounds.ts";
 import { duration, integer, oneOf, parseSeed, parseShard } from "./arguments.ts";
-import { DEFAULTS, LINKS } from "./probe-options.ts";
+import { DEFAULTS, LINKS, SYNS } from "./probe-options.ts";
 import { inGroup, type OptionSpec } from "./spec.ts";
 
 export const PROBING_OPTIONS: readonly OptionSpec[] = [
@@ -83,6 +83,12 @@ export const PROBING_OPTIONS: readonly OptionSpec[] = [
       description: "TTL or hop limit of the SYNs (1-255)",
       ...integer("--ttl", BOUNDS.ttl),
       defaultValue: DEFAULT_TTL,
+    },
+    {
+      flags: "--syn <kind>",
+      description: "what SYNs offer: linux (as its kernel does) or minimal (MSS alone, as with --complete)",
+      ...oneOf("--syn", SYNS),
+      defaultValue: "linux",
     },
     {
       flags: "--complete",

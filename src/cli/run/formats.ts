@@ -39,7 +39,9 @@ const FORMATS: readonly Format[] = [
     name: "NDJSON",
     option: "outputJson",
     suffix: ".ndjson",
-    createReporter: (sink, options) => {
+    createReporter: async (sink, options) => {
+      if (options.jsonFields === "naabu")
+        return (await import("../../report/formats/naabu.ts")).createNaabuReporter(sink);
       const states = shownInFiles(options);
       return showOnly(createNdjsonReporter(sink, states), states);
     },

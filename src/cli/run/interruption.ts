@@ -2,8 +2,8 @@
  * SIGINT, SIGTERM and SIGHUP: the first asks for an orderly end, the second ends at once. Watched from before anything is
  * taken that must be given back. A signal that was ignored when the program started (nohup; a shell's `command &`) stays ignored.
  */
-import { isatty } from "node:tty";
 import { wasIgnored } from "../../link/sys/signals.ts";
+import { isTerminal } from "../../runtime/system/is-terminal.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 
 export interface Interruption {
@@ -33,7 +33,7 @@ export function keepIgnoredSignals(): readonly Signal[] {
   if (watched !== undefined) return watched;
   const ignored = new Set<Signal>();
   if (wasIgnored("SIGHUP")) ignored.add("SIGHUP");
-  if (wasIgnored("SIGQUIT") && !isatty(0)) ignored.add("SIGINT");
+  if (wasIgnored("SIGQUIT") && !isTerminal(0)) ignored.add("SIGINT");
   // Node has given them their default back, which is to end the process.
   for (const signal of ignored) process.on(signal, () => {});
   watched = (["SIGINT", "SIGTERM", "SIGHUP"] as const).filter((signal) => !ignored.has(signal));

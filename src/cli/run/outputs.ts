@@ -5,7 +5,6 @@
 import { type BigIntStats, constants, fstatSync, ftruncateSync, openSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { setTimeout as pause, setImmediate as turn } from "node:timers/promises";
-import { isatty } from "node:tty";
 import type { SynprobeError } from "../../errors.ts";
 import { escapeOutput } from "../../report/escape.ts";
 import type { Spill } from "../../report/formats/host-order.ts";
@@ -13,6 +12,7 @@ import { createTableReporter } from "../../report/formats/table.ts";
 import { combine } from "../../report/formats/tee.ts";
 import type { Reporter } from "../../report/reporter.ts";
 import { errorCode } from "../../runtime/system/file-errors.ts";
+import { isTerminal } from "../../runtime/system/is-terminal.ts";
 import { pcapngStart } from "../../wire/pcapng.ts";
 import { loadApart } from "../apart.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
@@ -76,6 +76,7 @@ export async function openOutputs(
   waiting: Waiting,
   purpose?: Purpose,
 ): Promise<Outputs> {
+  const toTerminal = isTerminal(STDOUT);
   let failure: SynprobeError | undefined;
   let living = 0;
   let onBroken: (() => void) | undefined;
@@ -102,7 +103,7 @@ export async function openOutputs(
     }
     if (file !== undefined && fd !== STDOUT) files.push(fd);
     if (file !== undefined) needed.set(file, "another format goes there, give each its own file");
-    const gone = isatty(fd) ? TERMINAL_GONE : READER_GONE;
+    const gone = isTerminal(fd) ? TERMINAL_GONE : READER_GONE;
     // A broken output ends; the others go on.
     const writer = createWriter(fd, (code) => {
       living--;
@@ -112,7 +113,7 @@ export async function openOutputs(
     living++;
     writers.push(writer);
     if (fd !== STDOUT) return writer;
-    const shown = process.stdout.isTTY === true ? escapeOutput : (text: string) => text;
+    const shown = toTerminal ? escapeOutput : (text: string) => text;
     return { ...writer, write: (text) => writer.write(above(shown(text))) };
   };
 
@@ -154,10 +155,10 @@ export async function openOutputs(
       createTableReporter(stdout.write, {
         color: colour,
         verbose: options.verbose === true,
-        order: process.stdout.isTTY === true ? "again" : isFile(STDOUT) ? "sorted" : "found",
+        order: toTerminal ? "again" : isFile(STDOUT) ? "sorted" : "found",
         createSpill,
         ...tableOptions(options),
-        ...(process.stdout.columns > 0 ? { width: process.stdout.columns } : {}),
+        ...(toTerminal && process.stdout.columns > 0 ? { width: process.stdout.columns } : {}),
       }),
     );
   }

@@ -125,6 +125,7 @@ export function scanOptionsOf({
     services,
     link: options.link,
     controls: options.controls,
+    syn: options.syn,
     order: {
       seed: options.seed ?? remembered.seed ?? (BigInt(random(2 ** 32)) << 32n) | BigInt(random(2 ** 32)),
       sequential: options.sequential === true,

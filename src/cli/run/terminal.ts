@@ -2,16 +2,16 @@
  * What the commands know of the terminal: colour or not, and where messages that are not results go.
  */
 import { closeSync, fstatSync, openSync, writeSync } from "node:fs";
-import { isatty } from "node:tty";
 import { createColors } from "picocolors";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { escapeOutput, escapeText } from "../../report/escape.ts";
 import { errorCode, reasonOf } from "../../runtime/system/file-errors.ts";
+import { isTerminal } from "../../runtime/system/is-terminal.ts";
 import { createProgress, mayDraw, type Progress } from "./progress.ts";
 import { createWriter, type Writer } from "./writer.ts";
 
 /** The package's version; a test holds it against package.json. */
-export const VERSION = "0.1.0";
+export const VERSION = "0.2.0";
 
 export interface Messages {
   /** Colour on standard output, and on standard error. */
@@ -31,7 +31,7 @@ export function releaseClosedTerminals(): void {
   for (const fd of [0, 1, 2]) {
     try {
       // No open terminal, so a closed one, or /dev/null already.
-      if (isatty(fd) || !fstatSync(fd).isCharacterDevice()) continue;
+      if (isTerminal(fd) || !fstatSync(fd).isCharacterDevice()) continue;
       closeSync(fd);
       // Takes the lowest descriptor that is free: this one.
       openSync("/dev/null", "r+");
@@ -103,7 +103,7 @@ function writeAsItIs(text: string): void {
 export function openProgress(colour: boolean, statsEveryMs?: number): Progress {
   const progress = createProgress({
     write: writeAsItIs,
-    live: mayDraw(process.stderr.isTTY === true, process.env),
+    live: mayDraw(isTerminal(2), process.env),
     colour,
     columns: () => process.stderr.columns || 80,
     now: () => performance.now(),
@@ -115,13 +115,13 @@ export function openProgress(colour: boolean, statsEveryMs?: number): Progress {
 
 /** Whether standard output and standard error are the same terminal. */
 export function isOneTerminal(): boolean {
-  if (process.stdout.isTTY !== true || process.stderr.isTTY !== true) return false;
+  if (!isTerminal(1) || !isTerminal(2)) return false;
   return fstatSync(1).rdev === fstatSync(2).rdev;
 }
 
 export function createMessages(): Messages {
-  const stdoutColour = wantsColour(process.stdout.isTTY === true, process.env);
-  const stderrColour = wantsColour(process.stderr.isTTY === true, process.env);
+  const stdoutColour = wantsColour(isTerminal(1), process.env);
+  const stderrColour = wantsColour(isTerminal(2), process.env);
   const colors = createColors(stderrColour);
   const write = (label: string, message: string): void => {
     // Each line by itself: escaping must not swallow the line ends of our own messages.

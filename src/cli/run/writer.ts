@@ -22,7 +22,7 @@ export interface Writer {
 
 /** A full descriptor that is non-blocking is tried again after 1 ms, which keeps up with any reader, and after this long at most. */
 const LONGEST_RETRY_MS = 16;
-/** Characters after which a file is written without waiting for the end of the turn. */
+/** Bytes after which a file is written without waiting for the end of the turn. */
 const FILE_PIECE = 1 << 16;
 /** Approximate size of the pieces that waiting text is joined into, in characters. */
 const STREAM_PIECE = 1 << 20;
@@ -32,17 +32,21 @@ export function createWriter(fd: number, onError: (code: string) => void): Write
   return fstatSync(fd).isFile() ? createFileWriter(fd, onError) : createStreamWriter(fd, onError);
 }
 
+/** Bytes of a UTF-16 unit in UTF-8, at most. */
+const WIDEST_UNIT = 3;
+
 /** Writes once a turn of the event loop, or sooner when there is much: a killed process loses no more than that. */
 function createFileWriter(fd: number, onError: (code: string) => void): Writer {
-  let waiting = "";
+  // Bytes at once: text that is put together first is copied twice more, and lives for longer than the collector likes.
+  const piece = Buffer.allocUnsafeSlow(FILE_PIECE);
+  let filled = 0;
   let turnsEnd: NodeJS.Immediate | undefined;
   let broken = false;
   function flush(): void {
     clearImmediate(turnsEnd);
     turnsEnd = undefined;
-    const bytes = Buffer.from(waiting);
-    waiting = "";
-    writeNow(bytes);
+    writeNow(piece.subarray(0, filled));
+    filled = 0;
   }
   function writeNow(bytes: Uint8Array): void {
     try {
@@ -52,17 +56,21 @@ function createFileWriter(fd: number, onError: (code: string) => void): Writer {
       onError(errorCode(error));
     }
   }
+  function writeBytes(bytes: Uint8Array): void {
+    flush();
+    writeNow(bytes);
+  }
   return {
     write: (text) => {
-      waiting += text;
-      if (waiting.length >= FILE_PIECE) flush();
-      else turnsEnd ??= setImmediate(flush);
+      if (text.length * WIDEST_UNIT > piece.length - filled) {
+        if (text.length * WIDEST_UNIT > piece.length) return writeBytes(Buffer.from(text));
+        flush();
+      }
+      filled += piece.write(text, filled);
+      turnsEnd ??= setImmediate(flush);
     },
-    writeBytes: (bytes) => {
-      flush();
-      writeNow(bytes);
-    },
-    held: () => waiting.length,
+    writeBytes,
+    held: () => filled,
     drained: () => {
       flush();
       return Promise.resolve();

@@ -8,16 +8,13 @@
 import { stringify } from "csv-stringify/sync";
 import { PORT_STATES } from "../../scan/probe/result.ts";
 import { COLUMN_LIST, type Value } from "../../scan/probe/result-columns.ts";
-import { escapeText } from "../escape.ts";
+import { escapeText, PRINTABLE } from "../escape.ts";
 import type { Reporter, Sink } from "../reporter.ts";
 
 /** RFC 4180 §2: lines end in CRLF. A cell that begins like a formula gets an apostrophe, after OWASP's advice. */
 const FORMAT = { record_delimiter: "\r\n", escape_formulas: true } as const;
 
 const row = (cells: readonly Value[]): string => stringify([cells], FORMAT);
-
-/** Most cells are printable ASCII, which this finds out faster than escapeText. */
-const PRINTABLE = /^[\x20-\x7e]*$/;
 
 function cell(value: Value): Value {
   if (typeof value === "string")

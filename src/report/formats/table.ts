@@ -114,12 +114,13 @@ interface Known {
 }
 
 function evidence(result: PortResult, { verbose, isAnswered, isTarpit }: Known): string {
-  const { reason, responder, late, was, established } = result;
+  const { reason, responder, late, was, established, doubtful } = result;
   const why = verbose && reason === "no-response" ? silence(result, isAnswered) : reason;
   const parts = [responder === undefined ? why : `${why} from ${responder}`];
   if (established !== undefined) parts.push(connection(established));
   if (late) parts.push("late");
   if (was !== undefined) parts.push(`was ${was}`);
+  if (doubtful !== undefined) parts.push("doubtful: window 0 and no options");
   if (isTarpit) parts.push("answers on every port");
   return escapeText(parts.join(", "));
 }
@@ -161,23 +162,18 @@ function headerLine(colors: Colors, targetWidth: number): string {
   return `${colors.bold(cells.join(GAP))}\n`;
 }
 
-function resultLine(
-  colors: Colors,
-  label: string,
-  targetWidth: number,
-  result: PortResult,
-  known: Known,
-): string {
-  const { state, service, rttMs, ttl, tries, late, was } = result;
+/** @param target its cell, as wide as the column */
+function resultLine(colors: Colors, target: string, result: PortResult, known: Known): string {
+  const { state, service, rttMs, ttl, tries, late, was, doubtful } = result;
   const paint = stateColor(colors, state);
   const numbers = [
     (rttMs === null ? NONE : formatRtt(rttMs)).padStart(WIDTHS.rtt),
     String(ttl ?? NONE).padStart(WIDTHS.ttl),
     String(tries).padStart(WIDTHS.tries),
   ];
-  const remarkable = late !== undefined || was !== undefined || known.isTarpit;
+  const remarkable = late !== undefined || was !== undefined || doubtful !== undefined || known.isTarpit;
   const cells = [
-    label + " ".repeat(Math.max(0, targetWidth - displayLength(label))),
+    target,
     paint(state.padEnd(WIDTHS.state)),
     escapeWord(service ?? NONE).padEnd(WIDTHS.service),
     colors.dim(numbers.join(GAP)),
@@ -252,29 +248,32 @@ export function createTableReporter(sink: Sink, options: TableOptions): Reporter
     headed = true;
   }
 
+  /** @returns its cell, after the column has been made as wide as it needs */
   function widen(result: PortResult): string {
     const label = targetLabel(result);
-    targetWidth = Math.min(WIDEST_TARGET, Math.max(targetWidth, displayLength(label)));
-    return label;
+    const length = displayLength(label);
+    targetWidth = Math.min(WIDEST_TARGET, Math.max(targetWidth, length));
+    return label + " ".repeat(Math.max(0, targetWidth - length));
   }
 
   function print(result: PortResult): void {
-    const label = widen(result);
+    const target = widen(result);
     head();
     const known = { verbose, isAnswered, isTarpit: answersAll.has(result.ip) };
-    sink(resultLine(colors, label, targetWidth, result, known));
+    sink(resultLine(colors, target, result, known));
   }
 
-  function printFound(each: Keyed): void {
-    print(each.result);
+  function printFound(result: PortResult): void {
+    print(result);
     if (wanted !== "again") return;
+    const each = keyed(result);
     inOrder &&= last === undefined || compare(last, each) < 0;
     last = each;
-    if (printed !== undefined && printed.push(each.result) > MOST_HELD) printed = undefined;
+    if (printed !== undefined && printed.push(result) > MOST_HELD) printed = undefined;
   }
 
   function printHeld(): void {
-    for (const each of sorted(held ?? [])) printFound(each);
+    for (const { result } of sorted(held ?? [])) printFound(result);
     held = undefined;
   }
 
@@ -320,7 +319,7 @@ export function createTableReporter(sink: Sink, options: TableOptions): Reporter
       else if (order !== undefined) {
         widen(result);
         order.add(ip, port, [result]);
-      } else if (held === undefined) printFound(keyed(result));
+      } else if (held === undefined) printFound(result);
       else if (held.push(result) > MOST_HELD) printHeld();
     },
     fault() {},

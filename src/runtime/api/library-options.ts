@@ -43,6 +43,8 @@ export interface ProbeOptions {
   readonly sourcePort?: number;
   /** TTL or hop limit of the SYNs, 1 to 255; 64 by default. */
   readonly ttl?: number;
+  /** What SYNs offer: what a current Linux kernel's do, the default, or MSS alone. With `complete` always MSS alone. */
+  readonly syn?: "linux" | "minimal";
   /**
    * Finish the handshake with each open port and close it in an orderly way. Needs CAP_NET_ADMIN too: while the run lasts, a
    * routing rule holds the kernel's own RST back. A process that is killed meanwhile leaves it for the next run to remove.
@@ -151,6 +153,7 @@ const OTHERS: Readonly<
   strict: [isFlag, "true or false"],
   seed: [isSeed, "a whole number from 0 to 2^64 - 1, a bigint from 2^53 on"],
   sequential: [isFlag, "true or false"],
+  syn: [isOneOf("linux", "minimal"), "linux or minimal"],
   controls: [isFlag, "true or false"],
   shard: [isShard, `{ index, count }, with index from 1 to count and count up to ${SHARDS[1]}`],
   verify: [isOneOf(...VERIFY), "auto, off or all"],
@@ -241,6 +244,7 @@ export function runOptionsOf(options: ScanOptions, services: Services): RunOptio
     services,
     link: options.link ?? "auto",
     ...(options.controls === undefined ? {} : { controls: options.controls }),
+    ...(options.syn === undefined ? {} : { syn: options.syn }),
     order: {
       seed: seed === undefined ? (BigInt(random(2 ** 32)) << 32n) | BigInt(random(2 ** 32)) : BigInt(seed),
       sequential: options.sequential === true,

@@ -1,14 +1,13 @@
 /**
- * Turns verdicts, which are numbers, into results for people and formats: with names, text, milliseconds.
- *
- * Not here: how each column follows from the verdict (scan/probe/result-columns.ts).
+ * Turns verdicts, which are numbers, into results for people and formats: with names, text, milliseconds. Every result of a run
+ * passes here.
  */
 import { localAddresses } from "../../link/route.ts";
 import type { Established, PortResult, RateChange, RateDecision } from "../../scan/probe/result.ts";
-import { COLUMN_LIST } from "../../scan/probe/result-columns.ts";
 import type { Completion, Verdict } from "../../scan/probe/verdict.ts";
 import type { Services } from "../../scan/targets/services.ts";
-import { formatAddress } from "../../wire/address.ts";
+import { sameWords, storeAddress } from "../../socket/table.ts";
+import { formatAddress, ipv4Text } from "../../wire/address.ts";
 import { wallMs } from "../system/clock.ts";
 
 export interface Naming {
@@ -20,34 +19,49 @@ export interface Naming {
 /** @param timeUs when the verdict fell, in microseconds since the Unix epoch */
 export type ToResult = (verdict: Verdict, timeUs: number, established?: Established) => PortResult;
 
-const MEASURED = COLUMN_LIST.flatMap(({ name, result }) => (result === undefined ? [] : { name, result }));
+const textOf = (words: Uint32Array, family: 4 | 6): string =>
+  family === 4 ? ipv4Text(words[3]) : formatAddress(storeAddress(words, 0, 16));
 
 /** Turns the verdicts of one run into results. */
 export function createNaming({ services, nameOf }: Naming): ToResult {
   const isOwn = createOwnCheck();
   return (verdict, timeUs, established) => {
-    const measured: { -readonly [K in keyof PortResult]?: unknown } = {};
-    for (const { name, result } of MEASURED) {
-      const value = result(verdict);
-      if (value !== undefined) measured[name as keyof PortResult] = value;
-    }
-    const { ip, responder } = measured as PortResult;
-    if (responder !== undefined && isOwn(responder)) {
-      // An ICMP error from this machine: its kernel gave up on finding the neighbour. No packet travelled, so there is no round
-      // trip and no TTL.
-      measured.rttMs = null;
-      measured.ttl = null;
-      delete measured.late;
-    }
-    const host = nameOf(ip, verdict.port);
-    const service = services.nameOf(verdict.port);
-    return {
-      ...(host === undefined ? {} : { host }),
-      ...(measured as PortResult),
-      ...(service === undefined ? {} : { service }),
-      ...(established === undefined ? {} : { established }),
+    const { peer, family, port, state, reason, rttUs, ttl, tries, answered, doubt, was } = verdict;
+    const ip = textOf(peer, family);
+    const host = nameOf(ip, port);
+    const service = services.nameOf(port);
+    const responder =
+      verdict.hasResponder && !sameWords(verdict.responder, 0, peer, 0)
+        ? textOf(verdict.responder, family)
+        : undefined;
+    // An ICMP error from this machine: its kernel gave up on finding the neighbour. No packet travelled, so there is no round
+    // trip and no TTL.
+    const isHere = responder !== undefined && isOwn(responder);
+    // One by one: spreading takes longer than all of this.
+    const result: { -readonly [K in keyof PortResult]: PortResult[K] } = {
+      ip,
+      port,
+      state,
+      reason,
+      rttMs: isHere || Number.isNaN(rttUs) ? null : Math.max(1, Math.round(rttUs)) / 1000,
+      ttl: isHere || ttl === 0 ? null : ttl,
+      tries,
       timeMs: Math.floor(timeUs / 1000),
     };
+    if (answered !== 0) result.answered = answered;
+    if (!Number.isNaN(doubt)) result.doubt = Math.fround(doubt);
+    if (verdict.answersAll) result.answersAll = true;
+    if (host !== undefined) result.host = host;
+    if (responder !== undefined) result.responder = responder;
+    if (service !== undefined) result.service = service;
+    if (verdict.late && !isHere) result.late = true;
+    if (was !== null) result.was = was;
+    if (established !== undefined) result.established = established;
+    if (verdict.connect) result.method = "connect";
+    // Whose handshake could be completed is there, whatever its SYN+ACK looked like.
+    if (verdict.doubtful && (established === undefined || established.ending === "silent"))
+      result.doubtful = "zero-window";
+    return result;
   };
 }
 

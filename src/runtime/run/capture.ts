@@ -23,7 +23,7 @@ import { nowUs, wallMs } from "../system/clock.ts";
 export type CaptureKind = "evidence" | "all";
 
 /** From these a probe follows to the byte. */
-type CapturedOptions = Pick<EngineOptions, "paths" | "seed" | "isnKey">;
+type CapturedOptions = Pick<EngineOptions, "paths" | "seed" | "isnKey" | "synTimestamp">;
 
 export interface Capture {
   /** Sees which packets decide. */
@@ -84,10 +84,12 @@ export function createCapture(
     used += length;
   }
 
-  function captureEngine(engine: Engine, { paths, seed, isnKey }: CapturedOptions): Engine {
+  function captureEngine(engine: Engine, { paths, seed, isnKey, synTimestamp }: CapturedOptions): Engine {
     const isn = createIsnHash(isnKey);
     const { handlePacket, pollVerdict } = engine;
-    const templates = paths.map(({ local, ttl }) => createSynTemplate(local, ttl));
+    const templates = paths.map(({ local, ttl }) =>
+      createSynTemplate(local, ttl, { timestamp: synTimestamp }),
+    );
     const decoder = createReplyDecoder();
     const { reply } = decoder;
     let decoded: Decoded = "foreign";

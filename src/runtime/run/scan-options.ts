@@ -30,6 +30,8 @@ export interface ScanOptions {
   readonly hostTimeoutMs?: number;
   /** Send every probe from this port. */
   readonly sourcePort?: number;
+  /** What SYNs offer: all that a current Linux kernel's do (default), or MSS alone. */
+  readonly syn?: "linux" | "minimal";
   readonly services: Services;
   /** Send control SYNs (scan/hosts/control-probes.ts); true by default. */
   readonly controls?: boolean;
@@ -44,6 +46,10 @@ export interface ScanOptions {
   readonly workers?: number;
   readonly order: Omit<OrderOptions, "worker">;
 }
+
+/** Whether SYNs offer what Linux's do. Not where synprobe goes on from their answers: its own TCP uses MSS alone. */
+export const offersAll = ({ syn, complete }: ScanOptions): boolean =>
+  syn !== "minimal" && complete === undefined;
 
 /** Why a run sends no control SYNs; undefined when it may. */
 export function whyNoControls(options: ScanOptions, ports: PortRange): string | undefined {

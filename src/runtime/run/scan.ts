@@ -18,6 +18,7 @@ import { ISN_KEY_LENGTH } from "../../socket/isn.ts";
 import { partPilots } from "../../socket/ports.ts";
 import { waysOf } from "../plan/paths.ts";
 import type { Plan } from "../plan/plan.ts";
+import { nowUs, wallMs } from "../system/clock.ts";
 import type { HeldPorts } from "../system/port-lease.ts";
 import { createRandom, secret } from "../system/random.ts";
 import { forwards, portShares, probePorts } from "../system/system.ts";
@@ -33,7 +34,7 @@ import {
   type ScanHooks,
   startScan,
 } from "./running-scan.ts";
-import { type ScanOptions, whyNoControls } from "./scan-options.ts";
+import { offersAll, type ScanOptions, whyNoControls } from "./scan-options.ts";
 
 export interface OpenScan {
   readonly means: Means;
@@ -266,6 +267,7 @@ function engineSettings(plan: Plan, options: ScanOptions, { workers, capacity }:
     paths: plan.paths,
     isnKey: secret(ISN_KEY_LENGTH),
     seed: createRandom()(2 ** 31),
+    ...(offersAll(options) ? { synTimestamp: Math.floor(wallMs(nowUs())) >>> 0 } : {}),
     retries: options.retries,
     ...(options.confidence === undefined ? {} : { confidence: options.confidence }),
     ...(options.verify === undefined ? {} : { verify: options.verify }),

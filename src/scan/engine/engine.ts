@@ -49,6 +49,8 @@ export interface EngineOptions extends HostLimitOptions {
   readonly isnKey: Uint8Array;
   /** Any number, fresh for every run: keys the hashes of all tables and the packets' identification. */
   readonly seed: number;
+  /** What SYNs offer (createSynTemplate). */
+  readonly synTimestamp?: number;
   /** Source ports of control probes, disjoint from `ports`; without them none are sent. */
   readonly pilotPorts?: { readonly first: number; readonly last: number };
   /** Destination ports of canaries (hosts/control-schedule.ts); without them no host is found to be a tarpit. */
@@ -215,7 +217,15 @@ export function createEngine(options: EngineOptions): Engine {
     verdictQueue,
   };
   const rows = createRowLifecycle({ ...shared, source });
-  const transmit = createTransmit({ ...shared, rows, localWords, isn, seed, pacer });
+  const transmit = createTransmit({
+    ...shared,
+    rows,
+    localWords,
+    isn,
+    seed,
+    synTimestamp: options.synTimestamp,
+    pacer,
+  });
   const timeouts = createTimeouts({
     ...shared,
     rows,

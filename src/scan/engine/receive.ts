@@ -12,6 +12,7 @@ import { readSegment } from "../../socket/segment.ts";
 import { seqAdd, seqDiff } from "../../socket/sequence.ts";
 import { PROBE_EVENTS, PROBE_STATES } from "../../socket/state.ts";
 import { ADDRESS_WORDS, loadAddress, storeAddress } from "../../socket/table.ts";
+import * as tcp from "../../wire/tcp.ts";
 import type { PathState } from "../congestion/path-state.ts";
 import type { ControlSchedule } from "../hosts/control-schedule.ts";
 import type { RstLimited } from "../hosts/rst-limited.ts";
@@ -99,6 +100,8 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     }
     const host = learn(row, attempt, kind, nowUs, ageUs);
     if (kind === "syn-ack") {
+      verdict.doubtful =
+        tcp.window(b, reply.segmentAt) === 0 && tcp.headerLength(b, reply.segmentAt) === tcp.HEADER_LENGTH;
       if (keepHandshakes) verdict.handshake = handshakeOf(row, attempt, b);
       // A copy of it waits until the host is judged.
       if (controlSchedule.checkTarpit(host, row, verdict)) return;

@@ -170,6 +170,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     verdict.late = false;
     verdict.doubt = Number.NaN;
     verdict.answersAll = false;
+    verdict.doubtful = false;
     verdict.was = isFirst ? null : portState(before);
     verdict.handshake = undefined;
     if (!isFirst) tally.remove(row, before);

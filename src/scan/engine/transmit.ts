@@ -50,6 +50,7 @@ export interface TransmitOptions {
   readonly ports: SourcePorts;
   readonly isn: IsnHash;
   readonly seed: number;
+  readonly synTimestamp: number | undefined;
   readonly counts: EngineCounters;
   readonly inFlight: InFlight;
   readonly pathState: PathState;
@@ -87,7 +88,9 @@ export function createTransmit(options: TransmitOptions): Transmit {
   } = options;
   const { table, timers, hostOf, apart, spread, columnOf } = inFlight;
   const { controlProbes } = controlSchedule;
-  const templates = paths.map((path) => createSynTemplate(path.local, path.ttl));
+  const templates = paths.map((path) =>
+    createSynTemplate(path.local, path.ttl, { timestamp: options.synTimestamp }),
+  );
   /** By token, what each packet of the current round is: a row, or below 0 the slot of a control probe. */
   const tokens = new Int32Array(MAX_TOKENS);
   let abandoned = false;

@@ -180,7 +180,7 @@ export function createWalk({ target, local, rate, sourcePorts, random }: WalkOpt
     next.sentUs = nowUs;
     lastPolled = next;
     const mark = markOf(next.ttl, next.attempt);
-    const template = createSynTemplate(local, next.ttl, WINDOW + mark);
+    const template = createSynTemplate(local, next.ttl, { window: WINDOW + mark });
     template.write(out, at, peer, 0, next.flow.sourcePort, next.flow.port, next.flow.iss, mark);
     return template.length;
   }

@@ -1,13 +1,12 @@
 /**
- * The columns of a result, in one table. Made from it: results (runtime/results/to-result.ts), records (result-record.ts), NDJSON, its
- * schema and CSV (report/formats/), and the NDJSON reader (report/read/).
+ * The columns of a result, in one table. Made from it: records (result-record.ts), NDJSON, its schema and CSV
+ * (report/formats/), and the NDJSON reader (report/read/).
  *
  * To add a column: a row here and a property of PortResult (result.ts). If the engine measures it, a property of Verdict
- * (verdict.ts) too. Not here: how a value is computed.
+ * (verdict.ts) and a line of runtime/results/to-result.ts too. Not here: how a value is computed.
  * Tested by test/scan/probe/result-record.test.ts.
  */
-import { ADDRESS_WORDS, sameWords, storeAddress } from "../../socket/table.ts";
-import { formatAddress } from "../../wire/address.ts";
+import { ADDRESS_WORDS } from "../../socket/table.ts";
 import { putU16, putU32, u16, u32 } from "../../wire/bytes.ts";
 import { putReason, reasonAt, stateCode, stateOf, unreadable } from "./record-codes.ts";
 import { ENDINGS, type PortResult } from "./result.ts";
@@ -26,15 +25,13 @@ export interface RecordPlace {
   take(b: Uint8Array, at: number, verdict: VerdictDraft): void;
 }
 
-export interface Column<T = unknown> {
+export interface Column {
   /** Its name in NDJSON and CSV. */
   readonly key: string;
   /** Its values as JSON Schema, with a description. A `$ref` is to the definitions of ndjson.schema.json. */
   readonly schema: Readonly<Record<string, unknown>>;
   /** In every line; other columns are only where they are known. */
   readonly required?: true;
-  /** The value in a result, from the verdict; undefined to leave it out. The other columns' values come from to-result.ts. */
-  readonly result?: (verdict: Verdict) => T;
   /** The value in a line of output; undefined to leave it out. */
   readonly line: (result: PortResult) => Value;
   readonly record?: RecordPlace;
@@ -43,9 +40,12 @@ export interface Column<T = unknown> {
 }
 
 /** By name in a PortResult; the properties of `established` are columns of their own. */
-type Columns = {
-  readonly [K in keyof Omit<Required<PortResult>, "established">]: Column<PortResult[K] | undefined>;
-} & Readonly<Record<"proto" | "establishedMs" | "ending" | "banner", Column>>;
+type Columns = Readonly<
+  Record<
+    keyof Omit<Required<PortResult>, "established"> | "proto" | "establishedMs" | "ending" | "banner",
+    Column
+  >
+>;
 
 /** Where the marks are in a record. */
 export const MARKS = 54;
@@ -58,6 +58,7 @@ const RESPONDED = 0x0040;
 const HAS_TTL = 0x0080;
 const ANSWERS_ALL = 0x0100;
 const CONNECT = 0x0200;
+const DOUBTFUL = 0x0400;
 
 const mark = (b: Uint8Array, at: number, bits: number): void =>
   putU16(b, at + MARKS, u16(b, at + MARKS) | bits);
@@ -75,8 +76,6 @@ const BINARY32 = new Float32Array(1);
 const BITS = new Uint32Array(BINARY32.buffer);
 const SMALLEST_32 = 2 ** -149;
 
-const addressOf = (words: Uint32Array, family: 4 | 6): string =>
-  formatAddress(storeAddress(words, 0, family === 4 ? 4 : 16));
 const toThousandths = (ms: number): number => Math.round(ms * 1000) / 1000;
 const anyTime: readonly [number, number] = [0, Number.MAX_VALUE];
 
@@ -98,7 +97,6 @@ export const COLUMNS = {
     key: "ip",
     schema: { type: "string", description: "The address probed: IPv4, or IPv6 as RFC 5952 writes it." },
     required: true,
-    result: ({ peer, family }) => addressOf(peer, family),
     line: ({ ip }) => ip,
     record: {
       bytes: [16, 16],
@@ -117,7 +115,6 @@ export const COLUMNS = {
     key: "port",
     schema: { type: "integer", minimum: 1, maximum: 65_535 },
     required: true,
-    result: ({ port }) => port,
     line: ({ port }) => port,
     record: {
       bytes: [52, 2],
@@ -137,7 +134,6 @@ export const COLUMNS = {
     key: "state",
     schema: { $ref: "#/$defs/state" },
     required: true,
-    result: ({ state }) => state,
     line: ({ state }) => state,
     record: {
       marks: STATE_BITS,
@@ -151,7 +147,6 @@ export const COLUMNS = {
     key: "reason",
     schema: { $ref: "#/$defs/reason" },
     required: true,
-    result: ({ reason }) => reason,
     line: ({ reason }) => reason,
     record: {
       // A probe that could not be sent has no responder: the errno name takes its bytes.
@@ -171,7 +166,6 @@ export const COLUMNS = {
         "Round trip of the try that was answered, in milliseconds; null when none was, or nobody can tell which.",
     },
     required: true,
-    result: ({ rttUs }) => (Number.isNaN(rttUs) ? null : Math.max(1, Math.round(rttUs)) / 1000),
     line: ({ rttMs }) => (rttMs === null ? null : toThousandths(rttMs)),
     record: {
       // Whole microseconds, 1 or more; 0 for none.
@@ -194,7 +188,6 @@ export const COLUMNS = {
       description: "TTL or hop limit of the answer.",
     },
     required: true,
-    result: ({ ttl }) => (ttl === 0 ? null : ttl),
     line: ({ ttl }) => ttl,
     record: {
       bytes: [58, 1],
@@ -218,7 +211,6 @@ export const COLUMNS = {
       description: "SYNs sent; 0 when not even the first could be.",
     },
     required: true,
-    result: ({ tries }) => tries,
     line: ({ tries }) => tries,
     record: {
       bytes: [59, 1],
@@ -239,7 +231,6 @@ export const COLUMNS = {
       maximum: 31,
       description: "Which of them was answered, from 1.",
     },
-    result: ({ answered }) => (answered === 0 ? undefined : answered),
     line: ({ answered }) => answered,
     record: {
       bytes: [56, 1],
@@ -258,7 +249,6 @@ export const COLUMNS = {
       description:
         "For no-response: the chance that the port did answer, and every SYN or every answer was lost.",
     },
-    result: ({ doubt }) => (Number.isNaN(doubt) ? undefined : Math.fround(doubt)),
     line: ({ doubt }) => (doubt === undefined ? undefined : Number(doubt.toPrecision(3))),
     record: {
       // Binary32; 0 for none.
@@ -282,7 +272,6 @@ export const COLUMNS = {
       const: true,
       description: "The host answers SYN-ACK on every port: a tarpit or a middlebox.",
     },
-    result: ({ answersAll }) => (answersAll ? true : undefined),
     line: ({ answersAll }) => answersAll,
     record: {
       marks: ANSWERS_ALL,
@@ -307,8 +296,6 @@ export const COLUMNS = {
       type: "string",
       description: "Sender of the ICMP message that decided, when it is not the target.",
     },
-    result: ({ peer, family, responder, hasResponder }) =>
-      hasResponder && !sameWords(responder, 0, peer, 0) ? addressOf(responder, family) : undefined,
     line: ({ responder }) => responder,
     record: {
       bytes: [RESPONDER, 16],
@@ -334,7 +321,6 @@ export const COLUMNS = {
   late: {
     key: "late",
     schema: { const: true, description: "The answer came after the deadline of its try." },
-    result: ({ late }) => (late ? true : undefined),
     line: ({ late }) => late,
     record: {
       marks: LATE,
@@ -350,7 +336,6 @@ export const COLUMNS = {
   was: {
     key: "was",
     schema: { $ref: "#/$defs/state", description: "The state that this line corrects." },
-    result: ({ was }) => was ?? undefined,
     line: ({ was }) => was,
     record: {
       marks: STATE_BITS << WAS_SHIFT,
@@ -404,7 +389,6 @@ export const COLUMNS = {
       description:
         "The kernel did the handshake (--link connect): the round trip is connect's, and there is no TTL.",
     },
-    result: ({ connect }) => (connect ? "connect" : undefined),
     line: ({ method }) => method,
     record: {
       marks: CONNECT,
@@ -416,6 +400,24 @@ export const COLUMNS = {
       },
     },
     read: "text",
+  },
+  doubtful: {
+    key: "doubtful",
+    schema: {
+      const: "zero-window",
+      description:
+        "Why an open port may be none: its SYN-ACK had window 0 and no options, as forged ones do, and no handshake was completed.",
+    },
+    line: ({ doubtful }) => doubtful,
+    record: {
+      marks: DOUBTFUL,
+      put: (b, at, { doubtful }) => {
+        if (doubtful) mark(b, at, DOUBTFUL);
+      },
+      take: (b, at, verdict) => {
+        verdict.doubtful = isMarked(b, at, DOUBTFUL);
+      },
+    },
   },
 } satisfies Columns;
 

@@ -19,6 +19,7 @@
  *                                                                      0x0080 there is a TTL
  *                                                                      0x0100 the host answers SYN-ACK on any port
  *                                                                      0x0200 the kernel did the handshake
+ *                                                                      0x0400 a SYN+ACK that may be forged
  *   A  the try that was answered, from 1; 0 when none was, or it is ambiguous
  *   R  reason: see record-codes.ts; 255 for send-*, with the errno name in ASCII in the responder's place
  *   T  TTL             S  tries

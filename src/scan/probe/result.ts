@@ -83,6 +83,8 @@ export interface PortResult {
   readonly doubt?: number;
   /** The host answers SYN-ACK on any port, even on unused ones: a tarpit or a middlebox, not a service. */
   readonly answersAll?: true;
+  /** Why an open port may be none: its SYN-ACK had window 0 and no options, as forged ones do. Absent when a handshake was completed. */
+  readonly doubtful?: "zero-window";
   /** `connect`: the kernel did the handshake. The round trip is connect's, and there is no TTL. Absent for a SYN of synprobe's own. */
   readonly method?: "connect";
   /** Sender of the deciding ICMP message, when it is not the target itself. */

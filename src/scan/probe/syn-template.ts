@@ -3,7 +3,8 @@
  * checksums change.
  *
  * The template holds the one's-complement sum of everything that stays the same (RFC 1071 §2: addition is associative), and each
- * probe adds its own words. MSS is always announced, because some hosts ignore a SYN without options.
+ * probe adds its own words. It offers what a current Linux kernel's SYN does, as some hosts and middleboxes answer nothing less
+ * (zmap#855: 1.331 % of addresses where 1.328 % answer MSS alone), or MSS alone.
  *
  * Not here: when a probe is sent (engine/transmit.ts).
  */
@@ -18,8 +19,11 @@ import { emitOptions, optionsLength, type TcpOption } from "../../wire/tcp-optio
 
 /** MSS announced: what an Ethernet path holds (RFC 9293 §3.7.1), for IPv4 and IPv6. */
 export const MSS = { 4: 1460, 6: 1440 } as const;
-/** Receive window announced, in bytes. */
+/** Receive window announced with MSS alone, in bytes, and Linux's over Ethernet. */
 export const WINDOW = 1024;
+const WINDOW_OF_LINUX = { 4: 64_240, 6: 64_800 } as const;
+/** Linux's, for the usual limit of a receive buffer, 6 MiB. */
+const WINDOW_SCALE = 7;
 
 export interface SynTemplate {
   /** Length of every probe in bytes. */
@@ -48,17 +52,32 @@ export interface SynTemplate {
 export const identificationOf = (sequence: number, seed: number): number =>
   (Math.imul(sequence ^ seed, 0x9e3779b1) >>> 16) & 0xffff;
 
-/**
- * @param ttl TTL or hop limit, 1 to 255
- * @param window announced receive window, in bytes
- */
-export function createSynTemplate(local: Address, ttl: number, window = WINDOW): SynTemplate {
-  return local.length === 4 ? createTemplate4(local, ttl, window) : createTemplate6(local, ttl, window);
+/** What a SYN offers: MSS alone, unless there is a time stamp. */
+export interface SynOffer {
+  /** 32 bits: offers all that Linux does, in its order, with this as the clock's value (RFC 7323 §3.2), the same in every probe. */
+  readonly timestamp?: number | undefined;
+  /** Announced receive window, in bytes; by default 1,024, or Linux's. */
+  readonly window?: number;
+}
+
+/** @param ttl TTL or hop limit, 1 to 255 */
+export function createSynTemplate(local: Address, ttl: number, offer: SynOffer = {}): SynTemplate {
+  return local.length === 4 ? createTemplate4(local, ttl, offer) : createTemplate6(local, ttl, offer);
 }
 
 /** Writes the TCP header of a template: everything but ports, sequence number and checksum. @returns its length */
-function emitTcp(frame: Uint8Array, at: number, family: 4 | 6, window: number): number {
-  const options: readonly TcpOption[] = [{ kind: "mss", value: MSS[family] }];
+function emitTcp(frame: Uint8Array, at: number, family: 4 | 6, { timestamp, window }: SynOffer): number {
+  const mss: TcpOption = { kind: "mss", value: MSS[family] };
+  const options: readonly TcpOption[] =
+    timestamp === undefined
+      ? [mss]
+      : [
+          mss,
+          { kind: "sack-permitted" },
+          { kind: "timestamps", value: timestamp, echo: 0 },
+          { kind: "nop" },
+          { kind: "window-scale", shift: WINDOW_SCALE },
+        ];
   const raw = new Uint8Array(optionsLength(options));
   emitOptions(raw, 0, options);
   return tcp.emit(frame, at, {
@@ -67,7 +86,7 @@ function emitTcp(frame: Uint8Array, at: number, family: 4 | 6, window: number): 
     sequence: 0,
     acknowledgement: 0,
     flags: tcp.FLAGS.SYN,
-    window,
+    window: window ?? (timestamp === undefined ? WINDOW : WINDOW_OF_LINUX[family]),
     urgentPointer: 0,
     checksum: 0,
     options: raw,
@@ -75,10 +94,10 @@ function emitTcp(frame: Uint8Array, at: number, family: 4 | 6, window: number): 
   });
 }
 
-function createTemplate4(local: Address, ttl: number, window: number): SynTemplate {
+function createTemplate4(local: Address, ttl: number, offer: SynOffer): SynTemplate {
   const frame = new Uint8Array(64);
   const segment = ipv4.HEADER_LENGTH;
-  const length = segment + emitTcp(frame, segment, 4, window);
+  const length = segment + emitTcp(frame, segment, 4, offer);
   ipv4.emit(frame, 0, {
     tos: 0,
     identification: 0,
@@ -114,10 +133,10 @@ function createTemplate4(local: Address, ttl: number, window: number): SynTempla
   };
 }
 
-function createTemplate6(local: Address, hopLimit: number, window: number): SynTemplate {
+function createTemplate6(local: Address, hopLimit: number, offer: SynOffer): SynTemplate {
   const frame = new Uint8Array(64 + 24);
   const segment = ipv6.HEADER_LENGTH;
-  const segmentLength = emitTcp(frame, segment, 6, window);
+  const segmentLength = emitTcp(frame, segment, 6, offer);
   const length = segment + segmentLength;
   ipv6.emit(frame, 0, {
     trafficClass: 0,

@@ -37,6 +37,8 @@ export interface Verdict {
   readonly doubt: number;
   /** The host answers SYN-ACK on any port. */
   readonly answersAll: boolean;
+  /** An open port's SYN+ACK had window 0 and no options, as nobody's TCP sends it: forged, perhaps. */
+  readonly doubtful: boolean;
   /** The kernel did the handshake, by connect: its answer has no TTL, and its round trip is connect's. */
   readonly connect: boolean;
   /** The state that this verdict corrects. */
@@ -88,6 +90,7 @@ export const newVerdict = (): VerdictDraft => ({
   late: false,
   doubt: 0.5,
   answersAll: false,
+  doubtful: false,
   connect: false,
   was: null,
   atUs: 0.5,

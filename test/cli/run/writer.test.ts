@@ -56,6 +56,20 @@ describe("a writer", () => {
     expect(readFileSync(path, "utf8")).toBe(text);
   });
 
+  it("to a file keeps the order of text of any length and any script, and of bytes", async () => {
+    const path = join(folder, "file");
+    fd = openSync(path, "w");
+    const writer = createWriter(fd, fail);
+    const texts = [1, 21_845, 21_846, 3, 65_536, 43_690, 2].map((length, i) => "aé€"[i % 3].repeat(length));
+    for (const text of texts) {
+      writer.write(text);
+      writer.writeBytes(Uint8Array.of(0x0a));
+      writer.write(text);
+    }
+    await writer.drained();
+    expect(readFileSync(path, "utf8")).toBe(texts.map((text) => `${text}\n${text}`).join(""));
+  });
+
   it("to a stream says what it holds, and joins a megabyte at most", async () => {
     const path = join(folder, "fifo");
     spawnSync("mkfifo", [path]);

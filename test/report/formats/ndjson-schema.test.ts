@@ -97,9 +97,10 @@ describe("ndjson.schema.json", () => {
 
   test("takes every kind of line", () => {
     const results = [open, closed, prohibited, silent, tarpit, corrected, full];
+    const doubtful = { ...open, doubtful: "zero-window" as const };
     const unsent = { ...silent, tries: 0, reason: "send-eperm" as const };
     expect(
-      schemaErrors(written(createNdjsonReporter, [...results, unsent], fullSummary, run, progress)),
+      schemaErrors(written(createNdjsonReporter, [...results, unsent, doubtful], fullSummary, run, progress)),
     ).toEqual([]);
     const { rate: _rate, loss: _loss, ...early } = progress;
     const path = { rate: 1, loss: { round: 0 }, missedOpen: { expected: 0, low: 0, high: 0 } };

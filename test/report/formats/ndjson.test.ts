@@ -1,7 +1,9 @@
 /** NDJSON: one line a verdict, as it falls; any text and number comes back as it was. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { createNdjsonReporter } from "../../../src/report/formats/ndjson.ts";
+import { createNdjsonReporter, jsonLine, resultLine } from "../../../src/report/formats/ndjson.ts";
+import { ENDINGS, PORT_STATES, type PortResult } from "../../../src/scan/probe/result.ts";
+import { COLUMN_LIST } from "../../../src/scan/probe/result-columns.ts";
 import { hostileNames, open, silent, written } from "../samples.ts";
 
 const lines = (text: string) => text.split("\n").slice(0, -1);
@@ -47,6 +49,46 @@ describe("NDJSON", () => {
         expect(read).toMatchObject({ port: fields.port, ttl: fields.ttl, tries: fields.tries });
         if (fields.rttMs === null) expect(read.rtt_ms).toBeNull();
         else expect(Math.abs(read.rtt_ms - fields.rttMs)).toBeLessThanOrEqual(0.0005 + 1e-9);
+      }),
+    );
+  });
+
+  test("writes what the column table says, whatever is known of a port", () => {
+    const text = fc.string({ unit: "binary", maxLength: 12 });
+    const word = fc.constantFrom("198.18.0.1", "2001:db8::1");
+    const some = <T>(values: fc.Arbitrary<T>) => fc.option(values, { nil: undefined });
+    const results = fc.record({
+      ip: word,
+      port: fc.integer({ min: 1, max: 65_535 }),
+      state: fc.constantFrom(...PORT_STATES),
+      reason: fc.constantFrom("syn-ack", "reset", "send-eperm"),
+      rttMs: fc.option(fc.double({ min: 0.001, max: 1e5, noNaN: true })),
+      ttl: fc.option(fc.integer({ min: 1, max: 255 })),
+      tries: fc.nat(31),
+      answered: some(fc.nat(31)),
+      doubt: some(fc.double({ min: 0, max: 1, noNaN: true })),
+      answersAll: some(fc.constant(true)),
+      host: some(text),
+      responder: some(word),
+      service: some(text),
+      late: some(fc.constant(true)),
+      was: some(fc.constantFrom(...PORT_STATES)),
+      established: some(
+        fc.record({
+          ms: fc.double({ min: 0, max: 1e5, noNaN: true }),
+          ending: fc.constantFrom(...ENDINGS),
+          banner: some(text),
+        }),
+      ),
+      method: some(fc.constant("connect")),
+      doubtful: some(fc.constant("zero-window")),
+      timeMs: fc.integer({ min: 0, max: 4e12 }),
+    } satisfies Record<keyof PortResult, unknown>);
+    fc.assert(
+      fc.property(results, (each) => {
+        const result = each as PortResult;
+        const columns = COLUMN_LIST.map(({ key, line }) => [key, line(result)]);
+        expect(resultLine(result)).toBe(jsonLine({ type: "result", ...Object.fromEntries(columns) }));
       }),
     );
   });

@@ -195,6 +195,11 @@ describe("the table", () => {
     expect(first).toMatch(/^scanme\.example:22 \(192\.0\.2\.10\) {2}open/);
   });
 
+  test("an open port that may be none says why", () => {
+    const text = written(table(), [{ ...open, doubtful: "zero-window" }]);
+    expect(text).toMatch(/ syn-ack, doubtful: window 0 and no options$/m);
+  });
+
   test("a host that answers on every port is one sentence, however many ports it has", () => {
     const ports = Array.from({ length: 1234 }, (_, i) => ({ ...tarpit, port: i + 1 }));
     const text = written(table(), [open, ...ports, { ...tarpit, ip: "192.0.2.31", host: "a\x1b" }]);

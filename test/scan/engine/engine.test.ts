@@ -53,6 +53,22 @@ describe("evidence", () => {
   );
 
   it.each([
+    ["window 0 and no options", { window: 0 }, true],
+    ["window 0 and an option", { window: 0, mss: 1460 }, false],
+    ["a window and no options", { window: 1 }, false],
+  ])("a SYN+ACK with %s opens the port; whether that is doubtful", (_what, fields, doubtful) => {
+    const { engine, probe, iss } = afterFirstSyn();
+    deliver(engine, segmentTo(probe, { flags: SYN | ACK, acknowledgement: (iss + 1) >>> 0, ...fields }));
+    expect(drainVerdicts(engine)).toMatchObject([{ state: "open", reason: "syn-ack", doubtful }]);
+  });
+
+  it("a reset with window 0 is as resets are", () => {
+    const { engine, probe, iss } = afterFirstSyn();
+    deliver(engine, segmentTo(probe, { flags: RST | ACK, acknowledgement: (iss + 1) >>> 0, window: 0 }));
+    expect(drainVerdicts(engine)).toMatchObject([{ state: "closed", doubtful: false }]);
+  });
+
+  it.each([
     [3, 0, "net-unreach"],
     [3, 1, "host-unreach"],
     [3, 2, "proto-unreach"],

@@ -159,6 +159,7 @@ const anyVerdict: fc.Arbitrary<Verdict> = fc
         fc.float({ min: Math.fround(2 ** -149), max: 1, noNaN: true }),
       ),
       answersAll: fc.boolean(),
+      doubtful: fc.boolean(),
       was: fc.option(fc.constantFrom(...PORT_STATES)),
     }),
   })

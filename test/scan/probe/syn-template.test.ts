@@ -9,6 +9,7 @@ import * as ipv6 from "../../../src/wire/ipv6.ts";
 import { PROTOCOL } from "../../../src/wire/protocol.ts";
 import * as tcp from "../../../src/wire/tcp.ts";
 import { parseOptions } from "../../../src/wire/tcp-options.ts";
+import { golden } from "../../golden/golden.ts";
 
 const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
 const port = fc.integer({ min: 1, max: 65_535 });
@@ -91,4 +92,30 @@ describe("the probe", () => {
       }),
     );
   });
+
+  it.each([4, 6] as const)(
+    "with a time stamp offers over IPv%i what a Linux kernel does, as it does",
+    (family) => {
+      const ip = family === 4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH;
+      const optionsOf = (b: Uint8Array) => parseOptions(b, ip + tcp.HEADER_LENGTH, b.length).options;
+      const kernels = golden(`syn.ipv${family}`);
+      const template = createSynTemplate(new Uint8Array(family === 4 ? 4 : 16), 64, {
+        timestamp: 0xfedc_ba98,
+      });
+      const out = new Uint8Array(template.length);
+      template.write(out, 0, Uint32Array.of(0, 0, 0, 1), 0, 1, 2, 3, 4);
+      expect(out).toHaveLength(kernels.length);
+      expect(tcp.window(out, ip)).toBe(tcp.window(kernels, ip));
+      // That kernel's clock, and its shift, which follows from the memory that it may take for a socket (net.ipv4.tcp_rmem).
+      const ours = { timestamps: { value: 0xfedc_ba98 }, "window-scale": { shift: 7 } };
+      expect(optionsOf(out)).toEqual(
+        optionsOf(kernels).map((option) => ({ ...option, ...ours[option.kind as keyof typeof ours] })),
+      );
+      const pseudo =
+        family === 4
+          ? pseudoSum4(out, ipv4.SOURCE, ipv4.DESTINATION, PROTOCOL.TCP, out.length - ip)
+          : pseudoSum6(out, ipv6.SOURCE, ipv6.DESTINATION, PROTOCOL.TCP, out.length - ip);
+      expect(tcp.verifyChecksum(out, ip, out.length, pseudo)).toBe("good");
+    },
+  );
 });
