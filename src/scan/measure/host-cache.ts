@@ -10,6 +10,8 @@ import { ADDRESS_WORDS, hashAddress, sameWords } from "../../socket/table.ts";
 export interface HostCache {
   /** The entry of this address; a new one if it has none. */
   entryOf(words: Uint32Array, at: number, nowUs: number): number;
+  /** Brings the entries of `count` addresses, from `words[0]` on, into the processor's caches, as far as they have any: at most MOST_TOUCHED. */
+  touch(words: Uint32Array, count: number): void;
   /** Whether the entry is still this address's. */
   holds(entry: number, words: Uint32Array, at: number): boolean;
   /** Entries are numbers below this. */
@@ -70,6 +72,11 @@ const FIELDS = {
   prefix: 15,
 } as const;
 
+/** The C library puts 16 bytes before large memory, which begins with a page: with these the first entry begins with a cache line. */
+const LINE_OFFSET = 48;
+/** Addresses that are touched at once at most. */
+export const MOST_TOUCHED = 64;
+
 const MIN_PLACES = 1024;
 const MAX_ENTRIES = 1 << 17;
 const ENTRY_MASK = 2 * MAX_ENTRIES - 1;
@@ -93,10 +100,13 @@ export function createHostCache(maxHosts: number, seed: number, minPlaces = MIN_
   /** Entries from here on have never been used. */
   let fresh = 0;
   // Room for the views, each of which begins a few words further on.
-  const memory = new ArrayBuffer(4 * (end + ENTRY_WORDS));
-  const keys = new Uint32Array(memory);
-  const integers = (field: number): Uint32Array => new Uint32Array(memory, 4 * field);
-  const reals = (field: number): Float32Array => new Float32Array(memory, 4 * field);
+  const memory = new ArrayBuffer(4 * (end + 2 * ENTRY_WORDS));
+  const keys = new Uint32Array(memory, LINE_OFFSET);
+  const integers = (field: number): Uint32Array => new Uint32Array(memory, LINE_OFFSET + 4 * field);
+  const reals = (field: number): Float32Array => new Float32Array(memory, LINE_OFFSET + 4 * field);
+  const hashes = new Int32Array(MOST_TOUCHED);
+  /** What was read: nobody needs it, but V8 would leave reads out that lead nowhere. */
+  const touched = new Int32Array(1);
   /** When each was last asked for, in milliseconds. */
   const used = reals(FIELDS.used);
   const firstMs = reals(FIELDS.firstMs);
@@ -158,6 +168,22 @@ export function createHostCache(maxHosts: number, seed: number, minPlaces = MIN_
       for (let i = 0; i < ADDRESS_WORDS; i++) keys[entry + i] = words[at + i];
       used[entry] = nowUs / 1000;
       return entry;
+    },
+    touch: (words, count) => {
+      // Each loop's loads depend on no other of it, so that the processor waits for all of them at once.
+      let sum = 0;
+      for (let i = 0; i < count; i++) {
+        hashes[i] = hashAddress(seed, words, i * ADDRESS_WORDS);
+        sum += places[(hashes[i] & (sets - 1)) * WAYS];
+      }
+      for (let i = 0; i < count; i++) {
+        const set = (hashes[i] & (sets - 1)) * WAYS;
+        const tag = hashes[i] & ~ENTRY_MASK;
+        let place = set;
+        while (place < set + WAYS - 1 && (places[place] & ~ENTRY_MASK) !== tag) place++;
+        sum += keys[Math.max(0, entryAt(place))];
+      }
+      touched[0] = sum;
     },
     holds: (entry, words, at) => sameWords(keys, entry, words, at),
     srtt: reals(FIELDS.srtt),
