@@ -149,6 +149,7 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
   let freeCount = 0;
   let fresh = 0;
   const younger = new Int32Array(capacity);
+  const hashOf = new Int32Array(capacity);
   const answeredRows: Lingering = { oldest: NONE, youngest: NONE, length: 0 };
   const silentRows: Lingering = { oldest: NONE, youngest: NONE, length: 0 };
 
@@ -182,8 +183,8 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
   };
 
   const remove = (row: number): void => {
-    const at = row * ADDRESS_WORDS;
-    let hole = slotOf(hash(peer, at, peerPort[row]), peer, at, peerPort[row]);
+    let hole = hashOf[row] & mask;
+    while (index[2 * hole] !== row + 1) hole = (hole + 1) & mask;
     // Backward shift: move up every later entry of the cluster that may fill the hole.
     for (let slot = (hole + 1) & mask; index[2 * slot] !== NONE; slot = (slot + 1) & mask) {
       const distance = (slot - index[2 * slot + 1]) & mask;
@@ -234,6 +235,7 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
       }
       index[2 * slot] = row + 1;
       index[2 * slot + 1] = h;
+      hashOf[row] = h;
       for (let i = 0; i < ADDRESS_WORDS; i++) peer[row * ADDRESS_WORDS + i] = words[at + i];
       peerPort[row] = port;
       state[row] = PROBE_STATES.synSent satisfies ProbeState;

@@ -324,13 +324,12 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
     else if (errno !== undefined) {
       rows.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
     } else {
-      const mayWithhold = reckonDoubt(row, true, true);
-      doubts[0] = doubt[0];
-      if (mayWithhold) reckonDoubt(row, false, true);
-      if (!pathState.hasAnswers()) {
-        // Nothing at all has answered: the path may be dead.
-        doubts.fill(1);
-      } else {
+      // Where nothing at all has answered, the path may be dead.
+      if (!pathState.hasAnswers()) doubts.fill(1);
+      else {
+        const mayWithhold = reckonDoubt(row, true, true);
+        doubts[0] = doubt[0];
+        if (mayWithhold) reckonDoubt(row, false, true);
         doubts[1] = doubt[0];
         doubts[2] = doubt[1];
       }
