@@ -11,7 +11,7 @@ import type { PathState } from "../congestion/path-state.ts";
 import { type ControlSchedule, SILENCE } from "../hosts/control-schedule.ts";
 import type { HostLimits } from "../hosts/host-limits.ts";
 import type { RstLimited } from "../hosts/rst-limited.ts";
-import { MARKS } from "../measure/host-cache.ts";
+import { MARKS, MOST_TOUCHED } from "../measure/host-cache.ts";
 import { FEWEST_TRIES } from "../measure/loss.ts";
 import { type InFlight, SPREAD_SAMPLED } from "../probe/in-flight.ts";
 import type { RowLifecycle } from "./row-lifecycle.ts";
@@ -86,13 +86,18 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
   let isIdle = false;
   let heldLookUs = 0;
   const doubts = new Float64Array(3);
+  const upcoming = new Int32Array(MOST_TOUCHED);
+  /** Nobody needs it, but V8 would leave reads out that lead nowhere. */
+  const marksRead = new Int32Array(1);
   /** Until when a sample is tried again before the last are decided; how many rows were sampled before that. */
   let sampleUntilUs = Number.NaN;
   let early = 0;
 
   function expire(nowUs: number): void {
     isIdle = !retransmitQueue.any() && !rows.mayStart();
+    let touched = 0;
     for (let row = timers.expire(nowUs); row >= 0; row = timers.expire(nowUs)) {
+      touched = touched > 0 ? touched - 1 : touchHosts();
       if (table.state[row] !== PROBE_STATES.synSent) {
         verification.expire(row, nowUs);
         continue;
@@ -132,6 +137,15 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
     }
     letGo(nowUs);
     verification.proceed(nowUs);
+  }
+
+  /** Fetches what is known of the hosts of the next rows into the processor's caches, all at once. @returns of how many */
+  function touchHosts(): number {
+    const count = timers.peek(upcoming);
+    let sum = 0;
+    for (let i = 0; i < count; i++) sum += hosts.marks[hostOf[upcoming[i]]];
+    marksRead[0] = sum;
+    return count;
   }
 
   /** Something has been lost: whether losses come in bursts shows later, and may ask for later tries. */
