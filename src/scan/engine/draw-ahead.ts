@@ -5,28 +5,33 @@
  * Not here: when a pair is started (row-lifecycle.ts).
  * Tested by test/scan/engine/draw-ahead.test.ts.
  */
-import { ADDRESS_WORDS } from "../../socket/table.ts";
-import { MOST_TOUCHED } from "../measure/host-cache.ts";
+import { ADDRESS_WORDS, type SocketTable } from "../../socket/table.ts";
+import { type HostCache, MOST_TOUCHED } from "../measure/host-cache.ts";
 import type { Probe, ProbeSource } from "../targets/probe-source.ts";
 
 export interface DrawAhead {
   /** Fills `probe` with the next pair; false when there is none. */
   next(probe: Probe): boolean;
+  /** Of the pair that came out last: its peer's hash in the table; and where its host's entry in the host cache is likely to be, below 0 for nowhere. */
+  hash(): number;
+  likelyHost(): number;
   /** The lowest position of a pair that has been drawn and not come out; Infinity when there is none. */
   lowestPosition(): number;
 }
 
 const BATCH = MOST_TOUCHED;
 
-/** @param touch brings what is known of the hosts of `count` addresses, from `words[0]` on, into the processor's caches */
 export function createDrawAhead(
   source: ProbeSource,
-  touch: (words: Uint32Array, count: number) => void,
+  hosts: Pick<HostCache, "touch">,
+  table: Pick<SocketTable, "touch">,
 ): DrawAhead {
   const words = new Uint32Array(BATCH * ADDRESS_WORDS);
   const ports = new Uint16Array(BATCH);
   const paths = new Uint16Array(BATCH);
   const positions = new Float64Array(BATCH);
+  const likely = new Int32Array(BATCH);
+  const hashes = new Int32Array(BATCH);
   const drawn: Probe = { words: new Uint32Array(ADDRESS_WORDS), port: 0, path: 0, position: 0 };
   let head = 0;
   let end = 0;
@@ -41,7 +46,8 @@ export function createDrawAhead(
       positions[end] = drawn.position;
       end++;
     }
-    touch(words, end);
+    hosts.touch(words, end, likely);
+    table.touch(words, ports, end, hashes);
   }
 
   return {
@@ -55,6 +61,8 @@ export function createDrawAhead(
       head++;
       return true;
     },
+    hash: () => hashes[head - 1],
+    likelyHost: () => likely[head - 1],
     lowestPosition: () => {
       let lowest = Number.POSITIVE_INFINITY;
       for (let i = head; i < end; i++) lowest = Math.min(lowest, positions[i]);

@@ -107,7 +107,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
   const { table, timers, apart, hostOf, unprovedReset, spread, columnOf } = inFlight;
   const tally = createVerdictTally(counts, table);
   const probe: Probe = { words: new Uint32Array(ADDRESS_WORDS), port: 0, path: 0, position: 0 };
-  const pairs = createDrawAhead(source, pathState.hosts.touch);
+  const pairs = createDrawAhead(source, pathState.hosts, table);
   let { total } = source;
 
   const mayStart = (): boolean => counts.started < total && counts.started - counts.decided < table.capacity;
@@ -122,7 +122,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
       if (counts.decided === total) verification.begin();
       return -1;
     }
-    const row = table.insert(probe.words, 0, probe.port);
+    const row = table.insert(probe.words, 0, probe.port, pairs.hash());
     table.path[row] = probe.path;
     table.position[row] = probe.position;
     table.portStart[row] = ports.start(probe.port, table.maxTries);
@@ -130,7 +130,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     apart[row] = 0;
     unprovedReset[row] = 0;
     spread[row] = 0;
-    hostOf[row] = pathState.hostOf(probe.words, 0, nowUs);
+    hostOf[row] = pathState.hostOf(probe.words, 0, nowUs, pairs.likelyHost());
     counts.started++;
     return row;
   }

@@ -87,8 +87,6 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
   let heldLookUs = 0;
   const doubts = new Float64Array(3);
   const upcoming = new Int32Array(MOST_TOUCHED);
-  /** Nobody needs it, but V8 would leave reads out that lead nowhere. */
-  const marksRead = new Int32Array(1);
   /** Until when a sample is tried again before the last are decided; how many rows were sampled before that. */
   let sampleUntilUs = Number.NaN;
   let early = 0;
@@ -139,12 +137,9 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
     verification.proceed(nowUs);
   }
 
-  /** Fetches what is known of the hosts of the next rows into the processor's caches, all at once. @returns of how many */
   function touchHosts(): number {
     const count = timers.peek(upcoming);
-    let sum = 0;
-    for (let i = 0; i < count; i++) sum += hosts.marks[hostOf[upcoming[i]]];
-    marksRead[0] = sum;
+    inFlight.touchHosts(upcoming, count);
     return count;
   }
 

@@ -8,10 +8,13 @@
 import { ADDRESS_WORDS, hashAddress, sameWords } from "../../socket/table.ts";
 
 export interface HostCache {
-  /** The entry of this address; a new one if it has none. */
-  entryOf(words: Uint32Array, at: number, nowUs: number): number;
-  /** Brings the entries of `count` addresses, from `words[0]` on, into the processor's caches, as far as they have any: at most MOST_TOUCHED. */
-  touch(words: Uint32Array, count: number): void;
+  /** The entry of this address; a new one if it has none. @param likely where to look first (touch); below 0 for nowhere */
+  entryOf(words: Uint32Array, at: number, nowUs: number, likely?: number): number;
+  /**
+   * Brings the entries of `count` addresses, from `words[0]` on, into the processor's caches: at most MOST_TOUCHED.
+   * @param likely gets the entry of each, if it has one now; else another's, or below 0
+   */
+  touch(words: Uint32Array, count: number, likely: Int32Array): void;
   /** Whether the entry is still this address's. */
   holds(entry: number, words: Uint32Array, at: number): boolean;
   /** Entries are numbers below this. */
@@ -146,7 +149,11 @@ export function createHostCache(maxHosts: number, seed: number, minPlaces = MIN_
 
   return {
     end,
-    entryOf: (words, at, nowUs) => {
+    entryOf: (words, at, nowUs, likely = -1) => {
+      if (likely >= 0 && sameWords(keys, likely, words, at)) {
+        used[likely] = nowUs / 1000;
+        return likely;
+      }
       const h = hashAddress(seed, words, at);
       const set = (h & (sets - 1)) * WAYS;
       const tag = h & ~ENTRY_MASK;
@@ -169,21 +176,22 @@ export function createHostCache(maxHosts: number, seed: number, minPlaces = MIN_
       used[entry] = nowUs / 1000;
       return entry;
     },
-    touch: (words, count) => {
+    touch: (words, count, likely) => {
       // Each loop's loads depend on no other of it, so that the processor waits for all of them at once.
-      let sum = 0;
+      let read = 0;
       for (let i = 0; i < count; i++) {
         hashes[i] = hashAddress(seed, words, i * ADDRESS_WORDS);
-        sum += places[(hashes[i] & (sets - 1)) * WAYS];
+        read |= places[(hashes[i] & (sets - 1)) * WAYS];
       }
       for (let i = 0; i < count; i++) {
         const set = (hashes[i] & (sets - 1)) * WAYS;
         const tag = hashes[i] & ~ENTRY_MASK;
         let place = set;
         while (place < set + WAYS - 1 && (places[place] & ~ENTRY_MASK) !== tag) place++;
-        sum += keys[Math.max(0, entryAt(place))];
+        likely[i] = entryAt(place);
+        read |= keys[Math.max(0, likely[i])];
       }
-      touched[0] = sum;
+      touched[0] = read;
     },
     holds: (entry, words, at) => sameWords(keys, entry, words, at),
     srtt: reals(FIELDS.srtt),

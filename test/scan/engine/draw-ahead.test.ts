@@ -21,13 +21,20 @@ function countdown(total: number): ProbeSource {
   };
 }
 
+const UNTOUCHED = { touch: () => undefined };
 const newProbe = (): Probe => ({ words: new Uint32Array(ADDRESS_WORDS), port: 0, path: 0, position: 0 });
 
 it.each([0, 1, 63, 64, 65, 1000])("gives %i pairs in the order of their source, each once", (total) => {
   let touched = 0;
-  const { next } = createDrawAhead(countdown(total), (_, count) => {
-    touched += count;
-  });
+  const { next } = createDrawAhead(
+    countdown(total),
+    {
+      touch: (_, count) => {
+        touched += count;
+      },
+    },
+    UNTOUCHED,
+  );
   const probe = newProbe();
   for (let position = total - 1; position >= 0; position--) {
     expect(next(probe)).toBe(true);
@@ -44,7 +51,7 @@ it.each([0, 1, 63, 64, 65, 1000])("gives %i pairs in the order of their source, 
 });
 
 it("says the lowest position of a pair that it holds", () => {
-  const { next, lowestPosition } = createDrawAhead(countdown(100), () => undefined);
+  const { next, lowestPosition } = createDrawAhead(countdown(100), UNTOUCHED, UNTOUCHED);
   const probe = newProbe();
   expect(lowestPosition()).toBe(Number.POSITIVE_INFINITY);
   next(probe);
