@@ -61,6 +61,7 @@ export function createEngineInMemory(family: Family, options: Partial<EngineOpti
     rate: { minimum: 2e6, maximum: 4e6 },
     pilotPorts: { first: 60_900, last: 60_963 },
     canaryPorts: canaryPorts([]),
+    hosts: space.hosts,
     capacity: 1 << 16,
     startUs: 0.5,
     ...options,

@@ -35,8 +35,9 @@ export function createPermutation(size: number, seed: bigint): Permutation {
     let left = number - right * leftSize;
     for (let i = 0; i < 2 * ROUNDS; i += 2) {
       left = (left + mix(right ^ keys[i])) & leftMask;
-      right += scale(mix(left ^ keys[i + 1]), rightSize);
-      if (right >= rightSize) right -= rightSize;
+      // Modulo `rightSize`, without a branch that nobody could predict.
+      const over = right + scale(mix(left ^ keys[i + 1]), rightSize) - rightSize;
+      right = over + (rightSize & (over >> 31));
     }
     return right * leftSize + left;
   };
