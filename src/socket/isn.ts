@@ -23,20 +23,46 @@ export type IsnHash = (
   peerPort: number,
 ) => number;
 
+/** Words of a message, the one with the length included; and those of them that most 4-tuples of a run share: all but the peer's last one, and the ports. */
+const WORDS = 10;
+const SHARED = 7;
+
 /** @param key 8 random bytes */
 export function createIsnHash(key: Uint8Array): IsnHash {
   if (key.length !== ISN_KEY_LENGTH) throw new RangeError(`the ISN key has ${ISN_KEY_LENGTH} bytes`);
   const view = new DataView(key.buffer, key.byteOffset, key.byteLength);
   const k0 = view.getUint32(0, true) | 0;
   const k1 = view.getUint32(4, true) | 0;
+  /** The last shared words, and the state after them, from which the next 4-tuple that has them goes on. */
+  const shared = new Uint32Array(SHARED);
+  const state = new Int32Array(4);
+  let isShared = false;
+
   return (local, localAt, peer, peerAt, localPort, peerPort) => {
-    let v0 = k0;
-    let v1 = k1;
-    let v2 = 0x6c796765 ^ k0;
-    let v3 = 0x74656462 ^ k1;
+    const goesOn =
+      isShared &&
+      peer[peerAt] === shared[4] &&
+      peer[peerAt + 1] === shared[5] &&
+      peer[peerAt + 2] === shared[6] &&
+      local[localAt + 3] === shared[3] &&
+      local[localAt + 2] === shared[2] &&
+      local[localAt + 1] === shared[1] &&
+      local[localAt] === shared[0];
+    let v0 = goesOn ? state[0] : k0;
+    let v1 = goesOn ? state[1] : k1;
+    let v2 = goesOn ? state[2] : 0x6c796765 ^ k0;
+    let v3 = goesOn ? state[3] : 0x74656462 ^ k1;
     // The round is written out twice: a function that returns four words would allocate.
     // Nine message words (two addresses, two ports), then the word that carries the length.
-    for (let i = 0; i < 10; i++) {
+    for (let i = goesOn ? SHARED : 0; i < WORDS; i++) {
+      if (i === SHARED && !goesOn) {
+        for (let w = 0; w < SHARED; w++) shared[w] = w < 4 ? local[localAt + w] : peer[peerAt + w - 4];
+        state[0] = v0;
+        state[1] = v1;
+        state[2] = v2;
+        state[3] = v3;
+        isShared = true;
+      }
       const m =
         i < 4
           ? local[localAt + i]

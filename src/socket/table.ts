@@ -87,9 +87,15 @@ export interface SocketTable {
   find(words: Uint32Array, at: number, port: number): number;
   /**
    * Takes a row for a peer that has none, in state SYN-SENT with no tries; evicts the oldest decided row when full.
+   * @param hash of the peer, where `touch` has told it
    * @returns -1 when every row is still undecided.
    */
-  insert(words: Uint32Array, at: number, port: number): number;
+  insert(words: Uint32Array, at: number, port: number, hash?: number): number;
+  /**
+   * Brings what inserting `count` peers will look at into the processor's caches: with the addresses from `words[0]` on, and these
+   * ports. @param hashes gets the hash of each
+   */
+  touch(words: Uint32Array, ports: Uint16Array, count: number, hashes: Int32Array): void;
   /** Marks a row decided: from now on it may be evicted. */
   linger(row: number, answered: boolean): void;
 
@@ -149,6 +155,9 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
   let freeCount = 0;
   let fresh = 0;
   const younger = new Int32Array(capacity);
+  const hashOf = new Int32Array(capacity);
+  /** What was read: nobody needs it, but V8 would leave reads out that lead nowhere. */
+  const touched = new Int32Array(1);
   const answeredRows: Lingering = { oldest: NONE, youngest: NONE, length: 0 };
   const silentRows: Lingering = { oldest: NONE, youngest: NONE, length: 0 };
 
@@ -182,8 +191,8 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
   };
 
   const remove = (row: number): void => {
-    const at = row * ADDRESS_WORDS;
-    let hole = slotOf(hash(peer, at, peerPort[row]), peer, at, peerPort[row]);
+    let hole = hashOf[row] & mask;
+    while (index[2 * hole] !== row + 1) hole = (hole + 1) & mask;
     // Backward shift: move up every later entry of the cluster that may fill the hole.
     for (let slot = (hole + 1) & mask; index[2 * slot] !== NONE; slot = (slot + 1) & mask) {
       const distance = (slot - index[2 * slot + 1]) & mask;
@@ -222,11 +231,10 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
     touched: () => fresh,
     lingering: () => answeredRows.length + silentRows.length,
     find: (words, at, port) => index[2 * slotOf(hash(words, at, port), words, at, port)] - 1,
-    insert: (words, at, port) => {
+    insert: (words, at, port, h = hash(words, at, port)) => {
       const row = takeFree();
       if (row < 0) return -1;
       if (2 * (fresh - freeCount) > mask + 1) growIndex();
-      const h = hash(words, at, port);
       const slot = slotOf(h, words, at, port);
       if (index[2 * slot] !== NONE) {
         free[freeCount++] = row;
@@ -234,6 +242,7 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
       }
       index[2 * slot] = row + 1;
       index[2 * slot + 1] = h;
+      hashOf[row] = h;
       for (let i = 0; i < ADDRESS_WORDS; i++) peer[row * ADDRESS_WORDS + i] = words[at + i];
       peerPort[row] = port;
       state[row] = PROBE_STATES.synSent satisfies ProbeState;
@@ -241,6 +250,21 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
       refusals[row] = 0;
       unsent[row] = 0;
       return row;
+    },
+    touch: (words, ports, count, hashes) => {
+      // No load depends on another of the loop, so that the processor waits for all of them at once.
+      let read = 0;
+      for (let i = 0; i < count; i++) {
+        hashes[i] = hash(words, i * ADDRESS_WORDS, ports[i]);
+        read |= index[2 * (hashes[i] & mask)];
+      }
+      // Each may evict a row.
+      let row = silentRows.oldest - 1;
+      for (let i = 0; i < count && row >= 0; i++) {
+        read |= index[2 * (hashOf[row] & mask)];
+        row = younger[row] - 1;
+      }
+      touched[0] = read;
     },
     linger: (row, answered) => {
       const rows = answered ? answeredRows : silentRows;

@@ -12,6 +12,8 @@ export interface TimerWheel {
   cancel(row: number): void;
   /** The first row whose deadline is at or before `nowUs`, disarmed; -1 when none is due. */
   expire(nowUs: number): number;
+  /** Writes the rows that `expire` looks at next to `rows`, as many as there is room for. @returns how many */
+  peek(rows: Int32Array): number;
   /** A time at which `expire` may have something, never later than the earliest deadline + 1 ms; Infinity when idle. */
   next(): number;
   armed(): number;
@@ -78,6 +80,13 @@ export function createTimerWheel(rows: number, startUs: number): TimerWheel {
         link(row);
       }
       return -1;
+    },
+    peek: (rows) => {
+      let count = 0;
+      for (let row = heads[tick % BUCKETS] - 1; row >= 0 && count < rows.length; row = next[row] - 1) {
+        rows[count++] = row;
+      }
+      return count;
     },
     next: () => {
       if (armed === 0) return Number.POSITIVE_INFINITY;

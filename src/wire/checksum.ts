@@ -14,15 +14,20 @@ import { u16 } from "./bytes.ts";
  * itself stays in 32-bit integers.
  */
 export function sum(b: Uint8Array, at: number, end: number, initial = 0): number {
-  let words = 0;
+  // The upper and the lower bytes of the words, two of each at a time.
+  let upper = 0;
+  let lower = 0;
   let i = at;
+  for (; i + 3 < end; i += 4) {
+    upper += b[i] + b[i + 2];
+    lower += b[i + 1] + b[i + 3];
+  }
   for (; i + 1 < end; i += 2) {
-    words += (b[i] << 8) | b[i + 1];
+    upper += b[i];
+    lower += b[i + 1];
   }
-  if (i < end) {
-    words += b[i] << 8;
-  }
-  return initial + words;
+  if (i < end) upper += b[i];
+  return initial + (upper << 8) + lower;
 }
 
 /**

@@ -92,6 +92,7 @@ describe("the socket table", () => {
     const random = createSeededRandom(5);
     const capacity = 200;
     const table = createSocketTable(capacity, 1, random(2 ** 31));
+    const hashes = new Int32Array(1);
     const oracle = new Map<string, number>();
     const lingering: string[] = [];
     const undecided: string[] = [];
@@ -103,7 +104,10 @@ describe("the socket table", () => {
       expect(table.find(words(peer), 0, port)).toBe(oracle.get(key) ?? -1);
       if (!oracle.has(key)) {
         const full = oracle.size === capacity;
-        const row = table.insert(words(peer), 0, port);
+        // Every other time by way of `touch`, which leaves everything as it is.
+        if (step % 2 === 0) table.touch(words(peer), Uint16Array.of(port), 1, hashes);
+        const row =
+          step % 2 === 0 ? table.insert(words(peer), 0, port, hashes[0]) : table.insert(words(peer), 0, port);
         if (full && lingering.length === 0) {
           expect(row).toBe(-1);
         } else {

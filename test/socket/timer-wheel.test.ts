@@ -20,6 +20,19 @@ describe("the timing wheel", () => {
     expect(wheel.next()).toBe(Number.POSITIVE_INFINITY);
   });
 
+  it("shows what it looks at next, in that order, as far as there is room", () => {
+    const wheel = createTimerWheel(8, 0);
+    const rows = new Int32Array(2);
+    expect(wheel.peek(rows)).toBe(0);
+    for (const row of [5, 3, 6, 1]) wheel.arm(row, 2 * MS);
+    expect(wheel.expire(2 * MS)).toBe(1);
+    expect([wheel.peek(rows), ...rows]).toEqual([2, 6, 3]);
+    expect([wheel.expire(2 * MS), wheel.expire(2 * MS)]).toEqual([6, 3]);
+    expect([wheel.peek(rows), rows[0]]).toEqual([1, 5]);
+    expect(wheel.expire(2 * MS)).toBe(5);
+    expect(wheel.peek(rows)).toBe(0);
+  });
+
   it("moves and cancels deadlines", () => {
     const wheel = createTimerWheel(2, 0);
     wheel.arm(0, 5 * MS);

@@ -45,8 +45,8 @@ export interface PathState extends Timeouts, Ledger, Pick<RateMonitor, "rate" | 
   outages(nowUs: number): ReturnType<Outages["list"]>;
   /** Whether the rate is adapted at all, so that pilots are of use. */
   readonly adaptive: boolean;
-  /** The host's entry in `hosts`. */
-  hostOf(words: Uint32Array, at: number, nowUs: number): number;
+  /** The host's entry in `hosts` (HostCache.entryOf). */
+  hostOf(words: Uint32Array, at: number, nowUs: number, likely?: number): number;
   /** A SYN is to leave. @returns whether the host had had none for a while */
   sent(host: number, nowUs: number): boolean;
   /** Whether the host has rested long enough to answer the next SYN, whatever limits it has. */
@@ -120,8 +120,8 @@ export function createPathState(options: PathStateOptions): PathState {
     rate: monitor.rate,
     inStartup: monitor.inStartup,
     metrics: monitor.metrics,
-    hostOf: (words, at, nowUs) => {
-      const host = hosts.entryOf(words, at, nowUs);
+    hostOf: (words, at, nowUs, likely) => {
+      const host = hosts.entryOf(words, at, nowUs, likely);
       if (hosts.srtt[host] === 0) {
         loadPrefix(prefix, words, at);
         hosts.prefix[host] = prefixes.entryOf(prefix, 0, nowUs);

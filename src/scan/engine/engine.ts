@@ -114,7 +114,7 @@ export interface Engine {
   /** When `handleTimeout` or `pollTransmit` next has something to do; Infinity when never. */
   pollTimeout(nowUs: number): number;
   /**
-   * The lowest position of a pair that is started and undecided; Infinity when there is none. Slow, as it visits every row: to be
+   * The lowest position of a pair that has been drawn from the source and is undecided; Infinity when there is none. Slow, as it visits every row: to be
    * called about once a second.
    */
   lowestUndecided(): number;
@@ -277,7 +277,8 @@ export function createEngine(options: EngineOptions): Engine {
     bursts: () =>
       pathState.isClustered() ? { share: pathState.burstShare(), us: pathState.burstUs() } : undefined,
     heldUp: rstLimited.longest,
-    lowestUndecided: () => Math.min(controlSchedule.lowestPosition(), inFlight.lowestUndecided()),
+    lowestUndecided: () =>
+      Math.min(controlSchedule.lowestPosition(), inFlight.lowestUndecided(), rows.lowestDrawn()),
     pollVerdict: () => controlSchedule.release() ?? verdictQueue.poll(),
     abandon: (nowUs) => {
       transmit.abandon();

@@ -30,6 +30,7 @@ import type { Reason } from "../probe/result.ts";
 import type { VerdictDraft } from "../probe/verdict.ts";
 import type { Path, Probe, ProbeSource } from "../targets/probe-source.ts";
 import { createVerdictTally, type EngineCounters } from "./counters.ts";
+import { createDrawAhead } from "./draw-ahead.ts";
 import type { RowQueue } from "./row-queue.ts";
 import type { SendBackoff } from "./send-backoff.ts";
 import type { SimultaneousOpens } from "./simultaneous-open.ts";
@@ -41,6 +42,8 @@ export interface RowLifecycle {
   total(): number;
   /** Whether another pair may be started. */
   mayStart(): boolean;
+  /** The lowest position of a pair that has been drawn from the source and not been started; Infinity when there is none. */
+  lowestDrawn(): number;
   /** Rows that have been started and are not decided. */
   undecided(): number;
   /** Whether undecided rows keep further pairs from being started, or soon will. */
@@ -104,6 +107,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
   const { table, timers, apart, hostOf, unprovedReset, spread, columnOf } = inFlight;
   const tally = createVerdictTally(counts, table);
   const probe: Probe = { words: new Uint32Array(ADDRESS_WORDS), port: 0, path: 0, position: 0 };
+  const pairs = createDrawAhead(source, pathState.hosts, table);
   let { total } = source;
 
   const mayStart = (): boolean => counts.started < total && counts.started - counts.decided < table.capacity;
@@ -113,12 +117,12 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
 
   function start(nowUs: number): number {
     if (!mayStart()) return -1;
-    if (!source.next(probe)) {
+    if (!pairs.next(probe)) {
       total = counts.started;
       if (counts.decided === total) verification.begin();
       return -1;
     }
-    const row = table.insert(probe.words, 0, probe.port);
+    const row = table.insert(probe.words, 0, probe.port, pairs.hash());
     table.path[row] = probe.path;
     table.position[row] = probe.position;
     table.portStart[row] = ports.start(probe.port, table.maxTries);
@@ -126,7 +130,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     apart[row] = 0;
     unprovedReset[row] = 0;
     spread[row] = 0;
-    hostOf[row] = pathState.hostOf(probe.words, 0, nowUs);
+    hostOf[row] = pathState.hostOf(probe.words, 0, nowUs, pairs.likelyHost());
     counts.started++;
     return row;
   }
@@ -239,6 +243,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
   return {
     total: () => total,
     mayStart,
+    lowestDrawn: pairs.lowestPosition,
     undecided: () => counts.started - counts.decided,
     needsRoom,
     start,

@@ -13,6 +13,8 @@ export interface RowQueue {
   /** The row that has waited longest, and the one behind a row; -1 for none. */
   first(): number;
   behind(row: number): number;
+  /** Writes the rows that have waited longest to `rows`, as many as there is room for. @returns how many */
+  peek(rows: Int32Array): number;
   /** Takes the row out, if it is in the queue. */
   cancel(row: number): void;
   any(): boolean;
@@ -53,6 +55,13 @@ export function createRowQueue(capacity: number): RowQueue {
     },
     first: () => after[0] - 1,
     behind: (row) => after[row + 1] - 1,
+    peek: (rows) => {
+      let count = 0;
+      for (let row = after[0] - 1; row >= 0 && count < rows.length; row = after[row + 1] - 1) {
+        rows[count++] = row;
+      }
+      return count;
+    },
     cancel,
     any: () => length > 0,
     length: () => length,

@@ -11,7 +11,7 @@ import type { PathState } from "../congestion/path-state.ts";
 import { type ControlSchedule, SILENCE } from "../hosts/control-schedule.ts";
 import type { HostLimits } from "../hosts/host-limits.ts";
 import type { RstLimited } from "../hosts/rst-limited.ts";
-import { MARKS } from "../measure/host-cache.ts";
+import { MARKS, MOST_TOUCHED } from "../measure/host-cache.ts";
 import { FEWEST_TRIES } from "../measure/loss.ts";
 import { type InFlight, SPREAD_SAMPLED } from "../probe/in-flight.ts";
 import type { RowLifecycle } from "./row-lifecycle.ts";
@@ -86,13 +86,16 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
   let isIdle = false;
   let heldLookUs = 0;
   const doubts = new Float64Array(3);
+  const upcoming = new Int32Array(MOST_TOUCHED);
   /** Until when a sample is tried again before the last are decided; how many rows were sampled before that. */
   let sampleUntilUs = Number.NaN;
   let early = 0;
 
   function expire(nowUs: number): void {
     isIdle = !retransmitQueue.any() && !rows.mayStart();
+    let touched = 0;
     for (let row = timers.expire(nowUs); row >= 0; row = timers.expire(nowUs)) {
+      touched = touched > 0 ? touched - 1 : touchHosts();
       if (table.state[row] !== PROBE_STATES.synSent) {
         verification.expire(row, nowUs);
         continue;
@@ -132,6 +135,12 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
     }
     letGo(nowUs);
     verification.proceed(nowUs);
+  }
+
+  function touchHosts(): number {
+    const count = timers.peek(upcoming);
+    inFlight.touchHosts(upcoming, count);
+    return count;
   }
 
   /** Something has been lost: whether losses come in bursts shows later, and may ask for later tries. */
@@ -324,13 +333,12 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
     else if (errno !== undefined) {
       rows.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
     } else {
-      const mayWithhold = reckonDoubt(row, true, true);
-      doubts[0] = doubt[0];
-      if (mayWithhold) reckonDoubt(row, false, true);
-      if (!pathState.hasAnswers()) {
-        // Nothing at all has answered: the path may be dead.
-        doubts.fill(1);
-      } else {
+      // Where nothing at all has answered, the path may be dead.
+      if (!pathState.hasAnswers()) doubts.fill(1);
+      else {
+        const mayWithhold = reckonDoubt(row, true, true);
+        doubts[0] = doubt[0];
+        if (mayWithhold) reckonDoubt(row, false, true);
         doubts[1] = doubt[0];
         doubts[2] = doubt[1];
       }

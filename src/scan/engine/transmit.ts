@@ -20,6 +20,7 @@ import type { Pacer } from "../congestion/pacer.ts";
 import type { PathState } from "../congestion/path-state.ts";
 import { SLOTS } from "../hosts/control-probes.ts";
 import type { ControlSchedule } from "../hosts/control-schedule.ts";
+import { MOST_TOUCHED } from "../measure/host-cache.ts";
 import { sendErrorVerdict } from "../probe/classify.ts";
 import { type InFlight, SPREAD_ASKED } from "../probe/in-flight.ts";
 import { createSynTemplate, identificationOf } from "../probe/syn-template.ts";
@@ -93,6 +94,9 @@ export function createTransmit(options: TransmitOptions): Transmit {
   );
   /** By token, what each packet of the current round is: a row, or below 0 the slot of a control probe. */
   const tokens = new Int32Array(MAX_TOKENS);
+  /** Rows of the queue whose hosts have been fetched into the processor's caches, and that have not been popped: about so many. */
+  const upcoming = new Int32Array(MOST_TOUCHED);
+  let touched = 0;
   let abandoned = false;
   /** The last pair will be started within about a second. */
   let endIsNear = false;
@@ -104,7 +108,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
     if (slot >= 0) return sendPilot(slot, nowUs, out, at, token);
     if (simultaneousOpens.any()) return sendSynAck(simultaneousOpens.next(), nowUs, out, at, token);
     const isPostponed = pathState.inStartup() && retransmitQueue.length() < MOST_POSTPONED && rows.mayStart();
-    let row = isPostponed ? -1 : retransmitQueue.pop();
+    let row = isPostponed ? -1 : popRetransmission();
     for (let started = 0; row < 0 && started < STARTS_PER_CALL; started++) {
       row = rows.start(nowUs);
       if (row < 0) return 0;
@@ -113,6 +117,15 @@ export function createTransmit(options: TransmitOptions): Transmit {
     if (row < 0) return 0;
     pacer.spend();
     return sendTry(row, nowUs, out, at, token);
+  }
+
+  function popRetransmission(): number {
+    if (touched === 0) {
+      touched = retransmitQueue.peek(upcoming);
+      inFlight.touchHosts(upcoming, touched);
+    }
+    if (touched > 0) touched--;
+    return retransmitQueue.pop();
   }
 
   function sendTry(row: number, nowUs: number, out: Uint8Array, at: number, token: number): number {

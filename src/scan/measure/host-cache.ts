@@ -8,8 +8,13 @@
 import { ADDRESS_WORDS, hashAddress, sameWords } from "../../socket/table.ts";
 
 export interface HostCache {
-  /** The entry of this address; a new one if it has none. */
-  entryOf(words: Uint32Array, at: number, nowUs: number): number;
+  /** The entry of this address; a new one if it has none. @param likely where to look first (touch); below 0 for nowhere */
+  entryOf(words: Uint32Array, at: number, nowUs: number, likely?: number): number;
+  /**
+   * Brings the entries of `count` addresses, from `words[0]` on, into the processor's caches: at most MOST_TOUCHED.
+   * @param likely gets the entry of each, if it has one now; else another's, or below 0
+   */
+  touch(words: Uint32Array, count: number, likely: Int32Array): void;
   /** Whether the entry is still this address's. */
   holds(entry: number, words: Uint32Array, at: number): boolean;
   /** Entries are numbers below this. */
@@ -70,6 +75,11 @@ const FIELDS = {
   prefix: 15,
 } as const;
 
+/** The C library puts 16 bytes before large memory, which begins with a page: with these the first entry begins with a cache line. */
+const LINE_OFFSET = 48;
+/** Addresses that are touched at once at most. */
+export const MOST_TOUCHED = 64;
+
 const MIN_PLACES = 1024;
 const MAX_ENTRIES = 1 << 17;
 const ENTRY_MASK = 2 * MAX_ENTRIES - 1;
@@ -93,10 +103,13 @@ export function createHostCache(maxHosts: number, seed: number, minPlaces = MIN_
   /** Entries from here on have never been used. */
   let fresh = 0;
   // Room for the views, each of which begins a few words further on.
-  const memory = new ArrayBuffer(4 * (end + ENTRY_WORDS));
-  const keys = new Uint32Array(memory);
-  const integers = (field: number): Uint32Array => new Uint32Array(memory, 4 * field);
-  const reals = (field: number): Float32Array => new Float32Array(memory, 4 * field);
+  const memory = new ArrayBuffer(4 * (end + 2 * ENTRY_WORDS));
+  const keys = new Uint32Array(memory, LINE_OFFSET);
+  const integers = (field: number): Uint32Array => new Uint32Array(memory, LINE_OFFSET + 4 * field);
+  const reals = (field: number): Float32Array => new Float32Array(memory, LINE_OFFSET + 4 * field);
+  const hashes = new Int32Array(MOST_TOUCHED);
+  /** What was read: nobody needs it, but V8 would leave reads out that lead nowhere. */
+  const touched = new Int32Array(1);
   /** When each was last asked for, in milliseconds. */
   const used = reals(FIELDS.used);
   const firstMs = reals(FIELDS.firstMs);
@@ -136,7 +149,11 @@ export function createHostCache(maxHosts: number, seed: number, minPlaces = MIN_
 
   return {
     end,
-    entryOf: (words, at, nowUs) => {
+    entryOf: (words, at, nowUs, likely = -1) => {
+      if (likely >= 0 && sameWords(keys, likely, words, at)) {
+        used[likely] = nowUs / 1000;
+        return likely;
+      }
       const h = hashAddress(seed, words, at);
       const set = (h & (sets - 1)) * WAYS;
       const tag = h & ~ENTRY_MASK;
@@ -158,6 +175,23 @@ export function createHostCache(maxHosts: number, seed: number, minPlaces = MIN_
       for (let i = 0; i < ADDRESS_WORDS; i++) keys[entry + i] = words[at + i];
       used[entry] = nowUs / 1000;
       return entry;
+    },
+    touch: (words, count, likely) => {
+      // Each loop's loads depend on no other of it, so that the processor waits for all of them at once.
+      let read = 0;
+      for (let i = 0; i < count; i++) {
+        hashes[i] = hashAddress(seed, words, i * ADDRESS_WORDS);
+        read |= places[(hashes[i] & (sets - 1)) * WAYS];
+      }
+      for (let i = 0; i < count; i++) {
+        const set = (hashes[i] & (sets - 1)) * WAYS;
+        const tag = hashes[i] & ~ENTRY_MASK;
+        let place = set;
+        while (place < set + WAYS - 1 && (places[place] & ~ENTRY_MASK) !== tag) place++;
+        likely[i] = entryAt(place);
+        read |= keys[Math.max(0, likely[i])];
+      }
+      touched[0] = read;
     },
     holds: (entry, words, at) => sameWords(keys, entry, words, at),
     srtt: reals(FIELDS.srtt),

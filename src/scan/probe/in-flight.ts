@@ -29,6 +29,8 @@ export interface InFlight {
   columnOf(row: number, attempt: number): number;
   /** The row's host entry, looked up again if it has been given to another host. */
   hostIn(row: number, nowUs: number): number;
+  /** Fetches what is known of the hosts of `rows[0]` to `rows[count - 1]` into the processor's caches, all at once. */
+  touchHosts(rows: Int32Array, count: number): void;
   /** The last try of `row` that left from the reply's local address and port; -1 when none did. */
   tryOf(row: number, reply: Reply): number;
   /** The lowest position of an undecided row; Infinity when there is none. Looks at every row. */
@@ -49,7 +51,10 @@ export interface InFlightOptions {
   readonly localWords: Uint32Array;
   readonly pathState: {
     /** The host cache (measure/host-cache.ts). */
-    readonly hosts: { holds(host: number, words: Uint32Array, at: number): boolean };
+    readonly hosts: {
+      readonly marks: Uint32Array;
+      holds(host: number, words: Uint32Array, at: number): boolean;
+    };
     hostOf(words: Uint32Array, at: number, nowUs: number): number;
   };
 }
@@ -59,6 +64,8 @@ export function createInFlight(options: InFlightOptions): InFlight {
   const { hosts } = pathState;
   const table = createSocketTable(capacity, options.maxTries, options.seed);
   const hostOf = new Int32Array(capacity);
+  /** What was read: nobody needs it, but V8 would leave reads out that lead nowhere. */
+  const touched = new Int32Array(1);
   return {
     table,
     timers: createTimerWheel(capacity, options.startUs),
@@ -72,6 +79,11 @@ export function createInFlight(options: InFlightOptions): InFlight {
         hostOf[row] = pathState.hostOf(table.peer, row * ADDRESS_WORDS, nowUs);
       }
       return hostOf[row];
+    },
+    touchHosts: (rows, count) => {
+      let read = 0;
+      for (let i = 0; i < count; i++) read |= hosts.marks[hostOf[rows[i]]];
+      touched[0] = read;
     },
     tryOf: (row, reply) => {
       if (!sameWords(localWords, table.path[row] * ADDRESS_WORDS, reply.local, 0)) return -1;

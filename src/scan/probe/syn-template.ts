@@ -9,7 +9,7 @@
  * Not here: when a probe is sent (engine/transmit.ts).
  */
 import type { Address } from "../../wire/address.ts";
-import { putU16, putU32 } from "../../wire/bytes.ts";
+import { putU16 } from "../../wire/bytes.ts";
 import { fold, pseudoSum4, pseudoSum6, sum } from "../../wire/checksum.ts";
 import * as ipv4 from "../../wire/ipv4.ts";
 import * as ipv6 from "../../wire/ipv6.ts";
@@ -119,16 +119,19 @@ function createTemplate4(local: Address, ttl: number, offer: SynOffer): SynTempl
     length,
     pseudoSum4(frame, ipv4.SOURCE, ipv4.DESTINATION, PROTOCOL.TCP, length - segment),
   );
+  const frameWords = wordsOf(frame, length);
+  const viewOf = createViewer();
   return {
     length,
     write: (out, at, words, wordsAt, localPort, peerPort, sequence, identification) => {
-      for (let i = 0; i < length; i++) out[at + i] = frame[i];
+      const view = viewOf(out);
+      for (let i = 0; i < frameWords.length; i++) view.setUint32(at + 4 * i, frameWords[i]);
       const peer = words[wordsAt + 3];
       const peerSum = (peer >>> 16) + (peer & 0xffff);
-      putU16(out, at + ipv4.IDENTIFICATION, identification);
-      putU32(out, at + ipv4.DESTINATION, peer);
-      putU16(out, at + ipv4.CHECKSUM, ~fold(headerSum + identification + peerSum) & 0xffff);
-      writeSegment(out, at + segment, localPort, peerPort, sequence, segmentSum + peerSum);
+      view.setUint16(at + ipv4.IDENTIFICATION, identification);
+      view.setUint32(at + ipv4.DESTINATION, peer);
+      view.setUint16(at + ipv4.CHECKSUM, ~fold(headerSum + identification + peerSum));
+      writeSegment(view, at + segment, localPort, peerPort, sequence, segmentSum + peerSum);
     },
   };
 }
@@ -153,32 +156,54 @@ function createTemplate6(local: Address, hopLimit: number, offer: SynOffer): Syn
     length,
     pseudoSum6(frame, ipv6.SOURCE, ipv6.DESTINATION, PROTOCOL.TCP, segmentLength),
   );
+  const frameWords = wordsOf(frame, length);
+  const viewOf = createViewer();
   return {
     length,
     write: (out, at, words, wordsAt, localPort, peerPort, sequence) => {
-      for (let i = 0; i < length; i++) out[at + i] = frame[i];
+      const view = viewOf(out);
+      for (let i = 0; i < frameWords.length; i++) view.setUint32(at + 4 * i, frameWords[i]);
       let total = segmentSum;
       for (let i = 0; i < 4; i++) {
         const word = words[wordsAt + i];
-        putU32(out, at + ipv6.DESTINATION + 4 * i, word);
+        view.setUint32(at + ipv6.DESTINATION + 4 * i, word);
         total += (word >>> 16) + (word & 0xffff);
       }
-      writeSegment(out, at + segment, localPort, peerPort, sequence, total);
+      writeSegment(view, at + segment, localPort, peerPort, sequence, total);
     },
   };
 }
 
 function writeSegment(
-  out: Uint8Array,
+  view: DataView,
   at: number,
   localPort: number,
   peerPort: number,
   sequence: number,
   partialSum: number,
 ): void {
-  putU16(out, at + tcp.SOURCE_PORT, localPort);
-  putU16(out, at + tcp.DESTINATION_PORT, peerPort);
-  putU32(out, at + tcp.SEQUENCE, sequence);
+  view.setUint16(at + tcp.SOURCE_PORT, localPort);
+  view.setUint16(at + tcp.DESTINATION_PORT, peerPort);
+  view.setUint32(at + tcp.SEQUENCE, sequence);
   const total = partialSum + localPort + peerPort + (sequence >>> 16) + (sequence & 0xffff);
-  putU16(out, at + tcp.CHECKSUM, ~fold(total) & 0xffff);
+  view.setUint16(at + tcp.CHECKSUM, ~fold(total));
+}
+
+/** A frame as words: one is written in the time of a byte. */
+function wordsOf(frame: Uint8Array, length: number): Uint32Array {
+  const view = new DataView(frame.buffer);
+  return Uint32Array.from({ length: length / 4 }, (_, i) => view.getUint32(4 * i));
+}
+
+/** Views of the memory that frames are written to, which is mostly the same each time. */
+function createViewer(): (memory: Uint8Array) => DataView {
+  let last: Uint8Array = new Uint8Array(0);
+  let view: DataView = new DataView(last.buffer);
+  return (memory) => {
+    if (memory !== last) {
+      last = memory;
+      view = new DataView(memory.buffer, memory.byteOffset, memory.byteLength);
+    }
+    return view;
+  };
 }

@@ -35,8 +35,9 @@ export function createPermutation(size: number, seed: bigint): Permutation {
     let left = number - right * leftSize;
     for (let i = 0; i < 2 * ROUNDS; i += 2) {
       left = (left + mix(right ^ keys[i])) & leftMask;
-      right += scale(mix(left ^ keys[i + 1]), rightSize);
-      if (right >= rightSize) right -= rightSize;
+      // Modulo `rightSize`, without a branch that nobody could predict.
+      const over = right + scale(mix(left ^ keys[i + 1]), rightSize) - rightSize;
+      right = over + (rightSize & (over >> 31));
     }
     return right * leftSize + left;
   };
@@ -71,8 +72,11 @@ function mix(word: number): number {
   return h ^ (h >>> 16);
 }
 
-/** A 32-bit word as a number below `below`, which is at most 2^27. */
-const scale = (word: number, below: number): number => Math.floor((word >>> 0) * 2 ** -32 * below);
+/** A 32-bit word as a number below `below`, which is at most 2^27: the upper word of their product, in whole numbers where these suffice. */
+const scale = (word: number, below: number): number =>
+  below < 1 << 16
+    ? (Math.imul(word >>> 16, below) + (Math.imul(word & 0xffff, below) >>> 16)) >>> 16
+    : Math.floor((word >>> 0) * 2 ** -32 * below);
 
 function roundKeys(seed: bigint, count: number): Int32Array {
   const low = Number(BigInt.asUintN(32, seed));

@@ -36,6 +36,7 @@ describe("rows", () => {
     fc.assert(
       fc.property(operations, (steps) => {
         const queue = createRowQueue(capacity);
+        const upcoming = new Int32Array(3);
         let waiting: number[] = [];
         for (const { what, row } of steps) {
           if (what === 0 && !waiting.includes(row)) {
@@ -47,6 +48,8 @@ describe("rows", () => {
             queue.cancel(row);
             waiting = waiting.filter((other) => other !== row);
           }
+          const count = queue.peek(upcoming);
+          expect([...upcoming.subarray(0, count)]).toEqual(waiting.slice(0, upcoming.length));
           expect([listOf(queue), queue.length(), queue.any()]).toEqual([
             waiting,
             waiting.length,

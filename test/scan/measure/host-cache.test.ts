@@ -20,8 +20,11 @@ describe("the cache of hosts", () => {
         const hosts = createHostCache(1, 1, 4);
         /** What was written to each host, in order of use, the oldest first. */
         const oracle = new Map<number, number>();
+        const likely = new Int32Array(1);
         asked.forEach((n, i) => {
-          const entry = hosts.entryOf(host(n), 0, i * 10);
+          // Where to look first, as it was for the one before, or for this one.
+          if (i % 3 !== 0) hosts.touch(host(n), 1, likely);
+          const entry = hosts.entryOf(host(n), 0, i * 10, likely[0]);
           const known = oracle.get(n);
           oracle.delete(n);
           if (known === undefined && oracle.size === 4) {
@@ -44,9 +47,15 @@ describe("the cache of hosts", () => {
         const hosts = createHostCache(9, 1, 4);
         /** The host of each entry, and what was written to it. */
         const owners = new Map<number, { n: number; written: number }>();
+        const likely = new Int32Array(64);
         asked.forEach((n, i) => {
+          // Of a batch, entries change hands until the last is asked for.
+          if (i % 64 === 0) {
+            const batch = asked.slice(i, i + 64);
+            hosts.touch(Uint32Array.from(batch.flatMap((m) => [...host(m)])), batch.length, likely);
+          }
           const known = [...owners].find(([, owner]) => owner.n === n);
-          const entry = hosts.entryOf(host(n), 0, i * 10);
+          const entry = hosts.entryOf(host(n), 0, i * 10, likely[i % 64]);
           expect(entry).toBeLessThan(hosts.end);
           if (known !== undefined) expect(entry, `${n} at ${i}`).toBe(known[0]);
           expect(hosts.answered[entry]).toBe(known?.[1].written ?? 0);

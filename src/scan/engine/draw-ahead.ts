@@ -1,0 +1,72 @@
+/**
+ * Pairs drawn ahead of the source, a batch at a time: the draws of a batch overlap in the processor, and so do the looks into memory
+ * that no probe has used lately, which each pair would otherwise wait for alone. Pairs come out in the source's order.
+ *
+ * Not here: when a pair is started (row-lifecycle.ts).
+ * Tested by test/scan/engine/draw-ahead.test.ts.
+ */
+import { ADDRESS_WORDS, type SocketTable } from "../../socket/table.ts";
+import { type HostCache, MOST_TOUCHED } from "../measure/host-cache.ts";
+import type { Probe, ProbeSource } from "../targets/probe-source.ts";
+
+export interface DrawAhead {
+  /** Fills `probe` with the next pair; false when there is none. */
+  next(probe: Probe): boolean;
+  /** Of the pair that came out last: its peer's hash in the table; and where its host's entry in the host cache is likely to be, below 0 for nowhere. */
+  hash(): number;
+  likelyHost(): number;
+  /** The lowest position of a pair that has been drawn and not come out; Infinity when there is none. */
+  lowestPosition(): number;
+}
+
+const BATCH = MOST_TOUCHED;
+
+export function createDrawAhead(
+  source: ProbeSource,
+  hosts: Pick<HostCache, "touch">,
+  table: Pick<SocketTable, "touch">,
+): DrawAhead {
+  const words = new Uint32Array(BATCH * ADDRESS_WORDS);
+  const ports = new Uint16Array(BATCH);
+  const paths = new Uint16Array(BATCH);
+  const positions = new Float64Array(BATCH);
+  const likely = new Int32Array(BATCH);
+  const hashes = new Int32Array(BATCH);
+  const drawn: Probe = { words: new Uint32Array(ADDRESS_WORDS), port: 0, path: 0, position: 0 };
+  let head = 0;
+  let end = 0;
+
+  function draw(): void {
+    head = 0;
+    end = 0;
+    while (end < BATCH && source.next(drawn)) {
+      for (let i = 0; i < ADDRESS_WORDS; i++) words[end * ADDRESS_WORDS + i] = drawn.words[i];
+      ports[end] = drawn.port;
+      paths[end] = drawn.path;
+      positions[end] = drawn.position;
+      end++;
+    }
+    hosts.touch(words, end, likely);
+    table.touch(words, ports, end, hashes);
+  }
+
+  return {
+    next: (probe) => {
+      if (head === end) draw();
+      if (head === end) return false;
+      for (let i = 0; i < ADDRESS_WORDS; i++) probe.words[i] = words[head * ADDRESS_WORDS + i];
+      probe.port = ports[head];
+      probe.path = paths[head];
+      probe.position = positions[head];
+      head++;
+      return true;
+    },
+    hash: () => hashes[head - 1],
+    likelyHost: () => likely[head - 1],
+    lowestPosition: () => {
+      let lowest = Number.POSITIVE_INFINITY;
+      for (let i = head; i < end; i++) lowest = Math.min(lowest, positions[i]);
+      return lowest;
+    },
+  };
+}
