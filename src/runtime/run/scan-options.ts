@@ -43,6 +43,8 @@ export interface ScanOptions {
   /** Worker threads; by default chosen by the number of pairs, the rate and the processors. */
   readonly workers?: number;
   readonly order: Omit<OrderOptions, "worker">;
+  /** Nothing is sent after this deadline (system/fence.ts). */
+  readonly fence?: SharedArrayBuffer;
 }
 
 /** Why a run sends no control SYNs; undefined when it may. */
