@@ -44,6 +44,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     "diagnose",
     "lab",
     "api",
+    "fleet",
   ],
   report: ["", "formats", "read", "html"],
   cli: ["", "options", "run", "commands", "help"],

@@ -53,7 +53,7 @@ describe("the package", () => {
     ]);
     const kinds = [
       /^dist\/(synprobe|worker|sender)\.(cjs|code)$/,
-      /^dist\/commands\/(demo|diff|earlier-results|lab|path|report)\.cjs$/,
+      /^dist\/commands\/(demo|diff|earlier-results|fleet-run|lab|path|report)\.cjs$/,
       /^dist\/bin\/synprobe$/,
       // What the page of `report` carries, and whose it is.
       /^dist\/commands\/(table\.js|page\.css|(echarts|zrender)\.(LICENSE|NOTICE))$/,

@@ -132,6 +132,7 @@ const APART = [
   "commands/path",
   "commands/report",
   "run/earlier-results",
+  "run/fleet-run",
 ];
 
 // Read by cli/help/topics.ts when somebody asks for help, from where they stand beside the program.

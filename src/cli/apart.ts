@@ -4,6 +4,11 @@
  */
 import { createRequire } from "node:module";
 
-export function loadApart<T>(part: "demo" | "diff" | "lab" | "path" | "report" | "earlier-results"): T {
+type Part = "demo" | "diff" | "fleet-run" | "lab" | "path" | "report" | "earlier-results";
+
+export function loadApart<T>(part: Part): T {
   return createRequire(import.meta.url)(`./commands/${part}.cjs`) as T;
 }
+
+/** The same file, for a thread. */
+export const apartUrl = (part: Part): URL => new URL(`./commands/${part}.cjs`, import.meta.url);

@@ -43,6 +43,7 @@ const STATUS: Readonly<Record<ErrorCode, ExitStatus>> = {
   [ERROR_CODES.output]: EXIT.usage,
   [ERROR_CODES.journal]: EXIT.usage,
   [ERROR_CODES.results]: EXIT.usage,
+  [ERROR_CODES.fleet]: EXIT.network,
   [ERROR_CODES.noRoute]: EXIT.network,
   [ERROR_CODES.noInterface]: EXIT.network,
   [ERROR_CODES.interfaceDown]: EXIT.network,

@@ -11,6 +11,7 @@ import type { LabOptions } from "./commands/lab.ts";
 import type { PathCommandOptions } from "./commands/path.ts";
 import type { ReportOptions } from "./commands/report.ts";
 import type { TraceCommandOptions } from "./commands/trace.ts";
+import type { WorkerCommandOptions } from "./commands/worker.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
 import { expandAliases, longName } from "./options/aliases.ts";
 import { timesWithoutUnit } from "./options/arguments.ts";
@@ -23,6 +24,7 @@ import {
   PROBE_OPTIONS,
   type ProbeOptions,
   TRACE_DEFAULTS,
+  WORKER_OPTIONS,
   withTiming,
 } from "./options/table.ts";
 import { createMessages, printResult, releaseClosedTerminals, VERSION } from "./run/terminal.ts";
@@ -167,6 +169,31 @@ function createProgram(
         loadApart<typeof import("./commands/report.ts")>("report").report(files, options, messages),
       ),
     );
+  const workerCommand = program
+    .command("worker")
+    .description("probe for the runs of a fleet, on many machines, until told to leave")
+    .argument("[url]", "the fleet's Redis: redis://HOST:PORT; without it SYNPROBE_FLEET")
+    .action((url: string | undefined, options: WorkerCommandOptions) =>
+      run(async () => {
+        checkPlatform();
+        const settled = await settle(workerCommand, options, new Map());
+        return (await import("./commands/worker.ts")).worker(url, settled.options, messages, argv);
+      }),
+    );
+  const sharedWithWorker = PROBE_OPTIONS.filter(({ flags }) => SHARED_WITH_WORKER.has(longName(flags)));
+  for (const spec of [...WORKER_OPTIONS, ...sharedWithWorker]) {
+    const option = commanderOption(spec);
+    if (longName(spec.flags) === "--allow") option.argParser(collect);
+    workerCommand.addOption(option);
+  }
+  program
+    .command("fleet")
+    .description("show a fleet's workers and runs, let a worker leave, or stop a run")
+    .usage("status [URL] | drain WORKER [URL] | stop RUN [URL]")
+    .argument("<words...>", "status, drain WORKER or stop RUN; then the URL of Redis, or SYNPROBE_FLEET")
+    .action((words: string[]) =>
+      run(async () => (await import("./commands/fleet.ts")).fleet(words, messages)),
+    );
   program
     .command("demo")
     .description("show what synprobe does, on simulated hosts: no target is needed, nobody is harmed")
@@ -242,6 +269,17 @@ const collect = (text: string, before: readonly string[] = []): readonly string[
 /** Options of the main command that trace and path have, too. */
 const SHARED = ["--interface", "--source-ip", "--ipv4", "--ipv6", "--config", "--no-drop"];
 const SHARED_WITH_TRACE = new Set(["--retries", "--timeout", "--ttl", ...SHARED]);
+const SHARED_WITH_WORKER = new Set([
+  "--exclude",
+  "--fleet-key",
+  "--max-rate",
+  "--link",
+  "--workers",
+  "--interface",
+  "--source-ip",
+  "--config",
+  "--no-drop",
+]);
 const SHARED_WITH_PATH = new Set(["--max-rate", ...SHARED]);
 
 /** A command's options, completed from a configuration and the environment. */

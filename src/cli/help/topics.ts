@@ -38,7 +38,7 @@ export const OPTIONS_OF: Partial<Readonly<Record<TopicName, Group>>> = {
 };
 
 /** Commands with a chapter of their own. */
-const CHAPTERS: readonly string[] = ["trace", "path", "doctor", "lab", "diff", "report"];
+const CHAPTERS: readonly string[] = ["trace", "path", "doctor", "lab", "diff", "report", "worker", "fleet"];
 
 export const isTopic = (name: string): name is TopicName => (TOPIC_NAMES as readonly string[]).includes(name);
 
