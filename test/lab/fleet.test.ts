@@ -6,7 +6,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { linesOf, ROOT, type Running, run, synprobe } from "../cli/process.ts";
 import { blocksOf } from "../documents.ts";
 import { ALL, everyday } from "../everyday.ts";
-import { createFleet, eventually, type Fleet, fleetProblem } from "./fleet.ts";
+import { createDraw } from "../fuzz/mutate.ts";
+import { createFleet, eventually, type Fleet, fleetProblem, sharedHosts, watchSyns } from "./fleet.ts";
 import { inNamespace, type Lab, skipping } from "./netns.ts";
 import { answers, createWideLab, farSegments, readScan, truth } from "./wide.ts";
 
@@ -17,6 +18,9 @@ const TRUTH = truth(2048, PORTS);
 const QUICK = ["--fleet-lease", "2"];
 /** Long enough for something to happen in the middle of it. */
 const SLOW = ["--max-rate", everyday("3000", "1500"), ...QUICK];
+
+/** Still under way after several faults. */
+const LONG = ["--max-rate", "400", ...QUICK];
 
 describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
   let lab: Lab;
@@ -132,6 +136,63 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
       expect(farSegments(lab) - before).toBeLessThanOrEqual(256);
       redis.kill("SIGCONT");
     }, 120_000);
+
+    it.each([1, 2, 3, 4, 5, 6])(
+      "of all kinds, at random moments (seed %i)",
+      async (seed) => {
+        await fleet.remove();
+        fleet = await createFleet(lab);
+        let server = await fleet.startRedis("--appendonly", "yes");
+        await fleet.redis.connect();
+        const draw = createDraw(seed);
+        const workers = [
+          await fleet.startWorker("a"),
+          await fleet.startWorker("b"),
+          await fleet.startWorker("c"),
+        ];
+        const journal = join(fleet.directory, "journal");
+        let running = fleet.startRun("--journal", journal, TARGETS, ...SLOW);
+        await eventually("a cell to be under way", underWay("[abc]"));
+        const faults: Readonly<Record<string, () => Promise<void>>> = {
+          "kill a worker": async () => {
+            const at = draw(workers.length);
+            workers[at].kill("SIGKILL");
+            workers[at] = await fleet.startWorker("d");
+          },
+          "stop a worker": async () => {
+            const at = draw(workers.length);
+            workers[at].kill("SIGSTOP");
+            await pause(3000);
+            workers[at].kill("SIGCONT");
+          },
+          "kill the run": async () => {
+            running.kill("SIGKILL");
+            await running.finished;
+            running = fleet.startRun("--resume", journal, TARGETS, ...SLOW);
+          },
+          "kill Redis": async () => {
+            server.kill("SIGKILL");
+            await server.finished;
+            server = await fleet.startRedis("--appendonly", "yes");
+          },
+          "stop Redis": async () => {
+            server.kill("SIGSTOP");
+            await pause(3000);
+            server.kill("SIGCONT");
+          },
+          "empty Redis": async () => void (await fleet.redis.flushall()),
+        };
+        const names = Object.keys(faults);
+        for (let i = 0; i < 3; i++) {
+          const name = names[draw(names.length)];
+          console.log(`seed ${seed}: ${name}`);
+          await faults[name]();
+          await pause(draw(1500));
+        }
+        await expectWhole(running);
+      },
+      200_000,
+    );
 
     it("of a cell that kills its workers: it is set aside, and the run says what is missing", async () => {
       const running = fleet.startRun("198.19.0.0/24:7000", "--max-rate", "20", ...QUICK);

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { Redis } from "ioredis";
-import { type Running, start, synprobe } from "../cli/process.ts";
+import { linesOf, type Running, start, synprobe } from "../cli/process.ts";
 import { inNamespace, type Lab, labProblem } from "./netns.ts";
 import { SOURCES, WIDE } from "./wide.ts";
 
@@ -89,4 +89,39 @@ export async function eventually(
     if (performance.now() - start > limitMs) throw new Error(`waited ${limitMs} ms for ${what}`);
     await pause(20);
   }
+}
+
+/** A SYN that the far side saw: when, in seconds, and from which worker's address to which host. */
+interface Syn {
+  readonly at: number;
+  readonly from: string;
+  readonly to: string;
+}
+
+/** Watches the SYNs that reach the far side, until it is asked for them. */
+export async function watchSyns(lab: Lab): Promise<() => Promise<readonly Syn[]>> {
+  const filter = "tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn and dst net 198.19.0.0/16";
+  const fields = ["frame.time_epoch", "ip.src", "ip.dst"].flatMap((name) => ["-e", name]);
+  const words = ["tshark", "-i", "veth0", "-l", "-n", "-f", filter, "-T", "fields", ...fields];
+  const watching = start(inNamespace(lab.far, words), { limitMs: 300_000 });
+  await watching.until("stderr", /Capturing on/);
+  return async () => {
+    watching.kill("SIGINT");
+    const { stdout } = await watching.finished;
+    return linesOf(stdout).map((line) => {
+      const [at, from, to] = line.split("\t");
+      return { at: Number(at), from, to };
+    });
+  };
+}
+
+/** Hosts that get a SYN of one worker less than `seconds` after one of another. */
+export function sharedHosts(syns: readonly Syn[], seconds: number): string[] {
+  const last = new Map<string, Syn>();
+  return syns.flatMap((syn) => {
+    const before = last.get(syn.to);
+    last.set(syn.to, syn);
+    if (before === undefined || before.from === syn.from || syn.at - before.at >= seconds) return [];
+    return [`${syn.to}: ${syn.from} ${Math.round((syn.at - before.at) * 1000)} ms after ${before.from}`];
+  });
 }

@@ -44,7 +44,7 @@ export interface Coordination {
   note(line: string): void;
 }
 
-const LOOK_MS = 200;
+const LOOK_MS = 50;
 /** How often what changes slowly is looked at: who is there, who refuses what, what is lost. */
 const SURVEY_MS = 1000;
 /** A cell is this much work, at the rate of the last ones; the first ones reckon with this many pairs a second. */
@@ -251,7 +251,7 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
       await limit();
     }
     while (ledger.left > 0 && ledger.underWay.size < CELLS_PER_WORKER * slots && !over) {
-      const share = ledger.left / (LAST_CELLS * slots);
+      const share = slots === 1 ? ledger.left : ledger.left / (LAST_CELLS * slots);
       const wanted = Math.min(CELL_S * Math.min(pairsPerSecond, rate.maximum / slots), share);
       const cell = ledger.cut(Math.max(SMALLEST_CELL, wanted));
       if (cell === undefined) return;

@@ -13,9 +13,11 @@ import type { Redis } from "ioredis";
 import { boottimeMs } from "../../link/sys/libc.ts";
 import { moveFence } from "../system/fence.ts";
 import { type Cell, OTHER_KEY, openCell } from "./cell.ts";
+import { type Chunk, packChunk } from "./chunk.ts";
 import { isTrouble, openRedis, PREFIX } from "./redis.ts";
 import {
   type FleetWorker,
+  findKeys,
   foundKey,
   isRunSigned,
   KEEP_RESULTS_S,
@@ -40,7 +42,8 @@ export interface CourierTask {
 }
 
 export type ToCourier =
-  | { readonly kind: "chunk"; readonly packed: Uint8Array }
+  /** Packed here, so that the thread that probes need not. */
+  | { readonly kind: "chunk"; readonly chunk: Chunk }
   /** Plain counts, as readTotals reads them. */
   | { readonly kind: "progress"; readonly totals: object }
   | { readonly kind: "done"; readonly pairs: number; readonly elapsedMs: number; readonly totals: object }
@@ -61,6 +64,8 @@ export type FromCourier =
   | { readonly kind: "left" };
 
 const LOOK_MS = 250;
+/** The same while results are being taken. */
+const SOON_MS = 50;
 /** How long leaving may take, in milliseconds. */
 const LEAVE_MS = 1000;
 /** A lock is renewed so many times while it lasts. */
@@ -156,6 +161,8 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
       queues.delete(id);
       waiting.delete(id);
       await queue.close(true);
+      // What a run has left whose coordinator died waits for --resume, but not for ever.
+      for (const each of await findKeys(redis, queue.toKey("*"))) await redis.expire(each, KEEP_RESULTS_S);
       // A script of the queue's makes this key again when it comes after the run's end; of a queue that is in use it has a version.
       const meta = queue.toKey("meta");
       if ((await redis.hexists(meta, "version")) === 0) await redis.del(meta);
@@ -206,7 +213,7 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
     const outcome = new Promise<Exclude<ToCourier, { kind: "chunk" | "progress" | "leave" }>>((resolve) => {
       onMessage = (message) => {
         if (message.kind === "chunk") {
-          const packed = Buffer.from(message.packed);
+          const packed = packChunk(message.chunk);
           digest.update(packed);
           chunks++;
           pushed = pushed.then(() => redis.rpush(results, packed)).then(() => post({ kind: "carried" }));
@@ -291,7 +298,7 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
     try {
       const taken = await find();
       if (taken !== undefined) await carry(taken);
-      else await pause(LOOK_MS);
+      else await pause(waiting.size > 0 ? SOON_MS : LOOK_MS);
     } catch (error) {
       if (!isTrouble(error)) throw error;
       tellOnce(`Redis: ${error.message}`);

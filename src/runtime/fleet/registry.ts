@@ -97,16 +97,22 @@ async function list<T>(
   kind: "run" | "worker",
   shape: v.GenericSchema<unknown, T>,
 ): Promise<T[]> {
+  const keys = await findKeys(redis, keyOf(kind, "*"));
+  if (keys.length === 0) return [];
+  const texts = await redis.mget(keys);
+  return texts.flatMap((text) => read(shape, text) ?? []);
+}
+
+/** Keys that fit a pattern, in order. */
+export async function findKeys(redis: Redis, pattern: string): Promise<string[]> {
   const keys = new Set<string>();
   let cursor = "0";
   do {
-    const [next, found] = await redis.scan(cursor, "MATCH", keyOf(kind, "*"), "COUNT", 1000);
+    const [next, found] = await redis.scan(cursor, "MATCH", pattern, "COUNT", 1000);
     for (const key of found) keys.add(key);
     cursor = next;
   } while (cursor !== "0");
-  if (keys.size === 0) return [];
-  const texts = await redis.mget([...keys].sort());
-  return texts.flatMap((text) => read(shape, text) ?? []);
+  return [...keys].sort();
 }
 
 function read<T>(shape: v.GenericSchema<unknown, T>, text: string | null): T | undefined {

@@ -42,16 +42,20 @@ export async function fetchResults(
   cell: CutCell,
   said: Manifest,
 ): Promise<readonly Buffer[] | string | undefined> {
-  const digest = createHash("sha256");
-  const seen = createPositionSet();
   const pieces: Buffer[] = [];
+  const digest = createHash("sha256");
   for (let bytes = 0; pieces.length < said.chunks; ) {
     const packed = await redis.lindexBuffer(foundKey(run, job, said.token), pieces.length);
     if (packed === null) return undefined;
-    pieces.push(packed);
-    digest.update(packed);
     bytes += packed.length;
     if (bytes > MOST_BYTES) return "its results are too large";
+    pieces.push(packed);
+    digest.update(packed);
+  }
+  // Until here anybody may have written them.
+  if (digest.digest("hex") !== said.digest) return "its results have changed on the way";
+  const seen = createPositionSet();
+  for (const packed of pieces) {
     const { records, count } = unpackChunk(packed);
     for (let i = 0; i < count; i++) {
       const { peer, port, was } = readRecord(records, i * RECORD_LENGTH, verdict);
@@ -62,7 +66,6 @@ export async function fetchResults(
       if (seen.add(index) === (was !== null)) return "there are results that stand twice";
     }
   }
-  if (digest.digest("hex") !== said.digest) return "its results have changed on the way";
   return seen.size === cell.pairs ? pieces : `${seen.size} results for ${cell.pairs} pairs`;
 }
 

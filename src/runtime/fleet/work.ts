@@ -20,7 +20,7 @@ import type { ScanOptions } from "../run/scan-options.ts";
 import { fenceMemory } from "../system/fence.ts";
 import { createRandom } from "../system/random.ts";
 import { type Cell, spansOf } from "./cell.ts";
-import { MOST_RECORDS, packChunk } from "./chunk.ts";
+import { MOST_RECORDS } from "./chunk.ts";
 import type { CourierTask, FromCourier, ToCourier } from "./courier.ts";
 
 export interface WorkOptions {
@@ -48,6 +48,8 @@ export interface Work {
 }
 
 const PROGRESS_MS = 1000;
+/** How long handing back may take, in milliseconds. */
+const LEAVE_MS = 3000;
 /** Pieces of results that Redis has not taken yet; with more no SYN is sent. */
 const MOST_WAITING = 16;
 
@@ -169,7 +171,10 @@ export function startWork(options: WorkOptions): Work {
           roomAgain = resolve;
         });
       }
-      post({ kind: "chunk", packed: packChunk({ records, count, extras }) });
+      const bytes = records.slice(0, count * RECORD_LENGTH);
+      courier.postMessage({ kind: "chunk", chunk: { records: bytes, count, extras } } satisfies ToCourier, [
+        bytes.buffer,
+      ]);
       count = 0;
       extras = new Map();
     };
@@ -221,5 +226,12 @@ export function startWork(options: WorkOptions): Work {
     courier.once("error", reject);
     courier.once("exit", () => resolve());
   });
-  return { finished, leave: (now) => post({ kind: "leave", now }) };
+  return {
+    finished,
+    leave: (now) => {
+      post({ kind: "leave", now });
+      // Redis may be away: the lock of what it has runs out by itself.
+      if (now) setTimeout(() => void courier.terminate(), LEAVE_MS).unref();
+    },
+  };
 }
