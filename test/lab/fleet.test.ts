@@ -137,7 +137,7 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
       redis.kill("SIGCONT");
     }, 120_000);
 
-    it.each([1, 2, 3, 4, 5, 6])(
+    it.each([1, 2, 3, 4])(
       "of all kinds, at random moments (seed %i)",
       async (seed) => {
         await fleet.remove();
@@ -151,7 +151,8 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
           await fleet.startWorker("c"),
         ];
         const journal = join(fleet.directory, "journal");
-        let running = fleet.startRun("--journal", journal, TARGETS, ...SLOW);
+        const syns = await watchSyns(lab);
+        let running = fleet.startRun("--journal", journal, TARGETS, ...LONG);
         await eventually("a cell to be under way", underWay("[abc]"));
         const faults: Readonly<Record<string, () => Promise<void>>> = {
           "kill a worker": async () => {
@@ -168,7 +169,7 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
           "kill the run": async () => {
             running.kill("SIGKILL");
             await running.finished;
-            running = fleet.startRun("--resume", journal, TARGETS, ...SLOW);
+            running = fleet.startRun("--resume", journal, TARGETS, ...LONG);
           },
           "kill Redis": async () => {
             server.kill("SIGKILL");
@@ -190,6 +191,10 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
           await pause(draw(1500));
         }
         await expectWhole(running);
+        // The fence is past 0.6 s before a lock is, and Redis may have lost the last renewal.
+        const seen = await syns();
+        expect(seen.length).toBeGreaterThanOrEqual(4096);
+        expect(sharedHosts(seen, 0.2)).toEqual([]);
       },
       200_000,
     );
