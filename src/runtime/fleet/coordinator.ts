@@ -16,9 +16,10 @@ import { addTotals, noTotals, readTotals, type Totals } from "../results/totals.
 import type { EngineRun, EngineRunHooks } from "../run/engine-run.ts";
 import { nowUs } from "../system/clock.ts";
 import { type Cell, type CellSettings, jobOf, sealCell, targetsOf } from "./cell.ts";
-import type { CutCell, Ledger } from "./ledger.ts";
+import { type CutCell, cellSize, type Ledger } from "./ledger.ts";
 import { isTrouble, PREFIX } from "./redis.ts";
 import {
+  findKeys,
   foundKey,
   keyOf,
   listWorkers,
@@ -47,14 +48,10 @@ export interface Coordination {
 const LOOK_MS = 50;
 /** How often what changes slowly is looked at: who is there, who refuses what, what is lost. */
 const SURVEY_MS = 1000;
-/** A cell is this much work, at the rate of the last ones; the first ones reckon with this many pairs a second. */
-const CELL_S = 60;
+/** The pairs a second that the first cells reckon with. */
 const FIRST_RATE = 1000;
 /** Cells under way for each worker: one that it has, and one that waits. */
 const CELLS_PER_WORKER = 2;
-/** Towards the end cells become smaller, so that no worker is long alone: what is left is so many cells for each. */
-const LAST_CELLS = 4;
-const SMALLEST_CELL = 1000;
 /** How long the queue may take to be emptied at the end, in milliseconds. */
 const LAST_MS = 5000;
 /** A time that does not keep the process from ending. */
@@ -251,9 +248,8 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
       await limit();
     }
     while (ledger.left > 0 && ledger.underWay.size < CELLS_PER_WORKER * slots && !over) {
-      const share = slots === 1 ? ledger.left : ledger.left / (LAST_CELLS * slots);
-      const wanted = Math.min(CELL_S * Math.min(pairsPerSecond, rate.maximum / slots), share);
-      const cell = ledger.cut(Math.max(SMALLEST_CELL, wanted));
+      const each = Math.min(pairsPerSecond, rate.maximum / slots);
+      const cell = ledger.cut(cellSize(ledger.left, slots, each));
       if (cell === undefined) return;
       await add(cell);
     }
@@ -301,7 +297,10 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
     hooks.onReport();
     try {
       await queue.obliterate({ force: true });
+      // Pieces of results of those who died.
+      const pieces = await findKeys(redis, foundKey(run.id, "*", "*"));
       await redis.del(
+        ...pieces,
         queue.toKey("meta"),
         ...(["run", "stop", "refused", "progress"] as const).map((kind) => keyOf(kind, run.id)),
       );

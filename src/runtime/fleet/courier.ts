@@ -216,7 +216,9 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
           const packed = packChunk(message.chunk);
           digest.update(packed);
           chunks++;
-          pushed = pushed.then(() => redis.rpush(results, packed)).then(() => post({ kind: "carried" }));
+          pushed = pushed
+            .then(() => redis.multi().rpush(results, packed).expire(results, KEEP_RESULTS_S).exec())
+            .then(() => post({ kind: "carried" }));
           pushed.catch(() => {
             isHeld = false;
             post({ kind: "abort" });
@@ -244,7 +246,6 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
     try {
       await pushed;
       if (end.kind === "done" && isHeld) {
-        await redis.expire(results, KEEP_RESULTS_S);
         const said = { token, worker: worker.id, chunks, digest: digest.digest("hex") };
         const { pairs, elapsedMs, totals } = end;
         const manifest = signManifest(key, run.id, id, { ...said, pairs, elapsedMs, totals });

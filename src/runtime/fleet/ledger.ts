@@ -48,6 +48,22 @@ export interface Ledger {
 /** A cell has so many prefixes, as long as they do not make it twice as large as is wanted. */
 const FEWEST_PREFIXES = 64;
 
+/** A cell is this much work at the rate of the last ones, in seconds. */
+const CELL_S = 60;
+/** Towards the end cells become smaller, so that no worker is long alone: what is left is so many for each. */
+const LAST_CELLS = 8;
+const SMALLEST = 1000;
+
+/**
+ * How many pairs the next cell is to have.
+ * @param left pairs that are in no cell
+ * @param perSecond of one worker
+ */
+export function cellSize(left: number, workers: number, perSecond: number): number {
+  const share = workers === 1 ? left : left / (LAST_CELLS * workers);
+  return Math.max(SMALLEST, Math.min(CELL_S * perSecond, share));
+}
+
 export function createLedger({ space, prefixes, isDone, decided = 0 }: LedgerOptions): Ledger {
   const underWay = new Map<string, CutCell>();
   /** Adopted stretches: where each ends, by where it begins. */
@@ -93,9 +109,9 @@ export function createLedger({ space, prefixes, isDone, decided = 0 }: LedgerOpt
       let some = 0;
       while (cursor < prefixes.count) {
         const end = adopted.get(cursor);
-        const isFull = (pairs >= wanted && some >= FEWEST_PREFIXES) || pairs >= 2 * wanted;
-        if (isFull || (end !== undefined && pairs > 0)) break;
         const found = end === undefined ? countPairs(undecided(cursor)) : 0;
+        const isFull = (pairs >= wanted && some >= FEWEST_PREFIXES) || pairs + found > 2 * wanted;
+        if (pairs > 0 && (isFull || end !== undefined)) break;
         cursor = end ?? cursor + 1;
         if (found > 0) some++;
         else if (pairs === 0) from = cursor;

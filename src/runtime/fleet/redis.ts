@@ -13,8 +13,8 @@ export const PREFIX = "synprobe-fleet";
 const SILENT_MS = 10_000;
 const CONNECT_MS = 5000;
 const MOST_RETRY_MS = 2000;
-/** Attempts at the start, which take about two seconds together. */
-const FIRST_TRIES = 5;
+/** Attempts at the start, after the first, which take a second together. */
+const FIRST_TRIES = 3;
 
 const fleetError = (message: string, cause?: unknown): SynprobeError =>
   new SynprobeError(ERROR_CODES.fleet, message, cause === undefined ? {} : { cause });

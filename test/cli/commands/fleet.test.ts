@@ -1,8 +1,8 @@
 /** What `fleet` and `worker` say: the state of a fleet as a table, and one clear line for each mistake, before anything is connected. */
-import { writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, it } from "vitest";
+import { afterAll, expect, it } from "vitest";
 import { formatStatus } from "../../../src/cli/commands/fleet.ts";
 import { whereOf } from "../../../src/runtime/fleet/redis.ts";
 import { linesOf, run, synprobe } from "../process.ts";
@@ -36,11 +36,11 @@ it("knows where a URL leads, and whether that is this machine", () => {
 const REMOTE = "redis://me:secret@192.0.2.9:6379";
 const short = join(tmpdir(), `sp-short-key-${process.pid}`);
 writeFileSync(short, "abc\n");
+afterAll(() => rmSync(short));
 
 it.each([
   [["fleet", "status"], 2, /no fleet is named: give its URL.*or set SYNPROBE_FLEET/],
   [["fleet", "sing"], 2, /fleet takes status \[URL\], drain WORKER \[URL\] or stop RUN \[URL\]/],
-  [["fleet", "drain"], 2, /fleet takes status/],
   [["fleet", "status", "http://x"], 2, /a fleet's URL is redis:/],
   [["198.18.0.1:22", "--fleet"], 2, /no fleet is named/],
   [["198.18.0.1:22", "--fleet", REMOTE], 2, /could make workers probe: give .* the same --fleet-key FILE/],
@@ -48,7 +48,6 @@ it.each([
   [["worker", "redis://127.0.0.1:1"], 2, /a worker probes only what its owner names: give --allow/],
   [["worker", "redis://127.0.0.1:1", "--allow", "name.example"], 2, /--allow takes addresses and networks/],
   [["worker", "redis://127.0.0.1:1", "--vantage", "a:b"], 2, /--vantage takes a name of letters, digits/],
-  [["198.18.0.1:22", "--fleet", "--fleet-key", "/nonexistent"], 2, /no fleet is named|cannot read the key/],
   [["198.18.0.1:22", "--fleet", REMOTE, "--fleet-key", short], 2, /is too short: 16 characters or more/],
   [
     ["198.18.0.1:22", "--fleet", REMOTE, "--why", "-g", "7", "--shard", "1/2", "--seed", "1"],

@@ -27,7 +27,7 @@ it("keeps records and extras", () => {
       expect(Buffer.from(found.records)).toEqual(Buffer.from(bytes.subarray(0, count * RECORD_LENGTH)));
       expect([...found.extras]).toEqual([...extras]);
     }),
-    { numRuns: 50 },
+    { numRuns: 20 },
   );
 });
 

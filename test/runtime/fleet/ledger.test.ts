@@ -67,7 +67,7 @@ describe("cells", () => {
         expect(ascending(cutAll(space, ledger, wanted))).toEqual(all(space.total));
         expect(ledger.left).toBe(0);
       }),
-      { numRuns: everyday(60, 1000) },
+      { numRuns: everyday(25, 1000) },
     );
   });
 
@@ -94,7 +94,7 @@ describe("cells", () => {
         expect(ascending([...rest, ...done, ...free])).toEqual(all(space.total));
         expect(ledger.left).toBe(0);
       }),
-      { numRuns: everyday(60, 1000) },
+      { numRuns: everyday(25, 1000) },
     );
   });
 
