@@ -56,6 +56,8 @@ export const ERROR_CODES = {
   output: "ERR_OUTPUT",
   /** A journal that cannot be made, written or resumed. */
   journal: "ERR_JOURNAL",
+  /** A fleet whose Redis does not answer, or not as is needed, or that takes no run of this one's. */
+  fleet: "ERR_FLEET",
   /** A file of results that cannot be read, or is not what it should be. */
   results: "ERR_RESULTS",
   /** A policy that cannot be read, or says what cannot be. */

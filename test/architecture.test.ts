@@ -46,6 +46,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     "lab",
     "api",
     "watch",
+    "fleet",
   ],
   report: ["", "formats", "read", "html"],
   policy: ["", "formats"],

@@ -56,7 +56,7 @@ describe("the package", () => {
     ]);
     const kinds = [
       /^dist\/(synprobe|worker|sender)\.(cjs|code)$/,
-      /^dist\/commands\/(check|demo|diff|earlier-results|history|lab|path|report|store-reporter|watch)\.cjs$/,
+      /^dist\/commands\/(check|demo|diff|earlier-results|fleet-run|history|lab|path|report|store-reporter|watch)\.cjs$/,
       /^dist\/bin\/synprobe$/,
       // What the page of `report` carries, and whose it is.
       /^dist\/commands\/(table\.js|page\.css|(echarts|zrender)\.(LICENSE|NOTICE))$/,

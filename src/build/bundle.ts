@@ -167,6 +167,7 @@ const APART = [
   "commands/watch",
   "run/earlier-results",
   "../runtime/store/store-reporter",
+  "run/fleet-run",
 ];
 
 // Read by cli/help/topics.ts when somebody asks for help, from where they stand beside the program.

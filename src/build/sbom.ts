@@ -8,8 +8,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-/** Packages for development that are built into what is shipped: the charts of `report`'s page. */
-const BUILT_IN = ["echarts"];
+/** Packages for development that are built into what is shipped: the charts of `report`'s page, the queue of a fleet. */
+const BUILT_IN = ["bullmq", "echarts", "ioredis"];
 
 interface Component {
   readonly "bom-ref": string;

@@ -4,18 +4,22 @@
  */
 import { createRequire } from "node:module";
 
-export function loadApart<T>(
-  part:
-    | "check"
-    | "demo"
-    | "diff"
-    | "history"
-    | "lab"
-    | "path"
-    | "report"
-    | "earlier-results"
-    | "store-reporter"
-    | "watch",
-): T {
+type Part =
+  | "check"
+  | "demo"
+  | "diff"
+  | "earlier-results"
+  | "fleet-run"
+  | "history"
+  | "lab"
+  | "path"
+  | "report"
+  | "store-reporter"
+  | "watch";
+
+export function loadApart<T>(part: Part): T {
   return createRequire(import.meta.url)(`./commands/${part}.cjs`) as T;
 }
+
+/** The same file, for a thread. */
+export const apartUrl = (part: Part): URL => new URL(`./commands/${part}.cjs`, import.meta.url);

@@ -45,6 +45,7 @@ const STATUS: Readonly<Record<ErrorCode, ExitStatus>> = {
   [ERROR_CODES.results]: EXIT.usage,
   [ERROR_CODES.policy]: EXIT.usage,
   [ERROR_CODES.store]: EXIT.usage,
+  [ERROR_CODES.fleet]: EXIT.network,
   [ERROR_CODES.noRoute]: EXIT.network,
   [ERROR_CODES.noInterface]: EXIT.network,
   [ERROR_CODES.interfaceDown]: EXIT.network,

@@ -15,6 +15,7 @@ import type { ReportOptions } from "./commands/report.ts";
 import type { TraceCommandOptions } from "./commands/trace.ts";
 import type { WatchOptions } from "./commands/watch.ts";
 import { isOfWatch, WATCH_OPTIONS } from "./commands/watch-options.ts";
+import type { WorkerCommandOptions } from "./commands/worker.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
 import { expandAliases, longName } from "./options/aliases.ts";
 import { timesWithoutUnit } from "./options/arguments.ts";
@@ -28,6 +29,7 @@ import {
   PROBE_OPTIONS,
   type ProbeOptions,
   TRACE_DEFAULTS,
+  WORKER_OPTIONS,
   withTiming,
 } from "./options/table.ts";
 import { createMessages, printResult, releaseClosedTerminals, VERSION } from "./run/terminal.ts";
@@ -249,6 +251,31 @@ function createProgram(
     );
   for (const spec of [...WATCH_OPTIONS, ...PROBE_OPTIONS.filter(isOfWatch)])
     watchCommand.addOption(commanderOption(spec));
+  const workerCommand = program
+    .command("worker")
+    .description("probe for the runs of a fleet, on many machines, until told to leave")
+    .argument("[url]", "the fleet's Redis: redis://HOST:PORT; without it SYNPROBE_FLEET")
+    .action((url: string | undefined, options: WorkerCommandOptions) =>
+      run(async () => {
+        checkPlatform();
+        const settled = await settle(workerCommand, options, new Map());
+        return (await import("./commands/worker.ts")).worker(url, settled.options, messages, argv);
+      }),
+    );
+  const sharedWithWorker = PROBE_OPTIONS.filter(({ flags }) => SHARED_WITH_WORKER.has(longName(flags)));
+  for (const spec of [...WORKER_OPTIONS, ...sharedWithWorker]) {
+    const option = commanderOption(spec);
+    if (longName(spec.flags) === "--allow") option.argParser(collect);
+    workerCommand.addOption(option);
+  }
+  program
+    .command("fleet")
+    .description("show a fleet's workers and runs, let a worker leave, or stop a run")
+    .usage("status [URL] | drain WORKER [URL] | stop RUN [URL]")
+    .argument("<words...>", "status, drain WORKER or stop RUN; then the URL of Redis, or SYNPROBE_FLEET")
+    .action((words: string[]) =>
+      run(async () => (await import("./commands/fleet.ts")).fleet(words, messages)),
+    );
   program
     .command("demo")
     .description("show what synprobe does, on simulated hosts: no target is needed, nobody is harmed")
@@ -325,6 +352,17 @@ const collect = (text: string, before: readonly string[] = []): readonly string[
 const SHARED = ["--interface", "--source-ip", "--ipv4", "--ipv6", "--config", "--no-drop"];
 const SHARED_WITH_HISTORY = new Set(["--store", "--config"]);
 const SHARED_WITH_TRACE = new Set(["--retries", "--timeout", "--ttl", ...SHARED]);
+const SHARED_WITH_WORKER = new Set([
+  "--exclude",
+  "--fleet-key",
+  "--max-rate",
+  "--link",
+  "--workers",
+  "--interface",
+  "--source-ip",
+  "--config",
+  "--no-drop",
+]);
 const SHARED_WITH_PATH = new Set(["--max-rate", ...SHARED]);
 
 /** A command's options, completed from a configuration and the environment. */

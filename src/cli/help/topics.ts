@@ -48,6 +48,8 @@ const CHAPTERS: readonly string[] = [
   "report",
   "history",
   "watch",
+  "worker",
+  "fleet",
 ];
 
 export const isTopic = (name: string): name is TopicName => (TOPIC_NAMES as readonly string[]).includes(name);

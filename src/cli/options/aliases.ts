@@ -11,9 +11,11 @@ const ALIASES = new Map(
     aliases.map((alias) => [alias, longName(flags)] as const),
   ),
 );
-/** The argument that is assumed when none is given. */
+/** The argument that is assumed when none is given, and how one looks. */
 const BARE = new Map(
-  PROBE_OPTIONS.flatMap(({ flags, bare }) => (bare === undefined ? [] : [[longName(flags), bare]])),
+  PROBE_OPTIONS.flatMap(({ flags, bare, looksLike }) =>
+    bare === undefined || looksLike === undefined ? [] : [[longName(flags), { bare, looksLike }] as const],
+  ),
 );
 const TAKES_ARGUMENT = new Set(
   PROBE_OPTIONS.filter(({ flags }) => flags.includes("<")).flatMap(
@@ -43,12 +45,12 @@ export function expandAliases(argv: readonly string[]): string[] {
       continue;
     }
     const [name, value] = splitLong(word);
-    const bare = BARE.get(name);
-    if (bare !== undefined && value === undefined) {
-      // The time is optional: the next word is one only if it looks like one; otherwise it is a target.
+    const optional = BARE.get(name);
+    if (optional !== undefined && value === undefined) {
+      // The next word is the argument only if it looks like one; otherwise it is a target.
       const next = argv[i + 1] ?? "";
-      const given = /^\d+(\.\d+)?(ms|s|m|h)?$/.test(next);
-      expanded.push(`${name}=${given ? next : bare}`);
+      const given = optional.looksLike.test(next);
+      expanded.push(`${name}=${given ? next : optional.bare}`);
       if (given) i++;
       continue;
     }

@@ -122,7 +122,7 @@ const sum = (values: readonly unknown[]): unknown =>
 /* The environment. */
 
 /** SYNPROBE_ variables that are not options. */
-const OTHER_VARIABLES = ["SYNPROBE_CONFIG", "SYNPROBE_LAB"];
+const OTHER_VARIABLES = ["SYNPROBE_CONFIG", "SYNPROBE_LAB", "SYNPROBE_FLEET"];
 
 function environmentSettings(env: NodeJS.ProcessEnv): [Names, Setting][] {
   return Object.entries(env).flatMap(([variable, text]): [Names, Setting][] => {

@@ -17,6 +17,7 @@ export const DEFAULTS = {
   retries: TIMING[3].retries,
   bannerMs: 2000,
   whyLimit: 16,
+  fleetLeaseMs: 30_000,
 } as const;
 
 /** Defaults of `synprobe trace`, by long name: it follows one connection. */
@@ -68,6 +69,13 @@ export interface ProbeOptions {
   readonly shard?: Shard;
   readonly workers?: number;
   readonly link: (typeof LINKS)[number];
+  /** A URL, or "env" for that of SYNPROBE_FLEET. */
+  readonly fleet?: string;
+  /** The only vantage that probes. */
+  readonly from?: string;
+  readonly fleetKey?: string;
+  /** Milliseconds. */
+  readonly fleetLease?: number;
   readonly dryRun?: boolean;
   readonly journal?: string;
   readonly resume?: string;

@@ -99,6 +99,7 @@ export const PROBING_OPTIONS: readonly OptionSpec[] = [
       description: "--complete, and wait for what the server says first (2s when no time follows); in ms",
       brief: "finish handshakes, hear what servers say",
       bare: `${DEFAULTS.bannerMs}ms`,
+      looksLike: /^\d+(\.\d+)?(ms|s|m|h)?$/,
       ...duration("--banner", BOUNDS.bannerMs, "ms"),
     },
     {

@@ -33,6 +33,8 @@ export interface OptionSpec {
   readonly commas?: boolean;
   /** The argument that is assumed when none is given. */
   readonly bare?: string;
+  /** With `bare`: how the next word looks when it is the argument, and no target. */
+  readonly looksLike?: RegExp;
   /** Why no configuration may set it; for files of results see `whyOneRun`. */
   readonly oneRun?: string;
   /** Options with the same word replace each other: `-p` on the command line replaces `--top-ports` in a configuration. */

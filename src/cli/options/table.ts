@@ -4,6 +4,7 @@
  * commander reads its options from here, aliases.ts its aliases. Help, shell completion, the man page, the configuration and
  * its JSON Schema are made from it; a test checks the manual against it. What an option does is the commands' business.
  */
+import { FLEET_OPTIONS } from "./fleet-options.ts";
 import { OUTPUT_OPTIONS } from "./output-options.ts";
 import { PROBING_OPTIONS } from "./probing-options.ts";
 import type { OptionSpec } from "./spec.ts";
@@ -11,6 +12,7 @@ import { TARGET_OPTIONS } from "./target-options.ts";
 import { TIMING_OPTIONS } from "./timing-options.ts";
 
 export { TIMING } from "../../scan/engine/timing-templates.ts";
+export { WORKER_OPTIONS } from "./fleet-options.ts";
 export { PATH_OPTIONS } from "./path-options.ts";
 export { type ProbeOptions, type TimedOptions, TRACE_DEFAULTS, withTiming } from "./probe-options.ts";
 export { GROUPS, type Group, type OptionSpec, usage, whyOneRun } from "./spec.ts";
@@ -19,6 +21,7 @@ export const PROBE_OPTIONS: readonly OptionSpec[] = [
   ...TARGET_OPTIONS,
   ...TIMING_OPTIONS,
   ...PROBING_OPTIONS,
+  ...FLEET_OPTIONS,
   ...OUTPUT_OPTIONS,
 ];
 
@@ -33,6 +36,8 @@ export const COMMANDS = [
   "report",
   "history",
   "watch",
+  "worker",
+  "fleet",
   "demo",
   "help",
   "completion",

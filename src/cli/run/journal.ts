@@ -84,6 +84,8 @@ export function journalOptions(options: ProbeOptions, seed: bigint, workers: num
     banner: options.banner ?? null,
     ttl: options.ttl,
     "source-port": options.sourcePort ?? null,
+    // Positions are others then.
+    fleet: options.fleet === undefined ? null : true,
   };
 }
 

@@ -12,8 +12,9 @@ import type { ScanOptions } from "../../runtime/run/scan-options.ts";
 import { dropPrivileges } from "../../runtime/system/privilege.ts";
 import { createRandom } from "../../runtime/system/random.ts";
 import { readServices } from "../../runtime/system/system.ts";
+import { loadApart } from "../apart.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
-import type { TimedOptions } from "../options/table.ts";
+import { type TimedOptions, usage } from "../options/table.ts";
 import { withAdvice } from "./advice.ts";
 import type { Invocation, Purpose } from "./context.ts";
 import { keepIgnoredSignals, watchSignals } from "./interruption.ts";
@@ -50,6 +51,7 @@ export async function probe(
   const services = readServices();
   const remembered = await rememberRun(options);
   const { inputList, inputResults } = options;
+  if (options.fleet !== undefined) refuseWithFleet(options);
   const hasTargets = words.length > 0 || purpose?.addTargets !== undefined;
   const piped = !hasTargets && inputList === undefined && inputResults === undefined && isPiped();
   const given = piped ? { ...options, inputList: "-" } : options;
@@ -83,7 +85,15 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
   }
   const interruption = watchSignals();
   try {
-    const scan = await withAdvice(argv, completes(options), () => openScan(plan, scanOptions));
+    const scan = await withAdvice(argv, completes(options), () =>
+      options.fleet === undefined
+        ? openScan(plan, scanOptions)
+        : loadApart<typeof import("./fleet-run.ts")>("fleet-run").openFleetRun(plan, scanOptions, {
+            ...options,
+            fleet: options.fleet,
+            note: messages.note,
+          }),
+    );
     let why: Why | undefined;
     try {
       why = await withAdvice(argv, completes(options), () => openWhy(plan, options));
@@ -128,7 +138,8 @@ export function scanOptionsOf({
     syn: options.syn,
     order: {
       seed: options.seed ?? remembered.seed ?? (BigInt(random(2 ** 32)) << 32n) | BigInt(random(2 ** 32)),
-      sequential: options.sequential === true,
+      // A fleet's order is that of its cells; positions are the numbers of the pairs.
+      sequential: options.sequential === true || options.fleet !== undefined,
       ...(options.shard === undefined ? {} : { shard: options.shard }),
     },
     ...(workers === undefined ? {} : { workers }),
@@ -147,6 +158,27 @@ const neededLater = ({ options, purpose }: Invocation): Capability[] => [
   ...(completes(options) ? [CAPABILITIES.netAdmin] : []),
   ...(purpose?.again === undefined ? [] : [CAPABILITIES.netRaw]),
 ];
+/** What only packets that leave from here can do. @throws {SynprobeError} `ERR_USAGE` */
+function refuseWithFleet(options: TimedOptions): void {
+  const here: Readonly<Record<string, unknown>> = {
+    "--dry-run": options.dryRun,
+    "--interface": options.interface,
+    "--link": options.link === "auto" ? undefined : options.link,
+    "--packet-trace": options.packetTrace,
+    "--pcap": options.pcap,
+    "--sequential": options.sequential,
+    "--shard": options.shard,
+    "--source-ip": options.sourceIp,
+    "--source-port": options.sourcePort,
+    "--why": options.why,
+    "--workers": options.workers,
+  };
+  const given = Object.keys(here).filter((name) => here[name] !== undefined && here[name] !== false);
+  if (given.length > 0)
+    throw usage(
+      `with --fleet packets leave from its workers, in the order of its cells: drop ${given.join(", ")}`,
+    );
+}
 
 /** Its sockets are opened while that is still allowed; its code is loaded only when it is asked for. */
 async function openWhy(plan: Plan, options: TimedOptions): Promise<Why | undefined> {

@@ -26,6 +26,7 @@ export function describeLink({ means, receiveBuffer }: OpenScan, run: DescribedR
     describeConnect(run);
     return;
   }
+  if (means.link === "fleet") return;
   if (run.scanOptions.complete !== undefined && plan.paths.some(({ toSelf }) => toSelf === true)) {
     messages.note(
       "handshakes with this machine's own addresses are not completed: there the kernel's RST cannot be held back",

@@ -131,7 +131,9 @@ async function explainSilence(
   { summary, unresolved }: Driven,
   before: KernelCounters,
 ) {
-  if (summary.open + summary.closed > 0 || summary.filtered === 0) return undefined;
+  // Of a fleet's ways nothing is known here.
+  if (summary.open + summary.closed > 0 || summary.filtered === 0 || scan.means.link === "fleet")
+    return undefined;
   const [{ gatherNoAnswerFacts }, { judgeNoAnswers, noAnswerLines }] = await Promise.all([
     import("../../runtime/diagnose/no-answers-facts.ts"),
     import("../../runtime/diagnose/no-answers.ts"),

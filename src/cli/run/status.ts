@@ -13,7 +13,8 @@ export function finalStatus(
   if (interruption.signalled || summary.unfinished > 0) {
     const journal = options.journal ?? options.resume;
     if (journal !== undefined) messages.note(`--resume ${journal} goes on`);
-    return interruption.status ?? EXIT.readerGone;
+    // A fleet may leave pairs over that no worker could or may probe.
+    return interruption.status ?? (summary.interrupted ? EXIT.readerGone : EXIT.interrupted);
   }
   const refusals = Object.keys(summary.sendErrors);
   if (summary.sent === 0 && refusals.length > 0) {

@@ -142,6 +142,7 @@ async function planOptions(options: ProbeOptions, services: Services): Promise<P
     ports: () => given ?? topPorts(options.topPorts ?? DEFAULT_TOP_PORTS),
     ...wayOptions(options),
     allAddresses: options.allAddresses === true,
+    ...(options.fleet === undefined ? {} : { isElsewhere: true }),
     ...(exclude.length === 0 ? {} : { exclude }),
     ...(options.excludePorts === undefined
       ? {}

@@ -218,6 +218,7 @@ export const systemError = (call: string, name = errno()): SynprobeError =>
 
 const CLOCK_REALTIME = 0;
 const CLOCK_MONOTONIC = 1;
+const CLOCK_BOOTTIME = 7;
 /** A greater age means that the clock was set, not that the packet waited; in microseconds. */
 const LONGEST_WAIT_US = 60e6;
 const timespec = nativeMemory(16);
@@ -249,4 +250,10 @@ export function ageOf(stampUs: number, nowUs: number): number {
 export function monotonicUs(): number {
   libc.clockGettime(CLOCK_MONOTONIC, timespec);
   return timespecUs(timespecView, 0);
+}
+
+/** Milliseconds since the machine started, those in which it was suspended too (clock_gettime(2), CLOCK_BOOTTIME). */
+export function boottimeMs(): number {
+  libc.clockGettime(CLOCK_BOOTTIME, timespec);
+  return timespecUs(timespecView, 0) / 1000;
 }

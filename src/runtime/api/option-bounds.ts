@@ -34,6 +34,8 @@ export const BOUNDS = {
   tries: [1, 10],
   /** Hosts that are walked to after a scan. */
   whyLimit: [1, 256],
+  /** How long a worker of a fleet may be silent. */
+  leaseMs: [2000, 600_000],
   /** How often the library reports progress. */
   progressEveryMs: [50, DAY_MS],
   /** How often the command line writes progress: a line each time, so less often. */

@@ -45,7 +45,7 @@ export function gatherNoAnswerFacts(
   const left = names.map((name) => deviceDelta(before, after, name));
   const conntrack = readConntrack({ readFile });
   return {
-    link,
+    link: link === "fleet" ? "raw-ip" : link,
     ways,
     sourceChosen: plan.source !== undefined,
     ...(ports.first === ports.last ? { onlyPort: ports.first } : {}),

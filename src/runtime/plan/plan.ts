@@ -38,6 +38,8 @@ export interface PlanOptions {
   /** What must not be probed, whoever names it. */
   readonly exclude?: readonly AnyTargetSpec[];
   readonly excludePorts?: Uint16Array;
+  /** Other machines probe: this one's routes do not matter, and are not looked up. */
+  readonly isElsewhere?: boolean;
 }
 
 export interface Plan extends Paths, ChosenWay {
@@ -252,7 +254,7 @@ export function createPlanner(options: PlanOptions): Planner {
     const source = options.sourceIp === undefined ? undefined : checkSource(options.sourceIp);
     await addNames(boundTo, source);
     await applyExcludes();
-    const routed = routeAll(through, boundTo, source);
+    const routed = options.isElsewhere === true ? [] : routeAll(through, boundTo, source);
     for (const { way, ...span } of routed) if (way instanceof SynprobeError) unreachable(span, way);
     const space = builder.build();
     return {

@@ -37,6 +37,8 @@ export interface EngineTask {
   readonly settings: EngineSettings;
   /** Packets to hand over. */
   readonly capture?: CaptureKind;
+  /** Nothing is sent after this deadline (system/fence.ts). */
+  readonly fence?: SharedArrayBuffer;
   /** Of a resumed run: positions of this share below `from`, and those in `done`, are decided already. */
   readonly resume?: { readonly from: number; readonly done: PositionWords };
 }

@@ -11,6 +11,7 @@ import type { Established } from "../../scan/probe/result.ts";
 import { createBatchWriter } from "../results/record-batch.ts";
 import { toEstablished } from "../results/to-result.ts";
 import { wallUs } from "../system/clock.ts";
+import { openFence } from "../system/fence.ts";
 import { buildEngine, type EngineTask } from "./engine-builder.ts";
 import { type EngineRun, type EngineRunHooks, isWanted } from "./engine-run.ts";
 import { runEventLoop } from "./event-loop.ts";
@@ -47,7 +48,8 @@ export function runInMainThread(
   const { engine, link, report, takeDecisions, noticeDrops, flushCapture } = buildEngine(task, wire, {
     onCapture: hooks.onCapture,
     wrap: (prober) => {
-      const room = holdWhileFull(prober, hooks.room);
+      const fence = task.fence === undefined ? undefined : openFence(task.fence);
+      const room = holdWhile(prober, () => hooks.room() !== undefined || fence?.isPast() === true);
       const held =
         wire.undecided === undefined ? room : limitUndecided(room, wire.undecided, isControlOf(task));
       return handshakes === undefined
@@ -117,16 +119,15 @@ export function runInMainThread(
   };
 }
 
-/** While there is no room for results, look again after this long, in microseconds. */
-const ROOM_US = 10_000;
+/** While an engine is held, look again after this long, in microseconds. */
+const HELD_US = 10_000;
 
-/** An engine that sends no probe while there is no room for results. Handshakes, which are above it, go on. */
-function holdWhileFull(engine: Engine, room: EngineRunHooks["room"]): Engine {
+/** An engine that sends no probe while it is held: there is no room for results, or its deadline is past. Handshakes, which are above it, go on. */
+function holdWhile(engine: Engine, isHeld: () => boolean): Engine {
   const { pollTransmit, pollTimeout, stalledUs } = engine;
-  const isHeld = (): boolean => room() !== undefined;
   const held: Pick<Engine, "pollTransmit" | "pollTimeout" | "stalledUs"> = {
     pollTransmit: (now, out, at, token) => (isHeld() ? 0 : pollTransmit(now, out, at, token)),
-    pollTimeout: (now) => Math.max(pollTimeout(now), isHeld() ? now + ROOM_US : 0),
+    pollTimeout: (now) => Math.max(pollTimeout(now), isHeld() ? now + HELD_US : 0),
     stalledUs: (now) => (isHeld() ? 0 : stalledUs(now)),
   };
   return Object.setPrototypeOf(held, engine);

@@ -13,7 +13,7 @@ import { openFilesLeft, portShares } from "../system/system.ts";
 import type { ScanOptions } from "./scan-options.ts";
 
 export interface Means {
-  readonly link: "raw-ip" | "packet" | "connect";
+  readonly link: "raw-ip" | "packet" | "connect" | "fleet";
   /** Worker threads; 0 when everything happens in the main thread. */
   readonly threads: number;
   /** Engines: one for each worker thread, or the main thread's. */

@@ -45,6 +45,8 @@ export interface ScanOptions {
   /** Worker threads; by default chosen by the number of pairs, the rate and the processors. */
   readonly workers?: number;
   readonly order: Omit<OrderOptions, "worker">;
+  /** Nothing is sent after this deadline (system/fence.ts). */
+  readonly fence?: SharedArrayBuffer;
 }
 
 /** Whether SYNs offer what Linux's do. Not where synprobe goes on from their answers: its own TCP uses MSS alone. */

@@ -258,6 +258,7 @@ function engineTask({ plan, options, means, past }: RunContext, ports: PortRange
     ...(whyNoControls(options, ports) === undefined ? partPilots(ports) : { ports }),
     settings: engineSettings(plan, options, means),
     ...(options.capture === undefined ? {} : { capture: options.capture }),
+    ...(options.fence === undefined ? {} : { fence: options.fence }),
     ...(past === undefined ? {} : { resume: { from: past.marks[worker.index], done: past.above.words } }),
   };
 }

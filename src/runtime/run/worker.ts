@@ -12,6 +12,7 @@ import { attachPacket } from "../../link/packet.ts";
 import { createSharedRate } from "../../scan/congestion/shared-rate.ts";
 import { createBatchWriter } from "../results/record-batch.ts";
 import { nowUs } from "../system/clock.ts";
+import { openFence } from "../system/fence.ts";
 import { BATCHES_PER_TURN, checkStall, createBatchSender, LONGEST_SENDING_US } from "./batch-sender.ts";
 import { type BuiltEngine, buildEngine } from "./engine-builder.ts";
 import { isWanted } from "./engine-run.ts";
@@ -76,6 +77,9 @@ function loop(
   });
   let reportAt = drainedUs;
   let stopped = false;
+  const fence = task.fence === undefined ? undefined : openFence(task.fence);
+  const mayNotSend = (): boolean =>
+    Atomics.load(control, CONTROL.waiting) > MOST_WAITING || fence?.isPast() === true;
   for (;;) {
     drainedUs = nowUs();
     const empty = link.drain();
@@ -83,14 +87,14 @@ function loop(
     // packets came after the last one read.
     engine.handleTimeout(settledUs(empty ? drainedUs : drainedUs - lastAgeUs));
     let batches = 0;
-    const behind = Atomics.load(control, CONTROL.waiting) > MOST_WAITING;
     const untilUs = nowUs() + LONGEST_SENDING_US;
-    while (!behind && batches < BATCHES_PER_TURN && nowUs() < untilUs && send() > 0) batches++;
+    while (batches < BATCHES_PER_TURN && nowUs() < untilUs && !mayNotSend() && send() > 0) batches++;
+    const isHeld = mayNotSend();
     handOver();
     const now = nowUs();
     const stop = Atomics.load(control, CONTROL.stop);
     const over = engine.done || stop === STOP.now || (stopped && engine.inFlight === 0);
-    if (!over && !behind) checkStall(engine, link, now);
+    if (!over && !isHeld) checkStall(engine, link, now);
     if (over || now >= reportAt) {
       flush();
       reportAt = now + REPORT_US;
@@ -104,7 +108,7 @@ function loop(
     }
     if (empty && batches === 0) {
       // Deadlines count from settledUs, so the wait is longer by the delay of sending.
-      const next = behind || isBusy() ? now + 1000 : engine.pollTimeout(now) + (now - settledUs(now));
+      const next = isHeld || isBusy() ? now + 1000 : engine.pollTimeout(now) + (now - settledUs(now));
       const wait = Math.min(next, reportAt, now + LONGEST_WAIT_US) - now;
       if (wait > 0) link.wait(wait);
     }

@@ -63,6 +63,10 @@ export function readRecord(b: Uint8Array, at: number, verdict: VerdictDraft = ne
 
 export const recordPosition = (b: Uint8Array, at: number): number => u64(b, at + POSITION);
 
+/** Moves a record to another position: that of the same pair in another order. */
+export const putPosition = (b: Uint8Array, at: number, position: number): void =>
+  putU64(b, at + POSITION, position);
+
 export const recordState = (b: Uint8Array, at: number): PortState =>
   stateOf(b[at + MARKS + 1] & STATE_BITS) ?? unreadable("state", 0);
 

@@ -1,0 +1,98 @@
+/**
+ * `synprobe worker [URL] --allow NETWORKS`: probes cells of a fleet's runs until it is told to leave. The first signal makes it leave
+ * when it has handed back what it has; so does `synprobe fleet drain`, when its cell is done.
+ *
+ * It is in the main program, beside the files of the threads that large cells need; its courier is in the fleet's bundle.
+ */
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { CAPABILITIES, hasCapability, parseCapabilities } from "../../link/sys/capabilities.ts";
+import { mayOpenRawSockets } from "../../link/sys/raw-socket.ts";
+import { startWork } from "../../runtime/fleet/work.ts";
+import { dropPrivileges, notPrivileged } from "../../runtime/system/privilege.ts";
+import { readServices } from "../../runtime/system/system.ts";
+import { type AnyTargetSpec, parseTargets } from "../../scan/targets/grammar.ts";
+import { apartUrl, loadApart } from "../apart.ts";
+import { EXIT, type ExitStatus } from "../exit.ts";
+import { type ProbeOptions, usage } from "../options/table.ts";
+import { watchSignals } from "../run/interruption.ts";
+import { wayOptions } from "../run/targets.ts";
+import { type Messages, VERSION } from "../run/terminal.ts";
+
+/** Parsed options, by commander's names. */
+export interface WorkerCommandOptions
+  extends Pick<
+    ProbeOptions,
+    "interface" | "sourceIp" | "exclude" | "fleetKey" | "maxRate" | "link" | "workers" | "config" | "drop"
+  > {
+  readonly allow?: readonly string[];
+  readonly vantage?: string;
+}
+
+/** @throws {SynprobeError} for anything that keeps it from working */
+export async function worker(
+  url: string | undefined,
+  options: WorkerCommandOptions,
+  messages: Messages,
+  argv: readonly string[],
+): Promise<ExitStatus> {
+  const { fleetUrl, readKey, checkKey } = loadApart<typeof import("../run/fleet-run.ts")>("fleet-run");
+  const at = fleetUrl(url);
+  const key = readKey(options.fleetKey, options.drop);
+  checkKey(at, key);
+  const services = readServices();
+  const specs = (option: string, words: readonly string[] = []): AnyTargetSpec[] =>
+    words.map((word) => {
+      const spec = parseTargets(word, services, option);
+      if (spec.ports !== undefined || spec.host.kind === "name")
+        throw usage(`${option} takes addresses and networks, not "${word}"`);
+      return spec;
+    });
+  const allow = specs(
+    "--allow",
+    options.allow?.flatMap((text) => text.split(",")),
+  );
+  if (allow.length === 0)
+    throw usage(
+      "a worker probes only what its owner names: give --allow with networks, such as 198.18.0.0/15",
+    );
+  const exclude = specs("--exclude", options.exclude);
+  if (options.link !== "connect" && !mayOpenRawSockets())
+    throw notPrivileged([...process.argv.slice(0, 2), ...argv], undefined);
+  if (options.drop) dropPrivileges(neededCapabilities());
+  const interruption = watchSignals();
+  try {
+    const work = startWork({
+      url: at,
+      key,
+      vantage: options.vantage ?? vantageOf(hostname()),
+      version: VERSION,
+      allow,
+      way: { ...wayOptions({ ...options, ttl: 0 }), exclude },
+      maxRate: options.maxRate ?? Number.POSITIVE_INFINITY,
+      link: options.link,
+      ...(options.workers === undefined ? {} : { threads: options.workers }),
+      courier: apartUrl("fleet-run"),
+      note: messages.note,
+    });
+    interruption.onSignal(() => work.leave(true));
+    await work.finished;
+    return interruption.status ?? EXIT.complete;
+  } finally {
+    interruption.ignore();
+  }
+}
+
+/** Sockets are opened for every cell, so what they need is kept: of that, what there is. */
+function neededCapabilities() {
+  const { permitted } = parseCapabilities(readFileSync("/proc/thread-self/status", "utf8"));
+  return [CAPABILITIES.netRaw, CAPABILITIES.netAdmin].filter((each) => hasCapability(permitted, each));
+}
+
+/** A host's name as --vantage would take it. */
+const vantageOf = (name: string): string =>
+  name
+    .replace(/\..*/, "")
+    .replace(/[^A-Za-z0-9-]/g, "-")
+    .replace(/^-+/, "")
+    .slice(0, 31) || "worker";

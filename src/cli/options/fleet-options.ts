@@ -1,0 +1,55 @@
+/**
+ * Options of a fleet: those of the main command, and what `synprobe worker` alone takes. Options that a worker shares with the main
+ * command are in the table (table.ts). Tested by test/lab/fleet.test.ts and test/cli/commands/fleet.test.ts.
+ */
+import { BOUNDS } from "../../runtime/api/option-bounds.ts";
+import { duration } from "./arguments.ts";
+import { inGroup, usage } from "./spec.ts";
+
+/** A vantage as people may type it, and as it may stand in keys and names. */
+const vantage = (name: string) => ({
+  parse: (text: string): string => {
+    if (/^[a-z0-9][a-z0-9-]{0,30}$/i.test(text)) return text;
+    throw usage(`${name} takes a name of letters, digits and "-", such as fra, not "${text}"`);
+  },
+  refusal: (text: string): string =>
+    `${name} takes a name of letters, digits and "-", such as fra, not "${text}"`,
+});
+
+export const FLEET_OPTIONS = inGroup("Order", [
+  {
+    flags: "--fleet <url>",
+    description: "probe from the workers at this Redis; without a URL, at that of SYNPROBE_FLEET",
+    oneRun: "whether a run is a fleet's is decided run by run; SYNPROBE_FLEET keeps the URL",
+    bare: "env",
+    looksLike: /^(rediss?|unix):/,
+  },
+  {
+    flags: "--from <vantage>",
+    description: "with --fleet: only from workers of this vantage",
+    ...vantage("--from"),
+  },
+  {
+    flags: "--fleet-key <file>",
+    description: "with --fleet: sign work and results with what is in this file",
+  },
+  {
+    flags: "--fleet-lease <time>",
+    description: "with --fleet: a worker that is silent for so long loses its cell (30s); in seconds",
+    ...duration("--fleet-lease", BOUNDS.leaseMs, "s"),
+  },
+]);
+
+export const WORKER_OPTIONS = inGroup("Order", [
+  {
+    flags: "--allow <targets>",
+    description: "networks that may be probed, and no others (comma-separated, repeatable)",
+    values: "targets",
+    commas: true,
+  },
+  {
+    flags: "--vantage <name>",
+    description: "what the place is called, for --from; by default the host's name",
+    ...vantage("--vantage"),
+  },
+]);

@@ -1,0 +1,320 @@
+/**
+ * The thread of a worker that talks to Redis: takes a cell, renews its lock and moves the fence as far as the lock is sure to last,
+ * carries results. The main thread probes (work.ts): however busy that is, locks are renewed in time, and when they cannot be, the
+ * fence stops it.
+ *
+ * Cells are asked for, not waited for: a blocking command that is left behind by a broken connection can park a worker for good.
+ */
+import { createHash, randomUUID } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
+import type { MessagePort } from "node:worker_threads";
+import { type Job, UnrecoverableError, Worker } from "bullmq";
+import type { Redis } from "ioredis";
+import { boottimeMs } from "../../link/sys/libc.ts";
+import { moveFence } from "../system/fence.ts";
+import { type Cell, OTHER_KEY, openCell } from "./cell.ts";
+import { type Chunk, packChunk } from "./chunk.ts";
+import { isTrouble, openRedis, PREFIX } from "./redis.ts";
+import {
+  type FleetWorker,
+  findKeys,
+  foundKey,
+  isRunSigned,
+  KEEP_RESULTS_S,
+  KEEP_S,
+  keyOf,
+  listRuns,
+  queueName,
+  RENEW_MS,
+  type Run,
+  renewWorker,
+  signManifest,
+} from "./registry.ts";
+
+/** Structured-cloneable. */
+export interface CourierTask {
+  readonly kind: "fleet-courier";
+  readonly url: string;
+  readonly key: string;
+  readonly worker: Pick<FleetWorker, "id" | "vantage" | "version">;
+  /** The fence of the cell under way (system/fence.ts). */
+  readonly fence: SharedArrayBuffer;
+}
+
+export type ToCourier =
+  /** Packed here, so that the thread that probes need not. */
+  | { readonly kind: "chunk"; readonly chunk: Chunk }
+  /** Plain counts, as readTotals reads them. */
+  | { readonly kind: "progress"; readonly totals: object }
+  | { readonly kind: "done"; readonly pairs: number; readonly elapsedMs: number; readonly totals: object }
+  /** The cell is not probed here, or no further. */
+  | { readonly kind: "refused"; readonly reason: string }
+  | { readonly kind: "aborted" }
+  /** Take no further cell; with `now` hand back the one under way. */
+  | { readonly kind: "leave"; readonly now: boolean };
+
+export type FromCourier =
+  | { readonly kind: "cell"; readonly cell: Cell }
+  /** The cell is another's: stop, and say "aborted". */
+  | { readonly kind: "abort" }
+  | { readonly kind: "carried" }
+  | { readonly kind: "note"; readonly line: string }
+  /** It is known to the fleet. */
+  | { readonly kind: "there" }
+  | { readonly kind: "left" };
+
+const LOOK_MS = 250;
+/** The same while results are being taken. */
+const SOON_MS = 50;
+/** How long leaving may take, in milliseconds. */
+const LEAVE_MS = 1000;
+/** A lock is renewed so many times while it lasts. */
+const RENEWALS = 6;
+/**
+ * The part of a lock's time for which the fence holds: less than the last renewal gives, because Redis may lose what it had not
+ * written, and then knows only of the renewal before; and less by the time that a batch takes.
+ */
+const SURE = 0.7;
+/** A cell is given up when so many workers have died with it. */
+const MOST_DEATHS = 3;
+/** A cell that this worker refuses goes back for so long, in milliseconds. */
+const REFUSED_MS = 2000;
+
+interface Taken {
+  readonly run: Run;
+  readonly job: Job;
+  readonly token: string;
+  readonly sinceMs: number;
+}
+
+export async function runCourier({ url, key, worker, fence }: CourierTask, port: MessagePort): Promise<void> {
+  const post = (message: FromCourier): void => port.postMessage(message);
+  const note = (line: string): void => post({ kind: "note", line });
+  const redis = await openRedis(url, note, true);
+  const queues = new Map<string, Worker>();
+  /** Results of this worker's last cell of a run, until they are taken. */
+  const waiting = new Map<string, string>();
+  const told = new Set<string>();
+  let presence: FleetWorker = { ...worker, cells: 0 };
+  let leaving = false;
+  let onMessage: (message: ToCourier) => void = () => {};
+  const tellOnce = (line: string): void => {
+    if (!told.has(line)) note(line);
+    told.add(line);
+  };
+
+  /** What Redis refuses; that it does not answer is said by openRedis. */
+  const tellTrouble = (error: Error): void => {
+    if (error.name === "ReplyError") tellOnce(`Redis: ${error.message}`);
+  };
+
+  port.on("message", (message: ToCourier) => {
+    if (message.kind === "leave") leaving = true;
+    onMessage(message);
+  });
+
+  /** Whatever else happens, it is seen that this worker is there. */
+  async function appear(): Promise<void> {
+    while (!leaving || presence.run !== undefined) {
+      try {
+        await renewWorker(redis, presence);
+        if (!leaving && (await redis.exists(keyOf("drain", worker.id))) === 1) {
+          await redis.del(keyOf("drain", worker.id));
+          note("told to leave when its cell is done");
+          leaving = true;
+        }
+      } catch (error) {
+        if (!isTrouble(error)) throw error;
+      }
+      await pause(Math.min(RENEW_MS, LOOK_MS * 4));
+    }
+  }
+
+  function queueOf(run: Run): Worker {
+    const known = queues.get(run.id);
+    if (known !== undefined) return known;
+    const queue = new Worker(queueName(run.id), null, {
+      connection: redis,
+      prefix: PREFIX,
+      autorun: false,
+      lockDuration: run.leaseMs,
+      stalledInterval: Math.ceil(run.leaseMs / RENEWALS),
+      // Deaths are counted here: BullMQ would fail the job without a word to the coordinator's books.
+      maxStalledCount: 1e6,
+    });
+    queue.on("error", tellTrouble);
+    queue.startStalledCheckTimer().catch(tellTrouble);
+    queues.set(run.id, queue);
+    return queue;
+  }
+
+  async function refuse(run: string, what: string, reason: string): Promise<void> {
+    await redis.hset(keyOf("refused", run), `${what} ${worker.id}`, reason);
+    await redis.expire(keyOf("refused", run), KEEP_S);
+  }
+
+  /** The next cell of any run; undefined when there is none. */
+  async function find(): Promise<Taken | undefined> {
+    const runs = await listRuns(redis);
+    for (const [id, queue] of queues) {
+      if (runs.some((run) => run.id === id)) continue;
+      queues.delete(id);
+      waiting.delete(id);
+      await queue.close(true);
+      // What a run has left whose coordinator died waits for --resume, but not for ever.
+      for (const each of await findKeys(redis, queue.toKey("*"))) await redis.expire(each, KEEP_RESULTS_S);
+      // A script of the queue's makes this key again when it comes after the run's end; of a queue that is in use it has a version.
+      const meta = queue.toKey("meta");
+      if ((await redis.hexists(meta, "version")) === 0) await redis.del(meta);
+    }
+    for (const run of runs) {
+      if (run.from !== undefined && run.from !== worker.vantage) continue;
+      if (!isRunSigned(key, run)) {
+        tellOnce(`run ${run.id} of ${run.by} is not probed: ${OTHER_KEY}`);
+        await refuse(run.id, "*", OTHER_KEY);
+        continue;
+      }
+      const last = waiting.get(run.id);
+      if (last !== undefined && (await redis.exists(last)) === 1) continue;
+      waiting.delete(run.id);
+      const token = randomUUID();
+      const sinceMs = boottimeMs();
+      const job: Job | undefined = await queueOf(run).getNextJob(token, { block: false });
+      if (job !== undefined) return { run, job, token, sinceMs };
+    }
+    return undefined;
+  }
+
+  /** Carries a cell to its end, whatever that is. */
+  async function carry({ run, job, token, sinceMs }: Taken): Promise<void> {
+    const id = job.id ?? "";
+    const handBack = (): Promise<void> => job.moveToDelayed(Date.now() + REFUSED_MS, token).catch(() => {});
+    if (job.stalledCounter >= MOST_DEATHS) {
+      await job.moveToFailed(
+        new UnrecoverableError(`${job.stalledCounter} workers have died with it`),
+        token,
+      );
+      return;
+    }
+    if ((await redis.hexists(keyOf("refused", run.id), `${id} ${worker.id}`)) === 1) return handBack();
+    const cell = openCell(job.data, key);
+    if (typeof cell === "string" || cell.run !== run.id) {
+      const reason = typeof cell === "string" ? cell : "it is another run's";
+      tellOnce(`a cell of run ${run.id} is not probed: ${reason}`);
+      await refuse(run.id, id, reason);
+      return handBack();
+    }
+    presence = { ...presence, run: run.id, pairs: cell.pairs };
+    const results = foundKey(run.id, id, token);
+    const digest = createHash("sha256");
+    let chunks = 0;
+    let isHeld = true;
+    let pushed: Promise<unknown> = Promise.resolve();
+    const outcome = new Promise<Exclude<ToCourier, { kind: "chunk" | "progress" | "leave" }>>((resolve) => {
+      onMessage = (message) => {
+        if (message.kind === "chunk") {
+          const packed = packChunk(message.chunk);
+          digest.update(packed);
+          chunks++;
+          pushed = pushed
+            .then(() => redis.multi().rpush(results, packed).expire(results, KEEP_RESULTS_S).exec())
+            .then(() => post({ kind: "carried" }));
+          pushed.catch(() => {
+            isHeld = false;
+            post({ kind: "abort" });
+          });
+        } else if (message.kind === "progress") {
+          redis.hset(keyOf("progress", run.id), id, JSON.stringify(message.totals)).catch(() => {});
+        } else if (message.kind === "leave") {
+          if (message.now) {
+            isHeld = false;
+            post({ kind: "abort" });
+          }
+        } else resolve(message);
+      };
+    });
+    moveFence(fence, sinceMs + SURE * run.leaseMs);
+    post({ kind: "cell", cell });
+    const over = new AbortController();
+    const renewing = renew(job, token, run, over.signal).then((wasLost) => {
+      if (!wasLost) return;
+      isHeld = false;
+      moveFence(fence, 0);
+      post({ kind: "abort" });
+    });
+    const end = await outcome;
+    try {
+      await pushed;
+      if (end.kind === "done" && isHeld) {
+        const said = { token, worker: worker.id, chunks, digest: digest.digest("hex") };
+        const { pairs, elapsedMs, totals } = end;
+        const manifest = signManifest(key, run.id, id, { ...said, pairs, elapsedMs, totals });
+        waiting.set(run.id, results);
+        await job.moveToCompleted(manifest, token, false);
+        const rate = elapsedMs > 0 ? Math.round((pairs * 1000) / elapsedMs) : 0;
+        presence = { ...presence, cells: presence.cells + 1, rate };
+      } else {
+        await redis.del(results);
+        if (end.kind === "refused") {
+          await refuse(run.id, id, end.reason);
+          await handBack();
+        } else await job.moveToDelayed(Date.now(), token).catch(() => {});
+      }
+    } catch (error) {
+      if (!isTrouble(error)) throw error;
+      // The lock is another's, or Redis has forgotten the cell: so does this worker.
+      waiting.delete(run.id);
+      await redis.del(results).catch(() => {});
+    } finally {
+      over.abort();
+      moveFence(fence, 0);
+      onMessage = () => {};
+      const { run: _, pairs: __, ...idle } = presence;
+      presence = idle;
+      await renewing;
+    }
+  }
+
+  /** @returns whether the lock was lost */
+  async function renew(job: Job, token: string, { leaseMs }: Run, over: AbortSignal): Promise<boolean> {
+    while (!over.aborted) {
+      await pause(leaseMs / RENEWALS, undefined, { signal: over }).catch(() => {});
+      if (over.aborted) return false;
+      const askedMs = boottimeMs();
+      try {
+        if ((await job.extendLock(token, leaseMs)) !== 1) return !over.aborted;
+        if (!over.aborted) moveFence(fence, askedMs + SURE * leaseMs);
+      } catch (error) {
+        if (!isTrouble(error)) throw error;
+        if (/lock|Missing/i.test(error.message)) return !over.aborted;
+      }
+    }
+    return false;
+  }
+
+  await renewWorker(redis, presence);
+  post({ kind: "there" });
+  const appearing = appear();
+  while (!leaving) {
+    try {
+      const taken = await find();
+      if (taken !== undefined) await carry(taken);
+      else await pause(waiting.size > 0 ? SOON_MS : LOOK_MS);
+    } catch (error) {
+      if (!isTrouble(error)) throw error;
+      tellOnce(`Redis: ${error.message}`);
+      await pause(LOOK_MS);
+    }
+  }
+  await appearing;
+  await leave(redis, queues, worker.id);
+  post({ kind: "left" });
+}
+
+/** At the end; what cannot be removed in time expires. */
+async function leave(redis: Redis, queues: ReadonlyMap<string, Worker>, id: string): Promise<void> {
+  const closing = [...queues.values()].map((queue) => queue.close(true));
+  const removal = Promise.all([redis.del(keyOf("worker", id)), ...closing]);
+  await Promise.race([removal.catch(() => {}), pause(LEAVE_MS)]);
+  redis.disconnect();
+}

@@ -1,0 +1,123 @@
+/**
+ * The connection to Redis or Valkey: where it is, whether its settings do, and what is said when it does not answer. Errors name the
+ * host, never the password.
+ *
+ * What is kept there: registry.ts, coordinator.ts, courier.ts.
+ */
+import { Redis } from "ioredis";
+import { ERROR_CODES, isSynprobeError, SynprobeError } from "../../errors.ts";
+
+/** Before every key, those of BullMQ too. */
+export const PREFIX = "synprobe-fleet";
+/** A command that has no answer for so long is given up, and its connection with it. */
+const SILENT_MS = 10_000;
+const CONNECT_MS = 5000;
+const MOST_RETRY_MS = 2000;
+/** Attempts at the start, after the first, which take a second together. */
+const FIRST_TRIES = 3;
+
+const fleetError = (message: string, cause?: unknown): SynprobeError =>
+  new SynprobeError(ERROR_CODES.fleet, message, cause === undefined ? {} : { cause });
+
+/**
+ * Where a URL leads, for people: host and port, or the socket's path.
+ * @throws {SynprobeError} `ERR_USAGE` for what is no URL of Redis
+ */
+export function whereOf(url: string): { readonly text: string; readonly isLocal: boolean } {
+  let parsed: URL | undefined;
+  try {
+    parsed = new URL(url);
+  } catch {}
+  if (parsed?.protocol === "unix:" && parsed.pathname.length > 1)
+    return { text: parsed.pathname, isLocal: true };
+  if (parsed !== undefined && /^rediss?:$/.test(parsed.protocol) && parsed.hostname !== "") {
+    const { hostname, port } = parsed;
+    const isLocal = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
+    return { text: `${hostname}:${port || "6379"}`, isLocal };
+  }
+  throw new SynprobeError(
+    ERROR_CODES.usage,
+    "a fleet's URL is redis://HOST:PORT, rediss://HOST:PORT (TLS) or unix:///SOCKET, with user:password@ before the host if it needs one",
+  );
+}
+
+/**
+ * Connects, and checks what must be so. A connection that breaks later comes back by itself; commands wait for it.
+ * @param tell one line when it is away, and one when it is back
+ * @param isPatient wait for a Redis that does not answer yet, as long as it takes; otherwise a few seconds
+ * @throws {SynprobeError} `ERR_FLEET` when nobody answers, or not as is needed; `ERR_USAGE` for a bad URL
+ */
+export async function openRedis(
+  url: string,
+  tell: (line: string) => void,
+  isPatient = false,
+): Promise<Redis> {
+  const { text } = whereOf(url);
+  let reason = "";
+  let isOpen = false;
+  let isAway = false;
+  const options = {
+    lazyConnect: true,
+    maxRetriesPerRequest: null,
+    connectTimeout: CONNECT_MS,
+    socketTimeout: SILENT_MS,
+    retryStrategy: (times: number) =>
+      isOpen || isPatient || times <= FIRST_TRIES ? Math.min(50 * 2 ** times, MOST_RETRY_MS) : null,
+  };
+  const client = url.startsWith("unix:") ? new Redis({ ...options, path: text }) : new Redis(url, options);
+  client.on("error", (error: Error) => {
+    reason = error.message;
+    if (isAway || !(isOpen || isPatient)) return;
+    isAway = true;
+    tell(`no answer from Redis at ${text} (${reason}): waiting until it is back`);
+  });
+  client.on("ready", () => {
+    if (isAway) tell(`Redis at ${text} is back`);
+    isAway = false;
+  });
+  try {
+    // The first attempt may fail; those after it count too.
+    client.connect().catch(() => {});
+    await checkSettings(client, text);
+  } catch (error) {
+    client.disconnect();
+    if (isSynprobeError(error)) throw error;
+    const why = reason || (error instanceof Error ? error.message : String(error));
+    throw fleetError(`no fleet at ${text}: ${why}`, error);
+  }
+  isOpen = true;
+  return client;
+}
+
+/** Redis 6.2 has what BullMQ needs. */
+const OLDEST = [6, 2];
+
+async function checkSettings(client: Redis, where: string): Promise<void> {
+  const info = `${await client.info("server")}\n${await client.info("memory")}`;
+  const field = (name: string): string => new RegExp(`^${name}:(.*?)\\r?$`, "m").exec(info)?.[1] ?? "";
+  const [major, minor] = field("redis_version").split(".").map(Number);
+  if (major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1]))
+    throw fleetError(
+      `Redis at ${where} is version ${major}.${minor}: a fleet needs ${OLDEST.join(".")} or later`,
+    );
+  const policy = field("maxmemory_policy");
+  if (policy !== "" && policy !== "noeviction") {
+    throw fleetError(
+      `Redis at ${where} may drop a fleet's work when memory is short (maxmemory-policy ${policy}): set "maxmemory-policy noeviction"`,
+    );
+  }
+}
+
+/** Names of ioredis's errors. */
+const REDIS_ERRORS = new Set(["ReplyError", "AbortError", "MaxRetriesPerRequestError"]);
+
+/** Whether an error is Redis's, the queue's or the way's there, and may be gone when it is tried again. */
+export function isTrouble(error: unknown): error is Error {
+  if (!(error instanceof Error) || isSynprobeError(error)) return false;
+  const { code } = error as { readonly code?: unknown };
+  // BullMQ's own have numbers.
+  if (typeof code === "number" || /^E[A-Z]+$/.test(String(code))) return true;
+  return (
+    REDIS_ERRORS.has(error.name) || /^(Connection|Socket|Command|Missing|Could not)\b/.test(error.message)
+  );
+}

@@ -1,0 +1,71 @@
+/** What `fleet` and `worker` say: the state of a fleet as a table, and one clear line for each mistake, before anything is connected. */
+import { rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, it } from "vitest";
+import { formatStatus } from "../../../src/cli/commands/fleet.ts";
+import { whereOf } from "../../../src/runtime/fleet/redis.ts";
+import { linesOf, run, synprobe } from "../process.ts";
+
+it("shows workers and runs, and escapes what others have written", () => {
+  const worker = { id: "fra-1", vantage: "fra", version: "0.1.0", cells: 3, rate: 12_345 };
+  const runs = [
+    { id: "abc", token: "t", by: "host 7\x1b[2J", pairs: 2000, decided: 999, leaseMs: 1, signature: "" },
+  ];
+  const busy = { ...worker, id: "lon-2", vantage: "lon", run: "abc", pairs: 5000 };
+  expect(linesOf(formatStatus([worker, busy], [400, 12_600], runs))).toEqual([
+    "WORKER  VANTAGE  VERSION        CELLS  PAIRS/S  SEEN  AT",
+    "fra-1   fra      0.1.0          3      12,345   0 s   idle",
+    "lon-2   lon      0.1.0          3      12,345   13 s  5,000 pairs of abc",
+    "",
+    "RUN     FROM     BY             PAIRS  DONE",
+    "abc     any      host 7\\x1b[2J  2,000  49%",
+  ]);
+});
+
+it("knows where a URL leads, and whether that is this machine", () => {
+  expect(whereOf("redis://127.0.0.1")).toEqual({ text: "127.0.0.1:6379", isLocal: true });
+  expect(whereOf("redis://[::1]:7/2")).toEqual({ text: "[::1]:7", isLocal: true });
+  expect(whereOf("rediss://me:secret@db.example:6380")).toEqual({ text: "db.example:6380", isLocal: false });
+  expect(whereOf("redis://127.0.0.1.example")).toMatchObject({ isLocal: false });
+  expect(whereOf("unix:///run/redis.sock")).toEqual({ text: "/run/redis.sock", isLocal: true });
+  for (const bad of ["", "localhost", "http://localhost", "redis://", "unix://", "redis:///1"])
+    expect(() => whereOf(bad)).toThrow(/a fleet's URL is redis:/);
+});
+
+const REMOTE = "redis://me:secret@192.0.2.9:6379";
+const short = join(tmpdir(), `sp-short-key-${process.pid}`);
+writeFileSync(short, "abc\n");
+afterAll(() => rmSync(short));
+
+it.each([
+  [["fleet", "status"], 2, /no fleet is named: give its URL.*or set SYNPROBE_FLEET/],
+  [["fleet", "sing"], 2, /fleet takes status \[URL\], drain WORKER \[URL\] or stop RUN \[URL\]/],
+  [["fleet", "status", "http://x"], 2, /a fleet's URL is redis:/],
+  [["198.18.0.1:22", "--fleet"], 2, /no fleet is named/],
+  [["198.18.0.1:22", "--fleet", REMOTE], 2, /could make workers probe: give .* the same --fleet-key FILE/],
+  [["worker", REMOTE, "--allow", "198.18.0.0/15"], 2, /could make workers probe/],
+  [["worker", "redis://127.0.0.1:1"], 2, /a worker probes only what its owner names: give --allow/],
+  [["worker", "redis://127.0.0.1:1", "--allow", "name.example"], 2, /--allow takes addresses and networks/],
+  [["worker", "redis://127.0.0.1:1", "--vantage", "a:b"], 2, /--vantage takes a name of letters, digits/],
+  [["198.18.0.1:22", "--fleet", REMOTE, "--fleet-key", short], 2, /is too short: 16 characters or more/],
+  [
+    ["198.18.0.1:22", "--fleet", REMOTE, "--why", "-g", "7", "--shard", "1/2", "--seed", "1"],
+    2,
+    /packets leave from its workers, in the order of its cells: drop --shard, --source-port, --why$/m,
+  ],
+])("refuses %j", async (args, expected, message) => {
+  const { status, stdout, stderr } = await run(synprobe(...args));
+  expect(stderr).toMatch(message);
+  expect(linesOf(stderr)).toHaveLength(1);
+  expect(stderr).not.toContain("secret");
+  expect({ status, stdout }).toEqual({ status: expected, stdout: "" });
+});
+
+it("takes the URL from the environment, and tells where nobody answers, without the password", async () => {
+  const env = { SYNPROBE_FLEET: "redis://me:secret@127.0.0.1:1" };
+  const { status, stderr } = await run(synprobe("fleet", "status"), { env });
+  expect(stderr).toMatch(/^synprobe: no fleet at 127\.0\.0\.1:1: connect ECONNREFUSED/);
+  expect(stderr).not.toContain("secret");
+  expect(status).toBe(4);
+});

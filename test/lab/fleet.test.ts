@@ -1,0 +1,262 @@
+/** Many processes, one run, over a real redis-server: what it finds is what one process finds, whoever dies, stops or forgets. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { linesOf, ROOT, type Running, run, synprobe } from "../cli/process.ts";
+import { blocksOf } from "../documents.ts";
+import { ALL, everyday } from "../everyday.ts";
+import { createDraw } from "../fuzz/mutate.ts";
+import { createFleet, eventually, type Fleet, fleetProblem, sharedHosts, watchSyns } from "./fleet.ts";
+import { inNamespace, type Lab, skipping } from "./netns.ts";
+import { answers, createWideLab, farSegments, readScan, truth } from "./wide.ts";
+
+/** 4,096 pairs in 8 networks. */
+const PORTS = [7000, 7001];
+const TARGETS = "198.19.0.0/21:7000,7001";
+const TRUTH = truth(2048, PORTS);
+const QUICK = ["--fleet-lease", "2"];
+/** Long enough for something to happen in the middle of it. */
+const SLOW = ["--max-rate", everyday("3000", "1500"), ...QUICK];
+
+/** Still under way after several faults. */
+const LONG = ["--max-rate", "400", ...QUICK];
+
+describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
+  let lab: Lab;
+  let fleet: Fleet;
+  let redis: Running;
+  beforeAll(async () => {
+    lab = await createWideLab();
+  });
+  afterAll(() => lab?.remove());
+  beforeEach(async () => {
+    fleet = await createFleet(lab);
+    redis = await fleet.startRedis();
+    await fleet.redis.connect();
+  });
+  afterEach(() => fleet.remove());
+
+  const command = (...args: string[]) => run(inNamespace(lab.near, synprobe(...args)));
+  const underWay = (vantage: string) => async (): Promise<boolean> => {
+    const workers = await fleet.keys(`worker:${vantage}-*`);
+    const texts = workers.length === 0 ? [] : await fleet.redis.mget(workers);
+    return texts.some((text) => JSON.parse(text ?? "{}").run !== undefined);
+  };
+  async function expectWhole(running: Running): Promise<string> {
+    const { status, stdout, stderr } = await running.finished;
+    expect(status, stderr).toBe(0);
+    const found = readScan(stdout);
+    expect(answers(found)).toEqual(TRUTH);
+    expect(found.summary).toMatchObject({ open: 2048, closed: 2048, unfinished: 0, interrupted: false });
+    return stderr;
+  }
+
+  it("finds what there is, also when a worker is killed; its cell is probed elsewhere", async () => {
+    const fra = await fleet.startWorker("fra");
+    const running = fleet.startRun(TARGETS, ...SLOW);
+    await eventually("a cell to be under way", async () => (await fleet.keys("run-*:lock")).length > 0);
+    fra.kill("SIGKILL");
+    await fleet.startWorker("lon");
+    await expectWhole(running);
+    const { stdout } = await command("fleet", "status", fleet.url);
+    expect(stdout).toMatch(/^WORKER +VANTAGE +VERSION +CELLS/);
+    expect(stdout).toMatch(/\nlon-[0-9a-f]{6} +lon +\d/);
+    // Nothing of a run stays behind.
+    const isLeft = (key: string): boolean => !/:(worker:.*|stalled-check)$/.test(key);
+    await eventually("all of the run to go", async () => !(await fleet.keys("*")).some(isLeft));
+  });
+
+  describe.runIf(ALL)("and faults", () => {
+    it("of a coordinator that is killed: --resume takes over what is under way, and each pair is there once", async () => {
+      const journal = join(fleet.directory, "journal");
+      await fleet.startWorker("fra");
+      await fleet.startWorker("lon");
+      for (let kill = 0; kill < 3; kill++) {
+        const running = fleet.startRun(kill === 0 ? "--journal" : "--resume", journal, TARGETS, ...SLOW);
+        await eventually("a cell to be under way", underWay("fra"));
+        await pause(Math.random() * 1500);
+        running.kill("SIGKILL");
+        await running.finished;
+      }
+      await expectWhole(fleet.startRun("--resume", journal, TARGETS, ...SLOW));
+    }, 200_000);
+
+    it("of Redis that forgets everything: cells are added again", async () => {
+      await fleet.startWorker("fra");
+      const running = fleet.startRun(TARGETS, ...SLOW);
+      await eventually("a cell to be under way", underWay("fra"));
+      await fleet.redis.flushall();
+      expect(await expectWhole(running)).toMatch(/lost are added again/);
+    }, 120_000);
+
+    it("of Redis that is killed and started again", async () => {
+      await fleet.remove();
+      fleet = await createFleet(lab);
+      redis = await fleet.startRedis("--appendonly", "yes");
+      await fleet.redis.connect();
+      await fleet.startWorker("fra");
+      const running = fleet.startRun(TARGETS, ...SLOW);
+      await eventually("a cell to be under way", underWay("fra"));
+      redis.kill("SIGKILL");
+      await redis.finished;
+      await running.until("stderr", /no answer from Redis/);
+      await fleet.startRedis("--appendonly", "yes");
+      expect(await expectWhole(running)).toMatch(/is back/);
+    }, 120_000);
+
+    it("of Redis that does not answer: nothing is sent after a lock has run out, and it goes on when it is back", async () => {
+      await fleet.startWorker("fra");
+      fleet.startRun(TARGETS, "--max-rate", "200", ...QUICK);
+      await eventually("a cell to be under way", underWay("fra"));
+      const begun = farSegments(lab);
+      await eventually("SYNs", () => Promise.resolve(farSegments(lab) > begun + 50));
+      redis.kill("SIGSTOP");
+      await pause(2000);
+      const before = farSegments(lab);
+      await pause(1500);
+      expect(farSegments(lab)).toBe(before);
+      redis.kill("SIGCONT");
+      await eventually("SYNs again", () => Promise.resolve(farSegments(lab) > before + 50));
+    }, 120_000);
+
+    it("of a worker that is stopped past its lock: it sends one batch at most when it wakes", async () => {
+      const fra = await fleet.startWorker("fra");
+      fleet.startRun(TARGETS, "--max-rate", "200", ...QUICK);
+      await eventually("a cell to be under way", underWay("fra"));
+      const begun = farSegments(lab);
+      await eventually("SYNs", () => Promise.resolve(farSegments(lab) > begun + 50));
+      fra.kill("SIGSTOP");
+      await pause(2500);
+      // So that it gets no other cell when it wakes.
+      redis.kill("SIGSTOP");
+      const before = farSegments(lab);
+      fra.kill("SIGCONT");
+      await pause(1500);
+      expect(farSegments(lab) - before).toBeLessThanOrEqual(256);
+      redis.kill("SIGCONT");
+    }, 120_000);
+
+    it.each([1, 2, 3, 4])(
+      "of all kinds, at random moments (seed %i)",
+      async (seed) => {
+        await fleet.remove();
+        fleet = await createFleet(lab);
+        let server = await fleet.startRedis("--appendonly", "yes");
+        await fleet.redis.connect();
+        const draw = createDraw(seed);
+        const workers = [
+          await fleet.startWorker("a"),
+          await fleet.startWorker("b"),
+          await fleet.startWorker("c"),
+        ];
+        const journal = join(fleet.directory, "journal");
+        const syns = await watchSyns(lab);
+        let running = fleet.startRun("--journal", journal, TARGETS, ...LONG);
+        await eventually("a cell to be under way", underWay("[abc]"));
+        const faults: Readonly<Record<string, () => Promise<void>>> = {
+          "kill a worker": async () => {
+            const at = draw(workers.length);
+            workers[at].kill("SIGKILL");
+            workers[at] = await fleet.startWorker("d");
+          },
+          "stop a worker": async () => {
+            const at = draw(workers.length);
+            workers[at].kill("SIGSTOP");
+            await pause(3000);
+            workers[at].kill("SIGCONT");
+          },
+          "kill the run": async () => {
+            running.kill("SIGKILL");
+            await running.finished;
+            running = fleet.startRun("--resume", journal, TARGETS, ...LONG);
+          },
+          "kill Redis": async () => {
+            server.kill("SIGKILL");
+            await server.finished;
+            server = await fleet.startRedis("--appendonly", "yes");
+          },
+          "stop Redis": async () => {
+            server.kill("SIGSTOP");
+            await pause(3000);
+            server.kill("SIGCONT");
+          },
+          "empty Redis": async () => void (await fleet.redis.flushall()),
+        };
+        const names = Object.keys(faults);
+        for (let i = 0; i < 3; i++) {
+          const name = names[draw(names.length)];
+          console.log(`seed ${seed}: ${name}`);
+          await faults[name]();
+          await pause(draw(1500));
+        }
+        await expectWhole(running);
+        // The fence is past 0.6 s before a lock is, and Redis may have lost the last renewal.
+        const seen = await syns();
+        expect(seen.length).toBeGreaterThanOrEqual(4096);
+        expect(sharedHosts(seen, 0.2)).toEqual([]);
+      },
+      200_000,
+    );
+
+    it("of a cell that kills its workers: it is set aside, and the run says what is missing", async () => {
+      const running = fleet.startRun("198.19.0.0/24:7000", "--max-rate", "20", ...QUICK);
+      for (let death = 0; death < 3; death++) {
+        const worker = await fleet.startWorker(`v${death}`);
+        await eventually("a cell to be under way", underWay(`v${death}`));
+        worker.kill("SIGKILL");
+      }
+      await fleet.startWorker("last");
+      const { status, stdout, stderr } = await running.finished;
+      expect(stderr).toMatch(/not probed: 256 pairs in 198\.19\.0\.0\/24: 3 workers have died with it/);
+      expect(readScan(stdout).summary.unfinished).toBe(256);
+      expect(status).toBe(130);
+    }, 120_000);
+  });
+
+  it("refuses what is not allowed, not signed, or not safe in Redis", async () => {
+    const key = join(fleet.directory, "key");
+    writeFileSync(key, "0123456789abcdef0123456789abcdef\n");
+    await fleet.startWorker("fra", "--fleet-key", key);
+    const [outside, unsigned] = await Promise.all([
+      fleet.startRun("198.19.1.1:7001", "192.0.2.10:7001", "--fleet-key", key, ...QUICK).finished,
+      fleet.startRun("198.19.1.1:7001", ...QUICK).finished,
+    ]);
+    expect(outside.stderr).toMatch(/not probed: 2 pairs in .*192\.0\.2\.10 is not in its --allow/);
+    expect(outside.status).toBe(130);
+    expect(unsigned.stderr).toMatch(/no worker takes this run: it is signed with another key: give/);
+    expect(unsigned.status).toBe(4);
+    await fleet.redis.config("SET", "maxmemory-policy", "allkeys-lru");
+    const unsafe = await fleet.startRun("198.19.1.1:7001").finished;
+    expect(linesOf(unsafe.stderr)).toHaveLength(1);
+    expect(unsafe.stderr).toMatch(/maxmemory-policy allkeys-lru\): set "maxmemory-policy noeviction"/);
+    expect(unsafe.status).toBe(4);
+  });
+
+  it.runIf(ALL)("works as its page says", async () => {
+    const path = "src/cli/help/topics/commands/fleet.md";
+    const [commands] = blocksOf({ path, text: readFileSync(join(ROOT, path), "utf8") }, "");
+    const script = `cd "${fleet.directory}"; ${commands}status=$?; kill $(jobs -p); wait; exit $status`;
+    const { status, stdout, stderr } = await run(synprobe("lab", "--", "bash", "-c", script));
+    expect(stdout, stderr).toMatch(/^48 ports on 16 hosts, 14 answered: 14 open, 23 closed, 11 filtered;/m);
+    expect(status).toBe(0);
+  });
+
+  it.runIf(ALL)("has workers that leave when they are told, and runs that stop", async () => {
+    const fra = await fleet.startWorker("fra");
+    const [name] = (await fleet.keys("worker:*")).map((each) => each.split(":")[2]);
+    const running = fleet.startRun(TARGETS, "--max-rate", "50", ...QUICK);
+    await eventually("a cell to be under way", underWay("fra"));
+    const [id] = (await fleet.keys("run:*")).map((each) => each.split(":")[2]);
+    expect((await command("fleet", "stop", "nobody", fleet.url)).stderr).toContain(
+      `no run nobody: there is ${id}`,
+    );
+    expect((await command("fleet", "stop", id, fleet.url)).status).toBe(0);
+    const { status, stdout } = await running.finished;
+    expect(readScan(stdout).summary.unfinished).toBeGreaterThan(0);
+    expect(status).toBe(130);
+    expect(await command("fleet", "drain", name, fleet.url)).toMatchObject({ status: 0 });
+    expect((await fra.finished).status).toBe(0);
+    expect(await fleet.keys("worker:*")).toEqual([]);
+  });
+});

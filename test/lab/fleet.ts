@@ -1,0 +1,127 @@
+/**
+ * A fleet for tests: a real redis-server on a socket of the file system, which every namespace reaches, and workers in a wide lab's near
+ * namespace, each with a source address of its own.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { Redis } from "ioredis";
+import { linesOf, type Running, start, synprobe } from "../cli/process.ts";
+import { inNamespace, type Lab, labProblem } from "./netns.ts";
+import { SOURCES, WIDE } from "./wide.ts";
+
+/** Why there can be no fleet here; undefined when there can. */
+export function fleetProblem(): string | undefined {
+  const { error } = spawnSync("redis-server", ["--version"]);
+  return labProblem() ?? (error === undefined ? undefined : "redis-server is missing");
+}
+
+export interface Fleet {
+  readonly url: string;
+  readonly directory: string;
+  /** A client of the tests'. */
+  readonly redis: Redis;
+  startRedis(...options: string[]): Promise<Running>;
+  startWorker(vantage: string, ...options: string[]): Promise<Running>;
+  /** Starts a run in the near namespace, where it needs no privilege. */
+  startRun(...args: string[]): Running;
+  /** Keys that fit a pattern. */
+  keys(pattern: string): Promise<string[]>;
+  remove(): Promise<void>;
+}
+
+export async function createFleet(lab: Lab): Promise<Fleet> {
+  const directory = mkdtempSync(join(tmpdir(), "sp-fleet-"));
+  const socket = join(directory, "redis.sock");
+  const url = `unix://${socket}`;
+  const running: Running[] = [];
+  let workers = 0;
+  const keep = (each: Running): Running => {
+    running.push(each);
+    return each;
+  };
+  const redis = new Redis({ path: socket, lazyConnect: true, maxRetriesPerRequest: null });
+  redis.on("error", () => {});
+  const fleet: Fleet = {
+    url,
+    directory,
+    redis,
+    startRedis: async (...options) => {
+      const words = ["--port", "0", "--unixsocket", socket, "--dir", directory, "--save", ""];
+      const server = keep(start(["redis-server", ...words, ...options], { limitMs: 300_000 }));
+      await server.until("stdout", /ready to accept connections/i);
+      return server;
+    },
+    startWorker: async (vantage, ...options) => {
+      const source = SOURCES[workers++ % SOURCES.length].ipv4;
+      const own = ["--allow", WIDE.ipv4, "--vantage", vantage, "-S", source];
+      const words = synprobe("worker", url, ...own, ...options);
+      const worker = keep(start(inNamespace(lab.near, words), { limitMs: 300_000 }));
+      await worker.until("stderr", /takes cells/);
+      return worker;
+    },
+    startRun: (...args) =>
+      keep(start(inNamespace(lab.near, synprobe(...args, "--fleet", url, "-oJ", "-")), { limitMs: 120_000 })),
+    keys: (pattern) => redis.keys(`synprobe-fleet:${pattern}`),
+    remove: async () => {
+      redis.disconnect();
+      for (const each of running) {
+        each.kill("SIGCONT");
+        each.kill("SIGKILL");
+      }
+      await Promise.allSettled(running.map(({ finished }) => finished));
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+  return fleet;
+}
+
+/** Waits for a condition that takes a look at Redis. */
+export async function eventually(
+  what: string,
+  condition: () => Promise<boolean>,
+  limitMs = 60_000,
+): Promise<void> {
+  const start = performance.now();
+  while (!(await condition())) {
+    if (performance.now() - start > limitMs) throw new Error(`waited ${limitMs} ms for ${what}`);
+    await pause(20);
+  }
+}
+
+/** A SYN that the far side saw: when, in seconds, and from which worker's address to which host. */
+interface Syn {
+  readonly at: number;
+  readonly from: string;
+  readonly to: string;
+}
+
+/** Watches the SYNs that reach the far side, until it is asked for them. */
+export async function watchSyns(lab: Lab): Promise<() => Promise<readonly Syn[]>> {
+  const filter = "tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn and dst net 198.19.0.0/16";
+  const fields = ["frame.time_epoch", "ip.src", "ip.dst"].flatMap((name) => ["-e", name]);
+  const words = ["tshark", "-i", "veth0", "-l", "-n", "-f", filter, "-T", "fields", ...fields];
+  const watching = start(inNamespace(lab.far, words), { limitMs: 300_000 });
+  await watching.until("stderr", /Capturing on/);
+  return async () => {
+    watching.kill("SIGINT");
+    const { stdout } = await watching.finished;
+    return linesOf(stdout).map((line) => {
+      const [at, from, to] = line.split("\t");
+      return { at: Number(at), from, to };
+    });
+  };
+}
+
+/** Hosts that get a SYN of one worker less than `seconds` after one of another. */
+export function sharedHosts(syns: readonly Syn[], seconds: number): string[] {
+  const last = new Map<string, Syn>();
+  return syns.flatMap((syn) => {
+    const before = last.get(syn.to);
+    last.set(syn.to, syn);
+    if (before === undefined || before.from === syn.from || syn.at - before.at >= seconds) return [];
+    return [`${syn.to}: ${syn.from} ${Math.round((syn.at - before.at) * 1000)} ms after ${before.from}`];
+  });
+}

@@ -1,0 +1,138 @@
+/** The coordinator's books: cells of any size are disjoint and together the space, after a resumption too, and none counts twice. */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { jobOf, targetsOf } from "../../../src/runtime/fleet/cell.ts";
+import { createLedger, type Ledger } from "../../../src/runtime/fleet/ledger.ts";
+import { cutByPrefix, type PairSpan } from "../../../src/scan/targets/prefixes.ts";
+import type { Space } from "../../../src/scan/targets/space.ts";
+import { createSpaceBuilder } from "../../../src/scan/targets/space-builder.ts";
+import { ADDRESS_WORDS, loadAddress } from "../../../src/socket/table.ts";
+import { everyday } from "../../everyday.ts";
+import { address } from "../../sim/run.ts";
+
+const piece = fc.record({
+  third: fc.nat(200),
+  networks: fc.integer({ min: 1, max: 90 }),
+  hosts: fc.integer({ min: 1, max: 6 }),
+  ports: fc.uniqueArray(fc.integer({ min: 1, max: 3 }), { minLength: 1, maxLength: 3 }),
+});
+const pieces = fc.array(piece, { minLength: 1, maxLength: 4 });
+type Piece = typeof piece extends fc.Arbitrary<infer P> ? P : never;
+
+/** A few hosts in each of many /24. */
+function spaceOf(all: readonly Piece[]): Space {
+  const builder = createSpaceBuilder();
+  for (const { third, networks, hosts, ports } of all) {
+    for (let i = third; i < Math.min(256, third + networks); i++) {
+      const sorted = Uint16Array.from([...ports].sort((a, b) => a - b));
+      builder.add(address(`198.18.${i}.4`), address(`198.18.${i}.${3 + hosts}`), sorted);
+    }
+  }
+  return builder.build();
+}
+
+/** Pairs by their number in the space. */
+function numbers(space: Space, spans: readonly PairSpan[]): number[] {
+  const words = new Uint32Array(ADDRESS_WORDS);
+  return spans.flatMap((span) => {
+    loadAddress(words, 0, span.first, 0, span.first.length);
+    const start = space.indexOf(words, 0, span.ports[0]);
+    return Array.from({ length: span.pairs }, (_, i) => start + i);
+  });
+}
+
+function cutAll(space: Space, ledger: Ledger, wanted: readonly number[]): number[] {
+  const all: number[] = [];
+  for (let i = 0; ; i++) {
+    const cell = ledger.cut(wanted[i % wanted.length]);
+    if (cell === undefined) return all;
+    const found = numbers(space, ledger.spans(cell));
+    expect(found.length).toBe(cell.pairs);
+    for (const number of found) all.push(number);
+  }
+}
+
+const ascending = (numbers: readonly number[]): number[] => [...numbers].sort((a, b) => a - b);
+const all = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+
+describe("cells", () => {
+  const sizes = fc.array(fc.integer({ min: 1, max: 2000 }), { minLength: 1, maxLength: 4 });
+
+  it("are disjoint and together the space", () => {
+    fc.assert(
+      fc.property(pieces, sizes, fc.nat(1e6), (some, wanted, seed) => {
+        const space = spaceOf(some);
+        const prefixes = cutByPrefix(space, { seed: BigInt(seed), most: 1e6 });
+        const ledger = createLedger({ space, prefixes });
+        expect(ascending(cutAll(space, ledger, wanted))).toEqual(all(space.total));
+        expect(ledger.left).toBe(0);
+      }),
+      { numRuns: everyday(25, 1000) },
+    );
+  });
+
+  it("of a resumed run are what is neither decided nor still under way", () => {
+    fc.assert(
+      fc.property(pieces, sizes, fc.nat(1e6), fc.nat(100), fc.nat(4), (some, wanted, seed, share, kept) => {
+        const space = spaceOf(some);
+        const prefixes = cutByPrefix(space, { seed: BigInt(seed), most: 1e6 });
+        const before = createLedger({ space, prefixes });
+        const cells = [];
+        for (let cell = before.cut(wanted[0]); cell !== undefined; cell = before.cut(wanted[0]))
+          cells.push(cell);
+        // Of the last cells nothing is decided, of the others a share of the pairs.
+        const untouched = cells.slice(cells.length - Math.min(kept, cells.length));
+        const free = new Set(untouched.flatMap((cell) => numbers(space, before.spans(cell))));
+        const done = new Set(all(space.total).filter((i) => !free.has(i) && (i * 37) % 100 < share));
+        const ledger = createLedger({ space, prefixes, isDone: (i) => done.has(i), decided: done.size });
+        for (const cell of untouched) {
+          expect(ledger.adopt(cell)).toBe(true);
+          expect(ledger.adopt(cell)).toBe(false);
+          expect(ledger.underWay.has(jobOf(cell))).toBe(true);
+        }
+        const rest = cutAll(space, ledger, wanted);
+        expect(ascending([...rest, ...done, ...free])).toEqual(all(space.total));
+        expect(ledger.left).toBe(0);
+      }),
+      { numRuns: everyday(25, 1000) },
+    );
+  });
+
+  it("that are partly decided, or no stretch of this run, are not taken over", () => {
+    const space = spaceOf([{ third: 0, networks: 80, hosts: 4, ports: [1] }]);
+    const prefixes = cutByPrefix(space, { seed: 1n, most: 1e6 });
+    const first = numbers(space, [...prefixes.at(5)])[0];
+    const ledger = createLedger({ space, prefixes, isDone: (i) => i === first, decided: 1 });
+    for (const [from, to] of [
+      [0, 6],
+      [5, 6],
+      [10, 10],
+      [70, 81],
+      [-1, 4],
+      [Number.NaN, Number.NaN],
+    ])
+      expect(ledger.adopt({ from, to })).toBe(false);
+    expect(ledger.adopt({ from: 10, to: 20 })).toBe(true);
+    expect(ledger.adopt({ from: 19, to: 25 })).toBe(false);
+    expect(ledger.left).toBe(space.total - 1 - 40);
+  });
+
+  it("have 64 prefixes or more, unless that makes them twice as large as is wanted", () => {
+    const space = spaceOf([{ third: 0, networks: 200, hosts: 2, ports: [1] }]);
+    const cut = (wanted: number) =>
+      createLedger({ space, prefixes: cutByPrefix(space, { seed: 1n, most: 1e6 }) }).cut(wanted);
+    expect(cut(100)).toEqual({ from: 0, to: 64, pairs: 128 });
+    expect(cut(10)).toEqual({ from: 0, to: 10, pairs: 20 });
+    expect(cut(300)).toEqual({ from: 0, to: 150, pairs: 300 });
+  });
+
+  it("are closed once", () => {
+    const space = spaceOf([{ third: 0, networks: 80, hosts: 4, ports: [1] }]);
+    const ledger = createLedger({ space, prefixes: cutByPrefix(space, { seed: 1n, most: 1e6 }) });
+    const cell = ledger.cut(10);
+    const job = cell === undefined ? "" : jobOf(cell);
+    expect(ledger.close(job)).toBe(true);
+    expect(ledger.close(job)).toBe(false);
+    expect(targetsOf(ledger.spans({ from: 0, to: 1 }))).toHaveLength(1);
+  });
+});
