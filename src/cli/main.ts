@@ -19,13 +19,12 @@ import type { WorkerCommandOptions } from "./commands/worker.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
 import { expandAliases, longName } from "./options/aliases.ts";
 import { timesWithoutUnit } from "./options/arguments.ts";
-import { CHECK_OPTIONS } from "./options/check-options.ts";
+import { CHECK_OPTIONS, PATH_OPTIONS, sharedWith } from "./options/command-options.ts";
 import { addOptions, attributeOf, commanderOption } from "./options/commander.ts";
 import type { Configured } from "./options/config.ts";
 import {
   LAB_INSIDE,
   type OptionSpec,
-  PATH_OPTIONS,
   PROBE_OPTIONS,
   type ProbeOptions,
   TRACE_DEFAULTS,
@@ -111,7 +110,7 @@ function createProgram(
         return (await import("./commands/trace.ts")).trace(target, settled.options, messages, argv);
       }),
     );
-  for (const spec of PROBE_OPTIONS.filter(({ flags }) => SHARED_WITH_TRACE.has(longName(flags)))) {
+  for (const spec of sharedWith("trace")) {
     const defaultValue = TRACE_DEFAULTS[longName(spec.flags)] ?? spec.defaultValue;
     traceCommand.addOption(commanderOption({ ...spec, defaultValue }));
   }
@@ -131,8 +130,7 @@ function createProgram(
         );
       }),
     );
-  const shared = PROBE_OPTIONS.filter(({ flags }) => SHARED_WITH_PATH.has(longName(flags)));
-  for (const spec of [...PATH_OPTIONS, ...shared]) {
+  for (const spec of [...PATH_OPTIONS, ...sharedWith("path")]) {
     const isRate = longName(spec.flags) === "--max-rate";
     pathCommand.addOption(commanderOption(isRate ? { ...spec, defaultValue: PATH_DEFAULTS.maxRate } : spec));
   }
@@ -228,9 +226,7 @@ function createProgram(
         );
       }),
     );
-  for (const spec of PROBE_OPTIONS.filter(({ flags }) => SHARED_WITH_HISTORY.has(longName(flags)))) {
-    historyCommand.addOption(commanderOption(spec));
-  }
+  for (const spec of sharedWith("history")) historyCommand.addOption(commanderOption(spec));
   const watchCommand = program
     .command("watch")
     .description("scan again and again, keep the history, and tell what has changed")
@@ -262,8 +258,7 @@ function createProgram(
         return (await import("./commands/worker.ts")).worker(url, settled.options, messages, argv);
       }),
     );
-  const sharedWithWorker = PROBE_OPTIONS.filter(({ flags }) => SHARED_WITH_WORKER.has(longName(flags)));
-  for (const spec of [...WORKER_OPTIONS, ...sharedWithWorker]) {
+  for (const spec of [...WORKER_OPTIONS, ...sharedWith("worker")]) {
     const option = commanderOption(spec);
     if (longName(spec.flags) === "--allow") option.argParser(collect);
     workerCommand.addOption(option);
@@ -347,23 +342,6 @@ async function takeUp(
 
 /** For an option that may be given more than once: all its arguments, in order. */
 const collect = (text: string, before: readonly string[] = []): readonly string[] => [...before, text];
-
-/** Options of the main command that trace and path have, too. */
-const SHARED = ["--interface", "--source-ip", "--ipv4", "--ipv6", "--config", "--no-drop"];
-const SHARED_WITH_HISTORY = new Set(["--store", "--config"]);
-const SHARED_WITH_TRACE = new Set(["--retries", "--timeout", "--ttl", ...SHARED]);
-const SHARED_WITH_WORKER = new Set([
-  "--exclude",
-  "--fleet-key",
-  "--max-rate",
-  "--link",
-  "--workers",
-  "--interface",
-  "--source-ip",
-  "--config",
-  "--no-drop",
-]);
-const SHARED_WITH_PATH = new Set(["--max-rate", ...SHARED]);
 
 /** A command's options, completed from a configuration and the environment. */
 async function settle<Options extends Pick<ProbeOptions, "drop" | "config" | "printConfig">>(

@@ -15,9 +15,9 @@ import type { HopAnswer, PathResult, PortPath } from "../../scan/path/result.ts"
 import { noteSentence, portSentence } from "../../scan/path/sentences.ts";
 import { parseTarget } from "../../scan/targets/grammar.ts";
 import { formatAddress } from "../../wire/address.ts";
+import { withAdvice } from "../advice.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
-import { withAdvice } from "../run/advice.ts";
 import { watchSignals } from "../run/interruption.ts";
 import { wayOptions } from "../run/targets.ts";
 import { type Messages, printResult } from "../run/terminal.ts";

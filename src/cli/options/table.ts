@@ -13,7 +13,6 @@ import { TIMING_OPTIONS } from "./timing-options.ts";
 
 export { TIMING } from "../../scan/engine/timing-templates.ts";
 export { WORKER_OPTIONS } from "./fleet-options.ts";
-export { PATH_OPTIONS } from "./path-options.ts";
 export { type ProbeOptions, type TimedOptions, TRACE_DEFAULTS, withTiming } from "./probe-options.ts";
 export { GROUPS, type Group, type OptionSpec, usage, whyOneRun } from "./spec.ts";
 

@@ -1,6 +1,6 @@
 /** What a command that opens raw sockets says when it may not: its own command line, with what it lacks. */
-import { ERROR_CODES, SynprobeError } from "../../errors.ts";
-import { notPrivileged } from "../../runtime/system/privilege.ts";
+import { ERROR_CODES, SynprobeError } from "../errors.ts";
+import { notPrivileged } from "../runtime/system/privilege.ts";
 
 /**
  * @param argv the whole command line, without node and script
