@@ -35,7 +35,7 @@ const NO_TERMINAL: Plugin = {
 
 /** What is taken of modules of Node's that take milliseconds to load, and that few runs need: each is loaded at the first call. */
 const LATE: Readonly<Record<string, readonly string[]>> = {
-  "node:crypto": ["createHash", "randomBytes"],
+  "node:crypto": ["createHash", "createHmac", "randomBytes", "timingSafeEqual"],
   "node:tty": ["isatty"],
 };
 const LATE_MODULES: Plugin = {
