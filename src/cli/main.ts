@@ -230,7 +230,7 @@ function createProgram(
   const watchCommand = program
     .command("watch")
     .description("scan again and again, keep the history, and tell what has changed")
-    .argument("[targets...]", "as the main command takes them")
+    .argument("[targets...]", "as the main command takes them; or one policy, .yaml or .json, as check's")
     .action((targets: string[], options: WatchOptions) =>
       run(async () => {
         checkPlatform();
@@ -238,10 +238,11 @@ function createProgram(
         const complete = { ...settled.options, ...withTiming(settled.options, settled.given) };
         const { createRescan } = await import("./commands/rescan.ts");
         return loadApart<typeof import("./commands/watch.ts")>("watch").watch(
+          targets,
           complete,
           messages,
           argv,
-          (signals) => createRescan(targets, complete, messages, argv, signals),
+          (signals, policy) => createRescan(targets, complete, messages, argv, signals, policy),
         );
       }),
     );

@@ -9,6 +9,7 @@ import { makePlan, type Plan } from "../../runtime/plan/plan.ts";
 import { openScan } from "../../runtime/run/scan.ts";
 import { dropPrivileges } from "../../runtime/system/privilege.ts";
 import { readServices } from "../../runtime/system/system.ts";
+import type { WatchedPolicy } from "../../runtime/watch/policy.ts";
 import { PORT_STATES, type PortResult, type ScanSummary } from "../../scan/probe/result.ts";
 import { parseAddress } from "../../wire/address.ts";
 import { withAdvice } from "../advice.ts";
@@ -34,6 +35,7 @@ export function createRescan(
   messages: Messages,
   argv: readonly string[],
   interruption: Interruption,
+  policy?: WatchedPolicy,
 ): Rescanning {
   const { inputList, inputResults } = options;
   if (inputList === "-" || inputResults === "-")
@@ -44,7 +46,9 @@ export function createRescan(
   let told = "";
 
   async function planAll(): Promise<Plan> {
-    const { plan, untold } = await planTargets(words, options, services);
+    await policy?.reload();
+    const { plan, untold } = await planTargets(policy === undefined ? words : [], options, services, policy);
+    policy?.planned(plan);
     const faults = plan.faults.map(({ message }) => message);
     if (untold > 0) faults.push(`… and ${untold} more bad targets in ${inputList}`);
     // Once, not every time.

@@ -2,7 +2,7 @@
  * `synprobe watch`: the loop around rounds, with its clock and its signals, and everything that is told: events on standard
  * output, to a program, to a web hook; metrics; the service manager. What a change is: runtime/watch/change-detector.ts.
  */
-import { accessSync, constants, readFileSync } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { Cron } from "croner";
 import { isSynprobeError } from "../../errors.ts";
 import { count, duration } from "../../report/figures.ts";
@@ -10,6 +10,7 @@ import { jsonLine } from "../../report/formats/ndjson.ts";
 import { openStore, type Store } from "../../runtime/store/database.ts";
 import { utc } from "../../runtime/store/time.ts";
 import { asInvoker } from "../../runtime/system/invoker.ts";
+import { readServices } from "../../runtime/system/system.ts";
 import { createChangeDetector } from "../../runtime/watch/change-detector.ts";
 import { type Carrier, type Send, startCarrier, toProgram, toWebHook } from "../../runtime/watch/deliver.ts";
 import { commitRound, openOutbox, restore } from "../../runtime/watch/events.ts";
@@ -19,6 +20,7 @@ import {
   parseMetricsAddress,
   serveMetrics,
 } from "../../runtime/watch/metrics.ts";
+import { openPolicy, type WatchedPolicy } from "../../runtime/watch/policy.ts";
 import { runRound } from "../../runtime/watch/rounds.ts";
 import { openService } from "../../runtime/watch/service.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
@@ -50,20 +52,22 @@ const LONGEST_MS = 2 ** 31 - 1;
 
 /** @throws {SynprobeError} for whatever keeps the first round from being made */
 export async function watch(
+  words: readonly string[],
   options: WatchOptions,
   messages: Messages,
   argv: readonly string[],
-  createRescan: (interruption: Interruption) => Rescanning,
+  createRescan: (interruption: Interruption, policy: WatchedPolicy | undefined) => Rescanning,
 ): Promise<ExitStatus> {
   const { store: path } = options;
   if (path === undefined) throw usage("a watch keeps its history in a store: --store FILE");
   const schedule = scheduleOf(options);
   const sends = sendsOf(options);
   const address = options.metrics === undefined ? undefined : parseMetricsAddress(options.metrics);
+  const policy = isPolicy(words) ? await openPolicy(words[0], readServices(), options.drop) : undefined;
   const interruption = watchSignals(false);
   const service = await openService();
   try {
-    const rescan = createRescan(interruption);
+    const rescan = createRescan(interruption, policy);
     await rescan.ready();
     const store = openStore(path, true);
     try {
@@ -73,6 +77,7 @@ export async function watch(
         store,
         schedule,
         sends,
+        policy,
         address,
         service,
       });
@@ -86,7 +91,12 @@ export async function watch(
   }
 }
 
+/** One word that names a file, as no host is called. */
+const isPolicy = (words: readonly string[]): boolean =>
+  words.length === 1 && /\.(ya?ml|json)$/.test(words[0]) && existsSync(words[0]);
+
 interface Parts {
+  readonly policy: WatchedPolicy | undefined;
   readonly interruption: Interruption;
   readonly rescan: Rescanning;
   readonly store: Store;
@@ -101,7 +111,7 @@ async function loop(
   options: WatchOptions,
   messages: Messages,
   argv: readonly string[],
-  { interruption, rescan, store, schedule, sends, address, service }: Parts,
+  { interruption, rescan, store, schedule, sends, address, service, policy }: Parts,
 ): Promise<ExitStatus> {
   const detector = createChangeDetector({
     confirmMs: options.confirm,
@@ -109,9 +119,8 @@ async function loop(
   });
   restore(store, detector, Date.now());
   const outboxes = [...sends].map(([target, send]) => ({ target, send, outbox: openOutbox(store, target) }));
-  const metrics = createMetrics(options.metricsPorts, () =>
-    outboxes.reduce((sum, { outbox }) => sum + outbox.pending(), 0),
-  );
+  const pending = (): number => outboxes.reduce((sum, { outbox }) => sum + outbox.pending(), 0);
+  const metrics = createMetrics(options.metricsPorts, pending, policy);
   let healthy = true;
   const served = address === undefined ? undefined : await serveMetrics(address, metrics, () => healthy);
   if (served !== undefined) messages.note(`metrics at ${served.url}`);
@@ -136,10 +145,10 @@ async function loop(
       const startedMs = Date.now();
       try {
         const finished = await runRound(detector, means);
-        const events = commitRound(store, detector, finished, [...sends.keys()]);
+        const events = commitRound(store, detector, finished, [...sends.keys()], policy);
         for (const event of events) print(jsonLine(event));
         for (const carrier of carriers) carrier.wake();
-        metrics.round(finished);
+        metrics.round(finished, events);
         healthy = true;
         const { verdicts, transient, unsettled } = finished.round;
         const told = `${count(verdicts.size, "port")}, ${count(events.length, "event")}, ${count(transient, "difference")} not confirmed${unsettled > 0 ? `, ${unsettled} unsettled` : ""}`;

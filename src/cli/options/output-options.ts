@@ -37,7 +37,6 @@ export const OUTPUT_OPTIONS: readonly OptionSpec[] = [
       flags: "--output-grepable <file>",
       aliases: ["-oG"],
       description: "nmap's grepable lines",
-      brief: "nmap's grepable lines",
     },
     {
       flags: "--output-csv <file>",

@@ -34,7 +34,7 @@ export async function planTargets(
   words: readonly string[],
   options: ProbeOptions,
   services: Services,
-  purpose?: Purpose,
+  purpose?: Pick<Purpose, "addTargets">,
 ): Promise<PlannedTargets> {
   const { inputList, inputResults, excludeFile, only } = options;
   if (only !== undefined && inputResults === undefined)

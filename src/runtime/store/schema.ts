@@ -90,4 +90,14 @@ CREATE TABLE flaps (
   told TEXT
 ) STRICT;
 `,
+  `
+-- Of a watched policy. kind may be violation or restored, too.
+ALTER TABLE events ADD COLUMN expected TEXT; -- NULL without a policy
+ALTER TABLE events ADD COLUMN rule TEXT;     -- file:line:column
+-- Ports that are not what the policy wants, as it was told.
+CREATE TABLE violations (
+  port INTEGER PRIMARY KEY REFERENCES ports,
+  since_ms INTEGER NOT NULL
+) STRICT;
+`,
 ];

@@ -71,7 +71,7 @@ export interface Round {
 
 /**
  * Times that one verdict must be seen, the scan included: with an answer, without, and without where nothing was known. Where 5 %
- * of the time is lost in bursts, three silences were loss 23 times in a million results (test/sim/watch.test.ts).
+ * of the time is lost in bursts, three silences were loss 23 times in a million results of scans that did not verify them (test/sim/watch.test.ts).
  */
 const ANSWERS = 2;
 const SILENCES = 5;

@@ -6,11 +6,14 @@ import type { PortResult } from "../../scan/probe/result.ts";
 import type { Store } from "../store/database.ts";
 import { statesAt } from "../store/query.ts";
 import { createRecorder, num, type RunToStore, text } from "../store/record.ts";
-import type { ChangeDetector, Round } from "./change-detector.ts";
+import type { ChangeDetector, ChangeEvent, Round } from "./change-detector.ts";
+import type { Judgement, WatchedPolicy } from "./policy.ts";
+
+const KINDS = ["changed", "flapping", "settled", "violation", "restored"] as const;
 
 /** An event as it is told, to standard output, programs and web hooks alike. */
 export interface ToldEvent {
-  readonly type: "changed" | "flapping" | "settled";
+  readonly type: (typeof KINDS)[number];
   /** Of this store: an event that comes twice has the same. */
   readonly id: number;
   /** RFC 3339. */
@@ -24,6 +27,14 @@ export interface ToldEvent {
   readonly new: { readonly state: string; readonly reason: string };
   /** Chance that the change is none. */
   readonly doubt: number;
+  /** What the policy wants of it, and where it says so. */
+  readonly policy?: { readonly expected: string; readonly rule: string };
+}
+
+/** What is to be told of a port. */
+interface Told extends Omit<ChangeEvent, "kind"> {
+  readonly kind: ToldEvent["type"];
+  readonly judgement?: Judgement;
 }
 
 export const keyOf = ({ ip, port }: Pick<PortResult, "ip" | "port">): string => `${ip} ${port}`;
@@ -72,6 +83,7 @@ export function commitRound(
   detector: ChangeDetector,
   { run, round, results }: EndedRound,
   targets: readonly string[],
+  policy?: Pick<WatchedPolicy, "judge">,
 ): ToldEvent[] {
   const recorder = createRecorder(store);
   for (const [key, { state }] of round.verdicts) {
@@ -88,12 +100,18 @@ export function commitRound(
       return num(portId.get(ip, port), "id");
     };
     const addEvent = store.prepare(
-      "INSERT INTO events (at_ms, kind, port, old_state, state, reason, doubt) VALUES (?, ?, ?, ?, ?, ?, ?)",
+      "INSERT INTO events (at_ms, kind, port, old_state, state, reason, doubt, expected, rule) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     );
     const addDelivery = store.prepare("INSERT INTO deliveries (event, target) VALUES (?, ?)");
-    for (const { kind, key, old, verdict, doubt } of round.events) {
+    const atMs = Math.round(run.endedMs);
+    const told: readonly Told[] =
+      policy === undefined
+        ? round.events
+        : byPolicy(store, { round, results, held: heldOf(detector) }, policy, atMs, idOf);
+    for (const { kind, key, old, verdict, doubt, judgement } of told) {
+      const { expected = null, rule = null } = judgement ?? {};
       const id = Number(
-        addEvent.run(Math.round(run.endedMs), kind, idOf(key), old, verdict.state, verdict.reason, doubt)
+        addEvent.run(atMs, kind, idOf(key), old, verdict.state, verdict.reason, doubt, expected, rule)
           .lastInsertRowid,
       );
       for (const target of targets) addDelivery.run(id, target);
@@ -108,15 +126,56 @@ export function commitRound(
   return ids.map((id) => toldEvent(read.get(id) ?? {}));
 }
 
-const EVENT = `SELECT e.id, e.at_ms, e.kind, h.ip, h.name, p.port, p.proto, p.service, e.old_state, e.state, e.reason, e.doubt
+const heldOf = (detector: ChangeDetector): ReadonlySet<string> =>
+  new Set([...detector.flaps()].flatMap(([key, { told }]) => (told === undefined ? [] : [key])));
+
+/**
+ * Of a policy: what becomes wrong is told as a violation, what becomes right as restored, in the place of the change by which it
+ * does; what is wrong from the beginning, too. Ports that are held down, and what cannot be told, stay as they were told.
+ */
+function byPolicy(
+  store: Store,
+  { round, results, held }: Pick<EndedRound, "round" | "results"> & { readonly held: ReadonlySet<string> },
+  policy: Pick<WatchedPolicy, "judge">,
+  atMs: number,
+  idOf: (key: string) => number,
+): Told[] {
+  const wrong = new Set(
+    store
+      .prepare("SELECT port FROM violations")
+      .all()
+      .map((row) => num(row, "port")),
+  );
+  const begin = store.prepare("INSERT INTO violations (port, since_ms) VALUES (?, ?)");
+  const end = store.prepare("DELETE FROM violations WHERE port = ?");
+  const told = new Map<string, Told>(round.events.map((event) => [event.key, event]));
+  for (const [key, verdict] of round.verdicts) {
+    const result = results.get(key);
+    const judgement = result === undefined ? undefined : policy.judge(result);
+    const event = told.get(key);
+    if (judgement === undefined) continue;
+    if (event !== undefined) told.set(key, { ...event, judgement });
+    if (judgement.outcome === "untold" || held.has(key)) continue;
+    const differs = judgement.outcome === "differs";
+    const id = idOf(key);
+    if (differs === wrong.has(id)) continue;
+    if (differs) begin.run(id, atMs);
+    else end.run(id);
+    const { old = verdict.state, doubt = verdict.doubt ?? 0 } = event ?? {};
+    told.set(key, { kind: differs ? "violation" : "restored", key, old, verdict, doubt, judgement });
+  }
+  return [...told.values()];
+}
+
+const EVENT = `SELECT e.id, e.at_ms, e.kind, h.ip, h.name, p.port, p.proto, p.service, e.old_state, e.state, e.reason, e.doubt, e.expected, e.rule
   FROM events e JOIN ports p ON p.id = e.port JOIN hosts h ON h.id = p.host`;
 
 type EventRow = Parameters<typeof num>[0] & object;
 
 function toldEvent(row: EventRow): ToldEvent {
-  const { kind, name = null, service = null } = row;
+  const { kind, name = null, service = null, expected = null } = row;
   return {
-    type: kind === "flapping" || kind === "settled" ? kind : "changed",
+    type: KINDS.find((each) => each === kind) ?? "changed",
     id: num(row, "id"),
     ts: new Date(num(row, "at_ms")).toISOString(),
     ip: text(row, "ip"),
@@ -127,6 +186,7 @@ function toldEvent(row: EventRow): ToldEvent {
     old: { state: text(row, "old_state") },
     new: { state: text(row, "state"), reason: text(row, "reason") },
     doubt: num(row, "doubt"),
+    ...(expected === null ? {} : { policy: { expected: String(expected), rule: text(row, "rule") } }),
   };
 }
 

@@ -5,10 +5,12 @@
 import { createServer, type Server } from "node:http";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import type { ToldEvent } from "./events.ts";
+import type { WatchedPolicy } from "./policy.ts";
 import type { FinishedRound } from "./rounds.ts";
 
 export interface Metrics {
-  round(finished: FinishedRound): void;
+  round(finished: FinishedRound, events: readonly ToldEvent[]): void;
   skipped(): void;
   failed(): void;
   readonly registry: Registry;
@@ -18,7 +20,11 @@ export interface Metrics {
 const RTT_BUCKETS = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3];
 
 /** @param mostPorts ports with series of their own @param pending events that are still to be delivered */
-export function createMetrics(mostPorts: number, pending: () => number): Metrics {
+export function createMetrics(
+  mostPorts: number,
+  pending: () => number,
+  policy?: Pick<WatchedPolicy, "judge">,
+): Metrics {
   const registry = new Registry();
   const registers = [registry];
   const gauge = <Label extends string>(name: string, help: string, ...labelNames: Label[]): Gauge<Label> =>
@@ -38,6 +44,10 @@ export function createMetrics(mostPorts: number, pending: () => number): Metrics
     "reason",
   );
   const ports = gauge("ports", "Ports by state, in the last round", "state");
+  const judged =
+    policy === undefined
+      ? undefined
+      : gauge("policy_ports", "Ports by what they are by the policy: as-written, differs, untold", "outcome");
   const leftOut = gauge("ports_left_out", "Ports without a series of their own: --metrics-ports is reached");
   const loss = gauge("syn_loss_ratio", "Loss of round trips in the last scan, 0 to 1");
   const lastRun = gauge("last_run_timestamp_seconds", "When the last scan began");
@@ -64,10 +74,10 @@ export function createMetrics(mostPorts: number, pending: () => number): Metrics
     registry,
     skipped: () => rounds.inc({ ending: "skipped" }),
     failed: () => rounds.inc({ ending: "failed" }),
-    round({ run, round, results, summary }) {
+    round({ run, round, results, summary }, events) {
       rounds.inc({ ending: run.ending });
       transient.inc(round.transient);
-      for (const { kind } of round.events) changes.inc({ type: kind });
+      for (const { type } of events) changes.inc({ type });
       lastRun.set(run.startedMs / 1000);
       duration.set(summary.elapsedMs / 1000);
       if (run.loss !== undefined) loss.set(run.loss);
@@ -75,6 +85,9 @@ export function createMetrics(mostPorts: number, pending: () => number): Metrics
       if (run.ending !== "complete") return;
       state.reset();
       ports.reset();
+      judged?.reset();
+      if (judged !== undefined)
+        for (const outcome of ["as-written", "differs", "untold"]) judged.set({ outcome }, 0);
       let series = 0;
       for (const [key, result] of results) {
         const { ip, host = "", port, rttMs } = result;
@@ -82,6 +95,8 @@ export function createMetrics(mostPorts: number, pending: () => number): Metrics
         const verdict = round.verdicts.get(key);
         if (verdict === undefined) continue;
         ports.inc({ state: verdict.state });
+        const judgement = policy?.judge(result);
+        if (judgement !== undefined) judged?.inc({ outcome: judgement.outcome });
         if (series++ < mostPorts)
           state.set({ ip, host, port: String(port), state: verdict.state, reason: verdict.reason }, 1);
       }

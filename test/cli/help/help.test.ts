@@ -35,7 +35,7 @@ describe("--help", () => {
     for (const { brief = "" } of used) expect(text).toContain(brief);
     const groups = GROUPS.filter((group) => used.some((option) => option.group === group));
     for (const group of groups) expect(text).toMatch(new RegExp(`^${group} +-`, "m"));
-    expect(text).toMatch(new RegExp(`^Commands +${COMMANDS.join(" ")}$`, "m"));
+    expect(flat(text)).toContain(` Commands ${COMMANDS.join(" ")} `);
     expect(flat(text)).toContain(` Topics ${TOPIC_NAMES.join(" ")} `);
   });
 

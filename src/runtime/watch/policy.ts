@@ -1,0 +1,52 @@
+/**
+ * A policy that is watched: read anew for every round, its targets planned, every verdict held against it. What a policy says is
+ * policy/'s business, what is told of it events.ts's. Tested by test/lab/watch-policy.test.ts.
+ */
+import { createExpectations, type Expectations } from "../../policy/expectations.ts";
+import { judge, type Outcome } from "../../policy/judge.ts";
+import { type Policy, targetsToProbe } from "../../policy/policy.ts";
+import type { PortResult } from "../../scan/probe/result.ts";
+import type { Services } from "../../scan/targets/services.ts";
+import type { Plan, Planner } from "../plan/plan.ts";
+import { readPolicyFile } from "../plan/policy-file.ts";
+
+/** What a port is by its rule. */
+export interface Judgement {
+  readonly outcome: Outcome;
+  /** In words: "open", "not open". */
+  readonly expected: string;
+  /** Where the rule stands: `policy.yaml:12:5`. */
+  readonly rule: string;
+}
+
+export interface WatchedPolicy {
+  /** Reads the file. @throws {SynprobeError} `ERR_POLICY` */
+  reload(): Promise<void>;
+  addTargets(planner: Planner): void;
+  /** The addresses of names are known. */
+  planned(plan: Plan): void;
+  /** Undefined where the policy says nothing of the port. */
+  judge(result: PortResult): Judgement | undefined;
+}
+
+export async function openPolicy(file: string, services: Services, drop: boolean): Promise<WatchedPolicy> {
+  let policy: Policy = await readPolicyFile(file, services, drop);
+  let expectations: Expectations | undefined;
+  return {
+    async reload() {
+      policy = await readPolicyFile(file, services, drop);
+    },
+    addTargets(planner) {
+      for (const target of targetsToProbe(policy)) planner.add(target);
+    },
+    planned({ names }) {
+      expectations = createExpectations(policy, names);
+    },
+    judge(result) {
+      const rule = expectations?.(result.ip, result.port);
+      if (rule === undefined) return undefined;
+      const { expected, line, column } = rule;
+      return { outcome: judge(rule, result), expected, rule: `${policy.file}:${line}:${column}` };
+    },
+  };
+}

@@ -1,0 +1,97 @@
+/** `synprobe watch POLICY`: what becomes wrong and right again is told once, with its rule; the policy is read anew for every scan. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { linesOf, start, synprobe } from "../cli/process.ts";
+import { firewall } from "./firewalls.ts";
+import { listen } from "./listeners.ts";
+import { command, createLab, FAR, inNamespace, type Lab, labProblem, skipping } from "./netns.ts";
+
+const problem = (): string | undefined => {
+  try {
+    command(["sh", "-c", "command -v nft && command -v curl"]);
+    return labProblem();
+  } catch {
+    return "nft or curl is not installed";
+  }
+};
+
+describe.skipIf(skipping("watching a policy", problem()))("watch POLICY", () => {
+  let lab: Lab;
+  let folder = "";
+  const file = (): string => join(folder, "policy.yaml");
+  const want = (of7003: string): void =>
+    writeFileSync(
+      file(),
+      `groups:\n  - targets: ${FAR.ipv4}\n    ports:\n      7001,7002: open\n      7003: ${of7003}\n`,
+    );
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), "synprobe-watch-policy-"));
+    lab = createLab();
+    await listen(
+      lab.far,
+      [7001, 7002].map((port) => ({ host: FAR.ipv4, port })),
+    );
+  });
+  afterAll(() => {
+    lab.remove();
+    rmSync(folder, { recursive: true });
+  });
+
+  it("tells of violations from the first scan on, and when they are over", { timeout: 180_000 }, async () => {
+    want("open");
+    const running = start(
+      inNamespace(
+        lab.near,
+        synprobe(
+          "watch",
+          file(),
+          "--every",
+          "1s",
+          "--confirm",
+          "50ms",
+          "--metrics",
+          "127.0.0.1:0",
+          "--store",
+          join(folder, "h.db"),
+        ),
+      ),
+      { limitMs: 170_000 },
+    );
+    const told = async (pattern: RegExp): Promise<unknown> =>
+      JSON.parse(linesOf(await running.until("stdout", pattern)).at(-1) ?? "");
+    expect(await told(/"port":7003.*\n/)).toMatchObject({
+      type: "violation",
+      old: { state: "closed" },
+      new: { state: "closed", reason: "reset" },
+      policy: { expected: "open", rule: `${file()}:5:7` },
+    });
+    const [, metrics = ""] = /metrics at (\S+)/.exec(await running.until("stderr", /metrics at \S+/)) ?? [];
+    const scraped = command(inNamespace(lab.near, ["curl", "-s", metrics]));
+    expect(scraped).toContain('synprobe_policy_ports{outcome="differs"} 1\n');
+    expect(scraped).toContain('synprobe_policy_ports{outcome="as-written"} 2\n');
+    firewall(lab.far, "input", ["tcp dport 7001 reject with tcp reset"]);
+    expect(await told(/"port":7001.*\n/)).toMatchObject({
+      type: "violation",
+      old: { state: "open" },
+      new: { state: "closed" },
+    });
+    command(inNamespace(lab.far, ["nft", "flush", "ruleset"]));
+    expect(await told(/"restored".*"port":7001.*\n/)).toMatchObject({
+      type: "restored",
+      old: { state: "closed" },
+      new: { state: "open" },
+    });
+    // Nothing has changed but what is wanted.
+    want("closed");
+    expect(await told(/"restored".*"port":7003.*\n/)).toMatchObject({
+      type: "restored",
+      policy: { expected: "closed" },
+    });
+    running.kill("SIGTERM");
+    const { status, stdout } = await running.finished;
+    expect(status).toBe(143);
+    expect(linesOf(stdout)).toHaveLength(4);
+  });
+});
