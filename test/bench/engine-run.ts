@@ -16,7 +16,7 @@ import { createPlainLoops } from "./plain-loops.ts";
 
 /** Pairs until V8 has compiled what runs often, and pairs that are measured. */
 const WARM_UP = 500_000;
-const MEASURED = 2_000_000;
+const MEASURED = 1_000_000;
 /** How often the place in the run's order is asked for up to which all is decided, in microseconds of the engine's time. */
 const MARK_US = 1e6;
 

@@ -8,7 +8,7 @@
  *     transmit, receive, timeouts   what leaves next; what a packet proves; when a try is over
  *     row-lifecycle                 what happens to a row, from its start to its verdict
  *     verification                  the sample of silent pairs that is asked once more at the end
- *     hosts/ (control-schedule, host-limits, rst-limited), row-queue, send-backoff, simultaneous-open, verdict-queue
+ *     hosts/ (control-schedule, host-limits, rst-limited), draw-ahead, row-queue, send-backoff, simultaneous-open, verdict-queue
  *     probe/in-flight, congestion/path-state   the rows, and what is known of path and hosts
  */
 import { createIsnHash } from "../../socket/isn.ts";
