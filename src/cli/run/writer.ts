@@ -79,6 +79,9 @@ function createFileWriter(fd: number, onError: (code: string) => void): Writer {
 }
 
 function createStreamWriter(fd: number, onError: (code: string) => void): Writer {
+  // Node makes non-blocking what it has opened as a stream: a write that blocked in the background would keep the process from ending.
+  if (fd === 1) void process.stdout;
+  else if (fd === 2) void process.stderr;
   /** Text is joined into pieces; bytes stay as they came. */
   let waiting: (string | Buffer)[] = [];
   let held = 0;
