@@ -58,6 +58,7 @@ describe("the package", () => {
       /^dist\/(synprobe|worker|sender)\.(cjs|code)$/,
       /^dist\/commands\/(check|demo|diff|earlier-results|fleet-run|history|lab|path|report|store-reporter|watch)\.cjs$/,
       /^dist\/bin\/synprobe$/,
+      /^dist\/commands\/fleet-run\.LICENSES$/,
       // What the page of `report` carries, and whose it is.
       /^dist\/commands\/(table\.js|page\.css|(echarts|zrender)\.(LICENSE|NOTICE))$/,
       /^dist\/(synprobe\.1|API\.md|sbom\.cdx\.json)$/,

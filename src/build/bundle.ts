@@ -4,9 +4,9 @@
  * dist/commands/, so that a probe does not load it.
  */
 import { createHash } from "node:crypto";
-import { copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { type BuildOptions, build, type Plugin } from "esbuild";
+import { type BuildOptions, build, type Metafile, type Plugin } from "esbuild";
 import koffi from "koffi";
 
 const SRC = fileURLToPath(new URL("..", import.meta.url));
@@ -119,8 +119,9 @@ async function bundle(name: string, entry: string): Promise<string> {
 
 /** Commands in files of their own; and what the page of `report` carries, which runs in browsers, with its charts' licences. */
 async function bundleCommands(): Promise<void> {
-  await build({
+  const { metafile } = await build({
     ...SETTINGS,
+    metafile: true,
     entryPoints: APART.map((path) => `${SRC}cli/${path}.ts`),
     outbase: `${SRC}cli`,
     entryNames: "[name]",
@@ -132,6 +133,7 @@ async function bundleCommands(): Promise<void> {
     define: { "import.meta.url": "moduleUrl" },
     banner: { js: 'const moduleUrl=require("node:url").pathToFileURL(__filename).href;' },
   });
+  copyLicences(metafile, "fleet-run");
   // For the PATH of a lab's shell; npm has names of its own for what it installs.
   mkdirSync(`${DIST}/bin`, { recursive: true });
   writeFileSync(`${DIST}/bin/synprobe`, '#!/bin/sh\nexec node "$(dirname "$0")/../synprobe.cjs" "$@"\n', {
@@ -153,6 +155,19 @@ async function bundleCommands(): Promise<void> {
   ]) {
     copyFileSync(`${SRC}../node_modules/${owner}/${file}`, `${DIST}/commands/${owner}.${file}`);
   }
+}
+
+/** The licences of all packages that are built into a part, in one file beside it. */
+function copyLicences({ outputs }: Metafile, part: string): void {
+  const [, built] = Object.entries(outputs).find(([path]) => path.endsWith(`/${part}.cjs`)) ?? [];
+  const folders = Object.keys(built?.inputs ?? {}).flatMap(
+    (path) => /^.*node_modules\/(@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? [],
+  );
+  const texts = [...new Set(folders)].sort().flatMap((folder) => {
+    const file = readdirSync(folder).find((name) => /^licen[cs]e/i.test(name));
+    return file === undefined ? [] : [`${folder}\n\n${readFileSync(`${folder}/${file}`, "utf8").trim()}\n`];
+  });
+  writeFileSync(`${DIST}/commands/${part}.LICENSES`, texts.join("\n\n"));
 }
 
 /** What `loadApart` of cli/apart.ts loads. */

@@ -72,14 +72,22 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
       const journal = join(fleet.directory, "journal");
       await fleet.startWorker("fra");
       await fleet.startWorker("lon");
+      const rate = ["--max-rate", "200", ...QUICK];
+      const coordinator = async (): Promise<string> => {
+        const [key] = await fleet.keys("run:*");
+        return JSON.parse((key === undefined ? null : await fleet.redis.get(key)) ?? "{}").token ?? "";
+      };
+      let running = fleet.startRun("--journal", journal, TARGETS, ...rate);
+      await eventually("a cell to be under way", underWay("fra"));
       for (let kill = 0; kill < 3; kill++) {
-        const running = fleet.startRun(kill === 0 ? "--journal" : "--resume", journal, TARGETS, ...SLOW);
-        await eventually("a cell to be under way", underWay("fra"));
-        await pause(Math.random() * 1500);
+        const before = await coordinator();
         running.kill("SIGKILL");
         await running.finished;
+        running = fleet.startRun("--resume", journal, TARGETS, ...rate);
+        await eventually("it to be taken over", async () => !["", before].includes(await coordinator()));
+        await pause(Math.random() * 3000);
       }
-      await expectWhole(fleet.startRun("--resume", journal, TARGETS, ...SLOW));
+      await expectWhole(running);
     }, 200_000);
 
     it("of Redis that forgets everything: cells are added again", async () => {
@@ -232,6 +240,21 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
     expect(unsafe.stderr).toMatch(/maxmemory-policy allkeys-lru\): set "maxmemory-policy noeviction"/);
     expect(unsafe.status).toBe(4);
   });
+
+  it.runIf(ALL)(
+    "probes large cells in frames, by threads that look at the same fence",
+    async () => {
+      const ports = Array.from({ length: 15 }, (_, i) => 6995 + i);
+      await Promise.all(
+        ["a", "b"].map((vantage) => fleet.startWorker(vantage, "--link", "packet", "--workers", "2")),
+      );
+      const { status, stdout, stderr } = await fleet.startRun("198.19.0.0/20:6995-7009", "--show", "all")
+        .finished;
+      expect(status, stderr).toBe(0);
+      expect(answers(readScan(stdout))).toEqual(truth(4096, ports));
+    },
+    120_000,
+  );
 
   it.runIf(ALL)("works as its page says", async () => {
     const path = "src/cli/help/topics/commands/fleet.md";

@@ -21,6 +21,7 @@ import { isTrouble, PREFIX } from "./redis.ts";
 import {
   findKeys,
   foundKey,
+  KEEP_S,
   keyOf,
   listWorkers,
   queueName,
@@ -66,7 +67,7 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
   queue.on("error", () => {});
   const taken: Totals = noTotals();
   /** Counts of cells under way, as their workers tell them. */
-  let partly: Totals[] = [];
+  const partly = new Map<string, Totals>();
   let stopping = false;
   let over = false;
   let end: () => void = () => {};
@@ -90,9 +91,11 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
 
   /** Cells of an earlier coordinator: those that are whole go on, the rest of the queue is removed. */
   async function adopt(): Promise<void> {
+    await redis.del(keyOf("stop", run.id));
     if (ledger.left === 0) return;
     const jobs = await queue.getJobs(["waiting", "active", "delayed", "completed", "failed"]);
-    let others = coordination.isResumed && jobs.length === 0;
+    const isEnded = (await redis.del(keyOf("ended", run.id))) === 1;
+    let others = coordination.isResumed && jobs.length === 0 && !isEnded;
     for (const job of jobs) {
       const [, from, to] = /^cell-(\d+)-(\d+)$/.exec(job.id ?? "") ?? [];
       if (ledger.adopt({ from: Number(from), to: Number(to) })) continue;
@@ -167,6 +170,7 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
       return;
     }
     ledger.close(id);
+    partly.delete(id);
     // Rates are not a sum over time.
     const { path, receiveDrops } = totals;
     addTotals(taken, { ...totals, path: { ...path, rate: 0 } }, receiveDrops);
@@ -194,7 +198,11 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
       await job?.remove();
     }
     const counts = await redis.hgetall(keyOf("progress", run.id));
-    partly = [...ledger.underWay.keys()].flatMap((id) => readTotals(parse(counts[id])) ?? []);
+    partly.clear();
+    for (const id of ledger.underWay.keys()) {
+      const totals = readTotals(parse(counts[id]));
+      if (totals !== undefined) partly.set(id, totals);
+    }
     await addLost();
   }
 
@@ -290,19 +298,35 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
     }
   }
 
+  /** Has workers hand back what they have. @returns whether all did, so that nothing is probed any more */
+  async function recall(): Promise<boolean> {
+    await redis.set(keyOf("stop", run.id), "1", "PX", run.leaseMs);
+    await redis.del(keyOf("run", run.id));
+    const untilMs = nowMs() + LAST_MS / 2;
+    while ((await queue.getActiveCount()) > 0) {
+      if (nowMs() > untilMs) return false;
+      await pause(LOOK_MS);
+    }
+    return true;
+  }
+
   /** Takes what has come, and removes what was this run's. Workers find out when they renew a lock. */
   async function close(): Promise<void> {
-    if (!over) await takeCompleted();
-    partly = [];
-    hooks.onReport();
     try {
+      const isQuiet = stopping ? await recall() : true;
+      if (!over) await takeCompleted();
+      partly.clear();
+      hooks.onReport();
       await queue.obliterate({ force: true });
+      if (stopping && isQuiet) await redis.set(keyOf("ended", run.id), "1", "EX", KEEP_S);
       // Pieces of results of those who died.
       const pieces = await findKeys(redis, foundKey(run.id, "*", "*"));
       await redis.del(
         ...pieces,
         queue.toKey("meta"),
-        ...(["run", "stop", "refused", "progress"] as const).map((kind) => keyOf(kind, run.id)),
+        ...(["run", "refused", "progress", ...(stopping ? [] : (["stop"] as const))] as const).map((kind) =>
+          keyOf(kind, run.id),
+        ),
       );
     } catch (error) {
       if (!isTrouble(error)) throw error;
@@ -316,7 +340,7 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
       await Promise.race([close(), pause(LAST_MS, undefined, UNHELD)]);
     } finally {
       over = true;
-      partly = [];
+      partly.clear();
     }
   };
 
@@ -325,8 +349,8 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
     reports: () => {
       const { started, ...counts } = newCounters();
       const sum: Totals = { ...counts, receiveDrops: 0, elapsedMs: 0 };
-      for (const each of [taken, ...partly]) addTotals(sum, each, each.receiveDrops);
-      if (partly.length > 0) lastRate = sum.path.rate;
+      for (const each of [taken, ...partly.values()]) addTotals(sum, each, each.receiveDrops);
+      if (partly.size > 0) lastRate = sum.path.rate;
       sum.path.rate = lastRate;
       return [{ counts: { ...sum, started }, inFlight: 0, receiveDrops: sum.receiveDrops, mark: 0 }];
     },

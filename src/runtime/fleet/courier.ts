@@ -25,7 +25,6 @@ import {
   keyOf,
   listRuns,
   queueName,
-  RENEW_MS,
   type Run,
   renewWorker,
   signManifest,
@@ -98,6 +97,8 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
   let presence: FleetWorker = { ...worker, cells: 0 };
   let leaving = false;
   let onMessage: (message: ToCourier) => void = () => {};
+  /** Gives up the cell under way. */
+  let abandon = (): void => {};
   const tellOnce = (line: string): void => {
     if (!told.has(line)) note(line);
     told.add(line);
@@ -118,6 +119,7 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
     while (!leaving || presence.run !== undefined) {
       try {
         await renewWorker(redis, presence);
+        if (presence.run !== undefined && (await redis.exists(keyOf("stop", presence.run))) === 1) abandon();
         if (!leaving && (await redis.exists(keyOf("drain", worker.id))) === 1) {
           await redis.del(keyOf("drain", worker.id));
           note("told to leave when its cell is done");
@@ -126,7 +128,7 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
       } catch (error) {
         if (!isTrouble(error)) throw error;
       }
-      await pause(Math.min(RENEW_MS, LOOK_MS * 4));
+      await pause(LOOK_MS * 2);
     }
   }
 
@@ -210,6 +212,11 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
     let chunks = 0;
     let isHeld = true;
     let pushed: Promise<unknown> = Promise.resolve();
+    abandon = () => {
+      isHeld = false;
+      moveFence(fence, 0);
+      post({ kind: "abort" });
+    };
     const outcome = new Promise<Exclude<ToCourier, { kind: "chunk" | "progress" | "leave" }>>((resolve) => {
       onMessage = (message) => {
         if (message.kind === "chunk") {
@@ -219,17 +226,11 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
           pushed = pushed
             .then(() => redis.multi().rpush(results, packed).expire(results, KEEP_RESULTS_S).exec())
             .then(() => post({ kind: "carried" }));
-          pushed.catch(() => {
-            isHeld = false;
-            post({ kind: "abort" });
-          });
+          pushed.catch(abandon);
         } else if (message.kind === "progress") {
           redis.hset(keyOf("progress", run.id), id, JSON.stringify(message.totals)).catch(() => {});
         } else if (message.kind === "leave") {
-          if (message.now) {
-            isHeld = false;
-            post({ kind: "abort" });
-          }
+          if (message.now) abandon();
         } else resolve(message);
       };
     });
@@ -237,10 +238,7 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
     post({ kind: "cell", cell });
     const over = new AbortController();
     const renewing = renew(job, token, run, over.signal).then((wasLost) => {
-      if (!wasLost) return;
-      isHeld = false;
-      moveFence(fence, 0);
-      post({ kind: "abort" });
+      if (wasLost) abandon();
     });
     const end = await outcome;
     try {
@@ -269,6 +267,7 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
       over.abort();
       moveFence(fence, 0);
       onMessage = () => {};
+      abandon = () => {};
       const { run: _, pairs: __, ...idle } = presence;
       presence = idle;
       await renewing;

@@ -52,7 +52,8 @@ const FEWEST_PREFIXES = 64;
 const CELL_S = 60;
 /** Towards the end cells become smaller, so that no worker is long alone: what is left is so many for each. */
 const LAST_CELLS = 8;
-const SMALLEST = 1000;
+/** A shorter one would be more beginning and end than work, in seconds. */
+const SHORTEST_S = 3;
 
 /**
  * How many pairs the next cell is to have.
@@ -61,7 +62,7 @@ const SMALLEST = 1000;
  */
 export function cellSize(left: number, workers: number, perSecond: number): number {
   const share = workers === 1 ? left : left / (LAST_CELLS * workers);
-  return Math.max(SMALLEST, Math.min(CELL_S * perSecond, share));
+  return Math.max(SHORTEST_S * perSecond, Math.min(CELL_S * perSecond, share));
 }
 
 export function createLedger({ space, prefixes, isDone, decided = 0 }: LedgerOptions): Ledger {

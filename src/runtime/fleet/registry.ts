@@ -4,6 +4,7 @@
  *
  *     run:ID       a run, its coordinator renews it        stop:ID    it is to end
  *     worker:ID    a worker, it renews itself              drain:ID   it is to finish its cell and leave
+ *     ended:ID     it was stopped, and nobody probes its cells any more
  *     refused:RUN  why a worker does not probe a cell      progress:RUN  counts of cells under way
  *     found:…      results of a cell that nobody has taken
  */
@@ -54,7 +55,7 @@ export const signRun = (key: string, run: RunTerms): string => sign(key, ...term
 export const isRunSigned = (key: string, run: Run): boolean => isSigned(run.signature, key, ...termsOf(run));
 
 export const keyOf = (
-  kind: "run" | "worker" | "stop" | "drain" | "refused" | "progress",
+  kind: "run" | "worker" | "stop" | "ended" | "drain" | "refused" | "progress",
   id: string,
 ): string => `${PREFIX}:${kind}:${id}`;
 /** The results of one attempt at a cell. */

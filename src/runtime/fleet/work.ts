@@ -227,7 +227,11 @@ export function startWork(options: WorkOptions): Work {
     courier.once("exit", () => resolve());
   });
   return {
-    finished,
+    finished: finished.finally(() => {
+      running?.kill();
+      // It would keep the lock of a cell that nobody probes.
+      void courier.terminate();
+    }),
     leave: (now) => {
       post({ kind: "leave", now });
       // Redis may be away: the lock of what it has runs out by itself.
