@@ -41,8 +41,8 @@ export const MUTANTS: readonly Mutant[] = [
   // wire
   {
     file: "wire/checksum.ts",
-    from: "words += b[i] << 8;",
-    to: "words += b[i];",
+    from: "if (i < end) upper += b[i];",
+    to: "if (i < end) lower += b[i];",
     tests: ["wire/checksum.test.ts"],
   },
   {

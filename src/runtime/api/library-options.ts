@@ -114,6 +114,7 @@ const {
   maxHops,
   tries,
   whyLimit,
+  leaseMs,
   ...NUMBERS
 } = BOUNDS;
 

@@ -26,7 +26,7 @@ const RENAMED: Readonly<Record<string, string>> = {
 };
 /** What is the command line's alone: its files, its terminal, its process. */
 const OF_COMMAND_LINE =
-  /^(inputList|excludeFile|journal|resume|dryRun|inputResults|only|showFiles|output\w+|pcap(All)?|requireOpen|why(Limit)?|verbose|packetTrace|config|printConfig|noDrop)$/;
+  /^(inputList|excludeFile|journal|resume|dryRun|inputResults|only|showFiles|output\w+|pcap(All)?|requireOpen|why(Limit)?|verbose|packetTrace|config|printConfig|noDrop|store|jsonFields|from|fleet\w*)$/;
 const OF_LIBRARY = ["signal", "onProgress"];
 
 describe("the library's options", () => {
