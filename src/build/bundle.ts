@@ -33,6 +33,16 @@ const NO_TERMINAL: Plugin = {
   },
 };
 
+/** Parts of BullMQ that a fleet has no use for: a third of it. */
+const NO_USE =
+  /\/(bullmq\/dist\/esm\/(postgres\/.*|scripts\/(addJobScheduler|updateJobScheduler|addParentJob|addPrioritizedJob|addDelayedJob|cleanJobsInSet|relayPublish|moveToWaitingChildren|changePriority|changeDelay|removeJobScheduler|removeUnprocessedChildren|removeChildDependency|reprocessJob|retryJob|moveJobsToWait|promote|paginate)-\d+)|cron-parser\/.*)\.js$/;
+const SMALL_QUEUE: Plugin = {
+  name: "small-queue",
+  setup({ onLoad }) {
+    onLoad({ filter: NO_USE }, () => ({ contents: "module.exports = {};" }));
+  },
+};
+
 /** What is taken of modules of Node's that take milliseconds to load, and that few runs need: each is loaded at the first call. */
 const LATE: Readonly<Record<string, readonly string[]>> = {
   "node:crypto": ["createHash", "createHmac", "randomBytes", "timingSafeEqual"],
@@ -127,7 +137,7 @@ async function bundleCommands(): Promise<void> {
     entryNames: "[name]",
     outdir: `${DIST}/commands`,
     outExtension: { ".js": ".cjs" },
-    plugins: [KOFFI_BINARY],
+    plugins: [KOFFI_BINARY, SMALL_QUEUE],
     // Its modules as modules, of which what is not used is left out: it loads in two thirds of the time.
     alias: { yaml: `${SRC}../node_modules/yaml/browser/dist/index.js` },
     define: { "import.meta.url": "moduleUrl" },
