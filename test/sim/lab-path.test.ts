@@ -6,6 +6,7 @@ import { createNetwork, type LabNetwork } from "../../src/lab/network.ts";
 import { createPacketStore } from "../../src/lab/packets.ts";
 import { createTimeQueue } from "../../src/lab/time-queue.ts";
 import * as tcp from "../../src/wire/tcp.ts";
+import { everyday } from "../everyday.ts";
 import { type Arrival, labOf, lineOf, receive, SECOND, segmentFrom, segmentIn, send, synTo } from "./lab.ts";
 import { createSeededRandom } from "./random.ts";
 import { address } from "./run.ts";
@@ -248,17 +249,17 @@ group("noise", () => {
   });
 
   it("goes to ports in use, and proves nothing", () => {
+    const wrong: object[] = [];
     for (const { packet, atUs } of arrivals) {
       if (packet[9] !== 6) continue;
       const { flags, acknowledgement } = segmentIn(packet);
-      expect(tcp.destinationPort(packet, 20)).toBe(61_000);
-      expect(acknowledgement).not.toBe(1001);
-      expect(flags & tcp.FLAGS.ACK).not.toBe(0);
+      const isToOurs = tcp.destinationPort(packet, 20) === 61_000;
+      const provesNothing = acknowledgement !== 1001 && (flags & tcp.FLAGS.ACK) !== 0;
       // One of the last 256 ports.
       const age = Math.floor(Math.min(atUs, 9999 * MS) / 1000) - (tcp.sourcePort(packet, 20) - 1);
-      expect(age).toBeGreaterThanOrEqual(0);
-      expect(age).toBeLessThan(256);
+      if (!isToOurs || !provesNothing || age < 0 || age >= 256) wrong.push({ flags, acknowledgement, age });
     }
+    expect(wrong).toEqual([]);
   });
 });
 
@@ -319,7 +320,7 @@ group("the time queue", () => {
     const queue = createTimeQueue();
     let oracle: { time: number; item: number }[] = [];
     let now = 0;
-    for (let step = 0; step < 30_000; step++) {
+    for (let step = 0; step < everyday(8000, 30_000); step++) {
       if (random(100) < 52) {
         const time = now + (random(3) === 0 ? random(50) : 25);
         queue.push(time, step);
@@ -344,7 +345,7 @@ group("the packet store", () => {
     const random = createSeededRandom(12);
     const store = createPacketStore();
     const held: { slot: number; bytes: Uint8Array }[] = [];
-    for (let step = 0; step < 5000; step++) {
+    for (let step = 0; step < everyday(2000, 5000); step++) {
       if (random(100) < 55) {
         const bytes = Uint8Array.from({ length: 1 + random(random(3) === 0 ? 1500 : 150) }, () =>
           random(256),
