@@ -5,7 +5,7 @@ import { createReadStream, mkdtempSync, openSync, readFileSync, rmSync, statSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { everyday } from "../everyday.ts";
+import { ALL, everyday } from "../everyday.ts";
 import { inNamespace, type Lab, labProblem, skipping } from "../lab/netns.ts";
 import { until } from "../lab/until.ts";
 import { createWideLab, readScan } from "../lab/wide.ts";
@@ -81,7 +81,7 @@ describe.skipIf(skipping("back-pressure", labProblem()))("results that nobody ta
     ["packet", ["--link", "packet", "--workers", "1"]],
     ["raw", ["--link", "raw"]],
   ];
-  it.each(links.slice(0, everyday(1, 2)))(
+  it.runIf(ALL).each(links)(
     "hold up the run, and nothing is lost (%s)",
     async (what, means) => {
       const fifo = join(folder, what);

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AS_USER, type Stage, setStage, userProblem } from "../cli/identity.ts";
 import { ENVIRONMENT, type Finished, linesOf, run, start, synprobe } from "../cli/process.ts";
+import { ALL } from "../everyday.ts";
 import { command, createLab, type Lab, labProblem, skipping } from "./netns.ts";
 import { at, resultsOf } from "./probing.ts";
 import { until } from "./until.ts";
@@ -604,7 +605,7 @@ describe.skipIf(skipping("the lab as real packets", labProblem()))("the lab", ()
       });
     });
 
-    it("demo is the same", async (context) => {
+    it.runIf(ALL)("demo is the same", async (context) => {
       if (problem !== undefined) context.skip(problem);
       const { status, stdout, stderr } = await asUser("demo");
       expect({ status, stderr }).toEqual({ status: 0, stderr: "" });

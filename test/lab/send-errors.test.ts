@@ -4,7 +4,7 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type Finished, linesOf, type Running, run, start, synprobe } from "../cli/process.ts";
-import { ALL, everyday } from "../everyday.ts";
+import { ALL } from "../everyday.ts";
 import { firewall, firewallProblem } from "./firewalls.ts";
 import { command, createLab, FAR, inNamespace, ip, type Lab, skipping } from "./netns.ts";
 import { until } from "./until.ts";
@@ -53,23 +53,20 @@ describe.skipIf(skipping("send errors", firewallProblem()))("a send that is refu
     ip(lab.near, ...ROUTES);
   };
 
-  describe.each(LINKS.slice(0, everyday(1, 2)))("over %s", (link) => {
-    // Either IP version over either link; every day IPv4 over the first.
-    it.each(TARGETS.slice(0, everyday(1, 2)))(
-      "because the interface is away for two seconds costs nothing: %s",
-      async (target) => {
-        const running = begin(link, target);
-        await running.until("stdout", MANY_CLOSED);
-        ip(lab.near, "link set veth0 down");
-        await new Promise((resolve) => setTimeout(resolve, 2000));
-        raise();
-        const { status, stdout } = await running.finished;
-        const states = statesIn(stdout);
-        expect([...states.keys()].filter((state) => state.includes("send-"))).toEqual([]);
-        expect(states.get("closed reset")).toBe(PAIRS);
-        expect(status).toBe(0);
-      },
-    );
+  describe.runIf(ALL).each(LINKS)("over %s", (link) => {
+    // Either IP version over either link; in test:more.
+    it.each(TARGETS)("because the interface is away for two seconds costs nothing: %s", async (target) => {
+      const running = begin(link, target);
+      await running.until("stdout", MANY_CLOSED);
+      ip(lab.near, "link set veth0 down");
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+      raise();
+      const { status, stdout } = await running.finished;
+      const states = statesIn(stdout);
+      expect([...states.keys()].filter((state) => state.includes("send-"))).toEqual([]);
+      expect(states.get("closed reset")).toBe(PAIRS);
+      expect(status).toBe(0);
+    });
   });
 
   it("because a firewall forbids it is a result, over raw", async () => {

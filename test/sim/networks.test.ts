@@ -1,6 +1,6 @@
 /** Random networks: nothing open that is not, hardly anything missed, and the run knows how much; in reasonable time. */
 import { expect, it } from "vitest";
-import { everyday } from "../everyday.ts";
+import { ALL, everyday } from "../everyday.ts";
 import { scanNetworks } from "./random-networks.ts";
 
 it("finds what there is on paths of any kind, and says how sure it is", { timeout: 120_000 }, () => {
@@ -27,14 +27,18 @@ it("says how many open ports it has missed when it may not send as many SYNs as 
   expect(tally.within).toBeGreaterThanOrEqual(everyday(9, 28));
 });
 
-it("says so, too, when it may send no second SYN, and hardly any loss is ever proven", {
-  timeout: 120_000,
-}, () => {
-  const tally = scanNetworks(101, everyday(109, 131), 0);
-  expect(tally.falseOpen).toBe(0);
-  expect(tally.missedOpen).toBeGreaterThan(everyday(150, 500));
-  expect(tally.within).toBeGreaterThanOrEqual(everyday(7, 28));
-});
+it.runIf(ALL)(
+  "says so, too, when it may send no second SYN, and hardly any loss is ever proven",
+  {
+    timeout: 120_000,
+  },
+  () => {
+    const tally = scanNetworks(101, 131, 0);
+    expect(tally.falseOpen).toBe(0);
+    expect(tally.missedOpen).toBeGreaterThan(500);
+    expect(tally.within).toBeGreaterThanOrEqual(28);
+  },
+);
 
 it("does not flood slow paths of short queues and much loss, where it is hard to tell whose loss it is", {
   timeout: 120_000,

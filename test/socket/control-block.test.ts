@@ -6,6 +6,7 @@ import { createControlBlock, DEFAULT_MSS } from "../../src/socket/control-block.
 import { resetFor, type Segment } from "../../src/socket/segment.ts";
 import { seqAdd } from "../../src/socket/sequence.ts";
 import { FLAGS } from "../../src/wire/tcp.ts";
+import { ALL } from "../everyday.ts";
 
 const { SYN, ACK, RST, FIN, PSH } = FLAGS;
 const SECOND = 1_000_000;
@@ -624,28 +625,32 @@ describe("ISN wrap-around at 2^32", () => {
   });
 });
 
-it("a stream goes on when its sequence numbers come round to the ISN", () => {
-  const window = 65_535;
-  const b = bench({ bufferLength: window, mss: window });
-  const acknowledge = (acknowledgement: number, flags: number, sequence: number): void =>
-    b.block.handleSegment({ flags, sequence, acknowledgement, window, mss: window, text: NOTHING }, 0);
-  b.block.open(0);
-  b.sent();
-  acknowledge(ISS + 1, SYN | ACK, IRS);
-  b.sent();
-  const text = new Uint8Array(window);
-  // 2^32 - 1 bytes: the next one has the ISN for a number.
-  for (let left = 2 ** 32 - 1; left > 0; left -= window) {
-    b.block.write(text);
-    while (b.block.pollSegment(0) !== undefined);
-    acknowledge(b.block.view().sndNxt, ACK, 301);
-  }
-  expect(b.block.view()).toMatchObject({ sndUna: ISS, unacknowledged: 0 });
-  b.block.write(Uint8Array.of(1, 2, 3));
-  expect(b.sent()).toEqual([`PSH,ACK seq=${ISS} ack=301 len=3`]);
-  b.receive({ flags: ACK, sequence: 301, acknowledgement: ISS + 3 });
-  expect(b.block.view()).toMatchObject({ sndUna: ISS + 3, unacknowledged: 0 });
-}, 60_000);
+it.runIf(ALL)(
+  "a stream goes on when its sequence numbers come round to the ISN",
+  () => {
+    const window = 65_535;
+    const b = bench({ bufferLength: window, mss: window });
+    const acknowledge = (acknowledgement: number, flags: number, sequence: number): void =>
+      b.block.handleSegment({ flags, sequence, acknowledgement, window, mss: window, text: NOTHING }, 0);
+    b.block.open(0);
+    b.sent();
+    acknowledge(ISS + 1, SYN | ACK, IRS);
+    b.sent();
+    const text = new Uint8Array(window);
+    // 2^32 - 1 bytes: the next one has the ISN for a number.
+    for (let left = 2 ** 32 - 1; left > 0; left -= window) {
+      b.block.write(text);
+      while (b.block.pollSegment(0) !== undefined);
+      acknowledge(b.block.view().sndNxt, ACK, 301);
+    }
+    expect(b.block.view()).toMatchObject({ sndUna: ISS, unacknowledged: 0 });
+    b.block.write(Uint8Array.of(1, 2, 3));
+    expect(b.sent()).toEqual([`PSH,ACK seq=${ISS} ack=301 len=3`]);
+    b.receive({ flags: ACK, sequence: 301, acknowledgement: ISS + 3 });
+    expect(b.block.view()).toMatchObject({ sndUna: ISS + 3, unacknowledged: 0 });
+  },
+  60_000,
+);
 
 describe("the peer's MSS", () => {
   it.each([
