@@ -84,6 +84,32 @@ describe("verification", () => {
     }
   });
 
+  it("ends a round that takes too long, and counts nobody as asked who was not", () => {
+    const sent = new Map<string, number[]>();
+    let decided = 0;
+    let endUs = 0;
+    const [score] = scanTruth(network(), SIZE, { rate: { minimum: 10, maximum: 50 } }, 1, {
+      onVerdict: ({ was }, nowUs) => {
+        if (was === null && ++decided === SIZE.hosts * SIZE.ports) endUs = nowUs;
+      },
+      // A quarter of the hosts is away until all is decided; one SYN to some others is lost.
+      isLost: (packet, nowUs) => {
+        const sourcePort = (packet[20] << 8) | packet[21];
+        const key = `${packet[19]}:${(packet[22] << 8) | packet[23]}`;
+        const times = sent.get(key) ?? [];
+        if (sourcePort < 64_402 + 1024 - 64) sent.set(key, [...times, nowUs]);
+        if (endUs > 0) return false;
+        return packet[19] % 4 === 1 || (packet[19] % 16 === 2 && times.length === 0);
+      },
+    });
+    const late = [...sent.values()].filter((times) => (times.at(-1) ?? 0) > endUs).length;
+    expect(score.counts.path.verifiedClosed).toBeGreaterThan(20);
+    expect(score.counts.path.verified).toBeLessThanOrEqual(late);
+    expect(score.counts.path.verified).toBeGreaterThan(late / 2);
+    expect(Math.max(...[...sent.values()].map((times) => times.length))).toBeLessThanOrEqual(11);
+    expect(score.us - endUs).toBeLessThan(40 * SECOND);
+  });
+
   it("asks no host that was found to limit its RSTs", () => {
     const limited = watch(
       network({ rstLimit: { ratePps: 10, burst: 10 } }),
@@ -206,6 +232,41 @@ describe("an engine that verifies", () => {
     toEnd(engine, askedUs + 1);
     expect(engine.counts.path.verified).toBe(0);
     expect(engine.counts.sent).toBe(before);
+  });
+
+  it("asks again whom it could not send to, when another has answered", () => {
+    const three = [target("198.18.0.2", 80), target("198.18.0.3", 81), target("198.18.0.4", 82)];
+    const engine = engineFor(three, {
+      retries: 6,
+      timeoutUs: 100_000,
+      confidence: 0.9,
+      verify: "all",
+    });
+    const sent = new Map<number, number>();
+    let isRefused = false;
+    let isAnswered = false;
+    let nowUs = 0;
+    for (let turn = 0; turn < 10_000 && !engine.done; turn++) {
+      engine.handleTimeout(nowUs);
+      for (let probe = transmit(engine, nowUs); probe !== undefined; probe = transmit(engine, nowUs)) {
+        const host = probe[19];
+        sent.set(host, (sent.get(host) ?? 0) + 1);
+        if (engine.counts.decided < 3 && host !== 4) continue;
+        if (host === 2 && !isRefused) {
+          isRefused = true;
+          engine.handleRefusal(0, "ENOBUFS", nowUs);
+        } else if (host === 4 || (host === 3 && !isAnswered)) {
+          isAnswered ||= host === 3;
+          const acknowledgement = (tcp.sequence(probe, ipv4.HEADER_LENGTH) + 1) >>> 0;
+          const answer = segmentTo(probe, { flags: tcp.FLAGS.SYN | tcp.FLAGS.ACK, acknowledgement });
+          engine.handlePacket(answer, 0, answer.length, nowUs + 10);
+        }
+      }
+      nowUs = Math.max(nowUs + 1, engine.pollTimeout(nowUs));
+    }
+    expect([isRefused, isAnswered, engine.done]).toEqual([true, true, true]);
+    expect(engine.counts.path).toMatchObject({ verified: 2, verifiedOpen: 1, verifiedClosed: 0 });
+    for (const count of sent.values()) expect(count).toBeLessThanOrEqual(7);
   });
 
   it("ends where its host's time is up", () => {

@@ -2,9 +2,10 @@
  * Running totals of a run: sums over its engines or workers, and over earlier runs of the same journal.
  */
 import { type EngineCounters, newCounters } from "../../scan/engine/counters.ts";
-import { missedOpen } from "../../scan/measure/loss.ts";
+import { type Missed, missedOpen } from "../../scan/measure/loss.ts";
 import { recaptured } from "../../scan/measure/recapture.ts";
 import type { PathFindings } from "../../scan/probe/result.ts";
+import { SILENT_KEPT } from "../../socket/table.ts";
 
 /** The counts as plain data: sent between threads and kept in journals. */
 export interface Totals extends Omit<EngineCounters, "started"> {
@@ -77,6 +78,38 @@ export const lossSoFar = ({ path }: Pick<Totals, "path">): number =>
 /** Loss each way is only reported from this many repeated answers on. */
 const FEWEST_REPEATS = 5;
 
+/** Open ports that were probably missed: by the silent ports that were asked once more, or as the doubts say where none were. */
+function missedBy({ path, states }: Pick<Totals, "path" | "states">, silent: number, loss: number): Missed {
+  const stated = missedOpen({
+    found: states.open,
+    missedPorts: path.missedPorts,
+    silent,
+    doubts: Math.max(0, path.doubts),
+    burstDoubts: Math.max(0, path.burstDoubts),
+    lost: path.lost,
+    tries: silent === 0 ? 0 : path.silentTries / silent,
+  });
+  if (path.verified === 0) return stated;
+  const found = recaptured({
+    asked: path.verified,
+    open: path.verifiedOpen,
+    closed: path.verifiedClosed,
+    silent,
+    last: path.verifiedLast,
+    before: path.verifiedBefore,
+    openFound: states.open,
+    closedFound: states.closed,
+    loss,
+  });
+  if (silent <= SILENT_KEPT) return found;
+  // The sample is of the last silent ports alone.
+  return {
+    expected: Math.max(found.expected, stated.expected),
+    low: Math.min(found.low, stated.low),
+    high: Math.max(found.high, stated.high),
+  };
+}
+
 /** What the totals say about the path. */
 export function pathFindings({
   path,
@@ -93,28 +126,7 @@ export function pathFindings({
       : {
           verified: { asked: path.verified, open: path.verifiedOpen, closed: path.verifiedClosed },
         }),
-    missedOpen:
-      path.verified > 0
-        ? recaptured({
-            asked: path.verified,
-            open: path.verifiedOpen,
-            closed: path.verifiedClosed,
-            silent,
-            last: path.verifiedLast,
-            before: path.verifiedBefore,
-            openFound: states.open,
-            closedFound: states.closed,
-            loss: round,
-          })
-        : missedOpen({
-            found: states.open,
-            missedPorts: path.missedPorts,
-            silent,
-            doubts: Math.max(0, path.doubts),
-            burstDoubts: Math.max(0, path.burstDoubts),
-            lost: path.lost,
-            tries: silent === 0 ? 0 : path.silentTries / silent,
-          }),
+    missedOpen: missedBy({ path, states }, silent, round),
   };
 }
 

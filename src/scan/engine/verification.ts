@@ -63,7 +63,7 @@ const SHARE_UNASKED_FOR = 0.05;
 export function createVerification(options: VerificationOptions): Verification {
   const { verify, inFlight, pathState, hostLimits, rstLimited, retransmitQueue, counts, random } = options;
   const { startUs, onEnd } = options;
-  const { table, timers, spread, columnOf, hostIn } = inFlight;
+  const { table, timers, spread, unprovedReset, columnOf, hostIn } = inFlight;
   const { path } = counts;
   let state: "idle" | "due" | "asking" | "over" = "idle";
   /** Silent rows that were not asked in this round: the first `left`. */
@@ -93,7 +93,7 @@ export function createVerification(options: VerificationOptions): Verification {
     for (let row = 0; row < touched && left < candidates.length; row++) {
       const tries = table.tries[row];
       if (table.state[row] !== PROBE_STATES.silent || tries >= table.maxTries) continue;
-      if (table.sentAt[columnOf(row, tries - 1)] > latestUs) continue;
+      if (unprovedReset[row] === 1 || table.sentAt[columnOf(row, tries - 1)] > latestUs) continue;
       if (limited.size === 0 || !limited.has(keyOf(table.peer, row * ADDRESS_WORDS)))
         candidates[left++] = row;
     }
@@ -151,13 +151,29 @@ export function createVerification(options: VerificationOptions): Verification {
   function count(row: number, wasAsked: boolean): void {
     pending--;
     spread[row] &= ~SPREAD_ASKED;
-    if (!wasAsked) return;
+    if (!wasAsked) {
+      // The try did not happen.
+      table.tries[row]--;
+      return;
+    }
     if ((spread[row] & SPREAD_VERIFIED) === 0) path.verified++;
     spread[row] |= SPREAD_VERIFIED;
     if (table.state[row] === PROBE_STATES.silent) return;
     path.verifiedLast++;
     if (table.state[row] === PROBE_STATES.open) path.verifiedOpen++;
     else path.verifiedClosed++;
+  }
+
+  /** Nobody is asked any more who has had no turn, or waits to be sent to. */
+  function withdraw(): void {
+    const touched = table.touched();
+    for (let row = 0; row < touched; row++) {
+      if (table.state[row] === PROBE_STATES.synSent) continue;
+      retransmitQueue.cancel(row);
+      timers.cancel(row);
+      hostLimits.forget(row);
+    }
+    pending = 0;
   }
 
   function end(): void {
@@ -185,15 +201,15 @@ export function createVerification(options: VerificationOptions): Verification {
       if (state !== "asking" || (pending > 0 && nowUs < endUs)) return;
       // Of ports that have just been verified the doubts leave next to nothing.
       const isNews = contradicts(path.verifiedLast, rounds === 1 ? path.verified * doubt : 0);
-      // Who has had no turn is asked in the next round, if there is one.
-      pending = 0;
-      if (isNews && rounds < MOST_ROUNDS) {
+      if (pending > 0) withdraw();
+      else if (isNews && rounds < MOST_ROUNDS) {
         collect(nowUs);
         beginRound(Number.POSITIVE_INFINITY, nowUs);
       }
       if (pending === 0) end();
     },
     giveUp: () => {
+      if (state === "asking") withdraw();
       if (state === "due" || state === "asking") end();
     },
   };

@@ -90,7 +90,7 @@ export function recaptured(recapture: Recapture): Missed {
   const lostAgain = Math.min(0.99, Math.max(loss, before > 0 ? last / (last + before) : 0));
   const lostAgainMost = Math.min(0.99, Math.max(loss, before > 0 ? upperShare(last, last + before) : 0));
   const found = 1 - lostAgain;
-  const unasked = silent - (asked - answered);
+  const unasked = Math.max(0, silent - (asked - answered));
   const answering = openFound + closedFound;
   const share = openFound / Math.max(1, answering);
   const expected = (unasked * answered) / asked / found + (last * lostAgain) / found;
