@@ -175,7 +175,11 @@ function copyLicences({ outputs }: Metafile, part: string): void {
   );
   const texts = [...new Set(folders)].sort().flatMap((folder) => {
     const file = readdirSync(folder).find((name) => /^licen[cs]e/i.test(name));
-    return file === undefined ? [] : [`${folder}\n\n${readFileSync(`${folder}/${file}`, "utf8").trim()}\n`];
+    return file === undefined
+      ? []
+      : [
+          `${folder.replace(/^.*node_modules./, "")}\n\n${readFileSync(`${folder}/${file}`, "utf8").trim()}\n`,
+        ];
   });
   writeFileSync(`${DIST}/commands/${part}.LICENSES`, texts.join("\n\n"));
 }

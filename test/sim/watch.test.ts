@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { everyday } from "../everyday.ts";
 import { type Month, watchMonth } from "./watch.ts";
 
-const SIZE = everyday({ days: 2, hosts: 96, ports: 10 }, { days: 15, hosts: 4096, ports: 10 });
+const SIZE = everyday({ days: 2, hosts: 96, ports: 10 }, { days: 5, hosts: 4096, ports: 10 });
 const MONTHS: readonly (readonly [string, Month["bursts"]])[] = [
   ["1 % by host, 2 s at a stretch", [{ per: "host", share: 0.01, meanS: 2 }]],
   [
