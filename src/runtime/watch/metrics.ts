@@ -132,7 +132,8 @@ export async function serveMetrics(
   isHealthy: () => boolean,
 ): Promise<{ readonly server: Server; readonly url: string }> {
   const server = createServer((request, response) => {
-    const { pathname } = new URL(request.url ?? "/", "http://x");
+    // Anybody's text: not all of it is a URL.
+    const [pathname] = (request.url ?? "/").split("?", 1);
     const answer = (status: number, body: string, type = "text/plain"): void => {
       response.writeHead(status, { "content-type": type }).end(body);
     };
