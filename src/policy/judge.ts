@@ -3,16 +3,13 @@
  *
  * Not here: which rule it is (expectations.ts), what is counted and kept (check.ts).
  */
-import type { PortResult } from "../scan/probe/result.ts";
+import { hasFailed, type PortResult } from "../scan/probe/result.ts";
 import type { Rule } from "./policy.ts";
 
 export type Outcome = "as-written" | "differs" | "untold";
 
 /** Silence that may be loss with more than this chance says nothing. */
 export const MOST_DOUBT = 0.01;
-
-/** Whether a probe failed: it could not be sent, or not often enough to say anything. */
-const hasFailed = (reason: string): boolean => reason.startsWith("send-") || reason === "host-timeout";
 
 /** Whether nothing but packets came that prove nothing: they may be anybody's. */
 const isUnproved = (reason: string): boolean => reason.startsWith("unproved-");

@@ -5,7 +5,7 @@
 import { count } from "../../report/figures.ts";
 import { type OpenScan, openScan } from "../../runtime/run/scan.ts";
 import { dropPrivileges } from "../../runtime/system/privilege.ts";
-import { PORT_STATES, type PortResult, type ScanSummary } from "../../scan/probe/result.ts";
+import { hasFailed, PORT_STATES, type PortResult, type ScanSummary } from "../../scan/probe/result.ts";
 import { createSpaceBuilder } from "../../scan/targets/space-builder.ts";
 import { parseAddress } from "../../wire/address.ts";
 import { DEFAULTS } from "../options/probe-options.ts";
@@ -94,7 +94,7 @@ function createMerge(first: ScanSummary, unsure: readonly PortResult[]) {
 
 /** An answer says more than silence, and silence more when there is less doubt about it. */
 function saysMore(now: PortResult, before: PortResult): boolean {
-  if (now.reason.startsWith("send-") || now.reason === "host-timeout") return false;
+  if (hasFailed(now.reason)) return false;
   if (now.reason !== "no-response" || before.reason !== "no-response") return true;
   return (now.doubt ?? 0) < (before.doubt ?? 0);
 }

@@ -48,9 +48,11 @@ export interface DetectorOptions {
 export interface ChangeDetector {
   /** What was known when the last watch ended. */
   restore(key: string, state: string, flaps?: Flaps): void;
+  /** Begins a round; what one that failed has left is forgotten. */
+  begin(): void;
   /** A result of this round's scan; a later one on the same port replaces it. */
   seen(key: string, verdict: Verdict): void;
-  /** What to probe again after `waitMs`; empty when the round is settled. */
+  /** What to probe again after `waitMs`; empty when the round is settled, or has asked often enough. */
   suspects(): { readonly keys: readonly string[]; readonly waitMs: number };
   /** A result of probing a suspect again. A suspect that got none stays as it was. */
   again(key: string, verdict: Verdict): void;
@@ -88,7 +90,6 @@ interface Suspicion {
   readonly verdict: Verdict;
   readonly times: number;
   readonly doubt: number;
-  readonly confirmations: number;
 }
 
 export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions): ChangeDetector {
@@ -98,17 +99,19 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
   let suspicions = new Map<string, Suspicion>();
   let settled = new Set<string>();
   let transient = 0;
+  /** Confirmations of this round that were asked for, whatever came of them. */
+  let confirmations = 0;
 
-  const suspect = (verdict: Verdict, done: number): Suspicion => ({
-    verdict,
-    times: 1,
-    doubt: verdict.doubt ?? 0,
-    confirmations: done,
-  });
+  function begin(): void {
+    verdicts = new Map();
+    suspicions = new Map();
+    settled = new Set();
+    transient = 0;
+    confirmations = 0;
+  }
+  const suspect = (verdict: Verdict): Suspicion => ({ verdict, times: 1, doubt: verdict.doubt ?? 0 });
   const isSettled = (key: string, { verdict, times }: Suspicion): boolean =>
     times >= (verdict.doubt === undefined ? ANSWERS : known.has(key) ? SILENCES : FIRST_SILENCES);
-  const isOpenQuestion = ([key, each]: readonly [string, Suspicion]): boolean =>
-    !settled.has(key) && each.confirmations < MOST_CONFIRMATIONS;
   const penaltyAt = ({ penalty, atMs }: Flaps, nowMs: number): number =>
     penalty * 0.5 ** (Math.max(0, nowMs - atMs) / halfLifeMs);
 
@@ -134,21 +137,22 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
       known.set(key, state);
       if (flaps !== undefined) flapping.set(key, flaps);
     },
+    begin,
     seen(key, verdict) {
       verdicts.set(key, verdict);
       const old = known.get(key);
       const isCertain = old === undefined ? verdict.doubt === undefined : old === verdict.state;
       if (isCertain) suspicions.delete(key);
-      else suspicions.set(key, suspect(verdict, 0));
+      else suspicions.set(key, suspect(verdict));
     },
     suspects() {
-      const keys = [...suspicions].filter(isOpenQuestion).map(([key]) => key);
+      const isOver = confirmations++ >= MOST_CONFIRMATIONS;
+      const keys = isOver ? [] : [...suspicions.keys()].filter((key) => !settled.has(key));
       return { keys, waitMs: confirmMs };
     },
     again(key, verdict) {
       const before = suspicions.get(key);
       if (before === undefined || settled.has(key)) return;
-      const done = before.confirmations + 1;
       const old = known.get(key);
       if (old === undefined ? verdict.doubt === undefined : verdict.state === old) {
         // The newest verdict is of the old state, or the first answer of all: it was loss, or has passed.
@@ -163,9 +167,8 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
               verdict,
               times: before.times + 1,
               doubt: before.doubt * (verdict.doubt ?? 0),
-              confirmations: done,
             }
-          : suspect(verdict, done);
+          : suspect(verdict);
       suspicions.set(key, next);
       if (isSettled(key, next)) settled.add(key);
     },
@@ -195,10 +198,7 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
           events.push({ kind: "settled", key, old: flaps.told, verdict, doubt: verdict.doubt ?? 0 });
       }
       const round: Round = { events, verdicts, transient, unsettled };
-      verdicts = new Map();
-      suspicions = new Map();
-      settled = new Set();
-      transient = 0;
+      begin();
       return round;
     },
   };

@@ -2,7 +2,7 @@
  * One round of a watch: a scan, and probing again what it found different, until the detector is content. Time and scans are
  * passed in; who is told is events.ts's business.
  */
-import type { PortResult, ScanSummary } from "../../scan/probe/result.ts";
+import { hasFailed, type PortResult, type ScanSummary } from "../../scan/probe/result.ts";
 import type { ChangeDetector, Verdict } from "./change-detector.ts";
 import { type EndedRound, keyOf, pairOf } from "./events.ts";
 
@@ -36,7 +36,10 @@ const verdictOf = ({ state, reason, doubt }: PortResult): Verdict => ({
 /** @throws {SynprobeError} when a scan fails */
 export async function runRound(detector: ChangeDetector, means: RoundMeans): Promise<FinishedRound> {
   const results = new Map<string, PortResult>();
+  detector.begin();
   const summary = await means.scan((result) => {
+    // Says nothing of the port, which stays as it was.
+    if (hasFailed(result.reason)) return;
     results.set(keyOf(result), result);
     detector.seen(keyOf(result), verdictOf(result));
   });
@@ -47,7 +50,9 @@ export async function runRound(detector: ChangeDetector, means: RoundMeans): Pro
     interrupted = !(await means.sleep(waitMs));
     if (interrupted) break;
     const newest = new Map<string, PortResult>();
-    const again = await means.scan((result) => newest.set(keyOf(result), result), keys.map(pairOf));
+    const again = await means.scan((result) => {
+      if (!hasFailed(result.reason)) newest.set(keyOf(result), result);
+    }, keys.map(pairOf));
     for (const [key, result] of newest) {
       // Only targets have names.
       const { host } = results.get(key) ?? {};

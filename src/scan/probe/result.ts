@@ -101,6 +101,9 @@ export interface PortResult {
   readonly timeMs: number;
 }
 
+/** Whether a probe failed: it could not be sent, or not often enough to say anything of the port. */
+export const hasFailed = (reason: string): boolean => reason.startsWith("send-") || reason === "host-timeout";
+
 /** Whether the host itself gave a verdict, not a router in its place, nor silence. Of what the kernel connects to no TTL is known. */
 export const isFromHost = ({
   state,

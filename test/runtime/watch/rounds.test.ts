@@ -1,0 +1,54 @@
+/** One round: what of its scans the detector is told, and that it ends. */
+import { describe, expect, it } from "vitest";
+import { createChangeDetector } from "../../../src/runtime/watch/change-detector.ts";
+import { type Rescan, runRound } from "../../../src/runtime/watch/rounds.ts";
+import type { PortResult, ScanSummary } from "../../../src/scan/probe/result.ts";
+
+const PORT = { ip: "192.0.2.1", port: 22, rttMs: null, ttl: null, tries: 1, timeMs: 0 };
+const OPEN: PortResult = { ...PORT, state: "open", reason: "syn-ack" };
+const SILENT: PortResult = { ...PORT, state: "filtered", reason: "no-response", doubt: 0.1 };
+const UNSENT: PortResult = { ...PORT, state: "filtered", reason: "send-enobufs" };
+const TIMED_OUT: PortResult = { ...PORT, state: "filtered", reason: "host-timeout" };
+
+/** Rounds whose scans find this, one result or none each, nothing when there is no more; an error is thrown. */
+function createRounds() {
+  const detector = createChangeDetector({ confirmMs: 30_000, halfLifeMs: 60_000 });
+  let scans = 0;
+  return async (...found: (PortResult | Error | undefined)[]) => {
+    const left = [...found];
+    scans = 0;
+    const scan: Rescan = async (onResult) => {
+      scans++;
+      const next = left.shift();
+      if (next instanceof Error) throw next;
+      if (next !== undefined) onResult(next);
+      return { startedMs: 0, elapsedMs: 0, interrupted: false, unfinished: 0 } as ScanSummary;
+    };
+    const means = { scan, sleep: async () => true, now: () => 0, source: "synprobe" };
+    const { round } = await runRound(detector, means);
+    return { told: round.events.map(({ old, verdict }) => `${old} ${verdict.state}`), scans };
+  };
+}
+
+describe("a round", () => {
+  it.each([UNSENT, TIMED_OUT])("takes no probe that failed for an answer: $reason", async (failed) => {
+    const round = createRounds();
+    await round(OPEN);
+    expect(await round(failed, failed)).toEqual({ told: [], scans: 1 });
+    // Nor is it counted beside silence.
+    expect(await round(SILENT, failed, failed, SILENT, SILENT, OPEN)).toEqual({ told: [], scans: 6 });
+  });
+
+  it("ends when a suspect gets no result", async () => {
+    const round = createRounds();
+    await round(OPEN);
+    expect(await round(SILENT)).toEqual({ told: [], scans: 7 });
+  });
+
+  it("knows nothing of one that failed", async () => {
+    const round = createRounds();
+    await round(OPEN);
+    await expect(round(SILENT, SILENT, SILENT, SILENT, new Error("away"))).rejects.toThrow("away");
+    expect(await round(undefined, SILENT)).toEqual({ told: [], scans: 1 });
+  });
+});
