@@ -179,6 +179,7 @@ async function loop(
     sleep.end();
     for (const carrier of carriers) await carrier.stop();
     served?.server.close();
+    served?.server.closeAllConnections();
   }
 }
 

@@ -18,6 +18,8 @@ const LIMIT_MS = 30_000;
 /** The first wait after a failure, and the longest; each is twice the one before. */
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 300_000;
+/** What it has written to standard error comes within this time of its end; whom it has started may hold that for ever. */
+const LAST_WORDS_MS = 100;
 /** What a program writes to standard error and we repeat of it, in bytes. */
 const MOST_SAID = 200;
 
@@ -32,7 +34,11 @@ export const toProgram =
   (event, signal) =>
     new Promise((resolve) => {
       const limit = AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)]);
-      const child = spawn(path, [], { stdio: ["pipe", "ignore", "pipe"], signal: limit });
+      const child = spawn(path, [], {
+        stdio: ["pipe", "ignore", "pipe"],
+        signal: limit,
+        killSignal: "SIGKILL",
+      });
       let said = "";
       child.stderr.on("data", (bytes: Buffer) => {
         if (said.length < MOST_SAID) said += bytes.toString("utf8").slice(0, MOST_SAID - said.length);
@@ -41,6 +47,7 @@ export const toProgram =
       child.stdin.on("error", () => {});
       child.stdin.end(`${JSON.stringify(event)}\n`);
       child.on("error", (error) => resolve({ kind: "failed", error: error.message }));
+      child.on("exit", () => setTimeout(() => child.stderr.destroy(), LAST_WORDS_MS));
       child.on("close", (status, name) =>
         resolve(
           status === 0

@@ -1,0 +1,63 @@
+/** How events are carried: a program that leaves others behind. What is told to whom: test/lab/watch.test.ts. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { toProgram } from "../../../src/runtime/watch/deliver.ts";
+import type { ToldEvent } from "../../../src/runtime/watch/events.ts";
+
+const EVENT: ToldEvent = {
+  type: "changed",
+  id: 1,
+  ts: "2026-01-01T00:00:00.000Z",
+  ip: "192.0.2.1",
+  port: 22,
+  proto: "tcp",
+  old: { state: "open" },
+  new: { state: "closed", reason: "reset" },
+  doubt: 0,
+};
+
+describe("a program that is told", () => {
+  let folder = "";
+  const write = (name: string, script: string): string => {
+    writeFileSync(join(folder, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    return join(folder, name);
+  };
+  const pidIn = (name: string): number => Number(readFileSync(join(folder, name), "utf8"));
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "synprobe-deliver-"));
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  it("has ended when it has, whoever it left behind with its standard error", {
+    timeout: 10_000,
+  }, async () => {
+    const path = write("leaves", `sleep 30 & echo $! > "${folder}/left"; echo why >&2; exit 3`);
+    const delivered = await toProgram(path)(EVENT, new AbortController().signal);
+    // It is still there.
+    process.kill(pidIn("left"), "SIGKILL");
+    expect(delivered).toEqual({ kind: "failed", error: "exit status 3 why" });
+  });
+
+  it("ends with the watch, even when it ignores SIGTERM", { timeout: 10_000 }, async () => {
+    const path = write(
+      "stays",
+      `trap "" TERM; echo $$ > "${folder}/stayed"; echo up >&2; cat; exec sleep 30`,
+    );
+    const stopping = new AbortController();
+    const delivered = toProgram(path)(EVENT, stopping.signal);
+    await expect.poll(() => pidIn("stayed"), { timeout: 5000 }).toBeGreaterThan(0);
+    stopping.abort();
+    expect(await delivered).toMatchObject({ kind: "failed" });
+    await expect.poll(() => isRunning(pidIn("stayed")), { timeout: 5000 }).toBe(false);
+  });
+});
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
