@@ -65,6 +65,8 @@ export async function watch(
   const address = options.metrics === undefined ? undefined : parseMetricsAddress(options.metrics);
   const policy = isPolicy(words) ? await openPolicy(words[0], readServices(), options.drop) : undefined;
   const interruption = watchSignals(false);
+  const sleep = createSleep(interruption);
+  process.on("SIGHUP", sleep.reload);
   const service = await openService();
   try {
     const rescan = createRescan(interruption, policy);
@@ -73,6 +75,7 @@ export async function watch(
     try {
       const status = await loop(options, messages, argv, {
         interruption,
+        sleep,
         rescan,
         store,
         schedule,
@@ -87,6 +90,7 @@ export async function watch(
       store.close();
     }
   } finally {
+    process.off("SIGHUP", sleep.reload);
     interruption.ignore();
   }
 }
@@ -98,6 +102,7 @@ const isPolicy = (words: readonly string[]): boolean =>
 interface Parts {
   readonly policy: WatchedPolicy | undefined;
   readonly interruption: Interruption;
+  readonly sleep: ReturnType<typeof createSleep>;
   readonly rescan: Rescanning;
   readonly store: Store;
   /** When the next round begins, after one that began at a time. */
@@ -111,7 +116,7 @@ async function loop(
   options: WatchOptions,
   messages: Messages,
   argv: readonly string[],
-  { interruption, rescan, store, schedule, sends, address, service, policy }: Parts,
+  { interruption, sleep, rescan, store, schedule, sends, address, service, policy }: Parts,
 ): Promise<ExitStatus> {
   const detector = createChangeDetector({
     confirmMs: options.confirm,
@@ -130,8 +135,6 @@ async function loop(
         messages.error(`--${target}: ${error}${isFinal ? "; this event is given up" : "; tried again"}`),
       ),
   );
-  const sleep = createSleep(interruption);
-  process.on("SIGHUP", sleep.reload);
   const means = {
     scan: rescan.scan,
     sleep: sleep.for,
@@ -168,14 +171,17 @@ async function loop(
         await drain(outboxes, sleep.for);
         return interruption.status ?? EXIT.complete;
       }
-      for (dueMs = schedule.next(dueMs); dueMs < Date.now(); dueMs = schedule.next(dueMs)) {
-        metrics.skipped();
-        messages.note(`the scan due at ${utc(dueMs)} UTC is left out: the one before it took too long`);
-      }
+      // SIGHUP may have begun this one before it was due.
+      const firstMs = schedule.next(Math.min(dueMs, startedMs));
+      let missed = 0;
+      for (dueMs = firstMs; dueMs < Date.now(); dueMs = schedule.next(dueMs), missed++) metrics.skipped();
+      if (missed > 0)
+        messages.note(
+          `${count(missed, "scan")} due from ${utc(firstMs)} UTC on left out: the one before took too long, or the machine slept`,
+        );
       if (!(await sleep.until(dueMs))) return interruption.status ?? EXIT.complete;
     }
   } finally {
-    process.off("SIGHUP", sleep.reload);
     sleep.end();
     for (const carrier of carriers) await carrier.stop();
     served?.server.close();
@@ -192,7 +198,10 @@ async function drain(
   while (outboxes.some(isUntried) && (await sleep(50)));
 }
 
-/** Sleeps that signals end; SIGHUP ends the wait for the next round alone, as all that a watch reads is read anew by that. */
+/**
+ * Sleeps that signals end; SIGHUP ends the wait for the next round alone, the one under way or else the one to come, as all that a
+ * watch reads is read anew by that.
+ */
 function createSleep(interruption: Interruption) {
   let wake = (): void => {};
   const pause = (ms: number): Promise<void> =>
@@ -205,9 +214,10 @@ function createSleep(interruption: Interruption) {
       interruption.onSignal(wake);
     });
   let isReload = false;
+  let isWaiting = false;
   const reload = (): void => {
     isReload = true;
-    wake();
+    if (isWaiting) wake();
   };
   return {
     for: async (ms: number): Promise<boolean> => {
@@ -215,8 +225,10 @@ function createSleep(interruption: Interruption) {
       return !interruption.signalled;
     },
     until: async (atMs: number): Promise<boolean> => {
-      isReload = false;
+      isWaiting = true;
       while (!interruption.signalled && !isReload && Date.now() < atMs) await pause(atMs - Date.now());
+      isWaiting = false;
+      isReload = false;
       return !interruption.signalled;
     },
     reload,
