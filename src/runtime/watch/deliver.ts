@@ -140,26 +140,38 @@ export function startCarrier(
         resolve();
       };
     });
-  async function carry(): Promise<void> {
-    while (!stopping.signal.aborted) {
-      const next = outbox.next();
-      const wait = next === undefined ? LONGEST_RETRY_MS : next.atMs - now();
-      if (next === undefined || wait > 0) {
-        await pause(wait);
-        continue;
-      }
-      const { event, tries } = next;
-      const delivered = await send(event, stopping.signal);
-      if (delivered.kind === "taken") outbox.done(event.id, now());
-      else if (!stopping.signal.aborted) {
-        onFailure(delivered.error, delivered.kind === "final");
-        if (delivered.kind === "final") outbox.done(event.id, now(), delivered.error);
-        else outbox.failed(event.id, now() + retryMs(tries), delivered.error);
-      }
+  const trySend: Send = async (event, signal) => {
+    try {
+      return await send(event, signal);
+    } catch (error) {
+      return { kind: "failed", error: String(error) };
+    }
+  };
+  async function carryNext(): Promise<void> {
+    const next = outbox.next();
+    const wait = next === undefined ? LONGEST_RETRY_MS : next.atMs - now();
+    if (next === undefined || wait > 0) return pause(wait);
+    const { event, tries } = next;
+    const delivered = await trySend(event, stopping.signal);
+    if (delivered.kind === "taken") outbox.done(event.id, now());
+    else if (!stopping.signal.aborted) {
+      onFailure(delivered.error, delivered.kind === "final");
+      if (delivered.kind === "final") outbox.done(event.id, now(), delivered.error);
+      else outbox.failed(event.id, now() + retryMs(tries), delivered.error);
     }
   }
-  // A store that can no longer be written ends the watch at its next round.
-  const carried = carry().catch((error: unknown) => onFailure(String(error), true));
+  async function carry(): Promise<void> {
+    for (let faults = 0; !stopping.signal.aborted; )
+      try {
+        await carryNext();
+        faults = 0;
+      } catch (error) {
+        // The store is busy or full. One that is lost ends the watch at its next round.
+        onFailure(error instanceof Error ? error.message : String(error), false);
+        if (!stopping.signal.aborted) await pause(retryMs(faults++));
+      }
+  }
+  const carried = carry();
   return {
     // One that waits for a retry goes on waiting.
     wake: () => wake(),

@@ -1,9 +1,9 @@
-/** How events are carried: a program that leaves others behind. What is told to whom: test/lab/watch.test.ts. */
+/** How events are carried: a program that leaves others behind, faults of the store. What is told to whom: test/lab/watch.test.ts. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { toProgram } from "../../../src/runtime/watch/deliver.ts";
+import { startCarrier, toProgram } from "../../../src/runtime/watch/deliver.ts";
 import type { ToldEvent } from "../../../src/runtime/watch/events.ts";
 
 const EVENT: ToldEvent = {
@@ -51,6 +51,37 @@ describe("a program that is told", () => {
     stopping.abort();
     expect(await delivered).toMatchObject({ kind: "failed" });
     await expect.poll(() => isRunning(pidIn("stayed")), { timeout: 5000 }).toBe(false);
+  });
+});
+
+describe("a carrier", () => {
+  it("goes on when the store, or what sends, fails at times", async () => {
+    const faults = ["the store is busy", "no memory", "the store is full"];
+    let isDone = false;
+    const failAt = (place: string): void => {
+      if (faults[0]?.startsWith(place)) throw new Error(faults.shift());
+    };
+    const outbox = {
+      next: () => {
+        failAt("the store is busy");
+        return isDone ? undefined : { event: EVENT, tries: 0, atMs: 0 };
+      },
+      done: () => {
+        failAt("the store is full");
+        isDone = true;
+      },
+      failed() {},
+      pending: () => 0,
+    };
+    const told: string[] = [];
+    const send = async () => {
+      failAt("no memory");
+      return { kind: "taken" } as const;
+    };
+    const carrier = startCarrier(outbox, send, Date.now, (error) => told.push(error));
+    await expect.poll(() => isDone, { timeout: 5000 }).toBe(true);
+    await carrier.stop();
+    expect(told).toEqual(["the store is busy", "Error: no memory", "the store is full"]);
   });
 });
 
