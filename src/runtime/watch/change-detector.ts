@@ -64,7 +64,7 @@ export interface ChangeDetector {
 
 export interface Round {
   readonly events: readonly ChangeEvent[];
-  /** Every port of the scan, as it is held to be after all probes. Those that could not be settled are left out. */
+  /** Every port of the scan, as it is held to be after all probes, with the doubt of all. Those that could not be settled are left out. */
   readonly verdicts: ReadonlyMap<string, Verdict>;
   /** Differences that were none, and those that could not be settled. */
   readonly transient: number;
@@ -89,6 +89,7 @@ const MOST_PENALTY = 6000;
 interface Suspicion {
   readonly verdict: Verdict;
   readonly times: number;
+  /** Of all looks together. */
   readonly doubt: number;
 }
 
@@ -181,7 +182,8 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
           verdicts.delete(key);
           continue;
         }
-        verdicts.set(key, each.verdict);
+        const { verdict, doubt } = each;
+        verdicts.set(key, verdict.doubt === undefined ? verdict : { ...verdict, doubt });
         const old = known.get(key);
         if (old === undefined) continue;
         const event = changed(key, old, each, nowMs);

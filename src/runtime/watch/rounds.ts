@@ -62,11 +62,17 @@ export async function runRound(detector: ChangeDetector, means: RoundMeans): Pro
     interrupted = again.interrupted;
   }
   const endedMs = means.now();
+  const round = detector.end(endedMs);
+  // By all looks together: the last alone may say little, as when nothing answered it.
+  for (const [key, { state, doubt }] of round.verdicts) {
+    const result = results.get(key);
+    if (result?.state === state && doubt !== undefined) results.set(key, { ...result, doubt });
+  }
   const { path } = summary;
   return {
     summary,
     results,
-    round: detector.end(endedMs),
+    round,
     run: {
       startedMs: summary.startedMs,
       endedMs,

@@ -8,7 +8,12 @@ const PORT = { ip: "192.0.2.1", port: 22, rttMs: null, ttl: null, tries: 1, time
 const OPEN: PortResult = { ...PORT, state: "open", reason: "syn-ack" };
 const SILENT: PortResult = { ...PORT, state: "filtered", reason: "no-response", doubt: 0.1 };
 const UNSENT: PortResult = { ...PORT, state: "filtered", reason: "send-enobufs" };
+/** Nothing answered the whole scan: the path may have been dead. */
+const DEAD: PortResult = { ...SILENT, doubt: 1 };
 const TIMED_OUT: PortResult = { ...PORT, state: "filtered", reason: "host-timeout" };
+
+/** Of the last round's results. */
+let doubts: (number | undefined)[] = [];
 
 /** Rounds whose scans find this, one result or none each, nothing when there is no more; an error is thrown. */
 function createRounds() {
@@ -25,7 +30,8 @@ function createRounds() {
       return { startedMs: 0, elapsedMs: 0, interrupted: false, unfinished: 0 } as ScanSummary;
     };
     const means = { scan, sleep: async () => true, now: () => 0, source: "synprobe" };
-    const { round } = await runRound(detector, means);
+    const { round, results } = await runRound(detector, means);
+    doubts = [...results.values()].map(({ doubt }) => doubt);
     return { told: round.events.map(({ old, verdict }) => `${old} ${verdict.state}`), scans };
   };
 }
@@ -43,6 +49,13 @@ describe("a round", () => {
     const round = createRounds();
     await round(OPEN);
     expect(await round(SILENT)).toEqual({ told: [], scans: 7 });
+  });
+
+  it("gives results the doubt of all looks, not of the last", async () => {
+    const round = createRounds();
+    await round(OPEN);
+    expect((await round(SILENT, SILENT, DEAD, DEAD, DEAD)).told).toEqual(["open filtered"]);
+    expect(doubts).toEqual([expect.closeTo(0.01, 9)]);
   });
 
   it("knows nothing of one that failed", async () => {
