@@ -3,6 +3,7 @@
  * output, to a program, to a web hook; metrics; the service manager. What a change is: runtime/watch/change-detector.ts.
  */
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { Cron } from "croner";
 import { isSynprobeError } from "../../errors.ts";
 import { count, duration } from "../../report/figures.ts";
@@ -267,7 +268,8 @@ function sendsOf({ exec, webhook, webhookKey, notifyFormat, drop }: WatchOptions
         `--exec ${exec}: there is no such program, or it may not be run; it takes a file's name alone`,
       );
     }
-    sends.set("exec", toProgram(exec));
+    // A name without a slash would be looked for in PATH.
+    sends.set("exec", toProgram(resolve(exec)));
   }
   if (webhook === undefined) {
     if (webhookKey !== undefined) throw usage("--webhook-key signs what --webhook posts: give that too");
