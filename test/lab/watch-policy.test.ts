@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { linesOf, start, synprobe } from "../cli/process.ts";
+import { linesOf, run, start, synprobe } from "../cli/process.ts";
 import { firewall } from "./firewalls.ts";
 import { listen } from "./listeners.ts";
 import { command, createLab, FAR, inNamespace, type Lab, labProblem, skipping } from "./netns.ts";
@@ -93,5 +93,19 @@ describe.skipIf(skipping("watching a policy", problem()))("watch POLICY", () => 
     const { status, stdout } = await running.finished;
     expect(status).toBe(143);
     expect(linesOf(stdout)).toHaveLength(4);
+  });
+
+  it("ends when its events can no longer be written: at once, and as every command does", async () => {
+    want("open");
+    const watch = (store: string): string[] =>
+      synprobe("watch", file(), "--every", "1h", "--confirm", "50ms", "--store", join(folder, store));
+    const unread = start(inNamespace(lab.near, watch("unread.db")));
+    unread.closeStdout();
+    const full = run(inNamespace(lab.near, ["sh", "-c", '"$@" > /dev/full', "sh", ...watch("full.db")]));
+    expect(await unread.finished).toMatchObject({ status: 141, stderr: "" });
+    expect(await full).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("cannot write standard output: "),
+    });
   });
 });

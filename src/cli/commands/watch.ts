@@ -5,11 +5,13 @@
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { Cron } from "croner";
-import { isSynprobeError } from "../../errors.ts";
+import { ERROR_CODES, isSynprobeError, SynprobeError } from "../../errors.ts";
+import { escapeOutput } from "../../report/escape.ts";
 import { count, duration } from "../../report/figures.ts";
 import { jsonLine } from "../../report/formats/ndjson.ts";
 import { openStore, type Store } from "../../runtime/store/database.ts";
 import { utc } from "../../runtime/store/time.ts";
+import { reasonOf } from "../../runtime/system/file-errors.ts";
 import { asInvoker } from "../../runtime/system/invoker.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { createChangeDetector } from "../../runtime/watch/change-detector.ts";
@@ -27,7 +29,8 @@ import { openService } from "../../runtime/watch/service.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import { type TimedOptions, usage } from "../options/table.ts";
 import { type Interruption, watchSignals } from "../run/interruption.ts";
-import { type Messages, printExactly, printResult } from "../run/terminal.ts";
+import type { Messages } from "../run/terminal.ts";
+import { createWriter } from "../run/writer.ts";
 import type { Rescanning } from "./rescan.ts";
 
 /** Parsed options, by commander's names. */
@@ -142,7 +145,19 @@ async function loop(
     now: Date.now,
     source: ["synprobe", ...argv].join(" "),
   };
-  const print = process.stdout.isTTY === true ? printResult : printExactly;
+  const isTerminal = process.stdout.isTTY === true;
+  const shown = isTerminal ? escapeOutput : (text: string) => text;
+  let fault: string | undefined;
+  const output = createWriter(1, (code) => {
+    fault = code;
+    // Noticed now, not when the next scan is due.
+    sleep.reload();
+  });
+  /** Whether nobody reads the events any more. @throws {SynprobeError} `ERR_OUTPUT` when they cannot be written for another reason */
+  const isReaderGone = (): boolean => {
+    if (fault === undefined || fault === (isTerminal ? "EIO" : "EPIPE")) return fault !== undefined;
+    throw new SynprobeError(ERROR_CODES.output, `cannot write standard output: ${reasonOf(fault)}`);
+  };
   try {
     service.tell("READY=1", "STATUS=first scan");
     for (let round = 1, dueMs = Date.now(); ; round++) {
@@ -150,7 +165,7 @@ async function loop(
       try {
         const finished = await runRound(detector, means);
         const events = commitRound(store, detector, finished, [...sends.keys()], policy);
-        for (const event of events) print(jsonLine(event));
+        for (const event of events) output.write(shown(jsonLine(event)));
         for (const carrier of carriers) carrier.wake();
         metrics.round(finished, events);
         healthy = true;
@@ -170,6 +185,8 @@ async function loop(
       if (interruption.signalled) return interruption.status ?? EXIT.complete;
       if (round === options.rounds) {
         await drain(outboxes, sleep.for);
+        while (output.held() > 0 && (await sleep.for(10)));
+        if (isReaderGone()) return EXIT.readerGone;
         return interruption.status ?? EXIT.complete;
       }
       // SIGHUP may have begun this one before it was due.
@@ -181,6 +198,7 @@ async function loop(
           `${count(missed, "scan")} due from ${utc(firstMs)} UTC on left out: the one before took too long, or the machine slept`,
         );
       if (!(await sleep.until(dueMs))) return interruption.status ?? EXIT.complete;
+      if (isReaderGone()) return EXIT.readerGone;
     }
   } finally {
     sleep.end();
