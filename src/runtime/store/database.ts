@@ -126,7 +126,14 @@ export function openStore(path: string, create: boolean): Store {
         run: (...values) => guard(() => statement.run(...values)),
         get: (...values) => guard(() => statement.get(...values)),
         all: (...values) => guard(() => statement.all(...values)),
-        iterate: (...values) => guard(() => statement.iterate(...values)),
+        // Each step may fail.
+        *iterate(...values) {
+          try {
+            yield* statement.iterate(...values);
+          } catch (error) {
+            throw failed(error);
+          }
+        },
       };
     },
     transaction: (act) =>

@@ -1,5 +1,5 @@
 /** The store's file: what is opened, what is refused and in which words, and that the documented tables are there. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -39,6 +39,28 @@ describe("a store", () => {
     const store = openStore(path("h.db"), true);
     expect(store.prepare("SELECT count(*) AS n FROM history").get()).toMatchObject({ n: 0 });
     store.close();
+  });
+
+  it("that is damaged says so, wherever that shows", () => {
+    const store = openStore(path("h.db"), true);
+    const add = store.prepare("INSERT INTO hosts (ip) VALUES (?)");
+    store.transaction(() => {
+      for (let i = 0; i < 5000; i++) add.run(`192.0.2.${i}`);
+    });
+    store.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get();
+    store.close();
+    const bytes = readFileSync(path("h.db"));
+    writeFileSync(path("h.db"), bytes.fill(0xff, bytes.length / 2));
+    const damaged = openStore(path("h.db"), false);
+    const rows = damaged.prepare("SELECT * FROM hosts ORDER BY id").iterate();
+    let read = 0;
+    expect(() => {
+      for (const _ of rows) read++;
+    }).toThrow(
+      expect.objectContaining({ code: "ERR_STORE", message: expect.stringContaining("it is damaged") }),
+    );
+    expect(read).toBeGreaterThan(0);
+    damaged.close();
   });
 
   it("of a later version is refused, not spoilt", () => {
