@@ -418,6 +418,7 @@ export const COLUMNS = {
         verdict.doubtful = isMarked(b, at, DOUBTFUL);
       },
     },
+    read: "text",
   },
 } satisfies Columns;
 

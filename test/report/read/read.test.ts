@@ -55,6 +55,11 @@ describe("NDJSON", () => {
     }
   });
 
+  test("reads back why an open port may be none", () => {
+    const { ports } = read(ndjson([{ ...open, doubtful: "zero-window" }], summary));
+    expect(ports[0].doubtful).toBe("zero-window");
+  });
+
   test("takes new fields and passes over types it does not know", () => {
     const { run, ports, told } = read(
       [
