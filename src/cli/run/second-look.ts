@@ -23,7 +23,9 @@ export async function lookAgain(
 ): Promise<ScanSummary> {
   const { purpose, interruption, messages, options } = context;
   const unsure = purpose?.again?.() ?? [];
-  const isWanted = unsure.length > 0 && !interruption.signalled && first.unfinished === 0;
+  // A fleet's runs are probed by its workers, and this machine may not reach their targets.
+  const isHere = options.fleet === undefined;
+  const isWanted = isHere && unsure.length > 0 && !interruption.signalled && first.unfinished === 0;
   const fail = (error: unknown): undefined => {
     messages.error(`the second look failed: ${error instanceof Error ? error.message : error}`);
     return undefined;
