@@ -5,7 +5,7 @@
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { Cron } from "croner";
-import { ERROR_CODES, isSynprobeError, SynprobeError } from "../../errors.ts";
+import { ERROR_CODES, type ErrorCode, isSynprobeError, SynprobeError } from "../../errors.ts";
 import { escapeOutput } from "../../report/escape.ts";
 import { count, duration } from "../../report/figures.ts";
 import { jsonLine } from "../../report/formats/ndjson.ts";
@@ -26,7 +26,7 @@ import {
 import { openPolicy, type WatchedPolicy } from "../../runtime/watch/policy.ts";
 import { runRound } from "../../runtime/watch/rounds.ts";
 import { openService } from "../../runtime/watch/service.ts";
-import { EXIT, type ExitStatus } from "../exit.ts";
+import { EXIT, type ExitStatus, exitStatus } from "../exit.ts";
 import { type TimedOptions, usage } from "../options/table.ts";
 import { type Interruption, watchSignals } from "../run/interruption.ts";
 import type { Messages } from "../run/terminal.ts";
@@ -162,6 +162,7 @@ async function loop(
     service.tell("READY=1", "STATUS=first scan");
     for (let round = 1, dueMs = Date.now(); ; round++) {
       const startedMs = Date.now();
+      let failure: ErrorCode | undefined;
       try {
         const finished = await runRound(detector, means);
         const events = commitRound(store, detector, finished, [...sends.keys()], policy);
@@ -178,6 +179,7 @@ async function loop(
         // A name that does not resolve, or a network that is away, may be back in an hour. A store that is lost is not.
         if (!isSynprobeError(error) || error.code === "ERR_STORE" || round === 1) throw error;
         healthy = false;
+        failure = error.code;
         metrics.failed();
         messages.error(`scan of ${utc(startedMs)} UTC failed: ${error.message}`);
         service.tell(`STATUS=scan of ${utc(startedMs)} UTC failed`);
@@ -187,7 +189,7 @@ async function loop(
         await drain(outboxes, sleep.for);
         while (output.held() > 0 && (await sleep.for(10)));
         if (isReaderGone()) return EXIT.readerGone;
-        return interruption.status ?? EXIT.complete;
+        return interruption.status ?? (failure === undefined ? EXIT.complete : exitStatus(failure));
       }
       // SIGHUP may have begun this one before it was due.
       const firstMs = schedule.next(Math.min(dueMs, startedMs));
