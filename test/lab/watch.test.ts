@@ -61,6 +61,7 @@ const MISTAKES: readonly (readonly [readonly string[], RegExp])[] = [
     ["--store", "x.db", "--every", "1s", "--webhook-key", "x"],
     /^synprobe: --webhook-key signs what --webhook posts/,
   ],
+  [["--store", "x.db", "--every", "1s", "--fleet", "redis://127.0.0.1:1"], /^synprobe: .*--fleet/],
   [["--store", "x.db", "--every", "1s", "--metrics", "9464"], /^synprobe: --metrics takes address:port/],
 ];
 
@@ -205,6 +206,18 @@ describe.skipIf(skipping("watching a network that changes", problem()))("watch",
     await running.until("stderr", /(scan of .*: 1 port,[\s\S]*){2}/);
     running.kill("SIGINT");
     expect(await running.finished).toMatchObject({ status: 130 });
+  });
+
+  it("ends with the status of its last scan, when that has failed", async () => {
+    writeFileSync(path("targets"), `${FAR.ipv4}\n`);
+    const args = ["-iL", path("targets"), "-p", "7003", "--every", "1s", "--rounds", "2", "-v"];
+    const running = start(inNamespace(lab.near, synprobe("watch", ...args, "--store", path("rounds.db"))));
+    await running.until("stderr", /scan of .*: 1 port,/);
+    rmSync(path("targets"));
+    expect(await running.finished).toMatchObject({
+      status: 2,
+      stderr: expect.stringMatching(/scan of .* failed: /),
+    });
   });
 
   // Each takes as long as a change has to be confirmed.

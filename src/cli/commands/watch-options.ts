@@ -56,9 +56,9 @@ export const WATCH_OPTIONS = [
   ]),
 ] satisfies readonly OptionSpec[];
 
-/** Options that are one run's, or that say how its results are written. */
+/** Options that are one run's or a fleet's, or that say how results are written. */
 const NOT_SHARED =
-  /^--(journal|resume|dry-run|seed|shard|complete|banner|why|why-limit|require-open|packet-trace|print-config|pcap|show|stats|output)/;
+  /^--(journal|resume|dry-run|seed|shard|complete|banner|why|why-limit|require-open|packet-trace|print-config|pcap|show|stats|output|fleet|from)/;
 
 /** Whether the main command's option is also watch's. */
 export const isOfWatch = ({ flags }: OptionSpec): boolean =>
