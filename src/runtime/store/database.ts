@@ -179,9 +179,9 @@ function prepareFile(sqlite: Sqlite, path: string): void {
     throw storeError(
       `store ${path} was written by a later version of synprobe: it needs that, or a later one`,
     );
-  // Readers and one writer do not wait for each other; a power failure may cost the last transaction, never more.
+  // Readers and one writer do not wait for each other; what is committed survives a power failure: others may have been told of it.
   sqlite.exec(
-    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF",
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF",
   );
   if (version === MIGRATIONS.length) return;
   // Another process may have been first meanwhile.

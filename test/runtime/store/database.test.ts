@@ -22,6 +22,8 @@ describe("a store", () => {
     const again = openStore(path("h.db"), false);
     expect(again.prepare("SELECT ip FROM hosts").all()).toEqual([{ ip: "192.0.2.1" }]);
     expect(again.prepare("PRAGMA user_version").get()).toMatchObject({ user_version: MIGRATIONS.length });
+    // FULL: a commit is synced.
+    expect(again.prepare("PRAGMA synchronous").get()).toMatchObject({ synchronous: 2 });
     again.close();
   });
 
