@@ -90,6 +90,24 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
       await expectWhole(running);
     }, 200_000);
 
+    it("of a run's key that has lapsed: locks keep their time, and a worker's death is seen", async () => {
+      const fra = await fleet.startWorker("fra");
+      await fleet.startWorker("lon");
+      const running = fleet.startRun(TARGETS, "--max-rate", "200", ...QUICK);
+      await eventually("a cell to be under way", underWay("lon"));
+      const kept = async (): Promise<boolean> => {
+        await fleet.redis.del(...(await fleet.keys("run:*")), "none");
+        const [meta] = await fleet.keys("run-*:meta");
+        return (await fleet.redis.ttl(meta)) > 0;
+      };
+      await eventually("it to be kept for --resume", kept);
+      for (const lock of [...(await fleet.keys("run-*:lock")), ...(await fleet.keys("run-*:stalled-check"))])
+        expect(await fleet.redis.pttl(lock)).toBeLessThanOrEqual(2000);
+      await eventually("a cell to be under way again", underWay("fra"));
+      fra.kill("SIGKILL");
+      await expectWhole(running);
+    }, 120_000);
+
     it("of Redis that forgets everything: cells are added again", async () => {
       await fleet.startWorker("fra");
       const running = fleet.startRun(TARGETS, ...SLOW);

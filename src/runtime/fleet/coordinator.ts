@@ -107,22 +107,32 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
     note(
       `cells of this run may still be under way: going on when they cannot be any more, in ${run.leaseMs / 1000} s`,
     );
-    await Promise.race([pause(run.leaseMs), ended]);
+    await keeping(Promise.race([pause(run.leaseMs), ended]));
+  }
+
+  async function renew(): Promise<void> {
+    renewAt = nowMs() + RENEW_MS;
+    if (!(await renewRun(redis, { ...run, decided: taken.decided })))
+      throw new SynprobeError(ERROR_CODES.fleet, `run ${run.id} has been taken over by another coordinator`);
+    if ((await redis.exists(keyOf("stop", run.id))) === 1 && !stopping) {
+      note(`run ${run.id} was told to stop`);
+      stopping = true;
+    }
+  }
+
+  /** Waits for what may take longer than the run's key lasts. */
+  async function keeping(wait: Promise<void>): Promise<void> {
+    // What is wrong here is wrong in the next turn too, which says so.
+    const renewing = setInterval(() => void renew().catch(() => {}), RENEW_MS);
+    try {
+      await wait;
+    } finally {
+      clearInterval(renewing);
+    }
   }
 
   async function turn(): Promise<void> {
-    if (nowMs() >= renewAt) {
-      renewAt = nowMs() + RENEW_MS;
-      if (!(await renewRun(redis, { ...run, decided: taken.decided })))
-        throw new SynprobeError(
-          ERROR_CODES.fleet,
-          `run ${run.id} has been taken over by another coordinator`,
-        );
-      if ((await redis.exists(keyOf("stop", run.id))) === 1 && !stopping) {
-        note(`run ${run.id} was told to stop`);
-        stopping = true;
-      }
-    }
+    if (nowMs() >= renewAt) await renew();
     await takeCompleted();
     if (nowMs() >= surveyAt) {
       surveyAt = nowMs() + SURVEY_MS;
@@ -174,7 +184,7 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
     // Rates are not a sum over time.
     const { path, receiveDrops } = totals;
     addTotals(taken, { ...totals, path: { ...path, rate: 0 } }, receiveDrops);
-    await takeResults(of, found);
+    await keeping(takeResults(of, found));
     await redis.hdel(keyOf("progress", run.id), id);
     if (said.elapsedMs > 0) {
       const seen = (said.pairs * 1000) / said.elapsedMs;

@@ -163,8 +163,9 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
       queues.delete(id);
       waiting.delete(id);
       await queue.close(true);
-      // What a run has left whose coordinator died waits for --resume, but not for ever.
-      for (const each of await findKeys(redis, queue.toKey("*"))) await redis.expire(each, KEEP_RESULTS_S);
+      // What a run has left whose coordinator died waits for --resume, but not for ever. Locks keep the time that they have.
+      for (const each of await findKeys(redis, queue.toKey("*")))
+        if ((await redis.ttl(each)) === -1) await redis.expire(each, KEEP_RESULTS_S);
       // A script of the queue's makes this key again when it comes after the run's end; of a queue that is in use it has a version.
       const meta = queue.toKey("meta");
       if ((await redis.hexists(meta, "version")) === 0) await redis.del(meta);
