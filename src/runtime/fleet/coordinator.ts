@@ -80,6 +80,8 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
   let pairsPerSecond = FIRST_RATE;
   let surveyAt = 0;
   let renewAt = 0;
+  /** Workers of an earlier coordinator may still be at cells that are not adopted. */
+  let others = false;
   /** Since when jobs of cells under way have been gone, in milliseconds of the monotonic clock. */
   const gone = new Map<string, number>();
   const nowMs = (): number => nowUs() / 1000;
@@ -95,12 +97,17 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
     if (ledger.left === 0) return;
     const jobs = await queue.getJobs(["waiting", "active", "delayed", "completed", "failed"]);
     const isEnded = (await redis.del(keyOf("ended", run.id))) === 1;
-    let others = coordination.isResumed && jobs.length === 0 && !isEnded;
+    others ||= coordination.isResumed && jobs.length === 0 && !isEnded;
     for (const job of jobs) {
-      const [, from, to] = /^cell-(\d+)-(\d+)$/.exec(job.id ?? "") ?? [];
+      const id = job.id ?? "";
+      // Adopted before Redis went away in the middle of this.
+      if (ledger.underWay.has(id)) continue;
+      const [, from, to] = /^cell-(\d+)-(\d+)$/.exec(id) ?? [];
       if (ledger.adopt({ from: Number(from), to: Number(to) })) continue;
       others ||= await job.isActive();
-      await job.remove().catch(() => redis.del(`${queue.toKey(job.id ?? "")}:lock`));
+      // Its worker stops when it cannot renew the lock; a cell that stayed would be another worker's when it is found stalled.
+      await redis.del(`${queue.toKey(id)}:lock`);
+      await job.remove();
     }
     if (jobs.length > 0) slots = (await queue.getGlobalConcurrency()) ?? 0;
     if (!others) return;
