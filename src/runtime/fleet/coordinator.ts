@@ -6,6 +6,7 @@
  * again. Nothing counts on the queue's events, which are trimmed; all is looked up.
  */
 import { setTimeout as pause } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { type Job, Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
@@ -15,7 +16,7 @@ import type { Space } from "../../scan/targets/space.ts";
 import { addTotals, noTotals, readTotals, type Totals } from "../results/totals.ts";
 import type { EngineRun, EngineRunHooks } from "../run/engine-run.ts";
 import { nowUs } from "../system/clock.ts";
-import { type Cell, type CellSettings, jobOf, sealCell, targetsOf } from "./cell.ts";
+import { type Cell, type CellSettings, jobOf, openCell, sealCell, targetsOf } from "./cell.ts";
 import { type CutCell, cellSize, type Ledger } from "./ledger.ts";
 import { isTrouble, PREFIX } from "./redis.ts";
 import {
@@ -98,18 +99,24 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
     const jobs = await queue.getJobs(["waiting", "active", "delayed", "completed", "failed"]);
     const isEnded = (await redis.del(keyOf("ended", run.id))) === 1;
     others ||= coordination.isResumed && jobs.length === 0 && !isEnded;
+    if (jobs.length > 0) slots = (await queue.getGlobalConcurrency()) ?? 0;
     for (const job of jobs) {
       const id = job.id ?? "";
       // Adopted before Redis went away in the middle of this.
       if (ledger.underWay.has(id)) continue;
-      const [, from, to] = /^cell-(\d+)-(\d+)$/.exec(id) ?? [];
-      if (ledger.adopt({ from: Number(from), to: Number(to) })) continue;
+      const cell = openCell(job.data, key);
+      const goesOn =
+        coordination.isResumed &&
+        typeof cell !== "string" &&
+        jobOf(cell) === id &&
+        ((await job.isCompleted()) || isOfNow(cell.settings));
+      if (goesOn && ledger.adopt(cell)) continue;
       others ||= await job.isActive();
       // Its worker stops when it cannot renew the lock; a cell that stayed would be another worker's when it is found stalled.
       await redis.del(`${queue.toKey(id)}:lock`);
       await job.remove();
     }
-    if (jobs.length > 0) slots = (await queue.getGlobalConcurrency()) ?? 0;
+    if (ledger.underWay.size === 0) slots = 0;
     if (!others) return;
     note(
       `cells of this run may still be under way: going on when they cannot be any more, in ${run.leaseMs / 1000} s`,
@@ -285,16 +292,27 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
     if (rate.maximum < Number.POSITIVE_INFINITY && slots > 0) await queue.setGlobalConcurrency(slots);
   }
 
+  /** Whether a cell would be probed as one that is added now. */
+  function isOfNow(settings: CellSettings): boolean {
+    // Without a most, nobody has written down among how many workers the least is divided.
+    const minRate = slots === 0 ? Math.min(settings.minRate, rate.minimum) : rate.minimum / slots;
+    return isDeepStrictEqual(settings, { ...settingsNow(), minRate });
+  }
+
+  function settingsNow(): CellSettings {
+    return {
+      ...coordination.settings,
+      minRate: rate.minimum / Math.max(slots, 1),
+      ...(rate.maximum === Number.POSITIVE_INFINITY ? {} : { maxRate: rate.maximum / slots }),
+    };
+  }
+
   async function add(cut: CutCell): Promise<void> {
     const cell: Cell = {
       run: run.id,
       ...cut,
       targets: targetsOf(ledger.spans(cut)),
-      settings: {
-        ...coordination.settings,
-        minRate: rate.minimum / slots,
-        ...(rate.maximum === Number.POSITIVE_INFINITY ? {} : { maxRate: rate.maximum / slots }),
-      },
+      settings: settingsNow(),
     };
     await queue.add("cell", sealCell(cell, key), { jobId: jobOf(cut) });
   }
