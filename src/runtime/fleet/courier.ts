@@ -12,7 +12,7 @@ import { type Job, UnrecoverableError, Worker } from "bullmq";
 import type { Redis } from "ioredis";
 import { boottimeMs } from "../../link/sys/libc.ts";
 import { moveFence } from "../system/fence.ts";
-import { type Cell, OTHER_KEY, openCell } from "./cell.ts";
+import { type Cell, jobOf, OTHER_KEY, openCell } from "./cell.ts";
 import { type Chunk, packChunk } from "./chunk.ts";
 import { isTrouble, openRedis, PREFIX } from "./redis.ts";
 import {
@@ -201,8 +201,8 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
     }
     if ((await redis.hexists(keyOf("refused", run.id), `${id} ${worker.id}`)) === 1) return handBack();
     const cell = openCell(job.data, key);
-    if (typeof cell === "string" || cell.run !== run.id) {
-      const reason = typeof cell === "string" ? cell : "it is another run's";
+    if (typeof cell === "string" || cell.run !== run.id || jobOf(cell) !== id) {
+      const reason = typeof cell === "string" ? cell : "it is another's";
       tellOnce(`a cell of run ${run.id} is not probed: ${reason}`);
       await refuse(run.id, id, reason);
       return handBack();
