@@ -108,6 +108,22 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
       await expectWhole(running);
     }, 120_000);
 
+    it("of a worker whose clock is an hour ahead: what it hands back is another's at once", async () => {
+      const ahead = join(fleet.directory, "ahead.cjs");
+      writeFileSync(ahead, "const now = Date.now; Date.now = () => now() + 3_600_000;");
+      const env = { NODE_OPTIONS: `--require ${ahead}` };
+      const leaving = await fleet.startWorkerIn(env, "ahead");
+      const running = fleet.startRun("198.19.0.0/24:7000", "--max-rate", "40", ...QUICK);
+      await eventually("a cell to be under way", underWay("ahead"));
+      await fleet.startWorkerIn(env, "narrow", "--exclude", "198.19.0.0/24");
+      const fra = await fleet.startWorker("fra");
+      fra.kill("SIGSTOP");
+      leaving.kill("SIGINT");
+      await eventually("it to be refused", async () => (await fleet.keys("refused:*")).length > 0);
+      fra.kill("SIGCONT");
+      expect((await running.finished).status).toBe(0);
+    }, 120_000);
+
     it("of Redis that forgets everything: cells are added again", async () => {
       await fleet.startWorker("fra");
       const running = fleet.startRun(TARGETS, ...SLOW);

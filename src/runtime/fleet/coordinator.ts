@@ -83,6 +83,8 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
   let renewAt = 0;
   /** Workers of an earlier coordinator may still be at cells that are not adopted. */
   let others = false;
+  /** Cells that were delayed at the last survey. */
+  let delayed: ReadonlySet<string> = new Set();
   /** Since when jobs of cells under way have been gone, in milliseconds of the monotonic clock. */
   const gone = new Map<string, number>();
   const nowMs = (): number => nowUs() / 1000;
@@ -227,7 +229,21 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
       const totals = readTotals(parse(counts[id]));
       if (totals !== undefined) partly.set(id, totals);
     }
+    await endDelays();
     await addLost();
+  }
+
+  /** A worker that refuses a cell delays it by its own clock, which may be far ahead. */
+  async function endDelays(): Promise<void> {
+    const ids = await queue.getRanges(["delayed"], 0, -1);
+    for (const id of ids) {
+      const job: Job | undefined = delayed.has(id) ? await queue.getJob(id) : undefined;
+      // A worker may have been faster.
+      await job?.promote().catch((error: unknown) => {
+        if (!isTrouble(error)) throw error;
+      });
+    }
+    delayed = new Set(ids);
   }
 
   /** A cell that every worker refuses is set aside. */

@@ -76,7 +76,7 @@ const RENEWALS = 6;
 const SURE = 0.7;
 /** A cell is given up when so many workers have died with it. */
 const MOST_DEATHS = 3;
-/** A cell that this worker refuses goes back for so long, in milliseconds. */
+/** A cell that this worker refuses goes back for so long, in milliseconds; the coordinator ends it where this clock is ahead. */
 const REFUSED_MS = 2000;
 
 interface Taken {
@@ -257,7 +257,7 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
         if (end.kind === "refused") {
           await refuse(run.id, id, end.reason);
           await handBack();
-        } else await job.moveToDelayed(Date.now(), token).catch(() => {});
+        } else await job.moveToWait(token).catch(() => {});
       }
     } catch (error) {
       if (!isTrouble(error)) throw error;
