@@ -124,6 +124,17 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
       expect((await running.finished).status).toBe(0);
     }, 120_000);
 
+    it("of results that change in Redis: their cell is probed again", async () => {
+      await fleet.startWorker("fra");
+      const running = fleet.startRun(TARGETS, ...SLOW);
+      await eventually("a cell to be under way", underWay("fra"));
+      running.kill("SIGSTOP");
+      await eventually("a cell to be done", async () => (await fleet.keys("run-*:completed")).length > 0);
+      for (const results of await fleet.keys("found:*")) await fleet.redis.hset(results, "0", "changed");
+      running.kill("SIGCONT");
+      await expectWhole(running);
+    }, 120_000);
+
     it("of Redis that forgets everything: cells are added again", async () => {
       await fleet.startWorker("fra");
       const running = fleet.startRun(TARGETS, ...SLOW);

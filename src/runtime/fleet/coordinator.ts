@@ -31,7 +31,7 @@ import {
   readManifest,
   renewRun,
 } from "./registry.ts";
-import { fetchResults, takeResults } from "./take.ts";
+import { CHANGED, fetchResults, takeResults } from "./take.ts";
 
 export interface Coordination {
   readonly redis: Redis;
@@ -56,6 +56,8 @@ const FIRST_RATE = 1000;
 const CELLS_PER_WORKER = 2;
 /** How long the queue may take to be emptied at the end, in milliseconds. */
 const LAST_MS = 5000;
+/** A cell whose results do not reach this process as they were signed is probed again so often. */
+const MOST_CHANGES = 2;
 /** A time that does not keep the process from ending. */
 const UNHELD = { ref: false };
 /** Prefixes that are named of a cell that is set aside. */
@@ -83,6 +85,8 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
   let renewAt = 0;
   /** Workers of an earlier coordinator may still be at cells that are not adopted. */
   let others = false;
+  /** How often a cell's results were not what its worker has signed. */
+  const changes = new Map<string, number>();
   /** Cells that were delayed at the last survey. */
   let delayed: ReadonlySet<string> = new Set();
   /** Since when jobs of cells under way have been gone, in milliseconds of the monotonic clock. */
@@ -166,34 +170,33 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
       const cell = ledger.underWay.get(id);
       const said = readManifest(job.returnvalue, key, run.id, id);
       // Taken already, or of a cell that an earlier coordinator had.
-      if (cell !== undefined) await takeCell(job, id, cell, said);
+      const isTaken = cell === undefined || (await takeCell(id, cell, said));
+      if (over) return;
       await job.remove();
       if (said !== undefined) await redis.del(foundKey(run.id, id, said.token));
+      if (!isTaken) await add(cell);
     }
   }
 
+  /** @returns false when the cell is to be probed again */
   async function takeCell(
-    job: Job,
     id: string,
     cell: CutCell,
     said: ReturnType<typeof readManifest>,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const totals = said === undefined ? undefined : readTotals(said.totals);
     if (said === undefined || totals === undefined) {
       setAside(id, cell, "its results are not signed with this run's key");
-      return;
+      return true;
     }
     const of = { space, redis, ledger, hooks };
     const found = await fetchResults(of, run.id, id, cell, said);
-    if (over) return;
-    if (found === undefined) {
-      await job.remove();
-      await add(cell);
-      return;
-    }
+    if (over) return true;
+    const isChanged = found === CHANGED && countChange(id) <= MOST_CHANGES;
+    if (found === undefined || isChanged) return false;
     if (typeof found === "string") {
       setAside(id, cell, `${said.worker}: ${found}`);
-      return;
+      return true;
     }
     ledger.close(id);
     partly.delete(id);
@@ -206,6 +209,13 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
       const seen = (said.pairs * 1000) / said.elapsedMs;
       pairsPerSecond = (pairsPerSecond + seen) / 2;
     }
+    return true;
+  }
+
+  function countChange(id: string): number {
+    const count = (changes.get(id) ?? 0) + 1;
+    changes.set(id, count);
+    return count;
   }
 
   async function survey(): Promise<void> {

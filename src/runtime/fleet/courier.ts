@@ -223,9 +223,10 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
         if (message.kind === "chunk") {
           const packed = packChunk(message.chunk);
           digest.update(packed);
-          chunks++;
+          const number = String(chunks++);
+          // By its number: a command that is sent again after a broken connection changes nothing.
           pushed = pushed
-            .then(() => redis.multi().rpush(results, packed).expire(results, KEEP_RESULTS_S).exec())
+            .then(() => redis.multi().hset(results, number, packed).expire(results, KEEP_RESULTS_S).exec())
             .then(() => post({ kind: "carried" }));
           pushed.catch(abandon);
         } else if (message.kind === "progress") {

@@ -43,8 +43,8 @@ let given: { position: number; established: Established | undefined }[] = [];
 let results: number[] = [];
 const of: ResultsOf = {
   redis: {
-    lindexBuffer: (key: string, i: number) =>
-      Promise.resolve(key === foundKey("run", job, "token") ? (stored[i] ?? null) : null),
+    hgetBuffer: (key: string, number: string) =>
+      Promise.resolve(key === foundKey("run", job, "token") ? (stored[Number(number)] ?? null) : null),
   } as unknown as Redis,
   space,
   ledger,
