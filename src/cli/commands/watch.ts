@@ -2,6 +2,7 @@
  * `synprobe watch`: the loop around rounds, with its clock and its signals, and everything that is told: events on standard
  * output, to a program, to a web hook; metrics; the service manager. What a change is: runtime/watch/change-detector.ts.
  */
+
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { Cron } from "croner";
 import { isSynprobeError } from "../../errors.ts";
@@ -27,6 +28,7 @@ import { EXIT, type ExitStatus } from "../exit.ts";
 import { type TimedOptions, usage } from "../options/table.ts";
 import { type Interruption, watchSignals } from "../run/interruption.ts";
 import { type Messages, printExactly, printResult } from "../run/terminal.ts";
+import { shownArgs } from "../shown-args.ts";
 import type { Rescanning } from "./rescan.ts";
 
 /** Parsed options, by commander's names. */
@@ -136,7 +138,7 @@ async function loop(
     scan: rescan.scan,
     sleep: sleep.for,
     now: Date.now,
-    source: ["synprobe", ...argv].join(" "),
+    source: ["synprobe", ...shownArgs(argv)].join(" "),
   };
   const print = process.stdout.isTTY === true ? printResult : printExactly;
   try {
