@@ -35,7 +35,7 @@ const NO_TERMINAL: Plugin = {
 
 /** Parts of BullMQ that a fleet has no use for: a third of it. */
 const NO_USE =
-  /\/(bullmq\/dist\/esm\/(postgres\/.*|scripts\/(addJobScheduler|updateJobScheduler|addParentJob|addPrioritizedJob|addDelayedJob|cleanJobsInSet|relayPublish|moveToWaitingChildren|changePriority|changeDelay|removeJobScheduler|removeUnprocessedChildren|removeChildDependency|reprocessJob|retryJob|moveJobsToWait|promote|paginate)-\d+)|cron-parser\/.*)\.js$/;
+  /\/(bullmq\/dist\/esm\/(postgres\/.*|scripts\/(addJobScheduler|updateJobScheduler|addParentJob|addPrioritizedJob|addDelayedJob|cleanJobsInSet|relayPublish|moveToWaitingChildren|changePriority|changeDelay|removeJobScheduler|removeUnprocessedChildren|removeChildDependency|reprocessJob|retryJob|moveJobsToWait|paginate)-\d+)|cron-parser\/.*)\.js$/;
 const SMALL_QUEUE: Plugin = {
   name: "small-queue",
   setup({ onLoad }) {

@@ -1,6 +1,7 @@
 /** What a command that opens raw sockets says when it may not: its own command line, with what it lacks. */
 import { ERROR_CODES, SynprobeError } from "../errors.ts";
 import { notPrivileged } from "../runtime/system/privilege.ts";
+import { shownArgs } from "./shown-args.ts";
 
 /**
  * @param argv the whole command line, without node and script
@@ -16,7 +17,7 @@ export async function withAdvice<T>(
     return await open();
   } catch (error) {
     if (error instanceof SynprobeError && error.code === ERROR_CODES.privilege) {
-      throw notPrivileged([...process.argv.slice(0, 2), ...argv], error, completes);
+      throw notPrivileged([...process.argv.slice(0, 2), ...shownArgs(argv)], error, completes);
     }
     throw error;
   }

@@ -90,6 +90,51 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
       await expectWhole(running);
     }, 200_000);
 
+    it("of a run's key that has lapsed: locks keep their time, and a worker's death is seen", async () => {
+      const fra = await fleet.startWorker("fra");
+      await fleet.startWorker("lon");
+      const running = fleet.startRun(TARGETS, "--max-rate", "200", ...QUICK);
+      await eventually("a cell to be under way", underWay("lon"));
+      const kept = async (): Promise<boolean> => {
+        await fleet.redis.del(...(await fleet.keys("run:*")), "none");
+        const [meta] = await fleet.keys("run-*:meta");
+        return (await fleet.redis.ttl(meta)) > 0;
+      };
+      await eventually("it to be kept for --resume", kept);
+      for (const lock of [...(await fleet.keys("run-*:lock")), ...(await fleet.keys("run-*:stalled-check"))])
+        expect(await fleet.redis.pttl(lock)).toBeLessThanOrEqual(2000);
+      await eventually("a cell to be under way again", underWay("fra"));
+      fra.kill("SIGKILL");
+      await expectWhole(running);
+    }, 120_000);
+
+    it("of a worker whose clock is an hour ahead: what it hands back is another's at once", async () => {
+      const ahead = join(fleet.directory, "ahead.cjs");
+      writeFileSync(ahead, "const now = Date.now; Date.now = () => now() + 3_600_000;");
+      const env = { NODE_OPTIONS: `--require ${ahead}` };
+      const leaving = await fleet.startWorkerIn(env, "ahead");
+      const running = fleet.startRun("198.19.0.0/24:7000", "--max-rate", "40", ...QUICK);
+      await eventually("a cell to be under way", underWay("ahead"));
+      await fleet.startWorkerIn(env, "narrow", "--exclude", "198.19.0.0/24");
+      const fra = await fleet.startWorker("fra");
+      fra.kill("SIGSTOP");
+      leaving.kill("SIGINT");
+      await eventually("it to be refused", async () => (await fleet.keys("refused:*")).length > 0);
+      fra.kill("SIGCONT");
+      expect((await running.finished).status).toBe(0);
+    }, 120_000);
+
+    it("of results that change in Redis: their cell is probed again", async () => {
+      await fleet.startWorker("fra");
+      const running = fleet.startRun(TARGETS, ...SLOW);
+      await eventually("a cell to be under way", underWay("fra"));
+      running.kill("SIGSTOP");
+      await eventually("a cell to be done", async () => (await fleet.keys("run-*:completed")).length > 0);
+      for (const results of await fleet.keys("found:*")) await fleet.redis.hset(results, "0", "changed");
+      running.kill("SIGCONT");
+      await expectWhole(running);
+    }, 120_000);
+
     it("of Redis that forgets everything: cells are added again", async () => {
       await fleet.startWorker("fra");
       const running = fleet.startRun(TARGETS, ...SLOW);

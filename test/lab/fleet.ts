@@ -25,6 +25,12 @@ export interface Fleet {
   readonly redis: Redis;
   startRedis(...options: string[]): Promise<Running>;
   startWorker(vantage: string, ...options: string[]): Promise<Running>;
+  /** The same with more in its environment. */
+  startWorkerIn(
+    env: Readonly<Record<string, string>>,
+    vantage: string,
+    ...options: string[]
+  ): Promise<Running>;
   /** Starts a run in the near namespace, where it needs no privilege. */
   startRun(...args: string[]): Running;
   /** Keys that fit a pattern. */
@@ -54,11 +60,12 @@ export async function createFleet(lab: Lab): Promise<Fleet> {
       await server.until("stdout", /ready to accept connections/i);
       return server;
     },
-    startWorker: async (vantage, ...options) => {
+    startWorker: (...args) => fleet.startWorkerIn({}, ...args),
+    startWorkerIn: async (env, vantage, ...options) => {
       const source = SOURCES[workers++ % SOURCES.length].ipv4;
       const own = ["--allow", WIDE.ipv4, "--vantage", vantage, "-S", source];
       const words = synprobe("worker", url, ...own, ...options);
-      const worker = keep(start(inNamespace(lab.near, words), { limitMs: 300_000 }));
+      const worker = keep(start(inNamespace(lab.near, words), { env, limitMs: 300_000 }));
       await worker.until("stderr", /takes cells/);
       return worker;
     },

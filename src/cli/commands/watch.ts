@@ -2,6 +2,7 @@
  * `synprobe watch`: the loop around rounds, with its clock and its signals, and everything that is told: events on standard
  * output, to a program, to a web hook; metrics; the service manager. What a change is: runtime/watch/change-detector.ts.
  */
+
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { Cron } from "croner";
@@ -31,6 +32,7 @@ import { type TimedOptions, usage } from "../options/table.ts";
 import { type Interruption, watchSignals } from "../run/interruption.ts";
 import type { Messages } from "../run/terminal.ts";
 import { createWriter } from "../run/writer.ts";
+import { shownArgs } from "../shown-args.ts";
 import type { Rescanning } from "./rescan.ts";
 
 /** Parsed options, by commander's names. */
@@ -143,7 +145,7 @@ async function loop(
     scan: rescan.scan,
     sleep: sleep.for,
     now: Date.now,
-    source: ["synprobe", ...argv].join(" "),
+    source: ["synprobe", ...shownArgs(argv)].join(" "),
   };
   const isTerminal = process.stdout.isTTY === true;
   const shown = isTerminal ? escapeOutput : (text: string) => text;

@@ -4,6 +4,7 @@
  *
  * It is in the main program, beside the files of the threads that large cells need; its courier is in the fleet's bundle.
  */
+
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { CAPABILITIES, hasCapability, parseCapabilities } from "../../link/sys/capabilities.ts";
@@ -18,6 +19,7 @@ import { type ProbeOptions, usage } from "../options/table.ts";
 import { watchSignals } from "../run/interruption.ts";
 import { wayOptions } from "../run/targets.ts";
 import { type Messages, VERSION } from "../run/terminal.ts";
+import { shownArgs } from "../shown-args.ts";
 
 /** Parsed options, by commander's names. */
 export interface WorkerCommandOptions
@@ -58,7 +60,7 @@ export async function worker(
     );
   const exclude = specs("--exclude", options.exclude);
   if (options.link !== "connect" && !mayOpenRawSockets())
-    throw notPrivileged([...process.argv.slice(0, 2), ...argv], undefined);
+    throw notPrivileged([...process.argv.slice(0, 2), ...shownArgs(argv)], undefined);
   if (options.drop) dropPrivileges(neededCapabilities());
   const interruption = watchSignals();
   try {

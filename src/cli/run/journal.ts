@@ -1,6 +1,7 @@
 /**
  * `--journal` and `--resume`: which options must stay the same for a run to continue, and its earlier results read back.
  */
+
 import { unlinkSync } from "node:fs";
 import { setImmediate as turn } from "node:timers/promises";
 import { BOUNDS } from "../../runtime/api/option-bounds.ts";
@@ -21,6 +22,7 @@ import { readRecord } from "../../scan/probe/result-record.ts";
 import { newVerdict } from "../../scan/probe/verdict.ts";
 import type { ProbeOptions } from "../options/probe-options.ts";
 import { usage } from "../options/spec.ts";
+import { shownArgs } from "../shown-args.ts";
 import { VERSION } from "./terminal.ts";
 
 /** Options that were left to chance or to the machine, as a journal's run had them. */
@@ -150,7 +152,7 @@ export async function openRunJournal({
   const journal = await createJournal(path, {
     version: VERSION,
     createdMs: Date.now(),
-    command: ["synprobe", ...argv].join(" "),
+    command: ["synprobe", ...shownArgs(argv)].join(" "),
     argv,
     directory: process.cwd(),
     ...identity(),

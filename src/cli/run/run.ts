@@ -2,6 +2,7 @@
  * From an open scan to its exit status: journal, outputs, progress and signals around the run. What comes before, from the
  * command line to the open scan, is probe.ts's business.
  */
+
 import { displayLength } from "../../report/escape.ts";
 import { digits } from "../../report/figures.ts";
 import { targetLabel } from "../../report/formats/table.ts";
@@ -15,6 +16,7 @@ import { PORT_STATES, type RateDecision, type ScanSummary } from "../../scan/pro
 import { storeAddress } from "../../socket/table.ts";
 import { type Address, formatAddress } from "../../wire/address.ts";
 import type { ExitStatus } from "../exit.ts";
+import { shownArgs } from "../shown-args.ts";
 import type { RunContext } from "./context.ts";
 import { journalOptions, type OpenedJournal, openRunJournal } from "./journal.ts";
 import { type Outputs, openOutputs } from "./outputs.ts";
@@ -290,7 +292,7 @@ function runInfo({ plan, argv, options, scan }: RunContext): RunInfo {
   const isShard = (options.shard?.count ?? 1) > 1;
   const width = widestLabel(plan);
   return {
-    args: argv,
+    args: shownArgs(argv),
     version: VERSION,
     startedMs: Date.now(),
     pairs: space.total,

@@ -7,6 +7,7 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { deflateRawSync, inflateRawSync } from "node:zlib";
 import * as v from "valibot";
+import { VERIFY } from "../../scan/measure/recapture.ts";
 import { compareAddresses } from "../../scan/targets/address-range.ts";
 import { parsePorts } from "../../scan/targets/port-list.ts";
 import type { PairSpan } from "../../scan/targets/prefixes.ts";
@@ -20,6 +21,7 @@ const positive = v.pipe(v.number(), v.minValue(0));
 const Settings = v.strictObject({
   retries: whole,
   confidence: v.optional(positive),
+  verify: v.optional(v.picklist(VERIFY)),
   waitMs: v.strictObject({ initial: positive, least: positive, most: positive }),
   minRate: positive,
   maxRate: v.optional(positive),
@@ -27,6 +29,7 @@ const Settings = v.strictObject({
   ratePerPrefix: v.optional(positive),
   hostTimeoutMs: v.optional(positive),
   controls: v.boolean(),
+  syn: v.optional(v.picklist(["linux", "minimal"])),
   bannerMs: v.optional(whole),
   ttl: whole,
 });

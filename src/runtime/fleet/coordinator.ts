@@ -6,6 +6,7 @@
  * again. Nothing counts on the queue's events, which are trimmed; all is looked up.
  */
 import { setTimeout as pause } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { type Job, Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
@@ -15,7 +16,7 @@ import type { Space } from "../../scan/targets/space.ts";
 import { addTotals, noTotals, readTotals, type Totals } from "../results/totals.ts";
 import type { EngineRun, EngineRunHooks } from "../run/engine-run.ts";
 import { nowUs } from "../system/clock.ts";
-import { type Cell, type CellSettings, jobOf, sealCell, targetsOf } from "./cell.ts";
+import { type Cell, type CellSettings, jobOf, openCell, sealCell, targetsOf } from "./cell.ts";
 import { type CutCell, cellSize, type Ledger } from "./ledger.ts";
 import { isTrouble, PREFIX } from "./redis.ts";
 import {
@@ -30,7 +31,7 @@ import {
   readManifest,
   renewRun,
 } from "./registry.ts";
-import { fetchResults, takeResults } from "./take.ts";
+import { CHANGED, fetchResults, takeResults } from "./take.ts";
 
 export interface Coordination {
   readonly redis: Redis;
@@ -55,6 +56,8 @@ const FIRST_RATE = 1000;
 const CELLS_PER_WORKER = 2;
 /** How long the queue may take to be emptied at the end, in milliseconds. */
 const LAST_MS = 5000;
+/** A cell whose results do not reach this process as they were signed is probed again so often. */
+const MOST_CHANGES = 2;
 /** A time that does not keep the process from ending. */
 const UNHELD = { ref: false };
 /** Prefixes that are named of a cell that is set aside. */
@@ -80,6 +83,12 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
   let pairsPerSecond = FIRST_RATE;
   let surveyAt = 0;
   let renewAt = 0;
+  /** Workers of an earlier coordinator may still be at cells that are not adopted. */
+  let others = false;
+  /** How often a cell's results were not what its worker has signed. */
+  const changes = new Map<string, number>();
+  /** Cells that were delayed at the last survey. */
+  let delayed: ReadonlySet<string> = new Set();
   /** Since when jobs of cells under way have been gone, in milliseconds of the monotonic clock. */
   const gone = new Map<string, number>();
   const nowMs = (): number => nowUs() / 1000;
@@ -95,34 +104,55 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
     if (ledger.left === 0) return;
     const jobs = await queue.getJobs(["waiting", "active", "delayed", "completed", "failed"]);
     const isEnded = (await redis.del(keyOf("ended", run.id))) === 1;
-    let others = coordination.isResumed && jobs.length === 0 && !isEnded;
-    for (const job of jobs) {
-      const [, from, to] = /^cell-(\d+)-(\d+)$/.exec(job.id ?? "") ?? [];
-      if (ledger.adopt({ from: Number(from), to: Number(to) })) continue;
-      others ||= await job.isActive();
-      await job.remove().catch(() => redis.del(`${queue.toKey(job.id ?? "")}:lock`));
-    }
+    others ||= coordination.isResumed && jobs.length === 0 && !isEnded;
     if (jobs.length > 0) slots = (await queue.getGlobalConcurrency()) ?? 0;
+    for (const job of jobs) {
+      const id = job.id ?? "";
+      // Adopted before Redis went away in the middle of this.
+      if (ledger.underWay.has(id)) continue;
+      const cell = openCell(job.data, key);
+      const goesOn =
+        coordination.isResumed &&
+        typeof cell !== "string" &&
+        jobOf(cell) === id &&
+        ((await job.isCompleted()) || isOfNow(cell.settings));
+      if (goesOn && ledger.adopt(cell)) continue;
+      others ||= await job.isActive();
+      // Its worker stops when it cannot renew the lock; a cell that stayed would be another worker's when it is found stalled.
+      await redis.del(`${queue.toKey(id)}:lock`);
+      await job.remove();
+    }
+    if (ledger.underWay.size === 0) slots = 0;
     if (!others) return;
     note(
       `cells of this run may still be under way: going on when they cannot be any more, in ${run.leaseMs / 1000} s`,
     );
-    await Promise.race([pause(run.leaseMs), ended]);
+    await keeping(Promise.race([pause(run.leaseMs), ended]));
+  }
+
+  async function renew(): Promise<void> {
+    renewAt = nowMs() + RENEW_MS;
+    if (!(await renewRun(redis, { ...run, decided: taken.decided })))
+      throw new SynprobeError(ERROR_CODES.fleet, `run ${run.id} has been taken over by another coordinator`);
+    if ((await redis.exists(keyOf("stop", run.id))) === 1 && !stopping) {
+      note(`run ${run.id} was told to stop`);
+      stopping = true;
+    }
+  }
+
+  /** Waits for what may take longer than the run's key lasts. */
+  async function keeping(wait: Promise<void>): Promise<void> {
+    // What is wrong here is wrong in the next turn too, which says so.
+    const renewing = setInterval(() => void renew().catch(() => {}), RENEW_MS);
+    try {
+      await wait;
+    } finally {
+      clearInterval(renewing);
+    }
   }
 
   async function turn(): Promise<void> {
-    if (nowMs() >= renewAt) {
-      renewAt = nowMs() + RENEW_MS;
-      if (!(await renewRun(redis, { ...run, decided: taken.decided })))
-        throw new SynprobeError(
-          ERROR_CODES.fleet,
-          `run ${run.id} has been taken over by another coordinator`,
-        );
-      if ((await redis.exists(keyOf("stop", run.id))) === 1 && !stopping) {
-        note(`run ${run.id} was told to stop`);
-        stopping = true;
-      }
-    }
+    if (nowMs() >= renewAt) await renew();
     await takeCompleted();
     if (nowMs() >= surveyAt) {
       surveyAt = nowMs() + SURVEY_MS;
@@ -140,46 +170,52 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
       const cell = ledger.underWay.get(id);
       const said = readManifest(job.returnvalue, key, run.id, id);
       // Taken already, or of a cell that an earlier coordinator had.
-      if (cell !== undefined) await takeCell(job, id, cell, said);
+      const isTaken = cell === undefined || (await takeCell(id, cell, said));
+      if (over) return;
       await job.remove();
       if (said !== undefined) await redis.del(foundKey(run.id, id, said.token));
+      if (!isTaken) await add(cell);
     }
   }
 
+  /** @returns false when the cell is to be probed again */
   async function takeCell(
-    job: Job,
     id: string,
     cell: CutCell,
     said: ReturnType<typeof readManifest>,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const totals = said === undefined ? undefined : readTotals(said.totals);
     if (said === undefined || totals === undefined) {
       setAside(id, cell, "its results are not signed with this run's key");
-      return;
+      return true;
     }
     const of = { space, redis, ledger, hooks };
     const found = await fetchResults(of, run.id, id, cell, said);
-    if (over) return;
-    if (found === undefined) {
-      await job.remove();
-      await add(cell);
-      return;
-    }
+    if (over) return true;
+    const isChanged = found === CHANGED && countChange(id) <= MOST_CHANGES;
+    if (found === undefined || isChanged) return false;
     if (typeof found === "string") {
       setAside(id, cell, `${said.worker}: ${found}`);
-      return;
+      return true;
     }
     ledger.close(id);
     partly.delete(id);
     // Rates are not a sum over time.
     const { path, receiveDrops } = totals;
     addTotals(taken, { ...totals, path: { ...path, rate: 0 } }, receiveDrops);
-    await takeResults(of, found);
+    await keeping(takeResults(of, found));
     await redis.hdel(keyOf("progress", run.id), id);
     if (said.elapsedMs > 0) {
       const seen = (said.pairs * 1000) / said.elapsedMs;
       pairsPerSecond = (pairsPerSecond + seen) / 2;
     }
+    return true;
+  }
+
+  function countChange(id: string): number {
+    const count = (changes.get(id) ?? 0) + 1;
+    changes.set(id, count);
+    return count;
   }
 
   async function survey(): Promise<void> {
@@ -203,7 +239,21 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
       const totals = readTotals(parse(counts[id]));
       if (totals !== undefined) partly.set(id, totals);
     }
+    await endDelays();
     await addLost();
+  }
+
+  /** A worker that refuses a cell delays it by its own clock, which may be far ahead. */
+  async function endDelays(): Promise<void> {
+    const ids = await queue.getRanges(["delayed"], 0, -1);
+    for (const id of ids) {
+      const job: Job | undefined = delayed.has(id) ? await queue.getJob(id) : undefined;
+      // A worker may have been faster.
+      await job?.promote().catch((error: unknown) => {
+        if (!isTrouble(error)) throw error;
+      });
+    }
+    delayed = new Set(ids);
   }
 
   /** A cell that every worker refuses is set aside. */
@@ -268,16 +318,27 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
     if (rate.maximum < Number.POSITIVE_INFINITY && slots > 0) await queue.setGlobalConcurrency(slots);
   }
 
+  /** Whether a cell would be probed as one that is added now. */
+  function isOfNow(settings: CellSettings): boolean {
+    // Without a most, nobody has written down among how many workers the least is divided.
+    const minRate = slots === 0 ? Math.min(settings.minRate, rate.minimum) : rate.minimum / slots;
+    return isDeepStrictEqual(settings, { ...settingsNow(), minRate });
+  }
+
+  function settingsNow(): CellSettings {
+    return {
+      ...coordination.settings,
+      minRate: rate.minimum / Math.max(slots, 1),
+      ...(rate.maximum === Number.POSITIVE_INFINITY ? {} : { maxRate: rate.maximum / slots }),
+    };
+  }
+
   async function add(cut: CutCell): Promise<void> {
     const cell: Cell = {
       run: run.id,
       ...cut,
       targets: targetsOf(ledger.spans(cut)),
-      settings: {
-        ...coordination.settings,
-        minRate: rate.minimum / slots,
-        ...(rate.maximum === Number.POSITIVE_INFINITY ? {} : { maxRate: rate.maximum / slots }),
-      },
+      settings: settingsNow(),
     };
     await queue.add("cell", sealCell(cell, key), { jobId: jobOf(cut) });
   }

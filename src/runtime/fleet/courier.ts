@@ -12,7 +12,7 @@ import { type Job, UnrecoverableError, Worker } from "bullmq";
 import type { Redis } from "ioredis";
 import { boottimeMs } from "../../link/sys/libc.ts";
 import { moveFence } from "../system/fence.ts";
-import { type Cell, OTHER_KEY, openCell } from "./cell.ts";
+import { type Cell, jobOf, OTHER_KEY, openCell } from "./cell.ts";
 import { type Chunk, packChunk } from "./chunk.ts";
 import { isTrouble, openRedis, PREFIX } from "./redis.ts";
 import {
@@ -76,7 +76,7 @@ const RENEWALS = 6;
 const SURE = 0.7;
 /** A cell is given up when so many workers have died with it. */
 const MOST_DEATHS = 3;
-/** A cell that this worker refuses goes back for so long, in milliseconds. */
+/** A cell that this worker refuses goes back for so long, in milliseconds; the coordinator ends it where this clock is ahead. */
 const REFUSED_MS = 2000;
 
 interface Taken {
@@ -163,8 +163,9 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
       queues.delete(id);
       waiting.delete(id);
       await queue.close(true);
-      // What a run has left whose coordinator died waits for --resume, but not for ever.
-      for (const each of await findKeys(redis, queue.toKey("*"))) await redis.expire(each, KEEP_RESULTS_S);
+      // What a run has left whose coordinator died waits for --resume, but not for ever. Locks keep the time that they have.
+      for (const each of await findKeys(redis, queue.toKey("*")))
+        if ((await redis.ttl(each)) === -1) await redis.expire(each, KEEP_RESULTS_S);
       // A script of the queue's makes this key again when it comes after the run's end; of a queue that is in use it has a version.
       const meta = queue.toKey("meta");
       if ((await redis.hexists(meta, "version")) === 0) await redis.del(meta);
@@ -200,8 +201,8 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
     }
     if ((await redis.hexists(keyOf("refused", run.id), `${id} ${worker.id}`)) === 1) return handBack();
     const cell = openCell(job.data, key);
-    if (typeof cell === "string" || cell.run !== run.id) {
-      const reason = typeof cell === "string" ? cell : "it is another run's";
+    if (typeof cell === "string" || cell.run !== run.id || jobOf(cell) !== id) {
+      const reason = typeof cell === "string" ? cell : "it is another's";
       tellOnce(`a cell of run ${run.id} is not probed: ${reason}`);
       await refuse(run.id, id, reason);
       return handBack();
@@ -222,9 +223,10 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
         if (message.kind === "chunk") {
           const packed = packChunk(message.chunk);
           digest.update(packed);
-          chunks++;
+          const number = String(chunks++);
+          // By its number: a command that is sent again after a broken connection changes nothing.
           pushed = pushed
-            .then(() => redis.multi().rpush(results, packed).expire(results, KEEP_RESULTS_S).exec())
+            .then(() => redis.multi().hset(results, number, packed).expire(results, KEEP_RESULTS_S).exec())
             .then(() => post({ kind: "carried" }));
           pushed.catch(abandon);
         } else if (message.kind === "progress") {
@@ -256,7 +258,7 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
         if (end.kind === "refused") {
           await refuse(run.id, id, end.reason);
           await handBack();
-        } else await job.moveToDelayed(Date.now(), token).catch(() => {});
+        } else await job.moveToWait(token).catch(() => {});
       }
     } catch (error) {
       if (!isTrouble(error)) throw error;

@@ -108,8 +108,9 @@ export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOp
         prefixes,
         ...(done === undefined ? {} : { isDone: done.has, decided: past?.decided ?? 0 }),
       });
-      const { retries, confidence, waitMs, rate, ratePerHost, ratePerPrefix, hostTimeoutMs, complete } =
+      const { retries, confidence, verify, waitMs, rate, ratePerHost, ratePerPrefix, hostTimeoutMs } =
         options;
+      const { syn, complete } = options;
       return startScan(
         { plan, options, means: MEANS, hooks, past },
         (engineHooks) =>
@@ -128,6 +129,8 @@ export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOp
                 controls: options.controls !== false,
                 ttl: fleet.ttl,
                 ...(confidence === undefined ? {} : { confidence }),
+                ...(verify === undefined ? {} : { verify }),
+                ...(syn === undefined ? {} : { syn }),
                 ...(ratePerHost === undefined ? {} : { ratePerHost }),
                 ...(ratePerPrefix === undefined ? {} : { ratePerPrefix }),
                 ...(hostTimeoutMs === undefined ? {} : { hostTimeoutMs }),

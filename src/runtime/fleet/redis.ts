@@ -118,6 +118,7 @@ export function isTrouble(error: unknown): error is Error {
   // BullMQ's own have numbers.
   if (typeof code === "number" || /^E[A-Z]+$/.test(String(code))) return true;
   return (
-    REDIS_ERRORS.has(error.name) || /^(Connection|Socket|Command|Missing|Could not)\b/.test(error.message)
+    REDIS_ERRORS.has(error.name) ||
+    /^(Connection|Socket|Command|Missing|Could not|Job \S+ could not)\b/.test(error.message)
   );
 }

@@ -142,8 +142,8 @@ export type Manifest = v.InferOutput<typeof ManifestShape>;
 const saidBy = (
   run: string,
   job: string,
-  { token, digest, chunks }: Omit<Manifest, "signature">,
-): string[] => ["found", run, job, token, digest, String(chunks)];
+  { token, worker, digest, chunks, pairs, elapsedMs, totals }: Omit<Manifest, "signature">,
+): string[] => ["found", run, job, token, worker, digest, JSON.stringify([chunks, pairs, elapsedMs, totals])];
 export const signManifest = (
   key: string,
   run: string,

@@ -22,6 +22,9 @@ import { foundKey, type Manifest } from "./registry.ts";
 /** Packed results of one cell that are kept in memory, in bytes, at most. */
 const MOST_BYTES = 1 << 28;
 
+/** Anybody who can write to Redis may have done it: the cell may be probed again. */
+export const CHANGED = "its results have changed on the way";
+
 const verdict = newVerdict();
 
 export interface ResultsOf {
@@ -45,7 +48,7 @@ export async function fetchResults(
   const pieces: Buffer[] = [];
   const digest = createHash("sha256");
   for (let bytes = 0; pieces.length < said.chunks; ) {
-    const packed = await redis.lindexBuffer(foundKey(run, job, said.token), pieces.length);
+    const packed = await redis.hgetBuffer(foundKey(run, job, said.token), String(pieces.length));
     if (packed === null) return undefined;
     bytes += packed.length;
     if (bytes > MOST_BYTES) return "its results are too large";
@@ -53,7 +56,7 @@ export async function fetchResults(
     digest.update(packed);
   }
   // Until here anybody may have written them.
-  if (digest.digest("hex") !== said.digest) return "its results have changed on the way";
+  if (digest.digest("hex") !== said.digest) return CHANGED;
   const seen = createPositionSet();
   for (const packed of pieces) {
     const { records, count } = unpackChunk(packed);

@@ -138,8 +138,9 @@ export function startWork(options: WorkOptions): Work {
   function scanOptions(settings: Cell["settings"]): ScanOptions {
     const random = createRandom();
     const maximum = Math.min(options.maxRate, settings.maxRate ?? Number.POSITIVE_INFINITY);
-    const { retries, confidence, waitMs, minRate, ratePerHost, ratePerPrefix, hostTimeoutMs, bannerMs } =
+    const { retries, confidence, verify, waitMs, minRate, ratePerHost, ratePerPrefix, hostTimeoutMs } =
       settings;
+    const { syn, bannerMs } = settings;
     return {
       retries,
       waitMs,
@@ -151,6 +152,8 @@ export function startWork(options: WorkOptions): Work {
       fence,
       ...(options.threads === undefined ? {} : { workers: options.threads }),
       ...(confidence === undefined ? {} : { confidence }),
+      ...(verify === undefined ? {} : { verify }),
+      ...(syn === undefined ? {} : { syn }),
       ...(ratePerHost === undefined ? {} : { ratePerHost }),
       ...(ratePerPrefix === undefined ? {} : { ratePerPrefix }),
       ...(hostTimeoutMs === undefined ? {} : { hostTimeoutMs }),

@@ -34,6 +34,8 @@ const CELL: Cell = {
   targets: targetsOf(SPANS),
   settings: {
     retries: 3,
+    verify: "off",
+    syn: "minimal",
     waitMs: { initial: 1000, least: 100, most: 10_000 },
     minRate: 1,
     controls: true,
