@@ -72,18 +72,18 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
       const journal = join(fleet.directory, "journal");
       await fleet.startWorker("fra");
       await fleet.startWorker("lon");
-      const rate = ["--max-rate", "200", ...QUICK];
+      const rate = (lease: number) => ["--max-rate", "200", "--fleet-lease", String(lease)];
       const coordinator = async (): Promise<string> => {
         const [key] = await fleet.keys("run:*");
         return JSON.parse((key === undefined ? null : await fleet.redis.get(key)) ?? "{}").token ?? "";
       };
-      let running = fleet.startRun("--journal", journal, TARGETS, ...rate);
+      let running = fleet.startRun("--journal", journal, TARGETS, ...rate(2));
       await eventually("a cell to be under way", underWay("fra"));
       for (let kill = 0; kill < 3; kill++) {
         const before = await coordinator();
         running.kill("SIGKILL");
         await running.finished;
-        running = fleet.startRun("--resume", journal, TARGETS, ...rate);
+        running = fleet.startRun("--resume", journal, TARGETS, ...rate(4 - kill));
         await eventually("it to be taken over", async () => !["", before].includes(await coordinator()));
         await pause(Math.random() * 3000);
       }

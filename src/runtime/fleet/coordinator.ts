@@ -85,6 +85,8 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
   let renewAt = 0;
   /** Workers of an earlier coordinator may still be at cells that are not adopted. */
   let others = false;
+  /** How long they may be, in milliseconds. */
+  let quietMs = run.leaseMs;
   /** How often a cell's results were not what its worker has signed. */
   const changes = new Map<string, number>();
   /** Cells that were delayed at the last survey. */
@@ -118,6 +120,8 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
         ((await job.isCompleted()) || isOfNow(cell.settings));
       if (goesOn && ledger.adopt(cell)) continue;
       others ||= await job.isActive();
+      // An earlier coordinator may have given a longer lease.
+      quietMs = Math.max(quietMs, await redis.pttl(`${queue.toKey(id)}:lock`));
       // Its worker stops when it cannot renew the lock; a cell that stayed would be another worker's when it is found stalled.
       await redis.del(`${queue.toKey(id)}:lock`);
       await job.remove();
@@ -125,9 +129,9 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
     if (ledger.underWay.size === 0) slots = 0;
     if (!others) return;
     note(
-      `cells of this run may still be under way: going on when they cannot be any more, in ${run.leaseMs / 1000} s`,
+      `cells of this run may still be under way: going on when they cannot be any more, in ${Math.ceil(quietMs / 1000)} s`,
     );
-    await keeping(Promise.race([pause(run.leaseMs), ended]));
+    await keeping(Promise.race([pause(quietMs), ended]));
   }
 
   async function renew(): Promise<void> {

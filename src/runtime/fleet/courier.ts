@@ -134,7 +134,9 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
 
   function queueOf(run: Run): Worker {
     const known = queues.get(run.id);
-    if (known !== undefined) return known;
+    if (known?.opts.lockDuration === run.leaseMs) return known;
+    // Of an earlier coordinator, with another lease: a lock must last as long as the fence reckons.
+    known?.close(true).catch(tellTrouble);
     const queue = new Worker(queueName(run.id), null, {
       connection: redis,
       prefix: PREFIX,
