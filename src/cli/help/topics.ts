@@ -4,7 +4,7 @@
  * copies beside the program.
  */
 import { readFileSync } from "node:fs";
-import type { Group } from "../options/table.ts";
+import { COMMANDS, type Group } from "../options/table.ts";
 import { type Block, parseMarkdown } from "./markdown.ts";
 
 /** In the order in which help and the man page have them. */
@@ -37,24 +37,13 @@ export const OPTIONS_OF: Partial<Readonly<Record<TopicName, Group>>> = {
   links: "Probing",
 };
 
-/** Commands with a chapter of their own. */
-const CHAPTERS: readonly string[] = [
-  "trace",
-  "path",
-  "check",
-  "doctor",
-  "lab",
-  "diff",
-  "report",
-  "history",
-  "watch",
-  "worker",
-  "fleet",
-];
+/** Commands of which their options say all. */
+const WITHOUT_CHAPTER: readonly string[] = ["demo", "help", "completion"];
 
 export const isTopic = (name: string): name is TopicName => (TOPIC_NAMES as readonly string[]).includes(name);
 
-export const hasChapter = (command: string): boolean => CHAPTERS.includes(command);
+export const hasChapter = (command: string): boolean =>
+  (COMMANDS as readonly string[]).includes(command) && !WITHOUT_CHAPTER.includes(command);
 
 export const readTopic = (name: TopicName): readonly Block[] => read(`${name}.md`);
 
