@@ -252,7 +252,7 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
   const isSpread = (row: number, nowUs: number): boolean =>
     table.tries[row] > 0 &&
     isSet(row) &&
-    (pathState.isClustered() || isInSample(row, nowUs)) &&
+    pathState.isClustered() &&
     table.sentAt[columnOf(row, table.tries[row])] > nowUs &&
     !rows.needsRoom();
 
