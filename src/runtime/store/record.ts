@@ -8,6 +8,7 @@
  */
 import { createColumn, createPairIndex, createTexts } from "../../report/read/pair-index.ts";
 import { PROTOCOLS, type RecordedPort } from "../../report/read/recorded.ts";
+import { hasFailed } from "../../scan/probe/result.ts";
 import type { Row, SqlValue, Store } from "./database.ts";
 
 /** What is said of a run as a whole. Times in milliseconds since the Unix epoch. */
@@ -39,7 +40,7 @@ export type Seen = Pick<RecordedPort, "ip" | "proto" | "port" | "state" | "reaso
 };
 
 export interface Recorder {
-  /** A later result on the same port of this run replaces the earlier. */
+  /** A later result on the same port of this run replaces the earlier. One that could not be probed is as it was. */
   add(port: Seen): void;
   size(): number;
   /**
@@ -69,6 +70,7 @@ export function createRecorder(store: Store): Recorder {
   let open = 0;
   return {
     add({ ip, proto, port, state, reason, host, service, doubt, timeMs }) {
+      if (hasFailed(reason)) return;
       const pair = pairs.add(ip, proto, port);
       if (texts.get(verdicts.get(pair)).startsWith("open ")) open--;
       if (state === "open") open++;

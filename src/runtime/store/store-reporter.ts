@@ -4,7 +4,7 @@
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { Reporter } from "../../report/reporter.ts";
-import { hasFailed, PORT_STATES, type ScanSummary } from "../../scan/probe/result.ts";
+import { PORT_STATES, type ScanSummary } from "../../scan/probe/result.ts";
 import { openStore } from "./database.ts";
 import { createRecorder } from "./record.ts";
 
@@ -26,10 +26,7 @@ export function createStoreReporter(path: string, onError: (error: SynprobeError
     start({ args }) {
       source = ["synprobe", ...args].join(" ");
     },
-    // What could not be probed is as it was.
-    result: (result) => {
-      if (!hasFailed(result.reason)) recorder.add({ ...result, proto: "tcp" });
-    },
+    result: (result) => recorder.add({ ...result, proto: "tcp" }),
     fault() {},
     finish(summary) {
       const { startedMs, elapsedMs, path: findings } = summary;

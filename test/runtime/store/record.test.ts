@@ -62,6 +62,13 @@ describe("intervals", () => {
     ]);
   });
 
+  it("say nothing of probes that failed, whoever brings their results", () => {
+    put(1000, OPEN);
+    put(2000, OPEN, seen("filtered", "send-eperm"), seen("filtered", "host-timeout", { port: 23 }));
+    expect(intervals()).toEqual([["open", 1000, 2000]]);
+    expect([...timeline(store, "192.0.2.1", 23, ALWAYS)]).toEqual([]);
+  });
+
   it("have a result's own time, and the last result of a run on a port counts", () => {
     put(1000, { ...SILENT, timeMs: 1500 }, { ...OPEN, timeMs: 1700, host: "gate.example" });
     expect([...timeline(store, "gate.example", undefined, ALWAYS)]).toEqual([
