@@ -8,6 +8,7 @@ import { shellCommand } from "../../runtime/system/privilege.ts";
 import { neighbourLimit, probePorts } from "../../runtime/system/system.ts";
 import type { PortResult } from "../../scan/probe/result.ts";
 import type { TimedOptions } from "../options/table.ts";
+import { shownArgs } from "../shown-args.ts";
 import type { Messages } from "./terminal.ts";
 
 export interface DescribedRun {
@@ -70,7 +71,7 @@ const seedOf = ({ options, scanOptions }: DescribedRun): string =>
 function describeConnect(run: DescribedRun): void {
   const { options, messages, argv } = run;
   if (options.link === "auto") {
-    const command = shellCommand([...process.argv.slice(0, 2), ...argv]);
+    const command = shellCommand([...process.argv.slice(0, 2), ...shownArgs(argv)]);
     messages.note(
       `no CAP_NET_RAW: the kernel connects (-sT), which is slower and tells less; for SYN probing: sudo ${command}`,
     );
