@@ -102,6 +102,9 @@ describe("verification", () => {
         return packet[19] % 4 === 1 || (packet[19] % 16 === 2 && times.length === 0);
       },
     });
+    // The half of a round is not taken for a whole one.
+    const { verifiedLast, verifiedBefore, verifiedOpen, verifiedClosed } = score.counts.path;
+    expect([verifiedLast, verifiedBefore]).toEqual([verifiedOpen + verifiedClosed, 0]);
     const late = [...sent.values()].filter((times) => (times.at(-1) ?? 0) > endUs).length;
     expect(score.counts.path.verifiedClosed).toBeGreaterThan(20);
     expect(score.counts.path.verified).toBeLessThanOrEqual(late);
@@ -234,16 +237,20 @@ describe("an engine that verifies", () => {
     expect(engine.counts.sent).toBe(before);
   });
 
-  it("asks again whom it could not send to, when another has answered", () => {
+  /** Of three ports one is open; a second answers for the first time in verification, and the third's SYN of that may be refused. */
+  function afterAnswer(
+    retries: number,
+    refuses: boolean,
+  ): { engine: Engine; sent: ReadonlyMap<number, number> } {
     const three = [target("198.18.0.2", 80), target("198.18.0.3", 81), target("198.18.0.4", 82)];
     const engine = engineFor(three, {
-      retries: 6,
+      retries,
       timeoutUs: 100_000,
       confidence: 0.9,
       verify: "all",
     });
     const sent = new Map<number, number>();
-    let isRefused = false;
+    let isRefused = !refuses;
     let isAnswered = false;
     let nowUs = 0;
     for (let turn = 0; turn < 10_000 && !engine.done; turn++) {
@@ -265,8 +272,19 @@ describe("an engine that verifies", () => {
       nowUs = Math.max(nowUs + 1, engine.pollTimeout(nowUs));
     }
     expect([isRefused, isAnswered, engine.done]).toEqual([true, true, true]);
+    return { engine, sent };
+  }
+
+  it("asks again whom it could not send to, when another has answered", () => {
+    const { engine, sent } = afterAnswer(6, true);
     expect(engine.counts.path).toMatchObject({ verified: 2, verifiedOpen: 1, verifiedClosed: 0 });
+    expect(engine.counts.path).toMatchObject({ verifiedLast: 0, verifiedBefore: 1 });
     for (const count of sent.values()) expect(count).toBeLessThanOrEqual(7);
+  });
+
+  it("begins no further round when nobody has a try left: it would seem to find nothing", () => {
+    const { engine } = afterAnswer(2, false);
+    expect(engine.counts.path).toMatchObject({ verified: 2, verifiedLast: 1, verifiedBefore: 0 });
   });
 
   it("ends where its host's time is up", () => {

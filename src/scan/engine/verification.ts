@@ -174,6 +174,9 @@ export function createVerification(options: VerificationOptions): Verification {
       hostLimits.forget(row);
     }
     pending = 0;
+    // Half a round shows nothing of how rounds thin out: what it found counts with the one before.
+    path.verifiedLast += path.verifiedBefore;
+    path.verifiedBefore = 0;
   }
 
   function end(): void {
@@ -204,7 +207,7 @@ export function createVerification(options: VerificationOptions): Verification {
       if (pending > 0) withdraw();
       else if (isNews && rounds < MOST_ROUNDS) {
         collect(nowUs);
-        beginRound(Number.POSITIVE_INFINITY, nowUs);
+        if (left > 0) beginRound(Number.POSITIVE_INFINITY, nowUs);
       }
       if (pending === 0) end();
     },
