@@ -24,7 +24,7 @@ import { createRecorder } from "../../runtime/store/record.ts";
 import { parseTime, TIME_FORMS, utc } from "../../runtime/store/time.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { parseTarget } from "../../scan/targets/grammar.ts";
-import { formatAddress } from "../../wire/address.ts";
+import { formatAddress, formatEndpoint } from "../../wire/address.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
 import { type Messages, printExactly, printResult } from "../run/terminal.ts";
@@ -159,12 +159,9 @@ const cell = (value: Cell): Cell =>
 
 const iso = (ms: number): string => new Date(ms).toISOString();
 
-const addressText = (ip: string, port: number): string =>
-  ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
-
 /** `host (ip):port/udp`; TCP goes without saying. */
 function portText({ ip, name, port, proto }: Interval): string {
-  const place = name === undefined ? addressText(ip, port) : `${escapeWord(name)}:${port} (${ip})`;
+  const place = name === undefined ? formatEndpoint(ip, port) : `${escapeWord(name)}:${port} (${ip})`;
   return proto === "tcp" ? place : `${place} ${proto}`;
 }
 

@@ -5,6 +5,7 @@
 import { createServer, type Server } from "node:http";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { formatEndpoint } from "../../wire/address.ts";
 import type { ToldEvent } from "./events.ts";
 import type { WatchedPolicy } from "./policy.ts";
 import type { FinishedRound } from "./rounds.ts";
@@ -156,5 +157,5 @@ export async function serveMetrics(
   server.unref();
   const bound = server.address();
   const at = typeof bound === "object" && bound !== null ? bound.port : port;
-  return { server, url: `http://${host.includes(":") ? `[${host}]` : host}:${at}/metrics` };
+  return { server, url: `http://${formatEndpoint(host, at)}/metrics` };
 }
