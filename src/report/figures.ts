@@ -53,8 +53,8 @@ export function chance(p: number): string {
     .replace(/\.$/, "");
 }
 
-/** Ascending ports as nmap lists them: `22,80,8000-8010`. */
-export function portRanges(ports: readonly number[]): string {
+/** Ascending ports as nmap lists them, and -p takes them: `22,80,8000-8010`. */
+export function portRanges(ports: Iterable<number>): string {
   const ranges: { first: number; last: number }[] = [];
   for (const port of ports) {
     const range = ranges.at(-1);
