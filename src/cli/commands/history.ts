@@ -4,7 +4,7 @@
  */
 import { stringify } from "csv-stringify/sync";
 import { createColors } from "picocolors";
-import { displayLength, escapeText, escapeWord } from "../../report/escape.ts";
+import { escapeText, escapeWord, pad } from "../../report/escape.ts";
 import { count, digits, percent } from "../../report/figures.ts";
 import { jsonLine } from "../../report/formats/ndjson.ts";
 import type { RecordedRun } from "../../report/read/recorded.ts";
@@ -164,9 +164,6 @@ function portText({ ip, name, port, proto }: Interval): string {
   const place = name === undefined ? formatEndpoint(ip, port) : `${escapeWord(name)}:${port} (${ip})`;
   return proto === "tcp" ? place : `${place} ${proto}`;
 }
-
-const pad = (text: string, width: number): string =>
-  text + " ".repeat(Math.max(0, width - displayLength(text)));
 
 const verdictText = (state: string, reason: string): string =>
   reason === "" ? state : `${state} (${escapeText(reason)})`;

@@ -7,7 +7,7 @@
  */
 import { createColors } from "picocolors";
 import { compareKeys, sortKey } from "../addresses.ts";
-import { displayLength, escapeText, escapeWord } from "../escape.ts";
+import { displayLength, escapeText, escapeWord, pad } from "../escape.ts";
 import { count, digits, percent } from "../figures.ts";
 import { jsonLine } from "../formats/ndjson.ts";
 import { defined } from "./ndjson.ts";
@@ -326,7 +326,7 @@ export function* diffText(diff: Diff, colour: boolean): Generator<string> {
       row.port.padEnd(width.port),
       row.old.padEnd(width.old),
       row.new.padEnd(width.new),
-      row.service + " ".repeat(width.service - displayLength(row.service)),
+      pad(row.service, width.service),
       last,
     ].join("  ");
   if (listed > 0) {
