@@ -53,8 +53,8 @@ const LEAVE_MS = 3000;
 /** Pieces of results that Redis has not taken yet; with more no SYN is sent. */
 const MOST_WAITING = 16;
 
-/** @throws {SynprobeError} `ERR_USAGE` for names among what is allowed: they may come to mean anything */
-export function allowedSpans(specs: readonly AnyTargetSpec[]): readonly AddressSpan[] {
+/** What is allowed. Of names nothing is: they may come to mean anything. */
+function allowedSpans(specs: readonly AnyTargetSpec[]): readonly AddressSpan[] {
   const builder = createSpaceBuilder();
   for (const { host } of specs) {
     if (host.kind === "address") builder.add(host.address, host.address, ANY_PORT);
