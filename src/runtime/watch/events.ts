@@ -9,7 +9,7 @@ import { createRecorder, num, type RunToStore, text } from "../store/record.ts";
 import type { ChangeDetector, ChangeEvent, Round } from "./change-detector.ts";
 import type { Judgement, WatchedPolicy } from "./policy.ts";
 
-const KINDS = ["changed", "flapping", "settled", "violation", "restored"] as const;
+export const KINDS = ["changed", "flapping", "settled", "violation", "restored"] as const;
 
 /** An event as it is told, to standard output, programs and web hooks alike. */
 export interface ToldEvent {
