@@ -24,6 +24,7 @@ import {
   parseMetricsAddress,
   serveMetrics,
 } from "../../runtime/watch/metrics.ts";
+import { createPause } from "../../runtime/watch/pause.ts";
 import { openPolicy, type WatchedPolicy } from "../../runtime/watch/policy.ts";
 import { runRound } from "../../runtime/watch/rounds.ts";
 import { openService } from "../../runtime/watch/service.ts";
@@ -53,8 +54,6 @@ export interface WatchOptions extends TimedOptions {
 
 /** A flapping port's penalty decays by half in so many rounds. */
 const HALF_LIFE_ROUNDS = 4;
-/** What setTimeout takes at most. */
-const LONGEST_MS = 2 ** 31 - 1;
 
 /** @throws {SynprobeError} for whatever keeps the first round from being made */
 export async function watch(
@@ -226,16 +225,12 @@ async function drain(
  * watch reads is read anew by that.
  */
 function createSleep(interruption: Interruption) {
-  let wake = (): void => {};
-  const pause = (ms: number): Promise<void> =>
-    new Promise((resolve) => {
-      const timer = setTimeout(resolve, Math.min(ms, LONGEST_MS));
-      wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      interruption.onSignal(wake);
-    });
+  const { wait, wake } = createPause();
+  const pause = (ms: number): Promise<void> => {
+    const waited = wait(ms);
+    interruption.onSignal(wake);
+    return waited;
+  };
   let isReload = false;
   let isWaiting = false;
   const reload = (): void => {
