@@ -5,7 +5,7 @@
 import { stringify } from "csv-stringify/sync";
 import { createColors } from "picocolors";
 import { escapeText, escapeWord, pad } from "../../report/escape.ts";
-import { count, digits, percent } from "../../report/figures.ts";
+import { count, digits, percent, utc } from "../../report/figures.ts";
 import { jsonLine } from "../../report/formats/ndjson.ts";
 import type { RecordedRun } from "../../report/read/recorded.ts";
 import { readRun } from "../../runtime/results/result-files.ts";
@@ -21,7 +21,7 @@ import {
   timeline,
 } from "../../runtime/store/query.ts";
 import { createRecorder } from "../../runtime/store/record.ts";
-import { parseTime, TIME_FORMS, utc } from "../../runtime/store/time.ts";
+import { parseTime, TIME_FORMS } from "../../runtime/store/time.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { parseTarget } from "../../scan/targets/grammar.ts";
 import { formatAddress, formatEndpoint } from "../../wire/address.ts";
