@@ -5,7 +5,7 @@
  * Pure. Not here: how the report looks (formats/).
  */
 import { compareKeys, sortKey } from "../report/addresses.ts";
-import type { PortResult, TargetFault } from "../scan/probe/result.ts";
+import { type PortResult, pairKey, type TargetFault } from "../scan/probe/result.ts";
 import type { Expectations } from "./expectations.ts";
 import { judge, type Outcome } from "./judge.ts";
 import type { Policy, Rule } from "./policy.ts";
@@ -73,7 +73,6 @@ export function createCheck(policy: Policy, expectations: Expectations): Check {
   const all = noCounts();
   const ofRules = policy.rules.map(noCounts);
   const findings = new Map<string, Finding>();
-  const keyOf = ({ ip, port }: { readonly ip: string; readonly port: number }): string => `${ip} ${port}`;
   const count = ({ number }: Rule, outcome: Outcome, by: 1 | -1): void => {
     all[outcome] += by;
     ofRules[number][outcome] += by;
@@ -85,12 +84,12 @@ export function createCheck(policy: Policy, expectations: Expectations): Check {
       // Probed for another group than the one that counts, if at all.
       if (rule === undefined) return;
       const outcome = judge(rule, result);
-      const before = findings.size === 0 ? undefined : findings.get(keyOf(result));
+      const before = findings.size === 0 ? undefined : findings.get(pairKey(result));
       if (before !== undefined) count(rule, before.outcome, -1);
       else if (result.was !== undefined) count(rule, "as-written", -1);
       count(rule, outcome, 1);
-      if (outcome !== "as-written") findings.set(keyOf(result), { outcome, rule, result });
-      else if (before !== undefined) findings.delete(keyOf(result));
+      if (outcome !== "as-written") findings.set(pairKey(result), { outcome, rule, result });
+      else if (before !== undefined) findings.delete(pairKey(result));
     },
     passes(verdict) {
       // A correction has to be seen beside what it corrects.
@@ -105,7 +104,7 @@ export function createCheck(policy: Policy, expectations: Expectations): Check {
     untold: () =>
       [...findings.values()].flatMap(({ outcome, result }) => (outcome === "untold" ? [result] : [])),
     report({ where = [], faults, unfinished, startedMs, elapsedMs }) {
-      const places = new Map(where.map((place) => [keyOf(place), place.text]));
+      const places = new Map(where.map((place) => [pairKey(place), place.text]));
       const sorted = [...findings]
         .map(([key, finding]) => ({ key: sortKey(finding.result.ip), where: places.get(key), finding }))
         .sort((a, b) => compareKeys(a.key, b.key) || a.finding.result.port - b.finding.result.port)

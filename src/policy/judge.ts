@@ -6,10 +6,11 @@
 import { hasFailed, type PortResult } from "../scan/probe/result.ts";
 import type { Rule } from "./policy.ts";
 
-export type Outcome = "as-written" | "differs" | "untold";
+export const OUTCOMES = ["as-written", "differs", "untold"] as const;
+export type Outcome = (typeof OUTCOMES)[number];
 
 /** Silence that may be loss with more than this chance says nothing. */
-export const MOST_DOUBT = 0.01;
+const MOST_DOUBT = 0.01;
 
 /** Whether nothing but packets came that prove nothing: they may be anybody's. */
 const isUnproved = (reason: string): boolean => reason.startsWith("unproved-");

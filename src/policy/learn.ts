@@ -6,7 +6,7 @@
  */
 import { compareKeys, sortKey } from "../report/addresses.ts";
 import { escapeText } from "../report/escape.ts";
-import { count, portRanges } from "../report/figures.ts";
+import { count, portRanges, utc } from "../report/figures.ts";
 import { PORT_STATES, type PortResult, type PortState, type TargetFault } from "../scan/probe/result.ts";
 import { type AddressSpan, formatSpan } from "../scan/targets/address-range.ts";
 import { type Address, parseAddress } from "../wire/address.ts";
@@ -65,8 +65,7 @@ export function createLearning(): Learning {
         if (same === undefined) groups.set(rules, [host]);
         else same.push(host);
       }
-      const day = `${new Date(startedMs).toISOString().slice(0, 19).replace("T", " ")} UTC`;
-      const lines = [`# What synprobe found on ${day}, for synprobe check.`];
+      const lines = [`# What synprobe found on ${utc(startedMs)} UTC, for synprobe check.`];
       if (untold.size > 0) lines.push(`# ${count(untold.size, "port")} could not be told, and left out:`);
       for (const result of [...untold.values()].slice(0, MOST_NAMED))
         lines.push(`#   ${escapeText(targetOf(result))}: ${escapeText(reasonOf(result))}`);

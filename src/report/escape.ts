@@ -56,6 +56,10 @@ export function displayLength(text: string): number {
   return length;
 }
 
+/** A text with spaces after it, as many as make it `width` columns wide, if it is not so already. */
+export const pad = (text: string, width: number): string =>
+  text + " ".repeat(Math.max(0, width - displayLength(text)));
+
 /**
  * A text on one line, with everything unseen spelled as `\x1b`, `\u202e` or `\u{e0001}`.
  *

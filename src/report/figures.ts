@@ -1,5 +1,5 @@
 /**
- * Numbers as people read them: counts with their nouns, durations, sizes, lists of ports.
+ * Numbers as people read them: counts with their nouns, durations, times, sizes, lists of ports.
  */
 
 /** `1,234,567` */
@@ -17,6 +17,9 @@ export function duration(ms: number): string {
   const clock = `${minutes % 60} min ${seconds % 60} s`;
   return minutes < 60 ? clock : `${digits(Math.floor(minutes / 60))} h ${clock}`;
 }
+
+/** A time in UTC: `2026-11-28 14:30:00`. @param ms since the Unix epoch */
+export const utc = (ms: number): string => new Date(ms).toISOString().slice(0, 19).replace("T", " ");
 
 /** Whole seconds as a clock shows them: `0:42`, `12:34`, `25:01:01`. */
 export function clock(ms: number): string {
@@ -53,8 +56,8 @@ export function chance(p: number): string {
     .replace(/\.$/, "");
 }
 
-/** Ascending ports as nmap lists them: `22,80,8000-8010`. */
-export function portRanges(ports: readonly number[]): string {
+/** Ascending ports as nmap lists them, and -p takes them: `22,80,8000-8010`. */
+export function portRanges(ports: Iterable<number>): string {
   const ranges: { first: number; last: number }[] = [];
   for (const port of ports) {
     const range = ranges.at(-1);

@@ -1,7 +1,7 @@
 /** Text from outside: nothing of it moves a terminal, a column or a line, and it stays within its length. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { displayLength, escapeText, escapeWord, LONGEST_TEXT } from "../../src/report/escape.ts";
+import { displayLength, escapeText, escapeWord, LONGEST_TEXT, pad } from "../../src/report/escape.ts";
 import { hostileNames } from "./samples.ts";
 
 const anyText = fc.oneof(
@@ -70,6 +70,11 @@ describe("escapeText", () => {
   test("counts characters, not UTF-16 units", () => {
     expect(escapeText("𝒳".repeat(10), 10)).toBe("𝒳".repeat(10));
     expect(displayLength("𝒳é")).toBe(2);
+  });
+
+  test("pads to columns, and cuts nothing", () => {
+    expect(pad("𝒳é", 4)).toBe("𝒳é  ");
+    expect(pad("longer", 4)).toBe("longer");
   });
 });
 

@@ -1,7 +1,7 @@
 /** Figures for people: chances, clocks, sizes, digits in threes, ranges of ports. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { chance, clock, digits, portRanges, rounded, size } from "../../src/report/figures.ts";
+import { chance, clock, digits, portRanges, rounded, size, utc } from "../../src/report/figures.ts";
 
 test.each([
   [0, "0"],
@@ -77,4 +77,8 @@ test("ranges of ports read back as the ports", () => {
     }),
   );
   expect(portRanges([22, 80, 81, 82, 443])).toBe("22,80-82,443");
+});
+
+test("a time is shown in UTC, to the second", () => {
+  expect(utc(Date.UTC(2026, 10, 28, 12, 0, 0, 999))).toBe("2026-11-28 12:00:00");
 });

@@ -3,7 +3,7 @@
  * run/fleet-run.ts.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
-import { escapeText } from "../../report/escape.ts";
+import { displayLength, escapeText, pad } from "../../report/escape.ts";
 import { digits } from "../../report/figures.ts";
 import type { FleetWorker, Run } from "../../runtime/fleet/registry.ts";
 import { loadApart } from "../apart.ts";
@@ -76,10 +76,10 @@ export function formatStatus(
       "",
     ]),
   ].map((row) => row.map((cell) => escapeText(cell)));
-  const wide = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
+  const wide = rows[0].map((_, column) => Math.max(...rows.map((row) => displayLength(row[column]))));
   const lines = rows.map((row) =>
     row
-      .map((cell, i) => cell.padEnd(wide[i]))
+      .map((cell, i) => pad(cell, wide[i]))
       .join("  ")
       .trimEnd(),
   );

@@ -4,8 +4,8 @@
  */
 import { stringify } from "csv-stringify/sync";
 import { createColors } from "picocolors";
-import { displayLength, escapeText, escapeWord } from "../../report/escape.ts";
-import { count, digits, percent } from "../../report/figures.ts";
+import { escapeText, escapeWord, pad } from "../../report/escape.ts";
+import { count, digits, percent, utc } from "../../report/figures.ts";
 import { jsonLine } from "../../report/formats/ndjson.ts";
 import type { RecordedRun } from "../../report/read/recorded.ts";
 import { readRun } from "../../runtime/results/result-files.ts";
@@ -21,10 +21,10 @@ import {
   timeline,
 } from "../../runtime/store/query.ts";
 import { createRecorder } from "../../runtime/store/record.ts";
-import { parseTime, TIME_FORMS, utc } from "../../runtime/store/time.ts";
+import { parseTime, TIME_FORMS } from "../../runtime/store/time.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { parseTarget } from "../../scan/targets/grammar.ts";
-import { formatAddress } from "../../wire/address.ts";
+import { formatAddress, formatEndpoint } from "../../wire/address.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
 import { type Messages, printExactly, printResult } from "../run/terminal.ts";
@@ -159,17 +159,11 @@ const cell = (value: Cell): Cell =>
 
 const iso = (ms: number): string => new Date(ms).toISOString();
 
-const addressText = (ip: string, port: number): string =>
-  ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
-
 /** `host (ip):port/udp`; TCP goes without saying. */
 function portText({ ip, name, port, proto }: Interval): string {
-  const place = name === undefined ? addressText(ip, port) : `${escapeWord(name)}:${port} (${ip})`;
+  const place = name === undefined ? formatEndpoint(ip, port) : `${escapeWord(name)}:${port} (${ip})`;
   return proto === "tcp" ? place : `${place} ${proto}`;
 }
-
-const pad = (text: string, width: number): string =>
-  text + " ".repeat(Math.max(0, width - displayLength(text)));
 
 const verdictText = (state: string, reason: string): string =>
   reason === "" ? state : `${state} (${escapeText(reason)})`;

@@ -1,6 +1,7 @@
 /**
  * What `synprobe watch` alone takes, and which of the main command's options it shares. Tested by test/lab/watch.test.ts.
  */
+import { longName } from "../options/aliases.ts";
 import { duration, integer, oneOf } from "../options/arguments.ts";
 import { inGroup, type OptionSpec } from "../options/spec.ts";
 
@@ -61,5 +62,4 @@ const NOT_SHARED =
   /^--(journal|resume|dry-run|seed|shard|complete|banner|why|why-limit|require-open|packet-trace|print-config|pcap|show|stats|output|fleet|from)/;
 
 /** Whether the main command's option is also watch's. */
-export const isOfWatch = ({ flags }: OptionSpec): boolean =>
-  !NOT_SHARED.test(flags.replace(/^-\w, /, "")) || flags === "--store <database>";
+export const isOfWatch = ({ flags }: OptionSpec): boolean => !NOT_SHARED.test(longName(flags));

@@ -8,10 +8,9 @@ import { resolve } from "node:path";
 import { Cron } from "croner";
 import { ERROR_CODES, type ErrorCode, isSynprobeError, SynprobeError } from "../../errors.ts";
 import { escapeOutput } from "../../report/escape.ts";
-import { count, duration } from "../../report/figures.ts";
+import { count, duration, utc } from "../../report/figures.ts";
 import { jsonLine } from "../../report/formats/ndjson.ts";
 import { openStore, type Store } from "../../runtime/store/database.ts";
-import { utc } from "../../runtime/store/time.ts";
 import { reasonOf } from "../../runtime/system/file-errors.ts";
 import { asInvoker } from "../../runtime/system/invoker.ts";
 import { readServices } from "../../runtime/system/system.ts";
@@ -24,6 +23,7 @@ import {
   parseMetricsAddress,
   serveMetrics,
 } from "../../runtime/watch/metrics.ts";
+import { createPause } from "../../runtime/watch/pause.ts";
 import { openPolicy, type WatchedPolicy } from "../../runtime/watch/policy.ts";
 import { runRound } from "../../runtime/watch/rounds.ts";
 import { openService } from "../../runtime/watch/service.ts";
@@ -53,8 +53,6 @@ export interface WatchOptions extends TimedOptions {
 
 /** A flapping port's penalty decays by half in so many rounds. */
 const HALF_LIFE_ROUNDS = 4;
-/** What setTimeout takes at most. */
-const LONGEST_MS = 2 ** 31 - 1;
 
 /** @throws {SynprobeError} for whatever keeps the first round from being made */
 export async function watch(
@@ -226,16 +224,12 @@ async function drain(
  * watch reads is read anew by that.
  */
 function createSleep(interruption: Interruption) {
-  let wake = (): void => {};
-  const pause = (ms: number): Promise<void> =>
-    new Promise((resolve) => {
-      const timer = setTimeout(resolve, Math.min(ms, LONGEST_MS));
-      wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      interruption.onSignal(wake);
-    });
+  const { wait, wake } = createPause();
+  const pause = (ms: number): Promise<void> => {
+    const waited = wait(ms);
+    interruption.onSignal(wake);
+    return waited;
+  };
   let isReload = false;
   let isWaiting = false;
   const reload = (): void => {

@@ -7,14 +7,17 @@ import { duration } from "./arguments.ts";
 import { inGroup, usage } from "./spec.ts";
 
 /** A vantage as people may type it, and as it may stand in keys and names. */
-const vantage = (name: string) => ({
-  parse: (text: string): string => {
-    if (/^[a-z0-9][a-z0-9-]{0,30}$/i.test(text)) return text;
-    throw usage(`${name} takes a name of letters, digits and "-", such as fra, not "${text}"`);
-  },
-  refusal: (text: string): string =>
-    `${name} takes a name of letters, digits and "-", such as fra, not "${text}"`,
-});
+const vantage = (name: string) => {
+  const refusal = (text: string): string =>
+    `${name} takes a name of letters, digits and "-", such as fra, not "${text}"`;
+  return {
+    refusal,
+    parse: (text: string): string => {
+      if (/^[a-z0-9][a-z0-9-]{0,30}$/i.test(text)) return text;
+      throw usage(refusal(text));
+    },
+  };
+};
 
 export const FLEET_OPTIONS = inGroup("Order", [
   {

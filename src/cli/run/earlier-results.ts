@@ -6,7 +6,7 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { createColumn, createPairIndex } from "../../report/read/pair-index.ts";
 import type { Planner } from "../../runtime/plan/plan.ts";
 import { readRun } from "../../runtime/results/result-files.ts";
-import { parseAddress } from "../../wire/address.ts";
+import { formatEndpoint, parseAddress } from "../../wire/address.ts";
 import type { ProbeOptions } from "../options/probe-options.ts";
 
 /**
@@ -43,7 +43,7 @@ export async function addResults(
     if (wanted.get(pair) === 0 || address === undefined) continue;
     const port = pairs.portOf(pair);
     planner.add({
-      text: `${ip.includes(":") ? `[${ip}]` : ip}:${port}`,
+      text: formatEndpoint(ip, port),
       origin: file,
       host: { kind: "address", address },
       ports: Uint16Array.of(port),

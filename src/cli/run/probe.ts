@@ -10,7 +10,7 @@ import type { Plan } from "../../runtime/plan/plan.ts";
 import { openScan, planMeans } from "../../runtime/run/scan.ts";
 import type { ScanOptions } from "../../runtime/run/scan-options.ts";
 import { dropPrivileges } from "../../runtime/system/privilege.ts";
-import { createRandom } from "../../runtime/system/random.ts";
+import { randomSeed } from "../../runtime/system/random.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { withAdvice } from "../advice.ts";
 import { loadApart } from "../apart.ts";
@@ -124,7 +124,6 @@ export function scanOptionsOf({
   services,
   remembered,
 }: Pick<Invocation, "options" | "services" | "remembered">): ScanOptions {
-  const random = createRandom();
   const workers = options.workers ?? remembered.workers;
   return {
     retries: options.retries,
@@ -137,7 +136,7 @@ export function scanOptionsOf({
     controls: options.controls,
     syn: options.syn,
     order: {
-      seed: options.seed ?? remembered.seed ?? (BigInt(random(2 ** 32)) << 32n) | BigInt(random(2 ** 32)),
+      seed: options.seed ?? remembered.seed ?? randomSeed(),
       // A fleet's order is that of its cells; positions are the numbers of the pairs.
       sequential: options.sequential === true || options.fleet !== undefined,
       ...(options.shard === undefined ? {} : { shard: options.shard }),

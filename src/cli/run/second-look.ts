@@ -5,7 +5,13 @@
 import { count } from "../../report/figures.ts";
 import { type OpenScan, openScan } from "../../runtime/run/scan.ts";
 import { dropPrivileges } from "../../runtime/system/privilege.ts";
-import { hasFailed, PORT_STATES, type PortResult, type ScanSummary } from "../../scan/probe/result.ts";
+import {
+  hasFailed,
+  PORT_STATES,
+  type PortResult,
+  pairKey,
+  type ScanSummary,
+} from "../../scan/probe/result.ts";
 import { createSpaceBuilder } from "../../scan/targets/space-builder.ts";
 import { parseAddress } from "../../wire/address.ts";
 import { DEFAULTS } from "../options/probe-options.ts";
@@ -61,8 +67,7 @@ function open({ plan, scanOptions }: RunContext, unsure: readonly PortResult[]):
 
 /** The results of a run with those of a second look at some of its ports. */
 function createMerge(first: ScanSummary, unsure: readonly PortResult[]) {
-  const key = ({ ip, port }: PortResult): string => `${ip} ${port}`;
-  const known = new Map(unsure.map((result) => [key(result), result]));
+  const known = new Map(unsure.map((result) => [pairKey(result), result]));
   const states = { open: first.open, closed: first.closed, filtered: first.filtered };
   const reasons = structuredClone(first.reasons) as Record<string, Record<string, number>>;
   const add = ({ state, reason }: PortResult, by: 1 | -1): void => {
@@ -73,10 +78,10 @@ function createMerge(first: ScanSummary, unsure: readonly PortResult[]) {
   return {
     /** @returns the result as a correction of the one before; undefined when it says no more */
     take(result: PortResult): PortResult | undefined {
-      const before = known.get(key(result));
+      const before = known.get(pairKey(result));
       if (before === undefined || !saysMore(result, before)) return undefined;
       const now = result.state === before.state ? result : { ...result, was: before.state };
-      known.set(key(result), now);
+      known.set(pairKey(result), now);
       add(before, -1);
       add(now, 1);
       return now;

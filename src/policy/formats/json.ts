@@ -37,7 +37,7 @@ const countsOf = (counts: CheckReport["counts"]) => ({
 });
 
 /** A finding as programs get it. */
-export function findingObject({ outcome, rule, result, where }: Finding): object {
+function findingObject({ outcome, rule, result, where }: Finding): object {
   const { host, ip, port, service, state, reason, doubt, responder } = result;
   return {
     outcome,

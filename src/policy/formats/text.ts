@@ -1,6 +1,6 @@
 /** A check's report for people: a line for each port that is not as written, and totals. */
 import { createColors } from "picocolors";
-import { displayLength, escapeText, escapeWord } from "../../report/escape.ts";
+import { displayLength, escapeText, escapeWord, pad } from "../../report/escape.ts";
 import type { CheckReport } from "../check.ts";
 import { reasonOf, remarksOf, targetOf, totalsOf } from "../words.ts";
 
@@ -20,7 +20,7 @@ export function* checkText(report: CheckReport, colour: boolean): Generator<stri
   );
   const line = (row: readonly string[]): string =>
     row
-      .map((cell, i) => cell + " ".repeat(widths[i] - displayLength(cell)))
+      .map((cell, i) => pad(cell, widths[i]))
       .join("  ")
       .trimEnd();
   if (rows.length > 0) yield `${colors.bold(`  ${line(HEAD)}`)}\n`;

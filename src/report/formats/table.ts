@@ -17,6 +17,7 @@ import {
   PORT_STATES,
   type PortResult,
   type PortState,
+  pairKey,
 } from "../../scan/probe/result.ts";
 import { compareKeys, sortKey } from "../addresses.ts";
 import { collectAnswersAll } from "../answers-all.ts";
@@ -196,10 +197,11 @@ const sorted = (results: readonly PortResult[]): Keyed[] => results.map(keyed).s
 function collectDoubtful(confidence: number) {
   const doubts = new Map<string, number>();
   return {
-    add({ ip, port, reason, doubt = 0, was }: PortResult): void {
+    add(result: PortResult): void {
+      const { reason, doubt = 0, was } = result;
       if (confidence >= 1) return;
-      if (was !== undefined) doubts.delete(`${ip} ${port}`);
-      if (reason === "no-response" && doubt > 1 - confidence) doubts.set(`${ip} ${port}`, doubt);
+      if (was !== undefined) doubts.delete(pairKey(result));
+      if (reason === "no-response" && doubt > 1 - confidence) doubts.set(pairKey(result), doubt);
     },
     get found(): Doubtful {
       let most = 0;
@@ -280,7 +282,7 @@ export function createTableReporter(sink: Sink, options: TableOptions): Reporter
   /** All lines once more, in order: of each pair the last. */
   function printAgain(): void {
     if (inOrder || printed === undefined) return;
-    const pairs = new Map(printed.map((result) => [`${result.ip} ${result.port}`, result]));
+    const pairs = new Map(printed.map((result) => [pairKey(result), result]));
     sink("\n");
     headed = false;
     for (const { result } of sorted([...pairs.values()])) print(result);

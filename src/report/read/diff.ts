@@ -7,8 +7,8 @@
  */
 import { createColors } from "picocolors";
 import { compareKeys, sortKey } from "../addresses.ts";
-import { displayLength, escapeText, escapeWord } from "../escape.ts";
-import { count, digits, percent } from "../figures.ts";
+import { displayLength, escapeText, escapeWord, pad } from "../escape.ts";
+import { count, digits, percent, utc } from "../figures.ts";
 import { jsonLine } from "../formats/ndjson.ts";
 import { defined } from "./ndjson.ts";
 import { createColumn, createPairIndex, createTexts } from "./pair-index.ts";
@@ -290,7 +290,7 @@ function remark(each: Difference): string {
 
 /** A run in one line: file, time, number of ports, and how it ended. */
 function runLine(label: string, run: RecordedRun, ports: number): string {
-  const when = run.startedMs === undefined ? "" : `, ${isoMinute(run.startedMs)}`;
+  const when = run.startedMs === undefined ? "" : `, ${utc(run.startedMs)} UTC`;
   const endings = {
     complete: "",
     interrupted: ", interrupted",
@@ -299,8 +299,6 @@ function runLine(label: string, run: RecordedRun, ports: number): string {
   };
   return `${label}  ${escapeText(run.name)}${when}, ${count(ports, "port")}${endings[run.ending]}`;
 }
-
-const isoMinute = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 
 /** The comparison for people, piece by piece. */
 export function* diffText(diff: Diff, colour: boolean): Generator<string> {
@@ -326,7 +324,7 @@ export function* diffText(diff: Diff, colour: boolean): Generator<string> {
       row.port.padEnd(width.port),
       row.old.padEnd(width.old),
       row.new.padEnd(width.new),
-      row.service + " ".repeat(width.service - displayLength(row.service)),
+      pad(row.service, width.service),
       last,
     ].join("  ");
   if (listed > 0) {

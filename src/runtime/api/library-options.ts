@@ -14,7 +14,7 @@ import type { Services } from "../../scan/targets/services.ts";
 import type { PlanOptions } from "../plan/plan.ts";
 import type { ScanOptions as RunOptions } from "../run/scan-options.ts";
 import { wholeNumber } from "../system/arguments.ts";
-import { createRandom } from "../system/random.ts";
+import { randomSeed } from "../system/random.ts";
 import { BOUNDS, DEFAULT_TTL } from "./option-bounds.ts";
 
 /** Options of `probe`, and of `scan`. */
@@ -239,7 +239,6 @@ export function runOptionsOf(options: ScanOptions, services: Services): RunOptio
     maxRate,
     hostTimeoutMs: options.hostTimeoutMs,
   });
-  const random = createRandom();
   return {
     ...settled,
     services,
@@ -247,7 +246,7 @@ export function runOptionsOf(options: ScanOptions, services: Services): RunOptio
     ...(options.controls === undefined ? {} : { controls: options.controls }),
     ...(options.syn === undefined ? {} : { syn: options.syn }),
     order: {
-      seed: seed === undefined ? (BigInt(random(2 ** 32)) << 32n) | BigInt(random(2 ** 32)) : BigInt(seed),
+      seed: seed === undefined ? randomSeed() : BigInt(seed),
       sequential: options.sequential === true,
       ...(shard === undefined ? {} : { shard: { index: shard.index - 1, count: shard.count } }),
     },

@@ -7,6 +7,7 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { deflateRawSync, inflateRawSync } from "node:zlib";
 import * as v from "valibot";
+import { portRanges } from "../../report/figures.ts";
 import { VERIFY } from "../../scan/measure/recapture.ts";
 import { compareAddresses } from "../../scan/targets/address-range.ts";
 import { parsePorts } from "../../scan/targets/port-list.ts";
@@ -90,7 +91,7 @@ export const OTHER_KEY = "it is signed with another key: give coordinator and wo
 export function targetsOf(spans: readonly PairSpan[]): Cell["targets"] {
   const byPorts = new Map<string, [string, string][]>();
   for (const { first, last, ports } of spans) {
-    const text = portsText(ports);
+    const text = portRanges(ports);
     const known = byPorts.get(text);
     const span: [string, string] = [formatAddress(first), formatAddress(last)];
     if (known === undefined) byPorts.set(text, [span]);
@@ -110,17 +111,6 @@ export function spansOf(targets: Cell["targets"]): Omit<PairSpan, "pairs">[] {
       return { first, last, ports };
     });
   });
-}
-
-/** Ports as -p takes them. */
-function portsText(ports: Uint16Array): string {
-  const ranges: string[] = [];
-  for (let i = 0; i < ports.length; ) {
-    const first = i++;
-    while (i < ports.length && ports[i] === ports[i - 1] + 1) i++;
-    ranges.push(i - first > 1 ? `${ports[first]}-${ports[i - 1]}` : `${ports[first]}`);
-  }
-  return ranges.join(",");
 }
 
 /** Ports come as numbers. */

@@ -25,6 +25,7 @@ import {
   KEEP_S,
   keyOf,
   listWorkers,
+  parseJson,
   queueName,
   RENEW_MS,
   type Run,
@@ -240,7 +241,7 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
     const counts = await redis.hgetall(keyOf("progress", run.id));
     partly.clear();
     for (const id of ledger.underWay.keys()) {
-      const totals = readTotals(parse(counts[id]));
+      const totals = readTotals(parseJson(counts[id]));
       if (totals !== undefined) partly.set(id, totals);
     }
     await endDelays();
@@ -428,12 +429,4 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
       end();
     },
   };
-}
-
-function parse(text: string | undefined): unknown {
-  try {
-    return JSON.parse(text ?? "null");
-  } catch {
-    return undefined;
-  }
 }

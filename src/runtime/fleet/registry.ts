@@ -117,9 +117,14 @@ export async function findKeys(redis: Redis, pattern: string): Promise<string[]>
 }
 
 function read<T>(shape: v.GenericSchema<unknown, T>, text: string | null): T | undefined {
+  const parsed = v.safeParse(shape, parseJson(text));
+  return parsed.success ? parsed.output : undefined;
+}
+
+/** What a key holds; undefined for text that is no JSON. */
+export function parseJson(text: string | null | undefined): unknown {
   try {
-    const parsed = v.safeParse(shape, JSON.parse(text ?? "null"));
-    return parsed.success ? parsed.output : undefined;
+    return JSON.parse(text ?? "null");
   } catch {
     return undefined;
   }

@@ -4,7 +4,6 @@
  *
  * Redis, locks and the fence are the courier thread's business (courier.ts).
  */
-import { randomBytes } from "node:crypto";
 import { Worker as Thread } from "node:worker_threads";
 import { isSynprobeError } from "../../errors.ts";
 import type { Established } from "../../scan/probe/result.ts";
@@ -18,7 +17,7 @@ import type { RunningScan } from "../run/running-scan.ts";
 import { openScan } from "../run/scan.ts";
 import type { ScanOptions } from "../run/scan-options.ts";
 import { fenceMemory } from "../system/fence.ts";
-import { createRandom } from "../system/random.ts";
+import { randomSeed, secret } from "../system/random.ts";
 import { type Cell, spansOf } from "./cell.ts";
 import { MOST_RECORDS } from "./chunk.ts";
 import type { CourierTask, FromCourier, ToCourier } from "./courier.ts";
@@ -53,8 +52,8 @@ const LEAVE_MS = 3000;
 /** Pieces of results that Redis has not taken yet; with more no SYN is sent. */
 const MOST_WAITING = 16;
 
-/** @throws {SynprobeError} `ERR_USAGE` for names among what is allowed: they may come to mean anything */
-export function allowedSpans(specs: readonly AnyTargetSpec[]): readonly AddressSpan[] {
+/** What is allowed. Of names nothing is: they may come to mean anything. */
+function allowedSpans(specs: readonly AnyTargetSpec[]): readonly AddressSpan[] {
   const builder = createSpaceBuilder();
   for (const { host } of specs) {
     if (host.kind === "address") builder.add(host.address, host.address, ANY_PORT);
@@ -68,7 +67,7 @@ const ANY_PORT = Uint16Array.of(1);
 export function startWork(options: WorkOptions): Work {
   const { url, key, vantage, version, note } = options;
   // The worker's name.
-  const id = `${vantage}-${randomBytes(3).toString("hex")}`;
+  const id = `${vantage}-${Buffer.from(secret(3)).toString("hex")}`;
   const fence = fenceMemory();
   const allowed = allowedSpans(options.allow);
   const task: CourierTask = { kind: "fleet-courier", url, key, worker: { id, vantage, version }, fence };
@@ -136,7 +135,6 @@ export function startWork(options: WorkOptions): Work {
   }
 
   function scanOptions(settings: Cell["settings"]): ScanOptions {
-    const random = createRandom();
     const maximum = Math.min(options.maxRate, settings.maxRate ?? Number.POSITIVE_INFINITY);
     const { retries, confidence, verify, waitMs, minRate, ratePerHost, ratePerPrefix, hostTimeoutMs } =
       settings;
@@ -148,7 +146,7 @@ export function startWork(options: WorkOptions): Work {
       services: parseServices(""),
       controls: settings.controls,
       link: options.link,
-      order: { seed: (BigInt(random(2 ** 32)) << 32n) | BigInt(random(2 ** 32)) },
+      order: { seed: randomSeed() },
       fence,
       ...(options.threads === undefined ? {} : { workers: options.threads }),
       ...(confidence === undefined ? {} : { confidence }),

@@ -41,7 +41,7 @@ export interface Store {
 const BUSY_MS = 10_000;
 const MAGIC = "SQLite format 3\0";
 
-export const storeError = (message: string, cause?: unknown): SynprobeError =>
+const storeError = (message: string, cause?: unknown): SynprobeError =>
   new SynprobeError(ERROR_CODES.store, message, { cause });
 
 /** Whether a file is one of SQLite's; false for what cannot be read. */

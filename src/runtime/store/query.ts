@@ -2,6 +2,7 @@
  * What the store knows: the runs, a port's timeline, all states at a time, the changes since one. Rows are plain objects; how
  * they are printed is cli/commands/history.ts's business.
  */
+import { utc } from "../../report/figures.ts";
 import {
   PROTOCOLS,
   type Protocol,
@@ -13,7 +14,6 @@ import {
 import type { Row, Store } from "./database.ts";
 import { openStore } from "./database.ts";
 import { num, text } from "./record.ts";
-import { utc } from "./time.ts";
 
 /** A port, and a time in which it was seen in one state. Milliseconds since the Unix epoch. */
 export interface Interval {

@@ -42,7 +42,6 @@ export type Seen = Pick<RecordedPort, "ip" | "proto" | "port" | "state" | "reaso
 export interface Recorder {
   /** A later result on the same port of this run replaces the earlier. One that could not be probed is as it was. */
   add(port: Seen): void;
-  size(): number;
   /**
    * Writes it all. Results without a time of their own are of the run's start.
    * @param also is done in the same transaction
@@ -80,7 +79,6 @@ export function createRecorder(store: Store): Recorder {
       times.set(pair, timeMs ?? 0);
       if (host !== undefined && host !== "") names.set(ip, host);
     },
-    size: pairs.size,
     commit: (run, also) =>
       store.transaction(() => {
         const recorded = write(run);
@@ -134,7 +132,6 @@ export function createRecorder(store: Store): Recorder {
       const doubt = doubts.get(pair);
       const isChange = writer.put({
         hostId,
-        key: pairs.portKeyOf(pair),
         proto: pairs.protoOf(pair),
         port: pairs.portOf(pair),
         service: texts.get(services.get(pair)),
@@ -153,7 +150,6 @@ export function createRecorder(store: Store): Recorder {
 
 interface Observation {
   readonly hostId: number;
-  readonly key: number;
   readonly proto: string;
   readonly port: number;
   readonly service: string;

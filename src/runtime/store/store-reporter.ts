@@ -9,7 +9,7 @@ import { openStore } from "./database.ts";
 import { createRecorder } from "./record.ts";
 
 /** How a run ended, as the store has it. */
-export const endingOf = ({ interrupted, unfinished }: ScanSummary): "complete" | "interrupted" =>
+const endingOf = ({ interrupted, unfinished }: ScanSummary): "complete" | "interrupted" =>
   interrupted || unfinished > 0 ? "interrupted" : "complete";
 
 /**

@@ -37,6 +37,3 @@ export function splitAtTime(word: string, nowMs: number): { readonly file: strin
   const ms = at > 0 ? parseTime(word.slice(at + 1), nowMs) : undefined;
   return ms === undefined ? { file: word } : { file: word.slice(0, at), ms };
 }
-
-/** `2026-11-28 14:30:00` */
-export const utc = (ms: number): string => new Date(ms).toISOString().slice(0, 19).replace("T", " ");

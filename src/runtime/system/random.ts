@@ -26,6 +26,9 @@ export function secret(length: number, device = "/dev/urandom"): Uint8Array {
   return randomBytes(length);
 }
 
+/** A seed, 0 to 2^64 - 1. */
+export const randomSeed = (): bigint => Buffer.from(secret(8)).readBigUInt64BE();
+
 /** A source of uniform integers from 0 to `below - 1`, `below` at most 2^32. */
 export function createRandom(): (below: number) => number {
   let words = new Uint32Array(0);

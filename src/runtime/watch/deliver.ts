@@ -5,6 +5,7 @@
 import { spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
 import type { Outbox, ToldEvent } from "./events.ts";
+import { createPause } from "./pause.ts";
 
 /** What came of one try. `final` is a refusal that would only be repeated. */
 export type Delivered =
@@ -131,15 +132,7 @@ export function startCarrier(
   onFailure: (error: string, isFinal: boolean) => void,
 ): Carrier {
   const stopping = new AbortController();
-  let wake = (): void => {};
-  const pause = (ms: number): Promise<void> =>
-    new Promise((resolve) => {
-      const timer = setTimeout(resolve, Math.min(ms, LONGEST_RETRY_MS));
-      wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
+  const pause = createPause();
   const trySend: Send = async (event, signal) => {
     try {
       return await send(event, signal);
@@ -150,7 +143,8 @@ export function startCarrier(
   async function carryNext(): Promise<void> {
     const next = outbox.next();
     const wait = next === undefined ? LONGEST_RETRY_MS : next.atMs - now();
-    if (next === undefined || wait > 0) return pause(wait);
+    // No longer than this: the clock that `atMs` is of may be set.
+    if (next === undefined || wait > 0) return pause.wait(Math.min(wait, LONGEST_RETRY_MS));
     const { event, tries } = next;
     const delivered = await trySend(event, stopping.signal);
     if (delivered.kind === "taken") outbox.done(event.id, now());
@@ -168,16 +162,16 @@ export function startCarrier(
       } catch (error) {
         // The store is busy or full. One that is lost ends the watch at its next round.
         onFailure(error instanceof Error ? error.message : String(error), false);
-        if (!stopping.signal.aborted) await pause(retryMs(faults++));
+        if (!stopping.signal.aborted) await pause.wait(retryMs(faults++));
       }
   }
   const carried = carry();
   return {
     // One that waits for a retry goes on waiting.
-    wake: () => wake(),
+    wake: pause.wake,
     stop: async () => {
       stopping.abort();
-      wake();
+      pause.wake();
       await carried;
     },
   };

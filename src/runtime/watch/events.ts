@@ -2,14 +2,14 @@
  * A watch's memory in the store: what was known when it ended, and a round's results, its events and who is to be told of them,
  * in one transaction. Nothing is lost by a crash after it, and nothing is told twice.
  */
-import type { PortResult } from "../../scan/probe/result.ts";
+import { type PortResult, pairKey, pairOf } from "../../scan/probe/result.ts";
 import type { Store } from "../store/database.ts";
 import { statesAt } from "../store/query.ts";
 import { createRecorder, num, type RunToStore, text } from "../store/record.ts";
 import type { ChangeDetector, ChangeEvent, Round } from "./change-detector.ts";
 import type { Judgement, WatchedPolicy } from "./policy.ts";
 
-const KINDS = ["changed", "flapping", "settled", "violation", "restored"] as const;
+export const KINDS = ["changed", "flapping", "settled", "violation", "restored"] as const;
 
 /** An event as it is told, to standard output, programs and web hooks alike. */
 export interface ToldEvent {
@@ -37,14 +37,6 @@ interface Told extends Omit<ChangeEvent, "kind"> {
   readonly judgement?: Judgement;
 }
 
-export const keyOf = ({ ip, port }: Pick<PortResult, "ip" | "port">): string => `${ip} ${port}`;
-
-/** The address and the port of a key. */
-export function pairOf(key: string): { readonly ip: string; readonly port: number } {
-  const at = key.lastIndexOf(" ");
-  return { ip: key.slice(0, at), port: Number(key.slice(at + 1)) };
-}
-
 /** Tells the detector what was known. */
 export function restore(store: Store, detector: ChangeDetector, nowMs: number): void {
   const flaps = new Map(
@@ -56,12 +48,12 @@ export function restore(store: Store, detector: ChangeDetector, nowMs: number): 
       .map((row) => {
         const { told } = row;
         const known = { penalty: num(row, "penalty"), atMs: num(row, "at_ms") };
-        const key = keyOf({ ip: text(row, "ip"), port: num(row, "port") });
+        const key = pairKey({ ip: text(row, "ip"), port: num(row, "port") });
         return [key, told === null ? known : { ...known, told: String(told) }];
       }),
   );
   for (const each of statesAt(store, nowMs)) {
-    const key = keyOf(each);
+    const key = pairKey(each);
     if (each.proto === "tcp") detector.restore(key, each.state, flaps.get(key));
   }
 }

@@ -5,7 +5,9 @@
 import { createServer, type Server } from "node:http";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
-import type { ToldEvent } from "./events.ts";
+import { OUTCOMES } from "../../policy/judge.ts";
+import { formatEndpoint } from "../../wire/address.ts";
+import { KINDS, type ToldEvent } from "./events.ts";
 import type { WatchedPolicy } from "./policy.ts";
 import type { FinishedRound } from "./rounds.ts";
 
@@ -69,7 +71,7 @@ export function createMetrics(
       this.set(pending());
     },
   });
-  for (const type of ["changed", "flapping", "settled"]) changes.inc({ type }, 0);
+  for (const type of KINDS) changes.inc({ type }, 0);
   return {
     registry,
     skipped: () => rounds.inc({ ending: "skipped" }),
@@ -85,9 +87,7 @@ export function createMetrics(
       if (run.ending !== "complete") return;
       state.reset();
       ports.reset();
-      judged?.reset();
-      if (judged !== undefined)
-        for (const outcome of ["as-written", "differs", "untold"]) judged.set({ outcome }, 0);
+      for (const outcome of OUTCOMES) judged?.set({ outcome }, 0);
       let series = 0;
       for (const [key, result] of results) {
         const { ip, host = "", port, rttMs } = result;
@@ -156,5 +156,5 @@ export async function serveMetrics(
   server.unref();
   const bound = server.address();
   const at = typeof bound === "object" && bound !== null ? bound.port : port;
-  return { server, url: `http://${host.includes(":") ? `[${host}]` : host}:${at}/metrics` };
+  return { server, url: `http://${formatEndpoint(host, at)}/metrics` };
 }

@@ -2,9 +2,9 @@
  * One round of a watch: a scan, and probing again what it found different, until the detector is content. Time and scans are
  * passed in; who is told is events.ts's business.
  */
-import { hasFailed, type PortResult, type ScanSummary } from "../../scan/probe/result.ts";
+import { hasFailed, type PortResult, pairKey, pairOf, type ScanSummary } from "../../scan/probe/result.ts";
 import type { ChangeDetector, Verdict } from "./change-detector.ts";
-import { type EndedRound, keyOf, pairOf } from "./events.ts";
+import type { EndedRound } from "./events.ts";
 
 /** Scans all targets, or only some pairs of an earlier scan again. */
 export type Rescan = (
@@ -40,8 +40,8 @@ export async function runRound(detector: ChangeDetector, means: RoundMeans): Pro
   const summary = await means.scan((result) => {
     // Says nothing of the port, which stays as it was.
     if (hasFailed(result.reason)) return;
-    results.set(keyOf(result), result);
-    detector.seen(keyOf(result), verdictOf(result));
+    results.set(pairKey(result), result);
+    detector.seen(pairKey(result), verdictOf(result));
   });
   let interrupted = summary.interrupted || summary.unfinished > 0;
   while (!interrupted) {
@@ -51,7 +51,7 @@ export async function runRound(detector: ChangeDetector, means: RoundMeans): Pro
     if (interrupted) break;
     const newest = new Map<string, PortResult>();
     const again = await means.scan((result) => {
-      if (!hasFailed(result.reason)) newest.set(keyOf(result), result);
+      if (!hasFailed(result.reason)) newest.set(pairKey(result), result);
     }, keys.map(pairOf));
     for (const [key, result] of newest) {
       // Only targets have names.

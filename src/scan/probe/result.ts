@@ -104,6 +104,13 @@ export interface PortResult {
 /** Whether a probe failed: it could not be sent, or not often enough to say anything of the port. */
 export const hasFailed = (reason: string): boolean => reason.startsWith("send-") || reason === "host-timeout";
 
+/** Address and port as the key of a map, and what such a key is of. */
+export const pairKey = ({ ip, port }: Pick<PortResult, "ip" | "port">): string => `${ip} ${port}`;
+export function pairOf(key: string): { readonly ip: string; readonly port: number } {
+  const at = key.lastIndexOf(" ");
+  return { ip: key.slice(0, at), port: Number(key.slice(at + 1)) };
+}
+
 /** Whether the host itself gave a verdict, not a router in its place, nor silence. Of what the kernel connects to no TTL is known. */
 export const isFromHost = ({
   state,

@@ -5,6 +5,18 @@ import { describe, expect, it } from "vitest";
 import { createMetrics, serveMetrics } from "../../../src/runtime/watch/metrics.ts";
 
 describe("the metrics' server", () => {
+  it("has a counter of every type of event from the beginning, so that the first one is a rise", async () => {
+    const { registry } = createMetrics(10, () => 0);
+    const counted = (await registry.metrics()).matchAll(/^synprobe_events_total\{type="(\w+)"\} 0$/gm);
+    expect(Array.from(counted, ([, type]) => type).sort()).toEqual([
+      "changed",
+      "flapping",
+      "restored",
+      "settled",
+      "violation",
+    ]);
+  });
+
   it("answers every path that a client may send, and goes on", async () => {
     const metrics = createMetrics(10, () => 0);
     const { server, url } = await serveMetrics({ host: "127.0.0.1", port: 0 }, metrics, () => true);
