@@ -15,6 +15,8 @@ describe("rows", () => {
     expect([queue.any(), queue.pop(), queue.first()]).toEqual([false, -1, -1]);
     for (const row of [3, 0, 7]) queue.push(row);
     expect([queue.any(), queue.length(), queue.first()]).toEqual([true, 3, 3]);
+    const upcoming = new Int32Array(2);
+    expect([queue.peek(upcoming), ...upcoming]).toEqual([2, 3, 0]);
     expect([queue.pop(), queue.pop(), queue.pop(), queue.pop()]).toEqual([3, 0, 7, -1]);
     expect([queue.any(), queue.length()]).toEqual([false, 0]);
   });
