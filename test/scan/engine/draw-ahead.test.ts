@@ -61,3 +61,36 @@ it("says the lowest position of a pair that it holds", () => {
   while (next(probe));
   expect(lowestPosition()).toBe(Number.POSITIVE_INFINITY);
 });
+
+it("says the lowest of positions that rise, too", () => {
+  const { total, next: fall } = countdown(100);
+  const rising: ProbeSource = {
+    total,
+    next: (probe) => {
+      if (!fall(probe)) return false;
+      probe.position = total - probe.position;
+      return true;
+    },
+  };
+  const { next, lowestPosition } = createDrawAhead(rising, UNTOUCHED, UNTOUCHED);
+  next(newProbe());
+  expect(lowestPosition()).toBe(2);
+});
+
+it("says of the pair that came out last what the looks ahead found", () => {
+  const { next, hash, likelyHost } = createDrawAhead(
+    countdown(100),
+    {
+      touch: (words, count, likely) => {
+        for (let i = 0; i < count; i++) likely[i] = words[i * ADDRESS_WORDS] + 1;
+      },
+    },
+    {
+      touch: (_, ports, count, hashes) => {
+        for (let i = 0; i < count; i++) hashes[i] = ports[i] + 1000;
+      },
+    },
+  );
+  const probe = newProbe();
+  while (next(probe)) expect([hash(), likelyHost()]).toEqual([probe.position + 1000, probe.position + 1]);
+});
