@@ -84,6 +84,15 @@ describe("a change", () => {
     expect(round(detector, MINUTE, CLOSED, CLOSED).told).toEqual(["changed open closed"]);
   });
 
+  it("that is settled is not taken back by a further result of the round", () => {
+    const detector = create();
+    detector.restore(PORT, "open");
+    detector.seen(PORT, CLOSED);
+    detector.again(PORT, CLOSED);
+    detector.again(PORT, OPEN);
+    expect(detector.end(0).events).toMatchObject([{ kind: "changed", old: "open", verdict: CLOSED }]);
+  });
+
   it("a suspect that is not probed again stays as it was", () => {
     const detector = create();
     detector.restore(PORT, "open");
@@ -121,6 +130,13 @@ describe("a port that changes again and again", () => {
     expect(told.findIndex((each) => each.some((text) => text.startsWith("settled")))).toBeGreaterThan(14);
     // Afterwards it is a port like any other.
     expect(round(detector, 60 * MINUTE, CLOSED, CLOSED).told).toEqual(["changed open closed"]);
+  });
+
+  it("is told as settled when it is next seen, where the round in which it is let go has not seen it", () => {
+    const detector = create();
+    detector.restore(PORT, "open", { penalty: 2600, atMs: 0, told: "closed" });
+    expect(detector.end(100 * MINUTE).events).toEqual([]);
+    expect(round(detector, 101 * MINUTE, OPEN).told).toEqual(["settled closed open"]);
   });
 
   it("is still held down after a restart", () => {
