@@ -58,6 +58,23 @@ describe("a round", () => {
     expect(doubts).toEqual([expect.closeTo(0.01, 9)]);
   });
 
+  it.each<[string, Partial<ScanSummary>, Partial<ScanSummary>, number]>([
+    ["its scan came to an end before its pairs did", { unfinished: 1 }, {}, 1],
+    ["its scan is interrupted", { interrupted: true }, {}, 1],
+    ["probing again is interrupted", {}, { interrupted: true }, 2],
+  ])("is interrupted, and scans no more, when %s", async (_, first, then, most) => {
+    const detector = createChangeDetector({ confirmMs: 30_000, halfLifeMs: 60_000 });
+    let scans = 0;
+    const scan: Rescan = async (onResult) => {
+      onResult(SILENT);
+      const how = scans++ === 0 ? first : then;
+      return { startedMs: 0, elapsedMs: 0, interrupted: false, unfinished: 0, ...how } as ScanSummary;
+    };
+    const means = { scan, sleep: async () => true, now: () => 0, source: "synprobe" };
+    const { run } = await runRound(detector, means);
+    expect([run.ending, scans]).toEqual(["interrupted", most]);
+  });
+
   it("knows nothing of one that failed", async () => {
     const round = createRounds();
     await round(OPEN);
