@@ -171,6 +171,9 @@ describe("silences that are held back", () => {
 });
 
 describe("an engine that verifies", () => {
+  const answerTo = (probe: Uint8Array, flags: number, off = 1): Uint8Array =>
+    segmentTo(probe, { flags, acknowledgement: (tcp.sequence(probe, ipv4.HEADER_LENGTH) + off) >>> 0 });
+
   /** One silent pair that has just been given up. */
   function givenUp(overrides = {}): { engine: Engine; lastUs: number; nowUs: number } {
     const engine = engineFor([target("198.18.0.2", 80)], {
@@ -225,6 +228,38 @@ describe("an engine that verifies", () => {
     expect(engine.done).toBe(false);
     engine.abandon(nowUs);
     expect(engine.done).toBe(true);
+  });
+
+  it("sends none of the SYNs that still wait when a round has taken too long", () => {
+    const PORTS = 60;
+    const ports = Array.from({ length: PORTS }, (_, i) => 1 + i);
+    const engine = engineFor([target("198.18.0.2", 80), target("198.18.0.3", ...ports)], {
+      retries: 8,
+      timeoutUs: 100_000,
+      confidence: 0.9,
+      verify: "auto",
+      rate: 20,
+    });
+    let tries = 0;
+    let nowUs = 0;
+    for (; engine.counts.decided <= PORTS; nowUs = Math.max(nowUs + 1, engine.pollTimeout(nowUs))) {
+      engine.handleTimeout(nowUs);
+      for (let probe = transmit(engine, nowUs); probe !== undefined; probe = transmit(engine, nowUs)) {
+        // The first SYN to the open port is lost.
+        if (probe[19] === 3 || ++tries < 2) continue;
+        const answer = answerTo(probe, tcp.FLAGS.SYN | tcp.FLAGS.ACK);
+        engine.handlePacket(answer, 0, answer.length, nowUs + 10);
+      }
+    }
+    const { sent } = engine.counts;
+    // Some are to be asked at once; nothing is sent for so long that the round is over.
+    for (const afterUs of [0, 1000, 2000, 60 * SECOND]) {
+      expect(engine.done).toBe(false);
+      engine.handleTimeout(nowUs + afterUs);
+    }
+    expect(engine.done).toBe(true);
+    expect(transmit(engine, nowUs + 60 * SECOND)).toBe(undefined);
+    expect(engine.counts).toMatchObject({ sent, path: { verified: 0 } });
   });
 
   it("counts nobody as asked whom it could not send to", () => {
@@ -285,6 +320,55 @@ describe("an engine that verifies", () => {
   it("begins no further round when nobody has a try left: it would seem to find nothing", () => {
     const { engine } = afterAnswer(2, false);
     expect(engine.counts.path).toMatchObject({ verified: 2, verifiedLast: 1, verifiedBefore: 0 });
+  });
+
+  it("asks nobody whose silence was broken by a reset that proves nothing", () => {
+    const engine = engineFor([target("198.18.0.2", 80, 81)], {
+      retries: 3,
+      timeoutUs: 100_000,
+      confidence: 0.9,
+      verify: "all",
+    });
+    const asked: number[] = [];
+    for (let nowUs = 0; !engine.done; nowUs = Math.max(nowUs + 1, engine.pollTimeout(nowUs))) {
+      engine.handleTimeout(nowUs);
+      for (let probe = transmit(engine, nowUs); probe !== undefined; probe = transmit(engine, nowUs)) {
+        const port = (probe[22] << 8) | probe[23];
+        if (engine.counts.decided === 2) asked.push(port);
+        const answer = answerTo(probe, tcp.FLAGS.RST | tcp.FLAGS.ACK, 77);
+        if (port === 80) engine.handlePacket(answer, 0, answer.length, nowUs + 10);
+      }
+    }
+    expect(engine.counts.reasons.filtered).toMatchObject({ "unproved-reset": 1, "no-response": 1 });
+    expect(asked).toEqual([81]);
+  });
+
+  it("asks in no more than four rounds, each for what answered in the one before", () => {
+    const PORTS = 60;
+    const ports = Array.from({ length: PORTS }, (_, i) => 1 + i);
+    const engine = engineFor([target("198.18.0.2", ...ports), target("198.18.0.3", PORTS)], {
+      retries: 20,
+      timeoutUs: 100_000,
+      confidence: 0.9,
+      verify: "all",
+    });
+    const asked = new Map<number, number>();
+    for (let nowUs = 0; !engine.done; nowUs = Math.max(nowUs + 1, engine.pollTimeout(nowUs))) {
+      engine.handleTimeout(nowUs);
+      for (let probe = transmit(engine, nowUs); probe !== undefined; probe = transmit(engine, nowUs)) {
+        const port = (probe[22] << 8) | probe[23];
+        const isOther = probe[19] === 3;
+        if (!isOther && engine.counts.decided <= PORTS) continue;
+        const round = (asked.get(port) ?? 0) + 1;
+        if (!isOther) asked.set(port, round);
+        // Half of them answer in the first round, one more in each further.
+        const answer = answerTo(probe, tcp.FLAGS.RST | tcp.FLAGS.ACK);
+        if (isOther || port > PORTS / 2 || port < round)
+          engine.handlePacket(answer, 0, answer.length, nowUs + 10);
+      }
+    }
+    expect(engine.counts.path).toMatchObject({ verifiedBefore: 1, verifiedLast: 1 });
+    expect(asked.get(PORTS / 2)).toBe(4);
   });
 
   it("ends where its host's time is up", () => {
