@@ -16,6 +16,7 @@ it.each([
     ["--webhook", "…", "-v"],
   ],
   [["--webhook=https://hooks.example/s3cret"], ["--webhook=…"]],
+  [["redis://a:s3cret@host,redis://b:s3cret@host"], ["redis://a:…@host,redis://b:…@host"]],
 ])("%j as %j", (argv, shown) => {
   expect(shownArgs(argv)).toEqual(shown);
 });
