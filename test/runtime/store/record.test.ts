@@ -91,6 +91,25 @@ describe("intervals", () => {
     expect([...runs(store, ALWAYS)]).toHaveLength(1);
   });
 
+  it("keep an end that another run contradicts at the same time", () => {
+    put(1000, OPEN);
+    put(2000, OPEN);
+    for (const timeMs of [1000, 2000]) put(timeMs + 1, { ...CLOSED, timeMs });
+    expect(intervals()).toEqual([["open", 1000, 2000]]);
+  });
+
+  it("do not grow over results that a split has forgotten", () => {
+    for (const at of [1000, 1200, 2000]) put(at, OPEN);
+    put(1500, CLOSED);
+    put(1100, CLOSED);
+    expect(intervals()).toEqual([
+      ["open", 1000, 1000],
+      ["closed", 1100, 1100],
+      ["closed", 1500, 1500],
+      ["open", 2000, 2000],
+    ]);
+  });
+
   it("whatever the order of runs: they do not overlap, every end was seen, and no run contradicts them", () => {
     const STATES = [OPEN, CLOSED, SILENT];
     fc.assert(
