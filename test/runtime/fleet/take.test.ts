@@ -104,6 +104,8 @@ describe("results of a cell", () => {
     const [first, ...rest] = ofCell.map((i) => record(i));
     expect(await fetched(store([first, ...rest, record(ofCell[0], "filtered")]))).toHaveLength(3);
     expect(await fetched(store([record(ofCell[0], "filtered"), first, ...rest]))).toMatch(/stand twice/);
+    // What it corrects has to be there.
+    expect(await fetched(store([record(ofCell[0], "filtered"), ...rest]))).toMatch(/stand twice/);
   });
 
   it("are refused when one is missing, stands twice, or is another cell's", async () => {
