@@ -21,6 +21,14 @@ it("is past until it is moved, and again when its time has come", () => {
   expect(fence.isPast()).toBe(true);
 });
 
+it("is never past later than it was told", () => {
+  const memory = fenceMemory();
+  for (const untilMs of [1900, 1901, 1999]) {
+    moveFence(memory, untilMs);
+    expect(new Int32Array(memory)[0]).toBe(19);
+  }
+});
+
 it("shows in another thread", async () => {
   const memory = fenceMemory();
   const script =
