@@ -20,3 +20,7 @@ test("open ports alone, with naabu's names in naabu's order", () => {
     ].join(""),
   );
 });
+
+test("nothing else is asked for", () => {
+  expect(createNaabuReporter(() => {}).wants?.()).toEqual(["open"]);
+});
