@@ -1,9 +1,11 @@
 /** How events are carried: a program that leaves others behind, faults of the store. What is told to whom: test/lab/watch.test.ts. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { startCarrier, toProgram } from "../../../src/runtime/watch/deliver.ts";
+import { type Delivered, startCarrier, toProgram, toWebHook } from "../../../src/runtime/watch/deliver.ts";
 import type { ToldEvent } from "../../../src/runtime/watch/events.ts";
 
 const EVENT: ToldEvent = {
@@ -54,7 +56,48 @@ describe("a program that is told", () => {
   });
 });
 
+describe("a web hook", () => {
+  it.each<[number, Delivered["kind"]]>([
+    [204, "taken"],
+    [308, "failed"],
+    [404, "final"],
+    [408, "failed"],
+    [429, "failed"],
+    [500, "failed"],
+  ])("that answers %d is asked once: %s", async (status, kind) => {
+    const paths: string[] = [];
+    const server = createServer(({ url = "" }, response) => {
+      paths.push(url);
+      response.writeHead(status, { location: "/elsewhere", connection: "close" }).end();
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    const send = toWebHook({ url: `http://127.0.0.1:${port}/hook`, format: "json" });
+    const delivered = await send(EVENT, new AbortController().signal);
+    server.close();
+    expect(delivered).toEqual(kind === "taken" ? { kind } : { kind, error: `HTTP status ${status}` });
+    expect(paths).toEqual(["/hook"]);
+  });
+});
+
 describe("a carrier", () => {
+  it("does not try again what was refused for good", async () => {
+    const calls: string[] = [];
+    const outbox = {
+      next: () => (calls.length > 0 ? undefined : { event: EVENT, tries: 0, atMs: 0 }),
+      done: (id: number, _: number, error?: string) => calls.push(`done ${id} ${error}`),
+      failed: (id: number) => calls.push(`failed ${id}`),
+      pending: () => 0,
+    };
+    const told: [string, boolean][] = [];
+    const refuse = async () => ({ kind: "final", error: "HTTP status 404" }) as const;
+    const carrier = startCarrier(outbox, refuse, Date.now, (...failure) => told.push(failure));
+    await expect.poll(() => calls.length, { timeout: 5000 }).toBeGreaterThan(0);
+    await carrier.stop();
+    expect(calls).toEqual(["done 1 HTTP status 404"]);
+    expect(told).toEqual([["HTTP status 404", true]]);
+  });
+
   it("goes on when the store, or what sends, fails at times", async () => {
     const faults = ["the store is busy", "no memory", "the store is full"];
     let isDone = false;
