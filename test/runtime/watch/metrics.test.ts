@@ -2,7 +2,55 @@
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { describe, expect, it } from "vitest";
+import type { Verdict } from "../../../src/runtime/watch/change-detector.ts";
 import { createMetrics, serveMetrics } from "../../../src/runtime/watch/metrics.ts";
+import type { FinishedRound } from "../../../src/runtime/watch/rounds.ts";
+import type { PortResult } from "../../../src/scan/probe/result.ts";
+
+/** A round that found so many open ports. */
+function roundOf(count: number, ending: FinishedRound["run"]["ending"] = "complete"): FinishedRound {
+  const result: PortResult = {
+    ip: "192.0.2.1",
+    port: 1,
+    state: "open",
+    reason: "syn-ack",
+    rttMs: 1,
+    ttl: 64,
+    tries: 1,
+    timeMs: 0,
+  };
+  const ports = Array.from({ length: count }, (_, i) => 1 + i);
+  const verdict: Verdict = { state: "open", reason: "syn-ack" };
+  return {
+    run: { startedMs: 0, endedMs: 1000, source: "synprobe", ending },
+    round: {
+      events: [],
+      verdicts: new Map(ports.map((port) => [`${port}`, verdict])),
+      transient: 0,
+      unsettled: 0,
+    },
+    results: new Map(ports.map((port) => [`${port}`, { ...result, port }])),
+    summary: { elapsedMs: 1000 } as FinishedRound["summary"],
+  };
+}
+
+describe("a round's metrics", () => {
+  it("have a series for each port up to the bound, and how many are left out", async () => {
+    const { registry, round } = createMetrics(2, () => 0);
+    const lines = async (name: string): Promise<string[]> =>
+      (await registry.getSingleMetricAsString(`synprobe_${name}`)).split("\n").slice(2);
+    round(roundOf(3), []);
+    expect(await lines("port_state")).toHaveLength(2);
+    expect(await lines("ports_left_out")).toEqual(["synprobe_ports_left_out 1"]);
+    expect(await lines("ports")).toEqual(['synprobe_ports{state="open"} 3']);
+    // Of an interrupted round not all is known: what was known stays.
+    round(roundOf(1, "interrupted"), []);
+    expect(await lines("ports")).toEqual(['synprobe_ports{state="open"} 3']);
+    round(roundOf(1), []);
+    expect(await lines("port_state")).toHaveLength(1);
+    expect(await lines("ports_left_out")).toEqual(["synprobe_ports_left_out 0"]);
+  });
+});
 
 describe("the metrics' server", () => {
   it("has a counter of every type of event from the beginning, so that the first one is a rise", async () => {
