@@ -25,6 +25,8 @@ describe("a contradiction", () => {
     [0, 5, false],
     [1, 0, true],
     [1, 0.004, true],
+    [1, 0.04, true],
+    [1, 0.06, false],
     [1, 0.2, false],
     [4, 1, true],
     [4, 3, false],
@@ -64,6 +66,15 @@ describe("what is still missed", () => {
     expect(missedAfter(0, 100)).toBe(0);
     expect(missedAfter(20, 100)).toBeGreaterThan(0);
     expect(missedAfter(40, 100)).toBeGreaterThan(2 * missedAfter(20, 100));
+  });
+
+  it("may be as much as the last rounds may have left, at the worst share that is lost once more", () => {
+    // Of 200 that answered half did so in the last round: up to 57 % are lost once more (Clopper and Pearson).
+    const rounds = { asked: 5000, closed: 200, silent: 4800, last: 100, before: 100 };
+    const { low, high } = recaptured({ ...EVIDENCE, ...rounds, openFound: 2500, closedFound: 2500 });
+    expect(low).toBe(0);
+    expect(high).toBeGreaterThan(75);
+    expect(high).toBeLessThan(110);
   });
 
   it("holds the truth of random populations", () => {
