@@ -168,6 +168,38 @@ describe("silences that are held back", () => {
     expect(told.length).toBeGreaterThan(5);
     for (const verdict of told) expect(verdict).toMatchObject({ state: "filtered", reason: "no-response" });
   });
+
+  it("are tried again as a sample, from all times alike, before the last are decided", () => {
+    const MANY = 1000;
+    const ports = Array.from({ length: MANY }, (_, i) => 1 + i);
+    const engine = engineFor([target("198.18.0.2", 80), target("198.18.0.3", ...ports)], {
+      retries: 8,
+      timeoutUs: WAIT_US,
+      confidence: 0.9,
+      verify: "off",
+      rate: 2000,
+    });
+    const sent = new Map<number, number>();
+    let tries = 0;
+    for (let nowUs = 0; !engine.done; nowUs = Math.max(nowUs + 1, engine.pollTimeout(nowUs))) {
+      engine.handleTimeout(nowUs);
+      for (let probe = transmit(engine, nowUs); probe !== undefined; probe = transmit(engine, nowUs)) {
+        const port = (probe[22] << 8) | probe[23];
+        if (probe[19] === 3) sent.set(port, (sent.get(port) ?? 0) + 1);
+        else if (++tries === 2) {
+          const acknowledgement = (tcp.sequence(probe, ipv4.HEADER_LENGTH) + 1) >>> 0;
+          const answer = segmentTo(probe, { flags: tcp.FLAGS.SYN | tcp.FLAGS.ACK, acknowledgement });
+          engine.handlePacket(answer, 0, answer.length, nowUs + 10);
+        }
+      }
+    }
+    const fewest = Math.min(...sent.values());
+    const sample = ports.filter((port) => (sent.get(port) ?? 0) > fewest);
+    const early = sample.filter((port) => port <= MANY / 2).length;
+    expect(sample.length).toBeGreaterThan(150);
+    expect(sample.length).toBeLessThanOrEqual(200);
+    expect(Math.abs(early - sample.length / 2)).toBeLessThan(20);
+  });
 });
 
 describe("an engine that verifies", () => {
