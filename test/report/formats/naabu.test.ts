@@ -1,7 +1,7 @@
 /** naabu's JSON lines: as naabu writes them, and read back as naabu's. */
 import { expect, test } from "vitest";
 import { createNaabuReporter } from "../../../src/report/formats/naabu.ts";
-import { closed, open, silent, tarpit, written } from "../samples.ts";
+import { closed, open, run, silent, tarpit, written } from "../samples.ts";
 
 test("open ports alone, with naabu's names in naabu's order", () => {
   const { host: _, ...nameless } = open;
@@ -22,5 +22,5 @@ test("open ports alone, with naabu's names in naabu's order", () => {
 });
 
 test("nothing else is asked for", () => {
-  expect(createNaabuReporter(() => {}).wants?.()).toEqual(["open"]);
+  expect(createNaabuReporter(() => {}).wants(run)).toEqual(["open"]);
 });
