@@ -403,6 +403,30 @@ describe("an engine that verifies", () => {
     expect(asked.get(PORTS / 2)).toBe(4);
   });
 
+  it("asks a sample of two hundred where a larger share of the SYNs is less, and nobody where none was lost", () => {
+    const MANY = 600;
+    for (const isLost of [true, false]) {
+      const ports = Array.from({ length: MANY }, (_, i) => 1 + i);
+      const engine = engineFor([target("198.18.0.2", 80), target("198.18.0.3", ...ports)], {
+        retries: 8,
+        timeoutUs: 100_000,
+        confidence: 0.9,
+        verify: "auto",
+        rate: 100,
+      });
+      let tries = 0;
+      for (let nowUs = 0; !engine.done; nowUs = Math.max(nowUs + 1, engine.pollTimeout(nowUs))) {
+        engine.handleTimeout(nowUs);
+        for (let probe = transmit(engine, nowUs); probe !== undefined; probe = transmit(engine, nowUs)) {
+          if (probe[19] === 3 || (++tries === 1 && isLost)) continue;
+          const answer = answerTo(probe, tcp.FLAGS.SYN | tcp.FLAGS.ACK);
+          engine.handlePacket(answer, 0, answer.length, nowUs + 10);
+        }
+      }
+      expect(engine.counts.path.verified).toBe(isLost ? 200 : 0);
+    }
+  });
+
   it("ends where its host's time is up", () => {
     const { engine, nowUs } = givenUp({ hostTimeoutUs: 2 * SECOND });
     toEnd(engine, nowUs);
