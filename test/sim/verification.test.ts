@@ -124,6 +124,21 @@ describe("verification", () => {
     expect(limited.closedRight).toBeLessThan(limited.closed);
     expect(limited.counts.path.verified).toBe(limited.filtered);
   });
+
+  it("asks no silent port of such a host either", () => {
+    const ports = [
+      { share: 0.05, is: "open" as const },
+      { share: 0.3, is: "silent" as const },
+    ];
+    const limited = watch(
+      network({ ports, rstLimit: { ratePps: 10, burst: 10 } }),
+      { verify: "all", retries: 20 },
+      { hosts: 20, ports: 100, seed: 3 },
+    );
+    const found = limited.found.hosts.length;
+    expect(found).toBeGreaterThan(3);
+    expect(limited.filtered - limited.counts.path.verified).toBeGreaterThan(20 * found);
+  });
 });
 
 describe("silences that are held back", () => {
