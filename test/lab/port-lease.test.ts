@@ -52,9 +52,10 @@ describe.skipIf(skipping("leases of source ports", labProblem()))("leases of sou
       expect(last - first + 1).toBeGreaterThanOrEqual(400);
       from = last + 1;
     }
-    // Those that probe one port each have what is left behind the blocks.
+    // Those that probe one port each have what is left behind the blocks, in an order that starts anywhere.
     expect(few.length).toBeGreaterThanOrEqual(32);
-    for (const { first, last } of few) {
+    const turn = few.findIndex(({ first }: { first: number }) => first === from);
+    for (const { first, last } of [...few.slice(turn), ...few.slice(0, turn)]) {
       expect([first, last]).toEqual([from, from + 7]);
       from = last + 1;
     }

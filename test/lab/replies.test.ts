@@ -45,6 +45,14 @@ const IPV4: readonly Case[] = [
   ["SYN+ACK in two fragments", "open syn-ack", [{ f: "SA", cut: [16] }]],
   ["RST+ACK with text in four", "closed reset", [{ f: "RA", text: 2000, cut: [24, 800, 1600] }]],
   ["ICMP in two fragments", "filtered admin-prohibited", [{ icmp: [3, 13], cut: [32] }]],
+  [
+    "ACK of an older connection, then SYN+ACK",
+    "open syn-ack",
+    [
+      { f: "A", a: "O" },
+      { f: "SA", delay: 0.02 },
+    ],
+  ],
 ];
 const PADDED = "0000010400000000";
 const IPV6: readonly Case[] = [
@@ -123,6 +131,21 @@ describe.skipIf(skipping("replies", labProblem() ?? noPython))("a reply", () => 
         return one && `${one.state} ${one.reason}`;
       }),
     ).toEqual(expected());
+  });
+
+  it("of an older connection is ended by trace with RST, as by any TCP (RFC 9293 §3.5.1), and not taken for the answer", async () => {
+    const older = IPV4.findIndex(([name]) => name.startsWith("ACK of an older connection"));
+    const traced = synprobe("trace", "--json", ...QUICK, at(BEYOND.blackhole.ipv4, FIRST + older));
+    const { stdout } = await run(inNamespace(lab.near, traced));
+    const { state, packets, steps } = JSON.parse(stdout);
+    expect(state).toBe("open");
+    expect(packets.slice(0, 4)).toMatchObject([
+      { direction: "sent", step: 5 },
+      { direction: "received", step: 6, text: expect.stringContaining(`ack=${0x12345678}`) },
+      { direction: "sent", step: 6, text: expect.stringMatching(`TCP RST seq=${0x12345678} `) },
+      { direction: "received", step: 7, text: expect.stringContaining("SYN,ACK") },
+    ]);
+    expect(steps[5].text[0]).toContain("an older connection");
   });
 
   it.skipIf(!ALL)(

@@ -11,6 +11,7 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { PortRange } from "../../link/filter.ts";
 import { markersOf, openMarker } from "../../link/port-marker.ts";
 import { addRstRule, listRstRules, removeRstRule } from "../../link/rst-rule.ts";
+import { createRandom } from "./random.ts";
 import { readFile } from "./system.ts";
 
 /** Ports of a lease: few enough that several runs at once have one each, above the kernel's own ports. */
@@ -62,6 +63,8 @@ function candidates({ first, last }: PortRange, wanted: Wanted): PortRange[] {
   const blocks = cut(first, behind - 1, BLOCK);
   if (wanted === "block") return blocks;
   const few = cut(behind, last, FEW);
+  // Not the same few each time: a server may still know the connection of the run before (TIME-WAIT).
+  few.push(...few.splice(0, createRandom()(few.length)));
   return wanted === "few" ? [...few, ...blocks] : [...blocks, ...few];
 }
 

@@ -149,7 +149,7 @@ function attempt(
       const { batch } = link;
       batch.lengths[0] = writePacket(batch.data, 0, ends, s);
       const bytes = batch.data.slice(0, batch.lengths[0]);
-      const step = establishedUs === undefined ? 5 : closing ? 10 : 9;
+      const step = establishedUs !== undefined ? (closing ? 10 : 9) : s.flags === FLAGS.RST ? 6 : 5;
       const us = nowUs();
       if (packets.length === 0) startUs = us;
       if (link.send(0, 1) === 0) {
@@ -190,12 +190,22 @@ function attempt(
     const segment = readSegment(b, reply.segmentAt, reply.segmentEnd);
     if (segment === undefined) return;
     const answered = verdict !== undefined && verdict.state !== PROBE_STATES.rejected;
-    record("received", bytes, us, answered ? 10 : 7);
-    const heard = answered ? segment : firstAnswer(segment);
+    const stray = !answered && isStray(segment);
+    record("received", bytes, us, answered ? 10 : stray ? 6 : 7);
+    const heard = answered || stray ? segment : firstAnswer(segment);
     if (heard === undefined) return;
-    if (!answered) before = block.view();
+    if (!answered && !stray) before = block.view();
     block.handleSegment(heard, us);
+    // Before the next segment, which may wait already: a peer that closes at once has sent its FIN.
+    takeEvents(us);
   }
+
+  /**
+   * Whether it is of an older connection with the same ports, of which the server knows still. The control block answers with RST,
+   * which ends that one (RFC 9293 §3.5.1, figure 9); the SYN that goes again can then open ours.
+   */
+  const isStray = ({ flags, acknowledgement }: Segment): boolean =>
+    segmentKind(flags) === "ack" && !isProof("ack", seqDiff(acknowledgement, empty.iss));
 
   /**
    * What counts as an answer to a SYN is the scan's word (classify.ts), which goes by what hosts send. The control block goes by
@@ -219,28 +229,35 @@ function attempt(
     return { ...segment, flags: FLAGS.RST | FLAGS.ACK, acknowledgement: seqAdd(iss, 1) };
   }
 
-  function progress(us: number): void {
+  function takeEvents(us: number): void {
     for (let event = block.pollEvent(); event !== undefined; event = block.pollEvent()) {
       if (event === "established") {
         decide(PROBE_STATES.open, opening);
         giveUpAt = Number.POSITIVE_INFINITY;
-        if (halfOpen === undefined) establishedUs = packets.at(-1)?.atUs ?? us - startUs;
+        if (halfOpen === undefined) finishHandshake(packets.at(-1)?.atUs ?? us - startUs, us);
       } else if (event === "refused") decide(PROBE_STATES.closed, "reset");
       else if (event === "timed-out" && verdict === undefined) {
         before = connecting;
         decide(PROBE_STATES.silent, silence);
       }
     }
+  }
+
+  /** The ACK, and what follows once control has returned. */
+  function finishHandshake(atUs: number, us: number): void {
+    establishedUs = atUs;
+    send();
+    closing = true;
+    giveUpAt = us + CLOSE_US;
+    block.close();
+  }
+
+  function progress(us: number): void {
+    takeEvents(us);
     if (verdict === undefined || over) return;
     if (establishedUs === undefined) {
       if (verdict.state !== PROBE_STATES.rejected || us >= giveUpAt) finish();
       return;
-    }
-    if (!closing) {
-      send();
-      closing = true;
-      giveUpAt = us + CLOSE_US;
-      block.close();
     }
     send();
     if (block.state === "CLOSED" || block.state === "TIME-WAIT") finish();

@@ -116,7 +116,11 @@ export function stepsOf(record: TraceRecord): Step[] {
         ...repeats.map(({ atUs }) => `sent again at ${milliseconds(atUs)}: no answer until then`),
       ],
     },
-    { number: 6, title: "What the server's TCP does, as far as the wire shows", text: [serverSide(record)] },
+    {
+      number: 6,
+      title: "What the server's TCP does, as far as the wire shows",
+      text: [...strays(record), serverSide(record)],
+    },
     {
       number: 7,
       title: answer === undefined ? "The answer: silence" : `The answer, after ${milliseconds(answer.atUs)}`,
@@ -148,6 +152,19 @@ export function stepsOf(record: TraceRecord): Step[] {
   ];
 }
 
+/** What passed between the SYN and its answer. */
+function strays({ packets }: TraceRecord): string[] {
+  const between = packets.filter(({ step }) => step === 6);
+  if (between.length === 0) return [];
+  return [
+    "It knows an older connection with the same ports still, and acknowledges that; a RST ends it (RFC 9293 §3.5.1):",
+    ...between.map(({ direction, atUs, bytes }) => packetLine(direction, atUs, bytes)),
+  ];
+}
+
+const packetLine = (direction: "sent" | "received", atUs: number, bytes: Uint8Array): string =>
+  `${direction === "sent" ? "->" : "<-"} ${milliseconds(atUs)}  ${describePacket(bytes, 0, bytes.length)}`;
+
 function serverSide({ state, reason, responder, peerPort }: TraceRecord): string {
   const router = responder === undefined ? "a router" : formatAddress(responder);
   if (state === "open") {
@@ -175,10 +192,7 @@ function ending(record: TraceRecord): string[] {
   const close = packets.filter(({ step }) => step === 10);
   return [
     `Connected, ${milliseconds(establishedUs)} after the SYN left; then closed again:`,
-    ...close.map(
-      ({ direction, atUs, bytes }) =>
-        `${direction === "sent" ? "->" : "<-"} ${milliseconds(atUs)}  ${describePacket(bytes, 0, bytes.length)}`,
-    ),
+    ...close.map(({ direction, atUs, bytes }) => packetLine(direction, atUs, bytes)),
   ];
 }
 
