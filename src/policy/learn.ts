@@ -5,7 +5,7 @@
  * Pure. Not here: reading one (policy.ts).
  */
 import { compareKeys, sortKey } from "../report/addresses.ts";
-import { escapeText } from "../report/escape.ts";
+import { escapeText, printableJson } from "../report/escape.ts";
 import { count, portRanges, utc } from "../report/figures.ts";
 import { PORT_STATES, type PortResult, type PortState, type TargetFault } from "../scan/probe/result.ts";
 import { type AddressSpan, formatSpan } from "../scan/targets/address-range.ts";
@@ -127,4 +127,4 @@ function isNext(before: Address, after: Address): boolean {
 }
 
 /** What has a colon or a bracket would be something else to YAML. */
-const yaml = (text: string): string => (/^\d[\d./-]*$/.test(text) ? text : JSON.stringify(text));
+const yaml = (text: string): string => (/^\d[\d./-]*$/.test(text) ? text : printableJson(text));

@@ -97,6 +97,15 @@ export function escapeXml(text: string): string {
   return escapeText(text, Number.POSITIVE_INFINITY).replace(/[&<>"']/g, (char) => ENTITIES[char]);
 }
 
+/** What JSON.stringify leaves as it is, but a terminal or a line splitter may act on. */
+const UNSEEN_UNITS = /[\p{C}\p{Zl}\p{Zp}]/gu;
+
+/** A value as JSON (RFC 8259) of printable characters only, on one line. */
+export function printableJson(value: unknown): string {
+  const json = JSON.stringify(value);
+  return PRINTABLE.test(json) ? json : json.replace(UNSEEN_UNITS, escapeUnits);
+}
+
 /** A colour's sequence (picocolors'), or something unseen that is neither line end nor tab. */
 const OBEYED = /\x1b\[(?:[0-4]|2[1-4]|3[0-79]|4[0-79]|9[0-7])m|[^\P{C}\n\t]|[\p{Zl}\p{Zp}]/gu;
 

@@ -5,6 +5,7 @@
 import { createColors } from "picocolors";
 import { SynprobeError } from "../../errors.ts";
 import { displayLength, escapeWord } from "../../report/escape.ts";
+import { jsonLine } from "../../report/formats/ndjson.ts";
 import { namesOf } from "../../runtime/path/names.ts";
 import { openPath } from "../../runtime/path/path.ts";
 import { pathReport } from "../../runtime/path/report.ts";
@@ -78,7 +79,7 @@ export async function path(
           : new Map<string, string>();
       printResult(
         options.json === true
-          ? `${JSON.stringify({ type: "path", ...(snakeCase(pathReport(result, names)) as object) })}\n`
+          ? jsonLine({ type: "path", ...(snakeCase(pathReport(result, names)) as object) })
           : formatPath(result, names, messages.stdoutColour),
       );
       const failure = running.failure();

@@ -7,6 +7,7 @@ import { createColors } from "picocolors";
 import { SynprobeError } from "../../errors.ts";
 import { CAPABILITIES } from "../../link/sys/capabilities.ts";
 import { escapeText } from "../../report/escape.ts";
+import { jsonLine } from "../../report/formats/ndjson.ts";
 import { makePlan } from "../../runtime/plan/plan.ts";
 import { dropPrivileges } from "../../runtime/system/privilege.ts";
 import { readServices } from "../../runtime/system/system.ts";
@@ -78,7 +79,7 @@ export async function trace(
       write?.(capture(result));
       printResult(
         options.json === true
-          ? `${JSON.stringify(toJson(result))}\n`
+          ? jsonLine(toJson(result))
           : options.brief === true
             ? formatDiagram(result.record, messages.stdoutColour)
             : formatStory(result.record, messages.stdoutColour),

@@ -1,6 +1,6 @@
 /** What --print-config says: every option's effective value and where it comes from, in a configuration's own format. */
 import { resolve } from "node:path";
-import { escapeText } from "../../report/escape.ts";
+import { escapeText, printableJson } from "../../report/escape.ts";
 import { type Effect, NAMES, type Names } from "./setting.ts";
 import { GROUPS, type OptionSpec, whyOneRun } from "./table.ts";
 
@@ -55,7 +55,7 @@ function rowOf(
         ? 'as "timing" has it'
         : "follows from others";
   const number = spec.unit === "s" && typeof value === "number" ? value / 1000 : value;
-  return { line: `// "${key}": ${JSON.stringify(number)},`, live: false, origin };
+  return { line: `// "${key}": ${printableJson(number)},`, live: false, origin };
 }
 
 function valueText({ flags, commas }: OptionSpec, { value, texts }: Effect): string {
@@ -64,7 +64,7 @@ function valueText({ flags, commas }: OptionSpec, { value, texts }: Effect): str
   const whole = flags.includes("<file>") ? texts.map((text) => (text === "-" ? text : resolve(text))) : texts;
   const parts = commas === true ? whole.flatMap((text) => text.split(",")) : whole;
   const written = parts.map((part) =>
-    /^(0|[1-9]\d*)$/.test(part) && Number.isSafeInteger(Number(part)) ? part : JSON.stringify(part),
+    /^(0|[1-9]\d*)$/.test(part) && Number.isSafeInteger(Number(part)) ? part : printableJson(part),
   );
   return written.length === 1 ? written[0] : `[${written.join(", ")}]`;
 }

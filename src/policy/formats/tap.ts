@@ -1,7 +1,6 @@
 /** A check's report as TAP 14 (testanything.org): a test for each rule, and for each target that could not be probed. */
-import { escapeText } from "../../report/escape.ts";
+import { escapeText, printableJson } from "../../report/escape.ts";
 import { count } from "../../report/figures.ts";
-import { jsonLine } from "../../report/formats/ndjson.ts";
 import type { CheckReport } from "../check.ts";
 import { byRule, complaintOf, placeOf, portsOf, reasonOf, remarksOf, ruleTitle, targetOf } from "../words.ts";
 
@@ -9,7 +8,7 @@ import { byRule, complaintOf, placeOf, portsOf, reasonOf, remarksOf, ruleTitle, 
 const description = (text: string): string => escapeText(text, 1000).replace(/[\\#]/g, "\\$&");
 
 /** A value in a YAML block: JSON is YAML too. */
-const yaml = (value: object | string): string => jsonLine(value as object).trimEnd();
+const yaml = printableJson;
 
 export function* checkTap(report: CheckReport): Generator<string> {
   const { policy, ofRules, faults, unfinished } = report;

@@ -37,20 +37,14 @@ import {
   type TargetFault,
 } from "../../scan/probe/result.ts";
 import { COLUMNS } from "../../scan/probe/result-columns.ts";
-import { escapeUnits, PRINTABLE } from "../escape.ts";
+import { printableJson } from "../escape.ts";
 import type { Reporter, RunSummary, Sink } from "../reporter.ts";
 
 /** The version of the format, raised whenever a program that reads it might have to change. */
 export const SCHEMA = 2;
 
-/** What JSON.stringify leaves as it is, but a terminal or a line splitter may act on. */
-const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]/gu;
-
 /** A value as one line of printable text. */
-export function jsonLine(value: object): string {
-  const json = JSON.stringify(value);
-  return `${PRINTABLE.test(json) ? json : json.replace(UNSEEN, escapeUnits)}\n`;
-}
+export const jsonLine = (value: object): string => `${printableJson(value)}\n`;
 
 const isoTime = (ms: number): string => new Date(ms).toISOString();
 const toThousandths = (ms: number): number => Math.round(ms * 1000) / 1000;
@@ -62,7 +56,7 @@ const optionalChance = (chance: number | undefined): number | undefined =>
 const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
 
 function jsonText(text: string): string {
-  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text).replace(UNSEEN, escapeUnits);
+  return PLAIN.test(text) ? `"${text}"` : printableJson(text);
 }
 
 const { rttMs: rtt, doubt: chanceOf, timeMs: time } = COLUMNS;
