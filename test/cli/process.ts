@@ -18,6 +18,15 @@ export function synprobe(...args: string[]): string[] {
   return [process.execPath, MAIN, ...args];
 }
 
+/**
+ * The same command with room for so many open files. Without those that whoever started the tests has left open: node passes on
+ * what has a high number.
+ */
+export function withFiles(most: number, argv: readonly string[]): string[] {
+  const close = 'for fd in $(ls /proc/$$/fd); do [ "$fd" -le 2 ] || eval "exec $fd>&-"; done';
+  return ["bash", "--norc", "-c", `${close}; ulimit -n ${most}; exec "$@"`, "bash", ...argv];
+}
+
 export interface Finished {
   readonly status: number | null;
   readonly signal: NodeJS.Signals | null;

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { command, createLab, FAR, inNamespace, ip, type Lab, labProblem, skipping } from "../lab/netns.ts";
-import { type Finished, MAIN, ROOT, run, synprobe } from "./process.ts";
+import { type Finished, MAIN, ROOT, run, synprobe, withFiles } from "./process.ts";
 
 const LARGE = "198.19.0.0/24:61-100";
 const AF_NETLINK = 16;
@@ -89,8 +89,7 @@ describe.skipIf(skipping("sandboxes", labProblem()))("sandboxes", () => {
     "with %i descriptors, several workers are too many: one line, and status 2",
     async (most) => {
       const words = synprobe("--link", "packet", "--workers", "4", LARGE);
-      const limited = ["sh", "-c", `ulimit -n ${most} && exec "$@"`, "sh", ...words];
-      const { status, stderr } = await run(inNamespace(lab.near, limited));
+      const { status, stderr } = await run(inNamespace(lab.near, withFiles(most, words)));
       expect(stderr).toMatch(/^synprobe: --workers 4 needs \d+ more open files.*ulimit -n.*\n$/);
       expect(status).toBe(2);
     },

@@ -5,7 +5,7 @@
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AS_USER, type Stage, setStage, userProblem } from "../cli/identity.ts";
-import { type Finished, linesOf, run } from "../cli/process.ts";
+import { type Finished, linesOf, run, withFiles } from "../cli/process.ts";
 import { everyday } from "../everyday.ts";
 import { listen } from "./listeners.ts";
 import {
@@ -69,14 +69,9 @@ describe.skipIf(skipping("--link connect", labProblem() ?? userProblem()))("--li
     lab?.remove();
   });
 
-  /** Runs it as an ordinary user. @param limits what a shell says before, such as ulimit */
-  const asUser = (args: readonly string[], limits = ":", prefix: readonly string[] = []): Promise<Finished> =>
-    run(
-      stage.as(
-        [...prefix, ...AS_USER],
-        ["sh", "-c", `${limits}; exec "$@"`, "sh", process.execPath, stage.main, ...args],
-      ),
-    );
+  /** Runs it as an ordinary user. @param files most that it may have open */
+  const asUser = (args: readonly string[], files = 1024, prefix: readonly string[] = []): Promise<Finished> =>
+    run(stage.as([...prefix, ...AS_USER], withFiles(files, [process.execPath, stage.main, ...args])));
 
   async function probe(...args: string[]): Promise<Map<string, Connected>> {
     const { status, stdout, stderr } = await asUser(["-oJ", "-", "--link", "connect", ...args]);
@@ -93,7 +88,7 @@ describe.skipIf(skipping("--link connect", labProblem() ?? userProblem()))("--li
     const retries = everyday("1", "10");
     const args = ["-oJ", "-", "-sT", "--no-controls", "--retries", retries, at(SILENT.ipv4, "1-40")];
     // A process that is kept waiting for a processor would be late.
-    const { stdout } = await asUser(args, ":", ["chrt", "-f", "10"]);
+    const { stdout } = await asUser(args, undefined, ["chrt", "-f", "10"]);
     const counted = Number(/counter packets (\d+)/.exec(nft("list table inet synprobe"))?.[1]);
     nft("delete table inet synprobe");
     return { stdout, counted };
@@ -230,7 +225,7 @@ describe.skipIf(skipping("--link connect", labProblem() ?? userProblem()))("--li
   it("goes on with 64 descriptors, which journal and outputs share, and loses nothing", async () => {
     const ports = everyday("2201,1-49", "2201,1-399");
     const args = ["-oJ", "-", "-sT", "--show", "open", "198.18.2.0/24", "-p", ports];
-    const { status, stdout, stderr } = await asUser(args, "ulimit -n 64");
+    const { status, stdout, stderr } = await asUser(args, 64);
     expect([status, stderr]).toEqual([0, ""]);
     const pairs = 256 * everyday(50, 400);
     expect(JSON.parse(linesOf(stdout).at(-1) ?? "")).toMatchObject({
@@ -238,7 +233,7 @@ describe.skipIf(skipping("--link connect", labProblem() ?? userProblem()))("--li
       closed: pairs - 256,
       filtered: 0,
     });
-    const few = await asUser(["-sT", at(FAR.ipv4, OPEN)], "ulimit -n 20");
+    const few = await asUser(["-sT", at(FAR.ipv4, OPEN)], 20);
     // Node itself has about so many: with none to spare it says so.
     if (few.status !== 0) expect(few.stderr).toMatch(/^synprobe: too many open files.*ulimit -n/);
   });
