@@ -160,6 +160,56 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
     expect(await probe(LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
   });
 
+  describe("where nobody has looked, the first probes through both links tell", () => {
+    it("the same: packet", async () => {
+      const { link, stderr } = await probe(LARGE);
+      expect(link).toBe("packet");
+      expect(stderr).toMatch(
+        /of 16 ports probed through both links first, raw heard from 16 and packet from 16$/m,
+      );
+    });
+
+    it("answers that the kernel takes and packet does not hear, by an interface without an address", async () => {
+      const show = command(["ip", "-n", lab.near, "-br", "link", "show", "veth1"]);
+      const mac = /([0-9a-f]{2}:){5}[0-9a-f]{2}/.exec(show)?.[0];
+      ip(lab.near, "addr flush dev veth1");
+      ip(lab.far, `neigh add ${NEAR.ipv4} lladdr ${mac} dev veth1`, `route add ${NEAR.ipv4}/32 dev veth1`);
+      try {
+        const found = await probe(LARGE);
+        expect(found).toMatchObject({ states: ALL_CLOSED, link: "raw-ip" });
+        expect(found.stderr).toMatch(/raw heard from 16 and packet from 0: this run goes by raw/);
+        const named = await probe(LARGE, "--link", "packet");
+        expect(named).toMatchObject({ states: ALL_FILTERED, link: "packet" });
+        expect(named.stderr).not.toMatch(/heard from/);
+      } finally {
+        ip(lab.far, `route del ${NEAR.ipv4}/32 dev veth1`, `neigh del ${NEAR.ipv4} dev veth1`);
+        ip(lab.near, "addr add 198.18.255.1/24 dev veth1");
+      }
+    });
+
+    it("answers that a firewall drops at input, which packet hears: raw, which is what this machine's programs hear", async () => {
+      nft(
+        "add table ip t",
+        "add chain ip t i { type filter hook input priority 0; }",
+        "add rule ip t i ip saddr 198.19.0.0/16 drop",
+      );
+      const found = await probe(LARGE);
+      expect(found).toMatchObject({ states: ALL_FILTERED, link: "raw-ip" });
+      expect(found.stderr).toMatch(/raw heard from 0 and packet from 16: this run goes by raw/);
+    });
+
+    it("silence by both: packet", async () => {
+      ip(lab.far, "route del local 198.19.0.0/16 dev lo", "route add blackhole 198.19.0.0/16");
+      try {
+        const { link, stderr } = await probe(LARGE);
+        expect(link).toBe("packet");
+        expect(stderr).toMatch(/raw heard from 0 and packet from 0$/m);
+      } finally {
+        ip(lab.far, "route del blackhole 198.19.0.0/16", "route add local 198.19.0.0/16 dev lo");
+      }
+    });
+  });
+
   it.each([
     ["a rule for a mark", "rule add fwmark 7 lookup 100 pref 900", "rule del pref 900", /look at marks/],
     [

@@ -87,6 +87,7 @@ export function createRescan(
       first = undefined;
       const scan = await opened;
       try {
+        await scan.settle?.();
         const running = scan.run({ wants: PORT_STATES, onResult });
         interruption.onSignal(running.stop);
         return await running.finished;

@@ -102,6 +102,7 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
         if (options.verbose === true)
           messages.note(`privileges dropped${user === undefined ? "" : `: now user ${user}`}`);
       }
+      if (!interruption.signalled) await scan.settle?.();
       describeLink(scan, { plan, scanOptions, options, messages, argv });
       const progress = openProgress(messages.stderrColour, options.statsEvery);
       try {

@@ -1,7 +1,9 @@
 /**
  * Notes about a run, for a person, on standard error: over which link it goes and why, and what else there was to probe.
  */
+
 import type { Plan } from "../../runtime/plan/plan.ts";
+import type { Comparison } from "../../runtime/run/means.ts";
 import type { OpenScan } from "../../runtime/run/scan.ts";
 import type { ScanOptions } from "../../runtime/run/scan-options.ts";
 import { shellCommand } from "../../runtime/system/privilege.ts";
@@ -49,6 +51,10 @@ export function describeLink({ means, receiveBuffer }: OpenScan, run: DescribedR
         "and missed hosts, or give --link packet, which has a table of its own",
     );
   }
+  const { compared } = means;
+  if (compared !== undefined && (compared.differs || options.verbose === true)) {
+    messages.note(comparisonLine(compared));
+  }
   if (options.verbose !== true) return;
   if (means.link === "raw-ip" && passedBy !== "") {
     messages.note(
@@ -63,6 +69,11 @@ export function describeLink({ means, receiveBuffer }: OpenScan, run: DescribedR
   const workers =
     means.threads > 0 ? `, ${means.workers} worker${many ? "s" : ""}${means.senders ? sending : ""}` : "";
   messages.note(`link ${means.link}${workers}${buffer}, source ports ${ports}${seedOf(run)}`);
+}
+
+function comparisonLine({ pairs, raw, packet, differs }: Comparison): string {
+  const heard = `of ${pairs} ports probed through both links first, raw heard from ${raw} and packet from ${packet}`;
+  return differs ? `${heard}: this run goes by raw (--link packet takes the other)` : heard;
 }
 
 const seedOf = ({ options, scanOptions }: DescribedRun): string =>

@@ -132,6 +132,7 @@ function start(name: (services: Services) => Specs, options: ScanOptions): Scan 
     const open = await openRun(plan, runOptionsOf(options, services));
     try {
       signal?.throwIfAborted();
+      await open.settle?.();
       return await runToEnd(open, signal);
     } finally {
       open.close();

@@ -26,6 +26,19 @@ export interface Means {
   readonly capacity: number;
   /** What frames of our own pass by, or would: why raw was taken where packet is faster, or what packet does without. */
   readonly passedBy: readonly string[];
+  readonly compared?: Comparison;
+}
+
+/** What a few pairs that were probed through both links have shown (compare-links.ts). */
+export interface Comparison {
+  readonly pairs: number;
+  /** Pairs that each link heard of. */
+  readonly raw: number;
+  readonly packet: number;
+  /** SYNs sent for it. */
+  readonly sent: number;
+  /** One link hears clearly more than the other. */
+  readonly differs: boolean;
 }
 
 /** Most rows of all socket tables together: a million SYNs a second may wait a second each. */

@@ -117,6 +117,7 @@ export function startScan(
   function totals(): Totals {
     const sum = past === undefined ? noTotals() : structuredClone(past.totals);
     for (const { counts, receiveDrops } of engines.reports()) addTotals(sum, counts, receiveDrops);
+    sum.sent += means.compared?.sent ?? 0;
     sum.elapsedMs = Math.round(sum.elapsedMs * 1000 + nowUs() - startUs) / 1000;
     return sum;
   }

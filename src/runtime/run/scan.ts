@@ -13,7 +13,7 @@ import { openRawIp } from "../../link/raw-ip.ts";
 import { mayOpenRawSockets } from "../../link/sys/raw-socket.ts";
 import { traceLink } from "../../link/tracer.ts";
 import { PORT_STATES } from "../../scan/probe/result.ts";
-import type { Part } from "../../scan/targets/permutation.ts";
+import { createOrder, type Part } from "../../scan/targets/permutation.ts";
 import { ISN_KEY_LENGTH } from "../../socket/isn.ts";
 import { partPilots } from "../../socket/ports.ts";
 import { waysOf } from "../plan/paths.ts";
@@ -22,6 +22,7 @@ import { nowUs, wallMs } from "../system/clock.ts";
 import type { HeldPorts } from "../system/port-lease.ts";
 import { createRandom, secret } from "../system/random.ts";
 import { forwards, portShares, probePorts } from "../system/system.ts";
+import { compareLinks, mayCompare, thinned } from "./compare-links.ts";
 import type { EngineSettings, EngineTask } from "./engine-builder.ts";
 import type { EngineRun, EngineRunHooks } from "./engine-run.ts";
 import { runInMainThread } from "./main-thread.ts";
@@ -37,9 +38,12 @@ import {
 import { offersAll, type ScanOptions, whyNoControls } from "./scan-options.ts";
 
 export interface OpenScan {
+  /** Settled when `settle` has been called. */
   readonly means: Means;
   /** Bytes of the receive buffer that was granted. */
   readonly receiveBuffer: number;
+  /** Chooses between links where that takes a few SYNs (compare-links.ts); to be called once, before `run`. Needs no privilege. */
+  settle?(): Promise<void>;
   /** Sends, listens, reports; call once. */
   run(hooks: ScanHooks, past?: PastRun): RunningScan;
   /** For a scan that is never run. */
@@ -48,6 +52,8 @@ export interface OpenScan {
 
 /** How long a completed connection may take to close, in microseconds. */
 const CLOSE_US = 3_000_000;
+/** Rows for the few pairs that are probed through two links. */
+const COMPARED_ROWS = 64;
 /** From this many pairs on, memory is worth a few milliseconds. */
 const LARGE_PLAN = 1e6;
 /** The main thread's share: all of it. */
@@ -97,9 +103,9 @@ async function openPackets(plan: Plan, options: ScanOptions): Promise<OpenScan> 
   const held = options.complete === undefined ? undefined : await hold(plan);
   try {
     const context = { plan, options, means: chooseMeans(plan, options, held?.ports) };
-    return context.means.threads > 0
-      ? await openPacketLinks(context)
-      : openRawLink(context, () => held?.release());
+    if (context.means.threads === 0) return openRawLink(context, () => held?.release());
+    const byPacket = await openPacketLinks(context);
+    return isToCompare(context) ? await openEither(context, byPacket) : byPacket;
   } catch (error) {
     held?.release();
     throw error;
@@ -113,6 +119,75 @@ const FEW_PAIRS = 4;
 async function hold({ families, space }: Plan): Promise<HeldPorts> {
   const { holdPorts } = await import("../system/port-lease.ts");
   return holdPorts(portShares().raw, families, space.total <= FEW_PAIRS ? "block-or-few" : "block");
+}
+
+/** Whether the choice of frames was this program's, and may be another. */
+const isToCompare = ({ plan, options, means }: ScanContext): boolean =>
+  options.link !== "packet" && plan.crowd === 0 && mayCompare(options, means.ports);
+
+/** Both links, of which `settle` takes one. */
+async function openEither(
+  opened: { -readonly [key in keyof ScanContext]: ScanContext[key] },
+  byPacket: OpenScan,
+): Promise<OpenScan> {
+  const { plan, options, means } = opened;
+  const rawMeans = chooseMeans(plan, { ...options, link: "raw" });
+  // The run's own packet sockets are open already, and are not to hear of it.
+  const { pilots = rawMeans.ports } = partPilots(rawMeans.ports);
+  const middle = (pilots.first + pilots.last) >> 1;
+  const sides = [
+    { ...pilots, last: middle },
+    { ...pilots, first: middle + 1 },
+  ] as const;
+  const opens: (() => void)[] = [byPacket.close];
+  const close = (): void => {
+    for (const each of opens.splice(0)) each();
+  };
+  try {
+    const rawLink = openRawIp({ ...waysOf(plan), ports: rawMeans.ports });
+    opens.push(rawLink.close);
+    const { attachPacket, closePacket, openPacketSockets } = await import("../../link/packet.ts");
+    const interfaceName = means.interfaceName ?? "";
+    const handles = openPacketSockets({ interfaceName, ports: sides[1], routes: plan.hops });
+    opens.push(() => closePacket(handles));
+    const scan: { -readonly [key in keyof OpenScan]: OpenScan[key] } = {
+      ...byPacket,
+      close,
+      settle: async () => {
+        const packetLink = attachPacket(handles);
+        opens.pop();
+        const order = thinned(options.order, plan.space.total);
+        const found = await compareLinks(
+          createOrder(plan.space.total, order).count,
+          { link: rawLink, task: comparingTask(opened, order, sides[0]) },
+          { link: packetLink, task: comparingTask(opened, order, sides[1]) },
+        ).finally(packetLink.close);
+        const [chosen, other] = found.differs
+          ? [runOver({ plan, options, means: { ...rawMeans, compared: found } }, rawLink, () => {}), byPacket]
+          : [byPacket, rawLink];
+        other.close();
+        opens.splice(0, opens.length, chosen.close);
+        opened.means = { ...chosen.means, compared: found };
+        Object.assign(scan, chosen, { close, means: opened.means });
+      },
+    };
+    return scan;
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** A few pairs, one SYN each. */
+function comparingTask(
+  { plan, options, means }: ScanContext,
+  order: ScanOptions["order"],
+  ports: PortRange,
+): EngineTask {
+  const { confidence: _, ...once } = { ...options, retries: 0, verify: "off" as const };
+  const few = { ...once, order };
+  const context = { plan, options: few, means: { ...means, workers: 2, capacity: COMPARED_ROWS } };
+  return engineTask({ ...context, past: undefined }, ports, WHOLE);
 }
 
 function openRawLink(opened: ScanContext, release: () => void): OpenScan {
@@ -249,7 +324,11 @@ function portShare({ first, last }: PortRange, index: number, count: number): Po
   return { first: at(index), last: at(index + 1) - 1 };
 }
 
-function engineTask({ plan, options, means, past }: RunContext, ports: PortRange, worker: Part): EngineTask {
+function engineTask(
+  { plan, options, means, past }: Omit<RunContext, "hooks">,
+  ports: PortRange,
+  worker: Part,
+): EngineTask {
   return {
     space: plan.space.share(),
     order: options.order,

@@ -1,0 +1,97 @@
+/**
+ * A large run goes by frames of our own only where these hear what raw sockets hear: a few of its pairs are probed through both links
+ * first, and what is heard is compared. means.ts has looked before for all that is known to matter; this finds what nobody has
+ * thought of, be it a program on the interface or a switch that knows the machine by another address.
+ *
+ * Where nothing is heard either way nothing is known, and the run goes by frames. Not here: the engines (main-thread.ts).
+ * Tested by test/lab/passed-by.test.ts too.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { PortRange } from "../../link/filter.ts";
+import type { Link } from "../../link/link.ts";
+import { PORT_STATES } from "../../scan/probe/result.ts";
+import type { OrderOptions } from "../../scan/targets/permutation.ts";
+import type { EngineTask } from "./engine-builder.ts";
+import { runInMainThread } from "./main-thread.ts";
+import type { Comparison } from "./means.ts";
+import { type ScanOptions, whyNoControls } from "./scan-options.ts";
+
+/** Most pairs that are probed both ways. */
+const PAIRS = 16;
+/** How long anything is waited for, and how long the slower link, in milliseconds. */
+const SILENCE_MS = 300;
+const LONGEST_MS = 500;
+const LOOK_MS = 5;
+/** So many more must one link hear, and twice as many as the other: less can be loss. */
+const DIFFERENCE = 4;
+/** Below this rate, in SYNs a second, the comparison's own would be a burst. */
+const LEAST_RATE = 1000;
+
+/** One of the two: a link, and ports that the run itself uses for control SYNs alone. */
+export interface Side {
+  readonly link: Link;
+  readonly task: EngineTask;
+}
+
+/** Whether a run's options leave room for SYNs that no pair needs, and the choice to this program. */
+export const mayCompare = (options: ScanOptions, ports: PortRange): boolean =>
+  options.workers === undefined &&
+  options.capture === undefined &&
+  options.fence === undefined &&
+  options.rate.maximum >= LEAST_RATE &&
+  whyNoControls(options, ports) === undefined;
+
+/** The same shard of the same order, thinned out to a few pairs. */
+export function thinned(order: Omit<OrderOptions, "worker">, total: number): Omit<OrderOptions, "worker"> {
+  const { index, count } = order.shard ?? { index: 0, count: 1 };
+  return { ...order, shard: { index, count: count * Math.max(1, Math.ceil(total / count / PAIRS)) } };
+}
+
+/** Probes the same pairs, so many, through both links. Both stay open. */
+export async function compareLinks(pairs: number, raw: Side, packet: Side): Promise<Comparison> {
+  const begun = performance.now();
+  const sides = [probeOnce(raw), probeOnce(packet)] as const;
+  const [byRaw, byPacket] = sides.map(({ heard }) => heard);
+  let firstMs = Number.POSITIVE_INFINITY;
+  for (;;) {
+    await sleep(LOOK_MS);
+    const ms = performance.now() - begun;
+    if (byRaw.size + byPacket.size > 0) firstMs = Math.min(firstMs, ms);
+    const isSame = byRaw.size === byPacket.size && ms > 2 * firstMs + 2 * LOOK_MS;
+    if (isSame || ms > (firstMs < ms ? LONGEST_MS : SILENCE_MS) || sides.every(({ over }) => over())) break;
+  }
+  const sent = sides.reduce((all, { stop }) => all + stop(), 0);
+  const [most, least] = [Math.max(byRaw.size, byPacket.size), Math.min(byRaw.size, byPacket.size)];
+  const differs = most - least >= DIFFERENCE && most >= 2 * least;
+  return { pairs, raw: byRaw.size, packet: byPacket.size, sent, differs };
+}
+
+function probeOnce({ link, task }: Side) {
+  const heard = new Set<number>();
+  let isOver = false;
+  const run = runInMainThread(link, task, {
+    keepsRecords: false,
+    wants: PORT_STATES,
+    onResult: ({ position, ttl, rttUs }) => {
+      // What this machine itself decided has neither.
+      if (ttl > 0 || rttUs >= 0) heard.add(position);
+    },
+    onRecords: () => {},
+    onCapture: () => {},
+    onRateChanges: () => {},
+    onReport: () => {},
+    room: () => undefined,
+  });
+  // A link that fails hears nothing.
+  const end = (): void => void (isOver = true);
+  run.finished.then(end, end);
+  return {
+    heard,
+    over: () => isOver,
+    /** @returns how many SYNs it has sent */
+    stop: (): number => {
+      run.kill();
+      return run.reports().reduce((all, { counts }) => all + counts.sent, 0);
+    },
+  };
+}
