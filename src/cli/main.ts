@@ -159,7 +159,10 @@ function createProgram(
   program
     .command("doctor")
     .description("check whether probing can work from here, and what to do if not")
-    .argument("[target]", "show the route, interface and source address for this host")
+    .argument(
+      "[target]",
+      "show the route, interface and source address for this host; with ports, walk to them too",
+    )
     .option("--fix", "remove what runs that were killed have left behind")
     .action((target: string | undefined, options: { fix?: boolean }) =>
       run(async () => (await import("./commands/doctor.ts")).doctor(target, options, messages)),

@@ -92,6 +92,24 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
     );
   });
 
+  it("is walked by doctor to ports of its target, and to no other", async () => {
+    const doctor = (target: string) => run(synprobe("lab", "--", ...synprobe("doctor", target)));
+    const [told, alone, nothing] = await Promise.all([
+      doctor(`${HOST}:443,445`),
+      doctor(`${HOST}:445`),
+      doctor(HOST),
+    ]);
+    expect(told.stdout).toMatch(/^ok +way +443 is open \(syn-ack\)\.$/m);
+    expect(told.stdout).toMatch(
+      /^info +way +445 is filtered, between hop 6 \(.*443 goes on from there, 445 does not/m,
+    );
+    expect(alone.stdout).toMatch(
+      /^info +way +445 is filtered: its SYNs come as far as hop 6 \(.*cannot be known/m,
+    );
+    expect(nothing.stdout).not.toMatch(/ way /);
+    expect([told.status, alone.status, nothing.status]).toEqual([0, 0, 0]);
+  });
+
   it("keeps to the rate that a host is allowed, with --why", async () => {
     const folder = mkdtempSync(join(tmpdir(), "synprobe-why-"));
     const file = join(folder, "report.json");

@@ -17,7 +17,11 @@ export async function doctor(
   messages: Messages,
 ): Promise<ExitStatus> {
   const spec = target === undefined ? undefined : parseTarget(target, readServices());
-  const diagnosis = await diagnose(spec, options.fix === true, process.argv.slice(0, 2));
+  const diagnosis = await diagnose(spec, options.fix === true, process.argv.slice(0, 2), async () => {
+    // Its native code may be what doctor finds missing.
+    const { dropPrivileges } = await import("../../runtime/system/privilege.ts");
+    dropPrivileges([]);
+  });
   printResult(formatDiagnosis(diagnosis, messages.stdoutColour));
   return diagnosis.code === undefined ? EXIT.complete : exitStatus(diagnosis.code);
 }

@@ -21,14 +21,16 @@ export interface Host {
 export const OLDEST_NODE = 20;
 
 /**
- * @param target also examines the way to this host
+ * @param target also examines the way to this host, and sends SYNs to its ports (walk.ts)
  * @param fix also removes what killed runs have left behind
  * @param command what starts synprobe, for commands to copy
+ * @param opened is called when no privilege is needed any more, before anything is sent
  */
 export async function diagnose(
   target?: TargetSpec,
   fix = false,
   command: readonly string[] = ["synprobe"],
+  opened: () => void | Promise<void> = () => {},
 ): Promise<Diagnosis> {
   const findings = hostFindings({
     platform: process.platform,
@@ -37,7 +39,7 @@ export async function diagnose(
     nodeVersion: process.versions.node,
   });
   if (!findings.some(({ status }) => status === "fail"))
-    findings.push(...(await linuxFindings(target, fix, command)));
+    findings.push(...(await linuxFindings(target, fix, command, opened)));
   return conclude(findings);
 }
 
@@ -75,6 +77,7 @@ async function linuxFindings(
   target: TargetSpec | undefined,
   fix: boolean,
   command: readonly string[],
+  opened: () => void | Promise<void>,
 ): Promise<Finding[]> {
   let native: typeof import("./linux.ts");
   try {
@@ -84,7 +87,10 @@ async function linuxFindings(
   }
   const { examine } = await import("./examine.ts");
   try {
-    return await examine(native.linuxSystem(), target, { fix, command });
+    const findings = await examine(native.linuxSystem(), target, { fix, command });
+    if (target === undefined || findings.some(({ status }) => status === "fail")) return findings;
+    const { walkFindings } = await import("./walk.ts");
+    return [...findings, ...(await walkFindings(target, opened))];
   } catch (error) {
     // Without a way to ask the kernel there is nothing to examine.
     if (!isSynprobeError(error) || error.code !== ERROR_CODES.platform) throw error;
