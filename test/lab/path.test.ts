@@ -41,10 +41,11 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
   const near = (...args: string[]): Promise<Finished> =>
     run(inNamespace(lab.near, synprobe("path", ...args)));
 
-  it("gives the same as data, by its schema", async () => {
+  it("gives the same as data, by its schema, over both links", async () => {
     const target = "[2001:db8:18::99]:443,445,80";
-    const [data, flows] = await Promise.all([
+    const [data, frames, flows] = await Promise.all([
       inSimulation("--json", target),
+      inSimulation("--json", "--link", "packet", target),
       inSimulation("--json", "--flows", "4", `${HOST}:443`),
     ]);
     const found = JSON.parse(data.stdout);
@@ -56,6 +57,9 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
     ]);
     expect(found.hops[4].routers[0]).toMatchObject({ ip: "2001:db8:ff::5", labels: [16_005] });
     expect(found.hops[3]).toEqual({ hop: 4, routers: [] });
+    expect(JSON.parse(frames.stdout).ports).toMatchObject(
+      found.ports.map(({ port, state, where }: PortPath) => ({ port, state, where })),
+    );
     const walked = JSON.parse(flows.stdout);
     expect(validate(walked), JSON.stringify(validate.errors)).toBe(true);
     expect(walked.flows).toHaveLength(4);
@@ -181,6 +185,12 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
     [["--reference", "0", "198.18.0.1:1"], 2, "--reference takes a whole number from 1 to 65535"],
     [["--max-hops", "64", "198.18.0.1:1"], 2, "--max-hops takes a whole number from 1 to 63"],
     [["-6", "198.18.0.1:1"], 2, "is not an IPv6 address"],
+    [["--link", "connect", "198.18.0.1:1"], 2, "path sends SYNs of its own: --link raw or --link packet"],
+    [
+      ["--link", "packet", "127.0.0.1:1"],
+      2,
+      "--link packet needs the target to be behind an Ethernet interface",
+    ],
     [["198.18.0.0/24:1"], 2, "a single host is wanted here"],
     [["-e", "nosuch0", "198.18.0.1:1"], 4, "nosuch0"],
   ];

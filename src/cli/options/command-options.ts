@@ -12,7 +12,7 @@ import { PROBE_OPTIONS } from "./table.ts";
 const SHARED = ["--interface", "--source-ip", "--ipv4", "--ipv6", "--config", "--no-drop"];
 const SHARED_WITH = {
   trace: ["--retries", "--timeout", "--ttl", ...SHARED],
-  path: ["--max-rate", ...SHARED],
+  path: ["--max-rate", "--link", ...SHARED],
   history: ["--store", "--config"],
   worker: [
     ...["--exclude", "--fleet-key", "--max-rate", "--link", "--workers"],

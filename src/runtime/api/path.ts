@@ -20,6 +20,8 @@ export interface PathOptions {
   readonly tries?: number;
   /** Most SYNs per second, 1 to 10,000,000; 200 by default. */
   readonly maxRate?: number;
+  /** Raw IP sockets (default), or Ethernet frames, which pass by this machine's firewall. */
+  readonly link?: "raw" | "packet";
   /** Which of a name's addresses to use: of IPv4 or of IPv6. */
   readonly family?: 4 | 6;
   /** Send and receive through this interface only. */
@@ -34,7 +36,7 @@ export interface PathOptions {
 
 const NUMBERS = ["flows", "maxHops", "tries", "maxRate"] as const;
 const TEXTS = ["interface", "sourceIp"] as const;
-const NAMES: readonly string[] = [...NUMBERS, ...TEXTS, "reference", "family", "names", "signal"];
+const NAMES: readonly string[] = [...NUMBERS, ...TEXTS, "reference", "link", "family", "names", "signal"];
 const MOST_PORTS = 16;
 const MOST_FLOWS = 64;
 
@@ -58,7 +60,16 @@ export async function path(
   const list = [ports].flat();
   if (list.length === 0 || list.length > MOST_PORTS)
     throw usage(`ports are 1 to ${MOST_PORTS}, not ${list.length}`);
-  const { reference, names, family, interface: interfaceName, sourceIp, signal, ...given } = options;
+  const {
+    reference,
+    link = "raw",
+    names,
+    family,
+    interface: interfaceName,
+    sourceIp,
+    signal,
+    ...given
+  } = options;
   const { flows, maxHops, tries, maxRate: rate } = { ...PATH_DEFAULTS, ...given };
   if (list.length * flows > MOST_FLOWS) throw usage(`flows of all ports are at most ${MOST_FLOWS}`);
   signal?.throwIfAborted();
@@ -77,8 +88,8 @@ export async function path(
   const plan = await orAborted(planned, signal);
   const [fault] = plan.faults;
   if (fault !== undefined) throw new SynprobeError(fault.code as SynprobeError["code"], fault.message);
-  const opened = open(() =>
-    openPath(plan, { flows, maxHops, tries, rate, ...(reference === undefined ? {} : { reference }) }),
+  const opened = await open(() =>
+    openPath(plan, { flows, maxHops, tries, rate, link, ...(reference === undefined ? {} : { reference }) }),
   );
   const running = opened.run();
   try {
@@ -96,9 +107,9 @@ export async function path(
   }
 }
 
-function open<T>(openSockets: () => T): T {
+async function open<T>(openSockets: () => Promise<T>): Promise<T> {
   try {
-    return openSockets();
+    return await openSockets();
   } catch (error) {
     if (!(error instanceof SynprobeError) || error.code !== ERROR_CODES.privilege) throw error;
     throw new SynprobeError(error.code, `${error.message}: path needs root, or the capability CAP_NET_RAW`, {
@@ -113,7 +124,7 @@ function checkOptions(options: PathOptions): void {
   if (typeof options !== "object" || options === null) throw usage("options are an object");
   for (const name of Object.keys(options))
     if (!NAMES.includes(name)) throw usage(`there is no option ${name}`);
-  const { reference, family, names, signal } = options;
+  const { reference, link, family, names, signal } = options;
   for (const name of NUMBERS) {
     const value = options[name];
     if (value !== undefined) wholeNumber(name, value, BOUNDS[name][0], BOUNDS[name][1]);
@@ -122,6 +133,7 @@ function checkOptions(options: PathOptions): void {
   for (const name of TEXTS) {
     if (options[name] !== undefined && typeof options[name] !== "string") throw usage(`${name} is a text`);
   }
+  if (link !== undefined && link !== "raw" && link !== "packet") throw usage('link is "raw" or "packet"');
   if (family !== undefined && family !== 4 && family !== 6) throw usage("family is 4 or 6");
   if (names !== undefined && typeof names !== "boolean") throw usage("names is true or false");
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw usage("signal is an AbortSignal");

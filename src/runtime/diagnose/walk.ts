@@ -25,7 +25,7 @@ export async function walkFindings(
   if (ports === undefined) return [];
   const plan = await makePlan([{ ...target, ports }], { allAddresses: false, ttl: PATH_DEFAULTS.maxHops });
   if (plan.space.total === 0) return [];
-  const walk = openPath(plan, { ...PATH_DEFAULTS, rate: PATH_DEFAULTS.maxRate, search: false });
+  const walk = await openPath(plan, { ...PATH_DEFAULTS, rate: PATH_DEFAULTS.maxRate, search: false });
   try {
     await opened();
     const result = await walk.run().finished;

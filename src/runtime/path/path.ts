@@ -1,9 +1,10 @@
 /**
- * A walk over a raw-ip link: sends what the walk has to send, when it has to, and hands it what comes back.
+ * A walk over a link, raw-ip unless packet is asked for: sends what the walk has to send, when it has to, and hands it what comes back.
  *
  * The kernel answers SYN-ACKs with RST, as it does for half-open scans: no connection is left at the host.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import type { PortRange } from "../../link/filter.ts";
 import type { Link, PacketHandler } from "../../link/link.ts";
 import { openRawIp } from "../../link/raw-ip.ts";
 import { conclude } from "../../scan/path/conclusion.ts";
@@ -21,6 +22,8 @@ import { portShares } from "../system/system.ts";
 export interface PathOptions extends Omit<SurveyOptions, "ports"> {
   /** Most SYNs per second. */
   readonly rate: number;
+  /** `packet`: frames of our own, for what the kernel would do to the SYNs beyond routing them; `raw` by default. */
+  readonly link?: "raw" | "packet";
 }
 
 export interface RunningWalk {
@@ -52,13 +55,34 @@ const AGAIN_MS = 5;
  * Opens the sockets for walks to hosts of a plan. Needs CAP_NET_RAW now, and no privilege later.
  * @throws {SynprobeError} as openRawIp does
  */
-export function openWalker(plan: Plan): Walker {
+export const openWalker = (plan: Plan): Walker =>
+  createWalker("raw", (ports) => openRawIp({ ...waysOf(plan), ports }));
+
+/** @throws {SynprobeError} as openPacketSockets does, and `ERR_USAGE` where frames do not lead to the target */
+async function openPacketWalker(plan: Plan): Promise<Walker> {
+  const [{ attachPacket, openPacketSockets }, { ethernetOf }] = await Promise.all([
+    import("../../link/packet.ts"),
+    import("../run/means.ts"),
+  ]);
+  const interfaceName = ethernetOf(plan)?.name;
+  if (interfaceName === undefined) {
+    throw new SynprobeError(
+      ERROR_CODES.usage,
+      "--link packet needs the target to be behind an Ethernet interface, and not to be this machine: use --link raw",
+    );
+  }
+  return createWalker("packet", (ports) =>
+    attachPacket(openPacketSockets({ interfaceName, ports, routes: plan.hops })),
+  );
+}
+
+function createWalker(kind: "raw" | "packet", open: (ports: PortRange) => Link): Walker {
   const random = createRandom();
-  const { first, last } = portShares().raw;
+  const { first, last } = portShares()[kind];
   const count = Math.min(SOURCE_PORTS, last - first + 1);
   const start = first + random(last - first + 2 - count);
   const sourcePorts = { first: start, last: start + count - 1 };
-  const link = openRawIp({ ...waysOf(plan), ports: sourcePorts });
+  const link = open(sourcePorts);
   let current: Listener | undefined;
   link.listen(
     (...packet) => current?.handler(...packet),
@@ -82,10 +106,10 @@ export function openWalker(plan: Plan): Walker {
  * Opens the sockets for a walk to the only host of a plan. Needs CAP_NET_RAW.
  * @throws {SynprobeError} as openRawIp does
  */
-export function openPath(plan: Plan, options: PathOptions): OpenPath {
+export async function openPath(plan: Plan, options: PathOptions): Promise<OpenPath> {
   const pair = onlyPair(plan);
   if (pair === undefined) throw new RangeError("a plan without a pair");
-  const { walk, close } = openWalker(plan);
+  const { walk, close } = options.link === "packet" ? await openPacketWalker(plan) : openWalker(plan);
   const ports = [...plan.space.ports()];
   return {
     close,

@@ -175,7 +175,7 @@ function tableRows(total: number, { rate, waitMs, retries }: ScanOptions, worker
 }
 
 /** The one interface that all pairs leave through, if frames can be sent there. */
-function ethernetOf(plan: Plan): Interface | undefined {
+export function ethernetOf(plan: Pick<Plan, "paths" | "hops">): Interface | undefined {
   if (plan.paths.some(({ toSelf }) => toSelf === true)) return undefined;
   const indexes = new Set(plan.hops.map(({ interfaceIndex }) => interfaceIndex));
   const [index] = indexes;
