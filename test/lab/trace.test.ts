@@ -22,6 +22,8 @@ import { at } from "./probing.ts";
 import { rules, SERVICES, serve } from "./services.ts";
 import { until } from "./until.ts";
 
+const QUICK = ["--retries", "0", "--timeout", "300ms"];
+
 interface TraceJson {
   readonly state: string;
   readonly reason: string;
@@ -102,6 +104,28 @@ describe.skipIf(skipping("trace", labProblem()))("trace", () => {
     expect(second.at_ms - first.at_ms).toBeGreaterThanOrEqual(199);
     expect(third.at_ms - second.at_ms).toBeGreaterThanOrEqual(399);
     expect(new Set(silent.packets.map(({ hex }) => hex)).size).toBe(1);
+  });
+
+  it("--why says how far the SYNs to a filtered port come, and sends nothing to another that is not filtered", async () => {
+    const inSimulation = (...args: string[]) =>
+      run(synprobe("lab", "--", ...synprobe("trace", ...QUICK, ...args)));
+    const [told, data, open] = await Promise.all([
+      inSimulation("--why", "198.18.9.9:445"),
+      inSimulation("--why", "--json", "198.18.9.9:445"),
+      inSimulation("--why", "198.18.9.9:443"),
+    ]);
+    const sentence = /^445 is filtered: its SYNs come as far as hop 6 \(203\.0\.113\.6\)/m;
+    expect(told.stdout).toMatch(sentence);
+    const { state, where } = JSON.parse(data.stdout);
+    expect(state).toBe("filtered");
+    expect(where).toMatchObject({
+      kind: "unknown",
+      from: 6,
+      seen_at: 6,
+      text: expect.stringMatching(sentence),
+    });
+    expect(open.stdout).toContain("the port is open");
+    expect(open.stdout).not.toMatch(/hop \d/);
   });
 
   it("--half-open sends no ACK, and needs no CAP_NET_ADMIN", async () => {

@@ -8,7 +8,8 @@ import { SynprobeError } from "../../errors.ts";
 import { CAPABILITIES } from "../../link/sys/capabilities.ts";
 import { escapeText } from "../../report/escape.ts";
 import { jsonLine } from "../../report/formats/ndjson.ts";
-import { makePlan } from "../../runtime/plan/plan.ts";
+import type { OpenPath } from "../../runtime/path/path.ts";
+import { makePlan, type Plan } from "../../runtime/plan/plan.ts";
 import { dropPrivileges } from "../../runtime/system/privilege.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { openTrace, type Trace } from "../../runtime/trace/trace.ts";
@@ -20,7 +21,7 @@ import { pcapngPacket, pcapngStart } from "../../wire/pcapng.ts";
 import { withAdvice } from "../advice.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import { usage } from "../options/table.ts";
-import { watchSignals } from "../run/interruption.ts";
+import { type Interruption, watchSignals } from "../run/interruption.ts";
 import { wayOptions } from "../run/targets.ts";
 import { type Messages, printResult, VERSION } from "../run/terminal.ts";
 import { writing } from "../run/writer.ts";
@@ -34,6 +35,7 @@ export interface TraceCommandOptions {
   readonly retries: number;
   readonly timeout: number;
   readonly ttl: number;
+  readonly why?: boolean;
   readonly interface?: string;
   readonly sourceIp?: string;
   readonly ipv4?: boolean;
@@ -68,7 +70,9 @@ export async function trace(
         halfOpen: options.halfOpen === true,
       }),
     );
+    let walk: OpenPath | undefined;
     try {
+      if (options.why === true) walk = await openWalk(plan);
       if (options.drop) dropPrivileges(options.halfOpen === true ? [] : [CAPABILITIES.netAdmin]);
       // An unwritable file is said before the first packet; its name may stand for another file by the end.
       const write = options.pcap === undefined ? undefined : openFile(options.pcap);
@@ -77,20 +81,45 @@ export async function trace(
       interruption.onSignal(running.stop);
       const result = await running.finished;
       write?.(capture(result));
+      const where =
+        walk === undefined || result.record.state !== "filtered" || interruption.signalled
+          ? undefined
+          : await walkOn(walk, interruption);
       printResult(
         options.json === true
-          ? jsonLine(toJson(result))
+          ? jsonLine({ ...toJson(result), ...(where === undefined ? {} : { where }) })
           : options.brief === true
             ? formatDiagram(result.record, messages.stdoutColour)
             : formatStory(result.record, messages.stdoutColour),
       );
+      if (where !== undefined && options.json !== true) printResult(`\n${where.text}\n`);
       return interruption.status ?? EXIT.complete;
     } finally {
+      walk?.close();
       opened.close();
     }
   } finally {
     interruption.ignore();
   }
+}
+
+/** Its sockets are opened while that is still allowed; its code is loaded only when it is asked for. */
+async function openWalk(plan: Plan): Promise<OpenPath> {
+  const [{ openPath }, { PATH_DEFAULTS }] = await Promise.all([
+    import("../../runtime/path/path.ts"),
+    import("../../scan/path/finding.ts"),
+  ]);
+  return openPath(plan, { ...PATH_DEFAULTS, rate: PATH_DEFAULTS.maxRate, search: false });
+}
+
+/** Where the SYNs to a filtered port stop: to no other port one is sent. */
+async function walkOn(walk: OpenPath, interruption: Interruption) {
+  const { pathReport } = await import("../../runtime/path/report.ts");
+  const running = walk.run();
+  interruption.onSignal(running.stop);
+  const [port] = pathReport(await running.finished, new Map()).ports;
+  const { where, seenAt, doubt, text } = port;
+  return { ...where, seen_at: seenAt, ...(doubt === undefined ? {} : { doubt }), text };
 }
 
 /** The packets of a capture file; each one's comment names its step. */

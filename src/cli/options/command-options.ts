@@ -11,7 +11,7 @@ import { PROBE_OPTIONS } from "./table.ts";
 
 const SHARED = ["--interface", "--source-ip", "--ipv4", "--ipv6", "--config", "--no-drop"];
 const SHARED_WITH = {
-  trace: ["--retries", "--timeout", "--ttl", ...SHARED],
+  trace: ["--retries", "--timeout", "--ttl", "--why", ...SHARED],
   path: ["--max-rate", "--link", ...SHARED],
   history: ["--store", "--config"],
   worker: [
