@@ -2,6 +2,9 @@
  * The same answers whichever link is chosen: what the kernel does to packets beyond routing them is looked for, and then raw
  * is taken; answers that come back through another interface are heard over packet too.
  */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { run, start, synprobe } from "../cli/process.ts";
 import { ALL } from "../everyday.ts";
@@ -178,6 +181,19 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
         const found = await probe(LARGE);
         expect(found).toMatchObject({ states: ALL_CLOSED, link: "raw-ip" });
         expect(found.stderr).toMatch(/raw heard from 16 and packet from 0: this run goes by raw/);
+        // A run that goes on goes by the same link: its journal knows the workers.
+        const journal = join(mkdtempSync(join(tmpdir(), "sp-passed-")), "journal");
+        const slow = synprobe("--journal", journal, "--max-rate", "2000", "-oJ", "-", LARGE);
+        const begun = start(inNamespace(lab.near, slow));
+        await begun.until("stdout", /"state":"closed"/);
+        begun.kill("SIGINT");
+        expect((await begun.finished).status).toBe(130);
+        const rest = await run(
+          inNamespace(lab.near, synprobe("-v", "--resume", journal, "--max-rate", "20000")),
+        );
+        rmSync(dirname(journal), { recursive: true });
+        expect(rest.stdout.trimEnd().split("\n").at(-1)).toContain('"closed":10240,"filtered":0');
+        expect(rest.stderr).toMatch(/link raw-ip,/);
         const named = await probe(LARGE, "--link", "packet");
         expect(named).toMatchObject({ states: ALL_FILTERED, link: "packet" });
         expect(named.stderr).not.toMatch(/heard from/);

@@ -35,7 +35,7 @@ export interface Side {
 
 /** Whether a run's options leave room for SYNs that no pair needs, and the choice to this program. */
 export const mayCompare = (options: ScanOptions, ports: PortRange): boolean =>
-  options.workers === undefined &&
+  (options.workers ?? 1) === 1 &&
   options.capture === undefined &&
   options.fence === undefined &&
   options.rate.maximum >= LEAST_RATE &&
