@@ -170,7 +170,6 @@ export function createVerification(options: VerificationOptions): Verification {
     for (let row = 0; row < touched; row++) {
       if (table.state[row] === PROBE_STATES.synSent) continue;
       retransmitQueue.cancel(row);
-      timers.cancel(row);
       hostLimits.forget(row);
     }
     pending = 0;
