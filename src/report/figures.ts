@@ -18,13 +18,25 @@ export function duration(ms: number): string {
   return minutes < 60 ? clock : `${digits(Math.floor(minutes / 60))} h ${clock}`;
 }
 
+const DAY_MS = 86_400_000;
+/** The day that was shown last: of many times in a row most are of one, and a date takes longer than all else of a line. */
+let shownDay = Number.NaN;
+let shownDate = "";
+const two = (n: number): string => (n < 10 ? `0${n}` : `${n}`);
+
 /** A time in UTC: `2026-11-28 14:30:00`. @param ms since the Unix epoch */
-export const utc = (ms: number): string => new Date(ms).toISOString().slice(0, 19).replace("T", " ");
+export function utc(ms: number): string {
+  const day = Math.floor(ms / DAY_MS);
+  if (day !== shownDay) shownDate = new Date(ms).toISOString().slice(0, 10);
+  shownDay = day;
+  const seconds = Math.floor((ms - day * DAY_MS) / 1000);
+  const minutes = Math.floor(seconds / 60);
+  return `${shownDate} ${two(Math.floor(minutes / 60))}:${two(minutes % 60)}:${two(seconds % 60)}`;
+}
 
 /** Whole seconds as a clock shows them: `0:42`, `12:34`, `25:01:01`. */
 export function clock(ms: number): string {
   const seconds = Math.floor(ms / 1000);
-  const two = (n: number): string => String(n).padStart(2, "0");
   const minutes = Math.floor(seconds / 60);
   if (minutes < 60) return `${minutes}:${two(seconds % 60)}`;
   return `${digits(Math.floor(minutes / 60))}:${two(minutes % 60)}:${two(seconds % 60)}`;

@@ -81,4 +81,13 @@ test("ranges of ports read back as the ports", () => {
 
 test("a time is shown in UTC, to the second", () => {
   expect(utc(Date.UTC(2026, 10, 28, 12, 0, 0, 999))).toBe("2026-11-28 12:00:00");
+  fc.assert(
+    fc.property(
+      fc.array(fc.date({ min: new Date("1960-01-01"), max: new Date("9999-12-31"), noInvalidDate: true })),
+      (dates) => {
+        for (const date of dates)
+          expect(utc(date.getTime())).toBe(date.toISOString().slice(0, 19).replace("T", " "));
+      },
+    ),
+  );
 });

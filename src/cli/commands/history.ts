@@ -7,19 +7,10 @@ import { createColors } from "picocolors";
 import { escapeText, escapeWord, pad } from "../../report/escape.ts";
 import { count, digits, percent, utc } from "../../report/figures.ts";
 import { jsonLine } from "../../report/formats/ndjson.ts";
-import type { RecordedRun } from "../../report/read/recorded.ts";
+import type { Change, Interval, RecordedRun } from "../../report/read/recorded.ts";
 import { readRun } from "../../runtime/results/result-files.ts";
 import { openStore, type Store } from "../../runtime/store/database.ts";
-import {
-  type Change,
-  changes,
-  type Interval,
-  runs,
-  type Span,
-  type StoredRun,
-  statesAt,
-  timeline,
-} from "../../runtime/store/query.ts";
+import { changes, runs, type Span, type StoredRun, statesAt, timeline } from "../../runtime/store/query.ts";
 import { createRecorder } from "../../runtime/store/record.ts";
 import { parseTime, TIME_FORMS } from "../../runtime/store/time.ts";
 import { readServices } from "../../runtime/system/system.ts";

@@ -117,6 +117,40 @@ export interface RecordedSummary {
   readonly silence?: readonly string[];
 }
 
+/** A port, and a time in which it was seen in one state. Milliseconds since the Unix epoch. */
+export interface Interval {
+  readonly ip: string;
+  readonly name?: string | undefined;
+  readonly proto: Protocol;
+  readonly port: number;
+  readonly service?: string | undefined;
+  readonly state: RecordedState;
+  readonly reason: string;
+  readonly firstMs: number;
+  readonly lastMs: number;
+  readonly doubt?: number | undefined;
+}
+
+/** An interval, and the state before it. */
+export interface Change extends Interval {
+  readonly oldState: RecordedState;
+  readonly oldReason: string;
+  /** When the old state was last seen: it changed between then and `firstMs`. */
+  readonly oldLastMs: number;
+}
+
+/** What a store knows of the time before that as of which it was read. */
+export interface RecordedHistory {
+  /** The intervals of the ports that have changed last, and of some open ones: each port's in order of time. */
+  readonly ports: readonly (readonly Interval[])[];
+  /** Ports that have changed and are not among them. */
+  readonly morePorts: number;
+  /** The newest first. */
+  readonly changes: readonly Change[];
+  /** Older ones. */
+  readonly moreChanges: number;
+}
+
 /** A file that has been read to its end. */
 export interface RecordedRun {
   readonly name: string;
@@ -132,6 +166,8 @@ export interface RecordedRun {
   readonly ending: "complete" | "interrupted" | "cut-off" | "unknown";
   readonly startedMs?: number;
   readonly summary?: RecordedSummary;
+  /** Of a store, for a sink that wants it. */
+  readonly history?: RecordedHistory;
   /** Number of the last line, if it breaks off and was left out. */
   readonly brokenLine?: number;
 }
@@ -146,6 +182,7 @@ export interface RecordedSink {
   scanned(proto: Protocol, ports: string): void;
   /** A host that has an entry. It was found up or down; `vague` when some of its ports are only counted. */
   host(ip: string, up: boolean, vague: boolean): void;
+  readonly wantsHistory?: boolean;
 }
 
 /** Makes an error from what is wrong and the line, by default the current one. */

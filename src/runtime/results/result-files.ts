@@ -6,7 +6,7 @@ import { createRunReader, resultsError } from "../../report/read/read.ts";
 import type { RecordedRun, RecordedSink } from "../../report/read/recorded.ts";
 import { whyUnreadable } from "../plan/list-file.ts";
 import { isSqlite } from "../store/database.ts";
-import { readStoreAt } from "../store/query.ts";
+import { readStoreAt } from "../store/read-at.ts";
 import { splitAtTime } from "../store/time.ts";
 import { asInvoker } from "../system/invoker.ts";
 

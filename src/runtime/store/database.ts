@@ -15,16 +15,24 @@ export type SqlValue = string | number | null;
 export type Row = Readonly<Record<string, SqlValue>>;
 
 /** A prepared statement, as better-sqlite3 and libsql have it. */
-export interface Statement {
+interface SqliteStatement {
   run(...values: readonly SqlValue[]): { readonly changes: number; readonly lastInsertRowid: number };
   get(...values: readonly SqlValue[]): Row | undefined;
   all(...values: readonly SqlValue[]): Row[];
   iterate(...values: readonly SqlValue[]): IterableIterator<Row>;
 }
 
+export interface Statement extends SqliteStatement {
+  /** Each row as its columns, in their order: for many rows. */
+  columns(...values: readonly SqlValue[]): IterableIterator<readonly SqlValue[]>;
+}
+
 interface Sqlite {
   exec(sql: string): void;
-  prepare(sql: string): Statement;
+  prepare(sql: string): SqliteStatement & {
+    /** From then on rows are lists of their columns. */
+    raw(): { iterate(...values: readonly SqlValue[]): IterableIterator<SqlValue[]> };
+  };
   close(): void;
 }
 
@@ -122,18 +130,26 @@ export function openStore(path: string, create: boolean): Store {
     close: () => sqlite.close(),
     prepare(sql) {
       const statement = guard(() => sqlite.prepare(sql));
+      // Each step may fail.
+      function* guarded<Each>(iterate: () => Iterable<Each>): Generator<Each> {
+        try {
+          yield* iterate();
+        } catch (error) {
+          throw failed(error);
+        }
+      }
       return {
         run: (...values) => guard(() => statement.run(...values)),
         get: (...values) => guard(() => statement.get(...values)),
         all: (...values) => guard(() => statement.all(...values)),
-        // Each step may fail.
-        *iterate(...values) {
-          try {
-            yield* statement.iterate(...values);
-          } catch (error) {
-            throw failed(error);
-          }
-        },
+        iterate: (...values) => guarded(() => statement.iterate(...values)),
+        columns: (...values) =>
+          guarded(() =>
+            sqlite
+              .prepare(sql)
+              .raw()
+              .iterate(...values),
+          ),
       };
     },
     transaction: (act) =>

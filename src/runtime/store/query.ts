@@ -2,40 +2,17 @@
  * What the store knows: the runs, a port's timeline, all states at a time, the changes since one. Rows are plain objects; how
  * they are printed is cli/commands/history.ts's business.
  */
-import { utc } from "../../report/figures.ts";
+import { createColumn } from "../../report/read/pair-index.ts";
 import {
+  type Change,
+  type Interval,
   PROTOCOLS,
   type Protocol,
   RECORDED_STATES,
-  type RecordedRun,
-  type RecordedSink,
   type RecordedState,
 } from "../../report/read/recorded.ts";
-import type { Row, Store } from "./database.ts";
-import { openStore } from "./database.ts";
+import type { Row, SqlValue, Store } from "./database.ts";
 import { num, text } from "./record.ts";
-
-/** A port, and a time in which it was seen in one state. Milliseconds since the Unix epoch. */
-export interface Interval {
-  readonly ip: string;
-  readonly name?: string | undefined;
-  readonly proto: Protocol;
-  readonly port: number;
-  readonly service?: string | undefined;
-  readonly state: RecordedState;
-  readonly reason: string;
-  readonly firstMs: number;
-  readonly lastMs: number;
-  readonly doubt?: number | undefined;
-}
-
-/** An interval, and the state before it. */
-export interface Change extends Interval {
-  readonly oldState: RecordedState;
-  readonly oldReason: string;
-  /** When the old state was last seen: it changed between then and `firstMs`. */
-  readonly oldLastMs: number;
-}
 
 export interface StoredRun {
   readonly id: number;
@@ -109,33 +86,109 @@ export function* statesAt(store: Store, ms: number): Generator<Interval> {
   for (const row of rows) yield intervalOf(row);
 }
 
-/** Ports whose state became another, in order of time. @param reasons those too whose reason alone did */
-export function* changes(store: Store, { sinceMs, untilMs }: Span, reasons: boolean): Generator<Change> {
+/** Of which ports there is something to say: those that begin an interval in a span. From the beginning on it is nearly all. */
+const begunIn = ({ sinceMs }: Span): string =>
+  sinceMs > 0 ? "IN (SELECT port FROM intervals WHERE first_ms BETWEEN ?1 AND ?2)" : "IS NOT NULL";
+/** Numbers kept of each change. */
+const WIDTH = 7;
+
+/**
+ * Ports whose state became another, in order of time; of one time, as the ports were seen first. Takes 56 bytes for each.
+ * @param reasons those too whose reason alone did
+ */
+export function* changes(store: Store, span: Span, reasons: boolean): Generator<Change> {
+  const { sinceMs, untilMs } = span;
   const rows = store
     .prepare(
-      // A window over the table in its own order: looking up each interval's predecessor took twice as long.
-      `SELECT ${COLUMNS}, ov.state AS old_state, ov.reason AS old_reason, i.old_last_ms FROM
-         (SELECT *, lag(verdict) OVER w AS old_verdict, lag(last_ms) OVER w AS old_last_ms FROM intervals
-          WINDOW w AS (PARTITION BY port ORDER BY first_ms)) i
-       JOIN verdicts ov ON ov.id = i.old_verdict ${NAMES}
-       WHERE i.first_ms BETWEEN ?1 AND ?2 AND (?3 = 1 OR v.state <> ov.state)
-       ORDER BY i.first_ms, p.host, p.proto, p.port`,
+      // Port by port, as the table lies, each after what it was before. Numbers alone: it is handing over that takes time.
+      `SELECT port, verdict, first_ms, last_ms, doubt FROM intervals WHERE port ${begunIn(span)} AND first_ms <= ?2 ORDER BY port, first_ms`,
     )
-    .iterate(sinceMs, untilMs, reasons ? 1 : 0);
+    .columns(sinceMs, untilMs);
+  const kept = createColumn(Float64Array);
+  let size = 0;
+  let before: readonly SqlValue[] = [];
   for (const row of rows) {
-    yield Object.assign(intervalOf(row), {
-      oldState: stateOf(text(row, "old_state")),
-      oldReason: text(row, "old_reason"),
-      oldLastMs: num(row, "old_last_ms"),
-    });
+    if (row[0] === before[0] && Number(row[2]) >= sinceMs) {
+      for (let i = 0; i < 5; i++) kept.set(size++, Number(row[i] ?? -1));
+      kept.set(size++, Number(before[1]));
+      kept.set(size++, Number(before[3]));
+    }
+    before = row;
   }
+  const order = Uint32Array.from({ length: size / WIDTH }, (_, i) => i * WIDTH).sort(
+    (a, b) => kept.get(a + 2) - kept.get(b + 2),
+  );
+  // Read last, they have all that the rows name, whatever another process writes meanwhile.
+  const ports = portsOf(store, span);
+  const verdicts = verdictsOf(store);
+  for (const at of order) {
+    const place = ports.get(kept.get(at));
+    const verdict = verdicts.get(kept.get(at + 1));
+    const old = verdicts.get(kept.get(at + 5));
+    if (place === undefined || verdict === undefined || old === undefined) continue;
+    if (verdict.state === old.state && !reasons) continue;
+    const { ip, name, proto, port, service } = place;
+    const doubt = kept.get(at + 4);
+    yield {
+      ip,
+      name,
+      proto,
+      port,
+      service,
+      state: verdict.state,
+      reason: verdict.reason,
+      firstMs: kept.get(at + 2),
+      lastMs: kept.get(at + 3),
+      doubt: doubt < 0 ? undefined : doubt,
+      oldState: old.state,
+      oldReason: old.reason,
+      oldLastMs: kept.get(at + 6),
+    };
+  }
+}
+
+interface Verdict {
+  readonly state: RecordedState;
+  readonly reason: string;
+}
+
+const verdictsOf = (store: Store): ReadonlyMap<number, Verdict> =>
+  new Map(
+    store
+      .prepare("SELECT id, state, reason FROM verdicts")
+      .all()
+      .map((row) => [num(row, "id"), { state: stateOf(text(row, "state")), reason: text(row, "reason") }]),
+  );
+
+/** The ports that begin an interval in a span, by their numbers. */
+function portsOf(
+  store: Store,
+  span: Span,
+): ReadonlyMap<number, Pick<Interval, "ip" | "name" | "proto" | "port" | "service">> {
+  const rows = store
+    .prepare(
+      `SELECT p.id, h.ip, h.name, p.proto, p.port, p.service FROM ports p JOIN hosts h ON h.id = p.host WHERE p.id ${begunIn(span)}`,
+    )
+    .columns(span.sinceMs, span.untilMs);
+  return new Map(
+    Array.from(rows, ([id, ip, name, proto, port, service]) => [
+      Number(id),
+      {
+        ip: String(ip),
+        name: name === null ? undefined : String(name),
+        proto: protocolOf(String(proto)),
+        port: Number(port),
+        service: service === null ? undefined : String(service),
+      },
+    ]),
+  );
 }
 
 /** Made without copying: there may be millions. */
 const intervalOf = (row: Row): Interval => ({
   ip: text(row, "ip"),
   name: row["name"] === null ? undefined : text(row, "name"),
-  proto: PROTOCOL_OF.get(text(row, "proto")) ?? "tcp",
+  proto: protocolOf(text(row, "proto")),
   port: num(row, "port"),
   service: row["service"] === null ? undefined : text(row, "service"),
   state: stateOf(text(row, "state")),
@@ -148,35 +201,5 @@ const intervalOf = (row: Row): Interval => ({
 const PROTOCOL_OF: ReadonlyMap<string, Protocol> = new Map(PROTOCOLS.map((each) => [each, each]));
 const STATE_OF: ReadonlyMap<string, RecordedState> = new Map(RECORDED_STATES.map((each) => [each, each]));
 /** Whoever may write the file may have written anything. */
+const protocolOf = (value: string): Protocol => PROTOCOL_OF.get(value) ?? "tcp";
 const stateOf = (value: string): RecordedState => STATE_OF.get(value) ?? "filtered";
-
-/**
- * What was known at a time, as if it were a file of results: for `diff`, `report` and `-iR`.
- * @param name as messages have it @throws {SynprobeError} `ERR_STORE`
- */
-export function readStoreAt(path: string, ms: number, name: string, sink: RecordedSink): RecordedRun {
-  const store = openStore(path, false);
-  try {
-    for (const { ip, name: host, proto, port, service, state, reason, doubt, lastMs } of statesAt(store, ms))
-      sink.port({
-        ip,
-        host,
-        proto,
-        port,
-        service,
-        state,
-        reason,
-        doubt,
-        timeMs: Math.min(lastMs, ms),
-      });
-    return {
-      name,
-      format: "store",
-      command: `what was known at ${utc(ms)} UTC`,
-      ending: "complete",
-      startedMs: ms,
-    };
-  } finally {
-    store.close();
-  }
-}

@@ -10,7 +10,8 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { RecordedRun } from "../../../src/report/read/recorded.ts";
 import { openStore, type Store } from "../../../src/runtime/store/database.ts";
-import { changes, readStoreAt, runs, statesAt, timeline } from "../../../src/runtime/store/query.ts";
+import { changes, runs, statesAt, timeline } from "../../../src/runtime/store/query.ts";
+import { readStoreAt } from "../../../src/runtime/store/read-at.ts";
 import { createRecorder, type Recorded, type Seen } from "../../../src/runtime/store/record.ts";
 import { everyday } from "../../everyday.ts";
 
@@ -179,6 +180,51 @@ describe("what was known at a time", () => {
       expect.objectContaining({ ip: "192.0.2.1", port: 22, state: "open", timeMs: 1000 }),
     ]);
   });
+});
+
+it("changes of a span are the steps in the ports' timelines, in order of time", () => {
+  const STATES = [OPEN, CLOSED, SILENT, seen("filtered", "admin-prohibited")];
+  const hosts = ["192.0.2.1", "192.0.2.9", "192.0.2.5"];
+  // Three hosts by run; none of some.
+  const round = fc.array(fc.nat({ max: STATES.length }), { minLength: 3, maxLength: 3 });
+  const time = fc.integer({ min: 0, max: 11 });
+  fc.assert(
+    fc.property(
+      fc.array(round, { maxLength: 10 }),
+      time,
+      time,
+      fc.boolean(),
+      (rounds, since, until, reasons) => {
+        store.transaction(() => {
+          for (const table of ["intervals", "ports", "hosts", "runs"])
+            store.prepare(`DELETE FROM ${table}`).run();
+        });
+        for (const [at, which] of rounds.entries()) {
+          put(1 + at, ...hosts.flatMap((ip, i) => (which[i] in STATES ? [{ ...STATES[which[i]], ip }] : [])));
+        }
+        const steps = hosts.flatMap((ip) => {
+          const all = [...timeline(store, ip, 22, ALWAYS)];
+          return all.slice(1).map((next, i) => ({
+            ...next,
+            oldState: all[i].state,
+            oldReason: all[i].reason,
+            oldLastMs: all[i].lastMs,
+          }));
+        });
+        const wanted = steps.filter(
+          ({ firstMs, state, oldState }) =>
+            firstMs >= since && firstMs <= until && (reasons || state !== oldState),
+        );
+        const found = [...changes(store, { sinceMs: since, untilMs: until }, reasons)];
+        expect(found).toHaveLength(wanted.length);
+        expect(new Set(found)).toEqual(new Set(wanted));
+        expect(found.map(({ firstMs }) => firstMs)).toEqual(
+          wanted.map(({ firstMs }) => firstMs).sort((a, b) => a - b),
+        );
+      },
+    ),
+    { numRuns: everyday(25, 2000) },
+  );
 });
 
 it("a run that fails on its way in leaves nothing behind", () => {
