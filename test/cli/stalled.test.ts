@@ -1,10 +1,20 @@
-/** A reader of standard output that stalls must not make synprobe deaf to signals, nor lose what it has found. */
+/** A reader of standard output that stalls must not make synprobe deaf to signals, nor lose what it has found, nor take its memory. */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { createReadStream, mkdtempSync, openSync, readFileSync, rmSync, statSync } from "node:fs";
+import {
+  closeSync,
+  createReadStream,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { ALL, everyday } from "../everyday.ts";
 import { inNamespace, type Lab, labProblem, skipping } from "../lab/netns.ts";
 import { until } from "../lab/until.ts";
@@ -62,6 +72,55 @@ describe.skipIf(skipping("stalled readers", why))("a reader that stalls", () => 
     const [status, signal] = await ended;
     expect([130, 143]).toContain(status);
     expect(signal).toBe(null);
+  });
+});
+
+describe.skipIf(skipping("stalled readers of a watch", why))("a watch whose events nobody reads", () => {
+  it("scans on, says so once, and ends when it is told to, with the first event that was not read", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "synprobe-stalled-watch-"));
+    const [fifo, policy] = [join(folder, "pipe"), join(folder, "policy.yaml")];
+    expect(spawnSync("mkfifo", [fifo]).status).toBe(0);
+    const pipe = openSync(fifo, "r+");
+    // Of each an event of more than 200 characters, at the first scan: four times what may wait.
+    const ports = "20000-24999";
+    writeFileSync(policy, `groups: [{ targets: 127.0.0.1, ports: { ${ports}: open } }]\n`);
+    const [command = "", ...args] = synprobe(
+      "watch",
+      policy,
+      "--every",
+      "1h",
+      "--store",
+      join(folder, "h.db"),
+      "-v",
+    );
+    const child = spawn(command, args, { stdio: ["ignore", pipe, "pipe"], env: ENVIRONMENT });
+    const ended = once(child, "exit");
+    let said = "";
+    child.stderr?.setEncoding("utf8").on("data", (text) => (said += text));
+    try {
+      await vi.waitUntil(() => /scan of .*: 5,000 ports, 5,000 events/.test(said), { timeout: 20_000 });
+      for (let i = 1; i <= 2; i++) {
+        child.kill("SIGHUP");
+        await vi.waitUntil(() => said.match(/scan of /g)?.length === 1 + i, { timeout: 20_000 });
+      }
+      expect(said.match(/nobody reads standard output: events from \d+ on wait in the store/g)).toHaveLength(
+        1,
+      );
+      child.kill("SIGTERM");
+      expect(await ended).toEqual([143, null]);
+      const [, first = ""] = /standard output was not read to its end: events from (\d+) on/.exec(said) ?? [];
+      // All before it are in the pipe, in whole lines.
+      const held = Buffer.alloc(1 << 17);
+      const lines = held.toString("utf8", 0, readSync(pipe, held)).split("\n").slice(0, -1);
+      const ids = lines.map((line): number => JSON.parse(line).id);
+      expect(ids).toEqual(Array.from(ids, (_, i) => i + 1));
+      expect(Number(first)).toBeGreaterThan(0);
+      expect(Number(first)).toBeLessThanOrEqual(ids.length + 1);
+    } finally {
+      child.kill("SIGKILL");
+      closeSync(pipe);
+      rmSync(folder, { recursive: true });
+    }
   });
 });
 

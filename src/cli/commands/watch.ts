@@ -9,7 +9,6 @@ import { Cron } from "croner";
 import { ERROR_CODES, type ErrorCode, isSynprobeError, SynprobeError } from "../../errors.ts";
 import { escapeOutput } from "../../report/escape.ts";
 import { count, duration, utc } from "../../report/figures.ts";
-import { jsonLine } from "../../report/formats/ndjson.ts";
 import { openStore, type Store } from "../../runtime/store/database.ts";
 import { reasonOf } from "../../runtime/system/file-errors.ts";
 import { asInvoker } from "../../runtime/system/invoker.ts";
@@ -33,6 +32,7 @@ import { type Interruption, watchSignals } from "../run/interruption.ts";
 import type { Messages } from "../run/terminal.ts";
 import { createWriter } from "../run/writer.ts";
 import { shownArgs } from "../shown-args.ts";
+import { createEventOutput } from "./event-output.ts";
 import type { Rescanning } from "./rescan.ts";
 
 /** Parsed options, by commander's names. */
@@ -146,13 +146,20 @@ async function loop(
     source: ["synprobe", ...shownArgs(argv)].join(" "),
   };
   const isTerminal = process.stdout.isTTY === true;
-  const shown = isTerminal ? escapeOutput : (text: string) => text;
   let fault: string | undefined;
-  const output = createWriter(1, (code) => {
-    fault = code;
-    // Noticed now, not when the next scan is due.
-    sleep.reload();
-  });
+  const told = createEventOutput(
+    store,
+    createWriter(1, (code) => {
+      fault = code;
+      // Noticed now, not when the next scan is due.
+      sleep.reload();
+    }),
+    isTerminal ? escapeOutput : (text) => text,
+    (first) =>
+      messages.note(
+        `nobody reads standard output: events from ${first} on wait in the store until it is read`,
+      ),
+  );
   /** Whether nobody reads the events any more. @throws {SynprobeError} `ERR_OUTPUT` when they cannot be written for another reason */
   const isReaderGone = (): boolean => {
     if (fault === undefined || fault === (isTerminal ? "EIO" : "EPIPE")) return fault !== undefined;
@@ -166,15 +173,15 @@ async function loop(
       try {
         const finished = await runRound(detector, means);
         const events = commitRound(store, detector, finished, [...sends.keys()], policy);
-        for (const event of events) output.write(shown(jsonLine(event)));
+        told.tell(events);
         for (const carrier of carriers) carrier.wake();
         metrics.round(finished, events);
         healthy = true;
         const { verdicts, transient, unsettled } = finished.round;
-        const told = `${count(verdicts.size, "port")}, ${count(events.length, "event")}, ${count(transient, "difference")} not confirmed${unsettled > 0 ? `, ${unsettled} unsettled` : ""}`;
-        service.tell(`STATUS=scan of ${utc(startedMs)} UTC: ${told}`);
+        const words = `${count(verdicts.size, "port")}, ${count(events.length, "event")}, ${count(transient, "difference")} not confirmed${unsettled > 0 ? `, ${unsettled} unsettled` : ""}`;
+        service.tell(`STATUS=scan of ${utc(startedMs)} UTC: ${words}`);
         if (options.verbose === true)
-          messages.note(`scan of ${utc(startedMs)} UTC: ${told}, ${duration(Date.now() - startedMs)}`);
+          messages.note(`scan of ${utc(startedMs)} UTC: ${words}, ${duration(Date.now() - startedMs)}`);
       } catch (error) {
         // A name that does not resolve, or a network that is away, may be back in an hour. A store that is lost is not.
         if (!isSynprobeError(error) || error.code === "ERR_STORE" || round === 1) throw error;
@@ -187,7 +194,7 @@ async function loop(
       if (interruption.signalled) return interruption.status ?? EXIT.complete;
       if (round === options.rounds) {
         await drain(outboxes, sleep.for);
-        while (output.held() > 0 && (await sleep.for(10)));
+        while (!told.isTaken() && (await sleep.for(10)));
         if (isReaderGone()) return EXIT.readerGone;
         return interruption.status ?? (failure === undefined ? EXIT.complete : exitStatus(failure));
       }
@@ -204,6 +211,11 @@ async function loop(
     }
   } finally {
     sleep.end();
+    const untaken = await told.end();
+    if (untaken !== undefined)
+      messages.note(
+        `standard output was not read to its end: events from ${untaken} on may not have reached it; the store has them`,
+      );
     for (const carrier of carriers) await carrier.stop();
     served?.server.close();
     served?.server.closeAllConnections();

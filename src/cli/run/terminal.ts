@@ -5,6 +5,7 @@ import { closeSync, fstatSync, openSync, writeSync } from "node:fs";
 import { createColors } from "picocolors";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { escapeOutput, escapeText } from "../../report/escape.ts";
+import { count } from "../../report/figures.ts";
 import { errorCode, reasonOf } from "../../runtime/system/file-errors.ts";
 import { isTerminal } from "../../runtime/system/is-terminal.ts";
 import { createProgress, mayDraw, type Progress } from "./progress.ts";
@@ -76,10 +77,13 @@ export function printExactly(text: string): void {
   }
 }
 
+/** From so many characters on that a reader of standard error has not taken, messages are left out. */
+const MOST_HELD = 1 << 20;
 let errors: Writer | undefined;
+let leftOut = 0;
 let above: Progress["above"] | undefined;
 
-/** Writes to standard error, in order with everything else there; a slow reader loses nothing. */
+/** Writes to standard error, in order with everything else there; a reader that stalls is told how much it has missed. */
 export function writeError(text: string): void {
   writeAsItIs(above === undefined ? text : above(text));
 }
@@ -91,6 +95,13 @@ function writeAsItIs(text: string): void {
     // Standard error is closed.
     return;
   }
+  if (errors.held() > MOST_HELD) {
+    leftOut++;
+    return;
+  }
+  if (leftOut > 0)
+    errors.write(`synprobe: ${count(leftOut, "message")} left out here: nobody read standard error\n`);
+  leftOut = 0;
   errors.write(text);
 }
 

@@ -18,6 +18,8 @@ export interface Writer {
   held(): number;
   /** Settles when everything so far has been written, or never can be. */
   drained(): Promise<void>;
+  /** Gives up what has not been written: nothing is after it, and the process may end. */
+  abandon(): void;
 }
 
 /** A full descriptor that is non-blocking is tried again after 1 ms, which keeps up with any reader, and after this long at most. */
@@ -75,6 +77,8 @@ function createFileWriter(fd: number, onError: (code: string) => void): Writer {
       flush();
       return Promise.resolve();
     },
+    // A file takes everything at once.
+    abandon: flush,
   };
 }
 
@@ -100,17 +104,26 @@ function createStreamWriter(fd: number, onError: (code: string) => void): Writer
     idle = [];
   }
 
+  function abandon(): void {
+    broken = true;
+    waiting = [];
+    held = 0;
+  }
+
   function push(bytes: Buffer, at: number, length: number, retryMs = 1): void {
+    if (broken) {
+      next();
+      return;
+    }
     write(fd, bytes, at, (error, count) => {
-      if (error === null && at + count < bytes.length) push(bytes, at + count, length);
+      if (broken) next();
+      else if (error === null && at + count < bytes.length) push(bytes, at + count, length);
       else if (error?.code === "EAGAIN") {
         setTimeout(push, retryMs, bytes, at, length, Math.min(2 * retryMs, LONGEST_RETRY_MS));
       } else {
         held -= length;
         if (error !== null) {
-          broken = true;
-          waiting = [];
-          held = 0;
+          abandon();
           onError(errorCode(error));
         }
         next();
@@ -135,6 +148,7 @@ function createStreamWriter(fd: number, onError: (code: string) => void): Writer
     },
     held: () => held,
     drained: () => (busy ? new Promise((resolve) => idle.push(resolve)) : Promise.resolve()),
+    abandon,
   };
 }
 

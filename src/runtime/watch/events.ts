@@ -114,9 +114,12 @@ export function commitRound(
     for (const [key, { penalty, atMs, told }] of detector.flaps())
       addFlaps.run(idOf(key), penalty, Math.round(atMs), told ?? null);
   });
-  const read = store.prepare(`${EVENT} WHERE e.id = ?`);
-  return ids.map((id) => toldEvent(read.get(id) ?? {}));
+  return ids.length === 0 ? [] : readEvents(store, ids[0], ids[ids.length - 1]);
 }
+
+/** Events that were told, by their numbers, the last included. @throws {SynprobeError} `ERR_STORE` */
+export const readEvents = (store: Store, first: number, last: number): ToldEvent[] =>
+  store.prepare(`${EVENT} WHERE e.id BETWEEN ? AND ? ORDER BY e.id`).all(first, last).map(toldEvent);
 
 const heldOf = (detector: ChangeDetector): ReadonlySet<string> =>
   new Set([...detector.flaps()].flatMap(([key, { told }]) => (told === undefined ? [] : [key])));

@@ -1,6 +1,6 @@
 /** Text to descriptors: how much waits, how much goes at once. */
 import { spawnSync } from "node:child_process";
-import { closeSync, mkdtempSync, openSync, read, readFileSync, rmSync } from "node:fs";
+import { closeSync, constants, mkdtempSync, openSync, read, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -68,6 +68,23 @@ describe("a writer", () => {
     }
     await writer.drained();
     expect(readFileSync(path, "utf8")).toBe(texts.map((text) => `${text}\n${text}`).join(""));
+  });
+
+  it("to a stream that nobody reads can be given up: nothing is held, and nothing is written after it", async () => {
+    const path = join(folder, "fifo");
+    spawnSync("mkfifo", [path]);
+    fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+    const writer = createWriter(fd, fail);
+    writer.write("x".repeat(3 * PIPE));
+    await vi.waitUntil(() => sizes.length > 1);
+    writer.abandon();
+    expect(writer.held()).toBe(0);
+    await writer.drained();
+    writer.write("y");
+    const { bytesRead } = await readAsync(fd, Buffer.alloc(4 * PIPE), 0, 4 * PIPE, null);
+    expect(bytesRead).toBe(PIPE);
+    await writer.drained();
+    await expect(readAsync(fd, Buffer.alloc(1), 0, 1, null)).rejects.toMatchObject({ code: "EAGAIN" });
   });
 
   it("to a stream says what it holds, and joins a megabyte at most", async () => {
