@@ -332,6 +332,7 @@ export function createGathering(): Gathering {
         },
         scanned() {},
         host() {},
+        wantsHistory: true,
       };
     },
     digest,

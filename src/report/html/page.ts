@@ -10,6 +10,7 @@ import { count, digits, duration, percent } from "../figures.ts";
 import type { RecordedRun, RecordedSummary } from "../read/recorded.ts";
 import { barChart, LINES, lossChart, rateChart, roundTripChart } from "./charts.ts";
 import { type Digest, MATRIX, type Matrix, type Rows } from "./digest.ts";
+import { historySections } from "./history.ts";
 import type { Tops } from "./statistics.ts";
 import { waysSection } from "./ways.ts";
 
@@ -110,10 +111,11 @@ interface Remark {
 }
 
 /** What a run reports about its own certainty. */
-function runRemarks({ ending, summary, brokenLine }: RecordedRun): Remark[] {
+function runRemarks({ ending, format, summary, brokenLine }: RecordedRun): Remark[] {
   const remarks: Remark[] = [];
   const add = (kind: Remark["kind"], text: string): void => void remarks.push({ kind, text });
-  if (ending === "complete") add("ok", "The run is complete: it ended by itself.");
+  if (format === "store") add("info", "Of each port it is what was seen last, however long before.");
+  else if (ending === "complete") add("ok", "The run is complete: it ended by itself.");
   if (ending === "unknown")
     add(
       "warn",
@@ -394,7 +396,8 @@ export function renderPage(digest: Digest, options: PageOptions): string {
   const { script, style, version, madeMs } = options;
   const title = h(options.title);
   const started = digest.runs.flatMap(({ startedMs }) => startedMs ?? []);
-  const when = started.length === 0 ? "" : `Scanned ${utc(Math.min(...started))}. `;
+  const verb = digest.runs.every(({ format }) => format === "store") ? "As known at" : "Scanned";
+  const when = started.length === 0 ? "" : `${verb} ${utc(Math.min(...started))}. `;
   const policy = `default-src 'none'; script-src ${hash(script)}; style-src ${hash(style)}; img-src data:; base-uri 'none'; form-action 'none'`;
   const ways = waysSection(digest.runs, h);
   const section = (name: string, heading: string, content: string, kind = ""): string =>
@@ -416,6 +419,9 @@ export function renderPage(digest: Digest, options: PageOptions): string {
 <main>
 <div class="tiles">${tiles(digest)}</div>
 ${section("sure", "How sure this is", sureness(digest))}
+${historySections(digest.runs, h)
+  .map(({ name, heading, content }) => section(name, heading, content, "whole"))
+  .join("\n")}
 ${section("matrix", "Ports by host", matrixTable(digest.matrix), "whole")}
 ${ways === undefined ? "" : section("ways", "Where filtered ports stop", ways, "whole")}
 <div class="pair">

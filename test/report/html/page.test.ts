@@ -14,6 +14,8 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import puppeteer, { type Browser, type Page } from "puppeteer-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { openStore } from "../../../src/runtime/store/database.ts";
+import { createRecorder } from "../../../src/runtime/store/record.ts";
 import { linesOf, run, synprobe } from "../../cli/process.ts";
 import { skipping } from "../../lab/netns.ts";
 import { hostileNames } from "../samples.ts";
@@ -324,6 +326,39 @@ describe.skipIf(skipping("the page in a browser", problem))("the page in a brows
     await filter("port:1");
     expect(await cells("service")).toEqual([MARKUP[0]]);
     expect(await page.$eval("body", (body) => /[\u202e\u2028\u001b]/.test(body.innerText))).toBe(false);
+  });
+
+  it("of a store has ports by time and changes, and fits a phone", async () => {
+    const path = join(folder, "h.db");
+    const store = openStore(path, true);
+    for (const [day, state] of (["open", "closed", "filtered"] as const).entries()) {
+      const recorder = createRecorder(store);
+      for (const [i, text] of MARKUP.entries())
+        recorder.add({
+          ip: `2001:db8:1:2:3:4:5:${i}`,
+          proto: "tcp",
+          port: 22,
+          state,
+          reason: "r",
+          host: text,
+          service: text,
+        });
+      const startedMs = Date.UTC(2026, 10, 20 + day);
+      recorder.commit({ startedMs, endedMs: startedMs, source: `${day}`, ending: "complete" });
+    }
+    store.close();
+    const { status } = await run(synprobe("report", path, "-o", join(folder, "store.html")));
+    expect(status).toBe(0);
+    await page.setViewport({ width: 390, height: 800 });
+    await open(join(folder, "store.html"));
+    const sides = (selector: string) =>
+      page.$$eval(selector, (found) => found.map((each) => each.getBoundingClientRect().right));
+    for (const selector of ["#timeline rect", "#changes td, #changes th"])
+      expect(Math.max(...(await sides(selector)))).toBeLessThanOrEqual(390);
+    expect(await page.$$eval("#timeline svg", (all) => all.length)).toBe(MARKUP.length);
+    expect(await page.$$eval("#changes tbody tr", (all) => all.length)).toBe(2 * MARKUP.length);
+    expect(await page.evaluate(() => Reflect.get(globalThis, "hacked"))).toBeUndefined();
+    expect(await page.$$eval("img, iframe, object, [onload], [onerror]", (all) => all.length)).toBe(0);
   });
 
   it("has a policy that lets no other script run", async () => {
