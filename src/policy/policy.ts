@@ -37,7 +37,7 @@ export interface Rule extends Place {
 export interface Group extends Place {
   /** As it is called, or "group N". */
   readonly name: string;
-  /** Their origins are `file:line:column`. */
+  /** Their origins are `file:line:column`, and `list:line` of those from a list. */
   readonly targets: readonly AnyTargetSpec[];
   readonly rules: readonly Rule[];
   readonly why?: string;
@@ -80,7 +80,8 @@ const unionOf = (lists: readonly Uint16Array[]): Uint16Array =>
 /** A group as a file has it, checked by the schema. */
 interface Written {
   readonly name?: unknown;
-  readonly targets: string | readonly string[];
+  readonly targets?: string | readonly string[];
+  readonly "targets-from"?: string | readonly string[];
   readonly is?: string | readonly string[];
   readonly ports?: Readonly<Record<string, WrittenRule>>;
   readonly "nothing-else-open"?: string;
@@ -97,14 +98,23 @@ type WrittenRule =
 
 /** So many mistakes of a file are told one by one. */
 const MOST_TOLD = 20;
+/** From so many on the targets are not read further: what is given is something else. */
+const MOST_FAULTS = 10_000;
 
 /**
  * Reads a policy.
  * @param file its name, for messages
  * @param today YYYY-MM-DD in UTC: what ended before it does not count
+ * @param textOfList the text of a list that groups take targets from; throws a SynprobeError. Without it lists are left out
  * @throws {SynprobeError} `ERR_POLICY`, whose message has the first mistake, and whose advice the others
  */
-export function readPolicy(text: string, file: string, services: Services, today: string): Policy {
+export function readPolicy(
+  text: string,
+  file: string,
+  services: Services,
+  today: string,
+  textOfList?: (list: string) => string,
+): Policy {
   const document = readDocument(text.replace(/^\uFEFF/, ""));
   const faults = [...document.faults];
   if (faults.length === 0) faults.push(...schemaFaults(document));
@@ -128,6 +138,8 @@ export function readPolicy(text: string, file: string, services: Services, today
         portsOf,
         ownerOf,
         keys,
+        // The list of an exception that has ended may be gone.
+        textOfList: isOver ? undefined : textOfList,
       });
       if (!isOver) rules += group.rules.length;
       (isOver ? expired : groups).push(group);
@@ -176,14 +188,17 @@ interface Reading {
   /** By port, the last key of `ports` that named it, counted over all groups from 1. */
   readonly ownerOf: Uint32Array;
   readonly keys: { count: number };
+  /** Undefined when lists are not to be read. */
+  readonly textOfList: ((list: string) => string) | undefined;
 }
 
 function readGroup(written: Written, index: number, reading: Reading): Group {
-  const { document, file, services, faults, next, portsOf, ownerOf } = reading;
+  const { document, services, faults, next, portsOf, ownerOf } = reading;
   const { placeOf, placeOfValue } = document;
   const { is, ports = {}, until, why, owner, labels = {} } = written;
   const place = placeOf(written);
-  const targets = targetsOf(written, reading);
+  const found = targetsOf(written, reading);
+  const targets = found.map(({ target }) => target);
   const rules: Rule[] = [];
   const group: Group = {
     ...place,
@@ -261,11 +276,8 @@ function readGroup(written: Written, index: number, reading: Reading): Group {
       );
     add(placeOf(written, "is"), "ports of targets", is, undefined);
   } else if (namesPorts) {
-    const [at] = targets.filter((target) => target.ports !== undefined);
-    fault(
-      placeIn(at),
-      "it names ports, and nothing says what they have to be: add is, or name them in ports",
-    );
+    const [{ place: at, where }] = found.filter(({ target }) => target.ports !== undefined);
+    fault(at, `${where}it names ports, and nothing says what they have to be: add is, or name them in ports`);
   }
   const nothingElse = written["nothing-else-open"];
   if (nothingElse !== undefined) {
@@ -277,19 +289,12 @@ function readGroup(written: Written, index: number, reading: Reading): Group {
     fault(place, "the group says nothing of any port: add ports, or nothing-else-open");
   else if (is !== undefined && targets.some((target) => target.ports === undefined)) {
     const rest = nothingElse !== undefined || Object.keys(ports).length > 0;
-    const [at] = targets.filter((target) => target.ports === undefined);
-    if (!rest) fault(placeIn(at), "it names no port, and nor does the group: write host:PORT, or add ports");
+    const [{ place: at, where }] = found.filter(({ target }) => target.ports === undefined);
+    if (!rest) fault(at, `${where}it names no port, and nor does the group: write host:PORT, or add ports`);
   }
+  if (written.targets === undefined && written["targets-from"] === undefined)
+    fault(place, "the group has no targets: add targets, or targets-from with the name of a list");
   return group;
-
-  /** Where a target stands, from its origin. */
-  function placeIn({ origin = "" }: AnyTargetSpec): Place {
-    const [line, column] = origin
-      .slice(file.length + 1)
-      .split(":")
-      .map(Number);
-    return { line, column };
-  }
 }
 
 /** "; did you mean https?", of the first name among ports that no service has. */
@@ -298,25 +303,55 @@ function serviceMeant(list: string, services: Services): string {
   return name === undefined ? "" : didYouMean(name, services.names());
 }
 
-function targetsOf(written: Written, { document, file, services, faults }: Reading): AnyTargetSpec[] {
-  const { targets } = written;
-  const texts = typeof targets === "string" ? [targets] : targets;
-  return texts.flatMap((text, i) => {
-    const place =
-      typeof targets === "string" ? document.placeOfValue(written, "targets") : document.placeOf(targets, i);
+interface Found {
+  readonly target: AnyTargetSpec;
+  /** Of the word in the policy, or of the list's name. */
+  readonly place: Place;
+  /** `list:line: `; nothing in the policy itself. */
+  readonly where: string;
+}
+
+function targetsOf(written: Written, { document, file, services, faults, textOfList }: Reading): Found[] {
+  const { targets = [], "targets-from": lists = [] } = written;
+  function wordsOf(text: string, place: Place, list?: string): Found[] {
+    const origin = list ?? `${file}:${place.line}:${place.column}`;
+    const where = list === undefined ? "" : `${list}: `;
     return text
       .split(/\s+/)
       .filter((word) => word !== "")
       .flatMap((word) => {
-        try {
-          return [{ ...parseTargets(word, services), origin: `${file}:${place.line}:${place.column}` }];
-        } catch (error) {
-          if (!(error instanceof SynprobeError)) throw error;
-          faults.push({ ...place, says: error.message });
-          return [];
-        }
+        if (faults.length >= MOST_FAULTS) return [];
+        const target = attempt(place, where, () => ({ ...parseTargets(word, services), origin }));
+        return target === undefined ? [] : [{ target, place, where }];
       });
+  }
+  function attempt<T>(place: Place, where: string, act: () => T): T | undefined {
+    try {
+      return act();
+    } catch (error) {
+      if (!(error instanceof SynprobeError)) throw error;
+      faults.push({ ...place, says: `${where}${error.message}` });
+      return undefined;
+    }
+  }
+  const textsOf = (key: "targets" | "targets-from", value: string | readonly string[]) =>
+    typeof value === "string"
+      ? [{ text: value, place: document.placeOfValue(written, key) }]
+      : value.map((text, i) => ({ text, place: document.placeOf(value, i) }));
+  const own = textsOf("targets", targets).flatMap(({ text, place }) => wordsOf(text, place));
+  if (textOfList === undefined) return own;
+  const listed = textsOf("targets-from", lists).flatMap(({ text: list, place }) => {
+    const text = attempt(place, "", () => textOfList(list));
+    if (text === undefined) return [];
+    const before = faults.length;
+    const found = text
+      .split(/\r\n|\n|\r/)
+      .flatMap((line, i) => wordsOf(line.replace(/#.*/s, ""), place, `${list}:${i + 1}`));
+    if (found.length === 0 && faults.length === before)
+      faults.push({ ...place, says: `${list} has no target` });
+    return found;
   });
+  return own.concat(listed);
 }
 
 /** Whether YYYY-MM-DD is a day of the calendar. */

@@ -136,9 +136,13 @@ export function policySchema(either: Either = byKind, scalar: v.GenericSchema = 
   });
   const group = object({
     name: optional(scalar, "What the group is called in reports."),
-    targets: describe(
+    targets: optional(
       either({ text, list: listOf(text) }),
       'Hosts, as the command line has them: "198.18.0.1", "198.18.0.0/24", "198.18.1-3.*", "www.example.net", "[2001:db8::1]:443".',
+    ),
+    "targets-from": optional(
+      either({ text, list: listOf(text) }),
+      "Lists of targets, as --input-list has them: files, by their names from the policy's folder on.",
     ),
     is: optional(is, "What the ports have to be that targets name themselves: host:22,80."),
     ports: optional(

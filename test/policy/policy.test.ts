@@ -3,7 +3,7 @@ import { toJsonSchema } from "@valibot/to-json-schema";
 import { Ajv } from "ajv";
 import * as v from "valibot";
 import { describe, expect, it } from "vitest";
-import { isSynprobeError } from "../../src/errors.ts";
+import { ERROR_CODES, isSynprobeError, SynprobeError } from "../../src/errors.ts";
 import { readDocument } from "../../src/policy/document.ts";
 import { readPolicy, targetsToProbe } from "../../src/policy/policy.ts";
 import { policySchema, TOLERABLE } from "../../src/policy/schema.ts";
@@ -11,7 +11,19 @@ import { parseServices } from "../../src/scan/targets/services.ts";
 
 const SERVICES = parseServices("ssh 22/tcp\nhttp 80/tcp\nhttps 443/tcp\n");
 const TODAY = "2026-11-28";
-const read = (text: string) => readPolicy(text, "policy.yaml", SERVICES, TODAY);
+/** Lists that the policies name. */
+const LISTS: Readonly<Record<string, string>> = {
+  "web.txt": "# Two hosts.\r\n198.18.0.1 # the first\n\n  www.example.net\t198.18.4.0/24\r",
+  "ports.txt": "198.18.0.9:22\n198.18.0.8\n",
+  "bad.txt": "198.18.0.1\n198.18.0.256 198.18.0.2:x\n",
+  "none.txt": "# Nobody.\n",
+  "log.txt": "a:b ".repeat(20_000),
+};
+const textOfList = (list: string): string => {
+  if (list in LISTS) return LISTS[list];
+  throw new SynprobeError(ERROR_CODES.policy, `cannot read the list ${list}: there is no such file`);
+};
+const read = (text: string) => readPolicy(text, "policy.yaml", SERVICES, TODAY, textOfList);
 
 const mistakes = (text: string): readonly string[] => {
   try {
@@ -202,6 +214,70 @@ describe("a mistake", () => {
   });
 });
 
+describe("targets from a list", () => {
+  it("are those of its lines, after the group's own", () => {
+    const { groups } = read(
+      "groups:\n  - targets: 198.18.0.7\n    targets-from: [web.txt, web.txt]\n    ports: { 80: open }\n",
+    );
+    expect(groups[0].targets.map(({ text, origin }) => [text, origin])).toEqual([
+      ["198.18.0.7", "policy.yaml:2:14"],
+      ...Array.from({ length: 2 }, () => [
+        ["198.18.0.1", "web.txt:2"],
+        ["www.example.net", "web.txt:4"],
+        ["198.18.4.0/24", "web.txt:4"],
+      ]).flat(),
+    ]);
+    expect([
+      ...targetsToProbe(read("groups: [{ targets-from: ports.txt, is: open, ports: { 80: open } }]")),
+    ]).toEqual([
+      expect.objectContaining({ text: "198.18.0.9:22", ports: Uint16Array.of(22, 80) }),
+      expect.objectContaining({ text: "198.18.0.8", ports: Uint16Array.of(80) }),
+    ]);
+  });
+
+  it.each<[group: string, told: string]>([
+    [
+      "targets-from: gone.txt, ports: { 80: open }",
+      "20: cannot read the list gone.txt: there is no such file",
+    ],
+    ["targets-from: none.txt, ports: { 80: open }", "20: none.txt has no target"],
+    [
+      "targets-from: ports.txt, ports: { 80: open }",
+      "20: ports.txt:1: it names ports, and nothing says what",
+    ],
+    ["targets-from: ports.txt, is: open", "20: ports.txt:2: it names no port, and nor does the group"],
+    ["targets-from: [], ports: { 80: open }", "20: the list is empty"],
+    [
+      "ports: { 80: open }",
+      "5: the group has no targets: add targets, or targets-from with the name of a list",
+    ],
+    [
+      "target-from: web.txt, ports: { 80: open }",
+      '6: there is no key "target-from"; did you mean "targets-from"?',
+    ],
+  ])("with %s is a mistake, told where the policy names the list", (group, told) => {
+    const [first] = mistakes(`groups:\n  - {${group}}\n`);
+    expect(first).toContain(`policy.yaml:2:${told}`);
+  });
+
+  it("may have mistakes, each told with its line", () => {
+    const found = mistakes("groups: [{ targets-from: bad.txt, ports: { 80: open } }]");
+    expect(found).toHaveLength(2);
+    expect(found[0]).toMatch(/^policy\.yaml:1:26: bad\.txt:2: .*198\.18\.0\.256/);
+    expect(found[1]).toMatch(/^policy\.yaml:1:26: bad\.txt:2: .*198\.18\.0\.2:x/);
+    // What is no list at all is not read to its end.
+    const many = mistakes("groups: [{ targets-from: log.txt, ports: { 80: open } }]");
+    expect(many.at(-1)).toBe("and 9980 more mistakes in policy.yaml");
+  });
+
+  it("are not asked for by a group that has ended", () => {
+    const { groups, expired } = read(
+      "groups: [{ targets: a, ports: { 80: open } }, { targets-from: gone.txt, is: open, until: 2026-11-27 }]",
+    );
+    expect([groups.length, expired.length]).toEqual([1, 1]);
+  });
+});
+
 describe("policy.schema.json", () => {
   const schema = {
     title: "A policy of synprobe",
@@ -232,7 +308,7 @@ describe("policy.schema.json", () => {
     [{ groups: [{ targets: ["a"], ports: { 22: { is: "open", tolerate: ["reset"] } }, owner: "x" }] }, true],
     [{ groups: [] }, false],
     [{}, false],
-    [{ groups: [{ ports: { 22: "open" } }] }, false],
+    [{ groups: [{ "targets-from": ["web.txt"], ports: { 22: "open" } }] }, true],
     [{ groups: [{ targets: "a", ports: { 22: "opne" } }] }, false],
     [{ groups: [{ targets: "a", ports: { 22: { si: "open" } } }] }, false],
     [{ groups: [{ targets: "a", is: [] }] }, false],

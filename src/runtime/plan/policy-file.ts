@@ -1,16 +1,18 @@
 /**
- * A policy from its file, or from standard input. What may stand in it is policy/'s business.
+ * A policy from its file, or from standard input, and the lists that it names. What may stand in it is policy/'s business.
  * Tested by test/cli/commands/check.test.ts.
  */
-import { openSync } from "node:fs";
+import { openSync, readFileSync, statSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { type Policy, readPolicy } from "../../policy/policy.ts";
 import type { Services } from "../../scan/targets/services.ts";
 import { asInvoker } from "../system/invoker.ts";
 import { chunksOf, whyUnreadable } from "./list-file.ts";
 
-/** Largest file that is read, in bytes: half a million lines. */
+/** Largest policy or list that is read, in bytes: half a million lines. */
 const MOST_BYTES = 1 << 24;
+const TOO_LARGE = `it is larger than ${MOST_BYTES} bytes`;
 
 /**
  * @param file `-` for standard input
@@ -19,13 +21,41 @@ const MOST_BYTES = 1 << 24;
  */
 export async function readPolicyFile(file: string, services: Services, drop: boolean): Promise<Policy> {
   const today = new Date().toISOString().slice(0, 10);
-  return readPolicy(await textOf(file, drop), file === "-" ? "<stdin>" : file, services, today);
+  const folder = file === "-" ? "." : dirname(file);
+  const lists = new Map<string, string>();
+  const textOfList = (list: string): string => {
+    const text = lists.get(list) ?? readList(resolve(folder, list), list, drop);
+    lists.set(list, text);
+    return text;
+  };
+  return readPolicy(await textOf(file, drop), file === "-" ? "<stdin>" : file, services, today, textOfList);
+}
+
+/** Throws what is wrong with a file. */
+const failing =
+  (what: string) =>
+  (why: string, cause?: unknown): never => {
+    throw new SynprobeError(ERROR_CODES.policy, `cannot read ${what}: ${why}`, { cause });
+  };
+
+/** A list's text, at once: it stands in the middle of a policy. */
+function readList(path: string, name: string, drop: boolean): string {
+  const fail = failing(`the list ${name}`);
+  let bytes = new Uint8Array();
+  try {
+    bytes = asInvoker(drop, () => {
+      if (statSync(path).size > MOST_BYTES) fail(TOO_LARGE);
+      return readFileSync(path);
+    });
+  } catch (error) {
+    if (error instanceof SynprobeError) throw error;
+    fail(whyUnreadable(error), error);
+  }
+  return decode(bytes, fail);
 }
 
 async function textOf(file: string, drop: boolean): Promise<string> {
-  const fail = (why: string, cause?: unknown): never => {
-    throw new SynprobeError(ERROR_CODES.policy, `cannot read the policy ${file}: ${why}`, { cause });
-  };
+  const fail = failing(`the policy ${file}`);
   const pieces: Uint8Array[] = [];
   let length = 0;
   try {
@@ -38,9 +68,13 @@ async function textOf(file: string, drop: boolean): Promise<string> {
   } catch (error) {
     fail(whyUnreadable(error), error);
   }
-  if (length > MOST_BYTES) fail(`it is larger than ${MOST_BYTES} bytes`);
+  if (length > MOST_BYTES) fail(TOO_LARGE);
+  return decode(Buffer.concat(pieces), fail);
+}
+
+function decode(bytes: Uint8Array, fail: ReturnType<typeof failing>): string {
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(pieces));
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (error) {
     return fail("it is not UTF-8 text", error);
   }

@@ -1,5 +1,5 @@
 /** `synprobe check` as a process: mistakes of the command line and of the policy, exit statuses. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -45,6 +45,25 @@ const group = (wanted: Readonly<Record<string, unknown>>, more: object = {}): st
   JSON.stringify({ groups: [{ targets: "127.0.0.1", ports: wanted, ...more }] });
 /** Without privilege, so that the tests need none: the kernel connects. */
 const check = (...args: string[]) => run(synprobe("check", "--link", "connect", ...args));
+
+it("a group's targets may come from a list beside the policy", async () => {
+  mkdirSync(join(folder, "lists"));
+  write("lists/hosts.txt", `127.0.0.1:${open} # here\n127.0.0.1:${closed}\n`);
+  const policy = write("listed.yaml", "groups: [{ targets-from: lists/hosts.txt, is: open }]");
+  const { status, stdout } = await check(policy);
+  expect(status).toBe(1);
+  expect(stdout).toMatch(new RegExp(`^! 127\\.0\\.0\\.1:${closed} +open +closed +`, "m"));
+  expect(stdout).toMatch(/^1 port as written, 1 not$/m);
+  write("lists/hosts.txt", `127.0.0.1:${open}\n`);
+  expect(await check(policy)).toMatchObject({ status: 0 });
+  rmSync(join(folder, "lists/hosts.txt"));
+  expect(await check(policy)).toMatchObject({
+    status: 2,
+    stderr: expect.stringMatching(
+      /listed\.yaml:1:26: cannot read the list lists\/hosts\.txt: there is no such file$/m,
+    ),
+  });
+});
 
 describe("a mistake", () => {
   it.each([
