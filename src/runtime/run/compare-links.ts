@@ -83,7 +83,9 @@ function probeOnce({ link, task }: Side) {
     room: () => undefined,
   });
   // A link that fails hears nothing.
-  const end = (): void => void (isOver = true);
+  const end = (): void => {
+    isOver = true;
+  };
   run.finished.then(end, end);
   return {
     heard,
