@@ -1,6 +1,5 @@
 /** Messages on standard error: a reader that stalls takes no memory, and is told how much it has missed. */
-import { beforeEach, expect, it, vi } from "vitest";
-import { writeError } from "../../../src/cli/run/terminal.ts";
+import { afterAll, beforeEach, expect, it, vi } from "vitest";
 
 const stream = vi.hoisted(() => ({ held: 0, text: "" }));
 vi.mock("../../../src/cli/run/writer.ts", () => ({
@@ -12,6 +11,11 @@ vi.mock("../../../src/cli/run/writer.ts", () => ({
     held: () => stream.held,
   }),
 }));
+
+// Other files in this process have, and get, the real one.
+vi.resetModules();
+const { writeError } = await import("../../../src/cli/run/terminal.ts");
+afterAll(() => void vi.resetModules());
 
 beforeEach(() => {
   stream.held = 0;
