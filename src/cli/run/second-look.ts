@@ -41,19 +41,24 @@ export async function lookAgain(
   if (scan === undefined) return first;
   messages.note(`${count(unsure.length, "port")} could not be told surely: probed again`);
   const merged = createMerge(first, unsure);
-  const running = scan.run({
-    wants: PORT_STATES,
-    onResult: (result) => {
-      const better = merged.take(result);
-      if (better !== undefined) take(better);
-    },
-  });
-  interruption.onSignal(() => running.stop());
-  await running.finished.catch(fail);
-  return merged.summary(running.summary());
+  try {
+    await scan.settle?.();
+    const running = scan.run({
+      wants: PORT_STATES,
+      onResult: (result) => {
+        const better = merged.take(result);
+        if (better !== undefined) take(better);
+      },
+    });
+    interruption.onSignal(() => running.stop());
+    await running.finished.catch(fail);
+    return merged.summary(running.summary());
+  } finally {
+    scan.close();
+  }
 }
 
-function open({ plan, scanOptions }: RunContext, unsure: readonly PortResult[]): Promise<OpenScan> {
+function open({ plan, scan, scanOptions }: RunContext, unsure: readonly PortResult[]): Promise<OpenScan> {
   const builder = createSpaceBuilder();
   for (const { ip, port } of unsure) {
     const address = parseAddress(ip);
@@ -62,7 +67,9 @@ function open({ plan, scanOptions }: RunContext, unsure: readonly PortResult[]):
   const { complete: _, capture: __, order, ...rest } = scanOptions;
   const { shard: ___, ...whole } = order;
   const retries = Math.max(rest.retries, DEFAULTS.retries);
-  return openScan({ ...plan, space: builder.build() }, { ...rest, retries, order: whole });
+  // What the first look heard by raw alone, packet does not hear now.
+  const link = scan.means.link === "raw-ip" ? { link: "raw" as const } : {};
+  return openScan({ ...plan, space: builder.build() }, { ...rest, ...link, retries, order: whole });
 }
 
 /** The results of a run with those of a second look at some of its ports. */

@@ -36,7 +36,7 @@ export type Protocol = (typeof PROTOCOLS)[keyof typeof PROTOCOLS];
 
 export interface RawSocket {
   readonly fd: number;
-  /** Calls `handler` whenever packets wait to be read. */
+  /** Calls `handler`, and none that was given before, whenever packets wait to be read. */
   onReadable(handler: () => void): void;
   /** Calls `handler` when polling failed; the socket is closed by then. */
   onError(handler: (error: Error) => void): void;
@@ -60,7 +60,10 @@ export function openRawSocket(family: 4 | 6, protocol: Protocol): RawSocket {
   socket.on("error", (error) => failed?.(error));
   return {
     fd,
-    onReadable: (handler) => socket.wrap.on("recvReady", handler),
+    onReadable: (handler) => {
+      socket.wrap.removeAllListeners("recvReady");
+      socket.wrap.on("recvReady", handler);
+    },
     onError: (handler) => {
       failed = handler;
     },
@@ -125,6 +128,7 @@ function openByLibc(family: 4 | 6, protocol: Protocol): RawSocket {
     throw systemError(`socket(raw IPv${family})`, name);
   }
   let failed: ((error: Error) => void) | undefined;
+  let readable: (() => void) | undefined;
   let endWatch: (() => void) | undefined;
   let open = true;
   const close = (): void => {
@@ -136,10 +140,15 @@ function openByLibc(family: 4 | 6, protocol: Protocol): RawSocket {
   return {
     fd,
     onReadable: (handler) => {
-      endWatch = watchReadable(fd, handler, () => {
-        close();
-        failed?.(new Error("polling a raw socket failed"));
-      });
+      readable = handler;
+      endWatch ??= watchReadable(
+        fd,
+        () => readable?.(),
+        () => {
+          close();
+          failed?.(new Error("polling a raw socket failed"));
+        },
+      );
     },
     onError: (handler) => {
       failed = handler;

@@ -11,6 +11,7 @@ import type { PortRange } from "../../link/filter.ts";
 import type { Link } from "../../link/link.ts";
 import { PORT_STATES } from "../../scan/probe/result.ts";
 import type { OrderOptions } from "../../scan/targets/permutation.ts";
+import { openFilesLeft, probePorts } from "../system/system.ts";
 import type { EngineTask } from "./engine-builder.ts";
 import { runInMainThread } from "./main-thread.ts";
 import type { Comparison } from "./means.ts";
@@ -24,6 +25,8 @@ const LONGEST_MS = 500;
 const LOOK_MS = 5;
 /** So many more must one link hear, and twice as many as the other: less can be loss. */
 const DIFFERENCE = 4;
+/** Open files that must be left beside the run's own packet sockets: for what is opened here, and a large run's threads and outputs. */
+const FILES = 48;
 /** Below this rate, in SYNs a second, the comparison's own would be a burst. */
 const LEAST_RATE = 1000;
 
@@ -33,10 +36,11 @@ export interface Side {
   readonly task: EngineTask;
 }
 
-/** Whether a run's options leave room for SYNs that no pair needs, and the choice to this program. */
+/** Whether a run's options leave room for SYNs that no pair needs, and the choice to this program; whether there is room for sockets. */
 export const mayCompare = (options: ScanOptions, ports: PortRange): boolean =>
   (options.workers ?? 1) === 1 &&
-  options.capture === undefined &&
+  !probePorts().shared &&
+  openFilesLeft() >= FILES &&
   options.fence === undefined &&
   options.rate.maximum >= LEAST_RATE &&
   whyNoControls(options, ports) === undefined;
@@ -47,11 +51,32 @@ export function thinned(order: Omit<OrderOptions, "worker">, total: number): Omi
   return { ...order, shard: { index, count: count * Math.max(1, Math.ceil(total / count / PAIRS)) } };
 }
 
-/** Probes the same pairs, so many, through both links. Both stay open. */
-export async function compareLinks(pairs: number, raw: Side, packet: Side): Promise<Comparison> {
+/**
+ * Compares twice where the links differ: a target that limits its answers has them for whoever asks first. Both links stay open.
+ * @param pairs how many each side's task has
+ * @param sidesOf the sides of the first and of the second time
+ */
+export async function compareLinks(
+  pairs: number,
+  sidesOf: (time: 0 | 1) => { readonly raw: Side; readonly packet: Side },
+): Promise<Comparison> {
+  const first = await probeBoth(pairs, sidesOf(0), "raw");
+  if (!first.differs) return first;
+  const second = await probeBoth(pairs, sidesOf(1), "packet");
+  const isSameLink = second.raw > second.packet === first.raw > first.packet;
+  return { ...second, sent: first.sent + second.sent, differs: second.differs && isSameLink };
+}
+
+/** Probes the same pairs through both links, and through one of them first. */
+async function probeBoth(
+  pairs: number,
+  { raw, packet }: { readonly raw: Side; readonly packet: Side },
+  first: "raw" | "packet",
+): Promise<Comparison> {
   const begun = performance.now();
-  const sides = [probeOnce(raw), probeOnce(packet)] as const;
-  const [byRaw, byPacket] = sides.map(({ heard }) => heard);
+  const sides = (first === "raw" ? [raw, packet] : [packet, raw]).map(probeOnce);
+  const [one, other] = sides.map(({ heard }) => heard);
+  const [byRaw, byPacket] = first === "raw" ? [one, other] : [other, one];
   let firstMs = Number.POSITIVE_INFINITY;
   for (;;) {
     await sleep(LOOK_MS);

@@ -133,12 +133,7 @@ async function openEither(
   const { plan, options, means } = opened;
   const rawMeans = chooseMeans(plan, { ...options, link: "raw" });
   // The run's own packet sockets are open already, and are not to hear of it.
-  const { pilots = rawMeans.ports } = partPilots(rawMeans.ports);
-  const middle = (pilots.first + pilots.last) >> 1;
-  const sides = [
-    { ...pilots, last: middle },
-    { ...pilots, first: middle + 1 },
-  ] as const;
+  const quarters = portQuarters(rawMeans.ports);
   const opens: (() => void)[] = [byPacket.close];
   const close = (): void => {
     for (const each of opens.splice(0)) each();
@@ -148,7 +143,11 @@ async function openEither(
     opens.push(rawLink.close);
     const { attachPacket, closePacket, openPacketSockets } = await import("../../link/packet.ts");
     const interfaceName = means.interfaceName ?? "";
-    const handles = openPacketSockets({ interfaceName, ports: sides[1], routes: plan.hops });
+    const handles = openPacketSockets({
+      interfaceName,
+      ports: { ...quarters[2], last: quarters[3].last },
+      routes: plan.hops,
+    });
     opens.push(() => closePacket(handles));
     const scan: { -readonly [key in keyof OpenScan]: OpenScan[key] } = {
       ...byPacket,
@@ -157,11 +156,10 @@ async function openEither(
         const packetLink = attachPacket(handles);
         opens.pop();
         const order = thinned(options.order, plan.space.total);
-        const found = await compareLinks(
-          createOrder(plan.space.total, order).count,
-          { link: rawLink, task: comparingTask(opened, order, sides[0]) },
-          { link: packetLink, task: comparingTask(opened, order, sides[1]) },
-        ).finally(packetLink.close);
+        const found = await compareLinks(createOrder(plan.space.total, order).count, (time) => ({
+          raw: { link: rawLink, task: comparingTask(opened, order, quarters[time]) },
+          packet: { link: packetLink, task: comparingTask(opened, order, quarters[2 + time]) },
+        })).finally(packetLink.close);
         const [chosen, other] = found.differs
           ? [runOver({ plan, options, means: { ...rawMeans, compared: found } }, rawLink, () => {}), byPacket]
           : [byPacket, rawLink];
@@ -176,6 +174,12 @@ async function openEither(
     close();
     throw error;
   }
+}
+
+/** Of the ports that a run over raw has for control SYNs: for each comparison and link a quarter. */
+function portQuarters(ports: PortRange): PortRange[] {
+  const { pilots = ports } = partPilots(ports);
+  return [0, 1, 2, 3].map((i) => portShare(pilots, i, 4));
 }
 
 /** A few pairs, one SYN each. */
