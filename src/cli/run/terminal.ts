@@ -77,6 +77,18 @@ export function printExactly(text: string): void {
   }
 }
 
+/**
+ * Ends the process when all that is left of it are look-ups of names that nobody waits for any more. Node would wait for them, for half a
+ * minute if the name server is dead.
+ */
+export async function endLookups(): Promise<void> {
+  if (!isLookingUp()) return;
+  await errors?.drained();
+  process.exit();
+}
+
+export const isLookingUp = (): boolean => process.getActiveResourcesInfo().includes("GetAddrInfoReqWrap");
+
 /** From so many characters on that a reader of standard error has not taken, messages are left out. */
 const MOST_HELD = 1 << 20;
 let errors: Writer | undefined;
