@@ -5,8 +5,8 @@
 import { libc } from "../../link/sys/libc.ts";
 import { wasIgnored } from "../../link/sys/signals.ts";
 import { isTerminal } from "../../runtime/system/is-terminal.ts";
+import { lookups } from "../../runtime/system/system.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
-import { isLookingUp } from "./terminal.ts";
 
 export interface Interruption {
   readonly signalled: boolean;
@@ -34,7 +34,7 @@ let watched: readonly Signal[] | undefined;
 export function keepIgnoredSignals(): readonly Signal[] {
   if (watched !== undefined) return watched;
   // exit(3) would wait for libuv's threads, and those for the name server.
-  process.on("exit", (code) => isLookingUp() && libc._exit(code));
+  process.on("exit", (code) => lookups.underWay > 0 && libc._exit(code));
   const ignored = new Set<Signal>();
   if (wasIgnored("SIGHUP")) ignored.add("SIGHUP");
   if (wasIgnored("SIGQUIT") && !isTerminal(0)) ignored.add("SIGINT");

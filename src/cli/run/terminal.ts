@@ -8,6 +8,7 @@ import { escapeOutput, escapeText } from "../../report/escape.ts";
 import { count } from "../../report/figures.ts";
 import { errorCode, reasonOf } from "../../runtime/system/file-errors.ts";
 import { isTerminal } from "../../runtime/system/is-terminal.ts";
+import { lookups } from "../../runtime/system/system.ts";
 import { createProgress, mayDraw, type Progress } from "./progress.ts";
 import { createWriter, type Writer } from "./writer.ts";
 
@@ -82,12 +83,10 @@ export function printExactly(text: string): void {
  * minute if the name server is dead.
  */
 export async function endLookups(): Promise<void> {
-  if (!isLookingUp()) return;
+  if (lookups.underWay === 0) return;
   await errors?.drained();
   process.exit();
 }
-
-export const isLookingUp = (): boolean => process.getActiveResourcesInfo().includes("GetAddrInfoReqWrap");
 
 /** From so many characters on that a reader of standard error has not taken, messages are left out. */
 const MOST_HELD = 1 << 20;

@@ -6,6 +6,7 @@ import { lookup } from "node:dns/promises";
 import pLimit from "p-limit";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { type Address, parseAddress } from "../../wire/address.ts";
+import { lookups } from "./system.ts";
 
 /** Most lookups at once; libuv may have threads for fewer (widenLookups). */
 const MOST_LOOKUPS = 64;
@@ -27,7 +28,9 @@ export async function resolveNames(
   await Promise.all(
     Array.from(new Set(names), (name) =>
       limit(async () => {
+        lookups.underWay++;
         found.set(name, await resolve(name, family));
+        lookups.underWay--;
       }),
     ),
   );
