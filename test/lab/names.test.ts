@@ -84,6 +84,7 @@ describe.skipIf(skipping("names", labProblem()))("names", () => {
     const running = start(
       inNamespace(lab.near, synprobe(...dead, ...late, `${FAR.ipv4}:7`, "--exclude-ports", "8", "-oJ", "-")),
     );
+    const dry = probe("dead.test:7", `${FAR.ipv4}:7`, "--dry-run");
     const first = await running.until("stdout", /\n/);
     expect(JSON.parse(first)).toMatchObject({ type: "result", ip: FAR.ipv4, port: 7 });
     const { status, stdout, stderr } = await running.finished;
@@ -98,22 +99,22 @@ describe.skipIf(skipping("names", labProblem()))("names", () => {
     expect(faults.map(({ target }) => target).sort()).toEqual(dead.sort());
     expect(lines.at(-1)).toMatchObject({ type: "summary", hosts: 2, closed: 3, unfinished: 0, faults: 24 });
     expect(lines.at(-1)).toMatchObject({ sent: 3 + lines.at(-1).retransmitted, interrupted: false });
-    expect(stderr).toMatch(/looking up 26 names/);
+    expect(stderr).toMatch(/looking up \d+ names\n/);
     expect(stderr.match(/dead\d+\.test could not be looked up/g)).toHaveLength(24);
     expect(status).toBe(5);
+    expect((await dry).stderr).toMatch(/looking up 1 name\n.*dead\.test could not be looked up/);
   });
 
   it("are waited for where all have to be known", async () => {
     overlayEtc(lab.near, "resolv.conf", resolvers(1));
-    const options = [["--strict"], ["--shard", "1/1", "--sequential"], ["--dry-run"]];
+    const options = [["--strict"], ["--shard", "1/1", "--sequential"]];
     const all = await Promise.all(
       options.map((words) => probe("dead.test:7", `${FAR.ipv4}:7`, "-oJ", "-", ...words)),
     );
-    expect(all.map(({ status }) => status)).toEqual([2, 5, 5]);
+    expect(all.map(({ status }) => status)).toEqual([2, 5]);
     expect(all[0].stdout).toBe("");
     const types = linesOf(all[1].stdout).map((line) => JSON.parse(line).type);
     expect(types).toEqual(["fault", "result", "summary"]);
-    expect(all[2].stderr).toMatch(/looking up 1 name\n/);
   });
 
   it("are given up at a signal", async () => {

@@ -23,7 +23,7 @@ export const DEFAULT_TOP_PORTS = 1000;
 
 /** Names that are looked up for longer than this do not keep the other targets waiting, in milliseconds. */
 const PATIENCE_MS = 300;
-/** Time after which whoever waits for names is told, in milliseconds. */
+/** Time after which it is told that names are looked up, in milliseconds. */
 const LOOKING_UP_MS = 1000;
 
 /** A plan, and the number of bad targets without a fault of their own. */
@@ -83,14 +83,13 @@ export async function planTargets(
   const tell = (): void => {
     if (planner.unresolved() > 0) note?.(`looking up ${count(planner.unresolved(), "name")}`);
   };
-  const waiting = setTimeout(tell, LOOKING_UP_MS);
-  const first = await planner.finish().finally(() => clearTimeout(waiting));
+  setTimeout(tell, LOOKING_UP_MS).unref();
+  const first = await planner.finish();
   const plan = await withHints(words, { ...first, faults: [...faults, ...first.faults] });
-  const { faults: all, pending } = plan;
+  const { faults: all } = plan;
   if (options.strict === true && all.length > 0) {
     throw new SynprobeError(all[0].code as SynprobeError["code"], all[0].message);
   }
-  if (pending !== undefined) tell();
   return { plan, untold };
 }
 
