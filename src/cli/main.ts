@@ -31,7 +31,7 @@ import {
   WORKER_OPTIONS,
   withTiming,
 } from "./options/table.ts";
-import { createMessages, printResult, releaseClosedTerminals, VERSION } from "./run/terminal.ts";
+import { createMessages, endLookups, printResult, releaseClosedTerminals, VERSION } from "./run/terminal.ts";
 
 /** A word that a command, or help on all of them, may be asked for with: without one there is no need to say what they take. */
 const MAY_BE_COMMAND = /^(?:[a-z][a-z-]*|-[a-z]*h[a-z]*|--help)$/i;
@@ -445,4 +445,5 @@ async function improve(message: string, command: Command): Promise<string> {
 process.on("exit", releaseClosedTerminals);
 main(process.argv.slice(2)).then((status) => {
   process.exitCode = status;
+  return endLookups();
 });

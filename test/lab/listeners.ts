@@ -41,6 +41,36 @@ const CONNECT = `
   console.log("ready");
   process.stdin.resume().on("end", () => process.exit());`;
 
+/** DNS (RFC 1035) by UDP: the names that it knows have an A record and nothing else, and of others it does not speak. */
+const SERVE_NAMES = `
+  const server = require("node:dgram").createSocket("udp4");
+  const { at, names } = JSON.parse(process.argv[1]);
+  server.on("message", (query, { port, address }) => {
+    const labels = [];
+    let end = 12;
+    for (; query[end] > 0; end += query[end] + 1) labels.push(query.toString("latin1", end + 1, end + 1 + query[end]));
+    const known = names[labels.join(".")];
+    if (known === undefined) return;
+    const isA = query.readUInt16BE(end + 1) === 1;
+    const head = Buffer.from([query[0], query[1], 0x81, 0x80, 0, 1, 0, isA ? 1 : 0, 0, 0, 0, 0]);
+    const record = isA ? Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, ...known.split(".")]) : Buffer.alloc(0);
+    const answer = Buffer.concat([head, query.subarray(12, end + 5), record]);
+    setTimeout(() => server.send(answer, port, address), LATE_MS);
+  });
+  server.bind(53, at, () => console.log("ready"));
+  process.stdin.resume().on("end", () => process.exit());`;
+/** Longer than a run waits for names alone. */
+const LATE_MS = 600;
+
+/** Serves names, late; those that it does not know have no answer at all. @param names the IPv4 address of each */
+export async function serveNames(
+  namespace: string,
+  at: string,
+  names: Readonly<Record<string, string>>,
+): Promise<void> {
+  await startScript(namespace, SERVE_NAMES.replace("LATE_MS", String(LATE_MS)), { at, names });
+}
+
 /** Listens on every endpoint, and accepts. */
 export async function listen(namespace: string, endpoints: readonly Endpoint[]): Promise<void> {
   await startScript(namespace, ACCEPT, endpoints);
@@ -66,11 +96,7 @@ function backlogIsFull(namespace: string, port: number): boolean {
   });
 }
 
-async function startScript(
-  namespace: string,
-  script: string,
-  endpoints: readonly Endpoint[],
-): Promise<ChildProcess> {
+async function startScript(namespace: string, script: string, endpoints: object): Promise<ChildProcess> {
   const [name = "", ...args] = inNamespace(namespace, [
     process.execPath,
     "-e",

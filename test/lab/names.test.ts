@@ -1,6 +1,7 @@
 /** Names with several addresses, and interfaces by each of their names: what is chosen, and what is said of the rest. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Finished, run, synprobe } from "../cli/process.ts";
+import { type Finished, linesOf, run, start, synprobe } from "../cli/process.ts";
+import { serveNames } from "./listeners.ts";
 import {
   createLab,
   FAR,
@@ -32,6 +33,9 @@ describe.skipIf(skipping("names", labProblem()))("names", () => {
     ip(lab.near, "addr add 198.18.5.1/24 dev v4only");
   });
   afterAll(() => lab?.remove());
+  /** A name server that has `seconds` for an answer, and is asked so many times. */
+  const resolvers = (seconds: number, attempts = 1): string =>
+    `nameserver ${FAR.ipv4}\noptions timeout:${seconds} attempts:${attempts}\n`;
 
   it("the resolver's first address, if nothing is chosen; the first with a way, if something is", async () => {
     const first = `web\\.example:7 \\(${FAR.ipv6}\\) +closed`;
@@ -70,6 +74,59 @@ describe.skipIf(skipping("names", labProblem()))("names", () => {
     expect((await probe("-e", "veth9@if2", `${FAR.ipv4}:7`)).stderr).toMatch(
       /no network interface named veth9@if2/,
     );
+  });
+
+  it("that are found late, or not at all, keep nobody waiting, and no pair is probed twice", async () => {
+    overlayEtc(lab.near, "resolv.conf", resolvers(2));
+    await serveNames(lab.far, FAR.ipv4, { "late.test": FAR.ipv4, "later.test": "198.19.0.1" });
+    const dead = Array.from({ length: 24 }, (_, i) => `dead${i}.test:7`);
+    const late = ["late.test:7-9", "later.test:9"];
+    const running = start(
+      inNamespace(lab.near, synprobe(...dead, ...late, `${FAR.ipv4}:7`, "--exclude-ports", "8", "-oJ", "-")),
+    );
+    const dry = probe("dead.test:7", `${FAR.ipv4}:7`, "--dry-run");
+    const first = await running.until("stdout", /\n/);
+    expect(JSON.parse(first)).toMatchObject({ type: "result", ip: FAR.ipv4, port: 7 });
+    const { status, stdout, stderr } = await running.finished;
+    const lines = linesOf(stdout).map((line) => JSON.parse(line));
+    const results = lines.filter(({ type }) => type === "result");
+    expect(results.map(({ host, ip, port, state }) => [host, ip, port, state].join(" ")).sort()).toEqual([
+      ` ${FAR.ipv4} 7 closed`,
+      `late.test ${FAR.ipv4} 9 closed`,
+      "later.test 198.19.0.1 9 closed",
+    ]);
+    const faults = lines.filter(({ type }) => type === "fault");
+    expect(faults.map(({ target }) => target).sort()).toEqual(dead.sort());
+    expect(lines.at(-1)).toMatchObject({ type: "summary", hosts: 2, closed: 3, unfinished: 0, faults: 24 });
+    expect(lines.at(-1)).toMatchObject({ sent: 3 + lines.at(-1).retransmitted, interrupted: false });
+    expect(stderr).toMatch(/looking up \d+ names\n/);
+    expect(stderr.match(/dead\d+\.test could not be looked up/g)).toHaveLength(24);
+    expect(status).toBe(5);
+    expect((await dry).stderr).toMatch(/looking up 1 name\n.*dead\.test could not be looked up/);
+  });
+
+  it("are waited for where all have to be known", async () => {
+    overlayEtc(lab.near, "resolv.conf", resolvers(1));
+    const options = [["--strict"], ["--shard", "1/1", "--sequential"]];
+    const all = await Promise.all(
+      options.map((words) => probe("dead.test:7", `${FAR.ipv4}:7`, "-oJ", "-", ...words)),
+    );
+    expect(all.map(({ status }) => status)).toEqual([2, 5]);
+    expect(all[0].stdout).toBe("");
+    const types = linesOf(all[1].stdout).map((line) => JSON.parse(line).type);
+    expect(types).toEqual(["fault", "result", "summary"]);
+  });
+
+  it("are given up at a signal", async () => {
+    // Longer than a test may take.
+    overlayEtc(lab.near, "resolv.conf", resolvers(30, 3));
+    const words = ["dead.test:7,8", `${FAR.ipv4}:7`, "-oJ", "-"];
+    const running = start(inNamespace(lab.near, synprobe(...words)));
+    await running.until("stdout", /\n/);
+    running.kill("SIGINT");
+    const { status, stdout } = await running.finished;
+    expect(JSON.parse(linesOf(stdout)[1])).toMatchObject({ closed: 1, unfinished: 2, interrupted: true });
+    expect(status).toBe(130);
   });
 
   it("any address that is routed to this machine is a source", async () => {

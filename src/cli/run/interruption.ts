@@ -2,8 +2,10 @@
  * SIGINT, SIGTERM and SIGHUP: the first asks for an orderly end, the second ends at once. Watched from before anything is
  * taken that must be given back. A signal that was ignored when the program started (nohup; a shell's `command &`) stays ignored.
  */
+import { libc } from "../../link/sys/libc.ts";
 import { wasIgnored } from "../../link/sys/signals.ts";
 import { isTerminal } from "../../runtime/system/is-terminal.ts";
+import { lookups } from "../../runtime/system/system.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 
 export interface Interruption {
@@ -31,6 +33,8 @@ let watched: readonly Signal[] | undefined;
  */
 export function keepIgnoredSignals(): readonly Signal[] {
   if (watched !== undefined) return watched;
+  // exit(3) would wait for libuv's threads, and those for the name server.
+  process.on("exit", (code) => lookups.underWay > 0 && libc._exit(code));
   const ignored = new Set<Signal>();
   if (wasIgnored("SIGHUP")) ignored.add("SIGHUP");
   if (wasIgnored("SIGQUIT") && !isTerminal(0)) ignored.add("SIGINT");

@@ -7,9 +7,9 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { CAPABILITIES, type Capability } from "../../link/sys/capabilities.ts";
 import type { Why } from "../../runtime/path/why.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
-import { openScan, planMeans } from "../../runtime/run/scan.ts";
+import { type OpenScan, openScan, planMeans } from "../../runtime/run/scan.ts";
 import type { ScanOptions } from "../../runtime/run/scan-options.ts";
-import { dropPrivileges } from "../../runtime/system/privilege.ts";
+import { type Dropped, dropPrivileges } from "../../runtime/system/privilege.ts";
 import { randomSeed } from "../../runtime/system/random.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { withAdvice } from "../advice.ts";
@@ -69,7 +69,7 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
   const waiting = setTimeout(() => {
     if (options.inputList === "-") messages.note("reading targets from standard input");
   }, STDIN_MS);
-  const { plan, untold } = await planTargets(words, options, services, purpose).finally(() =>
+  const { plan, untold } = await planTargets(words, options, services, purpose, messages.note).finally(() =>
     clearTimeout(waiting),
   );
   tellPlan(plan, untold, options, messages);
@@ -85,7 +85,7 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
   }
   const interruption = watchSignals();
   try {
-    const scan = await withAdvice(argv, completes(options), () =>
+    const first = await withAdvice(argv, completes(options), () =>
       options.fleet === undefined
         ? openScan(plan, scanOptions)
         : loadApart<typeof import("./fleet-run.ts")>("fleet-run").openFleetRun(plan, scanOptions, {
@@ -94,15 +94,26 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
             note: messages.note,
           }),
     );
+    let scan = first;
     let why: Why | undefined;
     try {
       why = await withAdvice(argv, completes(options), () => openWhy(plan, options));
       if (options.drop) {
-        const { user } = dropPrivileges(scan.means.link === "connect" ? [] : neededLater(invocation));
+        const { user } = dropNeedless(invocation, plan, first);
         if (options.verbose === true)
           messages.note(`privileges dropped${user === undefined ? "" : `: now user ${user}`}`);
       }
       if (!interruption.signalled) await scan.settle?.();
+      if (plan.pending !== undefined) {
+        scan = (await import("../../runtime/run/late-names.ts")).scanLateNames(first, plan, async (next) => {
+          tellPlan(next, 0, options, messages);
+          if (next.space.total === 0) return undefined;
+          const opened = await openScan(next, scanOptions);
+          if (options.drop) dropNeedless(invocation, next, opened);
+          await opened.settle?.();
+          return opened;
+        });
+      }
       describeLink(scan, { plan, scanOptions, options, messages, argv });
       const progress = openProgress(messages.stderrColour, options.statsEvery);
       try {
@@ -153,11 +164,14 @@ export function scanOptionsOf({
   };
 }
 
-/** Capabilities that a run over links of its own has a use for when its sockets are open. */
-const neededLater = ({ options, purpose }: Invocation): Capability[] => [
-  ...(completes(options) ? [CAPABILITIES.netAdmin] : []),
-  ...(purpose?.again === undefined ? [] : [CAPABILITIES.netRaw]),
-];
+/** Drops every capability for which a run over links of its own has no use when its sockets are open. */
+function dropNeedless({ options, purpose }: Invocation, { pending }: Plan, { means }: OpenScan): Dropped {
+  const later: Capability[] = [];
+  if (completes(options)) later.push(CAPABILITIES.netAdmin);
+  if (purpose?.again !== undefined || pending !== undefined) later.push(CAPABILITIES.netRaw);
+  return dropPrivileges(means.link === "connect" ? [] : later);
+}
+
 /** What only packets that leave from here can do. @throws {SynprobeError} `ERR_USAGE` */
 function refuseWithFleet(options: TimedOptions): void {
   const here: Readonly<Record<string, unknown>> = {

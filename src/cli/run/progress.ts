@@ -6,7 +6,7 @@
  * earlier one, whether a packet was lost or the port is silent.
  */
 import { createColors } from "picocolors";
-import { clock, digits, rounded } from "../../report/figures.ts";
+import { clock, count, digits, rounded } from "../../report/figures.ts";
 import type { ScanProgress } from "../../scan/probe/result.ts";
 
 /** Shortest time between two drawings: five a second. */
@@ -70,11 +70,13 @@ function fields(progress: ScanProgress, pace: Pace, colors: Colors): Field[] {
   const { sent, retransmitted, receiveDrops, sendErrors, heldUp } = progress;
   // Where few ports are left, and those of one host, the pace of all the others tells nothing.
   const isHeldUp = heldUp !== undefined && heldUp.ms > Math.max(LEAST_HELD_UP_MS, pace.left ?? 0);
+  const { lookingUp = 0 } = progress;
   const left = isHeldUp ? heldUp.ms : pace.left;
   const rate = (perSecond: number | undefined): string =>
     perSecond === undefined ? "-" : `${rounded(perSecond)}/s`;
   const all: (Field | false)[] = [
     { text: `${percent(progress.decided, progress.total)} done`, rank: 9, paint: colors.bold },
+    lookingUp > 0 && { text: `looking up ${count(lookingUp, "name")}`, rank: 7.5 },
     { text: `${digits(progress.open)} open`, rank: 8, paint: colors.green },
     receiveDrops > 0 && { text: `${rounded(receiveDrops)} dropped here`, rank: 6, paint: colors.yellow },
     sendErrors > 0 && { text: `${rounded(sendErrors)} sends refused`, rank: 5, paint: colors.yellow },
@@ -83,7 +85,7 @@ function fields(progress: ScanProgress, pace: Pace, colors: Colors): Field[] {
     retransmitted > 0 && { text: `${percent(retransmitted, sent)} resent`, rank: 2 },
     { text: `${rounded(progress.inFlight)} in flight`, rank: 0 },
     { text: clock(progress.elapsedMs), rank: 1 },
-    left !== undefined && { text: `about ${clock(left)} left`, rank: 7 },
+    left !== undefined && lookingUp === 0 && { text: `about ${clock(left)} left`, rank: 7 },
     isHeldUp && { text: `held up by ${heldUp.ip}`, rank: 1.5 },
   ];
   return all.filter((field) => field !== false);

@@ -211,6 +211,9 @@ async function drive(
               return true;
             },
           }),
+      onFaults: (faults) => {
+        for (const fault of faults) reporter.fault(fault);
+      },
       ...(outputs.capture === undefined ? {} : { onCapture: outputs.capture }),
       onRateChanges: (changes) => {
         if (veryVerbose === true) {
@@ -288,18 +291,19 @@ async function drive(
 }
 
 function runInfo({ plan, argv, options, scan }: RunContext): RunInfo {
-  const { space } = plan;
+  const { space, pending } = plan;
   const isShard = (options.shard?.count ?? 1) > 1;
   const width = widestLabel(plan);
   return {
     args: shownArgs(argv),
     version: VERSION,
     startedMs: Date.now(),
-    pairs: space.total,
-    hosts: space.hosts,
+    pairs: space.total + (pending?.pairs ?? 0),
+    ...(pending === undefined ? { hosts: space.hosts } : {}),
     // Only some formats ask, and gathering them takes a moment.
     get ports() {
-      return space.ports();
+      if (pending === undefined) return space.ports();
+      return [...new Set([...space.ports(), ...pending.ports])].sort((a, b) => a - b);
     },
     ...(isShard ? { isShard } : {}),
     ...(scan.means.link === "connect" ? { scanType: "connect" } : {}),
@@ -315,8 +319,8 @@ function runInfo({ plan, argv, options, scan }: RunContext): RunInfo {
 /** Runs of more pairs than this are not searched for the widest label. */
 const MOST_LABELS = 4096;
 
-function widestLabel({ space, nameOf }: Plan): number | undefined {
-  if (space.total > MOST_LABELS) return undefined;
+function widestLabel({ space, nameOf, pending }: Plan): number | undefined {
+  if (space.total > MOST_LABELS || pending !== undefined) return undefined;
   const pair = { words: new Uint32Array(4), port: 0 };
   let widest = 0;
   for (let i = 0; i < space.total; i++) {

@@ -3,6 +3,7 @@
  * still probed, unless --strict is given.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { count } from "../../report/figures.ts";
 import { openList, readList } from "../../runtime/plan/list-file.ts";
 import { createPlanner, type Plan, type Planner, type PlanOptions } from "../../runtime/plan/plan.ts";
 import { asInvoker } from "../../runtime/system/invoker.ts";
@@ -20,6 +21,11 @@ import type { Purpose } from "./context.ts";
 /** Ports of targets that name none, where no option does: as many as nmap's. */
 export const DEFAULT_TOP_PORTS = 1000;
 
+/** Names that are looked up for longer than this do not keep the other targets waiting, in milliseconds. */
+const PATIENCE_MS = 300;
+/** Time after which it is told that names are looked up, in milliseconds. */
+const LOOKING_UP_MS = 1000;
+
 /** A plan, and the number of bad targets without a fault of their own. */
 export interface PlannedTargets {
   readonly plan: Plan;
@@ -27,6 +33,7 @@ export interface PlannedTargets {
 }
 
 /**
+ * @param note tells that names are looked up; without it all of them are waited for
  * @throws {SynprobeError} `ERR_NO_TARGETS`, `ERR_LIST_FILE`, `ERR_USAGE`, and what the planner throws; under --strict the first
  *   bad target's error
  */
@@ -35,6 +42,7 @@ export async function planTargets(
   options: ProbeOptions,
   services: Services,
   purpose?: Pick<Purpose, "addTargets">,
+  note?: (message: string) => void,
 ): Promise<PlannedTargets> {
   const { inputList, inputResults, excludeFile, only } = options;
   if (only !== undefined && inputResults === undefined)
@@ -47,7 +55,10 @@ export async function planTargets(
     throw usage("standard input (-) can be read only once");
   // One or two names do without.
   if (words.length > 2 || inputList !== undefined || hasOwn) widenLookups();
-  const planner = createPlanner(await planOptions(options, services));
+  const planner = createPlanner({
+    ...(await planOptions(options, services)),
+    ...(purpose === undefined && note !== undefined && mayFollow(options) ? { patienceMs: PATIENCE_MS } : {}),
+  });
   const faults: TargetFault[] = [];
   const fault = (target: string, error: SynprobeError): void => {
     if (options.strict === true) throw error;
@@ -69,12 +80,35 @@ export async function planTargets(
       options,
     );
   purpose?.addTargets?.(planner);
-  const plan = await planner.finish();
-  const all = await hintAtCommand(words, [...faults, ...plan.faults]);
+  const tell = (): void => {
+    if (planner.unresolved() > 0) note?.(`looking up ${count(planner.unresolved(), "name")}`);
+  };
+  setTimeout(tell, LOOKING_UP_MS).unref();
+  const first = await planner.finish();
+  const plan = await withHints(words, { ...first, faults: [...faults, ...first.faults] });
+  const { faults: all } = plan;
   if (options.strict === true && all.length > 0) {
     throw new SynprobeError(all[0].code as SynprobeError["code"], all[0].message);
   }
-  return { plan: { ...plan, faults: all }, untold };
+  return { plan, untold };
+}
+
+/**
+ * Whether targets may be probed while names are looked up. Not where all of them have to be known: for a number of each pair that
+ * another run shares, or because something depends on every one.
+ */
+const mayFollow = ({ dryRun, fleet, journal, resume, shard, strict, why }: ProbeOptions): boolean =>
+  [dryRun, fleet, journal, resume, shard, strict, why].every((each) => each === undefined || each === false);
+
+/** The plan, and those that follow it. */
+async function withHints(words: readonly string[], plan: Plan): Promise<Plan> {
+  const { pending } = plan;
+  const next = async (): Promise<Plan> => withHints(words, (await pending?.next()) ?? plan);
+  return {
+    ...plan,
+    faults: await hintAtCommand(words, plan.faults),
+    ...(pending === undefined ? {} : { pending: { ...pending, next } }),
+  };
 }
 
 /** A first word that is not a host may be a misspelt command: its fault says so. */

@@ -8,6 +8,7 @@ import { escapeOutput, escapeText } from "../../report/escape.ts";
 import { count } from "../../report/figures.ts";
 import { errorCode, reasonOf } from "../../runtime/system/file-errors.ts";
 import { isTerminal } from "../../runtime/system/is-terminal.ts";
+import { lookups } from "../../runtime/system/system.ts";
 import { createProgress, mayDraw, type Progress } from "./progress.ts";
 import { createWriter, type Writer } from "./writer.ts";
 
@@ -75,6 +76,16 @@ export function printExactly(text: string): void {
       Atomics.wait(PAUSE, 0, 0, RETRY_MS);
     }
   }
+}
+
+/**
+ * Ends the process when all that is left of it are look-ups of names that nobody waits for any more. Node would wait for them, for half a
+ * minute if the name server is dead.
+ */
+export async function endLookups(): Promise<void> {
+  if (lookups.underWay === 0) return;
+  await errors?.drained();
+  process.exit();
 }
 
 /** From so many characters on that a reader of standard error has not taken, messages are left out. */

@@ -25,6 +25,7 @@ export const libc = {
     length: number,
   ) => number,
   close: lib.func("int close(int)") as (fd: number) => number,
+  _exit: lib.func("void _exit(int)") as (status: number) => void,
   flock: lib.func("int flock(int, int)") as (fd: number, operation: number) => number,
   fcntl: lib.func("int fcntl(int, int, int)") as (fd: number, command: number, value: number) => number,
   send: lib.func("int64_t send(int, void*, size_t, int)") as (

@@ -4,22 +4,24 @@
  * One target's fault never stops the others: it becomes a TargetFault. A fault of the run itself (no such interface, a
  * source address that is not ours) throws. No packet is sent here.
  */
+import { setTimeout as pause } from "node:timers/promises";
 import { ERROR_CODES, type ErrorCode, SynprobeError } from "../../errors.ts";
 import type { Interface } from "../../link/route.ts";
 import { openNetlink } from "../../link/sys/netlink.ts";
 import { canaryPorts } from "../../scan/hosts/canary-ports.ts";
 import type { TargetFault } from "../../scan/probe/result.ts";
 import { type AddressSpan, formatSpan, intersection } from "../../scan/targets/address-range.ts";
-import type { AnyTargetSpec, LiteralHost, NamedHost, TargetSpec } from "../../scan/targets/grammar.ts";
+import type { AnyTargetSpec, NamedHost, TargetSpec } from "../../scan/targets/grammar.ts";
 import type { Path } from "../../scan/targets/probe-source.ts";
 import { reservedWithin } from "../../scan/targets/reserved.ts";
 import type { Space } from "../../scan/targets/space.ts";
 import { createSpaceBuilder } from "../../scan/targets/space-builder.ts";
-import { ADDRESS_WORDS, storeAddress } from "../../socket/table.ts";
-import { type Address, formatAddress, isLinkLocal, parseAddress } from "../../wire/address.ts";
+import { ADDRESS_WORDS, loadAddress, storeAddress } from "../../socket/table.ts";
+import { type Address, formatAddress, isLinkLocal } from "../../wire/address.ts";
 import type { Resolution } from "../system/resolve.ts";
 import { neighbourLimit } from "../system/system.ts";
 import { type ChosenWay, countCrowd, layPaths, type Paths } from "./paths.ts";
+import { type Doubted, ifMeant, orLastGroup, withPort } from "./portless.ts";
 import { unprobeable } from "./reachability.ts";
 import { type RoutedSpan, routeSpans } from "./routes.ts";
 import { checkSource, chooseInterface, judgeWay, usableAddresses } from "./way.ts";
@@ -40,6 +42,23 @@ export interface PlanOptions {
   readonly excludePorts?: Uint16Array;
   /** Other machines probe: this one's routes do not matter, and are not looked up. */
   readonly isElsewhere?: boolean;
+  /** After this long, in milliseconds, names that are still looked up are left to later plans if there is anything else to probe. */
+  readonly patienceMs?: number;
+}
+
+/** Names that were still looked up when a plan was made. */
+export interface PendingNames {
+  /** How many they are by now. */
+  unresolved(): number;
+  /** Pairs that they bring, if each has one address. */
+  readonly pairs: number;
+  /** The ports of those pairs, each once. */
+  readonly ports: readonly number[];
+  /**
+   * The plan of the next that are found, without the pairs of the plans before; without any pair when the last brought none. To be
+   * called once, when the run of the plan before is over. @throws {SynprobeError} as Planner.finish does
+   */
+  next(): Promise<Plan>;
 }
 
 export interface Plan extends Paths, ChosenWay {
@@ -50,6 +69,10 @@ export interface Plan extends Paths, ChosenWay {
   readonly names: ReadonlyMap<string, readonly { readonly name: string; readonly ports: Uint16Array }[]>;
   /** Of names with several addresses of which one is probed: by that one's text, the others. */
   readonly otherAddresses: ReadonlyMap<string, readonly string[]>;
+  /** Names that later plans are of; only with `patienceMs`. */
+  readonly pending?: PendingNames;
+  /** Addresses that plans before this one had as well. */
+  readonly knownHosts: number;
   readonly faults: readonly TargetFault[];
   /** Ports that canaries may go to (scan/hosts/canary-ports.ts). */
   readonly canaryPorts: Uint16Array;
@@ -65,6 +88,8 @@ export interface Plan extends Paths, ChosenWay {
 
 export interface Planner {
   add(spec: AnyTargetSpec): void;
+  /** Names that are not looked up yet. */
+  unresolved(): number;
   /** An IPv4 address as 32 bits of a number, and a port, 0 for none, at a line of a list: for those that name millions. */
   addIpv4(address: number, port: number, list: string, line: number): void;
   /** @throws {SynprobeError} `ERR_NO_INTERFACE`, `ERR_INTERFACE_DOWN`, `ERR_NO_SOURCE`, `ERR_USAGE`, `ERR_UNKNOWN_HOST` */
@@ -90,15 +115,20 @@ export function makePlan(specs: readonly AnyTargetSpec[], options: PlanOptions):
 }
 
 export function createPlanner(options: PlanOptions): Planner {
-  const builder = createSpaceBuilder();
+  let builder = createSpaceBuilder();
   const faults: TargetFault[] = [];
   const leftOut: { span: AddressSpan; why: string }[] = [];
-  const mentions: Mention[] = [];
+  let mentions: Mention[] = [];
   let portless: Uint16Array | undefined;
   /** The first of them. */
   let url: string | undefined;
   let doubted: Doubted | undefined;
-  const named: { spec: TargetSpec; host: NamedHost; ports: Uint16Array }[] = [];
+  let named: { spec: TargetSpec; host: NamedHost; ports: Uint16Array }[] = [];
+  const resolutions = new Map<string, Resolution>();
+  /** Of the plans before. */
+  const earlier: Space[] = [];
+  /** Addresses in them that names have brought again. */
+  const revisited: Uint32Array[] = [];
   const zones = new Set<string>();
   const names: Names = new Map();
   const otherAddresses = new Map<string, readonly string[]>();
@@ -141,8 +171,15 @@ export function createPlanner(options: PlanOptions): Planner {
     if (rightFamily(address, text, label) && complaint === undefined) {
       if (zone !== undefined) zones.add(zone);
       mention({ first: address, last: address, text, label, range: false });
-      builder.add(address, address, ports);
+      builder.add(address, address, earlier.length === 0 ? ports : newPorts(address, ports));
     } else if (complaint !== undefined) fault(text, ERROR_CODES.notUnicast, `${label}: ${complaint}`);
+  }
+
+  function newPorts(address: Address, ports: Uint16Array): Uint16Array {
+    const words = new Uint32Array(ADDRESS_WORDS);
+    loadAddress(words, 0, address, 0, address.length);
+    if (earlier.some((space) => space.hasHost(words, 0))) revisited.push(words);
+    return ports.filter((port) => earlier.every((space) => space.indexOf(words, 0, port) < 0));
   }
 
   function addSpan(span: AddressSpan, ports: Uint16Array, text: string, label: string): void {
@@ -185,16 +222,18 @@ export function createPlanner(options: PlanOptions): Planner {
     });
   }
 
-  async function addNames(boundTo: Interface | undefined, source: Address | undefined): Promise<void> {
-    const resolutions = await resolve(
-      named.map(({ host }) => host.name),
-      options.family,
-    );
-    for (const { spec, host, ports } of named) {
+  const unresolved = (): number => named.filter(({ host }) => !resolutions.has(host.name)).length;
+
+  /** Adds the names that have been looked up. */
+  function addNames(boundTo: Interface | undefined, source: Address | undefined): void {
+    const all = named;
+    named = all.filter(({ host }) => !resolutions.has(host.name));
+    for (const { spec, host, ports } of all) {
       const found = resolutions.get(host.name);
-      if (found === undefined || found instanceof SynprobeError) {
+      if (found === undefined) continue;
+      if (found instanceof SynprobeError) {
         const where = spec.origin === undefined ? "" : `${spec.origin}: `;
-        fault(spec.text, found?.code ?? ERROR_CODES.unknownHost, `${where}${found?.message ?? spec.text}`);
+        fault(spec.text, found.code, `${where}${found.message}`);
         continue;
       }
       const distinct = new Map(found.map((address) => [formatAddress(address), address]));
@@ -210,15 +249,15 @@ export function createPlanner(options: PlanOptions): Planner {
     }
   }
 
-  async function applyExcludes(): Promise<void> {
+  const excludes = options.exclude ?? [];
+
+  function applyExcludes(excluded: ReadonlyMap<string, Resolution>): void {
     if (options.excludePorts !== undefined) builder.excludePorts(options.excludePorts);
-    const specs = options.exclude ?? [];
-    const resolutions = await resolve(specs.flatMap(({ host }) => (host.kind === "name" ? [host.name] : [])));
-    for (const { host, origin = "--exclude" } of specs) {
+    for (const { host, origin = "--exclude" } of excludes) {
       if (host.kind === "address") builder.exclude(host.address, host.address);
       else if (host.kind === "range") for (const { first, last } of host.spans) builder.exclude(first, last);
       else {
-        const found = resolutions.get(host.name);
+        const found = excluded.get(host.name);
         // What cannot be found out cannot be left out: better no run than a probe that was forbidden.
         if (found === undefined) throw new RangeError(`${host.name} was not looked up`);
         if (found instanceof SynprobeError)
@@ -252,36 +291,72 @@ export function createPlanner(options: PlanOptions): Planner {
     const through = chooseInterface(zones, options.interfaceName);
     const boundTo = options.interfaceName === undefined ? undefined : through;
     const source = options.sourceIp === undefined ? undefined : checkSource(options.sourceIp);
-    await addNames(boundTo, source);
-    await applyExcludes();
-    const routed = options.isElsewhere === true ? [] : routeAll(through, boundTo, source);
-    for (const { way, ...span } of routed) if (way instanceof SynprobeError) unreachable(span, way);
-    const space = builder.build();
-    return {
-      space,
-      ...layPaths(routed, options.ttl, source),
-      nameOf: namesIn(names),
-      names,
-      portless: portless !== undefined,
-      canaryPorts: canaryPorts(space.ports(), options.excludePorts),
-      otherAddresses,
-      faults,
-      leftOut,
-      warnings: [
-        ...(url === undefined
-          ? []
-          : [`a URL is taken for its host and port, and nothing else of it: ${url}`]),
-        ...(doubted === undefined
-          ? []
-          : [
-              `${doubted.text} is taken for ${doubted.is}: write ${doubted.meant} if ${doubted.port} is the port`,
-            ]),
-      ],
-      crowd: countCrowd(routed, space.hosts, neighbourLimit()),
-      ...(boundTo === undefined ? {} : { interfaceName: boundTo.name }),
-      ...(through === undefined ? {} : { scope: through.index }),
-      ...(source === undefined ? {} : { source }),
+    const namesOf = (all: readonly Pick<AnyTargetSpec, "host">[]): string[] =>
+      all.flatMap(({ host }) => (host.kind === "name" ? [host.name] : []));
+    const lookingUp = resolve(namesOf(named), options.family, resolutions);
+    const excluded = await resolve(namesOf(excludes));
+    const someFound = async (): Promise<void> => {
+      const { patienceMs } = options;
+      if (patienceMs === undefined) await lookingUp;
+      else await Promise.race([lookingUp, pause(patienceMs, undefined, { ref: false })]);
     };
+
+    async function nextPlan(): Promise<Plan> {
+      do await someFound();
+      while (earlier.length > 0 && named.length > 0 && unresolved() === named.length);
+      addNames(boundTo, source);
+      applyExcludes(excluded);
+      const routed = options.isElsewhere === true ? [] : routeAll(through, boundTo, source);
+      for (const { way, ...span } of routed) if (way instanceof SynprobeError) unreachable(span, way);
+      const space = builder.build();
+      const before = earlier.slice();
+      const isPending = named.length > 0;
+      if (isPending) {
+        earlier.push(space);
+        builder = createSpaceBuilder();
+        mentions = [];
+        if (space.total === 0) return nextPlan();
+      }
+      const portsToCome = isPending ? allPorts(named) : [];
+      const isFirst = before.every(({ total }) => total === 0);
+      return {
+        space,
+        ...layPaths(routed, options.ttl, source),
+        nameOf: namesIn(names),
+        names,
+        portless: portless !== undefined,
+        canaryPorts: canaryPorts(
+          [space, ...before].flatMap((each) => each.ports()).concat(portsToCome),
+          options.excludePorts,
+        ),
+        otherAddresses,
+        ...(isPending ? { pending: pendingNames(portsToCome, nextPlan) } : {}),
+        knownHosts: revisited.splice(0).filter((words) => space.hasHost(words, 0)).length,
+        faults: faults.splice(0),
+        leftOut: leftOut.splice(0),
+        warnings: isFirst ? warnings() : [],
+        crowd: countCrowd(routed, space.hosts, neighbourLimit()),
+        ...(boundTo === undefined ? {} : { interfaceName: boundTo.name }),
+        ...(through === undefined ? {} : { scope: through.index }),
+        ...(source === undefined ? {} : { source }),
+      };
+    }
+    return nextPlan();
+  }
+
+  function pendingNames(ports: readonly number[], next: PendingNames["next"]): PendingNames {
+    const pairs = named.reduce((sum, each) => sum + each.ports.length, 0);
+    return { pairs, ports, next, unresolved };
+  }
+
+  function warnings(): string[] {
+    const all: string[] = [];
+    if (url !== undefined) all.push(`a URL is taken for its host and port, and nothing else of it: ${url}`);
+    if (doubted !== undefined) {
+      const { text, is, meant, port } = doubted;
+      all.push(`${text} is taken for ${is}: write ${meant} if ${port} is the port`);
+    }
+    return all;
   }
 
   function routeAll(
@@ -299,7 +374,7 @@ export function createPlanner(options: PlanOptions): Planner {
     }
   }
 
-  return { add, addIpv4, finish };
+  return { add, addIpv4, unresolved, finish };
 }
 
 type Names = Map<string, { readonly name: string; readonly ports: Uint16Array }[]>;
@@ -329,37 +404,18 @@ export function onlyPair(plan: Plan): OnlyPair | undefined {
   return { address: storeAddress(pair.words, 0, path.local.length), port: pair.port, path };
 }
 
+const allPorts = (named: readonly { readonly ports: Uint16Array }[]): number[] => [
+  // Many names share a list.
+  ...new Set([...new Set(named.map(({ ports }) => ports))].flatMap((ports) => [...ports])),
+];
+
 /** Literal addresses are the common case, and need no resolver loaded. */
-async function resolve(names: readonly string[], family?: 4 | 6): Promise<ReadonlyMap<string, Resolution>> {
-  if (names.length === 0) return new Map();
+async function resolve(
+  names: readonly string[],
+  family?: 4 | 6,
+  found = new Map<string, Resolution>(),
+): Promise<ReadonlyMap<string, Resolution>> {
+  if (names.length === 0) return found;
   const { resolveNames } = await import("../system/resolve.ts");
-  return resolveNames(names, family);
-}
-
-/** A target without a port whose last number may be meant as one. */
-interface Doubted {
-  readonly text: string;
-  readonly is: string;
-  readonly meant: string;
-  readonly port: string;
-}
-
-/** 2001:db8::1:22 may be meant as port 22 of 2001:db8::1, and 198.18.0.1,22 as 198.18.0.1:22. */
-function orLastGroup(host: AnyTargetSpec["host"], text: string): Doubted | undefined {
-  const [, address, port] = /^([^[]*):([1-9]\d{1,3})$/.exec(text) ?? [];
-  const [, ipv4, number] = /^(\d+\.\d+\.\d+\.\d+),(\d+)$/.exec(text) ?? [];
-  if (ipv4 !== undefined) return { text, is: "two addresses", meant: `${ipv4}:${number}`, port: number };
-  const meant = host.kind === "address" && address !== undefined && parseAddress(address) !== undefined;
-  return meant && port !== undefined
-    ? { text, is: "an address", meant: `[${address}]:${port}`, port }
-    : undefined;
-}
-
-const ifMeant = (doubted: Doubted | undefined): string =>
-  doubted === undefined ? "" : `or ${doubted.meant} if ${doubted.port} is the port, `;
-
-/** How a target is written when a port follows: IPv6 in brackets. */
-function withPort(host: AnyTargetSpec["host"] | LiteralHost, text: string): string {
-  const v6 = host.kind === "address" && host.address.length === 16;
-  return v6 && !text.startsWith("[") ? `[${text}]` : text;
+  return resolveNames(names, family, found);
 }

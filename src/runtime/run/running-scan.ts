@@ -9,13 +9,14 @@ import type {
   RateDecision,
   ScanProgress,
   ScanSummary,
+  TargetFault,
 } from "../../scan/probe/result.ts";
 import type { Verdict } from "../../scan/probe/verdict.ts";
 import { createOrder } from "../../scan/targets/permutation.ts";
 import type { PositionSet } from "../../scan/targets/positions.ts";
 import type { Address } from "../../wire/address.ts";
 import type { Plan } from "../plan/plan.ts";
-import { longestHeldUp, mergeFindings } from "../results/findings.ts";
+import { type Findings, longestHeldUp, mergeFindings } from "../results/findings.ts";
 import { createNaming } from "../results/to-result.ts";
 import { addTotals, lossSoFar, noTotals, pathFindings, type Totals } from "../results/totals.ts";
 import { nowUs, wallMs } from "../system/clock.ts";
@@ -35,6 +36,8 @@ export interface ScanHooks {
   onCapture?(blocks: Uint8Array): void;
   /** Changes of the rate, oldest first for each worker; told about every 200 ms. */
   onRateChanges?(decisions: readonly RateDecision[]): void;
+  /** Targets that turned out to be wrong while the run goes on. */
+  onFaults?(faults: readonly TargetFault[]): void;
   /** About every 200 ms: every result up to here has been handed over. */
   onCheckpoint?(marks: readonly number[], totals: Totals): void;
   /** Undefined, or a promise that settles when there is room for more results. No probe is sent until then. */
@@ -50,6 +53,8 @@ export interface PastRun {
   readonly decided: number;
   readonly totals: Totals;
   readonly startedMs: number;
+  /** What the totals tell of targets that are not in this plan. */
+  readonly before?: { readonly pairs: number; readonly hosts: number; readonly findings: Findings };
 }
 
 export interface RunningScan {
@@ -95,7 +100,9 @@ export function startScan(
   const startUs = nowUs();
   const startedMs = past?.startedMs ?? wallMs(startUs);
   const toResult = createNaming({ services: options.services, nameOf: plan.nameOf });
-  const total = createOrder(plan.space.total, options.order).count;
+  const count = createOrder(plan.space.total, options.order).count;
+  const { pairs = 0, hosts = 0, findings = {} } = past?.before ?? {};
+  const total = pairs + count;
   let interrupted = false;
 
   const engines = start({
@@ -112,7 +119,7 @@ export function startScan(
   });
 
   /** JSON has no Infinity: a worker that is done stands at the end. */
-  const marks = (): number[] => engines.reports().map(({ mark }) => Math.min(mark, total));
+  const marks = (): number[] => engines.reports().map(({ mark }) => Math.min(mark, count));
 
   function totals(): Totals {
     const sum = past === undefined ? noTotals() : structuredClone(past.totals);
@@ -125,7 +132,7 @@ export function startScan(
   function summary(): ScanSummary {
     const sum = totals();
     return {
-      hosts: plan.space.hosts,
+      hosts: hosts + plan.space.hosts,
       open: sum.states.open,
       closed: sum.states.closed,
       filtered: sum.states.filtered,
@@ -141,7 +148,7 @@ export function startScan(
       sendErrors: sum.sendErrors,
       // Of a path on which nothing answered nothing is known.
       ...(sum.states.open + sum.states.closed > 0 ? { path: pathFindings(sum) } : {}),
-      ...mergeFindings(engines.reports(true)),
+      ...mergeFindings([findings, ...engines.reports(true)]),
       faults: plan.faults,
       interrupted,
       elapsedMs: sum.elapsedMs,

@@ -6,6 +6,7 @@ import { lookup } from "node:dns/promises";
 import pLimit from "p-limit";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { type Address, parseAddress } from "../../wire/address.ts";
+import { lookups } from "./system.ts";
 
 /** Most lookups at once; libuv may have threads for fewer (widenLookups). */
 const MOST_LOOKUPS = 64;
@@ -13,15 +14,27 @@ const MOST_LOOKUPS = 64;
 /** The addresses of a name, in the resolver's order; never empty. Or why there are none. */
 export type Resolution = readonly Address[] | SynprobeError;
 
-/** Resolves each distinct name once. @param family only addresses of this family count; undefined for both */
+/**
+ * Resolves each distinct name once.
+ * @param family only addresses of this family count; undefined for both
+ * @param found takes each resolution as it comes
+ */
 export async function resolveNames(
   names: Iterable<string>,
   family?: 4 | 6,
+  found = new Map<string, Resolution>(),
 ): Promise<ReadonlyMap<string, Resolution>> {
   const limit = pLimit(MOST_LOOKUPS);
-  const distinct = [...new Set(names)];
-  const resolutions = await Promise.all(distinct.map((name) => limit(() => resolve(name, family))));
-  return new Map(distinct.map((name, i) => [name, resolutions[i]]));
+  await Promise.all(
+    Array.from(new Set(names), (name) =>
+      limit(async () => {
+        lookups.underWay++;
+        found.set(name, await resolve(name, family));
+        lookups.underWay--;
+      }),
+    ),
+  );
+  return found;
 }
 
 async function resolve(name: string, family: 4 | 6 | undefined): Promise<Resolution> {

@@ -52,6 +52,9 @@ export function openFilesLeft(): number {
   }
 }
 
+/** Lookups under way: each has a thread, which nothing can call back. */
+export const lookups = { underWay: 0 };
+
 /** Threads for 64 lookups at once: libuv gives lookups half of its pool. */
 const LOOKUP_THREADS = 128;
 /** With room for fewer threads than this the pool stays as it is: libuv aborts when it cannot start one. */

@@ -294,6 +294,8 @@ export interface ScanProgress {
   /** Pairs planned, and those decided so far. */
   readonly total: number;
   readonly decided: number;
+  /** Names that are still looked up. */
+  readonly lookingUp?: number;
   readonly open: number;
   readonly closed: number;
   readonly filtered: number;

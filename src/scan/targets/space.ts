@@ -29,6 +29,8 @@ export interface Space {
   pairAt(index: number, out: Pair): void;
   /** The number of a pair; -1 when it is not in the space. */
   indexOf(words: Uint32Array, at: number, port: number): number;
+  /** Whether there are pairs of an address. */
+  hasHost(words: Uint32Array, at: number): boolean;
   /** The ports of all pairs, ascending, each once. */
   ports(): number[];
   /** The space as data for postMessage: the other thread opens the same memory. */
@@ -88,6 +90,10 @@ export function openSpace(shared: SharedSpace): Space {
         return v4.indexOf(words, at + 3, port);
       const index = v6.indexOf(words, at, port);
       return index < 0 ? index : v4.total + index;
+    },
+    hasHost: (words, at) => {
+      const isV4 = words[at] === 0 && words[at + 1] === 0 && words[at + 2] === MAPPED_WORD;
+      return isV4 ? v4.hasHost(words, at + 3) : v6.hasHost(words, at);
     },
     ports: () => portsOf(shared),
     share: () => shared,
@@ -177,6 +183,16 @@ function openFamily(family: SharedFamily, starts: Float64Array, ports: Uint16Arr
         words[ADDRESS_WORDS - width + w] = sum;
         carry = high + (sum >= 2 ** 32 ? 1 : 0);
       }
+    },
+    hasHost: (words: Uint32Array, at: number): boolean => {
+      const block = findRow(blocks, words, at, width);
+      if (
+        block >= 0 &&
+        compareWords(chunkOf(blocks, block), offsetOf(blocks, block) + width, words, at, width) >= 0
+      )
+        return true;
+      const single = findRow(singles, words, at, width);
+      return single >= 0 && compareRow(singles, single, words, at, width) === 0;
     },
     indexOf: (words: Uint32Array, at: number, port: number): number => {
       const block = findRow(blocks, words, at, width);

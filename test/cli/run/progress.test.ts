@@ -52,6 +52,12 @@ describe("the line", () => {
     );
   });
 
+  test("of names that are still looked up it is told how many, and no time, which they decide", () => {
+    const line = progressLine({ ...look, lookingUp: 24 }, pace, 200, false);
+    expect(line).toMatch(/% done, looking up 24 names, /);
+    expect(line).not.toContain("left");
+  });
+
   test("what went wrong on this machine is told when there is any", () => {
     const bad = { ...look, receiveDrops: 40_000, sendErrors: 3 };
     expect(progressLine(bad, pace, 200, false)).toContain("1,234 open, 40k dropped here, 3 sends refused, ");

@@ -23,12 +23,13 @@ const pairAt = (space: Space, index: number): string => {
   space.pairAt(index, pair);
   return textOf(pair);
 };
-const indexOf = (space: Space, host: string, port: number): number => {
+const wordsOf = (host: string): Uint32Array => {
   const words = new Uint32Array(ADDRESS_WORDS);
   const bytes = address(host);
   loadAddress(words, 0, bytes, 0, bytes.length);
-  return space.indexOf(words, 0, port);
+  return words;
 };
+const indexOf = (space: Space, host: string, port: number): number => space.indexOf(wordsOf(host), 0, port);
 const spaceOf = (fill: (builder: SpaceBuilder) => void): Space => {
   const builder = createSpaceBuilder();
   fill(builder);
@@ -153,10 +154,13 @@ describe("a space", () => {
         expect(space.ports()).toEqual([...ports].sort((a, b) => a - b));
         expect([...found].sort()).toEqual([...wanted.keys()].sort());
         const foreign: string[] = [];
+        const hosts = new Set([...wanted.keys()].map((pair) => pair.split(" ")[0]));
         for (let offset = 0; offset < WORLD_SIZE; offset++) {
           const host = formatAddress(addressIn(asked.world, offset));
+          const isMapped = host.startsWith("::ffff:");
+          if (!isMapped && space.hasHost(wordsOf(host), 0) !== hosts.has(host)) foreign.push(host);
           for (let port = 1; port <= 5; port++) {
-            const known = wanted.has(`${host} ${port}`) || host.startsWith("::ffff:");
+            const known = wanted.has(`${host} ${port}`) || isMapped;
             if (!known && indexOf(space, host, port) !== -1) foreign.push(`${host} ${port}`);
           }
         }
