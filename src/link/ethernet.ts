@@ -18,13 +18,13 @@ import {
   createFrameBatch,
   createRingReader,
   createWait,
+  createWatch,
   frameBatchLength,
   ignoreOutgoing,
   openPacketSocket,
   openRing,
   type Ring,
   unmapRing,
-  watch,
 } from "./sys/packet-socket.ts";
 import { attachFilter } from "./sys/socket.ts";
 
@@ -138,7 +138,7 @@ export function attachEthernet(handles: EthernetHandles): PacketLink {
   const poll = createWait([ring.fd]);
   let sendError = "";
   let handler: PacketHandler = () => {};
-  let endWatch: (() => void) | undefined;
+  const watching = createWatch([ring.fd]);
   let open = true;
   let drops = 0;
   const receiveDrops = (): number => {
@@ -159,7 +159,7 @@ export function attachEthernet(handles: EthernetHandles): PacketLink {
     },
     listen: (wanted, onReadable) => {
       handler = wanted;
-      if (onReadable !== undefined) endWatch = watch([ring.fd], onReadable);
+      if (onReadable !== undefined) watching.listen(onReadable);
     },
     drain: () => !open || reader.read(FRAMES_PER_TURN, handler, LONGEST_READ_US),
     wait: (timeoutUs) => {
@@ -184,9 +184,8 @@ export function attachEthernet(handles: EthernetHandles): PacketLink {
       receiveDrops();
       open = false;
       outbox?.close();
-      endWatch?.();
       // With `onReadable` there is an event loop, which must not be blocked.
-      closeEthernet(handles, endWatch === undefined ? "now" : "soon");
+      closeEthernet(handles, watching.end() ? "soon" : "now");
     },
   };
 }

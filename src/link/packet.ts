@@ -46,9 +46,9 @@ import {
   bindPacketSocket,
   createFrameBatch,
   createWait,
+  createWatch,
   ignoreOutgoing,
   openPacketSocket,
-  watch,
 } from "./sys/packet-socket.ts";
 import { attachFilter, raiseReceiveBuffer } from "./sys/socket.ts";
 
@@ -196,7 +196,7 @@ export function attachPacket(handles: PacketHandles): PacketLink {
   const words = new Uint32Array(ADDRESS_WORDS);
   let sendError = "";
   let handler: PacketHandler = () => {};
-  let endWatch: (() => void) | undefined;
+  const watching = createWatch([own]);
   let open = true;
   /** Range of the packet that `address` last said must wait. */
   let wanted = 0;
@@ -392,7 +392,7 @@ export function attachPacket(handles: PacketHandles): PacketLink {
     listen: (wanted, onReadable) => {
       handler = wanted;
       frames.listen(receiveFrame, onReadable);
-      if (onReadable !== undefined) endWatch = watch([own], onReadable);
+      if (onReadable !== undefined) watching.listen(onReadable);
     },
     drain: () => {
       if (!open) return true;
@@ -412,9 +412,9 @@ export function attachPacket(handles: PacketHandles): PacketLink {
     close: () => {
       if (!open) return;
       open = false;
-      endWatch?.();
+      const wasWatched = watching.end();
       frames.close();
-      closeOwn(handles, endWatch === undefined ? "now" : "soon");
+      closeOwn(handles, wasWatched ? "soon" : "now");
     },
   };
 }

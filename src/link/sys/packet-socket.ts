@@ -258,11 +258,33 @@ const takeError = (fd: number): void => {
   getOption(fd, SOL_SOCKET, SO_ERROR);
 };
 
-/** Calls `onReadable` from this thread's event loop when one of the sockets is readable. @returns a function that stops it */
-export function watch(fds: readonly number[], onReadable: () => void): () => void {
-  const ends = fds.map((fd) => watchReadable(fd, onReadable, () => takeError(fd)));
-  return () => {
-    for (const end of ends) end();
+/** Node's event loop watching sockets, for whoever listened last. */
+export interface Watch {
+  /** Calls `onReadable` whenever a socket has something to read, or an error; nothing that was given before is called any more. */
+  listen(onReadable: () => void): void;
+  /** @returns whether anybody has listened */
+  end(): boolean;
+}
+
+export function createWatch(fds: readonly number[]): Watch {
+  let handler: () => void = () => {};
+  let ends: (() => void)[] | undefined;
+  return {
+    listen(onReadable) {
+      handler = onReadable;
+      // One for each socket: the event loop takes no second.
+      ends ??= fds.map((fd) =>
+        watchReadable(
+          fd,
+          () => handler(),
+          () => takeError(fd),
+        ),
+      );
+    },
+    end() {
+      for (const end of ends ?? []) end();
+      return ends !== undefined;
+    },
   };
 }
 
