@@ -8,6 +8,7 @@ import type { Diagnosis, Finding, Status } from "../../runtime/diagnose/finding.
 import { readServices } from "../../runtime/system/system.ts";
 import { parseTarget } from "../../scan/targets/grammar.ts";
 import { EXIT, type ExitStatus, exitStatus } from "../exit.ts";
+import type { Interruption } from "../run/interruption.ts";
 import { type Messages, printResult } from "../run/terminal.ts";
 
 /** @throws {SynprobeError} for a malformed target */
@@ -17,13 +18,22 @@ export async function doctor(
   messages: Messages,
 ): Promise<ExitStatus> {
   const spec = target === undefined ? undefined : parseTarget(target, readServices());
-  const diagnosis = await diagnose(spec, options.fix === true, process.argv.slice(0, 2), async () => {
-    // Its native code may be what doctor finds missing.
-    const { dropPrivileges } = await import("../../runtime/system/privilege.ts");
-    dropPrivileges([]);
+  let interruption: Interruption | undefined;
+  const diagnosis = await diagnose(spec, options.fix === true, process.argv.slice(0, 2), {
+    opened: async (stop) => {
+      // They load native code, which may be what doctor finds missing.
+      const [{ dropPrivileges }, { watchSignals }] = await Promise.all([
+        import("../../runtime/system/privilege.ts"),
+        import("../run/interruption.ts"),
+      ]);
+      interruption = watchSignals();
+      interruption.onSignal(stop);
+      dropPrivileges([]);
+    },
   });
+  interruption?.ignore();
   printResult(formatDiagnosis(diagnosis, messages.stdoutColour));
-  return diagnosis.code === undefined ? EXIT.complete : exitStatus(diagnosis.code);
+  return interruption?.status ?? (diagnosis.code === undefined ? EXIT.complete : exitStatus(diagnosis.code));
 }
 
 const STATUS_WIDTH = 4;

@@ -25,9 +25,10 @@ import { type Messages, printResult } from "../run/terminal.ts";
 
 /** Parsed options, by commander's names. */
 export interface PathCommandOptions
-  extends Pick<ProbeOptions, "interface" | "link" | "sourceIp" | "ipv4" | "ipv6" | "config" | "drop"> {
+  extends Pick<ProbeOptions, "interface" | "sourceIp" | "ipv4" | "ipv6" | "config" | "drop"> {
   readonly json?: boolean;
   readonly names?: boolean;
+  readonly link: "raw" | "packet";
   readonly reference?: number;
   readonly flows: number;
   readonly maxHops: number;
@@ -53,7 +54,6 @@ export async function path(
   if (count > MOST_PORTS) throw usage(`path takes at most ${MOST_PORTS} ports, not ${count}`);
   if (count * options.flows > MOST_FLOWS)
     throw usage(`--flows ${options.flows} of ${count} ports: at most ${MOST_FLOWS} flows in all`);
-  if (options.link === "connect") throw usage("path sends SYNs of its own: --link raw or --link packet");
   const plan = await makePlan([spec], {
     ...wayOptions({ ...options, ttl: options.maxHops }),
     allAddresses: false,
@@ -62,8 +62,7 @@ export async function path(
   if (fault !== undefined) throw new SynprobeError(fault.code as SynprobeError["code"], fault.message);
   const interruption = watchSignals();
   try {
-    const { reference, flows, maxHops, tries, maxRate: rate } = options;
-    const link = options.link === "packet" ? ("packet" as const) : ("raw" as const);
+    const { reference, flows, maxHops, tries, maxRate: rate, link } = options;
     const walking = { flows, maxHops, tries, rate, link, ...(reference === undefined ? {} : { reference }) };
     const opened = await withAdvice(argv, false, async () => openPath(plan, walking));
     try {

@@ -81,10 +81,10 @@ export async function trace(
       interruption.onSignal(running.stop);
       const result = await running.finished;
       write?.(capture(result));
-      const where =
-        walk === undefined || result.record.state !== "filtered" || interruption.signalled
-          ? undefined
-          : await walkOn(walk, interruption);
+      const isWalked = result.record.state === "filtered" && !interruption.signalled;
+      // The rule that holds the kernel's RST back is gone.
+      if (isWalked && walk !== undefined && options.drop) dropPrivileges([]);
+      const { where, failure } = isWalked && walk !== undefined ? await walkOn(walk, interruption) : {};
       printResult(
         options.json === true
           ? jsonLine({ ...toJson(result), ...(where === undefined ? {} : { where }) })
@@ -93,6 +93,7 @@ export async function trace(
             : formatStory(result.record, messages.stdoutColour),
       );
       if (where !== undefined && options.json !== true) printResult(`\n${where.text}\n`);
+      if (failure !== undefined) throw failure;
       return interruption.status ?? EXIT.complete;
     } finally {
       walk?.close();
@@ -112,14 +113,30 @@ async function openWalk(plan: Plan): Promise<OpenPath> {
   return openPath(plan, { ...PATH_DEFAULTS, rate: PATH_DEFAULTS.maxRate, search: false });
 }
 
+interface Walked {
+  readonly where?: Readonly<Record<string, unknown>> & { readonly text: string };
+  readonly failure?: unknown;
+}
+
 /** Where the SYNs to a filtered port stop: to no other port one is sent. */
-async function walkOn(walk: OpenPath, interruption: Interruption) {
+async function walkOn(walk: OpenPath, interruption: Interruption): Promise<Walked> {
   const { pathReport } = await import("../../runtime/path/report.ts");
   const running = walk.run();
   interruption.onSignal(running.stop);
-  const [port] = pathReport(await running.finished, new Map()).ports;
-  const { where, seenAt, doubt, text } = port;
-  return { ...where, seen_at: seenAt, ...(doubt === undefined ? {} : { doubt }), text };
+  const found = await running.finished;
+  const failure = running.failure();
+  if (failure !== undefined) return { failure };
+  const { interrupted } = found;
+  const [{ where, seenAt, doubt, text }] = pathReport(found, new Map()).ports;
+  return {
+    where: {
+      ...where,
+      seen_at: seenAt,
+      ...(doubt === undefined ? {} : { doubt }),
+      text: interrupted ? `${text} Interrupted, so not all is known.` : text,
+      interrupted,
+    },
+  };
 }
 
 /** The packets of a capture file; each one's comment names its step. */

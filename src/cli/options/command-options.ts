@@ -12,7 +12,7 @@ import { PROBE_OPTIONS } from "./table.ts";
 const SHARED = ["--interface", "--source-ip", "--ipv4", "--ipv6", "--config", "--no-drop"];
 const SHARED_WITH = {
   trace: ["--retries", "--timeout", "--ttl", "--why", ...SHARED],
-  path: ["--max-rate", "--link", ...SHARED],
+  path: ["--max-rate", ...SHARED],
   history: ["--store", "--config"],
   worker: [
     ...["--exclude", "--fleet-key", "--max-rate", "--link", "--workers"],
@@ -48,6 +48,12 @@ export const PATH_OPTIONS = inGroup("Probing", [
     description: "SYNs of each flow and TTL, while none is answered (1-10)",
     ...integer("--tries", BOUNDS.tries),
     defaultValue: PATH_DEFAULTS.tries,
+  },
+  {
+    flags: "--link <kind>",
+    description: "raw (raw IP sockets), or packet (Ethernet frames)",
+    ...oneOf("--link", ["raw", "packet"]),
+    defaultValue: "raw",
   },
   { flags: "--names", description: "look up the names of routers and host, as the system does" },
 ]);

@@ -21,7 +21,6 @@ import { keepIgnoredSignals, watchSignals } from "./interruption.ts";
 import { rememberRun } from "./journal.ts";
 import { packetTracer } from "./packet-trace.ts";
 import { runScan } from "./run.ts";
-import { describeLink } from "./run-notes.ts";
 import { statusOfFaults } from "./status.ts";
 import { planTargets } from "./targets.ts";
 import { type Messages, openProgress, printResult } from "./terminal.ts";
@@ -103,7 +102,6 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
         if (options.verbose === true)
           messages.note(`privileges dropped${user === undefined ? "" : `: now user ${user}`}`);
       }
-      if (!interruption.signalled) await scan.settle?.();
       if (plan.pending !== undefined) {
         scan = (await import("../../runtime/run/late-names.ts")).scanLateNames(first, plan, async (next) => {
           tellPlan(next, 0, options, messages);
@@ -114,7 +112,6 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
           return opened;
         });
       }
-      describeLink(scan, { plan, scanOptions, options, messages, argv });
       const progress = openProgress(messages.stderrColour, options.statsEvery);
       try {
         const asked = why === undefined ? {} : { why };

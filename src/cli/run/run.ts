@@ -21,7 +21,7 @@ import type { RunContext } from "./context.ts";
 import { journalOptions, type OpenedJournal, openRunJournal } from "./journal.ts";
 import { type Outputs, openOutputs } from "./outputs.ts";
 import { rateChangeLine } from "./rate-changes.ts";
-import { watchNames } from "./run-notes.ts";
+import { describeLink, watchNames } from "./run-notes.ts";
 import { finalStatus } from "./status.ts";
 import { DEFAULT_TOP_PORTS } from "./targets.ts";
 import { isOneTerminal, VERSION } from "./terminal.ts";
@@ -40,12 +40,14 @@ const JOURNAL_MS = 1000;
 export async function runScan(context: RunContext): Promise<ExitStatus> {
   const { scan, plan, scanOptions, options, messages, interruption, progress } = context;
   const info = runInfo(context);
-  const journal = await openRunJournal({
-    ...context,
-    settings: journalOptions(options, scanOptions.order.seed, scan.means.workers),
-    workers: scan.means.workers,
-    toResult: createNaming({ services: scanOptions.services, nameOf: plan.nameOf }),
-  });
+  const openJournal = () =>
+    openRunJournal({
+      ...context,
+      settings: journalOptions(options, scanOptions.order.seed, scan.means.workers),
+      workers: scan.means.workers,
+      toResult: createNaming({ services: scanOptions.services, nameOf: plan.nameOf }),
+    });
+  let journal = await openJournal();
   let outputs: Outputs;
   try {
     outputs = await openOutputs(
@@ -64,6 +66,14 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
   }
   try {
     const { reporter } = outputs;
+    const { workers } = scan.means;
+    // What cannot be written has been said before the first packet.
+    if (!interruption.signalled && journal?.complete !== true) await scan.settle?.();
+    if (scan.means.workers !== workers && journal !== undefined) {
+      await journal.discard();
+      journal = await openJournal();
+    }
+    describeLink(scan, context);
     reporter.start(info);
     for (const fault of plan.faults) reporter.fault(fault);
     await journal?.replay((result) => reporter.result(result), outputs.room);

@@ -133,6 +133,7 @@ function start(name: (services: Services) => Specs, options: ScanOptions): Scan 
     try {
       signal?.throwIfAborted();
       await open.settle?.();
+      signal?.throwIfAborted();
       return await runToEnd(open, signal);
     } finally {
       open.close();

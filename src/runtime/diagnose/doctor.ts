@@ -7,6 +7,7 @@ import { ERROR_CODES, isSynprobeError, SynprobeError } from "../../errors.ts";
 import type { TargetSpec } from "../../scan/targets/grammar.ts";
 import { checkPlatform, nativeLoadError } from "../system/platform.ts";
 import { conclude, type Diagnosis, type Finding, fail, ok } from "./finding.ts";
+import type { WalkHooks } from "./walk.ts";
 
 /** What Node says about itself and the system. */
 export interface Host {
@@ -24,13 +25,13 @@ export const OLDEST_NODE = 20;
  * @param target also examines the way to this host, and sends SYNs to its ports (walk.ts)
  * @param fix also removes what killed runs have left behind
  * @param command what starts synprobe, for commands to copy
- * @param opened is called when no privilege is needed any more, before anything is sent
+ * @param hooks of the walk to the target's ports, without which nothing is sent
  */
 export async function diagnose(
   target?: TargetSpec,
   fix = false,
   command: readonly string[] = ["synprobe"],
-  opened: () => void | Promise<void> = () => {},
+  hooks: WalkHooks = { opened: () => {} },
 ): Promise<Diagnosis> {
   const findings = hostFindings({
     platform: process.platform,
@@ -39,7 +40,7 @@ export async function diagnose(
     nodeVersion: process.versions.node,
   });
   if (!findings.some(({ status }) => status === "fail"))
-    findings.push(...(await linuxFindings(target, fix, command, opened)));
+    findings.push(...(await linuxFindings(target, fix, command, hooks)));
   return conclude(findings);
 }
 
@@ -77,7 +78,7 @@ async function linuxFindings(
   target: TargetSpec | undefined,
   fix: boolean,
   command: readonly string[],
-  opened: () => void | Promise<void>,
+  hooks: WalkHooks,
 ): Promise<Finding[]> {
   let native: typeof import("./linux.ts");
   try {
@@ -90,7 +91,7 @@ async function linuxFindings(
     const findings = await examine(native.linuxSystem(), target, { fix, command });
     if (target === undefined || findings.some(({ status }) => status === "fail")) return findings;
     const { walkFindings } = await import("./walk.ts");
-    return [...findings, ...(await walkFindings(target, opened))];
+    return [...findings, ...(await walkFindings(target, hooks))];
   } catch (error) {
     // Without a way to ask the kernel there is nothing to examine.
     if (!isSynprobeError(error) || error.code !== ERROR_CODES.platform) throw error;

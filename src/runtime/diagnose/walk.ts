@@ -8,34 +8,65 @@ import { noteSentence, portSentence } from "../../scan/path/sentences.ts";
 import type { TargetSpec } from "../../scan/targets/grammar.ts";
 import { openPath } from "../path/path.ts";
 import { makePlan } from "../plan/plan.ts";
-import { type Finding, info, ok } from "./finding.ts";
+import { type Finding, info, ok, warn } from "./finding.ts";
 
 /** Ports walked to, at most. */
 const MOST_PORTS = 4;
 
-/**
- * What became of the SYNs to each port; nothing for a target without ports.
- * @param opened is called when no privilege is needed any more, before the first SYN
- */
-export async function walkFindings(
-  target: TargetSpec,
-  opened: () => void | Promise<void>,
-): Promise<Finding[]> {
-  const ports = target.ports?.slice(0, MOST_PORTS);
-  if (ports === undefined) return [];
+export interface WalkHooks {
+  /** No privilege is needed any more; called before the first SYN, with what ends the walk early. */
+  opened(stop: () => void): void | Promise<void>;
+}
+
+/** What became of the SYNs to each port; nothing for a target without ports. What ends the walk early is a finding too. */
+export async function walkFindings(target: TargetSpec, { opened }: WalkHooks): Promise<Finding[]> {
+  const all = target.ports ?? new Uint16Array();
+  const ports = all.slice(0, MOST_PORTS);
+  if (ports.length === 0) return [];
   const plan = await makePlan([{ ...target, ports }], { allAddresses: false, ttl: PATH_DEFAULTS.maxHops });
   if (plan.space.total === 0) return [];
   const walk = await openPath(plan, { ...PATH_DEFAULTS, rate: PATH_DEFAULTS.maxRate, search: false });
   try {
-    await opened();
-    const result = await walk.run().finished;
+    let stop = (): void => {};
+    let isStopped = false;
+    await opened(() => {
+      isStopped = true;
+      stop();
+    });
+    if (isStopped) return [INTERRUPTED];
+    const running = walk.run();
+    stop = running.stop;
+    const result = await running.finished;
+    const failure = running.failure();
     return [
       ...result.ports.map((port) =>
         (port.state === "filtered" ? info : ok)("way", portSentence(result, port)),
       ),
       ...result.notes.map((note) => info("way", noteSentence(note))),
+      ...(all.length > ports.length
+        ? [
+            info(
+              "way",
+              `of ${all.length} ports the first ${ports.length} were walked to: synprobe path takes 16`,
+            ),
+          ]
+        : []),
+      ...(failure === undefined
+        ? result.interrupted
+          ? [INTERRUPTED]
+          : []
+        : [
+            warn(
+              "way",
+              `the walk ended early: ${messageOf(failure)}`,
+              "What is said of the way is of what came before.",
+            ),
+          ]),
     ];
   } finally {
     walk.close();
   }
 }
+
+const INTERRUPTED = info("way", "interrupted, so not all is known");
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

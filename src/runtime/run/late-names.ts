@@ -11,7 +11,7 @@ import type { RunningScan, ScanHooks } from "./running-scan.ts";
 import type { OpenScan } from "./scan.ts";
 
 /**
- * @param first the scan of `firstPlan`, open and settled
+ * @param first the open scan of `firstPlan`
  * @param open opens the scan of a later plan; also told of one without pairs, for which it opens nothing
  */
 export function scanLateNames(
@@ -21,7 +21,17 @@ export function scanLateNames(
 ): OpenScan {
   let scan = first;
   let plan = firstPlan;
-  return { ...first, close: () => scan.close(), run };
+  return {
+    get means() {
+      return first.means;
+    },
+    get receiveBuffer() {
+      return first.receiveBuffer;
+    },
+    settle: async () => first.settle?.(),
+    close: () => scan.close(),
+    run,
+  };
 
   function run(hooks: ScanHooks): RunningScan {
     let running = scan.run(hooks);

@@ -130,6 +130,7 @@ function attempt(
   let opening: "syn-ack" | "split-handshake-syn" = "syn-ack";
   let establishedUs: number | undefined;
   let closing = false;
+  let strays = 0;
   let giveUpAt = Number.POSITIVE_INFINITY;
   let timer: NodeJS.Timeout | undefined;
   let over = false;
@@ -191,6 +192,12 @@ function attempt(
     if (segment === undefined) return;
     const answered = verdict !== undefined && verdict.state !== PROBE_STATES.rejected;
     const stray = !answered && isStray(segment);
+    // One RST for each SYN ends it as well as a thousand do.
+    if (
+      stray &&
+      ++strays > packets.filter(({ step, direction }) => step === 5 && direction === "sent").length
+    )
+      return;
     record("received", bytes, us, answered ? 10 : stray ? 6 : 7);
     const heard = answered || stray ? segment : firstAnswer(segment);
     if (heard === undefined) return;
