@@ -70,20 +70,19 @@ describe("the program starts", () => {
     expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: `${VERSION}\n`, stderr: "" });
   }
 
-  it("without Node's modules that take milliseconds and that it does not need", async () => {
+  it("without Node's modules that take milliseconds and that it does not need", async ({ skip }) => {
     const told = join(place, "told.cjs");
     writeFileSync(told, `process.on("exit", () => console.error(JSON.stringify(process.moduleLoadList)));`);
-    for (const asked of [["--version"], ["--dry-run", "127.0.0.1:22"]]) {
-      const { stderr } = await run([
-        process.execPath,
-        "--require",
-        told,
-        join(place, "synprobe.cjs"),
-        ...asked,
-      ]);
-      const loaded: string[] = JSON.parse(stderr.trim().split("\n").at(-1) ?? "");
+    // The first run makes the compiled functions, for which it loads more.
+    await expectVersion();
+    const program = `"${process.execPath}" --require "${told}" "${join(place, "synprobe.cjs")}"`;
+    for (const asked of ["--version", "--dry-run 127.0.0.1:22", "127.0.0.1:1"]) {
+      if (asked === "127.0.0.1:1" && process.getuid?.() !== 0) skip("probing needs root");
+      // A shell's pipe: what Node makes for a child is a pair of sockets.
+      const { stderr } = await run(["sh", "-c", `${program} ${asked} | cat >&2`]);
+      const loaded: string[] = JSON.parse(stderr.split("\n").find((line) => line.startsWith("[")) ?? "");
       expect(loaded).toContain("NativeModule fs");
-      expect(loaded.filter((name) => /^NativeModule (crypto|tty|net)$/.test(name))).toEqual([]);
+      expect(loaded.filter((name) => /^NativeModule (crypto|tty|net|stream)$/.test(name))).toEqual([]);
     }
   });
 

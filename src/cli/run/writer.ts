@@ -3,10 +3,10 @@
  * the handling of signals.
  *
  * Regular files are written at once, so that results are in the file whatever happens to the process. Pipes and terminals
- * may block: they are written one piece at a time in the background, and the rest waits here. The caller bounds it by
- * asking `held`.
+ * may be full: what they do not take at the turn's end is written one piece at a time in the background, and the rest waits here.
+ * The caller bounds it by asking `held`.
  */
-import { fstatSync, write, writeSync } from "node:fs";
+import { constants, fstatSync, openSync, write, writeSync } from "node:fs";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { errorCode, reasonOf } from "../../runtime/system/file-errors.ts";
 
@@ -82,10 +82,24 @@ function createFileWriter(fd: number, onError: (code: string) => void): Writer {
   };
 }
 
-function createStreamWriter(fd: number, onError: (code: string) => void): Writer {
+/**
+ * A standard stream's pipe or terminal once more, so that writing it never blocks: this process alone sees that, and nothing of
+ * Node's streams has to be loaded. Undefined where it cannot be opened, such as for a socket.
+ */
+function reopen(fd: number): number | undefined {
+  try {
+    return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  } catch {
+    return undefined;
+  }
+}
+
+function createStreamWriter(given: number, onError: (code: string) => void): Writer {
+  const isStandard = given === 1 || given === 2;
+  const opened = isStandard ? reopen(given) : undefined;
+  const fd = opened ?? given;
   // Node makes non-blocking what it has opened as a stream: a write that blocked in the background would keep the process from ending.
-  if (fd === 1) void process.stdout;
-  else if (fd === 2) void process.stderr;
+  if (opened === undefined && isStandard) void (given === 1 ? process.stdout : process.stderr);
   /** Text is joined into pieces; bytes stay as they came. */
   let waiting: (string | Buffer)[] = [];
   let held = 0;
@@ -94,12 +108,16 @@ function createStreamWriter(fd: number, onError: (code: string) => void): Writer
   let idle: (() => void)[] = [];
 
   function next(): void {
-    const piece = waiting.shift();
-    busy = piece !== undefined;
-    if (piece !== undefined) {
-      push(typeof piece === "string" ? Buffer.from(piece) : piece, 0, piece.length);
-      return;
+    for (let piece = waiting.shift(); piece !== undefined; piece = waiting.shift()) {
+      const bytes = typeof piece === "string" ? Buffer.from(piece) : piece;
+      const at = writeNow(bytes);
+      if (at < bytes.length) {
+        push(bytes, at, piece.length);
+        return;
+      }
+      held -= piece.length;
     }
+    busy = false;
     for (const resolve of idle) resolve();
     idle = [];
   }
@@ -108,6 +126,22 @@ function createStreamWriter(fd: number, onError: (code: string) => void): Writer
     broken = true;
     waiting = [];
     held = 0;
+  }
+
+  /** Without the threads of libuv's pool, which take long to make. @returns how much it took; errors are left to `push` */
+  function writeNow(bytes: Buffer): number {
+    if (opened === undefined) return 0;
+    try {
+      return writeSync(fd, bytes);
+    } catch {
+      return 0;
+    }
+  }
+
+  function begin(): void {
+    if (busy) return;
+    busy = true;
+    setImmediate(next);
   }
 
   function push(bytes: Buffer, at: number, length: number, retryMs = 1): void {
@@ -138,13 +172,13 @@ function createStreamWriter(fd: number, onError: (code: string) => void): Writer
       const last = waiting.at(-1);
       if (typeof last === "string" && last.length < STREAM_PIECE) waiting[waiting.length - 1] = last + text;
       else waiting.push(text);
-      if (!busy) next();
+      begin();
     },
     writeBytes: (bytes) => {
       if (broken) return;
       held += bytes.length;
       waiting.push(Buffer.from(bytes));
-      if (!busy) next();
+      begin();
     },
     held: () => held,
     drained: () => (busy ? new Promise((resolve) => idle.push(resolve)) : Promise.resolve()),
