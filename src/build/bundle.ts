@@ -47,12 +47,13 @@ const SMALL_QUEUE: Plugin = {
 /** What is taken of modules of Node's that take milliseconds to load, and that few runs need: each is loaded at the first call. */
 const LATE: Readonly<Record<string, readonly string[]>> = {
   "node:crypto": ["createHash", "createHmac", "randomBytes", "timingSafeEqual"],
+  "node:module": ["createRequire"],
   "node:tty": ["isatty"],
 };
 const LATE_MODULES: Plugin = {
   name: "late-modules",
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^node:(crypto|tty)$/ }, ({ path, namespace }) =>
+    onResolve({ filter: /^node:(crypto|module|tty)$/ }, ({ path, namespace }) =>
       namespace === "late-modules" ? { path, external: true } : { path, namespace: "late-modules" },
     );
     onLoad({ filter: /.*/, namespace: "late-modules" }, ({ path }) => ({
@@ -130,9 +131,9 @@ async function bundle({ name, modules, earlier, main }: Layer): Promise<string> 
 const PLUGINS: readonly Plugin[] = [NO_PROGRAMS, NO_TERMINAL, LATE_MODULES, KOFFI_BINARY];
 const PROGRAM = {
   ...SETTINGS,
-  define: { "import.meta.url": "moduleUrl", THREAD_SUFFIX: '".cjs"' },
+  define: { "import.meta.url": "meta.url", THREAD_SUFFIX: '".cjs"' },
   banner: {
-    js: '(function(require,__filename,module,later){"use strict";const moduleUrl=require("node:url").pathToFileURL(__filename).href;',
+    js: '(function(require,__filename,module,later){"use strict";const meta={get url(){return require("node:url").pathToFileURL(__filename).href}};',
   },
   footer: { js: "})" },
 } as const satisfies BuildOptions;
