@@ -22,7 +22,22 @@ export interface LayerEntries {
   readonly main?: string;
 }
 
-const ELSEWHERE = "elsewhere";
+/** Namespaces of modules that are taken from another layer: imported statically, or when the code runs. */
+const EARLIER = "earlier";
+const LATER = "later";
+const TAKEN = new RegExp(`^(?:${EARLIER}|${LATER}):`);
+
+/** The names that a module exports. */
+async function exportsOf(path: string): Promise<readonly string[]> {
+  const { metafile } = await build({
+    entryPoints: [path],
+    format: "esm",
+    outdir: "none",
+    metafile: true,
+    write: false,
+  });
+  return Object.values(metafile.outputs).flatMap(({ exports }) => exports);
+}
 
 /** Takes modules from other layers: all that are in earlier ones, and all that are imported when the code runs. */
 export const ofLayers = (src: string, earlier: ReadonlySet<string>): Plugin => ({
@@ -30,11 +45,14 @@ export const ofLayers = (src: string, earlier: ReadonlySet<string>): Plugin => (
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^\..*\.ts$/ }, ({ path, resolveDir, kind }) => {
       const module = relative(src, join(resolveDir, path));
-      const isElsewhere = kind === "dynamic-import" || earlier.has(module);
-      return isElsewhere ? { path: module, namespace: ELSEWHERE } : undefined;
+      if (kind === "dynamic-import") return { path: module, namespace: LATER };
+      return earlier.has(module) ? { path: module, namespace: EARLIER } : undefined;
     });
-    onLoad({ filter: /.*/, namespace: ELSEWHERE }, ({ path }) => ({
+    onLoad({ filter: /.*/, namespace: LATER }, ({ path }) => ({
       contents: `module.exports = later(${JSON.stringify(path)});`,
+    }));
+    onLoad({ filter: /.*/, namespace: EARLIER }, async ({ path }) => ({
+      contents: `export const { ${(await exportsOf(join(src, path))).join(", ")} } = later(${JSON.stringify(path)});`,
     }));
   },
 });
@@ -58,9 +76,7 @@ export async function layersOf(
     const inputs = Object.keys(metafile.inputs);
     return {
       own: inputs.filter((path) => !/^\.\.|:|^<stdin>$/.test(path)),
-      taken: inputs.flatMap((path) =>
-        path.startsWith(`${ELSEWHERE}:`) ? path.slice(ELSEWHERE.length + 1) : [],
-      ),
+      taken: inputs.filter((path) => TAKEN.test(path)).map((path) => path.replace(TAKEN, "")),
     };
   }
   const earlier = new Set<string>();
