@@ -217,7 +217,7 @@ await bundleCommands();
 const PROGRAMS: Readonly<Record<string, readonly LayerEntries[]>> = {
   synprobe: [
     { name: "synprobe", entries: ["cli/main.ts"], main: "cli/main.ts" },
-    { name: "probe", entries: ["cli/run/probe.ts", "link/packet.ts"] },
+    { name: "probe", entries: ["cli/run/probe.ts"] },
     { name: "more", entries: [] },
   ],
   worker: [{ name: "worker", entries: ["runtime/run/worker.ts"], main: "runtime/run/worker.ts" }],
