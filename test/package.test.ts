@@ -55,7 +55,8 @@ describe("the package", () => {
       "src/runtime/watch/grafana-dashboard.json",
     ]);
     const kinds = [
-      /^dist\/(synprobe|worker|sender)\.(cjs|code)$/,
+      /^dist\/(synprobe|worker|sender)\.cjs$/,
+      /^dist\/(synprobe|probe|more|worker|sender)\.code$/,
       /^dist\/commands\/(check|demo|diff|earlier-results|fleet-run|history|lab|path|report|store-reporter|watch)\.cjs$/,
       /^dist\/bin\/synprobe$/,
       /^dist\/commands\/fleet-run\.LICENSES$/,

@@ -1,13 +1,14 @@
 /**
  * Part of the build, not of what it builds: `node --import tsx src/build/bundle.ts` makes dist/synprobe.cjs, dist/worker.cjs and
- * dist/sender.cjs. Each is start.ts, with the program in a file beside it. What only some commands need is in files of its own,
- * dist/commands/, so that a probe does not load it.
+ * dist/sender.cjs. Each is start.ts, with the program in a file beside it. synprobe itself is in layers (layers.ts), and what only some
+ * commands need is in files of its own, dist/commands/: a start takes as long as what it loads is large.
  */
 import { createHash } from "node:crypto";
 import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type BuildOptions, build, type Metafile, type Plugin } from "esbuild";
 import koffi from "koffi";
+import { type Layer, type LayerEntries, layersOf, ofLayers } from "./layers.ts";
 
 const SRC = fileURLToPath(new URL("..", import.meta.url));
 const DIST = fileURLToPath(new URL("../../dist", import.meta.url));
@@ -46,12 +47,13 @@ const SMALL_QUEUE: Plugin = {
 /** What is taken of modules of Node's that take milliseconds to load, and that few runs need: each is loaded at the first call. */
 const LATE: Readonly<Record<string, readonly string[]>> = {
   "node:crypto": ["createHash", "createHmac", "randomBytes", "timingSafeEqual"],
+  "node:module": ["createRequire"],
   "node:tty": ["isatty"],
 };
 const LATE_MODULES: Plugin = {
   name: "late-modules",
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^node:(crypto|tty)$/ }, ({ path, namespace }) =>
+    onResolve({ filter: /^node:(crypto|module|tty)$/ }, ({ path, namespace }) =>
       namespace === "late-modules" ? { path, external: true } : { path, namespace: "late-modules" },
     );
     onLoad({ filter: /.*/, namespace: "late-modules" }, ({ path }) => ({
@@ -109,16 +111,15 @@ const SETTINGS = {
 } as const satisfies BuildOptions;
 
 /** @returns the digest of its code */
-async function bundle(name: string, entry: string): Promise<string> {
+async function bundle({ name, modules, earlier, main }: Layer): Promise<string> {
+  const getters = modules.map((path) => `get ${JSON.stringify(path)}() { return require("./${path}"); }`);
   const { outputFiles } = await build({
-    ...SETTINGS,
-    entryPoints: [`${SRC}${entry}`],
-    plugins: [NO_PROGRAMS, NO_TERMINAL, LATE_MODULES, KOFFI_BINARY],
-    define: { "import.meta.url": "moduleUrl", THREAD_SUFFIX: '".cjs"' },
-    banner: {
-      js: '(function(require,__filename){"use strict";const moduleUrl=require("node:url").pathToFileURL(__filename).href;',
+    ...PROGRAM,
+    stdin: {
+      contents: `module.exports = { ${getters.join(", ")} }; ${main === undefined ? "" : `require("./${main}");`}`,
+      resolveDir: SRC,
     },
-    footer: { js: "})" },
+    plugins: [ofLayers(SRC, earlier), ...PLUGINS],
     outfile: `${DIST}/${name}.code`,
     write: false,
   });
@@ -126,6 +127,16 @@ async function bundle(name: string, entry: string): Promise<string> {
   writeFileSync(`${DIST}/${name}.code`, text);
   return createHash("sha256").update(text).digest("hex").slice(0, 32);
 }
+
+const PLUGINS: readonly Plugin[] = [NO_PROGRAMS, NO_TERMINAL, LATE_MODULES, KOFFI_BINARY];
+const PROGRAM = {
+  ...SETTINGS,
+  define: { "import.meta.url": "meta.url", THREAD_SUFFIX: '".cjs"' },
+  banner: {
+    js: '(function(require,__filename,module,later){"use strict";const meta={get url(){return require("node:url").pathToFileURL(__filename).href}};',
+  },
+  footer: { js: "})" },
+} as const satisfies BuildOptions;
 
 /** Commands in files of their own; and what the page of `report` carries, which runs in browsers, with its charts' licences. */
 async function bundleCommands(): Promise<void> {
@@ -202,18 +213,30 @@ const APART = [
 // Read by cli/help/topics.ts when somebody asks for help, from where they stand beside the program.
 cpSync(`${SRC}cli/help/topics`, `${DIST}/topics`, { recursive: true });
 await bundleCommands();
-const PROGRAMS = {
-  synprobe: "cli/main.ts",
-  worker: "runtime/run/worker.ts",
-  sender: "runtime/run/sender.ts",
+/** Each program's layers. Of synprobe: what every run needs, what a probe needs, and the rest. */
+const PROGRAMS: Readonly<Record<string, readonly LayerEntries[]>> = {
+  synprobe: [
+    { name: "synprobe", entries: ["cli/main.ts"], main: "cli/main.ts" },
+    { name: "probe", entries: ["cli/run/probe.ts"] },
+    { name: "more", entries: [] },
+  ],
+  worker: [{ name: "worker", entries: ["runtime/run/worker.ts"], main: "runtime/run/worker.ts" }],
+  sender: [{ name: "sender", entries: ["runtime/run/sender.ts"], main: "runtime/run/sender.ts" }],
 };
 const digests: Record<string, string> = {};
-for (const [name, entry] of Object.entries(PROGRAMS)) digests[name] = await bundle(name, entry);
+const holders: Record<string, Record<string, string>> = {};
+for (const [program, named] of Object.entries(PROGRAMS)) {
+  const layers = await layersOf(SRC, named, { ...PROGRAM, plugins: [...PLUGINS] });
+  for (const layer of layers) digests[layer.name] = await bundle(layer);
+  holders[program] = Object.fromEntries(
+    layers.flatMap(({ name, modules }) => modules.map((path) => [path, name])),
+  );
+}
 for (const name of Object.keys(PROGRAMS)) {
   await build({
     ...SETTINGS,
     entryPoints: [`${SRC}build/start.ts`],
     outfile: `${DIST}/${name}.cjs`,
-    define: { DIGESTS: JSON.stringify(digests) },
+    define: { DIGESTS: JSON.stringify(digests), HOLDERS: JSON.stringify(holders[name]) },
   });
 }

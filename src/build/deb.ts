@@ -6,7 +6,16 @@
  * The same sources make the same package, to the byte.
  */
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { arch, tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -56,8 +65,8 @@ const ask = (...words: string[]): string =>
 try {
   put("DEBIAN/control", CONTROL);
   for (const [script, text] of Object.entries(SCRIPTS)) put(`DEBIAN/${script}`, text, 0o755);
-  for (const program of ["synprobe", "worker", "sender"])
-    for (const kind of ["cjs", "code"]) copy(`dist/${program}.${kind}`);
+  const programs = readdirSync(join(ROOT, "dist")).filter((name) => /\.(cjs|code)$/.test(name));
+  for (const name of programs) copy(`dist/${name}`);
   for (const path of ["package.json", "dist/commands", "dist/topics", "dist/bin", BINARY]) copy(path);
   mkdirSync(join(tree, "usr/bin"));
   symlinkSync("../lib/synprobe/dist/synprobe.cjs", join(tree, "usr/bin/synprobe"));

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
- * Starts a bundled program: as `NAME.cjs` it runs `NAME.code`, which bundle.ts has put beside it. V8 takes the functions compiled
- * already from a third file, where there is one: the program is the same without, and starts a little later.
+ * Starts a bundled program: as `NAME.cjs` it runs `NAME.code`, which bundle.ts has put beside it, and the later layers of the same
+ * program when it asks for what they have. V8 takes the functions compiled already from a third file, where there is one: the program
+ * is the same without, and starts a little later.
  *
  * That file is no part of the package, as nobody could read what is in it. The first run by the owner of this folder makes it.
  * It counts only where it is the code's owner's, nobody else may write it, and it is younger than the code; its name has the
@@ -20,8 +21,19 @@ import {
 import { basename, dirname, join } from "node:path";
 import { Script } from "node:vm";
 
-/** The programs' digests, by name (bundle.ts). */
+/** The digests of all code here, by name; and which layer has a module (bundle.ts). */
 declare const DIGESTS: Readonly<Record<string, string>>;
+declare const HOLDERS: Readonly<Record<string, string>>;
+
+interface Loaded {
+  exports: Readonly<Record<string, unknown>>;
+}
+type Code = (
+  require: NodeJS.Require,
+  filename: string,
+  module: Loaded,
+  later: (path: string) => unknown,
+) => void;
 
 const FOLDER = dirname(__filename);
 const NAME = basename(__filename, ".cjs");
@@ -36,16 +48,16 @@ const compiledPath = (name: string): string =>
 const readCode = (name: string): string => readFileSync(codePath(name), "latin1");
 
 /** Undefined where there is none; "foreign" for one that does not count. */
-function readCompiled(): Buffer | "foreign" | undefined {
+function readCompiled(name: string): Buffer | "foreign" | undefined {
   let fd: number;
   try {
-    fd = openSync(compiledPath(NAME), "r");
+    fd = openSync(compiledPath(name), "r");
   } catch {
     return undefined;
   }
   try {
     const compiled = fstatSync(fd);
-    const code = statSync(codePath(NAME));
+    const code = statSync(codePath(name));
     const isOwners = compiled.uid === code.uid && (compiled.mode & OTHERS_MAY_WRITE) === 0;
     return isOwners && compiled.mtimeMs >= code.mtimeMs ? readFileSync(fd) : "foreign";
   } catch {
@@ -86,13 +98,29 @@ function makeCompiled(): void {
   }
 }
 
-let compiled = readCompiled();
-if (compiled === undefined) {
-  makeCompiled();
-  compiled = readCompiled();
+const loaded = new Map<string, Loaded>();
+
+function load(name: string): Loaded {
+  const before = loaded.get(name);
+  if (before !== undefined) return before;
+  let compiled = readCompiled(name);
+  if (compiled === undefined && name === NAME) {
+    makeCompiled();
+    compiled = readCompiled(name);
+  }
+  const script = new Script(readCode(name), {
+    filename: codePath(name),
+    cachedData: compiled === "foreign" ? undefined : compiled,
+  });
+  const module: Loaded = { exports: {} };
+  loaded.set(name, module);
+  (script.runInThisContext() as Code)(
+    require,
+    __filename,
+    module,
+    (path) => load(HOLDERS[path]).exports[path],
+  );
+  return module;
 }
-const script = new Script(readCode(NAME), {
-  filename: codePath(NAME),
-  cachedData: compiled === "foreign" ? undefined : compiled,
-});
-script.runInThisContext()(require, __filename);
+
+load(NAME);

@@ -59,7 +59,8 @@ describe("a program whose native packages are missing", () => {
   it.each(Object.entries(PLACES))("does not take raw-socket from %s", async (_name, where) => {
     const { folder, env } = where(place);
     const main = install(/^raw-socket$/);
-    plant(folder, "raw-socket");
+    // A folder with the name of its binary: whoever asked for that would load the JavaScript in it.
+    plant(folder, "raw-socket/build/Release/raw.node");
     const { stdout, stderr } = await run([process.execPath, main, "127.0.0.1:1", "--retries", "0"], { env });
     expect(stdout + stderr).not.toContain("PLANTED");
     // With libc alone it probes as well; without the right to, it says so.

@@ -24,10 +24,12 @@ import { VERSION } from "../../src/cli/run/terminal.ts";
 import { MAIN, ROOT, run } from "./process.ts";
 
 const PROGRAMS = ["synprobe", "worker", "sender"] as const;
+/** All code: the programs' own, and synprobe's later layers. */
+const CODES = [...PROGRAMS, "probe", "more"] as const;
 const fileOf = (program: string, kind: string): string => join(MAIN, "..", `${program}.${kind}`);
 
 describe("the code", () => {
-  it.each(PROGRAMS)("of %s is ASCII, as it is read", (program) => {
+  it.each(CODES)("of %s is ASCII, as it is read", (program) => {
     expect(readFileSync(fileOf(program, "code")).every((byte) => byte < 0x80)).toBe(true);
   });
 });
@@ -36,28 +38,27 @@ describe("the program starts", () => {
   let place: string;
   beforeEach(() => {
     place = mkdtempSync(join(tmpdir(), "synprobe-start-"));
-    for (const program of PROGRAMS) {
-      for (const kind of ["cjs", "code"])
-        copyFileSync(fileOf(program, kind), join(place, `${program}.${kind}`));
-    }
+    for (const name of PROGRAMS) copyFileSync(fileOf(name, "cjs"), join(place, `${name}.cjs`));
+    for (const name of CODES) copyFileSync(fileOf(name, "code"), join(place, `${name}.code`));
     symlinkSync(join(ROOT, "node_modules"), join(place, "node_modules"));
     copyFileSync(join(ROOT, "package.json"), join(place, "package.json"));
   });
   afterEach(() => rmSync(place, { recursive: true }));
 
   const compiled = (): string[] => readdirSync(place).filter((name) => name.includes(".cache"));
-  /** Of the program itself. */
-  const cache = (): string => join(place, compiled().find((name) => name.startsWith("synprobe.")) ?? "none");
-  const code = (): string => join(place, "synprobe.code");
+  /** Of the program itself, or a later layer. */
+  const cache = (layer = "synprobe"): string =>
+    join(place, compiled().find((name) => name.startsWith(`${layer}.`)) ?? "none");
+  const code = (layer = "synprobe"): string => join(place, `${layer}.code`);
 
   /** Compiled functions that are not the code's, though V8 takes them for it: it looks at the length alone. */
-  function forge(): Buffer {
-    const genuine = readFileSync(code(), "latin1");
+  function forge(layer = "synprobe"): Buffer {
+    const genuine = readFileSync(code(layer), "latin1");
     const beginning = genuine.slice(0, genuine.indexOf("{") + 1);
     const altered = `${beginning}console.log("FORGED");return;`;
     const text = `${altered}${" ".repeat(genuine.length - altered.length - 2)}})`;
     expect(text.length).toBe(genuine.length);
-    return new Script(text, { filename: code() }).createCachedData();
+    return new Script(text, { filename: code(layer) }).createCachedData();
   }
 
   async function expectVersion(...flags: string[]): Promise<void> {
@@ -70,30 +71,27 @@ describe("the program starts", () => {
     expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: `${VERSION}\n`, stderr: "" });
   }
 
-  it("without Node's modules that take milliseconds and that it does not need", async () => {
+  it("without Node's modules that take milliseconds and that it does not need", async ({ skip }) => {
     const told = join(place, "told.cjs");
     writeFileSync(told, `process.on("exit", () => console.error(JSON.stringify(process.moduleLoadList)));`);
-    for (const asked of [["--version"], ["--dry-run", "127.0.0.1:22"]]) {
-      const { stderr } = await run([
-        process.execPath,
-        "--require",
-        told,
-        join(place, "synprobe.cjs"),
-        ...asked,
-      ]);
-      const loaded: string[] = JSON.parse(stderr.trim().split("\n").at(-1) ?? "");
+    // The first run makes the compiled functions, for which it loads more.
+    await expectVersion();
+    const program = `"${process.execPath}" --require "${told}" "${join(place, "synprobe.cjs")}"`;
+    for (const asked of ["--version", "--dry-run 127.0.0.1:22", "127.0.0.1:1"]) {
+      if (asked === "127.0.0.1:1" && process.getuid?.() !== 0) skip("probing needs root");
+      // A shell's pipe: what Node makes for a child is a pair of sockets.
+      const { stderr } = await run(["sh", "-c", `${program} ${asked} | cat >&2`]);
+      const loaded: string[] = JSON.parse(stderr.split("\n").find((line) => line.startsWith("[")) ?? "");
       expect(loaded).toContain("NativeModule fs");
-      expect(loaded.filter((name) => /^NativeModule (crypto|tty|net)$/.test(name))).toEqual([]);
+      expect(loaded.filter((name) => /^NativeModule (crypto|tty|net|stream)$/.test(name))).toEqual([]);
     }
   });
 
   it("and makes the compiled functions of all programs when there are none", async () => {
     await expectVersion();
-    expect(compiled()).toHaveLength(PROGRAMS.length);
+    expect(compiled()).toHaveLength(CODES.length);
     for (const name of compiled()) {
-      expect(name).toMatch(
-        new RegExp(`^(synprobe|worker|sender)\\.[0-9a-f]{32}\\.${process.version}\\.cache$`),
-      );
+      expect(name).toMatch(new RegExp(`^(${CODES.join("|")})\\.[0-9a-f]{32}\\.${process.version}\\.cache$`));
       expect(statSync(join(place, name)).mode & 0o777).toBe(0o644);
       // A process of its own: the flags that V8 was started with count.
       const look = `const { readFileSync } = require("node:fs");
@@ -133,6 +131,21 @@ describe("the program starts", () => {
     await expectVersion();
   });
 
+  it("a later layer with the same care", async () => {
+    await expectVersion();
+    const plan = [process.execPath, join(place, "synprobe.cjs"), "--dry-run", "127.0.0.1:1"];
+    writeFileSync(cache("probe"), forge("probe"));
+    expect((await run(plan)).stdout).toBe("FORGED\n");
+    chmodSync(cache("probe"), 0o666);
+    expect(await run(plan)).toMatchObject({ status: 0, stdout: expect.stringContaining("127.0.0.1") });
+    for (const layer of CODES) rmSync(cache(layer));
+    expect(await run(plan)).toMatchObject({ status: 0 });
+    // Without its own alone.
+    rmSync(cache("probe"));
+    expect(await run(plan)).toMatchObject({ status: 0 });
+    expect(cache("probe")).toBe(join(place, "none"));
+  });
+
   it.skipIf(process.getuid?.() !== 0)("without those of another user", async () => {
     await expectVersion();
     writeFileSync(cache(), forge());
@@ -157,8 +170,7 @@ describe("the program starts", () => {
     [
       "a folder and code that are all another user's",
       () => {
-        for (const each of [place, ...PROGRAMS.map((program) => join(place, `${program}.code`))])
-          chownSync(each, 65_534, 65_534);
+        for (const each of [place, ...CODES.map((name) => code(name))]) chownSync(each, 65_534, 65_534);
       },
     ],
     ["a folder of its own where one code is another user's", () => chownSync(code(), 65_534, 65_534)],

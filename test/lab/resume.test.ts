@@ -286,7 +286,7 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
   function brokenProgram(): string {
     const place = join(directory, "broken");
     mkdirSync(place);
-    for (const file of ["synprobe.cjs", "synprobe.code"])
+    for (const file of ["synprobe.cjs", "synprobe.code", "probe.code", "more.code"])
       cpSync(join(dirname(MAIN), file), join(place, file));
     // Native packages are taken from where a package.json is.
     cpSync(join(ROOT, "package.json"), join(place, "package.json"));

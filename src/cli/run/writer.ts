@@ -3,10 +3,10 @@
  * the handling of signals.
  *
  * Regular files are written at once, so that results are in the file whatever happens to the process. Pipes and terminals
- * may block: they are written one piece at a time in the background, and the rest waits here. The caller bounds it by
- * asking `held`.
+ * may be full: what they do not take at the turn's end is written one piece at a time in the background, and the rest waits here.
+ * The caller bounds it by asking `held`.
  */
-import { fstatSync, write, writeSync } from "node:fs";
+import { constants, fstatSync, openSync, write, writeSync } from "node:fs";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { errorCode, reasonOf } from "../../runtime/system/file-errors.ts";
 
@@ -14,7 +14,7 @@ export interface Writer {
   write(text: string): void;
   /** The caller may reuse the bytes when it returns. */
   writeBytes(bytes: Uint8Array): void;
-  /** Approximate number of characters or bytes not written yet. */
+  /** Number of bytes not written yet. */
   held(): number;
   /** Settles when everything so far has been written, or never can be. */
   drained(): Promise<void>;
@@ -24,10 +24,8 @@ export interface Writer {
 
 /** A full descriptor that is non-blocking is tried again after 1 ms, which keeps up with any reader, and after this long at most. */
 const LONGEST_RETRY_MS = 16;
-/** Bytes after which a file is written without waiting for the end of the turn. */
-const FILE_PIECE = 1 << 16;
-/** Approximate size of the pieces that waiting text is joined into, in characters. */
-const STREAM_PIECE = 1 << 20;
+/** Bytes that text is put together in; after so many a file is written without waiting for the end of the turn. */
+const PIECE = 1 << 16;
 
 /** @param onError called once, with the errno name; nothing is written after that */
 export function createWriter(fd: number, onError: (code: string) => void): Writer {
@@ -40,7 +38,7 @@ const WIDEST_UNIT = 3;
 /** Writes once a turn of the event loop, or sooner when there is much: a killed process loses no more than that. */
 function createFileWriter(fd: number, onError: (code: string) => void): Writer {
   // Bytes at once: text that is put together first is copied twice more, and lives for longer than the collector likes.
-  const piece = Buffer.allocUnsafeSlow(FILE_PIECE);
+  const piece = Buffer.allocUnsafeSlow(PIECE);
   let filled = 0;
   let turnsEnd: NodeJS.Immediate | undefined;
   let broken = false;
@@ -82,24 +80,54 @@ function createFileWriter(fd: number, onError: (code: string) => void): Writer {
   };
 }
 
-function createStreamWriter(fd: number, onError: (code: string) => void): Writer {
+/**
+ * A standard stream's pipe or terminal once more, so that writing it never blocks: this process alone sees that, and nothing of
+ * Node's streams has to be loaded. Undefined where it cannot be opened, such as for a socket.
+ */
+function reopen(fd: number): number | undefined {
+  try {
+    return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  } catch {
+    return undefined;
+  }
+}
+
+function createStreamWriter(given: number, onError: (code: string) => void): Writer {
+  const isStandard = given === 1 || given === 2;
+  const opened = isStandard ? reopen(given) : undefined;
+  const fd = opened ?? given;
   // Node makes non-blocking what it has opened as a stream: a write that blocked in the background would keep the process from ending.
-  if (fd === 1) void process.stdout;
-  else if (fd === 2) void process.stderr;
-  /** Text is joined into pieces; bytes stay as they came. */
-  let waiting: (string | Buffer)[] = [];
+  if (opened === undefined && isStandard) void (given === 1 ? process.stdout : process.stderr);
+  /** Full pieces, and bytes as they came; the piece that is being filled comes after them. */
+  let waiting: Buffer[] = [];
+  // As for files: text that waits is bytes.
+  let piece = Buffer.allocUnsafeSlow(PIECE);
+  let filled = 0;
   let held = 0;
   let busy = false;
   let broken = false;
   let idle: (() => void)[] = [];
 
+  function endPiece(): void {
+    if (filled === 0) return;
+    waiting.push(piece.subarray(0, filled));
+    piece = Buffer.allocUnsafeSlow(PIECE);
+    filled = 0;
+  }
+
   function next(): void {
-    const piece = waiting.shift();
-    busy = piece !== undefined;
-    if (piece !== undefined) {
-      push(typeof piece === "string" ? Buffer.from(piece) : piece, 0, piece.length);
-      return;
+    while (waiting.length > 0 || filled > 0) {
+      const isFilling = waiting.length === 0;
+      const bytes = waiting.shift() ?? piece.subarray(0, filled);
+      if (isFilling) filled = 0;
+      const at = writeNow(bytes);
+      if (at < bytes.length) {
+        push(isFilling ? Buffer.from(bytes) : bytes, at);
+        return;
+      }
+      held -= bytes.length;
     }
+    busy = false;
     for (const resolve of idle) resolve();
     idle = [];
   }
@@ -107,21 +135,38 @@ function createStreamWriter(fd: number, onError: (code: string) => void): Writer
   function abandon(): void {
     broken = true;
     waiting = [];
+    filled = 0;
     held = 0;
   }
 
-  function push(bytes: Buffer, at: number, length: number, retryMs = 1): void {
+  /** Without the threads of libuv's pool, which take long to make. @returns how much it took; errors are left to `push` */
+  function writeNow(bytes: Buffer): number {
+    if (opened === undefined) return 0;
+    try {
+      return writeSync(fd, bytes);
+    } catch {
+      return 0;
+    }
+  }
+
+  function begin(): void {
+    if (busy) return;
+    busy = true;
+    setImmediate(next);
+  }
+
+  function push(bytes: Buffer, at: number, retryMs = 1): void {
     if (broken) {
       next();
       return;
     }
     write(fd, bytes, at, (error, count) => {
       if (broken) next();
-      else if (error === null && at + count < bytes.length) push(bytes, at + count, length);
+      else if (error === null && at + count < bytes.length) push(bytes, at + count);
       else if (error?.code === "EAGAIN") {
-        setTimeout(push, retryMs, bytes, at, length, Math.min(2 * retryMs, LONGEST_RETRY_MS));
+        setTimeout(push, retryMs, bytes, at, Math.min(2 * retryMs, LONGEST_RETRY_MS));
       } else {
-        held -= length;
+        held -= bytes.length;
         if (error !== null) {
           abandon();
           onError(errorCode(error));
@@ -131,21 +176,25 @@ function createStreamWriter(fd: number, onError: (code: string) => void): Writer
     });
   }
 
+  function writeBytes(bytes: Uint8Array): void {
+    if (broken) return;
+    endPiece();
+    waiting.push(Buffer.from(bytes));
+    held += bytes.length;
+    begin();
+  }
+
   return {
     write: (text) => {
       if (broken) return;
-      held += text.length;
-      const last = waiting.at(-1);
-      if (typeof last === "string" && last.length < STREAM_PIECE) waiting[waiting.length - 1] = last + text;
-      else waiting.push(text);
-      if (!busy) next();
+      if (text.length * WIDEST_UNIT > piece.length) return writeBytes(Buffer.from(text));
+      if (text.length * WIDEST_UNIT > piece.length - filled) endPiece();
+      const length = piece.write(text, filled);
+      filled += length;
+      held += length;
+      begin();
     },
-    writeBytes: (bytes) => {
-      if (broken) return;
-      held += bytes.length;
-      waiting.push(Buffer.from(bytes));
-      if (!busy) next();
-    },
+    writeBytes,
     held: () => held,
     drained: () => (busy ? new Promise((resolve) => idle.push(resolve)) : Promise.resolve()),
     abandon,

@@ -5,27 +5,34 @@
  *
  * Nothing here builds or reads a packet.
  */
+import { EventEmitter } from "node:events";
 import { readdirSync } from "node:fs";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { errno, libc, nativeMemory, systemError, watchReadable } from "./libc.ts";
 import { familyNumber, SO_COOKIE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_RAW, SOL_SOCKET } from "./linux.ts";
 import { loadOwn } from "./own-module.ts";
 
-/** What we use of raw-socket 1.8.1, `wrap` included: it ships no types, and its own `recvReady` handler reads one packet. */
+/**
+ * What we use of raw-socket 1.8.1: its native object, which it ships no types for. The package's own JavaScript would read one packet
+ * at a time, and loads node:net, which takes longer than a probe of loopback.
+ */
 interface PackageSocket {
-  readonly wrap: {
-    on(event: "recvReady", handler: () => void): void;
-    removeAllListeners(event: "recvReady"): void;
-  };
+  on(event: "recvReady", handler: () => void): void;
   on(event: "error", handler: (error: Error) => void): void;
+  removeAllListeners(event: "recvReady"): void;
   getOption(level: number, option: number, value: Uint8Array, length: number): number;
-  pauseRecv(): void;
+  pause(recv: boolean, send: boolean): void;
   close(): void;
 }
 
 interface RawSocketPackage {
-  createSocket(options: { protocol: number; addressFamily: number }): PackageSocket;
+  readonly SocketWrap: {
+    new (protocol: number, addressFamily: number): PackageSocket;
+    readonly prototype: object;
+  };
 }
+
+const BINARY = "raw-socket/build/Release/raw.node";
 
 const F_SETFD = 2;
 const FD_CLOEXEC = 1;
@@ -53,16 +60,17 @@ export function openRawSocket(family: 4 | 6, protocol: Protocol): RawSocket {
   const socket = create(loaded, family, protocol);
   const fd = descriptorOf(socket);
   libc.fcntl(fd, F_SETFD, FD_CLOEXEC);
-  // The poll handle starts readable; only a handler of ours may read.
-  socket.wrap.removeAllListeners("recvReady");
-  if (protocol === PROTOCOLS.raw) socket.pauseRecv();
+  if (protocol === PROTOCOLS.raw) socket.pause(true, true);
   let failed: ((error: Error) => void) | undefined;
-  socket.on("error", (error) => failed?.(error));
+  socket.on("error", (error) => {
+    socket.close();
+    failed?.(error);
+  });
   return {
     fd,
     onReadable: (handler) => {
-      socket.wrap.removeAllListeners("recvReady");
-      socket.wrap.on("recvReady", handler);
+      socket.removeAllListeners("recvReady");
+      socket.on("recvReady", handler);
     },
     onError: (handler) => {
       failed = handler;
@@ -164,10 +172,7 @@ const noFamily = (family: 4 | 6, cause: unknown): SynprobeError =>
 
 function create(loaded: RawSocketPackage, family: 4 | 6, protocol: Protocol): PackageSocket {
   try {
-    return loaded.createSocket({
-      protocol,
-      addressFamily: family === 4 ? 1 : 2,
-    });
+    return new loaded.SocketWrap(protocol, family === 4 ? 1 : 2);
   } catch (cause) {
     // The package reports strerror(3) text only.
     const text = cause instanceof Error ? cause.message : String(cause);
@@ -195,7 +200,9 @@ let found: RawSocketPackage | undefined | null = null;
 function load(): RawSocketPackage | undefined {
   if (found !== null) return found;
   try {
-    found = loadOwn("raw-socket") as RawSocketPackage;
+    found = loadOwn(BINARY) as RawSocketPackage;
+    // It calls `emit` for what happens, and leaves it to JavaScript to have one.
+    Object.assign(found.SocketWrap.prototype, EventEmitter.prototype);
   } catch {
     found = undefined;
   }

@@ -117,13 +117,13 @@ interface Known {
 function evidence(result: PortResult, { verbose, isAnswered, isTarpit }: Known): string {
   const { reason, responder, late, was, established, doubtful } = result;
   const why = verbose && reason === "no-response" ? silence(result, isAnswered) : reason;
-  const parts = [responder === undefined ? why : `${why} from ${responder}`];
-  if (established !== undefined) parts.push(connection(established));
-  if (late) parts.push("late");
-  if (was !== undefined) parts.push(`was ${was}`);
-  if (doubtful !== undefined) parts.push("doubtful: window 0 and no options");
-  if (isTarpit) parts.push("answers on every port");
-  return escapeText(parts.join(", "));
+  let text = responder === undefined ? why : `${why} from ${responder}`;
+  if (established !== undefined) text += `, ${connection(established)}`;
+  if (late) text += ", late";
+  if (was !== undefined) text += `, was ${was}`;
+  if (doubtful !== undefined) text += ", doubtful: window 0 and no options";
+  if (isTarpit) text += ", answers on every port";
+  return escapeText(text);
 }
 
 function firstTargetWidth(run: RunInfo): number {
@@ -167,20 +167,13 @@ function headerLine(colors: Colors, targetWidth: number): string {
 function resultLine(colors: Colors, target: string, result: PortResult, known: Known): string {
   const { state, service, rttMs, ttl, tries, late, was, doubtful } = result;
   const paint = stateColor(colors, state);
-  const numbers = [
-    (rttMs === null ? NONE : formatRtt(rttMs)).padStart(WIDTHS.rtt),
-    String(ttl ?? NONE).padStart(WIDTHS.ttl),
-    String(tries).padStart(WIDTHS.tries),
-  ];
+  const rtt = (rttMs === null ? NONE : formatRtt(rttMs)).padStart(WIDTHS.rtt);
+  const hops = String(ttl ?? NONE).padStart(WIDTHS.ttl);
+  const numbers = colors.dim(rtt + GAP + hops + GAP + String(tries).padStart(WIDTHS.tries));
   const remarkable = late !== undefined || was !== undefined || doubtful !== undefined || known.isTarpit;
-  const cells = [
-    target,
-    paint(state.padEnd(WIDTHS.state)),
-    escapeWord(service ?? NONE).padEnd(WIDTHS.service),
-    colors.dim(numbers.join(GAP)),
-    remarkable ? colors.bold(evidence(result, known)) : evidence(result, known),
-  ];
-  return `${cells.join(GAP)}\n`;
+  const why = remarkable ? colors.bold(evidence(result, known)) : evidence(result, known);
+  const name = escapeWord(service ?? NONE).padEnd(WIDTHS.service);
+  return `${target}${GAP}${paint(state.padEnd(WIDTHS.state))}${GAP}${name}${GAP}${numbers}${GAP}${why}\n`;
 }
 
 type Keyed = { readonly result: PortResult; readonly key: string };

@@ -106,7 +106,9 @@ export function createLossBursts(): LossBursts {
   /** Mean span of the tries of pairs that were given up. A number of its own would be allocated at each. */
   const spanUs = new Float64Array(1);
   let pairs = 0;
-  let isNews = true;
+  /** The tables are filled when they are first needed: most runs of a few ports never do. */
+  let isFilled = false;
+  let isNews = false;
   let asked = EVERY;
   const excess = new Float64Array(1);
   /** The chain that is followed: all tries lost so far and now in a burst, or not; relative to the path's losses. Numbers of their own would be allocated at each change. */
@@ -164,11 +166,28 @@ export function createLossBursts(): LossBursts {
     }
   }
 
+  function fill(): void {
+    if (isFilled) return;
+    isFilled = true;
+    for (let cell = 0; cell < CELLS; cell++) {
+      for (let span = 0; span < SPANS; span++) {
+        outOf[cell * SPANS + span] = Math.log(1 - enters(cell, usOf(span)));
+        outlastOf[cell * SPANS + span] = shareOf[cell] * Math.exp(-usOf(span) / meanOf[cell]);
+      }
+    }
+    weigh();
+  }
+
   function update(): void {
     if (!isNews || ++asked < EVERY) return;
     asked = 0;
     isNews = false;
     pairs = 0;
+    if (isFilled) weigh();
+    else fill();
+  }
+
+  function weigh(): void {
     let most = 0;
     for (let cell = 0; cell < CELLS; cell++) {
       let sum = evidence[cell];
@@ -210,13 +229,6 @@ export function createLossBursts(): LossBursts {
     isClustered = clustered > EVIDENCE * PRIOR_CLUSTERED * independent;
   }
 
-  for (let cell = 0; cell < CELLS; cell++) {
-    for (let span = 0; span < SPANS; span++) {
-      outOf[cell * SPANS + span] = Math.log(1 - enters(cell, usOf(span)));
-      outlastOf[cell * SPANS + span] = shareOf[cell] * Math.exp(-usOf(span) / meanOf[cell]);
-    }
-  }
-  update();
   return {
     recovered,
     pilotAnswered: (times, known, i) => {
@@ -251,12 +263,19 @@ export function createLossBursts(): LossBursts {
         }
         return;
       }
+      fill();
       // Where nothing speaks for bursts, one that outlasts all tries is all that is reckoned with.
       excess[0] = outlasts[31 - Math.clz32(((times[i + (count - 1) * step] - times[i]) >> 10) | 1)];
       for (let k = 0; k < count; k++) excess[0] /= losses[k];
     },
     excess,
-    share: () => meanShare,
-    meanUs: () => meanUs,
+    share: () => {
+      fill();
+      return meanShare;
+    },
+    meanUs: () => {
+      fill();
+      return meanUs;
+    },
   };
 }
