@@ -6,7 +6,7 @@
 import type { PortRange } from "../../link/filter.ts";
 import type { PacketObserver } from "../../link/tracer.ts";
 import type { Verify } from "../../scan/measure/recapture.ts";
-import type { OrderOptions } from "../../scan/targets/permutation.ts";
+import type { OrderOptions, Part } from "../../scan/targets/permutation.ts";
 import type { Services } from "../../scan/targets/services.ts";
 import { partPilots } from "../../socket/ports.ts";
 import type { CaptureKind } from "./capture.ts";
@@ -47,6 +47,8 @@ export interface ScanOptions {
   readonly order: Omit<OrderOptions, "worker">;
   /** Nothing is sent after this deadline (system/fence.ts). */
   readonly fence?: SharedArrayBuffer;
+  /** Use only this part of the source ports, because other runs of this process use the rest. */
+  readonly portShare?: Part;
 }
 
 /** Whether SYNs offer what Linux's do. Not where synprobe goes on from their answers: its own TCP uses MSS alone. */
