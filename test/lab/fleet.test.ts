@@ -8,7 +8,7 @@ import { blocksOf } from "../documents.ts";
 import { ALL, everyday } from "../everyday.ts";
 import { createDraw } from "../fuzz/mutate.ts";
 import { createFleet, eventually, type Fleet, fleetProblem, sharedHosts, watchSyns } from "./fleet.ts";
-import { inNamespace, type Lab, skipping } from "./netns.ts";
+import { inNamespace, ip, type Lab, skipping } from "./netns.ts";
 import { answers, createWideLab, farSegments, readScan, truth } from "./wide.ts";
 
 /** 4,096 pairs in 8 networks. */
@@ -297,6 +297,32 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
         .finished;
       expect(status, stderr).toBe(0);
       expect(answers(readScan(stdout))).toEqual(truth(4096, ports));
+    },
+    120_000,
+  );
+
+  it.runIf(ALL)(
+    "sends a cell while another's last tries are awaited, and both together no faster than --max-rate",
+    async () => {
+      const silent = "198.19.64.0/19";
+      ip(lab.far, `route add blackhole ${silent}`);
+      try {
+        await fleet.startWorker("fra", "--max-rate", "4000");
+        const syns = await watchSyns(lab);
+        const run = fleet.startRun(`${silent}:7000`, "--retries", "2", "--no-controls", "--verify", "off");
+        const { status, stdout, stderr } = await run.finished;
+        expect(status, stderr).toBe(0);
+        expect(readScan(stdout).summary).toMatchObject({ filtered: 8192, unfinished: 0 });
+        const times = (await syns()).map(({ at }) => at).sort((a, b) => a - b);
+        expect(times.length).toBeGreaterThan(8192);
+        // From the first of any 4,160 SYNs to the last it is a second: 4,000, a burst of each run, and what packets lie by late.
+        const closest = times.slice(4160).map((at, i) => at - times[i]);
+        expect(Math.min(...closest)).toBeGreaterThanOrEqual(1);
+        // Cells that waited for each other would take more than twice as long.
+        expect(times[times.length - 1] - times[0]).toBeLessThan(1.5 * (times.length / 4000));
+      } finally {
+        ip(lab.far, `route del blackhole ${silent}`);
+      }
     },
     120_000,
   );

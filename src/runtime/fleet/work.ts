@@ -1,11 +1,13 @@
 /**
  * A worker of a fleet: probes cells as they come, one after the other, each as a run of its own over this machine's links. The next is
- * opened while the last of one is under way. It probes nothing that its owner has not allowed, whoever asks.
+ * opened while the last of one is being sent, begins while its last answers are awaited, and at the rate that it has found. It probes
+ * nothing that its owner has not allowed, whoever asks.
  *
  * Redis, locks and fences are the courier thread's business (courier.ts).
  */
 import { Worker as Thread } from "node:worker_threads";
 import { isSynprobeError } from "../../errors.ts";
+import { paceMemory } from "../../scan/congestion/shared-pace.ts";
 import type { Established, ScanProgress } from "../../scan/probe/result.ts";
 import { RECORD_LENGTH } from "../../scan/probe/result-record.ts";
 import { type AddressSpan, formatSpan, intersection } from "../../scan/targets/address-range.ts";
@@ -15,7 +17,7 @@ import { createSpaceBuilder } from "../../scan/targets/space-builder.ts";
 import { createPlanner, type Plan, type PlanOptions } from "../plan/plan.ts";
 import type { RunningScan } from "../run/running-scan.ts";
 import { type OpenScan, openScan } from "../run/scan.ts";
-import type { ScanOptions } from "../run/scan-options.ts";
+import type { Beside, ScanOptions } from "../run/scan-options.ts";
 import { fenceMemory } from "../system/fence.ts";
 import { randomSeed, secret } from "../system/random.ts";
 import { type Cell, spansOf } from "./cell.ts";
@@ -78,8 +80,11 @@ export function startWork(options: WorkOptions): Work {
   const courier = new Thread(options.courier, { workerData: task });
   const post = (message: ToCourier): void => courier.postMessage(message);
   const slots = fences.map(createSlot);
-  /** Settles when all cells that have come are probed. */
-  let last: Promise<void> = Promise.resolve();
+  /** Settles when all cells that have come are sent, but for what is sent again. */
+  let last: Promise<unknown> = Promise.resolve();
+  /** Of the cell that came last: what it has sent is counted here; and while it is under way, what it is of and has found. */
+  let lastSent: SharedArrayBuffer | undefined;
+  let found: { readonly run: string; readonly rate: number } | undefined;
 
   /** Why a cell is not for this worker; undefined when it is. */
   function refusal(cell: Cell, plan: Plan | undefined): string | undefined {
@@ -107,7 +112,7 @@ export function startWork(options: WorkOptions): Work {
     let chunks: ReturnType<typeof createChunks> | undefined;
     const say = (message: OfCell): void => post({ ...message, slot });
 
-    async function open(cell: Cell): Promise<OpenScan | string> {
+    async function open(cell: Cell, beside: Beside): Promise<OpenScan | string> {
       const outright = refusal(cell, undefined);
       if (outright !== undefined) return outright;
       const planner = createPlanner({ ...options.way, ttl: cell.settings.ttl, allAddresses: false });
@@ -118,16 +123,25 @@ export function startWork(options: WorkOptions): Work {
           ports,
         });
       const plan = await planner.finish();
-      return refusal(cell, plan) ?? (await openScan(plan, scanOptions(cell.settings, fence, slot)));
+      return refusal(cell, plan) ?? (await openScan(plan, scanOptions(cell, fence, beside)));
     }
 
-    /** @param before settles when all that came before it are probed */
-    async function probe(cell: Cell, before: Promise<void>): Promise<void> {
+    /**
+     * @param before settles when it may begin
+     * @param onSent called when all of it has been sent once
+     */
+    async function probe(cell: Cell, before: Promise<unknown>, onSent: () => void): Promise<void> {
       isAborted = false;
+      const beside = {
+        ports: { index: slot, count: SLOTS },
+        sent: paceMemory(),
+        ...(lastSent === undefined ? {} : { sentBefore: lastSent }),
+      };
+      lastSent = beside.sent;
       const aborted = new Promise<void>((resolve) => {
         onAbort = resolve;
       });
-      const scan = await open(cell);
+      const scan = await open(cell, beside);
       if (typeof scan === "string") return say({ kind: "refused", reason: scan });
       try {
         await Promise.race([before, aborted]);
@@ -142,8 +156,14 @@ export function startWork(options: WorkOptions): Work {
           onResult: () => {},
           onRecords: results.add,
           onCheckpoint: () => {
-            if (isEndingSaid || running === undefined || !isEnding(running.progress())) return;
+            if (running === undefined) return;
+            const progress = running.progress();
+            const left = cell.pairs - progress.decided - progress.inFlight;
+            if (left === 0) onSent();
+            if (isEndingSaid || left > pairsIn(AHEAD_S, progress)) return;
             isEndingSaid = true;
+            const rate = foundRate(progress, mostPerSecond(cell));
+            found = rate === undefined ? undefined : { run: cell.run, rate };
             say({ kind: "ending" });
           },
           room: results.room,
@@ -158,6 +178,7 @@ export function startWork(options: WorkOptions): Work {
       } finally {
         running = undefined;
         chunks = undefined;
+        found = undefined;
         scan.close();
       }
     }
@@ -176,21 +197,29 @@ export function startWork(options: WorkOptions): Work {
     };
   }
 
-  function scanOptions(settings: Cell["settings"], fence: SharedArrayBuffer, slot: number): ScanOptions {
-    const maximum = Math.min(options.maxRate, settings.maxRate ?? Number.POSITIVE_INFINITY);
+  const mostPerSecond = ({ settings }: Cell): number =>
+    Math.min(options.maxRate, settings.maxRate ?? Number.POSITIVE_INFINITY);
+
+  function scanOptions(cell: Cell, fence: SharedArrayBuffer, beside: Beside): ScanOptions {
+    const { run, settings } = cell;
+    const maximum = mostPerSecond(cell);
     const { retries, confidence, verify, waitMs, minRate, ratePerHost, ratePerPrefix, hostTimeoutMs } =
       settings;
     const { syn, bannerMs } = settings;
     return {
       retries,
       waitMs,
-      rate: { minimum: Math.min(minRate, maximum), maximum },
+      rate: {
+        minimum: Math.min(minRate, maximum),
+        maximum,
+        ...(found?.run === run ? { found: found.rate } : {}),
+      },
       services: parseServices(""),
       controls: settings.controls,
       link: options.link,
       order: { seed: randomSeed() },
       fence,
-      portShare: { index: slot, count: SLOTS },
+      beside,
       ...(options.threads === undefined ? {} : { workers: options.threads }),
       ...(confidence === undefined ? {} : { confidence }),
       ...(verify === undefined ? {} : { verify }),
@@ -206,13 +235,18 @@ export function startWork(options: WorkOptions): Work {
     courier.on("message", (message: FromCourier) => {
       if (message.kind === "cell") {
         const { probe, say } = slots[message.slot];
-        const probed = probe(message.cell, last).catch((error: unknown) => {
-          if (!isSynprobeError(error)) return reject(error);
-          note(`a cell is handed back: ${error.message}`);
-          say({ kind: "refused", reason: error.message });
+        const before = last;
+        const sent = new Promise<void>((onSent) => {
+          probe(message.cell, before, onSent)
+            .catch((error: unknown) => {
+              if (!isSynprobeError(error)) return reject(error);
+              note(`a cell is handed back: ${error.message}`);
+              say({ kind: "refused", reason: error.message });
+            })
+            .finally(onSent);
         });
         // One that is aborted does not wait for those before it.
-        last = Promise.all([last, probed]).then(() => {});
+        last = Promise.all([before, sent]);
       } else if (message.kind === "abort") slots[message.slot].abort();
       else if (message.kind === "carried") slots[message.slot].carried();
       else if (message.kind === "note") note(message.line);
@@ -237,10 +271,15 @@ export function startWork(options: WorkOptions): Work {
   };
 }
 
-/** Whether what has not been sent of a cell is little work. */
-function isEnding({ total, decided, inFlight, elapsedMs }: ScanProgress): boolean {
-  const begun = decided + inFlight;
-  return total - begun <= (AHEAD_S * 1000 * begun) / elapsedMs;
+/** How many pairs of a cell are sent in so many seconds. */
+const pairsIn = (seconds: number, { decided, inFlight, elapsedMs }: ScanProgress): number =>
+  (seconds * 1000 * (decided + inFlight)) / elapsedMs;
+
+/** The rate that a cell's engines have found; undefined while they look for it. */
+function foundRate({ rates = [] }: ScanProgress, maximum: number): number | undefined {
+  const rate = rates.reduce((sum, each) => sum + each.rate, 0);
+  const isFound = rates.every(({ phase }) => phase !== "startup") || rate >= maximum;
+  return isFound && rate > 0 ? rate : undefined;
 }
 
 /** Gathers a cell's records into pieces, and counts those that Redis has not taken yet. */

@@ -96,7 +96,7 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
   const packet = isWorthIt && (link === "packet" || passedBy.length === 0);
   const ports =
     sourcePort === undefined
-      ? (held ?? portsOf(portShares()[packet ? "packet" : "raw"], options.portShare))
+      ? (held ?? portsOf(portShares()[packet ? "packet" : "raw"], options.beside?.ports))
       : { first: sourcePort, last: sourcePort };
   if (options.hostTimeoutMs !== undefined && plan.space.hosts > MOST_TIMED_HOSTS) {
     throw new SynprobeError(

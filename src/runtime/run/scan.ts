@@ -335,6 +335,7 @@ function engineTask(
     settings: engineSettings(plan, options, means),
     ...(options.capture === undefined ? {} : { capture: options.capture }),
     ...(options.fence === undefined ? {} : { fence: options.fence }),
+    ...(options.beside === undefined ? {} : { beside: options.beside }),
     ...(past === undefined ? {} : { resume: { from: past.marks[worker.index], done: past.above.words } }),
   };
 }
@@ -353,7 +354,12 @@ function engineSettings(plan: Plan, options: ScanOptions, { workers, capacity }:
       minUs: options.waitMs.least * 1000,
       maxUs: options.waitMs.most * 1000,
     },
-    rate: { minimum: options.rate.minimum / workers, maximum: options.rate.maximum / workers, workers },
+    rate: {
+      minimum: options.rate.minimum / workers,
+      maximum: options.rate.maximum / workers,
+      workers,
+      ...(options.rate.found === undefined ? {} : { found: options.rate.found / workers }),
+    },
     hosts: plan.space.hosts,
     capacity,
     canaryPorts: plan.canaryPorts,
