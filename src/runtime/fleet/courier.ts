@@ -3,9 +3,9 @@
  * carries results. The main thread probes (work.ts): however busy that is, locks are renewed in time, and when they cannot be, the
  * fence stops it.
  *
- * A worker has two slots: when nearly all of a cell has been sent, the next one is taken into the other, so that it is ready when the
- * first is done. Cells are asked for, not waited for: a blocking command that is left behind by a broken connection can park a worker
- * for good.
+ * A worker has some slots: when nearly all of a cell has been sent, the next one is taken into another, and the last tries of the first
+ * do not keep it idle. Cells are asked for, not waited for: a blocking command that is left behind by a broken connection can park a
+ * worker for good.
  */
 import { createHash, randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";

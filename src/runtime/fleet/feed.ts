@@ -10,6 +10,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Job, Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { MOST_RATE } from "../../scan/engine/timing-templates.ts";
 import { formatSpan } from "../../scan/targets/address-range.ts";
 import type { Space } from "../../scan/targets/space.ts";
 import { nowUs } from "../system/clock.ts";
@@ -69,6 +70,7 @@ const MOST_NAMED = 4;
 
 export function createFeed(coordinating: Coordinating): Feed {
   const { redis, run, key, ledger, rate, queue, ended, note, tell, keeping, isOver } = coordinating;
+  const isCapped = rate.maximum < MOST_RATE;
   /** Cells that are probed at a time, among which the rate is divided. */
   let slots = 0;
   /** Workers of an earlier coordinator may still be at cells that are not adopted. */
@@ -86,7 +88,8 @@ export function createFeed(coordinating: Coordinating): Feed {
     const jobs = await queue.getJobs(["waiting", "active", "delayed", "completed", "failed"]);
     const isEnded = (await redis.del(keyOf("ended", run.id))) === 1;
     others ||= coordinating.isResumed && jobs.length === 0 && !isEnded;
-    if (jobs.length > 0) slots = (await queue.getGlobalConcurrency()) ?? 0;
+    if (!isCapped) await queue.removeGlobalConcurrency();
+    else if (jobs.length > 0) slots = (await queue.getGlobalConcurrency()) ?? 0;
     for (const job of jobs) {
       const id = job.id ?? "";
       // Adopted before Redis went away in the middle of this.
@@ -171,7 +174,8 @@ export function createFeed(coordinating: Coordinating): Feed {
 
   async function topUp(workers: number, perSecond: number, completed: number): Promise<void> {
     if (workers === 0) return;
-    if (slots === 0 || rate.maximum === Number.POSITIVE_INFINITY) {
+    if (!isCapped) slots = workers;
+    else if (slots === 0) {
       slots = workers;
       await limit();
     }
@@ -185,7 +189,7 @@ export function createFeed(coordinating: Coordinating): Feed {
 
   /** The rate is divided among so many cells at a time, and no more are probed. */
   async function limit(): Promise<void> {
-    if (rate.maximum < Number.POSITIVE_INFINITY && slots > 0) await queue.setGlobalConcurrency(slots);
+    if (isCapped && slots > 0) await queue.setGlobalConcurrency(slots);
   }
 
   /** Whether a cell would be probed as one that is added now. */
@@ -199,7 +203,7 @@ export function createFeed(coordinating: Coordinating): Feed {
     return {
       ...coordinating.settings,
       minRate: rate.minimum / Math.max(slots, 1),
-      ...(rate.maximum === Number.POSITIVE_INFINITY ? {} : { maxRate: rate.maximum / slots }),
+      ...(isCapped ? { maxRate: rate.maximum / slots } : {}),
     };
   }
 

@@ -53,7 +53,7 @@ const CELL_S = 60;
 /** Towards the end cells become smaller, so that no worker is long alone: what is left is so many for each. */
 const LAST_CELLS = 3;
 /** A shorter one would be more beginning and end than work, in seconds. */
-const SHORTEST_S = 1;
+const SHORTEST_S = 2;
 
 /**
  * How many pairs the next cell is to have.

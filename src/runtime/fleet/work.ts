@@ -1,13 +1,14 @@
 /**
- * A worker of a fleet: probes cells as they come, one after the other, each as a run of its own over this machine's links. The next is
- * opened while the last of one is being sent, begins while its last answers are awaited, and at the rate that it has found. It probes
- * nothing that its owner has not allowed, whoever asks.
+ * A worker of a fleet: probes cells as they come, each as a run of its own over this machine's links. When one ends the next has begun:
+ * it goes on at the rate that was found, and sends what the one before it leaves of that. It probes nothing that its owner has not
+ * allowed, whoever asks.
  *
  * Redis, locks and fences are the courier thread's business (courier.ts).
  */
 import { Worker as Thread } from "node:worker_threads";
 import { isSynprobeError } from "../../errors.ts";
 import { paceMemory } from "../../scan/congestion/shared-pace.ts";
+import { MOST_RATE } from "../../scan/engine/timing-templates.ts";
 import type { Established, ScanProgress } from "../../scan/probe/result.ts";
 import { RECORD_LENGTH } from "../../scan/probe/result-record.ts";
 import { type AddressSpan, formatSpan, intersection } from "../../scan/targets/address-range.ts";
@@ -53,8 +54,8 @@ const PROGRESS_MS = 1000;
 const LEAVE_MS = 3000;
 /** Pieces of results that Redis has not taken yet; with more no SYN is sent. */
 const MOST_WAITING = 16;
-/** Cells that are there at a time: one that is sent, and one that ends or is opened. */
-const SLOTS = 2;
+/** Cells that are there at a time: one that is sent, and others whose last tries are awaited. */
+const SLOTS = 3;
 /** The next cell is taken when what has not been sent of one is so much work, in seconds: about what a worker takes to be ready. */
 const AHEAD_S = 0.5;
 
@@ -80,10 +81,9 @@ export function startWork(options: WorkOptions): Work {
   const courier = new Thread(options.courier, { workerData: task });
   const post = (message: ToCourier): void => courier.postMessage(message);
   const slots = fences.map(createSlot);
-  /** Settles when all cells that have come are sent, but for what is sent again. */
-  let last: Promise<unknown> = Promise.resolve();
-  /** Of the cell that came last: what it has sent is counted here; and while it is under way, what it is of and has found. */
-  let lastSent: SharedArrayBuffer | undefined;
+  /** Where what is sent of each cell under way is counted. */
+  const underWay = new Set<SharedArrayBuffer>();
+  /** The rate that one of them has found, and the run that it is of. */
   let found: { readonly run: string; readonly rate: number } | undefined;
 
   /** Why a cell is not for this worker; undefined when it is. */
@@ -108,7 +108,6 @@ export function startWork(options: WorkOptions): Work {
   function createSlot(fence: SharedArrayBuffer, slot: number) {
     let running: RunningScan | undefined;
     let isAborted = false;
-    let onAbort = (): void => {};
     let chunks: ReturnType<typeof createChunks> | undefined;
     const say = (message: OfCell): void => post({ ...message, slot });
 
@@ -126,41 +125,31 @@ export function startWork(options: WorkOptions): Work {
       return refusal(cell, plan) ?? (await openScan(plan, scanOptions(cell, fence, beside)));
     }
 
-    /**
-     * @param before settles when it may begin
-     * @param onSent called when all of it has been sent once
-     */
-    async function probe(cell: Cell, before: Promise<unknown>, onSent: () => void): Promise<void> {
+    async function probe(cell: Cell): Promise<void> {
       isAborted = false;
       const beside = {
         ports: { index: slot, count: SLOTS },
         sent: paceMemory(),
-        ...(lastSent === undefined ? {} : { sentBefore: lastSent }),
+        sentBefore: [...underWay],
       };
-      lastSent = beside.sent;
-      const aborted = new Promise<void>((resolve) => {
-        onAbort = resolve;
-      });
       const scan = await open(cell, beside);
       if (typeof scan === "string") return say({ kind: "refused", reason: scan });
       try {
-        await Promise.race([before, aborted]);
         if (isAborted) return say({ kind: "aborted" });
         const results = createChunks((chunk) =>
           courier.postMessage({ kind: "chunk", slot, chunk } satisfies ToCourier, [chunk.records.buffer]),
         );
         chunks = results;
         let isEndingSaid = false;
+        underWay.add(beside.sent);
         running = scan.run({
           wants: [],
           onResult: () => {},
           onRecords: results.add,
           onCheckpoint: () => {
-            if (running === undefined) return;
+            if (isEndingSaid || running === undefined) return;
             const progress = running.progress();
-            const left = cell.pairs - progress.decided - progress.inFlight;
-            if (left === 0) onSent();
-            if (isEndingSaid || left > pairsIn(AHEAD_S, progress)) return;
+            if (!isEnding(progress)) return;
             isEndingSaid = true;
             const rate = foundRate(progress, mostPerSecond(cell));
             found = rate === undefined ? undefined : { run: cell.run, rate };
@@ -178,6 +167,7 @@ export function startWork(options: WorkOptions): Work {
       } finally {
         running = undefined;
         chunks = undefined;
+        underWay.delete(beside.sent);
         found = undefined;
         scan.close();
       }
@@ -189,7 +179,6 @@ export function startWork(options: WorkOptions): Work {
       carried: () => chunks?.carried(),
       abort: () => {
         isAborted = true;
-        onAbort();
         // Nothing waits for room any more.
         chunks?.release();
         running?.kill();
@@ -198,7 +187,7 @@ export function startWork(options: WorkOptions): Work {
   }
 
   const mostPerSecond = ({ settings }: Cell): number =>
-    Math.min(options.maxRate, settings.maxRate ?? Number.POSITIVE_INFINITY);
+    Math.min(options.maxRate, settings.maxRate ?? MOST_RATE);
 
   function scanOptions(cell: Cell, fence: SharedArrayBuffer, beside: Beside): ScanOptions {
     const { run, settings } = cell;
@@ -235,18 +224,11 @@ export function startWork(options: WorkOptions): Work {
     courier.on("message", (message: FromCourier) => {
       if (message.kind === "cell") {
         const { probe, say } = slots[message.slot];
-        const before = last;
-        const sent = new Promise<void>((onSent) => {
-          probe(message.cell, before, onSent)
-            .catch((error: unknown) => {
-              if (!isSynprobeError(error)) return reject(error);
-              note(`a cell is handed back: ${error.message}`);
-              say({ kind: "refused", reason: error.message });
-            })
-            .finally(onSent);
+        probe(message.cell).catch((error: unknown) => {
+          if (!isSynprobeError(error)) return reject(error);
+          note(`a cell is handed back: ${error.message}`);
+          say({ kind: "refused", reason: error.message });
         });
-        // One that is aborted does not wait for those before it.
-        last = Promise.all([before, sent]);
       } else if (message.kind === "abort") slots[message.slot].abort();
       else if (message.kind === "carried") slots[message.slot].carried();
       else if (message.kind === "note") note(message.line);
@@ -271,9 +253,11 @@ export function startWork(options: WorkOptions): Work {
   };
 }
 
-/** How many pairs of a cell are sent in so many seconds. */
-const pairsIn = (seconds: number, { decided, inFlight, elapsedMs }: ScanProgress): number =>
-  (seconds * 1000 * (decided + inFlight)) / elapsedMs;
+/** Whether what has not been sent of a cell is little work. */
+function isEnding({ total, decided, inFlight, elapsedMs }: ScanProgress): boolean {
+  const begun = decided + inFlight;
+  return total - begun <= (AHEAD_S * 1000 * begun) / elapsedMs;
+}
 
 /** The rate that a cell's engines have found; undefined while they look for it. */
 function foundRate({ rates = [] }: ScanProgress, maximum: number): number | undefined {

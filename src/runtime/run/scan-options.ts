@@ -50,13 +50,13 @@ export interface ScanOptions {
   readonly beside?: Beside;
 }
 
-/** Of a run that begins before another one of this process, over the same path, has ended. */
+/** Of a run that begins before others of this process, over the same path, have ended. */
 export interface Beside {
-  /** The part of the source ports that it uses: the other run has the rest. */
+  /** The part of the source ports that it uses: the others have the rest. */
   readonly ports: Part;
-  /** What it sends, and what the other one does, is counted here (scan/congestion/shared-pace.ts). */
+  /** What it sends, and what those do that began before it, is counted here (scan/congestion/shared-pace.ts). */
   readonly sent: SharedArrayBuffer;
-  readonly sentBefore?: SharedArrayBuffer;
+  readonly sentBefore: readonly SharedArrayBuffer[];
 }
 
 /** Whether SYNs offer what Linux's do. Not where synprobe goes on from their answers: its own TCP uses MSS alone. */

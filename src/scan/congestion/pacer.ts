@@ -21,7 +21,7 @@ const BURST = 0.01;
 
 /**
  * @param rate probes per second, above 0
- * @param shared with another run, whose probes are taken out of the allowance too: down to one burst below nothing
+ * @param shared with other runs, whose probes are taken out of the allowance too: down to one burst below nothing
  */
 export function createPacer(rate: number, startUs: number, shared?: SharedPace): Pacer {
   let perSecond = rate;

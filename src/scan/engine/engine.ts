@@ -66,7 +66,7 @@ export interface EngineOptions extends HostLimitOptions {
   readonly wait: TimeoutLimits;
   /** Probes per second, retransmissions included. */
   readonly rate: RateLimits;
-  /** With another run over the same path. */
+  /** With other runs over the same path. */
   readonly pace?: SharedPace;
   /** Most hosts that the source has. */
   readonly hosts?: number;

@@ -4,17 +4,21 @@ import { createPacer } from "../../../src/scan/congestion/pacer.ts";
 import { createSharedPace, paceMemory } from "../../../src/scan/congestion/shared-pace.ts";
 import { engineFor, target, transmit } from "../../sim/run.ts";
 
-it("counts what the earlier run has sent since it was asked, in parts for each engine, also past the largest number", () => {
+it("counts what the earlier runs have sent since it was asked, in parts for each engine, also past the largest number", () => {
   const [first, second] = [paceMemory(), paceMemory()];
   new Int32Array(first)[0] = 2 ** 31 - 2;
-  const earlier = createSharedPace(first, undefined, 1);
-  const later = createSharedPace(second, first, 2);
+  const earlier = createSharedPace(first, [], 1);
+  const later = createSharedPace(second, [first], 2);
   expect(later.spentBefore()).toBe(0);
   for (let i = 0; i < 5; i++) earlier.spend();
   expect(later.spentBefore()).toBe(2.5);
   expect(later.spentBefore()).toBe(0);
   later.spend();
   expect(earlier.spentBefore()).toBe(0);
+  const last = createSharedPace(paceMemory(), [first, second], 1);
+  earlier.spend();
+  later.spend();
+  expect(last.spentBefore()).toBe(2);
 });
 
 it.each([0, 0.3, 0.9, 1, 3])(
@@ -22,8 +26,8 @@ it.each([0, 0.3, 0.9, 1, 3])(
   (part) => {
     const [first, second] = [paceMemory(), paceMemory()];
     const rate = 1000;
-    const earlier = createPacer(Math.max(1, part * rate), 0, createSharedPace(first, undefined, 1));
-    const later = createPacer(rate, 0, createSharedPace(second, first, 1));
+    const earlier = createPacer(Math.max(1, part * rate), 0, createSharedPace(first, [], 1));
+    const later = createPacer(rate, 0, createSharedPace(second, [first], 1));
     const sent = { earlier: 0, later: 0 };
     const turn = (nowUs: number): void => {
       while (part > 0 && earlier.allowance(nowUs) >= 1) {
@@ -54,8 +58,8 @@ it.each([0, 0.3, 0.9, 1, 3])(
 it("is what engines keep to, and tell", () => {
   const [first, second] = [paceMemory(), paceMemory()];
   const targets = [target("192.0.2.1", ...Array.from({ length: 100 }, (_, i) => i + 1))];
-  const earlier = engineFor(targets, { rate: 1000, pace: createSharedPace(first, undefined, 1) });
-  const later = engineFor(targets, { rate: 1000, pace: createSharedPace(second, first, 1) });
+  const earlier = engineFor(targets, { rate: 1000, pace: createSharedPace(first, [], 1) });
+  const later = engineFor(targets, { rate: 1000, pace: createSharedPace(second, [first], 1) });
   const sendAll = (engine: typeof earlier, nowUs: number): number => {
     let count = 0;
     while (transmit(engine, nowUs) !== undefined) count++;
