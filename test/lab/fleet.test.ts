@@ -7,8 +7,16 @@ import { linesOf, ROOT, type Running, run, synprobe } from "../cli/process.ts";
 import { blocksOf } from "../documents.ts";
 import { ALL, everyday } from "../everyday.ts";
 import { createDraw } from "../fuzz/mutate.ts";
-import { createFleet, eventually, type Fleet, fleetProblem, sharedHosts, watchSyns } from "./fleet.ts";
-import { inNamespace, type Lab, skipping } from "./netns.ts";
+import {
+  createFleet,
+  eventually,
+  type Fleet,
+  fleetProblem,
+  networksOf,
+  sharedHosts,
+  watchSyns,
+} from "./fleet.ts";
+import { inNamespace, ip, type Lab, skipping } from "./netns.ts";
 import { answers, createWideLab, farSegments, readScan, truth } from "./wide.ts";
 
 /** 4,096 pairs in 8 networks. */
@@ -65,6 +73,15 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
     // Nothing of a run stays behind.
     const isLeft = (key: string): boolean => !/:(worker:.*|stalled-check)$/.test(key);
     await eventually("all of the run to go", async () => !(await fleet.keys("*")).some(isLeft));
+  });
+
+  it.runIf(ALL)("gives cells to workers that come later, too, when it has no --max-rate", async () => {
+    await fleet.startWorker("fra", "--max-rate", "400");
+    const running = fleet.startRun(TARGETS, ...QUICK);
+    await eventually("a cell to be under way", underWay("fra"));
+    await fleet.startWorker("lon", "--max-rate", "400");
+    await eventually("one to be at both", async () => (await underWay("fra")()) && (await underWay("lon")()));
+    await expectWhole(running);
   });
 
   describe.runIf(ALL)("and faults", () => {
@@ -297,6 +314,40 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
         .finished;
       expect(status, stderr).toBe(0);
       expect(answers(readScan(stdout))).toEqual(truth(4096, ports));
+    },
+    120_000,
+  );
+
+  it.runIf(ALL)(
+    "sends a cell while another's last tries are awaited, and both together no faster than --max-rate",
+    async () => {
+      const silent = "198.19.64.0/19";
+      ip(lab.far, `route add blackhole ${silent}`);
+      try {
+        await fleet.startWorker("fra", "--max-rate", "4000");
+        const syns = await watchSyns(lab);
+        const run = fleet.startRun(`${silent}:7000`, "--retries", "2", "--no-controls", "--verify", "off");
+        const { status, stdout, stderr } = await run.finished;
+        expect(status, stderr).toBe(0);
+        expect(readScan(stdout).summary).toMatchObject({ filtered: 8192, unfinished: 0 });
+        const seen = await syns();
+        const times = seen.map(({ at }) => at).sort((a, b) => a - b);
+        expect(times.length).toBeGreaterThan(8192);
+        // From the first of any 4,160 SYNs to the last it is a second: 4,000, a burst of each run, and what packets lie by late.
+        const closest = times.slice(4160).map((at, i) => at - times[i]);
+        expect(Math.min(...closest)).toBeGreaterThanOrEqual(1);
+        // Networks of one cell begin together. Those of the next do before the last of these has had its last try.
+        const cells: { from: number; to: number }[] = [];
+        for (const { first, last } of networksOf(seen)) {
+          const cell = cells[cells.length - 1];
+          if (cell !== undefined && first - cell.from < 0.5) cell.to = Math.max(cell.to, last);
+          else cells.push({ from: first, to: last });
+        }
+        expect(cells.length).toBeGreaterThan(1);
+        for (const [i, { from }] of cells.slice(1).entries()) expect(from).toBeLessThan(cells[i].to);
+      } finally {
+        ip(lab.far, `route del blackhole ${silent}`);
+      }
     },
     120_000,
   );

@@ -132,3 +132,17 @@ export function sharedHosts(syns: readonly Syn[], seconds: number): string[] {
     return [`${syn.to}: ${syn.from} ${Math.round((syn.at - before.at) * 1000)} ms after ${before.from}`];
   });
 }
+
+/** When each /24 got its first and its last SYN; in order of the first. */
+export function networksOf(
+  syns: readonly Syn[],
+): readonly { readonly first: number; readonly last: number }[] {
+  const byNetwork = new Map<string, { first: number; last: number }>();
+  for (const { at, to } of syns) {
+    const network = to.slice(0, to.lastIndexOf("."));
+    const known = byNetwork.get(network);
+    if (known === undefined) byNetwork.set(network, { first: at, last: at });
+    else known.last = at;
+  }
+  return [...byNetwork.values()].sort((a, b) => a.first - b.first);
+}

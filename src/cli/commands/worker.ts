@@ -12,6 +12,7 @@ import { mayOpenRawSockets } from "../../link/sys/raw-socket.ts";
 import { startWork } from "../../runtime/fleet/work.ts";
 import { dropPrivileges, notPrivileged } from "../../runtime/system/privilege.ts";
 import { readServices } from "../../runtime/system/system.ts";
+import { MOST_RATE } from "../../scan/engine/timing-templates.ts";
 import { type AnyTargetSpec, parseTargets } from "../../scan/targets/grammar.ts";
 import { apartUrl, loadApart } from "../apart.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
@@ -71,7 +72,7 @@ export async function worker(
       version: VERSION,
       allow,
       way: { ...wayOptions({ ...options, ttl: 0 }), exclude },
-      maxRate: options.maxRate ?? Number.POSITIVE_INFINITY,
+      maxRate: options.maxRate ?? MOST_RATE,
       link: options.link,
       ...(options.workers === undefined ? {} : { threads: options.workers }),
       courier: apartUrl("fleet-run"),

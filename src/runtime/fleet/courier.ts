@@ -3,7 +3,9 @@
  * carries results. The main thread probes (work.ts): however busy that is, locks are renewed in time, and when they cannot be, the
  * fence stops it.
  *
- * Cells are asked for, not waited for: a blocking command that is left behind by a broken connection can park a worker for good.
+ * A worker has some slots: when nearly all of a cell has been sent, the next one is taken into another, and the last tries of the first
+ * do not keep it idle. Cells are asked for, not waited for: a blocking command that is left behind by a broken connection can park a
+ * worker for good.
  */
 import { createHash, randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
@@ -36,27 +38,36 @@ export interface CourierTask {
   readonly url: string;
   readonly key: string;
   readonly worker: Pick<FleetWorker, "id" | "vantage" | "version">;
-  /** The fence of the cell under way (system/fence.ts). */
-  readonly fence: SharedArrayBuffer;
+  /** The fence of the cell in each slot (system/fence.ts). */
+  readonly fences: readonly SharedArrayBuffer[];
 }
 
-export type ToCourier =
+/** Of the cell in a slot. */
+export type OfCell =
   /** Packed here, so that the thread that probes need not. */
   | { readonly kind: "chunk"; readonly chunk: Chunk }
   /** Plain counts, as readTotals reads them. */
   | { readonly kind: "progress"; readonly totals: object }
+  /** Nearly all of it has been sent: the next may be taken. */
+  | { readonly kind: "ending" }
+  | CellOutcome;
+
+type CellOutcome =
   | { readonly kind: "done"; readonly pairs: number; readonly elapsedMs: number; readonly totals: object }
   /** The cell is not probed here, or no further. */
   | { readonly kind: "refused"; readonly reason: string }
-  | { readonly kind: "aborted" }
-  /** Take no further cell; with `now` hand back the one under way. */
+  | { readonly kind: "aborted" };
+
+export type ToCourier =
+  | (OfCell & { readonly slot: number })
+  /** Take no further cell; with `now` hand back those under way. */
   | { readonly kind: "leave"; readonly now: boolean };
 
 export type FromCourier =
-  | { readonly kind: "cell"; readonly cell: Cell }
+  | { readonly kind: "cell"; readonly slot: number; readonly cell: Cell }
   /** The cell is another's: stop, and say "aborted". */
-  | { readonly kind: "abort" }
-  | { readonly kind: "carried" }
+  | { readonly kind: "abort"; readonly slot: number }
+  | { readonly kind: "carried"; readonly slot: number }
   | { readonly kind: "note"; readonly line: string }
   /** It is known to the fleet. */
   | { readonly kind: "there" }
@@ -79,6 +90,9 @@ const MOST_DEATHS = 3;
 /** A cell that this worker refuses goes back for so long, in milliseconds; the coordinator ends it where this clock is ahead. */
 const REFUSED_MS = 2000;
 
+/** A cell's results wait at most until the next one's are there. */
+const MOST_WAITING = 2;
+
 interface Taken {
   readonly run: Run;
   readonly job: Job;
@@ -86,19 +100,47 @@ interface Taken {
   readonly sinceMs: number;
 }
 
-export async function runCourier({ url, key, worker, fence }: CourierTask, port: MessagePort): Promise<void> {
+interface Slot {
+  readonly number: number;
+  readonly fence: SharedArrayBuffer;
+  /** The cell that it has: its run and pairs. */
+  has: { readonly run: string; readonly pairs: number } | undefined;
+  /** It has none, or nearly all of it has been sent. */
+  isEnding: boolean;
+  /** Its cell has come to its end. */
+  over: Promise<void>;
+  onMessage(message: OfCell): void;
+  /** Gives up its cell. */
+  abandon(): void;
+}
+
+export async function runCourier(
+  { url, key, worker, fences }: CourierTask,
+  port: MessagePort,
+): Promise<void> {
   const post = (message: FromCourier): void => port.postMessage(message);
   const note = (line: string): void => post({ kind: "note", line });
   const redis = await openRedis(url, note, true);
   const queues = new Map<string, Worker>();
-  /** Results of this worker's last cell of a run, until they are taken. */
-  const waiting = new Map<string, string>();
+  /** Results of this worker's last cells of a run, until they are taken. */
+  const waiting = new Map<string, readonly string[]>();
   const told = new Set<string>();
   let presence: FleetWorker = { ...worker, cells: 0 };
   let leaving = false;
-  let onMessage: (message: ToCourier) => void = () => {};
-  /** Gives up the cell under way. */
-  let abandon = (): void => {};
+  let failure: { readonly error: unknown } | undefined;
+  const slots = fences.map(
+    (fence, number): Slot => ({
+      number,
+      fence,
+      has: undefined,
+      isEnding: true,
+      over: Promise.resolve(),
+      onMessage: () => {},
+      abandon: () => {},
+    }),
+  );
+  /** Something has changed that the next cell may have waited for. */
+  let wake = (): void => {};
   const tellOnce = (line: string): void => {
     if (!told.has(line)) note(line);
     told.add(line);
@@ -110,16 +152,27 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
   };
 
   port.on("message", (message: ToCourier) => {
-    if (message.kind === "leave") leaving = true;
-    onMessage(message);
+    if (message.kind !== "leave") return slots[message.slot].onMessage(message);
+    leaving = true;
+    wake();
+    if (message.now) for (const slot of slots) slot.abandon();
   });
+
+  /** What this worker is at. */
+  const seen = (): FleetWorker => {
+    const [first, ...others] = slots.flatMap(({ has }) => has ?? []);
+    if (first === undefined) return presence;
+    const same = others.filter(({ run }) => run === first.run);
+    return { ...presence, run: first.run, pairs: same.reduce((sum, { pairs }) => sum + pairs, first.pairs) };
+  };
 
   /** Whatever else happens, it is seen that this worker is there. */
   async function appear(): Promise<void> {
-    while (!leaving || presence.run !== undefined) {
+    while (!leaving || slots.some(({ has }) => has !== undefined)) {
       try {
-        await renewWorker(redis, presence);
-        if (presence.run !== undefined && (await redis.exists(keyOf("stop", presence.run))) === 1) abandon();
+        await renewWorker(redis, seen());
+        for (const { has, abandon } of slots)
+          if (has !== undefined && (await redis.exists(keyOf("stop", has.run))) === 1) abandon();
         if (!leaving && (await redis.exists(keyOf("drain", worker.id))) === 1) {
           await redis.del(keyOf("drain", worker.id));
           note("told to leave when its cell is done");
@@ -157,6 +210,16 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
     await redis.expire(keyOf("refused", run), KEEP_S);
   }
 
+  /** Of how many cells of a run this worker's results have not been taken. */
+  async function countWaiting(run: string): Promise<number> {
+    const there: string[] = [];
+    for (const results of waiting.get(run) ?? [])
+      if ((await redis.exists(results)) === 1) there.push(results);
+    if (there.length > 0) waiting.set(run, there);
+    else waiting.delete(run);
+    return there.length;
+  }
+
   /** The next cell of any run; undefined when there is none. */
   async function find(): Promise<Taken | undefined> {
     const runs = await listRuns(redis);
@@ -179,9 +242,7 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
         await refuse(run.id, "*", OTHER_KEY);
         continue;
       }
-      const last = waiting.get(run.id);
-      if (last !== undefined && (await redis.exists(last)) === 1) continue;
-      waiting.delete(run.id);
+      if ((await countWaiting(run.id)) >= MOST_WAITING) continue;
       const token = randomUUID();
       const sinceMs = boottimeMs();
       const job: Job | undefined = await queueOf(run).getNextJob(token, { block: false });
@@ -191,7 +252,8 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
   }
 
   /** Carries a cell to its end, whatever that is. */
-  async function carry({ run, job, token, sinceMs }: Taken): Promise<void> {
+  async function carry(slot: Slot, { run, job, token, sinceMs }: Taken): Promise<void> {
+    const { number, fence } = slot;
     const id = job.id ?? "";
     const handBack = (): Promise<void> => job.moveToDelayed(Date.now() + REFUSED_MS, token).catch(() => {});
     if (job.stalledCounter >= MOST_DEATHS) {
@@ -209,39 +271,41 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
       await refuse(run.id, id, reason);
       return handBack();
     }
-    presence = { ...presence, run: run.id, pairs: cell.pairs };
+    slot.has = { run: run.id, pairs: cell.pairs };
     const results = foundKey(run.id, id, token);
     const digest = createHash("sha256");
     let chunks = 0;
     let isHeld = true;
     let pushed: Promise<unknown> = Promise.resolve();
-    abandon = () => {
+    const abandon = (): void => {
       isHeld = false;
       moveFence(fence, 0);
-      post({ kind: "abort" });
+      post({ kind: "abort", slot: number });
     };
-    const outcome = new Promise<Exclude<ToCourier, { kind: "chunk" | "progress" | "leave" }>>((resolve) => {
-      onMessage = (message) => {
+    slot.abandon = abandon;
+    const outcome = new Promise<CellOutcome>((resolve) => {
+      slot.onMessage = (message) => {
         if (message.kind === "chunk") {
           const packed = packChunk(message.chunk);
           digest.update(packed);
-          const number = String(chunks++);
+          const field = String(chunks++);
           // By its number: a command that is sent again after a broken connection changes nothing.
           pushed = pushed
-            .then(() => redis.multi().hset(results, number, packed).expire(results, KEEP_RESULTS_S).exec())
-            .then(() => post({ kind: "carried" }));
+            .then(() => redis.multi().hset(results, field, packed).expire(results, KEEP_RESULTS_S).exec())
+            .then(() => post({ kind: "carried", slot: number }));
           pushed.catch(abandon);
         } else if (message.kind === "progress") {
           redis.hset(keyOf("progress", run.id), id, JSON.stringify(message.totals)).catch(() => {});
-        } else if (message.kind === "leave") {
-          if (message.now) abandon();
+        } else if (message.kind === "ending") {
+          slot.isEnding = true;
+          wake();
         } else resolve(message);
       };
     });
     moveFence(fence, sinceMs + SURE * run.leaseMs);
-    post({ kind: "cell", cell });
+    post({ kind: "cell", slot: number, cell });
     const over = new AbortController();
-    const renewing = renew(job, token, run, over.signal).then((wasLost) => {
+    const renewing = renew(job, token, run, fence, over.signal).then((wasLost) => {
       if (wasLost) abandon();
     });
     const end = await outcome;
@@ -251,7 +315,7 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
         const said = { token, worker: worker.id, chunks, digest: digest.digest("hex") };
         const { pairs, elapsedMs, totals } = end;
         const manifest = signManifest(key, run.id, id, { ...said, pairs, elapsedMs, totals });
-        waiting.set(run.id, results);
+        waiting.set(run.id, [...(waiting.get(run.id) ?? []), results]);
         await job.moveToCompleted(manifest, token, false);
         const rate = elapsedMs > 0 ? Math.round((pairs * 1000) / elapsedMs) : 0;
         presence = { ...presence, cells: presence.cells + 1, rate };
@@ -265,21 +329,29 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
     } catch (error) {
       if (!isTrouble(error)) throw error;
       // The lock is another's, or Redis has forgotten the cell: so does this worker.
-      waiting.delete(run.id);
+      waiting.set(
+        run.id,
+        (waiting.get(run.id) ?? []).filter((each) => each !== results),
+      );
       await redis.del(results).catch(() => {});
     } finally {
       over.abort();
       moveFence(fence, 0);
-      onMessage = () => {};
-      abandon = () => {};
-      const { run: _, pairs: __, ...idle } = presence;
-      presence = idle;
+      slot.onMessage = () => {};
+      slot.abandon = () => {};
+      slot.has = undefined;
       await renewing;
     }
   }
 
   /** @returns whether the lock was lost */
-  async function renew(job: Job, token: string, { leaseMs }: Run, over: AbortSignal): Promise<boolean> {
+  async function renew(
+    job: Job,
+    token: string,
+    { leaseMs }: Run,
+    fence: SharedArrayBuffer,
+    over: AbortSignal,
+  ): Promise<boolean> {
     while (!over.aborted) {
       await pause(leaseMs / RENEWALS, undefined, { signal: over }).catch(() => {});
       if (over.aborted) return false;
@@ -298,17 +370,37 @@ export async function runCourier({ url, key, worker, fence }: CourierTask, port:
   await renewWorker(redis, presence);
   post({ kind: "there" });
   const appearing = appear();
-  while (!leaving) {
-    try {
-      const taken = await find();
-      if (taken !== undefined) await carry(taken);
-      else await pause(waiting.size > 0 ? SOON_MS : LOOK_MS);
-    } catch (error) {
-      if (!isTrouble(error)) throw error;
-      tellOnce(`Redis: ${error.message}`);
-      await pause(LOOK_MS);
+  const tellOrFail = (error: unknown): void => {
+    if (isTrouble(error)) tellOnce(`Redis: ${error.message}`);
+    else {
+      failure = { error };
+      leaving = true;
     }
+  };
+  while (!leaving) {
+    const woken = new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+    const free = slots.find(({ has }) => has === undefined);
+    try {
+      const taken = free !== undefined && slots.every(({ isEnding }) => isEnding) ? await find() : undefined;
+      if (free !== undefined && taken !== undefined) {
+        free.isEnding = false;
+        free.over = carry(free, taken)
+          .catch(tellOrFail)
+          .finally(() => {
+            free.isEnding = true;
+            wake();
+          });
+        continue;
+      }
+    } catch (error) {
+      tellOrFail(error);
+    }
+    await Promise.race([woken, pause(waiting.size > 0 ? SOON_MS : LOOK_MS)]);
   }
+  await Promise.all(slots.map(({ over }) => over));
+  if (failure !== undefined) throw failure.error;
   await appearing;
   await leave(redis, queues, worker.id);
   post({ kind: "left" });

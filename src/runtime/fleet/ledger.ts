@@ -51,9 +51,9 @@ const FEWEST_PREFIXES = 64;
 /** A cell is this much work at the rate of the last ones, in seconds. */
 const CELL_S = 60;
 /** Towards the end cells become smaller, so that no worker is long alone: what is left is so many for each. */
-const LAST_CELLS = 8;
+const LAST_CELLS = 3;
 /** A shorter one would be more beginning and end than work, in seconds. */
-const SHORTEST_S = 3;
+const SHORTEST_S = 2;
 
 /**
  * How many pairs the next cell is to have.
@@ -61,7 +61,7 @@ const SHORTEST_S = 3;
  * @param perSecond of one worker
  */
 export function cellSize(left: number, workers: number, perSecond: number): number {
-  const share = workers === 1 ? left : left / (LAST_CELLS * workers);
+  const share = left / (LAST_CELLS * workers);
   return Math.max(SHORTEST_S * perSecond, Math.min(CELL_S * perSecond, share));
 }
 

@@ -77,7 +77,12 @@ export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOp
     leaseMs,
     signature: signRun(key, { id, leaseMs, ...(from === undefined ? {} : { from }) }),
   };
-  const close = (): void => redis.disconnect();
+  let isClosed = false;
+  const close = (): void => {
+    // A second time would keep the process for two seconds, in which ioredis waits for an end that has been.
+    if (!isClosed) redis.disconnect();
+    isClosed = true;
+  };
   const untilUs = nowUs() + CLAIM_MS * 1000;
   for (let isTold = false; !(await claimRun(redis, run)); await pause(LOOK_MS)) {
     const other = (await listRuns(redis)).find((each) => each.id === id);

@@ -1,12 +1,15 @@
 /**
- * A worker of a fleet: probes cells as they come, one after the other, each as a run of its own over this machine's links. It probes
- * nothing that its owner has not allowed, whoever asks.
+ * A worker of a fleet: probes cells as they come, each as a run of its own over this machine's links. When one ends the next has begun:
+ * it goes on at the rate that was found, and sends what the one before it leaves of that. It probes nothing that its owner has not
+ * allowed, whoever asks.
  *
- * Redis, locks and the fence are the courier thread's business (courier.ts).
+ * Redis, locks and fences are the courier thread's business (courier.ts).
  */
 import { Worker as Thread } from "node:worker_threads";
 import { isSynprobeError } from "../../errors.ts";
-import type { Established } from "../../scan/probe/result.ts";
+import { paceMemory } from "../../scan/congestion/shared-pace.ts";
+import { MOST_RATE } from "../../scan/engine/timing-templates.ts";
+import type { Established, ScanProgress } from "../../scan/probe/result.ts";
 import { RECORD_LENGTH } from "../../scan/probe/result-record.ts";
 import { type AddressSpan, formatSpan, intersection } from "../../scan/targets/address-range.ts";
 import type { AnyTargetSpec } from "../../scan/targets/grammar.ts";
@@ -14,13 +17,13 @@ import { parseServices } from "../../scan/targets/services.ts";
 import { createSpaceBuilder } from "../../scan/targets/space-builder.ts";
 import { createPlanner, type Plan, type PlanOptions } from "../plan/plan.ts";
 import type { RunningScan } from "../run/running-scan.ts";
-import { openScan } from "../run/scan.ts";
-import type { ScanOptions } from "../run/scan-options.ts";
+import { type OpenScan, openScan } from "../run/scan.ts";
+import type { Beside, ScanOptions } from "../run/scan-options.ts";
 import { fenceMemory } from "../system/fence.ts";
 import { randomSeed, secret } from "../system/random.ts";
 import { type Cell, spansOf } from "./cell.ts";
-import { MOST_RECORDS } from "./chunk.ts";
-import type { CourierTask, FromCourier, ToCourier } from "./courier.ts";
+import { type Chunk, MOST_RECORDS } from "./chunk.ts";
+import type { CourierTask, FromCourier, OfCell, ToCourier } from "./courier.ts";
 
 export interface WorkOptions {
   readonly url: string;
@@ -42,7 +45,7 @@ export interface WorkOptions {
 export interface Work {
   /** Settles when it has left; rejects when it cannot go on. */
   readonly finished: Promise<void>;
-  /** Takes no further cell; with `now` it hands back the one that it has. */
+  /** Takes no further cell; with `now` it hands back what it has. */
   leave(now: boolean): void;
 }
 
@@ -51,6 +54,10 @@ const PROGRESS_MS = 1000;
 const LEAVE_MS = 3000;
 /** Pieces of results that Redis has not taken yet; with more no SYN is sent. */
 const MOST_WAITING = 16;
+/** Cells that are there at a time: one that is sent, and others whose last tries are awaited. */
+const SLOTS = 3;
+/** The next cell is taken when what has not been sent of one is so much work, in seconds: about what a worker takes to be ready. */
+const AHEAD_S = 0.5;
 
 /** What is allowed. Of names nothing is: they may come to mean anything. */
 function allowedSpans(specs: readonly AnyTargetSpec[]): readonly AddressSpan[] {
@@ -68,16 +75,16 @@ export function startWork(options: WorkOptions): Work {
   const { url, key, vantage, version, note } = options;
   // The worker's name.
   const id = `${vantage}-${Buffer.from(secret(3)).toString("hex")}`;
-  const fence = fenceMemory();
+  const fences = Array.from({ length: SLOTS }, fenceMemory);
   const allowed = allowedSpans(options.allow);
-  const task: CourierTask = { kind: "fleet-courier", url, key, worker: { id, vantage, version }, fence };
+  const task: CourierTask = { kind: "fleet-courier", url, key, worker: { id, vantage, version }, fences };
   const courier = new Thread(options.courier, { workerData: task });
   const post = (message: ToCourier): void => courier.postMessage(message);
-  let running: RunningScan | undefined;
-  let isAborted = false;
-  let waiting = 0;
-  let roomAgain: (() => void) | undefined;
-  let room: Promise<void> | undefined;
+  const slots = fences.map(createSlot);
+  /** Where what is sent of each cell under way is counted. */
+  const underWay = new Set<SharedArrayBuffer>();
+  /** The rate that one of them has found, and the run that it is of. */
+  let found: { readonly run: string; readonly rate: number } | undefined;
 
   /** Why a cell is not for this worker; undefined when it is. */
   function refusal(cell: Cell, plan: Plan | undefined): string | undefined {
@@ -97,57 +104,111 @@ export function startWork(options: WorkOptions): Work {
       : `${formatSpan(leftOut.span)} is left out there: ${leftOut.why}`;
   }
 
-  async function probe(cell: Cell): Promise<void> {
-    const outright = refusal(cell, undefined);
-    if (outright !== undefined) return post({ kind: "refused", reason: outright });
-    const { settings } = cell;
-    const planner = createPlanner({ ...options.way, ttl: settings.ttl, allAddresses: false });
-    for (const { first, last, ports } of spansOf(cell.targets))
-      planner.add({
-        text: formatSpan({ first, last }),
-        host: { kind: "range", spans: [{ first, last }] },
-        ports,
-      });
-    const plan = await planner.finish();
-    const reason = refusal(cell, plan);
-    if (reason !== undefined) return post({ kind: "refused", reason });
-    const scan = await openScan(plan, scanOptions(settings));
-    try {
-      if (isAborted) return post({ kind: "aborted" });
-      const results = collect();
-      running = scan.run({
-        wants: [],
-        onResult: () => {},
-        onRecords: results.add,
-        room: () => room,
-      });
-      const telling = setInterval(() => {
-        if (running !== undefined) post({ kind: "progress", totals: running.totals() });
-      }, PROGRESS_MS);
-      const summary = await running.finished.finally(() => clearInterval(telling));
-      if (isAborted || summary.unfinished > 0) return post({ kind: "aborted" });
-      results.flush();
-      post({ kind: "done", pairs: cell.pairs, elapsedMs: summary.elapsedMs, totals: running.totals() });
-    } finally {
-      running = undefined;
-      scan.close();
+  /** A cell at a time. */
+  function createSlot(fence: SharedArrayBuffer, slot: number) {
+    let running: RunningScan | undefined;
+    let isAborted = false;
+    let chunks: ReturnType<typeof createChunks> | undefined;
+    const say = (message: OfCell): void => post({ ...message, slot });
+
+    async function open(cell: Cell, beside: Beside): Promise<OpenScan | string> {
+      const outright = refusal(cell, undefined);
+      if (outright !== undefined) return outright;
+      const planner = createPlanner({ ...options.way, ttl: cell.settings.ttl, allAddresses: false });
+      for (const { first, last, ports } of spansOf(cell.targets))
+        planner.add({
+          text: formatSpan({ first, last }),
+          host: { kind: "range", spans: [{ first, last }] },
+          ports,
+        });
+      const plan = await planner.finish();
+      return refusal(cell, plan) ?? (await openScan(plan, scanOptions(cell, fence, beside)));
     }
+
+    async function probe(cell: Cell): Promise<void> {
+      isAborted = false;
+      const beside = {
+        ports: { index: slot, count: SLOTS },
+        sent: paceMemory(),
+        sentBefore: [...underWay],
+      };
+      const scan = await open(cell, beside);
+      if (typeof scan === "string") return say({ kind: "refused", reason: scan });
+      try {
+        if (isAborted) return say({ kind: "aborted" });
+        const results = createChunks((chunk) =>
+          courier.postMessage({ kind: "chunk", slot, chunk } satisfies ToCourier, [chunk.records.buffer]),
+        );
+        chunks = results;
+        let isEndingSaid = false;
+        underWay.add(beside.sent);
+        running = scan.run({
+          wants: [],
+          onResult: () => {},
+          onRecords: results.add,
+          onCheckpoint: () => {
+            if (isEndingSaid || running === undefined) return;
+            const progress = running.progress();
+            if (!isEnding(progress)) return;
+            isEndingSaid = true;
+            const rate = foundRate(progress, mostPerSecond(cell));
+            found = rate === undefined ? undefined : { run: cell.run, rate };
+            say({ kind: "ending" });
+          },
+          room: results.room,
+        });
+        const telling = setInterval(() => {
+          if (running !== undefined) say({ kind: "progress", totals: running.totals() });
+        }, PROGRESS_MS);
+        const summary = await running.finished.finally(() => clearInterval(telling));
+        if (isAborted || summary.unfinished > 0) return say({ kind: "aborted" });
+        results.flush();
+        say({ kind: "done", pairs: cell.pairs, elapsedMs: summary.elapsedMs, totals: running.totals() });
+      } finally {
+        running = undefined;
+        chunks = undefined;
+        underWay.delete(beside.sent);
+        found = undefined;
+        scan.close();
+      }
+    }
+
+    return {
+      probe,
+      say,
+      carried: () => chunks?.carried(),
+      abort: () => {
+        isAborted = true;
+        // Nothing waits for room any more.
+        chunks?.release();
+        running?.kill();
+      },
+    };
   }
 
-  function scanOptions(settings: Cell["settings"]): ScanOptions {
-    const maximum = Math.min(options.maxRate, settings.maxRate ?? Number.POSITIVE_INFINITY);
+  const mostPerSecond = ({ settings }: Cell): number =>
+    Math.min(options.maxRate, settings.maxRate ?? MOST_RATE);
+
+  function scanOptions(cell: Cell, fence: SharedArrayBuffer, beside: Beside): ScanOptions {
+    const { run, settings } = cell;
+    const maximum = mostPerSecond(cell);
     const { retries, confidence, verify, waitMs, minRate, ratePerHost, ratePerPrefix, hostTimeoutMs } =
       settings;
     const { syn, bannerMs } = settings;
     return {
       retries,
       waitMs,
-      rate: { minimum: Math.min(minRate, maximum), maximum },
+      rate: {
+        minimum: Math.min(minRate, maximum),
+        maximum,
+        ...(found?.run === run ? { found: found.rate } : {}),
+      },
       services: parseServices(""),
       controls: settings.controls,
       link: options.link,
       order: { seed: randomSeed() },
       fence,
+      beside,
       ...(options.threads === undefined ? {} : { workers: options.threads }),
       ...(confidence === undefined ? {} : { confidence }),
       ...(verify === undefined ? {} : { verify }),
@@ -159,69 +220,20 @@ export function startWork(options: WorkOptions): Work {
     };
   }
 
-  /** Gathers records into pieces for the courier. */
-  function collect() {
-    const records = new Uint8Array(MOST_RECORDS * RECORD_LENGTH);
-    let extras = new Map<number, Established>();
-    let count = 0;
-    const flush = (): void => {
-      if (count === 0) return;
-      waiting++;
-      if (waiting >= MOST_WAITING) {
-        room ??= new Promise((resolve) => {
-          roomAgain = resolve;
-        });
-      }
-      const bytes = records.slice(0, count * RECORD_LENGTH);
-      courier.postMessage({ kind: "chunk", chunk: { records: bytes, count, extras } } satisfies ToCourier, [
-        bytes.buffer,
-      ]);
-      count = 0;
-      extras = new Map();
-    };
-    const add = (bytes: Uint8Array, added: number, established?: Established): void => {
-      for (let from = 0; from < added; ) {
-        const some = Math.min(added - from, MOST_RECORDS - count);
-        records.set(
-          bytes.subarray(from * RECORD_LENGTH, (from + some) * RECORD_LENGTH),
-          count * RECORD_LENGTH,
-        );
-        if (established !== undefined) extras.set(count, established);
-        count += some;
-        from += some;
-        if (count === MOST_RECORDS) flush();
-      }
-    };
-    return { add, flush };
-  }
-
-  function carried(): void {
-    waiting--;
-    if (waiting > 0) return;
-    roomAgain?.();
-    room = undefined;
-    roomAgain = undefined;
-  }
-
   const finished = new Promise<void>((resolve, reject) => {
     courier.on("message", (message: FromCourier) => {
       if (message.kind === "cell") {
-        isAborted = false;
+        const { probe, say } = slots[message.slot];
         probe(message.cell).catch((error: unknown) => {
           if (!isSynprobeError(error)) return reject(error);
           note(`a cell is handed back: ${error.message}`);
-          post({ kind: "refused", reason: error.message });
+          say({ kind: "refused", reason: error.message });
         });
-      } else if (message.kind === "abort") {
-        isAborted = true;
-        // Nothing waits for room any more.
-        waiting = 1;
-        carried();
-        running?.kill();
-      } else if (message.kind === "carried") carried();
+      } else if (message.kind === "abort") slots[message.slot].abort();
+      else if (message.kind === "carried") slots[message.slot].carried();
       else if (message.kind === "note") note(message.line);
       else if (message.kind === "there")
-        note(`worker ${id} takes cells; ctrl-c hands back the one it has, and ends`);
+        note(`worker ${id} takes cells; ctrl-c hands back what it has, and ends`);
       else void courier.terminate();
     });
     courier.once("error", reject);
@@ -229,7 +241,7 @@ export function startWork(options: WorkOptions): Work {
   });
   return {
     finished: finished.finally(() => {
-      running?.kill();
+      for (const { abort } of slots) abort();
       // It would keep the lock of a cell that nobody probes.
       void courier.terminate();
     }),
@@ -239,4 +251,64 @@ export function startWork(options: WorkOptions): Work {
       if (now) setTimeout(() => void courier.terminate(), LEAVE_MS).unref();
     },
   };
+}
+
+/** Whether what has not been sent of a cell is little work. */
+function isEnding({ total, decided, inFlight, elapsedMs }: ScanProgress): boolean {
+  const begun = decided + inFlight;
+  return total - begun <= (AHEAD_S * 1000 * begun) / elapsedMs;
+}
+
+/** The rate that a cell's engines have found; undefined while they look for it. */
+function foundRate({ rates = [] }: ScanProgress, maximum: number): number | undefined {
+  const rate = rates.reduce((sum, each) => sum + each.rate, 0);
+  const isFound = rates.every(({ phase }) => phase !== "startup") || rate >= maximum;
+  return isFound && rate > 0 ? rate : undefined;
+}
+
+/** Gathers a cell's records into pieces, and counts those that Redis has not taken yet. */
+function createChunks(give: (chunk: Chunk & { readonly records: Uint8Array<ArrayBuffer> }) => void) {
+  const records = new Uint8Array(MOST_RECORDS * RECORD_LENGTH);
+  let extras = new Map<number, Established>();
+  let count = 0;
+  let waiting = 0;
+  let roomAgain = (): void => {};
+  let room: Promise<void> | undefined;
+
+  function flush(): void {
+    if (count === 0) return;
+    waiting++;
+    if (waiting >= MOST_WAITING) {
+      room ??= new Promise((resolve) => {
+        roomAgain = resolve;
+      });
+    }
+    give({ records: records.slice(0, count * RECORD_LENGTH), count, extras });
+    count = 0;
+    extras = new Map();
+  }
+
+  function add(bytes: Uint8Array, added: number, established?: Established): void {
+    for (let from = 0; from < added; ) {
+      const some = Math.min(added - from, MOST_RECORDS - count);
+      records.set(bytes.subarray(from * RECORD_LENGTH, (from + some) * RECORD_LENGTH), count * RECORD_LENGTH);
+      if (established !== undefined) extras.set(count, established);
+      count += some;
+      from += some;
+      if (count === MOST_RECORDS) flush();
+    }
+  }
+
+  function release(): void {
+    waiting = 0;
+    room = undefined;
+    roomAgain();
+  }
+
+  const carried = (): void => {
+    waiting--;
+    if (waiting <= 0) release();
+  };
+
+  return { add, flush, carried, release, room: () => room };
 }

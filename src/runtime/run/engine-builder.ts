@@ -5,6 +5,7 @@
 import type { PortRange } from "../../link/filter.ts";
 import type { Link } from "../../link/link.ts";
 import { createRateChangeLog } from "../../scan/congestion/rate-change.ts";
+import { createSharedPace } from "../../scan/congestion/shared-pace.ts";
 import type { SharedRate } from "../../scan/congestion/shared-rate.ts";
 import { createEngine, type Engine, type EngineOptions } from "../../scan/engine/engine.ts";
 import type { RateDecision } from "../../scan/probe/result.ts";
@@ -20,6 +21,7 @@ import { toDecision } from "../results/to-result.ts";
 import { nowUs } from "../system/clock.ts";
 import { type CaptureKind, createCapture } from "./capture.ts";
 import type { EngineReport } from "./engine-run.ts";
+import type { Beside } from "./scan-options.ts";
 
 /** What an engine is told that is the same in every thread. */
 export type EngineSettings = Omit<EngineOptions, "source" | "ports" | "pilotPorts" | "startUs">;
@@ -39,6 +41,7 @@ export interface EngineTask {
   readonly capture?: CaptureKind;
   /** Nothing is sent after this deadline (system/fence.ts). */
   readonly fence?: SharedArrayBuffer;
+  readonly beside?: Beside;
   /** Of a resumed run: positions of this share below `from`, and those in `done`, are decided already. */
   readonly resume?: { readonly from: number; readonly done: PositionWords };
 }
@@ -77,7 +80,7 @@ export function buildEngine<L extends Link>(
   wire: L,
   options: BuildOptions,
 ): BuiltEngine<L> {
-  const { settings, resume } = task;
+  const { settings, resume, beside } = task;
   const { sharedRate, onCapture, wrap = (engine) => engine } = options;
   const space = openSpace(task.space);
   const source = createSource({
@@ -93,6 +96,9 @@ export function buildEngine<L extends Link>(
     ...settings,
     onRateChange: rateChanges.add,
     ...(sharedRate === undefined ? {} : { rate: { ...settings.rate, shared: sharedRate } }),
+    ...(beside === undefined
+      ? {}
+      : { pace: createSharedPace(beside.sent, beside.sentBefore, settings.rate.workers ?? 1) }),
     source,
     ports: createSourcePorts(ports.first, ports.last, portSecret(settings.isnKey)),
     ...(pilots === undefined ? {} : { pilotPorts: pilots }),

@@ -8,6 +8,7 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { PortRange } from "../../link/filter.ts";
 import { findPassedBy, packetSocketRefusal } from "../../link/passed-by.ts";
 import { type Interface, lookUpInterface } from "../../link/route.ts";
+import type { Part } from "../../scan/targets/permutation.ts";
 import type { Plan } from "../plan/plan.ts";
 import { openFilesLeft, portShares } from "../system/system.ts";
 import type { ScanOptions } from "./scan-options.ts";
@@ -58,6 +59,8 @@ const USUAL_RATE = 100_000;
 const FILES_PER_WORKER = 8;
 const FILES_PER_SENDER = 4;
 const FILES_TO_SPARE = 6;
+/** All of it. */
+export const WHOLE: Part = { index: 0, count: 1 };
 /** Hosts that `--host-timeout` keeps a clock for, about a hundred bytes each. */
 const MOST_TIMED_HOSTS = 1 << 20;
 
@@ -93,7 +96,7 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
   const packet = isWorthIt && (link === "packet" || passedBy.length === 0);
   const ports =
     sourcePort === undefined
-      ? (held ?? portShares()[packet ? "packet" : "raw"])
+      ? (held ?? portsOf(portShares()[packet ? "packet" : "raw"], options.beside?.ports))
       : { first: sourcePort, last: sourcePort };
   if (options.hostTimeoutMs !== undefined && plan.space.hosts > MOST_TIMED_HOSTS) {
     throw new SynprobeError(
@@ -137,6 +140,13 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
     passedBy,
     ...(packet ? { interfaceName: frames.name } : {}),
   };
+}
+
+/** A part of the source ports. */
+export function portsOf({ first, last }: PortRange, { index, count }: Part = WHOLE): PortRange {
+  const size = last - first + 1;
+  const at = (i: number): number => first + Math.floor((size * i) / count);
+  return { first: at(index), last: at(index + 1) - 1 };
 }
 
 /** What only packets of our own can do; undefined when the options ask for nothing of it. */

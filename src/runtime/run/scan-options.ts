@@ -6,7 +6,7 @@
 import type { PortRange } from "../../link/filter.ts";
 import type { PacketObserver } from "../../link/tracer.ts";
 import type { Verify } from "../../scan/measure/recapture.ts";
-import type { OrderOptions } from "../../scan/targets/permutation.ts";
+import type { OrderOptions, Part } from "../../scan/targets/permutation.ts";
 import type { Services } from "../../scan/targets/services.ts";
 import { partPilots } from "../../socket/ports.ts";
 import type { CaptureKind } from "./capture.ts";
@@ -20,8 +20,8 @@ export interface ScanOptions {
   readonly verify?: Verify;
   /** How long each try waits, in milliseconds: before round trips are known, the shortest and the longest. */
   readonly waitMs: { readonly initial: number; readonly least: number; readonly most: number };
-  /** Bounds of the rate, in probes per second of all workers together. */
-  readonly rate: { readonly minimum: number; readonly maximum: number };
+  /** Bounds of the rate, and what an earlier run has found it to be, in probes per second of all workers together. */
+  readonly rate: { readonly minimum: number; readonly maximum: number; readonly found?: number };
   /** Probes per second to one host. */
   readonly ratePerHost?: number;
   /** Probes per second to one prefix (EngineOptions). */
@@ -47,6 +47,16 @@ export interface ScanOptions {
   readonly order: Omit<OrderOptions, "worker">;
   /** Nothing is sent after this deadline (system/fence.ts). */
   readonly fence?: SharedArrayBuffer;
+  readonly beside?: Beside;
+}
+
+/** Of a run that begins before others of this process, over the same path, have ended. */
+export interface Beside {
+  /** The part of the source ports that it uses: the others have the rest. */
+  readonly ports: Part;
+  /** What it sends, and what those do that began before it, is counted here (scan/congestion/shared-pace.ts). */
+  readonly sent: SharedArrayBuffer;
+  readonly sentBefore: readonly SharedArrayBuffer[];
 }
 
 /** Whether SYNs offer what Linux's do. Not where synprobe goes on from their answers: its own TCP uses MSS alone. */

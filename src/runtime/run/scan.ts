@@ -26,7 +26,7 @@ import { compareLinks, mayCompare, thinned } from "./compare-links.ts";
 import type { EngineSettings, EngineTask } from "./engine-builder.ts";
 import type { EngineRun, EngineRunHooks } from "./engine-run.ts";
 import { runInMainThread } from "./main-thread.ts";
-import { chooseMeans, type Means, PAIRS_PER_WORKER, whyNotConnect } from "./means.ts";
+import { chooseMeans, type Means, PAIRS_PER_WORKER, portsOf, WHOLE, whyNotConnect } from "./means.ts";
 import {
   type PastRun,
   type RunContext,
@@ -56,8 +56,6 @@ const CLOSE_US = 3_000_000;
 const COMPARED_ROWS = 64;
 /** From this many pairs on, memory is worth a few milliseconds. */
 const LARGE_PLAN = 1e6;
-/** The main thread's share: all of it. */
-const WHOLE: Part = { index: 0, count: 1 };
 
 /**
  * Opens the sockets for a plan. Needs CAP_NET_RAW; to complete handshakes CAP_NET_ADMIN too, until the run has ended. `--link connect`
@@ -179,7 +177,7 @@ async function openEither(
 /** Of the ports that a run over raw has for control SYNs: for each comparison and link a quarter. */
 function portQuarters(ports: PortRange): PortRange[] {
   const { pilots = ports } = partPilots(ports);
-  return [0, 1, 2, 3].map((i) => portShare(pilots, i, 4));
+  return [0, 1, 2, 3].map((i) => portsOf(pilots, { index: i, count: 4 }));
 }
 
 /** A few pairs, one SYN each. */
@@ -248,7 +246,9 @@ async function openPacketLinks(opened: ScanContext): Promise<OpenScan> {
   // Reading a long list took more memory than is kept of it.
   if (plan.space.total >= LARGE_PLAN) collectGarbage();
   const alone = options.sourcePort === undefined && !probePorts().shared && !forwards();
-  const shares = Array.from({ length: means.threads }, (_, i) => portShare(means.ports, i, means.threads));
+  const shares = Array.from({ length: means.threads }, (_, i) =>
+    portsOf(means.ports, { index: i, count: means.threads }),
+  );
   const handles: ReturnType<typeof openPacketSockets>[] = [];
   const close = (): void => {
     for (const each of handles.splice(0)) closePacket(each);
@@ -321,13 +321,6 @@ const suitsMainThread = ({ plan, options, means, hooks }: RunContext): boolean =
   hooks.onRecords === undefined &&
   (hooks.passes !== undefined || hooks.wants.every((state) => state === "open"));
 
-/** Share `index` of `count` of the source ports. */
-function portShare({ first, last }: PortRange, index: number, count: number): PortRange {
-  const size = last - first + 1;
-  const at = (i: number): number => first + Math.floor((size * i) / count);
-  return { first: at(index), last: at(index + 1) - 1 };
-}
-
 function engineTask(
   { plan, options, means, past }: Omit<RunContext, "hooks">,
   ports: PortRange,
@@ -342,6 +335,7 @@ function engineTask(
     settings: engineSettings(plan, options, means),
     ...(options.capture === undefined ? {} : { capture: options.capture }),
     ...(options.fence === undefined ? {} : { fence: options.fence }),
+    ...(options.beside === undefined ? {} : { beside: options.beside }),
     ...(past === undefined ? {} : { resume: { from: past.marks[worker.index], done: past.above.words } }),
   };
 }
@@ -360,7 +354,12 @@ function engineSettings(plan: Plan, options: ScanOptions, { workers, capacity }:
       minUs: options.waitMs.least * 1000,
       maxUs: options.waitMs.most * 1000,
     },
-    rate: { minimum: options.rate.minimum / workers, maximum: options.rate.maximum / workers, workers },
+    rate: {
+      minimum: options.rate.minimum / workers,
+      maximum: options.rate.maximum / workers,
+      workers,
+      ...(options.rate.found === undefined ? {} : { found: options.rate.found / workers }),
+    },
     hosts: plan.space.hosts,
     capacity,
     canaryPorts: plan.canaryPorts,

@@ -76,6 +76,8 @@ export interface RateControllerOptions {
   readonly minimum: number;
   readonly maximum: number;
   readonly initial: number;
+  /** The initial rate was found by an earlier run: no startup. */
+  readonly isFound?: boolean;
   /** The rate when nothing at all answers. */
   readonly blind: number;
   readonly startUs: number;
@@ -139,6 +141,7 @@ export function createRateController(options: RateControllerOptions): RateContro
   const { minimum, maximum, startUs, onRateChange } = options;
   const clamp = (value: number): number => Math.min(maximum, Math.max(minimum, value));
   const phase = createPhaseMachine();
+  if (options.isFound === true) phase.transitionTo({ name: "probing" });
   let rate = clamp(options.initial);
   const slowStart = createSlowStart(rate, startUs);
   const growth = createGrowth(rate, startUs);

@@ -24,6 +24,8 @@ export interface RateLimits {
   readonly workers?: number;
   /** The rate that they share. */
   readonly shared?: SharedRate;
+  /** The rate that an earlier run over the same path has found: this one begins with it, and not with startup. */
+  readonly found?: number;
 }
 
 export interface RateMonitorOptions {
@@ -90,7 +92,8 @@ export function createRateMonitor(options: RateMonitorOptions): RateMonitor {
   const bounded = (rate: number): number => Math.min(limits.maximum, Math.max(limits.minimum, rate));
   const controller = (options.congestion ?? createRateController)({
     ...limits,
-    initial: bounded(INITIAL_RATE / (limits.workers ?? 1)),
+    initial: bounded(limits.found ?? INITIAL_RATE / (limits.workers ?? 1)),
+    isFound: limits.found !== undefined,
     blind: bounded(BLIND_RATE / (limits.workers ?? 1)),
     startUs,
     ...(onRateChange === undefined ? {} : { onRateChange }),
@@ -111,7 +114,7 @@ export function createRateMonitor(options: RateMonitorOptions): RateMonitor {
   /** Looks come as often as without a queue: hosts that were met in one would otherwise show the next too late. */
   let lookUs = FIRST_INTERVAL_US;
   let nextLookUs = startUs;
-  let startup = true;
+  let startup = controller.inStartup();
   /** When the last SYN left. In an array, because a changing number in a closure is allocated each time. */
   const lastUs = Float64Array.of(startUs);
   const lookup = new Float64Array(1);

@@ -3,6 +3,7 @@
  *
  * Pure: time is a parameter, in microseconds. Not here: which rate the path holds (controller.ts).
  */
+import type { SharedPace } from "./shared-pace.ts";
 
 export interface Pacer {
   /** Whole probes that may leave at `nowUs`. */
@@ -18,8 +19,11 @@ export interface Pacer {
 /** Size of the bucket, in seconds' worth of probes: the burst that may leave after a pause. */
 const BURST = 0.01;
 
-/** @param rate probes per second, above 0 */
-export function createPacer(rate: number, startUs: number): Pacer {
+/**
+ * @param rate probes per second, above 0
+ * @param shared with other runs, whose probes are taken out of the allowance too: down to one burst below nothing
+ */
+export function createPacer(rate: number, startUs: number, shared?: SharedPace): Pacer {
   let perSecond = rate;
   let perUs = rate / 1e6;
   let burst = Math.max(1, rate * BURST);
@@ -28,7 +32,8 @@ export function createPacer(rate: number, startUs: number): Pacer {
   const at = Float64Array.of(startUs);
   const refill = (nowUs: number): void => {
     if (nowUs <= at[0]) return;
-    tokens[0] = Math.min(burst, tokens[0] + (nowUs - at[0]) * perUs);
+    const more = (nowUs - at[0]) * perUs - (shared === undefined ? 0 : shared.spentBefore());
+    tokens[0] = Math.max(-burst, Math.min(burst, tokens[0] + more));
     at[0] = nowUs;
   };
   return {
@@ -39,6 +44,7 @@ export function createPacer(rate: number, startUs: number): Pacer {
     },
     spend: () => {
       tokens[0] -= 1;
+      shared?.spend();
     },
     setRate: (next, nowUs) => {
       if (next === perSecond) return;

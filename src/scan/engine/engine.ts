@@ -18,6 +18,7 @@ import type { RateController, RateControllerOptions } from "../congestion/contro
 import type { RateLimits } from "../congestion/monitor.ts";
 import { createPacer } from "../congestion/pacer.ts";
 import { createPathState } from "../congestion/path-state.ts";
+import type { SharedPace } from "../congestion/shared-pace.ts";
 import { createDraw } from "../hosts/control-probes.ts";
 import { createControlSchedule } from "../hosts/control-schedule.ts";
 import { createHostLimits, createUserLimits, type HostLimitOptions } from "../hosts/host-limits.ts";
@@ -65,6 +66,8 @@ export interface EngineOptions extends HostLimitOptions {
   readonly wait: TimeoutLimits;
   /** Probes per second, retransmissions included. */
   readonly rate: RateLimits;
+  /** With other runs over the same path. */
+  readonly pace?: SharedPace;
   /** Most hosts that the source has. */
   readonly hosts?: number;
   /** Another rate controller, for comparison. */
@@ -160,7 +163,7 @@ export function createEngine(options: EngineOptions): Engine {
     ...(options.congestion === undefined ? {} : { congestion: options.congestion }),
     ...(options.onRateChange === undefined ? {} : { onRateChange: options.onRateChange }),
   });
-  const pacer = createPacer(pathState.rate(), startUs);
+  const pacer = createPacer(pathState.rate(), startUs, options.pace);
   const inFlight = createInFlight({ capacity, maxTries, seed, startUs, ports, localWords, pathState });
   const { table, timers } = inFlight;
   const retransmitQueue = createRowQueue(capacity);

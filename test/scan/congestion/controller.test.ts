@@ -203,6 +203,14 @@ describe("startup", () => {
     expect(rule.rate()).toBeGreaterThan(40_000);
   });
 
+  it("is left out where an earlier run has found the rate", () => {
+    const options = { minimum: 10, maximum: 1e6, initial: 4000, blind: 1000, startUs: 0 };
+    const rule = createRateController({ ...options, isFound: true });
+    expect(rule.inStartup()).toBe(false);
+    expect(rule.rate()).toBe(4000);
+    expect(createRateController(options).inStartup()).toBe(true);
+  });
+
   it("does not slow down for losses after a trial, which are the trial's", () => {
     const { rule, observed, answer } = ruleAt(4000);
     answer(60, 16, 80);

@@ -1,0 +1,221 @@
+/**
+ * What the queue is given: cells, cut as they are wanted, those of an earlier coordinator, those that were lost; and which are set aside
+ * because nobody probes them.
+ *
+ * How large a cell is: ledger.ts. What comes back: completed.ts.
+ * Tested by test/lab/fleet.test.ts.
+ */
+import { setTimeout as pause } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
+import type { Job, Queue } from "bullmq";
+import type { Redis } from "ioredis";
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { MOST_RATE } from "../../scan/engine/timing-templates.ts";
+import { formatSpan } from "../../scan/targets/address-range.ts";
+import type { Space } from "../../scan/targets/space.ts";
+import { nowUs } from "../system/clock.ts";
+import { type Cell, type CellSettings, jobOf, openCell, sealCell, targetsOf } from "./cell.ts";
+import { type CutCell, cellSize, type Ledger } from "./ledger.ts";
+import { isTrouble } from "./redis.ts";
+import { keyOf, type Run } from "./registry.ts";
+
+export interface Coordination {
+  readonly redis: Redis;
+  readonly run: Run;
+  readonly key: string;
+  readonly ledger: Ledger;
+  readonly space: Space;
+  /** Without the bounds of the rate, which follow from these. */
+  readonly settings: Omit<CellSettings, "minRate" | "maxRate">;
+  readonly rate: { readonly minimum: number; readonly maximum: number };
+  /** An earlier coordinator's cells may be under way, and those whose jobs are gone still be probed. */
+  readonly isResumed: boolean;
+  note(line: string): void;
+}
+
+/** What the coordinator's parts share. */
+export interface Coordinating extends Coordination {
+  readonly queue: Queue;
+  /** Settles when the run is to end. */
+  readonly ended: Promise<void>;
+  isOver(): boolean;
+  /** Says it, unless it was said last. */
+  tell(line: string): void;
+  /** Waits for what may take longer than the run's key lasts. */
+  keeping(wait: Promise<void>): Promise<void>;
+}
+
+export interface Feed {
+  /** Cells of an earlier coordinator: those that are whole go on, the rest of the queue is removed. */
+  adopt(): Promise<void>;
+  /**
+   * Keeps the queue short of cells, and never empty.
+   * @param workers that are there
+   * @param perSecond pairs a second of one
+   * @param completed cells under way that are probed
+   */
+  topUp(workers: number, perSecond: number, completed: number): Promise<void>;
+  add(cell: CutCell): Promise<void>;
+  /** Sets aside what all of these workers refuse. @throws {SynprobeError} `ERR_FLEET` when that is the run */
+  readRefusals(able: readonly string[]): Promise<void>;
+  setAside(id: string, cell: CutCell, why: string): void;
+  endDelays(): Promise<void>;
+  addLost(): Promise<void>;
+}
+
+/** Cells under way for each worker: one that it has, and one that waits. */
+const CELLS_PER_WORKER = 2;
+/** Prefixes that are named of a cell that is set aside. */
+const MOST_NAMED = 4;
+
+export function createFeed(coordinating: Coordinating): Feed {
+  const { redis, run, key, ledger, rate, queue, ended, note, tell, keeping, isOver } = coordinating;
+  const isCapped = rate.maximum < MOST_RATE;
+  /** Cells that are probed at a time, among which the rate is divided. */
+  let slots = 0;
+  /** Workers of an earlier coordinator may still be at cells that are not adopted. */
+  let others = false;
+  /** How long they may be, in milliseconds. */
+  let quietMs = run.leaseMs;
+  /** Cells that were delayed at the last survey. */
+  let delayed: ReadonlySet<string> = new Set();
+  /** Since when jobs of cells under way have been gone, in milliseconds of the monotonic clock. */
+  const gone = new Map<string, number>();
+
+  async function adopt(): Promise<void> {
+    await redis.del(keyOf("stop", run.id));
+    if (ledger.left === 0) return;
+    const jobs = await queue.getJobs(["waiting", "active", "delayed", "completed", "failed"]);
+    const isEnded = (await redis.del(keyOf("ended", run.id))) === 1;
+    others ||= coordinating.isResumed && jobs.length === 0 && !isEnded;
+    if (!isCapped) await queue.removeGlobalConcurrency();
+    else if (jobs.length > 0) slots = (await queue.getGlobalConcurrency()) ?? 0;
+    for (const job of jobs) {
+      const id = job.id ?? "";
+      // Adopted before Redis went away in the middle of this.
+      if (ledger.underWay.has(id)) continue;
+      const cell = openCell(job.data, key);
+      const goesOn =
+        coordinating.isResumed &&
+        typeof cell !== "string" &&
+        jobOf(cell) === id &&
+        ((await job.isCompleted()) || isOfNow(cell.settings));
+      if (goesOn && ledger.adopt(cell)) continue;
+      others ||= await job.isActive();
+      // An earlier coordinator may have given a longer lease.
+      quietMs = Math.max(quietMs, await redis.pttl(`${queue.toKey(id)}:lock`));
+      // Its worker stops when it cannot renew the lock; a cell that stayed would be another worker's when it is found stalled.
+      await redis.del(`${queue.toKey(id)}:lock`);
+      await job.remove();
+    }
+    if (ledger.underWay.size === 0) slots = 0;
+    if (!others) return;
+    note(
+      `cells of this run may still be under way: going on when they cannot be any more, in ${Math.ceil(quietMs / 1000)} s`,
+    );
+    await keeping(Promise.race([pause(quietMs), ended]));
+  }
+
+  /** A worker that refuses a cell delays it by its own clock, which may be far ahead. */
+  async function endDelays(): Promise<void> {
+    const ids = await queue.getRanges(["delayed"], 0, -1);
+    for (const id of ids) {
+      const job: Job | undefined = delayed.has(id) ? await queue.getJob(id) : undefined;
+      // A worker may have been faster.
+      await job?.promote().catch((error: unknown) => {
+        if (!isTrouble(error)) throw error;
+      });
+    }
+    delayed = new Set(ids);
+  }
+
+  /** A cell that every worker refuses is set aside. */
+  async function readRefusals(able: readonly string[]): Promise<void> {
+    const refusals = Object.entries(await redis.hgetall(keyOf("refused", run.id)));
+    const reasonOf = new Map(refusals);
+    const allRefuse = (what: string): boolean =>
+      able.length > 0 && able.every((worker) => reasonOf.has(`${what} ${worker}`));
+    for (const [id, cell] of ledger.underWay) {
+      if (!allRefuse(id)) continue;
+      const job: Job | undefined = await queue.getJob(id);
+      // Somebody has it after all.
+      if ((await job?.isActive()) === true) continue;
+      setAside(id, cell, reasonOf.get(`${id} ${able[0]}`) ?? "");
+      await job?.remove();
+    }
+    if (allRefuse("*"))
+      throw new SynprobeError(ERROR_CODES.fleet, `no worker takes this run: ${reasonOf.get(`* ${able[0]}`)}`);
+  }
+
+  function setAside(id: string, cell: CutCell, why: string): void {
+    const spans = ledger.spans(cell);
+    const named = [...new Set(spans.map(formatSpan))];
+    const more = named.length > MOST_NAMED ? ` and ${named.length - MOST_NAMED} more` : "";
+    ledger.close(id);
+    note(`not probed: ${cell.pairs} pairs in ${named.slice(0, MOST_NAMED).join(", ")}${more}: ${why}`);
+  }
+
+  /** Redis was emptied, or has forgotten what it had not written: whoever may have the cell is done with it one lease later. */
+  async function addLost(): Promise<void> {
+    for (const [id, cell] of ledger.underWay) {
+      if ((await redis.exists(queue.toKey(id))) === 1) {
+        gone.delete(id);
+        continue;
+      }
+      const since = gone.get(id) ?? nowUs() / 1000;
+      gone.set(id, since);
+      if (nowUs() / 1000 - since < run.leaseMs) continue;
+      gone.delete(id);
+      tell("cells that Redis has lost are added again");
+      await limit();
+      await add(cell);
+    }
+  }
+
+  async function topUp(workers: number, perSecond: number, completed: number): Promise<void> {
+    if (workers === 0) return;
+    if (!isCapped) slots = workers;
+    else if (slots === 0) {
+      slots = workers;
+      await limit();
+    }
+    while (ledger.left > 0 && ledger.underWay.size - completed < CELLS_PER_WORKER * slots && !isOver()) {
+      const each = Math.min(perSecond, rate.maximum / slots);
+      const cell = ledger.cut(cellSize(ledger.left, slots, each));
+      if (cell === undefined) return;
+      await add(cell);
+    }
+  }
+
+  /** The rate is divided among so many cells at a time, and no more are probed. */
+  async function limit(): Promise<void> {
+    if (isCapped && slots > 0) await queue.setGlobalConcurrency(slots);
+  }
+
+  /** Whether a cell would be probed as one that is added now. */
+  function isOfNow(settings: CellSettings): boolean {
+    // Without a most, nobody has written down among how many workers the least is divided.
+    const minRate = slots === 0 ? Math.min(settings.minRate, rate.minimum) : rate.minimum / slots;
+    return isDeepStrictEqual(settings, { ...settingsNow(), minRate });
+  }
+
+  function settingsNow(): CellSettings {
+    return {
+      ...coordinating.settings,
+      minRate: rate.minimum / Math.max(slots, 1),
+      ...(isCapped ? { maxRate: rate.maximum / slots } : {}),
+    };
+  }
+
+  async function add(cut: CutCell): Promise<void> {
+    const cell: Cell = {
+      run: run.id,
+      ...cut,
+      targets: targetsOf(ledger.spans(cut)),
+      settings: settingsNow(),
+    };
+    await queue.add("cell", sealCell(cell, key), { jobId: jobOf(cut) });
+  }
+
+  return { adopt, topUp, add, readRefusals, setAside, endDelays, addLost };
+}
