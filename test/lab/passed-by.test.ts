@@ -214,6 +214,25 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
       expect(found.stderr).toMatch(/raw heard from 0 and packet from 16: this run goes by raw/);
     });
 
+    it.runIf(ALL)("a target that limits its answers, which whoever asks first gets: packet", async () => {
+      command(
+        inNamespace(lab.far, ["nft", "-f", "-"]),
+        [
+          "add table ip t",
+          "add chain ip t i { type filter hook input priority 0; }",
+          "add rule ip t i ip daddr 198.19.0.0/16 limit rate 20/second burst 8 packets accept",
+          "add rule ip t i ip daddr 198.19.0.0/16 drop",
+        ].join("\n"),
+      );
+      try {
+        const { link, stderr } = await probe("--timeout", "300ms", LARGE);
+        expect(link).toBe("packet");
+        expect(stderr).not.toMatch(/this run goes by raw/);
+      } finally {
+        command(inNamespace(lab.far, ["nft", "flush", "ruleset"]));
+      }
+    });
+
     it.runIf(ALL)("silence by both: packet", async () => {
       ip(lab.far, "route del local 198.19.0.0/16 dev lo", "route add blackhole 198.19.0.0/16");
       try {
