@@ -196,8 +196,8 @@ export const MUTANTS: readonly Mutant[] = [
   // scan/congestion
   {
     file: "scan/congestion/pacer.ts",
-    from: "tokens[0] = Math.min(burst, tokens[0] + (nowUs - at[0]) * perUs);",
-    to: "tokens[0] += (nowUs - at[0]) * perUs;",
+    from: "tokens[0] = Math.max(-burst, Math.min(burst, tokens[0] + more));",
+    to: "tokens[0] = Math.max(-burst, tokens[0] + more);",
     tests: ["scan/congestion/pacer.test.ts"],
   },
   {

@@ -80,8 +80,8 @@ export const wide = (lab: Lab, args: readonly string[], options?: RunOptions): P
 
 /** The same to its end. @throws when it does not end well, or reports a pair twice */
 export async function scan(lab: Lab, args: readonly string[], options?: RunOptions): Promise<Scan> {
-  const { status, stdout, stderr } = await wide(lab, ["-oJ", "-", ...args], options);
-  if (status !== 0) throw new Error(`synprobe ${args.join(" ")} ended with ${status}: ${stderr}`);
+  const { status, signal, stdout, stderr } = await wide(lab, ["-oJ", "-", ...args], options);
+  if (status !== 0) throw new Error(`synprobe ${args.join(" ")} ended with ${status ?? signal}: ${stderr}`);
   return { ...readScan(stdout), stderr };
 }
 

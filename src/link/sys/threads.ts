@@ -101,7 +101,7 @@ export function dropInOtherThreads(): void {
   } finally {
     libc.signalAction(CALLS.rtSigaction, SIGNAL, before, nativeMemory(32), SIGSET_BYTES);
   }
-  libc.munmap(address, PAGE);
+  // The page stays: a thread shows that it has given up its capabilities before it has returned from the handler.
 }
 
 /** Until none has anything left: one that begins meanwhile has what its maker had. */

@@ -109,7 +109,7 @@ export function createLossBursts(): LossBursts {
   /** The tables are filled when they are first needed: most runs of a few ports never do. */
   let isFilled = false;
   let isNews = false;
-  let asked = EVERY;
+  let asked = 0;
   const excess = new Float64Array(1);
   /** The chain that is followed: all tries lost so far and now in a burst, or not; relative to the path's losses. Numbers of their own would be allocated at each change. */
   const chain = new Float64Array(2);
