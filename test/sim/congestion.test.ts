@@ -40,7 +40,7 @@ describe(`in ${NETWORKS} random networks`, () => {
   });
 });
 
-it.each(everyday([1, 14], [1, 2, 3, 5, 7, 9, 11, 14]))(
+it.each(everyday([14], [1, 2, 3, 5, 7, 9, 11, 14]))(
   "a rate that an earlier run has found is begun with: fewer SYNs, and nothing missed, also when it is twice the path's now (network %i)",
   (seed) => {
     const { description, ratePps } = randomNetwork(seed);
