@@ -77,6 +77,15 @@ export function* targetsToProbe({ groups }: Policy): Generator<AnyTargetSpec> {
 const unionOf = (lists: readonly Uint16Array[]): Uint16Array =>
   lists.length === 1 ? lists[0] : Uint16Array.from(new Set(lists.flatMap((list) => [...list]))).sort();
 
+/** What a list has, in its order. */
+export interface ListedTargets {
+  /** Their origins are `list:line`. */
+  readonly targets: readonly AnyTargetSpec[];
+  /** The first bad ones, with `list:line` in their messages, and how many more there are. */
+  readonly faults: readonly SynprobeError[];
+  readonly untold: number;
+}
+
 /** A group as a file has it, checked by the schema. */
 interface Written {
   readonly name?: unknown;
@@ -98,14 +107,12 @@ type WrittenRule =
 
 /** So many mistakes of a file are told one by one. */
 const MOST_TOLD = 20;
-/** From so many on the targets are not read further: what is given is something else. */
-const MOST_FAULTS = 10_000;
 
 /**
  * Reads a policy.
  * @param file its name, for messages
  * @param today YYYY-MM-DD in UTC: what ended before it does not count
- * @param textOfList the text of a list that groups take targets from; throws a SynprobeError. Without it lists are left out
+ * @param listed what a list has that groups take targets from; throws a SynprobeError. Without it lists are left out
  * @throws {SynprobeError} `ERR_POLICY`, whose message has the first mistake, and whose advice the others
  */
 export function readPolicy(
@@ -113,7 +120,7 @@ export function readPolicy(
   file: string,
   services: Services,
   today: string,
-  textOfList?: (list: string) => string,
+  listed?: (list: string) => ListedTargets,
 ): Policy {
   const document = readDocument(text.replace(/^\uFEFF/, ""));
   const faults = [...document.faults];
@@ -139,7 +146,7 @@ export function readPolicy(
         ownerOf,
         keys,
         // The list of an exception that has ended may be gone.
-        textOfList: isOver ? undefined : textOfList,
+        listed: isOver ? undefined : listed,
       });
       if (!isOver) rules += group.rules.length;
       (isOver ? expired : groups).push(group);
@@ -189,7 +196,7 @@ interface Reading {
   readonly ownerOf: Uint32Array;
   readonly keys: { count: number };
   /** Undefined when lists are not to be read. */
-  readonly textOfList: ((list: string) => string) | undefined;
+  readonly listed: ((list: string) => ListedTargets) | undefined;
 }
 
 function readGroup(written: Written, index: number, reading: Reading): Group {
@@ -311,26 +318,14 @@ interface Found {
   readonly where: string;
 }
 
-function targetsOf(written: Written, { document, file, services, faults, textOfList }: Reading): Found[] {
+function targetsOf(written: Written, { document, file, services, faults, listed }: Reading): Found[] {
   const { targets = [], "targets-from": lists = [] } = written;
-  function wordsOf(text: string, place: Place, list?: string): Found[] {
-    const origin = list ?? `${file}:${place.line}:${place.column}`;
-    const where = list === undefined ? "" : `${list}: `;
-    return text
-      .split(/\s+/)
-      .filter((word) => word !== "")
-      .flatMap((word) => {
-        if (faults.length >= MOST_FAULTS) return [];
-        const target = attempt(place, where, () => ({ ...parseTargets(word, services), origin }));
-        return target === undefined ? [] : [{ target, place, where }];
-      });
-  }
-  function attempt<T>(place: Place, where: string, act: () => T): T | undefined {
+  function attempt<T>(place: Place, act: () => T): T | undefined {
     try {
       return act();
     } catch (error) {
       if (!(error instanceof SynprobeError)) throw error;
-      faults.push({ ...place, says: `${where}${error.message}` });
+      faults.push({ ...place, says: error.message });
       return undefined;
     }
   }
@@ -338,20 +333,27 @@ function targetsOf(written: Written, { document, file, services, faults, textOfL
     typeof value === "string"
       ? [{ text: value, place: document.placeOfValue(written, key) }]
       : value.map((text, i) => ({ text, place: document.placeOf(value, i) }));
-  const own = textsOf("targets", targets).flatMap(({ text, place }) => wordsOf(text, place));
-  if (textOfList === undefined) return own;
-  const listed = textsOf("targets-from", lists).flatMap(({ text: list, place }) => {
-    const text = attempt(place, "", () => textOfList(list));
-    if (text === undefined) return [];
-    const before = faults.length;
-    const found = text
-      .split(/\r\n|\n|\r/)
-      .flatMap((line, i) => wordsOf(line.replace(/#.*/s, ""), place, `${list}:${i + 1}`));
-    if (found.length === 0 && faults.length === before)
+  const own = textsOf("targets", targets).flatMap(({ text, place }) =>
+    text
+      .split(/\s+/)
+      .filter((word) => word !== "")
+      .flatMap((word): Found[] => {
+        const target = attempt(place, () => parseTargets(word, services));
+        const origin = `${file}:${place.line}:${place.column}`;
+        return target === undefined ? [] : [{ target: { ...target, origin }, place, where: "" }];
+      }),
+  );
+  if (listed === undefined) return own;
+  const others = textsOf("targets-from", lists).flatMap(({ text: list, place }) => {
+    const found = attempt(place, () => listed(list));
+    if (found === undefined) return [];
+    for (const { message } of found.faults) faults.push({ ...place, says: message });
+    if (found.untold > 0) faults.push({ ...place, says: `${list} has ${found.untold} more bad targets` });
+    if (found.targets.length + found.faults.length === 0)
       faults.push({ ...place, says: `${list} has no target` });
-    return found;
+    return found.targets.map((target) => ({ target, place, where: `${target.origin}: ` }));
   });
-  return own.concat(listed);
+  return own.concat(others);
 }
 
 /** Whether YYYY-MM-DD is a day of the calendar. */

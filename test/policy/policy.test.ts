@@ -7,6 +7,7 @@ import { ERROR_CODES, isSynprobeError, SynprobeError } from "../../src/errors.ts
 import { readDocument } from "../../src/policy/document.ts";
 import { readPolicy, targetsToProbe } from "../../src/policy/policy.ts";
 import { policySchema, TOLERABLE } from "../../src/policy/schema.ts";
+import { parseList } from "../../src/runtime/plan/list-file.ts";
 import { parseServices } from "../../src/scan/targets/services.ts";
 
 const SERVICES = parseServices("ssh 22/tcp\nhttp 80/tcp\nhttps 443/tcp\n");
@@ -19,11 +20,11 @@ const LISTS: Readonly<Record<string, string>> = {
   "none.txt": "# Nobody.\n",
   "log.txt": "a:b ".repeat(20_000),
 };
-const textOfList = (list: string): string => {
-  if (list in LISTS) return LISTS[list];
+const listed = (list: string) => {
+  if (list in LISTS) return parseList(list, new TextEncoder().encode(LISTS[list]), SERVICES);
   throw new SynprobeError(ERROR_CODES.policy, `cannot read the list ${list}: there is no such file`);
 };
-const read = (text: string) => readPolicy(text, "policy.yaml", SERVICES, TODAY, textOfList);
+const read = (text: string) => readPolicy(text, "policy.yaml", SERVICES, TODAY, listed);
 
 const mistakes = (text: string): readonly string[] => {
   try {
@@ -265,9 +266,11 @@ describe("targets from a list", () => {
     expect(found).toHaveLength(2);
     expect(found[0]).toMatch(/^policy\.yaml:1:26: bad\.txt:2: .*198\.18\.0\.256/);
     expect(found[1]).toMatch(/^policy\.yaml:1:26: bad\.txt:2: .*198\.18\.0\.2:x/);
-    // What is no list at all is not read to its end.
+    // Of what is no list at all the first hundred are told.
     const many = mistakes("groups: [{ targets-from: log.txt, ports: { 80: open } }]");
-    expect(many.at(-1)).toBe("and 9980 more mistakes in policy.yaml");
+    expect(many.at(-1)).toBe("and 81 more mistakes in policy.yaml");
+    const { faults, untold } = listed("log.txt");
+    expect([faults.length, untold]).toEqual([100, 19_900]);
   });
 
   it("are not asked for by a group that has ended", () => {

@@ -7,9 +7,11 @@
 import { closeSync, fstatSync, openSync, read as readCallback } from "node:fs";
 import { promisify } from "node:util";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import type { ListedTargets } from "../../policy/policy.ts";
 import { escapeWord } from "../../report/escape.ts";
 import { type AnyTargetSpec, parseTargets } from "../../scan/targets/grammar.ts";
 import type { Services } from "../../scan/targets/services.ts";
+import { formatAddress } from "../../wire/address.ts";
 
 /** A list that has been opened, to be read once. */
 export interface ListSource {
@@ -130,6 +132,26 @@ export async function readList(source: ListSource, services: Services, sink: Lis
     parser.push(head);
   }
   return parser.end();
+}
+
+/**
+ * Reads a list that is in memory.
+ * @throws {SynprobeError} `ERR_LIST_FILE` when it is no text
+ */
+export function parseList(name: string, bytes: Uint8Array, services: Services): ListedTargets {
+  checkText(bytes, name);
+  const targets: AnyTargetSpec[] = [];
+  const faults: SynprobeError[] = [];
+  const parser = createListParser(name, services, {
+    ipv4: (address, port, line) => {
+      const host = formatAddress(Uint8Array.of(address >>> 24, address >>> 16, address >>> 8, address));
+      targets.push(parseTargets(port === 0 ? host : `${host}:${port}`, services, `${name}:${line}`));
+    },
+    target: (spec) => targets.push(spec),
+    fault: (error) => faults.push(error),
+  });
+  parser.push(bytes);
+  return { targets, faults, untold: parser.end().faults - faults.length };
 }
 
 const HEAD_LENGTH = 4096;

@@ -5,10 +5,10 @@
 import { openSync, readFileSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
-import { type Policy, readPolicy } from "../../policy/policy.ts";
+import { type ListedTargets, type Policy, readPolicy } from "../../policy/policy.ts";
 import type { Services } from "../../scan/targets/services.ts";
 import { asInvoker } from "../system/invoker.ts";
-import { chunksOf, whyUnreadable } from "./list-file.ts";
+import { chunksOf, parseList, whyUnreadable } from "./list-file.ts";
 
 /** Largest policy or list that is read, in bytes: half a million lines. */
 const MOST_BYTES = 1 << 24;
@@ -22,13 +22,13 @@ const TOO_LARGE = `it is larger than ${MOST_BYTES} bytes`;
 export async function readPolicyFile(file: string, services: Services, drop: boolean): Promise<Policy> {
   const today = new Date().toISOString().slice(0, 10);
   const folder = file === "-" ? "." : dirname(file);
-  const lists = new Map<string, string>();
-  const textOfList = (list: string): string => {
-    const text = lists.get(list) ?? readList(resolve(folder, list), list, drop);
-    lists.set(list, text);
-    return text;
+  const lists = new Map<string, ListedTargets>();
+  const listed = (list: string): ListedTargets => {
+    const found = lists.get(list) ?? parseList(list, readList(resolve(folder, list), list, drop), services);
+    lists.set(list, found);
+    return found;
   };
-  return readPolicy(await textOf(file, drop), file === "-" ? "<stdin>" : file, services, today, textOfList);
+  return readPolicy(await textOf(file, drop), file === "-" ? "<stdin>" : file, services, today, listed);
 }
 
 /** Throws what is wrong with a file. */
@@ -38,20 +38,15 @@ const failing =
     throw new SynprobeError(ERROR_CODES.policy, `cannot read ${what}: ${why}`, { cause });
   };
 
-/** A list's text, at once: it stands in the middle of a policy. */
-function readList(path: string, name: string, drop: boolean): string {
+/** A list, at once: it stands in the middle of a policy. */
+function readList(path: string, name: string, drop: boolean): Uint8Array {
   const fail = failing(`the list ${name}`);
-  let bytes = new Uint8Array();
   try {
-    bytes = asInvoker(drop, () => {
-      if (statSync(path).size > MOST_BYTES) fail(TOO_LARGE);
-      return readFileSync(path);
-    });
+    return asInvoker(drop, () => (statSync(path).size > MOST_BYTES ? fail(TOO_LARGE) : readFileSync(path)));
   } catch (error) {
     if (error instanceof SynprobeError) throw error;
-    fail(whyUnreadable(error), error);
+    return fail(whyUnreadable(error), error);
   }
-  return decode(bytes, fail);
 }
 
 async function textOf(file: string, drop: boolean): Promise<string> {
