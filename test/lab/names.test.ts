@@ -1,8 +1,10 @@
 /** Names with several addresses, and interfaces by each of their names: what is chosen, and what is said of the rest. */
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Finished, linesOf, run, start, synprobe } from "../cli/process.ts";
 import { serveNames } from "./listeners.ts";
 import {
+  command,
   createLab,
   FAR,
   inNamespace,
@@ -11,6 +13,7 @@ import {
   labProblem,
   NEAR,
   overlayEtc,
+  SILENT,
   skipping,
 } from "./netns.ts";
 
@@ -127,6 +130,22 @@ describe.skipIf(skipping("names", labProblem()))("names", () => {
     const { status, stdout } = await running.finished;
     expect(JSON.parse(linesOf(stdout)[1])).toMatchObject({ closed: 1, unfinished: 2, interrupted: true });
     expect(status).toBe(130);
+  });
+
+  it("at a second signal too, with the rule that holds the kernel's RST back removed", async () => {
+    overlayEtc(lab.near, "resolv.conf", `nameserver ${SILENT.ipv4}\noptions timeout:30 attempts:1\n`);
+    const words = ["--complete", "--timeout", "10m", "--packet-trace", "late.example:7", `${SILENT.ipv4}:7`];
+    const running = start(inNamespace(lab.near, synprobe(...words)));
+    await running.until("stderr", /^SENT /m);
+    const rules = (): string => command(["ip", "-n", lab.near, "rule", "show"]);
+    expect(rules()).toMatch(/blackhole/);
+    running.kill("SIGINT");
+    const isTaken = (): boolean =>
+      /^ShdPnd:\s*0+$/m.test(readFileSync(`/proc/${running.pid}/status`, "utf8"));
+    await expect.poll(isTaken).toBe(true);
+    running.kill("SIGTERM");
+    expect((await running.finished).status).toBe(143);
+    expect(rules()).not.toMatch(/blackhole/);
   });
 
   it("any address that is routed to this machine is a source", async () => {

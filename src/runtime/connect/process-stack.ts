@@ -104,7 +104,8 @@ async function openStack(families: readonly (4 | 6)[], forget: () => void): Prom
     }
   }
 
-  process.on("exit", close);
+  // Before a listener that may end the process.
+  process.prependListener("exit", close);
   for (const signal of SIGNALS) process.prependListener(signal, onSignal);
   return stack;
 }

@@ -49,7 +49,8 @@ export async function holdPorts(
       process.off("exit", releaseOnce);
       release();
     };
-    process.on("exit", releaseOnce);
+    // Before a listener that may end the process (cli/run/interruption.ts).
+    process.prependListener("exit", releaseOnce);
     return { ports, release: releaseOnce };
   }
   throw new SynprobeError(
