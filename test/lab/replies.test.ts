@@ -10,6 +10,8 @@ import { at, probe } from "./probing.ts";
 interface Reply {
   /** Letters of the control bits. */
   readonly f?: string;
+  /** So much further on in the sequence than the first segment. */
+  readonly on?: number;
   /** The acknowledgement: ISN + 1 (default), the ISN, zero, or another. */
   readonly a?: "S+" | "S" | "Z" | "O";
   readonly text?: number;
@@ -45,6 +47,8 @@ const IPV4: readonly Case[] = [
   ["SYN+ACK in two fragments", "open syn-ack", [{ f: "SA", cut: [16] }]],
   ["RST+ACK with text in four", "closed reset", [{ f: "RA", text: 2000, cut: [24, 800, 1600] }]],
   ["ICMP in two fragments", "filtered admin-prohibited", [{ icmp: [3, 13], cut: [32] }]],
+  ["ACKs of an older connection", "filtered no-response", new Array(9).fill({ f: "A", a: "O" })],
+  ["SYN+ACK, and FIN+ACK at once", "open syn-ack", [{ f: "SA" }, { f: "FA", on: 1 }]],
   [
     "ACK of an older connection, then SYN+ACK",
     "open syn-ack",
@@ -146,6 +150,33 @@ describe.skipIf(skipping("replies", labProblem() ?? noPython))("a reply", () => 
       { direction: "received", step: 7, text: expect.stringContaining("SYN,ACK") },
     ]);
     expect(steps[5].text[0]).toContain("an older connection");
+  });
+
+  /** The trace to a port by the name of its replies. */
+  async function traced(name: string) {
+    const port = FIRST + IPV4.findIndex(([each]) => each === name);
+    const { stdout } = await run(
+      inNamespace(lab.near, synprobe("trace", "--json", ...QUICK, at(BEYOND.blackhole.ipv4, port))),
+    );
+    return JSON.parse(stdout);
+  }
+
+  it("of an older connection is answered by trace once for each SYN, however many there are", async () => {
+    const { state, packets } = await traced("ACKs of an older connection");
+    const sent = packets.filter(({ direction }: { direction: string }) => direction === "sent");
+    expect(state).toBe("filtered");
+    expect(sent.map(({ text }: { text: string }) => / TCP (\S+) /.exec(text)?.[1])).toEqual([
+      "SYN",
+      "RST",
+      "SYN",
+      "RST",
+    ]);
+  });
+
+  it("and a FIN that waits already: the row is shown as the handshake has left it", async () => {
+    const { state, rows } = await traced("SYN+ACK, and FIN+ACK at once");
+    expect(state).toBe("open");
+    expect(rows.after.state).toBe("ESTABLISHED");
   });
 
   it.skipIf(!ALL)(

@@ -1,6 +1,6 @@
 """Answers SYNs as no kernel would: what to send is told by the port. For test/lab/replies.test.ts; stands on the far side's wire.
 
-usage: responder.py INTERFACE < {"PORT": [{"f": flags, "a": "S+" | "S" | "Z" | "O", ...}, ...]}
+usage: responder.py INTERFACE < {"PORT": [{"f": flags, "a": "S+" | "S" | "Z" | "O", "on": further on in the sequence, ...}, ...]}
 """
 import json, socket, struct, sys, time
 
@@ -16,8 +16,8 @@ def checksum(b):
     return ~(s + (s >> 16)) & 0xFFFF
 
 
-def segment(source, target, ports, ack, flags, text):
-    h = struct.pack("!HHIIBBHHH", *ports, 1000, ack, 5 << 4, flags, 8192, 0, 0) + text
+def segment(source, target, ports, ack, flags, text, seq):
+    h = struct.pack("!HHIIBBHHH", *ports, seq, ack, 5 << 4, flags, 8192, 0, 0) + text
     pseudo = source + target + (struct.pack("!BBH", 0, 6, len(h)) if len(source) == 4 else struct.pack("!II", len(h), 6))
     return h[:16] + struct.pack("!H", checksum(pseudo + h)) + h[18:]
 
@@ -55,7 +55,7 @@ def answer(frame, one):
     else:
         ack = {"S+": seq + 1, "S": seq, "Z": 0, "O": 0x12345678}[one.get("a", "S+")] & 0xFFFFFFFF
         flags = sum(F[c] for c in one["f"])
-        tcp = segment(target, source, (dport, sport), ack, flags, b"x" * one.get("text", 0))
+        tcp = segment(target, source, (dport, sport), ack, flags, b"x" * one.get("text", 0), 1000 + one.get("on", 0))
         if v4:
             packet = ipv4(target, source, 6, tcp)
         else:

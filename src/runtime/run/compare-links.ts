@@ -7,15 +7,12 @@
  * Tested by test/lab/passed-by.test.ts too.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { PortRange } from "../../link/filter.ts";
 import type { Link } from "../../link/link.ts";
 import { PORT_STATES } from "../../scan/probe/result.ts";
 import type { OrderOptions } from "../../scan/targets/permutation.ts";
-import { openFilesLeft, probePorts } from "../system/system.ts";
 import type { EngineTask } from "./engine-builder.ts";
 import { runInMainThread } from "./main-thread.ts";
 import type { Comparison } from "./means.ts";
-import { type ScanOptions, whyNoControls } from "./scan-options.ts";
 
 /** Most pairs that are probed both ways. */
 const PAIRS = 16;
@@ -25,25 +22,12 @@ const LONGEST_MS = 500;
 const LOOK_MS = 5;
 /** So many more must one link hear, and twice as many as the other: less can be loss. */
 const DIFFERENCE = 4;
-/** Open files that must be left beside the run's own packet sockets: for what is opened here, and a large run's threads and outputs. */
-const FILES = 48;
-/** Below this rate, in SYNs a second, the comparison's own would be a burst. */
-const LEAST_RATE = 1000;
 
 /** One of the two: a link, and ports that the run itself uses for control SYNs alone. */
 export interface Side {
   readonly link: Link;
   readonly task: EngineTask;
 }
-
-/** Whether a run's options leave room for SYNs that no pair needs, and the choice to this program; whether there is room for sockets. */
-export const mayCompare = (options: ScanOptions, ports: PortRange): boolean =>
-  (options.workers ?? 1) === 1 &&
-  !probePorts().shared &&
-  openFilesLeft() >= FILES &&
-  options.fence === undefined &&
-  options.rate.maximum >= LEAST_RATE &&
-  whyNoControls(options, ports) === undefined;
 
 /** The same shard of the same order, thinned out to a few pairs. */
 export function thinned(order: Omit<OrderOptions, "worker">, total: number): Omit<OrderOptions, "worker"> {

@@ -6,7 +6,7 @@
  *
  * Which link and how many threads: means.ts. What becomes of what the engines find: running-scan.ts.
  */
-import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { ERROR_CODES, isSynprobeError, SynprobeError } from "../../errors.ts";
 import type { PortRange } from "../../link/filter.ts";
 import type { Link } from "../../link/link.ts";
 import { openRawIp } from "../../link/raw-ip.ts";
@@ -21,8 +21,7 @@ import type { Plan } from "../plan/plan.ts";
 import { nowUs, wallMs } from "../system/clock.ts";
 import type { HeldPorts } from "../system/port-lease.ts";
 import { createRandom, secret } from "../system/random.ts";
-import { forwards, portShares, probePorts } from "../system/system.ts";
-import { compareLinks, mayCompare, thinned } from "./compare-links.ts";
+import { forwards, openFilesLeft, portShares, probePorts } from "../system/system.ts";
 import type { EngineSettings, EngineTask } from "./engine-builder.ts";
 import type { EngineRun, EngineRunHooks } from "./engine-run.ts";
 import { runInMainThread } from "./main-thread.ts";
@@ -52,8 +51,12 @@ export interface OpenScan {
 
 /** How long a completed connection may take to close, in microseconds. */
 const CLOSE_US = 3_000_000;
-/** Rows for the few pairs that are probed through two links. */
+/** For the few pairs that are probed through two links (compare-links.ts): rows of a table. */
 const COMPARED_ROWS = 64;
+/** Below this rate, in SYNs a second, they would be a burst. */
+const COMPARED_RATE = 1000;
+/** Open files that must be left beside the run's own packet sockets: for those of both, and a large run's threads and outputs. */
+const COMPARED_FILES = 48;
 /** From this many pairs on, memory is worth a few milliseconds. */
 const LARGE_PLAN = 1e6;
 
@@ -103,7 +106,14 @@ async function openPackets(plan: Plan, options: ScanOptions): Promise<OpenScan> 
     const context = { plan, options, means: chooseMeans(plan, options, held?.ports) };
     if (context.means.threads === 0) return openRawLink(context, () => held?.release());
     const byPacket = await openPacketLinks(context);
-    return isToCompare(context) ? await openEither(context, byPacket) : byPacket;
+    if (!isToCompare(context)) return byPacket;
+    try {
+      return await openEither(context, byPacket);
+    } catch (error) {
+      // What is not allowed a second link does without it.
+      if (!isSynprobeError(error)) throw error;
+      return byPacket;
+    }
   } catch (error) {
     held?.release();
     throw error;
@@ -119,9 +129,19 @@ async function hold({ families, space }: Plan): Promise<HeldPorts> {
   return holdPorts(portShares().raw, families, space.total <= FEW_PAIRS ? "block-or-few" : "block");
 }
 
-/** Whether the choice of frames was this program's, and may be another. */
+/**
+ * Whether the choice of frames was this program's, and may be another; whether the options leave room for SYNs that no pair needs, and
+ * the limit of open files for sockets.
+ */
 const isToCompare = ({ plan, options, means }: ScanContext): boolean =>
-  options.link !== "packet" && plan.crowd === 0 && mayCompare(options, means.ports);
+  options.link !== "packet" &&
+  plan.crowd === 0 &&
+  (options.workers ?? 1) === 1 &&
+  options.fence === undefined &&
+  options.rate.maximum >= COMPARED_RATE &&
+  whyNoControls(options, means.ports) === undefined &&
+  !probePorts().shared &&
+  openFilesLeft() >= COMPARED_FILES;
 
 /** Both links, of which `settle` takes one. */
 async function openEither(
@@ -132,21 +152,25 @@ async function openEither(
   const rawMeans = chooseMeans(plan, { ...options, link: "raw" });
   // The run's own packet sockets are open already, and are not to hear of it.
   const quarters = portQuarters(rawMeans.ports);
-  const opens: (() => void)[] = [byPacket.close];
+  const opens: (() => void)[] = [];
   const close = (): void => {
     for (const each of opens.splice(0)) each();
   };
   try {
+    // Only large scans need what these load.
+    const [{ attachPacket, closePacket, openPacketSockets }, { compareLinks, thinned }] = await Promise.all([
+      import("../../link/packet.ts"),
+      import("./compare-links.ts"),
+    ]);
     const rawLink = openRawIp({ ...waysOf(plan), ports: rawMeans.ports });
     opens.push(rawLink.close);
-    const { attachPacket, closePacket, openPacketSockets } = await import("../../link/packet.ts");
     const interfaceName = means.interfaceName ?? "";
     const handles = openPacketSockets({
       interfaceName,
       ports: { ...quarters[2], last: quarters[3].last },
       routes: plan.hops,
     });
-    opens.push(() => closePacket(handles));
+    opens.push(byPacket.close, () => closePacket(handles));
     const scan: { -readonly [key in keyof OpenScan]: OpenScan[key] } = {
       ...byPacket,
       close,
@@ -186,7 +210,7 @@ function comparingTask(
   order: ScanOptions["order"],
   ports: PortRange,
 ): EngineTask {
-  const { confidence: _, ...once } = { ...options, retries: 0, verify: "off" as const };
+  const { confidence: _, capture: __, ...once } = { ...options, retries: 0, verify: "off" as const };
   const few = { ...once, order };
   const context = { plan, options: few, means: { ...means, workers: 2, capacity: COMPARED_ROWS } };
   return engineTask({ ...context, past: undefined }, ports, WHOLE);

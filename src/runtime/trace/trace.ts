@@ -130,7 +130,6 @@ function attempt(
   let opening: "syn-ack" | "split-handshake-syn" = "syn-ack";
   let establishedUs: number | undefined;
   let closing = false;
-  let strays = 0;
   let giveUpAt = Number.POSITIVE_INFINITY;
   let timer: NodeJS.Timeout | undefined;
   let over = false;
@@ -144,6 +143,9 @@ function attempt(
   const record = (direction: "sent" | "received", bytes: Uint8Array, us: number, step: number): void => {
     packets.push({ direction, atUs: us - startUs, bytes, step });
   };
+
+  const seen = (direction: "sent" | "received", step: number): number =>
+    packets.filter((packet) => packet.direction === direction && packet.step === step).length;
 
   function send(): void {
     for (let s = block.pollSegment(nowUs()); s !== undefined; s = block.pollSegment(nowUs())) {
@@ -193,11 +195,7 @@ function attempt(
     const answered = verdict !== undefined && verdict.state !== PROBE_STATES.rejected;
     const stray = !answered && isStray(segment);
     // One RST for each SYN ends it as well as a thousand do.
-    if (
-      stray &&
-      ++strays > packets.filter(({ step, direction }) => step === 5 && direction === "sent").length
-    )
-      return;
+    if (stray && seen("received", 6) >= seen("sent", 5)) return;
     record("received", bytes, us, answered ? 10 : stray ? 6 : 7);
     const heard = answered || stray ? segment : firstAnswer(segment);
     if (heard === undefined) return;
