@@ -22,6 +22,7 @@ const NETWORK = {
       rest: "closed",
     },
     { range: "198.18.1.0/24", ports: [{ share: 0.1, is: "open" }], rest: "closed" },
+    { range: "198.18.2.1", rest: "silent" },
   ],
 };
 
@@ -181,6 +182,21 @@ describe.skipIf(skipping("scan and probe for programs", labProblem()))("the libr
     expect(summary.unfinished).toBe(256 * 65_535 - found);
     const before = { code: "RangeError", message: "before" };
     expect(early).toEqual([before, before, true, null, "TimeoutError"]);
+  });
+
+  it("stops when it is aborted while links are compared: no pair is probed after it", async () => {
+    const [thrown, sent] = await reported<[unknown, number]>(`
+      const left = () => Number(/lab0:(?: +\\d+){9} +(\\d+)/.exec(readFileSync("/proc/net/dev", "utf8"))[1]);
+      const stop = new AbortController();
+      const before = left();
+      const run = scan("198.18.2.1", { ports: "1-20000", signal: stop.signal });
+      // The comparison's first SYNs have left.
+      const looking = setInterval(() => { if (left() >= before + 16) stop.abort(new RangeError("enough")); }, 1);
+      await drained(run).catch((e) => say(told(e)));
+      clearInterval(looking);
+      say(left() - before);`);
+    expect(thrown).toEqual({ code: "RangeError", message: "enough" });
+    expect(sent).toBeLessThan(100);
   });
 
   it("ends at once, with its sockets closed, when the loop is left", async () => {

@@ -245,6 +245,36 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
     });
   });
 
+  it.runIf(ALL)("what cannot be written is said before the first SYN of the comparison", async () => {
+    const sent = (): number =>
+      Number(command(inNamespace(lab.near, ["cat", "/sys/class/net/veth0/statistics/tx_packets"])));
+    // Neighbours are known, and nothing else speaks.
+    await probe("198.19.0.1:61");
+    for (const file of ["--journal", "-oJ"]) {
+      const before = sent();
+      const { stderr } = await probe(file, "/nonexistent/file", LARGE);
+      expect(stderr).toMatch(/nonexistent/);
+      expect(sent() - before).toBeLessThan(16);
+    }
+  });
+
+  it.runIf(ALL)("a second look of check goes by the link of the first", async () => {
+    nft(
+      "add table ip t",
+      "add chain ip t i { type filter hook input priority 0; }",
+      "add rule ip t i ip saddr 198.19.0.0/16 drop",
+    );
+    const policy = JSON.stringify({ groups: [{ targets: "198.19.0.0/24", ports: { "61-100": "closed" } }] });
+    const words = ["--retries", "0", "--timeout", "300ms", "--max-rate", "50000", "--no-drop", "-"];
+    const { stdout, stderr } = await run(inNamespace(lab.near, synprobe("check", ...words)), {
+      input: policy,
+    });
+    expect(stderr).toMatch(/raw heard from 0 and packet from 16: this run goes by raw/);
+    expect(stderr).toMatch(/10,240 ports could not be told surely: probed again/);
+    // Packet hears them all: as written.
+    expect(stdout).not.toMatch(/10,240 ports as written/);
+  });
+
   it.each([
     ["a rule for a mark", "rule add fwmark 7 lookup 100 pref 900", "rule del pref 900", /look at marks/],
     [

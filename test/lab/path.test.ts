@@ -114,6 +114,20 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
     expect([told.status, alone.status, nothing.status]).toEqual([0, 0, 0]);
   });
 
+  it("of doctor says what is known at a signal, and what was found before it", async () => {
+    const sent = (): number =>
+      Number(command(inNamespace(lab.near, ["cat", "/sys/class/net/veth0/statistics/tx_packets"])));
+    const before = sent();
+    const running = start(inNamespace(lab.near, synprobe("doctor", at(SILENT.ipv4, 7))));
+    // Nothing but its walk sends.
+    await expect.poll(sent, { timeout: 20_000, interval: 20 }).toBeGreaterThan(before + 3);
+    running.kill("SIGINT");
+    const { status, stdout } = await running.finished;
+    expect(stdout).toMatch(/^ok +CAP_NET_RAW/m);
+    expect(stdout).toMatch(/^info +way +interrupted, so not all is known/m);
+    expect(status).toBe(130);
+  });
+
   it("keeps to the rate that a host is allowed, with --why", async () => {
     const folder = mkdtempSync(join(tmpdir(), "synprobe-why-"));
     const file = join(folder, "report.json");
