@@ -258,7 +258,7 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
     }
   });
 
-  it.runIf(ALL)("a second look of check goes by the link of the first", async () => {
+  it.runIf(ALL)("a second look of check compares, too", async () => {
     nft(
       "add table ip t",
       "add chain ip t i { type filter hook input priority 0; }",

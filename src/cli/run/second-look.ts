@@ -58,7 +58,7 @@ export async function lookAgain(
   }
 }
 
-function open({ plan, scan, scanOptions }: RunContext, unsure: readonly PortResult[]): Promise<OpenScan> {
+function open({ plan, scanOptions }: RunContext, unsure: readonly PortResult[]): Promise<OpenScan> {
   const builder = createSpaceBuilder();
   for (const { ip, port } of unsure) {
     const address = parseAddress(ip);
@@ -67,9 +67,7 @@ function open({ plan, scan, scanOptions }: RunContext, unsure: readonly PortResu
   const { complete: _, capture: __, order, ...rest } = scanOptions;
   const { shard: ___, ...whole } = order;
   const retries = Math.max(rest.retries, DEFAULTS.retries);
-  // What the first look heard by raw alone, packet does not hear now.
-  const link = scan.means.link === "raw-ip" ? { link: "raw" as const } : {};
-  return openScan({ ...plan, space: builder.build() }, { ...rest, ...link, retries, order: whole });
+  return openScan({ ...plan, space: builder.build() }, { ...rest, retries, order: whole });
 }
 
 /** The results of a run with those of a second look at some of its ports. */
