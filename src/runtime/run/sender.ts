@@ -4,7 +4,7 @@
  */
 import { parentPort } from "node:worker_threads";
 import { serveOutbox } from "../../link/outbox.ts";
-import { serveTasks } from "./threads.ts";
+import { serveTasks } from "./thread-pool.ts";
 import type { SenderTask } from "./worker-pool.ts";
 
 serveTasks(({ outbox, socket }: SenderTask) => {

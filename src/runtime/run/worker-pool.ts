@@ -15,7 +15,7 @@ import { RECORD_LENGTH, readRecord, recordState, recordWas } from "../../scan/pr
 import { newVerdict } from "../../scan/probe/verdict.ts";
 import type { EngineTask } from "./engine-builder.ts";
 import { type EngineReport, type EngineRun, type EngineRunHooks, isWanted } from "./engine-run.ts";
-import { keepThread, startThread } from "./threads.ts";
+import { keepThread, startThread } from "./thread-pool.ts";
 
 /** The stop word: go on; send nothing new and wait for answers; end now. */
 export const STOP = { no: 0, drain: 1, now: 2 } as const;

@@ -16,7 +16,7 @@ import { openFence } from "../system/fence.ts";
 import { BATCHES_PER_TURN, checkStall, createBatchSender, LONGEST_SENDING_US } from "./batch-sender.ts";
 import { type BuiltEngine, buildEngine } from "./engine-builder.ts";
 import { isWanted } from "./engine-run.ts";
-import { serveTasks } from "./threads.ts";
+import { serveTasks } from "./thread-pool.ts";
 import { CONTROL, type FromWorker, STOP, type WorkerTask } from "./worker-pool.ts";
 
 /** Time between two reports to the main thread, in microseconds. */
