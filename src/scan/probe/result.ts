@@ -340,6 +340,8 @@ export interface PlanView {
   /** `--shard index/count`, index from 1. */
   readonly shard?: { readonly index: number; readonly count: number };
   readonly links: readonly PlannedLink[];
+  /** SYNs at most by which links are compared before the run; 0 where they are not. */
+  readonly comparisonSyns: number;
   readonly workers: number;
   /** Expected resident memory of the whole process, in bytes. */
   readonly memoryBytes: number;
