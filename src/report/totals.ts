@@ -37,6 +37,8 @@ function notes(summary: ScanSummary): TotalsLine[] {
   const lines = CAUSES.filter((cause) => summary.ignored[cause] > 0).map(
     (cause) => `${count(summary.ignored[cause], "packet")} ignored: ${IGNORED_BECAUSE[cause]}`,
   );
+  if (summary.excluded !== undefined)
+    lines.unshift(`${count(summary.excluded, "port")} not probed: excluded since the run began`);
   if (summary.late > 0) lines.unshift(`${count(summary.late, "answer")} counted that came after the timeout`);
   return lines.map((text) => ({ kind: "note", text }));
 }

@@ -157,6 +157,7 @@ export const fullSummary: Required<RunSummary> = {
   ...summary,
   interrupted: true,
   unfinished: 2,
+  excluded: 7,
   sendErrors: { EPERM: 3 },
   controls: 3,
   rstLimited: [{ ip: "198.18.0.7", perSecond: 9.2345 }],

@@ -12,7 +12,7 @@
  *   rate_changes? [{worker, from, to, reason, queue_ms?, answered_share?, usual_share?, ts}] (since the last such line)
  * The last line:
  *   type "summary", schema (SCHEMA), shown? [state] (with --show: no others are in the file), hosts (planned, of all shards: probed
- *   unless interrupted), open, closed, filtered, reasons {state: {reason: count}}, unfinished, sent, retransmitted,
+ *   unless interrupted), open, closed, filtered, reasons {state: {reason: count}}, unfinished, excluded?, sent, retransmitted,
  *   controls? (control SYNs among them), received, late,
  *   ignored {malformed, bad_checksum, wrong_ack, odd_flags, foreign, fragment, icmp_no_verdict, duplicate},
  *   receive_drops, send_errors {errno name: count}, path? {rate, loss {round, out?, back?}, missed_open {expected, low, high},
@@ -163,6 +163,7 @@ function summaryObject(summary: RunSummary, shown: readonly PortState[] | undefi
     filtered: summary.filtered,
     reasons: summary.reasons,
     unfinished: summary.unfinished,
+    excluded: summary.excluded,
     sent: summary.sent,
     retransmitted: summary.retransmitted,
     controls: summary.controls,
