@@ -37,8 +37,6 @@ function notes(summary: ScanSummary): TotalsLine[] {
   const lines = CAUSES.filter((cause) => summary.ignored[cause] > 0).map(
     (cause) => `${count(summary.ignored[cause], "packet")} ignored: ${IGNORED_BECAUSE[cause]}`,
   );
-  if (summary.excluded !== undefined)
-    lines.unshift(`${count(summary.excluded, "port")} not probed: excluded since the run began`);
   if (summary.late > 0) lines.unshift(`${count(summary.late, "answer")} counted that came after the timeout`);
   return lines.map((text) => ({ kind: "note", text }));
 }
@@ -198,7 +196,9 @@ function total(summary: ScanSummary, { isShard = false, answered }: TotalsOption
   const again = retransmitted > 0 ? ` (${digits(retransmitted)} retransmitted)` : "";
   const traffic = `${count(sent, "SYN")} sent${again}, ${count(received, "packet")} received`;
   const unprobed = faults.length > 0 ? `; ${count(faults.length, "target")} could not be probed` : "";
-  const text = `${found}: ${states}; ${traffic} in ${duration(elapsedMs)}${unprobed}`;
+  const left =
+    summary.excluded === undefined ? "" : `; ${digits(summary.excluded)} excluded since the run began`;
+  const text = `${found}: ${states}; ${traffic} in ${duration(elapsedMs)}${left}${unprobed}`;
   return { kind: "total", text };
 }
 
