@@ -130,6 +130,8 @@ export const full: PortResult = {
   doubt: 0.0123456,
   responder: "2001:db8::1",
   service: "x",
+  window: 64_240,
+  options: "mss 1460,sackOK,TS,nop,wscale 7",
   established: { ms: 1.23456, ending: "fin", banner: '=hi, "you"\\r\\n' },
 };
 

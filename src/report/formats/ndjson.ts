@@ -64,7 +64,7 @@ const { rttMs: rtt, doubt: chanceOf, timeMs: time } = COLUMNS;
 /** Same as `jsonLine` of the columns in COLUMN_LIST, but two and a half times as fast: a large run's time is spent here. */
 export function resultLine(result: PortResult): string {
   const { ip, port, state, reason, ttl, tries, answered, doubt, answersAll, host } = result;
-  const { responder, service, late, was, established, method, doubtful } = result;
+  const { responder, service, late, was, established, method, doubtful, window, options } = result;
   let line = `{"type":"result","ip":"${ip}","port":${port},"proto":"tcp","state":"${state}","reason":"${reason}"`;
   line += `,"rtt_ms":${rtt.line(result)},"ttl":${ttl},"tries":${tries}`;
   if (answered !== undefined) line += `,"answered":${answered}`;
@@ -83,6 +83,8 @@ export function resultLine(result: PortResult): string {
   line += `,"ts":"${time.line(result)}"`;
   if (method !== undefined) line += `,"method":"${method}"`;
   if (doubtful !== undefined) line += `,"doubtful":"${doubtful}"`;
+  if (window !== undefined) line += `,"window":${window}`;
+  if (options !== undefined) line += `,"options":"${options}"`;
   return `${line}}\n`;
 }
 
