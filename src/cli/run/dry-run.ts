@@ -67,7 +67,22 @@ export function viewPlan(plan: Plan, scan: ScanOptions, means: Means, options: T
       least: (pairs / fastest) * 1000,
       most: ((pairs * Math.min(tries, SILENT_TRIES)) / slowest) * 1000 + options.waitMs.initial,
     },
-    leftOut: plan.leftOut.map(({ span, why }) => ({ why, count: countAddresses(span), unit: "address" })),
+    leftOut: [
+      ...plan.leftOut.map(({ span, why }) => ({
+        why,
+        count: countAddresses(span),
+        unit: "address" as const,
+      })),
+      ...(plan.within === undefined
+        ? []
+        : [
+            {
+              why: "excluded since the run began",
+              count: plan.space.total - plan.within.total,
+              unit: "pair" as const,
+            },
+          ]),
+    ],
     controls: controlsOf(plan, scan, means),
     outputs: outputsOf(options),
   };

@@ -82,15 +82,17 @@ export function createLedger({ space, prefixes, isDone, decided = 0 }: LedgerOpt
   function without(span: PairSpan, done: (index: number) => boolean): readonly PairSpan[] {
     loadAddress(words, 0, span.first, 0, span.first.length);
     const start = space.indexOf(words, 0, span.ports[0]);
+    const { ports } = span;
     const rest: PairSpan[] = [];
     const pair = { words, port: 0 };
-    for (let index = start; index < start + span.pairs; index++) {
-      if (done(index)) continue;
+    for (let index = start; index < start + span.pairs; index += ports.length) {
+      const left = ports.filter((_, i) => !done(index + i));
+      if (left.length === 0) continue;
       space.pairAt(index, pair);
       const address = addressOf(words, 0);
-      rest.push({ first: address, last: address, ports: Uint16Array.of(pair.port), pairs: 1 });
+      rest.push({ first: address, last: address, ports: left, pairs: left.length });
     }
-    return rest.length === span.pairs ? [span] : rest;
+    return countPairs(rest) === span.pairs ? [span] : rest;
   }
 
   function open(cell: CutCell): CutCell {

@@ -8,9 +8,10 @@ import { setTimeout as pause } from "node:timers/promises";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { createPositionSet } from "../../scan/targets/positions.ts";
 import { cutByPrefix } from "../../scan/targets/prefixes.ts";
+import { ADDRESS_WORDS } from "../../socket/table.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Means } from "../run/means.ts";
-import { startScan } from "../run/running-scan.ts";
+import { type PastRun, startScan } from "../run/running-scan.ts";
 import type { OpenScan } from "../run/scan.ts";
 import type { ScanOptions } from "../run/scan-options.ts";
 import { nowUs } from "../system/clock.ts";
@@ -58,6 +59,18 @@ export function checkKey(url: string, key: string): void {
   );
 }
 
+/** Whether a pair is decided, or not to be probed any more. Positions are the numbers of the pairs. */
+function doneOrOutside({ space, within }: Plan, { above }: PastRun): (index: number) => boolean {
+  const done = createPositionSet(above.words);
+  if (within === undefined) return done.has;
+  const pair = { words: new Uint32Array(ADDRESS_WORDS), port: 0 };
+  return (index) => {
+    if (done.has(index)) return true;
+    space.pairAt(index, pair);
+    return within.indexOf(pair.words, 0, pair.port) < 0;
+  };
+}
+
 /** @throws {SynprobeError} `ERR_FLEET`, `ERR_USAGE` */
 export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOptions): Promise<OpenScan> {
   const { url, key, from, leaseMs, note } = fleet;
@@ -103,7 +116,7 @@ export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOp
     receiveBuffer: 0,
     close,
     run: (hooks, past) => {
-      const done = past === undefined ? undefined : createPositionSet(past.above.words);
+      const isDone = past === undefined ? undefined : doneOrOutside(plan, past);
       const prefixes = cutByPrefix(space, {
         seed: options.order.seed,
         most: isWhole ? Number.POSITIVE_INFINITY : MOST_PAIRS,
@@ -111,7 +124,7 @@ export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOp
       const ledger = createLedger({
         space,
         prefixes,
-        ...(done === undefined ? {} : { isDone: done.has, decided: past?.decided ?? 0 }),
+        ...(isDone === undefined ? {} : { isDone, decided: (past?.decided ?? 0) + (past?.excluded ?? 0) }),
       });
       const { retries, confidence, verify, waitMs, rate, ratePerHost, ratePerPrefix, hostTimeoutMs } =
         options;

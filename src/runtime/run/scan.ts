@@ -353,6 +353,7 @@ function engineTask(
 ): EngineTask {
   return {
     space: plan.space.share(),
+    ...(plan.within === undefined ? {} : { within: plan.within.share() }),
     order: options.order,
     worker,
     paths: plan.pathRanges,

@@ -8,6 +8,7 @@
  */
 import { ADDRESS_WORDS } from "../../socket/table.ts";
 import { putU16, putU32, u16, u32 } from "../../wire/bytes.ts";
+import { isoTime } from "./iso-time.ts";
 import { putReason, reasonAt, stateCode, stateOf, unreadable } from "./record-codes.ts";
 import { ENDINGS, type PortResult } from "./result.ts";
 import type { Verdict, VerdictDraft } from "./verdict.ts";
@@ -59,6 +60,7 @@ const HAS_TTL = 0x0080;
 const ANSWERS_ALL = 0x0100;
 const CONNECT = 0x0200;
 const DOUBTFUL = 0x0400;
+const OFFERED = 0x0800;
 
 const mark = (b: Uint8Array, at: number, bits: number): void =>
   putU16(b, at + MARKS, u16(b, at + MARKS) | bits);
@@ -78,19 +80,6 @@ const SMALLEST_32 = 2 ** -149;
 
 const toThousandths = (ms: number): number => Math.round(ms * 1000) / 1000;
 const anyTime: readonly [number, number] = [0, Number.MAX_VALUE];
-
-let isoSecond = Number.NaN;
-let isoStart = "";
-
-/** Same as `Date.toISOString`, but formats each second once: many results fall into one. */
-function isoTime(ms: number): string {
-  const second = Math.floor(ms / 1000);
-  if (second !== isoSecond) {
-    isoSecond = second;
-    isoStart = new Date(second * 1000).toISOString().slice(0, -4);
-  }
-  return `${isoStart}${String(Math.floor(ms) - second * 1000).padStart(3, "0")}Z`;
-}
 
 export const COLUMNS = {
   ip: {
@@ -419,6 +408,38 @@ export const COLUMNS = {
       },
     },
     read: "text",
+  },
+  window: {
+    key: "window",
+    schema: {
+      type: "integer",
+      minimum: 0,
+      maximum: 65_535,
+      description: "Of an open port, the window of its SYN-ACK, unscaled. Not there under --link connect.",
+    },
+    line: ({ window }) => window,
+    record: {
+      // Nobody else sent what decided: the offer takes the responder's bytes.
+      marks: OFFERED,
+      put: (b, at, { responder, hasOffer }) => {
+        if (!hasOffer) return;
+        putWords(b, at + RESPONDER, responder);
+        mark(b, at, OFFERED);
+      },
+      take: (b, at, verdict) => {
+        verdict.hasOffer = isMarked(b, at, OFFERED);
+        if (verdict.hasOffer) takeWords(b, at + RESPONDER, verdict.responder);
+      },
+    },
+  },
+  options: {
+    key: "options",
+    schema: {
+      type: "string",
+      description:
+        "The options of the same SYN-ACK in their order, as tcpdump writes them, without what differs from connection to connection.",
+    },
+    line: ({ options }) => options,
   },
 } satisfies Columns;
 
