@@ -134,6 +134,12 @@ const WAYS: Record<Exclude<TcpState, "LISTEN">, () => Bench> = {
   },
 };
 
+it("a connection reserves memory for both ways, and says so", () => {
+  const b = established();
+  expect(b.block.view().reserved).toBe(2 * BUFFER);
+  expect(b.pool.reserved).toBe(2 * BUFFER);
+});
+
 describe("the ways to each state", () => {
   it.each(Object.keys(WAYS) as (keyof typeof WAYS)[])("lead to %s", (state) => {
     expect(WAYS[state]().block.state).toBe(state);
@@ -224,6 +230,8 @@ describe("RFC 9293 §3.5, figure 8: recovery from an old duplicate SYN", () => {
     b.sent();
     expect(b.receive({ flags: RST, sequence: 91 })).toEqual([]);
     expect(b.block.state).toBe("CLOSED");
+    // Nobody was refused: this side had not asked.
+    expect(b.events()).toEqual(["reset"]);
     expect(b.pool.reserved).toBe(0);
   });
 });
@@ -255,6 +263,15 @@ describe("RFC 9293 §3.5, figure 9: half-open connection discovery", () => {
       { flags: RST, sequence: 100 },
     ]);
     expect(resetFor({ ...segment, flags: RST })).toEqual([]);
+  });
+
+  it("so does a connection that is closed, and nothing comes of it", () => {
+    const b = bench();
+    expect(b.receive({ flags: ACK, sequence: 300, acknowledgement: 100 })).toEqual(["RST seq=100"]);
+    expect(b.receive({ flags: SYN, sequence: 300 })).toEqual(["RST,ACK seq=0 ack=301"]);
+    expect(b.receive({ flags: RST, sequence: 300 })).toEqual([]);
+    expect(b.block.view()).toMatchObject({ state: "CLOSED", reserved: 0, rcvWnd: 0 });
+    expect(b.events()).toEqual([]);
   });
 });
 

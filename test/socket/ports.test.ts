@@ -160,6 +160,10 @@ describe("the range of a run", () => {
       raw: { first: 61_000, last: 64_401 },
       packet: { first: 64_402, last: 65_534 },
     });
+    expect(sharePorts({ first: 61_000, last: 61_007, shared: false })).toEqual({
+      raw: { first: 61_000, last: 61_005 },
+      packet: { first: 61_006, last: 61_007 },
+    });
     expect(sharePorts({ first: 61_000, last: 65_534, shared: true })).toEqual({
       raw: { first: 61_000, last: 65_534 },
       packet: { first: 61_000, last: 65_534 },

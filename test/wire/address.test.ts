@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import {
   type Address,
   formatAddress,
+  ipv4Text,
   isLimitedBroadcast,
   isLinkLocal,
   isLoopback,
@@ -212,4 +213,13 @@ describe("address blocks", () => {
     const answers = Object.entries(QUESTIONS).filter(([, question]) => question(address(text)));
     expect(answers.map(([name]) => name).sort()).toEqual([...names].sort());
   });
+});
+
+it("an IPv4 address as a number is the same text", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ minLength: 4, maxLength: 4 }), (bytes) => {
+      const number = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
+      expect(ipv4Text(number)).toBe(bytes.join("."));
+    }),
+  );
 });

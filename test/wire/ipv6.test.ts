@@ -207,6 +207,17 @@ describe("walk", () => {
   });
 });
 
+it("the field that names a header is in the fixed header, or in the extension header before it", () => {
+  // Hop-by-hop options, destination options of 16 bytes, TCP.
+  const b = packet(
+    0,
+    Uint8Array.of(...fromHex("3c 00 01 04 00000000  06 01 01 0c 0000 0000 0000 0000 0000 0000"), 1),
+  );
+  const field = (header: number): number => ipv6.nextHeaderFieldBefore(b, 0, header);
+  expect([field(40), field(48), field(64)]).toEqual([6, 40, 48]);
+  expect([field(40), field(48), field(64)].map((at) => b[at])).toEqual([0, 60, 6]);
+});
+
 /** RFC 8200 8.1, RFC 6275 6.3: Linux's own SYN, checksum and all, on a way that the fixed header does not tell of. */
 describe("the addresses of the pseudo-header", () => {
   const linux = golden("syn.ipv6");
@@ -238,6 +249,7 @@ describe("the addresses of the pseudo-header", () => {
 
   it.each([
     ["a Home Address option", 60, `06 02 01 02 0000  c9 10 ${home}`, "source"],
+    ["a Home Address option before all others", 60, `06 02 c9 10 ${home} 01 02 0000`, "source"],
     [
       "a Home Address option behind single bytes of padding",
       60,
