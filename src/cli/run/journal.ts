@@ -16,6 +16,7 @@ import type { Plan } from "../../runtime/plan/plan.ts";
 import type { ToResult } from "../../runtime/results/to-result.ts";
 import { noTotals, readTotals, type Totals } from "../../runtime/results/totals.ts";
 import type { PastRun } from "../../runtime/run/running-scan.ts";
+import type { OpenScan } from "../../runtime/run/scan.ts";
 import { asInvoker } from "../../runtime/system/invoker.ts";
 import { ENDINGS, type Established, type PortResult } from "../../scan/probe/result.ts";
 import { readRecord } from "../../scan/probe/result-record.ts";
@@ -88,6 +89,7 @@ export function journalOptions(options: ProbeOptions, seed: bigint, workers: num
     "source-port": options.sourcePort ?? null,
     // Positions are others then.
     fleet: options.fleet === undefined ? null : true,
+    from: options.from === undefined || options.from.length === 1 ? null : options.from.join(","),
   };
 }
 
@@ -121,6 +123,8 @@ export interface JournalledRun {
   /** Puts a record into words. */
   readonly toResult: ToResult;
   readonly argv: readonly string[];
+  /** Of a run from several places (OpenScan). */
+  readonly recall?: OpenScan["recall"];
 }
 
 /**
@@ -135,6 +139,7 @@ export async function openRunJournal({
   workers,
   toResult,
   argv,
+  recall,
 }: JournalledRun): Promise<OpenedJournal | undefined> {
   const identity = () => ({ targets: plan.space.fingerprint(), options: settings });
   if (stored !== undefined) {
@@ -144,7 +149,7 @@ export async function openRunJournal({
       complete: past.complete,
       cut: past.cut,
       discard: past.journal.close,
-      ...(await takeUp(past, stored, workers, toResult)),
+      ...(await takeUp(past, stored, { workers, toResult, recall })),
     };
   }
   if (options.journal === undefined) return undefined;
@@ -172,8 +177,7 @@ export async function openRunJournal({
 async function takeUp(
   past: Past,
   stored: StoredJournal,
-  workers: number,
-  toResult: JournalledRun["toResult"],
+  { workers, toResult, recall }: Pick<JournalledRun, "workers" | "toResult" | "recall">,
 ): Promise<Pick<OpenedJournal, "past" | "replay">> {
   const { path } = past.journal;
   const { marks = Array.from({ length: workers }, () => 0), totals: counts = {} } = past.checkpoint ?? {};
@@ -196,6 +200,12 @@ async function takeUp(
         past,
         ({ bytes, at, extra }) => {
           if (extra !== undefined && !isEstablished(extra)) throw strange(path, "its handshakes");
+          if (recall !== undefined) {
+            recall(bytes, at, extra, past.complete, (seen, established, from) =>
+              onResult(toResult(seen, seen.atUs, established, from)),
+            );
+            return;
+          }
           readRecord(bytes, at, verdict);
           onResult(toResult(verdict, verdict.atUs, extra));
         },

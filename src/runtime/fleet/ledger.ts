@@ -15,6 +15,8 @@ export interface CutCell {
   /** Exclusive. */
   readonly to: number;
   readonly pairs: number;
+  /** Of a second look: its pairs, by their number in the space. Its places are behind all others. */
+  readonly again?: ReadonlySet<number>;
 }
 
 export interface LedgerOptions {
@@ -23,17 +25,23 @@ export interface LedgerOptions {
   /** Pairs that are decided, by their number in the space. */
   readonly isDone?: (index: number) => boolean;
   readonly decided?: number;
+  /** The place of the first second look, so that it has the name of none of an earlier coordinator's; by default the first that is free. */
+  readonly firstLook?: number;
 }
 
 export interface Ledger {
   /** Pairs that are in no cell yet, decided or set aside. */
   readonly left: number;
+  /** Pairs that are decided or set aside. */
+  readonly over: number;
   /** Cells under way, by their job. */
   readonly underWay: ReadonlyMap<string, CutCell>;
   /** The next cell, of about `wanted` pairs, under way from now on; undefined when there is no more. */
   cut(wanted: number): CutCell | undefined;
-  /** The undecided pairs of a stretch. */
-  spans(cell: Pick<CutCell, "from" | "to">): PairSpan[];
+  /** A cell of pairs that were decided, and are probed once more. */
+  again(pairs: readonly number[]): CutCell;
+  /** The undecided pairs of a stretch; those of a second look. */
+  spans(cell: Pick<CutCell, "from" | "to" | "again">): PairSpan[];
   /**
    * A cell of an earlier coordinator that is still under way.
    * @returns false when it is none of this run's, or some of it is decided or under way already
@@ -41,15 +49,15 @@ export interface Ledger {
   adopt(cell: Pick<CutCell, "from" | "to">): boolean;
   /** It is under way no more: its results were taken, or it is set aside. @returns false when it was not */
   close(job: string): boolean;
-  /** Whether the pair with this address belongs to a cell. */
-  holds(cell: Pick<CutCell, "from" | "to">, words: Uint32Array, at: number): boolean;
+  /** Whether the pair with this number and address belongs to a cell. */
+  holds(cell: Pick<CutCell, "from" | "to" | "again">, pair: number, words: Uint32Array, at: number): boolean;
 }
 
 /** A cell has so many prefixes, as long as they do not make it twice as large as is wanted. */
 const FEWEST_PREFIXES = 64;
 
 /** A cell is this much work at the rate of the last ones, in seconds. */
-const CELL_S = 60;
+export const CELL_S = 60;
 /** Towards the end cells become smaller, so that no worker is long alone: what is left is so many for each. */
 const LAST_CELLS = 3;
 /** A shorter one would be more beginning and end than work, in seconds. */
@@ -59,18 +67,22 @@ const SHORTEST_S = 2;
  * How many pairs the next cell is to have.
  * @param left pairs that are in no cell
  * @param perSecond of one worker
+ * @param seconds how much work it may be
  */
-export function cellSize(left: number, workers: number, perSecond: number): number {
+export function cellSize(left: number, workers: number, perSecond: number, seconds = CELL_S): number {
   const share = left / (LAST_CELLS * workers);
-  return Math.max(SHORTEST_S * perSecond, Math.min(CELL_S * perSecond, share));
+  return Math.max(SHORTEST_S * perSecond, Math.min(seconds * perSecond, share));
 }
 
-export function createLedger({ space, prefixes, isDone, decided = 0 }: LedgerOptions): Ledger {
+export function createLedger({ space, prefixes, isDone, decided = 0, firstLook = 0 }: LedgerOptions): Ledger {
   const underWay = new Map<string, CutCell>();
   /** Adopted stretches: where each ends, by where it begins. */
   const adopted = new Map<number, number>();
   let cursor = 0;
   let left = space.total - decided;
+  /** Pairs that are in cells under way, without second looks. */
+  let inCells = 0;
+  let looks = 0;
   const words = new Uint32Array(ADDRESS_WORDS);
 
   /** The undecided pairs of the prefix at a place. */
@@ -83,18 +95,20 @@ export function createLedger({ space, prefixes, isDone, decided = 0 }: LedgerOpt
     loadAddress(words, 0, span.first, 0, span.first.length);
     const start = space.indexOf(words, 0, span.ports[0]);
     const rest: PairSpan[] = [];
-    const pair = { words, port: 0 };
-    for (let index = start; index < start + span.pairs; index++) {
-      if (done(index)) continue;
-      space.pairAt(index, pair);
-      const address = addressOf(words, 0);
-      rest.push({ first: address, last: address, ports: Uint16Array.of(pair.port), pairs: 1 });
-    }
+    for (let index = start; index < start + span.pairs; index++) if (!done(index)) rest.push(spanOf(index));
     return rest.length === span.pairs ? [span] : rest;
+  }
+
+  function spanOf(index: number): PairSpan {
+    const pair = { words, port: 0 };
+    space.pairAt(index, pair);
+    const address = addressOf(words, 0);
+    return { first: address, last: address, ports: Uint16Array.of(pair.port), pairs: 1 };
   }
 
   function open(cell: CutCell): CutCell {
     left -= cell.pairs;
+    inCells += cell.pairs;
     underWay.set(jobOf(cell), cell);
     return cell;
   }
@@ -103,7 +117,16 @@ export function createLedger({ space, prefixes, isDone, decided = 0 }: LedgerOpt
     get left() {
       return left;
     },
+    get over() {
+      return space.total - left - inCells;
+    },
     underWay,
+    again: (pairs) => {
+      const from = Math.max(prefixes.count, firstLook) + looks++;
+      const cell = { from, to: from + 1, pairs: pairs.length, again: new Set(pairs) };
+      underWay.set(jobOf(cell), cell);
+      return cell;
+    },
     cut: (wanted) => {
       let from = cursor;
       let pairs = 0;
@@ -120,7 +143,8 @@ export function createLedger({ space, prefixes, isDone, decided = 0 }: LedgerOpt
       }
       return pairs === 0 ? undefined : open({ from, to: cursor, pairs });
     },
-    spans: ({ from, to }) => {
+    spans: ({ from, to, again }) => {
+      if (again !== undefined) return Array.from(again, spanOf);
       const spans: PairSpan[] = [];
       for (let place = from; place < to; place++) for (const span of undecided(place)) spans.push(span);
       return spans;
@@ -139,8 +163,13 @@ export function createLedger({ space, prefixes, isDone, decided = 0 }: LedgerOpt
       open({ from, to, pairs });
       return true;
     },
-    close: (job) => underWay.delete(job),
-    holds: ({ from, to }, address, at) => {
+    close: (job) => {
+      const cell = underWay.get(job);
+      if (cell !== undefined && cell.again === undefined) inCells -= cell.pairs;
+      return underWay.delete(job);
+    },
+    holds: ({ from, to, again }, pair, address, at) => {
+      if (again !== undefined) return again.has(pair);
       const place = prefixes.placeOf(address, at);
       return from <= place && place < to;
     },

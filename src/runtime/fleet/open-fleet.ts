@@ -5,17 +5,28 @@
 import { createHash, randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
+import type { Redis } from "ioredis";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { MOST_RATE } from "../../scan/engine/timing-templates.ts";
+import { recordPosition } from "../../scan/probe/result-record.ts";
 import { createPositionSet } from "../../scan/targets/positions.ts";
-import { cutByPrefix } from "../../scan/targets/prefixes.ts";
+import { cutByPrefix, type Prefixes } from "../../scan/targets/prefixes.ts";
+import type { Space } from "../../scan/targets/space.ts";
+import { ADDRESS_WORDS } from "../../socket/table.ts";
 import type { Plan } from "../plan/plan.ts";
+import { noTotals, type Totals } from "../results/totals.ts";
+import type { EngineRunHooks } from "../run/engine-run.ts";
 import type { Means } from "../run/means.ts";
 import { startScan } from "../run/running-scan.ts";
 import type { OpenScan } from "../run/scan.ts";
 import type { ScanOptions } from "../run/scan-options.ts";
 import { nowUs } from "../system/clock.ts";
+import { secret } from "../system/random.ts";
 import { startCoordinator } from "./coordinator.ts";
+import { ALONE, type Among, type Coordination } from "./feed.ts";
+import { createJoin } from "./join.ts";
 import { createLedger } from "./ledger.ts";
+import { startPlaces } from "./places.ts";
 import { openRedis, whereOf } from "./redis.ts";
 import { claimRun, lastSeenMs, listRuns, type Run, signRun } from "./registry.ts";
 
@@ -23,8 +34,8 @@ export interface FleetOptions {
   readonly url: string;
   /** What coordinator and workers share; empty for none, which only a Redis on this machine may do without. */
   readonly key: string;
-  /** The vantage whose workers probe; any when absent. */
-  readonly from?: string;
+  /** The vantages whose workers probe, each everything; any, together, when absent. */
+  readonly from?: readonly string[];
   /** How long a worker may be silent before its cell is another's, in milliseconds. */
   readonly leaseMs: number;
   readonly ttl: number;
@@ -63,32 +74,152 @@ export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOp
   const { url, key, from, leaseMs, note } = fleet;
   checkKey(url, key);
   const redis = await openRedis(url, note);
-  const { space } = plan;
-  const isWhole = options.ratePerPrefix !== undefined;
-  const terms = [space.fingerprint(), String(options.order.seed), from ?? "", String(isWhole)];
-  const id = createHash("sha256").update(JSON.stringify(terms)).digest("hex").slice(0, 12);
-  const run: Run = {
-    id,
-    token: randomUUID(),
-    by: `${hostname()} ${process.pid}`,
-    ...(from === undefined ? {} : { from }),
-    pairs: space.total,
-    decided: 0,
-    leaseMs,
-    signature: signRun(key, { id, leaseMs, ...(from === undefined ? {} : { from }) }),
-  };
   let isClosed = false;
   const close = (): void => {
     // A second time would keep the process for two seconds, in which ioredis waits for an end that has been.
     if (!isClosed) redis.disconnect();
     isClosed = true;
   };
+  const { space } = plan;
+  const isWhole = options.ratePerPrefix !== undefined;
+  const runOf = (vantage: string | undefined): Run => {
+    const together = from !== undefined && from.length > 1 ? [from] : [];
+    const terms = [
+      space.fingerprint(),
+      String(options.order.seed),
+      vantage ?? "",
+      String(isWhole),
+      ...together,
+    ];
+    const id = createHash("sha256").update(JSON.stringify(terms)).digest("hex").slice(0, 12);
+    const named = vantage === undefined ? {} : { from: vantage };
+    return {
+      id,
+      token: randomUUID(),
+      by: `${hostname()} ${process.pid}`,
+      ...named,
+      pairs: space.total,
+      decided: 0,
+      leaseMs,
+      signature: signRun(key, { id, leaseMs, ...named }),
+    };
+  };
+  const places = from ?? [];
+  const runs = from?.map(runOf) ?? [runOf(undefined)];
+  try {
+    for (const run of runs) await claim(redis, run, note);
+  } catch (error) {
+    close();
+    throw error;
+  }
+  const join = runs.length > 1 ? createJoin(places, space.total) : undefined;
+
+  /** @param share the part of each rate that a place may send: hosts and networks are probed from all */
+  function settingsOf(share: number): Coordination["settings"] {
+    const { retries, confidence, verify, waitMs, ratePerHost, ratePerPrefix, hostTimeoutMs } = options;
+    const { syn, complete } = options;
+    return {
+      retries,
+      waitMs,
+      controls: options.controls !== false,
+      ttl: fleet.ttl,
+      ...(confidence === undefined ? {} : { confidence }),
+      ...(verify === undefined ? {} : { verify }),
+      ...(syn === undefined ? {} : { syn }),
+      ...(ratePerHost === undefined ? {} : { ratePerHost: ratePerHost * share }),
+      ...(ratePerPrefix === undefined ? {} : { ratePerPrefix: ratePerPrefix * share }),
+      ...(hostTimeoutMs === undefined ? {} : { hostTimeoutMs }),
+      ...(complete === undefined ? {} : { bannerMs: complete.bannerMs }),
+    };
+  }
+
+  return {
+    means: MEANS,
+    receiveBuffer: 0,
+    close,
+    ...(join === undefined
+      ? {}
+      : {
+          recall: (bytes, at, established, isComplete, tell) => {
+            join.take(bytes, at, established);
+            const place = Math.floor(recordPosition(bytes, at) / space.total);
+            join.settle(place, isComplete ? undefined : nowUs() / 1000, tell);
+          },
+        }),
+    run: (hooks, past) => {
+      const done = past === undefined ? undefined : createPositionSet(past.above.words);
+      const decided = runs.map(() => 0);
+      done?.forEach((position) => void decided[Math.floor(position / space.total)]++);
+      const prefixes = cutByPrefix(space, {
+        seed: options.order.seed,
+        most: isWhole ? Number.POSITIVE_INFINITY : MOST_PAIRS,
+      });
+      const ledgers = decided.map((count, place) =>
+        createLedger({
+          space,
+          prefixes,
+          firstLook: 2 ** 50 + Buffer.from(secret(6)).readUIntBE(0, 6),
+          ...(done === undefined
+            ? {}
+            : { isDone: (pair) => done.has(place * space.total + pair), decided: count }),
+        }),
+      );
+      const { minimum, maximum } = options.rate;
+      const share = 1 / runs.length;
+      const start = (place: number, among: Among, engineHooks: EngineRunHooks) =>
+        startCoordinator(
+          {
+            redis,
+            run: runs[place],
+            key,
+            ledger: ledgers[place],
+            space,
+            rate: { minimum: minimum * share, maximum: maximum < MOST_RATE ? maximum * share : maximum },
+            isResumed: past !== undefined,
+            among,
+            settings: settingsOf(share),
+            note,
+          },
+          engineHooks,
+        );
+      // Of several places pairs are counted when they are told, those of before too.
+      const isOfOne = join === undefined || past === undefined;
+      return startScan(
+        {
+          plan,
+          options,
+          means: MEANS,
+          hooks,
+          past: isOfOne ? past : { ...past, totals: withoutPairs(past.totals) },
+        },
+        (engineHooks) =>
+          join === undefined
+            ? start(0, ALONE, engineHooks)
+            : startPlaces(
+                {
+                  join,
+                  ledgers,
+                  pairs: space.total,
+                  areTogether: createTogether(space, prefixes),
+                  nowMs: () => nowUs() / 1000,
+                  start,
+                },
+                engineHooks,
+              ),
+        close,
+      );
+    },
+  };
+}
+
+/** Makes the run this process's. @throws {SynprobeError} `ERR_FLEET` when another coordinator has it */
+async function claim(redis: Redis, run: Run, note: FleetOptions["note"]): Promise<void> {
+  const { id } = run;
   const untilUs = nowUs() + CLAIM_MS * 1000;
   for (let isTold = false; !(await claimRun(redis, run)); await pause(LOOK_MS)) {
     const other = (await listRuns(redis)).find((each) => each.id === id);
     if (nowUs() > untilUs) {
       const ago = Math.round((await lastSeenMs(redis, "run", id)) / 1000);
-      close();
       throw new SynprobeError(
         ERROR_CODES.fleet,
         `run ${id} has a coordinator already, ${other?.by ?? "which is ending"}, last seen ${ago} s ago: wait until it has ended`,
@@ -98,55 +229,20 @@ export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOp
       note(`run ${id} has a coordinator, ${other.by}: waiting whether it has died`);
     isTold = true;
   }
-  return {
-    means: MEANS,
-    receiveBuffer: 0,
-    close,
-    run: (hooks, past) => {
-      const done = past === undefined ? undefined : createPositionSet(past.above.words);
-      const prefixes = cutByPrefix(space, {
-        seed: options.order.seed,
-        most: isWhole ? Number.POSITIVE_INFINITY : MOST_PAIRS,
-      });
-      const ledger = createLedger({
-        space,
-        prefixes,
-        ...(done === undefined ? {} : { isDone: done.has, decided: past?.decided ?? 0 }),
-      });
-      const { retries, confidence, verify, waitMs, rate, ratePerHost, ratePerPrefix, hostTimeoutMs } =
-        options;
-      const { syn, complete } = options;
-      return startScan(
-        { plan, options, means: MEANS, hooks, past },
-        (engineHooks) =>
-          startCoordinator(
-            {
-              redis,
-              run,
-              key,
-              ledger,
-              space,
-              rate,
-              isResumed: past !== undefined,
-              settings: {
-                retries,
-                waitMs,
-                controls: options.controls !== false,
-                ttl: fleet.ttl,
-                ...(confidence === undefined ? {} : { confidence }),
-                ...(verify === undefined ? {} : { verify }),
-                ...(syn === undefined ? {} : { syn }),
-                ...(ratePerHost === undefined ? {} : { ratePerHost }),
-                ...(ratePerPrefix === undefined ? {} : { ratePerPrefix }),
-                ...(hostTimeoutMs === undefined ? {} : { hostTimeoutMs }),
-                ...(complete === undefined ? {} : { bannerMs: complete.bannerMs }),
-              },
-              note,
-            },
-            engineHooks,
-          ),
-        close,
-      );
-    },
+}
+
+/** Totals in which pairs are not counted. */
+function withoutPairs(totals: Totals): Totals {
+  const { decided, states, reasons } = noTotals();
+  return { ...totals, decided, states, reasons };
+}
+
+/** Whether two pairs are in one prefix. */
+function createTogether(space: Space, prefixes: Prefixes): (a: number, b: number) => boolean {
+  const pair = { words: new Uint32Array(ADDRESS_WORDS), port: 0 };
+  const placeOf = (index: number): number => {
+    space.pairAt(index, pair);
+    return prefixes.placeOf(pair.words, 0);
   };
+  return (a, b) => placeOf(a) === placeOf(b);
 }

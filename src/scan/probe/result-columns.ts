@@ -9,11 +9,12 @@
 import { ADDRESS_WORDS } from "../../socket/table.ts";
 import { putU16, putU32, u16, u32 } from "../../wire/bytes.ts";
 import { putReason, reasonAt, stateCode, stateOf, unreadable } from "./record-codes.ts";
-import { ENDINGS, type PortResult } from "./result.ts";
+import { ENDINGS, type PlaceVerdict, type PortResult } from "./result.ts";
 import type { Verdict, VerdictDraft } from "./verdict.ts";
 
 /** What a line of output can say. */
-export type Value = string | number | true | null | undefined;
+export type Value = string | number | true | null | undefined | readonly PlaceLine[];
+type PlaceLine = Omit<PlaceVerdict, "rttMs"> & { readonly rtt_ms: number | null };
 
 /** A column's place in a record of 64 bytes, all zero before; see result-record.ts for the whole. */
 export interface RecordPlace {
@@ -77,6 +78,7 @@ const BITS = new Uint32Array(BINARY32.buffer);
 const SMALLEST_32 = 2 ** -149;
 
 const toThousandths = (ms: number): number => Math.round(ms * 1000) / 1000;
+const roundChance = (chance: number): number => Number(chance.toPrecision(3));
 const anyTime: readonly [number, number] = [0, Number.MAX_VALUE];
 
 let isoSecond = Number.NaN;
@@ -249,7 +251,7 @@ export const COLUMNS = {
       description:
         "For no-response: the chance that the port did answer, and every SYN or every answer was lost.",
     },
-    line: ({ doubt }) => (doubt === undefined ? undefined : Number(doubt.toPrecision(3))),
+    line: ({ doubt }) => (doubt === undefined ? undefined : roundChance(doubt)),
     record: {
       // Binary32; 0 for none.
       bytes: [60, 4],
@@ -419,6 +421,25 @@ export const COLUMNS = {
       },
     },
     read: "text",
+  },
+  from: {
+    key: "from",
+    schema: {
+      type: "array",
+      items: { $ref: "#/$defs/from" },
+      description:
+        "What each place has found, of a run from several. The line itself is the one's that got furthest.",
+    },
+    line: ({ from }) =>
+      from?.map(({ place, state, reason, rttMs, ttl, tries, doubt }) => ({
+        place,
+        state,
+        reason,
+        rtt_ms: rttMs === null ? null : toThousandths(rttMs),
+        ttl,
+        tries,
+        ...(doubt === undefined ? {} : { doubt: roundChance(doubt) }),
+      })),
   },
 } satisfies Columns;
 
