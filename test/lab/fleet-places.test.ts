@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { run, synprobe } from "../cli/process.ts";
 import { ALL } from "../everyday.ts";
 import { schemaErrors } from "../report/schema.ts";
 import { createFleet, eventually, type Fleet, fleetProblem, watchSyns } from "./fleet.ts";
@@ -114,6 +115,35 @@ describe.skipIf(skipping("a fleet in several places", fleetProblem()))("a run fr
         expect(readScan(stdout).summary).toMatchObject({ open: 2048, closed: 2048, unfinished: 0 });
       },
       200_000,
+    );
+
+    it.each(["Ctrl-C", "fleet stop of one place"])(
+      "is ended by %s with what is known, though a place has told nothing",
+      async (how) => {
+        await fleet.startWorker("fra");
+        const running = fleet.startRun("198.19.1.0/29:7000,7001", "--from", "fra,lon", "--fleet-lease", "2");
+        await running.until("stderr", /no worker at lon is there/);
+        const probed = async (): Promise<boolean> => {
+          const [worker] = await fleet.keys("worker:fra-*");
+          return JSON.parse((await fleet.redis.get(worker)) ?? "{}").cells === 1;
+        };
+        await eventually("fra to have probed all", probed);
+        // Results of a cell are gone when they are taken.
+        await eventually("it to be taken", async () => (await fleet.keys("found:*")).length === 0);
+        if (how === "Ctrl-C") running.kill("SIGINT");
+        else {
+          const [id] = (await fleet.keys("run:*")).map((key) => key.split(":")[2]);
+          await run(inNamespace(lab.near, synprobe("fleet", "stop", id, fleet.url)));
+        }
+        const { status, stdout, stderr } = await running.finished;
+        expect(status, stderr).toBe(130);
+        const expected = truth(264, PORTS).filter((line) => /^198\.19\.1\.[0-7] /.test(line));
+        expect(byPair(stdout).sort()).toEqual(
+          expected.map((line) => line.replace(/^(\S+ \d+) (\w+) .*/, "$1: $2 from fra")).sort(),
+        );
+        expect(readScan(stdout).summary).toMatchObject({ open: 8, closed: 8, unfinished: 16 });
+      },
+      60_000,
     );
 
     it("sends from all places together no faster than --max-rate and --max-rate-per-host", async () => {

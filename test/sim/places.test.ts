@@ -115,7 +115,6 @@ function simulate(
       join,
       ledgers,
       pairs: space.total,
-      areTogether: () => false,
       nowMs: () => nowMs,
       start,
     },

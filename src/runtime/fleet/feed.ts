@@ -177,7 +177,7 @@ export function createFeed(coordinating: Coordinating): Feed {
     const named = [...new Set(spans.map(formatSpan))];
     const more = named.length > MOST_NAMED ? ` and ${named.length - MOST_NAMED} more` : "";
     ledger.close(id);
-    if (cell.again !== undefined) among.setAside(cell.again);
+    if (cell.again !== undefined) among.setAside(cell.again.pairs);
     note(
       `not probed${cell.again === undefined ? "" : " again"}: ${cell.pairs} pairs in ${named.slice(0, MOST_NAMED).join(", ")}${more}: ${why}`,
     );

@@ -27,22 +27,25 @@ export interface Join {
    * @param nowMs by any clock that does not jump; undefined: nobody looks again, and what differs is passed on
    */
   settle(place: number, nowMs: number | undefined, tell: Tell): void;
-  /**
-   * The next pairs that all places are to probe once more, from now on.
-   * @param most pairs, unless more of them must not be parted
-   * @param areTogether whether two pairs must not be parted
-   * @param underWay the most that are probed again at a time
-   */
-  again(
-    most: number,
-    areTogether: (a: number, b: number) => boolean,
-    nowMs: number,
-    underWay: number,
-  ): number[];
+  /** The next pairs that all places are to probe once more, from now on: whole networks. Empty when there are none, or enough. */
+  again(ask: Ask): number[];
   /** Nobody takes a second look at a pair from there: what the place has told counts. */
   giveUp(place: number, pairs: Iterable<number>): void;
   /** At the end: what is known of pairs that not every place has told, or that would have been probed again. */
   rest(tell: Tell): void;
+}
+
+/** What may be probed again. */
+export interface Ask {
+  /** About so many pairs. */
+  readonly most: number;
+  /** The most that are probed again at a time. */
+  readonly underWay: number;
+  readonly nowMs: number;
+  /** The number of the network that has a pair. */
+  networkOf(pair: number): number;
+  /** Whether no cell of any place has any of it. */
+  isFree(network: number): boolean;
 }
 
 /** Pairs whose records stand in one piece of memory. */
@@ -71,7 +74,8 @@ export function createJoin(places: readonly string[], pairs: number): Join {
   const slots = new Map<number, number>();
   const extras = new Map<number, Map<number, Established>>();
   const unsettled: number[][] = places.map(() => []);
-  let doubted: number[] = [];
+  /** Pairs that differ, and wait for a second look. */
+  const doubted = new Set<number>();
   const looks = new Map<number, Look>();
   let asked = 0;
   const { decided, states, reasons } = noTotals();
@@ -131,7 +135,7 @@ export function createJoin(places: readonly string[], pairs: number): Join {
   return {
     totals,
     get isWaiting() {
-      return doubted.length > 0 || unsettled.some(({ length }) => length > 0);
+      return doubted.size > 0 || unsettled.some(({ length }) => length > 0);
     },
     take: (bytes, at, established) => {
       const position = recordPosition(bytes, at);
@@ -162,27 +166,39 @@ export function createJoin(places: readonly string[], pairs: number): Join {
           nowMs !== undefined &&
           nowMs - look.sinceMs > TOGETHER_MS &&
           look.count < MOST_LOOKS;
-        if (nowMs !== undefined && (look === undefined || isLate) && differs(slot)) doubted.push(pair);
+        if (nowMs !== undefined && (look === undefined || isLate) && differs(slot)) doubted.add(pair);
         else {
           totals.decided++;
           pass(pair, slot, tell);
         }
       }
     },
-    again: (most, areTogether, nowMs, underWay) => {
-      if (doubted.length === 0 || asked >= underWay) return [];
-      doubted = [...new Set(doubted)].sort((a, b) => a - b);
-      let end = Math.min(most, doubted.length);
-      while (end < doubted.length && areTogether(doubted[end - 1], doubted[end])) end++;
-      const next = doubted.splice(0, end);
-      for (const pair of next)
+    again: ({ most, underWay, nowMs, networkOf, isFree }) => {
+      if (doubted.size === 0 || asked >= underWay) return [];
+      const next: number[] = [];
+      let network = -1;
+      let isTaken = false;
+      // Pairs of a network have neighbouring numbers.
+      for (const pair of [...doubted].sort((a, b) => a - b)) {
+        if (networkOf(pair) !== network) {
+          if (next.length >= most) break;
+          network = networkOf(pair);
+          isTaken = isFree(network);
+        }
+        if (isTaken) next.push(pair);
+      }
+      for (const pair of next) {
+        doubted.delete(pair);
         looks.set(pair, { pending: all, sinceMs: nowMs, count: (looks.get(pair)?.count ?? 0) + 1 });
+      }
       asked += next.length;
       return next;
     },
-    giveUp: (place, given) => unsettled[place].push(...given),
+    giveUp: (place, given) => {
+      for (const pair of given) unsettled[place].push(pair);
+    },
     rest: (tell) => {
-      doubted = [];
+      doubted.clear();
       for (const [pair, slot] of [...slots]) if (told[slot] !== 0) pass(pair, slot, tell);
     },
   };

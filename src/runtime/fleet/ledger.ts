@@ -15,8 +15,8 @@ export interface CutCell {
   /** Exclusive. */
   readonly to: number;
   readonly pairs: number;
-  /** Of a second look: its pairs, by their number in the space. Its places are behind all others. */
-  readonly again?: ReadonlySet<number>;
+  /** Of a second look: its pairs, by their number in the space, and the places of their prefixes. Its own are behind all others. */
+  readonly again?: { readonly pairs: ReadonlySet<number>; readonly prefixes: ReadonlySet<number> };
 }
 
 export interface LedgerOptions {
@@ -38,6 +38,10 @@ export interface Ledger {
   readonly underWay: ReadonlyMap<string, CutCell>;
   /** The next cell, of about `wanted` pairs, under way from now on; undefined when there is no more. */
   cut(wanted: number): CutCell | undefined;
+  /** The place of a pair's prefix. */
+  prefixOf(pair: number): number;
+  /** Whether no cell has any of the prefix at a place, nor will have, but for a second look. */
+  isFree(place: number): boolean;
   /** A cell of pairs that were decided, and are probed once more. */
   again(pairs: readonly number[]): CutCell;
   /** The undecided pairs of a stretch; those of a second look. */
@@ -106,6 +110,12 @@ export function createLedger({ space, prefixes, isDone, decided = 0, firstLook =
     return { first: address, last: address, ports: Uint16Array.of(pair.port), pairs: 1 };
   }
 
+  function prefixOf(index: number): number {
+    const pair = { words, port: 0 };
+    space.pairAt(index, pair);
+    return prefixes.placeOf(words, 0);
+  }
+
   function open(cell: CutCell): CutCell {
     left -= cell.pairs;
     inCells += cell.pairs;
@@ -121,9 +131,16 @@ export function createLedger({ space, prefixes, isDone, decided = 0, firstLook =
       return space.total - left - inCells;
     },
     underWay,
+    prefixOf,
+    isFree: (place) =>
+      (left === 0 || place < cursor) &&
+      !Array.from(underWay.values()).some(({ from, to, again }) =>
+        again === undefined ? from <= place && place < to : again.prefixes.has(place),
+      ),
     again: (pairs) => {
       const from = Math.max(prefixes.count, firstLook) + looks++;
-      const cell = { from, to: from + 1, pairs: pairs.length, again: new Set(pairs) };
+      const again = { pairs: new Set(pairs), prefixes: new Set(pairs.map(prefixOf)) };
+      const cell = { from, to: from + 1, pairs: pairs.length, again };
       underWay.set(jobOf(cell), cell);
       return cell;
     },
@@ -144,7 +161,7 @@ export function createLedger({ space, prefixes, isDone, decided = 0, firstLook =
       return pairs === 0 ? undefined : open({ from, to: cursor, pairs });
     },
     spans: ({ from, to, again }) => {
-      if (again !== undefined) return Array.from(again, spanOf);
+      if (again !== undefined) return Array.from(again.pairs, spanOf);
       const spans: PairSpan[] = [];
       for (let place = from; place < to; place++) for (const span of undecided(place)) spans.push(span);
       return spans;
@@ -169,7 +186,7 @@ export function createLedger({ space, prefixes, isDone, decided = 0, firstLook =
       return underWay.delete(job);
     },
     holds: ({ from, to, again }, pair, address, at) => {
-      if (again !== undefined) return again.has(pair);
+      if (again !== undefined) return again.pairs.has(pair);
       const place = prefixes.placeOf(address, at);
       return from <= place && place < to;
     },

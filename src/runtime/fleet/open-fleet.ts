@@ -10,9 +10,7 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { MOST_RATE } from "../../scan/engine/timing-templates.ts";
 import { recordPosition } from "../../scan/probe/result-record.ts";
 import { createPositionSet } from "../../scan/targets/positions.ts";
-import { cutByPrefix, type Prefixes } from "../../scan/targets/prefixes.ts";
-import type { Space } from "../../scan/targets/space.ts";
-import { ADDRESS_WORDS } from "../../socket/table.ts";
+import { cutByPrefix } from "../../scan/targets/prefixes.ts";
 import type { Plan } from "../plan/plan.ts";
 import { noTotals, type Totals } from "../results/totals.ts";
 import type { EngineRunHooks } from "../run/engine-run.ts";
@@ -200,7 +198,6 @@ export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOp
                   join,
                   ledgers,
                   pairs: space.total,
-                  areTogether: createTogether(space, prefixes),
                   nowMs: () => nowUs() / 1000,
                   start,
                 },
@@ -235,14 +232,4 @@ async function claim(redis: Redis, run: Run, note: FleetOptions["note"]): Promis
 function withoutPairs(totals: Totals): Totals {
   const { decided, states, reasons } = noTotals();
   return { ...totals, decided, states, reasons };
-}
-
-/** Whether two pairs are in one prefix. */
-function createTogether(space: Space, prefixes: Prefixes): (a: number, b: number) => boolean {
-  const pair = { words: new Uint32Array(ADDRESS_WORDS), port: 0 };
-  const placeOf = (index: number): number => {
-    space.pairAt(index, pair);
-    return prefixes.placeOf(pair.words, 0);
-  };
-  return (a, b) => placeOf(a) === placeOf(b);
 }

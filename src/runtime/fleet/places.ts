@@ -28,15 +28,13 @@ export interface Places {
   readonly ledgers: readonly Ledger[];
   /** Pairs of the space. */
   readonly pairs: number;
-  /** Whether two pairs are in one network, of which no two cells may be under way. */
-  areTogether(a: number, b: number): boolean;
   nowMs(): number;
   /** Starts the coordinator of a place. */
   start(place: number, among: Among, hooks: EngineRunHooks): Coordinator;
 }
 
 export function startPlaces(places: Places, hooks: EngineRunHooks): EngineRun {
-  const { join, ledgers, pairs, areTogether, nowMs } = places;
+  const { join, ledgers, pairs, nowMs } = places;
   const mostAhead = MOST_HELD / (RECORD_LENGTH * ledgers.length);
   let isEnding = false;
   const isOver = ({ left, underWay }: Ledger): boolean => left + underWay.size === 0;
@@ -78,7 +76,13 @@ export function startPlaces(places: Places, hooks: EngineRunHooks): EngineRun {
     const most = Math.min(...coordinators.map(({ perLook }) => perLook));
     const workers = Math.min(...coordinators.map((each) => each.workers));
     for (;;) {
-      const next = join.again(most, areTogether, nowMs(), most * Math.max(1, workers));
+      const next = join.again({
+        most,
+        underWay: most * Math.max(1, workers),
+        nowMs: nowMs(),
+        networkOf: ledgers[0].prefixOf,
+        isFree: (network) => ledgers.every(({ isFree }) => isFree(network)),
+      });
       if (next.length === 0) return;
       for (const { again } of coordinators) again(next);
     }

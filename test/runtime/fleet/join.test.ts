@@ -35,9 +35,9 @@ function createListener() {
   return { told, handshakes, tell };
 }
 
-const together = (): boolean => false;
+const ANY = { most: PAIRS, underWay: PAIRS, nowMs: 0, networkOf: (pair: number) => pair, isFree: () => true };
 /** Everything that differs. */
-const next = (join: Join, nowMs = 0): number[] => join.again(PAIRS, together, nowMs, PAIRS);
+const next = (join: Join, nowMs = 0): number[] => join.again({ ...ANY, nowMs });
 
 describe("results of several places", () => {
   function start(names: readonly string[] = ["fra", "lon"]) {
@@ -179,10 +179,10 @@ describe("results of several places", () => {
       take(1, pair, "closed");
     }
     for (const place of [0, 1]) join.settle(place, 0, tell);
-    const sameTen = (a: number, b: number): boolean => Math.floor(a / 10) === Math.floor(b / 10);
-    expect(join.again(4, sameTen, 0, 20)).toHaveLength(10);
-    expect(join.again(11, sameTen, 0, 20)).toHaveLength(20);
-    expect(join.again(4, sameTen, 0, 20)).toEqual([]);
+    const ask = { ...ANY, underWay: 20, networkOf: (pair: number) => Math.floor(pair / 10) };
+    expect(join.again({ ...ask, most: 4, isFree: (ten) => ten !== 0 })[0]).toBe(10);
+    expect(join.again({ ...ask, most: 11 })).toHaveLength(20);
+    expect(join.again({ ...ask, most: 4 })).toEqual([]);
     expect(join.isWaiting).toBe(true);
   });
 });
