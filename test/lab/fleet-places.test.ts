@@ -1,7 +1,9 @@
 /** A run from several places over a real redis-server: each probes everything, and what differs is looked at again before it is said. */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { Ajv } from "ajv";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { run, synprobe } from "../cli/process.ts";
 import { ALL } from "../everyday.ts";
@@ -145,6 +147,43 @@ describe.skipIf(skipping("a fleet in several places", fleetProblem()))("a run fr
       },
       60_000,
     );
+
+    it("is what a policy is checked by that names places, and only by it", async () => {
+      const policy = join(fleet.directory, "policy.json");
+      const groups = [
+        { targets: "198.19.0.2", ports: { 7001: "open" }, from: "fra" },
+        { targets: "198.19.0.2", ports: { 7001: "filtered" }, from: "lon" },
+        { targets: "198.19.0.2", ports: { 7000: "not open" } },
+        // Where nothing answers, nothing can be told of silence.
+        { targets: "198.19.0.3", ports: { 7001: "open" } },
+        { targets: "198.19.0.3", ports: { 7001: "closed" }, from: "lon" },
+        { targets: "198.19.0.3", ports: { 7000: "filtered" } },
+      ];
+      const check = (...options: string[]) =>
+        run(inNamespace(lab.near, synprobe("check", policy, "--format", "json", ...options)));
+      writeFileSync(policy, JSON.stringify({ groups: groups.slice(0, 4) }));
+      const here = await check();
+      expect(here.stderr).toMatch(
+        /policy\.json:1:\d+: group 1 is about what is so from fra, and nothing probes/,
+      );
+      expect(here.status).toBe(2);
+      await fleet.startWorker("fra");
+      await fleet.startWorker("lon");
+      const good = await check("--fleet", fleet.url);
+      expect(good.status, good.stderr + good.stdout).toBe(0);
+      expect(JSON.parse(good.stdout)).toMatchObject({ as_written: 4, differs: 0, untold: 0 });
+      writeFileSync(policy, JSON.stringify({ groups }));
+      const { status, stdout } = await check("--fleet", fleet.url, "--from", "lon,fra");
+      expect(status).toBe(1);
+      const validate = new Ajv({ strict: true }).compile(
+        createRequire(import.meta.url)("synprobe/check.schema.json"),
+      );
+      expect(validate(JSON.parse(stdout)), JSON.stringify(validate.errors)).toBe(true);
+      expect(JSON.parse(stdout).findings).toMatchObject([
+        { ip: "198.19.0.3", port: 7000, found: "closed", from: ["lon", "fra"] },
+        { ip: "198.19.0.3", port: 7001, found: "open", from: ["lon"] },
+      ]);
+    }, 100_000);
 
     it("sends from all places together no faster than --max-rate and --max-rate-per-host", async () => {
       await fleet.startWorker("fra");

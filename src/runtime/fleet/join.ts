@@ -8,7 +8,7 @@
  */
 import { type Established, hasFailed, PORT_STATES, type PortState } from "../../scan/probe/result.ts";
 import { RECORD_LENGTH, readRecord, recordPosition, recordState } from "../../scan/probe/result-record.ts";
-import { newVerdict } from "../../scan/probe/verdict.ts";
+import { newVerdict, type Verdict } from "../../scan/probe/verdict.ts";
 import type { Tell } from "../results/to-result.ts";
 import { noTotals, type Totals } from "../results/totals.ts";
 
@@ -54,6 +54,13 @@ const SLOTS = 4096;
 const TOGETHER_MS = 60_000;
 /** … or so often has not been in time. */
 const MOST_LOOKS = 3;
+
+const [first, second] = [newVerdict(), newVerdict()];
+
+/** A second look that could not be taken says no more than the first, nor does the same silence in more doubt. */
+const saysMore = (now: Verdict, before: Verdict): boolean =>
+  !hasFailed(now.reason) &&
+  !(now.reason === "no-response" && before.reason === "no-response" && !(now.doubt < before.doubt));
 
 interface Look {
   /** The places that have not looked again, in bits. */
@@ -143,8 +150,11 @@ export function createJoin(places: readonly string[], pairs: number): Join {
       const pair = position - place * pairs;
       const slot = slotOf(pair);
       unsettled[place].push(pair);
-      // A second look that could not be taken says no more than the first.
-      if (looks.has(pair) && hasFailed(readRecord(bytes, at, from[place].verdict).reason)) return;
+      if (
+        looks.has(pair) &&
+        !saysMore(readRecord(bytes, at, second), readRecord(rowOf(slot), recordAt(slot, place), first))
+      )
+        return;
       rowOf(slot).set(bytes.subarray(at, at + RECORD_LENGTH), recordAt(slot, place));
       told[slot] |= 1 << place;
       if (established === undefined) extras.get(pair)?.delete(place);

@@ -16,9 +16,15 @@ const REASONS: Readonly<Record<PortState, Reason>> = {
   filtered: "no-response",
 };
 
-function record(place: number, pair: number, state: PortState, reason: Reason = REASONS[state]): Uint8Array {
+function record(
+  place: number,
+  pair: number,
+  state: PortState,
+  reason: Reason = REASONS[state],
+  doubt = 0.5,
+): Uint8Array {
   const bytes = new Uint8Array(RECORD_LENGTH);
-  const verdict = { ...newVerdict(), position: place * PAIRS + pair, port: 1 + pair, state, reason };
+  const verdict = { ...newVerdict(), position: place * PAIRS + pair, port: 1 + pair, state, reason, doubt };
   writeRecord(bytes, 0, verdict, 1e15);
   return bytes;
 }
@@ -104,6 +110,27 @@ describe("results of several places", () => {
     take(1, 1, "closed");
     for (const place of [0, 1]) join.settle(place, 0, tell);
     expect(told).toEqual(["1 open: open fra, closed lon"]);
+  });
+
+  it("of a second silence are the one in less doubt", () => {
+    for (const [doubts, told] of [
+      [[0.2, 0.5], 0.2],
+      [[0.5, 0.2], 0.2],
+    ] as const) {
+      const { join, tell, take } = start();
+      let found: number | undefined;
+      for (const [i, doubt] of doubts.entries()) {
+        take(0, 1, "open");
+        join.take(record(1, 1, "filtered", "no-response", doubt), 0);
+        for (const place of [0, 1])
+          join.settle(place, 0, (verdict, established, from) => {
+            found = from[1].verdict.doubt;
+            tell(verdict, established, from);
+          });
+        expect(next(join)).toHaveLength(i === 0 ? 1 : 0);
+      }
+      expect(found).toBeCloseTo(told);
+    }
   });
 
   it("of second looks more than a minute apart are looked at again, three times at most", () => {
