@@ -25,8 +25,9 @@ export interface Join {
   /**
    * All that a place has told belongs together and is complete: passes on what every place has told.
    * @param nowMs by any clock that does not jump; undefined: nobody looks again, and what differs is passed on
+   * @param most looks at no more pairs; the rest is for the next time
    */
-  settle(place: number, nowMs: number | undefined, tell: Tell): void;
+  settle(place: number, nowMs: number | undefined, tell: Tell, most?: number): void;
   /** The next pairs that all places are to probe once more, from now on: whole networks. Empty when there are none, or enough. */
   again(ask: Ask): number[];
   /** Nobody takes a second look at a pair from there: what the place has told counts. */
@@ -160,8 +161,8 @@ export function createJoin(places: readonly string[], pairs: number): Join {
       if (established === undefined) extras.get(pair)?.delete(place);
       else extras.set(pair, (extras.get(pair) ?? new Map<number, Established>()).set(place, established));
     },
-    settle: (place, nowMs, tell) => {
-      for (const pair of unsettled[place].splice(0)) {
+    settle: (place, nowMs, tell, most = unsettled[place].length) => {
+      for (const pair of unsettled[place].splice(0, most)) {
         const slot = slots.get(pair);
         if (slot === undefined) continue;
         settled[slot] |= 1 << place;

@@ -22,6 +22,9 @@ const MOST_HELD = 1 << 26;
  */
 const CELL_S = 20;
 
+/** Pairs that are passed on at a time, so that outputs take them as they can. */
+const MOST_SETTLED = 1 << 14;
+
 export interface Places {
   readonly join: Join;
   /** Of each place. */
@@ -64,7 +67,7 @@ export function startPlaces(places: Places, hooks: EngineRunHooks): EngineRun {
       for (let i = 0; i < count; i++) join.take(bytes, i * RECORD_LENGTH, established);
     },
     onReport: () => {
-      join.settle(place, nowMs(), tell);
+      if (hooks.room() === undefined) join.settle(place, nowMs(), tell, MOST_SETTLED);
       if (!isEnding) lookAgain();
       hooks.onReport();
     },
@@ -101,6 +104,7 @@ export function startPlaces(places: Places, hooks: EngineRunHooks): EngineRun {
       }),
     );
     const failed = (await Promise.allSettled(ends)).find(({ status }) => status === "rejected");
+    for (const place of ledgers.keys()) join.settle(place, nowMs(), tell);
     join.rest(tell);
     hooks.onReport();
     if (failed?.status === "rejected") throw failed.reason;
