@@ -200,9 +200,9 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
       await redis.del(
         ...pieces,
         queue.toKey("meta"),
-        ...(["run", "refused", "progress", ...(stopping ? [] : (["stop"] as const))] as const).map((kind) =>
-          keyOf(kind, run.id),
-        ),
+        ...(
+          ["run", "refused", "progress", "survived", ...(stopping ? [] : (["stop"] as const))] as const
+        ).map((kind) => keyOf(kind, run.id)),
       );
     } catch (error) {
       if (!isTrouble(error)) throw error;
