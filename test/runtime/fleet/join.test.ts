@@ -340,6 +340,6 @@ it("are told once each, in whatever order they come, and however often the proce
         }
       },
     ),
-    { numRuns: everyday(150, 3000) },
+    { numRuns: everyday(50, 3000) },
   );
 });
