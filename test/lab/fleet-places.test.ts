@@ -60,7 +60,7 @@ describe.skipIf(skipping("a fleet in several places", fleetProblem()))("a run fr
     const files = ["-oX", xml, "-oC", csv, "-oN", table, "--journal", journal];
     const hosts = "198.19.0.0/29:7000,7001";
     const running = fleet.startRun(hosts, "--from", "fra,lon", "--retries", "1", ...files);
-    await running.until("stderr", /no worker at lon is there: waiting for one/);
+    await running.until("stderr", /lon: no worker at lon is there: waiting for one/);
     await Promise.all([fleet.startWorker("fra"), fleet.startWorker("lon")]);
     await eventually("a second look", async () => (await fleet.keys("run-*:cell-*")).some(isSecondLook));
     nft("flush set inet lon lost");

@@ -176,7 +176,7 @@ export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOp
             isResumed: past !== undefined,
             among,
             settings: settingsOf(share),
-            note,
+            note: join === undefined ? note : (line) => note(`${places[place]}: ${line}`),
           },
           engineHooks,
         );

@@ -229,13 +229,13 @@ describe("results of several places", () => {
       Array.from({ length: 200 }, (_, pair) => record(place, pair, "open")),
     );
     const before = process.memoryUsage().arrayBuffers;
-    for (let round = 0; round < 400; round++) {
+    for (let round = 0; round < 200; round++) {
       for (const each of records) join.take(each, 0);
       for (const place of [0, 1]) join.settle(place, 0, tell);
     }
-    expect(join.totals.decided).toBe(80_000);
-    // Records of a place for a piece of memory take half a megabyte; of all these it would be 10.
-    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(8e6);
+    expect(join.totals.decided).toBe(40_000);
+    // Records of a place for a piece of memory take half a megabyte; of all these it would be five.
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(4e6);
   });
 
   it("of one network are looked at again together, and no more than may be at a time", () => {
