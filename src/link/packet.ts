@@ -103,11 +103,13 @@ export function openPacketSockets(options: PacketOptions): PacketHandles {
     const versions = ([4, 6] as const).filter((version) =>
       routes.some(({ first }) => versionOf(first) === version),
     );
+    const others = otherInterfaces(frames.interfaceIndex, versions);
     own = openPacketSocket("without");
-    attachFilter(own, packetFilter(ports, otherInterfaces(frames.interfaceIndex, versions)));
+    attachFilter(own, packetFilter(ports, others));
     raiseReceiveBuffer(own);
     ignoreOutgoing(own);
-    bindPacketSocket(own, ANY_INTERFACE, "hear");
+    // Bound to one, it is not shown what comes by the run's own interface.
+    bindPacketSocket(own, others.length === 1 ? others[0] : ANY_INTERFACE, "hear");
     const { quiet } = options;
     const timing = readNeighbourTiming(interfaceName);
     const quieting = quiet === undefined ? undefined : quietResets(frames.interfaceIndex, quiet);

@@ -196,7 +196,9 @@ function total(summary: ScanSummary, { isShard = false, answered }: TotalsOption
   const again = retransmitted > 0 ? ` (${digits(retransmitted)} retransmitted)` : "";
   const traffic = `${count(sent, "SYN")} sent${again}, ${count(received, "packet")} received`;
   const unprobed = faults.length > 0 ? `; ${count(faults.length, "target")} could not be probed` : "";
-  const text = `${found}: ${states}; ${traffic} in ${duration(elapsedMs)}${unprobed}`;
+  const left =
+    summary.excluded === undefined ? "" : `; ${digits(summary.excluded)} excluded since the run began`;
+  const text = `${found}: ${states}; ${traffic} in ${duration(elapsedMs)}${left}${unprobed}`;
   return { kind: "total", text };
 }
 

@@ -1,5 +1,5 @@
 /** Many processes, one run, over a real redis-server: what it finds is what one process finds, whoever dies, stops or forgets. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
@@ -124,6 +124,36 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
       }
       await expectWhole(running);
     }, 200_000);
+
+    it("of a coordinator that is killed: --resume leaves out what is excluded since", async () => {
+      const journal = join(fleet.directory, "journal");
+      await fleet.startWorker("fra");
+      const first = fleet.startRun("--journal", journal, TARGETS, "--max-rate", "200", "--fleet-lease", "2");
+      await eventually(
+        "some of it to be taken",
+        async () => existsSync(journal) && statSync(journal).size > 10_000,
+      );
+      first.kill("SIGKILL");
+      await first.finished;
+      const more = ["--exclude", "198.19.3.0/24,198.19.4.9", "--exclude-ports", "7000"];
+      const { status, stdout, stderr } = await fleet.startRun(
+        "--resume",
+        journal,
+        ...more,
+        "--max-rate",
+        "3000",
+      ).finished;
+      expect(status, stderr).toBe(0);
+      const found = readScan(stdout);
+      const isExcluded = (line: string): boolean => /^198\.19\.(3\.|4\.9 )| 7000 /.test(line);
+      expect(answers(found).filter((line) => !TRUTH.includes(line))).toEqual([]);
+      expect(answers(found).filter((line) => !isExcluded(line))).toEqual(
+        TRUTH.filter((line) => !isExcluded(line)),
+      );
+      const { open, closed, excluded = 0, unfinished } = found.summary;
+      expect({ all: open + closed + excluded, unfinished }).toEqual({ all: TRUTH.length, unfinished: 0 });
+      expect(excluded).toBeGreaterThan(0);
+    }, 100_000);
 
     it("of a run's key that has lapsed: locks keep their time, and a worker's death is seen", async () => {
       const fra = await fleet.startWorker("fra");

@@ -214,6 +214,24 @@ describe.skipIf(skipping("scan and probe for programs", labProblem()))("the libr
     expect(error).toEqual({ code: "RangeError", message: "no" });
   });
 
+  it("has the threads of one run work for the next, each with its own targets", async () => {
+    const [first, ...later] = await reported<{ threads: number; open: number; ports: number[] }[]>(`
+      const { readdirSync } = await import("node:fs");
+      for (const port of [22, 80, 2222]) {
+        const all = await drained(scan(["198.18.0.1", "198.18.1.0/24"], { ports: [port], link: "packet", workers: 2 }));
+        say({
+          threads: readdirSync("/proc/self/task").length,
+          open: all.filter((each) => each.ip === "198.18.0.1" && each.state === "open").length,
+          ports: [...new Set(all.map((each) => each.port))],
+        });
+      }`);
+    expect(first).toMatchObject({ open: 1, ports: [22] });
+    expect(later).toEqual([
+      { threads: first.threads, open: 1, ports: [80] },
+      { threads: first.threads, open: 0, ports: [2222] },
+    ]);
+  });
+
   it("says what is wrong with stable codes; one bad target does not stop the others", async () => {
     const [kept, faults, none, byUser, ...errors] = await reported<
       [PortResult[], unknown[], number, PortResult, ...{ code: string; message: string }[]]

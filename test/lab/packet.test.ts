@@ -341,6 +341,25 @@ describe.skipIf(skipping("packet links", labProblem()))("packet links", () => {
     }
   });
 
+  it("hear what comes another way by a socket that is bound to lo, or to none where there are more ways", async () => {
+    /** Interfaces, 0 for all, that sockets without a link header are bound to: type 2, SOCK_DGRAM. */
+    const bound = async (): Promise<readonly number[]> => {
+      const runner = await startRunner(lab.near, "main");
+      const table = command(inNamespace(lab.near, ["cat", "/proc/net/packet"]));
+      expect(await runner.end()).toBe(0);
+      const rows = table.split("\n").map((line) => line.trim().split(/\s+/));
+      return rows.flatMap(([, , type, , index]) => (type === "2" ? [Number(index)] : []));
+    };
+    const LO = 1;
+    expect(await bound()).toEqual([LO]);
+    ip(lab.near, "link add other type veth peer name otherp", "addr add 203.0.113.1/24 dev other");
+    try {
+      expect(await bound()).toEqual([0]);
+    } finally {
+      ip(lab.near, "link del other");
+    }
+  });
+
   it("do without lo, and with lo that goes down", async () => {
     const before = await startRunner(lab.near, "main");
     ip(lab.near, "link set lo down");

@@ -212,6 +212,91 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
     });
   });
 
+  describe("goes on without what is excluded since, and so does every later resumption", () => {
+    const SHARD = ["packet, 2 workers, a shard", [...packet(2), "--shard", "1/2", "--seed", "3"]] as const;
+    /** What has come to the far side of what is not to be probed, from now on. */
+    const watch = (rules: readonly string[]): void => {
+      const lines = rules.map((rule) => `${rule} counter name syns`).join("\n");
+      execFileSync("ip", ["netns", "exec", lab.far, "nft", "-f", "-"], {
+        input: `table inet watch
+          delete table inet watch
+          table inet watch {
+            counter syns { }
+            chain arriving {
+              type filter hook prerouting priority 0
+              ${lines}
+            }
+          }`,
+      });
+    };
+    const seen = (): string => {
+      const list = ["netns", "exec", lab.far, "nft", "list", "counter", "inet", "watch", "syns"];
+      return /packets \d+/.exec(execFileSync("ip", list, { encoding: "utf8" }))?.[0] ?? "";
+    };
+
+    it.each(
+      everyday([SHARD], [
+        SHARD,
+        ["packet, 1 worker", packet(1)],
+        ["raw", RAW],
+        ["connect", ["--link", "connect"]],
+      ] as const),
+    )("%s", async (what, means) => {
+      const journal = fresh();
+      const list = join(directory, "excluded");
+      writeFileSync(list, "198.19.4.0/23\n198.19.7.9\n");
+      /** Killed when its journal has grown. */
+      const killed = async (...args: string[]): Promise<void> => {
+        const length = (): number => (existsSync(journal) ? wholeBlocks(journal) : 0);
+        const before = length();
+        const running = begin(...args, "-oJ", "/dev/null");
+        while (length() < before + 64_000) await sleep(20);
+        running.kill("SIGKILL");
+        await running.finished;
+      };
+      await killed("--journal", journal, ...means, ...TRIES, "--exclude", "198.19.7.7", ...SLOW, ...TARGETS);
+      const once = ["ip daddr { 198.19.2.0/24, 198.19.3.7, 198.19.7.7 }", "tcp dport 7002"];
+      watch(once);
+      const begun = Date.now();
+      const more = ["--exclude", "198.19.2.0/24,198.19.3.7", "--exclude-ports", "7002"];
+      await killed("--resume", journal, ...more, "--max-rate", "4000");
+      expect(seen()).toBe("packets 0");
+      watch([...once, "ip daddr { 198.19.4.0/23, 198.19.7.9 }"]);
+      const found = await scan(lab, ["--resume", journal, "--exclude-file", list, "--max-rate", "60000"]);
+      expect(seen()).toBe("packets 0");
+
+      const isExcluded = (pair: string): boolean =>
+        /^198\.19\.([245]\.|3\.7 |7\.9 )|^198\.19\.\S+ 7002\b/.test(pair);
+      // With connect reasons have other names.
+      const states = (lines: readonly string[]) => lines.map((line) => line.split(" ", 3).join(" "));
+      const whole = states(TRUTH).filter((line) => !line.startsWith("198.19.7.7 "));
+      const all = states(answers(found));
+      expect(new Set(whole)).toEqual(new Set([...whole, ...all]));
+      const isShard = what.includes("shard");
+      if (!isShard)
+        expect(all.filter((line) => !isExcluded(line))).toEqual(whole.filter((line) => !isExcluded(line)));
+      // What was found before it was excluded stays.
+      const kept = [...found.results].filter(([pair]) => isExcluded(pair));
+      expect(kept.length).toBeGreaterThan(0);
+      const of2 = kept.filter(([pair]) => /^198\.19\.(2\.|3\.7 )|7002$/.test(pair));
+      expect(of2.filter(([, { ts }]) => Date.parse(ts) >= begun)).toEqual([]);
+      const { open, closed, filtered, unfinished, excluded = 0 } = found.summary;
+      expect({ all: open + closed + filtered + excluded, unfinished }).toEqual({
+        all: isShard ? Math.ceil(whole.length / 2) : whole.length,
+        unfinished: 0,
+      });
+      expect(open + closed + filtered).toBe(all.length);
+      expect(excluded).toBeGreaterThan(0);
+      // Of a complete run as well.
+      expect((await scan(lab, ["--resume", journal])).summary).toMatchObject({
+        open,
+        closed,
+        filtered,
+        excluded,
+      });
+    });
+  });
+
   it("is one process's at a time", async () => {
     const journal = fresh();
     const running = begin("--journal", journal, "-oJ", "-", ...packet(1), ...TRIES, ...SLOW, ...TARGETS);

@@ -68,6 +68,7 @@ export interface Summary {
   readonly closed: number;
   readonly filtered: number;
   readonly unfinished: number;
+  readonly excluded?: number;
   readonly sent: number;
   readonly ignored: Readonly<Record<string, number>>;
   readonly send_errors: Readonly<Record<string, number>>;

@@ -149,6 +149,8 @@ export const full: PortResult = {
   doubt: 0.0123456,
   responder: "2001:db8::1",
   service: "x",
+  window: 64_240,
+  options: "mss 1460,sackOK,TS,nop,wscale 7",
   established: { ms: 1.23456, ending: "fin", banner: '=hi, "you"\\r\\n' },
 };
 
@@ -176,6 +178,7 @@ export const fullSummary: Required<RunSummary> = {
   ...summary,
   interrupted: true,
   unfinished: 2,
+  excluded: 7,
   sendErrors: { EPERM: 3 },
   controls: 3,
   rstLimited: [{ ip: "198.18.0.7", perSecond: 9.2345 }],

@@ -3,7 +3,9 @@
  */
 import { lookUpInterface } from "../../link/route.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
+import { COMPARED_PAIRS } from "../../runtime/run/compare-links.ts";
 import type { Means } from "../../runtime/run/means.ts";
+import { isToCompare } from "../../runtime/run/scan.ts";
 import { type ScanOptions, whyNoControls } from "../../runtime/run/scan-options.ts";
 import { kernelPorts } from "../../runtime/system/system.ts";
 import { BLIND_RATE } from "../../scan/congestion/monitor.ts";
@@ -50,6 +52,11 @@ export function viewPlan(plan: Plan, scan: ScanOptions, means: Means, options: T
       ? {}
       : { shard: { index: options.shard.index + 1, count: options.shard.count } }),
     links: linksOf(plan, means),
+    // Through both links, and once more where they differ.
+    comparisonSyns:
+      options.fleet === undefined && isToCompare({ plan, options: scan, means })
+        ? 4 * Math.min(COMPARED_PAIRS, pairs)
+        : 0,
     workers: means.workers,
     memoryBytes:
       BASE_BYTES +
@@ -60,7 +67,22 @@ export function viewPlan(plan: Plan, scan: ScanOptions, means: Means, options: T
       least: (pairs / fastest) * 1000,
       most: ((pairs * Math.min(tries, SILENT_TRIES)) / slowest) * 1000 + options.waitMs.initial,
     },
-    leftOut: plan.leftOut.map(({ span, why }) => ({ why, count: countAddresses(span), unit: "address" })),
+    leftOut: [
+      ...plan.leftOut.map(({ span, why }) => ({
+        why,
+        count: countAddresses(span),
+        unit: "address" as const,
+      })),
+      ...(plan.within === undefined
+        ? []
+        : [
+            {
+              why: "excluded since the run began",
+              count: plan.space.total - plan.within.total,
+              unit: "pair" as const,
+            },
+          ]),
+    ],
     controls: controlsOf(plan, scan, means),
     outputs: outputsOf(options),
   };

@@ -48,7 +48,7 @@ export async function probe(
 ): Promise<ExitStatus> {
   keepIgnoredSignals();
   const services = readServices();
-  const remembered = await rememberRun(options);
+  const remembered = await rememberRun(options, services);
   const { inputList, inputResults } = options;
   if (options.fleet !== undefined) refuseWithFleet(options);
   const hasTargets = words.length > 0 || purpose?.addTargets !== undefined;
@@ -63,14 +63,13 @@ export async function probe(
 }
 
 async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
-  const { words, options, messages, argv, services, purpose } = invocation;
+  const { words, options, messages, argv, services, purpose, remembered } = invocation;
   // Nobody is left to wait for what they do not know of.
   const waiting = setTimeout(() => {
     if (options.inputList === "-") messages.note("reading targets from standard input");
   }, STDIN_MS);
-  const { plan, untold } = await planTargets(words, options, services, purpose, messages.note).finally(() =>
-    clearTimeout(waiting),
-  );
+  const asked = [words, options, services, purpose, messages.note, remembered.excluded] as const;
+  const { plan, untold } = await planTargets(...asked).finally(() => clearTimeout(waiting));
   tellPlan(plan, untold, options, messages);
   if (plan.space.total === 0) return emptyStatus(plan);
   purpose?.planned(plan);

@@ -34,6 +34,7 @@ export interface PlannedTargets {
 
 /**
  * @param note tells that names are looked up; without it all of them are waited for
+ * @param resumed of a journal's run: what has been excluded of it
  * @throws {SynprobeError} `ERR_NO_TARGETS`, `ERR_LIST_FILE`, `ERR_USAGE`, and what the planner throws; under --strict the first
  *   bad target's error
  */
@@ -43,6 +44,7 @@ export async function planTargets(
   services: Services,
   purpose?: Pick<Purpose, "addTargets">,
   note?: (message: string) => void,
+  resumed?: PlanOptions["resumed"],
 ): Promise<PlannedTargets> {
   const { inputList, inputResults, excludeFile, only } = options;
   if (only !== undefined && inputResults === undefined)
@@ -57,6 +59,7 @@ export async function planTargets(
   if (words.length > 2 || inputList !== undefined || hasOwn) widenLookups();
   const planner = createPlanner({
     ...(await planOptions(options, services)),
+    ...(resumed === undefined ? {} : { resumed }),
     ...(purpose === undefined && note !== undefined && mayFollow(options) ? { patienceMs: PATIENCE_MS } : {}),
   });
   const faults: TargetFault[] = [];

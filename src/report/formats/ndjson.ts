@@ -13,7 +13,7 @@
  *   rate_changes? [{worker, from, to, reason, queue_ms?, answered_share?, usual_share?, ts}] (since the last such line)
  * The last line:
  *   type "summary", schema (SCHEMA), shown? [state] (with --show: no others are in the file), hosts (planned, of all shards: probed
- *   unless interrupted), open, closed, filtered, reasons {state: {reason: count}}, unfinished, sent, retransmitted,
+ *   unless interrupted), open, closed, filtered, reasons {state: {reason: count}}, unfinished, excluded?, sent, retransmitted,
  *   controls? (control SYNs among them), received, late,
  *   ignored {malformed, bad_checksum, wrong_ack, odd_flags, foreign, fragment, icmp_no_verdict, duplicate},
  *   receive_drops, send_errors {errno name: count}, path? {rate, loss {round, out?, back?}, missed_open {expected, low, high},
@@ -65,7 +65,7 @@ const { rttMs: rtt, doubt: chanceOf, timeMs: time, from: places } = COLUMNS;
 /** Same as `jsonLine` of the columns in COLUMN_LIST, but two and a half times as fast: a large run's time is spent here. */
 export function resultLine(result: PortResult): string {
   const { ip, port, state, reason, ttl, tries, answered, doubt, answersAll, host } = result;
-  const { responder, service, late, was, established, method, doubtful } = result;
+  const { responder, service, late, was, established, method, doubtful, window, options } = result;
   let line = `{"type":"result","ip":"${ip}","port":${port},"proto":"tcp","state":"${state}","reason":"${reason}"`;
   line += `,"rtt_ms":${rtt.line(result)},"ttl":${ttl},"tries":${tries}`;
   if (answered !== undefined) line += `,"answered":${answered}`;
@@ -84,6 +84,8 @@ export function resultLine(result: PortResult): string {
   line += `,"ts":"${time.line(result)}"`;
   if (method !== undefined) line += `,"method":"${method}"`;
   if (doubtful !== undefined) line += `,"doubtful":"${doubtful}"`;
+  if (window !== undefined) line += `,"window":${window}`;
+  if (options !== undefined) line += `,"options":"${options}"`;
   if (result.from !== undefined) line += `,"from":${printableJson(places.line(result))}`;
   return `${line}}\n`;
 }
@@ -165,6 +167,7 @@ function summaryObject(summary: RunSummary, shown: readonly PortState[] | undefi
     filtered: summary.filtered,
     reasons: summary.reasons,
     unfinished: summary.unfinished,
+    excluded: summary.excluded,
     sent: summary.sent,
     retransmitted: summary.retransmitted,
     controls: summary.controls,

@@ -30,6 +30,11 @@ function link({ link, interfaceName, sources, sourcePorts: { first, last } }: Pl
   return `${link} on ${escapeWord(interfaceName)}, from ${sources.join(" and ")}, ${ports}`;
 }
 
+const comparison = ({ comparisonSyns }: PlanView): string[] =>
+  comparisonSyns === 0
+    ? []
+    : [`compared with raw-ip first, by ${count(comparisonSyns, "SYN")} more at most, to some of the pairs`];
+
 function time({ least, most }: PlanView["expectedMs"]): string {
   const [shortest, longest] = [duration(least), duration(most)];
   return shortest === longest
@@ -63,7 +68,7 @@ export function formatPlan(plan: PlanView): string {
     row("Ports", `${digits(plan.ports.length)}: ${portRanges(plan.ports)}`),
     rows("Left out", plan.leftOut.map(leftOut)),
     order(plan.order),
-    rows("Link", plan.links.map(link)),
+    rows("Link", [...plan.links.map(link), ...comparison(plan)]),
     row("Workers", String(plan.workers)),
     row("Memory", `about ${size(plan.memoryBytes)}`),
     row("Rate", rate(maxRate)),
@@ -80,7 +85,7 @@ export function formatPlan(plan: PlanView): string {
 /**
  * The plan as one line of JSON, in this order, those marked ? only when known:
  *   type "plan", pairs, hosts?, ports (ranges in one string), seed?, first [{ip, port, host?}], shard? {index, count},
- *   links [{link, interface, sources, source_ports [first, last]}], workers, memory_bytes, max_rate?,
+ *   links [{link, interface, sources, source_ports [first, last]}], comparison_syns, workers, memory_bytes, max_rate?,
  *   expected_ms [least, most], left_out [{why, count, unit}],
  *   unnamed_ports_per_host (for control SYNs; 0 when there are none), outputs [{format, path}]
  */
@@ -99,6 +104,7 @@ export function planJson(plan: PlanView): string {
       sources,
       source_ports: [first, last],
     })),
+    comparison_syns: plan.comparisonSyns,
     workers: plan.workers,
     memory_bytes: plan.memoryBytes,
     max_rate: plan.maxRate,

@@ -98,9 +98,17 @@ export function createLedger({ space, prefixes, isDone, decided = 0, firstLook =
   function without(span: PairSpan, done: (index: number) => boolean): readonly PairSpan[] {
     loadAddress(words, 0, span.first, 0, span.first.length);
     const start = space.indexOf(words, 0, span.ports[0]);
+    const { ports } = span;
     const rest: PairSpan[] = [];
-    for (let index = start; index < start + span.pairs; index++) if (!done(index)) rest.push(spanOf(index));
-    return rest.length === span.pairs ? [span] : rest;
+    const pair = { words, port: 0 };
+    for (let index = start; index < start + span.pairs; index += ports.length) {
+      const left = ports.filter((_, i) => !done(index + i));
+      if (left.length === 0) continue;
+      space.pairAt(index, pair);
+      const address = addressOf(words, 0);
+      rest.push({ first: address, last: address, ports: left, pairs: left.length });
+    }
+    return countPairs(rest) === span.pairs ? [span] : rest;
   }
 
   function spanOf(index: number): PairSpan {

@@ -11,11 +11,12 @@ import { MOST_RATE } from "../../scan/engine/timing-templates.ts";
 import { recordPosition } from "../../scan/probe/result-record.ts";
 import { createPositionSet } from "../../scan/targets/positions.ts";
 import { cutByPrefix } from "../../scan/targets/prefixes.ts";
+import { ADDRESS_WORDS } from "../../socket/table.ts";
 import type { Plan } from "../plan/plan.ts";
-import { noTotals, type Totals } from "../results/totals.ts";
+import { noTotals } from "../results/totals.ts";
 import type { EngineRunHooks } from "../run/engine-run.ts";
 import type { Means } from "../run/means.ts";
-import { startScan } from "../run/running-scan.ts";
+import { type PastRun, startScan } from "../run/running-scan.ts";
 import type { OpenScan } from "../run/scan.ts";
 import type { ScanOptions } from "../run/scan-options.ts";
 import { nowUs } from "../system/clock.ts";
@@ -67,6 +68,40 @@ export function checkKey(url: string, key: string): void {
   );
 }
 
+/** Whether a pair is not to be probed any more, by its number. */
+function outsideOf({ space, within }: Plan): (index: number) => boolean {
+  const pair = { words: new Uint32Array(ADDRESS_WORDS), port: 0 };
+  return (index) => {
+    if (within === undefined) return false;
+    space.pairAt(index, pair);
+    return within.indexOf(pair.words, 0, pair.port) < 0;
+  };
+}
+
+/** What an earlier coordinator has left to do. Positions are the numbers of the pairs, those of each place after the other's. */
+function restOf(plan: Plan, { above }: PastRun, places: number) {
+  const { total } = plan.space;
+  const done = createPositionSet(above.words);
+  const isOutside = outsideOf(plan);
+  const outside = plan.within === undefined ? 0 : total - plan.within.total;
+  const every = Array.from({ length: places }, (_, place) => place);
+  /** By place. What is outside is not probed, as what is decided. */
+  const decided = every.map(() => outside);
+  /** Outside, and not decided from every place. */
+  let excluded = outside;
+  done.forEach((position) => {
+    const place = Math.floor(position / total);
+    const index = position - place * total;
+    if (!isOutside(index)) decided[place]++;
+    else if (place === 0 && every.every((each) => done.has(each * total + index))) excluded--;
+  });
+  return {
+    decided,
+    excluded,
+    isDone: (place: number, index: number): boolean => done.has(place * total + index) || isOutside(index),
+  };
+}
+
 /** @throws {SynprobeError} `ERR_FLEET`, `ERR_USAGE` */
 export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOptions): Promise<OpenScan> {
   const { url, key, from, leaseMs, note } = fleet;
@@ -110,6 +145,7 @@ export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOp
     close();
     throw error;
   }
+  const isOutside = outsideOf(plan);
   const join = runs.length > 1 ? createJoin(places, space.total) : undefined;
 
   /** @param share the part of each rate that a place may send: hosts and networks are probed from all */
@@ -141,25 +177,25 @@ export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOp
           recall: (bytes, at, established, isComplete, tell) => {
             join.take(bytes, at, established);
             const place = Math.floor(recordPosition(bytes, at) / space.total);
-            join.settle(place, isComplete ? undefined : nowUs() / 1000, tell);
+            // What is excluded now is not looked at again.
+            const isLast = isComplete || isOutside(recordPosition(bytes, at) % space.total);
+            join.settle(place, isLast ? undefined : nowUs() / 1000, tell);
           },
         }),
     run: (hooks, past) => {
-      const done = past === undefined ? undefined : createPositionSet(past.above.words);
-      const decided = runs.map(() => 0);
-      done?.forEach((position) => void decided[Math.floor(position / space.total)]++);
+      const rest = past === undefined ? undefined : restOf(plan, past, runs.length);
       const prefixes = cutByPrefix(space, {
         seed: options.order.seed,
         most: isWhole ? Number.POSITIVE_INFINITY : MOST_PAIRS,
       });
-      const ledgers = decided.map((count, place) =>
+      const ledgers = runs.map((_, place) =>
         createLedger({
           space,
           prefixes,
           firstLook: 2 ** 50 + Buffer.from(secret(6)).readUIntBE(0, 6),
-          ...(done === undefined
+          ...(rest === undefined
             ? {}
-            : { isDone: (pair) => done.has(place * space.total + pair), decided: count }),
+            : { isDone: (pair) => rest.isDone(place, pair), decided: rest.decided[place] }),
         }),
       );
       const { minimum, maximum } = options.rate;
@@ -180,15 +216,13 @@ export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOp
           },
           engineHooks,
         );
-      // Of several places pairs are counted when they are told, those of before too.
-      const isOfOne = join === undefined || past === undefined;
       return startScan(
         {
           plan,
           options,
           means: MEANS,
           hooks,
-          past: isOfOne ? past : { ...past, totals: withoutPairs(past.totals) },
+          past: join === undefined || past === undefined ? past : ofAllPlaces(past, rest?.excluded ?? 0),
         },
         (engineHooks) =>
           join === undefined
@@ -228,8 +262,12 @@ async function claim(redis: Redis, run: Run, note: FleetOptions["note"]): Promis
   }
 }
 
-/** Totals in which pairs are not counted. */
-function withoutPairs(totals: Totals): Totals {
+/** Of several places pairs are counted when they are told, those of before too. */
+function ofAllPlaces({ excluded: _, ...past }: PastRun, excluded: number): PastRun {
   const { decided, states, reasons } = noTotals();
-  return { ...totals, decided, states, reasons };
+  return {
+    ...past,
+    totals: { ...past.totals, decided, states, reasons },
+    ...(excluded === 0 ? {} : { excluded }),
+  };
 }

@@ -8,6 +8,7 @@
 import { fdatasyncSync, fstatSync, ftruncateSync, openSync, readSync } from "node:fs";
 import { setImmediate as turn } from "node:timers/promises";
 import { isRecord, RECORD_LENGTH, recordPosition } from "../../scan/probe/result-record.ts";
+import { MAX_PORT } from "../../scan/targets/port-list.ts";
 import { createPositionSet, type PositionSet } from "../../scan/targets/positions.ts";
 import { errorCode, reasonOf } from "../system/file-errors.ts";
 import {
@@ -22,6 +23,7 @@ import {
 import {
   appendTo,
   type Checkpoint,
+  type Excluded,
   type Journal,
   type JournalFile,
   type JournalHeader,
@@ -32,6 +34,12 @@ import {
 /** A journal that this process has opened and locked. Only its header has been read. */
 export interface StoredJournal {
   readonly header: JournalHeader;
+  /**
+   * What was excluded after the run began. Reads all of the file, once for this and `resume`; closes it when that fails.
+   * @param workerOf as that of `resume`
+   * @throws {SynprobeError} `ERR_JOURNAL` when it is damaged
+   */
+  excluded(workerOf: (position: number) => number): Promise<Excluded>;
   /**
    * Reads all of it; closes it when that fails.
    * @param run the run that is to be resumed
@@ -57,6 +65,8 @@ export interface Past {
   readonly decided: number;
   /** Those of them that the last checkpoint's marks do not cover. */
   readonly above: PositionSet;
+  /** What has been excluded since the run began. */
+  readonly excluded: Excluded;
   /** Bytes of a torn end that were cut off. */
   readonly cut: number;
   /**
@@ -98,18 +108,28 @@ export async function openJournal(path: string): Promise<StoredJournal> {
   const file = lockJournal(path, fd);
   try {
     const header = readHeader(file);
+    let reading: Promise<Found> | undefined;
+    const orClose = async <T>(work: () => Promise<T>): Promise<T> => {
+      try {
+        return await work();
+      } catch (error) {
+        file.close();
+        throw error;
+      }
+    };
+    const found = (workerOf: (position: number) => number): Promise<Found> => {
+      reading ??= readPast(file, workerOf);
+      return reading;
+    };
     return {
       header,
       close: file.close,
-      resume: async (run, workerOf) => {
-        try {
+      excluded: (workerOf) => orClose(async () => (await found(workerOf)).excluded),
+      resume: (run, workerOf) =>
+        orClose(async () => {
           refuseOther(path, header, run);
-          return await readPast(file, workerOf);
-        } catch (error) {
-          file.close();
-          throw error;
-        }
-      },
+          return takeUp(file, await found(workerOf));
+        }),
     };
   } catch (error) {
     file.close();
@@ -149,7 +169,7 @@ const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
 
 const isHeader = (value: unknown): value is JournalHeader => {
   if (!isObject(value)) return false;
-  const { version, createdMs, targets, command, options, argv = [], directory = "" } = value;
+  const { version, createdMs, targets, command, options, argv = [], directory = "", excluded } = value;
   return (
     typeof version === "string" &&
     // The range of Date (ECMA-262 §21.4.1.1).
@@ -160,6 +180,7 @@ const isHeader = (value: unknown): value is JournalHeader => {
     Array.isArray(argv) &&
     argv.every((word) => typeof word === "string") &&
     typeof directory === "string" &&
+    (excluded === undefined || isExcluded(excluded)) &&
     isObject(options) &&
     Object.values(options).every((each) => each === null || /^(string|number|boolean)$/.test(typeof each))
   );
@@ -167,9 +188,23 @@ const isHeader = (value: unknown): value is JournalHeader => {
 
 const isCheckpoint = (value: unknown): value is Checkpoint => {
   if (!isObject(value)) return false;
-  const { marks, totals } = value;
+  const { marks, totals, excluded } = value;
   return (
-    isObject(totals) && Array.isArray(marks) && marks.every((mark) => Number.isSafeInteger(mark) && mark >= 0)
+    isObject(totals) &&
+    Array.isArray(marks) &&
+    marks.every((mark) => Number.isSafeInteger(mark) && mark >= 0) &&
+    (excluded === undefined || isExcluded(excluded))
+  );
+};
+
+const isExcluded = (value: unknown): value is Excluded => {
+  if (!isObject(value)) return false;
+  const { hosts, ports } = value;
+  return (
+    Array.isArray(hosts) &&
+    hosts.every((host) => typeof host === "string") &&
+    Array.isArray(ports) &&
+    ports.every((port) => Number.isInteger(port) && port >= 1 && port <= MAX_PORT)
   );
 };
 
@@ -221,9 +256,18 @@ function refuseOther(path: string, header: JournalHeader, run: SameRun): void {
 const spell = (value: string | number | boolean | null): string =>
   value === null || value === false ? "not given" : value === true ? "given" : String(value);
 
-async function readPast(file: JournalFile, workerOf: (position: number) => number): Promise<Past> {
+/** What a journal holds, before anything is written to it. */
+interface Found extends Omit<Past, "journal" | "replay"> {
+  /** Where its good blocks end. */
+  readonly end: number;
+  /** For positions with several records, where the last one is: the offset of its block in the file, plus its own in the payload. */
+  readonly repeated: ReadonlyMap<number, number>;
+}
+
+async function readPast(file: JournalFile, workerOf: (position: number) => number): Promise<Found> {
   const { path, fd } = file;
   const { size } = fstatSync(fd);
+  const excluded = { hosts: [] as string[], ports: [] as number[] };
   const reader = createBlockReader(readerOf(file), size);
   let checkpoint: Checkpoint | undefined;
   let complete = false;
@@ -231,7 +275,6 @@ async function readPast(file: JournalFile, workerOf: (position: number) => numbe
   const isCovered = (position: number): boolean => position < (checkpoint?.marks[workerOf(position)] ?? 0);
   let above = createPositionSet();
   let pruneAt = PRUNE_AFTER;
-  /** For positions with several records, where the last one is: the offset of its block in the file, plus its own in the payload. */
   const repeated = new Map<number, number>();
 
   let at = 0;
@@ -246,7 +289,10 @@ async function readPast(file: JournalFile, workerOf: (position: number) => numbe
       else repeated.set(position, at + i - block.from);
     }
     if (block.type === BLOCKS.checkpoint || block.type === BLOCKS.end) {
-      checkpoint = onwards(read(path, block, isCheckpoint), checkpoint?.marks);
+      const found = read(path, block, isCheckpoint);
+      checkpoint = onwards(found, checkpoint?.marks);
+      for (const host of found.excluded?.hosts ?? []) excluded.hosts.push(host);
+      for (const port of found.excluded?.ports ?? []) excluded.ports.push(port);
       if (above.size >= pruneAt) {
         above = uncovered(above, isCovered);
         pruneAt = PRUNE_AFTER + 2 * above.size;
@@ -259,22 +305,27 @@ async function readPast(file: JournalFile, workerOf: (position: number) => numbe
     }
   }
   if (at < size) refuseDamage(path, reader, at);
-  try {
-    if (at < size) ftruncateSync(fd, at);
-    fdatasyncSync(fd);
-  } catch (error) {
-    throw journalError(`cannot write journal ${path}: ${reasonOf(errorCode(error))}`, error);
-  }
-
   return {
-    journal: appendTo(file, at),
     checkpoint,
     complete,
     decided,
     above: uncovered(above, isCovered),
+    excluded,
     cut: size - at,
-    replay: () => replay(file, at, repeated),
+    end: at,
+    repeated,
   };
+}
+
+function takeUp(file: JournalFile, { end, repeated, ...found }: Found): Past {
+  const { path, fd } = file;
+  try {
+    if (found.cut > 0) ftruncateSync(fd, end);
+    fdatasyncSync(fd);
+  } catch (error) {
+    throw journalError(`cannot write journal ${path}: ${reasonOf(errorCode(error))}`, error);
+  }
+  return { ...found, journal: appendTo(file, end), replay: () => replay(file, end, repeated) };
 }
 
 /** A checkpoint whose marks are at least the earlier ones: a resumed run may report before its workers have begun. */

@@ -28,6 +28,13 @@ import { RECORD_LENGTH } from "../../scan/probe/result-record.ts";
 import { errorCode, reasonOf } from "../system/file-errors.ts";
 import { BLOCKS, type BlockType, blockLength, HEAD_LENGTH, MAGIC, MAX_PAYLOAD, sealBlock } from "./blocks.ts";
 
+/** What was left out of the targets. */
+export interface Excluded {
+  /** Addresses, networks and ranges, as text. */
+  readonly hosts: readonly string[];
+  readonly ports: readonly number[];
+}
+
 /** Which run a journal is of. */
 export interface JournalHeader {
   /** Version of the synprobe that began it. */
@@ -43,6 +50,8 @@ export interface JournalHeader {
   /** The same word by word, and where it was given: --resume goes on with it. Journals of version 0.1 do not have them. */
   readonly argv?: readonly string[];
   readonly directory?: string;
+  /** What `targets` is without; absent where nobody knows, and in journals of version 0.1. */
+  readonly excluded?: Excluded;
 }
 
 export type JournalOptions = Readonly<Record<string, string | number | boolean | null>>;
@@ -56,6 +65,8 @@ export interface Checkpoint {
   readonly marks: readonly number[];
   /** Running totals, or whatever else the caller needs to resume: anything that JSON can hold. */
   readonly totals: object;
+  /** What has been excluded since the run began and was in no checkpoint before. */
+  readonly excluded?: Excluded;
 }
 
 /** Methods that append throw `ERR_JOURNAL` once writing has failed: the run cannot continue. */

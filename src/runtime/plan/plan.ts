@@ -20,13 +20,14 @@ import { ADDRESS_WORDS, loadAddress, storeAddress } from "../../socket/table.ts"
 import { type Address, formatAddress, isLinkLocal } from "../../wire/address.ts";
 import type { Resolution } from "../system/resolve.ts";
 import { neighbourLimit } from "../system/system.ts";
+import { type ExcludeOptions, type Exclusions, gatherExclusions } from "./exclusions.ts";
 import { type ChosenWay, countCrowd, layPaths, type Paths } from "./paths.ts";
 import { type Doubted, ifMeant, orLastGroup, withPort } from "./portless.ts";
 import { unprobeable } from "./reachability.ts";
 import { type RoutedSpan, routeSpans } from "./routes.ts";
 import { checkSource, chooseInterface, judgeWay, usableAddresses } from "./way.ts";
 
-export interface PlanOptions {
+export interface PlanOptions extends ExcludeOptions {
   /** Ports of targets that name none, asked for when there is one. */
   readonly ports?: () => Uint16Array;
   readonly family?: 4 | 6;
@@ -37,9 +38,6 @@ export interface PlanOptions {
   readonly sourceIp?: string;
   /** TTL or hop limit of the probes. */
   readonly ttl: number;
-  /** What must not be probed, whoever names it. */
-  readonly exclude?: readonly AnyTargetSpec[];
-  readonly excludePorts?: Uint16Array;
   /** Other machines probe: this one's routes do not matter, and are not looked up. */
   readonly isElsewhere?: boolean;
   /** After this long, in milliseconds, names that are still looked up are left to later plans if there is anything else to probe. */
@@ -62,7 +60,11 @@ export interface PendingNames {
 }
 
 export interface Plan extends Paths, ChosenWay {
+  /** The targets without what was excluded when the run began, which gives each pair its number. */
   readonly space: Space;
+  /** The pairs of the space that may be probed, where more has been excluded since. */
+  readonly within?: Space;
+  readonly excluded: Exclusions;
   /** The name that the user gave to an address and port, if any. */
   nameOf(address: string, port: number): string | undefined;
   /** By the text of an address, the names that the user gave for it, each with its ports. */
@@ -249,22 +251,16 @@ export function createPlanner(options: PlanOptions): Planner {
     }
   }
 
-  const excludes = options.exclude ?? [];
+  function exclude({ hosts, ports }: Exclusions): void {
+    builder.excludePorts(ports);
+    for (const { first, last } of hosts) builder.exclude(first, last);
+  }
 
-  function applyExcludes(excluded: ReadonlyMap<string, Resolution>): void {
-    if (options.excludePorts !== undefined) builder.excludePorts(options.excludePorts);
-    for (const { host, origin = "--exclude" } of excludes) {
-      if (host.kind === "address") builder.exclude(host.address, host.address);
-      else if (host.kind === "range") for (const { first, last } of host.spans) builder.exclude(first, last);
-      else {
-        const found = excluded.get(host.name);
-        // What cannot be found out cannot be left out: better no run than a probe that was forbidden.
-        if (found === undefined) throw new RangeError(`${host.name} was not looked up`);
-        if (found instanceof SynprobeError)
-          throw new SynprobeError(found.code, `${origin}: ${found.message}`, { cause: found });
-        for (const address of found) builder.exclude(address, address);
-      }
-    }
+  function buildWithin(space: Space, excluded: Exclusions): Space | undefined {
+    if (options.resumed?.began === undefined) return undefined;
+    exclude(excluded);
+    const within = builder.build();
+    return within.total === space.total ? undefined : within;
   }
 
   /** An address, or a part of a range, to which nothing can be sent. */
@@ -294,7 +290,7 @@ export function createPlanner(options: PlanOptions): Planner {
     const namesOf = (all: readonly Pick<AnyTargetSpec, "host">[]): string[] =>
       all.flatMap(({ host }) => (host.kind === "name" ? [host.name] : []));
     const lookingUp = resolve(namesOf(named), options.family, resolutions);
-    const excluded = await resolve(namesOf(excludes));
+    const excluded = gatherExclusions(options, await resolve(namesOf(options.exclude ?? [])));
     const someFound = async (): Promise<void> => {
       const { patienceMs } = options;
       if (patienceMs === undefined) await lookingUp;
@@ -305,10 +301,11 @@ export function createPlanner(options: PlanOptions): Planner {
       do await someFound();
       while (earlier.length > 0 && named.length > 0 && unresolved() === named.length);
       addNames(boundTo, source);
-      applyExcludes(excluded);
+      exclude(options.resumed?.began ?? excluded);
       const routed = options.isElsewhere === true ? [] : routeAll(through, boundTo, source);
       for (const { way, ...span } of routed) if (way instanceof SynprobeError) unreachable(span, way);
       const space = builder.build();
+      const within = buildWithin(space, excluded);
       const before = earlier.slice();
       const isPending = named.length > 0;
       if (isPending) {
@@ -321,13 +318,15 @@ export function createPlanner(options: PlanOptions): Planner {
       const isFirst = before.every(({ total }) => total === 0);
       return {
         space,
+        ...(within === undefined ? {} : { within }),
+        excluded,
         ...layPaths(routed, options.ttl, source),
         nameOf: namesIn(names),
         names,
         portless: portless !== undefined,
         canaryPorts: canaryPorts(
           [space, ...before].flatMap((each) => each.ports()).concat(portsToCome),
-          options.excludePorts,
+          excluded.ports,
         ),
         otherAddresses,
         ...(isPending ? { pending: pendingNames(portsToCome, nextPlan) } : {}),

@@ -2,7 +2,9 @@
  * Turns verdicts, which are numbers, into results for people and formats: with names, text, milliseconds. Every result of a run
  * passes here.
  */
+
 import { localAddresses } from "../../link/route.ts";
+import { offerIn } from "../../scan/probe/offer.ts";
 import type {
   Established,
   PlaceVerdict,
@@ -88,6 +90,11 @@ export function createNaming({ services, nameOf }: Naming): ToResult {
     if (was !== null) result.was = was;
     if (established !== undefined) result.established = established;
     if (verdict.connect) result.method = "connect";
+    if (verdict.hasOffer) {
+      const { window, options } = offerIn(verdict.responder);
+      result.window = window;
+      if (options !== "") result.options = options;
+    }
     // Whose handshake could be completed is there, whatever its SYN+ACK looked like.
     if (verdict.doubtful && (established === undefined || established.ending === "silent"))
       result.doubtful = "zero-window";

@@ -15,7 +15,7 @@ import { runInMainThread } from "./main-thread.ts";
 import type { Comparison } from "./means.ts";
 
 /** Most pairs that are probed both ways. */
-const PAIRS = 16;
+export const COMPARED_PAIRS = 16;
 /** How long anything is waited for, and how long the slower link, in milliseconds. */
 const SILENCE_MS = 300;
 const LONGEST_MS = 500;
@@ -32,7 +32,10 @@ export interface Side {
 /** The same shard of the same order, thinned out to a few pairs. */
 export function thinned(order: Omit<OrderOptions, "worker">, total: number): Omit<OrderOptions, "worker"> {
   const { index, count } = order.shard ?? { index: 0, count: 1 };
-  return { ...order, shard: { index, count: count * Math.max(1, Math.ceil(total / count / PAIRS)) } };
+  return {
+    ...order,
+    shard: { index, count: count * Math.max(1, Math.ceil(total / count / COMPARED_PAIRS)) },
+  };
 }
 
 /**

@@ -29,6 +29,7 @@ export type EngineSettings = Omit<EngineOptions, "source" | "ports" | "pilotPort
 /** What one engine probes, and how. Structured-cloneable, so that a worker can be given it. */
 export interface EngineTask {
   readonly space: SharedSpace;
+  readonly within?: SharedSpace;
   readonly order: Omit<OrderOptions, "worker">;
   /** Which share of the order is this engine's. */
   readonly worker: Part;
@@ -85,6 +86,7 @@ export function buildEngine<L extends Link>(
   const space = openSpace(task.space);
   const source = createSource({
     space,
+    ...(task.within === undefined ? {} : { within: openSpace(task.within) }),
     order: createOrder(space.total, { ...task.order, worker: task.worker }),
     worker: task.worker,
     paths: task.paths,

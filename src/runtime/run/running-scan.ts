@@ -51,6 +51,8 @@ export interface PastRun {
   readonly above: PositionSet;
   /** Pairs decided. */
   readonly decided: number;
+  /** Pairs of the run that are not decided and not within the plan any more. */
+  readonly excluded?: number;
   readonly totals: Totals;
   readonly startedMs: number;
   /** What the totals tell of targets that are not in this plan. */
@@ -102,7 +104,8 @@ export function startScan(
   const toResult = createNaming({ services: options.services, nameOf: plan.nameOf });
   const count = createOrder(plan.space.total, options.order).count;
   const { pairs = 0, hosts = 0, findings = {} } = past?.before ?? {};
-  const total = pairs + count;
+  const excluded = past?.excluded ?? 0;
+  const total = pairs + count - excluded;
   let interrupted = false;
 
   const engines = start({
@@ -140,6 +143,7 @@ export function startScan(
       filtered: sum.states.filtered,
       reasons: sum.reasons,
       unfinished: total - sum.decided,
+      ...(excluded === 0 ? {} : { excluded }),
       sent: sum.sent,
       retransmitted: sum.retransmitted,
       ...(whyNoControls(options, means.ports) === undefined ? { controls: sum.path.controlProbes } : {}),

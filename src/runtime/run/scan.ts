@@ -145,7 +145,8 @@ async function hold({ families, space }: Plan): Promise<HeldPorts> {
  * Whether the choice of frames was this program's, and may be another; whether the options leave room for SYNs that no pair needs, and
  * the limit of open files for sockets.
  */
-const isToCompare = ({ plan, options, means }: ScanContext): boolean =>
+export const isToCompare = ({ plan, options, means }: ScanContext): boolean =>
+  means.threads > 0 &&
   options.link !== "packet" &&
   plan.crowd === 0 &&
   (options.workers ?? 1) === 1 &&
@@ -364,6 +365,7 @@ function engineTask(
 ): EngineTask {
   return {
     space: plan.space.share(),
+    ...(plan.within === undefined ? {} : { within: plan.within.share() }),
     order: options.order,
     worker,
     paths: plan.pathRanges,

@@ -1,10 +1,13 @@
 /**
  * The sender thread: sends the batches that another thread fills (link/outbox.ts), and does nothing else. It needs no privileges,
- * as workers do not, and ends when the link is closed.
+ * as workers do not, and is done when the link is closed.
  */
-import { workerData } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 import { serveOutbox } from "../../link/outbox.ts";
+import { serveTasks } from "./thread-pool.ts";
 import type { SenderTask } from "./worker-pool.ts";
 
-const { outbox, socket } = workerData as SenderTask;
-serveOutbox(outbox, socket);
+serveTasks(({ outbox, socket }: SenderTask) => {
+  serveOutbox(outbox, socket);
+  parentPort?.postMessage("done");
+});

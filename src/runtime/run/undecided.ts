@@ -51,6 +51,8 @@ export function countsByConnect(counts: Readonly<EngineCounters>): Readonly<Engi
 function byConnect(verdict: Verdict): Verdict {
   const draft: VerdictDraft = verdict;
   draft.connect = true;
+  // Its SYN+ACK was never seen.
+  draft.hasOffer = false;
   if (draft.reason === "reset") draft.reason = "conn-refused";
   return draft;
 }

@@ -4,7 +4,7 @@
  *
  * Down to a worker: its task, and three words of shared memory (CONTROL). Up from it: messages (FromWorker).
  */
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { closeOutbox, type OutboxMemory } from "../../link/outbox.ts";
 import type { PacketHandles } from "../../link/packet.ts";
@@ -15,6 +15,7 @@ import { RECORD_LENGTH, readRecord, recordState, recordWas } from "../../scan/pr
 import { newVerdict } from "../../scan/probe/verdict.ts";
 import type { EngineTask } from "./engine-builder.ts";
 import { type EngineReport, type EngineRun, type EngineRunHooks, isWanted } from "./engine-run.ts";
+import { keepThread, startThread } from "./thread-pool.ts";
 
 /** The stop word: go on; send nothing new and wait for answers; end now. */
 export const STOP = { no: 0, drain: 1, now: 2 } as const;
@@ -52,15 +53,9 @@ export interface SenderTask {
   readonly socket: number;
 }
 
-/** The ending of the threads' files beside this one; a bundle has its own (build/bundle.ts). */
-declare const THREAD_SUFFIX: string | undefined;
-const SUFFIX = typeof THREAD_SUFFIX === "undefined" ? ".js" : THREAD_SUFFIX;
-const startThread = (name: "worker" | "sender", workerData: WorkerTask | SenderTask): Worker =>
-  new Worker(new URL(`./${name}${SUFFIX}`, import.meta.url), { workerData });
-
 /**
- * Starts the sender thread of a packet link, if the link is to have one. It ends when the link is closed; until it runs, the
- * link's own thread sends.
+ * Starts the sender thread of a packet link, if the link is to have one. It is done when the link is closed; until it runs,
+ * the link's own thread sends.
  * @param onError called when it died; the batches that it had are lost
  */
 export function startSender(
@@ -68,7 +63,9 @@ export function startSender(
   onError: (error: Error) => void,
 ): void {
   if (outbox === undefined) return;
-  const thread = startThread("sender", { outbox, socket: sender });
+  const task: SenderTask = { outbox, socket: sender };
+  const thread = startThread("sender", task);
+  thread.once("message", () => keepThread("sender", thread));
   thread.once("error", (error) => onError(explainStart(error)));
 }
 
@@ -109,7 +106,7 @@ export function startWorkerPool(
   const reports = tasks.map((): EngineReport => NOTHING_YET);
   const controls = tasks.map(() => new Int32Array(new SharedArrayBuffer(4 * CONTROL.words)));
   const rates = sharedRates(tasks.length);
-  /** Workers that are not done. The others have closed their sockets and end by themselves. */
+  /** Workers that are not done. The others have closed their sockets. */
   const threads = new Set<Worker>();
   let grace: NodeJS.Timeout | undefined;
   let patience: NodeJS.Timeout | undefined;
@@ -145,7 +142,6 @@ export function startWorkerPool(
       const thread = startThread("worker", task);
       threads.add(thread);
       startSender(task.handles, fail);
-      let over = false;
       const acknowledge = (): void => void Atomics.sub(controls[number], CONTROL.waiting, 1);
       thread.on("message", (message: FromWorker) => {
         try {
@@ -160,8 +156,8 @@ export function startWorkerPool(
           reports[number] = message.report;
           if (message.decisions.length > 0) hooks.onRateChanges(message.decisions);
           if (message.kind === "done") {
-            over = true;
             threads.delete(thread);
+            keepThread("worker", thread);
             resolve();
           }
           // After a failure a report may count results that never came.
@@ -173,10 +169,8 @@ export function startWorkerPool(
       thread.once("error", (error) => fail(explainStart(error)));
       // "exit" comes after all messages.
       thread.once("exit", (code) => {
-        if (!over) {
-          const died = `worker ${number + 1} of ${tasks.length} died (exit ${code})`;
-          fail(new SynprobeError(ERROR_CODES.system, died));
-        }
+        const died = `worker ${number + 1} of ${tasks.length} died (exit ${code})`;
+        fail(new SynprobeError(ERROR_CODES.system, died));
         // A process that goes on would keep its ring, and what keeps resets from the kernel.
         if (Atomics.load(controls[number], CONTROL.closed) === 0) close(task.handles);
         resolve();

@@ -6,7 +6,7 @@
  * It needs no privileges: the main thread opened the sockets. Wanted results leave in batches of records
  * (scan/probe/result-record.ts) for worker-pool.ts.
  */
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 import type { PacketLink } from "../../link/ethernet.ts";
 import { attachPacket } from "../../link/packet.ts";
 import { createSharedRate } from "../../scan/congestion/shared-rate.ts";
@@ -16,6 +16,7 @@ import { openFence } from "../system/fence.ts";
 import { BATCHES_PER_TURN, checkStall, createBatchSender, LONGEST_SENDING_US } from "./batch-sender.ts";
 import { type BuiltEngine, buildEngine } from "./engine-builder.ts";
 import { isWanted } from "./engine-run.ts";
+import { serveTasks } from "./thread-pool.ts";
 import { CONTROL, type FromWorker, STOP, type WorkerTask } from "./worker-pool.ts";
 
 /** Time between two reports to the main thread, in microseconds. */
@@ -25,18 +26,16 @@ const LONGEST_WAIT_US = 20_000;
 /** With more batches of results waiting in the main thread, no probe is sent until it has caught up. */
 const MOST_WAITING = 32;
 
-const task = workerData as WorkerTask;
-const control = new Int32Array(task.control);
 const post = (message: FromWorker, transfer: ArrayBuffer[] = []): void =>
   parentPort?.postMessage(message, transfer);
 
-/** Hands a batch over. `waiting` counts it until the main thread has taken it. */
-const give = (message: FromWorker & { readonly bytes: Uint8Array<ArrayBuffer> }): void => {
-  Atomics.add(control, CONTROL.waiting, 1);
-  post(message, [message.bytes.buffer]);
-};
-
-function work(): void {
+function work(task: WorkerTask): void {
+  const control = new Int32Array(task.control);
+  // Hands a batch over. `waiting` counts it until the main thread has taken it.
+  const give = (message: FromWorker & { readonly bytes: Uint8Array<ArrayBuffer> }): void => {
+    Atomics.add(control, CONTROL.waiting, 1);
+    post(message, [message.bytes.buffer]);
+  };
   const shared = createSharedRate(task.rates, task.worker.index);
   const built = buildEngine(task, attachPacket(task.handles), {
     sharedRate: shared,
@@ -49,8 +48,9 @@ function work(): void {
       if (isWanted(task.wants, verdict.state, verdict.was)) records.write(verdict);
     }
   };
+  let done: FromWorker;
   try {
-    loop(built, handOver, () => {
+    done = loop(task, control, built, handOver, () => {
       records.flush();
       built.flushCapture();
     });
@@ -59,13 +59,17 @@ function work(): void {
     built.link.close();
     Atomics.store(control, CONTROL.closed, 1);
   }
+  post(done);
 }
 
+/** @returns what is told at the end */
 function loop(
+  task: WorkerTask,
+  control: Int32Array<SharedArrayBuffer>,
   { engine, link, report, takeDecisions, noticeDrops }: BuiltEngine<PacketLink>,
   handOver: () => void,
   flush: () => void,
-): void {
+): FromWorker {
   const { handlePacket } = engine;
   let drainedUs = nowUs();
   let lastAgeUs = 0;
@@ -99,9 +103,10 @@ function loop(
       flush();
       reportAt = now + REPORT_US;
       noticeDrops();
-      post({ kind: over ? "done" : "progress", report: report(over), decisions: takeDecisions(over) });
+      const facts = { report: report(over), decisions: takeDecisions(over) };
+      if (over) return { kind: "done", ...facts };
+      post({ kind: "progress", ...facts });
     }
-    if (over) return;
     if (!stopped && stop !== STOP.no) {
       stopped = true;
       engine.abandon(now);
@@ -115,4 +120,4 @@ function loop(
   }
 }
 
-work();
+serveTasks(work);

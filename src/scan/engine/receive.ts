@@ -20,6 +20,7 @@ import { CLOSED_PORT, MARKS, MAX_SILENT_TRIES, SILENT_TRIES } from "../measure/h
 import { ANSWER } from "../measure/loss-ledger.ts";
 import { isProof, SEGMENT_VERDICTS, segmentKind } from "../probe/classify.ts";
 import type { InFlight } from "../probe/in-flight.ts";
+import { takeOffer } from "../probe/offer.ts";
 import { createReplyDecoder } from "../probe/reply-decoder.ts";
 import type { Handshake } from "../probe/verdict.ts";
 import type { Path } from "../targets/probe-source.ts";
@@ -102,6 +103,8 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     if (kind === "syn-ack") {
       verdict.doubtful =
         tcp.window(b, reply.segmentAt) === 0 && tcp.headerLength(b, reply.segmentAt) === tcp.HEADER_LENGTH;
+      verdict.hasOffer = true;
+      takeOffer(b, reply.segmentAt, verdict.responder);
       if (keepHandshakes) verdict.handshake = handshakeOf(row, attempt, b);
       // A copy of it waits until the host is judged.
       if (controlSchedule.checkTarpit(host, row, verdict)) return;

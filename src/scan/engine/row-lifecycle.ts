@@ -171,6 +171,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     verdict.tries = table.tries[row] - table.unsent[row];
     verdict.answered = 0;
     verdict.hasResponder = false;
+    verdict.hasOffer = false;
     verdict.late = false;
     verdict.doubt = Number.NaN;
     verdict.answersAll = false;

@@ -8,13 +8,14 @@
  */
 import { ADDRESS_WORDS } from "../../socket/table.ts";
 import { putU16, putU32, u16, u32 } from "../../wire/bytes.ts";
+import { FROM, type PlaceLine, toThousandths } from "./from-column.ts";
+import { isoTime } from "./iso-time.ts";
 import { putReason, reasonAt, stateCode, stateOf, unreadable } from "./record-codes.ts";
-import { ENDINGS, type PlaceVerdict, type PortResult } from "./result.ts";
+import { ENDINGS, type PortResult } from "./result.ts";
 import type { Verdict, VerdictDraft } from "./verdict.ts";
 
 /** What a line of output can say. */
 export type Value = string | number | true | null | undefined | readonly PlaceLine[];
-type PlaceLine = Omit<PlaceVerdict, "rttMs"> & { readonly rtt_ms: number | null };
 
 /** A column's place in a record of 64 bytes, all zero before; see result-record.ts for the whole. */
 export interface RecordPlace {
@@ -60,6 +61,7 @@ const HAS_TTL = 0x0080;
 const ANSWERS_ALL = 0x0100;
 const CONNECT = 0x0200;
 const DOUBTFUL = 0x0400;
+const OFFERED = 0x0800;
 
 const mark = (b: Uint8Array, at: number, bits: number): void =>
   putU16(b, at + MARKS, u16(b, at + MARKS) | bits);
@@ -77,22 +79,7 @@ const BINARY32 = new Float32Array(1);
 const BITS = new Uint32Array(BINARY32.buffer);
 const SMALLEST_32 = 2 ** -149;
 
-const toThousandths = (ms: number): number => Math.round(ms * 1000) / 1000;
-const roundChance = (chance: number): number => Number(chance.toPrecision(3));
 const anyTime: readonly [number, number] = [0, Number.MAX_VALUE];
-
-let isoSecond = Number.NaN;
-let isoStart = "";
-
-/** Same as `Date.toISOString`, but formats each second once: many results fall into one. */
-function isoTime(ms: number): string {
-  const second = Math.floor(ms / 1000);
-  if (second !== isoSecond) {
-    isoSecond = second;
-    isoStart = new Date(second * 1000).toISOString().slice(0, -4);
-  }
-  return `${isoStart}${String(Math.floor(ms) - second * 1000).padStart(3, "0")}Z`;
-}
 
 export const COLUMNS = {
   ip: {
@@ -251,7 +238,7 @@ export const COLUMNS = {
       description:
         "For no-response: the chance that the port did answer, and every SYN or every answer was lost.",
     },
-    line: ({ doubt }) => (doubt === undefined ? undefined : roundChance(doubt)),
+    line: ({ doubt }) => (doubt === undefined ? undefined : Number(doubt.toPrecision(3))),
     record: {
       // Binary32; 0 for none.
       bytes: [60, 4],
@@ -422,25 +409,39 @@ export const COLUMNS = {
     },
     read: "text",
   },
-  from: {
-    key: "from",
+  window: {
+    key: "window",
     schema: {
-      type: "array",
-      items: { $ref: "#/$defs/from" },
-      description:
-        "What each place has found, of a run from several. The line itself is the one's that got furthest.",
+      type: "integer",
+      minimum: 0,
+      maximum: 65_535,
+      description: "Of an open port, the window of its SYN-ACK, unscaled. Not there under --link connect.",
     },
-    line: ({ from }) =>
-      from?.map(({ place, state, reason, rttMs, ttl, tries, doubt }) => ({
-        place,
-        state,
-        reason,
-        rtt_ms: rttMs === null ? null : toThousandths(rttMs),
-        ttl,
-        tries,
-        ...(doubt === undefined ? {} : { doubt: roundChance(doubt) }),
-      })),
+    line: ({ window }) => window,
+    record: {
+      // Nobody else sent what decided: the offer takes the responder's bytes.
+      marks: OFFERED,
+      put: (b, at, { responder, hasOffer }) => {
+        if (!hasOffer) return;
+        putWords(b, at + RESPONDER, responder);
+        mark(b, at, OFFERED);
+      },
+      take: (b, at, verdict) => {
+        verdict.hasOffer = isMarked(b, at, OFFERED);
+        if (verdict.hasOffer) takeWords(b, at + RESPONDER, verdict.responder);
+      },
+    },
   },
+  options: {
+    key: "options",
+    schema: {
+      type: "string",
+      description:
+        "The options of the same SYN-ACK in their order, as tcpdump writes them, without what differs from connection to connection.",
+    },
+    line: ({ options }) => options,
+  },
+  from: FROM,
 } satisfies Columns;
 
 /** The columns in their order in a line, each with its name in a PortResult. */

@@ -8,7 +8,7 @@
  *      +--------+--------+--------+--------+
  *   16 |               peer                |   IPv6, or IPv4 as ::ffff:a.b.c.d
  *      +--------+--------+--------+--------+
- *   32 |     responder, or errno name      |   zeros when there is none
+ *   32 |  responder, errno name, or offer  |   zeros when there is none
  *      +--------+--------+--------+--------+
  *   48 | rtt,µs |port| M |A|R|T|S |  doubt |   rtt: 0 for none; doubt: binary32, 0 for none
  *      +--------+--------+--------+--------+
@@ -20,6 +20,7 @@
  *                                                                      0x0100 the host answers SYN-ACK on any port
  *                                                                      0x0200 the kernel did the handshake
  *                                                                      0x0400 a SYN+ACK that may be forged
+ *                                                                      0x0800 there is a SYN+ACK's offer (offer.ts)
  *   A  the try that was answered, from 1; 0 when none was, or it is ambiguous
  *   R  reason: see record-codes.ts; 255 for send-*, with the errno name in ASCII in the responder's place
  *   T  TTL             S  tries

@@ -85,6 +85,10 @@ export interface PortResult {
   readonly answersAll?: true;
   /** Why an open port may be none: its SYN-ACK had window 0 and no options, as forged ones do. Absent when a handshake was completed. */
   readonly doubtful?: "zero-window";
+  /** Of an open port, the SYN-ACK's window, unscaled. Absent where the kernel did the handshake, and in runs of older versions. */
+  readonly window?: number;
+  /** The options of the same SYN-ACK in their order, as tcpdump writes them: `mss 1460,sackOK,TS,nop,wscale 7`. Absent for none. */
+  readonly options?: string;
   /** `connect`: the kernel did the handshake. The round trip is connect's, and there is no TTL. Absent for a SYN of synprobe's own. */
   readonly method?: "connect";
   /** Sender of the deciding ICMP message, when it is not the target itself. */
@@ -172,6 +176,8 @@ export interface ScanSummary {
   readonly reasons: Readonly<Record<PortState, Readonly<Record<string, number>>>>;
   /** Pairs given up before a verdict, because the run was interrupted. */
   readonly unfinished: number;
+  /** Pairs without a verdict that were excluded when the run was resumed; absent for none. */
+  readonly excluded?: number;
   /** SYNs handed to the kernel, retransmissions included. */
   readonly sent: number;
   readonly retransmitted: number;
@@ -351,6 +357,8 @@ export interface PlanView {
   /** `--shard index/count`, index from 1. */
   readonly shard?: { readonly index: number; readonly count: number };
   readonly links: readonly PlannedLink[];
+  /** SYNs at most by which links are compared before the run; 0 where they are not. */
+  readonly comparisonSyns: number;
   readonly workers: number;
   /** Expected resident memory of the whole process, in bytes. */
   readonly memoryBytes: number;

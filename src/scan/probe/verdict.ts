@@ -31,6 +31,8 @@ export interface Verdict {
   /** With `hasResponder`: sender of the deciding ICMP message, in words; it may be the target itself. */
   readonly responder: Uint32Array;
   readonly hasResponder: boolean;
+  /** A SYN+ACK's offer (offer.ts) is in the responder's place. */
+  readonly hasOffer: boolean;
   /** The answer came after the deadline of its try. */
   readonly late: boolean;
   /** For silence: the chance that every try was lost, or its answer; NaN for anything else. */
@@ -87,6 +89,7 @@ export const newVerdict = (): VerdictDraft => ({
   answered: 0,
   responder: new Uint32Array(ADDRESS_WORDS),
   hasResponder: false,
+  hasOffer: false,
   late: false,
   doubt: 0.5,
   answersAll: false,

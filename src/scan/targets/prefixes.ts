@@ -12,7 +12,7 @@ import { createPermutation } from "./permutation.ts";
 import type { SharedFamily, Space } from "./space.ts";
 import { appendRow, chunkOf, compareWords, createRows, findRow, offsetOf } from "./word-table.ts";
 
-/** Pairs of a prefix: every address from `first` to `last` with every port. Contiguous in the space. */
+/** Pairs of a prefix: every address from `first` to `last` with every port. */
 export interface PairSpan {
   readonly first: Address;
   readonly last: Address;
@@ -24,7 +24,7 @@ export interface PairSpan {
 export interface Prefixes {
   /** Prefixes with pairs in them; their places are 0 to `count - 1`. */
   readonly count: number;
-  /** The pairs of the prefix at a place. */
+  /** The pairs of the prefix at a place. Those of a span have consecutive numbers in the space. */
   at(place: number): readonly PairSpan[];
   /** The place of the prefix that has an address, as loadAddress writes it; -1 when none has. */
   placeOf(words: Uint32Array, at: number): number;

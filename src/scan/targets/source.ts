@@ -45,6 +45,8 @@ export function createPathFinder(ranges: PathRanges): (words: Uint32Array, at: n
 
 export interface SourceOptions {
   readonly space: Space;
+  /** The pairs that are given out, if not all. */
+  readonly within?: Space;
   /** This worker's part of the run's order. */
   readonly order: Order;
   readonly worker: Part;
@@ -62,7 +64,7 @@ export interface ShareSource extends ProbeSource {
 
 /** Positions of all workers together are 0, 1, 2 … in turn: place `p` of worker `w` of `n` is position `p * n + w`. */
 export function createSource(options: SourceOptions): ShareSource {
-  const { space, order, worker, paths, from = 0, isDone = () => false } = options;
+  const { space, within, order, worker, paths, from = 0, isDone = () => false } = options;
   const pathOf = createPathFinder(paths);
   const positionAt = (place: number): number => place * worker.count + worker.index;
   const start = Math.max(0, Math.ceil((from - worker.index) / worker.count));
@@ -78,6 +80,7 @@ export function createSource(options: SourceOptions): ShareSource {
         const index = order.indexAt(place++);
         if (isDone(position)) continue;
         space.pairAt(index, probe);
+        if (within !== undefined && within.indexOf(probe.words, 0, probe.port) < 0) continue;
         probe.path = pathOf(probe.words, 0);
         probe.position = position;
         return true;

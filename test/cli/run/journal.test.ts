@@ -35,7 +35,8 @@ it("a replay lets other events have their turn, and waits for room", async () =>
   const opened = await openRunJournal({
     options,
     plan,
-    remembered: await rememberRun(options),
+    remembered: await rememberRun(options, readServices()),
+    scanOptions: { order: { seed: 1n } },
     settings,
     workers: 1,
     toResult: naming,
@@ -97,12 +98,13 @@ describe("a journal whose check sums are right and whose contents make no sense 
     await made.flush();
     await made.close();
     const resumed = { ...options, resume: path };
-    const remembered = await rememberRun(resumed);
+    const remembered = await rememberRun(resumed, readServices());
     try {
       const opened = await openRunJournal({
         options: resumed,
         plan,
         remembered,
+        scanOptions: { order: { seed: 1n } },
         settings,
         workers: 1,
         toResult: naming,
@@ -134,6 +136,9 @@ describe("a journal whose check sums are right and whose contents make no sense 
     ["marks of more workers", { marks: [1, 1] }],
     ["no mark", { marks: [] }],
     ["a seed that is none", { header: { options: { ...settings, seed: "x" } } }],
+    ["excluded hosts that are none", { header: { excluded: { hosts: ["198.18.0.1:80"], ports: [] } } }],
+    ["excluded names", { header: { excluded: { hosts: ["a.example"], ports: [] } } }],
+    ["excluded port 0", { header: { excluded: { hosts: [], ports: [0] } } }],
     ["no workers", { header: { options: { ...settings, workers: 0 } } }],
     ["too many workers", { header: { options: { ...settings, workers: 1e9 } } }],
     ["a time beyond all calendars", { header: { createdMs: 1e300 } }],

@@ -19,6 +19,8 @@ const kept = ({
   doubt: _d,
   late: _l,
   was: _w,
+  window: _n,
+  options: _o,
   ...rest
 }: PortResult) => ({
   ...rest,

@@ -82,6 +82,8 @@ describe("NDJSON", () => {
       ),
       method: some(fc.constant("connect")),
       doubtful: some(fc.constant("zero-window")),
+      window: some(fc.nat(65_535)),
+      options: some(fc.constantFrom("mss 1460", "mss 1460,sackOK,TS,nop,wscale 7")),
       timeMs: fc.integer({ min: 0, max: 4e12 }),
       from: some(
         fc.array(

@@ -23,6 +23,7 @@ const large: PlanView = {
       sourcePorts: { first: 61_000, last: 65_000 },
     },
   ],
+  comparisonSyns: 64,
   workers: 2,
   memoryBytes: 143_000_000,
   maxRate: 400_000,
@@ -50,6 +51,7 @@ const small: PlanView = {
       sourcePorts: { first: 7, last: 7 },
     },
   ],
+  comparisonSyns: 0,
   workers: 1,
   memoryBytes: 60_000_000,
   expectedMs: { least: 1200, most: 1200 },
@@ -68,6 +70,7 @@ Order     random, --seed 1234 repeats it
 First     198.18.77.3:8080
           198.19.4.250:22
 Link      packet on eth0, from 198.18.0.1, ports 61000-65000
+          compared with raw-ip first, by 64 SYNs more at most, to some of the pairs
 Workers   2
 Memory    about 143 MB
 Rate      at most 400,000 SYNs/s
@@ -100,10 +103,10 @@ Nothing was sent: this is a dry run.
 
 test("as JSON: one line, keys in their order", () => {
   expect(planJson(large)).toBe(
-    '{"type":"plan","pairs":2147450880,"hosts":131070,"ports":"1-65535","seed":"1234","first":[{"ip":"198.18.77.3","port":8080},{"ip":"198.19.4.250","port":22}],"shard":{"index":1,"count":4},"links":[{"link":"packet","interface":"eth0","sources":["198.18.0.1"],"source_ports":[61000,65000]}],"workers":2,"memory_bytes":143000000,"max_rate":400000,"expected_ms":[5368627,16106000],"left_out":[{"why":"excluded","count":65536,"unit":"address"},{"why":"broadcast of 198.18.0.0/15","count":1,"unit":"address"}],"unnamed_ports_per_host":2,"outputs":[{"format":"table","path":"-"},{"format":"NDJSON","path":"found.ndjson"}]}\n',
+    '{"type":"plan","pairs":2147450880,"hosts":131070,"ports":"1-65535","seed":"1234","first":[{"ip":"198.18.77.3","port":8080},{"ip":"198.19.4.250","port":22}],"shard":{"index":1,"count":4},"links":[{"link":"packet","interface":"eth0","sources":["198.18.0.1"],"source_ports":[61000,65000]}],"comparison_syns":64,"workers":2,"memory_bytes":143000000,"max_rate":400000,"expected_ms":[5368627,16106000],"left_out":[{"why":"excluded","count":65536,"unit":"address"},{"why":"broadcast of 198.18.0.0/15","count":1,"unit":"address"}],"unnamed_ports_per_host":2,"outputs":[{"format":"table","path":"-"},{"format":"NDJSON","path":"found.ndjson"}]}\n',
   );
   expect(Object.keys(JSON.parse(planJson(small))).join()).toBe(
-    "type,pairs,ports,first,links,workers,memory_bytes,expected_ms,left_out,unnamed_ports_per_host,outputs",
+    "type,pairs,ports,first,links,comparison_syns,workers,memory_bytes,expected_ms,left_out,unnamed_ports_per_host,outputs",
   );
 });
 

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { jobOf, targetsOf } from "../../../src/runtime/fleet/cell.ts";
 import { createLedger, type Ledger } from "../../../src/runtime/fleet/ledger.ts";
+import { countAddresses } from "../../../src/scan/targets/address-range.ts";
 import { cutByPrefix, type PairSpan } from "../../../src/scan/targets/prefixes.ts";
 import type { Space } from "../../../src/scan/targets/space.ts";
 import { createSpaceBuilder } from "../../../src/scan/targets/space-builder.ts";
@@ -36,8 +37,12 @@ function numbers(space: Space, spans: readonly PairSpan[]): number[] {
   const words = new Uint32Array(ADDRESS_WORDS);
   return spans.flatMap((span) => {
     loadAddress(words, 0, span.first, 0, span.first.length);
-    const start = space.indexOf(words, 0, span.ports[0]);
-    return Array.from({ length: span.pairs }, (_, i) => start + i);
+    const hosts = countAddresses(span);
+    expect(span.pairs).toBe(hosts * span.ports.length);
+    const all: number[] = [];
+    for (let i = 0; i < hosts; i++, words[ADDRESS_WORDS - 1]++)
+      for (const port of span.ports) all.push(space.indexOf(words, 0, port));
+    return all;
   });
 }
 

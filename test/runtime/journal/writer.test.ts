@@ -533,6 +533,35 @@ describe("a journal is refused", () => {
     );
   });
 
+  it("when what it says of excludes has no meaning; else it is told before the run is judged", async () => {
+    const path = newPath();
+    const journal = await create(path);
+    const at = { marks: [0], totals: {} };
+    const excluded = { hosts: ["198.18.0.0/24"], ports: [22] };
+    journal.checkpoint({ ...at, excluded });
+    one(journal, 0);
+    journal.checkpoint(at);
+    journal.checkpoint({ ...at, excluded: { hosts: ["2001:db8::1"], ports: [] } });
+    await journal.flush();
+    await journal.close();
+    const both = { hosts: ["198.18.0.0/24", "2001:db8::1"], ports: [22] };
+    const stored = await openJournal(path);
+    expect(await stored.excluded(oneWorker)).toEqual(both);
+    const past = await stored.resume(HEADER, oneWorker);
+    opened.push(past.journal);
+    expect(past).toMatchObject({ excluded: both, decided: 1, checkpoint: { marks: [0] } });
+    past.journal.checkpoint({ ...at, excluded: { hosts: [7], ports: [] } } as unknown as Parameters<
+      Journal["checkpoint"]
+    >[0]);
+    await past.journal.flush();
+    await past.journal.close();
+    await expect((await openJournal(path)).excluded(oneWorker)).rejects.toEqual(
+      journalError(/has no meaning$/),
+    );
+    // It was closed with that.
+    (await openJournal(path)).close();
+  });
+
   it("when it is of other options or targets, and says which", async () => {
     const path = newPath();
     await (await create(path)).close();

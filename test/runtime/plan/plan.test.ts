@@ -1,7 +1,8 @@
 /** A plan keeps to what the user said, for what nobody named too. Routes are the kernel's; only loopback is asked for. */
 import { expect, it } from "vitest";
-import { makePlan } from "../../../src/runtime/plan/plan.ts";
+import { makePlan, type PlanOptions } from "../../../src/runtime/plan/plan.ts";
 import { readServices } from "../../../src/runtime/system/system.ts";
+import { type AddressSpan, formatSpan } from "../../../src/scan/targets/address-range.ts";
 import { parseTarget, parseTargets } from "../../../src/scan/targets/grammar.ts";
 
 it("has no excluded port, and none that is probed, among the ports for canaries", async () => {
@@ -39,4 +40,41 @@ it("gives ports to targets that name none, says so, and what a URL or an address
   expect(none.faults).toMatchObject([
     { message: "127.0.0.1 names no port: write 127.0.0.1:PORT, or give -p PORTS" },
   ]);
+});
+
+it("of a resumed run numbers its pairs as when it began, and says which of them are still to be probed", async () => {
+  const services = readServices();
+  const planned = (options: Partial<PlanOptions>) =>
+    makePlan([parseTargets("127.0.0.0/28:1-4", services)], { allAddresses: false, ttl: 64, ...options });
+  const span = (text: string): AddressSpan[] => {
+    const { host } = parseTargets(text, services);
+    return host.kind === "range" ? [...host.spans] : [];
+  };
+  const began = { hosts: span("127.0.0.4/30"), ports: Uint16Array.of(4) };
+  const first = await planned({
+    exclude: [parseTargets("127.0.0.4/30", services)],
+    excludePorts: began.ports,
+  });
+  expect([...first.excluded.hosts].map(formatSpan)).toEqual(["127.0.0.4/30"]);
+  expect([...first.excluded.ports]).toEqual([4]);
+  const none = { hosts: [], ports: new Uint16Array() };
+  const same = await planned({ resumed: { began, since: none } });
+  expect(same.space.fingerprint()).toBe(first.space.fingerprint());
+  expect(same.within).toBeUndefined();
+  const since = { hosts: span("127.0.0.0/30"), ports: Uint16Array.of(3) };
+  const more = await planned({
+    exclude: [parseTargets("127.0.0.14-127.0.0.99", services)],
+    excludePorts: Uint16Array.of(1),
+    resumed: { began, since },
+  });
+  expect(more.space.fingerprint()).toBe(first.space.fingerprint());
+  // 127.0.0.8 to 127.0.0.13, port 2.
+  expect(more.within).toMatchObject({ total: 6, hosts: 6 });
+  expect(more.within?.ports()).toEqual([2]);
+  expect([...more.excluded.ports]).toEqual([1, 3, 4]);
+  for (const port of [1, 3, 4]) expect(more.canaryPorts).not.toContain(port);
+  // A journal that does not say what was excluded: what is now, was.
+  const old = await planned({ excludePorts: Uint16Array.of(4), resumed: { since: none } });
+  expect(old.within).toBeUndefined();
+  expect(old.space.total).toBe(16 * 3);
 });

@@ -87,6 +87,12 @@ const SILENT: Verdict = {
   doubt: 2 ** -20,
 };
 
+const OFFERING: Verdict = {
+  ...OPEN,
+  hasOffer: true,
+  responder: Uint32Array.of(0xfe88_05b4, 0x0702_0408, 0x0103_0000, 0),
+};
+
 const TARPIT: Verdict = { ...OPEN, answersAll: true };
 
 /** Journals on users' disks hold these bytes: when one of them must change, the journal's format gets a new number. */
@@ -114,6 +120,14 @@ const GOLDEN: readonly [what: string, verdict: Verdict, hex: string][] = [
      00000000 00000000  0000ffff c000020a
      00000000 00000000  00000000 00000000
      00000001 01bb 0091 01 00 01 01 00000000`,
+  ],
+  [
+    "an open port and what it offers",
+    OFFERING,
+    `00000000 00000000  00000000 00000001
+     00000000 00000000  0000ffff c000020a
+     fe8805b4 07020408  01030000 00000000
+     00000001 01bb 0891 01 00 01 01 00000000`,
   ],
   [
     "a silent port",
@@ -162,17 +176,21 @@ const anyVerdict: fc.Arbitrary<Verdict> = fc
       doubtful: fc.boolean(),
       was: fc.option(fc.constantFrom(...PORT_STATES)),
     }),
+    offer: fc.option(fc.uint32Array({ minLength: 4, maxLength: 4 })),
   })
-  .map(({ isIpv6, addresses: [peer, responder], rest }): Verdict => {
+  .map(({ isIpv6, addresses: [peer, responder], rest, offer }): Verdict => {
     const words = (bytes: Uint8Array): Uint32Array => wordsOf(bytes.subarray(0, isIpv6 ? 16 : 4));
     // The errno name stands where the responder would.
-    const hasResponder = responder !== null && !rest.reason.startsWith("send-");
+    const isSent = !rest.reason.startsWith("send-");
+    const hasResponder = responder !== null && isSent;
+    const hasOffer = offer !== null && !hasResponder && isSent;
     return {
       ...newVerdict(),
       ...rest,
       peer: words(peer),
       family: isIpv6 ? 6 : 4,
       ...(hasResponder ? { responder: words(responder), hasResponder } : {}),
+      ...(hasOffer ? { responder: offer, hasOffer } : {}),
     };
   });
 
@@ -238,7 +256,8 @@ describe("a record", () => {
           record?.put(b, 0, verdict);
           for (let i = 0; i < RECORD_LENGTH; i++) {
             const isErrno = key === "reason" && verdict.reason.startsWith("send-") && i >= 32 && i < 48;
-            if (b[i] === 0 || i === 54 || i === 55 || isErrno) continue;
+            const isOffer = key === "window" && verdict.hasOffer && i >= 32 && i < 48;
+            if (b[i] === 0 || i === 54 || i === 55 || isErrno || isOffer) continue;
             expect(owner.get(`byte ${i}`)).toBe(key);
           }
           expect(((b[54] << 8) | b[55]) & ~(record?.marks ?? 0)).toBe(0);

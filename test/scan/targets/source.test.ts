@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 import { createOrder } from "../../../src/scan/targets/permutation.ts";
 import type { Probe } from "../../../src/scan/targets/probe-source.ts";
 import { createPathFinder, createSource } from "../../../src/scan/targets/source.ts";
+import type { Space } from "../../../src/scan/targets/space.ts";
 import { createSpaceBuilder } from "../../../src/scan/targets/space-builder.ts";
 import { ADDRESS_WORDS, loadAddress, storeAddress } from "../../../src/socket/table.ts";
 import { formatAddress } from "../../../src/wire/address.ts";
@@ -58,7 +59,11 @@ const space = builder.build();
 const SEED = 11n;
 
 /** What one of `count` workers gets. */
-function share(index: number, count: number, done?: { from: number; isDone: (position: number) => boolean }) {
+function share(
+  index: number,
+  count: number,
+  done?: { from: number; isDone: (position: number) => boolean } | { within: Space },
+) {
   const worker = { index, count };
   const order = createOrder(space.total, { seed: SEED, worker });
   return createSource({ space, order, worker, paths: PATHS, ...done });
@@ -93,6 +98,16 @@ describe("the sources of a run", () => {
     expect([probe.position, source.nextPosition]).toEqual([1, 5]);
     expect(all(source)).toHaveLength(7);
     expect(source.nextPosition).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it("leave out what is not within the run any more, and move no other pair", () => {
+    builder.exclude(address("198.18.0.3"), address("198.18.4.0"));
+    builder.excludePorts(Uint16Array.of(443));
+    const within = builder.build();
+    const whole = [0, 1, 2].flatMap((i) => all(share(i, 3)));
+    const rest = [0, 1, 2].flatMap((i) => all(share(i, 3, { within })));
+    expect(rest).toHaveLength(3 + 9);
+    expect(rest).toEqual(whole.filter(({ pair }) => /0\.[012]:80$|4\.[1-9]:22$/.test(pair)));
   });
 
   it.each([0, 1, 7, 8, 29, 30, 99])(

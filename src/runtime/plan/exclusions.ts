@@ -1,0 +1,64 @@
+/**
+ * What is left out of the targets, whoever names them: hosts and ports as the user gave them, and, of a resumed run, as its journal
+ * has them. Leaving them out: plan.ts.
+ *
+ * Tested by test/runtime/plan/plan.test.ts.
+ */
+import { SynprobeError } from "../../errors.ts";
+import type { AddressSpan } from "../../scan/targets/address-range.ts";
+import type { AnyTargetSpec, TargetSpec } from "../../scan/targets/grammar.ts";
+import type { Address } from "../../wire/address.ts";
+import type { Resolution } from "../system/resolve.ts";
+
+export interface Exclusions {
+  /** May overlap. */
+  readonly hosts: Iterable<AddressSpan>;
+  /** Ascending, each once. */
+  readonly ports: Uint16Array;
+}
+
+export interface ExcludeOptions {
+  /** What must not be probed, whoever names it. */
+  readonly exclude?: readonly AnyTargetSpec[];
+  readonly excludePorts?: Uint16Array;
+  /** Of a resumed run: what was excluded when it began, if that is known, and what has been since. */
+  readonly resumed?: { readonly began?: Exclusions; readonly since: Exclusions };
+}
+
+/**
+ * All of it.
+ * @param found the addresses of the names to exclude
+ * @throws {SynprobeError} when the hosts are gone through, for a name that was not found: what cannot be found out cannot be left out
+ */
+export function gatherExclusions(
+  { exclude = [], excludePorts = new Uint16Array(), resumed }: ExcludeOptions,
+  found: ReadonlyMap<string, Resolution>,
+): Exclusions {
+  const before = [resumed?.began, resumed?.since].flatMap((each) => each ?? []);
+  const ports = [excludePorts, ...before.map((each) => each.ports)].flatMap((each) => [...each]);
+  return {
+    ports: Uint16Array.from(new Set(ports)).sort(),
+    hosts: {
+      *[Symbol.iterator]() {
+        for (const { hosts } of before) yield* hosts;
+        for (const { host, origin = "--exclude" } of exclude) {
+          if (host.kind === "range") yield* host.spans;
+          else for (const each of addressesOf(host, origin, found)) yield { first: each, last: each };
+        }
+      },
+    },
+  };
+}
+
+function addressesOf(
+  host: TargetSpec["host"],
+  origin: string,
+  found: ReadonlyMap<string, Resolution>,
+): readonly Address[] {
+  if (host.kind === "address") return [host.address];
+  const addresses = found.get(host.name);
+  if (addresses === undefined) throw new RangeError(`${host.name} was not looked up`);
+  if (addresses instanceof SynprobeError)
+    throw new SynprobeError(addresses.code, `${origin}: ${addresses.message}`, { cause: addresses });
+  return addresses;
+}

@@ -1,0 +1,52 @@
+/**
+ * The threads of runs, each used for one task after another. What koffi sets aside for a thread that loads it (3 MB of addresses,
+ * tens of kB of memory) is not given back when the thread ends, so a process that scans for months must not start one for each
+ * run. There are as many as ever worked at the same time; those without a task keep no process alive.
+ *
+ * Not here: what a thread does (worker.ts, sender.ts), and what is done when one dies (worker-pool.ts). Tested by
+ * test/lab/library.test.ts and test/lab/soak.test.ts.
+ */
+import { parentPort, Worker, workerData } from "node:worker_threads";
+import { collectGarbage } from "../system/garbage.ts";
+
+/** The files of threads, beside this one. */
+type Name = "worker" | "sender";
+
+/** The ending of their names; a bundle has its own (build/bundle.ts). */
+declare const THREAD_SUFFIX: string | undefined;
+const SUFFIX = typeof THREAD_SUFFIX === "undefined" ? ".js" : THREAD_SUFFIX;
+
+const idle: Record<Name, Worker[]> = { worker: [], sender: [] };
+
+/** A thread that begins with the task, as the process's own: `keepThread` when it is done with it. */
+export function startThread(name: Name, task: unknown): Worker {
+  const thread = idle[name].pop();
+  if (thread === undefined) {
+    return new Worker(new URL(`./${name}${SUFFIX}`, import.meta.url), { workerData: task });
+  }
+  thread.removeAllListeners("exit");
+  thread.ref();
+  thread.postMessage(task);
+  return thread;
+}
+
+/** Keeps a thread that has said that it is done, for the next task. It is heard no more. */
+export function keepThread(name: Name, thread: Worker): void {
+  for (const event of ["message", "error", "exit"]) thread.removeAllListeners(event);
+  thread.once("exit", () => {
+    idle[name] = idle[name].filter((each) => each !== thread);
+  });
+  thread.unref();
+  idle[name].push(thread);
+}
+
+/** The thread's own side: works on its first task, and then on each that comes. */
+export function serveTasks<Task>(work: (task: Task) => void): void {
+  const serve = (task: Task): void => {
+    work(task);
+    // A thread without work collects no garbage, and would keep the tables of its last run.
+    setImmediate(collectGarbage);
+  };
+  parentPort?.on("message", serve);
+  serve(workerData as Task);
+}
