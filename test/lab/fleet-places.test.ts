@@ -119,6 +119,42 @@ describe.skipIf(skipping("a fleet in several places", fleetProblem()))("a run fr
       200_000,
     );
 
+    it("leaves out what is excluded since it was killed, from every place", async () => {
+      const journal = join(fleet.directory, "journal");
+      const options = ["--max-rate", "1000", "--fleet-lease", "2"];
+      await fleet.startWorker("fra");
+      const running = fleet.startRun("--journal", journal, TARGETS, "--from", "fra,lon", ...options);
+      await eventually("results of fra", async () => (await fleet.keys("worker:fra-*")).length > 0);
+      const probed = async (): Promise<boolean> => {
+        const [worker] = await fleet.keys("worker:fra-*");
+        return JSON.parse((await fleet.redis.get(worker)) ?? "{}").cells > 0;
+      };
+      await eventually("fra to have probed some", probed);
+      await eventually("it to be taken", async () => (await fleet.keys("found:*")).length === 0);
+      await pause(1500);
+      running.kill("SIGKILL");
+      await running.finished;
+      await fleet.startWorker("lon");
+      const syns = await watchSyns(lab);
+      const more = ["--exclude", "198.19.0.2,198.19.4.0/22"];
+      const { status, stdout, stderr } = await fleet.startRun("--resume", journal, ...more, ...options)
+        .finished;
+      expect(status, stderr).toBe(0);
+      const isOut = (ip: string): boolean => ip === "198.19.0.2" || /^198\.19\.[4-7]\./.test(ip);
+      const [out, kept] = [true, false].map((is) =>
+        byPair(stdout).filter((line) => isOut(line.split(" ")[0]) === is),
+      );
+      expect(kept.sort()).toEqual(EXPECTED.filter((line) => !isOut(line.split(" ")[0])));
+      // What one place had found is told; the other does not probe it any more.
+      expect(out.length).toBeGreaterThan(0);
+      for (const line of out) expect(line).toMatch(/: (open|closed) from fra$/);
+      expect(readScan(stdout).summary).toMatchObject({ excluded: 2048 + 2, unfinished: 0 });
+      // The first may be at a cell of the run that was killed until its lock is taken away.
+      const ofLon = (await syns()).filter(({ from }) => from === SOURCES[1].ipv4);
+      expect(ofLon.length).toBeGreaterThan(2000);
+      expect(ofLon.filter(({ to }) => isOut(to))).toEqual([]);
+    }, 120_000);
+
     it("is whole though Redis forgets everything and each place loses its worker", async () => {
       const options = ["--max-rate", "2000", "--fleet-lease", "2"];
       const fra = await fleet.startWorker("fra");
