@@ -81,7 +81,7 @@ describe("the package", () => {
       reached.add(path);
       expect(paths, path).toContain(path);
       const text = readFileSync(join(ROOT, path), "utf8").replace(/\/\*[\s\S]*?\*\//g, "");
-      for (const [, specifier] of text.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*"([^"]+)"/g)) {
+      for (const [, specifier] of text.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*"([^"\s]+)"/g)) {
         if (specifier.startsWith("node:")) continue;
         const [name] = /^(@[^/]+\/)?[^/]+/.exec(specifier) ?? [];
         if (!specifier.startsWith(".")) needed.add(name ?? specifier);

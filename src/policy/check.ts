@@ -5,7 +5,7 @@
  * Pure. Not here: how the report looks (formats/).
  */
 import { compareKeys, sortKey } from "../report/addresses.ts";
-import { type PortResult, pairKey, type TargetFault } from "../scan/probe/result.ts";
+import { type PlaceVerdict, type PortResult, pairKey, type TargetFault } from "../scan/probe/result.ts";
 import type { Expectations } from "./expectations.ts";
 import { judge, type Outcome } from "./judge.ts";
 import type { Policy, Rule } from "./policy.ts";
@@ -68,28 +68,61 @@ export interface Check {
   report(run: CheckedRun): CheckReport;
 }
 
+/** By a rule, what is worst of what places have found: as a result of those that found it. */
+function worstOf(rule: Rule, result: PortResult, seen: readonly PlaceVerdict[]): PortResult {
+  const outcomes = seen.map((each) => judge(rule, each));
+  const worst = (["differs", "untold", "as-written"] as const).find((each) => outcomes.includes(each));
+  const from = seen.filter((_, i) => outcomes[i] === worst);
+  const { place: _, ...verdict } = from[0];
+  if (verdict.state === result.state && verdict.reason === result.reason)
+    return { ...result, ...verdict, from };
+  // Of the others' evidence nothing else is known.
+  const { ip, port, host, service, timeMs } = result;
+  return {
+    ip,
+    port,
+    timeMs,
+    ...verdict,
+    ...(host === undefined ? {} : { host }),
+    ...(service === undefined ? {} : { service }),
+    from,
+  };
+}
+
 export function createCheck(policy: Policy, expectations: Expectations): Check {
   const noCounts = (): Record<Outcome, number> => ({ "as-written": 0, differs: 0, untold: 0 });
   const all = noCounts();
   const ofRules = policy.rules.map(noCounts);
+  /** By pair, and by rule where places have several. */
   const findings = new Map<string, Finding>();
   const count = ({ number }: Rule, outcome: Outcome, by: 1 | -1): void => {
     all[outcome] += by;
     ofRules[number][outcome] += by;
   };
 
+  function takeOne(key: string, rule: Rule | undefined, result: PortResult): void {
+    // Probed for another group than the one that counts, if at all.
+    if (rule === undefined) return;
+    const outcome = judge(rule, result);
+    const before = findings.size === 0 ? undefined : findings.get(key);
+    if (before !== undefined) count(rule, before.outcome, -1);
+    else if (result.was !== undefined) count(rule, "as-written", -1);
+    count(rule, outcome, 1);
+    if (outcome !== "as-written") findings.set(key, { outcome, rule, result });
+    else if (before !== undefined) findings.delete(key);
+  }
+
   return {
     take(result) {
-      const rule = expectations(result.ip, result.port);
-      // Probed for another group than the one that counts, if at all.
-      if (rule === undefined) return;
-      const outcome = judge(rule, result);
-      const before = findings.size === 0 ? undefined : findings.get(pairKey(result));
-      if (before !== undefined) count(rule, before.outcome, -1);
-      else if (result.was !== undefined) count(rule, "as-written", -1);
-      count(rule, outcome, 1);
-      if (outcome !== "as-written") findings.set(pairKey(result), { outcome, rule, result });
-      else if (before !== undefined) findings.delete(pairKey(result));
+      const { ip, port, from } = result;
+      if (from === undefined) return takeOne(pairKey(result), expectations(ip, port), result);
+      const byRule = new Map<Rule, PlaceVerdict[]>();
+      for (const each of from) {
+        const rule = expectations(ip, port, each.place);
+        if (rule !== undefined) byRule.set(rule, [...(byRule.get(rule) ?? []), each]);
+      }
+      for (const [rule, seen] of byRule)
+        takeOne(`${pairKey(result)} ${rule.number}`, rule, worstOf(rule, result, seen));
     },
     passes(verdict) {
       // A correction has to be seen beside what it corrects.
@@ -105,8 +138,12 @@ export function createCheck(policy: Policy, expectations: Expectations): Check {
       [...findings.values()].flatMap(({ outcome, result }) => (outcome === "untold" ? [result] : [])),
     report({ where = [], faults, unfinished, startedMs, elapsedMs }) {
       const places = new Map(where.map((place) => [pairKey(place), place.text]));
-      const sorted = [...findings]
-        .map(([key, finding]) => ({ key: sortKey(finding.result.ip), where: places.get(key), finding }))
+      const sorted = [...findings.values()]
+        .map((finding) => ({
+          key: sortKey(finding.result.ip),
+          where: places.get(pairKey(finding.result)),
+          finding,
+        }))
         .sort((a, b) => compareKeys(a.key, b.key) || a.finding.result.port - b.finding.result.port)
         .map(({ finding, where }) => (where === undefined ? finding : { ...finding, where }));
       return {

@@ -12,8 +12,9 @@ import type { Group, Policy, Rule } from "./policy.ts";
 
 /** The rule for an address, in any text that parseAddress reads, and a port; undefined when the policy says nothing of it. */
 export interface Expectations {
-  (ip: string, port: number): Rule | undefined;
-  /** The same by the last four words of an address, which are all of an IPv4 address in the last. */
+  /** @param from the place from which the port was probed, in a run from several */
+  (ip: string, port: number, from?: string): Rule | undefined;
+  /** The same by the last four words of an address, which are all of an IPv4 address in the last, from a run's only place. */
   ofWords(words: Uint32Array, family: 4 | 6, port: number): Rule | undefined;
 }
 
@@ -36,10 +37,12 @@ type Key = number | bigint;
 /**
  * @param names the addresses of names that groups have as targets, as they were looked up (plan.ts): by address, its names. A name
  *   that is not there has no rules
+ * @param only the place that probes, when there is one alone and it has a name
  */
 export function createExpectations(
   { groups }: Policy,
   names: ReadonlyMap<string, readonly { readonly name: string }[]> = new Map(),
+  only?: string,
 ): Expectations {
   const v4 = createIntervals();
   const v6 = createIntervals();
@@ -65,7 +68,7 @@ export function createExpectations(
   }
   const coversOf = { 4: v4.finish(), 6: v6.finish() } as const;
 
-  function find(family: 4 | 6, key: Key, port: number): Rule | undefined {
+  function find(family: 4 | 6, key: Key, port: number, place: string | undefined): Rule | undefined {
     let rest: Rule | undefined;
     // The last group counts, and its last target.
     const list = coversOf[family](key);
@@ -74,18 +77,21 @@ export function createExpectations(
       const at = indexOfPort(table.ports, 0, table.ports.length, port);
       if (at < 0) continue;
       const rule = rules[table.rules[at]];
+      const { from } = rule.group;
+      if (from !== undefined && (place === undefined || !from.includes(place))) continue;
       if (!rule.isElse) return rule;
       rest ??= rule;
     }
     return rest;
   }
-  const ofText = (ip: string, port: number): Rule | undefined => {
+  const ofText = (ip: string, port: number, place = only): Rule | undefined => {
     const address = parseAddress(ip);
-    return address === undefined ? undefined : find(address.length === 4 ? 4 : 6, keyOf(address), port);
+    if (address === undefined) return undefined;
+    return find(address.length === 4 ? 4 : 6, keyOf(address), port, place);
   };
   return Object.assign(ofText, {
     ofWords: (words: Uint32Array, family: 4 | 6, port: number) =>
-      find(family, family === 4 ? words[3] : bigKey(words), port),
+      find(family, family === 4 ? words[3] : bigKey(words), port, only),
   });
 }
 

@@ -45,6 +45,8 @@ export interface Group extends Place {
   readonly labels: Readonly<Record<string, string>>;
   /** The last day on which it counts, YYYY-MM-DD in UTC. */
   readonly until?: string;
+  /** The places of a fleet from which it has to be so; undefined for all that probe. */
+  readonly from?: readonly string[];
 }
 
 export interface Policy {
@@ -74,6 +76,22 @@ export function* targetsToProbe({ groups }: Policy): Generator<AnyTargetSpec> {
   }
 }
 
+/**
+ * The places from which something has to be so, each once.
+ * @param probing those that probe, as far as that is known
+ * @throws {SynprobeError} `ERR_POLICY` when a group names another
+ */
+export function placesOf({ file, groups }: Policy, probing: readonly string[] | undefined): string[] {
+  const places = groups.flatMap(({ from = [] }) => from);
+  for (const { line, column, name, from = [] } of groups) {
+    const other = from.find((place) => probing?.includes(place) === false);
+    if (other === undefined) continue;
+    const says = `${name} is about what is so from ${other}, and nothing probes from there: check it with --fleet, and ${other} in --from`;
+    throw policyError(file, [{ line, column, says }]);
+  }
+  return [...new Set(places)];
+}
+
 const unionOf = (lists: readonly Uint16Array[]): Uint16Array =>
   lists.length === 1 ? lists[0] : Uint16Array.from(new Set(lists.flatMap((list) => [...list]))).sort();
 
@@ -96,6 +114,7 @@ interface Written {
   readonly "nothing-else-open"?: string;
   readonly tolerate?: string | readonly string[];
   readonly until?: string;
+  readonly from?: string | readonly string[];
   readonly why?: unknown;
   readonly owner?: unknown;
   readonly labels?: Readonly<Record<string, unknown>>;
@@ -202,7 +221,7 @@ interface Reading {
 function readGroup(written: Written, index: number, reading: Reading): Group {
   const { document, services, faults, next, portsOf, ownerOf } = reading;
   const { placeOf, placeOfValue } = document;
-  const { is, ports = {}, until, why, owner, labels = {} } = written;
+  const { is, ports = {}, until, from, why, owner, labels = {} } = written;
   const place = placeOf(written);
   const found = targetsOf(written, reading);
   const targets = found.map(({ target }) => target);
@@ -216,6 +235,7 @@ function readGroup(written: Written, index: number, reading: Reading): Group {
     ...(why === undefined ? {} : { why: String(why) }),
     ...(owner === undefined ? {} : { owner: String(owner) }),
     ...(until === undefined ? {} : { until }),
+    ...(from === undefined ? {} : { from: [from].flat() }),
   };
   const fault = (at: Place, says: string): void => {
     faults.push({ ...at, says });

@@ -117,6 +117,11 @@ const optional = (schema: v.GenericSchema, description: string) =>
 
 const text = v.pipe(v.string(refuse("a text")), v.minLength(1, "the text is empty"));
 
+const place = v.pipe(
+  v.string(refuse("the name of a place")),
+  v.regex(/^[A-Za-z0-9][A-Za-z0-9-]{0,30}$/, refuse("the name of a place, such as fra,")),
+);
+
 /**
  * The schema that a file is checked against, whose numbers are texts (document.ts).
  * @param either for a JSON Schema: valibot's `union`
@@ -154,6 +159,10 @@ export function policySchema(either: Either = byKind, scalar: v.GenericSchema = 
       'Ports, such as "1-1024" or "-" for all, none of which may be open, but for those that a group names.',
     ),
     tolerate,
+    from: optional(
+      either({ text: place, list: listOf(place) }),
+      "Places of a fleet from which it has to be so: fra, or a list. By default every place that probes.",
+    ),
     until: optional(
       v.pipe(
         v.string(refuse("a date, such as 2027-01-31,")),

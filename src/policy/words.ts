@@ -9,11 +9,12 @@ import type { Rule } from "./policy.ts";
 export const targetOf = ({ host, ip, port }: PortResult): string =>
   host === undefined ? formatEndpoint(ip, port) : `${formatEndpoint(host, port)} (${ip})`;
 
-/** The evidence: "reset", "no-response, doubt 0.3", "admin-prohibited from 198.18.0.254". */
-export function reasonOf({ reason, responder, doubt, answersAll }: PortResult): string {
+/** The evidence: "reset", "no-response, doubt 0.3", "admin-prohibited from 198.18.0.254", "reset, seen from fra". */
+export function reasonOf({ reason, responder, doubt, answersAll, from: seen = [] }: PortResult): string {
   const from = responder === undefined ? "" : ` from ${responder}`;
   const sure = doubt === undefined ? "" : `, doubt ${chance(doubt)}`;
-  return `${reason}${from}${sure}${answersAll === true ? ", answers on every port" : ""}`;
+  const places = seen.length === 0 ? "" : `, seen from ${seen.map(({ place }) => place).join(" and ")}`;
+  return `${reason}${from}${sure}${answersAll === true ? ", answers on every port" : ""}${places}`;
 }
 
 /** "policy.yaml:12:5" */
@@ -23,8 +24,9 @@ export const placeOf = (
 ) => `${policy.file}:${line}:${column}`;
 
 /** Whom to ask, and what else the policy says of it: "owner net@example.net", "env=prod", "until 2027-01-31", "why: …". */
-export function remarksOf({ group: { owner, labels, until, why } }: Rule): string[] {
+export function remarksOf({ group: { owner, labels, until, why, from } }: Rule): string[] {
   return [
+    ...(from === undefined ? [] : [`from ${from.join(" and ")}`]),
     ...(owner === undefined ? [] : [`owner ${owner}`]),
     ...Object.entries(labels).map(([key, value]) => `${key}=${value}`),
     ...(until === undefined ? [] : [`until ${until}`]),

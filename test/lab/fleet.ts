@@ -1,6 +1,6 @@
 /**
- * A fleet for tests: a real redis-server on a socket of the file system, which every namespace reaches, and workers in a wide lab's near
- * namespace, each with a source address of its own.
+ * A fleet for tests: a real redis-server in a wide lab's near namespace, on a socket of the file system, which every namespace reaches,
+ * and on TCP for workers that are to be cut off; and workers there, each with a source address of its own.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -25,7 +25,7 @@ export interface Fleet {
   readonly redis: Redis;
   startRedis(...options: string[]): Promise<Running>;
   startWorker(vantage: string, ...options: string[]): Promise<Running>;
-  /** The same with more in its environment. */
+  /** The same with more in its environment, and Redis elsewhere where that says so (SYNPROBE_FLEET). */
   startWorkerIn(
     env: Readonly<Record<string, string>>,
     vantage: string,
@@ -56,7 +56,9 @@ export async function createFleet(lab: Lab): Promise<Fleet> {
     redis,
     startRedis: async (...options) => {
       const words = ["--port", "0", "--unixsocket", socket, "--dir", directory, "--save", ""];
-      const server = keep(start(["redis-server", ...words, ...options], { limitMs: 300_000 }));
+      const server = keep(
+        start(inNamespace(lab.near, ["redis-server", ...words, ...options]), { limitMs: 300_000 }),
+      );
       await server.until("stdout", /ready to accept connections/i);
       return server;
     },
@@ -64,13 +66,14 @@ export async function createFleet(lab: Lab): Promise<Fleet> {
     startWorkerIn: async (env, vantage, ...options) => {
       const source = SOURCES[workers++ % SOURCES.length].ipv4;
       const own = ["--allow", WIDE.ipv4, "--vantage", vantage, "-S", source];
-      const words = synprobe("worker", url, ...own, ...options);
-      const worker = keep(start(inNamespace(lab.near, words), { env, limitMs: 300_000 }));
+      const words = synprobe("worker", ...own, ...options);
+      const at = { SYNPROBE_FLEET: url, ...env };
+      const worker = keep(start(inNamespace(lab.near, words), { env: at, limitMs: 300_000 }));
       await worker.until("stderr", /takes cells/);
       return worker;
     },
     startRun: (...args) =>
-      keep(start(inNamespace(lab.near, synprobe(...args, "--fleet", url, "-oJ", "-")), { limitMs: 120_000 })),
+      keep(start(inNamespace(lab.near, synprobe(...args, "--fleet", url, "-oJ", "-")), { limitMs: 300_000 })),
     keys: (pattern) => redis.keys(`synprobe-fleet:${pattern}`),
     remove: async () => {
       redis.disconnect();

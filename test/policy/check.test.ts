@@ -4,7 +4,8 @@ import { describe, expect, it } from "vitest";
 import { createCheck } from "../../src/policy/check.ts";
 import { createExpectations } from "../../src/policy/expectations.ts";
 import { judge } from "../../src/policy/judge.ts";
-import { readPolicy } from "../../src/policy/policy.ts";
+import { placesOf, readPolicy } from "../../src/policy/policy.ts";
+import { sentenceOf } from "../../src/policy/words.ts";
 import { PORT_STATES, type PortResult, type PortState, type Reason } from "../../src/scan/probe/result.ts";
 import { parseServices } from "../../src/scan/targets/services.ts";
 
@@ -97,6 +98,86 @@ describe("the rule for an address and port", () => {
         expect(told).toEqual(wanted);
       }),
       { numRuns: 20 },
+    );
+  });
+});
+
+describe("a run from several places", () => {
+  const seen = (place: string, state: PortState, reason: Reason, doubt?: number) => ({
+    ...{ place, state, reason, rttMs: null, ttl: null, tries: 1 },
+    ...(doubt === undefined ? {} : { doubt }),
+  });
+  const both = (fra: PortState, lon: PortState, doubt = 0.001) => {
+    const reasonOf = (state: PortState): Reason =>
+      (({ open: "syn-ack", closed: "reset", filtered: "no-response" }) as const)[state];
+    const from = [seen("fra", fra, reasonOf(fra), doubt), seen("lon", lon, reasonOf(lon), doubt)];
+    const state = PORT_STATES.find((each) => [fra, lon].includes(each)) ?? fra;
+    return result("198.18.0.1", 22, state, reasonOf(state), { from });
+  };
+  const checked = (groups: object[], ...results: PortResult[]) => {
+    const policy = read(groups);
+    const check = createCheck(policy, createExpectations(policy));
+    for (const each of results) check.take(each);
+    const run = { faults: [], unfinished: 0, startedMs: 0, elapsedMs: 0 };
+    return { ...check.report(run), told: check.report(run).findings.map(sentenceOf) };
+  };
+  const OPEN = { targets: "198.18.0.1", ports: { 22: "open" } };
+  const SHUT = { targets: "198.18.0.1", ports: { 22: "not open" } };
+
+  it("is held to a rule as a whole: what is worst from any of the places", () => {
+    expect(checked([OPEN], both("open", "open")).counts).toEqual({ "as-written": 1, differs: 0, untold: 0 });
+    const { counts, told } = checked([OPEN], both("open", "filtered"));
+    expect(counts).toEqual({ "as-written": 0, differs: 1, untold: 0 });
+    expect(told).toEqual([
+      "198.18.0.1:22: expected open, found filtered (no-response, doubt 0.001, seen from lon)",
+    ]);
+    expect(checked([SHUT], both("open", "open")).told).toEqual([
+      "198.18.0.1:22: expected not open, found open (syn-ack, doubt 0.001, seen from fra and lon)",
+    ]);
+    expect(checked([OPEN], both("open", "filtered", 0.5)).counts.untold).toBe(1);
+    expect(checked([OPEN], both("closed", "filtered", 0.5)).counts.differs).toBe(1);
+  });
+
+  it("is held to the rules of each place", () => {
+    const groups = [
+      { ...OPEN, from: "fra" },
+      { ...SHUT, from: ["lon", "nyc"] },
+    ];
+    expect(checked(groups, both("open", "filtered")).counts["as-written"]).toBe(2);
+    const { told, ofRules } = checked(groups, both("closed", "open"));
+    expect(told).toEqual([
+      "198.18.0.1:22: expected open, found closed (reset, doubt 0.001, seen from fra)",
+      "198.18.0.1:22: expected not open, found open (syn-ack, doubt 0.001, seen from lon)",
+    ]);
+    expect(ofRules.map(({ differs }) => differs)).toEqual([1, 1]);
+    // What a later group says of one place alone holds there, and what others say elsewhere.
+    expect(checked([SHUT, { ...OPEN, from: "fra" }], both("open", "closed")).counts["as-written"]).toBe(2);
+    expect(checked([{ ...OPEN, from: "nyc" }], both("closed", "closed")).counts.differs).toBe(0);
+  });
+
+  it("from one place alone is held to that place's rules", () => {
+    const policy = read([
+      { ...OPEN, from: "fra" },
+      { ...SHUT, from: "lon" },
+    ]);
+    expect(createExpectations(policy, new Map(), "fra")("198.18.0.1", 22)?.expected).toBe("open");
+    expect(createExpectations(policy, new Map(), "lon")("198.18.0.1", 22)?.expected).toBe("not open");
+    expect(createExpectations(policy)("198.18.0.1", 22)).toBeUndefined();
+    const words = Uint32Array.of(0, 0, 0xffff, 0xc6120001);
+    expect(createExpectations(policy, new Map(), "lon").ofWords(words, 4, 22)?.expected).toBe("not open");
+  });
+
+  it("has to be from every place that a group names", () => {
+    const policy = read([OPEN, { ...SHUT, from: ["lon", "nyc"] }, { ...SHUT, from: "lon" }]);
+    expect(placesOf(policy, undefined)).toEqual(["lon", "nyc"]);
+    expect(placesOf(policy, ["nyc", "fra", "lon"])).toEqual(["lon", "nyc"]);
+    expect(() => placesOf(policy, ["lon"])).toThrow(
+      /^p\.json:1:\d+: group 2 is about what is so from nyc, and nothing probes from there: check it with --fleet, and nyc in --from$/,
+    );
+    expect(() => placesOf(policy, [])).toThrow(/so from lon/);
+    expect(placesOf(read([OPEN]), [])).toEqual([]);
+    expect(() => read([{ ...OPEN, from: ["fra", "l o n"] }])).toThrow(
+      /"l o n" stands where the name of a place, such as fra, is wanted/,
     );
   });
 });

@@ -14,8 +14,10 @@ import { createNmapXmlReporter } from "../../src/report/formats/nmap-xml.ts";
 import type { PortResult } from "../../src/scan/probe/result.ts";
 import { skipping } from "../lab/netns.ts";
 import {
+  agreeing,
   closed,
   corrected,
+  differing,
   full,
   fullSummary,
   hostileNames,
@@ -185,6 +187,13 @@ describe.skipIf(skipping("Python's csv", noPython))("CSV", () => {
     );
   });
 
+  test("what each place has found", () => {
+    expect(rows(written(createCsvReporter, [differing, agreeing]))).toMatchObject([
+      { state: "open", from: "open from fra, filtered from lon" },
+      { state: "open", from: "open from fra and lon" },
+    ]);
+  });
+
   test("a verdict with everything", () => {
     expect(rows(written(createCsvReporter, [full, silent]))).toEqual([
       {
@@ -212,6 +221,7 @@ describe.skipIf(skipping("Python's csv", noPython))("CSV", () => {
         doubtful: "",
         window: "64240",
         options: "mss 1460,sackOK,TS,nop,wscale 7",
+        from: "",
       },
       expect.objectContaining({ ip: "192.0.2.10", rtt_ms: "", ttl: "", tries: "3", late: "", was: "" }),
     ]);
@@ -235,7 +245,7 @@ describe.skipIf(skipping("Python's csv", noPython))("CSV", () => {
     const read = rows(text);
     expect(read.map(({ port }) => Number(port))).toEqual(found.map(({ port }) => port));
     for (const row of read) {
-      expect(Object.keys(row)).toHaveLength(24);
+      expect(Object.keys(row)).toHaveLength(25);
       const { ts, host } = row;
       expect(ts).toBe("2026-11-20T23:09:54.270Z");
       expect(host).not.toMatch(/^[=+\-@\t\r]/);

@@ -2,7 +2,7 @@
 
 import { MOST_HELD, type Spill } from "../../src/report/formats/host-order.ts";
 import type { Reporter, RunInfo, RunSummary, Sink } from "../../src/report/reporter.ts";
-import type { PortResult, ScanProgress, ScanSummary } from "../../src/scan/probe/result.ts";
+import type { PlaceVerdict, PortResult, ScanProgress, ScanSummary } from "../../src/scan/probe/result.ts";
 
 /** 2026-11-20 23:09:54.250 UTC */
 export const STARTED_MS = Date.UTC(2026, 10, 20, 23, 9, 54, 250);
@@ -28,6 +28,25 @@ export const open: PortResult = {
   service: "ssh",
   timeMs: STARTED_MS + 20,
 };
+
+const fromFra: PlaceVerdict = {
+  place: "fra",
+  state: "open",
+  reason: "syn-ack",
+  rttMs: 0.2134,
+  ttl: 64,
+  tries: 1,
+};
+/** Open from fra, filtered from lon. */
+export const differing: PortResult = {
+  ...open,
+  from: [
+    fromFra,
+    { place: "lon", state: "filtered", reason: "no-response", rttMs: null, ttl: null, tries: 3, doubt: 0.01 },
+  ],
+};
+/** The same from both. */
+export const agreeing: PortResult = { ...open, from: [fromFra, { ...fromFra, place: "lon", rttMs: 12.5 }] };
 
 export const closed: PortResult = {
   ip: "2001:db8::10",

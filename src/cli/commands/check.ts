@@ -7,7 +7,7 @@ import { type Check, createCheck } from "../../policy/check.ts";
 import { createExpectations } from "../../policy/expectations.ts";
 import { FORMATS } from "../../policy/formats/formats.ts";
 import { createLearning } from "../../policy/learn.ts";
-import { targetsToProbe } from "../../policy/policy.ts";
+import { placesOf, targetsToProbe } from "../../policy/policy.ts";
 import { readPolicyFile } from "../../runtime/plan/policy-file.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { PORT_STATES } from "../../scan/probe/result.ts";
@@ -50,6 +50,8 @@ export async function checking<Options extends CheckOptions & ProbeOptions>(
 ): Promise<Checking<Options>> {
   const { learn, format, drop } = options;
   if (learn === true) {
+    if (options.from !== undefined && options.from.length > 1)
+      throw usage("--learn writes what is so from one place: name one in --from");
     if (isTyped("format")) throw usage("--learn writes a policy: --format is for the report of a check");
     return { words, options, purpose: learning() };
   }
@@ -70,6 +72,8 @@ export async function checking<Options extends CheckOptions & ProbeOptions>(
       ERROR_CODES.noTargets,
       `${policy.file}: all its groups have ended: nothing is left to check`,
     );
+  const places = placesOf(policy, options.fleet === undefined ? [] : options.from);
+  const from = options.from ?? (places.length > 0 ? places : undefined);
   let made: Check | undefined;
   const check = (): Check => {
     if (made === undefined) throw new RangeError("what is probed is not planned yet");
@@ -80,7 +84,7 @@ export async function checking<Options extends CheckOptions & ProbeOptions>(
       for (const target of targetsToProbe(policy)) planner.add(target);
     },
     planned: ({ names }) => {
-      made = createCheck(policy, createExpectations(policy, names));
+      made = createCheck(policy, createExpectations(policy, names, from?.length === 1 ? from[0] : undefined));
     },
     createReporter: (write, colour) => ({
       wants: () => PORT_STATES,
@@ -100,7 +104,8 @@ export async function checking<Options extends CheckOptions & ProbeOptions>(
   };
   // Those of a configuration are for targets that name no port, of which there are none.
   const { ports: _, topPorts: __, ...rest } = options;
-  return { words: [], options: rest as Options, purpose };
+  const given = { ...rest, ...(from === undefined ? {} : { from }) };
+  return { words: [], options: given as Options, purpose };
 }
 
 function learning(): Purpose {

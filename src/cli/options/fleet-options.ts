@@ -19,6 +19,17 @@ const vantage = (name: string) => {
   };
 };
 
+/** Places in bits of a number. */
+const MOST_PLACES = 8;
+
+function parsePlaces(text: string): readonly string[] {
+  const places = text.split(",").map(vantage("--from").parse);
+  const twice = places.find((place, i) => places.indexOf(place) < i);
+  if (twice !== undefined) throw usage(`--from names ${twice} twice`);
+  if (places.length > MOST_PLACES) throw usage(`--from takes ${MOST_PLACES} places at most`);
+  return places;
+}
+
 export const FLEET_OPTIONS = inGroup("Order", [
   {
     flags: "--fleet <url>",
@@ -28,9 +39,11 @@ export const FLEET_OPTIONS = inGroup("Order", [
     looksLike: /^(rediss?|unix):/,
   },
   {
-    flags: "--from <vantage>",
-    description: "with --fleet: only from workers of this vantage",
-    ...vantage("--from"),
+    flags: "--from <vantages>",
+    description: "with --fleet: only from workers of these vantages, everything from each (comma-separated)",
+    refusal: vantage("--from").refusal,
+    parse: parsePlaces,
+    commas: true,
   },
   {
     flags: "--fleet-key <file>",

@@ -71,8 +71,8 @@ export interface ProbeOptions {
   readonly link: (typeof LINKS)[number];
   /** A URL, or "env" for that of SYNPROBE_FLEET. */
   readonly fleet?: string;
-  /** The only vantage that probes. */
-  readonly from?: string;
+  /** The only vantages that probe, each everything. */
+  readonly from?: readonly string[];
   readonly fleetKey?: string;
   /** Milliseconds. */
   readonly fleetLease?: number;

@@ -19,6 +19,7 @@ import type { Plan } from "../../runtime/plan/plan.ts";
 import type { ToResult } from "../../runtime/results/to-result.ts";
 import { noTotals, readTotals, type Totals } from "../../runtime/results/totals.ts";
 import type { PastRun } from "../../runtime/run/running-scan.ts";
+import type { OpenScan } from "../../runtime/run/scan.ts";
 import type { ScanOptions } from "../../runtime/run/scan-options.ts";
 import { asInvoker } from "../../runtime/system/invoker.ts";
 import { ENDINGS, type Established, type PortResult } from "../../scan/probe/result.ts";
@@ -133,6 +134,7 @@ export function journalOptions(options: ProbeOptions, seed: bigint, workers: num
     "source-port": options.sourcePort ?? null,
     // Positions are others then.
     fleet: options.fleet === undefined ? null : true,
+    from: options.from === undefined || options.from.length === 1 ? null : options.from.join(","),
   };
 }
 
@@ -172,6 +174,8 @@ export interface JournalledRun {
   /** Puts a record into words. */
   readonly toResult: ToResult;
   readonly argv: readonly string[];
+  /** Of a run from several places (OpenScan). */
+  readonly recall?: OpenScan["recall"];
 }
 
 /**
@@ -255,7 +259,7 @@ const startMarks = (workers: number): number[] => Array.from({ length: workers }
 async function takeUp(
   past: Past,
   stored: StoredJournal,
-  { plan, scanOptions, workers, toResult }: JournalledRun,
+  { plan, scanOptions, workers, toResult, recall }: JournalledRun,
 ): Promise<Pick<OpenedJournal, "past" | "replay">> {
   const { path } = past.journal;
   const { marks = startMarks(workers), totals: counts = {} } = past.checkpoint ?? {};
@@ -280,6 +284,12 @@ async function takeUp(
         past,
         ({ bytes, at, extra }) => {
           if (extra !== undefined && !isEstablished(extra)) throw strange(path, "its handshakes");
+          if (recall !== undefined) {
+            recall(bytes, at, extra, past.complete, (seen, established, from) =>
+              onResult(toResult(seen, seen.atUs, established, from)),
+            );
+            return;
+          }
           readRecord(bytes, at, verdict);
           onResult(toResult(verdict, verdict.atUs, extra));
         },

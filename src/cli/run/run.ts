@@ -45,6 +45,7 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
       ...context,
       settings: journalOptions(options, scanOptions.order.seed, scan.means.workers),
       workers: scan.means.workers,
+      recall: scan.recall,
       toResult: createNaming({ services: scanOptions.services, nameOf: plan.nameOf }),
     });
   let journal = await openJournal();

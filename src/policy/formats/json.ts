@@ -38,7 +38,7 @@ const countsOf = (counts: CheckReport["counts"]) => ({
 
 /** A finding as programs get it. */
 function findingObject({ outcome, rule, result, where }: Finding): object {
-  const { host, ip, port, service, state, reason, doubt, responder } = result;
+  const { host, ip, port, service, state, reason, doubt, responder, from } = result;
   return {
     outcome,
     host,
@@ -51,6 +51,7 @@ function findingObject({ outcome, rule, result, where }: Finding): object {
     doubt: doubt === undefined ? undefined : Number(doubt.toPrecision(3)),
     responder,
     where,
+    from: from?.map(({ place }) => place),
     line: rule.line,
     column: rule.column,
     ...groupObject(rule.group),

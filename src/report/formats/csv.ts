@@ -9,17 +9,19 @@ import { stringify } from "csv-stringify/sync";
 import { PORT_STATES } from "../../scan/probe/result.ts";
 import { COLUMN_LIST, type Value } from "../../scan/probe/result-columns.ts";
 import { escapeText, PRINTABLE } from "../escape.ts";
+import { byPlace } from "../places.ts";
 import type { Reporter, Sink } from "../reporter.ts";
 
 /** RFC 4180 §2: lines end in CRLF. A cell that begins like a formula gets an apostrophe, after OWASP's advice. */
 const FORMAT = { record_delimiter: "\r\n", escape_formulas: true } as const;
 
-const row = (cells: readonly Value[]): string => stringify([cells], FORMAT);
+const row = (cells: readonly (string | number | null | undefined)[]): string => stringify([cells], FORMAT);
 
-function cell(value: Value): Value {
+function cell(value: Value): string | number | null | undefined {
+  if (Array.isArray(value)) return byPlace(value);
   if (typeof value === "string")
     return PRINTABLE.test(value) ? value : escapeText(value, Number.POSITIVE_INFINITY);
-  return value === true ? "true" : value;
+  return value === true ? "true" : (value as number | null | undefined);
 }
 
 /** A reporter for CSV, each row in one call of `sink`. */

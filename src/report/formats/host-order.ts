@@ -7,6 +7,7 @@
  */
 import { PORT_STATES, type PortResult, type Reason } from "../../scan/probe/result.ts";
 import { sortKey } from "../addresses.ts";
+import { byPlace, isDifferent } from "../places.ts";
 
 /** Bytes that are kept elsewhere. Never throws: its owner watches for errors, after which nothing can be read. */
 export interface Spill {
@@ -25,6 +26,8 @@ export interface OrderedResult
     "ip" | "port" | "state" | "reason" | "ttl" | "timeMs" | "host" | "responder" | "service" | "answersAll"
   > {
   readonly banner?: string;
+  /** What it is from each place, where that is not the same. */
+  readonly places?: string;
 }
 
 /** Runs of at most this many pairs hold their results: all ports of one host fit. Each takes about 150 bytes. */
@@ -220,6 +223,7 @@ function toRow(result: PortResult): Row {
     result.service,
     result.answersAll,
     result.established?.banner,
+    isDifferent(result.from) ? byPlace(result.from ?? []) : undefined,
   ];
   while (fields.at(-1) === undefined) fields.pop();
   return fields;
@@ -239,10 +243,11 @@ type Fields = [
   service?: Left<string>,
   answersAll?: Left<true>,
   banner?: Left<string>,
+  places?: Left<string>,
 ];
 
 function fromRow(row: Fields): OrderedResult {
-  const [ip, port, state, reason, ttl, timeMs, host, responder, service, answersAll, banner] = row;
+  const [ip, port, state, reason, ttl, timeMs, host, responder, service, answersAll, banner, places] = row;
   return {
     ip,
     port,
@@ -255,5 +260,6 @@ function fromRow(row: Fields): OrderedResult {
     ...(service == null ? {} : { service }),
     ...(answersAll == null ? {} : { answersAll }),
     ...(banner == null ? {} : { banner }),
+    ...(places == null ? {} : { places }),
   };
 }

@@ -2,7 +2,8 @@
  * NDJSON: one JSON object a line, written as each verdict falls. Keys are in this order; those marked ? are only there when known.
  * ndjson.schema.json, which the package exports, says the same as JSON Schema.
  *
- * A verdict: type "result", and the columns of scan/probe/result-columns.ts, in their order.
+ * A verdict: type "result", and the columns of scan/probe/result-columns.ts, in their order; of a run from several places also
+ *   from [{place, state, reason, rtt_ms, ttl, tries, doubt?}].
  * A target that could not be probed:
  *   type "fault", target, code, message
  * Progress, with --stats-every and as often as that:
@@ -59,7 +60,7 @@ function jsonText(text: string): string {
   return PLAIN.test(text) ? `"${text}"` : printableJson(text);
 }
 
-const { rttMs: rtt, doubt: chanceOf, timeMs: time } = COLUMNS;
+const { rttMs: rtt, doubt: chanceOf, timeMs: time, from: places } = COLUMNS;
 
 /** Same as `jsonLine` of the columns in COLUMN_LIST, but two and a half times as fast: a large run's time is spent here. */
 export function resultLine(result: PortResult): string {
@@ -85,6 +86,7 @@ export function resultLine(result: PortResult): string {
   if (doubtful !== undefined) line += `,"doubtful":"${doubtful}"`;
   if (window !== undefined) line += `,"window":${window}`;
   if (options !== undefined) line += `,"options":"${options}"`;
+  if (result.from !== undefined) line += `,"from":${printableJson(places.line(result))}`;
   return `${line}}\n`;
 }
 

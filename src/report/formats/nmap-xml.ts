@@ -51,14 +51,16 @@ const skippedTarget = ({ target }: TargetFault): string =>
   `<target specification="${attribute(target)}" status="skipped"/>\n`;
 
 function portElement(result: OrderedResult): string {
-  const { port, state, reason, ttl, responder, service, banner } = result;
+  const { port, state, reason, ttl, responder, service, banner, places } = result;
   const from = responder === undefined ? "" : ` reason_ip="${attribute(responder)}"`;
   const named =
     service === undefined ? "" : `<service name="${attribute(service)}" method="table" conf="3"/>`;
-  const said = banner === undefined ? "" : `<script id="banner" output="${attribute(banner)}"/>`;
+  const scripts = Object.entries({ banner, from: places }).flatMap(([id, output]) =>
+    output === undefined ? [] : `<script id="${id}" output="${attribute(output)}"/>`,
+  );
   return (
     `<port protocol="tcp" portid="${port}">` +
-    `<state state="${state}" reason="${attribute(reason)}" reason_ttl="${ttl ?? 0}"${from}/>${named}${said}</port>\n`
+    `<state state="${state}" reason="${attribute(reason)}" reason_ttl="${ttl ?? 0}"${from}/>${named}${scripts.join("")}</port>\n`
   );
 }
 

@@ -3,7 +3,7 @@
  * ports; of files every result.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
-import { PORT_STATES, type PortState } from "../../scan/probe/result.ts";
+import { PORT_STATES, type PortResult, type PortState } from "../../scan/probe/result.ts";
 import type { Reporter, RunInfo } from "../reporter.ts";
 
 /** A run of at most this many pairs prints every result by default: they fit on a screen. */
@@ -31,11 +31,14 @@ export function shownStates(run: RunInfo, show?: readonly PortState[]): readonly
   return show ?? (run.pairs <= SMALL_RUN ? PORT_STATES : ["open"]);
 }
 
-/** Whether a result is one of those states, or corrects one. */
+/** Whether a result is one of those states, from some place, or corrects one. */
 export const isShown = (
-  { state, was }: { readonly state: PortState; readonly was?: PortState },
+  { state, was, from }: Pick<PortResult, "state" | "was" | "from">,
   states: readonly PortState[],
-): boolean => states.includes(state) || (was !== undefined && states.includes(was));
+): boolean =>
+  states.includes(state) ||
+  (was !== undefined && states.includes(was)) ||
+  (from?.some((each) => states.includes(each.state)) ?? false);
 
 /** The same reporter, given only results of those states; the totals are of all. */
 export const showOnly = (reporter: Reporter, states: readonly PortState[] = PORT_STATES): Reporter => ({

@@ -14,6 +14,7 @@ import {
   type Ending,
   type Established,
   isFromHost,
+  type PlaceVerdict,
   PORT_STATES,
   type PortResult,
   type PortState,
@@ -23,6 +24,7 @@ import { compareKeys, sortKey } from "../addresses.ts";
 import { collectAnswersAll } from "../answers-all.ts";
 import { displayLength, escapeText, escapeWord } from "../escape.ts";
 import { chance, count } from "../figures.ts";
+import { byPlace, isDifferent } from "../places.ts";
 import type { Reporter, RunInfo, Sink } from "../reporter.ts";
 import { type Doubtful, totalsLines } from "../totals.ts";
 import { orderRows, type RowOrder, type Spill } from "./host-order.ts";
@@ -114,8 +116,14 @@ interface Known {
   readonly isTarpit: boolean;
 }
 
+/** What is not the same though all places agree. */
+const roundTrips = (from: readonly PlaceVerdict[]): string =>
+  from
+    .map(({ place, rttMs }) => (rttMs === null ? `from ${place}` : `${formatRtt(rttMs)} from ${place}`))
+    .join(", ");
+
 function evidence(result: PortResult, { verbose, isAnswered, isTarpit }: Known): string {
-  const { reason, responder, late, was, established, doubtful } = result;
+  const { reason, responder, late, was, established, doubtful, from } = result;
   const why = verbose && reason === "no-response" ? silence(result, isAnswered) : reason;
   let text = responder === undefined ? why : `${why} from ${responder}`;
   if (established !== undefined) text += `, ${connection(established)}`;
@@ -123,6 +131,7 @@ function evidence(result: PortResult, { verbose, isAnswered, isTarpit }: Known):
   if (was !== undefined) text += `, was ${was}`;
   if (doubtful !== undefined) text += ", doubtful: window 0 and no options";
   if (isTarpit) text += ", answers on every port";
+  if (from !== undefined) text += `, ${isDifferent(from) ? byPlace(from) : roundTrips(from)}`;
   return escapeText(text);
 }
 
@@ -170,7 +179,12 @@ function resultLine(colors: Colors, target: string, result: PortResult, known: K
   const rtt = (rttMs === null ? NONE : formatRtt(rttMs)).padStart(WIDTHS.rtt);
   const hops = String(ttl ?? NONE).padStart(WIDTHS.ttl);
   const numbers = colors.dim(rtt + GAP + hops + GAP + String(tries).padStart(WIDTHS.tries));
-  const remarkable = late !== undefined || was !== undefined || doubtful !== undefined || known.isTarpit;
+  const remarkable =
+    isDifferent(result.from) ||
+    late !== undefined ||
+    was !== undefined ||
+    doubtful !== undefined ||
+    known.isTarpit;
   const why = remarkable ? colors.bold(evidence(result, known)) : evidence(result, known);
   const name = escapeWord(service ?? NONE).padEnd(WIDTHS.service);
   return `${target}${GAP}${paint(state.padEnd(WIDTHS.state))}${GAP}${name}${GAP}${numbers}${GAP}${why}\n`;

@@ -5,6 +5,7 @@
  * Not here: how it looks (charts.ts, page.ts), statistics that know nothing of runs (statistics.ts).
  */
 import { compareKeys, sortKey } from "../addresses.ts";
+import { byPlace, isDifferent } from "../places.ts";
 import { createColumn, createPairIndex, createTexts } from "../read/pair-index.ts";
 import {
   PROTOCOLS,
@@ -16,6 +17,7 @@ import {
   type RecordedSink,
   type RecordedState,
 } from "../read/recorded.ts";
+import type { DifferingPort } from "./places.ts";
 import { createTally, histogram, type Point, pointsOf, type RoundTrips, type Tops } from "./statistics.ts";
 
 /** Most hosts and ports in the matrix. */
@@ -93,6 +95,8 @@ export interface Digest {
   readonly answerAll: readonly string[];
   readonly faults: readonly RecordedFault[];
   readonly moreFaults: number;
+  /** Ports that are not the same from all places, in order. */
+  readonly differing: readonly DifferingPort[];
   readonly rows: Rows;
   readonly moreRows: number;
 }
@@ -115,6 +119,8 @@ export function createGathering(): Gathering {
   const tries = createColumn(Uint8Array);
   const doubt = createColumn(Float32Array);
   const notes = new Map<number, string>();
+  /** Ports that are not the same from all places. */
+  const differing = new Map<number, DifferingPort["from"]>();
   const answerAll = new Set<string>();
   const progress: RecordedProgress[][] = [];
   const faults: RecordedFault[] = [];
@@ -132,6 +138,8 @@ export function createGathering(): Gathering {
     const note = noteOf(port);
     if (note === "") notes.delete(pair);
     else notes.set(pair, note);
+    if (port.from !== undefined && isDifferent(port.from)) differing.set(pair, port.from);
+    else differing.delete(pair);
     if (port.host !== undefined && port.host !== "") names.set(port.ip, port.host);
     if (port.answersAll === true) answerAll.add(port.ip);
   }
@@ -314,6 +322,16 @@ export function createGathering(): Gathering {
       answerAll: anyPort.map((host) => hostLabel(pairs.ips[host])),
       faults,
       moreFaults: faultCount - faults.length,
+      differing: Array.from(differing, ([pair, from]) => ({ pair, from }))
+        .sort(
+          (a, b) =>
+            rank[pairs.hostOf(a.pair)] - rank[pairs.hostOf(b.pair)] ||
+            pairs.portKeyOf(a.pair) - pairs.portKeyOf(b.pair),
+        )
+        .map(({ pair, from }) => ({
+          label: `${hostLabel(pairs.ips[pairs.hostOf(pair)])} ${pairs.portOf(pair)}/${pairs.protoOf(pair)}`,
+          from,
+        })),
       rows: table,
       moreRows: pairs.size() - table.host.length,
     };
@@ -347,7 +365,7 @@ const ENDINGS: Readonly<Record<string, string>> = {
 };
 
 function noteOf(port: RecordedPort): string {
-  const words: string[] = [];
+  const words: string[] = isDifferent(port.from) ? [byPlace(port.from ?? [])] : [];
   if (port.answersAll === true) words.push("this host answers on every port");
   if (port.banner !== undefined) words.push(`“${port.banner.slice(0, 1024)}”`);
   if (port.ending !== undefined && Object.hasOwn(ENDINGS, port.ending)) words.push(ENDINGS[port.ending]);

@@ -11,6 +11,7 @@ import type { RecordedRun, RecordedSummary } from "../read/recorded.ts";
 import { barChart, LINES, lossChart, rateChart, roundTripChart } from "./charts.ts";
 import { type Digest, MATRIX, type Matrix, type Rows } from "./digest.ts";
 import { historySections } from "./history.ts";
+import { placesSection } from "./places.ts";
 import type { Tops } from "./statistics.ts";
 import { waysSection } from "./ways.ts";
 
@@ -400,6 +401,7 @@ export function renderPage(digest: Digest, options: PageOptions): string {
   const when = started.length === 0 ? "" : `${verb} ${utc(Math.min(...started))}. `;
   const policy = `default-src 'none'; script-src ${hash(script)}; style-src ${hash(style)}; img-src data:; base-uri 'none'; form-action 'none'`;
   const ways = waysSection(digest.runs, h);
+  const places = placesSection(digest.differing, h);
   const section = (name: string, heading: string, content: string, kind = ""): string =>
     `<section id="${name}" class="${kind}"><h2>${heading}</h2>${content}</section>`;
   return `<!doctype html>
@@ -423,7 +425,7 @@ ${historySections(digest.runs, h)
   .map(({ name, heading, content }) => section(name, heading, content, "whole"))
   .join("\n")}
 ${section("matrix", "Ports by host", matrixTable(digest.matrix), "whole")}
-${ways === undefined ? "" : section("ways", "Where filtered ports stop", ways, "whole")}
+${ways === undefined ? "" : section("ways", "Where filtered ports stop", ways, "whole")}${places === undefined ? "" : section("places", "What differs between places", places, "whole")}
 <div class="pair">
 ${section("services", "Open ports by service", topsFigure(digest.services, "Open ports by service", "var(--open)"))}
 ${section("reasons", "Why ports are filtered", reasonsSection(digest))}

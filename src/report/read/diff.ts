@@ -16,6 +16,7 @@ import {
   type Protocol,
   portsOf,
   RECORDED_STATES,
+  type RecordedPlaceState,
   type RecordedRun,
   type RecordedSink,
   type RecordedState,
@@ -52,6 +53,8 @@ export interface DiffVerdict {
   readonly reason: string;
   /** The chance that a port without response did answer, 0 to 1. */
   readonly doubt?: number;
+  /** Of a run from several places: what it is from each. */
+  readonly from?: readonly RecordedPlaceState[];
 }
 
 export interface Difference {
@@ -97,6 +100,8 @@ export function createComparison(): Comparison {
     const reason = createColumn(Uint32Array);
     const service = createColumn(Uint32Array);
     const doubt = createColumn(Float32Array);
+    /** What each place has found, as JSON. */
+    const from = createColumn(Uint32Array);
     const hosts = new Map<string, { readonly up: boolean; readonly vague: boolean }>();
     const faults = new Set<string>();
     const scanned = new Map<Protocol, Set<number>>();
@@ -110,6 +115,7 @@ export function createComparison(): Comparison {
         reason.set(pair, texts.add(port.reason));
         service.set(pair, texts.add(port.service ?? ""));
         doubt.set(pair, port.doubt ?? -1);
+        from.set(pair, port.from === undefined ? 0 : texts.add(JSON.stringify(port.from)));
         if (port.host !== undefined && port.host !== "") names.set(port.ip, port.host);
       },
       progress() {},
@@ -128,11 +134,16 @@ export function createComparison(): Comparison {
       const code = state.get(pair);
       if (code === 0) return undefined;
       const chance = doubt.get(pair);
+      const places = placesOf(pair);
       return {
         state: RECORDED_STATES[code - 1],
         reason: texts.get(reason.get(pair)),
         ...(chance >= 0 ? { doubt: Math.round(chance * 1e4) / 1e4 } : {}),
+        ...(places === undefined ? {} : { from: places }),
       };
+    }
+    function placesOf(pair: number): readonly RecordedPlaceState[] | undefined {
+      return from.get(pair) === 0 ? undefined : JSON.parse(texts.get(from.get(pair)));
     }
     function absence(run: RecordedRun, pair: number): Absence {
       const ip = pairs.ips[pairs.hostOf(pair)];
@@ -147,7 +158,14 @@ export function createComparison(): Comparison {
       if (scanned.get(pairs.protoOf(pair))?.has(pairs.portOf(pair)) !== true) return "not-probed";
       return host === undefined ? "no-host" : "not-listed";
     }
-    return { sink, state, service, verdict, absence, ports: () => ports };
+    return { sink, state, service, from, placesOf, verdict, absence, ports: () => ports };
+  }
+
+  /** Whether every place that both runs have has found the same. */
+  function isSameFromAll(pair: number): boolean {
+    const [old, now] = sides;
+    if (old.from.get(pair) === now.from.get(pair)) return true;
+    return movedPlaces(old.placesOf(pair), now.placesOf(pair)).length === 0;
   }
 
   /** By host as `hosts` has them, then protocol and port: a sort of numbers for each host, as there may be millions of pairs. */
@@ -184,7 +202,7 @@ export function createComparison(): Comparison {
       for (let pair = 0; pair < pairs.size(); pair++) {
         const before = sides[0].state.get(pair);
         const after = sides[1].state.get(pair);
-        if (before === after) same++;
+        if (before === after && isSameFromAll(pair)) same++;
         else if (!onlyOpen || before === OPEN || after === OPEN) {
           different.push(pair);
           counts[before === 0 ? "appeared" : after === 0 ? "gone" : "changed"]++;
@@ -279,11 +297,21 @@ function rowOf(each: Difference): Row {
   };
 }
 
+/** Places that two runs have, and what has changed there. */
+function movedPlaces(old: DiffVerdict["from"] = [], now: DiffVerdict["from"] = []): string[] {
+  return now.flatMap(({ place, state }) => {
+    const before = old.find((each) => each.place === place)?.state ?? state;
+    return before === state ? [] : `${before} to ${state} from ${place}`;
+  });
+}
+
 /** The evidence for the later state, or why there is none. */
 function remark(each: Difference): string {
   const why = because(each);
   if (why !== "") return why;
-  const { reason = "", doubt } = each.new ?? {};
+  const { reason = "", doubt, from } = each.new ?? {};
+  const moved = movedPlaces(each.old?.from, from);
+  if (moved.length > 0) return escapeText(moved.join(", "));
   const sure = doubt === undefined ? "" : `, ${percent(doubt)} chance that an answer was lost`;
   return escapeText(reason) + sure;
 }

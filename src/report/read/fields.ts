@@ -16,6 +16,7 @@ export type Fields = {
   readonly silence?: unknown;
   readonly state?: unknown;
   readonly port?: unknown;
+  readonly from?: unknown;
 };
 
 export const isObject = (value: unknown): value is Fields =>

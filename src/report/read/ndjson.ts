@@ -11,6 +11,7 @@ import {
   type ReadFault,
   type RecordedPath,
   type RecordedPlace,
+  type RecordedPlaceState,
   type RecordedPort,
   type RecordedProgress,
   type RecordedSink,
@@ -24,7 +25,7 @@ const MOST_HOPS = 64;
 
 const READ = COLUMN_LIST.flatMap(({ name, key, read }) => (read === undefined ? [] : { name, key, read }));
 /** Spread into each port, so that all are objects of one shape. */
-const NOTHING_KNOWN = Object.fromEntries(READ.map(({ name }) => [name, undefined]));
+const NOTHING_KNOWN = { ...Object.fromEntries(READ.map(({ name }) => [name, undefined])), from: undefined };
 
 /** @param fault makes the error to throw */
 export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineReader {
@@ -35,7 +36,7 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
     createFields(fault);
 
   function readPort(fields: Fields): RecordedPort {
-    const port: Record<string, unknown> = {
+    const port: Record<string, unknown> & { from?: unknown } = {
       ip: address(fields, "ip"),
       port: wholePort(fields),
       proto: fields.proto === undefined ? "tcp" : oneOf(PROTOCOLS, fields, "proto"),
@@ -46,6 +47,13 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
     for (const { name, key, read } of READ) {
       if (fields[key] !== undefined) port[name] = column(fields, key, read);
     }
+    if (fields.from !== undefined)
+      port.from = list(fields, "from")?.map(
+        (each): RecordedPlaceState => ({
+          place: text(each, "place"),
+          state: oneOf(RECORDED_STATES, each, "state"),
+        }),
+      );
     return port as RecordedPort;
   }
 

@@ -48,7 +48,15 @@ export type RecordedPort = {
   readonly [K in keyof Columns as Columns[K] extends { readonly read: unknown } ? K : never]?:
     | Read<Columns[K]>
     | undefined;
+} & {
+  /** Of a run from several places: what each has found. */
+  readonly from?: readonly RecordedPlaceState[] | undefined;
 };
+
+export interface RecordedPlaceState {
+  readonly place: string;
+  readonly state: RecordedState;
+}
 
 /** Progress of a run. Counts are since its start. */
 export interface RecordedProgress {

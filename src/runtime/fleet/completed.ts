@@ -28,7 +28,7 @@ const MOST_CHANGES = 2;
 
 /** @param onTaken called with a cell whose results are the run's now */
 export function createCompleted(
-  { redis, run, key, ledger, space, queue, isOver, keeping }: Coordinating,
+  { redis, run, key, ledger, space, queue, among, isOver, keeping }: Coordinating,
   { add, setAside }: Feed,
   hooks: EngineRunHooks,
   onTaken: (id: string) => void,
@@ -58,7 +58,7 @@ export function createCompleted(
       setAside(id, cell, "its results are not signed with this run's key");
       return true;
     }
-    const of = { space, redis, ledger, hooks };
+    const of = { space, redis, ledger, first: among.first, hooks };
     const found = await fetchResults(of, run.id, id, cell, said);
     if (isOver()) return true;
     const isChanged = found === CHANGED && countChange(id) <= MOST_CHANGES;
@@ -74,7 +74,8 @@ export function createCompleted(
     addTotals(taken, { ...totals, path: { ...path, rate: 0 } }, receiveDrops);
     await keeping(takeResults(of, found));
     await redis.hdel(keyOf("progress", run.id), id);
-    if (said.elapsedMs > 0) {
+    // A few pairs here and there say nothing of a rate.
+    if (said.elapsedMs > 0 && cell.again === undefined) {
       const seen = (said.pairs * 1000) / said.elapsedMs;
       perSecond = ((perSecond ?? seen) + seen) / 2;
     }

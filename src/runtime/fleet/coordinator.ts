@@ -14,6 +14,7 @@ import type { EngineRun, EngineRunHooks } from "../run/engine-run.ts";
 import { nowUs } from "../system/clock.ts";
 import { createCompleted } from "./completed.ts";
 import { type Coordinating, type Coordination, createFeed } from "./feed.ts";
+import type { CutCell } from "./ledger.ts";
 import { isTrouble, PREFIX } from "./redis.ts";
 import {
   findKeys,
@@ -34,13 +35,28 @@ const SURVEY_MS = 1000;
 const LAST_MS = 5000;
 /** A time that does not keep the process from ending. */
 const UNHELD = { ref: false };
+
+export interface Coordinator extends EngineRun {
+  /** Has pairs that were decided probed once more, before all others. */
+  again(pairs: readonly number[]): void;
+  /** Workers that are there, and how many pairs one of them is to look at again at a time. */
+  readonly workers: number;
+  readonly perLook: number;
+}
+
+/** A second look is so much work, in seconds, and so many pairs at least and at most. */
+const LOOK_S = 10;
+const [FEWEST_AGAIN, MOST_AGAIN] = [64, 1 << 14];
+
 /** @param hooks the scan's */
-export function startCoordinator(coordination: Coordination, hooks: EngineRunHooks): EngineRun {
-  const { redis, run, ledger, note } = coordination;
+export function startCoordinator(coordination: Coordination, hooks: EngineRunHooks): Coordinator {
+  const { redis, run, ledger, among, note } = coordination;
   const queue = new Queue(queueName(run.id), { connection: redis, prefix: PREFIX });
   queue.on("error", () => {});
   /** Counts of cells under way, as their workers tell them. */
   const partly = new Map<string, Totals>();
+  /** Second looks that are not in the queue yet. */
+  const looks: CutCell[] = [];
   let stopping = false;
   let over = false;
   let end: () => void = () => {};
@@ -71,7 +87,7 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
 
   async function renew(): Promise<void> {
     renewAt = nowMs() + RENEW_MS;
-    if (!(await renewRun(redis, { ...run, decided: completed.totals.decided })))
+    if (!(await renewRun(redis, { ...run, decided: Math.min(completed.totals.decided, run.pairs) })))
       throw new SynprobeError(ERROR_CODES.fleet, `run ${run.id} has been taken over by another coordinator`);
     if ((await redis.exists(keyOf("stop", run.id))) === 1 && !stopping) {
       note(`run ${run.id} was told to stop`);
@@ -96,6 +112,7 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
       surveyAt = nowMs() + SURVEY_MS;
       await survey();
     }
+    for (; looks.length > 0; looks.shift()) await feed.add(looks[0]);
     await topUp([]);
     hooks.onReport();
   }
@@ -148,7 +165,7 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
         if (!isAdopted) await feed.adopt();
         isAdopted = true;
         await turn();
-        if (stopping || ledger.left + ledger.underWay.size === 0) return;
+        if (stopping || (ledger.left + ledger.underWay.size === 0 && !among.isAwaited())) return;
       } catch (error) {
         if (!isTrouble(error)) throw error;
         tell(`Redis: ${error.message}`);
@@ -183,9 +200,9 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
       await redis.del(
         ...pieces,
         queue.toKey("meta"),
-        ...(["run", "refused", "progress", ...(stopping ? [] : (["stop"] as const))] as const).map((kind) =>
-          keyOf(kind, run.id),
-        ),
+        ...(
+          ["run", "refused", "progress", "survived", ...(stopping ? [] : (["stop"] as const))] as const
+        ).map((kind) => keyOf(kind, run.id)),
       );
     } catch (error) {
       if (!isTrouble(error)) throw error;
@@ -212,6 +229,16 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
       if (partly.size > 0) lastRate = sum.path.rate;
       sum.path.rate = lastRate;
       return [{ counts: { ...sum, started }, inFlight: 0, receiveDrops: sum.receiveDrops, mark: 0 }];
+    },
+    get workers() {
+      return workers;
+    },
+    get perLook() {
+      const perSecond = Math.min(completed.pairsPerSecond, coordination.rate.maximum / Math.max(1, workers));
+      return Math.max(FEWEST_AGAIN, Math.min(MOST_AGAIN, Math.floor(LOOK_S * perSecond)));
+    },
+    again: (pairs) => {
+      looks.push(ledger.again(pairs));
     },
     stop: () => {
       stopping = true;

@@ -210,6 +210,12 @@ export async function runCourier(
     await redis.expire(keyOf("refused", run), KEEP_S);
   }
 
+  /** A lock that ran out while Redis was away, or this process was stopped, is no worker's death. */
+  async function survive(run: string, id: string): Promise<void> {
+    await redis.hincrby(keyOf("survived", run), id, 1);
+    await redis.expire(keyOf("survived", run), KEEP_S);
+  }
+
   /** Of how many cells of a run this worker's results have not been taken. */
   async function countWaiting(run: string): Promise<number> {
     const there: string[] = [];
@@ -256,11 +262,10 @@ export async function runCourier(
     const { number, fence } = slot;
     const id = job.id ?? "";
     const handBack = (): Promise<void> => job.moveToDelayed(Date.now() + REFUSED_MS, token).catch(() => {});
-    if (job.stalledCounter >= MOST_DEATHS) {
-      await job.moveToFailed(
-        new UnrecoverableError(`${job.stalledCounter} workers have died with it`),
-        token,
-      );
+    const survived = Number((await redis.hget(keyOf("survived", run.id), id)) ?? 0);
+    const deaths = job.stalledCounter - survived;
+    if (deaths >= MOST_DEATHS) {
+      await job.moveToFailed(new UnrecoverableError(`${deaths} workers have died with it`), token);
       return;
     }
     if ((await redis.hexists(keyOf("refused", run.id), `${id} ${worker.id}`)) === 1) return handBack();
@@ -305,7 +310,9 @@ export async function runCourier(
     moveFence(fence, sinceMs + SURE * run.leaseMs);
     post({ kind: "cell", slot: number, cell });
     const over = new AbortController();
+    let isLost = false;
     const renewing = renew(job, token, run, fence, over.signal).then((wasLost) => {
+      isLost ||= wasLost;
       if (wasLost) abandon();
     });
     const end = await outcome;
@@ -328,6 +335,7 @@ export async function runCourier(
       }
     } catch (error) {
       if (!isTrouble(error)) throw error;
+      isLost = true;
       // The lock is another's, or Redis has forgotten the cell: so does this worker.
       waiting.set(
         run.id,
@@ -341,6 +349,7 @@ export async function runCourier(
       slot.abandon = () => {};
       slot.has = undefined;
       await renewing;
+      if (isLost) await survive(run.id, id).catch(tellTrouble);
     }
   }
 

@@ -15,9 +15,32 @@ import { formatSpan } from "../../scan/targets/address-range.ts";
 import type { Space } from "../../scan/targets/space.ts";
 import { nowUs } from "../system/clock.ts";
 import { type Cell, type CellSettings, jobOf, openCell, sealCell, targetsOf } from "./cell.ts";
-import { type CutCell, cellSize, type Ledger } from "./ledger.ts";
+import { CELL_S, type CutCell, cellSize, type Ledger } from "./ledger.ts";
 import { isTrouble } from "./redis.ts";
 import { keyOf, type Run } from "./registry.ts";
+
+/** What a place is told of the others, where a run has several (places.ts). */
+export interface Among {
+  /** The position of its first pair. */
+  readonly first: number;
+  /** How much work a cell may be, in seconds. */
+  readonly cellS: number;
+  /** It is so far ahead of another that it waits. */
+  isAhead(): boolean;
+  /** It may get more to do, though it has no pair left. */
+  isAwaited(): boolean;
+  /** Nobody takes a second look at these pairs. */
+  setAside(pairs: ReadonlySet<number>): void;
+}
+
+/** Of a run that has one. */
+export const ALONE: Among = {
+  first: 0,
+  cellS: CELL_S,
+  isAhead: () => false,
+  isAwaited: () => false,
+  setAside: () => {},
+};
 
 export interface Coordination {
   readonly redis: Redis;
@@ -30,6 +53,7 @@ export interface Coordination {
   readonly rate: { readonly minimum: number; readonly maximum: number };
   /** An earlier coordinator's cells may be under way, and those whose jobs are gone still be probed. */
   readonly isResumed: boolean;
+  readonly among: Among;
   note(line: string): void;
 }
 
@@ -55,6 +79,7 @@ export interface Feed {
    * @param completed cells under way that are probed
    */
   topUp(workers: number, perSecond: number, completed: number): Promise<void>;
+  /** Adds a cell; a second look goes before all others. */
   add(cell: CutCell): Promise<void>;
   /** Sets aside what all of these workers refuse. @throws {SynprobeError} `ERR_FLEET` when that is the run */
   readRefusals(able: readonly string[]): Promise<void>;
@@ -69,7 +94,7 @@ const CELLS_PER_WORKER = 2;
 const MOST_NAMED = 4;
 
 export function createFeed(coordinating: Coordinating): Feed {
-  const { redis, run, key, ledger, rate, queue, ended, note, tell, keeping, isOver } = coordinating;
+  const { redis, run, key, ledger, rate, queue, ended, among, note, tell, keeping, isOver } = coordinating;
   const isCapped = rate.maximum < MOST_RATE;
   /** Cells that are probed at a time, among which the rate is divided. */
   let slots = 0;
@@ -84,7 +109,7 @@ export function createFeed(coordinating: Coordinating): Feed {
 
   async function adopt(): Promise<void> {
     await redis.del(keyOf("stop", run.id));
-    if (ledger.left === 0) return;
+    if (ledger.left === 0 && !among.isAwaited()) return;
     const jobs = await queue.getJobs(["waiting", "active", "delayed", "completed", "failed"]);
     const isEnded = (await redis.del(keyOf("ended", run.id))) === 1;
     others ||= coordinating.isResumed && jobs.length === 0 && !isEnded;
@@ -152,7 +177,10 @@ export function createFeed(coordinating: Coordinating): Feed {
     const named = [...new Set(spans.map(formatSpan))];
     const more = named.length > MOST_NAMED ? ` and ${named.length - MOST_NAMED} more` : "";
     ledger.close(id);
-    note(`not probed: ${cell.pairs} pairs in ${named.slice(0, MOST_NAMED).join(", ")}${more}: ${why}`);
+    if (cell.again !== undefined) among.setAside(cell.again.pairs);
+    note(
+      `not probed${cell.again === undefined ? "" : " again"}: ${cell.pairs} pairs in ${named.slice(0, MOST_NAMED).join(", ")}${more}: ${why}`,
+    );
   }
 
   /** Redis was emptied, or has forgotten what it had not written: whoever may have the cell is done with it one lease later. */
@@ -179,9 +207,10 @@ export function createFeed(coordinating: Coordinating): Feed {
       slots = workers;
       await limit();
     }
-    while (ledger.left > 0 && ledger.underWay.size - completed < CELLS_PER_WORKER * slots && !isOver()) {
+    const isShort = (): boolean => ledger.underWay.size - completed < CELLS_PER_WORKER * slots;
+    while (ledger.left > 0 && isShort() && !among.isAhead() && !isOver()) {
       const each = Math.min(perSecond, rate.maximum / slots);
-      const cell = ledger.cut(cellSize(ledger.left, slots, each));
+      const cell = ledger.cut(cellSize(ledger.left, slots, each, among.cellS));
       if (cell === undefined) return;
       await add(cell);
     }
@@ -208,13 +237,16 @@ export function createFeed(coordinating: Coordinating): Feed {
   }
 
   async function add(cut: CutCell): Promise<void> {
+    const { from, to, pairs } = cut;
     const cell: Cell = {
       run: run.id,
-      ...cut,
+      from,
+      to,
+      pairs,
       targets: targetsOf(ledger.spans(cut)),
       settings: settingsNow(),
     };
-    await queue.add("cell", sealCell(cell, key), { jobId: jobOf(cut) });
+    await queue.add("cell", sealCell(cell, key), { jobId: jobOf(cut), lifo: cut.again !== undefined });
   }
 
   return { adopt, topUp, add, readRefusals, setAside, endDelays, addLost };

@@ -15,6 +15,8 @@ export interface CutCell {
   /** Exclusive. */
   readonly to: number;
   readonly pairs: number;
+  /** Of a second look: its pairs, by their number in the space, and the places of their prefixes. Its own are behind all others. */
+  readonly again?: { readonly pairs: ReadonlySet<number>; readonly prefixes: ReadonlySet<number> };
 }
 
 export interface LedgerOptions {
@@ -23,17 +25,27 @@ export interface LedgerOptions {
   /** Pairs that are decided, by their number in the space. */
   readonly isDone?: (index: number) => boolean;
   readonly decided?: number;
+  /** The place of the first second look, so that it has the name of none of an earlier coordinator's; by default the first that is free. */
+  readonly firstLook?: number;
 }
 
 export interface Ledger {
   /** Pairs that are in no cell yet, decided or set aside. */
   readonly left: number;
+  /** Pairs that are decided or set aside. */
+  readonly over: number;
   /** Cells under way, by their job. */
   readonly underWay: ReadonlyMap<string, CutCell>;
   /** The next cell, of about `wanted` pairs, under way from now on; undefined when there is no more. */
   cut(wanted: number): CutCell | undefined;
-  /** The undecided pairs of a stretch. */
-  spans(cell: Pick<CutCell, "from" | "to">): PairSpan[];
+  /** The place of a pair's prefix. */
+  prefixOf(pair: number): number;
+  /** Whether no cell has any of the prefix at a place, nor will have, but for a second look. */
+  isFree(place: number): boolean;
+  /** A cell of pairs that were decided, and are probed once more. */
+  again(pairs: readonly number[]): CutCell;
+  /** The undecided pairs of a stretch; those of a second look. */
+  spans(cell: Pick<CutCell, "from" | "to" | "again">): PairSpan[];
   /**
    * A cell of an earlier coordinator that is still under way.
    * @returns false when it is none of this run's, or some of it is decided or under way already
@@ -41,15 +53,15 @@ export interface Ledger {
   adopt(cell: Pick<CutCell, "from" | "to">): boolean;
   /** It is under way no more: its results were taken, or it is set aside. @returns false when it was not */
   close(job: string): boolean;
-  /** Whether the pair with this address belongs to a cell. */
-  holds(cell: Pick<CutCell, "from" | "to">, words: Uint32Array, at: number): boolean;
+  /** Whether the pair with this number and address belongs to a cell. */
+  holds(cell: Pick<CutCell, "from" | "to" | "again">, pair: number, words: Uint32Array, at: number): boolean;
 }
 
 /** A cell has so many prefixes, as long as they do not make it twice as large as is wanted. */
 const FEWEST_PREFIXES = 64;
 
 /** A cell is this much work at the rate of the last ones, in seconds. */
-const CELL_S = 60;
+export const CELL_S = 60;
 /** Towards the end cells become smaller, so that no worker is long alone: what is left is so many for each. */
 const LAST_CELLS = 3;
 /** A shorter one would be more beginning and end than work, in seconds. */
@@ -59,18 +71,22 @@ const SHORTEST_S = 2;
  * How many pairs the next cell is to have.
  * @param left pairs that are in no cell
  * @param perSecond of one worker
+ * @param seconds how much work it may be
  */
-export function cellSize(left: number, workers: number, perSecond: number): number {
+export function cellSize(left: number, workers: number, perSecond: number, seconds = CELL_S): number {
   const share = left / (LAST_CELLS * workers);
-  return Math.max(SHORTEST_S * perSecond, Math.min(CELL_S * perSecond, share));
+  return Math.max(SHORTEST_S * perSecond, Math.min(seconds * perSecond, share));
 }
 
-export function createLedger({ space, prefixes, isDone, decided = 0 }: LedgerOptions): Ledger {
+export function createLedger({ space, prefixes, isDone, decided = 0, firstLook = 0 }: LedgerOptions): Ledger {
   const underWay = new Map<string, CutCell>();
   /** Adopted stretches: where each ends, by where it begins. */
   const adopted = new Map<number, number>();
   let cursor = 0;
   let left = space.total - decided;
+  /** Pairs that are in cells under way, without second looks. */
+  let inCells = 0;
+  let looks = 0;
   const words = new Uint32Array(ADDRESS_WORDS);
 
   /** The undecided pairs of the prefix at a place. */
@@ -95,8 +111,22 @@ export function createLedger({ space, prefixes, isDone, decided = 0 }: LedgerOpt
     return countPairs(rest) === span.pairs ? [span] : rest;
   }
 
+  function spanOf(index: number): PairSpan {
+    const pair = { words, port: 0 };
+    space.pairAt(index, pair);
+    const address = addressOf(words, 0);
+    return { first: address, last: address, ports: Uint16Array.of(pair.port), pairs: 1 };
+  }
+
+  function prefixOf(index: number): number {
+    const pair = { words, port: 0 };
+    space.pairAt(index, pair);
+    return prefixes.placeOf(words, 0);
+  }
+
   function open(cell: CutCell): CutCell {
     left -= cell.pairs;
+    inCells += cell.pairs;
     underWay.set(jobOf(cell), cell);
     return cell;
   }
@@ -105,7 +135,23 @@ export function createLedger({ space, prefixes, isDone, decided = 0 }: LedgerOpt
     get left() {
       return left;
     },
+    get over() {
+      return space.total - left - inCells;
+    },
     underWay,
+    prefixOf,
+    isFree: (place) =>
+      (left === 0 || place < cursor) &&
+      !Array.from(underWay.values()).some(({ from, to, again }) =>
+        again === undefined ? from <= place && place < to : again.prefixes.has(place),
+      ),
+    again: (pairs) => {
+      const from = Math.max(prefixes.count, firstLook) + looks++;
+      const again = { pairs: new Set(pairs), prefixes: new Set(pairs.map(prefixOf)) };
+      const cell = { from, to: from + 1, pairs: pairs.length, again };
+      underWay.set(jobOf(cell), cell);
+      return cell;
+    },
     cut: (wanted) => {
       let from = cursor;
       let pairs = 0;
@@ -122,7 +168,8 @@ export function createLedger({ space, prefixes, isDone, decided = 0 }: LedgerOpt
       }
       return pairs === 0 ? undefined : open({ from, to: cursor, pairs });
     },
-    spans: ({ from, to }) => {
+    spans: ({ from, to, again }) => {
+      if (again !== undefined) return Array.from(again.pairs, spanOf);
       const spans: PairSpan[] = [];
       for (let place = from; place < to; place++) for (const span of undecided(place)) spans.push(span);
       return spans;
@@ -141,8 +188,13 @@ export function createLedger({ space, prefixes, isDone, decided = 0 }: LedgerOpt
       open({ from, to, pairs });
       return true;
     },
-    close: (job) => underWay.delete(job),
-    holds: ({ from, to }, address, at) => {
+    close: (job) => {
+      const cell = underWay.get(job);
+      if (cell !== undefined && cell.again === undefined) inCells -= cell.pairs;
+      return underWay.delete(job);
+    },
+    holds: ({ from, to, again }, pair, address, at) => {
+      if (again !== undefined) return again.pairs.has(pair);
       const place = prefixes.placeOf(address, at);
       return from <= place && place < to;
     },

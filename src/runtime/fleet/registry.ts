@@ -6,6 +6,7 @@
  *     worker:ID    a worker, it renews itself              drain:ID   it is to finish its cell and leave
  *     ended:ID     it was stopped, and nobody probes its cells any more
  *     refused:RUN  why a worker does not probe a cell      progress:RUN  counts of cells under way
+ *     survived:RUN how often a cell's worker was found alive after its lock had run out
  *     found:…      results of a cell that nobody has taken
  */
 import type { Redis } from "ioredis";
@@ -55,7 +56,7 @@ export const signRun = (key: string, run: RunTerms): string => sign(key, ...term
 export const isRunSigned = (key: string, run: Run): boolean => isSigned(run.signature, key, ...termsOf(run));
 
 export const keyOf = (
-  kind: "run" | "worker" | "stop" | "ended" | "drain" | "refused" | "progress",
+  kind: "run" | "worker" | "stop" | "ended" | "drain" | "refused" | "progress" | "survived",
   id: string,
 ): string => `${PREFIX}:${kind}:${id}`;
 /** The results of one attempt at a cell. */

@@ -31,6 +31,8 @@ export interface ResultsOf {
   readonly redis: Redis;
   readonly space: Space;
   readonly ledger: Pick<Ledger, "holds">;
+  /** The position of the space's first pair in the run: of several places each has the space to itself. */
+  readonly first: number;
   readonly hooks: EngineRunHooks;
 }
 
@@ -63,7 +65,7 @@ export async function fetchResults(
     for (let i = 0; i < count; i++) {
       const { peer, port, was } = readRecord(records, i * RECORD_LENGTH, verdict);
       const index = space.indexOf(peer, 0, port);
-      if (index < 0 || !ledger.holds(cell, peer, 0))
+      if (index < 0 || !ledger.holds(cell, index, peer, 0))
         return "there are results of pairs that are not in its cell";
       // Of one that corrects another the first is there already.
       if (seen.add(index) === (was !== null)) return "there are results that stand twice";
@@ -80,21 +82,21 @@ export async function takeResults(of: ResultsOf, pieces: readonly Buffer[]): Pro
   }
 }
 
-function handOn({ space, hooks }: ResultsOf, { records, count, extras }: Chunk): void {
+function handOn({ space, first, hooks }: ResultsOf, { records, count, extras }: Chunk): void {
   for (let i = 0; i < count; i++) {
     const at = i * RECORD_LENGTH;
     const { peer, port } = readRecord(records, at, verdict);
     // A worker counts the pairs of its cell.
-    putPosition(records, at, space.indexOf(peer, 0, port));
+    putPosition(records, at, first + space.indexOf(peer, 0, port));
   }
   if (hooks.keepsRecords) {
-    let first = 0;
+    let from = 0;
     for (let i = 0; i <= count; i++) {
       const extra = extras.get(i);
       if (i < count && extra === undefined) continue;
-      if (i > first) hooks.onRecords(records.subarray(first * RECORD_LENGTH), i - first);
+      if (i > from) hooks.onRecords(records.subarray(from * RECORD_LENGTH), i - from);
       if (extra !== undefined) hooks.onRecords(records.subarray(i * RECORD_LENGTH), 1, extra);
-      first = i + 1;
+      from = i + 1;
     }
   }
   for (let i = 0; i < count; i++) {

@@ -5,7 +5,13 @@
 
 import { localAddresses } from "../../link/route.ts";
 import { offerIn } from "../../scan/probe/offer.ts";
-import type { Established, PortResult, RateChange, RateDecision } from "../../scan/probe/result.ts";
+import type {
+  Established,
+  PlaceVerdict,
+  PortResult,
+  RateChange,
+  RateDecision,
+} from "../../scan/probe/result.ts";
 import type { Completion, Verdict } from "../../scan/probe/verdict.ts";
 import type { Services } from "../../scan/targets/services.ts";
 import { sameWords, storeAddress } from "../../socket/table.ts";
@@ -18,8 +24,32 @@ export interface Naming {
   nameOf(address: string, port: number): string | undefined;
 }
 
-/** @param timeUs when the verdict fell, in microseconds since the Unix epoch */
-export type ToResult = (verdict: Verdict, timeUs: number, established?: Established) => PortResult;
+/** What one place has found of a pair. */
+export interface SeenFrom {
+  readonly place: string;
+  readonly verdict: Verdict;
+}
+
+/**
+ * Takes a pair that several places have told.
+ * @param verdict that of the place that got furthest. All are valid until it returns
+ */
+export type Tell = (
+  verdict: Verdict,
+  established: Established | undefined,
+  from: readonly SeenFrom[],
+) => void;
+
+/**
+ * @param timeUs when the verdict fell, in microseconds since the Unix epoch
+ * @param from of a run from several places: what each has found
+ */
+export type ToResult = (
+  verdict: Verdict,
+  timeUs: number,
+  established?: Established,
+  from?: readonly SeenFrom[],
+) => PortResult;
 
 const textOf = (words: Uint32Array, family: 4 | 6): string =>
   family === 4 ? ipv4Text(words[3]) : formatAddress(storeAddress(words, 0, 16));
@@ -27,7 +57,7 @@ const textOf = (words: Uint32Array, family: 4 | 6): string =>
 /** Turns the verdicts of one run into results. */
 export function createNaming({ services, nameOf }: Naming): ToResult {
   const isOwn = createOwnCheck();
-  return (verdict, timeUs, established) => {
+  const name: ToResult = (verdict, timeUs, established, from) => {
     const { peer, family, port, state, reason, rttUs, ttl, tries, answered, doubt, was } = verdict;
     const ip = textOf(peer, family);
     const host = nameOf(ip, port);
@@ -68,8 +98,14 @@ export function createNaming({ services, nameOf }: Naming): ToResult {
     // Whose handshake could be completed is there, whatever its SYN+ACK looked like.
     if (verdict.doubtful && (established === undefined || established.ending === "silent"))
       result.doubtful = "zero-window";
+    if (from !== undefined) result.from = from.map(fromPlace);
     return result;
   };
+  const fromPlace = ({ place, verdict }: SeenFrom): PlaceVerdict => {
+    const { state, reason, rttMs, ttl, tries, doubt } = name(verdict, verdict.atUs);
+    return { place, state, reason, rttMs, ttl, tries, ...(doubt === undefined ? {} : { doubt }) };
+  };
+  return name;
 }
 
 /** A change of worker `index`'s rate, with its time in wall time: clocks of threads begin at different times. */

@@ -15,6 +15,7 @@ import type {
 } from "../../scan/probe/result.ts";
 import type { Verdict } from "../../scan/probe/verdict.ts";
 import type { Address } from "../../wire/address.ts";
+import type { SeenFrom } from "../results/to-result.ts";
 
 /** How far one engine is. */
 export interface EngineReport {
@@ -55,8 +56,11 @@ export interface EngineRunHooks {
   readonly wants: readonly PortState[];
   /** Records, before `onResult` gets them. With `established`: one record, and what it has no room for. */
   onRecords(bytes: Uint8Array, count: number, established?: Established): void;
-  /** A verdict that is wanted, valid until this returns; it fell at `timeUs`, in microseconds since the Unix epoch. */
-  onResult(verdict: Verdict, timeUs: number, established?: Established): void;
+  /**
+   * A verdict that is wanted, valid until this returns; it fell at `timeUs`, in microseconds since the Unix epoch.
+   * @param from of a run from several places: what each has found
+   */
+  onResult(verdict: Verdict, timeUs: number, established?: Established, from?: readonly SeenFrom[]): void;
   /** Blocks of a pcapng file. */
   onCapture(blocks: Uint8Array): void;
   /** Changes of an engine's rate, oldest first. */

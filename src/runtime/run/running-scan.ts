@@ -110,8 +110,10 @@ export function startScan(
 
   const engines = start({
     onRecords: (bytes, count, established) => hooks.onRecords?.(bytes, count, established),
-    onResult: (verdict, timeUs, established) => {
-      if (hooks.passes?.(verdict) !== true) hooks.onResult(toResult(verdict, timeUs, established));
+    onResult: (verdict, timeUs, established, from) => {
+      // Of several places more is to be looked at than one verdict.
+      if (from !== undefined || hooks.passes?.(verdict) !== true)
+        hooks.onResult(toResult(verdict, timeUs, established, from));
     },
     onCapture: (blocks) => hooks.onCapture?.(blocks),
     onRateChanges: (decisions) => hooks.onRateChanges?.(decisions),

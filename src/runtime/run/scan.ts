@@ -12,12 +12,13 @@ import type { Link } from "../../link/link.ts";
 import { openRawIp } from "../../link/raw-ip.ts";
 import { mayOpenRawSockets } from "../../link/sys/raw-socket.ts";
 import { traceLink } from "../../link/tracer.ts";
-import { PORT_STATES } from "../../scan/probe/result.ts";
+import { type Established, PORT_STATES } from "../../scan/probe/result.ts";
 import { createOrder, type Part } from "../../scan/targets/permutation.ts";
 import { ISN_KEY_LENGTH } from "../../socket/isn.ts";
 import { partPilots } from "../../socket/ports.ts";
 import { waysOf } from "../plan/paths.ts";
 import type { Plan } from "../plan/plan.ts";
+import type { Tell } from "../results/to-result.ts";
 import { nowUs, wallMs } from "../system/clock.ts";
 import type { HeldPorts } from "../system/port-lease.ts";
 import { createRandom, secret } from "../system/random.ts";
@@ -43,6 +44,17 @@ export interface OpenScan {
   readonly receiveBuffer: number;
   /** Chooses between links where that takes a few SYNs (compare-links.ts); to be called once, before `run`. Needs no privilege. */
   settle?(): Promise<void>;
+  /**
+   * Of a run from several places: takes a record of the journal that it goes on from.
+   * @param tell gets the pair, with what each place has found, when that was the last that was missing
+   */
+  recall?(
+    bytes: Uint8Array,
+    at: number,
+    established: Established | undefined,
+    isComplete: boolean,
+    tell: Tell,
+  ): void;
   /** Sends, listens, reports; call once. */
   run(hooks: ScanHooks, past?: PastRun): RunningScan;
   /** For a scan that is never run. */

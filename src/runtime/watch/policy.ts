@@ -4,7 +4,7 @@
  */
 import { createExpectations, type Expectations } from "../../policy/expectations.ts";
 import { judge, type Outcome } from "../../policy/judge.ts";
-import { type Policy, targetsToProbe } from "../../policy/policy.ts";
+import { type Policy, placesOf, targetsToProbe } from "../../policy/policy.ts";
 import type { PortResult } from "../../scan/probe/result.ts";
 import type { Services } from "../../scan/targets/services.ts";
 import type { Plan, Planner } from "../plan/plan.ts";
@@ -30,11 +30,17 @@ export interface WatchedPolicy {
 }
 
 export async function openPolicy(file: string, services: Services, drop: boolean): Promise<WatchedPolicy> {
-  let policy: Policy = await readPolicyFile(file, services, drop);
+  const read = async (): Promise<Policy> => {
+    const policy = await readPolicyFile(file, services, drop);
+    // No fleet watches.
+    placesOf(policy, []);
+    return policy;
+  };
+  let policy = await read();
   let expectations: Expectations | undefined;
   return {
     async reload() {
-      policy = await readPolicyFile(file, services, drop);
+      policy = await read();
     },
     addTargets(planner) {
       for (const target of targetsToProbe(policy)) planner.add(target);

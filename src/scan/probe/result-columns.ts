@@ -8,13 +8,14 @@
  */
 import { ADDRESS_WORDS } from "../../socket/table.ts";
 import { putU16, putU32, u16, u32 } from "../../wire/bytes.ts";
+import { FROM, type PlaceLine, toThousandths } from "./from-column.ts";
 import { isoTime } from "./iso-time.ts";
 import { putReason, reasonAt, stateCode, stateOf, unreadable } from "./record-codes.ts";
 import { ENDINGS, type PortResult } from "./result.ts";
 import type { Verdict, VerdictDraft } from "./verdict.ts";
 
 /** What a line of output can say. */
-export type Value = string | number | true | null | undefined;
+export type Value = string | number | true | null | undefined | readonly PlaceLine[];
 
 /** A column's place in a record of 64 bytes, all zero before; see result-record.ts for the whole. */
 export interface RecordPlace {
@@ -78,7 +79,6 @@ const BINARY32 = new Float32Array(1);
 const BITS = new Uint32Array(BINARY32.buffer);
 const SMALLEST_32 = 2 ** -149;
 
-const toThousandths = (ms: number): number => Math.round(ms * 1000) / 1000;
 const anyTime: readonly [number, number] = [0, Number.MAX_VALUE];
 
 export const COLUMNS = {
@@ -441,6 +441,7 @@ export const COLUMNS = {
     },
     line: ({ options }) => options,
   },
+  from: FROM,
 } satisfies Columns;
 
 /** The columns in their order in a line, each with its name in a PortResult. */

@@ -103,6 +103,17 @@ export interface PortResult {
   readonly established?: Established;
   /** When the verdict fell: milliseconds since the Unix epoch. */
   readonly timeMs: number;
+  /**
+   * Of a run from several places: what each has found, in the order in which they were given. The result itself is what one of those
+   * found that got furthest: open before closed before filtered.
+   */
+  readonly from?: readonly PlaceVerdict[];
+}
+
+/** What a port is from one place. */
+export interface PlaceVerdict
+  extends Pick<PortResult, "state" | "reason" | "rttMs" | "ttl" | "tries" | "doubt"> {
+  readonly place: string;
 }
 
 /** Whether a probe failed: it could not be sent, or not often enough to say anything of the port. */

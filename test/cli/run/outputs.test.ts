@@ -69,7 +69,11 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
     ["-oX", "--output-xml", /^<\?xml version="1\.0".*<port protocol="tcp" portid="7001">.*<\/nmaprun>\n$/s],
     ["-oN", "--output-normal", VERBOSE_TABLE],
     ["-oG", "--output-grepable", /^# .*\nHost: 192\.0\.2\.10 .*7001\/open\/tcp\/\/.*\n# /s],
-    ["-oC", "--output-csv", /^ip,port,[a-z_,]*,ts,method,doubtful\r\n(\S+,tcp,(open|closed),\S+Z,,\r\n){2}$/],
+    [
+      "-oC",
+      "--output-csv",
+      /^ip,port,[a-z_,]*,ts,method,doubtful,window,options,from\r\n(\S+,tcp,(open|closed),\S+Z,,.*,\r\n){2}$/,
+    ],
     ["-oT", "--output-targets", /^192\.0\.2\.10:7001\n$/],
     ["-oL", "--output-list", /^#masscan\nopen tcp 7001 192\.0\.2\.10 \d{10}\n# end\n$/],
   ] as const;

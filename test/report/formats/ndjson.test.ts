@@ -85,6 +85,19 @@ describe("NDJSON", () => {
       window: some(fc.nat(65_535)),
       options: some(fc.constantFrom("mss 1460", "mss 1460,sackOK,TS,nop,wscale 7")),
       timeMs: fc.integer({ min: 0, max: 4e12 }),
+      from: some(
+        fc.array(
+          fc.record({
+            place: fc.constantFrom("fra", "lon"),
+            state: fc.constantFrom(...PORT_STATES),
+            reason: fc.constantFrom("syn-ack", "send-eperm"),
+            rttMs: fc.option(fc.double({ min: 0.001, max: 9000, noNaN: true })),
+            ttl: fc.option(fc.integer({ min: 1, max: 255 })),
+            tries: fc.integer({ min: 0, max: 20 }),
+            doubt: some(fc.double({ min: 0, max: 1, noNaN: true })),
+          }),
+        ),
+      ),
     } satisfies Record<keyof PortResult, unknown>);
     fc.assert(
       fc.property(results, (each) => {

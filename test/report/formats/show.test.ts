@@ -14,7 +14,18 @@ import {
   type Reason,
   type ScanSummary,
 } from "../../../src/scan/probe/result.ts";
-import { closed, corrected, open, prohibited, run, silent, summary, written } from "../samples.ts";
+import {
+  agreeing,
+  closed,
+  corrected,
+  differing,
+  open,
+  prohibited,
+  run,
+  silent,
+  summary,
+  written,
+} from "../samples.ts";
 
 const large: RunInfo = { ...run, pairs: 8_589_803_520, hosts: 131_072 };
 const fewHosts: RunInfo = { ...run, pairs: 1000, hosts: 2 };
@@ -78,6 +89,14 @@ describe("the table prints", () => {
       expect(shown(table(results, info, ["closed"]))).toEqual(["[2001:db8::10]:443 closed"]);
       expect(shown(table(results, info, PORT_STATES))).toHaveLength(results.length);
     }
+  });
+
+  test("what is of that state from some place", () => {
+    const lines = table([differing], large, ["filtered"]);
+    expect(shown(lines)).toEqual(["scanme.example:22 (192.0.2.10) open"]);
+    expect(lines[1]).toMatch(/ syn-ack, open from fra, filtered from lon$/);
+    expect(shown(table([agreeing], large, ["filtered"]))).toEqual([]);
+    expect(table([agreeing], run)[1]).toMatch(/ syn-ack, 0\.213 ms from fra, 12\.500 ms from lon$/);
   });
 
   test("the correction of a row that it printed", () => {

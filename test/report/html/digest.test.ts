@@ -44,6 +44,40 @@ test("of several files, and of corrections, the last verdict on a port counts", 
   });
 });
 
+test("what differs between places stands side by side, and nothing that is the same", () => {
+  const { differing: found, rows } = digestOf([
+    port({
+      port: 443,
+      from: [
+        { place: "fra", state: "open" },
+        { place: "lon", state: "filtered" },
+      ],
+    }),
+    port({
+      port: 22,
+      from: [
+        { place: "fra", state: "open" },
+        { place: "lon", state: "open" },
+      ],
+    }),
+    port({
+      port: 80,
+      from: [
+        { place: "fra", state: "closed" },
+        { place: "lon", state: "open" },
+      ],
+    }),
+  ]);
+  expect(found.map(({ label, from }) => [label, ...from.map(({ state }) => state)])).toEqual([
+    ["192.0.2.1 80/tcp", "closed", "open"],
+    ["192.0.2.1 443/tcp", "open", "filtered"],
+  ]);
+  expect(Object.values(rows.notes)).toEqual([
+    "closed from fra, open from lon",
+    "open from fra, filtered from lon",
+  ]);
+});
+
 test("the matrix has the hosts and ports with the most open, and counts the others", () => {
   const ports: RecordedPort[] = [];
   for (let host = 0; host < 60; host++)

@@ -5,8 +5,10 @@ import { type Difference, diffJson, diffText } from "../../../src/report/read/di
 import type { PortResult } from "../../../src/scan/probe/result.ts";
 import { diffOf, ndjson, nmapXml } from "../runs.ts";
 import {
+  agreeing,
   closed,
   corrected,
+  differing,
   fault,
   hostileNames,
   interrupted,
@@ -107,6 +109,31 @@ test("--only open leaves out what neither was nor is open", () => {
     "gone 192.0.2.10 3389 open - interrupted",
     "changed 192.0.2.10 8081 filtered open",
   ]);
+});
+
+describe("of runs from several places", () => {
+  const DIFFERING = ndjson([differing]);
+  const AGREEING = ndjson([agreeing]);
+
+  test("what has changed from one of them is told", () => {
+    expect(textOf(DIFFERING, AGREEING)).toMatch(/^~ 22\/tcp +open +open +ssh +filtered to open from lon$/m);
+    const [difference] = all(DIFFERING, AGREEING);
+    expect(short(difference)).toBe("changed 192.0.2.10 22 open open");
+    expect(difference.new?.from).toEqual([
+      { place: "fra", state: "open" },
+      { place: "lon", state: "open" },
+    ]);
+    expect([...diffJson(diffOf(DIFFERING, AGREEING))][0]).toContain(
+      '"from":[{"place":"fra","state":"open"},{"place":"lon","state":"filtered"}]',
+    );
+  });
+
+  test("nothing is said of places that only one of the runs has", () => {
+    const elsewhere = (agreeing.from ?? []).map((each) => ({ ...each, place: `not-${each.place}` }));
+    for (const other of [open, agreeing, { ...agreeing, from: elsewhere }])
+      expect(all(AGREEING, ndjson([other]))).toEqual([]);
+    expect(all(ndjson([open]), DIFFERING)).toEqual([]);
+  });
 });
 
 describe("a port that the later run does not have", () => {

@@ -131,6 +131,36 @@ describe("cells", () => {
     expect(cut(300)).toEqual({ from: 0, to: 150, pairs: 300 });
   });
 
+  it("of second looks have those pairs alone, count for nothing, and keep others from their networks", () => {
+    const space = spaceOf([{ third: 0, networks: 80, hosts: 4, ports: [1, 2] }]);
+    const prefixes = cutByPrefix(space, { seed: 1n, most: 1e6 });
+    const ledger = createLedger({ space, prefixes, firstLook: 2 ** 50 });
+    expect(ledger.isFree(0)).toBe(false);
+    const cell = ledger.cut(10);
+    expect(ledger.isFree(0)).toBe(false);
+    expect(ledger.over).toBe(0);
+    ledger.close(cell === undefined ? "" : jobOf(cell));
+    expect(ledger.isFree(0)).toBe(true);
+    const { left, over } = ledger;
+    expect(over).toBe(cell?.pairs);
+    const of = numbers(space, [...prefixes.at(0)]);
+    expect(of.map(ledger.prefixOf)).toEqual(of.map(() => 0));
+    const again = ledger.again([of[1], of[5]]);
+    expect(again).toMatchObject({ from: 2 ** 50, to: 2 ** 50 + 1, pairs: 2 });
+    expect(numbers(space, ledger.spans(again))).toEqual([of[1], of[5]]);
+    const words = new Uint32Array(ADDRESS_WORDS);
+    expect(of.map((pair) => ledger.holds(again, pair, words, 0))).toEqual(
+      of.map((_, i) => i === 1 || i === 5),
+    );
+    expect(ledger.isFree(0)).toBe(false);
+    // Another coordinator leaves it alone.
+    expect(createLedger({ space, prefixes }).adopt(again)).toBe(false);
+    expect(ledger.close(jobOf(again))).toBe(true);
+    expect(ledger.isFree(0)).toBe(true);
+    expect(ledger).toMatchObject({ left, over });
+    expect(jobOf(ledger.again([of[1]]))).not.toBe(jobOf(again));
+  });
+
   it("are closed once", () => {
     const space = spaceOf([{ third: 0, networks: 80, hosts: 4, ports: [1] }]);
     const ledger = createLedger({ space, prefixes: cutByPrefix(space, { seed: 1n, most: 1e6 }) });

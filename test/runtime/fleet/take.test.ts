@@ -34,7 +34,7 @@ function record(index: number, was: "filtered" | null = null): Uint8Array {
 const ofCell = Array.from({ length: space.total }, (_, i) => i).filter((i) => {
   const pair = { words: new Uint32Array(4), port: 0 };
   space.pairAt(i, pair);
-  return ledger.holds(cell, pair.words, 0);
+  return ledger.holds(cell, i, pair.words, 0);
 });
 const others = Array.from({ length: space.total }, (_, i) => i).filter((i) => !ofCell.includes(i));
 
@@ -48,6 +48,7 @@ const of: ResultsOf = {
   } as unknown as Redis,
   space,
   ledger,
+  first: 0,
   hooks: {
     keepsRecords: true,
     wants: ["open"],
