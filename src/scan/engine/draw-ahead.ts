@@ -6,15 +6,20 @@
  * Tested by test/scan/engine/draw-ahead.test.ts.
  */
 import { ADDRESS_WORDS, type SocketTable } from "../../socket/table.ts";
-import { type HostCache, MOST_TOUCHED } from "../measure/host-cache.ts";
+import { type HostFetch, MOST_TOUCHED } from "../measure/host-cache.ts";
 import type { Probe, ProbeSource } from "../targets/probe-source.ts";
 
 export interface DrawAhead {
-  /** Fills `probe` with the next pair; false when there is none. */
-  next(probe: Probe): boolean;
-  /** Of the pair that came out last: its peer's hash in the table; and where its host's entry in the host cache is likely to be, below 0 for nowhere. */
-  hash(): number;
-  likelyHost(): number;
+  /** Draws the next pair. @returns its place in the columns below, which hold it until the next call; -1 when there is none */
+  next(): number;
+  /** Per place: the peer's address, ADDRESS_WORDS each; its port, path and position in the run's order. */
+  readonly words: Uint32Array;
+  readonly ports: Uint16Array;
+  readonly paths: Uint16Array;
+  readonly positions: Float64Array;
+  /** Per place: the peer's hash in the table; and where its host's entry in the host cache is likely to be, below 0 for nowhere. */
+  readonly hashes: Int32Array;
+  readonly likelyHosts: Int32Array;
   /** The lowest position of a pair that has been drawn and not come out; Infinity when there is none. */
   lowestPosition(): number;
 }
@@ -23,15 +28,15 @@ const BATCH = MOST_TOUCHED;
 
 export function createDrawAhead(
   source: ProbeSource,
-  hosts: Pick<HostCache, "touch">,
+  fetchHosts: HostFetch,
   table: Pick<SocketTable, "touch">,
 ): DrawAhead {
   const words = new Uint32Array(BATCH * ADDRESS_WORDS);
   const ports = new Uint16Array(BATCH);
   const paths = new Uint16Array(BATCH);
   const positions = new Float64Array(BATCH);
-  const likely = new Int32Array(BATCH);
   const hashes = new Int32Array(BATCH);
+  const likelyHosts = new Int32Array(BATCH);
   const drawn: Probe = { words: new Uint32Array(ADDRESS_WORDS), port: 0, path: 0, position: 0 };
   let head = 0;
   let end = 0;
@@ -46,23 +51,21 @@ export function createDrawAhead(
       positions[end] = drawn.position;
       end++;
     }
-    hosts.touch(words, end, likely);
+    fetchHosts(words, end, likelyHosts);
     table.touch(words, ports, end, hashes);
   }
 
   return {
-    next: (probe) => {
+    next: () => {
       if (head === end) draw();
-      if (head === end) return false;
-      for (let i = 0; i < ADDRESS_WORDS; i++) probe.words[i] = words[head * ADDRESS_WORDS + i];
-      probe.port = ports[head];
-      probe.path = paths[head];
-      probe.position = positions[head];
-      head++;
-      return true;
+      return head === end ? -1 : head++;
     },
-    hash: () => hashes[head - 1],
-    likelyHost: () => likely[head - 1],
+    words,
+    ports,
+    paths,
+    positions,
+    hashes,
+    likelyHosts,
     lowestPosition: () => {
       let lowest = Number.POSITIVE_INFINITY;
       for (let i = head; i < end; i++) lowest = Math.min(lowest, positions[i]);

@@ -24,11 +24,12 @@ import type { PathState } from "../congestion/path-state.ts";
 import type { ControlSchedule } from "../hosts/control-schedule.ts";
 import type { HostLimits } from "../hosts/host-limits.ts";
 import { TURN } from "../hosts/rst-limited.ts";
+import { createHostFetch } from "../measure/host-cache.ts";
 import { portState } from "../probe/classify.ts";
 import { type InFlight, SPREAD_ASKED } from "../probe/in-flight.ts";
 import type { Reason } from "../probe/result.ts";
 import type { VerdictDraft } from "../probe/verdict.ts";
-import type { Path, Probe, ProbeSource } from "../targets/probe-source.ts";
+import type { Path, ProbeSource } from "../targets/probe-source.ts";
 import { createVerdictTally, type EngineCounters } from "./counters.ts";
 import { createDrawAhead } from "./draw-ahead.ts";
 import type { RowQueue } from "./row-queue.ts";
@@ -106,8 +107,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
   const { simultaneousOpens, verdictQueue, verification } = options;
   const { table, timers, apart, hostOf, unprovedReset, spread, columnOf } = inFlight;
   const tally = createVerdictTally(counts, table);
-  const probe: Probe = { words: new Uint32Array(ADDRESS_WORDS), port: 0, path: 0, position: 0 };
-  const pairs = createDrawAhead(source, pathState.hosts, table);
+  const pairs = createDrawAhead(source, createHostFetch(pathState.hosts), table);
   let { total } = source;
 
   const mayStart = (): boolean => counts.started < total && counts.started - counts.decided < table.capacity;
@@ -117,20 +117,22 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
 
   function start(nowUs: number): number {
     if (!mayStart()) return -1;
-    if (!pairs.next(probe)) {
+    const drawn = pairs.next();
+    if (drawn < 0) {
       total = counts.started;
       if (counts.decided === total) verification.begin();
       return -1;
     }
-    const row = table.insert(probe.words, 0, probe.port, pairs.hash());
-    table.path[row] = probe.path;
-    table.position[row] = probe.position;
-    table.portStart[row] = ports.start(probe.port, table.maxTries);
+    const at = drawn * ADDRESS_WORDS;
+    const row = table.insert(pairs.words, at, pairs.ports[drawn], pairs.hashes[drawn]);
+    table.path[row] = pairs.paths[drawn];
+    table.position[row] = pairs.positions[drawn];
+    table.portStart[row] = ports.start(pairs.ports[drawn], table.maxTries);
     hostLimits.clear(row);
     apart[row] = 0;
     unprovedReset[row] = 0;
     spread[row] = 0;
-    hostOf[row] = pathState.hostOf(probe.words, 0, nowUs, pairs.likelyHost());
+    hostOf[row] = pathState.hostOf(pairs.words, at, nowUs, pairs.likelyHosts[drawn]);
     counts.started++;
     return row;
   }

@@ -8,13 +8,8 @@
 import { ADDRESS_WORDS, hashAddress, sameWords } from "../../socket/table.ts";
 
 export interface HostCache {
-  /** The entry of this address; a new one if it has none. @param likely where to look first (touch); below 0 for nowhere */
+  /** The entry of this address; a new one if it has none. @param likely where to look first (HostFetch); below 0 for nowhere */
   entryOf(words: Uint32Array, at: number, nowUs: number, likely?: number): number;
-  /**
-   * Brings the entries of `count` addresses, from `words[0]` on, into the processor's caches: at most MOST_TOUCHED.
-   * @param likely gets the entry of each, if it has one now; else another's, or below 0
-   */
-  touch(words: Uint32Array, count: number, likely: Int32Array): void;
   /** Whether the entry is still this address's. */
   holds(entry: number, words: Uint32Array, at: number): boolean;
   /** Entries are numbers below this. */
@@ -36,7 +31,15 @@ export interface HostCache {
   readonly sentMs: Float32Array;
   /** Per entry: the entry of its prefix in another cache; 0 at first. */
   readonly prefix: Uint32Array;
+  /** For createHostFetch. */
+  readonly index: { readonly seed: number; readonly places: Int32Array; readonly keys: Uint32Array };
 }
+
+/**
+ * Brings the entries of `count` addresses, from `words[0]` on, into the processor's caches: at most MOST_TOUCHED.
+ * @param likely gets the entry of each, if it has one now; else another's, or below 0
+ */
+export type HostFetch = (words: Uint32Array, count: number, likely: Int32Array) => void;
 
 export const MARKS = {
   /** It rate-limits its answers, so its SYNs are spaced (hosts/rst-limited.ts). */
@@ -98,6 +101,7 @@ export function createHostCache(maxHosts: number, seed: number, minPlaces = MIN_
    * free place. Sets fill in order; the first free place ends a lookup.
    */
   const places = new Int32Array(sets * WAYS);
+  const setMask = sets - 1;
   const entryAt = (place: number): number => ((places[place] & ENTRY_MASK) - 1) * ENTRY_WORDS;
   const end = Math.max(minPlaces, kept) * ENTRY_WORDS;
   /** Entries from here on have never been used. */
@@ -107,9 +111,6 @@ export function createHostCache(maxHosts: number, seed: number, minPlaces = MIN_
   const keys = new Uint32Array(memory, LINE_OFFSET);
   const integers = (field: number): Uint32Array => new Uint32Array(memory, LINE_OFFSET + 4 * field);
   const reals = (field: number): Float32Array => new Float32Array(memory, LINE_OFFSET + 4 * field);
-  const hashes = new Int32Array(MOST_TOUCHED);
-  /** What was read: nobody needs it, but V8 would leave reads out that lead nowhere. */
-  const touched = new Int32Array(1);
   /** When each was last asked for, in milliseconds. */
   const used = reals(FIELDS.used);
   const firstMs = reals(FIELDS.firstMs);
@@ -155,7 +156,7 @@ export function createHostCache(maxHosts: number, seed: number, minPlaces = MIN_
         return likely;
       }
       const h = hashAddress(seed, words, at);
-      const set = (h & (sets - 1)) * WAYS;
+      const set = (h & setMask) * WAYS;
       const tag = h & ~ENTRY_MASK;
       let place = set;
       for (; place < set + WAYS && places[place] !== 0; place++) {
@@ -176,23 +177,6 @@ export function createHostCache(maxHosts: number, seed: number, minPlaces = MIN_
       used[entry] = nowUs / 1000;
       return entry;
     },
-    touch: (words, count, likely) => {
-      // Each loop's loads depend on no other of it, so that the processor waits for all of them at once.
-      let read = 0;
-      for (let i = 0; i < count; i++) {
-        hashes[i] = hashAddress(seed, words, i * ADDRESS_WORDS);
-        read |= places[(hashes[i] & (sets - 1)) * WAYS];
-      }
-      for (let i = 0; i < count; i++) {
-        const set = (hashes[i] & (sets - 1)) * WAYS;
-        const tag = hashes[i] & ~ENTRY_MASK;
-        let place = set;
-        while (place < set + WAYS - 1 && (places[place] & ~ENTRY_MASK) !== tag) place++;
-        likely[i] = entryAt(place);
-        read |= keys[Math.max(0, likely[i])];
-      }
-      touched[0] = read;
-    },
     holds: (entry, words, at) => sameWords(keys, entry, words, at),
     srtt: reals(FIELDS.srtt),
     rttvar: reals(FIELDS.rttvar),
@@ -205,6 +189,33 @@ export function createHostCache(maxHosts: number, seed: number, minPlaces = MIN_
     firstMs,
     sentMs,
     prefix: integers(FIELDS.prefix),
+    index: { seed, places, keys },
+  };
+}
+
+/**
+ * Apart from the cache, because V8 makes the memory of a closure that is created once a constant of its code: there are several caches,
+ * and one loop that has to be fast.
+ */
+export function createHostFetch({ index: { seed, places, keys } }: Pick<HostCache, "index">): HostFetch {
+  const setMask = places.length / WAYS - 1;
+  const hashes = new Int32Array(MOST_TOUCHED);
+  /** What was read: nobody needs it, but V8 would leave reads out that lead nowhere. */
+  const touched = new Int32Array(1);
+  return (words, count, likely) => {
+    // Short loops, whose loads depend on no other of theirs: so the processor has many under way at once.
+    for (let i = 0; i < count; i++) hashes[i] = hashAddress(seed, words, i * ADDRESS_WORDS);
+    let read = 0;
+    for (let i = 0; i < count; i++) read |= places[(hashes[i] & setMask) * WAYS];
+    for (let i = 0; i < count; i++) {
+      const set = (hashes[i] & setMask) * WAYS;
+      const tag = hashes[i] & ~ENTRY_MASK;
+      let place = set;
+      while (place < set + WAYS - 1 && (places[place] & ~ENTRY_MASK) !== tag) place++;
+      likely[i] = ((places[place] & ENTRY_MASK) - 1) * ENTRY_WORDS;
+    }
+    for (let i = 0; i < count; i++) read |= keys[likely[i] < 0 ? 0 : likely[i]];
+    touched[0] = read;
   };
 }
 

@@ -1,7 +1,7 @@
 /** Pairs drawn ahead come out as the source has them, and none is forgotten by the mark up to which all is decided. */
 import { expect, it } from "vitest";
 import { createDrawAhead } from "../../../src/scan/engine/draw-ahead.ts";
-import type { Probe, ProbeSource } from "../../../src/scan/targets/probe-source.ts";
+import type { ProbeSource } from "../../../src/scan/targets/probe-source.ts";
 import { ADDRESS_WORDS } from "../../../src/socket/table.ts";
 
 /** Pairs with positions that fall; each has its position in every field. */
@@ -22,43 +22,37 @@ function countdown(total: number): ProbeSource {
 }
 
 const UNTOUCHED = { touch: () => undefined };
-const newProbe = (): Probe => ({ words: new Uint32Array(ADDRESS_WORDS), port: 0, path: 0, position: 0 });
+const fetchNone = (): void => undefined;
 
 it.each([0, 1, 63, 64, 65, 1000])("gives %i pairs in the order of their source, each once", (total) => {
   let touched = 0;
-  const { next } = createDrawAhead(
+  const { next, words, ports, paths, positions } = createDrawAhead(
     countdown(total),
-    {
-      touch: (_, count) => {
-        touched += count;
-      },
+    (_, count) => {
+      touched += count;
     },
     UNTOUCHED,
   );
-  const probe = newProbe();
   for (let position = total - 1; position >= 0; position--) {
-    expect(next(probe)).toBe(true);
-    expect(probe).toEqual({
-      words: new Uint32Array(ADDRESS_WORDS).fill(position),
-      port: position,
-      path: position % 7,
-      position,
-    });
+    const i = next();
+    expect(words.slice(i * ADDRESS_WORDS, (i + 1) * ADDRESS_WORDS)).toEqual(
+      new Uint32Array(ADDRESS_WORDS).fill(position),
+    );
+    expect([ports[i], paths[i], positions[i]]).toEqual([position, position % 7, position]);
   }
-  expect(next(probe)).toBe(false);
-  expect(next(probe)).toBe(false);
+  expect(next()).toBe(-1);
+  expect(next()).toBe(-1);
   expect(touched).toBe(total);
 });
 
 it("says the lowest position of a pair that it holds", () => {
-  const { next, lowestPosition } = createDrawAhead(countdown(100), UNTOUCHED, UNTOUCHED);
-  const probe = newProbe();
+  const { next, positions, lowestPosition } = createDrawAhead(countdown(100), fetchNone, UNTOUCHED);
   expect(lowestPosition()).toBe(Number.POSITIVE_INFINITY);
-  next(probe);
+  next();
   expect(lowestPosition()).toBe(36);
-  while (probe.position > 36) next(probe);
+  while (positions[next()] > 36);
   expect(lowestPosition()).toBe(Number.POSITIVE_INFINITY);
-  while (next(probe));
+  while (next() >= 0);
   expect(lowestPosition()).toBe(Number.POSITIVE_INFINITY);
 });
 
@@ -72,18 +66,16 @@ it("says the lowest of positions that rise, too", () => {
       return true;
     },
   };
-  const { next, lowestPosition } = createDrawAhead(rising, UNTOUCHED, UNTOUCHED);
-  next(newProbe());
+  const { next, lowestPosition } = createDrawAhead(rising, fetchNone, UNTOUCHED);
+  next();
   expect(lowestPosition()).toBe(2);
 });
 
-it("says of the pair that came out last what the looks ahead found", () => {
-  const { next, hash, likelyHost } = createDrawAhead(
+it("says of each pair what the looks ahead found", () => {
+  const { next, positions, hashes, likelyHosts } = createDrawAhead(
     countdown(100),
-    {
-      touch: (words, count, likely) => {
-        for (let i = 0; i < count; i++) likely[i] = words[i * ADDRESS_WORDS] + 1;
-      },
+    (words, count, likely) => {
+      for (let i = 0; i < count; i++) likely[i] = words[i * ADDRESS_WORDS] + 1;
     },
     {
       touch: (_, ports, count, hashes) => {
@@ -91,6 +83,7 @@ it("says of the pair that came out last what the looks ahead found", () => {
       },
     },
   );
-  const probe = newProbe();
-  while (next(probe)) expect([hash(), likelyHost()]).toEqual([probe.position + 1000, probe.position + 1]);
+  for (let i = next(); i >= 0; i = next()) {
+    expect([hashes[i], likelyHosts[i]]).toEqual([positions[i] + 1000, positions[i] + 1]);
+  }
 });

@@ -1,7 +1,7 @@
 /** The cache of hosts, compared with a Map. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createHostCache, loadPrefix, MARKS } from "../../../src/scan/measure/host-cache.ts";
+import { createHostCache, createHostFetch, loadPrefix, MARKS } from "../../../src/scan/measure/host-cache.ts";
 import { hashAddress, loadAddress } from "../../../src/socket/table.ts";
 import { address } from "../../sim/run.ts";
 
@@ -23,7 +23,7 @@ describe("the cache of hosts", () => {
         const likely = new Int32Array(1);
         asked.forEach((n, i) => {
           // Where to look first, as it was for the one before, or for this one.
-          if (i % 3 !== 0) hosts.touch(host(n), 1, likely);
+          if (i % 3 !== 0) createHostFetch(hosts)(host(n), 1, likely);
           const entry = hosts.entryOf(host(n), 0, i * 10, likely[0]);
           const known = oracle.get(n);
           oracle.delete(n);
@@ -52,7 +52,11 @@ describe("the cache of hosts", () => {
           // Of a batch, entries change hands until the last is asked for.
           if (i % 64 === 0) {
             const batch = asked.slice(i, i + 64);
-            hosts.touch(Uint32Array.from(batch.flatMap((m) => [...host(m)])), batch.length, likely);
+            createHostFetch(hosts)(
+              Uint32Array.from(batch.flatMap((m) => [...host(m)])),
+              batch.length,
+              likely,
+            );
           }
           const known = [...owners].find(([, owner]) => owner.n === n);
           const entry = hosts.entryOf(host(n), 0, i * 10, likely[i % 64]);
