@@ -1,7 +1,8 @@
 /**
  * What allocation.test.ts starts: an engine whose every probe is answered in memory, under V8's sampling heap profiler, which
  * here also counts what has been collected again. A process of its own, so that the code runs as users run it, and nothing
- * else allocates beside it. Prints one Profile as JSON.
+ * else allocates beside it; but with V8's own limits of inlining, as with raised ones it compiles anew for longer. Prints one Profile
+ * as JSON.
  */
 import { type HeapProfiler, Session } from "node:inspector/promises";
 import { createAnswers, createEngineInMemory, SLOT_LENGTH, SLOTS } from "../../bench/in-memory.ts";
