@@ -135,8 +135,11 @@ interface Lingering {
 export function createSocketTable(capacity: number, maxTries: number, seed: number): SocketTable {
   if (!(capacity >= 1 && capacity <= 1 << 24)) throw new RangeError(`bad capacity ${capacity}`);
   let mask = Math.min(FEWEST_SLOTS, 2 ** Math.ceil(Math.log2(capacity * 2))) - 1;
-  /** Per slot: row + 1, and the hash of its peer, so that probing past a slot touches no row. */
-  let index = new Int32Array(2 * (mask + 1));
+  /**
+   * Per slot: row + 1, and the hash of its peer, so that probing past a slot touches no row. There is memory for all slots from the
+   * start, but only what `mask` reaches is touched.
+   */
+  const index = new Int32Array(4 * 2 ** Math.ceil(Math.log2(capacity)));
 
   const state = new Uint8Array(capacity);
   const tries = new Uint8Array(capacity);
@@ -178,9 +181,9 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
   };
 
   const growIndex = (): void => {
-    const old = index;
+    const old = index.slice(0, 2 * (mask + 1));
+    index.fill(NONE, 0, old.length);
     mask = 2 * mask + 1;
-    index = new Int32Array(2 * (mask + 1));
     for (let from = 0; from < old.length; from += 2) {
       if (old[from] === NONE) continue;
       let slot = old[from + 1] & mask;
@@ -252,12 +255,10 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
       return row;
     },
     touch: (words, ports, count, hashes) => {
-      // No load depends on another of the loop, so that the processor waits for all of them at once.
+      for (let i = 0; i < count; i++) hashes[i] = hash(words, i * ADDRESS_WORDS, ports[i]);
+      // A short loop, whose loads depend on no other of it: so the processor has many under way at once.
       let read = 0;
-      for (let i = 0; i < count; i++) {
-        hashes[i] = hash(words, i * ADDRESS_WORDS, ports[i]);
-        read |= index[2 * (hashes[i] & mask)];
-      }
+      for (let i = 0; i < count; i++) read |= index[2 * (hashes[i] & mask)];
       // Each may evict a row.
       let row = silentRows.oldest - 1;
       for (let i = 0; i < count && row >= 0; i++) {

@@ -142,6 +142,11 @@ export function createPathState(options: PathStateOptions): PathState {
       ledger.departed(times, i, isFirst);
       monitor.departed(times, i);
     },
+    departedTogether: (times, first, last, syns, firstSyns) => {
+      if (!ledger.departedTogether(times, first, last, syns, firstSyns)) return false;
+      monitor.departed(times, last);
+      return true;
+    },
     outages: outages.list,
     pilotDeparted: (times, i) => {
       ledger.pilotDeparted(times, i);

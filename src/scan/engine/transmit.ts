@@ -213,18 +213,31 @@ export function createTransmit(options: TransmitOptions): Transmit {
   function handleDeparture(first: number, end: number, fromUs: number, toUs: number): void {
     sendBackoff.departed();
     const each = (toUs - fromUs) / (end - first);
+    let syns = 0;
+    let firstSyns = 0;
+    let firstColumn = 0;
+    let lastColumn = 0;
     for (let token = first; token < end; token++) {
       const row = tokens[token];
       const atUs = fromUs + (token - first) * each;
       if (row >= 0) {
         const attempt = table.tries[row] - 1;
-        const column = columnOf(row, attempt);
-        table.sentAt[column] = atUs;
-        pathState.departed(table.sentAt, column, attempt === 0);
+        lastColumn = columnOf(row, attempt);
+        table.sentAt[lastColumn] = atUs;
+        if (syns++ === 0) firstColumn = lastColumn;
+        if (attempt === 0) firstSyns++;
       } else if (row !== NOT_A_PROBE && controlProbes !== undefined) {
         controlProbes.sentUs[-1 - row] = atUs;
         controlSchedule.departed(-1 - row);
       }
+    }
+    if (syns === 0 || pathState.departedTogether(table.sentAt, firstColumn, lastColumn, syns, firstSyns))
+      return;
+    for (let token = first; token < end; token++) {
+      const row = tokens[token];
+      if (row < 0) continue;
+      const attempt = table.tries[row] - 1;
+      pathState.departed(table.sentAt, columnOf(row, attempt), attempt === 0);
     }
   }
 

@@ -20,6 +20,17 @@ export interface LossLedger {
   /** A SYN left at `times[i]`. (A time as an argument would be allocated.) */
   departed(times: Float64Array, i: number, isFirst: boolean): void;
   /**
+   * `syns` SYNs left one after the other from `times[first]` to `times[last]`, `firstSyns` of them first ones.
+   * @returns false when that is not one send interval: then nothing is counted
+   */
+  departedTogether(
+    times: Float64Array,
+    first: number,
+    last: number,
+    syns: number,
+    firstSyns: number,
+  ): boolean;
+  /**
    * A SYN that left at `times[i]` was answered with SYN-ACK or RST, for the first time.
    * @param flags ANSWER
    * @returns its send interval
@@ -342,6 +353,13 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
       const interval = intervals.at(times, i);
       intervals.add(interval, FATES.sent);
       if (isFirst) intervals.add(interval, FATES.firstSyn);
+    },
+    departedTogether: (times, first, last, syns, firstSyns) => {
+      const interval = intervals.at(times, first);
+      if (intervals.at(times, last) !== interval) return false;
+      intervals.add(interval, FATES.sent, syns);
+      intervals.add(interval, FATES.firstSyn, firstSyns);
+      return true;
     },
     answered: (host, times, i, flags) => {
       const interval = intervals.at(times, i);

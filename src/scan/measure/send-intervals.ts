@@ -90,23 +90,24 @@ export function createSendIntervals(): SendIntervals {
     },
     at: (times, i) => {
       const sentUs = times[i];
+      const lowest = first();
       let high = count - 1;
-      for (let steps = 0; steps < NEWEST; steps++, high--) {
-        if (high < 0 || !isKept(high)) return -1;
+      for (const newest = Math.max(lowest, count - NEWEST); high >= newest; high--) {
         if (from[high & MASK] <= sentUs) return high;
       }
+      if (high < lowest) return -1;
       const last = (sentUs / LAST_FOUND_US) & (LAST_FOUND - 1);
       const found = lastFound[last];
       if (
-        found >= first() &&
+        found >= lowest &&
         found < high &&
         from[found & MASK] <= sentUs &&
         from[(found + 1) & MASK] > sentUs
       ) {
         return found;
       }
-      let low = first();
-      if (low > high || from[low & MASK] > sentUs) return -1;
+      let low = lowest;
+      if (from[low & MASK] > sentUs) return -1;
       while (low < high) {
         const middle = (low + high + 1) >> 1;
         if (from[middle & MASK] <= sentUs) low = middle;
