@@ -30,16 +30,18 @@ export function createPermutation(size: number, seed: bigint): Permutation {
   const rightSize = Math.ceil(size / leftSize);
   const keys = roundKeys(seed, 2 * ROUNDS);
 
+  // Where all numbers are whole ones to the processor, too, the halves are taken apart as such.
+  const isSmall = leftSize * rightSize <= 2 ** 31;
   const once = (number: number): number => {
-    let right = Math.floor(number / leftSize);
-    let left = number - right * leftSize;
+    let right = isSmall ? number >>> leftBits : Math.floor(number / leftSize);
+    let left = isSmall ? number & leftMask : number - right * leftSize;
     for (let i = 0; i < 2 * ROUNDS; i += 2) {
       left = (left + mix(right ^ keys[i])) & leftMask;
       // Modulo `rightSize`, without a branch that nobody could predict.
       const over = right + scale(mix(left ^ keys[i + 1]), rightSize) - rightSize;
       right = over + (rightSize & (over >> 31));
     }
-    return right * leftSize + left;
+    return isSmall ? (right << leftBits) | left : right * leftSize + left;
   };
   const onceBack = (number: number): number => {
     let right = Math.floor(number / leftSize);

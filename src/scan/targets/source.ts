@@ -62,6 +62,9 @@ export interface ShareSource extends ProbeSource {
   readonly nextPosition: number;
 }
 
+/** Places whose pairs are computed together. */
+const BATCH = 64;
+
 /** Positions of all workers together are 0, 1, 2 … in turn: place `p` of worker `w` of `n` is position `p * n + w`. */
 export function createSource(options: SourceOptions): ShareSource {
   const { space, within, order, worker, paths, from = 0, isDone = () => false } = options;
@@ -69,6 +72,17 @@ export function createSource(options: SourceOptions): ShareSource {
   const positionAt = (place: number): number => place * worker.count + worker.index;
   const start = Math.max(0, Math.ceil((from - worker.index) / worker.count));
   let place = start;
+  /** The numbers of the pairs from place `ahead` on: a loop of its own computes several at once. */
+  const numbers = new Float64Array(BATCH);
+  let ahead = start;
+  let computed = 0;
+
+  function compute(): void {
+    ahead = place;
+    computed = Math.min(BATCH, order.count - place);
+    for (let i = 0; i < computed; i++) numbers[i] = order.indexAt(ahead + i);
+  }
+
   return {
     total: Math.max(0, order.count - start),
     get nextPosition() {
@@ -77,9 +91,10 @@ export function createSource(options: SourceOptions): ShareSource {
     next: (probe: Probe): boolean => {
       while (place < order.count) {
         const position = positionAt(place);
-        const index = order.indexAt(place++);
+        if (place - ahead >= computed) compute();
+        const number = numbers[place++ - ahead];
         if (isDone(position)) continue;
-        space.pairAt(index, probe);
+        space.pairAt(number, probe);
         if (within !== undefined && within.indexOf(probe.words, 0, probe.port) < 0) continue;
         probe.path = pathOf(probe.words, 0);
         probe.position = position;
