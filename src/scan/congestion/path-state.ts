@@ -124,7 +124,8 @@ export function createPathState(options: PathStateOptions): PathState {
       const host = hosts.entryOf(words, at, nowUs, likely);
       if (hosts.srtt[host] === 0) {
         loadPrefix(prefix, words, at);
-        hosts.prefix[host] = prefixes.entryOf(prefix, 0, nowUs);
+        // 0 may be an entry that nobody has had yet.
+        hosts.prefix[host] = prefixes.entryOf(prefix, 0, nowUs, hosts.prefix[host] || -1);
       }
       return host;
     },

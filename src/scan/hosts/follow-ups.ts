@@ -58,7 +58,14 @@ export function createFollowUps(): FollowUps {
   const tries = new Uint8Array(MOST);
   /** When each is due; Infinity for what is under way or not in use. */
   const dueUs = new Float64Array(MOST).fill(Number.POSITIVE_INFINITY);
+  /** None is due before: asked for each probe that leaves. */
+  const nextUs = Float64Array.of(Number.POSITIVE_INFINITY);
   let used = 0;
+
+  function setDue(index: number, us: number): void {
+    dueUs[index] = us;
+    nextUs[0] = Math.min(nextUs[0], us);
+  }
 
   return {
     words,
@@ -79,11 +86,15 @@ export function createFollowUps(): FollowUps {
       knownUs[index] = answeredUs;
       tries[index] = 1;
       sentUs[index * TRIES] = pilotUs;
-      dueUs[index] = nowUs;
+      setDue(index, nowUs);
     },
     due: (nowUs) => {
-      if (used === 0) return -1;
-      for (let index = 0; index < MOST; index++) if (dueUs[index] <= nowUs) return index;
+      if (nowUs < nextUs[0]) return -1;
+      nextUs[0] = Number.POSITIVE_INFINITY;
+      for (let index = 0; index < MOST; index++) {
+        nextUs[0] = Math.min(nextUs[0], dueUs[index]);
+        if (dueUs[index] <= nowUs) return index;
+      }
       return -1;
     },
     sent: (index, nowUs) => {
@@ -91,7 +102,7 @@ export function createFollowUps(): FollowUps {
       dueUs[index] = Number.POSITIVE_INFINITY;
     },
     refused: (index) => {
-      dueUs[index] = sentUs[index * TRIES + --tries[index]];
+      setDue(index, sentUs[index * TRIES + --tries[index]]);
     },
     lost: (index, nowUs) => {
       if (tries[index] === TRIES) {
@@ -100,7 +111,7 @@ export function createFollowUps(): FollowUps {
         return;
       }
       const firstUs = sentUs[index * TRIES];
-      dueUs[index] = Math.max(nowUs, firstUs + SPREAD * (sentUs[index * TRIES + tries[index] - 1] - firstUs));
+      setDue(index, Math.max(nowUs, firstUs + SPREAD * (sentUs[index * TRIES + tries[index] - 1] - firstUs)));
     },
     areFirstOut: () => {
       for (let index = 0; index < MOST; index++) {
