@@ -8,7 +8,9 @@ import {
   createAnswers,
   createEngineInMemory,
   type Family,
+  HOSTS,
   isAnswered,
+  PORTS,
   type Share,
   SLOT_LENGTH,
   SLOTS,
@@ -50,7 +52,7 @@ function createRun(family: Family, share: Share): (decided: number) => void {
   };
 }
 
-raiseInliningLimits(WARM_UP + MEASURED);
+raiseInliningLimits(HOSTS * PORTS);
 const [who, how, version] = process.argv.slice(2);
 const family = version === "6" ? 6 : 4;
 const run = (who === "engine" ? createRun : createPlainLoops)(

@@ -16,7 +16,8 @@ import { checksum, sum } from "../../src/wire/checksum.ts";
 /** SYNs that are sent at once, and the room for each. */
 export const SLOTS = 256;
 export const SLOT_LENGTH = 128;
-/** Ports of each host. */
+/** Hosts, and ports of each. */
+export const HOSTS = 65_536;
 export const PORTS = 64;
 
 const NETWORKS = {
