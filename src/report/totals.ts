@@ -141,6 +141,12 @@ function hindrances({ rstLimited = [], outages = [], bursts, startedMs }: ScanSu
 export const isAnswered = ({ open, closed }: Pick<ScanSummary, "open" | "closed">): boolean =>
   open + closed > 0;
 
+/**
+ * Fewer are not expected to be missed: the interval may be wide nevertheless, by bursts of loss that a short run cannot see, which is
+ * nothing to warn of.
+ */
+const ANY_EXPECTED = 0.05;
+
 /** How far silence can be trusted. Always reported if an open port was probably missed. */
 function missed(summary: ScanSummary, verbose: boolean, doubtful: Doubtful | undefined): TotalsLine[] {
   if (!isAnswered(summary)) return [];
@@ -158,11 +164,20 @@ function missed(summary: ScanSummary, verbose: boolean, doubtful: Doubtful | und
   }
   if (path?.verified !== undefined) lines.push(...verification(path.verified, verbose));
   const silent = reasons.filtered["no-response"] ?? 0;
-  if (path !== undefined && ((verbose && silent > 0) || path.missedOpen.high > 0)) {
-    const { expected, low, high } = path.missedOpen;
+  if (path === undefined) return lines;
+  const { missedOpen, missed, unseen } = path;
+  const mayBe = missedOpen.high > 0 && (unseen === undefined || missedOpen.expected >= ANY_EXPECTED);
+  if (mayBe || (verbose && silent > 0)) {
+    const all = verbose ? `; open or closed ones: ${interval(missed, "")}` : "";
     lines.push({
-      kind: high > 0 ? "warning" : "note",
-      text: `open ports probably missed: ${about(expected)} (95 % interval ${about(low)} to ${about(high)})`,
+      kind: mayBe ? "warning" : "note",
+      text: `open ports probably missed: ${interval(missedOpen, "95 % interval ")}${all}`,
+    });
+  }
+  if (verbose && unseen !== undefined) {
+    lines.push({
+      kind: "note",
+      text: `both intervals allow for ${count(unseen, "port")} hidden by bursts of loss that a run this short cannot see`,
     });
   }
   return lines;
@@ -178,6 +193,9 @@ function verification(
     open + closed === 0 ? "none answered" : `${digits(open)} were open and ${digits(closed)} closed`;
   return [{ kind: "note", text: `${count(asked, "silent port")} asked once more at the end: ${answered}` }];
 }
+
+const interval = ({ expected, low, high }: PathFindings["missed"], what: string): string =>
+  `${about(expected)} (${what}${about(low)} to ${about(high)})`;
 
 /** An expected number: `0`, `0.3`, `2.5`, `1,234`. */
 const about = (n: number): string => (n < 9.95 ? String(Number(n.toFixed(1))) : digits(Math.round(n)));

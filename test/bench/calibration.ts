@@ -50,7 +50,7 @@ function scanRandomNetworks(): void {
   console.log(`${networks} random networks, at most ${retries} retransmissions, ${((performance.now() - started) / 1000).toFixed(0)} s
 ports that answer    ${tally.answering}, missed ${tally.missed}: recall ${share(tally.answering - tally.missed, tally.answering)}
 open ports           ${tally.open}, missed ${tally.missedOpen}: recall ${share(tally.open - tally.missedOpen, tally.open)}; falsely open ${tally.falseOpen}, told twice ${tally.twice}
-stated interval      holds the true number of missed open ports in ${tally.within}: ${share(tally.within, networks)}
+stated interval      holds the true number of missed open ports in ${tally.within}: ${share(tally.within, networks)}; of all that answer in ${tally.withinAnswering}: ${share(tally.withinAnswering, networks)}
 time, x an oracle's  median ${at(0.5)}, 90 % ${at(0.9)}, 99 % ${at(0.99)}, most ${at(1)}; above 3 in ${ratios.filter((ratio) => ratio > 3).length}`);
 }
 
@@ -112,13 +112,16 @@ const COLUMNS: readonly [head: string, cell: (found: readonly Calibration[]) => 
       )}`;
     },
   ],
-  ["stated", (f) => few(total(f, (one) => one.missed.expected))],
+  [
+    "stated, at most",
+    (f) => `${few(total(f, (one) => one.missed.expected))}, ${total(f, (one) => one.missed.high)}`,
+  ],
   ["held", (f) => `${f.filter((one) => holds(one.missed)).length}/${f.length}`],
   [
     "mean doubt",
     (f) =>
       (
-        total(f, (one) => one.missed.expected) /
+        total(f, (one) => one.meanDoubt * one.silent) /
         Math.max(
           1,
           total(f, ({ silent }) => silent),

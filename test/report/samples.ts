@@ -205,6 +205,8 @@ export const fullSummary: Required<RunSummary> = {
     rate: 20_000,
     loss: { round: 0.0123456, out: 0.01, back: 0.0023456 },
     missedOpen: { expected: 0.25, low: 0, high: 2.5 },
+    missed: { expected: 2.5, low: 1, high: 25 },
+    unseen: 20,
     verified: { asked: 1234, open: 1, closed: 20 },
   },
   faults: [

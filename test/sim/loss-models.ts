@@ -114,7 +114,7 @@ export interface Calibration {
   readonly twice: number;
   /** Open ports called filtered. */
   readonly missedOpen: Stated;
-  /** Ports that answer and were called silent; stated by the doubts of the silent ports, each for itself. */
+  /** Ports that answer and were called silent. */
   readonly missed: Stated;
   /** Ports called silent, and how much doubt these have on the mean. */
   readonly silent: number;
@@ -153,8 +153,7 @@ export function calibrate(model: LossModel, seed: number, overrides: Overrides =
     missedOpen: { true: score.missed, ...score.stated },
     missed: {
       true: silentDoubts.length - score.filteredRight,
-      expected,
-      ...boundsOf(silentDoubts),
+      ...score.statedAnswering,
     },
     silent: silentDoubts.length,
     meanDoubt: expected / Math.max(1, silentDoubts.length),

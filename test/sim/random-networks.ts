@@ -85,6 +85,8 @@ export interface Tally {
   readonly twice: number;
   /** Networks in which the stated 95 % interval held the true number of missed open ports. */
   readonly within: number;
+  /** The same of all ports that answer. */
+  readonly withinAnswering: number;
   /** Times of the oracle's, ascending. */
   readonly ratios: readonly number[];
 }
@@ -96,7 +98,8 @@ export function scanNetworks(
   retries = 10,
   onEach?: (line: string) => void,
 ): Tally {
-  const tally = { answering: 0, missed: 0, open: 0, missedOpen: 0, falseOpen: 0, twice: 0, within: 0 };
+  const tally = { answering: 0, missed: 0, open: 0, missedOpen: 0, falseOpen: 0, twice: 0 };
+  let [within, withinAnswering] = [0, 0];
   const ratios: number[] = [];
   for (let seed = first; seed < end; seed++) {
     const network = randomNetwork(seed);
@@ -110,13 +113,15 @@ export function scanNetworks(
     tally.falseOpen += score.falseOpen;
     tally.twice += score.twice;
     const { low, high } = score.stated;
-    if (score.missed >= low && score.missed <= high) tally.within++;
+    if (score.missed >= low && score.missed <= high) within++;
+    const all = score.statedAnswering;
+    if (missed >= all.low && missed <= all.high) withinAnswering++;
     ratios.push(ratio);
     onEach?.(
       `${seed}: loss ${network.loss.toFixed(3)}, ${network.rttMs.toFixed(0)} ms, ${network.ratePps}/s, queue ${network.queuePackets}, silent ${network.silent.toFixed(2)}: ` +
-        `${ratio.toFixed(2)} x the oracle's time, ${(score.sent / score.pairs).toFixed(2)} SYNs a pair, missed ${missed}, open ${score.missed} in ${low}-${high}`,
+        `${ratio.toFixed(2)} x the oracle's time, ${(score.sent / score.pairs).toFixed(2)} SYNs a pair, missed ${missed} in ${all.low}-${all.high}, open ${score.missed} in ${low}-${high}`,
     );
   }
   ratios.sort((a, b) => a - b);
-  return { networks: end - first, ...tally, ratios };
+  return { networks: end - first, ...tally, within, withinAnswering, ratios };
 }

@@ -60,6 +60,8 @@ export interface Score {
   /** Open ports called filtered, and what the run itself says of them. */
   readonly missed: number;
   readonly stated: { readonly expected: number; readonly low: number; readonly high: number };
+  /** The same of all ports that answer. */
+  readonly statedAnswering: { readonly expected: number; readonly low: number; readonly high: number };
   readonly loss: number;
   /** Every tenth of a second: the rate found, and what has been sent so far. */
   readonly rates: readonly { readonly us: number; readonly rate: number; readonly sent: number }[];
@@ -249,6 +251,7 @@ function score(
     sent: counts.sent,
     twice: scan.twice,
     stated: pathFindings(counts).missedOpen,
+    statedAnswering: pathFindings(counts).missed,
     loss: path.lost / Math.max(1, path.lost + path.answered),
     rates: scan.rates,
     tries: scan.tries,

@@ -142,15 +142,20 @@ function decisionRecord(decision: RateDecision): object {
   };
 }
 
-function pathObject({ rate, loss, missedOpen, verified }: PathFindings): object {
+type Missed = PathFindings["missed"];
+const missedObject = ({ expected, low, high }: Missed): Missed => ({
+  expected: roundChance(expected),
+  low: roundChance(low),
+  high: roundChance(high),
+});
+
+function pathObject({ rate, loss, missedOpen, missed, unseen, verified }: PathFindings): object {
   return {
     rate: toThousandths(rate),
     loss: { round: roundChance(loss.round), out: optionalChance(loss.out), back: optionalChance(loss.back) },
-    missed_open: {
-      expected: roundChance(missedOpen.expected),
-      low: roundChance(missedOpen.low),
-      high: roundChance(missedOpen.high),
-    },
+    missed_open: missedObject(missedOpen),
+    missed: missedObject(missed),
+    unseen,
     verified,
   };
 }

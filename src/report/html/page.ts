@@ -168,14 +168,15 @@ function runRemarks({ ending, format, summary, brokenLine }: RecordedRun): Remar
   }
   if (path?.missedOpen !== undefined) {
     const { expected, low, high } = path.missedOpen;
+    const isUnseen = path.unseen !== undefined && expected < 0.05;
     const few = (value: number): string =>
       value < 10 ? String(Number(value.toFixed(1))) : digits(Math.round(value));
     const about = expected < 0.05 ? "Fewer than 0.1" : `About ${few(expected)}`;
     add(
-      high >= 1 ? "warn" : "ok",
+      isUnseen ? "info" : high >= 1 ? "warn" : "ok",
       expected < 0.05 && high < 1
         ? "Hardly any open port can have been missed through loss: fewer than one is to be expected, with 95 % confidence."
-        : `${about} open ${few(expected) === "1" ? "port" : "ports"} may be called filtered here because every probe, or every answer, was lost; with 95 % confidence between ${few(low)} and ${few(high)}.`,
+        : `${about} open ${few(expected) === "1" ? "port" : "ports"} may be called filtered here because every probe, or every answer, was lost; with 95 % confidence between ${few(low)} and ${few(high)}${isUnseen ? ", as bursts of loss that outlast the run would not have shown" : ""}.`,
     );
   }
   if (late > 0) add("info", `${count(late, "answer")} came after the timeout, and counted.`);

@@ -75,9 +75,13 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
     });
   }
 
+  const readMissed = (fields: Fields | undefined): RecordedPath["missed"] =>
+    fields === undefined
+      ? undefined
+      : { expected: number(fields, "expected"), low: number(fields, "low"), high: number(fields, "high") };
+
   function readPath(fields: Fields): RecordedPath {
     const loss = part(fields, "loss");
-    const missed = part(fields, "missed_open");
     const verified = part(fields, "verified");
     return defined<RecordedPath>({
       rate: optional(fields, "rate"),
@@ -89,14 +93,9 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
               out: optional(loss, "out", 0, 1),
               back: optional(loss, "back", 0, 1),
             }),
-      missedOpen:
-        missed === undefined
-          ? undefined
-          : {
-              expected: number(missed, "expected"),
-              low: number(missed, "low"),
-              high: number(missed, "high"),
-            },
+      missedOpen: readMissed(part(fields, "missed_open")),
+      missed: readMissed(part(fields, "missed")),
+      unseen: optional(fields, "unseen"),
       verified:
         verified === undefined
           ? undefined

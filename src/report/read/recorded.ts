@@ -80,6 +80,8 @@ export interface RecordedPath {
   readonly rate?: number;
   readonly loss?: { readonly round?: number; readonly out?: number; readonly back?: number };
   readonly missedOpen?: { readonly expected: number; readonly low: number; readonly high: number };
+  readonly missed?: { readonly expected: number; readonly low: number; readonly high: number };
+  readonly unseen?: number;
   readonly verified?: { readonly asked: number; readonly open: number; readonly closed: number };
 }
 

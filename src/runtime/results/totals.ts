@@ -2,8 +2,8 @@
  * Running totals of a run: sums over its engines or workers, and over earlier runs of the same journal.
  */
 import { type EngineCounters, newCounters } from "../../scan/engine/counters.ts";
-import { type Missed, missedOpen } from "../../scan/measure/loss.ts";
-import { recaptured } from "../../scan/measure/recapture.ts";
+import { type Missed, missedAnswering, missedOpen, mostOpen } from "../../scan/measure/loss.ts";
+import { isTelling, recaptured } from "../../scan/measure/recapture.ts";
 import type { PathFindings } from "../../scan/probe/result.ts";
 import { SILENT_KEPT } from "../../socket/table.ts";
 
@@ -78,18 +78,34 @@ export const lossSoFar = ({ path }: Pick<Totals, "path">): number =>
 /** Loss each way is only reported from this many repeated answers on. */
 const FEWEST_REPEATS = 5;
 
-/** Open ports that were probably missed: by the silent ports that were asked once more, or as the doubts say where none were. */
-function missedBy({ path, states }: Pick<Totals, "path" | "states">, silent: number, loss: number): Missed {
-  const stated = missedOpen({
-    found: states.open,
-    missedPorts: path.missedPorts,
+/**
+ * Ports that were probably missed, the open ones and all that answer: by the silent ports that were asked once more, or as the doubts
+ * say where none were.
+ */
+function missedBy(
+  { path, states }: Pick<Totals, "path" | "states">,
+  silent: number,
+  loss: number,
+): { readonly open: Missed; readonly answering: Missed } {
+  const answering = states.open + states.closed;
+  const evidence = {
     silent,
     doubts: Math.max(0, path.doubts),
     burstDoubts: Math.max(0, path.burstDoubts),
     lost: path.lost,
     tries: silent === 0 ? 0 : path.silentTries / silent,
-  });
-  if (path.verified === 0) return stated;
+    unseen: Math.ceil(path.unseen),
+  };
+  const stated = {
+    open: missedOpen({
+      ...evidence,
+      found: states.open,
+      missedPorts: path.missedPorts,
+      unseen: mostOpen(evidence.unseen, states.open / Math.max(1, answering)),
+    }),
+    answering: missedAnswering({ ...evidence, found: answering, withheld: Math.max(0, path.withheld) }),
+  };
+  if (!isTelling(path.verified, path.verifiedOpen + path.verifiedClosed, silent)) return stated;
   const found = recaptured({
     asked: path.verified,
     open: path.verifiedOpen,
@@ -100,15 +116,18 @@ function missedBy({ path, states }: Pick<Totals, "path" | "states">, silent: num
     openFound: states.open,
     closedFound: states.closed,
     loss,
+    unseen: path.unseen,
   });
   if (silent <= SILENT_KEPT) return found;
   // The sample is of the last silent ports alone.
-  return {
-    expected: Math.max(found.expected, stated.expected),
-    low: Math.min(found.low, stated.low),
-    high: Math.max(found.high, stated.high),
-  };
+  return { open: widest(found.open, stated.open), answering: widest(found.answering, stated.answering) };
 }
+
+const widest = (a: Missed, b: Missed): Missed => ({
+  expected: Math.max(a.expected, b.expected),
+  low: Math.min(a.low, b.low),
+  high: Math.max(a.high, b.high),
+});
 
 /** What the totals say about the path. */
 export function pathFindings({
@@ -118,6 +137,7 @@ export function pathFindings({
 }: Pick<Totals, "path" | "states" | "reasons">): PathFindings {
   const silent = reasons.filtered["no-response"] ?? 0;
   const round = lossSoFar({ path });
+  const missed = missedBy({ path, states }, silent, round);
   return {
     rate: path.rate,
     loss: { round, ...eachWay(path, round) },
@@ -126,7 +146,9 @@ export function pathFindings({
       : {
           verified: { asked: path.verified, open: path.verifiedOpen, closed: path.verifiedClosed },
         }),
-    missedOpen: missedBy({ path, states }, silent, round),
+    missedOpen: missed.open,
+    missed: missed.answering,
+    ...(path.unseen > 0 ? { unseen: Math.ceil(path.unseen) } : {}),
   };
 }
 

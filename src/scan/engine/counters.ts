@@ -6,6 +6,7 @@
 import { PROBE_STATES, type ProbeState } from "../../socket/state.ts";
 import type { SocketTable } from "../../socket/table.ts";
 import type { PathState } from "../congestion/path-state.ts";
+import { AFTER_US, isTelling } from "../measure/recapture.ts";
 import { portState } from "../probe/classify.ts";
 import type { IgnoredCounts, PortState, Reason } from "../probe/result.ts";
 
@@ -40,6 +41,10 @@ const NO_FINDINGS = {
   doubts: 0,
   /** That part of `doubts` that bursts of loss make. */
   burstDoubts: 0,
+  /** Sum over silent ports of the chance that their hosts withheld an answer. */
+  withheld: 0,
+  /** Ports that answer, at most, which bursts of loss can have hidden without a trace: longer than the run, or than the time to verification. */
+  unseen: 0,
   /** SYNs to silent ports. */
   silentTries: 0,
   /** Silent ports that were asked once more at the end; and those of them that were found open, and closed. */
@@ -101,9 +106,10 @@ export function createVerdictTally(
     remove: (row, before) => {
       change(portState(before), filterReasons[filteredBy[row]], -1);
       if (before !== PROBE_STATES.silent) return;
-      // What part of this one bursts made is not kept: as of all.
+      // What part of this one bursts made, or was withheld, is not kept: as of all.
       if (counts.path.doubts > 0) {
         counts.path.burstDoubts -= (doubtOf[row] * counts.path.burstDoubts) / counts.path.doubts;
+        counts.path.withheld -= (doubtOf[row] * counts.path.withheld) / counts.path.doubts;
       }
       counts.path.doubts -= doubtOf[row];
       counts.path.silentTries -= tries[row];
@@ -112,6 +118,7 @@ export function createVerdictTally(
       doubtOf[row] = doubts[1];
       counts.path.doubts += doubts[1];
       counts.path.burstDoubts += doubts[2];
+      counts.path.withheld += Math.max(0, doubts[0] - doubts[1]);
       counts.path.silentTries += tries[row];
     },
   };
@@ -123,6 +130,16 @@ export function countPath(path: EngineCounters["path"], pathState: PathState): v
   path.lost = pathState.lostSoFar();
   path.answered = pathState.answeredSoFar();
   path.missedPorts = pathState.missedPorts();
+}
+
+/** To be called once, at the end: it takes a while. */
+export function countUnseen({ path, states, reasons }: EngineCounters, pathState: PathState): void {
+  const silent = reasons.filtered["no-response"] ?? 0;
+  if (!isTelling(path.verified, path.verifiedOpen + path.verifiedClosed, silent)) {
+    path.unseen = pathState.unseen(states.open + states.closed, silent);
+  } else if (pathState.isClustered() && pathState.burstUs() > AFTER_US) {
+    path.unseen = Math.max(0, path.burstDoubts);
+  }
 }
 
 export const newCounters = (): EngineCounters => ({

@@ -31,7 +31,7 @@ import { createInFlight } from "../probe/in-flight.ts";
 import type { RateChange, RateMetrics } from "../probe/result.ts";
 import type { Verdict } from "../probe/verdict.ts";
 import type { Path, ProbeSource } from "../targets/probe-source.ts";
-import { countPath, type EngineCounters, newCounters } from "./counters.ts";
+import { countPath, countUnseen, type EngineCounters, newCounters } from "./counters.ts";
 import { createReceive } from "./receive.ts";
 import { createRowLifecycle } from "./row-lifecycle.ts";
 import { createRowQueue } from "./row-queue.ts";
@@ -201,6 +201,7 @@ export function createEngine(options: EngineOptions): Engine {
     onEnd: () => {
       pathState.finish();
       countPath(counts.path, pathState);
+      countUnseen(counts, pathState);
     },
   });
   const shared = {
@@ -285,6 +286,7 @@ export function createEngine(options: EngineOptions): Engine {
     pollVerdict: () => controlSchedule.release() ?? verdictQueue.poll(),
     abandon: (nowUs) => {
       transmit.abandon();
+      countUnseen(counts, pathState);
       timeouts.giveUp(nowUs);
       controlSchedule.giveUp();
     },

@@ -14,7 +14,7 @@ import { ADDRESS_WORDS } from "../../socket/table.ts";
 import type { PathState } from "../congestion/path-state.ts";
 import type { HostLimits } from "../hosts/host-limits.ts";
 import { type RstLimited, TURN } from "../hosts/rst-limited.ts";
-import { contradicts, type Verify } from "../measure/recapture.ts";
+import { AFTER_US, contradicts, FEWEST_ASKED, type Verify } from "../measure/recapture.ts";
 import { type InFlight, SPREAD_ASKED, SPREAD_VERIFIED } from "../probe/in-flight.ts";
 import type { EngineCounters } from "./counters.ts";
 import type { RowQueue } from "./row-queue.ts";
@@ -49,14 +49,13 @@ export interface VerificationOptions {
   readonly onEnd: () => void;
 }
 
-/** So long after its last try a pair is asked again, in microseconds: most bursts are over then. */
-const AFTER_US = 3_000_000;
-/** A sample has at least so many, or this share of the SYNs sent so far. */
-const FEWEST = 200;
+/** A sample has at least FEWEST_ASKED, or this share of the SYNs sent so far. */
 const SHARE = 0.15;
 /** A round takes at most so long, or this share of the run's time. */
 const LONGEST_US = 3_000_000;
 const MOST_ROUNDS = 4;
+/** Fewer lost round trips than this show neither bursts nor that there are none. */
+const FEW_LOST = 20;
 /** The same where nothing speaks for bursts: of pairs whose last try is that long ago, so that none is waited for. */
 const SHARE_UNASKED_FOR = 0.05;
 
@@ -78,6 +77,10 @@ export function createVerification(options: VerificationOptions): Verification {
   let doubt = 0;
 
   const keyOf = (words: Uint32Array, at: number): string => words.subarray(at, at + ADDRESS_WORDS).join(":");
+
+  /** Losses come in bursts, or may: a few may be all that is seen of these. */
+  const mayCluster = (): boolean =>
+    pathState.isClustered() || pathState.isSuspected() || pathState.lostSoFar() < FEW_LOST;
 
   /** @param latestUs rows whose last try left later are left out */
   function collect(latestUs: number): void {
@@ -115,12 +118,12 @@ export function createVerification(options: VerificationOptions): Verification {
   }
 
   function begin(nowUs: number): void {
-    const isWorthTime = verify === "all" || pathState.isClustered();
+    const isWorthTime = verify === "all" || mayCluster();
     collect(isWorthTime ? nowUs : nowUs - AFTER_US);
     doubt = path.doubts / Math.max(1, counts.reasons.filtered["no-response"] ?? 0);
     if (verify === "auto") roundUs = Math.max(LONGEST_US, SHARE * (nowUs - startUs));
     const share = isWorthTime ? SHARE : SHARE_UNASKED_FOR;
-    beginRound(verify === "all" ? left : Math.max(FEWEST, share * counts.sent), nowUs);
+    beginRound(verify === "all" ? left : Math.max(FEWEST_ASKED, share * counts.sent), nowUs);
   }
 
   /** The row's turn has come, or its time is up. */

@@ -14,6 +14,8 @@ export interface HostCache {
   holds(entry: number, words: Uint32Array, at: number): boolean;
   /** Entries are numbers below this. */
   readonly end: number;
+  /** Those below this have been used, each ENTRY_WORDS after the one before. */
+  used(): number;
   /** Per entry: smoothed round trip and its variation (socket/rto.ts), microseconds; 0 before the first. */
   readonly srtt: Float32Array;
   readonly rttvar: Float32Array;
@@ -150,6 +152,7 @@ export function createHostCache(maxHosts: number, seed: number, minPlaces = MIN_
 
   return {
     end,
+    used: () => fresh,
     entryOf: (words, at, nowUs, likely = -1) => {
       if (likely >= 0 && sameWords(keys, likely, words, at)) {
         used[likely] = nowUs / 1000;

@@ -40,6 +40,8 @@ export interface LossBursts {
   update(): void;
   /** Whether losses are known to cluster: tries then have to be spread in time. */
   isClustered(): boolean;
+  /** Whether losses are rather likelier to cluster than not, by too little to go by. */
+  isSuspected(): boolean;
   /** Whether that has been tested, and bursts that would hide answers are unlikely. */
   isIndependent(): boolean;
   /**
@@ -48,6 +50,9 @@ export interface LossBursts {
    */
   reckon(tries: Tries): void;
   readonly excess: Float64Array;
+  /** The mean time from the first try to the last of pairs that were given up; and for how long all pilots together show that their ports were there: microseconds. */
+  spanUs(): number;
+  pilotUs(): number;
   /** The share of time that a pair is in a burst, and the mean time of one in microseconds; as the evidence has it. */
   share(): number;
   meanUs(): number;
@@ -65,6 +70,8 @@ const CELLS = SHARES.length * TIMES;
 const PRIOR_CLUSTERED = 0.01;
 /** Losses count as clustered when they are this many times likelier to be so. */
 const EVIDENCE = 300;
+/** They may when they are this many times likelier. */
+const SUSPICION = 2;
 /** Bursts hide answers from this share of time on; they are unlikely when the evidence is this many times less likely with them. */
 const HARMFUL = 0.03;
 const CONTRARY = 0.25;
@@ -100,6 +107,7 @@ export function createLossBursts(): LossBursts {
   /** By the span of tries: the weighted chance to be in a burst that outlasts it. */
   const outlasts = new Float64Array(SPANS);
   let isClustered = false;
+  let isSuspected = false;
   let isIndependent = false;
   let meanShare = 0;
   let meanUs = 0;
@@ -227,6 +235,7 @@ export function createLossBursts(): LossBursts {
     }
     meanUs /= meanShare;
     isClustered = clustered > EVIDENCE * PRIOR_CLUSTERED * independent;
+    isSuspected = clustered > SUSPICION * PRIOR_CLUSTERED * independent;
   }
 
   return {
@@ -249,6 +258,7 @@ export function createLossBursts(): LossBursts {
     },
     update,
     isClustered: () => isClustered,
+    isSuspected: () => isSuspected,
     isIndependent: () => isIndependent,
     reckon: (tries) => {
       const { times, i, step, count, losses } = tries;
@@ -269,6 +279,9 @@ export function createLossBursts(): LossBursts {
       for (let k = 0; k < count; k++) excess[0] /= losses[k];
     },
     excess,
+    spanUs: () => spanUs[0],
+    // In the middle of each span.
+    pilotUs: () => pilots.reduce((sum, count, span) => sum + 1.5 * count * usOf(span), 0),
     share: () => {
       fill();
       return meanShare;

@@ -15,6 +15,7 @@ import { createMissedPorts } from "./missed-ports.ts";
 import type { ProbeTimeouts } from "./probe-timeout.ts";
 import { FATES, type Fate, type SendIntervals } from "./send-intervals.ts";
 import { createTryLosses } from "./try-losses.ts";
+import { unseenPorts } from "./unseen-bursts.ts";
 
 export interface LossLedger {
   /** A SYN left at `times[i]`. (A time as an argument would be allocated.) */
@@ -87,12 +88,15 @@ export interface LossLedger {
   gaveUp(times: Float64Array, first: number, last: number): void;
   /** Whether a port's next try, after the one that left at `times[i]`, has to wait longer than usual: what was lost stays lost for a while. */
   mustSpread(times: Float64Array, i: number): boolean;
-  /** Whether losses are known to come in bursts; whether they are known not to. */
+  /** Whether losses are known to come in bursts; whether they may; whether they are known not to. */
   isClustered(): boolean;
+  isSuspected(): boolean;
   isIndependent(): boolean;
   /** The mean time of a burst, in microseconds; and the share of the time that a pair is in one. */
   burstUs(): number;
   burstShare(): number;
+  /** How many of the ports that answer can be hidden by bursts that nothing shows: where `answering` did, and `silent` did not. */
+  unseen(answering: number, silent: number): number;
   /** A port is open whose first SYN left at `times[i]`. */
   foundOpen(times: Float64Array, i: number): void;
   /** Sum over the open ports found: how many like each were missed. */
@@ -422,9 +426,12 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
       return losses[0] > LOSS_OF_OUTAGE;
     },
     isClustered: bursts.isClustered,
+    isSuspected: bursts.isSuspected,
     isIndependent: bursts.isIndependent,
     burstUs: bursts.meanUs,
     burstShare: bursts.share,
+    unseen: (answering, silent) =>
+      unseenPorts({ hosts, answering, silent, spanUs: bursts.spanUs(), pilotUs: bursts.pilotUs() }),
     foundOpen: (times, i) => intervals.add(intervals.at(times, i), FATES.open),
     missedPorts: missedPorts.sum,
     loss: () => loss,

@@ -53,10 +53,14 @@ export interface MissEvidence {
   readonly doubts: number;
   /** That part of the sum that bursts of loss make. */
   readonly burstDoubts: number;
+  /** Sum over the silent ports of the chance that their hosts withheld an answer: no host does a SYN-ACK. */
+  readonly withheld?: number;
   /** Round trips known to have failed: the doubts rest on these. */
   readonly lost: number;
   /** Mean tries of a port without an answer. */
   readonly tries: number;
+  /** Ports that may be hidden by bursts of loss which nothing showed, at most (unseen-bursts.ts). */
+  readonly unseen: number;
 }
 
 export interface Missed {
@@ -74,27 +78,29 @@ export const FEW_TRIES = 2;
 const HIDDEN_DEVIATION = 0.7;
 const MANY_LOST = 200;
 
+/** As many ports as were found, with the mean doubt of the silent ones, but for bursts, were missed. */
+function missedLike({ found, silent, doubts, burstDoubts }: Omit<MissEvidence, "missedPorts">): number {
+  const doubt = Math.min(Math.max(0, doubts - burstDoubts) / Math.max(1, silent), 1 - 1e-9);
+  return (found * doubt) / (1 - doubt);
+}
+
 /**
  * Open ports that were probably called filtered. Each open port found stands for doubt / (1 - doubt) missed ones (the
  * Horvitz-Thompson estimator). Half a port is added, so that finding none does not mean that none was missed. Given the expectation,
  * the true number is Poisson distributed. The expectation is as uncertain as the loss, `tries` times over.
  */
-export function missedOpen({
-  found,
-  missedPorts,
-  silent,
-  doubts,
-  burstDoubts,
-  lost,
-  tries,
-}: MissEvidence): Missed {
+export function missedOpen(evidence: MissEvidence): Missed {
+  const { found, missedPorts, silent, doubts, burstDoubts, withheld = 0, lost, tries, unseen } = evidence;
   if (silent === 0) return { expected: 0, low: 0, high: 0 };
   const doubt = Math.min(doubts / silent, 1 - 1e-9);
   // Open ports met bursts as silent ones did.
   const inBursts = Math.min(burstDoubts / silent, 1 - 1e-9);
+  // The silent ones know what each of their tries met: an outage hides nothing from a try after it. Those found know only when they were
+  // tried first, but more where tries are few.
+  const lostPorts = tries > FEW_TRIES ? Math.min(missedPorts, missedLike(evidence)) : missedPorts;
   const expected = Math.min(
     silent,
-    missedPorts + (found * inBursts) / (1 - inBursts) + (0.5 * doubt) / (1 - doubt),
+    lostPorts + withheld + (found * inBursts) / (1 - inBursts) + (0.5 * doubt) / (1 - doubt),
   );
   const hidden = tries > FEW_TRIES ? 0 : (HIDDEN_DEVIATION ** 2 * MANY_LOST) / (MANY_LOST + lost);
   const factor = Math.exp(Z_95 * Math.sqrt(tries ** 2 / (lost + 4) + BURST_DEVIATION ** 2 + hidden));
@@ -103,9 +109,16 @@ export function missedOpen({
   return {
     expected,
     low: lowerQuantile(expected / factor, dispersion),
-    high: Math.min(silent, upperQuantile(expected * factor, dispersion)),
+    high: Math.min(silent, upperQuantile(expected * factor, dispersion) + unseen),
   };
 }
+
+/**
+ * The same of all ports that answer, where `found` and `unseen` are of these. Closed ports are not counted by interval: the mean doubt
+ * of the silent ones stands for all.
+ */
+export const missedAnswering = (evidence: Omit<MissEvidence, "missedPorts">): Missed =>
+  missedOpen({ ...evidence, missedPorts: missedLike(evidence) });
 
 /** Above this mean the normal distribution stands in for Poisson's. */
 const MANY = 50;
@@ -124,6 +137,10 @@ function upperQuantile(mean: number, dispersion: number): number {
   }
   return k;
 }
+
+/** How many of so many ports are open, at most, where this share of those that answer is. */
+export const mostOpen = (ports: number, share: number): number =>
+  Math.min(ports, upperQuantile(ports * share, 1));
 
 /** The smallest number that such a count does not exceed with a probability above 2.5 %. */
 function lowerQuantile(mean: number, dispersion: number): number {

@@ -3,7 +3,8 @@
  * answered. From that alone, how many open ports are still called silent: exact bounds, without a model of how losses come.
  *
  * It assumes that the later SYN is lost as independent ones are, so it sees neither a burst that lasts beyond it nor a host that was
- * away all the time; and that open ports are missed no more often than others that answer.
+ * away all the time; and that open ports are missed no more often than others that answer. Where bursts are known to last longer, what
+ * the doubts say they hide is added to the bounds.
  */
 import type { Missed } from "./loss.ts";
 
@@ -26,7 +27,18 @@ export interface Recapture {
   readonly before: number;
   /** Loss of a round trip, 0 to 1. */
   readonly loss: number;
+  /** Ports that answer, at most, whose bursts of loss outlast the time to the sample. */
+  readonly unseen: number;
 }
+
+/** So long after its last try a port is asked once more, in microseconds: most bursts are over then. */
+export const AFTER_US = 3_000_000;
+/** A sample has at least so many ports, if there are. */
+export const FEWEST_ASKED = 200;
+
+/** Whether those that were asked, some of which `answered`, tell more than doubts do: many, half of all, or enough to contradict. */
+export const isTelling = (asked: number, answered: number, silent: number): boolean =>
+  asked > 0 && (answered > 0 || asked >= Math.min(FEWEST_ASKED, silent / 2));
 
 const TAIL = 0.025;
 const BISECTIONS = 60;
@@ -82,9 +94,9 @@ export function contradicts(answered: number, expected: number): boolean {
   return 1 - fewer < 2 * TAIL;
 }
 
-/** Open ports that are still called silent: the expected number, and bounds of a 95 % interval. */
-export function recaptured(recapture: Recapture): Missed {
-  const { asked, open, closed, silent, openFound, closedFound, last, before, loss } = recapture;
+/** Ports that answer and are still called silent, and the open ones of them: the expected number, and bounds of a 95 % interval. */
+export function recaptured(recapture: Recapture): { readonly answering: Missed; readonly open: Missed } {
+  const { asked, open, closed, silent, openFound, closedFound, last, before, loss, unseen } = recapture;
   const answered = open + closed;
   // Who was lost before is lost once more by this chance: at least as the path loses, or as rounds thin out.
   const lostAgain = Math.min(0.99, Math.max(loss, before > 0 ? last / (last + before) : 0));
@@ -98,9 +110,17 @@ export function recaptured(recapture: Recapture): Missed {
   const least = lowerShare(openFound, Math.max(1, answering));
   const unaskedMost = unasked * Math.min(1, upperShare(answered, asked) / (1 - lostAgainMost));
   const missedAgain = upperNumber(last, 1 - lostAgainMost) - last;
+  const low = unasked * lowerShare(answered, asked);
   return {
-    expected: share * expected,
-    low: Math.floor(least * unasked * lowerShare(answered, asked)),
-    high: Math.min(silent, Math.ceil(most * unaskedMost) + Math.floor(most * missedAgain)),
+    answering: {
+      expected,
+      low: Math.floor(low),
+      high: Math.min(silent, Math.ceil(unaskedMost) + missedAgain + Math.ceil(unseen)),
+    },
+    open: {
+      expected: share * expected,
+      low: Math.floor(least * low),
+      high: Math.min(silent, Math.ceil(most * unaskedMost) + Math.floor(most * (missedAgain + unseen))),
+    },
   };
 }

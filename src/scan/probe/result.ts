@@ -237,6 +237,13 @@ export interface PathFindings {
   readonly loss: { readonly round: number; readonly out?: number; readonly back?: number };
   /** Open ports probably reported as filtered: the expected number, and the bounds of a 95 % interval. */
   readonly missedOpen: { readonly expected: number; readonly low: number; readonly high: number };
+  /** The same of all ports that answer, open and closed ones. */
+  readonly missed: { readonly expected: number; readonly low: number; readonly high: number };
+  /**
+   * Ports that answer, at most, which bursts of loss can have hidden without a trace, as they last longer than the run, or than the time
+   * until silent ports were asked once more: in both upper bounds. Absent when there are none.
+   */
+  readonly unseen?: number;
   /** Silent ports that were asked once more at the end, and those of them that then were open and closed; absent when none were. */
   readonly verified?: { readonly asked: number; readonly open: number; readonly closed: number };
 }

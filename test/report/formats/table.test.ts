@@ -341,6 +341,7 @@ describe("the totals", () => {
     rate: 12_345.6,
     loss: { round: 0.0312, out: 0.01, back: 0.0214 },
     missedOpen: { expected: 0.04, low: 0, high: 0 },
+    missed: { expected: 0.4, low: 0, high: 3 },
   };
 
   test("verbose: what the path was like, and that nothing was missed", () => {
@@ -349,7 +350,7 @@ describe("the totals", () => {
     expect(ending({ verbose: true }, quiet).slice(0, -1)).toEqual([
       "3 control SYNs sent",
       "loss of the path 3.1 % of round trips (1 % out, 2.1 % back); rate 12,346 SYNs/s at the end; dropped by the receive buffer: none",
-      "open ports probably missed: 0 (95 % interval 0 to 0)",
+      "open ports probably missed: 0 (95 % interval 0 to 0); open or closed ones: 0.4 (0 to 3)",
     ]);
     const lossOf = (round: number, more: Partial<typeof summary> = {}): string | undefined =>
       ending({ verbose: true }, { ...quiet, ...more, path: { ...path, loss: { round } } })[1];
@@ -376,6 +377,23 @@ describe("the totals", () => {
     expect(missed({ expected: 1234.4, low: 1100, high: 1400 })).toEqual([
       "open ports probably missed: 1,234 (95 % interval 1,100 to 1,400)",
     ]);
+  });
+
+  test("what a short run cannot have seen is told with verbose, and without it when an open port is probably missed", () => {
+    const reasons = { ...summary.reasons, filtered: { "no-response": 1 } };
+    const told = (verbose: boolean, expected: number): string[] =>
+      ending(
+        { verbose },
+        { reasons, path: { ...path, missedOpen: { expected, low: 0, high: 8 }, unseen: 79 } },
+      )
+        .slice(0, -1)
+        .filter((line) => /miss|burst/.test(line));
+    expect(told(false, 0.01)).toEqual([]);
+    expect(told(true, 0.01)).toEqual([
+      "open ports probably missed: 0 (95 % interval 0 to 8); open or closed ones: 0.4 (0 to 3)",
+      "both intervals allow for 79 ports hidden by bursts of loss that a run this short cannot see",
+    ]);
+    expect(told(false, 1)).toEqual(["open ports probably missed: 1 (95 % interval 0 to 8)"]);
   });
 
   test("drops, refused sends and an interruption are told without verbose", () => {

@@ -15,8 +15,9 @@ function totals(silent: number, path: Partial<Totals["path"]>): Totals {
 const missed = (silent: number, path: Partial<Totals["path"]>) =>
   pathFindings(totals(silent, path)).missedOpen;
 
-/** So many open ports are missed by the doubts. */
-const DOUBTS = { missedPorts: 40 };
+/** So many open ports are missed by the doubts: one in 26 of those that answer. */
+const DOUBTS = { missedPorts: 40, doubts: (SILENT_KEPT * 40) / 1040 };
+const MANY = { missedPorts: 40, doubts: (5000 * 40) / 1040 };
 /** And next to none by the ports that were asked once more. */
 const ASKED = { verified: 100_000, verifiedOpen: 0, verifiedClosed: 1 };
 
@@ -26,7 +27,7 @@ it("goes by the doubts where no silent port was asked once more", () => {
   expect(low).toBeGreaterThan(5);
   expect(low).toBeLessThan(40);
   expect(high).toBeGreaterThan(40);
-  expect(pathFindings(totals(9, DOUBTS)).verified).toBe(undefined);
+  expect(pathFindings(totals(9, { missedPorts: 4 })).verified).toBe(undefined);
 });
 
 it("goes by those that were asked alone where they stand for all silent ports", () => {
@@ -44,4 +45,43 @@ it("is as wide as both where there are more silent ports than could be asked", (
   expect(both.low).toBe(missed(silent, DOUBTS).low);
   expect(both.high).toBeGreaterThan(1000);
   expect(both.expected).toBeGreaterThan(1000);
+});
+
+it("goes by the doubts where hardly any was asked once more, and none answered", () => {
+  const few = { verified: 5, verifiedOpen: 0, verifiedClosed: 0 };
+  expect(missed(5000, { ...MANY, ...few })).toEqual(missed(5000, MANY));
+  // One that answers tells more than all doubts.
+  expect(missed(5000, { ...MANY, ...few, verifiedClosed: 1 }).high).toBeGreaterThan(500);
+});
+
+it("allows for what bursts can have hidden without a trace: half of them open, as half of those found are", () => {
+  const none = pathFindings(totals(5000, MANY));
+  const some = pathFindings(totals(5000, { ...MANY, unseen: 99.5 }));
+  expect([none.unseen, some.unseen]).toEqual([undefined, 100]);
+  expect(some.missed).toEqual({ ...none.missed, high: none.missed.high + 100 });
+  expect(some.missedOpen.low).toBe(none.missedOpen.low);
+  expect(some.missedOpen.high - none.missedOpen.high).toBeGreaterThan(55);
+  expect(some.missedOpen.high - none.missedOpen.high).toBeLessThan(75);
+  const asked = { ...ASKED, unseen: 40 };
+  expect(missed(SILENT_KEPT, asked).high - missed(SILENT_KEPT, ASKED).high).toBeGreaterThan(15);
+});
+
+it("counts all that answer by the doubts, and adds what hosts withheld", () => {
+  // Each silent port has a doubt of 2 %, and 2,000 answered.
+  const { missed: all } = pathFindings(totals(5000, { doubts: 100, missedPorts: 20 }));
+  expect(all.expected).toBeCloseTo((2000 * 0.02) / 0.98, 1);
+  expect(all.low).toBeLessThan(40);
+  expect(all.high).toBeGreaterThan(41);
+  const { missed: withheld } = pathFindings(totals(5000, { doubts: 100, missedPorts: 20, withheld: 300 }));
+  expect(withheld.expected).toBeCloseTo(300 + all.expected, 1);
+  expect(withheld.high).toBeGreaterThan(300);
+});
+
+it("does not count by send interval where tries were spread in time: an outage hid none that a later try met", () => {
+  const outage = { doubts: 0.5, missedPorts: 400, lost: 200 };
+  const { expected, low } = missed(5000, { ...outage, silentTries: 4 * 5000 });
+  expect(expected).toBeLessThan(1);
+  expect(low).toBe(0);
+  // With two tries the doubts do not show it.
+  expect(missed(5000, { ...outage, silentTries: 2 * 5000 }).expected).toBeGreaterThan(300);
 });

@@ -49,6 +49,20 @@ function observe(share: number, meanUs: number, pilots: number, seed = 1): LossB
 }
 
 describe("bursts of loss", () => {
+  it("are suspected when a port is lost once more, and known by a few more such", () => {
+    const bursts = createLossBursts();
+    const lose = (): void => {
+      bursts.pilotLost(0.3 * SECOND, LOSS);
+      bursts.followedUp(triesAt([0.3 * SECOND, 0.4 * SECOND]), 0, false);
+      for (let asked = 0; asked < 4; asked++) bursts.update();
+    };
+    expect(bursts.isSuspected()).toBe(false);
+    lose();
+    expect([bursts.isSuspected(), bursts.isClustered()]).toEqual([true, false]);
+    for (let more = 0; more < 3; more++) lose();
+    expect([bursts.isSuspected(), bursts.isClustered()]).toEqual([true, true]);
+  });
+
   it("are thought rare at first: two tries are hardly doubted more than loss alone says, nor is it claimed that there are none", () => {
     const bursts = createLossBursts();
     expect([bursts.isClustered(), bursts.isIndependent()]).toEqual([false, false]);

@@ -70,6 +70,7 @@ function simulate(seed: number) {
     burstDoubts: 0,
     lost,
     tries,
+    unseen: 0,
   });
   return { missed, said, silent };
 }
@@ -111,6 +112,7 @@ describe("open ports that were missed", () => {
       burstDoubts: 0,
       lost: 2000,
       tries: 1,
+      unseen: 0,
     });
     expect(low).toBeGreaterThan(25);
     expect(high).toBeLessThan(400);
@@ -118,7 +120,16 @@ describe("open ports that were missed", () => {
 
   it("are none where nothing was silent, and perhaps one where nothing was found", () => {
     expect(
-      missedOpen({ found: 50, missedPorts: 3, silent: 0, doubts: 0, burstDoubts: 0, lost: 9, tries: 0 }),
+      missedOpen({
+        found: 50,
+        missedPorts: 3,
+        silent: 0,
+        doubts: 0,
+        burstDoubts: 0,
+        lost: 9,
+        tries: 0,
+        unseen: 4,
+      }),
     ).toEqual({
       expected: 0,
       low: 0,
@@ -133,6 +144,7 @@ describe("open ports that were missed", () => {
       burstDoubts: 0,
       lost: 100,
       tries: 1,
+      unseen: 0,
     });
     expect([all.expected, all.high]).toEqual([100, 100]);
     const nothing = missedOpen({
@@ -143,6 +155,7 @@ describe("open ports that were missed", () => {
       burstDoubts: 0,
       lost: 100,
       tries: 1,
+      unseen: 0,
     });
     expect(nothing.expected).toBeGreaterThan(0);
     expect(nothing.low).toBe(0);

@@ -46,15 +46,17 @@ const EVIDENCE = {
   openFound: 250,
   closedFound: 4750,
   loss: 0.01,
+  unseen: 0,
 };
 
 describe("what is still missed", () => {
   it("is next to nothing when all were asked and none answered", () => {
-    expect(recaptured({ ...EVIDENCE, asked: 5000 })).toEqual({ expected: 0, low: 0, high: 0 });
+    const none = { expected: 0, low: 0, high: 0 };
+    expect(recaptured({ ...EVIDENCE, asked: 5000 })).toEqual({ answering: none, open: none });
   });
 
   it("is bounded by the sample's size when none of it answered", () => {
-    const { expected, low, high } = recaptured(EVIDENCE);
+    const { expected, low, high } = recaptured(EVIDENCE).open;
     expect([expected, low]).toEqual([0, 0]);
     // 4,800 ports of which at most 1.83 % answer, at most 5.64 % of which are open.
     expect(high).toBe(Math.ceil((4800 * 0.018275 * 0.0564) / 0.99));
@@ -62,7 +64,7 @@ describe("what is still missed", () => {
 
   it("grows with what later rounds still find", () => {
     const missedAfter = (last: number, before: number): number =>
-      recaptured({ ...EVIDENCE, asked: 5000, closed: 150, silent: 4850, last, before }).expected;
+      recaptured({ ...EVIDENCE, asked: 5000, closed: 150, silent: 4850, last, before }).open.expected;
     expect(missedAfter(0, 100)).toBe(0);
     expect(missedAfter(20, 100)).toBeGreaterThan(0);
     expect(missedAfter(40, 100)).toBeGreaterThan(2 * missedAfter(20, 100));
@@ -71,7 +73,7 @@ describe("what is still missed", () => {
   it("may be as much as the last rounds may have left, at the worst share that is lost once more", () => {
     // Of 200 that answered half did so in the last round: up to 57 % are lost once more (Clopper and Pearson).
     const rounds = { asked: 5000, closed: 200, silent: 4800, last: 100, before: 100 };
-    const { low, high } = recaptured({ ...EVIDENCE, ...rounds, openFound: 2500, closedFound: 2500 });
+    const { low, high } = recaptured({ ...EVIDENCE, ...rounds, openFound: 2500, closedFound: 2500 }).open;
     expect(low).toBe(0);
     expect(high).toBeGreaterThan(75);
     expect(high).toBeLessThan(110);
@@ -82,6 +84,7 @@ describe("what is still missed", () => {
     const chance = (): number => random(1 << 30) / (1 << 30);
     const RUNS = 500;
     let held = 0;
+    let heldAll = 0;
     for (let run = 0; run < RUNS; run++) {
       const pairs = 500 + random(2000);
       const asked = 200 + random(300);
@@ -90,13 +93,17 @@ describe("what is still missed", () => {
       const [openFound, closedFound] = [100, 900];
       const found = { open: 0, closed: 0 };
       let truth = 0;
+      let all = 0;
       for (let pair = 0; pair < pairs; pair++) {
         if (chance() >= missed) continue;
         const state = chance() < 0.1 ? "open" : "closed";
         if (pair < asked && chance() >= loss) found[state]++;
-        else if (state === "open") truth++;
+        else {
+          all++;
+          if (state === "open") truth++;
+        }
       }
-      const { low, high } = recaptured({
+      const { open, answering } = recaptured({
         asked,
         ...found,
         silent: pairs - found.open - found.closed,
@@ -105,9 +112,12 @@ describe("what is still missed", () => {
         openFound: openFound + found.open,
         closedFound: closedFound + found.closed,
         loss,
+        unseen: 0,
       });
-      if (low <= truth && truth <= high) held++;
+      if (open.low <= truth && truth <= open.high) held++;
+      if (answering.low <= all && all <= answering.high) heldAll++;
     }
     expect(held / RUNS).toBeGreaterThanOrEqual(0.95);
+    expect(heldAll / RUNS).toBeGreaterThanOrEqual(0.95);
   });
 });
