@@ -286,8 +286,8 @@ export function createEngine(options: EngineOptions): Engine {
     pollVerdict: () => controlSchedule.release() ?? verdictQueue.poll(),
     abandon: (nowUs) => {
       transmit.abandon();
-      countUnseen(counts, pathState);
       timeouts.giveUp(nowUs);
+      countUnseen(counts, pathState);
       controlSchedule.giveUp();
     },
   };

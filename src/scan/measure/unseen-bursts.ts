@@ -54,7 +54,7 @@ function quantile(mean: number, tail: number): number {
 export function mostUnseen({ answering, silent, us }: Asked): number {
   let most = 0;
   const shown = us / BURST_US;
-  // So many are away at most; when even e^3 times as many would be seen, fewer are tried.
+  // From the most that are away at any time down: of few hardly any is hidden, of many hardly ever all.
   for (let away = MOST_SHARE * answering; away > FEWEST_AWAY && most < silent; away /= STEP) {
     most = Math.max(most, quantile(away, TAIL * Math.exp(away * shown)));
   }
