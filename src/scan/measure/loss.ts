@@ -88,8 +88,10 @@ function missedLike({ found, silent, doubts, burstDoubts }: Omit<MissEvidence, "
  * Open ports that were probably called filtered. Each open port found stands for doubt / (1 - doubt) missed ones (the
  * Horvitz-Thompson estimator). Half a port is added, so that finding none does not mean that none was missed. Given the expectation,
  * the true number is Poisson distributed. The expectation is as uncertain as the loss, `tries` times over.
+ *
+ * @param shown losses that show how much few tries hide
  */
-export function missedOpen(evidence: MissEvidence): Missed {
+export function missedOpen(evidence: MissEvidence, shown = evidence.lost): Missed {
   const { found, missedPorts, silent, doubts, burstDoubts, withheld = 0, lost, tries, unseen } = evidence;
   if (silent === 0) return { expected: 0, low: 0, high: 0 };
   const doubt = Math.min(doubts / silent, 1 - 1e-9);
@@ -102,7 +104,7 @@ export function missedOpen(evidence: MissEvidence): Missed {
     silent,
     lostPorts + withheld + (found * inBursts) / (1 - inBursts) + (0.5 * doubt) / (1 - doubt),
   );
-  const hidden = tries > FEW_TRIES ? 0 : (HIDDEN_DEVIATION ** 2 * MANY_LOST) / (MANY_LOST + lost);
+  const hidden = tries > FEW_TRIES ? 0 : (HIDDEN_DEVIATION ** 2 * MANY_LOST) / (MANY_LOST + shown);
   const factor = Math.exp(Z_95 * Math.sqrt(tries ** 2 / (lost + 4) + BURST_DEVIATION ** 2 + hidden));
   // The expectation itself rests on `found + 1/2` ports: overdispersion.
   const dispersion = 1 + expected / (found + 0.5);
@@ -115,10 +117,10 @@ export function missedOpen(evidence: MissEvidence): Missed {
 
 /**
  * The same of all ports that answer, where `found` and `unseen` are of these. Closed ports are not counted by interval: the mean doubt
- * of the silent ones stands for all.
+ * of the silent ones stands for all, and no loss that is known makes that surer.
  */
 export const missedAnswering = (evidence: Omit<MissEvidence, "missedPorts">): Missed =>
-  missedOpen({ ...evidence, missedPorts: missedLike(evidence) });
+  missedOpen({ ...evidence, missedPorts: missedLike(evidence) }, 0);
 
 /** Above this mean the normal distribution stands in for Poisson's. */
 const MANY = 50;

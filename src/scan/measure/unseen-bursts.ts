@@ -11,6 +11,9 @@
  * more can stay unseen; a host that is away all day never shows. Where silent ports were asked once more, three seconds
  * later, that tells more, and this nothing (recapture.ts).
  *
+ * Of 200 networks with bursts of 2 s by host, 1 % of the time, 49 showed no loss in a run of one second; the stated intervals held in 199
+ * for open ports and in 196 for all that answer. Nothing lost, they are 3 % and 1.4 % of the ports found wide (test/bench/README.md).
+ *
  * Pure: times in microseconds.
  */
 import { ENTRY_WORDS, type HostCache } from "./host-cache.ts";
