@@ -110,7 +110,8 @@ export function recaptured(recapture: Recapture): { readonly answering: Missed; 
   const least = lowerShare(openFound, Math.max(1, answering));
   const unaskedMost = unasked * Math.min(1, upperShare(answered, asked) / (1 - lostAgainMost));
   const missedAgain = upperNumber(last, 1 - lostAgainMost) - last;
-  const low = unasked * lowerShare(answered, asked);
+  // After a second round those that were not asked are no random rest of a sample: they had no try left, and met more with all of theirs.
+  const low = last === answered ? unasked * lowerShare(answered, asked) : 0;
   return {
     answering: {
       expected,

@@ -40,7 +40,7 @@ it("goes by those that were asked alone where they stand for all silent ports", 
 it("is as wide as both where there are more silent ports than could be asked", () => {
   const silent = SILENT_KEPT + 1;
   expect(missed(silent, { ...DOUBTS, ...ASKED })).toEqual({ ...missed(silent, DOUBTS), low: 0 });
-  const many = { verified: 1000, verifiedOpen: 300, verifiedClosed: 300 };
+  const many = { verified: 1000, verifiedOpen: 300, verifiedClosed: 300, verifiedLast: 600 };
   const both = missed(silent, { ...DOUBTS, ...many });
   expect(both.low).toBe(missed(silent, DOUBTS).low);
   expect(both.high).toBeGreaterThan(1000);

@@ -79,6 +79,13 @@ describe("what is still missed", () => {
     expect(high).toBeLessThan(110);
   });
 
+  it("is at least what a sample's share says, and none when further rounds have asked all that could be", () => {
+    const found = { ...EVIDENCE, asked: 1000, closed: 100, silent: 4900 };
+    expect(recaptured({ ...found, last: 100 }).answering.low).toBeGreaterThan(300);
+    expect(recaptured({ ...found, last: 0, before: 20 }).answering.low).toBe(0);
+    expect(recaptured({ ...found, last: 0, before: 20 }).answering.high).toBeGreaterThan(400);
+  });
+
   it("holds the truth of random populations", () => {
     const random = createSeededRandom(5);
     const chance = (): number => random(1 << 30) / (1 << 30);
