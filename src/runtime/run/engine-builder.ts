@@ -19,7 +19,6 @@ import { ADDRESS_WORDS } from "../../socket/table.ts";
 import { toFindings, toHeldUp } from "../results/findings.ts";
 import { toDecision } from "../results/to-result.ts";
 import { nowUs } from "../system/clock.ts";
-import { raiseInliningLimits } from "../system/inlining.ts";
 import { type CaptureKind, createCapture } from "./capture.ts";
 import type { EngineReport } from "./engine-run.ts";
 import type { Beside } from "./scan-options.ts";
@@ -94,7 +93,6 @@ export function buildEngine<L extends Link>(
     ...(resume === undefined ? {} : { from: resume.from, isDone: createPositionSet(resume.done).has }),
   });
   const { ports, pilots } = task;
-  raiseInliningLimits(source.total);
   const rateChanges = createRateChangeLog();
   const prober = createEngine({
     ...settings,

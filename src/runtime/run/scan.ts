@@ -275,13 +275,16 @@ async function openPacketLinks(opened: ScanContext): Promise<OpenScan> {
     { attachPacket, closePacket, openPacketSockets },
     { startSender, startWorkerPool },
     { collectGarbage },
+    { raiseInliningLimits },
   ] = await Promise.all([
     import("../../link/packet.ts"),
     import("./worker-pool.ts"),
     import("../system/garbage.ts"),
+    import("../system/inlining.ts"),
   ]);
   // Reading a long list took more memory than is kept of it.
   if (plan.space.total >= LARGE_PLAN) collectGarbage();
+  raiseInliningLimits(plan.space.total / means.threads);
   const alone = options.sourcePort === undefined && !probePorts().shared && !forwards();
   const shares = Array.from({ length: means.threads }, (_, i) =>
     portsOf(means.ports, { index: i, count: means.threads }),
