@@ -24,8 +24,10 @@ describe("the timing wheel", () => {
     const wheel = createTimerWheel(8, 0);
     const rows = new Int32Array(2);
     expect(wheel.peek(rows)).toBe(0);
-    for (const row of [5, 3, 6, 1]) wheel.arm(row, 2 * MS);
-    expect(wheel.expire(2 * MS)).toBe(1);
+    for (const row of [5, 3, 6, 0]) wheel.arm(row, 2 * MS);
+    expect(wheel.expire(2 * MS - 1)).toBe(-1);
+    expect([wheel.peek(rows), ...rows]).toEqual([2, 0, 6]);
+    expect(wheel.expire(2 * MS)).toBe(0);
     expect([wheel.peek(rows), ...rows]).toEqual([2, 6, 3]);
     expect([wheel.expire(2 * MS), wheel.expire(2 * MS)]).toEqual([6, 3]);
     expect([wheel.peek(rows), rows[0]]).toEqual([1, 5]);

@@ -123,6 +123,12 @@ const journalError = (message: RegExp): object =>
   expect.objectContaining({ code: "ERR_JOURNAL", message: expect.stringMatching(message) });
 
 describe("a journal", () => {
+  it("that was killed before it said anything is not complete", async () => {
+    const path = newPath();
+    await (await create(path)).close();
+    expect(await readBack(path)).toMatchObject({ decided: 0, complete: false, cut: 0, results: [] });
+  });
+
   it("gives back what was appended, and goes on", async () => {
     const path = newPath();
     const journal = await create(path);
@@ -532,6 +538,18 @@ describe("a journal is refused", () => {
       ),
     );
   });
+
+  it.each([[[-1]], [[1.5]], [["1"]], [{}]])(
+    "when a checkpoint has marks that cannot be: %j",
+    async (marks) => {
+      const path = newPath();
+      const journal = await create(path);
+      journal.checkpoint({ marks, totals: {} } as unknown as Parameters<Journal["checkpoint"]>[0]);
+      await journal.flush();
+      await journal.close();
+      await expect(resume(path)).rejects.toEqual(journalError(/has no meaning$/));
+    },
+  );
 
   it("when what it says of excludes has no meaning; else it is told before the run is judged", async () => {
     const path = newPath();
