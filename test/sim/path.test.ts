@@ -112,7 +112,7 @@ describe.each(["IPv4", "IPv6"] as const)("over %s", (version) => {
     const found = walk(hops, { ports: [445] });
     expect(found.result.ports).toMatchObject([
       { port: 445, reference: false, where: { kind: "dropped", from: 3, to: 4 } },
-      { port: 443, reference: true, state: "open" },
+      { port: 443, reference: true, state: "open", where: { kind: "host", hop: 6 } },
     ]);
     const closed: LabDescription = way(hops, "closed");
     const given = walkTo(closed, host, { ports: [445], reference: 9 });

@@ -114,13 +114,15 @@ function* findReach(
   options: SurveyOptions,
 ): Generator<readonly Probe[], void> {
   const { maxHops, tries } = options;
-  const { port } = finding;
+  const { port, main } = finding;
+  // A search for a reference sent its SYNs with the highest TTL, which says nothing of how far the host is.
+  const searched = new Set(flowsTo(walk, port).filter((flow) => !main.includes(flow)));
   const single = (): Probe[] =>
     flowsTo(walk, port)
-      .filter(({ probes }) => probes.size === 1)
+      .filter((flow) => flow.probes.size === 1 && !searched.has(flow))
       .flatMap(({ probes }) => [...probes.values()]);
-  const caps = flowsTo(walk, port).map(({ cap }) => (Number.isFinite(cap) ? cap : 0));
-  const last = Math.min(maxHops, Math.max(...caps));
+  const caps = main.map(({ cap }) => cap).filter(Number.isFinite);
+  const last = caps.length === 0 ? maxHops : Math.min(maxHops, Math.max(...caps));
   /** Of SYNs that nobody has answered, how many there were with this TTL. */
   const silentAt = (ttl: number): number =>
     single().filter((probe) => probe.ttl === ttl && probe.answer === undefined).length;
