@@ -22,6 +22,7 @@ import { timesWithoutUnit } from "./options/arguments.ts";
 import { CHECK_OPTIONS, PATH_OPTIONS, sharedWith } from "./options/command-options.ts";
 import { addOptions, attributeOf, commanderOption } from "./options/commander.ts";
 import type { Configured } from "./options/config.ts";
+import { refuseWithoutFleet } from "./options/fleet-options.ts";
 import {
   LAB_INSIDE,
   type OptionSpec,
@@ -354,10 +355,10 @@ async function settle<Options extends Pick<ProbeOptions, "drop" | "config" | "pr
   written: ReadonlyMap<string, string | undefined>,
 ): Promise<Configured<Options>> {
   const given = (name: string): boolean => command.getOptionValueSource(name) === "cli";
+  refuseWithoutFleet(given);
   const silent = !Object.keys(process.env).some((name) => name.startsWith("SYNPROBE_"));
-  if (silent && options.config === undefined && options.printConfig !== true) {
+  if (silent && options.config === undefined && options.printConfig !== true)
     return { options, given, print: () => "" };
-  }
   const names = command.options.map((option) => option.attributeName());
   const { configure } = await import("./options/config.ts");
   return configure(

@@ -99,6 +99,7 @@ const FAULTY_RUNS: readonly FaultyRun[] = [
     2,
     /--pcap-all says what --pcap FILE has: give that too$/,
   ],
+  ["places without a fleet", ["--from", "fra", good], 2, /--from names places of a fleet: give --fleet too$/],
   ["--only alone", ["--only", "open", good], 2, /--only says what of -iR FILE is probed: give that too$/],
   [
     "a part beyond the last",
@@ -134,6 +135,8 @@ const FAULTY_RUNS: readonly FaultyRun[] = [
   ],
   ["a script", ["--script=http-title", good], 2, /no option --script: synprobe runs no scripts/],
   ["--host-timeout 0", ["--host-timeout", "0", good], 2, /a time from 1ms to 24h, such as 30 \(seconds\)/],
+  ["nmap's traceroute", ["--traceroute", good], 2, /no option --traceroute: synprobe path HOST:PORT walks /],
+  ["masscan's configuration", ["-c", "x", good], 2, /no option -c: .* --config FILE reads it/],
   ["masscan's wait", ["--wait", "5", good], 2, /no option --wait: each SYN waits as long as /],
   ["nmap's spelling in the wrong case", ["-oj", "x", good], 2, /unknown option '-oj'; did you mean -oJ\?/],
   [

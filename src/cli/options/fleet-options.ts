@@ -56,6 +56,16 @@ export const FLEET_OPTIONS = inGroup("Order", [
   },
 ]);
 
+/**
+ * Refuses `--from` on a command line without `--fleet`: the probes would leave from here. In a configuration it may stand, for the
+ * runs that have `--fleet`.
+ * @param typed whether the command line has an option, by commander's name
+ * @throws {SynprobeError} `ERR_USAGE`
+ */
+export function refuseWithoutFleet(typed: (name: string) => boolean): void {
+  if (typed("from") && !typed("fleet")) throw usage("--from names places of a fleet: give --fleet too");
+}
+
 export const WORKER_OPTIONS = inGroup("Order", [
   {
     flags: "--allow <targets>",

@@ -35,7 +35,7 @@ const HINTS: readonly (readonly [option: RegExp, hint: string])[] = [
   [/^-O$|^--osscan|^--max-os-tries$/, SYSTEMS],
   [/^--version-(intensity|light|all|trace)$/, VERSIONS],
   [/^--script/, SCRIPTS],
-  [/^--traceroute$/, "synprobe traces no routes; synprobe doctor TARGET shows the first hop"],
+  [/^--traceroute$/, "synprobe path HOST:PORT walks the way there; --why does so after a scan"],
   [
     /^-D|^-f+$|^-b$|^--(mtu|spoof-mac|data|data-string|data-length|ip-options|proxies|proxy|badsum|spoof-ip)$/,
     EVASION,
@@ -53,6 +53,12 @@ const HINTS: readonly (readonly [option: RegExp, hint: string])[] = [
     /^--(router-mac|gateway-mac|adapter-mac|router-ip)$/,
     "the kernel's routes and neighbours are used: leave it out",
   ],
+  [/^-c$|^--conf$/, "synprobe help config says how a configuration is written, and --config FILE reads it"],
+  [/^--echo$/, "--print-config prints the effective options"],
+  [/^--offline$/, "--dry-run sends nothing, and says what would be done"],
+  [/^--iflist$/, "synprobe doctor says which interfaces can probe, and which way a target takes"],
+  [/^--readscan$/, "synprobe diff and synprobe report read results, in any format of -oJ, -oX, -oG and -oL"],
+  [/^--open-only$/, "it is --open"],
   [/^-oS$|^-oB$|^--output-format$|^--output-filename$/, "see synprobe help outputs"],
   [
     /^--(system-dns|dns-servers)$|^-R$/,
