@@ -11,8 +11,10 @@ import type { RecordedRun, RecordedSummary } from "../read/recorded.ts";
 import { barChart, LINES, lossChart, rateChart, roundTripChart } from "./charts.ts";
 import { type Digest, MATRIX, type Matrix, type Rows } from "./digest.ts";
 import { historySections } from "./history.ts";
+import { isLeftOut, leftOutRemarks } from "./left-out.ts";
 import { placesSection } from "./places.ts";
 import type { Tops } from "./statistics.ts";
+import { tiles } from "./tiles.ts";
 import { waysSection } from "./ways.ts";
 
 export interface PageOptions {
@@ -79,30 +81,6 @@ const REASONS: Readonly<Record<string, string>> = {
 function meaning(reason: string): string {
   if (Object.hasOwn(REASONS, reason)) return REASONS[reason];
   return reason.startsWith("send-") ? "the scanning machine refused to send" : "";
-}
-
-function tile(value: string, label: string, kind = ""): string {
-  return `<div class="tile ${kind}"><b>${value}</b><span>${label}</span></div>`;
-}
-
-function tiles({ runs, states, hosts, openHosts, ports }: Digest): string {
-  const sum = (key: "sent" | "elapsedMs"): number | undefined => {
-    const known = runs.flatMap(({ summary }) => summary?.[key] ?? []);
-    return known.length === 0 ? undefined : known.reduce((a, b) => a + b, 0);
-  };
-  const elapsed = sum("elapsedMs");
-  const sent = sum("sent");
-  const other = states.unfiltered + states["open|filtered"] + states["closed|filtered"];
-  return [
-    tile(digits(states.open), states.open === 1 ? "open port" : "open ports", "open"),
-    tile(digits(states.closed), "closed", "closed"),
-    tile(digits(states.filtered), "filtered", "filtered"),
-    ...(other > 0 ? [tile(digits(other), "undecided")] : []),
-    tile(`${digits(openHosts)}<small> of ${digits(hosts)}</small>`, "hosts with open ports"),
-    tile(digits(ports), "ports looked at"),
-    ...(sent === undefined ? [] : [tile(digits(sent), "SYNs sent")]),
-    ...(elapsed === undefined ? [] : [tile(duration(elapsed), "scanning time")]),
-  ].join("");
 }
 
 interface Remark {
@@ -202,7 +180,7 @@ const isAnswered = ({ reasons }: RecordedSummary): boolean =>
 function sureness(digest: Digest): string {
   const { runs, answerAll, faults, moreFaults, silent } = digest;
   const remarks = runs.flatMap((run) =>
-    runRemarks(run).map(({ kind, text }) => ({
+    [...runRemarks(run), ...leftOutRemarks(run)].map(({ kind, text }) => ({
       kind,
       text: runs.length > 1 ? `<b>${h(run.name)}</b>: ${text}` : text,
     })),
@@ -226,7 +204,10 @@ function sureness(digest: Digest): string {
     });
   }
   for (const { target, message } of faults)
-    remarks.push({ kind: "warn", text: `Not probed: ${h(target)} (${h(message, 200)})` });
+    remarks.push({
+      kind: "warn",
+      text: `Not probed: ${h(target)} (${h(message.replace(`${target}: `, ""), 200)})`,
+    });
   if (moreFaults > 0)
     remarks.push({ kind: "warn", text: `${count(moreFaults, "more target")} could not be probed.` });
   return `<ul class="remarks">${remarks.map(({ kind, text }) => `<li class="${kind}">${text}</li>`).join("")}</ul>`;
@@ -297,7 +278,8 @@ function reasonsSection(digest: Digest): string {
     ({ label, ports, hosts }) =>
       `<tr><th scope="row">${h(label, 60)}</th><td class="number">${digits(ports)}</td><td class="number">${digits(hosts)}</td><td>${h(meaning(label))}</td></tr>`,
   );
-  if (rows.length === 0) return `<p class="left-out">No port is filtered.</p>`;
+  if (rows.length === 0)
+    return `<p class="left-out">No port ${isLeftOut(digest.runs) ? "in the file " : ""}is filtered.</p>`;
   return `${topsFigure(digest.reasons, "Filtered ports by reason", "var(--filtered)")}<div class="sideways"><table class="plain"><thead><tr><th scope="col">Reason</th><th scope="col" class="number">Ports</th><th scope="col" class="number">Hosts</th><th scope="col">In words</th></tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
 }
 
@@ -418,7 +400,7 @@ export function renderPage(digest: Digest, options: PageOptions): string {
 <style>${style}</style>
 </head>
 <body>
-<header><h1>${title}</h1><p>${when}${count(digest.ports, "port")} on ${count(digest.hosts, "host")}.</p></header>
+<header><h1>${title}</h1><p>${when}${count(digest.ports, "port")} on ${count(digest.hosts, "host")}${isLeftOut(digest.runs) ? " in the file" : ""}.</p></header>
 <main>
 <div class="tiles">${tiles(digest)}</div>
 ${section("sure", "How sure this is", sureness(digest))}
