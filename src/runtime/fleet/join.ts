@@ -14,7 +14,11 @@ import { noTotals, type Totals } from "../results/totals.ts";
 
 export interface Join {
   /** Counts of the pairs that were passed on. Those of which a place is missing are not decided. */
-  readonly totals: Pick<Totals, "decided" | "states" | "reasons">;
+  readonly totals: Pick<Totals, "decided" | "states" | "reasons"> & {
+    /** Sums over the pairs that are silent from every place: chances that an answer was lost, and tries. */
+    readonly doubts: number;
+    readonly silentTries: number;
+  };
   /** Something has come that is not settled, or waits for a second look that nobody was given. */
   readonly isWaiting: boolean;
   /**
@@ -87,7 +91,7 @@ export function createJoin(places: readonly string[], pairs: number): Join {
   const looks = new Map<number, Look>();
   let asked = 0;
   const { decided, states, reasons } = noTotals();
-  const totals = { decided, states, reasons };
+  const totals = { decided, states, reasons, doubts: 0, silentTries: 0 };
   const from = places.map((place) => ({ place, verdict: newVerdict() }));
 
   const rowOf = (slot: number): Uint8Array => rows[Math.floor(slot / SLOTS)];
@@ -132,6 +136,10 @@ export function createJoin(places: readonly string[], pairs: number): Join {
     const { verdict } = from[best];
     totals.states[verdict.state]++;
     totals.reasons[verdict.state][verdict.reason] = (totals.reasons[verdict.state][verdict.reason] ?? 0) + 1;
+    if (verdict.reason === "no-response") {
+      totals.doubts += verdict.doubt;
+      totals.silentTries += verdict.tries;
+    }
     const established = extras.get(pair)?.get(best);
     slots.delete(pair);
     extras.delete(pair);

@@ -117,9 +117,13 @@ export function startPlaces(places: Places, hooks: EngineRunHooks): EngineRun {
       const sum = { ...noTotals(), ...counts };
       for (const report of coordinators.flatMap((each) => each.reports()))
         addTotals(sum, report.counts, report.receiveDrops);
-      return [
-        { counts: { ...sum, ...join.totals, started }, inFlight: 0, receiveDrops: sum.receiveDrops, mark: 0 },
-      ];
+      // What one place heard is not missed, however silent it is from another, and a second look replaces the first.
+      const { doubts, silentTries, ...told } = join.totals;
+      const { path } = sum;
+      path.doubts = Math.min(path.doubts, doubts);
+      path.burstDoubts = Math.min(path.burstDoubts, path.doubts);
+      path.silentTries = Math.min(path.silentTries, silentTries);
+      return [{ counts: { ...sum, ...told, started }, inFlight: 0, receiveDrops: sum.receiveDrops, mark: 0 }];
     },
     stop,
     kill: () => {

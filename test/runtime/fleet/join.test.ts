@@ -88,6 +88,24 @@ describe("results of several places", () => {
     expect(join.totals.reasons).toEqual({ open: { "syn-ack": 2 }, closed: {}, filtered: {} });
   });
 
+  it("are in doubt only where a pair is silent from all, by the look that counts", () => {
+    const { join, tell, take } = start();
+    for (const place of [0, 1]) {
+      take(place, 3, place === 0 ? "open" : "filtered");
+      take(place, 4, "filtered");
+      take(place, 5, "filtered", "admin-prohibited");
+      join.settle(place, 0, tell);
+    }
+    expect(next(join)).toEqual([3]);
+    take(0, 3, "open");
+    take(1, 3, "filtered");
+    join.settle(0, 9000, tell);
+    join.settle(1, 9000, tell);
+    expect(join.totals.reasons.filtered).toEqual({ "no-response": 1, "admin-prohibited": 1 });
+    expect(join.totals.doubts).toBe(0.5);
+    expect(join.totals.silentTries).toBe(newVerdict().tries);
+  });
+
   it("of a cell that is not complete are not told, because more may correct them", () => {
     const { join, told, tell, take } = start();
     take(0, 1, "filtered");
