@@ -116,11 +116,13 @@ interface Known {
   readonly isTarpit: boolean;
 }
 
-/** What is not the same though all places agree. */
+/** What is not the same though all places agree: round trips, where there are any. */
 const roundTrips = (from: readonly PlaceVerdict[]): string =>
-  from
-    .map(({ place, rttMs }) => (rttMs === null ? `from ${place}` : `${formatRtt(rttMs)} from ${place}`))
-    .join(", ");
+  from.every(({ rttMs }) => rttMs === null)
+    ? byPlace(from)
+    : from
+        .map(({ place, rttMs }) => (rttMs === null ? `from ${place}` : `${formatRtt(rttMs)} from ${place}`))
+        .join(", ");
 
 function evidence(result: PortResult, { verbose, isAnswered, isTarpit }: Known): string {
   const { reason, responder, late, was, established, doubtful, from } = result;

@@ -97,6 +97,8 @@ describe("the table prints", () => {
     expect(lines[1]).toMatch(/ syn-ack, open from fra, filtered from lon$/);
     expect(shown(table([agreeing], large, ["filtered"]))).toEqual([]);
     expect(table([agreeing], run)[1]).toMatch(/ syn-ack, 0\.213 ms from fra, 12\.500 ms from lon$/);
+    const from = ["fra", "lon"].map((place) => ({ ...silent, place }));
+    expect(table([{ ...silent, from }], run)[1]).toMatch(/ no-response, filtered from fra and lon$/);
   });
 
   test("the correction of a row that it printed", () => {
