@@ -148,6 +148,7 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
     const { size } = statSync(journal);
     const again = await finish(journal, ...packet(1));
     expect(again.results).toEqual(first.results);
+    expect(again.summary.path.rate).toBe(first.summary.path.rate);
     expect(again.stderr).toBe(`synprobe: journal ${journal} is of a complete run: nothing is probed again\n`);
     expect(statSync(journal).size).toBe(size);
     expect(again.summary).toMatchObject({

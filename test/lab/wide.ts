@@ -72,6 +72,7 @@ export interface Summary {
   readonly sent: number;
   readonly ignored: Readonly<Record<string, number>>;
   readonly send_errors: Readonly<Record<string, number>>;
+  readonly path: { readonly rate: number };
   readonly interrupted: boolean;
 }
 

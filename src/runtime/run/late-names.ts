@@ -63,8 +63,6 @@ export function scanLateNames(
       if (isStopped) return;
       const { startedMs, ...findings } = running.summary();
       const totals = running.totals();
-      // What the path holds now, not a count.
-      totals.path.rate = 0;
       running = scan.run(hooks, {
         marks: Array.from({ length: scan.means.workers }, () => 0),
         above: createPositionSet(),

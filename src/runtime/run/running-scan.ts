@@ -128,7 +128,12 @@ export function startScan(
 
   function totals(): Totals {
     const sum = past === undefined ? noTotals() : structuredClone(past.totals);
+    // A rate is no sum over time: the last part of the run that sent anything has found it.
+    const { sent, path } = sum;
+    const rateBefore = path.rate;
+    path.rate = 0;
     for (const { counts, receiveDrops } of engines.reports()) addTotals(sum, counts, receiveDrops);
+    if (sum.sent === sent) path.rate = rateBefore;
     sum.sent += means.compared?.sent ?? 0;
     sum.elapsedMs = Math.round(sum.elapsedMs * 1000 + nowUs() - startUs) / 1000;
     return sum;
