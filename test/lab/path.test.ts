@@ -25,6 +25,8 @@ import { at } from "./probing.ts";
 import { until } from "./until.ts";
 
 const HOST = "198.18.9.9";
+/** On the near link, where nobody has it. */
+const NOBODY = "192.0.2.77";
 const schema = JSON.parse(readFileSync(join(ROOT, "src/cli/commands/path.schema.json"), "utf8"));
 const validate = new Ajv({ strict: true, allowUnionTypes: true }).compile(schema);
 const inSimulation = (...args: string[]): Promise<Finished> =>
@@ -112,6 +114,15 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
     );
     expect(nothing.stdout).not.toMatch(/ way /);
     expect([told.status, alone.status, nothing.status]).toEqual([0, 0, 0]);
+  });
+
+  it("of doctor says when the way ends before it begins: nobody has the next hop's address", async () => {
+    const doctor = (target: string) => run(inNamespace(lab.near, synprobe("doctor", target)));
+    const { stdout } = await doctor(`${NOBODY}:22`);
+    expect(stdout).toMatch(
+      new RegExp(`^warn +way +${NOBODY} does not answer ARP on veth0\n +Nobody has `, "m"),
+    );
+    expect(stdout).not.toContain("cannot be known");
   });
 
   it("of doctor says what is known at a signal, and what was found before it", async () => {

@@ -166,7 +166,7 @@ function neighboursOf(
   };
 }
 
-const isResolved = ({ state }: Neighbour): boolean => state !== "failed" && state !== "incomplete";
+export const isResolved = ({ state }: Neighbour): boolean => state !== "failed" && state !== "incomplete";
 
 function targetCheck({ space }: Planned): (address: Address) => boolean {
   const ports = space.ports().slice(0, PORTS_TRIED);

@@ -147,28 +147,32 @@ function wayFault(way: Way, sourceChosen: boolean): Judged | undefined {
   if (way.changed !== undefined) {
     return fault("route", `the way to ${way.target} has changed during the run: ${way.changed}`);
   }
-  const asked = family === 4 ? "ARP" : "neighbour discovery";
+  const asked = askedBy(family);
   if (gateway?.resolved === false) {
-    return fault(
-      "neighbour",
-      `the next hop ${gateway.address} on ${name} does not answer ${asked}, so nothing gets further: is it up, on this network, ` +
-        `and the right router? "ip neigh show dev ${name}" and "ip route get ${way.target}" show what the kernel thinks`,
-    );
+    return fault("neighbour", silentNextHop(gateway.address, name, asked, way.target));
   }
   if (neighbours !== undefined && neighbours.unresolved.length > 0) {
     const { unresolved, resolved } = neighbours;
     const [first] = unresolved;
     const some =
       unresolved.length === 1 ? `${first} does` : `${first} and ${digits(unresolved.length - 1)} more do`;
-    const cause = fault(
-      "neighbour",
-      `${some} not answer ${asked} on ${name}: nobody has such an address there now, or the network mask or VLAN is wrong; ` +
-        `"ip neigh show dev ${name}" lists them`,
-    );
+    const cause = fault("neighbour", silentNeighbour(some, name, asked));
     return { ...cause, whole: resolved === 0 };
   }
   return undefined;
 }
+
+/** How hardware addresses are asked for. */
+export const askedBy = (family: 4 | 6): string => (family === 4 ? "ARP" : "neighbour discovery");
+
+export const silentNextHop = (address: string, name: string, asked: string, target: string): string =>
+  `the next hop ${address} on ${name} does not answer ${asked}, so nothing gets further: is it up, on this network, ` +
+  `and the right router? "ip neigh show dev ${name}" and "ip route get ${target}" show what the kernel thinks`;
+
+/** @param who "192.0.2.7 does", or several that do */
+export const silentNeighbour = (who: string, name: string, asked: string): string =>
+  `${who} not answer ${asked} on ${name}: nobody has such an address there now, or the network mask or VLAN is wrong; ` +
+  `"ip neigh show dev ${name}" lists them`;
 
 const fault = (code: NoAnswerCause["code"], text: string): Judged => ({ code, text, whole: true });
 

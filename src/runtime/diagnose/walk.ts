@@ -3,12 +3,17 @@
  * they stop. The walk itself: runtime/path.
  * Tested by test/lab/path.test.ts.
  */
+import { lookUpNeighbours } from "../../link/neighbour.ts";
+import { lookUpInterface } from "../../link/route.ts";
 import { PATH_DEFAULTS } from "../../scan/path/finding.ts";
 import { noteSentence, portSentence } from "../../scan/path/sentences.ts";
 import type { TargetSpec } from "../../scan/targets/grammar.ts";
+import { formatAddress } from "../../wire/address.ts";
 import { openPath } from "../path/path.ts";
-import { makePlan } from "../plan/plan.ts";
+import { makePlan, type Plan } from "../plan/plan.ts";
 import { type Finding, info, ok, warn } from "./finding.ts";
+import { askedBy, silentNeighbour, silentNextHop } from "./no-answers.ts";
+import { isResolved } from "./no-answers-facts.ts";
 
 /** Ports walked to, at most. */
 const MOST_PORTS = 4;
@@ -38,10 +43,14 @@ export async function walkFindings(target: TargetSpec, { opened }: WalkHooks): P
     stop = running.stop;
     const result = await running.finished;
     const failure = running.failure();
+    const isUnseen = result.ports.every(({ state, seenAt }) => state === "filtered" && seenAt === 0);
+    const neighbour = isUnseen ? silentNeighbourOf(plan) : undefined;
     return [
-      ...result.ports.map((port) =>
-        (port.state === "filtered" ? info : ok)("way", portSentence(result, port)),
-      ),
+      ...(neighbour === undefined
+        ? result.ports.map((port) =>
+            (port.state === "filtered" ? info : ok)("way", portSentence(result, port)),
+          )
+        : [neighbour]),
       ...result.notes.map((note) => info("way", noteSentence(note))),
       ...(all.length > ports.length
         ? [
@@ -66,6 +75,24 @@ export async function walkFindings(target: TargetSpec, { opened }: WalkHooks): P
   } finally {
     walk.close();
   }
+}
+
+/** Where the kernel has no hardware address for the next hop, or for a host of the link itself, nothing has left at all. */
+function silentNeighbourOf({ hops: [hop] }: Plan): Finding | undefined {
+  const { gateway, interfaceIndex, first } = hop;
+  const next = formatAddress(gateway ?? first);
+  const family = first.length === 4 ? 4 : 6;
+  const entry = lookUpNeighbours(interfaceIndex, family).find(
+    ({ address }) => formatAddress(address) === next,
+  );
+  if (entry === undefined || isResolved(entry)) return undefined;
+  const name = lookUpInterface(interfaceIndex)?.name ?? `interface ${interfaceIndex}`;
+  const text =
+    gateway === undefined
+      ? silentNeighbour(`${next} does`, name, askedBy(family))
+      : silentNextHop(next, name, askedBy(family), formatAddress(first));
+  const [, what, todo] = /^(.*?): (.*)$/s.exec(text) ?? ["", text, ""];
+  return warn("way", what, `${todo[0].toUpperCase()}${todo.slice(1)}.`);
 }
 
 const INTERRUPTED = info("way", "interrupted, so not all is known");
