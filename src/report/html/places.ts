@@ -26,10 +26,11 @@ export function placesSection(
   const places = [...new Set(shown.flatMap(({ from }) => from.map(({ place }) => place)))];
   const rows = shown.map(({ label, from }) => {
     const cells = places.map((name) => {
-      const state = from.find(({ place }) => place === name)?.state;
-      return state === undefined
-        ? '<td class="none"></td>'
-        : `<td class="${state.replace("|", "-")}">${state}</td>`;
+      const found = from.find(({ place }) => place === name);
+      if (found === undefined) return '<td class="none"></td>';
+      const { state, reason } = found;
+      const why = reason === undefined || state !== "filtered" ? "" : `<small> ${h(reason, 60)}</small>`;
+      return `<td class="${state.replace("|", "-")}">${state}${why}</td>`;
     });
     return `<tr><th scope="row">${h(label)}</th>${cells.join("")}</tr>`;
   });

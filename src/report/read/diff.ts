@@ -48,13 +48,15 @@ export type Absence =
   | "not-told"
   | "counted";
 
+type PlaceState = Pick<RecordedPlaceState, "place" | "state">;
+
 export interface DiffVerdict {
   readonly state: RecordedState;
   readonly reason: string;
   /** The chance that a port without response did answer, 0 to 1. */
   readonly doubt?: number;
-  /** Of a run from several places: what it is from each. */
-  readonly from?: readonly RecordedPlaceState[];
+  /** Of a run from several places: what it is from each; another reason is no difference. */
+  readonly from?: readonly PlaceState[];
 }
 
 export interface Difference {
@@ -115,7 +117,12 @@ export function createComparison(): Comparison {
         reason.set(pair, texts.add(port.reason));
         service.set(pair, texts.add(port.service ?? ""));
         doubt.set(pair, port.doubt ?? -1);
-        from.set(pair, port.from === undefined ? 0 : texts.add(JSON.stringify(port.from)));
+        from.set(
+          pair,
+          port.from === undefined
+            ? 0
+            : texts.add(JSON.stringify(port.from.map(({ place, state }) => ({ place, state })))),
+        );
         if (port.host !== undefined && port.host !== "") names.set(port.ip, port.host);
       },
       progress() {},
@@ -142,7 +149,7 @@ export function createComparison(): Comparison {
         ...(places === undefined ? {} : { from: places }),
       };
     }
-    function placesOf(pair: number): readonly RecordedPlaceState[] | undefined {
+    function placesOf(pair: number): readonly PlaceState[] | undefined {
       return from.get(pair) === 0 ? undefined : JSON.parse(texts.get(from.get(pair)));
     }
     function absence(run: RecordedRun, pair: number): Absence {

@@ -52,6 +52,7 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
         (each): RecordedPlaceState => ({
           place: text(each, "place"),
           state: oneOf(RECORDED_STATES, each, "state"),
+          reason: optionalText(each, "reason"),
         }),
       );
     return port as RecordedPort;

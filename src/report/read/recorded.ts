@@ -56,6 +56,7 @@ export type RecordedPort = {
 export interface RecordedPlaceState {
   readonly place: string;
   readonly state: RecordedState;
+  readonly reason?: string | undefined;
 }
 
 /** Progress of a run. Counts are since its start. */

@@ -8,7 +8,11 @@ const differing = (
   ...states: readonly DifferingPort["from"][number]["state"][]
 ): DifferingPort => ({
   label,
-  from: states.map((state, i) => ({ place: ["fra", "<lon>", "nyc"][i], state })),
+  from: states.map((state, i) => ({
+    place: ["fra", "<lon>", "nyc"][i],
+    state,
+    reason: "<why>",
+  })),
 });
 
 test("a port has a cell for each place, empty where one has not told", () => {
@@ -21,7 +25,7 @@ test("a port has a cell for each place, empty where one has not told", () => {
     '<th scope="col">from fra</th><th scope="col">from #lon#</th><th scope="col">from nyc</th>',
   );
   expect(html).toContain(
-    '<th scope="row">a 22/tcp</th><td class="open">open</td><td class="filtered">filtered</td><td class="open">open</td>',
+    '<th scope="row">a 22/tcp</th><td class="open">open</td><td class="filtered">filtered<small> #why#</small></td><td class="open">open</td>',
   );
   expect(html).toContain(
     '<th scope="row">#b# 80/tcp</th><td class="closed">closed</td><td class="open-filtered">open|filtered</td><td class="none"></td>',
