@@ -134,6 +134,13 @@ describe("of runs from several places", () => {
       expect(all(AGREEING, ndjson([other]))).toEqual([]);
     expect(all(ndjson([open]), DIFFERING)).toEqual([]);
   });
+
+  test("another reason from one of them is no difference", () => {
+    const from = (differing.from ?? []).map((each) =>
+      each.place === "lon" ? { ...each, reason: "admin-prohibited" as const } : each,
+    );
+    expect(all(DIFFERING, ndjson([{ ...differing, from }]))).toEqual([]);
+  });
 });
 
 describe("a port that the later run does not have", () => {
