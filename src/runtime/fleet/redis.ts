@@ -83,7 +83,8 @@ export async function openRedis(
     client.disconnect();
     if (isSynprobeError(error)) throw error;
     const why = reason || (error instanceof Error ? error.message : String(error));
-    throw fleetError(`no fleet at ${text}: ${why}`, error);
+    const todo = /ECONNREFUSED|ENOENT/.test(why) ? "; start Redis or Valkey there, or mend the URL" : "";
+    throw fleetError(`no fleet at ${text}: ${why}${todo}`, error);
   }
   isOpen = true;
   return client;

@@ -65,7 +65,9 @@ it.each([
 it("takes the URL from the environment, and tells where nobody answers, without the password", async () => {
   const env = { SYNPROBE_FLEET: "redis://me:secret@127.0.0.1:1" };
   const { status, stderr } = await run(synprobe("fleet", "status"), { env });
-  expect(stderr).toMatch(/^synprobe: no fleet at 127\.0\.0\.1:1: connect ECONNREFUSED/);
+  expect(stderr).toMatch(
+    /^synprobe: no fleet at 127\.0\.0\.1:1: connect ECONNREFUSED 127\.0\.0\.1:1; start Redis or Valkey there, or mend the URL$/m,
+  );
   expect(stderr).not.toContain("secret");
   expect(status).toBe(4);
 });
