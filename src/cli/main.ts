@@ -141,7 +141,7 @@ function createProgram(
       "say whether ports are what a policy wants; exit status 1 when not, 4 when it cannot be told",
     )
     .usage("[options] <policy> | --learn [options] <targets...>")
-    .argument("[words...]", "the policy, in YAML or JSON, - for standard input; targets after --learn")
+    .argument("[policy...]", "the policy, in YAML or JSON, - for standard input; targets after --learn")
     .action((words: string[], options: CheckOptions & ProbeOptions) =>
       run(async () => {
         checkPlatform();
@@ -172,7 +172,7 @@ function createProgram(
     .command("lab")
     .description("run a command, or a shell, in a network of simulated hosts from which no packet can leave")
     .usage("[file] [-- command ...]")
-    .argument("[words...]", "a description of the network in JSON; without one, a host of every kind")
+    .argument("[file...]", "a description of the network in JSON; without one, a host of every kind")
     .option("--check", "only read the description, and say what is in it")
     .option("--truth <target>", "only print what each port is, as NDJSON (repeatable)", collect)
     .option("--report <file>", "write what the lab saw of the command, and its own shortfalls, as JSON")
@@ -212,7 +212,7 @@ function createProgram(
     .description("say since when ports are as they are, and what changed, from the runs in a store")
     .usage("[options] [runs|changes|at TIME|HOST[:PORT]|import FILE]")
     .argument(
-      "[words...]",
+      "[question...]",
       "the question: a host, with or without a port, or one of these words; runs without any",
     )
     .option("--since <time>", "from then on: 2026-11-28, 2026-11-28T14:30 (UTC), or how long ago, such as 7d")
@@ -272,7 +272,7 @@ function createProgram(
     .command("fleet")
     .description("show a fleet's workers and runs, let a worker leave, or stop a run")
     .usage("status [URL] | drain WORKER [URL] | stop RUN [URL]")
-    .argument("<words...>", "status, drain WORKER or stop RUN; then the URL of Redis, or SYNPROBE_FLEET")
+    .argument("<action...>", "status, drain WORKER or stop RUN; then the URL of Redis, or SYNPROBE_FLEET")
     .action((words: string[]) =>
       run(async () => (await import("./commands/fleet.ts")).fleet(words, messages)),
     );

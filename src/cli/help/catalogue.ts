@@ -27,7 +27,7 @@ export interface OptionEntry {
 }
 
 export interface OperandEntry {
-  /** As usage lines have it: `<target>`, `[words...]`. */
+  /** As usage lines have it: `<target>`, `[policy...]`. */
   readonly name: string;
   readonly description: string;
   readonly offer?: Offer;
