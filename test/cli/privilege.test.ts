@@ -217,6 +217,7 @@ describe.skipIf(skipping("privileges", labProblem() ?? userProblem()))("privileg
     });
 
     test.each([
+      ["what needs it", /^ +without --packet-trace it needs no privilege: the kernel connects/m],
       ["sudo", /^ +sudo \S.* --packet-trace -p 1,2 192\.0\.2\.10 '\[2001:db8::10\]:3'$/m],
       ["one capability", /^ +sudo setpriv .*--ambient-caps \+net_raw \S.* --packet-trace /m],
       ["systemd", /AmbientCapabilities=CAP_NET_RAW/],
@@ -254,6 +255,7 @@ describe.skipIf(skipping("privileges", labProblem() ?? userProblem()))("privileg
       const { status, stdout, stderr } = await probe(AS_USER, "--why", "--link", link, closed);
       expect({ status, stdout }).toEqual({ status: 3, stdout: "" });
       expect(stderr).toMatch(/^ +sudo setpriv .*--ambient-caps \+net_raw \S.* --why /m);
+      expect(stderr).toMatch(/^ +without --why it needs no privilege/m);
     }
   });
 

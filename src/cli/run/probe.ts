@@ -83,19 +83,19 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
   }
   const interruption = watchSignals();
   try {
-    const first = await withAdvice(argv, completes(options), () =>
+    const open = (): Promise<OpenScan> =>
       options.fleet === undefined
         ? openScan(plan, scanOptions)
         : loadApart<typeof import("./fleet-run.ts")>("fleet-run").openFleetRun(plan, scanOptions, {
             ...options,
             fleet: options.fleet,
             note: messages.note,
-          }),
-    );
+          });
+    const first = await withAdvice(argv, completes(options), open, packetOptions(options));
     let scan = first;
     let why: Why | undefined;
     try {
-      why = await withAdvice(argv, completes(options), () => openWhy(plan, options));
+      why = await withAdvice(argv, completes(options), () => openWhy(plan, options), packetOptions(options));
       if (options.drop) {
         const { user } = dropNeedless(invocation, plan, first);
         if (options.verbose === true)
@@ -197,6 +197,13 @@ async function openWhy(plan: Plan, options: TimedOptions): Promise<Why | undefin
   const module = await import("../../runtime/path/why.ts");
   const most = Math.min(rate.maximum, maxRatePerHost, maxRatePerPrefix);
   return module.openWhy(plan, { limit: whyLimit, rate: most });
+}
+
+/** Options for which the kernel's own handshakes will not do, where they would otherwise. */
+function packetOptions({ link, why, sourcePort, pcap, packetTrace }: TimedOptions): string[] {
+  const asked = { "--why": why, "-g": sourcePort, "--pcap": pcap, "--packet-trace": packetTrace };
+  if (link !== "auto" && link !== "connect") return [];
+  return Object.entries(asked).flatMap(([name, value]) => (value ? [name] : []));
 }
 
 const completes = ({ complete, banner }: TimedOptions): boolean => complete === true || banner !== undefined;

@@ -41,8 +41,14 @@ export function dropPrivileges(
  * The one error for a process that may not open raw sockets.
  * @param command what was called, for the advice
  * @param completes it finishes handshakes, and so needs CAP_NET_ADMIN too, to hold back the kernel's RST
+ * @param without options without which the kernel could connect instead
  */
-export function notPrivileged(command: readonly string[], cause: unknown, completes = false): SynprobeError {
+export function notPrivileged(
+  command: readonly string[],
+  cause: unknown,
+  completes = false,
+  without: readonly string[] = [],
+): SynprobeError {
   const isRoot = process.geteuid?.() === 0;
   const and = completes ? " and, to hold back the kernel's RST, CAP_NET_ADMIN" : "";
   const why = isRoot
@@ -57,7 +63,14 @@ export function notPrivileged(command: readonly string[], cause: unknown, comple
     : privilegeWays(command, undefined, undefined, completes);
   return new SynprobeError(ERROR_CODES.privilege, `raw sockets are not allowed to this process: ${why}`, {
     cause,
-    advice: ["", ...ways, 'See "synprobe doctor" for what this process has and lacks.'],
+    advice: [
+      "",
+      ...(without.length === 0
+        ? []
+        : [`  without ${without.join(" and ")} it needs no privilege: the kernel connects (-sT)`]),
+      ...ways,
+      'See "synprobe doctor" for what this process has and lacks.',
+    ],
   });
 }
 
