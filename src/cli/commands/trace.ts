@@ -220,7 +220,8 @@ export function formatDiagram(record: TraceRecord, colour: boolean): string {
   ].join("\n");
 }
 
-const ARROW_WIDTH = 46;
+/** The longest label, FIN,PSH,ACK with two numbers of ten digits, keeps two dashes. */
+const ARROW_WIDTH = 47;
 
 function diagram(record: TraceRecord, colors: ReturnType<typeof createColors>): string[] {
   const names = `${formatAddress(record.local)} ${record.localPort}`.padEnd(ARROW_WIDTH - 4);
