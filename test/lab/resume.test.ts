@@ -380,9 +380,10 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
     const worker = join(dirname(MAIN), "worker.cjs");
     writeFileSync(
       join(place, "worker.cjs"),
-      `const { parentPort, workerData } = require("node:worker_threads");
+      `const { parentPort } = require("node:worker_threads");
       const post = parentPort.postMessage.bind(parentPort);
-      let left = workerData.worker.index === 1 ? 12 : Infinity;
+      let left = Infinity;
+      parentPort.on("message", (task) => { if (task.worker.index === 1) left = 12; });
       parentPort.postMessage = (...args) => {
         if (left-- === 0) throw new Error("this worker is to die");
         post(...args);

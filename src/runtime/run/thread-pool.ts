@@ -1,12 +1,12 @@
 /**
  * The threads of runs, each used for one task after another. What koffi sets aside for a thread that loads it (3 MB of addresses,
  * tens of kB of memory) is not given back when the thread ends, so a process that scans for months must not start one for each
- * run. There are as many as ever worked at the same time; those without a task keep no process alive.
+ * run. There are as many as ever worked at the same time; those without a task keep no process alive, and end none when they die.
  *
  * Not here: what a thread does (worker.ts, sender.ts), and what is done when one dies (worker-pool.ts). Tested by
- * test/lab/library.test.ts and test/lab/soak.test.ts.
+ * test/runtime/run/thread-pool.test.ts, test/lab/library.test.ts and test/lab/soak.test.ts.
  */
-import { parentPort, Worker, workerData } from "node:worker_threads";
+import { parentPort, Worker } from "node:worker_threads";
 import { collectGarbage } from "../system/garbage.ts";
 
 /** The files of threads, beside this one. */
@@ -20,19 +20,19 @@ const idle: Record<Name, Worker[]> = { worker: [], sender: [] };
 
 /** A thread that begins with the task, as the process's own: `keepThread` when it is done with it. */
 export function startThread(name: Name, task: unknown): Worker {
-  const thread = idle[name].pop();
-  if (thread === undefined) {
-    return new Worker(new URL(`./${name}${SUFFIX}`, import.meta.url), { workerData: task });
-  }
-  thread.removeAllListeners("exit");
+  const thread = idle[name].pop() ?? new Worker(new URL(`./${name}${SUFFIX}`, import.meta.url));
+  deafen(thread);
   thread.ref();
+  // Not as workerData, which a thread keeps for ever.
   thread.postMessage(task);
   return thread;
 }
 
 /** Keeps a thread that has said that it is done, for the next task. It is heard no more. */
 export function keepThread(name: Name, thread: Worker): void {
-  for (const event of ["message", "error", "exit"]) thread.removeAllListeners(event);
+  deafen(thread);
+  // An error that nobody hears would be the process's.
+  thread.on("error", () => {});
   thread.once("exit", () => {
     idle[name] = idle[name].filter((each) => each !== thread);
   });
@@ -40,13 +40,15 @@ export function keepThread(name: Name, thread: Worker): void {
   idle[name].push(thread);
 }
 
-/** The thread's own side: works on its first task, and then on each that comes. */
+function deafen(thread: Worker): void {
+  for (const event of ["message", "error", "exit"]) thread.removeAllListeners(event);
+}
+
+/** The thread's own side: works on each task that comes. */
 export function serveTasks<Task>(work: (task: Task) => void): void {
-  const serve = (task: Task): void => {
+  parentPort?.on("message", (task: Task) => {
     work(task);
     // A thread without work collects no garbage, and would keep the tables of its last run.
     setImmediate(collectGarbage);
-  };
-  parentPort?.on("message", serve);
-  serve(workerData as Task);
+  });
 }
