@@ -12,6 +12,7 @@ import { readPolicyFile } from "../../runtime/plan/policy-file.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { PORT_STATES } from "../../scan/probe/result.ts";
 import { EXIT } from "../exit.ts";
+import { checkPlaces } from "../options/fleet-options.ts";
 import type { ProbeOptions } from "../options/probe-options.ts";
 import { usage } from "../options/spec.ts";
 import type { Purpose } from "../run/context.ts";
@@ -74,6 +75,7 @@ export async function checking<Options extends CheckOptions & ProbeOptions>(
     );
   const places = placesOf(policy, options.fleet === undefined ? [] : options.from);
   const from = options.from ?? (places.length > 0 ? places : undefined);
+  checkPlaces(from ?? [], policy.file);
   let made: Check | undefined;
   const check = (): Check => {
     if (made === undefined) throw new RangeError("what is probed is not planned yet");

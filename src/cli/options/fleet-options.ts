@@ -26,8 +26,14 @@ function parsePlaces(text: string): readonly string[] {
   const places = text.split(",").map(vantage("--from").parse);
   const twice = places.find((place, i) => places.indexOf(place) < i);
   if (twice !== undefined) throw usage(`--from names ${twice} twice`);
-  if (places.length > MOST_PLACES) throw usage(`--from takes ${MOST_PLACES} places at most`);
+  checkPlaces(places, "--from");
   return places;
+}
+
+/** @param whose what names them. @throws {SynprobeError} `ERR_USAGE` when they are too many */
+export function checkPlaces({ length }: readonly string[], whose: string): void {
+  if (length > MOST_PLACES)
+    throw usage(`${whose} names ${length} places: a run probes from ${MOST_PLACES} at most`);
 }
 
 export const FLEET_OPTIONS = inGroup("Order", [

@@ -46,6 +46,21 @@ const group = (wanted: Readonly<Record<string, unknown>>, more: object = {}): st
 /** Without privilege, so that the tests need none: the kernel connects. */
 const check = (...args: string[]) => run(synprobe("check", "--link", "connect", ...args));
 
+it("a policy may name as many places as a run probes from, and no more", async () => {
+  const places = Array.from({ length: 9 }, (_, i) => `p${i}`);
+  const named = (count: number) =>
+    check(
+      write("places.yaml", group({ [open]: "open" }, { from: places.slice(0, count) })),
+      "--fleet=redis://127.0.0.1:1",
+    );
+  expect(await named(9)).toMatchObject({
+    status: 2,
+    stderr: `synprobe: ${join(folder, "places.yaml")} names 9 places: a run probes from 8 at most\n`,
+  });
+  // What is said next: which link this machine uses is nothing to a fleet.
+  expect((await named(8)).stderr).toMatch(/drop --link/);
+});
+
 it("a group's targets may come from a list beside the policy", async () => {
   mkdirSync(join(folder, "lists"));
   write("lists/hosts.txt", `127.0.0.1:${open} # here\n127.0.0.1:${closed}\n`);
