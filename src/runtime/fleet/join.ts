@@ -21,6 +21,8 @@ export interface Join {
   };
   /** Something has come that is not settled, or waits for a second look that nobody was given. */
   readonly isWaiting: boolean;
+  /** Pairs that wait for a second look while others have one; 0 while none has. */
+  readonly backlog: number;
   /**
    * A record, whose position says place and pair; a later one takes the place of the first.
    * @param bytes is copied
@@ -152,6 +154,9 @@ export function createJoin(places: readonly string[], pairs: number): Join {
     totals,
     get isWaiting() {
       return doubted.size > 0 || unsettled.some(({ length }) => length > 0);
+    },
+    get backlog() {
+      return asked > 0 ? doubted.size : 0;
     },
     take: (bytes, at, established) => {
       const position = recordPosition(bytes, at);

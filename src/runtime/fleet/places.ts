@@ -14,7 +14,10 @@ import type { Among } from "./feed.ts";
 import type { Join } from "./join.ts";
 import type { Ledger } from "./ledger.ts";
 
-/** A place is so far ahead of another at most: what it has found is held, this many bytes of records, and as many beside them. */
+/**
+ * A place is so far ahead of another at most: what it has found is held, this many bytes of records, and as many beside them. As much
+ * may wait for a second look: where places differ in everything, first looks are faster.
+ */
 const MOST_HELD = 1 << 26;
 /**
  * How much work a cell is, in seconds: less than of a run from one place, because a second look waits for the cell that is under way,
@@ -52,7 +55,7 @@ export function startPlaces(places: Places, hooks: EngineRunHooks): EngineRun {
     cellS: CELL_S,
     isAhead: () => {
       const { left } = ledgers[place];
-      return ledgers.some(({ over }) => pairs - left - over > mostAhead);
+      return join.backlog > mostAhead || ledgers.some(({ over }) => pairs - left - over > mostAhead);
     },
     isAwaited: () => !isEnding && (join.isWaiting || !ledgers.every(isOver)),
     setAside: (given) => join.giveUp(place, given),
