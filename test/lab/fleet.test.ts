@@ -93,6 +93,24 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
     await eventually("all of the run to go", async () => !(await fleet.keys("*")).some(isLeft));
   });
 
+  it("sends control SYNs to no port that the run excludes", async () => {
+    const far = (script: string): string => commandIn(inNamespace(lab.far, ["nft", script]));
+    far(
+      "table inet seen { set ports { type inet_service; flags dynamic; }; " +
+        "chain in { type filter hook prerouting priority -300; " +
+        "ip daddr 198.19.0.0/16 tcp flags & (syn | ack) == syn add @ports { tcp dport }; }; " +
+        // Hosts with several open ports and none closed are asked whether they answer on any.
+        "chain open { type nat hook prerouting priority -100; tcp dport 7002-7003 redirect to :7001; }; }",
+    );
+    await fleet.startWorker("fra");
+    // All but those that are probed and one for control SYNs.
+    const words = ["198.19.0.0/29:7001-7003", "--exclude-ports", "1-7000,7004-20000,20002-65535"];
+    const { status, stderr } = await fleet.startRun(...words).finished;
+    expect(status, stderr).toBe(0);
+    expect(far("list set inet seen ports")).toMatch(/elements = \{ 7001, 7002, 7003, 20001 \}/);
+    far("delete table inet seen");
+  });
+
   it.runIf(ALL)("gives cells to workers that come later, too, when it has no --max-rate", async () => {
     await fleet.startWorker("fra", "--max-rate", "400");
     const running = fleet.startRun(TARGETS, ...QUICK);

@@ -30,6 +30,8 @@ const Settings = v.strictObject({
   ratePerPrefix: v.optional(positive),
   hostTimeoutMs: v.optional(positive),
   controls: v.boolean(),
+  /** To which no control SYN goes, as -p takes them. */
+  excludePorts: v.optional(v.string()),
   syn: v.optional(v.picklist(["linux", "minimal"])),
   bannerMs: v.optional(whole),
   ttl: whole,
@@ -112,6 +114,10 @@ export function spansOf(targets: Cell["targets"]): Omit<PairSpan, "pairs">[] {
     });
   });
 }
+
+/** @throws {SynprobeError} `ERR_PORT` */
+export const excludedBy = ({ excludePorts }: CellSettings): Uint16Array =>
+  excludePorts === undefined ? new Uint16Array(0) : parsePorts(excludePorts, NO_NAMES);
 
 /** Ports come as numbers. */
 const NO_NAMES = parseServices("");

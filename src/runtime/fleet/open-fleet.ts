@@ -7,6 +7,7 @@ import { hostname } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { portRanges } from "../../report/figures.ts";
 import { MOST_RATE } from "../../scan/engine/timing-templates.ts";
 import { recordPosition } from "../../scan/probe/result-record.ts";
 import { createPositionSet } from "../../scan/targets/positions.ts";
@@ -157,6 +158,7 @@ export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOp
       waitMs,
       controls: options.controls !== false,
       ttl: fleet.ttl,
+      ...(plan.excluded.ports.length === 0 ? {} : { excludePorts: portRanges(plan.excluded.ports) }),
       ...(confidence === undefined ? {} : { confidence }),
       ...(verify === undefined ? {} : { verify }),
       ...(syn === undefined ? {} : { syn }),

@@ -21,7 +21,7 @@ import { type OpenScan, openScan } from "../run/scan.ts";
 import type { Beside, ScanOptions } from "../run/scan-options.ts";
 import { fenceMemory } from "../system/fence.ts";
 import { randomSeed, secret } from "../system/random.ts";
-import { type Cell, spansOf } from "./cell.ts";
+import { type Cell, excludedBy, spansOf } from "./cell.ts";
 import { type Chunk, MOST_RECORDS } from "./chunk.ts";
 import type { CourierTask, FromCourier, OfCell, ToCourier } from "./courier.ts";
 
@@ -114,7 +114,12 @@ export function startWork(options: WorkOptions): Work {
     async function open(cell: Cell, beside: Beside): Promise<OpenScan | string> {
       const outright = refusal(cell, undefined);
       if (outright !== undefined) return outright;
-      const planner = createPlanner({ ...options.way, ttl: cell.settings.ttl, allAddresses: false });
+      const planner = createPlanner({
+        ...options.way,
+        excludePorts: Uint16Array.from([...(options.way.excludePorts ?? []), ...excludedBy(cell.settings)]),
+        ttl: cell.settings.ttl,
+        allAddresses: false,
+      });
       for (const { first, last, ports } of spansOf(cell.targets))
         planner.add({
           text: formatSpan({ first, last }),

@@ -2,6 +2,7 @@
 import { expect, it } from "vitest";
 import {
   type Cell,
+  excludedBy,
   isSigned,
   jobOf,
   OTHER_KEY,
@@ -62,6 +63,11 @@ it("keeps spans and their ports, those with the same ports together", () => {
     ["name", "198.18.0.1"],
   ])
     expect(odd(low, high)).toThrow(/is no span/);
+});
+
+it("may say which ports control SYNs do not go to", () => {
+  expect([...excludedBy(CELL.settings)]).toEqual([]);
+  expect([...excludedBy({ ...CELL.settings, excludePorts: "1-3,22" })]).toEqual([1, 2, 3, 22]);
 });
 
 it("is opened with the key that sealed it, and with no other", () => {
