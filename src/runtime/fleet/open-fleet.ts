@@ -107,6 +107,12 @@ function restOf(plan: Plan, { above }: PastRun, places: number) {
 export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOptions): Promise<OpenScan> {
   const { url, key, from, leaseMs, note } = fleet;
   checkKey(url, key);
+  const positions = plan.space.total * (from?.length ?? 1);
+  if (positions > Number.MAX_SAFE_INTEGER)
+    throw new SynprobeError(
+      ERROR_CODES.usage,
+      `${positions.toPrecision(2)} pairs of host and port, those of each place counted, are more than the 9.0e+15 that a run takes: name smaller networks, fewer ports or fewer places`,
+    );
   const redis = await openRedis(url, note);
   let isClosed = false;
   const close = (): void => {

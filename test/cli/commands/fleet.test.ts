@@ -50,6 +50,11 @@ it.each([
   [["worker", "redis://127.0.0.1:1", "--vantage", "a:b"], 2, /--vantage takes a name of letters, digits/],
   [["198.18.0.1:22", "--fleet", REMOTE, "--fleet-key", short], 2, /is too short: 16 characters or more/],
   [
+    ["2001:db8::/80", "-p1-16", "--fleet", "redis://127.0.0.1:1", "--from", "fra,lon"],
+    2,
+    /^synprobe: 9\.0e\+15 pairs .* fewer ports or fewer places$/m,
+  ],
+  [
     ["198.18.0.1:22", "--fleet", REMOTE, "--why", "-g", "7", "--shard", "1/2", "--seed", "1"],
     2,
     /packets leave from its workers, in the order of its cells: drop --shard, --source-port, --why$/m,
