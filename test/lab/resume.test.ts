@@ -262,6 +262,18 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
       const more = ["--exclude", "198.19.2.0/24,198.19.3.7", "--exclude-ports", "7002"];
       await killed("--resume", journal, ...more, "--max-rate", "4000");
       expect(seen()).toBe("packets 0");
+      const dry = await wide(lab, [
+        "--resume",
+        journal,
+        "--exclude",
+        "198.19.0.0/22",
+        "--dry-run",
+        "-oJ",
+        "-",
+      ]);
+      const { first } = JSON.parse(dry.stdout) as { readonly first: readonly { readonly ip: string }[] };
+      expect(first).toHaveLength(10);
+      expect(first.filter(({ ip }) => /^198\.19\.[0-3]\./.test(ip))).toEqual([]);
       watch([...once, "ip daddr { 198.19.4.0/23, 198.19.7.9 }"]);
       const found = await scan(lab, ["--resume", journal, "--exclude-file", list, "--max-rate", "60000"]);
       expect(seen()).toBe("packets 0");

@@ -12,7 +12,7 @@ import { BLIND_RATE } from "../../scan/congestion/monitor.ts";
 import { CANARIES } from "../../scan/hosts/control-schedule.ts";
 import type { PlannedLink, PlanView } from "../../scan/probe/result.ts";
 import { countAddresses } from "../../scan/targets/address-range.ts";
-import { createOrder } from "../../scan/targets/permutation.ts";
+import { createOrder, type Order } from "../../scan/targets/permutation.ts";
 import { storeAddress } from "../../socket/table.ts";
 import { formatAddress } from "../../wire/address.ts";
 import type { ProbeOptions, TimedOptions } from "../options/table.ts";
@@ -26,6 +26,8 @@ const ROW_BYTES = 90;
 const ROW_BYTES_PER_TRY = 12;
 const RECEIVE_RING_BYTES = 16e6;
 const SAMPLE = 10;
+/** Nearly everything may be excluded. */
+const MOST_LOOKED = 1 << 16;
 /** SYNs per second that a worker can send, and SYNs to a silent port while the path's loss is unknown. */
 const WORKER_RATE = 150_000;
 const WORKER_RATE_WITH_SENDER = 250_000;
@@ -46,7 +48,7 @@ export function viewPlan(plan: Plan, scan: ScanOptions, means: Means, options: T
     ports: plan.space.ports(),
     order: {
       ...(options.sequential === true ? {} : { seed: String(scan.order.seed) }),
-      sample: Array.from({ length: Math.min(SAMPLE, pairs) }, (_, i) => pairOf(plan, order.indexAt(i))),
+      sample: firstPairs(plan, order),
     },
     ...(options.shard === undefined
       ? {}
@@ -88,9 +90,22 @@ export function viewPlan(plan: Plan, scan: ScanOptions, means: Means, options: T
   };
 }
 
-function pairOf(plan: Plan, index: number): { host?: string; ip: string; port: number } {
+/** Without those that have been excluded since the run began. */
+function firstPairs(plan: Plan, order: Order): PlanView["order"]["sample"] {
+  const sample: NamedPair[] = [];
+  for (let place = 0; place < Math.min(order.count, MOST_LOOKED) && sample.length < SAMPLE; place++) {
+    const pair = pairOf(plan, order.indexAt(place));
+    if (pair !== undefined) sample.push(pair);
+  }
+  return sample;
+}
+
+type NamedPair = PlanView["order"]["sample"][number];
+
+function pairOf(plan: Plan, index: number): NamedPair | undefined {
   const pair = { words: new Uint32Array(4), port: 0 };
   plan.space.pairAt(index, pair);
+  if (plan.within !== undefined && plan.within.indexOf(pair.words, 0, pair.port) < 0) return undefined;
   const v4 = pair.words[0] === 0 && pair.words[1] === 0 && pair.words[2] === 0xffff;
   const ip = formatAddress(storeAddress(pair.words, 0, v4 ? 4 : 16));
   const host = plan.nameOf(ip, pair.port);
