@@ -1,4 +1,5 @@
 /** NDJSON: one line a verdict, as it falls; any text and number comes back as it was. */
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createNdjsonReporter, jsonLine, resultLine } from "../../../src/report/formats/ndjson.ts";
@@ -9,6 +10,12 @@ import { hostileNames, open, silent, written } from "../samples.ts";
 const lines = (text: string) => text.split("\n").slice(0, -1);
 
 describe("NDJSON", () => {
+  test("help names every key that a result can have", () => {
+    const topic = readFileSync(new URL("../../../src/cli/help/topics/outputs.md", import.meta.url), "utf8");
+    const keys = topic.split("\n").find((line) => line.startsWith("A result's line"));
+    for (const { key } of COLUMN_LIST) expect(keys).toContain(`\`${key}\``);
+  });
+
   test("writes each line as its verdict falls, in one piece", () => {
     const pieces: string[] = [];
     const reporter = createNdjsonReporter((text) => pieces.push(text));
