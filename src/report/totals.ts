@@ -207,9 +207,11 @@ function total(summary: ScanSummary, { isShard = false, answered }: TotalsOption
   const isCounted = answered !== undefined && (answered > 0 || !isAnswered(summary));
   const some = isCounted && answered < summary.hosts ? `, ${digits(answered)} answered` : "";
   const hosts = count(summary.hosts, "host");
-  // How many of the hosts a shard or an interrupted run has reached is not counted.
+  // How many of the hosts a shard has reached, or a run that left out some, is not counted.
   const found =
-    isShard || summary.unfinished > 0 ? `${ports} (${hosts} planned${some})` : `${ports} on ${hosts}${some}`;
+    isShard || summary.unfinished > 0 || summary.excluded !== undefined
+      ? `${ports} (${hosts} planned${some})`
+      : `${ports} on ${hosts}${some}`;
   const states = `${digits(open)} open, ${digits(closed)} closed, ${digits(filtered)} filtered`;
   const again = retransmitted > 0 ? ` (${digits(retransmitted)} retransmitted)` : "";
   const traffic = `${count(sent, "SYN")} sent${again}, ${count(received, "packet")} received`;

@@ -176,7 +176,7 @@ export interface ScanSummary {
   readonly reasons: Readonly<Record<PortState, Readonly<Record<string, number>>>>;
   /** Pairs given up before a verdict, because the run was interrupted. */
   readonly unfinished: number;
-  /** Pairs without a verdict that were excluded when the run was resumed; absent for none. */
+  /** Pairs without a verdict, or without one from each place, that were excluded when the run was resumed; absent for none. */
   readonly excluded?: number;
   /** SYNs handed to the kernel, retransmissions included. */
   readonly sent: number;

@@ -221,6 +221,9 @@ describe("the table", () => {
     expect(written(table(), [], summary)).toContain("4 ports on 3 hosts: ");
     expect(written(table(), [], interrupted)).toContain("4 ports (3 hosts planned): ");
     expect(written(table(), [], summary, { ...run, isShard: true })).toContain("4 ports (3 hosts planned): ");
+    expect(written(table(), [], { ...summary, excluded: 3 })).toMatch(
+      /^4 ports \(3 hosts planned\): .*; 3 excluded since the run began$/m,
+    );
   });
 
   test.each([
