@@ -16,7 +16,7 @@ import {
 } from "../../runtime/journal/writer.ts";
 import type { Exclusions } from "../../runtime/plan/exclusions.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
-import type { ToResult } from "../../runtime/results/to-result.ts";
+import type { Tell, ToResult } from "../../runtime/results/to-result.ts";
 import { noTotals, readTotals, type Totals } from "../../runtime/results/totals.ts";
 import type { PastRun } from "../../runtime/run/running-scan.ts";
 import type { OpenScan } from "../../runtime/run/scan.ts";
@@ -285,9 +285,9 @@ async function takeUp(
         ({ bytes, at, extra }) => {
           if (extra !== undefined && !isEstablished(extra)) throw strange(path, "its handshakes");
           if (recall !== undefined) {
-            recall(bytes, at, extra, past.complete, (seen, established, from) =>
-              onResult(toResult(seen, seen.atUs, established, from)),
-            );
+            const tell: Tell = (seen, established, from) =>
+              onResult(toResult(seen, seen.atUs, established, from));
+            if (!recall(bytes, at, extra, past.complete, tell)) throw strange(path, "its results");
             return;
           }
           readRecord(bytes, at, verdict);

@@ -26,8 +26,9 @@ export interface Join {
   /**
    * A record, whose position says place and pair; a later one takes the place of the first.
    * @param bytes is copied
+   * @returns false for a position of no place
    */
-  take(bytes: Uint8Array, at: number, established?: Established): void;
+  take(bytes: Uint8Array, at: number, established?: Established): boolean;
   /**
    * All that a place has told belongs together and is complete: passes on what every place has told.
    * @param nowMs by any clock that does not jump; undefined: nobody looks again, and what differs is passed on
@@ -161,6 +162,7 @@ export function createJoin(places: readonly string[], pairs: number): Join {
     take: (bytes, at, established) => {
       const position = recordPosition(bytes, at);
       const place = Math.floor(position / pairs);
+      if (place >= places.length) return false;
       const pair = position - place * pairs;
       const slot = slotOf(pair);
       unsettled[place].push(pair);
@@ -168,11 +170,12 @@ export function createJoin(places: readonly string[], pairs: number): Join {
         looks.has(pair) &&
         !saysMore(readRecord(bytes, at, second), readRecord(rowOf(slot), recordAt(slot, place), first))
       )
-        return;
+        return true;
       rowOf(slot).set(bytes.subarray(at, at + RECORD_LENGTH), recordAt(slot, place));
       told[slot] |= 1 << place;
       if (established === undefined) extras.get(pair)?.delete(place);
       else extras.set(pair, (extras.get(pair) ?? new Map<number, Established>()).set(place, established));
+      return true;
     },
     settle: (place, nowMs, tell, most = unsettled[place].length) => {
       for (const pair of unsettled[place].splice(0, most)) {

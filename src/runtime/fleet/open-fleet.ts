@@ -183,11 +183,12 @@ export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOp
       ? {}
       : {
           recall: (bytes, at, established, isComplete, tell) => {
-            join.take(bytes, at, established);
+            if (!join.take(bytes, at, established)) return false;
             const place = Math.floor(recordPosition(bytes, at) / space.total);
             // What is excluded now is not looked at again.
             const isLast = isComplete || isOutside(recordPosition(bytes, at) % space.total);
             join.settle(place, isLast ? undefined : nowUs() / 1000, tell);
+            return true;
           },
         }),
     run: (hooks, past) => {

@@ -47,6 +47,7 @@ export interface OpenScan {
   /**
    * Of a run from several places: takes a record of the journal that it goes on from.
    * @param tell gets the pair, with what each place has found, when that was the last that was missing
+   * @returns false for a record that is of none of its places
    */
   recall?(
     bytes: Uint8Array,
@@ -54,7 +55,7 @@ export interface OpenScan {
     established: Established | undefined,
     isComplete: boolean,
     tell: Tell,
-  ): void;
+  ): boolean;
   /** Sends, listens, reports; call once. */
   run(hooks: ScanHooks, past?: PastRun): RunningScan;
   /** For a scan that is never run. */

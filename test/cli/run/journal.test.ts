@@ -9,6 +9,7 @@ import { createJournal, type JournalHeader } from "../../../src/runtime/journal/
 import type { Plan } from "../../../src/runtime/plan/plan.ts";
 import { createNaming } from "../../../src/runtime/results/to-result.ts";
 import { noTotals } from "../../../src/runtime/results/totals.ts";
+import type { OpenScan } from "../../../src/runtime/run/scan.ts";
 import { readServices } from "../../../src/runtime/system/system.ts";
 import { writeRecord } from "../../../src/scan/probe/result-record.ts";
 import { newVerdict } from "../../../src/scan/probe/verdict.ts";
@@ -86,10 +87,11 @@ describe("a journal whose check sums are right and whose contents make no sense 
     readonly extra?: object;
     readonly marks?: readonly number[];
     readonly totals?: object;
+    readonly recall?: NonNullable<OpenScan["recall"]>;
   }
 
   /** Makes it and goes on with it, as far as to the first packet. @returns the totals */
-  async function takeUp({ header, records = sampleRecords(0, 1), extra, marks = [1], totals }: Made) {
+  async function takeUp({ header, records = sampleRecords(0, 1), extra, marks = [1], totals, recall }: Made) {
     const path = join(folder, "crafted");
     rmSync(path, { force: true });
     const made = await createJournal(path, { ...HEADER, options: settings, ...header });
@@ -109,6 +111,7 @@ describe("a journal whose check sums are right and whose contents make no sense 
         workers: 1,
         toResult: naming,
         argv: [],
+        ...(recall === undefined ? {} : { recall }),
       });
       await opened?.replay(
         (result) => JSON.stringify({ ...result, at: new Date(result.timeMs).toISOString() }),
@@ -147,6 +150,7 @@ describe("a journal whose check sums are right and whose contents make no sense 
     ["a banner that drives terminals", { extra: { ms: 1, ending: "fin", banner: "\x1b[2J" } }],
     ["a verdict beyond all calendars", { records: record((b) => b.fill(0xff, 8, 16)) }],
     ["a position that is no whole number", { records: record((b) => b.fill(0xff, 0, 8)) }],
+    ["a position of none of the run's places", { recall: () => false }],
     ["port 0", { records: record((b) => b.fill(0, 52, 54)) }],
     ["a doubt that is no chance", { records: record((b) => b.fill(0x41, 60, 64)) }],
     [

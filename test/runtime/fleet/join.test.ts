@@ -67,6 +67,12 @@ describe("results of several places", () => {
     expect(join.totals).toMatchObject({ decided: 1, states: { open: 1, closed: 0, filtered: 0 } });
   });
 
+  it("are those of its places, and no others", () => {
+    const { join } = start();
+    expect(join.take(record(1, PAIRS - 1, "open"), 0)).toBe(true);
+    expect(join.take(record(2, 0, "open"), 0)).toBe(false);
+  });
+
   it("that differ are looked at again from all, and told as the second look has them", () => {
     const { join, told, tell, take } = start();
     for (const pair of [3, 4]) {
