@@ -7,6 +7,7 @@ import { compareKeys, sortKey } from "../addresses.ts";
 import { escapeWord } from "../escape.ts";
 import { count } from "../figures.ts";
 import type { RunInfo } from "../reporter.ts";
+import { isShown } from "./show.ts";
 
 /** Most hosts for which each is counted. A host takes 64 KiB. */
 export const MOST_HOSTS = 32;
@@ -28,13 +29,18 @@ export function countNotShown(run: RunInfo, shown: readonly PortState[]): NotSho
   const few = run.hosts !== undefined && run.hosts > 1 && run.hosts <= MOST_HOSTS;
   const needsAll = hidden.length > 0 && few;
   const verdicts = createVerdictMaps();
+  /** Of those states, and printed for what they are from another place. */
+  const printed: Record<PortState, Record<string, number>> = { open: {}, closed: {}, filtered: {} };
   return {
     needsAll,
     add: (result) => {
-      if (needsAll) verdicts.add(result);
+      const { state, reason, from } = result;
+      if (from !== undefined && hidden.includes(state) && isShown({ state, from }, shown))
+        printed[state][reason] = (printed[state][reason] ?? 0) + 1;
+      else if (needsAll) verdicts.add(result);
     },
     sentences: ({ reasons }) => {
-      const all = listed(reasons, hidden);
+      const all = listed(reasons, hidden, printed);
       if (all.length === 0) return [];
       const hosts = verdicts.hosts().map(({ label, reasons }) => ({ label, parts: listed(reasons, hidden) }));
       const seen = hosts.reduce((sum, { parts }) => sum + total(parts), 0);
@@ -54,9 +60,10 @@ interface Part {
 }
 
 /** The counts of these states, the most frequent reason of each first. */
-function listed(reasons: Reasons, states: readonly PortState[]): Part[] {
+function listed(reasons: Reasons, states: readonly PortState[], without?: Reasons): Part[] {
   return states.flatMap((state) =>
     Object.entries(reasons[state])
+      .map(([reason, ports]): [string, number] => [reason, ports - (without?.[state][reason] ?? 0)])
       .filter(([, ports]) => ports > 0)
       .sort(([, a], [, b]) => b - a)
       .map(([reason, ports]) => ({ state, reason, ports })),

@@ -139,6 +139,18 @@ describe("what is not shown", () => {
     );
   });
 
+  test("of several places: not what is printed for what it is from one of them", () => {
+    const found = [differing, { ...agreeing, port: 80 }, { ...agreeing, ip: "192.0.2.20" }];
+    expect(shown(table(found, { ...run, hosts: 1 }, ["filtered"]))).toHaveLength(1);
+    expect(remarks(table(found, { ...run, hosts: 1 }, ["filtered"]))).toEqual([
+      "Not shown: 2 open tcp ports (syn-ack)",
+    ]);
+    expect(remarks(table(found, fewHosts, ["filtered"]))).toEqual([
+      "Not shown on scanme.example (192.0.2.10): 1 open tcp port (syn-ack)",
+      "Not shown on scanme.example (192.0.2.20): 1 open tcp port (syn-ack)",
+    ]);
+  });
+
   test("of many: the run's own counts, the most frequent reason first", () => {
     const options = { color: false, verbose: false };
     const reasons: ScanSummary["reasons"] = {
