@@ -18,9 +18,9 @@ import { createWideLab, OPEN, readScan, SOURCES, wide } from "./wide.ts";
 
 const DTD = "/usr/share/nmap/nmap.dtd";
 /** Two seconds of packets: every day a quarter of them, at a quarter of the rate. */
-const HOSTS = everyday(4096, 16_384);
+const HOSTS = everyday(2048, 16_384);
 const RATE = everyday("15000", "60000");
-const MANY = [`198.19.0.0/${everyday(20, 18)}`, "-p", `${OPEN}-7007`];
+const MANY = [`198.19.0.0/${everyday(21, 18)}`, "-p", `${OPEN}-7007`];
 const PAIRS = HOSTS * 7;
 const has = (name: string): boolean => spawnSync(name, ["--version"]).error === undefined;
 

@@ -8,6 +8,7 @@ import type { PathResult, PortPath } from "../../src/scan/path/result.ts";
 import { noteSentence, portSentence } from "../../src/scan/path/sentences.ts";
 import { parseAddress } from "../../src/wire/address.ts";
 import { type Finished, ROOT, run, start, synprobe } from "../cli/process.ts";
+import { ALL } from "../everyday.ts";
 import { schemaErrors } from "../report/schema.ts";
 import { listen } from "./listeners.ts";
 import {
@@ -139,7 +140,7 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
     expect(status).toBe(130);
   });
 
-  it("keeps to the rate that a host is allowed, with --why", async () => {
+  it.runIf(ALL)("keeps to the rate that a host is allowed, with --why", async () => {
     const folder = mkdtempSync(join(tmpdir(), "synprobe-why-"));
     const file = join(folder, "report.json");
     const scan = synprobe("--why", "--max-rate-per-host", "30", `${HOST}:443,445`);

@@ -11,9 +11,9 @@ import { EQUAL, offBy, pairs, type Shares, sharesOf } from "./fairness.ts";
 import { scanTruth } from "./truth.ts";
 
 const SLOW = 300_000;
-/** Every day the slow bottleneck and one pair through the fast one, which takes ten times the time. */
+/** Every day the slow bottleneck: the fast one takes ten times the time. */
 const PAIRS = everyday(
-  pairs(1).filter(({ ratePps, seed }) => ratePps === 2000 || seed === 9),
+  pairs(1).filter(({ ratePps }) => ratePps === 2000),
   pairs(2),
 );
 const WORKERS = everyday(PAIRS, pairs(1))
@@ -37,7 +37,7 @@ describe("two runs through one bottleneck", () => {
 
   it("have them where both begin together and most hosts answer, in all pairs but one, and all once they are settled", () => {
     const together = found.filter((_, i) => all[i].secondS === 0 && all[i].silent === 0);
-    expect(together.length).toBeGreaterThan(everyday(2, 9));
+    expect(together.length).toBeGreaterThan(everyday(1, 9));
     expect(outside(together.map(({ first }) => first))).toBeLessThanOrEqual(1);
     expect(outside(together.map(({ late }) => late))).toBe(0);
   });

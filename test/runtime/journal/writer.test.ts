@@ -262,7 +262,7 @@ describe("a journal", () => {
         await journal.close();
         rmSync(path);
       }),
-      { numRuns: everyday(20, 60) },
+      { numRuns: everyday(12, 60) },
     );
   });
 
@@ -373,7 +373,7 @@ describe("after a crash", () => {
     const bytes = readFileSync(path);
     const flipped = newPath();
     const last = ends[ends.length - 2];
-    for (let bit = 0; bit < 8 * bytes.length; bit += everyday(3, 1)) {
+    for (let bit = 0; bit < 8 * bytes.length; bit += everyday(7, 1)) {
       const at = bit >> 3;
       const bad = Buffer.from(bytes);
       bad[at] ^= 1 << (bit & 7);
@@ -752,7 +752,7 @@ describe("a process with a journal", () => {
   it("may be killed at any moment, again and again: what it has flushed is there, once", async () => {
     const path = newPath();
     let safe = 0;
-    for (let round = 0; round < everyday(3, 5); round++) {
+    for (let round = 0; round < everyday(2, 5); round++) {
       const running = start(keeping(path, round === 0 ? "create" : "resume"));
       const rounds = new RegExp(`(flushed \\d+\\n){${1 + 7 * round}}`);
       await running.until("stdout", rounds);

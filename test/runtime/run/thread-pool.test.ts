@@ -11,6 +11,8 @@ const makeThread = (code: string): Worker => {
 };
 afterEach(async () => {
   vi.doUnmock("node:worker_threads");
+  // Other files share this process, and are not to find what was loaded with it.
+  vi.resetModules();
   for (const thread of threads.splice(0)) await thread.terminate();
 });
 
