@@ -78,9 +78,11 @@ export function createVerification(options: VerificationOptions): Verification {
 
   const keyOf = (words: Uint32Array, at: number): string => words.subarray(at, at + ADDRESS_WORDS).join(":");
 
-  /** Losses come in bursts, or may: a few may be all that is seen of these. */
-  const mayCluster = (): boolean =>
-    pathState.isClustered() || pathState.isSuspected() || pathState.lostSoFar() < FEW_LOST;
+  /** Losses come in bursts, or may: a few may be all that is seen of these, which long runs find out in little of their time. */
+  const mayCluster = (nowUs: number): boolean =>
+    pathState.isClustered() ||
+    pathState.isSuspected() ||
+    (pathState.lostSoFar() < FEW_LOST && AFTER_US <= SHARE * (nowUs - startUs));
 
   /** @param latestUs rows whose last try left later are left out */
   function collect(latestUs: number): void {
@@ -118,7 +120,7 @@ export function createVerification(options: VerificationOptions): Verification {
   }
 
   function begin(nowUs: number): void {
-    const isWorthTime = verify === "all" || mayCluster();
+    const isWorthTime = verify === "all" || mayCluster(nowUs);
     collect(isWorthTime ? nowUs : nowUs - AFTER_US);
     doubt = path.doubts / Math.max(1, counts.reasons.filtered["no-response"] ?? 0);
     if (verify === "auto") roundUs = Math.max(LONGEST_US, SHARE * (nowUs - startUs));
