@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { linesOf, run, start, synprobe } from "../cli/process.ts";
-import { everyday } from "../everyday.ts";
+import { ALL, everyday } from "../everyday.ts";
 import { schemaErrors } from "../report/schema.ts";
 import { type CapturedPacket, packetsOf } from "../wire/pcapng-blocks.ts";
 import { inNamespace, type Lab, labProblem, SILENT, skipping } from "./netns.ts";
@@ -245,35 +245,39 @@ describe.skipIf(skipping("formats of real scans", labProblem()))("formats of rea
     }
   });
 
-  it("-oG is nmap's -oG, but for what is said of the run and the names of services", async () => {
-    if (skipping("nmap's -oG", has("nmap") ? undefined : "nmap is not installed")) return;
-    const targets = ["-p", "6999-7004", "198.19.7.1-3", "198.19.0.200", SILENT.ipv4];
-    const nmap = ["nmap", "-sS", "-n", "-Pn", "--max-retries", "1", "-oG", "-", ...targets];
-    const [ours, theirs] = await Promise.all([
-      wide(lab, ["-oG", "-", "-S", SOURCES[0].ipv4, ...targets]),
-      run(inNamespace(lab.near, nmap)),
-    ]);
-    const hosts = (text: string): string[] =>
-      linesOf(text)
-        .filter((line) => !line.startsWith("#"))
-        .map((line) => line.replaceAll(/\/tcp\/\/[^/]*\/\/\//g, "/tcp"))
-        .sort();
-    expect(hosts(ours.stdout)).toEqual(hosts(theirs.stdout));
-    const recipes = [
-      "awk '/Up$/{print $2}' | sort",
-      "grep /open/ | cut -d' ' -f2 | sort",
-      "grep -o '[0-9]*/open/[^/]*' | sort | uniq -c",
-      "grep Ports: | tr -d ',' | awk '{for(i=5;i<=NF;i++){split($i,a,\"/\");print $2, a[1], a[2]}}' | sort",
-      "sed -n 's/.*-- \\(.*\\) scanned.*/\\1/p'",
-    ];
-    for (const recipe of recipes) {
-      const [one, other] = [ours, theirs].map(
-        ({ stdout }) => spawnSync("sh", ["-c", recipe], { input: stdout, encoding: "utf8" }).stdout,
-      );
-      expect(one, recipe).not.toBe("");
-      expect(one, recipe).toBe(other);
-    }
-  }, 60_000);
+  it.runIf(ALL)(
+    "-oG is nmap's -oG, but for what is said of the run and the names of services",
+    async () => {
+      if (skipping("nmap's -oG", has("nmap") ? undefined : "nmap is not installed")) return;
+      const targets = ["-p", "6999-7004", "198.19.7.1-3", "198.19.0.200", SILENT.ipv4];
+      const nmap = ["nmap", "-sS", "-n", "-Pn", "--max-retries", "1", "-oG", "-", ...targets];
+      const [ours, theirs] = await Promise.all([
+        wide(lab, ["-oG", "-", "-S", SOURCES[0].ipv4, ...targets]),
+        run(inNamespace(lab.near, nmap)),
+      ]);
+      const hosts = (text: string): string[] =>
+        linesOf(text)
+          .filter((line) => !line.startsWith("#"))
+          .map((line) => line.replaceAll(/\/tcp\/\/[^/]*\/\/\//g, "/tcp"))
+          .sort();
+      expect(hosts(ours.stdout)).toEqual(hosts(theirs.stdout));
+      const recipes = [
+        "awk '/Up$/{print $2}' | sort",
+        "grep /open/ | cut -d' ' -f2 | sort",
+        "grep -o '[0-9]*/open/[^/]*' | sort | uniq -c",
+        "grep Ports: | tr -d ',' | awk '{for(i=5;i<=NF;i++){split($i,a,\"/\");print $2, a[1], a[2]}}' | sort",
+        "sed -n 's/.*-- \\(.*\\) scanned.*/\\1/p'",
+      ];
+      for (const recipe of recipes) {
+        const [one, other] = [ours, theirs].map(
+          ({ stdout }) => spawnSync("sh", ["-c", recipe], { input: stdout, encoding: "utf8" }).stdout,
+        );
+        expect(one, recipe).not.toBe("");
+        expect(one, recipe).toBe(other);
+      }
+    },
+    60_000,
+  );
 
   describe("a pipe", () => {
     const mkfifo = (name: string): string => {

@@ -17,7 +17,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createBlockReader } from "../../src/runtime/journal/blocks.ts";
 import { MAIN, ROOT, run, start, synprobe } from "../cli/process.ts";
-import { everyday } from "../everyday.ts";
+import { ALL, everyday } from "../everyday.ts";
 import { BEYOND, inNamespace, type Lab, labProblem, skipping } from "./netns.ts";
 import { answers, createWideLab, readScan, type Scan, scan, truth, wide } from "./wide.ts";
 
@@ -363,23 +363,39 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
     );
   });
 
-  it("is intact when a worker dies, the outputs are finished, and the run fails loudly", async () => {
-    const journal = fresh();
-    const broken = brokenProgram();
-    const xml = join(directory, "broken.xml");
-    const args = ["--journal", journal, "-oJ", "-", "-oX", xml, ...packet(2), ...TRIES, ...SLOW, ...TARGETS];
-    const { status, stdout, stderr } = await run(inNamespace(lab.near, [process.execPath, broken, ...args]));
-    expect(status).toBe(70);
-    expect(stderr).toMatch(/this worker is to die/);
-    const { results, summary } = readScan(stdout);
-    expect(results.size).toBeGreaterThan(0);
-    expect(summary.interrupted).toBe(true);
-    expect(summary.open + summary.closed + summary.filtered + summary.unfinished).toBe(TRUTH.length);
-    expect(readFileSync(xml, "utf8")).toMatch(/<\/nmaprun>\n$/);
-    // All that was printed is in the journal.
-    expect(statSync(journal).size).toBeGreaterThan(64 * results.size);
-    expectWhole(await finish(journal, ...packet(2)));
-  });
+  it.runIf(ALL)(
+    "is intact when a worker dies, the outputs are finished, and the run fails loudly",
+    async () => {
+      const journal = fresh();
+      const broken = brokenProgram();
+      const xml = join(directory, "broken.xml");
+      const args = [
+        "--journal",
+        journal,
+        "-oJ",
+        "-",
+        "-oX",
+        xml,
+        ...packet(2),
+        ...TRIES,
+        ...SLOW,
+        ...TARGETS,
+      ];
+      const { status, stdout, stderr } = await run(
+        inNamespace(lab.near, [process.execPath, broken, ...args]),
+      );
+      expect(status).toBe(70);
+      expect(stderr).toMatch(/this worker is to die/);
+      const { results, summary } = readScan(stdout);
+      expect(results.size).toBeGreaterThan(0);
+      expect(summary.interrupted).toBe(true);
+      expect(summary.open + summary.closed + summary.filtered + summary.unfinished).toBe(TRUTH.length);
+      expect(readFileSync(xml, "utf8")).toMatch(/<\/nmaprun>\n$/);
+      // All that was printed is in the journal.
+      expect(statSync(journal).size).toBeGreaterThan(64 * results.size);
+      expectWhole(await finish(journal, ...packet(2)));
+    },
+  );
 
   /** The same program, but its second worker dies after some messages. */
   function brokenProgram(): string {

@@ -8,7 +8,7 @@ import { type Comparison, compare, median, type Rival, timesOurs } from "./compa
 import { HOSTS, PORTS, randomNetwork } from "./random-networks.ts";
 import { scanTruth } from "./truth.ts";
 
-const NETWORKS = everyday(6, 30);
+const NETWORKS = everyday(5, 30);
 const SLOW = 300_000;
 
 describe(`in ${NETWORKS} random networks`, () => {

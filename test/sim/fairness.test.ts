@@ -6,7 +6,7 @@
  * most do, how far the others are off, and that no place is the better one. `npx tsx test/sim/fairness.ts` has more of them.
  */
 import { beforeAll, describe, expect, it } from "vitest";
-import { everyday } from "../everyday.ts";
+import { ALL, everyday } from "../everyday.ts";
 import { EQUAL, offBy, pairs, type Shares, sharesOf } from "./fairness.ts";
 import { scanTruth } from "./truth.ts";
 
@@ -68,7 +68,7 @@ it("two workers of one run have half each, and together what one run has", { tim
   }
 });
 
-it.each([40, 150].slice(0, everyday(1, 2)))(
+it.runIf(ALL).each([40, 150])(
   "%d ms away, two runs that go on to their ends are both right",
   (roundMs) => {
     const description = {
