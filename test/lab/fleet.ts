@@ -108,14 +108,18 @@ interface Syn {
   readonly to: string;
 }
 
-/** Watches the SYNs that reach the far side, until it is asked for them. */
-export async function watchSyns(lab: Lab): Promise<() => Promise<readonly Syn[]>> {
+/**
+ * Watches the SYNs that reach the far side, until it is asked for them, and has seen at least so many: the last ones are still on their
+ * way through tshark when the run ends.
+ */
+export async function watchSyns(lab: Lab): Promise<(least?: number) => Promise<readonly Syn[]>> {
   const filter = "tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn and dst net 198.19.0.0/16";
   const fields = ["frame.time_epoch", "ip.src", "ip.dst"].flatMap((name) => ["-e", name]);
   const words = ["tshark", "-i", "veth0", "-l", "-n", "-f", filter, "-T", "fields", ...fields];
   const watching = start(inNamespace(lab.far, words), { limitMs: 300_000 });
   await watching.until("stderr", /Capturing on/);
-  return async () => {
+  return async (least = 0) => {
+    await watching.until("stdout", new RegExp(`^(?:.*\\n){${least}}`));
     watching.kill("SIGINT");
     const { stdout } = await watching.finished;
     return linesOf(stdout).map((line) => {
