@@ -126,18 +126,24 @@ export const missedAnswering = (evidence: Omit<MissEvidence, "missedPorts">): Mi
 const MANY = 50;
 const TAIL = 0.025;
 
-/** The smallest number that a count of this mean exceeds with a probability of at most 2.5 %. */
-function upperQuantile(mean: number, dispersion: number): number {
-  if (mean * dispersion > MANY) return Math.ceil(mean + Z_95 * Math.sqrt(mean * dispersion));
-  let term = Math.exp(-mean * dispersion);
+/** The smallest number that a Poisson count of this mean, at most 700, exceeds with a probability of at most `tail`. */
+export function poissonQuantile(mean: number, tail: number): number {
+  let term = Math.exp(-mean);
   let sum = term;
   let k = 0;
-  while (sum < 1 - TAIL) {
+  while (1 - sum > tail) {
     k++;
-    term *= (mean * dispersion) / k;
+    term *= mean / k;
     sum += term;
   }
   return k;
+}
+
+/** The smallest number that a count of this mean exceeds with a probability of at most 2.5 %. */
+function upperQuantile(mean: number, dispersion: number): number {
+  return mean * dispersion > MANY
+    ? Math.ceil(mean + Z_95 * Math.sqrt(mean * dispersion))
+    : poissonQuantile(mean * dispersion, TAIL);
 }
 
 /** How many of so many ports are open, at most, where this share of those that answer is. */
