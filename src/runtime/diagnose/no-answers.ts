@@ -149,14 +149,14 @@ function wayFault(way: Way, sourceChosen: boolean): Judged | undefined {
   }
   const asked = askedBy(family);
   if (gateway?.resolved === false) {
-    return fault("neighbour", silentNextHop(gateway.address, name, asked, way.target));
+    return fault("neighbour", silentNextHop(gateway.address, name, asked, way.target).join(": "));
   }
   if (neighbours !== undefined && neighbours.unresolved.length > 0) {
     const { unresolved, resolved } = neighbours;
     const [first] = unresolved;
     const some =
       unresolved.length === 1 ? `${first} does` : `${first} and ${digits(unresolved.length - 1)} more do`;
-    const cause = fault("neighbour", silentNeighbour(some, name, asked));
+    const cause = fault("neighbour", silentNeighbour(some, name, asked).join(": "));
     return { ...cause, whole: resolved === 0 };
   }
   return undefined;
@@ -165,14 +165,19 @@ function wayFault(way: Way, sourceChosen: boolean): Judged | undefined {
 /** How hardware addresses are asked for. */
 export const askedBy = (family: 4 | 6): string => (family === 4 ? "ARP" : "neighbour discovery");
 
-export const silentNextHop = (address: string, name: string, asked: string, target: string): string =>
-  `the next hop ${address} on ${name} does not answer ${asked}, so nothing gets further: is it up, on this network, ` +
-  `and the right router? "ip neigh show dev ${name}" and "ip route get ${target}" show what the kernel thinks`;
+/** What is the matter, and what to look at. */
+export type Silence = readonly [what: string, todo: string];
+
+export const silentNextHop = (address: string, name: string, asked: string, target: string): Silence => [
+  `the next hop ${address} on ${name} does not answer ${asked}, so nothing gets further`,
+  `is it up, on this network, and the right router? "ip neigh show dev ${name}" and "ip route get ${target}" show what the kernel thinks`,
+];
 
 /** @param who "192.0.2.7 does", or several that do */
-export const silentNeighbour = (who: string, name: string, asked: string): string =>
-  `${who} not answer ${asked} on ${name}: nobody has such an address there now, or the network mask or VLAN is wrong; ` +
-  `"ip neigh show dev ${name}" lists them`;
+export const silentNeighbour = (who: string, name: string, asked: string): Silence => [
+  `${who} not answer ${asked} on ${name}`,
+  `nobody has such an address there now, or the network mask or VLAN is wrong; "ip neigh show dev ${name}" lists them`,
+];
 
 const fault = (code: NoAnswerCause["code"], text: string): Judged => ({ code, text, whole: true });
 

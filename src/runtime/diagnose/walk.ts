@@ -87,11 +87,10 @@ function silentNeighbourOf({ hops: [hop] }: Plan): Finding | undefined {
   );
   if (entry === undefined || isResolved(entry)) return undefined;
   const name = lookUpInterface(interfaceIndex)?.name ?? `interface ${interfaceIndex}`;
-  const text =
+  const [what, todo] =
     gateway === undefined
       ? silentNeighbour(`${next} does`, name, askedBy(family))
       : silentNextHop(next, name, askedBy(family), formatAddress(first));
-  const [, what, todo] = /^(.*?): (.*)$/s.exec(text) ?? ["", text, ""];
   return warn("way", what, `${todo[0].toUpperCase()}${todo.slice(1)}.`);
 }
 
