@@ -2,6 +2,7 @@
  * `--dry-run`: what a run would do, as report/formats/plan-text.ts prints it. Sends nothing and opens no socket.
  */
 import { lookUpInterface } from "../../link/route.ts";
+import { outsideOf } from "../../runtime/plan/exclusions.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
 import { COMPARED_PAIRS } from "../../runtime/run/compare-links.ts";
 import type { Means } from "../../runtime/run/means.ts";
@@ -93,19 +94,19 @@ export function viewPlan(plan: Plan, scan: ScanOptions, means: Means, options: T
 /** Without those that have been excluded since the run began. */
 function firstPairs(plan: Plan, order: Order): PlanView["order"]["sample"] {
   const sample: NamedPair[] = [];
+  const isOutside = outsideOf(plan);
   for (let place = 0; place < Math.min(order.count, MOST_LOOKED) && sample.length < SAMPLE; place++) {
-    const pair = pairOf(plan, order.indexAt(place));
-    if (pair !== undefined) sample.push(pair);
+    const index = order.indexAt(place);
+    if (!isOutside(index)) sample.push(pairOf(plan, index));
   }
   return sample;
 }
 
 type NamedPair = PlanView["order"]["sample"][number];
 
-function pairOf(plan: Plan, index: number): NamedPair | undefined {
+function pairOf(plan: Plan, index: number): NamedPair {
   const pair = { words: new Uint32Array(4), port: 0 };
   plan.space.pairAt(index, pair);
-  if (plan.within !== undefined && plan.within.indexOf(pair.words, 0, pair.port) < 0) return undefined;
   const v4 = pair.words[0] === 0 && pair.words[1] === 0 && pair.words[2] === 0xffff;
   const ip = formatAddress(storeAddress(pair.words, 0, v4 ? 4 : 16));
   const host = plan.nameOf(ip, pair.port);

@@ -14,7 +14,7 @@ import {
   type JournalOptions,
   journalError,
 } from "../../runtime/journal/writer.ts";
-import type { Exclusions } from "../../runtime/plan/exclusions.ts";
+import { type Exclusions, outsideOf } from "../../runtime/plan/exclusions.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
 import type { Tell, ToResult } from "../../runtime/results/to-result.ts";
 import { noTotals, readTotals, type Totals } from "../../runtime/results/totals.ts";
@@ -30,7 +30,6 @@ import { type AnyTargetSpec, parseTargets } from "../../scan/targets/grammar.ts"
 import { createOrder, type OrderOptions } from "../../scan/targets/permutation.ts";
 import type { Services } from "../../scan/targets/services.ts";
 import type { Space } from "../../scan/targets/space.ts";
-import { ADDRESS_WORDS } from "../../socket/table.ts";
 import type { ProbeOptions } from "../options/probe-options.ts";
 import { usage } from "../options/spec.ts";
 import { shownArgs } from "../shown-args.ts";
@@ -341,16 +340,16 @@ async function countPast(
 }
 
 /** Pairs of the run that are not within its plan any more. */
-async function countOutside({ space, within }: Plan, options: OrderOptions): Promise<number> {
+async function countOutside(plan: Plan, options: OrderOptions): Promise<number> {
+  const { space, within } = plan;
   if (within === undefined) return 0;
   const order = createOrder(space.total, options);
   if (order.count === space.total) return space.total - within.total;
   // Nothing but a look at each says which are a shard's.
-  const pair = { words: new Uint32Array(ADDRESS_WORDS), port: 0 };
+  const isOutside = outsideOf(plan);
   let outside = 0;
   for (let place = 0; place < order.count; place++) {
-    space.pairAt(order.indexAt(place), pair);
-    if (within.indexOf(pair.words, 0, pair.port) < 0) outside++;
+    if (isOutside(order.indexAt(place))) outside++;
     if (place % LOOK_TURN === 0) await turn();
   }
   return outside;

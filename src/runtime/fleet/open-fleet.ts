@@ -12,7 +12,7 @@ import { MOST_RATE } from "../../scan/engine/timing-templates.ts";
 import { recordPosition } from "../../scan/probe/result-record.ts";
 import { createPositionSet } from "../../scan/targets/positions.ts";
 import { cutByPrefix } from "../../scan/targets/prefixes.ts";
-import { ADDRESS_WORDS } from "../../socket/table.ts";
+import { outsideOf } from "../plan/exclusions.ts";
 import type { Plan } from "../plan/plan.ts";
 import { noTotals } from "../results/totals.ts";
 import type { EngineRunHooks } from "../run/engine-run.ts";
@@ -67,16 +67,6 @@ export function checkKey(url: string, key: string): void {
     ERROR_CODES.usage,
     `whoever can write to Redis at ${text} could make workers probe: give coordinator and workers the same --fleet-key FILE (openssl rand -hex 32 makes one)`,
   );
-}
-
-/** Whether a pair is not to be probed any more, by its number. */
-function outsideOf({ space, within }: Plan): (index: number) => boolean {
-  const pair = { words: new Uint32Array(ADDRESS_WORDS), port: 0 };
-  return (index) => {
-    if (within === undefined) return false;
-    space.pairAt(index, pair);
-    return within.indexOf(pair.words, 0, pair.port) < 0;
-  };
 }
 
 /** What an earlier coordinator has left to do. Positions are the numbers of the pairs, those of each place after the other's. */

@@ -7,6 +7,8 @@
 import { SynprobeError } from "../../errors.ts";
 import type { AddressSpan } from "../../scan/targets/address-range.ts";
 import type { AnyTargetSpec, TargetSpec } from "../../scan/targets/grammar.ts";
+import type { Space } from "../../scan/targets/space.ts";
+import { ADDRESS_WORDS } from "../../socket/table.ts";
 import type { Address } from "../../wire/address.ts";
 import type { Resolution } from "../system/resolve.ts";
 
@@ -15,6 +17,22 @@ export interface Exclusions {
   readonly hosts: Iterable<AddressSpan>;
   /** Ascending, each once. */
   readonly ports: Uint16Array;
+}
+
+/** Whether a pair of the space, by its number, has been excluded since the run began, and is not to be probed any more. */
+export function outsideOf({
+  space,
+  within,
+}: {
+  readonly space: Space;
+  readonly within?: Space;
+}): (index: number) => boolean {
+  if (within === undefined) return () => false;
+  const pair = { words: new Uint32Array(ADDRESS_WORDS), port: 0 };
+  return (index) => {
+    space.pairAt(index, pair);
+    return within.indexOf(pair.words, 0, pair.port) < 0;
+  };
 }
 
 export interface ExcludeOptions {
