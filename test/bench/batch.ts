@@ -3,7 +3,7 @@
  * ratios the median of the ratios round by round, which holds when the machine's speed drifts.
  *
  *     npm run bench                all of it, three rounds
- *     npm run bench -- answered    one part: answered, send-only, nmap, memory, growth
+ *     npm run bench -- answered    one part: answered, send-only, nmap, memory, growth, right
  *     npm run bench -- answered 7  seven rounds
  *
  * Needs root; a peer that is not installed is left out, and said so. Speeds are the wire's: SYNs that reach the far side a
@@ -16,14 +16,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { synprobe } from "../cli/process.ts";
 import { labProblem, NEAR } from "../lab/netns.ts";
-import { type Bed, type Cost, cost, createBed, median, NETWORK, OPEN_PORTS } from "./bed.ts";
+import { type Bed, type Cost, cost, createBed, DEVICE, median, NETWORK, OPEN_PORTS } from "./bed.ts";
+import { timeToRight } from "./right.ts";
 
 const HOSTS = 131_072;
 /** Sixteen ports, two of them open. */
 const PORTS = "1-14,80,443";
 const PORT_COUNT = 16;
 const FAST = "10000000";
-const DEVICE = "veth0";
 
 type Command = (bed: Bed) => readonly string[];
 
@@ -300,7 +300,23 @@ async function growth(bed: Bed): Promise<void> {
   table(rows);
 }
 
-const PARTS = { answered, "send-only": sendOnly, nmap, memory, growth } as const;
+async function right(bed: Bed, rounds: number): Promise<void> {
+  const peers = present("masscan", "zmap");
+  const far = present("clang").length === 1 ? (["kernel", "reflect"] as const) : (["kernel"] as const);
+  for (const how of far) {
+    bed.answer(how);
+    console.log(`${HOSTS} hosts x ${PORT_COUNT} ports, ${FAR_SIDES[how]}\n`);
+    const about = { hosts: HOSTS, ports: PORTS, portCount: PORT_COUNT, device: DEVICE, address: NEAR.ipv4 };
+    table(await timeToRight(bed, { ...about, ours: adaptive(bed), verdict }, peers, rounds));
+  }
+}
+
+const FAR_SIDES = {
+  kernel: "the far kernel answers each",
+  reflect: "a program on the far interface turns each SYN around",
+} as const;
+
+const PARTS = { answered, "send-only": sendOnly, nmap, memory, growth, right } as const;
 
 const words = process.argv.slice(2);
 const rounds = Number(words.find((word) => /^\d+$/.test(word)) ?? 3);

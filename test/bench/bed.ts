@@ -3,19 +3,26 @@
  * with what they cost, and the wire's own account of how fast SYNs came, which is the same for every prober.
  */
 import { type ChildProcess, fork, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { ENVIRONMENT } from "../cli/process.ts";
-import { BEYOND, createLab, FAR, inNamespace, ip, type Lab } from "../lab/netns.ts";
+import { BEYOND, command, createLab, FAR, inNamespace, ip, type Lab } from "../lab/netns.ts";
 
 export const NETWORK = "198.18.0.0/15";
+export const DEVICE = "veth0";
 export const OPEN_PORTS = [80, 443] as const;
 
 export interface Bed {
   readonly lab: Lab;
   /** The far side's hardware address, for probers that want to be told. */
   readonly routerMac: string;
-  /** What the far side does with the network: its kernel answers for every host, or drops what comes. */
-  answer(how: "kernel" | "drop"): void;
+  /**
+   * What the far side does with the network: its kernel answers for every host, or drops what comes, or a program on its interface
+   * turns SYNs around, which stays so.
+   */
+  answer(how: "kernel" | "drop" | "reflect"): void;
   /** Counts what reaches the far side while `work` goes on. */
   watch<T>(work: () => Promise<T>): Promise<{ value: T; perSecond: number; packets: number }>;
   remove(): Promise<void>;
@@ -35,7 +42,11 @@ export async function createBed(): Promise<Bed> {
   ip(lab.near, `route del 198.18.0.0/16`, `route add ${NETWORK} via ${FAR.ipv4}`);
   const far = await startFarSide(lab);
   let answering = "";
-  const answer = (how: "kernel" | "drop"): void => {
+  const answer = (how: "kernel" | "drop" | "reflect"): void => {
+    if (how === "reflect") {
+      reflect(lab);
+      return;
+    }
     const type = how === "kernel" ? "local" : "blackhole";
     if (type === answering) return;
     if (answering !== "") ip(lab.far, `route del ${answering} ${NETWORK}`);
@@ -57,6 +68,21 @@ export async function createBed(): Promise<Bed> {
       lab.remove();
     },
   };
+}
+
+/** Loads programs at both ends: a veth sends from one end's only where the other has one, too. */
+function reflect(lab: Lab): void {
+  const directory = mkdtempSync(join(tmpdir(), "synprobe-bench-"));
+  try {
+    const object = join(directory, "reflect.o");
+    const source = fileURLToPath(new URL("./reflect.bpf.c", import.meta.url));
+    const include = `-I/usr/include/${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu`;
+    command(["clang", "-O2", "-g", "-target", "bpf", include, "-c", source, "-o", object]);
+    ip(lab.near, `link set dev ${DEVICE} xdp obj ${object} sec pass`);
+    ip(lab.far, `link set dev ${DEVICE} xdp obj ${object} sec xdp`);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 }
 
 type Sample = readonly [ms: number, packets: number];

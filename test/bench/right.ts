@@ -1,0 +1,131 @@
+/**
+ * `npm run bench -- right`: how long until every answer is right. synprobe is given no rate; masscan and zmap are given the highest
+ * at which they find 99.9 %, which is looked for first, from fast to slow. Whole processes, from start to end: both peers are told to
+ * wait a second for the last answers.
+ *
+ * Debian's zmap probes one port a run, so it sends as many SYNs to one closed port, and what it finds is how many answers it writes.
+ *
+ * Not here: the other parts (batch.ts), the far side that turns SYNs around (reflect.bpf.c).
+ */
+import { type Bed, type Cost, cost, median, NETWORK, OPEN_PORTS } from "./bed.ts";
+
+export interface Rightness {
+  readonly hosts: number;
+  readonly ports: string;
+  readonly portCount: number;
+  /** Runs synprobe, with no rate given. */
+  readonly ours: readonly string[];
+  /** Whether all that it printed is right, in words. */
+  readonly verdict: (run: Cost) => string;
+  readonly device: string;
+  readonly address: string;
+}
+
+interface Peer {
+  readonly command: (rate: number) => readonly string[];
+  /** The part of the answers that it had, 0 to 1. */
+  readonly found: (run: Cost) => number;
+}
+
+const RATES = [
+  500_000, 400_000, 330_000, 280_000, 240_000, 200_000, 170_000, 140_000, 120_000, 100_000, 80_000, 60_000,
+  40_000,
+];
+const RIGHT = 0.999;
+const LIMIT_MS = 120_000;
+
+function peers(
+  { routerMac }: Bed,
+  { hosts, ports, portCount, device, address }: Rightness,
+): Readonly<Record<string, Peer>> {
+  const lines = (text: string, line: RegExp): number => new Set(text.match(line)).size;
+  return {
+    masscan: {
+      command: (rate) => [
+        ...[
+          "masscan",
+          NETWORK,
+          `-p${ports}`,
+          "--rate",
+          String(rate),
+          "--interface",
+          device,
+          "--adapter-ip",
+          address,
+        ],
+        ...["--source-port", "61000-61255", "--router-mac", routerMac, "--wait", "1", "-oL", "-"],
+      ],
+      found: ({ stdout }) => lines(stdout, /^open tcp \d+ [\d.]+/gm) / (hosts * OPEN_PORTS.length),
+    },
+    zmap: {
+      command: (rate) => [
+        ...[
+          "zmap",
+          "-p",
+          "1",
+          "-P",
+          String(portCount),
+          NETWORK,
+          "-i",
+          device,
+          "-G",
+          routerMac,
+          "-S",
+          address,
+        ],
+        ...["-r", String(rate), "-c", "1", "-b", "/dev/null", "-q", "--output-filter="],
+      ],
+      found: ({ stdout }) => (stdout.match(/^[\d.]+$/gm)?.length ?? 0) / (hosts * portCount),
+    },
+  };
+}
+
+/** Seconds until all is right, and what was found, of one far side. */
+export async function timeToRight(
+  bed: Bed,
+  about: Rightness,
+  present: readonly string[],
+  rounds: number,
+): Promise<string[][]> {
+  const known = Object.entries(peers(bed, about)).filter(([name]) => present.includes(name));
+  const chosen: { name: string; peer: Peer; rate: number }[] = [];
+  for (const [name, peer] of known) {
+    for (const rate of RATES) {
+      const run = await cost(bed, peer.command(rate), LIMIT_MS);
+      const share = peer.found(run);
+      console.log(`  ${name} at ${rate}/s: ${(100 * share).toFixed(2)} % in ${run.seconds.toFixed(1)} s`);
+      if (share < RIGHT) continue;
+      chosen.push({ name, peer, rate });
+      break;
+    }
+  }
+  const ours: Cost[] = [];
+  const theirs = chosen.map(() => [] as { seconds: number; share: number }[]);
+  for (let round = 0; round < rounds; round++) {
+    ours.push(await cost(bed, about.ours));
+    for (const [i, { peer, rate }] of chosen.entries()) {
+      const run = await cost(bed, peer.command(rate), LIMIT_MS);
+      theirs[i]?.push({ seconds: run.seconds, share: peer.found(run) });
+    }
+  }
+  return [
+    ["until all is right", "time", "processor time", "found", "ours, x its time"],
+    [
+      "synprobe, no rate given",
+      `${median(ours.map(({ seconds }) => seconds)).toFixed(2)} s`,
+      `${median(ours.map(({ cpu }) => cpu)).toFixed(2)} s`,
+      [...new Set(ours.map(about.verdict))].join(" | "),
+      "",
+    ],
+    ...chosen.map(({ name, rate }, i) => {
+      const runs = theirs[i] ?? [];
+      return [
+        `${name} at ${rate / 1000} k/s`,
+        `${median(runs.map(({ seconds }) => seconds)).toFixed(2)} s`,
+        "",
+        `${(100 * Math.min(...runs.map(({ share }) => share))).toFixed(2)} % or more`,
+        median(ours.map(({ seconds }, round) => seconds / (runs[round]?.seconds ?? Number.NaN))).toFixed(2),
+      ];
+    }),
+  ];
+}
