@@ -154,6 +154,9 @@ export function attachEthernet(handles: EthernetHandles): PacketLink {
       if (sent === 0) sendError = errno();
       return sent;
     },
+    get preparedUs() {
+      return frames.preparedUs;
+    },
     get sendError() {
       return sendError;
     },

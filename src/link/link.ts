@@ -83,6 +83,8 @@ export interface Link {
    * @returns how many were taken: 1 or more, or 0 when slot `first` was refused: see `sendError`.
    */
   send(first: number, count: number): number;
+  /** How long after the last call of `send` its system call began, in microseconds; undefined where each packet has one. */
+  readonly preparedUs?: number | undefined;
   /** errno name of the last refusal: `"ENOBUFS"`. */
   readonly sendError: string;
   /** Sending in another thread, where that is possible. */

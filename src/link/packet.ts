@@ -388,6 +388,9 @@ export function attachPacket(handles: PacketHandles): PacketLink {
     name: "packet",
     batch: { data, lengths, slots, slotLength, offset: ethernet.HEADER_LENGTH },
     send,
+    get preparedUs() {
+      return frames.preparedUs;
+    },
     get sendError() {
       return sendError;
     },

@@ -170,6 +170,9 @@ function open(options: RawIpOptions, opened: RawSocket[]): Link {
     name: "raw-ip",
     batch,
     send,
+    get preparedUs() {
+      return batch.preparedUs;
+    },
     get sendError() {
       return sendError;
     },

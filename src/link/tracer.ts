@@ -22,6 +22,9 @@ export function traceLink(link: Link, observe: PacketObserver): Link {
     name: link.name,
     batch,
     receiveBuffer: link.receiveBuffer,
+    get preparedUs() {
+      return link.preparedUs;
+    },
     get sendError() {
       return link.sendError;
     },

@@ -10,6 +10,7 @@ import {
   errno,
   LITTLE_ENDIAN,
   libc,
+  monotonicUs,
   nativeMemory,
   POINTER_SIZE,
   putPointer,
@@ -108,6 +109,8 @@ export interface SendBatch {
    *   `errno()` then names the cause.
    */
   send(fd: number, first: number, count: number): number;
+  /** How long after the last call of `send` its system call began, in microseconds. */
+  readonly preparedUs: number;
 }
 
 /** Room for IP_PKTINFO or IPV6_PKTINFO: struct in_pktinfo begins with the interface's index, in6_pktinfo ends with it. */
@@ -145,13 +148,18 @@ export function createSendBatch(
     names[at] = LITTLE_ENDIAN ? family : 0;
     names[at + 1] = LITTLE_ENDIAN ? 0 : family;
   };
+  let preparedUs = 0;
   return {
     data,
     lengths,
     slots,
     slotLength,
     offset: 0,
+    get preparedUs() {
+      return preparedUs;
+    },
     send: (fd, first, count) => {
+      const calledUs = monotonicUs();
       for (let slot = first; slot < first + count; slot++) {
         const packet = slot * slotLength;
         const name = slot * SOCKADDR_SIZE;
@@ -169,7 +177,9 @@ export function createSendBatch(
         putSize(iovView, slot * IOV_SIZE + P, lengths[slot]);
         if (interfaceOf !== undefined) pin(slot, data[packet] >> 4 === 4, interfaceOf(data, packet));
       }
-      const sent = libc.sendmmsg(fd, memory.address + BigInt(first * MMSG_SIZE), count, MSG_DONTWAIT);
+      const messages = memory.address + BigInt(first * MMSG_SIZE);
+      preparedUs = monotonicUs() - calledUs;
+      const sent = libc.sendmmsg(fd, messages, count, MSG_DONTWAIT);
       return Math.max(0, sent);
     },
   };

@@ -12,6 +12,7 @@ import {
   errno,
   LITTLE_ENDIAN,
   libc,
+  monotonicUs,
   nativeMemory,
   POINTER_SIZE,
   putPointer,
@@ -95,6 +96,8 @@ export interface FrameBatch {
    * @returns how many the kernel took; 0 when the first was refused: `errno()` then names the cause.
    */
   send(fd: number, first: number, count: number): number;
+  /** How long after the last call of `send` its system call began, in microseconds. */
+  readonly preparedUs: number;
 }
 
 /** struct mmsghdr: name, namelen, iov, iovlen, control, controllen, flags, length; struct iovec: base, length. */
@@ -136,11 +139,21 @@ export function createFrameBatch(
     }
     return address + BigInt(first * messageSize);
   };
+  let preparedUs = 0;
   return {
     data: memory.subarray(frames),
     lengths,
     messages,
-    send: (fd, first, count) => Math.max(0, libc.sendmmsg(fd, messages(first, count), count, MSG_DONTWAIT)),
+    send: (fd, first, count) => {
+      const calledUs = monotonicUs();
+      const made = messages(first, count);
+      preparedUs = monotonicUs() - calledUs;
+      const sent = libc.sendmmsg(fd, made, count, MSG_DONTWAIT);
+      return Math.max(0, sent);
+    },
+    get preparedUs() {
+      return preparedUs;
+    },
   };
 }
 

@@ -17,6 +17,10 @@ import { nowUs } from "../system/clock.ts";
 /** After this many refusals in a row the rest of the batch is refused without a system call. */
 const HOPELESS = 64;
 
+/** In a small batch each packet is taken to have left this long after the one before, in microseconds: as long as the kernel takes for one, about. */
+const SMALL = 64;
+const EACH_US = 2;
+
 /** Send at most this many batches, for at most this long, before received packets are read. Cold code can take long for one batch. */
 export const BATCHES_PER_TURN = 4;
 export const LONGEST_SENDING_US = 4000;
@@ -56,11 +60,19 @@ export function createBatchSender(engine: Engine, link: Link): BatchSender {
   const sendNow = (first: number, end: number): void => {
     let refusals = 0;
     for (let done = first; done < end; ) {
-      // Round trips must include neither the filling of the batch nor the system call.
-      const from = nowUs();
+      const calledUs = nowUs();
       const taken = link.send(done, end - done);
       if (taken > 0) {
-        handleDeparture(done, done + taken, from, nowUs());
+        // Round trips must include neither the filling of the batch nor the system call: its fixed part, and a pause in it, are no
+        // packet's, and none may seem to leave when its answer is there.
+        const fromUs = calledUs + (link.preparedUs ?? 0);
+        const tookUs = nowUs() - fromUs;
+        handleDeparture(
+          done,
+          done + taken,
+          fromUs,
+          fromUs + (taken > SMALL ? tookUs : Math.min(tookUs, EACH_US * taken)),
+        );
         done += taken;
         refusals = 0;
         continue;

@@ -1,5 +1,5 @@
 /** One batch from an engine to a link: what is told back of departures and refusals, and when a run is given up. */
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import type { Behind, Link, SentThird } from "../../../src/link/link.ts";
 import { checkStall, createBatchSender } from "../../../src/runtime/run/batch-sender.ts";
 import { nowUs } from "../../../src/runtime/system/clock.ts";
@@ -61,6 +61,43 @@ it("a run is given up when nothing could be sent for half a minute, and not befo
   const stalled = (us: number) => ({ ...engineFor([target("198.18.0.2", 80)]), stalledUs: () => us });
   expect(() => checkStall(stalled(29.9e6), link, 0)).not.toThrow();
   expect(() => checkStall(stalled(30.1e6), link, 0)).toThrow(/nothing can be sent any more: .*ENOBUFS/);
+});
+
+describe("packets of one system call leave within it", () => {
+  afterEach(() => vi.restoreAllMocks());
+
+  /** From when to when they are said to have left, after the call of `send`, which took 5 ms: the system call began after one. */
+  function departures(count: number): readonly [fromUs: number, toUs: number] {
+    let nowMs = 1000;
+    vi.spyOn(performance, "now").mockImplementation(() => nowMs);
+    const engine = engineFor([target("198.18.0.2", ...ports.slice(0, count))]);
+    const told: (readonly [number, number])[] = [];
+    const link = linkOf(() => true, []);
+    createBatchSender(
+      { ...engine, handleDeparture: (_first, _end, from, to) => told.push([from - 1e6, to - 1e6]) },
+      {
+        ...link,
+        preparedUs: 1000,
+        send: (first, n) => {
+          nowMs += 5;
+          return link.send(first, n);
+        },
+      },
+    ).send();
+    expect(told).toHaveLength(1);
+    return told[0];
+  }
+
+  it("evenly where they are many, and not while they were made ready", () => {
+    expect(departures(256)).toEqual([1000, 5000]);
+    expect(departures(65)).toEqual([1000, 5000]);
+  });
+
+  it("one soon after the other where they are few: what else the call took is not theirs", () => {
+    expect(departures(64)).toEqual([1000, 1128]);
+    expect(departures(20)).toEqual([1000, 1040]);
+    expect(departures(1)).toEqual([1000, 1002]);
+  });
 });
 
 describe("a link that sends in another thread", () => {
