@@ -52,9 +52,10 @@ const MAGIC = "SQLite format 3\0";
 const storeError = (message: string, cause?: unknown): SynprobeError =>
   new SynprobeError(ERROR_CODES.store, message, { cause });
 
-/** Whether a file is one of SQLite's; false for what cannot be read. */
+/** Whether a file is one of SQLite's; false for what cannot be read, and for pipes, whose first bytes nobody could read again. */
 export function isSqlite(path: string, drop = false): boolean {
   try {
+    if (!asInvoker(drop, () => statSync(path)).isFile()) return false;
     const fd = asInvoker(drop, () => openSync(path, "r"));
     try {
       const head = Buffer.alloc(MAGIC.length);
@@ -173,11 +174,16 @@ export function openStore(path: string, create: boolean): Store {
 /** SQLite's own messages do not say why a file cannot be opened. */
 function checkFile(path: string, create: boolean): void {
   try {
-    if (!create && statSync(path, { throwIfNoEntry: false }) === undefined)
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (!create && found === undefined)
       throw storeError(`there is no store ${path}: --store on a scan, or history import, makes one`);
+    // Whoever opens a pipe waits for its other end.
+    if (found?.isFile() === false)
+      throw storeError(
+        `cannot open the store ${path}: it is ${found.isDirectory() ? "a directory" : "a pipe or a device, and no file"}`,
+      );
     closeSync(openSync(path, create ? "a+" : "r"));
-    const { size } = statSync(path);
-    if (size > 0 && !isSqlite(path)) throw storeError(`${path} is no store of synprobe`);
+    if (statSync(path).size > 0 && !isSqlite(path)) throw storeError(`${path} is no store of synprobe`);
   } catch (error) {
     if (error instanceof SynprobeError) throw error;
     throw storeError(`cannot open the store ${path}: ${reasonOf(errorCode(error))}`, error);

@@ -12,6 +12,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EFBIG: "a file may not become larger here (ulimit -f, or the file system's limit)",
   EIO: "input/output error, the disk may be failing",
   EISDIR: "it is a directory",
+  ELOOP: "it is a symbolic link to itself, or one of too many",
   ENOENT: "its directory does not exist",
   ENOSPC: "the disk is full",
   EROFS: "the file system is read-only",

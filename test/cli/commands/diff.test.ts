@@ -74,3 +74,16 @@ it("reads standard input, and takes colour or leaves it", async () => {
   expect(plain.stdout).toMatch(/^~ 22\/tcp +open +closed +- +x$/m);
   expect(plain.stdout).toContain("NEW  <stdin>, 2 ports\n");
 });
+
+it("reads a pipe that is given as a file, as <(…) is, from its first byte", async () => {
+  const command = [
+    "sh",
+    "-c",
+    'cat "$0" | "$@" /dev/stdin',
+    path("new.json"),
+    ...synprobe("diff", path("old.json")),
+  ];
+  const { status, stdout } = await run(command);
+  expect(status).toBe(1);
+  expect(stdout).toContain("NEW  /dev/stdin, 2 ports\n");
+});

@@ -1,5 +1,6 @@
 /** The store's file: what is opened, what is refused and in which words, and that the documented tables are there. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -76,9 +77,13 @@ describe("a store", () => {
     ["there is none", "none.db", /there is no store .*none\.db: --store on a scan/],
     ["it is another file", "text", /text is no store of synprobe/],
     ["it is a directory", "", /cannot open the store .*: it is a directory/],
+    ["it is a pipe", "pipe", /cannot open the store .*: it is a pipe or a device, and no file/],
+    ["it is a link to itself", "loop", /cannot open the store .*: it is a symbolic link to itself/],
     ["its directory is missing", "no/h.db", /there is no store/],
   ])("is refused where %s", (_, name, message) => {
     writeFileSync(path("text"), "22,80\n");
+    symlinkSync("loop", path("loop"));
+    execFileSync("mkfifo", [path("pipe")]);
     expect(() => openStore(path(name), name === "")).toThrow(message);
     expect(() => openStore(path(name), name === "")).toThrow(expect.objectContaining({ code: "ERR_STORE" }));
   });
