@@ -72,6 +72,7 @@ export async function history(
     sinceMs: timeOf("--since", options.since, now) ?? 0,
     untilMs: timeOf("--until", options.until, now) ?? Number.MAX_SAFE_INTEGER,
   };
+  if (span.sinceMs > span.untilMs) throw usage("--since is a time after --until: nothing lies between them");
   const ask = questionOf(verb, rest, span, options, messages.stdoutColour, now);
   const store = openStore(path, false);
   try {

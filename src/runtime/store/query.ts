@@ -2,6 +2,7 @@
  * What the store knows: the runs, a port's timeline, all states at a time, the changes since one. Rows are plain objects; how
  * they are printed is cli/commands/history.ts's business.
  */
+import { compareKeys, sortKey } from "../../report/addresses.ts";
 import { createColumn } from "../../report/read/pair-index.ts";
 import {
   type Change,
@@ -33,8 +34,6 @@ export interface Span {
 }
 
 const COLUMNS = "h.ip, h.name, p.proto, p.port, p.service, v.state, v.reason, i.first_ms, i.last_ms, i.doubt";
-const NAMES =
-  "JOIN ports p ON p.id = i.port JOIN hosts h ON h.id = p.host JOIN verdicts v ON v.id = i.verdict";
 
 export function* runs(store: Store, { sinceMs, untilMs }: Span): Generator<StoredRun> {
   const rows = store
@@ -75,16 +74,27 @@ export function* timeline(
   for (const row of rows) yield intervalOf(row);
 }
 
-/** What was known at a time: of each port the interval that had begun last. */
+/** What was known at a time: of each port the interval that had begun last, by address, protocol and port. */
 export function* statesAt(store: Store, ms: number): Generator<Interval> {
   const rows = store
     .prepare(
-      `SELECT ${COLUMNS}, max(i.first_ms) FROM intervals i ${NAMES}
-       WHERE i.first_ms <= ? GROUP BY i.port ORDER BY p.host, p.proto, p.port`,
+      // Host by host, as they are listed, and of each the ports as their index has them: nothing is left to be sorted.
+      `SELECT ${COLUMNS} FROM json_each(?1) o CROSS JOIN hosts h ON h.id = o.value CROSS JOIN ports p ON p.host = h.id
+       CROSS JOIN intervals i ON i.port = p.id AND i.first_ms = (SELECT max(first_ms) FROM intervals WHERE port = p.id AND first_ms <= ?2)
+       JOIN verdicts v ON v.id = i.verdict`,
     )
-    .iterate(ms);
+    .iterate(JSON.stringify(hostsByAddress(store)), ms);
   for (const row of rows) yield intervalOf(row);
 }
+
+/** Hosts' numbers, in the order of their addresses. */
+const hostsByAddress = (store: Store): number[] =>
+  Array.from(store.prepare("SELECT id, ip FROM hosts").columns(), ([id, ip]) => ({
+    id: Number(id),
+    key: sortKey(String(ip)),
+  }))
+    .sort((a, b) => compareKeys(a.key, b.key))
+    .map(({ id }) => id);
 
 /** Of which ports there is something to say: those that begin an interval in a span. From the beginning on it is nearly all. */
 const begunIn = ({ sinceMs }: Span): string =>
@@ -115,13 +125,13 @@ export function* changes(store: Store, span: Span, reasons: boolean): Generator<
     }
     before = row;
   }
-  const order = Uint32Array.from({ length: size / WIDTH }, (_, i) => i * WIDTH).sort(
-    (a, b) => kept.get(a + 2) - kept.get(b + 2),
-  );
+  const times = Float64Array.from({ length: size / WIDTH }, (_, i) => kept.get(i * WIDTH + 2));
+  const order = Uint32Array.from(times, (_, i) => i).sort((a, b) => times[a] - times[b]);
   // Read last, they have all that the rows name, whatever another process writes meanwhile.
   const ports = portsOf(store, span);
   const verdicts = verdictsOf(store);
-  for (const at of order) {
+  for (const i of order) {
+    const at = i * WIDTH;
     const place = ports.get(kept.get(at));
     const verdict = verdicts.get(kept.get(at + 1));
     const old = verdicts.get(kept.get(at + 5));

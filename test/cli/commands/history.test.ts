@@ -51,6 +51,7 @@ const MISTAKES: readonly (readonly [readonly string[], RegExp])[] = [
   [["import", "list.gnmap"], /list\.gnmap does not say when it was made/],
   [["192.0.2.0/24"], /a single host is wanted here/],
   [["192.0.2.1:22,80"], /^synprobe: history takes one port of a host, not 2/],
+  [["changes", "--since", "1d", "--until", "2d"], /^synprobe: --since is a time after --until/],
   [["--json", "--csv"], /^synprobe: --json and --csv exclude each other$/],
 ];
 

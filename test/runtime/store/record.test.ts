@@ -164,6 +164,25 @@ describe("what was known at a time", () => {
     ]);
   });
 
+  it("is listed by address, protocol and port, in whatever order they were seen", () => {
+    put(1000, { ...OPEN, ip: "2001:db8::10" }, { ...OPEN, ip: "192.0.2.10" }, { ...OPEN, port: 80 }, OPEN);
+    put(
+      2000,
+      { ...OPEN, ip: "192.0.2.9" },
+      { ...OPEN, ip: "2001:db8::9" },
+      { ...OPEN, proto: "sctp", port: 99 },
+    );
+    expect([...statesAt(store, 2000)].map(({ ip, proto, port }) => `${ip} ${proto} ${port}`)).toEqual([
+      "192.0.2.1 sctp 99",
+      "192.0.2.1 tcp 22",
+      "192.0.2.1 tcp 80",
+      "192.0.2.9 tcp 22",
+      "192.0.2.10 tcp 22",
+      "2001:db8::9 tcp 22",
+      "2001:db8::10 tcp 22",
+    ]);
+  });
+
   it("is read as a file of results is", () => {
     put(1000, OPEN);
     const ports: unknown[] = [];
