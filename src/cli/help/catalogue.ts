@@ -63,7 +63,8 @@ function entryOf(command: Command, name: string): CommandEntry {
 const SPECS = new Map(PROBE_OPTIONS.map((spec) => [longName(spec.flags), spec]));
 
 /** A command's option of a name that the table has is the same option. */
-function optionOf({ flags, description, argChoices, defaultValue, variadic }: Option): OptionEntry {
+function optionOf(option: Option): OptionEntry {
+  const { flags, description, argChoices, defaultValue, defaultValueDescription, variadic } = option;
   const spec = SPECS.get(longName(flags));
   const known = spec !== undefined && spec.flags === flags ? spec : undefined;
   const argument = /[<[].*$/.exec(flags)?.[0];
@@ -72,7 +73,7 @@ function optionOf({ flags, description, argChoices, defaultValue, variadic }: Op
     argument === undefined
       ? undefined
       : (words ?? (isFile(argument) ? "file" : known?.values === "interface" ? "interface" : undefined));
-  const fallback = known?.defaultValue ?? defaultValue;
+  const fallback = defaultValueDescription ?? known?.defaultValue ?? defaultValue;
   return {
     spellings: [...(flags.match(/(?<=^|, )--?[\w-]+/g) ?? []), ...(known?.aliases ?? [])],
     ...(argument === undefined ? {} : { argument }),

@@ -12,10 +12,14 @@ export const attributeOf = ({ flags }: OptionSpec): string => new Option(flags).
 /** Options whose argument is a name of something on this machine. */
 const NAMES_SOMETHING = /<(?:file|name)>/;
 
+/** A time as a number without a unit would be given; undefined for whatever is shown as it is. */
+const shownDefault = ({ defaultValue, unit }: OptionSpec): string | undefined =>
+  unit === "s" ? String(Number(defaultValue) / 1000) : undefined;
+
 export function commanderOption(spec: OptionSpec): Option {
   const { flags, parse = (text: string): unknown => text } = spec;
   const option = new Option(flags, spec.description).helpGroup(`${spec.group}:`);
-  if (spec.defaultValue !== undefined) option.default(spec.defaultValue);
+  if (spec.defaultValue !== undefined) option.default(spec.defaultValue, shownDefault(spec));
   if (NAMES_SOMETHING.test(flags)) {
     option.argParser((text) => {
       if (text === "") throw usage(`${flags.replace(/ <.*/, "")} needs a name, not an empty argument`);

@@ -78,6 +78,9 @@ describe("help TOPIC", () => {
       const more = `\nMore: synprobe help ${command}\n`;
       const brief = await help(command, "--help");
       expect(brief.endsWith(more)).toBe(true);
+      // The longest default of a time in seconds is half a minute: more would be milliseconds.
+      for (const [, seconds] of flat(brief).matchAll(/in seconds \[([^\]]*)\]/g))
+        expect(Number(seconds)).toBeLessThanOrEqual(30);
       expect(text.startsWith(brief.slice(0, -more.length))).toBe(true);
       const lines = linesOf(text);
       expect(lines.length).toBeGreaterThan(linesOf(brief).length + 10);
