@@ -53,8 +53,8 @@ export interface Ledger {
   adopt(cell: Pick<CutCell, "from" | "to">): boolean;
   /** It is under way no more: its results were taken, or it is set aside. @returns false when it was not */
   close(job: string): boolean;
-  /** Whether the pair with this number and address belongs to a cell. */
-  holds(cell: Pick<CutCell, "from" | "to" | "again">, pair: number, words: Uint32Array, at: number): boolean;
+  /** The pairs of a cell by their number in the space: the first of each run of consecutive numbers, and the one after its last. */
+  numbers(cell: Pick<CutCell, "from" | "to" | "again">): readonly (readonly [from: number, to: number])[];
 }
 
 /** A cell has so many prefixes, as long as they do not make it twice as large as is wanted. */
@@ -124,6 +124,23 @@ export function createLedger({ space, prefixes, isDone, decided = 0, firstLook =
     return prefixes.placeOf(words, 0);
   }
 
+  /** Of one host's pairs some may be decided; those of several hosts are consecutive. */
+  function rangesOf(span: PairSpan): [number, number][] {
+    loadAddress(words, 0, span.first, 0, span.first.length);
+    const isOneHost = span.pairs === span.ports.length;
+    return Array.from(isOneHost ? span.ports : span.ports.subarray(0, 1), (port) => {
+      const first = space.indexOf(words, 0, port);
+      return [first, first + (isOneHost ? 1 : span.pairs)];
+    });
+  }
+
+  const spans: Ledger["spans"] = ({ from, to, again }) => {
+    if (again !== undefined) return Array.from(again.pairs, spanOf);
+    const found: PairSpan[] = [];
+    for (let place = from; place < to; place++) for (const span of undecided(place)) found.push(span);
+    return found;
+  };
+
   function open(cell: CutCell): CutCell {
     left -= cell.pairs;
     inCells += cell.pairs;
@@ -168,11 +185,17 @@ export function createLedger({ space, prefixes, isDone, decided = 0, firstLook =
       }
       return pairs === 0 ? undefined : open({ from, to: cursor, pairs });
     },
-    spans: ({ from, to, again }) => {
-      if (again !== undefined) return Array.from(again.pairs, spanOf);
-      const spans: PairSpan[] = [];
-      for (let place = from; place < to; place++) for (const span of undecided(place)) spans.push(span);
-      return spans;
+    spans,
+    numbers: (cell) => {
+      const runs: [number, number][] = [];
+      for (const range of spans(cell)
+        .flatMap(rangesOf)
+        .sort(([a], [b]) => a - b)) {
+        const last = runs.at(-1);
+        if (last?.[1] === range[0]) last[1] = range[1];
+        else runs.push(range);
+      }
+      return runs;
     },
     adopt: ({ from, to }) => {
       const isStretch = Number.isSafeInteger(from) && Number.isSafeInteger(to) && 0 <= from && from < to;
@@ -192,11 +215,6 @@ export function createLedger({ space, prefixes, isDone, decided = 0, firstLook =
       const cell = underWay.get(job);
       if (cell !== undefined && cell.again === undefined) inCells -= cell.pairs;
       return underWay.delete(job);
-    },
-    holds: ({ from, to, again }, pair, address, at) => {
-      if (again !== undefined) return again.pairs.has(pair);
-      const place = prefixes.placeOf(address, at);
-      return from <= place && place < to;
     },
   };
 }

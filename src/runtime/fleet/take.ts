@@ -5,15 +5,17 @@
 import { createHash } from "node:crypto";
 import type { Redis } from "ioredis";
 import {
+  loadPeer,
   putPosition,
   RECORD_LENGTH,
   readRecord,
+  recordPort,
   recordState,
   recordWas,
 } from "../../scan/probe/result-record.ts";
 import { newVerdict } from "../../scan/probe/verdict.ts";
-import { createPositionSet } from "../../scan/targets/positions.ts";
 import type { Space } from "../../scan/targets/space.ts";
+import { ADDRESS_WORDS } from "../../socket/table.ts";
 import { type EngineRunHooks, isWanted } from "../run/engine-run.ts";
 import { type Chunk, unpackChunk } from "./chunk.ts";
 import type { CutCell, Ledger } from "./ledger.ts";
@@ -26,11 +28,12 @@ const MOST_BYTES = 1 << 28;
 export const CHANGED = "its results have changed on the way";
 
 const verdict = newVerdict();
+const peer = new Uint32Array(ADDRESS_WORDS);
 
 export interface ResultsOf {
   readonly redis: Redis;
   readonly space: Space;
-  readonly ledger: Pick<Ledger, "holds">;
+  readonly ledger: Pick<Ledger, "numbers">;
   /** The position of the space's first pair in the run: of several places each has the space to itself. */
   readonly first: number;
   readonly hooks: EngineRunHooks;
@@ -38,10 +41,10 @@ export interface ResultsOf {
 
 /**
  * A cell's results, packed, if they are all there: what its worker has signed, one result for each pair, and none of another cell.
- * @returns undefined when Redis has them no more, or what is wrong
+ * @returns the pieces that somebody wants; undefined when Redis has them no more, or what is wrong
  */
 export async function fetchResults(
-  { redis, space, ledger }: ResultsOf,
+  { redis, space, ledger, hooks }: ResultsOf,
   run: string,
   job: string,
   cell: CutCell,
@@ -59,19 +62,56 @@ export async function fetchResults(
   }
   // Until here anybody may have written them.
   if (digest.digest("hex") !== said.digest) return CHANGED;
-  const seen = createPositionSet();
+  const roll = createRoll(ledger.numbers(cell), cell.pairs);
+  const wanted: Buffer[] = [];
   for (const packed of pieces) {
     const { records, count } = unpackChunk(packed);
+    let isAnyWanted = hooks.keepsRecords;
     for (let i = 0; i < count; i++) {
-      const { peer, port, was } = readRecord(records, i * RECORD_LENGTH, verdict);
-      const index = space.indexOf(peer, 0, port);
-      if (index < 0 || !ledger.holds(cell, index, peer, 0))
-        return "there are results of pairs that are not in its cell";
+      const at = i * RECORD_LENGTH;
+      loadPeer(records, at, peer);
+      const row = roll.rowOf(space.indexOf(peer, 0, recordPort(records, at)));
+      if (row < 0) return "there are results of pairs that are not in its cell";
+      const was = recordWas(records, at);
       // Of one that corrects another the first is there already.
-      if (seen.add(index) === (was !== null)) return "there are results that stand twice";
+      if (roll.tick(row) === (was !== null)) return "there are results that stand twice";
+      isAnyWanted ||= isWanted(hooks.wants, recordState(records, at), was);
     }
+    if (isAnyWanted) wanted.push(packed);
   }
-  return seen.size === cell.pairs ? pieces : `${seen.size} results for ${cell.pairs} pairs`;
+  return roll.ticked === cell.pairs ? wanted : `${roll.ticked} results for ${cell.pairs} pairs`;
+}
+
+/** The pairs of a cell, to be ticked off: each has a row. */
+function createRoll(ranges: ReturnType<Ledger["numbers"]>, pairs: number) {
+  const from = Float64Array.from(ranges, ([first]) => first);
+  const to = Float64Array.from(ranges, ([, end]) => end);
+  const before = new Float64Array(ranges.length);
+  for (let i = 1; i < ranges.length; i++) before[i] = before[i - 1] + to[i - 1] - from[i - 1];
+  const isTicked = new Uint8Array(pairs);
+  let ticked = 0;
+  return {
+    get ticked() {
+      return ticked;
+    },
+    /** @returns -1 for the number of a pair of none of them */
+    rowOf: (number: number): number => {
+      let low = 0;
+      for (let high = from.length; high - low > 1; ) {
+        const middle = (low + high) >>> 1;
+        if (from[middle] <= number) low = middle;
+        else high = middle;
+      }
+      return from[low] <= number && number < to[low] ? before[low] + number - from[low] : -1;
+    },
+    /** @returns false when it was ticked off already */
+    tick: (row: number): boolean => {
+      if (isTicked[row] === 1) return false;
+      isTicked[row] = 1;
+      ticked++;
+      return true;
+    },
+  };
 }
 
 /** Hands a cell's results on, as those of an engine in this process. */
@@ -85,9 +125,9 @@ export async function takeResults(of: ResultsOf, pieces: readonly Buffer[]): Pro
 function handOn({ space, first, hooks }: ResultsOf, { records, count, extras }: Chunk): void {
   for (let i = 0; i < count; i++) {
     const at = i * RECORD_LENGTH;
-    const { peer, port } = readRecord(records, at, verdict);
+    loadPeer(records, at, peer);
     // A worker counts the pairs of its cell.
-    putPosition(records, at, first + space.indexOf(peer, 0, port));
+    putPosition(records, at, first + space.indexOf(peer, 0, recordPort(records, at)));
   }
   if (hooks.keepsRecords) {
     let from = 0;

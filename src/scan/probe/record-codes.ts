@@ -60,6 +60,12 @@ export function reasonAt(b: Uint8Array, at: number, errnoAt: number): Reason {
   return `${SEND}${errno}`;
 }
 
+const ERRNO = /^send-[a-z0-9]+$/;
+
+/** Whether this version can have written the reason, so that anybody may print it. */
+export const isReasonAt = (b: Uint8Array, at: number, errnoAt: number): boolean =>
+  b[at] < REASONS.length || (b[at] === SEND_CODE && ERRNO.test(reasonAt(b, at, errnoAt)));
+
 /** 1 open, 2 closed, 3 filtered. */
 export const stateCode = (state: PortState): number => (state === "open" ? 1 : state === "closed" ? 2 : 3);
 

@@ -27,10 +27,11 @@
  *
  * Big-endian throughout. Nothing here checks a bound: the caller has room for RECORD_LENGTH bytes at `at`.
  */
-import { putU32, u32 } from "../../wire/bytes.ts";
-import { stateOf, unreadable } from "./record-codes.ts";
+import { ADDRESS_WORDS } from "../../socket/table.ts";
+import { putU32, u16, u32 } from "../../wire/bytes.ts";
+import { isReasonAt, stateOf, unreadable } from "./record-codes.ts";
 import type { PortState } from "./result.ts";
-import { COLUMN_LIST, MARKS, STATE_BITS, WAS_SHIFT } from "./result-columns.ts";
+import { COLUMN_LIST, COLUMNS, MARKS, STATE_BITS, WAS_SHIFT } from "./result-columns.ts";
 import { newVerdict, type Verdict, type VerdictDraft } from "./verdict.ts";
 
 /** Bytes of one record. */
@@ -39,6 +40,13 @@ export const RECORD_LENGTH = 64;
 const POSITION = 0;
 const TIME = 8;
 const PLACES = COLUMN_LIST.flatMap(({ record }) => record ?? []);
+const [PEER, PORT, REASON, RESPONDER, DOUBT] = (["ip", "port", "reason", "responder", "doubt"] as const).map(
+  (name) => COLUMNS[name].record.bytes[0],
+);
+/** The highest word of a whole number below 2^53 is below this. */
+const UNSAFE = 2 ** 21;
+/** 1 as binary32. */
+const CERTAIN = 0x3f80_0000;
 
 /**
  * Writes a verdict, and allocates nothing.
@@ -75,25 +83,21 @@ export const recordState = (b: Uint8Array, at: number): PortState =>
 export const recordWas = (b: Uint8Array, at: number): PortState | null =>
   stateOf((b[at + MARKS + 1] >> WAS_SHIFT) & STATE_BITS);
 
-const SCRATCH = newVerdict();
+/** Writes the address that was probed as loadAddress does. */
+export function loadPeer(b: Uint8Array, at: number, words: Uint32Array): void {
+  for (let i = 0; i < ADDRESS_WORDS; i++) words[i] = u32(b, at + PEER + 4 * i);
+}
 
-const ERRNO = /^send-[a-z0-9]+$/;
+export const recordPort = (b: Uint8Array, at: number): number => u16(b, at + PORT);
 
 /** Whether this version can have written the record, so that `readRecord` can read it and anybody may print what it says. */
-export function isRecord(b: Uint8Array, at: number): boolean {
-  try {
-    const { position, atUs, port, doubt, reason } = readRecord(b, at, SCRATCH);
-    return (
-      Number.isSafeInteger(position) &&
-      Number.isSafeInteger(atUs) &&
-      port > 0 &&
-      !(doubt < 0 || doubt > 1) &&
-      (!reason.startsWith("send-") || ERRNO.test(reason))
-    );
-  } catch {
-    return false;
-  }
-}
+export const isRecord = (b: Uint8Array, at: number): boolean =>
+  u32(b, at + POSITION) < UNSAFE &&
+  u32(b, at + TIME) < UNSAFE &&
+  recordPort(b, at) > 0 &&
+  (b[at + MARKS + 1] & STATE_BITS) > 0 &&
+  u32(b, at + DOUBT) <= CERTAIN &&
+  isReasonAt(b, at + REASON, at + RESPONDER);
 
 /** A whole number below 2^53 as eight bytes; a fraction is dropped. */
 function putU64(b: Uint8Array, at: number, v: number): void {

@@ -31,11 +31,9 @@ function record(index: number, was: "filtered" | null = null): Uint8Array {
   writeRecord(bytes, 0, { ...newVerdict(), position: 1000 + index, ...seen }, 1e15);
   return bytes;
 }
-const ofCell = Array.from({ length: space.total }, (_, i) => i).filter((i) => {
-  const pair = { words: new Uint32Array(4), port: 0 };
-  space.pairAt(i, pair);
-  return ledger.holds(cell, i, pair.words, 0);
-});
+const ofCell = ledger
+  .numbers(cell)
+  .flatMap(([from, to]) => Array.from({ length: to - from }, (_, i) => from + i));
 const others = Array.from({ length: space.total }, (_, i) => i).filter((i) => !ofCell.includes(i));
 
 let stored: Buffer[] = [];

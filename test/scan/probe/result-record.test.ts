@@ -5,8 +5,11 @@ import { REASONS } from "../../../src/scan/probe/record-codes.ts";
 import { PORT_STATES, type Reason } from "../../../src/scan/probe/result.ts";
 import { COLUMN_LIST } from "../../../src/scan/probe/result-columns.ts";
 import {
+  isRecord,
+  loadPeer,
   RECORD_LENGTH,
   readRecord,
+  recordPort,
   recordPosition,
   recordState,
   recordWas,
@@ -212,6 +215,9 @@ describe("a record", () => {
           verdict.was,
         ]);
         expect(written(verdict)).toEqual(b.subarray(at));
+        const peer = new Uint32Array(4);
+        loadPeer(b, at, peer);
+        expect([peer, recordPort(b, at)]).toEqual([verdict.peer, verdict.port]);
       }),
     );
   });
@@ -319,5 +325,41 @@ describe("a record", () => {
     const reason = written(OPEN);
     reason[57] = REASONS.length;
     expect(() => readRecord(reason, 0)).toThrow(new RangeError(`a record with reason ${REASONS.length}`));
+  });
+
+  it("has a meaning when this version can have written it, whatever its bytes are", () => {
+    /** As it is read. */
+    const isReadable = (b: Uint8Array): boolean => {
+      try {
+        const { position, atUs, port, doubt, reason } = readRecord(b, 0);
+        return (
+          Number.isSafeInteger(position) &&
+          Number.isSafeInteger(atUs) &&
+          port > 0 &&
+          (doubt <= 1 || new DataView(b.buffer, b.byteOffset).getUint32(60) === 0) &&
+          !(doubt < 0 || Object.is(doubt, -0)) &&
+          (!reason.startsWith("send-") || /^send-[a-z0-9]+$/.test(reason))
+        );
+      } catch {
+        return false;
+      }
+    };
+    const byte = fc.record({
+      at: fc.constantFrom(0, 1, 2, 8, 9, 10, 32, 33, 47, 52, 53, 54, 55, 57, 60, 61, 62, 63),
+      value: fc.oneof(fc.nat(255), fc.constantFrom(0, 0x1f, 0x20, 0x3f, 0x7f, 0x80, REASONS.length, 255)),
+    });
+    let [kept, lost] = [0, 0];
+    fc.assert(
+      fc.property(anyVerdict, fc.array(byte, { maxLength: 4 }), (verdict, changes) => {
+        const b = Uint8Array.from(written({ ...verdict, port: verdict.port || 1 }));
+        for (const { at, value } of changes) b[at] = value;
+        expect(isRecord(b, 0)).toBe(isReadable(b));
+        if (isReadable(b)) kept++;
+        else lost++;
+      }),
+      { numRuns: 1000 },
+    );
+    expect(kept).toBeGreaterThan(100);
+    expect(lost).toBeGreaterThan(100);
   });
 });
