@@ -11,8 +11,8 @@ import { ALL } from "../everyday.ts";
 import { firewallProblem } from "./firewalls.ts";
 import { command, createLab, FAR, inNamespace, ip, type Lab, NEAR, SILENT, skipping } from "./netns.ts";
 
-/** Enough pairs for --link auto to think of packet; the far side has all of the addresses. */
-const LARGE = "198.19.0.0/24:61-100";
+/** Enough pairs for --link auto to think of packet, of which a tenth is probed; the far side has all of the addresses. */
+const LARGE = ["198.19.0.0/20:61-85", "--shard", "1/10", "--seed", "1"];
 const SMALL = "198.19.0.0/24:61-70";
 const ALL_CLOSED = "0 open, 10,240 closed, 0 filtered";
 const ALL_FILTERED = "0 open, 0 closed, 10,240 filtered";
@@ -48,7 +48,7 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
   }
 
   it.runIf(ALL)("nothing: packet", async () => {
-    expect(await probe(LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
+    expect(await probe(...LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
   });
 
   it.runIf(ALL)(
@@ -56,11 +56,11 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
     async () => {
       ip(lab.far, `route add ${NEAR.ipv4}/32 via 198.18.255.1 dev veth1`);
       try {
-        expect(await probe(LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
+        expect(await probe(...LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
         // Strict filtering drops them on raw sockets, so they are not heard over packet either.
         command(inNamespace(lab.near, ["sysctl", "-qw", "net.ipv4.conf.veth1.rp_filter=1"]));
-        expect(await probe(LARGE, "--link", "raw")).toMatchObject({ states: ALL_FILTERED });
-        expect(await probe(LARGE)).toMatchObject({ states: ALL_FILTERED, link: "packet" });
+        expect(await probe(...LARGE, "--link", "raw")).toMatchObject({ states: ALL_FILTERED });
+        expect(await probe(...LARGE)).toMatchObject({ states: ALL_FILTERED, link: "packet" });
       } finally {
         command(inNamespace(lab.near, ["sysctl", "-qw", "net.ipv4.conf.veth1.rp_filter=0"]));
         ip(lab.far, `route del ${NEAR.ipv4}/32 via 198.18.255.1 dev veth1`);
@@ -71,7 +71,7 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
   it("a firewall that looks at ARP: raw, as packet asks neighbours by itself", async () => {
     nft("add table arp t", "add chain arp t o { type filter hook output priority 0; policy accept; }");
     nft("add rule arp t o counter accept");
-    const found = await probe(LARGE);
+    const found = await probe(...LARGE);
     expect(found).toMatchObject({ states: ALL_CLOSED, link: "raw-ip" });
     expect(found.stderr).toMatch(/raw-ip and not packet.*firewall rules at ARP output/);
   });
@@ -82,13 +82,13 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
       "add chain ip t o { type filter hook output priority 0; }",
       "add rule ip t o ip daddr 198.19.0.0/16 drop",
     );
-    const found = await probe(LARGE);
+    const found = await probe(...LARGE);
     expect(found).toMatchObject({ states: ALL_FILTERED, link: "raw-ip" });
     expect(found.stderr).toMatch(/raw-ip and not packet.*firewall rules at output/);
-    expect((await probe(LARGE, "--workers", "2")).stderr).toMatch(
+    expect((await probe(...LARGE, "--workers", "2")).stderr).toMatch(
       /--workers 2 needs --link packet: .*would pass by firewall rules at output/,
     );
-    const asked = await probe(LARGE, "--link", "packet");
+    const asked = await probe(...LARGE, "--link", "packet");
     expect(asked).toMatchObject({ states: ALL_CLOSED, link: "packet" });
     expect(asked.stderr).toMatch(/--link packet passes by .*firewall rules at output/);
   });
@@ -96,14 +96,14 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
   it.runIf(ALL)("an IPsec policy for the targets: nothing leaves in the clear", async () => {
     const template = `tmpl src ${NEAR.ipv4} dst ${FAR.ipv4} proto esp mode tunnel`;
     ip(lab.near, `xfrm policy add src 0.0.0.0/0 dst 198.19.0.0/17 dir out ${template}`);
-    const found = await probe(LARGE);
+    const found = await probe(...LARGE);
     expect(found).toMatchObject({ states: ALL_FILTERED, link: "raw-ip" });
     expect(found.stderr).toMatch(/an IPsec policy for the targets/);
   });
 
   it.runIf(ALL)("an IPsec policy for others: packet", async () => {
     ip(lab.near, "xfrm policy add src 0.0.0.0/0 dst 198.19.128.0/17 dir out action block");
-    expect(await probe(LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
+    expect(await probe(...LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
   });
 
   it.runIf(ALL).each(["in", "fwd"])(
@@ -111,7 +111,7 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
     async (direction) => {
       const template = `tmpl src ${FAR.ipv4} dst ${NEAR.ipv4} proto esp mode tunnel`;
       ip(lab.near, `xfrm policy add src 0.0.0.0/0 dst 198.19.0.0/17 dir ${direction} ${template}`);
-      expect(await probe(LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
+      expect(await probe(...LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
     },
   );
 
@@ -127,7 +127,7 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
       "add rule ip n p oifname veth0 ip saddr 198.18.9.1 masquerade",
     );
     try {
-      expect(await probe(LARGE)).toMatchObject({ states: ALL_CLOSED, link: "raw-ip" });
+      expect(await probe(...LARGE)).toMatchObject({ states: ALL_CLOSED, link: "raw-ip" });
     } finally {
       ip(lab.near, `route replace 198.19.0.0/16 via ${FAR.ipv4}`);
     }
@@ -140,14 +140,14 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
       // One that drops would drop ARP too, and what is sent is refused as by a full queue: sent again until the run gives up.
       "add rule netdev e c ip daddr 198.19.0.0/16 counter",
     );
-    const found = await probe(LARGE);
+    const found = await probe(...LARGE);
     expect(found).toMatchObject({ states: ALL_CLOSED, link: "raw-ip" });
     expect(found.stderr).toMatch(/firewall rules at egress/);
   });
 
   it.runIf(ALL)("a policy to drop without a rule", async () => {
     nft("add table inet t", "add chain inet t o { type filter hook output priority 0; policy drop; }");
-    const found = await probe(LARGE);
+    const found = await probe(...LARGE);
     expect(found).toMatchObject({ states: ALL_FILTERED, link: "raw-ip" });
     expect(found.stderr).toMatch(/firewall rules at output/);
   });
@@ -160,12 +160,12 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
       "add chain inet t i { type filter hook input priority 0; }",
       "add rule inet t i ct state invalid drop",
     );
-    expect(await probe(LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
+    expect(await probe(...LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
   });
 
   describe("where nobody has looked, the first probes through both links tell", () => {
     it("the same: packet", async () => {
-      const { link, stderr } = await probe(LARGE);
+      const { link, stderr } = await probe(...LARGE);
       expect(link).toBe("packet");
       expect(stderr).toMatch(
         /of 16 ports probed through both links first, raw heard from 16 and packet from 16$/m,
@@ -180,12 +180,12 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
         ip(lab.near, "addr flush dev veth1");
         ip(lab.far, `neigh add ${NEAR.ipv4} lladdr ${mac} dev veth1`, `route add ${NEAR.ipv4}/32 dev veth1`);
         try {
-          const found = await probe(LARGE);
+          const found = await probe(...LARGE);
           expect(found).toMatchObject({ states: ALL_CLOSED, link: "raw-ip" });
           expect(found.stderr).toMatch(/raw heard from 16 and packet from 0: this run goes by raw/);
           // A run that goes on goes by the same link: its journal knows the workers.
           const journal = join(mkdtempSync(join(tmpdir(), "sp-passed-")), "journal");
-          const slow = synprobe("--journal", journal, "--max-rate", "2000", "-oJ", "-", LARGE);
+          const slow = synprobe("--journal", journal, "--max-rate", "2000", "-oJ", "-", ...LARGE);
           const begun = start(inNamespace(lab.near, slow));
           await begun.until("stdout", /"state":"closed"/);
           begun.kill("SIGINT");
@@ -196,7 +196,7 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
           rmSync(dirname(journal), { recursive: true });
           expect(rest.stdout.trimEnd().split("\n").at(-1)).toContain('"closed":10240,"filtered":0');
           expect(rest.stderr).toMatch(/link raw-ip,/);
-          const named = await probe(LARGE, "--link", "packet");
+          const named = await probe(...LARGE, "--link", "packet");
           expect(named).toMatchObject({ states: ALL_FILTERED, link: "packet" });
           expect(named.stderr).not.toMatch(/heard from/);
         } finally {
@@ -212,7 +212,7 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
         "add chain ip t i { type filter hook input priority 0; }",
         "add rule ip t i ip saddr 198.19.0.0/16 drop",
       );
-      const found = await probe(LARGE);
+      const found = await probe(...LARGE);
       expect(found).toMatchObject({ states: ALL_FILTERED, link: "raw-ip" });
       expect(found.stderr).toMatch(/raw heard from 0 and packet from 16: this run goes by raw/);
     });
@@ -228,7 +228,7 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
         ].join("\n"),
       );
       try {
-        const { link, stderr } = await probe(LARGE);
+        const { link, stderr } = await probe(...LARGE);
         expect(link).toBe("packet");
         expect(stderr).not.toMatch(/this run goes by raw/);
       } finally {
@@ -239,7 +239,7 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
     it.runIf(ALL)("silence by both: packet", async () => {
       ip(lab.far, "route del local 198.19.0.0/16 dev lo", "route add blackhole 198.19.0.0/16");
       try {
-        const { link, stderr } = await probe(LARGE);
+        const { link, stderr } = await probe(...LARGE);
         expect(link).toBe("packet");
         expect(stderr).toMatch(/raw heard from 0 and packet from 0$/m);
       } finally {
@@ -255,7 +255,7 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
     await probe("198.19.0.1:61");
     for (const file of ["--journal", "-oJ"]) {
       const before = sent();
-      const { stderr } = await probe(file, "/nonexistent/file", LARGE);
+      const { stderr } = await probe(file, "/nonexistent/file", ...LARGE);
       expect(stderr).toMatch(/nonexistent/);
       expect(sent() - before).toBeLessThan(16);
     }
@@ -289,7 +289,7 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
   ])("%s", async (_, add, remove, why) => {
     ip(lab.near, add);
     try {
-      const found = await probe(LARGE);
+      const found = await probe(...LARGE);
       expect(found).toMatchObject({ states: ALL_CLOSED, link: "raw-ip" });
       expect(found.stderr).toMatch(why);
     } finally {
@@ -303,7 +303,7 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
     try {
       await beside.until("stderr", /^SENT /m);
       expect(command(["ip", "-n", lab.near, "rule", "show"])).toMatch(/ipproto tcp sport .* blackhole/);
-      expect(await probe(LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
+      expect(await probe(...LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
     } finally {
       beside.kill("SIGINT");
       await beside.finished;
@@ -315,7 +315,7 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
       inNamespace(lab.near, "tc qdisc add dev veth0 root tbf rate 1gbit burst 1mb latency 1s".split(" ")),
     );
     try {
-      const found = await probe(LARGE);
+      const found = await probe(...LARGE);
       expect(found).toMatchObject({ states: ALL_CLOSED, link: "raw-ip" });
       expect(found.stderr).toMatch(/traffic control of its own: tbf/);
     } finally {
@@ -328,14 +328,14 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
       inNamespace(lab.near, "tc qdisc add dev veth1 root tbf rate 1gbit burst 1mb latency 1s".split(" ")),
     );
     try {
-      expect(await probe(LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
+      expect(await probe(...LARGE)).toMatchObject({ states: ALL_CLOSED, link: "packet" });
     } finally {
       command(inNamespace(lab.near, "tc qdisc del dev veth1 root".split(" ")));
     }
   });
 
   it("without CAP_NET_ADMIN none of it can be seen: raw", async () => {
-    const argv = ["setpriv", "--bounding-set=-net_admin", ...synprobe("-v", "--max-rate", "20000", LARGE)];
+    const argv = ["setpriv", "--bounding-set=-net_admin", ...synprobe("-v", "--max-rate", "20000", ...LARGE)];
     const { stderr, status } = await run(inNamespace(lab.near, argv), { limitMs: 40_000 });
     expect(status).toBe(0);
     expect(stderr).toMatch(/perhaps IPsec policies: it takes CAP_NET_ADMIN/);
