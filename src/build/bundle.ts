@@ -47,19 +47,21 @@ const SMALL_QUEUE: Plugin = {
 /** What is taken of modules of Node's that take milliseconds to load, and that few runs need: each is loaded at the first call. */
 const LATE: Readonly<Record<string, readonly string[]>> = {
   "node:crypto": ["createHash", "createHmac", "randomBytes", "timingSafeEqual"],
-  "node:module": ["createRequire"],
   "node:tty": ["isatty"],
 };
 const LATE_MODULES: Plugin = {
   name: "late-modules",
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^node:(crypto|module|tty)$/ }, ({ path, namespace }) =>
+    // Its own is as good as one that is made for the same folder.
+    onResolve({ filter: /^node:module$/ }, () => ({ path: "own-require", namespace: "late-modules" }));
+    onResolve({ filter: /^node:(crypto|tty)$/ }, ({ path, namespace }) =>
       namespace === "late-modules" ? { path, external: true } : { path, namespace: "late-modules" },
     );
     onLoad({ filter: /.*/, namespace: "late-modules" }, ({ path }) => ({
-      contents: LATE[path]
-        ?.map((name) => `export const ${name} = (...given) => require("${path}").${name}(...given);`)
-        .join("\n"),
+      contents:
+        LATE[path]
+          ?.map((name) => `export const ${name} = (...given) => require("${path}").${name}(...given);`)
+          .join("\n") ?? "export const createRequire = () => require;",
     }));
   },
 };
@@ -218,6 +220,7 @@ const PROGRAMS: Readonly<Record<string, readonly LayerEntries[]>> = {
   synprobe: [
     { name: "synprobe", entries: ["cli/main.ts"], main: "cli/main.ts" },
     { name: "probe", entries: ["cli/run/probe.ts"] },
+    { name: "connect", entries: ["runtime/run/connects.ts", "link/connect/kernel-connector.ts"] },
     { name: "more", entries: [] },
   ],
   worker: [{ name: "worker", entries: ["runtime/run/worker.ts"], main: "runtime/run/worker.ts" }],

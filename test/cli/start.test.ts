@@ -25,7 +25,7 @@ import { MAIN, ROOT, run } from "./process.ts";
 
 const PROGRAMS = ["synprobe", "worker", "sender"] as const;
 /** All code: the programs' own, and synprobe's later layers. */
-const CODES = [...PROGRAMS, "probe", "more"] as const;
+const CODES = [...PROGRAMS, "probe", "connect", "more"] as const;
 const fileOf = (program: string, kind: string): string => join(MAIN, "..", `${program}.${kind}`);
 
 describe("the code", () => {
@@ -83,7 +83,9 @@ describe("the program starts", () => {
       const { stderr } = await run(["sh", "-c", `${program} ${asked} | cat >&2`]);
       const loaded: string[] = JSON.parse(stderr.split("\n").find((line) => line.startsWith("[")) ?? "");
       expect(loaded).toContain("NativeModule fs");
-      expect(loaded.filter((name) => /^NativeModule (crypto|tty|net|stream)$/.test(name))).toEqual([]);
+      expect(
+        loaded.filter((name) => /^NativeModule (crypto|module|net|perf_hooks|stream|tty)$/.test(name)),
+      ).toEqual([]);
     }
   });
 

@@ -2,6 +2,7 @@
  * `--packet-trace`: each packet sent and received, decoded, one line on standard error.
  */
 import type { PacketEvent, PacketObserver } from "../../link/tracer.ts";
+import { nowMs } from "../../runtime/system/clock.ts";
 import { describePacket } from "../../wire/describe.ts";
 import { writeError } from "./terminal.ts";
 
@@ -12,7 +13,7 @@ const LABELS: Readonly<Record<PacketEvent, string>> = { sent: "SENT", refused: "
  * event loop, so that describing them does not lengthen their round trips.
  */
 export function packetTracer(): PacketObserver {
-  const start = performance.now();
+  const start = nowMs();
   const pending: { event: PacketEvent; packet: Uint8Array; seconds: number }[] = [];
   const flush = (): void => {
     const lines = pending.splice(0).map(({ event, packet, seconds }) => {
@@ -21,7 +22,7 @@ export function packetTracer(): PacketObserver {
     writeError(lines.join(""));
   };
   return (event, bytes, at, end, ageUs) => {
-    const seconds = (performance.now() - start - ageUs / 1000) / 1000;
+    const seconds = (nowMs() - start - ageUs / 1000) / 1000;
     if (pending.push({ event, packet: bytes.slice(at, end), seconds }) === 1) queueMicrotask(flush);
   };
 }

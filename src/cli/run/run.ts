@@ -11,6 +11,7 @@ import type { Explained } from "../../runtime/path/why.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
 import { createNaming } from "../../runtime/results/to-result.ts";
 import type { ScanHooks } from "../../runtime/run/running-scan.ts";
+import { nowMs } from "../../runtime/system/clock.ts";
 import { type KernelCounters, readCounters } from "../../runtime/system/system.ts";
 import { PORT_STATES, type RateDecision, type ScanSummary } from "../../scan/probe/result.ts";
 import { storeAddress } from "../../socket/table.ts";
@@ -200,7 +201,7 @@ async function drive(
   let failure: unknown;
   /** Changes of the rate that no output has been told yet. */
   let decisions: RateDecision[] = [];
-  let flushAt = performance.now() + JOURNAL_MS;
+  let flushAt = nowMs() + JOURNAL_MS;
   const running = scan.run(
     {
       wants,
@@ -242,8 +243,8 @@ async function drive(
                 established === undefined ? undefined : new Map([[0, established]]),
               ),
             onCheckpoint: (marks, totals) => {
-              if (performance.now() < flushAt || failure !== undefined) return;
-              flushAt = performance.now() + JOURNAL_MS;
+              if (nowMs() < flushAt || failure !== undefined) return;
+              flushAt = nowMs() + JOURNAL_MS;
               journal.checkpoint({ marks, totals });
               journal.flush().catch((error: unknown) => {
                 failure ??= error;
@@ -263,12 +264,12 @@ async function drive(
     reporter.finish(running.summary());
     outputs.flushFiles();
   });
-  let tickAt = performance.now() + TICK_MS;
-  let statsAt = performance.now() + (statsEvery ?? Number.POSITIVE_INFINITY);
+  let tickAt = nowMs() + TICK_MS;
+  let statsAt = nowMs() + (statsEvery ?? Number.POSITIVE_INFINITY);
   const looking = setInterval(() => {
     const seen = running.progress();
     progress.update(seen);
-    const now = performance.now();
+    const now = nowMs();
     if (now >= tickAt) {
       tickAt = now + TICK_MS;
       reporter.tick?.();

@@ -6,6 +6,7 @@ import { createColors } from "picocolors";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { escapeOutput, escapeText } from "../../report/escape.ts";
 import { count } from "../../report/figures.ts";
+import { nowMs } from "../../runtime/system/clock.ts";
 import { errorCode, reasonOf } from "../../runtime/system/file-errors.ts";
 import { isTerminal } from "../../runtime/system/is-terminal.ts";
 import { lookups } from "../../runtime/system/system.ts";
@@ -128,7 +129,7 @@ export function openProgress(colour: boolean, statsEveryMs?: number): Progress {
     live: mayDraw(isTerminal(2), process.env),
     colour,
     columns: () => process.stderr.columns || 80,
-    now: () => performance.now(),
+    now: nowMs,
     ...(statsEveryMs === undefined ? {} : { statsEveryMs }),
   });
   above = progress.above;

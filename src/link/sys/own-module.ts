@@ -9,17 +9,15 @@ import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** The nearest folder above this file with a package.json. */
-function packageFolder(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, "package.json")) && folder !== dirname(folder)) folder = dirname(folder);
-  return folder;
-}
+let ownFolder = dirname(fileURLToPath(import.meta.url));
+while (!existsSync(join(ownFolder, "package.json")) && ownFolder !== dirname(ownFolder))
+  ownFolder = dirname(ownFolder);
 
 /**
  * Where a package, or a file of one, is: in the package's own node_modules, or beside the package where that lies in a
  * node_modules itself, to which npm moves what several packages share. Undefined when it is in neither.
  */
-export function findOwn(name: string, folder: string = packageFolder()): string | undefined {
+export function findOwn(name: string, folder = ownFolder): string | undefined {
   const above = dirname(folder);
   const places = [join(folder, "node_modules"), ...(basename(above) === "node_modules" ? [above] : [])];
   return places.map((place) => join(place, name)).find(existsSync);

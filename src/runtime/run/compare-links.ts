@@ -10,6 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Link } from "../../link/link.ts";
 import { PORT_STATES } from "../../scan/probe/result.ts";
 import type { OrderOptions } from "../../scan/targets/permutation.ts";
+import { nowMs } from "../system/clock.ts";
 import type { EngineTask } from "./engine-builder.ts";
 import { runInMainThread } from "./main-thread.ts";
 import type { Comparison } from "./means.ts";
@@ -60,14 +61,14 @@ async function probeBoth(
   { raw, packet }: { readonly raw: Side; readonly packet: Side },
   first: "raw" | "packet",
 ): Promise<Comparison> {
-  const begun = performance.now();
+  const begun = nowMs();
   const sides = (first === "raw" ? [raw, packet] : [packet, raw]).map(probeOnce);
   const [one, other] = sides.map(({ heard }) => heard);
   const [byRaw, byPacket] = first === "raw" ? [one, other] : [other, one];
   let firstMs = Number.POSITIVE_INFINITY;
   for (;;) {
     await sleep(LOOK_MS);
-    const ms = performance.now() - begun;
+    const ms = nowMs() - begun;
     if (byRaw.size + byPacket.size > 0) firstMs = Math.min(firstMs, ms);
     const isSame = byRaw.size === byPacket.size && ms > 2 * firstMs + 2 * LOOK_MS;
     if (isSame || ms > (firstMs < ms ? LONGEST_MS : SILENCE_MS) || sides.every(({ over }) => over())) break;

@@ -1,16 +1,26 @@
 /**
- * The only real clocks: a monotonic one in microseconds, for scans, and wall time, for people.
+ * The only real clocks: a monotonic one in microseconds, for scans, and wall time, for people. `performance` takes a millisecond to load,
+ * and its `now` no less time than hrtime.
  */
-import { performance } from "node:perf_hooks";
+import type { Performance } from "node:perf_hooks";
 
-/** Monotonic time in microseconds since the process started. */
-export const nowUs = (): number => performance.now() * 1000;
+const [startS] = process.hrtime();
+
+/** Monotonic time in microseconds since a second, at most, before this thread loaded this. */
+export function nowUs(): number {
+  const [seconds, nanoseconds] = process.hrtime();
+  return (seconds - startS) * 1e6 + nanoseconds / 1e3;
+}
+
+/** The same in milliseconds. */
+export const nowMs = (): number => nowUs() / 1000;
 
 /** How long this thread's event loop has waited for something to do, in microseconds. */
-export const idleUs = (): number => performance.eventLoopUtilization().idle * 1000;
+export const idleUs = (): number =>
+  (performance as unknown as Performance).eventLoopUtilization().idle * 1000;
 
-// Read once: it is a getter that allocates.
-const { timeOrigin } = performance;
+/** The wall time at which `nowUs` was 0. */
+const timeOrigin = Date.now() - nowMs();
 
 /** The wall time, in milliseconds since the Unix epoch, of a monotonic time. */
 export const wallMs = (us: number): number => timeOrigin + us / 1000;
