@@ -2,7 +2,8 @@
  * Forty mutants: small mistakes, chosen by hand across the rooms, each of which some test must notice. `npm run mutants [words]`
  * breaks one place after another in a copy of the sources, runs the nearest tests, and says which mutants survived. With words
  * only those mutants whose file holds one of them. `npm run mutants -- sample COUNT SEED [words]` draws as many from all that
- * mutations.ts finds there, and says which share is killed by the tests of the file, or else of its folder.
+ * mutations.ts finds there, and says which share is killed by the tests of the file, or of its folder, or by the whole scans (sim)
+ * that the file's head names.
  *
  * Not part of `npm test`: it shows what the tests are worth, not whether the program is right. When code moves, the text of a
  * mutant has to follow: mutants.test.ts holds that it is found exactly once.
@@ -364,13 +365,15 @@ async function runChosen(copy: string, words: readonly string[]): Promise<void> 
 /** Rooms of which every file has tests that call it as functions: a sample of those is what a run without words draws from. */
 const SAMPLED = ["wire/", "socket/", "scan/", "runtime/journal/", "link/filter"];
 
-/** The tests of a file without whole scans: at its own path, or those that its head names. */
-function testsOf(file: string, source: string): string[] {
+/** The tests of a file: at its own path, and those that its head names; whole scans (sim) apart, as they take their time. */
+function testsOf(file: string, source: string): { readonly units: string[]; readonly scans: string[] } {
   const own = file.replace(/\.ts$/, ".test.ts");
   const [, named = ""] = /\bTested by ([\s\S]*?)\*\//.exec(source.replace(/\n \* ?/g, " ")) ?? [];
-  return [own, ...[...named.matchAll(/\btest\/([\w/-]+\.test\.ts)/g)].map(([, path]) => path)].filter(
-    (path) => !/^(sim|lab|cli)\//.test(path) && existsSync(join(ROOT, "test", path)),
+  const tests = [own, ...[...named.matchAll(/\btest\/([\w/-]+\.test\.ts)/g)].map(([, path]) => path)].filter(
+    (path) => !/^(lab|cli)\//.test(path) && existsSync(join(ROOT, "test", path)),
   );
+  const isScan = (path: string): boolean => path.startsWith("sim/");
+  return { units: tests.filter((path) => !isScan(path)), scans: tests.filter(isScan) };
 }
 
 async function runSample(copy: string, count: number, seed: number, words: readonly string[]): Promise<void> {
@@ -397,7 +400,7 @@ async function runSample(copy: string, count: number, seed: number, words: reado
   for (let drawn = 1; drawn <= size; drawn++) {
     const [{ file, source, tests, mutation }] = all.splice(draw(all.length), 1);
     const folder = dirname(file);
-    const sets = tests.length === 0 ? [[folder]] : [tests, [folder]];
+    const sets = [tests.units, [folder], tests.scans].filter((set) => set.length > 0);
     for (const set of sets) await passUnbroken(set);
     const survived = await survives(copy, file, () => mutated(source, mutation), ...sets);
     if (!survived) killed++;
