@@ -1,8 +1,9 @@
 /** Threads between two runs. At work they are tested in test/lab/library.test.ts and test/lab/soak.test.ts. */
-import { once } from "node:events";
+import { EventEmitter, once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { afterEach, expect, it, vi } from "vitest";
 
+const GARBAGE = "../../../src/runtime/system/garbage.ts";
 const threads: Worker[] = [];
 const makeThread = (code: string): Worker => {
   const thread = new Worker(code, { eval: true });
@@ -11,6 +12,7 @@ const makeThread = (code: string): Worker => {
 };
 afterEach(async () => {
   vi.doUnmock("node:worker_threads");
+  vi.doUnmock(GARBAGE);
   // Other files share this process, and are not to find what was loaded with it.
   vi.resetModules();
   for (const thread of threads.splice(0)) await thread.terminate();
@@ -78,4 +80,20 @@ it("leaves no task with a thread for ever, as workerData does", async () => {
   startThread("worker", "task");
   expect(made).toEqual([[expect.any(URL)]]);
   expect(posted).toEqual(["task"]);
+});
+
+it("collects what each task has left, when it is over", async () => {
+  const parentPort = new EventEmitter();
+  const done: string[] = [];
+  vi.doMock("node:worker_threads", () => ({ parentPort }));
+  vi.doMock(GARBAGE, () => ({ collectGarbage: () => void done.push("collected") }));
+  const { serveTasks } = await freshPool();
+  serveTasks((task: string) => void done.push(task));
+  for (const task of ["first", "second"]) {
+    parentPort.emit("message", task);
+    // What the task's own frames still hold could not be collected.
+    expect(done.splice(0)).toEqual([task]);
+    await vi.waitUntil(() => done.length > 0, 20_000);
+    expect(done.splice(0)).toEqual(["collected"]);
+  }
 });

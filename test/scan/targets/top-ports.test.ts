@@ -1,4 +1,5 @@
 /** The ports for --top-ports: how many, in which order, and what is refused. */
+import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { topPorts } from "../../../src/scan/targets/top-ports.ts";
 
@@ -22,6 +23,16 @@ describe("the top ports", () => {
       for (const port of fewer) if (!ports.includes(port)) throw new Error(`${port} is lost`);
       fewer = ports;
     }
+  });
+
+  it("are what they were: pairs of a journal, and of other machines' shards, are known by their place", () => {
+    const ranking: number[] = [];
+    for (let count = 1; count <= 320; count++)
+      ranking.push(...topPorts(count).filter((port) => !ranking.includes(port)));
+    expect(ranking.slice(0, 12)).toEqual([80, 443, 22, 3389, 445, 8080, 139, 135, 21, 25, 53, 8443]);
+    expect(createHash("sha256").update(ranking.join()).digest("hex")).toBe(
+      "bec2008855c29795b6702b503d0f896ae7ad864fc6e460b0c3973033d58499db",
+    );
   });
 
   it.each([0, -1, 65_536, 1.5, Number.NaN])("%d of them are refused", (count) => {
