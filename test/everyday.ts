@@ -12,3 +12,8 @@ export const ALL = all !== undefined && all !== "";
 export function everyday<Amount>(few: Amount, full: Amount): Amount {
   return ALL ? full : few;
 }
+
+/** Of many cases that are alike and take long, each a process or a network: the first and every so many-th, or all. */
+export function someOf<Case>(every: number, cases: readonly Case[]): readonly Case[] {
+  return ALL ? cases : cases.filter((_, i) => i % every === 0);
+}

@@ -20,6 +20,17 @@ const PRINTS = [
 
 describe("the library topic's examples", () => {
   let folder = "";
+  let complaints = "";
+  /** Compiles to JavaScript beside the sources. @returns what the compiler says */
+  const compile = (...files: string[]): string => {
+    const options = ["--strict", "--module", "nodenext", "--target", "es2022", "--types", "node"];
+    try {
+      const tsc = join(ROOT, "node_modules/.bin/tsc");
+      return execFileSync(tsc, [...options, ...files], { cwd: folder, encoding: "utf8", stdio: "pipe" });
+    } catch (error) {
+      return String((error as { stdout?: unknown }).stdout);
+    }
+  };
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), "synprobe-library-"));
     // As a program has it that has installed the package.
@@ -30,6 +41,7 @@ describe("the library topic's examples", () => {
     SNIPPETS.forEach((code, i) => {
       writeFileSync(join(folder, `example-${i}.ts`), code);
     });
+    complaints = compile(...SNIPPETS.map((_, i) => `example-${i}.ts`));
   });
   afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -41,35 +53,16 @@ describe("the library topic's examples", () => {
   });
 
   it("compile under strict settings, and what is wrong would not", () => {
-    const check = (...files: string[]): string => {
-      const options = [
-        "--strict",
-        "--noEmit",
-        "--module",
-        "nodenext",
-        "--target",
-        "es2022",
-        "--types",
-        "node",
-      ];
-      try {
-        const tsc = join(ROOT, "node_modules/.bin/tsc");
-        return execFileSync(tsc, [...options, ...files], { cwd: folder, encoding: "utf8", stdio: "pipe" });
-      } catch (error) {
-        return String((error as { stdout?: unknown }).stdout);
-      }
-    };
-    expect(check(...SNIPPETS.map((_, i) => `example-${i}.ts`))).toBe("");
+    expect(complaints).toBe("");
     writeFileSync(join(folder, "wrong.ts"), SNIPPETS.join("").replace("retries: 2", 'retries: "two"'));
-    expect(check("wrong.ts")).toMatch(/TS2322: Type 'string' is not assignable to type 'number'/);
+    expect(compile("wrong.ts")).toMatch(/TS2322: Type 'string' is not assignable to type 'number'/);
   });
 
   describe.skipIf(skipping("the library topic's examples, run", labProblem()))("in the lab", () => {
     it.each(SNIPPETS.map((code, i) => ({ name: /import \{ (\w+)/.exec(code)?.[1], i })))(
       "$name runs as written",
       async ({ i }) => {
-        const loader = join(ROOT, "node_modules/tsx/dist/loader.mjs");
-        const program = [process.execPath, "--import", loader, join(folder, `example-${i}.ts`)];
+        const program = [process.execPath, join(folder, `example-${i}.js`)];
         const { status, stdout, stderr } = await run(synprobe("lab", "--", ...program));
         expect(stderr.replace(/^\d+ of \d+$/gm, "").trim()).toBe("");
         expect(stdout).toMatch(PRINTS[i]);

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { linesOf, run, start, synprobe, withFiles } from "../cli/process.ts";
+import { ALL, everyday } from "../everyday.ts";
 import {
   BEYOND,
   FAR,
@@ -93,31 +94,34 @@ describe.skipIf(skipping("large scans", labProblem()))("large scans", () => {
       },
     );
 
-    it.each([1, 2, 4])("20,480 pairs through %i workers: each once, all right", async (workers) => {
-      const found = await scan(lab, [...FAST, "--link", "packet", "--workers", String(workers), ...MANY]);
-      expect(answers(found)).toEqual(truth(4096, [7001, 7002, 7003, 7004, 7005]));
-      expect(found.summary).toMatchObject({
-        hosts: 4096,
-        open: 4096,
-        closed: 16_384,
-        filtered: 0,
-        unfinished: 0,
-      });
-    });
+    it.each(everyday([2], [1, 2, 4]))(
+      "20,480 pairs through %i workers: each once, all right",
+      async (workers) => {
+        const found = await scan(lab, [...FAST, "--link", "packet", "--workers", String(workers), ...MANY]);
+        expect(answers(found)).toEqual(truth(4096, [7001, 7002, 7003, 7004, 7005]));
+        expect(found.summary).toMatchObject({
+          hosts: 4096,
+          open: 4096,
+          closed: 16_384,
+          filtered: 0,
+          unfinished: 0,
+        });
+      },
+    );
 
     describe("a packet link in the main thread, when only what is open is told", () => {
       const open = (stdout: string): string[] => (stdout.match(/^\S+(?=\s+open\s)/gm) ?? []).sort();
       const everyOpen = Array.from({ length: 4096 }, (_, i) => `198.19.${i >> 8}.${i & 255}:${OPEN}`).sort();
-      const ALL = "20,480 ports on 4,096 hosts: 4,096 open, 16,384 closed, 0 filtered;";
+      const COUNTED = "20,480 ports on 4,096 hosts: 4,096 open, 16,384 closed, 0 filtered;";
 
       it("20,480 pairs: each open one once, all counted", async () => {
         const { status, stdout, stderr } = await wide(lab, [...FAST, ...MANY]);
         expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
         expect(open(stdout)).toEqual(everyOpen);
-        expect(stdout).toContain(ALL);
+        expect(stdout).toContain(COUNTED);
       });
 
-      it("an interface that goes down in mid-run and comes back: the same", async () => {
+      it.runIf(ALL)("an interface that goes down in mid-run and comes back: the same", async () => {
         const patience = ["--retries", "8", "--timeout", "250", "--max-rate", "20000"];
         const running = begin("--stats-every", "100ms", ...patience, ...MANY);
         try {
@@ -130,7 +134,7 @@ describe.skipIf(skipping("large scans", labProblem()))("large scans", () => {
         const { status, stdout } = await running.finished;
         expect(status).toBe(0);
         expect(open(stdout)).toEqual(everyOpen);
-        expect(stdout).toContain(ALL);
+        expect(stdout).toContain(COUNTED);
       });
 
       it("Ctrl-C: what was found is printed, and counted as it was printed", async () => {

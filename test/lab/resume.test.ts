@@ -35,7 +35,7 @@ const FAST = ["--max-rate", "60000"];
 /** The kills do not see the end of it. */
 const SLOW = ["--max-rate", "6000"];
 const RAW = ["--link", "raw"];
-const KILLS = everyday(3, 5);
+const KILLS = everyday(2, 5);
 const packet = (workers: number): string[] => ["--link", "packet", "--workers", String(workers)];
 
 /** How much of a journal is whole, in bytes: a kill may come in the middle of a write. */

@@ -7,6 +7,7 @@ import { createGrepableReporter } from "../../../src/report/formats/grepable.ts"
 import type { ListedPorts } from "../../../src/report/formats/nmap.ts";
 import { createNmapXmlReporter } from "../../../src/report/formats/nmap-xml.ts";
 import type { PortResult } from "../../../src/scan/probe/result.ts";
+import { everyday } from "../../everyday.ts";
 import {
   closed,
   corrected,
@@ -222,7 +223,7 @@ describe.skipIf(missing.length > 0)(suite, () => {
         const found = names.map((name, i) => ({ ...open, ip: `192.0.2.${i}`, host: name, service: name }));
         validate(written(createNmapXmlReporter, found, summary, { ...run, args: names }));
       }),
-      { numRuns: 25 },
+      { numRuns: everyday(8, 25) },
     );
   });
 

@@ -340,7 +340,7 @@ describe("after a crash", () => {
   it("loses a torn block and nothing else, wherever it is torn, and goes on after it", async () => {
     const { path, ends } = await sample();
     const torn = newPath();
-    for (let length = ends[0].at; length <= ends[ends.length - 1].at; length++) {
+    for (let length = ends[ends.length - 1].at; length >= ends[0].at; length -= everyday(3, 1)) {
       copyFileSync(path, torn);
       truncateSync(torn, length);
       const whole = ends.filter(({ at }) => at <= length).slice(-1)[0];
@@ -373,7 +373,7 @@ describe("after a crash", () => {
     const bytes = readFileSync(path);
     const flipped = newPath();
     const last = ends[ends.length - 2];
-    for (let bit = 0; bit < 8 * bytes.length; bit += everyday(7, 1)) {
+    for (let bit = 0; bit < 8 * bytes.length; bit += everyday(13, 1)) {
       const at = bit >> 3;
       const bad = Buffer.from(bytes);
       bad[at] ^= 1 << (bit & 7);
