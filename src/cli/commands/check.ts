@@ -2,13 +2,12 @@
  * `synprobe check POLICY`: whether ports are what a policy wants, and `check --learn TARGETS`, which writes one. The scan itself is the
  * main command's (run/probe.ts): here is what it serves.
  */
-import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { type Check, createCheck } from "../../policy/check.ts";
 import { createExpectations } from "../../policy/expectations.ts";
 import { FORMATS } from "../../policy/formats/formats.ts";
 import { createLearning } from "../../policy/learn.ts";
 import { placesOf, targetsToProbe } from "../../policy/policy.ts";
-import { readPolicyFile } from "../../runtime/plan/policy-file.ts";
+import { noteEnded, readPolicyFile } from "../../runtime/plan/policy-file.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { PORT_STATES } from "../../scan/probe/result.ts";
 import { EXIT } from "../exit.ts";
@@ -66,13 +65,7 @@ export async function checking<Options extends CheckOptions & ProbeOptions>(
   if (wrong !== undefined)
     throw usage(`${wrong}: which targets and ports is the policy's business; --learn takes it`);
   const policy = await readPolicyFile(file, readServices(), drop);
-  for (const { name, line, until } of policy.expired)
-    messages.note(`${policy.file}:${line}: ${name} ended on ${until}, and does not count any more`);
-  if (policy.groups.length === 0)
-    throw new SynprobeError(
-      ERROR_CODES.noTargets,
-      `${policy.file}: all its groups have ended: nothing is left to check`,
-    );
+  noteEnded(policy, messages.note);
   const places = placesOf(policy, options.fleet === undefined ? [] : options.from);
   const from = options.from ?? (places.length > 0 ? places : undefined);
   checkPlaces(from ?? [], policy.file);

@@ -3,7 +3,7 @@
  * output, to a program, to a web hook; metrics; the service manager. What a change is: runtime/watch/change-detector.ts.
  */
 
-import { accessSync, constants, existsSync, readFileSync } from "node:fs";
+import { accessSync, constants, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { Cron } from "croner";
 import { ERROR_CODES, type ErrorCode, isSynprobeError, SynprobeError } from "../../errors.ts";
@@ -67,7 +67,11 @@ export async function watch(
   const schedule = scheduleOf(options);
   const sends = sendsOf(options);
   const address = options.metrics === undefined ? undefined : parseMetricsAddress(options.metrics);
-  const policy = isPolicy(words) ? await openPolicy(words[0], readServices(), options.drop) : undefined;
+  const file = words.find((word) => POLICY.test(word));
+  if (file !== undefined && words.length > 1)
+    throw usage(`a watch takes one policy, or targets: ${file} does not stand beside others`);
+  const policy =
+    file === undefined ? undefined : await openPolicy(file, readServices(), options.drop, messages.note);
   const interruption = watchSignals(false);
   const sleep = createSleep(interruption);
   process.on("SIGHUP", sleep.reload);
@@ -99,9 +103,8 @@ export async function watch(
   }
 }
 
-/** One word that names a file, as no host is called. */
-const isPolicy = (words: readonly string[]): boolean =>
-  words.length === 1 && /\.(ya?ml|json)$/.test(words[0]) && existsSync(words[0]);
+/** A policy's name, as no host is called. */
+const POLICY = /\.(?:ya?ml|json)$/;
 
 interface Parts {
   readonly policy: WatchedPolicy | undefined;

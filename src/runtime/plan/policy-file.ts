@@ -31,6 +31,20 @@ export async function readPolicyFile(file: string, services: Services, drop: boo
   return readPolicy(await textOf(file, drop), file === "-" ? "<stdin>" : file, services, today, listed);
 }
 
+/**
+ * Says which groups do not count any more.
+ * @throws {SynprobeError} `ERR_NO_TARGETS` when no other is left
+ */
+export function noteEnded({ file, groups, expired }: Policy, note: (text: string) => void): void {
+  for (const { name, line, until } of expired)
+    note(`${file}:${line}: ${name} ended on ${until}, and does not count any more`);
+  if (groups.length === 0)
+    throw new SynprobeError(
+      ERROR_CODES.noTargets,
+      `${file}: all its groups have ended: nothing is left to check`,
+    );
+}
+
 /** Throws what is wrong with a file. */
 const failing =
   (what: string) =>

@@ -8,7 +8,7 @@ import { type Policy, placesOf, targetsToProbe } from "../../policy/policy.ts";
 import type { PortResult } from "../../scan/probe/result.ts";
 import type { Services } from "../../scan/targets/services.ts";
 import type { Plan, Planner } from "../plan/plan.ts";
-import { readPolicyFile } from "../plan/policy-file.ts";
+import { noteEnded, readPolicyFile } from "../plan/policy-file.ts";
 
 /** What a port is by its rule. */
 export interface Judgement {
@@ -20,7 +20,7 @@ export interface Judgement {
 }
 
 export interface WatchedPolicy {
-  /** Reads the file. @throws {SynprobeError} `ERR_POLICY` */
+  /** Reads the file. @throws {SynprobeError} `ERR_POLICY`, `ERR_NO_TARGETS` */
   reload(): Promise<void>;
   addTargets(planner: Planner): void;
   /** The addresses of names are known. */
@@ -29,9 +29,20 @@ export interface WatchedPolicy {
   judge(result: PortResult): Judgement | undefined;
 }
 
-export async function openPolicy(file: string, services: Services, drop: boolean): Promise<WatchedPolicy> {
+/** @param note is told of every group that has ended, once */
+export async function openPolicy(
+  file: string,
+  services: Services,
+  drop: boolean,
+  note: (text: string) => void,
+): Promise<WatchedPolicy> {
+  const noted = new Set<string>();
   const read = async (): Promise<Policy> => {
     const policy = await readPolicyFile(file, services, drop);
+    noteEnded(policy, (text) => {
+      if (!noted.has(text)) note(text);
+      noted.add(text);
+    });
     // No fleet watches.
     placesOf(policy, []);
     return policy;

@@ -99,6 +99,30 @@ describe("a mistake", () => {
     expect(linesOf(stderr)).toEqual([expect.stringMatching(message)]);
   });
 
+  it("is one to a watch, too: a policy that is not there is no host, and one that has ended says so", async () => {
+    const ended = write("ended.yaml", "groups: [{ targets: '127.0.0.1:1', is: open, until: 2020-01-31 }]");
+    const watch = (...words: string[]) =>
+      run(synprobe("watch", ...words, "--every", "6h", "--store", join(folder, "h.db")));
+    const [none, two, over] = await Promise.all([
+      watch("none.yaml"),
+      watch("127.0.0.1", ended),
+      watch(ended),
+    ]);
+    expect(none).toMatchObject({
+      status: 2,
+      stderr: "synprobe: cannot read the policy none.yaml: there is no such file\n",
+    });
+    expect(two).toMatchObject({
+      status: 2,
+      stderr: expect.stringMatching(/^synprobe: a watch takes one policy/),
+    });
+    expect(over.status).toBe(2);
+    expect(linesOf(over.stderr)).toEqual([
+      expect.stringMatching(/ended\.yaml:1: .* ended on 2020-01-31, and does not count any more$/),
+      expect.stringMatching(/ended\.yaml: all its groups have ended: nothing is left to check$/),
+    ]);
+  });
+
   it("of the policy is told with file, line and column, every one of them", async () => {
     const file = write(
       "bad.yaml",
