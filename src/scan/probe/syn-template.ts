@@ -119,19 +119,22 @@ function createTemplate4(local: Address, ttl: number, offer: SynOffer): SynTempl
     length,
     pseudoSum4(frame, ipv4.SOURCE, ipv4.DESTINATION, PROTOCOL.TCP, length - segment),
   );
-  const frameWords = wordsOf(frame, length);
+  const frameWords = wordsOf(frame, 0, segment);
+  const segmentWords = wordsOf(frame, segment, length);
   const viewOf = createViewer();
   return {
     length,
     write: (out, at, words, wordsAt, localPort, peerPort, sequence, identification) => {
       const view = viewOf(out);
-      for (let i = 0; i < frameWords.length; i++) view.setUint32(at + 4 * i, frameWords[i]);
       const peer = words[wordsAt + 3];
       const peerSum = (peer >>> 16) + (peer & 0xffff);
-      view.setUint16(at + ipv4.IDENTIFICATION, identification);
-      view.setUint32(at + ipv4.DESTINATION, peer);
-      view.setUint16(at + ipv4.CHECKSUM, ~fold(headerSum + identification + peerSum));
-      writeSegment(view, at + segment, localPort, peerPort, sequence, segmentSum + peerSum);
+      // Identification and checksum are halves of their words.
+      view.setInt32(at, frameWords[0]);
+      view.setInt32(at + 4, frameWords[1] | (identification << 16));
+      view.setInt32(at + 8, frameWords[2] | (~fold(headerSum + identification + peerSum) & 0xffff));
+      view.setInt32(at + 12, frameWords[3]);
+      view.setInt32(at + ipv4.DESTINATION, peer);
+      writeSegment(view, at + segment, segmentWords, localPort, peerPort, sequence, segmentSum + peerSum);
     },
   };
 }
@@ -156,43 +159,48 @@ function createTemplate6(local: Address, hopLimit: number, offer: SynOffer): Syn
     length,
     pseudoSum6(frame, ipv6.SOURCE, ipv6.DESTINATION, PROTOCOL.TCP, segmentLength),
   );
-  const frameWords = wordsOf(frame, length);
+  const frameWords = wordsOf(frame, 0, ipv6.DESTINATION);
+  const segmentWords = wordsOf(frame, segment, length);
   const viewOf = createViewer();
   return {
     length,
     write: (out, at, words, wordsAt, localPort, peerPort, sequence) => {
       const view = viewOf(out);
-      for (let i = 0; i < frameWords.length; i++) view.setUint32(at + 4 * i, frameWords[i]);
+      for (let i = 0; i < frameWords.length; i++) view.setInt32(at + 4 * i, frameWords[i]);
       let total = segmentSum;
       for (let i = 0; i < 4; i++) {
         const word = words[wordsAt + i];
-        view.setUint32(at + ipv6.DESTINATION + 4 * i, word);
+        view.setInt32(at + ipv6.DESTINATION + 4 * i, word);
         total += (word >>> 16) + (word & 0xffff);
       }
-      writeSegment(view, at + segment, localPort, peerPort, sequence, total);
+      writeSegment(view, at + segment, segmentWords, localPort, peerPort, sequence, total);
     },
   };
 }
 
+/** Writes a segment word by word: each once, those that change with what changes in them. */
 function writeSegment(
   view: DataView,
   at: number,
+  template: Int32Array,
   localPort: number,
   peerPort: number,
   sequence: number,
   partialSum: number,
 ): void {
-  view.setUint16(at + tcp.SOURCE_PORT, localPort);
-  view.setUint16(at + tcp.DESTINATION_PORT, peerPort);
-  view.setUint32(at + tcp.SEQUENCE, sequence);
   const total = partialSum + localPort + peerPort + (sequence >>> 16) + (sequence & 0xffff);
-  view.setUint16(at + tcp.CHECKSUM, ~fold(total));
+  view.setInt32(at, (localPort << 16) | peerPort);
+  view.setInt32(at + tcp.SEQUENCE, sequence);
+  view.setInt32(at + 8, template[2]);
+  view.setInt32(at + 12, template[3]);
+  view.setInt32(at + tcp.CHECKSUM, ~fold(total) << 16);
+  for (let i = 5; i < template.length; i++) view.setInt32(at + 4 * i, template[i]);
 }
 
-/** A frame as words: one is written in the time of a byte. */
-function wordsOf(frame: Uint8Array, length: number): Uint32Array {
+/** Bytes of a frame as words: one is written in the time of a byte. */
+function wordsOf(frame: Uint8Array, from: number, end: number): Int32Array {
   const view = new DataView(frame.buffer);
-  return Uint32Array.from({ length: length / 4 }, (_, i) => view.getUint32(4 * i));
+  return Int32Array.from({ length: (end - from) / 4 }, (_, i) => view.getInt32(from + 4 * i));
 }
 
 /** Views of the memory that frames are written to, which is mostly the same each time. */
