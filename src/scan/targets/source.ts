@@ -68,7 +68,9 @@ const BATCH = 64;
 /** Positions of all workers together are 0, 1, 2 … in turn: place `p` of worker `w` of `n` is position `p * n + w`. */
 export function createSource(options: SourceOptions): ShareSource {
   const { space, within, order, worker, paths, from = 0, isDone = () => false } = options;
-  const pathOf = createPathFinder(paths);
+  // Every address of a space has a path: with one range it need not be looked for.
+  const [onlyPath] = paths.path;
+  const pathOf = paths.path.length === 1 ? () => onlyPath : createPathFinder(paths);
   const positionAt = (place: number): number => place * worker.count + worker.index;
   const start = Math.max(0, Math.ceil((from - worker.index) / worker.count));
   let place = start;

@@ -178,8 +178,11 @@ function openFamily(family: SharedFamily, starts: Float64Array, ports: Uint16Arr
       // Word by word: the sum of all at once could pass 2^53.
       let carry = host;
       for (let w = width - 1; w >= 0; w--) {
+        const word = chunk[at + w];
+        words[ADDRESS_WORDS - width + w] = word;
+        if (carry === 0) continue;
         const high = Math.floor(carry / 2 ** 32);
-        const sum = chunk[at + w] + (carry - high * 2 ** 32);
+        const sum = word + (carry - high * 2 ** 32);
         words[ADDRESS_WORDS - width + w] = sum;
         carry = high + (sum >= 2 ** 32 ? 1 : 0);
       }
