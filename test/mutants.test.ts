@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { expect, it } from "vitest";
 import { MUTANTS } from "./mutants.ts";
+import { mutationsOf } from "./mutations.ts";
 
 it.each(MUTANTS.map((mutant) => [`${mutant.file}: ${mutant.from}`, mutant] as const))(
   "%s is there once, and has tests",
@@ -12,3 +13,8 @@ it.each(MUTANTS.map((mutant) => [`${mutant.file}: ${mutant.from}`, mutant] as co
     for (const test of tests) expect(existsSync(new URL(test, import.meta.url)), test).toBe(true);
   },
 );
+
+it("a mutation changes what runs: nothing in a comment, wherever it stands", () => {
+  const source = "export const spans = [\n  240, // RFC 919 < RFC 1112\n];\n";
+  expect(mutationsOf(source)).toEqual([{ at: source.indexOf("240"), from: "240", to: "241" }]);
+});

@@ -71,7 +71,12 @@ export const mutated = (source: string, { at, from, to }: Mutation): string =>
 /** What runs: without types and comments, and with constants joined. Undefined for what is no program. */
 function compiled(source: string): string | undefined {
   try {
-    return transformSync(source, { loader: "ts", minifySyntax: true, logLevel: "silent" }).code;
+    return transformSync(source, {
+      loader: "ts",
+      minifySyntax: true,
+      minifyWhitespace: true,
+      logLevel: "silent",
+    }).code;
   } catch {
     return undefined;
   }
