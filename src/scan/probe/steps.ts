@@ -3,7 +3,7 @@
  * with the real bytes. Pure: turns a log of the attempt (runtime/trace/trace.ts) into steps that a person or a program can read.
  *
  * Not here: how they are printed (cli/commands/trace.ts).
- * Tested by test/lab/trace.test.ts.
+ * Tested by test/scan/probe/steps.test.ts, and of real connections by test/lab/trace.test.ts.
  */
 import type { ControlBlockView } from "../../socket/connection.ts";
 import { type Address, formatAddress, formatEndpoint } from "../../wire/address.ts";
