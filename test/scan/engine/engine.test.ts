@@ -689,3 +689,24 @@ describe("the probe's local address", () => {
     expect(probe.slice(12, 16)).toEqual(LOCAL_4);
   });
 });
+
+describe("an answer to the second SYN", () => {
+  it.each([
+    ["a SYN+ACK, by a port of its own", createSourcePorts(61_000, 62_000, 0), SYN | ACK, 1],
+    // Which SYN is answered cannot be told: the last, as those before it have been waited for.
+    ["a SYN+ACK, by the only port", createSourcePorts(53, 53, 0), SYN | ACK, 1],
+    ["a reset, which does not come again", createSourcePorts(61_000, 62_000, 0), RST | ACK, 0],
+  ] as const)("proves the first one lost, or its answer: %s", (_what, ports, flags, openLost) => {
+    const engine = engineFor([target("198.18.0.2", 80)], { ports });
+    const sent: Uint8Array[] = [];
+    for (let now = 0; sent.length < 2; now += 100_000) {
+      engine.handleTimeout(now);
+      const packet = transmit(engine, now);
+      if (packet !== undefined) sent.push(packet);
+    }
+    const acknowledgement = (tcp.sequence(sent[1], SEGMENT) + 1) >>> 0;
+    deliver(engine, segmentTo(sent[1], { flags, acknowledgement }), 1_500_000);
+    expect(drainVerdicts(engine)).toMatchObject([{ tries: 2 }]);
+    expect(engine.counts.path.openLost).toBe(openLost);
+  });
+});

@@ -80,6 +80,20 @@ describe("loss", () => {
     expect([ledger.lostSoFar(), ledger.answeredSoFar(), hosts.lost[one]]).toEqual([0, 50, 0]);
   });
 
+  it("shows what is lost now, before the next tries of most have been answered", () => {
+    for (let i = 0; i < 100; i++) ledger.answered(host(1), at(i * INTERVAL_US), 0, ANSWER.ofPath);
+    ledger.settle(SETTLED_US);
+    const calm = ledger.loss();
+    for (let i = 0; i < 90; i++) ledger.lost(host(1), at(199 * INTERVAL_US), 0, true);
+    for (let i = 0; i < 10; i++) ledger.answered(host(1), at(199 * INTERVAL_US), 0, ANSWER.ofPath);
+    ledger.settle(SETTLED_US);
+    expect(ledger.lostSoFar()).toBe(0);
+    // 90 of 200, and what was guessed at first.
+    expect(calm).toBeLessThan(0.02);
+    expect(ledger.loss()).toBeGreaterThan(0.35);
+    expect(ledger.loss()).toBeLessThan(0.5);
+  });
+
   it("counts no pair where only one try is allowed: its losses could not show", () => {
     create(1);
     for (let i = 0; i < 50; i++) ledger.answered(host(1), at(i * INTERVAL_US), 0, ANSWER.ofPath);
