@@ -45,3 +45,8 @@ describe("a probe's transitions", () => {
     expect(seen.has(S.empty)).toBe(false);
   });
 });
+
+it("states and events are the numbers of the table's rows and columns, each its own", () => {
+  expect(Object.values(PROBE_STATES)).toEqual([0, 1, 2, 3, 4, 5, 6]);
+  expect(Object.values(PROBE_EVENTS)).toEqual([0, 1, 2, 3, 4]);
+});
