@@ -19,6 +19,7 @@ const unseen = (): RegExp => /[\p{C}\p{Zl}\p{Zp}]/u;
 /** Most text is printable ASCII, which this finds out faster. */
 export const PRINTABLE = /^[\x20-\x7e]*$/;
 const unseenOrSpace = (): RegExp => /[\p{C}\p{Z}]/u;
+const PRINTABLE_WORD = /^[\x21-\x7e]*$/;
 
 function spell(char: string): string {
   const code = char.codePointAt(0) ?? 0;
@@ -68,7 +69,7 @@ export const pad = (text: string, width: number): string =>
  * @param maxLength longest result in characters, 1 or more; a longer text ends in `…`
  */
 export function escapeText(text: string, maxLength: number = LONGEST_TEXT): string {
-  return escapeMatching(text, unseen(), maxLength);
+  return text.length <= maxLength && PRINTABLE.test(text) ? text : escapeMatching(text, unseen(), maxLength);
 }
 
 /**
@@ -77,7 +78,9 @@ export function escapeText(text: string, maxLength: number = LONGEST_TEXT): stri
  * @param maxLength longest result in characters, 1 or more; a longer text ends in `…`
  */
 export function escapeWord(text: string, maxLength: number = LONGEST_TEXT): string {
-  return escapeMatching(text, unseenOrSpace(), maxLength);
+  return text.length <= maxLength && PRINTABLE_WORD.test(text)
+    ? text
+    : escapeMatching(text, unseenOrSpace(), maxLength);
 }
 
 const ENTITIES: Readonly<Record<string, string>> = {

@@ -9,6 +9,9 @@ import type { PortResult, PortState, ScanProgress, ScanSummary, TargetFault } fr
 /** Takes finished text. May buffer; never throws (the owner of the file watches for write errors). */
 export type Sink = (text: string) => void;
 
+/** Takes bytes: `put` is given room for `most` of them from `at` on, and returns where it ended. */
+export type Fill = (most: number, put: (bytes: Uint8Array, at: number) => number) => void;
+
 /** What every format may say about the run as a whole. */
 export interface RunInfo {
   /** The command line as given, without the program's own name, for formats that record it. */
@@ -24,6 +27,8 @@ export interface RunInfo {
   readonly isShard?: true;
   /** Distinct ports planned, ascending, for formats that record the scanned set (nmap XML). */
   readonly ports: readonly number[];
+  /** The system's name of a port's service. */
+  readonly serviceOf?: (port: number) => string | undefined;
   /** What nobody asked for and is to be known before the first result, in one line. */
   readonly note?: string;
   /** Columns that the widest target label needs (`targetLabel` in formats/table.ts), when the targets are known beforehand. */
@@ -86,6 +91,28 @@ export interface RunSummary extends ScanSummary {
   readonly ways?: readonly HostWay[];
 }
 
+/** What is known of a port before a result is made of it: of scan/probe/verdict.ts, what a line may need. */
+export interface PackedResult extends Pick<PortResult, "port" | "state" | "reason" | "tries"> {
+  /** The address; in the last word when it is IPv4. */
+  readonly peer: Uint32Array;
+  readonly family: 4 | 6;
+  /** NaN for no round trip. */
+  readonly rttUs: number;
+  /** 0 for none. */
+  readonly ttl: number;
+  /** From 1; 0 for no try. */
+  readonly answered: number;
+  /** NaN for none. */
+  readonly doubt: number;
+  readonly was: PortState | null;
+  readonly hasResponder: boolean;
+  readonly hasOffer: boolean;
+  readonly late: boolean;
+  readonly doubtful: boolean;
+  readonly connect: boolean;
+  readonly answersAll: boolean;
+}
+
 export interface Reporter {
   /**
    * The states that this reporter needs in such a run. It must get every result that has one of them or corrects one; it may get
@@ -96,6 +123,10 @@ export interface Reporter {
   start(run: RunInfo): void;
   /** Called for each verdict as it falls; a result with `was` corrects an earlier one. */
   result(result: PortResult): void;
+  /** Whether it needs no result made of this, a port that the user gave no name: then `packed` is called in `result`'s place. */
+  takes?(packed: PackedResult): boolean;
+  /** @param packed valid until it returns. @param timeUs when the verdict fell, in microseconds since the Unix epoch */
+  packed?(packed: PackedResult, timeUs: number): void;
   /** Called for each target that cannot be probed. */
   fault(fault: TargetFault): void;
   /** Called every `--stats-every`; never without that option. */

@@ -7,7 +7,7 @@ import { createNdjsonReporter } from "../../report/formats/ndjson.ts";
 import type { ListedPorts } from "../../report/formats/nmap.ts";
 import { showOnly } from "../../report/formats/show.ts";
 import { createTableReporter } from "../../report/formats/table.ts";
-import type { Reporter, Sink } from "../../report/reporter.ts";
+import type { Fill, Reporter, Sink } from "../../report/reporter.ts";
 import type { PortState } from "../../scan/probe/result.ts";
 import type { ProbeOptions } from "../options/table.ts";
 
@@ -31,6 +31,7 @@ export interface Format {
     sink: Sink,
     options: ProbeOptions,
     createSpill: () => Spill,
+    fill: Fill | undefined,
   ) => Reporter | Promise<Reporter>;
 }
 
@@ -39,11 +40,11 @@ const FORMATS: readonly Format[] = [
     name: "NDJSON",
     option: "outputJson",
     suffix: ".ndjson",
-    createReporter: async (sink, options) => {
+    createReporter: async (sink, options, _, fill) => {
       if (options.jsonFields === "naabu")
         return (await import("../../report/formats/naabu.ts")).createNaabuReporter(sink);
       const states = shownInFiles(options);
-      return showOnly(createNdjsonReporter(sink, states), states);
+      return showOnly(createNdjsonReporter(sink, states, fill), states);
     },
   },
   {

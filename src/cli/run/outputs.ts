@@ -112,9 +112,9 @@ export async function openOutputs(
     });
     living++;
     writers.push(writer);
-    if (fd !== STDOUT) return writer;
-    const shown = toTerminal ? escapeOutput : (text: string) => text;
-    return { ...writer, write: (text) => writer.write(above(shown(text))) };
+    if (fd !== STDOUT || !toTerminal) return writer;
+    const { fill: _, ...shown } = writer;
+    return { ...shown, write: (text) => writer.write(above(escapeOutput(text))) };
   };
 
   const wanted = wantedFiles(options);
@@ -142,7 +142,7 @@ export async function openOutputs(
   for (const { format, path } of wanted) {
     const writer = await open(path);
     if (writer === undefined) continue;
-    const reporter = await format.createReporter?.(writer.write, options, createSpill);
+    const reporter = await format.createReporter?.(writer.write, options, createSpill, writer.fill);
     if (reporter === undefined) capture = writer;
     else reporters.push(reporter);
   }

@@ -223,6 +223,12 @@ async function drive(
               return true;
             },
           }),
+      takes: (verdict, timeUs) => {
+        if (why !== undefined || plan.names.size > 0 || reporter.takes?.(verdict) !== true) return false;
+        heard ||= verdict.ttl > 0 || verdict.rttUs >= 0;
+        reporter.packed?.(verdict, timeUs);
+        return true;
+      },
       onFaults: (faults) => {
         for (const fault of faults) reporter.fault(fault);
       },
@@ -302,7 +308,7 @@ async function drive(
   return { summary, failure, heard, unresolved: running.unresolved() };
 }
 
-function runInfo({ plan, argv, options, scan }: RunContext): RunInfo {
+function runInfo({ plan, argv, options, scan, scanOptions }: RunContext): RunInfo {
   const { space, pending } = plan;
   const isShard = (options.shard?.count ?? 1) > 1;
   const width = widestLabel(plan);
@@ -311,6 +317,7 @@ function runInfo({ plan, argv, options, scan }: RunContext): RunInfo {
     version: VERSION,
     startedMs: Date.now(),
     pairs: space.total + (pending?.pairs ?? 0),
+    serviceOf: scanOptions.services.nameOf,
     ...(pending === undefined ? { hosts: space.hosts } : {}),
     // Only some formats ask, and gathering them takes a moment.
     get ports() {

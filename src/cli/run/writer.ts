@@ -8,10 +8,13 @@
  */
 import { constants, fstatSync, openSync, write, writeSync } from "node:fs";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import type { Fill } from "../../report/reporter.ts";
 import { errorCode, reasonOf } from "../../runtime/system/file-errors.ts";
 
 export interface Writer {
   write(text: string): void;
+  /** Without it, only text is taken. */
+  readonly fill?: Fill;
   /** The caller may reuse the bytes when it returns. */
   writeBytes(bytes: Uint8Array): void;
   /** Number of bytes not written yet. */
@@ -67,6 +70,11 @@ function createFileWriter(fd: number, onError: (code: string) => void): Writer {
         flush();
       }
       filled += piece.write(text, filled);
+      turnsEnd ??= setImmediate(flush);
+    },
+    fill: (most, put) => {
+      if (most > piece.length - filled) flush();
+      filled = put(piece, filled);
       turnsEnd ??= setImmediate(flush);
     },
     writeBytes,
@@ -192,6 +200,14 @@ function createStreamWriter(given: number, onError: (code: string) => void): Wri
       const length = piece.write(text, filled);
       filled += length;
       held += length;
+      begin();
+    },
+    fill: (most, put) => {
+      if (broken) return;
+      if (most > piece.length - filled) endPiece();
+      const end = put(piece, filled);
+      held += end - filled;
+      filled = end;
       begin();
     },
     writeBytes,

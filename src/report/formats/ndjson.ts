@@ -39,7 +39,8 @@ import {
 } from "../../scan/probe/result.ts";
 import { COLUMNS } from "../../scan/probe/result-columns.ts";
 import { printableJson } from "../escape.ts";
-import type { Reporter, RunSummary, Sink } from "../reporter.ts";
+import type { Fill, Reporter, RunSummary, Sink } from "../reporter.ts";
+import { createPackedLines, LONGEST_LINE, type PackedLines } from "./ndjson-bytes.ts";
 
 /** The version of the format, raised whenever a program that reads it might have to change. */
 export const SCHEMA = 2;
@@ -227,11 +228,19 @@ function summaryObject(summary: RunSummary, shown: readonly PortState[] | undefi
 /**
  * A reporter that writes the lines described above, each in one call of `sink`.
  * @param shown the states of the results that it is given; all when undefined
+ * @param fill takes lines as bytes
  */
-export function createNdjsonReporter(sink: Sink, shown?: readonly PortState[]): Reporter {
+export function createNdjsonReporter(sink: Sink, shown?: readonly PortState[], fill?: Fill): Reporter {
+  let lines: PackedLines | undefined;
   return {
     wants: () => PORT_STATES,
-    start() {},
+    start({ serviceOf }) {
+      if (fill !== undefined && serviceOf !== undefined) lines = createPackedLines(serviceOf);
+    },
+    takes: (packed) => lines?.takes(packed) === true,
+    packed(packed, timeUs) {
+      fill?.(LONGEST_LINE, (bytes, at) => lines?.put(bytes, at, packed, timeUs) ?? at);
+    },
     result(result) {
       sink(resultLine(result));
     },

@@ -44,6 +44,7 @@ export const isShown = (
 export const showOnly = (reporter: Reporter, states: readonly PortState[] = PORT_STATES): Reporter => ({
   ...reporter,
   wants: (run) => reporter.wants(run).filter((state) => states.includes(state)),
+  takes: (packed) => states.includes(packed.state) && reporter.takes?.(packed) === true,
   result: (result) => {
     if (isShown(result, states)) reporter.result(result);
   },

@@ -333,6 +333,16 @@ export function createTableReporter(sink: Sink, options: TableOptions): Reporter
       } else if (held === undefined) printFound(result);
       else if (held.push(result) > MOST_HELD) printHeld();
     },
+    // What is neither printed nor counted.
+    takes: ({ state, was }) =>
+      was === null &&
+      !shown.includes(state) &&
+      notShown?.needsAll !== true &&
+      doubtful === undefined &&
+      answered === undefined,
+    packed({ state }) {
+      if (state !== "filtered") isAnswered = true;
+    },
     fault() {},
     tick: printHeld,
     *rest() {

@@ -17,6 +17,10 @@ export function combine(reporters: readonly Reporter[]): Reporter {
     result(result) {
       for (const reporter of reporters) reporter.result(result);
     },
+    takes: (packed) => reporters.every((reporter) => reporter.takes?.(packed) === true),
+    packed(packed, timeUs) {
+      for (const reporter of reporters) reporter.packed?.(packed, timeUs);
+    },
     fault(fault) {
       for (const reporter of reporters) reporter.fault(fault);
     },

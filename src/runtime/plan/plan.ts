@@ -382,7 +382,7 @@ type Names = Map<string, { readonly name: string; readonly ports: Uint16Array }[
 const namesIn =
   (names: Names): Plan["nameOf"] =>
   (address, port) =>
-    names.get(address)?.find(({ ports }) => ports.includes(port))?.name;
+    names.size === 0 ? undefined : names.get(address)?.find(({ ports }) => ports.includes(port))?.name;
 
 function labelOf({ origin, text }: AnyTargetSpec): string {
   return origin === undefined ? text : `${origin}: ${text}`;

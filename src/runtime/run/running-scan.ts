@@ -30,6 +30,8 @@ export interface ScanHooks {
   onResult(result: PortResult): void;
   /** A quick look at a verdict that is wanted: when it says true, no result is made of it. */
   passes?(verdict: Verdict): boolean;
+  /** The same of whoever takes the verdict itself, in `onResult`'s place. @param timeUs when it fell, in microseconds since the Unix epoch */
+  takes?(verdict: Verdict, timeUs: number): boolean;
   /** Every result as a record, before `onResult` gets it, with what a record has no room for. */
   onRecords?(bytes: Uint8Array, count: number, established?: Established): void;
   /** With `capture`: whole blocks of a pcapng file, to be written after its start (wire/pcapng.ts). Valid until it returns. */
@@ -112,8 +114,9 @@ export function startScan(
     onRecords: (bytes, count, established) => hooks.onRecords?.(bytes, count, established),
     onResult: (verdict, timeUs, established, from) => {
       // Of several places more is to be looked at than one verdict.
-      if (from !== undefined || hooks.passes?.(verdict) !== true)
-        hooks.onResult(toResult(verdict, timeUs, established, from));
+      if (from === undefined && hooks.passes?.(verdict) === true) return;
+      if (from === undefined && established === undefined && hooks.takes?.(verdict, timeUs) === true) return;
+      hooks.onResult(toResult(verdict, timeUs, established, from));
     },
     onCapture: (blocks) => hooks.onCapture?.(blocks),
     onRateChanges: (decisions) => hooks.onRateChanges?.(decisions),

@@ -44,6 +44,32 @@ const fail = (code: string): never => {
 };
 
 describe("a writer", () => {
+  it.each(["file", "pipe"])("to a %s puts text and bytes in their order", async (kind) => {
+    const path = join(folder, kind);
+    if (kind === "pipe") spawnSync("mkfifo", [path]);
+    const reading = openSync(
+      path,
+      kind === "pipe" ? constants.O_RDONLY | constants.O_NONBLOCK : constants.O_CREAT,
+    );
+    fd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+    const writer = createWriter(fd, fail);
+    let text = "";
+    for (let i = 0; i < 600; i++) {
+      if (i % 7 === 0) writer.write(line(i));
+      else
+        writer.fill?.(
+          200,
+          (bytes, at) => at + Buffer.from(bytes.buffer, bytes.byteOffset).write(line(i), at),
+        );
+      text += line(i);
+    }
+    await writer.drained();
+    expect(writer.held()).toBe(0);
+    const { bytesRead, buffer } = await readAsync(reading, Buffer.alloc(PIPE), 0, PIPE, null);
+    closeSync(reading);
+    expect(buffer.toString("utf8", 0, bytesRead)).toBe(text);
+  });
+
   it("to a file never holds more than a piece, even within one turn", async () => {
     const path = join(folder, "file");
     fd = openSync(path, "w");
