@@ -144,8 +144,11 @@ export interface Cost {
 }
 
 /** Runs a command in the near namespace to its end, or for `limitMs`. */
-export function cost(bed: Bed, argv: readonly string[], limitMs = 300_000): Promise<Cost> {
-  const [command = "", ...args] = inNamespace(bed.lab.near, argv);
+export const cost = (bed: Bed, argv: readonly string[], limitMs?: number): Promise<Cost> =>
+  costOf(inNamespace(bed.lab.near, argv), limitMs);
+
+/** Runs a command here. */
+export function costOf([command = "", ...args]: readonly string[], limitMs = 300_000): Promise<Cost> {
   return new Promise((resolve, reject) => {
     const start = performance.now();
     const child = spawn(command, args, { env: ENVIRONMENT, stdio: ["ignore", "pipe", "pipe"] });

@@ -3,8 +3,15 @@
  * processor time per result, results per second, bytes per result. `npm run bench:formats -- 10` counts ten rounds.
  *
  * Two runs: a network of 65,536 hosts in random order, as large scans are, and one host with all its ports.
+ *
+ * `npm run bench:formats -- run` needs root: what formats add to the processor time of a real run, for each of 524,288 closed ports of
+ * loopback, in a network namespace that ends with it; in turn with the run that shows open ports only. `run 10` takes ten rounds.
  */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { cpuUsage } from "node:process";
+import { fileURLToPath } from "node:url";
 import { createCsvReporter } from "../../src/report/formats/csv.ts";
 import { createGrepableReporter } from "../../src/report/formats/grepable.ts";
 import { createMasscanListReporter } from "../../src/report/formats/masscan-list.ts";
@@ -15,9 +22,11 @@ import type { Reporter, RunInfo, Sink } from "../../src/report/reporter.ts";
 import { newCounters } from "../../src/scan/engine/counters.ts";
 import type { PortResult, ScanSummary } from "../../src/scan/probe/result.ts";
 import { createOrder } from "../../src/scan/targets/permutation.ts";
+import { type Cost, costOf, median } from "./bed.ts";
 
 const RESULTS = 100_000;
-const ROUNDS = Number(process.argv[2] ?? 5);
+const isReal = process.argv[2] === "run";
+const ROUNDS = Number(process.argv[isReal ? 3 : 2] ?? 5);
 const STARTED_MS = Date.UTC(2026, 10, 21);
 
 const FORMATS: readonly (readonly [name: string, create: (sink: Sink) => Reporter])[] = [
@@ -144,5 +153,47 @@ function bench(what: string, results: readonly PortResult[], hosts: number): voi
   }
 }
 
-bench("A network in random order", network(), 65_536);
-bench("Every port of one host", oneHost(), 1);
+const PROGRAM = fileURLToPath(new URL("../../dist/synprobe.cjs", import.meta.url));
+const PORTS = 32_768 * 16;
+const RUNS: readonly (readonly [name: string, args: string])[] = [
+  ["open ports only", ""],
+  ["-oJ", "-oJ $OUT"],
+  ["-oJ, and a table of all ports in a pipe", "--show all -oJ $OUT"],
+  ["-oC", "-oC $OUT"],
+  ["-oX", "-oX $OUT"],
+];
+
+async function benchRuns(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "synprobe-bench-"));
+  const costs = RUNS.map((): Cost[] => []);
+  try {
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const [i, [, args]] of RUNS.entries()) {
+        const command = `exec "${process.execPath}" "${PROGRAM}" 198.18.0.0/17 -p 1-16 ${args}`;
+        const bed = "ip link set lo up && ip route add local 198.18.0.0/17 dev lo";
+        const shell = `OUT="${folder}/out"; ${bed} && ${command}`;
+        costs[i].push(await costOf(["unshare", "-n", "sh", "-c", shell]));
+      }
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+  console.log(`\n${PORTS} closed ports of loopback, medians of ${ROUNDS} rounds\n`);
+  console.log("| | processor time | added to each result | time | memory |\n|---|---|---|---|---|");
+  for (const [i, [name]] of RUNS.entries()) {
+    const of = (figure: (cost: Cost, round: number) => number): number => median(costs[i].map(figure));
+    const added = of(({ cpu }, round) => ((cpu - costs[0][round].cpu) / PORTS) * 1e6);
+    const cells = [`${of(({ cpu }) => cpu).toFixed(2)} s`, i === 0 ? "" : `${added.toFixed(2)} µs`];
+    const rest = [
+      `${of(({ seconds }) => seconds).toFixed(1)} s`,
+      `${Math.round(of(({ rss }) => rss) / 1e6)} MB`,
+    ];
+    console.log(`| ${[name, ...cells, ...rest].join(" | ")} |`);
+  }
+}
+
+if (isReal) await benchRuns();
+else {
+  bench("A network in random order", network(), 65_536);
+  bench("Every port of one host", oneHost(), 1);
+}
