@@ -155,6 +155,7 @@ export async function openOutputs(
       createTableReporter(stdout.write, {
         color: colour,
         verbose: options.verbose === true,
+        fill: stdout.fill,
         order: toTerminal ? "again" : isFile(STDOUT) ? "sorted" : "found",
         createSpill,
         ...tableOptions(options),

@@ -10,11 +10,11 @@ import type { PackedResult } from "../reporter.ts";
 
 /** Bytes of a line, at most. */
 export const LONGEST_LINE = 512;
-const LONGEST_SERVICE = 200;
+export const LONGEST_SERVICE = 200;
 /** Microseconds: a whole number of 32 bits, with which V8 is fast. */
 const LONGEST_RTT = 2 ** 31 - 1;
 
-const ascii = (text: string): Uint8Array => Buffer.from(text, "latin1");
+export const ascii = (text: string): Uint8Array => Buffer.from(text, "latin1");
 const HEAD = ascii('{"type":"result","ip":"');
 const PORT = ascii('","port":');
 const TTL = ascii(',"ttl":');
@@ -24,17 +24,23 @@ const TIME = ascii(',"ts":"');
 const END = ascii('"}\n');
 
 const ZERO = 0x30;
-const DOT = 0x2e;
+export const DOT = 0x2e;
 
-function put(part: Uint8Array, b: Uint8Array, at: number): number {
+export function put(part: Uint8Array, b: Uint8Array, at: number): number {
   for (let i = 0; i < part.length; i++) b[at + i] = part[i];
   return at + part.length;
 }
 
 /** @param n a whole number of 31 bits */
-function putNumber(n: number, b: Uint8Array, at: number): number {
-  let end = at + 1;
-  for (let rest = n; rest >= 10; rest = (rest / 10) | 0) end++;
+export function digitsOf(n: number): number {
+  let digits = 1;
+  for (let rest = n; rest >= 10; rest = (rest / 10) | 0) digits++;
+  return digits;
+}
+
+/** @param n a whole number of 31 bits */
+export function putNumber(n: number, b: Uint8Array, at: number): number {
+  const end = at + digitsOf(n);
   let rest = n;
   for (let i = end - 1; i >= at; i--) {
     b[i] = ZERO + (rest % 10);
@@ -42,6 +48,30 @@ function putNumber(n: number, b: Uint8Array, at: number): number {
   }
   return end;
 }
+
+/** An IPv4 address as dotted quad. */
+export function putAddress(address: number, b: Uint8Array, start: number): number {
+  let at = start;
+  for (let shift = 24; shift > 0; shift -= 8) {
+    at = putNumber((address >>> shift) & 0xff, b, at);
+    b[at++] = DOT;
+  }
+  return putNumber(address & 0xff, b, at);
+}
+
+/** The round trip as results have it, in whole microseconds. */
+export const wholeUs = (rttUs: number): number => Math.max(1, Math.round(rttUs));
+
+/** An IPv4 port that answered, once, and of which nothing else is known. */
+export const isPlain = (p: PackedResult): boolean =>
+  p.answered > 0 &&
+  p.ttl > 0 &&
+  p.rttUs <= LONGEST_RTT &&
+  p.family === 4 &&
+  p.state !== "filtered" &&
+  p.was === null &&
+  !(p.hasResponder || p.hasOffer || p.late || p.doubtful || p.connect || p.answersAll) &&
+  Number.isNaN(p.doubt);
 
 /** As JSON has thousandths of it: `12`, `0.17`. */
 function putThousandths(n: number, b: Uint8Array, at: number): number {
@@ -96,28 +126,11 @@ export function createPackedLines(serviceOf: (port: number) => string | undefine
     name === undefined ? "" : `,"service":${printableJson(name)}`;
 
   return {
-    takes: (p) =>
-      p.answered > 0 &&
-      p.ttl > 0 &&
-      p.rttUs <= LONGEST_RTT &&
-      p.family === 4 &&
-      p.state !== "filtered" &&
-      p.was === null &&
-      !(p.hasResponder || p.hasOffer || p.late || p.doubtful || p.connect || p.answersAll) &&
-      Number.isNaN(p.doubt) &&
-      servicePart(p.port).length <= LONGEST_SERVICE,
+    takes: (packed) => isPlain(packed) && servicePart(packed.port).length <= LONGEST_SERVICE,
     put: (b, start, { peer, port, state, reason, rttUs, ttl, tries, answered }, timeUs) => {
-      const address = peer[3];
-      let at = put(HEAD, b, start);
-      at = putNumber(address >>> 24, b, at);
-      b[at++] = DOT;
-      at = putNumber((address >>> 16) & 0xff, b, at);
-      b[at++] = DOT;
-      at = putNumber((address >>> 8) & 0xff, b, at);
-      b[at++] = DOT;
-      at = putNumber(address & 0xff, b, at);
+      let at = putAddress(peer[3], b, put(HEAD, b, start));
       at = putNumber(port, b, put(PORT, b, at));
-      at = putThousandths(Math.max(1, Math.round(rttUs)), b, put(partOf(state, reason), b, at));
+      at = putThousandths(wholeUs(rttUs), b, put(partOf(state, reason), b, at));
       at = putNumber(ttl, b, put(TTL, b, at));
       at = putNumber(tries, b, put(TRIES, b, at));
       at = putNumber(answered, b, put(ANSWERED, b, at));

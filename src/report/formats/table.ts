@@ -25,11 +25,13 @@ import { collectAnswersAll } from "../answers-all.ts";
 import { displayLength, escapeText, escapeWord } from "../escape.ts";
 import { chance, count } from "../figures.ts";
 import { byPlace, isDifferent } from "../places.ts";
-import type { Reporter, RunInfo, Sink } from "../reporter.ts";
+import type { Fill, Reporter, RunInfo, Sink } from "../reporter.ts";
 import { type Doubtful, totalsLines } from "../totals.ts";
 import { orderRows, type RowOrder, type Spill } from "./host-order.ts";
+import { LONGEST_LINE } from "./ndjson-bytes.ts";
 import { countNotShown, type NotShown } from "./not-shown.ts";
 import { isShown, shownStates } from "./show.ts";
+import { createTableLines } from "./table-bytes.ts";
 
 export interface TableOptions {
   /** Use colours, for a terminal; otherwise plain text, for a pipe or a file. */
@@ -47,6 +49,8 @@ export interface TableOptions {
   readonly order?: "found" | "again" | "sorted";
   /** Where lines wait for the end of a large run, with `sorted`; without it, in memory. */
   readonly createSpill?: () => Spill;
+  /** Takes lines as bytes. */
+  readonly fill?: Fill | undefined;
   /** Columns of the terminal, to wrap the sentences at the end; without, each stays on one line. */
   readonly width?: number;
 }
@@ -245,6 +249,8 @@ export function createTableReporter(sink: Sink, options: TableOptions): Reporter
   let last: Keyed | undefined;
   let inOrder = true;
   let headed = false;
+  let isTarpitKnown = false;
+  let lines: ReturnType<typeof createTableLines> | undefined;
 
   /** The states that are needed: for the lines, and to count what has none. */
   function statesOf(info: RunInfo): readonly PortState[] {
@@ -313,6 +319,8 @@ export function createTableReporter(sink: Sink, options: TableOptions): Reporter
       shown = shownStates(info, options.show);
       notShown = countNotShown(info, shown);
       targetWidth = firstTargetWidth(info);
+      if (options.fill !== undefined && !options.color && info.serviceOf !== undefined)
+        lines = createTableLines(info.serviceOf);
       if (info.pairs <= MOST_DOUBTED) {
         if (options.confidence !== undefined) doubtful = collectDoubtful(options.confidence);
         if (statesOf(info) === PORT_STATES) answered = new Set();
@@ -326,6 +334,7 @@ export function createTableReporter(sink: Sink, options: TableOptions): Reporter
       if (state !== "filtered") isAnswered = true;
       if (isFromHost(result)) answered?.add(ip);
       if (!isShown(result, shown)) return;
+      isTarpitKnown ||= result.answersAll === true;
       if (result.answersAll) answersAll.add(result);
       else if (order !== undefined) {
         widen(result);
@@ -333,15 +342,19 @@ export function createTableReporter(sink: Sink, options: TableOptions): Reporter
       } else if (held === undefined) printFound(result);
       else if (held.push(result) > MOST_HELD) printHeld();
     },
-    // What is neither printed nor counted.
-    takes: ({ state, was }) =>
-      was === null &&
-      !shown.includes(state) &&
-      notShown?.needsAll !== true &&
-      doubtful === undefined &&
-      answered === undefined,
-    packed({ state }) {
-      if (state !== "filtered") isAnswered = true;
+    // What is counted nowhere, and is not printed, or as it is found.
+    takes: (packed) => {
+      if (notShown?.needsAll === true || doubtful !== undefined || answered !== undefined) return false;
+      if (!shown.includes(packed.state)) return packed.was === null;
+      const isStreaming = held === undefined && wanted === "found" && targetWidth >= DEFAULT_TARGET_WIDTH;
+      return isStreaming && !isTarpitKnown && lines?.takes(packed) === true;
+    },
+    packed(packed) {
+      if (packed.state !== "filtered") isAnswered = true;
+      if (lines === undefined || !shown.includes(packed.state)) return;
+      head();
+      const { put } = lines;
+      options.fill?.(LONGEST_LINE, (bytes, at) => put(bytes, at, packed, targetWidth));
     },
     fault() {},
     tick: printHeld,
