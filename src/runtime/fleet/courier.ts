@@ -237,9 +237,10 @@ export async function runCourier(
       // What a run has left whose coordinator died waits for --resume, but not for ever. Locks keep the time that they have.
       for (const each of await findKeys(redis, queue.toKey("*")))
         if ((await redis.ttl(each)) === -1) await redis.expire(each, KEEP_RESULTS_S);
-      // A script of the queue's makes this key again when it comes after the run's end; of a queue that is in use it has a version.
+      // A script of the queue's makes this key again when it comes after the run's end; of a queue that is in use there is more in it.
       const meta = queue.toKey("meta");
-      if ((await redis.hexists(meta, "version")) === 0) await redis.del(meta);
+      const { version, concurrency } = await redis.hgetall(meta);
+      if (version === undefined && concurrency === undefined) await redis.del(meta);
     }
     for (const run of runs) {
       if (run.from !== undefined && run.from !== worker.vantage) continue;

@@ -3,7 +3,7 @@
  * because nobody probes them.
  *
  * How large a cell is: ledger.ts. What comes back: completed.ts.
- * Tested by test/lab/fleet.test.ts.
+ * Tested by test/runtime/fleet/feed.test.ts and test/lab/fleet.test.ts.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
@@ -185,6 +185,7 @@ export function createFeed(coordinating: Coordinating): Feed {
 
   /** Redis was emptied, or has forgotten what it had not written: whoever may have the cell is done with it one lease later. */
   async function addLost(): Promise<void> {
+    await limit();
     for (const [id, cell] of ledger.underWay) {
       if ((await redis.exists(queue.toKey(id))) === 1) {
         gone.delete(id);
@@ -195,7 +196,6 @@ export function createFeed(coordinating: Coordinating): Feed {
       if (nowUs() / 1000 - since < run.leaseMs) continue;
       gone.delete(id);
       tell("cells that Redis has lost are added again");
-      await limit();
       await add(cell);
     }
   }
@@ -203,10 +203,7 @@ export function createFeed(coordinating: Coordinating): Feed {
   async function topUp(workers: number, perSecond: number, completed: number): Promise<void> {
     if (workers === 0) return;
     if (!isCapped) slots = workers;
-    else if (slots === 0) {
-      slots = workers;
-      await limit();
-    }
+    else if (slots === 0) slots = workers;
     const isShort = (): boolean => ledger.underWay.size - completed < CELLS_PER_WORKER * slots;
     while (ledger.left > 0 && isShort() && !among.isAhead() && !isOver()) {
       const each = Math.min(perSecond, rate.maximum / slots);
@@ -216,7 +213,7 @@ export function createFeed(coordinating: Coordinating): Feed {
     }
   }
 
-  /** The rate is divided among so many cells at a time, and no more are probed. */
+  /** The rate is divided among so many cells at a time, and no more are probed. Redis may forget it, and new cells not wait for those that are lost. */
   async function limit(): Promise<void> {
     if (isCapped && slots > 0) await queue.setGlobalConcurrency(slots);
   }
@@ -237,6 +234,7 @@ export function createFeed(coordinating: Coordinating): Feed {
   }
 
   async function add(cut: CutCell): Promise<void> {
+    await limit();
     const { from, to, pairs } = cut;
     const cell: Cell = {
       run: run.id,

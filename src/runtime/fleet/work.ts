@@ -19,6 +19,7 @@ import { createPlanner, type Plan, type PlanOptions } from "../plan/plan.ts";
 import type { RunningScan } from "../run/running-scan.ts";
 import { type OpenScan, openScan } from "../run/scan.ts";
 import type { Beside, ScanOptions } from "../run/scan-options.ts";
+import { nowUs } from "../system/clock.ts";
 import { fenceMemory } from "../system/fence.ts";
 import { randomSeed, secret } from "../system/random.ts";
 import { type Cell, excludedBy, spansOf } from "./cell.ts";
@@ -56,6 +57,8 @@ const LEAVE_MS = 3000;
 const MOST_WAITING = 16;
 /** Cells that are there at a time: one that is sent, and others whose last tries are awaited. */
 const SLOTS = 3;
+/** How long a path is taken to hold the rate that it held, in microseconds. */
+const FOUND_LASTS_US = 10_000_000;
 /** The next cell is taken when what has not been sent of one is so much work, in seconds: about what a worker takes to be ready. */
 const AHEAD_S = 0.5;
 
@@ -83,8 +86,7 @@ export function startWork(options: WorkOptions): Work {
   const slots = fences.map(createSlot);
   /** Where what is sent of each cell under way is counted. */
   const underWay = new Set<SharedArrayBuffer>();
-  /** The rate that one of them has found, and the run that it is of. */
-  let found: { readonly run: string; readonly rate: number } | undefined;
+  const rates = createFoundRates();
 
   /** Why a cell is not for this worker; undefined when it is. */
   function refusal(cell: Cell, plan: Plan | undefined): string | undefined {
@@ -156,8 +158,7 @@ export function startWork(options: WorkOptions): Work {
             const progress = running.progress();
             if (!isEnding(progress)) return;
             isEndingSaid = true;
-            const rate = foundRate(progress, mostPerSecond(cell));
-            found = rate === undefined ? undefined : { run: cell.run, rate };
+            rates.keep(cell.run, foundRate(progress, mostPerSecond(cell)), nowUs());
             say({ kind: "ending" });
           },
           room: results.room,
@@ -173,7 +174,6 @@ export function startWork(options: WorkOptions): Work {
         running = undefined;
         chunks = undefined;
         underWay.delete(beside.sent);
-        found = undefined;
         scan.close();
       }
     }
@@ -197,6 +197,7 @@ export function startWork(options: WorkOptions): Work {
   function scanOptions(cell: Cell, fence: SharedArrayBuffer, beside: Beside): ScanOptions {
     const { run, settings } = cell;
     const maximum = mostPerSecond(cell);
+    const found = rates.of(run, nowUs());
     const { retries, confidence, verify, waitMs, minRate, ratePerHost, ratePerPrefix, hostTimeoutMs } =
       settings;
     const { syn, bannerMs } = settings;
@@ -206,7 +207,7 @@ export function startWork(options: WorkOptions): Work {
       rate: {
         minimum: Math.min(minRate, maximum),
         maximum,
-        ...(found?.run === run ? { found: found.rate } : {}),
+        ...(found === undefined ? {} : { found }),
       },
       services: parseServices(""),
       controls: settings.controls,
@@ -269,6 +270,22 @@ function foundRate({ rates = [] }: ScanProgress, maximum: number): number | unde
   const rate = rates.reduce((sum, each) => sum + each.rate, 0);
   const isFound = rates.every(({ phase }) => phase !== "startup") || rate >= maximum;
   return isFound && rate > 0 ? rate : undefined;
+}
+
+/**
+ * The rate that the last cells of a run have found, with which the next one begins: of short ones each would end before it had found it
+ * again.
+ */
+export function createFoundRates() {
+  let found: { readonly run: string; readonly rate: number; readonly atUs: number } | undefined;
+  return {
+    /** @param rate undefined when this cell has found none: then that of those before it holds on */
+    keep: (run: string, rate: number | undefined, atUs: number): void => {
+      if (rate !== undefined) found = { run, rate, atUs };
+    },
+    of: (run: string, atUs: number): number | undefined =>
+      found?.run === run && atUs - found.atUs <= FOUND_LASTS_US ? found.rate : undefined,
+  };
 }
 
 /** Gathers a cell's records into pieces, and counts those that Redis has not taken yet. */
