@@ -8,7 +8,15 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { run, synprobe } from "../cli/process.ts";
 import { ALL } from "../everyday.ts";
 import { schemaErrors } from "../report/schema.ts";
-import { createFleet, eventually, type Fleet, fleetProblem, watchSyns } from "./fleet.ts";
+import {
+  createFleet,
+  eventually,
+  type Fleet,
+  fleetProblem,
+  mostInASecond,
+  timesBy,
+  watchSyns,
+} from "./fleet.ts";
 import { command, inNamespace, type Lab, skipping } from "./netns.ts";
 import { createWideLab, readScan, SOURCES, truth } from "./wide.ts";
 
@@ -254,22 +262,10 @@ describe.skipIf(skipping("a fleet in several places", fleetProblem()))("a run fr
       expect(status, stderr).toBe(0);
       expect(readScan(stdout).summary).toMatchObject({ open: 64, closed: 448, unfinished: 0 });
       const seen = await syns(1024);
-      /** The most in any second. */
-      const most = (times: readonly number[]): number => {
-        const sorted = [...times].sort((a, b) => a - b);
-        let from = 0;
-        return Math.max(
-          ...sorted.map((at, to) => {
-            while (at - sorted[from] >= 1) from++;
-            return to - from + 1;
-          }),
-        );
-      };
       // A burst of each place may begin a second.
-      expect(most(seen.map(({ at }) => at))).toBeLessThanOrEqual(200 + 2 * 20);
-      const byHost = new Map<string, number[]>();
-      for (const { at, to } of seen) byHost.set(to, [...(byHost.get(to) ?? []), at]);
-      for (const [host, each] of byHost) expect(most(each), host).toBeLessThanOrEqual(4 + 2);
+      expect(mostInASecond(seen.map(({ at }) => at))).toBeLessThanOrEqual(200 + 2 * 20);
+      for (const [host, each] of timesBy(seen, String))
+        expect(mostInASecond(each), host).toBeLessThanOrEqual(4 + 2);
     }, 200_000);
   });
 });

@@ -12,6 +12,9 @@ import { linesOf, type Running, start, synprobe } from "../cli/process.ts";
 import { inNamespace, type Lab, labProblem } from "./netns.ts";
 import { SOURCES, WIDE } from "./wide.ts";
 
+/** No process of a test lives longer, in milliseconds. */
+const LIMIT_MS = 540_000;
+
 /** Why there can be no fleet here; undefined when there can. */
 export function fleetProblem(): string | undefined {
   const { error } = spawnSync("redis-server", ["--version"]);
@@ -57,7 +60,7 @@ export async function createFleet(lab: Lab): Promise<Fleet> {
     startRedis: async (...options) => {
       const words = ["--port", "0", "--unixsocket", socket, "--dir", directory, "--save", ""];
       const server = keep(
-        start(inNamespace(lab.near, ["redis-server", ...words, ...options]), { limitMs: 300_000 }),
+        start(inNamespace(lab.near, ["redis-server", ...words, ...options]), { limitMs: LIMIT_MS }),
       );
       await server.until("stdout", /ready to accept connections/i);
       return server;
@@ -68,12 +71,14 @@ export async function createFleet(lab: Lab): Promise<Fleet> {
       const own = ["--allow", WIDE.ipv4, "--vantage", vantage, "-S", source];
       const words = synprobe("worker", ...own, ...options);
       const at = { SYNPROBE_FLEET: url, ...env };
-      const worker = keep(start(inNamespace(lab.near, words), { env: at, limitMs: 300_000 }));
+      const worker = keep(start(inNamespace(lab.near, words), { env: at, limitMs: LIMIT_MS }));
       await worker.until("stderr", /takes cells/);
       return worker;
     },
     startRun: (...args) =>
-      keep(start(inNamespace(lab.near, synprobe(...args, "--fleet", url, "-oJ", "-")), { limitMs: 300_000 })),
+      keep(
+        start(inNamespace(lab.near, synprobe(...args, "--fleet", url, "-oJ", "-")), { limitMs: LIMIT_MS }),
+      ),
     keys: (pattern) => redis.keys(`synprobe-fleet:${pattern}`),
     remove: async () => {
       redis.disconnect();
@@ -116,7 +121,7 @@ export async function watchSyns(lab: Lab): Promise<(least?: number) => Promise<r
   const filter = "tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn and dst net 198.19.0.0/16";
   const fields = ["frame.time_epoch", "ip.src", "ip.dst"].flatMap((name) => ["-e", name]);
   const words = ["tshark", "-i", "veth0", "-l", "-n", "-f", filter, "-T", "fields", ...fields];
-  const watching = start(inNamespace(lab.far, words), { limitMs: 300_000 });
+  const watching = start(inNamespace(lab.far, words), { limitMs: LIMIT_MS });
   await watching.until("stderr", /Capturing on/);
   return async (least = 0) => {
     await watching.until("stdout", new RegExp(`^(?:.*\\n){${least}}`));
@@ -128,6 +133,30 @@ export async function watchSyns(lab: Lab): Promise<(least?: number) => Promise<r
     });
   };
 }
+
+/** The most of these times, in seconds, that lie within any second. */
+export function mostInASecond(times: readonly number[]): number {
+  const sorted = [...times].sort((a, b) => a - b);
+  let most = 0;
+  for (let from = 0, to = 0; to < sorted.length; to++) {
+    while (sorted[to] - sorted[from] >= 1) from++;
+    most = Math.max(most, to - from + 1);
+  }
+  return most;
+}
+
+/** Each SYN's time, by what it went to. */
+export function timesBy(syns: readonly Syn[], what: (to: string) => string): ReadonlyMap<string, number[]> {
+  const times = new Map<string, number[]>();
+  for (const { at, to } of syns) {
+    const known = times.get(what(to));
+    if (known === undefined) times.set(what(to), [at]);
+    else known.push(at);
+  }
+  return times;
+}
+
+export const networkOf = (to: string): string => to.slice(0, to.lastIndexOf("."));
 
 /** Hosts that get a SYN of one worker less than `seconds` after one of another. */
 export function sharedHosts(syns: readonly Syn[], seconds: number): string[] {
@@ -144,12 +173,8 @@ export function sharedHosts(syns: readonly Syn[], seconds: number): string[] {
 export function networksOf(
   syns: readonly Syn[],
 ): readonly { readonly first: number; readonly last: number }[] {
-  const byNetwork = new Map<string, { first: number; last: number }>();
-  for (const { at, to } of syns) {
-    const network = to.slice(0, to.lastIndexOf("."));
-    const known = byNetwork.get(network);
-    if (known === undefined) byNetwork.set(network, { first: at, last: at });
-    else known.last = at;
-  }
-  return [...byNetwork.values()].sort((a, b) => a.first - b.first);
+  return Array.from(timesBy(syns, networkOf).values(), (times) => ({
+    first: Math.min(...times),
+    last: Math.max(...times),
+  })).sort((a, b) => a.first - b.first);
 }
