@@ -269,22 +269,30 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
       expect(readScan(stdout).summary).toMatchObject({ closed: 256, unfinished: 0 });
     }, 120_000);
 
-    it("of a worker that is stopped past its lock: it sends one batch at most when it wakes", async () => {
-      const fra = await fleet.startWorker("fra");
-      fleet.startRun(TARGETS, "--max-rate", "200", ...QUICK);
-      await eventually("a cell to be under way", underWay("fra"));
-      const begun = farSegments(lab);
-      await eventually("SYNs", () => Promise.resolve(farSegments(lab) > begun + 50));
-      fra.kill("SIGSTOP");
-      await pause(2500);
-      // So that it gets no other cell when it wakes.
-      redis.kill("SIGSTOP");
-      const before = farSegments(lab);
-      fra.kill("SIGCONT");
-      await pause(1500);
-      expect(farSegments(lab) - before).toBeLessThanOrEqual(256);
-      redis.kill("SIGCONT");
-    }, 120_000);
+    it.each([
+      { lease: 2, stopped: 2.5 },
+      // Its lock may last still: it must not send before it has asked.
+      { lease: 30, stopped: 25 },
+    ])(
+      "of a worker that is stopped past its fence: it sends one batch at most when it wakes (%o)",
+      async ({ lease, stopped }) => {
+        const fra = await fleet.startWorker("fra");
+        fleet.startRun(TARGETS, "--max-rate", "200", "--fleet-lease", `${lease}`);
+        await eventually("a cell to be under way", underWay("fra"));
+        const begun = farSegments(lab);
+        await eventually("SYNs", () => Promise.resolve(farSegments(lab) > begun + 50));
+        fra.kill("SIGSTOP");
+        await pause(stopped * 1000);
+        // So that it gets no other cell when it wakes.
+        redis.kill("SIGSTOP");
+        const before = farSegments(lab);
+        fra.kill("SIGCONT");
+        await pause(1500);
+        expect(farSegments(lab) - before).toBeLessThanOrEqual(256);
+        redis.kill("SIGCONT");
+      },
+      120_000,
+    );
 
     it.each(SEEDS)(
       "of all kinds, at random moments, with clocks an hour off (seed %i)",
