@@ -59,7 +59,7 @@ describe("the package", () => {
     ]);
     const kinds = [
       /^dist\/(synprobe|worker|sender)\.cjs$/,
-      /^dist\/(synprobe|probe|more|worker|sender)\.code$/,
+      /^dist\/(synprobe|probe|more|connect|worker|sender)\.code$/,
       /^dist\/commands\/(check|demo|diff|earlier-results|fleet-run|history|lab|path|report|store-reporter|watch)\.cjs$/,
       /^dist\/bin\/synprobe$/,
       /^dist\/commands\/fleet-run\.LICENSES$/,

@@ -68,13 +68,15 @@ describe("packets of one system call leave within it", () => {
 
   /** From when to when they are said to have left, after the call of `send`, which took 5 ms: the system call began after one. */
   function departures(count: number): readonly [fromUs: number, toUs: number] {
-    let nowMs = 1000;
-    vi.spyOn(performance, "now").mockImplementation(() => nowMs);
+    let nowMs = 0;
+    const [seconds] = process.hrtime();
+    vi.spyOn(process, "hrtime").mockImplementation(() => [seconds, nowMs * 1e6]);
+    const calledUs = nowUs();
     const engine = engineFor([target("198.18.0.2", ...ports.slice(0, count))]);
     const told: (readonly [number, number])[] = [];
     const link = linkOf(() => true, []);
     createBatchSender(
-      { ...engine, handleDeparture: (_first, _end, from, to) => told.push([from - 1e6, to - 1e6]) },
+      { ...engine, handleDeparture: (_first, _end, from, to) => told.push([from - calledUs, to - calledUs]) },
       {
         ...link,
         preparedUs: 1000,
