@@ -112,7 +112,7 @@ describe("outages", () => {
     expect(Math.abs(seconds(found.found.outages[0].fromUs) - 1)).toBeLessThanOrEqual(0.2);
   });
 
-  it("of one host among others: told, and not taken for a limit of its RSTs", () => {
+  it.runIf(ALL)("of one host among others: told, and not taken for a limit of its RSTs", () => {
     const found = scan(
       {},
       { hosts: 5, ports: 6000 },

@@ -40,12 +40,16 @@ it.runIf(ALL)(
   },
 );
 
-it("does not flood slow paths of short queues and much loss, where it is hard to tell whose loss it is", {
-  timeout: 120_000,
-}, () => {
-  for (const seed of everyday([156], [156, 170, 202, 585, 753])) {
-    const { missed, within } = scanNetworks(seed, seed + 1);
-    expect(missed, `seed ${seed}`).toBeLessThanOrEqual(3);
-    expect(within, `seed ${seed}`).toBe(1);
-  }
-});
+it.runIf(ALL)(
+  "does not flood slow paths of short queues and much loss, where it is hard to tell whose loss it is",
+  {
+    timeout: 120_000,
+  },
+  () => {
+    for (const seed of [156, 170, 202, 585, 753]) {
+      const { missed, within } = scanNetworks(seed, seed + 1);
+      expect(missed, `seed ${seed}`).toBeLessThanOrEqual(3);
+      expect(within, `seed ${seed}`).toBe(1);
+    }
+  },
+);

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { HostsDescription, LabDescription } from "../../src/lab/description.ts";
 import { addTotals, noTotals, pathFindings } from "../../src/runtime/results/totals.ts";
 import type { PortState } from "../../src/scan/probe/result.ts";
-import { everyday, someOf } from "../everyday.ts";
+import { ALL, everyday, someOf } from "../everyday.ts";
 import type { Overrides } from "./run.ts";
 import { type Score, scanTruth } from "./truth.ts";
 
@@ -88,7 +88,7 @@ describe("hosts that limit their resets", () => {
   const isLimited = ({ host }: Seen): boolean => host >= 256 && host < 256 + 70 && (host - 256) % 7 === 0;
   const lastOf = (verdicts: readonly Seen[]): number => Math.max(...verdicts.map(({ atUs }) => atUs));
 
-  it("go on at a pace of their own, with few more SYNs, and do not hold up the others", () => {
+  it.runIf(ALL)("go on at a pace of their own, with few more SYNs, and do not hold up the others", () => {
     const without = scan(lab({ ports: open }, 40), SIZE);
     const { verdicts, sent, openFound, ...score } = scan(lab({ ports: open }, 40, ...limited), SIZE);
     const others = verdicts.filter((verdict) => !isLimited(verdict));
@@ -222,7 +222,7 @@ describe("what is said of the path", () => {
     expect(Math.abs((loss.back ?? 1) - back)).toBeLessThan(0.035);
   });
 
-  it("loss one way only is not made out to be the other's", () => {
+  it.runIf(ALL)("loss one way only is not made out to be the other's", () => {
     const description = {
       seed: 5,
       path: { latencyMs: 40, in: { loss: 0.08 } },
@@ -234,7 +234,7 @@ describe("what is said of the path", () => {
     expect(loss.back ?? 0).toBeLessThan(0.01);
   });
 
-  it("doubt that bounded tries leave is told, of each port and of the whole", () => {
+  it.runIf(ALL)("doubt that bounded tries leave is told, of each port and of the whole", () => {
     const open = { share: 0.3, is: "open" as const };
     const silent = { share: 0.3, is: "silent" as const };
     const description = {
@@ -298,14 +298,17 @@ describe("how long is waited", () => {
     }
   });
 
-  it("hosts that were never heard of are waited for no longer than those heard of make likely", () => {
-    const mix = [{ share: 0.5, rest: "silent" as const, ports: [] }];
-    const { us, filtered, filteredRight, sent, pairs } = scan(lab({ mix }, 1), { hosts: 1024, ports: 10 });
-    expect(filteredRight).toBe(filtered);
-    expect(filtered).toBeGreaterThan(4000);
-    expect(us).toBeLessThan(0.6 * SECOND);
-    expect(sent).toBeLessThan(2 * pairs);
-  });
+  it.runIf(ALL)(
+    "hosts that were never heard of are waited for no longer than those heard of make likely",
+    () => {
+      const mix = [{ share: 0.5, rest: "silent" as const, ports: [] }];
+      const { us, filtered, filteredRight, sent, pairs } = scan(lab({ mix }, 1), { hosts: 1024, ports: 10 });
+      expect(filteredRight).toBe(filtered);
+      expect(filtered).toBeGreaterThan(4000);
+      expect(us).toBeLessThan(0.6 * SECOND);
+      expect(sent).toBeLessThan(2 * pairs);
+    },
+  );
 
   it("a LAN of 2 ms does not wait a second for a silent port, on one host or on many", () => {
     const ports = [{ ports: "3", is: "silent" as const }];

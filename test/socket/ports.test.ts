@@ -8,6 +8,7 @@ import {
   partPilots,
   sharePorts,
 } from "../../src/socket/ports.ts";
+import { everyday } from "../everyday.ts";
 import { createSeededRandom } from "../sim/random.ts";
 
 describe("source ports", () => {
@@ -50,7 +51,7 @@ describe("source ports", () => {
           }
         },
       ),
-      { numRuns: 200 },
+      { numRuns: everyday(50, 200) },
     );
   });
 

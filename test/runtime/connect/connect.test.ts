@@ -20,6 +20,7 @@ import {
 import { formatAddress } from "../../../src/wire/address.ts";
 import * as ipv4 from "../../../src/wire/ipv4.ts";
 import * as tcp from "../../../src/wire/tcp.ts";
+import { everyday } from "../../everyday.ts";
 import { createSeededRandom } from "../../sim/random.ts";
 
 vi.mock("../../../src/runtime/system/clock.ts", () => ({
@@ -463,7 +464,7 @@ describe("the stack", () => {
           }),
           exchange,
         ),
-        { numRuns: 50 },
+        { numRuns: everyday(15, 50) },
       );
     });
 

@@ -2,6 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 import { run } from "../../cli/process.ts";
+import { ALL } from "../../everyday.ts";
 import type { Profile } from "./allocation-run.ts";
 
 /** Room for what a call, and each interval of the rate's control, costs, spread over the probes of it. */
@@ -9,7 +10,7 @@ const MOST_BYTES = 5;
 /** The most of it in one function. A number that V8 makes an object of is 16 bytes: not once in 16 probes. */
 const MOST_AT_ONE_SITE = 1;
 
-it("a probe, its answer or timeout, and its verdict allocate nothing", async () => {
+it.runIf(ALL)("a probe, its answer or timeout, and its verdict allocate nothing", async () => {
   const script = fileURLToPath(new URL("allocation-run.ts", import.meta.url));
   const { status, stdout, stderr } = await run([process.execPath, "--import", "tsx", script]);
   expect(status, stderr).toBe(0);
