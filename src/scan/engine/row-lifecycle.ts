@@ -57,7 +57,7 @@ export interface RowLifecycle {
    */
   mayLeave(row: number, nowUs: number): boolean;
   /** The row's next SYN is being sent. */
-  leaves(row: number): void;
+  leaves(row: number, nowUs: number): void;
   /**
    * An answer to `attempt` came `ageUs` before `nowUs`.
    * @returns the verdict, to be completed and then queued (`VerdictQueue.enqueue`); undefined when the answer changes nothing
@@ -251,9 +251,9 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     needsRoom,
     start,
     mayLeave,
-    leaves: (row) => {
+    leaves: (row, nowUs) => {
       sendBackoff.forget(row);
-      hostLimits.clear(row);
+      hostLimits.leaves(row, nowUs);
     },
     answer,
     decide,

@@ -20,6 +20,7 @@ import type { Pacer } from "../congestion/pacer.ts";
 import type { PathState } from "../congestion/path-state.ts";
 import { SLOTS } from "../hosts/control-probes.ts";
 import type { ControlSchedule } from "../hosts/control-schedule.ts";
+import type { HostLimits } from "../hosts/host-limits.ts";
 import { MOST_TOUCHED } from "../measure/host-cache.ts";
 import { sendErrorVerdict } from "../probe/classify.ts";
 import { type InFlight, SPREAD_ASKED } from "../probe/in-flight.ts";
@@ -61,6 +62,7 @@ export interface TransmitOptions {
   readonly controlSchedule: ControlSchedule;
   readonly simultaneousOpens: SimultaneousOpens;
   readonly rows: RowLifecycle;
+  readonly hostLimits: Pick<HostLimits, "holdsBack">;
 }
 
 const MAX_TOKENS = 1024;
@@ -82,6 +84,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
     pathState,
     pacer,
     rows,
+    hostLimits,
     retransmitQueue,
     sendBackoff,
     controlSchedule,
@@ -108,24 +111,28 @@ export function createTransmit(options: TransmitOptions): Transmit {
     if (slot >= 0) return sendPilot(slot, nowUs, out, at, token);
     if (simultaneousOpens.any()) return sendSynAck(simultaneousOpens.next(), nowUs, out, at, token);
     const isPostponed = pathState.inStartup() && retransmitQueue.length() < MOST_POSTPONED && rows.mayStart();
-    let row = isPostponed ? -1 : popRetransmission();
+    let row = isPostponed ? -1 : popRetransmission(nowUs);
     for (let started = 0; row < 0 && started < STARTS_PER_CALL; started++) {
       row = rows.start(nowUs);
       if (row < 0) return 0;
-      if (!rows.mayLeave(row, nowUs)) row = -1;
+      if (!rows.mayLeave(row, nowUs) || hostLimits.holdsBack(row, nowUs)) row = -1;
     }
     if (row < 0) return 0;
     pacer.spend();
     return sendTry(row, nowUs, out, at, token);
   }
 
-  function popRetransmission(): number {
-    if (touched === 0) {
-      touched = retransmitQueue.peek(upcoming);
-      inFlight.touchHosts(upcoming, touched);
+  /** The next that its host's limits let leave. */
+  function popRetransmission(nowUs: number): number {
+    for (;;) {
+      if (touched === 0) {
+        touched = retransmitQueue.peek(upcoming);
+        inFlight.touchHosts(upcoming, touched);
+      }
+      if (touched > 0) touched--;
+      const row = retransmitQueue.pop();
+      if (row < 0 || !hostLimits.holdsBack(row, nowUs)) return row;
     }
-    if (touched > 0) touched--;
-    return retransmitQueue.pop();
   }
 
   function sendTry(row: number, nowUs: number, out: Uint8Array, at: number, token: number): number {
@@ -135,7 +142,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
     const peerPort = table.peerPort[row];
     const port = ports.portOf(table.portStart[row], attempt);
     const sequence = isn(localWords, path * ADDRESS_WORDS, table.peer, row * ADDRESS_WORDS, port, peerPort);
-    rows.leaves(row);
+    rows.leaves(row, nowUs);
     table.iss[column] = sequence;
     table.sentAt[column] = nowUs;
     table.tries[row] = attempt + 1;

@@ -30,7 +30,14 @@ export interface HostLimits {
   give(row: number, toControl: boolean, nowUs: number): void;
   /** Whether the row has a slot, now or when its timer fires. */
   has(row: number): boolean;
-  /** The row's SYN leaves, or the row belongs to another pair now: the next SYN needs a slot of its own. */
+  /**
+   * Whether the user's limits hold back the SYN of a row that may be sent: what has left meanwhile was more than its slot reckoned
+   * with. Its timer brings it back then.
+   */
+  holdsBack(row: number, nowUs: number): boolean;
+  /** The row's SYN leaves: the next needs a slot of its own. */
+  leaves(row: number, nowUs: number): void;
+  /** The row belongs to another pair now. */
   clear(row: number): void;
   /** The row needs no slot any more. */
   forget(row: number): void;
@@ -49,6 +56,11 @@ export interface UserLimits {
   turn(row: number, nowUs: number): number;
   /** When the time of the row's host is up; Infinity when never. */
   endUs(row: number): number;
+  /** Whether a SYN of the row may leave now, after those that have. */
+  isFree(row: number, nowUs: number): boolean;
+  /** When one that may not is to come again. */
+  again(row: number, nowUs: number): number;
+  left(row: number, nowUs: number): void;
 }
 
 export function createUserLimits(limits: HostLimitOptions, peer: Uint32Array): UserLimits {
@@ -77,6 +89,23 @@ export function createUserLimits(limits: HostLimitOptions, peer: Uint32Array): U
       return Math.max(turn, ofPrefix.reserve(prefix, 0, nowUs));
     },
     endUs: (row) => ofHost?.endUs(peer, row * ADDRESS_WORDS) ?? Number.POSITIVE_INFINITY,
+    isFree: (row, nowUs) => {
+      const at = row * ADDRESS_WORDS;
+      if (ofHost?.isFree(peer, at, nowUs) === false) return false;
+      loadPrefix(prefix, peer, at);
+      return ofPrefix?.isFree(prefix, 0, nowUs) !== false;
+    },
+    again: (row, nowUs) => {
+      const at = row * ADDRESS_WORDS;
+      loadPrefix(prefix, peer, at);
+      return Math.max(ofHost?.again(peer, at, nowUs) ?? nowUs, ofPrefix?.again(prefix, 0, nowUs) ?? nowUs);
+    },
+    left: (row, nowUs) => {
+      const at = row * ADDRESS_WORDS;
+      loadPrefix(prefix, peer, at);
+      ofHost?.left(peer, at, nowUs);
+      ofPrefix?.left(prefix, 0, nowUs);
+    },
   };
 }
 
@@ -115,6 +144,16 @@ export function createHostLimits(
     },
     give: rstLimited.give,
     has: (row) => held[row] !== NONE,
+    holdsBack: (row, nowUs) => {
+      if (!userLimits.isSet || userLimits.isFree(row, nowUs)) return false;
+      held[row] = Math.max(held[row], HAS_SLOT);
+      timers.arm(row, userLimits.again(row, nowUs));
+      return true;
+    },
+    leaves: (row, nowUs) => {
+      held[row] = NONE;
+      if (userLimits.isSet) userLimits.left(row, nowUs);
+    },
     clear: (row) => {
       held[row] = NONE;
     },
