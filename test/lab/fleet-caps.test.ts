@@ -34,7 +34,7 @@ describe.skipIf(!ALL || skipping("a fleet", fleetProblem()))("a fleet with the d
     lab?.remove();
   });
 
-  it("sends no faster than --max-rate in any second, nor to a host from two workers, though workers die, stop, are cut off, and Redis forgets everything", async () => {
+  it("sends no faster than it may in any second, to all, a network and a host, nor to a host from two workers, though workers die, stop, are cut off, and Redis forgets everything", async () => {
     // An address of Redis for each worker, so that it can be cut off alone.
     const addresses = Array.from({ length: 5 }, (_, i) => `127.0.1.${i + 1}`);
     await fleet.startRedis("--port", "6379", "--bind", ...addresses);
@@ -79,8 +79,10 @@ describe.skipIf(!ALL || skipping("a fleet", fleetProblem()))("a fleet with the d
       Math.max(...Array.from(timesBy(seen, what).values(), mostInASecond));
     const found = { total: most(() => ""), prefix: most(networkOf), host: most(String) };
     console.log(`most in a second: ${JSON.stringify(found)} of ${JSON.stringify(CAPS)}`);
-    // Those of hosts and prefixes are not held in every second by a run on one machine either: test/bench/README.md, "Fleets".
     expect(found.total).toBeLessThanOrEqual(1.02 * CAPS.total);
+    // What is counted is when they came, which on a busy machine may be one more.
+    expect(found.prefix).toBeLessThanOrEqual(1.02 * CAPS.prefix + 1);
+    expect(found.host).toBeLessThanOrEqual(1.02 * CAPS.host + 1);
     // A fence is past nine seconds before a lock is.
     expect(sharedHosts(seen, 5)).toEqual([]);
   }, 550_000);

@@ -37,7 +37,7 @@ export interface HostRateOptions {
 /** Smallest size of the table; a power of two. */
 const MIN_ENTRIES = 1024;
 /** A SYN may leave so much before its time, at most, or half of the time between two: timers are late by as much. Microseconds. */
-const EARLY_US = 10_000;
+const EARLY_US = 5000;
 
 export function createHostRate({ rate, timeoutUs, seed }: HostRateOptions): HostRate {
   const betweenUs = 1e6 / rate;
