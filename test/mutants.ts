@@ -210,8 +210,20 @@ export const MUTANTS: readonly Mutant[] = [
   // scan/hosts
   {
     file: "scan/hosts/host-rate.ts",
-    from: "forgets && old.next[slot] <= nowUs",
+    from: "forgets && Math.max(old.next[slot], old.free[slot]) <= nowUs",
     to: "forgets",
+    tests: ["scan/hosts/host-rate.test.ts"],
+  },
+  {
+    file: "scan/hosts/host-rate.ts",
+    from: "Math.max(nowUs, free[slot]) + betweenUs",
+    to: "nowUs + betweenUs",
+    tests: ["scan/hosts/host-rate.test.ts"],
+  },
+  {
+    file: "scan/hosts/host-rate.ts",
+    from: "Math.max(old.next[slot], old.free[slot]) <= nowUs",
+    to: "old.next[slot] <= nowUs",
     tests: ["scan/hosts/host-rate.test.ts"],
   },
   {

@@ -118,7 +118,7 @@ export function createPackedLines(serviceOf: (port: number) => string | undefine
   }
 
   function servicePart(port: number): Uint8Array {
-    services[port] ??= ascii(ofService(serviceOf(port)));
+    services[port] ??= Buffer.from(ofService(serviceOf(port)));
     return services[port];
   }
 

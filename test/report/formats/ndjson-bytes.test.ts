@@ -7,7 +7,9 @@ import { createNaming } from "../../../src/runtime/results/to-result.ts";
 import { newVerdict, type Verdict } from "../../../src/scan/probe/verdict.ts";
 import { parseServices } from "../../../src/scan/targets/services.ts";
 
-const services = parseServices(`http 80/tcp\nodd"name\u202e 81/tcp\n${"long".repeat(100)} 82/tcp\n`);
+const services = parseServices(
+  `http 80/tcp\nodd"name\u202e 81/tcp\ndomän-中 83/tcp\n${"long".repeat(100)} 82/tcp\n`,
+);
 const naming = createNaming({ services, nameOf: () => undefined });
 const { takes, put } = createPackedLines(services.nameOf);
 
@@ -33,7 +35,7 @@ function lineOf(verdict: Verdict, timeUs: number, at = 0): string {
 test("a line of bytes is that of the result", () => {
   const answers = fc.record({
     address: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
-    port: fc.oneof(fc.constantFrom(80, 81), fc.integer({ min: 1, max: 65_535 })),
+    port: fc.oneof(fc.constantFrom(80, 81, 83), fc.integer({ min: 1, max: 65_535 })),
     kind: fc.constantFrom(["open", "syn-ack"] as const, ["closed", "reset"] as const),
     rttUs: fc.oneof(fc.double({ min: 0, max: 3e4, noNaN: true }), fc.integer({ min: 0, max: 2 ** 31 - 1 })),
     ttl: fc.integer({ min: 1, max: 255 }),

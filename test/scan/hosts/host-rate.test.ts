@@ -15,6 +15,34 @@ describe("slots of a host", () => {
     expect([1, 2].map(() => hostRate.reserve(host(1), 0, 9e6))).toEqual([9e6, 9.1e6]);
   });
 
+  it("are not all: what has left counts, and who is held back comes again in turn", () => {
+    const hostRate = createHostRate({ rate: 10, timeoutUs: NEVER, seed: 1 });
+    expect(hostRate.isFree(host(1), 0, 1000)).toBe(true);
+    hostRate.left(host(1), 0, 1000);
+    // A timer's lateness early, and no more.
+    expect(hostRate.isFree(host(1), 0, 95_999)).toBe(false);
+    expect(hostRate.isFree(host(1), 0, 96_000)).toBe(true);
+    expect([1, 2, 3].map(() => hostRate.again(host(1), 0, 2000))).toEqual([101_000, 201_000, 301_000]);
+    // Early ones are not made up for by more of them.
+    hostRate.left(host(1), 0, 96_000);
+    expect(hostRate.isFree(host(1), 0, 195_999)).toBe(false);
+    expect(hostRate.isFree(host(1), 0, 196_000)).toBe(true);
+    expect(hostRate.isFree(host(2), 0, 2000)).toBe(true);
+    // What was not used is not saved.
+    hostRate.left(host(1), 0, 9e6);
+    expect(hostRate.isFree(host(1), 0, 9.09e6)).toBe(false);
+  });
+
+  it("remember what has left while others come and go", () => {
+    const hostRate = createHostRate({ rate: 10, timeoutUs: NEVER, seed: 1 });
+    hostRate.reserve(host(1), 0, 1000);
+    hostRate.left(host(1), 0, 90_000);
+    hostRate.left(host(1), 0, 90_000);
+    for (let n = 2; n < 5000; n++) hostRate.left(host(n), 0, 110_000);
+    expect(hostRate.isFree(host(1), 0, 110_000)).toBe(false);
+    expect(hostRate.isFree(host(1), 0, 290_000)).toBe(true);
+  });
+
   it("end when the host's time is over", () => {
     const hostRate = createHostRate({ rate: NEVER, timeoutUs: 5e6, seed: 1 });
     expect(hostRate.reserve(host(1), 0, 1e6)).toBe(1e6);
