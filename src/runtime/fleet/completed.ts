@@ -15,12 +15,14 @@ import { CHANGED, fetchResults, takeResults } from "./take.ts";
 export interface Completed {
   /** Counts of all that was taken. */
   readonly totals: Totals;
-  /** Pairs a second of one worker, by the cells that were taken last; undefined before the first. */
-  readonly pairsPerSecond: number | undefined;
+  /** Pairs a second of one worker, by the cells that were taken last. */
+  readonly pairsPerSecond: number;
   /** Takes a completed cell and removes it. */
   take(id: string): Promise<void>;
 }
 
+/** The pairs a second that the first cells reckon with. */
+const FIRST_RATE = 1000;
 /** A cell whose results do not reach this process as they were signed is probed again so often. */
 const MOST_CHANGES = 2;
 
@@ -89,7 +91,7 @@ export function createCompleted(
   return {
     totals: taken,
     get pairsPerSecond() {
-      return perSecond;
+      return perSecond ?? FIRST_RATE;
     },
     take,
   };

@@ -31,8 +31,6 @@ import {
 const LOOK_MS = 50;
 /** How often what changes slowly is looked at: who is there, who refuses what, what is lost. */
 const SURVEY_MS = 1000;
-/** The pairs a second of a worker that the first cells reckon with. */
-const FIRST_RATE = 1000;
 /** How long the queue may take to be emptied at the end, in milliseconds. */
 const LAST_MS = 5000;
 /** A time that does not keep the process from ending. */
@@ -119,22 +117,20 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
     hooks.onReport();
   }
 
-  /** Takes what is completed. Workers have other cells meanwhile, but for the first: it says how large the next is to be. */
+  /** Takes what is completed. Workers have other cells meanwhile. */
   async function takeAll(): Promise<void> {
     const ids = await queue.getRanges(["completed"], 0, -1);
     for (const id of ids) {
-      if (completed.pairsPerSecond !== undefined) await topUp(ids);
+      await topUp(ids);
       if (over) return;
       await completed.take(id);
     }
   }
 
-  const perSecond = (): number => completed.pairsPerSecond ?? FIRST_RATE;
-
   /** @param ids of completed cells */
   async function topUp(ids: readonly string[]): Promise<void> {
     const probed = ids.filter((id) => ledger.underWay.has(id)).length;
-    if (!stopping) await feed.topUp(workers, perSecond(), probed);
+    if (!stopping) await feed.topUp(workers, completed.pairsPerSecond, probed);
   }
 
   async function survey(): Promise<void> {
@@ -238,8 +234,8 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
       return workers;
     },
     get perLook() {
-      const each = Math.min(perSecond(), coordination.rate.maximum / Math.max(1, workers));
-      return Math.max(FEWEST_AGAIN, Math.min(MOST_AGAIN, Math.floor(LOOK_S * each)));
+      const perSecond = Math.min(completed.pairsPerSecond, coordination.rate.maximum / Math.max(1, workers));
+      return Math.max(FEWEST_AGAIN, Math.min(MOST_AGAIN, Math.floor(LOOK_S * perSecond)));
     },
     again: (pairs) => {
       looks.push(ledger.again(pairs));

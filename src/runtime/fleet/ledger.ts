@@ -64,14 +64,8 @@ const FEWEST_PREFIXES = 64;
 export const CELL_S = 60;
 /** Towards the end cells become smaller, so that no worker is long alone: what is left is so many for each. */
 const LAST_CELLS = 3;
-/**
- * A shorter one would be more beginning and end than work, in seconds: an engine is compiled anew for each cell, which takes half a
- * second of processor time. Nobody waits for a worker that is alone, so its cells are longer.
- */
+/** A shorter one would be more beginning and end than work, in seconds. */
 const SHORTEST_S = 2;
-const SHORTEST_ALONE_S = 10;
-/** Of what is left a worker that is alone has so much in its cell that the coordinator looks through the rest meanwhile. */
-const LAST_CELLS_ALONE = 2;
 
 /**
  * How many pairs the next cell is to have.
@@ -80,9 +74,8 @@ const LAST_CELLS_ALONE = 2;
  * @param seconds how much work it may be
  */
 export function cellSize(left: number, workers: number, perSecond: number, seconds = CELL_S): number {
-  const isAlone = workers === 1;
-  const share = left / (isAlone ? LAST_CELLS_ALONE : LAST_CELLS * workers);
-  return perSecond * Math.max(isAlone ? SHORTEST_ALONE_S : SHORTEST_S, Math.min(seconds, share / perSecond));
+  const share = left / (LAST_CELLS * workers);
+  return Math.max(SHORTEST_S * perSecond, Math.min(seconds * perSecond, share));
 }
 
 export function createLedger({ space, prefixes, isDone, decided = 0, firstLook = 0 }: LedgerOptions): Ledger {

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { jobOf, targetsOf } from "../../../src/runtime/fleet/cell.ts";
-import { CELL_S, cellSize, createLedger, type Ledger } from "../../../src/runtime/fleet/ledger.ts";
+import { createLedger, type Ledger } from "../../../src/runtime/fleet/ledger.ts";
 import { countAddresses } from "../../../src/scan/targets/address-range.ts";
 import { cutByPrefix, type PairSpan } from "../../../src/scan/targets/prefixes.ts";
 import type { Space } from "../../../src/scan/targets/space.ts";
@@ -132,21 +132,6 @@ describe("cells", () => {
     expect(cut(100)).toEqual({ from: 0, to: 64, pairs: 128 });
     expect(cut(10)).toEqual({ from: 0, to: 10, pairs: 20 });
     expect(cut(300)).toEqual({ from: 0, to: 150, pairs: 300 });
-  });
-
-  it("become smaller towards the end where others would wait, and not too small", () => {
-    const sizes = (total: number, workers: number): number[] => {
-      const found: number[] = [];
-      for (let left = total; left > 0; left -= found.at(-1) ?? 0)
-        found.push(Math.min(left, cellSize(left, workers, 1)));
-      return found;
-    };
-    const four = sizes(2000, 4);
-    expect(four.slice(0, 4)).toEqual([CELL_S, CELL_S, CELL_S, CELL_S]);
-    expect(four.slice(-4).every((seconds) => seconds <= 2)).toBe(true);
-    expect(four.slice(0, -1).every((seconds, i) => seconds >= 2 && seconds >= four[i + 1])).toBe(true);
-    expect(sizes(8, 1)).toEqual([8]);
-    expect(sizes(200, 1)).toEqual([60, 60, 40, 20, 10, 10]);
   });
 
   it("of second looks have those pairs alone, count for nothing, and keep others from their networks", () => {
