@@ -261,21 +261,22 @@ describe.skipIf(skipping("passed by", firewallProblem()))("what packet would pas
     }
   });
 
-  it.runIf(ALL)("a second look of check compares, too", async () => {
+  it.runIf(ALL)("a second look of check compares, too", { timeout: 120_000 }, async () => {
     nft(
       "add table ip t",
       "add chain ip t i { type filter hook input priority 0; }",
       "add rule ip t i ip saddr 198.19.0.0/16 drop",
     );
-    const policy = JSON.stringify({ groups: [{ targets: "198.19.0.0/24", ports: { "61-100": "closed" } }] });
+    const policy = JSON.stringify({ groups: [{ targets: "198.19.0.0/20", ports: { "61-85": "closed" } }] });
     const words = ["--retries", "0", "--timeout", "300ms", "--max-rate", "50000", "--no-drop", "-"];
     const { stdout, stderr } = await run(inNamespace(lab.near, synprobe("check", ...words)), {
       input: policy,
+      limitMs: 110_000,
     });
     expect(stderr).toMatch(/raw heard from 0 and packet from 16: this run goes by raw/);
-    expect(stderr).toMatch(/10,240 ports could not be told surely: probed again/);
+    expect(stderr).toMatch(/102,400 ports could not be told surely: probed again/);
     // Packet hears them all: as written.
-    expect(stdout).not.toMatch(/10,240 ports as written/);
+    expect(stdout).not.toMatch(/102,400 ports as written/);
   });
 
   it.each([
