@@ -143,12 +143,15 @@ export interface Cost {
   readonly rss: number;
 }
 
-/** Runs a command in the near namespace to its end, or for `limitMs`. */
+/** Runs a command in the near namespace to its end, or for `limitMs`: masscan sometimes waits for ever, deaf to SIGINT. */
 export const cost = (bed: Bed, argv: readonly string[], limitMs?: number): Promise<Cost> =>
   costOf(inNamespace(bed.lab.near, argv), limitMs);
 
+/** How long a command may take to end when it is asked to, in milliseconds. */
+const LAST_MS = 5000;
+
 /** Runs a command here. */
-export function costOf([command = "", ...args]: readonly string[], limitMs = 300_000): Promise<Cost> {
+export function costOf([command = "", ...args]: readonly string[], limitMs = 100_000): Promise<Cost> {
   return new Promise((resolve, reject) => {
     const start = performance.now();
     const child = spawn(command, args, { env: ENVIRONMENT, stdio: ["ignore", "pipe", "pipe"] });
@@ -160,6 +163,7 @@ export function costOf([command = "", ...args]: readonly string[], limitMs = 300
     };
     const looking = setInterval(look, 20);
     const limit = setTimeout(() => child.kill("SIGINT"), limitMs);
+    const end = setTimeout(() => child.kill("SIGKILL"), limitMs + LAST_MS);
     child.stdout.on("data", (chunk) => {
       stdout += chunk;
     });
@@ -172,6 +176,7 @@ export function costOf([command = "", ...args]: readonly string[], limitMs = 300
     child.once("close", () => {
       clearInterval(looking);
       clearTimeout(limit);
+      clearTimeout(end);
       resolve({ stdout, stderr, seconds: (performance.now() - start) / 1000, ...last });
     });
   });
