@@ -93,6 +93,17 @@ describe("verification", () => {
     expect([many.verified, many.unseen > 0]).toEqual([0, true]);
   });
 
+  it("counts as asked only those to which a SYN has left, where limits of hosts and networks hold some back", () => {
+    const limits = { ratePerHost: 10, rate: { minimum: 10, maximum: 60 } };
+    const size = { ...SIZE, hosts: 32 };
+    const { counts, sent } = watch(network(), { verify: "all", ...limits }, size);
+    const first = watch(network(), { verify: "off", ...limits }, size);
+    const of = (times: typeof sent): number =>
+      [...times.values()].reduce((sum, { length }) => sum + length, 0);
+    expect(counts.path.verified).toBe(of(sent) - of(first.sent));
+    expect(counts.path.verified).toBeGreaterThan(50);
+  });
+
   it("sends no port more SYNs than --retries allows", () => {
     for (const retries of [0, 1, 3]) {
       const { sent, counts } = watch(network({}, { loss: 0.1 }), { retries, verify: "all" });

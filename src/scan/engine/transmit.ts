@@ -132,6 +132,8 @@ export function createTransmit(options: TransmitOptions): Transmit {
       if (touched > 0) touched--;
       const row = retransmitQueue.pop();
       if (row < 0 || !hostLimits.holdsBack(row, nowUs)) return row;
+      // A decided one that was to be asked once more has not been.
+      spread[row] &= ~SPREAD_ASKED;
     }
   }
 

@@ -32,7 +32,7 @@ export interface HostLimits {
   has(row: number): boolean;
   /**
    * Whether the user's limits hold back the SYN of a row that may be sent: what has left meanwhile was more than its slot reckoned
-   * with. Its timer brings it back then.
+   * with, or its host's time is up meanwhile. Its timer brings it back then.
    */
   holdsBack(row: number, nowUs: number): boolean;
   /** The row's SYN leaves: the next needs a slot of its own. */
@@ -135,9 +135,9 @@ export function createHostLimits(
           return TURN.later;
         }
       }
+      if (nowUs > userLimits.endUs(row)) return TURN.never;
       if (!paced && held[row] === HAS_SLOT) return TURN.now;
       held[row] = IN_LINE;
-      if (nowUs > userLimits.endUs(row)) return TURN.never;
       const at = row * ADDRESS_WORDS;
       const host = hostIn(row, nowUs);
       return rstLimited.take(row, host, table.peer, at, answersUs(host, nowUs), nowUs);
@@ -145,9 +145,11 @@ export function createHostLimits(
     give: rstLimited.give,
     has: (row) => held[row] !== NONE,
     holdsBack: (row, nowUs) => {
-      if (!userLimits.isSet || userLimits.isFree(row, nowUs)) return false;
+      if (!userLimits.isSet) return false;
+      const leftUs = userLimits.endUs(row) - nowUs;
+      if (leftUs >= 0 && userLimits.isFree(row, nowUs)) return false;
       held[row] = Math.max(held[row], HAS_SLOT);
-      timers.arm(row, userLimits.again(row, nowUs));
+      timers.arm(row, leftUs < 0 ? nowUs : Math.min(userLimits.again(row, nowUs), nowUs + leftUs + 1));
       return true;
     },
     leaves: (row, nowUs) => {

@@ -108,4 +108,34 @@ describe("the engine", () => {
     ]);
     expect(engine.counts.reasons.filtered).toEqual({ "host-timeout": 1, "no-response": 2 });
   });
+
+  it.each([
+    // The rate of all together, and that of the network, hold SYNs back whose hosts have time.
+    { rate: 4, retries: 1 },
+    { ratePerPrefix: 4, retries: 1 },
+    { ratePerPrefix: 4, ratePerHost: 3, retries: 0 },
+  ])("sends nothing to a host whose time is over, whatever held it back: %o", (limits) => {
+    const targets = [2, 3, 4, 5].map((n) => target(`198.18.0.${n}`, 1, 2, 3));
+    const engine = engineFor(targets, {
+      ...limits,
+      hostTimeoutUs: 1_300_000,
+      timeoutUs: 400_000,
+      startUs: 1,
+    });
+    const first = new Map<number, number>();
+    const spans: number[] = [];
+    let now = 1;
+    while (!engine.done) {
+      engine.handleTimeout(now);
+      for (let p = transmit(engine, now); p !== undefined; p = transmit(engine, now)) {
+        if (!first.has(p[19])) first.set(p[19], now);
+        spans.push(now - (first.get(p[19]) ?? 0));
+      }
+      now = Math.max(now + 1, Math.min(engine.pollTimeout(now), now + 1e6));
+    }
+    expect(spans.length).toBeGreaterThan(4);
+    expect(Math.max(...spans)).toBeLessThanOrEqual(1_300_000);
+    expect(engine.counts.reasons.filtered["host-timeout"]).toBeGreaterThan(0);
+    expect(drainVerdicts(engine)).toHaveLength(12);
+  });
 });
