@@ -27,6 +27,8 @@ export const MOST_ROWS = 200_000;
 /** Most hosts in the list of open ports by host. */
 const MOST_LISTED = 500;
 const MOST_FAULTS = 20;
+/** Most ports in the table of those that differ between places; that of all results has the others. */
+const MOST_DIFFERING = 500;
 const MOST_SERVICES = 16;
 const MOST_REASONS = 14;
 /** A host with this many ports, all of them open, is taken to answer on every port. */
@@ -95,8 +97,9 @@ export interface Digest {
   readonly answerAll: readonly string[];
   readonly faults: readonly RecordedFault[];
   readonly moreFaults: number;
-  /** Ports that are not the same from all places, in order. */
+  /** Ports that are not the same from all places, in order: the first of them. */
   readonly differing: readonly DifferingPort[];
+  readonly moreDiffering: number;
   readonly rows: Rows;
   readonly moreRows: number;
 }
@@ -119,8 +122,9 @@ export function createGathering(): Gathering {
   const tries = createColumn(Uint8Array);
   const doubt = createColumn(Float32Array);
   const notes = new Map<number, string>();
-  /** Ports that are not the same from all places. */
-  const differing = new Map<number, DifferingPort["from"]>();
+  /** Ports that are not the same from all places; most of many differ in the same way. */
+  const differing = new Map<number, Difference>();
+  const differences = new Map<string, Difference>();
   const answerAll = new Set<string>();
   const progress: RecordedProgress[][] = [];
   const faults: RecordedFault[] = [];
@@ -135,13 +139,22 @@ export function createGathering(): Gathering {
     ttl.set(pair, port.ttl ?? 0);
     tries.set(pair, Math.min(port.tries ?? 0, 255));
     doubt.set(pair, port.doubt ?? -1);
-    const note = noteOf(port);
+    const difference = differenceOf(port);
+    if (difference === undefined) differing.delete(pair);
+    else differing.set(pair, difference);
+    const note = noteOf(port, difference);
     if (note === "") notes.delete(pair);
     else notes.set(pair, note);
-    if (port.from !== undefined && isDifferent(port.from)) differing.set(pair, port.from);
-    else differing.delete(pair);
     if (port.host !== undefined && port.host !== "") names.set(port.ip, port.host);
     if (port.answersAll === true) answerAll.add(port.ip);
+  }
+
+  function differenceOf({ from }: RecordedPort): Difference | undefined {
+    if (from === undefined || !isDifferent(from)) return undefined;
+    const key = JSON.stringify(from);
+    const found = differences.get(key) ?? { from, words: byPlace(from) };
+    differences.set(key, found);
+    return found;
   }
 
   /** 1 for hosts that answer on every port, according to the run or because all of their many ports are open. */
@@ -267,9 +280,7 @@ export function createGathering(): Gathering {
         const rest = chosen.filter((pair) => RECORDED_STATES[state.get(pair) - 1] !== "open");
         chosen = [...open, ...rest].slice(0, MOST_ROWS);
       }
-      chosen.sort(
-        (a, b) => rank[pairs.hostOf(a)] - rank[pairs.hostOf(b)] || pairs.portKeyOf(a) - pairs.portKeyOf(b),
-      );
+      chosen.sort(inOrder);
       const services = createTexts();
       const reasons = createTexts();
       return {
@@ -297,6 +308,9 @@ export function createGathering(): Gathering {
       };
     }
 
+    const inOrder = (a: number, b: number): number =>
+      rank[pairs.hostOf(a)] - rank[pairs.hostOf(b)] || pairs.portKeyOf(a) - pairs.portKeyOf(b);
+    const differingPairs = Uint32Array.from(differing.keys()).sort(inOrder);
     const table = rows();
     const series = runs
       .map(({ name }, i) => ({ name, points: pointsOf(progress[i] ?? []) }))
@@ -322,16 +336,11 @@ export function createGathering(): Gathering {
       answerAll: anyPort.map((host) => hostLabel(pairs.ips[host])),
       faults,
       moreFaults: faultCount - faults.length,
-      differing: Array.from(differing, ([pair, from]) => ({ pair, from }))
-        .sort(
-          (a, b) =>
-            rank[pairs.hostOf(a.pair)] - rank[pairs.hostOf(b.pair)] ||
-            pairs.portKeyOf(a.pair) - pairs.portKeyOf(b.pair),
-        )
-        .map(({ pair, from }) => ({
-          label: `${hostLabel(pairs.ips[pairs.hostOf(pair)])} ${pairs.portOf(pair)}/${pairs.protoOf(pair)}`,
-          from,
-        })),
+      differing: Array.from(differingPairs.subarray(0, MOST_DIFFERING), (pair) => ({
+        label: `${hostLabel(pairs.ips[pairs.hostOf(pair)])} ${pairs.portOf(pair)}/${pairs.protoOf(pair)}`,
+        from: differing.get(pair)?.from ?? [],
+      })),
+      moreDiffering: Math.max(0, differingPairs.length - MOST_DIFFERING),
       rows: table,
       moreRows: pairs.size() - table.host.length,
     };
@@ -364,8 +373,14 @@ const ENDINGS: Readonly<Record<string, string>> = {
   silent: "nothing after the SYN-ACK: a SYN proxy or tarpit?",
 };
 
-function noteOf(port: RecordedPort): string {
-  const words: string[] = isDifferent(port.from) ? [byPlace(port.from ?? [])] : [];
+/** What several places have found of a port, and the same in words. */
+interface Difference {
+  readonly from: DifferingPort["from"];
+  readonly words: string;
+}
+
+function noteOf(port: RecordedPort, difference: Difference | undefined): string {
+  const words: string[] = difference === undefined ? [] : [difference.words];
   if (port.answersAll === true) words.push("this host answers on every port");
   if (port.banner !== undefined) words.push(`“${port.banner.slice(0, 1024)}”`);
   if (port.ending !== undefined && Object.hasOwn(ENDINGS, port.ending)) words.push(ENDINGS[port.ending]);

@@ -384,7 +384,7 @@ export function renderPage(digest: Digest, options: PageOptions): string {
   const when = started.length === 0 ? "" : `${verb} ${utc(Math.min(...started))}. `;
   const policy = `default-src 'none'; script-src ${hash(script)}; style-src ${hash(style)}; img-src data:; base-uri 'none'; form-action 'none'`;
   const ways = waysSection(digest.runs, h);
-  const places = placesSection(digest.differing, h);
+  const places = placesSection(digest.differing, digest.moreDiffering, h);
   const section = (name: string, heading: string, content: string, kind = ""): string =>
     `<section id="${name}" class="${kind}"><h2>${heading}</h2>${content}</section>`;
   return `<!doctype html>

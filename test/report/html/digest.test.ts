@@ -78,6 +78,20 @@ test("what differs between places stands side by side, and nothing that is the s
   ]);
 });
 
+test("of many that differ the first are shown, and what they have in common is kept once", () => {
+  const from = () => [
+    { place: "fra", state: "open" as const },
+    { place: "lon", state: "filtered" as const, reason: "no-response" },
+  ];
+  const { differing, moreDiffering, rows } = digestOf(
+    Array.from({ length: 502 }, (_, i) => port({ port: 502 - i, from: from() })),
+  );
+  expect([differing.length, moreDiffering]).toEqual([500, 2]);
+  expect(differing[0].label).toBe("192.0.2.1 1/tcp");
+  expect(new Set(differing.map((each) => each.from)).size).toBe(1);
+  expect(Object.values(rows.notes)).toHaveLength(502);
+});
+
 test("the matrix has the hosts and ports with the most open, and counts the others", () => {
   const ports: RecordedPort[] = [];
   for (let host = 0; host < 60; host++)

@@ -19,6 +19,7 @@ test("a port has a cell for each place, empty where one has not told", () => {
   const html =
     placesSection(
       [differing("a 22/tcp", "open", "filtered", "open"), differing("<b> 80/tcp", "closed", "open|filtered")],
+      0,
       escaped,
     ) ?? "";
   expect(html).toContain(
@@ -33,9 +34,7 @@ test("a port has a cell for each place, empty where one has not told", () => {
 });
 
 test("many ports are counted, and none has no section", () => {
-  const many = Array.from({ length: 502 }, (_, i) => differing(`host ${i}/tcp`, "open", "closed"));
-  const html = placesSection(many, escaped) ?? "";
-  expect(html.match(/<tr>/g)).toHaveLength(501);
+  const html = placesSection([differing("host 1/tcp", "open", "closed")], 2, escaped) ?? "";
   expect(html).toContain("And 2 more ports");
-  expect(placesSection([], escaped)).toBeUndefined();
+  expect(placesSection([], 0, escaped)).toBeUndefined();
 });
