@@ -51,6 +51,8 @@ const PACKET_PAIRS = 100_000;
 /** A worker is worth its start for this many probes a second, and this many pairs. With a sender it uses two processors. */
 const RATE_PER_WORKER = 250_000;
 const PROCESSORS_PER_WORKER = 2;
+/** Of SYNs a second to a host or a network each worker has its share, at times of its own: one more for each may fall within a second. */
+const LIMIT_PER_WORKER = 100;
 export const PAIRS_PER_WORKER = 200_000;
 const MOST_WORKERS = 64;
 /** A path that holds more probes a second than this answers so soon that rows are quickly free again. */
@@ -116,7 +118,7 @@ export function chooseMeans(plan: Plan, options: ScanOptions, held?: PortRange):
   // Each worker needs a source port and at least one probe a second.
   const most = Math.min(ports.last - ports.first + 1, Math.max(1, Math.floor(options.rate.maximum)));
   const fitting = Math.max(0, Math.floor(files / FILES_PER_WORKER));
-  const wanted = options.workers ?? Math.min(bestWorkers(plan, options), Math.max(1, fitting));
+  const wanted = options.workers ?? Math.min(bestWorkers(plan.space.total, options), Math.max(1, fitting));
   const threads = packet ? Math.min(wanted, most) : 0;
   const workers = Math.max(1, threads);
   if (threads > fitting) {
@@ -170,10 +172,23 @@ function findPassed(frames: Interface, plan: Plan): string[] {
     : [`no packet sockets here (${refusal})`];
 }
 
-function bestWorkers(plan: Plan, { rate }: ScanOptions): number {
-  const useful = Math.max(1, Math.min(rate.maximum / RATE_PER_WORKER, plan.space.total / PAIRS_PER_WORKER));
-  const processors = Math.max(1, Math.floor(availableParallelism() / PROCESSORS_PER_WORKER));
-  return Math.min(MOST_WORKERS, processors, Math.ceil(useful));
+/** How many workers a run is worth, where none are asked for. */
+export function bestWorkers(
+  pairs: number,
+  { rate, ratePerHost, ratePerPrefix }: Pick<ScanOptions, "rate" | "ratePerHost" | "ratePerPrefix">,
+  processors = availableParallelism(),
+): number {
+  const useful = Math.max(
+    1,
+    Math.min(
+      rate.maximum / RATE_PER_WORKER,
+      pairs / PAIRS_PER_WORKER,
+      (ratePerHost ?? Number.POSITIVE_INFINITY) / LIMIT_PER_WORKER,
+      (ratePerPrefix ?? Number.POSITIVE_INFINITY) / LIMIT_PER_WORKER,
+    ),
+  );
+  const fitting = Math.max(1, Math.floor(processors / PROCESSORS_PER_WORKER));
+  return Math.min(MOST_WORKERS, fitting, Math.ceil(useful));
 }
 
 /** Enough rows for all pairs that can be undecided at once, and for those that were decided a moment ago. */
