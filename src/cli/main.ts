@@ -3,11 +3,11 @@
  */
 import { Argument, Command, CommanderError, Option } from "commander";
 import { isSynprobeError } from "../errors.ts";
-import { PATH_DEFAULTS } from "../runtime/api/option-bounds.ts";
 import { checkPlatform, nativeLoadError } from "../runtime/system/platform.ts";
 import { loadApart } from "./apart.ts";
 import type { CheckOptions } from "./commands/check.ts";
 import type { DiffOptions } from "./commands/diff.ts";
+import type { DoctorOptions } from "./commands/doctor.ts";
 import type { HistoryOptions } from "./commands/history.ts";
 import type { LabOptions } from "./commands/lab.ts";
 import type { PathCommandOptions } from "./commands/path.ts";
@@ -17,10 +17,10 @@ import type { WatchOptions } from "./commands/watch.ts";
 import { isOfWatch, WATCH_OPTIONS } from "./commands/watch-options.ts";
 import type { WorkerCommandOptions } from "./commands/worker.ts";
 import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
-import { expandAliases, longName } from "./options/aliases.ts";
+import { expandAliases } from "./options/aliases.ts";
 import { timesWithoutUnit } from "./options/arguments.ts";
 import { CHECK_OPTIONS, PATH_OPTIONS, sharedWith } from "./options/command-options.ts";
-import { addOptions, attributeOf, commanderOption } from "./options/commander.ts";
+import { addOptions, attributeOf, collect } from "./options/commander.ts";
 import type { Configured } from "./options/config.ts";
 import { refuseWithoutFleet } from "./options/fleet-options.ts";
 import {
@@ -28,7 +28,6 @@ import {
   type OptionSpec,
   PROBE_OPTIONS,
   type ProbeOptions,
-  TRACE_DEFAULTS,
   WORKER_OPTIONS,
   withTiming,
 } from "./options/table.ts";
@@ -111,10 +110,7 @@ function createProgram(
         return (await import("./commands/trace.ts")).trace(target, settled.options, messages, argv);
       }),
     );
-  for (const spec of sharedWith("trace")) {
-    const defaultValue = TRACE_DEFAULTS[longName(spec.flags)] ?? spec.defaultValue;
-    traceCommand.addOption(commanderOption({ ...spec, defaultValue }));
-  }
+  addOptions(traceCommand, sharedWith("trace"));
   const pathCommand = program
     .command("path")
     .description("say at which hop on the way to a host the SYNs of its ports stop")
@@ -131,10 +127,7 @@ function createProgram(
         );
       }),
     );
-  for (const spec of [...PATH_OPTIONS, ...sharedWith("path")]) {
-    const isRate = longName(spec.flags) === "--max-rate";
-    pathCommand.addOption(commanderOption(isRate ? { ...spec, defaultValue: PATH_DEFAULTS.maxRate } : spec));
-  }
+  addOptions(pathCommand, [...PATH_OPTIONS, ...sharedWith("path")]);
   const checkCommand = program
     .command("check")
     .description(
@@ -157,7 +150,7 @@ function createProgram(
   const isLookedAt = argv.some((word) => ["check", "completion", "man"].includes(word));
   const writtenOfCheck = addOptions(checkCommand, isLookedAt ? CHECK_OPTIONS() : []);
   countVerbose(checkCommand);
-  program
+  const doctorCommand = program
     .command("doctor")
     .description("check whether probing can work from here, and what to do if not")
     .argument(
@@ -165,9 +158,13 @@ function createProgram(
       "show the route, interface and source address for this host; with ports, walk to them too",
     )
     .option("--fix", "remove what runs that were killed have left behind")
-    .action((target: string | undefined, options: { fix?: boolean }) =>
-      run(async () => (await import("./commands/doctor.ts")).doctor(target, options, messages)),
+    .action((target: string | undefined, options: DoctorOptions) =>
+      run(async () => {
+        const settled = await settle(doctorCommand, options, new Map());
+        return (await import("./commands/doctor.ts")).doctor(target, settled.options, messages);
+      }),
     );
+  addOptions(doctorCommand, sharedWith("doctor"));
   program
     .command("lab")
     .description("run a command, or a shell, in a network of simulated hosts from which no packet can leave")
@@ -230,7 +227,7 @@ function createProgram(
         );
       }),
     );
-  for (const spec of sharedWith("history")) historyCommand.addOption(commanderOption(spec));
+  addOptions(historyCommand, sharedWith("history"));
   const watchCommand = program
     .command("watch")
     .description("scan again and again, keep the history, and tell what has changed")
@@ -250,8 +247,7 @@ function createProgram(
         );
       }),
     );
-  for (const spec of [...WATCH_OPTIONS, ...PROBE_OPTIONS.filter(isOfWatch)])
-    watchCommand.addOption(commanderOption(spec));
+  addOptions(watchCommand, [...WATCH_OPTIONS, ...PROBE_OPTIONS.filter(isOfWatch)]);
   const workerCommand = program
     .command("worker")
     .description("probe for the runs of a fleet, on many machines, until told to leave")
@@ -263,11 +259,7 @@ function createProgram(
         return (await import("./commands/worker.ts")).worker(url, settled.options, messages, argv);
       }),
     );
-  for (const spec of [...WORKER_OPTIONS, ...sharedWith("worker")]) {
-    const option = commanderOption(spec);
-    if (longName(spec.flags) === "--allow") option.argParser(collect);
-    workerCommand.addOption(option);
-  }
+  addOptions(workerCommand, [...WORKER_OPTIONS, ...sharedWith("worker")]);
   program
     .command("fleet")
     .description("show a fleet's workers and runs, let a worker leave, or stop a run")
@@ -344,9 +336,6 @@ async function takeUp(
   ]);
   return resumeOptions(resume, await recallCommand(resume, drop), program, written);
 }
-
-/** For an option that may be given more than once: all its arguments, in order. */
-const collect = (text: string, before: readonly string[] = []): readonly string[] => [...before, text];
 
 /** A command's options, completed from a configuration and the environment. */
 async function settle<Options extends Pick<ProbeOptions, "drop" | "config" | "printConfig">>(

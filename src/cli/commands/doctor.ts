@@ -8,18 +8,31 @@ import type { Diagnosis, Finding, Status } from "../../runtime/diagnose/finding.
 import { readServices } from "../../runtime/system/system.ts";
 import { parseTarget } from "../../scan/targets/grammar.ts";
 import { EXIT, type ExitStatus, exitStatus } from "../exit.ts";
+import type { ProbeOptions } from "../options/table.ts";
 import type { Interruption } from "../run/interruption.ts";
 import { type Messages, printResult } from "../run/terminal.ts";
+
+/** Parsed options, by commander's names. */
+export interface DoctorOptions
+  extends Pick<ProbeOptions, "exclude" | "excludeFile" | "excludePorts" | "config" | "drop">,
+    Pick<ProbeOptions, "maxRate" | "maxRatePerHost" | "maxRatePerPrefix"> {
+  readonly fix?: boolean;
+}
 
 /** @throws {SynprobeError} for a malformed target */
 export async function doctor(
   target: string | undefined,
-  options: { readonly fix?: boolean },
+  options: DoctorOptions,
   messages: Messages,
 ): Promise<ExitStatus> {
-  const spec = target === undefined ? undefined : parseTarget(target, readServices());
+  const services = readServices();
+  const spec = target === undefined ? undefined : parseTarget(target, services);
   let interruption: Interruption | undefined;
   const diagnosis = await diagnose(spec, options.fix === true, process.argv.slice(0, 2), {
+    limits: async () => {
+      const { excludeOptions, ratePerHost } = await import("../run/targets.ts");
+      return { ...(await excludeOptions(options, services)), rate: ratePerHost(options) };
+    },
     opened: async (stop) => {
       // They load native code, which may be what doctor finds missing.
       const [{ dropPrivileges }, { watchSignals }] = await Promise.all([

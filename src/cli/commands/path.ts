@@ -20,12 +20,13 @@ import { withAdvice } from "../advice.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
 import { watchSignals } from "../run/interruption.ts";
-import { wayOptions } from "../run/targets.ts";
+import { excludeOptions, ratePerHost, refuseEmpty, wayOptions } from "../run/targets.ts";
 import { type Messages, printResult } from "../run/terminal.ts";
 
 /** Parsed options, by commander's names. */
 export interface PathCommandOptions
-  extends Pick<ProbeOptions, "interface" | "sourceIp" | "ipv4" | "ipv6" | "config" | "drop"> {
+  extends Pick<ProbeOptions, "interface" | "sourceIp" | "ipv4" | "ipv6" | "config" | "drop">,
+    Pick<ProbeOptions, "exclude" | "excludeFile" | "excludePorts" | "maxRatePerHost" | "maxRatePerPrefix"> {
   readonly json?: boolean;
   readonly names?: boolean;
   readonly link: "raw" | "packet";
@@ -48,7 +49,8 @@ export async function path(
   messages: Messages,
   argv: readonly string[],
 ): Promise<ExitStatus> {
-  const spec = parseTarget(word, readServices());
+  const services = readServices();
+  const spec = parseTarget(word, services);
   const count = spec.ports?.length ?? 0;
   if (count === 0) throw usage("path takes a host with its ports: host:PORT[,PORT…] or [v6]:PORT[,PORT…]");
   if (count > MOST_PORTS) throw usage(`path takes at most ${MOST_PORTS} ports, not ${count}`);
@@ -56,13 +58,18 @@ export async function path(
     throw usage(`--flows ${options.flows} of ${count} ports: at most ${MOST_FLOWS} flows in all`);
   const plan = await makePlan([spec], {
     ...wayOptions({ ...options, ttl: options.maxHops }),
+    ...(await excludeOptions(options, services)),
     allAddresses: false,
   });
   const [fault] = plan.faults;
   if (fault !== undefined) throw new SynprobeError(fault.code as SynprobeError["code"], fault.message);
+  refuseEmpty(plan);
+  if (options.reference !== undefined && plan.excluded.ports.includes(options.reference))
+    throw usage(`--reference ${options.reference} is excluded: name another port`);
   const interruption = watchSignals();
   try {
-    const { reference, flows, maxHops, tries, maxRate: rate, link } = options;
+    const { reference, flows, maxHops, tries, link } = options;
+    const rate = ratePerHost(options);
     const walking = { flows, maxHops, tries, rate, link, ...(reference === undefined ? {} : { reference }) };
     const opened = await withAdvice(argv, false, async () => openPath(plan, walking));
     try {

@@ -70,12 +70,12 @@ export function createRescan(
       { ...wayOptions(options), allAddresses: false },
     );
 
-  const open = async (plan: Plan) => openScan(plan, scanOptions);
+  const open = async (plan: Plan, follows = true) => openScan(plan, { ...scanOptions, follows });
 
   return {
     async ready() {
       const plan = await planAll();
-      first = withAdvice(argv, false, () => open(plan));
+      first = withAdvice(argv, false, () => open(plan, false));
       await first;
       if (options.drop) dropPrivileges([CAPABILITIES.netRaw]);
     },

@@ -20,14 +20,16 @@ import { describePacket } from "../../wire/describe.ts";
 import { pcapngPacket, pcapngStart } from "../../wire/pcapng.ts";
 import { withAdvice } from "../advice.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
-import { usage } from "../options/table.ts";
+import { type ProbeOptions, usage } from "../options/table.ts";
 import { type Interruption, watchSignals } from "../run/interruption.ts";
-import { wayOptions } from "../run/targets.ts";
+import { excludeOptions, ratePerHost, refuseEmpty, wayOptions } from "../run/targets.ts";
 import { type Messages, printResult, VERSION } from "../run/terminal.ts";
 import { writing } from "../run/writer.ts";
 
 /** Parsed options, by commander's names. */
-export interface TraceCommandOptions {
+export interface TraceCommandOptions
+  extends Pick<ProbeOptions, "exclude" | "excludeFile" | "excludePorts">,
+    Pick<ProbeOptions, "maxRate" | "maxRatePerHost" | "maxRatePerPrefix"> {
   readonly json?: boolean;
   readonly pcap?: string;
   readonly halfOpen?: boolean;
@@ -51,28 +53,33 @@ export async function trace(
   messages: Messages,
   argv: readonly string[],
 ): Promise<ExitStatus> {
-  const spec = parseTarget(word, readServices());
+  const services = readServices();
+  const spec = parseTarget(word, services);
   if (spec.ports?.length !== 1)
     throw usage("trace follows one connection: name one port, host:PORT or [v6]:PORT");
   if (options.pcap === "-") throw usage("--pcap takes a file; standard output has the story");
   const plan = await makePlan([spec], {
     ...wayOptions(options),
+    ...(await excludeOptions(options, services)),
     allAddresses: false,
   });
   const [fault] = plan.faults;
   if (fault !== undefined) throw new SynprobeError(fault.code as SynprobeError["code"], fault.message);
+  refuseEmpty(plan);
+  const rate = ratePerHost(options);
   const interruption = watchSignals();
   try {
     const opened = await withAdvice(argv, options.halfOpen !== true, () =>
       openTrace(plan, {
         retries: options.retries,
-        timeoutMs: options.timeout,
+        // Each try waits longer than the one before.
+        timeoutMs: Math.max(options.timeout, 1000 / rate),
         halfOpen: options.halfOpen === true,
       }),
     );
     let walk: OpenPath | undefined;
     try {
-      if (options.why === true) walk = await openWalk(plan);
+      if (options.why === true) walk = await openWalk(plan, rate);
       if (options.drop) dropPrivileges(options.halfOpen === true ? [] : [CAPABILITIES.netAdmin]);
       // An unwritable file is said before the first packet; its name may stand for another file by the end.
       const write = options.pcap === undefined ? undefined : openFile(options.pcap);
@@ -105,12 +112,19 @@ export async function trace(
 }
 
 /** Its sockets are opened while that is still allowed; its code is loaded only when it is asked for. */
-async function openWalk(plan: Plan): Promise<OpenPath> {
+async function openWalk(plan: Plan, most: number): Promise<OpenPath> {
   const [{ openPath }, { PATH_DEFAULTS }] = await Promise.all([
     import("../../runtime/path/path.ts"),
     import("../../scan/path/finding.ts"),
   ]);
-  return openPath(plan, { ...PATH_DEFAULTS, rate: PATH_DEFAULTS.maxRate, search: false });
+  const [{ ttl }] = plan.paths;
+  return openPath(plan, {
+    ...PATH_DEFAULTS,
+    maxHops: Math.min(ttl, PATH_DEFAULTS.maxHops),
+    rate: Math.min(most, PATH_DEFAULTS.maxRate),
+    follows: true,
+    search: false,
+  });
 }
 
 interface Walked {

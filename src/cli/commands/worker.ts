@@ -18,7 +18,7 @@ import { apartUrl, loadApart } from "../apart.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
 import { watchSignals } from "../run/interruption.ts";
-import { wayOptions } from "../run/targets.ts";
+import { type ExcludingOptions, excludeOptions, wayOptions } from "../run/targets.ts";
 import { type Messages, VERSION } from "../run/terminal.ts";
 import { shownArgs } from "../shown-args.ts";
 
@@ -26,7 +26,7 @@ import { shownArgs } from "../shown-args.ts";
 export interface WorkerCommandOptions
   extends Pick<
     ProbeOptions,
-    "interface" | "sourceIp" | "exclude" | "fleetKey" | "maxRate" | "link" | "workers" | "config" | "drop"
+    "interface" | "sourceIp" | "fleetKey" | "maxRate" | "link" | "workers" | "config" | keyof ExcludingOptions
   > {
   readonly allow?: readonly string[];
   readonly vantage?: string;
@@ -44,22 +44,21 @@ export async function worker(
   const key = readKey(options.fleetKey, options.drop);
   checkKey(at, key);
   const services = readServices();
-  const specs = (option: string, words: readonly string[] = []): AnyTargetSpec[] =>
-    words.map((word) => {
-      const spec = parseTargets(word, services, option);
+  const allow = (options.allow ?? [])
+    .flatMap((text) => text.split(","))
+    .map((word): AnyTargetSpec => {
+      const spec = parseTargets(word, services, "--allow");
       if (spec.ports !== undefined || spec.host.kind === "name")
-        throw usage(`${option} takes addresses and networks, not "${word}"`);
+        throw usage(`--allow takes addresses and networks, not "${word}"`);
       return spec;
     });
-  const allow = specs(
-    "--allow",
-    options.allow?.flatMap((text) => text.split(",")),
-  );
   if (allow.length === 0)
     throw usage(
       "a worker probes only what its owner names: give --allow with networks, such as 198.18.0.0/15",
     );
-  const exclude = specs("--exclude", options.exclude);
+  const excluded = await excludeOptions(options, services);
+  for (const { host, text, origin = "--exclude" } of excluded.exclude ?? [])
+    if (host.kind === "name") throw usage(`${origin} takes addresses and networks, not "${text}"`);
   if (options.link !== "connect" && !mayOpenRawSockets())
     throw notPrivileged([...process.argv.slice(0, 2), ...shownArgs(argv)], undefined);
   if (options.drop) dropPrivileges(neededCapabilities());
@@ -71,7 +70,7 @@ export async function worker(
       vantage: options.vantage ?? vantageOf(hostname()),
       version: VERSION,
       allow,
-      way: { ...wayOptions({ ...options, ttl: 0 }), exclude },
+      way: { ...wayOptions({ ...options, ttl: 0 }), ...excluded },
       maxRate: options.maxRate ?? MOST_RATE,
       link: options.link,
       ...(options.workers === undefined ? {} : { threads: options.workers }),

@@ -7,22 +7,35 @@ import { BOUNDS, PATH_DEFAULTS } from "../../runtime/api/option-bounds.ts";
 import { longName } from "./aliases.ts";
 import { integer, oneOf } from "./arguments.ts";
 import { inGroup, type OptionSpec } from "./spec.ts";
-import { PROBE_OPTIONS } from "./table.ts";
+import { PROBE_OPTIONS, TRACE_DEFAULTS } from "./table.ts";
 
-const SHARED = ["--interface", "--source-ip", "--ipv4", "--ipv6", "--config", "--no-drop"];
+const EXCLUDES = ["--exclude", "--exclude-file", "--exclude-ports"];
+/** Of SYNs to one host. */
+const LIMITS = [...EXCLUDES, "--max-rate", "--max-rate-per-host", "--max-rate-per-prefix"];
+const SHARED = [...LIMITS, "--interface", "--source-ip", "--ipv4", "--ipv6", "--config", "--no-drop"];
 const SHARED_WITH = {
   trace: ["--retries", "--timeout", "--ttl", "--why", ...SHARED],
-  path: ["--max-rate", ...SHARED],
+  path: SHARED,
+  doctor: [...LIMITS, "--config"],
   history: ["--store", "--config"],
   worker: [
-    ...["--exclude", "--fleet-key", "--max-rate", "--link", "--workers"],
+    ...[...EXCLUDES, "--fleet-key", "--max-rate", "--link", "--workers"],
     ...["--interface", "--source-ip", "--config", "--no-drop"],
   ],
 } as const;
 
-/** Options of the main command that this one has, too. */
+const OWN_DEFAULTS: { readonly [command in keyof typeof SHARED_WITH]?: Readonly<Record<string, number>> } = {
+  trace: TRACE_DEFAULTS,
+  path: { "--max-rate": PATH_DEFAULTS.maxRate },
+};
+
+/** Options of the main command that this one has, too, with its own defaults. */
 export const sharedWith = (command: keyof typeof SHARED_WITH): readonly OptionSpec[] =>
-  PROBE_OPTIONS.filter(({ flags }) => (SHARED_WITH[command] as readonly string[]).includes(longName(flags)));
+  PROBE_OPTIONS.flatMap((spec) => {
+    const name = longName(spec.flags);
+    const { [name]: defaultValue = spec.defaultValue } = OWN_DEFAULTS[command] ?? {};
+    return (SHARED_WITH[command] as readonly string[]).includes(name) ? [{ ...spec, defaultValue }] : [];
+  });
 
 export const PATH_OPTIONS = inGroup("Probing", [
   { flags: "--json", description: "the same as data" },

@@ -16,7 +16,10 @@ const NAMES_SOMETHING = /<(?:file|name)>/;
 const shownDefault = ({ defaultValue, unit }: OptionSpec): string | undefined =>
   unit === "s" ? String(Number(defaultValue) / 1000) : undefined;
 
-export function commanderOption(spec: OptionSpec): Option {
+/** For an option that may be given more than once: all its arguments, in order. */
+export const collect = (text: string, before: readonly string[] = []): readonly string[] => [...before, text];
+
+function commanderOption(spec: OptionSpec): Option {
   const { flags, parse = (text: string): unknown => text } = spec;
   const option = new Option(flags, spec.description).helpGroup(`${spec.group}:`);
   if (spec.defaultValue !== undefined) option.default(spec.defaultValue, shownDefault(spec));
@@ -25,7 +28,8 @@ export function commanderOption(spec: OptionSpec): Option {
       if (text === "") throw usage(`${flags.replace(/ <.*/, "")} needs a name, not an empty argument`);
       return parse(text);
     });
-  } else if (spec.parse !== undefined) option.argParser(parse);
+  } else if (spec.repeatable === true && flags.includes("<")) option.argParser(collect);
+  else if (spec.parse !== undefined) option.argParser(parse);
   return option;
 }
 

@@ -78,6 +78,7 @@ export const WORKER_OPTIONS = inGroup("Order", [
     description: "networks that may be probed, and no others (comma-separated, repeatable)",
     values: "targets",
     commas: true,
+    repeatable: true,
   },
   {
     flags: "--vantage <name>",

@@ -3,7 +3,6 @@
  * before the first packet; privileges are needed once and dropped at once. The run itself is run.ts's business.
  */
 import { fstatSync } from "node:fs";
-import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { CAPABILITIES, type Capability } from "../../link/sys/capabilities.ts";
 import type { Why } from "../../runtime/path/why.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
@@ -22,7 +21,7 @@ import { rememberRun } from "./journal.ts";
 import { packetTracer } from "./packet-trace.ts";
 import { runScan } from "./run.ts";
 import { statusOfFaults } from "./status.ts";
-import { planTargets } from "./targets.ts";
+import { planTargets, ratePerHost, refuseEmpty } from "./targets.ts";
 import { type Messages, openProgress, printResult } from "./terminal.ts";
 
 /** Time after which a run says that it waits for standard input, in milliseconds. */
@@ -105,7 +104,7 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
         scan = (await import("../../runtime/run/late-names.ts")).scanLateNames(first, plan, async (next) => {
           tellPlan(next, 0, options, messages);
           if (next.space.total === 0) return undefined;
-          const opened = await openScan(next, scanOptions);
+          const opened = await openScan(next, { ...scanOptions, follows: true });
           if (options.drop) dropNeedless(invocation, next, opened);
           await opened.settle?.();
           return opened;
@@ -192,11 +191,13 @@ function refuseWithFleet(options: TimedOptions): void {
 
 /** Its sockets are opened while that is still allowed; its code is loaded only when it is asked for. */
 async function openWhy(plan: Plan, options: TimedOptions): Promise<Why | undefined> {
-  const { why, whyLimit, rate, maxRatePerHost = rate.maximum, maxRatePerPrefix = rate.maximum } = options;
+  const { why, whyLimit, rate } = options;
   if (why !== true) return undefined;
   const module = await import("../../runtime/path/why.ts");
-  const most = Math.min(rate.maximum, maxRatePerHost, maxRatePerPrefix);
-  return module.openWhy(plan, { limit: whyLimit, rate: most });
+  return module.openWhy(plan, {
+    limit: whyLimit,
+    rate: ratePerHost({ ...options, maxRate: rate.maximum }),
+  });
 }
 
 /** Options for which the kernel's own handshakes will not do, where they would otherwise. */
@@ -221,10 +222,6 @@ function tellPlan(plan: Plan, untold: number, options: TimedOptions, messages: M
 }
 
 function emptyStatus(plan: Plan): ExitStatus {
-  const status = statusOfFaults(plan.faults);
-  if (status !== EXIT.complete) return status;
-  throw new SynprobeError(
-    ERROR_CODES.noTargets,
-    "nothing is left to probe: every target or port is excluded",
-  );
+  refuseEmpty(plan);
+  return statusOfFaults(plan.faults);
 }

@@ -78,7 +78,10 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
     describeLink(scan, context);
     reporter.start(info);
     for (const fault of plan.faults) reporter.fault(fault);
-    await journal?.replay((result) => reporter.result(result), outputs.room);
+    await journal?.replay((result) => {
+      context.why?.see(result);
+      reporter.result(result);
+    }, outputs.room);
     if (journal !== undefined && journal.cut > 0) {
       messages.note(
         `journal ${journal.journal.path}: its last ${journal.cut} bytes were torn or damaged; what they held is probed again`,

@@ -67,7 +67,7 @@ function open({ plan, scanOptions }: RunContext, unsure: readonly PortResult[]):
   const { complete: _, capture: __, order, ...rest } = scanOptions;
   const { shard: ___, ...whole } = order;
   const retries = Math.max(rest.retries, DEFAULTS.retries);
-  return openScan({ ...plan, space: builder.build() }, { ...rest, retries, order: whole });
+  return openScan({ ...plan, space: builder.build() }, { ...rest, retries, order: whole, follows: true });
 }
 
 /** The results of a run with those of a second look at some of its ports. */

@@ -169,17 +169,24 @@ export function wayOptions(
   };
 }
 
-async function planOptions(options: ProbeOptions, services: Services): Promise<PlanOptions> {
-  if (options.ports !== undefined && options.topPorts !== undefined) {
-    throw usage("-p and --top-ports exclude each other");
-  }
-  const given = options.ports === undefined ? undefined : portsOf("-p", options.ports, services);
+/** Of SYNs to one host: most a second. */
+export const ratePerHost = ({
+  maxRate = Number.POSITIVE_INFINITY,
+  maxRatePerHost = Number.POSITIVE_INFINITY,
+  maxRatePerPrefix = Number.POSITIVE_INFINITY,
+}: Pick<ProbeOptions, "maxRate" | "maxRatePerHost" | "maxRatePerPrefix">): number =>
+  Math.min(maxRate, maxRatePerHost, maxRatePerPrefix);
+
+/** Options that leave something out, whoever names it. */
+export type ExcludingOptions = Pick<ProbeOptions, "exclude" | "excludeFile" | "excludePorts" | "drop">;
+
+/** What must not be probed. @throws {SynprobeError} `ERR_USAGE`, `ERR_LIST_FILE`, `ERR_PORT`: a mistake here is always an error */
+export async function excludeOptions(
+  options: ExcludingOptions,
+  services: Services,
+): Promise<Pick<PlanOptions, "exclude" | "excludePorts">> {
   const exclude = await readExcludes(options, services);
   return {
-    ports: () => given ?? topPorts(options.topPorts ?? DEFAULT_TOP_PORTS),
-    ...wayOptions(options),
-    allAddresses: options.allAddresses === true,
-    ...(options.fleet === undefined ? {} : { isElsewhere: true }),
     ...(exclude.length === 0 ? {} : { exclude }),
     ...(options.excludePorts === undefined
       ? {}
@@ -187,8 +194,30 @@ async function planOptions(options: ProbeOptions, services: Services): Promise<P
   };
 }
 
-/** What must not be probed: a mistake here is always an error. */
-async function readExcludes(options: ProbeOptions, services: Services): Promise<AnyTargetSpec[]> {
+/** @throws {SynprobeError} `ERR_NO_TARGETS` */
+export function refuseEmpty({ space, faults }: Plan): void {
+  if (space.total > 0 || faults.length > 0) return;
+  throw new SynprobeError(
+    ERROR_CODES.noTargets,
+    "nothing is left to probe: every target or port is excluded",
+  );
+}
+
+async function planOptions(options: ProbeOptions, services: Services): Promise<PlanOptions> {
+  if (options.ports !== undefined && options.topPorts !== undefined) {
+    throw usage("-p and --top-ports exclude each other");
+  }
+  const given = options.ports === undefined ? undefined : portsOf("-p", options.ports, services);
+  return {
+    ports: () => given ?? topPorts(options.topPorts ?? DEFAULT_TOP_PORTS),
+    ...wayOptions(options),
+    allAddresses: options.allAddresses === true,
+    ...(options.fleet === undefined ? {} : { isElsewhere: true }),
+    ...(await excludeOptions(options, services)),
+  };
+}
+
+async function readExcludes(options: ExcludingOptions, services: Services): Promise<AnyTargetSpec[]> {
   const specs: AnyTargetSpec[] = [];
   const add = (spec: AnyTargetSpec): void => {
     if (spec.ports !== undefined) {

@@ -10,7 +10,7 @@ import { noteSentence, portSentence } from "../../scan/path/sentences.ts";
 import type { TargetSpec } from "../../scan/targets/grammar.ts";
 import { formatAddress } from "../../wire/address.ts";
 import { openPath } from "../path/path.ts";
-import { makePlan, type Plan } from "../plan/plan.ts";
+import { makePlan, type Plan, type PlanOptions } from "../plan/plan.ts";
 import { type Finding, info, ok, warn } from "./finding.ts";
 import { askedBy, silentNeighbour, silentNextHop } from "./no-answers.ts";
 import { isResolved } from "./no-answers-facts.ts";
@@ -19,18 +19,27 @@ import { isResolved } from "./no-answers-facts.ts";
 const MOST_PORTS = 4;
 
 export interface WalkHooks {
+  /** What must not be probed, and most SYNs a second; asked when there are ports. */
+  limits?(): Promise<Pick<PlanOptions, "exclude" | "excludePorts"> & { readonly rate: number }>;
   /** No privilege is needed any more; called before the first SYN, with what ends the walk early. */
   opened(stop: () => void): void | Promise<void>;
 }
 
 /** What became of the SYNs to each port; nothing for a target without ports. What ends the walk early is a finding too. */
-export async function walkFindings(target: TargetSpec, { opened }: WalkHooks): Promise<Finding[]> {
+export async function walkFindings(target: TargetSpec, { opened, limits }: WalkHooks): Promise<Finding[]> {
   const all = target.ports ?? new Uint16Array();
   const ports = all.slice(0, MOST_PORTS);
   if (ports.length === 0) return [];
-  const plan = await makePlan([{ ...target, ports }], { allAddresses: false, ttl: PATH_DEFAULTS.maxHops });
-  if (plan.space.total === 0) return [];
-  const walk = await openPath(plan, { ...PATH_DEFAULTS, rate: PATH_DEFAULTS.maxRate, search: false });
+  const { rate = PATH_DEFAULTS.maxRate, ...excluded } = (await limits?.()) ?? {};
+  const way = { allAddresses: false, ttl: PATH_DEFAULTS.maxHops };
+  const plan = await makePlan([{ ...target, ports }], { ...way, ...excluded });
+  if (plan.space.total === 0)
+    return plan.faults.length > 0 ? [] : [info("way", "no SYN is sent: it is excluded")];
+  const walk = await openPath(plan, {
+    ...PATH_DEFAULTS,
+    rate: Math.min(rate, PATH_DEFAULTS.maxRate),
+    search: false,
+  });
   try {
     let stop = (): void => {};
     let isStopped = false;

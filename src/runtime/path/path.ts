@@ -11,7 +11,7 @@ import { conclude } from "../../scan/path/conclusion.ts";
 import type { SurveyOptions } from "../../scan/path/finding.ts";
 import type { PathResult } from "../../scan/path/result.ts";
 import { createSurvey } from "../../scan/path/survey.ts";
-import { createWalk } from "../../scan/path/walk.ts";
+import { createWalk, type WalkOptions } from "../../scan/path/walk.ts";
 import { sendErrorVerdict } from "../../scan/probe/classify.ts";
 import { waysOf } from "../plan/paths.ts";
 import { type OnlyPair, onlyPair, type Plan } from "../plan/plan.ts";
@@ -19,7 +19,7 @@ import { nowUs } from "../system/clock.ts";
 import { createRandom } from "../system/random.ts";
 import { portShares } from "../system/system.ts";
 
-export interface PathOptions extends Omit<SurveyOptions, "ports"> {
+export interface PathOptions extends Omit<SurveyOptions, "ports" | "excluded">, Pick<WalkOptions, "follows"> {
   /** Most SYNs per second. */
   readonly rate: number;
   /** `packet`: frames of our own, for what the kernel would do to the SYNs beyond routing them; `raw` by default. */
@@ -114,7 +114,7 @@ export async function openPath(plan: Plan, options: PathOptions): Promise<OpenPa
   return {
     close,
     run: () => {
-      const running = walk(pair, { ...options, ports });
+      const running = walk(pair, { ...options, ports, excluded: plan.excluded.ports });
       return { ...running, finished: running.finished.finally(close) };
     },
   };
@@ -134,7 +134,8 @@ function run(
   random: (below: number) => number,
   listen: (listener: Listener | undefined) => void,
 ): RunningWalk {
-  const walk = createWalk({ target, local, rate: options.rate, sourcePorts, random });
+  const { rate, follows = false } = options;
+  const walk = createWalk({ target, local, rate, follows, sourcePorts, random });
   const survey = createSurvey(walk, options);
   const { batch } = link;
   let startedUs = 0;

@@ -30,7 +30,7 @@ export interface Explained {
 }
 
 export interface Why {
-  /** Takes each result of the scan, corrections too. */
+  /** Takes each result of the scan, corrections too, and before them those of the run that it goes on with. */
   see(result: PortResult): void;
   /** Walks, when the scan is over. @returns what was found, by host and port, and the ways */
   explain(): Promise<Explained>;
@@ -53,22 +53,27 @@ interface Seen {
   readonly filtered: Set<number>;
   /** A port that answered, an open one if there is one. */
   answered?: { readonly port: number; readonly isOpen: boolean };
+  /** Nothing more is sent to it: `--host-timeout`. */
+  isOver?: true;
 }
 
 /** Opens its sockets. Needs CAP_NET_RAW now, and no privilege later. @throws {SynprobeError} as openRawIp does */
 export function openWhy(plan: Plan, { limit, rate }: WhyOptions): Why {
   const walker = openWalker(plan);
   const wayTo = wayFinder(plan);
+  const isExcluded = exclusionOf(plan);
   const hosts = new Map<string, Seen>();
   let running: RunningWalk | undefined;
   let stopped = false;
 
-  function see({ ip, port, state }: PortResult): void {
+  function see({ ip, port, state, reason }: PortResult): void {
+    if (isExcluded(ip, port)) return;
     const known = hosts.get(ip);
     // Hosts are remembered as long as one more may be walked to.
     if (known === undefined && hosts.size >= MOST_HOSTS) return;
     const host = known ?? { filtered: new Set<number>() };
     hosts.set(ip, host);
+    if (reason === "host-timeout") host.isOver = true;
     if (state === "filtered") {
       if (host.filtered.size < MOST_PORTS) host.filtered.add(port);
       return;
@@ -81,7 +86,9 @@ export function openWhy(plan: Plan, { limit, rate }: WhyOptions): Why {
   async function explain(): Promise<Explained> {
     const found: FilteredWhere[] = [];
     const ways: { ip: string; hops: (string | null)[] }[] = [];
-    const wanted = [...hosts].filter(([, { filtered }]) => filtered.size > 0).slice(0, limit);
+    const wanted = [...hosts]
+      .filter(([, { filtered, isOver }]) => filtered.size > 0 && isOver !== true)
+      .slice(0, limit);
     for (const [ip, { filtered, answered }] of wanted) {
       const address = parseAddress(ip);
       const path = address && wayTo(address);
@@ -91,7 +98,9 @@ export function openWhy(plan: Plan, { limit, rate }: WhyOptions): Why {
         { address, path },
         {
           ...PATH_DEFAULTS,
+          maxHops: Math.min(path.ttl, PATH_DEFAULTS.maxHops),
           rate: Math.min(rate, PATH_DEFAULTS.maxRate),
+          follows: true,
           ports: [...filtered].sort((a, b) => a - b),
           search: false,
           ...(answered === undefined ? {} : { reference: answered.port }),
@@ -122,6 +131,18 @@ export function openWhy(plan: Plan, { limit, rate }: WhyOptions): Why {
 
 /** Hosts whose results are remembered: those that are walked to are found among the first of them. */
 const MOST_HOSTS = 65_536;
+
+/** @returns whether a pair of the run has been excluded since it began: a resumed run's earlier results have such */
+function exclusionOf({ within }: Plan): (ip: string, port: number) => boolean {
+  if (within === undefined) return () => false;
+  const words = new Uint32Array(ADDRESS_WORDS);
+  return (ip, port) => {
+    const address = parseAddress(ip);
+    if (address === undefined) return true;
+    loadAddress(words, 0, address, 0, address.length);
+    return within.indexOf(words, 0, port) < 0;
+  };
+}
 
 /** @returns what finds the way that a plan has for an address */
 function wayFinder({ paths, pathRanges }: Plan): (address: Address) => Plan["paths"][number] | undefined {

@@ -22,6 +22,8 @@ export interface ScanOptions {
   readonly waitMs: { readonly initial: number; readonly least: number; readonly most: number };
   /** Bounds of the rate, and what an earlier run has found it to be, in probes per second of all workers together. */
   readonly rate: { readonly minimum: number; readonly maximum: number; readonly found?: number };
+  /** It goes on where another of the same rate has just ended: its first SYN waits as one after that one's last. */
+  readonly follows?: boolean;
   /** Probes per second to one host. */
   readonly ratePerHost?: number;
   /** Probes per second to one prefix (EngineOptions). */

@@ -402,6 +402,7 @@ function engineSettings(plan: Plan, options: ScanOptions, { workers, capacity }:
       workers,
       ...(options.rate.found === undefined ? {} : { found: options.rate.found / workers }),
     },
+    ...(options.follows === true ? { follows: true } : {}),
     hosts: plan.space.hosts,
     capacity,
     canaryPorts: plan.canaryPorts,

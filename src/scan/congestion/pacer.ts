@@ -10,6 +10,8 @@ export interface Pacer {
   allowance(nowUs: number): number;
   /** Takes one probe out of the allowance. */
   spend(): void;
+  /** Others of the same rate have left until `nowUs`: the first probe waits as one after them does. */
+  follow(nowUs: number): void;
   /** Probes per second from now on, above 0. */
   setRate(rate: number, nowUs: number): void;
   /** When the allowance reaches one; `nowUs` if it has. */
@@ -45,6 +47,10 @@ export function createPacer(rate: number, startUs: number, shared?: SharedPace):
     spend: () => {
       tokens[0] -= 1;
       shared?.spend();
+    },
+    follow: (nowUs) => {
+      refill(nowUs);
+      tokens[0] = Math.min(0, tokens[0]);
     },
     setRate: (next, nowUs) => {
       if (next === perSecond) return;

@@ -68,6 +68,8 @@ export interface EngineOptions extends HostLimitOptions {
   readonly rate: RateLimits;
   /** With other runs over the same path. */
   readonly pace?: SharedPace;
+  /** Others of the same rate have left just before it (Pacer.follow). */
+  readonly follows?: boolean;
   /** Most hosts that the source has. */
   readonly hosts?: number;
   /** Another rate controller, for comparison. */
@@ -164,6 +166,7 @@ export function createEngine(options: EngineOptions): Engine {
     ...(options.onRateChange === undefined ? {} : { onRateChange: options.onRateChange }),
   });
   const pacer = createPacer(pathState.rate(), startUs, options.pace);
+  if (options.follows === true) pacer.follow(startUs);
   const inFlight = createInFlight({ capacity, maxTries, seed, startUs, ports, localWords, pathState });
   const { table, timers } = inFlight;
   const retransmitQueue = createRowQueue(capacity);

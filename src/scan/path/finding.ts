@@ -15,6 +15,8 @@ export interface SurveyOptions {
   readonly reference?: number;
   /** Whether common ports are tried then; they are by default. */
   readonly search?: boolean;
+  /** Ports that must not be. */
+  readonly excluded?: Uint16Array;
   /** Flows walked of each port. */
   readonly flows: number;
   readonly maxHops: number;

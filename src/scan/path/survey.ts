@@ -93,9 +93,11 @@ function unanswered(walk: Surveyed, findings: readonly Finding[], { maxHops }: S
 /** A port that is answered as by the host, among the common ones. */
 function* findReference(
   walk: Surveyed,
-  { ports, maxHops }: SurveyOptions,
+  { ports, maxHops, excluded }: SurveyOptions,
 ): Generator<readonly Probe[], number | undefined> {
-  const candidates = COMMON_PORTS.filter((port) => !ports.includes(port));
+  const candidates = COMMON_PORTS.filter(
+    (port) => !ports.includes(port) && excluded?.includes(port) !== true,
+  );
   for (let round = 0; round < 2; round++) {
     yield candidates.flatMap((port) => {
       const flow = walk.flow(port);

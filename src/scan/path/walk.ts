@@ -24,6 +24,8 @@ export interface WalkOptions {
   readonly local: Address;
   /** SYNs per second. */
   readonly rate: number;
+  /** Others of the same rate have left just before it (Pacer.follow). */
+  readonly follows?: boolean;
   /** Source ports of its flows, both included. */
   readonly sourcePorts: { readonly first: number; readonly last: number };
   /** Uniform integers below a number; they are the proof, so nobody else may know them. */
@@ -70,7 +72,7 @@ const FIRST_WAIT_US = 500_000;
 const MARGIN_US = 50_000;
 const MARGIN = 1.25;
 
-export function createWalk({ target, local, rate, sourcePorts, random }: WalkOptions): Walk {
+export function createWalk({ target, local, rate, follows, sourcePorts, random }: WalkOptions): Walk {
   const family = target.length === 4 ? 4 : 6;
   const peer = new Uint32Array(ADDRESS_WORDS);
   loadAddress(peer, 0, target, 0, target.length);
@@ -277,6 +279,7 @@ export function createWalk({ target, local, rate, sourcePorts, random }: WalkOpt
     start: (given, nowUs) => {
       survey = given;
       pacer = createPacer(rate, nowUs);
+      if (follows === true) pacer.follow(nowUs);
       advance(nowUs);
     },
     handlePacket,

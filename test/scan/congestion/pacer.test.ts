@@ -16,6 +16,15 @@ describe("the pacer", () => {
     expect(sent.map((t) => Math.round(t))).toEqual([0, 0, 0, 3333, 6667, 10_000]);
   });
 
+  it("lets nothing leave at once where it follows another", () => {
+    const pacer = createPacer(300, 0);
+    pacer.follow(1_000_000);
+    expect(pacer.allowance(1_000_000)).toBe(0);
+    expect(Math.round(pacer.nextAt(1_000_000))).toBe(1_003_333);
+    pacer.follow(1_003_000);
+    expect(Math.round(pacer.nextAt(1_003_000))).toBe(1_006_333);
+  });
+
   it("saves no more than one burst", () => {
     const pacer = createPacer(500, 0);
     for (let i = 0; i < 5; i++) pacer.spend();

@@ -30,12 +30,13 @@ interface Bed {
 }
 
 /** A walk that sends one SYN of one flow with each of these TTLs, and is over. */
-function bed(version: keyof typeof WAYS, ttls: readonly number[]): Bed {
+function bed(version: keyof typeof WAYS, ttls: readonly number[], follows = false): Bed {
   const { local, target } = WAYS[version];
   const walk = createWalk({
     local,
     target,
     rate: 100,
+    follows,
     sourcePorts: { first: FIRST_PORT, last: FIRST_PORT + 9 },
     random: createSeededRandom(5),
   });
@@ -110,6 +111,14 @@ describe.each(["IPv4", "IPv6"] as const)("a walk over %s", (version) => {
       if (version === "IPv6") expect(bytes.slice(0, 4)).toEqual(sent[0].bytes.slice(0, 4));
     }
     expect(walk.sent).toBe(4);
+  });
+
+  it("waits a turn where others have left just before it", () => {
+    const { walk, send } = bed(version, [1], true);
+    expect(send(0)).toEqual([]);
+    expect(walk.pollTimeout()).toBe(10_000);
+    expect(send(9_999)).toEqual([]);
+    expect(send(10_000)).toHaveLength(1);
   });
 
   it("knows by the quote which SYN a router speaks of, and its round trip", () => {
