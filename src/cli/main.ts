@@ -232,11 +232,11 @@ function createProgram(
     .command("watch")
     .description("scan again and again, keep the history, and tell what has changed")
     .argument("[targets...]", "as the main command takes them; or one policy, .yaml or .json, as check's")
-    .action((targets: string[], options: WatchOptions) =>
+    .action((targets: string[], typed: WatchOptions) =>
       run(async () => {
         checkPlatform();
-        const settled = await settle(watchCommand, options, new Map());
-        const complete = { ...settled.options, ...withTiming(settled.options, settled.given) };
+        const { options, given } = await settle(watchCommand, typed, new Map());
+        const complete = { ...options, ...withTiming(options, given), given };
         const { createRescan } = await import("./commands/rescan.ts");
         return loadApart<typeof import("./commands/watch.ts")>("watch").watch(
           targets,

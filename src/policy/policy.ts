@@ -13,7 +13,7 @@ import { MAX_PORT, parsePorts } from "../scan/targets/port-list.ts";
 import type { Services } from "../scan/targets/services.ts";
 import { didYouMean } from "../suggest.ts";
 import { type Fault, type Place, type PolicyDocument, readDocument } from "./document.ts";
-import { EXPECTATIONS, policySchema } from "./schema.ts";
+import { EXPECTATIONS, policySchema, type UnknownKey } from "./schema.ts";
 
 /** What some ports of a group's targets have to be. */
 export interface Rule extends Place {
@@ -190,14 +190,15 @@ function policyError(file: string, faults: readonly Fault[]): SynprobeError {
 
 function schemaFaults({ value, placeOf, placeOfValue }: PolicyDocument): Fault[] {
   const { issues = [] } = safeParse(policySchema(), value);
-  return issues.map(({ path, expected, message }) => {
+  return issues.flatMap(({ path, expected, message }) => {
     const last = path?.at(-1);
     const container = last?.input;
     const key = last?.key as string | number;
     if (typeof container !== "object" || container === null)
       return { ...(typeof value === "object" && value !== null ? placeOf(value) : START), says: message };
-    const place = expected === "never" ? placeOf(container, key) : placeOfValue(container, key);
-    return { ...place, says: message };
+    if (expected !== "never") return { ...placeOfValue(container, key), says: message };
+    const unknown: readonly UnknownKey[] = JSON.parse(message);
+    return unknown.map(([each, says]) => ({ ...placeOf(container, each), says }));
   });
 }
 const START: Place = { line: 1, column: 1 };

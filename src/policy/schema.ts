@@ -97,16 +97,26 @@ const mapping = (schema: v.GenericSchema<object>, what: string) =>
     schema,
   );
 
+/** What the message of an issue that expects "never" is a list of, in JSON: each key that should not be there, and what is said of it. */
+export type UnknownKey = readonly [key: string, says: string];
+
 /** An object with these keys and no others. */
 function object(entries: v.ObjectEntries) {
   // Without a prototype, in which any object's methods would be keys.
   const known: v.ObjectEntries = Object.assign(Object.create(null), entries);
   const keys = Object.keys(entries).filter((key) => !key.startsWith("$"));
+  const shown = (key: string): string => JSON.stringify(key).slice(0, 60);
   const schema = v.strictObject(known, ({ expected, path }) => {
-    const key = JSON.stringify(String(path?.at(-1)?.key)).slice(0, 60);
-    if (expected !== "never") return `the key ${key} is missing`;
-    const meant = didYouMean(String(path?.at(-1)?.key), keys, JSON.stringify);
-    return `there is no key ${key}${meant || `: there are ${keys.join(", ")}`}`;
+    const { key, input } = path?.at(-1) ?? {};
+    if (expected !== "never") return `the key ${shown(String(key))} is missing`;
+    // valibot stops at the first.
+    const unknown = Object.keys(input ?? {}).filter((each) => !(each in known));
+    return JSON.stringify(
+      unknown.map((each): UnknownKey => {
+        const meant = didYouMean(each, keys, JSON.stringify);
+        return [each, `there is no key ${shown(each)}${meant || `: there are ${keys.join(", ")}`}`];
+      }),
+    );
   });
   return mapping(schema, `an object with ${keys.slice(0, 2).join(" and ")}`);
 }

@@ -319,7 +319,7 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
     await running.finished;
     expect({ status, stderr }).toEqual({
       status: 2,
-      stderr: `synprobe: journal ${journal} is in use by another synprobe: wait until it has ended\n`,
+      stderr: `synprobe: journal ${journal} is in use by another synprobe, process ${running.pid}: wait until it has ended\n`,
     });
   });
 

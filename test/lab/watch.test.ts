@@ -208,6 +208,21 @@ describe.skipIf(skipping("watching a network that changes", problem()))("watch",
     expect(await running.finished).toMatchObject({ status: 130 });
   });
 
+  it("is one process's at a time on a store", async () => {
+    const args = [FAR.ipv4, "-p", "7003", "--every", "1h", "--store", path("two.db")];
+    const running = start(inNamespace(lab.near, synprobe("watch", ...args, "-v")));
+    await running.until("stderr", /scan of .*: 1 port,/);
+    const other = () => run(inNamespace(lab.near, synprobe("watch", ...args, "--rounds", "1")));
+    expect(await other()).toMatchObject({
+      status: 2,
+      stdout: "",
+      stderr: `synprobe: store ${path("two.db")} is in use by another synprobe, process ${running.pid}: end that, or give each watch a store of its own\n`,
+    });
+    running.kill("SIGKILL");
+    await running.finished;
+    expect(await other()).toMatchObject({ status: 0, stderr: "" });
+  });
+
   it("ends with the status of its last scan, when that has failed", async () => {
     writeFileSync(path("targets"), `${FAR.ipv4}\n`);
     const args = ["-iL", path("targets"), "-p", "7003", "--every", "1s", "--rounds", "2", "-v"];

@@ -150,6 +150,14 @@ describe("a mistake", () => {
       'policy.yaml:2:49: there is no key "toString": there are name, targets,',
     ],
     [
+      "several keys that there are not",
+      "groups:\n  - tragets: 198.18.0.1\n    prots: { 22: open }\n    ports: { 23: { is: open, a: 1, constructor: 1 } }\n",
+      'policy.yaml:2:5: there is no key "tragets"; did you mean "targets"?',
+      'policy.yaml:3:5: there is no key "prots"; did you mean "ports"?',
+      'policy.yaml:4:30: there is no key "a": there are is, tolerate',
+      'policy.yaml:4:36: there is no key "constructor": there are is, tolerate',
+    ],
+    [
       "a misspelt state, wherever it stands",
       "groups:\n  - targets: 198.18.0.1\n    ports:\n      22: opne\n      23: [open, clsed]\n      24: { is: not opne }\n      25: { si: open }\n",
       'policy.yaml:4:11: "opne" is none of open, closed, filtered, not open; did you mean "open"?',

@@ -13,7 +13,7 @@ import { PORT_STATES } from "../../scan/probe/result.ts";
 import { EXIT } from "../exit.ts";
 import { checkPlaces } from "../options/fleet-options.ts";
 import type { ProbeOptions } from "../options/probe-options.ts";
-import { usage } from "../options/spec.ts";
+import { refuseTargets, usage } from "../options/spec.ts";
 import type { Purpose } from "../run/context.ts";
 import type { Messages } from "../run/terminal.ts";
 
@@ -22,13 +22,6 @@ export interface CheckOptions {
   readonly format: string;
   readonly learn?: boolean;
 }
-
-/** Options that name targets and ports, by commander's names: only what is learnt has any. */
-const LEARNT = [
-  ["ports", "--ports"],
-  ["topPorts", "--top-ports"],
-  ["inputList", "--input-list"],
-] as const;
 
 /** For the scan: the words of the command line that are targets, the options, and what it serves. */
 export interface Checking<Options> {
@@ -61,9 +54,7 @@ export async function checking<Options extends CheckOptions & ProbeOptions>(
     throw usage(
       `check takes one policy, and "${others[0]}" is another: targets stand in it, or after --learn`,
     );
-  const [, wrong] = LEARNT.find(([attribute]) => isTyped(attribute)) ?? [];
-  if (wrong !== undefined)
-    throw usage(`${wrong}: which targets and ports is the policy's business; --learn takes it`);
+  refuseTargets(isTyped, "--learn takes it");
   const policy = await readPolicyFile(file, readServices(), drop);
   noteEnded(policy, messages.note);
   const places = placesOf(policy, options.fleet === undefined ? [] : options.from);

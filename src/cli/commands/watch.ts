@@ -3,7 +3,7 @@
  * output, to a program, to a web hook; metrics; the service manager. What a change is: runtime/watch/change-detector.ts.
  */
 
-import { accessSync, constants, readFileSync } from "node:fs";
+import { accessSync, closeSync, constants, openSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { Cron } from "croner";
 import { ERROR_CODES, type ErrorCode, isSynprobeError, SynprobeError } from "../../errors.ts";
@@ -11,6 +11,7 @@ import { escapeOutput } from "../../report/escape.ts";
 import { count, duration, utc } from "../../report/figures.ts";
 import { openStore, type Store } from "../../runtime/store/database.ts";
 import { reasonOf } from "../../runtime/system/file-errors.ts";
+import { lockFile } from "../../runtime/system/file-lock.ts";
 import { asInvoker } from "../../runtime/system/invoker.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { createChangeDetector } from "../../runtime/watch/change-detector.ts";
@@ -27,6 +28,7 @@ import { openPolicy, type WatchedPolicy } from "../../runtime/watch/policy.ts";
 import { runRound } from "../../runtime/watch/rounds.ts";
 import { openService } from "../../runtime/watch/service.ts";
 import { EXIT, type ExitStatus, exitStatus } from "../exit.ts";
+import { refuseTargets } from "../options/spec.ts";
 import { type TimedOptions, usage } from "../options/table.ts";
 import { type Interruption, watchSignals } from "../run/interruption.ts";
 import type { Messages } from "../run/terminal.ts";
@@ -37,6 +39,8 @@ import type { Rescanning } from "./rescan.ts";
 
 /** Parsed options, by commander's names. */
 export interface WatchOptions extends TimedOptions {
+  /** Whether an option stands on the command line itself, by commander's name. */
+  readonly given: (name: string) => boolean;
   /** Milliseconds. */
   readonly every?: number;
   readonly cron?: string;
@@ -70,6 +74,7 @@ export async function watch(
   const file = words.find((word) => POLICY.test(word));
   if (file !== undefined && words.length > 1)
     throw usage(`a watch takes one policy, or targets: ${file} does not stand beside others`);
+  if (file !== undefined) refuseTargets(options.given, "without a policy a watch takes it");
   const policy =
     file === undefined ? undefined : await openPolicy(file, readServices(), options.drop, messages.note);
   const interruption = watchSignals(false);
@@ -80,7 +85,11 @@ export async function watch(
     const rescan = createRescan(interruption, policy);
     await rescan.ready();
     const store = openStore(path, true);
+    // Closed after the store: SQLite's own locks, which are the process's, end when any descriptor of the file is closed.
+    const lock = openSync(path, "r");
     try {
+      const fault = lockFile(lock, "end that, or give each watch a store of its own");
+      if (fault !== undefined) throw new SynprobeError(ERROR_CODES.store, `store ${path} ${fault}`);
       const status = await loop(options, messages, argv, {
         interruption,
         sleep,
@@ -96,6 +105,7 @@ export async function watch(
       return status;
     } finally {
       store.close();
+      closeSync(lock);
     }
   } finally {
     process.off("SIGHUP", sleep.reload);

@@ -63,3 +63,20 @@ export function whyOneRun({ flags, group, oneRun }: OptionSpec): string | undefi
 }
 
 export const usage = (message: string): SynprobeError => new SynprobeError(ERROR_CODES.usage, message);
+
+/** Options that name targets and ports, by commander's names. */
+const TARGETS = [
+  ["ports", "--ports"],
+  ["topPorts", "--top-ports"],
+  ["inputList", "--input-list"],
+  ["inputResults", "--input-results"],
+] as const;
+
+/**
+ * Beside a policy. @param isTyped whether an option stands on the command line itself, by commander's name
+ * @param who takes it, in words @throws {SynprobeError} `ERR_USAGE`
+ */
+export function refuseTargets(isTyped: (name: string) => boolean, who: string): void {
+  const [, wrong] = TARGETS.find(([name]) => isTyped(name)) ?? [];
+  if (wrong !== undefined) throw usage(`${wrong}: which targets and ports is the policy's business; ${who}`);
+}

@@ -23,9 +23,9 @@ import {
 } from "node:fs";
 import { dirname } from "node:path";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
-import { errno, libc } from "../../link/sys/libc.ts";
 import { RECORD_LENGTH } from "../../scan/probe/result-record.ts";
 import { errorCode, reasonOf } from "../system/file-errors.ts";
+import { lockFile } from "../system/file-lock.ts";
 import { BLOCKS, type BlockType, blockLength, HEAD_LENGTH, MAGIC, MAX_PAYLOAD, sealBlock } from "./blocks.ts";
 
 /** What was left out of the targets. */
@@ -96,9 +96,6 @@ export interface JournalFile {
   close(): void;
 }
 
-/** flock(2). */
-const LOCK_EX = 2;
-const LOCK_NB = 4;
 const MODE = 0o600;
 /** Blocks are gathered up to this size. */
 const BUFFER_LENGTH = 1 << 20;
@@ -165,14 +162,10 @@ export function lockJournal(path: string, fd: number): JournalFile {
     if (open) closeSync(fd);
     open = false;
   };
-  if (libc.flock(fd, LOCK_EX | LOCK_NB) < 0) {
-    const name = errno();
+  const fault = lockFile(fd, "wait until it has ended");
+  if (fault !== undefined) {
     close();
-    throw journalError(
-      name === "EAGAIN" || name === "EWOULDBLOCK"
-        ? `journal ${path} is in use by another synprobe: wait until it has ended`
-        : `cannot lock journal ${path}: ${name}`,
-    );
+    throw journalError(`journal ${path} ${fault}`);
   }
   return { path, fd, close };
 }

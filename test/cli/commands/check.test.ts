@@ -103,11 +103,16 @@ describe("a mistake", () => {
     const ended = write("ended.yaml", "groups: [{ targets: '127.0.0.1:1', is: open, until: 2020-01-31 }]");
     const watch = (...words: string[]) =>
       run(synprobe("watch", ...words, "--every", "6h", "--store", join(folder, "h.db")));
-    const [none, two, over] = await Promise.all([
+    const [none, two, over, ports] = await Promise.all([
       watch("none.yaml"),
       watch("127.0.0.1", ended),
       watch(ended),
+      watch(ended, "-p", "80"),
     ]);
+    expect(ports).toMatchObject({
+      status: 2,
+      stderr: expect.stringMatching(/^synprobe: --ports: which targets and ports is the policy's business/),
+    });
     expect(none).toMatchObject({
       status: 2,
       stderr: "synprobe: cannot read the policy none.yaml: there is no such file\n",

@@ -619,7 +619,7 @@ describe("a journal is refused", () => {
   it("while somebody has it", async () => {
     const path = newPath();
     const journal = await create(path);
-    const inUse = journalError(/is in use by another synprobe: wait until it has ended$/);
+    const inUse = journalError(/is in use by another synprobe, process \d+: wait until it has ended$/);
     await expect(openJournal(path)).rejects.toEqual(inUse);
     const alias = newPath();
     symlinkSync(path, alias);
