@@ -7,8 +7,9 @@
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { changes } from "../../src/runtime/store/changes.ts";
 import { openStore } from "../../src/runtime/store/database.ts";
-import { changes, statesAt, timeline } from "../../src/runtime/store/query.ts";
+import { statesAt, timeline } from "../../src/runtime/store/query.ts";
 import { createRecorder, type Seen } from "../../src/runtime/store/record.ts";
 
 const DAYS = Number(process.argv[2] ?? 365);

@@ -9,16 +9,18 @@ import { count, digits, percent, utc } from "../../report/figures.ts";
 import { jsonLine } from "../../report/formats/ndjson.ts";
 import type { Change, Interval, RecordedRun } from "../../report/read/recorded.ts";
 import { readRun } from "../../runtime/results/result-files.ts";
+import { changes } from "../../runtime/store/changes.ts";
 import { openStore, type Store } from "../../runtime/store/database.ts";
-import { changes, runs, type Span, type StoredRun, statesAt, timeline } from "../../runtime/store/query.ts";
+import { runs, type Span, type StoredRun, statesAt, timeline } from "../../runtime/store/query.ts";
 import { createRecorder } from "../../runtime/store/record.ts";
 import { parseTime, TIME_FORMS } from "../../runtime/store/time.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { parseTarget } from "../../scan/targets/grammar.ts";
-import { formatAddress, formatEndpoint } from "../../wire/address.ts";
+import { formatAddress } from "../../wire/address.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
 import { type Messages, printExactly, printResult } from "../run/terminal.ts";
+import { createChangeLines, LONGEST_CHANGE } from "./change-lines.ts";
 import { noteEnding } from "./diff.ts";
 
 /** Parsed options, by commander's names. */
@@ -32,18 +34,22 @@ export interface HistoryOptions extends Pick<ProbeOptions, "store" | "config" | 
 
 type Cell = string | number | undefined;
 
-/** A question's answer, row by row: as data, and as a line of text. */
-interface Answer<Each> {
+/** A question's answer, row by row, as data. */
+interface Rows<Each> {
   readonly rows: Iterable<Each>;
   /** By the names that NDJSON and CSV have. */
   readonly fields: (row: Each) => Readonly<Record<string, Cell>>;
+}
+
+/** And as a line of text. */
+interface Answer<Each> extends Rows<Each> {
   /** For people: a title, and the last words when there is no row. */
   readonly head: string;
   readonly line: (row: Each) => string;
   readonly none: string;
 }
 
-/** Characters per write. */
+/** Characters or bytes per write. */
 const PIECE = 1 << 16;
 
 /**
@@ -99,10 +105,16 @@ function questionOf(
   colour: boolean,
   now: number,
 ): (store: Store) => number {
-  const told = <Each>(answer: Answer<Each>): number => tell(answer, options);
+  const { json, csv, reasons } = options;
+  const asData = json === true || csv === true;
+  const told = <Each>(answer: Answer<Each>): number =>
+    asData ? tellData(answer, csv === true) : tellText(answer);
   if (verb === "runs") return (store) => told(runsAnswer(runs(store, span)));
   if (verb === "changes")
-    return (store) => told(changesAnswer(changes(store, span, options.reasons === true), colour));
+    return (store) => {
+      const rows = changes(store, span, reasons === true, asData ? 0 : LEAST_DOUBT);
+      return asData ? tellData({ rows, fields: changeFields }, csv === true) : tellChanges(rows, colour);
+    };
   if (verb === "at") {
     const [text] = rest;
     if (text === undefined) throw usage(`history at takes a time: ${TIME_FORMS}`);
@@ -122,25 +134,62 @@ function hostOf(word: string): { readonly host: string; readonly port?: number }
   return { host: name, ...(ports.length === 1 ? { port: ports[0] } : {}) };
 }
 
-/** Prints as it reads: there may be millions of rows. @returns how many there were */
-function tell<Each>({ rows, fields, head, line, none }: Answer<Each>, { json, csv }: HistoryOptions): number {
+/** As data. @returns how many rows there were, as all that print them do */
+function tellData<Each>({ rows, fields }: Rows<Each>, csv: boolean): number {
+  if (!csv) return printEach(rows, (row) => jsonLine(fields(row)), printResult);
+  const lineOf = (row: Each, isFirst: boolean): string => {
+    const cells = fields(row);
+    const line = stringify([Object.values(cells).map(cell)], CSV);
+    return isFirst ? stringify([Object.keys(cells)], CSV) + line : line;
+  };
   // RFC 4180's line ends are nothing to show.
-  const print = csv === true && process.stdout.isTTY !== true ? printExactly : printResult;
+  return printEach(rows, lineOf, process.stdout.isTTY === true ? printResult : printExactly);
+}
+
+function tellText<Each>({ rows, head, line, none }: Answer<Each>): number {
+  const found = printEach(rows, (row, isFirst) => (isFirst ? head + line(row) : line(row)), printResult);
+  if (found === 0) printResult(`${none}\n`);
+  return found;
+}
+
+/** Prints as it reads: there may be millions of rows. */
+function printEach<Each>(
+  rows: Iterable<Each>,
+  textOf: (row: Each, isFirst: boolean) => string,
+  print: (text: string) => void,
+): number {
   let text = "";
   let found = 0;
   for (const row of rows) {
-    if (csv === true) {
-      const cells = fields(row);
-      if (found === 0) text += stringify([Object.keys(cells)], CSV);
-      text += stringify([Object.values(cells).map(cell)], CSV);
-    } else if (json === true) text += jsonLine(fields(row));
-    else text += found === 0 ? head + line(row) : line(row);
-    found++;
+    text += textOf(row, found++ === 0);
     if (text.length < PIECE) continue;
     print(text);
     text = "";
   }
-  print(found === 0 && json !== true && csv !== true ? `${none}\n` : text);
+  print(text);
+  return found;
+}
+
+/** The same for people. */
+function tellChanges(rows: Iterable<Change>, colour: boolean): number {
+  const put = createChangeLines({
+    place: placeText,
+    verdict: verdictText,
+    newVerdict: (state, reason) => paint(colour)(state, verdictText(state, reason)),
+    doubt: doubtText,
+  });
+  const piece = Buffer.allocUnsafeSlow(PIECE);
+  let filled = piece.write(`${pad("SEEN FIRST (UTC)", 19)}  PORT\n`);
+  let found = 0;
+  for (const row of rows) {
+    filled = put(row, piece, filled);
+    found++;
+    if (filled + LONGEST_CHANGE <= PIECE) continue;
+    printExactly(piece.subarray(0, filled));
+    filled = 0;
+  }
+  if (found === 0) printResult("No change in this time\n");
+  else printExactly(piece.subarray(0, filled));
   return found;
 }
 
@@ -151,11 +200,15 @@ const cell = (value: Cell): Cell =>
 
 const iso = (ms: number): string => new Date(ms).toISOString();
 
-/** `host (ip):port/udp`; TCP goes without saying. */
-function portText({ ip, name, port, proto }: Interval): string {
-  const place = name === undefined ? formatEndpoint(ip, port) : `${escapeWord(name)}:${port} (${ip})`;
-  return proto === "tcp" ? place : `${place} ${proto}`;
+/** What stands before and after a port: `ip:`, `host:` and ` (ip) udp`. TCP goes without saying. */
+function placeText({ ip, name, proto }: Interval): readonly [before: string, after: string] {
+  const shown = escapeWord(ip);
+  const after = proto === "tcp" ? "" : ` ${proto}`;
+  if (name !== undefined) return [`${escapeWord(name)}:`, ` (${shown})${after}`];
+  return [shown.includes(":") ? `[${shown}]:` : `${shown}:`, after];
 }
+
+const portText = (row: Interval): string => placeText(row).join(`${row.port}`);
 
 const verdictText = (state: string, reason: string): string =>
   reason === "" ? state : `${state} (${escapeText(reason)})`;
@@ -166,8 +219,10 @@ function paint(colour: boolean): (state: string, text: string) => string {
     state === "open" ? colors.green(text) : state === "closed" ? text : colors.yellow(text);
 }
 
-const doubtText = (doubt: number | undefined): string =>
-  doubt === undefined || doubt < 1e-4 ? "" : `, ${percent(doubt)} chance that an answer was lost`;
+/** Smaller ones are not told to people. */
+const LEAST_DOUBT = 1e-4;
+const doubtText = (doubt = 0): string =>
+  doubt < LEAST_DOUBT ? "" : `, ${percent(doubt)} chance that an answer was lost`;
 
 const intervalFields = ({
   ip,
@@ -212,22 +267,12 @@ const runsAnswer = (rows: Iterable<StoredRun>): Answer<StoredRun> => ({
   none: "No run in this time",
 });
 
-function changesAnswer(rows: Iterable<Change>, colour: boolean): Answer<Change> {
-  const inColour = paint(colour);
-  return {
-    rows,
-    fields: (row) => ({
-      ...intervalFields(row),
-      old_state: row.oldState,
-      old_reason: row.oldReason,
-      old_last_seen: iso(row.oldLastMs),
-    }),
-    head: `${pad("SEEN FIRST (UTC)", 19)}  PORT\n`,
-    line: (row) =>
-      `${utc(row.firstMs)}  ${pad(portText(row), 24)}  ${verdictText(row.oldState, row.oldReason)} -> ${inColour(row.state, verdictText(row.state, row.reason))}${doubtText(row.doubt)}; before at ${utc(row.oldLastMs)}\n`,
-    none: "No change in this time",
-  };
-}
+const changeFields = (row: Change) => ({
+  ...intervalFields(row),
+  old_state: row.oldState,
+  old_reason: row.oldReason,
+  old_last_seen: iso(row.oldLastMs),
+});
 
 function stateAnswer(rows: Iterable<Interval>, ms: number, colour: boolean): Answer<Interval> {
   const inColour = paint(colour);

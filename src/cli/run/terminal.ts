@@ -63,8 +63,8 @@ const RETRY_MS = 1;
 export const printResult = (text: string): void => printExactly(escapeOutput(text));
 
 /** The same for what no terminal is to show, to the byte. */
-export function printExactly(text: string): void {
-  const bytes = Buffer.from(text);
+export function printExactly(text: string | Uint8Array): void {
+  const bytes = typeof text === "string" ? Buffer.from(text) : text;
   for (let at = 0; at < bytes.length; ) {
     try {
       at += writeSync(1, bytes, at);

@@ -24,14 +24,14 @@ interface SqliteStatement {
 
 export interface Statement extends SqliteStatement {
   /** Each row as its columns, in their order: for many rows. */
-  columns(...values: readonly SqlValue[]): IterableIterator<readonly SqlValue[]>;
+  columns(...values: readonly SqlValue[]): IterableIterator<readonly (SqlValue | Uint8Array)[]>;
 }
 
 interface Sqlite {
   exec(sql: string): void;
   prepare(sql: string): SqliteStatement & {
     /** From then on rows are lists of their columns. */
-    raw(): { iterate(...values: readonly SqlValue[]): IterableIterator<SqlValue[]> };
+    raw(): { iterate(...values: readonly SqlValue[]): IterableIterator<(SqlValue | Uint8Array)[]> };
   };
   close(): void;
 }

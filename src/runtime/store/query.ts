@@ -1,18 +1,16 @@
 /**
- * What the store knows: the runs, a port's timeline, all states at a time, the changes since one. Rows are plain objects; how
+ * What the store knows: the runs, a port's timeline, all states at a time. Changes: changes.ts. Rows are plain objects; how
  * they are printed is cli/commands/history.ts's business.
  */
 import { compareKeys, sortKey } from "../../report/addresses.ts";
-import { createColumn } from "../../report/read/pair-index.ts";
 import {
-  type Change,
   type Interval,
   PROTOCOLS,
   type Protocol,
   RECORDED_STATES,
   type RecordedState,
 } from "../../report/read/recorded.ts";
-import type { Row, SqlValue, Store } from "./database.ts";
+import type { Row, Store } from "./database.ts";
 import { num, text } from "./record.ts";
 
 export interface StoredRun {
@@ -96,104 +94,6 @@ const hostsByAddress = (store: Store): number[] =>
     .sort((a, b) => compareKeys(a.key, b.key))
     .map(({ id }) => id);
 
-/** Of which ports there is something to say: those that begin an interval in a span. From the beginning on it is nearly all. */
-const begunIn = ({ sinceMs }: Span): string =>
-  sinceMs > 0 ? "IN (SELECT port FROM intervals WHERE first_ms BETWEEN ?1 AND ?2)" : "IS NOT NULL";
-/** Numbers kept of each change. */
-const WIDTH = 7;
-
-/**
- * Ports whose state became another, in order of time; of one time, as the ports were seen first. Takes 56 bytes for each.
- * @param reasons those too whose reason alone did
- */
-export function* changes(store: Store, span: Span, reasons: boolean): Generator<Change> {
-  const { sinceMs, untilMs } = span;
-  const rows = store
-    .prepare(
-      // Port by port, as the table lies, each after what it was before. Numbers alone: it is handing over that takes time.
-      `SELECT port, verdict, first_ms, last_ms, doubt FROM intervals WHERE port ${begunIn(span)} AND first_ms <= ?2 ORDER BY port, first_ms`,
-    )
-    .columns(sinceMs, untilMs);
-  const kept = createColumn(Float64Array);
-  let size = 0;
-  let before: readonly SqlValue[] = [];
-  for (const row of rows) {
-    if (row[0] === before[0] && Number(row[2]) >= sinceMs) {
-      for (let i = 0; i < 5; i++) kept.set(size++, Number(row[i] ?? -1));
-      kept.set(size++, Number(before[1]));
-      kept.set(size++, Number(before[3]));
-    }
-    before = row;
-  }
-  const times = Float64Array.from({ length: size / WIDTH }, (_, i) => kept.get(i * WIDTH + 2));
-  const order = Uint32Array.from(times, (_, i) => i).sort((a, b) => times[a] - times[b]);
-  // Read last, they have all that the rows name, whatever another process writes meanwhile.
-  const ports = portsOf(store, span);
-  const verdicts = verdictsOf(store);
-  for (const i of order) {
-    const at = i * WIDTH;
-    const place = ports.get(kept.get(at));
-    const verdict = verdicts.get(kept.get(at + 1));
-    const old = verdicts.get(kept.get(at + 5));
-    if (place === undefined || verdict === undefined || old === undefined) continue;
-    if (verdict.state === old.state && !reasons) continue;
-    const { ip, name, proto, port, service } = place;
-    const doubt = kept.get(at + 4);
-    yield {
-      ip,
-      name,
-      proto,
-      port,
-      service,
-      state: verdict.state,
-      reason: verdict.reason,
-      firstMs: kept.get(at + 2),
-      lastMs: kept.get(at + 3),
-      doubt: doubt < 0 ? undefined : doubt,
-      oldState: old.state,
-      oldReason: old.reason,
-      oldLastMs: kept.get(at + 6),
-    };
-  }
-}
-
-interface Verdict {
-  readonly state: RecordedState;
-  readonly reason: string;
-}
-
-const verdictsOf = (store: Store): ReadonlyMap<number, Verdict> =>
-  new Map(
-    store
-      .prepare("SELECT id, state, reason FROM verdicts")
-      .all()
-      .map((row) => [num(row, "id"), { state: stateOf(text(row, "state")), reason: text(row, "reason") }]),
-  );
-
-/** The ports that begin an interval in a span, by their numbers. */
-function portsOf(
-  store: Store,
-  span: Span,
-): ReadonlyMap<number, Pick<Interval, "ip" | "name" | "proto" | "port" | "service">> {
-  const rows = store
-    .prepare(
-      `SELECT p.id, h.ip, h.name, p.proto, p.port, p.service FROM ports p JOIN hosts h ON h.id = p.host WHERE p.id ${begunIn(span)}`,
-    )
-    .columns(span.sinceMs, span.untilMs);
-  return new Map(
-    Array.from(rows, ([id, ip, name, proto, port, service]) => [
-      Number(id),
-      {
-        ip: String(ip),
-        name: name === null ? undefined : String(name),
-        proto: protocolOf(String(proto)),
-        port: Number(port),
-        service: service === null ? undefined : String(service),
-      },
-    ]),
-  );
-}
-
 /** Made without copying: there may be millions. */
 const intervalOf = (row: Row): Interval => ({
   ip: text(row, "ip"),
@@ -211,5 +111,5 @@ const intervalOf = (row: Row): Interval => ({
 const PROTOCOL_OF: ReadonlyMap<string, Protocol> = new Map(PROTOCOLS.map((each) => [each, each]));
 const STATE_OF: ReadonlyMap<string, RecordedState> = new Map(RECORDED_STATES.map((each) => [each, each]));
 /** Whoever may write the file may have written anything. */
-const protocolOf = (value: string): Protocol => PROTOCOL_OF.get(value) ?? "tcp";
-const stateOf = (value: string): RecordedState => STATE_OF.get(value) ?? "filtered";
+export const protocolOf = (value: string): Protocol => PROTOCOL_OF.get(value) ?? "tcp";
+export const stateOf = (value: string): RecordedState => STATE_OF.get(value) ?? "filtered";

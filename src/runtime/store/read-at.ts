@@ -10,8 +10,9 @@ import type {
   RecordedRun,
   RecordedSink,
 } from "../../report/read/recorded.ts";
+import { changes } from "./changes.ts";
 import { openStore, type Store } from "./database.ts";
-import { changes, statesAt, timeline } from "./query.ts";
+import { statesAt, timeline } from "./query.ts";
 
 /** Ports of which a report has all that was seen, and the newest intervals of each. */
 const MOST_PORTS = 48;

@@ -78,6 +78,11 @@ describe("history", () => {
         first_seen: TUESDAY,
       }),
     ]);
+    const text = await history("changes");
+    expect(linesOf(text.stdout)).toEqual([
+      "SEEN FIRST (UTC)     PORT",
+      "2026-11-24 01:00:00  \\x1b[31m=cmd:22 (192.0.2.1)  open (syn-ack) -> filtered (no-response); before at 2026-11-23 01:00:00",
+    ]);
     const none = await history("changes", "--since", "2026-11-25");
     expect(none).toMatchObject({ status: 1, stdout: "No change in this time\n", stderr: "" });
   });
