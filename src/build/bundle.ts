@@ -101,6 +101,8 @@ const TRACED = SYNPROBE_COVERAGE !== undefined;
 
 const SETTINGS = {
   bundle: true,
+  // Its modules as modules, of which what is not used is left out: it loads in two thirds of the time.
+  alias: { yaml: `${SRC}../node_modules/yaml/browser/dist/index.js` },
   minify: !TRACED,
   sourcemap: TRACED ? "inline" : false,
   platform: "node",
@@ -151,8 +153,6 @@ async function bundleCommands(): Promise<void> {
     outdir: `${DIST}/commands`,
     outExtension: { ".js": ".cjs" },
     plugins: [KOFFI_BINARY, SMALL_QUEUE],
-    // Its modules as modules, of which what is not used is left out: it loads in two thirds of the time.
-    alias: { yaml: `${SRC}../node_modules/yaml/browser/dist/index.js` },
     define: { "import.meta.url": "moduleUrl" },
     banner: { js: 'const moduleUrl=require("node:url").pathToFileURL(__filename).href;' },
   });
@@ -199,7 +199,6 @@ function copyLicences({ outputs }: Metafile, part: string): void {
 
 /** What `loadApart` of cli/apart.ts loads. */
 const APART = [
-  "commands/check",
   "commands/demo",
   "commands/diff",
   "commands/history",
@@ -215,12 +214,13 @@ const APART = [
 // Read by cli/help/topics.ts when somebody asks for help, from where they stand beside the program.
 cpSync(`${SRC}cli/help/topics`, `${DIST}/topics`, { recursive: true });
 await bundleCommands();
-/** Each program's layers. Of synprobe: what every run needs, what a probe needs, and the rest. */
+/** Each program's layers. Of synprobe: what every run needs, what a probe needs, what some do, and the rest. */
 const PROGRAMS: Readonly<Record<string, readonly LayerEntries[]>> = {
   synprobe: [
     { name: "synprobe", entries: ["cli/main.ts"], main: "cli/main.ts" },
     { name: "probe", entries: ["cli/run/probe.ts"] },
     { name: "connect", entries: ["runtime/run/connects.ts", "link/connect/kernel-connector.ts"] },
+    { name: "check", entries: ["cli/commands/check.ts"] },
     { name: "more", entries: [] },
   ],
   worker: [{ name: "worker", entries: ["runtime/run/worker.ts"], main: "runtime/run/worker.ts" }],

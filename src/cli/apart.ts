@@ -5,7 +5,6 @@
 import { createRequire } from "node:module";
 
 type Part =
-  | "check"
   | "demo"
   | "diff"
   | "earlier-results"

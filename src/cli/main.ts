@@ -139,7 +139,7 @@ function createProgram(
       run(async () => {
         checkPlatform();
         const settled = timed(await settle(checkCommand, options, writtenOfCheck));
-        const { checking } = loadApart<typeof import("./commands/check.ts")>("check");
+        const { checking } = await import("./commands/check.ts");
         const isTyped = (name: string): boolean => checkCommand.getOptionValueSource(name) === "cli";
         const asked = await checking(words, settled, isTyped, messages);
         const { probe } = await import("./run/probe.ts");

@@ -25,7 +25,7 @@ import { MAIN, ROOT, run } from "./process.ts";
 
 const PROGRAMS = ["synprobe", "worker", "sender"] as const;
 /** All code: the programs' own, and synprobe's later layers. */
-const CODES = [...PROGRAMS, "probe", "connect", "more"] as const;
+const CODES = [...PROGRAMS, "probe", "connect", "check", "more"] as const;
 const fileOf = (program: string, kind: string): string => join(MAIN, "..", `${program}.${kind}`);
 
 describe("the code", () => {
