@@ -1,7 +1,6 @@
 /**
  * What an engine counts while it runs: packets, verdicts, ignored packets by cause, and what it has learnt about the path. Plain
  * numbers, so that those of several workers can be added up (runtime/results/totals.ts).
- * Tested by test/scan/engine/engine.test.ts and test/sim/path-knowledge.test.ts.
  */
 import { PROBE_STATES, type ProbeState } from "../../socket/state.ts";
 import type { SocketTable } from "../../socket/table.ts";

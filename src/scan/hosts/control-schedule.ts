@@ -4,7 +4,6 @@
  *
  * Not here: the probes themselves (control-probes.ts), verdicts that wait for canaries (tarpits.ts), how probes leave
  * (engine/transmit.ts), how answers are proved (engine/receive.ts).
- * Tested by test/scan/engine/engine.test.ts and test/sim/path-knowledge.test.ts.
  */
 import { ADDRESS_WORDS } from "../../socket/table.ts";
 import type { PathState } from "../congestion/path-state.ts";

@@ -3,7 +3,6 @@
  * per host, the rate per prefix and the time per host; and a host may rate-limit its answers itself (rst-limited.ts).
  *
  * Not here: how fast all SYNs together may leave (congestion/pacer.ts).
- * Tested by test/scan/hosts/host-rate.test.ts and test/sim/path-knowledge.test.ts.
  */
 import { ADDRESS_WORDS } from "../../socket/table.ts";
 import type { PathState } from "../congestion/path-state.ts";
@@ -113,7 +112,7 @@ export function createHostLimits(
   userLimits: UserLimits,
   { table, timers, hostOf, hostIn }: InFlight,
   { hosts }: Pick<PathState, "hosts">,
-  rstLimited: RstLimited,
+  rstLimited: Pick<RstLimited, "take" | "give" | "forget">,
 ): HostLimits {
   const { marks } = hosts;
   const held = new Uint8Array(table.capacity);

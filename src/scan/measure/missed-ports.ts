@@ -7,7 +7,6 @@
  * interval, and how many open ports were probed in it. That is known only at the end.
  *
  * Pure: times in microseconds. Not here: how certain the sum is (loss.ts).
- * Tested by test/sim/path-knowledge.test.ts and test/sim/networks.test.ts.
  */
 
 import { FEW_TRIES, MAX_LOSS, missChance, NEIGHBOURS, SMOOTHING_TRIES } from "./loss.ts";

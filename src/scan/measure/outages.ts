@@ -3,7 +3,6 @@
  * that had answered before (pilots) so many in a row were lost that loss by chance does not explain it.
  *
  * Pure: times in microseconds. A single host that is away: hosts/rst-limited.ts.
- * Tested by test/sim/findings.test.ts.
  */
 
 /** From the last answer before it to the first one after it; without an end, nothing has answered since. */

@@ -2,7 +2,6 @@
  * What the path lost when each of a pair's tries left: from its send interval, once that has its loss, and before from pilots.
  *
  * Pure: times in microseconds. Not here: what follows for the doubt (loss-ledger.ts) or for bursts (loss-bursts.ts).
- * Tested by test/scan/measure/loss-ledger.test.ts.
  */
 import { lossOf, MAX_LOSS, NEIGHBOURS, PART_TRIES } from "./loss.ts";
 import type { Tries } from "./loss-bursts.ts";

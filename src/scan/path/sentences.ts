@@ -1,6 +1,5 @@
 /**
  * What a walk has found, in sentences: one for each port, and one for each thing that was noticed beside.
- * Tested by test/lab/path.test.ts.
  */
 import { formatAddress } from "../../wire/address.ts";
 import type { PathNote, PathResult, PortPath } from "./result.ts";

@@ -1,0 +1,42 @@
+/** The tally of verdicts: what is added, corrected and stated of silence. */
+import { expect, it } from "vitest";
+import { createVerdictTally, newCounters } from "../../../src/scan/engine/counters.ts";
+import { PROBE_STATES } from "../../../src/socket/state.ts";
+
+it("a corrected verdict moves its pair, and takes its own doubt along and a like part of what bursts and hosts made", () => {
+  const counts = newCounters();
+  const tries = Uint8Array.of(4, 2, 3, 5);
+  const tally = createVerdictTally(counts, { capacity: 4, tries });
+  // Of all, open; of that bursts: multiples of powers of two, which floats hold.
+  tally.add(0, "filtered", "no-response");
+  tally.addSilence(0, Float64Array.of(0.75, 0.25, 0.125));
+  tally.add(1, "filtered", "no-response");
+  tally.addSilence(1, Float64Array.of(0.5, 0.75, 0.125));
+  tally.add(2, "filtered", "host-unreach");
+  tally.add(3, "closed", "reset");
+  expect(counts.states).toEqual({ open: 0, closed: 1, filtered: 3 });
+  expect(counts.reasons).toEqual({
+    open: {},
+    closed: { reset: 1 },
+    filtered: { "no-response": 2, "host-unreach": 1 },
+  });
+  expect(counts.path).toMatchObject({ doubts: 1, burstDoubts: 0.25, withheld: 0.5, silentTries: 6 });
+
+  tally.remove(0, PROBE_STATES.silent);
+  tally.add(0, "open", "syn-ack");
+  expect(counts.states).toEqual({ open: 1, closed: 1, filtered: 2 });
+  expect(counts.reasons.filtered).toEqual({ "no-response": 1, "host-unreach": 1 });
+  expect(counts.path).toMatchObject({ doubts: 0.75, burstDoubts: 0.1875, withheld: 0.375, silentTries: 2 });
+
+  // What a router said leaves no doubt behind.
+  tally.remove(2, PROBE_STATES.rejected);
+  tally.add(2, "open", "syn-ack");
+  expect(counts.states).toEqual({ open: 2, closed: 1, filtered: 1 });
+  expect(counts.reasons.filtered).toEqual({ "no-response": 1, "host-unreach": 0 });
+  expect(counts.reasons.open).toEqual({ "syn-ack": 2 });
+  expect(counts.path).toMatchObject({ doubts: 0.75, burstDoubts: 0.1875, withheld: 0.375, silentTries: 2 });
+
+  tally.remove(1, PROBE_STATES.silent);
+  tally.add(1, "closed", "reset");
+  expect(counts.path).toMatchObject({ doubts: 0, burstDoubts: 0, withheld: 0, silentTries: 0 });
+});

@@ -1,0 +1,119 @@
+/** What a walk found, in sentences: one for each kind of place, and of note. */
+import { expect, it } from "vitest";
+import type { PathResult, PortPath } from "../../../src/scan/path/result.ts";
+import { formatDoubt, noteSentence, portSentence } from "../../../src/scan/path/sentences.ts";
+import { address } from "../../sim/run.ts";
+
+const path: PortPath = {
+  port: 445,
+  state: "filtered",
+  reason: "no-response",
+  seenAt: 1,
+  reference: false,
+  where: { kind: "unknown", from: 0 },
+};
+const result: PathResult = {
+  target: address("198.18.0.1"),
+  local: address("192.0.2.1"),
+  hops: [{ hop: 1, answers: [{ address: address("203.0.113.1"), rttUs: 1, labels: [], ports: [445] }] }],
+  ports: [path, { ...path, port: 80, state: "open", where: { kind: "host", hop: 2 } }],
+  notes: [],
+  flows: [],
+  sent: 1,
+  elapsedUs: 1,
+  interrupted: false,
+};
+
+it.each<[more: Partial<PortPath>, says: string]>([
+  [{ where: { kind: "host", hop: 1 }, state: "open", reason: "syn-ack" }, "445 is open (syn-ack)."],
+  [{ where: { kind: "host", hop: 1 } }, "445 is filtered."],
+  [
+    { where: { kind: "dropped", from: 1, to: 2, other: 80 }, doubt: 0.05 },
+    "445 is filtered, between hop 1 (203.0.113.1) and the host (198.18.0.1): 80 goes on from there, 445 does not (doubt 0.05).",
+  ],
+  [
+    { where: { kind: "at-host", from: 1, to: 2, other: 80 } },
+    "445 is filtered, at the host or just before it: its SYNs pass hop 1 (203.0.113.1), the last before the host that can be seen, and get no answer, while 80 does. If the answers are dropped on their way back, it looks the same.",
+  ],
+  [
+    { where: { kind: "box", from: 0, to: 1, beyond: 5, other: 80 }, state: "closed", doubt: 0.06 },
+    "445 is closed with a RST by a box probably between this machine and hop 1 (203.0.113.1), not by the host: the SYNs of 80 go on to hop 5 (doubt 0.06).",
+  ],
+  [
+    { where: { kind: "unknown", from: 0 } },
+    "445 is filtered: no hop has told of its SYNs, and no port is answered from beyond. Whether a filter, silent routers or no host at all is there cannot be known; synprobe path --reference PORT compares with a port that is known to answer.",
+  ],
+  [
+    { where: { kind: "dropped", from: 0, to: 1, other: 80 }, doubt: 0.2 },
+    "445 is filtered, probably between this machine and hop 1 (203.0.113.1): 80 goes on from there, 445 does not (doubt 0.2).",
+  ],
+  [
+    { where: { kind: "dropped", from: 1, to: 4, other: 80 }, doubt: 0.00001 },
+    "445 is filtered, between hop 1 (203.0.113.1) and hop 4: 80 goes on from there, 445 does not (doubt < 0.0001); what is between them does not answer.",
+  ],
+  [
+    { where: { kind: "at-host", from: 0, to: 1, other: 80 }, doubt: 0.002 },
+    "445 is filtered, at the host or just before it: its SYNs get no answer, while 80 does (doubt 0.002). If the answers are dropped on their way back, it looks the same.",
+  ],
+  [
+    {
+      where: { kind: "rejected", by: address("203.0.113.9"), self: false, from: 1, to: 3 },
+      reason: "host-unreach",
+    },
+    "445 is filtered by 203.0.113.9, between hop 1 (203.0.113.1) and hop 3: host-unreach.",
+  ],
+  [
+    {
+      where: { kind: "rejected", by: address("203.0.113.1"), self: false, from: 1, to: 1 },
+      reason: "admin-prohibited",
+    },
+    "445 is filtered by hop 1 (203.0.113.1): admin-prohibited.",
+  ],
+  [
+    {
+      where: { kind: "rejected", by: address("198.18.0.1"), self: true, from: 1, to: 2 },
+      reason: "port-unreach",
+    },
+    "445 is filtered by the host itself: port-unreach.",
+  ],
+  [
+    {
+      where: { kind: "rejected", by: address("192.0.2.1"), self: false, from: 0, to: 0 },
+      reason: "send-eperm",
+    },
+    "445 is filtered by this machine, which refuses to send its SYNs: send-eperm.",
+  ],
+  [
+    { where: { kind: "box", from: 1, to: 2, beyond: 5, other: 80 }, state: "open", doubt: 0.001 },
+    "445 is answered with a SYN-ACK by a box between hop 1 (203.0.113.1) and the host (198.18.0.1), not by the host: the SYNs of 80 go on to hop 5 (doubt 0.001).",
+  ],
+  [
+    { where: { kind: "some-flows", from: 1, passed: 13, asked: 16 }, state: "open", doubt: 0.003 },
+    "445 is open, but 3 of 16 flows lose every SYN after hop 1 (203.0.113.1) (doubt 0.003): one of several ways from there loses them, or drops them.",
+  ],
+  [
+    { where: { kind: "unknown", from: 1 } },
+    "445 is filtered: its SYNs come as far as hop 1 (203.0.113.1), and no port is answered from beyond. Whether a filter, silent routers or no host at all is there cannot be known; synprobe path --reference PORT compares with a port that is known to answer.",
+  ],
+])("of %j", (more, says) => {
+  expect(portSentence(result, { ...path, ...more })).toBe(says);
+});
+
+it("of what was noticed", () => {
+  expect(noteSentence({ kind: "nat", hop: 3 })).toBe(
+    "Routers from hop 3 on see other addresses or ports than were sent: addresses are translated (NAT) before it.",
+  );
+  expect(noteSentence({ kind: "behind-host", hop: 3 })).toBe(
+    "The address itself is hop 3; ports that are answered later are passed on to a host behind it.",
+  );
+  expect(noteSentence({ kind: "loop", address: address("203.0.113.1"), hops: [3, 5, 7, 9, 11] })).toBe(
+    "The way goes in a circle: 203.0.113.1 is hop 3, 5, 7, 9 ….",
+  );
+});
+
+it("of a loop of few hops without an ellipsis; a doubt in one digit", () => {
+  expect(noteSentence({ kind: "loop", address: address("203.0.113.1"), hops: [3, 5, 7, 9] })).toBe(
+    "The way goes in a circle: 203.0.113.1 is hop 3, 5, 7, 9.",
+  );
+  expect([0, 0.00009, 0.0001, 0.0123].map(formatDoubt)).toEqual(["0", "< 0.0001", "0.0001", "0.01"]);
+});
