@@ -1,29 +1,15 @@
 /**
  * Forty mutants: small mistakes, chosen by hand across the rooms, each of which some test must notice. `npm run mutants [words]`
  * breaks one place after another in a copy of the sources, runs the nearest tests, and says which mutants survived. With words
- * only those mutants whose file holds one of them. `npm run mutants -- sample COUNT SEED [words]` draws as many from all that
- * mutations.ts finds there, and says which share is killed by the tests of the file, or of its folder, or by the whole scans (sim)
- * that the file's head names.
+ * only those mutants whose file holds one of them. `npm run mutants -- sample COUNT SEED [words]` draws instead (mutant-samples.ts).
  *
  * Not part of `npm test`: it shows what the tests are worth, not whether the program is right. When code moves, the text of a
  * mutant has to follow: mutants.test.ts holds that it is found exactly once.
  */
-import { execFile } from "node:child_process";
-import {
-  cpSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { createDraw } from "./fuzz/mutate.ts";
-import { type Mutation, mutated, mutationsOf } from "./mutations.ts";
+import { copyOf, outcomeOf } from "./mutant-runs.ts";
+import { runSample } from "./mutant-samples.ts";
 
 interface Mutant {
   /** Below src/. */
@@ -305,136 +291,25 @@ export const MUTANTS: readonly Mutant[] = [
   },
 ];
 
-const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const LIMIT_S = 90;
 
-/** A copy of what tests read, which may be broken. */
-function copyOf(root: string): string {
-  const copy = mkdtempSync(join(tmpdir(), "synprobe-mutants-"));
-  for (const name of ["src", "test", "package.json", "tsconfig.json", "README.md"]) {
-    cpSync(join(root, name), join(copy, name), { recursive: true });
-  }
-  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
-  return copy;
-}
-
-/** Whether all tests pass. @param tests files and folders below test/ @throws when none could be run */
-async function passes(copy: string, tests: readonly string[]): Promise<boolean> {
-  const files = tests.map((file) => `test/${file}`).filter((file) => existsSync(join(copy, file)));
-  if (files.length === 0) throw new Error(`there are no tests ${tests.join(", ")}`);
-  const vitest = [
-    "node_modules/vitest/vitest.mjs",
-    "run",
-    "--config",
-    "test/vitest.config.ts",
-    "--bail",
-    "1",
-  ];
-  // A mutant that never ends is noticed, too; timeout(1) ends its whole group.
-  const argv = ["-k", "5", String(LIMIT_S), process.execPath, ...vitest, ...files];
-  return new Promise((resolve, reject) => {
-    execFile("timeout", argv, { cwd: copy, maxBuffer: 1 << 26 }, (error, stdout) => {
-      if (/No test files found/.test(stdout)) reject(new Error(`vitest runs none of ${files.join(", ")}`));
-      else resolve(error === null);
-    });
-  });
-}
-
-/** Breaks a file below src/ for as long as it takes. @returns whether no test of those sets notices */
-async function survives(
-  copy: string,
-  file: string,
-  change: (source: string) => string,
-  ...sets: readonly (readonly string[])[]
-): Promise<boolean> {
-  const path = join(copy, "src", file);
-  const whole = readFileSync(path, "utf8");
-  writeFileSync(path, change(whole));
-  try {
-    for (const tests of sets) if (!(await passes(copy, tests))) return false;
-    return true;
-  } finally {
-    writeFileSync(path, whole);
-  }
-}
-
-const chosenBy = (words: readonly string[], file: string): boolean =>
-  words.length === 0 || words.some((word) => file.includes(word));
-
 async function runChosen(copy: string, words: readonly string[]): Promise<void> {
-  const chosen = MUTANTS.filter(({ file }) => chosenBy(words, file));
+  const chosen = MUTANTS.filter(
+    ({ file }) => words.length === 0 || words.some((word) => file.includes(word)),
+  );
   let survivors = 0;
   for (const { file, from, to, tests } of chosen) {
-    const survived = await survives(copy, file, (source) => source.replace(from, () => to), tests);
-    if (survived) survivors++;
-    const name = `${file}: ${from} → ${to === "" ? "nothing" : to}`;
-    console.log(`${survived ? "SURVIVED" : "killed  "} ${name}`);
+    const set = { tests, limitS: LIMIT_S };
+    const outcome = await outcomeOf(copy, file, (source) => source.replace(from, () => to), [set]);
+    if (outcome === "survived") survivors++;
+    console.log(`${file}: ${from} → ${to === "" ? "nothing" : to}: ${outcome}`);
   }
   console.log(`${chosen.length - survivors} killed, ${survivors} survived`);
   if (survivors > 0) process.exitCode = 1;
 }
 
-/** Rooms of which every file has tests that call it as functions: a sample of those is what a run without words draws from. */
-const SAMPLED = ["wire/", "socket/", "scan/", "runtime/journal/", "link/filter"];
-
-/** The tests of a file: at its own path, and those that its head names; whole scans (sim) apart, as they take their time. */
-function testsOf(file: string, source: string): { readonly units: string[]; readonly scans: string[] } {
-  const own = file.replace(/\.ts$/, ".test.ts");
-  const [, named = ""] = /\bTested by ([\s\S]*?)\*\//.exec(source.replace(/\n \* ?/g, " ")) ?? [];
-  const tests = [own, ...[...named.matchAll(/\btest\/([\w/-]+\.test\.ts)/g)].map(([, path]) => path)].filter(
-    (path) => !/^(lab|cli)\//.test(path) && existsSync(join(ROOT, "test", path)),
-  );
-  const isScan = (path: string): boolean => path.startsWith("sim/");
-  return { units: tests.filter((path) => !isScan(path)), scans: tests.filter(isScan) };
-}
-
-async function runSample(copy: string, count: number, seed: number, words: readonly string[]): Promise<void> {
-  const all = readdirSync(join(copy, "src"), { recursive: true, encoding: "utf8" })
-    .filter((file) => file.endsWith(".ts") && SAMPLED.some((room) => file.startsWith(room)))
-    .filter((file) => chosenBy(words, file))
-    .toSorted()
-    .flatMap((file) => {
-      const source = readFileSync(join(copy, "src", file), "utf8");
-      const tests = testsOf(file, source);
-      return mutationsOf(source).map((mutation) => ({ file, source, tests, mutation }));
-    });
-  const draw = createDraw(seed);
-  const size = Math.min(count, all.length);
-  console.log(`${size} of ${all.length} mutants, seed ${seed}`);
-  // Tests that fail anyway would kill every mutant.
-  const passed = new Set<string>();
-  const passUnbroken = async (set: readonly string[]): Promise<void> => {
-    const name = set.join(" ");
-    if (!passed.has(name) && !(await passes(copy, set))) throw new Error(`${name} fails as it is`);
-    passed.add(name);
-  };
-  let killed = 0;
-  for (let drawn = 1; drawn <= size; drawn++) {
-    const [{ file, source, tests, mutation }] = all.splice(draw(all.length), 1);
-    const folder = dirname(file);
-    const sets = [tests.units, [folder], tests.scans].filter((set) => set.length > 0);
-    for (const set of sets) await passUnbroken(set);
-    const survived = await survives(copy, file, () => mutated(source, mutation), ...sets);
-    if (!survived) killed++;
-    const share = `${((100 * killed) / drawn).toFixed(1)} %`;
-    console.log(
-      `${survived ? "SURVIVED" : "killed  "} ${describe(file, source, mutation)} (${share} of ${drawn})`,
-    );
-  }
-  const rate = killed / size;
-  const error = 1.96 * Math.sqrt((rate * (1 - rate)) / size);
-  console.log(`${(100 * rate).toFixed(1)} % killed, ± ${(100 * error).toFixed(1)}`);
-}
-
-/** Where it is, and its line as it becomes. */
-function describe(file: string, source: string, mutation: Mutation): string {
-  const before = source.slice(0, mutation.at).split("\n");
-  const after = mutated(source, mutation).split("\n")[before.length - 1].trim();
-  return `${file}:${before.length}: ${mutation.from} → ${mutation.to === "" ? "nothing" : mutation.to}: ${after}`;
-}
-
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const copy = copyOf(ROOT);
+  const copy = copyOf();
   process.on("exit", () => rmSync(copy, { recursive: true, force: true }));
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(130));
   const [kind, count, seed, ...words] = process.argv.slice(2);
