@@ -47,7 +47,7 @@ describe("source ports", () => {
             const all = Array.from({ length: tries }, (_, attempt) => ports.portOf(start, attempt));
             expect(new Set(all).size).toBe(tries);
             expect(all).not.toContain(avoid);
-            for (const port of all) expect(port >= first && port <= last).toBe(true);
+            expect(all.every((port) => port >= first && port <= last)).toBe(true);
           }
         },
       ),

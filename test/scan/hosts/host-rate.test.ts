@@ -55,13 +55,15 @@ describe("slots of a host", () => {
     const hostRate = createHostRate({ rate: 1, timeoutUs: NEVER, seed: 1 });
     const oracle = new Map<number, number>();
     let now = 1;
+    let wrong = 0;
     for (let i = 0; i < 200_000; i++) {
       const n = (i * 7919) % 30_011;
       const expected = Math.max(now, oracle.get(n) ?? 0);
-      expect(hostRate.reserve(host(n), 0, now)).toBe(expected);
+      if (hostRate.reserve(host(n), 0, now) !== expected) wrong++;
       oracle.set(n, expected + 1e6);
       now += 50;
     }
+    expect(wrong).toBe(0);
   });
 });
 
