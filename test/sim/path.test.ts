@@ -260,6 +260,34 @@ it("a translator shows by what routers behind it quote", () => {
   expect(walked.result.notes).toEqual([{ kind: "nat", hop: 3 }]);
 });
 
+it("an ICMP error that no flow but a later one gets is taken as well as any", () => {
+  const portIn = (packet: Uint8Array, at: number): number => (packet[at] << 8) | packet[at + 1];
+  const { result } = walkTo(way([...plain(2), stopping("admin-prohibited"), ...plain(2)]), HOST, {
+    meddle: (packet, sent) => {
+      const first = sent.find((syn) => portIn(syn, 22) === 445);
+      const isProhibited = packet[9] === 1 && packet[20] === 3 && packet[21] === 13;
+      // Of the flow that is walked they are lost.
+      return isProhibited && first !== undefined && portIn(packet, 48) === portIn(first, 20) ? [] : [packet];
+    },
+  });
+  const stopped = result.ports.find(({ port }) => port === 445);
+  expect(stopped).toMatchObject({ state: "filtered", where: { kind: "rejected", from: 3, to: 3 }, doubt: 0 });
+});
+
+it("a closed port of which one RST alone came back is closed", () => {
+  let resets = 0;
+  const { result } = walkTo(way(plain(2), "closed"), HOST, {
+    ports: [9],
+    meddle: (packet) => (packet[9] === 6 && (packet[33] & 4) !== 0 && ++resets > 1 ? [] : [packet]),
+  });
+  expect(result.ports[0]).toMatchObject({
+    port: 9,
+    state: "closed",
+    reason: "reset",
+    ttl: expect.any(Number),
+  });
+});
+
 function fixChecksum(b: Uint8Array): void {
   b[22] = 0;
   b[23] = 0;
