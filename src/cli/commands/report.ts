@@ -2,7 +2,7 @@
  * `synprobe report FILE… -o report.html`: one page of HTML from the results of one or more runs.
  */
 import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
-import { basename, resolve } from "node:path";
+import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { size } from "../../report/figures.ts";
 import { createGathering } from "../../report/html/digest.ts";
@@ -43,8 +43,9 @@ export async function report(
     noteEnding(run, messages);
     runs.push(run);
   }
-  const page = renderPage(gathering.digest(runs), {
-    title: title ?? `Port scan: ${runs.map(({ name }) => basename(name)).join(", ")}`,
+  const digest = gathering.digest(runs);
+  const page = renderPage(digest, {
+    title: title ?? titleOf(runs, digest.rows.hosts),
     version: VERSION,
     madeMs: Date.now(),
     script: asset("table.js").trim(),
@@ -56,6 +57,14 @@ export async function report(
     messages.note(`${output}: ${size(Buffer.byteLength(page))}, opens in any browser and loads nothing`);
   }
   return EXIT.complete;
+}
+
+/** The command line, where the file has it; else what was probed. @param hosts sorted addresses, names behind them */
+function titleOf([{ command, format }, ...others]: readonly RecordedRun[], hosts: readonly string[]): string {
+  if (command !== undefined && format !== "store" && others.length === 0) return command;
+  const [first, last] = [hosts.at(0), hosts.at(-1)].map((host) => host?.split(" ", 1)[0]);
+  const targets = first === undefined ? "no host" : first === last ? first : `${first} to ${last}`;
+  return `Ports of ${targets}`;
 }
 
 /** Waits until it is written, whatever it is: a pipe, too. */

@@ -57,6 +57,9 @@ const axis = {
   nameTextStyle: { color: "var(--muted)", fontSize: FONT },
 } as const;
 
+/** Below ten with two decimals: rounded, the labels of an axis would repeat themselves. */
+const tick = (value: number): string => (value < 10 ? `${Number(value.toFixed(2))}` : rounded(value));
+
 const figureLabel = ({ value }: { value?: unknown }): string => rounded(Number(value));
 
 const shorten = (text: string, most: number): string =>
@@ -176,7 +179,7 @@ function lineChart(
         nameGap: 28,
         ...axis,
         splitLine: { show: false },
-        axisLabel: { ...axis.axisLabel, showMaxLabel: false, formatter: rounded, hideOverlap: true },
+        axisLabel: { ...axis.axisLabel, showMaxLabel: false, formatter: tick, hideOverlap: true },
       },
       yAxis: { type: "value", min: 0, ...axis, axisLabel: { ...axis.axisLabel, formatter: say } },
       series: lines.map(({ points, colour, dash }) => ({
@@ -196,6 +199,25 @@ const valuesOf = (points: readonly Point[], key: "sent" | "received" | "rate" | 
     return value === undefined ? [] : [[point.seconds, value] as [number, number]];
   });
 
+/** Above so many times the highest rate of packets, what the path was found to hold is not drawn: it would flatten all else. */
+const MOST_HELD = 2;
+
+/** Series to be drawn, their lines broken where a path was found to hold far more than was sent. @returns and the most of that, if any */
+export function heldRates(series: readonly Series[]): {
+  readonly drawn: readonly Series[];
+  readonly above?: number;
+} {
+  const points = series.flatMap((each) => each.points);
+  const most = MOST_HELD * Math.max(...points.map(({ sent, received }) => Math.max(sent, received)));
+  const above = Math.max(...points.map(({ rate = 0 }) => rate));
+  if (above <= most) return { drawn: series };
+  const drawn = series.map((each) => ({
+    ...each,
+    points: each.points.map((point) => ((point.rate ?? 0) > most ? { ...point, rate: Number.NaN } : point)),
+  }));
+  return { drawn, above };
+}
+
 /** Packets per second. Runs are told apart by their dashes. */
 export function rateChart(label: string, series: readonly Series[]): string {
   const lines = series.flatMap(({ points }, i) =>
@@ -204,7 +226,7 @@ export function rateChart(label: string, series: readonly Series[]): string {
       return values.length < 2 ? [] : [{ points: values, colour: LINES[key].colour, dash: DASHES[i] }];
     }),
   );
-  return lineChart(label, lines, 240, rounded);
+  return lineChart(label, lines, 240, tick);
 }
 
 /** Loss in percent; empty if no run reports it. */

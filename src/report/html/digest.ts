@@ -280,7 +280,7 @@ export function createGathering(): Gathering {
         const rest = chosen.filter((pair) => RECORDED_STATES[state.get(pair) - 1] !== "open");
         chosen = [...open, ...rest].slice(0, MOST_ROWS);
       }
-      chosen.sort(inOrder);
+      chosen.sort((a, b) => state.get(a) - state.get(b) || inOrder(a, b));
       const services = createTexts();
       const reasons = createTexts();
       return {

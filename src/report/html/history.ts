@@ -19,6 +19,7 @@ const TICKS = 4;
 /** Changes on paper; page.css has the same number. */
 const ON_PAPER = 100;
 const DAY_MS = 86_400_000;
+const MINUTE_MS = 60_000;
 
 interface Section {
   readonly name: string;
@@ -72,7 +73,9 @@ function timeline({ ports, morePorts }: RecordedHistory, atMs: number, h: Escape
 }
 
 function ticks(from: number, to: number): string {
-  const [start, end] = to - from > 3 * DAY_MS ? [0, 10] : [5, 16];
+  // No two of them are the same.
+  const step = (to - from) / TICKS;
+  const [start, end] = step >= DAY_MS ? [0, 10] : step >= MINUTE_MS ? [5, 16] : [11, 19];
   return Array.from({ length: TICKS + 1 }, (_, i) => utc(from + ((to - from) * i) / TICKS).slice(start, end))
     .map((text) => `<span>${text}</span>`)
     .join("");

@@ -6,9 +6,9 @@
  */
 import { createHash } from "node:crypto";
 import { escapeText, escapeUnits } from "../escape.ts";
-import { count, digits, duration, percent } from "../figures.ts";
+import { count, digits, duration, percent, rounded } from "../figures.ts";
 import type { RecordedRun, RecordedSummary } from "../read/recorded.ts";
-import { barChart, LINES, lossChart, rateChart, roundTripChart } from "./charts.ts";
+import { barChart, heldRates, LINES, lossChart, rateChart, roundTripChart } from "./charts.ts";
 import { type Digest, MATRIX, type Matrix, type Rows } from "./digest.ts";
 import { historySections } from "./history.ts";
 import { isLeftOut, leftOutRemarks } from "./left-out.ts";
@@ -29,6 +29,8 @@ export interface PageOptions {
 
 /** Hosts whose open ports appear on paper; page.css has the same number. */
 const ON_PAPER = 100;
+/** Ports that the matrix has room for on a phone. */
+const ON_PHONE = 5;
 /** Longest text shown, in characters; banners are longer in the table. */
 const LONGEST = 120;
 
@@ -141,7 +143,7 @@ function runRemarks({ ending, format, summary, brokenLine }: RecordedRun): Remar
     const { asked, open, closed } = path.verified;
     add(
       "info",
-      `${count(asked, "silent port")} asked once more at the end: ${digits(open)} were open and ${digits(closed)} closed, and are listed so.`,
+      `${count(asked, "silent port")} asked once more at the end: ${open + closed === 0 ? "none answered" : `${digits(open)} open and ${digits(closed)} closed are listed so`}.`,
     );
   }
   if (path?.missedOpen !== undefined) {
@@ -161,13 +163,13 @@ function runRemarks({ ending, format, summary, brokenLine }: RecordedRun): Remar
   if (receiveDrops > 0)
     add(
       "warn",
-      `${count(receiveDrops, "packet")} were dropped by the scanning machine itself, its receive buffer being full: answers may be missing.`,
+      `${count(receiveDrops, "packet")} ${receiveDrops === 1 ? "was" : "were"} dropped by the scanning machine itself, its receive buffer being full: answers may be missing.`,
     );
   const refused = Object.entries(sendErrors).filter(([, times]) => times > 0);
   if (refused.length > 0)
     add(
       "warn",
-      `The scanning machine refused to send: ${refused.map(([name, times]) => `${h(name)} ${digits(times)} times`).join(", ")}.`,
+      `The scanning machine refused to send: ${refused.map(([name, times]) => `${h(name)} ${count(times, "time")}`).join(", ")}.`,
     );
   return remarks;
 }
@@ -233,7 +235,7 @@ const LETTERS: readonly (readonly [letter: string, kind: string, word: string])[
 ];
 
 function matrixTable(matrix: Matrix): string {
-  if (matrix.hosts.length === 0) return `<p class="left-out">There is no host to show.</p>`;
+  if (matrix.hosts.length === 0) return "";
   const head = matrix.ports
     .map(({ port, proto, service }) => {
       const label = `${port}${proto === "tcp" ? "" : `/${proto}`}`;
@@ -250,6 +252,10 @@ function matrixTable(matrix: Matrix): string {
       return `<tr><th scope="row">${h(ip)}${name === "" ? "" : `<small>${h(name)}</small>`}</th>${cells.join("")}</tr>`;
     })
     .join("");
+  const slide =
+    matrix.ports.length > ON_PHONE
+      ? `<p class="left-out phone">Slide it sideways to see all ${matrix.ports.length} ports.</p>`
+      : "";
   const left = [
     ...(matrix.moreHosts > 0
       ? [`${count(matrix.moreHosts, "more host")} (shown are the ${MATRIX.hosts} with the most open ports)`]
@@ -262,11 +268,11 @@ function matrixTable(matrix: Matrix): string {
     left.length === 0
       ? ""
       : `<p class="left-out">Not in this picture: ${left.join(", ")}. The table below has them.</p>`;
-  return `<p class="legend"><i class="open">O</i> open <i class="closed">C</i> closed <i class="filtered">F</i> filtered <i class="none"></i> not probed</p><div class="sideways"><table class="matrix"><thead><tr><td></td>${head}</tr></thead><tbody>${body}</tbody></table></div>${note}`;
+  return `<p class="legend"><i class="open">O</i> open <i class="closed">C</i> closed <i class="filtered">F</i> filtered <i class="none"></i> not probed</p>${slide}<div class="sideways"><table class="matrix"><thead><tr><td></td>${head}</tr></thead><tbody>${body}</tbody></table></div>${note}`;
 }
 
 function topsFigure(tops: Tops, what: string, colour: string): string {
-  if (tops.bars.length === 0) return `<p class="left-out">There are none.</p>`;
+  if (tops.bars.length === 0) return "";
   const more =
     tops.more === 0 ? "" : `<p class="left-out">And ${digits(tops.more)} more, with fewer ports each.</p>`;
   const bars = tops.bars.map((bar) => ({ ...bar, label: escapeText(bar.label, 60) }));
@@ -278,23 +284,21 @@ function reasonsSection(digest: Digest): string {
     ({ label, ports, hosts }) =>
       `<tr><th scope="row">${h(label, 60)}</th><td class="number">${digits(ports)}</td><td class="number">${digits(hosts)}</td><td>${h(meaning(label))}</td></tr>`,
   );
-  if (rows.length === 0)
-    return `<p class="left-out">No port ${isLeftOut(digest.runs) ? "in the file " : ""}is filtered.</p>`;
+  if (rows.length === 0) return "";
   return `${topsFigure(digest.reasons, "Filtered ports by reason", "var(--filtered)")}<div class="sideways"><table class="plain"><thead><tr><th scope="col">Reason</th><th scope="col" class="number">Ports</th><th scope="col" class="number">Hosts</th><th scope="col">In words</th></tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
 }
 
 function tripsSection({ roundTrips }: Digest): string {
-  if (roundTrips === undefined)
-    return `<p class="left-out">No round trips are recorded: nmap's XML has none for a port; NDJSON (-oJ) has.</p>`;
+  if (roundTrips === undefined) return "";
   const { median, p95, max, count: answers } = roundTrips;
   const ms = (value: number): string => `${Number(value.toPrecision(3))} ms`;
   return `<p class="legend"><i class="open"></i> open <i class="closed"></i> closed <i class="filtered"></i> filtered, by ICMP</p>${roundTripChart("Answers by round trip", roundTrips)}<p class="left-out">${count(answers, "answer")}: median ${ms(median)}, 95 % within ${ms(p95)}, longest ${ms(max)}.</p>`;
 }
 
 function timeSection({ series, moreSeries }: Digest): string {
-  if (series.length === 0)
-    return `<p class="left-out">Nothing is recorded over time: synprobe's NDJSON (-oJ) has progress lines with --stats-every.</p>`;
-  const hasRate = series.some(({ points }) => points.some(({ rate }) => rate !== undefined));
+  if (series.length === 0) return "";
+  const { drawn, above } = heldRates(series);
+  const hasRate = drawn.some(({ points }) => points.some(({ rate = Number.NaN }) => rate >= 0));
   const keys = (["sent", "received", "rate"] as const).filter((key) => key !== "rate" || hasRate);
   const legend = keys.map((key) => `<i class="line ${key}"></i> ${LINES[key].name}`).join(" ");
   const dashes = ["solid", "dashed", "dotted", "widely dotted"];
@@ -302,8 +306,12 @@ function timeSection({ series, moreSeries }: Digest): string {
     series.length < 2
       ? ""
       : `<p class="left-out">${series.map(({ name }, i) => `${dashes[i]}: ${h(name)}`).join("; ")}${moreSeries > 0 ? `; ${count(moreSeries, "more run")} not drawn` : ""}.</p>`;
+  const held =
+    above === undefined
+      ? ""
+      : `<p class="left-out">The path was found to hold up to ${rounded(above)} a second, far above what is drawn.</p>`;
   const loss = lossChart("Loss of round trips over time, in percent", series);
-  return `<p class="legend">${legend}, per second</p>${rateChart("Packets per second over time", series)}${names}${loss === "" ? "" : `<p class="legend"><i class="line filtered"></i> round trips lost, as the run thought at that time</p>${loss}`}`;
+  return `<p class="legend">${legend}, per second</p>${rateChart("Packets per second over time", drawn)}${held}${names}${loss === "" ? "" : `<p class="legend"><i class="line filtered"></i> round trips lost, as the run thought at that time</p>${loss}`}`;
 }
 
 function openList({ openByHost, moreOpenHosts }: Digest): string {
@@ -346,7 +354,7 @@ function liveTable({ rows, moreRows, states }: Digest): string {
   const head = used
     .map(
       ([name, label]) =>
-        `<th scope="col" data-column="${name}" class="${name}"${name === "host" ? ' aria-sort="ascending"' : ""}><button type="button"${name === "doubt" ? ' title="the chance that the port did answer, and the answer or every probe was lost"' : ""}>${label}</button></th>`,
+        `<th scope="col" data-column="${name}" class="${name}"${name === "state" ? ' aria-sort="ascending"' : ""}><button type="button"${name === "doubt" ? ' title="the chance that the port did answer, and the answer or every probe was lost"' : ""}>${label}</button></th>`,
     )
     .join("");
   const chips = rows.states
@@ -385,8 +393,11 @@ export function renderPage(digest: Digest, options: PageOptions): string {
   const policy = `default-src 'none'; script-src ${hash(script)}; style-src ${hash(style)}; img-src data:; base-uri 'none'; form-action 'none'`;
   const ways = waysSection(digest.runs, h);
   const places = placesSection(digest.differing, digest.moreDiffering, h);
-  const section = (name: string, heading: string, content: string, kind = ""): string =>
-    `<section id="${name}" class="${kind}"><h2>${heading}</h2>${content}</section>`;
+  // Of one port the table says it all.
+  const isOne = digest.ports === 1;
+  // What there is nothing in is left out.
+  const section = (name: string, heading: string, content = "", kind = ""): string =>
+    content === "" ? "" : `<section id="${name}" class="${kind}"><h2>${heading}</h2>${content}</section>`;
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -403,21 +414,19 @@ export function renderPage(digest: Digest, options: PageOptions): string {
 <header><h1>${title}</h1><p>${when}${count(digest.ports, "port")} on ${count(digest.hosts, "host")}${isLeftOut(digest.runs) ? " in the file" : ""}.</p></header>
 <main>
 <div class="tiles">${tiles(digest)}</div>
+${section("open", "Open ports by host", openList(digest))}
 ${section("sure", "How sure this is", sureness(digest))}
 ${historySections(digest.runs, h)
   .map(({ name, heading, content }) => section(name, heading, content, "whole"))
   .join("\n")}
-${section("matrix", "Ports by host", matrixTable(digest.matrix), "whole")}
-${ways === undefined ? "" : section("ways", "Where filtered ports stop", ways, "whole")}${places === undefined ? "" : section("places", "What differs between places", places, "whole")}
+${section("matrix", "Ports by host", isOne ? "" : matrixTable(digest.matrix), "whole")}
+${section("ways", "Where filtered ports stop", ways, "whole")}${section("places", "What differs between places", places, "whole")}
 <div class="pair">
-${section("services", "Open ports by service", topsFigure(digest.services, "Open ports by service", "var(--open)"))}
+${section("services", "Open ports by service", isOne ? "" : topsFigure(digest.services, "Open ports by service", "var(--open)"))}
 ${section("reasons", "Why ports are filtered", reasonsSection(digest))}
-</div>
-<div class="pair">
-${section("trips", "Round trips", tripsSection(digest))}
+${section("trips", "Round trips", isOne ? "" : tripsSection(digest))}
 ${section("time", "Rate and loss over time", timeSection(digest))}
 </div>
-${section("open", "Open ports by host", openList(digest))}
 ${section("results", "All results", liveTable(digest))}
 ${section("runs", digest.runs.length === 1 ? "The run" : "The runs", runTable(digest.runs))}
 </main>

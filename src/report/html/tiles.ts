@@ -10,6 +10,9 @@ function tile(value: string, label: string, kind = ""): string {
   return `<div class="tile ${kind}"><b>${value}</b><span>${label}</span></div>`;
 }
 
+const counted = (value: string, one: string, rest: string, kind = ""): string =>
+  tile(value, `${one}${value === "1" ? "" : "s"} ${rest}`.trim(), kind);
+
 /** HTML; none of it is text from outside. */
 export function tiles({ runs, states, hosts, openHosts, ports }: Digest): string {
   const sum = (key: "sent" | "elapsedMs"): number | undefined => {
@@ -20,7 +23,7 @@ export function tiles({ runs, states, hosts, openHosts, ports }: Digest): string
   const sent = sum("sent");
   const other = states.unfiltered + states["open|filtered"] + states["closed|filtered"];
   return [
-    tile(withLeftOut(runs, states.open, "open"), states.open === 1 ? "open port" : "open ports", "open"),
+    counted(withLeftOut(runs, states.open, "open"), "open port", "", "open"),
     tile(withLeftOut(runs, states.closed, "closed"), "closed", "closed"),
     tile(withLeftOut(runs, states.filtered, "filtered"), "filtered", "filtered"),
     ...(other > 0 ? [tile(digits(other), "undecided")] : []),
@@ -28,8 +31,8 @@ export function tiles({ runs, states, hosts, openHosts, ports }: Digest): string
       digits(openHosts) + (isLeftOut(runs) ? "" : `<small> of ${digits(hosts)}</small>`),
       openHosts === 1 ? "host with open ports" : "hosts with open ports",
     ),
-    tile(withLeftOut(runs, ports), "ports looked at"),
-    ...(sent === undefined ? [] : [tile(digits(sent), "SYNs sent")]),
+    counted(withLeftOut(runs, ports), "port", "looked at"),
+    ...(sent === undefined ? [] : [counted(digits(sent), "SYN", "sent")]),
     ...(elapsed === undefined ? [] : [tile(duration(elapsed), "scanning time")]),
   ].join("");
 }

@@ -1,6 +1,6 @@
 /** What the page is made of: counts, tops, histogram, series, rows; each bounded, and honest about it. */
 import { describe, expect, test } from "vitest";
-import { barChart, lossChart, rateChart } from "../../../src/report/html/charts.ts";
+import { barChart, heldRates, lossChart, rateChart } from "../../../src/report/html/charts.ts";
 import { createGathering, type Digest, MATRIX, MOST_ROWS } from "../../../src/report/html/digest.ts";
 import type { RecordedPort, RecordedProgress } from "../../../src/report/read/recorded.ts";
 import { ndjson, readText } from "../runs.ts";
@@ -33,14 +33,14 @@ test("of several files, and of corrections, the last verdict on a port counts", 
     (host, i) => `${rows.hosts[host]} ${rows.port[i]} ${rows.states[rows.state[i]]}`,
   );
   expect(shown).toEqual([
-    "192.0.2.10 scanme.example 22 closed",
     "192.0.2.10 scanme.example 8081 open",
-    "192.0.2.20 80 filtered",
+    "192.0.2.10 scanme.example 22 closed",
     "2001:db8::10 443 closed",
+    "192.0.2.20 80 filtered",
   ]);
   expect(rows.notes).toEqual({
-    1: "first taken for filtered; answered after the timeout",
-    2: "said by 192.0.2.254",
+    0: "first taken for filtered; answered after the timeout",
+    3: "said by 192.0.2.254",
   });
 });
 
@@ -187,6 +187,28 @@ describe("charts", () => {
     expect(drawn).not.toMatch(/<script|<style|<[^>]*\s(style|on\w+|href)=/);
     expect(drawn).toContain("&lt;/text&gt;&lt;scrip");
     expect(drawn).toContain('fill="var(--open)"');
+  });
+
+  test("have no two labels alike on an axis, however short the run is", () => {
+    for (const seconds of [0.9, 2, 3.7, 700]) {
+      const short = [0.3, 0.6, 1].map((share) => ({ seconds: share * seconds, sent: share, received: 0 }));
+      const [wide] = rateChart("rate", [{ name: "a", points: short }]).split('<div class="narrow">');
+      const labels = Array.from(
+        wide.matchAll(/<text [^>]*text-anchor="(\w+)"[^>]*>([^<]*)/g),
+        ([, axis, text]) => `${axis} ${text}`,
+      );
+      expect(labels.length).toBeGreaterThan(5);
+      expect(labels).toEqual([...new Set(labels)]);
+    }
+  });
+
+  test("are not flattened by what the path would hold", () => {
+    const held = points.map((point, i) => ({ ...point, rate: i === 1 ? 36_000 : 8 }));
+    const { drawn, above } = heldRates([{ name: "a", points: held }]);
+    expect(above).toBe(36_000);
+    expect(drawn[0].points.map(({ rate }) => rate)).toEqual([8, Number.NaN, 8]);
+    expect(rateChart("rate", drawn)).not.toMatch(/k<|NaN/);
+    expect(heldRates([{ name: "a", points }])).toEqual({ drawn: [{ name: "a", points }] });
   });
 
   test("there is none of a loss that nobody knows", () => {

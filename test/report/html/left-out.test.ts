@@ -46,6 +46,6 @@ test("of several such files nobody knows how many there are", () => {
 
 test("a file with every state is counted by its results", () => {
   const { runs, text } = pageOf(`${OPEN}\n${summary()}\n`);
-  expect(text).toContain("1 open port 0 closed 0 filtered 1 of 1 host with open ports 1 ports looked at");
+  expect(text).toContain("1 open port 0 closed 0 filtered 1 of 1 host with open ports 1 port looked at");
   expect(leftOutRemarks(runs[0])).toEqual([]);
 });

@@ -83,7 +83,7 @@ function start(): void {
   /** All rows in sorted order, and those that pass the filter. */
   const all = Uint32Array.from({ length: total }, (_, row) => row);
   let order = all;
-  let sorted = "host";
+  let sorted = "state";
   let descending = false;
   let selected = -1;
   const hiddenStates = new Set<number>();
@@ -119,7 +119,10 @@ function start(): void {
     const { key } = columns[sorted];
     const keys = Float64Array.from(all.keys(), (row) => key(row));
     const sign = descending ? -1 : 1;
-    all.sort((a, b) => sign * (keys[a] - keys[b]) || a - b);
+    all.sort(
+      (a, b) =>
+        sign * (keys[a] - keys[b]) || rows.host[a] - rows.host[b] || rows.port[a] - rows.port[b] || a - b,
+    );
     refresh();
   }
 
@@ -132,10 +135,8 @@ function start(): void {
       if (tests.every((test) => test(row))) found[length++] = row;
     }
     order = found.subarray(0, length);
-    shown.value =
-      length === total
-        ? `${total.toLocaleString("en")} rows`
-        : `${length.toLocaleString("en")} of ${total.toLocaleString("en")} rows`;
+    const rowsOf = total === 1 ? "1 row" : `${total.toLocaleString("en")} rows`;
+    shown.value = length === total ? rowsOf : `${length.toLocaleString("en")} of ${rowsOf}`;
     scroller.scrollTop = 0;
     draw();
   }
@@ -170,6 +171,8 @@ function start(): void {
     return line;
   }
 
+  /** Fewer rows have no scroller's height to fill. */
+  const FEW = 16;
   const rowHeight = Number.parseFloat(getComputedStyle(scroller).getPropertyValue("--row")) || 30;
 
   function draw(): void {
@@ -230,6 +233,7 @@ function start(): void {
   input.addEventListener("input", refresh);
   scroller.addEventListener("scroll", drawSoon, { passive: true });
   addEventListener("resize", drawSoon);
+  if (total < FEW) scroller.style.height = `${(Math.max(total, 2) + 2) * rowHeight}px`;
   for (const part of document.querySelectorAll("[data-live]")) part.removeAttribute("hidden");
   refresh();
 }
