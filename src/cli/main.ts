@@ -403,6 +403,11 @@ async function explain(error: unknown, program: Command): Promise<ExitStatus> {
     messages.error(`${native.message}; "synprobe doctor" says more`);
     return exitStatus(native.code);
   }
+  // libuv's name of getcwd(3): any relative name of a file may ask for it.
+  if (error instanceof Error && "syscall" in error && error.syscall === "uv_cwd") {
+    messages.error("the working directory does not exist any more, or may not be read: change to another");
+    return EXIT.usage;
+  }
   messages.error(
     `internal error, please report it: ${error instanceof Error ? (error.stack ?? error.message) : error}`,
   );

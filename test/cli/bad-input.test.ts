@@ -354,6 +354,17 @@ describe.skipIf(skipping("bad input", labProblem()))("bad input", () => {
     });
   }
 
+  test("a working directory that is gone, where a file is named from it", async () => {
+    const gone = file("gone");
+    const script = `mkdir ${gone} && cd ${gone} && rmdir ${gone} && exec "$@"`;
+    const { status, stdout, stderr } = await run([
+      ...["bash", "-c", script, "bash"],
+      ...inNamespace(lab.near, synprobe("--journal", "run.journal", good)),
+    ]);
+    expect(stderr).toMatch(/^synprobe: the working directory does not exist any more, .*\n$/m);
+    expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+  });
+
   test("every faulty target at once: one line each, and the good ones are probed", async () => {
     const faulty = FAULTY_TARGETS.filter(([, , , options]) => options === undefined);
     const targets = faulty.map(([target]) => target);
