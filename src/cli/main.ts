@@ -3,6 +3,7 @@
  */
 import { Argument, Command, CommanderError, Option } from "commander";
 import { isSynprobeError } from "../errors.ts";
+import { systemFault } from "../runtime/system/file-errors.ts";
 import { checkPlatform, nativeLoadError } from "../runtime/system/platform.ts";
 import { loadApart } from "./apart.ts";
 import type { CheckOptions } from "./commands/check.ts";
@@ -403,10 +404,10 @@ async function explain(error: unknown, program: Command): Promise<ExitStatus> {
     messages.error(`${native.message}; "synprobe doctor" says more`);
     return exitStatus(native.code);
   }
-  // libuv's name of getcwd(3): any relative name of a file may ask for it.
-  if (error instanceof Error && "syscall" in error && error.syscall === "uv_cwd") {
-    messages.error("the working directory does not exist any more, or may not be read: change to another");
-    return EXIT.usage;
+  const system = systemFault(error);
+  if (system !== undefined) {
+    messages.error(system.message);
+    return exitStatus(system.code);
   }
   messages.error(
     `internal error, please report it: ${error instanceof Error ? (error.stack ?? error.message) : error}`,

@@ -19,7 +19,7 @@ import {
   skipping,
 } from "../lab/netns.ts";
 import { at, resultsOf } from "../lab/probing.ts";
-import { type Finished, linesOf, run, synprobe } from "./process.ts";
+import { type Finished, linesOf, run, synprobe, withFiles } from "./process.ts";
 
 const directory = join(tmpdir(), `sp-bad-input-${process.pid}`);
 const file = (name: string): string => join(directory, name);
@@ -363,6 +363,20 @@ describe.skipIf(skipping("bad input", labProblem()))("bad input", () => {
     ]);
     expect(stderr).toMatch(/^synprobe: the working directory does not exist any more, .*\n$/m);
     expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+  });
+
+  test("too few open files, wherever they run out", async () => {
+    // With fewer Node itself does not start.
+    const limits = [19, 20, 21, 22, 23];
+    const ended = await Promise.all(
+      limits.map((most) => run(inNamespace(lab.near, withFiles(most, synprobe(good))))),
+    );
+    for (const { status, stderr } of ended) {
+      if (status === 0) continue;
+      expect(stderr).toMatch(/^synprobe: .*too many open files; raise "ulimit -n"\n$/m);
+      expect(status).toBe(3);
+    }
+    expect(ended.some(({ status }) => status === 3)).toBe(true);
   });
 
   test("every faulty target at once: one line each, and the good ones are probed", async () => {

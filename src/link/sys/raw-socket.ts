@@ -178,6 +178,7 @@ function create(loaded: RawSocketPackage, family: 4 | 6, protocol: Protocol): Pa
     const text = cause instanceof Error ? cause.message : String(cause);
     if (/not permitted|permission denied/i.test(text)) throw notAllowed(cause);
     if (/address family/i.test(text)) throw noFamily(family, cause);
+    if (/too many open files/i.test(text)) throw systemError(`opening a raw IPv${family} socket`, "EMFILE");
     throw new SynprobeError(ERROR_CODES.system, `cannot open a raw IPv${family} socket: ${text}`, { cause });
   }
 }
