@@ -8,6 +8,7 @@ import {
   createLab,
   FAR,
   inNamespace,
+  ip,
   type Lab,
   labProblem,
   NEAR,
@@ -102,6 +103,25 @@ describe.skipIf(skipping("completed handshakes", labProblem()))("completed hands
       expect(summary.received).toBeLessThan(100);
     }
     until(() => connections(lab.far).length === 0, "the connection to be gone from the far side");
+  });
+
+  it("announce no more than comes in through this machine's own link, or its route", async () => {
+    // A veth drops what is longer than its MTU; a route's binds our side alone.
+    for (const [way, mtu] of [
+      ["link set veth0", 600],
+      [`route replace ${FAR.ipv4} dev veth0`, 1000],
+    ] as const) {
+      ip(lab.near, `${way} mtu ${mtu}`);
+      const args = ["--packet-trace", "-oJ", "-", at(FAR.ipv4, SERVICES.endless), "--banner=2s"];
+      const { stdout, stderr } = await run(inNamespace(lab.near, synprobe(...args)));
+      expect(linesOf(stdout).map((line) => JSON.parse(line))[0]).toMatchObject({
+        ending: "no-fin",
+        banner: expect.stringMatching(/./),
+      });
+      expect(stderr).toContain(`mss ${mtu - 40}`);
+      ip(lab.near, way.startsWith("link") ? "link set veth0 mtu 1500" : `route del ${FAR.ipv4}`);
+    }
+    until(() => connections(lab.far).length === 0, "the connections to be gone from the far side");
   });
 
   it("leave alone the ports that this machine uses itself", async () => {

@@ -5,8 +5,9 @@
  * share (user-space-tcp.ts, process-stack.ts).
  */
 import { ERROR_CODES, type ErrorCode, SynprobeError } from "../../errors.ts";
+import { MSS } from "../../scan/probe/syn-template.ts";
 import type { TargetSpec } from "../../scan/targets/grammar.ts";
-import { formatAddress, formatEndpoint, isLinkLocal } from "../../wire/address.ts";
+import { formatAddress, formatEndpoint } from "../../wire/address.ts";
 import type { OnlyPair, Plan } from "../plan/plan.ts";
 import { oneTarget, orAborted, wholeNumber } from "../system/arguments.ts";
 import { checkPlatform } from "../system/platform.ts";
@@ -37,10 +38,6 @@ export interface ConnectOptions {
 const DEFAULTS = { timeoutMs: 10_000, ttl: 64, bufferLength: 65_535 } as const;
 /** setTimeout's limit. */
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
-/** What a route without an MTU of its own is taken to have, in bytes. */
-const ETHERNET_MTU = 1500;
-/** IP and TCP headers without options (RFC 9293 §3.7.1). */
-const HEADERS = { 4: 40, 6: 60 } as const;
 
 /**
  * Opens a TCP connection in user space: SYN, SYN-ACK, ACK over raw sockets. Needs CAP_NET_RAW, and CAP_NET_ADMIN as long as a
@@ -85,7 +82,7 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
       `${label} is this machine itself, where the kernel's own RST cannot be held back and would end the connection: use node:net`,
     );
   }
-  const { LONGEST_PACKET, openConnection } = await import("./process-stack.ts");
+  const { openConnection } = await import("./process-stack.ts");
   const family = peer.length === 4 ? 4 : 6;
   const opening = openConnection(bindingOf(plan, family), {
     label,
@@ -93,7 +90,7 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
     peer,
     peerPort: options.port,
     ttl,
-    mss: Math.min(LONGEST_PACKET, await routeMtu(plan)) - HEADERS[family],
+    mss: path.mss ?? MSS[family],
     bufferLength,
     timeoutMs,
     ...(signal === undefined ? {} : { signal }),
@@ -134,14 +131,4 @@ function bindingOf({ hops, interfaceName, scope, source }: Plan, family: 4 | 6):
     ...(scope === undefined ? {} : { scope }),
     ...(source === undefined ? {} : { source }),
   };
-}
-
-/** The largest packet that the way there takes, as far as this machine knows, in bytes: raw sockets split none. */
-async function routeMtu({ pair: { address }, interfaceName, scope, source }: PairPlan): Promise<number> {
-  const { lookUpInterface, lookUpRoute } = await import("../../link/route.ts");
-  const scoped = interfaceName !== undefined || (address.length === 16 && isLinkLocal(address));
-  const answer = lookUpRoute(address, scoped ? scope : undefined, source);
-  if (!answer.ok) return ETHERNET_MTU;
-  const { mtu, interfaceIndex } = answer.route;
-  return Math.min(mtu ?? ETHERNET_MTU, lookUpInterface(interfaceIndex)?.mtu ?? ETHERNET_MTU);
 }

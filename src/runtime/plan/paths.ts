@@ -4,7 +4,7 @@
  */
 import { SynprobeError } from "../../errors.ts";
 import type { RawIpOptions } from "../../link/raw-ip.ts";
-import { lookUpInterface } from "../../link/route.ts";
+import { lookUpInterface, type Route } from "../../link/route.ts";
 import { type AddressSpan, compareAddresses, countAddresses } from "../../scan/targets/address-range.ts";
 import type { Path } from "../../scan/targets/probe-source.ts";
 import type { PathRanges } from "../../scan/targets/source.ts";
@@ -40,13 +40,14 @@ export interface ChosenWay {
   readonly source?: Address;
 }
 
-/** The paths of what can be reached: one for each source address, and apart those that lead to this machine itself. */
+/** The paths of what can be reached: one for each source address and MSS, and apart those that lead to this machine itself. */
 export function layPaths(routed: readonly RoutedSpan[], ttl: number, source: Address | undefined): Paths {
   // Ascending as words: among them, mapped, IPv4 stands above ::1.
   const ways = routed
     .flatMap(({ first, last, way }) => (way instanceof SynprobeError ? [] : [{ first, last, way }]))
     .sort((a, b) => compareAddresses(mapped(a.first), mapped(b.first)));
   const paths: Path[] = [];
+  const mssOf = createMssFinder();
   const indexOf = new Map<string, number>();
   const pathRanges = {
     first: new Uint32Array(ways.length * ADDRESS_WORDS),
@@ -56,10 +57,11 @@ export function layPaths(routed: readonly RoutedSpan[], ttl: number, source: Add
   ways.forEach(({ first, last, way }, i) => {
     const local = source ?? way.source;
     const toSelf = way.type === "local";
-    const key = `${formatAddress(local)} ${toSelf}`;
+    const mss = mssOf(way);
+    const key = `${formatAddress(local)} ${toSelf} ${mss}`;
     let path = indexOf.get(key);
     if (path === undefined) {
-      path = paths.push({ local, ttl, ...(toSelf ? { toSelf } : {}) }) - 1;
+      path = paths.push({ local, ttl, mss, ...(toSelf ? { toSelf } : {}) }) - 1;
       indexOf.set(key, path);
     }
     loadAddress(pathRanges.first, i * ADDRESS_WORDS, first, 0, first.length);
@@ -79,6 +81,24 @@ export function layPaths(routed: readonly RoutedSpan[], ttl: number, source: Add
     families: ([4, 6] as const).filter((family) =>
       paths.some(({ local }) => (local.length === 4) === (family === 4)),
     ),
+  };
+}
+
+/** Longest packet that a peer is asked for, in bytes: what an Ethernet frame holds, whatever more the route could take. */
+const LONGEST_PACKET = 1500;
+/** IP and TCP headers without options (RFC 9293 §3.7.1). */
+const HEADERS = { 4: 40, 6: 60 } as const;
+/** The least that Linux announces (net.ipv4.route.min_adv_mss). */
+const LEAST_MSS = 256;
+
+/** How much text a packet of a way holds (RFC 9293 §3.7.1): this machine's own link lets no longer one in. */
+function createMssFinder(): (way: Route) => number {
+  const mtus = new Map<number, number>();
+  return ({ source, mtu = LONGEST_PACKET, interfaceIndex }) => {
+    const ofLink = mtus.get(interfaceIndex) ?? lookUpInterface(interfaceIndex)?.mtu ?? LONGEST_PACKET;
+    mtus.set(interfaceIndex, ofLink);
+    const headers = HEADERS[source.length === 4 ? 4 : 6];
+    return Math.max(LEAST_MSS, Math.min(LONGEST_PACKET, mtu, ofLink) - headers);
   };
 }
 

@@ -87,8 +87,8 @@ export function createCapture(
   function captureEngine(engine: Engine, { paths, seed, isnKey, synTimestamp }: CapturedOptions): Engine {
     const isn = createIsnHash(isnKey);
     const { handlePacket, pollVerdict } = engine;
-    const templates = paths.map(({ local, ttl }) =>
-      createSynTemplate(local, ttl, { timestamp: synTimestamp }),
+    const templates = paths.map(({ local, ttl, mss }) =>
+      createSynTemplate(local, ttl, { timestamp: synTimestamp, mss }),
     );
     const decoder = createReplyDecoder();
     const { reply } = decoder;

@@ -102,12 +102,12 @@ function attempt(
   localPort: number,
   halfOpen: string | undefined,
 ): { finished: Promise<Trace>; stop(): void } {
-  const { local, ttl } = path;
+  const { local, ttl, mss } = path;
   const ends: Ends = { local, peer, localPort, peerPort, ttl };
   const family = local.length === 4 ? 4 : 6;
   const block = createControlBlock({
     iss: createRandom()(2 ** 32),
-    mss: MSS[family],
+    mss: mss ?? MSS[family],
     pool: createBufferPool(2 * BUFFER_LENGTH),
     bufferLength: BUFFER_LENGTH,
     synRetries: retries,

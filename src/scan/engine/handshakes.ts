@@ -179,11 +179,11 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
 
   function adopt(verdict: Verdict, handshake: Handshake, nowUs: number): boolean {
     const { peer, localPort, iss, sentUs, synAck } = handshake;
-    const { local, ttl } = paths[verdict.path];
+    const { local, ttl, mss } = paths[verdict.path];
     const family = local.length === 4 ? 4 : 6;
     const block = createControlBlock({
       iss,
-      mss: MSS[family],
+      mss: mss ?? MSS[family],
       pool,
       bufferLength: BUFFER_LENGTH,
       synRetries: 0,

@@ -93,7 +93,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
   const { table, timers, hostOf, apart, spread, columnOf } = inFlight;
   const { controlProbes } = controlSchedule;
   const templates = paths.map((path) =>
-    createSynTemplate(path.local, path.ttl, { timestamp: options.synTimestamp }),
+    createSynTemplate(path.local, path.ttl, { timestamp: options.synTimestamp, mss: path.mss }),
   );
   /** By token, what each packet of the current round is: a row, or below 0 the slot of a control probe. */
   const tokens = new Int32Array(MAX_TOKENS);

@@ -17,7 +17,7 @@ import { PROTOCOL } from "../../wire/protocol.ts";
 import * as tcp from "../../wire/tcp.ts";
 import { emitOptions, optionsLength, type TcpOption } from "../../wire/tcp-options.ts";
 
-/** MSS announced: what an Ethernet path holds (RFC 9293 §3.7.1), for IPv4 and IPv6. */
+/** MSS announced where a path has none of its own: what an Ethernet path holds (RFC 9293 §3.7.1), for IPv4 and IPv6. */
 export const MSS = { 4: 1460, 6: 1440 } as const;
 /** Receive window announced with MSS alone, in bytes, and Linux's over Ethernet. */
 export const WINDOW = 1024;
@@ -58,6 +58,8 @@ export interface SynOffer {
   readonly timestamp?: number | undefined;
   /** Announced receive window, in bytes; by default 1,024, or Linux's. */
   readonly window?: number;
+  /** In bytes; MSS when left out. */
+  readonly mss?: number | undefined;
 }
 
 /** @param ttl TTL or hop limit, 1 to 255 */
@@ -66,8 +68,9 @@ export function createSynTemplate(local: Address, ttl: number, offer: SynOffer =
 }
 
 /** Writes the TCP header of a template: everything but ports, sequence number and checksum. @returns its length */
-function emitTcp(frame: Uint8Array, at: number, family: 4 | 6, { timestamp, window }: SynOffer): number {
-  const mss: TcpOption = { kind: "mss", value: MSS[family] };
+function emitTcp(frame: Uint8Array, at: number, family: 4 | 6, offer: SynOffer): number {
+  const { timestamp, window } = offer;
+  const mss: TcpOption = { kind: "mss", value: offer.mss ?? MSS[family] };
   const options: readonly TcpOption[] =
     timestamp === undefined
       ? [mss]

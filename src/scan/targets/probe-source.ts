@@ -9,6 +9,8 @@ export interface Path {
   readonly local: Address;
   /** TTL or hop limit of the probes, 1 to 255. */
   readonly ttl: number;
+  /** The MSS that SYNs announce, in bytes; MSS (probe/syn-template.ts) when left out. */
+  readonly mss?: number;
   /** It leads to this machine itself: the own kernel answers. */
   readonly toSelf?: boolean;
 }
