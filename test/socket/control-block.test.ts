@@ -427,6 +427,24 @@ describe("acknowledgements", () => {
     b.receive({ flags: ACK, sequence: 301, acknowledgement: 121 }, 60 * SECOND);
     expect(b.block.view().srttUs).toBe(measured);
   });
+
+  it("measure none either from what goes again after the first retransmission has been acknowledged", () => {
+    const b = bench();
+    b.block.open(0);
+    b.sent();
+    b.receive({ flags: SYN | ACK, sequence: 300, acknowledgement: 101, mss: 400, window: 1000 }, 80_000);
+    const measured = b.block.view().srttUs;
+    expect(measured).toBeGreaterThan(0);
+    b.block.write(new Uint8Array(800));
+    b.sent(SECOND);
+    const now = b.block.pollTimeout();
+    b.block.handleTimeout(now);
+    b.sent(now);
+    const again = b.receive({ flags: ACK, sequence: 301, acknowledgement: 501, window: 1000 }, now + 1000);
+    expect(again).toEqual(["PSH,ACK seq=501 ack=301 len=400"]);
+    b.receive({ flags: ACK, sequence: 301, acknowledgement: 901, window: 1000 }, now + 9 * SECOND);
+    expect(b.block.view()).toMatchObject({ sndUna: 901, srttUs: measured });
+  });
 });
 
 describe("text", () => {
