@@ -1,6 +1,5 @@
 /**
- * The ledger of losses by hand: loss, doubt and limited hosts from single fates. Whole scans are in test/sim/path-knowledge.test.ts;
- * missed-ports.ts is tested through both.
+ * The ledger of losses by hand: loss, doubt and limited hosts from single fates. Whole scans are in test/sim/path-knowledge.test.ts.
  */
 import { beforeEach, describe, expect, it } from "vitest";
 import { createHostCache, type HostCache, MARKS } from "../../../src/scan/measure/host-cache.ts";
@@ -172,5 +171,8 @@ describe("a host", () => {
     ledger.settle(SETTLED_US);
     for (let i = 0; i < 50; i++) ledger.lost(host(1), at(i * INTERVAL_US), 0, true);
     expect([hosts.lost[host(1)], hosts.marks[host(1)]]).toEqual([0, 0]);
+    // Nor is one taken back that was not held against it.
+    ledger.regained(host(1), at(0), 0, true);
+    expect(hosts.lost[host(1)]).toBe(0);
   });
 });
