@@ -4,16 +4,18 @@
  *
  *     npm run bench:fleet                  all of it, one round
  *     npm run bench:fleet -- one 3         a plain run and a fleet of one worker, in turn, three rounds
- *     npm run bench:fleet -- four          a fleet of one worker and one of four, in turn
+ *     npm run bench:fleet -- four          a fleet of one worker and one of four, in turn, each in a network namespace of its own
  *
- * Coordinator, workers, Redis and both kernels share this machine's processors: without a cap that is what is measured. Needs root and
- * redis-server. Times are those of the whole command; workers are there before it starts.
+ * Coordinator, workers, Redis and all kernels share this machine's processors: without a cap that is what is measured. Needs root and
+ * redis-server. Times are those of the whole command; workers are there before it starts. "busy" is the share of all processors that
+ * anything took meanwhile.
  */
+import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { run, synprobe } from "../cli/process.ts";
 import { createFleet, fleetProblem } from "../lab/fleet.ts";
 import { inNamespace, type Lab } from "../lab/netns.ts";
-import { createWideLab, WIDE } from "../lab/wide.ts";
+import { addSeats, createWideLab, type Seat, WIDE } from "../lab/wide.ts";
 import { median } from "./bed.ts";
 
 const HOSTS = 65_536;
@@ -32,26 +34,44 @@ const ONE: readonly Case[] = [
 ];
 const FOUR: readonly Case[] = [
   { what: "5 k/s each", ports: 4, perSecond: 5000 },
-  { what: "20 k/s each", ports: 16, perSecond: 20_000 },
+  { what: "20 k/s each", ports: 32, perSecond: 20_000 },
 ];
 
 const capOf = ({ perSecond }: Case): string[] =>
   perSecond === undefined ? [] : ["--max-rate", String(perSecond)];
 
-/** @returns seconds. @throws when a pair is not found closed */
-async function time(lab: Lab, { ports }: Case, ...more: string[]): Promise<number> {
+interface Took {
+  readonly seconds: number;
+  /** Of all processors' time, by anything. */
+  readonly busy: number;
+}
+
+/** Ticks of all processors since the start: without those that nobody used, and all (proc(5), /proc/stat). */
+function processorTicks(): { readonly busy: number; readonly all: number } {
+  const [line] = readFileSync("/proc/stat", "utf8").split("\n");
+  // Those of guests are in the user's.
+  const ticks = line.split(/\s+/).slice(1, 9).map(Number);
+  const [, , , idle, waiting] = ticks;
+  const all = ticks.reduce((sum, each) => sum + each, 0);
+  return { busy: all - idle - waiting, all };
+}
+
+/** @throws when a pair is not found closed */
+async function time(lab: Lab, { ports }: Case, ...more: string[]): Promise<Took> {
+  const before = processorTicks();
   const start = performance.now();
   const words = synprobe(`${WIDE.ipv4}:1-${ports}`, ...more);
   const { status, stdout, stderr } = await run(inNamespace(lab.near, words), { limitMs: 600_000 });
   const seconds = (performance.now() - start) / 1000;
   const closed = `${(HOSTS * ports).toLocaleString("en")} closed`;
   if (status !== 0 || !stdout.includes(closed)) throw new Error(`not ${closed}: ${stdout}${stderr}`);
-  return seconds;
+  const after = processorTicks();
+  return { seconds, busy: (after.busy - before.busy) / (after.all - before.all) };
 }
 
 /** The same over a fleet that is made for it. */
-async function timeFleet(lab: Lab, each: Case, workers: number): Promise<number> {
-  const fleet = await createFleet(lab);
+async function timeFleet(lab: Lab, each: Case, workers: number, seats?: readonly Seat[]): Promise<Took> {
+  const fleet = await createFleet(lab, seats);
   try {
     await fleet.startRedis();
     for (let i = 0; i < workers; i++) await fleet.startWorker(`w${i}`, ...capOf(each));
@@ -65,14 +85,17 @@ async function timeFleet(lab: Lab, each: Case, workers: number): Promise<number>
 async function compare(
   each: Case,
   rounds: number,
-  [first, second]: readonly [() => Promise<number>, () => Promise<number>],
+  [first, second]: readonly [() => Promise<Took>, () => Promise<Took>],
   ratioOf: (first: number, second: number) => number,
 ): Promise<string[]> {
-  const times: [number, number][] = [];
+  const times: [Took, Took][] = [];
   for (let round = 0; round < rounds; round++) times.push([await first(), await second()]);
-  const seconds = (i: 0 | 1): string => `${median(times.map((pair) => pair[i])).toFixed(1)} s`;
-  const ratio = median(times.map(([a, b]) => ratioOf(a, b))).toFixed(2);
-  return [each.what, (HOSTS * each.ports).toLocaleString("en"), seconds(0), seconds(1), ratio];
+  const took = (i: 0 | 1): string[] => [
+    `${median(times.map((pair) => pair[i].seconds)).toFixed(1)} s`,
+    `${Math.round(100 * median(times.map((pair) => pair[i].busy)))} %`,
+  ];
+  const ratio = median(times.map(([a, b]) => ratioOf(a.seconds, b.seconds))).toFixed(2);
+  return [each.what, (HOSTS * each.ports).toLocaleString("en"), ...took(0), ...took(1), ratio];
 }
 
 const words = process.argv.slice(2);
@@ -84,6 +107,7 @@ if (problem !== undefined) {
   process.exitCode = 1;
 } else {
   const lab = await createWideLab();
+  const apart = addSeats(lab, 4);
   const print = (row: readonly string[]): void =>
     console.log(
       row
@@ -94,20 +118,24 @@ if (problem !== undefined) {
   try {
     console.log(`${availableParallelism()} processors`);
     if (isWanted("one")) {
-      print(["", "pairs", "plain", "one worker", "x plain"]);
+      print(["", "pairs", "plain", "busy", "one worker", "busy", "x plain"]);
       for (const each of ONE) {
         const ways = [() => time(lab, each, ...capOf(each)), () => timeFleet(lab, each, 1)] as const;
         print(await compare(each, rounds, ways, (plain, fleet) => fleet / plain));
       }
     }
     if (isWanted("four")) {
-      print(["", "pairs", "one worker", "four workers", "x as fast"]);
+      print(["", "pairs", "one worker", "busy", "four workers", "busy", "x as fast"]);
       for (const each of FOUR) {
-        const ways = [() => timeFleet(lab, each, 1), () => timeFleet(lab, each, 4)] as const;
+        const ways = [1, 4].map((workers) => () => timeFleet(lab, each, workers, apart.seats)) as [
+          () => Promise<Took>,
+          () => Promise<Took>,
+        ];
         print(await compare(each, rounds, ways, (one, four) => one / four));
       }
     }
   } finally {
+    apart.remove();
     lab.remove();
   }
 }

@@ -10,7 +10,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { linesOf, type Running, start, synprobe } from "../cli/process.ts";
 import { inNamespace, type Lab, labProblem } from "./netns.ts";
-import { SOURCES, WIDE } from "./wide.ts";
+import { type Seat, SOURCES, WIDE } from "./wide.ts";
 
 /** No process of a test lives longer, in milliseconds. */
 const LIMIT_MS = 540_000;
@@ -41,7 +41,11 @@ export interface Fleet {
   remove(): Promise<void>;
 }
 
-export async function createFleet(lab: Lab): Promise<Fleet> {
+/** @param seats namespace and address of each worker in turn; by default the near side's, each with an address of its own */
+export async function createFleet(
+  lab: Lab,
+  seats: readonly Seat[] = SOURCES.map(({ ipv4 }) => ({ namespace: lab.near, ipv4 })),
+): Promise<Fleet> {
   const directory = mkdtempSync(join(tmpdir(), "sp-fleet-"));
   const socket = join(directory, "redis.sock");
   const url = `unix://${socket}`;
@@ -67,11 +71,11 @@ export async function createFleet(lab: Lab): Promise<Fleet> {
     },
     startWorker: (...args) => fleet.startWorkerIn({}, ...args),
     startWorkerIn: async (env, vantage, ...options) => {
-      const source = SOURCES[workers++ % SOURCES.length].ipv4;
-      const own = ["--allow", WIDE.ipv4, "--vantage", vantage, "-S", source];
+      const { namespace, ipv4 } = seats[workers++ % seats.length];
+      const own = ["--allow", WIDE.ipv4, "--vantage", vantage, "-S", ipv4];
       const words = synprobe("worker", ...own, ...options);
       const at = { SYNPROBE_FLEET: url, ...env };
-      const worker = keep(start(inNamespace(lab.near, words), { env: at, limitMs: LIMIT_MS }));
+      const worker = keep(start(inNamespace(namespace, words), { env: at, limitMs: LIMIT_MS }));
       await worker.until("stderr", /takes cells/);
       return worker;
     },

@@ -4,7 +4,7 @@
  */
 import { type Finished, linesOf, type RunOptions, run, synprobe } from "../cli/process.ts";
 import { listen } from "./listeners.ts";
-import { command, createLab, FAR, inNamespace, ip, type Lab } from "./netns.ts";
+import { command, createLab, FAR, inNamespace, ip, type Lab, removeNamespace } from "./netns.ts";
 import type { Found } from "./probing.ts";
 
 /** The far side's, every address of them; the port on which all of these hosts listen. */
@@ -26,6 +26,43 @@ export async function createWideLab(): Promise<Lab> {
     lab.remove();
     throw error;
   }
+}
+
+/** Where a prober sits. */
+export interface Seat {
+  readonly namespace: string;
+  readonly ipv4: string;
+}
+
+/** Probers that hear nothing of each other: each in a namespace of its own, which a link of its own joins to the far side. */
+export function addSeats(lab: Lab, count: number): { readonly seats: readonly Seat[]; remove(): void } {
+  const seats = Array.from({ length: count }, (_, i) => ({
+    namespace: `${lab.near}-${i}`,
+    ipv4: `198.18.${10 + i}.1`,
+  }));
+  const remove = (): void => {
+    for (const { namespace } of seats) removeNamespace(namespace);
+  };
+  try {
+    seats.forEach(({ namespace, ipv4 }, i) => {
+      const gateway = ipv4.replace(/1$/, "2");
+      const other = `veth${i + 1}`;
+      command(["ip", "netns", "add", namespace]);
+      ip(namespace, `link add veth0 type veth peer name ${other} netns ${lab.far}`);
+      ip(lab.far, `addr add ${gateway}/24 dev ${other}`, `link set ${other} up`);
+      ip(
+        namespace,
+        "link set lo up",
+        `addr add ${ipv4}/24 dev veth0`,
+        "link set veth0 up",
+        `route add ${WIDE.ipv4} via ${gateway}`,
+      );
+    });
+  } catch (error) {
+    remove();
+    throw error;
+  }
+  return { seats, remove };
 }
 
 async function widen({ near, far }: Lab): Promise<void> {
