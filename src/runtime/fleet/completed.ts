@@ -15,14 +15,15 @@ import { CHANGED, fetchResults, takeResults } from "./take.ts";
 export interface Completed {
   /** Counts of all that was taken. */
   readonly totals: Totals;
-  /** Pairs a second of one worker, by the cells that were taken last. */
-  readonly pairsPerSecond: number;
-  /** Takes a completed cell and removes it. */
-  take(id: string): Promise<void>;
+  /** Pairs a second of one worker, by the cells that were taken last; undefined before the first. */
+  readonly pairsPerSecond: number | undefined;
+  /**
+   * Takes a completed cell and removes it.
+   * @param meanwhile called when it is known how fast it was: its worker is to have another one before this one is looked through
+   */
+  take(id: string, meanwhile: () => Promise<void>): Promise<void>;
 }
 
-/** The pairs a second that the first cells reckon with. */
-const FIRST_RATE = 1000;
 /** A cell whose results do not reach this process as they were signed is probed again so often. */
 const MOST_CHANGES = 2;
 
@@ -38,11 +39,17 @@ export function createCompleted(
   /** How often a cell's results were not what its worker has signed. */
   const changes = new Map<string, number>();
 
-  async function take(id: string): Promise<void> {
+  async function take(id: string, meanwhile: () => Promise<void>): Promise<void> {
     const job: Job | undefined = await queue.getJob(id);
     if (job === undefined) return;
     const cell = ledger.underWay.get(id);
     const said = readManifest(job.returnvalue, key, run.id, id);
+    // A few pairs here and there say nothing of a rate.
+    if (said !== undefined && said.elapsedMs > 0 && cell !== undefined && cell.again === undefined) {
+      const seen = (said.pairs * 1000) / said.elapsedMs;
+      perSecond = ((perSecond ?? seen) + seen) / 2;
+    }
+    await meanwhile();
     // Taken already, or of a cell that an earlier coordinator had.
     const isTaken = cell === undefined || (await takeCell(id, cell, said));
     if (isOver()) return;
@@ -74,11 +81,6 @@ export function createCompleted(
     addTotals(taken, { ...totals, path: { ...path, rate: 0 } }, receiveDrops);
     await keeping(takeResults(of, found));
     await redis.hdel(keyOf("progress", run.id), id);
-    // A few pairs here and there say nothing of a rate.
-    if (said.elapsedMs > 0 && cell.again === undefined) {
-      const seen = (said.pairs * 1000) / said.elapsedMs;
-      perSecond = ((perSecond ?? seen) + seen) / 2;
-    }
     return true;
   }
 
@@ -91,7 +93,7 @@ export function createCompleted(
   return {
     totals: taken,
     get pairsPerSecond() {
-      return perSecond ?? FIRST_RATE;
+      return perSecond;
     },
     take,
   };

@@ -14,7 +14,7 @@ import type { EngineRun, EngineRunHooks } from "../run/engine-run.ts";
 import { nowUs } from "../system/clock.ts";
 import { createCompleted } from "./completed.ts";
 import { type Coordinating, type Coordination, createFeed } from "./feed.ts";
-import type { CutCell } from "./ledger.ts";
+import { type CutCell, FIRST_RATE } from "./ledger.ts";
 import { isTrouble, PREFIX } from "./redis.ts";
 import {
   findKeys,
@@ -111,26 +111,34 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
     if (nowMs() >= surveyAt) {
       surveyAt = nowMs() + SURVEY_MS;
       await survey();
-    }
+    } else if (perSecond() === undefined) await readProgress();
     for (; looks.length > 0; looks.shift()) await feed.add(looks[0]);
     await topUp([]);
     hooks.onReport();
+  }
+
+  /** Pairs a second of one worker: until a cell is taken, by what is told of those under way. Of silent ones that is nothing. */
+  function perSecond(): number | undefined {
+    if (completed.pairsPerSecond !== undefined || partly.size === 0) return completed.pairsPerSecond;
+    const sum = (count: (of: Totals) => number): number =>
+      [...partly.values()].reduce((all, each) => all + count(each), 0);
+    const seen = (sum(({ decided }) => decided) * 1000) / sum(({ elapsedMs }) => elapsedMs);
+    return seen > 0 ? seen : FIRST_RATE;
   }
 
   /** Takes what is completed. Workers have other cells meanwhile. */
   async function takeAll(): Promise<void> {
     const ids = await queue.getRanges(["completed"], 0, -1);
     for (const id of ids) {
-      await topUp(ids);
       if (over) return;
-      await completed.take(id);
+      await completed.take(id, () => topUp(ids));
     }
   }
 
   /** @param ids of completed cells */
   async function topUp(ids: readonly string[]): Promise<void> {
     const probed = ids.filter((id) => ledger.underWay.has(id)).length;
-    if (!stopping) await feed.topUp(workers, completed.pairsPerSecond, probed);
+    if (!stopping) await feed.topUp(workers, perSecond(), probed);
   }
 
   async function survey(): Promise<void> {
@@ -148,14 +156,18 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
       if (cell !== undefined) feed.setAside(id, cell, job?.failedReason ?? "it failed");
       await job?.remove();
     }
+    await readProgress();
+    await feed.endDelays();
+    await feed.addLost();
+  }
+
+  async function readProgress(): Promise<void> {
     const counts = await redis.hgetall(keyOf("progress", run.id));
     partly.clear();
     for (const id of ledger.underWay.keys()) {
       const totals = readTotals(parseJson(counts[id]));
       if (totals !== undefined) partly.set(id, totals);
     }
-    await feed.endDelays();
-    await feed.addLost();
   }
 
   async function coordinate(): Promise<void> {
@@ -234,8 +246,8 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
       return workers;
     },
     get perLook() {
-      const perSecond = Math.min(completed.pairsPerSecond, coordination.rate.maximum / Math.max(1, workers));
-      return Math.max(FEWEST_AGAIN, Math.min(MOST_AGAIN, Math.floor(LOOK_S * perSecond)));
+      const each = Math.min(perSecond() ?? FIRST_RATE, coordination.rate.maximum / Math.max(1, workers));
+      return Math.max(FEWEST_AGAIN, Math.min(MOST_AGAIN, Math.floor(LOOK_S * each)));
     },
     again: (pairs) => {
       looks.push(ledger.again(pairs));

@@ -75,10 +75,10 @@ export interface Feed {
   /**
    * Keeps the queue short of cells, and never empty.
    * @param workers that are there
-   * @param perSecond pairs a second of one
+   * @param perSecond pairs a second of one; undefined until one has told
    * @param completed cells under way that are probed
    */
-  topUp(workers: number, perSecond: number, completed: number): Promise<void>;
+  topUp(workers: number, perSecond: number | undefined, completed: number): Promise<void>;
   /** Adds a cell; a second look goes before all others. */
   add(cell: CutCell): Promise<void>;
   /** Sets aside what all of these workers refuse. @throws {SynprobeError} `ERR_FLEET` when that is the run */
@@ -88,7 +88,7 @@ export interface Feed {
   addLost(): Promise<void>;
 }
 
-/** Cells under way for each worker: one that it has, and one that waits. */
+/** Cells under way for each worker: one that it has, and one that waits, which is cut when it is known how fast they are. */
 const CELLS_PER_WORKER = 2;
 /** Prefixes that are named of a cell that is set aside. */
 const MOST_NAMED = 4;
@@ -200,14 +200,14 @@ export function createFeed(coordinating: Coordinating): Feed {
     }
   }
 
-  async function topUp(workers: number, perSecond: number, completed: number): Promise<void> {
+  async function topUp(workers: number, perSecond: number | undefined, completed: number): Promise<void> {
     if (workers === 0) return;
     if (!isCapped) slots = workers;
     else if (slots === 0) slots = workers;
-    const isShort = (): boolean => ledger.underWay.size - completed < CELLS_PER_WORKER * slots;
+    const wanted = (perSecond === undefined ? 1 : CELLS_PER_WORKER) * slots;
+    const isShort = (): boolean => ledger.underWay.size - completed < wanted;
     while (ledger.left > 0 && isShort() && !among.isAhead() && !isOver()) {
-      const each = Math.min(perSecond, rate.maximum / slots);
-      const cell = ledger.cut(cellSize(ledger.left, slots, each, among.cellS));
+      const cell = ledger.cut(cellSize(ledger.left, slots, perSecond, among.cellS, rate.maximum / slots));
       if (cell === undefined) return;
       await add(cell);
     }

@@ -66,16 +66,30 @@ export const CELL_S = 60;
 const LAST_CELLS = 3;
 /** A shorter one would be more beginning and end than work, in seconds. */
 const SHORTEST_S = 2;
+/** The same of a worker that is alone, for which nobody waits at the end; others that come later find what is left after that. */
+const SHORTEST_ALONE_S = 4;
+/** The pairs a second that the first cells reckon with. */
+export const FIRST_RATE = 1000;
 
 /**
  * How many pairs the next cell is to have.
  * @param left pairs that are in no cell
- * @param perSecond of one worker
+ * @param perSecond of one worker; undefined before that is known
  * @param seconds how much work it may be
+ * @param most pairs a second of one worker
  */
-export function cellSize(left: number, workers: number, perSecond: number, seconds = CELL_S): number {
-  const share = left / (LAST_CELLS * workers);
-  return Math.max(SHORTEST_S * perSecond, Math.min(seconds * perSecond, share));
+export function cellSize(
+  left: number,
+  workers: number,
+  perSecond: number | undefined,
+  seconds = CELL_S,
+  most = Number.POSITIVE_INFINITY,
+): number {
+  const rate = Math.min(perSecond ?? FIRST_RATE, most);
+  const isAlone = workers === 1 && perSecond !== undefined;
+  const shortest = (isAlone ? SHORTEST_ALONE_S : SHORTEST_S) * rate;
+  if (isAlone && left < 2 * shortest) return left;
+  return Math.max(shortest, Math.min(seconds * rate, left / (LAST_CELLS * workers)));
 }
 
 export function createLedger({ space, prefixes, isDone, decided = 0, firstLook = 0 }: LedgerOptions): Ledger {

@@ -148,6 +148,9 @@ export function startWork(options: WorkOptions): Work {
         );
         chunks = results;
         let isEndingSaid = false;
+        const tell = (): void => {
+          if (running !== undefined) say({ kind: "progress", totals: running.totals() });
+        };
         underWay.add(beside.sent);
         running = scan.run({
           wants: [],
@@ -159,13 +162,13 @@ export function startWork(options: WorkOptions): Work {
             if (!isEnding(progress)) return;
             isEndingSaid = true;
             rates.keep(cell.run, foundRate(progress, mostPerSecond(cell)), nowUs());
+            // How large the next one is to be follows from this.
+            tell();
             say({ kind: "ending" });
           },
           room: results.room,
         });
-        const telling = setInterval(() => {
-          if (running !== undefined) say({ kind: "progress", totals: running.totals() });
-        }, PROGRESS_MS);
+        const telling = setInterval(tell, PROGRESS_MS);
         const summary = await running.finished.finally(() => clearInterval(telling));
         if (isAborted || summary.unfinished > 0) return say({ kind: "aborted" });
         results.flush();

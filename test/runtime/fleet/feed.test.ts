@@ -32,6 +32,9 @@ it("a capped run's cells are added with their limit, and it is there again a sur
     isOver: () => false,
   } as unknown as Coordinating;
   const feed = createFeed(coordinating);
+  await feed.topUp(2, undefined, 0);
+  // One for each, until it is known how large the next is to be.
+  expect(limits).toEqual([2, 2]);
   await feed.topUp(2, 100, 0);
   limit = undefined;
   await feed.topUp(2, 100, 1);

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { jobOf, targetsOf } from "../../../src/runtime/fleet/cell.ts";
-import { createLedger, type Ledger } from "../../../src/runtime/fleet/ledger.ts";
+import { CELL_S, cellSize, createLedger, type Ledger } from "../../../src/runtime/fleet/ledger.ts";
 import { countAddresses } from "../../../src/scan/targets/address-range.ts";
 import { cutByPrefix, type PairSpan } from "../../../src/scan/targets/prefixes.ts";
 import type { Space } from "../../../src/scan/targets/space.ts";
@@ -132,6 +132,29 @@ describe("cells", () => {
     expect(cut(100)).toEqual({ from: 0, to: 64, pairs: 128 });
     expect(cut(10)).toEqual({ from: 0, to: 10, pairs: 20 });
     expect(cut(300)).toEqual({ from: 0, to: 150, pairs: 300 });
+  });
+
+  it("become smaller towards the end where others would wait, and are larger for a worker that is alone", () => {
+    /** In seconds of work. */
+    const sizes = (total: number, workers: number): number[] => {
+      const found: number[] = [];
+      for (let left = total; left > 0; left -= found.at(-1) ?? 0)
+        found.push(Math.min(left, cellSize(left, workers, 1)));
+      return found;
+    };
+    const four = sizes(2000, 4);
+    expect(four.slice(0, 4)).toEqual([CELL_S, CELL_S, CELL_S, CELL_S]);
+    expect(four.slice(-4).every((seconds) => seconds <= 2)).toBe(true);
+    expect(sizes(7, 1)).toEqual([7]);
+    expect(sizes(9, 1)).toEqual([4, 5]);
+    expect(
+      sizes(200, 1)
+        .slice(0, -1)
+        .every((seconds) => seconds >= 4),
+    ).toBe(true);
+    // Of one that has told nothing it is not known whether that would be seconds.
+    expect(cellSize(6000, 1, undefined)).toBe(2000);
+    expect(cellSize(1e6, 1, 1000, CELL_S, 100)).toBe(100 * CELL_S);
   });
 
   it("of second looks have those pairs alone, count for nothing, and keep others from their networks", () => {
