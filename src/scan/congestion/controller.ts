@@ -120,6 +120,8 @@ const ACCEPT_AFTER = 8;
 /** Below this part of the allowed rate an observation tells nothing about a queue, and below the second no growth follows. */
 const MIN_USE = 0.5;
 const MIN_USE_TO_GROW = 0.8;
+/** What is lost while hardly anything leaves, as in a run that waits, is not the rate's: a cut from what was sent would be one to nothing. */
+const MIN_USE_TO_JUDGE = 0.1;
 /** A receive buffer overrun counts once in this many microseconds, and leaves this part of the rate. */
 const OVERRUN_INTERVAL_US = 100_000;
 const OVERRUN_CUT_TO = 0.7;
@@ -283,6 +285,7 @@ export function createRateController(options: RateControllerOptions): RateContro
 
   /** @returns whether the share of answers has fallen, and the rate with it */
   function judge(delivery: DeliveryTest, answered: number, total: number, e: Observation): boolean {
+    if (e.sentRate < MIN_USE_TO_JUDGE * e.allowedRate) return false;
     // Where queues show, one shows before anything is lost.
     const isUnlikely = hasQueued && queue.hasEvidence() && queue.queueUs() <= smallQueueUs(e);
     const judgement = delivery.judge(answered, total, e.sentRate, isUnlikely);

@@ -70,8 +70,8 @@ const CELLS = SHARES.length * TIMES;
 const PRIOR_CLUSTERED = 0.01;
 /** Losses count as clustered when they are this many times likelier to be so. */
 const EVIDENCE = 300;
-/** They may when they are this many times likelier. */
-const SUSPICION = 2;
+/** They may when they are this many times likelier. Of 116 networks with independent loss one came to it, and each of three with bursts that 2 let pass. */
+const SUSPICION = 1.5;
 /** Bursts hide answers from this share of time on; they are unlikely when the evidence is this many times less likely with them. */
 const HARMFUL = 0.03;
 const CONTRARY = 0.25;

@@ -381,6 +381,15 @@ describe("a suspicion", () => {
   });
 });
 
+it("does not take for its own what is lost while hardly anything leaves: a cut from that would be one to nothing", () => {
+  const { rule, observed } = ruleAt(4000);
+  const lost = { ...observed(120, 60), answered: 30, lost: 20 };
+  rule.handleOutcome({ ...lost, sentRate: 0.09 * lost.allowedRate });
+  expect(rule.rate()).toBe(4000);
+  rule.handleOutcome({ ...lost, sentRate: 0.5 * lost.allowedRate });
+  expect(rule.rate()).toBeLessThan(2000);
+});
+
 describe("what a reader of a run is told", () => {
   it("is each change of the rate, with its reason and evidence, and the phase", () => {
     const changes: RateChange[] = [];
