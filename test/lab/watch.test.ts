@@ -208,7 +208,8 @@ describe.skipIf(skipping("watching a network that changes", problem()))("watch",
     expect(await running.finished).toMatchObject({ status: 130 });
   });
 
-  it("is one process's at a time on a store", async () => {
+  // Who has it is in /proc/locks, which a busy kernel may take ten seconds to tell.
+  it.skipIf(!ALL)("is one process's at a time on a store", async () => {
     const args = [FAR.ipv4, "-p", "7003", "--every", "1h", "--store", path("two.db")];
     const running = start(inNamespace(lab.near, synprobe("watch", ...args, "-v")));
     await running.until("stderr", /scan of .*: 1 port,/);
