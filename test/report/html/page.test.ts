@@ -262,7 +262,8 @@ describe.skipIf(skipping("the page in a browser", problem))("the page in a brows
     expect(new Set(await cells("state"))).toEqual(new Set(["open"]));
     await filter(`${LAST} port:60-62`);
     // Open ports first.
-    expect(await cells("port")).toEqual(["62", "60", "61"]);
+    const ports = [60, 61, 62].sort((a, b) => ((MANY - 70 + a) % 3) - ((MANY - 70 + b) % 3));
+    expect(await cells("port")).toEqual(ports.map(String));
     await filter("nothing of that name");
     expect(await shown()).toBe(`0 of ${ROWS} rows`);
     await sortBy("host");
