@@ -198,6 +198,6 @@ describe.skipIf(skipping("back-pressure", labProblem()))("results that nobody ta
         await ended;
       }
     },
-    60_000,
+    180_000,
   );
 });

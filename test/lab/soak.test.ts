@@ -38,7 +38,8 @@ const PROGRAM = `
     await c.close();
   };
   const until = Date.now() + ${MS};
-  while (Date.now() < until) {
+  // On a busy machine the first third would not be enough for everything to be compiled.
+  for (let rounds = 0; Date.now() < until || rounds < 60; rounds++) {
     for (const link of ["raw", "packet"]) {
       const run = scan(["198.19.0.0/28"], { ports: "1-40", link, workers: 1 });
       let closed = 0;
@@ -74,7 +75,7 @@ describe.skipIf(skipping("a soak", labProblem()) || !(ALL || minutes !== undefin
     ip(lab.near, `route replace 198.19.0.0/16 via ${FAR.ipv4}`);
     const serve = `require("node:net").createServer((c) => c.on("error", () => {}).pipe(c))
       .listen(${ECHO}, "::", () => console.log("ready"))`;
-    server = start(inNamespace(lab.far, [process.execPath, "-e", serve]), { limitMs: MS + 120_000 });
+    server = start(inNamespace(lab.far, [process.execPath, "-e", serve]), { limitMs: MS + 300_000 });
     await server.until("stdout", /ready/);
   });
   afterAll(() => {
@@ -89,14 +90,14 @@ describe.skipIf(skipping("a soak", labProblem()) || !(ALL || minutes !== undefin
       const program = join(folder, "program.mjs");
       writeFileSync(program, PROGRAM);
       const argv = [process.execPath, "--expose-gc", program];
-      const { status, stdout, stderr } = await start(inNamespace(lab.near, argv), { limitMs: MS + 60_000 })
+      const { status, stdout, stderr } = await start(inNamespace(lab.near, argv), { limitMs: MS + 240_000 })
         .finished;
       expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
       const rounds = stdout
         .trim()
         .split("\n")
         .map((line) => JSON.parse(line) as Figures);
-      expect(rounds.length).toBeGreaterThanOrEqual(9);
+      expect(rounds.length).toBeGreaterThanOrEqual(60);
       // The first third is when everything has been compiled and every pool has its size.
       const third = Math.floor(rounds.length / 3);
       const of = (name: keyof Figures, part: readonly Figures[]): number =>
@@ -117,6 +118,6 @@ describe.skipIf(skipping("a soak", labProblem()) || !(ALL || minutes !== undefin
         command(inNamespace(lab.near, ["cat", "/proc/net/raw", "/proc/net/packet"])).match(/^ *\d/gm),
       ).toBeNull();
     },
-    MS + 120_000,
+    MS + 300_000,
   );
 });
