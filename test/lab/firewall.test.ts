@@ -96,11 +96,12 @@ describe.skipIf(skipping("firewalls that reject", firewallProblem()))("firewalls
     expect([path.status, why.status]).toEqual([0, 0]);
   });
 
+  // Of fewer ports what was lost may be chance, on a machine that is busy and so sends more slowly.
   test("a limit of RSTs: the host is named, with about its number", async () => {
     firewall(lab.far, "output", [
-      "tcp flags & rst == rst tcp sport 8001-8200 limit rate over 100/second burst 5 packets drop",
+      "tcp flags & rst == rst tcp sport 8001-8300 limit rate over 100/second burst 5 packets drop",
     ]);
-    const { stdout } = await run(inNamespace(lab.near, synprobe("-oJ", "-", at(FAR.ipv4, "8001-8200"))));
+    const { stdout } = await run(inNamespace(lab.near, synprobe("-oJ", "-", at(FAR.ipv4, "8001-8300"))));
     const { rst_limited: limited } = JSON.parse(linesOf(stdout).at(-1) ?? "");
     expect(limited).toEqual([{ ip: FAR.ipv4, per_second: expect.any(Number) }]);
     expect(limited[0].per_second).toBeGreaterThan(40);
