@@ -18,9 +18,9 @@ export const WATCH_OPTIONS = [
     { flags: "--cron <when>", description: "scan at these times, as cron(8) has them, in local time" },
     {
       flags: "--confirm <time>",
-      description: "probe what changed again after this time, before it is told; in seconds",
+      description:
+        "probe what changed again after this time, before it is told; in seconds; by default 30, or a sixth of the time between scans",
       ...duration("--confirm", [0, MONTH_MS], "s"),
-      defaultValue: 30 * SECOND_MS,
     },
     {
       flags: "--rounds <n>",

@@ -45,7 +45,7 @@ export interface WatchOptions extends TimedOptions {
   readonly every?: number;
   readonly cron?: string;
   /** Milliseconds. */
-  readonly confirm: number;
+  readonly confirm?: number;
   readonly rounds?: number;
   readonly exec?: string;
   readonly webhook?: string;
@@ -55,6 +55,9 @@ export interface WatchOptions extends TimedOptions {
   readonly metricsPorts: number;
 }
 
+/** By default what changed is looked at again after this time in milliseconds, and so that as many looks come before the next scan. */
+const CONFIRM_MS = 30_000;
+const LOOKS = 6;
 /** A flapping port's penalty decays by half in so many rounds. */
 const HALF_LIFE_ROUNDS = 4;
 
@@ -136,7 +139,7 @@ async function loop(
   { interruption, sleep, rescan, store, schedule, sends, address, service, policy }: Parts,
 ): Promise<ExitStatus> {
   const detector = createChangeDetector({
-    confirmMs: options.confirm,
+    confirmMs: options.confirm ?? Math.min(CONFIRM_MS, schedule.periodMs / LOOKS),
     halfLifeMs: HALF_LIFE_ROUNDS * schedule.periodMs,
   });
   restore(store, detector, Date.now());
