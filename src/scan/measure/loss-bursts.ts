@@ -40,8 +40,8 @@ export interface LossBursts {
   update(): void;
   /** Whether losses are known to cluster: tries then have to be spread in time. */
   isClustered(): boolean;
-  /** Whether losses are rather likelier to cluster than not, by too little to go by. */
-  isSuspected(): boolean;
+  /** Whether losses are rather likelier to cluster than not, by too little to go by. @param lost how many are known */
+  isSuspected(lost: number): boolean;
   /** Whether that has been tested, and bursts that would hide answers are unlikely. */
   isIndependent(): boolean;
   /**
@@ -70,8 +70,10 @@ const CELLS = SHARES.length * TIMES;
 const PRIOR_CLUSTERED = 0.01;
 /** Losses count as clustered when they are this many times likelier to be so. */
 const EVIDENCE = 300;
-/** They may when they are this many times likelier. Of 116 networks with independent loss one came to it, and each of three with bursts that 2 let pass. */
-const SUSPICION = 1.5;
+/** They may when they are this many times likelier; when few are known, that hide more than they show, so many times. */
+const SUSPICION = 2;
+const SUSPICION_OF_FEW = 1.5;
+const FEW = 100;
 /** Bursts hide answers from this share of time on; they are unlikely when the evidence is this many times less likely with them. */
 const HARMFUL = 0.03;
 const CONTRARY = 0.25;
@@ -107,7 +109,8 @@ export function createLossBursts(): LossBursts {
   /** By the span of tries: the weighted chance to be in a burst that outlasts it. */
   const outlasts = new Float64Array(SPANS);
   let isClustered = false;
-  let isSuspected = false;
+  /** How many times likelier losses are with bursts than without. */
+  let likelier = 0;
   let isIndependent = false;
   let meanShare = 0;
   let meanUs = 0;
@@ -234,8 +237,8 @@ export function createLossBursts(): LossBursts {
       listed[cells++] = cell;
     }
     meanUs /= meanShare;
-    isClustered = clustered > EVIDENCE * PRIOR_CLUSTERED * independent;
-    isSuspected = clustered > SUSPICION * PRIOR_CLUSTERED * independent;
+    likelier = clustered / (PRIOR_CLUSTERED * independent);
+    isClustered = likelier > EVIDENCE;
   }
 
   return {
@@ -258,7 +261,7 @@ export function createLossBursts(): LossBursts {
     },
     update,
     isClustered: () => isClustered,
-    isSuspected: () => isSuspected,
+    isSuspected: (lost) => likelier > (lost < FEW ? SUSPICION_OF_FEW : SUSPICION),
     isIndependent: () => isIndependent,
     reckon: (tries) => {
       const { times, i, step, count, losses } = tries;

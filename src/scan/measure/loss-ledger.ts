@@ -426,7 +426,7 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
       return losses[0] > LOSS_OF_OUTAGE;
     },
     isClustered: bursts.isClustered,
-    isSuspected: bursts.isSuspected,
+    isSuspected: () => bursts.isSuspected(lostSoFar),
     isIndependent: bursts.isIndependent,
     burstUs: bursts.meanUs,
     burstShare: bursts.share,

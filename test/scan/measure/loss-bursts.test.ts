@@ -56,11 +56,11 @@ describe("bursts of loss", () => {
       bursts.followedUp(triesAt([0.3 * SECOND, 0.4 * SECOND]), 0, false);
       for (let asked = 0; asked < 4; asked++) bursts.update();
     };
-    expect(bursts.isSuspected()).toBe(false);
+    expect(bursts.isSuspected(100)).toBe(false);
     lose();
-    expect([bursts.isSuspected(), bursts.isClustered()]).toEqual([true, false]);
+    expect([bursts.isSuspected(100), bursts.isClustered()]).toEqual([true, false]);
     for (let more = 0; more < 3; more++) lose();
-    expect([bursts.isSuspected(), bursts.isClustered()]).toEqual([true, true]);
+    expect([bursts.isSuspected(100), bursts.isClustered()]).toEqual([true, true]);
   });
 
   it("are thought rare at first: two tries are hardly doubted more than loss alone says, nor is it claimed that there are none", () => {
