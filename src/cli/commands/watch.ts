@@ -14,7 +14,7 @@ import { reasonOf } from "../../runtime/system/file-errors.ts";
 import { lockFile } from "../../runtime/system/file-lock.ts";
 import { asInvoker } from "../../runtime/system/invoker.ts";
 import { readServices } from "../../runtime/system/system.ts";
-import { createChangeDetector } from "../../runtime/watch/change-detector.ts";
+import { confirmAfterMs, createChangeDetector } from "../../runtime/watch/change-detector.ts";
 import { type Carrier, type Send, startCarrier, toProgram, toWebHook } from "../../runtime/watch/deliver.ts";
 import { commitRound, openOutbox, restore } from "../../runtime/watch/events.ts";
 import {
@@ -55,9 +55,6 @@ export interface WatchOptions extends TimedOptions {
   readonly metricsPorts: number;
 }
 
-/** By default what changed is looked at again after this time in milliseconds, and so that as many looks come before the next scan. */
-const CONFIRM_MS = 30_000;
-const LOOKS = 6;
 /** A flapping port's penalty decays by half in so many rounds. */
 const HALF_LIFE_ROUNDS = 4;
 
@@ -139,7 +136,7 @@ async function loop(
   { interruption, sleep, rescan, store, schedule, sends, address, service, policy }: Parts,
 ): Promise<ExitStatus> {
   const detector = createChangeDetector({
-    confirmMs: options.confirm ?? Math.min(CONFIRM_MS, schedule.periodMs / LOOKS),
+    confirmMs: options.confirm ?? confirmAfterMs(schedule.periodMs),
     halfLifeMs: HALF_LIFE_ROUNDS * schedule.periodMs,
   });
   restore(store, detector, Date.now());

@@ -93,6 +93,14 @@ interface Suspicion {
   readonly doubt: number;
 }
 
+const CONFIRM_MS = 30_000;
+/** Of which a silence needs four, beside the time that they take. */
+const LOOKS_BETWEEN_SCANS = 6;
+
+/** How long to wait before a change is looked at again, where nothing is asked for: so that it is settled before the next scan. */
+export const confirmAfterMs = (periodMs: number): number =>
+  Math.min(CONFIRM_MS, periodMs / LOOKS_BETWEEN_SCANS);
+
 export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions): ChangeDetector {
   const known = new Map<string, string>();
   const flapping = new Map<string, Flaps>();

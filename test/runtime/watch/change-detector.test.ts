@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import {
   type ChangeDetector,
+  confirmAfterMs,
   createChangeDetector,
   type Verdict,
 } from "../../../src/runtime/watch/change-detector.ts";
@@ -13,6 +14,15 @@ const SILENT: Verdict = { state: "filtered", reason: "no-response", doubt: 0.01 
 const PORT = "192.0.2.1:22";
 
 const create = (): ChangeDetector => createChangeDetector({ confirmMs: 30_000, halfLifeMs: 4 * MINUTE });
+
+it("leaves time for the looks that a silence needs, between scans at any pace", () => {
+  expect([1000, 10_000, 3 * MINUTE, 60 * MINUTE].map(confirmAfterMs)).toEqual([
+    1000 / 6,
+    10_000 / 6,
+    30_000,
+    30_000,
+  ]);
+});
 
 /** A round of one port: the scan's verdict, then those of probing it again. @returns the events, briefly */
 function round(detector: ChangeDetector, nowMs: number, ...[scanned, ...again]: Verdict[]) {
