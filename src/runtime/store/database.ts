@@ -49,7 +49,7 @@ export interface Store {
 const BUSY_MS = 10_000;
 const MAGIC = "SQLite format 3\0";
 
-const storeError = (message: string, cause?: unknown): SynprobeError =>
+export const storeError = (message: string, cause?: unknown): SynprobeError =>
   new SynprobeError(ERROR_CODES.store, message, { cause });
 
 /** Whether a file is one of SQLite's; false for what cannot be read, and for pipes, whose first bytes nobody could read again. */

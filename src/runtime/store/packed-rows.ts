@@ -2,7 +2,7 @@
  * Whole numbers of many rows as digits in a few blobs: SQLite puts them together in a third of the time in which libsql hands over as
  * many values.
  */
-import type { Store } from "./database.ts";
+import { type Store, storeError } from "./database.ts";
 
 export interface PackedRows {
   readonly table: string;
@@ -44,10 +44,14 @@ export function eachRow(
     const [[blob]] = [...statement.columns(...span, ...row.subarray(0, keys))];
     if (!(blob instanceof Uint8Array)) return;
     for (let at = 0; at < blob.length; at += DIGITS * columns.length) {
+      const [first, second] = row;
       for (let i = 0; i < columns.length; i++) {
         const start = at + DIGITS * i;
         row[i] = number(blob, start) * 10 ** PART + number(blob, start + PART) - OFFSET;
       }
+      // Of larger numbers the digits are not these, and the same rows would come again and again.
+      if (!(row[0] > first || (keys === 2 && row[0] === first && row[1] > second)))
+        throw storeError(`store ${store.path}: a number in ${table} is none of synprobe's`);
       take(row);
     }
   }

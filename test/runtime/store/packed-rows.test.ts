@@ -32,6 +32,12 @@ test("rows come as they are, whatever the numbers, in blobs of any size", () => 
     expect(read(most, 1, "b > 0 AND ?1 < ?2")).toEqual([rows[0], rows[3], rows[4]]);
     expect(read(most, 1, "a > 3")).toEqual([]);
   }
+  for (const wrong of [9e15, -9e15, 2 ** 62]) {
+    store.prepare("DELETE FROM t WHERE a > 3").run();
+    add.run(4, wrong, 0);
+    for (const most of [1, 7])
+      expect(() => read(most, 2, "a IS NOT NULL")).toThrow(/a number in t is none of synprobe's/);
+  }
   store.close();
   rmSync(folder, { recursive: true });
 });
