@@ -9,6 +9,7 @@
  */
 import { openRawIp } from "../../link/raw-ip.ts";
 import { localAddresses } from "../../link/route.ts";
+import { LONGEST_PACKET } from "../../scan/probe/syn-template.ts";
 import { networkOf } from "../../scan/targets/address-range.ts";
 import { holdPorts } from "../system/port-lease.ts";
 import { createRandom } from "../system/random.ts";
@@ -20,8 +21,6 @@ import { createStack, type Stack } from "./user-space-tcp.ts";
 
 /** How long an idle stack waits for the next connection, in milliseconds. */
 const LINGER_MS = 100;
-/** Longest packet that is sent: what an Ethernet frame holds, whatever more the route could take. */
-export const LONGEST_PACKET = 1500;
 const ANYWHERE = { 4: new Uint8Array(4), 6: new Uint8Array(16) } as const;
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 

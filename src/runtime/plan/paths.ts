@@ -5,6 +5,7 @@
 import { SynprobeError } from "../../errors.ts";
 import type { RawIpOptions } from "../../link/raw-ip.ts";
 import { lookUpInterface, type Route } from "../../link/route.ts";
+import { HEADERS, LONGEST_PACKET } from "../../scan/probe/syn-template.ts";
 import { type AddressSpan, compareAddresses, countAddresses } from "../../scan/targets/address-range.ts";
 import type { Path } from "../../scan/targets/probe-source.ts";
 import type { PathRanges } from "../../scan/targets/source.ts";
@@ -84,10 +85,6 @@ export function layPaths(routed: readonly RoutedSpan[], ttl: number, source: Add
   };
 }
 
-/** Longest packet that a peer is asked for, in bytes: what an Ethernet frame holds, whatever more the route could take. */
-const LONGEST_PACKET = 1500;
-/** IP and TCP headers without options (RFC 9293 §3.7.1). */
-const HEADERS = { 4: 40, 6: 60 } as const;
 /** The least that Linux announces (net.ipv4.route.min_adv_mss). */
 const LEAST_MSS = 256;
 

@@ -17,8 +17,12 @@ import { PROTOCOL } from "../../wire/protocol.ts";
 import * as tcp from "../../wire/tcp.ts";
 import { emitOptions, optionsLength, type TcpOption } from "../../wire/tcp-options.ts";
 
-/** MSS announced where a path has none of its own: what an Ethernet path holds (RFC 9293 §3.7.1), for IPv4 and IPv6. */
-export const MSS = { 4: 1460, 6: 1440 } as const;
+/** Longest packet that is sent, and that a peer is asked for, in bytes: what an Ethernet frame holds, whatever more the route could take. */
+export const LONGEST_PACKET = 1500;
+/** IP and TCP headers without options, in bytes (RFC 9293 §3.7.1), of IPv4 and IPv6. */
+export const HEADERS = { 4: 40, 6: 60 } as const;
+/** MSS announced where a path has none of its own. */
+export const MSS = { 4: LONGEST_PACKET - HEADERS[4], 6: LONGEST_PACKET - HEADERS[6] } as const;
 /** Receive window announced with MSS alone, in bytes, and Linux's over Ethernet. */
 export const WINDOW = 1024;
 const WINDOW_OF_LINUX = { 4: 64_240, 6: 64_800 } as const;

@@ -63,6 +63,13 @@ describe("bursts of loss", () => {
     expect([bursts.isSuspected(100), bursts.isClustered()]).toEqual([true, true]);
   });
 
+  it("are suspected from slighter signs while few losses are known, which is when bursts hide more than they show", () => {
+    const bursts = createLossBursts();
+    for (let lost = 0; lost < 2; lost++) bursts.pilotLost(0.3 * SECOND, 0.01);
+    for (let asked = 0; asked < 4; asked++) bursts.update();
+    expect([bursts.isSuspected(99), bursts.isSuspected(100)]).toEqual([true, false]);
+  });
+
   it("are thought rare at first: two tries are hardly doubted more than loss alone says, nor is it claimed that there are none", () => {
     const bursts = createLossBursts();
     expect([bursts.isClustered(), bursts.isIndependent()]).toEqual([false, false]);
