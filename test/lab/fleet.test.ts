@@ -105,8 +105,9 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
     await fleet.startWorker("fra");
     // All but those that are probed and one for control SYNs.
     const words = ["198.19.0.0/29:7001-7003", "--exclude-ports", "1-7000,7004-20000,20002-65535"];
-    const { status, stderr } = await fleet.startRun(...words).finished;
+    const { status, stdout, stderr } = await fleet.startRun(...words).finished;
     expect(status, stderr).toBe(0);
+    expect(readScan(stdout).summary.controls).toBeGreaterThan(0);
     expect(far("list set inet seen ports")).toMatch(/elements = \{ 7001, 7002, 7003, 20001 \}/);
     far("delete table inet seen");
   });

@@ -107,6 +107,7 @@ export interface Summary {
   readonly unfinished: number;
   readonly excluded?: number;
   readonly sent: number;
+  readonly controls?: number;
   readonly ignored: Readonly<Record<string, number>>;
   readonly send_errors: Readonly<Record<string, number>>;
   readonly path: { readonly rate: number };

@@ -127,6 +127,8 @@ export function startScan(
   });
 
   /** JSON has no Infinity: a worker that is done stands at the end. */
+  const ports = means.link === "fleet" ? undefined : means.ports;
+  const isWithoutControls = whyNoControls(options, ports) !== undefined;
   const marks = (): number[] => engines.reports().map(({ mark }) => Math.min(mark, count));
 
   function totals(): Totals {
@@ -154,7 +156,7 @@ export function startScan(
       ...(excluded === 0 ? {} : { excluded }),
       sent: sum.sent,
       retransmitted: sum.retransmitted,
-      ...(whyNoControls(options, means.ports) === undefined ? { controls: sum.path.controlProbes } : {}),
+      ...(isWithoutControls ? {} : { controls: sum.path.controlProbes }),
       received: sum.received,
       late: sum.late,
       ignored: sum.ignored,

@@ -65,8 +65,11 @@ export interface Beside {
 export const offersAll = ({ syn, complete }: ScanOptions): boolean =>
   syn !== "minimal" && complete === undefined;
 
-/** Why a run sends no control SYNs; undefined when it may. */
-export function whyNoControls(options: ScanOptions, ports: PortRange): string | undefined {
+/**
+ * Why a run sends no control SYNs; undefined when it may.
+ * @param ports the source ports; undefined of a fleet, whose workers have their own
+ */
+export function whyNoControls(options: ScanOptions, ports: PortRange | undefined): string | undefined {
   if (options.controls === false) return "--no-controls";
   if (
     options.ratePerHost !== undefined ||
@@ -74,5 +77,7 @@ export function whyNoControls(options: ScanOptions, ports: PortRange): string | 
     options.hostTimeoutMs !== undefined
   )
     return "each SYN to a host with a rate or a time limit of its own is a pair's";
-  return partPilots(ports).pilots === undefined ? "the source ports are too few" : undefined;
+  return ports !== undefined && partPilots(ports).pilots === undefined
+    ? "the source ports are too few"
+    : undefined;
 }
