@@ -124,7 +124,7 @@ function simulate(
         const next = isTaken || held.length === 2 || (held.length === 1 && draw(2) === 0);
         const cell = next
           ? undefined
-          : (looks.shift() ?? (among.isAhead() ? undefined : ledger.cut(wanted())));
+          : (looks.shift() ?? (among.isAhead() ? undefined : ledger.cut({ pairs: wanted() })));
         if (cell !== undefined) {
           // No network is probed for two cells at a time.
           const others = new Set(held.flatMap((each) => networksOf(ledger, each)));
@@ -289,7 +289,7 @@ it.runIf(ALL)(
     const record = new Uint8Array(RECORD_LENGTH);
     for (const [place, state] of (["open", "filtered"] as const).entries()) {
       const verdict = { ...newVerdict(), port: 1, state, reason: REASONS[state] };
-      const cell = ledgers[place].cut(space.total);
+      const cell = ledgers[place].cut({ pairs: space.total });
       ledgers[place].close(jobOf(cell ?? { from: 0, to: 0 }));
       for (let pair = 0; pair < space.total; pair++) {
         verdict.position = place * space.total + pair;

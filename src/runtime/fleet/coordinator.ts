@@ -31,6 +31,8 @@ import {
 const LOOK_MS = 50;
 /** How often what changes slowly is looked at: who is there, who refuses what, what is lost. */
 const SURVEY_MS = 1000;
+/** What is left is shared out soon when it is less work than this, in seconds. */
+const NEAR_END_S = 10;
 /** How long the queue may take to be emptied at the end, in milliseconds. */
 const LAST_MS = 5000;
 /** A time that does not keep the process from ending. */
@@ -55,6 +57,8 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
   queue.on("error", () => {});
   /** Counts of cells under way, as their workers tell them. */
   const partly = new Map<string, Totals>();
+  /** When they were begun, in milliseconds of this clock: the earliest that what they tell comes to. */
+  const begunMs = new Map<string, number>();
   /** Second looks that are not in the queue yet. */
   const looks: CutCell[] = [];
   let stopping = false;
@@ -111,10 +115,16 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
     if (nowMs() >= surveyAt) {
       surveyAt = nowMs() + SURVEY_MS;
       await survey();
-    } else if (perSecond() === undefined) await readProgress();
+    } else if (isNearEnd()) await readProgress();
     for (; looks.length > 0; looks.shift()) await feed.add(looks[0]);
     await topUp([]);
     hooks.onReport();
+  }
+
+  /** How large the next cells are to be follows from how far the workers are. */
+  function isNearEnd(): boolean {
+    const each = perSecond();
+    return each === undefined || (ledger.left > 0 && ledger.left < NEAR_END_S * workers * each);
   }
 
   /** Pairs a second of one worker: until a cell is taken, by what is told of those under way. Of silent ones that is nothing. */
@@ -137,8 +147,8 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
 
   /** @param ids of completed cells */
   async function topUp(ids: readonly string[]): Promise<void> {
-    const probed = ids.filter((id) => ledger.underWay.has(id)).length;
-    if (!stopping) await feed.topUp(workers, perSecond(), probed);
+    const completed = new Set(ids.filter((id) => ledger.underWay.has(id)));
+    if (!stopping) await feed.topUp(workers, { perSecond: perSecond(), completed, begunMs });
   }
 
   async function survey(): Promise<void> {
@@ -164,9 +174,13 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
   async function readProgress(): Promise<void> {
     const counts = await redis.hgetall(keyOf("progress", run.id));
     partly.clear();
+    for (const id of begunMs.keys()) if (!ledger.underWay.has(id)) begunMs.delete(id);
     for (const id of ledger.underWay.keys()) {
       const totals = readTotals(parseJson(counts[id]));
-      if (totals !== undefined) partly.set(id, totals);
+      if (totals === undefined) continue;
+      partly.set(id, totals);
+      const sinceMs = nowMs() - totals.elapsedMs;
+      begunMs.set(id, Math.min(sinceMs, begunMs.get(id) ?? sinceMs));
     }
   }
 

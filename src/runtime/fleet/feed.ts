@@ -15,7 +15,7 @@ import { formatSpan } from "../../scan/targets/address-range.ts";
 import type { Space } from "../../scan/targets/space.ts";
 import { nowUs } from "../system/clock.ts";
 import { type Cell, type CellSettings, jobOf, openCell, sealCell, targetsOf } from "./cell.ts";
-import { CELL_S, type CutCell, cellSize, type Ledger } from "./ledger.ts";
+import { busyWorkers, CELL_S, type CutCell, cellSize, type Ledger } from "./ledger.ts";
 import { isTrouble } from "./redis.ts";
 import { keyOf, type Run } from "./registry.ts";
 
@@ -69,16 +69,24 @@ export interface Coordinating extends Coordination {
   keeping(wait: Promise<void>): Promise<void>;
 }
 
+/** How far the workers are. */
+export interface Pace {
+  /** Pairs a second of one worker; undefined until one has told. */
+  readonly perSecond: number | undefined;
+  /** Cells under way that are probed. */
+  readonly completed: ReadonlySet<string>;
+  /** When cells under way were begun, in milliseconds of the monotonic clock, of those that have told. */
+  readonly begunMs: ReadonlyMap<string, number>;
+}
+
 export interface Feed {
   /** Cells of an earlier coordinator: those that are whole go on, the rest of the queue is removed. */
   adopt(): Promise<void>;
   /**
    * Keeps the queue short of cells, and never empty.
    * @param workers that are there
-   * @param perSecond pairs a second of one; undefined until one has told
-   * @param completed cells under way that are probed
    */
-  topUp(workers: number, perSecond: number | undefined, completed: number): Promise<void>;
+  topUp(workers: number, pace: Pace): Promise<void>;
   /** Adds a cell; a second look goes before all others. */
   add(cell: CutCell): Promise<void>;
   /** Sets aside what all of these workers refuse. @throws {SynprobeError} `ERR_FLEET` when that is the run */
@@ -200,17 +208,35 @@ export function createFeed(coordinating: Coordinating): Feed {
     }
   }
 
-  async function topUp(workers: number, perSecond: number | undefined, completed: number): Promise<void> {
+  async function topUp(workers: number, pace: Pace): Promise<void> {
     if (workers === 0) return;
     if (!isCapped) slots = workers;
     else if (slots === 0) slots = workers;
+    const { perSecond, completed } = pace;
     const wanted = (perSecond === undefined ? 1 : CELLS_PER_WORKER) * slots;
-    const isShort = (): boolean => ledger.underWay.size - completed < wanted;
+    const isShort = (): boolean => ledger.underWay.size - completed.size < wanted;
     while (ledger.left > 0 && isShort() && !among.isAhead() && !isOver()) {
-      const cell = ledger.cut(cellSize(ledger.left, slots, perSecond, among.cellS, rate.maximum / slots));
+      const { left } = ledger;
+      const busyS = perSecond === undefined ? undefined : busyWith(perSecond, pace);
+      const most = rate.maximum / slots;
+      const size = cellSize({ left, workers: slots, perSecond, busyS, cellS: among.cellS, most });
+      const cell = ledger.cut(size);
       if (cell === undefined) return;
       await add(cell);
     }
+  }
+
+  function busyWith(perSecond: number, { completed, begunMs }: Pace): number[] {
+    const begun: number[] = [];
+    const waiting: number[] = [];
+    for (const [id, { pairs }] of ledger.underWay) {
+      if (completed.has(id)) continue;
+      const sinceMs = begunMs.get(id);
+      const workS = pairs / perSecond;
+      if (sinceMs === undefined) waiting.push(workS);
+      else begun.push(Math.max(0, workS - (nowUs() / 1000 - sinceMs) / 1000));
+    }
+    return busyWorkers(slots, begun, waiting);
   }
 
   /** The rate is divided among so many cells at a time, and no more are probed. Redis may forget it, and new cells not wait for those that are lost. */

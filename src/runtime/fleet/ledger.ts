@@ -36,8 +36,8 @@ export interface Ledger {
   readonly over: number;
   /** Cells under way, by their job. */
   readonly underWay: ReadonlyMap<string, CutCell>;
-  /** The next cell, of about `wanted` pairs, under way from now on; undefined when there is no more. */
-  cut(wanted: number): CutCell | undefined;
+  /** The next cell, of about so many pairs, under way from now on; undefined when there is no more. */
+  cut(wanted: CellSize): CutCell | undefined;
   /** The place of a pair's prefix. */
   prefixOf(pair: number): number;
   /** Whether no cell has any of the prefix at a place, nor will have, but for a second look. */
@@ -66,30 +66,66 @@ export const CELL_S = 60;
 const LAST_CELLS = 3;
 /** A shorter one would be more beginning and end than work, in seconds. */
 const SHORTEST_S = 2;
+/** What is left is shared out, so that all workers are done at once, when a worker's share is at most so much work, in seconds. */
+const LAST_S = 2 * SHORTEST_S;
+/** A share may be shorter, as nothing comes after it, in seconds. */
+const SHORTEST_SHARE_S = 0.5;
 /** The same of a worker that is alone, for which nobody waits at the end; others that come later find what is left after that. */
 const SHORTEST_ALONE_S = 4;
 /** The pairs a second that the first cells reckon with. */
 export const FIRST_RATE = 1000;
 
-/**
- * How many pairs the next cell is to have.
- * @param left pairs that are in no cell
- * @param perSecond of one worker; undefined before that is known
- * @param seconds how much work it may be
- * @param most pairs a second of one worker
- */
-export function cellSize(
-  left: number,
-  workers: number,
-  perSecond: number | undefined,
-  seconds = CELL_S,
-  most = Number.POSITIVE_INFINITY,
-): number {
-  const rate = Math.min(perSecond ?? FIRST_RATE, most);
+/** What the size of the next cell follows from. */
+export interface Outlook {
+  /** Pairs that are in no cell. */
+  readonly left: number;
+  readonly workers: number;
+  /** Pairs a second of one worker; undefined before that is known. */
+  readonly perSecond?: number | undefined;
+  /** In how many seconds each worker will have done what is its or waits for it. */
+  readonly busyS?: readonly number[] | undefined;
+  /** How much work a cell may be, in seconds. */
+  readonly cellS?: number;
+  /** Most pairs a second of one worker. */
+  readonly most?: number;
+}
+
+export interface CellSize {
+  readonly pairs: number;
+  /** It is to have no more than that, even if its prefixes are few. */
+  readonly isExact?: boolean;
+}
+
+/** How large the next cell is to be. */
+export function cellSize({ left, workers, perSecond, busyS, cellS = CELL_S, most }: Outlook): CellSize {
+  const rate = Math.min(perSecond ?? FIRST_RATE, most ?? Number.POSITIVE_INFINITY);
   const isAlone = workers === 1 && perSecond !== undefined;
   const shortest = (isAlone ? SHORTEST_ALONE_S : SHORTEST_S) * rate;
-  if (isAlone && left < 2 * shortest) return left;
-  return Math.max(shortest, Math.min(seconds * rate, left / (LAST_CELLS * workers)));
+  if (isAlone && left < 2 * shortest) return { pairs: left };
+  if (busyS !== undefined) {
+    const share = shareOfNext(left / rate, busyS);
+    if (share <= LAST_S) return { pairs: Math.max(SHORTEST_SHARE_S, share) * rate, isExact: true };
+  }
+  return { pairs: Math.max(shortest, Math.min(cellS * rate, left / (LAST_CELLS * workers))) };
+}
+
+/** How long the worker that is the next to be done can have, so that all are done at the same time, in seconds. */
+function shareOfNext(leftS: number, busyS: readonly number[]): number {
+  const soonest = Math.min(...busyS);
+  return (leftS + busyS.reduce((sum, each) => sum + each - soonest, 0)) / busyS.length;
+}
+
+/**
+ * In how many seconds each worker will have done what is its or waits for it.
+ * @param begun when cells that are probed will be done, in seconds from now
+ * @param waiting how much work is in each of the others, in their order
+ */
+export function busyWorkers(workers: number, begun: readonly number[], waiting: readonly number[]): number[] {
+  // One that has two has all but sent the first.
+  const busy = [...begun].sort((a, b) => b - a).slice(0, workers);
+  while (busy.length < workers) busy.push(0);
+  for (const each of waiting) busy[busy.indexOf(Math.min(...busy))] += each;
+  return busy;
 }
 
 export function createLedger({ space, prefixes, isDone, decided = 0, firstLook = 0 }: LedgerOptions): Ledger {
@@ -183,14 +219,15 @@ export function createLedger({ space, prefixes, isDone, decided = 0, firstLook =
       underWay.set(jobOf(cell), cell);
       return cell;
     },
-    cut: (wanted) => {
+    cut: ({ pairs: wanted, isExact = false }) => {
       let from = cursor;
       let pairs = 0;
       let some = 0;
       while (cursor < prefixes.count) {
         const end = adopted.get(cursor);
         const found = end === undefined ? countPairs(undecided(cursor)) : 0;
-        const isFull = (pairs >= wanted && some >= FEWEST_PREFIXES) || pairs + found > 2 * wanted;
+        const most = isExact ? wanted : 2 * wanted;
+        const isFull = (pairs >= wanted && some >= FEWEST_PREFIXES) || pairs + found > most;
         if (pairs > 0 && (isFull || end !== undefined)) break;
         cursor = end ?? cursor + 1;
         if (found > 0) some++;

@@ -10,6 +10,7 @@ it("a capped run's cells are added with their limit, and it is there again a sur
   const builder = createSpaceBuilder();
   builder.add(address("198.18.0.0"), address("198.18.9.255"), Uint16Array.of(22));
   const space = builder.build();
+  const ledger = createLedger({ space, prefixes: cutByPrefix(space, { seed: 1n, most: 1e6 }) });
   /** What Redis knows. */
   let limit: number | undefined;
   const limits: (number | undefined)[] = [];
@@ -17,7 +18,7 @@ it("a capped run's cells are added with their limit, and it is there again a sur
     redis: { exists: () => Promise.resolve(1) },
     run: { id: "run", leaseMs: 2000 },
     key: "",
-    ledger: createLedger({ space, prefixes: cutByPrefix(space, { seed: 1n, most: 1e6 }) }),
+    ledger,
     settings: {},
     rate: { minimum: 1, maximum: 100 },
     queue: {
@@ -32,12 +33,13 @@ it("a capped run's cells are added with their limit, and it is there again a sur
     isOver: () => false,
   } as unknown as Coordinating;
   const feed = createFeed(coordinating);
-  await feed.topUp(2, undefined, 0);
+  const pace = { perSecond: undefined, completed: new Set<string>(), begunMs: new Map<string, number>() };
+  await feed.topUp(2, pace);
   // One for each, until it is known how large the next is to be.
   expect(limits).toEqual([2, 2]);
-  await feed.topUp(2, 100, 0);
+  await feed.topUp(2, { ...pace, perSecond: 100 });
   limit = undefined;
-  await feed.topUp(2, 100, 1);
+  await feed.topUp(2, { ...pace, perSecond: 100, completed: new Set([[...ledger.underWay.keys()][0]]) });
   expect(limits).toEqual([2, 2, 2, 2, 2]);
   limit = undefined;
   await feed.addLost();

@@ -2,7 +2,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { jobOf, targetsOf } from "../../../src/runtime/fleet/cell.ts";
-import { CELL_S, cellSize, createLedger, type Ledger } from "../../../src/runtime/fleet/ledger.ts";
+import {
+  busyWorkers,
+  CELL_S,
+  cellSize,
+  createLedger,
+  type Ledger,
+} from "../../../src/runtime/fleet/ledger.ts";
 import { countAddresses } from "../../../src/scan/targets/address-range.ts";
 import { cutByPrefix, type PairSpan } from "../../../src/scan/targets/prefixes.ts";
 import type { Space } from "../../../src/scan/targets/space.ts";
@@ -49,7 +55,7 @@ function numbers(space: Space, spans: readonly PairSpan[]): number[] {
 function cutAll(space: Space, ledger: Ledger, wanted: readonly number[]): number[] {
   const all: number[] = [];
   for (let i = 0; ; i++) {
-    const cell = ledger.cut(wanted[i % wanted.length]);
+    const cell = ledger.cut({ pairs: wanted[i % wanted.length] });
     if (cell === undefined) return all;
     const found = numbers(space, ledger.spans(cell));
     expect(found.length).toBe(cell.pairs);
@@ -86,7 +92,11 @@ describe("cells", () => {
         const prefixes = cutByPrefix(space, { seed: BigInt(seed), most: 1e6 });
         const before = createLedger({ space, prefixes });
         const cells = [];
-        for (let cell = before.cut(wanted[0]); cell !== undefined; cell = before.cut(wanted[0]))
+        for (
+          let cell = before.cut({ pairs: wanted[0] });
+          cell !== undefined;
+          cell = before.cut({ pairs: wanted[0] })
+        )
           cells.push(cell);
         // Of the last cells nothing is decided, of the others a share of the pairs.
         const untouched = cells.slice(cells.length - Math.min(kept, cells.length));
@@ -128,7 +138,7 @@ describe("cells", () => {
   it("have 64 prefixes or more, unless that makes them twice as large as is wanted", () => {
     const space = spaceOf([{ third: 0, networks: 200, hosts: 2, ports: [1] }]);
     const cut = (wanted: number) =>
-      createLedger({ space, prefixes: cutByPrefix(space, { seed: 1n, most: 1e6 }) }).cut(wanted);
+      createLedger({ space, prefixes: cutByPrefix(space, { seed: 1n, most: 1e6 }) }).cut({ pairs: wanted });
     expect(cut(100)).toEqual({ from: 0, to: 64, pairs: 128 });
     expect(cut(10)).toEqual({ from: 0, to: 10, pairs: 20 });
     expect(cut(300)).toEqual({ from: 0, to: 150, pairs: 300 });
@@ -139,7 +149,7 @@ describe("cells", () => {
     const sizes = (total: number, workers: number): number[] => {
       const found: number[] = [];
       for (let left = total; left > 0; left -= found.at(-1) ?? 0)
-        found.push(Math.min(left, cellSize(left, workers, 1)));
+        found.push(Math.min(left, cellSize({ left, workers, perSecond: 1 }).pairs));
       return found;
     };
     const four = sizes(2000, 4);
@@ -153,8 +163,36 @@ describe("cells", () => {
         .every((seconds) => seconds >= 4),
     ).toBe(true);
     // Of one that has told nothing it is not known whether that would be seconds.
-    expect(cellSize(6000, 1, undefined)).toBe(2000);
-    expect(cellSize(1e6, 1, 1000, CELL_S, 100)).toBe(100 * CELL_S);
+    expect(cellSize({ left: 6000, workers: 1 })).toEqual({ pairs: 2000 });
+    expect(cellSize({ left: 1e6, workers: 1, perSecond: 1000, most: 100 })).toEqual({ pairs: 100 * CELL_S });
+  });
+
+  it("are shared out at the end, however few their networks, so that all workers are done at once", () => {
+    const space = spaceOf([{ third: 0, networks: 90, hosts: 4, ports: [1] }]);
+    const ledger = createLedger({ space, prefixes: cutByPrefix(space, { seed: 1n, most: 1e6 }) });
+    const perSecond = 40;
+    // What they have been given when it comes to the shares; a cell waits for the last one.
+    const begun = [3, 1, 2];
+    const waiting: number[] = [];
+    while (ledger.left > 0) {
+      const busyS = busyWorkers(4, begun, waiting);
+      const size = cellSize({ left: ledger.left, workers: 4, perSecond, busyS });
+      const cell = ledger.cut(size);
+      expect(size.isExact).toBe(true);
+      expect(cell?.pairs).toBeLessThanOrEqual(size.pairs);
+      waiting.push((cell?.pairs ?? 0) / perSecond);
+    }
+    const busyS = busyWorkers(4, begun, waiting);
+    const even = (360 / perSecond + 6) / 4;
+    for (const each of busyS) expect(Math.abs(each - even)).toBeLessThanOrEqual(0.5);
+  });
+
+  it("go to the worker that is done first; one that has all but sent its cell has another", () => {
+    expect(busyWorkers(2, [], [])).toEqual([0, 0]);
+    expect(busyWorkers(2, [0.2, 5, 4], [])).toEqual([5, 4]);
+    expect(busyWorkers(2, [5, 4], [3, 1])).toEqual([6, 7]);
+    // More is left than is shared out: cells are of so many networks again.
+    expect(cellSize({ left: 1e5, workers: 2, perSecond: 100, busyS: [5, 4] }).isExact).toBeUndefined();
   });
 
   it("of second looks have those pairs alone, count for nothing, and keep others from their networks", () => {
@@ -162,7 +200,7 @@ describe("cells", () => {
     const prefixes = cutByPrefix(space, { seed: 1n, most: 1e6 });
     const ledger = createLedger({ space, prefixes, firstLook: 2 ** 50 });
     expect(ledger.isFree(0)).toBe(false);
-    const cell = ledger.cut(10);
+    const cell = ledger.cut({ pairs: 10 });
     expect(ledger.isFree(0)).toBe(false);
     expect(ledger.over).toBe(0);
     ledger.close(cell === undefined ? "" : jobOf(cell));
@@ -189,7 +227,7 @@ describe("cells", () => {
   it("are closed once", () => {
     const space = spaceOf([{ third: 0, networks: 80, hosts: 4, ports: [1] }]);
     const ledger = createLedger({ space, prefixes: cutByPrefix(space, { seed: 1n, most: 1e6 }) });
-    const cell = ledger.cut(10);
+    const cell = ledger.cut({ pairs: 10 });
     const job = cell === undefined ? "" : jobOf(cell);
     expect(ledger.close(job)).toBe(true);
     expect(ledger.close(job)).toBe(false);

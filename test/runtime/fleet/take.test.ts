@@ -18,7 +18,7 @@ builder.add(address("198.18.0.0"), address("198.18.0.3"), Uint16Array.of(22, 80)
 builder.add(address("198.18.9.0"), address("198.18.9.3"), Uint16Array.of(22, 80));
 const space = builder.build();
 const ledger = createLedger({ space, prefixes: cutByPrefix(space, { seed: 1n, most: 8 }) });
-const cell = ledger.cut(4) ?? { from: 0, to: 0, pairs: 0 };
+const cell = ledger.cut({ pairs: 4 }) ?? { from: 0, to: 0, pairs: 0 };
 const job = "cell-0-1";
 const KEY = "the key";
 
