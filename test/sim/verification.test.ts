@@ -104,6 +104,19 @@ describe("verification", () => {
     },
   );
 
+  it("asks silent pairs again where only closed ports, which may be limited, show that what is lost stays lost", () => {
+    // Of its open ports nothing was lost twice; without a sample 204 ports that answer would be called silent, and 75 stated.
+    const one = calibrate(LOSS_MODELS["pair-2s"], 4183);
+    expect(one.missed.true).toBeLessThanOrEqual(5);
+    expect(holds(one.missed)).toBe(true);
+  });
+
+  it("asks nobody where hosts limit their RSTs: each keeps back several, and what is lost stays lost", () => {
+    const limiting = network({ rstLimit: { ratePps: 10, burst: 3 } }, { jitterMs: 10, loss: 0.01 });
+    const [{ counts }] = scanTruth(limiting, { hosts: 512, ports: 10, seed: 3 }, RATE);
+    expect([counts.path.lost > 20, counts.path.verified]).toEqual([true, 0]);
+  });
+
   it("counts as asked only those to which a SYN has left, where limits of hosts and networks hold some back", () => {
     const limits = { ratePerHost: 10, rate: { minimum: 10, maximum: 60 } };
     const size = { ...SIZE, hosts: 32 };

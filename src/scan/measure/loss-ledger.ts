@@ -4,8 +4,7 @@
  * Loss is proven, never inferred from a missing answer: by a later try of the same pair that was answered, or by a pilot that
  * was not. ICMP errors prove no loss, because routers rate-limit them. The engine tells what happened to each probe.
  *
- * Pure: times in microseconds. Not here: the arithmetic (loss.ts), missed ports (missed-ports.ts), round trips
- * (probe-timeout.ts), what loss means for the rate (congestion/).
+ * Pure: times in microseconds. Not here: arithmetic (loss.ts), missed ports, round trips, what loss means for the rate (congestion/).
  * Tested by test/sim/path-knowledge.test.ts and test/sim/networks.test.ts.
  */
 import { type HostCache, MARKS } from "./host-cache.ts";
@@ -13,6 +12,7 @@ import { lossOf, lossOfPart, MAX_LOSS, NEIGHBOURS, SMOOTHING_TRIES } from "./los
 import { createLossBursts } from "./loss-bursts.ts";
 import { createMissedPorts } from "./missed-ports.ts";
 import type { ProbeTimeouts } from "./probe-timeout.ts";
+import { createRepeatedLosses } from "./repeated-losses.ts";
 import { FATES, type Fate, type SendIntervals } from "./send-intervals.ts";
 import { createTryLosses } from "./try-losses.ts";
 import { unseenPorts } from "./unseen-bursts.ts";
@@ -71,10 +71,10 @@ export interface LossLedger {
   /** The probability, and that part of it that bursts of loss make. */
   readonly doubt: Float64Array;
   /**
-   * A pair was answered at the last of its `count` tries, which left at `times[i]`, `times[i + step]` ...; that all before were lost
-   * tells of the path alone.
+   * A pair was answered at the last of its `count` tries, which left at `times[i]`, `times[i + step]` ...
+   * @param isOfPath that all before were lost tells of the path alone
    */
-  recovered(times: Float64Array, i: number, step: number, count: number): void;
+  recovered(times: Float64Array, i: number, step: number, count: number, isOfPath: boolean): void;
   /** A follow-up's last try was answered, or lost as all before it were. */
   followedUp(
     times: Float64Array,
@@ -149,7 +149,6 @@ const FADING = 0.995;
 const MAX_UNSEEN = 0.8;
 /** Above this overall loss, a lost SYN is not held against its host. */
 const LOSS_OF_ALL = 0.3;
-
 /** Above this, what is sent at once is lost like what was sent before. */
 const LOSS_OF_OUTAGE = 0.5;
 
@@ -186,6 +185,7 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
   const tryLosses = createTryLosses(intervals);
   const { tries: pairTries, losses } = tryLosses;
   const bursts = createLossBursts();
+  const repeated = createRepeatedLosses();
 
   function increment(counts: Uint32Array, i: number): void {
     if (counts[i] < 0xffff) counts[i]++;
@@ -411,8 +411,10 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
     },
     reckonDoubt,
     doubt,
-    recovered: (times, i, step, count) => {
-      if (tryLosses.lookUpEvidence(times, i, step, count, smoothed)) bursts.recovered(pairTries);
+    recovered: (times, i, step, count, isOfPath) => {
+      if (!tryLosses.lookUpEvidence(times, i, step, count, smoothed)) return;
+      repeated.add(pairTries);
+      if (isOfPath) bursts.recovered(pairTries);
     },
     followedUp: (times, i, step, count, knownUs, isAnswered) => {
       if (tryLosses.lookUpEvidence(times, i, step, count, smoothed))
@@ -426,7 +428,7 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
       return losses[0] > LOSS_OF_OUTAGE;
     },
     isClustered: bursts.isClustered,
-    isSuspected: () => bursts.isSuspected(lostSoFar),
+    isSuspected: () => bursts.isSuspected(lostSoFar) || repeated.isSeen(),
     isIndependent: bursts.isIndependent,
     burstUs: bursts.meanUs,
     burstShare: bursts.share,
