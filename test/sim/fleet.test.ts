@@ -65,8 +65,9 @@ it.each(everyday([1], [1, 2, 3]))(
       // Whoever died is replaced at once; a cell whose lock has run out comes first.
       const lost = again.findIndex(({ fromS }) => fromS <= atS);
       const [found] = lost < 0 ? [] : again.splice(lost, 1);
-      const work =
-        found?.cell ?? ledger.cut(cellSize({ left: ledger.left, workers: WORKERS, perSecond: RATE }));
+      const busyS = [0, ...events.map((other) => Math.max(0, other.atS - atS))];
+      const outlook = { left: ledger.left, workers: WORKERS, perSecond: RATE, busyS };
+      const work = found?.cell ?? ledger.cut(cellSize(outlook));
       if (work === undefined) {
         const waits = again.map(({ fromS }) => fromS);
         if (waits.length > 0) events.push({ atS: Math.min(...waits), rate, cell: undefined, dies: false });

@@ -195,6 +195,7 @@ export function createEngine(options: EngineOptions): Engine {
     verify: options.verify ?? "auto",
     inFlight,
     pathState,
+    acceptedDoubt,
     hostLimits,
     rstLimited,
     retransmitQueue,

@@ -5,7 +5,7 @@
  *
  * Only pairs that are still in the table, which are the last 131,072 silent ones, and that have a try left: no port gets more SYNs
  * than --retries allows. Not pairs of hosts that were found to limit their RSTs, whose silence is no loss. When more answer than the
- * doubts said, all others are asked, too, and who stayed silent again, until a round shows no more of them.
+ * doubts said, or were to be, all others are asked, too, and who stayed silent again, until a round shows no more of them.
  *
  * Not here: what the answer is (receive.ts), what is stated (runtime/results/totals.ts). Tested by test/sim/verification.test.ts.
  */
@@ -38,6 +38,8 @@ export interface VerificationOptions {
   readonly verify: Verify;
   readonly inFlight: InFlight;
   readonly pathState: PathState;
+  /** With less doubt than this a pair may be called silent; 0 where none was asked for. */
+  readonly acceptedDoubt: number;
   readonly hostLimits: HostLimits;
   readonly rstLimited: Pick<RstLimited, "findings">;
   readonly retransmitQueue: RowQueue;
@@ -60,8 +62,8 @@ const FEW_LOST = 20;
 const SHARE_UNASKED_FOR = 0.05;
 
 export function createVerification(options: VerificationOptions): Verification {
-  const { verify, inFlight, pathState, hostLimits, rstLimited, retransmitQueue, counts, random } = options;
-  const { startUs, onEnd } = options;
+  const { verify, inFlight, pathState, acceptedDoubt, hostLimits, rstLimited, retransmitQueue } = options;
+  const { counts, random, startUs, onEnd } = options;
   const { table, timers, spread, unprovedReset, columnOf, hostIn } = inFlight;
   const { path } = counts;
   let state: "idle" | "due" | "asking" | "over" = "idle";
@@ -73,7 +75,7 @@ export function createVerification(options: VerificationOptions): Verification {
   /** How long a round may take, and when this one ends. */
   let roundUs = Number.POSITIVE_INFINITY;
   let endUs = Number.POSITIVE_INFINITY;
-  /** What was stated before: the mean doubt of a silent port. */
+  /** What was stated before, the mean doubt of a silent port; no more than was asked for. */
   let doubt = 0;
 
   const keyOf = (words: Uint32Array, at: number): string => words.subarray(at, at + ADDRESS_WORDS).join(":");
@@ -122,7 +124,8 @@ export function createVerification(options: VerificationOptions): Verification {
   function begin(nowUs: number): void {
     const isWorthTime = verify === "all" || mayCluster(nowUs);
     collect(isWorthTime ? nowUs : nowUs - AFTER_US);
-    doubt = path.doubts / Math.max(1, counts.reasons.filtered["no-response"] ?? 0);
+    const stated = path.doubts / Math.max(1, counts.reasons.filtered["no-response"] ?? 0);
+    doubt = acceptedDoubt > 0 ? Math.min(stated, acceptedDoubt) : stated;
     if (verify === "auto") roundUs = Math.max(LONGEST_US, SHARE * (nowUs - startUs));
     const share = isWorthTime ? SHARE : SHARE_UNASKED_FOR;
     beginRound(verify === "all" ? left : Math.max(FEWEST_ASKED, share * counts.sent), nowUs);
