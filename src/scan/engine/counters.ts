@@ -131,14 +131,26 @@ export function countPath(path: EngineCounters["path"], pathState: PathState): v
   path.missedPorts = pathState.missedPorts();
 }
 
-/** To be called once, at the end: it takes a while. */
-export function countUnseen({ path, states, reasons }: EngineCounters, pathState: PathState): void {
+/**
+ * To be called once, at the end: it takes a while.
+ * @param spent the part of the silent ports for which no sample speaks, as they had no try left
+ */
+export function countUnseen(
+  { path, states, reasons }: EngineCounters,
+  pathState: PathState,
+  spent: number,
+): void {
   const silent = reasons.filtered["no-response"] ?? 0;
   if (!isTelling(path.verified, path.verifiedOpen + path.verifiedClosed, silent)) {
     path.unseen = pathState.unseen(states.open + states.closed, silent);
   } else if (pathState.isClustered() && pathState.burstUs() > AFTER_US) {
     path.unseen = Math.max(0, path.burstDoubts);
   }
+  if (spent === 0 || !pathState.isClustered()) return;
+  // At most all that are in a burst at any time.
+  const share = pathState.burstShare();
+  const away = (spent * share * (states.open + states.closed)) / (1 - share);
+  path.unseen = Math.max(path.unseen, Math.min(silent, away));
 }
 
 export const newCounters = (): EngineCounters => ({

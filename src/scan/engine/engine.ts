@@ -205,7 +205,7 @@ export function createEngine(options: EngineOptions): Engine {
     onEnd: () => {
       pathState.finish();
       countPath(counts.path, pathState);
-      countUnseen(counts, pathState);
+      countUnseen(counts, pathState, verification.spent());
     },
   });
   const shared = {
@@ -291,7 +291,7 @@ export function createEngine(options: EngineOptions): Engine {
     abandon: (nowUs) => {
       transmit.abandon();
       timeouts.giveUp(nowUs);
-      countUnseen(counts, pathState);
+      countUnseen(counts, pathState, verification.spent());
       controlSchedule.giveUp();
     },
   };

@@ -32,6 +32,8 @@ export interface Verification {
   proceed(nowUs: number): void;
   /** What is under way is over. */
   giveUp(): void;
+  /** The part of the silent pairs that had no try left when the sample was drawn: it does not speak for them. */
+  spent(): number;
 }
 
 export interface VerificationOptions {
@@ -75,6 +77,7 @@ export function createVerification(options: VerificationOptions): Verification {
   /** How long a round may take, and when this one ends. */
   let roundUs = Number.POSITIVE_INFINITY;
   let endUs = Number.POSITIVE_INFINITY;
+  let spent = 0;
   /** What was stated before, the mean doubt of a silent port; no more than was asked for. */
   let doubt = 0;
 
@@ -97,13 +100,21 @@ export function createVerification(options: VerificationOptions): Verification {
         .map(({ words }) => keyOf(words, 0)),
     );
     const touched = table.touched();
+    let silent = 0;
+    let without = 0;
     for (let row = 0; row < touched && left < candidates.length; row++) {
+      if (table.state[row] !== PROBE_STATES.silent) continue;
       const tries = table.tries[row];
-      if (table.state[row] !== PROBE_STATES.silent || tries >= table.maxTries) continue;
+      silent++;
+      if (tries >= table.maxTries) {
+        without++;
+        continue;
+      }
       if (unprovedReset[row] === 1 || table.sentAt[columnOf(row, tries - 1)] > latestUs) continue;
       if (limited.size === 0 || !limited.has(keyOf(table.peer, row * ADDRESS_WORDS)))
         candidates[left++] = row;
     }
+    if (rounds === 0) spent = without / Math.max(1, silent);
   }
 
   /** @param most so many, drawn at random */
@@ -222,5 +233,6 @@ export function createVerification(options: VerificationOptions): Verification {
       if (state === "asking") withdraw();
       if (state === "due" || state === "asking") end();
     },
+    spent: () => spent,
   };
 }

@@ -89,9 +89,9 @@ function missedLike({ found, silent, doubts, burstDoubts }: Omit<MissEvidence, "
  * Horvitz-Thompson estimator). Half a port is added, so that finding none does not mean that none was missed. Given the expectation,
  * the true number is Poisson distributed. The expectation is as uncertain as the loss, `tries` times over.
  *
- * @param shown losses that show how much few tries hide
+ * @param shownLosses losses that show how much few tries hide
  */
-export function missedOpen(evidence: MissEvidence, shown = evidence.lost): Missed {
+export function missedOpen(evidence: MissEvidence, shownLosses = evidence.lost): Missed {
   const { found, missedPorts, silent, doubts, burstDoubts, withheld = 0, lost, tries, unseen } = evidence;
   if (silent === 0) return { expected: 0, low: 0, high: 0 };
   const doubt = Math.min(doubts / silent, 1 - 1e-9);
@@ -100,17 +100,16 @@ export function missedOpen(evidence: MissEvidence, shown = evidence.lost): Misse
   // The silent ones know what each of their tries met: an outage hides nothing from a try after it. Those found know only when they were
   // tried first, but more where tries are few.
   const lostPorts = tries > FEW_TRIES ? Math.min(missedPorts, missedLike(evidence)) : missedPorts;
-  const expected = Math.min(
-    silent,
-    lostPorts + withheld + (found * inBursts) / (1 - inBursts) + (0.5 * doubt) / (1 - doubt),
-  );
-  const hidden = tries > FEW_TRIES ? 0 : (HIDDEN_DEVIATION ** 2 * MANY_LOST) / (MANY_LOST + shown);
+  const shown = lostPorts + withheld + (0.5 * doubt) / (1 - doubt);
+  const expected = Math.min(silent, shown + (found * inBursts) / (1 - inBursts));
+  const hidden = tries > FEW_TRIES ? 0 : (HIDDEN_DEVIATION ** 2 * MANY_LOST) / (MANY_LOST + shownLosses);
   const factor = Math.exp(Z_95 * Math.sqrt(tries ** 2 / (lost + 4) + BURST_DEVIATION ** 2 + hidden));
   // The expectation itself rests on `found + 1/2` ports: overdispersion.
   const dispersion = 1 + expected / (found + 0.5);
   return {
     expected,
-    low: lowerQuantile(expected / factor, dispersion),
+    // For what share of the time a port is away hardly shows: that part may as well be next to nothing.
+    low: lowerQuantile(Math.min(silent, shown) / factor, dispersion),
     high: Math.min(silent, upperQuantile(expected * factor, dispersion) + unseen),
   };
 }
