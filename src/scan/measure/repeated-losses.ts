@@ -13,14 +13,15 @@ const ERRORS = 4;
 const LOSSES = 3;
 
 export function createRepeatedLosses() {
-  let expected = 0;
+  /** Tries that were to be lost, and that were. Numbers of their own would be allocated at each change. */
+  const expected = new Float64Array(1);
   let seen = 0;
   return {
     /** A pair was answered at its last try; all before it were lost. */
     add: ({ count, losses }: Tries): void => {
-      for (let k = 1; k < count; k++) expected += losses[k];
+      for (let k = 1; k < count; k++) expected[0] += losses[k];
       seen += count - 2;
     },
-    isSeen: (): boolean => seen > expected + ERRORS * Math.sqrt(expected) + LOSSES,
+    isSeen: (): boolean => seen > expected[0] + ERRORS * Math.sqrt(expected[0]) + LOSSES,
   };
 }
