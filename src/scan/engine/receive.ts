@@ -213,13 +213,13 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     // With one source port the answer is taken for that of the last try: those before it have been waited for.
     if (table.unsent[row] === 0 && (attempt < ports.size || ports.size === 1)) {
       // A limit of the host's would have kept back answers of more ports than one.
-      const isAlone = hosts.lost[host] === 0 && (hosts.marks[host] & MARKS.limited) === 0;
+      const isAlone = attempt > 0 && hosts.lost[host] === 0 && (hosts.marks[host] & MARKS.limited) === 0;
       for (let earlier = 0; earlier < attempt; earlier++) {
         pathState.lost(host, table.sentAt, columnOf(row, earlier), tellsOfPath(row, earlier, isOpen));
         if (isOpen) counts.path.openLost++;
       }
       const isOfPath = attempt > 0 && isToldByPath(row, attempt, isOpen);
-      if (isOfPath || (attempt > 0 && isAlone))
+      if (isOfPath || isAlone)
         pathState.recovered(table.sentAt, columnOf(row, 0), table.capacity, attempt + 1, isOfPath);
     }
     if ((hosts.marks[host] & MARKS.limited) !== 0) tellPace(row, attempt, host, nowUs);
