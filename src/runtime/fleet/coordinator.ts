@@ -14,7 +14,7 @@ import type { EngineRun, EngineRunHooks } from "../run/engine-run.ts";
 import { nowUs } from "../system/clock.ts";
 import { createCompleted } from "./completed.ts";
 import { type Coordinating, type Coordination, createFeed } from "./feed.ts";
-import { type CutCell, FIRST_RATE } from "./ledger.ts";
+import { type CutCell, FIRST_RATE, LAST_S } from "./ledger.ts";
 import { isTrouble, PREFIX } from "./redis.ts";
 import {
   findKeys,
@@ -31,8 +31,6 @@ import {
 const LOOK_MS = 50;
 /** How often what changes slowly is looked at: who is there, who refuses what, what is lost. */
 const SURVEY_MS = 1000;
-/** What is left is shared out soon when it is less work than this, in seconds. */
-const NEAR_END_S = 10;
 /** How long the queue may take to be emptied at the end, in milliseconds. */
 const LAST_MS = 5000;
 /** A time that does not keep the process from ending. */
@@ -124,7 +122,7 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
   /** How large the next cells are to be follows from how far the workers are. */
   function isNearEnd(): boolean {
     const each = perSecond();
-    return each === undefined || (ledger.left > 0 && ledger.left < NEAR_END_S * workers * each);
+    return each === undefined || (ledger.left > 0 && ledger.left < 2 * LAST_S * workers * each);
   }
 
   /** Pairs a second of one worker: until a cell is taken, by what is told of those under way. Of silent ones that is nothing. */

@@ -66,12 +66,12 @@ export const CELL_S = 60;
 const LAST_CELLS = 3;
 /** A shorter one would be more beginning and end than work, in seconds. */
 const SHORTEST_S = 2;
-/** What is left is shared out, so that all workers are done at once, when a worker's share is at most so much work, in seconds. */
-const LAST_S = 2 * SHORTEST_S;
-/** A share may be shorter, as nothing comes after it, in seconds. */
-const SHORTEST_SHARE_S = 0.5;
 /** The same of a worker that is alone, for which nobody waits at the end; others that come later find what is left after that. */
 const SHORTEST_ALONE_S = 4;
+/** What is left is shared out, so that all workers are done at once, when a worker's share is at most so much work, in seconds. */
+export const LAST_S = 2 * SHORTEST_S;
+/** A share may be shorter, as nothing comes after it, in seconds. */
+const SHORTEST_SHARE_S = 0.5;
 /** The pairs a second that the first cells reckon with. */
 export const FIRST_RATE = 1000;
 
@@ -96,7 +96,7 @@ export interface CellSize {
   readonly isExact?: boolean;
 }
 
-/** How large the next cell is to be. */
+/** How large the next cell is to be: smaller towards the end, and at last a share of what is left. */
 export function cellSize({ left, workers, perSecond, busyS, cellS = CELL_S, most }: Outlook): CellSize {
   const rate = Math.min(perSecond ?? FIRST_RATE, most ?? Number.POSITIVE_INFINITY);
   const isAlone = workers === 1 && perSecond !== undefined;

@@ -1,7 +1,13 @@
-/** How many cells are probed at a time is known to Redis whenever it has one, whatever it has forgotten; the rest: test/lab/fleet.test.ts. */
+/**
+ * How many cells are probed at a time is known to Redis whenever it has one, whatever it has forgotten; and how large the last ones are
+ * follows from how far the workers are. The rest: test/lab/fleet.test.ts.
+ */
 import { expect, it } from "vitest";
+import { jobOf } from "../../../src/runtime/fleet/cell.ts";
 import { ALONE, type Coordinating, createFeed } from "../../../src/runtime/fleet/feed.ts";
 import { createLedger } from "../../../src/runtime/fleet/ledger.ts";
+import { nowUs } from "../../../src/runtime/system/clock.ts";
+import { MOST_RATE } from "../../../src/scan/engine/timing-templates.ts";
 import { cutByPrefix } from "../../../src/scan/targets/prefixes.ts";
 import { createSpaceBuilder } from "../../../src/scan/targets/space-builder.ts";
 import { address } from "../../sim/run.ts";
@@ -44,4 +50,34 @@ it("a capped run's cells are added with their limit, and it is there again a sur
   limit = undefined;
   await feed.addLost();
   expect(limit).toBe(2);
+});
+
+it("the last cells are what makes all workers done at once, by when each has begun", async () => {
+  const builder = createSpaceBuilder();
+  builder.add(address("198.18.0.0"), address("198.18.15.255"), Uint16Array.of(22));
+  const space = builder.build();
+  const ledger = createLedger({ space, prefixes: cutByPrefix(space, { seed: 1n, most: 1e6 }) });
+  const feed = createFeed({
+    run: { id: "run" },
+    key: "",
+    ledger,
+    settings: {},
+    rate: { minimum: 1, maximum: MOST_RATE },
+    queue: { add: () => Promise.resolve() },
+    among: ALONE,
+    isOver: () => false,
+  } as unknown as Coordinating);
+  // Two workers with a cell of 1,024 pairs each, which are a second of work; one has been at it for longer.
+  const cells = [1024, 1024].map((pairs) => ledger.cut({ pairs, isExact: true }));
+  const [early, late] = cells.map((cell) => (cell === undefined ? "" : jobOf(cell)));
+  const nowMs = nowUs() / 1000;
+  const begunMs = new Map([
+    [early, nowMs - 1000],
+    // A little later, so that what this takes does not count.
+    [late, nowMs + 100],
+  ]);
+  await feed.topUp(2, { perSecond: 1024, completed: new Set(), begunMs });
+  const [first, second] = [...ledger.underWay.values()].slice(2).map(({ pairs }) => pairs);
+  // 2,048 pairs are left, two seconds of one, and a second is to be done: each has a second and a half of all that, in networks of 256.
+  expect([first, second]).toEqual([1536, 512]);
 });
