@@ -150,7 +150,7 @@ const ANY_EXPECTED = 0.05;
 /** How far silence can be trusted. Always reported if an open port was probably missed. */
 function missed(summary: ScanSummary, verbose: boolean, doubtful: Doubtful | undefined): TotalsLine[] {
   if (!isAnswered(summary)) return [];
-  const { path, reasons } = summary;
+  const { path, reasons, bursts } = summary;
   const lines: TotalsLine[] = [];
   if (doubtful !== undefined && doubtful.ports > 0) {
     const { ports, most, confidence } = doubtful;
@@ -166,7 +166,8 @@ function missed(summary: ScanSummary, verbose: boolean, doubtful: Doubtful | und
   const silent = reasons.filtered["no-response"] ?? 0;
   if (path === undefined) return lines;
   const { missedOpen, missed, unseen } = path;
-  const mayBe = missedOpen.high > 0 && (unseen === undefined || missedOpen.expected >= ANY_EXPECTED);
+  const isShown = unseen === undefined || bursts !== undefined;
+  const mayBe = missedOpen.high > 0 && (isShown || missedOpen.expected >= ANY_EXPECTED);
   if (mayBe || (verbose && silent > 0)) {
     const all = verbose ? `; open or closed ones: ${interval(missed, "")}` : "";
     lines.push({
@@ -177,7 +178,7 @@ function missed(summary: ScanSummary, verbose: boolean, doubtful: Doubtful | und
   if (verbose && unseen !== undefined) {
     lines.push({
       kind: "note",
-      text: `both intervals allow for ${count(unseen, "port")} hidden by bursts of loss that a run this short cannot see`,
+      text: `both intervals allow for ${count(unseen, "port")} hidden by bursts of loss that ${isShown ? "outlast all their tries" : "a run this short cannot see"}`,
     });
   }
   return lines;

@@ -148,7 +148,7 @@ function runRemarks({ ending, format, summary, brokenLine }: RecordedRun): Remar
   }
   if (path?.missedOpen !== undefined) {
     const { expected, low, high } = path.missedOpen;
-    const isUnseen = path.unseen !== undefined && expected < 0.05;
+    const isUnseen = path.unseen !== undefined && expected < 0.05 && summary.bursts === undefined;
     const few = (value: number): string =>
       value < 10 ? String(Number(value.toFixed(1))) : digits(Math.round(value));
     const about = expected < 0.05 ? "Fewer than 0.1" : `About ${few(expected)}`;

@@ -117,6 +117,7 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
   function readSummary(fields: Fields): RecordedSummary {
     const reasons = part(fields, "reasons");
     const path = part(fields, "path");
+    const bursts = part(fields, "bursts");
     return defined<RecordedSummary>({
       interrupted: fields.interrupted === true,
       shown: Array.isArray(fields.shown) ? fields.shown.map(String) : undefined,
@@ -137,6 +138,10 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
               Object.keys(reasons).map((state) => [state, counts(part(reasons, state)) ?? {}]),
             ),
       path: path === undefined ? undefined : readPath(path),
+      bursts:
+        bursts === undefined
+          ? undefined
+          : { share: number(bursts, "share"), meanMs: number(bursts, "mean_ms") },
       where: list(fields, "where")?.map(readPlace),
       ways: list(fields, "ways")?.map(readWay),
       silence: Array.isArray(fields.silence)

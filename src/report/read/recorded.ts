@@ -122,6 +122,8 @@ export interface RecordedSummary {
   /** Pairs by state and reason. */
   readonly reasons?: Readonly<Record<string, Readonly<Record<string, number>>>>;
   readonly path?: RecordedPath;
+  /** Losses are known to come in bursts: for what share of the time a pair is in one, and how long they last on the mean. */
+  readonly bursts?: { readonly share: number; readonly meanMs: number };
   readonly where?: readonly RecordedPlace[];
   readonly ways?: readonly RecordedWay[];
   /** Where nothing answered: why, as far as could be seen, the most likely first. */

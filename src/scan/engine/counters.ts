@@ -143,11 +143,11 @@ export function countUnseen(
   const silent = reasons.filtered["no-response"] ?? 0;
   if (!isTelling(path.verified, path.verifiedOpen + path.verifiedClosed, silent)) {
     path.unseen = pathState.unseen(states.open + states.closed, silent);
-  } else if (pathState.isClustered() && pathState.burstUs() > AFTER_US) {
-    path.unseen = Math.max(0, path.burstDoubts);
+    return;
   }
-  if (spent === 0 || !pathState.isClustered()) return;
-  // At most all that are in a burst at any time.
+  if (!pathState.isClustered()) return;
+  if (pathState.burstUs() > AFTER_US) path.unseen = Math.max(0, path.burstDoubts);
+  // Of those that had no try left at most as many as are in a burst at any time.
   const share = pathState.burstShare();
   const away = (spent * share * (states.open + states.closed)) / (1 - share);
   path.unseen = Math.max(path.unseen, Math.min(silent, away));

@@ -27,7 +27,7 @@ export interface Recapture {
   readonly before: number;
   /** Loss of a round trip, 0 to 1. */
   readonly loss: number;
-  /** Ports that answer, at most, whose bursts of loss outlast the time to the sample. */
+  /** Ports that answer, at most, of which the sample shows nothing: their bursts of loss outlast the time to it, or they had no try left. */
   readonly unseen: number;
 }
 

@@ -241,7 +241,7 @@ export interface PathFindings {
   readonly missed: { readonly expected: number; readonly low: number; readonly high: number };
   /**
    * Ports that answer, at most, which bursts of loss can have hidden without a trace, as they last longer than the run, or than the time
-   * until silent ports were asked once more: in both upper bounds. Absent when there are none.
+   * until silent ports were asked once more, or as ports had no try left for that: in both upper bounds. Absent when there are none.
    */
   readonly unseen?: number;
   /** Silent ports that were asked once more at the end, and those of them that then were open and closed; absent when none were. */

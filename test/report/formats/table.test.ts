@@ -399,6 +399,23 @@ describe("the totals", () => {
     expect(told(false, 1)).toEqual(["open ports probably missed: 1 (95 % interval 0 to 8)"]);
   });
 
+  test("what bursts that are known may hide is a warning, though none is expected", () => {
+    const reasons = { ...summary.reasons, filtered: { "no-response": 1000 } };
+    const missedOpen = { expected: 0.01, low: 0, high: 23 };
+    const verified = { asked: 400, open: 0, closed: 2 };
+    const bursts = { share: 0.05, meanMs: 2000 };
+    const found = { ...path, missedOpen, verified, unseen: 438 };
+    const told = ending({ verbose: true }, { reasons, path: found, bursts });
+    expect(told).toContain(
+      "open ports probably missed: 0 (95 % interval 0 to 23); open or closed ones: 0.4 (0 to 3)",
+    );
+    expect(told).toContain(
+      "both intervals allow for 438 ports hidden by bursts of loss that outlast all their tries",
+    );
+    const quiet = ending({ verbose: false }, { reasons, path: found, bursts });
+    expect(quiet).toContain("open ports probably missed: 0 (95 % interval 0 to 23)");
+  });
+
   test("drops, refused sends and an interruption are told without verbose", () => {
     const changes = {
       receiveDrops: 40_000,

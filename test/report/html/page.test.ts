@@ -136,6 +136,17 @@ describe("the command", () => {
     expect(page).not.toContain("The run is complete");
   });
 
+  it.each([
+    ["would not have shown, where none are known", {}, true],
+    ["may hide is a warning, where they are known", { bursts: { share: 0.05, mean_ms: 2000 } }, false],
+  ])("says that what bursts of loss %s", async (what, bursts, isExcused) => {
+    const path = { missed_open: { expected: 0.01, low: 0, high: 23 }, unseen: 438 };
+    const lines = [record({}), JSON.stringify({ ...SUMMARY, path, ...bursts })];
+    const page = readFileSync(await makePage(`bursts-${what.length}`, lines), "utf8");
+    expect(page).toContain("with 95 % confidence between 0 and 23");
+    expect(page.includes("as bursts of loss that outlast the run would not have shown")).toBe(isExcused);
+  });
+
   it("tells what the run says of its own certainty, and where it ended", async () => {
     const path = {
       rate: 12_400,
