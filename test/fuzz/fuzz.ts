@@ -1,5 +1,6 @@
 /**
- * `npm run fuzz -- TARGET SECONDS [SEED]`: coverage-guided fuzzing of one target of targets.ts, or of `all`.
+ * `npm run fuzz -- TARGET SECONDS [SEED]`: coverage-guided fuzzing of one target of targets.ts, or of `all`, each for so many seconds of
+ * processor time.
  *
  * The sources are bundled with a counter in every branch (istanbul), an input that reaches a branch, or a count of it, that none
  * reached before is kept and mutated further. No ready fuzzer runs here: Jazzer.js needs a newer C library than Debian 12 has. A
@@ -123,6 +124,12 @@ function keep(target: string, bytes: Uint8Array): string {
   return relative(ROOT, path);
 }
 
+/** Processor time of this process so far, in milliseconds: that the machine is busy is no finding, and no hour of fuzzing. */
+function busyMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
 /** @returns whether it went well */
 async function fuzz(target: FuzzTarget, seconds: number, seed: number): Promise<boolean> {
   const draw = createDraw(seed);
@@ -131,12 +138,10 @@ async function fuzz(target: FuzzTarget, seconds: number, seed: number): Promise<
   const queue: Uint8Array[] = [];
   let runs = 0;
 
-  /** @returns processor time in milliseconds: that the machine is busy is no finding */
   async function timed(bytes: Uint8Array): Promise<number> {
-    const from = process.cpuUsage();
+    const fromMs = busyMs();
     await target.run(bytes);
-    const { user, system } = process.cpuUsage(from);
-    return (user + system) / 1000;
+    return busyMs() - fromMs;
   }
 
   /** @returns the error that the input brings about */
@@ -167,12 +172,12 @@ async function fuzz(target: FuzzTarget, seconds: number, seed: number): Promise<
     if (error !== undefined) return tell(bytes, error);
     if (queue.length === 0) queue.push(bytes);
   }
-  const until = performance.now() + seconds * 1000;
-  while (performance.now() < until) {
+  const untilMs = busyMs() + seconds * 1000;
+  while (busyMs() < untilMs) {
     // The newest are the least explored.
     const back = Math.min(draw(queue.length), draw(queue.length));
     const parent = queue[queue.length - 1 - back];
-    for (let i = 0; i < ROUNDS && performance.now() < until; i++) {
+    for (let i = 0; i < ROUNDS && busyMs() < untilMs; i++) {
       const bytes = mutate(parent, queue, words, target.most, draw);
       const error = await attempt(bytes);
       if (error !== undefined) return tell(bytes, error);
