@@ -81,7 +81,7 @@ export interface EthernetHandles {
  * Opens the sockets; needs CAP_NET_RAW.
  * @throws {SynprobeError} `ERR_PRIVILEGE`, `ERR_NO_INTERFACE`, `ERR_USAGE` (the interface carries no Ethernet), `ERR_SYSTEM`
  */
-export function openEthernetSockets(options: EthernetOptions): EthernetHandles {
+export async function openEthernetSockets(options: EthernetOptions): Promise<EthernetHandles> {
   const { interfaceName, filter, behind = false } = options;
   const { slotLength = SLOT_LENGTH, ringSize = RING_SIZE } = options;
   const found = lookUpInterface(interfaceName);
@@ -106,7 +106,7 @@ export function openEthernetSockets(options: EthernetOptions): EthernetHandles {
     const hearer = openOne();
     if (filter !== undefined) attachFilter(hearer, filter);
     ignoreOutgoing(hearer);
-    ring = openRing(hearer, BLOCK_SIZE, Math.floor(ringSize / BLOCK_SIZE));
+    ring = await openRing(hearer, BLOCK_SIZE, Math.floor(ringSize / BLOCK_SIZE));
     bindPacketSocket(hearer, found.index, "hear");
     const outbox = behind ? createOutboxMemory(frameBatchLength(THIRDS * SLOTS, slotLength)) : undefined;
     return {
@@ -201,12 +201,13 @@ export function closeEthernet(handles: EthernetHandles, when: "now" | "soon" = "
   closeAll([ring.fd, sender], when);
 }
 
-/** Closes sockets: before this returns, or as closeSoon does. */
+/** Closes sockets, but for those below 0, which are none: before this returns, or as closeSoon does. */
 export function closeAll(fds: readonly number[], when: "now" | "soon"): void {
-  if (when === "soon") closeSoon(fds);
-  else for (const fd of fds) libc.close(fd);
+  const open = fds.filter((fd) => fd >= 0);
+  if (when === "soon") closeSoon(open);
+  else for (const fd of open) libc.close(fd);
 }
 
 /** Both steps at once. */
-export const openEthernet = (options: EthernetOptions): PacketLink =>
-  attachEthernet(openEthernetSockets(options));
+export const openEthernet = async (options: EthernetOptions): Promise<PacketLink> =>
+  attachEthernet(await openEthernetSockets(options));

@@ -40,7 +40,7 @@ import { quietResets } from "./quiet-resets.ts";
 import { createReassembly } from "./reassembly.ts";
 import { localAddresses, lookUpInterface } from "./route.ts";
 import { createSolicitations, SOLICITATIONS_PER_SECOND, type Solicited } from "./solicitations.ts";
-import { libc, monotonicUs } from "./sys/libc.ts";
+import { monotonicUs } from "./sys/libc.ts";
 import { createReceiveBatch } from "./sys/messages.ts";
 import {
   bindPacketSocket,
@@ -63,7 +63,7 @@ const AGE_US = 1e6;
 /** Neighbours without an answer that are remembered, to be told of. */
 const MOST_UNRESOLVED = 4096;
 
-export interface PacketOptions extends Pick<EthernetOptions, "behind"> {
+export interface PacketOptions extends Pick<EthernetOptions, "behind" | "ringSize"> {
   readonly interfaceName: string;
   /** Source ports of the run: packets to them are received. */
   readonly ports: PortRange;
@@ -91,32 +91,49 @@ export interface PacketHandles {
  * Opens the sockets; needs CAP_NET_RAW.
  * @throws {SynprobeError} `ERR_PRIVILEGE`, `ERR_NO_INTERFACE`, `ERR_USAGE` (the interface carries no Ethernet), `ERR_SYSTEM`
  */
-export function openPacketSockets(options: PacketOptions): PacketHandles {
-  const { interfaceName, ports, routes, links = 1, behind } = options;
-  const frames = openEthernetSockets({
+export async function openPacketSockets(options: PacketOptions): Promise<PacketHandles> {
+  const { interfaceName, ports, routes, quiet, links = 1, behind, ringSize } = options;
+  const versions = ([4, 6] as const).filter((version) =>
+    routes.some(({ first }) => versionOf(first) === version),
+  );
+  const index = lookUpInterface(interfaceName)?.index ?? NO_INTERFACE;
+  const others = otherInterfaces(index, versions);
+  const timing = readNeighbourTiming(interfaceName);
+  // Both wait for the kernel, and at the same time: while it attaches a program, it answers no question about interfaces.
+  const opening = openEthernetSockets({
     interfaceName,
     filter: frameFilter(ports),
     ...(behind === undefined ? {} : { behind }),
+    ...(ringSize === undefined ? {} : { ringSize }),
   });
-  let own = -1;
+  const quieting = quiet === undefined || index === NO_INTERFACE ? undefined : quietResets(index, quiet);
+  const [frames] = await Promise.allSettled([opening, quieting]);
+  const quietly = (await quieting) ?? NONE;
+  if (frames.status === "rejected") {
+    closeAll([quietly], "now");
+    throw frames.reason;
+  }
   try {
-    const versions = ([4, 6] as const).filter((version) =>
-      routes.some(({ first }) => versionOf(first) === version),
-    );
-    const others = otherInterfaces(frames.interfaceIndex, versions);
-    own = openPacketSocket("without");
+    return { ethernet: frames.value, own: openOwn(ports, others), links, timing, routes, quiet: quietly };
+  } catch (error) {
+    closeEthernet(frames.value);
+    closeAll([quietly], "now");
+    throw error;
+  }
+}
+
+/** A socket that hears other interfaces. */
+function openOwn(ports: PortRange, others: readonly number[]): number {
+  const own = openPacketSocket("without");
+  try {
     attachFilter(own, packetFilter(ports, others));
     raiseReceiveBuffer(own);
     ignoreOutgoing(own);
     // Bound to one, it is not shown what comes by the run's own interface.
     bindPacketSocket(own, others.length === 1 ? others[0] : ANY_INTERFACE, "hear");
-    const { quiet } = options;
-    const timing = readNeighbourTiming(interfaceName);
-    const quieting = quiet === undefined ? undefined : quietResets(frames.interfaceIndex, quiet);
-    return { ethernet: frames, own, links, timing, routes, quiet: quieting ?? -1 };
+    return own;
   } catch (error) {
-    if (own >= 0) libc.close(own);
-    closeEthernet(frames);
+    closeAll([own], "now");
     throw error;
   }
 }
@@ -124,6 +141,9 @@ export function openPacketSockets(options: PacketOptions): PacketHandles {
 /** The most that one filter can name, with room to spare; what comes by further ones is not heard. */
 const MOST_INTERFACES = 64;
 const ANY_INTERFACE = 0;
+const NO_INTERFACE = -1;
+/** No descriptor. */
+const NONE = -1;
 
 /**
  * Those besides the run's own by which answers may come: all that have an address. The parts of a bridge or bond have none, so
@@ -431,8 +451,5 @@ export function closePacket(handles: PacketHandles): void {
 }
 
 function closeOwn({ own, quiet }: PacketHandles, when: "now" | "soon"): void {
-  closeAll(
-    [own, quiet].filter((fd) => fd >= 0),
-    when,
-  );
+  closeAll([own, quiet], when);
 }

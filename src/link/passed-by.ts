@@ -10,7 +10,7 @@ import { readFileSync } from "node:fs";
 import { isSynprobeError } from "../errors.ts";
 import type { Address } from "../wire/address.ts";
 import { RST_RULE_PROTOCOL } from "./rst-rule.ts";
-import { errno, libc } from "./sys/libc.ts";
+import { closeSoon, errno, libc } from "./sys/libc.ts";
 import {
   AF_INET,
   AF_INET6,
@@ -58,7 +58,7 @@ export function findPassedBy(interfaceIndex: number, destinations: readonly Dest
 export function packetSocketRefusal(): string | undefined {
   const fd = libc.socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
   if (fd < 0) return errno();
-  libc.close(fd);
+  closeSoon([fd]);
   return undefined;
 }
 

@@ -9,7 +9,7 @@
 import { ETHERTYPE, ETHERTYPE_AT, HEADER_LENGTH } from "../wire/ethernet.ts";
 import { FLAGS } from "../wire/tcp.ts";
 import type { PortRange } from "./filter.ts";
-import { addressOf, LITTLE_ENDIAN, libc, nativeMemory, systemCall } from "./sys/libc.ts";
+import { addressOf, LITTLE_ENDIAN, libc, nativeMemory, systemCall, systemCallInPool } from "./sys/libc.ts";
 import { IPPROTO_TCP } from "./sys/linux.ts";
 
 /** bpf(2): commands, types and places (linux/bpf.h). */
@@ -104,7 +104,7 @@ export function resetProgram({ first, last }: PortRange): Uint8Array<ArrayBuffer
 }
 
 /** @returns the descriptor that holds it; undefined where it is not possible */
-export function quietResets(interfaceIndex: number, ports: PortRange): number | undefined {
+export async function quietResets(interfaceIndex: number, ports: PortRange): Promise<number | undefined> {
   const program = resetProgram(ports);
   const licence = nativeMemory(4);
   licence.set(new TextEncoder().encode("MIT"));
@@ -125,7 +125,8 @@ export function quietResets(interfaceIndex: number, ports: PortRange): number | 
   linkView.setUint32(0, programFd, LITTLE_ENDIAN);
   linkView.setUint32(4, interfaceIndex, LITTLE_ENDIAN);
   linkView.setUint32(8, BPF.tcxIngress, LITTLE_ENDIAN);
-  const linkFd = systemCall("bpf", BPF.linkCreate, link, link.length);
+  // The kernel waits until no processor runs what was there before.
+  const linkFd = await systemCallInPool("bpf", BPF.linkCreate, link, link.length);
   libc.close(programFd);
   return linkFd < 0 ? undefined : linkFd;
 }

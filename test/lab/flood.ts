@@ -43,7 +43,7 @@ const NOTHING = [[0x06, 0, 0, 0]] as const;
 const TTL = 55;
 const { SYN, ACK, RST, FIN } = tcp.FLAGS;
 
-function flood(setting: Flood): void {
+async function flood(setting: Flood): Promise<void> {
   const { ports, hosts, portCount, perSecond } = setting;
   const random = createSeededRandom(7);
   const word = (): number => random(2 ** 32);
@@ -108,7 +108,7 @@ function flood(setting: Flood): void {
     (out) => writeSegment(out, foreign, (443 << 16) | 50_000, TTL, SYN | ACK, word(), word(), 65_535, 0),
   ];
 
-  const link = openEthernet({ interfaceName: setting.device, filter: NOTHING });
+  const link = await openEthernet({ interfaceName: setting.device, filter: NOTHING });
   const { data, lengths, slots, slotLength } = link.batch;
   const mac = ethernet.parseMac(setting.mac);
   if (mac === undefined) throw new Error(`not a hardware address: ${setting.mac}`);
@@ -164,4 +164,4 @@ function pairOf(host: string, peer: string): Uint32Array {
   return pair;
 }
 
-flood(JSON.parse(process.argv[2] ?? ""));
+await flood(JSON.parse(process.argv[2] ?? ""));

@@ -97,13 +97,13 @@ function runInWorker({ handles, port }: { handles: PacketHandles; port: MessageP
   link.close();
 }
 
-function run({ mode, device, ports, routes }: Setting): void {
+async function run({ mode, device, ports, routes }: Setting): Promise<void> {
   const address = (text: string): Uint8Array => {
     const parsed = parseAddress(text);
     if (parsed === undefined) throw new Error(`not an address: ${text}`);
     return parsed;
   };
-  const handles = openPacketSockets({
+  const handles = await openPacketSockets({
     interfaceName: device,
     ports: { first: ports[0], last: ports[1] },
     routes: routes.map(([first, last, gateway]) => ({
@@ -170,9 +170,9 @@ const ONLY_OURS = [
 const TAGGED = 0xff;
 
 /** From one end of a veth pair (its name and `p`) to the other. */
-function runFrames({ device }: Setting): void {
-  const near = openEthernet({ interfaceName: device, filter: ONLY_OURS });
-  const far = openEthernet({ interfaceName: `${device}p`, filter: ONLY_OURS, ringSize: 4 << 20 });
+async function runFrames({ device }: Setting): Promise<void> {
+  const near = await openEthernet({ interfaceName: device, filter: ONLY_OURS });
+  const far = await openEthernet({ interfaceName: `${device}p`, filter: ONLY_OURS, ringSize: 4 << 20 });
   const { batch } = near;
   let number = 0;
   const flood = (frames: number): void => {
@@ -266,6 +266,5 @@ if (parentPort !== null) {
   runInWorker(workerData);
 } else if (process.argv[2] !== undefined) {
   const setting: Setting = JSON.parse(process.argv[2]);
-  if (setting.mode === "frames") runFrames(setting);
-  else run(setting);
+  await (setting.mode === "frames" ? runFrames(setting) : run(setting));
 }

@@ -134,6 +134,12 @@ export function systemCall(name: "bpf", command: number, attributes: Uint8Array,
   return number === undefined ? -1 : Number(libc.syscall(number, command, attributes, length));
 }
 
+/** The same in a thread of the pool. */
+export async function systemCallInPool(...[name, ...args]: Parameters<typeof systemCall>): Promise<number> {
+  const number = SYSTEM_CALLS[arch()]?.[name];
+  return number === undefined ? -1 : Number(await inPool(libc.syscall, number, ...args));
+}
+
 /** Size of a pointer, `size_t` and `long` in bytes. */
 export const POINTER_SIZE = koffi.sizeof("void*");
 export const LITTLE_ENDIAN = endianness() === "LE";
@@ -185,12 +191,25 @@ export function watchReadable(fd: number, onReadable: () => void, onError: () =>
 }
 
 /**
- * Closes descriptors all at once in threads of the pool; the event loop lives until it is done. The kernel takes many milliseconds
- * per packet socket, waiting until no processor uses it any more; in threads these waits overlap.
+ * Makes a call in a thread of the pool; the event loop lives until it is done. Where the kernel takes many milliseconds, waiting until
+ * no processor uses something any more, such waits overlap in threads. Buffers have to be `nativeMemory`.
+ * @returns its result: what makes it fail is not known
  */
+export function inPool<Args extends unknown[]>(
+  call: (...args: Args) => number,
+  ...args: Args
+): Promise<number> {
+  const { async: begin } = call as unknown as {
+    async(...all: [...Args, (error: Error | null, result: number) => void]): void;
+  };
+  return new Promise((resolve, reject) => {
+    begin(...args, (error, result) => (error === null ? resolve(result) : reject(error)));
+  });
+}
+
+/** Closes descriptors all at once in threads of the pool. */
 export function closeSoon(fds: readonly number[]): void {
-  const { async: close } = libc.close as unknown as { async(fd: number, done: () => void): void };
-  for (const fd of fds) close(fd, () => {});
+  for (const fd of fds) void inPool(libc.close, fd);
 }
 
 const errnoNames = new Map<number, string>(

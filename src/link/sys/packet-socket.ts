@@ -10,6 +10,7 @@ import {
   addressOf,
   ageOf,
   errno,
+  inPool,
   LITTLE_ENDIAN,
   libc,
   monotonicUs,
@@ -176,19 +177,17 @@ const MAP_SHARED = 1;
  * Gives a socket, not yet bound, a ring of `blocks` blocks of `blockSize` bytes (a multiple of the page size).
  * @throws {SynprobeError} `ERR_SYSTEM`
  */
-export function openRing(fd: number, blockSize: number, blocks: number): Ring {
+export async function openRing(fd: number, blockSize: number, blocks: number): Promise<Ring> {
   setOption(fd, SOL_PACKET, PACKET.version, TPACKET_V3);
   // struct tpacket_req3: block size and number, frame size and number, timeout, private bytes, features.
-  const request = Uint32Array.of(
-    blockSize,
-    blocks,
-    FRAME_SIZE,
-    Math.floor(blockSize / FRAME_SIZE) * blocks,
-    RETIRE_MS,
-    0,
-    0,
-  );
-  setOption(fd, SOL_PACKET, PACKET.rxRing, new Uint8Array(request.buffer));
+  const frames = Math.floor(blockSize / FRAME_SIZE) * blocks;
+  const fields = [blockSize, blocks, FRAME_SIZE, frames, RETIRE_MS, 0, 0];
+  const request = nativeMemory(4 * fields.length);
+  new Uint32Array(request.buffer).set(fields);
+  // The kernel waits until no processor receives for the socket, though none does yet.
+  const done = await inPool(libc.setsockopt, fd, SOL_PACKET, PACKET.rxRing, request, request.length);
+  // Once more, to know why.
+  if (done < 0) setOption(fd, SOL_PACKET, PACKET.rxRing, request);
   const address = libc.mmap(null, blockSize * blocks, PROT_READ_WRITE, MAP_SHARED, fd, 0);
   if (Number(address) === -1) throw systemError("mmap of the receive ring");
   return { fd, address: BigInt(address), blockSize, blocks };

@@ -82,7 +82,7 @@ export async function serveLab(
   onError: (error: unknown) => void,
 ): Promise<LabService> {
   await configure(description);
-  const link = openEthernet({ interfaceName: FAR_NAME, slotLength: FRAME_LENGTH });
+  const link = await openEthernet({ interfaceName: FAR_NAME, slotLength: FRAME_LENGTH });
   const startUs = nowUs();
   const network = createNetwork(description, { startUs });
   const gateways = [address(LAB.gateway4), address(LAB.gateway6)];

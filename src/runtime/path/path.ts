@@ -55,8 +55,10 @@ const AGAIN_MS = 5;
  * Opens the sockets for walks to hosts of a plan. Needs CAP_NET_RAW now, and no privilege later.
  * @throws {SynprobeError} as openRawIp does
  */
-export const openWalker = (plan: Plan): Walker =>
-  createWalker("raw", (ports) => openRawIp({ ...waysOf(plan), ports }));
+export function openWalker(plan: Plan): Walker {
+  const ports = walkPorts("raw");
+  return createWalker(openRawIp({ ...waysOf(plan), ports }), ports);
+}
 
 /** @throws {SynprobeError} as openPacketSockets does, and `ERR_USAGE` where frames do not lead to the target */
 async function openPacketWalker(plan: Plan): Promise<Walker> {
@@ -71,18 +73,22 @@ async function openPacketWalker(plan: Plan): Promise<Walker> {
       "--link packet needs the target to be behind an Ethernet interface, and not to be this machine: use --link raw",
     );
   }
-  return createWalker("packet", (ports) =>
-    attachPacket(openPacketSockets({ interfaceName, ports, routes: plan.hops })),
+  const ports = walkPorts("packet");
+  return createWalker(
+    attachPacket(await openPacketSockets({ interfaceName, ports, routes: plan.hops })),
+    ports,
   );
 }
 
-function createWalker(kind: "raw" | "packet", open: (ports: PortRange) => Link): Walker {
-  const random = createRandom();
+function walkPorts(kind: "raw" | "packet"): PortRange {
   const { first, last } = portShares()[kind];
   const count = Math.min(SOURCE_PORTS, last - first + 1);
-  const start = first + random(last - first + 2 - count);
-  const sourcePorts = { first: start, last: start + count - 1 };
-  const link = open(sourcePorts);
+  const start = first + createRandom()(last - first + 2 - count);
+  return { first: start, last: start + count - 1 };
+}
+
+function createWalker(link: Link, sourcePorts: PortRange): Walker {
+  const random = createRandom();
   let current: Listener | undefined;
   link.listen(
     (...packet) => current?.handler(...packet),

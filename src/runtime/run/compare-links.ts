@@ -3,17 +3,24 @@
  * first, and what is heard is compared. means.ts has looked before for all that is known to matter; this finds what nobody has
  * thought of, be it a program on the interface or a switch that knows the machine by another address.
  *
- * Where nothing is heard either way nothing is known, and the run goes by frames. Not here: the engines (main-thread.ts).
+ * Where nothing is heard either way nothing is known, and the run goes by frames.
  * Tested by test/lab/passed-by.test.ts too.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Link } from "../../link/link.ts";
-import { PORT_STATES } from "../../scan/probe/result.ts";
-import type { OrderOptions } from "../../scan/targets/permutation.ts";
+import type { PortRange } from "../../link/filter.ts";
+import type { Link, PacketHandler } from "../../link/link.ts";
+import { isProof, segmentKind, sendErrorVerdict } from "../../scan/probe/classify.ts";
+import { createReplyDecoder } from "../../scan/probe/reply-decoder.ts";
+import { createSynTemplate, identificationOf } from "../../scan/probe/syn-template.ts";
+import { createOrder, type OrderOptions } from "../../scan/targets/permutation.ts";
+import type { Path, Probe } from "../../scan/targets/probe-source.ts";
+import { createSource } from "../../scan/targets/source.ts";
+import { seqDiff } from "../../socket/sequence.ts";
+import { ADDRESS_WORDS, sameWords } from "../../socket/table.ts";
+import type { Plan } from "../plan/plan.ts";
 import { nowMs } from "../system/clock.ts";
-import type { EngineTask } from "./engine-builder.ts";
-import { runInMainThread } from "./main-thread.ts";
-import type { Comparison } from "./means.ts";
+import { createRandom } from "../system/random.ts";
+import { type Comparison, WHOLE } from "./means.ts";
 
 /** Most pairs that are probed both ways. */
 export const COMPARED_PAIRS = 16;
@@ -24,10 +31,23 @@ const LOOK_MS = 5;
 /** So many more must one link hear, and twice as many as the other: less can be loss. */
 const DIFFERENCE = 4;
 
+/** SYNs that each link sends at once, at most. */
+const AT_ONCE = 8;
+
 /** One of the two: a link, and ports that the run itself uses for control SYNs alone. */
 export interface Side {
   readonly link: Link;
-  readonly task: EngineTask;
+  readonly ports: PortRange;
+}
+
+/** What is probed through both. */
+export interface Compared {
+  readonly pairs: readonly Probe[];
+  readonly paths: readonly Path[];
+  /** What the run's SYNs offer (createSynTemplate). */
+  readonly timestamp: number | undefined;
+  /** SYNs a second that may leave, of both links together. */
+  readonly maxRate: number;
 }
 
 /** The same shard of the same order, thinned out to a few pairs. */
@@ -39,74 +59,150 @@ export function thinned(order: Omit<OrderOptions, "worker">, total: number): Omi
   };
 }
 
+/** A few of the pairs that a run probes. */
+export function drawPairs({ space, within, pathRanges }: Plan, order: Omit<OrderOptions, "worker">): Probe[] {
+  const source = createSource({
+    space,
+    ...(within === undefined ? {} : { within }),
+    order: createOrder(space.total, thinned(order, space.total)),
+    worker: WHOLE,
+    paths: pathRanges,
+  });
+  const pairs: Probe[] = [];
+  for (;;) {
+    const pair = { words: new Uint32Array(ADDRESS_WORDS), port: 0, path: 0, position: 0 };
+    if (!source.next(pair)) return pairs;
+    pairs.push(pair);
+  }
+}
+
 /**
  * Compares twice where the links differ: a target that limits its answers has them for whoever asks first. Both links stay open.
- * @param pairs how many each side's task has
  * @param sidesOf the sides of the first and of the second time
  */
 export async function compareLinks(
-  pairs: number,
+  compared: Compared,
   sidesOf: (time: 0 | 1) => { readonly raw: Side; readonly packet: Side },
 ): Promise<Comparison> {
-  const first = await probeBoth(pairs, sidesOf(0), "raw");
+  const first = await probeBoth(compared, sidesOf(0), "raw");
   if (!first.differs) return first;
-  const second = await probeBoth(pairs, sidesOf(1), "packet");
+  const second = await probeBoth(compared, sidesOf(1), "packet");
   const isSameLink = second.raw > second.packet === first.raw > first.packet;
   return { ...second, sent: first.sent + second.sent, differs: second.differs && isSameLink };
 }
 
 /** Probes the same pairs through both links, and through one of them first. */
 async function probeBoth(
-  pairs: number,
+  compared: Compared,
   { raw, packet }: { readonly raw: Side; readonly packet: Side },
   first: "raw" | "packet",
 ): Promise<Comparison> {
   const begun = nowMs();
-  const sides = (first === "raw" ? [raw, packet] : [packet, raw]).map(probeOnce);
-  const [one, other] = sides.map(({ heard }) => heard);
-  const [byRaw, byPacket] = first === "raw" ? [one, other] : [other, one];
+  const byRaw = createOneProbe(raw, compared);
+  const byPacket = createOneProbe(packet, compared);
+  const sides = first === "raw" ? [byRaw, byPacket] : [byPacket, byRaw];
   let firstMs = Number.POSITIVE_INFINITY;
   for (;;) {
+    for (const { look } of sides) look();
     await sleep(LOOK_MS);
     const ms = nowMs() - begun;
-    if (byRaw.size + byPacket.size > 0) firstMs = Math.min(firstMs, ms);
-    const isSame = byRaw.size === byPacket.size && ms > 2 * firstMs + 2 * LOOK_MS;
-    if (isSame || ms > (firstMs < ms ? LONGEST_MS : SILENCE_MS) || sides.every(({ over }) => over())) break;
+    const [heardByRaw, heardByPacket] = [byRaw.heard(), byPacket.heard()];
+    if (heardByRaw + heardByPacket > 0) firstMs = Math.min(firstMs, ms);
+    const isSame = heardByRaw === heardByPacket && ms > 2 * firstMs + 2 * LOOK_MS;
+    if (isSame || ms > (firstMs < ms ? LONGEST_MS : SILENCE_MS) || sides.every(({ isOver }) => isOver()))
+      break;
   }
-  const sent = sides.reduce((all, { stop }) => all + stop(), 0);
-  const [most, least] = [Math.max(byRaw.size, byPacket.size), Math.min(byRaw.size, byPacket.size)];
-  const differs = most - least >= DIFFERENCE && most >= 2 * least;
-  return { pairs, raw: byRaw.size, packet: byPacket.size, sent, differs };
+  const [rawHeard, packetHeard] = [byRaw.heard(), byPacket.heard()];
+  const [most, least] = [Math.max(rawHeard, packetHeard), Math.min(rawHeard, packetHeard)];
+  return {
+    pairs: compared.pairs.length,
+    raw: rawHeard,
+    packet: packetHeard,
+    sent: byRaw.sent() + byPacket.sent(),
+    differs: most - least >= DIFFERENCE && most >= 2 * least,
+  };
 }
 
-function probeOnce({ link, task }: Side) {
+interface OneProbe {
+  /** Sends the next few SYNs, and takes what has come. */
+  look(): void;
+  /** Pairs of which anything has been heard that answers their SYN; SYNs that were sent. */
+  heard(): number;
+  sent(): number;
+  /** Nothing more will be heard: all pairs have been, or the link has failed. */
+  isOver(): boolean;
+}
+
+/**
+ * One SYN to each pair, without an engine: an engine would be made for a few packets, and V8's code for the run's own would be the
+ * slower for it (test/bench/README.md).
+ */
+function createOneProbe({ link, ports }: Side, { pairs, paths, timestamp, maxRate }: Compared): OneProbe {
+  const { batch } = link;
+  const atOnce = Math.min(AT_ONCE, Math.floor((maxRate * LOOK_MS) / 1000 / 2));
+  const templates = paths.map(({ local, ttl, mss }) => createSynTemplate(local, ttl, { timestamp, mss }));
+  const random = createRandom();
+  const sequences = pairs.map(() => random(2 ** 32) | 0);
+  const localPorts = pairs.map((_, i) => ports.first + (i % (ports.last - ports.first + 1)));
+  const { decode, reply } = createReplyDecoder();
   const heard = new Set<number>();
-  let isOver = false;
-  const run = runInMainThread(link, task, {
-    keepsRecords: false,
-    wants: PORT_STATES,
-    onResult: ({ position, ttl, rttUs }) => {
-      // What this machine itself decided has neither.
-      if (ttl > 0 || rttUs >= 0) heard.add(position);
-    },
-    onRecords: () => {},
-    onCapture: () => {},
-    onRateChanges: () => {},
-    onReport: () => {},
-    room: () => undefined,
+  let next = 0;
+  let sent = 0;
+  let hasFailed = false;
+  pairs.forEach(({ words, port, path }, i) => {
+    const at = i * batch.slotLength + batch.offset;
+    const identification = identificationOf(sequences[i], random(2 ** 31));
+    templates[path].write(batch.data, at, words, 0, localPorts[i], port, sequences[i], identification);
+    batch.lengths[i] = templates[path].length;
   });
-  // A link that fails hears nothing.
-  const end = (): void => {
-    isOver = true;
+
+  const isAbout = (i: number): boolean =>
+    reply.localPort === localPorts[i] &&
+    reply.peerPort === pairs[i].port &&
+    sameWords(reply.peer, 0, pairs[i].words, 0);
+
+  const hear: PacketHandler = (bytes, at, end) => {
+    const decoded = decode(bytes, at, end);
+    if (decoded !== "segment" && decoded !== "icmp-error") return;
+    const i = pairs.findIndex((_, pair) => isAbout(pair));
+    if (i < 0) return;
+    const kind = segmentKind(reply.flags);
+    const answers =
+      decoded === "segment"
+        ? (kind === "syn-ack" || kind === "reset") &&
+          isProof(kind, seqDiff(reply.acknowledgement, sequences[i]))
+        : reply.reason !== undefined && reply.sequence === sequences[i] >>> 0;
+    if (answers) heard.add(i);
   };
-  run.finished.then(end, end);
-  return {
-    heard,
-    over: () => isOver,
-    /** @returns how many SYNs it has sent */
-    stop: (): number => {
-      run.kill();
-      return run.reports().reduce((all, { counts }) => all + counts.sent, 0);
+  link.listen(
+    hear,
+    () => link.drain(),
+    () => {
+      hasFailed = true;
     },
+  );
+
+  function send(): void {
+    for (const end = Math.min(pairs.length, next + atOnce); next < end; ) {
+      const taken = link.send(next, end - next);
+      sent += taken;
+      next += taken;
+      if (taken > 0) continue;
+      const { local } = paths[pairs[next].path];
+      const verdict = sendErrorVerdict(link.sendError, local.length === 4 ? 4 : 6);
+      if (verdict === "again" || verdict === "asking") return;
+      next++;
+    }
+  }
+
+  return {
+    look: () => {
+      if (hasFailed) return;
+      send();
+      link.drain();
+    },
+    heard: () => heard.size,
+    sent: () => sent,
+    isOver: () => hasFailed || heard.size === pairs.length,
   };
 }

@@ -13,7 +13,7 @@ import { openRawIp } from "../../link/raw-ip.ts";
 import { mayOpenRawSockets } from "../../link/sys/raw-socket.ts";
 import { traceLink } from "../../link/tracer.ts";
 import { type Established, PORT_STATES } from "../../scan/probe/result.ts";
-import { createOrder, type Part } from "../../scan/targets/permutation.ts";
+import type { Part } from "../../scan/targets/permutation.ts";
 import { ISN_KEY_LENGTH } from "../../socket/isn.ts";
 import { partPilots } from "../../socket/ports.ts";
 import { waysOf } from "../plan/paths.ts";
@@ -26,7 +26,15 @@ import { forwards, openFilesLeft, portShares, probePorts } from "../system/syste
 import type { EngineSettings, EngineTask } from "./engine-builder.ts";
 import type { EngineRun, EngineRunHooks } from "./engine-run.ts";
 import { runInMainThread } from "./main-thread.ts";
-import { chooseMeans, type Means, PAIRS_PER_WORKER, portsOf, WHOLE, whyNotConnect } from "./means.ts";
+import {
+  type Comparison,
+  chooseMeans,
+  type Means,
+  PAIRS_PER_WORKER,
+  portsOf,
+  WHOLE,
+  whyNotConnect,
+} from "./means.ts";
 import {
   type PastRun,
   type RunContext,
@@ -64,12 +72,14 @@ export interface OpenScan {
 
 /** How long a completed connection may take to close, in microseconds. */
 const CLOSE_US = 3_000_000;
-/** For the few pairs that are probed through two links (compare-links.ts): rows of a table. */
-const COMPARED_ROWS = 64;
 /** Below this rate, in SYNs a second, they would be a burst. */
 const COMPARED_RATE = 1000;
 /** Open files that must be left beside the run's own packet sockets: for those of both, and a large run's threads and outputs. */
 const COMPARED_FILES = 48;
+/** Of those, how many each link has. */
+const PACKET_FILES = 4;
+/** Bytes of their ring, for a few answers. */
+const COMPARED_RING = 1 << 20;
 /** From this many pairs on, memory is worth a few milliseconds. */
 const LARGE_PLAN = 1e6;
 
@@ -118,15 +128,17 @@ async function openPackets(plan: Plan, options: ScanOptions): Promise<OpenScan> 
   try {
     const context = { plan, options, means: chooseMeans(plan, options, held?.ports) };
     if (context.means.threads === 0) return openRawLink(context, () => held?.release());
-    const byPacket = await openPacketLinks(context);
-    if (!isToCompare(context)) return byPacket;
-    try {
-      return await openEither(context, byPacket);
-    } catch (error) {
-      // What is not allowed a second link does without it.
-      if (!isSynprobeError(error)) throw error;
-      return byPacket;
+    if (!isToCompare(context)) return await openPacketLinks(context);
+    const [both, byPacket] = await Promise.allSettled([openToCompare(context), openPacketLinks(context)]);
+    if (byPacket.status === "rejected") {
+      if (both.status === "fulfilled") both.value.close();
+      throw byPacket.reason;
     }
+    if (both.status === "fulfilled") return eitherOf(context, byPacket.value, both.value);
+    // What is not allowed a second link does without it.
+    if (isSynprobeError(both.reason)) return byPacket.value;
+    byPacket.value.close();
+    throw both.reason;
   } catch (error) {
     held?.release();
     throw error;
@@ -155,79 +167,98 @@ export const isToCompare = ({ plan, options, means }: ScanContext): boolean =>
   options.rate.maximum >= COMPARED_RATE &&
   whyNoControls(options, means.ports) === undefined &&
   !probePorts().shared &&
-  openFilesLeft() >= COMPARED_FILES;
+  openFilesLeft() >= COMPARED_FILES + PACKET_FILES * means.threads;
 
-/** Both links, of which `settle` takes one. */
-async function openEither(
-  opened: { -readonly [key in keyof ScanContext]: ScanContext[key] },
-  byPacket: OpenScan,
-): Promise<OpenScan> {
-  const { plan, options, means } = opened;
+/** What a few pairs are probed through. */
+interface ToCompare {
+  readonly rawMeans: Means;
+  readonly rawLink: Link;
+  /** Probes the pairs. From then on the raw link is the caller's to close. */
+  compare(): Promise<Comparison>;
+  /** Before that. */
+  close(): void;
+}
+
+async function openToCompare({ plan, options, means }: ScanContext): Promise<ToCompare> {
   const rawMeans = chooseMeans(plan, { ...options, link: "raw" });
-  // The run's own packet sockets are open already, and are not to hear of it.
+  // The run's own packet sockets are not to hear of it.
   const quarters = portQuarters(rawMeans.ports);
-  const opens: (() => void)[] = [];
+  // Only large scans need what these load.
+  const [{ attachPacket, closePacket, openPacketSockets }, { compareLinks, drawPairs }] = await Promise.all([
+    import("../../link/packet.ts"),
+    import("./compare-links.ts"),
+  ]);
+  const rawLink = openRawIp({ ...waysOf(plan), ports: rawMeans.ports });
+  const opens = [rawLink.close];
   const close = (): void => {
     for (const each of opens.splice(0)) each();
   };
   try {
-    // Only large scans need what these load.
-    const [{ attachPacket, closePacket, openPacketSockets }, { compareLinks, thinned }] = await Promise.all([
-      import("../../link/packet.ts"),
-      import("./compare-links.ts"),
-    ]);
-    const rawLink = openRawIp({ ...waysOf(plan), ports: rawMeans.ports });
-    opens.push(rawLink.close);
-    const interfaceName = means.interfaceName ?? "";
-    const handles = openPacketSockets({
-      interfaceName,
+    const handles = await openPacketSockets({
+      interfaceName: means.interfaceName ?? "",
       ports: { ...quarters[2], last: quarters[3].last },
       routes: plan.hops,
+      ringSize: COMPARED_RING,
     });
-    opens.push(byPacket.close, () => closePacket(handles));
-    const scan: { -readonly [key in keyof OpenScan]: OpenScan[key] } = {
-      ...byPacket,
-      close,
-      settle: async () => {
+    opens.push(() => closePacket(handles));
+    return {
+      rawMeans,
+      rawLink,
+      compare: () => {
+        opens.length = 0;
         const packetLink = attachPacket(handles);
-        opens.pop();
-        const order = thinned(options.order, plan.space.total);
-        const found = await compareLinks(createOrder(plan.space.total, order).count, (time) => ({
-          raw: { link: rawLink, task: comparingTask(opened, order, quarters[time]) },
-          packet: { link: packetLink, task: comparingTask(opened, order, quarters[2 + time]) },
+        const compared = {
+          pairs: drawPairs(plan, options.order),
+          paths: plan.paths,
+          timestamp: timestampOf(options),
+          maxRate: options.rate.maximum,
+        };
+        return compareLinks(compared, (time) => ({
+          raw: { link: rawLink, ports: quarters[time] },
+          packet: { link: packetLink, ports: quarters[2 + time] },
         })).finally(packetLink.close);
-        const [chosen, other] = found.differs
-          ? [runOver({ plan, options, means: { ...rawMeans, compared: found } }, rawLink, () => {}), byPacket]
-          : [byPacket, rawLink];
-        other.close();
-        opens.splice(0, opens.length, chosen.close);
-        opened.means = { ...chosen.means, compared: found };
-        Object.assign(scan, chosen, { close, means: opened.means });
       },
+      close,
     };
-    return scan;
   } catch (error) {
     close();
     throw error;
   }
 }
 
+/** A scan of which `settle` takes one link. */
+function eitherOf(
+  opened: { -readonly [key in keyof ScanContext]: ScanContext[key] },
+  byPacket: OpenScan,
+  both: ToCompare,
+): OpenScan {
+  const { plan, options } = opened;
+  const scan: { -readonly [key in keyof OpenScan]: OpenScan[key] } = {
+    ...byPacket,
+    close: () => {
+      both.close();
+      byPacket.close();
+    },
+    settle: async () => {
+      const compared = await both.compare();
+      const [chosen, other] = compared.differs
+        ? [
+            runOver({ plan, options, means: { ...both.rawMeans, compared } }, both.rawLink, () => {}),
+            byPacket,
+          ]
+        : [byPacket, both.rawLink];
+      other.close();
+      opened.means = { ...chosen.means, compared };
+      Object.assign(scan, chosen, { means: opened.means });
+    },
+  };
+  return scan;
+}
+
 /** Of the ports that a run over raw has for control SYNs: for each comparison and link a quarter. */
 function portQuarters(ports: PortRange): PortRange[] {
   const { pilots = ports } = partPilots(ports);
   return [0, 1, 2, 3].map((i) => portsOf(pilots, { index: i, count: 4 }));
-}
-
-/** A few pairs, one SYN each. */
-function comparingTask(
-  { plan, options, means }: ScanContext,
-  order: ScanOptions["order"],
-  ports: PortRange,
-): EngineTask {
-  const { confidence: _, capture: __, ...once } = { ...options, retries: 0, verify: "off" as const };
-  const few = { ...once, order };
-  const context = { plan, options: few, means: { ...means, workers: 2, capacity: COMPARED_ROWS } };
-  return engineTask({ ...context, past: undefined }, ports, WHOLE);
 }
 
 function openRawLink(opened: ScanContext, release: () => void): OpenScan {
@@ -269,8 +300,8 @@ function runOver(opened: ScanContext, link: Link, release: () => void): OpenScan
   };
 }
 
-async function openPacketLinks(opened: ScanContext): Promise<OpenScan> {
-  const { plan, options, means } = opened;
+async function openPacketLinks(scan: ScanContext): Promise<OpenScan> {
+  const { plan, options, means } = scan;
   // Only large scans need what these load.
   const [
     { attachPacket, closePacket, openPacketSockets },
@@ -290,34 +321,34 @@ async function openPacketLinks(opened: ScanContext): Promise<OpenScan> {
   const shares = Array.from({ length: means.threads }, (_, i) =>
     portsOf(means.ports, { index: i, count: means.threads }),
   );
-  const handles: ReturnType<typeof openPacketSockets>[] = [];
+  const opened = await Promise.allSettled(
+    shares.map((ports, i) =>
+      openPacketSockets({
+        interfaceName: means.interfaceName ?? "",
+        ports,
+        routes: plan.hops,
+        behind: means.senders,
+        // Once for all sockets: the kernel runs each such program on every packet.
+        ...(alone && i === 0 ? { quiet: means.ports } : {}),
+        links: shares.length,
+      }),
+    ),
+  );
+  const handles = opened.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
   const close = (): void => {
     for (const each of handles.splice(0)) closePacket(each);
   };
-  try {
-    for (const ports of shares) {
-      handles.push(
-        openPacketSockets({
-          interfaceName: means.interfaceName ?? "",
-          ports,
-          routes: plan.hops,
-          behind: means.senders,
-          // Once for all sockets: the kernel runs each such program on every packet.
-          ...(alone && handles.length === 0 ? { quiet: means.ports } : {}),
-          links: shares.length,
-        }),
-      );
-    }
-  } catch (error) {
+  for (const each of opened) {
+    if (each.status === "fulfilled") continue;
     close();
-    throw error;
+    throw each.reason;
   }
   return {
     means,
     receiveBuffer: 0,
     close,
     run: (hooks, past) => {
-      const context = { ...opened, hooks, past };
+      const context = { ...scan, hooks, past };
       // From here on the links own the sockets, and close them.
       const given = handles.splice(0);
       if (suitsMainThread(context)) {
@@ -382,12 +413,17 @@ function engineTask(
   };
 }
 
+/** What SYNs offer (createSynTemplate). */
+const timestampOf = (options: ScanOptions): number | undefined =>
+  offersAll(options) ? Math.floor(wallMs(nowUs())) >>> 0 : undefined;
+
 function engineSettings(plan: Plan, options: ScanOptions, { workers, capacity }: Means): EngineSettings {
+  const synTimestamp = timestampOf(options);
   return {
     paths: plan.paths,
     isnKey: secret(ISN_KEY_LENGTH),
     seed: createRandom()(2 ** 31),
-    ...(offersAll(options) ? { synTimestamp: Math.floor(wallMs(nowUs())) >>> 0 } : {}),
+    ...(synTimestamp === undefined ? {} : { synTimestamp }),
     retries: options.retries,
     ...(options.confidence === undefined ? {} : { confidence: options.confidence }),
     ...(options.verify === undefined ? {} : { verify: options.verify }),

@@ -1,8 +1,15 @@
-/** Which pairs are probed through both links. That they are, and what follows: test/lab/passed-by.test.ts. */
+/** Which pairs are probed through both links, and what counts as heard. What follows: test/lab/passed-by.test.ts. */
 import fc from "fast-check";
-import { expect, it } from "vitest";
-import { thinned } from "../../../src/runtime/run/compare-links.ts";
+import { describe, expect, it } from "vitest";
+import type { Link, PacketHandler } from "../../../src/link/link.ts";
+import { compareLinks, thinned } from "../../../src/runtime/run/compare-links.ts";
 import { createOrder } from "../../../src/scan/targets/permutation.ts";
+import { putU32, u32 } from "../../../src/wire/bytes.ts";
+import { pseudoSum4 } from "../../../src/wire/checksum.ts";
+import * as ipv4 from "../../../src/wire/ipv4.ts";
+import { PROTOCOL } from "../../../src/wire/protocol.ts";
+import * as tcp from "../../../src/wire/tcp.ts";
+import { createAnswers } from "../../bench/in-memory.ts";
 
 it("a few of the run's own shard, of any size", () => {
   fc.assert(
@@ -26,4 +33,137 @@ it("a few of the run's own shard, of any size", () => {
       },
     ),
   );
+});
+
+describe("what each link hears", () => {
+  const LOCAL = Uint8Array.of(192, 0, 2, 1);
+  const words = (last: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, 0xc612_0000 + last);
+  const pairs = Array.from({ length: 16 }, (_, i) => ({ words: words(i), port: 80, path: 0, position: i }));
+  const compared = {
+    pairs,
+    paths: [{ local: LOCAL, ttl: 64 }],
+    timestamp: undefined,
+    maxRate: 100_000,
+  };
+  const PORTS = { first: 61_000, last: 61_015 };
+  type Answer = (syn: Uint8Array) => Uint8Array | undefined;
+
+  /** A link whose SYNs are answered when it is drained. */
+  function linkOf(answer: Answer, refuse: (sent: number) => string | undefined = () => undefined) {
+    const batch = {
+      data: new Uint8Array(64 * 128),
+      lengths: new Uint16Array(64),
+      slots: 64,
+      slotLength: 128,
+      offset: 14,
+    };
+    const syns: { readonly bytes: Uint8Array; readonly atMs: number }[] = [];
+    const waiting: Uint8Array[] = [];
+    let handler: PacketHandler = () => {};
+    let sendError = "";
+    const link: Link = {
+      name: "fake",
+      batch,
+      send: (first) => {
+        const refusal = refuse(syns.length);
+        if (refusal !== undefined) {
+          sendError = refusal;
+          return 0;
+        }
+        const at = first * batch.slotLength + batch.offset;
+        const bytes = batch.data.slice(at, at + batch.lengths[first]);
+        syns.push({ bytes, atMs: performance.now() });
+        const back = answer(bytes);
+        if (back !== undefined) waiting.push(back);
+        return 1;
+      },
+      get sendError() {
+        return sendError;
+      },
+      listen: (wanted) => {
+        handler = wanted;
+      },
+      drain: () => {
+        for (const bytes of waiting.splice(0)) handler(bytes, 0, bytes.length, 0);
+        return true;
+      },
+      receiveDrops: () => 0,
+      receiveBuffer: 0,
+      close: () => {},
+    };
+    return { link, syns };
+  }
+
+  /** A segment back to a SYN's sender. @param acknowledged beyond the SYN's sequence number */
+  const replyTo = (flags: number, acknowledged = 1): Answer => {
+    return (syn) => {
+      const { answer, answerTo } = createAnswers(4);
+      answerTo(syn, 0);
+      const segment = ipv4.HEADER_LENGTH;
+      answer[segment + 13] = flags;
+      putU32(answer, segment + tcp.ACKNOWLEDGEMENT, u32(syn, segment + tcp.SEQUENCE) + acknowledged);
+      tcp.fillChecksum(
+        answer,
+        segment,
+        answer.length,
+        pseudoSum4(answer, ipv4.SOURCE, ipv4.DESTINATION, PROTOCOL.TCP, 20),
+      );
+      return answer;
+    };
+  };
+  const { SYN, ACK, RST } = tcp.FLAGS;
+  const silent: Answer = () => undefined;
+  const compare = (raw: Link, packet: Link) =>
+    compareLinks(compared, () => ({
+      raw: { link: raw, ports: PORTS },
+      packet: { link: packet, ports: PORTS },
+    }));
+
+  it.each([
+    ["SYN-ACKs", replyTo(SYN | ACK), 16],
+    ["RSTs", replyTo(RST | ACK), 16],
+    ["answers to another SYN", replyTo(SYN | ACK, 2), 0],
+    ["bare acknowledgements", replyTo(ACK), 0],
+    ["nothing", silent, 0],
+  ] as const)("%s", async (_, answer, heard) => {
+    const found = await compare(linkOf(answer).link, linkOf(answer).link);
+    expect(found).toEqual({ pairs: 16, raw: heard, packet: heard, sent: 32, differs: false });
+  });
+
+  it("one hears nothing: they differ, which is asked twice", async () => {
+    const [raw, packet] = [linkOf(replyTo(SYN | ACK)), linkOf(silent)];
+    expect(await compare(raw.link, packet.link)).toMatchObject({
+      raw: 16,
+      packet: 0,
+      sent: 64,
+      differs: true,
+    });
+  });
+
+  it("the second time they are the same: a host that limits its answers", async () => {
+    const raw = linkOf(replyTo(SYN | ACK));
+    let asked = 0;
+    const packet = linkOf((syn) => (asked++ < 16 ? undefined : replyTo(SYN | ACK)(syn)));
+    expect(await compare(raw.link, packet.link)).toMatchObject({ differs: false });
+  });
+
+  it("what a link has no room for leaves later, and what it refuses for good never does", async () => {
+    let full = 3;
+    const busy = linkOf(replyTo(SYN | ACK), (sent) => (sent === 5 && full-- > 0 ? "ENOBUFS" : undefined));
+    let calls = 0;
+    const forbidden = linkOf(replyTo(SYN | ACK), () => (calls++ === 4 ? "EPERM" : undefined));
+    const found = await compare(busy.link, forbidden.link);
+    expect(found).toEqual({ pairs: 16, raw: 16, packet: 15, sent: 31, differs: false });
+  });
+
+  it("no more SYNs a second than may leave", async () => {
+    const { link, syns } = linkOf(replyTo(SYN | ACK));
+    await compareLinks({ ...compared, maxRate: 1000 }, () => ({
+      raw: { link, ports: PORTS },
+      packet: { link: linkOf(replyTo(SYN | ACK)).link, ports: PORTS },
+    }));
+    // Two at once, each of the two links every 5 ms.
+    const gaps = syns.slice(2).map(({ atMs }, i) => atMs - syns[i].atMs);
+    expect(Math.min(...gaps)).toBeGreaterThan(3);
+  });
 });
