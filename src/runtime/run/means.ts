@@ -46,8 +46,8 @@ export interface Comparison {
 const MAX_TABLE_ROWS = 1 << 20;
 /** A socket table has at least this many rows, unless there are fewer pairs. */
 const FEWEST_ROWS = 1 << 14;
-/** From this many pairs on, building Ethernet frames ourselves is worth the set-up, and a thread that compiles its code for itself. */
-const PACKET_PAIRS = 100_000;
+/** From this many pairs on, building Ethernet frames ourselves is worth the set-up, and a thread that compiles its code for itself, in processor time too. */
+const PACKET_PAIRS = 40_000;
 /** A worker is worth its start for this many probes a second, and this many pairs. With a sender it uses two processors. */
 const RATE_PER_WORKER = 250_000;
 const PROCESSORS_PER_WORKER = 2;
