@@ -100,6 +100,16 @@ const RUNS: readonly [name: string, run: (record: Recorder) => void][] = [
         rate: { minimum: 10, maximum: 800 },
       }),
   ]),
+  // Bursts that are found, and waited for.
+  ...(["host-500ms", "pair-2s"] as const).map((name): [string, (record: Recorder) => void] => [
+    `clustered-${name}`,
+    (record) => {
+      const model = describeModel(LOSS_MODELS[name], 3);
+      const isHost = name === "host-500ms";
+      const rate = { minimum: 10, maximum: isHost ? 20_000 : 2000 };
+      ofLab(record, model, { hosts: isHost ? 512 : 256, ports: 10, seed: 3 }, { ...RATE, rate });
+    },
+  ]),
   [
     "verification-of-all",
     (record) => ofLab(record, describeModel(LOSS_MODELS["host-500ms"], 4), SIZE, { ...RATE, verify: "all" }),

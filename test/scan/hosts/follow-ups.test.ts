@@ -7,10 +7,11 @@ const WORDS = Uint32Array.of(0, 0, 0xffff, 0xc6120001);
 it("ask again at once, then each time twice as long after the pilot, until all tries are lost", () => {
   const followUps = createFollowUps();
   expect(followUps.due(1e9)).toBe(-1);
-  followUps.begin(WORDS, 0, 443, 0, 64, 500, 1000, 101_000);
+  followUps.begin(WORDS, 0, 443, 3, 64, 500, 1000, 101_000);
   expect(followUps.due(100_999)).toBe(-1);
   const index = followUps.due(101_000);
-  expect([followUps.port[index], followUps.host[index], followUps.knownUs[index]]).toEqual([443, 64, 500]);
+  const { port, path, host, knownUs } = followUps;
+  expect([port, path, host, knownUs].map((column) => column[index])).toEqual([443, 3, 64, 500]);
   expect([...followUps.words.subarray(index * 4, index * 4 + 4)]).toEqual([...WORDS]);
   let now = 101_000;
   for (let tries = 2; tries <= TRIES; tries++) {

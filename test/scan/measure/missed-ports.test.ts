@@ -63,14 +63,19 @@ describe("where pairs may get many SYNs", () => {
 
 describe("where pairs get one SYN or two", () => {
   /** Sixty intervals of 100 first SYNs and little other evidence: 50 are answered and 10 ports open, but in the last ten `part` of that. */
-  const few = (most: number, part = 1, more: Partial<Settled> = {}): number => {
+  const few = (
+    most: number,
+    part = 1,
+    more: Partial<Settled> = {},
+    evidence: (typeof FATES)[keyof typeof FATES] = FATES.pilotAnswered,
+  ): number => {
     const all = Array.from({ length: 60 }, (_, i) => ({
       loss: 0.02,
       open: i < 50 ? 10 : 10 * part,
       first: [100, i < 50 ? 50 : 50 * part] as const,
     }));
     const intervals = intervalsOf(all);
-    for (let i = 0; i < 60; i++) intervals.add(i, FATES.pilotAnswered, 1);
+    for (let i = 0; i < 60; i++) intervals.add(i, evidence, 1);
     const missed = createMissedPorts(intervals, 1e-5, most);
     missed.update(known(60, { isLast: true, ...more }));
     return missed.sum();
@@ -88,6 +93,12 @@ describe("where pairs get one SYN or two", () => {
     expect(few(1, 0.5) - few(1)).toBeGreaterThan(20);
     expect(few(1, 0.5) - few(1)).toBeLessThan(50);
     expect(few(1, 0)).toBeGreaterThan(few(1, 0.5) + 15);
+  });
+
+  it("SYNs that are known to be lost are evidence as those that were answered are", () => {
+    const answered = few(1, 0.5);
+    for (const fate of [FATES.pathAnswered, FATES.pathLost, FATES.pilotLost])
+      expect(few(1, 0.5, {}, fate)).toBe(answered);
   });
 
   it("they are looked at once in 32 intervals, unless RSTs are limited, which hides what the share would tell", () => {

@@ -122,6 +122,15 @@ describe("a space cut by prefix", () => {
     );
   }, 240_000);
 
+  it("divides none that has no more pairs than it may, whatever its neighbours have", () => {
+    const hosts = [1, 200].flatMap((host) =>
+      ["198.18.0.0", "198.18.1.0"].map((world) => [world, host] as const),
+    );
+    const space = spaceOf(hosts.map(([world, offset]) => ({ world, offset, hosts: 1, ports: [80] })));
+    expect(cutByPrefix(space, { seed: 1n, most: 2 }).count).toBe(2);
+    expect(cutByPrefix(space, { seed: 1n, most: 1 }).count).toBe(4);
+  });
+
   it("knows of an address that is in none of its prefixes", () => {
     const cut = cutByPrefix(spaceOf([{ world: "198.18.1.0", offset: 0, hosts: 9, ports: [2] }]), {
       seed: 1n,
