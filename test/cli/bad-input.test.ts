@@ -198,7 +198,7 @@ const FAULTY_RUNS: readonly FaultyRun[] = [
     "two interfaces",
     ["-e", "lo", "[fe80::1%veth0]:1"],
     2,
-    /one run goes through one interface, but veth0 and lo are named/,
+    /one run goes through one interface, and lo is named already: run synprobe once for each$/,
   ],
   [
     "a list that is not there",

@@ -51,6 +51,34 @@ describe.skipIf(skipping("interfaces", labProblem()))("interfaces", () => {
     expect(found.get("198.18.9.1:7")).toMatchObject({ state: "closed" });
   });
 
+  it("a zone that is no interface, or another one, leaves out its own target alone", async () => {
+    const index = command([
+      "ip",
+      "netns",
+      "exec",
+      lab.near,
+      "cat",
+      `/sys/class/net/${DEVICE}/ifindex`,
+    ]).trim();
+    const { status, stdout, stderr } = await run(
+      inNamespace(
+        lab.near,
+        synprobe(
+          ...["-oJ", "-", `[${farLinkLocal}%${DEVICE}]:7`, `[${farLinkLocal}%${index}]:8`, at(FAR.ipv4, 7)],
+          ...["[fe80::1%nope]:7", "[fe80::1%lo]:7"],
+        ),
+      ),
+    );
+    expect(status).toBe(5);
+    expect(linesOf(stderr)).toEqual([
+      expect.stringMatching(/^synprobe: \[fe80::1%nope\]:7: no network interface named nope/),
+      expect.stringMatching(
+        /^synprobe: \[fe80::1%lo\]:7: one run goes through one interface, and veth0 is named already/,
+      ),
+    ]);
+    expect(stdout.match(/"state":"closed"/g)).toHaveLength(3);
+  });
+
   it("-e and this machine's own addresses: the interface's own are reached, others are not, and that is said", async () => {
     const own = await probe(
       lab.near,

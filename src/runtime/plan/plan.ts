@@ -25,7 +25,7 @@ import { type ChosenWay, countCrowd, layPaths, type Paths } from "./paths.ts";
 import { type Doubted, ifMeant, orLastGroup, withPort } from "./portless.ts";
 import { unprobeable } from "./reachability.ts";
 import { type RoutedSpan, routeSpans } from "./routes.ts";
-import { checkSource, chooseInterface, judgeWay, usableAddresses } from "./way.ts";
+import { checkSource, judgeWay, namedInterface, usableAddresses } from "./way.ts";
 
 export interface PlanOptions extends ExcludeOptions {
   /** Ports of targets that name none, asked for when there is one. */
@@ -131,7 +131,9 @@ export function createPlanner(options: PlanOptions): Planner {
   const earlier: Space[] = [];
   /** Addresses in them that names have brought again. */
   const revisited: Uint32Array[] = [];
-  const zones = new Set<string>();
+  /** What -e names, and the zone of the first link-local target that has one. */
+  const wanted = options.interfaceName === undefined ? undefined : namedInterface(options.interfaceName);
+  let zone: Interface | undefined;
   const names: Names = new Map();
   const otherAddresses = new Map<string, readonly string[]>();
   const single = new Uint8Array(4);
@@ -167,14 +169,33 @@ export function createPlanner(options: PlanOptions): Planner {
     ports: Uint16Array,
     text: string,
     label: string,
-    zone?: string,
+    zoneName?: string,
   ): void {
     const complaint = unprobeable(address);
     if (rightFamily(address, text, label) && complaint === undefined) {
-      if (zone !== undefined) zones.add(zone);
+      const problem = zoneName === undefined ? undefined : takeZone(zoneName);
+      if (problem !== undefined) {
+        fault(text, problem.code, `${label}: ${problem.message}`);
+        return;
+      }
       mention({ first: address, last: address, text, label, range: false });
       builder.add(address, address, earlier.length === 0 ? ports : newPorts(address, ports));
     } else if (complaint !== undefined) fault(text, ERROR_CODES.notUnicast, `${label}: ${complaint}`);
+  }
+
+  /** @returns why a target with this zone cannot be of the run */
+  function takeZone(name: string): SynprobeError | undefined {
+    const found = namedInterface(name);
+    if (found instanceof SynprobeError) return found;
+    const taken = wanted ?? zone ?? found;
+    // `finish` says what is wrong with -e.
+    if (taken instanceof SynprobeError) return undefined;
+    zone = taken;
+    if (taken.index === found.index) return undefined;
+    return new SynprobeError(
+      ERROR_CODES.usage,
+      `one run goes through one interface, and ${taken.name} is named already: run synprobe once for each`,
+    );
   }
 
   function newPorts(address: Address, ports: Uint16Array): Uint16Array {
@@ -284,8 +305,9 @@ export function createPlanner(options: PlanOptions): Planner {
 
   async function finish(): Promise<Plan> {
     // -e is for the whole run; a zone only says on which link a link-local address is meant.
-    const through = chooseInterface(zones, options.interfaceName);
-    const boundTo = options.interfaceName === undefined ? undefined : through;
+    if (wanted instanceof SynprobeError) throw wanted;
+    const boundTo = wanted;
+    const through = boundTo ?? zone;
     const source = options.sourceIp === undefined ? undefined : checkSource(options.sourceIp);
     const namesOf = (all: readonly Pick<AnyTargetSpec, "host">[]): string[] =>
       all.flatMap(({ host }) => (host.kind === "name" ? [host.name] : []));

@@ -22,25 +22,11 @@ import {
 } from "../../wire/address.ts";
 import { interfaceDown, judgeInterface, judgeRoute, ownerOf } from "./reachability.ts";
 
-/** The interface to bind to: -e, or the zone of a link-local target. */
-export function chooseInterface(
-  zones: ReadonlySet<string>,
-  wanted: string | undefined,
-): Interface | undefined {
-  const all = new Set([...zones, ...(wanted === undefined ? [] : [wanted])]);
-  if (all.size > 1) {
-    throw new SynprobeError(
-      ERROR_CODES.usage,
-      `one run goes through one interface, but ${[...all].join(" and ")} are named: run synprobe once for each`,
-    );
-  }
-  const [name] = all;
-  if (name === undefined) return undefined;
+/** The interface that -e or a zone names, by its name or number; or why there is none that can be used. */
+export function namedInterface(name: string): Interface | SynprobeError {
   const named = lookUpInterface(/^\d+$/.test(name) ? Number(name) : name);
   // "ip link" shows an interface that has a peer as eth0@if7.
-  const found = judgeInterface(name, named ?? lookUpInterface(name.replace(/@.*$/, "")));
-  if (found instanceof SynprobeError) throw found;
-  return found;
+  return judgeInterface(name, named ?? lookUpInterface(name.replace(/@.*$/, "")));
 }
 
 /** @throws {SynprobeError} unless the text is an address of this machine */
