@@ -77,6 +77,8 @@ describe.skipIf(skipping("interfaces", labProblem()))("interfaces", () => {
       ),
     ]);
     expect(stdout.match(/"state":"closed"/g)).toHaveLength(3);
+    // Under this name it can be probed again.
+    expect(stdout).toContain(`"host":"${farLinkLocal}%${DEVICE}"`);
   });
 
   it("-e and this machine's own addresses: the interface's own are reached, others are not, and that is said", async () => {

@@ -173,29 +173,36 @@ export function createPlanner(options: PlanOptions): Planner {
   ): void {
     const complaint = unprobeable(address);
     if (rightFamily(address, text, label) && complaint === undefined) {
-      const problem = zoneName === undefined ? undefined : takeZone(zoneName);
-      if (problem !== undefined) {
-        fault(text, problem.code, `${label}: ${problem.message}`);
+      const through = zoneName === undefined ? undefined : takeZone(zoneName);
+      if (through instanceof SynprobeError) {
+        fault(text, through.code, `${label}: ${through.message}`);
         return;
       }
+      // Without its zone it would be no target again.
+      if (through !== undefined) call(address, `${formatAddress(address)}%${through.name}`, ports);
       mention({ first: address, last: address, text, label, range: false });
       builder.add(address, address, earlier.length === 0 ? ports : newPorts(address, ports));
     } else if (complaint !== undefined) fault(text, ERROR_CODES.notUnicast, `${label}: ${complaint}`);
   }
 
-  /** @returns why a target with this zone cannot be of the run */
-  function takeZone(name: string): SynprobeError | undefined {
+  /** @returns the run's interface, or why a target with this zone cannot be of the run */
+  function takeZone(name: string): Interface | SynprobeError {
     const found = namedInterface(name);
-    if (found instanceof SynprobeError) return found;
-    const taken = wanted ?? zone ?? found;
     // `finish` says what is wrong with -e.
-    if (taken instanceof SynprobeError) return undefined;
-    zone = taken;
-    if (taken.index === found.index) return undefined;
+    if (found instanceof SynprobeError || wanted instanceof SynprobeError) return found;
+    zone ??= wanted ?? found;
+    if (zone.index === found.index) return found;
     return new SynprobeError(
       ERROR_CODES.usage,
-      `one run goes through one interface, and ${taken.name} is named already: run synprobe once for each`,
+      `one run goes through one interface, and ${zone.name} is named already: run synprobe once for each`,
     );
+  }
+
+  /** Results of these ports have the name, too. @returns the address as text */
+  function call(address: Address, name: string, ports: Uint16Array): string {
+    const key = formatAddress(address);
+    names.set(key, [...(names.get(key) ?? []), { name, ports }]);
+    return key;
   }
 
   function newPorts(address: Address, ports: Uint16Array): Uint16Array {
@@ -263,8 +270,7 @@ export function createPlanner(options: PlanOptions): Planner {
       const usable = usableAddresses([...distinct.values()], boundTo, source);
       const chosen = options.allAddresses ? usable : usable.slice(0, 1);
       for (const address of chosen) {
-        const key = formatAddress(address);
-        names.set(key, [...(names.get(key) ?? []), { name: host.name, ports }]);
+        const key = call(address, host.name, ports);
         addAddress(address, ports, spec.text, labelOf(spec));
         const others = [...distinct.keys()].filter((text) => text !== key);
         if (!options.allAddresses && others.length > 0) otherAddresses.set(key, others);
