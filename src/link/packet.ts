@@ -107,8 +107,9 @@ export async function openPacketSockets(options: PacketOptions): Promise<PacketH
     ...(ringSize === undefined ? {} : { ringSize }),
   });
   const quieting = quiet === undefined || index === NO_INTERFACE ? undefined : quietResets(index, quiet);
-  const [frames] = await Promise.allSettled([opening, quieting]);
-  const quietly = (await quieting) ?? NONE;
+  const [frames, quieted] = await Promise.allSettled([opening, quieting]);
+  // A run does without.
+  const quietly = (quieted.status === "fulfilled" ? quieted.value : undefined) ?? NONE;
   if (frames.status === "rejected") {
     closeAll([quietly], "now");
     throw frames.reason;

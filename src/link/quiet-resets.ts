@@ -126,7 +126,10 @@ export async function quietResets(interfaceIndex: number, ports: PortRange): Pro
   linkView.setUint32(4, interfaceIndex, LITTLE_ENDIAN);
   linkView.setUint32(8, BPF.tcxIngress, LITTLE_ENDIAN);
   // The kernel waits until no processor runs what was there before.
-  const linkFd = await systemCallInPool("bpf", BPF.linkCreate, link, link.length);
-  libc.close(programFd);
-  return linkFd < 0 ? undefined : linkFd;
+  try {
+    const linkFd = await systemCallInPool("bpf", BPF.linkCreate, link, link.length);
+    return linkFd < 0 ? undefined : linkFd;
+  } finally {
+    libc.close(programFd);
+  }
 }

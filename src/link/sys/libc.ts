@@ -137,7 +137,7 @@ export function systemCall(name: "bpf", command: number, attributes: Uint8Array,
 /** The same in a thread of the pool. */
 export async function systemCallInPool(...[name, ...args]: Parameters<typeof systemCall>): Promise<number> {
   const number = SYSTEM_CALLS[arch()]?.[name];
-  return number === undefined ? -1 : Number(await inPool(libc.syscall, number, ...args));
+  return number === undefined ? -1 : (await inPool(libc.syscall, number, ...args)).value;
 }
 
 /** Size of a pointer, `size_t` and `long` in bytes. */
@@ -190,20 +190,32 @@ export function watchReadable(fd: number, onReadable: () => void, onError: () =>
   };
 }
 
+/** What a call has returned, and the errno name of what it failed of. */
+export interface Outcome {
+  readonly value: number;
+  readonly cause: string;
+}
+
 /**
  * Makes a call in a thread of the pool; the event loop lives until it is done. Where the kernel takes many milliseconds, waiting until
- * no processor uses something any more, such waits overlap in threads. Buffers have to be `nativeMemory`.
- * @returns its result: what makes it fail is not known
+ * no processor uses something any more, such waits overlap in threads. Where no thread takes it, this one makes it. Buffers have to be
+ * `nativeMemory`, and are kept until then.
  */
 export function inPool<Args extends unknown[]>(
   call: (...args: Args) => number,
   ...args: Args
-): Promise<number> {
+): Promise<Outcome> {
   const { async: begin } = call as unknown as {
-    async(...all: [...Args, (error: Error | null, result: number) => void]): void;
+    async(...all: [...Args, (error: Error | null, value: number) => void]): void;
   };
+  const outcomeOf = (value: number): Outcome => ({ value: Number(value), cause: value < 0 ? errno() : "" });
   return new Promise((resolve, reject) => {
-    begin(...args, (error, result) => (error === null ? resolve(result) : reject(error)));
+    try {
+      begin(...args, (error, value) => (error === null ? resolve(outcomeOf(value)) : reject(error)));
+    } catch {
+      // Too many are under way.
+      resolve(outcomeOf(call(...args)));
+    }
   });
 }
 

@@ -185,9 +185,8 @@ export async function openRing(fd: number, blockSize: number, blocks: number): P
   const request = nativeMemory(4 * fields.length);
   new Uint32Array(request.buffer).set(fields);
   // The kernel waits until no processor receives for the socket, though none does yet.
-  const done = await inPool(libc.setsockopt, fd, SOL_PACKET, PACKET.rxRing, request, request.length);
-  // Once more, to know why.
-  if (done < 0) setOption(fd, SOL_PACKET, PACKET.rxRing, request);
+  const made = await inPool(libc.setsockopt, fd, SOL_PACKET, PACKET.rxRing, request, request.length);
+  if (made.value < 0) throw systemError("setsockopt(PACKET_RX_RING)", made.cause);
   const address = libc.mmap(null, blockSize * blocks, PROT_READ_WRITE, MAP_SHARED, fd, 0);
   if (Number(address) === -1) throw systemError("mmap of the receive ring");
   return { fd, address: BigInt(address), blockSize, blocks };

@@ -28,6 +28,8 @@ export const COMPARED_PAIRS = 16;
 const SILENCE_MS = 300;
 const LONGEST_MS = 500;
 const LOOK_MS = 5;
+/** For so long, and twice the first answer's time, nothing new is heard where both have heard all they will. */
+const QUIET_MS = 50;
 /** So many more must one link hear, and twice as many as the other: less can be loss. */
 const DIFFERENCE = 4;
 
@@ -102,13 +104,17 @@ async function probeBoth(
   const byPacket = createOneProbe(packet, compared);
   const sides = first === "raw" ? [byRaw, byPacket] : [byPacket, byRaw];
   let firstMs = Number.POSITIVE_INFINITY;
+  let known = 0;
+  let newMs = 0;
   for (;;) {
     for (const { look } of sides) look();
     await sleep(LOOK_MS);
     const ms = nowMs() - begun;
-    const [heardByRaw, heardByPacket] = [byRaw.heard(), byPacket.heard()];
-    if (heardByRaw + heardByPacket > 0) firstMs = Math.min(firstMs, ms);
-    const isSame = heardByRaw === heardByPacket && ms > 2 * firstMs + 2 * LOOK_MS;
+    const heard = byRaw.heard() + byPacket.heard();
+    if (heard > 0) firstMs = Math.min(firstMs, ms);
+    if (heard !== known || sides.some(({ isSending }) => isSending())) newMs = ms;
+    known = heard;
+    const isSame = byRaw.heard() === byPacket.heard() && ms - newMs > 2 * firstMs + QUIET_MS;
     if (isSame || ms > (firstMs < ms ? LONGEST_MS : SILENCE_MS) || sides.every(({ isOver }) => isOver()))
       break;
   }
@@ -129,6 +135,8 @@ interface OneProbe {
   /** Pairs of which anything has been heard that answers their SYN; SYNs that were sent. */
   heard(): number;
   sent(): number;
+  /** Not all of them have left. */
+  isSending(): boolean;
   /** Nothing more will be heard: all pairs have been, or the link has failed. */
   isOver(): boolean;
 }
@@ -174,13 +182,19 @@ function createOneProbe({ link, ports }: Side, { pairs, paths, timestamp, maxRat
         : reply.reason !== undefined && reply.sequence === sequences[i] >>> 0;
     if (answers) heard.add(i);
   };
-  link.listen(
-    hear,
-    () => link.drain(),
-    () => {
-      hasFailed = true;
-    },
-  );
+  const fail = (): void => {
+    hasFailed = true;
+  };
+  /** A link that fails hears nothing. */
+  const attempt = (work: () => void): void => {
+    if (hasFailed) return;
+    try {
+      work();
+    } catch {
+      fail();
+    }
+  };
+  link.listen(hear, () => attempt(link.drain), fail);
 
   function send(): void {
     for (const end = Math.min(pairs.length, next + atOnce); next < end; ) {
@@ -196,13 +210,16 @@ function createOneProbe({ link, ports }: Side, { pairs, paths, timestamp, maxRat
   }
 
   return {
-    look: () => {
-      if (hasFailed) return;
-      send();
-      link.drain();
-    },
+    look: () =>
+      attempt(() => {
+        // First what has filled a ring since it was opened, whatever it is: there has to be room for answers.
+        link.drain();
+        send();
+        link.drain();
+      }),
     heard: () => heard.size,
     sent: () => sent,
+    isSending: () => !hasFailed && next < pairs.length,
     isOver: () => hasFailed || heard.size === pairs.length,
   };
 }

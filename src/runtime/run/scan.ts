@@ -173,9 +173,9 @@ export const isToCompare = ({ plan, options, means }: ScanContext): boolean =>
 interface ToCompare {
   readonly rawMeans: Means;
   readonly rawLink: Link;
-  /** Probes the pairs. From then on the raw link is the caller's to close. */
+  /** Probes the pairs. When it has, the raw link is the caller's to close. */
   compare(): Promise<Comparison>;
-  /** Before that. */
+  /** Unless it has. */
   close(): void;
 }
 
@@ -204,19 +204,22 @@ async function openToCompare({ plan, options, means }: ScanContext): Promise<ToC
     return {
       rawMeans,
       rawLink,
-      compare: () => {
-        opens.length = 0;
+      compare: async () => {
         const packetLink = attachPacket(handles);
+        opens.splice(1, 1, packetLink.close);
         const compared = {
           pairs: drawPairs(plan, options.order),
           paths: plan.paths,
           timestamp: timestampOf(options),
           maxRate: options.rate.maximum,
         };
-        return compareLinks(compared, (time) => ({
+        const found = await compareLinks(compared, (time) => ({
           raw: { link: rawLink, ports: quarters[time] },
           packet: { link: packetLink, ports: quarters[2 + time] },
-        })).finally(packetLink.close);
+        }));
+        packetLink.close();
+        opens.length = 0;
+        return found;
       },
       close,
     };

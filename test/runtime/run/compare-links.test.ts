@@ -4,8 +4,9 @@ import { describe, expect, it } from "vitest";
 import type { Link, PacketHandler } from "../../../src/link/link.ts";
 import { compareLinks, thinned } from "../../../src/runtime/run/compare-links.ts";
 import { createOrder } from "../../../src/scan/targets/permutation.ts";
-import { putU32, u32 } from "../../../src/wire/bytes.ts";
-import { pseudoSum4 } from "../../../src/wire/checksum.ts";
+import { putU16, putU32, u32 } from "../../../src/wire/bytes.ts";
+import { checksum, pseudoSum4 } from "../../../src/wire/checksum.ts";
+import * as icmp from "../../../src/wire/icmp.ts";
 import * as ipv4 from "../../../src/wire/ipv4.ts";
 import { PROTOCOL } from "../../../src/wire/protocol.ts";
 import * as tcp from "../../../src/wire/tcp.ts";
@@ -49,7 +50,18 @@ describe("what each link hears", () => {
   type Answer = (syn: Uint8Array) => Uint8Array | undefined;
 
   /** A link whose SYNs are answered when it is drained. */
-  function linkOf(answer: Answer, refuse: (sent: number) => string | undefined = () => undefined) {
+  function linkOf(
+    answer: Answer,
+    {
+      refuse = () => undefined,
+      fails = () => false,
+      delayMs = () => 0,
+    }: {
+      refuse?: (sent: number) => string | undefined;
+      fails?: () => boolean;
+      delayMs?: (syn: Uint8Array) => number;
+    } = {},
+  ) {
     const batch = {
       data: new Uint8Array(64 * 128),
       lengths: new Uint16Array(64),
@@ -58,7 +70,7 @@ describe("what each link hears", () => {
       offset: 14,
     };
     const syns: { readonly bytes: Uint8Array; readonly atMs: number }[] = [];
-    const waiting: Uint8Array[] = [];
+    let waiting: { readonly back: Uint8Array; readonly dueMs: number }[] = [];
     let handler: PacketHandler = () => {};
     let sendError = "";
     const link: Link = {
@@ -74,7 +86,7 @@ describe("what each link hears", () => {
         const bytes = batch.data.slice(at, at + batch.lengths[first]);
         syns.push({ bytes, atMs: performance.now() });
         const back = answer(bytes);
-        if (back !== undefined) waiting.push(back);
+        if (back !== undefined) waiting.push({ back, dueMs: performance.now() + delayMs(bytes) });
         return 1;
       },
       get sendError() {
@@ -84,7 +96,11 @@ describe("what each link hears", () => {
         handler = wanted;
       },
       drain: () => {
-        for (const bytes of waiting.splice(0)) handler(bytes, 0, bytes.length, 0);
+        if (fails()) throw new Error("the interface is gone");
+        const nowMs = performance.now();
+        const due = waiting.filter(({ dueMs }) => dueMs <= nowMs);
+        waiting = waiting.filter(({ dueMs }) => dueMs > nowMs);
+        for (const { back } of due) handler(back, 0, back.length, 0);
         return true;
       },
       receiveDrops: () => 0,
@@ -112,6 +128,40 @@ describe("what each link hears", () => {
     };
   };
   const { SYN, ACK, RST } = tcp.FLAGS;
+  /** From another port than was asked. */
+  const besides: Answer = (syn) => {
+    const other = syn.slice();
+    other[ipv4.HEADER_LENGTH + 3]++;
+    return replyTo(SYN | ACK)(other);
+  };
+  /** A router's ICMP error about the SYN. */
+  const unreachable =
+    (code: number): Answer =>
+    (syn) => {
+      const length = ipv4.HEADER_LENGTH + icmp.HEADER_LENGTH + syn.length;
+      const error = new Uint8Array(length);
+      ipv4.emit(error, 0, {
+        tos: 0,
+        totalLength: length,
+        identification: 0,
+        dontFragment: false,
+        moreFragments: false,
+        fragmentOffset: 0,
+        ttl: 64,
+        protocol: PROTOCOL.ICMP,
+        source: Uint8Array.of(192, 0, 2, 9),
+        destination: LOCAL,
+        options: new Uint8Array(0),
+      });
+      error.set([3, code], ipv4.HEADER_LENGTH);
+      error.set(syn, ipv4.HEADER_LENGTH + icmp.HEADER_LENGTH);
+      putU16(error, ipv4.HEADER_LENGTH + 2, checksum(error, ipv4.HEADER_LENGTH, length));
+      return error;
+    };
+  const only =
+    (answers: (host: number) => boolean): Answer =>
+    (syn) =>
+      answers(syn[ipv4.DESTINATION + 3]) ? replyTo(SYN | ACK)(syn) : undefined;
   const silent: Answer = () => undefined;
   const compare = (raw: Link, packet: Link) =>
     compareLinks(compared, () => ({
@@ -124,6 +174,9 @@ describe("what each link hears", () => {
     ["RSTs", replyTo(RST | ACK), 16],
     ["answers to another SYN", replyTo(SYN | ACK, 2), 0],
     ["bare acknowledgements", replyTo(ACK), 0],
+    ["answers of another port", besides, 0],
+    ["ICMP errors that decide", unreachable(13), 16],
+    ["ICMP errors that decide nothing", unreachable(4), 0],
     ["nothing", silent, 0],
   ] as const)("%s", async (_, answer, heard) => {
     const found = await compare(linkOf(answer).link, linkOf(answer).link);
@@ -147,11 +200,64 @@ describe("what each link hears", () => {
     expect(await compare(raw.link, packet.link)).toMatchObject({ differs: false });
   });
 
+  it("the second time it is the other that hears nothing: they are the same", async () => {
+    const half = (isFirst: boolean): Answer => {
+      let asked = 0;
+      return (syn) => (asked++ < 16 === isFirst ? replyTo(SYN | ACK)(syn) : undefined);
+    };
+    const found = await compare(linkOf(half(true)).link, linkOf(half(false)).link);
+    expect(found).toMatchObject({ raw: 0, packet: 16, differs: false });
+  });
+
+  it("whoever is asked first the first time is second the second time", async () => {
+    const order: string[] = [];
+    const noted = (name: string, answer: Answer): Answer => {
+      return (syn) => {
+        if (order.at(-1) !== name) order.push(name);
+        return answer(syn);
+      };
+    };
+    await compare(linkOf(noted("raw", replyTo(SYN | ACK))).link, linkOf(noted("packet", silent)).link);
+    expect([order[0], order.at(-1)]).toEqual(["raw", "raw"]);
+    expect(order.filter((name, i) => name === "packet" && i > 0 && order[i - 1] === "packet")).toEqual([]);
+    expect(order.length % 2).toBe(1);
+  });
+
+  it("a link that fails hears nothing, and ends nothing", async () => {
+    let drains = 0;
+    const broken = linkOf(replyTo(SYN | ACK), { fails: () => ++drains > 2 });
+    const found = await compare(linkOf(replyTo(SYN | ACK)).link, broken.link);
+    expect(found).toMatchObject({ raw: 16, differs: true });
+    expect(found.packet).toBeLessThan(16);
+  });
+
+  it("waits for who answers later than the first", async () => {
+    const host = (syn: Uint8Array): number => syn[ipv4.DESTINATION + 3];
+    // What raw alone hears comes last.
+    const delayMs = (syn: Uint8Array): number => [0, 45][host(syn)] ?? 90;
+    const raw = linkOf(replyTo(SYN | ACK), { delayMs });
+    const packet = linkOf(
+      only((each) => each < 2),
+      { delayMs },
+    );
+    expect(await compare(raw.link, packet.link)).toMatchObject({ raw: 16, packet: 2, differs: true });
+  });
+
+  it("waits until all SYNs have left", async () => {
+    const side = () => ({ link: linkOf(only((host) => host === 0)).link, ports: PORTS });
+    const found = await compareLinks({ ...compared, maxRate: 400 }, () => ({ raw: side(), packet: side() }));
+    expect(found).toEqual({ pairs: 16, raw: 1, packet: 1, sent: 32, differs: false });
+  });
+
   it("what a link has no room for leaves later, and what it refuses for good never does", async () => {
     let full = 3;
-    const busy = linkOf(replyTo(SYN | ACK), (sent) => (sent === 5 && full-- > 0 ? "ENOBUFS" : undefined));
+    const busy = linkOf(replyTo(SYN | ACK), {
+      refuse: (sent) => (sent === 5 && full-- > 0 ? "ENOBUFS" : undefined),
+    });
     let calls = 0;
-    const forbidden = linkOf(replyTo(SYN | ACK), () => (calls++ === 4 ? "EPERM" : undefined));
+    const forbidden = linkOf(replyTo(SYN | ACK), {
+      refuse: () => (calls++ === 4 ? "EPERM" : undefined),
+    });
     const found = await compare(busy.link, forbidden.link);
     expect(found).toEqual({ pairs: 16, raw: 16, packet: 15, sent: 31, differs: false });
   });
