@@ -179,6 +179,7 @@ describe("a range", () => {
   it.each([
     ["198.18.0.0/33", /after "\/" is a number from 0 to 32, not "33": write 198\.18\.0\.0\/24/],
     ["198.18.0.0/", /a number from 0 to 32, not ""/],
+    ["198.18.0.0/0024", /a number from 0 to 32, not "0024"/],
     ["198.18.0.0/255.255.0.0", /a number from 0 to 32, not "255\.255\.0\.0"/],
     ["198.18.0.0/-1", /a number from 0 to 32/],
     ["2001:db8::/129", /a number from 0 to 128, not "129": write 2001:db8::\/120/],
