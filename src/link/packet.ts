@@ -9,7 +9,6 @@
  *
  * Not here: the next hop of each range (the caller asks route.ts), and the packets' contents.
  */
-import { readFileSync } from "node:fs";
 import { ADDRESS_WORDS, addressOf, loadAddress } from "../socket/table.ts";
 import { type Address, isLinkLocal, sameAddress } from "../wire/address.ts";
 import { copy, putU16 } from "../wire/bytes.ts";
@@ -25,7 +24,7 @@ import {
   openEthernetSockets,
   type PacketLink,
 } from "./ethernet.ts";
-import { frameFilter, type PortRange, packetFilter } from "./filter.ts";
+import { frameFilter, type PortRange } from "./filter.ts";
 import { createHops, type NextHopRange } from "./hops.ts";
 import type { PacketHandler } from "./link.ts";
 import {
@@ -35,6 +34,7 @@ import {
   readNeighbourTiming,
 } from "./neighbour.ts";
 import { emitSolicitation, readNeighbourAnswer, unreachableNeighbour } from "./neighbour-messages.ts";
+import { openOthers, otherInterfaces } from "./other-interfaces.ts";
 import { THIRDS } from "./outbox.ts";
 import { quietResets } from "./quiet-resets.ts";
 import { createReassembly } from "./reassembly.ts";
@@ -42,15 +42,7 @@ import { localAddresses, lookUpInterface } from "./route.ts";
 import { createSolicitations, SOLICITATIONS_PER_SECOND, type Solicited } from "./solicitations.ts";
 import { monotonicUs } from "./sys/libc.ts";
 import { createReceiveBatch } from "./sys/messages.ts";
-import {
-  bindPacketSocket,
-  createFrameBatch,
-  createWait,
-  createWatch,
-  ignoreOutgoing,
-  openPacketSocket,
-} from "./sys/packet-socket.ts";
-import { attachFilter, raiseReceiveBuffer } from "./sys/socket.ts";
+import { createFrameBatch, createWait, createWatch } from "./sys/packet-socket.ts";
 
 /** In place of an errno: as many neighbours are being asked as may be. */
 const ASKING = "EINPROGRESS";
@@ -62,6 +54,9 @@ const LINK_SLOTS = 64;
 const AGE_US = 1e6;
 /** Neighbours without an answer that are remembered, to be told of. */
 const MOST_UNRESOLVED = 4096;
+const NO_INTERFACE = -1;
+/** No descriptor. */
+const NONE = -1;
 
 export interface PacketOptions extends Pick<EthernetOptions, "behind" | "ringSize"> {
   readonly interfaceName: string;
@@ -115,64 +110,12 @@ export async function openPacketSockets(options: PacketOptions): Promise<PacketH
     throw frames.reason;
   }
   try {
-    return { ethernet: frames.value, own: openOwn(ports, others), links, timing, routes, quiet: quietly };
+    return { ethernet: frames.value, own: openOthers(ports, others), links, timing, routes, quiet: quietly };
   } catch (error) {
     closeEthernet(frames.value);
     closeAll([quietly], "now");
     throw error;
   }
-}
-
-/** A socket that hears other interfaces. */
-function openOwn(ports: PortRange, others: readonly number[]): number {
-  const own = openPacketSocket("without");
-  try {
-    attachFilter(own, packetFilter(ports, others));
-    raiseReceiveBuffer(own);
-    ignoreOutgoing(own);
-    // Bound to one, it is not shown what comes by the run's own interface.
-    bindPacketSocket(own, others.length === 1 ? others[0] : ANY_INTERFACE, "hear");
-    return own;
-  } catch (error) {
-    closeAll([own], "now");
-    throw error;
-  }
-}
-
-/** The most that one filter can name, with room to spare; what comes by further ones is not heard. */
-const MOST_INTERFACES = 64;
-const ANY_INTERFACE = 0;
-const NO_INTERFACE = -1;
-/** No descriptor. */
-const NONE = -1;
-
-/**
- * Those besides the run's own by which answers may come: all that have an address. The parts of a bridge or bond have none, so
- * that nothing is heard twice. Where reverse path filtering is strict the kernel drops them, as it would for raw sockets.
- */
-function otherInterfaces(own: number, versions: readonly (4 | 6)[]): number[] {
-  const others = versions.flatMap((version) =>
-    localAddresses(version).flatMap(({ interfaceIndex }) =>
-      interfaceIndex === own || (version === 4 && filtersStrictly(interfaceIndex)) ? [] : [interfaceIndex],
-    ),
-  );
-  const loopback = lookUpInterface("lo");
-  return [...new Set([...(loopback === undefined ? [] : [loopback.index]), ...others])].slice(
-    0,
-    MOST_INTERFACES,
-  );
-}
-
-/** The larger of the two settings counts; 1 is strict (RFC 3704). */
-function filtersStrictly(interfaceIndex: number): boolean {
-  const setting = (name: string): number => {
-    try {
-      return Number(readFileSync(`/proc/sys/net/ipv4/conf/${name}/rp_filter`, "utf8"));
-    } catch {
-      return 0;
-    }
-  };
-  return Math.max(setting("all"), setting(lookUpInterface(interfaceIndex)?.name ?? "")) === 1;
 }
 
 const versionOf = (address: Address): 4 | 6 => (address.length === 4 ? 4 : 6);

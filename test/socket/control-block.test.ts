@@ -359,7 +359,10 @@ describe("a repeated SYN to a passive side", () => {
 
   it("another, within its window, ends it: it goes back to listening (RFC 9293 §3.10.7.4)", () => {
     const b = bench({ iss: 300 });
-    b.block.accept({ flags: SYN, sequence: 100, acknowledgement: 0, window: 500, text: new Uint8Array(0) }, 0);
+    b.block.accept(
+      { flags: SYN, sequence: 100, acknowledgement: 0, window: 500, text: new Uint8Array(0) },
+      0,
+    );
     b.sent();
     expect(b.receive({ flags: SYN, sequence: 150 })).toEqual([]);
     expect([b.block.state, b.events()]).toEqual(["CLOSED", ["reset"]]);

@@ -9,6 +9,7 @@ import type { Verify } from "../../scan/measure/recapture.ts";
 import type { OrderOptions, Part } from "../../scan/targets/permutation.ts";
 import type { Services } from "../../scan/targets/services.ts";
 import { partPilots } from "../../socket/ports.ts";
+import { nowUs, wallMs } from "../system/clock.ts";
 import type { CaptureKind } from "./capture.ts";
 
 export interface ScanOptions {
@@ -64,6 +65,10 @@ export interface Beside {
 /** Whether SYNs offer what Linux's do. Not where synprobe goes on from their answers: its own TCP uses MSS alone. */
 export const offersAll = ({ syn, complete }: ScanOptions): boolean =>
   syn !== "minimal" && complete === undefined;
+
+/** The time stamp of a run's SYNs (createSynTemplate); undefined when they offer none. */
+export const timestampOf = (options: ScanOptions): number | undefined =>
+  offersAll(options) ? Math.floor(wallMs(nowUs())) >>> 0 : undefined;
 
 /**
  * Why a run sends no control SYNs; undefined when it may.

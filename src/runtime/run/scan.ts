@@ -19,22 +19,14 @@ import { partPilots } from "../../socket/ports.ts";
 import { waysOf } from "../plan/paths.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Tell } from "../results/to-result.ts";
-import { nowUs, wallMs } from "../system/clock.ts";
 import type { HeldPorts } from "../system/port-lease.ts";
 import { createRandom, secret } from "../system/random.ts";
 import { forwards, openFilesLeft, portShares, probePorts } from "../system/system.ts";
+import type { BothLinks } from "./both-links.ts";
 import type { EngineSettings, EngineTask } from "./engine-builder.ts";
 import type { EngineRun, EngineRunHooks } from "./engine-run.ts";
 import { runInMainThread } from "./main-thread.ts";
-import {
-  type Comparison,
-  chooseMeans,
-  type Means,
-  PAIRS_PER_WORKER,
-  portsOf,
-  WHOLE,
-  whyNotConnect,
-} from "./means.ts";
+import { chooseMeans, type Means, PAIRS_PER_WORKER, portsOf, WHOLE, whyNotConnect } from "./means.ts";
 import {
   type PastRun,
   type RunContext,
@@ -43,7 +35,7 @@ import {
   type ScanHooks,
   startScan,
 } from "./running-scan.ts";
-import { offersAll, type ScanOptions, whyNoControls } from "./scan-options.ts";
+import { type ScanOptions, timestampOf, whyNoControls } from "./scan-options.ts";
 
 export interface OpenScan {
   /** Settled when `settle` has been called. */
@@ -78,8 +70,6 @@ const COMPARED_RATE = 1000;
 const COMPARED_FILES = 48;
 /** Of those, how many each link has. */
 const PACKET_FILES = 4;
-/** Bytes of their ring, for a few answers. */
-const COMPARED_RING = 1 << 20;
 /** From this many pairs on, memory is worth a few milliseconds. */
 const LARGE_PLAN = 1e6;
 
@@ -129,7 +119,7 @@ async function openPackets(plan: Plan, options: ScanOptions): Promise<OpenScan> 
     const context = { plan, options, means: chooseMeans(plan, options, held?.ports) };
     if (context.means.threads === 0) return openRawLink(context, () => held?.release());
     if (!isToCompare(context)) return await openPacketLinks(context);
-    const [both, byPacket] = await Promise.allSettled([openToCompare(context), openPacketLinks(context)]);
+    const [both, byPacket] = await Promise.allSettled([openBoth(context), openPacketLinks(context)]);
     if (byPacket.status === "rejected") {
       if (both.status === "fulfilled") both.value.close();
       throw byPacket.reason;
@@ -169,71 +159,15 @@ export const isToCompare = ({ plan, options, means }: ScanContext): boolean =>
   !probePorts().shared &&
   openFilesLeft() >= COMPARED_FILES + PACKET_FILES * means.threads;
 
-/** What a few pairs are probed through. */
-interface ToCompare {
-  readonly rawMeans: Means;
-  readonly rawLink: Link;
-  /** Probes the pairs. When it has, the raw link is the caller's to close. */
-  compare(): Promise<Comparison>;
-  /** Unless it has. */
-  close(): void;
-}
-
-async function openToCompare({ plan, options, means }: ScanContext): Promise<ToCompare> {
-  const rawMeans = chooseMeans(plan, { ...options, link: "raw" });
-  // The run's own packet sockets are not to hear of it.
-  const quarters = portQuarters(rawMeans.ports);
-  // Only large scans need what these load.
-  const [{ attachPacket, closePacket, openPacketSockets }, { compareLinks, drawPairs }] = await Promise.all([
-    import("../../link/packet.ts"),
-    import("./compare-links.ts"),
-  ]);
-  const rawLink = openRawIp({ ...waysOf(plan), ports: rawMeans.ports });
-  const opens = [rawLink.close];
-  const close = (): void => {
-    for (const each of opens.splice(0)) each();
-  };
-  try {
-    const handles = await openPacketSockets({
-      interfaceName: means.interfaceName ?? "",
-      ports: { ...quarters[2], last: quarters[3].last },
-      routes: plan.hops,
-      ringSize: COMPARED_RING,
-    });
-    opens.push(() => closePacket(handles));
-    return {
-      rawMeans,
-      rawLink,
-      compare: async () => {
-        const packetLink = attachPacket(handles);
-        opens.splice(1, 1, packetLink.close);
-        const compared = {
-          pairs: drawPairs(plan, options.order),
-          paths: plan.paths,
-          timestamp: timestampOf(options),
-          maxRate: options.rate.maximum,
-        };
-        const found = await compareLinks(compared, (time) => ({
-          raw: { link: rawLink, ports: quarters[time] },
-          packet: { link: packetLink, ports: quarters[2 + time] },
-        }));
-        packetLink.close();
-        opens.length = 0;
-        return found;
-      },
-      close,
-    };
-  } catch (error) {
-    close();
-    throw error;
-  }
-}
+/** Only large scans need what this loads. */
+const openBoth = async (context: ScanContext): Promise<BothLinks> =>
+  (await import("./both-links.ts")).openBothLinks(context);
 
 /** A scan of which `settle` takes one link. */
 function eitherOf(
   opened: { -readonly [key in keyof ScanContext]: ScanContext[key] },
   byPacket: OpenScan,
-  both: ToCompare,
+  both: BothLinks,
 ): OpenScan {
   const { plan, options } = opened;
   const scan: { -readonly [key in keyof OpenScan]: OpenScan[key] } = {
@@ -256,12 +190,6 @@ function eitherOf(
     },
   };
   return scan;
-}
-
-/** Of the ports that a run over raw has for control SYNs: for each comparison and link a quarter. */
-function portQuarters(ports: PortRange): PortRange[] {
-  const { pilots = ports } = partPilots(ports);
-  return [0, 1, 2, 3].map((i) => portsOf(pilots, { index: i, count: 4 }));
 }
 
 function openRawLink(opened: ScanContext, release: () => void): OpenScan {
@@ -415,10 +343,6 @@ function engineTask(
     ...(past === undefined ? {} : { resume: { from: past.marks[worker.index], done: past.above.words } }),
   };
 }
-
-/** What SYNs offer (createSynTemplate). */
-const timestampOf = (options: ScanOptions): number | undefined =>
-  offersAll(options) ? Math.floor(wallMs(nowUs())) >>> 0 : undefined;
 
 function engineSettings(plan: Plan, options: ScanOptions, { workers, capacity }: Means): EngineSettings {
   const synTimestamp = timestampOf(options);
