@@ -4,6 +4,7 @@
 import { Argument, Command, CommanderError, Option } from "commander";
 import { isSynprobeError } from "../errors.ts";
 import { systemFault } from "../runtime/system/file-errors.ts";
+import { isPiped } from "../runtime/system/is-terminal.ts";
 import { checkPlatform, nativeLoadError } from "../runtime/system/platform.ts";
 import { loadApart } from "./apart.ts";
 import type { CheckOptions } from "./commands/check.ts";
@@ -320,8 +321,8 @@ function createProgram(
 }
 
 /**
- * Under `--resume` without targets: those of the journal's run, and its options, where none are given in their place.
- * @throws {SynprobeError} `ERR_JOURNAL`, `ERR_USAGE` when the targets came from standard input
+ * Under `--resume`: the targets of the journal's run, and its options, where none are given in their place.
+ * @throws {SynprobeError} `ERR_JOURNAL`, `ERR_USAGE` when the targets came from standard input, and nothing gives any now
  */
 async function takeUp(
   targets: readonly string[],
@@ -329,13 +330,16 @@ async function takeUp(
   program: Command,
   written: Map<string, string | undefined>,
 ): Promise<readonly string[]> {
-  const isNamed = targets.length > 0 || inputList !== undefined || inputResults !== undefined;
-  if (resume === undefined || isNamed) return targets;
+  if (resume === undefined) return targets;
   const [{ recallCommand }, { resumeOptions }] = await Promise.all([
     import("./run/journal.ts"),
     import("./options/resumed.ts"),
   ]);
-  return resumeOptions(resume, await recallCommand(resume, drop), program, written);
+  const isNamed = targets.length > 0 || inputList !== undefined || inputResults !== undefined;
+  const earlier = await recallCommand(resume, drop, isNamed);
+  if (earlier === undefined) return targets;
+  const now = { named: isNamed ? targets : undefined, piped: isPiped() };
+  return resumeOptions(resume, earlier, program, written, now);
 }
 
 /** A command's options, completed from a configuration and the environment. */

@@ -202,14 +202,57 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
     expect((await inside("/", "--resume", journal, "--retries=4")).stderr).toMatch(/retries was 3 and is 4/);
   });
 
-  it("alone cannot go on with a list that came from standard input", async () => {
-    const journal = fresh();
-    const began = inNamespace(lab.near, synprobe("-iL", "-", "--journal", journal));
-    expect(await run(began, { input: "198.19.0.1:7001\n" })).toMatchObject({ status: 0 });
-    const { status, stderr } = await run(inNamespace(lab.near, synprobe("--resume", journal)));
-    expect({ status, stderr }).toMatchObject({
-      status: 2,
-      stderr: expect.stringContaining("from standard input"),
+  describe("of targets from standard input", () => {
+    const input = "198.19.0.1\n";
+    const OPTIONS = [
+      "-p",
+      "1-300",
+      "--max-rate",
+      "150",
+      "--retries",
+      "2",
+      "--exclude-ports",
+      "80",
+      "--show",
+      "all",
+    ];
+
+    it.each([
+      ["comes there", []],
+      ["comes there, as is said", ["-iL", "-"]],
+      ["is named", ["198.19.0.1"]],
+    ])("goes on with options and outputs when what was given %s", async (_what, given) => {
+      const journal = fresh();
+      const json = `${journal}.json`;
+      const began = synprobe("-iL", "-", "--journal", journal, "-oJ", json, ...OPTIONS);
+      const first = start(inNamespace(lab.near, began), { input });
+      await first.until("stdout", /198\.19\.0\.1:\d/);
+      first.kill("SIGINT");
+      expect(await first.finished).toMatchObject({ status: 130 });
+      const { results: before } = readScan(readFileSync(json, "utf8"));
+      const { status, stderr } = await wide(
+        lab,
+        ["--resume", journal, ...given],
+        given.length === 1 ? {} : { input },
+      );
+      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      const { results, summary } = readScan(readFileSync(json, "utf8"));
+      expect(summary).toMatchObject({ closed: 299, unfinished: 0 });
+      // Both runs have kept the limit.
+      const times = [...results].flatMap(([pair, { ts }]) => (before.has(pair) ? [] : [Date.parse(ts)]));
+      const seconds = (Math.max(...times) - Math.min(...times)) / 1000;
+      expect((times.length - 1) / seconds).toBeLessThan(300);
+    });
+
+    it("does not go on without any", async () => {
+      const journal = fresh();
+      await scan(lab, ["-iL", "-", "--journal", journal], { input: "198.19.0.1:7001\n" });
+      const alone = inNamespace(lab.near, synprobe("--resume", journal));
+      const { status, stderr } = await run(["sh", "-c", 'exec "$@" </dev/null', "sh", ...alone]);
+      expect({ status, stderr }).toMatchObject({
+        status: 2,
+        stderr: expect.stringContaining("from standard input"),
+      });
     });
   });
 

@@ -96,16 +96,19 @@ function toExclusions(path: string, { hosts, ports }: Excluded, services: Servic
 
 /**
  * The command line of a journal's run, word by word, and the directory that its files' names are relative to.
- * @throws {SynprobeError} `ERR_JOURNAL`, also for one that does not have it
+ * @param isNamed targets are given: a journal that does not have it is no error then
+ * @throws {SynprobeError} `ERR_JOURNAL`
  */
 export async function recallCommand(
   path: string,
   drop: boolean,
-): Promise<{ readonly argv: readonly string[]; readonly directory: string }> {
+  isNamed: boolean,
+): Promise<{ readonly argv: readonly string[]; readonly directory: string } | undefined> {
   const stored = await asInvoker(drop, () => openJournal(path));
   stored.close();
   const { argv, directory, version } = stored.header;
   if (argv !== undefined && directory !== undefined) return { argv, directory };
+  if (isNamed) return undefined;
   throw journalError(
     `journal ${path} is of synprobe ${version}, which did not keep the command line: give --resume the same targets and options`,
   );

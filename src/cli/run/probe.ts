@@ -2,12 +2,12 @@
  * The main command: `synprobe host:port …`, from the command line to the open scan. Everything that can be wrong is found
  * before the first packet; privileges are needed once and dropped at once. The run itself is run.ts's business.
  */
-import { fstatSync } from "node:fs";
 import { CAPABILITIES, type Capability } from "../../link/sys/capabilities.ts";
 import type { Why } from "../../runtime/path/why.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
 import { type OpenScan, openScan, planMeans } from "../../runtime/run/scan.ts";
 import type { ScanOptions } from "../../runtime/run/scan-options.ts";
+import { isPiped } from "../../runtime/system/is-terminal.ts";
 import { type Dropped, dropPrivileges } from "../../runtime/system/privilege.ts";
 import { randomSeed } from "../../runtime/system/random.ts";
 import { readServices } from "../../runtime/system/system.ts";
@@ -26,16 +26,6 @@ import { type Messages, openProgress, printResult } from "./terminal.ts";
 
 /** Time after which a run says that it waits for standard input, in milliseconds. */
 const STDIN_MS = 1000;
-
-/** Whether standard input may bring targets: a pipe, a socket or a file, not a terminal or /dev/null. */
-function isPiped(): boolean {
-  try {
-    const stat = fstatSync(0);
-    return stat.isFIFO() || stat.isSocket() || stat.isFile();
-  } catch {
-    return false;
-  }
-}
 
 /** @returns the exit status. @throws {SynprobeError} for faults of the run as a whole */
 export async function probe(
