@@ -24,7 +24,7 @@ export const EXIT = {
   /** 128 and the signal's number, as shells have it: SIGHUP, SIGINT, SIGTERM. What was found is printed first. */
   hungUp: 129,
   interrupted: 130,
-  /** As of SIGPIPE: nobody reads the results any more. */
+  /** As of SIGPIPE: nobody reads standard output any more, and not all results could be handed over. */
   readerGone: 141,
   terminated: 143,
 } as const;

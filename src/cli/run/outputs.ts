@@ -28,6 +28,8 @@ export interface Outputs {
   readonly isAlone: boolean;
   /** Set when writing failed; the run cannot continue. */
   readonly failure: () => SynprobeError | undefined;
+  /** Whether the reader of standard output has left before it was handed everything. */
+  readonly isReaderGone: () => boolean;
   /**
    * Calls `handler` once, when continuing is pointless: writing failed, or standard output was closed and no file is left to
    * write.
@@ -78,6 +80,7 @@ export async function openOutputs(
 ): Promise<Outputs> {
   const toTerminal = isTerminal(STDOUT);
   let failure: SynprobeError | undefined;
+  let readerGone = false;
   let living = 0;
   let onBroken: (() => void) | undefined;
   const writers: Writer[] = [];
@@ -107,7 +110,9 @@ export async function openOutputs(
     // A broken output ends; the others go on.
     const writer = createWriter(fd, (code) => {
       living--;
-      if (fd !== STDOUT || code !== gone) failure ??= cannotWrite(path, code);
+      // Who lets go of a terminal has the results elsewhere, if they go anywhere else.
+      if (fd === STDOUT && code === gone) readerGone = code === READER_GONE || living === 0;
+      else failure ??= cannotWrite(path, code);
       if (failure !== undefined || living === 0) onBroken?.();
     });
     living++;
@@ -184,6 +189,7 @@ export async function openOutputs(
     reporter,
     isAlone: reporters.length === 1 && stdout !== undefined,
     failure: () => failure,
+    isReaderGone: () => readerGone,
     onBroken: (handler) => {
       onBroken = handler;
       if (failure !== undefined || living === 0) handler();

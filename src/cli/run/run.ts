@@ -129,7 +129,7 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
     if (fatal !== undefined) throw fatal;
     if (silence !== undefined) messages.note(silence.lines);
     names.tell(messages);
-    return finalStatus(summary, context);
+    return finalStatus(summary, context, outputs.isReaderGone());
   } finally {
     await journal?.journal.close();
   }

@@ -5,9 +5,11 @@ import type { ScanSummary, TargetFault } from "../../scan/probe/result.ts";
 import { EXIT, type ExitStatus, exitStatus } from "../exit.ts";
 import type { RunContext } from "./context.ts";
 
+/** @param isReaderGone results could not be handed to whoever reads standard output */
 export function finalStatus(
   summary: ScanSummary,
   { options, messages, interruption, purpose }: RunContext,
+  isReaderGone: boolean,
 ): ExitStatus {
   // Cut short by a signal, or because the reader of the results went away.
   if (interruption.signalled || summary.unfinished > 0) {
@@ -16,6 +18,8 @@ export function finalStatus(
     // A fleet may leave pairs over that no worker could or may probe.
     return interruption.status ?? (summary.interrupted ? EXIT.readerGone : EXIT.interrupted);
   }
+  // What follows would tell of results that nobody has.
+  if (isReaderGone) return EXIT.readerGone;
   const refusals = Object.keys(summary.sendErrors);
   if (summary.sent === 0 && refusals.length > 0) {
     messages.error(

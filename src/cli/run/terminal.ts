@@ -10,6 +10,7 @@ import { nowMs } from "../../runtime/system/clock.ts";
 import { errorCode, reasonOf } from "../../runtime/system/file-errors.ts";
 import { isTerminal } from "../../runtime/system/is-terminal.ts";
 import { lookups } from "../../runtime/system/system.ts";
+import { EXIT } from "../exit.ts";
 import { createProgress, mayDraw, type Progress } from "./progress.ts";
 import { createWriter, type Writer } from "./writer.ts";
 
@@ -57,7 +58,8 @@ const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 const RETRY_MS = 1;
 
 /**
- * Writes a result to standard output, without anything that a terminal would obey. A closed pipe is not an error.
+ * Writes a result to standard output, without anything that a terminal would obey. That nobody reads it is no error: the command goes
+ * on, and only its exit status says so.
  * @throws {SynprobeError} `ERR_OUTPUT` when it cannot be written
  */
 export const printResult = (text: string): void => printExactly(escapeOutput(text));
@@ -70,7 +72,11 @@ export function printExactly(text: string | Uint8Array): void {
       at += writeSync(1, bytes, at);
     } catch (error) {
       const code = errorCode(error);
-      if (code === "EPIPE") return;
+      if (code === "EPIPE") {
+        // Here, as parts that are bundled apart have a copy of this module.
+        process.exitCode = EXIT.readerGone;
+        return;
+      }
       if (code !== "EAGAIN")
         throw new SynprobeError(ERROR_CODES.output, `cannot write standard output: ${reasonOf(code)}`);
       // Node makes pipes non-blocking: this one is full because its reader is slow.

@@ -236,8 +236,33 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
       expect(performance.now() - started).toBeLessThan(10_000);
     });
 
+    test.each(
+      someOf(3, [["-oX -"], ["-oJ -"], ["-oC -"], ["-oG -"], [""], ["-oN -"], ["-oJ /dev/null -oX -"]]),
+    )("after all was probed: that results are lost is said as well (%s)", async (outputs) => {
+      const script = `$SYNPROBE --show all -p1-5000 ${outputs} ${FAR.ipv4} | head -1; echo "status \${PIPESTATUS[0]}"`;
+      const { stdout, stderr } = await shell(script);
+      expect({ last: linesOf(stdout).at(-1), stderr }).toEqual({ last: "status 141", stderr: "" });
+    });
+
+    test("when it has everything, that is no matter", async () => {
+      const script = `$SYNPROBE ${open} ${closed} | cat >/dev/null; echo "status \${PIPESTATUS[0]}"`;
+      expect((await shell(script)).stdout).toBe("status 0\n");
+    });
+
+    test.each(
+      someOf(2, [["help"], ["--help"], [`--dry-run ${open}`], ["--print-config"], ["report -o - $SEEN"]]),
+    )("other words that nobody reads: %s", async (words) => {
+      const seen = file("seen");
+      if (words.includes("$SEEN")) await probe(["-oJ", seen, open]);
+      const script = `exec 3> >(exec true); wait $!; $SYNPROBE ${words} >&3; echo "status $?"`;
+      expect((await shell(script, { env: { SEEN: seen } })).stdout).toBe("status 141\n");
+    });
+
     test("a file is written to its end even then", async () => {
-      await shell(`$SYNPROBE --show all -p1-2000 -oJ ${file("kept")} ${FAR.ipv4} | head -1`);
+      const { stdout } = await shell(
+        `$SYNPROBE --show all -p1-2000 -oJ ${file("kept")} ${FAR.ipv4} | head -1; echo "status \${PIPESTATUS[0]}"`,
+      );
+      expect(linesOf(stdout).at(-1)).toBe("status 141");
       const lines = linesOf(readFileSync(file("kept"), "utf8"));
       expect(lines.filter((line) => line.includes('"state":"closed"'))).toHaveLength(2000);
       expect(JSON.parse(lines.at(-1) ?? "")).toMatchObject({ type: "summary", closed: 2000, unfinished: 0 });
