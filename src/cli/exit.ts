@@ -1,7 +1,7 @@
 /**
  * Exit statuses: part of the interface, for scripts.
  */
-import { ERROR_CODES, type ErrorCode } from "../errors.ts";
+import { ERROR_CODES, type ErrorCode, type SynprobeError } from "../errors.ts";
 
 export const EXIT = {
   /** The run is complete. */
@@ -17,7 +17,7 @@ export const EXIT = {
   privilege: 3,
   /** Nothing was probed: no route, no such interface, no source address; of check: some port could not be told surely. */
   network: 4,
-  /** The run is complete, but some targets could not be probed. */
+  /** Some targets could not be probed, but the run is complete; or it began, and what it needs went away. */
   partial: 5,
   /** A fault of synprobe or of the system under it (EX_SOFTWARE). */
   internal: 70,
@@ -63,3 +63,17 @@ const STATUS: Readonly<Record<ErrorCode, ExitStatus>> = {
 };
 
 export const exitStatus = (code: ErrorCode): ExitStatus => STATUS[code];
+
+/** On errors that came after packets had left. Parts that are bundled apart have a copy of this module: they share the name. */
+const BEGUN = Symbol.for("synprobe.begun");
+
+/** @returns the error, marked when packets had left before it came: then it is not so that nothing was probed */
+export function afterSending<E>(error: E, sent: number): E {
+  return sent > 0 && error instanceof Error ? Object.assign(error, { [BEGUN]: true }) : error;
+}
+
+export function errorStatus(error: SynprobeError): ExitStatus {
+  const status = exitStatus(error.code);
+  const saysNothing = status === EXIT.privilege || status === EXIT.network;
+  return saysNothing && BEGUN in error ? EXIT.partial : status;
+}

@@ -18,7 +18,7 @@ import type { TraceCommandOptions } from "./commands/trace.ts";
 import type { WatchOptions } from "./commands/watch.ts";
 import { isOfWatch, WATCH_OPTIONS } from "./commands/watch-options.ts";
 import type { WorkerCommandOptions } from "./commands/worker.ts";
-import { EXIT, type ExitStatus, exitStatus } from "./exit.ts";
+import { EXIT, type ExitStatus, errorStatus, exitStatus } from "./exit.ts";
 import { expandAliases } from "./options/aliases.ts";
 import { timesWithoutUnit } from "./options/arguments.ts";
 import { CHECK_OPTIONS, PATH_OPTIONS, sharedWith } from "./options/command-options.ts";
@@ -393,7 +393,7 @@ async function explain(error: unknown, program: Command): Promise<ExitStatus> {
   const messages = createMessages();
   if (isSynprobeError(error)) {
     messages.error([error.message, ...error.advice].join("\n"));
-    return exitStatus(error.code);
+    return errorStatus(error);
   }
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return EXIT.complete;

@@ -3,7 +3,8 @@
  * can be wrong with the input (bad-input.test.ts).
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { EXIT } from "../../src/cli/exit.ts";
+import { afterSending, EXIT, errorStatus, exitStatus } from "../../src/cli/exit.ts";
+import { ERROR_CODES, SynprobeError } from "../../src/errors.ts";
 import { listen } from "../lab/listeners.ts";
 import {
   command,
@@ -34,6 +35,17 @@ test("help tells every exit status", async () => {
   const { stdout } = await run(synprobe("help", "exit"));
   const told = [...stdout.matchAll(/^ {2}(\d+) /gm)].map(([, status]) => Number(status));
   expect(told).toEqual(Object.values(EXIT));
+});
+
+test("no error after packets have left says that nothing was probed", () => {
+  for (const code of Object.values(ERROR_CODES)) {
+    const before = errorStatus(afterSending(new SynprobeError(code, "lost"), 0));
+    const after = errorStatus(afterSending(new SynprobeError(code, "lost"), 1));
+    const expected = before === EXIT.network || before === EXIT.privilege ? EXIT.partial : before;
+    expect.soft({ code, after }).toEqual({ code, after: expected });
+  }
+  expect(exitStatus(ERROR_CODES.interfaceDown)).toBe(4);
+  expect(errorStatus(afterSending(new SynprobeError(ERROR_CODES.interfaceDown, "lost"), 348))).toBe(5);
 });
 
 describe.skipIf(skipping("exit statuses", labProblem()))("exit status", () => {

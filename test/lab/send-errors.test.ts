@@ -96,7 +96,7 @@ describe.skipIf(skipping("send errors", firewallProblem()))("a send that is refu
           expect(finished.stderr).toMatch(
             /nothing can be sent any more: the kernel says (ENETUNREACH|ENETDOWN)/,
           );
-          expect(finished.status).toBe(4);
+          expect(finished.status).toBe(5);
         }
       } finally {
         raise();

@@ -150,7 +150,7 @@ describe.skipIf(skipping("silence", firewallProblem()))("a run that nobody answe
         /nothing can be sent any more: the kernel says ENETUNREACH for 30 s; its route is gone/,
       );
       expect(stdout).not.toMatch(/filtered {2}/);
-      expect(status).toBe(4);
+      expect(status).toBe(5);
     },
     60_000,
   );

@@ -13,6 +13,7 @@ import type { WatchedPolicy } from "../../runtime/watch/policy.ts";
 import { PORT_STATES, type PortResult, type ScanSummary } from "../../scan/probe/result.ts";
 import { parseAddress } from "../../wire/address.ts";
 import { withAdvice } from "../advice.ts";
+import { afterSending } from "../exit.ts";
 import { type TimedOptions, usage } from "../options/table.ts";
 import type { Interruption } from "../run/interruption.ts";
 import { scanOptionsOf } from "../run/probe.ts";
@@ -90,7 +91,9 @@ export function createRescan(
         await scan.settle?.();
         const running = scan.run({ wants: PORT_STATES, onResult });
         interruption.onSignal(running.stop);
-        return await running.finished;
+        return await running.finished.catch((error: unknown) => {
+          throw afterSending(error, running.summary().sent);
+        });
       } finally {
         interruption.onSignal(() => {});
         scan.close();

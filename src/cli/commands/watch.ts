@@ -6,7 +6,7 @@
 import { accessSync, closeSync, constants, openSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { Cron } from "croner";
-import { ERROR_CODES, type ErrorCode, isSynprobeError, SynprobeError } from "../../errors.ts";
+import { ERROR_CODES, isSynprobeError, SynprobeError } from "../../errors.ts";
 import { escapeOutput } from "../../report/escape.ts";
 import { count, duration, utc } from "../../report/figures.ts";
 import { openStore, type Store } from "../../runtime/store/database.ts";
@@ -27,7 +27,7 @@ import { createPause } from "../../runtime/watch/pause.ts";
 import { openPolicy, type WatchedPolicy } from "../../runtime/watch/policy.ts";
 import { runRound } from "../../runtime/watch/rounds.ts";
 import { openService } from "../../runtime/watch/service.ts";
-import { EXIT, type ExitStatus, exitStatus } from "../exit.ts";
+import { EXIT, type ExitStatus, errorStatus } from "../exit.ts";
 import { refuseTargets } from "../options/spec.ts";
 import { type TimedOptions, usage } from "../options/table.ts";
 import { type Interruption, watchSignals } from "../run/interruption.ts";
@@ -182,7 +182,7 @@ async function loop(
     service.tell("READY=1", "STATUS=first scan");
     for (let round = 1, dueMs = Date.now(); ; round++) {
       const startedMs = Date.now();
-      let failure: ErrorCode | undefined;
+      let failure: ExitStatus | undefined;
       try {
         const finished = await runRound(detector, means);
         const events = commitRound(store, detector, finished, [...sends.keys()], policy);
@@ -199,7 +199,7 @@ async function loop(
         // A name that does not resolve, or a network that is away, may be back in an hour. A store that is lost is not.
         if (!isSynprobeError(error) || error.code === "ERR_STORE" || round === 1) throw error;
         healthy = false;
-        failure = error.code;
+        failure = errorStatus(error);
         metrics.failed();
         messages.error(`scan of ${utc(startedMs)} UTC failed: ${error.message}`);
         service.tell(`STATUS=scan of ${utc(startedMs)} UTC failed`);
@@ -209,7 +209,7 @@ async function loop(
         await drain(outboxes, sleep.for);
         while (!told.isTaken() && (await sleep.for(10)));
         if (isReaderGone()) return EXIT.readerGone;
-        return interruption.status ?? (failure === undefined ? EXIT.complete : exitStatus(failure));
+        return interruption.status ?? failure ?? EXIT.complete;
       }
       // SIGHUP may have begun this one before it was due.
       const firstMs = schedule.next(Math.min(dueMs, startedMs));

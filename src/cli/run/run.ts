@@ -16,7 +16,7 @@ import { type KernelCounters, readCounters } from "../../runtime/system/system.t
 import { PORT_STATES, type RateDecision, type ScanSummary } from "../../scan/probe/result.ts";
 import { storeAddress } from "../../socket/table.ts";
 import { type Address, formatAddress } from "../../wire/address.ts";
-import type { ExitStatus } from "../exit.ts";
+import { afterSending, type ExitStatus } from "../exit.ts";
 import { shownArgs } from "../shown-args.ts";
 import type { RunContext } from "./context.ts";
 import { journalOptions, type OpenedJournal, openRunJournal } from "./journal.ts";
@@ -66,6 +66,7 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
     await journal?.discard();
     throw error;
   }
+  let sent = 0;
   try {
     const { reporter } = outputs;
     const { workers } = scan.means;
@@ -105,6 +106,7 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
       names,
     });
     const { failure, heard } = driven;
+    sent = driven.summary.sent;
     progress.done();
     const wasProbed = failure === undefined && journal?.complete !== true;
     const summary =
@@ -130,6 +132,8 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
     if (silence !== undefined) messages.note(silence.lines);
     names.tell(messages);
     return finalStatus(summary, context, outputs.isReaderGone());
+  } catch (error) {
+    throw afterSending(error, sent);
   } finally {
     await journal?.journal.close();
   }
