@@ -160,11 +160,18 @@ describe.skipIf(skipping("silence", firewallProblem()))("a run that nobody answe
     const out = await silence(at(FAR.ipv4, 80));
     expect(out.codes).toEqual(["firewall-out"]);
     expect(out.stderr).toMatch(/own firewall refused 1 send \(EPERM\)/);
+    // Which a connect is not told.
+    firewall(lab.near, "output", ["tcp dport 80-99 drop"]);
+    const unheard = await silence("--link", "connect", at(FAR.ipv4, "80-99"));
+    expect(unheard.codes).toEqual(["not-sent"]);
+    expect(unheard.stderr).toMatch(/this machine's own firewall, a queueing/);
     command(inNamespace(lab.near, ["nft", "flush", "ruleset"]));
-    for (const family of ["ipv4", "ipv6"] as const) {
-      firewall(lab.near, "input", ["tcp sport 80 drop"]);
-      expect((await silence(at(FAR[family], 80))).codes).toEqual(["firewall-in"]);
-      command(inNamespace(lab.near, ["nft", "flush", "ruleset"]));
+    for (const link of ["raw", "connect"]) {
+      for (const family of ["ipv4", "ipv6"] as const) {
+        firewall(lab.near, "input", ["tcp sport 80 drop"]);
+        expect((await silence("--link", link, at(FAR[family], 80))).codes).toEqual(["firewall-in"]);
+        command(inNamespace(lab.near, ["nft", "flush", "ruleset"]));
+      }
     }
   });
 
@@ -219,7 +226,8 @@ describe.skipIf(skipping("silence", firewallProblem()))("a run that nobody answe
     sysctl(lab.near, "net.ipv4.conf.all.rp_filter", 1);
     sysctl(lab.far, "net.ipv4.conf.all.rp_filter", 0);
     ip(lab.far, `route add ${NEAR.ipv4}/32 via 198.18.7.1 dev veth1`);
-    expect((await silence("198.19.5.1:7")).codes).toEqual(["rp-filter"]);
+    for (const link of ["raw", "packet", "connect"])
+      expect((await silence("--link", link, "198.19.5.1:7")).codes).toEqual(["rp-filter"]);
   });
 
   test("a queueing discipline that keeps everything", async () => {

@@ -216,19 +216,24 @@ function refusals({ sent, sendErrors }: UnansweredRun, { conntrack, link }: NoAn
   return causes;
 }
 
-/** SYNs that the kernel took and no interface sent. */
-function notLeft({ sent }: UnansweredRun, { left, ways }: NoAnswerFacts): Judged[] {
+/**
+ * SYNs that the kernel took and no interface sent. Raw sockets hear of a firewall's drop (EPERM), and frames pass by it; a connect does
+ * not hear of it.
+ */
+function notLeft({ sent }: UnansweredRun, { link, left, ways }: NoAnswerFacts): Judged[] {
   // Packets that wait for a neighbour have not left either.
   if (left === undefined || left.packets >= sent * FEW_LEFT || ways.some(isUnresolved)) return [];
   const name = namesOf(ways);
   const dropped =
     left.dropped > 0 ? `, ${digits(left.dropped)} of them dropped by the driver or its queue` : "";
+  const [who, where] =
+    link === "connect" ? ["this machine's own firewall, ", '"nft list ruleset", '] : ["", ""];
   return [
     {
       code: "not-sent",
       text:
         `the kernel took ${count(sent, "SYN")}, but ${name} sent ${left.packets === 0 ? "none" : `${digits(left.packets)} at most`}${dropped}: ` +
-        `a queueing discipline, an egress filter or the driver has them; "tc -s qdisc", "tc filter show dev NAME egress", "ip -s link" tell`,
+        `${who}a queueing discipline, an egress filter or the driver has them; ${where}"tc -s qdisc", "tc filter show dev NAME egress", "ip -s link" tell`,
       whole: true,
     },
   ];
@@ -246,17 +251,18 @@ const unprovedPackets = ({ ignored, reasons }: UnansweredRun): number =>
 function lostInside(run: UnansweredRun, facts: NoAnswerFacts): Judged[] {
   const { link, undelivered, reversePathDrops, onlyPort } = facts;
   const causes: Judged[] = [];
-  // A packet socket receives before any of this can drop.
-  if (link === "raw-ip" && reversePathDrops >= run.sent * MANY_LOST && reversePathDrops > 0) {
+  // A packet socket is before the filter, but is not opened where that is strict (link/packet.ts).
+  if (reversePathDrops >= run.sent * MANY_LOST && reversePathDrops > 0) {
     causes.push({
       code: "rp-filter",
       text:
-        `${count(reversePathDrops, "packet")} came back through another interface than probes leave by, and strict reverse path filtering dropped ` +
-        `${reversePathDrops === 1 ? "it" : "them"}: "sysctl -w net.ipv4.conf.all.rp_filter=2", or mend the routes`,
+        `${count(reversePathDrops, "packet")} came in through another interface than the way to ${reversePathDrops === 1 ? "its sender leads through, and strict reverse path filtering dropped it" : "their senders leads through, and strict reverse path filtering dropped them"}, ` +
+        'most likely answers: "sysctl -w net.ipv4.conf.all.rp_filter=2", or mend the routes',
       whole: true,
     });
   }
-  if (link === "raw-ip" && undelivered >= run.sent * MANY_LOST && undelivered > 0) {
+  // A packet socket receives before a firewall can drop.
+  if (link !== "packet" && undelivered >= run.sent * MANY_LOST && undelivered > 0) {
     causes.push({
       code: "firewall-in",
       text:
@@ -327,14 +333,21 @@ function suspicions(_run: UnansweredRun, { ways, sourceChosen }: NoAnswerFacts):
   return [...causes.values()];
 }
 
-function allSilent(run: UnansweredRun, { ways, left }: NoAnswerFacts): Judged[] {
+function allSilent(run: UnansweredRun, { link, ways, left }: NoAnswerFacts): Judged[] {
   const { hosts, sent } = run;
   // Packets that waited for a neighbour are reported already; they are not counted anywhere.
   const partly = ways.some(isUnresolved);
   const which = partly ? "the other SYNs" : sent === 1 ? "the SYN" : `all ${digits(sent)} SYNs`;
-  const counted = left === undefined || partly || ways.length > 1 ? "" : ", as its counters confirm";
+  const counted = partly || ways.length > 1 ? undefined : left?.packets;
+  const names = namesOf(ways);
+  const proof =
+    link === "connect" ? ", unless this machine's own firewall dropped them" : ", as its counters confirm";
+  const departure =
+    counted !== undefined && counted < sent
+      ? `the kernel took ${which}, of which ${names} sent ${digits(counted)} at most`
+      : `${which} left through ${names}${link === "connect" || counted !== undefined ? proof : ""}`;
   const nothing = unprovedPackets(run) > 0 ? "no answer that proves to be one" : "nothing";
-  const sentence = `${which} left through ${namesOf(ways)}${counted}, and ${nothing} came back`;
+  const sentence = `${departure}, and ${nothing} came back`;
   const those = partly ? "those hosts" : `the ${digits(hosts)} hosts`;
   const meaning =
     hosts === 1

@@ -173,14 +173,32 @@ describe("what is seen explains it alone", () => {
     expect(codes({ left: { packets: 20, dropped: 0 } })).toEqual(["all-silent"]);
   });
 
-  test("answers that were dropped inside this machine, unless a packet socket would have heard them", () => {
-    expect(only({ reversePathDrops: 10 })).toMatch(
-      /^rp-filter: 10 packets came back through another interface/,
+  test("SYNs of a connect that no interface sent: the firewall's drops are not told to it, as they are to raw sockets", () => {
+    const left = { packets: 0, dropped: 0 };
+    expect(only({ link: "connect", left })).toMatch(
+      /^not-sent: .*own firewall, a queueing.*"nft list ruleset", "tc/,
     );
-    expect(only({ undelivered: 10 })).toMatch(/^firewall-in: 10 packets came in and were dropped/);
-    expect(codes({ undelivered: 9, reversePathDrops: 9 })).toEqual(["all-silent"]);
-    expect(codes({ undelivered: 10, reversePathDrops: 10, link: "packet" })).toEqual(["all-silent"]);
+    for (const link of ["raw-ip", "packet"] as const)
+      expect(only({ link, left })).not.toMatch(/firewall|nft/);
   });
+
+  test("answers that a firewall dropped inside this machine, unless a packet socket would have heard them", () => {
+    for (const link of ["raw-ip", "connect"] as const) {
+      expect(only({ link, undelivered: 10 })).toMatch(/^firewall-in: 10 packets came in and were dropped/);
+      expect(codes({ link, undelivered: 9 })).toEqual(["all-silent"]);
+    }
+    expect(codes({ link: "packet", undelivered: 10 })).toEqual(["all-silent"]);
+  });
+
+  test.each(["raw-ip", "packet", "connect"] as const)(
+    "answers that strict reverse path filtering dropped, with %s",
+    (link) => {
+      expect(only({ link, reversePathDrops: 10 })).toMatch(
+        /^rp-filter: 10 packets came in through another interface .*dropped them, most likely answers/,
+      );
+      expect(codes({ link, reversePathDrops: 9 })).toEqual(["all-silent"]);
+    },
+  );
 });
 
 describe("what is suspected comes after what was seen, and before the silence itself", () => {
@@ -272,6 +290,15 @@ describe("all silent", () => {
     );
     expect(only({}, { hosts: 1, sent: 1 })).toMatch(
       /^all-silent: the SYN left .*the host is down, or a firewall/,
+    );
+  });
+
+  test("says what the counters say: of fewer packets than SYNs, that not all left; of a connect's, that they may not have", () => {
+    expect(only({ left: { packets: 25, dropped: 0 } })).toMatch(
+      /^all-silent: the kernel took all 40 SYNs, of which eth0 sent 25 at most, and nothing came back/,
+    );
+    expect(only({ link: "connect" })).toMatch(
+      /all 40 SYNs left through eth0, unless this machine's own firewall dropped/,
     );
   });
 
