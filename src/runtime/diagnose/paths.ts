@@ -165,37 +165,30 @@ function describeRoute(route: Route, out: Interface | undefined, name: string): 
 }
 
 /**
- * Strict reverse path filtering (net.ipv4.conf.*.rp_filter = 1, RFC 3704) drops answers that come back through another
- * interface than the probes left by. It matters only with several default routes.
+ * Strict reverse path filtering (net.ipv4.conf.*.rp_filter = 1, RFC 3704) drops answers that come through another interface than the
+ * probes leave by: the setting of the interface where they come in counts.
  */
 function reversePathFindings(system: System, address: Address, out: Interface): Finding[] {
   if (address.length !== 4 || out.loopback) return [];
   const setting = (name: string): number =>
     Number(system.readFile(`/proc/sys/net/ipv4/conf/${name}/rp_filter`) ?? 0);
-  const ways = defaultRouteInterfaces(system.readFile("/proc/net/route") ?? "");
-  // The kernel takes the larger of the two.
-  if (ways.length < 2 || Math.max(setting("all"), setting(out.name)) !== 1) return [];
+  const others = new Set(system.addresses(4).map(({ interfaceIndex }) => interfaceIndex));
+  const names = [...others].flatMap((index) => {
+    const other = system.interface(index);
+    const mayAnswer = index !== out.index && other?.running === true && !other.loopback;
+    // The kernel takes the larger of the two.
+    return mayAnswer && Math.max(setting("all"), setting(other.name)) === 1 ? [other.name] : [];
+  });
+  const [first, ...more] = names;
+  if (first === undefined) return [];
   return [
     info(
       "rp_filter",
-      `strict, and default routes lead through ${ways.join(" and ")}`,
-      `An answer that does not come back through ${out.name} is dropped. If probes stay unanswered, try loose mode:`,
-      `    ${asRoot(system)}sysctl -w net.ipv4.conf.${out.name.replaceAll(".", "/")}.rp_filter=2`,
+      `strict on ${first}${more.length === 0 ? "" : ` and ${more.length} more`}`,
+      `Nothing is wrong while answers come back through ${out.name}; one that comes in there is dropped. If probes stay unanswered, try loose mode:`,
+      `    ${asRoot(system)}sysctl -w net.ipv4.conf.all.rp_filter=2`,
     ),
   ];
-}
-
-/** Interfaces of default routes in the text of /proc/net/route: name, destination, gateway, flags, …, mask (8th). */
-function defaultRouteInterfaces(table: string): string[] {
-  const names = table
-    .split("\n")
-    .slice(1)
-    .map((line) => line.split(/\s+/))
-    .filter(
-      ([name, destination, , , , , , mask]) => name !== "*" && destination === mask && /^0+$/.test(mask),
-    )
-    .map(([name]) => name);
-  return [...new Set(names)];
 }
 
 function unresolved(name: string, { code, message }: SynprobeError): Finding {

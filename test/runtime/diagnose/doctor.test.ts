@@ -103,7 +103,6 @@ function fakeSystem(fake: Fake = {}): System {
     "/proc/sys/net/ipv4/ip_local_reserved_ports": "\n",
     "/proc/sys/net/ipv4/neigh/default/gc_thresh3": "8192\n",
     "/proc/sys/net/ipv6/neigh/default/gc_thresh3": "8192\n",
-    "/proc/net/route": "Iface\tDestination\tGateway\n",
     ...fake.files,
   };
   const interfaces = fake.interfaces ?? [LO, ETH0];
@@ -766,34 +765,53 @@ describe("neighbours", () => {
 });
 
 describe("rp_filter", () => {
-  const header = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n";
-  const byDefault = (name: string) =>
-    `${name}\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0                  \n`;
-  const subnet = "eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
-  const strict = (table: string, all = "0", own = "1") => ({
-    files: {
-      "/proc/net/route": header + table,
-      "/proc/sys/net/ipv4/conf/all/rp_filter": `${all}\n`,
-      "/proc/sys/net/ipv4/conf/eth0/rp_filter": `${own}\n`,
-    },
+  const eth = (index: number, changes: Partial<Interface> = {}): Interface => ({
+    ...ETH0,
+    index,
+    name: `eth${index - 2}`,
+    ...changes,
   });
-  const two = byDefault("eth0") + subnet + byDefault("wlan0");
-
-  test("strict with two uplinks: said, with the command", async () => {
-    const finding = await only("rp_filter", strict(two), "192.0.2.10");
-    expect(finding).toMatchObject({ status: "info", found: expect.stringContaining("eth0 and wlan0") });
-    expect(adviceText(finding)).toContain("sysctl -w net.ipv4.conf.eth0.rp_filter=2");
-    expect(await findings("rp_filter", strict(two, "1", "0"), "192.0.2.10")).toHaveLength(1);
+  /** @param settings rp_filter by name, 0 where there is none */
+  const machine = (settings: Record<string, number>, interfaces = [LO, ETH0, eth(3)]): Fake => ({
+    interfaces,
+    addresses: { "127.0.0.1": 1, "192.0.2.2": 2, "198.18.0.2": 3, "198.18.0.3": 3, "2001:db8::4": 4 },
+    files: Object.fromEntries(
+      Object.entries(settings).map(([name, value]) => [
+        `/proc/sys/net/ipv4/conf/${name}/rp_filter`,
+        `${value}\n`,
+      ]),
+    ),
   });
 
-  test.each([
-    ["one uplink", strict(byDefault("eth0") + subnet), "192.0.2.10"],
-    ["two routes through one uplink", strict(byDefault("eth0") + byDefault("eth0")), "192.0.2.10"],
-    ["an unreachable default is no uplink", strict(byDefault("eth0") + byDefault("*")), "192.0.2.10"],
-    ["loose", strict(two, "2", "1"), "192.0.2.10"],
-    ["off", strict(two, "0", "0"), "192.0.2.10"],
-    ["IPv6", strict(two), "2001:db8::10"],
-    ["no target", strict(two), undefined],
+  test("strict where another interface may bring answers: said, with the command", async () => {
+    const finding = await only("rp_filter", machine({ all: 0, eth0: 0, eth1: 1 }), "192.0.2.10");
+    expect(finding).toMatchObject({ status: "info", found: "strict on eth1" });
+    expect(adviceText(finding)).toMatch(
+      /while answers come back through eth0;.*\n.*sysctl -w net\.ipv4\.conf\.all\.rp_filter=2/,
+    );
+    expect(await findings("rp_filter", machine({ all: 1, eth1: 0 }), "192.0.2.10")).toHaveLength(1);
+    const three: Fake = {
+      ...machine({ all: 1 }, [LO, ETH0, eth(3), eth(4)]),
+      addresses: { "192.0.2.2": 2, "198.18.0.2": 3, "198.19.0.2": 4 },
+    };
+    expect(await only("rp_filter", three, "192.0.2.10")).toMatchObject({
+      found: "strict on eth1 and 1 more",
+    });
+  });
+
+  test.each<[string, Fake, string | undefined]>([
+    ["one interface", machine({ all: 1, lo: 1, eth0: 1 }, [LO, ETH0]), "192.0.2.10"],
+    ["strict where probes leave alone", machine({ eth0: 1, eth1: 0 }), "192.0.2.10"],
+    ["another without an IPv4 address", machine({ all: 1 }, [LO, ETH0, eth(4)]), "192.0.2.10"],
+    [
+      "another with nothing at its end",
+      machine({ all: 1 }, [LO, ETH0, eth(3, { running: false })]),
+      "192.0.2.10",
+    ],
+    ["loose", machine({ all: 2, eth1: 1 }), "192.0.2.10"],
+    ["off", machine({ all: 0, eth1: 0 }), "192.0.2.10"],
+    ["IPv6", machine({ all: 1 }), "2001:db8::10"],
+    ["no target", machine({ all: 1 }), undefined],
   ])("not mentioned: %s", async (_, fake, target) => {
     expect(await findings("rp_filter", fake, target)).toEqual([]);
   });
