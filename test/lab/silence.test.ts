@@ -175,6 +175,20 @@ describe.skipIf(skipping("silence", firewallProblem()))("a run that nobody answe
     }
   });
 
+  test("answers by another address of the host: packets that answer no probe, and not nothing", async () => {
+    command(
+      inNamespace(lab.far, ["nft", "-f", "-"]),
+      `table ip lab {\n chain out {\n type filter hook output priority raw\n tcp sport 7 notrack ip saddr set 192.0.2.99\n }\n}\n`,
+    );
+    for (const link of ["raw", "packet"]) {
+      const { codes, stderr } = await silence("--link", link, at(FAR.ipv4, 7));
+      expect(codes).toEqual(["unproved", "all-silent"]);
+      expect(stderr).toMatch(/\d packets came that answer no probe of this run/);
+      expect(stderr).not.toContain("nothing came back");
+    }
+    expect((await silence("--link", "connect", at(FAR.ipv4, 7))).stderr).toContain("and no answer came back");
+  });
+
   test("the wrong interface, the wrong source, strict reverse paths, a private address by default", async () => {
     command([
       "ip",

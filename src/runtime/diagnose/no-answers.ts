@@ -247,6 +247,10 @@ const unprovedPackets = ({ ignored, reasons }: UnansweredRun): number =>
   ignored.oddFlags +
   (reasons.filtered["unproved-syn"] ?? 0);
 
+/** All packets that came, except those of a verdict. */
+const packetsInVain = ({ ignored, reasons }: UnansweredRun): number =>
+  Object.values(ignored).reduce((sum, packets) => sum + packets, reasons.filtered["unproved-syn"] ?? 0);
+
 /** Packets that came back without leading to a verdict. */
 function lostInside(run: UnansweredRun, facts: NoAnswerFacts): Judged[] {
   const { link, undelivered, reversePathDrops, onlyPort } = facts;
@@ -299,6 +303,17 @@ function lostInside(run: UnansweredRun, facts: NoAnswerFacts): Judged[] {
       whole: false,
     });
   }
+  const { foreign } = run.ignored;
+  // Frames bring some of a network's own, with extension headers: multicast reports.
+  if (foreign >= run.sent * MANY_LOST && foreign > 0) {
+    causes.push({
+      code: "unproved",
+      text:
+        `${count(foreign, "packet")} came that ${foreign === 1 ? "answers" : "answer"} no probe of this run: a target's by another of its addresses or through address translation, ` +
+        "an earlier run's, or somebody else's; --packet-trace shows each and its sender",
+      whole: false,
+    });
+  }
   return causes;
 }
 
@@ -346,7 +361,9 @@ function allSilent(run: UnansweredRun, { link, ways, left }: NoAnswerFacts): Jud
     counted !== undefined && counted < sent
       ? `the kernel took ${which}, of which ${names} sent ${digits(counted)} at most`
       : `${which} left through ${names}${link === "connect" || counted !== undefined ? proof : ""}`;
-  const nothing = unprovedPackets(run) > 0 ? "no answer that proves to be one" : "nothing";
+  // Of what came besides, a connect is not told.
+  const none = link === "connect" ? "no answer" : "nothing";
+  const nothing = packetsInVain(run) > 0 ? "no answer that proves to be one" : none;
   const sentence = `${departure}, and ${nothing} came back`;
   const those = partly ? "those hosts" : `the ${digits(hosts)} hosts`;
   const meaning =

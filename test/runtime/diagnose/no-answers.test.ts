@@ -255,14 +255,22 @@ describe("what is suspected comes after what was seen, and before the silence it
   });
 
   test("packets that were lost or proved nothing", () => {
-    expect(codes({}, { receiveDrops: 5, ignored: { ...none, wrongAck: 2, foreign: 9 } })).toEqual([
+    expect(codes({}, { receiveDrops: 5, ignored: { ...none, wrongAck: 2, duplicate: 1 } })).toEqual([
       "receive-buffer",
       "unproved",
       "all-silent",
     ]);
-    expect(codes({}, { ignored: { ...none, foreign: 9, duplicate: 1, icmpNoVerdict: 1 } })).toEqual([
-      "all-silent",
-    ]);
+    expect(codes({}, { ignored: { ...none, duplicate: 1, icmpNoVerdict: 1 } })).toEqual(["all-silent"]);
+  });
+
+  test("packets that answer no probe of the run may be a target's", () => {
+    const causes = judgeNoAnswers({ ...run, ignored: { ...none, foreign: 10 } }, facts);
+    expect(causes.map(({ code }) => code)).toEqual(["unproved", "all-silent"]);
+    expect(causes[0]?.text).toMatch(
+      /^10 packets came that answer no probe of this run: .*another of its addresses/,
+    );
+    // A few are a network's own.
+    expect(codes({}, { ignored: { ...none, foreign: 9 } })).toEqual(["all-silent"]);
   });
 });
 
@@ -282,6 +290,15 @@ describe("all silent", () => {
     expect(first?.text).toContain(`${packets} packets came back that no probe can have asked for`);
     expect(last?.text).toContain("no answer that proves to be one came back");
     expect(last?.text).not.toContain("nothing came back");
+  });
+
+  test.each(Object.keys(none))("packets ignored as %s came: not nothing", (cause) => {
+    const last = judgeNoAnswers({ ...run, ignored: { ...none, [cause]: 1 } }, facts).at(-1);
+    expect(last?.text).toContain("no answer that proves to be one came back");
+  });
+
+  test("a connect does not know what else came", () => {
+    expect(only({ link: "connect" })).toMatch(/and no answer came back/);
   });
 
   test("says what it means for many hosts, and for one", () => {
