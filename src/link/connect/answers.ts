@@ -20,6 +20,8 @@ export const MOST_TEXT = 1024;
 const WINDOW = 65_535;
 const NO_TEXT = new Uint8Array(0);
 const DONT_FRAGMENT = 0x4000;
+/** Of an error whose sender is not known: it need not be the target. */
+const UNSPECIFIED: Address = new Uint8Array(16);
 
 export const familyOf = (syn: Uint8Array, at: number): 4 | 6 => (syn[at] >> 4 === 4 ? 4 : 6);
 export const ipLength = (syn: Uint8Array, at: number): number =>
@@ -57,7 +59,7 @@ export interface AnswerWriter {
 export function createAnswerWriter(): AnswerWriter {
   const bytes = new Uint8Array(SYN_LENGTH + MOST_TEXT + icmp.HEADER_LENGTH + SYN_LENGTH);
 
-  /** Writes an IP header with the SYN's ends turned round. @returns its length */
+  /** Writes an IP header with the SYN's ends turned round, or from another sender. @returns its length */
   function header(syn: Uint8Array, at: number, protocol: number, length: number, from?: Address): number {
     if (familyOf(syn, at) === 4) {
       bytes.fill(0, 0, ipv4.HEADER_LENGTH);
@@ -109,11 +111,12 @@ export function createAnswerWriter(): AnswerWriter {
     unreachable: (syn, at, error) => {
       const quoted = syn.subarray(at, at + ipLength(syn, at) + tcp.HEADER_LENGTH);
       const length = icmp.HEADER_LENGTH + quoted.length;
+      const from = error.responder ?? UNSPECIFIED;
       if (familyOf(syn, at) === 4) {
-        const start = header(syn, at, PROTOCOL.ICMP, length, error.responder);
+        const start = header(syn, at, PROTOCOL.ICMP, length, from);
         return start + icmp.emitError(bytes, start, error, quoted);
       }
-      const start = header(syn, at, PROTOCOL.ICMPV6, length, error.responder);
+      const start = header(syn, at, PROTOCOL.ICMPV6, length, from);
       return start + icmpv6.emitError(bytes, start, error, quoted, pseudo(syn, at, PROTOCOL.ICMPV6, length));
     },
   };

@@ -7,7 +7,7 @@
 
 import { count, digits } from "../../report/figures.ts";
 import type { NoAnswerCause } from "../../report/reporter.ts";
-import type { ScanSummary } from "../../scan/probe/result.ts";
+import { isUnanswered, type ScanSummary } from "../../scan/probe/result.ts";
 import { interfaceDown, notConnected } from "../plan/reachability.ts";
 
 /** One way out that probes took, as it is after the run. */
@@ -56,8 +56,6 @@ export type UnansweredRun = Pick<
   "hosts" | "open" | "closed" | "filtered" | "reasons" | "sent" | "sendErrors" | "ignored" | "receiveDrops"
 >;
 
-/** Reasons that do not come from another machine, or that anybody may have caused. */
-const OWN_REASON = /^(no-response|host-timeout|send-.*|unproved-.*)$/;
 /** The ICMP error of the own kernel when it cannot find a neighbour; other machines send it too. */
 const NEIGHBOUR_REASONS: readonly string[] = ["host-unreach", "addr-unreach"];
 
@@ -69,7 +67,7 @@ export function nobodyAnswered(run: UnansweredRun, unresolved: boolean): boolean
   if (run.open + run.closed > 0 || run.filtered === 0) return false;
   return Object.entries(run.reasons.filtered).every(
     ([reason, times]) =>
-      times === 0 || OWN_REASON.test(reason) || (unresolved && NEIGHBOUR_REASONS.includes(reason)),
+      times === 0 || isUnanswered(reason) || (unresolved && NEIGHBOUR_REASONS.includes(reason)),
   );
 }
 

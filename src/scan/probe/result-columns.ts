@@ -283,7 +283,7 @@ export const COLUMNS = {
     key: "responder",
     schema: {
       type: "string",
-      description: "Sender of the ICMP message that decided, when it is not the target.",
+      description: "Sender of the ICMP message that decided, if not the target; 0.0.0.0 or :: if unknown.",
     },
     line: ({ responder }) => responder,
     record: {

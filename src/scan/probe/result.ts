@@ -91,7 +91,7 @@ export interface PortResult {
   readonly options?: string;
   /** `connect`: the kernel did the handshake. The round trip is connect's, and there is no TTL. Absent for a SYN of synprobe's own. */
   readonly method?: "connect";
-  /** Sender of the deciding ICMP message, when it is not the target itself. */
+  /** Sender of the deciding ICMP message, when it is not the target itself; the unspecified address when nobody told the sender. */
   readonly responder?: string;
   /** The port's name in the system's services database, when it has one. */
   readonly service?: string;
@@ -126,13 +126,13 @@ export function pairOf(key: string): { readonly ip: string; readonly port: numbe
   return { ip: key.slice(0, at), port: Number(key.slice(at + 1)) };
 }
 
+/** Whether a filtered port has this reason without a packet that another machine must have sent. */
+export const isUnanswered = (reason: string): boolean =>
+  /^(no-response|host-timeout|send-.*|unproved-.*)$/.test(reason);
+
 /** Whether the host itself gave a verdict, not a router in its place, nor silence. Of what the kernel connects to no TTL is known. */
-export const isFromHost = ({
-  state,
-  ttl,
-  responder,
-}: Pick<PortResult, "state" | "ttl" | "responder">): boolean =>
-  responder === undefined && (ttl !== null || state !== "filtered");
+export const isFromHost = ({ reason, responder }: Pick<PortResult, "reason" | "responder">): boolean =>
+  responder === undefined && !isUnanswered(reason);
 
 /** Packets that reached the engine and decided nothing, by cause. */
 export interface IgnoredCounts {

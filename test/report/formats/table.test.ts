@@ -169,14 +169,16 @@ describe("the table", () => {
     );
     expect(written(table(), [open], { ...summary, hosts: 1 })).toContain("\n4 ports on 1 host: 2 open");
     // The kernel, which connects, tells no TTL.
-    const connected = [open, { ...closed, ip: "192.0.2.99" }, silent].map(
+    const rejecting: PortResult = { ...silent, ip: "192.0.2.98", reason: "port-unreach" };
+    const routed: PortResult = { ...rejecting, ip: "192.0.2.97", responder: "192.0.2.254" };
+    const connected = [open, { ...closed, ip: "192.0.2.99" }, silent, rejecting, routed].map(
       (each): PortResult => ({
         ...each,
         ttl: null,
         method: "connect",
       }),
     );
-    expect(written(table(), connected, { ...summary, hosts: 255 })).toContain("255 hosts, 2 answered: ");
+    expect(written(table(), connected, { ...summary, hosts: 255 })).toContain("255 hosts, 3 answered: ");
   });
 
   test("rows of a host that turns out to answer on every port are marked", () => {
