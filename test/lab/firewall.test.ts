@@ -15,6 +15,8 @@ const DROPPED = 7302;
 /** The near side's own firewall keeps probes for this port from leaving. */
 const HELD_BACK = 7303;
 const CLOSED = 7304;
+/** SYNs that offer time stamps are dropped. */
+const CHOOSY = 7305;
 
 describe.skipIf(skipping("firewalls that reject", firewallProblem()))("firewalls", () => {
   let lab: Lab;
@@ -23,7 +25,7 @@ describe.skipIf(skipping("firewalls that reject", firewallProblem()))("firewalls
   beforeAll(async () => {
     lab = createLab();
     // Behind every rule is a listener: "filtered" is the firewall's doing, never a closed port's.
-    const ports = [...REJECTING.map(({ port }) => port), RESET, DROPPED, HELD_BACK];
+    const ports = [...REJECTING.map(({ port }) => port), RESET, DROPPED, HELD_BACK, CHOOSY];
     await listen(
       lab.far,
       ports.flatMap((port) => FAMILIES.map((family) => ({ host: FAR[family], port }))),
@@ -32,6 +34,7 @@ describe.skipIf(skipping("firewalls that reject", firewallProblem()))("firewalls
       ...REJECTING.map(({ rule }) => rule),
       `tcp dport ${RESET} reject with tcp reset`,
       `tcp dport ${DROPPED} drop`,
+      `tcp dport ${CHOOSY} tcp option timestamp exists drop`,
     ]);
     firewall(lab.near, "output", [`tcp dport ${HELD_BACK} drop`]);
     found = await probe(
@@ -67,6 +70,23 @@ describe.skipIf(skipping("firewalls that reject", firewallProblem()))("firewalls
       ttl: null,
     });
   });
+
+  test.each(FAMILIES)(
+    "%s, a firewall that drops what offers time stamps: --why does not call it open beside filtered",
+    async (family) => {
+      const { stdout } = await run(
+        inNamespace(lab.near, synprobe("--why", "--retries", "0", "-oJ", "-", at(FAR[family], CHOOSY))),
+      );
+      const [result, summary] = linesOf(stdout).map((line) => JSON.parse(line));
+      expect(result).toMatchObject({ state: "filtered", reason: "no-response" });
+      expect(summary.where).toMatchObject([
+        {
+          kind: "host",
+          text: expect.stringMatching(/answers the walk's SYNs .* --syn minimal tells which\.$/),
+        },
+      ]);
+    },
+  );
 
   test.each(FAMILIES)("%s, a firewall on this side: the refusal is the result", (family) => {
     const result = found.get(at(FAR[family], HELD_BACK));

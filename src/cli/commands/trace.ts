@@ -134,14 +134,19 @@ interface Walked {
 
 /** Where the SYNs to a filtered port stop: to no other port one is sent. */
 async function walkOn(walk: OpenPath, interruption: Interruption): Promise<Walked> {
-  const { pathReport } = await import("../../runtime/path/report.ts");
+  const [{ pathReport }, { filteredSentence }] = await Promise.all([
+    import("../../runtime/path/report.ts"),
+    import("../../scan/path/sentences.ts"),
+  ]);
   const running = walk.run();
   interruption.onSignal(running.stop);
   const found = await running.finished;
   const failure = running.failure();
   if (failure !== undefined) return { failure };
   const { interrupted } = found;
-  const [{ where, seenAt, doubt, text }] = pathReport(found, new Map()).ports;
+  const [path] = pathReport(found, new Map()).ports;
+  const { where, seenAt, doubt } = path;
+  const text = filteredSentence(path, undefined);
   return {
     where: {
       ...where,

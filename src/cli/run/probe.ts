@@ -6,7 +6,7 @@ import { CAPABILITIES, type Capability } from "../../link/sys/capabilities.ts";
 import type { Why } from "../../runtime/path/why.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
 import { type OpenScan, openScan, planMeans } from "../../runtime/run/scan.ts";
-import type { ScanOptions } from "../../runtime/run/scan-options.ts";
+import { offersAll, type ScanOptions } from "../../runtime/run/scan-options.ts";
 import { isPiped } from "../../runtime/system/is-terminal.ts";
 import { type Dropped, dropPrivileges } from "../../runtime/system/privilege.ts";
 import { randomSeed } from "../../runtime/system/random.ts";
@@ -84,7 +84,12 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
     let scan = first;
     let why: Why | undefined;
     try {
-      why = await withAdvice(argv, completes(options), () => openWhy(plan, options), packetOptions(options));
+      why = await withAdvice(
+        argv,
+        completes(options),
+        () => openWhy(plan, options, minimalOf(scanOptions, first)),
+        packetOptions(options),
+      );
       if (options.drop) {
         const { user } = dropNeedless(invocation, plan, first);
         if (options.verbose === true)
@@ -179,13 +184,24 @@ function refuseWithFleet(options: TimedOptions): void {
     );
 }
 
+/** What a run is to be told for SYNs that offer MSS alone, where its own offer more: the kernel's always do. */
+function minimalOf(options: ScanOptions, { means }: OpenScan): string | undefined {
+  if (means.link === "connect") return "--link syn --syn minimal";
+  return offersAll(options) ? "--syn minimal" : undefined;
+}
+
 /** Its sockets are opened while that is still allowed; its code is loaded only when it is asked for. */
-async function openWhy(plan: Plan, options: TimedOptions): Promise<Why | undefined> {
+async function openWhy(
+  plan: Plan,
+  options: TimedOptions,
+  minimal: string | undefined,
+): Promise<Why | undefined> {
   const { why, whyLimit, rate } = options;
   if (why !== true) return undefined;
   const module = await import("../../runtime/path/why.ts");
   return module.openWhy(plan, {
     limit: whyLimit,
+    minimal,
     rate: ratePerHost({ ...options, maxRate: rate.maximum }),
   });
 }

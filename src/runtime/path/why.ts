@@ -4,6 +4,7 @@
  * user has not named.
  */
 import { PATH_DEFAULTS } from "../../scan/path/finding.ts";
+import { filteredSentence } from "../../scan/path/sentences.ts";
 import type { PortResult } from "../../scan/probe/result.ts";
 import { createPathFinder } from "../../scan/targets/source.ts";
 import { ADDRESS_WORDS, loadAddress } from "../../socket/table.ts";
@@ -44,6 +45,8 @@ export interface WhyOptions {
   readonly limit: number;
   /** Most SYNs per second: to one host at a time, so that limits of hosts and prefixes count too. */
   readonly rate: number;
+  /** Options with which a run's SYNs offer as little as a walk's; undefined where its own did. */
+  readonly minimal?: string | undefined;
 }
 
 /** Filtered ports of a host that are walked, and remembered. */
@@ -58,7 +61,7 @@ interface Seen {
 }
 
 /** Opens its sockets. Needs CAP_NET_RAW now, and no privilege later. @throws {SynprobeError} as openRawIp does */
-export function openWhy(plan: Plan, { limit, rate }: WhyOptions): Why {
+export function openWhy(plan: Plan, { limit, rate, minimal }: WhyOptions): Why {
   const walker = openWalker(plan);
   const wayTo = wayFinder(plan);
   const isExcluded = exclusionOf(plan);
@@ -111,8 +114,11 @@ export function openWhy(plan: Plan, { limit, rate }: WhyOptions): Why {
       if (failure !== undefined) return { where: found, ways, failure };
       if (stopped) break;
       ways.push({ ip, hops: hops.map(({ routers: [router] }) => router?.ip ?? null) });
-      for (const { port, reference, where, doubt, text } of ports) {
-        if (!reference) found.push({ ip, port, ...where, ...(doubt === undefined ? {} : { doubt }), text });
+      for (const path of ports) {
+        const { port, reference, where, doubt } = path;
+        if (reference) continue;
+        const text = filteredSentence(path, minimal);
+        found.push({ ip, port, ...where, ...(doubt === undefined ? {} : { doubt }), text });
       }
     }
     return { where: found, ways };

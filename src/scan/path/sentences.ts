@@ -2,7 +2,7 @@
  * What a walk has found, in sentences: one for each port, and one for each thing that was noticed beside.
  */
 import { formatAddress } from "../../wire/address.ts";
-import type { PathNote, PathResult, PortPath } from "./result.ts";
+import type { PathNote, PathResult, PortPath, Where } from "./result.ts";
 
 /** Below this a hop is simply said; above it the sentence says "probably". */
 const PROBABLY = 0.05;
@@ -49,6 +49,32 @@ export function portSentence(result: PathResult, path: PortPath): string {
       return `${port} is filtered: ${far}, and no port is answered from beyond. Whether a filter, silent routers or no host at all is there cannot be known; synprobe path --reference PORT compares with a port that is known to answer.`;
     }
   }
+}
+
+/** A port of a walk, and what portSentence says of it. */
+interface Walked extends Pick<PortPath, "port" | "state" | "reason"> {
+  readonly where: Pick<Where, "kind">;
+  readonly text: string;
+}
+
+/**
+ * What became of a port that was filtered before the walk: where the walk's SYNs are answered nevertheless, that is no contradiction,
+ * and the sentence says why.
+ * @param minimal the options with which SYNs offer as little as a walk's; undefined where those before did
+ */
+export function filteredSentence(
+  { port, state, reason, where: { kind }, text }: Walked,
+  minimal: string | undefined,
+): string {
+  if (state === "filtered") return text;
+  const answered = `${port} answers the walk's SYNs (${state}, ${reason}), where those before were filtered`;
+  // Flows that differ say it all.
+  if (kind === "some-flows") return `${answered}. ${text}`;
+  const why =
+    minimal === undefined
+      ? "Both offer MSS alone: it answers now and did not then."
+      : `The walk's offer less, MSS alone: either SYNs that offer more are dropped, or it answers now and did not then. ${minimal} tells which.`;
+  return `${answered}. ${why}${kind === "host" ? "" : ` ${text}`}`;
 }
 
 /** What was noticed about the way. */

@@ -1,7 +1,12 @@
 /** What a walk found, in sentences: one for each kind of place, and of note. */
 import { expect, it } from "vitest";
 import type { PathResult, PortPath } from "../../../src/scan/path/result.ts";
-import { formatDoubt, noteSentence, portSentence } from "../../../src/scan/path/sentences.ts";
+import {
+  filteredSentence,
+  formatDoubt,
+  noteSentence,
+  portSentence,
+} from "../../../src/scan/path/sentences.ts";
 import { address } from "../../sim/run.ts";
 
 const path: PortPath = {
@@ -117,3 +122,28 @@ it("of a loop of few hops without an ellipsis; a doubt in one digit", () => {
   );
   expect([0, 0.00009, 0.0001, 0.0123].map(formatDoubt)).toEqual(["0", "< 0.0001", "0.0001", "0.01"]);
 });
+
+it.each([
+  [{ state: "filtered", kind: "unknown" }, "--syn minimal", "445 …"],
+  [
+    { state: "open", kind: "host" },
+    "--syn minimal",
+    "445 answers the walk's SYNs (open, syn-ack), where those before were filtered. The walk's offer less, MSS alone: either SYNs that offer more are dropped, or it answers now and did not then. --syn minimal tells which.",
+  ],
+  [
+    { state: "closed", kind: "box" },
+    undefined,
+    "445 answers the walk's SYNs (closed, syn-ack), where those before were filtered. Both offer MSS alone: it answers now and did not then. 445 …",
+  ],
+  [
+    { state: "open", kind: "some-flows" },
+    "--syn minimal",
+    "445 answers the walk's SYNs (open, syn-ack), where those before were filtered. 445 …",
+  ],
+] as const)(
+  "of a port that was filtered before, %j: why it answers now (%s)",
+  ({ state, kind }, minimal, says) => {
+    const walked = { port: 445, state, reason: "syn-ack", where: { kind }, text: "445 …" } as const;
+    expect(filteredSentence(walked, minimal)).toBe(says);
+  },
+);
