@@ -1,6 +1,9 @@
 /**
  * Firewalls: what a far one answers with (every ICMP code that it knows), and what a near one does to sending.
  */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { linesOf, run, synprobe } from "../cli/process.ts";
 import { schemaErrors } from "../report/schema.ts";
@@ -100,6 +103,26 @@ describe.skipIf(skipping("firewalls that reject", firewallProblem()))("firewalls
     // Packets of the same batch left nevertheless.
     expect(found.get(at(FAR[family], CLOSED))).toMatchObject({ state: "closed", reason: "reset", tries: 1 });
   });
+
+  test.each(FAMILIES)(
+    "%s, a firewall on this side: trace tells its steps, and exits as a scan does",
+    async (family) => {
+      const folder = mkdtempSync(join(tmpdir(), "synprobe-firewall-"));
+      const file = join(folder, "trace.pcapng");
+      const argv = synprobe("trace", "--json", "--why", "--pcap", file, at(FAR[family], HELD_BACK));
+      const { status, stdout, stderr } = await run(inNamespace(lab.near, argv));
+      // What was refused is in no capture.
+      expect(readFileSync(file, "latin1")).toMatch(/synprobe(?![\s\S]*step 5)/);
+      rmSync(folder, { recursive: true });
+      const told = JSON.parse(stdout);
+      expect(told).toMatchObject({ state: "filtered", reason: "send-eperm" });
+      expect(told.packets).toMatchObject([{ direction: "refused", error: "EPERM", step: 5 }]);
+      expect(told.steps).toHaveLength(10);
+      expect(told.where).toMatchObject({ kind: "rejected", from: 0, to: 0 });
+      expect(stderr).toContain("nothing could be sent: the kernel says EPERM");
+      expect(status).toBe(4);
+    },
+  );
 
   test("a firewall on this side: path says so, and --why, which ends as any run does", async () => {
     const target = at(FAR.ipv4, `${HELD_BACK},${CLOSED}`);

@@ -20,8 +20,8 @@ import {
   SILENT,
   skipping,
 } from "./netns.ts";
+import { octetsOut, untilLeft } from "./octets.ts";
 import { at } from "./probing.ts";
-import { until } from "./until.ts";
 
 const HOST = "198.18.9.9";
 /** On the near link, where nobody has it. */
@@ -157,20 +157,6 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
     expect(stdout).toContain("7002 is closed (reset).");
   });
 
-  /** What has left over IPv4, in bytes: what IPv6 and ARP send by themselves is not counted here. */
-  function octetsOut(namespace: string): number {
-    const [names = "", values = ""] = command(inNamespace(namespace, ["cat", "/proc/net/netstat"]))
-      .split("\n")
-      .filter((line) => line.startsWith("IpExt:"));
-    return Number(values.split(" ")[names.split(" ").indexOf("OutOctets")]);
-  }
-
-  /** SYNs, of 44 bytes or more. */
-  function untilLeft(namespace: string, count: number): void {
-    const before = octetsOut(namespace);
-    until(() => octetsOut(namespace) >= before + 44 * count, "its first SYNs to leave");
-  }
-
   it.each([
     ["SIGINT", 130],
     ["SIGTERM", 143],
@@ -195,8 +181,8 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
       command(["ip", "-n", own.near, "link", "set", "veth0", "down"]);
       const { status, stdout, stderr } = await running.finished;
       expect(stdout).toMatch(/80 is filtered: .*cannot be known[\s\S]*interrupted, so not all is known/);
-      expect(stderr).toMatch(/the kernel refused to send the packet: ENET/);
-      expect(status).toBe(70);
+      expect(stderr).toMatch(/nothing can be sent any more: the kernel says ENET/);
+      expect(status).toBe(4);
     } finally {
       own.remove();
     }

@@ -9,6 +9,7 @@ import { type Finished, run, start, synprobe } from "../cli/process.ts";
 import { listen } from "./listeners.ts";
 import {
   BEYOND,
+  command,
   createLab,
   FAR,
   inNamespace,
@@ -18,6 +19,7 @@ import {
   SILENT,
   skipping,
 } from "./netns.ts";
+import { untilLeft } from "./octets.ts";
 import { at } from "./probing.ts";
 import { rules, SERVICES, serve } from "./services.ts";
 import { until } from "./until.ts";
@@ -205,6 +207,27 @@ describe.skipIf(skipping("trace", labProblem()))("trace", () => {
     expect(status).toBe(130);
     expect(stdout === "" || stdout.includes("no-response")).toBe(true);
     expect(rules(lab.near)).toEqual([]);
+  });
+
+  it("says which SYN the kernel refused, and why, with the steps so far", async () => {
+    const own = createLab();
+    const target = at(SILENT.ipv4, 9);
+    const ask = (...args: string[]) => inNamespace(own.near, synprobe("trace", ...args, target));
+    try {
+      const running = start(ask("--json", "--timeout", "2s", "--retries", "1"));
+      untilLeft(own.near, 1);
+      command(["ip", "-n", own.near, "link", "set", "veth0", "down"]);
+      const away = await running.finished;
+      expect(JSON.parse(away.stdout)).toMatchObject({
+        state: "filtered",
+        reason: "send-enetunreach",
+        packets: [{ direction: "sent" }, { direction: "refused", error: "ENETUNREACH" }],
+      });
+      expect(away.stderr).toContain("no more could be sent: the kernel says ENETUNREACH");
+      expect(away.status).toBe(4);
+    } finally {
+      own.remove();
+    }
   });
 
   it.each([

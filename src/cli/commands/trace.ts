@@ -101,7 +101,7 @@ export async function trace(
       );
       if (where !== undefined && options.json !== true) printResult(`\n${where.text}\n`);
       if (failure !== undefined) throw failure;
-      return interruption.status ?? EXIT.complete;
+      return interruption.status ?? statusOf(result.record, messages);
     } finally {
       walk?.close();
       opened.close();
@@ -109,6 +109,15 @@ export async function trace(
   } finally {
     interruption.ignore();
   }
+}
+
+/** As a scan's: where the kernel does not send, there is no word on the port. */
+function statusOf({ reason, packets }: TraceRecord, messages: Messages): ExitStatus {
+  if (!reason.startsWith("send-")) return EXIT.complete;
+  const what = packets.some(({ direction }) => direction === "sent") ? "no more" : "nothing";
+  const error = packets.findLast(({ direction }) => direction === "refused")?.error;
+  messages.error(`${what} could be sent: the kernel says ${error}; "synprobe doctor TARGET" shows the way`);
+  return EXIT.network;
 }
 
 /** Its sockets are opened while that is still allowed; its code is loaded only when it is asked for. */
@@ -162,7 +171,9 @@ async function walkOn(walk: OpenPath, interruption: Interruption): Promise<Walke
 function capture({ record, startedMs }: Trace): Uint8Array {
   const titles = new Map(stepsOf(record).map(({ number, title }) => [number, title]));
   const startNs = BigInt(Math.round(startedMs * 1000)) * 1000n;
-  const blocks = record.packets.map(({ bytes, atUs, step }) =>
+  // What was refused has never been a packet.
+  const left = record.packets.filter(({ direction }) => direction !== "refused");
+  const blocks = left.map(({ bytes, atUs, step }) =>
     pcapngPacket(bytes, startNs + BigInt(Math.round(atUs * 1000)), `step ${step}: ${titles.get(step)}`),
   );
   return Buffer.concat(blocks);
@@ -183,8 +194,9 @@ function toJson({ record, startedMs }: Trace): object {
     established_ms: establishedUs === undefined ? undefined : roundMs(establishedUs),
     total_ms: roundMs(totalUs),
     started_at: new Date(startedMs).toISOString(),
-    packets: packets.map(({ direction, atUs, bytes, step }) => ({
+    packets: packets.map(({ direction, error, atUs, bytes, step }) => ({
       direction,
+      error,
       at_ms: roundMs(atUs),
       step,
       text: describePacket(bytes, 0, bytes.length),
@@ -246,11 +258,15 @@ function diagram(record: TraceRecord, colors: ReturnType<typeof createColors>): 
   const names = `${formatAddress(record.local)} ${record.localPort}`.padEnd(ARROW_WIDTH - 4);
   return [
     `${" ".repeat(14)}${names}${formatAddress(record.peer)} ${record.peerPort}`,
-    ...record.packets.map(({ direction, atUs, bytes }) => {
+    ...record.packets.map(({ direction, error, atUs, bytes }) => {
       const label = shortLabel(bytes);
       const dashes = "-".repeat(Math.max(2, ARROW_WIDTH - label.length - 4));
-      const arrow = direction === "sent" ? `|-- ${label} ${dashes}>|` : `|<-- ${label} ${dashes}|`;
-      return `${milliseconds(atUs).padStart(13)} ${direction === "sent" ? colors.green(arrow) : colors.yellow(arrow)}`;
+      const [arrow, paint] = {
+        sent: [`|-- ${label} ${dashes}>|`, colors.green] as const,
+        received: [`|<-- ${label} ${dashes}|`, colors.yellow] as const,
+        refused: [`|-- ${label} ${dashes}x| ${error}`, colors.red] as const,
+      }[direction];
+      return `${milliseconds(atUs).padStart(13)} ${paint(arrow)}`;
     }),
   ];
 }

@@ -163,6 +163,7 @@ function run(
       const { sendError } = link;
       switch (sendErrorVerdict(sendError, target.length === 4 ? 4 : 6)) {
         case "again":
+        case "asking":
           walk.unsend();
           return false;
         case "later":
@@ -172,7 +173,10 @@ function run(
           walk.refuse(sendError);
           continue;
         default:
-          throw new SynprobeError(ERROR_CODES.system, `the kernel refused to send the packet: ${sendError}`);
+          throw new SynprobeError(
+            ERROR_CODES.interfaceDown,
+            `nothing can be sent any more: the kernel says ${sendError}; "ip route" and "ip link" show what is left`,
+          );
       }
     }
   }

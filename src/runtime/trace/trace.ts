@@ -2,10 +2,9 @@
  * One connection attempt, carried out and recorded: the main line of `synprobe trace`. A control block of our own opens to
  * the peer over a raw-ip link; every packet is kept with its time and its step. The wording of the steps: scan/probe/steps.ts.
  */
-import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { Link } from "../../link/link.ts";
 import { openRawIp } from "../../link/raw-ip.ts";
-import { isProof, portState, segmentKind } from "../../scan/probe/classify.ts";
+import { isProof, portState, segmentKind, sendErrorVerdict } from "../../scan/probe/classify.ts";
 import { createReplyDecoder } from "../../scan/probe/reply-decoder.ts";
 import type { Reason } from "../../scan/probe/result.ts";
 import type { TracedPacket, TraceRecord } from "../../scan/probe/steps.ts";
@@ -127,6 +126,8 @@ function attempt(
   let verdict: { state: ProbeState; reason: Reason; responder?: Address } | undefined;
   /** What to say where nothing else comes. */
   let silence: Reason = "no-response";
+  /** Why the kernel refused the last SYN. What is not of the packet may be over when that is due again: it is as if lost. */
+  let refused: Reason | undefined;
   let opening: "syn-ack" | "split-handshake-syn" = "syn-ack";
   let establishedUs: number | undefined;
   let closing = false;
@@ -155,14 +156,20 @@ function attempt(
       const step = establishedUs !== undefined ? (closing ? 10 : 9) : s.flags === FLAGS.RST ? 6 : 5;
       const us = nowUs();
       if (packets.length === 0) startUs = us;
-      if (link.send(0, 1) === 0) {
-        throw new SynprobeError(
-          ERROR_CODES.system,
-          `the kernel refused to send the packet: ${link.sendError}`,
-        );
-      }
-      record("sent", bytes, us, step);
+      if (link.send(0, 1) === 1) {
+        record("sent", bytes, us, step);
+        if (step === 5) refused = undefined;
+      } else refuse(bytes, us, step, link.sendError);
     }
+  }
+
+  function refuse(bytes: Uint8Array, us: number, step: number, error: string): void {
+    packets.push({ direction: "refused", atUs: us - startUs, bytes, step, error });
+    if (step !== 5) return;
+    refused = `send-${error.toLowerCase()}`;
+    if (sendErrorVerdict(error, family) !== "never") return;
+    block.abort();
+    decide(PROBE_STATES.silent, refused);
   }
 
   function decide(state: ProbeState, reason: Reason, responder?: Address): void {
@@ -243,7 +250,7 @@ function attempt(
       } else if (event === "refused") decide(PROBE_STATES.closed, "reset");
       else if (event === "timed-out" && verdict === undefined) {
         before = connecting;
-        decide(PROBE_STATES.silent, silence);
+        decide(PROBE_STATES.silent, silence === "no-response" ? (refused ?? silence) : silence);
       }
     }
   }
@@ -285,7 +292,14 @@ function attempt(
       block.handleTimeout(us);
       progress(us);
       if (over) return;
-      if (establishedUs === undefined && verdict === undefined) send();
+      if (establishedUs === undefined && verdict === undefined) {
+        send();
+        // Nothing is to be waited for where the kernel never sends it.
+        if (verdict !== undefined) {
+          finish();
+          return;
+        }
+      }
       timer = setTimeout(
         turn,
         Math.max(1, Math.ceil((Math.min(block.pollTimeout(), giveUpAt) - nowUs()) / 1000)),

@@ -18,8 +18,11 @@ import type { PortState, Reason } from "./result.ts";
 
 /** One packet of the attempt. */
 export interface TracedPacket {
-  readonly direction: "sent" | "received";
-  /** Microseconds since the first SYN left; the first is at 0. */
+  /** `refused`: the kernel did not send it. */
+  readonly direction: "sent" | "received" | "refused";
+  /** Why it was refused: the errno's name. */
+  readonly error?: string;
+  /** Microseconds since the first SYN left, or was refused; the first is at 0. */
   readonly atUs: number;
   /** The whole IP packet. */
   readonly bytes: Uint8Array;
@@ -81,7 +84,7 @@ export function stepsOf(record: TraceRecord): Step[] {
   const peer = formatEndpoint(formatAddress(record.peer), peerPort);
   const [syn] = packets;
   const answer = packets.find(({ step }) => step === 7);
-  const repeats = packets.filter(({ step, direction }, i) => i > 0 && step === 5 && direction === "sent");
+  const repeats = packets.filter(({ step }, i) => i > 0 && step === 5);
   const established = record.establishedUs !== undefined;
   return [
     {
@@ -110,10 +113,15 @@ export function stepsOf(record: TraceRecord): Step[] {
     },
     {
       number: 5,
-      title: "It is sent, at t = 0",
+      title:
+        syn.direction === "refused" ? `The kernel refuses to send it: ${syn.error}` : "It is sent, at t = 0",
       text: [
         describePacket(syn.bytes, 0, syn.bytes.length),
-        ...repeats.map(({ atUs }) => `sent again at ${milliseconds(atUs)}: no answer until then`),
+        ...repeats.map(({ atUs, error }) =>
+          error === undefined
+            ? `sent again at ${milliseconds(atUs)}: no answer until then`
+            : `to be sent again at ${milliseconds(atUs)}: the kernel refused, ${error}`,
+        ),
       ],
     },
     {
@@ -140,7 +148,7 @@ export function stepsOf(record: TraceRecord): Step[] {
       number: 9,
       title: established ? "An ACK goes back" : "No ACK goes back",
       text: established
-        ? packets.filter(({ step }) => step === 9).map(({ bytes }) => describePacket(bytes, 0, bytes.length))
+        ? packets.filter(({ step }) => step === 9).map(({ bytes, error }) => refusedText(bytes, error))
         : [record.halfOpen ?? "There is no connection to acknowledge."],
     },
     {
@@ -158,19 +166,29 @@ function strays({ packets }: TraceRecord): string[] {
   if (between.length === 0) return [];
   return [
     "It knows an older connection with the same ports still, and acknowledges that; a RST ends it (RFC 9293 §3.5.1):",
-    ...between.map(({ direction, atUs, bytes }) => packetLine(direction, atUs, bytes)),
+    ...between.map(packetLine),
   ];
 }
 
-const packetLine = (direction: "sent" | "received", atUs: number, bytes: Uint8Array): string =>
-  `${direction === "sent" ? "->" : "<-"} ${milliseconds(atUs)}  ${describePacket(bytes, 0, bytes.length)}`;
+const ARROWS = { sent: "->", received: "<-", refused: "-x" } as const;
 
-function serverSide({ state, reason, responder, peerPort }: TraceRecord): string {
+const packetLine = ({ direction, atUs, bytes, error }: TracedPacket): string =>
+  `${ARROWS[direction]} ${milliseconds(atUs)}  ${refusedText(bytes, error)}`;
+
+/** A packet in words, and why it was not sent. */
+const refusedText = (bytes: Uint8Array, error: string | undefined): string =>
+  `${describePacket(bytes, 0, bytes.length)}${error === undefined ? "" : `: the kernel refused to send it, ${error}`}`;
+
+function serverSide({ state, reason, responder, peerPort, packets }: TraceRecord): string {
   const router = responder === undefined ? "a router" : formatAddress(responder);
   if (state === "open") {
     return `It finds a socket that listens on port ${peerPort}, marks the new connection as connecting, and answers SYN+ACK.`;
   }
   if (state === "closed") return `It finds no socket that listens on port ${peerPort}, and answers RST+ACK.`;
+  if (reason.startsWith("send-")) {
+    const times = packets.some(({ direction }) => direction === "sent") ? " again" : "";
+    return `Nothing shows: this machine's kernel refused to send the SYN${times}.`;
+  }
   if (reason === "no-response") {
     return "Nothing shows: the SYN, or its answer, was dropped on the way, or the host is not there.";
   }
@@ -184,15 +202,18 @@ function serverSide({ state, reason, responder, peerPort }: TraceRecord): string
 }
 
 function ending(record: TraceRecord): string[] {
-  const { establishedUs, packets } = record;
+  const { establishedUs, packets, reason } = record;
   if (establishedUs === undefined) {
-    const error = { open: "left half-open", closed: "ECONNREFUSED", filtered: "no connection" }[record.state];
+    const filtered = reason.startsWith("send-")
+      ? reason.slice("send-".length).toUpperCase()
+      : "no connection";
+    const error = { open: "left half-open", closed: "ECONNREFUSED", filtered }[record.state];
     return [`connect would return: ${error}, after ${milliseconds(record.totalUs)}.`];
   }
   const close = packets.filter(({ step }) => step === 10);
   return [
     `Connected, ${milliseconds(establishedUs)} after the SYN left; then closed again:`,
-    ...close.map(({ direction, atUs, bytes }) => packetLine(direction, atUs, bytes)),
+    ...close.map(packetLine),
   ];
 }
 

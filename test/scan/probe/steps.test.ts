@@ -215,6 +215,32 @@ describe("the steps", () => {
     expect(textOf({ ...silent, reason: "host-unreach" }, 6)[1]).toMatch(/: a router sent an ICMP error/);
   });
 
+  it("of a SYN that the kernel refuses, the first or one that was to follow", () => {
+    const refused = { ...syn, direction: "refused", error: "EPERM" } as const;
+    const record: TraceRecord = { ...silent, packets: [refused], reason: "send-eperm" };
+    expect(textOf(record, 5)[0]).toBe("The kernel refuses to send it: EPERM");
+    expect(textOf(record, 6)[1]).toBe("Nothing shows: this machine's kernel refused to send the SYN.");
+    expect(textOf(record, 8)[0]).toBe("The socket's row after it: the port is filtered (send-eperm)");
+    expect(textOf(record, 10)[1]).toBe("connect would return: EPERM, after 300.500 ms.");
+    const later: TraceRecord = { ...record, packets: [syn, { ...refused, atUs: 150_000 }] };
+    expect(textOf(later, 5).slice(2)).toEqual(["to be sent again at 150.000 ms: the kernel refused, EPERM"]);
+    expect(textOf(later, 6)[1]).toMatch(/refused to send the SYN again\.$/);
+  });
+
+  it("of a packet that is refused when the port has answered", () => {
+    const answer = { direction: "received", atUs: 1234, bytes: golden("syn-ack.ipv4"), step: 7 } as const;
+    const refused = { ...syn, direction: "refused", error: "EPERM" } as const;
+    const record: TraceRecord = {
+      ...silent,
+      packets: [syn, answer, { ...refused, step: 9 }, { ...refused, atUs: 1300, step: 10 }],
+      state: "open",
+      reason: "syn-ack",
+      establishedUs: 1234,
+    };
+    expect(textOf(record, 9)[1]).toMatch(/: the kernel refused to send it, EPERM$/);
+    expect(textOf(record, 10)[2]).toMatch(/^-x 1\.300 ms .*: the kernel refused to send it, EPERM$/);
+  });
+
   it("have times with three digits of a millisecond", () => {
     expect([0, 1, 1_234_567].map(milliseconds)).toEqual(["0.000 ms", "0.001 ms", "1234.567 ms"]);
   });
