@@ -115,7 +115,7 @@ describe.skipIf(skipping("firewalls that reject", firewallProblem()))("firewalls
       expect(readFileSync(file, "latin1")).toMatch(/synprobe(?![\s\S]*step 5)/);
       rmSync(folder, { recursive: true });
       const told = JSON.parse(stdout);
-      expect(told).toMatchObject({ state: "filtered", reason: "send-eperm" });
+      expect(told).toMatchObject({ state: "filtered", reason: "send-eperm", interrupted: false });
       expect(told.packets).toMatchObject([{ direction: "refused", error: "EPERM", step: 5 }]);
       expect(told.steps).toHaveLength(10);
       expect(told.where).toMatchObject({ kind: "rejected", from: 0, to: 0 });

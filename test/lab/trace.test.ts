@@ -22,7 +22,6 @@ import {
 import { untilLeft } from "./octets.ts";
 import { at } from "./probing.ts";
 import { rules, SERVICES, serve } from "./services.ts";
-import { until } from "./until.ts";
 
 const QUICK = ["--retries", "0", "--timeout", "300ms"];
 
@@ -199,13 +198,20 @@ describe.skipIf(skipping("trace", labProblem()))("trace", () => {
     expect(Math.abs(times[0] - Date.now() / 1000)).toBeLessThan(60);
   });
 
-  it("interrupted tells what is known, and leaves nothing behind", async () => {
-    const running = start(inNamespace(lab.near, synprobe("trace", "--timeout", "60s", at(SILENT.ipv4, 9))));
-    until(() => rules(lab.near).length > 0, "the rule");
-    running.kill("SIGINT");
-    const { status, stdout } = await running.finished;
-    expect(status).toBe(130);
-    expect(stdout === "" || stdout.includes("no-response")).toBe(true);
+  it("interrupted tells what is known, that the port is not decided, and leaves nothing behind", async () => {
+    const running = [[], ["--json"], ["--brief"]].map((args) =>
+      start(inNamespace(lab.near, synprobe("trace", ...args, "--timeout", "60s", at(SILENT.ipv4, 9)))),
+    );
+    // Nothing but they sends.
+    untilLeft(lab.near, running.length);
+    for (const each of running) each.kill("SIGINT");
+    const [story, data, brief] = await Promise.all(running.map(({ finished }) => finished));
+    expect([story, data, brief].map(({ status }) => status)).toEqual([130, 130, 130]);
+    expect(story.stdout).toMatch(/^ 8 .*: interrupted, the port is not decided$/m);
+    expect(story.stdout).not.toMatch(/filtered|no-response/);
+    expect(JSON.parse(data.stdout)).toMatchObject({ interrupted: true, packets: [{ direction: "sent" }] });
+    expect(data.stdout).not.toMatch(/"state":"filtered"|"reason"/);
+    expect(brief.stdout).toMatch(/^not decided: interrupted after /m);
     expect(rules(lab.near)).toEqual([]);
   });
 

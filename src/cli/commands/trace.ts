@@ -100,7 +100,8 @@ export async function trace(
             : formatStory(result.record, messages.stdoutColour),
       );
       if (where !== undefined && options.json !== true) printResult(`\n${where.text}\n`);
-      if (failure !== undefined) throw failure;
+      const fatal = result.failure ?? failure;
+      if (fatal !== undefined) throw fatal;
       return interruption.status ?? statusOf(result.record, messages);
     } finally {
       walk?.close();
@@ -113,7 +114,7 @@ export async function trace(
 
 /** As a scan's: where the kernel does not send, there is no word on the port. */
 function statusOf({ reason, packets }: TraceRecord, messages: Messages): ExitStatus {
-  if (!reason.startsWith("send-")) return EXIT.complete;
+  if (reason?.startsWith("send-") !== true) return EXIT.complete;
   const what = packets.some(({ direction }) => direction === "sent") ? "no more" : "nothing";
   const error = packets.findLast(({ direction }) => direction === "refused")?.error;
   messages.error(`${what} could be sent: the kernel says ${error}; "synprobe doctor TARGET" shows the way`);
@@ -183,7 +184,7 @@ function capture({ record, startedMs }: Trace): Uint8Array {
 const roundMs = (us: number): number => Math.round(us) / 1000;
 
 function toJson({ record, startedMs }: Trace): object {
-  const { packets, state, reason, responder, establishedUs, totalUs, rows } = record;
+  const { packets, state, reason, responder, establishedUs, interrupted, totalUs, rows } = record;
   return {
     type: "trace",
     local: { ip: formatAddress(record.local), port: record.localPort },
@@ -191,6 +192,7 @@ function toJson({ record, startedMs }: Trace): object {
     state,
     reason,
     responder: responder === undefined ? undefined : formatAddress(responder),
+    interrupted,
     established_ms: establishedUs === undefined ? undefined : roundMs(establishedUs),
     total_ms: roundMs(totalUs),
     started_at: new Date(startedMs).toISOString(),
@@ -246,7 +248,7 @@ export function formatDiagram(record: TraceRecord, colour: boolean): string {
   const { state, reason, totalUs } = record;
   return [
     ...diagram(record, createColors(colour)),
-    `${state} (${reason}) after ${milliseconds(totalUs)}`,
+    `${state === undefined ? "not decided: interrupted" : `${state} (${reason})`} after ${milliseconds(totalUs)}`,
     "",
   ].join("\n");
 }

@@ -37,6 +37,8 @@ export interface Trace {
   readonly record: TraceRecord;
   /** Wall time of the first SYN, in milliseconds since the Unix epoch. */
   readonly startedMs: number;
+  /** What ended it before its time, where that was no stop: an error of the link. */
+  readonly failure?: unknown;
 }
 
 export interface OpenTrace {
@@ -134,6 +136,8 @@ function attempt(
   let giveUpAt = Number.POSITIVE_INFINITY;
   let timer: NodeJS.Timeout | undefined;
   let over = false;
+  let interrupted = false;
+  let failure: unknown;
   let resolve: (trace: Trace) => void;
   let reject: (error: unknown) => void;
   const finished = new Promise<Trace>((onResolve, onReject) => {
@@ -312,11 +316,9 @@ function attempt(
   function finish(): void {
     over = true;
     clearTimeout(timer);
-    const { state, reason, responder } = verdict ?? {
-      state: PROBE_STATES.silent,
-      reason: "no-response" as const,
-    };
+    const { state, reason, responder } = verdict ?? {};
     resolve({
+      failure,
       startedMs: wallMs(startUs),
       record: {
         local,
@@ -327,8 +329,9 @@ function attempt(
         // Received packets have the kernel's time stamps, sent ones this process's: sort by time, not by handling.
         packets: packets.slice().sort((a, b) => a.atUs - b.atUs),
         rows: { empty, connecting, before, after, end: block.view() },
-        state: portState(state),
-        reason,
+        interrupted,
+        ...(state === undefined ? {} : { state: portState(state) }),
+        ...(reason === undefined ? {} : { reason }),
         ...(responder === undefined ? {} : { responder }),
         ...(establishedUs === undefined ? {} : { establishedUs }),
         ...(halfOpen !== undefined && state === PROBE_STATES.open ? { halfOpen } : {}),
@@ -339,9 +342,24 @@ function attempt(
 
   function fail(error: unknown): void {
     if (over) return;
-    over = true;
-    clearTimeout(timer);
-    reject(error);
+    failure = error;
+    if (packets.length > 0) stop();
+    else {
+      over = true;
+      clearTimeout(timer);
+      reject(error);
+    }
+  }
+
+  /** Ends it before its time, with what is known. */
+  function stop(): void {
+    if (over) return;
+    interrupted = true;
+    // A half-open connection is reset.
+    block.abort();
+    if (establishedUs !== undefined) send();
+    if (verdict === undefined) after = block.view();
+    finish();
   }
 
   link.listen(
@@ -355,16 +373,5 @@ function attempt(
   connecting = block.view();
   before = connecting;
   turn();
-  return {
-    finished,
-    stop: () => {
-      if (over) return;
-      // A half-open connection is reset; what is known is reported.
-      block.abort();
-      if (establishedUs !== undefined) send();
-      before = connecting;
-      after = block.view();
-      finish();
-    },
-  };
+  return { finished, stop };
 }

@@ -46,8 +46,11 @@ export interface TraceRecord {
     readonly after: ControlBlockView;
     readonly end: ControlBlockView;
   };
-  readonly state: PortState;
-  readonly reason: Reason;
+  /** Neither is there when the attempt was interrupted before the port was decided. */
+  readonly state?: PortState;
+  readonly reason?: Reason;
+  /** Whether it was ended before its time. */
+  readonly interrupted: boolean;
   /** Sender of the deciding ICMP message. */
   readonly responder?: Address;
   /** From SYN to ESTABLISHED; absent when that was not reached. */
@@ -134,13 +137,15 @@ export function stepsOf(record: TraceRecord): Step[] {
       title: answer === undefined ? "The answer: silence" : `The answer, after ${milliseconds(answer.atUs)}`,
       text:
         answer === undefined
-          ? [`Nothing came within ${milliseconds(record.totalUs)}.`]
+          ? [
+              `Nothing came within ${milliseconds(record.totalUs)}${record.interrupted ? ", when it was interrupted" : ""}.`,
+            ]
           : [describePacket(answer.bytes, 0, answer.bytes.length)],
       ...(answer !== undefined && isTcp(answer.bytes) ? { fields: tcpFields(answer.bytes) } : {}),
     },
     {
       number: 8,
-      title: `The socket's row after it: the port is ${record.state} (${record.reason}${record.responder === undefined ? "" : ` from ${formatAddress(record.responder)}`})`,
+      title: `The socket's row after it: ${verdictText(record)}`,
       text: [],
       row: rowOf(rows.before, rows.after),
     },
@@ -158,6 +163,11 @@ export function stepsOf(record: TraceRecord): Step[] {
       row: rowOf(rows.after, rows.end),
     },
   ];
+}
+
+function verdictText({ state, reason, responder }: TraceRecord): string {
+  if (state === undefined) return "interrupted, the port is not decided";
+  return `the port is ${state} (${reason}${responder === undefined ? "" : ` from ${formatAddress(responder)}`})`;
 }
 
 /** What passed between the SYN and its answer. */
@@ -185,6 +195,7 @@ function serverSide({ state, reason, responder, peerPort, packets }: TraceRecord
     return `It finds a socket that listens on port ${peerPort}, marks the new connection as connecting, and answers SYN+ACK.`;
   }
   if (state === "closed") return `It finds no socket that listens on port ${peerPort}, and answers RST+ACK.`;
+  if (reason === undefined) return "Nothing shows: it was interrupted before an answer came.";
   if (reason.startsWith("send-")) {
     const times = packets.some(({ direction }) => direction === "sent") ? " again" : "";
     return `Nothing shows: this machine's kernel refused to send the SYN${times}.`;
@@ -204,6 +215,8 @@ function serverSide({ state, reason, responder, peerPort, packets }: TraceRecord
 function ending(record: TraceRecord): string[] {
   const { establishedUs, packets, reason } = record;
   if (establishedUs === undefined) {
+    if (reason === undefined || record.state === undefined)
+      return [`connect would still wait: interrupted after ${milliseconds(record.totalUs)}.`];
     const filtered = reason.startsWith("send-")
       ? reason.slice("send-".length).toUpperCase()
       : "no connection";

@@ -117,6 +117,7 @@ describe("the steps", () => {
     },
     state: "filtered",
     reason: "no-response",
+    interrupted: false,
     totalUs: 300_500,
   };
   const textOf = (record: TraceRecord, number: number): string[] => {
@@ -239,6 +240,14 @@ describe("the steps", () => {
     };
     expect(textOf(record, 9)[1]).toMatch(/: the kernel refused to send it, EPERM$/);
     expect(textOf(record, 10)[2]).toMatch(/^-x 1\.300 ms .*: the kernel refused to send it, EPERM$/);
+  });
+
+  it("of an attempt that was interrupted: the port is not decided", () => {
+    const { state: _, reason: __, ...record } = { ...silent, interrupted: true };
+    expect(textOf(record, 6)[1]).toBe("Nothing shows: it was interrupted before an answer came.");
+    expect(textOf(record, 7)[1]).toBe("Nothing came within 300.500 ms, when it was interrupted.");
+    expect(textOf(record, 8)[0]).toBe("The socket's row after it: interrupted, the port is not decided");
+    expect(textOf(record, 10)[1]).toBe("connect would still wait: interrupted after 300.500 ms.");
   });
 
   it("have times with three digits of a millisecond", () => {
