@@ -124,6 +124,26 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
     expect(stdout).not.toContain("cannot be known");
   });
 
+  it("says that nobody has the next hop's address, and so do --why and trace --why", async () => {
+    const ask = (...args: string[]) => run(inNamespace(lab.near, synprobe(...args, `${NOBODY}:22`)));
+    const found = await Promise.all([ask("path"), ask("--why"), ask("trace", "--why", "--brief")]);
+    for (const { stdout } of found) {
+      expect(stdout).toMatch(/(^|: )22 is filtered: 192\.0\.2\.77 does not answer ARP on veth0\.$/m);
+      expect(stdout).not.toContain("cannot be known");
+    }
+  });
+
+  it("says that nothing is connected to its interface", async () => {
+    const own = createLab();
+    try {
+      command(["ip", "-n", own.far, "link", "set", "veth0", "down"]);
+      const { stdout } = await run(inNamespace(own.near, synprobe("path", at(FAR.ipv4, 22))));
+      expect(stdout).toMatch(/^22 is filtered: veth0 is up, but nothing is connected to it: /m);
+    } finally {
+      own.remove();
+    }
+  });
+
   it("of doctor says what is known at a signal, and what was found before it", async () => {
     const running = start(inNamespace(lab.near, synprobe("doctor", at(SILENT.ipv4, 7))));
     // Nothing but its walk sends.

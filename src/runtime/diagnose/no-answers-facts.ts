@@ -14,6 +14,7 @@ import {
 import { compareAddresses, networkOf } from "../../scan/targets/address-range.ts";
 import { ADDRESS_WORDS, loadAddress } from "../../socket/table.ts";
 import { type Address, formatAddress, isLinkLocal, parseAddress, sameAddress } from "../../wire/address.ts";
+import { isResolved } from "../plan/next-hop.ts";
 import type { Hop } from "../plan/paths.ts";
 import type { Plan } from "../plan/plan.ts";
 import { ownerOf } from "../plan/reachability.ts";
@@ -165,8 +166,6 @@ function neighboursOf(
     },
   };
 }
-
-export const isResolved = ({ state }: Neighbour): boolean => state !== "failed" && state !== "incomplete";
 
 function targetCheck({ space }: Planned): (address: Address) => boolean {
   const ports = space.ports().slice(0, PORTS_TRIED);

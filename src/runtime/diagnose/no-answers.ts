@@ -8,7 +8,13 @@
 import { count, digits } from "../../report/figures.ts";
 import type { NoAnswerCause } from "../../report/reporter.ts";
 import { isUnanswered, type ScanSummary } from "../../scan/probe/result.ts";
-import { interfaceDown, notConnected } from "../plan/reachability.ts";
+import {
+  askedBy,
+  interfaceDown,
+  notConnected,
+  silentNeighbour,
+  silentNextHop,
+} from "../plan/reachability.ts";
 
 /** One way out that probes took, as it is after the run. */
 export interface Way {
@@ -159,23 +165,6 @@ function wayFault(way: Way, sourceChosen: boolean): Judged | undefined {
   }
   return undefined;
 }
-
-/** How hardware addresses are asked for. */
-export const askedBy = (family: 4 | 6): string => (family === 4 ? "ARP" : "neighbour discovery");
-
-/** What is the matter, and what to look at. */
-export type Silence = readonly [what: string, todo: string];
-
-export const silentNextHop = (address: string, name: string, asked: string, target: string): Silence => [
-  `the next hop ${address} on ${name} does not answer ${asked}, so nothing gets further`,
-  `is it up, on this network, and the right router? "ip neigh show dev ${name}" and "ip route get ${target}" show what the kernel thinks`,
-];
-
-/** @param who "192.0.2.7 does", or several that do */
-export const silentNeighbour = (who: string, name: string, asked: string): Silence => [
-  `${who} not answer ${asked} on ${name}`,
-  `nobody has such an address there now, or the network mask or VLAN is wrong; "ip neigh show dev ${name}" lists them`,
-];
 
 const fault = (code: NoAnswerCause["code"], text: string): Judged => ({ code, text, whole: true });
 

@@ -3,17 +3,13 @@
  * they stop. The walk itself: runtime/path.
  * Tested by test/lab/path.test.ts.
  */
-import { lookUpNeighbours } from "../../link/neighbour.ts";
-import { lookUpInterface } from "../../link/route.ts";
 import { PATH_DEFAULTS } from "../../scan/path/finding.ts";
 import { noteSentence, portSentence } from "../../scan/path/sentences.ts";
 import type { TargetSpec } from "../../scan/targets/grammar.ts";
-import { formatAddress } from "../../wire/address.ts";
 import { openPath } from "../path/path.ts";
+import { silentLink } from "../plan/next-hop.ts";
 import { makePlan, type Plan, type PlanOptions } from "../plan/plan.ts";
 import { type Finding, info, ok, warn } from "./finding.ts";
-import { askedBy, silentNeighbour, silentNextHop } from "./no-answers.ts";
-import { isResolved } from "./no-answers-facts.ts";
 
 /** Ports walked to, at most. */
 const MOST_PORTS = 4;
@@ -53,7 +49,7 @@ export async function walkFindings(target: TargetSpec, { opened, limits }: WalkH
     const result = await running.finished;
     const failure = running.failure();
     const isUnseen = result.ports.every(({ state, seenAt }) => state === "filtered" && seenAt === 0);
-    const neighbour = isUnseen ? silentNeighbourOf(plan) : undefined;
+    const neighbour = isUnseen ? silentLinkOf(plan) : undefined;
     return [
       ...(neighbour === undefined
         ? result.ports.map((port) =>
@@ -86,20 +82,11 @@ export async function walkFindings(target: TargetSpec, { opened, limits }: WalkH
   }
 }
 
-/** Where the kernel has no hardware address for the next hop, or for a host of the link itself, nothing has left at all. */
-function silentNeighbourOf({ hops: [hop] }: Plan): Finding | undefined {
-  const { gateway, interfaceIndex, first } = hop;
-  const next = formatAddress(gateway ?? first);
-  const family = first.length === 4 ? 4 : 6;
-  const entry = lookUpNeighbours(interfaceIndex, family).find(
-    ({ address }) => formatAddress(address) === next,
-  );
-  if (entry === undefined || isResolved(entry)) return undefined;
-  const name = lookUpInterface(interfaceIndex)?.name ?? `interface ${interfaceIndex}`;
-  const [what, todo] =
-    gateway === undefined
-      ? silentNeighbour(`${next} does`, name, askedBy(family))
-      : silentNextHop(next, name, askedBy(family), formatAddress(first));
+/** Where nothing has left at all. */
+function silentLinkOf({ hops: [hop] }: Plan): Finding | undefined {
+  const silence = silentLink(hop, hop.first);
+  if (silence === undefined) return undefined;
+  const [what, todo] = silence;
   return warn("way", what, `${todo[0].toUpperCase()}${todo.slice(1)}.`);
 }
 

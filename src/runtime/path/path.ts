@@ -5,15 +5,18 @@
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { PortRange } from "../../link/filter.ts";
+import { createRangeFinder, type RangeFinder } from "../../link/hops.ts";
 import type { Link, PacketHandler } from "../../link/link.ts";
 import { openRawIp } from "../../link/raw-ip.ts";
 import { conclude } from "../../scan/path/conclusion.ts";
 import type { SurveyOptions } from "../../scan/path/finding.ts";
 import type { PathResult } from "../../scan/path/result.ts";
+import { isUnseen } from "../../scan/path/sentences.ts";
 import { createSurvey } from "../../scan/path/survey.ts";
 import { createWalk, type WalkOptions } from "../../scan/path/walk.ts";
 import { sendErrorVerdict } from "../../scan/probe/classify.ts";
-import { waysOf } from "../plan/paths.ts";
+import { silentLink } from "../plan/next-hop.ts";
+import { type Hop, waysOf } from "../plan/paths.ts";
 import { type OnlyPair, onlyPair, type Plan } from "../plan/plan.ts";
 import { nowUs } from "../system/clock.ts";
 import { createRandom } from "../system/random.ts";
@@ -57,7 +60,7 @@ const AGAIN_MS = 5;
  */
 export function openWalker(plan: Plan): Walker {
   const ports = walkPorts("raw");
-  return createWalker(openRawIp({ ...waysOf(plan), ports }), ports);
+  return createWalker(openRawIp({ ...waysOf(plan), ports }), ports, plan);
 }
 
 /** @throws {SynprobeError} as openPacketSockets does, and `ERR_USAGE` where frames do not lead to the target */
@@ -77,6 +80,7 @@ async function openPacketWalker(plan: Plan): Promise<Walker> {
   return createWalker(
     attachPacket(await openPacketSockets({ interfaceName, ports, routes: plan.hops })),
     ports,
+    plan,
   );
 }
 
@@ -87,7 +91,8 @@ function walkPorts(kind: "raw" | "packet"): PortRange {
   return { first: start, last: start + count - 1 };
 }
 
-function createWalker(link: Link, sourcePorts: PortRange): Walker {
+function createWalker(link: Link, sourcePorts: PortRange, { hops }: Plan): Walker {
+  const ways = createRangeFinder(hops);
   const random = createRandom();
   let current: Listener | undefined;
   link.listen(
@@ -97,10 +102,12 @@ function createWalker(link: Link, sourcePorts: PortRange): Walker {
   );
   let closed = false;
   return {
-    walk: (pair, options) =>
-      run(pair, options, link, sourcePorts, random, (listener) => {
+    walk: (pair, options) => {
+      const running = run(pair, options, link, sourcePorts, random, (listener) => {
         current = listener;
-      }),
+      });
+      return { ...running, finished: running.finished.then((result) => withStuck(result, ways)) };
+    },
     close: () => {
       if (!closed) link.close();
       closed = true;
@@ -124,6 +131,15 @@ export async function openPath(plan: Plan, options: PathOptions): Promise<OpenPa
       return { ...running, finished: running.finished.finally(close) };
     },
   };
+}
+
+/** Where no hop has told of any SYN, and the kernel knows why. A walk that was interrupted may not have waited for the neighbour. */
+function withStuck(result: PathResult, ways: RangeFinder<Hop>): PathResult {
+  const { target, local, ports, interrupted } = result;
+  const way = ways.ranges[ways.locate(target, 0, target.length === 4 ? 4 : 16)];
+  if (interrupted || way === undefined || !ports.every(({ where }) => isUnseen(where, local))) return result;
+  const [stuck] = silentLink(way, target) ?? [];
+  return stuck === undefined ? result : { ...result, stuck };
 }
 
 interface Listener {

@@ -62,6 +62,23 @@ export const interfaceDown = (name: string): string =>
 export const notConnected = (name: string): string =>
   `${name} is up, but nothing is connected to it: no cable, no peer, or its VPN client is not running`;
 
+/** How hardware addresses are asked for. */
+export const askedBy = (family: 4 | 6): string => (family === 4 ? "ARP" : "neighbour discovery");
+
+/** What is the matter, and what to look at. */
+export type Silence = readonly [what: string, todo: string];
+
+export const silentNextHop = (address: string, name: string, asked: string, target: string): Silence => [
+  `the next hop ${address} on ${name} does not answer ${asked}, so nothing gets further`,
+  `is it up, on this network, and the right router? "ip neigh show dev ${name}" and "ip route get ${target}" show what the kernel thinks`,
+];
+
+/** @param who "192.0.2.7 does", or several that do */
+export const silentNeighbour = (who: string, name: string, asked: string): Silence => [
+  `${who} not answer ${asked} on ${name}`,
+  `nobody has such an address there now, or the network mask or VLAN is wrong; "ip neigh show dev ${name}" lists them`,
+];
+
 /**
  * The route a probe would take, or why there is none.
  * @param boundTo the interface named by the user or by the address's zone

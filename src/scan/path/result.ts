@@ -105,4 +105,6 @@ export interface PathResult {
   readonly sent: number;
   readonly elapsedUs: number;
   readonly interrupted: boolean;
+  /** Why nothing got further than this machine's own link, where that is known. */
+  readonly stuck?: string;
 }

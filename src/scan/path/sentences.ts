@@ -1,17 +1,25 @@
 /**
  * What a walk has found, in sentences: one for each port, and one for each thing that was noticed beside.
  */
-import { formatAddress } from "../../wire/address.ts";
+import { type Address, formatAddress } from "../../wire/address.ts";
 import type { PathNote, PathResult, PortPath, Where } from "./result.ts";
 
 /** Below this a hop is simply said; above it the sentence says "probably". */
 const PROBABLY = 0.05;
+
+/** Whether nothing but this machine, whose kernel gives up a neighbour with an ICMP error of its own, has told of a port's SYNs. */
+export const isUnseen = (where: Where, local: Address): boolean =>
+  where.kind === "rejected"
+    ? formatAddress(where.by) === formatAddress(local) && where.to > 0
+    : where.kind === "unknown" && where.from === 0;
 
 /** What became of a port's SYNs. */
 export function portSentence(result: PathResult, path: PortPath): string {
   const { port, state, reason, where, doubt = 0 } = path;
   const at = (hop: number): string => hopName(result, hop);
   const probably = doubt > PROBABLY ? "probably " : "";
+  if (result.stuck !== undefined && isUnseen(where, result.local))
+    return `${port} is filtered: ${result.stuck}.`;
   const said = doubt > 0 ? ` (doubt ${formatDoubt(doubt)})` : "";
   switch (where.kind) {
     case "host":

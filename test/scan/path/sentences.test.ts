@@ -123,6 +123,23 @@ it("of a loop of few hops without an ellipsis; a doubt in one digit", () => {
   expect([0, 0.00009, 0.0001, 0.0123].map(formatDoubt)).toEqual(["0", "< 0.0001", "0.0001", "0.01"]);
 });
 
+it("of a port whose SYNs cannot have left: why, and no more", () => {
+  const stuck = { ...result, stuck: "192.0.2.7 does not answer ARP on eth0" };
+  const says = "445 is filtered: 192.0.2.7 does not answer ARP on eth0.";
+  expect(portSentence(stuck, path)).toBe(says);
+  // The kernel's own word for it, and one that is another's.
+  const rejected = (by: string, to: number): PortPath["where"] => ({
+    kind: "rejected",
+    by: address(by),
+    self: false,
+    from: 0,
+    to,
+  });
+  expect(portSentence(stuck, { ...path, where: rejected("192.0.2.1", 1) })).toBe(says);
+  expect(portSentence(stuck, { ...path, where: rejected("203.0.113.9", 1) })).not.toBe(says);
+  expect(portSentence(stuck, { ...path, where: rejected("192.0.2.1", 0) })).not.toBe(says);
+});
+
 it.each([
   [{ state: "filtered", kind: "unknown" }, "--syn minimal", "445 …"],
   [
