@@ -36,6 +36,19 @@ describe("the ISN hash", () => {
     expect(hash(local, 0, peer, 0, 61_000, 80)).toBe(base);
   });
 
+  it("is the same whatever was hashed before, also where only one word of an address differs", () => {
+    const hash = createIsnHash(Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8));
+    const first = [Uint32Array.of(1, 2, 3, 4), Uint32Array.of(5, 6, 7, 8)];
+    for (let word = 0; word < 8; word++) {
+      const other = first.map((address) => address.slice());
+      other[word >> 2][word & 3] ^= 0x10;
+      for (const [local, peer] of [first, other, first]) {
+        const fresh = createIsnHash(Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8));
+        expect(hash(local, 0, peer, 0, 61_000, 80)).toBe(fresh(local, 0, peer, 0, 61_000, 80));
+      }
+    }
+  });
+
   it("spreads over all 32 bits", () => {
     const hash = createIsnHash(KEY);
     const words = new Uint32Array(4);
