@@ -444,7 +444,7 @@ async function improve(message: string, command: Command): Promise<string> {
 
 process.on("exit", releaseClosedTerminals);
 main(process.argv.slice(2)).then((status) => {
-  // A signal's stays, else that nobody has read what was printed.
-  process.exitCode = status > EXIT.internal ? status : (process.exitCode ?? status);
+  // Where all went well, that nobody has read what was printed.
+  process.exitCode = status === EXIT.complete ? (process.exitCode ?? status) : status;
   return endLookups();
 });

@@ -1,6 +1,10 @@
 /** Which interface a probe leaves by: zones of link-local targets, -e, and this machine's own addresses. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { linesOf, run, synprobe } from "../cli/process.ts";
+import { linesOf, run, start, synprobe } from "../cli/process.ts";
+import { firewall } from "./firewalls.ts";
 import {
   BEYOND,
   command,
@@ -79,6 +83,29 @@ describe.skipIf(skipping("interfaces", labProblem()))("interfaces", () => {
     expect(stdout.match(/"state":"closed"/g)).toHaveLength(3);
     // Under this name it can be probed again.
     expect(stdout).toContain(`"host":"${farLinkLocal}%${DEVICE}"`);
+  });
+
+  it("outputs of a target with a zone are targets again, and a watch tells what has changed of it", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "synprobe-interfaces-"));
+    try {
+      const results = join(folder, "results.json");
+      const near = (...args: string[]): string[] => inNamespace(lab.near, synprobe(...args));
+      const target = `[${farLinkLocal}%${DEVICE}]:7`;
+      expect((await run(near(target, "-oJ", results))).status).toBe(0);
+      expect(await run(near("-iR", results))).toMatchObject({ status: 0, stderr: "" });
+      const watching = start(
+        near("watch", target, "-v", "--every", "1s", "--confirm", "100ms", "--store", join(folder, "w.db")),
+        { limitMs: 60_000 },
+      );
+      await watching.until("stderr", /scan of .*: 1 port, 0 events/);
+      firewall(lab.far, "input", ["tcp dport 7 drop"]);
+      await watching.until("stdout", /filtered/);
+      watching.kill("SIGINT");
+      await watching.finished;
+    } finally {
+      command(inNamespace(lab.far, ["nft", "flush", "ruleset"]));
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it("-e and this machine's own addresses: the interface's own are reached, others are not, and that is said", async () => {

@@ -202,7 +202,7 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
       const { status, stdout, stderr } = await running.finished;
       expect(stdout).toMatch(/80 is filtered: .*cannot be known[\s\S]*interrupted, so not all is known/);
       expect(stderr).toMatch(/nothing can be sent any more: the kernel says ENET/);
-      expect(status).toBe(4);
+      expect(status).toBe(5);
     } finally {
       own.remove();
     }

@@ -230,7 +230,7 @@ describe.skipIf(skipping("trace", labProblem()))("trace", () => {
         packets: [{ direction: "sent" }, { direction: "refused", error: "ENETUNREACH" }],
       });
       expect(away.stderr).toContain("no more could be sent: the kernel says ENETUNREACH");
-      expect(away.status).toBe(4);
+      expect(away.status).toBe(5);
     } finally {
       own.remove();
     }

@@ -17,7 +17,7 @@ import { noteSentence, portSentence } from "../../scan/path/sentences.ts";
 import { parseTarget } from "../../scan/targets/grammar.ts";
 import { formatAddress } from "../../wire/address.ts";
 import { withAdvice } from "../advice.ts";
-import { EXIT, type ExitStatus } from "../exit.ts";
+import { afterSending, EXIT, type ExitStatus } from "../exit.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
 import { watchSignals } from "../run/interruption.ts";
 import { excludeOptions, ratePerHost, refuseEmpty, wayOptions } from "../run/targets.ts";
@@ -91,7 +91,7 @@ export async function path(
           : formatPath(result, names, messages.stdoutColour),
       );
       const failure = running.failure();
-      if (failure !== undefined) throw failure;
+      if (failure !== undefined) throw afterSending(failure, result.sent);
       return interruption.status ?? EXIT.complete;
     } finally {
       opened.close();

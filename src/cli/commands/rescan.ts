@@ -11,7 +11,7 @@ import { dropPrivileges } from "../../runtime/system/privilege.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import type { WatchedPolicy } from "../../runtime/watch/policy.ts";
 import { PORT_STATES, type PortResult, type ScanSummary } from "../../scan/probe/result.ts";
-import { parseAddress } from "../../wire/address.ts";
+import { isLinkLocal, parseAddress } from "../../wire/address.ts";
 import { withAdvice } from "../advice.ts";
 import { afterSending } from "../exit.ts";
 import { type TimedOptions, usage } from "../options/table.ts";
@@ -45,11 +45,14 @@ export function createRescan(
   const scanOptions = scanOptionsOf({ options, services, remembered: {} });
   let first: ReturnType<typeof open> | undefined;
   let told = "";
+  /** The interface of link-local targets, by number. */
+  let scope: number | undefined;
 
   async function planAll(): Promise<Plan> {
     await policy?.reload();
     const { plan, untold } = await planTargets(policy === undefined ? words : [], options, services, policy);
     policy?.planned(plan);
+    scope = plan.scope;
     const faults = plan.faults.map(({ message }) => message);
     if (untold > 0) faults.push(`… and ${untold} more bad targets in ${inputList}`);
     // Once, not every time.
@@ -64,9 +67,11 @@ export function createRescan(
     makePlan(
       pairs.flatMap(({ ip, port }) => {
         const address = parseAddress(ip);
-        return address === undefined
-          ? []
-          : [{ text: ip, host: { kind: "address" as const, address }, ports: Uint16Array.of(port) }];
+        if (address === undefined) return [];
+        const zone =
+          scope !== undefined && address.length === 16 && isLinkLocal(address) ? String(scope) : undefined;
+        const host = { kind: "address" as const, address, ...(zone === undefined ? {} : { zone }) };
+        return [{ text: ip, host, ports: Uint16Array.of(port) }];
       }),
       { ...wayOptions(options), allAddresses: false },
     );

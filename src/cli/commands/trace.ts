@@ -115,10 +115,12 @@ export async function trace(
 /** As a scan's: where the kernel does not send, there is no word on the port. */
 function statusOf({ reason, packets }: TraceRecord, messages: Messages): ExitStatus {
   if (reason?.startsWith("send-") !== true) return EXIT.complete;
-  const what = packets.some(({ direction }) => direction === "sent") ? "no more" : "nothing";
+  const hasBegun = packets.some(({ direction }) => direction === "sent");
   const error = packets.findLast(({ direction }) => direction === "refused")?.error;
-  messages.error(`${what} could be sent: the kernel says ${error}; "synprobe doctor TARGET" shows the way`);
-  return EXIT.network;
+  messages.error(
+    `${hasBegun ? "no more" : "nothing"} could be sent: the kernel says ${error}; "synprobe doctor TARGET" shows the way`,
+  );
+  return hasBegun ? EXIT.partial : EXIT.network;
 }
 
 /** Its sockets are opened while that is still allowed; its code is loaded only when it is asked for. */

@@ -20,12 +20,15 @@ export async function addResults(
 ): Promise<void> {
   const pairs = createPairIndex();
   const wanted = createColumn(Uint8Array);
+  const zones = new Map<string, string>();
   const ignore = (): void => {};
   await readRun(
     file,
     {
-      port: ({ ip, proto, port, state }) => {
+      port: ({ ip, proto, port, state, host }) => {
         if (proto !== "tcp" || port === 0) return;
+        // So a link-local address is called that was given with its zone.
+        if (host?.startsWith(`${ip}%`) === true) zones.set(ip, host.slice(ip.length + 1));
         const isWanted = only === undefined || only.some((each) => each === state);
         wanted.set(pairs.add(ip, proto, port), isWanted ? 1 : 0);
       },
@@ -42,10 +45,11 @@ export async function addResults(
     const address = parseAddress(ip);
     if (wanted.get(pair) === 0 || address === undefined) continue;
     const port = pairs.portOf(pair);
+    const zone = zones.get(ip);
     planner.add({
       text: formatEndpoint(ip, port),
       origin: file,
-      host: { kind: "address", address },
+      host: { kind: "address", address, ...(zone === undefined ? {} : { zone }) },
       ports: Uint16Array.of(port),
     });
     added++;

@@ -57,6 +57,9 @@ function wantsColour(isTerminal: boolean, env: NodeJS.ProcessEnv): boolean {
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 const RETRY_MS = 1;
 
+/** A terminal that is closed is none any more. */
+const WAS_TERMINAL = isTerminal(1);
+
 /**
  * Writes a result to standard output, without anything that a terminal would obey. That nobody reads it is no error: the command goes
  * on, and only its exit status says so.
@@ -72,7 +75,7 @@ export function printExactly(text: string | Uint8Array): void {
       at += writeSync(1, bytes, at);
     } catch (error) {
       const code = errorCode(error);
-      if (code === "EPIPE") {
+      if (code === "EPIPE" || (code === "EIO" && WAS_TERMINAL)) {
         // Here, as parts that are bundled apart have a copy of this module.
         process.exitCode = EXIT.readerGone;
         return;

@@ -151,7 +151,7 @@ export function stepsOf(record: TraceRecord): Step[] {
     },
     {
       number: 9,
-      title: established ? "An ACK goes back" : "No ACK goes back",
+      title: established && !isRefused(packets, 9) ? "An ACK goes back" : "No ACK goes back",
       text: established
         ? packets.filter(({ step }) => step === 9).map(({ bytes, error }) => refusedText(bytes, error))
         : [record.halfOpen ?? "There is no connection to acknowledge."],
@@ -163,6 +163,12 @@ export function stepsOf(record: TraceRecord): Step[] {
       row: rowOf(rows.after, rows.end),
     },
   ];
+}
+
+/** Whether the kernel sent nothing of a step. */
+function isRefused(packets: readonly TracedPacket[], step: number): boolean {
+  const of = packets.filter((packet) => packet.step === step);
+  return of.length > 0 && of.every(({ direction }) => direction === "refused");
 }
 
 function verdictText({ state, reason, responder }: TraceRecord): string {
@@ -224,10 +230,8 @@ function ending(record: TraceRecord): string[] {
     return [`connect would return: ${error}, after ${milliseconds(record.totalUs)}.`];
   }
   const close = packets.filter(({ step }) => step === 10);
-  return [
-    `Connected, ${milliseconds(establishedUs)} after the SYN left; then closed again:`,
-    ...close.map(packetLine),
-  ];
+  const end = isRefused(packets, 10) ? "what would close it was refused" : "then closed again";
+  return [`Connected, ${milliseconds(establishedUs)} after the SYN left; ${end}:`, ...close.map(packetLine)];
 }
 
 /** The row's fields, or what has changed in them. */

@@ -239,6 +239,8 @@ describe("the steps", () => {
       establishedUs: 1234,
     };
     expect(textOf(record, 9)[1]).toMatch(/: the kernel refused to send it, EPERM$/);
+    expect(textOf(record, 9)[0]).toBe("No ACK goes back");
+    expect(textOf(record, 10)[1]).toMatch(/after the SYN left; what would close it was refused:$/);
     expect(textOf(record, 10)[2]).toMatch(/^-x 1\.300 ms .*: the kernel refused to send it, EPERM$/);
   });
 
