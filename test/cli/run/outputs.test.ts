@@ -258,6 +258,12 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
       expect((await shell(script, { env: { SEEN: seen } })).stdout).toBe("status 141\n");
     });
 
+    test("a failure keeps its status, whoever reads", async () => {
+      // There is no way to it.
+      const script = `exec 3> >(exec true); wait $!; $SYNPROBE doctor 198.51.100.1:1 >&3; echo "status $?"`;
+      expect((await shell(script)).stdout).toBe("status 4\n");
+    });
+
     test("a file is written to its end even then", async () => {
       const { stdout } = await shell(
         `$SYNPROBE --show all -p1-2000 -oJ ${file("kept")} ${FAR.ipv4} | head -1; echo "status \${PIPESTATUS[0]}"`,
