@@ -98,7 +98,7 @@ describe.skipIf(skipping("interfaces", labProblem()))("interfaces", () => {
         { limitMs: 60_000 },
       );
       await watching.until("stderr", /scan of .*: 1 port, 0 events/);
-      firewall(lab.far, "input", ["tcp dport 7 drop"]);
+      firewall(lab.far, "input", ["tcp dport 7 reject with icmpx type admin-prohibited"]);
       await watching.until("stdout", /filtered/);
       watching.kill("SIGINT");
       await watching.finished;

@@ -36,7 +36,8 @@ it("a few of the run's own shard, of any size", () => {
   );
 });
 
-describe("what each link hears", () => {
+// They mostly wait.
+describe.concurrent("what each link hears", () => {
   const LOCAL = Uint8Array.of(192, 0, 2, 1);
   const words = (last: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, 0xc612_0000 + last);
   const pairs = Array.from({ length: 16 }, (_, i) => ({ words: words(i), port: 80, path: 0, position: i }));
