@@ -57,10 +57,13 @@ describe.concurrent("what each link hears", () => {
       refuse = () => undefined,
       fails = () => false,
       delayMs = () => 0,
+      full = false,
     }: {
       refuse?: (sent: number) => string | undefined;
       fails?: () => boolean;
       delayMs?: (syn: Uint8Array) => number;
+      /** What came before has left no room for answers, until it is read. */
+      full?: boolean;
     } = {},
   ) {
     const batch = {
@@ -74,6 +77,7 @@ describe.concurrent("what each link hears", () => {
     let waiting: { readonly back: Uint8Array; readonly dueMs: number }[] = [];
     let handler: PacketHandler = () => {};
     let sendError = "";
+    let isFull = full;
     const link: Link = {
       name: "fake",
       batch,
@@ -87,7 +91,7 @@ describe.concurrent("what each link hears", () => {
         const bytes = batch.data.slice(at, at + batch.lengths[first]);
         syns.push({ bytes, atMs: performance.now() });
         const back = answer(bytes);
-        if (back !== undefined) waiting.push({ back, dueMs: performance.now() + delayMs(bytes) });
+        if (back !== undefined && !isFull) waiting.push({ back, dueMs: performance.now() + delayMs(bytes) });
         return 1;
       },
       get sendError() {
@@ -98,6 +102,7 @@ describe.concurrent("what each link hears", () => {
       },
       drain: () => {
         if (fails()) throw new Error("the interface is gone");
+        isFull = false;
         const nowMs = performance.now();
         const due = waiting.filter(({ dueMs }) => dueMs <= nowMs);
         waiting = waiting.filter(({ dueMs }) => dueMs > nowMs);
@@ -242,6 +247,12 @@ describe.concurrent("what each link hears", () => {
       { delayMs },
     );
     expect(await compare(raw.link, packet.link)).toMatchObject({ raw: 16, packet: 2, differs: true });
+  });
+
+  it("reads what has come before, so that there is room for answers", async () => {
+    const full = linkOf(replyTo(SYN | ACK), { full: true });
+    const found = await compare(linkOf(replyTo(SYN | ACK)).link, full.link);
+    expect(found).toEqual({ pairs: 16, raw: 16, packet: 16, sent: 32, differs: false });
   });
 
   it("waits until all SYNs have left", async () => {
