@@ -55,7 +55,7 @@ export function openOthers(ports: PortRange, others: readonly number[]): number 
     attachFilter(socket, packetFilter(ports, others));
     raiseReceiveBuffer(socket);
     ignoreOutgoing(socket);
-    // Bound to one, it is not shsocket what comes by the run's own interface.
+    // Bound to one, it is not shown what comes by the run's own interface.
     bindPacketSocket(socket, others.length === 1 ? others[0] : ANY_INTERFACE, "hear");
     return socket;
   } catch (error) {

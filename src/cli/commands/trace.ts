@@ -19,7 +19,7 @@ import { formatAddress } from "../../wire/address.ts";
 import { describePacket } from "../../wire/describe.ts";
 import { pcapngPacket, pcapngStart } from "../../wire/pcapng.ts";
 import { withAdvice } from "../advice.ts";
-import { EXIT, type ExitStatus } from "../exit.ts";
+import { afterSending, EXIT, type ExitStatus } from "../exit.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
 import { type Interruption, watchSignals } from "../run/interruption.ts";
 import { excludeOptions, ratePerHost, refuseEmpty, wayOptions } from "../run/targets.ts";
@@ -101,7 +101,7 @@ export async function trace(
       );
       if (where !== undefined && options.json !== true) printResult(`\n${where.text}\n`);
       const fatal = result.failure ?? failure;
-      if (fatal !== undefined) throw fatal;
+      if (fatal !== undefined) throw afterSending(fatal, sentBy(result.record));
       return interruption.status ?? statusOf(result.record, messages);
     } finally {
       walk?.close();
@@ -112,10 +112,13 @@ export async function trace(
   }
 }
 
+const sentBy = ({ packets }: Pick<TraceRecord, "packets">): number =>
+  packets.filter(({ direction }) => direction === "sent").length;
+
 /** As a scan's: where the kernel does not send, there is no word on the port. */
 function statusOf({ reason, packets }: TraceRecord, messages: Messages): ExitStatus {
   if (reason?.startsWith("send-") !== true) return EXIT.complete;
-  const hasBegun = packets.some(({ direction }) => direction === "sent");
+  const hasBegun = sentBy({ packets }) > 0;
   const error = packets.findLast(({ direction }) => direction === "refused")?.error;
   messages.error(
     `${hasBegun ? "no more" : "nothing"} could be sent: the kernel says ${error}; "synprobe doctor TARGET" shows the way`,

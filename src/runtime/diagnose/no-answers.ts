@@ -242,7 +242,7 @@ const packetsInVain = ({ ignored, reasons }: UnansweredRun): number =>
 function lostInside(run: UnansweredRun, facts: NoAnswerFacts): Judged[] {
   const { link, undelivered, reversePathDrops, onlyPort } = facts;
   const causes: Judged[] = [];
-  // A packet socket is before the filter, but is not opened where that is strict (link/packet.ts).
+  // A packet socket is before the filter, but is not opened where that is strict (link/other-interfaces.ts).
   if (reversePathDrops >= run.sent * MANY_LOST && reversePathDrops > 0) {
     causes.push({
       code: "rp-filter",

@@ -68,7 +68,7 @@ const CLOSE_US = 3_000_000;
 const COMPARED_RATE = 1000;
 /** Open files that must be left beside the run's own packet sockets: for those of both, and a large run's threads and outputs. */
 const COMPARED_FILES = 48;
-/** Of those, how many each link has. */
+/** Those of one packet link of the run's own. */
 const PACKET_FILES = 4;
 /** From this many pairs on, memory is worth a few milliseconds. */
 const LARGE_PLAN = 1e6;

@@ -130,7 +130,7 @@ export function pairOf(key: string): { readonly ip: string; readonly port: numbe
 export const isUnanswered = (reason: string): boolean =>
   /^(no-response|host-timeout|send-.*|unproved-.*)$/.test(reason);
 
-/** Whether the host itself gave a verdict, not a router in its place, nor silence. Of what the kernel connects to no TTL is known. */
+/** Whether the host itself gave a verdict, not a router in its place, nor silence. */
 export const isFromHost = ({ reason, responder }: Pick<PortResult, "reason" | "responder">): boolean =>
   responder === undefined && !isUnanswered(reason);
 
