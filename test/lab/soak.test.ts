@@ -17,11 +17,17 @@ const { SYNPROBE_SOAK_MINUTES: minutes } = process.env;
 const MS = Number(minutes ?? 1) * 60_000;
 const ECHO = 2301;
 
-/** What one round leaves behind, after a collection of garbage. */
+/**
+ * What one round leaves behind, after a collection of garbage. Resident memory is no figure by itself: what malloc has freed
+ * stays resident as long as anything lives above it, so it rises by a run's tables (15 MB) whenever two runs' garbage has once
+ * lain about together, and a busy machine may see that late. So what malloc has out is counted, and what is resident without
+ * what malloc holds free.
+ */
 interface Figures {
   readonly heap: number;
   readonly external: number;
-  readonly rss: number;
+  readonly malloced: number;
+  readonly resident: number;
   readonly descriptors: number;
   readonly threads: number;
   readonly resources: number;
@@ -29,7 +35,12 @@ interface Figures {
 
 const PROGRAM = `
   import { readdirSync } from "node:fs";
+  import { createRequire } from "node:module";
   import { connect, probe, scan } from ${JSON.stringify(pathToFileURL(`${ROOT}dist/index.js`).href)};
+  const koffi = createRequire(${JSON.stringify(import.meta.url)})("koffi");
+  const names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split(" ");
+  const info = koffi.struct(Object.fromEntries(names.map((name) => [name, "size_t"])));
+  const mallinfo2 = koffi.load(null).func("mallinfo2", info, []);
   const echo = async () => {
     const c = await connect({ host: "${FAR.ipv4}", port: ${ECHO} });
     await c.write(Buffer.alloc(20_000, 7));
@@ -54,8 +65,9 @@ const PROGRAM = `
     gc();
     gc();
     const { heapUsed, external, rss } = process.memoryUsage();
+    const { hblkhd: large, uordblks: small, fordblks: free } = mallinfo2();
     console.log(JSON.stringify({
-      heap: heapUsed, external, rss,
+      heap: heapUsed, external, malloced: large + small, resident: rss - free,
       descriptors: readdirSync("/proc/self/fd").length,
       threads: readdirSync("/proc/self/task").length,
       resources: process.getActiveResourcesInfo().length,
@@ -102,16 +114,18 @@ describe.skipIf(skipping("a soak", labProblem()) || !(ALL || minutes !== undefin
       const third = Math.floor(rounds.length / 3);
       const of = (name: keyof Figures, part: readonly Figures[]): number =>
         median(part.map((figures) => figures[name]));
-      const compared = (["heap", "external", "rss", "descriptors", "threads", "resources"] as const).map(
+      const compared = (
+        ["heap", "external", "malloced", "resident", "descriptors", "threads", "resources"] as const
+      ).map(
         (name) => [name, of(name, rounds.slice(third, 2 * third)), of(name, rounds.slice(-third))] as const,
       );
       if (minutes !== undefined)
         for (const [name, middle, end] of compared)
           console.error(`${rounds.length} rounds: ${name} ${middle} ${end}`);
       for (const [name, middle, end] of compared) {
-        if (name === "heap" || name === "external" || name === "rss")
-          expect(end, name).toBeLessThan(1.05 * middle + 2e6);
-        else expect(end, name).toBe(middle);
+        if (name === "descriptors" || name === "threads" || name === "resources")
+          expect(end, name).toBe(middle);
+        else expect(end, name).toBeLessThan(1.05 * middle + 2e6);
       }
       expect(rules(lab.near)).toEqual([]);
       expect(
