@@ -167,6 +167,8 @@ export function attachPacket(handles: PacketHandles): PacketLink {
   /** Range of the packet that `address` last said must wait. */
   let wanted = 0;
   let agedUs = monotonicUs();
+  /** What had come until then has been read. */
+  let readUs = 0;
   for (const family of [4, 6] as const) neighbours.learn(lookUpNeighbours(interfaceIndex, family), agedUs);
 
   const packetVersion = (slot: number): 4 | 6 =>
@@ -294,8 +296,8 @@ export function attachPacket(handles: PacketHandles): PacketLink {
     }
   };
 
-  /** Neighbours are asked, have answered, or have not. */
-  const tendNeighbours = (nowUs: number): void => {
+  /** Neighbours are asked, have answered, or have not: by what had come up to `readUs`. */
+  const tendNeighbours = (nowUs: number, readUs: number): void => {
     if (answered.length > 0) {
       const ready = answered.splice(0).values();
       sendOwn((at) => {
@@ -306,9 +308,9 @@ export function attachPacket(handles: PacketHandles): PacketLink {
       });
     }
     solicit(nowUs);
-    for (let failed = solicitations.pollFailure(); failed !== undefined; ) {
+    for (let failed = solicitations.pollFailure(readUs); failed !== undefined; ) {
       giveUp(failed);
-      failed = solicitations.pollFailure();
+      failed = solicitations.pollFailure(readUs);
     }
   };
 
@@ -365,8 +367,11 @@ export function attachPacket(handles: PacketHandles): PacketLink {
     },
     drain: () => {
       if (!open) return true;
+      const nowUs = monotonicUs();
       const empty = frames.drain();
-      tendNeighbours(monotonicUs());
+      // A process that did not run for a while finds answers that had come in time.
+      if (empty) readUs = nowUs;
+      tendNeighbours(nowUs, readUs);
       return drainOwn() && empty;
     },
     wait: (timeoutUs) => {

@@ -2,7 +2,17 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { linesOf, run, synprobe } from "../cli/process.ts";
 import { ALL, everyday } from "../everyday.ts";
-import { command, createLab, inNamespace, ip, type Lab, labProblem, NEAR, skipping } from "./netns.ts";
+import {
+  command,
+  createLab,
+  inNamespace,
+  ip,
+  type Lab,
+  labProblem,
+  NEAR,
+  skipping,
+  sysctl,
+} from "./netns.ts";
 import { type Found, resultsOf } from "./probing.ts";
 
 /** The far side has all of it, in one route: nothing of it is in a table that other tests need. */
@@ -78,6 +88,31 @@ describe.skipIf(skipping("many neighbours", labProblem()))("many neighbours", ()
       );
     }
   });
+
+  it.runIf(ALL)(
+    "all are found where a fifth of the questions is lost, as on a wireless network",
+    async () => {
+      const nft = (script: string): string => command(inNamespace(lab.far, ["nft", "-f", "-"]), script);
+      const questions = (count: number): void =>
+        sysctl(lab.near, { "net/ipv4/neigh/veth0/mcast_solicit": count });
+      questions(3);
+      nft(`table arp broadcasts {
+      chain lost {
+        type filter hook input priority 0
+        arp operation request numgen random mod 5 < 1 drop
+      }
+    }`);
+      try {
+        const { found } = await probe(`${ALIVE.prefix}:${CLOSED}`, `${NOBODY}:${CLOSED}`);
+        const { "closed reset": closed, ...absent } = verdicts(found);
+        expect(closed).toBe(ALIVE.hosts);
+        expect(absent).toEqual({ [`filtered host-unreach from ${NEAR.ipv4}`]: 64 });
+      } finally {
+        nft("flush ruleset");
+        questions(1);
+      }
+    },
+  );
 
   // nmap asks neighbours by itself too.
   it.runIf(ALL)("in no more than 1.5 times nmap's time", async () => {

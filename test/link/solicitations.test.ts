@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { createSolicitations, type Solicitations } from "../../src/link/solicitations.ts";
 import { ADDRESS_WORDS, loadAddress } from "../../src/socket/table.ts";
 import { formatAddress } from "../../src/wire/address.ts";
+import { createSeededRandom } from "../sim/random.ts";
 import { address } from "../sim/run.ts";
 
 const SECOND = 1e6;
@@ -38,10 +39,12 @@ describe("solicitations", () => {
     expect(asked.pollTimeout(10)).toBe(SECOND);
     expect(polled(SECOND)).toEqual([7]);
     expect(polled(2 * SECOND)).toEqual([7]);
-    expect(asked.pollFailure()).toBeUndefined();
+    expect(asked.pollFailure(2 * SECOND)).toBeUndefined();
     expect(polled(3 * SECOND)).toEqual([]);
     expect(asked.pollTimeout(3 * SECOND)).toBe(3 * SECOND);
-    const failed = asked.pollFailure();
+    // What had come by then may not have been read.
+    expect(asked.pollFailure(2.9 * SECOND)).toBeUndefined();
+    const failed = asked.pollFailure(3 * SECOND);
     expect(formatAddress(failed?.address ?? SOURCE)).toBe("198.18.0.7");
     expect(failed?.held).toEqual([packetOf(7), packetOf(7)]);
     expect(asked.pollTimeout(3 * SECOND)).toBe(Number.POSITIVE_INFINITY);
@@ -57,6 +60,22 @@ describe("solicitations", () => {
     expect(asked.answered(wordsOf(7), 0)?.held).toEqual([packetOf(7)]);
     expect(asked.answered(wordsOf(7), 0)).toBeUndefined();
     expect(polled(10 * SECOND)).toEqual([]);
+  });
+
+  it("take an answer that had come in time and is read late", () => {
+    ask(7, 0);
+    ask(8, 0.01 * SECOND);
+    for (const second of [0.1, 1.1, 2.2]) polled(second * SECOND);
+    expect(polled(60 * SECOND)).toEqual([]);
+    expect(asked.pollFailure(3 * SECOND)).toBeUndefined();
+    expect(asked.asked().map((each) => each[3])).toEqual([7, 8]);
+    expect(asked.pollTimeout(60 * SECOND)).toBe(60 * SECOND);
+    // It is not asked again meanwhile, and what is wanted of it waits.
+    expect(ask(7, 60 * SECOND, packetOf(9))).toBe(true);
+    expect(polled(60 * SECOND)).toEqual([]);
+    expect(asked.answered(wordsOf(7), 0)?.held).toEqual([packetOf(7), packetOf(9)]);
+    expect(asked.pollFailure(60 * SECOND)?.address[3]).toBe(8);
+    expect(asked.pollFailure(60 * SECOND)).toBeUndefined();
   });
 
   it("ask for one that is only to be confirmed: nothing waits", () => {
@@ -90,10 +109,54 @@ describe("solicitations", () => {
     for (let ms = 0; ms < 9000; ms++) {
       if (ms < 2500) for (let n = 0; n < 3; n++) if (ask(3 * ms + n, ms * 1000)) given = ms;
       polled(ms * 1000);
-      for (let f = asked.pollFailure(); f !== undefined; f = asked.pollFailure()) failed = ms;
+      for (let f = asked.pollFailure(ms * 1000); f !== undefined; f = asked.pollFailure(ms * 1000))
+        failed = ms;
     }
     expect(given).toBeGreaterThan(900);
     expect(failed - given).toBeLessThan(3100);
+  });
+
+  /**
+   * `present` neighbours and ten that are absent, of whose questions a share is lost at random.
+   * @returns how many that are there were given up, and how often an absent one was asked
+   */
+  const crowd = (share: number, present: number) => {
+    const random = createSeededRandom(1234);
+    const questions = new Map<number, number>();
+    let missed = 0;
+    let next = 0;
+    for (let ms = 0; ms < 30_000; ms++) {
+      while (next < present + 10 && ask(next, ms * 1000)) next++;
+      for (let due = asked.poll(ms * 1000); due !== undefined; due = asked.poll(ms * 1000)) {
+        const n = (due.address[2] << 8) | due.address[3];
+        questions.set(n, (questions.get(n) ?? 0) + 1);
+        if (n < present && random(1000) >= 1000 * share) asked.answered(wordsOf(n), 0);
+      }
+      for (let f = asked.pollFailure(ms * 1000); f !== undefined; f = asked.pollFailure(ms * 1000))
+        if (((f.address[2] << 8) | f.address[3]) < present) missed++;
+    }
+    expect(next).toBe(present + 10);
+    return { missed, absent: questions.get(present + 9) };
+  };
+
+  it("ask more often where questions are lost: who is there is not given up", () => {
+    expect(crowd(0, 4000)).toEqual({ missed: 0, absent: 3 });
+    for (const [share, most] of [
+      [0.02, 4],
+      [0.1, 6],
+      [0.3, 10],
+    ]) {
+      asked = createSolicitations(1000, TIMING);
+      const { missed, absent } = crowd(share, 4000);
+      expect({ share, missed }).toEqual({ share, missed: 0 });
+      expect(absent).toBe(most);
+    }
+  });
+
+  it("give up after ten, however much is lost, and never before what was set", () => {
+    expect(crowd(0.8, 500).absent).toBe(10);
+    asked = createSolicitations(1000, { ...TIMING, questions: 6 });
+    expect(crowd(0.1, 50).absent).toBe(6);
   });
 
   it("hold a bounded number of packets", () => {
