@@ -124,6 +124,16 @@ describe.skipIf(skipping("firewalls that reject", firewallProblem()))("firewalls
     },
   );
 
+  test("a firewall on this side that holds all back: path exits as a scan does", async () => {
+    const argv = synprobe("path", at(FAR.ipv4, HELD_BACK));
+    const { status, stdout, stderr } = await run(inNamespace(lab.near, argv));
+    expect(stdout).toMatch(
+      /is filtered by this machine, which refuses to send its SYNs: send-eperm\.\n0 SYNs/,
+    );
+    expect(stderr).toContain("nothing could be sent: the kernel says EPERM");
+    expect(status).toBe(4);
+  });
+
   test("a firewall on this side: path says so, and --why, which ends as any run does", async () => {
     const target = at(FAR.ipv4, `${HELD_BACK},${CLOSED}`);
     const near = (...args: string[]) => run(inNamespace(lab.near, synprobe(...args, target)));

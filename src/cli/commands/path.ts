@@ -5,6 +5,7 @@
 import { createColors } from "picocolors";
 import { SynprobeError } from "../../errors.ts";
 import { displayLength, escapeWord } from "../../report/escape.ts";
+import { count } from "../../report/figures.ts";
 import { jsonLine } from "../../report/formats/ndjson.ts";
 import { namesOf } from "../../runtime/path/names.ts";
 import { openPath } from "../../runtime/path/path.ts";
@@ -13,13 +14,14 @@ import { makePlan } from "../../runtime/plan/plan.ts";
 import { dropPrivileges } from "../../runtime/system/privilege.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import type { HopAnswer, PathResult, PortPath } from "../../scan/path/result.ts";
-import { noteSentence, portSentence } from "../../scan/path/sentences.ts";
+import { isCutShort, noteSentence, portSentence } from "../../scan/path/sentences.ts";
 import { parseTarget } from "../../scan/targets/grammar.ts";
 import { formatAddress } from "../../wire/address.ts";
 import { withAdvice } from "../advice.ts";
 import { afterSending, EXIT, type ExitStatus } from "../exit.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
 import { watchSignals } from "../run/interruption.ts";
+import { nothingSent } from "../run/status.ts";
 import { excludeOptions, ratePerHost, refuseEmpty, wayOptions } from "../run/targets.ts";
 import { type Messages, printResult } from "../run/terminal.ts";
 
@@ -51,11 +53,11 @@ export async function path(
 ): Promise<ExitStatus> {
   const services = readServices();
   const spec = parseTarget(word, services);
-  const count = spec.ports?.length ?? 0;
-  if (count === 0) throw usage("path takes a host with its ports: host:PORT[,PORT…] or [v6]:PORT[,PORT…]");
-  if (count > MOST_PORTS) throw usage(`path takes at most ${MOST_PORTS} ports, not ${count}`);
-  if (count * options.flows > MOST_FLOWS)
-    throw usage(`--flows ${options.flows} of ${count} ports: at most ${MOST_FLOWS} flows in all`);
+  const ports = spec.ports?.length ?? 0;
+  if (ports === 0) throw usage("path takes a host with its ports: host:PORT[,PORT…] or [v6]:PORT[,PORT…]");
+  if (ports > MOST_PORTS) throw usage(`path takes at most ${MOST_PORTS} ports, not ${ports}`);
+  if (ports * options.flows > MOST_FLOWS)
+    throw usage(`--flows ${options.flows} of ${ports} ports: at most ${MOST_FLOWS} flows in all`);
   const plan = await makePlan([spec], {
     ...wayOptions({ ...options, ttl: options.maxHops }),
     ...(await excludeOptions(options, services)),
@@ -92,6 +94,7 @@ export async function path(
       );
       const failure = running.failure();
       if (failure !== undefined) throw afterSending(failure, result.sent);
+      if (!result.interrupted && result.sent === 0) return nothingSent(refusalsOf(result), messages);
       return interruption.status ?? EXIT.complete;
     } finally {
       opened.close();
@@ -100,6 +103,11 @@ export async function path(
     interruption.ignore();
   }
 }
+
+/** What the kernel said to SYNs that it did not send. */
+const refusalsOf = ({ ports }: PathResult): string[] => [
+  ...new Set(ports.flatMap(({ reason }) => /^send-(.*)$/.exec(reason)?.[1]?.toUpperCase() ?? [])),
+];
 
 /** A value with the names of its properties as JSON outputs have them: `rttMs` is `rtt_ms`. */
 function snakeCase(value: unknown): unknown {
@@ -153,12 +161,13 @@ export function formatPath(result: PathResult, names: ReadonlyMap<string, string
     ...ports.map((path) => portSentence(result, path)),
     ...notes.map(noteSentence),
     ...flowLines(result),
-    `${sent} SYNs sent in ${(elapsedUs / 1e6).toFixed(2)} s${result.interrupted ? "; interrupted, so not all is known" : ""}`,
+    `${count(sent, "SYN")} sent in ${(elapsedUs / 1e6).toFixed(2)} s${result.interrupted ? "; interrupted, so not all is known" : ""}`,
     "",
   ].join("\n");
 }
 
-function rowsOf({ hops, ports, target }: PathResult, names: ReadonlyMap<string, string>): string[][] {
+function rowsOf(result: PathResult, names: ReadonlyMap<string, string>): string[][] {
+  const { hops, ports, target } = result;
   const last = Math.max(
     hops.length,
     ...ports.map(({ where, reach = 0, seenAt }) =>
@@ -167,7 +176,7 @@ function rowsOf({ hops, ports, target }: PathResult, names: ReadonlyMap<string, 
   );
   return Array.from({ length: last }, (_, i) => i + 1).flatMap((hop) => {
     const answers = hops[hop - 1]?.answers ?? [];
-    const cells = ports.map((path) => cellOf(path, hop));
+    const cells = ports.map((path) => cellOf(path, hop, isCutShort(result, path)));
     const host = ports.find(({ where }) => where.kind === "host" && where.hop === hop);
     if (answers.length === 0) {
       const rtt = host?.rttUs === undefined ? "" : formatRtt(host.rttUs);
@@ -197,7 +206,8 @@ const routerName = ({ address, labels }: HopAnswer, names: ReadonlyMap<string, s
   ].join(" ");
 
 /** What became of a port's SYNs at a hop. */
-function cellOf({ where, seenAt, state, reason }: PortPath, hop: number): string {
+function cellOf({ where, seenAt, state, reason }: PortPath, hop: number, isCutShort: boolean): string {
+  if (isCutShort) return hop <= seenAt ? "passes" : "";
   switch (where.kind) {
     case "host":
       return hop < where.hop ? "passes" : hop === where.hop ? state : "";

@@ -4,6 +4,7 @@
 import type { ScanSummary, TargetFault } from "../../scan/probe/result.ts";
 import { EXIT, type ExitStatus, exitStatus } from "../exit.ts";
 import type { RunContext } from "./context.ts";
+import type { Messages } from "./terminal.ts";
 
 /** @param isReaderGone results could not be handed to whoever reads standard output */
 export function finalStatus(
@@ -21,18 +22,21 @@ export function finalStatus(
   // What follows would tell of results that nobody has.
   if (isReaderGone) return EXIT.readerGone;
   const refusals = Object.keys(summary.sendErrors);
-  if (summary.sent === 0 && refusals.length > 0) {
-    messages.error(
-      `nothing could be sent: the kernel says ${refusals.join(", ")}; "synprobe doctor TARGET" shows the way`,
-    );
-    return EXIT.network;
-  }
+  if (summary.sent === 0 && refusals.length > 0) return nothingSent(refusals, messages);
   const own = purpose?.status?.();
   if (own === EXIT.notOpen) return own;
   if (summary.faults.length > 0) return EXIT.partial;
   if (own !== undefined) return own;
   const allOpen = summary.closed + summary.filtered === 0;
   return options.requireOpen === true && !allOpen ? EXIT.notOpen : EXIT.complete;
+}
+
+/** @param refusals what the kernel said to all that was to be sent, as errno names */
+export function nothingSent(refusals: readonly string[], messages: Messages): ExitStatus {
+  messages.error(
+    `nothing could be sent: the kernel says ${refusals.join(", ")}; "synprobe doctor TARGET" shows the way`,
+  );
+  return EXIT.network;
 }
 
 /** The status of a run that has nothing to probe, from the gravest fault: usage before network. */

@@ -21,6 +21,10 @@ export function portSentence(result: PathResult, path: PortPath): string {
   if (result.stuck !== undefined && isUnseen(where, result.local))
     return `${port} is filtered: ${result.stuck}.`;
   const said = doubt > 0 ? ` (doubt ${formatDoubt(doubt)})` : "";
+  const far = (hop: number): string =>
+    hop === 0 ? "no hop has told of its SYNs" : `its SYNs come as far as ${at(hop)}`;
+  if (isCutShort(result, path))
+    return `Whether ${port} answers is not known: the walk was interrupted. So far ${far(path.seenAt)}.`;
   switch (where.kind) {
     case "host":
       return state === "filtered" ? `${port} is filtered.` : `${port} is ${state} (${reason}).`;
@@ -51,13 +55,14 @@ export function portSentence(result: PathResult, path: PortPath): string {
       const { from, passed, asked } = where;
       return `${port} is ${state}, but ${asked - passed} of ${asked} flows lose every SYN after ${at(from)}${said}: one of several ways from there loses them, or drops them.`;
     }
-    case "unknown": {
-      const { from } = where;
-      const far = from === 0 ? "no hop has told of its SYNs" : `its SYNs come as far as ${at(from)}`;
-      return `${port} is filtered: ${far}, and no port is answered from beyond. Whether a filter, silent routers or no host at all is there cannot be known; synprobe path --reference PORT compares with a port that is known to answer.`;
-    }
+    case "unknown":
+      return `${port} is filtered: ${far(where.from)}, and no port is answered from beyond. Whether a filter, silent routers or no host at all is there cannot be known; synprobe path --reference PORT compares with a port that is known to answer.`;
   }
 }
+
+/** Whether a port's silence means nothing yet, as the walk ended before its tries had. */
+export const isCutShort = ({ interrupted }: PathResult, { state, where }: PortPath): boolean =>
+  interrupted && state === "filtered" && where.kind !== "rejected";
 
 /** A port of a walk, and what portSentence says of it. */
 interface Walked extends Pick<PortPath, "port" | "state" | "reason"> {

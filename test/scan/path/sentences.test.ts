@@ -140,6 +140,26 @@ it("of a port whose SYNs cannot have left: why, and no more", () => {
   expect(portSentence(stuck, { ...path, where: rejected("192.0.2.1", 0) })).not.toBe(says);
 });
 
+it("of a walk that was interrupted: what has answered, and nothing of what is silent so far", () => {
+  const cut = { ...result, interrupted: true };
+  const silent: PortPath = { ...path, state: "filtered", where: { kind: "unknown", from: 0 }, seenAt: 0 };
+  expect(portSentence(cut, silent)).toBe(
+    "Whether 445 answers is not known: the walk was interrupted. So far no hop has told of its SYNs.",
+  );
+  const dropped: PortPath["where"] = { kind: "dropped", from: 1, to: 3, other: 80 };
+  expect(portSentence(cut, { ...silent, seenAt: 1, where: dropped })).toBe(
+    "Whether 445 answers is not known: the walk was interrupted. So far its SYNs come as far as hop 1 (203.0.113.1).",
+  );
+  for (const told of [
+    { state: "open", where: { kind: "host", hop: 3 } },
+    {
+      state: "filtered",
+      where: { kind: "rejected", by: address("203.0.113.1"), self: false, from: 1, to: 1 },
+    },
+  ] as const)
+    expect(portSentence(cut, { ...path, ...told })).toBe(portSentence(result, { ...path, ...told }));
+});
+
 it.each([
   [{ state: "filtered", kind: "unknown" }, "--syn minimal", "445 …"],
   [
