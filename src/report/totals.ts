@@ -112,8 +112,8 @@ function hindrances({ rstLimited = [], outages = [], bursts, startedMs }: ScanSu
     ...few(
       slowest,
       ({ ip, perSecond }) =>
-        `${ip} limits its RSTs to about ${perSecond < 10 ? perSecond.toPrecision(2) : Math.round(perSecond)} a second`,
-      (more) => count(more, "more host limits its RSTs", "more hosts limit their RSTs"),
+        `${ip} answers with about ${perSecond < 10 ? perSecond.toPrecision(2) : Math.round(perSecond)} RSTs a second at most: it limits them, or a firewall limits what reaches it`,
+      (more) => count(more, "more host answers with few", "more hosts answer with few"),
     ).map((text): TotalsLine => ({ kind: "note", text })),
     ...few(
       outages,

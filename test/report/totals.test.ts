@@ -13,22 +13,22 @@ const { startedMs } = summary;
 
 test("hosts that limit their RSTs are named, the slowest first", () => {
   expect(linesOf({ rstLimited: [limited("198.18.0.7", 9.234), limited("2001:db8::7", 120.4)] })).toEqual([
-    "198.18.0.7 limits its RSTs to about 9.2 a second",
-    "2001:db8::7 limits its RSTs to about 120 a second",
+    "198.18.0.7 answers with about 9.2 RSTs a second at most: it limits them, or a firewall limits what reaches it",
+    "2001:db8::7 answers with about 120 RSTs a second at most: it limits them, or a firewall limits what reaches it",
   ]);
   const many = Array.from({ length: 1200 }, (_, i) => limited(`198.18.${i >> 8}.${i & 255}`, 1200 - i));
   expect(linesOf({ rstLimited: many })).toEqual([
-    "198.18.4.175 limits its RSTs to about 1.0 a second",
-    "198.18.4.174 limits its RSTs to about 2.0 a second",
-    "198.18.4.173 limits its RSTs to about 3.0 a second",
-    "and 1,197 more hosts limit their RSTs",
+    "198.18.4.175 answers with about 1.0 RSTs a second at most: it limits them, or a firewall limits what reaches it",
+    "198.18.4.174 answers with about 2.0 RSTs a second at most: it limits them, or a firewall limits what reaches it",
+    "198.18.4.173 answers with about 3.0 RSTs a second at most: it limits them, or a firewall limits what reaches it",
+    "and 1,197 more hosts answer with few",
   ]);
 });
 
 test("one more is one", () => {
   const four = Array.from({ length: 4 }, (_, i) => i + 1);
   expect(linesOf({ rstLimited: four.map((n) => limited(`198.18.0.${n}`, n)) }).at(-1)).toBe(
-    "and 1 more host limits its RSTs",
+    "and 1 more host answers with few",
   );
   expect(
     linesOf({ outages: four.map((n) => ({ fromMs: startedMs + n, toMs: startedMs + 2 * n })) }).at(-1),
