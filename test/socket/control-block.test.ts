@@ -211,6 +211,19 @@ describe("RFC 9293 §3.5, figure 7: simultaneous open", () => {
   });
 });
 
+describe("RFC 9293 §3.10.7.4, fifth, SYN-RECEIVED", () => {
+  it("resets what acknowledges anything but its SYN, and goes on waiting", () => {
+    const b = WAYS["SYN-RECEIVED"]();
+    for (const acknowledgement of [100, 102])
+      expect(b.receive({ flags: ACK, sequence: 301, acknowledgement })).toEqual([
+        `RST seq=${acknowledgement}`,
+      ]);
+    expect(b.block.state).toBe("SYN-RECEIVED");
+    expect(b.receive({ flags: ACK, sequence: 301, acknowledgement: 101 })).toEqual([]);
+    expect(b.block.state).toBe("ESTABLISHED");
+  });
+});
+
 describe("RFC 9293 §3.5, figure 8: recovery from an old duplicate SYN", () => {
   it("the active side resets a SYN-ACK that acknowledges another SYN, and still gets through", () => {
     const b = bench();

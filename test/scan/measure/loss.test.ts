@@ -118,6 +118,25 @@ describe("open ports that were missed", () => {
     expect(high).toBeLessThan(400);
   });
 
+  it("are at least so many that fewer would be chance in one run of forty", () => {
+    const lowOf = (missedPorts: number): number =>
+      missedOpen({
+        found: 1e15,
+        missedPorts,
+        silent: 1e12,
+        doubts: 0,
+        burstDoubts: 0,
+        lost: 1e12,
+        tries: 1,
+        unseen: 0,
+      }).low;
+    // What loss is not known well enough for, which chance hardly adds to where ports are many.
+    const factor = 1e10 / lowOf(1e10);
+    // Poisson: P(0 | 3.6) = 2.7 %, P(0 | 4) = 1.8 %, P(3 or fewer | 9) = 2.1 %, P(4 or fewer | 9) = 5.5 %.
+    expect([3.6, 4, 9].map((mean) => lowOf(mean * factor))).toEqual([0, 1, 4]);
+    expect(lowOf(100 * factor)).toBe(80);
+  });
+
   it("are none where nothing was silent, and perhaps one where nothing was found", () => {
     expect(
       missedOpen({
