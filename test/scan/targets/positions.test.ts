@@ -42,6 +42,12 @@ describe("a set of positions", () => {
     expect([there.add(4), there.add(5), there.has(5), set.has(5)]).toEqual([false, true, true, false]);
     for (let i = 0; i < 1000; i++) there.add(1e9 + 1000 * i);
     expect(there.size).toBe(2001);
+    // It takes no more memory than the first would have.
+    const [few, alike] = [createPositionSet(), createPositionSet()];
+    for (const each of [few, alike]) each.add(1000);
+    const copy = createPositionSet(structuredClone(few.words));
+    for (const each of [copy, alike]) each.add(2000);
+    expect(copy.words.numbers.length).toBe(alike.words.numbers.length);
   });
 
   it("holds a dense million in less than a megabyte, and a scattered one in less than fifty", () => {
