@@ -53,6 +53,9 @@ export async function lookAgain(
     interruption.onSignal(() => running.stop());
     await running.finished.catch(fail);
     return merged.summary(running.summary());
+  } catch (error) {
+    fail(error);
+    return first;
   } finally {
     scan.close();
   }

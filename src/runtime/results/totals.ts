@@ -68,7 +68,9 @@ export function addTotals(
 }
 
 function addCounts(to: Record<string, number>, from: Readonly<Record<string, number>>): void {
-  for (const [name, count] of Object.entries(from)) to[name] = (to[name] ?? 0) + count;
+  // A reason of which all were corrected is none.
+  for (const [name, count] of Object.entries(from))
+    if (count !== 0 || to[name] !== undefined) to[name] = (to[name] ?? 0) + count;
 }
 
 /** Loss of a round trip, 0 to 1; 0 before anything is known. */

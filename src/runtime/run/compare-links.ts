@@ -107,9 +107,9 @@ async function probeBoth(
   let known = 0;
   let newMs = 0;
   for (;;) {
-    for (const { look } of sides) look();
-    await sleep(LOOK_MS);
+    // What had come by then is read now: a process that had no turn for long would judge what it has not read.
     const ms = nowMs() - begun;
+    for (const { look } of sides) look();
     const heard = byRaw.heard() + byPacket.heard();
     if (heard > 0) firstMs = Math.min(firstMs, ms);
     if (heard !== known || sides.some(({ isSending }) => isSending())) newMs = ms;
@@ -117,6 +117,7 @@ async function probeBoth(
     const isSame = byRaw.heard() === byPacket.heard() && ms - newMs > 2 * firstMs + QUIET_MS;
     if (isSame || ms > (firstMs < ms ? LONGEST_MS : SILENCE_MS) || sides.every(({ isOver }) => isOver()))
       break;
+    await sleep(LOOK_MS);
   }
   const [rawHeard, packetHeard] = [byRaw.heard(), byPacket.heard()];
   const [most, least] = [Math.max(rawHeard, packetHeard), Math.min(rawHeard, packetHeard)];

@@ -3,7 +3,6 @@
  * numbers, so that those of several workers can be added up (runtime/results/totals.ts).
  */
 import { PROBE_STATES, type ProbeState } from "../../socket/state.ts";
-import type { SocketTable } from "../../socket/table.ts";
 import type { PathState } from "../congestion/path-state.ts";
 import { AFTER_US, isTelling } from "../measure/recapture.ts";
 import { portState } from "../probe/classify.ts";
@@ -44,7 +43,7 @@ const NO_FINDINGS = {
   withheld: 0,
   /** Ports that answer, at most, which bursts of loss can have hidden without a trace: longer than the run, or than the time to verification. */
   unseen: 0,
-  /** SYNs to silent ports. */
+  /** SYNs to silent ports, up to when these were decided: without those that verify it. */
   silentTries: 0,
   /** Silent ports that were asked once more at the end; and those of them that were found open, and closed. */
   verified: 0,
@@ -63,19 +62,21 @@ export interface VerdictTally {
   add(row: number, state: PortState, reason: Reason): void;
   /** The row's verdict, from when its probe was in state `before`, is about to be corrected. */
   remove(row: number, before: ProbeState): void;
-  /** The row is silent. @param doubts as RowLifecycle.decideSilent has them */
+  /** The row, which has been added, is silent. @param doubts as RowLifecycle.decideSilent has them */
   addSilence(row: number, doubts: Float64Array): void;
 }
 
 export function createVerdictTally(
   counts: EngineCounters,
-  { capacity, tries }: Pick<SocketTable, "capacity" | "tries">,
+  capacity: number,
+  synsSent: (row: number) => number,
 ): VerdictTally {
   /** Why each filtered row is, by number in `filterReasons`. Only filtered rows may still change. */
   const filteredBy = new Uint8Array(capacity);
   const filterReasons: Reason[] = [];
-  /** The open doubt of each silent row. */
+  /** What each filtered row has added to `doubts` and `silentTries`; 0 where it was not silence that decided it. */
   const doubtOf = new Float32Array(capacity);
+  const triesOf = new Uint8Array(capacity);
 
   function change(state: PortState, reason: Reason, by: number): void {
     const { states, reasons } = counts;
@@ -100,7 +101,10 @@ export function createVerdictTally(
   return {
     add: (row, state, reason) => {
       change(state, reason, 1);
-      if (state === "filtered") filteredBy[row] = internReason(reason);
+      if (state !== "filtered") return;
+      filteredBy[row] = internReason(reason);
+      doubtOf[row] = 0;
+      triesOf[row] = 0;
     },
     remove: (row, before) => {
       change(portState(before), filterReasons[filteredBy[row]], -1);
@@ -111,14 +115,15 @@ export function createVerdictTally(
         counts.path.withheld -= (doubtOf[row] * counts.path.withheld) / counts.path.doubts;
       }
       counts.path.doubts -= doubtOf[row];
-      counts.path.silentTries -= tries[row];
+      counts.path.silentTries -= triesOf[row];
     },
     addSilence: (row, doubts) => {
       doubtOf[row] = doubts[1];
+      triesOf[row] = synsSent(row);
       counts.path.doubts += doubts[1];
       counts.path.burstDoubts += doubts[2];
       counts.path.withheld += Math.max(0, doubts[0] - doubts[1]);
-      counts.path.silentTries += tries[row];
+      counts.path.silentTries += triesOf[row];
     },
   };
 }
@@ -132,7 +137,7 @@ export function countPath(path: EngineCounters["path"], pathState: PathState): v
 }
 
 /**
- * To be called once, at the end: it takes a while.
+ * To be called at the end: it takes a while.
  * @param spent the part of the silent ports for which no sample speaks, as they had no try left
  */
 export function countUnseen(

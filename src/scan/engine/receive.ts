@@ -225,7 +225,7 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     if ((hosts.marks[host] & MARKS.limited) !== 0) tellPace(row, attempt, host, nowUs);
     const flags =
       (tellsOfPath(row, attempt, isOpen) ? ANSWER.ofPath : 0) |
-      (attempt < ports.size ? ANSWER.timed : 0) |
+      (inFlight.isTimed(row, attempt) ? ANSWER.timed : 0) |
       (attempt === 0 ? ANSWER.firstSyn : 0);
     pathState.answered(host, table.sentAt, columnOf(row, attempt), nowUs, ageUs, flags);
     if (isOpen) {

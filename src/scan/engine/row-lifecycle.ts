@@ -105,8 +105,8 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
   const { source, paths, ports, counts, inFlight, pathState } = options;
   const { hostLimits, controlSchedule, retransmitQueue, heldSilences, sendBackoff } = options;
   const { simultaneousOpens, verdictQueue, verification } = options;
-  const { table, timers, apart, hostOf, unprovedReset, spread, columnOf } = inFlight;
-  const tally = createVerdictTally(counts, table);
+  const { table, timers, hostOf, spread, columnOf } = inFlight;
+  const tally = createVerdictTally(counts, table.capacity, inFlight.synsSent);
   const pairs = createDrawAhead(source, createHostFetch(pathState.hosts), table);
   let { total } = source;
 
@@ -129,9 +129,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     table.position[row] = pairs.positions[drawn];
     table.portStart[row] = ports.start(pairs.ports[drawn], table.maxTries);
     hostLimits.clear(row);
-    apart[row] = 0;
-    unprovedReset[row] = 0;
-    spread[row] = 0;
+    inFlight.clear(row);
     hostOf[row] = pathState.hostOf(pairs.words, at, nowUs, pairs.likelyHosts[drawn]);
     counts.started++;
     return row;
@@ -170,7 +168,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     verdict.reason = reason;
     verdict.rttUs = Number.NaN;
     verdict.ttl = 0;
-    verdict.tries = table.tries[row] - table.unsent[row];
+    verdict.tries = inFlight.synsSent(row);
     verdict.answered = 0;
     verdict.hasResponder = false;
     verdict.hasOffer = false;
@@ -215,14 +213,15 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     }
     verdict.atUs = nowUs - ageUs;
     verdict.ttl = ttl;
-    // Two tries from one port: nobody can tell which was answered.
-    if (attempt >= ports.size) return verdict;
-    verdict.answered = attempt + 1;
+    // Nobody can tell which SYN was answered.
+    if (!inFlight.isTimed(row, attempt)) return verdict;
+    // Those that the kernel refused are taken to be the first.
+    verdict.answered = Math.max(1, attempt + 1 - table.unsent[row]);
     // Departures within one system call are spread over it: a shorter round trip than a microsecond counts as one.
     verdict.rttUs = Math.max(1, verdict.atUs - table.sentAt[columnOf(row, attempt)]);
     // The try had timed out: another has left since, or the row was decided and not asked again.
     const isAsked = (spread[row] & SPREAD_ASKED) !== 0;
-    verdict.late = attempt + 1 < verdict.tries || (verdict.was !== null && !isAsked);
+    verdict.late = attempt + 1 < table.tries[row] || (verdict.was !== null && !isAsked);
     if (verdict.late) counts.late++;
     return verdict;
   }
@@ -235,9 +234,9 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
   }
 
   function decideSilent(row: number, reason: Reason, doubts: Float64Array, nowUs: number): void {
-    tally.addSilence(row, doubts);
     const verdict = transition(row, PROBE_EVENTS.exhausted, reason);
     if (verdict === undefined) return;
+    tally.addSilence(row, doubts);
     verdict.atUs = nowUs;
     verdict.doubt = doubts[0];
     verdictQueue.enqueue();

@@ -111,9 +111,9 @@ export function createTimeouts(options: TimeoutsOptions): Timeouts {
         if (tries === 1) controlSchedule.noteSilence(row);
         if (rows.mayLeave(row, nowUs)) retransmitQueue.push(row);
       } else if (sendBackoff.isStalled()) {
-        // While nothing can be sent, answers may be lost as well: repeat the try once sending works.
-        table.tries[row]--;
-        retransmitQueue.push(row);
+        // While nothing can be sent, answers may be lost as well: another try once sending works, or the last one again.
+        if (tries === maxTries) inFlight.repeatLast(row);
+        if (rows.mayLeave(row, nowUs)) retransmitQueue.push(row);
       } else {
         // The last try waits longer, and so does a host that has never answered.
         const host = hostIn(row, nowUs);

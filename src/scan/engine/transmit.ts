@@ -153,12 +153,14 @@ export function createTransmit(options: TransmitOptions): Transmit {
     controlSchedule.watchSilence(row, attempt, nowUs);
     if (pathState.sent(hostOf[row], nowUs)) apart[row] |= 1 << attempt;
     counts.sent++;
-    if (attempt > 0) counts.retransmitted++;
+    if (isRetransmission(row, attempt)) counts.retransmitted++;
     tokens[token] = row;
     const template = templates[path];
     template.write(out, at, table.peer, row * ADDRESS_WORDS, port, peerPort, sequence, idOf(sequence));
     return template.length;
   }
+
+  const isRetransmission = (row: number, attempt: number): boolean => attempt > 0 || inFlight.isRepeated(row);
 
   function sendPilot(slot: number, nowUs: number, out: Uint8Array, at: number, token: number): number {
     if (controlProbes === undefined) return 0;
@@ -268,7 +270,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
     if (verdict !== "asking") counts.sendErrors[errno] = (counts.sendErrors[errno] ?? 0) + 1;
     counts.sent--;
     const attempt = table.tries[row] - 1;
-    if (attempt > 0) counts.retransmitted--;
+    if (isRetransmission(row, attempt)) counts.retransmitted--;
     if (verdict === "later") {
       // No way to this host, for now or for good: this try is over, and the next is sent when it has timed out.
       table.unsent[row]++;

@@ -1,6 +1,10 @@
 /**
  * The probes in flight: the socket table's rows, their timers, and the further columns that several parts of the engine share.
  * What only one part keeps about a row is in that part.
+ *
+ * How a row's SYNs are counted: an attempt is the index of a try, from 0; `table.tries` is how many tries there have been, of which
+ * the kernel refused `table.unsent`, taken to be the first. Each try has a port of its own, but for the last where it is repeated
+ * (`repeatLast`), and for all beyond the ports there are. How many SYNs have left is `synsSent`.
  * Tested by test/scan/engine/engine.test.ts and test/sim/engine.test.ts.
  */
 import type { SourcePorts } from "../../socket/ports.ts";
@@ -20,13 +24,25 @@ export interface InFlight {
   /** Per row: 1 when a reset came to one of its tries that proves nothing. */
   readonly unprovedReset: Uint8Array;
   /**
-   * Per row: SPREAD_SAMPLED for one of the sample that is tried again later, SPREAD_ASKED for one that is asked once more after
-   * it has been decided, and SPREAD_VERIFIED when it has been; and below them the number of tries after which the time of the next was set, in `sentAt`, because of bursts of
-   * loss; 0 when it was not.
+   * Per row, a bit each and a number:
+   *
+   *     7  SPREAD_SAMPLED   of the sample that is tried again later
+   *     6  SPREAD_VERIFIED  was asked once more after it had been decided
+   *     5  SPREAD_ASKED     is being asked so
+   *     4 to 0              the tries after which the time of the next was set, in `sentAt`, because of bursts of loss; 0 for not
    */
   readonly spread: Uint8Array;
   /** Index of a row's try in the table's per-try columns. */
   columnOf(row: number, attempt: number): number;
+  /** How many SYNs of the row have left. */
+  synsSent(row: number): number;
+  /** The row's last try is to leave again, from the same port. */
+  repeatLast(row: number): void;
+  isRepeated(row: number): boolean;
+  /** Whether only one SYN has left from the port of this try, so that an answer has a round trip. */
+  isTimed(row: number, attempt: number): boolean;
+  /** The row is another pair's now. */
+  clear(row: number): void;
   /** The row's host entry, looked up again if it has been given to another host. */
   hostIn(row: number, nowUs: number): number;
   /** Fetches what is known of the hosts of `rows[0]` to `rows[count - 1]` into the processor's caches, all at once. */
@@ -66,14 +82,33 @@ export function createInFlight(options: InFlightOptions): InFlight {
   const hostOf = new Int32Array(capacity);
   /** What was read: nobody needs it, but V8 would leave reads out that lead nowhere. */
   const touched = new Int32Array(1);
+  /** Rows whose last try has been repeated, and how often. */
+  const repeats = new Map<number, number>();
+  const isRepeated = (row: number): boolean => repeats.size > 0 && repeats.has(row);
+  const apart = new Uint32Array(capacity);
+  const unprovedReset = new Uint8Array(capacity);
+  const spread = new Uint8Array(capacity);
   return {
     table,
     timers: createTimerWheel(capacity, options.startUs),
     hostOf,
-    apart: new Uint32Array(capacity),
-    unprovedReset: new Uint8Array(capacity),
-    spread: new Uint8Array(capacity),
+    apart,
+    unprovedReset,
+    spread,
     columnOf: (row, attempt) => attempt * capacity + row,
+    synsSent: (row) => table.tries[row] - table.unsent[row] + (isRepeated(row) ? (repeats.get(row) ?? 0) : 0),
+    repeatLast: (row) => {
+      table.tries[row]--;
+      repeats.set(row, (repeats.get(row) ?? 0) + 1);
+    },
+    isRepeated,
+    isTimed: (row, attempt) => attempt < ports.size && !(isRepeated(row) && attempt === table.tries[row] - 1),
+    clear: (row) => {
+      apart[row] = 0;
+      unprovedReset[row] = 0;
+      spread[row] = 0;
+      if (repeats.size > 0) repeats.delete(row);
+    },
     hostIn: (row, nowUs) => {
       if (!hosts.holds(hostOf[row], table.peer, row * ADDRESS_WORDS)) {
         hostOf[row] = pathState.hostOf(table.peer, row * ADDRESS_WORDS, nowUs);

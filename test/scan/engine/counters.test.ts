@@ -6,7 +6,7 @@ import { PROBE_STATES } from "../../../src/socket/state.ts";
 it("a corrected verdict moves its pair, and takes its own doubt along and a like part of what bursts and hosts made", () => {
   const counts = newCounters();
   const tries = Uint8Array.of(4, 2, 3, 5);
-  const tally = createVerdictTally(counts, { capacity: 4, tries });
+  const tally = createVerdictTally(counts, 4, (row) => tries[row]);
   // Of all, open; of that bursts: multiples of powers of two, which floats hold.
   tally.add(0, "filtered", "no-response");
   tally.addSilence(0, Float64Array.of(0.75, 0.25, 0.125));

@@ -512,7 +512,9 @@ describe("a refused send", () => {
       const again = transmit(engine, SECOND + 1000) as Uint8Array;
       const acknowledgement = (tcp.sequence(again, SEGMENT) + 1) >>> 0;
       deliver(engine, segmentTo(again, { flags: SYN | ACK, acknowledgement }), SECOND + 1500);
-      expect(drainVerdicts(engine)).toMatchObject([{ state: "open", tries: 1, rttUs: 500 }]);
+      expect(drainVerdicts(engine)).toMatchObject([
+        { state: "open", tries: 1, answered: 1, late: false, rttUs: 500 },
+      ]);
       expect(engine.counts).toMatchObject({ sent: 1, sendErrors: { [errno]: 1 } });
     },
   );
@@ -577,9 +579,35 @@ describe("a refused send", () => {
     while (!engine.done) step(false);
     const verdicts = drainVerdicts(engine).sort((a, b) => a.port - b.port);
     expect(verdicts).toMatchObject([
-      { port: 80, state: "closed", tries: 1, was: null },
-      { port: 81, state: "closed", tries: 1, was: null },
+      // Of its two SYNs none can be told from the other, so the answer has no round trip.
+      { port: 80, state: "closed", tries: 2, answered: 0, rttUs: Number.NaN, late: false, was: null },
+      { port: 81, state: "closed", tries: 1, answered: 1, rttUs: 500, was: null },
     ]);
+    expect(engine.counts).toMatchObject({ sent: 3, retransmitted: 1 });
+  });
+
+  it("because the interface is away costs no more tries than are left, while some are", () => {
+    const engine = engineFor([target("198.18.0.2", 80, 81)], { retries: 1 });
+    const ports = new Set<number>();
+    let sent = 0;
+    let now = 0;
+    const step = (isAway: boolean): void => {
+      engine.handleTimeout(now);
+      for (let p = transmit(engine, now); p !== undefined; p = transmit(engine, now)) {
+        if (isAway && sent > 0) {
+          engine.handleRefusal(0, "ENETDOWN", now);
+          continue;
+        }
+        engine.handleDeparture(0, 1, now, now);
+        if (tcp.destinationPort(p, SEGMENT) !== 80) continue;
+        ports.add(tcp.sourcePort(p, SEGMENT));
+        sent++;
+      }
+      now += 10_000;
+    };
+    while (now < 3 * SECOND) step(true);
+    while (!engine.done) step(false);
+    expect([sent, ports.size]).toEqual([2, 2]);
   });
 
   it("of one packet holds up no other, and IPv6's EINVAL is one for want of room", () => {
