@@ -281,7 +281,7 @@ export function createHostTcp(pair: AddressPair, seed: number, counts: TcpCounts
       return;
     }
     if ((flags & SYN) !== 0) {
-      // The peer has not heard our SYN-ACK; or an old duplicate: its sender will say so (§3.5, figure 9).
+      // The peer has not heard our SYN-ACK; or an old duplicate: its sender will say so (§3.5, figure 8).
       if ((flags & ACK) === 0 && offset === -1)
         sendSynAck(kind, ports, columns.iss[row], columns.irs[row], nowUs);
       else challenge(row, nowUs);

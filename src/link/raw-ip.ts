@@ -1,6 +1,6 @@
 /**
  * Link over raw IP sockets: whole IP packets out (IP_HDRINCL, so every header byte is ours), TCP segments and ICMP errors
- * in. The kernel routes, resolves neighbours and fragments nothing; loopback and this machine's own addresses work.
+ * in. The kernel routes packets and resolves neighbours; it fragments none. Loopback and this machine's own addresses work.
  *
  * Three sockets per IP version, opened only when it is used: one that sends (IPPROTO_RAW), one that receives TCP, one that
  * receives ICMP; the latter two have a BPF filter for the run's source ports. Not here: what to send (the

@@ -1,8 +1,9 @@
 /**
  * IP fragments put together again (RFC 791 3.2, RFC 8200 4.5), as the kernel does for raw sockets and for nobody who reads frames.
  *
- * Pure, and bounded: anybody can send fragments. What overlaps is dropped whole (RFC 5722); so is the oldest when there are too
- * many, and what has been incomplete for long. Not here: what is in a packet.
+ * Pure, and bounded: anybody can send fragments. What overlaps is dropped whole (RFC 5722), but a fragment that the network has
+ * doubled is not (RFC 8200 4.5); so is the oldest when there are too many, and what has been incomplete for long. Not here: what is
+ * in a packet.
  */
 import type { Address } from "../wire/address.ts";
 import { copy, putU16, u16, u32 } from "../wire/bytes.ts";
@@ -15,8 +16,8 @@ const MOST_PACKETS = 64;
 const MOST_FRAGMENTS = 64;
 /** The most that the length fields of both IP versions can say, in bytes. */
 const LONGEST = 65_535;
-/** How long a packet may be incomplete, in microseconds (RFC 8200 4.5; Linux: ipfrag_time). */
-const LONGEST_US = 30e6;
+/** How long a packet may be incomplete, by IP version, in microseconds (Linux's ipfrag_time; RFC 8200 4.5). */
+const LONGEST_US = { 4: 30e6, 6: 60e6 } as const;
 const FRAGMENT_HEADER_LENGTH = 8;
 
 export interface Reassembly {
@@ -36,7 +37,7 @@ interface Part {
 }
 
 interface Partial {
-  readonly sinceUs: number;
+  readonly untilUs: number;
   readonly parts: Part[];
   /** The first fragment, whole. */
   first?: Uint8Array;
@@ -91,8 +92,8 @@ export function createReassembly(): Reassembly {
 
   /** Makes room. @returns the first fragment of what is given up for it */
   function giveUpOldest(nowUs: number): Uint8Array | undefined {
-    for (const [key, { sinceUs }] of packets)
-      return packets.size >= MOST_PACKETS || nowUs - sinceUs > LONGEST_US ? giveUp(key) : undefined;
+    for (const [key, { untilUs }] of packets)
+      return packets.size >= MOST_PACKETS || nowUs > untilUs ? giveUp(key) : undefined;
     return undefined;
   }
 
@@ -109,9 +110,13 @@ export function createReassembly(): Reassembly {
       if (fragment === undefined) return undefined;
       const { key, payload, from, isLast } = fragment;
       const to = from + payload.length;
-      const known = packets.get(key);
-      const lost = known === undefined ? giveUpOldest(nowUs) : undefined;
-      const packet: Partial = known ?? { sinceUs: nowUs, parts: [] };
+      const before = packets.get(key);
+      const isLate = before !== undefined && nowUs > before.untilUs;
+      const known = isLate ? undefined : before;
+      const lost = isLate ? giveUp(key) : known === undefined ? giveUpOldest(nowUs) : undefined;
+      const packet: Partial = known ?? { untilUs: nowUs + LONGEST_US[b[at] >> 4 === 4 ? 4 : 6], parts: [] };
+      if (packet.parts.some((part) => part.from === from && sameBytes(part.payload, payload)))
+        return undefined;
       packets.set(key, packet);
       // All but the last are of whole units of eight bytes.
       const isBad =
@@ -132,6 +137,9 @@ export function createReassembly(): Reassembly {
     },
   };
 }
+
+const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
+  a.length === b.length && a.every((byte, i) => byte === b[i]);
 
 const keyOf = (hosts: Address, identification: number, protocol: number): string =>
   `${hosts.join()} ${identification} ${protocol}`;

@@ -14,7 +14,7 @@ import type { Group, Policy, Rule } from "./policy.ts";
 export interface Expectations {
   /** @param from the place from which the port was probed, in a run from several */
   (ip: string, port: number, from?: string): Rule | undefined;
-  /** The same by the last four words of an address, which are all of an IPv4 address in the last, from a run's only place. */
+  /** The same for an address as four words, of which an IPv4 address is the last, probed from the run's only place. */
   ofWords(words: Uint32Array, family: 4 | 6, port: number): Rule | undefined;
 }
 

@@ -19,7 +19,7 @@ import { seqAdd, seqDiff, seqLess, seqLessEqual } from "./sequence.ts";
 const { SYN, ACK, RST, FIN } = FLAGS;
 
 const NO_TEXT = new Uint8Array(0);
-/** By IP version: the smallest MTU less the headers (RFC 9293 §3.7.1, MUST-15). */
+/** By IP version: what every host takes, 576 bytes of IPv4 and 1280 of IPv6, less the headers (RFC 9293 §3.7.1, MUST-15). */
 export const DEFAULT_MSS = { 4: 536, 6: 1220 } as const;
 const NEVER = Number.POSITIVE_INFINITY;
 /** Challenge ACKs in a span of time, at most (RFC 5961 §7). */
@@ -184,7 +184,7 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
     const { acknowledgement } = segment;
     if (hasFlag(segment, RST)) return;
     if (!hasFlag(segment, ACK)) {
-      sender.queueSyn(nowUs);
+      sender.queueSyn(nowUs, true);
       return;
     }
     if (seqLess(sender.una, acknowledgement) && seqLessEqual(acknowledgement, sender.highest)) {

@@ -51,8 +51,8 @@ export interface Sender {
   /** FIN goes after everything written. */
   queueFin(): void;
 
-  /** The SYN is to go, or to go again before the timer says so. */
-  queueSyn(nowUs: number): void;
+  /** The SYN is to go, or to go again before the timer says so. @param wasLost the peer shows that it has not heard it */
+  queueSyn(nowUs: number, wasLost?: boolean): void;
   readonly synDue: boolean;
   sendSyn(nowUs: number): void;
   /** Takes what the peer's SYN says: MSS and window. */
@@ -235,7 +235,7 @@ export function createSender({ iss, mss, defaultMss, rto: rtoOptions }: SenderOp
   // --- sending -----------------------------------------------------------------------------------------------------
 
   function sendSyn(nowUs: number): void {
-    if (retransmissions === 0) startTiming(seqAdd(iss, 1), nowUs);
+    if (highest === iss) startTiming(seqAdd(iss, 1), nowUs);
     next = seqAdd(iss, 1);
     if (seqLess(highest, next)) highest = next;
   }
@@ -353,7 +353,10 @@ export function createSender({ iss, mss, defaultMss, rto: rtoOptions }: SenderOp
     queueFin: () => {
       finQueued = true;
     },
-    queueSyn: (nowUs) => {
+    queueSyn: (nowUs, wasLost = false) => {
+      // Again: no acknowledgement tells which it answers (Karn).
+      if (highest !== iss) timed = undefined;
+      if (wasLost) synRepeated = true;
       next = iss;
       if (deadlineUs === NEVER) arm(nowUs);
     },

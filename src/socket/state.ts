@@ -11,7 +11,7 @@ export const PROBE_STATES = {
   empty: 0,
   /** SYN sent, no decision. */
   synSent: 1,
-  /** SYN+ACK, or the bare SYN of a simultaneous open. */
+  /** SYN+ACK, or in a simultaneous open the ACK of our own SYN+ACK. */
   open: 2,
   /** RST. */
   closed: 3,
@@ -25,7 +25,7 @@ export const PROBE_STATES = {
 export type ProbeState = (typeof PROBE_STATES)[keyof typeof PROBE_STATES];
 
 export const PROBE_EVENTS = {
-  /** SYN+ACK that proves our ISN, or a SYN from the peer. */
+  /** SYN+ACK that proves our ISN, or an ACK of our SYN+ACK to a bare SYN (simultaneous open). */
   accepted: 0,
   /** RST that proves our ISN. */
   refused: 1,

@@ -86,7 +86,8 @@ export interface SocketTable {
   /** Row of a peer; -1 when there is none. */
   find(words: Uint32Array, at: number, port: number): number;
   /**
-   * Takes a row for a peer that has none, in state SYN-SENT with no tries; evicts the oldest decided row when full.
+   * Takes a row for a peer that has none, in state SYN-SENT with no tries; evicts the oldest answered one when full, else the
+   * oldest silent one.
    * @param hash of the peer, where `touch` has told it
    * @returns -1 when every row is still undecided.
    */
@@ -115,7 +116,10 @@ export interface SocketTable {
   readonly unsent: Uint8Array;
   /** Per try: initial send sequence number. */
   readonly iss: Uint32Array;
-  /** Per try: when the SYN was sent, in microseconds. */
+  /**
+   * Per try: when its SYN was sent, in microseconds; before that when it is due, where bursts of loss spread the tries; NaN where the
+   * kernel refused it.
+   */
   readonly sentAt: Float64Array;
 }
 

@@ -93,7 +93,7 @@ export function isError(type: number): boolean {
 
 /**
  * Reads into `quote` what the error message `[at, end)` quotes. Allocates nothing. False, and `quote` then
- * means nothing, when the message is no error, the quote is cut off before its ninth transport byte, is not
+ * means nothing, when the message is no error, the quote has fewer than eight transport bytes, is not
  * IPv4, or is of a fragment. The quoted total length and checksum are not held against it: routers cut the
  * one and let the other rot.
  */

@@ -89,8 +89,8 @@ const upper = ipv6.newUpper();
 
 /**
  * Reads into `quote` what the error message `[at, end)` quotes, extension headers stepped over. Allocates
- * nothing. False, and `quote` then means nothing, when the message is no error, the quote is cut off before
- * its ninth transport byte, is not IPv6, or is of a fragment. The quoted payload length may exceed what is
+ * nothing. False, and `quote` then means nothing, when the message is no error, the quote has fewer
+ * than eight transport bytes, is not IPv6, or is of a fragment. The quoted payload length may exceed what is
  * there.
  */
 export function parseQuote(b: Uint8Array, at: number, end: number, quote: Quote): boolean {

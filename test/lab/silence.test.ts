@@ -147,7 +147,7 @@ describe.skipIf(skipping("silence", firewallProblem()))("a run that nobody answe
       ip(lab.near, "link del veth0");
       const { status, stdout, stderr } = await running.finished;
       expect(stderr).toMatch(
-        /nothing can be sent any more: the kernel says ENETUNREACH for 30 s; its route is gone/,
+        /nothing can be sent any more: for 30 s the kernel has said ENETUNREACH; its route is gone/,
       );
       expect(stdout).not.toMatch(/filtered {2}/);
       expect(status).toBe(5);

@@ -239,6 +239,37 @@ describe("fragments", () => {
     expect(take(last, 31 * SECOND)).toBeUndefined();
   });
 
+  it.each([
+    [4, 30],
+    [6, 60],
+  ] as const)("of IPv%i are of one packet for %i s, whether or not others come", (version, seconds) => {
+    const [first, last] = cut({ version, id: 7, payload: new Uint8Array(32) }, [2]);
+    expect(take(first, 0)).toBeUndefined();
+    expect(take(last, seconds * SECOND)?.length).toBeGreaterThan(32);
+    expect(take(first, 0)).toBeUndefined();
+    // The first is handed over, and the last waits for another first.
+    expect(take(last, (seconds + 1) * SECOND)).toEqual(first);
+    expect(take(first, (seconds + 2) * SECOND)?.length).toBeGreaterThan(32);
+  });
+
+  it("that the network has doubled are taken once", () => {
+    const payload = Uint8Array.from({ length: 48 }, (_, i) => i);
+    for (const version of [4, 6] as const) {
+      const [first, middle, last] = cut({ version, id: 7, payload }, [2, 4]);
+      const made = [first, first, last, middle].map((each) => take(each, 0));
+      expect(made.slice(0, 3)).toEqual([undefined, undefined, undefined]);
+      expect(made[3]?.slice(-48)).toEqual(payload);
+      // One that differs overlaps.
+      const other = first.slice();
+      other[other.length - 1] ^= 1;
+      expect([take(first, 0), take(other, 0), take(middle, 0), take(last, 0)].slice(1)).toEqual([
+        first,
+        undefined,
+        undefined,
+      ]);
+    }
+  });
+
   it("whatever bytes come, nothing is thrown and nothing is read behind the end", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 120 }), fc.constantFrom(0x45, 0x60), (bytes, start) => {

@@ -760,6 +760,30 @@ describe("RFC 6298 §5.7: data begins with three seconds", () => {
     expect(b.block.view().rtoUs).toBe(SECOND);
   });
 
+  it("and after one that the peer's SYN, come again, shows to be lost: no round trip is known, and one segment goes (RFC 5681 §3.1)", () => {
+    const b = bench();
+    const syn = { flags: SYN, sequence: 300, acknowledgement: 0, window: 60_000, text: new Uint8Array(0) };
+    b.block.accept(syn, 0);
+    b.sent(0);
+    expect(b.receive(syn, 0.9 * SECOND)).toEqual(["SYN,ACK seq=100 ack=301"]);
+    b.receive({ flags: ACK, sequence: 301, acknowledgement: 101, window: 60_000 }, 0.91 * SECOND);
+    expect(b.block.state).toBe("ESTABLISHED");
+    b.block.write(new Uint8Array(4000));
+    expect(b.sent(0.91 * SECOND)).toHaveLength(1);
+    expect(b.block.pollTimeout()).toBe(3.91 * SECOND);
+  });
+
+  it("nor has a simultaneous open one, whose SYN went twice", () => {
+    const b = bench();
+    b.block.open(0);
+    b.sent(0);
+    b.receive({ flags: SYN, sequence: IRS }, 0.5 * SECOND);
+    const before = b.block.view().srttUs;
+    b.receive({ flags: SYN | ACK, sequence: IRS, acknowledgement: 101 }, 0.6 * SECOND);
+    expect(b.block.state).toBe("ESTABLISHED");
+    expect(b.block.view().srttUs).toBe(before);
+  });
+
   it("and not after one, whose round trip is known", () => {
     expect(handshake(1).block.view()).toMatchObject({ srttUs: 20 * SECOND, rtoUs: 60 * SECOND });
   });

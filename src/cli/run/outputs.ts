@@ -51,7 +51,7 @@ const STDOUT = 1;
 /** What a write says when nobody reads standard output any more: a pipe whose reader has ended, a terminal that is closed. */
 const READER_GONE = "EPIPE";
 const TERMINAL_GONE = "EIO";
-/** Characters that may wait to be written before `room` asks for a pause. */
+/** Bytes that may wait to be written before `room` asks for a pause. */
 const MOST_HELD = 1 << 24;
 
 /** Interval between attempts to open a pipe without a reader, in milliseconds. */

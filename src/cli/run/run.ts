@@ -67,6 +67,7 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
     throw error;
   }
   let sent = 0;
+  let hasBegun = false;
   try {
     const { reporter } = outputs;
     const { workers } = scan.means;
@@ -91,6 +92,7 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
     if (journal?.complete === true) {
       messages.note(`journal ${journal.journal.path} is of a complete run: nothing is probed again`);
     }
+    hasBegun = true;
     let ended = false;
     const finish = (summary: RunSummary): void => {
       if (!ended) reporter.finish(summary);
@@ -133,6 +135,7 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
     names.tell(messages);
     return finalStatus(summary, context, outputs.isReaderGone());
   } catch (error) {
+    if (!hasBegun) await journal?.discard();
     throw afterSending(error, sent);
   } finally {
     await journal?.journal.close();

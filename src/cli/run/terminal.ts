@@ -96,7 +96,7 @@ export async function endProcess(): Promise<void> {
   process.exit();
 }
 
-/** From so many characters on that a reader of standard error has not taken, messages are left out. */
+/** From so many bytes on that a reader of standard error has not taken, messages are left out. */
 const MOST_HELD = 1 << 20;
 let errors: Writer | undefined;
 let leftOut = 0;

@@ -175,11 +175,13 @@ export function openKernelConnector(options: KernelConnectorOptions): Connector 
     else tellError(outcomes, slot, familyOf(slot), said);
   }
 
-  fds[0] = openTcpSocket(options.family, options);
-  if (fds[0] < 0) {
-    libc.close(epoll.fd);
-    return undefined;
+  try {
+    fds[0] = openTcpSocket(options.family, options);
+  } finally {
+    // It may have thrown, too.
+    if (fds[0] < 0) libc.close(epoll.fd);
   }
+  if (fds[0] < 0) return undefined;
   families[0] = options.family;
   watch(0);
   // The first call through a binding costs a millisecond, which is not the first connect's round trip.

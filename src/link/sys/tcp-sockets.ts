@@ -97,7 +97,12 @@ export function openTcpSocket(family: 4 | 6, options: TcpSocketOptions): number 
   }
   if (source !== undefined && (source.length === 4) === (family === 4)) {
     trySetOption(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1);
-    bindToSource(fd, source, scope);
+    try {
+      bindToSource(fd, source, scope);
+    } catch (error) {
+      libc.close(fd);
+      throw error;
+    }
   }
   return fd;
 }

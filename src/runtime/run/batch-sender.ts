@@ -144,7 +144,7 @@ export function checkStall(engine: Engine, link: Link, us: number): void {
   const errno = link.sendError;
   throw new SynprobeError(
     ERROR_CODES.interfaceDown,
-    `nothing can be sent any more: the kernel says ${errno} for 30 s; ${STALL_ADVICE[errno] ?? '"ip link" shows whether the interface is up'}`,
+    `nothing can be sent any more: for 30 s the kernel has said ${errno}; ${STALL_ADVICE[errno] ?? '"ip link" shows whether the interface is up'}`,
   );
 }
 

@@ -72,7 +72,7 @@ export interface RunningScan {
   totals(): Totals;
   /** Neighbours that have not answered ARP or neighbour discovery; undefined when the kernel asked them (raw-ip). */
   unresolved(): readonly Address[] | undefined;
-  /** Stops sending; what is under way may still be answered for a second. Results that fall are still handed over. */
+  /** Stops sending; what is under way may still be answered for half a second or a second. Results that fall are still handed over. */
   stop(): void;
   /** Ends at once. */
   kill(): void;

@@ -99,4 +99,4 @@ export function privilegeWays(
 export const shellCommand = (words: readonly string[]): string => words.map(shellQuote).join(" ");
 
 const shellQuote = (word: string): string =>
-  /^[\w@%+=:,./[\]-]+$/.test(word) && !/[[\]]/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

@@ -172,7 +172,7 @@ export function createEngine(options: EngineOptions): Engine {
   const retransmitQueue = createRowQueue(capacity);
   const heldSilences = createRowQueue(capacity);
   const sendBackoff = createSendBackoff();
-  // A host that is to have no more than so many SYNs has none that serve the run.
+  // Where the user limits SYNs or time by host, no SYN leaves that serves the run alone.
   const isBounded = (options.ratePerHost ?? options.ratePerPrefix ?? options.hostTimeoutUs) !== undefined;
   const simultaneousOpens = createSimultaneousOpens(!isBounded);
   const userLimits = createUserLimits(options, table.peer);

@@ -139,7 +139,7 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
   /** The ISN proves an answer even when the row is gone: it is a further answer to one of this run's probes. */
   function ignoreUnknown(): void {
     const own = isn(reply.local, 0, reply.peer, 0, reply.localPort, reply.peerPort);
-    if (reply.acknowledgement === seqAdd(own, 1)) ignored.duplicate++;
+    if (isProof(segmentKind(reply.flags), seqDiff(reply.acknowledgement, own))) ignored.duplicate++;
     else ignored.foreign++;
   }
 

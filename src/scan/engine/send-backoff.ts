@@ -27,8 +27,8 @@ export interface SendBackoff {
 }
 
 /**
- * A refused probe waits 5 ms, doubled with each refusal up to 500 ms. All sending pauses in the same way after 64 refusals with
- * nothing sent in between, or when the interface is down.
+ * A refused probe waits 10 ms, then twice as long each time, up to 500 ms. All sending pauses after 64 refusals with nothing sent in
+ * between, or when the interface is down: 5 ms, then twice as long each time.
  */
 const REFUSAL_PAUSE_US = 5_000;
 const LONGEST_PAUSE_US = 500_000;

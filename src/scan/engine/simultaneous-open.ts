@@ -1,5 +1,5 @@
 /**
- * Simultaneous opens (RFC 9293 §3.5, figure 8): a bare SYN that came to the port of a try. It acknowledges nothing, so anybody
+ * Simultaneous opens (RFC 9293 §3.5, figure 7): a bare SYN that came to the port of a try. It acknowledges nothing, so anybody
  * may have sent it. Our SYN-ACK to it asks for proof: only an acknowledgement of our ISN makes the port open. Until then, and if
  * none comes, the SYN is told of and decides nothing. Pure; times in microseconds.
  *

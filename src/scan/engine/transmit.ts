@@ -194,7 +194,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
     return template.length;
   }
 
-  /** Answers the bare SYN that came to a row's try: the second step of a simultaneous open (RFC 9293 §3.5, figure 8). */
+  /** Answers the bare SYN that came to a row's try: the second step of a simultaneous open (RFC 9293 §3.5, figure 7). */
   function sendSynAck(row: number, nowUs: number, out: Uint8Array, at: number, token: number): number {
     const open = simultaneousOpens.of(row);
     if (open === undefined) return 0;

@@ -3,6 +3,32 @@ import { expect, it } from "vitest";
 import { createVerdictTally, newCounters } from "../../../src/scan/engine/counters.ts";
 import { PROBE_STATES } from "../../../src/socket/state.ts";
 
+it("what was decided without a doubt takes none away when it is corrected, whatever its row had before", () => {
+  const counts = newCounters();
+  const tally = createVerdictTally(counts, 2, () => 3);
+  for (const row of [0, 1]) {
+    tally.add(row, "filtered", "no-response");
+    tally.addSilence(row, Float64Array.of(0.25, 0.25, 0));
+  }
+  // The row is another pair's now.
+  tally.add(0, "filtered", "host-timeout");
+  tally.remove(0, PROBE_STATES.silent);
+  tally.add(0, "open", "syn-ack");
+  expect(counts.path).toMatchObject({ doubts: 0.5, silentTries: 6 });
+});
+
+it("SYNs that verify a silent port are not taken back with those before", () => {
+  const counts = newCounters();
+  let tries = 3;
+  const tally = createVerdictTally(counts, 1, () => tries);
+  tally.add(0, "filtered", "no-response");
+  tally.addSilence(0, Float64Array.of(0.25, 0.25, 0));
+  tries++;
+  tally.remove(0, PROBE_STATES.silent);
+  tally.add(0, "open", "syn-ack");
+  expect(counts.path).toMatchObject({ doubts: 0, silentTries: 0 });
+});
+
 it("a corrected verdict moves its pair, and takes its own doubt along and a like part of what bursts and hosts made", () => {
   const counts = newCounters();
   const tries = Uint8Array.of(4, 2, 3, 5);
