@@ -2,14 +2,17 @@
  * `synprobe check POLICY`: whether ports are what a policy wants, and `check --learn TARGETS`, which writes one. The scan itself is the
  * main command's (run/probe.ts): here is what it serves.
  */
+
 import { type Check, createCheck } from "../../policy/check.ts";
 import { createExpectations } from "../../policy/expectations.ts";
 import { FORMATS } from "../../policy/formats/formats.ts";
 import { createLearning } from "../../policy/learn.ts";
 import { placesOf, targetsToProbe } from "../../policy/policy.ts";
+import type { Plan } from "../../runtime/plan/plan.ts";
 import { noteEnded, readPolicyFile } from "../../runtime/plan/policy-file.ts";
+import { createOwnFailures } from "../../runtime/results/own-failures.ts";
 import { readServices } from "../../runtime/system/system.ts";
-import { PORT_STATES } from "../../scan/probe/result.ts";
+import { PORT_STATES, type PortResult, pairKey } from "../../scan/probe/result.ts";
 import { EXIT } from "../exit.ts";
 import { checkPlaces } from "../options/fleet-options.ts";
 import type { ProbeOptions } from "../options/probe-options.ts";
@@ -60,6 +63,7 @@ export async function checking<Options extends CheckOptions & ProbeOptions>(
   const places = placesOf(policy, options.fleet === undefined ? [] : options.from);
   const from = options.from ?? (places.length > 0 ? places : undefined);
   checkPlaces(from ?? [], policy.file);
+  const counting = createCounting();
   let made: Check | undefined;
   const check = (): Check => {
     if (made === undefined) throw new RangeError("what is probed is not planned yet");
@@ -69,20 +73,22 @@ export async function checking<Options extends CheckOptions & ProbeOptions>(
     addTargets: (planner) => {
       for (const target of targetsToProbe(policy)) planner.add(target);
     },
-    planned: ({ names }) => {
+    planned: ({ names, hops }) => {
+      counting.planned(hops);
       made = createCheck(policy, createExpectations(policy, names, from?.length === 1 ? from[0] : undefined));
     },
     createReporter: (write, colour) => ({
       wants: () => PORT_STATES,
       start() {},
-      result: (result) => check().take(result),
+      result: (result) => check().take(counting.asItCounts(result)),
       fault() {},
       finish: (summary) => {
         for (const piece of FORMATS[format](check().report(summary), colour)) write(piece);
       },
     }),
-    passes: (verdict) => check().passes(verdict),
-    again: () => check().untold(),
+    // An ICMP error may be this machine's own.
+    passes: (verdict) => !verdict.hasResponder && check().passes(verdict),
+    again: () => check().untold().map(counting.asTold),
     status: () => {
       const { differs, untold } = check().counts();
       return differs > 0 ? EXIT.notOpen : untold > 0 ? EXIT.network : EXIT.complete;
@@ -94,17 +100,37 @@ export async function checking<Options extends CheckOptions & ProbeOptions>(
   return { words: [], options: given as Options, purpose };
 }
 
+/** Results as they count, where this machine itself could not deliver a SYN, and as they were told. */
+function createCounting() {
+  let asItCounts = createOwnFailures([]);
+  const told = new Map<string, PortResult>();
+  return {
+    planned: (hops: Plan["hops"]): void => {
+      asItCounts = createOwnFailures(hops);
+    },
+    asItCounts: (result: PortResult): PortResult => {
+      const counted = asItCounts(result);
+      if (counted !== result) told.set(pairKey(result), result);
+      return counted;
+    },
+    asTold: (result: PortResult): PortResult => told.get(pairKey(result)) ?? result,
+  };
+}
+
 function learning(): Purpose {
   const learnt = createLearning();
+  const counting = createCounting();
   return {
-    planned() {},
+    planned: ({ hops }) => {
+      counting.planned(hops);
+    },
     createReporter: (write) => ({
       wants: () => PORT_STATES,
       start() {},
-      result: learnt.take,
+      result: (result) => learnt.take(counting.asItCounts(result)),
       fault() {},
       finish: ({ startedMs, faults }) => write(learnt.policy(startedMs, faults)),
     }),
-    again: learnt.untold,
+    again: () => learnt.untold().map(counting.asTold),
   };
 }

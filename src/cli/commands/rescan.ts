@@ -6,6 +6,7 @@
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { CAPABILITIES } from "../../link/sys/capabilities.ts";
 import { makePlan, type Plan } from "../../runtime/plan/plan.ts";
+import { createOwnFailures } from "../../runtime/results/own-failures.ts";
 import { openScan } from "../../runtime/run/scan.ts";
 import { dropPrivileges } from "../../runtime/system/privilege.ts";
 import { readServices } from "../../runtime/system/system.ts";
@@ -47,19 +48,23 @@ export function createRescan(
   let told = "";
   /** The interface of link-local targets, by number. */
   let scope: number | undefined;
+  /** Of the newest plan. */
+  let asItCounts = createOwnFailures([]);
 
   async function planAll(): Promise<Plan> {
     await policy?.reload();
     const { plan, untold } = await planTargets(policy === undefined ? words : [], options, services, policy);
     policy?.planned(plan);
     scope = plan.scope;
+    const [fault] = plan.faults;
+    if (plan.space.total === 0 && fault !== undefined)
+      throw new SynprobeError(fault.code as SynprobeError["code"], fault.message);
     const faults = plan.faults.map(({ message }) => message);
     if (untold > 0) faults.push(`… and ${untold} more bad targets in ${inputList}`);
     // Once, not every time.
     if (faults.join("\n") !== told) for (const fault of faults) messages.error(fault);
     told = faults.join("\n");
-    if (plan.space.total === 0)
-      throw new SynprobeError(ERROR_CODES.noTargets, faults[0] ?? "nothing is left to probe");
+    if (plan.space.total === 0) throw new SynprobeError(ERROR_CODES.noTargets, "nothing is left to probe");
     return plan;
   }
 
@@ -76,7 +81,10 @@ export function createRescan(
       { ...wayOptions(options), allAddresses: false },
     );
 
-  const open = async (plan: Plan, follows = true) => openScan(plan, { ...scanOptions, follows });
+  const open = async (plan: Plan, follows = true) => {
+    asItCounts = createOwnFailures(plan.hops);
+    return openScan(plan, { ...scanOptions, follows });
+  };
 
   return {
     async ready() {
@@ -94,7 +102,10 @@ export function createRescan(
       const scan = await opened;
       try {
         await scan.settle?.();
-        const running = scan.run({ wants: PORT_STATES, onResult });
+        const running = scan.run({
+          wants: PORT_STATES,
+          onResult: (result) => onResult(asItCounts(result)),
+        });
         interruption.onSignal(running.stop);
         return await running.finished.catch((error: unknown) => {
           throw afterSending(error, running.summary().sent);

@@ -178,6 +178,15 @@ async function loop(
     if (fault === undefined || fault === (isTerminal ? "EIO" : "EPIPE")) return fault !== undefined;
     throw new SynprobeError(ERROR_CODES.output, `cannot write standard output: ${reasonOf(fault)}`);
   };
+  let toldFailures = "";
+  /** Once, not every time. */
+  const tellFailures = (failures: ReadonlyMap<string, number>): void => {
+    const reasons = [...failures.keys()].sort().join(", ");
+    const ports = [...failures.values()].reduce((sum, n) => sum + n, 0);
+    if (reasons !== toldFailures && ports > 0)
+      messages.error(`${count(ports, "port")} could not be probed and stay as they were: ${reasons}`);
+    toldFailures = reasons;
+  };
   try {
     service.tell("READY=1", "STATUS=first scan");
     for (let round = 1, dueMs = Date.now(); ; round++) {
@@ -190,6 +199,7 @@ async function loop(
         for (const carrier of carriers) carrier.wake();
         metrics.round(finished, events);
         healthy = true;
+        tellFailures(finished.failures);
         const { verdicts, transient, unsettled } = finished.round;
         const words = `${count(verdicts.size, "port")}, ${count(events.length, "event")}, ${count(transient, "difference")} not confirmed${unsettled > 0 ? `, ${unsettled} unsettled` : ""}`;
         service.tell(`STATUS=scan of ${utc(startedMs)} UTC: ${words}`);

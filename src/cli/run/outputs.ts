@@ -13,6 +13,7 @@ import { combine } from "../../report/formats/tee.ts";
 import type { Reporter } from "../../report/reporter.ts";
 import { errorCode } from "../../runtime/system/file-errors.ts";
 import { isTerminal } from "../../runtime/system/is-terminal.ts";
+import type { PortResult } from "../../scan/probe/result.ts";
 import { pcapngStart } from "../../wire/pcapng.ts";
 import { loadApart } from "../apart.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
@@ -62,6 +63,8 @@ export interface Waiting {
   note(message: string): void;
   /** The user has asked for the end: what cannot be opened at once is left out. */
   isOver(): boolean;
+  /** A result as it counts beside earlier ones (runtime/results/own-failures.ts). */
+  asItCounts(result: PortResult): PortResult;
 }
 
 /**
@@ -89,7 +92,7 @@ export async function openOutputs(
     const { createStoreReporter } =
       loadApart<typeof import("../../runtime/store/store-reporter.ts")>("store-reporter");
     reporters.push(
-      createStoreReporter(options.store, (error) => {
+      createStoreReporter(options.store, waiting.asItCounts, (error) => {
         failure ??= error;
       }),
     );

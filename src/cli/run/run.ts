@@ -9,6 +9,7 @@ import { targetLabel } from "../../report/formats/table.ts";
 import type { Reporter, RunInfo, RunSummary } from "../../report/reporter.ts";
 import type { Explained } from "../../runtime/path/why.ts";
 import type { Plan } from "../../runtime/plan/plan.ts";
+import { createOwnFailures } from "../../runtime/results/own-failures.ts";
 import { createNaming } from "../../runtime/results/to-result.ts";
 import type { ScanHooks } from "../../runtime/run/running-scan.ts";
 import { nowMs } from "../../runtime/system/clock.ts";
@@ -59,6 +60,7 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
       {
         note: messages.note,
         isOver: () => interruption.signalled,
+        asItCounts: createOwnFailures(plan.hops),
       },
       context.purpose,
     );

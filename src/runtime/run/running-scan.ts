@@ -178,7 +178,9 @@ export function startScan(
     marks,
     totals,
     unresolved: () =>
-      means.link === "packet" ? engines.reports().flatMap(({ unresolved = [] }) => unresolved) : undefined,
+      means.link === "packet"
+        ? engines.reports(true).flatMap(({ unresolved = [] }) => unresolved)
+        : undefined,
     progress: () => {
       const sum = totals();
       return {

@@ -4,7 +4,7 @@
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { Reporter } from "../../report/reporter.ts";
-import { PORT_STATES, type ScanSummary } from "../../scan/probe/result.ts";
+import { PORT_STATES, type PortResult, type ScanSummary } from "../../scan/probe/result.ts";
 import { openStore } from "./database.ts";
 import { createRecorder } from "./record.ts";
 
@@ -14,10 +14,15 @@ const endingOf = ({ interrupted, unfinished }: ScanSummary): "complete" | "inter
 
 /**
  * Opens the store before the first packet; the run is written at its end, in one transaction.
+ * @param asItCounts a result as it counts beside earlier ones (runtime/results/own-failures.ts)
  * @param onError is told what keeps it from being written
  * @throws {SynprobeError} `ERR_STORE` when it cannot be opened
  */
-export function createStoreReporter(path: string, onError: (error: SynprobeError) => void): Reporter {
+export function createStoreReporter(
+  path: string,
+  asItCounts: (result: PortResult) => PortResult,
+  onError: (error: SynprobeError) => void,
+): Reporter {
   const store = openStore(path, true);
   const recorder = createRecorder(store);
   let source = "synprobe";
@@ -26,7 +31,7 @@ export function createStoreReporter(path: string, onError: (error: SynprobeError
     start({ args }) {
       source = ["synprobe", ...args].join(" ");
     },
-    result: (result) => recorder.add({ ...result, proto: "tcp" }),
+    result: (result) => recorder.add({ ...asItCounts(result), proto: "tcp" }),
     fault() {},
     finish(summary) {
       const { startedMs, elapsedMs, path: findings } = summary;

@@ -2,6 +2,7 @@
  * One round of a watch: a scan, and probing again what it found different, until the detector is content. Time and scans are
  * passed in; who is told is events.ts's business.
  */
+import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { hasFailed, type PortResult, pairKey, pairOf, type ScanSummary } from "../../scan/probe/result.ts";
 import type { ChangeDetector, Verdict } from "./change-detector.ts";
 import type { EndedRound } from "./events.ts";
@@ -23,6 +24,8 @@ export interface RoundMeans {
 }
 
 export interface FinishedRound extends EndedRound {
+  /** Ports that could not be probed, by reason: they stay as they were. */
+  readonly failures: ReadonlyMap<string, number>;
   /** Of the whole scan, without confirmations. */
   readonly summary: ScanSummary;
 }
@@ -33,17 +36,26 @@ const verdictOf = ({ state, reason, doubt }: PortResult): Verdict => ({
   ...(doubt === undefined ? {} : { doubt }),
 });
 
-/** @throws {SynprobeError} when a scan fails */
+/** @throws {SynprobeError} when a scan fails, or none of its ports could be probed */
 export async function runRound(detector: ChangeDetector, means: RoundMeans): Promise<FinishedRound> {
   const results = new Map<string, PortResult>();
+  const failures = new Map<string, number>();
   detector.begin();
   const summary = await means.scan((result) => {
     // Says nothing of the port, which stays as it was.
-    if (hasFailed(result.reason)) return;
+    if (hasFailed(result.reason)) {
+      failures.set(result.reason, (failures.get(result.reason) ?? 0) + 1);
+      return;
+    }
     results.set(pairKey(result), result);
     detector.seen(pairKey(result), verdictOf(result));
   });
   let interrupted = summary.interrupted || summary.unfinished > 0;
+  if (!interrupted && results.size === 0 && failures.size > 0)
+    throw new SynprobeError(
+      ERROR_CODES.noRoute,
+      `no port could be probed: ${[...failures.keys()].join(", ")}`,
+    );
   while (!interrupted) {
     const { keys, waitMs } = detector.suspects();
     if (keys.length === 0) break;
@@ -72,6 +84,7 @@ export async function runRound(detector: ChangeDetector, means: RoundMeans): Pro
   return {
     summary,
     results,
+    failures,
     round,
     run: {
       startedMs: summary.startedMs,

@@ -30,6 +30,7 @@ function roundOf(count: number, ending: FinishedRound["run"]["ending"] = "comple
       unsettled: 0,
     },
     results: new Map(ports.map((port) => [`${port}`, { ...result, port }])),
+    failures: new Map(),
     summary: { elapsedMs: 1000 } as FinishedRound["summary"],
   };
 }
