@@ -33,7 +33,7 @@ import {
   WORKER_OPTIONS,
   withTiming,
 } from "./options/table.ts";
-import { createMessages, endProcess, printResult, releaseClosedTerminals, VERSION } from "./run/terminal.ts";
+import { createMessages, endLookups, printResult, releaseClosedTerminals, VERSION } from "./run/terminal.ts";
 
 /** A word that a command, or help on all of them, may be asked for with: without one there is no need to say what they take. */
 const MAY_BE_COMMAND = /^(?:[a-z][a-z-]*|-[a-z]*h[a-z]*|--help)$/i;
@@ -446,5 +446,5 @@ process.on("exit", releaseClosedTerminals);
 main(process.argv.slice(2)).then((status) => {
   // Where all went well, that nobody has read what was printed.
   process.exitCode = status === EXIT.complete ? (process.exitCode ?? status) : status;
-  return endProcess();
+  return endLookups();
 });

@@ -9,6 +9,7 @@ import { count } from "../../report/figures.ts";
 import { nowMs } from "../../runtime/system/clock.ts";
 import { errorCode, reasonOf } from "../../runtime/system/file-errors.ts";
 import { isTerminal } from "../../runtime/system/is-terminal.ts";
+import { lookups } from "../../runtime/system/system.ts";
 import { EXIT } from "../exit.ts";
 import { createProgress, mayDraw, type Progress } from "./progress.ts";
 import { createWriter, type Writer } from "./writer.ts";
@@ -88,10 +89,11 @@ export function printExactly(text: string | Uint8Array): void {
 }
 
 /**
- * Ends the process when what there was to say has been taken. Node would wait for look-ups of names that nobody wants any more, for half
- * a minute if the name server is dead, and then take its heap apart, which is a thirtieth of one probe's time.
+ * Ends the process when all that is left of it are look-ups of names that nobody waits for any more. Node would wait for them, for half a
+ * minute if the name server is dead.
  */
-export async function endProcess(): Promise<void> {
+export async function endLookups(): Promise<void> {
+  if (lookups.underWay === 0) return;
   await errors?.drained();
   process.exit();
 }

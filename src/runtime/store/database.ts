@@ -4,7 +4,9 @@
  * SQLite comes with libsql, whose binaries are packages of the registry, so that Node 20 has it as well as later ones; it is an
  * optional dependency and loaded here alone. What the tables mean is in schema.ts.
  */
-import { closeSync, openSync, readSync, statSync } from "node:fs";
+import { accessSync, closeSync, constants, existsSync, openSync, readSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import { pathToFileURL } from "node:url";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { loadOwn } from "../../link/sys/own-module.ts";
 import { errorCode, reasonOf } from "../system/file-errors.ts";
@@ -77,16 +79,30 @@ const REASONS: Readonly<Record<string, string>> = {
   SQLITE_CORRUPT: "it is damaged",
 };
 
+/** Results of SQLite for which libsql has no name, by their lowest byte (https://www.sqlite.org/rescode.html). */
+const PRIMARY: Readonly<Record<number, string>> = {
+  5: "SQLITE_BUSY",
+  8: "SQLITE_READONLY",
+  11: "SQLITE_CORRUPT",
+  13: "SQLITE_FULL",
+  26: "SQLITE_NOTADB",
+};
+
 /** `SQLITE_IOERR_WRITE` and the like are a full disk or quota, as often as not: what SQLite says itself stands beside. */
 function why(error: unknown): string {
-  const code = errorCode(error);
+  const said = errorCode(error);
+  const number = Number(/^UNKNOWN_SQLITE_ERROR_(\d+)/.exec(said)?.[1]);
+  const code = PRIMARY[number & 0xff] ?? said;
   const known = Object.keys(REASONS).find((each) => code.startsWith(each));
   return known === undefined
     ? `${code} ${error instanceof Error ? error.message : ""}`.trim()
     : REASONS[known];
 }
 
-function loadSqlite(): new (path: string, options: { readonly timeout: number }) => Sqlite {
+function loadSqlite(): new (
+  path: string,
+  options: { readonly timeout: number; readonly readonly?: true },
+) => Sqlite {
   try {
     return loadOwn("libsql") as ReturnType<typeof loadSqlite>;
   } catch (error) {
@@ -108,13 +124,16 @@ export function openStore(path: string, create: boolean): Store {
   checkFile(path, create);
   const Database = loadSqlite();
   let sqlite: Sqlite;
+  const mayWrite = create || isWritable(path);
   try {
-    sqlite = new Database(path, { timeout: BUSY_MS });
+    sqlite = mayWrite
+      ? new Database(path, { timeout: BUSY_MS })
+      : new Database(readOnlyName(path), { timeout: BUSY_MS, readonly: true });
   } catch (error) {
     throw failed(error);
   }
   try {
-    prepareFile(sqlite, path);
+    prepareFile(sqlite, path, mayWrite);
   } catch (error) {
     sqlite.close();
     throw failed(error);
@@ -171,6 +190,23 @@ export function openStore(path: string, create: boolean): Store {
   };
 }
 
+/** Whether this process may write the file, and those that SQLite makes beside it. */
+function isWritable(path: string): boolean {
+  try {
+    for (const each of [path, dirname(path)]) accessSync(each, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * What a store is opened by that may not be written. Readers share memory in a file beside it, which SQLite makes where nobody has:
+ * it does without where it is told that the store does not change, as it does not without a log beside it.
+ */
+const readOnlyName = (path: string): string =>
+  existsSync(`${path}-wal`) ? path : `${pathToFileURL(path).href}?immutable=1`;
+
 /** SQLite's own messages do not say why a file cannot be opened. */
 function checkFile(path: string, create: boolean): void {
   try {
@@ -190,7 +226,7 @@ function checkFile(path: string, create: boolean): void {
   }
 }
 
-function prepareFile(sqlite: Sqlite, path: string): void {
+function prepareFile(sqlite: Sqlite, path: string, mayWrite: boolean): void {
   const pragma = (name: string): number => Number(sqlite.prepare(`PRAGMA ${name}`).get()?.[name]);
   const version = pragma("user_version");
   if (pragma("application_id") !== APPLICATION_ID) {
@@ -201,6 +237,11 @@ function prepareFile(sqlite: Sqlite, path: string): void {
     throw storeError(
       `store ${path} was written by a later version of synprobe: it needs that, or a later one`,
     );
+  if (!mayWrite && version < MIGRATIONS.length)
+    throw storeError(
+      `store ${path} was written by an earlier version of synprobe, and nobody may bring it up to date: it, or its directory, is read-only`,
+    );
+  if (!mayWrite) return;
   // Readers and one writer do not wait for each other; what is committed survives a power failure: others may have been told of it.
   sqlite.exec(
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF",

@@ -20,6 +20,8 @@ export interface RunToStore {
   readonly ending: "complete" | "interrupted" | "cut-off" | "unknown";
   /** Of the round trip, 0 to 1. */
   readonly loss?: number;
+  /** It comes from a file: the same run may be there by another of its names. */
+  readonly isImported?: boolean;
 }
 
 /** What was written. */
@@ -89,20 +91,21 @@ export function createRecorder(store: Store): Recorder {
 
   function write(run: RunToStore): Recorded {
     const ports = pairs.size();
-    const told = store
-      .prepare(
-        "INSERT INTO runs (started_ms, ended_ms, source, ending, ports, open, changed, loss) VALUES (?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT DO NOTHING",
-      )
-      .run(
-        Math.round(run.startedMs),
-        Math.round(run.endedMs),
-        run.source,
-        run.ending,
-        ports,
-        open,
-        run.loss ?? null,
-      );
-    if (told.changes === 0) return { ports, changed: 0, known: true };
+    const startedMs = Math.round(run.startedMs);
+    const endedMs = Math.round(run.endedMs);
+    // A file that was cut off may be whole now.
+    const added = isTwin(startedMs, run)
+      ? undefined
+      : store
+          .prepare(
+            `INSERT INTO runs (started_ms, ended_ms, source, ending, ports, open, changed, loss) VALUES (?, ?, ?, ?, ?, ?, 0, ?)
+             ON CONFLICT (started_ms, source) DO UPDATE SET ended_ms = excluded.ended_ms, ending = excluded.ending,
+               ports = excluded.ports, open = excluded.open, loss = excluded.loss
+             WHERE ending <> 'complete' AND excluded.ports > ports
+             RETURNING id`,
+          )
+          .get(startedMs, endedMs, run.source, run.ending, ports, open, run.loss ?? null);
+    if (added === undefined) return { ports, changed: 0, known: true };
     const writer = createWriter(store);
     const verdictIds = new Map<number, { readonly id: number; readonly state: string }>();
     const verdictOf = (text: number) => {
@@ -143,8 +146,18 @@ export function createRecorder(store: Store): Recorder {
       });
       if (isChange) changed++;
     }
-    store.prepare("UPDATE runs SET changed = ? WHERE id = ?").run(changed, told.lastInsertRowid);
+    store.prepare("UPDATE runs SET changed = changed + ? WHERE id = ?").run(changed, num(added, "id"));
     return { ports, changed, known: false };
+  }
+
+  /** Whether an imported run is there under another name: it began in the same millisecond, and found as much. */
+  function isTwin(startedMs: number, { isImported = false }: RunToStore): boolean {
+    if (!isImported || startedMs % 1000 === 0) return false;
+    return (
+      store
+        .prepare("SELECT id FROM runs WHERE started_ms = ? AND ports = ? AND open = ?")
+        .get(startedMs, pairs.size(), open) !== undefined
+    );
   }
 }
 

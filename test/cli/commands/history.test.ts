@@ -2,7 +2,7 @@
  * `--store`, `synprobe history` and stores in the place of files, as processes: what is printed, exit statuses, mistakes in one line,
  * and what is left of a store whose writer was killed or ran out of disk.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -54,6 +54,57 @@ const MISTAKES: readonly (readonly [readonly string[], RegExp])[] = [
   [["changes", "--since", "1d", "--until", "2d"], /^synprobe: --since is a time after --until/],
   [["--json", "--csv"], /^synprobe: --json and --csv exclude each other$/],
 ];
+
+describe("a run that is imported again", () => {
+  it("is there once by whatever name, with what its file lacked when it was cut off; and nothing else is left beside the store", async () => {
+    const store = join(folder, "twice.db");
+    const whole = FILES["monday.json"].replaceAll("00.000Z", "00.123Z");
+    const rows = async () =>
+      linesOf((await run(synprobe("history", "runs", "--json", "--store", store))).stdout).map((each) => {
+        const { ports, open, ending } = JSON.parse(each);
+        return { ports, open, ending };
+      });
+    const put = async (name: string, text: string) => {
+      writeFileSync(join(folder, name), text);
+      const { status } = await run(synprobe("history", "import", join(folder, name), "--store", store));
+      expect(status).toBe(0);
+    };
+    await put("part.json", whole.slice(0, whole.indexOf("\n") + 1));
+    expect(await rows()).toMatchObject([{ ports: 1, open: 1 }]);
+    await put("part.json", whole);
+    expect(await rows()).toEqual([{ ports: 2, open: 1, ending: "complete" }]);
+    await put("other.json", whole);
+    expect(await rows()).toHaveLength(1);
+    const { stdout } = await run(synprobe("history", "192.0.2.1:80", "--store", store));
+    expect(stdout).toContain("closed (reset)");
+    expect(readdirSync(folder).filter((each) => each.startsWith("twice"))).toEqual(["twice.db"]);
+  });
+
+  it.skipIf(process.getuid?.() !== 0)(
+    "is read by who may write neither the store nor beside it",
+    async () => {
+      const inside = join(folder, "inside");
+      mkdirSync(inside);
+      const store = join(inside, "r.db");
+      expect((await run(synprobe("history", "import", path("monday.json"), "--store", store))).status).toBe(
+        0,
+      );
+      for (const [each, mode] of [
+        [folder, 0o755],
+        [inside, 0o555],
+      ] as const)
+        chmodSync(each, mode);
+      const asNobody = (...words: string[]) =>
+        run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", ...synprobe(...words)]);
+      const { status, stdout, stderr } = await asNobody("history", "runs", "--store", store);
+      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      expect(linesOf(stdout)).toHaveLength(2);
+      const refused = await asNobody("history", "import", path("tuesday.json"), "--store", store);
+      expect(refused.status).toBe(2);
+      expect(refused.stderr).toContain("permission denied");
+    },
+  );
+});
 
 describe("history", () => {
   it("of a host is a line for each interval, its name escaped", async () => {
