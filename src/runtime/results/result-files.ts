@@ -7,7 +7,7 @@ import type { RecordedRun, RecordedSink } from "../../report/read/recorded.ts";
 import { whyUnreadable } from "../plan/list-file.ts";
 import { isSqlite } from "../store/database.ts";
 import { readStoreAt } from "../store/read-at.ts";
-import { splitAtTime } from "../store/time.ts";
+import { splitAtTime, TIME_FORMS } from "../store/time.ts";
 import { asInvoker } from "../system/invoker.ts";
 
 function open(file: string, drop: boolean): number {
@@ -26,6 +26,11 @@ function open(file: string, drop: boolean): number {
 export async function readRun(file: string, sink: RecordedSink, drop = false): Promise<RecordedRun> {
   const now = Date.now();
   const { file: path, ms = now } = existsSync(file) ? { file } : splitAtTime(file, now);
+  const at = file.lastIndexOf("@");
+  if (path === file && at > 0 && !existsSync(file) && isSqlite(file.slice(0, at), drop))
+    throw resultsError(
+      `${file}: "${file.slice(at + 1)}" is no time: after the @ of a store stands ${TIME_FORMS}`,
+    );
   if (isSqlite(path, drop)) return asInvoker(drop, () => readStoreAt(path, ms, file, sink));
   const reader = createRunReader(file === "-" ? "<stdin>" : file, sink);
   const stream: AsyncIterable<Uint8Array> =

@@ -6,6 +6,7 @@ import { createServer, type Server } from "node:http";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { OUTCOMES } from "../../policy/judge.ts";
+import { PORT_STATES } from "../../scan/probe/result.ts";
 import { formatEndpoint } from "../../wire/address.ts";
 import { KINDS, type ToldEvent } from "./events.ts";
 import type { WatchedPolicy } from "./policy.ts";
@@ -86,7 +87,7 @@ export function createMetrics(
       // Of an interrupted round not all is known: what was known stays.
       if (run.ending !== "complete") return;
       state.reset();
-      ports.reset();
+      for (const each of PORT_STATES) ports.set({ state: each }, 0);
       for (const outcome of OUTCOMES) judged?.set({ outcome }, 0);
       let series = 0;
       for (const [key, result] of results) {
@@ -124,7 +125,7 @@ export function parseMetricsAddress(text: string): MetricsAddress {
 
 /**
  * Serves them. @param isHealthy for /healthz
- * @throws {SynprobeError} `ERR_SYSTEM` where it cannot listen
+ * @throws {SynprobeError} `ERR_USAGE` where it cannot listen
  */
 export async function serveMetrics(
   { host, port }: MetricsAddress,
@@ -149,7 +150,7 @@ export async function serveMetrics(
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error) =>
-      reject(new SynprobeError(ERROR_CODES.system, `--metrics: ${error.message}`)),
+      reject(new SynprobeError(ERROR_CODES.usage, `--metrics: ${error.message}`)),
     );
     server.listen(port, host, resolve);
   });

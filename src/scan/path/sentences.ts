@@ -43,7 +43,8 @@ export function portSentence(result: PathResult, path: PortPath): string {
       if (to === 0) return `${port} is filtered by this machine, which refuses to send its SYNs: ${reason}.`;
       const address = formatAddress(by);
       if (self) return `${port} is filtered by the host itself: ${reason}.`;
-      if (from === to) return `${port} is filtered by hop ${from} (${address}): ${reason}.`;
+      // Whoever rejects what the hop before has seen is the next.
+      if (to - from <= 1) return `${port} is filtered by hop ${to} (${address}): ${reason}.`;
       return `${port} is filtered by ${address}, between ${at(from)} and hop ${to}: ${reason}.`;
     }
     case "box": {

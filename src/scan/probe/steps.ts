@@ -218,6 +218,30 @@ function serverSide({ state, reason, responder, peerPort, packets }: TraceRecord
   return `The SYN probably never reached it: ${router} sent an ICMP error instead.`;
 }
 
+/** What Linux's connect fails with at an ICMP error: icmp_err_convert of net/ipv4/icmp.c, tab_unreach of net/ipv6/icmp.c. */
+const ICMP_ERRNO: Readonly<Record<4 | 6, Readonly<Record<string, string>>>> = {
+  4: {
+    "net-unreach": "ENETUNREACH",
+    "host-unreach": "EHOSTUNREACH",
+    "proto-unreach": "ENOPROTOOPT",
+    "port-unreach": "ECONNREFUSED",
+    "net-prohibited": "ENETUNREACH",
+    "host-prohibited": "EHOSTUNREACH",
+    "admin-prohibited": "EHOSTUNREACH",
+    "time-exceeded": "EHOSTUNREACH",
+  },
+  6: {
+    "no-route": "ENETUNREACH",
+    "admin-prohibited": "EACCES",
+    "beyond-scope": "EHOSTUNREACH",
+    "addr-unreach": "EHOSTUNREACH",
+    "port-unreach": "ECONNREFUSED",
+    "policy-fail": "EACCES",
+    "reject-route": "EACCES",
+    "time-exceeded": "EHOSTUNREACH",
+  },
+};
+
 function ending(record: TraceRecord): string[] {
   const { establishedUs, packets, reason } = record;
   if (establishedUs === undefined) {
@@ -226,6 +250,12 @@ function ending(record: TraceRecord): string[] {
     const filtered = reason.startsWith("send-")
       ? reason.slice("send-".length).toUpperCase()
       : "no connection";
+    const errno = ICMP_ERRNO[record.local.length === 4 ? 4 : 6][reason];
+    const answer = packets.find(({ direction, step }) => direction === "received" && step === 7);
+    if (errno !== undefined && answer !== undefined)
+      return [
+        `Linux's connect would return: ${errno}, after ${milliseconds(answer.atUs)}. This attempt waited until ${milliseconds(record.totalUs)}, as such an error may pass, or be forged (RFC 9293 §3.9.2.2).`,
+      ];
     const error = { open: "left half-open", closed: "ECONNREFUSED", filtered }[record.state];
     return [`connect would return: ${error}, after ${milliseconds(record.totalUs)}.`];
   }

@@ -106,6 +106,12 @@ describe("a run that is imported again", () => {
   );
 });
 
+it("a store at what is no time is told as that", async () => {
+  const { status, stderr } = await run(synprobe("diff", `${path("h.db")}@foo`, path("h.db")));
+  expect(status).toBe(2);
+  expect(stderr).toMatch(/h\.db@foo: "foo" is no time: after the @ of a store stands 2026-11-28,/);
+});
+
 describe("history", () => {
   it("of a host is a line for each interval, its name escaped", async () => {
     const { stdout } = await history("192.0.2.1");

@@ -43,10 +43,18 @@ describe("a round's metrics", () => {
     round(roundOf(3), []);
     expect(await lines("port_state")).toHaveLength(2);
     expect(await lines("ports_left_out")).toEqual(["synprobe_ports_left_out 1"]);
-    expect(await lines("ports")).toEqual(['synprobe_ports{state="open"} 3']);
+    expect(await lines("ports")).toEqual([
+      'synprobe_ports{state="open"} 3',
+      'synprobe_ports{state="closed"} 0',
+      'synprobe_ports{state="filtered"} 0',
+    ]);
     // Of an interrupted round not all is known: what was known stays.
     round(roundOf(1, "interrupted"), []);
-    expect(await lines("ports")).toEqual(['synprobe_ports{state="open"} 3']);
+    expect(await lines("ports")).toEqual([
+      'synprobe_ports{state="open"} 3',
+      'synprobe_ports{state="closed"} 0',
+      'synprobe_ports{state="filtered"} 0',
+    ]);
     round(roundOf(1), []);
     expect(await lines("port_state")).toHaveLength(1);
     expect(await lines("ports_left_out")).toEqual(["synprobe_ports_left_out 0"]);

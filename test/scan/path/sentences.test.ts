@@ -69,6 +69,13 @@ it.each<[more: Partial<PortPath>, says: string]>([
   ],
   [
     {
+      where: { kind: "rejected", by: address("203.0.113.9"), self: false, from: 0, to: 1 },
+      reason: "host-unreach",
+    },
+    "445 is filtered by hop 1 (203.0.113.9): host-unreach.",
+  ],
+  [
+    {
       where: { kind: "rejected", by: address("203.0.113.1"), self: false, from: 1, to: 1 },
       reason: "admin-prohibited",
     },

@@ -211,6 +211,9 @@ describe("the steps", () => {
     expect(textOf(rejected, 8)[0]).toMatch(/\(admin-prohibited from 192\.0\.2\.254\)$/);
     expect(stepsOf(rejected)[6].fields).toBeUndefined();
     expect(textOf(rejected, 9)).toEqual(["No ACK goes back", "why"]);
+    expect(textOf(rejected, 10)[1]).toMatch(
+      /^Linux's connect would return: EHOSTUNREACH, after 0\.009 ms\. This attempt waited until 300\.500 ms, /,
+    );
     expect(textOf({ ...silent, reason: "unproved-reset" }, 6)[1]).toMatch(/^What came back is a RST /);
     expect(textOf({ ...silent, reason: "unproved-syn" }, 6)[1]).toMatch(/^What came back is a SYN, /);
     expect(textOf({ ...silent, reason: "host-unreach" }, 6)[1]).toMatch(/: a router sent an ICMP error/);
