@@ -315,6 +315,9 @@ async function importRuns(path: string, files: readonly string[], messages: Mess
   }
 }
 
+/** How far the clock of the machine that made a file may be ahead, in milliseconds. */
+const SKEW_MS = 600_000;
+
 async function importRun(store: Store, file: string, messages: Messages): Promise<void> {
   const recorder = createRecorder(store);
   const ignore = (): void => {};
@@ -333,6 +336,11 @@ async function importRun(store: Store, file: string, messages: Messages): Promis
   if (startedMs === undefined)
     throw usage(
       `${file} does not say when it was made, so it has no place in a history: give NDJSON or nmap's XML`,
+    );
+  // Every later run would be taken for one that comes late, and "since when" be lost.
+  if (startedMs > Date.now() + SKEW_MS)
+    throw usage(
+      `${file} says that it is of ${utc(startedMs)} UTC, which is yet to come: a wrong clock, here or where it was made`,
     );
   noteEnding(run, messages);
   const { ports, changed, known } = recorder.commit({

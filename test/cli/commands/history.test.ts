@@ -106,6 +106,18 @@ describe("a run that is imported again", () => {
   );
 });
 
+it("a run that is yet to come is not put in", async () => {
+  const next = new Date(Date.now() + 3_600_000).toJSON();
+  writeFileSync(join(folder, "next.json"), line(22, "open", "syn-ack", next) + end(next));
+  const { status, stderr } = await history("import", "next.json");
+  expect({ status, stderr }).toEqual({
+    status: 2,
+    stderr: expect.stringMatching(/next\.json says that it is of .* UTC, which is yet to come/),
+  });
+  const { stdout } = await history("runs", "--json");
+  expect(stdout).not.toContain("next.json");
+});
+
 it("a store at what is no time is told as that", async () => {
   const { status, stderr } = await run(synprobe("diff", `${path("h.db")}@foo`, path("h.db")));
   expect(status).toBe(2);
