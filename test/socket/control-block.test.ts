@@ -789,6 +789,21 @@ describe("RFC 6298 §5.7: data begins with three seconds", () => {
   });
 });
 
+describe("a FIN", () => {
+  it("goes with the last text where the window has room for it, and after that else", () => {
+    for (const [window, first] of [
+      [11, "FIN,ACK seq=101 ack=301 len=10"],
+      [10, "ACK seq=101 ack=301 len=10"],
+    ] as const) {
+      const b = established();
+      b.receive({ flags: ACK, sequence: 301, acknowledgement: 101, window });
+      b.block.write(new Uint8Array(10));
+      b.block.close();
+      expect([window, b.sent()[0].replace("PSH,", "").replace(",PSH", "")]).toEqual([window, first]);
+    }
+  });
+});
+
 describe("buffer memory", () => {
   it("is reserved at open, and the open fails without it", () => {
     const pool = createBufferPool(3 * BUFFER);

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { PROBE_STATES } from "../../src/socket/state.ts";
 import {
   ANSWERED_KEPT,
+  addressOf,
   createSocketTable,
   loadAddress,
   sameWords,
@@ -10,6 +11,18 @@ import {
 } from "../../src/socket/table.ts";
 import { everyday } from "../everyday.ts";
 import { createSeededRandom } from "../sim/random.ts";
+
+it("an address in words is IPv4's where it is mapped, and only there", () => {
+  const of = (...four: number[]): number => addressOf(Uint32Array.of(...four), 0).length;
+  expect(of(0, 0, 0xffff, 7)).toBe(4);
+  for (const four of [
+    [1, 0, 0xffff, 7],
+    [0, 1, 0xffff, 7],
+    [0, 0, 0xfffe, 7],
+    [0, 0, 0, 1],
+  ])
+    expect(of(...four)).toBe(16);
+});
 
 const words = (last: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, last);
 

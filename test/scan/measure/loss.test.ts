@@ -1,6 +1,12 @@
 /** Doubt and missed ports: the tries that a doubt needs, and whether the interval of missed ports holds in simulated runs. */
 import { describe, expect, it } from "vitest";
-import { lossOf, lossOfPart, missChance, missedOpen } from "../../../src/scan/measure/loss.ts";
+import {
+  lossOf,
+  lossOfPart,
+  missChance,
+  missedAnswering,
+  missedOpen,
+} from "../../../src/scan/measure/loss.ts";
 import { createSeededRandom } from "../../sim/random.ts";
 
 describe("the probability that a port which answers is missed", () => {
@@ -135,6 +141,21 @@ describe("open ports that were missed", () => {
     // Poisson: P(0 | 3.6) = 2.7 %, P(0 | 4) = 1.8 %, P(3 or fewer | 9) = 2.1 %, P(4 or fewer | 9) = 5.5 %.
     expect([3.6, 4, 9].map((mean) => lowOf(mean * factor))).toEqual([0, 1, 4]);
     expect(lowOf(100 * factor)).toBe(80);
+  });
+
+  it("that answer are missed as often as the mean doubt says of those that were found", () => {
+    const evidence = {
+      found: 100,
+      silent: 1000,
+      doubts: 500,
+      burstDoubts: 100,
+      lost: 1e6,
+      tries: 1,
+      unseen: 0,
+    };
+    // A doubt of 0.4 without bursts' part: 100 found stand for 0.4 / 0.6 x 100 missed, and half a port; bursts hide a ninth of them more.
+    const { expected } = missedAnswering(evidence);
+    expect(expected).toBeCloseTo((0.4 / 0.6) * 100 + 0.5 * (0.5 / 0.5) + 100 * (0.1 / 0.9), 6);
   });
 
   it("are none where nothing was silent, and perhaps one where nothing was found", () => {

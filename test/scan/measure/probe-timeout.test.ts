@@ -33,6 +33,12 @@ function hear(entry: number, ms: number): void {
 }
 
 describe("a timeout", () => {
+  it("learns nothing of an answer that comes after any round trip", () => {
+    const one = host(0, 1);
+    hear(one, 8001);
+    expect([timeouts.hasSamples(), timeouts.waitUs(one)]).toEqual([false, LIMITS.initialUs]);
+  });
+
   it("is the initial one while nothing is known, and is looked at again soon", () => {
     const one = host(0, 1);
     expect([timeouts.waitUs(one), timeouts.wholeWaitUs(one)]).toEqual([LIMITS.initialUs, LIMITS.initialUs]);
