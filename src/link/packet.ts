@@ -265,7 +265,7 @@ export function attachPacket(handles: PacketHandles): PacketLink {
 
   const solicit = (nowUs: number): void =>
     sendOwn((at) => {
-      const next = solicitations.poll(nowUs);
+      const next = solicitations.poll(nowUs, readUs);
       return next === undefined ? 0 : emitSolicitation(linkBatch.data, at, mac, next.source, next.address);
     });
 

@@ -18,6 +18,8 @@ const MOST_HELD = 1 << 14;
  */
 const FALSE_ABSENCE = 0.005;
 const MOST_QUESTIONS = 10;
+/** Questions that were answered at once, beside those that were seen: of few neighbours one late answer is no sign of loss. */
+const PRIOR = 20;
 /** Questions asked at once make up for this long without one, in microseconds: a turn of the caller's loop. */
 const BURST_US = 20e3;
 
@@ -42,8 +44,11 @@ export interface Solicitations {
    * @returns false when it cannot be asked now: the packet is the caller's to send later
    */
   ask(words: Uint32Array, at: number, source: Address, nowUs: number, packet?: Uint8Array): boolean;
-  /** The next neighbour to be asked now; undefined when there is none. */
-  poll(nowUs: number): Solicited | undefined;
+  /**
+   * The next neighbour to be asked now; undefined when there is none. Nobody is asked again whose answer may be among what had come
+   * after `readUs` and has not been read.
+   */
+  poll(nowUs: number, readUs: number): Solicited | undefined;
   /** It has answered, or told of itself. @returns what waited for that; undefined when nobody asked */
   answered(words: Uint32Array, at: number): Solicited | undefined;
   /**
@@ -102,7 +107,7 @@ export function createSolicitations(
     present++;
     lost += unanswered;
     if (lost === 0) return;
-    const needed = Math.ceil(Math.log(FALSE_ABSENCE / present) / Math.log(lost / (lost + present)));
+    const needed = Math.ceil(Math.log(FALSE_ABSENCE / present) / Math.log(lost / (lost + present + PRIOR)));
     enough = Math.max(questions, Math.min(MOST_QUESTIONS, needed));
   };
   const release = (entry: Entry): Entry => {
@@ -133,11 +138,11 @@ export function createSolicitations(
       held++;
       return true;
     },
-    poll: (nowUs) => {
+    poll: (nowUs, readUs) => {
       if (fresh.length > 0) return fresh.shift();
       let due = first();
       while (due !== undefined && due.dueUs <= nowUs) {
-        if (due.questions < enough) return nowUs < freeUs ? undefined : ask(due, nowUs);
+        if (due.questions < enough) return nowUs < freeUs || readUs < due.dueUs ? undefined : ask(due, nowUs);
         asked.delete(due.key);
         silent.set(due.key, due);
         due = first();

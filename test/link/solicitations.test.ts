@@ -26,7 +26,8 @@ const ask = (n: number, nowUs: number, packet: Uint8Array | undefined = packetOf
 /** Everyone who is to be asked now, by the last number of the address. */
 function polled(nowUs: number): number[] {
   const all: number[] = [];
-  for (let next = asked.poll(nowUs); next !== undefined; next = asked.poll(nowUs)) all.push(next.address[3]);
+  for (let next = asked.poll(nowUs, nowUs); next !== undefined; next = asked.poll(nowUs, nowUs))
+    all.push(next.address[3]);
   return all;
 }
 
@@ -60,6 +61,18 @@ describe("solicitations", () => {
     expect(asked.answered(wordsOf(7), 0)?.held).toEqual([packetOf(7)]);
     expect(asked.answered(wordsOf(7), 0)).toBeUndefined();
     expect(polled(10 * SECOND)).toEqual([]);
+  });
+
+  it("do not ask again before what had come by then has been read, nor take one late answer for loss", () => {
+    ask(7, 0);
+    polled(0);
+    expect(asked.poll(5 * SECOND, 0.9 * SECOND)).toBeUndefined();
+    expect(asked.poll(5 * SECOND, 5 * SECOND)?.address[3]).toBe(7);
+    asked.answered(wordsOf(7), 0);
+    ask(8, 6 * SECOND);
+    for (const second of [6, 7, 8]) expect(polled(second * SECOND)).toEqual([8]);
+    expect(polled(9 * SECOND)).toEqual([]);
+    expect(asked.pollFailure(9 * SECOND)?.address[3]).toBe(8);
   });
 
   it("take an answer that had come in time and is read late", () => {
@@ -127,7 +140,11 @@ describe("solicitations", () => {
     let next = 0;
     for (let ms = 0; ms < 30_000; ms++) {
       while (next < present + 10 && ask(next, ms * 1000)) next++;
-      for (let due = asked.poll(ms * 1000); due !== undefined; due = asked.poll(ms * 1000)) {
+      for (
+        let due = asked.poll(ms * 1000, ms * 1000);
+        due !== undefined;
+        due = asked.poll(ms * 1000, ms * 1000)
+      ) {
         const n = (due.address[2] << 8) | due.address[3];
         questions.set(n, (questions.get(n) ?? 0) + 1);
         if (n < present && random(1000) >= 1000 * share) asked.answered(wordsOf(n), 0);

@@ -348,7 +348,6 @@ async function importRun(store: Store, file: string, messages: Messages): Promis
     endedMs: Math.max(latest, startedMs + (run.summary?.elapsedMs ?? 0)),
     source: sourceOf(run),
     ending: run.ending,
-    isImported: true,
     ...(run.summary?.path?.loss?.round === undefined ? {} : { loss: run.summary.path.loss.round }),
   });
   messages.note(

@@ -76,7 +76,9 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
     // What cannot be written has been said before the first packet.
     if (!interruption.signalled && journal?.complete !== true) await scan.settle?.();
     if (scan.means.workers !== workers && journal !== undefined) {
-      await journal.discard();
+      const before = journal;
+      journal = undefined;
+      await before.discard();
       journal = await openJournal();
     }
     describeLink(scan, context);
@@ -137,7 +139,8 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
     names.tell(messages);
     return finalStatus(summary, context, outputs.isReaderGone());
   } catch (error) {
-    if (!hasBegun) await journal?.discard();
+    // What went wrong counts, not what that leaves behind.
+    if (!hasBegun) await journal?.discard().catch(() => {});
     throw afterSending(error, sent);
   } finally {
     await journal?.journal.close();

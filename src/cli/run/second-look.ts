@@ -3,6 +3,7 @@
  * corrects the results; what it does not find out leaves them as they are. Tested by test/lab/check.test.ts.
  */
 import { count } from "../../report/figures.ts";
+import { createOwnFailures } from "../../runtime/results/own-failures.ts";
 import { type OpenScan, openScan } from "../../runtime/run/scan.ts";
 import { dropPrivileges } from "../../runtime/system/privilege.ts";
 import {
@@ -40,7 +41,7 @@ export async function lookAgain(
   if (options.drop) dropPrivileges();
   if (scan === undefined) return first;
   messages.note(`${count(unsure.length, "port")} could not be told surely: probed again`);
-  const merged = createMerge(first, unsure);
+  const merged = createMerge(first, unsure, createOwnFailures(context.plan.hops));
   try {
     await scan.settle?.();
     const running = scan.run({
@@ -74,7 +75,11 @@ function open({ plan, scanOptions }: RunContext, unsure: readonly PortResult[]):
 }
 
 /** The results of a run with those of a second look at some of its ports. */
-function createMerge(first: ScanSummary, unsure: readonly PortResult[]) {
+function createMerge(
+  first: ScanSummary,
+  unsure: readonly PortResult[],
+  asItCounts: (result: PortResult) => PortResult,
+) {
   const known = new Map(unsure.map((result) => [pairKey(result), result]));
   const states = { open: first.open, closed: first.closed, filtered: first.filtered };
   const reasons = structuredClone(first.reasons) as Record<string, Record<string, number>>;
@@ -87,7 +92,7 @@ function createMerge(first: ScanSummary, unsure: readonly PortResult[]) {
     /** @returns the result as a correction of the one before; undefined when it says no more */
     take(result: PortResult): PortResult | undefined {
       const before = known.get(pairKey(result));
-      if (before === undefined || !saysMore(result, before)) return undefined;
+      if (before === undefined || !saysMore(asItCounts(result), before)) return undefined;
       const now = result.state === before.state ? result : { ...result, was: before.state };
       known.set(pairKey(result), now);
       add(before, -1);

@@ -11,6 +11,7 @@ import type { PortResult, Reason } from "../../scan/probe/result.ts";
 import { parseAddress } from "../../wire/address.ts";
 import type { Hop } from "../plan/paths.ts";
 import { nowMs } from "../system/clock.ts";
+import { createOwnCheck } from "./to-result.ts";
 
 /** What a send would have been refused with (errno(3)), by the reason of the ICMP error; of any other a firewall is the cause. */
 const ERRNO: Readonly<Record<string, Reason>> = {
@@ -25,17 +26,15 @@ const ABSENT: readonly string[] = ["host-unreach", "addr-unreach"];
 /** How long an answer about an interface holds, in milliseconds. */
 const HOLDS_MS = 200;
 
-/** Whether an ICMP error of this machine itself decided it: no packet came from outside, so there is neither round trip nor TTL. */
-export const isFromHere = ({ responder, rttMs, ttl }: PortResult): boolean =>
-  responder !== undefined && rttMs === null && ttl === null;
-
 /**
  * @param hops where a run's packets go; none of a run that other machines probe
+ * @param isOwn whether an address is this machine's
  * @param isConnected whether something is connected to the interface with this number
  * @returns a result as it counts: itself, or where it is this machine's own doing one whose probe failed (hasFailed)
  */
 export function createOwnFailures(
   hops: readonly Hop[],
+  isOwn: (address: string) => boolean = createOwnCheck(),
   isConnected: (interfaceIndex: number) => boolean = createConnectionCheck(),
 ): (result: PortResult) => PortResult {
   let finder: ReturnType<typeof createRangeFinder<Hop>> | undefined;
@@ -46,7 +45,7 @@ export function createOwnFailures(
     return finder.ranges[finder.locate(address, 0, address.length === 4 ? 4 : 16)];
   };
   return (result) => {
-    if (!isFromHere(result)) return result;
+    if (result.responder === undefined || !isOwn(result.responder)) return result;
     const hop = hopOf(result.ip);
     if (hop === undefined) return result;
     const isAbsent = ABSENT.includes(result.reason) && hop.gateway === undefined;

@@ -122,7 +122,8 @@ export function toEstablished({ establishedUs, ending, banner }: Completion): Es
 }
 
 /** Whether an address is this machine's. They are looked up once, at the first call. */
-function createOwnCheck(): (address: string) => boolean {
+/** Tells this machine's own addresses, as it has them when the first is asked for. */
+export function createOwnCheck(): (address: string) => boolean {
   let own: Set<string> | undefined;
   return (address) => {
     own ??= new Set([...localAddresses(4), ...localAddresses(6)].map((each) => formatAddress(each.address)));

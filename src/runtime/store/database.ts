@@ -4,8 +4,7 @@
  * SQLite comes with libsql, whose binaries are packages of the registry, so that Node 20 has it as well as later ones; it is an
  * optional dependency and loaded here alone. What the tables mean is in schema.ts.
  */
-import { accessSync, closeSync, constants, existsSync, openSync, readSync, statSync } from "node:fs";
-import { dirname } from "node:path";
+import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { loadOwn } from "../../link/sys/own-module.ts";
@@ -123,19 +122,30 @@ export function openStore(path: string, create: boolean): Store {
     error instanceof SynprobeError ? error : storeError(`store ${path}: ${why(error)}`, error);
   checkFile(path, create);
   const Database = loadSqlite();
+  const openIt = (isReadOnly: boolean): Sqlite => {
+    const sqlite = isReadOnly
+      ? new Database(readOnlyName(path), { timeout: BUSY_MS, readonly: true })
+      : new Database(path, { timeout: BUSY_MS });
+    try {
+      prepareFile(sqlite, path, !isReadOnly);
+      return sqlite;
+    } catch (error) {
+      sqlite.close();
+      throw error;
+    }
+  };
   let sqlite: Sqlite;
-  const mayWrite = create || isWritable(path);
+  /** What the file was when it was opened as one that does not change. */
+  let unchanged: string | undefined;
   try {
-    sqlite = mayWrite
-      ? new Database(path, { timeout: BUSY_MS })
-      : new Database(readOnlyName(path), { timeout: BUSY_MS, readonly: true });
+    try {
+      sqlite = openIt(false);
+    } catch (error) {
+      if (create || why(error) !== REASONS["SQLITE_READONLY"]) throw error;
+      unchanged = stampOf(path);
+      sqlite = openIt(true);
+    }
   } catch (error) {
-    throw failed(error);
-  }
-  try {
-    prepareFile(sqlite, path, mayWrite);
-  } catch (error) {
-    sqlite.close();
     throw failed(error);
   }
   const guard = <T>(act: () => T): T => {
@@ -147,7 +157,13 @@ export function openStore(path: string, create: boolean): Store {
   };
   return {
     path,
-    close: () => sqlite.close(),
+    close: () => {
+      sqlite.close();
+      if (unchanged !== undefined && unchanged !== stampOf(path))
+        throw storeError(
+          `store ${path} was written to while it was read: what was told may be wrong, ask again`,
+        );
+    },
     prepare(sql) {
       const statement = guard(() => sqlite.prepare(sql));
       // Each step may fail.
@@ -190,22 +206,18 @@ export function openStore(path: string, create: boolean): Store {
   };
 }
 
-/** Whether this process may write the file, and those that SQLite makes beside it. */
-function isWritable(path: string): boolean {
-  try {
-    for (const each of [path, dirname(path)]) accessSync(each, constants.W_OK);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /**
  * What a store is opened by that may not be written. Readers share memory in a file beside it, which SQLite makes where nobody has:
- * it does without where it is told that the store does not change, as it does not without a log beside it.
+ * it does without where it is told that the store does not change, and where there is no log beside it nobody is changing it.
  */
 const readOnlyName = (path: string): string =>
   existsSync(`${path}-wal`) ? path : `${pathToFileURL(path).href}?immutable=1`;
+
+/** Is another when somebody has begun to write, or has written. */
+function stampOf(path: string): string {
+  const { mtimeMs, size } = statSync(path);
+  return `${mtimeMs} ${size} ${existsSync(`${path}-wal`)}`;
+}
 
 /** SQLite's own messages do not say why a file cannot be opened. */
 function checkFile(path: string, create: boolean): void {

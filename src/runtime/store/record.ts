@@ -20,8 +20,6 @@ export interface RunToStore {
   readonly ending: "complete" | "interrupted" | "cut-off" | "unknown";
   /** Of the round trip, 0 to 1. */
   readonly loss?: number;
-  /** It comes from a file: the same run may be there by another of its names. */
-  readonly isImported?: boolean;
 }
 
 /** What was written. */
@@ -93,18 +91,26 @@ export function createRecorder(store: Store): Recorder {
     const ports = pairs.size();
     const startedMs = Math.round(run.startedMs);
     const endedMs = Math.round(run.endedMs);
-    // A file that was cut off may be whole now.
-    const added = isTwin(startedMs, run)
-      ? undefined
-      : store
-          .prepare(
-            `INSERT INTO runs (started_ms, ended_ms, source, ending, ports, open, changed, loss) VALUES (?, ?, ?, ?, ?, ?, 0, ?)
-             ON CONFLICT (started_ms, source) DO UPDATE SET ended_ms = excluded.ended_ms, ending = excluded.ending,
-               ports = excluded.ports, open = excluded.open, loss = excluded.loss
-             WHERE ending <> 'complete' AND excluded.ports > ports
-             RETURNING id`,
-          )
-          .get(startedMs, endedMs, run.source, run.ending, ports, open, run.loss ?? null);
+    const values = [startedMs, endedMs, run.source, run.ending, ports, open, run.loss ?? null];
+    // A file that was cut off may be whole now. What says when it began may stand at its end.
+    const part = store
+      .prepare(
+        "SELECT id, ports FROM runs WHERE source = ? AND ending <> 'complete' AND started_ms BETWEEN ? AND ?",
+      )
+      .get(run.source, startedMs, endedMs);
+    const isMore = run.ending === "complete" || ports > num(part, "ports");
+    const added =
+      part !== undefined && isMore
+        ? store
+            .prepare(
+              "UPDATE OR IGNORE runs SET started_ms = ?, ended_ms = ?, source = ?, ending = ?, ports = ?, open = ?, loss = ? WHERE id = ? RETURNING id",
+            )
+            .get(...values, num(part, "id"))
+        : store
+            .prepare(
+              "INSERT INTO runs (started_ms, ended_ms, source, ending, ports, open, changed, loss) VALUES (?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT DO NOTHING RETURNING id",
+            )
+            .get(...values);
     if (added === undefined) return { ports, changed: 0, known: true };
     const writer = createWriter(store);
     const verdictIds = new Map<number, { readonly id: number; readonly state: string }>();
@@ -148,16 +154,6 @@ export function createRecorder(store: Store): Recorder {
     }
     store.prepare("UPDATE runs SET changed = changed + ? WHERE id = ?").run(changed, num(added, "id"));
     return { ports, changed, known: false };
-  }
-
-  /** Whether an imported run is there under another name: it began in the same millisecond, and found as much. */
-  function isTwin(startedMs: number, { isImported = false }: RunToStore): boolean {
-    if (!isImported || startedMs % 1000 === 0) return false;
-    return (
-      store
-        .prepare("SELECT id FROM runs WHERE started_ms = ? AND ports = ? AND open = ?")
-        .get(startedMs, pairs.size(), open) !== undefined
-    );
   }
 }
 

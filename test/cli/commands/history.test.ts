@@ -58,7 +58,9 @@ const MISTAKES: readonly (readonly [readonly string[], RegExp])[] = [
 describe("a run that is imported again", () => {
   it("is there once by whatever name, with what its file lacked when it was cut off; and nothing else is left beside the store", async () => {
     const store = join(folder, "twice.db");
-    const whole = FILES["monday.json"].replaceAll("00.000Z", "00.123Z");
+    // Results come after the start, which stands at the end.
+    const at = (ms: number): string => `2026-11-23T01:00:00.${ms}Z`;
+    const whole = line(22, "open", "syn-ack", at(500)) + line(80, "closed", "reset", at(700)) + end(at(123));
     const rows = async () =>
       linesOf((await run(synprobe("history", "runs", "--json", "--store", store))).stdout).map((each) => {
         const { ports, open, ending } = JSON.parse(each);
@@ -73,8 +75,11 @@ describe("a run that is imported again", () => {
     expect(await rows()).toMatchObject([{ ports: 1, open: 1 }]);
     await put("part.json", whole);
     expect(await rows()).toEqual([{ ports: 2, open: 1, ending: "complete" }]);
-    await put("other.json", whole);
+    await put("part.json", whole);
     expect(await rows()).toHaveLength(1);
+    // Another file may have as many ports at the same time.
+    await put("other.json", whole.replaceAll("192.0.2.1", "192.0.2.2"));
+    expect(await rows()).toHaveLength(2);
     const { stdout } = await run(synprobe("history", "192.0.2.1:80", "--store", store));
     expect(stdout).toContain("closed (reset)");
     expect(readdirSync(folder).filter((each) => each.startsWith("twice"))).toEqual(["twice.db"]);
@@ -99,6 +104,10 @@ describe("a run that is imported again", () => {
       const { status, stdout, stderr } = await asNobody("history", "runs", "--store", store);
       expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
       expect(linesOf(stdout)).toHaveLength(2);
+      // As whoever has called sudo: their rights are not the process's own.
+      const sudo = { SUDO_UID: "65534", SUDO_GID: "65534", SUDO_USER: "nobody" };
+      const listed = await run(synprobe("-iR", store, "--dry-run"), { env: sudo });
+      expect({ status: listed.status, stderr: listed.stderr }).toEqual({ status: 0, stderr: "" });
       const refused = await asNobody("history", "import", path("tuesday.json"), "--store", store);
       expect(refused.status).toBe(2);
       expect(refused.stderr).toContain("permission denied");

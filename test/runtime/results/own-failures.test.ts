@@ -26,7 +26,11 @@ const HOPS = [
   { first: address("2001:db8::"), last: address("2001:db8::ffff"), interfaceIndex: 3 },
 ];
 /** Interface 3 has no cable. */
-const asItCounts = createOwnFailures(HOPS, (index) => index === 2);
+const asItCounts = createOwnFailures(
+  HOPS,
+  (each) => each === OWN.responder,
+  (index) => index === 2,
+);
 const counts = (more: Partial<PortResult>): string => asItCounts({ ...OWN, ...more }).reason;
 
 it.each([
@@ -43,8 +47,7 @@ it.each([
 const { responder: _, ...UNTOLD } = OWN;
 it.each<[string, PortResult]>([
   ["a host of the link itself that does not answer", { ...OWN, ip: "192.0.2.7" }],
-  ["a router's error, with its TTL", { ...OWN, ttl: 61 }],
-  ["one without a TTL, as connect hears it, with its round trip", { ...OWN, rttMs: 0.2 }],
+  ["a router's error, which connect hears without a TTL", { ...OWN, responder: "192.0.2.9" }],
   ["the host's own answer", UNTOLD],
   ["silence", { ...UNTOLD, reason: "no-response" }],
   ["what other machines probe", { ...OWN, ip: "203.0.113.1" }],
