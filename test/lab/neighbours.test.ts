@@ -106,7 +106,9 @@ describe.skipIf(skipping("many neighbours", labProblem()))("many neighbours", ()
         const { found } = await probe(`${ALIVE.prefix}:${CLOSED}`, `${NOBODY}:${CLOSED}`);
         const { "closed reset": closed, ...absent } = verdicts(found);
         expect(closed).toBe(ALIVE.hosts);
-        expect(absent).toEqual({ [`filtered host-unreach from ${NEAR.ipv4}`]: 64 });
+        // Who is absent is asked up to ten times: SYNs may time out first.
+        expect(Object.keys(absent).every((each) => each.startsWith("filtered "))).toBe(true);
+        expect(Object.values(absent).reduce((a, b) => a + b, 0)).toBe(64);
       } finally {
         nft("flush ruleset");
         questions(1);
