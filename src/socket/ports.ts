@@ -60,17 +60,17 @@ export function createSourcePorts(first: number, last: number, random: number): 
 }
 
 /** Ports of control probes, and the smallest range that is divided. */
-const PILOT_PORTS = 64;
+const CONTROL_PORTS = 64;
 const FEWEST_PARTED = 256;
 
 /** Divides a run's range: the last ports are for control probes (scan/hosts/control-probes.ts), where there are enough. */
-export function partPilots({ first, last }: { readonly first: number; readonly last: number }): {
+export function partControlPorts({ first, last }: { readonly first: number; readonly last: number }): {
   readonly ports: { readonly first: number; readonly last: number };
-  readonly pilots?: { readonly first: number; readonly last: number };
+  readonly controlPorts?: { readonly first: number; readonly last: number };
 } {
   if (last - first + 1 < FEWEST_PARTED) return { ports: { first, last } };
-  const middle = last - PILOT_PORTS;
-  return { ports: { first, last: middle }, pilots: { first: middle + 1, last } };
+  const middle = last - CONTROL_PORTS;
+  return { ports: { first, last: middle }, controlPorts: { first: middle + 1, last } };
 }
 
 const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));

@@ -60,7 +60,7 @@ export function createEngineInMemory(family: Family, options: Partial<EngineOpti
     retries: 2,
     wait: { initialUs: 50_000, minUs: 50_000, maxUs: 50_000 },
     rate: { minimum: 2e6, maximum: 4e6 },
-    pilotPorts: { first: 60_900, last: 60_963 },
+    controlPorts: { first: 60_900, last: 60_963 },
     canaryPorts: canaryPorts([]),
     hosts: space.hosts,
     capacity: 1 << 16,

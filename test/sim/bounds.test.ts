@@ -60,7 +60,7 @@ describe("what leaves", () => {
         const order = createOrder(space.total, { seed: BigInt(run.seed), shard: run.shard, worker });
         const engine = engineFor(createSource({ space, order, worker, paths }), {
           ports: createSourcePorts(61_000, 63_000, run.seed),
-          pilotPorts: PILOTS,
+          controlPorts: PILOTS,
           canaryPorts: canaryPorts(space.ports(), excluded),
           seed: run.seed,
           retries: run.retries,

@@ -82,7 +82,7 @@ export const UNTOLD: Overrides = {
   retries: 10,
   capacity: 1 << 18,
   ports: createSourcePorts(64_402, 65_470, 1),
-  pilotPorts: { first: 65_471, last: 65_534 },
+  controlPorts: { first: 65_471, last: 65_534 },
   canaryPorts: canaryPorts([]),
 };
 
@@ -109,7 +109,7 @@ export function scanTruth(
   const network = createNetwork(description, { startUs: 0 });
   const { hosts, ports, seed = 1 } = size;
   const rates = sharedRates(parts);
-  const { pilotPorts: _own, ...untold } = UNTOLD;
+  const { controlPorts: _own, ...untold } = UNTOLD;
   const scans = Array.from({ length: parts }, (_, index) => {
     const width = Math.floor(1024 / parts);
     const startUs = more.startsUs?.[index] ?? 0;
@@ -184,7 +184,7 @@ export function scanTruth(
 /** Ports of a part's own, the last of them for control probes. */
 const portsOf = (first: number, width: number) => ({
   ports: createSourcePorts(first, first + width - 65, 1),
-  pilotPorts: { first: first + width - 64, last: first + width - 1 },
+  controlPorts: { first: first + width - 64, last: first + width - 1 },
 });
 
 const onePort = (port: number) => ({ ports: createSourcePorts(port, port, 1) });

@@ -126,7 +126,7 @@ export function watchMonth({ days, hosts, ports, everyS, changesADay, bursts, se
         if (!losses.some((isLost) => isLost(address, atS))) network.send(bytes, at, length, nowUs);
       },
     };
-    const { pilotPorts: _, canaryPorts: __, ...plain } = UNTOLD;
+    const { controlPorts: _, canaryPorts: __, ...plain } = UNTOLD;
     const engine = engineFor(targets, {
       ...plain,
       seed: below(2 ** 31),

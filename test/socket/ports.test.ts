@@ -5,7 +5,7 @@ import {
   choosePortRange,
   createPortPool,
   createSourcePorts,
-  partPilots,
+  partControlPorts,
   sharePorts,
 } from "../../src/socket/ports.ts";
 import { everyday } from "../everyday.ts";
@@ -63,10 +63,12 @@ describe("source ports", () => {
   });
 
   it("are parted from those of control probes, where there are enough", () => {
-    expect(partPilots({ first: 61_000, last: 61_254 })).toEqual({ ports: { first: 61_000, last: 61_254 } });
-    expect(partPilots({ first: 61_000, last: 61_255 })).toEqual({
+    expect(partControlPorts({ first: 61_000, last: 61_254 })).toEqual({
+      ports: { first: 61_000, last: 61_254 },
+    });
+    expect(partControlPorts({ first: 61_000, last: 61_255 })).toEqual({
       ports: { first: 61_000, last: 61_191 },
-      pilots: { first: 61_192, last: 61_255 },
+      controlPorts: { first: 61_192, last: 61_255 },
     });
   });
 

@@ -9,7 +9,7 @@ import type { PortRange } from "../../link/filter.ts";
 import type { Link } from "../../link/link.ts";
 import { attachPacket, closePacket, openPacketSockets } from "../../link/packet.ts";
 import { openRawIp } from "../../link/raw-ip.ts";
-import { partPilots } from "../../socket/ports.ts";
+import { partControlPorts } from "../../socket/ports.ts";
 import { waysOf } from "../plan/paths.ts";
 import { compareLinks, drawPairs } from "./compare-links.ts";
 import { type Comparison, chooseMeans, type Means, portsOf } from "./means.ts";
@@ -76,6 +76,6 @@ export async function openBothLinks({ plan, options, means }: ScanContext): Prom
 
 /** Of the ports that a run over raw has for control SYNs: for each comparison and link a quarter. */
 function portQuarters(ports: PortRange): PortRange[] {
-  const { pilots = ports } = partPilots(ports);
-  return [0, 1, 2, 3].map((i) => portsOf(pilots, { index: i, count: 4 }));
+  const { controlPorts = ports } = partControlPorts(ports);
+  return [0, 1, 2, 3].map((i) => portsOf(controlPorts, { index: i, count: 4 }));
 }

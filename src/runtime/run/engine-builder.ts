@@ -24,7 +24,7 @@ import type { EngineReport } from "./engine-run.ts";
 import type { Beside } from "./scan-options.ts";
 
 /** What an engine is told that is the same in every thread. */
-export type EngineSettings = Omit<EngineOptions, "source" | "ports" | "pilotPorts" | "startUs">;
+export type EngineSettings = Omit<EngineOptions, "source" | "ports" | "controlPorts" | "startUs">;
 
 /** What one engine probes, and how. Structured-cloneable, so that a worker can be given it. */
 export interface EngineTask {
@@ -36,7 +36,7 @@ export interface EngineTask {
   readonly paths: PathRanges;
   /** Source ports that no other engine uses, and those of its control SYNs, if it may send any. */
   readonly ports: PortRange;
-  readonly pilots?: PortRange;
+  readonly controlPorts?: PortRange;
   readonly settings: EngineSettings;
   /** Packets to hand over. */
   readonly capture?: CaptureKind;
@@ -92,7 +92,7 @@ export function buildEngine<L extends Link>(
     paths: task.paths,
     ...(resume === undefined ? {} : { from: resume.from, isDone: createPositionSet(resume.done).has }),
   });
-  const { ports, pilots } = task;
+  const { ports, controlPorts } = task;
   const rateChanges = createRateChangeLog();
   const prober = createEngine({
     ...settings,
@@ -103,7 +103,7 @@ export function buildEngine<L extends Link>(
       : { pace: createSharedPace(beside.sent, beside.sentBefore, settings.rate.workers ?? 1) }),
     source,
     ports: createSourcePorts(ports.first, ports.last, portSecret(settings.isnKey)),
-    ...(pilots === undefined ? {} : { pilotPorts: pilots }),
+    ...(controlPorts === undefined ? {} : { controlPorts }),
     startUs: nowUs(),
   });
   const capture = task.capture === undefined ? undefined : createCapture(task.capture, onCapture);

@@ -27,8 +27,8 @@ export interface HandshakeTimes {
   readonly closeUs: number;
 }
 
-function isControlOf({ pilots }: EngineTask): (localPort: number) => boolean {
-  return (port) => pilots !== undefined && port >= pilots.first && port <= pilots.last;
+function isControlOf({ controlPorts }: EngineTask): (localPort: number) => boolean {
+  return (port) => controlPorts !== undefined && port >= controlPorts.first && port <= controlPorts.last;
 }
 
 /** Handshakes that the kernel does are completed with this machine's own addresses too. */

@@ -8,7 +8,7 @@ import type { PacketObserver } from "../../link/tracer.ts";
 import type { Verify } from "../../scan/measure/recapture.ts";
 import type { OrderOptions, Part } from "../../scan/targets/permutation.ts";
 import type { Services } from "../../scan/targets/services.ts";
-import { partPilots } from "../../socket/ports.ts";
+import { partControlPorts } from "../../socket/ports.ts";
 import { nowUs, wallMs } from "../system/clock.ts";
 import type { CaptureKind } from "./capture.ts";
 
@@ -82,7 +82,7 @@ export function whyNoControls(options: ScanOptions, ports: PortRange | undefined
     options.hostTimeoutMs !== undefined
   )
     return "each SYN to a host with a rate or a time limit of its own is a pair's";
-  return ports !== undefined && partPilots(ports).pilots === undefined
+  return ports !== undefined && partControlPorts(ports).controlPorts === undefined
     ? "the source ports are too few"
     : undefined;
 }

@@ -15,7 +15,7 @@ import { traceLink } from "../../link/tracer.ts";
 import { type Established, PORT_STATES } from "../../scan/probe/result.ts";
 import type { Part } from "../../scan/targets/permutation.ts";
 import { ISN_KEY_LENGTH } from "../../socket/isn.ts";
-import { partPilots } from "../../socket/ports.ts";
+import { partControlPorts } from "../../socket/ports.ts";
 import { waysOf } from "../plan/paths.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Tell } from "../results/to-result.ts";
@@ -335,7 +335,7 @@ function engineTask(
     order: options.order,
     worker,
     paths: plan.pathRanges,
-    ...(whyNoControls(options, ports) === undefined ? partPilots(ports) : { ports }),
+    ...(whyNoControls(options, ports) === undefined ? partControlPorts(ports) : { ports }),
     settings: engineSettings(plan, options, means),
     ...(options.capture === undefined ? {} : { capture: options.capture }),
     ...(options.fence === undefined ? {} : { fence: options.fence }),

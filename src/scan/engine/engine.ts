@@ -53,7 +53,7 @@ export interface EngineOptions extends HostLimitOptions {
   /** What SYNs offer (createSynTemplate). */
   readonly synTimestamp?: number;
   /** Source ports of control probes, disjoint from `ports`; without them none are sent. */
-  readonly pilotPorts?: { readonly first: number; readonly last: number };
+  readonly controlPorts?: { readonly first: number; readonly last: number };
   /** Destination ports of canaries (hosts/control-schedule.ts); without them no host is found to be a tarpit. */
   readonly canaryPorts?: Uint16Array;
   /** Most SYNs after the first one to a port that stays silent, 0 to 30. */
@@ -182,7 +182,7 @@ export function createEngine(options: EngineOptions): Engine {
   });
   const hostLimits = createHostLimits(userLimits, inFlight, pathState, rstLimited);
   const controlSchedule = createControlSchedule({
-    ports: isBounded ? undefined : options.pilotPorts,
+    ports: isBounded ? undefined : options.controlPorts,
     canaryPorts: options.canaryPorts ?? new Uint16Array(0),
     random: createDraw(seed),
     total: source.total,

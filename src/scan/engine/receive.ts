@@ -73,7 +73,7 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
 
   function handleSegment(b: Uint8Array, nowUs: number, ageUs: number): void {
     if (controlProbes?.owns(reply.localPort) === true) {
-      handlePilot(nowUs, ageUs);
+      handleControlProbe(nowUs, ageUs);
       return;
     }
     const row = table.find(reply.peer, 0, reply.peerPort);
@@ -143,7 +143,7 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     else ignored.foreign++;
   }
 
-  function handlePilot(nowUs: number, ageUs: number): void {
+  function handleControlProbe(nowUs: number, ageUs: number): void {
     const slot = controlProbes?.find(reply.peer, 0, reply.peerPort, reply.localPort) ?? -1;
     if (controlProbes === undefined || slot < 0) {
       ignoreUnknown();

@@ -108,7 +108,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
     if (abandoned || sendBackoff.isPaused(nowUs)) return 0;
     if (pacer.allowance(nowUs) < 1) return 0;
     const slot = controlSchedule.next(nowUs, !retransmitQueue.any());
-    if (slot >= 0) return sendPilot(slot, nowUs, out, at, token);
+    if (slot >= 0) return sendControlProbe(slot, nowUs, out, at, token);
     if (simultaneousOpens.any()) return sendSynAck(simultaneousOpens.next(), nowUs, out, at, token);
     const isPostponed = pathState.inStartup() && retransmitQueue.length() < MOST_POSTPONED && rows.mayStart();
     let row = isPostponed ? -1 : popRetransmission(nowUs);
@@ -162,7 +162,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
 
   const isRetransmission = (row: number, attempt: number): boolean => attempt > 0 || inFlight.isRepeated(row);
 
-  function sendPilot(slot: number, nowUs: number, out: Uint8Array, at: number, token: number): number {
+  function sendControlProbe(slot: number, nowUs: number, out: Uint8Array, at: number, token: number): number {
     if (controlProbes === undefined) return 0;
     const path = controlProbes.path[slot];
     const at4 = slot * ADDRESS_WORDS;

@@ -91,7 +91,7 @@ describe("a capture of the evidence", () => {
   it("has the packets of verdicts that fall later, when a host has been found to answer on any port", () => {
     const { verdicts, sent, received, packets } = scan(
       "evidence",
-      { pilotPorts: { first: 60_000, last: 60_511 }, canaryPorts: canaryPorts([]) },
+      { controlPorts: { first: 60_000, last: 60_511 }, canaryPorts: canaryPorts([]) },
       "open",
     );
     expect(verdicts.filter(({ answersAll }) => answersAll).length).toBeGreaterThan(50);
