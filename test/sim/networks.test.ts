@@ -4,12 +4,12 @@ import { ALL, everyday } from "../everyday.ts";
 import { scanNetworks } from "./random-networks.ts";
 
 it("finds what there is on paths of any kind, and says how sure it is", { timeout: 120_000 }, () => {
-  const tally = scanNetworks(1, everyday(5, 41));
+  const tally = scanNetworks(1, everyday(7, 41));
   expect(tally.falseOpen).toBe(0);
   expect(tally.twice).toBe(0);
   // The stated confidence, over all of them.
   expect(tally.missed).toBeLessThanOrEqual(tally.answering * 1e-4);
-  expect(tally.within).toBeGreaterThanOrEqual(everyday(4, 38));
+  expect(tally.within).toBeGreaterThanOrEqual(everyday(6, 38));
   const { ratios } = tally;
   expect(ratios[ratios.length / 2]).toBeLessThan(1.8);
   expect(ratios.at(-2)).toBeLessThan(3);
