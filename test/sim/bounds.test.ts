@@ -37,6 +37,20 @@ const runs = fc.record({
   loss: fc.constantFrom(0, 0.1),
 });
 
+/** Tried each time: one that is held back by a limit, and one that sends control SYNs. */
+const LIMITED = {
+  seed: 1,
+  ports: Array.from({ length: 12 }, (_, i) => 20 + i),
+  excludedPorts: [],
+  excludedHosts: [],
+  shard: { index: 0, count: 1 },
+  retries: 1,
+  ratePerHost: 3,
+  complete: false,
+  loss: 0,
+};
+const FREE = { ...LIMITED, ratePerHost: undefined };
+
 describe("what leaves", () => {
   it("is what was asked for, whatever the options and whatever answers", () => {
     let controls = 0;
@@ -116,7 +130,7 @@ describe("what leaves", () => {
           : engine;
         runToEnd(whole, watched, () => {});
       }),
-      { numRuns: 25 },
+      { numRuns: 25, examples: [[LIMITED], [FREE]] },
     );
     // Else nothing was tested.
     expect(controls).toBeGreaterThan(10);
