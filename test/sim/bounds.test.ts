@@ -38,7 +38,8 @@ const runs = fc.record({
 });
 
 /** Tried each time: one that is held back by a limit, and one that sends control SYNs. */
-const LIMITED = {
+type Run = typeof runs extends fc.Arbitrary<infer R> ? R : never;
+const LIMITED: Run = {
   seed: 1,
   ports: Array.from({ length: 12 }, (_, i) => 20 + i),
   excludedPorts: [],
@@ -49,7 +50,7 @@ const LIMITED = {
   complete: false,
   loss: 0,
 };
-const FREE = { ...LIMITED, ratePerHost: undefined };
+const FREE: Run = { ...LIMITED, ratePerHost: undefined };
 
 describe("what leaves", () => {
   it("is what was asked for, whatever the options and whatever answers", () => {
