@@ -184,7 +184,7 @@ export function createControlBlock(options: ControlBlockOptions): ControlBlock {
     const { acknowledgement } = segment;
     if (hasFlag(segment, RST)) return;
     if (!hasFlag(segment, ACK)) {
-      sender.queueSyn(nowUs, true);
+      sender.queueSyn(nowUs, "lost");
       return;
     }
     if (seqLess(sender.una, acknowledgement) && seqLessEqual(acknowledgement, sender.highest)) {

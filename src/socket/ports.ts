@@ -2,8 +2,8 @@
  * Local (source) ports: the range of a run, and the port of each try of a probe.
  *
  * The range lies above the kernel's ip_local_port_range, or else below it, so that no probe shares a port with a connection of the
- * kernel's own; where there is room in neither, within it. The tries of one probe leave from different ports, so that a reply's port names the try. Probes of
- * different peers share ports freely: only the 4-tuple is unique. Lasting connections have a port each. Pure.
+ * kernel's own; where there is room in neither, within it. The tries of one probe leave from different ports, so that a reply's port
+ * names the try. Probes of different peers share ports freely: only the 4-tuple is unique. Lasting connections have a port each. Pure.
  */
 
 export interface SourcePorts {

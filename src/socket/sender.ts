@@ -51,8 +51,8 @@ export interface Sender {
   /** FIN goes after everything written. */
   queueFin(): void;
 
-  /** The SYN is to go, or to go again before the timer says so. @param wasLost the peer shows that it has not heard it */
-  queueSyn(nowUs: number, wasLost?: boolean): void;
+  /** The SYN is to go, or to go again before the timer says so. @param why the peer shows that it was lost */
+  queueSyn(nowUs: number, why?: "lost"): void;
   readonly synDue: boolean;
   sendSyn(nowUs: number): void;
   /** Takes what the peer's SYN says: MSS and window. */
@@ -353,10 +353,10 @@ export function createSender({ iss, mss, defaultMss, rto: rtoOptions }: SenderOp
     queueFin: () => {
       finQueued = true;
     },
-    queueSyn: (nowUs, wasLost = false) => {
+    queueSyn: (nowUs, why) => {
       // Again: no acknowledgement tells which it answers (Karn).
       if (highest !== iss) timed = undefined;
-      if (wasLost) synRepeated = true;
+      if (why === "lost") synRepeated = true;
       next = iss;
       if (deadlineUs === NEVER) arm(nowUs);
     },

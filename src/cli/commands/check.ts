@@ -2,7 +2,6 @@
  * `synprobe check POLICY`: whether ports are what a policy wants, and `check --learn TARGETS`, which writes one. The scan itself is the
  * main command's (run/probe.ts): here is what it serves.
  */
-
 import { type Check, createCheck } from "../../policy/check.ts";
 import { createExpectations } from "../../policy/expectations.ts";
 import { FORMATS } from "../../policy/formats/formats.ts";

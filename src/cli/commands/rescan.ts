@@ -56,14 +56,14 @@ export function createRescan(
     const { plan, untold } = await planTargets(policy === undefined ? words : [], options, services, policy);
     policy?.planned(plan);
     scope = plan.scope;
-    const [fault] = plan.faults;
-    if (plan.space.total === 0 && fault !== undefined)
-      throw new SynprobeError(fault.code as SynprobeError["code"], fault.message);
-    const faults = plan.faults.map(({ message }) => message);
+    // The first is the error itself, where nothing is left.
+    const [fault] = plan.space.total === 0 ? plan.faults : [];
+    const faults = plan.faults.filter((each) => each !== fault).map(({ message }) => message);
     if (untold > 0) faults.push(`… and ${untold} more bad targets in ${inputList}`);
     // Once, not every time.
-    if (faults.join("\n") !== told) for (const fault of faults) messages.error(fault);
+    if (faults.join("\n") !== told) for (const each of faults) messages.error(each);
     told = faults.join("\n");
+    if (fault !== undefined) throw new SynprobeError(fault.code as SynprobeError["code"], fault.message);
     if (plan.space.total === 0) throw new SynprobeError(ERROR_CODES.noTargets, "nothing is left to probe");
     return plan;
   }

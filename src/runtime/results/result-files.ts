@@ -25,9 +25,10 @@ function open(file: string, drop: boolean): number {
  */
 export async function readRun(file: string, sink: RecordedSink, drop = false): Promise<RecordedRun> {
   const now = Date.now();
-  const { file: path, ms = now } = existsSync(file) ? { file } : splitAtTime(file, now);
+  const isThere = existsSync(file);
+  const { file: path, ms = now } = isThere ? { file } : splitAtTime(file, now);
   const at = file.lastIndexOf("@");
-  if (path === file && at > 0 && !existsSync(file) && isSqlite(file.slice(0, at), drop))
+  if (!isThere && path === file && isSqlite(file.slice(0, at), drop))
     throw resultsError(
       `${file}: "${file.slice(at + 1)}" is no time: after the @ of a store stands ${TIME_FORMS}`,
     );

@@ -122,7 +122,6 @@ export function toEstablished({ establishedUs, ending, banner }: Completion): Es
 }
 
 /** Whether an address is this machine's. They are looked up once, at the first call. */
-/** Tells this machine's own addresses, as it has them when the first is asked for. */
 export function createOwnCheck(): (address: string) => boolean {
   let own: Set<string> | undefined;
   return (address) => {

@@ -4,8 +4,9 @@
  * any model of loss (measure/recapture.ts).
  *
  * Only pairs that are still in the table, which are the last 131,072 silent ones, and that have a try left: no port gets more SYNs
- * than --retries allows, but where the interface went away behind its last (timeouts.ts). Not pairs of hosts that were found to limit their RSTs, whose silence is no loss. When more answer than the
- * doubts said, or were to be, all others are asked, too, and who stayed silent again, until a round shows no more of them.
+ * than --retries allows, but where the interface went away behind its last (timeouts.ts). Not pairs of hosts that were found to limit
+ * their RSTs, whose silence is no loss. When more answer than the doubts said, or were to be, all others are asked, too, and who
+ * stayed silent again, until a round shows no more of them.
  *
  * Not here: what the answer is (receive.ts), what is stated (runtime/results/totals.ts). Tested by test/sim/verification.test.ts.
  */

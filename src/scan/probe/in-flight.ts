@@ -96,7 +96,8 @@ export function createInFlight(options: InFlightOptions): InFlight {
     unprovedReset,
     spread,
     columnOf: (row, attempt) => attempt * capacity + row,
-    synsSent: (row) => table.tries[row] - table.unsent[row] + (isRepeated(row) ? (repeats.get(row) ?? 0) : 0),
+    synsSent: (row) =>
+      table.tries[row] - table.unsent[row] + (repeats.size > 0 ? (repeats.get(row) ?? 0) : 0),
     repeatLast: (row) => {
       table.tries[row]--;
       repeats.set(row, (repeats.get(row) ?? 0) + 1);
