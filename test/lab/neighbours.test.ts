@@ -1,6 +1,6 @@
 /** Hosts of the link itself, more than the kernel's table of neighbours has room for: all found, and the table left alone. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { linesOf, run, synprobe } from "../cli/process.ts";
+import { linesOf, run, start, synprobe } from "../cli/process.ts";
 import { ALL, everyday } from "../everyday.ts";
 import {
   command,
@@ -115,6 +115,20 @@ describe.skipIf(skipping("many neighbours", labProblem()))("many neighbours", ()
       }
     },
   );
+
+  it.runIf(ALL)("who has answered is there, however often the process had no turn to read it", async () => {
+    const argv = inNamespace(lab.near, synprobe("-oJ", "-", `${ALIVE.prefix}:${CLOSED}`));
+    const running = start(argv, { limitMs: 60_000 });
+    await running.until("stdout", /"reset"/);
+    // Longer than its neighbours have to answer here.
+    const pause = setInterval(() => {
+      running.kill("SIGSTOP");
+      setTimeout(() => running.kill("SIGCONT"), 150);
+    }, 200);
+    const { stdout } = await running.finished;
+    clearInterval(pause);
+    expect(verdicts([...resultsOf(stdout).values()])).toEqual({ "closed reset": ALIVE.hosts });
+  });
 
   // nmap asks neighbours by itself too.
   it.runIf(ALL)("in no more than 1.5 times nmap's time", async () => {

@@ -2,6 +2,7 @@
  * Both connectors, the kernel's calls and node:net, with this machine's own listeners on loopback: the same outcomes, the same
  * bytes, and never a connection with themselves. The kernel's with other machines: test/lab/connect-link.test.ts.
  */
+import { readdirSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ConnectLink, createConnectLink } from "../../../src/link/connect/connect-link.ts";
@@ -23,6 +24,17 @@ const CONNECTORS: readonly [string, () => Connector | undefined][] = [
   ["the kernel's calls", () => openKernelConnector({ slots: SLOTS, ttl: 64, family: 4 })],
   ["node:net", () => createNodeConnector({ slots: SLOTS })],
 ];
+
+it("the kernel's connector leaves no descriptor behind when its source is not this machine's", () => {
+  const descriptors = (): number => readdirSync("/proc/self/fd").length;
+  const source = parseAddress("192.0.2.77");
+  const open = () =>
+    openKernelConnector({ slots: 1, ttl: 64, family: 4, ...(source === undefined ? {} : { source }) });
+  expect(open).toThrow(/192\.0\.2\.77/);
+  const before = descriptors();
+  for (let i = 0; i < 5; i++) expect(open).toThrow();
+  expect(descriptors()).toBe(before);
+});
 
 interface Heard {
   readonly flags: number;

@@ -77,6 +77,9 @@ describe("the metrics' server", () => {
   it("answers every path that a client may send, and goes on", async () => {
     const metrics = createMetrics(10, () => 0);
     const { server, url } = await serveMetrics({ host: "127.0.0.1", port: 0 }, metrics, () => true);
+    // Whoever names a port that is taken has to name another.
+    const taken = { host: "127.0.0.1", port: Number(new URL(url).port) };
+    await expect(serveMetrics(taken, metrics, () => true)).rejects.toMatchObject({ code: "ERR_USAGE" });
     const statusOf = async (target: string): Promise<string> => {
       const socket = connect(Number(new URL(url).port), "127.0.0.1");
       socket.write(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);

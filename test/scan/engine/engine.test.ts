@@ -223,6 +223,31 @@ describe("no evidence", () => {
     expect(engine.counts.ignored.foreign).toBe(2);
   });
 
+  it("knows its own probes when their rows are gone, by every proof there is, and nobody else's", () => {
+    const engine = engineFor([target("198.18.0.2", 80, 81)], { retries: 0, capacity: 1 });
+    const probe = transmit(engine, 0) as Uint8Array;
+    const iss = tcp.sequence(probe, SEGMENT);
+    engine.handleTimeout(SECOND + 1000);
+    expect(transmit(engine, SECOND + 1000)).toBeDefined();
+    const ignored = (flags: number, acknowledgement: number) => {
+      const { duplicate, foreign } = engine.counts.ignored;
+      deliver(engine, segmentTo(probe, { flags, acknowledgement: acknowledgement >>> 0 }), SECOND + 2000);
+      const now = engine.counts.ignored;
+      return { duplicate: now.duplicate - duplicate, foreign: now.foreign - foreign };
+    };
+    for (const [flags, acknowledgement] of [
+      [SYN | ACK, iss + 1],
+      [RST | ACK, iss + 1],
+      [RST | ACK, iss],
+    ])
+      expect(ignored(flags, acknowledgement)).toEqual({ duplicate: 1, foreign: 0 });
+    for (const [flags, acknowledgement] of [
+      [SYN | ACK, iss],
+      [RST | ACK, iss + 2],
+    ])
+      expect(ignored(flags, acknowledgement)).toEqual({ duplicate: 0, foreign: 1 });
+  });
+
   it("survives any bytes", () => {
     const { engine } = afterFirstSyn();
     fc.assert(
