@@ -1,6 +1,7 @@
 /** What totals say of the open ports that were missed: by the doubts, by the ports that were asked once more, or by both. */
 import { expect, it } from "vitest";
-import { noTotals, pathFindings, type Totals } from "../../../src/runtime/results/totals.ts";
+import { addTotals, noTotals, pathFindings, type Totals } from "../../../src/runtime/results/totals.ts";
+import { newCounters } from "../../../src/scan/engine/counters.ts";
 import { SILENT_KEPT } from "../../../src/socket/table.ts";
 
 /** Totals of a run that found 1000 open ports and lost answers. */
@@ -20,6 +21,15 @@ const DOUBTS = { missedPorts: 40, doubts: (SILENT_KEPT * 40) / 1040 };
 const MANY = { missedPorts: 40, doubts: (5000 * 40) / 1040 };
 /** And next to none by the ports that were asked once more. */
 const ASKED = { verified: 100_000, verifiedOpen: 0, verifiedClosed: 1 };
+
+it("a reason all of whose ports were corrected is none", () => {
+  const counts = newCounters();
+  counts.reasons.filtered["host-timeout"] = 0;
+  counts.reasons.filtered["no-response"] = 2;
+  const sum = noTotals();
+  addTotals(sum, counts, 0);
+  expect(sum.reasons.filtered).toEqual({ "no-response": 2 });
+});
 
 it("goes by the doubts where no silent port was asked once more", () => {
   const { expected, low, high } = missed(SILENT_KEPT, DOUBTS);

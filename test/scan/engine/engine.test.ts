@@ -611,28 +611,48 @@ describe("a refused send", () => {
     expect(engine.counts).toMatchObject({ sent: 3, retransmitted: 1 });
   });
 
-  it("because the interface is away costs no more tries than are left, while some are", () => {
-    const engine = engineFor([target("198.18.0.2", 80, 81)], { retries: 1 });
-    const ports = new Set<number>();
-    let sent = 0;
+  it("because the interface is away has a silence that was sure tried once more, from another port", () => {
+    const silent = [80, 90];
+    const engine = engineFor([target("198.18.0.2", ...silent, 81, 82, 83, 84, 85, 86)], {
+      retries: 5,
+      confidence: 0.5,
+    });
+    const left = new Map(silent.map((port): [number, number[]] => [port, []]));
+    let twice = 0;
     let now = 0;
-    const step = (isAway: boolean): void => {
+    const step = (isBack: boolean): void => {
       engine.handleTimeout(now);
       for (let p = transmit(engine, now); p !== undefined; p = transmit(engine, now)) {
-        if (isAway && sent > 0) {
+        const port = tcp.destinationPort(p, SEGMENT);
+        // Away from when one of the two has had its second try.
+        if (twice > 0 && !isBack) {
           engine.handleRefusal(0, "ENETDOWN", now);
           continue;
         }
         engine.handleDeparture(0, 1, now, now);
-        if (tcp.destinationPort(p, SEGMENT) !== 80) continue;
-        ports.add(tcp.sourcePort(p, SEGMENT));
-        sent++;
+        if (left.get(port)?.push(tcp.sourcePort(p, SEGMENT)) === 2 && twice === 0) twice = port;
+        const acknowledgement = (tcp.sequence(p, SEGMENT) + 1) >>> 0;
+        if (!left.has(port)) deliver(engine, segmentTo(p, { flags: RST | ACK, acknowledgement }), now + 500);
       }
       now += 10_000;
     };
-    while (now < 3 * SECOND) step(true);
-    while (!engine.done) step(false);
-    expect([sent, ports.size]).toEqual([2, 2]);
+    while (now < 5 * SECOND) step(false);
+    while (!engine.done) step(true);
+    const ports = left.get(twice) ?? [];
+    expect(ports).toHaveLength(3);
+    expect(new Set(ports).size).toBe(3);
+  });
+
+  it("for want of a way costs a try that is not counted: a later try shows an earlier answer to be late", () => {
+    const { engine } = afterFirstSyn({ retries: 2 });
+    engine.handleRefusal(0, "EHOSTUNREACH", 10);
+    engine.handleTimeout(SECOND + 1000);
+    const second = transmit(engine, SECOND + 1000) as Uint8Array;
+    engine.handleTimeout(3 * SECOND);
+    expect(transmit(engine, 3 * SECOND)).toBeDefined();
+    const acknowledgement = (tcp.sequence(second, SEGMENT) + 1) >>> 0;
+    deliver(engine, segmentTo(second, { flags: SYN | ACK, acknowledgement }), 3 * SECOND + 500);
+    expect(drainVerdicts(engine)).toMatchObject([{ state: "open", tries: 2, answered: 1, late: true }]);
   });
 
   it("of one packet holds up no other, and IPv6's EINVAL is one for want of room", () => {
