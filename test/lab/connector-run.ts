@@ -6,12 +6,13 @@
  */
 import type { Outcomes } from "../../src/link/connect/connector.ts";
 import { openKernelConnector } from "../../src/link/connect/kernel-connector.ts";
+import { kernelPorts } from "../../src/runtime/system/system.ts";
 import { address } from "../sim/run.ts";
 
 const [unreachable, silent, open] = process.argv.slice(2, 5).map(address);
 const openPort = Number(process.argv[5]);
 const family = unreachable.length === 4 ? 4 : 6;
-const connector = openKernelConnector({ slots: 1, ttl: 64, family });
+const connector = openKernelConnector({ slots: 1, ttl: 64, family, kernelPorts: kernelPorts() });
 if (connector === undefined) throw new Error("no connector");
 
 let told: string[] = [];

@@ -3,9 +3,10 @@
  * system calls, and an epoll descriptor that tells of all of them. ICMP errors come with their type, their code and their sender
  * from the sockets' error queues (IP_RECVERR; Linux 5.8 and later), before that as errors alone.
  *
- * To an address of this machine, a connect can meet itself, or another of ours: the kernel chooses source ports, and where one is
- * what another socket connects to, and the reverse, both are "connected", by simultaneous open (RFC 9293 §3.5). The kernel
- * chooses no port on which somebody listens: such ports are closed.
+ * To an address of this machine, a connect can meet itself, or another, of ours or of another process: the kernel chooses source
+ * ports, and where one is what another socket connects to, and the reverse, both are "connected", by simultaneous open (RFC 9293
+ * §3.5). The kernel chooses no port on which somebody listens: such ports are closed. So one of the kernel's own ports, at this
+ * machine's own address, is open when it is connected to twice, from different ports.
  */
 import { sameAddress } from "../../wire/address.ts";
 import { u16 } from "../../wire/bytes.ts";
@@ -34,6 +35,8 @@ export interface KernelConnectorOptions extends TcpSocketOptions {
   readonly slots: number;
   /** The IP version of the first socket, which is opened at once. */
   readonly family: 4 | 6;
+  /** The source ports of the kernel's own connections, both inclusive. */
+  readonly kernelPorts: { readonly first: number; readonly last: number };
 }
 
 const IDLE = 0;
@@ -47,13 +50,15 @@ const ADDRESS = 16;
 
 /** @throws {SynprobeError} `ERR_NO_SOURCE`. @returns undefined, with the cause in `errno()`, when not even one socket can be opened */
 export function openKernelConnector(options: KernelConnectorOptions): Connector | undefined {
-  const { slots, scope = 0 } = options;
+  const { slots, kernelPorts, scope = 0 } = options;
   const epoll = openEpoll();
   if (epoll === undefined) return undefined;
   const fds = new Int32Array(slots).fill(-1);
   const families = new Uint8Array(slots);
   const states = new Uint8Array(slots);
   const ports = new Uint16Array(slots);
+  /** Of slots that connect for the second time. */
+  const areAgain = new Uint8Array(slots);
   const addresses = new Uint8Array(slots * ADDRESS);
   const errors = createReceiveBatch(1, QUOTE_LENGTH);
   let stopWatching: (() => void) | undefined;
@@ -75,7 +80,7 @@ export function openKernelConnector(options: KernelConnectorOptions): Connector 
     return cause;
   }
 
-  function begin(slot: number, family: 4 | 6, bytes: Uint8Array, at: number, port: number): string {
+  function connect(slot: number, family: 4 | 6, bytes: Uint8Array, at: number, port: number): string {
     if (families[slot] !== family) closeSlot(slot);
     const isNew = fds[slot] < 0;
     if (isNew) {
@@ -123,25 +128,21 @@ export function openKernelConnector(options: KernelConnectorOptions): Connector 
     return undefined;
   }
 
-  /** Whether a slot is connected to itself; or to another slot, which is told then. */
-  function metItself(slot: number, outcomes: Outcomes): boolean {
+  /** The local port of a slot that may have met another connect, or itself; undefined of any other. */
+  function doubtfulPort(slot: number): number | undefined {
+    if (ports[slot] < kernelPorts.first || ports[slot] > kernelPorts.last) return undefined;
     const name = localName(fds[slot]);
-    if (name === undefined) return false;
     const [from, length] = addressPlace(slot);
-    const at = slot * ADDRESS;
-    if (!sameAddress(name, from, addresses, at, length)) return false;
-    const localPort = portIn(name);
-    if (localPort === ports[slot]) return true;
-    for (let other = 0; other < slots; other++) {
-      if (states[other] === IDLE || ports[other] !== localPort || families[other] !== families[slot])
-        continue;
-      if (!sameAddress(addresses, other * ADDRESS, addresses, at, length)) continue;
-      const its = localName(fds[other]);
-      if (its === undefined || portIn(its) !== ports[slot]) continue;
-      if (states[other] === CONNECTING) outcomes.refused(other);
-      return true;
-    }
-    return false;
+    if (name === undefined || !sameAddress(name, from, addresses, slot * ADDRESS, length)) return undefined;
+    return portIn(name);
+  }
+
+  function connectAgain(slot: number, outcomes: Outcomes): void {
+    end(slot);
+    areAgain[slot] = 1;
+    const family = familyOf(slot);
+    const said = connect(slot, family, addresses, slot * ADDRESS, ports[slot]);
+    if (said !== "") tellError(outcomes, slot, family, said);
   }
 
   function settle(slot: number, events: number, outcomes: Outcomes): void {
@@ -150,22 +151,28 @@ export function openKernelConnector(options: KernelConnectorOptions): Connector 
       return;
     }
     if (states[slot] !== CONNECTING) return;
+    const localPort = doubtfulPort(slot);
+    const isDoubtful = localPort !== undefined && areAgain[slot] === 0;
     if ((events & (EPOLL.error | EPOLL.hangUp)) === 0) {
       if ((events & EPOLL.out) === 0) return;
-      if (metItself(slot, outcomes)) {
-        outcomes.refused(slot);
-        return;
+      if (localPort === ports[slot]) outcomes.refused(slot);
+      else if (isDoubtful) connectAgain(slot, outcomes);
+      else {
+        states[slot] = CONNECTED;
+        outcomes.connected(slot);
       }
-      states[slot] = CONNECTED;
-      outcomes.connected(slot);
       return;
     }
     const queued = queuedError(slot);
     // Called again, connect returns the error and leaves the socket at nothing.
     const said = connectSocket(fds[slot], familyOf(slot), addresses, slot * ADDRESS, ports[slot], scope);
-    if (said === "ECONNRESET" || said === "EPIPE" || said === "EISCONN" || said === "")
+    if (said === "ECONNRESET" || said === "EPIPE" || said === "EISCONN" || said === "") {
+      if (isDoubtful) {
+        connectAgain(slot, outcomes);
+        return;
+      }
       states[slot] = CONNECTED;
-    else if (said === "EALREADY") {
+    } else if (said === "EALREADY") {
       // An error that came before the call of connect had returned has not ended it (tcp_v4_err of net/ipv4/tcp_ipv4.c).
       if (queued !== undefined && endsConnect(familyOf(slot), queued)) outcomes.unreachable(slot, queued);
       return;
@@ -189,7 +196,10 @@ export function openKernelConnector(options: KernelConnectorOptions): Connector 
   queuedError(0);
   epoll.poll(() => {});
   return {
-    begin,
+    begin: (slot, ...to) => {
+      areAgain[slot] = 0;
+      return connect(slot, ...to);
+    },
     has: (slot, family) => fds[slot] >= 0 && families[slot] === family,
     end,
     poll: (outcomes) => {

@@ -32,6 +32,8 @@ interface Connect {
   readonly family: 4 | 6;
   readonly host: string;
   readonly port: number;
+  /** Whether it is the pair's second, since the first may have met another connect. */
+  readonly isAgain: boolean;
   socket: Socket;
   isConnected: boolean;
   hasEnded: boolean;
@@ -77,25 +79,18 @@ export function createNodeConnector({ slots, source, zone }: NodeConnectorOption
     return at;
   }
 
-  /** Whether a connect is its own peer, or another's of ours, as kernel-connector.ts has it. @returns that other, or itself */
-  function met({ socket, port, host }: Connect): Connect | undefined {
-    const { localPort, localAddress, remoteAddress } = socket;
-    if (localAddress !== remoteAddress) return undefined;
-    return connects.find(
-      (each) => each?.port === localPort && each?.host === host && each?.socket.localPort === port,
-    );
-  }
-
   function settle(at: Connect, what: (typeof told)[number]["what"], outcomes: Outcomes): void {
     const { slot, family, error } = at;
     if (what === "changed") outcomes.changed(slot);
     else if (what === "connected") {
-      const other = met(at);
-      if (other === undefined) outcomes.connected(slot);
-      else {
-        if (other !== at) outcomes.refused(other.slot);
-        outcomes.refused(slot);
-      }
+      const { localPort, localAddress, remoteAddress } = at.socket;
+      // It may have met itself, or another connect: see kernel-connector.ts.
+      const isDoubtful = localAddress === remoteAddress;
+      if (isDoubtful && localPort === at.port) outcomes.refused(slot);
+      else if (isDoubtful && !at.isAgain) {
+        end(slot);
+        connects[slot] = open({ ...at, isConnected: false, hasEnded: false, error: "", isAgain: true });
+      } else outcomes.connected(slot);
     } else if (AGAIN.has(error)) connects[slot] = open({ ...at, error: "" });
     else tellError(outcomes, slot, family, error);
   }
@@ -113,7 +108,10 @@ export function createNodeConnector({ slots, source, zone }: NodeConnectorOption
       const address = bytes.slice(from, from + (family === 4 ? 4 : 16));
       const scoped = zone !== undefined && isLinkLocal(address);
       const host = `${formatAddress(address)}${scoped ? `%${zone}` : ""}`;
-      connects[slot] = open({ slot, family, host, port, isConnected: false, hasEnded: false, error: "" });
+      connects[slot] = open({
+        ...{ slot, family, host, port, isAgain: false },
+        ...{ isConnected: false, hasEnded: false, error: "" },
+      });
       return "";
     },
     has: () => false,

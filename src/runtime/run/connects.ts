@@ -10,7 +10,7 @@ import { TIMING } from "../../scan/engine/timing-templates.ts";
 import { formatAddress } from "../../wire/address.ts";
 import type { Plan } from "../plan/plan.ts";
 import { idleUs, nowUs } from "../system/clock.ts";
-import { openFilesLeft } from "../system/system.ts";
+import { kernelPorts, openFilesLeft } from "../system/system.ts";
 import type { ScanOptions } from "./scan-options.ts";
 
 /** A socket that connects takes about 4 KB of the kernel's memory. */
@@ -63,6 +63,7 @@ async function openConnector(plan: Plan, slots: number): Promise<Connector | und
     slots,
     family: plan.families[0],
     ttl: plan.paths[0].ttl,
+    kernelPorts: kernelPorts(),
     ...(interfaceName === undefined ? {} : { interfaceName }),
     ...(scope === undefined ? {} : { scope }),
     ...(source === undefined ? {} : { source }),

@@ -9,6 +9,7 @@ import { type ConnectLink, createConnectLink } from "../../../src/link/connect/c
 import type { Connector } from "../../../src/link/connect/connector.ts";
 import { openKernelConnector } from "../../../src/link/connect/kernel-connector.ts";
 import { createNodeConnector } from "../../../src/link/connect/node-connector.ts";
+import { kernelPorts } from "../../../src/runtime/system/system.ts";
 import { createReplyDecoder } from "../../../src/scan/probe/reply-decoder.ts";
 import { createSynTemplate } from "../../../src/scan/probe/syn-template.ts";
 import { type Ends, writePacket } from "../../../src/socket/segment.ts";
@@ -20,8 +21,9 @@ import { everyday } from "../../everyday.ts";
 const SLOTS = 48;
 const ISS = 1000;
 const LOCAL_PORT = 61_000;
+const KERNEL = { ttl: 64, family: 4, kernelPorts: kernelPorts() } as const;
 const CONNECTORS: readonly [string, () => Connector | undefined][] = [
-  ["the kernel's calls", () => openKernelConnector({ slots: SLOTS, ttl: 64, family: 4 })],
+  ["the kernel's calls", () => openKernelConnector({ slots: SLOTS, ...KERNEL })],
   ["node:net", () => createNodeConnector({ slots: SLOTS })],
 ];
 
@@ -29,7 +31,7 @@ it("the kernel's connector leaves no descriptor behind when its source is not th
   const descriptors = (): number => readdirSync("/proc/self/fd").length;
   const source = parseAddress("192.0.2.77");
   const open = () =>
-    openKernelConnector({ slots: 1, ttl: 64, family: 4, ...(source === undefined ? {} : { source }) });
+    openKernelConnector({ slots: 1, ...KERNEL, ...(source === undefined ? {} : { source }) });
   expect(open).toThrow(/192\.0\.2\.77/);
   const before = descriptors();
   for (let i = 0; i < 5; i++) expect(open).toThrow();
@@ -162,6 +164,18 @@ describe.each(CONNECTORS)("%s", (_, open) => {
       expect(heard[0]?.flags).toBe(FLAGS.SYN | FLAGS.ACK);
     });
   });
+
+  it.each(["127.0.0.1", "::1"])(
+    "is connected to a port of the kernel's own at this machine's address (%s) when it is so twice, as it may have met another connect",
+    async (host) => {
+      const { server, port } = await listen(host, () => server.close());
+      await withLink(0, async (link, heard) => {
+        syn(link, host, port);
+        await hear(heard, 1, link);
+        expect(heard[0]?.flags).toBe(FLAGS.RST | FLAGS.ACK);
+      });
+    },
+  );
 
   it("is never connected with itself, nor with another of its own", { timeout: 60_000 }, async () => {
     await withLink(0, async (link, heard) => {
