@@ -16,9 +16,18 @@ type Part =
   | "store-reporter"
   | "watch";
 
+let hasLoaded = false;
+
+/** Whether any part has been loaded. */
+export const hasLoadedApart = (): boolean => hasLoaded;
+
 export function loadApart<T>(part: Part): T {
+  hasLoaded = true;
   return createRequire(import.meta.url)(`./commands/${part}.cjs`) as T;
 }
 
 /** The same file, for a thread. */
-export const apartUrl = (part: Part): URL => new URL(`./commands/${part}.cjs`, import.meta.url);
+export function apartUrl(part: Part): URL {
+  hasLoaded = true;
+  return new URL(`./commands/${part}.cjs`, import.meta.url);
+}

@@ -22,7 +22,7 @@ import { EXIT, type ExitStatus, errorStatus, exitStatus } from "./exit.ts";
 import { expandAliases } from "./options/aliases.ts";
 import { timesWithoutUnit } from "./options/arguments.ts";
 import { CHECK_OPTIONS, PATH_OPTIONS, sharedWith } from "./options/command-options.ts";
-import { addOptions, attributeOf, collect } from "./options/commander.ts";
+import { addOptions, attributeOf, collect, isConfigured, neededOf } from "./options/commander.ts";
 import type { Configured } from "./options/config.ts";
 import { refuseWithoutFleet } from "./options/fleet-options.ts";
 import {
@@ -33,7 +33,7 @@ import {
   WORKER_OPTIONS,
   withTiming,
 } from "./options/table.ts";
-import { createMessages, endLookups, printResult, releaseClosedTerminals, VERSION } from "./run/terminal.ts";
+import { createMessages, endProcess, printResult, releaseClosedTerminals, VERSION } from "./run/terminal.ts";
 
 /** A word that a command, or help on all of them, may be asked for with: without one there is no need to say what they take. */
 const MAY_BE_COMMAND = /^(?:[a-z][a-z-]*|-[a-z]*h[a-z]*|--help)$/i;
@@ -65,7 +65,8 @@ function createProgram(
       },
     })
     .configureOutput({ outputError: () => {}, writeOut: printResult });
-  const written = addOptions(program, PROBE_OPTIONS);
+  const isProbe = argv.length > 0 && !argv.some((word) => MAY_BE_COMMAND.test(word));
+  const written = addOptions(program, isProbe ? neededOf(PROBE_OPTIONS, argv) : PROBE_OPTIONS);
   let verbosity = 0;
   const countVerbose = (command: Command): void => {
     command.on("option:verbose", () => {
@@ -96,7 +97,7 @@ function createProgram(
       return (await import("./run/probe.ts")).probe(words, complete, messages, argv);
     }),
   );
-  if (!argv.some((word) => MAY_BE_COMMAND.test(word))) return program;
+  if (isProbe) return program;
   const traceCommand = program
     .command("trace")
     .description("follow one connection in ten steps, from the empty socket to the close")
@@ -350,8 +351,7 @@ async function settle<Options extends Pick<ProbeOptions, "drop" | "config" | "pr
 ): Promise<Configured<Options>> {
   const given = (name: string): boolean => command.getOptionValueSource(name) === "cli";
   refuseWithoutFleet(given);
-  const silent = !Object.keys(process.env).some((name) => name.startsWith("SYNPROBE_"));
-  if (silent && options.config === undefined && options.printConfig !== true)
+  if (!isConfigured() && options.config === undefined && options.printConfig !== true)
     return { options, given, print: () => "" };
   const names = command.options.map((option) => option.attributeName());
   const { configure } = await import("./options/config.ts");
@@ -446,5 +446,5 @@ process.on("exit", releaseClosedTerminals);
 main(process.argv.slice(2)).then((status) => {
   // Where all went well, that nobody has read what was printed.
   process.exitCode = status === EXIT.complete ? (process.exitCode ?? status) : status;
-  return endLookups();
+  return endProcess();
 });

@@ -6,25 +6,37 @@ import { IMPLIED, PROBE_OPTIONS, SHORTHANDS } from "./table.ts";
 /** Long name of an option: `--output-json`. */
 export const longName = (flags: string): string => /--[\w-]+/.exec(flags)?.[0] ?? flags;
 
-const ALIASES = new Map(
-  PROBE_OPTIONS.flatMap(({ flags, aliases = [] }) =>
-    aliases.map((alias) => [alias, longName(flags)] as const),
-  ),
-);
-/** The argument that is assumed when none is given, and how one looks. */
-const BARE = new Map(
-  PROBE_OPTIONS.flatMap(({ flags, bare, looksLike }) =>
-    bare === undefined || looksLike === undefined ? [] : [[longName(flags), { bare, looksLike }] as const],
-  ),
-);
-const TAKES_ARGUMENT = new Set(
-  PROBE_OPTIONS.filter(({ flags }) => flags.includes("<")).flatMap(
-    ({ flags }) => flags.match(/--?[\w-]+/g) ?? [],
-  ),
-);
+/** The table by the spellings that are rewritten. */
+function readTable() {
+  return {
+    aliases: new Map(
+      PROBE_OPTIONS.flatMap(({ flags, aliases = [] }) =>
+        aliases.map((alias) => [alias, longName(flags)] as const),
+      ),
+    ),
+    /** The argument that is assumed when none is given, and how one looks. */
+    bare: new Map(
+      PROBE_OPTIONS.flatMap(({ flags, bare, looksLike }) =>
+        bare === undefined || looksLike === undefined
+          ? []
+          : [[longName(flags), { bare, looksLike }] as const],
+      ),
+    ),
+    takesArgument: new Set(
+      PROBE_OPTIONS.filter(({ flags }) => flags.includes("<")).flatMap(
+        ({ flags }) => flags.match(/--?[\w-]+/g) ?? [],
+      ),
+    ),
+  };
+}
+
+/** Whether any word may be an option. Where none is, what takes a millisecond to know them is left out. */
+export const mayHoldOption = (argv: readonly string[]): boolean => argv.some((word) => word.startsWith("-"));
 
 /** Rewrites an argument vector, without the node and script names. What follows `--` is left alone. */
 export function expandAliases(argv: readonly string[]): string[] {
+  if (!mayHoldOption(argv)) return [...argv];
+  const { aliases, bare, takesArgument } = readTable();
   const expanded: string[] = [];
   for (let i = 0; i < argv.length; i++) {
     const word = argv[i];
@@ -45,7 +57,7 @@ export function expandAliases(argv: readonly string[]): string[] {
       continue;
     }
     const [name, value] = splitLong(word);
-    const optional = BARE.get(name);
+    const optional = bare.get(name);
     if (optional !== undefined && value === undefined) {
       // The next word is the argument only if it looks like one; otherwise it is a target.
       const next = argv[i + 1] ?? "";
@@ -54,11 +66,11 @@ export function expandAliases(argv: readonly string[]): string[] {
       if (given) i++;
       continue;
     }
-    const alias = ALIASES.get(name);
+    const alias = aliases.get(name);
     const canonical = alias ?? name;
     expanded.push(value === undefined ? canonical : `${canonical}=${value}`);
     // The argument of an option is never an option, however it looks: "-oJ -", "-p -".
-    if (value === undefined && TAKES_ARGUMENT.has(canonical) && i + 1 < argv.length) {
+    if (value === undefined && takesArgument.has(canonical) && i + 1 < argv.length) {
       expanded.push(argv[++i]);
     }
   }

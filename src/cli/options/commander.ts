@@ -3,7 +3,7 @@
  * command has which main.ts's. Tested by test/cli/spellings.test.ts and test/cli/bad-input.test.ts.
  */
 import { type Command, Option } from "commander";
-import { longName } from "./aliases.ts";
+import { longName, mayHoldOption } from "./aliases.ts";
 import { type OptionSpec, usage } from "./table.ts";
 
 /** An option's name among commander's values. */
@@ -43,6 +43,16 @@ export function addOptions(program: Command, specs: readonly OptionSpec[]): Map<
   }
   return written;
 }
+
+/** Whether the environment may hold options. */
+export const isConfigured = (): boolean =>
+  Object.keys(process.env).some((name) => name.startsWith("SYNPROBE_"));
+
+/** Of a table, what a command line needs: where it holds no option, only what says something without being given. */
+export const neededOf = (specs: readonly OptionSpec[], argv: readonly string[]): readonly OptionSpec[] =>
+  mayHoldOption(argv) || isConfigured()
+    ? specs
+    : specs.filter(({ flags, defaultValue }) => defaultValue !== undefined || flags.startsWith("--no-"));
 
 /** Records how an option was written. commander would accept it twice and keep the last; here that is an error. */
 function watch(

@@ -8,8 +8,10 @@ import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+/** This file; bundled, the bundle's name, which is there without reading a URL. */
+const OWN_FILE = typeof __filename === "string" ? __filename : fileURLToPath(import.meta.url);
 /** The nearest folder above this file with a package.json. */
-let ownFolder = dirname(fileURLToPath(import.meta.url));
+let ownFolder = dirname(OWN_FILE);
 while (!existsSync(join(ownFolder, "package.json")) && ownFolder !== dirname(ownFolder))
   ownFolder = dirname(ownFolder);
 
@@ -29,5 +31,5 @@ export function loadOwn(name: string): unknown {
   if (path === undefined) {
     throw Object.assign(new Error(`${name} is not installed with synprobe`), { code: "MODULE_NOT_FOUND" });
   }
-  return createRequire(import.meta.url)(path);
+  return createRequire(OWN_FILE)(path);
 }

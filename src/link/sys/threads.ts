@@ -130,7 +130,8 @@ interface Thread {
 function threads(): { readonly main: number; readonly others: readonly Thread[] } {
   const status = (path: string): string => {
     try {
-      return readFileSync(`/proc/self/${path}`, "latin1");
+      // In one call into Node, as no other encoding is.
+      return readFileSync(`/proc/self/${path}`, "utf8");
     } catch {
       // It has ended.
       return "";

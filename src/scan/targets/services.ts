@@ -13,7 +13,8 @@ export interface Services {
   names(): Iterable<string>;
 }
 
-const TCP_PORT = /^(\d{1,5})\/tcp$/;
+/** A line's name, its port, and the rest with its aliases. */
+const TCP_ENTRY = /^[^\S\n]*([^\s#]+)[^\S\n]+(\d{1,5})\/tcp(?![^\s#])([^\n#]*)/gm;
 
 /**
  * Parses a services database: one `name port/protocol alias…` a line, `#` to the end of a line is a comment.
@@ -23,13 +24,11 @@ const TCP_PORT = /^(\d{1,5})\/tcp$/;
 export function parseServices(text: string): Services {
   const ports = new Map<string, number>();
   const names = new Map<number, string>();
-  for (const line of text.split("\n")) {
-    const [entry = ""] = line.split("#", 1);
-    const [name, portAndProtocol, ...aliases] = entry.trim().split(/\s+/);
-    const port = Number(TCP_PORT.exec(portAndProtocol ?? "")?.[1] ?? 0);
-    if (name === undefined || port < 1 || port > 65535) continue;
+  for (const [, name, digits, rest] of text.matchAll(TCP_ENTRY)) {
+    const port = Number(digits);
+    if (port < 1 || port > 65535) continue;
     if (!names.has(port)) names.set(port, name);
-    for (const known of [name, ...aliases]) {
+    for (const known of [name, ...(rest.match(/\S+/g) ?? [])]) {
       if (!ports.has(known)) ports.set(known, port);
     }
   }
