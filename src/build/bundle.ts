@@ -77,12 +77,12 @@ const KOFFI_BINARY: Plugin = {
     onLoad({ filter: /.*/, namespace: "koffi-binary" }, () => ({
       resolveDir: `${SRC}link/sys`,
       contents: `
-        const { findOwn, loadOwn } = require("./own-module.ts");
+        const { findOwn, loadOwn, loadOwnBinary } = require("./own-module.ts");
         function load() {
           const { arch } = process;
           const binaries = "@koromix/koffi-linux-" + arch;
           try {
-            const binary = loadOwn(binaries + "/linux_" + arch + "/koffi.node");
+            const binary = loadOwnBinary(binaries + "/linux_" + arch + "/koffi.node");
             if (binary.version === ${JSON.stringify(koffi.version)}) return binary;
           } catch {}
           // It would look for them in places that are not ours.

@@ -41,8 +41,8 @@ const HEADER_AT = 1024;
 const SETS_AT = 1040;
 const RETURN_AT = 512;
 /** Looks at the threads before it is a failure; each is interrupted within microseconds of being scheduled. */
-const MOST_LOOKS = 2000;
-const LOOK_MS = 1;
+const MOST_LOOKS = 10_000;
+const LOOK_MS = 0.2;
 
 /** Instructions of x86-64: registers by the number that the encoding has for them. */
 const RDI = 7;
