@@ -468,10 +468,7 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
     const [commands] = blocksOf({ path, text: readFileSync(join(ROOT, path), "utf8") }, "");
     const script = `cd "${fleet.directory}"; ${commands}status=$?; kill $(jobs -p); wait; exit $status`;
     const { status, stdout, stderr } = await run(synprobe("lab", "--", "bash", "-c", script));
-    // 198.18.0.6 takes 0.3 s to answer: on a busy machine its cell may be over by then.
-    expect(stdout, stderr).toMatch(
-      /^48 ports on 16 hosts, (14 answered: 14 open, 23 closed, 11|13 answered: 13 open, 21 closed, 14) filtered;/m,
-    );
+    expect(stdout, stderr).toMatch(/^48 ports on 16 hosts, 14 answered: 14 open, 23 closed, 11 filtered;/m);
     expect(status).toBe(0);
   });
 

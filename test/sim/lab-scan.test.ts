@@ -4,6 +4,7 @@ import type { LabDescription } from "../../src/lab/description.ts";
 import { createNetwork } from "../../src/lab/network.ts";
 import { formatAddress } from "../../src/wire/address.ts";
 import { address, engineFor, targetOf } from "./run.ts";
+import { scanTruth } from "./truth.ts";
 
 const PORTS = Uint16Array.of(22, 80, 81, 443, 8080);
 
@@ -79,4 +80,18 @@ it("finds it in spite of loss, duplicates and forged packets", () => {
   );
   expect(verdicts).toBe(10_000);
   expect(network.counts.forged).toBeGreaterThan(500);
+});
+
+it("finds hosts that are far among near ones, as nmap does: a second away where everything else takes 1 ms", () => {
+  const far = [350, 640, 1050].map((ms, i) => ({ range: `198.18.0.${9 + i}`, path: { latencyMs: ms / 2 } }));
+  const near = [{ range: "198.18.0.0/25", ports: [{ share: 0.5, is: "open" as const }] }];
+  const description = {
+    path: { latencyMs: 0.5 },
+    hosts: [...near, ...far.map((each) => ({ ...near[0], ...each }))],
+  };
+  for (const hosts of [16, 48, 120]) {
+    const [{ open, openFound, closed, closedRight, us }] = scanTruth(description, { hosts, ports: 4 });
+    expect([openFound, closedRight]).toEqual([open, closed]);
+    expect(us).toBeLessThan(1.5e6);
+  }
 });

@@ -68,22 +68,24 @@ describe("a timeout", () => {
     expect(timeouts.waitUs(host(1, 9))).toBe(LIMITS.initialUs);
   });
 
-  it("of an unknown host gets shorter with more known hosts, and with nearer ones", () => {
+  it("of a host that never answered is the initial one until many others in known prefixes, or many prefixes, have", () => {
     const stranger = host(255, 1);
-    const timeoutsSeen: number[] = [];
-    for (let c = 0; c < 200; c++) {
-      hear(host(c, 1), 20);
-      hear(host(c, 1), 20);
-      timeouts.learn();
-      timeoutsSeen.push(timeouts.wholeWaitUs(stranger));
-    }
-    expect(timeoutsSeen[0]).toBe(LIMITS.initialUs);
-    expect(timeoutsSeen.every((us, i) => i === 0 || us <= timeoutsSeen[i - 1])).toBe(true);
-    expect(timeoutsSeen.at(-1)).toBe(2.5 * LIMITS.minUs);
-    // A distant host makes it longer again.
-    for (let i = 0; i < 40; i++) hear(host(100, 1), 650);
+    const neighbour = host(0, 255);
+    const waits = () => [neighbour, stranger].map(timeouts.wholeWaitUs);
+    for (let d = 1; d <= 127; d++) hear(host(0, d), 20);
     timeouts.learn();
-    expect(timeouts.wholeWaitUs(stranger)).toBeGreaterThan(2.5 * LIMITS.minUs);
+    expect(timeouts.waitUs(neighbour)).toBe(LIMITS.minUs);
+    expect(waits()).toEqual([LIMITS.initialUs, LIMITS.initialUs]);
+    hear(host(0, 128), 20);
+    timeouts.learn();
+    expect(waits()).toEqual([2.5 * LIMITS.minUs, LIMITS.initialUs]);
+    for (let c = 1; c <= 127; c++) hear(host(c, 1), 20);
+    timeouts.learn();
+    expect(waits()).toEqual([2.5 * LIMITS.minUs, 2.5 * LIMITS.minUs]);
+    // Distant hosts make it longer again.
+    for (let d = 1; d <= 8; d++) hear(host(200, d), 400);
+    timeouts.learn();
+    expect(timeouts.wholeWaitUs(stranger)).toBeGreaterThan(790 * MS);
   });
 
   it("is longer by the queue that delays all answers", () => {
