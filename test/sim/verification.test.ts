@@ -63,6 +63,17 @@ describe("verification", () => {
     expect(score.counts.late).toBeLessThanOrEqual(without.counts.late + 5);
   });
 
+  it("waits for a host that has not answered yet as long as the first tries did", () => {
+    const far = {
+      range: "198.18.0.9",
+      rest: "closed" as const,
+      path: { latencyMs: 500, outages: [{ fromMs: 0, toMs: 2500 }] },
+    };
+    const description = { path: { latencyMs: 1 }, hosts: [{ range: "198.18.0.0/26" }, far] };
+    const [score] = scanTruth(description, { hosts: 64, ports: 2 }, { ...RATE, verify: "all" });
+    expect([score.closedRight, score.counts.path.verifiedClosed]).toEqual([score.closed, 2]);
+  });
+
   it("asks nobody where nothing was lost, unless told to ask all", () => {
     const auto = watch(network());
     const off = watch(network(), { verify: "off" });

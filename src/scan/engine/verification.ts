@@ -149,7 +149,11 @@ export function createVerification(options: VerificationOptions): Verification {
     if ((spread[row] & SPREAD_ASKED) !== 0) {
       const sentUs = table.sentAt[columnOf(row, table.tries[row] - 1)];
       const host = hostIn(row, nowUs);
-      const untilUs = sentUs + pathState.waitUs(host) + pathState.lastWaitUs(host);
+      const waitUs = Math.max(
+        pathState.waitUs(host) + pathState.lastWaitUs(host),
+        pathState.wholeWaitUs(host),
+      );
+      const untilUs = sentUs + waitUs;
       if (nowUs < untilUs) timers.arm(row, untilUs);
       // A SYN that could not be sent has no time.
       else count(row, !Number.isNaN(sentUs));
