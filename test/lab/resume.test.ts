@@ -202,6 +202,27 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
     expect((await inside("/", "--resume", journal, "--retries=4")).stderr).toMatch(/retries was 3 and is 4/);
   });
 
+  it("of a long list goes on, alone and with more excluded", async () => {
+    const journal = fresh();
+    // More pairs than one chunk of the planner's memory holds, in no order.
+    const pairs = Array.from({ length: 10_000 }, (_, i) => {
+      const host = (i * 4099) & 8191;
+      return `198.19.${host >> 8}.${host & 255}:${7000 + (i >> 13)}`;
+    });
+    writeFileSync(join(directory, "long"), pairs.join("\n"));
+    const list = ["-iL", join(directory, "long"), ...TRIES];
+    const running = begin("--journal", journal, "-oJ", "-", ...SLOW, ...list);
+    await running.until("stdout", /"type":"result"/);
+    running.kill("SIGINT");
+    expect((await running.finished).status).toBe(130);
+    const alone = await scan(lab, ["--resume", journal, ...FAST, "--exclude", "198.19.0.0/24"]);
+    const found = await scan(lab, ["--resume", journal]);
+    const kept = pairs.filter((pair) => !pair.startsWith("198.19.0.")).map((pair) => pair.replace(":", " "));
+    expect(kept.filter((pair) => !alone.results.has(pair))).toEqual([]);
+    expect(found.results).toEqual(alone.results);
+    expect(alone.summary).toMatchObject({ unfinished: 0, filtered: 0 });
+  });
+
   describe("of targets from standard input", () => {
     const input = "198.19.0.1\n";
     const OPTIONS = [

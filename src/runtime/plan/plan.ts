@@ -332,7 +332,7 @@ export function createPlanner(options: PlanOptions): Planner {
       exclude(options.resumed?.began ?? excluded);
       const routed = options.isElsewhere === true ? [] : routeAll(through, boundTo, source);
       for (const { way, ...span } of routed) if (way instanceof SynprobeError) unreachable(span, way);
-      const space = builder.build();
+      const space = builder.build(options.resumed?.began === undefined ? "last" : "another");
       const within = buildWithin(space, excluded);
       const before = earlier.slice();
       const isPending = named.length > 0;

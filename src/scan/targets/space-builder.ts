@@ -16,7 +16,7 @@ import { createPortSets, NO_PORTS, type PortSets } from "./port-sets.ts";
 import { MARK_EVERY, openSpace, type SharedFamily, type SharedSpace, type Space } from "./space.ts";
 import { appendRow, compareWords, createRows } from "./word-table.ts";
 
-/** Gathers targets and exclusions. Not to be used after `build`. */
+/** Gathers targets and exclusions. Not to be used after the last `build`, which takes its memory. */
 export interface SpaceBuilder {
   /** Adds every pair of an address from `first` to `last` and one of `ports` (ascending, each once). Overlaps are merged. */
   add(first: Address, last: Address, ports: Uint16Array): void;
@@ -33,8 +33,11 @@ export interface SpaceBuilder {
   eachSpan(visit: (span: AddressSpan) => void): void;
   /** The same as an array. */
   spans(): AddressSpan[];
-  /** @throws {SynprobeError} `ERR_USAGE` for 2^53 pairs and more */
-  build(): Space;
+  /**
+   * @param which "last" unless more is to be added, excluded or built: what was gathered then stays
+   * @throws {SynprobeError} `ERR_USAGE` for 2^53 pairs and more
+   */
+  build(which?: "last" | "another"): Space;
 }
 
 export function createSpaceBuilder(): SpaceBuilder {
@@ -45,6 +48,7 @@ export function createSpaceBuilder(): SpaceBuilder {
   // A target list has few port lists, and often the same one many times in a row.
   let lastPorts: Uint16Array | undefined;
   let lastSet = NO_PORTS;
+  let isOver = false;
   const row = new Uint32Array(2 * ADDRESS_WORDS + 1);
   const pair = new Uint32Array(2);
 
@@ -120,12 +124,14 @@ export function createSpaceBuilder(): SpaceBuilder {
       eachSpan(({ first, last }) => spans.push({ first: first.slice(), last: last.slice() }));
       return spans;
     },
-    build: () => {
+    build: (which = "last") => {
+      if (isOver) throw new Error("built already");
+      isOver = which === "last";
       const table = createSetTable(sets);
       return openSpace({
         families: [
-          buildFamily(v4, sets, excluded, table.enter),
-          buildFamily(v6, sets, excluded, table.enter),
+          buildFamily(v4, sets, excluded, isOver, table.enter),
+          buildFamily(v6, sets, excluded, isOver, table.enter),
         ],
         ...table.finish(),
       });
@@ -168,12 +174,13 @@ function buildFamily(
   wanted: Wanted,
   sets: PortSets,
   excluded: Uint8Array,
+  takesMemory: boolean,
   enterSet: (set: number) => number,
 ): SharedFamily {
   const { width } = wanted;
-  const spares = { spans: [], singles: [] };
-  const blocks = createRows(2 * width + 1, spares.spans);
-  const singles = createRows(width + 1, spares.singles);
+  const spares = takesMemory ? { spans: [], singles: [] } : undefined;
+  const blocks = createRows(2 * width + 1, spares?.spans);
+  const singles = createRows(width + 1, spares?.singles);
   const marks: number[] = [];
   const row = new Uint32Array(2 * width + 1);
   let blockPairs = 0;

@@ -400,3 +400,41 @@ describe("a large space", () => {
     }
   });
 });
+
+describe("a builder that builds another space", () => {
+  // More rows than a chunk holds, not in order, so that they are sorted in place.
+  const fill = (builder: SpaceBuilder): void => {
+    for (let i = 0; i < 20_000; i++) builder.addPair(0xc612_0000 + ((i * 7919) & 0x1ffff), 1 + (i % 3));
+    for (let i = 0; i < 20_000; i++)
+      builder.add(Uint8Array.of(10, 0, i >> 8, i), Uint8Array.of(10, 0, i >> 8, i), Uint16Array.of(22, 80));
+    for (let i = 0; i < 9000; i++) {
+      const host = address(`2001:db8::${((i * 7919) & 0xffff).toString(16)}`);
+      builder.add(host, host, Uint16Array.of(443));
+    }
+  };
+
+  it("leaves the first as it is, and has what it would have had at once", () => {
+    const builder = createSpaceBuilder();
+    fill(builder);
+    const first = builder.build("another");
+    const before = first.fingerprint();
+    const last = network("198.18.0.0/17");
+    builder.exclude(last.first, last.last);
+    const second = builder.build();
+    expect(first.fingerprint()).toBe(before);
+    expect(before).toBe(spaceOf(fill).fingerprint());
+    const atOnce = spaceOf((other) => {
+      fill(other);
+      other.exclude(last.first, last.last);
+    });
+    expect([second.total, second.fingerprint()]).toEqual([atOnce.total, atOnce.fingerprint()]);
+    expect(second.total).toBeLessThan(first.total);
+  });
+
+  it("is over with the last: its memory is that space's", () => {
+    const builder = createSpaceBuilder();
+    fill(builder);
+    builder.build();
+    expect(() => builder.build()).toThrow("built already");
+  });
+});
