@@ -418,6 +418,9 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
           `synprobe: cannot write journal ${journal}: the disk is full; put that right, then continue with --resume ${journal}\n`,
         );
         expect(full.status).toBe(2);
+        // Outputs that are whole have all that the totals count.
+        const { results, summary } = readScan(full.stdout);
+        expect(results.size).toBe(summary.open + summary.closed + summary.filtered);
         expect(statSync(journal).size).toBeGreaterThan(100_000);
         mount("remount", "size=16m");
         expectWhole(await finish(journal, ...means));

@@ -217,6 +217,19 @@ async function drive(
   /** Changes of the rate that no output has been told yet. */
   let decisions: RateDecision[] = [];
   let flushAt = nowMs() + JOURNAL_MS;
+  const giveUp = (error: unknown): void => {
+    failure ??= error;
+    running.kill();
+  };
+  /** Once the journal has failed it takes nothing more; outputs still take what has been decided. */
+  const keep = (work: () => void): void => {
+    if (failure !== undefined) return;
+    try {
+      work();
+    } catch (error) {
+      giveUp(error);
+    }
+  };
   const running = scan.run(
     {
       wants,
@@ -258,18 +271,19 @@ async function drive(
         ? {}
         : {
             onRecords: (bytes, count, established) =>
-              journal.results(
-                bytes,
-                count,
-                established === undefined ? undefined : new Map([[0, established]]),
+              keep(() =>
+                journal.results(
+                  bytes,
+                  count,
+                  established === undefined ? undefined : new Map([[0, established]]),
+                ),
               ),
             onCheckpoint: (marks, totals) => {
-              if (nowMs() < flushAt || failure !== undefined) return;
+              if (nowMs() < flushAt) return;
               flushAt = nowMs() + JOURNAL_MS;
-              journal.checkpoint({ marks, totals });
-              journal.flush().catch((error: unknown) => {
-                failure ??= error;
-                running.kill();
+              keep(() => {
+                journal.checkpoint({ marks, totals });
+                journal.flush().catch(giveUp);
               });
             },
           }),
