@@ -33,7 +33,7 @@ import {
   WORKER_OPTIONS,
   withTiming,
 } from "./options/table.ts";
-import { createMessages, endProcess, printResult, releaseClosedTerminals, VERSION } from "./run/terminal.ts";
+import { createMessages, endProcess, printResult, setUpProcess, VERSION } from "./run/terminal.ts";
 
 /** A word that a command, or help on all of them, may be asked for with: without one there is no need to say what they take. */
 const MAY_BE_COMMAND = /^(?:[a-z][a-z-]*|-[a-z]*h[a-z]*|--help)$/i;
@@ -442,7 +442,7 @@ async function improve(message: string, command: Command): Promise<string> {
   return unknownOption(option, known);
 }
 
-process.on("exit", releaseClosedTerminals);
+setUpProcess();
 main(process.argv.slice(2)).then((status) => {
   // Where all went well, that nobody has read what was printed.
   process.exitCode = status === EXIT.complete ? (process.exitCode ?? status) : status;

@@ -107,4 +107,12 @@ describe.skipIf(skipping("hang-ups", why))("a shell that lets go", () => {
     expect(await running.finished).toMatchObject({ status: 129, stderr: "" });
     expect(summary()).toMatchObject({ interrupted: true });
   });
+
+  it("opens no debugger for SIGUSR1, as Node would", async () => {
+    const running = start(synprobe(...SLOWLY, "-oJ", "-"));
+    await running.until("stdout", /"state"/);
+    running.kill("SIGUSR1");
+    const { status, stderr } = await running.finished;
+    expect([status, stderr]).toEqual([0, ""]);
+  });
 });

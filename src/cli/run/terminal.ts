@@ -28,11 +28,18 @@ export interface Messages {
   note(message: string): void;
 }
 
+/** What holds for the process as a whole, whatever it does. */
+export function setUpProcess(): void {
+  // Node would open its debugger, to which any user of this machine could connect, and run code as this one.
+  process.on("SIGUSR1", () => {});
+  process.on("exit", releaseClosedTerminals);
+}
+
 /**
  * Puts /dev/null in the place of standard streams whose terminal has been closed, as a last step. Node aborts at its end when it cannot
  * give a terminal its modes back (ResetStdio in src/node.cc), but leaves alone what is not that terminal any more.
  */
-export function releaseClosedTerminals(): void {
+function releaseClosedTerminals(): void {
   for (const fd of [0, 1, 2]) {
     try {
       // No open terminal, so a closed one, or /dev/null already.
