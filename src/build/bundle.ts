@@ -67,7 +67,7 @@ const LATE_MODULES: Plugin = {
 };
 
 /**
- * koffi's prebuilt binary itself: what koffi does to find it takes five times as long as to load it. Where it is not in its
+ * koffi's prebuilt binary itself: what koffi and `require` do to find it takes five times as long as to load it. Where it is not in its
  * usual place, or not for this C library, koffi finds another, or builds one's error.
  */
 const KOFFI_BINARY: Plugin = {
@@ -77,12 +77,14 @@ const KOFFI_BINARY: Plugin = {
     onLoad({ filter: /.*/, namespace: "koffi-binary" }, () => ({
       resolveDir: `${SRC}link/sys`,
       contents: `
-        const { findOwn, loadOwn, loadOwnBinary } = require("./own-module.ts");
+        const { findOwn, loadOwn } = require("./own-module.ts");
         function load() {
           const { arch } = process;
           const binaries = "@koromix/koffi-linux-" + arch;
           try {
-            const binary = loadOwnBinary(binaries + "/linux_" + arch + "/koffi.node");
+            const own = { exports: {} };
+            process.dlopen(own, findOwn(binaries + "/linux_" + arch + "/koffi.node"));
+            const binary = own.exports;
             if (binary.version === ${JSON.stringify(koffi.version)}) return binary;
           } catch {}
           // It would look for them in places that are not ours.

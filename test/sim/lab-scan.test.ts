@@ -4,7 +4,7 @@ import type { LabDescription } from "../../src/lab/description.ts";
 import { createNetwork } from "../../src/lab/network.ts";
 import { formatAddress } from "../../src/wire/address.ts";
 import { address, engineFor, targetOf } from "./run.ts";
-import { scanTruth } from "./truth.ts";
+import { scanTruth, UNTOLD } from "./truth.ts";
 
 const PORTS = Uint16Array.of(22, 80, 81, 443, 8080);
 
@@ -94,4 +94,43 @@ it("finds hosts that are far among near ones, as nmap does: a second away where 
     expect([openFound, closedRight]).toEqual([open, closed]);
     expect(us).toBeLessThan(1.5e6);
   }
+});
+
+it("knows what is lost where first SYNs take all the time there is, and every other try comes after them", () => {
+  const network = createNetwork(
+    {
+      path: { latencyMs: 0.05, loss: 0.08 },
+      hosts: [{ range: "198.18.0.0/16", ports: [{ share: 0.75, is: "closed" }], rest: "silent" }],
+    },
+    { startUs: 0 },
+  );
+  const names = Array.from({ length: 12_000 }, (_, i) => `198.18.${i >> 8}.${i & 255}`);
+  const targets = names.map((name) => ({ address: address(name), ports: Uint16Array.of(80) }));
+  // -T5; slow start goes on to the end, as the machine sends ten SYNs a millisecond at most.
+  const wait = { initialUs: 250_000, minUs: 50_000, maxUs: 300_000 };
+  const engine = engineFor(targets, { ...UNTOLD, retries: 2, wait });
+  const out = new Uint8Array(1600);
+  let wrong = 0;
+  let silent = 0;
+  let doubts = 0;
+  for (let now = 1000; !engine.done; now += 1000) {
+    for (let n = network.pollTransmit(now, out, 0); n > 0; n = network.pollTransmit(now, out, 0))
+      engine.handlePacket(out, 0, n, now, 0);
+    engine.handleTimeout(now);
+    for (let i = 0; i < 10; i++) {
+      const n = engine.pollTransmit(now, out, 0, 0);
+      if (n === 0) break;
+      engine.handleDeparture(0, 1, now, now);
+      network.handlePacket(out, 0, n, now);
+    }
+    for (let verdict = engine.pollVerdict(); verdict !== undefined; verdict = engine.pollVerdict()) {
+      if (verdict.state !== "filtered") continue;
+      silent++;
+      doubts += verdict.doubt;
+      if (network.truth(targets[targetOf(verdict)].address, 80).state === "closed") wrong++;
+    }
+  }
+  // 0.154 of the round trips are lost, so a 270th of what answers has lost three.
+  expect(wrong).toBeGreaterThan(10);
+  expect((doubts / silent) * (targets.length - silent)).toBeGreaterThan(wrong / 2);
 });

@@ -25,19 +25,11 @@ export function findOwn(name: string, folder = ownFolder): string | undefined {
   return places.map((place) => join(place, name)).find(existsSync);
 }
 
-/** @throws {Error} when it is in neither place */
-function placeOf(name: string): string {
-  const path = findOwn(name);
-  if (path !== undefined) return path;
-  throw Object.assign(new Error(`${name} is not installed with synprobe`), { code: "MODULE_NOT_FOUND" });
-}
-
 /** @throws {Error} when it is in neither place, or does not load */
-export const loadOwn = (name: string): unknown => createRequire(OWN_FILE)(placeOf(name));
-
-/** The same for a binary, named with its file, without what `require` does to find one. */
-export function loadOwnBinary(name: string): unknown {
-  const module = { exports: {} };
-  process.dlopen(module, placeOf(name));
-  return module.exports;
+export function loadOwn(name: string): unknown {
+  const path = findOwn(name);
+  if (path === undefined) {
+    throw Object.assign(new Error(`${name} is not installed with synprobe`), { code: "MODULE_NOT_FOUND" });
+  }
+  return createRequire(OWN_FILE)(path);
 }

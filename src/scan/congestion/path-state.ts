@@ -8,11 +8,11 @@
  */
 import { ADDRESS_WORDS } from "../../socket/table.ts";
 import { createHostCache, type HostCache, loadPrefix, MARKS } from "../measure/host-cache.ts";
-import { ANSWER, createLossLedger, type LossLedger } from "../measure/loss-ledger.ts";
+import { createLossLedger, type LossLedger } from "../measure/loss-ledger.ts";
 import { createOutages, type Outages } from "../measure/outages.ts";
 import { createProbeTimeouts, type ProbeTimeouts } from "../measure/probe-timeout.ts";
 import { MAX_RTT_US, type TimeoutLimits } from "../measure/rtt.ts";
-import { createSendIntervals } from "../measure/send-intervals.ts";
+import { ANSWER, createSendIntervals } from "../measure/send-intervals.ts";
 import type { RateChange } from "../probe/result.ts";
 import type { RateController, RateControllerOptions } from "./controller.ts";
 import { createRateMonitor, type RateLimits, type RateMonitor } from "./monitor.ts";
@@ -60,8 +60,11 @@ export interface PathState extends Timeouts, Ledger, Pick<RateMonitor, "rate" | 
   /** Whether anything has answered: without, nothing is known of loss. */
   hasAnswers(): boolean;
   overrun(nowUs: number): void;
-  /** Looks at what has become of the SYNs, when it is time. */
-  look(nowUs: number): void;
+  /**
+   * Looks at what has become of the SYNs, when it is time.
+   * @param unretriedUs the oldest SYN whose next try has yet to leave left then; Infinity when there is none
+   */
+  look(nowUs: number, unretriedUs: number): void;
   /** When that will be. */
   lookAt(): number;
 }
@@ -172,12 +175,12 @@ export function createPathState(options: PathStateOptions): PathState {
     },
     hasAnswers: () => hasAnswers,
     overrun: monitor.overrun,
-    look: (nowUs) => {
+    look: (nowUs, unretriedUs) => {
       if (nowUs < monitor.lookAt()) return;
       timeouts.learn();
       if (hasAnswers) {
         monitor.observe(nowUs);
-        ledger.settle(nowUs);
+        ledger.settle(nowUs, unretriedUs);
       }
       monitor.follow(nowUs, hasAnswers);
     },

@@ -250,7 +250,9 @@ export function createEngine(options: EngineOptions): Engine {
   /** Adapts to what has been learnt about the path. Called with the deadlines: by then all answers so far have been read. */
   function look(nowUs: number): void {
     if (nowUs < pathState.lookAt()) return;
-    pathState.look(nowUs);
+    const row = retransmitQueue.first();
+    const leftUs = row < 0 ? Number.NaN : table.sentAt[inFlight.columnOf(row, table.tries[row] - 1)];
+    pathState.look(nowUs, Number.isNaN(leftUs) ? Number.POSITIVE_INFINITY : leftUs);
     transmit.followRate(nowUs);
     countPath(counts.path, pathState);
   }

@@ -17,7 +17,7 @@ import type { PathState } from "../congestion/path-state.ts";
 import type { ControlSchedule } from "../hosts/control-schedule.ts";
 import type { RstLimited } from "../hosts/rst-limited.ts";
 import { CLOSED_PORT, MARKS, MAX_SILENT_TRIES, SILENT_TRIES } from "../measure/host-cache.ts";
-import { ANSWER } from "../measure/loss-ledger.ts";
+import { ANSWER } from "../measure/send-intervals.ts";
 import { isProof, SEGMENT_VERDICTS, segmentKind } from "../probe/classify.ts";
 import type { InFlight } from "../probe/in-flight.ts";
 import { takeOffer } from "../probe/offer.ts";

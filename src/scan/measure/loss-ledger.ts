@@ -13,8 +13,9 @@ import { createLossBursts } from "./loss-bursts.ts";
 import { createMissedPorts } from "./missed-ports.ts";
 import type { ProbeTimeouts } from "./probe-timeout.ts";
 import { createRepeatedLosses } from "./repeated-losses.ts";
-import { FATES, type Fate, type SendIntervals } from "./send-intervals.ts";
+import { ANSWER, FATES, type Fate, type SendIntervals } from "./send-intervals.ts";
 import { createTryLosses } from "./try-losses.ts";
+import { createUnretried } from "./unretried.ts";
 import { unseenPorts } from "./unseen-bursts.ts";
 
 export interface LossLedger {
@@ -108,21 +109,14 @@ export interface LossLedger {
   /** Whether any loss has been seen at all: at once, not only when its interval is settled. */
   hasLost(): boolean;
   answeredSoFar(): number;
-  /** Closes the intervals whose fates are known by now, and updates all estimates. */
-  settle(nowUs: number): void;
+  /**
+   * Closes the intervals whose fates are known by now, and updates all estimates.
+   * @param unretriedUs the oldest SYN whose next try has yet to leave left then; Infinity, or left out, when there is none
+   */
+  settle(nowUs: number, unretriedUs?: number): void;
   /** Nothing more will come: settles all intervals. */
   finish(): void;
 }
-
-/** What an answer tells, to be combined. */
-export const ANSWER = {
-  /** Of the path: no limit of the host's can have decided this SYN's fate. */
-  ofPath: 1,
-  /** The round trip: it is known which SYN was answered. */
-  timed: 2,
-  /** It answers the first SYN to its port. */
-  firstSyn: 4,
-} as const;
 
 export interface LossLedgerOptions {
   readonly hosts: HostCache;
@@ -186,6 +180,7 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
   const { tries: pairTries, losses } = tryLosses;
   const bursts = createLossBursts();
   const repeated = createRepeatedLosses();
+  const unretried = createUnretried();
 
   function increment(counts: Uint32Array, i: number): void {
     if (counts[i] < 0xffff) counts[i]++;
@@ -316,14 +311,15 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
     );
   }
 
-  function settle(nowUs: number): void {
+  function settle(nowUs: number, unretriedUs = Number.POSITIVE_INFINITY): void {
     const last = intervals.count() - 1;
     settled = Math.max(settled, intervals.first());
     // By then the next try of most lost SYNs has been answered.
     const afterUs = 2 * Math.max(timeouts.unknownTimeoutUs(), timeouts.outcomeAfterUs()) + timeouts.rttUs();
-    for (; settled < last && intervals.fromUs(settled + 1) + afterUs <= nowUs; settled++) {
+    unretried.note(nowUs, unretriedUs, timeouts.outcomeAfterUs());
+    const endUs = nowUs < Number.POSITIVE_INFINITY ? Math.min(nowUs - afterUs, unretried.sinceUs()) : nowUs;
+    for (; settled < last && intervals.fromUs(settled + 1) <= endUs; settled++)
       settleInterval(nowUs, settled);
-    }
     // Unsettled intervals show too little loss, but sometimes more than all before them.
     let lost = recentLost;
     let answered = recentAnswered;
@@ -339,7 +335,7 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
       answered += intervals.get(i, FATES.pathAnswered) + intervals.get(i, FATES.pilotAnswered);
     }
     loss = Math.max(
-      lossOf(recentLost, recentAnswered),
+      lossOf(recentLost + pilotsLost, recentAnswered + pilotsAnswered),
       lossOf(lost, answered),
       // One standard error more: too many tries cost little, too few a port.
       pilotsLost === 0 ? 0 : lossOf(pilotsLost + Math.sqrt(pilotsLost), pilotsAnswered),

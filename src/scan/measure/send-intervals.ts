@@ -55,6 +55,16 @@ export const FATES = {
 } as const;
 export type Fate = (typeof FATES)[keyof typeof FATES];
 
+/** What an answer tells, to be combined. */
+export const ANSWER = {
+  /** Of the path: no limit of the host's can have decided this SYN's fate. */
+  ofPath: 1,
+  /** The round trip: it is known which SYN was answered. */
+  timed: 2,
+  /** It answers the first SYN to its port. */
+  firstSyn: 4,
+} as const;
+
 const FATE_COUNT = 11;
 /** Intervals that are remembered; a power of two. */
 const CAPACITY = 1024;

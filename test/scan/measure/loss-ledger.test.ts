@@ -3,9 +3,9 @@
  */
 import { beforeEach, describe, expect, it } from "vitest";
 import { createHostCache, type HostCache, MARKS } from "../../../src/scan/measure/host-cache.ts";
-import { ANSWER, createLossLedger, type LossLedger } from "../../../src/scan/measure/loss-ledger.ts";
+import { createLossLedger, type LossLedger } from "../../../src/scan/measure/loss-ledger.ts";
 import { createProbeTimeouts } from "../../../src/scan/measure/probe-timeout.ts";
-import { createSendIntervals, type SendIntervals } from "../../../src/scan/measure/send-intervals.ts";
+import { ANSWER, createSendIntervals, type SendIntervals } from "../../../src/scan/measure/send-intervals.ts";
 
 const MS = 1000;
 const INTERVAL_US = 10 * MS;

@@ -55,7 +55,7 @@ describe("the path of an address", () => {
 const builder = createSpaceBuilder();
 builder.add(address("198.18.0.0"), address("198.18.0.9"), Uint16Array.of(80, 443));
 builder.add(address("198.18.4.0"), address("198.18.4.9"), Uint16Array.of(22));
-const space = builder.build();
+const space = builder.build("another");
 const SEED = 11n;
 
 /** What one of `count` workers gets. */
