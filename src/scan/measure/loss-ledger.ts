@@ -316,7 +316,7 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
     settled = Math.max(settled, intervals.first());
     // By then the next try of most lost SYNs has been answered.
     const afterUs = 2 * Math.max(timeouts.unknownTimeoutUs(), timeouts.outcomeAfterUs()) + timeouts.rttUs();
-    unretried.note(nowUs, unretriedUs, timeouts.outcomeAfterUs());
+    unretried.note(nowUs, unretriedUs, timeouts.answersAfterUs());
     const endUs = nowUs < Number.POSITIVE_INFINITY ? Math.min(nowUs - afterUs, unretried.sinceUs()) : nowUs;
     for (; settled < last && intervals.fromUs(settled + 1) <= endUs; settled++)
       settleInterval(nowUs, settled);
