@@ -416,4 +416,18 @@ describe("lists", () => {
     expect(complaint("open tcp 22 nowhere 1\n")).toBe('file:1: "nowhere" is not an address');
     expect(complaint("open tcp 70000 192.0.2.1 1\n")).toBe('file:1: "70000/open/tcp" is no port');
   });
+
+  test("says when it was made, by its ports where they have times, or by its head in local time", () => {
+    const host = "Host: 192.0.2.1 ()\tPorts: 22/open/tcp//ssh///\n";
+    const head = (name: string) =>
+      `# ${name} scan initiated Fri Nov 20 23:09:54 2026 as: x -oG - 192.0.2.1\n`;
+    for (const name of ["Nmap 7.93", "synprobe 0.2.0"])
+      expect(read(head(name) + host).run.startedMs).toBe(new Date(2026, 10, 20, 23, 9, 54).getTime());
+    const list = "#masscan\nopen tcp 22 192.0.2.1 1795277947\nopen tcp 80 192.0.2.1 1795277940\n# end\n";
+    const { run, ports } = read(list);
+    expect([run.startedMs, ports[0].timeMs]).toEqual([1_795_277_940_000, 1_795_277_947_000]);
+    const timed = read(`${head("Masscan 1.3.2")}Timestamp: 1795277947\t${host}`);
+    expect([timed.run.startedMs, timed.ports[0].timeMs]).toEqual([1_795_277_947_000, 1_795_277_947_000]);
+    expect(read(host).run.startedMs).toBeUndefined();
+  });
 });
