@@ -335,7 +335,7 @@ async function importRun(store: Store, file: string, messages: Messages): Promis
   const startedMs = run.startedMs ?? (latest > 0 ? latest : undefined);
   if (startedMs === undefined)
     throw usage(
-      `${file} does not say when it was made, so it has no place in a history: give NDJSON, nmap's XML, or one of its other formats whole`,
+      `${file} does not say when it was made, so it has no place in a history: give NDJSON, nmap's XML, -oG with its first line, or masscan's list`,
     );
   // Every later run would be taken for one that comes late, and "since when" be lost.
   if (startedMs > Date.now() + SKEW_MS)

@@ -30,7 +30,7 @@ function readTable() {
   };
 }
 
-/** Whether any word may be an option. Where none is, what takes a millisecond to know them is left out. */
+/** Whether any word may be an option. Where none is, a millisecond is saved by not reading what options there are. */
 export const mayHoldOption = (argv: readonly string[]): boolean => argv.some((word) => word.startsWith("-"));
 
 /** Rewrites an argument vector, without the node and script names. What follows `--` is left alone. */

@@ -101,7 +101,7 @@ export function printExactly(text: string | Uint8Array): void {
  * half a minute if the name server is dead, and take its heap apart, which is a thirtieth of a probe's time.
  */
 export async function endProcess(): Promise<void> {
-  // libsql puts a store's files in order only then.
+  // libsql puts a store's files in order only when Node ends by itself.
   if (hasLoadedApart() && lookups.underWay === 0) return;
   await errors?.drained();
   process.exit();

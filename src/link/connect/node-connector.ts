@@ -84,7 +84,7 @@ export function createNodeConnector({ slots, source, zone }: NodeConnectorOption
     if (what === "changed") outcomes.changed(slot);
     else if (what === "connected") {
       const { localPort, localAddress, remoteAddress } = at.socket;
-      // It may have met itself, or another connect: see kernel-connector.ts.
+      // It may have met itself, or another connect: see kernel-connector.ts. Which ports are the kernel's own is not known here.
       const isDoubtful = localAddress === remoteAddress;
       if (isDoubtful && localPort === at.port) outcomes.refused(slot);
       else if (isDoubtful && !at.isAgain) {
@@ -108,10 +108,8 @@ export function createNodeConnector({ slots, source, zone }: NodeConnectorOption
       const address = bytes.slice(from, from + (family === 4 ? 4 : 16));
       const scoped = zone !== undefined && isLinkLocal(address);
       const host = `${formatAddress(address)}${scoped ? `%${zone}` : ""}`;
-      connects[slot] = open({
-        ...{ slot, family, host, port, isAgain: false },
-        ...{ isConnected: false, hasEnded: false, error: "" },
-      });
+      const begun = { isAgain: false, isConnected: false, hasEnded: false, error: "" };
+      connects[slot] = open({ slot, family, host, port, ...begun });
       return "";
     },
     has: () => false,

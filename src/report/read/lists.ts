@@ -10,6 +10,7 @@ import {
   RECORDED_STATES,
   type ReadFault,
   type RecordedSink,
+  wholeNumber,
 } from "./recorded.ts";
 
 /** How files in these formats begin. */
@@ -41,7 +42,8 @@ export function createListReader(sink: RecordedSink, fault: ReadFault): LineRead
     if (isIP(ip) === 0) throw fault(`"${ip.slice(0, 60)}" is not an address`);
     if (state === undefined || proto === undefined || !(Number(number) <= 65_535))
       throw fault(`"${number.slice(0, 9)}/${stateText.slice(0, 20)}/${protocol.slice(0, 20)}" is no port`);
-    const timeMs = seconds === undefined ? undefined : Number(seconds) * 1000;
+    const sinceEpoch = wholeNumber(seconds);
+    const timeMs = sinceEpoch === undefined ? undefined : sinceEpoch * 1000;
     if (timeMs !== undefined) earliestMs = Math.min(earliestMs ?? timeMs, timeMs);
     sink.port({
       ip,

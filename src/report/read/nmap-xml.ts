@@ -19,6 +19,7 @@ import {
   type RecordedSummary,
   type RunEnding,
   type TextReader,
+  wholeNumber,
 } from "./recorded.ts";
 
 /**
@@ -100,9 +101,6 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
     throw wrong(`${what} is ${JSON.stringify(value ?? "missing")}, not ${words.join(", ")}`);
   }
 
-  const whole = (text: string | undefined): number | undefined =>
-    text !== undefined && /^\d{1,12}$/.test(text) ? Number(text) : undefined;
-
   function emptyHost(): Host {
     return { ip: "", name: undefined, up: true, listed: new Set(), ports: [], extras: [] };
   }
@@ -110,7 +108,7 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
   const open: Readonly<Record<string, (attributes: Attributes) => void>> = {
     nmaprun(attributes) {
       command = attributes.args;
-      const seconds = whole(attributes.start);
+      const seconds = wholeNumber(attributes.start);
       if (seconds !== undefined) startedMs = seconds * 1000;
     },
     scaninfo(attributes) {
@@ -147,7 +145,7 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
       host?.extras.at(-1)?.reasons.push({ reason, proto, ports });
     },
     port(attributes) {
-      const number = whole(attributes.portid);
+      const number = wholeNumber(attributes.portid);
       if (number === undefined || number > 65_535)
         throw wrong(`portid is ${JSON.stringify(attributes.portid ?? "missing")}, not a port`);
       port = { proto: oneOf(PROTOCOLS, "a port's protocol", attributes.protocol), port: number };
@@ -156,7 +154,7 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
       if (port === undefined) return;
       port.state = oneOf(RECORDED_STATES, "a port's state", attributes.state);
       port.reason = attributes.reason ?? "";
-      const ttl = whole(attributes.reason_ttl);
+      const ttl = wholeNumber(attributes.reason_ttl);
       if (ttl !== undefined && ttl > 0 && ttl <= 255) port.ttl = ttl;
       if (attributes.reason_ip !== undefined) port.responder = attributes.reason_ip;
     },
@@ -173,13 +171,13 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
       const ms = 1000 * Number(attributes.elapsed ?? Number.NaN);
       summary = defined<RecordedSummary>({
         interrupted,
-        unfinished: whole(/(\d+) ports? unfinished/.exec(attributes.errormsg ?? "")?.[1]) ?? 0,
+        unfinished: wholeNumber(/(\d+) ports? unfinished/.exec(attributes.errormsg ?? "")?.[1]) ?? 0,
         startedMs,
         elapsedMs: ms >= 0 ? ms : undefined,
       });
     },
     hosts(attributes) {
-      hosts = whole(attributes.total);
+      hosts = wholeNumber(attributes.total);
     },
   };
 

@@ -218,6 +218,10 @@ export interface TextReader {
   end(): RunEnding;
 }
 
+/** A whole number in a text; undefined for what is none, or has more than twelve digits: in seconds it is beyond any date. */
+export const wholeNumber = (text: string | undefined): number | undefined =>
+  text !== undefined && /^\d{1,12}$/.test(text) ? Number(text) : undefined;
+
 /** Ports of a list such as `22,80-90`, ascending, each once; what is no port is left out. */
 export function portsOf(list: string): Uint16Array {
   // How many ranges begin, less those that have ended: the work grows with the text, however often it names the same ports.

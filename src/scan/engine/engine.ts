@@ -251,7 +251,9 @@ export function createEngine(options: EngineOptions): Engine {
   function look(nowUs: number): void {
     if (nowUs < pathState.lookAt()) return;
     const row = retransmitQueue.first();
-    const leftUs = row < 0 ? Number.NaN : table.sentAt[inFlight.columnOf(row, table.tries[row] - 1)];
+    // A try that did not leave has no time.
+    const tries = row < 0 ? 0 : table.tries[row];
+    const leftUs = tries === 0 ? Number.NaN : table.sentAt[inFlight.columnOf(row, tries - 1)];
     pathState.look(nowUs, Number.isNaN(leftUs) ? Number.POSITIVE_INFINITY : leftUs);
     transmit.followRate(nowUs);
     countPath(counts.path, pathState);

@@ -3,13 +3,13 @@
  * for others, above all while a run looks for its rate. Until then an interval shows what arrived of it, and nothing of what was lost.
  *
  * Pure: times in microseconds. Not here: what a loss means (loss-ledger.ts).
- * Tested by test/sim/path-knowledge.test.ts.
+ * Tested by test/scan/measure/unretried.test.ts and test/sim/lab-scan.test.ts.
  */
 
 export interface Unretried {
   /**
    * @param sinceUs the oldest such SYN left then; Infinity when there is none
-   * @param answerUs the answer to its next try takes as long at most
+   * @param answerUs after this time the answers to most next tries are there
    */
   note(nowUs: number, sinceUs: number, answerUs: number): void;
   /** What left from then on may have lost what nothing shows yet. */

@@ -429,5 +429,8 @@ describe("lists", () => {
     const timed = read(`${head("Masscan 1.3.2")}Timestamp: 1795277947\t${host}`);
     expect([timed.run.startedMs, timed.ports[0].timeMs]).toEqual([1_795_277_947_000, 1_795_277_947_000]);
     expect(read(host).run.startedMs).toBeUndefined();
+    // Beyond any date.
+    const late = read(list.replaceAll(/\d{10}$/gm, "99999999999999999999"));
+    expect([late.run.startedMs, late.ports[0].timeMs]).toEqual([undefined, undefined]);
   });
 });
