@@ -219,6 +219,8 @@ describe("--store", () => {
   it("adds the run, beside all other outputs", async () => {
     const { status, stderr } = await run(scan("--store", path("own.db"), "-oJ", path("own.json")));
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    // No log of the store's stays behind.
+    expect(readdirSync(folder).filter((name) => name.startsWith("own.db"))).toEqual(["own.db"]);
     const { stdout } = await run(synprobe("diff", path("own.json"), path("own.db")));
     expect(stdout).toMatch(/^No differences: 60 ports in the same state$/m);
   });
