@@ -122,8 +122,8 @@ export async function runCourier(
   const note = (line: string): void => post({ kind: "note", line });
   const redis = await openRedis(url, note, true);
   const queues = new Map<string, Worker>();
-  /** Results of this worker's last cells of a run, until they are taken. */
-  const waiting = new Map<string, readonly string[]>();
+  /** This worker's last cells of a run, until their results are taken. */
+  const waiting = new Map<string, Set<Pick<Taken, "job" | "token">>>();
   const told = new Set<string>();
   let presence: FleetWorker = { ...worker, cells: 0 };
   let leaving = false;
@@ -216,14 +216,18 @@ export async function runCourier(
     await redis.expire(keyOf("survived", run), KEEP_S);
   }
 
-  /** Of how many cells of a run this worker's results have not been taken. */
-  async function countWaiting(run: string): Promise<number> {
-    const there: string[] = [];
-    for (const results of waiting.get(run) ?? [])
-      if ((await redis.exists(results)) === 1) there.push(results);
-    if (there.length > 0) waiting.set(run, there);
-    else waiting.delete(run);
-    return there.length;
+  /**
+   * Of how many cells of a run this worker's results have not been taken. The cells say so, not the results: those that no coordinator
+   * wants stay behind when it dies, or leaves pairs out since.
+   */
+  async function countWaiting({ id: run }: Run, queue: Worker): Promise<number> {
+    const cells = waiting.get(run) ?? new Set();
+    for (const cell of cells) {
+      const manifest = await redis.hget(queue.toKey(cell.job.id ?? ""), "returnvalue");
+      if (manifest?.includes(cell.token) !== true) cells.delete(cell);
+    }
+    if (cells.size === 0) waiting.delete(run);
+    return cells.size;
   }
 
   /** The next cell of any run; undefined when there is none. */
@@ -249,10 +253,11 @@ export async function runCourier(
         await refuse(run.id, "*", OTHER_KEY);
         continue;
       }
-      if ((await countWaiting(run.id)) >= MOST_WAITING) continue;
+      const queue = queueOf(run);
+      if ((await countWaiting(run, queue)) >= MOST_WAITING) continue;
       const token = randomUUID();
       const sinceMs = boottimeMs();
-      const job: Job | undefined = await queueOf(run).getNextJob(token, { block: false });
+      const job: Job | undefined = await queue.getNextJob(token, { block: false });
       if (job !== undefined) return { run, job, token, sinceMs };
     }
     return undefined;
@@ -323,8 +328,8 @@ export async function runCourier(
         const said = { token, worker: worker.id, chunks, digest: digest.digest("hex") };
         const { pairs, elapsedMs, totals } = end;
         const manifest = signManifest(key, run.id, id, { ...said, pairs, elapsedMs, totals });
-        waiting.set(run.id, [...(waiting.get(run.id) ?? []), results]);
         await job.moveToCompleted(manifest, token, false);
+        waiting.set(run.id, (waiting.get(run.id) ?? new Set()).add({ job, token }));
         const rate = elapsedMs > 0 ? Math.round((pairs * 1000) / elapsedMs) : 0;
         presence = { ...presence, cells: presence.cells + 1, rate };
       } else {
@@ -338,10 +343,6 @@ export async function runCourier(
       if (!isTrouble(error)) throw error;
       isLost = true;
       // The lock is another's, or Redis has forgotten the cell: so does this worker.
-      waiting.set(
-        run.id,
-        (waiting.get(run.id) ?? []).filter((each) => each !== results),
-      );
       await redis.del(results).catch(() => {});
     } finally {
       over.abort();
