@@ -1,10 +1,10 @@
 /**
  * `npm run mutants -- sample COUNT SEED [words]`: so many of all mutants that mutations.ts finds, drawn by chance, and which share
  * of them the everyday tests kill. A mutant is tried on the tests of its file, then on the recorded runs, then on the tests of its
- * folder and the quick ones among the whole scans (sim), and is over at the first test that fails. Scans whose code does not import
- * the file are left out.
+ * folder and the quick ones among the whole scans (sim), at last on the slow ones, and is over at the first test that fails. Scans
+ * whose code does not import the file are left out.
  *
- * Not here: slow scans, and tests of processes and kernels (cli, lab), which would kill more, and take hours.
+ * Not here: tests of processes and kernels (cli, lab), which would kill more, and take hours.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
@@ -97,12 +97,14 @@ export async function runSample(
     tests.reduce((sum, test) => sum + (times.get(test) ?? 0), 0);
   scans.sort((a, b) => secondsOf([a]) - secondsOf([b]));
   const quick = scans.filter((_, i) => secondsOf(scans.slice(0, i + 1)) < QUICK * secondsOf(scans));
-  console.log(`scans that are tried: ${[RECORDED, ...quick].join(" ")}`);
+  console.log(`scans that are quick: ${[RECORDED, ...quick].join(" ")}`);
   const kills = new Map<string, number>();
   let killed = 0;
   for (const [i, { file, source, mutation, units, others }] of drawn.entries()) {
     const runsIt = (scan: string): boolean => imported.get(scan)?.has(join("src", file)) === true;
-    const sets = [units, [RECORDED].filter(runsIt), [...others, ...quick.filter(runsIt)]]
+    const tried = new Set([RECORDED, ...quick]);
+    const slow = scans.filter((scan) => !tried.has(scan) && runsIt(scan));
+    const sets = [units, [RECORDED].filter(runsIt), [...others, ...quick.filter(runsIt)], slow]
       .filter((tests) => tests.length > 0)
       .map((tests): TestSet => ({ tests, limitS: Math.ceil(LIMIT_S + LIMIT_FACTOR * secondsOf(tests)) }));
     const outcome = await outcomeOf(copy, file, () => mutated(source, mutation), sets);
