@@ -69,7 +69,8 @@ function path(summary: ScanSummary): TotalsLine[] {
   const isKnown = isAnswered(summary);
   if (path === undefined && isKnown) return [];
   const { round = 0, out, back } = path?.loss ?? {};
-  const each = out === undefined || back === undefined ? "" : ` (${percent(out)} out, ${percent(back)} back)`;
+  const each =
+    out === undefined || back === undefined ? "" : ` (about ${percent(out)} out, ${percent(back)} back)`;
   const loss = !isKnown
     ? "loss and rate of the path unknown: nothing answered"
     : round === 0

@@ -2,6 +2,7 @@
 import { expect, it } from "vitest";
 import type { LabDescription } from "../../src/lab/description.ts";
 import { createNetwork } from "../../src/lab/network.ts";
+import { pathFindings } from "../../src/runtime/results/totals.ts";
 import { formatAddress } from "../../src/wire/address.ts";
 import { address, engineFor, targetOf } from "./run.ts";
 import { scanTruth, UNTOLD } from "./truth.ts";
@@ -94,6 +95,33 @@ it("finds hosts that are far among near ones, as nmap does: a second away where 
     expect([openFound, closedRight]).toEqual([open, closed]);
     expect(us).toBeLessThan(1.5e6);
   }
+});
+
+it("says on which way packets are lost as it is, or nothing: of a run that ends before hosts repeat their SYN-ACKs", () => {
+  const open = { range: "198.18.0.0/15", ports: [{ share: 0.3, is: "open" as const }] };
+  for (const [out, back] of [
+    [0.08, 0.08],
+    [0.02, 0.14],
+    [0.15, 0.01],
+  ]) {
+    // The lab's `in` is into its hosts.
+    const path = { latencyMs: 30, in: { loss: out }, out: { loss: back } };
+    const lossOf = (hosts: number, rate: number) =>
+      pathFindings(scanTruth({ path, hosts: [open] }, { hosts, ports: 4 }, { rate })[0].counts).loss;
+    const said = lossOf(8192, 10_000);
+    expect(said?.round).toBeCloseTo(1 - (1 - out) * (1 - back), 1);
+    expect(Math.abs((said?.out ?? 1) - out)).toBeLessThan(0.025);
+    expect(Math.abs((said?.back ?? 1) - back)).toBeLessThan(0.025);
+    expect(lossOf(1024, 20_000)?.out).toBeUndefined();
+  }
+});
+
+it("takes a repeated SYN-ACK for what it is: its host's round trip stays, and the first was lost", () => {
+  const path = { latencyMs: 100, loss: 0.08 };
+  const hosts = [{ range: "198.18.0.0/15", ports: [{ share: 0.3, is: "open" as const }] }];
+  const [{ counts }] = scanTruth({ path, hosts }, { hosts: 4096, ports: 10 });
+  // 0.154; those of hosts that have not answered before are taken for first ones.
+  expect(pathFindings(counts).loss?.round).toBeGreaterThan(0.143);
 });
 
 it("knows what is lost where first SYNs take all the time there is, and every other try comes after them", () => {

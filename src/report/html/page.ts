@@ -131,7 +131,7 @@ function runRemarks({ ending, format, summary, brokenLine }: RecordedRun): Remar
     const ways =
       out === undefined || back === undefined
         ? ""
-        : ` (${percent(out)} on the way out, ${percent(back)} on the way back)`;
+        : ` (about ${percent(out)} on the way out, ${percent(back)} on the way back)`;
     add(
       round > 0.02 ? "warn" : "info",
       `The path lost ${percent(round)} of the probes or of their answers${ways}; what stayed silent was asked again.`,

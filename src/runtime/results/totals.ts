@@ -77,8 +77,8 @@ function addCounts(to: Record<string, number>, from: Readonly<Record<string, num
 export const lossSoFar = ({ path }: Pick<Totals, "path">): number =>
   path.lost === 0 ? 0 : path.lost / (path.lost + path.answered);
 
-/** Loss each way is only reported from this many repeated answers on. */
-const FEWEST_REPEATS = 5;
+/** Loss each way is only reported from so many unanswered SYNs on: then it is right within a third, mostly. */
+const FEWEST_LOST = 100;
 
 /**
  * Ports that were probably missed, the open ones and all that answer: by the silent ports that were asked once more, or as the doubts
@@ -162,7 +162,7 @@ function eachWay(
   { openLost, openArrived }: Totals["path"],
   round: number,
 ): { readonly out: number; readonly back: number } | undefined {
-  if (openArrived < FEWEST_REPEATS || openLost <= 0) return undefined;
+  if (openLost < FEWEST_LOST) return undefined;
   // The share of lost round trips whose SYN had arrived.
   const heard = Math.min(1, openArrived / openLost);
   const back = Math.min(round, (heard * round) / (1 - round));

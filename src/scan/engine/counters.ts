@@ -31,7 +31,7 @@ const NO_FINDINGS = {
   /** Round trips whose outcome tells of the path alone: those lost, and those answered. */
   lost: 0,
   answered: 0,
-  /** SYNs to open ports that went unanswered; and those of them that had arrived, as a repeated SYN-ACK showed. */
+  /** SYNs to open ports that went unanswered, a sample; and those of them that had arrived, as a repeated SYN-ACK showed. */
   openLost: 0,
   openArrived: 0,
   /** Sum over open ports of how many like each were probably missed; sum over silent ports of the chance that an answer was lost. */

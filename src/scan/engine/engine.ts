@@ -27,6 +27,7 @@ import { CONFIDENCE } from "../measure/loss.ts";
 import type { Outage } from "../measure/outages.ts";
 import type { Verify } from "../measure/recapture.ts";
 import type { TimeoutLimits } from "../measure/rtt.ts";
+import { createSynAckRepeats } from "../measure/syn-ack-repeats.ts";
 import { createInFlight } from "../probe/in-flight.ts";
 import type { RateChange, RateMetrics } from "../probe/result.ts";
 import type { Verdict } from "../probe/verdict.ts";
@@ -190,6 +191,7 @@ export function createEngine(options: EngineOptions): Engine {
     pathState,
     rstLimited,
   });
+  const synAckRepeats = createSynAckRepeats(counts.path);
   const verdictQueue = createVerdictQueue();
   const verification = createVerification({
     verify: options.verify ?? "auto",
@@ -244,6 +246,7 @@ export function createEngine(options: EngineOptions): Engine {
     ...shared,
     rows,
     isn,
+    synAckRepeats,
     keepHandshakes: options.keepHandshakes === true,
   });
 
@@ -273,6 +276,7 @@ export function createEngine(options: EngineOptions): Engine {
     handlePacket,
     handleTimeout: (nowUs) => {
       look(nowUs);
+      synAckRepeats.expire(nowUs);
       controlSchedule.expire(nowUs);
       timeouts.expire(nowUs);
     },

@@ -18,6 +18,7 @@ import type { ControlSchedule } from "../hosts/control-schedule.ts";
 import type { RstLimited } from "../hosts/rst-limited.ts";
 import { CLOSED_PORT, MARKS, MAX_SILENT_TRIES, SILENT_TRIES } from "../measure/host-cache.ts";
 import { ANSWER } from "../measure/send-intervals.ts";
+import { isLate, isRepeated, type SynAckRepeats } from "../measure/syn-ack-repeats.ts";
 import { isProof, SEGMENT_VERDICTS, segmentKind } from "../probe/classify.ts";
 import type { InFlight } from "../probe/in-flight.ts";
 import { takeOffer } from "../probe/offer.ts";
@@ -40,19 +41,18 @@ export interface ReceiveOptions {
   readonly rstLimited: RstLimited;
   readonly controlSchedule: ControlSchedule;
   readonly simultaneousOpens: SimultaneousOpens;
+  readonly synAckRepeats: SynAckRepeats;
   readonly rows: Pick<RowLifecycle, "answer">;
   readonly verdictQueue: Pick<VerdictQueue, "enqueue">;
 }
 
 export type HandlePacket = (b: Uint8Array, at: number, end: number, nowUs: number, ageUs?: number) => void;
 
-/** A repeated SYN-ACK comes a second after the first (RFC 6298 §2.1), or later. */
-const REPEAT_US = 900_000;
-
 /** @returns Engine.handlePacket */
 export function createReceive(options: ReceiveOptions): HandlePacket {
   const { paths, ports, isn, keepHandshakes, counts } = options;
-  const { inFlight, pathState, rstLimited, controlSchedule, simultaneousOpens, rows, verdictQueue } = options;
+  const { inFlight, pathState, rstLimited, controlSchedule, simultaneousOpens } = options;
+  const { synAckRepeats, rows, verdictQueue } = options;
   const { table, hostOf, apart, unprovedReset, columnOf, hostIn, tryOf } = inFlight;
   const { hosts } = pathState;
   const { controlProbes } = controlSchedule;
@@ -79,7 +79,7 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     const row = table.find(reply.peer, 0, reply.peerPort);
     const attempt = row < 0 ? -1 : tryOf(row, reply);
     if (attempt < 0) {
-      if (row < 0) ignoreUnknown();
+      if (row < 0) ignoreUnknown(nowUs - ageUs);
       else ignored.foreign++;
       return;
     }
@@ -137,16 +137,21 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
   }
 
   /** The ISN proves an answer even when the row is gone: it is a further answer to one of this run's probes. */
-  function ignoreUnknown(): void {
+  function ignoreUnknown(atUs: number): void {
     const own = isn(reply.local, 0, reply.peer, 0, reply.localPort, reply.peerPort);
-    if (isProof(segmentKind(reply.flags), seqDiff(reply.acknowledgement, own))) ignored.duplicate++;
-    else ignored.foreign++;
+    const kind = segmentKind(reply.flags);
+    if (!isProof(kind, seqDiff(reply.acknowledgement, own))) {
+      ignored.foreign++;
+      return;
+    }
+    ignored.duplicate++;
+    if (kind === "syn-ack") synAckRepeats.heard(own, atUs);
   }
 
   function handleControlProbe(nowUs: number, ageUs: number): void {
     const slot = controlProbes?.find(reply.peer, 0, reply.peerPort, reply.localPort) ?? -1;
     if (controlProbes === undefined || slot < 0) {
-      ignoreUnknown();
+      ignoreUnknown(nowUs - ageUs);
       return;
     }
     const kind = segmentKind(reply.flags);
@@ -210,24 +215,30 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     const isOpen = kind === "syn-ack";
     answeredTry[row] = attempt + 1;
     regained[row] = 0;
+    // A repeated SYN-ACK is no round trip: the first one was lost, as were the SYNs before.
+    const isRepeat = isOpen && isRepeated(hosts.srtt[host], rttOf(row, attempt, nowUs - ageUs));
     // With one source port the answer is taken for that of the last try: those before it have been waited for.
     if (table.unsent[row] === 0 && (attempt < ports.size || ports.size === 1)) {
       // A limit of the host's would have kept back answers of more ports than one.
       const isAlone = attempt > 0 && hosts.lost[host] === 0 && (hosts.marks[host] & MARKS.limited) === 0;
-      for (let earlier = 0; earlier < attempt; earlier++) {
-        pathState.lost(host, table.sentAt, columnOf(row, earlier), tellsOfPath(row, earlier, isOpen));
-        if (isOpen) counts.path.openLost++;
+      for (let tried = 0; tried < attempt || (isRepeat && tried === attempt); tried++) {
+        const column = columnOf(row, tried);
+        pathState.lost(host, table.sentAt, column, tellsOfPath(row, tried, isOpen));
+        if (isOpen && ports.size > 1)
+          synAckRepeats.lost(table.iss[column], table.sentAt[column], nowUs - ageUs);
       }
       const isOfPath = attempt > 0 && isToldByPath(row, attempt, isOpen);
-      if (isOfPath || isAlone)
+      if (!isRepeat && (isOfPath || isAlone))
         pathState.recovered(table.sentAt, columnOf(row, 0), table.capacity, attempt + 1, isOfPath);
     }
     if ((hosts.marks[host] & MARKS.limited) !== 0) tellPace(row, attempt, host, nowUs);
-    const flags =
-      (tellsOfPath(row, attempt, isOpen) ? ANSWER.ofPath : 0) |
-      (inFlight.isTimed(row, attempt) ? ANSWER.timed : 0) |
-      (attempt === 0 ? ANSWER.firstSyn : 0);
-    pathState.answered(host, table.sentAt, columnOf(row, attempt), nowUs, ageUs, flags);
+    if (!isRepeat) {
+      const flags =
+        (tellsOfPath(row, attempt, isOpen) ? ANSWER.ofPath : 0) |
+        (inFlight.isTimed(row, attempt) ? ANSWER.timed : 0) |
+        (attempt === 0 ? ANSWER.firstSyn : 0);
+      pathState.answered(host, table.sentAt, columnOf(row, attempt), nowUs, ageUs, flags);
+    }
     if (isOpen) {
       pathState.foundOpen(table.sentAt, row);
       if (hosts.open[host] < 0xffff) hosts.open[host]++;
@@ -239,6 +250,9 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     controlSchedule.remember(row, host, isOpen);
     return host;
   }
+
+  const rttOf = (row: number, attempt: number, atUs: number): number =>
+    inFlight.isTimed(row, attempt) ? atUs - table.sentAt[columnOf(row, attempt)] : Number.NaN;
 
   /** Whether the try's fate tells about the path: hosts do not limit SYN-ACKs, but may limit RSTs. */
   const tellsOfPath = (row: number, attempt: number, isOpen: boolean): boolean =>
@@ -265,11 +279,10 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     if (attempt + 1 >= answeredTry[row] || (regained[row] & bit) !== 0) return;
     regained[row] |= bit;
     const column = columnOf(row, attempt);
-    if (kind === "syn-ack" && atUs - table.sentAt[column] > REPEAT_US) counts.path.openArrived++;
-    else {
-      pathState.regained(hostOf[row], table.sentAt, column, tellsOfPath(row, attempt, kind === "syn-ack"));
-      if (kind === "syn-ack") counts.path.openLost--;
-    }
+    const isOpen = kind === "syn-ack";
+    if (isOpen) synAckRepeats.heard(table.iss[column], atUs);
+    if (isOpen && !isLate(atUs - table.sentAt[column])) return;
+    pathState.regained(hostOf[row], table.sentAt, column, tellsOfPath(row, attempt, isOpen));
   }
 
   function handshakeOf(row: number, attempt: number, b: Uint8Array): Handshake | undefined {

@@ -354,7 +354,7 @@ describe("the totals", () => {
     const quiet = { late: 0, ignored: { ...summary.ignored, badChecksum: 0, foreign: 0 }, path, reasons };
     expect(ending({ verbose: true }, quiet).slice(0, -1)).toEqual([
       "3 control SYNs sent",
-      "loss of the path 3.1 % of round trips (1 % out, 2.1 % back); rate 12,346 SYNs/s at the end; dropped by the receive buffer: none",
+      "loss of the path 3.1 % of round trips (about 1 % out, 2.1 % back); rate 12,346 SYNs/s at the end; dropped by the receive buffer: none",
       "open ports probably missed: 0 (95 % interval 0 to 0); open or closed ones: 0.4 (0 to 3)",
     ]);
     const lossOf = (round: number, more: Partial<typeof summary> = {}): string | undefined =>

@@ -163,7 +163,7 @@ describe("the command", () => {
       "utf8",
     );
     expect(text).toContain(
-      "lost 3.1 % of the probes or of their answers (1.2 % on the way out, 1.9 % on the way back)",
+      "lost 3.1 % of the probes or of their answers (about 1.2 % on the way out, 1.9 % on the way back)",
     );
     expect(text).toContain("hold about 12,400 SYNs a second");
     expect(text).toContain("About 0.4 open ports may be called filtered here");

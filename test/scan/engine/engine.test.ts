@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Engine } from "../../../src/scan/engine/engine.ts";
-import { createSourcePorts } from "../../../src/socket/ports.ts";
+import { createSourcePorts, type SourcePorts } from "../../../src/socket/ports.ts";
 import { describePacket } from "../../../src/wire/describe.ts";
 import * as icmp from "../../../src/wire/icmp.ts";
 import * as ipv4 from "../../../src/wire/ipv4.ts";
@@ -764,22 +764,56 @@ describe("the probe's local address", () => {
 });
 
 describe("an answer to the second SYN", () => {
-  it.each([
-    ["a SYN+ACK, by a port of its own", createSourcePorts(61_000, 62_000, 0), SYN | ACK, 1],
-    // Which SYN is answered cannot be told: the last, as those before it have been waited for.
-    ["a SYN+ACK, by the only port", createSourcePorts(53, 53, 0), SYN | ACK, 1],
-    ["a reset, which does not come again", createSourcePorts(61_000, 62_000, 0), RST | ACK, 0],
-  ] as const)("proves the first one lost, or its answer: %s", (_what, ports, flags, openLost) => {
-    const engine = engineFor([target("198.18.0.2", 80)], { ports });
+  /** Answers the second of two SYNs. @returns both, and the engine that sent them */
+  function answered(ports: SourcePorts, flags: number, waitUs: number) {
+    const wait = { initialUs: waitUs, minUs: waitUs, maxUs: waitUs };
+    const engine = engineFor([target("198.18.0.2", 80)], { ports, wait });
     const sent: Uint8Array[] = [];
-    for (let now = 0; sent.length < 2; now += 100_000) {
+    let now = 0;
+    for (; sent.length < 2; now += 50_000) {
       engine.handleTimeout(now);
       const packet = transmit(engine, now);
       if (packet !== undefined) sent.push(packet);
     }
-    const acknowledgement = (tcp.sequence(sent[1], SEGMENT) + 1) >>> 0;
-    deliver(engine, segmentTo(sent[1], { flags, acknowledgement }), 1_500_000);
+    const answerTo = (syn: Uint8Array, atUs: number): void => {
+      const acknowledgement = (tcp.sequence(syn, SEGMENT) + 1) >>> 0;
+      deliver(engine, segmentTo(syn, { flags, acknowledgement }), atUs);
+    };
+    answerTo(sent[1], now);
     expect(drainVerdicts(engine)).toMatchObject([{ tries: 2 }]);
-    expect(engine.counts.path.openLost).toBe(openLost);
+    const told = (): [number, number] => {
+      engine.handleTimeout(5_000_000);
+      return [engine.counts.path.openLost, engine.counts.path.openArrived];
+    };
+    return { first: sent[0], answerTo, told };
+  }
+  const many = createSourcePorts(61_000, 62_000, 0);
+
+  it.each([
+    ["a SYN+ACK, by a port of its own", many, SYN | ACK, 300_000, 1],
+    // Which SYN is answered cannot be told: the last, as those before it have been waited for.
+    [
+      "a SYN+ACK, by the only port: no repeat could be told from another answer",
+      createSourcePorts(53, 53, 0),
+      SYN | ACK,
+      300_000,
+      0,
+    ],
+    ["a SYN+ACK, when a repeated one to the first could have come before", many, SYN | ACK, 1_200_000, 0],
+    ["a reset, which does not come again", many, RST | ACK, 300_000, 0],
+  ] as const)(
+    "counts the first one as lost on its way, unless its SYN-ACK is repeated: %s",
+    (_what, ports, flags, waitUs, lost) => {
+      expect(answered(ports, flags, waitUs).told()).toEqual([lost, 0]);
+    },
+  );
+
+  it.each([
+    ["repeated", 1_010_000, [1, 1]],
+    ["late", 700_000, [0, 0]],
+  ] as const)("and the SYN-ACK to the first one is %s", (_what, atUs, told) => {
+    const run = answered(many, SYN | ACK, 300_000);
+    run.answerTo(run.first, atUs);
+    expect(run.told()).toEqual(told);
   });
 });

@@ -1,0 +1,78 @@
+/**
+ * Which way packets are lost. An open port whose SYN arrived and whose SYN-ACK was lost repeats it a second later (RFC 6298 §2.1): of
+ * the SYNs that went unanswered the share that is heard of so tells out from back (runtime/results/totals.ts).
+ *
+ * Only those count that a repeat had the time to tell of; of a run that ends sooner nothing is known. A sample is enough, so memory is
+ * bounded. Not here: what is lost of a round trip (loss-ledger.ts).
+ * Tested by test/sim/lab-scan.test.ts.
+ */
+
+/** When a repeated SYN-ACK comes at the earliest, in microseconds after the SYN. */
+const REPEAT_US = 900_000;
+/** When it has come, in microseconds after the answer to a later SYN. */
+const WAIT_US = 1_300_000;
+/** SYNs that are waited for at a time. */
+const PLACES = 1024;
+const FATE = { unknown: 0, arrived: 1, answered: 2 } as const;
+
+export interface SynAckRepeats {
+  /**
+   * A SYN to a port that turned out open went unanswered. Where an answer took so long that a repeated SYN-ACK could have been it, those
+   * that arrived would be missing: these are left out.
+   * @param iss its sequence number, by which an answer to it is known when its row is another's
+   * @param answeredUs when a later SYN was answered
+   */
+  lost(iss: number, sentUs: number, answeredUs: number): void;
+  /** A further SYN-ACK to one of this run's SYNs. */
+  heard(iss: number, atUs: number): void;
+  /** Counts those that have been waited for. */
+  expire(nowUs: number): void;
+}
+
+/**
+ * Whether a SYN-ACK that came so long after its SYN must be a repeated one.
+ * @param srttUs the host's round trip; 0 when it is not known, and nothing can be said
+ * @param rttUs NaN when it is not known to which SYN the answer is
+ */
+export const isRepeated = (srttUs: number, rttUs: number): boolean =>
+  srttUs > 0 && rttUs > srttUs + REPEAT_US;
+
+/** Whether a SYN-ACK that came so long after its SYN, which was taken for lost, may be a late one: then nothing was lost. */
+export const isLate = (rttUs: number): boolean => rttUs <= REPEAT_US;
+
+/** @param counts to which those that have been waited for are added */
+export function createSynAckRepeats(counts: { openLost: number; openArrived: number }): SynAckRepeats {
+  const isses = new Uint32Array(PLACES);
+  const sent = new Float64Array(PLACES);
+  const due = new Float64Array(PLACES);
+  const fates = new Uint8Array(PLACES);
+  const places = new Map<number, number>();
+  let first = 0;
+  let end = 0;
+
+  return {
+    lost: (iss, sentUs, answeredUs) => {
+      if (end - first === PLACES || !isLate(answeredUs - sentUs)) return;
+      const place = end++ % PLACES;
+      isses[place] = iss;
+      sent[place] = sentUs;
+      due[place] = answeredUs + WAIT_US;
+      fates[place] = FATE.unknown;
+      places.set(isses[place], place);
+    },
+    heard: (iss, atUs) => {
+      const place = places.get(iss >>> 0);
+      if (place !== undefined && fates[place] === FATE.unknown)
+        fates[place] = isLate(atUs - sent[place]) ? FATE.answered : FATE.arrived;
+    },
+    expire: (nowUs) => {
+      for (; first < end && due[first % PLACES] <= nowUs; first++) {
+        const place = first % PLACES;
+        if (places.get(isses[place]) === place) places.delete(isses[place]);
+        if (fates[place] === FATE.answered) continue;
+        counts.openLost++;
+        if (fates[place] === FATE.arrived) counts.openArrived++;
+      }
+    },
+  };
+}
