@@ -22,9 +22,16 @@ import { EXIT, type ExitStatus, errorStatus, exitStatus } from "./exit.ts";
 import { expandAliases } from "./options/aliases.ts";
 import { timesWithoutUnit } from "./options/arguments.ts";
 import { CHECK_OPTIONS, PATH_OPTIONS, sharedWith } from "./options/command-options.ts";
-import { addOptions, attributeOf, collect, isConfigured, neededOf } from "./options/commander.ts";
+import {
+  addOptions,
+  attributeOf,
+  collect,
+  isConfigured,
+  neededOf,
+  refuseAlone,
+} from "./options/commander.ts";
+
 import type { Configured } from "./options/config.ts";
-import { refuseWithoutFleet } from "./options/fleet-options.ts";
 import {
   LAB_INSIDE,
   type OptionSpec,
@@ -238,7 +245,7 @@ function createProgram(
     .action((targets: string[], typed: WatchOptions) =>
       run(async () => {
         checkPlatform();
-        const { options, given } = await settle(watchCommand, typed, new Map());
+        const { options, given } = await settle(watchCommand, typed, new Map(), WATCH_OPTIONS);
         const complete = { ...options, ...withTiming(options, given), given };
         const { createRescan } = await import("./commands/rescan.ts");
         return loadApart<typeof import("./commands/watch.ts")>("watch").watch(
@@ -343,24 +350,23 @@ async function takeUp(
   return resumeOptions(resume, earlier, program, written, now);
 }
 
-/** A command's options, completed from a configuration and the environment. */
+/** A command's options, completed from a configuration and the environment. @param own those that the main command does not have */
 async function settle<Options extends Pick<ProbeOptions, "drop" | "config" | "printConfig">>(
   command: Command,
   options: Options,
   written: ReadonlyMap<string, string | undefined>,
+  own: readonly OptionSpec[] = [],
 ): Promise<Configured<Options>> {
   const given = (name: string): boolean => command.getOptionValueSource(name) === "cli";
-  refuseWithoutFleet(given);
-  if (!isConfigured() && options.config === undefined && options.printConfig !== true)
-    return { options, given, print: () => "" };
-  const names = command.options.map((option) => option.attributeName());
-  const { configure } = await import("./options/config.ts");
-  return configure(
-    options,
-    new Map(names.filter(given).map((name) => [name, written.get(name)])),
-    process.env,
-    (name) => names.includes(name),
-  );
+  let settled: Configured<Options> = { options, given, print: () => "" };
+  if (isConfigured() || options.config !== undefined || options.printConfig === true) {
+    const names = command.options.map((option) => option.attributeName());
+    const typed = new Map(names.filter(given).map((name) => [name, written.get(name)]));
+    const { configure } = await import("./options/config.ts");
+    settled = configure(options, typed, process.env, (name) => names.includes(name));
+  }
+  refuseAlone(command, [...PROBE_OPTIONS, ...own], settled.options);
+  return settled;
 }
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -400,7 +406,8 @@ async function explain(error: unknown, program: Command): Promise<ExitStatus> {
     const message = error.message.replace(/^error: /, "").replace(/\s*\n\s*/g, " ");
     const command = commandOf(program);
     const help = command === program ? "synprobe --help" : `synprobe ${command.name()} --help`;
-    messages.error(`${await improve(message, command)}${await commandMeant(program)} (${help})`);
+    const { improve } = await import("./options/unknown-option.ts");
+    messages.error(`${improve(message, command)}${await commandMeant(program)} (${help})`);
     return EXIT.usage;
   }
   const native = nativeLoadError(error);
@@ -429,18 +436,6 @@ async function commandMeant(program: Command): Promise<string> {
 /** The command that was called; the program itself for the main one. */
 const commandOf = (program: Command): Command =>
   program.commands.find((each) => each.name() === program.args[0]) ?? program;
-
-/** commander's message; for an unknown option, what to use instead. */
-async function improve(message: string, command: Command): Promise<string> {
-  const [, option] = /^unknown option '(.*)'$/s.exec(message) ?? [];
-  if (option === undefined) return message;
-  const { unknownOption } = await import("./options/unknown-option.ts");
-  const [name, argument] = option.split("=", 2);
-  if (argument !== undefined && command.options.some(({ long }) => long === name))
-    return `${name} takes no argument, and is given "${argument}"`;
-  const known = command.options.flatMap(({ long, short }) => [long, short].filter((name) => name != null));
-  return unknownOption(option, known);
-}
 
 setUpProcess();
 main(process.argv.slice(2)).then((status) => {

@@ -111,10 +111,41 @@ const FAULTY_RUNS: readonly FaultyRun[] = [
     "--pcap-all alone",
     ["--pcap-all", "--dry-run", good],
     2,
-    /--pcap-all says what --pcap FILE has: give that too$/,
+    /--pcap-all says nothing without --pcap: give that too, or leave it out$/,
   ],
-  ["places without a fleet", ["--from", "fra", good], 2, /--from names places of a fleet: give --fleet too$/],
-  ["--only alone", ["--only", "open", good], 2, /--only says what of -iR FILE is probed: give that too$/],
+  ...[
+    ["--fleet-key", "k", "--fleet"],
+    ["--fleet-lease", "5s", "--fleet"],
+    ["--why-limit", "3", "--why"],
+    ["--json-fields", "naabu", "--output-json or --output-all"],
+  ].map(
+    ([name, value, needed]) =>
+      [
+        `${name} alone`,
+        [name, value, good],
+        2,
+        new RegExp(`${name} says nothing without ${needed}: give`),
+      ] as const,
+  ),
+  [
+    "an option of nmap's that asks for nothing",
+    ["--privileged", good],
+    2,
+    /no option --privileged: what is permitted is/,
+  ],
+  [
+    "a file that goes on",
+    ["--append-output", good],
+    2,
+    /no option --append-output: a file has one run; --store FILE/,
+  ],
+  [
+    "places without a fleet",
+    ["--from", "fra", good],
+    2,
+    /--from says nothing without --fleet: give that too/,
+  ],
+  ["--only alone", ["--only", "open", good], 2, /--only says nothing without --input-results: give that too/],
   [
     "a part beyond the last",
     ["--shard", "5/4", "--seed", "1", good],

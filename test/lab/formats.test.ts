@@ -327,7 +327,7 @@ describe.skipIf(skipping("formats of real scans", labProblem()))("formats of rea
 
   it.each([
     [["-oA", "-"], "-oA takes the beginning of file names, such as scan for scan.xml, scan.nmap …"],
-    [["--pcap-all"], "--pcap-all says what --pcap FILE has: give that too"],
+    [["--pcap-all"], "--pcap-all says nothing without --pcap: give that too, or leave it out"],
     [["--pcap", "-", "-oC", "-"], "only one format can go to standard output (-): give the others a file"],
     [["--pcap", "/nosuch/x"], "cannot write output file /nosuch/x: its directory does not exist"],
   ])("%j is refused in one line", async (args, message) => {

@@ -36,10 +36,12 @@ export const WATCH_OPTIONS = [
     { flags: "--webhook <url>", description: "POST each event to this URL, as JSON" },
     {
       flags: "--webhook-key <file>",
+      needs: ["--webhook"],
       description: "sign what is posted with the key in this file (HMAC-SHA256)",
     },
     {
       flags: "--notify-format <format>",
+      needs: ["--webhook"],
       description: "what is posted: json or slack",
       ...oneOf("--notify-format", ["json", "slack"]),
       defaultValue: "json",
@@ -50,6 +52,7 @@ export const WATCH_OPTIONS = [
     },
     {
       flags: "--metrics-ports <n>",
+      needs: ["--metrics"],
       description: "how many ports have metrics of their own at most",
       ...integer("--metrics-ports", [0, 1_000_000]),
       defaultValue: 10_000,
@@ -59,7 +62,7 @@ export const WATCH_OPTIONS = [
 
 /** Options that are one run's or a fleet's, or that say how results are written. */
 const NOT_SHARED =
-  /^--(journal|resume|dry-run|seed|shard|complete|banner|why|why-limit|require-open|packet-trace|print-config|pcap|show|stats|output|fleet|from)/;
+  /^--(journal|resume|dry-run|seed|shard|complete|banner|why|why-limit|require-open|packet-trace|print-config|pcap|json-fields|show|stats|output|fleet|from)/;
 
 /** Whether the main command's option is also watch's. */
 export const isOfWatch = ({ flags }: OptionSpec): boolean => !NOT_SHARED.test(longName(flags));

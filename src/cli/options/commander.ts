@@ -1,6 +1,6 @@
 /**
- * The table's options as commander's, and how they were written on the command line. What they take is table.ts's business, which
- * command has which main.ts's. Tested by test/cli/spellings.test.ts and test/cli/bad-input.test.ts.
+ * The table's options as commander's, how they were written on the command line, and whether in vain. What they take is table.ts's
+ * business, which command has which main.ts's. Tested by test/cli/spellings.test.ts and test/cli/bad-input.test.ts.
  */
 import { type Command, Option } from "commander";
 import { longName, mayHoldOption } from "./aliases.ts";
@@ -66,4 +66,24 @@ function watch(
     if (written.has(name) && !mayRepeat) throw usage(`option ${longName(option.flags)} is given twice`);
     written.set(name, text ?? undefined);
   });
+}
+
+/**
+ * Refuses what stands on the command line for nothing. In a configuration it may, for the runs that have what it needs.
+ * @param specs of the command
+ * @param options as they are now, wherever they come from
+ * @throws {SynprobeError} `ERR_USAGE`
+ */
+export function refuseAlone(command: Command, specs: readonly OptionSpec[], options: object): void {
+  const values = new Map(Object.entries(options));
+  const attribute = (name: string): string =>
+    command.options.find(({ long }) => long === name)?.attributeName() ?? "";
+  for (const { flags, needs } of specs) {
+    if (needs === undefined) continue;
+    const name = longName(flags);
+    if (command.getOptionValueSource(attribute(name)) !== "cli") continue;
+    const known = needs.filter((each) => attribute(each) !== "");
+    if (known.length > 0 && known.every((each) => !values.has(attribute(each))))
+      throw usage(`${name} says nothing without ${known.join(" or ")}: give that too, or leave it out`);
+  }
 }

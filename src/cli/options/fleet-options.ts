@@ -46,6 +46,7 @@ export const FLEET_OPTIONS = inGroup("Order", [
   },
   {
     flags: "--from <vantages>",
+    needs: ["--fleet"],
     description: "with --fleet: only from workers of these vantages, everything from each (comma-separated)",
     refusal: vantage("--from").refusal,
     parse: parsePlaces,
@@ -53,24 +54,16 @@ export const FLEET_OPTIONS = inGroup("Order", [
   },
   {
     flags: "--fleet-key <file>",
+    needs: ["--fleet"],
     description: "with --fleet: sign work and results with what is in this file",
   },
   {
     flags: "--fleet-lease <time>",
+    needs: ["--fleet"],
     description: "with --fleet: a worker that is silent for so long loses its cell (30s); in seconds",
     ...duration("--fleet-lease", BOUNDS.leaseMs, "s"),
   },
 ]);
-
-/**
- * Refuses `--from` on a command line without `--fleet`: the probes would leave from here. In a configuration it may stand, for the
- * runs that have `--fleet`.
- * @param typed whether the command line has an option, by commander's name
- * @throws {SynprobeError} `ERR_USAGE`
- */
-export function refuseWithoutFleet(typed: (name: string) => boolean): void {
-  if (typed("from") && !typed("fleet")) throw usage("--from names places of a fleet: give --fleet too");
-}
 
 export const WORKER_OPTIONS = inGroup("Order", [
   {

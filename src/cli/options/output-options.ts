@@ -17,6 +17,7 @@ export const OUTPUT_OPTIONS: readonly OptionSpec[] = [
     },
     {
       flags: "--json-fields <whose>",
+      needs: ["--output-json", "--output-all"],
       description: "-oJ with the fields of synprobe, or of naabu (-json), which has open ports alone",
       ...oneOf("--json-fields", JSON_FIELDS),
       defaultValue: "synprobe",
@@ -72,6 +73,7 @@ export const OUTPUT_OPTIONS: readonly OptionSpec[] = [
     },
     {
       flags: "--pcap-all",
+      needs: ["--pcap"],
       description: "with --pcap: every packet sent and received",
     },
     {

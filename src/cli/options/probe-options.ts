@@ -128,13 +128,11 @@ export function withTiming(options: ProbeOptions, given: (name: string) => boole
   });
   const { waitMs, rate, retries, hostTimeoutMs } = settled;
   if ((minRate ?? 0) > rate.maximum) throw usage(`--min-rate ${minRate} is above --max-rate ${rate.maximum}`);
-  const { shard, seed, sequential, resume, pcap, pcapAll, sourcePort, why } = options;
+  const { shard, seed, sequential, resume, sourcePort, why } = options;
   // A fleet takes neither, and says so.
   if (why === true && sourcePort !== undefined && options.fleet === undefined)
     throw usage("--why walks from source ports of its own, a new one for each flow: drop -g");
   if (seed !== undefined && sequential === true) throw usage("--seed and --sequential exclude each other");
-  if (pcapAll === true && pcap === undefined)
-    throw usage("--pcap-all says what --pcap FILE has: give that too");
   if (shard !== undefined && seed === undefined && sequential !== true && resume === undefined) {
     throw usage("--shard needs the same order on every machine: give each the same --seed, or --sequential");
   }

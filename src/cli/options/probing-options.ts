@@ -108,6 +108,7 @@ export const PROBING_OPTIONS: readonly OptionSpec[] = [
     },
     {
       flags: "--why-limit <n>",
+      needs: ["--why"],
       description: "walk to so many hosts at most (1-256)",
       ...integer("--why-limit", BOUNDS.whyLimit),
       defaultValue: DEFAULTS.whyLimit,

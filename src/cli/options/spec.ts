@@ -39,6 +39,8 @@ export interface OptionSpec {
   readonly oneRun?: string;
   /** Options with the same word replace each other: `-p` on the command line replaces `--top-ports` in a configuration. */
   readonly instead?: string;
+  /** It says something of these options, and nothing where none of them is given. */
+  readonly needs?: readonly string[];
   /** Its lists add up: the command line cannot bring back what a configuration excludes. */
   readonly adds?: boolean;
 }

@@ -32,6 +32,7 @@ export const TARGET_OPTIONS = inGroup("Targets", [
   },
   {
     flags: "--only <states>",
+    needs: ["--input-results"],
     description: "with -iR: only what was open, closed or filtered then",
     values: [...PORT_STATES, "all"],
     commas: true,

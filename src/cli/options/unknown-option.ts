@@ -3,6 +3,7 @@
  * meant.
  */
 
+import type { Command } from "commander";
 import { didYouMean } from "../../suggest.ts";
 import { COMMANDS, IMPLIED, PROBE_OPTIONS, SHORTHANDS } from "./table.ts";
 
@@ -59,6 +60,11 @@ const HINTS: readonly (readonly [option: RegExp, hint: string])[] = [
   [/^--iflist$/, "synprobe doctor says which interfaces can probe, and which way a target takes"],
   [/^--readscan$/, "synprobe diff and synprobe report read results, in any format of -oJ, -oX, -oG and -oL"],
   [/^--open-only$/, "it is --open"],
+  [/^--(un)?privileged$/, "what is permitted is found out; --link connect does without any privilege"],
+  [/^--send-(eth|ip)$/, "--link packet sends Ethernet frames, --link raw IP packets"],
+  [/^--range$/, "write targets without it"],
+  [/^--append-output$/, "a file has one run; --store FILE gathers runs, --resume goes on with one"],
+  [/^--(no-)?stylesheet$|^--webxml$/, "synprobe report makes a page; -oX names no stylesheet"],
   [/^-oS$|^-oB$|^--output-format$|^--output-filename$/, "see synprobe help outputs"],
   [
     /^--(system-dns|dns-servers)$|^-R$/,
@@ -78,7 +84,7 @@ function foreign(option: string): string | undefined {
 }
 
 /** @param option as it was written. @param known every option that the command has */
-export function unknownOption(option: string, known: readonly string[]): string {
+function unknownOption(option: string, known: readonly string[]): string {
   const [name] = option.split("=", 1);
   const hint = foreign(option);
   if (hint !== undefined) return `no option ${name}: ${hint}`;
@@ -96,3 +102,14 @@ function candidates(name: string, all: readonly string[]): readonly string[] {
 /** `; did you mean the command doctor?`, of a word that looks like one; else nothing. */
 export const commandMeantBy = (word: string): string =>
   /^[a-z]+$/i.test(word) ? didYouMean(word, COMMANDS, (command) => `the command ${command}`) : "";
+
+/** commander's message; for an unknown option, what to use instead. */
+export function improve(message: string, { options }: Command): string {
+  const [, option] = /^unknown option '(.*)'$/s.exec(message) ?? [];
+  if (option === undefined) return message;
+  const [name, argument] = option.split("=", 2);
+  if (argument !== undefined && options.some(({ long }) => long === name))
+    return `${name} takes no argument, and is given "${argument}"`;
+  const known = options.flatMap(({ long, short }) => [long, short].filter((name) => name != null));
+  return unknownOption(option, known);
+}

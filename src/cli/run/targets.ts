@@ -46,9 +46,7 @@ export async function planTargets(
   note?: (message: string) => void,
   resumed?: PlanOptions["resumed"],
 ): Promise<PlannedTargets> {
-  const { inputList, inputResults, excludeFile, only } = options;
-  if (only !== undefined && inputResults === undefined)
-    throw usage("--only says what of -iR FILE is probed: give that too");
+  const { inputList, inputResults, excludeFile } = options;
   const hasOwn = purpose?.addTargets !== undefined;
   if (words.length === 0 && inputList === undefined && inputResults === undefined && !hasOwn) {
     throw new SynprobeError(ERROR_CODES.noTargets, "no target given: write host:port, or -iL FILE");

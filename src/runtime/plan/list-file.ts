@@ -1,6 +1,6 @@
 /**
- * List files: targets separated by white space or line ends, `#` to the end of a line a comment. Read as a stream, in memory
- * that does not depend on the list's length: ten million lines of `address:port` make no string.
+ * List files: targets separated by white space or line ends, `#` to the end of a line a comment, and `;` and `//` where a target
+ * could stand, as in masscan's lists. Read as a stream, in memory that does not depend on the list's length: ten million lines of `address:port` make no string.
  *
  * The grammar of a target is scan/targets/grammar.ts's; what becomes of the targets is the caller's business.
  */
@@ -183,6 +183,9 @@ const DOT = 0x2e;
 const ZERO = 0x30;
 const COLON = 0x3a;
 
+/** No target begins so. */
+const OTHER_COMMENT = /^(?:;|\/\/)/;
+
 /** Tab, vertical tab, form feed, space. */
 const isBlank = (byte: number): boolean => byte === 0x20 || byte === 0x09 || byte === 0x0b || byte === 0x0c;
 
@@ -234,6 +237,10 @@ function createListParser(name: string, services: Services, sink: ListSink): Lis
     }
     const text = decode(word);
     if (text === "") return;
+    if (text !== undefined && OTHER_COMMENT.test(text)) {
+      inComment = true;
+      return;
+    }
     if (text === undefined) {
       report(badWord(word, "it is not UTF-8 text: save the list as UTF-8"));
       return;

@@ -87,6 +87,15 @@ describe("a list", () => {
     }
   });
 
+  it("may have masscan's comments", async () => {
+    const text = "; head 198.18.0.9\n198.18.0.1:22 // ssh, not 198.18.0.8\n//\n;x y\r\nlocalhost:2 ;";
+    for (const pieceLength of [1, 2, 3, 5, 100]) {
+      const { targets, faults } = await list(text, pieceLength);
+      expect(faults).toEqual([]);
+      expect(targets).toEqual(["l:2 198.18.0.1:22", "l:5 localhost:2"]);
+    }
+  });
+
   it("of nothing has none", async () => {
     for (const text of ["", "\n", "\uFEFF", "# nothing", " \r\n\t"])
       expect((await list(text)).counts).toEqual({ targets: 0, faults: 0 });
