@@ -6,6 +6,7 @@
  * (pair-index.ts), about 60 bytes a port; output is written line by line.
  */
 import { createColors } from "picocolors";
+import { hasFailed } from "../../scan/probe/result.ts";
 import { compareKeys, sortKey } from "../addresses.ts";
 import { displayLength, escapeText, escapeWord, pad } from "../escape.ts";
 import { count, digits, percent, utc } from "../figures.ts";
@@ -27,6 +28,7 @@ import {
  * - `not-probed`: it ended by itself without this port;
  * - `interrupted`, `cut-off`: it ended too early, or its file did, and may have meant to;
  * - `fault`: it could not probe the target, and says so;
+ * - `failed`: its SYNs could not be sent, or its host's time was up; told of ports that were not filtered;
  * - `no-host`: it probed this port, and lists no such host: down, or not a target (nmap);
  * - `host-down`: it found the host down (nmap);
  * - `not-listed`: it probed this port of this host, and lists only some, as nmap --open does;
@@ -40,6 +42,7 @@ export type Absence =
   | "interrupted"
   | "cut-off"
   | "fault"
+  | "failed"
   | "no-host"
   | "host-down"
   | "not-listed"
@@ -152,7 +155,10 @@ export function createComparison(): Comparison {
     function placesOf(pair: number): readonly PlaceState[] | undefined {
       return from.get(pair) === 0 ? undefined : JSON.parse(texts.get(from.get(pair)));
     }
+    /** Whether it has found something out about a port. */
+    const knows = (pair: number): boolean => state.get(pair) !== 0 && !hasFailed(texts.get(reason.get(pair)));
     function absence(run: RecordedRun, pair: number): Absence {
+      if (state.get(pair) !== 0) return "failed";
       const ip = pairs.ips[pairs.hostOf(pair)];
       if (faults.has(ip) || faults.has(names.get(ip) ?? ip)) return "fault";
       const host = hosts.get(ip);
@@ -165,7 +171,7 @@ export function createComparison(): Comparison {
       if (scanned.get(pairs.protoOf(pair))?.has(pairs.portOf(pair)) !== true) return "not-probed";
       return host === undefined ? "no-host" : "not-listed";
     }
-    return { sink, state, service, from, placesOf, verdict, absence, ports: () => ports };
+    return { sink, state, knows, service, from, placesOf, verdict, absence, ports: () => ports };
   }
 
   /** Whether every place that both runs have has found the same. */
@@ -173,6 +179,13 @@ export function createComparison(): Comparison {
     const [old, now] = sides;
     if (old.from.get(pair) === now.from.get(pair)) return true;
     return movedPlaces(old.placesOf(pair), now.placesOf(pair)).length === 0;
+  }
+
+  /** Of a port whose states differ; undefined when neither run knows it. */
+  function kindOf(pair: number): Difference["kind"] | undefined {
+    const [isKnownOld, isKnown] = sides.map(({ knows }) => knows(pair));
+    if (isKnownOld && isKnown) return "changed";
+    return isKnown ? "appeared" : isKnownOld ? "gone" : undefined;
   }
 
   /** By host as `hosts` has them, then protocol and port: a sort of numbers for each host, as there may be millions of pairs. */
@@ -209,11 +222,14 @@ export function createComparison(): Comparison {
       for (let pair = 0; pair < pairs.size(); pair++) {
         const before = sides[0].state.get(pair);
         const after = sides[1].state.get(pair);
-        if (before === after && isSameFromAll(pair)) same++;
-        else if (!onlyOpen || before === OPEN || after === OPEN) {
-          different.push(pair);
-          counts[before === 0 ? "appeared" : after === 0 ? "gone" : "changed"]++;
+        if (before === after && isSameFromAll(pair)) {
+          same++;
+          continue;
         }
+        const kind = kindOf(pair);
+        if (kind === undefined || (onlyOpen && before !== OPEN && after !== OPEN)) continue;
+        different.push(pair);
+        counts[kind]++;
       }
       const keys = new Map<number, string>();
       for (const pair of different) {
@@ -227,10 +243,10 @@ export function createComparison(): Comparison {
 
       function difference(pair: number): Difference {
         const ip = pairs.ips[pairs.hostOf(pair)];
-        const before = sides[0].verdict(pair);
-        const after = sides[1].verdict(pair);
+        const kind = kindOf(pair) ?? "changed";
+        const before = kind === "appeared" ? undefined : sides[0].verdict(pair);
+        const after = kind === "gone" ? undefined : sides[1].verdict(pair);
         const service = texts.get(sides[1].service.get(pair)) || texts.get(sides[0].service.get(pair));
-        const kind = before === undefined ? "appeared" : after === undefined ? "gone" : "changed";
         return defined<Difference>({
           kind,
           ip,
@@ -269,6 +285,7 @@ const BECAUSE: Readonly<Record<Absence, (run: "OLD" | "NEW") => string>> = {
   interrupted: (run) => `${run} was interrupted and did not decide it`,
   "cut-off": (run) => `${run} is cut off and does not have it`,
   fault: (run) => `${run} could not probe this target`,
+  failed: (run) => `${run} could not probe it`,
   "no-host": (run) => `${run} lists no such host: down, or not a target`,
   "host-down": (run) => `${run} found the host down`,
   "not-listed": (run) => `${run} probed the host and does not list it`,

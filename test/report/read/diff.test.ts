@@ -111,6 +111,23 @@ test("--only open leaves out what neither was nor is open", () => {
   ]);
 });
 
+test("a port that one of the runs could not probe is neither changed nor, where it was filtered, anything else", () => {
+  const of = (reason: "host-timeout" | "send-ENOBUFS") => ({ ...silent, port: 22, reason, doubt: 1 });
+  for (const failed of [of("host-timeout"), of("send-ENOBUFS")]) {
+    expect(all(ndjson([open]), ndjson([failed])).map(short)).toEqual(["gone 192.0.2.10 22 open - failed"]);
+    expect(all(ndjson([failed]), ndjson([open])).map(short)).toEqual([
+      "appeared 192.0.2.10 22 - open failed",
+    ]);
+    expect(textOf(ndjson([open]), ndjson([failed]))).toMatch(
+      /^- 22\/tcp +open +- .* NEW could not probe it$/m,
+    );
+    const filtered = ndjson([{ ...silent, port: 22 }]);
+    expect(all(filtered, ndjson([failed]))).toEqual([]);
+    expect(all(ndjson([failed]), filtered)).toEqual([]);
+    expect(all(ndjson([failed]), ndjson([]))).toEqual([]);
+  }
+});
+
 describe("of runs from several places", () => {
   const DIFFERING = ndjson([differing]);
   const AGREEING = ndjson([agreeing]);
