@@ -216,7 +216,8 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     answeredTry[row] = attempt + 1;
     regained[row] = 0;
     // A repeated SYN-ACK is no round trip: the first one was lost, as were the SYNs before.
-    const isRepeat = isOpen && isRepeated(hosts.srtt[host], rttOf(row, attempt, nowUs - ageUs));
+    const isRepeat =
+      isOpen && isRepeated(hosts.srtt, host, table.sentAt, columnOf(row, attempt), nowUs, ageUs);
     // With one source port the answer is taken for that of the last try: those before it have been waited for.
     if (table.unsent[row] === 0 && (attempt < ports.size || ports.size === 1)) {
       // A limit of the host's would have kept back answers of more ports than one.
@@ -224,8 +225,7 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
       for (let tried = 0; tried < attempt || (isRepeat && tried === attempt); tried++) {
         const column = columnOf(row, tried);
         pathState.lost(host, table.sentAt, column, tellsOfPath(row, tried, isOpen));
-        if (isOpen && ports.size > 1)
-          synAckRepeats.lost(table.iss[column], table.sentAt[column], nowUs - ageUs);
+        if (isOpen && ports.size > 1) synAckRepeats.lost(table, column, nowUs, ageUs);
       }
       const isOfPath = attempt > 0 && isToldByPath(row, attempt, isOpen);
       if (!isRepeat && (isOfPath || isAlone))
@@ -250,9 +250,6 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     controlSchedule.remember(row, host, isOpen);
     return host;
   }
-
-  const rttOf = (row: number, attempt: number, atUs: number): number =>
-    inFlight.isTimed(row, attempt) ? atUs - table.sentAt[columnOf(row, attempt)] : Number.NaN;
 
   /** Whether the try's fate tells about the path: hosts do not limit SYN-ACKs, but may limit RSTs. */
   const tellsOfPath = (row: number, attempt: number, isOpen: boolean): boolean =>

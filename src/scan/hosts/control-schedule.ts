@@ -124,8 +124,11 @@ const BEHIND_US = 5000;
  */
 const MUCH_SILENCE = 6;
 const SOME_SILENCE = 2;
-/** A host counts as limited when loss alone would explain its unanswered controls with a lower probability than this. */
-const BY_CHANCE = 3e-4;
+/**
+ * A host counts as limited when loss alone would explain its unanswered controls with a lower probability than this: of thousands of
+ * hosts hardly one by mistake, which would then be asked a few times a second.
+ */
+const BY_CHANCE = 2e-5;
 /** Prior probability that a host rate-limits RSTs. */
 const PRIOR_LIMITED = 1 / 2000;
 /** Controls whose findings are remembered; a power of two. */

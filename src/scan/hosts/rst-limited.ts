@@ -9,6 +9,7 @@
  * controls, measure/loss-ledger.ts by its losses).
  */
 import { ADDRESS_WORDS, sameWords } from "../../socket/table.ts";
+import { chanceToLose } from "../measure/loss.ts";
 import type { Outage } from "../measure/outages.ts";
 
 export interface RstLimited {
@@ -115,14 +116,6 @@ const SHORTEST_OUTAGE_US = 5e6;
 const MOST_TRIES = 4;
 const NOTHING = { asked: 0, lost: 0, everAsked: 0, everLost: 0 } as const;
 
-/** At most the probability that of `asked` at least `lost` are lost, each with probability `loss` (Chernoff's bound). */
-function chanceOf(lost: number, asked: number, loss: number): number {
-  const p = Math.max(LEAST_LOSS, loss);
-  const q = lost / asked;
-  if (q <= p) return 1;
-  return Math.exp(-asked * (q * Math.log(q / p) + (q < 1 ? (1 - q) * Math.log((1 - q) / (1 - p)) : 0)));
-}
-
 export function createRstLimited({ arm }: RstLimitedOptions): RstLimited {
   const lines = new Map<number, Line>();
   const lineOf = new Map<number, Line>();
@@ -193,7 +186,7 @@ export function createRstLimited({ arm }: RstLimitedOptions): RstLimited {
       everLost < everAsked &&
       intervalUs > 2 * MIN_INTERVAL_US &&
       sent > 0 &&
-      chanceOf(everLost, everAsked, loss) < BY_CHANCE;
+      chanceToLose(everLost, everAsked, Math.max(LEAST_LOSS, loss)) < BY_CHANCE;
     if (isAway(line, untilUs)) return { words, outages: [...outages, { fromUs: answeredUs }] };
     // A host that was away has lost its SYNs to that, and not to a limit.
     if (!isLimited || outages.length > 0) return { words, outages };

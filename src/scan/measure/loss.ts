@@ -23,6 +23,14 @@ export const PART_TRIES = 20;
 export const lossOfPart = (lost: number, answered: number, whole: number): number =>
   (lost + PART_TRIES * whole) / (lost + answered + PART_TRIES);
 
+/** At most the probability that of `asked` SYNs at least `lost` are lost, each with probability `loss` (Chernoff's bound). */
+export function chanceToLose(lost: number, asked: number, loss: number): number {
+  const share = lost / asked;
+  if (share <= loss) return 1;
+  const kept = share < 1 ? (1 - share) * Math.log((1 - share) / (1 - loss)) : 0;
+  return Math.exp(-asked * (share * Math.log(share / loss) + kept));
+}
+
 /** An interval's loss is smoothed over this many neighbours on either side, and with this many round trips at the run's loss. */
 export const NEIGHBOURS = 4;
 export const SMOOTHING_TRIES = 8;

@@ -7,6 +7,8 @@
  * Tested by test/sim/lab-scan.test.ts.
  */
 
+import type { SocketTable } from "../../socket/table.ts";
+
 /** When a repeated SYN-ACK comes at the earliest, in microseconds after the SYN. */
 const REPEAT_US = 900_000;
 /** When it has come, in microseconds after the answer to a later SYN. */
@@ -19,10 +21,10 @@ export interface SynAckRepeats {
   /**
    * A SYN to a port that turned out open went unanswered. Where an answer took so long that a repeated SYN-ACK could have been it, those
    * that arrived would be missing: these are left out.
-   * @param iss its sequence number, by which an answer to it is known when its row is another's
-   * @param answeredUs when a later SYN was answered
+   * @param column where the table has its sequence number, by which an answer is known when the row is another's, and its time. (Numbers as
+   * arguments would be allocated.)
    */
-  lost(iss: number, sentUs: number, answeredUs: number): void;
+  lost(table: Pick<SocketTable, "iss" | "sentAt">, column: number, nowUs: number, ageUs: number): void;
   /** A further SYN-ACK to one of this run's SYNs. */
   heard(iss: number, atUs: number): void;
   /** Counts those that have been waited for. */
@@ -30,12 +32,18 @@ export interface SynAckRepeats {
 }
 
 /**
- * Whether a SYN-ACK that came so long after its SYN must be a repeated one.
- * @param srttUs the host's round trip; 0 when it is not known, and nothing can be said
- * @param rttUs NaN when it is not known to which SYN the answer is
+ * Whether a SYN-ACK to the SYN that left at `times[i]` came so much later than the host's round trip is long that it must be a repeated
+ * one. (Times as arguments would be allocated.)
+ * @param srtt by host; 0 where it is not known, and nothing can be said
  */
-export const isRepeated = (srttUs: number, rttUs: number): boolean =>
-  srttUs > 0 && rttUs > srttUs + REPEAT_US;
+export const isRepeated = (
+  srtt: Float32Array,
+  host: number,
+  times: Float64Array,
+  i: number,
+  nowUs: number,
+  ageUs: number,
+): boolean => srtt[host] > 0 && nowUs - ageUs - times[i] > srtt[host] + REPEAT_US;
 
 /** Whether a SYN-ACK that came so long after its SYN, which was taken for lost, may be a late one: then nothing was lost. */
 export const isLate = (rttUs: number): boolean => rttUs <= REPEAT_US;
@@ -51,12 +59,12 @@ export function createSynAckRepeats(counts: { openLost: number; openArrived: num
   let end = 0;
 
   return {
-    lost: (iss, sentUs, answeredUs) => {
-      if (end - first === PLACES || !isLate(answeredUs - sentUs)) return;
+    lost: ({ iss, sentAt }, column, nowUs, ageUs) => {
+      if (end - first === PLACES || !isLate(nowUs - ageUs - sentAt[column])) return;
       const place = end++ % PLACES;
-      isses[place] = iss;
-      sent[place] = sentUs;
-      due[place] = answeredUs + WAIT_US;
+      isses[place] = iss[column];
+      sent[place] = sentAt[column];
+      due[place] = nowUs - ageUs + WAIT_US;
       fates[place] = FATE.unknown;
       places.set(isses[place], place);
     },

@@ -1,6 +1,7 @@
 /** Doubt and missed ports: the tries that a doubt needs, and whether the interval of missed ports holds in simulated runs. */
 import { describe, expect, it } from "vitest";
 import {
+  chanceToLose,
   lossOf,
   lossOfPart,
   missChance,
@@ -37,6 +38,25 @@ describe("loss", () => {
     expect(lossOf(0, 1e6)).toBeGreaterThan(0);
     expect(lossOf(1e6, 0)).toBeLessThan(1);
     expect(lossOf(30_000, 970_000)).toBeCloseTo(0.03, 4);
+  });
+
+  it("of many is at most so likely as is said, and not much less", () => {
+    const binomial = (n: number, k: number): number => (k === 0 ? 1 : (binomial(n, k - 1) * (n - k + 1)) / k);
+    for (const loss of [0.02, 0.15, 0.5]) {
+      for (const asked of [1, 7, 20]) {
+        for (let lost = 0; lost <= asked; lost++) {
+          let tail = 0;
+          for (let k = lost; k <= asked; k++)
+            tail += binomial(asked, k) * loss ** k * (1 - loss) ** (asked - k);
+          const said = chanceToLose(lost, asked, loss);
+          expect(said).toBeGreaterThan(tail - 1e-12);
+          // Chernoff's bound is off by a factor that does not grow with the exponent.
+          if (lost > asked * loss) expect(said).toBeLessThan(tail * 12);
+        }
+      }
+    }
+    expect(chanceToLose(3, 10, 0)).toBe(0);
+    expect(chanceToLose(0, 10, 0)).toBe(1);
   });
 
   it("of a part is the whole's until its own evidence outweighs that", () => {
