@@ -79,6 +79,8 @@ export const lossSoFar = ({ path }: Pick<Totals, "path">): number =>
 
 /** Loss each way is only reported from so many unanswered SYNs on: then it is right within a third, mostly. */
 const FEWEST_LOST = 100;
+/** And where it cannot be known of at most so many times as many: they may have been lost at other times, in other ways. */
+const MOST_UNCLEAR = 0.25;
 
 /**
  * Ports that were probably missed, the open ones and all that answer: by the silent ports that were asked once more, or as the doubts
@@ -159,10 +161,10 @@ export function pathFindings({
  * With o and b the loss out and back, 1 - round = (1 - o)(1 - b), and a repeat is received with probability (1 - o) b (1 - b).
  */
 function eachWay(
-  { openLost, openArrived }: Totals["path"],
+  { openLost, openArrived, openUnclear }: Totals["path"],
   round: number,
 ): { readonly out: number; readonly back: number } | undefined {
-  if (openLost < FEWEST_LOST) return undefined;
+  if (openLost < FEWEST_LOST || openUnclear > MOST_UNCLEAR * openLost) return undefined;
   // The share of lost round trips whose SYN had arrived.
   const heard = Math.min(1, openArrived / openLost);
   const back = Math.min(round, (heard * round) / (1 - round));

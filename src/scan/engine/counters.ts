@@ -34,6 +34,8 @@ const NO_FINDINGS = {
   /** SYNs to open ports that went unanswered, a sample; and those of them that had arrived, as a repeated SYN-ACK showed. */
   openLost: 0,
   openArrived: 0,
+  /** Those of which that cannot be known, beside as many as the sample has. */
+  openUnclear: 0,
   /** Sum over open ports of how many like each were probably missed; sum over silent ports of the chance that an answer was lost. */
   missedPorts: 0,
   doubts: 0,

@@ -20,7 +20,7 @@ const FATE = { unknown: 0, arrived: 1, answered: 2 } as const;
 export interface SynAckRepeats {
   /**
    * A SYN to a port that turned out open went unanswered. Where an answer took so long that a repeated SYN-ACK could have been it, those
-   * that arrived would be missing: these are left out.
+   * that arrived would be missing: these are counted apart.
    * @param column where the table has its sequence number, by which an answer is known when the row is another's, and its time. (Numbers as
    * arguments would be allocated.)
    */
@@ -49,7 +49,11 @@ export const isRepeated = (
 export const isLate = (rttUs: number): boolean => rttUs <= REPEAT_US;
 
 /** @param counts to which those that have been waited for are added */
-export function createSynAckRepeats(counts: { openLost: number; openArrived: number }): SynAckRepeats {
+export function createSynAckRepeats(counts: {
+  openLost: number;
+  openArrived: number;
+  openUnclear: number;
+}): SynAckRepeats {
   const isses = new Uint32Array(PLACES);
   const sent = new Float64Array(PLACES);
   const due = new Float64Array(PLACES);
@@ -60,7 +64,11 @@ export function createSynAckRepeats(counts: { openLost: number; openArrived: num
 
   return {
     lost: ({ iss, sentAt }, column, nowUs, ageUs) => {
-      if (end - first === PLACES || !isLate(nowUs - ageUs - sentAt[column])) return;
+      if (end - first === PLACES) return;
+      if (!isLate(nowUs - ageUs - sentAt[column])) {
+        counts.openUnclear++;
+        return;
+      }
       const place = end++ % PLACES;
       isses[place] = iss[column];
       sent[place] = sentAt[column];
