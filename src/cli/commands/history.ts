@@ -4,8 +4,9 @@
  */
 import { stringify } from "csv-stringify/sync";
 import { createColors } from "picocolors";
+import { ERROR_CODES, isSynprobeError } from "../../errors.ts";
 import { escapeText, escapeWord, pad } from "../../report/escape.ts";
-import { count, digits, percent, utc } from "../../report/figures.ts";
+import { count, digits, doubtInWords, utc } from "../../report/figures.ts";
 import { jsonLine } from "../../report/formats/ndjson.ts";
 import type { Change, Interval, RecordedRun } from "../../report/read/recorded.ts";
 import { readRun } from "../../runtime/results/result-files.ts";
@@ -16,6 +17,7 @@ import { createRecorder } from "../../runtime/store/record.ts";
 import { parseTime, TIME_FORMS } from "../../runtime/store/time.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { parseTarget } from "../../scan/targets/grammar.ts";
+import { didYouMean } from "../../suggest.ts";
 import { formatAddress } from "../../wire/address.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
@@ -122,8 +124,13 @@ function questionOf(
     return (store) => told(stateAnswer(statesAt(store, ms), ms, colour));
   }
   const { host, port } = hostOf(verb);
-  return (store) => told(timelineAnswer(timeline(store, host, port, span), verb, colour));
+  const when = options.since === undefined && options.until === undefined ? "" : " in that time";
+  const none = `Nothing is known of ${escapeText(verb)}${when}${didYouMean(verb, QUESTIONS)}`;
+  return (store) => told(timelineAnswer(timeline(store, host, port, span), none, colour));
 }
+
+/** What is asked by a word that is no host. */
+const QUESTIONS = ["runs", "changes", "at", "import"];
 
 /** `host`, `host:port`, `[v6]:port`. */
 function hostOf(word: string): { readonly host: string; readonly port?: number } {
@@ -221,8 +228,7 @@ function paint(colour: boolean): (state: string, text: string) => string {
 
 /** Smaller ones are not told to people. */
 const LEAST_DOUBT = 1e-4;
-const doubtText = (doubt = 0): string =>
-  doubt < LEAST_DOUBT ? "" : `, ${percent(doubt)} chance that an answer was lost`;
+const doubtText = (doubt = 0): string => (doubt < LEAST_DOUBT ? "" : doubtInWords(doubt));
 
 const intervalFields = ({
   ip,
@@ -287,7 +293,7 @@ function stateAnswer(rows: Iterable<Interval>, ms: number, colour: boolean): Ans
 }
 
 /** A port's name stands once, above its intervals. */
-function timelineAnswer(rows: Iterable<Interval>, word: string, colour: boolean): Answer<Interval> {
+function timelineAnswer(rows: Iterable<Interval>, none: string, colour: boolean): Answer<Interval> {
   const inColour = paint(colour);
   let last = "";
   return {
@@ -298,21 +304,34 @@ function timelineAnswer(rows: Iterable<Interval>, word: string, colour: boolean)
       const title = `${portText(row)}${row.service === undefined ? "" : ` ${escapeWord(row.service, 24)}`}`;
       const head = title === last ? "" : `${title}\n`;
       last = title;
-      const verdict = inColour(row.state, pad(verdictText(row.state, row.reason), 24));
+      const verdict = inColour(row.state, verdictText(row.state, row.reason));
       return `${head}${`  ${utc(row.firstMs)} to ${utc(row.lastMs)}  ${verdict}${doubtText(row.doubt)}`.trimEnd()}\n`;
     },
-    none: `Nothing is known of ${escapeText(word)}`,
+    none,
   };
 }
 
 /** Each file is one run, and one transaction. Best in order of time: what comes late tells less (store/record.ts). */
 async function importRuns(path: string, files: readonly string[], messages: Messages): Promise<void> {
   const store = openStore(path, true);
+  let refused = 0;
   try {
-    for (const file of files) await importRun(store, file, messages);
+    for (const file of files) {
+      try {
+        await importRun(store, file, messages);
+      } catch (error) {
+        // One file is not to keep out those after it; a store that cannot be written keeps out all.
+        const isOfFile =
+          isSynprobeError(error) && (error.code === ERROR_CODES.results || error.code === ERROR_CODES.usage);
+        if (files.length === 1 || !isOfFile) throw error;
+        messages.error(error.message);
+        refused++;
+      }
+    }
   } finally {
     store.close();
   }
+  if (refused > 0) throw usage(`${refused} of ${files.length} files were not taken`);
 }
 
 /** How far the clock of the machine that made a file may be ahead, in milliseconds. */

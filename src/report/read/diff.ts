@@ -9,7 +9,7 @@ import { createColors } from "picocolors";
 import { hasFailed } from "../../scan/probe/result.ts";
 import { compareKeys, sortKey } from "../addresses.ts";
 import { displayLength, escapeText, escapeWord, pad } from "../escape.ts";
-import { count, digits, percent, utc } from "../figures.ts";
+import { count, digits, doubtInWords, utc } from "../figures.ts";
 import { jsonLine } from "../formats/ndjson.ts";
 import { defined } from "./ndjson.ts";
 import { createColumn, createPairIndex, createTexts } from "./pair-index.ts";
@@ -336,7 +336,7 @@ function remark(each: Difference): string {
   const { reason = "", doubt, from } = each.new ?? {};
   const moved = movedPlaces(each.old?.from, from);
   if (moved.length > 0) return escapeText(moved.join(", "));
-  const sure = doubt === undefined ? "" : `, ${percent(doubt)} chance that an answer was lost`;
+  const sure = doubt === undefined ? "" : doubtInWords(doubt);
   return escapeText(reason) + sure;
 }
 

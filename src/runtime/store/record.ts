@@ -3,7 +3,7 @@
  * one transaction: whatever happens before its end, the store is as it was.
  *
  * A port's intervals never overlap. A result of the same verdict as the one before makes that interval longer, another begins
- * one. Runs may come in any order: an earlier result that contradicts an interval splits it, and of its two parts nothing is
+ * one; a result without a reason, which some formats do not tell, is of the same verdict as any of its state. Runs may come in any order: an earlier result that contradicts an interval splits it, and of its two parts nothing is
  * claimed but the ends that were seen.
  */
 import { createColumn, createPairIndex, createTexts } from "../../report/read/pair-index.ts";
@@ -185,7 +185,8 @@ function createWriter(store: Store) {
   const addVerdict = store.prepare(
     "INSERT INTO verdicts (state, reason) VALUES (?, ?) ON CONFLICT DO UPDATE SET reason = reason RETURNING id",
   );
-  const stateOf = store.prepare("SELECT state FROM verdicts WHERE id = ?");
+  const verdictOf = store.prepare("SELECT state, reason FROM verdicts WHERE id = ?");
+  const explain = store.prepare("UPDATE intervals SET verdict = ? WHERE port = ? AND first_ms = ?");
   const extend = store.prepare("UPDATE intervals SET last_ms = ? WHERE port = ? AND first_ms = ?");
   const begin = store.prepare(
     "INSERT INTO intervals (port, first_ms, last_ms, verdict, doubt) VALUES (?, ?, ?, ?, ?)",
@@ -197,18 +198,29 @@ function createWriter(store: Store) {
   const after = store.prepare(
     "SELECT first_ms, last_ms, verdict, doubt FROM intervals WHERE port = ? AND first_ms > ? ORDER BY first_ms LIMIT 1",
   );
-  const states = new Map<number, string>();
-  const stateOfVerdict = (id: number): string => {
-    const known = states.get(id) ?? text(stateOf.get(id), "state");
-    states.set(id, known);
-    return known;
+  const verdicts = new Map<number, { readonly state: string; readonly reason: string }>();
+  const lookUp = (id: number) => {
+    const known = verdicts.get(id);
+    if (known !== undefined) return known;
+    const row = verdictOf.get(id);
+    const found = { state: text(row, "state"), reason: text(row, "reason") };
+    verdicts.set(id, found);
+    return found;
   };
+
+  /** Some formats tell no reasons: without one it may be the same. */
+  function isSame(one: number, other: number): boolean {
+    if (one === other) return true;
+    const [a, b] = [lookUp(one), lookUp(other)];
+    return a.state === b.state && (a.reason === "" || b.reason === "");
+  }
+  const withReason = (one: number, other: number): number => (lookUp(one).reason === "" ? other : one);
 
   /** A result of before the newest interval's end. */
   function putEarlier(id: number, ms: number, verdict: number, doubt: number | null): void {
     const previous = before.get(id, ms);
     if (previous !== undefined && ms <= num(previous, "last_ms")) {
-      if (num(previous, "verdict") === verdict) return;
+      if (isSame(num(previous, "verdict"), verdict)) return;
       const [first, last] = [num(previous, "first_ms"), num(previous, "last_ms")];
       // The ends were seen; what is between them no longer counts. At an end itself what is known stays.
       if (ms === first || ms === last) return;
@@ -219,9 +231,11 @@ function createWriter(store: Store) {
     }
     const next = previous === undefined ? after.get(id, ms) : undefined;
     // Between two intervals a split may have forgotten results: no interval may reach over that.
-    const joinsNext = next !== undefined && num(next, "verdict") === verdict;
-    if (joinsNext) remove.run(id, num(next, "first_ms"));
-    begin.run(id, ms, joinsNext ? num(next, "last_ms") : ms, verdict, doubt);
+    const joinsNext = next !== undefined && isSame(num(next, "verdict"), verdict);
+    if (joinsNext) {
+      remove.run(id, num(next, "first_ms"));
+      begin.run(id, ms, num(next, "last_ms"), withReason(verdict, num(next, "verdict")), doubt);
+    } else begin.run(id, ms, ms, verdict, doubt);
   }
 
   return {
@@ -248,9 +262,12 @@ function createWriter(store: Store) {
       }
       const { id, first, last } = newest;
       if (ms <= last) putEarlier(id, ms, verdict, doubt);
-      else if (verdict === newest.verdict) extend.run(ms, id, first);
-      else begin.run(id, ms, ms, verdict, doubt);
-      return ms > last && stateOfVerdict(newest.verdict) !== state;
+      else if (isSame(newest.verdict, verdict)) {
+        extend.run(ms, id, first);
+        const better = withReason(newest.verdict, verdict);
+        if (better !== newest.verdict) explain.run(better, id, first);
+      } else begin.run(id, ms, ms, verdict, doubt);
+      return ms > last && lookUp(newest.verdict).state !== state;
     },
   };
 }

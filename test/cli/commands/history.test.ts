@@ -127,6 +127,38 @@ it("a run that is yet to come is not put in", async () => {
   expect(stdout).not.toContain("next.json");
 });
 
+it("of several files those that are none keep out no other, and are told", async () => {
+  for (const [name, text] of [
+    ["bad.json", "nothing\n"],
+    [
+      "later.json",
+      line(443, "open", "syn-ack", "2026-11-25T01:00:00.000Z") + end("2026-11-25T01:00:00.000Z"),
+    ],
+  ])
+    writeFileSync(join(folder, name), text);
+  const store = join(folder, "several.db");
+  const files = ["bad.json", "list.gnmap", "later.json"].map(path);
+  const { status, stderr } = await run(synprobe("history", "import", ...files, "--store", store));
+  expect(status).toBe(2);
+  expect(linesOf(stderr).map((each) => each.replaceAll(`${folder}/`, ""))).toEqual([
+    expect.stringMatching(/^synprobe: bad\.json/),
+    expect.stringMatching(/^synprobe: list\.gnmap does not say when it was made/),
+    expect.stringMatching(/later\.json: 1 port as of 2026-11-25/),
+    "synprobe: 2 of 3 files were not taken",
+  ]);
+});
+
+it("of which nothing is known says when, and what was probably meant", async () => {
+  expect((await history("192.0.2.1", "--until", "2026-11-01")).stdout).toBe(
+    "Nothing is known of 192.0.2.1 in that time\n",
+  );
+  const { status, stdout } = await history("chages");
+  expect({ status, stdout }).toEqual({
+    status: 1,
+    stdout: "Nothing is known of chages; did you mean changes?\n",
+  });
+});
+
 it("a store at what is no time is told as that", async () => {
   const { status, stderr } = await run(synprobe("diff", `${path("h.db")}@foo`, path("h.db")));
   expect(status).toBe(2);

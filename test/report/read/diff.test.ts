@@ -86,6 +86,10 @@ Not compared: 1 port appeared: closed, OLD did not probe it
 test("a port that turned silent says how sure that is", () => {
   const later = `{"ip":"192.0.2.10","port":22,"state":"filtered","reason":"no-response","doubt":0.0213}\n`;
   expect(textOf(ndjson([open]), later)).toContain("no-response, 2.1 % chance that an answer was lost\n");
+  const alone = ndjson([{ ...silent, port: 22, doubt: 1 }]);
+  expect(textOf(ndjson([open]), alone)).toContain(
+    "no-response, and nothing answered that would tell of loss\n",
+  );
   expect(all(ndjson([open]), later)[0].new).toEqual({
     ...{ state: "filtered", reason: "no-response", doubt: 0.0213 },
   });

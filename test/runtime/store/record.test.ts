@@ -64,6 +64,21 @@ describe("intervals", () => {
     ]);
   });
 
+  it("go on where a format tells no reason, in whatever order runs come, and know it when one does", () => {
+    const untold = { ...OPEN, reason: "" };
+    put(2000, untold);
+    put(3000, OPEN);
+    put(4000, untold);
+    put(1000, untold);
+    put(2500, untold);
+    put(5000, seen("filtered", ""));
+    expect([...timeline(store, "192.0.2.1", 22, ALWAYS)]).toEqual([
+      expect.objectContaining({ state: "open", reason: "syn-ack", firstMs: 1000, lastMs: 4000 }),
+      expect.objectContaining({ state: "filtered", reason: "", firstMs: 5000 }),
+    ]);
+    expect([...changes(store, ALWAYS, true)]).toHaveLength(1);
+  });
+
   it("say nothing of probes that failed, whoever brings their results", () => {
     put(1000, OPEN);
     put(2000, OPEN, seen("filtered", "send-eperm"), seen("filtered", "host-timeout", { port: 23 }));
