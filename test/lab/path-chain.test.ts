@@ -73,6 +73,25 @@ describe.skipIf(skipping("walks along real kernels", firewallProblem()))("a chai
   });
   afterAll(() => chain?.remove());
 
+  it.each([
+    ["ipv4", "198.18.4.77", "host-unreach"],
+    ["ipv6", "2001:db8:4::77", "addr-unreach"],
+  ] as const)(
+    "says of a host that is not there what its router says, three seconds later, over %s",
+    async (family, host, reason) => {
+      const by = chain.routerAt(ROUTERS, family);
+      const rejected = { kind: "rejected", by, self: false, from: ROUTERS, to: ROUTERS };
+      const { ports } = await walk(chain, at(host, OPEN));
+      expect(ports.find(({ port }) => port === OPEN)).toMatchObject({
+        state: "filtered",
+        reason,
+        where: rejected,
+      });
+      const { stdout } = await run(inNamespace(chain.namespaces[0], synprobe(at(host, OPEN), "--why")));
+      expect(stdout).toContain(`443 is filtered by ${by}, as this run was told: ${reason}.`);
+    },
+  );
+
   const WAYS = [
     ["ipv4", "raw"],
     ["ipv6", "raw"],

@@ -246,7 +246,7 @@ function flowLines({ flows }: PathResult): string[] {
     (i) => new Set(all.flatMap((hops) => hops.slice(i, i + 1)).filter((hop) => hop !== "")).size > 1,
   );
   return [
-    `Ways of ${counted.length} flows, by the hops that differ${differing.length === 0 ? ": none does" : ""}`,
+    `Ways of ${count(counted.length, "flow")}, by the hops that differ${differing.length === 0 ? ": none does" : ""}`,
     ...[...ways.values()]
       .sort((a, b) => a.port - b.port || b.count - a.count)
       .map(({ port, hops, count, sent, answered }) => {

@@ -52,8 +52,14 @@ export interface WhyOptions {
 /** Filtered ports of a host that are walked, and remembered. */
 const MOST_PORTS = 16;
 
+/** Who told the scan by an ICMP error why it is filtered, and what. */
+interface Told {
+  readonly responder: string;
+  readonly reason: string;
+}
+
 interface Seen {
-  readonly filtered: Set<number>;
+  readonly filtered: Map<number, Told | undefined>;
   /** A port that answered, an open one if there is one. */
   answered?: { readonly port: number; readonly isOpen: boolean };
   /** Nothing more is sent to it: `--host-timeout`. */
@@ -69,16 +75,17 @@ export function openWhy(plan: Plan, { limit, rate, minimal }: WhyOptions): Why {
   let running: RunningWalk | undefined;
   let stopped = false;
 
-  function see({ ip, port, state, reason }: PortResult): void {
+  function see({ ip, port, state, reason, responder }: PortResult): void {
     if (isExcluded(ip, port)) return;
     const known = hosts.get(ip);
     // Hosts are remembered as long as one more may be walked to.
     if (known === undefined && hosts.size >= MOST_HOSTS) return;
-    const host = known ?? { filtered: new Set<number>() };
+    const host = known ?? { filtered: new Map<number, Told | undefined>() };
     hosts.set(ip, host);
     if (reason === "host-timeout") host.isOver = true;
     if (state === "filtered") {
-      if (host.filtered.size < MOST_PORTS) host.filtered.add(port);
+      if (host.filtered.size < MOST_PORTS || host.filtered.has(port))
+        host.filtered.set(port, responder === undefined ? undefined : { responder, reason });
       return;
     }
     host.filtered.delete(port);
@@ -104,7 +111,7 @@ export function openWhy(plan: Plan, { limit, rate, minimal }: WhyOptions): Why {
           maxHops: Math.min(path.ttl, PATH_DEFAULTS.maxHops),
           rate: Math.min(rate, PATH_DEFAULTS.maxRate),
           follows: true,
-          ports: [...filtered].sort((a, b) => a - b),
+          ports: [...filtered.keys()].sort((a, b) => a - b),
           search: false,
           ...(answered === undefined ? {} : { reference: answered.port }),
         },
@@ -117,7 +124,12 @@ export function openWhy(plan: Plan, { limit, rate, minimal }: WhyOptions): Why {
       for (const path of ports) {
         const { port, reference, where, doubt } = path;
         if (reference) continue;
-        const text = filteredSentence(path, minimal);
+        // A router gives up a host that is not there after more time than a walk takes.
+        const told = where.kind === "unknown" ? filtered.get(port) : undefined;
+        const text =
+          told === undefined
+            ? filteredSentence(path, minimal)
+            : `${port} is filtered by ${told.responder}, as this run was told: ${told.reason}.`;
         found.push({ ip, port, ...where, ...(doubt === undefined ? {} : { doubt }), text });
       }
     }

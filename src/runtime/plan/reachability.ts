@@ -125,7 +125,8 @@ function broadcast(kind: "broadcast" | "multicast"): string {
 
 function noRoute(errno: string, address: Address, boundTo: Interface | undefined): string {
   const through = boundTo === undefined ? "" : ` through ${boundTo.name}`;
-  const look = `"ip route get ${formatAddress(address)}" shows what the kernel thinks`;
+  // The answer is kept for others of the same route: it names none.
+  const look = `"ip route get" with this address shows what the kernel thinks`;
   switch (errno) {
     case "EHOSTUNREACH":
       return `this machine's own routes say unreachable${through}: ${look}`;

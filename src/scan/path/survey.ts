@@ -20,6 +20,8 @@ export interface Survey {
 export const COMMON_PORTS = [443, 80, 22, 25, 53, 3389, 8080, 21, 445, 8443] as const;
 /** SYNs to a silent port go so far beyond the last hop that answered anybody, when they are asked again. */
 const BEYOND = 5;
+/** A router looks for a neighbour for three seconds (RFC 4861 §10, and Linux's ARP), in microseconds after the first SYN to it. */
+const ROUTER_US = 3_500_000;
 /** SYNs of each flow to the host, where flows are counted. */
 const COUNTED = 5;
 
@@ -54,6 +56,7 @@ function* run(
     if (batch.length === 0) break;
     yield batch;
   }
+  if (search && !walk.flows.some(isStopped)) yield awaitRouter(walk, options);
   const answered = findings.filter(({ port }) => isAnswered(walk, port));
   yield* together(answered.map((finding) => findReach(walk, finding, options)));
   if (flows > 1) yield* countFlows(walk, answered, options.maxHops);
@@ -88,6 +91,19 @@ function unanswered(walk: Surveyed, findings: readonly Finding[], { maxHops }: S
     }),
   );
   return probes.sort((a, b) => a.ttl - b.ttl);
+}
+
+/**
+ * Where nobody answers, the host may not be there: its router says so when it has given up looking for it. One more SYN, if it does not,
+ * leaves when that has been waited for.
+ */
+function awaitRouter(walk: Surveyed, { maxHops }: SurveyOptions): Probe[] {
+  const [flow] = walk.flows;
+  if (flow === undefined) return [];
+  const sent = walk.flows.flatMap(({ probes }) => [...probes.values()].flatMap(({ sentUs }) => sentUs ?? []));
+  const passedUs = sent.length === 0 ? 0 : Math.max(...sent) - Math.min(...sent);
+  const afterUs = Math.max(0, ROUTER_US - passedUs);
+  return [walk.probe(flow, maxHops, { afterUs, wanted: () => !walk.flows.some(isStopped) })];
 }
 
 /** A port that is answered as by the host, among the common ones. */
