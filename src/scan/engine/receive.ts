@@ -23,7 +23,7 @@ import { isProof, SEGMENT_VERDICTS, segmentKind } from "../probe/classify.ts";
 import type { InFlight } from "../probe/in-flight.ts";
 import { takeOffer } from "../probe/offer.ts";
 import { createReplyDecoder } from "../probe/reply-decoder.ts";
-import type { Handshake } from "../probe/verdict.ts";
+import type { Handshake, VerdictDraft } from "../probe/verdict.ts";
 import type { Path } from "../targets/probe-source.ts";
 import type { EngineCounters } from "./counters.ts";
 import type { RowLifecycle } from "./row-lifecycle.ts";
@@ -99,7 +99,7 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
       noteRepeat(row, attempt, kind, nowUs - ageUs);
       return;
     }
-    const host = learn(row, attempt, kind, nowUs, ageUs);
+    const host = learn(row, attempt, kind, verdict, nowUs, ageUs);
     if (kind === "syn-ack") {
       verdict.doubtful =
         tcp.window(b, reply.segmentAt) === 0 && tcp.headerLength(b, reply.segmentAt) === tcp.HEADER_LENGTH;
@@ -132,7 +132,7 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     const { event, reason } = SEGMENT_VERDICTS.ack;
     const verdict = rows.answer(row, attempt, event, reason, reply.ttl, nowUs, ageUs);
     if (verdict === undefined) return;
-    const host = learn(row, attempt, "syn-ack", nowUs, ageUs);
+    const host = learn(row, attempt, "syn-ack", verdict, nowUs, ageUs);
     if (!controlSchedule.checkTarpit(host, row, verdict)) verdictQueue.enqueue();
   }
 
@@ -208,6 +208,7 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     row: number,
     attempt: number,
     kind: "syn-ack" | "reset",
+    verdict: VerdictDraft,
     nowUs: number,
     ageUs: number,
   ): number {
@@ -218,6 +219,7 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     // A repeated SYN-ACK is no round trip: the first one was lost, as were the SYNs before.
     const isRepeat =
       isOpen && isRepeated(hosts.srtt, host, table.sentAt, columnOf(row, attempt), nowUs, ageUs);
+    if (isRepeat) verdict.rttUs = Number.NaN;
     // With one source port the answer is taken for that of the last try: those before it have been waited for.
     if (table.unsent[row] === 0 && (attempt < ports.size || ports.size === 1)) {
       // A limit of the host's would have kept back answers of more ports than one.
