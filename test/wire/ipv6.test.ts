@@ -188,6 +188,21 @@ describe("walk", () => {
     expect(found).toMatchObject({ protocol, at, fragment });
   });
 
+  it.each([
+    ["none", 6, "", -1],
+    ["the first", 44, "06 00 0000 00000001", 40],
+    [
+      "behind options of 8 and of 16 bytes",
+      60,
+      "3c 00 0000 00000000 2c 01 0000 00000000 00000000 00000000 06 00 0000 00000001",
+      64,
+    ],
+    ["cut off", 60, "2c 00 0000 00000000 06 00 0000", -1],
+  ])("fragment header: %s", (_which, first, headers, at) => {
+    const b = packet(first, fromHex(headers));
+    expect(ipv6.fragmentHeaderAt(b, 0, b.length)).toBe(at);
+  });
+
   it("does not remember the fragment before", () => {
     const found: ipv6.Upper = { ...ipv6.newUpper(), fragment: true };
     expect(ipv6.walk(packet(6, new Uint8Array(0)), 0, 40, found)).toBe(true);

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Engine } from "../../../src/scan/engine/engine.ts";
+import type { Verdict } from "../../../src/scan/probe/verdict.ts";
 import { createSourcePorts, type SourcePorts } from "../../../src/socket/ports.ts";
 import { describePacket } from "../../../src/wire/describe.ts";
 import * as icmp from "../../../src/wire/icmp.ts";
@@ -761,6 +762,20 @@ describe("the probe's local address", () => {
     const { probe } = afterFirstSyn();
     expect(probe.slice(12, 16)).toEqual(LOCAL_4);
   });
+});
+
+it("a verdict has nothing of the one before: an open port's offer, who sent an ICMP error", () => {
+  const engine = engineFor([22, 80, 81].map((port) => target("198.18.0.2", port)));
+  const syns = [0, 1, 2].map((now) => transmit(engine, now) ?? new Uint8Array(0));
+  const answer = (syn: Uint8Array, flags: number): Verdict => {
+    const acknowledgement = (tcp.sequence(syn, SEGMENT) + 1) >>> 0;
+    deliver(engine, segmentTo(syn, { flags, acknowledgement }), 1000);
+    const [verdict] = drainVerdicts(engine);
+    return verdict;
+  };
+  expect(answer(syns[0], SYN | ACK)).toMatchObject({ state: "open", hasOffer: true });
+  expect(answer(syns[1], RST | ACK)).toMatchObject({ state: "closed", hasOffer: false, hasResponder: false });
+  expect(answer(syns[2], SYN | ACK)).toMatchObject({ state: "open", hasOffer: true });
 });
 
 describe("an answer to the second SYN", () => {
