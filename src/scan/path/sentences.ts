@@ -35,8 +35,9 @@ export function portSentence(result: PathResult, path: PortPath): string {
     }
     case "at-host": {
       const { from, other } = where;
-      const passed = from === 0 ? "" : `pass ${at(from)}, the last before the host that can be seen, and `;
-      return `${port} is filtered, ${probably}at the host or just before it: its SYNs ${passed}get no answer, while ${other} does${said}. If the answers are dropped on their way back, it looks the same.`;
+      const passed =
+        from === 0 ? "" : `come as far as ${at(from)}, the last before the host that can be seen, and `;
+      return `${port} is filtered, ${probably}at the host or just before it: its SYNs ${passed}get no answer, while ${other} does${said}. ${from === 0 ? "If the" : "If that hop drops them in place of passing them on, or the"} answers are dropped on their way back, it looks the same.`;
     }
     case "rejected": {
       const { by, self, from, to } = where;

@@ -38,7 +38,7 @@ it.each<[more: Partial<PortPath>, says: string]>([
   ],
   [
     { where: { kind: "at-host", from: 1, to: 2, other: 80 } },
-    "445 is filtered, at the host or just before it: its SYNs pass hop 1 (203.0.113.1), the last before the host that can be seen, and get no answer, while 80 does. If the answers are dropped on their way back, it looks the same.",
+    "445 is filtered, at the host or just before it: its SYNs come as far as hop 1 (203.0.113.1), the last before the host that can be seen, and get no answer, while 80 does. If that hop drops them in place of passing them on, or the answers are dropped on their way back, it looks the same.",
   ],
   [
     { where: { kind: "box", from: 0, to: 1, beyond: 5, other: 80 }, state: "closed", doubt: 0.06 },
