@@ -65,6 +65,16 @@ describe.skipIf(skipping("names", labProblem()))("names", () => {
     expect(stdout).toMatch(/localhost:8080 \(::1\) +closed/);
     expect(stderr).toMatch(/localhost:8080 is closed on ::1; .*not probed \(--all-addresses\): 127\.0\.0\.1/);
     expect((await probe("--all-addresses", "localhost:8080")).stderr).toBe("");
+    // A verdict on what a policy wants, too, is of that address alone.
+    const policy = "groups: [{targets: localhost, ports: {8080: closed, 8081: closed}}]";
+    const check = (...options: string[]) =>
+      run(inNamespace(lab.near, synprobe("check", "-", ...options)), { input: policy });
+    expect(await check()).toMatchObject({
+      status: 0,
+      stderr:
+        "synprobe: localhost is judged by ::1 alone; the name has other addresses, not probed (--all-addresses): 127.0.0.1\n",
+    });
+    expect(await check("--all-addresses")).toMatchObject({ status: 0, stderr: "" });
     expect((await probe("127.0.0.1:8080")).stderr).toBe("");
   });
 

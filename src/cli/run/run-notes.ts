@@ -93,23 +93,31 @@ function describeConnect(run: DescribedRun): void {
 /** Names told of one by one. */
 const MOST_TOLD = 3;
 
-/** Remembers results on one of a name's several addresses that are not open: another of them may be served. */
-export function watchNames({ otherAddresses }: Plan): {
+/**
+ * Remembers results on one of a name's several addresses that are not open: another of them may be served.
+ * @param isCheck whatever they are: a policy's verdict is of that address alone
+ */
+export function watchNames(
+  { otherAddresses }: Plan,
+  isCheck: boolean,
+): {
   see(result: PortResult): void;
   tell(messages: Messages): void;
 } {
   const missed = new Map<string, PortResult>();
   return {
     see: (result) => {
-      if (result.state === "open" || result.host === undefined || !otherAddresses.has(result.ip)) return;
-      missed.set(`${result.host}:${result.port}`, result);
+      if (result.host === undefined || !otherAddresses.has(result.ip)) return;
+      if (isCheck) missed.set(result.host, result);
+      else if (result.state !== "open") missed.set(`${result.host}:${result.port}`, result);
     },
     tell: (messages) => {
       const results = [...missed];
       for (const [target, { state, ip }] of results.slice(0, MOST_TOLD)) {
         const others = (otherAddresses.get(ip) ?? []).join(", ");
+        const what = isCheck ? `judged by ${ip} alone` : `${state} on ${ip}`;
         messages.note(
-          `${target} is ${state} on ${ip}; the name has other addresses, not probed (--all-addresses): ${others}`,
+          `${target} is ${what}; the name has other addresses, not probed (--all-addresses): ${others}`,
         );
       }
       if (results.length > MOST_TOLD) {
