@@ -73,24 +73,37 @@ describe.skipIf(skipping("walks along real kernels", firewallProblem()))("a chai
   });
   afterAll(() => chain?.remove());
 
-  it.each([
-    ["ipv4", "198.18.4.77", "host-unreach"],
-    ["ipv6", "2001:db8:4::77", "addr-unreach"],
-  ] as const)(
-    "says of a host that is not there what its router says, three seconds later, over %s",
-    async (family, host, reason) => {
+  it("says of a host that is not there what its router says, three seconds later", async () => {
+    const gone = [
+      ["ipv4", "198.18.4.77", "host-unreach"],
+      ["ipv6", "2001:db8:4::77", "addr-unreach"],
+    ] as const;
+    const told = gone.map(async ([family, host, reason]) => {
       const by = chain.routerAt(ROUTERS, family);
-      const rejected = { kind: "rejected", by, self: false, from: ROUTERS, to: ROUTERS };
-      const { ports } = await walk(chain, at(host, OPEN));
-      expect(ports.find(({ port }) => port === OPEN)).toMatchObject({
-        state: "filtered",
-        reason,
-        where: rejected,
-      });
-      const { stdout } = await run(inNamespace(chain.namespaces[0], synprobe(at(host, OPEN), "--why")));
+      const where = { kind: "rejected", by, self: false, from: ROUTERS, to: ROUTERS };
+      const [{ ports }, { stdout }] = await Promise.all([
+        walk(chain, at(host, OPEN)),
+        run(inNamespace(chain.namespaces[0], synprobe(at(host, OPEN), "--why"))),
+      ]);
+      expect(ports.find(({ port }) => port === OPEN)).toMatchObject({ state: "filtered", reason, where });
       expect(stdout).toContain(`443 is filtered by ${by}, as this run was told: ${reason}.`);
-    },
-  );
+    });
+    await Promise.all(told);
+  });
+
+  it("says when answers come, and this machine's own firewall drops them; and so does doctor", async () => {
+    const near = chain.namespaces[0];
+    const target = at(CHAIN_HOST.ipv4, `${OPEN},${CLOSED}`);
+    expect((await walk(chain, target)).notes).toEqual([]);
+    rulesAt(near, "input", [`tcp sport ${CLOSED} drop`]);
+    const { notes, ports } = await walk(chain, target);
+    const { stdout } = await run(inNamespace(near, synprobe("doctor", target)));
+    command(inNamespace(near, ["nft", "flush", "ruleset"]));
+    expect(ports.find(({ port }) => port === CLOSED)).toMatchObject({ state: "filtered" });
+    const told = /\d+ packets came in meanwhile and were dropped inside this machine, most likely by its own/;
+    expect(notes).toEqual([expect.stringMatching(told)]);
+    expect(stdout).toMatch(told);
+  });
 
   const WAYS = [
     ["ipv4", "raw"],

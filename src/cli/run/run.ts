@@ -13,7 +13,7 @@ import { createOwnFailures } from "../../runtime/results/own-failures.ts";
 import { createNaming } from "../../runtime/results/to-result.ts";
 import type { ScanHooks } from "../../runtime/run/running-scan.ts";
 import { nowMs } from "../../runtime/system/clock.ts";
-import { type KernelCounters, readCounters } from "../../runtime/system/system.ts";
+import { type KernelCounters, readCounters } from "../../runtime/system/counters.ts";
 import { PORT_STATES, type RateDecision, type ScanSummary } from "../../scan/probe/result.ts";
 import { storeAddress } from "../../socket/table.ts";
 import { type Address, formatAddress } from "../../wire/address.ts";

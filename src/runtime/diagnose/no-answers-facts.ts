@@ -19,7 +19,8 @@ import type { Hop } from "../plan/paths.ts";
 import type { Plan } from "../plan/plan.ts";
 import { ownerOf } from "../plan/reachability.ts";
 import type { Means } from "../run/means.ts";
-import { type KernelCounters, readCounters, readFile } from "../system/system.ts";
+import { type KernelCounters, packetsLost, readCounters } from "../system/counters.ts";
+import { readFile } from "../system/system.ts";
 import { readConntrack } from "./limits.ts";
 import type { NoAnswerFacts, Way } from "./no-answers.ts";
 
@@ -58,7 +59,7 @@ export function gatherNoAnswerFacts(
             dropped: left.reduce((sum, each) => sum + (each?.dropped ?? 0), 0),
           },
         }),
-    ...ipDeltas(before, after),
+    ...packetsLost(before, after),
     ...(conntrack === undefined ? {} : { conntrack }),
   };
 }
@@ -241,38 +242,4 @@ function deviceDelta(before: KernelCounters, after: KernelCounters, name: string
   if (first === undefined || last === undefined) return undefined;
   const since = (column: number): number => last[column] - first[column];
   return { packets: since(9), dropped: since(10) + since(11) };
-}
-
-function ipDeltas(
-  before: KernelCounters,
-  after: KernelCounters,
-): Pick<NoAnswerFacts, "undelivered" | "reversePathDrops"> {
-  const since = (read: (counters: KernelCounters) => number): number => read(after) - read(before);
-  const v4 = (group: string, name: string): number => since(({ ip }) => columnOf(ip, group, name));
-  const v6 = (name: string): number =>
-    since(({ ip6 }) => Number(new RegExp(`^${name}\\s+(\\d+)`, "m").exec(ip6)?.[1] ?? 0));
-  const reversePathDrops = v4("TcpExt", "IPReversePathFilter");
-  // Unwanted multicast and broadcast is not a loss. Wanted ones are subtracted twice, so this is a lower bound.
-  const lost4 =
-    v4("Ip", "InReceives") -
-    v4("Ip", "InDelivers") -
-    v4("Ip", "ForwDatagrams") -
-    v4("IpExt", "InMcastPkts") -
-    v4("IpExt", "InBcastPkts") -
-    reversePathDrops;
-  const lost6 = v6("Ip6InReceives") - v6("Ip6InDelivers") - v6("Ip6OutForwDatagrams") - v6("Ip6InMcastPkts");
-  return {
-    undelivered: Math.max(0, lost4) + Math.max(0, lost6),
-    reversePathDrops: Math.max(0, reversePathDrops),
-  };
-}
-
-/** A counter of /proc/net/snmp or netstat: a line of names, and one of values. */
-function columnOf(text: string, group: string, name: string): number {
-  const [names, values] = text
-    .split("\n")
-    .filter((line) => line.startsWith(`${group}: `))
-    .map((line) => line.split(" "));
-  const at = names?.indexOf(name) ?? -1;
-  return at < 0 ? 0 : Number(values?.[at] ?? 0);
 }

@@ -35,6 +35,7 @@ export async function walkFindings(target: TargetSpec, { opened, limits }: WalkH
     ...PATH_DEFAULTS,
     rate: Math.min(rate, PATH_DEFAULTS.maxRate),
     search: false,
+    awaitsRouter: true,
   });
   try {
     let stop = (): void => {};

@@ -19,6 +19,7 @@ import { silentLink } from "../plan/next-hop.ts";
 import { type Hop, waysOf } from "../plan/paths.ts";
 import { type OnlyPair, onlyPair, type Plan } from "../plan/plan.ts";
 import { nowUs } from "../system/clock.ts";
+import { type KernelCounters, packetsLost, readCounters } from "../system/counters.ts";
 import { createRandom } from "../system/random.ts";
 import { portShares } from "../system/system.ts";
 
@@ -127,10 +128,25 @@ export async function openPath(plan: Plan, options: PathOptions): Promise<OpenPa
   return {
     close,
     run: () => {
+      const before = readCounters();
       const running = walk(pair, { ...options, ports, excluded: plan.excluded.ports });
-      return { ...running, finished: running.finished.finally(close) };
+      // Frames are heard before a firewall can drop.
+      const told = running.finished.then((result) =>
+        options.link === "packet" ? result : withDropped(result, before),
+      );
+      return { ...running, finished: told.finally(close) };
     },
   };
+}
+
+/** Fewer packets than this may be anybody's. */
+const FEWEST_DROPPED = 3;
+
+function withDropped(result: PathResult, before: KernelCounters): PathResult {
+  const { undelivered } = packetsLost(before, readCounters());
+  if (undelivered < FEWEST_DROPPED || !result.ports.some(({ reason }) => reason === "no-response"))
+    return result;
+  return { ...result, notes: [...result.notes, { kind: "dropped-here", packets: undelivered }] };
 }
 
 /** Where no hop has told of any SYN, and the kernel knows why. A walk that was interrupted may not have waited for the neighbour. */

@@ -81,22 +81,6 @@ export const forwards = (): boolean =>
     (path) => (readFile(`/proc/sys/net/${path}`) ?? "0").trim() !== "0",
   );
 
-/** The kernel's counters: texts of files below /proc/net, cheap to read, parsed only when needed. */
-export interface KernelCounters {
-  /** dev. */
-  readonly devices: string;
-  /** snmp and netstat. */
-  readonly ip: string;
-  /** snmp6. */
-  readonly ip6: string;
-}
-
-export const readCounters = (): KernelCounters => ({
-  devices: readFile("/proc/net/dev") ?? "",
-  ip: `${readFile("/proc/net/snmp") ?? ""}${readFile("/proc/net/netstat") ?? ""}`,
-  ip6: readFile("/proc/net/snmp6") ?? "",
-});
-
 /** A file's text, as it is; undefined when it cannot be read. */
 export function readFile(path: string): string | undefined {
   try {

@@ -15,6 +15,8 @@ export interface SurveyOptions {
   readonly reference?: number;
   /** Whether common ports are tried then; they are by default. */
   readonly search?: boolean;
+  /** Whether the host's router is waited for where nobody answers, until it has given up looking for it; it is where common ports are tried. */
+  readonly awaitsRouter?: boolean;
   /** Ports that must not be. */
   readonly excluded?: Uint16Array;
   /** Flows walked of each port. */

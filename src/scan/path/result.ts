@@ -81,7 +81,9 @@ export type PathNote =
   /** From this hop on, routers see the SYNs with other addresses or ports: a translator (NAT) is before it. */
   | { readonly kind: "nat"; readonly hop: number }
   /** The host's own address answers for this hop, and some of its ports are answered only behind it. */
-  | { readonly kind: "behind-host"; readonly hop: number };
+  | { readonly kind: "behind-host"; readonly hop: number }
+  /** Packets that came in meanwhile and were dropped inside this machine: at least so many, on the machine as a whole. */
+  | { readonly kind: "dropped-here"; readonly packets: number };
 
 /** One source port's way to one port, where several were walked. */
 export interface FlowPath {

@@ -101,6 +101,8 @@ export function noteSentence(note: PathNote): string {
       return `Routers from hop ${note.hop} on see other addresses or ports than were sent: addresses are translated (NAT) before it.`;
     case "behind-host":
       return `The address itself is hop ${note.hop}; ports that are answered later are passed on to a host behind it.`;
+    case "dropped-here":
+      return `${note.packets} packets came in meanwhile and were dropped inside this machine, most likely by its own firewall: "nft list ruleset" or "iptables -S INPUT" shows the rule.`;
   }
 }
 

@@ -42,7 +42,7 @@ function* run(
   findings: Finding[],
   add: (port: number, reference: boolean, flows: number) => Finding,
 ): Generator<readonly Probe[], void> {
-  const { ports, reference, search = true, flows, tries } = options;
+  const { ports, reference, search = true, awaitsRouter = search, flows, tries } = options;
   for (const port of ports) add(port, false, flows);
   if (reference !== undefined && !ports.includes(reference)) add(reference, true, 1);
   yield firstTries(walk, findings, options);
@@ -56,7 +56,7 @@ function* run(
     if (batch.length === 0) break;
     yield batch;
   }
-  if (search && !walk.flows.some(isStopped)) yield awaitRouter(walk, options);
+  if (awaitsRouter && !walk.flows.some(isStopped)) yield awaitRouter(walk, options);
   const answered = findings.filter(({ port }) => isAnswered(walk, port));
   yield* together(answered.map((finding) => findReach(walk, finding, options)));
   if (flows > 1) yield* countFlows(walk, answered, options.maxHops);
