@@ -98,6 +98,16 @@ function why(error: unknown): string {
     : REASONS[known];
 }
 
+/** Which file a path leads to; undefined where that cannot be known, as without the permissions that it was opened with. */
+function identityOf(path: string): string | undefined {
+  try {
+    const { dev, ino } = statSync(path);
+    return `${dev}:${ino}`;
+  } catch (error) {
+    return errorCode(error) === "ENOENT" ? "none" : undefined;
+  }
+}
+
 function loadSqlite(): new (
   path: string,
   options: { readonly timeout: number; readonly readonly?: true },
@@ -148,6 +158,7 @@ export function openStore(path: string, create: boolean): Store {
   } catch (error) {
     throw failed(error);
   }
+  const identity = identityOf(path);
   const guard = <T>(act: () => T): T => {
     try {
       return act();
@@ -190,6 +201,10 @@ export function openStore(path: string, create: boolean): Store {
     },
     transaction: (act) =>
       guard(() => {
+        // SQLite would go on with a file that nobody finds any more.
+        const now = identityOf(path);
+        if (now !== undefined && identity !== undefined && now !== identity)
+          throw storeError(`store ${path} has been moved, removed or replaced since it was opened`);
         sqlite.exec("BEGIN IMMEDIATE");
         try {
           const done = act();

@@ -66,6 +66,20 @@ describe("a store", () => {
     damaged.close();
   });
 
+  it("that is removed, or replaced, while it is open takes nothing more, and says so", () => {
+    for (const replaced of [false, true]) {
+      const store = openStore(path("h.db"), true);
+      store.transaction(() => store.prepare("INSERT INTO hosts (ip) VALUES (?)").run("192.0.2.1"));
+      rmSync(path("h.db"));
+      if (replaced) openStore(path("h.db"), true).close();
+      expect(() => store.transaction(() => {})).toThrow(
+        /h\.db has been moved, removed or replaced since it was/,
+      );
+      store.close();
+      rmSync(path("h.db"), { force: true });
+    }
+  });
+
   it("of a later version is refused, not spoilt", () => {
     const store = openStore(path("h.db"), true);
     store.prepare("PRAGMA user_version = 99").run();
