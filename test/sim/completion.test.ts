@@ -188,6 +188,13 @@ describe("completion", () => {
     });
   });
 
+  it("waits no longer for a banner than until it has heard one", () => {
+    const { network } = complete({ 21: "speaks" }, { bannerUs: 60 * SECOND });
+    const endings: unknown[] = [];
+    network.run(({ completion }) => endings.push(completion?.ending), 5 * SECOND);
+    expect(endings).toEqual(["fin", "fin"]);
+  });
+
   it("leaves alone what may not be completed", () => {
     const { network } = complete({ 22: "closes" }, { paths: [{ ...PATHS[0], toSelf: true }, PATHS[1]] });
     const verdicts: Verdict[] = [];

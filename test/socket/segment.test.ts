@@ -1,6 +1,12 @@
 /** Segments as packets: every field and both checksums as the codecs of wire/ read them, and back. */
 import { describe, expect, it } from "vitest";
-import { describeSegment, readSegment, type Segment, writePacket } from "../../src/socket/segment.ts";
+import {
+  describeSegment,
+  readSegment,
+  type Segment,
+  segmentLength,
+  writePacket,
+} from "../../src/socket/segment.ts";
 import { pseudoSum4, pseudoSum6 } from "../../src/wire/checksum.ts";
 import * as ipv4 from "../../src/wire/ipv4.ts";
 import * as ipv6 from "../../src/wire/ipv6.ts";
@@ -29,7 +35,21 @@ function written(ends: typeof V4, segment: Segment): [b: Uint8Array, end: number
   return [b, end];
 }
 
+const NONE: Segment = { sequence: 0, acknowledgement: 0, flags: 0, window: 0, text: new Uint8Array(0) };
+
 describe("a segment", () => {
+  it("takes a sequence number for each byte, one for SYN and one for FIN", () => {
+    const { SYN, FIN, ACK, PSH } = tcp.FLAGS;
+    for (const [flags, bytes, length] of [
+      [ACK, 0, 0],
+      [SYN, 0, 1],
+      [FIN | ACK, 0, 1],
+      [PSH | FIN | ACK, 5, 6],
+      [SYN | FIN, 3, 5],
+    ])
+      expect(segmentLength({ ...NONE, flags, text: new Uint8Array(bytes) })).toBe(length);
+  });
+
   it("as an IPv4 packet", () => {
     const [b, end] = written(V4, SEGMENT);
     expect(end - AT).toBe(20 + 20 + TEXT.length);

@@ -157,3 +157,26 @@ describe("the loss of a limited host", () => {
     expect(lines.loss(7, host(7), 0)).toBeLessThan(0.2);
   });
 });
+
+describe("a host in a line", () => {
+  /** What is told of it after such fates, one in 200 ms, where the path loses so much. */
+  function findings(fates: readonly boolean[], loss: number) {
+    const { lines, take, next } = createLines();
+    for (let row = 0; row <= fates.length; row++) take(row, 7, 0);
+    for (const [i, answered] of fates.entries()) {
+      next(7);
+      told(lines, 7, answered, (i + 1) * 200 * MS);
+    }
+    return lines.findings(loss);
+  }
+  const half = Array.from({ length: 24 }, (_, i) => i % 2 === 0);
+
+  it("is named with its pace when the path's loss hardly explains what it has not answered", () => {
+    expect(findings(half, 0.02)).toMatchObject([{ outages: [], perSecond: expect.closeTo(2.5, 0) }]);
+    expect(findings(half, 0.5)).toEqual([]);
+  });
+
+  it("has no pace when it has answered nothing at all", () => {
+    expect(findings([false, false, false, false, false, false], 0.02)).toEqual([]);
+  });
+});
