@@ -17,7 +17,7 @@ import {
   watchSyns,
 } from "./fleet.ts";
 import { command as commandIn, inNamespace, ip, type Lab, skipping } from "./netns.ts";
-import { answers, createWideLab, farSegments, readScan, truth } from "./wide.ts";
+import { answers, createWideLab, farSegments, readScan, setLink, truth } from "./wide.ts";
 
 /** 4,096 pairs in 8 networks. */
 const PORTS = [7000, 7001];
@@ -210,6 +210,19 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
       await eventually("it to be refused", async () => (await fleet.keys("refused:*")).length > 0);
       fra.kill("SIGCONT");
       expect((await running.finished).status).toBe(0);
+    }, 120_000);
+
+    it("of a link that is down while cells begin: they are probed when it is up", async () => {
+      await fleet.startWorker("fra");
+      const delays = async (): Promise<number> =>
+        Number((await fleet.redis.info("commandstats")).match(/cmdstat_zadd:calls=(\d+)/)?.[1] ?? 0);
+      setLink(lab, "down");
+      const before = await delays();
+      const running = fleet.startRun(TARGETS, ...SLOW);
+      // Handed back as delayed jobs.
+      await eventually("cells to be handed back", async () => (await delays()) >= before + 2);
+      setLink(lab, "up");
+      await expectWhole(running);
     }, 120_000);
 
     it("of results that change in Redis: their cell is probed again", async () => {

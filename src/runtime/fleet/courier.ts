@@ -54,8 +54,8 @@ export type OfCell =
 
 type CellOutcome =
   | { readonly kind: "done"; readonly pairs: number; readonly elapsedMs: number; readonly totals: object }
-  /** The cell is not probed here, or no further. */
-  | { readonly kind: "refused"; readonly reason: string }
+  /** The cell is not probed here, or no further: for good, or not now. */
+  | { readonly kind: "refused" | "unable"; readonly reason: string }
   | { readonly kind: "aborted" };
 
 export type ToCourier =
@@ -334,10 +334,9 @@ export async function runCourier(
         presence = { ...presence, cells: presence.cells + 1, rate };
       } else {
         await redis.del(results);
-        if (end.kind === "refused") {
-          await refuse(run.id, id, end.reason);
-          await handBack();
-        } else await job.moveToWait(token).catch(() => {});
+        if (end.kind === "refused") await refuse(run.id, id, end.reason);
+        if (end.kind === "refused" || end.kind === "unable") await handBack();
+        else await job.moveToWait(token).catch(() => {});
       }
     } catch (error) {
       if (!isTrouble(error)) throw error;

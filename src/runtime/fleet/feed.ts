@@ -89,8 +89,11 @@ export interface Feed {
   topUp(workers: number, pace: Pace): Promise<void>;
   /** Adds a cell; a second look goes before all others. */
   add(cell: CutCell): Promise<void>;
-  /** Sets aside what all of these workers refuse. @throws {SynprobeError} `ERR_FLEET` when that is the run */
-  readRefusals(able: readonly string[]): Promise<void>;
+  /**
+   * Sets aside what all workers refuse: those that are there, and those that may come back.
+   * @throws {SynprobeError} `ERR_FLEET` when that is the run
+   */
+  readRefusals(there: readonly string[]): Promise<void>;
   setAside(id: string, cell: CutCell, why: string): void;
   endDelays(): Promise<void>;
   addLost(): Promise<void>;
@@ -100,6 +103,8 @@ export interface Feed {
 const CELLS_PER_WORKER = 2;
 /** Prefixes that are named of a cell that is set aside. */
 const MOST_NAMED = 4;
+/** A worker that was there so short a time ago, in microseconds, may come back, by another name too: its machine starts again. */
+const BACK_US = 300_000_000;
 
 export function createFeed(coordinating: Coordinating): Feed {
   const { redis, run, key, ledger, rate, queue, ended, among, note, tell, keeping, isOver } = coordinating;
@@ -114,6 +119,8 @@ export function createFeed(coordinating: Coordinating): Feed {
   let delayed: ReadonlySet<string> = new Set();
   /** Since when jobs of cells under way have been gone, in milliseconds of the monotonic clock. */
   const gone = new Map<string, number>();
+  /** When each worker was there last, in microseconds of the monotonic clock. */
+  const seenUs = new Map<string, number>();
 
   async function adopt(): Promise<void> {
     await redis.del(keyOf("stop", run.id));
@@ -162,22 +169,40 @@ export function createFeed(coordinating: Coordinating): Feed {
     delayed = new Set(ids);
   }
 
-  /** A cell that every worker refuses is set aside. */
-  async function readRefusals(able: readonly string[]): Promise<void> {
+  async function readRefusals(there: readonly string[]): Promise<void> {
     const refusals = Object.entries(await redis.hgetall(keyOf("refused", run.id)));
     const reasonOf = new Map(refusals);
-    const allRefuse = (what: string): boolean =>
-      able.length > 0 && able.every((worker) => reasonOf.has(`${what} ${worker}`));
+    const nowAtUs = nowUs();
+    for (const worker of there) seenUs.set(worker, nowAtUs);
+    for (const [worker, atUs] of seenUs) if (nowAtUs - atUs > BACK_US) seenUs.delete(worker);
+    if (there.length === 0) return;
+    const reason = (what: string, worker: string): string | undefined =>
+      reasonOf.get(`* ${worker}`) ?? reasonOf.get(`${what} ${worker}`);
+    /** Workers that do not refuse it: undefined when one of them is there. */
+    const awaitedFor = (what: string): readonly string[] | undefined => {
+      const others = [...seenUs.keys()].filter((worker) => reason(what, worker) === undefined);
+      return others.some((worker) => there.includes(worker)) ? undefined : others;
+    };
+    const awaited = awaitedFor("*");
+    if (awaited?.length === 0)
+      throw new SynprobeError(ERROR_CODES.fleet, `no worker takes this run: ${reason("*", there[0])}`);
+    const late = new Set(awaited);
     for (const [id, cell] of ledger.underWay) {
-      if (!allRefuse(id)) continue;
+      const others = awaitedFor(id);
+      if (others === undefined) continue;
+      for (const worker of others) late.add(worker);
+      if (others.length > 0) continue;
       const job: Job | undefined = await queue.getJob(id);
       // Somebody has it after all.
       if ((await job?.isActive()) === true) continue;
-      setAside(id, cell, reasonOf.get(`${id} ${able[0]}`) ?? "");
+      const able = there.find((worker) => !reasonOf.has(`* ${worker}`)) ?? there[0];
+      setAside(id, cell, reason(id, able) ?? "");
       await job?.remove();
     }
-    if (allRefuse("*"))
-      throw new SynprobeError(ERROR_CODES.fleet, `no worker takes this run: ${reasonOf.get(`* ${able[0]}`)}`);
+    if (late.size > 0)
+      tell(
+        `the workers that are there refuse some of it: waiting whether ${[...late].join(", ")} comes back`,
+      );
   }
 
   function setAside(id: string, cell: CutCell, why: string): void {

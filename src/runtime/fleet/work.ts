@@ -22,7 +22,7 @@ import type { Beside, ScanOptions } from "../run/scan-options.ts";
 import { nowUs } from "../system/clock.ts";
 import { fenceMemory } from "../system/fence.ts";
 import { randomSeed, secret } from "../system/random.ts";
-import { type Cell, excludedBy, spansOf } from "./cell.ts";
+import { type Cell, excludedBy, jobOf, spansOf } from "./cell.ts";
 import { type Chunk, MOST_RECORDS } from "./chunk.ts";
 import type { CourierTask, FromCourier, OfCell, ToCourier } from "./courier.ts";
 
@@ -61,6 +61,14 @@ const SLOTS = 3;
 const FOUND_LASTS_US = 10_000_000;
 /** The next cell is taken when what has not been sent of one is so much work, in seconds: about what a worker takes to be ready. */
 const AHEAD_S = 0.5;
+/** A fault of this machine, in microseconds, that is taken for one that stays. */
+const FAULT_LASTS_US = 60_000_000;
+
+/** A cell is not for this worker; or cannot be probed now. */
+interface NoScan {
+  readonly kind: "refused" | "unable";
+  readonly reason: string;
+}
 
 /** What is allowed. Of names nothing is: they may come to mean anything. */
 function allowedSpans(specs: readonly AnyTargetSpec[]): readonly AddressSpan[] {
@@ -87,23 +95,28 @@ export function startWork(options: WorkOptions): Work {
   /** Where what is sent of each cell under way is counted. */
   const underWay = new Set<SharedArrayBuffer>();
   const rates = createFoundRates();
+  const faults = createFaults();
 
   /** Why a cell is not for this worker; undefined when it is. */
-  function refusal(cell: Cell, plan: Plan | undefined): string | undefined {
+  function refusal(cell: Cell, plan: Plan | undefined): NoScan | undefined {
+    const refused = (reason: string): NoScan => ({ kind: "refused", reason });
     for (const span of spansOf(cell.targets)) {
       const isAllowed = allowed.some((one) => {
         const common = intersection(one, span);
         return common !== undefined && formatSpan(common) === formatSpan(span);
       });
-      if (!isAllowed) return `${formatSpan(span)} is not in its --allow`;
+      if (!isAllowed) return refused(`${formatSpan(span)} is not in its --allow`);
     }
     if (plan === undefined || plan.space.total === cell.pairs) return undefined;
     const [fault] = plan.faults;
-    if (fault !== undefined) return fault.message;
+    // A route may come back.
+    if (fault !== undefined) return { kind: "unable", reason: fault.message };
     const [leftOut] = plan.leftOut;
-    return leftOut === undefined
-      ? "its excludes leave out some of it"
-      : `${formatSpan(leftOut.span)} is left out there: ${leftOut.why}`;
+    return refused(
+      leftOut === undefined
+        ? "its excludes leave out some of it"
+        : `${formatSpan(leftOut.span)} is left out there: ${leftOut.why}`,
+    );
   }
 
   /** A cell at a time. */
@@ -113,7 +126,7 @@ export function startWork(options: WorkOptions): Work {
     let chunks: ReturnType<typeof createChunks> | undefined;
     const say = (message: OfCell): void => post({ ...message, slot });
 
-    async function open(cell: Cell, beside: Beside): Promise<OpenScan | string> {
+    async function open(cell: Cell, beside: Beside): Promise<OpenScan | NoScan> {
       const outright = refusal(cell, undefined);
       if (outright !== undefined) return outright;
       const planner = createPlanner({
@@ -140,7 +153,7 @@ export function startWork(options: WorkOptions): Work {
         sentBefore: [...underWay],
       };
       const scan = await open(cell, beside);
-      if (typeof scan === "string") return say({ kind: "refused", reason: scan });
+      if ("kind" in scan) return scan.kind === "refused" ? say(scan) : tellFault(cell, scan.reason);
       try {
         if (isAborted) return say({ kind: "aborted" });
         const results = createChunks((chunk) =>
@@ -172,6 +185,7 @@ export function startWork(options: WorkOptions): Work {
         const summary = await running.finished.finally(() => clearInterval(telling));
         if (isAborted || summary.unfinished > 0) return say({ kind: "aborted" });
         results.flush();
+        faults.end(cell);
         say({ kind: "done", pairs: cell.pairs, elapsedMs: summary.elapsedMs, totals: running.totals() });
       } finally {
         running = undefined;
@@ -181,9 +195,15 @@ export function startWork(options: WorkOptions): Work {
       }
     }
 
+    /** Hands a cell back; for good when the fault lasts. */
+    function tellFault(cell: Cell, reason: string): void {
+      note(`a cell is handed back: ${reason}`);
+      say({ kind: faults.isLasting(cell, nowUs()) ? "refused" : "unable", reason });
+    }
+
     return {
       probe,
-      say,
+      tellFault,
       carried: () => chunks?.carried(),
       abort: () => {
         isAborted = true;
@@ -232,11 +252,10 @@ export function startWork(options: WorkOptions): Work {
   const finished = new Promise<void>((resolve, reject) => {
     courier.on("message", (message: FromCourier) => {
       if (message.kind === "cell") {
-        const { probe, say } = slots[message.slot];
+        const { probe, tellFault } = slots[message.slot];
         probe(message.cell).catch((error: unknown) => {
           if (!isSynprobeError(error)) return reject(error);
-          note(`a cell is handed back: ${error.message}`);
-          say({ kind: "refused", reason: error.message });
+          tellFault(message.cell, error.message);
         });
       } else if (message.kind === "abort") slots[message.slot].abort();
       else if (message.kind === "carried") slots[message.slot].carried();
@@ -288,6 +307,20 @@ export function createFoundRates() {
     },
     of: (run: string, atUs: number): number | undefined =>
       found?.run === run && atUs - found.atUs <= FOUND_LASTS_US ? found.rate : undefined,
+  };
+}
+
+/** Since when faults of this machine have kept it from probing each cell. */
+export function createFaults() {
+  const sinceUs = new Map<string, number>();
+  const nameOf = (cell: Pick<Cell, "run" | "from" | "to">): string => `${cell.run} ${jobOf(cell)}`;
+  return {
+    isLasting: (cell: Pick<Cell, "run" | "from" | "to">, atUs: number): boolean => {
+      const since = sinceUs.get(nameOf(cell)) ?? atUs;
+      sinceUs.set(nameOf(cell), since);
+      return atUs - since >= FAULT_LASTS_US;
+    },
+    end: (cell: Pick<Cell, "run" | "from" | "to">): void => void sinceUs.delete(nameOf(cell)),
   };
 }
 

@@ -2,7 +2,7 @@
  * How many cells are probed at a time is known to Redis whenever it has one, whatever it has forgotten; and how large the last ones are
  * follows from how far the workers are. The rest: test/lab/fleet.test.ts.
  */
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished, vi } from "vitest";
 import { jobOf } from "../../../src/runtime/fleet/cell.ts";
 import { ALONE, type Coordinating, createFeed } from "../../../src/runtime/fleet/feed.ts";
 import { createLedger } from "../../../src/runtime/fleet/ledger.ts";
@@ -80,4 +80,50 @@ it("the last cells are what makes all workers done at once, by when each has beg
   const [first, second] = [...ledger.underWay.values()].slice(2).map(({ pairs }) => pairs);
   // 2,048 pairs are left, two seconds of one, and a second is to be done: each has a second and a half of all that, in networks of 256.
   expect([first, second]).toEqual([1536, 512]);
+});
+
+it("what all refuse is set aside, and the run is over: not while one that was there lately may come back", async () => {
+  let seconds = 1000;
+  const clock = vi.spyOn(process, "hrtime").mockImplementation(() => [seconds, 0]);
+  onTestFinished(() => void clock.mockRestore());
+  const builder = createSpaceBuilder();
+  builder.add(address("198.18.0.0"), address("198.18.1.255"), Uint16Array.of(22));
+  const space = builder.build();
+  const ledger = createLedger({ space, prefixes: cutByPrefix(space, { seed: 1n, most: 1e6 }) });
+  const [first, second] = [256, 256].map((pairs) =>
+    jobOf(ledger.cut({ pairs, isExact: true }) ?? { from: 0, to: 0 }),
+  );
+  const refused: Record<string, string> = {};
+  const said: string[] = [];
+  const feed = createFeed({
+    redis: { hgetall: () => Promise.resolve(refused) },
+    run: { id: "run" },
+    ledger,
+    rate: { minimum: 1, maximum: MOST_RATE },
+    queue: { getJob: () => Promise.resolve(undefined) },
+    among: ALONE,
+    note: (line: string) => said.push(line),
+    tell: (line: string) => said.push(line),
+  } as unknown as Coordinating);
+  const underWay = (): string[] => [...ledger.underWay.keys()];
+  await feed.readRefusals(["fra", "narrow"]);
+  refused[`${first} narrow`] = "not allowed there";
+  refused["* theirs"] = "another key";
+  // One of another key has no say in what becomes of a cell.
+  await feed.readRefusals(["fra", "narrow", "theirs"]);
+  expect(underWay()).toEqual([first, second]);
+  // Its machine starts again.
+  seconds += 299;
+  await feed.readRefusals(["narrow", "theirs"]);
+  await feed.readRefusals(["theirs"]);
+  await feed.readRefusals([]);
+  expect(underWay()).toEqual([first, second]);
+  expect(said[0]).toBe("the workers that are there refuse some of it: waiting whether fra comes back");
+  seconds += 2;
+  await feed.readRefusals(["narrow", "theirs"]);
+  expect(underWay()).toEqual([second]);
+  expect(said.at(-1)).toMatch(/^not probed: 256 pairs in .*: not allowed there$/);
+  await feed.readRefusals(["theirs"]);
+  seconds += 301;
+  await expect(feed.readRefusals(["theirs"])).rejects.toThrow("no worker takes this run: another key");
 });
