@@ -101,6 +101,8 @@ export interface Feed {
 
 /** Cells under way for each worker: one that it has, and one that waits, which is cut when it is known how fast they are. */
 const CELLS_PER_WORKER = 2;
+/** What BullMQ keeps of a queue as long as it is there. */
+const LISTS = ["wait", "paused", "active", "delayed", "completed", "failed", "meta"];
 /** Prefixes that are named of a cell that is set aside. */
 const MOST_NAMED = 4;
 /** A worker that was there so short a time ago, in microseconds, may come back, by another name too: its machine starts again. */
@@ -219,11 +221,16 @@ export function createFeed(coordinating: Coordinating): Feed {
   /** Redis was emptied, or has forgotten what it had not written: whoever may have the cell is done with it one lease later. */
   async function addLost(): Promise<void> {
     await limit();
-    for (const [id, cell] of ledger.underWay) {
-      if ((await redis.exists(queue.toKey(id))) === 1) {
+    await persist();
+    const cells = [...ledger.underWay];
+    const isLost = await Promise.all(cells.map(([id]) => isNowhere(id)));
+    for (const [i, [id, cell]] of cells.entries()) {
+      if (!isLost[i]) {
         gone.delete(id);
         continue;
       }
+      // Whoever has it still is not to renew its lock.
+      await redis.del(queue.toKey(id), `${queue.toKey(id)}:lock`);
       const since = gone.get(id) ?? nowUs() / 1000;
       gone.set(id, since);
       if (nowUs() / 1000 - since < run.leaseMs) continue;
@@ -231,6 +238,18 @@ export function createFeed(coordinating: Coordinating): Feed {
       tell("cells that Redis has lost are added again");
       await add(cell);
     }
+  }
+
+  /** A job that is in no list is nobody's, though its data be there. */
+  async function isNowhere(id: string): Promise<boolean> {
+    const [exists, state] = await Promise.all([redis.exists(queue.toKey(id)), queue.getJobState(id)]);
+    return exists === 0 || state === "unknown";
+  }
+
+  /** Workers have what is the queue's expire when they find no run that it belongs to: its coordinator may have been away. */
+  async function persist(): Promise<void> {
+    const names = [...LISTS, ...ledger.underWay.keys()];
+    await Promise.all(names.map((name) => redis.persist(queue.toKey(name))));
   }
 
   async function topUp(workers: number, pace: Pace): Promise<void> {

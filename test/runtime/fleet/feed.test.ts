@@ -21,7 +21,7 @@ it("a capped run's cells are added with their limit, and it is there again a sur
   let limit: number | undefined;
   const limits: (number | undefined)[] = [];
   const coordinating = {
-    redis: { exists: () => Promise.resolve(1) },
+    redis: { exists: () => Promise.resolve(1), persist: () => Promise.resolve(0) },
     run: { id: "run", leaseMs: 2000 },
     key: "",
     ledger,
@@ -29,6 +29,7 @@ it("a capped run's cells are added with their limit, and it is there again a sur
     rate: { minimum: 1, maximum: 100 },
     queue: {
       toKey: String,
+      getJobState: () => Promise.resolve("waiting"),
       add: () => Promise.resolve(void limits.push(limit)),
       setGlobalConcurrency: (most: number) => {
         limit = most;

@@ -1,0 +1,102 @@
+/** What the coordinator does to a queue on a real redis-server, where workers are told apart by what they leave there. */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Queue, Worker } from "bullmq";
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { ALONE, type Coordinating, createFeed } from "../../../src/runtime/fleet/feed.ts";
+import { createLedger } from "../../../src/runtime/fleet/ledger.ts";
+import { PREFIX } from "../../../src/runtime/fleet/redis.ts";
+import { queueName } from "../../../src/runtime/fleet/registry.ts";
+import { MOST_RATE } from "../../../src/scan/engine/timing-templates.ts";
+import { cutByPrefix } from "../../../src/scan/targets/prefixes.ts";
+import { createSpaceBuilder } from "../../../src/scan/targets/space-builder.ts";
+import { type Running, start } from "../../cli/process.ts";
+import { address } from "../../sim/run.ts";
+
+const LEASE_MS = 1000;
+const isMissing = spawnSync("redis-server", ["--version"]).error !== undefined;
+
+describe.skipIf(isMissing)("a run's queue", () => {
+  const directory = mkdtempSync(join(tmpdir(), "sp-queue-"));
+  const path = join(directory, "redis.sock");
+  let server: Running;
+  let redis: Redis;
+  beforeAll(async () => {
+    const words = ["--port", "0", "--unixsocket", path, "--dir", directory, "--save", ""];
+    server = start(["redis-server", ...words], { limitMs: 60_000 });
+    await server.until("stdout", /ready to accept connections/i);
+    redis = new Redis({ path, maxRetriesPerRequest: null });
+  });
+  afterAll(async () => {
+    redis.disconnect();
+    server.kill("SIGKILL");
+    await server.finished;
+    rmSync(directory, { recursive: true });
+  });
+  beforeEach(() => redis.flushall());
+
+  /** A coordinator's feed with two networks to probe, and the queue that it fills. */
+  function createRun(isResumed: boolean) {
+    const builder = createSpaceBuilder();
+    builder.add(address("198.18.0.0"), address("198.18.1.255"), Uint16Array.of(22));
+    const space = builder.build();
+    const ledger = createLedger({ space, prefixes: cutByPrefix(space, { seed: 1n, most: 1e6 }) });
+    const queue = new Queue(queueName("run"), { connection: redis, prefix: PREFIX });
+    const said: string[] = [];
+    const feed = createFeed({
+      redis,
+      run: { id: "run", leaseMs: LEASE_MS },
+      key: "",
+      ledger,
+      space,
+      settings: {},
+      rate: { minimum: 1, maximum: MOST_RATE },
+      isResumed,
+      queue,
+      ended: Promise.resolve(),
+      among: ALONE,
+      isOver: () => false,
+      note: (line: string) => said.push(line),
+      tell: (line: string) => said.push(line),
+      keeping: (wait: Promise<void>) => wait,
+    } as unknown as Coordinating);
+    return { feed, ledger, queue, said };
+  }
+  function createWorker() {
+    const options = { connection: redis, prefix: PREFIX, autorun: false, lockDuration: 60_000 };
+    return new Worker(queueName("run"), null, options);
+  }
+  const pace = { perSecond: undefined, completed: new Set<string>(), begunMs: new Map<string, number>() };
+
+  it("does not expire while it is in use, and cells that are in no list any more are added again", async () => {
+    const { feed, ledger, queue, said } = createRun(false);
+    await feed.topUp(1, pace);
+    const [id] = ledger.underWay.keys();
+    const worker = createWorker();
+    const job = await worker.getNextJob("token", { block: false });
+    expect(job?.id).toBe(id);
+    const keys = [queue.toKey("active"), queue.toKey("meta"), queue.toKey(id)];
+    for (const key of keys) await redis.expire(key, 1000);
+    const lasts = await redis.pttl(queue.toKey(`${id}:lock`));
+    await feed.addLost();
+    expect(await Promise.all(keys.map((key) => redis.ttl(key)))).toEqual([-1, -1, -1]);
+    // A lock lasts as long as its worker says.
+    expect(await redis.pttl(queue.toKey(`${id}:lock`))).toBeLessThanOrEqual(lasts);
+
+    await redis.del(queue.toKey("active"));
+    const begun = performance.now();
+    await feed.addLost();
+    // Its worker finds out.
+    expect(await job?.extendLock("token", 60_000).catch(() => 0)).not.toBe(1);
+    while (said.length === 0) await feed.addLost();
+    expect(performance.now() - begun).toBeGreaterThan(LEASE_MS);
+    expect(said).toEqual(["cells that Redis has lost are added again"]);
+    expect(await queue.getJobState(id)).toBe("waiting");
+    expect((await worker.getNextJob("another", { block: false }))?.id).toBe(id);
+    await worker.close(true);
+    await queue.close();
+  });
+});
