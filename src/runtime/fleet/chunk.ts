@@ -30,7 +30,7 @@ export function packChunk({ records, count, extras }: Chunk): Buffer {
   });
 }
 
-/** @throws {RangeError} for what no version like this one has packed */
+/** @throws {Error} for what no version like this one has packed */
 export function unpackChunk(packed: Uint8Array): Chunk {
   const bytes = inflateRawSync(packed, { maxOutputLength: MOST_BYTES });
   const from = HEAD + bytes.readUInt32BE(0);

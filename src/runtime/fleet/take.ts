@@ -65,7 +65,9 @@ export async function fetchResults(
   const roll = createRoll(ledger.numbers(cell), cell.pairs);
   const wanted: Buffer[] = [];
   for (const packed of pieces) {
-    const { records, count } = unpackChunk(packed);
+    const chunk = readChunk(packed);
+    if (chunk === undefined) return "its results are packed as this version does not read them";
+    const { records, count } = chunk;
     let isAnyWanted = hooks.keepsRecords;
     for (let i = 0; i < count; i++) {
       const at = i * RECORD_LENGTH;
@@ -80,6 +82,15 @@ export async function fetchResults(
     if (isAnyWanted) wanted.push(packed);
   }
   return roll.ticked === cell.pairs ? wanted : `${roll.ticked} results for ${cell.pairs} pairs`;
+}
+
+/** @returns undefined for one of another version: it is signed, and may be anything */
+function readChunk(packed: Buffer): Chunk | undefined {
+  try {
+    return unpackChunk(packed);
+  } catch {
+    return undefined;
+  }
 }
 
 /** The pairs of a cell, to be ticked off: each has a row. */

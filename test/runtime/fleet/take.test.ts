@@ -1,5 +1,6 @@
 /** A cell's results are taken whole and once: what is missing, changed, doubled or of another cell is noticed before any is handed on. */
 import { createHash } from "node:crypto";
+import { deflateRawSync } from "node:zlib";
 import type { Redis } from "ioredis";
 import { beforeEach, describe, expect, it } from "vitest";
 import { packChunk } from "../../../src/runtime/fleet/chunk.ts";
@@ -121,6 +122,22 @@ describe("results of a cell", () => {
     expect(await fetched(said)).toMatch(/changed on the way/);
     stored.pop();
     expect(await fetched(said)).toBeUndefined();
+  });
+
+  it("are refused when another version has packed them", async () => {
+    const said = store(ofCell.map((i) => record(i)));
+    const ofOther = [
+      Buffer.from("no DEFLATE"),
+      deflateRawSync("abc"),
+      deflateRawSync(Buffer.alloc(5 + RECORD_LENGTH)),
+      // What is beside the records is no list.
+      deflateRawSync(Buffer.concat([Buffer.from([0, 0, 0, 4]), Buffer.from("1234"), record(ofCell[0])])),
+    ];
+    for (const packed of ofOther) {
+      stored = [packed];
+      const digest = createHash("sha256").update(packed).digest("hex");
+      expect(await fetched({ ...said, chunks: 1, digest })).toMatch(/packed as this version does not read/);
+    }
   });
 
   it("count only with their worker's signature", () => {
