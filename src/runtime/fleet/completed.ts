@@ -29,7 +29,7 @@ const MOST_CHANGES = 2;
 
 /** @param onTaken called with a cell whose results are the run's now */
 export function createCompleted(
-  { redis, run, key, ledger, space, queue, among, isOver, keeping }: Coordinating,
+  { redis, run, key, ledger, space, queue, among, isOver }: Coordinating,
   { add, setAside }: Feed,
   hooks: EngineRunHooks,
   onTaken: (id: string) => void,
@@ -79,7 +79,7 @@ export function createCompleted(
     // Rates are not a sum over time.
     const { path, receiveDrops } = totals;
     addTotals(taken, { ...totals, path: { ...path, rate: 0 } }, receiveDrops);
-    await keeping(takeResults(of, found));
+    await takeResults(of, found);
     await redis.hdel(keyOf("progress", run.id), id);
     return true;
   }

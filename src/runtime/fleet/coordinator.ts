@@ -82,7 +82,6 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
     ended,
     isOver: () => over,
     tell,
-    keeping,
   };
   const feed = createFeed(coordinating);
   const completed = createCompleted(coordinating, feed, hooks, (id) => partly.delete(id));
@@ -94,16 +93,6 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
     if ((await redis.exists(keyOf("stop", run.id))) === 1 && !stopping) {
       note(`run ${run.id} was told to stop`);
       stopping = true;
-    }
-  }
-
-  async function keeping(wait: Promise<void>): Promise<void> {
-    // What is wrong here is wrong in the next turn too, which says so.
-    const renewing = setInterval(() => void renew().catch(() => {}), RENEW_MS);
-    try {
-      await wait;
-    } finally {
-      clearInterval(renewing);
     }
   }
 
@@ -234,9 +223,16 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
   }
 
   const work = async (): Promise<void> => {
+    // A turn may take longer than the run's key lasts: results wait for room, Redis is far away. What is wrong the next turn says.
+    const renewing = setInterval(() => {
+      renew().catch(() => {
+        renewAt = 0;
+      });
+    }, RENEW_MS);
     try {
       // Redis may be away, and the run ends all the same.
-      await Promise.race([coordinate(), ended.then(() => pause(over ? 0 : LAST_MS, undefined, UNHELD))]);
+      const last = ended.then(() => pause(over ? 0 : LAST_MS, undefined, UNHELD));
+      await Promise.race([coordinate(), last]).finally(() => clearInterval(renewing));
       await Promise.race([close(), pause(LAST_MS, undefined, UNHELD)]);
     } finally {
       over = true;

@@ -65,8 +65,6 @@ export interface Coordinating extends Coordination {
   isOver(): boolean;
   /** Says it, unless it was said last. */
   tell(line: string): void;
-  /** Waits for what may take longer than the run's key lasts. */
-  keeping(wait: Promise<void>): Promise<void>;
 }
 
 /** How far the workers are. */
@@ -109,7 +107,7 @@ const MOST_NAMED = 4;
 const BACK_US = 300_000_000;
 
 export function createFeed(coordinating: Coordinating): Feed {
-  const { redis, run, key, ledger, rate, queue, ended, among, note, tell, keeping, isOver } = coordinating;
+  const { redis, run, key, ledger, rate, queue, ended, among, note, tell, isOver } = coordinating;
   const isCapped = rate.maximum < MOST_RATE;
   /** Cells that are probed at a time, among which the rate is divided. */
   let slots = 0;
@@ -155,7 +153,7 @@ export function createFeed(coordinating: Coordinating): Feed {
     note(
       `cells of this run may still be under way: going on when they cannot be any more, in ${Math.ceil(quietMs / 1000)} s`,
     );
-    await keeping(Promise.race([pause(quietMs), ended]));
+    await Promise.race([pause(quietMs), ended]);
   }
 
   /** A worker that refuses a cell delays it by its own clock, which may be far ahead. */

@@ -5,11 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Queue, Worker } from "bullmq";
 import { Redis } from "ioredis";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { ALONE, type Coordinating, createFeed } from "../../../src/runtime/fleet/feed.ts";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { startCoordinator } from "../../../src/runtime/fleet/coordinator.ts";
+import { ALONE, type Coordinating, type Coordination, createFeed } from "../../../src/runtime/fleet/feed.ts";
 import { createLedger } from "../../../src/runtime/fleet/ledger.ts";
 import { PREFIX } from "../../../src/runtime/fleet/redis.ts";
-import { queueName } from "../../../src/runtime/fleet/registry.ts";
+import { keyOf, queueName, RENEW_MS } from "../../../src/runtime/fleet/registry.ts";
+import type { EngineRunHooks } from "../../../src/runtime/run/engine-run.ts";
 import { MOST_RATE } from "../../../src/scan/engine/timing-templates.ts";
 import { cutByPrefix } from "../../../src/scan/targets/prefixes.ts";
 import { createSpaceBuilder } from "../../../src/scan/targets/space-builder.ts";
@@ -38,12 +40,16 @@ describe.skipIf(isMissing)("a run's queue", () => {
   });
   beforeEach(() => redis.flushall());
 
-  /** A coordinator's feed with two networks to probe, and the queue that it fills. */
-  function createRun(isResumed: boolean) {
+  /** Two networks to probe. */
+  function createWork() {
     const builder = createSpaceBuilder();
     builder.add(address("198.18.0.0"), address("198.18.1.255"), Uint16Array.of(22));
     const space = builder.build();
-    const ledger = createLedger({ space, prefixes: cutByPrefix(space, { seed: 1n, most: 1e6 }) });
+    return { space, ledger: createLedger({ space, prefixes: cutByPrefix(space, { seed: 1n, most: 1e6 }) }) };
+  }
+  /** A coordinator's feed, and the queue that it fills. */
+  function createRun(isResumed: boolean) {
+    const { space, ledger } = createWork();
     const queue = new Queue(queueName("run"), { connection: redis, prefix: PREFIX });
     const said: string[] = [];
     const feed = createFeed({
@@ -61,7 +67,6 @@ describe.skipIf(isMissing)("a run's queue", () => {
       isOver: () => false,
       note: (line: string) => said.push(line),
       tell: (line: string) => said.push(line),
-      keeping: (wait: Promise<void>) => wait,
     } as unknown as Coordinating);
     return { feed, ledger, queue, said };
   }
@@ -98,5 +103,45 @@ describe.skipIf(isMissing)("a run's queue", () => {
     expect((await worker.getNextJob("another", { block: false }))?.id).toBe(id);
     await worker.close(true);
     await queue.close();
+  });
+
+  it("stays its coordinator's while a turn takes longer than the run's key lasts", async () => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    onTestFinished(() => void vi.useRealTimers());
+    const run = { id: "run", token: "a", by: "", pairs: 512, decided: 0, leaseMs: LEASE_MS, signature: "" };
+    let reply = (_: object): void => {};
+    const replied = new Promise((resolve) => {
+      reply = resolve;
+    });
+    const hgetall = vi.fn(() => replied);
+    const slow = new Proxy(redis, {
+      get: (target, name) => (name === "hgetall" ? hgetall : Reflect.get(target, name, target)),
+    });
+    const { space, ledger } = createWork();
+    const { finished } = startCoordinator(
+      {
+        redis: slow,
+        run,
+        key: "",
+        ledger,
+        space,
+        settings: {},
+        rate: { minimum: 1, maximum: MOST_RATE },
+        isResumed: false,
+        among: ALONE,
+        note: () => {},
+      } as unknown as Coordination,
+      { onReport: () => {} } as unknown as EngineRunHooks,
+    );
+    const failed = expect(finished).rejects.toThrow("run run has been taken over by another coordinator");
+    await vi.waitUntil(() => hgetall.mock.calls.length > 0);
+    await redis.del(keyOf("run", "run"));
+    vi.advanceTimersByTime(RENEW_MS);
+    await vi.waitUntil(async () => (await redis.exists(keyOf("run", "run"))) === 1);
+    // What goes wrong meanwhile the next turn says.
+    await redis.set(keyOf("run", "run"), JSON.stringify({ ...run, token: "b" }));
+    vi.advanceTimersByTime(RENEW_MS);
+    reply({});
+    await failed;
   });
 });
