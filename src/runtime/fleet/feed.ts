@@ -123,7 +123,8 @@ export function createFeed(coordinating: Coordinating): Feed {
   const seenUs = new Map<string, number>();
 
   async function adopt(): Promise<void> {
-    await redis.del(keyOf("stop", run.id));
+    // Refusals were of what an earlier coordinator has asked for, and of its key.
+    await redis.del(keyOf("stop", run.id), keyOf("refused", run.id));
     if (ledger.left === 0 && !among.isAwaited()) return;
     const jobs = await queue.getJobs(["waiting", "active", "delayed", "completed", "failed"]);
     const isEnded = (await redis.del(keyOf("ended", run.id))) === 1;

@@ -105,6 +105,14 @@ describe.skipIf(isMissing)("a run's queue", () => {
     await queue.close();
   });
 
+  it("forgets what workers have refused to an earlier coordinator, whose key may have been another", async () => {
+    await redis.hset(keyOf("refused", "run"), "* fra", "another key");
+    const { feed, queue } = createRun(true);
+    await feed.adopt();
+    expect(await redis.exists(keyOf("refused", "run"))).toBe(0);
+    await queue.close();
+  });
+
   it("stays its coordinator's while a turn takes longer than the run's key lasts", async () => {
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
     onTestFinished(() => void vi.useRealTimers());
