@@ -146,7 +146,8 @@ export function createFeed(coordinating: Coordinating): Feed {
       // An earlier coordinator may have given a longer lease.
       quietMs = Math.max(quietMs, await redis.pttl(`${queue.toKey(id)}:lock`));
       // Its worker stops when it cannot renew the lock; a cell that stayed would be another worker's when it is found stalled.
-      await redis.del(`${queue.toKey(id)}:lock`);
+      // One that was taken since it was looked at has a lock, too.
+      if ((await redis.del(`${queue.toKey(id)}:lock`)) === 1) others = true;
       await job.remove();
     }
     if (ledger.underWay.size === 0) slots = 0;

@@ -113,6 +113,19 @@ describe.skipIf(isMissing)("a run's queue", () => {
     await queue.close();
   });
 
+  it("is waited for when a cell was taken just before it is removed", async () => {
+    const earlier = createRun(false);
+    await earlier.feed.topUp(1, pace);
+    const [id] = earlier.ledger.underWay.keys();
+    await earlier.queue.close();
+    const { feed, queue, said } = createRun(false);
+    await redis.set(queue.toKey(`${id}:lock`), "token", "PX", 60_000);
+    await feed.adopt();
+    expect(said).toEqual([expect.stringMatching(/^cells of this run may still be under way/)]);
+    expect(await redis.exists(queue.toKey(id))).toBe(0);
+    await queue.close();
+  });
+
   it("stays its coordinator's while a turn takes longer than the run's key lasts", async () => {
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
     onTestFinished(() => void vi.useRealTimers());
