@@ -2,7 +2,7 @@
  * What comes back from the queue: cells that are completed, whose results are taken (take.ts) while the ledger has them under way, and
  * never again.
  *
- * Tested by test/lab/fleet.test.ts.
+ * Tested by test/runtime/fleet/completed.test.ts and test/lab/fleet.test.ts.
  */
 import type { Job } from "bullmq";
 import { addTotals, noTotals, readTotals, type Totals } from "../results/totals.ts";
@@ -74,7 +74,8 @@ export function createCompleted(
       setAside(id, cell, `${said.worker}: ${found}`);
       return true;
     }
-    ledger.close(id);
+    // The run may have ended, and its last cells be taken, while this one was looked through.
+    if (!ledger.close(id)) return true;
     onTaken(id);
     // Rates are not a sum over time.
     const { path, receiveDrops } = totals;
