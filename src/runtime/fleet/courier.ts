@@ -21,6 +21,7 @@ import {
   type FleetWorker,
   findKeys,
   foundKey,
+  inTurn,
   isRunSigned,
   KEEP_RESULTS_S,
   KEEP_S,
@@ -126,6 +127,8 @@ export async function runCourier(
   const waiting = new Map<string, Set<Pick<Taken, "job" | "token">>>();
   const told = new Set<string>();
   let presence: FleetWorker = { ...worker, cells: 0 };
+  /** The run whose cell was taken last. */
+  let last = "";
   let leaving = false;
   let failure: { readonly error: unknown } | undefined;
   const slots = fences.map(
@@ -246,7 +249,7 @@ export async function runCourier(
       const { version, concurrency } = await redis.hgetall(meta);
       if (version === undefined && concurrency === undefined) await redis.del(meta);
     }
-    for (const run of runs) {
+    for (const run of inTurn(runs, last)) {
       if (run.from !== undefined && run.from !== worker.vantage) continue;
       if (!isRunSigned(key, run)) {
         tellOnce(`run ${run.id} of ${run.by} is not probed: ${OTHER_KEY}`);
@@ -258,7 +261,9 @@ export async function runCourier(
       const token = randomUUID();
       const sinceMs = boottimeMs();
       const job: Job | undefined = await queue.getNextJob(token, { block: false });
-      if (job !== undefined) return { run, job, token, sinceMs };
+      if (job === undefined) continue;
+      last = run.id;
+      return { run, job, token, sinceMs };
     }
     return undefined;
   }

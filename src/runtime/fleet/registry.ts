@@ -94,6 +94,12 @@ export async function lastSeenMs(redis: Redis, kind: "run" | "worker", id: strin
 export const listRuns = (redis: Redis): Promise<Run[]> => list(redis, "run", RunShape);
 export const listWorkers = (redis: Redis): Promise<FleetWorker[]> => list(redis, "worker", WorkerShape);
 
+/** The same runs, from the one after that which was served last, so that none takes all workers. @param runs in order of their names */
+export function inTurn(runs: readonly Run[], last: string): readonly Run[] {
+  const isBefore = ({ id }: Run): boolean => id <= last;
+  return [...runs.filter((run) => !isBefore(run)), ...runs.filter(isBefore)];
+}
+
 async function list<T>(
   redis: Redis,
   kind: "run" | "worker",
