@@ -259,6 +259,29 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
       expect(await expectWhole(running)).toMatch(/is back/);
     }, 120_000);
 
+    it("of Redis that takes no writes: workers and runs go on when it does, over a new connection", async () => {
+      await fleet.redis.replicaof("127.0.0.1", 1);
+      const fra = fleet.startWorker("fra");
+      await eventually("a write of the worker's", async () =>
+        (await fleet.redis.info("errorstats")).includes("READONLY"),
+      );
+      await fleet.redis.replicaof("NO", "ONE");
+      await fra;
+      const running = fleet.startRun(TARGETS, ...SLOW);
+      await eventually("a cell to be under way", underWay("fra"));
+      const clients = async (): Promise<string[]> =>
+        String(await fleet.redis.client("LIST")).match(/(?<=^id=)\d+/gm) ?? [];
+      const before = await clients();
+      await fleet.redis.replicaof("127.0.0.1", 1);
+      await running.until("stderr", /READONLY/);
+      await eventually("new connections of both", async () => {
+        const now = await clients();
+        return before.filter((id) => !now.includes(id)).length >= 2;
+      });
+      await fleet.redis.replicaof("NO", "ONE");
+      await expectWhole(running);
+    }, 120_000);
+
     it("of Redis that does not answer: nothing is sent after a lock has run out, and it goes on when it is back", async () => {
       await fleet.startWorker("fra");
       fleet.startRun(TARGETS, "--max-rate", "200", ...QUICK);
@@ -427,6 +450,12 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
     expect(outside.status).toBe(130);
     expect(unsigned.stderr).toMatch(/no worker takes this run: it is signed with another key: give/);
     expect(unsigned.status).toBe(4);
+    await fleet.redis.replicaof("127.0.0.1", 1);
+    const readOnly = await fleet.startRun("198.19.1.1:7001").finished;
+    expect(linesOf(readOnly.stderr)).toHaveLength(1);
+    expect(readOnly.stderr).toMatch(/Redis at .*: READONLY/);
+    expect(readOnly.status).toBe(4);
+    await fleet.redis.replicaof("NO", "ONE");
     await fleet.redis.config("SET", "maxmemory-policy", "allkeys-lru");
     const unsafe = await fleet.startRun("198.19.1.1:7001").finished;
     expect(linesOf(unsafe.stderr)).toHaveLength(1);

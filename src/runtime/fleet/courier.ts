@@ -127,6 +127,7 @@ export async function runCourier(
   const waiting = new Map<string, Set<Pick<Taken, "job" | "token">>>();
   const told = new Set<string>();
   let presence: FleetWorker = { ...worker, cells: 0 };
+  let isKnown = false;
   /** The run whose cell was taken last. */
   let last = "";
   let leaving = false;
@@ -174,6 +175,8 @@ export async function runCourier(
     while (!leaving || slots.some(({ has }) => has !== undefined)) {
       try {
         await renewWorker(redis, seen());
+        if (!isKnown) post({ kind: "there" });
+        isKnown = true;
         for (const { has, abandon } of slots)
           if (has !== undefined && (await redis.exists(keyOf("stop", has.run))) === 1) abandon();
         if (!leaving && (await redis.exists(keyOf("drain", worker.id))) === 1) {
@@ -382,8 +385,6 @@ export async function runCourier(
     return false;
   }
 
-  await renewWorker(redis, presence);
-  post({ kind: "there" });
   const appearing = appear();
   const tellOrFail = (error: unknown): void => {
     if (isTrouble(error)) tellOnce(`Redis: ${error.message}`);

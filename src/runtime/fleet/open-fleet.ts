@@ -27,7 +27,7 @@ import { ALONE, type Among, type Coordination } from "./feed.ts";
 import { createJoin } from "./join.ts";
 import { createLedger } from "./ledger.ts";
 import { startPlaces } from "./places.ts";
-import { openRedis, whereOf } from "./redis.ts";
+import { isTrouble, openRedis, whereOf } from "./redis.ts";
 import { claimRun, lastSeenMs, listRuns, type Run, signRun } from "./registry.ts";
 
 export interface FleetOptions {
@@ -140,7 +140,10 @@ export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOp
     for (const run of runs) await claim(redis, run, note);
   } catch (error) {
     close();
-    throw error;
+    if (!isTrouble(error)) throw error;
+    throw new SynprobeError(ERROR_CODES.fleet, `Redis at ${whereOf(url).text}: ${error.message}`, {
+      cause: error,
+    });
   }
   const isOutside = outsideOf(plan);
   const join = runs.length > 1 ? createJoin(places, space.total) : undefined;

@@ -61,6 +61,8 @@ export async function openRedis(
     maxRetriesPerRequest: null,
     connectTimeout: CONNECT_MS,
     socketTimeout: SILENT_MS,
+    // It has become another's replica, and where the URL leads may be the new one. The command fails, so that this is said.
+    reconnectOnError: ({ message }: Error) => message.includes("READONLY"),
     retryStrategy: (times: number) =>
       isOpen || isPatient || times <= FIRST_TRIES ? Math.min(50 * 2 ** times, MOST_RETRY_MS) : null,
   };
