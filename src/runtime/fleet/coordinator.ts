@@ -19,6 +19,7 @@ import { isTrouble, PREFIX } from "./redis.ts";
 import {
   findKeys,
   foundKey,
+  isWorkerSigned,
   KEEP_S,
   keyOf,
   listWorkers,
@@ -50,7 +51,7 @@ const [FEWEST_AGAIN, MOST_AGAIN] = [64, 1 << 14];
 
 /** @param hooks the scan's */
 export function startCoordinator(coordination: Coordination, hooks: EngineRunHooks): Coordinator {
-  const { redis, run, ledger, among, note } = coordination;
+  const { redis, run, key, ledger, among, note } = coordination;
   const queue = new Queue(queueName(run.id), { connection: redis, prefix: PREFIX });
   queue.on("error", () => {});
   /** Counts of cells under way, as their workers tell them. */
@@ -141,8 +142,8 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
   async function survey(): Promise<void> {
     const there = await listWorkers(redis);
     const able = there.filter(({ vantage }) => run.from === undefined || vantage === run.from);
-    workers = able.length;
-    if (workers === 0 && ledger.underWay.size + ledger.left > 0) {
+    workers = able.filter((worker) => isWorkerSigned(key, worker)).length;
+    if (able.length === 0 && ledger.underWay.size + ledger.left > 0) {
       const where = run.from === undefined ? "" : ` at ${run.from}`;
       tell(`no worker${where} is there: waiting for one ("synprobe worker" starts it)`);
     }

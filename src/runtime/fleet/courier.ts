@@ -31,6 +31,7 @@ import {
   type Run,
   renewWorker,
   signManifest,
+  signWorker,
 } from "./registry.ts";
 
 /** Structured-cloneable. */
@@ -126,7 +127,7 @@ export async function runCourier(
   /** This worker's last cells of a run, until their results are taken. */
   const waiting = new Map<string, Set<Pick<Taken, "job" | "token">>>();
   const told = new Set<string>();
-  let presence: FleetWorker = { ...worker, cells: 0 };
+  let presence: FleetWorker = { ...worker, cells: 0, signature: signWorker(key, worker.id) };
   let isKnown = false;
   /** The run whose cell was taken last. */
   let last = "";

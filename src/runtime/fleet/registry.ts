@@ -47,6 +47,8 @@ const WorkerShape = v.object({
   /** Cells it has probed, and pairs a second of the last one. */
   cells: v.number(),
   rate: v.optional(v.number()),
+  /** Of its name: it has the key. Those of an earlier version may have it. */
+  signature: v.optional(v.string()),
 });
 export type FleetWorker = v.InferOutput<typeof WorkerShape>;
 
@@ -54,6 +56,10 @@ type RunTerms = Pick<Run, "id" | "leaseMs" | "from">;
 const termsOf = ({ id, leaseMs, from = "" }: RunTerms): string[] => ["run", id, String(leaseMs), from];
 export const signRun = (key: string, run: RunTerms): string => sign(key, ...termsOf(run));
 export const isRunSigned = (key: string, run: Run): boolean => isSigned(run.signature, key, ...termsOf(run));
+
+export const signWorker = (key: string, id: string): string => sign(key, "worker", id);
+export const isWorkerSigned = (key: string, { id, signature }: FleetWorker): boolean =>
+  signature === undefined || isSigned(signature, key, "worker", id);
 
 export const keyOf = (
   kind: "run" | "worker" | "stop" | "ended" | "drain" | "refused" | "progress" | "survived",

@@ -10,7 +10,7 @@ import { startCoordinator } from "../../../src/runtime/fleet/coordinator.ts";
 import { ALONE, type Coordinating, type Coordination, createFeed } from "../../../src/runtime/fleet/feed.ts";
 import { createLedger } from "../../../src/runtime/fleet/ledger.ts";
 import { PREFIX } from "../../../src/runtime/fleet/redis.ts";
-import { keyOf, queueName, RENEW_MS } from "../../../src/runtime/fleet/registry.ts";
+import { keyOf, queueName, RENEW_MS, renewWorker, signWorker } from "../../../src/runtime/fleet/registry.ts";
 import type { EngineRunHooks } from "../../../src/runtime/run/engine-run.ts";
 import { MOST_RATE } from "../../../src/scan/engine/timing-templates.ts";
 import { cutByPrefix } from "../../../src/scan/targets/prefixes.ts";
@@ -19,6 +19,7 @@ import { type Running, start } from "../../cli/process.ts";
 import { address } from "../../sim/run.ts";
 
 const LEASE_MS = 1000;
+const RUN = { id: "run", token: "a", by: "", pairs: 512, decided: 0, leaseMs: LEASE_MS, signature: "" };
 const isMissing = spawnSync("redis-server", ["--version"]).error !== undefined;
 
 describe.skipIf(isMissing)("a run's queue", () => {
@@ -54,7 +55,7 @@ describe.skipIf(isMissing)("a run's queue", () => {
     const said: string[] = [];
     const feed = createFeed({
       redis,
-      run: { id: "run", leaseMs: LEASE_MS },
+      run: RUN,
       key: "",
       ledger,
       space,
@@ -69,6 +70,20 @@ describe.skipIf(isMissing)("a run's queue", () => {
       tell: (line: string) => said.push(line),
     } as unknown as Coordinating);
     return { feed, ledger, queue, said };
+  }
+  function coordinate(client: Redis, maximum: number) {
+    const coordination = {
+      redis: client,
+      run: RUN,
+      key: "",
+      ...createWork(),
+      settings: {},
+      rate: { minimum: 1, maximum },
+      isResumed: false,
+      among: ALONE,
+      note: () => {},
+    } as unknown as Coordination;
+    return startCoordinator(coordination, { onReport: () => {} } as unknown as EngineRunHooks);
   }
   function createWorker() {
     const options = { connection: redis, prefix: PREFIX, autorun: false, lockDuration: 60_000 };
@@ -126,10 +141,24 @@ describe.skipIf(isMissing)("a run's queue", () => {
     await queue.close();
   });
 
+  it("has a rate that is divided among workers with its key, not those that will refuse it", async () => {
+    for (const [id, key] of [
+      ["fra", ""],
+      ["theirs", "another"],
+    ])
+      await renewWorker(redis, { id, vantage: id, version: "1", cells: 0, signature: signWorker(key, id) });
+    const coordinator = coordinate(redis, 100);
+    const queue = new Queue(queueName("run"), { connection: redis, prefix: PREFIX });
+    const limit = await vi.waitUntil(() => queue.getGlobalConcurrency());
+    expect(limit).toBe(1);
+    coordinator.kill();
+    await coordinator.finished;
+    await queue.close();
+  });
+
   it("stays its coordinator's while a turn takes longer than the run's key lasts", async () => {
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
     onTestFinished(() => void vi.useRealTimers());
-    const run = { id: "run", token: "a", by: "", pairs: 512, decided: 0, leaseMs: LEASE_MS, signature: "" };
     let reply = (_: object): void => {};
     const replied = new Promise((resolve) => {
       reply = resolve;
@@ -138,29 +167,14 @@ describe.skipIf(isMissing)("a run's queue", () => {
     const slow = new Proxy(redis, {
       get: (target, name) => (name === "hgetall" ? hgetall : Reflect.get(target, name, target)),
     });
-    const { space, ledger } = createWork();
-    const { finished } = startCoordinator(
-      {
-        redis: slow,
-        run,
-        key: "",
-        ledger,
-        space,
-        settings: {},
-        rate: { minimum: 1, maximum: MOST_RATE },
-        isResumed: false,
-        among: ALONE,
-        note: () => {},
-      } as unknown as Coordination,
-      { onReport: () => {} } as unknown as EngineRunHooks,
-    );
+    const { finished } = coordinate(slow, MOST_RATE);
     const failed = expect(finished).rejects.toThrow("run run has been taken over by another coordinator");
     await vi.waitUntil(() => hgetall.mock.calls.length > 0);
     await redis.del(keyOf("run", "run"));
     vi.advanceTimersByTime(RENEW_MS);
     await vi.waitUntil(async () => (await redis.exists(keyOf("run", "run"))) === 1);
     // What goes wrong meanwhile the next turn says.
-    await redis.set(keyOf("run", "run"), JSON.stringify({ ...run, token: "b" }));
+    await redis.set(keyOf("run", "run"), JSON.stringify({ ...RUN, token: "b" }));
     vi.advanceTimersByTime(RENEW_MS);
     reply({});
     await failed;
