@@ -1,5 +1,6 @@
 /** Many processes, one run, over a real redis-server: what it finds is what one process finds, whoever dies, stops or forgets. */
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
@@ -280,6 +281,37 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
       });
       await fleet.redis.replicaof("NO", "ONE");
       await expectWhole(running);
+    }, 120_000);
+
+    it("of a connection that breaks before it is heard that a cell is completed: its results stay", async () => {
+      const path = join(fleet.directory, "breaking.sock");
+      let isBroken = false;
+      const server = createServer((client) => {
+        const onward = connect(join(fleet.directory, "redis.sock"));
+        onward.pipe(client);
+        for (const each of [client, onward]) each.on("error", () => {});
+        client.on("close", () => onward.end());
+        client.on("data", (data) => {
+          onward.write(data);
+          // Of the manifest, with which a cell is completed.
+          if (isBroken || !data.includes('"digest"')) return;
+          isBroken = true;
+          onward.unpipe(client);
+          onward.once("data", () => client.destroy()).resume();
+        });
+      });
+      server.listen(path);
+      onTestFinished(() => void server.close());
+      await fleet.startWorkerIn({ SYNPROBE_FLEET: `unix://${path}` }, "fra");
+      const running = fleet.startRun("198.19.0.0/24:7000", "--max-rate", "400", ...QUICK);
+      await eventually("a cell to be under way", underWay("fra"));
+      // So that it has not taken them before.
+      running.kill("SIGSTOP");
+      await eventually("it to be done", async () => isBroken && !(await underWay("fra")()));
+      expect(await fleet.keys("found:*")).toHaveLength(1);
+      running.kill("SIGCONT");
+      const { status, stderr } = await running.finished;
+      expect(status, stderr).toBe(0);
     }, 120_000);
 
     it("of Redis that does not answer: nothing is sent after a lock has run out, and it goes on when it is back", async () => {

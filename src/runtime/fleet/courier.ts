@@ -223,16 +223,19 @@ export async function runCourier(
     await redis.expire(keyOf("survived", run), KEEP_S);
   }
 
+  /** Whether a cell is completed by what this worker has found, and that has not been taken. */
+  async function isWaiting(queue: Worker, { job, token }: Pick<Taken, "job" | "token">): Promise<boolean> {
+    const manifest = await redis.hget(queue.toKey(job.id ?? ""), "returnvalue");
+    return manifest?.includes(token) === true;
+  }
+
   /**
    * Of how many cells of a run this worker's results have not been taken. The cells say so, not the results: those that no coordinator
    * wants stay behind when it dies, or leaves pairs out since.
    */
   async function countWaiting({ id: run }: Run, queue: Worker): Promise<number> {
     const cells = waiting.get(run) ?? new Set();
-    for (const cell of cells) {
-      const manifest = await redis.hget(queue.toKey(cell.job.id ?? ""), "returnvalue");
-      if (manifest?.includes(cell.token) !== true) cells.delete(cell);
-    }
+    for (const cell of cells) if (!(await isWaiting(queue, cell))) cells.delete(cell);
     if (cells.size === 0) waiting.delete(run);
     return cells.size;
   }
@@ -337,7 +340,10 @@ export async function runCourier(
         const said = { token, worker: worker.id, chunks, digest: digest.digest("hex") };
         const { pairs, elapsedMs, totals } = end;
         const manifest = signManifest(key, run.id, id, { ...said, pairs, elapsedMs, totals });
-        await job.moveToCompleted(manifest, token, false);
+        await job.moveToCompleted(manifest, token, false).catch(async (error: unknown) => {
+          // Sent again after a broken connection it finds no lock, because it was done the first time.
+          if (!isTrouble(error) || !(await isWaiting(queueOf(run), { job, token }))) throw error;
+        });
         waiting.set(run.id, (waiting.get(run.id) ?? new Set()).add({ job, token }));
         const rate = elapsedMs > 0 ? Math.round((pairs * 1000) / elapsedMs) : 0;
         presence = { ...presence, cells: presence.cells + 1, rate };
