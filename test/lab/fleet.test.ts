@@ -314,6 +314,28 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
       expect(status, stderr).toBe(0);
     }, 120_000);
 
+    it("of Redis that comes back as it was before a cell was taken: no two workers are at it", async () => {
+      const fra = await fleet.startWorker("fra");
+      fra.kill("SIGSTOP");
+      fleet.startRun(TARGETS, "--max-rate", "100", "--fleet-lease", "60");
+      await eventually("a cell to wait", async () => (await fleet.keys("run-*:wait")).length > 0);
+      await fleet.redis.save();
+      const syns = await watchSyns(lab);
+      fra.kill("SIGCONT");
+      await eventually("a cell to be under way", underWay("fra"));
+      await fleet.startWorker("lon");
+      redis.kill("SIGKILL");
+      await redis.finished;
+      await fleet.startRedis();
+      await eventually("the cell to be under way again", underWay("lon"));
+      const before = farSegments(lab);
+      await eventually("SYNs", () => Promise.resolve(farSegments(lab) > before + 200));
+      const froms = (await syns(100)).map(({ from }) => from);
+      expect(new Set(froms).size).toBe(2);
+      // Each source's SYNs are together.
+      expect(froms.filter((from, i) => i > 0 && from !== froms[i - 1])).toHaveLength(1);
+    }, 120_000);
+
     it("of Redis that does not answer: nothing is sent after a lock has run out, and it goes on when it is back", async () => {
       await fleet.startWorker("fra");
       fleet.startRun(TARGETS, "--max-rate", "200", ...QUICK);

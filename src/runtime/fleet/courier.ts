@@ -133,6 +133,8 @@ export async function runCourier(
   let last = "";
   let leaving = false;
   let failure: { readonly error: unknown } | undefined;
+  /** When the connection broke last. */
+  let brokenMs = 0;
   const slots = fences.map(
     (fence, number): Slot => ({
       number,
@@ -161,6 +163,12 @@ export async function runCourier(
     leaving = true;
     wake();
     if (message.now) for (const slot of slots) slot.abandon();
+  });
+
+  // Redis may come back as it was before a cell was taken: nothing is sent until its lock is found to be there.
+  redis.on("close", () => {
+    brokenMs = boottimeMs();
+    for (const { fence } of slots) moveFence(fence, 0);
   });
 
   /** What this worker is at. */
@@ -325,7 +333,7 @@ export async function runCourier(
         } else resolve(message);
       };
     });
-    moveFence(fence, sinceMs + SURE * run.leaseMs);
+    if (sinceMs > brokenMs) moveFence(fence, sinceMs + SURE * run.leaseMs);
     post({ kind: "cell", slot: number, cell });
     const over = new AbortController();
     let isLost = false;
