@@ -2,7 +2,7 @@
  * Privileges: who may probe, what a process that probes still has, and what one that may not is told. Every case is really
  * run so, and its power read from /proc while it waits for a host that never answers.
  */
-import { chownSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { chmodSync, chownSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
@@ -281,6 +281,44 @@ describe.skipIf(skipping("privileges", labProblem() ?? userProblem()))("privileg
     const { status, stdout } = await run(prefixed([...unshare, "sh", "-c", script, "sh"], []));
     expect(status).toBe(0);
     expect(stdout).toMatch(/^127\.0\.0\.1:1 +closed /m);
+  });
+
+  describe("watching, for which sockets are opened again and again", () => {
+    let folder: string;
+    const NET_RAW = 1n << 13n;
+
+    beforeAll(() => {
+      folder = mkdtempSync(join(tmpdir(), "sp-watch-"));
+      // Root without its capabilities writes where anybody may.
+      chmodSync(folder, 0o777);
+      writeFileSync(
+        join(folder, "policy.yaml"),
+        `groups:\n  - targets: ${FAR.ipv4}\n    ports: { 1: closed }\n`,
+      );
+    });
+
+    afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+    test.each<[string, readonly string[], readonly string[], bigint]>([
+      ["an ordinary user", AS_USER, [closed], 0n],
+      ["an ordinary user, a policy", AS_USER, ["policy.yaml"], 0n],
+      ["an ordinary user with CAP_NET_RAW", WITH_NET_RAW, [closed], NET_RAW],
+      ["an ordinary user with CAP_NET_RAW, a policy", WITH_NET_RAW, ["policy.yaml"], NET_RAW],
+      ["an ordinary user with CAP_NET_RAW, which connects", WITH_NET_RAW, ["-sT", closed], 0n],
+      ["root", [], [closed], NET_RAW],
+      ["root, which connects", [], ["-sT", closed], 0n],
+    ])("%s keeps what they need, of what it has", async (who, prefix, args, kept) => {
+      const store = join(folder, `${who}.db`);
+      const words = args.map((word) => (word.endsWith(".yaml") ? join(folder, word) : word));
+      const running = start(prefixed(prefix, ["watch", ...words, "--every", "1h", "--store", store, "-v"]));
+      await running.until("stderr", /scan of .*: 1 port,/);
+      waiting = { running, pid: nodeProcess(running.pid) };
+      const power = powerOf(waiting.pid);
+      expect(power).toMatchObject({ permitted: kept, effective: kept, ambient: 0n, noNewPrivileges: true });
+      // The next scan opens sockets of its own.
+      process.kill(waiting.pid, "SIGHUP");
+      await running.until("stderr", /(scan of .*: 1 port,[\s\S]*){2}/);
+    });
   });
 
   describe("called through sudo", () => {

@@ -1,6 +1,6 @@
 /**
  * The scans of a watch: the same targets again and again, read and resolved anew each time, or some pairs once more. Privileges are
- * dropped after the first has opened its sockets, but for CAP_NET_RAW, by which the next ones open theirs.
+ * dropped after the first has opened its sockets, but for CAP_NET_RAW, by which the next ones open theirs where they are raw.
  * Tested by test/lab/watch.test.ts.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
@@ -90,8 +90,8 @@ export function createRescan(
     async ready() {
       const plan = await planAll();
       first = withAdvice(argv, false, () => open(plan, false));
-      await first;
-      if (options.drop) dropPrivileges([CAPABILITIES.netRaw]);
+      const { means } = await first;
+      if (options.drop) dropPrivileges(means.link === "connect" ? [] : [CAPABILITIES.netRaw]);
     },
     async scan(onResult, only) {
       const opened =

@@ -5,9 +5,8 @@
  * It is in the main program, beside the files of the threads that large cells need; its courier is in the fleet's bundle.
  */
 
-import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { CAPABILITIES, hasCapability, parseCapabilities } from "../../link/sys/capabilities.ts";
+import { CAPABILITIES } from "../../link/sys/capabilities.ts";
 import { mayOpenRawSockets } from "../../link/sys/raw-socket.ts";
 import { startWork } from "../../runtime/fleet/work.ts";
 import { dropPrivileges, notPrivileged } from "../../runtime/system/privilege.ts";
@@ -61,7 +60,8 @@ export async function worker(
     if (host.kind === "name") throw usage(`${origin} takes addresses and networks, not "${text}"`);
   if (options.link !== "connect" && !mayOpenRawSockets())
     throw notPrivileged([...process.argv.slice(0, 2), ...shownArgs(argv)], undefined);
-  if (options.drop) dropPrivileges(neededCapabilities());
+  // Sockets are opened for every cell, so what they need is kept.
+  if (options.drop) dropPrivileges([CAPABILITIES.netRaw, CAPABILITIES.netAdmin]);
   const interruption = watchSignals();
   try {
     const work = startWork({
@@ -83,12 +83,6 @@ export async function worker(
   } finally {
     interruption.ignore();
   }
-}
-
-/** Sockets are opened for every cell, so what they need is kept: of that, what there is. */
-function neededCapabilities() {
-  const { permitted } = parseCapabilities(readFileSync("/proc/thread-self/status", "utf8"));
-  return [CAPABILITIES.netRaw, CAPABILITIES.netAdmin].filter((each) => hasCapability(permitted, each));
 }
 
 /** A host's name as --vantage would take it. */

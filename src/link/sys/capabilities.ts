@@ -3,6 +3,7 @@
  *
  * capset acts on the calling thread only; threads.ts reaches the others.
  */
+import { readFileSync } from "node:fs";
 import { LITTLE_ENDIAN, libc, nativeMemory, systemError } from "./libc.ts";
 import { dropInOtherThreads } from "./threads.ts";
 
@@ -41,7 +42,8 @@ const PR_CAP_AMBIENT = 47;
 const PR_CAP_AMBIENT_CLEAR_ALL = 4;
 
 /**
- * Gives up every capability of this process, but for `keep` in this thread, for it and for every program it may start.
+ * Gives up every capability of this process, but for `keep` in this thread, for it and for every program it may start. Of
+ * `keep` it has afterwards what it was permitted before: the kernel refuses whoever asks for more.
  * @throws {SynprobeError} `ERR_SYSTEM` when the kernel refuses
  */
 export function dropCapabilities(keep: readonly Capability[] = []): void {
@@ -52,7 +54,10 @@ export function dropCapabilities(keep: readonly Capability[] = []): void {
   // Two times effective, permitted, inheritable; the first three for capabilities 0 to 31.
   const sets = nativeMemory(24);
   const view = new DataView(sets.buffer);
-  const mask = keep.reduce((bits, capability) => bits | (1 << capability), 0);
+  const { permitted } = parseCapabilities(readFileSync("/proc/thread-self/status", "utf8"));
+  const mask = keep
+    .filter((capability) => hasCapability(permitted, capability))
+    .reduce((bits, capability) => bits | (1 << capability), 0);
   view.setUint32(0, mask, LITTLE_ENDIAN);
   view.setUint32(4, mask, LITTLE_ENDIAN);
   if (libc.capset(header, sets) < 0) throw systemError("capset");

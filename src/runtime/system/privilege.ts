@@ -20,7 +20,7 @@ export interface Dropped {
 }
 
 /**
- * Drops privileges for good, all but the capabilities in `keep`.
+ * Drops privileges for good, all but those capabilities in `keep` that it has.
  * @throws {SynprobeError} `ERR_SYSTEM` when the kernel refuses; the caller must not go on then
  */
 export function dropPrivileges(
