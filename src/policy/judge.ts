@@ -18,10 +18,12 @@ const isUnproved = (reason: string): boolean => reason.startsWith("unproved-");
 /**
  * A probe that failed is never as written: it says nothing of the port. Nor does silence in doubt, unless the port may be
  * anything; a tolerated reason passes all the same.
+ * @param isSettled it was looked at again and again, and is the same: silence counts for what it is
  */
 export function judge(
   { states, tolerate }: Pick<Rule, "states" | "tolerate">,
   { state, reason, doubt = 0 }: Pick<PortResult, "state" | "reason" | "doubt">,
+  isSettled = false,
 ): Outcome {
   // What was answered leaves no doubt.
   if (state !== "filtered")
@@ -30,6 +32,6 @@ export function judge(
   if (tolerate.includes(reason)) return "as-written";
   // Open, closed and filtered: whatever it is.
   if (states.length === 3) return "as-written";
-  if (isUnproved(reason) || doubt > MOST_DOUBT) return "untold";
+  if (!isSettled && (isUnproved(reason) || doubt > MOST_DOUBT)) return "untold";
   return states.includes(state) ? "as-written" : "differs";
 }

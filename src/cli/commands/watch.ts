@@ -142,7 +142,7 @@ async function loop(
   restore(store, detector, Date.now());
   const outboxes = [...sends].map(([target, send]) => ({ target, send, outbox: openOutbox(store, target) }));
   const pending = (): number => outboxes.reduce((sum, { outbox }) => sum + outbox.pending(), 0);
-  const metrics = createMetrics(options.metricsPorts, pending, policy);
+  const metrics = createMetrics(options.metricsPorts, pending, policy !== undefined);
   let healthy = true;
   const served = address === undefined ? undefined : await serveMetrics(address, metrics, () => healthy);
   if (served !== undefined) messages.note(`metrics at ${served.url}`);
@@ -194,10 +194,11 @@ async function loop(
       let failure: ExitStatus | undefined;
       try {
         const finished = await runRound(detector, means);
-        const events = commitRound(store, detector, finished, [...sends.keys()], policy);
+        const committed = commitRound(store, detector, finished, [...sends.keys()], policy);
+        const { events } = committed;
         told.tell(events);
         for (const carrier of carriers) carrier.wake();
-        metrics.round(finished, events);
+        metrics.round(finished, committed);
         healthy = true;
         tellFailures(finished.failures);
         const { verdicts, transient, unsettled } = finished.round;

@@ -2,6 +2,7 @@
  * A watch's memory in the store: what was known when it ended, and a round's results, its events and who is to be told of them,
  * in one transaction. Nothing is lost by a crash after it, and nothing is told twice.
  */
+import type { Outcome } from "../../policy/judge.ts";
 import { type PortResult, pairKey, pairOf } from "../../scan/probe/result.ts";
 import type { Store } from "../store/database.ts";
 import { statesAt } from "../store/query.ts";
@@ -66,9 +67,19 @@ export interface EndedRound {
   readonly results: ReadonlyMap<string, PortResult>;
 }
 
+/** Of a policy's ports that were probed, how many are what. */
+export type Outcomes = Readonly<Record<Outcome, number>>;
+
+export interface CommittedRound {
+  /** As they are told. */
+  readonly events: readonly ToldEvent[];
+  /** Undefined without a policy. */
+  readonly outcomes?: Outcomes;
+}
+
 /**
  * Writes a round. @param targets who is to be told of each event
- * @returns the events as they are told @throws {SynprobeError} `ERR_STORE`; nothing is written then
+ * @throws {SynprobeError} `ERR_STORE`; nothing is written then
  */
 export function commitRound(
   store: Store,
@@ -76,13 +87,14 @@ export function commitRound(
   { run, round, results }: EndedRound,
   targets: readonly string[],
   policy?: Pick<WatchedPolicy, "judge">,
-): ToldEvent[] {
+): CommittedRound {
   const recorder = createRecorder(store);
   for (const [key, { state }] of round.verdicts) {
     const result = results.get(key);
     if (result !== undefined && result.state === state) recorder.add({ ...result, proto: "tcp" });
   }
   const ids: number[] = [];
+  let outcomes: Outcomes | undefined;
   recorder.commit(run, () => {
     const portId = store.prepare(
       "SELECT p.id FROM ports p JOIN hosts h ON h.id = p.host WHERE h.ip = ? AND p.proto = 'tcp' AND p.port = ?",
@@ -96,10 +108,12 @@ export function commitRound(
     );
     const addDelivery = store.prepare("INSERT INTO deliveries (event, target) VALUES (?, ?)");
     const atMs = Math.round(run.endedMs);
-    const told: readonly Told[] =
+    const judged =
       policy === undefined
-        ? round.events
+        ? undefined
         : byPolicy(store, { round, results, held: heldOf(detector) }, policy, atMs, idOf);
+    const told: readonly Told[] = judged?.told ?? round.events;
+    outcomes = judged?.outcomes;
     for (const { kind, key, old, verdict, doubt, judgement } of told) {
       const { expected = null, rule = null } = judgement ?? {};
       const id = Number(
@@ -114,7 +128,8 @@ export function commitRound(
     for (const [key, { penalty, atMs, told }] of detector.flaps())
       addFlaps.run(idOf(key), penalty, Math.round(atMs), told ?? null);
   });
-  return ids.length === 0 ? [] : readEvents(store, ids[0], ids[ids.length - 1]);
+  const events = ids.length === 0 ? [] : readEvents(store, ids[0], ids[ids.length - 1]);
+  return outcomes === undefined ? { events } : { events, outcomes };
 }
 
 /** Events that were told, by their numbers, the last included. @throws {SynprobeError} `ERR_STORE` */
@@ -126,7 +141,8 @@ const heldOf = (detector: ChangeDetector): ReadonlySet<string> =>
 
 /**
  * Of a policy: what becomes wrong is told as a violation, what becomes right as restored, in the place of the change by which it
- * does; what is wrong from the beginning, too. Ports that are held down, and what cannot be told, stay as they were told.
+ * does; what is wrong from the beginning, too. A change is confirmed, and counts for what it is. Ports that are held down, and what
+ * cannot be told otherwise, stay as they were told.
  */
 function byPolicy(
   store: Store,
@@ -134,7 +150,7 @@ function byPolicy(
   policy: Pick<WatchedPolicy, "judge">,
   atMs: number,
   idOf: (key: string) => number,
-): Told[] {
+): { readonly told: readonly Told[]; readonly outcomes: Outcomes } {
   const wrong = new Set(
     store
       .prepare("SELECT port FROM violations")
@@ -144,22 +160,28 @@ function byPolicy(
   const begin = store.prepare("INSERT INTO violations (port, since_ms) VALUES (?, ?)");
   const end = store.prepare("DELETE FROM violations WHERE port = ?");
   const told = new Map<string, Told>(round.events.map((event) => [event.key, event]));
+  const outcomes: Record<Outcome, number> = { "as-written": 0, differs: 0, untold: 0 };
   for (const [key, verdict] of round.verdicts) {
     const result = results.get(key);
-    const judgement = result === undefined ? undefined : policy.judge(result);
     const event = told.get(key);
+    const judgement = result === undefined ? undefined : policy.judge(result, event !== undefined);
     if (judgement === undefined) continue;
+    const { outcome } = judgement;
     if (event !== undefined) told.set(key, { ...event, judgement });
-    if (judgement.outcome === "untold" || held.has(key)) continue;
-    const differs = judgement.outcome === "differs";
     const id = idOf(key);
-    if (differs === wrong.has(id)) continue;
+    if (outcome === "untold") {
+      outcomes[wrong.has(id) ? "differs" : outcome]++;
+      continue;
+    }
+    outcomes[outcome]++;
+    const differs = outcome === "differs";
+    if (held.has(key) || differs === wrong.has(id)) continue;
     if (differs) begin.run(id, atMs);
     else end.run(id);
     const { old = verdict.state, doubt = verdict.doubt ?? 0 } = event ?? {};
     told.set(key, { kind: differs ? "violation" : "restored", key, old, verdict, doubt, judgement });
   }
-  return [...told.values()];
+  return { told: [...told.values()], outcomes };
 }
 
 const EVENT = `SELECT e.id, e.at_ms, e.kind, h.ip, h.name, p.port, p.proto, p.service, e.old_state, e.state, e.reason, e.doubt, e.expected, e.rule

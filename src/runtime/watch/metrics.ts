@@ -8,12 +8,11 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { OUTCOMES } from "../../policy/judge.ts";
 import { PORT_STATES } from "../../scan/probe/result.ts";
 import { formatEndpoint } from "../../wire/address.ts";
-import { KINDS, type ToldEvent } from "./events.ts";
-import type { WatchedPolicy } from "./policy.ts";
+import { type CommittedRound, KINDS } from "./events.ts";
 import type { FinishedRound } from "./rounds.ts";
 
 export interface Metrics {
-  round(finished: FinishedRound, events: readonly ToldEvent[]): void;
+  round(finished: FinishedRound, committed: CommittedRound): void;
   skipped(): void;
   failed(): void;
   readonly registry: Registry;
@@ -22,12 +21,11 @@ export interface Metrics {
 /** From 0.1 ms on, each three times the one before or so. */
 const RTT_BUCKETS = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3];
 
-/** @param mostPorts ports with series of their own @param pending events that are still to be delivered */
-export function createMetrics(
-  mostPorts: number,
-  pending: () => number,
-  policy?: Pick<WatchedPolicy, "judge">,
-): Metrics {
+/**
+ * @param mostPorts ports with series of their own @param pending events that are still to be delivered
+ * @param ofPolicy a policy is watched
+ */
+export function createMetrics(mostPorts: number, pending: () => number, ofPolicy = false): Metrics {
   const registry = new Registry();
   const registers = [registry];
   const gauge = <Label extends string>(name: string, help: string, ...labelNames: Label[]): Gauge<Label> =>
@@ -47,10 +45,9 @@ export function createMetrics(
     "reason",
   );
   const ports = gauge("ports", "Ports by state, in the last round", "state");
-  const judged =
-    policy === undefined
-      ? undefined
-      : gauge("policy_ports", "Ports by what they are by the policy: as-written, differs, untold", "outcome");
+  const judged = ofPolicy
+    ? gauge("policy_ports", "Ports by what they are by the policy: as-written, differs, untold", "outcome")
+    : undefined;
   const leftOut = gauge("ports_left_out", "Ports without a series of their own: --metrics-ports is reached");
   const loss = gauge("syn_loss_ratio", "Loss of round trips in the last scan, 0 to 1");
   const lastRun = gauge("last_run_timestamp_seconds", "When the last scan began");
@@ -77,7 +74,7 @@ export function createMetrics(
     registry,
     skipped: () => rounds.inc({ ending: "skipped" }),
     failed: () => rounds.inc({ ending: "failed" }),
-    round({ run, round, results, summary }, events) {
+    round({ run, round, results, summary }, { events, outcomes }) {
       rounds.inc({ ending: run.ending });
       transient.inc(round.transient);
       for (const { type } of events) changes.inc({ type });
@@ -88,7 +85,7 @@ export function createMetrics(
       if (run.ending !== "complete") return;
       state.reset();
       for (const each of PORT_STATES) ports.set({ state: each }, 0);
-      for (const outcome of OUTCOMES) judged?.set({ outcome }, 0);
+      for (const outcome of OUTCOMES) judged?.set({ outcome }, outcomes?.[outcome] ?? 0);
       let series = 0;
       for (const [key, result] of results) {
         const { ip, host = "", port, rttMs } = result;
@@ -96,8 +93,6 @@ export function createMetrics(
         const verdict = round.verdicts.get(key);
         if (verdict === undefined) continue;
         ports.inc({ state: verdict.state });
-        const judgement = policy?.judge(result);
-        if (judgement !== undefined) judged?.inc({ outcome: judgement.outcome });
         if (series++ < mostPorts)
           state.set({ ip, host, port: String(port), state: verdict.state, reason: verdict.reason }, 1);
       }

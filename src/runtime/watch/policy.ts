@@ -25,8 +25,8 @@ export interface WatchedPolicy {
   addTargets(planner: Planner): void;
   /** The addresses of names are known. */
   planned(plan: Plan): void;
-  /** Undefined where the policy says nothing of the port. */
-  judge(result: PortResult): Judgement | undefined;
+  /** Undefined where the policy says nothing of the port. @param isSettled it is a change that was confirmed */
+  judge(result: PortResult, isSettled?: boolean): Judgement | undefined;
 }
 
 /** @param note is told of every group that has ended, once */
@@ -59,11 +59,11 @@ export async function openPolicy(
     planned({ names }) {
       expectations = createExpectations(policy, names);
     },
-    judge(result) {
+    judge(result, isSettled) {
       const rule = expectations?.(result.ip, result.port);
       if (rule === undefined) return undefined;
       const { expected, line, column } = rule;
-      return { outcome: judge(rule, result), expected, rule: `${policy.file}:${line}:${column}` };
+      return { outcome: judge(rule, result, isSettled), expected, rule: `${policy.file}:${line}:${column}` };
     },
   };
 }

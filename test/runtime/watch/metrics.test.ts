@@ -40,7 +40,7 @@ describe("a round's metrics", () => {
     const { registry, round } = createMetrics(2, () => 0);
     const lines = async (name: string): Promise<string[]> =>
       (await registry.getSingleMetricAsString(`synprobe_${name}`)).split("\n").slice(2);
-    round(roundOf(3), []);
+    round(roundOf(3), { events: [] });
     expect(await lines("port_state")).toHaveLength(2);
     expect(await lines("ports_left_out")).toEqual(["synprobe_ports_left_out 1"]);
     expect(await lines("ports")).toEqual([
@@ -49,13 +49,13 @@ describe("a round's metrics", () => {
       'synprobe_ports{state="filtered"} 0',
     ]);
     // Of an interrupted round not all is known: what was known stays.
-    round(roundOf(1, "interrupted"), []);
+    round(roundOf(1, "interrupted"), { events: [] });
     expect(await lines("ports")).toEqual([
       'synprobe_ports{state="open"} 3',
       'synprobe_ports{state="closed"} 0',
       'synprobe_ports{state="filtered"} 0',
     ]);
-    round(roundOf(1), []);
+    round(roundOf(1), { events: [] });
     expect(await lines("port_state")).toHaveLength(1);
     expect(await lines("ports_left_out")).toEqual(["synprobe_ports_left_out 0"]);
   });

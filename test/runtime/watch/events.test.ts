@@ -1,0 +1,82 @@
+/** What is told of a policy's ports, round by round, and what is counted of them; over real networks: test/lab/watch-policy.test.ts. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { judge } from "../../../src/policy/judge.ts";
+import { openStore, type Store } from "../../../src/runtime/store/database.ts";
+import { createChangeDetector } from "../../../src/runtime/watch/change-detector.ts";
+import { commitRound, restore } from "../../../src/runtime/watch/events.ts";
+import { runRound } from "../../../src/runtime/watch/rounds.ts";
+import { PORT_STATES, type PortResult, type ScanSummary } from "../../../src/scan/probe/result.ts";
+
+const MINUTE = 60_000;
+const PORT = { ip: "192.0.2.1", port: 443, rttMs: null, ttl: null, tries: 1, timeMs: 0 };
+const OPEN: PortResult = { ...PORT, state: "open", reason: "syn-ack" };
+const CLOSED: PortResult = { ...PORT, state: "closed", reason: "reset" };
+/** Of a host that answers nothing at all: no loss could be measured. */
+const DEAD: PortResult = { ...PORT, state: "filtered", reason: "no-response", doubt: 1 };
+
+let folder = "";
+let store: Store;
+let nowMs = 0;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "synprobe-events-"));
+  store = openStore(join(folder, "h.db"), true);
+  nowMs = 0;
+});
+afterEach(() => {
+  store.close();
+  rmSync(folder, { recursive: true });
+});
+
+/** A watch of one port that has to be so; `round` finds a result however often it looks. */
+function startWatch(expected: PortResult["state"]) {
+  const detector = createChangeDetector({ confirmMs: 0, halfLifeMs: MINUTE });
+  restore(store, detector, nowMs);
+  const states = PORT_STATES.filter((state) => state === expected);
+  return async (found: PortResult) => {
+    nowMs += 60 * MINUTE;
+    const startedMs = nowMs;
+    const finished = await runRound(detector, {
+      scan: async (onResult) => {
+        onResult({ ...found, timeMs: startedMs });
+        return { startedMs, elapsedMs: 0, interrupted: false, unfinished: 0 } as ScanSummary;
+      },
+      sleep: async () => true,
+      now: () => startedMs,
+      source: "synprobe",
+    });
+    const { events, outcomes } = commitRound(store, detector, finished, [], {
+      judge: (result, isSettled) => ({
+        outcome: judge({ states, tolerate: [] }, result, isSettled),
+        expected,
+        rule: "policy.yaml:1:1",
+      }),
+    });
+    const [counted] = Object.entries(outcomes ?? {}).find(([, n]) => n > 0) ?? [];
+    return [...events.map(({ type, doubt }) => `${type} ${doubt}`), counted];
+  };
+}
+
+it("a host that is silent for good violates the policy, and is counted so until it is back, over a restart too", async () => {
+  const round = startWatch("open");
+  expect(await round(OPEN)).toEqual(["as-written"]);
+  expect(await round(DEAD)).toEqual(["violation 1", "differs"]);
+  expect(await round(DEAD)).toEqual(["differs"]);
+  const again = startWatch("open");
+  expect(await again(DEAD)).toEqual(["differs"]);
+  expect(await again(OPEN)).toEqual(["restored 0", "as-written"]);
+});
+
+it("an open port that ought not to be is over when its host is silent for good", async () => {
+  const round = startWatch("filtered");
+  expect(await round(OPEN)).toEqual(["violation 0", "differs"]);
+  expect(await round(DEAD)).toEqual(["restored 1", "as-written"]);
+});
+
+it("silence that was never anything else, and may be loss, tells nothing", async () => {
+  const round = startWatch("open");
+  expect(await round(DEAD)).toEqual(["untold"]);
+  expect(await round(CLOSED)).toEqual(["violation 0", "differs"]);
+});
