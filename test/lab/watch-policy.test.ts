@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { linesOf, run, start, synprobe } from "../cli/process.ts";
 import { firewall } from "./firewalls.ts";
 import { listen } from "./listeners.ts";
-import { command, createLab, FAR, inNamespace, type Lab, labProblem, skipping } from "./netns.ts";
+import { command, createLab, FAR, inNamespace, type Lab, labProblem, overlayEtc, skipping } from "./netns.ts";
 
 const problem = (): string | undefined => {
   try {
@@ -26,9 +26,12 @@ describe.skipIf(skipping("watching a policy", problem()))("watch POLICY", () => 
       file(),
       `groups:\n  - targets: ${FAR.ipv4}\n    ports:\n      7001,7002: open\n      7003: ${of7003}\n`,
     );
+  const name = (hosts: string): void => overlayEtc(lab.near, "hosts", `${hosts}\n`);
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), "synprobe-watch-policy-"));
     lab = createLab();
+    overlayEtc(lab.near, "resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n");
+    name(`${FAR.ipv4} svc.test`);
     await listen(
       lab.far,
       [7001, 7002].map((port) => ({ host: FAR.ipv4, port })),
@@ -93,6 +96,32 @@ describe.skipIf(skipping("watching a policy", problem()))("watch POLICY", () => 
     const { status, stdout } = await running.finished;
     expect(status).toBe(143);
     expect(linesOf(stdout)).toHaveLength(4);
+  });
+
+  it("counts the ports of a name that no longer resolves, and ends as a scan without it", async () => {
+    const groups = [
+      "  - targets: svc.test\n    ports: { 7001: open, 7005: closed }",
+      `  - targets: ${FAR.ipv4}\n    ports: { 7002: open }`,
+    ];
+    writeFileSync(file(), `groups:\n${groups.join("\n")}\n`);
+    const flags = ["--every", "1h", "--store", join(folder, "name.db"), "-v"];
+    const running = start(
+      inNamespace(lab.near, synprobe("watch", file(), ...flags, "--metrics", "127.0.0.1:0", "--rounds", "3")),
+    );
+    const [, metrics = ""] = /metrics at (\S+)/.exec(await running.until("stderr", /metrics at \S+/)) ?? [];
+    const scraped = (): string => command(inNamespace(lab.near, ["curl", "-s", metrics]));
+    await running.until("stderr", /scan of .*: 3 ports, 0 events, 0 differences not confirmed, /);
+    expect(scraped()).toContain("synprobe_targets_unprobed 0\n");
+    name("");
+    running.kill("SIGHUP");
+    await running.until("stderr", /scan of .*: 1 port, .* 1 target not probed, /);
+    const part = scraped();
+    expect(part).toContain("synprobe_targets_unprobed 1\n");
+    expect(part).toContain('synprobe_policy_ports{outcome="as-written"} 1\n');
+    expect(part).toContain('synprobe_policy_ports{outcome="untold"} 2\n');
+    running.kill("SIGHUP");
+    expect(await running.finished).toMatchObject({ status: 5 });
+    name(`${FAR.ipv4} svc.test`);
   });
 
   it("ends when its events can no longer be written: at once, and as every command does", async () => {

@@ -202,7 +202,9 @@ async function loop(
         healthy = true;
         tellFailures(finished.failures);
         const { verdicts, transient, unsettled } = finished.round;
-        const words = `${count(verdicts.size, "port")}, ${count(events.length, "event")}, ${count(transient, "difference")} not confirmed${unsettled > 0 ? `, ${unsettled} unsettled` : ""}`;
+        const { faults } = finished.summary;
+        if (faults.length > 0) failure = EXIT.partial;
+        const words = `${count(verdicts.size, "port")}, ${count(events.length, "event")}, ${count(transient, "difference")} not confirmed${unsettled > 0 ? `, ${unsettled} unsettled` : ""}${faults.length > 0 ? `, ${count(faults.length, "target")} not probed` : ""}`;
         service.tell(`STATUS=scan of ${utc(startedMs)} UTC: ${words}`);
         if (options.verbose === true)
           messages.note(`scan of ${utc(startedMs)} UTC: ${words}, ${duration(Date.now() - startedMs)}`);

@@ -12,6 +12,9 @@ import type { Judgement, WatchedPolicy } from "./policy.ts";
 
 export const KINDS = ["changed", "flapping", "settled", "violation", "restored"] as const;
 
+/** What a round is held against. */
+type Judging = Pick<WatchedPolicy, "judge" | "unprobed">;
+
 /** An event as it is told, to standard output, programs and web hooks alike. */
 export interface ToldEvent {
   readonly type: (typeof KINDS)[number];
@@ -65,9 +68,11 @@ export interface EndedRound {
   readonly round: Round;
   /** The newest result of every port, by its key. */
   readonly results: ReadonlyMap<string, PortResult>;
+  /** Ports that could not be probed, by reason: they stay as they were. */
+  readonly failures: ReadonlyMap<string, number>;
 }
 
-/** Of a policy's ports that were probed, how many are what. */
+/** Of a policy's ports, probed or not, how many are what: untold are also those that could not be probed. */
 export type Outcomes = Readonly<Record<Outcome, number>>;
 
 export interface CommittedRound {
@@ -84,9 +89,9 @@ export interface CommittedRound {
 export function commitRound(
   store: Store,
   detector: ChangeDetector,
-  { run, round, results }: EndedRound,
+  { run, round, results, failures }: EndedRound,
   targets: readonly string[],
-  policy?: Pick<WatchedPolicy, "judge">,
+  policy?: Judging,
 ): CommittedRound {
   const recorder = createRecorder(store);
   for (const [key, { state }] of round.verdicts) {
@@ -111,7 +116,7 @@ export function commitRound(
     const judged =
       policy === undefined
         ? undefined
-        : byPolicy(store, { round, results, held: heldOf(detector) }, policy, atMs, idOf);
+        : byPolicy(store, { round, results, failures, held: heldOf(detector) }, policy, atMs, idOf);
     const told: readonly Told[] = judged?.told ?? round.events;
     outcomes = judged?.outcomes;
     for (const { kind, key, old, verdict, doubt, judgement } of told) {
@@ -146,8 +151,8 @@ const heldOf = (detector: ChangeDetector): ReadonlySet<string> =>
  */
 function byPolicy(
   store: Store,
-  { round, results, held }: Pick<EndedRound, "round" | "results"> & { readonly held: ReadonlySet<string> },
-  policy: Pick<WatchedPolicy, "judge">,
+  { round, results, failures, held }: Omit<EndedRound, "run"> & { readonly held: ReadonlySet<string> },
+  policy: Judging,
   atMs: number,
   idOf: (key: string) => number,
 ): { readonly told: readonly Told[]; readonly outcomes: Outcomes } {
@@ -161,6 +166,8 @@ function byPolicy(
   const end = store.prepare("DELETE FROM violations WHERE port = ?");
   const told = new Map<string, Told>(round.events.map((event) => [event.key, event]));
   const outcomes: Record<Outcome, number> = { "as-written": 0, differs: 0, untold: 0 };
+  /** Violations of ports that this round says nothing of. */
+  const unseen = new Set(wrong);
   for (const [key, verdict] of round.verdicts) {
     const result = results.get(key);
     const event = told.get(key);
@@ -169,6 +176,7 @@ function byPolicy(
     const { outcome } = judgement;
     if (event !== undefined) told.set(key, { ...event, judgement });
     const id = idOf(key);
+    unseen.delete(id);
     if (outcome === "untold") {
       outcomes[wrong.has(id) ? "differs" : outcome]++;
       continue;
@@ -181,6 +189,9 @@ function byPolicy(
     const { old = verdict.state, doubt = verdict.doubt ?? 0 } = event ?? {};
     told.set(key, { kind: differs ? "violation" : "restored", key, old, verdict, doubt, judgement });
   }
+  const missing = [...failures.values()].reduce((sum, n) => sum + n, round.unsettled + policy.unprobed());
+  outcomes.differs += unseen.size;
+  outcomes.untold += Math.max(0, missing - unseen.size);
   return { told: [...told.values()], outcomes };
 }
 

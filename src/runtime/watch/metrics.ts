@@ -49,6 +49,11 @@ export function createMetrics(mostPorts: number, pending: () => number, ofPolicy
     ? gauge("policy_ports", "Ports by what they are by the policy: as-written, differs, untold", "outcome")
     : undefined;
   const leftOut = gauge("ports_left_out", "Ports without a series of their own: --metrics-ports is reached");
+  const targetsUnprobed = gauge(
+    "targets_unprobed",
+    "Targets that the last round could not probe: names that do not resolve, no way to them",
+  );
+  const portsUnprobed = gauge("ports_unprobed", "Ports of other targets that the last round could not probe");
   const loss = gauge("syn_loss_ratio", "Loss of round trips in the last scan, 0 to 1");
   const lastRun = gauge("last_run_timestamp_seconds", "When the last scan began");
   const duration = gauge("last_run_duration_seconds", "How long the last scan took, without confirmations");
@@ -74,7 +79,7 @@ export function createMetrics(mostPorts: number, pending: () => number, ofPolicy
     registry,
     skipped: () => rounds.inc({ ending: "skipped" }),
     failed: () => rounds.inc({ ending: "failed" }),
-    round({ run, round, results, summary }, { events, outcomes }) {
+    round({ run, round, results, failures, summary }, { events, outcomes }) {
       rounds.inc({ ending: run.ending });
       transient.inc(round.transient);
       for (const { type } of events) changes.inc({ type });
@@ -83,6 +88,8 @@ export function createMetrics(mostPorts: number, pending: () => number, ofPolicy
       if (run.loss !== undefined) loss.set(run.loss);
       // Of an interrupted round not all is known: what was known stays.
       if (run.ending !== "complete") return;
+      targetsUnprobed.set(summary.faults.length);
+      portsUnprobed.set([...failures.values()].reduce((sum, n) => sum + n, 0));
       state.reset();
       for (const each of PORT_STATES) ports.set({ state: each }, 0);
       for (const outcome of OUTCOMES) judged?.set({ outcome }, outcomes?.[outcome] ?? 0);

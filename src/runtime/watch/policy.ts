@@ -7,6 +7,7 @@ import { judge, type Outcome } from "../../policy/judge.ts";
 import { type Policy, placesOf, targetsToProbe } from "../../policy/policy.ts";
 import type { PortResult } from "../../scan/probe/result.ts";
 import type { Services } from "../../scan/targets/services.ts";
+import { formatAddress } from "../../wire/address.ts";
 import type { Plan, Planner } from "../plan/plan.ts";
 import { noteEnded, readPolicyFile } from "../plan/policy-file.ts";
 
@@ -25,6 +26,8 @@ export interface WatchedPolicy {
   addTargets(planner: Planner): void;
   /** The addresses of names are known. */
   planned(plan: Plan): void;
+  /** Ports of hosts that could not be probed: their names do not resolve, or there is no way to them. Of ranges nothing is known. */
+  unprobed(): number;
   /** Undefined where the policy says nothing of the port. @param isSettled it is a change that was confirmed */
   judge(result: PortResult, isSettled?: boolean): Judgement | undefined;
 }
@@ -49,6 +52,7 @@ export async function openPolicy(
   };
   let policy = await read();
   let expectations: Expectations | undefined;
+  let unprobed = 0;
   return {
     async reload() {
       policy = await read();
@@ -56,9 +60,11 @@ export async function openPolicy(
     addTargets(planner) {
       for (const target of targetsToProbe(policy)) planner.add(target);
     },
-    planned({ names }) {
+    planned({ names, faults }) {
       expectations = createExpectations(policy, names);
+      unprobed = countPorts(policy, new Set(faults.map(({ target }) => target)));
     },
+    unprobed: () => unprobed,
     judge(result, isSettled) {
       const rule = expectations?.(result.ip, result.port);
       if (rule === undefined) return undefined;
@@ -66,4 +72,16 @@ export async function openPolicy(
       return { outcome: judge(rule, result, isSettled), expected, rule: `${policy.file}:${line}:${column}` };
     },
   };
+}
+
+/** Ports that a policy is about, of hosts that are written so; each once, however many groups it stands in. */
+function countPorts(policy: Policy, written: ReadonlySet<string>): number {
+  const portsOf = new Map<string, Set<number>>();
+  if (written.size > 0)
+    for (const { text, host, ports = [] } of targetsToProbe(policy)) {
+      if (host.kind === "range" || !written.has(text)) continue;
+      const key = host.kind === "name" ? host.name : formatAddress(host.address);
+      portsOf.set(key, new Set([...(portsOf.get(key) ?? []), ...ports]));
+    }
+  return [...portsOf.values()].reduce((sum, { size }) => sum + size, 0);
 }

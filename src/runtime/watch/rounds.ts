@@ -24,8 +24,6 @@ export interface RoundMeans {
 }
 
 export interface FinishedRound extends EndedRound {
-  /** Ports that could not be probed, by reason: they stay as they were. */
-  readonly failures: ReadonlyMap<string, number>;
   /** Of the whole scan, without confirmations. */
   readonly summary: ScanSummary;
 }

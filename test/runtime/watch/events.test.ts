@@ -30,17 +30,17 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-/** A watch of one port that has to be so; `round` finds a result however often it looks. */
+/** A watch of one port that has to be so; a round finds a result however often it looks, or undefined: its name does not resolve. */
 function startWatch(expected: PortResult["state"]) {
   const detector = createChangeDetector({ confirmMs: 0, halfLifeMs: MINUTE });
   restore(store, detector, nowMs);
   const states = PORT_STATES.filter((state) => state === expected);
-  return async (found: PortResult) => {
+  return async (found: PortResult | undefined) => {
     nowMs += 60 * MINUTE;
     const startedMs = nowMs;
     const finished = await runRound(detector, {
       scan: async (onResult) => {
-        onResult({ ...found, timeMs: startedMs });
+        if (found !== undefined) onResult({ ...found, timeMs: startedMs });
         return { startedMs, elapsedMs: 0, interrupted: false, unfinished: 0 } as ScanSummary;
       },
       sleep: async () => true,
@@ -48,14 +48,15 @@ function startWatch(expected: PortResult["state"]) {
       source: "synprobe",
     });
     const { events, outcomes } = commitRound(store, detector, finished, [], {
+      unprobed: () => (found === undefined ? 1 : 0),
       judge: (result, isSettled) => ({
         outcome: judge({ states, tolerate: [] }, result, isSettled),
         expected,
         rule: "policy.yaml:1:1",
       }),
     });
-    const [counted] = Object.entries(outcomes ?? {}).find(([, n]) => n > 0) ?? [];
-    return [...events.map(({ type, doubt }) => `${type} ${doubt}`), counted];
+    const counted = Object.entries(outcomes ?? {}).flatMap(([outcome, n]) => Array<string>(n).fill(outcome));
+    return [...events.map(({ type, doubt }) => `${type} ${doubt}`), ...counted];
   };
 }
 
@@ -79,4 +80,15 @@ it("silence that was never anything else, and may be loss, tells nothing", async
   const round = startWatch("open");
   expect(await round(DEAD)).toEqual(["untold"]);
   expect(await round(CLOSED)).toEqual(["violation 0", "differs"]);
+});
+
+it("a port that cannot be probed is untold, but a violation that was told stays one", async () => {
+  const round = startWatch("open");
+  expect(await round(OPEN)).toEqual(["as-written"]);
+  expect(await round(undefined)).toEqual(["untold"]);
+  expect(await round(CLOSED)).toEqual(["violation 0", "differs"]);
+  expect(await round(undefined)).toEqual(["differs"]);
+  const unsent: PortResult = { ...DEAD, reason: "send-eperm" };
+  await expect(round(unsent)).rejects.toThrow("no port could be probed");
+  expect(await round(OPEN)).toEqual(["restored 0", "as-written"]);
 });

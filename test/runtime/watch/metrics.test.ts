@@ -31,7 +31,7 @@ function roundOf(count: number, ending: FinishedRound["run"]["ending"] = "comple
     },
     results: new Map(ports.map((port) => [`${port}`, { ...result, port }])),
     failures: new Map(),
-    summary: { elapsedMs: 1000 } as FinishedRound["summary"],
+    summary: { elapsedMs: 1000, faults: [] as unknown } as FinishedRound["summary"],
   };
 }
 
@@ -55,7 +55,14 @@ describe("a round's metrics", () => {
       'synprobe_ports{state="closed"} 0',
       'synprobe_ports{state="filtered"} 0',
     ]);
-    round(roundOf(1), { events: [] });
+    const part = roundOf(1);
+    const faults = [{ target: "svc.test:22", code: "ERR_UNKNOWN_HOST", message: "" }];
+    round(
+      { ...part, failures: new Map([["send-eperm", 2]]), summary: { ...part.summary, faults } },
+      { events: [] },
+    );
+    expect(await lines("targets_unprobed")).toEqual(["synprobe_targets_unprobed 1"]);
+    expect(await lines("ports_unprobed")).toEqual(["synprobe_ports_unprobed 2"]);
     expect(await lines("port_state")).toHaveLength(1);
     expect(await lines("ports_left_out")).toEqual(["synprobe_ports_left_out 0"]);
   });
