@@ -124,6 +124,47 @@ describe.skipIf(skipping("watching a policy", problem()))("watch POLICY", () => 
     name(`${FAR.ipv4} svc.test`);
   });
 
+  it("ends violations that are watched no longer: their name is elsewhere, their rule is gone", {
+    timeout: 120_000,
+  }, async () => {
+    const group = (targets: string, ports: string): string =>
+      `  - targets: ${targets}\n    ports: { ${ports} }\n`;
+    const write = (...groups: string[]): void => writeFileSync(file(), `groups:\n${groups.join("")}`);
+    const svc = group("svc.test", "7001: open");
+    write(svc, group(FAR.ipv4, "7005: open"));
+    const flags = ["--every", "1h", "--confirm", "50ms", "--store", join(folder, "ended.db"), "-v"];
+    const running = start(inNamespace(lab.near, synprobe("watch", file(), ...flags)), { limitMs: 110_000 });
+    const scans = async (count: number): Promise<unknown> =>
+      await running.until("stderr", new RegExp(`(scan of [\\s\\S]*?){${count}}`));
+    const round = async (count: number): Promise<unknown> => {
+      running.kill("SIGHUP");
+      return scans(count);
+    };
+    await scans(1);
+    // Nothing listens there.
+    name(`${FAR.ipv6} svc.test`);
+    await round(2);
+    // Where it is is not known: what was told of it stays.
+    name("");
+    await round(3);
+    name(`${FAR.ipv4} svc.test`);
+    await round(4);
+    write(svc);
+    await round(5);
+    write(svc, group(FAR.ipv4, "7005: open"));
+    await round(6);
+    running.kill("SIGTERM");
+    const { stdout } = await running.finished;
+    const why = "no longer watched";
+    expect(linesOf(stdout).map((line) => JSON.parse(line))).toMatchObject([
+      { type: "violation", ip: FAR.ipv4, port: 7005 },
+      { type: "violation", ip: FAR.ipv6, host: "svc.test", port: 7001 },
+      { type: "restored", ip: FAR.ipv6, host: "svc.test", port: 7001, why },
+      { type: "restored", ip: FAR.ipv4, port: 7005, why, new: { state: "closed", reason: "reset" } },
+      { type: "violation", ip: FAR.ipv4, port: 7005 },
+    ]);
+  });
+
   it("ends when its events can no longer be written: at once, and as every command does", async () => {
     want("open");
     const watch = (store: string): string[] =>

@@ -92,7 +92,7 @@ CREATE TABLE flaps (
 `,
   `
 -- Of a watched policy. kind may be violation or restored, too.
-ALTER TABLE events ADD COLUMN expected TEXT; -- NULL without a policy
+ALTER TABLE events ADD COLUMN expected TEXT; -- NULL without a policy, and where it says nothing of the port any more
 ALTER TABLE events ADD COLUMN rule TEXT;     -- file:line:column
 -- Ports that are not what the policy wants, as it was told.
 CREATE TABLE violations (

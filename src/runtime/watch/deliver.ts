@@ -105,14 +105,17 @@ export const toWebHook =
 const escapeSlack = (text: string): string =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
-function slackText({ type, ip, host, port, service, old, new: now, doubt, policy }: ToldEvent): string {
+function slackText({ type, ip, host, port, service, old, new: now, doubt, policy, why }: ToldEvent): string {
   const place = `${host === undefined ? ip : `${host} (${ip})`} port ${port}${service === undefined ? "" : ` ${service}`}`;
   const what = {
     changed: `is ${now.state} (${now.reason}), was ${old.state}`,
     flapping: `is flapping: ${now.state} (${now.reason}) now, was ${old.state}; no more of it until it settles`,
     settled: `has settled: ${now.state} (${now.reason})`,
     violation: `is ${now.state} (${now.reason}), and should be ${policy?.expected} (${policy?.rule})`,
-    restored: `is ${now.state} (${now.reason}) again, as it should be`,
+    restored:
+      why === undefined
+        ? `is ${now.state} (${now.reason}) again, as it should be`
+        : `is ${why}: what was wrong with it is over`,
   }[type];
   return escapeSlack(`${place} ${what}${doubt > 0 ? `; doubt ${doubt.toPrecision(1)}` : ""}`);
 }

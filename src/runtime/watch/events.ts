@@ -13,7 +13,7 @@ import type { Judgement, WatchedPolicy } from "./policy.ts";
 export const KINDS = ["changed", "flapping", "settled", "violation", "restored"] as const;
 
 /** What a round is held against. */
-type Judging = Pick<WatchedPolicy, "judge" | "unprobed">;
+type Judging = Pick<WatchedPolicy, "judge" | "unprobed" | "watches">;
 
 /** An event as it is told, to standard output, programs and web hooks alike. */
 export interface ToldEvent {
@@ -33,6 +33,8 @@ export interface ToldEvent {
   readonly doubt: number;
   /** What the policy wants of it, and where it says so. */
   readonly policy?: { readonly expected: string; readonly rule: string };
+  /** Of a violation that is over without having become right: the port is watched no longer, and `new` is what was known last. */
+  readonly why?: string;
 }
 
 /** What is to be told of a port. */
@@ -147,7 +149,7 @@ const heldOf = (detector: ChangeDetector): ReadonlySet<string> =>
 /**
  * Of a policy: what becomes wrong is told as a violation, what becomes right as restored, in the place of the change by which it
  * does; what is wrong from the beginning, too. A change is confirmed, and counts for what it is. Ports that are held down, and what
- * cannot be told otherwise, stay as they were told.
+ * cannot be told otherwise, stay as they were told. A violation of a port that is watched no longer is over.
  */
 function byPolicy(
   store: Store,
@@ -156,15 +158,27 @@ function byPolicy(
   atMs: number,
   idOf: (key: string) => number,
 ): { readonly told: readonly Told[]; readonly outcomes: Outcomes } {
-  const wrong = new Set(
-    store
-      .prepare("SELECT port FROM violations")
-      .all()
-      .map((row) => num(row, "port")),
-  );
+  const wrong = new Set<number>();
   const begin = store.prepare("INSERT INTO violations (port, since_ms) VALUES (?, ?)");
   const end = store.prepare("DELETE FROM violations WHERE port = ?");
   const told = new Map<string, Told>(round.events.map((event) => [event.key, event]));
+  for (const row of store.prepare(VIOLATION).all()) {
+    const id = num(row, "id");
+    const pair = { ip: text(row, "ip"), port: num(row, "port") };
+    if (policy.watches(pair.ip, pair.port, row["name"] === null ? undefined : text(row, "name")))
+      wrong.add(id);
+    else {
+      end.run(id);
+      const verdict = { state: text(row, "state"), reason: text(row, "reason") };
+      told.set(pairKey(pair), {
+        kind: "restored",
+        key: pairKey(pair),
+        old: verdict.state,
+        verdict,
+        doubt: 0,
+      });
+    }
+  }
   const outcomes: Record<Outcome, number> = { "as-written": 0, differs: 0, untold: 0 };
   /** Violations of ports that this round says nothing of. */
   const unseen = new Set(wrong);
@@ -195,6 +209,12 @@ function byPolicy(
   return { told: [...told.values()], outcomes };
 }
 
+/** Every violation, with the newest verdict on its port. */
+const VIOLATION = `SELECT p.id, h.ip, h.name, p.port, v.state, v.reason
+  FROM violations x JOIN ports p ON p.id = x.port JOIN hosts h ON h.id = p.host
+    JOIN intervals i ON i.port = p.id AND i.first_ms = (SELECT max(first_ms) FROM intervals WHERE port = p.id)
+    JOIN verdicts v ON v.id = i.verdict`;
+
 const EVENT = `SELECT e.id, e.at_ms, e.kind, h.ip, h.name, p.port, p.proto, p.service, e.old_state, e.state, e.reason, e.doubt, e.expected, e.rule
   FROM events e JOIN ports p ON p.id = e.port JOIN hosts h ON h.id = p.host`;
 
@@ -215,6 +235,7 @@ function toldEvent(row: EventRow): ToldEvent {
     new: { state: text(row, "state"), reason: text(row, "reason") },
     doubt: num(row, "doubt"),
     ...(expected === null ? {} : { policy: { expected: String(expected), rule: text(row, "rule") } }),
+    ...(kind === "restored" && expected === null ? { why: "no longer watched" } : {}),
   };
 }
 

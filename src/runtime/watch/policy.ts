@@ -1,13 +1,14 @@
 /**
  * A policy that is watched: read anew for every round, its targets planned, every verdict held against it. What a policy says is
- * policy/'s business, what is told of it events.ts's. Tested by test/lab/watch-policy.test.ts.
+ * policy/'s business, what is told of it events.ts's. Tested by test/runtime/watch/policy.test.ts and test/lab/watch-policy.test.ts.
  */
 import { createExpectations, type Expectations } from "../../policy/expectations.ts";
 import { judge, type Outcome } from "../../policy/judge.ts";
 import { type Policy, placesOf, targetsToProbe } from "../../policy/policy.ts";
 import type { PortResult } from "../../scan/probe/result.ts";
+import { intersection } from "../../scan/targets/address-range.ts";
 import type { Services } from "../../scan/targets/services.ts";
-import { formatAddress } from "../../wire/address.ts";
+import { formatAddress, parseAddress } from "../../wire/address.ts";
 import type { Plan, Planner } from "../plan/plan.ts";
 import { noteEnded, readPolicyFile } from "../plan/policy-file.ts";
 
@@ -28,6 +29,12 @@ export interface WatchedPolicy {
   planned(plan: Plan): void;
   /** Ports of hosts that could not be probed: their names do not resolve, or there is no way to them. Of ranges nothing is known. */
   unprobed(): number;
+  /**
+   * Whether a port is watched still, whatever this round found: false when the policy says nothing of it any more, when its name has
+   * other addresses now, and when it is excluded. A name that does not resolve keeps what it had.
+   * @param host the name by which it was probed last
+   */
+  watches(ip: string, port: number, host: string | undefined): boolean;
   /** Undefined where the policy says nothing of the port. @param isSettled it is a change that was confirmed */
   judge(result: PortResult, isSettled?: boolean): Judgement | undefined;
 }
@@ -53,6 +60,7 @@ export async function openPolicy(
   let policy = await read();
   let expectations: Expectations | undefined;
   let unprobed = 0;
+  let watches: WatchedPolicy["watches"] = () => true;
   return {
     async reload() {
       policy = await read();
@@ -60,17 +68,49 @@ export async function openPolicy(
     addTargets(planner) {
       for (const target of targetsToProbe(policy)) planner.add(target);
     },
-    planned({ names, faults }) {
+    planned(plan) {
+      const { names, faults } = plan;
       expectations = createExpectations(policy, names);
+      watches = createScope(policy, plan, expectations);
       unprobed = countPorts(policy, new Set(faults.map(({ target }) => target)));
     },
     unprobed: () => unprobed,
+    watches: (...port) => watches(...port),
     judge(result, isSettled) {
       const rule = expectations?.(result.ip, result.port);
       if (rule === undefined) return undefined;
       const { expected, line, column } = rule;
       return { outcome: judge(rule, result, isSettled), expected, rule: `${policy.file}:${line}:${column}` };
     },
+  };
+}
+
+/** What a plan of a policy watches: also the addresses of its names that are not probed this time. */
+function createScope(
+  policy: Policy,
+  { names, otherAddresses, excluded }: Plan,
+  expectations: Expectations,
+): WatchedPolicy["watches"] {
+  const resolved = new Set([...names.values()].flat().map(({ name }) => name));
+  const unresolved = new Set<string>();
+  for (const { host } of targetsToProbe(policy))
+    if (host.kind === "name" && !resolved.has(host.name)) unresolved.add(host.name);
+  let everywhere: Expectations | undefined;
+  const ofOthers = (): Expectations => {
+    const all = new Map(names);
+    for (const [ip, others] of otherAddresses)
+      for (const other of others) all.set(other, [...(all.get(other) ?? []), ...(names.get(ip) ?? [])]);
+    everywhere ??= createExpectations(policy, all);
+    return everywhere;
+  };
+  return (ip, port, host) => {
+    const address = parseAddress(ip);
+    const at = address === undefined ? undefined : { first: address, last: address };
+    if (excluded.ports.includes(port)) return false;
+    if (at !== undefined && [...excluded.hosts].some((span) => intersection(span, at) !== undefined))
+      return false;
+    if (host !== undefined && unresolved.has(host)) return true;
+    return (expectations(ip, port) ?? ofOthers()(ip, port)) !== undefined;
   };
 }
 

@@ -20,10 +20,13 @@ const DEAD: PortResult = { ...PORT, state: "filtered", reason: "no-response", do
 let folder = "";
 let store: Store;
 let nowMs = 0;
+/** The policy asks for the port. */
+let isWatched = true;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "synprobe-events-"));
   store = openStore(join(folder, "h.db"), true);
   nowMs = 0;
+  isWatched = true;
 });
 afterEach(() => {
   store.close();
@@ -40,7 +43,7 @@ function startWatch(expected: PortResult["state"]) {
     const startedMs = nowMs;
     const finished = await runRound(detector, {
       scan: async (onResult) => {
-        if (found !== undefined) onResult({ ...found, timeMs: startedMs });
+        if (found !== undefined && isWatched) onResult({ ...found, timeMs: startedMs });
         return { startedMs, elapsedMs: 0, interrupted: false, unfinished: 0 } as ScanSummary;
       },
       sleep: async () => true,
@@ -48,7 +51,8 @@ function startWatch(expected: PortResult["state"]) {
       source: "synprobe",
     });
     const { events, outcomes } = commitRound(store, detector, finished, [], {
-      unprobed: () => (found === undefined ? 1 : 0),
+      watches: () => isWatched,
+      unprobed: () => (found === undefined && isWatched ? 1 : 0),
       judge: (result, isSettled) => ({
         outcome: judge({ states, tolerate: [] }, result, isSettled),
         expected,
@@ -56,7 +60,7 @@ function startWatch(expected: PortResult["state"]) {
       }),
     });
     const counted = Object.entries(outcomes ?? {}).flatMap(([outcome, n]) => Array<string>(n).fill(outcome));
-    return [...events.map(({ type, doubt }) => `${type} ${doubt}`), ...counted];
+    return [...events.map(({ type, doubt, why }) => `${type} ${why ?? doubt}`), ...counted];
   };
 }
 
@@ -91,4 +95,14 @@ it("a port that cannot be probed is untold, but a violation that was told stays 
   const unsent: PortResult = { ...DEAD, reason: "send-eperm" };
   await expect(round(unsent)).rejects.toThrow("no port could be probed");
   expect(await round(OPEN)).toEqual(["restored 0", "as-written"]);
+});
+
+it("a violation of a port that is watched no longer is over, and is told anew when it comes back", async () => {
+  const round = startWatch("open");
+  expect(await round(CLOSED)).toEqual(["violation 0", "differs"]);
+  isWatched = false;
+  expect(await round(undefined)).toEqual(["restored no longer watched"]);
+  expect(await round(undefined)).toEqual([]);
+  isWatched = true;
+  expect(await round(CLOSED)).toEqual(["violation 0", "differs"]);
 });
