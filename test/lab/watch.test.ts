@@ -56,10 +56,19 @@ const MISTAKES: readonly (readonly [readonly string[], RegExp])[] = [
     ["--store", "x.db", "--every", "1s", "--exec", "/no/such"],
     /^synprobe: --exec \/no\/such: there is no such program/,
   ],
+  [
+    ["--store", "x.db", "--every", "1s", "--exec", "/"],
+    /^synprobe: --exec \/: there is no such program, or it may not be run/,
+  ],
   [["--store", "x.db", "--every", "1s", "--webhook", "ftp://x"], /^synprobe: --webhook takes a URL/],
   [
+    ["--store", "x.db", "--every", "1s", "--webhook", "http://u:1%@x"],
+    /^synprobe: --webhook: a % in its user or password is written %25$/,
+  ],
+  [["--store", "x.db", "--every", "1s", "--webhook", "http://x:0"], /^synprobe: --webhook: nobody listens/],
+  [
     ["--store", "x.db", "--every", "1s", "--webhook-key", "x"],
-    /^synprobe: --webhook-key signs what --webhook posts/,
+    /^synprobe: --webhook-key says nothing without --webhook/,
   ],
   [["--store", "x.db", "--every", "1s", "--fleet", "redis://127.0.0.1:1"], /^synprobe: .*--fleet/],
   [["--store", "x.db", "--every", "1s", "--metrics", "9464"], /^synprobe: --metrics takes address:port/],

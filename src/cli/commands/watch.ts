@@ -3,7 +3,7 @@
  * output, to a program, to a web hook; metrics; the service manager. What a change is: runtime/watch/change-detector.ts.
  */
 
-import { accessSync, closeSync, constants, openSync, readFileSync } from "node:fs";
+import { accessSync, closeSync, constants, openSync, readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { Cron } from "croner";
 import { ERROR_CODES, isSynprobeError, SynprobeError } from "../../errors.ts";
@@ -316,7 +316,10 @@ function sendsOf({ exec, webhook, webhookKey, notifyFormat, drop }: WatchOptions
   const sends = new Map<string, Send>();
   if (exec !== undefined) {
     try {
-      asInvoker(drop, () => accessSync(exec, constants.X_OK));
+      asInvoker(drop, () => {
+        if (!statSync(exec).isFile()) throw new TypeError("no program");
+        accessSync(exec, constants.X_OK);
+      });
     } catch {
       throw usage(
         `--exec ${exec}: there is no such program, or it may not be run; it takes a file's name alone`,
@@ -329,8 +332,7 @@ function sendsOf({ exec, webhook, webhookKey, notifyFormat, drop }: WatchOptions
     if (webhookKey !== undefined) throw usage("--webhook-key signs what --webhook posts: give that too");
     return sends;
   }
-  if (!URL.canParse(webhook) || !/^https?:$/.test(new URL(webhook).protocol))
-    throw usage("--webhook takes a URL that begins with http:// or https://");
+  checkWebHook(webhook);
   let key: string | undefined;
   try {
     if (webhookKey !== undefined) key = asInvoker(drop, () => readFileSync(webhookKey, "utf8")).trim();
@@ -343,4 +345,17 @@ function sendsOf({ exec, webhook, webhookKey, notifyFormat, drop }: WatchOptions
     toWebHook({ url: webhook, format: notifyFormat, ...(key === undefined ? {} : { key }) }),
   );
   return sends;
+}
+
+/** @throws {SynprobeError} `ERR_USAGE`, without the URL, whose parts are secrets */
+function checkWebHook(text: string): void {
+  if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol))
+    throw usage("--webhook takes a URL that begins with http:// or https://");
+  const { port, username, password } = new URL(text);
+  if (port === "0") throw usage("--webhook: nobody listens on port 0");
+  try {
+    decodeURIComponent(username + password);
+  } catch {
+    throw usage("--webhook: a % in its user or password is written %25");
+  }
 }

@@ -4,6 +4,8 @@
  */
 import { spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
+import { request as requestPlain } from "node:http";
+import { request as requestTls } from "node:https";
 import type { Outbox, ToldEvent } from "./events.ts";
 import { createPause } from "./pause.ts";
 
@@ -63,21 +65,23 @@ const isRefusal = (status: number): boolean =>
   status >= 400 && status < 500 && status !== 408 && status !== 429;
 
 export interface WebHook {
+  /** http: or https:, in any spelling that URL takes; what is escaped in its user and password can be decoded. */
   readonly url: string;
   /** Signs bodies: `X-Synprobe-Signature: sha256=…`, HMAC as GitHub has it. */
   readonly key?: string;
   readonly format: "json" | "slack";
 }
 
+/** By node:http, as fetch refuses some ports, and URLs with a user and password: that is sent as Basic authentication. */
 export const toWebHook =
   ({ url, key, format }: WebHook): Send =>
-  async (event, signal) => {
-    const body = JSON.stringify(format === "slack" ? { text: slackText(event) } : event);
-    try {
-      const response = await fetch(url, {
+  (event, signal) =>
+    new Promise((resolve) => {
+      const target = new URL(url);
+      const body = JSON.stringify(format === "slack" ? { text: slackText(event) } : event);
+      const request = (target.protocol === "https:" ? requestTls : requestPlain)(target, {
         method: "POST",
-        body,
-        redirect: "manual",
+        agent: false,
         headers: {
           "content-type": "application/json",
           "x-synprobe-event": String(event.id),
@@ -87,19 +91,22 @@ export const toWebHook =
         },
         signal: AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)]),
       });
-      // Frees the connection; what is said does not matter.
-      await response.body?.cancel();
-      if (response.ok) return { kind: "taken" };
-      const error = `HTTP status ${response.status}`;
-      return isRefusal(response.status) ? { kind: "final", error } : { kind: "failed", error };
-    } catch (error) {
-      const { cause } = error as Error;
-      return {
-        kind: "failed",
-        error: cause instanceof Error ? cause.message : String((error as Error).message),
-      };
-    }
-  };
+      request.on("response", (response) => {
+        const { statusCode: status = 0 } = response;
+        // What is said does not matter.
+        response.destroy();
+        const error = `HTTP status ${status}`;
+        if (status >= 200 && status < 300) resolve({ kind: "taken" });
+        else resolve({ kind: isRefusal(status) ? "final" : "failed", error });
+      });
+      request.on("error", (error: NodeJS.ErrnoException) => {
+        const { cause } = error;
+        const told = cause instanceof Error ? cause.message : error.message;
+        // Of several addresses none of which answers there is no message.
+        resolve({ kind: "failed", error: told || String(error.code) });
+      });
+      request.end(body);
+    });
 
 /** https://api.slack.com/reference/surfaces/formatting#escaping */
 const escapeSlack = (text: string): string =>

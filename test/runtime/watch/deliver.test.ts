@@ -80,6 +80,35 @@ describe("a web hook", () => {
   });
 });
 
+describe("a web hook's URL", () => {
+  it("may have a user and a password, which are sent and never told", async () => {
+    const asked: (string | undefined)[] = [];
+    const server = createServer((request, response) => {
+      asked.push(request.headers.authorization);
+      response.writeHead(500).end();
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    const send = toWebHook({ url: `http://me:s%3Acret@127.0.0.1:${port}/`, format: "json" });
+    const { signal } = new AbortController();
+    const failures = [await send(EVENT, signal)];
+    await new Promise((resolve) => server.close(resolve));
+    failures.push(await send(EVENT, signal));
+    expect(asked).toEqual([`Basic ${Buffer.from("me:s:cret").toString("base64")}`]);
+    expect(failures).toEqual([
+      { kind: "failed", error: "HTTP status 500" },
+      { kind: "failed", error: expect.stringContaining("ECONNREFUSED") },
+    ]);
+    expect(JSON.stringify(failures)).not.toContain("cret");
+  });
+
+  it("may have a port that browsers do not go to", async () => {
+    const send = toWebHook({ url: "http://127.0.0.1:1/", format: "json" });
+    const { signal } = new AbortController();
+    expect(await send(EVENT, signal)).toEqual({ kind: "failed", error: "connect ECONNREFUSED 127.0.0.1:1" });
+  });
+});
+
 describe("a carrier", () => {
   it("does not try again what was refused for good", async () => {
     const calls: string[] = [];
