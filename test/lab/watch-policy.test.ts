@@ -1,8 +1,9 @@
 /** `synprobe watch POLICY`: what becomes wrong and right again is told once, with its rule; the policy is read anew for every scan. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openStore } from "../../src/runtime/store/database.ts";
 import { linesOf, run, start, synprobe } from "../cli/process.ts";
 import { firewall } from "./firewalls.ts";
 import { listen } from "./listeners.ts";
@@ -163,6 +164,29 @@ describe.skipIf(skipping("watching a policy", problem()))("watch POLICY", () => 
       { type: "restored", ip: FAR.ipv4, port: 7005, why, new: { state: "closed", reason: "reset" } },
       { type: "violation", ip: FAR.ipv4, port: 7005 },
     ]);
+  });
+
+  it("says what is not delivered when it ends, which the next one tries at once, however long it has waited", async () => {
+    want("open");
+    const [told, taken, store] = ["told.sh", "taken", "outbox.db"].map((each) => join(folder, each));
+    const watch = () =>
+      run(
+        inNamespace(
+          lab.near,
+          synprobe("watch", file(), "--every", "1h", "--rounds", "1", "--store", store, "--exec", told),
+        ),
+      );
+    writeFileSync(told, "#!/bin/sh\nexit 1\n", { mode: 0o755 });
+    expect(await watch()).toMatchObject({
+      status: 0,
+      stderr: expect.stringContaining("not delivered yet: 1 event for --exec; the next watch on this store"),
+    });
+    const { prepare, close } = openStore(store, true);
+    prepare("UPDATE deliveries SET tries = 9, next_ms = ?").run(Date.now() + 300_000);
+    close();
+    writeFileSync(told, `#!/bin/sh\ncat >> "${taken}"\n`, { mode: 0o755 });
+    expect(await watch()).toMatchObject({ status: 0, stdout: "", stderr: "" });
+    expect(JSON.parse(readFileSync(taken, "utf8"))).toMatchObject({ type: "violation", port: 7003 });
   });
 
   it("ends when its events can no longer be written: at once, and as every command does", async () => {

@@ -16,7 +16,7 @@ import { asInvoker } from "../../runtime/system/invoker.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { confirmAfterMs, createChangeDetector } from "../../runtime/watch/change-detector.ts";
 import { type Carrier, type Send, startCarrier, toProgram, toWebHook } from "../../runtime/watch/deliver.ts";
-import { commitRound, openOutbox, restore } from "../../runtime/watch/events.ts";
+import { commitRound, countWaiting, openOutbox, restore } from "../../runtime/watch/events.ts";
 import {
   createMetrics,
   type MetricsAddress,
@@ -101,6 +101,7 @@ export async function watch(
         address,
         service,
       });
+      tellWaiting(store, [...sends.keys()], messages);
       service.tell("STOPPING=1");
       return status;
     } finally {
@@ -246,6 +247,18 @@ async function loop(
     served?.server.close();
     served?.server.closeAllConnections();
   }
+}
+
+/** @param targets options by which events are carried: exec, webhook */
+function tellWaiting(store: Store, targets: readonly string[], messages: Messages): void {
+  const waiting = targets.flatMap((target) => {
+    const events = countWaiting(store, target);
+    return events === 0 ? [] : [`${count(events, "event")} for --${target}`];
+  });
+  if (waiting.length > 0)
+    messages.note(
+      `not delivered yet: ${waiting.join(", ")}; the next watch on this store that has the option tries at once`,
+    );
 }
 
 /** After the last round of --rounds: every receiver has one chance to take what is left. */

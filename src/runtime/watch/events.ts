@@ -239,6 +239,13 @@ function toldEvent(row: EventRow): ToldEvent {
   };
 }
 
+/** Events that one target is still to be told of. @throws {SynprobeError} `ERR_STORE` */
+export const countWaiting = (store: Store, target: string): number =>
+  num(
+    store.prepare("SELECT count(*) AS n FROM deliveries WHERE target = ? AND done_ms IS NULL").get(target),
+    "n",
+  );
+
 /** The outbox of one target. */
 export interface Outbox {
   /** The oldest event that is still to be told, and from when on to try; undefined when there is none. */
@@ -250,7 +257,11 @@ export interface Outbox {
   pending(): number;
 }
 
+/** What has waited since an earlier watch is tried at once, as if for the first time. */
 export function openOutbox(store: Store, target: string): Outbox {
+  store
+    .prepare("UPDATE deliveries SET next_ms = 0, tries = 0 WHERE target = ? AND done_ms IS NULL")
+    .run(target);
   const oldest = store.prepare(
     `${EVENT.replace("SELECT", "SELECT d.tries, d.next_ms,")} JOIN deliveries d ON d.event = e.id
      WHERE d.target = ? AND d.done_ms IS NULL ORDER BY e.id LIMIT 1`,
@@ -261,7 +272,6 @@ export function openOutbox(store: Store, target: string): Outbox {
   const again = store.prepare(
     "UPDATE deliveries SET next_ms = ?, error = ?, tries = tries + 1 WHERE event = ? AND target = ?",
   );
-  const waiting = store.prepare("SELECT count(*) AS n FROM deliveries WHERE target = ? AND done_ms IS NULL");
   return {
     next() {
       const row = oldest.get(target);
@@ -270,6 +280,6 @@ export function openOutbox(store: Store, target: string): Outbox {
     },
     done: (id, nowMs, error) => void end.run(Math.round(nowMs), error ?? null, id, target),
     failed: (id, nextMs, error) => void again.run(Math.round(nextMs), error, id, target),
-    pending: () => num(waiting.get(target), "n"),
+    pending: () => countWaiting(store, target),
   };
 }
