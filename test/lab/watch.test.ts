@@ -72,6 +72,10 @@ const MISTAKES: readonly (readonly [readonly string[], RegExp])[] = [
   ],
   [["--store", "x.db", "--every", "1s", "--fleet", "redis://127.0.0.1:1"], /^synprobe: .*--fleet/],
   [["--store", "x.db", "--every", "1s", "--metrics", "9464"], /^synprobe: --metrics takes address:port/],
+  [
+    ["--store", "x.db", "--every", "1s", "--metrics", "198.18.9.9:9465"],
+    /^synprobe: --metrics: listen EADDRNOTAVAIL/,
+  ],
 ];
 
 describe.skipIf(skipping("watching a network that changes", problem()))("watch", () => {

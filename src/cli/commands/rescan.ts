@@ -1,7 +1,7 @@
 /**
  * The scans of a watch: the same targets again and again, read and resolved anew each time, or some pairs once more. Privileges are
  * dropped after the first has opened its sockets, but for CAP_NET_RAW, by which the next ones open theirs where they are raw.
- * Tested by test/lab/watch.test.ts.
+ * Tested by test/lab/watch.test.ts and test/cli/commands/rescan.test.ts.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { CAPABILITIES } from "../../link/sys/capabilities.ts";
@@ -29,6 +29,8 @@ export interface Rescanning {
     onResult: (result: PortResult) => void,
     only?: readonly { readonly ip: string; readonly port: number }[],
   ): Promise<ScanSummary>;
+  /** Closes what was opened for a first scan that is not made. */
+  close(): Promise<void>;
 }
 
 export function createRescan(
@@ -114,6 +116,11 @@ export function createRescan(
         interruption.onSignal(() => {});
         scan.close();
       }
+    },
+    async close() {
+      const opened = await first?.catch(() => undefined);
+      first = undefined;
+      opened?.close();
     },
   };
 }

@@ -81,8 +81,9 @@ export async function watch(
   const sleep = createSleep(interruption);
   process.on("SIGHUP", sleep.reload);
   const service = await openService();
+  let rescan: Rescanning | undefined;
   try {
-    const rescan = createRescan(interruption, policy);
+    rescan = createRescan(interruption, policy);
     await rescan.ready();
     const store = openStore(path, true);
     // Closed after the store: SQLite's own locks, which are the process's, end when any descriptor of the file is closed.
@@ -109,6 +110,8 @@ export async function watch(
       closeSync(lock);
     }
   } finally {
+    // Whatever keeps the first scan from being made, its sockets would keep the process.
+    await rescan?.close();
     process.off("SIGHUP", sleep.reload);
     interruption.ignore();
   }

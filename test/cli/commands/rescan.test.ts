@@ -1,0 +1,44 @@
+/** The sockets of a watch's scans, in this process; what the scans find: test/lab/watch.test.ts. */
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { expect, it } from "vitest";
+import { createRescan } from "../../../src/cli/commands/rescan.ts";
+import type { TimedOptions } from "../../../src/cli/options/table.ts";
+import type { Interruption } from "../../../src/cli/run/interruption.ts";
+import type { Messages } from "../../../src/cli/run/terminal.ts";
+
+const OPTIONS = {
+  link: "raw",
+  drop: false,
+  ttl: 64,
+  retries: 0,
+  waitMs: { initial: 1000, least: 100, most: 1000 },
+  rate: { minimum: 10, maximum: 1000 },
+} as Partial<TimedOptions> as TimedOptions;
+
+/** Raw sockets that this process has open. */
+function rawSockets(): number {
+  const raw = new Set(
+    ["raw", "raw6"].flatMap((table) =>
+      readFileSync(`/proc/net/${table}`, "utf8")
+        .split("\n")
+        .map((line) => `socket:[${line.trim().split(/\s+/)[9]}]`),
+    ),
+  );
+  return readdirSync("/proc/self/fd").filter((fd) => {
+    try {
+      return raw.has(readlinkSync(`/proc/self/fd/${fd}`));
+    } catch {
+      return false;
+    }
+  }).length;
+}
+
+it.skipIf(process.getuid?.() !== 0)("of a first scan that is not made are closed", async () => {
+  const rescan = createRescan(["127.0.0.1:1"], OPTIONS, {} as Messages, [], {} as Interruption);
+  const before = rawSockets();
+  await rescan.ready();
+  expect(rawSockets()).toBeGreaterThan(before);
+  await rescan.close();
+  // Nor left to be closed when they are found to be garbage.
+  expect(rawSockets()).toBe(before);
+});
