@@ -179,7 +179,7 @@ const FAULTY_RUNS: readonly FaultyRun[] = [
     /no option -sSCV: synprobe runs no scripts; .* detect services/,
   ],
   ["a script", ["--script=http-title", good], 2, /no option --script: synprobe runs no scripts/],
-  ["--host-timeout 0", ["--host-timeout", "0", good], 2, /a time from 1ms to 24h, such as 30 \(seconds\)/],
+  ["--host-timeout 0", ["--host-timeout", "0", good], 2, /a time from 1ms to 1d, such as 30 \(seconds\)/],
   ["nmap's traceroute", ["--traceroute", good], 2, /no option --traceroute: synprobe path HOST:PORT walks /],
   ["masscan's configuration", ["-c", "x", good], 2, /no option -c: .* --config FILE reads it/],
   ["masscan's wait", ["--wait", "5", good], 2, /no option --wait: each SYN waits as long as /],

@@ -44,16 +44,30 @@ export const decimal = (name: string, bounds: Bounds): Numeric =>
     (text) => (/^\d*\.?\d+$/.test(text) ? Number(text) : Number.NaN),
   );
 
-const UNITS = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 } as const;
+const UNITS = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1000, ms: 1 } as const;
 
-/** A time in the largest unit that leaves it whole: `24h`, `100ms`. */
+/** A time in the largest unit that leaves it whole: `31d`, `100ms`. */
 function timeText(ms: number): string {
   const [unit, length] = Object.entries(UNITS).find(([, each]) => ms % each === 0) ?? ["ms", 1];
   return `${ms / length}${unit}`;
 }
 
+/** Three times within the bounds, as examples. */
+function exampleTimes([least, most]: Bounds, unit: TimeUnit): string {
+  const plain = unit === "s" ? "30 (seconds)" : "500 (milliseconds)";
+  const all = {
+    [plain]: unit === "s" ? 30_000 : 500,
+    "800ms": 800,
+    "2m": 120_000,
+    "6h": 21_600_000,
+    "5s": 5000,
+  };
+  const within = Object.keys(all).filter((text) => all[text] >= least && all[text] <= most);
+  return `${within.slice(0, 2).join(", ")} or ${within[2]}`;
+}
+
 /**
- * A time as nmap writes it, in milliseconds: 800ms, 30s, 15m, 2h.
+ * A time as nmap writes it, in milliseconds: 800ms, 30s, 15m, 2h; days, too: 7d.
  * @param bounds in milliseconds
  * @param unit what a number without a unit is in
  */
@@ -63,14 +77,14 @@ export function duration(
   unit: TimeUnit,
 ): Numeric & Pick<OptionSpec, "unit"> {
   const refusal = (text: string): string =>
-    `${name} takes a time from ${timeText(least)} to ${timeText(most)}, such as ${unit === "s" ? "30 (seconds)" : "500 (milliseconds)"}, 800ms or 2m, not "${text}"`;
+    `${name} takes a time from ${timeText(least)} to ${timeText(most)}, such as ${exampleTimes([least, most], unit)}, not "${text}"`;
   return {
     unit,
     // Of a number without a unit, as a configuration may have it.
     range: { least: least / UNITS[unit], most: most / UNITS[unit], whole: false },
     refusal,
     parse: (text) => {
-      const [, number, given = unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text) ?? [];
+      const [, number, given = unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(text) ?? [];
       const ms = Number(number) * UNITS[given as keyof typeof UNITS];
       if (ms >= least && ms <= most) return ms;
       throw usage(refusal(text));

@@ -51,6 +51,7 @@ const MAX_TARGET = 1 << 18;
  * @throws {SynprobeError} `ERR_LIST_FILE`
  */
 export function openList(file: string): ListSource {
+  const name = file === "-" ? "<stdin>" : file;
   try {
     const fd = file === "-" ? 0 : openSync(file, "r");
     if (fstatSync(fd).isDirectory()) {
@@ -59,10 +60,10 @@ export function openList(file: string): ListSource {
     }
     // Node's own stream waits where standard input does not block.
     return fd === 0
-      ? { name: "<stdin>", chunks: explained(file, process.stdin) }
-      : { name: file, chunks: explained(file, chunksOf(fd)) };
+      ? { name, chunks: explained(name, process.stdin) }
+      : { name, chunks: explained(name, chunksOf(fd)) };
   } catch (error) {
-    throw unreadable(file, error);
+    throw unreadable(name, error);
   }
 }
 

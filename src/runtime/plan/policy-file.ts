@@ -28,7 +28,8 @@ export async function readPolicyFile(file: string, services: Services, drop: boo
     lists.set(list, found);
     return found;
   };
-  return readPolicy(await textOf(file, drop), file === "-" ? "<stdin>" : file, services, today, listed);
+  const name = file === "-" ? "<stdin>" : file;
+  return readPolicy(await textOf(file, name, drop), name, services, today, listed);
 }
 
 /**
@@ -63,8 +64,8 @@ function readList(path: string, name: string, drop: boolean): Uint8Array {
   }
 }
 
-async function textOf(file: string, drop: boolean): Promise<string> {
-  const fail = failing(`the policy ${file}`);
+async function textOf(file: string, name: string, drop: boolean): Promise<string> {
+  const fail = failing(`the policy ${name}`);
   const pieces: Uint8Array[] = [];
   let length = 0;
   try {

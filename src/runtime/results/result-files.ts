@@ -33,13 +33,14 @@ export async function readRun(file: string, sink: RecordedSink, drop = false): P
       `${file}: "${file.slice(at + 1)}" is no time: after the @ of a store stands ${TIME_FORMS}`,
     );
   if (isSqlite(path, drop)) return asInvoker(drop, () => readStoreAt(path, ms, file, sink));
-  const reader = createRunReader(file === "-" ? "<stdin>" : file, sink);
+  const name = file === "-" ? "<stdin>" : file;
+  const reader = createRunReader(name, sink);
   const stream: AsyncIterable<Uint8Array> =
     file === "-" ? process.stdin : createReadStream("", { fd: open(file, drop), highWaterMark: 1 << 18 });
   const chunks = stream[Symbol.asyncIterator]();
   for (;;) {
     const next = await chunks.next().catch((error: unknown) => {
-      throw resultsError(`cannot read the results ${file}: ${whyUnreadable(error)}`, error);
+      throw resultsError(`cannot read the results ${name}: ${whyUnreadable(error)}`, error);
     });
     if (next.done === true) return reader.end();
     reader.push(next.value);

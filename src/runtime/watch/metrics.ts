@@ -18,6 +18,9 @@ export interface Metrics {
   readonly registry: Registry;
 }
 
+/** Of a round: as of its run, and those that made none. */
+const ENDINGS = ["complete", "interrupted", "failed", "skipped"];
+
 /** From 0.1 ms on, each three times the one before or so. */
 const RTT_BUCKETS = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3];
 
@@ -75,6 +78,7 @@ export function createMetrics(mostPorts: number, pending: () => number, ofPolicy
     },
   });
   for (const type of KINDS) changes.inc({ type }, 0);
+  for (const ending of ENDINGS) rounds.inc({ ending }, 0);
   return {
     registry,
     skipped: () => rounds.inc({ ending: "skipped" }),

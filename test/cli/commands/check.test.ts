@@ -99,6 +99,16 @@ describe("a mistake", () => {
     expect(linesOf(stderr)).toEqual([expect.stringMatching(message)]);
   });
 
+  it.each([
+    ["policy", "printf '\\377' | \"$@\"", ["check", "-"], "it is not UTF-8 text"],
+    ["list", '"$@" < /', ["-iL", "-", "-p", "1"], "it is a directory"],
+  ])("in a %s from standard input names it so", async (what, script, args, why) => {
+    expect(await run(["sh", "-c", script, "sh", ...synprobe(...args)])).toMatchObject({
+      status: 2,
+      stderr: `synprobe: cannot read the ${what} <stdin>: ${why}\n`,
+    });
+  });
+
   it("is one to a watch, too: a policy that is not there is no host, and one that has ended says so", async () => {
     const ended = write("ended.yaml", "groups: [{ targets: '127.0.0.1:1', is: open, until: 2020-01-31 }]");
     const watch = (...words: string[]) =>

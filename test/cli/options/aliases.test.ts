@@ -1,8 +1,9 @@
 /** How an argument vector is rewritten before commander sees it. */
 import { describe, expect, it } from "vitest";
 import { expandAliases, longName } from "../../../src/cli/options/aliases.ts";
-import { timesWithoutUnit } from "../../../src/cli/options/arguments.ts";
+import { duration, timesWithoutUnit } from "../../../src/cli/options/arguments.ts";
 import { PROBE_OPTIONS } from "../../../src/cli/options/table.ts";
+import type { Bounds } from "../../../src/runtime/api/option-bounds.ts";
 
 describe("the alias table", () => {
   it.each<[string[], string[]]>([
@@ -100,6 +101,7 @@ describe("times", () => {
     ["--host-timeout", "250ms", 250],
     ["--host-timeout", "2m", 120_000],
     ["--host-timeout", "24h", 86_400_000],
+    ["--stats-every", "1d", 86_400_000],
     ["--stats-every", "5", 5000],
     ["--timeout", "500", 500],
     ["--timeout", "2s", 2000],
@@ -112,13 +114,22 @@ describe("times", () => {
     ["--host-timeout", "25h"],
     ["--host-timeout", "86401"],
     ["--stats-every", "0.05"],
-    ["--stats-every", "1d"],
+    ["--stats-every", "2d"],
     ["--timeout", ""],
     ["--timeout", "1 s"],
     ["--timeout", ".5s"],
     ["--timeout", "1e2"],
   ])("%s %j is refused", (name, text) => {
     expect(() => spec(name)?.parse?.(text)).toThrow(/ takes a time from /);
+  });
+
+  it.each<[string, Bounds, "s" | "ms", string]>([
+    ["--every", [1000, 31 * 86_400_000], "s", "from 1s to 31d, such as 30 (seconds), 2m or 6h, not"],
+    ["--timeout", [1, 600_000], "ms", "from 1ms to 10m, such as 500 (milliseconds), 800ms or 2m, not"],
+    ["--banner", [1, 60_000], "ms", "from 1ms to 1m, such as 500 (milliseconds), 800ms or 5s, not"],
+    ["--fleet-lease", [2000, 600_000], "s", "from 2s to 10m, such as 30 (seconds), 2m or 5s, not"],
+  ])("what is said of %s is within its bounds", (name, bounds, unit, says) => {
+    expect(duration(name, bounds, unit).refusal("x")).toContain(says);
   });
 
   it("a number alone is a configuration's, in the same unit", () => {

@@ -69,8 +69,15 @@ describe("a round's metrics", () => {
 });
 
 describe("the metrics' server", () => {
-  it("has a counter of every type of event from the beginning, so that the first one is a rise", async () => {
+  it("has a counter of every type of event, and ending, from the beginning, so that the first one is a rise", async () => {
     const { registry } = createMetrics(10, () => 0);
+    const endings = (await registry.metrics()).matchAll(/^synprobe_rounds_total\{ending="(\w+)"\} 0$/gm);
+    expect(Array.from(endings, ([, ending]) => ending).sort()).toEqual([
+      "complete",
+      "failed",
+      "interrupted",
+      "skipped",
+    ]);
     const counted = (await registry.metrics()).matchAll(/^synprobe_events_total\{type="(\w+)"\} 0$/gm);
     expect(Array.from(counted, ([, type]) => type).sort()).toEqual([
       "changed",
