@@ -344,10 +344,7 @@ function sendsOf({ exec, webhook, webhookKey, notifyFormat, drop }: WatchOptions
     // A name without a slash would be looked for in PATH.
     sends.set("exec", toProgram(resolve(exec)));
   }
-  if (webhook === undefined) {
-    if (webhookKey !== undefined) throw usage("--webhook-key signs what --webhook posts: give that too");
-    return sends;
-  }
+  if (webhook === undefined) return sends;
   checkWebHook(webhook);
   let key: string | undefined;
   try {
