@@ -3,7 +3,7 @@
  * because nobody probes them.
  *
  * How large a cell is: ledger.ts. What comes back: completed.ts.
- * Tested by test/runtime/fleet/feed.test.ts and test/lab/fleet.test.ts.
+ * Tested by test/runtime/fleet/feed.test.ts, queue.test.ts there and test/lab/fleet.test.ts.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
