@@ -90,8 +90,9 @@ function createProgram(
     run(async () => {
       // Native code would fail less clearly when loaded on another platform.
       checkPlatform();
+      const typed = new Set(written.keys());
       const words = await takeUp(targets, options, program, written);
-      const settled = await settle(program, options, written);
+      const settled = await settle(program, options, written, [], (name) => typed.has(name));
       const complete = timed(settled);
       if (options.printConfig === true) {
         printResult(settled.print(complete));
@@ -356,6 +357,7 @@ async function settle<Options extends Pick<ProbeOptions, "drop" | "config" | "pr
   options: Options,
   written: ReadonlyMap<string, string | undefined>,
   own: readonly OptionSpec[] = [],
+  isTyped?: (name: string) => boolean,
 ): Promise<Configured<Options>> {
   const given = (name: string): boolean => command.getOptionValueSource(name) === "cli";
   let settled: Configured<Options> = { options, given, print: () => "" };
@@ -365,7 +367,7 @@ async function settle<Options extends Pick<ProbeOptions, "drop" | "config" | "pr
     const { configure } = await import("./options/config.ts");
     settled = configure(options, typed, process.env, (name) => names.includes(name));
   }
-  refuseAlone(command, [...PROBE_OPTIONS, ...own], settled.options);
+  refuseAlone(command, [...PROBE_OPTIONS, ...own], settled.options, isTyped ?? given);
   return settled;
 }
 

@@ -59,11 +59,11 @@ export function size(bytes: number): string {
 /** A share as a percentage, with two significant digits: `0.012 %`, `3.4 %`, `12 %`. */
 export const percent = (share: number): string => `${Number((share * 100).toPrecision(2))} %`;
 
-/** Behind a silent state. A doubt of about 1 is of a run in which nothing answered: it knows nothing of loss. */
+/** Behind a silent state. A doubt of about 1 is of a run in which nothing answered, or of a time in which nothing did. */
 export const doubtInWords = (doubt: number): string =>
   doubt < 0.995
     ? `, ${percent(doubt)} chance that an answer was lost`
-    : ", and nothing answered that would tell of loss";
+    : ", and nothing answered then that would tell of loss";
 
 /** A probability with one significant digit and no exponent: `0.3`, `0.00003`, `below 0.000001`. */
 export function chance(p: number): string {

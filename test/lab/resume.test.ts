@@ -159,6 +159,15 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
     });
   });
 
+  it("goes on though an option that it brings says nothing of the outputs that are given now", async () => {
+    const journal = fresh();
+    const first = begin("127.0.0.1:1", "--journal", journal, "-oJ", "-", "--json-fields", "naabu");
+    expect((await first.finished).status).toBe(0);
+    const again = await begin("--resume", journal, "-oC", "-").finished;
+    expect(again.status, again.stderr).toBe(0);
+    expect(again.stdout).toContain("127.0.0.1,1,tcp,closed");
+  });
+
   it("refuses other targets, other options, a file that is none, and to be begun twice", async () => {
     const journal = fresh();
     const small = ["198.19.0.1:7001,7002"];

@@ -115,7 +115,7 @@ it("says on which way packets are lost as it is, or nothing: of a run that ends 
     expect(Math.abs((said?.back ?? 1) - back)).toBeLessThan(0.025);
     expect(lossOf(1024, 20_000)?.out).toBeUndefined();
   }
-});
+}, 30_000);
 
 it("takes a repeated SYN-ACK for what it is: no round trip, and the first was lost", () => {
   const path = { latencyMs: 200, loss: 0.08 };
@@ -131,6 +131,14 @@ it("takes a repeated SYN-ACK for what it is: no round trip, and the first was lo
   expect(untold).toBeGreaterThan(5);
   // 0.154; before, what a repeat answered counted as not lost, and it was 0.138.
   expect(pathFindings(counts).loss?.round).toBeGreaterThan(0.143);
+});
+
+it("takes answers that a queue delays for what they are: not for repeated SYN-ACKs, nor for loss", () => {
+  const path = { latencyMs: 30, out: { ratePps: 1000, queuePackets: 100_000 } };
+  const hosts = [{ range: "198.18.0.0/15", ports: [{ share: 0.3, is: "open" as const }] }];
+  const [{ counts, open, openFound }] = scanTruth({ path, hosts }, { hosts: 256, ports: 16 }, { rate: 3000 });
+  expect(openFound).toBe(open);
+  expect(pathFindings(counts).loss?.round).toBeLessThan(0.01);
 });
 
 it("takes no host for one that limits its RSTs because chance lost a few of them, where many are asked", () => {

@@ -72,18 +72,24 @@ function watch(
  * Refuses what stands on the command line for nothing. In a configuration it may, for the runs that have what it needs.
  * @param specs of the command
  * @param options as they are now, wherever they come from
+ * @param isTyped whether the command line has it, by commander's name: what a run is resumed with nobody can leave out
  * @throws {SynprobeError} `ERR_USAGE`
  */
-export function refuseAlone(command: Command, specs: readonly OptionSpec[], options: object): void {
+export function refuseAlone(
+  command: Command,
+  specs: readonly OptionSpec[],
+  options: object,
+  isTyped: (name: string) => boolean,
+): void {
   const values = new Map(Object.entries(options));
   const attribute = (name: string): string =>
     command.options.find(({ long }) => long === name)?.attributeName() ?? "";
   for (const { flags, needs } of specs) {
     if (needs === undefined) continue;
     const name = longName(flags);
-    if (command.getOptionValueSource(attribute(name)) !== "cli") continue;
+    if (!isTyped(attribute(name))) continue;
     const known = needs.filter((each) => attribute(each) !== "");
-    if (known.length > 0 && known.every((each) => !values.has(attribute(each))))
+    if (known.length > 0 && known.every((each) => (values.get(attribute(each)) ?? false) === false))
       throw usage(`${name} says nothing without ${known.join(" or ")}: give that too, or leave it out`);
   }
 }

@@ -103,7 +103,7 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
       ended = true;
     };
     const before = readCounters();
-    const names = watchNames(context.plan, context.purpose !== undefined);
+    const names = watchNames(context.plan, context.purpose?.status !== undefined);
     const driven = await drive(context, {
       outputs,
       reporter: { ...reporter, finish },

@@ -124,7 +124,13 @@ export function createComparison(): Comparison {
           pair,
           port.from === undefined
             ? 0
-            : texts.add(JSON.stringify(port.from.map(({ place, state }) => ({ place, state })))),
+            : texts.add(
+                JSON.stringify(
+                  port.from.flatMap(({ place, state, reason }) =>
+                    hasFailed(reason ?? "") ? [] : { place, state },
+                  ),
+                ),
+              ),
         );
         if (port.host !== undefined && port.host !== "") names.set(port.ip, port.host);
       },

@@ -1,6 +1,6 @@
 /**
- * List files: targets separated by white space or line ends, `#` to the end of a line a comment, and `;` and `//` where a target
- * could stand, as in masscan's lists. Read as a stream, in memory that does not depend on the list's length: ten million lines of `address:port` make no string.
+ * List files: targets separated by white space or line ends, `#` to the end of a line a comment; a line that begins with `;` or
+ * `//` is one, as in masscan's lists. Read as a stream, in memory that does not depend on the list's length: ten million lines of `address:port` make no string.
  *
  * The grammar of a target is scan/targets/grammar.ts's; what becomes of the targets is the caller's business.
  */
@@ -183,9 +183,12 @@ const HASH = 0x23;
 const DOT = 0x2e;
 const ZERO = 0x30;
 const COLON = 0x3a;
+const SEMICOLON = 0x3b;
+const SLASH = 0x2f;
 
-/** No target begins so. */
-const OTHER_COMMENT = /^(?:;|\/\/)/;
+/** No target begins with `;` or `//`. */
+const isOtherComment = (word: Uint8Array): boolean =>
+  word[0] === SEMICOLON || (word[0] === SLASH && word[1] === SLASH);
 
 /** Tab, vertical tab, form feed, space. */
 const isBlank = (byte: number): boolean => byte === 0x20 || byte === 0x09 || byte === 0x0b || byte === 0x0c;
@@ -202,6 +205,8 @@ interface ListParser {
 function createListParser(name: string, services: Services, sink: ListSink): ListParser {
   let line = 1;
   let inComment = false;
+  /** No target stands in the line yet. */
+  let isFirst = true;
   let afterCr = false;
   let targets = 0;
   let faults = 0;
@@ -236,12 +241,14 @@ function createListParser(name: string, services: Services, sink: ListSink): Lis
       report(badWord(word, `it is longer than ${MAX_TARGET.toLocaleString("en")} bytes`));
       return;
     }
-    const text = decode(word);
-    if (text === "") return;
-    if (text !== undefined && OTHER_COMMENT.test(text)) {
+    // Not behind a target: what a line may mean is not left out of a list of exclusions without a word.
+    if (isFirst && isOtherComment(word)) {
       inComment = true;
       return;
     }
+    isFirst = false;
+    const text = decode(word);
+    if (text === "") return;
     if (text === undefined) {
       report(badWord(word, "it is not UTF-8 text: save the list as UTF-8"));
       return;
@@ -309,8 +316,10 @@ function createListParser(name: string, services: Services, sink: ListSink): Lis
       if (keptLength === 0 && endsWord(byte)) {
         // CR LF is one line end.
         if (byte === CR || (byte === LF && !afterCr)) line++;
-        if (byte === CR || byte === LF) inComment = false;
-        else if (byte === HASH) inComment = true;
+        if (byte === CR || byte === LF) {
+          inComment = false;
+          isFirst = true;
+        } else if (byte === HASH) inComment = true;
         afterCr = byte === CR;
         i++;
         continue;
@@ -322,6 +331,7 @@ function createListParser(name: string, services: Services, sink: ListSink): Lis
       }
       const plain = keptLength === 0 ? takeIpv4(bytes, i) : i;
       if (plain > i) {
+        isFirst = false;
         i = plain;
         continue;
       }

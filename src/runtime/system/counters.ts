@@ -39,8 +39,11 @@ export function packetsLost(
     v4("IpExt", "InBcastPkts") -
     reversePathDrops;
   const lost6 = v6("Ip6InReceives") - v6("Ip6InDelivers") - v6("Ip6OutForwDatagrams") - v6("Ip6InMcastPkts");
+  // Of fragments all are received, and what they make is delivered.
+  const parts4 = v4("Ip", "ReasmReqds") - v4("Ip", "ReasmOKs");
+  const parts6 = v6("Ip6ReasmReqds") - v6("Ip6ReasmOKs");
   return {
-    undelivered: Math.max(0, lost4) + Math.max(0, lost6),
+    undelivered: Math.max(0, lost4 - parts4) + Math.max(0, lost6 - parts6),
     reversePathDrops: Math.max(0, reversePathDrops),
   };
 }

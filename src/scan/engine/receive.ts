@@ -18,7 +18,7 @@ import type { ControlSchedule } from "../hosts/control-schedule.ts";
 import type { RstLimited } from "../hosts/rst-limited.ts";
 import { CLOSED_PORT, MARKS, MAX_SILENT_TRIES, SILENT_TRIES } from "../measure/host-cache.ts";
 import { ANSWER } from "../measure/send-intervals.ts";
-import { isLate, isRepeated, type SynAckRepeats } from "../measure/syn-ack-repeats.ts";
+import { isLate, type SynAckRepeats } from "../measure/syn-ack-repeats.ts";
 import { isProof, SEGMENT_VERDICTS, segmentKind } from "../probe/classify.ts";
 import type { InFlight } from "../probe/in-flight.ts";
 import { takeOffer } from "../probe/offer.ts";
@@ -217,8 +217,15 @@ export function createReceive(options: ReceiveOptions): HandlePacket {
     answeredTry[row] = attempt + 1;
     regained[row] = 0;
     // A repeated SYN-ACK is no round trip: the first one was lost, as were the SYNs before.
-    const isRepeat =
-      isOpen && isRepeated(hosts.srtt, host, table.sentAt, columnOf(row, attempt), nowUs, ageUs);
+    const isLateForAll = synAckRepeats.isRepeated(
+      hosts.srtt,
+      host,
+      table.sentAt,
+      columnOf(row, attempt),
+      nowUs,
+      ageUs,
+    );
+    const isRepeat = isOpen && isLateForAll;
     if (isRepeat) verdict.rttUs = Number.NaN;
     // With one source port the answer is taken for that of the last try: those before it have been waited for.
     if (table.unsent[row] === 0 && (attempt < ports.size || ports.size === 1)) {

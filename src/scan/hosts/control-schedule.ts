@@ -125,10 +125,11 @@ const BEHIND_US = 5000;
 const MUCH_SILENCE = 6;
 const SOME_SILENCE = 2;
 /**
- * A host counts as limited when loss alone would explain its unanswered controls with a lower probability than this: of thousands of
- * hosts hardly one by mistake, which would then be asked a few times a second.
+ * A host counts as limited when loss alone would explain its unanswered controls with a lower probability than this, and so many that
+ * of all hosts that were sent controls hardly one does by mistake: it would be asked a few times a second.
  */
-const BY_CHANCE = 2e-5;
+const BY_CHANCE = 3e-4;
+const MISTAKES = 0.02;
 /** Prior probability that a host rate-limits RSTs. */
 const PRIOR_LIMITED = 1 / 2000;
 /** Controls whose findings are remembered; a power of two. */
@@ -162,6 +163,8 @@ export function createControlSchedule({
   const numberOf = new Int32Array(SLOTS);
   const silences = new Uint8Array(REMEMBERED);
   let controls = 0;
+  /** Hosts that were sent any. */
+  let asked = 0;
   /** Per host: its last control. */
   const lastOf = new Int32Array(hosts.end / ENTRY_WORDS);
   /** Controls that have not left, and when they must. */
@@ -217,7 +220,8 @@ export function createControlSchedule({
     } else {
       if ((hosts.marks[host] & MAX_UNANSWERED) < MAX_UNANSWERED) hosts.marks[host] += UNANSWERED;
       const unanswered = (hosts.marks[host] & MAX_UNANSWERED) / UNANSWERED;
-      if (pathState.loss() ** unanswered < BY_CHANCE) hosts.marks[host] |= MARKS.limited;
+      if (pathState.loss() ** unanswered < Math.min(BY_CHANCE, MISTAKES / asked))
+        hosts.marks[host] |= MARKS.limited;
     }
   }
 
@@ -319,6 +323,7 @@ export function createControlSchedule({
       if (nowUs / 1000 - hosts.sentMs[host] >= REST_MS) return;
       if (!hosts.holds(host, table.peer, row * ADDRESS_WORDS)) return;
       const last = lastOf[host / ENTRY_WORDS];
+      if (last === 0) asked++;
       if (silenceBy(last) === SILENCE.controlWaits) {
         controlOf[row] = last;
         return;

@@ -8,7 +8,7 @@
  * Tested by test/sim/path-knowledge.test.ts and test/sim/networks.test.ts.
  */
 import { type HostCache, MARKS } from "./host-cache.ts";
-import { chanceToLose, lossOf, lossOfPart, MAX_LOSS, NEIGHBOURS, SMOOTHING_TRIES } from "./loss.ts";
+import { lossOf, lossOfPart, MAX_LOSS, NEIGHBOURS, SMOOTHING_TRIES } from "./loss.ts";
 import { createLossBursts } from "./loss-bursts.ts";
 import { createMissedPorts } from "./missed-ports.ts";
 import type { ProbeTimeouts } from "./probe-timeout.ts";
@@ -135,8 +135,6 @@ export interface LossLedgerOptions {
 /** A host rate-limits its answers when it loses this many SYNs, and standard errors, more than chance explains. Tries of a pair share their fate. */
 const LIMITED_LOST = 2;
 const LIMITED_ERRORS = 4;
-/** And when chance does so to fewer hosts than this share: there are many, and a few SYNs are not normally distributed. */
-const LIMITED_BY_CHANCE = 1e-6;
 /** Without pilots for this long, in microseconds, the other SYNs' fates are used. */
 const WITHOUT_PILOTS_US = 1_000_000;
 /** Weight of an interval in the run's loss, relative to the next one. */
@@ -250,8 +248,9 @@ export function createLossLedger(options: LossLedgerOptions): LossLedger {
     const lost = hosts.lost[host];
     const all = lost + hosts.answered[host];
     const usual = Math.max(intervalLoss[0], pairLoss);
-    const isMore = lost > all * usual + LIMITED_ERRORS * Math.sqrt(all * usual * (1 - usual)) + LIMITED_LOST;
-    if (isMore && chanceToLose(lost, all, usual) < LIMITED_BY_CHANCE) hosts.marks[host] |= MARKS.limited;
+    if (lost > all * usual + LIMITED_ERRORS * Math.sqrt(all * usual * (1 - usual)) + LIMITED_LOST) {
+      hosts.marks[host] |= MARKS.limited;
+    }
   }
 
   /** Writes the loss of an interval, at least the run's, to `intervalLoss[0]`. */

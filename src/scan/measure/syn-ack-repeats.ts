@@ -17,7 +17,24 @@ const WAIT_US = 1_300_000;
 const PLACES = 1024;
 const FATE = { unknown: 0, arrived: 1, answered: 2 } as const;
 
+/** The last answers of any host, a power of two: where all of them are late, a queue delays them. */
+const RECENT = 16;
+
 export interface SynAckRepeats {
+  /**
+   * An answer came to the SYN that left at `times[i]`. (Times as arguments would be allocated.)
+   * @param srtt by host; 0 where it is not known, and nothing can be said
+   * @returns whether it came so much later than the host's round trip is long, and than others' answers come, that a SYN-ACK must be
+   * a repeated one
+   */
+  isRepeated(
+    srtt: Float32Array,
+    host: number,
+    times: Float64Array,
+    i: number,
+    nowUs: number,
+    ageUs: number,
+  ): boolean;
   /**
    * A SYN to a port that turned out open went unanswered. Where an answer took so long that a repeated SYN-ACK could have been it, those
    * that arrived would be missing: these are counted apart.
@@ -30,20 +47,6 @@ export interface SynAckRepeats {
   /** Counts those that have been waited for. */
   expire(nowUs: number): void;
 }
-
-/**
- * Whether a SYN-ACK to the SYN that left at `times[i]` came so much later than the host's round trip is long that it must be a repeated
- * one. (Times as arguments would be allocated.)
- * @param srtt by host; 0 where it is not known, and nothing can be said
- */
-export const isRepeated = (
-  srtt: Float32Array,
-  host: number,
-  times: Float64Array,
-  i: number,
-  nowUs: number,
-  ageUs: number,
-): boolean => srtt[host] > 0 && nowUs - ageUs - times[i] > srtt[host] + REPEAT_US;
 
 /** Whether a SYN-ACK that came so long after its SYN, which was taken for lost, may be a late one: then nothing was lost. */
 export const isLate = (rttUs: number): boolean => rttUs <= REPEAT_US;
@@ -59,10 +62,20 @@ export function createSynAckRepeats(counts: {
   const due = new Float64Array(PLACES);
   const fates = new Uint8Array(PLACES);
   const places = new Map<number, number>();
+  const recent = new Float64Array(RECENT);
+  let answers = 0;
   let first = 0;
   let end = 0;
 
   return {
+    isRepeated: (srtt, host, times, i, nowUs, ageUs) => {
+      const rttUs = nowUs - ageUs - times[i];
+      recent[answers++ & (RECENT - 1)] = rttUs;
+      if (!(srtt[host] > 0 && rttUs > srtt[host] + REPEAT_US)) return false;
+      let least = rttUs;
+      for (let k = 0; k < RECENT; k++) if (recent[k] < least) least = recent[k];
+      return rttUs > least + REPEAT_US;
+    },
     lost: ({ iss, sentAt }, column, nowUs, ageUs) => {
       if (end - first === PLACES) return;
       if (!isLate(nowUs - ageUs - sentAt[column])) {

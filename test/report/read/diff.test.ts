@@ -88,7 +88,7 @@ test("a port that turned silent says how sure that is", () => {
   expect(textOf(ndjson([open]), later)).toContain("no-response, 2.1 % chance that an answer was lost\n");
   const alone = ndjson([{ ...silent, port: 22, doubt: 1 }]);
   expect(textOf(ndjson([open]), alone)).toContain(
-    "no-response, and nothing answered that would tell of loss\n",
+    "no-response, and nothing answered then that would tell of loss\n",
   );
   expect(all(ndjson([open]), later)[0].new).toEqual({
     ...{ state: "filtered", reason: "no-response", doubt: 0.0213 },
@@ -154,6 +154,14 @@ describe("of runs from several places", () => {
     for (const other of [open, agreeing, { ...agreeing, from: elsewhere }])
       expect(all(AGREEING, ndjson([other]))).toEqual([]);
     expect(all(ndjson([open]), DIFFERING)).toEqual([]);
+  });
+
+  test("a place that could not probe a port has not found it filtered", () => {
+    const from = (agreeing.from ?? []).map((each) =>
+      each.place === "lon" ? { ...each, state: "filtered" as const, reason: "host-timeout" as const } : each,
+    );
+    expect(all(AGREEING, ndjson([{ ...agreeing, from }]))).toEqual([]);
+    expect(all(ndjson([{ ...agreeing, from }]), AGREEING)).toEqual([]);
   });
 
   test("another reason from one of them is no difference", () => {

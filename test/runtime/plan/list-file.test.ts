@@ -87,12 +87,15 @@ describe("a list", () => {
     }
   });
 
-  it("may have masscan's comments", async () => {
-    const text = "; head 198.18.0.9\n198.18.0.1:22 // ssh, not 198.18.0.8\n//\n;x y\r\nlocalhost:2 ;";
+  it("may have masscan's comments, lines of their own: behind a target they are a mistake, as they may be meant otherwise", async () => {
+    const text = "; head 198.18.0.9\n198.18.0.1:22\n  // ssh, not 198.18.0.8\n//\n;x\xe9 y\r\nlocalhost:2\n";
     for (const pieceLength of [1, 2, 3, 5, 100]) {
-      const { targets, faults } = await list(text, pieceLength);
+      const { targets, faults } = await list(Buffer.from(text, "latin1"), pieceLength);
       expect(faults).toEqual([]);
-      expect(targets).toEqual(["l:2 198.18.0.1:22", "l:5 localhost:2"]);
+      expect(targets).toEqual(["l:2 198.18.0.1:22", "l:6 localhost:2"]);
+      const behind = await list("198.18.0.1 ; 198.18.0.2\n", pieceLength);
+      expect(behind.faults).toEqual([expect.stringContaining('l:1: target ";"')]);
+      expect(behind.targets).toEqual(["l:1 198.18.0.1", "l:1 198.18.0.2"]);
     }
   });
 
