@@ -30,7 +30,6 @@ import {
   neededOf,
   refuseAlone,
 } from "./options/commander.ts";
-
 import type { Configured } from "./options/config.ts";
 import {
   LAB_INSIDE,
@@ -351,7 +350,11 @@ async function takeUp(
   return resumeOptions(resume, earlier, program, written, now);
 }
 
-/** A command's options, completed from a configuration and the environment. @param own those that the main command does not have */
+/**
+ * A command's options, completed from a configuration and the environment.
+ * @param own those that the main command does not have
+ * @param isTyped whether one stands on this command line, where not all that are given do
+ */
 async function settle<Options extends Pick<ProbeOptions, "drop" | "config" | "printConfig">>(
   command: Command,
   options: Options,

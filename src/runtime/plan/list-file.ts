@@ -1,6 +1,7 @@
 /**
  * List files: targets separated by white space or line ends, `#` to the end of a line a comment; a line that begins with `;` or
- * `//` is one, as in masscan's lists. Read as a stream, in memory that does not depend on the list's length: ten million lines of `address:port` make no string.
+ * `//` is one, as in masscan's lists. Read as a stream, in memory that does not depend on the list's length: ten million lines of
+ * `address:port` make no string.
  *
  * The grammar of a target is scan/targets/grammar.ts's; what becomes of the targets is the caller's business.
  */

@@ -3,8 +3,8 @@
  * one transaction: whatever happens before its end, the store is as it was.
  *
  * A port's intervals never overlap. A result of the same verdict as the one before makes that interval longer, another begins
- * one; a result without a reason, which some formats do not tell, is of the same verdict as any of its state. Runs may come in any order: an earlier result that contradicts an interval splits it, and of its two parts nothing is
- * claimed but the ends that were seen.
+ * one; a result without a reason, which some formats do not tell, is of the same verdict as any of its state. Runs may come in any
+ * order: an earlier result that contradicts an interval splits it, and of its two parts nothing is claimed but the ends that were seen.
  */
 import { createColumn, createPairIndex, createTexts } from "../../report/read/pair-index.ts";
 import { PROTOCOLS, type RecordedPort } from "../../report/read/recorded.ts";

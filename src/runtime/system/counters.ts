@@ -1,6 +1,6 @@
 /**
  * The kernel's counters of packets, and what is lost between two looks at them. Not here: what that may mean (runtime/diagnose).
- * Tested by test/runtime/diagnose/no-answers.test.ts.
+ * Tested by test/runtime/system/counters.test.ts.
  */
 import { readFile } from "./system.ts";
 

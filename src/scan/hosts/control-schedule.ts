@@ -323,7 +323,6 @@ export function createControlSchedule({
       if (nowUs / 1000 - hosts.sentMs[host] >= REST_MS) return;
       if (!hosts.holds(host, table.peer, row * ADDRESS_WORDS)) return;
       const last = lastOf[host / ENTRY_WORDS];
-      if (last === 0) asked++;
       if (silenceBy(last) === SILENCE.controlWaits) {
         controlOf[row] = last;
         return;
@@ -333,6 +332,7 @@ export function createControlSchedule({
       if (waiting === 1) leaveBy = nowUs + BEHIND_US;
       numberOf[slot] = ++controls;
       note(slot, SILENCE.controlWaits);
+      if (last === 0) asked++;
       lastOf[host / ENTRY_WORDS] = controls;
       controlOf[row] = controls;
     },

@@ -4,9 +4,8 @@
  *
  * Only those count that a repeat had the time to tell of; of a run that ends sooner nothing is known. A sample is enough, so memory is
  * bounded. Not here: what is lost of a round trip (loss-ledger.ts).
- * Tested by test/sim/lab-scan.test.ts.
+ * Tested by test/sim/lab-scan.test.ts and test/scan/engine/engine.test.ts.
  */
-
 import type { SocketTable } from "../../socket/table.ts";
 
 /** When a repeated SYN-ACK comes at the earliest, in microseconds after the SYN. */
@@ -16,13 +15,13 @@ const WAIT_US = 1_300_000;
 /** SYNs that are waited for at a time. */
 const PLACES = 1024;
 const FATE = { unknown: 0, arrived: 1, answered: 2 } as const;
-
 /** The last answers of any host, a power of two: where all of them are late, a queue delays them. */
 const RECENT = 16;
 
 export interface SynAckRepeats {
   /**
-   * An answer came to the SYN that left at `times[i]`. (Times as arguments would be allocated.)
+   * An answer came to the SYN that left at `times[i]`: to be called for each, as they are compared. (Times as arguments would be
+   * allocated.)
    * @param srtt by host; 0 where it is not known, and nothing can be said
    * @returns whether it came so much later than the host's round trip is long, and than others' answers come, that a SYN-ACK must be
    * a repeated one
@@ -62,7 +61,7 @@ export function createSynAckRepeats(counts: {
   const due = new Float64Array(PLACES);
   const fates = new Uint8Array(PLACES);
   const places = new Map<number, number>();
-  const recent = new Float64Array(RECENT);
+  const recent = new Float64Array(RECENT).fill(Number.POSITIVE_INFINITY);
   let answers = 0;
   let first = 0;
   let end = 0;

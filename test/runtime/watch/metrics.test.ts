@@ -71,21 +71,13 @@ describe("a round's metrics", () => {
 describe("the metrics' server", () => {
   it("has a counter of every type of event, and ending, from the beginning, so that the first one is a rise", async () => {
     const { registry } = createMetrics(10, () => 0);
-    const endings = (await registry.metrics()).matchAll(/^synprobe_rounds_total\{ending="(\w+)"\} 0$/gm);
-    expect(Array.from(endings, ([, ending]) => ending).sort()).toEqual([
-      "complete",
-      "failed",
-      "interrupted",
-      "skipped",
-    ]);
-    const counted = (await registry.metrics()).matchAll(/^synprobe_events_total\{type="(\w+)"\} 0$/gm);
-    expect(Array.from(counted, ([, type]) => type).sort()).toEqual([
-      "changed",
-      "flapping",
-      "restored",
-      "settled",
-      "violation",
-    ]);
+    const zeros = async (counter: string, label: string): Promise<string[]> => {
+      const series = new RegExp(`^synprobe_${counter}\\{${label}="(\\w+)"\\} 0$`, "gm");
+      return Array.from((await registry.metrics()).matchAll(series), ([, value]) => value).sort();
+    };
+    expect(await zeros("rounds_total", "ending")).toEqual(["complete", "failed", "interrupted", "skipped"]);
+    const types = ["changed", "flapping", "restored", "settled", "violation"];
+    expect(await zeros("events_total", "type")).toEqual(types);
   });
 
   it("answers every path that a client may send, and goes on", async () => {
