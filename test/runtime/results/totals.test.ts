@@ -95,3 +95,14 @@ it("does not count by send interval where tries were spread in time: an outage h
   // With two tries the doubts do not show it.
   expect(missed(5000, { ...outage, silentTries: 2 * 5000 }).expected).toBeGreaterThan(300);
 });
+
+it("loss each way is told where enough SYNs to open ports were lost, and of most of them is known whether they arrived", () => {
+  // Of a loss of 0.19, 0.1 each way, 0.426 of the lost ones are heard of again.
+  const told = (path: Partial<Totals["path"]>) =>
+    pathFindings(totals(9, { lost: 190, answered: 810, ...path })).loss;
+  const { out = 0, back = 0, round } = told({ openLost: 1000, openArrived: 426, openUnclear: 250 });
+  expect([out, back, round].map((loss) => Number(loss.toFixed(2)))).toEqual([0.1, 0.1, 0.19]);
+  const untold = { round: expect.closeTo(0.19) };
+  expect(told({ openLost: 99, openArrived: 42 })).toEqual(untold);
+  expect(told({ openLost: 1000, openArrived: 426, openUnclear: 251 })).toEqual(untold);
+});
