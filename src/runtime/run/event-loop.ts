@@ -60,6 +60,13 @@ export function runEventLoop(engine: Engine, link: Link, hooks: EventLoopHooks):
     }
   }
 
+  /** Sends no more probes, and hands over what waits as it is: also what has been found since the last time. */
+  function giveUp(): void {
+    engine.abandon(nowUs());
+    while (send() > 0);
+    handOver();
+  }
+
   function turn(): void {
     if (over) return;
     try {
@@ -75,6 +82,7 @@ export function runEventLoop(engine: Engine, link: Link, hooks: EventLoopHooks):
       if (over) return;
       checkStall(engine, link, nowUs());
       if (engine.done || (stopping && engine.inFlight === 0)) {
+        if (!engine.done) giveUp();
         finish();
         return;
       }
@@ -111,20 +119,17 @@ export function runEventLoop(engine: Engine, link: Link, hooks: EventLoopHooks):
   );
   turn();
 
-  return {
-    finished,
-    stop: (graceMs = 0) => {
-      if (over) return;
-      try {
-        if (!stopping) engine.abandon(nowUs());
-        stopping = true;
-        while (send() > 0);
-        handOver();
-        if (graceMs === 0 || engine.inFlight === 0) finish();
-        else grace ??= setTimeout(finish, graceMs);
-      } catch (error) {
-        finish(error);
-      }
-    },
-  };
+  function stop(graceMs = 0): void {
+    if (over) return;
+    try {
+      stopping = true;
+      giveUp();
+      if (graceMs === 0 || engine.inFlight === 0) finish();
+      else grace ??= setTimeout(stop, graceMs);
+    } catch (error) {
+      finish(error);
+    }
+  }
+
+  return { finished, stop };
 }

@@ -97,7 +97,14 @@ function loop(
     handOver();
     const now = nowUs();
     const stop = Atomics.load(control, CONTROL.stop);
-    const over = engine.done || stop === STOP.now || (stopped && engine.inFlight === 0);
+    const isEnd = stop === STOP.now || (stopped && engine.inFlight === 0);
+    if (isEnd || (!stopped && stop !== STOP.no)) {
+      stopped = true;
+      // Also what has been found since the last time: nothing that is counted is kept back.
+      engine.abandon(now);
+      handOver();
+    }
+    const over = isEnd || engine.done;
     if (!over && !isHeld) checkStall(engine, link, now);
     if (over || now >= reportAt) {
       flush();
@@ -106,10 +113,6 @@ function loop(
       const facts = { report: report(over), decisions: takeDecisions(over) };
       if (over) return { kind: "done", ...facts };
       post({ kind: "progress", ...facts });
-    }
-    if (!stopped && stop !== STOP.no) {
-      stopped = true;
-      engine.abandon(now);
     }
     if (empty && batches === 0) {
       // Deadlines count from settledUs, so the wait is longer by the delay of sending.

@@ -5,10 +5,11 @@ import { traceLink } from "../../../src/link/tracer.ts";
 import { runEventLoop } from "../../../src/runtime/run/event-loop.ts";
 import { nowUs } from "../../../src/runtime/system/clock.ts";
 import type { Engine } from "../../../src/scan/engine/engine.ts";
+import { createHandshakes } from "../../../src/scan/engine/handshakes.ts";
 import { keepVerdict, type Verdict } from "../../../src/scan/probe/verdict.ts";
 import * as tcp from "../../../src/wire/tcp.ts";
 import { segmentTo } from "../../sim/network.ts";
-import { engineFor, type Overrides, target } from "../../sim/run.ts";
+import { engineFor, LOCAL_4, type Overrides, target } from "../../sim/run.ts";
 
 const SLOT = 128;
 
@@ -17,6 +18,8 @@ interface FakeLink extends Link {
   readonly sent: Uint8Array[];
   closed: boolean;
   fail(error: Error): void;
+  /** A packet comes in. */
+  arrive(packet: Uint8Array): void;
 }
 
 /** @param answer what comes back for a packet; @param refuse the errno for the n-th packet, if any */
@@ -33,6 +36,10 @@ function fakeLink(
   let onError: (error: Error) => void = () => {};
   let attempts = 0;
   let sendError = "";
+  const arrive = (packet: Uint8Array): void => {
+    waiting.push(packet);
+    setImmediate(() => onReadable());
+  };
   return {
     name: "fake",
     batch: { data, lengths, slots: 8, slotLength: SLOT, offset: 0 },
@@ -53,12 +60,7 @@ function fakeLink(
         const packet = data.slice((first + i) * SLOT, (first + i) * SLOT + lengths[first + i]);
         sent.push(packet);
         const reply = answer(packet);
-        if (reply !== undefined) {
-          waiting.push(reply);
-          setImmediate(() => {
-            onReadable();
-          });
-        }
+        if (reply !== undefined) arrive(reply);
       }
       return count;
     },
@@ -78,12 +80,19 @@ function fakeLink(
       this.closed = true;
     },
     fail: (error) => onError(error),
+    arrive,
   };
 }
 
 const refused = (packet: Uint8Array): Uint8Array =>
   segmentTo(packet, {
     flags: tcp.FLAGS.RST | tcp.FLAGS.ACK,
+    acknowledgement: (tcp.sequence(packet, 20) + 1) >>> 0,
+  });
+
+const accepted = (packet: Uint8Array): Uint8Array =>
+  segmentTo(packet, {
+    flags: tcp.FLAGS.SYN | tcp.FLAGS.ACK,
     acknowledgement: (tcp.sequence(packet, 20) + 1) >>> 0,
   });
 
@@ -226,6 +235,40 @@ describe("the loop", () => {
     );
     await running.finished;
     expect(verdicts).toMatchObject([{ port: 1, state: "closed" }]);
+  });
+
+  const canaries = {
+    controlPorts: { first: 40_000, last: 40_063 },
+    canaryPorts: Uint16Array.of(50_001, 50_002),
+  };
+  it.each([
+    // Whose verdicts wait for canaries, which do not leave any more …
+    ["of a host that may be a tarpit", canaries, (prober: Engine) => prober],
+    // … and for what the host says behind its SYN-ACK.
+    [
+      "whose handshakes are completed",
+      { keepHandshakes: true },
+      (prober: Engine) =>
+        createHandshakes(prober, {
+          paths: [{ local: LOCAL_4, ttl: 64 }],
+          bannerUs: 60_000_000,
+          closeUs: 60_000_000,
+        }),
+    ],
+  ] as const)("hands over open ports %s that are found while it stops", async (_, overrides, wrap) => {
+    const verdicts: Verdict[] = [];
+    const link = fakeLink(() => undefined);
+    const prober = wrap(engine(range(7), overrides));
+    const running = runEventLoop(prober, link, { onVerdict: (v) => verdicts.push(keepVerdict(v)) });
+    // The last one stays under way: the run ends when its time is up.
+    const syns = link.sent.filter((packet) => tcp.destinationPort(packet, 20) < 7);
+    expect(syns).toHaveLength(6);
+    running.stop(50);
+    expect(verdicts).toEqual([]);
+    for (const syn of syns) link.arrive(accepted(syn));
+    await running.finished;
+    expect(verdicts.map(({ port, state }) => `${port} ${state}`)).toEqual(range(6).map((n) => `${n} open`));
+    expect(prober.counts.decided).toBe(6);
   });
 
   it("ends with the link's error, or with the error of whoever takes the verdicts", async () => {
