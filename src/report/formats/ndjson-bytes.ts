@@ -17,19 +17,23 @@ const LONGEST_RTT = 2 ** 31 - 1;
 export const ascii = (text: string): Uint8Array => Buffer.from(text, "latin1");
 const HEAD = ascii('{"type":"result","ip":"');
 const PORT = ascii('","port":');
-const TTL = ascii(',"ttl":');
-const TRIES = ascii(',"tries":');
-const ANSWERED = ascii(',"answered":');
-const TIME = ascii(',"ts":"');
-const END = ascii('"}\n');
 
 const ZERO = 0x30;
 export const DOT = 0x2e;
 
+/** For a part of a few bytes: longer ones are copied faster by `putLong`. */
 export function put(part: Uint8Array, b: Uint8Array, at: number): number {
   for (let i = 0; i < part.length; i++) b[at + i] = part[i];
   return at + part.length;
 }
+
+function putLong(part: Uint8Array, b: Uint8Array, at: number): number {
+  b.set(part, at);
+  return at + part.length;
+}
+
+/** The three digits of each number below 1,000, one number after the other: to divide takes longer than to look up. */
+const THREE_DIGITS = ascii(Array.from({ length: 1000 }, (_, n) => String(n).padStart(3, "0")).join(""));
 
 /** @param n a whole number of 31 bits */
 export function digitsOf(n: number): number {
@@ -39,14 +43,26 @@ export function digitsOf(n: number): number {
 }
 
 /** @param n a whole number of 31 bits */
-export function putNumber(n: number, b: Uint8Array, at: number): number {
-  const end = at + digitsOf(n);
-  let rest = n;
-  for (let i = end - 1; i >= at; i--) {
-    b[i] = ZERO + (rest % 10);
-    rest = (rest / 10) | 0;
+export function putNumber(n: number, b: Uint8Array, start: number): number {
+  if (n >= 1000) {
+    const thousands = (n / 1000) | 0;
+    return putThree(n - thousands * 1000, b, putNumber(thousands, b, start));
   }
-  return end;
+  let at = start;
+  const from = 3 * n;
+  if (n >= 100) b[at++] = THREE_DIGITS[from];
+  if (n >= 10) b[at++] = THREE_DIGITS[from + 1];
+  b[at] = THREE_DIGITS[from + 2];
+  return at + 1;
+}
+
+/** Three digits of a number below 1,000. */
+function putThree(n: number, b: Uint8Array, at: number): number {
+  const from = 3 * n;
+  b[at] = THREE_DIGITS[from];
+  b[at + 1] = THREE_DIGITS[from + 1];
+  b[at + 2] = THREE_DIGITS[from + 2];
+  return at + 3;
 }
 
 /** An IPv4 address as dotted quad. */
@@ -74,17 +90,13 @@ export const isPlain = (p: PackedResult): boolean =>
   Number.isNaN(p.doubt);
 
 /** As JSON has thousandths of it: `12`, `0.17`. */
-function putThousandths(n: number, b: Uint8Array, at: number): number {
+function putThousandths(n: number, b: Uint8Array, start: number): number {
   const whole = (n / 1000) | 0;
-  let end = putNumber(whole, b, at);
-  let decimals = n - whole * 1000;
-  if (decimals === 0) return end;
-  b[end++] = DOT;
-  for (let unit = 100; decimals > 0; unit /= 10) {
-    const digit = (decimals / unit) | 0;
-    b[end++] = ZERO + digit;
-    decimals -= digit * unit;
-  }
+  const at = putNumber(whole, b, start);
+  if (n === whole * 1000) return at;
+  b[at] = DOT;
+  let end = putThree(n - whole * 1000, b, at + 1);
+  while (b[end - 1] === ZERO) end--;
   return end;
 }
 
@@ -103,9 +115,12 @@ export interface PackedLines {
 export function createPackedLines(serviceOf: (port: number) => string | undefined): PackedLines {
   /** From the protocol to the round trip, by reason: an answer has one of a few, and each is of one state. */
   const byReason = new Map<string, Uint8Array>();
+  /** TTL and tries, by what they are: there are few. */
+  const byTries = new Map<number, Uint8Array>();
   /** By port, what is said of its service. */
   const services: Uint8Array[] = [];
-  const time = new Uint8Array("2026-11-29T12:00:00.000Z".length);
+  /** From the time on; of `timeMs`. */
+  let end: Uint8Array = new Uint8Array(0);
   let timeMs = Number.NaN;
 
   function partOf(state: string, reason: string): Uint8Array {
@@ -113,6 +128,17 @@ export function createPackedLines(serviceOf: (port: number) => string | undefine
     if (part === undefined) {
       part = ascii(`,"proto":"tcp","state":"${state}","reason":"${reason}","rtt_ms":`);
       byReason.set(reason, part);
+    }
+    return part;
+  }
+
+  /** @param ttl of 8 bits, as are both others */
+  function triesPart(ttl: number, tries: number, answered: number): Uint8Array {
+    const key = (ttl << 16) | (tries << 8) | answered;
+    let part = byTries.get(key);
+    if (part === undefined) {
+      part = ascii(`,"ttl":${ttl},"tries":${tries},"answered":${answered}`);
+      byTries.set(key, part);
     }
     return part;
   }
@@ -125,23 +151,23 @@ export function createPackedLines(serviceOf: (port: number) => string | undefine
   const ofService = (name: string | undefined): string =>
     name === undefined ? "" : `,"service":${printableJson(name)}`;
 
+  function endAt(timeUs: number): Uint8Array {
+    const ms = Math.floor(timeUs / 1000);
+    if (ms !== timeMs) {
+      end = ascii(`,"ts":"${new Date(ms).toISOString()}"}\n`);
+      timeMs = ms;
+    }
+    return end;
+  }
+
   return {
     takes: (packed) => isPlain(packed) && servicePart(packed.port).length <= LONGEST_SERVICE,
     put: (b, start, { peer, port, state, reason, rttUs, ttl, tries, answered }, timeUs) => {
-      let at = putAddress(peer[3], b, put(HEAD, b, start));
+      let at = putAddress(peer[3], b, putLong(HEAD, b, start));
       at = putNumber(port, b, put(PORT, b, at));
-      at = putThousandths(wholeUs(rttUs), b, put(partOf(state, reason), b, at));
-      at = putNumber(ttl, b, put(TTL, b, at));
-      at = putNumber(tries, b, put(TRIES, b, at));
-      at = putNumber(answered, b, put(ANSWERED, b, at));
-      at = put(servicePart(port), b, at);
-      const ms = Math.floor(timeUs / 1000);
-      if (ms !== timeMs) {
-        const text = new Date(ms).toISOString();
-        for (let i = 0; i < time.length; i++) time[i] = text.charCodeAt(i);
-        timeMs = ms;
-      }
-      return put(END, b, put(time, b, put(TIME, b, at)));
+      at = putThousandths(wholeUs(rttUs), b, putLong(partOf(state, reason), b, at));
+      at = putLong(triesPart(ttl, tries, answered), b, at);
+      return putLong(endAt(timeUs), b, put(servicePart(port), b, at));
     },
   };
 }
