@@ -14,6 +14,7 @@ import { createSourcePorts } from "../../src/socket/ports.ts";
 import { loadAddress } from "../../src/socket/table.ts";
 import { u32 } from "../../src/wire/bytes.ts";
 import * as tcp from "../../src/wire/tcp.ts";
+import { everyday } from "../everyday.ts";
 import { type Behaviour, createNetwork } from "./network.ts";
 import { createSeededRandom } from "./random.ts";
 import { address, engineFor, LOCAL_4, runToEnd } from "./run.ts";
@@ -131,7 +132,7 @@ describe("what leaves", () => {
           : engine;
         runToEnd(whole, watched, () => {});
       }),
-      { numRuns: 25, examples: [[LIMITED], [FREE]] },
+      { numRuns: everyday(15, 25), examples: [[LIMITED], [FREE]] },
     );
     // Else nothing was tested.
     expect(controls).toBeGreaterThan(10);

@@ -237,7 +237,7 @@ group("a connection through a perfect network", () => {
 });
 
 group("through a bad network", () => {
-  const SEEDS = everyday(600, 3000);
+  const SEEDS = everyday(250, 3000);
   const SERVICES: Service[] = ["echo", "banner", "http", "close", "reset", "discard"];
   const GREETING = "hello there, and welcome to a very bad network\r\n";
 

@@ -178,7 +178,7 @@ describe("resets that are limited", () => {
 
   // Before there were controls it took 1.12, 1.49, 1.90 and 1.54 SYNs a pair.
   it.each(
-    someOf(2, [
+    someOf(4, [
       [0.03, 0.1, 1.6],
       [0.1, 0.1, 2.2],
       [0, 0.5, 1.85],

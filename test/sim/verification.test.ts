@@ -4,7 +4,7 @@ import type { LabDescription } from "../../src/lab/description.ts";
 import type { Engine } from "../../src/scan/engine/engine.ts";
 import * as ipv4 from "../../src/wire/ipv4.ts";
 import * as tcp from "../../src/wire/tcp.ts";
-import { ALL } from "../everyday.ts";
+import { ALL, someOf } from "../everyday.ts";
 import { calibrate, describeModel, holds, LOSS_MODELS } from "./loss-models.ts";
 import { segmentTo } from "./network.ts";
 import { drainVerdicts, engineFor, target, transmit } from "./run.ts";
@@ -115,12 +115,14 @@ describe("verification", () => {
     },
   );
 
-  it.each([
-    // Of its open ports nothing was lost twice; without a sample 204 ports that answer would be called silent, and 75 stated.
-    ["only closed ports, which may be limited, show that what is lost stays lost", 4183],
-    // Of its sample as many answered as the doubts said, 123 in all; that is more doubt than was asked for.
-    ["the sample shows more doubt than was asked for", 5035],
-  ])("asks silent pairs again where %s", (_, seed) => {
+  it.each(
+    someOf(2, [
+      // Of its open ports nothing was lost twice; without a sample 204 ports that answer would be called silent, and 75 stated.
+      ["only closed ports, which may be limited, show that what is lost stays lost", 4183],
+      // Of its sample as many answered as the doubts said, 123 in all; that is more doubt than was asked for.
+      ["the sample shows more doubt than was asked for", 5035],
+    ]),
+  )("asks silent pairs again where %s", (_, seed) => {
     const one = calibrate(LOSS_MODELS["pair-2s"], seed);
     expect(one.missed.true).toBeLessThanOrEqual(5);
     expect(holds(one.missed)).toBe(true);

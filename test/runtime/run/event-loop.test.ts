@@ -237,6 +237,12 @@ describe("the loop", () => {
     expect(verdicts).toMatchObject([{ port: 1, state: "closed" }]);
   });
 
+  const completed = (prober: Engine): Engine =>
+    createHandshakes(prober, {
+      paths: [{ local: LOCAL_4, ttl: 64 }],
+      bannerUs: 60_000_000,
+      closeUs: 60_000_000,
+    });
   const canaries = {
     controlPorts: { first: 40_000, last: 40_063 },
     canaryPorts: Uint16Array.of(50_001, 50_002),
@@ -245,16 +251,8 @@ describe("the loop", () => {
     // Whose verdicts wait for canaries, which do not leave any more …
     ["of a host that may be a tarpit", canaries, (prober: Engine) => prober],
     // … and for what the host says behind its SYN-ACK.
-    [
-      "whose handshakes are completed",
-      { keepHandshakes: true },
-      (prober: Engine) =>
-        createHandshakes(prober, {
-          paths: [{ local: LOCAL_4, ttl: 64 }],
-          bannerUs: 60_000_000,
-          closeUs: 60_000_000,
-        }),
-    ],
+    ["whose handshakes are completed", { keepHandshakes: true }, completed],
+    ["for which both holds", { ...canaries, keepHandshakes: true }, completed],
   ] as const)("hands over open ports %s that are found while it stops", async (_, overrides, wrap) => {
     const verdicts: Verdict[] = [];
     const link = fakeLink(() => undefined);

@@ -145,4 +145,18 @@ describe("the estimator keeps delays", () => {
     expect(take(0)).toBeLessThan(1000);
     expect(take(50_000)).toBeGreaterThan(48_000);
   });
+
+  it("and accepts no less than jitter leaves possible", () => {
+    const random = createSeededRandom(8);
+    const accepted = (jitterUs: number): number => {
+      const queue = createQueueEstimator();
+      queue.accept(90_000);
+      for (const each of groups(random, { answers: 50, jitterUs }, () => 40_000)) queue.learn(each);
+      return -queue.excess(0);
+    };
+    expect(accepted(0)).toBeCloseTo(40_000, 6);
+    // Even jitter deviates by 0.58 of it, and of 50 answers the mean by a seventh of that.
+    expect(accepted(30_000)).toBeGreaterThan(42_000);
+    expect(accepted(30_000)).toBeLessThan(50_000);
+  });
 });

@@ -36,6 +36,14 @@ describe("timing", () => {
     expect(settleTiming({ ...NOTHING, timing: 5 }).hostTimeoutMs).toBe(900_000);
   });
 
+  // Its manual: "-T4 does the equivalent of --max-rtt-timeout 1250ms --min-rtt-timeout 100ms --initial-rtt-timeout 500ms --max-retries 6 …"
+  it.each([
+    [4, { initial: 500, least: 100, most: 1250 }, 6],
+    [5, { initial: 250, least: 50, most: 300 }, 2],
+  ])("of -T%d is nmap's", (timing, waitMs, retries) => {
+    expect(settleTiming({ ...NOTHING, timing })).toMatchObject({ waitMs, retries });
+  });
+
   it("is what was asked for, one by one, and the template's otherwise", () => {
     const { waitMs, retries, rate, hostTimeoutMs } = settleTiming({
       timing: 5,

@@ -101,6 +101,43 @@ function simulate(seed: number) {
   return { missed, said, silent };
 }
 
+describe("what is stated", () => {
+  const many = { withheld: 0, lost: 1e9, tries: 3, unseen: 0 };
+
+  it("of all that answer is as many as were found, with the mean doubt of the silent", () => {
+    const evidence = { ...many, found: 900, silent: 1000, doubts: 100 };
+    const half = (0.5 * 0.1) / 0.9;
+    expect(missedAnswering({ ...evidence, burstDoubts: 0 }).expected).toBeCloseTo(100 + half, 9);
+    // Half of the doubt is of bursts, which they met as the silent ones did.
+    const inHalf = (900 * 0.05) / 0.95;
+    expect(missedAnswering({ ...evidence, burstDoubts: 50 }).expected).toBeCloseTo(2 * inHalf + half, 9);
+    expect(missedAnswering({ ...evidence, burstDoubts: 100 }).low).toBe(0);
+  });
+
+  it("is surer the more were found, at the same expectation", () => {
+    const stated = (found: number, doubt: number) =>
+      missedOpen({ ...many, found, missedPorts: 150, silent: 1e6, doubts: 1e6 * doubt, burstDoubts: 0 });
+    // 150 / exp(1.96 x 0.4), less 1.96 times the root of that and of the dispersion, which is 1 + 150 / 50.5, and 1.
+    expect(stated(50, 0.75).low).toBe(36);
+    expect(stated(5e6, 3e-5).low).toBe(52);
+    expect(stated(50, 0.75).high).toBeGreaterThan(stated(5e6, 3e-5).high + 20);
+  });
+
+  it("of millions has bounds, too", () => {
+    const { expected, low, high } = missedAnswering({
+      ...many,
+      found: 4e6,
+      silent: 4e6,
+      doubts: 1e6,
+      burstDoubts: 0,
+    });
+    expect(expected).toBeCloseTo(4e6 / 3, 0);
+    expect(low).toBeGreaterThan(5e5);
+    expect(low).toBeLessThan(expected);
+    expect(high).toBeGreaterThan(expected);
+  });
+});
+
 describe("open ports that were missed", () => {
   const RUNS = 3000;
   const runs = Array.from({ length: RUNS }, (_, seed) => simulate(seed + 1));

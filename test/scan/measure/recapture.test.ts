@@ -86,6 +86,12 @@ describe("what is still missed", () => {
     expect(recaptured({ ...found, last: 0, before: 20 }).answering.high).toBeGreaterThan(400);
   });
 
+  it("is no more than were not asked, and who was lost again, however much the path loses", () => {
+    const bad = { ...EVIDENCE, asked: 100, closed: 50, silent: 1000, last: 0, loss: 0.6 };
+    // None of the last round: at most so many are lost again that finding none has a chance of 2.5 %, 0.6 ** 7 being 2.8 %.
+    expect(recaptured(bad).answering.high).toBe(950 + 7);
+  });
+
   it("holds the truth of random populations", () => {
     const random = createSeededRandom(5);
     const chance = (): number => random(1 << 30) / (1 << 30);

@@ -118,7 +118,7 @@ describe("a space cut by prefix", () => {
         expect(seen.size).toBe(space.total);
         expect(places.size).toBe(space.hosts);
       }),
-      { numRuns: everyday(150, 10_000) },
+      { numRuns: everyday(60, 10_000) },
     );
   }, 240_000);
 

@@ -177,7 +177,7 @@ describe("a space", () => {
           });
         expect(builtSpans.map(formatSpan)).toEqual(runs);
       }),
-      { numRuns: everyday(150, 500) },
+      { numRuns: everyday(60, 500) },
     );
   });
 
