@@ -86,7 +86,6 @@ export interface EngineOptions extends HostLimitOptions {
 
 export interface Engine {
   readonly counts: Readonly<EngineCounters>;
-  readonly total: number;
   /** True when every pair is decided, and none is asked once more. */
   readonly done: boolean;
   /** Pairs started and undecided. */
@@ -264,9 +263,6 @@ export function createEngine(options: EngineOptions): Engine {
 
   return {
     counts,
-    get total() {
-      return rows.total();
-    },
     get done() {
       return counts.decided === rows.total() && !verification.isPending() && !controlSchedule.isPending();
     },

@@ -292,7 +292,6 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
 
   return {
     counts,
-    total: engine.total,
     get done() {
       return engine.done && connections.size + waiting.length + outbox.length + strays.length === 0;
     },

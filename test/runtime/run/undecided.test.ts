@@ -14,7 +14,7 @@ function limited(room: number, nextInUs: number, verdicts: Verdict[] = []) {
     pollTransmit: () => 44,
     pollTimeout: (nowUs: number) => nowUs,
     pollVerdict: () => verdicts.shift(),
-    total: 9,
+    inFlight: 9,
   } as unknown as Engine;
   const undecided = {
     room: () => room,
@@ -31,7 +31,7 @@ describe("an engine over few sockets", () => {
     const { engine } = limited(2, Number.POSITIVE_INFINITY);
     const out = new Uint8Array(44);
     expect([0, 1, 2, 3].map((token) => engine.pollTransmit(0, out, 0, token))).toEqual([44, 44, 0, 0]);
-    expect(engine.total).toBe(9);
+    expect(engine.inFlight).toBe(9);
   });
 
   it("sleeps without room, until some is made", () => {
