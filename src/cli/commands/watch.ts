@@ -15,7 +15,13 @@ import { lockFile } from "../../runtime/system/file-lock.ts";
 import { asInvoker } from "../../runtime/system/invoker.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import { confirmAfterMs, createChangeDetector } from "../../runtime/watch/change-detector.ts";
-import { type Carrier, type Send, startCarrier, toProgram, toWebHook } from "../../runtime/watch/deliver.ts";
+import {
+  type Carrier,
+  type Receiver,
+  startCarrier,
+  toProgram,
+  toWebHook,
+} from "../../runtime/watch/deliver.ts";
 import { commitRound, countWaiting, openOutbox, restore } from "../../runtime/watch/events.ts";
 import {
   createMetrics,
@@ -69,7 +75,7 @@ export async function watch(
   const { store: path } = options;
   if (path === undefined) throw usage("a watch keeps its history in a store: --store FILE");
   const schedule = scheduleOf(options);
-  const sends = sendsOf(options);
+  const receivers = sendsOf(options);
   const address = options.metrics === undefined ? undefined : parseMetricsAddress(options.metrics);
   const file = words.find((word) => POLICY.test(word));
   if (file !== undefined && words.length > 1)
@@ -97,12 +103,12 @@ export async function watch(
         rescan,
         store,
         schedule,
-        sends,
+        receivers,
         policy,
         address,
         service,
       });
-      tellWaiting(store, [...sends.keys()], messages);
+      tellWaiting(store, [...receivers.keys()], messages);
       service.tell("STOPPING=1");
       return status;
     } finally {
@@ -128,7 +134,7 @@ interface Parts {
   readonly store: Store;
   /** When the next round begins, after one that began at a time. */
   readonly schedule: { readonly next: (afterMs: number) => number; readonly periodMs: number };
-  readonly sends: ReadonlyMap<string, Send>;
+  readonly receivers: ReadonlyMap<string, Receiver>;
   readonly address: MetricsAddress | undefined;
   readonly service: Awaited<ReturnType<typeof openService>>;
 }
@@ -137,23 +143,27 @@ async function loop(
   options: WatchOptions,
   messages: Messages,
   argv: readonly string[],
-  { interruption, sleep, rescan, store, schedule, sends, address, service, policy }: Parts,
+  { interruption, sleep, rescan, store, schedule, receivers, address, service, policy }: Parts,
 ): Promise<ExitStatus> {
   const detector = createChangeDetector({
     confirmMs: options.confirm ?? confirmAfterMs(schedule.periodMs),
     halfLifeMs: HALF_LIFE_ROUNDS * schedule.periodMs,
   });
   restore(store, detector, Date.now());
-  const outboxes = [...sends].map(([target, send]) => ({ target, send, outbox: openOutbox(store, target) }));
+  const outboxes = [...receivers].map(([target, receiver]) => ({
+    target,
+    receiver,
+    outbox: openOutbox(store, target),
+  }));
   const pending = (): number => outboxes.reduce((sum, { outbox }) => sum + outbox.pending(), 0);
   const metrics = createMetrics(options.metricsPorts, pending, policy !== undefined);
   let healthy = true;
   const served = address === undefined ? undefined : await serveMetrics(address, metrics, () => healthy);
   if (served !== undefined) messages.note(`metrics at ${served.url}`);
   const carriers = outboxes.map(
-    ({ target, send, outbox }): Carrier =>
-      startCarrier(outbox, send, Date.now, (error, isFinal) =>
-        messages.error(`--${target}: ${error}${isFinal ? "; this event is given up" : "; tried again"}`),
+    ({ target, receiver, outbox }): Carrier =>
+      startCarrier(outbox, receiver, Date.now, (error, isFinal) =>
+        messages.error(`--${target}: ${error}${isFinal ? "; given up" : "; tried again"}`),
       ),
   );
   const means = {
@@ -198,7 +208,7 @@ async function loop(
       let failure: ExitStatus | undefined;
       try {
         const finished = await runRound(detector, means);
-        const committed = commitRound(store, detector, finished, [...sends.keys()], policy);
+        const committed = commitRound(store, detector, finished, [...receivers.keys()], policy);
         const { events } = committed;
         told.tell(events);
         for (const carrier of carriers) carrier.wake();
@@ -328,8 +338,14 @@ function scheduleOf({ every, cron }: WatchOptions): Parts["schedule"] {
 }
 
 /** Everything that can be wrong with where events go shows before the first packet. @throws {SynprobeError} `ERR_USAGE` */
-function sendsOf({ exec, webhook, webhookKey, notifyFormat, drop }: WatchOptions): ReadonlyMap<string, Send> {
-  const sends = new Map<string, Send>();
+function sendsOf({
+  exec,
+  webhook,
+  webhookKey,
+  notifyFormat,
+  drop,
+}: WatchOptions): ReadonlyMap<string, Receiver> {
+  const receivers = new Map<string, Receiver>();
   if (exec !== undefined) {
     try {
       asInvoker(drop, () => {
@@ -342,9 +358,9 @@ function sendsOf({ exec, webhook, webhookKey, notifyFormat, drop }: WatchOptions
       );
     }
     // A name without a slash would be looked for in PATH.
-    sends.set("exec", toProgram(resolve(exec)));
+    receivers.set("exec", toProgram(resolve(exec)));
   }
-  if (webhook === undefined) return sends;
+  if (webhook === undefined) return receivers;
   checkWebHook(webhook);
   let key: string | undefined;
   try {
@@ -353,11 +369,11 @@ function sendsOf({ exec, webhook, webhookKey, notifyFormat, drop }: WatchOptions
     throw usage(`--webhook-key ${webhookKey}: the file cannot be read`);
   }
   if (key === "") throw usage(`--webhook-key ${webhookKey}: the file is empty`);
-  sends.set(
+  receivers.set(
     "webhook",
     toWebHook({ url: webhook, format: notifyFormat, ...(key === undefined ? {} : { key }) }),
   );
-  return sends;
+  return receivers;
 }
 
 /** @throws {SynprobeError} `ERR_USAGE`, without the URL, whose parts are secrets */

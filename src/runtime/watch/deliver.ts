@@ -8,13 +8,23 @@ import { request as requestPlain } from "node:http";
 import { request as requestTls } from "node:https";
 import type { Outbox, ToldEvent } from "./events.ts";
 import { createPause } from "./pause.ts";
+import { slackText } from "./slack.ts";
 
 /** What came of one try. `final` is a refusal that would only be repeated. */
 export type Delivered =
   | { readonly kind: "taken" }
   | { readonly kind: "failed" | "final"; readonly error: string };
 
-export type Send = (event: ToldEvent, signal: AbortSignal) => Promise<Delivered>;
+/** Who is told of events. */
+export interface Receiver {
+  /** Events of one round that are told at once, at most. */
+  readonly most: number;
+  /** @param events of one round, in their order; at least one */
+  send(events: readonly ToldEvent[], signal: AbortSignal): Promise<Delivered>;
+}
+
+/** Of a message for people: what a round tells of a network that is away is one. */
+const MOST_IN_MESSAGE = 1000;
 
 /** A program or a receiver has this long, in milliseconds. */
 const LIMIT_MS = 30_000;
@@ -32,9 +42,9 @@ export const retryMs = (tries: number): number => Math.min(LONGEST_RETRY_MS, FIR
  * A program's path: it is started for each event, without a shell and without arguments, with the event as one line of JSON on
  * standard input. Exit status 0 takes it.
  */
-export const toProgram =
-  (path: string): Send =>
-  (event, signal) =>
+export const toProgram = (path: string): Receiver => ({
+  most: 1,
+  send: ([event], signal) =>
     new Promise((resolve) => {
       const limit = AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)]);
       const child = spawn(path, [], {
@@ -58,7 +68,8 @@ export const toProgram =
             : { kind: "failed", error: `${name ?? `exit status ${status}`} ${said}`.trim() },
         ),
       );
-    });
+    }),
+});
 
 /** Answers by which a receiver says that it will never take this; whoever else fails may do so again. */
 const isRefusal = (status: number): boolean =>
@@ -73,18 +84,19 @@ export interface WebHook {
 }
 
 /** By node:http, as fetch refuses some ports, and URLs with a user and password: that is sent as Basic authentication. */
-export const toWebHook =
-  ({ url, key, format }: WebHook): Send =>
-  (event, signal) =>
+export const toWebHook = ({ url, key, format }: WebHook): Receiver => ({
+  most: format === "slack" ? MOST_IN_MESSAGE : 1,
+  send: (events, signal) =>
     new Promise((resolve) => {
+      const [first] = events;
       const target = new URL(url);
-      const body = JSON.stringify(format === "slack" ? { text: slackText(event) } : event);
+      const body = JSON.stringify(format === "slack" ? { text: slackText(events) } : first);
       const request = (target.protocol === "https:" ? requestTls : requestPlain)(target, {
         method: "POST",
         agent: false,
         headers: {
           "content-type": "application/json",
-          "x-synprobe-event": String(event.id),
+          "x-synprobe-event": String(first.id),
           ...(key === undefined
             ? {}
             : { "x-synprobe-signature": `sha256=${createHmac("sha256", key).update(body).digest("hex")}` }),
@@ -106,26 +118,8 @@ export const toWebHook =
         resolve({ kind: "failed", error: told || String(error.code) });
       });
       request.end(body);
-    });
-
-/** https://api.slack.com/reference/surfaces/formatting#escaping */
-const escapeSlack = (text: string): string =>
-  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-
-function slackText({ type, ip, host, port, service, old, new: now, doubt, policy, why }: ToldEvent): string {
-  const place = `${host === undefined ? ip : `${host} (${ip})`} port ${port}${service === undefined ? "" : ` ${service}`}`;
-  const what = {
-    changed: `is ${now.state} (${now.reason}), was ${old.state}`,
-    flapping: `is flapping: ${now.state} (${now.reason}) now, was ${old.state}; no more of it until it settles`,
-    settled: `has settled: ${now.state} (${now.reason})`,
-    violation: `is ${now.state} (${now.reason}), and should be ${policy?.expected} (${policy?.rule})`,
-    restored:
-      why === undefined
-        ? `is ${now.state} (${now.reason}) again, as it should be`
-        : `is ${why}: what was wrong with it is over`,
-  }[type];
-  return escapeSlack(`${place} ${what}${doubt > 0 ? `; doubt ${doubt.toPrecision(1)}` : ""}`);
-}
+    }),
+});
 
 export interface Carrier {
   /** There may be something new. */
@@ -137,31 +131,31 @@ export interface Carrier {
 /** @param onFailure is told of every try that failed @param now milliseconds since the Unix epoch */
 export function startCarrier(
   outbox: Outbox,
-  send: Send,
+  { most, send }: Receiver,
   now: () => number,
   onFailure: (error: string, isFinal: boolean) => void,
 ): Carrier {
   const stopping = new AbortController();
   const pause = createPause();
-  const trySend: Send = async (event, signal) => {
+  const trySend: Receiver["send"] = async (events, signal) => {
     try {
-      return await send(event, signal);
+      return await send(events, signal);
     } catch (error) {
       return { kind: "failed", error: String(error) };
     }
   };
   async function carryNext(): Promise<void> {
-    const next = outbox.next();
+    const next = outbox.next(most);
     const wait = next === undefined ? LONGEST_RETRY_MS : next.atMs - now();
     // No longer than this: the clock that `atMs` is of may be set.
     if (next === undefined || wait > 0) return pause.wait(Math.min(wait, LONGEST_RETRY_MS));
-    const { event, tries } = next;
-    const delivered = await trySend(event, stopping.signal);
-    if (delivered.kind === "taken") outbox.done(event.id, now());
+    const { events, tries } = next;
+    const delivered = await trySend(events, stopping.signal);
+    if (delivered.kind === "taken") outbox.done(events, now());
     else if (!stopping.signal.aborted) {
       onFailure(delivered.error, delivered.kind === "final");
-      if (delivered.kind === "final") outbox.done(event.id, now(), delivered.error);
-      else outbox.failed(event.id, now() + retryMs(tries), delivered.error);
+      if (delivered.kind === "final") outbox.done(events, now(), delivered.error);
+      else outbox.failed(events, now() + retryMs(tries), delivered.error);
     }
   }
   async function carry(): Promise<void> {

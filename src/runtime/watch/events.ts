@@ -248,14 +248,22 @@ export const countWaiting = (store: Store, target: string): number =>
 
 /** The outbox of one target. */
 export interface Outbox {
-  /** The oldest event that is still to be told, and from when on to try; undefined when there is none. */
-  next(): { readonly event: ToldEvent; readonly tries: number; readonly atMs: number } | undefined;
-  /** It was taken, or never will be: `error` says why. */
-  done(id: number, nowMs: number, error?: string): void;
-  /** It was not taken; to be tried again. */
-  failed(id: number, nextMs: number, error: string): void;
+  /**
+   * The oldest events that are still to be told, all of one round, and from when on to try; undefined when there is none.
+   * @param most so many, 1 when left out
+   */
+  next(
+    most?: number,
+  ): { readonly events: readonly ToldEvent[]; readonly tries: number; readonly atMs: number } | undefined;
+  /** They were taken, or never will be: `error` says why. */
+  done(events: readonly ToldEvent[], nowMs: number, error?: string): void;
+  /** They were not taken; to be tried again. */
+  failed(events: readonly ToldEvent[], nextMs: number, error: string): void;
   pending(): number;
 }
+
+/** Of the events with these numbers, an array in JSON. */
+const AMONG = "event IN (SELECT value FROM json_each(?))";
 
 /** What has waited since an earlier watch is tried at once, as if for the first time. */
 export function openOutbox(store: Store, target: string): Outbox {
@@ -264,22 +272,26 @@ export function openOutbox(store: Store, target: string): Outbox {
     .run(target);
   const oldest = store.prepare(
     `${EVENT.replace("SELECT", "SELECT d.tries, d.next_ms,")} JOIN deliveries d ON d.event = e.id
-     WHERE d.target = ? AND d.done_ms IS NULL ORDER BY e.id LIMIT 1`,
+     WHERE d.target = ? AND d.done_ms IS NULL ORDER BY e.id LIMIT ?`,
   );
   const end = store.prepare(
-    "UPDATE deliveries SET done_ms = ?, error = ?, tries = tries + 1 WHERE event = ? AND target = ?",
+    `UPDATE deliveries SET done_ms = ?, error = ?, tries = tries + 1 WHERE target = ? AND ${AMONG}`,
   );
   const again = store.prepare(
-    "UPDATE deliveries SET next_ms = ?, error = ?, tries = tries + 1 WHERE event = ? AND target = ?",
+    `UPDATE deliveries SET next_ms = ?, error = ?, tries = tries + 1 WHERE target = ? AND ${AMONG}`,
   );
   return {
-    next() {
-      const row = oldest.get(target);
-      if (row === undefined) return undefined;
-      return { event: toldEvent(row), tries: num(row, "tries"), atMs: num(row, "next_ms") };
+    next(most = 1) {
+      const rows = oldest.all(target, most);
+      const [first] = rows;
+      if (first === undefined) return undefined;
+      const events = rows.filter((row) => num(row, "at_ms") === num(first, "at_ms")).map(toldEvent);
+      return { events, tries: num(first, "tries"), atMs: num(first, "next_ms") };
     },
-    done: (id, nowMs, error) => void end.run(Math.round(nowMs), error ?? null, id, target),
-    failed: (id, nextMs, error) => void again.run(Math.round(nextMs), error, id, target),
+    done: (events, nowMs, error) =>
+      void end.run(Math.round(nowMs), error ?? null, target, JSON.stringify(events.map(({ id }) => id))),
+    failed: (events, nextMs, error) =>
+      void again.run(Math.round(nextMs), error, target, JSON.stringify(events.map(({ id }) => id))),
     pending: () => countWaiting(store, target),
   };
 }

@@ -36,7 +36,7 @@ describe("a program that is told", () => {
     timeout: 10_000,
   }, async () => {
     const path = write("leaves", `sleep 30 & echo $! > "${folder}/left"; echo why >&2; exit 3`);
-    const delivered = await toProgram(path)(EVENT, new AbortController().signal);
+    const delivered = await toProgram(path).send([EVENT], new AbortController().signal);
     // It is still there.
     process.kill(pidIn("left"), "SIGKILL");
     expect(delivered).toEqual({ kind: "failed", error: "exit status 3 why" });
@@ -48,7 +48,7 @@ describe("a program that is told", () => {
       `trap "" TERM; echo $$ > "${folder}/stayed"; echo up >&2; cat; exec sleep 30`,
     );
     const stopping = new AbortController();
-    const delivered = toProgram(path)(EVENT, stopping.signal);
+    const delivered = toProgram(path).send([EVENT], stopping.signal);
     await expect.poll(() => pidIn("stayed"), { timeout: 5000 }).toBeGreaterThan(0);
     stopping.abort();
     expect(await delivered).toMatchObject({ kind: "failed" });
@@ -72,8 +72,8 @@ describe("a web hook", () => {
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const { port } = server.address() as AddressInfo;
-    const send = toWebHook({ url: `http://127.0.0.1:${port}/hook`, format: "json" });
-    const delivered = await send(EVENT, new AbortController().signal);
+    const { send } = toWebHook({ url: `http://127.0.0.1:${port}/hook`, format: "json" });
+    const delivered = await send([EVENT], new AbortController().signal);
     server.close();
     expect(delivered).toEqual(kind === "taken" ? { kind } : { kind, error: `HTTP status ${status}` });
     expect(paths).toEqual(["/hook"]);
@@ -89,11 +89,11 @@ describe("a web hook's URL", () => {
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const { port } = server.address() as AddressInfo;
-    const send = toWebHook({ url: `http://me:s%3Acret@127.0.0.1:${port}/`, format: "json" });
+    const { send } = toWebHook({ url: `http://me:s%3Acret@127.0.0.1:${port}/`, format: "json" });
     const { signal } = new AbortController();
-    const failures = [await send(EVENT, signal)];
+    const failures = [await send([EVENT], signal)];
     await new Promise((resolve) => server.close(resolve));
-    failures.push(await send(EVENT, signal));
+    failures.push(await send([EVENT], signal));
     expect(asked).toEqual([`Basic ${Buffer.from("me:s:cret").toString("base64")}`]);
     expect(failures).toEqual([
       { kind: "failed", error: "HTTP status 500" },
@@ -103,9 +103,12 @@ describe("a web hook's URL", () => {
   });
 
   it("may have a port that browsers do not go to", async () => {
-    const send = toWebHook({ url: "http://127.0.0.1:1/", format: "json" });
+    const { send } = toWebHook({ url: "http://127.0.0.1:1/", format: "json" });
     const { signal } = new AbortController();
-    expect(await send(EVENT, signal)).toEqual({ kind: "failed", error: "connect ECONNREFUSED 127.0.0.1:1" });
+    expect(await send([EVENT], signal)).toEqual({
+      kind: "failed",
+      error: "connect ECONNREFUSED 127.0.0.1:1",
+    });
   });
 });
 
@@ -113,14 +116,16 @@ describe("a carrier", () => {
   it("does not try again what was refused for good", async () => {
     const calls: string[] = [];
     const outbox = {
-      next: () => (calls.length > 0 ? undefined : { event: EVENT, tries: 0, atMs: 0 }),
-      done: (id: number, _: number, error?: string) => calls.push(`done ${id} ${error}`),
-      failed: (id: number) => calls.push(`failed ${id}`),
+      next: () => (calls.length > 0 ? undefined : { events: [EVENT], tries: 0, atMs: 0 }),
+      done: ([{ id }]: readonly ToldEvent[], _: number, error?: string) => calls.push(`done ${id} ${error}`),
+      failed: ([{ id }]: readonly ToldEvent[]) => calls.push(`failed ${id}`),
       pending: () => 0,
     };
     const told: [string, boolean][] = [];
     const refuse = async () => ({ kind: "final", error: "HTTP status 404" }) as const;
-    const carrier = startCarrier(outbox, refuse, Date.now, (...failure) => told.push(failure));
+    const carrier = startCarrier(outbox, { most: 1, send: refuse }, Date.now, (...failure) =>
+      told.push(failure),
+    );
     await expect.poll(() => calls.length, { timeout: 5000 }).toBeGreaterThan(0);
     await carrier.stop();
     expect(calls).toEqual(["done 1 HTTP status 404"]);
@@ -136,7 +141,7 @@ describe("a carrier", () => {
     const outbox = {
       next: () => {
         failAt("the store is busy");
-        return isDone ? undefined : { event: EVENT, tries: 0, atMs: 0 };
+        return isDone ? undefined : { events: [EVENT], tries: 0, atMs: 0 };
       },
       done: () => {
         failAt("the store is full");
@@ -150,7 +155,7 @@ describe("a carrier", () => {
       failAt("no memory");
       return { kind: "taken" } as const;
     };
-    const carrier = startCarrier(outbox, send, Date.now, (error) => told.push(error));
+    const carrier = startCarrier(outbox, { most: 1, send }, Date.now, (error) => told.push(error));
     await expect.poll(() => isDone, { timeout: 5000 }).toBe(true);
     await carrier.stop();
     expect(told).toEqual(["the store is busy", "Error: no memory", "the store is full"]);

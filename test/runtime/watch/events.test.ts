@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { judge } from "../../../src/policy/judge.ts";
 import { openStore, type Store } from "../../../src/runtime/store/database.ts";
 import { createChangeDetector } from "../../../src/runtime/watch/change-detector.ts";
-import { commitRound, restore } from "../../../src/runtime/watch/events.ts";
+import { commitRound, openOutbox, restore } from "../../../src/runtime/watch/events.ts";
 import { runRound } from "../../../src/runtime/watch/rounds.ts";
 import { PORT_STATES, type PortResult, type ScanSummary } from "../../../src/scan/probe/result.ts";
 
@@ -105,4 +105,48 @@ it("a violation of a port that is watched no longer is over, and is told anew wh
   expect(await round(undefined)).toEqual([]);
   isWatched = true;
   expect(await round(CLOSED)).toEqual(["violation 0", "differs"]);
+});
+
+it("an outbox has the events of one round at once, as many as are asked for, and of the next when these are taken", async () => {
+  const detector = createChangeDetector({ confirmMs: 0, halfLifeMs: MINUTE });
+  const ports = [22, 80, 443];
+  const round = async (result: PortResult): Promise<void> => {
+    nowMs += 60 * MINUTE;
+    const startedMs = nowMs;
+    const finished = await runRound(detector, {
+      scan: async (onResult) => {
+        for (const port of ports) onResult({ ...result, port, timeMs: startedMs });
+        return { startedMs, elapsedMs: 0, interrupted: false, unfinished: 0 } as ScanSummary;
+      },
+      sleep: async () => true,
+      now: () => startedMs,
+      source: "synprobe",
+    });
+    commitRound(store, detector, finished, ["webhook", "exec"]);
+  };
+  await round(OPEN);
+  await round(CLOSED);
+  await round(OPEN);
+  const outbox = openOutbox(store, "webhook");
+  const next = (most?: number) => {
+    const { events = [], tries, atMs } = outbox.next(most) ?? {};
+    return [events.map(({ port, new: { state } }) => `${port} ${state}`), tries, atMs];
+  };
+  const closed = ports.map((port) => `${port} closed`);
+  const open = ports.map((port) => `${port} open`);
+  expect(next()).toEqual([closed.slice(0, 1), 0, 0]);
+  expect(next(2)).toEqual([closed.slice(0, 2), 0, 0]);
+  expect(next(100)).toEqual([closed, 0, 0]);
+  outbox.failed(outbox.next(100)?.events ?? [], 5000, "HTTP status 500");
+  expect(next(100)).toEqual([closed, 1, 5000]);
+  outbox.done(outbox.next(2)?.events ?? [], nowMs);
+  expect([next(100), outbox.pending()]).toEqual([[closed.slice(2), 1, 5000], 4]);
+  outbox.done(outbox.next(100)?.events ?? [], nowMs);
+  expect([next(100), outbox.pending()]).toEqual([[open, 0, 0], 3]);
+  outbox.done(outbox.next(100)?.events ?? [], nowMs);
+  expect([outbox.next(100), outbox.pending(), openOutbox(store, "exec").pending()]).toEqual([
+    undefined,
+    0,
+    6,
+  ]);
 });
