@@ -46,12 +46,16 @@ export interface DetectorOptions {
 }
 
 export interface ChangeDetector {
-  /** What was known when the last watch ended. */
-  restore(key: string, state: string, flaps?: Flaps): void;
+  /** What was known when the last watch ended. @param name as `seen` has it: of all ports of that name the one that was seen last */
+  restore(key: string, state: string, flaps?: Flaps, name?: string): void;
   /** Begins a round; what one that failed has left is forgotten. */
   begin(): void;
-  /** A result of this round's scan; a later one on the same port replaces it. */
-  seen(key: string, verdict: Verdict): void;
+  /**
+   * A result of this round's scan; a later one on the same port replaces it.
+   * @param name what the port is called, whatever its address. A port of which nothing is known is held to be as the one that had its
+   * name was, where that is not in this round: a name that moves to an address where nothing answers has changed
+   */
+  seen(key: string, verdict: Verdict, name?: string): void;
   /** What to probe again after `waitMs`; empty when the round is settled, or has asked often enough. */
   suspects(): { readonly keys: readonly string[]; readonly waitMs: number };
   /** A result of probing a suspect again. A suspect that got none stays as it was. */
@@ -107,6 +111,9 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
   let verdicts = new Map<string, Verdict>();
   let suspicions = new Map<string, Suspicion>();
   let settled = new Set<string>();
+  /** Of this round, by key; and the port that had a name last. */
+  let names = new Map<string, string>();
+  const lastOf = new Map<string, string>();
   let transient = 0;
   /** Confirmations of this round that were asked for, whatever came of them. */
   let confirmations = 0;
@@ -115,12 +122,33 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
     verdicts = new Map();
     suspicions = new Map();
     settled = new Set();
+    names = new Map();
     transient = 0;
     confirmations = 0;
   }
   const suspect = (verdict: Verdict): Suspicion => ({ verdict, times: 1, doubt: verdict.doubt ?? 0 });
   const isSettled = (key: string, { verdict, times }: Suspicion): boolean =>
     times >= (verdict.doubt === undefined ? ANSWERS : known.has(key) ? SILENCES : FIRST_SILENCES);
+
+  function see(key: string, verdict: Verdict): void {
+    verdicts.set(key, verdict);
+    const old = known.get(key);
+    const isCertain = old === undefined ? verdict.doubt === undefined : old === verdict.state;
+    if (isCertain) suspicions.delete(key);
+    else suspicions.set(key, suspect(verdict));
+  }
+
+  /** Ports whose names were another's before, all of the round having been seen. */
+  function followNames(): void {
+    for (const [key, name] of names) {
+      const before = lastOf.get(name) ?? key;
+      const [verdict, state] = [verdicts.get(key), known.get(before)];
+      if (known.has(key) || verdicts.has(before) || verdict === undefined || state === undefined) continue;
+      known.set(key, state);
+      see(key, verdict);
+    }
+  }
+
   const penaltyAt = ({ penalty, atMs }: Flaps, nowMs: number): number =>
     penalty * 0.5 ** (Math.max(0, nowMs - atMs) / halfLifeMs);
 
@@ -142,19 +170,18 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
 
   return {
     flaps: () => flapping,
-    restore(key, state, flaps) {
+    restore(key, state, flaps, name) {
       known.set(key, state);
+      if (name !== undefined) lastOf.set(name, key);
       if (flaps !== undefined) flapping.set(key, flaps);
     },
     begin,
-    seen(key, verdict) {
-      verdicts.set(key, verdict);
-      const old = known.get(key);
-      const isCertain = old === undefined ? verdict.doubt === undefined : old === verdict.state;
-      if (isCertain) suspicions.delete(key);
-      else suspicions.set(key, suspect(verdict));
+    seen(key, verdict, name) {
+      if (name !== undefined) names.set(key, name);
+      see(key, verdict);
     },
     suspects() {
+      if (confirmations === 0) followNames();
       const isOver = confirmations++ >= MOST_CONFIRMATIONS;
       const keys = isOver ? [] : [...suspicions.keys()].filter((key) => !settled.has(key));
       return { keys, waitMs: confirmMs };
@@ -198,6 +225,7 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
         if (event !== undefined) events.push(event);
       }
       for (const [key, { state }] of verdicts) known.set(key, state);
+      for (const [key, name] of names) if (verdicts.has(key)) lastOf.set(name, key);
       for (const [key, flaps] of flapping) {
         if (penaltyAt(flaps, nowMs) >= REUSE) continue;
         const verdict = verdicts.get(key);

@@ -43,6 +43,10 @@ interface Told extends Omit<ChangeEvent, "kind"> {
   readonly judgement?: Judgement;
 }
 
+/** What a port is called, whatever address its name has. */
+export const nameOf = ({ host, port }: Pick<PortResult, "host" | "port">): string | undefined =>
+  host === undefined ? undefined : `${host} ${port}`;
+
 /** Tells the detector what was known. */
 export function restore(store: Store, detector: ChangeDetector, nowMs: number): void {
   const flaps = new Map(
@@ -58,9 +62,14 @@ export function restore(store: Store, detector: ChangeDetector, nowMs: number): 
         return [key, told === null ? known : { ...known, told: String(told) }];
       }),
   );
-  for (const each of statesAt(store, nowMs)) {
+  const seen = new Map<string, number>();
+  for (const { name: host, proto, lastMs, ...each } of statesAt(store, nowMs)) {
+    if (proto !== "tcp") continue;
+    const name = nameOf({ ...each, ...(host === undefined ? {} : { host }) });
+    const isNewest = name !== undefined && lastMs >= (seen.get(name) ?? lastMs);
+    if (isNewest) seen.set(name, lastMs);
     const key = pairKey(each);
-    if (each.proto === "tcp") detector.restore(key, each.state, flaps.get(key));
+    detector.restore(key, each.state, flaps.get(key), isNewest ? name : undefined);
   }
 }
 

@@ -5,7 +5,7 @@
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { hasFailed, type PortResult, pairKey, pairOf, type ScanSummary } from "../../scan/probe/result.ts";
 import type { ChangeDetector, Verdict } from "./change-detector.ts";
-import type { EndedRound } from "./events.ts";
+import { type EndedRound, nameOf } from "./events.ts";
 
 /** Scans all targets, or only some pairs of an earlier scan again. */
 export type Rescan = (
@@ -46,7 +46,7 @@ export async function runRound(detector: ChangeDetector, means: RoundMeans): Pro
       return;
     }
     results.set(pairKey(result), result);
-    detector.seen(pairKey(result), verdictOf(result));
+    detector.seen(pairKey(result), verdictOf(result), nameOf(result));
   });
   let interrupted = summary.interrupted || summary.unfinished > 0;
   if (!interrupted && results.size === 0 && failures.size > 0)

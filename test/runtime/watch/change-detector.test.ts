@@ -156,3 +156,54 @@ describe("a port that changes again and again", () => {
     expect(round(detector, 100 * MINUTE, CLOSED).told).toEqual(["settled closed closed"]);
   });
 });
+
+describe("a name", () => {
+  const [A, B, C] = ["192.0.2.1:443", "192.0.2.2:443", "192.0.2.3:443"];
+  const NAME = "web.example 443";
+  /** A round of these results; what is suspected is seen once more, as often as is asked. */
+  function named(
+    detector: ChangeDetector,
+    seen: readonly (readonly [key: string, verdict: Verdict])[],
+  ): string[] {
+    for (const [key, verdict] of seen) detector.seen(key, verdict, NAME);
+    for (let { keys } = detector.suspects(); keys.length > 0; { keys } = detector.suspects()) {
+      for (const key of keys) detector.again(key, new Map(seen).get(key) ?? SILENT);
+    }
+    return detector.end(0).events.map(({ key, old, verdict }) => `${key} ${old} ${verdict.state}`);
+  }
+
+  it("that moves to an address where its port is another has changed, and none that is as it was", () => {
+    const detector = create();
+    expect(named(detector, [[A, OPEN]])).toEqual([]);
+    expect(named(detector, [[B, OPEN]])).toEqual([]);
+    expect(named(detector, [[C, CLOSED]])).toEqual([`${C} open closed`]);
+    expect(named(detector, [[C, CLOSED]])).toEqual([]);
+    // What is known of an address itself counts.
+    expect(named(detector, [[A, CLOSED]])).toEqual([`${A} open closed`]);
+  });
+
+  it("that moves to where nothing answers has changed when silence has been seen as often as any", () => {
+    const detector = create();
+    named(detector, [[A, OPEN]]);
+    expect(named(detector, [[B, SILENT]])).toEqual([`${B} open filtered`]);
+  });
+
+  it("with one more address has not moved", () => {
+    const detector = create();
+    named(detector, [[A, OPEN]]);
+    expect(
+      named(detector, [
+        [A, OPEN],
+        [B, CLOSED],
+      ]),
+    ).toEqual([]);
+    expect(named(detector, [[B, CLOSED]])).toEqual([]);
+  });
+
+  it("is followed over a restart, from the address that it had last", () => {
+    const detector = create();
+    detector.restore(A, "closed", undefined, NAME);
+    detector.restore(B, "open", undefined, NAME);
+    expect(named(detector, [[C, CLOSED]])).toEqual([`${C} open closed`]);
+  });
+});

@@ -150,3 +150,28 @@ it("an outbox has the events of one round at once, as many as are asked for, and
     6,
   ]);
 });
+
+it("a name's ports are known after a restart by the address that it had last, and a move is told", async () => {
+  const round = async (ip: string, result: PortResult): Promise<string[]> => {
+    nowMs += 60 * MINUTE;
+    const startedMs = nowMs;
+    const detector = createChangeDetector({ confirmMs: 0, halfLifeMs: MINUTE });
+    restore(store, detector, nowMs);
+    const finished = await runRound(detector, {
+      scan: async (onResult, only) => {
+        const host = only === undefined ? { host: "web.example" } : {};
+        onResult({ ...result, ip, ...host, timeMs: startedMs });
+        return { startedMs, elapsedMs: 0, interrupted: false, unfinished: 0 } as ScanSummary;
+      },
+      sleep: async () => true,
+      now: () => startedMs,
+      source: "synprobe",
+    });
+    const { events } = commitRound(store, detector, finished, []);
+    return events.map(({ host, ip: at, old, new: { state } }) => `${host} ${at} ${old.state} ${state}`);
+  };
+  expect(await round("192.0.2.9", CLOSED)).toEqual([]);
+  expect(await round("192.0.2.1", CLOSED)).toEqual([]);
+  expect(await round("192.0.2.1", OPEN)).toEqual(["web.example 192.0.2.1 closed open"]);
+  expect(await round("192.0.2.200", CLOSED)).toEqual(["web.example 192.0.2.200 open closed"]);
+});
