@@ -77,12 +77,17 @@ export function createMetrics(mostPorts: number, pending: () => number, ofPolicy
       this.set(pending());
     },
   });
+  /** Ports of the last round that was complete: one that fails has probed none of them. */
+  let asked = 0;
   for (const type of KINDS) changes.inc({ type }, 0);
   for (const ending of ENDINGS) rounds.inc({ ending }, 0);
   return {
     registry,
     skipped: () => rounds.inc({ ending: "skipped" }),
-    failed: () => rounds.inc({ ending: "failed" }),
+    failed: () => {
+      rounds.inc({ ending: "failed" });
+      portsUnprobed.set(asked);
+    },
     round({ run, round, results, failures, summary }, { events, outcomes }) {
       rounds.inc({ ending: run.ending });
       transient.inc(round.transient);
@@ -93,7 +98,9 @@ export function createMetrics(mostPorts: number, pending: () => number, ofPolicy
       // Of an interrupted round not all is known: what was known stays.
       if (run.ending !== "complete") return;
       targetsUnprobed.set(summary.faults.length);
-      portsUnprobed.set([...failures.values()].reduce((sum, n) => sum + n, 0));
+      const unprobed = [...failures.values()].reduce((sum, n) => sum + n, 0);
+      portsUnprobed.set(unprobed);
+      asked = results.size + unprobed;
       state.reset();
       for (const each of PORT_STATES) ports.set({ state: each }, 0);
       for (const outcome of OUTCOMES) judged?.set({ outcome }, outcomes?.[outcome] ?? 0);

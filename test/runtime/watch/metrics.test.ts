@@ -37,7 +37,7 @@ function roundOf(count: number, ending: FinishedRound["run"]["ending"] = "comple
 
 describe("a round's metrics", () => {
   it("have a series for each port up to the bound, and how many are left out", async () => {
-    const { registry, round } = createMetrics(2, () => 0);
+    const { registry, round, failed } = createMetrics(2, () => 0);
     const lines = async (name: string): Promise<string[]> =>
       (await registry.getSingleMetricAsString(`synprobe_${name}`)).split("\n").slice(2);
     round(roundOf(3), { events: [] });
@@ -65,6 +65,11 @@ describe("a round's metrics", () => {
     expect(await lines("ports_unprobed")).toEqual(["synprobe_ports_unprobed 2"]);
     expect(await lines("port_state")).toHaveLength(1);
     expect(await lines("ports_left_out")).toEqual(["synprobe_ports_left_out 0"]);
+    // One that fails as a whole has probed none of them.
+    failed();
+    expect(await lines("ports_unprobed")).toEqual(["synprobe_ports_unprobed 3"]);
+    round(part, { events: [] });
+    expect(await lines("ports_unprobed")).toEqual(["synprobe_ports_unprobed 0"]);
   });
 });
 
