@@ -3,7 +3,7 @@
  * end point and a service manager are told; it is ended and killed, and nothing is lost or told twice.
  */
 import { createHmac } from "node:crypto";
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -204,6 +204,37 @@ describe.skipIf(skipping("watching a network that changes", problem()))("watch",
       ]);
     },
   );
+
+  it("goes on when its store's disk is full, and tells what has changed meanwhile when there is room", async () => {
+    const disk = path("small");
+    mkdirSync(disk);
+    command(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk]);
+    try {
+      const store = join(disk, "h.db");
+      const argv = synprobe("watch", FAR.ipv4, "-p", "7003", "--every", "1h", "--confirm", "100ms", "-v");
+      const running = start(inNamespace(lab.near, [...argv, "--store", store]));
+      await running.until("stderr", /scan of .*: 1 port, 0 events/);
+      // It takes all there is, and says so.
+      expect(() => command(["dd", "if=/dev/zero", `of=${join(disk, "all")}`, "bs=4k"])).toThrow();
+      firewall(lab.far, "input", ["tcp dport 7003 reject with tcp reset"]);
+      running.kill("SIGHUP");
+      await running.until("stderr", /scan of .* failed: store .*h\.db: .*full/);
+      running.kill("SIGHUP");
+      await running.until("stderr", /(?:failed: store[\s\S]*){2}/);
+      rmSync(join(disk, "all"));
+      running.kill("SIGHUP");
+      await running.until("stdout", /"port":7003/);
+      running.kill("SIGTERM");
+      const { status, stdout } = await running.finished;
+      expect(status).toBe(143);
+      expect(linesOf(stdout).map((line) => JSON.parse(line))).toMatchObject([
+        { type: "changed", port: 7003, old: { state: "open" }, new: { state: "closed" } },
+      ]);
+    } finally {
+      openUp();
+      command(["umount", disk]);
+    }
+  });
 
   it("scans at once on SIGHUP, and keeps no privilege but that of its sockets", async () => {
     const running = start(

@@ -9,12 +9,16 @@ import { Cron } from "croner";
 import { ERROR_CODES, isSynprobeError, SynprobeError } from "../../errors.ts";
 import { escapeOutput } from "../../report/escape.ts";
 import { count, duration, utc } from "../../report/figures.ts";
-import { openStore, type Store } from "../../runtime/store/database.ts";
+import { mayPass, openStore, type Store } from "../../runtime/store/database.ts";
 import { reasonOf } from "../../runtime/system/file-errors.ts";
 import { lockFile } from "../../runtime/system/file-lock.ts";
 import { asInvoker } from "../../runtime/system/invoker.ts";
 import { readServices } from "../../runtime/system/system.ts";
-import { confirmAfterMs, createChangeDetector } from "../../runtime/watch/change-detector.ts";
+import {
+  type ChangeDetector,
+  confirmAfterMs,
+  createChangeDetector,
+} from "../../runtime/watch/change-detector.ts";
 import {
   type Carrier,
   type Receiver,
@@ -145,11 +149,15 @@ async function loop(
   argv: readonly string[],
   { interruption, sleep, rescan, store, schedule, receivers, address, service, policy }: Parts,
 ): Promise<ExitStatus> {
-  const detector = createChangeDetector({
-    confirmMs: options.confirm ?? confirmAfterMs(schedule.periodMs),
-    halfLifeMs: HALF_LIFE_ROUNDS * schedule.periodMs,
-  });
-  restore(store, detector, Date.now());
+  const detectorOfStore = (): ChangeDetector => {
+    const made = createChangeDetector({
+      confirmMs: options.confirm ?? confirmAfterMs(schedule.periodMs),
+      halfLifeMs: HALF_LIFE_ROUNDS * schedule.periodMs,
+    });
+    restore(store, made, Date.now());
+    return made;
+  };
+  let detector = detectorOfStore();
   const outboxes = [...receivers].map(([target, receiver]) => ({
     target,
     receiver,
@@ -223,8 +231,13 @@ async function loop(
         if (options.verbose === true)
           messages.note(`scan of ${utc(startedMs)} UTC: ${words}, ${duration(Date.now() - startedMs)}`);
       } catch (error) {
-        // A name that does not resolve, or a network that is away, may be back in an hour. A store that is lost is not.
-        if (!isSynprobeError(error) || error.code === "ERR_STORE" || round === 1) throw error;
+        // A name that does not resolve, a network that is away, or a full disk may be right in an hour. A store that is lost is not.
+        if (!isSynprobeError(error) || round === 1) throw error;
+        if (error.code === "ERR_STORE") {
+          if (!mayPass(error)) throw error;
+          // What this round has found is not told: the next one finds it again, held against what the store has.
+          detector = detectorOfStore();
+        }
         healthy = false;
         failure = errorStatus(error);
         metrics.failed();

@@ -87,11 +87,20 @@ const PRIMARY: Readonly<Record<number, string>> = {
   26: "SQLITE_NOTADB",
 };
 
-/** `SQLITE_IOERR_WRITE` and the like are a full disk or quota, as often as not: what SQLite says itself stands beside. */
-function why(error: unknown): string {
+/** SQLite's name for what is wrong. */
+function codeOf(error: unknown): string {
   const said = errorCode(error);
   const number = Number(/^UNKNOWN_SQLITE_ERROR_(\d+)/.exec(said)?.[1]);
-  const code = PRIMARY[number & 0xff] ?? said;
+  return PRIMARY[number & 0xff] ?? said;
+}
+
+/** Whether a store's error may pass by itself, as a full disk does: what was to be written is not, and the store is as it was. */
+export const mayPass = ({ code, cause }: SynprobeError): boolean =>
+  code === ERROR_CODES.store && /^SQLITE_(?:FULL|BUSY|IOERR)/.test(codeOf(cause));
+
+/** `SQLITE_IOERR_WRITE` and the like are a full disk or quota, as often as not: what SQLite says itself stands beside. */
+function why(error: unknown): string {
+  const code = codeOf(error);
   const known = Object.keys(REASONS).find((each) => code.startsWith(each));
   return known === undefined
     ? `${code} ${error instanceof Error ? error.message : ""}`.trim()
