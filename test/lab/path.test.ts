@@ -189,7 +189,7 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
     const { status, stdout } = await running.finished;
     expect(status).toBe(wanted);
     expect(stdout).toMatch(
-      /Whether 80 answers is not known: the walk was interrupted\. So far[\s\S]*interrupted, so not all is known/,
+      /Whether 80 and 443 answer is not known: the walk was interrupted\. So far[\s\S]*interrupted, so not all is known/,
     );
   });
 
@@ -203,7 +203,7 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
       command(["ip", "-n", own.near, "link", "set", "veth0", "down"]);
       const { status, stdout, stderr } = await running.finished;
       expect(stdout).toMatch(
-        /Whether 80 answers is not known: the walk was interrupted\. So far[\s\S]*interrupted, so not all is known/,
+        /Whether 80 and 443 answer is not known: the walk was interrupted\. So far[\s\S]*interrupted, so not all is known/,
       );
       expect(stderr).toMatch(/nothing can be sent any more: the kernel says ENET/);
       expect(status).toBe(5);

@@ -14,7 +14,7 @@ import { makePlan } from "../../runtime/plan/plan.ts";
 import { dropPrivileges } from "../../runtime/system/privilege.ts";
 import { readServices } from "../../runtime/system/system.ts";
 import type { HopAnswer, PathResult, PortPath } from "../../scan/path/result.ts";
-import { isCutShort, noteSentence, portSentence } from "../../scan/path/sentences.ts";
+import { isCutShort, noteSentence, portSentences } from "../../scan/path/sentences.ts";
 import { parseTarget } from "../../scan/targets/grammar.ts";
 import { formatAddress } from "../../wire/address.ts";
 import { withAdvice } from "../advice.ts";
@@ -158,7 +158,7 @@ export function formatPath(result: PathResult, names: ReadonlyMap<string, string
   return [
     ...table,
     "",
-    ...ports.map((path) => portSentence(result, path)),
+    ...portSentences(result),
     ...notes.map(noteSentence),
     ...flowLines(result),
     `${count(sent, "SYN")} sent in ${(elapsedUs / 1e6).toFixed(2)} s${result.interrupted ? "; interrupted, so not all is known" : ""}`,

@@ -1,5 +1,6 @@
 /**
- * What a walk has found, in sentences: one for each port, and one for each thing that was noticed beside.
+ * What a walk has found, in sentences: one for each port, or for those of which the same is to be said, and one for each thing that was
+ * noticed beside.
  */
 import { type Address, formatAddress } from "../../wire/address.ts";
 import type { PathNote, PathResult, PortPath, Where } from "./result.ts";
@@ -13,21 +14,58 @@ export const isUnseen = (where: Where, local: Address): boolean =>
     ? formatAddress(where.by) === formatAddress(local) && where.to > 0
     : where.kind === "unknown" && where.from === 0;
 
-/** What became of a port's SYNs. */
-export function portSentence(result: PathResult, path: PortPath): string {
+/** What became of every port's SYNs: ports of which the same is to be said share a sentence. */
+export function portSentences(result: PathResult): string[] {
+  const alike = new Map<string, PortPath[]>();
+  for (const path of result.ports) {
+    // Where another port is named, each has its own.
+    const isOwn = "other" in path.where || path.where.kind === "some-flows";
+    const key = isOwn ? `port ${path.port}` : portSentence(result, { ...path, port: 0 });
+    const group = alike.get(key);
+    if (group === undefined) alike.set(key, [path]);
+    else group.push(path);
+  }
+  return [...alike.values()].map((group) =>
+    portSentence(
+      result,
+      group[0],
+      group.map(({ port }) => port),
+    ),
+  );
+}
+
+/** "80", "80 and 443", "80, 443 and 8000-8010": ports in their order. */
+function inWords(ports: readonly number[]): string {
+  const spans: string[] = [];
+  for (let i = 0; i < ports.length; ) {
+    let end = i;
+    while (end + 1 < ports.length && ports[end + 1] === ports[end] + 1) end++;
+    // Two in a row are no shorter as a range.
+    if (end < i + 2) end = i;
+    spans.push(end === i ? `${ports[i]}` : `${ports[i]}-${ports[end]}`);
+    i = end + 1;
+  }
+  const last = spans.pop() ?? "";
+  return spans.length === 0 ? last : `${spans.join(", ")} and ${last}`;
+}
+
+/** What became of a port's SYNs. @param ports all of which that is to be said, where there are more */
+export function portSentence(result: PathResult, path: PortPath, ports = [path.port]): string {
   const { port, state, reason, where, doubt = 0 } = path;
+  const who = inWords(ports);
+  const [is, its, answers] = ports.length === 1 ? ["is", "its", "answers"] : ["are", "their", "answer"];
   const at = (hop: number): string => hopName(result, hop);
   const probably = doubt > PROBABLY ? "probably " : "";
   if (result.stuck !== undefined && isUnseen(where, result.local))
-    return `${port} is filtered: ${result.stuck}.`;
+    return `${who} ${is} filtered: ${result.stuck}.`;
   const said = doubt > 0 ? ` (doubt ${formatDoubt(doubt)})` : "";
   const far = (hop: number): string =>
-    hop === 0 ? "no hop has told of its SYNs" : `its SYNs come as far as ${at(hop)}`;
+    hop === 0 ? `no hop has told of ${its} SYNs` : `${its} SYNs come as far as ${at(hop)}`;
   if (isCutShort(result, path))
-    return `Whether ${port} answers is not known: the walk was interrupted. So far ${far(path.seenAt)}.`;
+    return `Whether ${who} ${answers} is not known: the walk was interrupted. So far ${far(path.seenAt)}.`;
   switch (where.kind) {
     case "host":
-      return state === "filtered" ? `${port} is filtered.` : `${port} is ${state} (${reason}).`;
+      return state === "filtered" ? `${who} ${is} filtered.` : `${who} ${is} ${state} (${reason}).`;
     case "dropped": {
       const { from, to, other } = where;
       const silent = to - from > 1 ? "; what is between them does not answer" : "";
@@ -41,12 +79,13 @@ export function portSentence(result: PathResult, path: PortPath): string {
     }
     case "rejected": {
       const { by, self, from, to } = where;
-      if (to === 0) return `${port} is filtered by this machine, which refuses to send its SYNs: ${reason}.`;
+      if (to === 0)
+        return `${who} ${is} filtered by this machine, which refuses to send ${its} SYNs: ${reason}.`;
       const address = formatAddress(by);
-      if (self) return `${port} is filtered by the host itself: ${reason}.`;
+      if (self) return `${who} ${is} filtered by the host itself: ${reason}.`;
       // Whoever rejects what the hop before has seen is the next.
-      if (to - from <= 1) return `${port} is filtered by hop ${to} (${address}): ${reason}.`;
-      return `${port} is filtered by ${address}, between ${at(from)} and hop ${to}: ${reason}.`;
+      if (to - from <= 1) return `${who} ${is} filtered by hop ${to} (${address}): ${reason}.`;
+      return `${who} ${is} filtered by ${address}, between ${at(from)} and hop ${to}: ${reason}.`;
     }
     case "box": {
       const { from, to, beyond, other } = where;
@@ -58,7 +97,7 @@ export function portSentence(result: PathResult, path: PortPath): string {
       return `${port} is ${state}, but ${asked - passed} of ${asked} flows lose every SYN after ${at(from)}${said}: one of several ways from there loses them, or drops them.`;
     }
     case "unknown":
-      return `${port} is filtered: ${far(where.from)}, and no port is answered from beyond. Whether a filter, silent routers or no host at all is there cannot be known; synprobe path --reference PORT compares with a port that is known to answer.`;
+      return `${who} ${is} filtered: ${far(where.from)}, and no port is answered from beyond. Whether a filter, silent routers or no host at all is there cannot be known; synprobe path --reference PORT compares with a port that is known to answer.`;
   }
 }
 

@@ -6,6 +6,7 @@ import {
   formatDoubt,
   noteSentence,
   portSentence,
+  portSentences,
 } from "../../../src/scan/path/sentences.ts";
 import { address } from "../../sim/run.ts";
 
@@ -109,6 +110,48 @@ it.each<[more: Partial<PortPath>, says: string]>([
   ],
 ])("of %j", (more, says) => {
   expect(portSentence(result, { ...path, ...more })).toBe(says);
+});
+
+it("of ports of which the same is to be said, one", () => {
+  const rejected: PortPath["where"] = {
+    kind: "rejected",
+    by: address("203.0.113.1"),
+    self: false,
+    from: 1,
+    to: 1,
+  };
+  const open: PortPath["where"] = { kind: "host", hop: 2 };
+  const dropped: PortPath["where"] = { kind: "dropped", from: 1, to: 2, other: 80 };
+  const ports: PortPath[] = [
+    { ...path, port: 22 },
+    { ...path, port: 80, state: "open", reason: "syn-ack", where: open },
+    { ...path, port: 81, state: "closed", reason: "reset", where: open },
+    { ...path, port: 135, reason: "admin-prohibited", where: rejected },
+    { ...path, port: 136, reason: "admin-prohibited", where: rejected },
+    { ...path, port: 137, reason: "admin-prohibited", where: rejected },
+    { ...path, port: 139, reason: "admin-prohibited", where: rejected },
+    { ...path, port: 140, reason: "port-unreach", where: rejected },
+    { ...path, port: 445, where: dropped },
+    { ...path, port: 446, where: dropped },
+    { ...path, port: 443, state: "open", reason: "syn-ack", where: open },
+    { ...path, port: 444, state: "open", reason: "syn-ack", where: open },
+    { ...path, port: 23 },
+  ];
+  expect(portSentences({ ...result, ports })).toEqual([
+    "22 and 23 are filtered: no hop has told of their SYNs, and no port is answered from beyond. Whether a filter, silent routers or no host at all is there cannot be known; synprobe path --reference PORT compares with a port that is known to answer.",
+    "80, 443 and 444 are open (syn-ack).",
+    "81 is closed (reset).",
+    "135-137 and 139 are filtered by hop 1 (203.0.113.1): admin-prohibited.",
+    "140 is filtered by hop 1 (203.0.113.1): port-unreach.",
+    ...[445, 446].map((port) => portSentence({ ...result, ports }, { ...path, port, where: dropped })),
+  ]);
+  const stuck = { ...result, ports: ports.slice(3, 4), stuck: "192.0.2.7 does not answer ARP on eth0" };
+  expect(portSentences({ ...stuck, ports: [ports[0], ports[12]] })).toEqual([
+    "22 and 23 are filtered: 192.0.2.7 does not answer ARP on eth0.",
+  ]);
+  expect(portSentences({ ...result, ports: [ports[0], ports[12]], interrupted: true })).toEqual([
+    "Whether 22 and 23 answer is not known: the walk was interrupted. So far their SYNs come as far as hop 1 (203.0.113.1).",
+  ]);
 });
 
 it("of what was noticed", () => {
