@@ -326,6 +326,25 @@ describe("an engine that verifies", () => {
     expect(engine.counts.path.verified).toBe(1);
   });
 
+  it("ends where a host's time was up before the first SYN to some of its ports", () => {
+    const ports = Array.from({ length: 60 }, (_, i) => 1 + i);
+    const engine = engineFor([target("198.18.0.3", ...ports)], {
+      retries: 2,
+      timeoutUs: 100_000,
+      verify: "all",
+      rate: 20,
+      hostTimeoutUs: SECOND,
+    });
+    let syns = 0;
+    for (let nowUs = 0; !engine.done; nowUs = Math.max(nowUs + 1, engine.pollTimeout(nowUs))) {
+      engine.handleTimeout(nowUs);
+      while (transmit(engine, nowUs) !== undefined) syns++;
+    }
+    const { reasons, path } = engine.counts;
+    expect(reasons.filtered["host-timeout"]).toBeGreaterThan(30);
+    expect([syns < 25, path.verified]).toEqual([true, 0]);
+  });
+
   it("ends at once when it is given up", () => {
     const { engine, nowUs } = givenUp();
     engine.handleTimeout(nowUs);

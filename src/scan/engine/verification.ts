@@ -111,6 +111,8 @@ export function createVerification(options: VerificationOptions): Verification {
         without++;
         continue;
       }
+      // Its host's time was up before its first SYN, as it would be now.
+      if (tries === 0) continue;
       if (unprovedReset[row] === 1 || table.sentAt[columnOf(row, tries - 1)] > latestUs) continue;
       if (limited.size === 0 || !limited.has(keyOf(table.peer, row * ADDRESS_WORDS)))
         candidates[left++] = row;
