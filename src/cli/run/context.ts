@@ -1,8 +1,9 @@
 /** What the steps of one run have in common, as one argument. */
 
-import type { Reporter, Sink } from "../../report/reporter.ts";
+import type { Reporter, RunSummary, Sink } from "../../report/reporter.ts";
 import type { Why } from "../../runtime/path/why.ts";
 import type { Plan, Planner } from "../../runtime/plan/plan.ts";
+import type { RunningScan } from "../../runtime/run/running-scan.ts";
 import type { OpenScan } from "../../runtime/run/scan.ts";
 import type { ScanOptions } from "../../runtime/run/scan-options.ts";
 import type { PortResult } from "../../scan/probe/result.ts";
@@ -58,3 +59,6 @@ export interface RunContext extends Invocation {
   /** Under --why. */
   readonly why?: Why;
 }
+
+/** Sets what a second signal does: it ends the run, if one goes on, and says what has come of it. */
+export type AtOnce = (summary: () => RunSummary, running?: RunningScan) => void;

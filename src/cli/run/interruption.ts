@@ -14,8 +14,8 @@ export interface Interruption {
   readonly status: ExitStatus | undefined;
   /** Calls `handler` at the first signal, even if that has already come. */
   onSignal(handler: () => void): void;
-  /** Calls `handler` at the second signal, before the process ends: it must not wait for anything. */
-  onExit(handler: () => void): void;
+  /** Calls `handler` at the second signal; the process ends when it is done, which is to be at once. */
+  onExit(handler: () => void | Promise<void>): void;
   /** Restores the default handling of signals. */
   ignore(): void;
 }
@@ -49,18 +49,19 @@ export function watchSignals(hangUpEnds = true): Interruption {
   const signals = keepIgnoredSignals().filter((signal) => hangUpEnds || signal !== "SIGHUP");
   let status: ExitStatus | undefined;
   let handler: (() => void) | undefined;
-  let lastWords: (() => void) | undefined;
+  let lastWords: (() => void | Promise<void>) | undefined;
+  const end = async (): Promise<void> => {
+    try {
+      await lastWords?.();
+    } finally {
+      process.exit(status);
+    }
+  };
   const onSignal = (signal: Signal): void => {
     const isFirst = status === undefined;
     status = STATUS[signal];
-    if (!isFirst) {
-      try {
-        lastWords?.();
-      } finally {
-        process.exit(status);
-      }
-    }
-    handler?.();
+    if (isFirst) handler?.();
+    else void end();
   };
   for (const signal of signals) process.on(signal, onSignal);
   return {

@@ -3,6 +3,7 @@
  * command line to the open scan, is probe.ts's business.
  */
 
+import { setTimeout as pause } from "node:timers/promises";
 import { displayLength } from "../../report/escape.ts";
 import { digits } from "../../report/figures.ts";
 import { targetLabel } from "../../report/formats/table.ts";
@@ -19,7 +20,7 @@ import { storeAddress } from "../../socket/table.ts";
 import { type Address, formatAddress } from "../../wire/address.ts";
 import { afterSending, type ExitStatus } from "../exit.ts";
 import { shownArgs } from "../shown-args.ts";
-import type { RunContext } from "./context.ts";
+import type { AtOnce, RunContext } from "./context.ts";
 import { journalOptions, type OpenedJournal, openRunJournal } from "./journal.ts";
 import { type Outputs, openOutputs } from "./outputs.ts";
 import { rateChangeLine } from "./rate-changes.ts";
@@ -29,6 +30,9 @@ import { DEFAULT_TOP_PORTS } from "./targets.ts";
 import { isOneTerminal, VERSION } from "./terminal.ts";
 
 const NO_ROOM = new Promise<void>(() => {});
+
+/** How long what a second signal does may take, in milliseconds. */
+const AT_ONCE_MS = 1000;
 
 /** How often progress goes to the terminal's line, outputs are told that time passes, and journals are synced, in milliseconds. */
 const PROGRESS_MS = 200;
@@ -102,11 +106,25 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
       if (!ended) reporter.finish(summary);
       ended = true;
     };
+    const atOnce: AtOnce = (summary, running) =>
+      interruption.onExit(async () => {
+        const over = pause(AT_ONCE_MS);
+        running?.kill();
+        // What the engines hand over at their end is counted.
+        await Promise.race([running?.finished.catch(() => {}), over]);
+        // No line is to be drawn below the summary.
+        progress.done();
+        finish(summary());
+        // Files are complete even then.
+        outputs.flushFiles();
+        await Promise.race([outputs.drained(), over]);
+      });
     const before = readCounters();
     const names = watchNames(context.plan, context.purpose?.status !== undefined);
     const driven = await drive(context, {
       outputs,
-      reporter: { ...reporter, finish },
+      reporter,
+      atOnce,
       wants: context.why === undefined ? reporter.wants(info) : PORT_STATES,
       journal,
       names,
@@ -117,12 +135,13 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
     const wasProbed = failure === undefined && journal?.complete !== true;
     const summary =
       wasProbed && context.purpose?.again !== undefined
-        ? await (await import("./second-look.ts")).lookAgain(context, driven.summary, (result) => {
+        ? await (await import("./second-look.ts")).lookAgain(context, driven.summary, atOnce, (result) => {
             names.see(result);
             context.why?.see(result);
             reporter.result(result);
           })
         : driven.summary;
+    atOnce(() => summary);
     const silence =
       heard || !wasProbed ? undefined : await explainSilence(context, { ...driven, summary }, before);
     const { where, ways, failure: whyFailure } = await explainFiltered(context, wasProbed);
@@ -174,8 +193,8 @@ async function explainSilence(
 /** Where the results of a scan go. */
 interface Destinations {
   readonly outputs: Outputs;
-  /** Its `finish` counts once. */
   readonly reporter: Reporter;
+  readonly atOnce: AtOnce;
   readonly wants: ScanHooks["wants"];
   readonly journal: OpenedJournal | undefined;
   readonly names: ReturnType<typeof watchNames>;
@@ -203,7 +222,7 @@ async function drive(
     options: { statsEvery, veryVerbose },
     messages,
   }: RunContext,
-  { outputs, reporter, wants, journal: opened, names }: Destinations,
+  { outputs, reporter, wants, journal: opened, names, atOnce }: Destinations,
 ): Promise<Driven> {
   const journal = opened?.complete === true ? undefined : opened?.journal;
   let heard = false;
@@ -292,13 +311,7 @@ async function drive(
   );
   outputs.onBroken(() => running.kill());
   interruption.onSignal(() => running.stop());
-  // A second signal ends the process at once: files are complete even then.
-  interruption.onExit(() => {
-    // No line is to be drawn below the summary.
-    progress.done();
-    reporter.finish(running.summary());
-    outputs.flushFiles();
-  });
+  atOnce(running.summary, running);
   let tickAt = nowMs() + TICK_MS;
   let statsAt = nowMs() + (statsEvery ?? Number.POSITIVE_INFINITY);
   const looking = setInterval(() => {

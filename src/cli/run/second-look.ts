@@ -16,7 +16,7 @@ import {
 import { createSpaceBuilder } from "../../scan/targets/space-builder.ts";
 import { parseAddress } from "../../wire/address.ts";
 import { DEFAULTS } from "../options/probe-options.ts";
-import type { RunContext } from "./context.ts";
+import type { AtOnce, RunContext } from "./context.ts";
 
 /**
  * Needs CAP_NET_RAW where the run did, and gives it up. When the second look fails, that is said, and the first counts.
@@ -26,6 +26,7 @@ import type { RunContext } from "./context.ts";
 export async function lookAgain(
   context: RunContext,
   first: ScanSummary,
+  atOnce: AtOnce,
   take: (result: PortResult) => void,
 ): Promise<ScanSummary> {
   const { purpose, interruption, messages, options } = context;
@@ -51,9 +52,11 @@ export async function lookAgain(
         if (better !== undefined) take(better);
       },
     });
+    const summary = () => merged.summary(running.summary());
     interruption.onSignal(() => running.stop());
+    atOnce(summary, running);
     await running.finished.catch(fail);
-    return merged.summary(running.summary());
+    return summary();
   } catch (error) {
     fail(error);
     return first;
