@@ -44,14 +44,25 @@ export function runEventLoop(engine: Engine, link: Link, hooks: EventLoopHooks):
     reject = onReject;
   });
 
-  function finish(error?: unknown): void {
-    if (over) return;
+  function finish(): void {
     over = true;
     clearTimeout(timer);
     clearTimeout(grace);
     clearImmediate(immediate);
-    if (error === undefined) resolve();
-    else reject(error);
+    resolve();
+  }
+
+  /** Ends the run with the error. What has been found until then is handed over all the same. */
+  function fail(error: unknown): void {
+    if (over) return;
+    reject(error);
+    finish();
+    try {
+      engine.abandon(nowUs());
+      handOver();
+    } catch {
+      // Whoever takes the verdicts is what failed.
+    }
   }
 
   function handOver(): void {
@@ -104,7 +115,7 @@ export function runEventLoop(engine: Engine, link: Link, hooks: EventLoopHooks):
       const sleepMs = Math.max(0, sleepUs / 1000);
       timer = setTimeout(turn, Math.min(Math.ceil(sleepMs), LONGEST_SLEEP_MS));
     } catch (error) {
-      finish(error);
+      fail(error);
     }
   }
 
@@ -115,7 +126,7 @@ export function runEventLoop(engine: Engine, link: Link, hooks: EventLoopHooks):
       engine.handlePacket(bytes, at, end, drainedUs, ageUs);
     },
     turn,
-    finish,
+    fail,
   );
   turn();
 
@@ -127,7 +138,7 @@ export function runEventLoop(engine: Engine, link: Link, hooks: EventLoopHooks):
       if (graceMs === 0 || engine.inFlight === 0) finish();
       else grace ??= setTimeout(stop, graceMs);
     } catch (error) {
-      finish(error);
+      fail(error);
     }
   }
 

@@ -104,7 +104,6 @@ export function runInMainThread(
     clearInterval(reporting);
     if (failure === undefined) return reportNow(true);
     // What has been decided is handed over all the same.
-    loop.stop();
     flush();
     throw failure;
   };

@@ -48,12 +48,20 @@ function work(task: WorkerTask): void {
       if (isWanted(task.wants, verdict.state, verdict.was)) records.write(verdict);
     }
   };
+  const flush = (): void => {
+    records.flush();
+    built.flushCapture();
+  };
   let done: FromWorker;
   try {
-    done = loop(task, control, built, handOver, () => {
-      records.flush();
-      built.flushCapture();
-    });
+    done = loop(task, control, built, handOver, flush);
+  } catch (error) {
+    // What has been found until then is handed over, and counted, all the same.
+    built.engine.abandon(nowUs());
+    handOver();
+    flush();
+    post({ kind: "progress", report: built.report(true), decisions: [] });
+    throw error;
   } finally {
     shared.leave();
     built.link.close();

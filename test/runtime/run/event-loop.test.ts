@@ -247,13 +247,14 @@ describe("the loop", () => {
     controlPorts: { first: 40_000, last: 40_063 },
     canaryPorts: Uint16Array.of(50_001, 50_002),
   };
-  it.each([
+  const WAITING = [
     // Whose verdicts wait for canaries, which do not leave any more …
     ["of a host that may be a tarpit", canaries, (prober: Engine) => prober],
     // … and for what the host says behind its SYN-ACK.
     ["whose handshakes are completed", { keepHandshakes: true }, completed],
     ["for which both holds", { ...canaries, keepHandshakes: true }, completed],
-  ] as const)("hands over open ports %s that are found while it stops", async (_, overrides, wrap) => {
+  ] as const;
+  it.each(WAITING)("hands over open ports %s that are found while it stops", async (_, overrides, wrap) => {
     const verdicts: Verdict[] = [];
     const link = fakeLink(() => undefined);
     const prober = wrap(engine(range(7), overrides));
@@ -266,6 +267,24 @@ describe("the loop", () => {
     for (const syn of syns) link.arrive(accepted(syn));
     await running.finished;
     expect(verdicts.map(({ port, state }) => `${port} ${state}`)).toEqual(range(6).map((n) => `${n} open`));
+    expect(prober.counts.decided).toBe(6);
+  });
+
+  it.each(WAITING)("hands over open ports %s when the link fails behind them", async (_, overrides, wrap) => {
+    const verdicts: Verdict[] = [];
+    const link = fakeLink(() => undefined);
+    const prober = wrap(engine(range(7), overrides));
+    const running = runEventLoop(prober, link, { onVerdict: (v) => verdicts.push(keepVerdict(v)) });
+    const { drain } = link;
+    link.drain = () => {
+      drain();
+      throw new Error("socket gone");
+    };
+    for (const syn of link.sent.filter((packet) => tcp.destinationPort(packet, 20) < 7))
+      link.arrive(accepted(syn));
+    await expect(running.finished).rejects.toThrow("socket gone");
+    const told = verdicts.map(({ port, state }) => `${port} ${state}`);
+    expect(told.sort()).toEqual(range(6).map((n) => `${n} open`));
     expect(prober.counts.decided).toBe(6);
   });
 
