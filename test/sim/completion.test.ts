@@ -241,6 +241,20 @@ describe("completion", () => {
     expect(flags).toEqual(["RST,ACK", "RST,ACK", "RST,ACK", "RST,ACK"]);
   });
 
+  it("keeps what a server has said when the run is given up before the connection is closed", () => {
+    const away = { delayUs: 20_000, loss: 0, seed: 1 };
+    const { engine, network } = complete({ 22: "speaks" }, { bannerUs: 60 * SECOND }, away);
+    const verdicts: Verdict[] = [];
+    network.run((v) => verdicts.push(v), 100_000);
+    expect(verdicts).toEqual([]);
+    expect(network.log).toContain("FIN,ACK");
+    engine.abandon(100_000);
+    for (let v = engine.pollVerdict(); v !== undefined; v = engine.pollVerdict()) verdicts.push(v);
+    const banner = new TextEncoder().encode("220 hello\r\n");
+    const completion = { establishedUs: 40_000, ending: "no-fin", banner };
+    expect(verdicts).toMatchObject([{ completion }, { completion }]);
+  });
+
   it("ends well through loss, for hundreds of seeds, and no connection is left", () => {
     for (let seed = 1; seed <= everyday(60, 200); seed++) {
       const { engine, network } = complete(

@@ -219,6 +219,8 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
     return true;
   }
 
+  const hasBanner = (banner: readonly Uint8Array[]): boolean => banner.length > 0 && options.bannerUs > 0;
+
   /** Does what is next for a connection: read, close, end. */
   function proceed(connection: Connection, nowUs: number): void {
     const { block, banner } = connection;
@@ -233,8 +235,7 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
       else if (event === "reset" || event === "refused") ending = "reset";
       else if (event === "timed-out") ending = "silent";
     }
-    const heard = banner.length > 0 && options.bannerUs > 0;
-    if (!connection.closing && (heard || peerDone || nowUs >= connection.bannerUntil)) {
+    if (!connection.closing && (hasBanner(banner) || peerDone || nowUs >= connection.bannerUntil)) {
       connection.closing = true;
       // The ACK of the handshake goes by itself, before the FIN: some servers wait for it.
       collect(connection, nowUs);
@@ -256,14 +257,12 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
     if (ending === undefined) return;
     connections.delete(connection.key);
     if (block.state !== "CLOSED") block.abort();
-    verdictQueue.push({
-      ...connection.verdict,
-      completion: {
-        establishedUs: connection.establishedUs,
-        ending,
-        ...(heard ? { banner: join(banner) } : {}),
-      },
-    });
+    tell(connection, ending);
+  }
+
+  function tell({ verdict, establishedUs, banner }: Connection, ending: Ending): void {
+    const heard = hasBanner(banner) ? { banner: join(banner) } : {};
+    verdictQueue.push({ ...verdict, completion: { establishedUs, ending, ...heard } });
   }
 
   function collect({ block, ends }: Connection, nowUs: number): void {
@@ -351,7 +350,9 @@ export function createHandshakes(engine: Engine, options: HandshakeOptions): Eng
       for (const connection of connections.values()) {
         connection.block.abort();
         collect(connection, nowUs);
-        verdictQueue.push(connection.verdict);
+        // What the server has said counts; a connection that might still say something has come to no end.
+        if (hasBanner(connection.banner)) tell(connection, "no-fin");
+        else verdictQueue.push(connection.verdict);
       }
       connections.clear();
       for (let verdict = waiting.shift(); verdict !== undefined; verdict = waiting.shift()) {

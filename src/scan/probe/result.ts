@@ -46,7 +46,7 @@ export type Reason =
  * How a completed connection ended:
  * - `fin`: both sides closed in an orderly way;
  * - `reset`: the peer sent RST;
- * - `no-fin`: the peer acknowledged our FIN and sent none of its own in time;
+ * - `no-fin`: the peer acknowledged our FIN and sent none of its own in time, or before the run was given up;
  * - `silent`: nothing at all came after the SYN+ACK, as from a SYN proxy or a tarpit.
  */
 export const ENDINGS = ["fin", "reset", "no-fin", "silent"] as const;
