@@ -254,15 +254,17 @@ export const manyResults: readonly PortResult[] = Array.from({ length: 2500 }, (
   return { ...rest, ip: `198.18.${host >> 8}.${host & 255}`, port: i + 1 };
 });
 
-/** A spill in memory. */
-export function memorySpill(): Spill & { size(): number } {
+/** A spill in memory. @param most bytes that it has room for */
+export function memorySpill(most = Number.POSITIVE_INFINITY): Spill & { size(): number } {
   let kept = Buffer.alloc(1 << 16);
   let size = 0;
   return {
-    append(bytes) {
-      while (size + bytes.length > kept.length) kept = Buffer.concat([kept, Buffer.alloc(kept.length)]);
-      kept.set(bytes, size);
-      size += bytes.length;
+    write(bytes, at) {
+      const end = at + bytes.length;
+      while (end > kept.length) kept = Buffer.concat([kept, Buffer.alloc(kept.length)]);
+      kept.set(bytes, at);
+      size = Math.max(size, Math.min(end, most));
+      return end <= most;
     },
     read: (into, at) => kept.copy(into, 0, at, Math.min(size, at + into.length)),
     size: () => size,

@@ -10,25 +10,27 @@ import { errorCode } from "../../runtime/system/file-errors.ts";
 /** On a disk, where /tmp is often memory (file-hierarchy(7)). */
 const FOLDER = "/var/tmp";
 
-/** @param onError called once, with the folder and the errno name; nothing is kept after that */
+/** @param onError called once, with the folder and the errno name; what was written before can still be read */
 export function openSpill(onError: (path: string, code: string) => void): Spill {
   const folder = process.env["TMPDIR"] ?? FOLDER;
-  let broken = false;
+  let isTold = false;
   const or = <T>(fallback: T, work: () => T): T => {
-    if (broken) return fallback;
     try {
       return work();
     } catch (error) {
-      broken = true;
-      onError(`${folder}, for results that wait to be sorted`, errorCode(error));
+      if (!isTold) onError(`${folder}, for results that wait to be sorted`, errorCode(error));
+      isTold = true;
       return fallback;
     }
   };
-  const fd = or(-1, () => openNameless(folder));
+  const fd = or(undefined, () => openNameless(folder));
+  if (fd === undefined) return { write: () => false, read: () => 0 };
   return {
-    append: (bytes) =>
-      or(undefined, () => {
-        for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+    write: (bytes, at) =>
+      or(false, () => {
+        for (let done = 0; done < bytes.length; )
+          done += writeSync(fd, bytes, done, bytes.length - done, at + done);
+        return true;
       }),
     read: (into, at) =>
       or(0, () => {

@@ -2,16 +2,21 @@
  * Any number of results, put in order of address and port in bounded memory: an external merge sort.
  *
  * A result becomes a line that begins with its sort key. In a run of at most MOST_HELD pairs the lines are held. In a larger one
- * they go to a spill as they come. At the end they are read back, sorted in runs of RUN, spilled again, and merged. What
- * lies under a spill, a temporary file, is the caller's business (cli/run/spill.ts).
+ * they go to a spill as they come. At the end they are read back, sorted in runs of RUN, each of which is written where its lines
+ * were, and merged. What a spill does not take, because the disk is full, is held. What lies under a spill, a temporary file, is the
+ * caller's business (cli/run/spill.ts).
  */
 import { PORT_STATES, type PortResult, type Reason } from "../../scan/probe/result.ts";
 import { sortKey } from "../addresses.ts";
 import { byPlace, isDifferent } from "../places.ts";
 
-/** Bytes that are kept elsewhere. Never throws: its owner watches for errors, after which nothing can be read. */
+/** Bytes that are kept elsewhere. Never throws: its owner watches for errors, and ends the run. */
 export interface Spill {
-  append(bytes: Uint8Array): void;
+  /**
+   * Writes at byte `at`, at the end or over what is there.
+   * @returns false when not all was written: then nothing of it counts, and what was there is lost
+   */
+  write(bytes: Uint8Array, at: number): boolean;
   /**
    * Reads from byte `at` on.
    * @returns the bytes read; fewer than `into` has room for only at the end
@@ -115,49 +120,59 @@ interface Stretch {
 }
 
 function spillLines(spill: Spill): Lines {
-  let waiting = "";
+  let waiting: string[] = [];
+  let length = 0;
   let end = 0;
+  /** What there is no room for. */
+  const held: string[] = [];
+  let isFull = false;
 
   function add(line: string): void {
-    waiting += `${line}\n`;
-    if (waiting.length >= PIECE) flush();
+    if (isFull) held.push(line);
+    else waiting.push(line);
+    length += line.length;
+    if (!isFull && length >= PIECE) flush();
   }
 
   function flush(): void {
-    const bytes = Buffer.from(waiting);
-    waiting = "";
-    spill.append(bytes);
-    end += bytes.length;
-  }
-
-  function spillRun(run: string[]): Stretch {
-    const start = end;
-    for (const line of run.sort()) add(line);
-    flush();
-    return { start, end };
+    const bytes = toBytes(waiting);
+    if (spill.write(bytes, end)) end += bytes.length;
+    else {
+      isFull = true;
+      for (const line of waiting) held.push(line);
+    }
+    waiting = [];
+    length = 0;
   }
 
   function* sorted(): Generator<string | undefined, void> {
     flush();
-    const runs: Stretch[] = [];
+    const runs: (Stretch | readonly string[])[] = [held.sort()];
+    let start = 0;
     let run: string[] = [];
+    const endRun = (): void => {
+      const bytes = toBytes(run.sort());
+      // It takes as much room as its lines did.
+      runs.push(spill.write(bytes, start) ? { start, end: start + bytes.length } : run);
+      start += bytes.length;
+      run = [];
+    };
     for (const line of readLines(spill, { start: 0, end }, MOST_READ)) {
       run.push(line);
       if (run.length < RUN) continue;
-      runs.push(spillRun(run));
-      run = [];
+      endRun();
       yield undefined;
     }
-    if (run.length > 0) runs.push(spillRun(run));
-    const ahead = Math.max(
-      LEAST_READ,
-      Math.min(MOST_READ, Math.floor(READ_AHEAD / Math.max(1, runs.length))),
-    );
-    yield* mergeRuns(runs.map((each) => readLines(spill, each, ahead)));
+    if (run.length > 0) endRun();
+    const ahead = Math.max(LEAST_READ, Math.min(MOST_READ, Math.floor(READ_AHEAD / runs.length)));
+    yield* mergeRuns(runs.map((each) => ("start" in each ? readLines(spill, each, ahead) : each)));
   }
 
   return { add, sorted };
 }
+
+const toBytes = (lines: readonly string[]): Buffer =>
+  Buffer.from(lines.length === 0 ? "" : `${lines.join("\n")}\n`);
 
 /** @param ahead bytes that are read at once, more only where a line is longer */
 function* readLines(spill: Spill, { start, end }: Stretch, ahead: number): Generator<string, void> {

@@ -11,8 +11,9 @@ test("keeps bytes, and leaves nothing in its folder while it does", () => {
   const folder = mkdtempSync(join(tmpdir(), "synprobe-spill-"));
   vi.stubEnv("TMPDIR", folder);
   const spill = openSpill((path, code) => expect.unreachable(`${path}: ${code}`));
-  spill.append(Buffer.from("abc"));
-  spill.append(Buffer.from("defgh"));
+  expect(spill.write(Buffer.from("abc"), 0)).toBe(true);
+  expect(spill.write(Buffer.from("xyzgh"), 3)).toBe(true);
+  expect(spill.write(Buffer.from("def"), 3)).toBe(true);
   const into = Buffer.alloc(4);
   expect(spill.read(into, 2)).toBe(4);
   expect(into.toString()).toBe("cdef");
@@ -25,7 +26,7 @@ test("says once that there is no folder for it, and keeps nothing", () => {
   vi.stubEnv("TMPDIR", "/nowhere/at/all");
   const onError = vi.fn();
   const spill = openSpill(onError);
-  spill.append(Buffer.from("abc"));
+  expect(spill.write(Buffer.from("abc"), 0)).toBe(false);
   expect(spill.read(Buffer.alloc(3), 0)).toBe(0);
   expect(onError).toHaveBeenCalledExactlyOnceWith(expect.stringContaining("/nowhere/at/all"), "ENOENT");
 });

@@ -34,7 +34,7 @@ describe("results in order", () => {
     );
     const results = [full, silent, ...names, { ...closed, ip: "::1" }, { ...closed, ip: "198.18.0.9" }];
     const small = sorted(results.length, results);
-    expect(sorted(MOST_HELD + 1, results, memorySpill)).toEqual(small);
+    expect(sorted(MOST_HELD + 1, results, () => memorySpill())).toEqual(small);
     expect(small).toHaveLength(results.length);
     for (const result of results) expect(small).toContainEqual(kept(result));
     expect(small.slice(-2).map(({ ip }) => ip)).toEqual(["::1", "2001:db8::10"]);
@@ -50,7 +50,7 @@ describe("results in order", () => {
           timeMs: i,
         }));
         const last = new Map(results.map((result) => [`${result.ip}:${result.port}`, result.timeMs]));
-        const found = sorted(MOST_HELD + 1, results, memorySpill);
+        const found = sorted(MOST_HELD + 1, results, () => memorySpill());
         expect(found.map(({ ip, port, timeMs }) => [`${ip}:${port}`, timeMs])).toEqual(
           [...last].sort(([a], [b]) => (a < b ? -1 : 1)),
         );
@@ -66,7 +66,7 @@ describe("results in order", () => {
     };
     const results = Array.from({ length: count }, (_, i) => result(i, 1));
     results.push(result(5, 2), result(count - 1, 2));
-    const found = sorted(count, results, memorySpill);
+    const found = sorted(count, results, () => memorySpill());
     expect(found).toHaveLength(count);
     expect(found.filter(({ timeMs }) => timeMs === 2)).toHaveLength(2);
     const value = (ip: string): number => ip.split(".").reduce((sum, octet) => sum * 256 + Number(octet), 0);
@@ -76,7 +76,37 @@ describe("results in order", () => {
     }
   });
 
-  test("a spill that breaks ends the results, not the program", () => {
-    expect(sorted(MOST_HELD + 1, [open], () => ({ append: () => undefined, read: () => 0 }))).toEqual([]);
+  // 30,000 of them take four megabytes: some fit, most, or all but one.
+  test.each([0, 1 << 17, 1 << 21, 3_900_000])("a spill with room for %d bytes loses no result", (most) => {
+    const results = Array.from(
+      { length: 30_000 },
+      (_, i): PortResult => ({ ...open, port: 30_000 - i, timeMs: i }),
+    );
+    results.push(...results.slice(0, 10).map((result) => ({ ...result, timeMs: -1 })));
+    const spill = memorySpill(most);
+    const found = sorted(MOST_HELD + 1, results, () => spill);
+    expect(found).toEqual(sorted(results.length, results));
+    // Sorting takes no room that the results did not.
+    expect(spill.size()).toBeLessThanOrEqual(most);
+  });
+
+  test("results that a spill cannot be written over with are held", () => {
+    const results = Array.from({ length: 30_000 }, (_, i): PortResult => ({ ...open, port: 30_000 - i }));
+    const spill = memorySpill();
+    let end = 0;
+    const once: Spill = {
+      ...spill,
+      write: (bytes, at) => {
+        const isNew = at === end;
+        if (isNew) end += bytes.length;
+        // What was there is lost.
+        return spill.write(isNew ? bytes : bytes.fill(0), at) && isNew;
+      },
+    };
+    expect(sorted(MOST_HELD + 1, results, () => once)).toEqual(sorted(results.length, results));
+  });
+
+  test("a spill that cannot be read ends the results, not the program", () => {
+    expect(sorted(MOST_HELD + 1, [open], () => ({ write: () => true, read: () => 0 }))).toEqual([]);
   });
 });
