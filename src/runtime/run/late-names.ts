@@ -2,7 +2,7 @@
  * A scan some of whose names are still looked up when it begins: what is known is probed first, and what is found meanwhile after it, in
  * rounds with a plan each. They are one run to whoever looks on: its totals are those of all.
  *
- * Not here: what belongs to which round (plan/plan.ts). Tested by test/lab/names.test.ts.
+ * Not here: what belongs to which round (plan/plan.ts). Tested by test/lab/names.test.ts too.
  */
 import type { ScanSummary, TargetFault } from "../../scan/probe/result.ts";
 import { createPositionSet } from "../../scan/targets/positions.ts";
@@ -46,6 +46,8 @@ export function scanLateNames(
     const faults: TargetFault[] = [...plan.faults];
     let pairs = 0;
     let hosts = 0;
+    /** Pairs of a plan whose scan is being opened. */
+    let ahead = 0;
 
     async function followNames(): Promise<void> {
       await running.finished;
@@ -55,6 +57,7 @@ export function scanLateNames(
       pairs += plan.space.total;
       hosts += plan.space.hosts - plan.knownHosts;
       plan = next;
+      ahead = next.space.total;
       faults.push(...next.faults);
       hooks.onFaults?.(next.faults);
       const opened = await open(next);
@@ -71,21 +74,25 @@ export function scanLateNames(
         startedMs,
         before: { pairs, hosts: hosts - next.knownHosts, findings },
       });
+      ahead = 0;
       await followNames();
     }
 
     const summary = (): ScanSummary => {
       const known = running.summary();
-      return { ...known, unfinished: known.unfinished + (plan.pending?.pairs ?? 0), faults };
+      return { ...known, unfinished: known.unfinished + ahead + (plan.pending?.pairs ?? 0), faults };
     };
     return {
       finished: followNames().then(summary),
       summary,
       progress: () => {
         const known = running.progress();
-        if (plan.pending === undefined) return known;
-        const { pairs: expected, unresolved } = plan.pending;
-        return { ...known, total: known.total + expected, lookingUp: unresolved() };
+        const total = known.total + ahead + (plan.pending?.pairs ?? 0);
+        return {
+          ...known,
+          total,
+          ...(plan.pending === undefined ? {} : { lookingUp: plan.pending.unresolved() }),
+        };
       },
       marks: () => running.marks(),
       totals: () => running.totals(),
