@@ -72,10 +72,20 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
     await journal?.discard();
     throw error;
   }
+  const { reporter } = outputs;
   let sent = 0;
   let hasBegun = false;
+  /** What there is to say at any moment of the run. */
+  let known: (() => RunSummary) | undefined;
+  let ended = false;
+  const finish = (summary: RunSummary): void => {
+    if (ended) return;
+    ended = true;
+    // No line is to be drawn below the summary.
+    progress.done();
+    reporter.finish(summary);
+  };
   try {
-    const { reporter } = outputs;
     const { workers } = scan.means;
     // What cannot be written has been said before the first packet.
     if (!interruption.signalled && journal?.complete !== true) await scan.settle?.();
@@ -101,24 +111,19 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
       messages.note(`journal ${journal.journal.path} is of a complete run: nothing is probed again`);
     }
     hasBegun = true;
-    let ended = false;
-    const finish = (summary: RunSummary): void => {
-      if (!ended) reporter.finish(summary);
-      ended = true;
-    };
-    const atOnce: AtOnce = (summary, running) =>
+    const atOnce: AtOnce = (summary, running) => {
+      known = summary;
       interruption.onExit(async () => {
         const over = pause(AT_ONCE_MS);
         running?.kill();
         // What the engines hand over at their end is counted.
         await Promise.race([running?.finished.catch(() => {}), over]);
-        // No line is to be drawn below the summary.
-        progress.done();
         finish(summary());
         // Files are complete even then.
         outputs.flushFiles();
         await Promise.race([outputs.drained(), over]);
       });
+    };
     const before = readCounters();
     const names = watchNames(context.plan, context.purpose?.status !== undefined);
     const driven = await drive(context, {
@@ -160,6 +165,11 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
   } catch (error) {
     // What went wrong counts, not what that leaves behind.
     if (!hasBegun) await journal?.discard().catch(() => {});
+    // What explains the results may fail: they are written all the same.
+    if (known !== undefined) {
+      finish(known());
+      await outputs.drained();
+    }
     throw afterSending(error, sent);
   } finally {
     await journal?.journal.close();

@@ -173,6 +173,19 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
     });
   });
 
+  test("are whole when what explains the results fails: no socket is left to ask the kernel why all is silent", async () => {
+    const xml = file("unexplained.xml");
+    const args = ["-oX", xml, "--packet-trace", "--retries", "0", "--timeout", "1s", silent];
+    const running = start(inNamespace(lab.near, synprobe(...args)));
+    await running.until("stderr", /^SENT /m);
+    command(["prlimit", "--pid", String(running.pid), "--nofile=5:5"]);
+    const { status, stdout, stderr } = await running.finished;
+    expect(stderr).toMatch(/^synprobe: .*EMFILE/m);
+    expect(status).toBe(5);
+    expect(stdout).toContain("1 port on 1 host, 0 answered: 0 open, 0 closed, 1 filtered; ");
+    expect(readFileSync(xml, "utf8")).toMatch(/<port .*<state state="filtered".*<\/nmaprun>\n$/s);
+  });
+
   test("--silent has open ports alone, for -iL", async () => {
     const { stdout } = await run(inNamespace(lab.near, synprobe("--silent", open, closed)));
     expect(stdout).toBe(`${open}\n`);
