@@ -29,6 +29,15 @@ const good = at(FAR.ipv4, 1);
 type FaultyRun = readonly [what: string, args: readonly string[], status: number, says: RegExp];
 const FAULTY_RUNS: readonly FaultyRun[] = [
   ["no target at all", [], 2, /no target given: write host:port, or -iL FILE; standard input names none$/],
+  ["a port apart from its host", [FAR.ipv4, "22"], 2, /target "22": the host is missing: .*, host:22$/],
+  ["ports apart from their host", [FAR.ipv4, "22,80-90"], 2, /ports are written behind it, host:22,80-90$/],
+  ["a colon apart from its host", [FAR.ipv4, ":80"], 2, /the host is missing: .*, host:80$/],
+  [
+    "a list with ports apart from their hosts",
+    ["-iL", file("apart.txt")],
+    2,
+    /apart\.txt:2: target "443": the host is missing: .*, host:443$/,
+  ],
   ["an unknown option", ["--frobnicate", good], 2, /unknown option '--frobnicate' \(synprobe --help\)$/],
   ["an unknown option of a command", ["lab", "--frobnicate"], 2, /'--frobnicate' \(synprobe lab --help\)$/],
   ["a command without its argument", ["diff", "one"], 2, /missing .* 'new' \(synprobe diff --help\)$/],
@@ -287,7 +296,6 @@ const FAULTY_TARGETS: readonly FaultyTarget[] = [
   ["192.0.2.10:", 2, /no port given$/],
   ["192.0.2.10:22,,80", 2, /"22,,80" has an empty port$/],
   ["192.0.2.10:nosuch", 2, /no TCP service named "nosuch"/],
-  [":80", 2, /the host is missing: write host:port$/],
   ["gopher2://192.0.2.10/", 2, /no TCP service named "gopher2"/],
   ["192.0.2.0/33:80", 2, /the prefix length after "\/" is a number from 0 to 32, not "33"/],
   ["192.0.2.0/:80", 2, /the prefix length after "\/" is a number from 0 to 32, not ""/],
@@ -342,6 +350,7 @@ describe.skipIf(skipping("bad input", labProblem()))("bad input", () => {
   beforeAll(() => {
     lab = createLab();
     mkdirSync(directory);
+    writeFileSync(file("apart.txt"), `${good}\n${FAR.ipv4} 443\n`);
     ip(
       lab.near,
       "link add down0 type veth peer name down1",

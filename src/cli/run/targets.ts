@@ -62,7 +62,8 @@ export async function planTargets(
   });
   const faults: TargetFault[] = [];
   const fault = (target: string, error: SynprobeError): void => {
-    if (options.strict === true) throw error;
+    // "host 22" is no wish for the usual thousand ports, nor zmap's "-r 100" one for any rate.
+    if (options.strict === true || error.code === ERROR_CODES.usage) throw error;
     faults.push({ target, code: error.code, message: error.message });
   };
   for (const word of words) {

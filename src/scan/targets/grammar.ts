@@ -50,7 +50,8 @@ export interface RangeHost {
 
 /**
  * Reads a target that may be a range.
- * @throws {SynprobeError} `ERR_TARGET_SYNTAX` or `ERR_PORT`, with the origin and the target in its message
+ * @throws {SynprobeError} `ERR_TARGET_SYNTAX` or `ERR_PORT`, with the origin and the target in its message; `ERR_USAGE` for ports
+ *   without a host: then what stands before them is not meant as it is read either
  */
 export function parseTargets(text: string, services: Services, origin?: string): AnyTargetSpec {
   return parseSpec(text, services, origin, parseHost);
@@ -78,6 +79,12 @@ function parseSpec<Host>(
   parse: (text: string) => Host,
 ): Spec<Host> {
   try {
+    const [, apart] = /^:?([0-9,-]+)$/.exec(text) ?? [];
+    if (apart !== undefined)
+      throw new SynprobeError(
+        ERROR_CODES.usage,
+        `the host is missing: ports are written behind it, host:${shorten(apart)}`,
+      );
     const [, scheme, authority = text] = URL_FORM.exec(text) ?? [];
     const { host, ports = scheme?.toLowerCase() } = split(authority);
     return {
@@ -134,10 +141,6 @@ function parseHost(text: string): LiteralHost | NamedHost | RangeHost {
   if (text.includes(":")) {
     throw syntaxError("not an IPv6 address; with a port, write the address in brackets: [address]:port");
   }
-  if (/^[0-9]+$/.test(text))
-    throw syntaxError(
-      `${quote(text)} is not an IPv4 address; a port is written behind its host: host:${shorten(text)}`,
-    );
   if (/^[0-9.]+$/.test(text)) throw syntaxError(`${quote(text)} is not an IPv4 address`);
   if (/^[0-9.,*-]+$/.test(text)) return parseOctets(text);
   return { kind: "name", name: parseName(text) };

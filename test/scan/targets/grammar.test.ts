@@ -62,7 +62,10 @@ describe("a target", () => {
 
   it.each([
     ["", "ERR_TARGET_SYNTAX", /empty/],
-    [":80", "ERR_TARGET_SYNTAX", /host is missing/],
+    [":http", "ERR_TARGET_SYNTAX", /host is missing/],
+    [":80", "ERR_USAGE", /host is missing: ports are written behind it, host:80$/],
+    ["22,80-90", "ERR_USAGE", /host is missing: .*, host:22,80-90$/],
+    ["22:80", "ERR_TARGET_SYNTAX", /"22" is not an IPv4 address/],
     ["192.0.2.1:", "ERR_PORT", /no port/],
     ["192.0.2.1:0", "ERR_PORT", /port 0 is out of range: ports are 1 to 65535/],
     ["192.0.2.1:65536", "ERR_PORT", /port 65536 is out of range/],
