@@ -22,6 +22,13 @@ function readTable() {
           : [[longName(flags), { bare, looksLike }] as const],
       ),
     ),
+    /** With two dashes. */
+    longNames: new Set(
+      [
+        ...PROBE_OPTIONS.flatMap(({ flags, aliases = [] }) => [longName(flags), ...aliases]),
+        ...Object.keys({ ...IMPLIED, ...SHORTHANDS }),
+      ].filter((name) => name.startsWith("--")),
+    ),
     takesArgument: new Set(
       PROBE_OPTIONS.filter(({ flags }) => flags.includes("<")).flatMap(
         ({ flags }) => flags.match(/--?[\w-]+/g) ?? [],
@@ -36,12 +43,13 @@ export const mayHoldOption = (argv: readonly string[]): boolean => argv.some((wo
 /** Rewrites an argument vector, without the node and script names. What follows `--` is left alone. */
 export function expandAliases(argv: readonly string[]): string[] {
   if (!mayHoldOption(argv)) return [...argv];
-  const { aliases, bare, takesArgument } = readTable();
+  const { aliases, bare, takesArgument, longNames } = readTable();
   const expanded: string[] = [];
   for (let i = 0; i < argv.length; i++) {
-    const word = argv[i];
+    // nmap and naabu take long options with one dash, too; commander would read "-exclude" as "-e xclude".
+    const word = longNames.has(`-${argv[i].split("=", 1)[0]}`) ? `-${argv[i]}` : argv[i];
     if (word === "--") return [...expanded, ...argv.slice(i)];
-    if (Object.hasOwn(IMPLIED, word)) continue;
+    if (Object.hasOwn(IMPLIED, word) || /^-d[d\d]+$/.test(word)) continue;
     if (Object.hasOwn(SHORTHANDS, word)) {
       expanded.push(...SHORTHANDS[word]);
       continue;

@@ -14,6 +14,7 @@ const EVASION = "synprobe hides nothing: no decoys, spoofed addresses or fragmen
 const DISCOVERY = "synprobe pings no hosts: every target is probed, as after nmap's -Pn";
 const PACING = "for its pace use --max-rate, --max-rate-per-host, --timeout, --retries or -T0 to -T5";
 const TCP_ALONE = "synprobe probes TCP alone";
+const FORMATS = "-oC writes CSV, -oJ NDJSON, -oL and -oT lists of open ports (synprobe help outputs)";
 const OTHER_SCANS = "synprobe probes with SYN segments alone";
 
 /** nmap's scan types: `-sV`, and `-sSCV` for several at once. */
@@ -33,17 +34,34 @@ const SCANS: Readonly<Record<string, string>> = {
 
 const HINTS: readonly (readonly [option: RegExp, hint: string])[] = [
   [/^-A$/, `${SYSTEMS}, services or scripts; --banner shows what a server says first`],
-  [/^-O$|^--osscan|^--max-os-tries$/, SYSTEMS],
+  [/^-O$/, `${SYSTEMS}; for zmap's output, ${FORMATS}`],
+  [/^--osscan|^--max-os-tries$/, SYSTEMS],
+  [/^-f$/, `${EVASION}; for zmap's fields, ${FORMATS}`],
+  [/^-b$/, `${EVASION}; zmap's list of what is left out is --exclude-file FILE`],
+  [/^-o$|^-m$|^--output-(file|fields|filter|module|format|filename)$|^--metadata-file$|^-o[BDMSU]$/, FORMATS],
+  [/^-[wI]$|^--list-of-ips-file$/, "-iL FILE reads targets from a file"],
+  [/^-[Nt]$|^--max-(targets|results|runtime)$/, "--shard 1/100 --seed 1 probes a random hundredth"],
+  [/^-P$|^--probes$/, "--retries is the most further SYNs to a silent port"],
+  [/^-i$/, "-e NAME is the interface"],
+  [/^-s$/, "-g PORT is the source port"],
+  [/^--sender-threads$/, "--workers is the number of threads"],
+  [/^-M$|^--probe-module$|^--scanflags$/, OTHER_SCANS],
+  [
+    /^--(http-.*|hello.*|(no)?capture|connection-timeout)$/,
+    "--banner hears what a server says first, and says nothing",
+  ],
+  [/^--(rotate.*|infinite)$/, "synprobe watch repeats a scan; names of files may have %F and %T"],
+  [/^--port-ratio$/, "--top-ports takes their number"],
   [/^--version-(intensity|light|all|trace)$/, VERSIONS],
   [/^--script/, SCRIPTS],
   [/^--traceroute$/, "synprobe path HOST:PORT walks the way there; --why does so after a scan"],
   [
-    /^-D|^-f+$|^-b$|^--(mtu|spoof-mac|data|data-string|data-length|ip-options|proxies|proxy|badsum|spoof-ip)$/,
+    /^-D|^-ff+$|^--(mtu|spoof-mac|data|data-string|data-length|ip-options|proxies|proxy|badsum|spoof-ip)$/,
     EVASION,
   ],
   [/^-P[ESAUYPMORN]|^-P[0-9]|^--disable-arp-ping$|^--discovery-ignore-rst$|^--ping$/, DISCOVERY],
   [
-    /^--(scan-delay|max-scan-delay|(min|max|initial)-rtt-timeout|(min|max)-(parallelism|hostgroup)|defeat-rst-ratelimit)$/,
+    /^--(scan-delay|max-scan-delay|bandwidth|(min|max|initial)-rtt-timeout|(min|max)-(parallelism|hostgroup)|defeat-rst-ratelimit)$|^-B$/,
     PACING,
   ],
   [
@@ -51,10 +69,13 @@ const HINTS: readonly (readonly [option: RegExp, hint: string])[] = [
     "each SYN waits as long as the round trips ask, or for --timeout; the run ends when every port is decided",
   ],
   [
-    /^--(router-mac|gateway-mac|adapter-mac|router-ip)$/,
+    /^-G$|^--(router-mac|gateway-mac|adapter-mac|router-ip)$/,
     "the kernel's routes and neighbours are used: leave it out",
   ],
-  [/^-c$|^--conf$/, "synprobe help config says how a configuration is written, and --config FILE reads it"],
+  [
+    /^-c$|^--conf$/i,
+    "synprobe help config says how a configuration is written, and --config FILE reads it; zmap's cooldown is found out",
+  ],
   [/^--echo$/, "--print-config prints the effective options"],
   [/^--offline$/, "--dry-run sends nothing, and says what would be done"],
   [/^--iflist$/, "synprobe doctor says which interfaces can probe, and which way a target takes"],
@@ -65,7 +86,6 @@ const HINTS: readonly (readonly [option: RegExp, hint: string])[] = [
   [/^--range$/, "write targets without it"],
   [/^--append-output$/, "a file has one run; --store FILE gathers runs, --resume goes on with one"],
   [/^--(no-)?stylesheet$|^--webxml$/, "synprobe report makes a page; -oX names no stylesheet"],
-  [/^-oS$|^-oB$|^--output-format$|^--output-filename$/, "see synprobe help outputs"],
   [
     /^--(system-dns|dns-servers)$|^-R$/,
     "names are looked up by the system's resolver, addresses never backwards",
@@ -75,12 +95,12 @@ const HINTS: readonly (readonly [option: RegExp, hint: string])[] = [
 /** An nmap option for something synprobe does not do, with what to use instead. */
 function foreign(option: string): string | undefined {
   const [name] = option.split("=", 1);
-  const scans = /^-s([A-Za-z]+)$/.exec(name)?.[1];
-  if (scans !== undefined) {
-    const hints = [...scans].filter((letter) => letter !== "S").map((letter) => SCANS[letter] ?? OTHER_SCANS);
-    if (hints.length > 0) return [...new Set(hints)].join("; ");
-  }
-  return HINTS.find(([pattern]) => pattern.test(name))?.[1];
+  // nmap takes long options with one dash, too.
+  const hint = HINTS.find(([pattern]) => pattern.test(name) || pattern.test(`-${name}`))?.[1];
+  if (hint !== undefined) return hint;
+  const scans = /^-s([A-Za-z]+)$/.exec(name)?.[1] ?? "";
+  const hints = [...scans].filter((letter) => letter !== "S").map((letter) => SCANS[letter] ?? OTHER_SCANS);
+  return hints.length > 0 ? [...new Set(hints)].join("; ") : undefined;
 }
 
 /** @param option as it was written. @param known every option that the command has */

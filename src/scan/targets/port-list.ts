@@ -54,6 +54,10 @@ function parsePart(part: string, whole: string, services: Services): [first: num
   }
   const port = services.portOf(part);
   if (port === undefined) {
+    if (/[*?[\]]/.test(part))
+      throw portError(
+        `"${shorten(part)}" is one of nmap's patterns: name the ports, or take the most often open with --top-ports N`,
+      );
     throw portError(
       `no TCP service named "${shorten(part)}" in this system's services database: give its number`,
     );

@@ -46,6 +46,12 @@ describe("the alias table", () => {
       ["--", "-sS", "-p-"],
       ["--", "-sS", "-p-"],
     ],
+    // nmap and naabu take long options with one dash, too.
+    [
+      ["-exclude", "a", "-top-ports=3", "-open", "-max-retries", "2", "-e", "x"],
+      ["--exclude", "a", "--top-ports=3", "--show", "open", "--retries", "2", "-e", "x"],
+    ],
+    [["-d", "-d2", "-dd", "host:1"], ["host:1"]],
     // Names that every object has are targets like any other.
     [
       ["constructor", "toString", "__proto__"],

@@ -46,6 +46,8 @@ describe("a list of ports is refused", () => {
     ["0", /port 0 is out of range: ports are 1 to 65535/],
     ["65536", /port 65536 is out of range/],
     ["1-65536", /port 65536 is out of range/],
+    ["http*", /"http\*" is one of nmap's patterns: name the ports/],
+    ["[1-100]", /"\[1-100\]" is one of nmap's patterns/],
     ["90-80", /the range 90-80 is reversed: write 80-90/],
     ["telnet", /no TCP service named "telnet"/],
     ["22 80", /no TCP service named "22 80"/],
