@@ -8,7 +8,7 @@ import { ERROR_CODES, isSynprobeError } from "../../errors.ts";
 import { escapeText, escapeWord, pad } from "../../report/escape.ts";
 import { count, digits, doubtInWords, utc } from "../../report/figures.ts";
 import { jsonLine } from "../../report/formats/ndjson.ts";
-import type { Change, Interval, RecordedRun } from "../../report/read/recorded.ts";
+import type { Change, Interval } from "../../report/read/recorded.ts";
 import { readRun } from "../../runtime/results/result-files.ts";
 import { changes } from "../../runtime/store/changes.ts";
 import { openStore, type Store } from "../../runtime/store/database.ts";
@@ -314,11 +314,12 @@ function timelineAnswer(rows: Iterable<Interval>, none: string, colour: boolean)
 /** Each file is one run, and one transaction. Best in order of time: what comes late tells less (store/record.ts). */
 async function importRuns(path: string, files: readonly string[], messages: Messages): Promise<void> {
   const store = openStore(path, true);
+  const sources = new Map<string, string>();
   let refused = 0;
   try {
     for (const file of files) {
       try {
-        await importRun(store, file, messages);
+        await importRun(store, file, sources, messages);
       } catch (error) {
         // One file is not to keep out those after it; a store that cannot be written keeps out all.
         const isOfFile =
@@ -337,7 +338,13 @@ async function importRuns(path: string, files: readonly string[], messages: Mess
 /** How far the clock of the machine that made a file may be ahead, in milliseconds. */
 const SKEW_MS = 600_000;
 
-async function importRun(store: Store, file: string, messages: Messages): Promise<void> {
+/** @param sources what the runs were called, by their start and their files' names without what is behind the dot */
+async function importRun(
+  store: Store,
+  file: string,
+  sources: Map<string, string>,
+  messages: Messages,
+): Promise<void> {
   const recorder = createRecorder(store);
   const ignore = (): void => {};
   let latest = 0;
@@ -362,11 +369,16 @@ async function importRun(store: Store, file: string, messages: Messages): Promis
       `${file} says that it is of ${utc(startedMs)} UTC, which is yet to come: a wrong clock, here or where it was made`,
     );
   noteEnding(run, messages);
+  // -oA makes several files of one run, of which NDJSON does not have the command line.
+  const base = `${Math.floor(startedMs / 1000)} ${file.replace(/\.\w+$/, "")}`;
+  const source = sources.get(base) ?? run.command ?? run.name;
+  sources.set(base, source);
   const { ports, changed, known } = recorder.commit({
     startedMs,
     endedMs: Math.max(latest, startedMs + (run.summary?.elapsedMs ?? 0)),
-    source: sourceOf(run),
+    source,
     ending: run.ending,
+    isImported: true,
     ...(run.summary?.path?.loss?.round === undefined ? {} : { loss: run.summary.path.loss.round }),
   });
   messages.note(
@@ -375,5 +387,3 @@ async function importRun(store: Store, file: string, messages: Messages): Promis
       : `${file}: ${count(ports, "port")} as of ${utc(startedMs)} UTC, ${digits(changed)} changed`,
   );
 }
-
-const sourceOf = ({ name, command }: RecordedRun): string => command ?? name;

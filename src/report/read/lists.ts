@@ -20,13 +20,15 @@ export const LIST_BEGINS = /^(?:#|Host:|Timestamp:|open |closed |banner )/;
 const LIST_LINE = /^(\w+) (\w+) (\d+) (\S+) (\d+)$/;
 /** `Host: 198.18.0.1 (name)`, behind a time in masscan's. */
 const HOST_LINE = /^(?:Timestamp: (\d+)\t)?Host: (\S+) \(([^\t]*)\)\t(.*)$/;
-/** When a run began, in the local time of its machine, which is taken to be this one's. */
-const BEGAN_LINE = /^# (?:Nmap|synprobe|Masscan) .*? scan initiated (\w{3} \w{3} [ \d]\d [\d:]{8} \d{4})\b/;
+/** When a run began, in the local time of its machine, which is taken to be this one's, and by which command. */
+const BEGAN_LINE =
+  /^# (?:Nmap|synprobe|Masscan) .*? scan initiated (\w{3} \w{3} [ \d]\d [\d:]{8} \d{4})\b(?: as: (.+))?/;
 
 /** @param fault makes the error to throw */
 export function createListReader(sink: RecordedSink, fault: ReadFault): LineReader {
   let ending: "complete" | "interrupted" | "cut-off" = "cut-off";
   let begunMs: number | undefined;
+  let command: string | undefined;
   let earliestMs: number | undefined;
 
   function port(
@@ -60,8 +62,9 @@ export function createListReader(sink: RecordedSink, fault: ReadFault): LineRead
     line(line) {
       if (/^# end$|^# (?:Nmap|synprobe|Masscan) done /.test(line)) ending = "complete";
       else if (/^# synprobe interrupted /.test(line)) ending = "interrupted";
-      const [, began] = BEGAN_LINE.exec(line) ?? [];
+      const [, began, as] = BEGAN_LINE.exec(line) ?? [];
       if (began !== undefined) begunMs ??= Date.parse(began) || undefined;
+      command ??= as;
       if (line.trim() === "" || line.startsWith("#") || line.startsWith("banner ")) return;
       const [, state, proto, number, address, at] = LIST_LINE.exec(line) ?? [];
       if (address !== undefined) {
@@ -80,7 +83,12 @@ export function createListReader(sink: RecordedSink, fault: ReadFault): LineRead
     isWhole: (line) => /^# end$| done at .*seconds|\/$/.test(line),
     end: () => {
       const startedMs = earliestMs ?? begunMs;
-      return { format: "list", ending, ...(startedMs === undefined ? {} : { startedMs }) };
+      return {
+        format: "list",
+        ending,
+        ...(startedMs === undefined ? {} : { startedMs }),
+        ...(command === undefined ? {} : { command }),
+      };
     },
   };
 }

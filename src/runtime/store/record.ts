@@ -20,6 +20,8 @@ export interface RunToStore {
   readonly ending: "complete" | "interrupted" | "cut-off" | "unknown";
   /** Of the round trip, 0 to 1. */
   readonly loss?: number;
+  /** It is from a file: nmap's formats have its start in whole seconds, and several may be of one run. */
+  readonly isImported?: boolean;
 }
 
 /** What was written. */
@@ -99,13 +101,25 @@ export function createRecorder(store: Store): Recorder {
       )
       .get(run.source, startedMs, endedMs);
     const isMore = run.ending === "complete" || ports > num(part, "ports");
+    // A run may be there from another of its files, which had less of it: -oG does not list what is "ignored".
+    const second = startedMs - (startedMs % 1000);
+    const twin =
+      run.isImported === true
+        ? store
+            .prepare(
+              "SELECT id, ports FROM runs WHERE source = ? AND ending = 'complete' AND started_ms BETWEEN ? AND ? AND (started_ms % 1000 = 0 OR ?)",
+            )
+            .get(run.source, second, second + 999, second === startedMs ? 1 : 0)
+        : undefined;
+    if (twin !== undefined && ports <= num(twin, "ports")) return { ports, changed: 0, known: true };
+    const lesser = twin ?? (isMore ? part : undefined);
     const added =
-      part !== undefined && isMore
+      lesser !== undefined
         ? store
             .prepare(
               "UPDATE OR IGNORE runs SET started_ms = ?, ended_ms = ?, source = ?, ending = ?, ports = ?, open = ?, loss = ? WHERE id = ? RETURNING id",
             )
-            .get(...values, num(part, "id"))
+            .get(...values, num(lesser, "id"))
         : store
             .prepare(
               "INSERT INTO runs (started_ms, ended_ms, source, ending, ports, open, changed, loss) VALUES (?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT DO NOTHING RETURNING id",
@@ -215,12 +229,20 @@ function createWriter(store: Store) {
     return a.state === b.state && (a.reason === "" || b.reason === "");
   }
   const withReason = (one: number, other: number): number => (lookUp(one).reason === "" ? other : one);
+  /** Gives the interval that begins at `first` the reason, if it has none. */
+  const explainWith = (verdict: number, id: number, first: number, known: number): void => {
+    const better = withReason(known, verdict);
+    if (better !== known) explain.run(better, id, first);
+  };
 
   /** A result of before the newest interval's end. */
   function putEarlier(id: number, ms: number, verdict: number, doubt: number | null): void {
     const previous = before.get(id, ms);
     if (previous !== undefined && ms <= num(previous, "last_ms")) {
-      if (isSame(num(previous, "verdict"), verdict)) return;
+      if (isSame(num(previous, "verdict"), verdict)) {
+        explainWith(verdict, id, num(previous, "first_ms"), num(previous, "verdict"));
+        return;
+      }
       const [first, last] = [num(previous, "first_ms"), num(previous, "last_ms")];
       // The ends were seen; what is between them no longer counts. At an end itself what is known stays.
       if (ms === first || ms === last) return;
@@ -264,8 +286,7 @@ function createWriter(store: Store) {
       if (ms <= last) putEarlier(id, ms, verdict, doubt);
       else if (isSame(newest.verdict, verdict)) {
         extend.run(ms, id, first);
-        const better = withReason(newest.verdict, verdict);
-        if (better !== newest.verdict) explain.run(better, id, first);
+        explainWith(verdict, id, first, newest.verdict);
       } else begin.run(id, ms, ms, verdict, doubt);
       return ms > last && lookUp(newest.verdict).state !== state;
     },

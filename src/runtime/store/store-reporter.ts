@@ -3,6 +3,7 @@
  * loads is large. What a store is: runtime/store. Tested by test/cli/commands/history.test.ts.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { commandLine } from "../../report/formats/nmap.ts";
 import type { Reporter } from "../../report/reporter.ts";
 import { PORT_STATES, type PortResult, type ScanSummary } from "../../scan/probe/result.ts";
 import { openStore } from "./database.ts";
@@ -28,8 +29,9 @@ export function createStoreReporter(
   let source = "synprobe";
   return {
     wants: () => PORT_STATES,
-    start({ args }) {
-      source = ["synprobe", ...args].join(" ");
+    start(run) {
+      // As in nmap's formats, by which an imported file is known for this run's.
+      source = commandLine(run);
     },
     result: (result) => recorder.add({ ...asItCounts(result), proto: "tcp" }),
     fault() {},

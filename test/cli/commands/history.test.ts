@@ -85,6 +85,46 @@ describe("a run that is imported again", () => {
     expect(readdirSync(folder).filter((each) => each.startsWith("twice"))).toEqual(["twice.db"]);
   });
 
+  it("counts once, whichever of the files that -oA makes are given, and has what any of them tells", async () => {
+    const store = join(folder, "all.db");
+    const command = "nmap -p 22,80 -oA scan 192.0.2.1";
+    const began = `scan initiated Mon Nov 23 01:00:00 2026 as: ${command}`;
+    const state = (port: number, is: string, reason: string) =>
+      `<port protocol="tcp" portid="${port}"><state state="${is}" reason="${reason}"/></port>`;
+    const all = {
+      "scan.gnmap": `# Nmap 7.93 ${began}\nHost: 192.0.2.1 ()\tPorts: 22/open/tcp//ssh///\tIgnored State: closed (1)\n# Nmap done at Mon Nov 23 01:00:01 2026 -- 1 IP address\n`,
+      "scan.json":
+        line(22, "open", "syn-ack", "2026-11-23T01:00:00.400Z") +
+        line(80, "closed", "reset", "2026-11-23T01:00:00.500Z") +
+        end("2026-11-23T01:00:00.123Z"),
+      "scan.xml": `<nmaprun scanner="nmap" args="${command}" start="1795395600"><host><address addr="192.0.2.1" addrtype="ipv4"/><ports>${state(22, "open", "syn-ack")}${state(80, "closed", "reset")}</ports></host><runstats><finished time="1795395601" elapsed="1.00" exit="success"/></runstats></nmaprun>`,
+    };
+    for (const [name, text] of Object.entries(all)) writeFileSync(join(folder, name), text);
+    const put = async (...names: string[]): Promise<void> => {
+      const files = names.map((name) => join(folder, name));
+      const { status } = await run(synprobe("history", "import", ...files, "--store", store));
+      expect(status).toBe(0);
+    };
+    const known = async () => {
+      const ask = async (...words: string[]) =>
+        linesOf((await run(synprobe("history", ...words, "--json", "--store", store))).stdout).map((each) =>
+          JSON.parse(each),
+        );
+      const reasons = (await ask("192.0.2.1")).map(({ port, reason }) => `${port} ${reason}`);
+      return { runs: (await ask("runs")).map(({ ports, source }) => ({ ports, source })), reasons };
+    };
+    const whole = {
+      runs: [{ ports: 2, source: command }],
+      reasons: ["22 syn-ack", "80 reset"],
+    };
+    await put("scan.gnmap");
+    expect(await known()).toEqual({ runs: [{ ports: 1, source: command }], reasons: ["22 "] });
+    await put("scan.xml");
+    expect(await known()).toEqual(whole);
+    await put("scan.gnmap", "scan.json", "scan.xml");
+    expect(await known()).toEqual(whole);
+  });
+
   it.skipIf(process.getuid?.() !== 0)(
     "is read by who may write neither the store nor beside it",
     async () => {
@@ -255,6 +295,15 @@ describe("--store", () => {
     expect(readdirSync(folder).filter((name) => name.startsWith("own.db"))).toEqual(["own.db"]);
     const { stdout } = await run(synprobe("diff", path("own.json"), path("own.db")));
     expect(stdout).toMatch(/^No differences: 60 ports in the same state$/m);
+  });
+
+  it("has the run, of which a file in nmap's format is imported, already", async () => {
+    const files = ["--store", path("once.db"), "-oX", join(folder, "once.xml")];
+    expect((await run(scan(...files, "--exclude", "192.0.2.*"))).status).toBe(0);
+    const { stderr } = await run(
+      synprobe("history", "import", join(folder, "once.xml"), "--store", path("once.db")),
+    );
+    expect(stderr).toMatch(/once\.xml is in the store already\n$/);
   });
 
   it("that cannot be written at the end: what was found is printed all the same", async () => {
