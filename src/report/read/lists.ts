@@ -72,6 +72,8 @@ export function createListReader(sink: RecordedSink, fault: ReadFault): LineRead
         return;
       }
       const [, hostAt, ip, name, fields = ""] = HOST_LINE.exec(line) ?? [];
+      if (/^Nmap scan report for /.test(line))
+        throw fault("nmap's table for people (-oN): give -oX or -oG of that run");
       if (ip === undefined) throw fault("neither a line of -oG nor one of masscan's list");
       const [, ports] = /(?:^|\t)Ports: ([^\t]*)/.exec(fields) ?? [];
       for (const each of (ports ?? "").split(", ")) {

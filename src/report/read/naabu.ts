@@ -35,6 +35,7 @@ export function createNaabuReader(sink: RecordedSink, fault: ReadFault): LineRea
       if (line.trim() === "") return;
       const fields = parseJson(line);
       if (!isObject(fields)) throw fault("no JSON object; naabu -json writes one a line");
+      if ("rec_type" in fields) throw fault("masscan's -oD is not read: give its -oX, -oL or -oG");
       if (!isNaabu(fields)) throw fault("is no result of naabu's, as those before it are");
       const ip = address(fields, "ip");
       const timeMs = time(fields, "timestamp");

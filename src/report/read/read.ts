@@ -26,6 +26,14 @@ export interface RunReader {
 const MAX_LINE = 1 << 20;
 
 const IN_NO_FORMAT = "is neither NDJSON (-oJ) nor nmap's XML (-oX), and no list of -oG or -oL";
+/** What else users have of nmap's and masscan's, and what to give instead. */
+const OTHER_FORMATS: readonly (readonly [begins: RegExp, what: string])[] = [
+  [
+    /^(?:Starting Nmap|Nmap scan |TARGET +STATE)/,
+    "has the table for people (-oN): give -oX, -oG or -oJ of that run",
+  ],
+  [/^\[/, "is one array of JSON, as of masscan's -oJ: give its -oX, -oL or -oG"],
+];
 /** Characters by which the format shows. */
 const ENOUGH = 16;
 
@@ -56,7 +64,10 @@ export function createRunReader(name: string, sink: RecordedSink): RunReader {
         line = at;
       });
     } else if (head.length < ENOUGH && !isLast) return;
-    else throw resultsError(`${shown} ${IN_NO_FORMAT}`);
+    else {
+      const other = OTHER_FORMATS.find(([begins]) => begins.test(start))?.[1];
+      throw resultsError(`${shown} ${other ?? IN_NO_FORMAT}`);
+    }
     reader.text(head);
     head = "";
   }

@@ -127,6 +127,16 @@ describe("NDJSON", () => {
     ["", "file is empty: no results were written to it"],
     ["\n \n", "file is empty: no results were written to it"],
     ["hello\n", "file is neither NDJSON (-oJ) nor nmap's XML (-oX), and no list of -oG or -oL"],
+    ["TARGET  STATE\n", "file has the table for people (-oN): give -oX, -oG or -oJ of that run"],
+    [
+      "# Nmap 7.93 scan initiated\nNmap scan report for a\n",
+      "file:2: nmap's table for people (-oN): give -oX or -oG of that run",
+    ],
+    ["[\n{", "file is one array of JSON, as of masscan's -oJ: give its -oX, -oL or -oG"],
+    [
+      '{"ip":"192.0.2.1","timestamp":"1796035208","port":80,"proto":"tcp","rec_type":"status"}\n',
+      "file:1: masscan's -oD is not read: give its -oX, -oL or -oG",
+    ],
     ["\u001f\u008b", "file is neither NDJSON (-oJ) nor nmap's XML (-oX), and no list of -oG or -oL"],
     [`${result}{"ip":"192.0.2.1"\n${result}`, "file:2: no JSON object; -oJ writes one a line"],
     [`${result}[]\n`, "file:2: no JSON object; -oJ writes one a line"],
