@@ -4,6 +4,7 @@
 import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { isSynprobeError } from "../../errors.ts";
 import { size } from "../../report/figures.ts";
 import { createGathering } from "../../report/html/digest.ts";
 import { renderPage } from "../../report/html/page.ts";
@@ -38,11 +39,21 @@ export async function report(
   if (same !== undefined) throw usage(`the page cannot go to ${output}: it is one of the files to read`);
   const gathering = createGathering();
   const runs: RecordedRun[] = [];
+  const wrong: string[] = [];
   for (const file of files) {
-    const run = await readRun(file, gathering.next());
-    noteEnding(run, messages);
-    runs.push(run);
+    try {
+      const run = await readRun(file, gathering.next());
+      noteEnding(run, messages);
+      runs.push(run);
+    } catch (error) {
+      if (files.length === 1 || !isSynprobeError(error)) throw error;
+      // All of them are told at once. A page without them would not show what it lacks.
+      messages.error(error.message);
+      wrong.push(file);
+    }
   }
+  if (wrong.length > 0)
+    throw usage(`no page is made: ${wrong.length} of ${files.length} files could not be read`);
   const digest = gathering.digest(runs);
   const page = renderPage(digest, {
     title: title ?? titleOf(runs, digest.rows.hosts),

@@ -4,7 +4,7 @@
  */
 /// <reference lib="dom" />
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -114,6 +114,19 @@ describe("the command", () => {
     const { status, stdout, stderr } = await run(synprobe("report", ...args));
     expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
     expect(linesOf(stderr)).toEqual([expect.stringMatching(message)]);
+  });
+
+  it("of several files tells every one that cannot be read, and makes no page without them", async () => {
+    const page = join(folder, "some.html");
+    const { status, stderr } = await run(
+      synprobe("report", "none.json", "test/golden/nmap-7.93.xml", "package.json", "-o", page),
+    );
+    expect({ status, isMade: existsSync(page) }).toEqual({ status: 2, isMade: false });
+    expect(linesOf(stderr)).toEqual([
+      "synprobe: cannot read the results none.json: there is no such file",
+      expect.stringMatching(/^synprobe: package\.json:1: no JSON object/),
+      "synprobe: no page is made: 2 of 3 files could not be read",
+    ]);
   });
 
   it("writes to standard output too, and reads nmap's XML", async () => {
