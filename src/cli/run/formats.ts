@@ -122,7 +122,10 @@ export const tableOptions = ({
   ...(show === undefined ? {} : { show }),
 });
 
-/** The files that the options name, each with its format. */
+/** Names of standard output, as nmap's users write it: opened as files the table would be in the middle of what they get. */
+const STDOUT_NAMES = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+
+/** The files that the options name, each with its format; `-` for standard output. */
 export function wantedFiles(
   options: ProbeOptions,
   now = new Date(),
@@ -131,7 +134,7 @@ export function wantedFiles(
   return FORMATS.flatMap((format) => {
     const ofAll = base && format.suffix ? `${base}${format.suffix}` : undefined;
     return [options[format.option], ofAll].flatMap((path) =>
-      path ? [{ format, path: withTime(path, now) }] : [],
+      path ? [{ format, path: STDOUT_NAMES.includes(path) ? "-" : withTime(path, now) }] : [],
     );
   });
 }

@@ -131,7 +131,8 @@ export async function openOutputs(
     throw usage("-oA takes the beginning of file names, such as scan for scan.xml, scan.nmap …");
   }
   const full = paths.map((path) => (path === "-" ? path : resolve(path)));
-  const twice = paths.find((_, i) => full.indexOf(full[i]) !== i);
+  // Nothing is lost where everything is.
+  const twice = paths.find((_, i) => full.indexOf(full[i]) !== i && full[i] !== "/dev/null");
   if (twice !== undefined) {
     throw usage(
       twice === "-"

@@ -95,6 +95,20 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
     if (option !== "-oN") expect(stdout).not.toContain("TARGET");
   });
 
+  test("a name of standard output is as -: no table in the middle of the XML", async () => {
+    const looks = FORMATS.find(([option]) => option === "-oX")?.[2] ?? /-oX/;
+    for (const name of ["/dev/stdout", "/dev/fd/1"]) {
+      const { status, stdout } = await shell(`$SYNPROBE -oX ${name} ${open} ${closed} | cat`);
+      expect({ status, stdout }).toEqual({ status: 0, stdout: expect.stringMatching(looks) });
+    }
+  });
+
+  test("any number of formats may go to /dev/null", async () => {
+    const { status, stdout, stderr } = await probe(["-oJ", "/dev/null", "-oX", "/dev/null", open, closed]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(TABLE);
+  });
+
   test("all formats at once, one of them on standard output", async () => {
     const options = FORMATS.flatMap(([option], i) => [option, i === 0 ? "-" : file(option)]);
     const { status, stdout } = await probe([...options, open, closed]);
