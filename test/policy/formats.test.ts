@@ -101,6 +101,29 @@ describe("a report", () => {
   });
 });
 
+describe("text", () => {
+  it("says once where it is written of ports in a row, behind them", () => {
+    const policy = readPolicy(
+      JSON.stringify({ groups: [{ targets: "198.18.0.1-2", ports: { "22,80": "open" } }] }),
+      "p.yaml",
+      SERVICES,
+      "2026-11-28",
+    );
+    const check = createCheck(policy, createExpectations(policy, new Map()));
+    for (const ip of ["198.18.0.1", "198.18.0.2"])
+      for (const port of [22, 80]) check.take(result(ip, port, "closed", "reset"));
+    const report = check.report({ faults: [], unfinished: 0, startedMs: 0, elapsedMs: 0 });
+    expect(write("text", report).split("\n").slice(1, 7)).toEqual([
+      "! 198.18.0.1:22  open      closed  reset",
+      "! 198.18.0.1:80  open      closed  reset",
+      "! 198.18.0.2:22  open      closed  reset",
+      "! 198.18.0.2:80  open      closed  reset",
+      "    group 1 (p.yaml:1)",
+      "",
+    ]);
+  });
+});
+
 describe("TAP", () => {
   it("has as many tests as it plans, numbered, none of which is made by foreign text", () => {
     const lines = write("tap").split("\n");

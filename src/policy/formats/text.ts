@@ -1,4 +1,4 @@
-/** A check's report for people: a line for each port that is not as written, and totals. */
+/** A check's report for people: a line for each port that is not as written, where that is written behind each or all of them, and totals. */
 import { createColors } from "picocolors";
 import { displayLength, escapeText, escapeWord, pad } from "../../report/escape.ts";
 import type { CheckReport } from "../check.ts";
@@ -24,11 +24,16 @@ export function* checkText(report: CheckReport, colour: boolean): Generator<stri
       .join("  ")
       .trimEnd();
   if (rows.length > 0) yield `${colors.bold(`  ${line(HEAD)}`)}\n`;
-  for (const [i, { outcome, rule, where }] of findings.entries()) {
+  const places = findings.map(({ rule }) =>
+    [`${rule.group.name} (${policy.file}:${rule.line})`, ...remarksOf(rule)]
+      .map((text) => escapeText(text))
+      .join(", "),
+  );
+  for (const [i, { outcome, where }] of findings.entries()) {
     const shown = line(rows[i]);
     yield `${outcome === "differs" ? colors.red(`! ${shown}`) : colors.yellow(`? ${shown}`)}\n`;
-    const place = `${rule.group.name} (${policy.file}:${rule.line})`;
-    yield `    ${[place, ...remarksOf(rule)].map((text) => escapeText(text)).join(", ")}\n`;
+    // Once for all in a row: a host that is down may have thousands.
+    if (places[i] !== places[i + 1] || where !== undefined) yield `    ${places[i]}\n`;
     if (where !== undefined) yield `    ${escapeText(where)}\n`;
   }
   for (const { target, message } of faults)
