@@ -348,7 +348,8 @@ function remark(each: Difference): string {
 
 /** A run in one line: file, time, number of ports, and how it ended. */
 function runLine(label: string, run: RecordedRun, ports: number): string {
-  const when = run.startedMs === undefined ? "" : `, ${utc(run.startedMs)} UTC`;
+  const seen = run.lastRunMs === undefined ? "" : ` (last run ${utc(run.lastRunMs)})`;
+  const when = run.startedMs === undefined ? "" : `, ${utc(run.startedMs)} UTC${seen}`;
   const endings = {
     complete: "",
     interrupted: ", interrupted",
@@ -423,6 +424,7 @@ export function* diffJson(diff: Diff): Generator<string> {
     format: run.format,
     ending: run.ending,
     started_at: run.startedMs === undefined ? undefined : new Date(run.startedMs).toISOString(),
+    last_run: run.lastRunMs === undefined ? undefined : new Date(run.lastRunMs).toISOString(),
     ports,
   });
   yield jsonLine({

@@ -178,6 +178,8 @@ export interface RecordedRun {
    */
   readonly ending: "complete" | "interrupted" | "cut-off" | "unknown";
   readonly startedMs?: number;
+  /** Of a store: when its last run before `startedMs` began, which may be long ago. */
+  readonly lastRunMs?: number;
   readonly summary?: RecordedSummary;
   /** Of a store, for a sink that wants it. */
   readonly history?: RecordedHistory;

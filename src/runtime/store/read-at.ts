@@ -13,6 +13,7 @@ import type {
 import { changes } from "./changes.ts";
 import { openStore, type Store } from "./database.ts";
 import { statesAt, timeline } from "./query.ts";
+import { num } from "./record.ts";
 
 /** Ports of which a report has all that was seen, and the newest intervals of each. */
 const MOST_PORTS = 48;
@@ -33,12 +34,16 @@ export function readStoreAt(path: string, ms: number, name: string, sink: Record
       sink.port({ ip, host, proto, port, service, state, reason, doubt, timeMs });
       if (state === "open" && open.length < MOST_PORTS) open.push(interval);
     }
+    // What is as it was may be so because nobody has looked since.
+    const last = store.prepare("SELECT coalesce(max(started_ms), 0) AS ms FROM runs WHERE started_ms <= ?");
+    const lastRunMs = num(last.get(ms), "ms");
     return {
       name,
       format: "store",
-      command: `what was known at ${utc(ms)} UTC`,
+      command: `what was known at ${utc(ms)} UTC${lastRunMs > 0 ? `, last run ${utc(lastRunMs)}` : ""}`,
       ending: "complete",
       startedMs: ms,
+      ...(lastRunMs > 0 ? { lastRunMs } : {}),
       ...(sink.wantsHistory === true ? { history: historyUntil(store, ms, open) } : {}),
     };
   } finally {
