@@ -91,7 +91,8 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
   let summary: RecordedSummary | undefined;
   let hosts: number | undefined;
   let depth = 0;
-  let ended = false;
+  /** Where the root element ends. */
+  let endedAt = Number.POSITIVE_INFINITY;
 
   const wrong = (what: string): Error => fault(what, parser.line);
 
@@ -239,6 +240,9 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
   let ending = false;
   parser.on("error", (error) => {
     if (ending) throw error;
+    // nmap's --append-output, or cat.
+    if (endedAt < parser.position)
+      throw wrong("comes after </nmaprun>: these are two files in one, give them apart");
     throw wrong(`no well-formed XML: ${error.message.replace(/^(\d+:)?\d+:\d+: /, "")}`);
   });
   parser.on("opentag", ({ name, attributes }: SaxesTagPlain) => {
@@ -248,7 +252,7 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
   });
   parser.on("closetag", ({ name }) => {
     depth--;
-    if (depth === 0) ended = true;
+    if (depth === 0) endedAt = parser.position;
     if (Object.hasOwn(close, name)) close[name]();
   });
 
@@ -268,11 +272,16 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
       const total = summary === undefined ? undefined : defined<RecordedSummary>({ ...summary, hosts });
       return defined<RunEnding>({
         format: "nmap-xml",
-        ending: total === undefined || !ended ? "cut-off" : total.interrupted ? "interrupted" : "complete",
+        ending:
+          total === undefined || endedAt === Number.POSITIVE_INFINITY
+            ? "cut-off"
+            : total.interrupted
+              ? "interrupted"
+              : "complete",
         command,
         startedMs,
         summary: total,
-        brokenLine: ended ? undefined : brokenLine,
+        brokenLine: endedAt === Number.POSITIVE_INFINITY ? brokenLine : undefined,
       });
     },
   };

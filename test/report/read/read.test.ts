@@ -160,6 +160,14 @@ describe("NDJSON", () => {
       '<nmaprun>\n<host><address addr="192.0.2.1"/><ports><port protocol="tcp" portid="99999">',
       'file:2: portid is "99999", not a port',
     ],
+    [
+      '<?xml version="1.0"?>\n<nmaprun>\n</nmaprun>\n<?xml version="1.0"?>\n<nmaprun></nmaprun>',
+      "file:4: comes after </nmaprun>: these are two files in one, give them apart",
+    ],
+    [
+      "<nmaprun>\n</nmaprun>\n<nmaprun></nmaprun>",
+      "file:3: comes after </nmaprun>: these are two files in one, give them apart",
+    ],
     ["<nmaprun>\n</host>", "file:2: no well-formed XML: unexpected close tag."],
     ["<nmaprun>\n<a>&nbsp;</a>", "file:2: no well-formed XML: undefined entity."],
   ])("%j is told: %s", (text, expected) => {
