@@ -79,12 +79,10 @@ function parseSpec<Host>(
   parse: (text: string) => Host,
 ): Spec<Host> {
   try {
-    const [, apart] = /^:?([0-9,-]+)$/.exec(text) ?? [];
+    if (text === "-") throw usageError("a range is written without blanks: address-address");
+    const [, apart] = /^:?([,-]*\d{1,5}(?:[,-]+\d{1,5})*[,-]*)$/.exec(text) ?? [];
     if (apart !== undefined)
-      throw new SynprobeError(
-        ERROR_CODES.usage,
-        `the host is missing: ports are written behind it, host:${shorten(apart)}`,
-      );
+      throw usageError(`the host is missing: ports are written behind it, host:${shorten(apart)}`);
     const [, scheme, authority = text] = URL_FORM.exec(text) ?? [];
     const { host, ports = scheme?.toLowerCase() } = split(authority);
     return {
@@ -297,5 +295,7 @@ const quote = (text: string): string => `"${shorten(text)}"`;
 
 const zoneError = (): SynprobeError =>
   syntaxError("a range has no zone: leave out what follows the %, and give -e INTERFACE");
+
+const usageError = (message: string): SynprobeError => new SynprobeError(ERROR_CODES.usage, message);
 
 const syntaxError = (message: string): SynprobeError => new SynprobeError(ERROR_CODES.targetSyntax, message);
