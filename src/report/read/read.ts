@@ -32,6 +32,7 @@ const OTHER_FORMATS: readonly (readonly [begins: RegExp, what: string])[] = [
     /^(?:Starting Nmap|Nmap scan |TARGET +STATE)/,
     "has the table for people (-oN): give -oX, -oG or -oJ of that run",
   ],
+  [/^ip,port,proto,/, "is CSV (-oC): give -oX, -oG or -oJ of that run"],
   [/^\[/, "is one array of JSON, as of masscan's -oJ: give its -oX, -oL or -oG"],
 ];
 /** Characters by which the format shows. */

@@ -167,11 +167,20 @@ const MAGIC: readonly (readonly [bytes: readonly number[], what: string])[] = [
   [[0xfe, 0xff], "it is UTF-16 text: iconv -f UTF-16 -t UTF-8 FILE | synprobe -iL -"],
 ];
 
+/** nmap's XML, NDJSON, masscan's JSON, lines of -oG and -oN, and masscan's list. */
+const RESULTS_BEGIN =
+  /^\s*(?:<\?xml |<!DOCTYPE |\{\s*"|\[\s*\{|# (?:Nmap|synprobe|Masscan) \S+ scan initiated |#masscan\s)/;
+
 function checkText(head: Uint8Array, name: string): void {
   for (const [bytes, what] of MAGIC) {
     if (bytes.every((byte, i) => head[i] === byte)) throw listError(`cannot read the list ${name}: ${what}`);
   }
   const beginning = head.subarray(0, HEAD_LENGTH);
+  // Its words would be looked up as names, and its addresses be probed on the usual ports.
+  if (RESULTS_BEGIN.test(Buffer.from(beginning).toString("latin1")))
+    throw listError(
+      `cannot read the list ${name}: it has a run's results, which -iR takes, if they are its targets`,
+    );
   const odd = beginning.filter((byte) => byte < 0x20 && !isBlank(byte) && byte !== LF && byte !== CR).length;
   // One or two of them are a target's fault, of which the user is told where it is.
   if (odd > 3 && odd * 16 > beginning.length)

@@ -132,6 +132,7 @@ describe("NDJSON", () => {
       "# Nmap 7.93 scan initiated\nNmap scan report for a\n",
       "file:2: nmap's table for people (-oN): give -oX or -oG of that run",
     ],
+    ["ip,port,proto,state\n", "file is CSV (-oC): give -oX, -oG or -oJ of that run"],
     ["[\n{", "file is one array of JSON, as of masscan's -oJ: give its -oX, -oL or -oG"],
     [
       '{"ip":"192.0.2.1","timestamp":"1796035208","port":80,"proto":"tcp","rec_type":"status"}\n',

@@ -275,6 +275,19 @@ describe("what is wrong in a list", () => {
     ["xz", bytes([0xfd], "7zXZ", [0]), /it is compressed: xz -dc FILE/],
     ["UTF-16", bytes([0xff, 0xfe], "1\x009\x008\x00"), /it is UTF-16 text: iconv/],
     ["a program", bytes("\x7fELF", new Array(5000).fill(0)), /it is not text/],
+    [
+      "nmap's XML",
+      Buffer.from('<?xml version="1.0"?>\n<nmaprun>'),
+      /it has a run's results, which -iR takes/,
+    ],
+    ["NDJSON", Buffer.from('{"type":"result","ip":"198.18.0.1"}\n'), /it has a run's results/],
+    ["masscan's JSON", Buffer.from('[\n{   "ip": "198.18.0.1" }'), /it has a run's results/],
+    [
+      "masscan's list",
+      Buffer.from("#masscan\nopen tcp 80 198.18.0.1 1796035193\n"),
+      /it has a run's results/,
+    ],
+    ["nmap's -oG", Buffer.from("# Nmap 7.93 scan initiated Mon Nov 30\nHost: "), /it has a run's results/],
     ["UTF-16 without its mark", Buffer.from("198.18.0.1:80\n198.18.0.2:80\n", "utf16le"), /it is not text/],
   ])("may be all of it: %s", async (_, content, message) => {
     for (const pieceLength of [1, 1 << 16]) await expect(list(content, pieceLength)).rejects.toThrow(message);
