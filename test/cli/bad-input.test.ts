@@ -101,6 +101,12 @@ const FAULTY_RUNS: readonly FaultyRun[] = [
   ["-e with nothing", ["-e", "", good], 2, /-e, --interface needs a name, not an empty argument$/],
   ["trace -e with nothing", ["trace", "-e", "", good], 2, /-e, --interface needs a name, not an empty/],
   ["path -e with nothing", ["path", "-e", "", good], 2, /-e, --interface needs a name, not an empty/],
+  [
+    "-oX with an option",
+    ["-oX", "-oG", good],
+    2,
+    /--output-xml needs a name, and "-oG" looks like an option: \.\/-oG/,
+  ],
   ["-oX with nothing", ["-oX", "", good], 2, /--output-xml needs a name, not an empty argument$/],
   ["a flag with an argument", ["--ipv4=3", good], 2, /--ipv4 takes no argument, and is given "3" /],
   ["-4 with an argument", ["--strict=yes", good], 2, /--strict takes no argument, and is given "yes" /],

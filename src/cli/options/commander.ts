@@ -10,7 +10,7 @@ import { type OptionSpec, usage } from "./table.ts";
 export const attributeOf = ({ flags }: OptionSpec): string => new Option(flags).attributeName();
 
 /** Options whose argument is a name of something on this machine. */
-const NAMES_SOMETHING = /<(?:file|name)>/;
+const NAMES_SOMETHING = /<(?:file|name|base)>/;
 
 /** A time as a number without a unit would be given; undefined for whatever is shown as it is. */
 const shownDefault = ({ defaultValue, unit }: OptionSpec): string | undefined =>
@@ -25,7 +25,11 @@ function commanderOption(spec: OptionSpec): Option {
   if (spec.defaultValue !== undefined) option.default(spec.defaultValue, shownDefault(spec));
   if (NAMES_SOMETHING.test(flags)) {
     option.argParser((text) => {
-      if (text === "") throw usage(`${flags.replace(/ <.*/, "")} needs a name, not an empty argument`);
+      const option = flags.replace(/ <.*/, "");
+      if (text === "") throw usage(`${option} needs a name, not an empty argument`);
+      // As nmap has it: "-oX -oG" is no wish for a file called "-oG".
+      if (!flags.includes("<name>") && /^-./.test(text))
+        throw usage(`${option} needs a name, and "${text}" looks like an option: ./${text} if it is meant`);
       return parse(text);
     });
   } else if (spec.repeatable === true && flags.includes("<")) option.argParser(collect);

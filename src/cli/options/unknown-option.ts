@@ -14,7 +14,7 @@ const EVASION = "synprobe hides nothing: no decoys, spoofed addresses or fragmen
 const DISCOVERY = "synprobe pings no hosts: every target is probed, as after nmap's -Pn";
 const PACING = "for its pace use --max-rate, --max-rate-per-host, --timeout, --retries or -T0 to -T5";
 const TCP_ALONE = "synprobe probes TCP alone";
-const FORMATS = "-oC writes CSV, -oJ NDJSON, -oL and -oT lists of open ports (synprobe help outputs)";
+const FORMATS = "-oC writes CSV, -oJ NDJSON, -oL and -oT lists of open ports";
 const OTHER_SCANS = "synprobe probes with SYN segments alone";
 
 /** nmap's scan types: `-sV`, and `-sSCV` for several at once. */
