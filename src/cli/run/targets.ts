@@ -9,7 +9,7 @@ import { createPlanner, type Plan, type Planner, type PlanOptions } from "../../
 import { asInvoker } from "../../runtime/system/invoker.ts";
 import { widenLookups } from "../../runtime/system/system.ts";
 import type { TargetFault } from "../../scan/probe/result.ts";
-import { type AnyTargetSpec, parseTargets } from "../../scan/targets/grammar.ts";
+import { type AnyTargetSpec, PortsApart, parseTargets } from "../../scan/targets/grammar.ts";
 import type { Services } from "../../scan/targets/services.ts";
 import { topPorts } from "../../scan/targets/top-ports.ts";
 import { formatAddress } from "../../wire/address.ts";
@@ -63,7 +63,7 @@ export async function planTargets(
   const faults: TargetFault[] = [];
   const fault = (target: string, error: SynprobeError): void => {
     // "host 22" is no wish for the usual thousand ports, nor zmap's "-r 100" one for any rate.
-    if (options.strict === true || error.code === ERROR_CODES.usage) throw error;
+    if (options.strict === true || error instanceof PortsApart) throw error;
     faults.push({ target, code: error.code, message: error.message });
   };
   for (const word of words) {

@@ -50,8 +50,8 @@ export interface RangeHost {
 
 /**
  * Reads a target that may be a range.
- * @throws {SynprobeError} `ERR_TARGET_SYNTAX` or `ERR_PORT`, with the origin and the target in its message; `ERR_USAGE` for ports
- *   without a host: then what stands before them is not meant as it is read either
+ * @throws {SynprobeError} `ERR_TARGET_SYNTAX` or `ERR_PORT`, with the origin and the target in its message; a PortsApart for ports
+ *   without a host
  */
 export function parseTargets(text: string, services: Services, origin?: string): AnyTargetSpec {
   return parseSpec(text, services, origin, parseHost);
@@ -69,6 +69,17 @@ export function parseTarget(text: string, services: Services, origin?: string): 
   });
 }
 
+/** Ports, or a range's dash, without a host: then what stands before them is not meant as it is read either. */
+export class PortsApart extends SynprobeError {
+  constructor(where: string, text: string, apart: string) {
+    const what =
+      apart === "-"
+        ? "a range is written without blanks: address-address"
+        : `the host is missing: ports are written behind it, host:${shorten(apart)}`;
+    super(ERROR_CODES.targetSyntax, `${where}target "${shorten(text)}": ${what}`);
+  }
+}
+
 /** `scheme://user@host:port/path?query#fragment` (RFC 3986 §3): the scheme, and host with port. Without a port the scheme's counts. */
 const URL_FORM = /^([a-z][a-z0-9+.-]*):\/\/(?:[^/?#]*@)?([^/?#]*)/i;
 
@@ -78,11 +89,11 @@ function parseSpec<Host>(
   origin: string | undefined,
   parse: (text: string) => Host,
 ): Spec<Host> {
+  const where = origin === undefined ? "" : `${origin}: `;
+  const [, apart = text === "-" ? text : undefined] =
+    /^:?([,-]*\d{1,5}(?:[,-]+\d{1,5})*[,-]*)$/.exec(text) ?? [];
+  if (apart !== undefined) throw new PortsApart(where, text, apart);
   try {
-    if (text === "-") throw usageError("a range is written without blanks: address-address");
-    const [, apart] = /^:?([,-]*\d{1,5}(?:[,-]+\d{1,5})*[,-]*)$/.exec(text) ?? [];
-    if (apart !== undefined)
-      throw usageError(`the host is missing: ports are written behind it, host:${shorten(apart)}`);
     const [, scheme, authority = text] = URL_FORM.exec(text) ?? [];
     const { host, ports = scheme?.toLowerCase() } = split(authority);
     return {
@@ -94,7 +105,6 @@ function parseSpec<Host>(
     };
   } catch (error) {
     if (!(error instanceof SynprobeError)) throw error;
-    const where = origin === undefined ? "" : `${origin}: `;
     throw new SynprobeError(error.code, `${where}target "${shorten(text)}": ${error.message}`);
   }
 }
@@ -295,7 +305,5 @@ const quote = (text: string): string => `"${shorten(text)}"`;
 
 const zoneError = (): SynprobeError =>
   syntaxError("a range has no zone: leave out what follows the %, and give -e INTERFACE");
-
-const usageError = (message: string): SynprobeError => new SynprobeError(ERROR_CODES.usage, message);
 
 const syntaxError = (message: string): SynprobeError => new SynprobeError(ERROR_CODES.targetSyntax, message);
