@@ -271,7 +271,7 @@ describe("a store in the place of a file", () => {
     expect(stdout).toMatch(/^1 changed, 0 appeared, 0 gone; 1 the same$/m);
     // How old it is, too.
     expect(stdout).toMatch(
-      /^OLD  .*@2026-11-23T12:00, 2026-11-23 12:00:00 UTC \(last run 2026-11-23 01:00:00\), 2 ports$/m,
+      /^OLD .*@2026-11-23T12:00, 2026-11-23 12:00:00 UTC \(last run 2026-11-23 01:00:00\), 2 ports$/m,
     );
   });
 
