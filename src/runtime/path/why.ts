@@ -3,6 +3,7 @@
  * of these ports is told. Compared is with ports of the same host that the scan has found answering; none is asked that the
  * user has not named.
  */
+import { compareKeys, sortKey } from "../../report/addresses.ts";
 import { PATH_DEFAULTS } from "../../scan/path/finding.ts";
 import { filteredSentence } from "../../scan/path/sentences.ts";
 import type { PortResult } from "../../scan/probe/result.ts";
@@ -98,8 +99,11 @@ export function openWhy(plan: Plan, { limit, rate, minimal }: WhyOptions): Why {
     const ways: { ip: string; hops: (string | null)[] }[] = [];
     const wanted = [...hosts]
       .filter(([, { filtered, isOver }]) => filtered.size > 0 && isOver !== true)
+      .map(([ip, seen]) => ({ ip, seen, key: sortKey(ip) }))
+      .sort((a, b) => compareKeys(a.key, b.key))
       .slice(0, limit);
-    for (const [ip, { filtered, answered }] of wanted) {
+    for (const { ip, seen } of wanted) {
+      const { filtered, answered } = seen;
       const address = parseAddress(ip);
       const path = address && wayTo(address);
       if (stopped) break;
