@@ -47,6 +47,8 @@ function parsePart(part: string, whole: string, services: Services): [first: num
   }
   const range = /^(\d*)-(\d*)$/.exec(part);
   if (range !== null) {
+    if (Number(range[1] || MIN_PORT) === 0 && Number(range[2] || MAX_PORT) > 0)
+      throw portError(`the range ${shorten(part)} begins with port 0, which is none: write 1-${range[2]}`);
     const first = range[1] === "" ? MIN_PORT : parseNumber(range[1]);
     const last = range[2] === "" ? MAX_PORT : parseNumber(range[2]);
     if (first > last) throw portError(`the range ${shorten(part)} is reversed: write ${last}-${first}`);
