@@ -314,7 +314,7 @@ function timelineAnswer(rows: Iterable<Interval>, none: string, colour: boolean)
 /** Each file is one run, and one transaction. Best in order of time: what comes late tells less (store/record.ts). */
 async function importRuns(path: string, files: readonly string[], messages: Messages): Promise<void> {
   const store = openStore(path, true);
-  const sources = new Map<string, string>();
+  const sources = new Map<string, Source>();
   let refused = 0;
   try {
     for (const file of files) {
@@ -338,11 +338,20 @@ async function importRuns(path: string, files: readonly string[], messages: Mess
 /** How far the clock of the machine that made a file may be ahead, in milliseconds. */
 const SKEW_MS = 600_000;
 
-/** @param sources what the runs were called, by their start and their files' names without what is behind the dot */
+/** What the files of one -oA end with, nmap's or ours. A dot may also be of an address, of which there is a file each. */
+const SUFFIX = /\.(?:xml|gnmap|nmap|ndjson|json)$/;
+
+/** What a run is called in the store, and its command line where one of its files has it. */
+interface Source {
+  readonly source: string;
+  readonly command: string | undefined;
+}
+
+/** @param sources what the runs are called, by their start and their files' names without the suffix */
 async function importRun(
   store: Store,
   file: string,
-  sources: Map<string, string>,
+  sources: Map<string, Source>,
   messages: Messages,
 ): Promise<void> {
   const recorder = createRecorder(store);
@@ -370,9 +379,13 @@ async function importRun(
     );
   noteEnding(run, messages);
   // -oA makes several files of one run, of which NDJSON does not have the command line.
-  const base = `${Math.floor(startedMs / 1000)} ${file.replace(/\.\w+$/, "")}`;
-  const source = sources.get(base) ?? run.command ?? run.name;
-  sources.set(base, source);
+  const base = `${Math.floor(startedMs / 1000)} ${file.replace(SUFFIX, "")}`;
+  const before = sources.get(base);
+  const { command = before?.command, name } = run;
+  // Two command lines are two runs, whatever their files are called.
+  const isOther = before?.command !== undefined && before.command !== command;
+  const source = isOther ? (command ?? name) : (before?.source ?? command ?? name);
+  sources.set(base, { source, command });
   const { ports, changed, known } = recorder.commit({
     startedMs,
     endedMs: Math.max(latest, startedMs + (run.summary?.elapsedMs ?? 0)),

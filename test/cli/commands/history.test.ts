@@ -125,6 +125,25 @@ describe("a run that is imported again", () => {
     expect(await known()).toEqual(whole);
   });
 
+  it("is not taken for that of another host, begun in the same second, whose file's name ends like an address", async () => {
+    const store = join(folder, "parallel.db");
+    const hosts = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"];
+    const files = hosts.map((ip, i) => {
+      const file = join(folder, `${i < 2 ? "nmap" : "naked"}-${ip}`);
+      writeFileSync(
+        file,
+        i < 2
+          ? `# Nmap 7.93 scan initiated Mon Nov 23 01:00:00 2026 as: nmap -oG nmap-${ip} ${ip}\nHost: ${ip} ()\tPorts: 22/open/tcp//ssh///\n# Nmap done at Mon Nov 23 01:00:01 2026 -- 1 IP address\n`
+          : `#masscan\nopen tcp 22 ${ip} 1795395600\n# end\n`,
+      );
+      return file;
+    });
+    const { stderr } = await run(synprobe("history", "import", ...files, "--store", store));
+    expect(stderr).not.toContain("already");
+    const { stdout } = await run(synprobe("history", "at", "now", "--json", "--store", store));
+    expect(linesOf(stdout).map((each) => JSON.parse(each).ip)).toEqual(hosts);
+  });
+
   it.skipIf(process.getuid?.() !== 0)(
     "is read by who may write neither the store nor beside it",
     async () => {
