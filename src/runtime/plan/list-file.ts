@@ -169,7 +169,7 @@ const MAGIC: readonly (readonly [bytes: readonly number[], what: string])[] = [
 
 /** nmap's XML, NDJSON, masscan's JSON, lines of -oG and -oN, and masscan's list. */
 const RESULTS_BEGIN =
-  /^\s*(?:<\?xml |<!DOCTYPE |\{\s*"|\[\s*\{|# (?:Nmap|synprobe|Masscan) \S+ scan initiated |#masscan\s)/;
+  /^\s*(?:<\?xml |<!DOCTYPE |\{\s*"|\[\s*\{|# (?:Nmap|synprobe|Masscan) \S+ scan initiated |#masscan\s*(?:\n|$))/;
 
 function checkText(head: Uint8Array, name: string): void {
   for (const [bytes, what] of MAGIC) {

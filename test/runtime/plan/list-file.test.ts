@@ -292,6 +292,11 @@ describe("what is wrong in a list", () => {
   ])("may be all of it: %s", async (_, content, message) => {
     for (const pieceLength of [1, 1 << 16]) await expect(list(content, pieceLength)).rejects.toThrow(message);
   });
+
+  it("is no run's results for a comment that has a scanner's name", async () => {
+    const content = Buffer.from("#masscan targets of June\n198.18.0.1:80\n");
+    for (const pieceLength of [1, 1 << 16]) await expect(list(content, pieceLength)).resolves.toBeDefined();
+  });
 });
 
 describe("a list's source", () => {
