@@ -114,6 +114,8 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
   /** Of this round, by key; and the port that had a name last. */
   let names = new Map<string, string>();
   const lastOf = new Map<string, string>();
+  /** Ports of this round that are held to be as another was, until they are settled. */
+  const following = new Set<string>();
   let transient = 0;
   /** Confirmations of this round that were asked for, whatever came of them. */
   let confirmations = 0;
@@ -123,6 +125,8 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
     suspicions = new Map();
     settled = new Set();
     names = new Map();
+    for (const key of following) known.delete(key);
+    following.clear();
     transient = 0;
     confirmations = 0;
   }
@@ -145,6 +149,7 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
       const [verdict, state] = [verdicts.get(key), known.get(before)];
       if (known.has(key) || verdicts.has(before) || verdict === undefined || state === undefined) continue;
       known.set(key, state);
+      following.add(key);
       see(key, verdict);
     }
   }
@@ -211,6 +216,8 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
     end(nowMs) {
       const events: ChangeEvent[] = [];
       let unsettled = 0;
+      // A round that was cut short is not to put in what has become of a name: nobody would be told of it any more.
+      if (confirmations === 0) followNames();
       for (const [key, each] of suspicions) {
         if (!settled.has(key)) {
           unsettled++;
@@ -224,7 +231,10 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
         const event = changed(key, old, each, nowMs);
         if (event !== undefined) events.push(event);
       }
-      for (const [key, { state }] of verdicts) known.set(key, state);
+      for (const [key, { state }] of verdicts) {
+        known.set(key, state);
+        following.delete(key);
+      }
       for (const [key, name] of names) if (verdicts.has(key)) lastOf.set(name, key);
       for (const [key, flaps] of flapping) {
         if (penaltyAt(flaps, nowMs) >= REUSE) continue;

@@ -200,6 +200,28 @@ describe("a name", () => {
     expect(named(detector, [[B, CLOSED]])).toEqual([]);
   });
 
+  it("that moves in a round that is cut short has changed in the next", () => {
+    const detector = create();
+    named(detector, [[A, OPEN]]);
+    // Nothing is asked of suspects then.
+    detector.seen(B, CLOSED, NAME);
+    expect(detector.end(0).verdicts.size).toBe(0);
+    expect(named(detector, [[B, CLOSED]])).toEqual([`${B} open closed`]);
+  });
+
+  it("of which a round that is cut short has seen one more address has not moved", () => {
+    const detector = create();
+    named(detector, [[A, OPEN]]);
+    detector.seen(B, CLOSED, NAME);
+    detector.end(0);
+    expect(
+      named(detector, [
+        [A, OPEN],
+        [B, CLOSED],
+      ]),
+    ).toEqual([]);
+  });
+
   it("is followed over a restart, from the address that it had last", () => {
     const detector = create();
     detector.restore(A, "closed", undefined, NAME);
