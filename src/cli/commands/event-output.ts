@@ -87,7 +87,8 @@ export function createEventOutput(
         isStalled = true;
         onStall(waiting[0].first);
       }
-      if (failure !== undefined) throw failure;
+      // What could not be read then may be now: a watch outlives a store that is busy.
+      failure = undefined;
       if (events.length > 0) waiting.push({ first: events[0].id, last: events[events.length - 1].id });
       write();
     },

@@ -95,6 +95,35 @@ describe("events on standard output", () => {
     expect(await output.end()).toBeUndefined();
   });
 
+  it("that could not be read for a time, as a store may be busy, are told with the next round's", async () => {
+    const { writer, ...reader } = pipe();
+    let isBusy = false;
+    const prepare: Store["prepare"] = (sql) => {
+      if (isBusy) throw new Error("busy");
+      return store.prepare(sql);
+    };
+    const output = createEventOutput(
+      { ...store, prepare },
+      writer,
+      (text) => text,
+      () => {},
+    );
+    for (let i = 0; i < 3; i++) output.tell(round(1000));
+    isBusy = true;
+    const told = round(1);
+    reader.take();
+    await new Promise(setImmediate);
+    expect(() => output.tell(told)).toThrow("busy");
+    isBusy = false;
+    output.tell([]);
+    for (let turns = 0; !output.isTaken(); turns++) {
+      expect(turns).toBeLessThan(100);
+      reader.take();
+      await new Promise(setImmediate);
+    }
+    expect(reader.ids()).toEqual(upTo(3001));
+  });
+
   it("are told to a reader that takes all, with no word of a stall", async () => {
     const { output, reader, stalls } = open();
     for (const count of [3, 0, 2]) {
