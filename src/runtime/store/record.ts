@@ -117,7 +117,8 @@ export function createRecorder(store: Store): Recorder {
       lesser !== undefined
         ? store
             .prepare(
-              "UPDATE OR IGNORE runs SET started_ms = ?, ended_ms = ?, source = ?, ending = ?, ports = ?, open = ?, loss = ? WHERE id = ? RETURNING id",
+              // What either file has counts: the one that is whole may have less than the one that broke off.
+              "UPDATE OR IGNORE runs SET started_ms = ?, ended_ms = ?, source = ?, ending = iif(ending = 'complete', ending, ?), ports = max(ports, ?), open = max(open, ?), loss = ? WHERE id = ? RETURNING id",
             )
             .get(...values, num(lesser, "id"))
         : store

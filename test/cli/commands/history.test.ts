@@ -125,6 +125,26 @@ describe("a run that is imported again", () => {
     expect(await known()).toEqual(whole);
   });
 
+  it("is whole, with all ports, when one of its files is whole and another broke off behind more", async () => {
+    const store = join(folder, "torn.db");
+    const command = "nmap -oA torn 192.0.2.1";
+    const port = (id: number, state: string) =>
+      `<port protocol="tcp" portid="${id}"><state state="${state}" reason="x"/></port>`;
+    const [whole, torn] = ["torn.gnmap", "torn.xml"].map((name) => join(folder, name));
+    writeFileSync(
+      whole,
+      `# Nmap 7.93 scan initiated Mon Nov 23 01:00:00 2026 as: ${command}\nHost: 192.0.2.1 ()\tPorts: 22/open/tcp//ssh///\n# Nmap done at Mon Nov 23 01:00:01 2026 -- 1 IP address\n`,
+    );
+    writeFileSync(
+      torn,
+      `<nmaprun scanner="nmap" args="${command}" start="1795395600"><host><address addr="192.0.2.1" addrtype="ipv4"/><ports>${port(22, "open")}${port(80, "closed")}</ports></host>`,
+    );
+    for (const file of [whole, torn, whole, torn])
+      await run(synprobe("history", "import", file, "--store", store));
+    const { stdout } = await run(synprobe("history", "runs", "--json", "--store", store));
+    expect(linesOf(stdout).map((each) => JSON.parse(each))).toMatchObject([{ ports: 2, ending: "complete" }]);
+  });
+
   it("is not taken for that of another host, begun in the same second, whose file's name ends like an address", async () => {
     const store = join(folder, "parallel.db");
     const hosts = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"];
