@@ -246,9 +246,9 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
     reports: () => {
       const { started, ...counts } = newCounters();
       const sum: Totals = { ...counts, receiveDrops: 0, elapsedMs: 0 };
-      for (const each of [completed.totals, ...(over ? [] : partly.values())])
-        addTotals(sum, each, each.receiveDrops);
-      if (partly.size > 0) lastRate = sum.path.rate;
+      const underWay = over ? [] : [...partly.values()];
+      for (const each of [completed.totals, ...underWay]) addTotals(sum, each, each.receiveDrops);
+      if (underWay.length > 0) lastRate = sum.path.rate;
       sum.path.rate = lastRate;
       return [{ counts: { ...sum, started }, inFlight: 0, receiveDrops: sum.receiveDrops, mark: 0 }];
     },

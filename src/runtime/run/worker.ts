@@ -56,11 +56,15 @@ function work(task: WorkerTask): void {
   try {
     done = loop(task, control, built, handOver, flush);
   } catch (error) {
-    // What has been found until then is handed over, and counted, all the same.
-    built.engine.abandon(nowUs());
-    handOver();
-    flush();
-    post({ kind: "progress", report: built.report(true), decisions: [] });
+    try {
+      // What has been found until then is handed over, and counted, all the same.
+      built.engine.abandon(nowUs());
+      handOver();
+      flush();
+      post({ kind: "progress", report: built.report(true), decisions: [] });
+    } catch {
+      // The engine is what failed.
+    }
     throw error;
   } finally {
     shared.leave();

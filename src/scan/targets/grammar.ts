@@ -74,7 +74,7 @@ export class PortsApart extends SynprobeError {
   constructor(where: string, text: string, apart: string) {
     const what =
       apart === "-"
-        ? "a range is written without blanks: address-address"
+        ? "it stands alone; a range is written without blanks: address-address"
         : `the host is missing: ports are written behind it, host:${shorten(apart)}`;
     super(ERROR_CODES.targetSyntax, `${where}target "${shorten(text)}": ${what}`);
   }

@@ -75,7 +75,7 @@ describe("a target", () => {
     ["192.0.2.1:99999999999999999999", "ERR_PORT", /out of range/],
     ["192.0.2.1:80-22", "ERR_PORT", /reversed: write 22-80/],
     ["192.0.2.1:22,,80", "ERR_PORT", /empty port/],
-    ["192.0.2.1:0-5", "ERR_PORT", /port 0 is out of range/],
+    ["192.0.2.1:0-5", "ERR_PORT", /the range 0-5 begins with port 0, which is none: write 1-5$/],
     ["192.0.2.1:nosuch", "ERR_PORT", /no TCP service named "nosuch"/],
     ["192.0.2.1:domain", "ERR_PORT", /no TCP service named "domain"/],
     ["192.0.2.1:-1-5", "ERR_PORT", /no TCP service/],
