@@ -7,6 +7,8 @@ import type { HopDescription, LabDescription, PathDescription } from "../../src/
 import type { PortPath, Where } from "../../src/scan/path/result.ts";
 import { formatAddress } from "../../src/wire/address.ts";
 import * as ipv4 from "../../src/wire/ipv4.ts";
+import { PROTOCOL } from "../../src/wire/protocol.ts";
+import * as tcp from "../../src/wire/tcp.ts";
 import { everyday } from "../everyday.ts";
 import { type Walked, type Walking, walkTo } from "./path-walk.ts";
 import { HOST, OPEN_PORT, type RandomWay, randomWay, STOPPED_PORT } from "./random-ways.ts";
@@ -157,6 +159,24 @@ describe.each(["IPv4", "IPv6"] as const)("over %s", (version) => {
       } else expect(where).toEqual({ kind: "host", hop: 6 });
     }
     expect([...kinds].sort()).toEqual(["host", "some-flows"]);
+  });
+
+  it("does not call it a branch where the flow that was walked lost its answers by chance", () => {
+    let first: number | undefined;
+    let isOver = false;
+    const meddle = (packet: Uint8Array): readonly Uint8Array[] => {
+      const [at, protocol] = packet[0] >> 4 === 4 ? [20, packet[9]] : [40, packet[6]];
+      if (protocol !== PROTOCOL.TCP || tcp.sourcePort(packet, at) !== 445) return [packet];
+      const flow = tcp.destinationPort(packet, at);
+      first ??= flow;
+      // Until another flow is answered.
+      isOver ||= flow !== first;
+      return isOver ? [packet] : [];
+    };
+    const walked = walk(plain(4), { meddle });
+    expect([first !== undefined, isOver]).toEqual([true, true]);
+    expect(portOf(walked, 445)).toMatchObject({ state: "open", where: { kind: "host", hop: 5 } });
+    expect(portOf(walked, 445).doubt ?? 0).toBe(0);
   });
 
   it("counts which of several flows lose every SYN", () => {
