@@ -188,7 +188,7 @@ describe.skipIf(skipping("the lab as real packets", labProblem()))("the lab", ()
     });
 
     it.skipIf(skipping("nmap in the lab", missing("nmap"))).each(
-      someOf(2, [
+      someOf(4, [
         ["-sS", ON_LINK],
         ["-sS", HOSTS4],
         ["-6 -sS", HOSTS6],

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { withCapabilities } from "../cli/identity.ts";
 import { type Finished, run, start, synprobe } from "../cli/process.ts";
+import { ALL } from "../everyday.ts";
 import { listen } from "./listeners.ts";
 import {
   BEYOND,
@@ -215,7 +216,8 @@ describe.skipIf(skipping("trace", labProblem()))("trace", () => {
     expect(rules(lab.near)).toEqual([]);
   });
 
-  it("says which SYN the kernel refused, and why, with the steps so far", async () => {
+  // It takes seconds to give up; every day path does so (path.test.ts).
+  it.runIf(ALL)("says which SYN the kernel refused, and why, with the steps so far", async () => {
     const own = createLab();
     const target = at(SILENT.ipv4, 9);
     const ask = (...args: string[]) => inNamespace(own.near, synprobe("trace", ...args, target));

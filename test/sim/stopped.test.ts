@@ -17,7 +17,7 @@ import { engineFor, LOCAL_4, targetOf } from "./run.ts";
 const SECOND = 1_000_000;
 const PORTS = 20;
 const CONTROLS = { first: 40_000, last: 40_999 };
-const SEEDS = everyday(60, 300);
+const SEEDS = everyday(25, 300);
 
 /** Every pair of so many hosts, in random order. */
 function pairsOf(hosts: number, random: (below: number) => number): ProbeSource {
