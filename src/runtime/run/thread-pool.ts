@@ -8,6 +8,7 @@
  */
 import { parentPort, Worker } from "node:worker_threads";
 import { collectGarbage } from "../system/garbage.ts";
+import { threadBegins, threadIsDone } from "../system/threads.ts";
 
 /** The files of threads, beside this one. */
 type Name = "worker" | "sender";
@@ -22,6 +23,9 @@ const idle: Record<Name, Worker[]> = { worker: [], sender: [] };
 export function startThread(name: Name, task: unknown): Worker {
   const thread = idle[name].pop() ?? new Worker(new URL(`./${name}${SUFFIX}`, import.meta.url));
   deafen(thread);
+  threadBegins();
+  // Until it is kept.
+  thread.once("exit", threadIsDone);
   thread.ref();
   // Not as workerData, which a thread keeps for ever.
   thread.postMessage(task);
@@ -31,6 +35,7 @@ export function startThread(name: Name, task: unknown): Worker {
 /** Keeps a thread that has said that it is done, for the next task. It is heard no more. */
 export function keepThread(name: Name, thread: Worker): void {
   deafen(thread);
+  threadIsDone();
   // An error that nobody hears would be the process's.
   thread.on("error", () => {});
   thread.once("exit", () => {

@@ -73,6 +73,7 @@ it("leaves no task with a thread for ever, as workerData does", async () => {
       }
       postMessage = (task: unknown): void => void posted.push(task);
       removeAllListeners(): void {}
+      once(): void {}
       ref(): void {}
     },
   }));
