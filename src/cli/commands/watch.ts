@@ -79,7 +79,7 @@ export async function watch(
   const { store: path } = options;
   if (path === undefined) throw usage("a watch keeps its history in a store: --store FILE");
   const schedule = scheduleOf(options);
-  const receivers = sendsOf(options);
+  const receivers = receiversOf(options);
   const address = options.metrics === undefined ? undefined : parseMetricsAddress(options.metrics);
   const file = words.find((word) => POLICY.test(word));
   if (file !== undefined && words.length > 1)
@@ -351,7 +351,7 @@ function scheduleOf({ every, cron }: WatchOptions): Parts["schedule"] {
 }
 
 /** Everything that can be wrong with where events go shows before the first packet. @throws {SynprobeError} `ERR_USAGE` */
-function sendsOf({
+function receiversOf({
   exec,
   webhook,
   webhookKey,

@@ -270,18 +270,14 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
         brokenLine = parser.line;
       }
       const total = summary === undefined ? undefined : defined<RecordedSummary>({ ...summary, hosts });
+      const isWhole = endedAt < Number.POSITIVE_INFINITY;
       return defined<RunEnding>({
         format: "nmap-xml",
-        ending:
-          total === undefined || endedAt === Number.POSITIVE_INFINITY
-            ? "cut-off"
-            : total.interrupted
-              ? "interrupted"
-              : "complete",
+        ending: total === undefined || !isWhole ? "cut-off" : total.interrupted ? "interrupted" : "complete",
         command,
         startedMs,
         summary: total,
-        brokenLine: endedAt === Number.POSITIVE_INFINITY ? brokenLine : undefined,
+        brokenLine: isWhole ? undefined : brokenLine,
       });
     },
   };

@@ -7,18 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Delivered, startCarrier, toProgram, toWebHook } from "../../../src/runtime/watch/deliver.ts";
 import type { ToldEvent } from "../../../src/runtime/watch/events.ts";
-
-const EVENT: ToldEvent = {
-  type: "changed",
-  id: 1,
-  ts: "2026-01-01T00:00:00.000Z",
-  ip: "192.0.2.1",
-  port: 22,
-  proto: "tcp",
-  old: { state: "open" },
-  new: { state: "closed", reason: "reset" },
-  doubt: 0,
-};
+import { EVENT } from "./event.ts";
 
 describe("a program that is told", () => {
   let folder = "";

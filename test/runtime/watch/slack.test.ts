@@ -2,18 +2,8 @@
 import { expect, it } from "vitest";
 import type { ToldEvent } from "../../../src/runtime/watch/events.ts";
 import { slackText } from "../../../src/runtime/watch/slack.ts";
+import { EVENT } from "./event.ts";
 
-const EVENT: ToldEvent = {
-  type: "changed",
-  id: 1,
-  ts: "2026-01-01T00:00:00.000Z",
-  ip: "192.0.2.1",
-  port: 22,
-  proto: "tcp",
-  old: { state: "open" },
-  new: { state: "closed", reason: "reset" },
-  doubt: 0,
-};
 const open = { old: { state: "closed" }, new: { state: "open", reason: "syn-ack" } };
 const policy = { expected: "closed", rule: "p.yaml:3:1" };
 
