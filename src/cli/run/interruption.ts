@@ -6,6 +6,7 @@ import { libc } from "../../link/sys/libc.ts";
 import { wasIgnored } from "../../link/sys/signals.ts";
 import { isTerminal } from "../../runtime/system/is-terminal.ts";
 import { lookups } from "../../runtime/system/system.ts";
+import { threadsAreDone } from "../../runtime/system/threads.ts";
 import { EXIT, type ExitStatus } from "../exit.ts";
 
 export interface Interruption {
@@ -54,6 +55,7 @@ export function watchSignals(hangUpEnds = true): Interruption {
     try {
       await lastWords?.();
     } finally {
+      await threadsAreDone();
       process.exit(status);
     }
   };

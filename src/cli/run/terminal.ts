@@ -97,9 +97,6 @@ export function printExactly(text: string | Uint8Array): void {
   }
 }
 
-/** How long a thread that begins is waited for, in milliseconds. */
-const THREADS_MS = 2000;
-
 /**
  * Ends the process when its messages are written. By itself Node would wait for look-ups of names that nobody waits for any more, for
  * half a minute if the name server is dead, and take its heap apart, which is a thirtieth of a probe's time.
@@ -108,9 +105,7 @@ export async function endProcess(): Promise<void> {
   // libsql puts a store's files in order only when Node ends by itself.
   if (hasLoadedApart() && lookups.underWay === 0) return;
   await errors?.drained();
-  const busy = threadsAreDone();
-  if (busy !== undefined)
-    await Promise.race([busy, new Promise((resolve) => setTimeout(resolve, THREADS_MS))]);
+  await threadsAreDone();
   process.exit();
 }
 

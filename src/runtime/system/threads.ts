@@ -17,6 +17,14 @@ export function threadIsDone(): void {
   waiting = [];
 }
 
+/** One that hangs is waited for so long, in milliseconds. */
+const LONGEST_MS = 2000;
+
 /** Settles when none is at work; undefined where that is so already. */
 export const threadsAreDone = (): Promise<void> | undefined =>
-  atWork === 0 ? undefined : new Promise((resolve) => waiting.push(resolve));
+  atWork === 0
+    ? undefined
+    : new Promise((resolve) => {
+        waiting.push(resolve);
+        setTimeout(resolve, LONGEST_MS);
+      });
