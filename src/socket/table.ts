@@ -86,8 +86,8 @@ export interface SocketTable {
   /** Row of a peer; -1 when there is none. */
   find(words: Uint32Array, at: number, port: number): number;
   /**
-   * Takes a row for a peer that has none, in state SYN-SENT with no tries; evicts the oldest answered one when full, else the
-   * oldest silent one.
+   * Takes a row for a peer that has none, in state SYN-SENT with no tries. Where more decided rows are kept than enough, or no row is
+   * free, it evicts the oldest answered one, or else the oldest silent one: `touch` has fetched what that looks at.
    * @param hash of the peer, where `touch` has told it
    * @returns -1 when every row is still undecided.
    */
@@ -223,6 +223,8 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
   };
 
   const takeFree = (): number => {
+    if (answeredRows.length > ANSWERED_KEPT) evictOldest(answeredRows);
+    else if (silentRows.length > SILENT_KEPT) evictOldest(silentRows);
     if (freeCount > 0) return free[--freeCount];
     if (fresh < capacity) return fresh++;
     if (answeredRows.length > 0) evictOldest(answeredRows);
@@ -264,7 +266,7 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
       let read = 0;
       for (let i = 0; i < count; i++) read |= index[2 * (hashes[i] & mask)];
       // Each may evict a row.
-      let row = silentRows.oldest - 1;
+      let row = (answeredRows.length > ANSWERED_KEPT ? answeredRows : silentRows).oldest - 1;
       for (let i = 0; i < count && row >= 0; i++) {
         read |= index[2 * (hashOf[row] & mask)];
         row = younger[row] - 1;
@@ -278,8 +280,6 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
       else younger[rows.youngest - 1] = row + 1;
       rows.youngest = row + 1;
       rows.length++;
-      if (answeredRows.length > ANSWERED_KEPT) evictOldest(answeredRows);
-      if (silentRows.length > SILENT_KEPT) evictOldest(silentRows);
     },
     state,
     tries,
