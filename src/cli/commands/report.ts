@@ -1,7 +1,16 @@
 /**
  * `synprobe report FILE… -o report.html`: one page of HTML from the results of one or more runs.
  */
-import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  fchmodSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isSynprobeError } from "../../errors.ts";
@@ -80,12 +89,36 @@ function titleOf([{ command, format }, ...others]: readonly RecordedRun[], hosts
 
 /** Waits until it is written, whatever it is: a pipe, too. */
 function writePage(path: string, page: string): void {
-  writing(path, () => {
-    const fd = asInvoker(true, () => openSync(path, "w"));
-    try {
-      writeFileSync(fd, page);
-    } finally {
-      closeSync(fd);
-    }
-  });
+  writing(path, () =>
+    asInvoker(true, () => {
+      const older = lstatSync(path, { throwIfNoEntry: false });
+      const isPlain = older?.isFile() === true && older.nlink === 1 && older.uid === process.geteuid?.();
+      if (older === undefined || !isPlain || !replace(path, page, older.mode)) writeFileSync(path, page);
+    }),
+  );
+}
+
+/**
+ * Writes the page beside the older one, which stays whole until this one is: for who reads it meanwhile, and on a full disk.
+ * @returns false where no file may be made beside it
+ */
+function replace(path: string, page: string, mode: number): boolean {
+  const unfinished = `${path}.${process.pid}`;
+  let fd: number;
+  try {
+    fd = openSync(unfinished, "wx", 0o600);
+  } catch {
+    return false;
+  }
+  try {
+    writeFileSync(fd, page);
+    fchmodSync(fd, mode);
+    renameSync(unfinished, path);
+    return true;
+  } catch (error) {
+    rmSync(unfinished, { force: true });
+    throw error;
+  } finally {
+    closeSync(fd);
+  }
 }

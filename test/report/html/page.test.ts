@@ -4,7 +4,18 @@
  */
 /// <reference lib="dom" />
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  linkSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -127,6 +138,29 @@ describe("the command", () => {
       expect.stringMatching(/^synprobe: package\.json:1: no JSON object/),
       "synprobe: no page is made: 2 of 3 files could not be read",
     ]);
+  });
+
+  it("leaves the older page whole until the new one is: where the disk is full, and for who is reading it", async () => {
+    const own = mkdtempSync(join(folder, "own-"));
+    const page = join(own, "page.html");
+    writeFileSync(page, "older", { mode: 0o640 });
+    const make = synprobe("report", "test/golden/nmap-7.93.xml", "-o", page);
+    const full = await run(["prlimit", "--fsize=20000", ...make]);
+    expect({ status: full.status, stderr: full.stderr }).toEqual({
+      status: 2,
+      stderr: expect.stringMatching(/^synprobe: cannot write output file .*page\.html: /),
+    });
+    expect([readdirSync(own), readFileSync(page, "utf8")]).toEqual([["page.html"], "older"]);
+    const reader = openSync(page, "r");
+    expect((await run(make)).status).toBe(0);
+    expect([readFileSync(reader, "utf8"), readdirSync(own)]).toEqual(["older", ["page.html"]]);
+    closeSync(reader);
+    expect(statSync(page).mode & 0o777).toBe(0o640);
+    expect(readFileSync(page, "utf8")).toMatch(/<\/html>\n$/);
+    // What others name, too, stays the same file.
+    linkSync(page, join(own, "other.html"));
+    expect((await run(make)).status).toBe(0);
+    expect(statSync(page).nlink).toBe(2);
   });
 
   it("writes to standard output too, and reads nmap's XML", async () => {
