@@ -5,7 +5,7 @@
  * Nobody is asked here (solicitations.ts). Only interfaces with a `mac` (route.ts) have neighbours.
  */
 import { readFileSync } from "node:fs";
-import { ADDRESS_WORDS, loadAddress, sameWords } from "../socket/table.ts";
+import { ADDRESS_WORDS, copyWords, loadAddress, sameWords } from "../socket/table.ts";
 import type { Address } from "../wire/address.ts";
 import { MAC_LENGTH, type Mac } from "../wire/ethernet.ts";
 import { addressIn } from "./route.ts";
@@ -160,7 +160,7 @@ export function createNeighbourTable({ reachableUs }: Pick<NeighbourTiming, "rea
     } else if (count === states.length) {
       grow(2 * count);
     }
-    for (let i = 0; i < ADDRESS_WORDS; i++) addresses[count * ADDRESS_WORDS + i] = words[at + i];
+    copyWords(addresses, count * ADDRESS_WORDS, words, at);
     index[placeOf(words, at)] = count + 1;
     return count++;
   };

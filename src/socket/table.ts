@@ -51,19 +51,29 @@ export const addressOf = (words: Uint32Array, at: number): Uint8Array =>
 /** The same as text. */
 export const addressText = (words: Uint32Array, at: number): string => formatAddress(addressOf(words, at));
 
+// Not as loops: V8 does not unroll them, and every probe copies, compares and hashes its peer's address several times.
 export const sameWords = (a: Uint32Array, aAt: number, b: Uint32Array, bAt: number): boolean =>
   a[aAt] === b[bAt] && a[aAt + 1] === b[bAt + 1] && a[aAt + 2] === b[bAt + 2] && a[aAt + 3] === b[bAt + 3];
+
+export function copyWords(to: Uint32Array, toAt: number, from: Uint32Array, fromAt: number): void {
+  to[toAt] = from[fromAt];
+  to[toAt + 1] = from[fromAt + 1];
+  to[toAt + 2] = from[fromAt + 2];
+  to[toAt + 3] = from[fromAt + 3];
+}
+
+function addWord(hash: number, word: number): number {
+  const h = Math.imul(hash ^ word, 0x9e3779b1);
+  return h ^ (h >>> 15);
+}
 
 /**
  * Hash of an address, 32 bits. Which addresses collide depends on `seed`, which is random for each run, so that nobody can choose
  * addresses that share a slot. The same for all tables of peers and hosts.
  */
 export function hashAddress(seed: number, words: Uint32Array, at: number): number {
-  let h = seed;
-  for (let i = 0; i < ADDRESS_WORDS; i++) {
-    h = Math.imul(h ^ words[at + i], 0x9e3779b1);
-    h ^= h >>> 15;
-  }
+  let h = addWord(addWord(seed, words[at]), words[at + 1]);
+  h = addWord(addWord(h, words[at + 2]), words[at + 3]);
   h = Math.imul(h, 0x85ebca6b);
   return h ^ (h >>> 13);
 }
@@ -252,7 +262,7 @@ export function createSocketTable(capacity: number, maxTries: number, seed: numb
       index[2 * slot] = row + 1;
       index[2 * slot + 1] = h;
       hashOf[row] = h;
-      for (let i = 0; i < ADDRESS_WORDS; i++) peer[row * ADDRESS_WORDS + i] = words[at + i];
+      copyWords(peer, row * ADDRESS_WORDS, words, at);
       peerPort[row] = port;
       state[row] = PROBE_STATES.synSent satisfies ProbeState;
       tries[row] = 0;

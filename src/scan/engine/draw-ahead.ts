@@ -5,7 +5,7 @@
  * Not here: when a pair is started (row-lifecycle.ts).
  * Tested by test/scan/engine/draw-ahead.test.ts.
  */
-import { ADDRESS_WORDS, type SocketTable } from "../../socket/table.ts";
+import { ADDRESS_WORDS, copyWords, type SocketTable } from "../../socket/table.ts";
 import { type HostFetch, MOST_TOUCHED } from "../measure/host-cache.ts";
 import type { Probe, ProbeSource } from "../targets/probe-source.ts";
 
@@ -45,7 +45,7 @@ export function createDrawAhead(
     head = 0;
     end = 0;
     while (end < BATCH && source.next(drawn)) {
-      for (let i = 0; i < ADDRESS_WORDS; i++) words[end * ADDRESS_WORDS + i] = drawn.words[i];
+      copyWords(words, end * ADDRESS_WORDS, drawn.words, 0);
       ports[end] = drawn.port;
       paths[end] = drawn.path;
       positions[end] = drawn.position;

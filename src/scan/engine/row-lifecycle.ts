@@ -19,7 +19,7 @@ import {
   type ProbeEvent,
   type ProbeState,
 } from "../../socket/state.ts";
-import { ADDRESS_WORDS } from "../../socket/table.ts";
+import { ADDRESS_WORDS, copyWords } from "../../socket/table.ts";
 import type { PathState } from "../congestion/path-state.ts";
 import type { ControlSchedule } from "../hosts/control-schedule.ts";
 import type { HostLimits } from "../hosts/host-limits.ts";
@@ -160,7 +160,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     const state = portState(after);
     const verdict = verdictQueue.draft();
     verdict.position = table.position[row];
-    for (let i = 0; i < ADDRESS_WORDS; i++) verdict.peer[i] = table.peer[row * ADDRESS_WORDS + i];
+    copyWords(verdict.peer, 0, table.peer, row * ADDRESS_WORDS);
     verdict.path = table.path[row];
     verdict.family = paths[verdict.path].local.length === 4 ? 4 : 6;
     verdict.port = table.peerPort[row];

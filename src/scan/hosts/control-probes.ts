@@ -10,7 +10,7 @@
  * Their source ports are a range of their own, so that port and peer name the probe that is answered. Pure, times in microseconds.
  * Not here: when each is sent, and what its fate means (control-schedule.ts).
  */
-import { ADDRESS_WORDS, sameWords } from "../../socket/table.ts";
+import { ADDRESS_WORDS, copyWords, sameWords } from "../../socket/table.ts";
 
 export interface ControlProbes {
   /**
@@ -144,7 +144,7 @@ export function createControlProbes(
   }
 
   function fill(slot: number, from: Uint32Array, at: number, to: number, by: number, owner: number): void {
-    for (let i = 0; i < ADDRESS_WORDS; i++) words[slot * ADDRESS_WORDS + i] = from[at + i];
+    copyWords(words, slot * ADDRESS_WORDS, from, at);
     port[slot] = to;
     path[slot] = by;
     host[slot] = owner;
@@ -154,7 +154,7 @@ export function createControlProbes(
     known: () => known,
     remember: (from, at, to, by, owner, open, times, column) => {
       const i = known < RESPONDERS ? known++ : random(RESPONDERS);
-      for (let k = 0; k < ADDRESS_WORDS; k++) responders.words[i * ADDRESS_WORDS + k] = from[at + k];
+      copyWords(responders.words, i * ADDRESS_WORDS, from, at);
       responders.port[i] = to;
       responders.path[i] = by;
       responders.host[i] = owner;

@@ -5,7 +5,7 @@
  * Pure, times in microseconds. Not here: how they are sent and answered (control-schedule.ts), what follows.
  * Tested by test/scan/hosts/follow-ups.test.ts.
  */
-import { ADDRESS_WORDS } from "../../socket/table.ts";
+import { ADDRESS_WORDS, copyWords } from "../../socket/table.ts";
 
 export interface FollowUps {
   /** Begins one, for a pilot that was lost. Does nothing when there are enough. */
@@ -79,7 +79,7 @@ export function createFollowUps(): FollowUps {
       if (used === MOST) return;
       const index = tries.indexOf(0);
       used++;
-      for (let i = 0; i < ADDRESS_WORDS; i++) words[index * ADDRESS_WORDS + i] = from[at + i];
+      copyWords(words, index * ADDRESS_WORDS, from, at);
       port[index] = to;
       path[index] = by;
       host[index] = owner;

@@ -7,7 +7,7 @@
  * A host costs one entry of an open-addressing table. It is forgotten when its last slot has passed, unless its time is limited:
  * then its first slot must be remembered. Pure: time is a parameter, in microseconds.
  */
-import { ADDRESS_WORDS, hashAddress, sameWords } from "../../socket/table.ts";
+import { ADDRESS_WORDS, copyWords, hashAddress, sameWords } from "../../socket/table.ts";
 
 export interface HostRate {
   /**
@@ -76,9 +76,7 @@ export function createHostRate({ rate, timeoutUs, seed }: HostRateOptions): Host
     for (let from = 0; from < old.next.length; from++) {
       if (!isKept(from)) continue;
       const slot = slotOf(old.hosts, from * ADDRESS_WORDS);
-      for (let i = 0; i < ADDRESS_WORDS; i++) {
-        hosts[slot * ADDRESS_WORDS + i] = old.hosts[from * ADDRESS_WORDS + i];
-      }
+      copyWords(hosts, slot * ADDRESS_WORDS, old.hosts, from * ADDRESS_WORDS);
       next[slot] = old.next[from];
       first[slot] = old.first[from];
       free[slot] = old.free[from];
@@ -95,7 +93,7 @@ export function createHostRate({ rate, timeoutUs, seed }: HostRateOptions): Host
       slot = slotOf(words, at);
     }
     used++;
-    for (let i = 0; i < ADDRESS_WORDS; i++) hosts[slot * ADDRESS_WORDS + i] = words[at + i];
+    copyWords(hosts, slot * ADDRESS_WORDS, words, at);
     first[slot] = nowUs;
     next[slot] = nowUs;
     free[slot] = 0;

@@ -5,7 +5,7 @@
  * may change hands while a probe is under way; `holds` tells. Memory is touched only as entries come into use. Pure: time is a
  * parameter, in microseconds. Not here: what the numbers mean (loss-ledger.ts, probe-timeout.ts, hosts/).
  */
-import { ADDRESS_WORDS, hashAddress, sameWords } from "../../socket/table.ts";
+import { ADDRESS_WORDS, copyWords, hashAddress, sameWords } from "../../socket/table.ts";
 
 export interface HostCache {
   /** The entry of this address; a new one if it has none. @param likely where to look first (HostFetch); below 0 for nowhere */
@@ -176,7 +176,7 @@ export function createHostCache(maxHosts: number, seed: number, minPlaces = MIN_
       if (place > set && places[place - 1] === 0) place--;
       places[place] = tag | (entry / ENTRY_WORDS + 1);
       clear(entry);
-      for (let i = 0; i < ADDRESS_WORDS; i++) keys[entry + i] = words[at + i];
+      copyWords(keys, entry, words, at);
       used[entry] = nowUs / 1000;
       return entry;
     },
