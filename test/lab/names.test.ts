@@ -1,5 +1,7 @@
 /** Names with several addresses, and interfaces by each of their names: what is chosen, and what is said of the rest. */
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Finished, linesOf, run, start, synprobe } from "../cli/process.ts";
 import { serveNames } from "./listeners.ts";
@@ -140,6 +142,25 @@ describe.skipIf(skipping("names", labProblem()))("names", () => {
     const { status, stdout } = await running.finished;
     expect(JSON.parse(linesOf(stdout)[1])).toMatchObject({ closed: 1, unfinished: 2, interrupted: true });
     expect(status).toBe(130);
+  });
+
+  // Its bundle hears the signal; what looks names up may be in another, and its threads are not to keep the process.
+  it.each([
+    ["watch", "dead.test", `${FAR.ipv4}`, "-p", "7", "--every", "1h"],
+    ["path", "--names", "198.19.0.1:7"],
+  ])("at a signal by %s, which waits for no more", async (...words) => {
+    overlayEtc(lab.near, "resolv.conf", `nameserver ${SILENT.ipv4}\noptions timeout:30 attempts:1\n`);
+    const folder = mkdtempSync(join(tmpdir(), "synprobe-names-"));
+    const store = words[0] === "watch" ? ["--store", join(folder, "h.db")] : [];
+    const running = start(inNamespace(lab.near, synprobe(...words, ...store)));
+    const asks = (): string => command(inNamespace(lab.near, ["ss", "-Hunp", "dport = :53"]));
+    await expect.poll(asks, { timeout: 10_000 }).toContain(`pid=${running.pid},`);
+    running.kill("SIGTERM");
+    const at = performance.now();
+    expect(await running.finished).toMatchObject({ status: 143, stderr: "" });
+    // Names of routers are waited for five seconds, and a name server for thirty.
+    expect(performance.now() - at).toBeLessThan(4000);
+    rmSync(folder, { recursive: true });
   });
 
   it("at a second signal too, with the rule that holds the kernel's RST back removed", async () => {

@@ -83,9 +83,14 @@ export async function path(
         result.target,
         ...result.hops.flatMap(({ answers }) => answers.map(({ address }) => address)),
       ];
+      const over = new Promise<void>((resolve) => interruption.onSignal(resolve));
       const names =
-        options.names === true
-          ? await namesOf(addresses.map((address) => formatAddress(address)))
+        options.names === true && !interruption.signalled
+          ? await namesOf(
+              addresses.map((address) => formatAddress(address)),
+              undefined,
+              over,
+            )
           : new Map<string, string>();
       printResult(
         options.json === true

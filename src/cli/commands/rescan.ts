@@ -22,13 +22,16 @@ import { planTargets, wayOptions } from "../run/targets.ts";
 import type { Messages } from "../run/terminal.ts";
 
 export interface Rescanning {
-  /** Opens the sockets of the first scan, and drops privileges. @throws {SynprobeError} for whatever keeps it from being made */
+  /**
+   * Opens the sockets of the first scan, and drops privileges; a signal ends it sooner.
+   * @throws {SynprobeError} for whatever keeps the scan from being made
+   */
   ready(): Promise<void>;
-  /** Scans all targets, or only some pairs. @throws {SynprobeError} */
+  /** Scans all targets, or only some pairs. @returns undefined when a signal came before it began. @throws {SynprobeError} */
   scan(
     onResult: (result: PortResult) => void,
     only?: readonly { readonly ip: string; readonly port: number }[],
-  ): Promise<ScanSummary>;
+  ): Promise<ScanSummary | undefined>;
   /** Closes what was opened for a first scan that is not made. */
   close(): Promise<void>;
 }
@@ -52,6 +55,17 @@ export function createRescan(
   let scope: number | undefined;
   /** Of the newest plan. */
   let asItCounts = createOwnFailures([]);
+
+  /** All targets; undefined when a signal comes first: names may take minutes to look up, where no name server answers. */
+  async function planUntilSignal(): Promise<Plan | undefined> {
+    if (interruption.signalled) return undefined;
+    const signalled = new Promise<undefined>((resolve) => interruption.onSignal(() => resolve(undefined)));
+    try {
+      return await Promise.race([planAll(), signalled]);
+    } finally {
+      interruption.onSignal(() => {});
+    }
+  }
 
   async function planAll(): Promise<Plan> {
     await policy?.reload();
@@ -90,17 +104,20 @@ export function createRescan(
 
   return {
     async ready() {
-      const plan = await planAll();
+      const plan = await planUntilSignal();
+      if (plan === undefined) return;
       first = withAdvice(argv, false, () => open(plan, false));
       const { means } = await first;
       if (options.drop) dropPrivileges(means.link === "connect" ? [] : [CAPABILITIES.netRaw]);
     },
     async scan(onResult, only) {
-      const opened =
-        only === undefined && first !== undefined
-          ? first
-          : open(await (only === undefined ? planAll() : planSome(only)));
+      let opened = only === undefined ? first : undefined;
       first = undefined;
+      if (opened === undefined) {
+        const plan = await (only === undefined ? planUntilSignal() : planSome(only));
+        if (plan === undefined) return undefined;
+        opened = open(plan);
+      }
       const scan = await opened;
       try {
         await scan.settle?.();

@@ -216,6 +216,7 @@ async function loop(
       let failure: ExitStatus | undefined;
       try {
         const finished = await runRound(detector, means);
+        if (finished === undefined) return interruption.status ?? EXIT.complete;
         const committed = commitRound(store, detector, finished, [...receivers.keys()], policy);
         const { events } = committed;
         told.tell(events);

@@ -52,8 +52,13 @@ export function openFilesLeft(): number {
   }
 }
 
+/** Parts that are bundled apart have a copy of this module: who looks up and who ends the process may be two of them. */
+const LOOKUPS = Symbol.for("synprobe.lookups");
+const shared = globalThis as { [LOOKUPS]?: { underWay: number } };
+
 /** Lookups under way: each has a thread, which nothing can call back. */
-export const lookups = { underWay: 0 };
+export const lookups = shared[LOOKUPS] ?? { underWay: 0 };
+shared[LOOKUPS] = lookups;
 
 /** Threads for 64 lookups at once: libuv gives lookups half of its pool. */
 const LOOKUP_THREADS = 128;

@@ -7,11 +7,11 @@ import { hasFailed, type PortResult, pairKey, pairOf, type ScanSummary } from ".
 import type { ChangeDetector, Verdict } from "./change-detector.ts";
 import { type EndedRound, nameOf } from "./events.ts";
 
-/** Scans all targets, or only some pairs of an earlier scan again. */
+/** Scans all targets, or only some pairs of an earlier scan again; undefined when the watch is to end before it began. */
 export type Rescan = (
   onResult: (result: PortResult) => void,
   only?: readonly { readonly ip: string; readonly port: number }[],
-) => Promise<ScanSummary>;
+) => Promise<ScanSummary | undefined>;
 
 export interface RoundMeans {
   readonly scan: Rescan;
@@ -34,8 +34,14 @@ const verdictOf = ({ state, reason, doubt }: PortResult): Verdict => ({
   ...(doubt === undefined ? {} : { doubt }),
 });
 
-/** @throws {SynprobeError} when a scan fails, or none of its ports could be probed */
-export async function runRound(detector: ChangeDetector, means: RoundMeans): Promise<FinishedRound> {
+/**
+ * @returns undefined when the watch is to end before the scan began
+ * @throws {SynprobeError} when a scan fails, or none of its ports could be probed
+ */
+export async function runRound(
+  detector: ChangeDetector,
+  means: RoundMeans,
+): Promise<FinishedRound | undefined> {
   const results = new Map<string, PortResult>();
   const failures = new Map<string, number>();
   detector.begin();
@@ -48,6 +54,7 @@ export async function runRound(detector: ChangeDetector, means: RoundMeans): Pro
     results.set(pairKey(result), result);
     detector.seen(pairKey(result), verdictOf(result), nameOf(result));
   });
+  if (summary === undefined) return undefined;
   let interrupted = summary.interrupted || summary.unfinished > 0;
   if (!interrupted && results.size === 0 && failures.size > 0)
     throw new SynprobeError(
@@ -69,7 +76,7 @@ export async function runRound(detector: ChangeDetector, means: RoundMeans): Pro
       results.set(key, host === undefined ? result : { ...result, host });
       detector.again(key, verdictOf(result));
     }
-    interrupted = again.interrupted;
+    interrupted = again?.interrupted ?? true;
   }
   const endedMs = means.now();
   const round = detector.end(endedMs);

@@ -34,7 +34,8 @@ function rawSockets(): number {
 }
 
 it.skipIf(process.getuid?.() !== 0)("of a first scan that is not made are closed", async () => {
-  const rescan = createRescan(["127.0.0.1:1"], OPTIONS, {} as Messages, [], {} as Interruption);
+  const interruption = { signalled: false, onSignal: () => {} } as Partial<Interruption> as Interruption;
+  const rescan = createRescan(["127.0.0.1:1"], OPTIONS, {} as Messages, [], interruption);
   const before = rawSockets();
   await rescan.ready();
   expect(rawSockets()).toBeGreaterThan(before);

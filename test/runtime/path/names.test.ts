@@ -43,3 +43,10 @@ it("begins nothing more when the time is over, whatever ends later", async () =>
   expect([...names]).toEqual([]);
   expect(lookUp).toHaveBeenCalledTimes(4);
 });
+
+it("ends when nobody waits for them any more", async () => {
+  const lookUp = vi.fn(() => new Promise<string>(() => {}));
+  const names = await namesOf(ADDRESSES, lookUp, Promise.resolve());
+  expect([...names]).toEqual([]);
+  expect(lookUp.mock.calls.length).toBeLessThanOrEqual(4);
+});

@@ -1,5 +1,6 @@
-/** An event, as tests of who is told of it have it. */
+/** An event, as tests of who is told of it have it, and the round that events come of. */
 import type { ToldEvent } from "../../../src/runtime/watch/events.ts";
+import { type FinishedRound, runRound } from "../../../src/runtime/watch/rounds.ts";
 
 export const EVENT: ToldEvent = {
   type: "changed",
@@ -12,3 +13,10 @@ export const EVENT: ToldEvent = {
   new: { state: "closed", reason: "reset" },
   doubt: 0,
 };
+
+/** A round whose scan begins. */
+export async function madeRound(...given: Parameters<typeof runRound>): Promise<FinishedRound> {
+  const finished = await runRound(...given);
+  if (finished === undefined) throw new Error("its scan has not begun");
+  return finished;
+}

@@ -7,8 +7,8 @@ import { judge } from "../../../src/policy/judge.ts";
 import { openStore, type Store } from "../../../src/runtime/store/database.ts";
 import { createChangeDetector } from "../../../src/runtime/watch/change-detector.ts";
 import { commitRound, openOutbox, restore } from "../../../src/runtime/watch/events.ts";
-import { runRound } from "../../../src/runtime/watch/rounds.ts";
 import { PORT_STATES, type PortResult, type ScanSummary } from "../../../src/scan/probe/result.ts";
+import { madeRound } from "./event.ts";
 
 const MINUTE = 60_000;
 const PORT = { ip: "192.0.2.1", port: 443, rttMs: null, ttl: null, tries: 1, timeMs: 0 };
@@ -41,7 +41,7 @@ function startWatch(expected: PortResult["state"]) {
   return async (found: PortResult | undefined) => {
     nowMs += 60 * MINUTE;
     const startedMs = nowMs;
-    const finished = await runRound(detector, {
+    const finished = await madeRound(detector, {
       scan: async (onResult) => {
         if (found !== undefined && isWatched) onResult({ ...found, timeMs: startedMs });
         return { startedMs, elapsedMs: 0, interrupted: false, unfinished: 0 } as ScanSummary;
@@ -113,7 +113,7 @@ it("an outbox has the events of one round at once, as many as are asked for, and
   const round = async (result: PortResult): Promise<void> => {
     nowMs += 60 * MINUTE;
     const startedMs = nowMs;
-    const finished = await runRound(detector, {
+    const finished = await madeRound(detector, {
       scan: async (onResult) => {
         for (const port of ports) onResult({ ...result, port, timeMs: startedMs });
         return { startedMs, elapsedMs: 0, interrupted: false, unfinished: 0 } as ScanSummary;
@@ -157,7 +157,7 @@ it("a name's ports are known after a restart by the address that it had last, an
     const startedMs = nowMs;
     const detector = createChangeDetector({ confirmMs: 0, halfLifeMs: MINUTE });
     restore(store, detector, nowMs);
-    const finished = await runRound(detector, {
+    const finished = await madeRound(detector, {
       scan: async (onResult, only) => {
         const host = only === undefined ? { host: "web.example" } : {};
         onResult({ ...result, ip, ...host, timeMs: startedMs });

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { createChangeDetector } from "../../../src/runtime/watch/change-detector.ts";
 import { type Rescan, runRound } from "../../../src/runtime/watch/rounds.ts";
 import type { PortResult, ScanSummary } from "../../../src/scan/probe/result.ts";
+import { madeRound } from "./event.ts";
 
 const PORT = { ip: "192.0.2.1", port: 22, rttMs: null, ttl: null, tries: 1, timeMs: 0 };
 const OPEN: PortResult = { ...PORT, state: "open", reason: "syn-ack" };
@@ -30,7 +31,7 @@ function createRounds() {
       return { startedMs: 0, elapsedMs: 0, interrupted: false, unfinished: 0 } as ScanSummary;
     };
     const means = { scan, sleep: async () => true, now: () => 0, source: "synprobe" };
-    const { round, results } = await runRound(detector, means);
+    const { round, results } = await madeRound(detector, means);
     doubts = [...results.values()].map(({ doubt }) => doubt);
     return { told: round.events.map(({ old, verdict }) => `${old} ${verdict.state}`), scans };
   };
@@ -71,8 +72,14 @@ describe("a round", () => {
       return { startedMs: 0, elapsedMs: 0, interrupted: false, unfinished: 0, ...how } as ScanSummary;
     };
     const means = { scan, sleep: async () => true, now: () => 0, source: "synprobe" };
-    const { run } = await runRound(detector, means);
+    const { run } = await madeRound(detector, means);
     expect([run.ending, scans]).toEqual(["interrupted", most]);
+  });
+
+  it("is none when the watch ends before its scan begins", async () => {
+    const detector = createChangeDetector({ confirmMs: 30_000, halfLifeMs: 60_000 });
+    const means = { scan: async () => undefined, sleep: async () => true, now: () => 0, source: "synprobe" };
+    expect(await runRound(detector, means)).toBeUndefined();
   });
 
   it("knows nothing of one that failed", async () => {
