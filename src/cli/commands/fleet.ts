@@ -19,9 +19,10 @@ export async function fleet(words: readonly string[], messages: Messages): Promi
   const isKnown = action === "status" || (name !== undefined && name !== "");
   if (!isKnown || more.length > 0)
     throw usage("fleet takes status [URL], drain WORKER [URL] or stop RUN [URL]");
-  const { askToEnd, fleetUrl, lastSeenMs, listRuns, listWorkers, openRedis } =
+  const { asFleetError, askToEnd, fleetUrl, lastSeenMs, listRuns, listWorkers, openRedis } =
     loadApart<typeof import("../run/fleet-run.ts")>("fleet-run");
-  const redis = await openRedis(fleetUrl(url), messages.note);
+  const at = fleetUrl(url);
+  const redis = await openRedis(at, messages.note);
   try {
     const [workers, runs] = [await listWorkers(redis), await listRuns(redis)];
     if (action === "status") {
@@ -42,6 +43,8 @@ export async function fleet(words: readonly string[], messages: Messages): Promi
         : `run ${name} stops; its journal, if it has one, goes on with --resume`,
     );
     return EXIT.complete;
+  } catch (error) {
+    throw asFleetError(at, error);
   } finally {
     redis.disconnect();
   }

@@ -17,7 +17,7 @@ import { DEFAULTS } from "../options/probe-options.ts";
 import { type ProbeOptions, usage } from "../options/table.ts";
 
 export { checkKey } from "../../runtime/fleet/open-fleet.ts";
-export { openRedis } from "../../runtime/fleet/redis.ts";
+export { asFleetError, openRedis } from "../../runtime/fleet/redis.ts";
 export { askToEnd, lastSeenMs, listRuns, listWorkers } from "../../runtime/fleet/registry.ts";
 
 const ENV = "SYNPROBE_FLEET";
@@ -47,6 +47,8 @@ const SHORTEST_KEY = 16;
 
 export type FleetRunOptions = Pick<ProbeOptions, "from" | "fleetKey" | "fleetLease" | "ttl" | "drop"> & {
   readonly fleet: string;
+  /** Settles when nobody waits for it to be open any more. */
+  readonly ended: Promise<void>;
   note(line: string): void;
 };
 
@@ -54,13 +56,14 @@ export type FleetRunOptions = Pick<ProbeOptions, "from" | "fleetKey" | "fleetLea
 export function openFleetRun(
   plan: Plan,
   scanOptions: ScanOptions,
-  { fleet, from, fleetKey, fleetLease, ttl, drop, note }: FleetRunOptions,
+  { fleet, from, fleetKey, fleetLease, ttl, drop, ended, note }: FleetRunOptions,
 ): Promise<OpenScan> {
   return openFleet(plan, scanOptions, {
     url: fleetUrl(fleet),
     key: readKey(fleetKey, drop),
     leaseMs: fleetLease ?? DEFAULTS.fleetLeaseMs,
     ttl,
+    ended,
     note,
     ...(from === undefined ? {} : { from }),
   });

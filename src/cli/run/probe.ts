@@ -78,9 +78,17 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
         : loadApart<typeof import("./fleet-run.ts")>("fleet-run").openFleetRun(plan, scanOptions, {
             ...options,
             fleet: options.fleet,
+            ended: new Promise((resolve) => interruption.onSignal(resolve)),
             note: messages.note,
           });
-    const first = await withAdvice(argv, completes(options), open, packetOptions(options));
+    const first = await withAdvice(argv, completes(options), open, packetOptions(options)).catch(
+      (error: unknown) => {
+        // A fleet that was still waited for.
+        if (options.fleet === undefined || !interruption.signalled) throw error;
+        return undefined;
+      },
+    );
+    if (first === undefined) return interruption.status ?? EXIT.interrupted;
     let scan = first;
     let why: Why | undefined;
     try {

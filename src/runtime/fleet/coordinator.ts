@@ -15,7 +15,7 @@ import { nowUs } from "../system/clock.ts";
 import { createCompleted } from "./completed.ts";
 import { type Coordinating, type Coordination, createFeed } from "./feed.ts";
 import { type CutCell, FIRST_RATE, LAST_S } from "./ledger.ts";
-import { isTrouble, PREFIX } from "./redis.ts";
+import { isTrouble, PREFIX, reasonOf } from "./redis.ts";
 import {
   findKeys,
   foundKey,
@@ -182,7 +182,7 @@ export function startCoordinator(coordination: Coordination, hooks: EngineRunHoo
         if (stopping || (ledger.left + ledger.underWay.size === 0 && !among.isAwaited())) return;
       } catch (error) {
         if (!isTrouble(error)) throw error;
-        tell(`Redis: ${error.message}`);
+        tell(`Redis: ${reasonOf(error.message)}`);
       }
       await Promise.race([pause(LOOK_MS), ended]);
     }

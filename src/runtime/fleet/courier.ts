@@ -16,7 +16,7 @@ import { boottimeMs } from "../../link/sys/libc.ts";
 import { moveFence } from "../system/fence.ts";
 import { type Cell, jobOf, OTHER_KEY, openCell } from "./cell.ts";
 import { type Chunk, packChunk } from "./chunk.ts";
-import { isTrouble, openRedis, PREFIX } from "./redis.ts";
+import { isTrouble, openRedis, PREFIX, reasonOf } from "./redis.ts";
 import {
   type FleetWorker,
   findKeys,
@@ -122,7 +122,7 @@ export async function runCourier(
 ): Promise<void> {
   const post = (message: FromCourier): void => port.postMessage(message);
   const note = (line: string): void => post({ kind: "note", line });
-  const redis = await openRedis(url, note, true);
+  const redis = await openRedis(url, note, { isPatient: true });
   const queues = new Map<string, Worker>();
   /** This worker's last cells of a run, until their results are taken. */
   const waiting = new Map<string, Set<Pick<Taken, "job" | "token">>>();
@@ -155,7 +155,7 @@ export async function runCourier(
 
   /** What Redis refuses; that it does not answer is said by openRedis. */
   const tellTrouble = (error: Error): void => {
-    if (error.name === "ReplyError") tellOnce(`Redis: ${error.message}`);
+    if (error.name === "ReplyError") tellOnce(`Redis: ${reasonOf(error.message)}`);
   };
 
   port.on("message", (message: ToCourier) => {
@@ -195,6 +195,7 @@ export async function runCourier(
         }
       } catch (error) {
         if (!isTrouble(error)) throw error;
+        tellTrouble(error);
       }
       await pause(LOOK_MS * 2);
     }
@@ -402,7 +403,7 @@ export async function runCourier(
 
   const appearing = appear();
   const tellOrFail = (error: unknown): void => {
-    if (isTrouble(error)) tellOnce(`Redis: ${error.message}`);
+    if (isTrouble(error)) tellOnce(`Redis: ${reasonOf(error.message)}`);
     else {
       failure = { error };
       leaving = true;

@@ -27,7 +27,7 @@ import { ALONE, type Among, type Coordination } from "./feed.ts";
 import { createJoin } from "./join.ts";
 import { createLedger } from "./ledger.ts";
 import { startPlaces } from "./places.ts";
-import { isTrouble, openRedis, whereOf } from "./redis.ts";
+import { asFleetError, openRedis, whereOf } from "./redis.ts";
 import { claimRun, lastSeenMs, listRuns, type Run, signRun } from "./registry.ts";
 
 export interface FleetOptions {
@@ -39,6 +39,8 @@ export interface FleetOptions {
   /** How long a worker may be silent before its cell is another's, in milliseconds. */
   readonly leaseMs: number;
   readonly ttl: number;
+  /** Settles when nobody waits for it to be open any more. */
+  readonly ended: Promise<void>;
   note(line: string): void;
 }
 
@@ -95,7 +97,7 @@ function restOf(plan: Plan, { above }: PastRun, places: number) {
 
 /** @throws {SynprobeError} `ERR_FLEET`, `ERR_USAGE` */
 export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOptions): Promise<OpenScan> {
-  const { url, key, from, leaseMs, note } = fleet;
+  const { url, key, from, leaseMs, ended, note } = fleet;
   checkKey(url, key);
   const positions = plan.space.total * (from?.length ?? 1);
   if (positions > Number.MAX_SAFE_INTEGER)
@@ -103,7 +105,7 @@ export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOp
       ERROR_CODES.usage,
       `${positions.toPrecision(2)} pairs of host and port, those of each place counted, are more than the 9.0e+15 that a run takes: name smaller networks, fewer ports or fewer places`,
     );
-  const redis = await openRedis(url, note);
+  const redis = await openRedis(url, note, { ended });
   let isClosed = false;
   const close = (): void => {
     // A second time would keep the process for two seconds, in which ioredis waits for an end that has been.
@@ -137,13 +139,10 @@ export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOp
   const places = from ?? [];
   const runs = from?.map(runOf) ?? [runOf(undefined)];
   try {
-    for (const run of runs) await claim(redis, run, note);
+    for (const run of runs) await claim(redis, run, fleet);
   } catch (error) {
     close();
-    if (!isTrouble(error)) throw error;
-    throw new SynprobeError(ERROR_CODES.fleet, `Redis at ${whereOf(url).text}: ${error.message}`, {
-      cause: error,
-    });
+    throw asFleetError(url, error);
   }
   const isOutside = outsideOf(plan);
   const join = runs.length > 1 ? createJoin(places, space.total) : undefined;
@@ -245,13 +244,17 @@ export async function openFleet(plan: Plan, options: ScanOptions, fleet: FleetOp
   };
 }
 
-/** Makes the run this process's. @throws {SynprobeError} `ERR_FLEET` when another coordinator has it */
-async function claim(redis: Redis, run: Run, note: FleetOptions["note"]): Promise<void> {
+/** Makes the run this process's. @throws {SynprobeError} `ERR_FLEET` when another coordinator has it, still when nobody waits */
+async function claim(redis: Redis, run: Run, { ended, note }: FleetOptions): Promise<void> {
   const { id } = run;
   const untilUs = nowUs() + CLAIM_MS * 1000;
-  for (let isTold = false; !(await claimRun(redis, run)); await pause(LOOK_MS)) {
+  let isEnded = false;
+  void ended.then(() => {
+    isEnded = true;
+  });
+  for (let isTold = false; !(await claimRun(redis, run)); await Promise.race([pause(LOOK_MS), ended])) {
     const other = (await listRuns(redis)).find((each) => each.id === id);
-    if (nowUs() > untilUs) {
+    if (isEnded || nowUs() > untilUs) {
       const ago = Math.round((await lastSeenMs(redis, "run", id)) / 1000);
       throw new SynprobeError(
         ERROR_CODES.fleet,

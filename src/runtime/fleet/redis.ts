@@ -6,6 +6,7 @@
  */
 import { Redis } from "ioredis";
 import { ERROR_CODES, isSynprobeError, SynprobeError } from "../../errors.ts";
+import { nowMs } from "../system/clock.ts";
 
 /** Before every key, those of BullMQ too. */
 export const PREFIX = "synprobe-fleet";
@@ -13,8 +14,9 @@ export const PREFIX = "synprobe-fleet";
 const SILENT_MS = 10_000;
 const CONNECT_MS = 5000;
 const MOST_RETRY_MS = 2000;
-/** Attempts at the start, after the first, which take a second together. */
+/** Attempts at the start, after the first, which take a second together; and none when one that nobody answered took so long. */
 const FIRST_TRIES = 3;
+const FIRST_MS = 3000;
 
 const fleetError = (message: string, cause?: unknown): SynprobeError =>
   new SynprobeError(ERROR_CODES.fleet, message, cause === undefined ? {} : { cause });
@@ -41,18 +43,34 @@ export function whereOf(url: string): { readonly text: string; readonly isLocal:
   );
 }
 
+/** What Redis says, for people: of a command that nobody has typed it makes two lines. */
+export const reasonOf = (message: string): string =>
+  message.startsWith("NOAUTH") ? "it asks for a password, which the URL does not have" : message;
+
+/** @returns the error as a command tells it, where it is Redis's; otherwise as it is */
+export const asFleetError = (url: string, error: unknown): unknown =>
+  isTrouble(error) ? fleetError(`Redis at ${whereOf(url).text}: ${reasonOf(error.message)}`, error) : error;
+
+/** How the start waits for an answer. */
+export interface Opening {
+  /** For a Redis that does not answer yet, as long as it takes; otherwise a few seconds. */
+  readonly isPatient?: boolean;
+  /** Settles when nobody waits any more. */
+  readonly ended?: Promise<void>;
+}
+
 /**
  * Connects, and checks what must be so. A connection that breaks later comes back by itself; commands wait for it.
  * @param tell one line when it is away, and one when it is back
- * @param isPatient wait for a Redis that does not answer yet, as long as it takes; otherwise a few seconds
  * @throws {SynprobeError} `ERR_FLEET` when nobody answers, or not as is needed; `ERR_USAGE` for a bad URL
  */
 export async function openRedis(
   url: string,
   tell: (line: string) => void,
-  isPatient = false,
+  { isPatient = false, ended }: Opening = {},
 ): Promise<Redis> {
   const { text } = whereOf(url);
+  const sinceMs = nowMs();
   let reason = "";
   let isOpen = false;
   let isAway = false;
@@ -64,12 +82,15 @@ export async function openRedis(
     // It has become another's replica, and where the URL leads may be the new one. The command fails, so that this is said.
     reconnectOnError: ({ message }: Error) => message.includes("READONLY"),
     retryStrategy: (times: number) =>
-      isOpen || isPatient || times <= FIRST_TRIES ? Math.min(50 * 2 ** times, MOST_RETRY_MS) : null,
+      isOpen || isPatient || (times <= FIRST_TRIES && nowMs() - sinceMs < FIRST_MS)
+        ? Math.min(50 * 2 ** times, MOST_RETRY_MS)
+        : null,
   };
   const client = url.startsWith("unix:") ? new Redis({ ...options, path: text }) : new Redis(url, options);
   client.on("error", (error: Error) => {
-    reason = error.message;
-    if (isAway || !(isOpen || isPatient)) return;
+    reason = reasonOf(error.message);
+    // What Redis itself says at the start ends it.
+    if (isAway || !(isOpen || (isPatient && error.name !== "ReplyError"))) return;
     isAway = true;
     tell(`no answer from Redis at ${text} (${reason}): waiting until it is back`);
   });
@@ -77,14 +98,21 @@ export async function openRedis(
     if (isAway) tell(`Redis at ${text} is back`);
     isAway = false;
   });
+  let isClosed = false;
+  const disconnect = (): void => {
+    // A second time would keep the process for two seconds, in which ioredis waits for an end that has been.
+    if (!isClosed) client.disconnect();
+    isClosed = true;
+  };
   try {
     // The first attempt may fail; those after it count too.
     client.connect().catch(() => {});
+    void ended?.then(() => isOpen || disconnect());
     await checkSettings(client, text);
   } catch (error) {
-    client.disconnect();
+    disconnect();
     if (isSynprobeError(error)) throw error;
-    const why = reason || (error instanceof Error ? error.message : String(error));
+    const why = reason || reasonOf(error instanceof Error ? error.message : String(error));
     const todo = /ECONNREFUSED|ENOENT/.test(why) ? "; start Redis or Valkey there, or mend the URL" : "";
     throw fleetError(`no fleet at ${text}: ${why}${todo}`, error);
   }

@@ -1,11 +1,12 @@
 /** What `fleet` and `worker` say: the state of a fleet as a table, and one clear line for each mistake, before anything is connected. */
 import { rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, expect, it } from "vitest";
+import { afterAll, expect, it, onTestFinished } from "vitest";
 import { formatStatus } from "../../../src/cli/commands/fleet.ts";
 import { whereOf } from "../../../src/runtime/fleet/redis.ts";
-import { linesOf, run, synprobe } from "../process.ts";
+import { linesOf, run, start, synprobe } from "../process.ts";
 
 it("shows workers and runs, and escapes what others have written", () => {
   const worker = { id: "fra-1", vantage: "fra", version: "0.1.0", cells: 3, rate: 12_345 };
@@ -75,4 +76,72 @@ it("takes the URL from the environment, and tells where nobody answers, without 
   );
   expect(stderr).not.toContain("secret");
   expect(status).toBe(4);
+});
+
+/** Where something stands in for Redis: what it answers to each command, which may be nothing. */
+async function standIn(answer: (command: string) => string): Promise<string> {
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.on("data", (bytes) => {
+      // Commands are arrays of strings (RESP), of which the first is the name.
+      for (const [, name] of `${bytes}`.matchAll(/\*\d+\r\n\$\d+\r\n(\w+)\r\n/g)) {
+        const text = answer(name.toLowerCase());
+        if (text !== "") socket.write(`${text}\r\n`);
+      }
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  const address = server.address();
+  return `redis://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`;
+}
+
+const ABOUT = "redis_version:7.0.0\r\nloading:0";
+/** Lets a client in, and refuses all that it asks for then. */
+const refusing =
+  (error: string) =>
+  (command: string): string =>
+    ({ info: `$${ABOUT.length}\r\n${ABOUT}`, hello: "*0", client: "+OK" })[command] ?? `-${error}`;
+
+const NOAUTH = "NOAUTH HELLO must be called with the client already authenticated, otherwise …";
+
+it("says in one line what Redis refuses, to whoever asks", async () => {
+  const guarded = await standIn(() => `-${NOAUTH}`);
+  const [, port] = /:(\d+)$/.exec(guarded) ?? [];
+  const forbidden = await standIn(refusing("NOPERM no permissions to run the command"));
+  const here = ["198.18.0.1:22", "--fleet"];
+  const commands = [["fleet", "status"], here, ["worker", "--allow", "198.18.0.0/15"]];
+  for (const words of commands)
+    expect(await run(synprobe(...words, guarded)), words[0]).toMatchObject({
+      status: 4,
+      stderr: `synprobe: no fleet at 127.0.0.1:${port}: it asks for a password, which the URL does not have\n`,
+    });
+  for (const words of [["fleet", "status"], here])
+    expect(await run(synprobe(...words, forbidden)), words[0]).toMatchObject({
+      status: 4,
+      stderr: expect.stringMatching(/^synprobe: Redis at 127\.0\.0\.1:\d+: NOPERM no permissions.*\n$/),
+    });
+  // It stays, as all may be well in an hour.
+  const working = start(synprobe("worker", "--allow", "198.18.0.0/15", forbidden));
+  await working.until("stderr", /^synprobe: Redis: NOPERM no permissions/m);
+  working.kill("SIGTERM");
+  expect((await working.finished).status).toBe(143);
+});
+
+it("ends at the first signal where Redis takes connections and says nothing", async () => {
+  let isAsked = (): void => {};
+  const asked = new Promise<void>((resolve) => {
+    isAsked = resolve;
+  });
+  const silent = await standIn(() => {
+    isAsked();
+    return "";
+  });
+  const running = start(synprobe("198.18.0.1:22", "--fleet", silent));
+  await asked;
+  running.kill("SIGINT");
+  const at = performance.now();
+  expect(await running.finished).toMatchObject({ status: 130, stdout: "", stderr: "" });
+  // A command without an answer is waited for ten seconds.
+  expect(performance.now() - at).toBeLessThan(6000);
 });
