@@ -270,7 +270,7 @@ async function loop(
       messages.note(
         `standard output was not read to its end: events from ${untaken} on may not have reached it; the store has them`,
       );
-    for (const carrier of carriers) await carrier.stop();
+    await Promise.all(carriers.map((carrier) => carrier.stop()));
     served?.server.close();
     served?.server.closeAllConnections();
   }

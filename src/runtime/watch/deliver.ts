@@ -28,6 +28,8 @@ const MOST_IN_MESSAGE = 1000;
 
 /** A program or a receiver has this long, in milliseconds. */
 const LIMIT_MS = 30_000;
+/** How long a try that is under way has when the watch ends, in milliseconds. */
+const LAST_MS = 1000;
 /** The first wait after a failure, and the longest; each is twice the one before. */
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 300_000;
@@ -124,7 +126,7 @@ export const toWebHook = ({ url, key, format }: WebHook): Receiver => ({
 export interface Carrier {
   /** There may be something new. */
   wake(): void;
-  /** Ends; what is under way is given up, and tried again by the next watch. */
+  /** Begins no other try. One that is under way has a second; then it is given up, and the next watch tries again. */
   stop(): Promise<void>;
 }
 
@@ -135,7 +137,8 @@ export function startCarrier(
   now: () => number,
   onFailure: (error: string, isFinal: boolean) => void,
 ): Carrier {
-  const stopping = new AbortController();
+  const givingUp = new AbortController();
+  let isStopping = false;
   const pause = createPause();
   const trySend: Receiver["send"] = async (events, signal) => {
     try {
@@ -150,23 +153,23 @@ export function startCarrier(
     // No longer than this: the clock that `atMs` is of may be set.
     if (next === undefined || wait > 0) return pause.wait(Math.min(wait, LONGEST_RETRY_MS));
     const { events, tries } = next;
-    const delivered = await trySend(events, stopping.signal);
+    const delivered = await trySend(events, givingUp.signal);
     if (delivered.kind === "taken") outbox.done(events, now());
-    else if (!stopping.signal.aborted) {
+    else if (!givingUp.signal.aborted) {
       onFailure(delivered.error, delivered.kind === "final");
       if (delivered.kind === "final") outbox.done(events, now(), delivered.error);
       else outbox.failed(events, now() + retryMs(tries), delivered.error);
     }
   }
   async function carry(): Promise<void> {
-    for (let faults = 0; !stopping.signal.aborted; )
+    for (let faults = 0; !isStopping; )
       try {
         await carryNext();
         faults = 0;
       } catch (error) {
         // The store is busy or full. One that is lost ends the watch at its next round.
         onFailure(error instanceof Error ? error.message : String(error), false);
-        if (!stopping.signal.aborted) await pause.wait(retryMs(faults++));
+        if (!isStopping) await pause.wait(retryMs(faults++));
       }
   }
   const carried = carry();
@@ -174,9 +177,11 @@ export function startCarrier(
     // One that waits for a retry goes on waiting.
     wake: pause.wake,
     stop: async () => {
-      stopping.abort();
+      isStopping = true;
       pause.wake();
+      const tooLong = setTimeout(() => givingUp.abort(), LAST_MS);
       await carried;
+      clearTimeout(tooLong);
     },
   };
 }

@@ -121,6 +121,35 @@ describe("a carrier", () => {
     expect(told).toEqual([["HTTP status 404", true]]);
   });
 
+  it.each<[string, number, string[]]>([
+    ["is waited for when it is about to take it", 100, ["done 1"]],
+    ["is given up when it takes too long", 30_000, []],
+  ])("at the end of the watch begins nothing more; who is being told %s", async (_, afterMs, wanted) => {
+    const calls: string[] = [];
+    const outbox = {
+      next: () => ({ events: [EVENT], tries: 0, atMs: 0 }),
+      done: ([{ id }]: readonly ToldEvent[]) => void calls.push(`done ${id}`),
+      failed: ([{ id }]: readonly ToldEvent[]) => void calls.push(`failed ${id}`),
+      pending: () => 0,
+    };
+    let tries = 0;
+    const send = (_events: readonly ToldEvent[], signal: AbortSignal) =>
+      new Promise<Delivered>((resolve) => {
+        tries++;
+        const timer = setTimeout(() => resolve({ kind: "taken" }), afterMs);
+        signal.addEventListener("abort", () => {
+          clearTimeout(timer);
+          resolve({ kind: "failed", error: "given up" });
+        });
+      });
+    const told: string[] = [];
+    const carrier = startCarrier(outbox, { most: 1, send }, Date.now, (error) => told.push(error));
+    await expect.poll(() => tries).toBe(1);
+    await carrier.stop();
+    expect(calls).toEqual(wanted);
+    expect({ tries, told }).toEqual({ tries: 1, told: [] });
+  });
+
   it("goes on when the store, or what sends, fails at times", async () => {
     const faults = ["the store is busy", "no memory", "the store is full"];
     let isDone = false;
