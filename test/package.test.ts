@@ -257,26 +257,35 @@ describe.skipIf(skipping("installing the package", installProblem()))("npm insta
 
 const NO_SYSTEMD = has("systemd-analyze") ? undefined : "systemd-analyze is not installed";
 
-describe("the systemd unit of native-notes/deployment.md", () => {
-  const unit = /^```ini\n([\s\S]*?)^```$/m.exec(
-    readFileSync(join(ROOT, "native-notes/deployment.md"), "utf8"),
-  )?.[1] as string;
-
-  it("gives one capability, and not root", () => {
-    expect(unit).toMatch(/^AmbientCapabilities=CAP_NET_RAW$/m);
-    expect(unit).toMatch(/^CapabilityBoundingSet=CAP_NET_RAW$/m);
-    expect(unit).toMatch(/^DynamicUser=yes$/m);
+describe("the systemd units of native-notes/deployment.md and of watch", () => {
+  const units = ["native-notes/deployment.md", "src/cli/help/topics/commands/watch.md"].flatMap((page) => {
+    const text = readFileSync(join(ROOT, page), "utf8");
+    return Array.from(
+      text.matchAll(/^```(?:ini)?\n((?:# \/etc\/|\[Service\])[\s\S]*?)^```$/gm),
+      ([, unit]) => unit,
+    );
   });
 
-  it.skipIf(skipping("the unit", NO_SYSTEMD))("is one that systemd takes, and a wrong one is not", () => {
+  it("give one capability, and not root, and take the status of SIGTERM for a clean end", () => {
+    expect(units).toHaveLength(3);
+    for (const unit of units) {
+      expect(unit).toMatch(/^AmbientCapabilities=CAP_NET_RAW$/m);
+      expect(unit).toMatch(/^DynamicUser=yes$/m);
+      // Of what ends with a status systemd takes 0 alone (systemd.service(5)).
+      expect(unit).toMatch(/^SuccessExitStatus=143$/m);
+    }
+    for (const unit of units.slice(0, 2)) expect(unit).toMatch(/^CapabilityBoundingSet=CAP_NET_RAW$/m);
+  });
+
+  it.skipIf(skipping("the units", NO_SYSTEMD))("are some that systemd takes, and a wrong one is not", () => {
     const folder = mkdtempSync(join(tmpdir(), "synprobe-unit-"));
     const verify = (text: string): string => {
       const file = join(folder, "synprobe.service");
-      writeFileSync(file, text.replace("/usr/local/bin/synprobe", process.execPath));
+      writeFileSync(file, text.replace(/\/usr\/(?:local\/)?bin\/synprobe/, process.execPath));
       return spawnSync("systemd-analyze", ["verify", "--man=no", file], { encoding: "utf8" }).stderr;
     };
-    expect(verify(unit)).toBe("");
-    expect(verify(unit.replace("Ambient", "Ambience"))).toMatch(/Unknown key/);
+    for (const unit of units) expect(verify(unit)).toBe("");
+    expect(verify(units[0].replace("Ambient", "Ambience"))).toMatch(/Unknown key/);
     rmSync(folder, { recursive: true });
   });
 });
