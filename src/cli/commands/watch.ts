@@ -10,6 +10,7 @@ import { ERROR_CODES, isSynprobeError, SynprobeError } from "../../errors.ts";
 import { escapeOutput } from "../../report/escape.ts";
 import { count, duration, utc } from "../../report/figures.ts";
 import { mayPass, openStore, type Store } from "../../runtime/store/database.ts";
+import { nowMs } from "../../runtime/system/clock.ts";
 import { reasonOf } from "../../runtime/system/file-errors.ts";
 import { lockFile } from "../../runtime/system/file-lock.ts";
 import { asInvoker } from "../../runtime/system/invoker.ts";
@@ -36,6 +37,7 @@ import {
 import { createPause } from "../../runtime/watch/pause.ts";
 import { openPolicy, type WatchedPolicy } from "../../runtime/watch/policy.ts";
 import { runRound } from "../../runtime/watch/rounds.ts";
+import { nextDue, waitUntil } from "../../runtime/watch/schedule.ts";
 import { openService } from "../../runtime/watch/service.ts";
 import { EXIT, type ExitStatus, errorStatus } from "../exit.ts";
 import { refuseTargets } from "../options/spec.ts";
@@ -254,11 +256,12 @@ async function loop(
       }
       // SIGHUP may have begun this one before it was due.
       const firstMs = schedule.next(Math.min(dueMs, startedMs));
-      let missed = 0;
-      for (dueMs = firstMs; dueMs < Date.now(); dueMs = schedule.next(dueMs), missed++) metrics.skipped();
-      if (missed > 0)
+      const due = nextDue(schedule.next, firstMs, Date.now());
+      ({ dueMs } = due);
+      metrics.skipped(due.missed);
+      if (due.missed > 0)
         messages.note(
-          `${count(missed, "scan")} due from ${utc(firstMs)} UTC on left out: the one before took too long, or the machine slept`,
+          `${due.isCounted ? "" : "more than "}${count(due.missed, "scan")} due from ${utc(firstMs)} UTC on left out: the one before took too long, or the machine slept`,
         );
       if (!(await sleep.until(dueMs))) return interruption.status ?? EXIT.complete;
       if (isReaderGone()) return EXIT.readerGone;
@@ -321,7 +324,10 @@ function createSleep(interruption: Interruption) {
     },
     until: async (atMs: number): Promise<boolean> => {
       isWaiting = true;
-      while (!interruption.signalled && !isReload && Date.now() < atMs) await pause(atMs - Date.now());
+      await waitUntil(atMs, pause, () => interruption.signalled || isReload, {
+        wall: Date.now,
+        steady: nowMs,
+      });
       isWaiting = false;
       isReload = false;
       return !interruption.signalled;

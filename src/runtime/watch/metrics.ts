@@ -13,7 +13,8 @@ import type { FinishedRound } from "./rounds.ts";
 
 export interface Metrics {
   round(finished: FinishedRound, committed: CommittedRound): void;
-  skipped(): void;
+  /** So many rounds. */
+  skipped(count: number): void;
   failed(): void;
   readonly registry: Registry;
 }
@@ -83,7 +84,7 @@ export function createMetrics(mostPorts: number, pending: () => number, ofPolicy
   for (const ending of ENDINGS) rounds.inc({ ending }, 0);
   return {
     registry,
-    skipped: () => rounds.inc({ ending: "skipped" }),
+    skipped: (count) => rounds.inc({ ending: "skipped" }, count),
     failed: () => {
       rounds.inc({ ending: "failed" });
       portsUnprobed.set(asked);
