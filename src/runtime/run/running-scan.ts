@@ -19,7 +19,7 @@ import type { Plan } from "../plan/plan.ts";
 import { type Findings, longestHeldUp, mergeFindings } from "../results/findings.ts";
 import { createNaming } from "../results/to-result.ts";
 import { addTotals, lossSoFar, noTotals, pathFindings, type Totals } from "../results/totals.ts";
-import { nowUs, wallMs } from "../system/clock.ts";
+import { nowUs, readWallClock, wallMs } from "../system/clock.ts";
 import type { EngineRun, EngineRunHooks } from "./engine-run.ts";
 import type { Means } from "./means.ts";
 import { type ScanOptions, whyNoControls } from "./scan-options.ts";
@@ -101,6 +101,7 @@ export function startScan(
   start: (hooks: EngineRunHooks) => EngineRun,
   close = (): void => {},
 ): RunningScan {
+  readWallClock();
   const startUs = nowUs();
   const startedMs = past?.startedMs ?? wallMs(startUs);
   const toResult = createNaming({ services: options.services, nameOf: plan.nameOf });

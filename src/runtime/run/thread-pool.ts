@@ -7,6 +7,7 @@
  * test/runtime/run/thread-pool.test.ts, test/lab/library.test.ts and test/lab/soak.test.ts.
  */
 import { parentPort, Worker } from "node:worker_threads";
+import { readWallClock } from "../system/clock.ts";
 import { collectGarbage } from "../system/garbage.ts";
 import { threadBegins, threadIsDone } from "../system/threads.ts";
 
@@ -52,6 +53,7 @@ function deafen(thread: Worker): void {
 /** The thread's own side: works on each task that comes. */
 export function serveTasks<Task>(work: (task: Task) => void): void {
   parentPort?.on("message", (task: Task) => {
+    readWallClock();
     work(task);
     // A thread without work collects no garbage, and would keep the tables of its last run.
     setImmediate(collectGarbage);

@@ -19,8 +19,16 @@ export const nowMs = (): number => nowUs() / 1000;
 export const idleUs = (): number =>
   (performance as unknown as Performance).eventLoopUtilization().idle * 1000;
 
-/** The wall time at which `nowUs` was 0. */
-const timeOrigin = Date.now() - nowMs();
+/** The wall time at which `nowUs` was 0, by the wall clock as it was read last. */
+let timeOrigin = Date.now() - nowMs();
+
+/**
+ * Reads the wall clock anew: since it was read last it may have been set, and the machine may have slept, in which time the monotonic
+ * clock stands still. For the beginning of a run, so that all times of one run are in order.
+ */
+export function readWallClock(): void {
+  timeOrigin = Date.now() - nowMs();
+}
 
 /** The wall time, in milliseconds since the Unix epoch, of a monotonic time. */
 export const wallMs = (us: number): number => timeOrigin + us / 1000;

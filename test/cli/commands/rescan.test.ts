@@ -1,6 +1,6 @@
-/** The sockets of a watch's scans, in this process; what the scans find: test/lab/watch.test.ts. */
+/** The sockets of a watch's scans, and their times, in this process; what the scans find: test/lab/watch.test.ts. */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { expect, it } from "vitest";
+import { afterEach, expect, it, vi } from "vitest";
 import { createRescan } from "../../../src/cli/commands/rescan.ts";
 import type { TimedOptions } from "../../../src/cli/options/table.ts";
 import type { Interruption } from "../../../src/cli/run/interruption.ts";
@@ -33,9 +33,11 @@ function rawSockets(): number {
   }).length;
 }
 
+const INTERRUPTION = { signalled: false, onSignal: () => {} } as Partial<Interruption> as Interruption;
+afterEach(() => void vi.useRealTimers());
+
 it.skipIf(process.getuid?.() !== 0)("of a first scan that is not made are closed", async () => {
-  const interruption = { signalled: false, onSignal: () => {} } as Partial<Interruption> as Interruption;
-  const rescan = createRescan(["127.0.0.1:1"], OPTIONS, {} as Messages, [], interruption);
+  const rescan = createRescan(["127.0.0.1:1"], OPTIONS, {} as Messages, [], INTERRUPTION);
   const before = rawSockets();
   await rescan.ready();
   expect(rawSockets()).toBeGreaterThan(before);
@@ -43,3 +45,23 @@ it.skipIf(process.getuid?.() !== 0)("of a first scan that is not made are closed
   // Nor left to be closed when they are found to be garbage.
   expect(rawSockets()).toBe(before);
 });
+
+it.skipIf(process.getuid?.() !== 0)(
+  "have the times of a clock that is set while the watch waits",
+  async () => {
+    const rescan = createRescan(["127.0.0.1:1"], OPTIONS, {} as Messages, [], INTERRUPTION);
+    const times = async (): Promise<number[]> => {
+      const found: number[] = [];
+      const summary = await rescan.scan(({ timeMs }) => found.push(timeMs));
+      return [summary?.startedMs ?? 0, ...found];
+    };
+    for (const aheadMs of [0, 3_600_000]) {
+      const nowMs = Date.now() + aheadMs;
+      vi.useFakeTimers({ toFake: ["Date"], now: nowMs });
+      const all = await times();
+      expect(all).toHaveLength(2);
+      for (const ms of all) expect(Math.abs(ms - nowMs)).toBeLessThan(60_000);
+      vi.useRealTimers();
+    }
+  },
+);
