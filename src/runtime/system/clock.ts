@@ -24,10 +24,11 @@ let timeOrigin = Date.now() - nowMs();
 
 /**
  * Reads the wall clock anew: since it was read last it may have been set, and the machine may have slept, in which time the monotonic
- * clock stands still. For the beginning of a run, so that all times of one run are in order.
+ * clock stands still. For the beginning of a run, so that all times of one run are in order. Nor are those of the runs of a process out
+ * of order: one that is set back is not followed, as a history would have a state before the one that it came after.
  */
 export function readWallClock(): void {
-  timeOrigin = Date.now() - nowMs();
+  timeOrigin = Math.max(timeOrigin, Date.now() - nowMs());
 }
 
 /** The wall time, in milliseconds since the Unix epoch, of a monotonic time. */
