@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { linesOf, run, synprobe } from "../cli/process.ts";
+import { linesOf, run, start, synprobe } from "../cli/process.ts";
 import { firewall, firewallProblem } from "./firewalls.ts";
 import { listen } from "./listeners.ts";
 import { createLab, FAR, inNamespace, type Lab, SILENT, skipping } from "./netns.ts";
@@ -191,6 +191,18 @@ describe.skipIf(skipping("policies on a real kernel", firewallProblem()))("a pol
     expect(status).toBe(0);
     expect(stderr).toContain("privileges dropped");
     expect(stderr).toContain("probed again");
+  });
+
+  it("says in files that a signal cut its second look short", async () => {
+    const results = join(folder, "cut.json");
+    const file = policy({ 80: "filtered" }, SILENT.ipv4);
+    const args = synprobe("check", file, "--retries", "0", "--timeout", "500", "-oJ", results);
+    const running = start(inNamespace(lab.near, args));
+    await running.until("stderr", /probed again/);
+    running.kill("SIGTERM");
+    expect((await running.finished).status).toBe(143);
+    const summary = JSON.parse(linesOf(readFileSync(results, "utf8")).at(-1) ?? "");
+    expect(summary).toMatchObject({ filtered: 1, unfinished: 0, interrupted: true });
   });
 
   it("says where SYNs stop under --why", async () => {

@@ -111,6 +111,7 @@ function createMerge(
       received: first.received + second.received,
       late: first.late + second.late,
       elapsedMs: first.elapsedMs + second.elapsedMs,
+      interrupted: first.interrupted || second.interrupted,
     }),
   };
 }
