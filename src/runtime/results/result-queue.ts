@@ -45,7 +45,14 @@ export function createResultQueue<T>(most: number, onReturn: () => Promise<void>
   function take(): T {
     const item = waiting[taken++];
     if (taken === waiting.length) clear();
-    else makeRoom();
+    else {
+      // A reader that is slower than the run never takes all: what it has taken goes once it is the greater part.
+      if (2 * taken > waiting.length) {
+        waiting = waiting.slice(taken);
+        taken = 0;
+      }
+      makeRoom();
+    }
     return item;
   }
 

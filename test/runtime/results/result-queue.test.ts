@@ -1,8 +1,10 @@
 /** The library's queue of results: in order, bounded, and whoever waits is told of the end. */
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import { createResultQueue } from "../../../src/runtime/results/result-queue.ts";
 
-const item = (value: number): object => ({ done: false, value });
+const item = (value: unknown): object => ({ done: false, value });
 const END = { done: true, value: undefined };
 
 describe("a queue of results", () => {
@@ -35,6 +37,22 @@ describe("a queue of results", () => {
     await full;
     expect(room()).toBeUndefined();
     for (const n of [4, 5]) expect(await iterator.next()).toEqual(item(n));
+  });
+
+  it("lets go of what a slow reader has taken, though it never catches up", async () => {
+    setFlagsFromString("--expose-gc");
+    const { push, iterator } = createResultQueue<object>(4, async () => {});
+    let kept: WeakRef<object> | undefined;
+    for (let n = 0; n < 8; n++) {
+      const object = { n };
+      if (n === 0) kept = new WeakRef(object);
+      push(object);
+    }
+    for (let n = 0; n < 7; n++) expect(await iterator.next()).toEqual(item({ n }));
+    // A weak reference holds what it refers to until the end of the turn.
+    await new Promise(setImmediate);
+    runInNewContext("gc")();
+    expect(kept?.deref()).toBeUndefined();
   });
 
   it("throws a failure once, after what waits", async () => {
