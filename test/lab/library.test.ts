@@ -45,7 +45,7 @@ describe.skipIf(skipping("scan and probe for programs", labProblem()))("the libr
     writeFileSync(
       program,
       `import { readFileSync } from "node:fs";
-      import { probe, scan } from ${JSON.stringify(pathToFileURL(library).href)};
+      import { path, probe, scan } from ${JSON.stringify(pathToFileURL(library).href)};
       const say = (value) => console.log(JSON.stringify(value));
       const told = (e) => ({ code: e.code ?? e.name, message: e.message });
       /** Sockets of this network namespace that hear or send packets. */
@@ -123,6 +123,13 @@ describe.skipIf(skipping("scan and probe for programs", labProblem()))("the libr
     });
     const wanted = Array.from({ length: 20 }, (_, i) => (i === 0 ? "closed" : i <= 10 ? "open" : "filtered"));
     expect(many).toEqual(wanted);
+  });
+
+  it("takes an option of path that is undefined for one that is left out", async () => {
+    const [state] = await reported<[string]>(`
+      const options = { flows: undefined, maxHops: undefined, tries: undefined, maxRate: undefined };
+      say((await path("198.18.0.1", 22, options)).ports[0].state);`);
+    expect(state).toBe("open");
   });
 
   const raw = ["raw IP sockets", '{ link: "raw" }', 20, 4096] as const;

@@ -92,7 +92,14 @@ function specsOf(
 ): Specs {
   const specs: AnyTargetSpec[] = [];
   const faults: TargetFault[] = [];
-  for (const text of typeof targets === "string" ? [targets] : targets) {
+  const texts = typeof targets === "string" ? [targets] : targets;
+  if (typeof texts?.[Symbol.iterator] !== "function") {
+    throw new SynprobeError(
+      ERROR_CODES.usage,
+      "targets are a text, or an array or other iterable of texts: gather first what comes one after the other",
+    );
+  }
+  for (const text of texts) {
     try {
       if (typeof text !== "string") throw new SynprobeError(ERROR_CODES.usage, "a target is a text");
       const spec = parseTargets(text, services);

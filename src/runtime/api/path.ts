@@ -4,7 +4,7 @@
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { PathReport } from "../path/report.ts";
-import { oneTarget, orAborted, wholeNumber } from "../system/arguments.ts";
+import { checkShared, oneTarget, orAborted, SHARED_OPTIONS, wholeNumber } from "../system/arguments.ts";
 import { checkPlatform } from "../system/platform.ts";
 import { BOUNDS, PATH_DEFAULTS } from "./option-bounds.ts";
 
@@ -35,8 +35,7 @@ export interface PathOptions {
 }
 
 const NUMBERS = ["flows", "maxHops", "tries", "maxRate"] as const;
-const TEXTS = ["interface", "sourceIp"] as const;
-const NAMES: readonly string[] = [...NUMBERS, ...TEXTS, "reference", "link", "family", "names", "signal"];
+const NAMES: readonly string[] = [...NUMBERS, ...SHARED_OPTIONS, "reference", "link", "names"];
 const MOST_PORTS = 16;
 const MOST_FLOWS = 64;
 
@@ -68,9 +67,11 @@ export async function path(
     interface: interfaceName,
     sourceIp,
     signal,
-    ...given
+    flows = PATH_DEFAULTS.flows,
+    maxHops = PATH_DEFAULTS.maxHops,
+    tries = PATH_DEFAULTS.tries,
+    maxRate: rate = PATH_DEFAULTS.maxRate,
   } = options;
-  const { flows, maxHops, tries, maxRate: rate } = { ...PATH_DEFAULTS, ...given };
   if (list.length * flows > MOST_FLOWS) throw usage(`flows of all ports are at most ${MOST_FLOWS}`);
   signal?.throwIfAborted();
   const [spec] = list.map((port) => oneTarget(host, port));
@@ -122,19 +123,13 @@ const usage = (message: string): SynprobeError => new SynprobeError(ERROR_CODES.
 
 function checkOptions(options: PathOptions): void {
   if (typeof options !== "object" || options === null) throw usage("options are an object");
-  for (const name of Object.keys(options))
-    if (!NAMES.includes(name)) throw usage(`there is no option ${name}`);
-  const { reference, link, family, names, signal } = options;
+  checkShared(options, NAMES);
+  const { reference, link, names } = options;
   for (const name of NUMBERS) {
     const value = options[name];
     if (value !== undefined) wholeNumber(name, value, BOUNDS[name][0], BOUNDS[name][1]);
   }
   if (reference !== undefined) wholeNumber("reference", reference, 1, 65_535);
-  for (const name of TEXTS) {
-    if (options[name] !== undefined && typeof options[name] !== "string") throw usage(`${name} is a text`);
-  }
   if (link !== undefined && link !== "raw" && link !== "packet") throw usage('link is "raw" or "packet"');
-  if (family !== undefined && family !== 4 && family !== 6) throw usage("family is 4 or 6");
   if (names !== undefined && typeof names !== "boolean") throw usage("names is true or false");
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw usage("signal is an AbortSignal");
 }

@@ -9,7 +9,7 @@ import { MSS } from "../../scan/probe/syn-template.ts";
 import type { TargetSpec } from "../../scan/targets/grammar.ts";
 import { formatAddress, formatEndpoint } from "../../wire/address.ts";
 import type { OnlyPair, Plan } from "../plan/plan.ts";
-import { oneTarget, orAborted, wholeNumber } from "../system/arguments.ts";
+import { checkShared, oneTarget, orAborted, SHARED_OPTIONS, wholeNumber } from "../system/arguments.ts";
 import { checkPlatform } from "../system/platform.ts";
 import type { Connection } from "./connection.ts";
 import type { Binding } from "./shared-links.ts";
@@ -35,6 +35,7 @@ export interface ConnectOptions {
   readonly signal?: AbortSignal;
 }
 
+const NAMES: readonly string[] = [...SHARED_OPTIONS, "host", "port", "timeoutMs", "ttl", "bufferLength"];
 const DEFAULTS = { timeoutMs: 10_000, ttl: 64, bufferLength: 65_535 } as const;
 /** setTimeout's limit. */
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
@@ -59,6 +60,7 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
   if (typeof options !== "object" || options === null) {
     throw new SynprobeError(ERROR_CODES.usage, "connect takes an object: { host, port, … }");
   }
+  checkShared(options, NAMES);
   const { signal } = options;
   const timeoutMs = wholeNumber("timeoutMs", options.timeoutMs ?? DEFAULTS.timeoutMs, 1, LONGEST_TIMEOUT_MS);
   const bufferLength = wholeNumber(

@@ -6,13 +6,37 @@ import { parseTarget, type TargetSpec } from "../../scan/targets/grammar.ts";
 import { parseServices } from "../../scan/targets/services.ts";
 import { formatEndpoint } from "../../wire/address.ts";
 
+const usage = (message: string): SynprobeError => new SynprobeError(ERROR_CODES.usage, message);
+
 /** @throws {SynprobeError} `ERR_USAGE` unless it is a whole number from `least` to `most` */
 export function wholeNumber(name: string, value: number, least: number, most: number): number {
   if (Number.isInteger(value) && value >= least && value <= most) return value;
-  throw new SynprobeError(
-    ERROR_CODES.usage,
-    `${name} is a whole number from ${least} to ${most}, not ${String(value)}`,
-  );
+  throw usage(`${name} is a whole number from ${least} to ${most}, not ${String(value)}`);
+}
+
+/** Options that mean the same to `path` and to `connect`. */
+export const SHARED_OPTIONS = ["interface", "sourceIp", "family", "signal"] as const;
+
+interface SharedOptions {
+  readonly interface?: string;
+  readonly sourceIp?: string;
+  readonly family?: 4 | 6;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * @param names all options that there are
+ * @throws {SynprobeError} `ERR_USAGE` for one that does not exist, and for a shared one with a wrong value
+ */
+export function checkShared(options: SharedOptions, names: readonly string[]): void {
+  for (const name of Object.keys(options))
+    if (!names.includes(name)) throw usage(`there is no option ${name}`);
+  const { family, signal } = options;
+  for (const name of ["interface", "sourceIp"] as const) {
+    if (options[name] !== undefined && typeof options[name] !== "string") throw usage(`${name} is a text`);
+  }
+  if (family !== undefined && family !== 4 && family !== 6) throw usage("family is 4 or 6");
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw usage("signal is an AbortSignal");
 }
 
 /** @throws {SynprobeError} `ERR_PORT`, `ERR_USAGE`, `ERR_TARGET_SYNTAX` */
@@ -20,7 +44,7 @@ export function oneTarget(host: string, port: number): TargetSpec {
   if (!Number.isInteger(port) || port < 1 || port > 65_535) {
     throw new SynprobeError(ERROR_CODES.port, `port is a whole number from 1 to 65535, not ${String(port)}`);
   }
-  if (typeof host !== "string") throw new SynprobeError(ERROR_CODES.usage, "host is a name or an IP address");
+  if (typeof host !== "string") throw usage("host is a name or an IP address");
   return parseTarget(formatEndpoint(host, port), parseServices(""));
 }
 

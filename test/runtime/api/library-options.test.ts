@@ -1,7 +1,7 @@
 /** The library's options are the command line's, and each is checked. */
 import { describe, expect, it } from "vitest";
 import { PROBE_OPTIONS } from "../../../src/cli/options/table.ts";
-import { SynprobeError } from "../../../src/index.ts";
+import { SynprobeError, scan } from "../../../src/index.ts";
 import {
   checkOptions,
   OPTION_NAMES,
@@ -68,6 +68,15 @@ describe("the library's options", () => {
     expect(refused).toThrow(SynprobeError);
     expect(refused).toThrow(new RegExp(name));
   });
+
+  it.each([undefined, null, 42, (async function* () {})()])(
+    "go with targets, which are not %s",
+    async (targets) => {
+      const run = scan(targets as unknown as string);
+      const refused = { code: "ERR_USAGE", message: expect.stringContaining("targets are") };
+      await expect(run.summary).rejects.toMatchObject(refused);
+    },
+  );
 
   it("contradict each other in one clear line", () => {
     expect(() => checkOptions({ ports: "22", topPorts: 5 })).toThrow("ports and topPorts exclude each other");

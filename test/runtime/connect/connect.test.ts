@@ -256,6 +256,19 @@ describe("connect refuses", () => {
     await expect(connect(options as unknown as ConnectOptions)).rejects.toEqual(coded(ERROR_CODES.usage));
   });
 
+  it.each([
+    ["timeout", 5],
+    ["signal", {}],
+    ["family", 5],
+    ["sourceIp", 5],
+    ["interface", 5],
+    ["interface", null],
+  ])("the option %s: %j", async (name, value) => {
+    const wrong = { host, port: 80, [name]: value } as ConnectOptions;
+    const message = expect.stringContaining(name);
+    await expect(connect(wrong)).rejects.toMatchObject({ code: ERROR_CODES.usage, message });
+  });
+
   it("what is aborted already, with the signal's reason", async () => {
     const signal = AbortSignal.abort("no more");
     await expect(connect({ host, port: 80, signal })).rejects.toBe("no more");
