@@ -18,7 +18,7 @@ import { createResultQueue } from "../results/result-queue.ts";
 import type { RunningScan } from "../run/running-scan.ts";
 import type { OpenScan } from "../run/scan.ts";
 import type { ScanOptions as RunOptions } from "../run/scan-options.ts";
-import { oneTarget, orAborted } from "../system/arguments.ts";
+import { onAbort, oneTarget, orAborted } from "../system/arguments.ts";
 import { checkPlatform } from "../system/platform.ts";
 import { readServices } from "../system/system.ts";
 import {
@@ -139,7 +139,7 @@ function start(name: (services: Services) => Specs, options: ScanOptions): Scan 
     const open = await openRun(plan, runOptionsOf(options, services));
     try {
       signal?.throwIfAborted();
-      await open.settle?.();
+      if (!isLeft) await open.settle?.();
       signal?.throwIfAborted();
       return await runToEnd(open, signal);
     } finally {
@@ -149,7 +149,9 @@ function start(name: (services: Services) => Specs, options: ScanOptions): Scan 
 
   async function runToEnd(open: OpenScan, signal: AbortSignal | undefined): Promise<ScanSummary> {
     const { states = PORT_STATES, onProgress } = options;
-    const going = open.run({ wants: states, onResult: queue.push, room: queue.room });
+    // Who has left before the run begins has no room for a result, and so nothing is sent.
+    const room = isLeft ? () => new Promise<void>(() => {}) : queue.room;
+    const going = open.run({ wants: states, onResult: queue.push, room });
     running = going;
     if (isLeft) going.kill();
     let thrown: { readonly error: unknown } | undefined;
@@ -163,7 +165,7 @@ function start(name: (services: Services) => Specs, options: ScanOptions): Scan 
     };
     const telling = onProgress === undefined ? undefined : setInterval(tell, progressEveryMs(options));
     const stop = (): void => going.stop();
-    signal?.addEventListener("abort", stop, { once: true });
+    const leaveSignal = onAbort(signal, stop);
     try {
       const summary = await going.finished;
       tell();
@@ -171,7 +173,7 @@ function start(name: (services: Services) => Specs, options: ScanOptions): Scan 
       return summary;
     } finally {
       clearInterval(telling);
-      signal?.removeEventListener("abort", stop);
+      leaveSignal();
     }
   }
 

@@ -21,6 +21,7 @@ import { ADDRESS_WORDS, loadAddress, sameWords, storeAddress } from "../../socke
 import { type Address, formatAddress } from "../../wire/address.ts";
 import * as tcp from "../../wire/tcp.ts";
 import { parseOptions } from "../../wire/tcp-options.ts";
+import { onAbort } from "../system/arguments.ts";
 import { nowUs } from "../system/clock.ts";
 import { type Connection, createStream, type Stream } from "./connection.ts";
 import { createOpening, failureOf, type Opening, openedBy, takeAnswer, type Wanted } from "./handshake.ts";
@@ -300,9 +301,10 @@ export function createStack(options: StackOptions): Stack {
       block.abort();
       touch(entry);
     };
+    let leaveSignal = (): void => {};
     const opening = createOpening(wanted, startedUs, settle, () => {
       entry.opening = undefined;
-      signal?.removeEventListener("abort", interrupt);
+      leaveSignal();
     });
     const entry: Entry = {
       shared,
@@ -320,7 +322,7 @@ export function createStack(options: StackOptions): Stack {
       opening,
       live: true,
     };
-    signal?.addEventListener("abort", interrupt, { once: true });
+    leaveSignal = onAbort(signal, interrupt);
     locals.set(formatAddress(local), ttl);
     entries.set(localPort, entry);
     live++;

@@ -1,6 +1,7 @@
 /**
  * Checks of what callers of the library pass: numbers, a host with a port, a signal. JavaScript callers have no types.
  */
+import { getMaxListeners, setMaxListeners } from "node:events";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { parseTarget, type TargetSpec } from "../../scan/targets/grammar.ts";
 import { parseServices } from "../../scan/targets/services.ts";
@@ -48,13 +49,33 @@ export function oneTarget(host: string, port: number): TargetSpec {
   return parseTarget(formatEndpoint(host, port), parseServices(""));
 }
 
+/**
+ * Listens for the abort of a signal that many calls may share: Node takes more than ten listeners for a leak, and would print a
+ * warning about them.
+ * @returns stops listening; to be called once
+ */
+export function onAbort(signal: AbortSignal | undefined, abort: () => void): () => void {
+  if (signal === undefined) return () => {};
+  const allowMore = (by: 1 | -1): void => {
+    const most = getMaxListeners(signal);
+    // 0 is any number of them.
+    if (most > 0) setMaxListeners(most + by, signal);
+  };
+  allowMore(1);
+  signal.addEventListener("abort", abort, { once: true });
+  return () => {
+    signal.removeEventListener("abort", abort);
+    allowMore(-1);
+  };
+}
+
 /** Stops waiting for something that cannot be cancelled, such as a name lookup. Rejects with the signal's reason. */
 export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {
     const abort = (): void => reject(signal.reason);
     if (signal.aborted) abort();
-    signal.addEventListener("abort", abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+    const leaveSignal = onAbort(signal, abort);
+    promise.then(resolve, reject).finally(leaveSignal);
   });
 }
