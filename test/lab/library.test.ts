@@ -46,6 +46,7 @@ describe.skipIf(skipping("scan and probe for programs", labProblem()))("the libr
       program,
       `import { readFileSync } from "node:fs";
       import { path, probe, scan } from ${JSON.stringify(pathToFileURL(library).href)};
+      const library = ${JSON.stringify(pathToFileURL(library).href)};
       const say = (value) => console.log(JSON.stringify(value));
       const told = (e) => ({ code: e.code ?? e.name, message: e.message });
       /** Sockets of this network namespace that hear or send packets. */
@@ -232,6 +233,20 @@ describe.skipIf(skipping("scan and probe for programs", labProblem()))("the libr
     expect(summary).toMatchObject({ interrupted: true });
     expect(summary.unfinished).toBeGreaterThan(0);
     expect(error).toEqual({ code: "RangeError", message: "no" });
+  });
+
+  it("lets the process live when a thread of its own ends with a run under way in it", async () => {
+    const ended = await reported<[string, string]>(`
+      const { Worker } = await import("node:worker_threads");
+      for (const link of ["raw", "connect"]) {
+        const code = \`import("\${library}").then(async ({ scan }) => {
+          let found = 0;
+          for await (const _ of scan("198.18.1.0/24", { ports: "-", link: "\${link}" })) if (++found === 500) setImmediate(() => { throw new RangeError("no"); });
+        })\`;
+        const thread = new Worker(code, { eval: true });
+        say(await new Promise((resolve) => thread.once("error", ({ message }) => thread.once("exit", () => resolve(message)))));
+      }`);
+    expect(ended).toEqual(["no", "no"]);
   });
 
   it("has the threads of one run work for the next, each with its own targets", async () => {

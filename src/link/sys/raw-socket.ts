@@ -6,7 +6,7 @@
  * Nothing here builds or reads a packet.
  */
 import { EventEmitter } from "node:events";
-import { readdirSync } from "node:fs";
+import { readdirSync, readlinkSync } from "node:fs";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { errno, libc, nativeMemory, systemError, watchReadable } from "./libc.ts";
 import { familyNumber, SO_COOKIE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_RAW, SOL_SOCKET } from "./linux.ts";
@@ -200,6 +200,8 @@ let found: RawSocketPackage | undefined | null = null;
 
 function load(): RawSocketPackage | undefined {
   if (found !== null) return found;
+  // It polls on the main thread's loop, and would call into another thread's JavaScript from there.
+  if (!isMainThread()) return undefined;
   try {
     found = loadOwn(BINARY) as RawSocketPackage;
     // It calls `emit` for what happens, and leaves it to JavaScript to have one.
@@ -208,6 +210,16 @@ function load(): RawSocketPackage | undefined {
     found = undefined;
   }
   return found;
+}
+
+/** Node's main thread is the process's first. Its own `isMainThread` would load streams: 2 ms of a probe's 50. */
+function isMainThread(): boolean {
+  try {
+    const [pid, , thread] = readlinkSync("/proc/thread-self").split("/");
+    return pid === thread;
+  } catch {
+    return true;
+  }
 }
 
 /** Finds the package's descriptor by the socket's cookie, a number that no other socket of this system ever has. */

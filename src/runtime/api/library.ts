@@ -21,6 +21,7 @@ import type { ScanOptions as RunOptions } from "../run/scan-options.ts";
 import { onAbort, oneTarget, orAborted } from "../system/arguments.ts";
 import { checkPlatform } from "../system/platform.ts";
 import { readServices } from "../system/system.ts";
+import { atThreadEnd } from "../system/thread-end.ts";
 import {
   checkOptions,
   type ProbeOptions,
@@ -137,12 +138,14 @@ function start(name: (services: Services) => Specs, options: ScanOptions): Scan 
     const services = readServices();
     const plan = await orAborted(planOf(name(services), options, services), signal);
     const open = await openRun(plan, runOptionsOf(options, services));
+    const forget = atThreadEnd(() => open.close());
     try {
       signal?.throwIfAborted();
       if (!isLeft) await open.settle?.();
       signal?.throwIfAborted();
       return await runToEnd(open, signal);
     } finally {
+      forget();
       open.close();
     }
   }

@@ -6,6 +6,7 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { PathReport } from "../path/report.ts";
 import { checkShared, oneTarget, orAborted, SHARED_OPTIONS, wholeNumber } from "../system/arguments.ts";
 import { checkPlatform } from "../system/platform.ts";
+import { atThreadEnd } from "../system/thread-end.ts";
 import { BOUNDS, PATH_DEFAULTS } from "./option-bounds.ts";
 
 /** All may be left out. */
@@ -93,6 +94,7 @@ export async function path(
     openPath(plan, { flows, maxHops, tries, rate, link, ...(reference === undefined ? {} : { reference }) }),
   );
   const running = opened.run();
+  const forget = atThreadEnd(() => opened.close());
   try {
     const result = await orAborted(running.finished, signal);
     const failure = running.failure();
@@ -103,6 +105,7 @@ export async function path(
     const addresses = report.hops.flatMap(({ routers }) => routers.map(({ ip }) => ip));
     return pathReport(result, await orAborted(namesOf(addresses), signal));
   } finally {
+    forget();
     running.stop();
     opened.close();
   }

@@ -274,21 +274,30 @@ async function openPacketLinks(scan: ScanContext): Promise<OpenScan> {
     close();
     throw each.reason;
   }
+  let link: Link | undefined;
+  const closeLink = (): void => {
+    link?.close();
+    link = undefined;
+  };
   return {
     means,
     receiveBuffer: 0,
-    close,
+    close: () => {
+      close();
+      closeLink();
+    },
     run: (hooks, past) => {
       const context = { ...scan, hooks, past };
       // From here on the links own the sockets, and close them.
       const given = handles.splice(0);
       if (suitsMainThread(context)) {
-        const link = attachPacket(given[0]);
+        const ours = attachPacket(given[0]);
+        link = ours;
         const start = (engineHooks: EngineRunHooks): EngineRun =>
-          withSender(runInMainThread(link, engineTask(context, means.ports, WHOLE), engineHooks), (onError) =>
+          withSender(runInMainThread(ours, engineTask(context, means.ports, WHOLE), engineHooks), (onError) =>
             startSender(given[0], onError),
           );
-        return startScan(context, start, () => link.close());
+        return startScan(context, start, closeLink);
       }
       const tasks = shares.map((ports, index) => ({
         ...engineTask(context, ports, { index, count: means.threads }),
