@@ -17,7 +17,6 @@ describe.skipIf(skipping("leases of source ports", labProblem()))("leases of sou
       const { listRstRules } = await import("${ROOT}src/link/rst-rule.ts");
       const { sharePorts, choosePortRange } = await import("${ROOT}src/socket/ports.ts");
       const { raw } = sharePorts(choosePortRange(32768, 60999));
-      process.setMaxListeners(0);
       const held = [];
       let code;
       while (code === undefined) {

@@ -29,6 +29,15 @@ export interface HeldPorts {
 export type Wanted = "block" | "block-or-few" | "few";
 
 /**
+ * What ends each lease of this process. One listener does so at its end, before another may end it (cli/run/interruption.ts): many
+ * of them are a leak to Node, which would print a warning.
+ */
+const leases = new Set<() => void>();
+function releaseAll(): void {
+  for (const release of leases) release();
+}
+
+/**
  * Leases ports of `range` from which nothing on this machine sends, sweeps what killed runs left behind, and holds the kernel's
  * RST back for them.
  * @throws {SynprobeError} `ERR_PRIVILEGE` without CAP_NET_ADMIN; `ERR_NO_SOURCE` when all are leased
@@ -45,13 +54,15 @@ export async function holdPorts(
     if (used.some((port) => port >= ports.first && port <= ports.last)) continue;
     const release = lease(ports, families);
     if (release === undefined) continue;
-    const releaseOnce = (): void => {
-      process.off("exit", releaseOnce);
-      release();
+    if (leases.size === 0) process.prependListener("exit", releaseAll);
+    leases.add(release);
+    return {
+      ports,
+      release: () => {
+        if (leases.delete(release) && leases.size === 0) process.off("exit", releaseAll);
+        release();
+      },
     };
-    // Before a listener that may end the process (cli/run/interruption.ts).
-    process.prependListener("exit", releaseOnce);
-    return { ports, release: releaseOnce };
   }
   throw new SynprobeError(
     ERROR_CODES.noSource,
