@@ -69,9 +69,15 @@ export function startSender(
   thread.once("error", (error) => onError(explainStart(error)));
 }
 
-/** A thread takes a dozen descriptors of its own, and memory. */
+/** A thread takes a dozen descriptors of its own, and memory; and a file, which a bundle of the program that uses the library lacks. */
 function explainStart(error: Error): Error {
-  if (!("code" in error) || error.code !== "ERR_WORKER_INIT_FAILED") return error;
+  if (!("code" in error)) return error;
+  if (error.code === "MODULE_NOT_FOUND") {
+    const what = `a thread's file is missing (${error.message.split("\n", 1)[0]})`;
+    const message = `${what}: leave synprobe out of the bundle (esbuild: --external:synprobe), or install it anew`;
+    return new SynprobeError(ERROR_CODES.platform, message, { cause: error });
+  }
+  if (error.code !== "ERR_WORKER_INIT_FAILED") return error;
   return new SynprobeError(
     ERROR_CODES.platform,
     `a thread cannot be started (${error.message}): raise "ulimit -n" and "ulimit -u", or give fewer --workers`,
