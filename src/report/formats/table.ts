@@ -84,8 +84,10 @@ const WIDTHS = { state: 8, service: 12, rtt: 10, ttl: 3, tries: 5 };
  */
 export function targetLabel({ host, ip, port }: Pick<PortResult, "host" | "ip" | "port">): string {
   const address = escapeWord(ip);
-  if (host !== undefined) return `${escapeWord(host)}:${port} (${address})`;
-  return ip.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+  const called = host === undefined ? address : escapeWord(host);
+  // An address with its zone is a host's name, too.
+  const target = called.includes(":") ? `[${called}]:${port}` : `${called}:${port}`;
+  return host === undefined ? target : `${target} (${address})`;
 }
 
 /** A round trip in at most ten columns: `0.213 ms`, `187.452 ms`, `1203.51 ms`. */

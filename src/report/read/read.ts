@@ -33,6 +33,10 @@ const OTHER_FORMATS: readonly (readonly [begins: RegExp, what: string])[] = [
     "has the table for people (-oN): give -oX, -oG or -oJ of that run",
   ],
   [/^ip,port,proto,/, "is CSV (-oC): give -oX, -oG or -oJ of that run"],
+  [
+    /^(?:\[[0-9a-f]*:|\d+(?:\.\d+){3}:\d)/i,
+    "has targets (-oT), which -iL reads: give -oX, -oG or -oJ of that run for its results",
+  ],
   [/^\[/, "is one array of JSON, as of masscan's -oJ: give its -oX, -oL or -oG"],
 ];
 /** Characters by which the format shows. */

@@ -99,7 +99,8 @@ function parseSpec<Host>(
     return {
       text,
       ...(origin === undefined ? {} : { origin }),
-      host: parse(host),
+      // A URL writes the % of a zone as %25 (RFC 6874 §2).
+      host: parse(scheme === undefined ? host : host.replace(/%25(?=.)/, "%")),
       ...(ports === undefined ? {} : { ports: parsePorts(ports, services) }),
       ...(scheme === undefined ? {} : { isUrl: true }),
     };
@@ -139,6 +140,7 @@ function parseHost(text: string): LiteralHost | NamedHost | RangeHost {
   if (address !== undefined) {
     if (percent < 0) return { kind: "address", address };
     const zone = text.slice(percent + 1);
+    if (/^[^:]+:[^:]*$/.test(zone)) throw bracketsError();
     if (zone.includes(":")) throw zoneError();
     if (address.length === 4 || zone === "")
       throw syntaxError(`${quote(text)} is not an address with a zone`);
@@ -146,9 +148,7 @@ function parseHost(text: string): LiteralHost | NamedHost | RangeHost {
   }
   const range = parseDashed(text);
   if (range !== undefined) return range;
-  if (text.includes(":")) {
-    throw syntaxError("not an IPv6 address; with a port, write the address in brackets: [address]:port");
-  }
+  if (text.includes(":")) throw bracketsError();
   if (/^[0-9.]+$/.test(text)) throw syntaxError(`${quote(text)} is not an IPv4 address`);
   if (/^[0-9.,*-]+$/.test(text)) return parseOctets(text);
   return { kind: "name", name: parseName(text) };
@@ -305,5 +305,8 @@ const quote = (text: string): string => `"${shorten(text)}"`;
 
 const zoneError = (): SynprobeError =>
   syntaxError("a range has no zone: leave out what follows the %, and give -e INTERFACE");
+
+const bracketsError = (): SynprobeError =>
+  syntaxError("not an IPv6 address; with a port, write the address in brackets: [address]:port");
 
 const syntaxError = (message: string): SynprobeError => new SynprobeError(ERROR_CODES.targetSyntax, message);

@@ -233,6 +233,7 @@ describe("the table", () => {
     [{ ip: "2001:db8::10", port: 22 }, "[2001:db8::10]:22"],
     [{ host: "a.example", ip: "192.0.2.10", port: 22 }, "a.example:22 (192.0.2.10)"],
     [{ host: "a.example", ip: "2001:db8::10", port: 22 }, "a.example:22 (2001:db8::10)"],
+    [{ host: "fe80::1%eth0", ip: "fe80::1", port: 22 }, "[fe80::1%eth0]:22 (fe80::1)"],
   ])("spells a target as %j", (target, label) => {
     expect(targetLabel(target)).toBe(label);
   });

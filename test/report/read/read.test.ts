@@ -135,6 +135,14 @@ describe("NDJSON", () => {
     ["ip,port,proto,state\n", "file is CSV (-oC): give -oX, -oG or -oJ of that run"],
     ["[\n{", "file is one array of JSON, as of masscan's -oJ: give its -oX, -oL or -oG"],
     [
+      "[2001:db8::1]:22\n",
+      "file has targets (-oT), which -iL reads: give -oX, -oG or -oJ of that run for its results",
+    ],
+    [
+      "192.0.2.1:22\n",
+      "file has targets (-oT), which -iL reads: give -oX, -oG or -oJ of that run for its results",
+    ],
+    [
       '{"ip":"192.0.2.1","timestamp":"1796035208","port":80,"proto":"tcp","rec_type":"status"}\n',
       "file:1: masscan's -oD is not read: give its -oX, -oL or -oG",
     ],

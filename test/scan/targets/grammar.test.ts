@@ -55,6 +55,8 @@ describe("a target", () => {
     ["HTTPS://example.test", ["name", "example.test", [443]]],
     ["ssh://me:secret@192.0.2.1/", ["address", "192.0.2.1", [22]]],
     ["http://[2001:db8::10]:81", ["address", "2001:db8::10", [81]]],
+    ["http://[fe80::1%25eth0]/x", ["address", "fe80::1%eth0", [80]]],
+    ["http://[fe80::1%eth0]:81", ["address", "fe80::1%eth0", [81]]],
     ["http://192.0.2.1/24", ["address", "192.0.2.1", [80]]],
   ])("%s", (text, expected) => {
     expect(read(text)).toEqual(expected);
@@ -88,6 +90,7 @@ describe("a target", () => {
     ["[192.0.2.1]:80", "ERR_TARGET_SYNTAX", /brackets are for IPv6/],
     ["[2001:db8::zz]:80", "ERR_TARGET_SYNTAX", /not an IPv6 address/],
     ["192.0.2.1%eth0:80", "ERR_TARGET_SYNTAX", /zone/],
+    ["fe80::1%eth0:80", "ERR_TARGET_SYNTAX", /with a port, write the address in brackets/],
     ["http://", "ERR_TARGET_SYNTAX", /it is empty/],
     [
       "198.18.0.1,443",
