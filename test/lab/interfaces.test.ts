@@ -85,6 +85,15 @@ describe.skipIf(skipping("interfaces", labProblem()))("interfaces", () => {
     expect(stdout).toContain(`"host":"${farLinkLocal}%${DEVICE}"`);
   });
 
+  it("a zone of what is excluded counts: the same link-local address is another host's on another link", async () => {
+    const target = `[${farLinkLocal}%${DEVICE}]:7`;
+    const without = (...excluded: string[]) =>
+      run(inNamespace(lab.near, synprobe(target, "--exclude", excluded.join())));
+    expect((await without(`${farLinkLocal}%lo`)).stdout).toContain("closed");
+    for (const excluded of [`${farLinkLocal}%${DEVICE}`, `${farLinkLocal}%nope`, farLinkLocal])
+      expect((await without(excluded)).stderr, excluded).toMatch(/nothing is left to probe/);
+  });
+
   it("outputs of a target with a zone are targets again, and a watch tells what has changed of it", async () => {
     const folder = mkdtempSync(join(tmpdir(), "synprobe-interfaces-"));
     try {

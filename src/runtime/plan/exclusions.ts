@@ -5,12 +5,14 @@
  * Tested by test/runtime/plan/plan.test.ts.
  */
 import { SynprobeError } from "../../errors.ts";
+import type { Interface } from "../../link/route.ts";
 import type { AddressSpan } from "../../scan/targets/address-range.ts";
 import type { AnyTargetSpec, TargetSpec } from "../../scan/targets/grammar.ts";
 import type { Space } from "../../scan/targets/space.ts";
 import { ADDRESS_WORDS } from "../../socket/table.ts";
-import type { Address } from "../../wire/address.ts";
+import { type Address, isLinkLocal } from "../../wire/address.ts";
 import type { Resolution } from "../system/resolve.ts";
+import { namedInterface } from "./way.ts";
 
 export interface Exclusions {
   /** May overlap. */
@@ -44,13 +46,15 @@ export interface ExcludeOptions {
 }
 
 /**
- * All of it.
+ * All of it, but for link-local addresses of another link, whose zone says so.
  * @param found the addresses of the names to exclude
+ * @param through the run's interface, where it has one
  * @throws {SynprobeError} when the hosts are gone through, for a name that was not found: what cannot be found out cannot be left out
  */
 export function gatherExclusions(
   { exclude = [], excludePorts = new Uint16Array(), resumed }: ExcludeOptions,
   found: ReadonlyMap<string, Resolution>,
+  through: Interface | undefined,
 ): Exclusions {
   const before = [resumed?.began, resumed?.since].flatMap((each) => each ?? []);
   const ports = [excludePorts, ...before.map((each) => each.ports)].flatMap((each) => [...each]);
@@ -61,11 +65,20 @@ export function gatherExclusions(
         for (const { hosts } of before) yield* hosts;
         for (const { host, origin = "--exclude" } of exclude) {
           if (host.kind === "range") yield* host.spans;
+          else if (isOfAnotherLink(host, through)) continue;
           else for (const each of addressesOf(host, origin, found)) yield { first: each, last: each };
         }
       },
     },
   };
+}
+
+/** The same link-local address may be another host's on each link: fe80::1 is many a router. */
+function isOfAnotherLink(host: TargetSpec["host"], through: Interface | undefined): boolean {
+  if (through === undefined || host.kind !== "address" || host.zone === undefined) return false;
+  if (!isLinkLocal(host.address)) return false;
+  const named = namedInterface(host.zone);
+  return !(named instanceof SynprobeError) && named.index !== through.index;
 }
 
 function addressesOf(

@@ -318,7 +318,7 @@ export function createPlanner(options: PlanOptions): Planner {
     const namesOf = (all: readonly Pick<AnyTargetSpec, "host">[]): string[] =>
       all.flatMap(({ host }) => (host.kind === "name" ? [host.name] : []));
     const lookingUp = resolve(namesOf(named), options.family, resolutions);
-    const excluded = gatherExclusions(options, await resolve(namesOf(options.exclude ?? [])));
+    const excluded = gatherExclusions(options, await resolve(namesOf(options.exclude ?? [])), through);
     const someFound = async (): Promise<void> => {
       const { patienceMs } = options;
       if (patienceMs === undefined) await lookingUp;
