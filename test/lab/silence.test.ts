@@ -234,6 +234,11 @@ describe.skipIf(skipping("silence", firewallProblem()))("a run that nobody answe
     expect(through.stderr).toContain(
       "-e veth0 is not the way to 10.1.2.3 that the kernel would take, which is through veth1 by next hop 198.18.7.10",
     );
+    // A link-local address has no other way than the one that is named, whichever the kernel finds first.
+    for (const device of ["veth0", "veth1"]) {
+      const linkLocal = await silence("-e", device, "[fe80::99]:80");
+      expect(linkLocal.codes, device).toEqual(["neighbour"]);
+    }
     const from = await silence("-S", NEAR.ipv4, "10.1.2.3:80");
     expect(from.codes).toEqual(["source", "all-silent"]);
 

@@ -96,7 +96,9 @@ function lookAt(
   const bound = plan.interfaceName === undefined ? undefined : hop.interfaceIndex;
   const through = isLinkLocal(target) ? hop.interfaceIndex : bound;
   const now = lookUpRoute(target, through, plan.source);
-  const usual = bound === undefined ? undefined : lookUpRoute(target);
+  // fe80::/10 is on every link: which one the kernel would take without -e says nothing.
+  const isAnywhere = family === 6 && isLinkLocal(target);
+  const usual = bound === undefined || isAnywhere ? undefined : lookUpRoute(target);
   const route = now.ok ? now.route : undefined;
   const changed =
     found?.up !== true || (route !== undefined && sameWay(route, hop))
