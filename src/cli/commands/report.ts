@@ -100,9 +100,11 @@ function writePage(path: string, page: string): void {
 
 /**
  * Writes the page beside the older one, which stays whole until this one is: for who reads it meanwhile, and on a full disk.
- * @returns false where no file may be made beside it
+ * @returns false where no file may be made beside it, or take its place, as of one that is mounted
+ * @throws where the older one may not be written, as without this
  */
 function replace(path: string, page: string, mode: number): boolean {
+  closeSync(openSync(path, "r+"));
   const unfinished = `${path}.${process.pid}`;
   let fd: number;
   try {
@@ -112,13 +114,19 @@ function replace(path: string, page: string, mode: number): boolean {
   }
   try {
     writeFileSync(fd, page);
+    return takesPlace(fd, unfinished, path, mode);
+  } finally {
+    closeSync(fd);
+    rmSync(unfinished, { force: true });
+  }
+}
+
+function takesPlace(fd: number, unfinished: string, path: string, mode: number): boolean {
+  try {
     fchmodSync(fd, mode);
     renameSync(unfinished, path);
     return true;
-  } catch (error) {
-    rmSync(unfinished, { force: true });
-    throw error;
-  } finally {
-    closeSync(fd);
+  } catch {
+    return false;
   }
 }

@@ -5,6 +5,7 @@
 /// <reference lib="dom" />
 import { spawnSync } from "node:child_process";
 import {
+  chmodSync,
   closeSync,
   existsSync,
   linkSync,
@@ -157,10 +158,29 @@ describe("the command", () => {
     closeSync(reader);
     expect(statSync(page).mode & 0o777).toBe(0o640);
     expect(readFileSync(page, "utf8")).toMatch(/<\/html>\n$/);
+    // What nobody may write is not replaced.
+    chmodSync(page, 0o440);
+    const asRoot = process.geteuid?.() === 0;
+    const meek = asRoot ? ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] : [];
+    const refused = await run([...meek, ...make]);
+    expect([refused.status, statSync(page).mode & 0o777]).toEqual([2, 0o440]);
+    chmodSync(page, 0o640);
     // What others name, too, stays the same file.
     linkSync(page, join(own, "other.html"));
     expect((await run(make)).status).toBe(0);
     expect(statSync(page).nlink).toBe(2);
+  });
+
+  const noMounts = process.geteuid?.() === 0 ? undefined : "mounting needs root";
+  it.skipIf(skipping("a mounted page", noMounts))("writes into a page that is mounted", async () => {
+    const mounted = mkdtempSync(join(folder, "mounted-"));
+    const [page, host] = [join(mounted, "page.html"), join(mounted, "host.html")];
+    for (const each of [page, host]) writeFileSync(each, "older");
+    const make = synprobe("report", "test/golden/nmap-7.93.xml", "-o", page);
+    const script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"';
+    const { status } = await run(["unshare", "-m", "bash", "-c", script, "-", host, page, ...make]);
+    expect([status, readdirSync(mounted)]).toEqual([0, ["host.html", "page.html"]]);
+    expect(readFileSync(host, "utf8")).toMatch(/<\/html>\n$/);
   });
 
   it("writes to standard output too, and reads nmap's XML", async () => {
