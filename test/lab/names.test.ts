@@ -1,5 +1,5 @@
 /** Names with several addresses, and interfaces by each of their names: what is chosen, and what is said of the rest. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -160,6 +160,8 @@ describe.skipIf(skipping("names", labProblem()))("names", () => {
     expect(await running.finished).toMatchObject({ status: 143, stderr: "" });
     // Names of routers are waited for five seconds, and a name server for thirty.
     expect(performance.now() - at).toBeLessThan(4000);
+    // A watch that has not dropped its privileges yet makes no store, and tells nobody what an older one has.
+    expect(readdirSync(folder)).toEqual([]);
     rmSync(folder, { recursive: true });
   });
 

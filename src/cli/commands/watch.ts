@@ -97,6 +97,8 @@ export async function watch(
   try {
     rescan = createRescan(interruption, policy);
     await rescan.ready();
+    // Privileges may not have been dropped, with which no file is to be made and no receiver's program started.
+    if (interruption.signalled) return interruption.status ?? EXIT.complete;
     const store = openStore(path, true);
     // Closed after the store: SQLite's own locks, which are the process's, end when any descriptor of the file is closed.
     const lock = openSync(path, "r");
