@@ -217,10 +217,10 @@ describe.skipIf(skipping("scan and probe for programs", labProblem()))("the libr
   });
 
   it("ends at once, with its sockets closed, when the loop is left", async () => {
-    const [unbegun, left, summary, error] = await reported<[ScanSummary, boolean, ScanSummary, unknown]>(`
-      const never = scan("198.18.1.0/24", { ports: "-", link: "raw" });
-      await never.return();
-      say(await never.summary);
+    const [unbegun, left, summary, error] = await reported<[ScanSummary[], boolean, ScanSummary, unknown]>(`
+      const never = [{ link: "raw" }, { link: "packet", workers: 2 }].map((way) => scan("198.18.1.0/24", { ports: "-", ...way }));
+      await Promise.all(never.map((each) => each.return()));
+      say(await Promise.all(never.map(({ summary }) => summary)));
       const run = scan("198.18.1.0/24", { ports: "-", link: "raw" });
       let count = 0;
       for await (const _ of run) if (++count === 100) break;
@@ -228,7 +228,8 @@ describe.skipIf(skipping("scan and probe for programs", labProblem()))("the libr
       say(await run.summary);
       const angry = scan("198.18.1.0/24", { ports: "-", progressEveryMs: 50, onProgress() { throw new RangeError("no") } });
       await drained(angry).catch((e) => say(told(e)));`);
-    expect(unbegun).toMatchObject({ interrupted: true, sent: 0 });
+    const nothing = { interrupted: true, sent: 0 };
+    expect(unbegun).toMatchObject([nothing, nothing]);
     expect(left).toBe(true);
     expect(summary).toMatchObject({ interrupted: true });
     expect(summary.unfinished).toBeGreaterThan(0);

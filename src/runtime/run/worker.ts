@@ -94,8 +94,11 @@ function loop(
   let reportAt = drainedUs;
   let stopped = false;
   const fence = task.fence === undefined ? undefined : openFence(task.fence);
+  // A run may be over before its thread begins.
   const mayNotSend = (): boolean =>
-    Atomics.load(control, CONTROL.waiting) > MOST_WAITING || fence?.isPast() === true;
+    Atomics.load(control, CONTROL.waiting) > MOST_WAITING ||
+    Atomics.load(control, CONTROL.stop) === STOP.now ||
+    fence?.isPast() === true;
   for (;;) {
     drainedUs = nowUs();
     const empty = link.drain();
