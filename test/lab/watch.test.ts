@@ -205,6 +205,22 @@ describe.skipIf(skipping("watching a network that changes", problem()))("watch",
     },
   );
 
+  it("has its rounds in order when the clock is set back between them", async () => {
+    const late = "performance.now() > 1500 ? 3_600_000 : 0";
+    writeFileSync(path("back.cjs"), `const { now } = Date; Date.now = () => now() - (${late});`);
+    const words = [FAR.ipv4, "-p", "7003", "--every", "1s", "--rounds", "3", "--store", path("back.db")];
+    const env = { NODE_OPTIONS: `--require ${path("back.cjs")}` };
+    expect(await run(inNamespace(lab.near, synprobe("watch", ...words)), { env })).toMatchObject({
+      status: 0,
+    });
+    const store = openStore(path("back.db"), false);
+    const rows = store.prepare("SELECT started_ms, ended_ms FROM runs ORDER BY id").all();
+    store.close();
+    const times = rows.flatMap((row) => Object.values(row).map(Number));
+    expect(times).toHaveLength(6);
+    expect(times).toEqual(times.toSorted((a, b) => a - b));
+  });
+
   it("goes on when its store's disk is full, and tells what has changed meanwhile when there is room", async () => {
     const disk = path("small");
     mkdirSync(disk);

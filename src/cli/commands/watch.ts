@@ -10,7 +10,7 @@ import { ERROR_CODES, isSynprobeError, SynprobeError } from "../../errors.ts";
 import { escapeOutput } from "../../report/escape.ts";
 import { count, duration, utc } from "../../report/figures.ts";
 import { mayPass, openStore, type Store } from "../../runtime/store/database.ts";
-import { nowMs } from "../../runtime/system/clock.ts";
+import { nowMs, nowUs, wallMs } from "../../runtime/system/clock.ts";
 import { reasonOf } from "../../runtime/system/file-errors.ts";
 import { lockFile } from "../../runtime/system/file-lock.ts";
 import { asInvoker } from "../../runtime/system/invoker.ts";
@@ -153,12 +153,14 @@ async function loop(
   argv: readonly string[],
   { interruption, sleep, rescan, store, schedule, receivers, address, service, policy }: Parts,
 ): Promise<ExitStatus> {
+  // As results have it: what a store has is in order, whatever is done to the clock.
+  const now = (): number => wallMs(nowUs());
   const detectorOfStore = (): ChangeDetector => {
     const made = createChangeDetector({
       confirmMs: options.confirm ?? confirmAfterMs(schedule.periodMs),
       halfLifeMs: HALF_LIFE_ROUNDS * schedule.periodMs,
     });
-    restore(store, made, Date.now());
+    restore(store, made, now());
     return made;
   };
   let detector = detectorOfStore();
@@ -181,7 +183,7 @@ async function loop(
   const means = {
     scan: rescan.scan,
     sleep: sleep.for,
-    now: Date.now,
+    now,
     source: ["synprobe", ...shownArgs(argv)].join(" "),
   };
   const isTerminal = process.stdout.isTTY === true;

@@ -17,7 +17,7 @@ export interface RoundMeans {
   readonly scan: Rescan;
   /** Settles after so many milliseconds; sooner, and with false, when the watch is to end. */
   sleep(ms: number): Promise<boolean>;
-  /** Milliseconds since the Unix epoch. */
+  /** Milliseconds since the Unix epoch, by the clock that results have. */
   now(): number;
   /** What made the run, as the store has it. */
   readonly source: string;
