@@ -4,11 +4,14 @@
 import {
   closeSync,
   fchmodSync,
+  fchownSync,
+  fstatSync,
   lstatSync,
   openSync,
   readFileSync,
   renameSync,
   rmSync,
+  type Stats,
   writeFileSync,
 } from "node:fs";
 import { resolve } from "node:path";
@@ -93,7 +96,7 @@ function writePage(path: string, page: string): void {
     asInvoker(true, () => {
       const older = lstatSync(path, { throwIfNoEntry: false });
       const isPlain = older?.isFile() === true && older.nlink === 1 && older.uid === process.geteuid?.();
-      if (older === undefined || !isPlain || !replace(path, page, older.mode)) writeFileSync(path, page);
+      if (older === undefined || !isPlain || !replace(path, page, older)) writeFileSync(path, page);
     }),
   );
 }
@@ -103,8 +106,8 @@ function writePage(path: string, page: string): void {
  * @returns false where no file may be made beside it, or take its place, as of one that is mounted
  * @throws where the older one may not be written, as without this
  */
-function replace(path: string, page: string, mode: number): boolean {
-  closeSync(openSync(path, "r+"));
+function replace(path: string, page: string, older: Stats): boolean {
+  closeSync(openSync(path, "a"));
   const unfinished = `${path}.${process.pid}`;
   let fd: number;
   try {
@@ -114,15 +117,16 @@ function replace(path: string, page: string, mode: number): boolean {
   }
   try {
     writeFileSync(fd, page);
-    return takesPlace(fd, unfinished, path, mode);
+    return takesPlace(fd, unfinished, path, older);
   } finally {
     closeSync(fd);
     rmSync(unfinished, { force: true });
   }
 }
 
-function takesPlace(fd: number, unfinished: string, path: string, mode: number): boolean {
+function takesPlace(fd: number, unfinished: string, path: string, { uid, gid, mode }: Stats): boolean {
   try {
+    if (fstatSync(fd).gid !== gid) fchownSync(fd, uid, gid);
     fchmodSync(fd, mode);
     renameSync(unfinished, path);
     return true;
