@@ -1,6 +1,6 @@
 /**
  * The test run, in parts that can be had alone with `--project NAME` (test/README.md says what each is). Files of one part
- * share two or three processes at a time; `alone` comes after the others, one file at a time.
+ * share three or four processes at a time; `alone` comes after the others, one file at a time.
  *
  * With SYNPROBE_TEST_REPORT=FILE in the environment the results are also written there as JSON, from which .ci/run counts.
  * With SYNPROBE_TEST_ALL=more only those files run that do more then than every day (everyday.ts).
@@ -52,7 +52,8 @@ function project(
       // Real kernels and whole processes share two cores with everything else.
       testTimeout: 60_000,
       hookTimeout: 60_000,
-      maxWorkers: 3,
+      // Of an everyday run's time much is waiting; of that of `test:more` little is.
+      maxWorkers: all === undefined ? 4 : 3,
       // A file leaves nothing behind in its process for the next one: each would take a third of a second to start another.
       isolate: false,
       sequence: { groupOrder: 0 },

@@ -99,6 +99,10 @@ export async function openRedis(
     isAway = false;
   });
   let isClosed = false;
+  // By itself, after the last attempt.
+  client.on("end", () => {
+    isClosed = true;
+  });
   const disconnect = (): void => {
     // A second time would keep the process for two seconds, in which ioredis waits for an end that has been.
     if (!isClosed) client.disconnect();
