@@ -11,6 +11,7 @@ import { openRawIp } from "../../link/raw-ip.ts";
 import { localAddresses } from "../../link/route.ts";
 import { LONGEST_PACKET } from "../../scan/probe/syn-template.ts";
 import { networkOf } from "../../scan/targets/address-range.ts";
+import { atExit } from "../system/exit-actions.ts";
 import { holdPorts } from "../system/port-lease.ts";
 import { createRandom } from "../system/random.ts";
 import { portShares } from "../system/system.ts";
@@ -79,7 +80,7 @@ async function openStack(families: readonly (4 | 6)[], forget: () => void): Prom
     closed = true;
     forget();
     clearTimeout(lingering);
-    process.off("exit", close);
+    leaveExit();
     for (const signal of SIGNALS) process.off(signal, onSignal);
     try {
       stack.close();
@@ -103,8 +104,7 @@ async function openStack(families: readonly (4 | 6)[], forget: () => void): Prom
     }
   }
 
-  // Before a listener that may end the process.
-  process.prependListener("exit", close);
+  const leaveExit = atExit(close);
   for (const signal of SIGNALS) process.prependListener(signal, onSignal);
   return stack;
 }

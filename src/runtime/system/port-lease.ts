@@ -11,6 +11,7 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { PortRange } from "../../link/filter.ts";
 import { markersOf, openMarker } from "../../link/port-marker.ts";
 import { addRstRule, listRstRules, removeRstRule } from "../../link/rst-rule.ts";
+import { atExit } from "./exit-actions.ts";
 import { createRandom } from "./random.ts";
 import { readFile } from "./system.ts";
 
@@ -29,15 +30,6 @@ export interface HeldPorts {
 export type Wanted = "block" | "block-or-few" | "few";
 
 /**
- * What ends each lease of this process. One listener does so at its end, before another may end it (cli/run/interruption.ts): many
- * of them are a leak to Node, which would print a warning.
- */
-const leases = new Set<() => void>();
-function releaseAll(): void {
-  for (const release of leases) release();
-}
-
-/**
  * Leases ports of `range` from which nothing on this machine sends, sweeps what killed runs left behind, and holds the kernel's
  * RST back for them.
  * @throws {SynprobeError} `ERR_PRIVILEGE` without CAP_NET_ADMIN; `ERR_NO_SOURCE` when all are leased
@@ -54,12 +46,11 @@ export async function holdPorts(
     if (used.some((port) => port >= ports.first && port <= ports.last)) continue;
     const release = lease(ports, families);
     if (release === undefined) continue;
-    if (leases.size === 0) process.prependListener("exit", releaseAll);
-    leases.add(release);
+    const forget = atExit(release);
     return {
       ports,
       release: () => {
-        if (leases.delete(release) && leases.size === 0) process.off("exit", releaseAll);
+        forget();
         release();
       },
     };

@@ -36,7 +36,8 @@ const MOST_COUNTED = 10_000;
 
 /**
  * The next time that has not passed.
- * @param next the time after a time @param firstMs the first that may be it
+ * @param next the time after a time
+ * @param firstMs the first that may be it
  * @returns and how many have passed, or as many as are counted
  */
 export function nextDue(
