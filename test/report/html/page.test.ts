@@ -164,6 +164,7 @@ describe("the command", () => {
     expect(statSync(page)).toMatchObject({ mode: 0o100640, gid });
     expect(readFileSync(page, "utf8")).toMatch(/<\/html>\n$/);
     // What nobody may write is not replaced.
+    chownSync(page, uid, process.getegid?.() ?? gid);
     chmodSync(page, 0o440);
     const meek = uid === 0 ? ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] : [];
     const refused = await run([...meek, ...make]);
