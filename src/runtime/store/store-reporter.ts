@@ -1,6 +1,6 @@
 /**
  * `--store FILE`: a scan's results put into the history of runs. Bundled apart (build/bundle.ts): few runs need it, and what it
- * loads is large. What a store is: runtime/store. Tested by test/cli/commands/history.test.ts.
+ * loads is large. What a store is: runtime/store. Tested by test/runtime/store/store-reporter.test.ts.
  */
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { commandLine } from "../../report/formats/nmap.ts";
@@ -27,20 +27,24 @@ export function createStoreReporter(
   const store = openStore(path, true);
   const recorder = createRecorder(store);
   let source = "synprobe";
+  let begunMs = Number.POSITIVE_INFINITY;
   return {
     wants: () => PORT_STATES,
     start(run) {
       // As in nmap's formats, by which an imported file is known for this run's.
       source = commandLine(run);
+      begunMs = run.startedMs;
     },
     result: (result) => recorder.add({ ...asItCounts(result), proto: "tcp" }),
     fault() {},
     finish(summary) {
-      const { startedMs, elapsedMs, path: findings } = summary;
+      const { elapsedMs, path: findings } = summary;
+      const endedMs = summary.startedMs + elapsedMs;
       try {
         recorder.commit({
-          startedMs,
-          endedMs: startedMs + elapsedMs,
+          // The first SYN leaves a moment after the files' beginning, in another second perhaps. What is resumed began before.
+          startedMs: Math.min(begunMs, summary.startedMs),
+          endedMs,
           source,
           ending: endingOf(summary),
           ...(findings === undefined ? {} : { loss: findings.loss.round }),
