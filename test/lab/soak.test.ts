@@ -18,10 +18,9 @@ const MS = Number(minutes ?? 1) * 60_000;
 const ECHO = 2301;
 
 /**
- * What one round leaves behind, after a collection of garbage. Resident memory is no figure by itself: what malloc has freed
- * stays resident as long as anything lives above it, so it rises by a run's tables (15 MB) whenever two runs' garbage has once
- * lain about together, and a busy machine may see that late. So what malloc has out is counted, and what is resident without
- * what malloc holds free.
+ * What one round leaves behind, after a collection of garbage, and after malloc has given back to the kernel every page that it
+ * holds free: else resident memory rises by a run's tables (15 MB) whenever two runs' garbage has once lain about together.
+ * What malloc holds free cannot be taken off instead: it says not how much of it was ever touched.
  */
 interface Figures {
   readonly heap: number;
@@ -41,6 +40,7 @@ const PROGRAM = `
   const names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split(" ");
   const info = koffi.struct(Object.fromEntries(names.map((name) => [name, "size_t"])));
   const mallinfo2 = koffi.load(null).func("mallinfo2", info, []);
+  const mallocTrim = koffi.load(null).func("malloc_trim", "int", ["size_t"]);
   const echo = async () => {
     const c = await connect({ host: "${FAR.ipv4}", port: ${ECHO} });
     await c.write(Buffer.alloc(20_000, 7));
@@ -64,10 +64,11 @@ const PROGRAM = `
     await new Promise((resolve) => setTimeout(resolve, 100));
     gc();
     gc();
+    mallocTrim(0);
     const { heapUsed, external, rss } = process.memoryUsage();
-    const { hblkhd: large, uordblks: small, fordblks: free } = mallinfo2();
+    const { hblkhd: large, uordblks: small } = mallinfo2();
     console.log(JSON.stringify({
-      heap: heapUsed, external, malloced: large + small, resident: rss - free,
+      heap: heapUsed, external, malloced: large + small, resident: rss,
       descriptors: readdirSync("/proc/self/fd").length,
       threads: readdirSync("/proc/self/task").length,
       resources: process.getActiveResourcesInfo().length,
