@@ -99,8 +99,9 @@ describe.skipIf(skipping("options seen on the wire", labProblem()))("on the wire
     const sent = linesOf(stderr).filter((line) => line.startsWith("SENT"));
     const times = sent.map((line) => Number(/\((.*)s\)/.exec(line)?.[1]));
     expect(times).toHaveLength(4);
+    // The time is taken when the SYN has left, and on a busy machine a little later.
     for (let i = 1; i < times.length; i++) {
-      expect((times[i] ?? 0) - (times[i - 1] ?? 0)).toBeGreaterThanOrEqual(0.149);
+      expect((times[i] ?? 0) - (times[i - 1] ?? 0)).toBeGreaterThanOrEqual(0.14);
     }
   });
 

@@ -2,7 +2,7 @@
  * Whole processes for tests: started, watched, signalled, waited for. Nothing here knows a namespace; a command that is
  * to run in one starts with `inNamespace(…)` (test/lab/netns.ts).
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,13 +18,21 @@ export function synprobe(...args: string[]): string[] {
   return [process.execPath, MAIN, ...args];
 }
 
-/**
- * The same command with room for so many open files. Without those that whoever started the tests has left open: node passes on
- * what has a high number.
- */
-export function withFiles(most: number, argv: readonly string[]): string[] {
-  const close = 'for fd in $(ls /proc/$$/fd); do [ "$fd" -le 2 ] || eval "exec $fd>&-"; done';
-  return ["bash", "--norc", "-c", `${close}; ulimit -n ${most}; exec "$@"`, "bash", ...argv];
+/** Closes what whoever started the tests has left open, in a shell: node passes on what has a high number. */
+const CLOSE = 'for fd in $(ls /proc/$$/fd); do [ "$fd" -le 2 ] || eval "exec $fd>&-"; done';
+let ofNode: number | undefined;
+
+/** How many files Node itself has open: three more since version 22, whose libuv has an io_uring in each event loop. */
+function filesOfNode(): number {
+  const count = 'require("node:fs").readdirSync("/proc/self/fd").length - 1';
+  const argv = ["--norc", "-c", `${CLOSE}; exec "$@"`, "bash", process.execPath, "-p", count];
+  ofNode ??= Number(execFileSync("bash", argv, { encoding: "utf8" }));
+  return ofNode;
+}
+
+/** The same command with room for so many open files beside those of Node itself. */
+export function withFiles(spare: number, argv: readonly string[]): string[] {
+  return ["bash", "--norc", "-c", `${CLOSE}; ulimit -n ${filesOfNode() + spare}; exec "$@"`, "bash", ...argv];
 }
 
 export interface Finished {

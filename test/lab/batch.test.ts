@@ -281,22 +281,22 @@ describe.skipIf(skipping("large scans", labProblem()))("large scans", () => {
       const limited = (files: number, ...args: string[]) =>
         run(inNamespace(lab.near, withFiles(files, synprobe("-v", "--max-rate", "1000000", ...args))));
       const many = ["198.19.0.0/20:7001-7025", "--shard", "1/10", "--seed", "1"];
-      expect(await limited(33, ...many)).toMatchObject({
+      expect(await limited(16, ...many)).toMatchObject({
         status: 0,
         stderr: expect.stringMatching(/link packet, 1 worker,/),
       });
-      expect(await limited(30, ...many)).toMatchObject({
+      expect(await limited(12, ...many)).toMatchObject({
         status: 0,
         stderr: expect.stringMatching(/link raw-ip/),
       });
       for (const [files, instead] of [
-        [33, "--workers 1"],
-        [30, "--link raw"],
+        [16, "--workers 1"],
+        [12, "--link raw"],
       ] as const) {
         const refused = await limited(files, "--link", "packet", "--workers", "4", ...many);
         expect(refused).toMatchObject({ status: 2, stdout: "" });
         expect(refused.stderr).toMatch(
-          new RegExp(`--workers 4 needs 32 more open files, .* or give ${instead}$`, "m"),
+          new RegExp(`--workers 4 needs 36 more open files, .* or give ${instead}$`, "m"),
         );
       }
     });
