@@ -53,10 +53,24 @@ const MAGIC = "SQLite format 3\0";
 export const storeError = (message: string, cause?: unknown): SynprobeError =>
   new SynprobeError(ERROR_CODES.store, message, { cause });
 
+/**
+ * A descriptor of every store that this process has opened, by its file, which is not closed any more. SQLite's locks are the process's,
+ * end when any descriptor of the file is closed, and last longer than a store: libsql closes it once its statements are collected. A
+ * store that is looked at meanwhile would lose them, and another process take its log away with all that is in it. The process's, as
+ * commands are bundled apart, and each bundle has this file.
+ */
+const OPENED = Symbol.for("synprobe stores that were opened");
+const shared = globalThis as { [OPENED]?: Map<string, number> };
+shared[OPENED] ??= new Map();
+const opened = shared[OPENED];
+
+const wasOpened = (path: string): boolean => opened.has(identityOf(path) ?? NO_FILE);
+
 /** Whether a file is one of SQLite's; false for what cannot be read, and for pipes, whose first bytes nobody could read again. */
 export function isSqlite(path: string, drop = false): boolean {
   try {
     if (!asInvoker(drop, () => statSync(path)).isFile()) return false;
+    if (wasOpened(path)) return true;
     const fd = asInvoker(drop, () => openSync(path, "r"));
     try {
       const head = Buffer.alloc(MAGIC.length);
@@ -107,13 +121,15 @@ function why(error: unknown): string {
     : REASONS[known];
 }
 
+const NO_FILE = "none";
+
 /** Which file a path leads to; undefined where that cannot be known, as without the permissions that it was opened with. */
 function identityOf(path: string): string | undefined {
   try {
     const { dev, ino } = statSync(path);
     return `${dev}:${ino}`;
   } catch (error) {
-    return errorCode(error) === "ENOENT" ? "none" : undefined;
+    return errorCode(error) === "ENOENT" ? NO_FILE : undefined;
   }
 }
 
@@ -139,7 +155,7 @@ function loadSqlite(): new (
 export function openStore(path: string, create: boolean): Store {
   const failed = (error: unknown): SynprobeError =>
     error instanceof SynprobeError ? error : storeError(`store ${path}: ${why(error)}`, error);
-  checkFile(path, create);
+  const fd = checkFile(path, create);
   const Database = loadSqlite();
   const openIt = (isReadOnly: boolean): Sqlite => {
     const sqlite = isReadOnly
@@ -165,9 +181,11 @@ export function openStore(path: string, create: boolean): Store {
       sqlite = openIt(true);
     }
   } catch (error) {
+    if (fd !== undefined) closeSync(fd);
     throw failed(error);
   }
   const identity = identityOf(path);
+  if (fd !== undefined) opened.set(identity ?? NO_FILE, fd);
   const guard = <T>(act: () => T): T => {
     try {
       return act();
@@ -243,8 +261,9 @@ function stampOf(path: string): string {
   return `${mtimeMs} ${size} ${existsSync(`${path}-wal`)}`;
 }
 
-/** SQLite's own messages do not say why a file cannot be opened. */
-function checkFile(path: string, create: boolean): void {
+/** SQLite's own messages do not say why a file cannot be opened. @returns its descriptor, unless this process has one already */
+function checkFile(path: string, create: boolean): number | undefined {
+  let fd: number | undefined;
   try {
     const found = statSync(path, { throwIfNoEntry: false });
     if (!create && found === undefined)
@@ -254,9 +273,12 @@ function checkFile(path: string, create: boolean): void {
       throw storeError(
         `cannot open the store ${path}: it is ${found.isDirectory() ? "a directory" : "a pipe or a device, and no file"}`,
       );
-    closeSync(openSync(path, create ? "a+" : "r"));
+    if (wasOpened(path)) return undefined;
+    fd = openSync(path, create ? "a+" : "r");
     if (statSync(path).size > 0 && !isSqlite(path)) throw storeError(`${path} is no store of synprobe`);
+    return fd;
   } catch (error) {
+    if (fd !== undefined) closeSync(fd);
     if (error instanceof SynprobeError) throw error;
     throw storeError(`cannot open the store ${path}: ${reasonOf(errorCode(error))}`, error);
   }

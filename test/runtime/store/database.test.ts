@@ -66,6 +66,23 @@ describe("a store", () => {
     damaged.close();
   });
 
+  it("that was read by the process, or is read again, while it has it open keeps its log from others, who would take it away with what is in it", () => {
+    const before = openStore(path("h.db"), true);
+    before.prepare("SELECT * FROM hosts").all();
+    before.close();
+    const store = openStore(path("h.db"), true);
+    const add = store.prepare("INSERT INTO hosts (ip) VALUES (?)");
+    store.transaction(() => add.run("192.0.2.1"));
+    expect(isSqlite(path("h.db"))).toBe(true);
+    openStore(path("h.db"), false).close();
+    const other = `const d = new (require("libsql"))(process.argv[1]); d.prepare("SELECT * FROM hosts").all(); d.close()`;
+    execFileSync(process.execPath, ["-e", other, path("h.db")]);
+    store.transaction(() => add.run("192.0.2.2"));
+    const seen = `const d = new (require("libsql"))(process.argv[1]); console.log(d.prepare("SELECT * FROM hosts").all().length)`;
+    expect(execFileSync(process.execPath, ["-e", seen, path("h.db")], { encoding: "utf8" })).toBe("2\n");
+    store.close();
+  });
+
   it("that is removed, or replaced, while it is open takes nothing more, and says so", () => {
     for (const replaced of [false, true]) {
       const store = openStore(path("h.db"), true);
