@@ -60,7 +60,7 @@ export function* changes(store: Store, span: Span, reasons: boolean, leastDoubt 
     const verdict = verdicts.get(of(i, VERDICT));
     const old = verdicts.get(of(i, OLD_VERDICT));
     if (place < 0 || verdict === undefined || old === undefined) continue;
-    if (verdict.state === old.state && !reasons) continue;
+    if (verdict.state === old.state && !(reasons && isOtherReason(verdict, old))) continue;
     const { ip, name } = hosts[place];
     const { proto = "tcp", service } = others.get(place) ?? {};
     const doubt = of(i, DOUBT);
@@ -147,6 +147,10 @@ interface Verdict {
   readonly state: Interval["state"];
   readonly reason: string;
 }
+
+/** Where a run came late an interval may follow one of the same verdict; and some formats tell no reasons. */
+const isOtherReason = ({ reason }: Verdict, old: Verdict): boolean =>
+  reason !== old.reason && reason !== "" && old.reason !== "";
 
 const verdictsOf = (store: Store): ReadonlyMap<number, Verdict> =>
   new Map(

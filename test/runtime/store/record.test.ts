@@ -108,6 +108,20 @@ describe("intervals", () => {
     expect([...runs(store, ALWAYS)]).toHaveLength(1);
   });
 
+  it("are of every run, also of one that began and was ended while another of the same command line went on", () => {
+    const commit = (startedMs: number, endedMs: number, ending: "complete" | "interrupted") => {
+      const recorder = createRecorder(store);
+      recorder.add({ ...OPEN, timeMs: startedMs });
+      return recorder.commit({ startedMs, endedMs, source: "synprobe 192.0.2.1", ending });
+    };
+    commit(2000, 3000, "interrupted");
+    commit(1000, 5000, "complete");
+    expect([...runs(store, ALWAYS)]).toMatchObject([
+      { startedMs: 1000, endedMs: 5000, ending: "complete" },
+      { startedMs: 2000, endedMs: 3000, ending: "interrupted" },
+    ]);
+  });
+
   it("keep an end that another run contradicts at the same time", () => {
     put(1000, OPEN);
     put(2000, OPEN);
@@ -260,6 +274,15 @@ it("changes of a span are the steps in the ports' timelines, in order of time", 
     ),
     { numRuns: everyday(25, 2000) },
   );
+});
+
+it("no change is told where a late run has begun an interval of the same verdict anew", () => {
+  put(1000, OPEN);
+  put(2000, OPEN);
+  put(9000, CLOSED);
+  put(5000, OPEN);
+  put(6000, { ...OPEN, reason: "" });
+  expect([...changes(store, ALWAYS, true)]).toMatchObject([{ state: "closed", firstMs: 9000 }]);
 });
 
 it("a run that fails on its way in leaves nothing behind", () => {
