@@ -1,5 +1,5 @@
 /**
- * Addresses as the formats need them: their order.
+ * Addresses as the formats need them: their order, and their canonical text.
  */
 import ipaddr from "ipaddr.js";
 
@@ -18,6 +18,27 @@ function ipv4Value(ip: string): number {
     else return -1;
   }
   return dots === 3 ? value * 256 + octet : -1;
+}
+
+/** Texts that were looked at lately: to parse one takes as long as to read its line. */
+const canonical = new Map<string, string>();
+const MOST_KEPT = 1 << 16;
+
+/** An address in its canonical text (RFC 5952), by which it is known, whoever wrote it; what is read as none stays. */
+export function canonicalAddress(ip: string): string {
+  if (!ip.includes(":")) return ip;
+  const known = canonical.get(ip);
+  if (known !== undefined) return known;
+  if (canonical.size >= MOST_KEPT) canonical.clear();
+  const text = textOf(ip);
+  canonical.set(ip, text);
+  return text;
+}
+
+function textOf(ip: string): string {
+  if (ip.includes("%") || !ipaddr.IPv6.isValid(ip)) return ip;
+  const address = ipaddr.IPv6.parse(ip);
+  return address.isIPv4MappedAddress() ? `::ffff:${address.toIPv4Address()}` : address.toRFC5952String();
 }
 
 /** A text that sorts like the address: IPv4 by value, then IPv6 by value, then anything else. */

@@ -3,6 +3,7 @@
  * Tested by test/report/read/read.test.ts.
  */
 import { isIP } from "node:net";
+import { canonicalAddress } from "../addresses.ts";
 import type { ReadFault } from "./recorded.ts";
 
 export type Fields = {
@@ -87,7 +88,7 @@ export function createFields(fault: ReadFault) {
 
   function address(fields: Fields, key: string): string {
     const ip = text(fields, key);
-    if (isIP(ip) !== 0) return ip;
+    if (isIP(ip) !== 0) return canonicalAddress(ip);
     throw fault(`"${key}" is ${say(ip)}, not an address`);
   }
 

@@ -4,6 +4,7 @@
  * They have no reasons, and no totals but for a last line that says whether the run ended.
  */
 import { isIP } from "node:net";
+import { canonicalAddress } from "../addresses.ts";
 import {
   type LineReader,
   PROTOCOLS,
@@ -48,7 +49,7 @@ export function createListReader(sink: RecordedSink, fault: ReadFault): LineRead
     const timeMs = sinceEpoch === undefined ? undefined : sinceEpoch * 1000;
     if (timeMs !== undefined) earliestMs = Math.min(earliestMs ?? timeMs, timeMs);
     sink.port({
-      ip,
+      ip: canonicalAddress(ip),
       port: Number(number),
       proto,
       state,

@@ -6,6 +6,7 @@
  */
 import { isIP } from "node:net";
 import { SaxesParser, type SaxesTagPlain } from "saxes";
+import { canonicalAddress } from "../addresses.ts";
 import { defined } from "./ndjson.ts";
 import {
   PROTOCOLS,
@@ -196,7 +197,7 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
       if (host === undefined) return;
       if (host.ip === "") throw wrong("a host without an address");
       if (isIP(host.ip) === 0) throw wrong(`a host's address is ${JSON.stringify(host.ip)}`);
-      finishHost(host);
+      finishHost({ ...host, ip: canonicalAddress(host.ip) });
       host = undefined;
     },
   };

@@ -40,6 +40,17 @@ function complaint(text: string): string {
   }
 }
 
+test.each([
+  ["NDJSON", '{"type":"result","ip":"2001:DB8:0:0::1","port":22,"state":"open","reason":"syn-ack"}\n'],
+  ["a list", "#masscan\nopen tcp 22 2001:DB8:0:0::1 1795277947\n# end\n"],
+  [
+    "XML",
+    '<nmaprun><host><address addr="2001:DB8:0:0::1" addrtype="ipv6"/><ports><port protocol="tcp" portid="22"><state state="open"/></port></ports></host></nmaprun>',
+  ],
+])("an address is read in its canonical text, whoever wrote it: %s", (_, text) => {
+  expect(read(text).ports.map(({ ip }) => ip)).toEqual(["2001:db8::1"]);
+});
+
 describe("NDJSON", () => {
   test("reads back what was written, in pieces of any length", () => {
     const text = ndjson(results, { ...summary, faults: [fault] });
