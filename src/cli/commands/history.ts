@@ -373,9 +373,10 @@ async function importRun(
       `${file} does not say when it was made, so it has no place in a history: give NDJSON, nmap's XML, -oG with its first line, or masscan's list`,
     );
   // Every later run would be taken for one that comes late, and "since when" be lost.
-  if (startedMs > Date.now() + SKEW_MS)
+  const newestMs = Math.max(startedMs, latest);
+  if (newestMs > Date.now() + SKEW_MS)
     throw usage(
-      `${file} says that it is of ${utc(startedMs)} UTC, which is yet to come: a wrong clock, here or where it was made`,
+      `${file} says that it is of ${utc(newestMs)} UTC, which is yet to come: a wrong clock, here or where it was made`,
     );
   noteEnding(run, messages);
   // -oA makes several files of one run, of which NDJSON does not have the command line.

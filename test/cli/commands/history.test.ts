@@ -206,6 +206,18 @@ it("a run that is yet to come is not put in", async () => {
   expect(stdout).not.toContain("next.json");
 });
 
+it("nor is one of which a port is yet to come: since when it is so would be lost until then", async () => {
+  const next = new Date(Date.now() + 3_600_000).toJSON();
+  writeFileSync(
+    join(folder, "stepped.json"),
+    line(22, "open", "syn-ack", MONDAY) + line(80, "open", "syn-ack", next) + end(MONDAY),
+  );
+  expect(await history("import", "stepped.json")).toMatchObject({
+    status: 2,
+    stderr: expect.stringMatching(/stepped\.json says that it is of .* UTC, which is yet to come/),
+  });
+});
+
 it("of several files those that are none keep out no other, and are told", async () => {
   for (const [name, text] of [
     ["bad.json", "nothing\n"],
