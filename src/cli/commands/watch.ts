@@ -37,7 +37,7 @@ import {
 import { createPause } from "../../runtime/watch/pause.ts";
 import { openPolicy, type WatchedPolicy } from "../../runtime/watch/policy.ts";
 import { runRound } from "../../runtime/watch/rounds.ts";
-import { nextDue, waitUntil } from "../../runtime/watch/schedule.ts";
+import { gapsOf, nextDue, waitUntil } from "../../runtime/watch/schedule.ts";
 import { openService } from "../../runtime/watch/service.ts";
 import { EXIT, type ExitStatus, errorStatus } from "../exit.ts";
 import { refuseTargets } from "../options/spec.ts";
@@ -140,8 +140,8 @@ interface Parts {
   readonly sleep: ReturnType<typeof createSleep>;
   readonly rescan: Rescanning;
   readonly store: Store;
-  /** When the next round begins, after one that began at a time. */
-  readonly schedule: { readonly next: (afterMs: number) => number; readonly periodMs: number };
+  /** When the next round begins, after one that began at a time; how far apart they are at least, and on the mean. */
+  readonly schedule: { readonly next: (afterMs: number) => number } & ReturnType<typeof gapsOf>;
   readonly receivers: ReadonlyMap<string, Receiver>;
   readonly address: MetricsAddress | undefined;
   readonly service: Awaited<ReturnType<typeof openService>>;
@@ -157,8 +157,8 @@ async function loop(
   const now = (): number => wallMs(nowUs());
   const detectorOfStore = (): ChangeDetector => {
     const made = createChangeDetector({
-      confirmMs: options.confirm ?? confirmAfterMs(schedule.periodMs),
-      halfLifeMs: HALF_LIFE_ROUNDS * schedule.periodMs,
+      confirmMs: options.confirm ?? confirmAfterMs(schedule.leastMs),
+      halfLifeMs: HALF_LIFE_ROUNDS * schedule.meanMs,
     });
     restore(store, made, now());
     return made;
@@ -345,7 +345,7 @@ function createSleep(interruption: Interruption) {
 function scheduleOf({ every, cron }: WatchOptions): Parts["schedule"] {
   if ((every === undefined) === (cron === undefined))
     throw usage("a watch needs one of --every 6h and --cron '17 * * * *'");
-  if (every !== undefined) return { next: (afterMs) => afterMs + every, periodMs: every };
+  if (every !== undefined) return { next: (afterMs) => afterMs + every, leastMs: every, meanMs: every };
   let pattern: Cron;
   try {
     pattern = new Cron(cron ?? "");
@@ -357,8 +357,7 @@ function scheduleOf({ every, cron }: WatchOptions): Parts["schedule"] {
     if (date === null) throw usage(`--cron "${cron}" never comes again`);
     return date.getTime();
   };
-  const first = next(Date.now());
-  return { next, periodMs: next(first) - first };
+  return { next, ...gapsOf(next, Date.now()) };
 }
 
 /** Everything that can be wrong with where events go shows before the first packet. @throws {SynprobeError} `ERR_USAGE` */

@@ -52,3 +52,29 @@ export function nextDue(
     ? { dueMs: next(nowMs), missed, isCounted: false }
     : { dueMs, missed, isCounted: true };
 }
+
+/** Times of a schedule that are looked at, at most, and for how long: a week has whatever days differ. */
+const MOST_TIMES = 2000;
+const WEEK_MS = 7 * 24 * 3_600_000;
+
+/**
+ * How far apart the rounds of a schedule are. Those of working hours, say, lie ten minutes apart but for nights, and which of both comes
+ * next is chance.
+ * @param next the time after a time
+ * @returns the least, and the mean
+ */
+export function gapsOf(
+  next: (afterMs: number) => number,
+  nowMs: number,
+): { readonly leastMs: number; readonly meanMs: number } {
+  const firstMs = next(nowMs);
+  let leastMs = Number.POSITIVE_INFINITY;
+  let lastMs = firstMs;
+  let count = 0;
+  for (; count < MOST_TIMES && lastMs - firstMs < WEEK_MS; count++) {
+    const atMs = next(lastMs);
+    leastMs = Math.min(leastMs, atMs - lastMs);
+    lastMs = atMs;
+  }
+  return { leastMs, meanMs: (lastMs - firstMs) / count };
+}

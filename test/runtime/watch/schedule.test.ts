@@ -1,6 +1,6 @@
 /** When rounds are due by a clock that is set, or while the machine sleeps. */
 import { describe, expect, it } from "vitest";
-import { nextDue, waitUntil } from "../../../src/runtime/watch/schedule.ts";
+import { gapsOf, nextDue, waitUntil } from "../../../src/runtime/watch/schedule.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -58,5 +58,19 @@ describe("the next time", () => {
   it("is found at once by a clock that was decades behind", () => {
     const nowMs = 1e6 * HOUR;
     expect(nextDue(hourly, HOUR, nowMs)).toEqual({ dueMs: nowMs + HOUR, missed: 10_000, isCounted: false });
+  });
+});
+
+describe("rounds every ten minutes of the day, and none at night", () => {
+  const next = (afterMs: number): number => {
+    const atMs = (Math.floor(afterMs / (10 * MINUTE)) + 1) * 10 * MINUTE;
+    const hour = Math.floor((atMs % (24 * HOUR)) / HOUR);
+    return hour < 9 ? atMs + (9 - hour) * HOUR - (atMs % HOUR) : hour < 18 ? atMs : next(atMs + HOUR);
+  };
+  it.each([9, 12, 17.8, 20])("are as far apart whenever the watch begins: at %s o'clock", (hour) => {
+    const { leastMs, meanMs } = gapsOf(next, 1000 * 24 * HOUR + hour * HOUR);
+    expect(leastMs).toBe(10 * MINUTE);
+    expect(meanMs / MINUTE).toBeGreaterThan(25);
+    expect(meanMs / MINUTE).toBeLessThan(28);
   });
 });
