@@ -56,6 +56,8 @@ export interface ChangeDetector {
    * name was, where that is not in this round: a name that moves to an address where nothing answers has changed
    */
   seen(key: string, verdict: Verdict, name?: string): void;
+  /** A port of this round's scan that could not be probed: it stays as it was, and its name is still there. */
+  missed(key: string): void;
   /** What to probe again after `waitMs`; empty when the round is settled, or has asked often enough. */
   suspects(): { readonly keys: readonly string[]; readonly waitMs: number };
   /** A result of probing a suspect again. A suspect that got none stays as it was. */
@@ -114,6 +116,7 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
   /** Of this round, by key; and the port that had a name last. */
   let names = new Map<string, string>();
   const lastOf = new Map<string, string>();
+  const unprobed = new Set<string>();
   /** Ports of this round that are held to be as another was, until they are settled. */
   const following = new Set<string>();
   let transient = 0;
@@ -125,6 +128,7 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
     suspicions = new Map();
     settled = new Set();
     names = new Map();
+    unprobed.clear();
     for (const key of following) known.delete(key);
     following.clear();
     transient = 0;
@@ -147,7 +151,8 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
     for (const [key, name] of names) {
       const before = lastOf.get(name) ?? key;
       const [verdict, state] = [verdicts.get(key), known.get(before)];
-      if (known.has(key) || verdicts.has(before) || verdict === undefined || state === undefined) continue;
+      if (known.has(key) || verdict === undefined || state === undefined) continue;
+      if (verdicts.has(before) || unprobed.has(before)) continue;
       known.set(key, state);
       following.add(key);
       see(key, verdict);
@@ -185,6 +190,7 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
       if (name !== undefined) names.set(key, name);
       see(key, verdict);
     },
+    missed: (key) => void unprobed.add(key),
     suspects() {
       if (confirmations === 0) followNames();
       const isOver = confirmations++ >= MOST_CONFIRMATIONS;

@@ -49,6 +49,7 @@ export async function runRound(
     // Says nothing of the port, which stays as it was.
     if (hasFailed(result.reason)) {
       failures.set(result.reason, (failures.get(result.reason) ?? 0) + 1);
+      detector.missed(pairKey(result));
       return;
     }
     results.set(pairKey(result), result);

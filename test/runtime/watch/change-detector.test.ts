@@ -200,6 +200,14 @@ describe("a name", () => {
     expect(named(detector, [[B, CLOSED]])).toEqual([]);
   });
 
+  it("with one more address has not moved, either, where the one that it had could not be probed", () => {
+    const detector = create();
+    named(detector, [[A, OPEN]]);
+    detector.missed(A);
+    expect(named(detector, [[B, CLOSED]])).toEqual([]);
+    expect(named(detector, [[B, CLOSED]])).toEqual([]);
+  });
+
   it("that moves in a round that is cut short has changed in the next", () => {
     const detector = create();
     named(detector, [[A, OPEN]]);
