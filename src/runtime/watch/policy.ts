@@ -60,6 +60,8 @@ export async function openPolicy(
   let policy = await read();
   let expectations: Expectations | undefined;
   let unprobed = 0;
+  /** By address, the names that it had when they resolved last: the store has one of them. */
+  const namesOf = new Map<string, readonly string[]>();
   let watches: WatchedPolicy["watches"] = () => true;
   return {
     async reload() {
@@ -71,7 +73,14 @@ export async function openPolicy(
     planned(plan) {
       const { names, faults } = plan;
       expectations = createExpectations(policy, names);
-      watches = createScope(policy, plan, expectations);
+      const resolved = new Set([...names.values()].flat().map(({ name }) => name));
+      for (const ip of new Set([...namesOf.keys(), ...names.keys()])) {
+        const now = (names.get(ip) ?? []).map(({ name }) => name);
+        const kept = namesOf.get(ip)?.filter((name) => !resolved.has(name)) ?? [];
+        namesOf.set(ip, [...new Set([...now, ...kept])]);
+        if (now.length + kept.length === 0) namesOf.delete(ip);
+      }
+      watches = createScope(policy, plan, expectations, namesOf);
       unprobed = countPorts(policy, new Set(faults.map(({ target }) => target)));
     },
     unprobed: () => unprobed,
@@ -90,6 +99,7 @@ function createScope(
   policy: Policy,
   { names, otherAddresses, excluded }: Plan,
   expectations: Expectations,
+  namesOf: ReadonlyMap<string, readonly string[]>,
 ): WatchedPolicy["watches"] {
   const resolved = new Set([...names.values()].flat().map(({ name }) => name));
   const unresolved = new Set<string>();
@@ -110,6 +120,7 @@ function createScope(
     if (at !== undefined && [...excluded.hosts].some((span) => intersection(span, at) !== undefined))
       return false;
     if (host !== undefined && unresolved.has(host)) return true;
+    if (namesOf.get(ip)?.some((name) => unresolved.has(name)) === true) return true;
     return (expectations(ip, port) ?? ofOthers()(ip, port)) !== undefined;
   };
 }

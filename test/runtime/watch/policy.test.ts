@@ -44,3 +44,23 @@ it("watches the addresses of a name that are not probed this time, what a name h
   ]);
   expect(planned({ names, excluded: { ...NOTHING, ports: Uint16Array.of(443) } })).toEqual([]);
 });
+
+it("watches what a name had that does not resolve, by whatever other name its address is called", async () => {
+  const file = join(folder, "names.yaml");
+  writeFileSync(
+    file,
+    "groups:\n  - { targets: mail.test, ports: { 25: open } }\n  - { targets: www.test, ports: { 80: open } }\n",
+  );
+  const policy = await openPolicy(file, parseServices(""), false, () => {});
+  const isWatched = (addresses: Readonly<Record<string, string>>): boolean => {
+    const names = new Map<string, { name: string; ports: Uint16Array }[]>();
+    for (const [name, ip] of Object.entries(addresses))
+      names.set(ip, [...(names.get(ip) ?? []), { name, ports: Uint16Array.of(25, 80) }]);
+    policy.planned({ names, otherAddresses: new Map(), excluded: NOTHING, faults: [] } as unknown as Plan);
+    return policy.watches("192.0.2.1", 25, "www.test");
+  };
+  expect(isWatched({ "mail.test": "192.0.2.1", "www.test": "192.0.2.1" })).toBe(true);
+  expect(isWatched({ "www.test": "192.0.2.1" })).toBe(true);
+  expect(isWatched({ "www.test": "192.0.2.1" })).toBe(true);
+  expect(isWatched({ "mail.test": "192.0.2.2", "www.test": "192.0.2.1" })).toBe(false);
+});
