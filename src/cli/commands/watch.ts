@@ -352,12 +352,14 @@ function scheduleOf({ every, cron }: WatchOptions): Parts["schedule"] {
   } catch (error) {
     throw usage(`--cron "${cron}": ${error instanceof Error ? error.message : error}`);
   }
+  const after = (ms: number): number | undefined => pattern.nextRun(new Date(ms))?.getTime();
   const next = (afterMs: number): number => {
-    const date = pattern.nextRun(new Date(afterMs));
-    if (date === null) throw usage(`--cron "${cron}" never comes again`);
-    return date.getTime();
+    const ms = after(afterMs);
+    if (ms === undefined) throw usage(`--cron "${cron}" never comes again`);
+    return ms;
   };
-  return { next, ...gapsOf(next, Date.now()) };
+  next(Date.now());
+  return { next, ...gapsOf(after, Date.now()) };
 }
 
 /** Everything that can be wrong with where events go shows before the first packet. @throws {SynprobeError} `ERR_USAGE` */

@@ -60,21 +60,26 @@ const WEEK_MS = 7 * 24 * 3_600_000;
 /**
  * How far apart the rounds of a schedule are. Those of working hours, say, lie ten minutes apart but for nights, and which of both comes
  * next is chance.
- * @param next the time after a time
- * @returns the least, and the mean
+ * @param next the time after a time; undefined when there is none
+ * @returns the least, and the mean; a week each where only one is left
  */
 export function gapsOf(
-  next: (afterMs: number) => number,
+  next: (afterMs: number) => number | undefined,
   nowMs: number,
 ): { readonly leastMs: number; readonly meanMs: number } {
   const firstMs = next(nowMs);
   let leastMs = Number.POSITIVE_INFINITY;
   let lastMs = firstMs;
   let count = 0;
-  for (; count < MOST_TIMES && lastMs - firstMs < WEEK_MS; count++) {
+  let sum = 0;
+  while (firstMs !== undefined && lastMs !== undefined && count < MOST_TIMES && sum < WEEK_MS) {
     const atMs = next(lastMs);
-    leastMs = Math.min(leastMs, atMs - lastMs);
+    if (atMs !== undefined) {
+      leastMs = Math.min(leastMs, atMs - lastMs);
+      sum = atMs - firstMs;
+      count++;
+    }
     lastMs = atMs;
   }
-  return { leastMs, meanMs: (lastMs - firstMs) / count };
+  return count === 0 ? { leastMs: WEEK_MS, meanMs: WEEK_MS } : { leastMs, meanMs: sum / count };
 }

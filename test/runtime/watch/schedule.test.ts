@@ -74,3 +74,16 @@ describe("rounds every ten minutes of the day, and none at night", () => {
     expect(meanMs / MINUTE).toBeLessThan(28);
   });
 });
+
+describe("a schedule that ends, or comes once a month", () => {
+  const WEEK = 7 * 24 * HOUR;
+  it.each([
+    ["one time left", [5], WEEK, WEEK],
+    ["three times, a week not over", [5, 6, 8], HOUR, 1.5 * HOUR],
+    ["every thirty days", [5, 725, 1445], 720 * HOUR, 720 * HOUR],
+  ])("%s", (_what, hours, leastMs, meanMs) => {
+    const next = (afterMs: number): number | undefined =>
+      hours.map((hour) => hour * HOUR).find((ms) => ms > afterMs);
+    expect(gapsOf(next, 0)).toEqual({ leastMs, meanMs });
+  });
+});
