@@ -222,6 +222,7 @@ describe.skipIf(skipping("Python's csv", noPython))("CSV", () => {
         window: "64240",
         options: "mss 1460,sackOK,TS,nop,wscale 7",
         from: "",
+        aliases: "www.example mail.example",
       },
       expect.objectContaining({ ip: "192.0.2.10", rtt_ms: "", ttl: "", tries: "3", late: "", was: "" }),
     ]);
@@ -245,7 +246,7 @@ describe.skipIf(skipping("Python's csv", noPython))("CSV", () => {
     const read = rows(text);
     expect(read.map(({ port }) => Number(port))).toEqual(found.map(({ port }) => port));
     for (const row of read) {
-      expect(Object.keys(row)).toHaveLength(25);
+      expect(Object.keys(row)).toHaveLength(26);
       const { ts, host } = row;
       expect(ts).toBe("2026-11-20T23:09:54.270Z");
       expect(host).not.toMatch(/^[=+\-@\t\r]/);

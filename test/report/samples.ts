@@ -151,6 +151,7 @@ export const full: PortResult = {
   service: "x",
   window: 64_240,
   options: "mss 1460,sackOK,TS,nop,wscale 7",
+  aliases: ["www.example", "mail.example"],
   established: { ms: 1.23456, ending: "fin", banner: '=hi, "you"\\r\\n' },
 };
 

@@ -109,7 +109,7 @@ function pairOf(plan: Plan, index: number): NamedPair {
   plan.space.pairAt(index, pair);
   const v4 = pair.words[0] === 0 && pair.words[1] === 0 && pair.words[2] === 0xffff;
   const ip = formatAddress(storeAddress(pair.words, 0, v4 ? 4 : 16));
-  const host = plan.nameOf(ip, pair.port);
+  const [host] = plan.namesOf(ip, pair.port);
   return { ...(host === undefined ? {} : { host }), ip, port: pair.port };
 }
 

@@ -52,7 +52,7 @@ export async function runScan(context: RunContext): Promise<ExitStatus> {
       settings: journalOptions(options, scanOptions.order.seed, scan.means.workers),
       workers: scan.means.workers,
       recall: scan.recall,
-      toResult: createNaming({ services: scanOptions.services, nameOf: plan.nameOf }),
+      toResult: createNaming({ services: scanOptions.services, namesOf: plan.namesOf }),
     });
   let journal = await openJournal();
   let outputs: Outputs;
@@ -390,7 +390,7 @@ function runInfo({ plan, argv, options, scan, scanOptions }: RunContext): RunInf
 /** Runs of more pairs than this are not searched for the widest label. */
 const MOST_LABELS = 4096;
 
-function widestLabel({ space, nameOf, pending }: Plan): number | undefined {
+function widestLabel({ space, namesOf, pending }: Plan): number | undefined {
   if (space.total > MOST_LABELS || pending !== undefined) return undefined;
   const pair = { words: new Uint32Array(4), port: 0 };
   let widest = 0;
@@ -398,7 +398,7 @@ function widestLabel({ space, nameOf, pending }: Plan): number | undefined {
     space.pairAt(i, pair);
     const v4 = pair.words[0] === 0 && pair.words[1] === 0 && pair.words[2] === 0xffff;
     const ip = formatAddress(storeAddress(pair.words, 0, v4 ? 4 : 16));
-    const host = nameOf(ip, pair.port);
+    const [host] = namesOf(ip, pair.port);
     const label = targetLabel({ ...(host === undefined ? {} : { host }), ip, port: pair.port });
     widest = Math.max(widest, displayLength(label));
   }

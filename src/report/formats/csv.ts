@@ -25,7 +25,11 @@ const isPlain = (cell: Cell): boolean => typeof cell !== "string" || PLAIN.test(
 const row = (cells: readonly Cell[]): string =>
   cells.every(isPlain) ? `${cells.join(",")}${FORMAT.record_delimiter}` : stringify([cells], FORMAT);
 
+const isNames = (value: Value): value is readonly string[] =>
+  Array.isArray(value) && typeof value[0] === "string";
+
 function cell(value: Value): Cell {
+  if (isNames(value)) return value.map((name) => escapeText(name, Number.POSITIVE_INFINITY)).join(" ");
   if (Array.isArray(value)) return byPlace(value);
   if (typeof value === "string")
     return PRINTABLE.test(value) ? value : escapeText(value, Number.POSITIVE_INFINITY);

@@ -28,7 +28,17 @@ export interface Spill {
 export interface OrderedResult
   extends Pick<
     PortResult,
-    "ip" | "port" | "state" | "reason" | "ttl" | "timeMs" | "host" | "responder" | "service" | "answersAll"
+    | "ip"
+    | "port"
+    | "state"
+    | "reason"
+    | "ttl"
+    | "timeMs"
+    | "host"
+    | "aliases"
+    | "responder"
+    | "service"
+    | "answersAll"
   > {
   readonly banner?: string;
   /** What it is from each place, where that is not the same. */
@@ -239,6 +249,7 @@ function toRow(result: PortResult): Row {
     result.answersAll,
     result.established?.banner,
     isDifferent(result.from) ? byPlace(result.from ?? []) : undefined,
+    result.aliases,
   ];
   while (fields.at(-1) === undefined) fields.pop();
   return fields;
@@ -259,10 +270,25 @@ type Fields = [
   answersAll?: Left<true>,
   banner?: Left<string>,
   places?: Left<string>,
+  aliases?: Left<readonly string[]>,
 ];
 
 function fromRow(row: Fields): OrderedResult {
-  const [ip, port, state, reason, ttl, timeMs, host, responder, service, answersAll, banner, places] = row;
+  const [
+    ip,
+    port,
+    state,
+    reason,
+    ttl,
+    timeMs,
+    host,
+    responder,
+    service,
+    answersAll,
+    banner,
+    places,
+    aliases,
+  ] = row;
   return {
     ip,
     port,
@@ -276,5 +302,6 @@ function fromRow(row: Fields): OrderedResult {
     ...(answersAll == null ? {} : { answersAll }),
     ...(banner == null ? {} : { banner }),
     ...(places == null ? {} : { places }),
+    ...(aliases == null ? {} : { aliases }),
   };
 }

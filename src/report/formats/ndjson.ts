@@ -88,6 +88,7 @@ export function resultLine(result: PortResult): string {
   if (window !== undefined) line += `,"window":${window}`;
   if (options !== undefined) line += `,"options":"${options}"`;
   if (result.from !== undefined) line += `,"from":${printableJson(places.line(result))}`;
+  if (result.aliases !== undefined) line += `,"aliases":${printableJson(result.aliases)}`;
   return `${line}}\n`;
 }
 

@@ -104,8 +104,8 @@ function hostResults(all: readonly OrderedResult[], listed: ListedPorts | undefi
   const names = new Set<string>();
   const counts: Record<PortState, number> = { open: 0, closed: 0, filtered: 0 };
   let endedMs = 0;
-  for (const { host, state, timeMs } of all) {
-    if (host !== undefined) names.add(host);
+  for (const { host, aliases = [], state, timeMs } of all) {
+    if (host !== undefined) for (const name of [host, ...aliases]) names.add(name);
     counts[state]++;
     endedMs = Math.max(endedMs, timeMs);
   }

@@ -68,6 +68,8 @@ const MOST_DOUBTED = 100_000;
 /** In runs of at most this many pairs all results are asked for, to count the hosts that answered: 2 µs each. */
 const MOST_ASKED_FOR = 10_000;
 
+/** Other names of a target that a line shows; beyond it, how many there are. */
+const MOST_ALIASES = 4;
 /** Columns of a sentence about where SYNs stop. */
 const LONGEST_PLACE = 1000;
 
@@ -130,8 +132,14 @@ const roundTrips = (from: readonly PlaceVerdict[]): string =>
         .map(({ place, rttMs }) => (rttMs === null ? `from ${place}` : `${formatRtt(rttMs)} from ${place}`))
         .join(", ");
 
+/** Other names of a target: all, or the first few and how many more. */
+const someOf = (names: readonly string[]): string =>
+  names.length <= MOST_ALIASES
+    ? names.join(", ")
+    : `${names.slice(0, MOST_ALIASES - 1).join(", ")} and ${count(names.length - MOST_ALIASES + 1, "more name")}`;
+
 function evidence(result: PortResult, { verbose, isAnswered, isTarpit }: Known): string {
-  const { reason, responder, late, was, established, doubtful, from } = result;
+  const { reason, responder, late, was, established, doubtful, aliases, from } = result;
   const why = verbose && reason === "no-response" ? silence(result, isAnswered) : reason;
   let text = responder === undefined ? why : `${why} from ${responder}`;
   if (established !== undefined) text += `, ${connection(established)}`;
@@ -139,6 +147,7 @@ function evidence(result: PortResult, { verbose, isAnswered, isTarpit }: Known):
   if (was !== undefined) text += `, was ${was}`;
   if (doubtful !== undefined) text += ", doubtful: window 0 and no options";
   if (isTarpit) text += ", answers on every port";
+  if (aliases !== undefined) text += `, also ${someOf(aliases)}`;
   if (from !== undefined) text += `, ${isDifferent(from) ? byPlace(from) : roundTrips(from)}`;
   return escapeText(text);
 }

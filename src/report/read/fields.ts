@@ -66,6 +66,13 @@ export function createFields(fault: ReadFault) {
     throw fault(`"${key}" is ${say(value)}, not a list of objects`);
   }
 
+  function texts(fields: Fields, key: string): readonly string[] | undefined {
+    const value = fields[key];
+    if (value === undefined) return undefined;
+    if (Array.isArray(value) && value.every((each) => typeof each === "string")) return value;
+    throw fault(`"${key}" is ${say(value)}, not a list of texts`);
+  }
+
   function time(fields: Fields, key: string): number | undefined {
     const value = optionalText(fields, key);
     if (value === undefined) return undefined;
@@ -92,7 +99,7 @@ export function createFields(fault: ReadFault) {
     throw fault(`"${key}" is ${say(ip)}, not an address`);
   }
 
-  return { number, optional, text, optionalText, part, list, time, oneOf, wholePort, address };
+  return { number, optional, text, optionalText, part, list, texts, time, oneOf, wholePort, address };
 }
 
 /** A value for a message: short, and on one line. */

@@ -32,7 +32,7 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
   let summary: RecordedSummary | undefined;
   let startedMs: number | undefined;
 
-  const { number, optional, text, optionalText, part, list, time, oneOf, wholePort, address } =
+  const { number, optional, text, optionalText, part, list, texts, time, oneOf, wholePort, address } =
     createFields(fault);
 
   function readPort(fields: Fields): RecordedPort {
@@ -60,6 +60,7 @@ export function createNdjsonReader(sink: RecordedSink, fault: ReadFault): LineRe
 
   function column(fields: Fields, key: string, read: NonNullable<Column["read"]>): unknown {
     if (read === "text") return text(fields, key);
+    if (read === "texts") return texts(fields, key);
     if (read === "flag") return fields[key] === true ? true : undefined;
     if (read === "time") return time(fields, key);
     return optional(fields, key, read[0], read[1]);

@@ -27,9 +27,11 @@ type Columns = typeof COLUMNS;
 type Read<C> = C extends { readonly read: infer R }
   ? R extends "text"
     ? string
-    : R extends "flag"
-      ? true
-      : number
+    : R extends "texts"
+      ? readonly string[]
+      : R extends "flag"
+        ? true
+        : number
   : never;
 
 /**

@@ -75,7 +75,7 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
   const plan = await orAborted(makePlan(spec, options, ttl), signal);
   const { address: peer, path } = plan.pair;
   const ip = formatAddress(peer);
-  const name = plan.nameOf(ip, options.port);
+  const [name] = plan.namesOf(ip, options.port);
   const where = formatEndpoint(ip, options.port);
   const label = name === undefined ? where : `${name} (${where})`;
   if (path.toSelf === true) {

@@ -21,6 +21,7 @@ import { type Address, formatAddress, isLinkLocal } from "../../wire/address.ts"
 import type { Resolution } from "../system/resolve.ts";
 import { neighbourLimit } from "../system/system.ts";
 import { type ExcludeOptions, type Exclusions, gatherExclusions } from "./exclusions.ts";
+import { type Names, namesIn, type ReadonlyNames } from "./names.ts";
 import { type ChosenWay, countCrowd, layPaths, type Paths } from "./paths.ts";
 import { type Doubted, ifMeant, orLastGroup, withPort } from "./portless.ts";
 import { unprobeable } from "./reachability.ts";
@@ -65,10 +66,10 @@ export interface Plan extends Paths, ChosenWay {
   /** The pairs of the space that may be probed, where more has been excluded since. */
   readonly within?: Space;
   readonly excluded: Exclusions;
-  /** The name that the user gave to an address and port, if any. */
-  nameOf(address: string, port: number): string | undefined;
+  /** The names that the user gave to an address and port, each once, in the order of the targets. */
+  namesOf(address: string, port: number): readonly string[];
   /** By the text of an address, the names that the user gave for it, each with its ports. */
-  readonly names: ReadonlyMap<string, readonly { readonly name: string; readonly ports: Uint16Array }[]>;
+  readonly names: ReadonlyNames;
   /** Of names with several addresses of which one is probed: by that one's text, the others. */
   readonly otherAddresses: ReadonlyMap<string, readonly string[]>;
   /** Names that later plans are of; only with `patienceMs`. */
@@ -349,7 +350,7 @@ export function createPlanner(options: PlanOptions): Planner {
         ...(within === undefined ? {} : { within }),
         excluded,
         ...layPaths(routed, options.ttl, source),
-        nameOf: namesIn(names),
+        namesOf: namesIn(names),
         names,
         portless: portless !== undefined,
         canaryPorts: canaryPorts(
@@ -403,14 +404,6 @@ export function createPlanner(options: PlanOptions): Planner {
 
   return { add, addIpv4, unresolved, finish };
 }
-
-type Names = Map<string, { readonly name: string; readonly ports: Uint16Array }[]>;
-
-/** Not made within the planner: it would keep all that the planner holds, and a plan lasts as long as its run. */
-const namesIn =
-  (names: Names): Plan["nameOf"] =>
-  (address, port) =>
-    names.size === 0 ? undefined : names.get(address)?.find(({ ports }) => ports.includes(port))?.name;
 
 function labelOf({ origin, text }: AnyTargetSpec): string {
   return origin === undefined ? text : `${origin}: ${text}`;

@@ -20,8 +20,8 @@ import { wallMs } from "../system/clock.ts";
 
 export interface Naming {
   readonly services: Services;
-  /** The name that the user gave to an address. */
-  nameOf(address: string, port: number): string | undefined;
+  /** The names that the user gave to an address and port. */
+  namesOf(address: string, port: number): readonly string[];
 }
 
 /** What one place has found of a pair. */
@@ -55,12 +55,12 @@ const textOf = (words: Uint32Array, family: 4 | 6): string =>
   family === 4 ? ipv4Text(words[3]) : formatAddress(storeAddress(words, 0, 16));
 
 /** Turns the verdicts of one run into results. */
-export function createNaming({ services, nameOf }: Naming): ToResult {
+export function createNaming({ services, namesOf }: Naming): ToResult {
   const isOwn = createOwnCheck();
   const name: ToResult = (verdict, timeUs, established, from) => {
     const { peer, family, port, state, reason, rttUs, ttl, tries, answered, doubt, was } = verdict;
     const ip = textOf(peer, family);
-    const host = nameOf(ip, port);
+    const names = namesOf(ip, port);
     const service = services.nameOf(port);
     const responder =
       verdict.hasResponder && !sameWords(verdict.responder, 0, peer, 0)
@@ -83,7 +83,8 @@ export function createNaming({ services, nameOf }: Naming): ToResult {
     if (answered !== 0) result.answered = answered;
     if (!Number.isNaN(doubt)) result.doubt = Math.fround(doubt);
     if (verdict.answersAll) result.answersAll = true;
-    if (host !== undefined) result.host = host;
+    if (names.length > 0) result.host = names[0];
+    if (names.length > 1) result.aliases = names.slice(1);
     if (responder !== undefined) result.responder = responder;
     if (service !== undefined) result.service = service;
     if (verdict.late && !isHere) result.late = true;

@@ -104,7 +104,7 @@ export function startScan(
   readWallClock();
   const startUs = nowUs();
   const startedMs = past?.startedMs ?? wallMs(startUs);
-  const toResult = createNaming({ services: options.services, nameOf: plan.nameOf });
+  const toResult = createNaming({ services: options.services, namesOf: plan.namesOf });
   const count = createOrder(plan.space.total, options.order).count;
   const { pairs = 0, hosts = 0, findings = {} } = past?.before ?? {};
   const excluded = past?.excluded ?? 0;

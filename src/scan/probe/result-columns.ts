@@ -8,14 +8,14 @@
  */
 import { ADDRESS_WORDS } from "../../socket/table.ts";
 import { putU16, putU32, u16, u32 } from "../../wire/bytes.ts";
-import { FROM, type PlaceLine, toThousandths } from "./from-column.ts";
 import { isoTime } from "./iso-time.ts";
+import { ALIASES, FROM, type PlaceLine, toThousandths } from "./list-columns.ts";
 import { putReason, reasonAt, stateCode, stateOf, unreadable } from "./record-codes.ts";
 import { ENDINGS, type PortResult } from "./result.ts";
 import type { Verdict, VerdictDraft } from "./verdict.ts";
 
 /** What a line of output can say. */
-export type Value = string | number | true | null | undefined | readonly PlaceLine[];
+export type Value = string | number | true | null | undefined | readonly PlaceLine[] | readonly string[];
 
 /** A column's place in a record of 64 bytes, all zero before; see result-record.ts for the whole. */
 export interface RecordPlace {
@@ -38,7 +38,7 @@ export interface Column {
   readonly line: (result: PortResult) => Value;
   readonly record?: RecordPlace;
   /** How the NDJSON reader checks it: the bounds of a number, or a kind. Without it, the reader does so by hand or skips the column. */
-  readonly read?: "text" | "flag" | "time" | readonly [low: number, high: number];
+  readonly read?: "text" | "texts" | "flag" | "time" | readonly [low: number, high: number];
 }
 
 /** By name in a PortResult; the properties of `established` are columns of their own. */
@@ -78,8 +78,6 @@ function takeWords(b: Uint8Array, at: number, words: Uint32Array): void {
 const BINARY32 = new Float32Array(1);
 const BITS = new Uint32Array(BINARY32.buffer);
 const SMALLEST_32 = 2 ** -149;
-
-const anyTime: readonly [number, number] = [0, Number.MAX_VALUE];
 
 export const COLUMNS = {
   ip: {
@@ -166,7 +164,7 @@ export const COLUMNS = {
         verdict.rttUs = u32(b, at + 48) || Number.NaN;
       },
     },
-    read: anyTime,
+    read: [0, Number.MAX_VALUE],
   },
   ttl: {
     key: "ttl",
@@ -442,6 +440,7 @@ export const COLUMNS = {
     line: ({ options }) => options,
   },
   from: FROM,
+  aliases: ALIASES,
 } satisfies Columns;
 
 /** The columns in their order in a line, each with its name in a PortResult. */

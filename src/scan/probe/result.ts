@@ -65,6 +65,8 @@ export interface Established {
 export interface PortResult {
   /** The host name the user gave, when the target was not a literal address. */
   readonly host?: string;
+  /** Other names that the user gave for this address and port, in the order of the targets. */
+  readonly aliases?: readonly string[];
   /** The address probed, in canonical text (RFC 5952 for IPv6), without a zone. */
   readonly ip: string;
   /** 1 to 65535. */

@@ -31,8 +31,8 @@ it("a replay lets other events have their turn, and waits for room", async () =>
   await made.flush();
   await made.close();
 
-  const plan = { space: { fingerprint: () => HEADER.targets }, nameOf: () => undefined } as unknown as Plan;
-  const naming = createNaming({ services: readServices(), nameOf: plan.nameOf });
+  const plan = { space: { fingerprint: () => HEADER.targets }, namesOf: () => [] } as unknown as Plan;
+  const naming = createNaming({ services: readServices(), namesOf: plan.namesOf });
   const opened = await openRunJournal({
     options,
     plan,
@@ -78,8 +78,8 @@ it("a replay lets other events have their turn, and waits for room", async () =>
 describe("a journal whose check sums are right and whose contents make no sense is refused in one line", () => {
   const options = { retries: 2, timeout: 1000, ttl: 64, drop: false } as ProbeOptions;
   const settings = journalOptions(options, 1n, 1);
-  const plan = { space: { fingerprint: () => HEADER.targets }, nameOf: () => undefined } as unknown as Plan;
-  const naming = createNaming({ services: readServices(), nameOf: plan.nameOf });
+  const plan = { space: { fingerprint: () => HEADER.targets }, namesOf: () => [] } as unknown as Plan;
+  const naming = createNaming({ services: readServices(), namesOf: plan.namesOf });
 
   interface Made {
     readonly header?: Partial<JournalHeader>;

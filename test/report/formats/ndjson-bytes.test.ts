@@ -10,7 +10,7 @@ import { parseServices } from "../../../src/scan/targets/services.ts";
 const services = parseServices(
   `http 80/tcp\nodd"name\u202e 81/tcp\ndomän-中 83/tcp\n${"long".repeat(100)} 82/tcp\n`,
 );
-const naming = createNaming({ services, nameOf: () => undefined });
+const naming = createNaming({ services, namesOf: () => [] });
 const { takes, put } = createPackedLines(services.nameOf);
 
 const answer: Verdict = {

@@ -105,6 +105,7 @@ describe("NDJSON", () => {
           }),
         ),
       ),
+      aliases: some(fc.array(fc.constantFrom("mail.example", "ünï.example"), { minLength: 1 })),
     } satisfies Record<keyof PortResult, unknown>);
     fc.assert(
       fc.property(results, (each) => {

@@ -12,7 +12,7 @@ import { summary } from "../samples.ts";
 const services = parseServices(
   `http 80/tcp\nodd\u202e 81/tcp\na-name-of-many-columns 82/tcp\n${"long".repeat(100)} 83/tcp\n`,
 );
-const naming = createNaming({ services, nameOf: () => undefined });
+const naming = createNaming({ services, namesOf: () => [] });
 const run: RunInfo = {
   args: [],
   version: "",

@@ -8,7 +8,8 @@ import { parseAddress } from "../../../src/wire/address.ts";
 
 const toResult = createNaming({
   services: parseServices("ssh 22/tcp"),
-  nameOf: (address, port) => (address === "2001:db8::10" && port === 22 ? "ten.example" : undefined),
+  namesOf: (address, port) =>
+    address === "2001:db8::10" && port === 22 ? ["ten.example", "10.example", "x.example"] : [],
 });
 
 function words(text: string): Uint32Array {
@@ -49,6 +50,7 @@ describe("a result", () => {
     const established = { ms: 2, ending: "fin" } as const;
     expect(toResult(verdict, 5_678_901, established)).toEqual({
       host: "ten.example",
+      aliases: ["10.example", "x.example"],
       ip: "2001:db8::10",
       port: 22,
       state: "filtered",

@@ -1,5 +1,6 @@
 /**
- * The column of what each place has found, of a run from several: a list in NDJSON, words in CSV (report/places.ts).
+ * The columns whose values are lists: what each place has found, of a run from several, and an address's other names. Lists in NDJSON,
+ * words in CSV (report/places.ts, report/formats/csv.ts).
  * Tested by test/report/formats/ndjson.test.ts.
  */
 import type { PlaceVerdict, PortResult } from "./result.ts";
@@ -31,3 +32,14 @@ export const FROM = {
   },
   line: ({ from }: PortResult): readonly PlaceLine[] | undefined => from?.map(placeLine),
 };
+
+export const ALIASES = {
+  key: "aliases",
+  schema: {
+    type: "array",
+    items: { type: "string" },
+    description: "Other names that the user gave for the same address and port.",
+  },
+  line: ({ aliases }: PortResult): readonly string[] | undefined => aliases,
+  read: "texts",
+} as const;
