@@ -169,8 +169,6 @@ export function putSize(view: DataView, at: number, value: number): void {
   view.setUint32(at + (POINTER_SIZE === 8 && !LITTLE_ENDIAN ? 4 : 0), value, LITTLE_ENDIAN);
 }
 
-const nothing = (): void => {};
-
 /**
  * Calls `onReadable` from this thread's event loop whenever `fd` can be read, and keeps the loop alive until the function
  * returned is called. An error on the descriptor ends libuv's polling of it: `onError` is called, then polling starts again.
@@ -183,9 +181,6 @@ export function watchReadable(fd: number, onReadable: () => void, onError: () =>
       if (watching) handle.start({ readable: true }, callback);
     }
     if (watching) onReadable();
-    // koffi calls without a callback scope (napi_make_callback), and since Node 26 nobody else ends it: what `onReadable` has settled
-    // would wait for the loop's next timer.
-    setImmediate(nothing);
   };
   let watching = true;
   const handle = koffi.node.poll(fd, { readable: true }, callback);

@@ -1,10 +1,6 @@
-/**
- * What is reckoned from the kernel's clocks: how old a packet is by its time stamp; and what the event loop does once a descriptor can
- * be read. Needs no privileges.
- */
-import { closeSync, openSync } from "node:fs";
+/** What is reckoned from the kernel's clocks: how old a packet is by its time stamp. Needs no privileges. */
 import { expect, it } from "vitest";
-import { ageOf, watchReadable } from "../../../src/link/sys/libc.ts";
+import { ageOf } from "../../../src/link/sys/libc.ts";
 
 const NOW = 1.7e15;
 const MINUTE = 60e6;
@@ -29,24 +25,4 @@ it.each([
 
 it("the wall clock is stepped back by less: it is from the future, by as much", () => {
   expect(ageOf(NOW + 2500, NOW)).toBe(-2500);
-});
-
-it("what a readable descriptor settles does not wait for the loop's next timer", async () => {
-  const fd = openSync("/dev/random", "r");
-  let isSettled = false;
-  const settledBeforeTimer = await new Promise<boolean>((resolve) => {
-    const stop = watchReadable(
-      fd,
-      () => {
-        stop();
-        Promise.resolve().then(() => {
-          isSettled = true;
-        });
-        setTimeout(() => resolve(isSettled), 50);
-      },
-      () => {},
-    );
-  });
-  closeSync(fd);
-  expect(settledBeforeTimer).toBe(true);
 });
