@@ -8,6 +8,7 @@
 import { arch, endianness } from "node:os";
 import koffi from "koffi";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
+import { letReactionsRun } from "./reactions.ts";
 
 const lib = koffi.load(null);
 
@@ -181,6 +182,7 @@ export function watchReadable(fd: number, onReadable: () => void, onError: () =>
       if (watching) handle.start({ readable: true }, callback);
     }
     if (watching) onReadable();
+    letReactionsRun();
   };
   let watching = true;
   const handle = koffi.node.poll(fd, { readable: true }, callback);

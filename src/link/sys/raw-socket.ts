@@ -11,6 +11,7 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { errno, libc, nativeMemory, systemError, watchReadable } from "./libc.ts";
 import { familyNumber, SO_COOKIE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_RAW, SOL_SOCKET } from "./linux.ts";
 import { loadOwn } from "./own-module.ts";
+import { letReactionsRun } from "./reactions.ts";
 
 /**
  * What we use of raw-socket 1.8.1: its native object, which it ships no types for. The package's own JavaScript would read one packet
@@ -65,12 +66,16 @@ export function openRawSocket(family: 4 | 6, protocol: Protocol): RawSocket {
   socket.on("error", (error) => {
     socket.close();
     failed?.(error);
+    letReactionsRun();
   });
   return {
     fd,
     onReadable: (handler) => {
       socket.removeAllListeners("recvReady");
-      socket.on("recvReady", handler);
+      socket.on("recvReady", () => {
+        handler();
+        letReactionsRun();
+      });
     },
     onError: (handler) => {
       failed = handler;
