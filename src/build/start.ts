@@ -4,7 +4,8 @@
  * program when it asks for what they have. V8 takes the functions compiled already from a third file, where there is one: the program
  * is the same without, and starts a little later.
  *
- * That file is no part of the package, as nobody could read what is in it. The first run by the owner of this folder makes it.
+ * That file is no part of the package, as nobody could read what is in it. The first run by the owner of this folder makes it; and
+ * one without flags of Node's makes it anew when V8 does not take it.
  * It counts only where it is the code's owner's, nobody else may write it, and it is younger than the code; its name has the
  * code's digest and Node's version.
  */
@@ -98,6 +99,12 @@ function makeCompiled(): void {
   }
 }
 
+/** Whether Node has flags, which may be V8's: it takes compiled functions only under those that they were made with. */
+function hasFlags(): boolean {
+  const { NODE_OPTIONS = "" } = process.env;
+  return process.execArgv.length > 0 || NODE_OPTIONS !== "";
+}
+
 const loaded = new Map<string, Loaded>();
 
 function load(name: string): Loaded {
@@ -112,6 +119,8 @@ function load(name: string): Loaded {
     filename: codePath(name),
     cachedData: compiled === "foreign" ? undefined : compiled,
   });
+  // Made under flags, perhaps, as the first run was, or damaged: most runs have none, and would all start without.
+  if (script.cachedDataRejected === true && name === NAME && !hasFlags()) makeCompiled();
   const module: Loaded = { exports: {} };
   loaded.set(name, module);
   (script.runInThisContext() as Code)(

@@ -109,6 +109,20 @@ describe("the program starts", () => {
     expect(statSync(cache()).ino).toBe(before);
   });
 
+  it("and makes those anew that V8 does not take, unless it has flags itself", async () => {
+    const flags = ["--stack-trace-limit=50"];
+    await expectVersion(...flags);
+    const first = statSync(cache()).ino;
+    await expectVersion(...flags);
+    expect(statSync(cache()).ino).toBe(first);
+    await expectVersion();
+    const second = statSync(cache()).ino;
+    expect(second).not.toBe(first);
+    await expectVersion(...flags);
+    await expectVersion();
+    expect(statSync(cache()).ino).toBe(second);
+  });
+
   it("with them: a forged one of the owner's own is believed, or the next tests would prove nothing", async () => {
     await expectVersion();
     writeFileSync(cache(), forge());
