@@ -1,4 +1,4 @@
-/** Other systems: one clear line and exit 3, before anything native is touched. */
+/** Other systems, and a Node that may load nothing native: one clear line and exit 3, before anything native is touched. */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -49,6 +49,27 @@ describe.each([
   it("doctor says the same", () => {
     const { status, stdout } = run(platform, "doctor");
     expect(stdout).toMatch(why);
+    expect(status).toBe(3);
+  });
+});
+
+describe("where Node was told to load nothing native", () => {
+  const WHY = /native code cannot be loaded \(Node was told to load none\)/;
+  const flagged = (...args: string[]) =>
+    spawnSync(process.execPath, ["--no-addons", CLI, ...args], { encoding: "utf8" });
+
+  it("a probe says so, in one line", () => {
+    const { status, stdout, stderr } = flagged("127.0.0.1:22");
+    expect(stderr).toMatch(WHY);
+    expect(stderr).toMatch(/--no-addons.*--allow-addons/);
+    expect(stderr.trim().split("\n")).toHaveLength(1);
+    expect(stdout).toBe("");
+    expect(status).toBe(3);
+  });
+
+  it("doctor says the same", () => {
+    const { status, stdout } = flagged("doctor");
+    expect(stdout).toMatch(WHY);
     expect(status).toBe(3);
   });
 });

@@ -9,7 +9,11 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 export const errorCode = (error: unknown): string =>
   error instanceof Error && "code" in error ? String(error.code) : String(error);
 
+/** What Node's permission model has forbidden. */
+export const ACCESS_DENIED = "ERR_ACCESS_DENIED";
+
 const REASONS: Readonly<Record<string, string>> = {
+  [ACCESS_DENIED]: "Node was started with --permission, and without --allow-fs-write for it",
   EDQUOT: "the disk quota is used up",
   EFBIG: "a file may not become larger here (ulimit -f, or the file system's limit)",
   EIO: "input/output error, the disk may be failing",
@@ -39,11 +43,18 @@ export function reasonOf(
     : "permission denied (under sudo, files are opened as the invoking user; --no-drop keeps root)";
 }
 
-/** What may fail any call that opens or names a file, wherever that is, as an error for the user; undefined for all else. */
+/**
+ * What may fail any call that opens or names a file, or any that Node's permission model knows, wherever that is, as an error for the
+ * user; undefined for all else.
+ */
 export function systemFault(error: unknown): SynprobeError | undefined {
   const code = errorCode(error);
   if (code === "EMFILE" || code === "ENFILE")
     return new SynprobeError(ERROR_CODES.platform, reasonOf(code), { cause: error });
+  if (code === ACCESS_DENIED && error instanceof Error)
+    return new SynprobeError(ERROR_CODES.platform, `Node was started with --permission: ${error.message}`, {
+      cause: error,
+    });
   // libuv's name of getcwd(3), which every relative name may ask for.
   if (!(error instanceof Error && "syscall" in error && error.syscall === "uv_cwd")) return undefined;
   const message = "the working directory does not exist any more, or may not be read: change to another";

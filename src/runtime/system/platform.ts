@@ -24,11 +24,17 @@ const LOAD_FAILURES = new Set<unknown>(["MODULE_NOT_FOUND", "ERR_MODULE_NOT_FOUN
 
 /**
  * The error of a koffi package that is missing, was installed for another system, may not be read, or lies where nothing may be
- * executed: `ERR_PLATFORM`, "what is wrong (why): what to do". Undefined for any other error.
+ * executed, and of a Node that may load nothing native: `ERR_PLATFORM`, "what is wrong (why): what to do". Undefined for any other error.
  */
 export function nativeLoadError(error: unknown): SynprobeError | undefined {
-  if (!(error instanceof Error) || !/koffi/i.test(error.message)) return undefined;
+  if (!(error instanceof Error)) return undefined;
   const code = "code" in error ? error.code : undefined;
+  if (code === "ERR_DLOPEN_DISABLED") {
+    const message =
+      "native code cannot be loaded (Node was told to load none): start it without --no-addons, and with --allow-addons beside --permission";
+    return new SynprobeError(ERROR_CODES.platform, message, { cause: error });
+  }
+  if (!/koffi/i.test(error.message)) return undefined;
   if (!LOAD_FAILURES.has(code) && !/native Koffi module/.test(error.message)) return undefined;
   const [why] = error.message.split("\n", 1);
   const message = `native code cannot be loaded (${why}): ${nativeAdvice(why)}`;

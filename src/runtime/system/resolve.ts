@@ -6,6 +6,7 @@ import { lookup } from "node:dns/promises";
 import pLimit from "p-limit";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { type Address, parseAddress } from "../../wire/address.ts";
+import { ACCESS_DENIED } from "./file-errors.ts";
 import { lookups } from "./system.ts";
 
 /** Most lookups at once; libuv may have threads for fewer (widenLookups). */
@@ -52,7 +53,9 @@ async function resolve(name: string, family: 4 | 6 | undefined): Promise<Resolut
     const message =
       code === "EAI_AGAIN"
         ? `${name} could not be looked up: the name server does not answer (EAI_AGAIN)`
-        : `${name} is unknown to this system's resolver (${code}): check the name`;
+        : code === ACCESS_DENIED
+          ? `${name} could not be looked up: Node was started with --permission, and without --allow-net`
+          : `${name} is unknown to this system's resolver (${code}): check the name`;
     return new SynprobeError(ERROR_CODES.unknownHost, message, { cause });
   }
 }

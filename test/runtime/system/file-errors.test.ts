@@ -1,6 +1,6 @@
 /** Words for files that cannot be written: advice only to those whom it helps. */
 import { expect, test } from "vitest";
-import { errorCode, reasonOf } from "../../../src/runtime/system/file-errors.ts";
+import { errorCode, reasonOf, systemFault } from "../../../src/runtime/system/file-errors.ts";
 
 test("only who has rights to keep is told how", () => {
   expect(reasonOf("EACCES", false, {})).toBe("permission denied");
@@ -15,4 +15,15 @@ test("a reason that is not known is named as the system does", () => {
   expect(reasonOf("EBADF")).toBe("EBADF");
   expect(errorCode(Object.assign(new Error("no"), { code: "ENOSPC" }))).toBe("ENOSPC");
   expect(errorCode("odd")).toBe("odd");
+});
+
+test("what Node's permission model forbids is no fault of ours, and Node says what allows it", () => {
+  const denied = new Error(
+    "Access to this API has been restricted. Use --allow-worker to manage permissions.",
+  );
+  expect(systemFault(Object.assign(denied, { code: "ERR_ACCESS_DENIED" }))).toMatchObject({
+    code: "ERR_PLATFORM",
+    message: `Node was started with --permission: ${denied.message}`,
+  });
+  expect(reasonOf("ERR_ACCESS_DENIED")).toMatch(/--permission.*--allow-fs-write/);
 });
