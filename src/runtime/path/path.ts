@@ -21,6 +21,7 @@ import { type OnlyPair, onlyPair, type Plan } from "../plan/plan.ts";
 import { nowUs } from "../system/clock.ts";
 import { type KernelCounters, packetsLost, readCounters } from "../system/counters.ts";
 import { createRandom } from "../system/random.ts";
+import { LONGEST_STALL_US, stalled } from "../system/stall.ts";
 import { portShares } from "../system/system.ts";
 
 export interface PathOptions extends Omit<SurveyOptions, "ports" | "excluded">, Pick<WalkOptions, "follows"> {
@@ -180,6 +181,8 @@ function run(
   let timer: NodeJS.Timeout | undefined;
   let over = false;
   let failure: unknown;
+  /** Since when the kernel has had no room for the SYN whose turn it is. */
+  let stalledUs: number | undefined;
   let resolve: (result: PathResult) => void;
   const finished = new Promise<PathResult>((onResolve) => {
     resolve = onResolve;
@@ -191,12 +194,18 @@ function run(
       const length = walk.pollTransmit(batch.data, batch.offset, nowUs());
       if (length === 0) return true;
       batch.lengths[0] = length;
-      if (link.send(0, 1) === 1) continue;
+      if (link.send(0, 1) === 1) {
+        stalledUs = undefined;
+        continue;
+      }
       const { sendError } = link;
       switch (sendErrorVerdict(sendError, target.length === 4 ? 4 : 6)) {
         case "again":
         case "asking":
           walk.unsend();
+          stalledUs ??= nowUs();
+          // What an egress chain drops has no room either, for ever.
+          if (nowUs() - stalledUs >= LONGEST_STALL_US) throw stalled(sendError);
           return false;
         case "later":
           // A neighbour does not answer: a SYN that was lost.

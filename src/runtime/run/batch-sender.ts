@@ -8,11 +8,11 @@
  *
  * Verdicts leave by engine.pollVerdict, which the loops call.
  */
-import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import type { Link } from "../../link/link.ts";
 import { OWN_THIRD, THIRDS } from "../../link/outbox.ts";
 import type { Engine } from "../../scan/engine/engine.ts";
 import { nowUs } from "../system/clock.ts";
+import { LONGEST_STALL_US, stalled } from "../system/stall.ts";
 
 /** After this many refusals in a row the rest of the batch is refused without a system call. */
 const HOPELESS = 64;
@@ -135,24 +135,7 @@ export function createBatchSender(engine: Engine, link: Link): BatchSender {
   };
 }
 
-/** A run is given up after sending has been impossible for this long, in microseconds. */
-const LONGEST_STALL_US = 30e6;
-
 /** @throws {SynprobeError} `ERR_INTERFACE_DOWN` when nothing could be sent for half a minute */
 export function checkStall(engine: Engine, link: Link, us: number): void {
-  if (engine.stalledUs(us) < LONGEST_STALL_US) return;
-  const errno = link.sendError;
-  throw new SynprobeError(
-    ERROR_CODES.interfaceDown,
-    `nothing can be sent any more: for 30 s the kernel has said ${errno}; ${STALL_ADVICE[errno] ?? '"ip link" shows whether the interface is up'}`,
-  );
+  if (engine.stalledUs(us) >= LONGEST_STALL_US) throw stalled(link.sendError);
 }
-
-const NO_ROOM =
-  "on this machine's own networks that is most often its full table of neighbours: raise net.ipv4.neigh.default.gc_thresh3 " +
-  '(IPv6: net.ipv6…), see "synprobe doctor"; else "tc -s qdisc" shows a full queue, and "nft list ruleset" a chain at egress that drops';
-const STALL_ADVICE: Readonly<Record<string, string>> = {
-  ENOBUFS: NO_ROOM,
-  EINVAL: NO_ROOM,
-  ENETUNREACH: 'its route is gone: "ip route" and "ip link" show what is left',
-};
