@@ -133,6 +133,29 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
     }
   });
 
+  it("says the same of an IPv6 next hop of an IPv4 route, and so does a scan", async () => {
+    const own = createLab();
+    try {
+      command(
+        ["ip", "-4", "-n", own.near, "route", "replace", "198.19.0.0/16"].concat([
+          "via",
+          "inet6",
+          "2001:db8:1::dead",
+          "dev",
+          "veth0",
+          "onlink",
+        ]),
+      );
+      const ask = (...args: string[]) => run(inNamespace(own.near, synprobe(...args, "198.19.0.1:22")));
+      const [path, scan] = await Promise.all([ask("path"), ask()]);
+      const says = "the next hop 2001:db8:1::dead on veth0 does not answer neighbour discovery";
+      expect(path.stdout).toContain(`22 is filtered: ${says}`);
+      expect(scan.stderr).toContain(`nothing answered: ${says}`);
+    } finally {
+      own.remove();
+    }
+  });
+
   it("says that nothing is connected to its interface", async () => {
     const own = createLab();
     try {
@@ -154,6 +177,28 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
     expect(stdout).toMatch(/^info +way +interrupted, so not all is known/m);
     expect(status).toBe(130);
   });
+
+  // Half a minute of waiting, which is what it shows.
+  it.runIf(ALL)(
+    "gives up after half a minute where a chain at egress drops, in place of trying for ever",
+    async () => {
+      const own = createLab();
+      const rules = [
+        "add table netdev e",
+        "add chain netdev e c { type filter hook egress device veth0 priority 0; }",
+        "add rule netdev e c tcp dport 22 drop",
+      ];
+      try {
+        command(inNamespace(own.near, ["nft", "-f", "-"]), rules.join("\n"));
+        const { status, stderr } = await run(inNamespace(own.near, synprobe("path", at(FAR.ipv4, 22))));
+        expect(stderr).toMatch(/nothing can be sent any more: for 30 s the kernel has said ENOBUFS/);
+        expect(status).toBe(5);
+      } finally {
+        own.remove();
+      }
+    },
+    60_000,
+  );
 
   it.runIf(ALL)("keeps to the rate that a host is allowed, with --why", async () => {
     const folder = mkdtempSync(join(tmpdir(), "synprobe-why-"));

@@ -149,7 +149,8 @@ function neighboursOf(
 ): Pick<Way, "gateway" | "neighbours"> {
   const all =
     unresolved?.map((address): Neighbour => ({ address, state: "failed" })) ??
-    lookUpNeighbours(interfaceIndex, family);
+    // An IPv4 route may lead by an IPv6 next hop (RFC 8950).
+    lookUpNeighbours(interfaceIndex, gateway?.length === 16 ? 6 : family);
   if (gateway !== undefined) {
     const entry = all.find(({ address }) => isSame(address, gateway));
     return {

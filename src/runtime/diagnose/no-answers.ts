@@ -153,7 +153,8 @@ function wayFault(way: Way, sourceChosen: boolean): Judged | undefined {
   }
   const asked = askedBy(family);
   if (gateway?.resolved === false) {
-    return fault("neighbour", silentNextHop(gateway.address, name, asked, way.target).join(": "));
+    const askedFor = gateway.address.includes(":") ? askedBy(6) : asked;
+    return fault("neighbour", silentNextHop(gateway.address, name, askedFor, way.target).join(": "));
   }
   if (neighbours !== undefined && neighbours.unresolved.length > 0) {
     const { unresolved, resolved } = neighbours;

@@ -20,7 +20,8 @@ export function silentLink(
   const name = found?.name ?? `interface ${interfaceIndex}`;
   if (found?.up === true && !found.running)
     return [notConnected(name), `"ip -d link show ${name}" shows what it is`];
-  const family = target.length === 4 ? 4 : 6;
+  // An IPv4 route may lead by an IPv6 next hop (RFC 8950), which is found by neighbour discovery.
+  const family = (gateway ?? target).length === 4 ? 4 : 6;
   const next = formatAddress(gateway ?? target);
   const entry = lookUpNeighbours(interfaceIndex, family).find(
     ({ address }) => formatAddress(address) === next,

@@ -109,6 +109,11 @@ describe("what is seen explains it alone", () => {
       { family: 6, gateway: { address: "fe80::1", resolved: false } },
       /^neighbour: the next hop fe80::1 on eth0 does not answer neighbour discovery/,
     ],
+    [
+      "an IPv6 next hop of an IPv4 route",
+      { gateway: { address: "2001:db8::1", resolved: false } },
+      /^neighbour: the next hop 2001:db8::1 on eth0 does not answer neighbour discovery/,
+    ],
   ])("%s", (_, change, expected) => {
     expect(only({ ways: [{ ...way, ...change }] })).toMatch(expected);
   });
