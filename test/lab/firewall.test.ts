@@ -149,6 +149,15 @@ describe.skipIf(skipping("firewalls that reject", firewallProblem()))("firewalls
     expect([path.status, why.status]).toEqual([0, 0]);
   });
 
+  test("a firewall on this side, that a scan's frames pass by: --why does not say that it filters them", async () => {
+    firewall(lab.far, "input", [`tcp dport ${HELD_BACK} drop`]);
+    const argv = synprobe("--link", "packet", "--why", "-oJ", "-", at(FAR.ipv4, `${HELD_BACK},${CLOSED}`));
+    const { stdout } = await run(inNamespace(lab.near, argv));
+    const { where } = JSON.parse(linesOf(stdout).at(-1) ?? "");
+    expect(where).toMatchObject([{ port: HELD_BACK, kind: "unknown", from: 0 }]);
+    expect(where[0].text).toMatch(/is not known: this machine's own firewall refuses the walk's SYNs/);
+  });
+
   // Of fewer ports what was lost may be chance, on a machine that is busy and so sends more slowly.
   test("a limit of RSTs: the host is named, with about its number", async () => {
     firewall(lab.far, "output", [

@@ -95,7 +95,7 @@ async function plannedProbe(invocation: Invocation): Promise<ExitStatus> {
       why = await withAdvice(
         argv,
         completes(options),
-        () => openWhy(plan, options, minimalOf(scanOptions, first)),
+        () => openWhy(plan, options, minimalOf(scanOptions, first), first.means.link === "packet"),
         packetOptions(options),
       );
       if (options.drop) {
@@ -203,6 +203,7 @@ async function openWhy(
   plan: Plan,
   options: TimedOptions,
   minimal: string | undefined,
+  byFrames: boolean,
 ): Promise<Why | undefined> {
   const { why, whyLimit, rate } = options;
   if (why !== true) return undefined;
@@ -210,6 +211,7 @@ async function openWhy(
   return module.openWhy(plan, {
     limit: whyLimit,
     minimal,
+    byFrames,
     rate: ratePerHost({ ...options, maxRate: rate.maximum }),
   });
 }

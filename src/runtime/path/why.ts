@@ -48,6 +48,8 @@ export interface WhyOptions {
   readonly rate: number;
   /** Options with which a run's SYNs offer as little as a walk's; undefined where its own did. */
   readonly minimal?: string | undefined;
+  /** The run's SYNs were frames, which this machine's own firewall does not see; a walk's it does. */
+  readonly byFrames?: boolean;
 }
 
 /** Filtered ports of a host that are walked, and remembered. */
@@ -68,7 +70,7 @@ interface Seen {
 }
 
 /** Opens its sockets. Needs CAP_NET_RAW now, and no privilege later. @throws {SynprobeError} as openRawIp does */
-export function openWhy(plan: Plan, { limit, rate, minimal }: WhyOptions): Why {
+export function openWhy(plan: Plan, { limit, rate, minimal, byFrames = false }: WhyOptions): Why {
   const walker = openWalker(plan);
   const wayTo = wayFinder(plan);
   const isExcluded = exclusionOf(plan);
@@ -129,7 +131,13 @@ export function openWhy(plan: Plan, { limit, rate, minimal }: WhyOptions): Why {
         const { port, reference, where, doubt } = path;
         if (reference) continue;
         // A router gives up a host that is not there after more time than a walk takes.
-        const told = where.kind === "unknown" ? filtered.get(port) : undefined;
+        const isUnknown = where.kind === "unknown" && path.state === "filtered" && where.usedUp !== true;
+        const told = isUnknown ? filtered.get(port) : undefined;
+        // What refuses the walk's SYNs has not seen the scan's.
+        if (byFrames && path.reason.startsWith("send-")) {
+          found.push({ ip, port, kind: "unknown", from: 0, text: notWalked(port, path.reason) });
+          continue;
+        }
         const text =
           told === undefined
             ? filteredSentence(path, minimal)
@@ -150,6 +158,10 @@ export function openWhy(plan: Plan, { limit, rate, minimal }: WhyOptions): Why {
     close: walker.close,
   };
 }
+
+/** Of a walk that could not be made, which says nothing of the scan's frames. */
+const notWalked = (port: number, reason: string): string =>
+  `Where ${port} is filtered is not known: this machine's own firewall refuses the walk's SYNs (${reason}), and the run's were frames, which pass by it; "synprobe path --link packet" walks with frames.`;
 
 /** Hosts whose results are remembered: those that are walked to are found among the first of them. */
 const MOST_HOSTS = 65_536;
