@@ -28,6 +28,8 @@ export interface Walking extends Partial<SurveyOptions> {
   readonly firstPort?: number;
   /** A port that the prober's own kernel refuses to send to, with EPERM. */
   readonly refused?: number;
+  /** A port whose SYNs are routed another way, through a network of its own. */
+  readonly elsewhere?: { readonly port: number; readonly description: LabDescription };
 }
 
 export function walkTo(description: LabDescription, host: string, options: Walking = {}): Walked {
@@ -37,11 +39,14 @@ export function walkTo(description: LabDescription, host: string, options: Walki
     meddle = (packet) => [packet],
     firstPort = 61_000,
     refused,
+    elsewhere,
     ...more
   } = options;
   const target: Address = address(host);
   const local = target.length === 4 ? PROBER_4 : PROBER_6;
   const network = createNetwork(description, { startUs: 0 });
+  const other = elsewhere && createNetwork(elsewhere.description, { startUs: 0 });
+  const networks = other === undefined ? [network] : [network, other];
   const walk = createWalk({
     target,
     local,
@@ -57,25 +62,28 @@ export function walkTo(description: LabDescription, host: string, options: Walki
   while (!walk.done) {
     for (let length = walk.pollTransmit(out, 0, now); length > 0; length = walk.pollTransmit(out, 0, now)) {
       const bytes = out.slice(0, length);
-      if (tcp.destinationPort(bytes, target.length === 4 ? 20 : 40) === refused) {
+      const port = tcp.destinationPort(bytes, target.length === 4 ? 20 : 40);
+      if (port === refused) {
         walk.refuse("EPERM");
         continue;
       }
       packets.push({ atUs: now, bytes });
-      network.handlePacket(bytes, 0, length, now);
+      (port === elsewhere?.port && other !== undefined ? other : network).handlePacket(bytes, 0, length, now);
     }
     if (walk.done) break;
-    const next = Math.min(walk.pollTimeout(), network.pollTimeout());
+    const next = Math.min(walk.pollTimeout(), ...networks.map((each) => each.pollTimeout()));
     if (!Number.isFinite(next)) throw new Error("the walk waits for nothing");
     now = Math.max(now, next);
-    for (let length = network.pollTransmit(now, out, 0); length > 0; ) {
-      for (const packet of meddle(
-        out.slice(0, length),
-        packets.map(({ bytes }) => bytes),
-      )) {
-        walk.handlePacket(packet, 0, packet.length, now);
+    for (const each of networks) {
+      for (let length = each.pollTransmit(now, out, 0); length > 0; ) {
+        for (const packet of meddle(
+          out.slice(0, length),
+          packets.map(({ bytes }) => bytes),
+        )) {
+          walk.handlePacket(packet, 0, packet.length, now);
+        }
+        length = each.pollTransmit(now, out, 0);
       }
-      length = network.pollTransmit(now, out, 0);
     }
     walk.handleTimeout(now);
   }

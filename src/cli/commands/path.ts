@@ -187,11 +187,17 @@ function rowsOf(result: PathResult, names: ReadonlyMap<string, string>): string[
       const rtt = host?.rttUs === undefined ? "" : formatRtt(host.rttUs);
       return [[String(hop), host === undefined ? "*" : nameOf(target, names), rtt, ...cells]];
     }
+    /** In which line of the hop a port stands: with the first router that has answered it. */
+    const lineOf = ({ port }: PortPath): number =>
+      Math.max(
+        0,
+        answers.findIndex((answer) => answer.ports.includes(port)),
+      );
     return answers.map((answer, n) => [
       n === 0 ? String(hop) : "",
       routerName(answer, names),
       formatRtt(answer.rttUs),
-      ...(n === 0 ? cells : cells.map(() => "")),
+      ...cells.map((cell, i) => (lineOf(ports[i]) === n ? cell : "")),
     ]);
   });
 }
@@ -217,13 +223,17 @@ function cellOf({ where, seenAt, state, reason }: PortPath, hop: number, isCutSh
     case "host":
       return hop < where.hop ? "passes" : hop === where.hop ? state : "";
     case "box": {
-      const does = state === "open" ? "SYN-ACK by a box" : "RST by a box";
+      const does =
+        state === "filtered" ? `${reason} by a box` : state === "open" ? "SYN-ACK by a box" : "RST by a box";
       return hop < where.to ? (hop <= where.from ? "passes" : "") : hop === where.to ? does : "";
     }
     case "rejected":
       return hop === where.to ? `rejects: ${reason}` : hop <= where.from ? "passes" : "";
     case "some-flows":
       return hop <= where.from ? "passes" : hop === where.from + 1 ? "some flows" : "";
+    case "unknown":
+      if (hop <= seenAt || hop > seenAt + 1) return hop <= seenAt ? "passes" : "";
+      return state !== "filtered" ? `${state}, here or beyond` : where.usedUp ? "not asked" : NOTHING;
     default:
       return hop <= seenAt ? "passes" : hop === seenAt + 1 ? NOTHING : "";
   }

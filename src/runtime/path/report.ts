@@ -29,7 +29,8 @@ export interface PathRouter {
  * - `rejected`: an ICMP error of `by` says so, the host itself under `self`; at hop 0, this machine refuses to send them
  * - `box`: answered in the host's name by a box between `from` and `to`; port `other` goes on to hop `beyond`
  * - `some-flows`: only `passed` of `asked` flows get further than hop `from`
- * - `unknown`: hop `from` is the last that can be seen, on any port
+ * - `unknown`: hop `from` is the last that can be seen, on any port; under `usedUp` no SYN was sent that could go further. Of a port
+ *   that is not filtered: it was answered, but not again, so that its hop is not known
  */
 export interface PathWhere {
   readonly kind: Where["kind"];
@@ -39,6 +40,7 @@ export interface PathWhere {
   readonly by?: string;
   readonly self?: boolean;
   readonly beyond?: number;
+  readonly usedUp?: boolean;
   readonly passed?: number;
   readonly asked?: number;
 }

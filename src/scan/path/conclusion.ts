@@ -7,7 +7,7 @@ import type { PortState, Reason } from "../probe/result.ts";
 import { type Finding, flowsTo } from "./finding.ts";
 import { type Answer, answersOf, type Flow, isFinal, seenAt } from "./flow.ts";
 import { ownHop } from "./judge.ts";
-import type { FlowPath, HopAnswer, PathHop, PathNote, PathResult, PortPath } from "./result.ts";
+import type { FlowPath, HopAnswer, PathHop, PathNote, PathResult, PortPath, Where } from "./result.ts";
 import type { Walk } from "./walk.ts";
 
 /** @param endedUs and `startedUs` on the walk's clock */
@@ -18,13 +18,14 @@ export function conclude(
   startedUs: number,
   endedUs: number,
 ): PathResult {
-  const ports = findings.map((finding) => portPath(walk, finding));
+  const circles = loops(findings);
+  const ports = findings.map((finding) => portPath(walk, finding, circles.length > 0));
   return {
     target: walk.target,
     local,
     hops: hopsOf(walk.flows),
     ports,
-    notes: [...loops(findings), ...translation(walk.flows), ...behindHost(walk, ports)],
+    notes: [...circles, ...translation(walk.flows), ...behindHost(walk, ports)],
     flows: findings.flatMap(flowPaths),
     sent: walk.sent,
     elapsedUs: endedUs - startedUs,
@@ -32,7 +33,11 @@ export function conclude(
   };
 }
 
-function portPath(walk: Walk, { port, reference, reach, where, doubt }: Finding): PortPath {
+function portPath(
+  walk: Walk,
+  { port, reference, reach, where, doubt }: Finding,
+  isLooped: boolean,
+): PortPath {
   const flows = flowsTo(walk, port);
   const finals = flows.flatMap((flow) => flow.finals);
   const final = finals.find(({ kind }) => kind === "syn-ack") ?? finals[0];
@@ -42,6 +47,8 @@ function portPath(walk: Walk, { port, reference, reach, where, doubt }: Finding)
       answer !== undefined && isFinal(answer) ? [answer.atUs - sentUs] : [],
     ),
   );
+  const found: Where =
+    where ?? (reach === undefined ? { kind: "unknown", from: seenAt(flows) } : { kind: "host", hop: reach });
   return {
     port,
     reference,
@@ -50,11 +57,18 @@ function portPath(walk: Walk, { port, reference, reach, where, doubt }: Finding)
     ...(reach === undefined ? {} : { reach }),
     ...(rtts.length === 0 ? {} : { rttUs: Math.min(...rtts) }),
     ...(final === undefined ? {} : { ttl: final.ttl }),
-    where:
-      where ??
-      (reach === undefined ? { kind: "unknown", from: seenAt(flows) } : { kind: "host", hop: reach }),
+    where: isLooped ? found : withUsedUp(found, flows),
     ...(doubt === undefined ? {} : { doubt }),
   };
+}
+
+/** Whether the last hop that is seen has used up the largest TTL that was sent: then nothing is known of what is beyond, nor asked. A loop uses up any. */
+function withUsedUp(where: Where, flows: readonly Flow[]): Where {
+  if (where.kind !== "unknown" || where.from === 0) return where;
+  const sent = flows.flatMap(({ probes }) =>
+    [...probes.values()].flatMap(({ ttl, sentUs }) => (sentUs === undefined ? [] : [ttl])),
+  );
+  return Math.max(...sent) > where.from ? where : { ...where, usedUp: true };
 }
 
 function verdictOf(

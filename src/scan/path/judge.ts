@@ -6,13 +6,16 @@
  * and again; and not more narrowly than between the last hop that has seen this port's SYNs and the first that should have.
  * Tested by test/sim/path.test.ts.
  */
-import { type Address, sameAddress } from "../../wire/address.ts";
+import { type Address, formatAddress, sameAddress } from "../../wire/address.ts";
 import { compare, SURE } from "./compare.ts";
 import { chanceOfSilence } from "./doubt.ts";
 import { type Finding, flowsTo, isAnswered, mostSyns, type SurveyOptions } from "./finding.ts";
-import { answersOf, isFinal, type Probe, seenAt } from "./flow.ts";
+import { type Answer, answersOf, isFinal, type Probe, seenAt } from "./flow.ts";
 import type { Where } from "./result.ts";
 import type { Surveyed } from "./walk.ts";
+
+/** Whether an answer stands for one of the host. */
+const isOfHost = (answer: Answer): boolean => isFinal(answer) || answer.kind === "reject";
 
 type Judging = Generator<readonly Probe[], void>;
 
@@ -31,8 +34,10 @@ export function* judge(
   const flows = flowsTo(walk, finding.port);
   if (finding.main.some((flow) => flow.finals.length > 0)) {
     if (!judgeFlows(finding)) yield* judgeAnswer(walk, finding, findings, options);
-  } else if (answersOf(flows, "reject").length > 0) judgeReject(walk, finding);
-  else yield* judgeSilence(walk, finding, findings, options);
+  } else if (answersOf(flows, "reject").length > 0) {
+    judgeReject(walk, finding);
+    yield* judgeOwnReject(walk, finding, findings, options);
+  } else yield* judgeSilence(walk, finding, findings, options);
 }
 
 /** Whether some flows were answered, and others not once. */
@@ -69,9 +74,36 @@ function* judgeAnswer(
   findings: readonly Finding[],
   options: SurveyOptions,
 ): Judging {
-  const { port, reach } = finding;
+  const { reach } = finding;
   if (reach === undefined) return;
   finding.where = { kind: "host", hop: reach };
+  yield* judgeBox(walk, finding, reach, findings, options);
+}
+
+/** An ICMP error in the host's name is, as its segments are, the host's own or that of a box (a firewall that bridges, or at ingress). */
+function* judgeOwnReject(
+  walk: Surveyed,
+  finding: Finding,
+  findings: readonly Finding[],
+  options: SurveyOptions,
+): Judging {
+  const { where } = finding;
+  if (where?.kind !== "rejected" || !where.self) return;
+  const first = Math.min(...answersOf(flowsTo(walk, finding.port), "reject").map(({ ttl }) => ttl));
+  yield* judgeBox(walk, finding, first, findings, options);
+  // Behind a translator routers answer with the host's address too.
+  if (finding.where === where && first >= ownHop(walk)) finding.where = { ...where, self: false };
+}
+
+/** Whether what answers in the host's name `reach` hops away is a box: another port's SYNs go further, on the same way. */
+function* judgeBox(
+  walk: Surveyed,
+  finding: Finding,
+  reach: number,
+  findings: readonly Finding[],
+  options: SurveyOptions,
+): Judging {
+  const { port } = finding;
   const [farther] = findings
     .filter((other) => other !== finding)
     .map((other) => ({ other, hop: Math.max(other.reach ?? 0, seenAt(flowsTo(walk, other.port)) + 1) }))
@@ -79,14 +111,54 @@ function* judgeAnswer(
     .sort((a, b) => b.hop - a.hop);
   if (farther === undefined || reach >= ownHop(walk)) return;
   const { other, hop } = farther;
+  if (yield* isApart(walk, port, other.port, reach)) return;
   // Where the host answers both, a SYN of either shows how far it is; otherwise routers that answer the other port must.
   const { doubt } = isAnswered(walk, other.port)
-    ? yield* compare(walk, reach, port, other.port, isFinal, mostSyns(options))
+    ? yield* compare(walk, reach, port, other.port, isOfHost, mostSyns(options))
     : yield* compare(walk, reach, other.port, port, ({ kind }) => kind === "router", mostSyns(options));
   if (doubt > SURE) return;
   const from = Math.min(reach - 1, seenAt(flowsTo(walk, port)));
   finding.where = { kind: "box", from, to: reach, beyond: hop, other: other.port };
   finding.doubt = doubt;
+}
+
+/**
+ * Whether two ports' SYNs take different ways before a hop, as where routes go by the port: then their distances say nothing of each
+ * other. Of equal ways each flow draws one, so that new flows are asked before it is taken for that.
+ */
+function* isApart(
+  walk: Surveyed,
+  port: number,
+  other: number,
+  reach: number,
+): Generator<readonly Probe[], boolean> {
+  const parted = (): number | undefined => {
+    const [mine, theirs] = [port, other].map((each) => routersTo(walk, each));
+    for (let hop = 1; hop < reach; hop++) {
+      const [a, b] = [mine.get(hop), theirs.get(hop)];
+      if (a !== undefined && b !== undefined && ![...a].some((each) => b.has(each))) return hop;
+    }
+    return undefined;
+  };
+  const hop = parted();
+  if (hop === undefined) return false;
+  yield Array.from({ length: ASKED_AGAIN }, (_, i) => i).flatMap((i) =>
+    [port, other].flatMap((each) => {
+      const flow = walk.flow(each);
+      return flow === undefined ? [] : [walk.probe(flow, hop, { afterUs: i * PAUSE_US })];
+    }),
+  );
+  return parted() !== undefined;
+}
+
+/** The routers that have answered a port, by hop. */
+function routersTo(walk: Surveyed, port: number): Map<number, Set<string>> {
+  const routers = new Map<number, Set<string>>();
+  for (const { ttl, answer } of answersOf(flowsTo(walk, port), "router")) {
+    const at = routers.get(ttl) ?? new Set<string>();
+    routers.set(ttl, at.add(formatAddress(answer.from)));
+  }
+  return routers;
 }
 
 /**
@@ -141,6 +213,7 @@ function* judgeSilence(
     }
     if (answersOf(flows, "reject").length > 0) {
       judgeReject(walk, finding);
+      yield* judgeOwnReject(walk, finding, findings, options);
       return;
     }
     if (doubt === 1) continue;

@@ -54,8 +54,11 @@ export type Where =
     }
   /** Some flows get through where others do not: a matter of one branch of the way, or of loss. */
   | { readonly kind: "some-flows"; readonly from: number; readonly passed: number; readonly asked: number }
-  /** No other port's SYNs come further than these: whether a filter, silent routers or no host at all is behind it cannot be known. */
-  | { readonly kind: "unknown"; readonly from: number };
+  /**
+   * No other port's SYNs come further than these: whether a filter, silent routers or no host at all is behind it cannot be known; under
+   * `usedUp` none was sent that could. Of a port that was answered: once, by whom at what distance its later SYNs have not told.
+   */
+  | { readonly kind: "unknown"; readonly from: number; readonly usedUp?: true };
 
 export interface PortPath {
   readonly port: number;

@@ -54,7 +54,7 @@ export function portSentence(result: PathResult, path: PortPath, ports = [path.p
   const { port, state, reason, where, doubt = 0 } = path;
   const who = inWords(ports);
   const [is, its, answers] = ports.length === 1 ? ["is", "its", "answers"] : ["are", "their", "answer"];
-  const at = (hop: number): string => hopName(result, hop);
+  const at = (hop: number, of = port): string => hopName(result, hop, of);
   const probably = doubt > PROBABLY ? "probably " : "";
   if (result.stuck !== undefined && isUnseen(where, result.local))
     return `${who} ${is} filtered: ${result.stuck}.`;
@@ -69,7 +69,10 @@ export function portSentence(result: PathResult, path: PortPath, ports = [path.p
     case "dropped": {
       const { from, to, other } = where;
       const silent = to - from > 1 ? "; what is between them does not answer" : "";
-      return `${port} is filtered, ${probably}between ${at(from)} and ${at(to)}: ${other} goes on from there, ${port} does not${said}${silent}.`;
+      const goesOn = isShared(result, from, port, other)
+        ? `${other} goes on from there, ${port} does not`
+        : `${other}, which comes by ${at(from, other)}, goes on to the latter, ${port} does not`;
+      return `${port} is filtered, ${probably}between ${at(from)} and ${at(to, other)}: ${goesOn}${said}${silent}.`;
     }
     case "at-host": {
       const { from, other } = where;
@@ -83,20 +86,33 @@ export function portSentence(result: PathResult, path: PortPath, ports = [path.p
         return `${who} ${is} filtered by this machine, which refuses to send ${its} SYNs: ${reason}.`;
       const address = formatAddress(by);
       if (self) return `${who} ${is} filtered by the host itself: ${reason}.`;
+      if (address === formatAddress(result.target))
+        return `${who} ${is} filtered in the host's name, ${to} hops away: ${reason}. The address answers for routers too, so that it may be the host, or one of them behind the translator.`;
+      if (address === formatAddress(result.local))
+        return `${who} ${is} filtered by this machine${/^(host|addr)-unreach$/.test(reason) ? ", which gives up the next hop" : ""}: ${reason}.`;
       // Whoever rejects what the hop before has seen is the next.
       if (to - from <= 1) return `${who} ${is} filtered by hop ${to} (${address}): ${reason}.`;
       return `${who} ${is} filtered by ${address}, between ${at(from)} and hop ${to}: ${reason}.`;
     }
     case "box": {
       const { from, to, beyond, other } = where;
-      const box = state === "open" ? "answered with a SYN-ACK" : "closed with a RST";
-      return `${port} is ${box} by a box ${probably}between ${at(from)} and ${at(to)}, not by the host: the SYNs of ${other} go on to hop ${beyond}${said}.`;
+      const box =
+        state === "filtered"
+          ? `filtered (${reason}), in the host's name,`
+          : state === "open"
+            ? "answered with a SYN-ACK"
+            : "closed with a RST";
+      return `${port} is ${box} by a box ${probably}between ${at(from)} and ${at(to, other)}, not by the host: the SYNs of ${other} go on to hop ${beyond}${said}.`;
     }
     case "some-flows": {
       const { from, passed, asked } = where;
       return `${port} is ${state}, but ${asked - passed} of ${asked} flows lose every SYN after ${at(from)}${said}: one of several ways from there loses them, or drops them.`;
     }
     case "unknown":
+      if (state !== "filtered")
+        return `${who} ${is} ${state} (${reason}), but not each time: ${its} later SYNs get no answer, so that it is not known at which hop. A limit of SYNs or of answers, or loss, looks like that.`;
+      if (where.usedUp)
+        return `Whether ${who} ${answers} is not known: ${far(where.from)}, where the largest TTL that was sent is used up. --max-hops, or --ttl of a scan, asks further.`;
       return `${who} ${is} filtered: ${far(where.from)}, and no port is answered from beyond. Whether a filter, silent routers or no host at all is there cannot be known; synprobe path --reference PORT compares with a port that is known to answer.`;
   }
 }
@@ -145,10 +161,18 @@ export function noteSentence(note: PathNote): string {
   }
 }
 
-/** "hop 6 (203.0.113.9)", "the host", "this machine". */
-function hopName({ hops, ports, target }: PathResult, hop: number): string {
+/** Whether a router at this hop has answered both ports, or none has told them apart. */
+function isShared({ hops }: PathResult, hop: number, port: number, other: number): boolean {
+  const answers = hops[hop - 1]?.answers ?? [];
+  const [mine, theirs] = [port, other].map((each) => answers.filter(({ ports }) => ports.includes(each)));
+  return mine.length === 0 || theirs.length === 0 || mine.some((answer) => theirs.includes(answer));
+}
+
+/** "hop 6 (203.0.113.9)", "the host", "this machine". Of several routers at a hop, one that has answered the port, if any has. */
+function hopName({ hops, ports, target }: PathResult, hop: number, port: number): string {
   if (hop === 0) return "this machine";
-  const [answer] = hops[hop - 1]?.answers ?? [];
+  const answers = hops[hop - 1]?.answers ?? [];
+  const answer = answers.find((each) => each.ports.includes(port)) ?? answers[0];
   if (answer !== undefined) return `hop ${hop} (${formatAddress(answer.address)})`;
   const isHost = ports.some(({ where }) => where.kind === "host" && where.hop === hop);
   return isHost ? `the host (${formatAddress(target)})` : `hop ${hop}`;

@@ -91,6 +91,13 @@ it.each<[more: Partial<PortPath>, says: string]>([
   ],
   [
     {
+      where: { kind: "rejected", by: address("192.0.2.1"), self: false, from: 0, to: 1 },
+      reason: "host-unreach",
+    },
+    "445 is filtered by this machine, which gives up the next hop: host-unreach.",
+  ],
+  [
+    {
       where: { kind: "rejected", by: address("192.0.2.1"), self: false, from: 0, to: 0 },
       reason: "send-eperm",
     },
