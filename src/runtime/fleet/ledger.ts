@@ -1,6 +1,7 @@
 /**
  * Which cells there are, and which are under way: the coordinator's books. A cell is a stretch of places in the random order of the
- * space's prefixes (scan/targets/prefixes.ts), cut when it is wanted, as large as is wanted then.
+ * space's prefixes (scan/targets/prefixes.ts), cut when it is wanted, as large as is wanted then, and of one IP version: a worker that
+ * has only the other could probe none of it.
  *
  * Of a resumed run, cells that are still under way are left to their workers, and of the rest only what is undecided is cut.
  * Pure: no clock, no queue. That each pair is taken once is held here: a cell that is not under way is not taken.
@@ -228,7 +229,7 @@ export function createLedger({ space, prefixes, isDone, decided = 0, firstLook =
         const found = end === undefined ? countPairs(undecided(cursor)) : 0;
         const most = isExact ? wanted : 2 * wanted;
         const isFull = (pairs >= wanted && some >= FEWEST_PREFIXES) || pairs + found > most;
-        if (pairs > 0 && (isFull || end !== undefined)) break;
+        if (pairs > 0 && (isFull || end !== undefined || cursor === prefixes.ipv4From)) break;
         cursor = end ?? cursor + 1;
         if (found > 0) some++;
         else if (pairs === 0) from = cursor;

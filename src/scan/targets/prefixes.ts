@@ -1,6 +1,7 @@
 /**
- * A space cut by prefix, for machines that share one run: each address is in one prefix alone, and the prefixes stand in a random
- * order, so that a stretch of places is work in many networks and none is hit in a burst.
+ * A space cut by prefix, for machines that share one run: each address is in one prefix alone, and the prefixes of each IP version
+ * stand in a random order, so that a stretch of places is work in many networks and none is hit in a burst. IPv6 comes first, and no
+ * place of IPv4 before its end: a stretch of one version can be probed by a machine that has no other.
  *
  * Prefixes are /24 and /64; longer, for the whole of an IP version, where one alone has more pairs than a cell may have, down to
  * single hosts. Which stretch of places is whose cell: runtime/fleet/ledger.ts. Positions of pairs: space.ts.
@@ -24,6 +25,8 @@ export interface PairSpan {
 export interface Prefixes {
   /** Prefixes with pairs in them; their places are 0 to `count - 1`. */
   readonly count: number;
+  /** The place from which on they are of IPv4. */
+  readonly ipv4From: number;
   /** The pairs of the prefix at a place. Those of a span have consecutive numbers in the space. */
   at(place: number): readonly PairSpan[];
   /** The place of the prefix that has an address, as loadAddress writes it; -1 when none has. */
@@ -46,17 +49,18 @@ export function cutByPrefix(space: Space, { seed, most }: CutOptions): Prefixes 
   const portsOf = (set: number): Uint16Array => ports.subarray(starts[set], starts[set + 1]);
   const [v4, v6] = families.map((family, i) => cutFamily(family, i === 0 ? 1 : ADDRESS_WORDS, portsOf, most));
   const count = v4.count + v6.count;
-  const { forward, inverse } = createPermutation(Math.max(1, count), seed);
+  const [order4, order6] = [v4, v6].map((each) => createPermutation(Math.max(1, each.count), seed));
+  const ipv4From = v6.count;
   return {
     count,
-    at: (place) => {
-      const number = forward(place);
-      return number < v4.count ? v4.at(number) : v6.at(number - v4.count);
-    },
+    ipv4From,
+    at: (place) =>
+      place < ipv4From ? v6.at(order6.forward(place)) : v4.at(order4.forward(place - ipv4From)),
     placeOf: (words, at) => {
       const isV4 = words[at] === 0 && words[at + 1] === 0 && words[at + 2] === MAPPED_WORD;
       const number = isV4 ? v4.numberOf(words, at + 3) : v6.numberOf(words, at);
-      return number < 0 ? -1 : inverse(isV4 ? number : v4.count + number);
+      if (number < 0) return -1;
+      return isV4 ? ipv4From + order4.inverse(number) : order6.inverse(number);
     },
   };
 }

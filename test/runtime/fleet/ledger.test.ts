@@ -144,6 +144,21 @@ describe("cells", () => {
     expect(cut(300)).toEqual({ from: 0, to: 150, pairs: 300 });
   });
 
+  it("are of one IP version each, so that a worker without the other can probe them", () => {
+    const builder = createSpaceBuilder();
+    for (let i = 0; i < 9; i++)
+      for (const host of [`198.18.${i}.4`, `2001:db8:0:${i}::4`])
+        builder.add(address(host), address(host), Uint16Array.of(1, 2));
+    const space = builder.build();
+    for (const seed of [1n, 2n, 3n]) {
+      const ledger = createLedger({ space, prefixes: cutByPrefix(space, { seed, most: 1e6 }) });
+      const cells = [ledger.cut({ pairs: 1000 }), ledger.cut({ pairs: 1000 })].flatMap((cell) => cell ?? []);
+      const versions = cells.map((cell) => new Set(ledger.spans(cell).map(({ first }) => first.length)));
+      expect(versions).toEqual([new Set([16]), new Set([4])]);
+      expect(ledger.left).toBe(0);
+    }
+  });
+
   it("become smaller towards the end where others would wait, and are larger for a worker that is alone", () => {
     /** In seconds of work. */
     const sizes = (total: number, workers: number): number[] => {
