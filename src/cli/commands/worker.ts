@@ -49,6 +49,10 @@ export async function worker(
       const spec = parseTargets(word, services, "--allow");
       if (spec.ports !== undefined || spec.host.kind === "name")
         throw usage(`--allow takes addresses and networks, not "${word}"`);
+      if (spec.host.kind === "address" && spec.host.zone !== undefined)
+        throw usage(
+          `--allow takes addresses without a zone, not "${word}": -e says through which interface they are probed`,
+        );
       return spec;
     });
   if (allow.length === 0)

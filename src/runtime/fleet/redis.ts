@@ -21,26 +21,48 @@ const FIRST_MS = 3000;
 const fleetError = (message: string, cause?: unknown): SynprobeError =>
   new SynprobeError(ERROR_CODES.fleet, message, cause === undefined ? {} : { cause });
 
+/** What a URL says. */
+interface Place {
+  readonly text: string;
+  readonly isLocal: boolean;
+  readonly username?: string;
+  readonly password?: string;
+  readonly db: number;
+}
+
+/** @throws {SynprobeError} `ERR_USAGE` for what is no URL of Redis */
+function readUrl(url: string): Place {
+  try {
+    // A socket has no host, and no URL has a password without one.
+    const parsed = new URL(url.replace(/^(unix:\/\/[^/]*@)(?=\/)/, "$1localhost"));
+    const { protocol, hostname, port, pathname, searchParams, username, password } = parsed;
+    const isSocket = protocol === "unix:" && pathname.length > 1;
+    const db = (isSocket ? "" : pathname.slice(1)) || (searchParams.get("db") ?? "0");
+    const rest = {
+      ...(username === "" ? {} : { username: decodeURIComponent(username) }),
+      ...(password === "" ? {} : { password: decodeURIComponent(password) }),
+      db: Number(db),
+    };
+    if (isSocket && DATABASE.test(db)) return { text: pathname, isLocal: true, ...rest };
+    if (/^rediss?:$/.test(protocol) && hostname !== "" && DATABASE.test(db)) {
+      const isLocal = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
+      return { text: `${hostname}:${port || "6379"}`, isLocal, ...rest };
+    }
+  } catch {}
+  throw new SynprobeError(
+    ERROR_CODES.usage,
+    "a fleet's URL is redis://HOST:PORT, rediss://HOST:PORT (TLS) or unix:///SOCKET, with user:password@ before the host or the socket if it needs one (a % in it is %25), and /NUMBER after the port, ?db=NUMBER after the socket, for another database than 0",
+  );
+}
+const DATABASE = /^\d{1,9}$/;
+
 /**
  * Where a URL leads, for people: host and port, or the socket's path.
  * @throws {SynprobeError} `ERR_USAGE` for what is no URL of Redis
  */
-export function whereOf(url: string): { readonly text: string; readonly isLocal: boolean } {
-  let parsed: URL | undefined;
-  try {
-    parsed = new URL(url);
-  } catch {}
-  if (parsed?.protocol === "unix:" && parsed.pathname.length > 1)
-    return { text: parsed.pathname, isLocal: true };
-  if (parsed !== undefined && /^rediss?:$/.test(parsed.protocol) && parsed.hostname !== "") {
-    const { hostname, port } = parsed;
-    const isLocal = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
-    return { text: `${hostname}:${port || "6379"}`, isLocal };
-  }
-  throw new SynprobeError(
-    ERROR_CODES.usage,
-    "a fleet's URL is redis://HOST:PORT, rediss://HOST:PORT (TLS) or unix:///SOCKET, with user:password@ before the host if it needs one",
-  );
+export function whereOf(url: string): Pick<Place, "text" | "isLocal"> {
+  const { text, isLocal } = readUrl(url);
+  return { text, isLocal };
 }
 
 /** What Redis says, for people: of a command that nobody has typed it makes two lines. */
@@ -69,7 +91,7 @@ export async function openRedis(
   tell: (line: string) => void,
   { isPatient = false, ended }: Opening = {},
 ): Promise<Redis> {
-  const { text } = whereOf(url);
+  const { text, db, username, password } = readUrl(url);
   const sinceMs = nowMs();
   let reason = "";
   let isOpen = false;
@@ -86,7 +108,13 @@ export async function openRedis(
         ? Math.min(50 * 2 ** times, MOST_RETRY_MS)
         : null,
   };
-  const client = url.startsWith("unix:") ? new Redis({ ...options, path: text }) : new Redis(url, options);
+  const account = {
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+  };
+  const client = url.startsWith("unix:")
+    ? new Redis({ ...options, ...account, db, path: text })
+    : new Redis(url, options);
   client.on("error", (error: Error) => {
     reason = reasonOf(error.message);
     // What Redis itself says at the start ends it.
@@ -113,6 +141,8 @@ export async function openRedis(
     client.connect().catch(() => {});
     void ended?.then(() => isOpen || disconnect());
     await checkSettings(client, text);
+    // Where there is no such database the client goes on in the first one, and with another fleet.
+    if (db !== 0) await client.select(db);
   } catch (error) {
     disconnect();
     if (isSynprobeError(error)) throw error;
@@ -141,6 +171,15 @@ async function checkSettings(client: Redis, where: string): Promise<void> {
       `Redis at ${where} may drop a fleet's work when memory is short (maxmemory-policy ${policy}): set "maxmemory-policy noeviction"`,
     );
   }
+}
+
+/** What to do when Redis has no memory for what it was given; undefined for another error. Of a transaction its first error says so. */
+export function lackOfMemory(error: Error): string | undefined {
+  const { previousErrors = [] } = error as { readonly previousErrors?: readonly Error[] };
+  const isLack = [error, ...previousErrors].some(({ message }) =>
+    /\bOOM command not allowed\b/.test(message),
+  );
+  return isLack ? "Redis has no memory for them: raise its maxmemory" : undefined;
 }
 
 /** Names of ioredis's errors. */

@@ -188,6 +188,12 @@ export function createPlanner(options: PlanOptions): Planner {
 
   /** @returns the run's interface, or why a target with this zone cannot be of the run */
   function takeZone(name: string): Interface | SynprobeError {
+    // Each worker has links of its own, and may call them the same.
+    if (options.isElsewhere === true)
+      return new SynprobeError(
+        ERROR_CODES.usage,
+        `a zone is an interface of one machine, and workers have their own: leave out %${name}, and give -e INTERFACE to the workers`,
+      );
     const found = namedInterface(name);
     // `finish` says what is wrong with -e.
     if (found instanceof SynprobeError || wanted instanceof SynprobeError) return found;

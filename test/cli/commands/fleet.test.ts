@@ -1,5 +1,6 @@
 /** What `fleet` and `worker` say: the state of a fleet as a table, and one clear line for each mistake, before anything is connected. */
-import { rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -30,6 +31,12 @@ it("knows where a URL leads, and whether that is this machine", () => {
   expect(whereOf("rediss://me:secret@db.example:6380")).toEqual({ text: "db.example:6380", isLocal: false });
   expect(whereOf("redis://127.0.0.1.example")).toMatchObject({ isLocal: false });
   expect(whereOf("unix:///run/redis.sock")).toEqual({ text: "/run/redis.sock", isLocal: true });
+  expect(whereOf("unix://me:secret@/run/redis.sock?db=2")).toEqual({
+    text: "/run/redis.sock",
+    isLocal: true,
+  });
+  for (const bad of ["redis://:50%@h", "redis://h/first", "redis://h?db=x", "unix:///run/redis.sock?db=x"])
+    expect(() => whereOf(bad), bad).toThrow(/a fleet's URL is redis:/);
   for (const bad of ["", "localhost", "http://localhost", "redis://", "unix://", "redis:///1"])
     expect(() => whereOf(bad)).toThrow(/a fleet's URL is redis:/);
 });
@@ -48,6 +55,11 @@ it.each([
   [["worker", REMOTE, "--allow", "198.18.0.0/15"], 2, /could make workers probe/],
   [["worker", "redis://127.0.0.1:1"], 2, /a worker probes only what its owner names: give --allow/],
   [["worker", "redis://127.0.0.1:1", "--allow", "name.example"], 2, /--allow takes addresses and networks/],
+  [
+    ["worker", "redis://127.0.0.1:1", "--allow", "fe80::1%lo"],
+    2,
+    /without a zone, not "fe80::1%lo": -e says/,
+  ],
   [["worker", "redis://127.0.0.1:1", "--vantage", "a:b"], 2, /--vantage takes a name of letters, digits/],
   [["198.18.0.1:22", "--fleet", REMOTE, "--fleet-key", short], 2, /is too short: 16 characters or more/],
   [
@@ -145,3 +157,24 @@ it("ends at the first signal where Redis takes connections and says nothing", as
   // A command without an answer is waited for ten seconds.
   expect(performance.now() - at).toBeLessThan(6000);
 });
+
+it.skipIf(spawnSync("redis-server", ["--version"]).error !== undefined)(
+  "gives Redis on a socket the password, and goes to no other database than the one that is named",
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "sp-redis-"));
+    const socket = join(folder, "s");
+    const words = ["--port", "0", "--unixsocket", socket, "--dir", folder, "--save", ""];
+    const server = start(["redis-server", ...words, "--requirepass", "se%cret"], { limitMs: 60_000 });
+    onTestFinished(async () => {
+      server.kill("SIGKILL");
+      await server.finished;
+      rmSync(folder, { recursive: true });
+    });
+    await server.until("stdout", /ready to accept connections/i);
+    const status = (url: string) => run(synprobe("fleet", "status", url));
+    expect(await status(`unix://:se%25cret@${socket}?db=3`)).toMatchObject({ status: 0, stderr: "" });
+    const none = await status(`unix://:se%25cret@${socket}?db=99`);
+    expect(none.stderr).toMatch(/^synprobe: no fleet at \/.*: ERR DB index is out of range$/m);
+    expect(none.status).toBe(4);
+  },
+);

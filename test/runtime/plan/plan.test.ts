@@ -42,6 +42,15 @@ it("gives ports to targets that name none, says so, and what a URL or an address
   ]);
 });
 
+it("has no target with a zone where other machines probe: it is an interface of this one", async () => {
+  const targets = ["[fe80::1%lo]:1", "[fe80::2]:1"].map((text) => parseTarget(text, readServices()));
+  const plan = await makePlan(targets, { allAddresses: false, ttl: 64, isElsewhere: true });
+  expect(plan.faults).toMatchObject([
+    { target: "[fe80::1%lo]:1", message: expect.stringMatching(/leave out %lo, and give -e/) },
+  ]);
+  expect(plan.space.total).toBe(1);
+});
+
 it("of a resumed run numbers its pairs as when it began, and says which of them are still to be probed", async () => {
   const services = readServices();
   const planned = (options: Partial<PlanOptions>) =>
