@@ -492,6 +492,23 @@ describe.skipIf(skipping("a fleet", fleetProblem()))("a fleet", () => {
     }, 120_000);
   });
 
+  it.runIf(ALL)(
+    "says that Redis has no memory for results, and does not probe their hosts for ever",
+    async () => {
+      const used = /^used_memory:(\d+)/m.exec(await fleet.redis.info("memory"))?.[1];
+      await fleet.redis.config("SET", "maxmemory", String(Number(used) + 2_500_000));
+      const worker = await fleet.startWorker("fra");
+      const { status, stdout, stderr } = await fleet.startRun("198.19.0.0/24:5001-7000", ...QUICK).finished;
+      expect(stderr).toMatch(
+        /not probed: 512000 pairs in 198\.19\.0\.0\/24: Redis has no memory for them: raise/,
+      );
+      expect(readScan(stdout).summary.unfinished).toBe(512_000);
+      expect(status).toBe(130);
+      await worker.until("stderr", /results of run \w+ are lost: Redis has no memory/);
+    },
+    60_000,
+  );
+
   it("refuses what is not allowed, not signed, or not safe in Redis", async () => {
     const key = join(fleet.directory, "key");
     writeFileSync(key, "0123456789abcdef0123456789abcdef\n");
