@@ -16,7 +16,7 @@ import { boottimeMs } from "../../link/sys/libc.ts";
 import { moveFence } from "../system/fence.ts";
 import { type Cell, jobOf, OTHER_KEY, openCell } from "./cell.ts";
 import { type Chunk, packChunk } from "./chunk.ts";
-import { isTrouble, lackOfMemory, openRedis, PREFIX, reasonOf } from "./redis.ts";
+import { isTrouble, openRedis, PREFIX, reasonOf } from "./redis.ts";
 import {
   type FleetWorker,
   findKeys,
@@ -27,12 +27,14 @@ import {
   KEEP_S,
   keyOf,
   listRuns,
+  noteSurvival,
   queueName,
   type Run,
   renewWorker,
   signManifest,
   signWorker,
 } from "./registry.ts";
+import { createUnkept } from "./unkept.ts";
 
 /** Structured-cloneable. */
 export interface CourierTask {
@@ -89,8 +91,6 @@ const RENEWALS = 6;
 const SURE = 0.7;
 /** A cell is given up when so many workers have died with it. */
 const MOST_DEATHS = 3;
-/** So often a cell is probed whose results Redis has no memory for. */
-const MOST_UNKEPT = 3;
 /** A cell that this worker refuses goes back for so long, in milliseconds; the coordinator ends it where this clock is ahead. */
 const REFUSED_MS = 2000;
 
@@ -129,8 +129,7 @@ export async function runCourier(
   /** This worker's last cells of a run, until their results are taken. */
   const waiting = new Map<string, Set<Pick<Taken, "job" | "token">>>();
   const told = new Set<string>();
-  /** How often Redis had no memory for the results of a cell, by run and cell. */
-  const unkept = new Map<string, number>();
+  const unkept = createUnkept();
   let presence: FleetWorker = { ...worker, cells: 0, signature: signWorker(key, worker.id) };
   let isKnown = false;
   /** The run whose cell was taken last. */
@@ -230,20 +229,6 @@ export async function runCourier(
     await redis.expire(keyOf("refused", run), KEEP_S);
   }
 
-  /** A lock that ran out while Redis was away, or this process was stopped, is no worker's death. */
-  async function survive(run: string, id: string): Promise<void> {
-    await redis.hincrby(keyOf("survived", run), id, 1);
-    await redis.expire(keyOf("survived", run), KEEP_S);
-  }
-
-  /** Its hosts would be probed again and again, as long as Redis has no more memory. */
-  async function giveUpUnkept(run: string, id: string, lack: string): Promise<void> {
-    tellOnce(`results of run ${run} are lost: ${lack}`);
-    const count = (unkept.get(`${run} ${id}`) ?? 0) + 1;
-    unkept.set(`${run} ${id}`, count);
-    if (count >= MOST_UNKEPT) await refuse(run, id, lack);
-  }
-
   /** Whether a cell is completed by what this worker has found, and that has not been taken. */
   async function isWaiting(queue: Worker, { job, token }: Pick<Taken, "job" | "token">): Promise<boolean> {
     const manifest = await redis.hget(queue.toKey(job.id ?? ""), "returnvalue");
@@ -268,7 +253,7 @@ export async function runCourier(
       if (runs.some((run) => run.id === id)) continue;
       queues.delete(id);
       waiting.delete(id);
-      for (const name of unkept.keys()) if (name.startsWith(`${id} `)) unkept.delete(name);
+      unkept.forget(id);
       await queue.close(true);
       // What a run has left whose coordinator died waits for --resume, but not for ever. Locks keep the time that they have.
       for (const each of await findKeys(redis, queue.toKey("*")))
@@ -377,11 +362,14 @@ export async function runCourier(
       }
     } catch (error) {
       if (!isTrouble(error)) throw error;
-      const lack = lackOfMemory(error);
-      isLost = lack === undefined;
+      const full = unkept.count(run.id, id, error);
+      isLost = full === undefined;
       // The lock is another's, or Redis has forgotten the cell: so does this worker.
       await redis.del(results).catch(() => {});
-      if (lack !== undefined) await giveUpUnkept(run.id, id, lack).then(handBack, tellTrouble);
+      if (full === undefined) return;
+      tellOnce(`results of run ${run.id} are lost: ${full.lack}`);
+      if (full.isLast) await refuse(run.id, id, full.lack).catch(tellTrouble);
+      await handBack();
     } finally {
       over.abort();
       moveFence(fence, 0);
@@ -389,7 +377,7 @@ export async function runCourier(
       slot.abandon = () => {};
       slot.has = undefined;
       await renewing;
-      if (isLost) await survive(run.id, id).catch(tellTrouble);
+      if (isLost) await noteSurvival(redis, run.id, id).catch(tellTrouble);
     }
   }
 

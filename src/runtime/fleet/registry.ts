@@ -92,6 +92,12 @@ export async function askToEnd(redis: Redis, kind: "run" | "worker", id: string)
   await redis.set(keyOf(kind === "run" ? "stop" : "drain", id), "1", "EX", KEEP_S);
 }
 
+/** A lock that ran out while Redis was away, or its worker was stopped, is no worker's death. */
+export async function noteSurvival(redis: Redis, run: string, cell: string): Promise<void> {
+  await redis.hincrby(keyOf("survived", run), cell, 1);
+  await redis.expire(keyOf("survived", run), KEEP_S);
+}
+
 /** How long ago it was renewed, in milliseconds. */
 export async function lastSeenMs(redis: Redis, kind: "run" | "worker", id: string): Promise<number> {
   return LASTS_MS - (await redis.pttl(keyOf(kind, id)));

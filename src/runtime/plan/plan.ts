@@ -26,7 +26,7 @@ import { type ChosenWay, countCrowd, layPaths, type Paths } from "./paths.ts";
 import { type Doubted, ifMeant, orLastGroup, withPort } from "./portless.ts";
 import { unprobeable } from "./reachability.ts";
 import { type RoutedSpan, routeSpans } from "./routes.ts";
-import { checkSource, judgeWay, namedInterface, usableAddresses } from "./way.ts";
+import { checkSource, judgeWay, namedInterface, usableAddresses, zoneElsewhere } from "./way.ts";
 
 export interface PlanOptions extends ExcludeOptions {
   /** Ports of targets that name none, asked for when there is one. */
@@ -188,12 +188,7 @@ export function createPlanner(options: PlanOptions): Planner {
 
   /** @returns the run's interface, or why a target with this zone cannot be of the run */
   function takeZone(name: string): Interface | SynprobeError {
-    // Each worker has links of its own, and may call them the same.
-    if (options.isElsewhere === true)
-      return new SynprobeError(
-        ERROR_CODES.usage,
-        `a zone is an interface of one machine, and workers have their own: leave out %${name}, and give -e INTERFACE to the workers`,
-      );
+    if (options.isElsewhere === true) return zoneElsewhere(name);
     const found = namedInterface(name);
     // `finish` says what is wrong with -e.
     if (found instanceof SynprobeError || wanted instanceof SynprobeError) return found;

@@ -29,6 +29,13 @@ export function namedInterface(name: string): Interface | SynprobeError {
   return judgeInterface(name, named ?? lookUpInterface(name.replace(/@.*$/, "")));
 }
 
+/** Where other machines probe: each has links of its own, and may call another by this name. */
+export const zoneElsewhere = (name: string): SynprobeError =>
+  new SynprobeError(
+    ERROR_CODES.usage,
+    `a zone is an interface of one machine, and workers have their own: leave out %${name}, and give -e INTERFACE to the workers`,
+  );
+
 /** @throws {SynprobeError} unless the text is an address of this machine */
 export function checkSource(text: string): Address {
   const address = parseAddress(text);
