@@ -71,7 +71,9 @@ interface Extra {
 
 interface Host {
   ip: string;
+  /** Whatever name comes first, such as that of its address; and those that a user gave, which come before it. */
   name: string | undefined;
+  readonly given: string[];
   up: boolean;
   readonly listed: Set<number>;
   readonly ports: RecordedPort[];
@@ -104,7 +106,7 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
   }
 
   function emptyHost(): Host {
-    return { ip: "", name: undefined, up: true, listed: new Set(), ports: [], extras: [] };
+    return { ip: "", name: undefined, given: [], up: true, listed: new Set(), ports: [], extras: [] };
   }
 
   const open: Readonly<Record<string, (attributes: Attributes) => void>> = {
@@ -133,9 +135,10 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
     address(attributes) {
       if (host !== undefined && attributes.addrtype !== "mac") host.ip = attributes.addr ?? "";
     },
-    hostname(attributes) {
-      if (host !== undefined && (host.name === undefined || attributes.type === "user"))
-        host.name = attributes.name;
+    hostname({ name, type }) {
+      if (host === undefined || name === undefined) return;
+      if (type === "user") host.given.push(name);
+      else host.name ??= name;
     },
     extraports(attributes) {
       const state = oneOf(RECORDED_STATES, "extraports' state", attributes.state);
@@ -202,8 +205,12 @@ export function createNmapXmlReader(sink: RecordedSink, fault: ReadFault): TextR
     },
   };
 
-  function finishHost({ ip, name, up, ports, extras, listed }: Host): void {
-    const names = name === undefined ? {} : { host: name };
+  function finishHost({ ip, name: other, given, up, ports, extras, listed }: Host): void {
+    const [name = other, ...aliases] = given;
+    const names = {
+      ...(name === undefined ? {} : { host: name }),
+      ...(aliases.length === 0 ? {} : { aliases }),
+    };
     for (const each of ports) sink.port({ ...each, ...names, ip });
     let vague = false;
     /** False when the file has gathered too many. */

@@ -63,13 +63,29 @@ export function* timeline(
   const rows = store
     .prepare(
       // SQLite takes CROSS JOINs in the order in which they are written: one host's ports, not all of the table.
-      `SELECT ${COLUMNS} FROM hosts h CROSS JOIN ports p ON p.host = h.id CROSS JOIN intervals i ON i.port = p.id
+      // Of a host's names the one that was asked for.
+      `SELECT ${COLUMNS.replace("h.name", "iif(h.ip = ?1, h.name, ?1) AS name")}
+       FROM hosts h CROSS JOIN ports p ON p.host = h.id CROSS JOIN intervals i ON i.port = p.id
        JOIN verdicts v ON v.id = i.verdict
-       WHERE (h.ip = ?1 OR h.name = ?1) AND (?2 IS NULL OR p.port = ?2) AND i.last_ms >= ?3 AND i.first_ms <= ?4
+       WHERE h.id IN (SELECT id FROM hosts WHERE ip = ?1 UNION SELECT host FROM names WHERE name = ?1) AND (?2 IS NULL OR p.port = ?2) AND i.last_ms >= ?3 AND i.first_ms <= ?4
        ORDER BY h.id, p.proto, p.port, i.first_ms`,
     )
     .iterate(host, port ?? null, sinceMs, untilMs);
   for (const row of rows) yield intervalOf(row);
+}
+
+/** The names that targets gave to addresses, with the time of the last run that did. */
+export function namesByAddress(
+  store: Store,
+): ReadonlyMap<string, readonly { readonly name: string; readonly lastMs: number }[]> {
+  const named = new Map<string, { readonly name: string; readonly lastMs: number }[]>();
+  for (const row of store
+    .prepare("SELECT ip, n.name, last_ms FROM names n JOIN hosts h ON h.id = n.host")
+    .all()) {
+    const ip = text(row, "ip");
+    named.set(ip, [...(named.get(ip) ?? []), { name: text(row, "name"), lastMs: num(row, "last_ms") }]);
+  }
+  return named;
 }
 
 /** What was known at a time: of each port the interval that had begun last, by address, protocol and port. */

@@ -36,6 +36,7 @@ export interface Recorded {
 /** What is kept of a result. */
 export type Seen = Pick<RecordedPort, "ip" | "proto" | "port" | "state" | "reason"> & {
   readonly host?: string | undefined;
+  readonly aliases?: readonly string[] | undefined;
   readonly service?: string | undefined;
   readonly doubt?: number | undefined;
   readonly timeMs?: number | undefined;
@@ -67,10 +68,13 @@ export function createRecorder(store: Store): Recorder {
   const services = createColumn(Uint32Array);
   const doubts = createColumn(Float64Array);
   const times = createColumn(Float64Array);
+  /** By address, what its last result was called, and its other names. */
   const names = new Map<string, string>();
+  const others = new Map<string, Set<string>>();
+  let lastAliases: readonly string[] | undefined;
   let open = 0;
   return {
-    add({ ip, proto, port, state, reason, host, service, doubt, timeMs }) {
+    add({ ip, proto, port, state, reason, host, aliases, service, doubt, timeMs }) {
       if (hasFailed(reason)) return;
       const pair = pairs.add(ip, proto, port);
       if (texts.get(verdicts.get(pair)).startsWith("open ")) open--;
@@ -79,7 +83,15 @@ export function createRecorder(store: Store): Recorder {
       services.set(pair, texts.add(service ?? ""));
       doubts.set(pair, doubt ?? -1);
       times.set(pair, timeMs ?? 0);
-      if (host !== undefined && host !== "") names.set(ip, host);
+      if (host === undefined || host === "") return;
+      const before = names.get(ip);
+      names.set(ip, host);
+      // All ports of a host may share one long list.
+      if ((before ?? host) === host && (aliases === undefined || aliases === lastAliases)) return;
+      lastAliases = aliases;
+      const known = others.get(ip) ?? new Set();
+      for (const name of [before ?? host, ...(aliases ?? [])]) known.add(name);
+      others.set(ip, known);
     },
     commit: (run, also) =>
       store.transaction(() => {
@@ -153,7 +165,7 @@ export function createRecorder(store: Store): Recorder {
       if (pairs.hostOf(pair) !== host) {
         host = pairs.hostOf(pair);
         const ip = pairs.ips[host];
-        hostId = writer.host(ip, names.get(ip));
+        hostId = writer.host(ip, names.get(ip), others.get(ip) ?? [], startedMs);
         known = writer.portsOf(hostId);
       }
       const { id: verdict, state } = verdictOf(verdicts.get(pair));
@@ -192,6 +204,9 @@ interface Observation {
 function createWriter(store: Store) {
   const addHost = store.prepare(
     "INSERT INTO hosts (ip, name) VALUES (?, ?) ON CONFLICT DO UPDATE SET name = coalesce(excluded.name, name) RETURNING id",
+  );
+  const addName = store.prepare(
+    "INSERT INTO names (name, host, last_ms) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET last_ms = max(last_ms, excluded.last_ms)",
   );
   const newestOf = store.prepare(
     `SELECT p.id, p.proto, p.port, i.first_ms, i.last_ms, i.verdict FROM ports p
@@ -266,7 +281,12 @@ function createWriter(store: Store) {
   }
 
   return {
-    host: (ip: string, name: string | undefined): number => num(addHost.get(ip, name ?? null), "id"),
+    /** @param name what it is called now @param others names that it had before, in the same run */
+    host(ip: string, name: string | undefined, others: Iterable<string>, ms: number): number {
+      const id = num(addHost.get(ip, name ?? null), "id");
+      if (name !== undefined) for (const each of [name, ...others]) addName.run(each, id, ms);
+      return id;
+    },
     portsOf: (host: number): Map<number, Newest> =>
       new Map(
         newestOf.all(host).map((row) => [

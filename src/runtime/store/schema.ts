@@ -100,4 +100,16 @@ CREATE TABLE violations (
   since_ms INTEGER NOT NULL
 ) STRICT;
 `,
+  `
+-- Every name that targets gave to an address; last_ms: when a run that gave it began, last.
+CREATE TABLE names (
+  name TEXT NOT NULL,
+  host INTEGER NOT NULL REFERENCES hosts,
+  last_ms INTEGER NOT NULL,
+  PRIMARY KEY (name, host)
+) STRICT, WITHOUT ROWID;
+INSERT INTO names
+  SELECT name, hosts.id, max(last_ms) FROM hosts JOIN ports ON ports.host = hosts.id JOIN intervals ON intervals.port = ports.id
+  WHERE name IS NOT NULL GROUP BY hosts.id;
+`,
 ];

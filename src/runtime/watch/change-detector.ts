@@ -46,18 +46,18 @@ export interface DetectorOptions {
 }
 
 export interface ChangeDetector {
-  /** What was known when the last watch ended. @param name as `seen` has it: of all ports of that name the one that was seen last */
-  restore(key: string, state: string, flaps?: Flaps, name?: string): void;
+  /** What was known when the last watch ended. @param names as `seen` has them: those that were seen here last */
+  restore(key: string, state: string, flaps?: Flaps, names?: readonly string[]): void;
   /** Begins a round; what one that failed has left is forgotten. */
   begin(): void;
   /**
    * A result of this round's scan; a later one on the same port replaces it.
-   * @param name what the port is called, whatever its address. A port of which nothing is known is held to be as the one that had its
-   * name was, where that is not in this round: a name that moves to an address where nothing answers has changed
+   * @param names what the port is called, whatever its address. A port of which nothing is known is held to be as the one that had one
+   * of its names was, where that has it no longer: a name that moves to an address where nothing answers has changed
    */
-  seen(key: string, verdict: Verdict, name?: string): void;
-  /** A port of this round's scan that could not be probed: it stays as it was, and its name is still there. */
-  missed(key: string): void;
+  seen(key: string, verdict: Verdict, names?: readonly string[]): void;
+  /** A port of this round's scan that could not be probed: it stays as it was, and its names are still there. */
+  missed(key: string, names?: readonly string[]): void;
   /** What to probe again after `waitMs`; empty when the round is settled, or has asked often enough. */
   suspects(): { readonly keys: readonly string[]; readonly waitMs: number };
   /** A result of probing a suspect again. A suspect that got none stays as it was. */
@@ -114,9 +114,8 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
   let suspicions = new Map<string, Suspicion>();
   let settled = new Set<string>();
   /** Of this round, by key; and the port that had a name last. */
-  let names = new Map<string, string>();
+  let names = new Map<string, readonly string[]>();
   const lastOf = new Map<string, string>();
-  const unprobed = new Set<string>();
   /** Ports of this round that are held to be as another was, until they are settled. */
   const following = new Set<string>();
   let transient = 0;
@@ -128,7 +127,6 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
     suspicions = new Map();
     settled = new Set();
     names = new Map();
-    unprobed.clear();
     for (const key of following) known.delete(key);
     following.clear();
     transient = 0;
@@ -148,15 +146,20 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
 
   /** Ports whose names were another's before, all of the round having been seen. */
   function followNames(): void {
-    for (const [key, name] of names) {
-      const before = lastOf.get(name) ?? key;
-      const [verdict, state] = [verdicts.get(key), known.get(before)];
-      if (known.has(key) || verdict === undefined || state === undefined) continue;
-      if (verdicts.has(before) || unprobed.has(before)) continue;
-      known.set(key, state);
+    for (const [key, given] of names) {
+      const verdict = verdicts.get(key);
+      const moved = given.map((name) => stateBefore(name)).find((state) => state !== undefined);
+      if (known.has(key) || verdict === undefined || moved === undefined) continue;
+      known.set(key, moved);
       following.add(key);
       see(key, verdict);
     }
+  }
+
+  /** What a name's port was where the name is no longer: an address that it shares may still be there. */
+  function stateBefore(name: string): string | undefined {
+    const before = lastOf.get(name);
+    return before === undefined || names.get(before)?.includes(name) === true ? undefined : known.get(before);
   }
 
   const penaltyAt = ({ penalty, atMs }: Flaps, nowMs: number): number =>
@@ -180,17 +183,19 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
 
   return {
     flaps: () => flapping,
-    restore(key, state, flaps, name) {
+    restore(key, state, flaps, given = []) {
       known.set(key, state);
-      if (name !== undefined) lastOf.set(name, key);
+      for (const name of given) lastOf.set(name, key);
       if (flaps !== undefined) flapping.set(key, flaps);
     },
     begin,
-    seen(key, verdict, name) {
-      if (name !== undefined) names.set(key, name);
+    seen(key, verdict, given = []) {
+      if (given.length > 0) names.set(key, given);
       see(key, verdict);
     },
-    missed: (key) => void unprobed.add(key),
+    missed(key, given = []) {
+      if (given.length > 0) names.set(key, given);
+    },
     suspects() {
       if (confirmations === 0) followNames();
       const isOver = confirmations++ >= MOST_CONFIRMATIONS;
@@ -241,7 +246,8 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
         known.set(key, state);
         following.delete(key);
       }
-      for (const [key, name] of names) if (verdicts.has(key)) lastOf.set(name, key);
+      for (const [key, given] of names)
+        if (verdicts.has(key)) for (const name of given) lastOf.set(name, key);
       for (const [key, flaps] of flapping) {
         if (penaltyAt(flaps, nowMs) >= REUSE) continue;
         const verdict = verdicts.get(key);

@@ -5,7 +5,7 @@
 import type { Outcome } from "../../policy/judge.ts";
 import { type PortResult, pairKey, pairOf } from "../../scan/probe/result.ts";
 import type { Store } from "../store/database.ts";
-import { statesAt } from "../store/query.ts";
+import { namesByAddress, statesAt } from "../store/query.ts";
 import { createRecorder, num, type RunToStore, text } from "../store/record.ts";
 import type { ChangeDetector, ChangeEvent, Round } from "./change-detector.ts";
 import type { Judgement, WatchedPolicy } from "./policy.ts";
@@ -43,9 +43,13 @@ interface Told extends Omit<ChangeEvent, "kind"> {
   readonly judgement?: Judgement;
 }
 
-/** What a port is called, whatever address its name has. */
-export const nameOf = ({ host, port }: Pick<PortResult, "host" | "port">): string | undefined =>
-  host === undefined ? undefined : `${host} ${port}`;
+/** What a port is called, whatever address its names have. */
+export const namesOf = ({
+  host,
+  aliases = [],
+  port,
+}: Pick<PortResult, "host" | "aliases" | "port">): readonly string[] =>
+  host === undefined ? [] : [host, ...aliases].map((name) => `${name} ${port}`);
 
 /** Tells the detector what was known. */
 export function restore(store: Store, detector: ChangeDetector, nowMs: number): void {
@@ -62,14 +66,18 @@ export function restore(store: Store, detector: ChangeDetector, nowMs: number): 
         return [key, told === null ? known : { ...known, told: String(told) }];
       }),
   );
+  const named = namesByAddress(store);
   const seen = new Map<string, number>();
-  for (const { name: host, proto, lastMs, ...each } of statesAt(store, nowMs)) {
+  for (const { proto, ...each } of statesAt(store, nowMs)) {
     if (proto !== "tcp") continue;
-    const name = nameOf({ ...each, ...(host === undefined ? {} : { host }) });
-    const isNewest = name !== undefined && lastMs >= (seen.get(name) ?? lastMs);
-    if (isNewest) seen.set(name, lastMs);
+    const names = (named.get(each.ip) ?? []).flatMap(({ name, lastMs }) => {
+      const called = `${name} ${each.port}`;
+      if (lastMs < (seen.get(called) ?? lastMs)) return [];
+      seen.set(called, lastMs);
+      return [called];
+    });
     const key = pairKey(each);
-    detector.restore(key, each.state, flaps.get(key), isNewest ? name : undefined);
+    detector.restore(key, each.state, flaps.get(key), names);
   }
 }
 

@@ -5,7 +5,7 @@
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { hasFailed, type PortResult, pairKey, pairOf, type ScanSummary } from "../../scan/probe/result.ts";
 import type { ChangeDetector, Verdict } from "./change-detector.ts";
-import { type EndedRound, nameOf } from "./events.ts";
+import { type EndedRound, namesOf } from "./events.ts";
 
 /** Scans all targets, or only some pairs of an earlier scan again; undefined when the watch is to end before it began. */
 export type Rescan = (
@@ -49,11 +49,11 @@ export async function runRound(
     // Says nothing of the port, which stays as it was.
     if (hasFailed(result.reason)) {
       failures.set(result.reason, (failures.get(result.reason) ?? 0) + 1);
-      detector.missed(pairKey(result));
+      detector.missed(pairKey(result), namesOf(result));
       return;
     }
     results.set(pairKey(result), result);
-    detector.seen(pairKey(result), verdictOf(result), nameOf(result));
+    detector.seen(pairKey(result), verdictOf(result), namesOf(result));
   });
   if (summary === undefined) return undefined;
   let interrupted = summary.interrupted || summary.unfinished > 0;

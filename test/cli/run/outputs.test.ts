@@ -73,7 +73,7 @@ describe.skipIf(skipping("outputs", labProblem()))("outputs", () => {
     [
       "-oC",
       "--output-csv",
-      /^ip,port,[a-z_,]*,ts,method,doubtful,window,options,from\r\n(\S+,tcp,(open|closed),\S+Z,,.*,\r\n){2}$/,
+      /^ip,port,[a-z_,]*,ts,method,doubtful,window,options,from,aliases\r\n(\S+,tcp,(open|closed),\S+Z,,.*,\r\n){2}$/,
     ],
     ["-oT", "--output-targets", /^192\.0\.2\.10:7001\n$/],
     ["-oL", "--output-list", /^#masscan\nopen tcp 7001 192\.0\.2\.10 \d{10}\n# end\n$/],

@@ -12,6 +12,7 @@ import {
   closed,
   corrected,
   fault,
+  full,
   hostileNames,
   interrupted,
   open,
@@ -49,6 +50,27 @@ test.each([
   ],
 ])("an address is read in its canonical text, whoever wrote it: %s", (_, text) => {
   expect(read(text).ports.map(({ ip }) => ip)).toEqual(["2001:db8::1"]);
+});
+
+test.each([
+  ["NDJSON", ndjson],
+  ["XML", nmapXml],
+])("all names of an address are read, the first as its host: %s", (_, write) => {
+  const { ports } = read(write([full], summary));
+  expect(ports.map(({ host, aliases }) => [host, aliases])).toEqual([[full.host, full.aliases]]);
+});
+
+test("of XML's names those that a user gave come before that of the address", () => {
+  const names = ["ptr.example PTR", "www.example user", "mail.example user"].map((each) => {
+    const [name, type] = each.split(" ");
+    return `<hostname name="${name}" type="${type}"/>`;
+  });
+  const of = (some: readonly string[]) =>
+    read(
+      `<nmaprun><host><address addr="192.0.2.1"/><hostnames>${some.join("")}</hostnames><ports><port protocol="tcp" portid="22"><state state="open"/></port></ports></host></nmaprun>`,
+    ).ports.map(({ host, aliases }) => [host, aliases]);
+  expect(of(names)).toEqual([["www.example", ["mail.example"]]]);
+  expect(of(names.slice(0, 1))).toEqual([["ptr.example", undefined]]);
 });
 
 describe("NDJSON", () => {

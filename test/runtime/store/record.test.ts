@@ -11,7 +11,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { RecordedRun } from "../../../src/report/read/recorded.ts";
 import { changes } from "../../../src/runtime/store/changes.ts";
 import { openStore, type Store } from "../../../src/runtime/store/database.ts";
-import { runs, statesAt, timeline } from "../../../src/runtime/store/query.ts";
+import { namesByAddress, runs, statesAt, timeline } from "../../../src/runtime/store/query.ts";
 import { readStoreAt } from "../../../src/runtime/store/read-at.ts";
 import { createRecorder, type Recorded, type Seen } from "../../../src/runtime/store/record.ts";
 import { everyday } from "../../everyday.ts";
@@ -48,6 +48,42 @@ function put(startedMs: number, ...ports: Seen[]): Recorded {
 const ALWAYS = { sinceMs: 0, untilMs: Number.MAX_SAFE_INTEGER };
 const intervals = (): [string, number, number][] =>
   [...timeline(store, "192.0.2.1", 22, ALWAYS)].map(({ state, firstMs, lastMs }) => [state, firstMs, lastMs]);
+
+it("a host is found by every name that it was given, whichever run gave it", () => {
+  const names = (name: string): [name: string | undefined, port: number][] =>
+    [...timeline(store, name, undefined, ALWAYS)].map((each) => [each.name, each.port]);
+  put(
+    1000,
+    { ...OPEN, host: "www.example", aliases: ["mail.example"] },
+    { ...OPEN, port: 25, host: "mx.example" },
+  );
+  put(2000, { ...OPEN, host: "old.example" });
+  put(3000, { ...OPEN, host: "www.example" });
+  for (const name of ["www.example", "mail.example", "mx.example", "old.example"])
+    expect(names(name)).toEqual([
+      [name, 22],
+      [name, 25],
+    ]);
+  expect(names("192.0.2.1")[0]).toEqual(["www.example", 22]);
+  expect(names("nobody.example")).toEqual([]);
+  expect(namesByAddress(store).get("192.0.2.1")).toEqual([
+    { name: "mail.example", lastMs: 1000 },
+    { name: "mx.example", lastMs: 1000 },
+    { name: "old.example", lastMs: 2000 },
+    { name: "www.example", lastMs: 3000 },
+  ]);
+});
+
+it("a store of before there were such names has those that it knew", () => {
+  put(1000, { ...OPEN, host: "www.example" });
+  put(2000, { ...CLOSED, ip: "192.0.2.2" });
+  put(3000, OPEN);
+  store.prepare("DROP TABLE names").run();
+  store.prepare("PRAGMA user_version = 3").run();
+  store.close();
+  store = openStore(join(folder, "h.db"), true);
+  expect([...namesByAddress(store)]).toEqual([["192.0.2.1", [{ name: "www.example", lastMs: 3000 }]]]);
+});
 
 describe("intervals", () => {
   it("grow while the verdict stays, and another begins with another verdict", () => {

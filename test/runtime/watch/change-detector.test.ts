@@ -165,7 +165,7 @@ describe("a name", () => {
     detector: ChangeDetector,
     seen: readonly (readonly [key: string, verdict: Verdict])[],
   ): string[] {
-    for (const [key, verdict] of seen) detector.seen(key, verdict, NAME);
+    for (const [key, verdict] of seen) detector.seen(key, verdict, [NAME]);
     for (let { keys } = detector.suspects(); keys.length > 0; { keys } = detector.suspects()) {
       for (const key of keys) detector.again(key, new Map(seen).get(key) ?? SILENT);
     }
@@ -203,16 +203,30 @@ describe("a name", () => {
   it("with one more address has not moved, either, where the one that it had could not be probed", () => {
     const detector = create();
     named(detector, [[A, OPEN]]);
-    detector.missed(A);
+    detector.missed(A, [NAME]);
     expect(named(detector, [[B, CLOSED]])).toEqual([]);
     expect(named(detector, [[B, CLOSED]])).toEqual([]);
+  });
+
+  it("of several of one address has moved where that address stays another's", () => {
+    const detector = create();
+    const round = (...results: [key: string, verdict: Verdict, names: string[]][]): string[] => {
+      for (const [key, verdict, names] of results) detector.seen(key, verdict, names);
+      for (let { keys } = detector.suspects(); keys.length > 0; { keys } = detector.suspects())
+        for (const key of keys) detector.again(key, results.find(([each]) => each === key)?.[1] ?? SILENT);
+      return detector.end(0).events.map(({ key, old, verdict }) => `${key} ${old} ${verdict.state}`);
+    };
+    const MAIL = "mail.example 443";
+    expect(round([A, OPEN, [NAME, MAIL]])).toEqual([]);
+    expect(round([A, OPEN, [NAME]], [B, CLOSED, [MAIL]])).toEqual([`${B} open closed`]);
+    expect(round([A, OPEN, [NAME]], [B, CLOSED, [MAIL]], [C, CLOSED, [NAME]])).toEqual([]);
   });
 
   it("that moves in a round that is cut short has changed in the next", () => {
     const detector = create();
     named(detector, [[A, OPEN]]);
     // Nothing is asked of suspects then.
-    detector.seen(B, CLOSED, NAME);
+    detector.seen(B, CLOSED, [NAME]);
     expect(detector.end(0).verdicts.size).toBe(0);
     expect(named(detector, [[B, CLOSED]])).toEqual([`${B} open closed`]);
   });
@@ -220,7 +234,7 @@ describe("a name", () => {
   it("of which a round that is cut short has seen one more address has not moved", () => {
     const detector = create();
     named(detector, [[A, OPEN]]);
-    detector.seen(B, CLOSED, NAME);
+    detector.seen(B, CLOSED, [NAME]);
     detector.end(0);
     expect(
       named(detector, [
@@ -232,8 +246,8 @@ describe("a name", () => {
 
   it("is followed over a restart, from the address that it had last", () => {
     const detector = create();
-    detector.restore(A, "closed", undefined, NAME);
-    detector.restore(B, "open", undefined, NAME);
+    detector.restore(A, "closed", undefined, [NAME]);
+    detector.restore(B, "open", undefined, [NAME]);
     expect(named(detector, [[C, CLOSED]])).toEqual([`${C} open closed`]);
   });
 });
