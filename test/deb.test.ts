@@ -83,6 +83,18 @@ describe.skipIf(!ALL || skipping("the Debian package", problem))("the Debian pac
     expect(JSON.parse(probed.stdout.split("\n")[0])).toMatchObject({ port: 1, reason: "conn-refused" });
   });
 
+  it("has a store, and watches", async () => {
+    const store = join(folder, "history.db");
+    const watched = await synprobe(
+      ...["watch", "--link", "connect", "127.0.0.1:1", "--store", store, "--rounds", "1"],
+      ...["--cron", "*/2 * * * * *", "--metrics", "127.0.0.1:0"],
+    );
+    expect(watched).toMatchObject({ status: 0 });
+    const asked = await synprobe("history", "127.0.0.1", "--store", store);
+    expect(asked).toMatchObject({ status: 0, stderr: "" });
+    expect(asked.stdout).toContain("closed (conn-refused)");
+  });
+
   it("leaves nothing behind when it is removed", () => {
     dpkg("--purge", "synprobe");
     expect(installed()).toEqual([]);

@@ -1,6 +1,6 @@
 /**
- * `npm run deb` makes synprobe_VERSION_ARCH.deb of what has been built: the command line with its manual, help and completions, and
- * koffi's binary. Not the library, which is npm's. Without raw-socket: it would be compiled for one version of Node, and libc opens
+ * `npm run deb` makes synprobe_VERSION_ARCH.deb of what has been built: the command line with its manual, help and completions,
+ * koffi's binary, and libsql for stores. Not the library, which is npm's. Without raw-socket: it would be compiled for one version of Node, and libc opens
  * the same sockets (native-notes/raw-socket.md). `node --import tsx src/build/deb.ts FOLDER` puts it into another folder.
  *
  * The same sources make the same package, to the byte.
@@ -8,6 +8,7 @@
 import { execFileSync } from "node:child_process";
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -29,6 +30,16 @@ const { name, version, description } = JSON.parse(readFileSync(`${ROOT}package.j
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: "amd64", ia32: "i386", arm: "armhf" };
 const ARCHITECTURE = ARCHITECTURES[arch()] ?? arch();
 const BINARY = `node_modules/@koromix/koffi-linux-${arch()}/linux_${arch()}`;
+/** libsql, and what it loads: its binary for Debian's C library. */
+const STORES = [
+  "libsql",
+  "@neon-rs/load",
+  "detect-libc",
+  `@libsql/linux-${arch()}-${arch() === "arm" ? "gnueabihf" : "gnu"}`,
+]
+  .map((each) => `node_modules/${each}`)
+  // Optional, and npm may put one package into another.
+  .filter((path) => existsSync(join(ROOT, path)));
 /** When all of it was made, in seconds since the Unix epoch: as npm says of its packages. */
 const MADE = "499162500";
 
@@ -42,10 +53,10 @@ Priority: optional
 Description: ${description}
 `;
 // The code's owner makes the compiled functions (start.ts): here, so that everybody's start is the faster one. They are no file of the
-// package, so they go with it by hand.
+// package, so they go with it by hand. Most users' Node is Debian's, whatever whoever installs has first on the path.
 const SCRIPTS = {
   postinst: `#!/bin/sh
-if [ "$1" = configure ]; then "$DPKG_ROOT/usr/bin/synprobe" --version >/dev/null 2>&1 || true; fi
+if [ "$1" = configure ]; then PATH="/usr/bin:$PATH" "$DPKG_ROOT/usr/bin/synprobe" --version >/dev/null 2>&1 || true; fi
 `,
   prerm: `#!/bin/sh
 rm -f "$DPKG_ROOT"/usr/lib/synprobe/dist/*.cache
@@ -67,7 +78,8 @@ try {
   for (const [script, text] of Object.entries(SCRIPTS)) put(`DEBIAN/${script}`, text, 0o755);
   const programs = readdirSync(join(ROOT, "dist")).filter((name) => /\.(cjs|code)$/.test(name));
   for (const name of programs) copy(`dist/${name}`);
-  for (const path of ["package.json", "dist/commands", "dist/topics", "dist/bin", BINARY]) copy(path);
+  for (const path of ["package.json", "dist/commands", "dist/topics", "dist/bin", BINARY, ...STORES])
+    copy(path);
   mkdirSync(join(tree, "usr/bin"));
   symlinkSync("../lib/synprobe/dist/synprobe.cjs", join(tree, "usr/bin/synprobe"));
   put("usr/share/man/man1/synprobe.1.gz", gzipSync(readFileSync(join(ROOT, "dist/synprobe.1"))));

@@ -141,7 +141,7 @@ function loadSqlite(): new (
     return loadOwn("libsql") as ReturnType<typeof loadSqlite>;
   } catch (error) {
     throw storeError(
-      "a store needs the optional package libsql, which is not installed or has no binary for this machine: install synprobe by npm, with its optional packages (the Debian package has none)",
+      "a store needs the optional package libsql, which is not installed or has no binary for this machine: install synprobe with its optional packages (npm install --include=optional)",
       error,
     );
   }
