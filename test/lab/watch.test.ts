@@ -268,6 +268,36 @@ describe.skipIf(skipping("watching a network that changes", problem()))("watch",
     expect(await running.finished).toMatchObject({ status: 130 });
   });
 
+  it("whose clock is set back says so once and goes on in order; started anew it does not go into a store that is ahead", async () => {
+    writeFileSync(
+      path("clock.mjs"),
+      `const real = Date.now;
+      let ahead = 2 * 86_400_000;
+      Date.now = () => real() + ahead;
+      process.on("SIGUSR2", () => (ahead = 0));`,
+    );
+    const argv = ["watch", FAR.ipv4, "-p", "7003", "--every", "1h", "--store", path("clock.db"), "-v"];
+    const env = { NODE_OPTIONS: `--import ${path("clock.mjs")}` };
+    const running = start(inNamespace(lab.near, synprobe(...argv)), { env });
+    await running.until("stderr", /scan of .*: 1 port,/);
+    running.kill("SIGUSR2");
+    for (const rounds of [2, 3]) {
+      running.kill("SIGHUP");
+      await running.until("stderr", new RegExp(`(scan of .*: 1 port,[\\s\\S]*){${rounds}}`));
+    }
+    running.kill("SIGINT");
+    const { stderr } = await running.finished;
+    expect(stderr.match(/the clock has been set back by 4[78] h .*, to .* UTC/g)).toHaveLength(1);
+    const store = openStore(path("clock.db"), false);
+    // Three rounds, one interval.
+    expect(store.prepare("SELECT count(*) AS n FROM intervals").get()).toMatchObject({ n: 1 });
+    store.close();
+    expect(await run(inNamespace(lab.near, synprobe(...argv, "--rounds", "1")))).toMatchObject({
+      status: 2,
+      stderr: expect.stringMatching(/clock\.db has results of .* UTC, which is yet to come: /),
+    });
+  });
+
   // Who has it is in /proc/locks, which a busy kernel may take ten seconds to tell.
   it.skipIf(!ALL)("is one process's at a time on a store", async () => {
     const args = [FAR.ipv4, "-p", "7003", "--every", "1h", "--store", path("two.db")];

@@ -10,6 +10,7 @@ import { count, digits, doubtInWords, utc } from "../../report/figures.ts";
 import { jsonLine } from "../../report/formats/ndjson.ts";
 import type { Change, Interval } from "../../report/read/recorded.ts";
 import { readRun } from "../../runtime/results/result-files.ts";
+import { SKEW_MS } from "../../runtime/store/ahead.ts";
 import { changes } from "../../runtime/store/changes.ts";
 import { openStore, type Store } from "../../runtime/store/database.ts";
 import { runs, type Span, type StoredRun, statesAt, timeline } from "../../runtime/store/query.ts";
@@ -334,9 +335,6 @@ async function importRuns(path: string, files: readonly string[], messages: Mess
   }
   if (refused > 0) throw usage(`${refused} of ${files.length} files were not taken`);
 }
-
-/** How far the clock of the machine that made a file may be ahead, in milliseconds. */
-const SKEW_MS = 600_000;
 
 /** What the files of one -oA end with, nmap's or ours. A dot may also be of an address, of which there is a file each. */
 const SUFFIX = /\.(?:xml|gnmap|nmap|ndjson|json)$/;

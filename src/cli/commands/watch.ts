@@ -9,6 +9,7 @@ import { Cron } from "croner";
 import { ERROR_CODES, isSynprobeError, SynprobeError } from "../../errors.ts";
 import { escapeOutput } from "../../report/escape.ts";
 import { count, duration, utc } from "../../report/figures.ts";
+import { createSetBack, refuseAhead } from "../../runtime/store/ahead.ts";
 import { mayPass, openStore, type Store } from "../../runtime/store/database.ts";
 import { nowMs, nowUs, wallMs } from "../../runtime/system/clock.ts";
 import { reasonOf } from "../../runtime/system/file-errors.ts";
@@ -105,6 +106,7 @@ export async function watch(
     try {
       const fault = lockFile(lock, "end that, or give each watch a store of its own");
       if (fault !== undefined) throw new SynprobeError(ERROR_CODES.store, `store ${path} ${fault}`);
+      refuseAhead(store, Date.now());
       const status = await loop(options, messages, argv, {
         interruption,
         sleep,
@@ -206,6 +208,7 @@ async function loop(
     if (fault === undefined || fault === (isTerminal ? "EIO" : "EPIPE")) return fault !== undefined;
     throw new SynprobeError(ERROR_CODES.output, `cannot write standard output: ${reasonOf(fault)}`);
   };
+  const lookForSetBack = createSetBack(messages.error);
   let toldFailures = "";
   /** Once, not every time. */
   const tellFailures = (failures: ReadonlyMap<string, number>): void => {
@@ -219,6 +222,7 @@ async function loop(
     service.tell("READY=1", "STATUS=first scan");
     for (let round = 1, dueMs = Date.now(); ; round++) {
       const startedMs = Date.now();
+      lookForSetBack(now(), startedMs);
       let failure: ExitStatus | undefined;
       try {
         const finished = await runRound(detector, means);

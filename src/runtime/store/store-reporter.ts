@@ -6,6 +6,7 @@ import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { commandLine } from "../../report/formats/nmap.ts";
 import type { Reporter } from "../../report/reporter.ts";
 import { PORT_STATES, type PortResult, type ScanSummary } from "../../scan/probe/result.ts";
+import { refuseAhead } from "./ahead.ts";
 import { openStore } from "./database.ts";
 import { createRecorder } from "./record.ts";
 
@@ -17,7 +18,7 @@ const endingOf = ({ interrupted, unfinished }: ScanSummary): "complete" | "inter
  * Opens the store before the first packet; the run is written at its end, in one transaction.
  * @param asItCounts a result as it counts beside earlier ones (runtime/results/own-failures.ts)
  * @param onError is told what keeps it from being written
- * @throws {SynprobeError} `ERR_STORE` when it cannot be opened
+ * @throws {SynprobeError} `ERR_STORE` when it cannot be opened, or is ahead of the clock
  */
 export function createStoreReporter(
   path: string,
@@ -25,6 +26,12 @@ export function createStoreReporter(
   onError: (error: SynprobeError) => void,
 ): Reporter {
   const store = openStore(path, true);
+  try {
+    refuseAhead(store, Date.now());
+  } catch (error) {
+    store.close();
+    throw error;
+  }
   const recorder = createRecorder(store);
   let source = "synprobe";
   let begunMs = Number.POSITIVE_INFINITY;

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openStore } from "../../../src/runtime/store/database.ts";
+import { createRecorder } from "../../../src/runtime/store/record.ts";
 import { everyday } from "../../everyday.ts";
 import { linesOf, run, start, synprobe } from "../process.ts";
 
@@ -216,6 +217,35 @@ it("nor is one of which a port is yet to come: since when it is so would be lost
     status: 2,
     stderr: expect.stringMatching(/stepped\.json says that it is of .* UTC, which is yet to come/),
   });
+});
+
+// Each result would begin an interval of its own, and a watch tell its changes again each time that it is started.
+it.each([
+  ["a scan", (store: string) => ["127.0.0.1:1", "--store", store]],
+  ["a check", (store: string) => ["check", path("closed.yaml.json"), "--store", store]],
+  [
+    "a watch",
+    (store: string) => ["watch", "127.0.0.1:1", "--every", "1h", "--rounds", "1", "--store", store],
+  ],
+])("%s does not go into a store that is ahead of the clock, which history still reads", async (_, args) => {
+  writeFileSync(path("closed.yaml.json"), '{"groups":[{"targets":"127.0.0.1","ports":{"1":"closed"}}]}');
+  const file = join(folder, "ahead.db");
+  rmSync(file, { force: true });
+  const store = openStore(file, true);
+  const recorder = createRecorder(store);
+  recorder.add({ ip: "127.0.0.1", proto: "tcp", port: 1, state: "open", reason: "syn-ack" });
+  const ms = Date.now() + 2 * 86_400_000;
+  recorder.commit({ startedMs: ms, endedMs: ms, source: "synprobe", ending: "complete" });
+  store.close();
+  const { status, stdout, stderr } = await run(synprobe(...args(file)));
+  expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+  expect(linesOf(stderr)).toEqual([
+    expect.stringMatching(
+      /store .*ahead\.db has results of .* UTC, which is yet to come: .*Put the clock right/,
+    ),
+  ]);
+  const read = await run(synprobe("history", "127.0.0.1:1", "--json", "--store", file));
+  expect(linesOf(read.stdout)).toEqual([expect.stringMatching(/"state":"open"/)]);
 });
 
 it("of several files those that are none keep out no other, and are told", async () => {
