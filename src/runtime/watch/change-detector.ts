@@ -18,6 +18,9 @@ export interface Verdict {
   readonly doubt?: number;
 }
 
+/** What a port is held to be. */
+export type Known = Pick<Verdict, "state" | "reason">;
+
 export interface ChangeEvent {
   readonly kind: "changed" | "flapping" | "settled";
   /** Which port, as the caller names it. */
@@ -47,7 +50,7 @@ export interface DetectorOptions {
 
 export interface ChangeDetector {
   /** What was known when the last watch ended. @param names as `seen` has them: those that were seen here last */
-  restore(key: string, state: string, flaps?: Flaps, names?: readonly string[]): void;
+  restore(key: string, known: Known, flaps?: Flaps, names?: readonly string[]): void;
   /** Begins a round; what one that failed has left is forgotten. */
   begin(): void;
   /**
@@ -72,6 +75,8 @@ export interface Round {
   readonly events: readonly ChangeEvent[];
   /** Every port of the scan, as it is held to be after all probes, with the doubt of all. Those that could not be settled are left out. */
   readonly verdicts: ReadonlyMap<string, Verdict>;
+  /** Those that stay as they were, as they could not be settled or probed, if anything is known of them. */
+  readonly held: ReadonlyMap<string, Known>;
   /** Differences that were none, and those that could not be settled. */
   readonly transient: number;
   readonly unsettled: number;
@@ -108,7 +113,7 @@ export const confirmAfterMs = (periodMs: number): number =>
   Math.min(CONFIRM_MS, periodMs / LOOKS_BETWEEN_SCANS);
 
 export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions): ChangeDetector {
-  const known = new Map<string, string>();
+  const known = new Map<string, Known>();
   const flapping = new Map<string, Flaps>();
   let verdicts = new Map<string, Verdict>();
   let suspicions = new Map<string, Suspicion>();
@@ -116,6 +121,7 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
   /** Of this round, by key; and the port that had a name last. */
   let names = new Map<string, readonly string[]>();
   const lastOf = new Map<string, string>();
+  const unprobed = new Set<string>();
   /** Ports of this round that are held to be as another was, until they are settled. */
   const following = new Set<string>();
   let transient = 0;
@@ -127,6 +133,7 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
     suspicions = new Map();
     settled = new Set();
     names = new Map();
+    unprobed.clear();
     for (const key of following) known.delete(key);
     following.clear();
     transient = 0;
@@ -139,7 +146,7 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
   function see(key: string, verdict: Verdict): void {
     verdicts.set(key, verdict);
     const old = known.get(key);
-    const isCertain = old === undefined ? verdict.doubt === undefined : old === verdict.state;
+    const isCertain = old === undefined ? verdict.doubt === undefined : old.state === verdict.state;
     if (isCertain) suspicions.delete(key);
     else suspicions.set(key, suspect(verdict));
   }
@@ -148,7 +155,7 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
   function followNames(): void {
     for (const [key, given] of names) {
       const verdict = verdicts.get(key);
-      const moved = given.map((name) => stateBefore(name)).find((state) => state !== undefined);
+      const moved = given.map((name) => knownBefore(name)).find((each) => each !== undefined);
       if (known.has(key) || verdict === undefined || moved === undefined) continue;
       known.set(key, moved);
       following.add(key);
@@ -157,7 +164,7 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
   }
 
   /** What a name's port was where the name is no longer: an address that it shares may still be there. */
-  function stateBefore(name: string): string | undefined {
+  function knownBefore(name: string): Known | undefined {
     const before = lastOf.get(name);
     return before === undefined || names.get(before)?.includes(name) === true ? undefined : known.get(before);
   }
@@ -183,8 +190,8 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
 
   return {
     flaps: () => flapping,
-    restore(key, state, flaps, given = []) {
-      known.set(key, state);
+    restore(key, { state, reason }, flaps, given = []) {
+      known.set(key, { state, reason });
       for (const name of given) lastOf.set(name, key);
       if (flaps !== undefined) flapping.set(key, flaps);
     },
@@ -194,6 +201,7 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
       see(key, verdict);
     },
     missed(key, given = []) {
+      unprobed.add(key);
       if (given.length > 0) names.set(key, given);
     },
     suspects() {
@@ -206,7 +214,7 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
       const before = suspicions.get(key);
       if (before === undefined || settled.has(key)) return;
       const old = known.get(key);
-      if (old === undefined ? verdict.doubt === undefined : verdict.state === old) {
+      if (old === undefined ? verdict.doubt === undefined : verdict.state === old.state) {
         // The newest verdict is of the old state, or the first answer of all: it was loss, or has passed.
         verdicts.set(key, verdict);
         suspicions.delete(key);
@@ -226,6 +234,11 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
     },
     end(nowMs) {
       const events: ChangeEvent[] = [];
+      const held = new Map<string, Known>();
+      const hold = (key: string): void => {
+        const old = known.get(key);
+        if (old !== undefined) held.set(key, old);
+      };
       let unsettled = 0;
       // A round that was cut short is not to put in what has become of a name: nobody would be told of it any more.
       if (confirmations === 0) followNames();
@@ -233,17 +246,19 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
         if (!settled.has(key)) {
           unsettled++;
           verdicts.delete(key);
+          hold(key);
           continue;
         }
         const { verdict, doubt } = each;
         verdicts.set(key, verdict.doubt === undefined ? verdict : { ...verdict, doubt });
         const old = known.get(key);
         if (old === undefined) continue;
-        const event = changed(key, old, each, nowMs);
+        const event = changed(key, old.state, each, nowMs);
         if (event !== undefined) events.push(event);
       }
-      for (const [key, { state }] of verdicts) {
-        known.set(key, state);
+      for (const key of unprobed) if (!verdicts.has(key)) hold(key);
+      for (const [key, verdict] of verdicts) {
+        known.set(key, verdict);
         following.delete(key);
       }
       for (const [key, given] of names)
@@ -257,7 +272,7 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
         if (flaps.told !== undefined && verdict !== undefined)
           events.push({ kind: "settled", key, old: flaps.told, verdict, doubt: verdict.doubt ?? 0 });
       }
-      const round: Round = { events, verdicts, transient, unsettled };
+      const round: Round = { events, verdicts, held, transient, unsettled };
       begin();
       return round;
     },

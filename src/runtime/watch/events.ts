@@ -77,7 +77,7 @@ export function restore(store: Store, detector: ChangeDetector, nowMs: number): 
       return [called];
     });
     const key = pairKey(each);
-    detector.restore(key, each.state, flaps.get(key), names);
+    detector.restore(key, each, flaps.get(key), names);
   }
 }
 

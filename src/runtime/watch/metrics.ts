@@ -6,7 +6,7 @@ import { createServer, type Server } from "node:http";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { OUTCOMES } from "../../policy/judge.ts";
-import { PORT_STATES } from "../../scan/probe/result.ts";
+import { PORT_STATES, type PortResult } from "../../scan/probe/result.ts";
 import { formatEndpoint } from "../../wire/address.ts";
 import { type CommittedRound, KINDS } from "./events.ts";
 import type { FinishedRound } from "./rounds.ts";
@@ -48,7 +48,7 @@ export function createMetrics(mostPorts: number, pending: () => number, ofPolicy
     "state",
     "reason",
   );
-  const ports = gauge("ports", "Ports by state, in the last round", "state");
+  const ports = gauge("ports", "Ports by state, after the last round", "state");
   const judged = ofPolicy
     ? gauge("policy_ports", "Ports by what they are by the policy: as-written, differs, untold", "outcome")
     : undefined;
@@ -89,7 +89,7 @@ export function createMetrics(mostPorts: number, pending: () => number, ofPolicy
       rounds.inc({ ending: "failed" });
       portsUnprobed.set(asked);
     },
-    round({ run, round, results, failures, summary }, { events, outcomes }) {
+    round({ run, round, results, failures, missed, summary }, { events, outcomes }) {
       rounds.inc({ ending: run.ending });
       transient.inc(round.transient);
       for (const { type } of events) changes.inc({ type });
@@ -106,15 +106,20 @@ export function createMetrics(mostPorts: number, pending: () => number, ofPolicy
       for (const each of PORT_STATES) ports.set({ state: each }, 0);
       for (const outcome of OUTCOMES) judged?.set({ outcome }, outcomes?.[outcome] ?? 0);
       let series = 0;
-      for (const [key, result] of results) {
-        const { ip, host = "", port, rttMs } = result;
-        if (rttMs !== null) rtt.observe(rttMs / 1000);
-        const verdict = round.verdicts.get(key);
-        if (verdict === undefined) continue;
+      const show = (key: string, { ip, host = "", port }: PortResult): void => {
+        // What stays as it was is still that: a series that goes away would look like a port that nobody watches any more.
+        const verdict = round.verdicts.get(key) ?? round.held.get(key);
+        if (verdict === undefined) return;
         ports.inc({ state: verdict.state });
         if (series++ < mostPorts)
           state.set({ ip, host, port: String(port), state: verdict.state, reason: verdict.reason }, 1);
+      };
+      for (const [key, result] of results) {
+        if (result.rttMs !== null) rtt.observe(result.rttMs / 1000);
+        show(key, result);
       }
+      // A result may have been corrected by one that failed, or the other way round.
+      for (const [key, result] of missed) if (!results.has(key)) show(key, result);
       leftOut.set(Math.max(0, series - mostPorts));
     },
   };

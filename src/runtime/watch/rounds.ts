@@ -26,6 +26,8 @@ export interface RoundMeans {
 export interface FinishedRound extends EndedRound {
   /** Of the whole scan, without confirmations. */
   readonly summary: ScanSummary;
+  /** Results of the ports that could not be probed, by their keys: only who they are tells anything. */
+  readonly missed: ReadonlyMap<string, PortResult>;
 }
 
 const verdictOf = ({ state, reason, doubt }: PortResult): Verdict => ({
@@ -44,11 +46,13 @@ export async function runRound(
 ): Promise<FinishedRound | undefined> {
   const results = new Map<string, PortResult>();
   const failures = new Map<string, number>();
+  const missed = new Map<string, PortResult>();
   detector.begin();
   const summary = await means.scan((result) => {
     // Says nothing of the port, which stays as it was.
     if (hasFailed(result.reason)) {
       failures.set(result.reason, (failures.get(result.reason) ?? 0) + 1);
+      missed.set(pairKey(result), result);
       detector.missed(pairKey(result), namesOf(result));
       return;
     }
@@ -91,6 +95,7 @@ export async function runRound(
     summary,
     results,
     failures,
+    missed,
     round,
     run: {
       startedMs: summary.startedMs,

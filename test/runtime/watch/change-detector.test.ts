@@ -59,7 +59,7 @@ describe("a change", () => {
 
   it("to silence is told when it is seen a fifth time, with the doubt that is left", () => {
     const detector = create();
-    detector.restore(PORT, "open");
+    detector.restore(PORT, OPEN);
     const { told, waits, events } = round(detector, 0, SILENT, SILENT, SILENT, SILENT, SILENT);
     expect({ told, waits }).toEqual({ told: ["changed open filtered"], waits: Array(4).fill(30_000) });
     expect(events[0].doubt).toBeCloseTo(1e-10, 12);
@@ -67,7 +67,7 @@ describe("a change", () => {
 
   it("that has passed is not told, and what is known is the newest verdict", () => {
     const detector = create();
-    detector.restore(PORT, "open");
+    detector.restore(PORT, OPEN);
     const { told, transient, verdicts } = round(detector, 0, SILENT, SILENT, OPEN);
     expect({ told, transient, verdict: verdicts.get(PORT) }).toEqual({
       told: [],
@@ -78,8 +78,8 @@ describe("a change", () => {
 
   it("between three states waits for the next round, and nothing is claimed meanwhile", () => {
     const detector = create();
-    detector.restore(PORT, "open");
-    const { told, unsettled, verdicts } = round(
+    detector.restore(PORT, OPEN);
+    const { told, unsettled, verdicts, held } = round(
       detector,
       0,
       SILENT,
@@ -91,12 +91,13 @@ describe("a change", () => {
       SILENT,
     );
     expect({ told, unsettled, known: verdicts.has(PORT) }).toEqual({ told: [], unsettled: 1, known: false });
+    expect([...held]).toEqual([[PORT, { state: "open", reason: "syn-ack" }]]);
     expect(round(detector, MINUTE, CLOSED, CLOSED).told).toEqual(["changed open closed"]);
   });
 
   it("that is settled is not taken back by a further result of the round", () => {
     const detector = create();
-    detector.restore(PORT, "open");
+    detector.restore(PORT, OPEN);
     detector.seen(PORT, CLOSED);
     detector.again(PORT, CLOSED);
     detector.again(PORT, OPEN);
@@ -105,7 +106,7 @@ describe("a change", () => {
 
   it("a suspect that is not probed again stays as it was", () => {
     const detector = create();
-    detector.restore(PORT, "open");
+    detector.restore(PORT, OPEN);
     detector.seen(PORT, CLOSED);
     expect(detector.end(0)).toMatchObject({ events: [], unsettled: 1 });
   });
@@ -125,7 +126,7 @@ describe("a port seen for the first time", () => {
 describe("a port that changes again and again", () => {
   it("is told as flapping once, then nothing, then as settled when it has been quiet", () => {
     const detector = create();
-    detector.restore(PORT, "open");
+    detector.restore(PORT, OPEN);
     const told = Array.from({ length: 40 }, (_, i) => {
       const verdict = i < 8 ? (i % 2 === 0 ? CLOSED : OPEN) : OPEN;
       const changes = i < 8;
@@ -144,14 +145,14 @@ describe("a port that changes again and again", () => {
 
   it("is told as settled when it is next seen, where the round in which it is let go has not seen it", () => {
     const detector = create();
-    detector.restore(PORT, "open", { penalty: 2600, atMs: 0, told: "closed" });
+    detector.restore(PORT, OPEN, { penalty: 2600, atMs: 0, told: "closed" });
     expect(detector.end(100 * MINUTE).events).toEqual([]);
     expect(round(detector, 101 * MINUTE, OPEN).told).toEqual(["settled closed open"]);
   });
 
   it("is still held down after a restart", () => {
     const detector = create();
-    detector.restore(PORT, "open", { penalty: 2600, atMs: 0, told: "closed" });
+    detector.restore(PORT, OPEN, { penalty: 2600, atMs: 0, told: "closed" });
     expect(round(detector, MINUTE, CLOSED, CLOSED).told).toEqual([]);
     expect(round(detector, 100 * MINUTE, CLOSED).told).toEqual(["settled closed closed"]);
   });
@@ -246,8 +247,8 @@ describe("a name", () => {
 
   it("is followed over a restart, from the address that it had last", () => {
     const detector = create();
-    detector.restore(A, "closed", undefined, [NAME]);
-    detector.restore(B, "open", undefined, [NAME]);
+    detector.restore(A, CLOSED, undefined, [NAME]);
+    detector.restore(B, OPEN, undefined, [NAME]);
     expect(named(detector, [[C, CLOSED]])).toEqual([`${C} open closed`]);
   });
 });

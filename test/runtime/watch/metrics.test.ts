@@ -2,10 +2,15 @@
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { describe, expect, it } from "vitest";
-import type { Verdict } from "../../../src/runtime/watch/change-detector.ts";
+import {
+  type ChangeDetector,
+  createChangeDetector,
+  type Verdict,
+} from "../../../src/runtime/watch/change-detector.ts";
 import { createMetrics, serveMetrics } from "../../../src/runtime/watch/metrics.ts";
 import type { FinishedRound } from "../../../src/runtime/watch/rounds.ts";
-import type { PortResult } from "../../../src/scan/probe/result.ts";
+import { type PortResult, pairKey, type ScanSummary } from "../../../src/scan/probe/result.ts";
+import { madeRound } from "./event.ts";
 
 /** A round that found so many open ports. */
 function roundOf(count: number, ending: FinishedRound["run"]["ending"] = "complete"): FinishedRound {
@@ -26,11 +31,13 @@ function roundOf(count: number, ending: FinishedRound["run"]["ending"] = "comple
     round: {
       events: [],
       verdicts: new Map(ports.map((port) => [`${port}`, verdict])),
+      held: new Map(),
       transient: 0,
       unsettled: 0,
     },
     results: new Map(ports.map((port) => [`${port}`, { ...result, port }])),
     failures: new Map(),
+    missed: new Map(),
     summary: { elapsedMs: 1000, faults: [] as unknown } as FinishedRound["summary"],
   };
 }
@@ -70,6 +77,86 @@ describe("a round's metrics", () => {
     expect(await lines("ports_unprobed")).toEqual(["synprobe_ports_unprobed 3"]);
     round(part, { events: [] });
     expect(await lines("ports_unprobed")).toEqual(["synprobe_ports_unprobed 0"]);
+  });
+});
+
+const PORT = { ip: "192.0.2.1", host: "www.test", port: 22, rttMs: null, ttl: null, tries: 1, timeMs: 0 };
+const OPEN: PortResult = { ...PORT, state: "open", reason: "syn-ack" };
+const CLOSED: PortResult = { ...PORT, state: "closed", reason: "reset" };
+const SILENT: PortResult = { ...PORT, state: "filtered", reason: "no-response", doubt: 0.01 };
+const UNSENT: PortResult = { ...PORT, state: "filtered", reason: "send-eperm" };
+/** Another port, which is closed whatever comes of the first: a round of which nothing could be probed has failed. */
+const OTHER: PortResult = { ...CLOSED, port: 23 };
+
+/** Rounds of a detector whose scans find this of the first port. @returns the metrics after each */
+function createRounds(detector: ChangeDetector, mostPorts = 10) {
+  const { registry, round } = createMetrics(mostPorts, () => 0);
+  return async (...found: readonly PortResult[]): Promise<string[]> => {
+    let scans = 0;
+    const finished = await madeRound(detector, {
+      scan: async (onResult) => {
+        if (scans === 0) onResult(OTHER);
+        onResult(found[Math.min(scans++, found.length - 1)]);
+        return {
+          startedMs: 0,
+          elapsedMs: 0,
+          faults: [],
+          interrupted: false,
+          unfinished: 0,
+        } as unknown as ScanSummary;
+      },
+      sleep: async () => true,
+      now: () => 0,
+      source: "synprobe",
+    });
+    round(finished, { events: [] });
+    const text = await registry.metrics();
+    return text
+      .split("\n")
+      .filter((line) => /^synprobe_(port_state|ports|ports_unprobed)[ {]/.test(line))
+      .sort();
+  };
+}
+
+describe("a port that stays as it was", () => {
+  const create = (): ChangeDetector => createChangeDetector({ confirmMs: 0, halfLifeMs: 60_000 });
+  const UNSETTLED = [SILENT, CLOSED, SILENT, CLOSED, SILENT, CLOSED, SILENT];
+
+  it("as it could not be settled, keeps its series, and is counted", async () => {
+    const rounds = createRounds(create());
+    const before = await rounds(OPEN);
+    expect(before).toContain(
+      'synprobe_port_state{ip="192.0.2.1",host="www.test",port="22",state="open",reason="syn-ack"} 1',
+    );
+    expect(before).toContain('synprobe_ports{state="open"} 1');
+    expect(await rounds(...UNSETTLED)).toEqual(before);
+    // What a watch before has known is held, too.
+    const detector = create();
+    for (const { port, ...known } of [OPEN, OTHER]) detector.restore(pairKey({ ip: PORT.ip, port }), known);
+    expect(await createRounds(detector)(...UNSETTLED)).toEqual(before);
+  });
+
+  it("as it could not be probed, keeps it as well, and is counted as unprobed, too", async () => {
+    const rounds = createRounds(create());
+    const before = await rounds(OPEN);
+    const unprobed = before.map((line) => line.replace(/^(synprobe_ports_unprobed) 0$/, "$1 1"));
+    expect(unprobed).not.toEqual(before);
+    expect(await rounds(UNSENT)).toEqual(unprobed);
+  });
+
+  it("has none when nothing is known of it", async () => {
+    const shown = await createRounds(create())(UNSENT);
+    expect(shown.filter((line) => line.includes('port="22"'))).toEqual([]);
+    expect(shown).toContain('synprobe_ports{state="closed"} 1');
+    expect(shown).toContain('synprobe_ports{state="open"} 0');
+  });
+
+  it("counts for the bound on series as any other", async () => {
+    const detector = create();
+    await createRounds(detector)(OPEN);
+    const shown = await createRounds(detector, 1)(...UNSETTLED);
+    expect(shown.filter((line) => line.startsWith("synprobe_port_state"))).toHaveLength(1);
+    expect(shown).toContain('synprobe_ports{state="open"} 1');
   });
 });
 
