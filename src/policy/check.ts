@@ -33,6 +33,8 @@ export interface CheckReport {
   readonly faults: readonly TargetFault[];
   /** Pairs that the run did not come to. */
   readonly unfinished: number;
+  /** Pairs that the policy is about and that the user has excluded. */
+  readonly excluded: number;
   /** Milliseconds since the Unix epoch, and milliseconds. */
   readonly startedMs: number;
   readonly elapsedMs: number;
@@ -89,7 +91,8 @@ function worstOf(rule: Rule, result: PortResult, seen: readonly PlaceVerdict[]):
   };
 }
 
-export function createCheck(policy: Policy, expectations: Expectations): Check {
+/** @param excluded pairs that are not probed, as the user has excluded them (excluded.ts) */
+export function createCheck(policy: Policy, expectations: Expectations, excluded = 0): Check {
   const noCounts = (): Record<Outcome, number> => ({ "as-written": 0, differs: 0, untold: 0 });
   const all = noCounts();
   const ofRules = policy.rules.map(noCounts);
@@ -153,6 +156,7 @@ export function createCheck(policy: Policy, expectations: Expectations): Check {
         findings: sorted,
         faults,
         unfinished,
+        excluded,
         startedMs,
         elapsedMs,
       };

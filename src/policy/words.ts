@@ -1,5 +1,5 @@
 /** What several formats say of a finding, in the same words; not escaped: each format does that in its own way. */
-import { chance, count } from "../report/figures.ts";
+import { chance, count, digits } from "../report/figures.ts";
 import type { PortResult } from "../scan/probe/result.ts";
 import { formatEndpoint } from "../wire/address.ts";
 import type { CheckReport, Counts, Finding } from "./check.ts";
@@ -49,13 +49,14 @@ export const ruleTitle = ({ portsText, expected }: Rule): string => `${portsText
 export const portsOf = (counts: Counts): number => counts["as-written"] + counts.differs + counts.untold;
 
 /** "12 ports as written, 2 not, 1 could not be told" */
-export function totalsOf({ counts, faults, unfinished }: CheckReport): string {
+export function totalsOf({ counts, faults, unfinished, excluded }: CheckReport): string {
   const parts = [
     `${count(counts["as-written"], "port")} as written`,
     `${counts.differs} not`,
     ...(counts.untold > 0 ? [`${counts.untold} could not be told`] : []),
     ...(faults.length > 0 ? [`${count(faults.length, "target")} could not be probed`] : []),
     ...(unfinished > 0 ? [`${unfinished} not probed, as the run was interrupted`] : []),
+    ...(excluded > 0 ? [`${digits(excluded)} excluded and not checked`] : []),
   ];
   return parts.join(", ");
 }

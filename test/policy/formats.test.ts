@@ -102,6 +102,13 @@ describe("a report", () => {
 });
 
 describe("text", () => {
+  it("says what was not checked, as it is excluded, and so do the others that have totals", () => {
+    const report = { ...sample(POLICY.groups, true), excluded: 1234 };
+    for (const format of ["text", "github"])
+      expect(write(format, report)).toBe("3 ports as written, 0 not, 1,234 excluded and not checked\n");
+    expect(JSON.parse(write("json", report))).toMatchObject({ as_written: 3, excluded: 1234 });
+  });
+
   it("says once where it is written of ports in a row, behind them", () => {
     const policy = readPolicy(
       JSON.stringify({ groups: [{ targets: "198.18.0.1-2", ports: { "22,80": "open" } }] }),

@@ -3,6 +3,7 @@
  * main command's (run/probe.ts): here is what it serves.
  */
 import { type Check, createCheck } from "../../policy/check.ts";
+import { countExcluded } from "../../policy/excluded.ts";
 import { createExpectations } from "../../policy/expectations.ts";
 import { FORMATS } from "../../policy/formats/formats.ts";
 import { createLearning } from "../../policy/learn.ts";
@@ -72,9 +73,11 @@ export async function checking<Options extends CheckOptions & ProbeOptions>(
     addTargets: (planner) => {
       for (const target of targetsToProbe(policy)) planner.add(target);
     },
-    planned: ({ names, hops }) => {
+    planned: (plan) => {
+      const { names, hops } = plan;
       counting.planned(hops);
-      made = createCheck(policy, createExpectations(policy, names, from?.length === 1 ? from[0] : undefined));
+      const expectations = createExpectations(policy, names, from?.length === 1 ? from[0] : undefined);
+      made = createCheck(policy, expectations, countExcluded(policy, plan));
     },
     createReporter: (write, colour) => ({
       wants: () => PORT_STATES,

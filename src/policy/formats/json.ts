@@ -7,13 +7,14 @@ import type { Group } from "../policy.ts";
 const SCHEMA = 1;
 
 export function* checkJson(report: CheckReport): Generator<string> {
-  const { policy, counts, ofRules, findings, faults, unfinished, startedMs, elapsedMs } = report;
+  const { policy, counts, ofRules, findings, faults, unfinished, excluded, startedMs, elapsedMs } = report;
   yield jsonLine({
     type: "check",
     schema: SCHEMA,
     policy: policy.file,
     ...countsOf(counts),
     not_probed: unfinished,
+    excluded: excluded === 0 ? undefined : excluded,
     rules: policy.rules.map((rule) => ({
       group: rule.group.name,
       line: rule.line,

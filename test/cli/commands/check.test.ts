@@ -191,6 +191,14 @@ describe("exit status", () => {
     expect((await check(write("one.json", group({ [open]: "closed" }, { targets })))).status).toBe(1);
   });
 
+  it("0 when what is wrong is excluded, and then it is said how much was not checked", async () => {
+    const file = write("excluded.json", group({ [open]: "open", [closed]: "open" }));
+    expect(await check(file, "--exclude-ports", `${closed}`)).toMatchObject({
+      status: 0,
+      stdout: "1 port as written, 0 not, 1 excluded and not checked\n",
+    });
+  });
+
   it("of an exception that is over: the group does not count, which is noted", async () => {
     const groups = [
       { targets: "127.0.0.1", ports: { [open]: "open" } },
