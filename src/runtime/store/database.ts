@@ -154,7 +154,9 @@ function loadSqlite(): new (
  */
 export function openStore(path: string, create: boolean): Store {
   const failed = (error: unknown): SynprobeError =>
-    error instanceof SynprobeError ? error : storeError(`store ${path}: ${why(error)}`, error);
+    error instanceof SynprobeError
+      ? error
+      : storeError(`store ${path}${hasClosedLog(path, error) ? CLOSED_LOG : `: ${why(error)}`}`, error);
   const fd = checkFile(path, create);
   const Database = loadSqlite();
   const openIt = (isReadOnly: boolean): Sqlite => {
@@ -247,6 +249,16 @@ export function openStore(path: string, create: boolean): Store {
       }),
   };
 }
+
+/**
+ * Whether a store has a log beside it that nobody has open, as of a writer that was killed, and which cannot be read: SQLite makes a file
+ * beside it first, and says only that it cannot open one.
+ */
+const hasClosedLog = (path: string, error: unknown): boolean =>
+  codeOf(error).startsWith("SQLITE_CANTOPEN") && existsSync(`${path}-wal`) && !existsSync(`${path}-shm`);
+
+const CLOSED_LOG =
+  " was not closed by its last writer, and has a log beside it (its name and -wal) that cannot be read where nothing may be written: copy both files to a directory that you may write to, and use that store";
 
 /**
  * What a store is opened by that may not be written. Readers share memory in a file beside it, which SQLite makes where nobody has:
