@@ -156,6 +156,32 @@ describe.skipIf(skipping("path", labProblem()))("path", () => {
     }
   });
 
+  it("compares what is silent with a port that is closed, the scan's too, where a limit of RSTs looks the same", async () => {
+    const own = createLab();
+    const ask = (...args: string[]) =>
+      run(inNamespace(own.near, synprobe(...args, at(FAR.ipv4, "7001-7003"))));
+    const filter = (rule: string): string =>
+      command(inNamespace(own.far, ["nft", "-f", "-"]), `add rule inet f ${rule}\n`);
+    try {
+      await listen(own.far, [{ host: FAR.ipv4, port: 7001 }]);
+      command(
+        inNamespace(own.far, ["nft", "-f", "-"]),
+        `add table inet f
+add chain inet f i { type filter hook input priority 0; }
+add chain inet f o { type filter hook output priority 0; }
+`,
+      );
+      filter("i tcp dport 7003 drop");
+      expect((await ask("--why")).stdout).toMatch(/: 7003 is filtered, at the host.*, while 7002 does/);
+      filter("o tcp flags rst limit rate over 1/minute burst 1 packets drop");
+      expect((await ask("path")).stdout).toMatch(
+        /^7003 is filtered or closed, at the host.*, while 7001 does \(doubt 0\.\d\)/m,
+      );
+    } finally {
+      own.remove();
+    }
+  });
+
   it("says that nothing is connected to its interface", async () => {
     const own = createLab();
     try {

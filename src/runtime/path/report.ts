@@ -25,7 +25,8 @@ export interface PathRouter {
  *
  * - `host`: nothing; the host answers, `to` hops away, as far as can be seen
  * - `dropped`: dropped between hops `from` and `to`, where port `other` goes on
- * - `at-host`: dropped by the host, or by hop `from` before it, or the answer is dropped on its way back
+ * - `at-host`: dropped by the host, or by hop `from` before it, or the answer is dropped on its way back; under
+ *   `rstLimit` the port may as well be closed, by a host that limits its RSTs
  * - `rejected`: an ICMP error of `by` says so, the host itself under `self`; at hop 0, this machine refuses to send them
  * - `box`: answered in the host's name by a box between `from` and `to`; port `other` goes on to hop `beyond`
  * - `some-flows`: only `passed` of `asked` flows get further than hop `from`
@@ -41,6 +42,7 @@ export interface PathWhere {
   readonly self?: boolean;
   readonly beyond?: number;
   readonly usedUp?: boolean;
+  readonly rstLimit?: boolean;
   readonly passed?: number;
   readonly asked?: number;
 }

@@ -65,6 +65,8 @@ interface Seen {
   readonly filtered: Map<number, Told | undefined>;
   /** A port that answered, an open one if there is one. */
   answered?: { readonly port: number; readonly isOpen: boolean };
+  /** A port that was closed. */
+  closed?: number;
   /** Nothing more is sent to it: `--host-timeout`. */
   isOver?: true;
 }
@@ -86,6 +88,8 @@ export function openWhy(plan: Plan, { limit, rate, minimal, byFrames = false }: 
     const host = known ?? { filtered: new Map<number, Told | undefined>() };
     hosts.set(ip, host);
     if (reason === "host-timeout") host.isOver = true;
+    if (state === "closed") host.closed = port;
+    else if (host.closed === port) delete host.closed;
     if (state === "filtered") {
       if (host.filtered.size < MOST_PORTS || host.filtered.has(port))
         host.filtered.set(port, responder === undefined ? undefined : { responder, reason });
@@ -105,7 +109,7 @@ export function openWhy(plan: Plan, { limit, rate, minimal, byFrames = false }: 
       .sort((a, b) => compareKeys(a.key, b.key))
       .slice(0, limit);
     for (const { ip, seen } of wanted) {
-      const { filtered, answered } = seen;
+      const { filtered, answered, closed } = seen;
       const address = parseAddress(ip);
       const path = address && wayTo(address);
       if (stopped) break;
@@ -120,6 +124,7 @@ export function openWhy(plan: Plan, { limit, rate, minimal, byFrames = false }: 
           ports: [...filtered.keys()].sort((a, b) => a - b),
           search: false,
           ...(answered === undefined ? {} : { reference: answered.port }),
+          ...(closed === undefined ? {} : { closed }),
         },
       );
       const { ports, hops } = pathReport(await running.finished, new Map());

@@ -1,11 +1,11 @@
 /**
- * Two ports asked in turn at the same hop, from a new flow each time, until it is clear whether both are answered there or one
- * never is.
+ * Two ports asked in turn at the same hop, or one port at two hops, from a new flow each time, until it is clear whether both are
+ * answered or one never is.
  *
  * New flows, so that which of several equal ways a SYN takes is drawn anew each time, for both ports alike. Who goes first
  * alternates, so that a router that answers so many a second keeps its answers from both. The first SYNs go quickly; where they do
  * not make it clear, more go ever more slowly.
- * Tested by test/sim/path.test.ts.
+ * Tested by test/sim/path.test.ts and test/sim/path-limits.test.ts.
  */
 import { chanceOfSilence } from "./doubt.ts";
 import type { Answer, Probe } from "./flow.ts";
@@ -31,16 +31,34 @@ const PAUSES_US = [150_000, 300_000, 600_000, 1_000_000, 1_000_000, 1_000_000, 1
 /** Pauses after which it is asked once more although it seems clear, where the silence may be a stretch of bad time. */
 const LATER_US = [500_000, 1_000_000];
 
+/** What is asked: a port, with a TTL. */
+interface Side {
+  readonly port: number;
+  readonly ttl: number;
+}
+
 /**
+ * Two ports at one hop.
  * @param counts whether an answer counts for the question
  * @param mostSyns to the second port, over all that it was ever sent
  * @param isFirstWord whether nothing at all was heard of the second port: then it is asked again later
  */
-export function* compare(
+export const compare = (
   walk: Surveyed,
   ttl: number,
   port: number,
   other: number,
+  counts: (answer: Answer) => boolean,
+  mostSyns: number,
+  isFirstWord = false,
+): Generator<readonly Probe[], Comparison> =>
+  compareSides(walk, { port, ttl }, { port: other, ttl }, counts, mostSyns, isFirstWord);
+
+/** Two ports, or a port at two hops. */
+export function* compareSides(
+  walk: Surveyed,
+  side: Side,
+  otherSide: Side,
   counts: (answer: Answer) => boolean,
   mostSyns: number,
   isFirstWord = false,
@@ -52,14 +70,14 @@ export function* compare(
     const batch: Probe[] = [];
     for (let i = 0; i < count; i++, pairs++) {
       // The one that is in doubt goes first at first: a single answer of its own settles it.
-      const order = pairs % 2 === 0 ? [other, port] : [port, other];
+      const order = pairs % 2 === 0 ? [otherSide, side] : [side, otherSide];
       for (const [j, each] of order.entries()) {
-        const flow = walk.flow(each);
+        const flow = walk.flow(each.port);
         if (flow === undefined) break;
         const afterUs = pauseUs + i * GAP_US + (j * GAP_US) / 2;
-        const probe = walk.probe(flow, ttl, { afterUs });
+        const probe = walk.probe(flow, each.ttl, { afterUs });
         batch.push(probe);
-        (each === port ? mine : theirs).push(probe);
+        (each === side ? mine : theirs).push(probe);
       }
     }
     yield batch;
@@ -76,7 +94,7 @@ export function* compare(
   yield* ask(FIRST_PAIRS, 0);
   for (const pauseUs of PAUSES_US) {
     const { otherAnswered, doubt } = judge();
-    if (otherAnswered > 0 || doubt <= SURE || walk.sentTo(other) >= mostSyns) break;
+    if (otherAnswered > 0 || doubt <= SURE || walk.sentTo(otherSide.port) >= mostSyns) break;
     yield* ask(1, pauseUs);
   }
   for (const pauseUs of isFirstWord ? LATER_US : []) if (judge().doubt <= SURE) yield* ask(1, pauseUs);

@@ -13,6 +13,8 @@ export interface SurveyOptions {
   readonly ports: readonly number[];
   /** The port to compare with; without one, common ports are tried where no port of `ports` answers. */
   readonly reference?: number;
+  /** Another port of the host that was answered with a RST before the walk, and is not walked. */
+  readonly closed?: number;
   /** Whether common ports are tried then; they are by default. */
   readonly search?: boolean;
   /** Whether the host's router is waited for where nobody answers, until it has given up looking for it; it is where common ports are tried. */
@@ -46,6 +48,12 @@ export const flowsTo = (walk: Surveyed, port: number): Flow[] =>
 /** Whether an answer as of the host has come from the port. */
 export const isAnswered = (walk: Surveyed, port: number): boolean =>
   flowsTo(walk, port).some(({ finals }) => finals.length > 0);
+
+/** Whether the port was answered with RSTs alone, which a host may limit as it limits no SYN-ACKs. */
+export const isClosed = (walk: Surveyed, port: number): boolean => {
+  const finals = flowsTo(walk, port).flatMap((flow) => flow.finals);
+  return finals.length > 0 && finals.every(({ kind }) => kind === "reset");
+};
 
 /** SYNs to one port before its last comparison: as many as its walk may take. The port compared with is asked each time. */
 export const mostSyns = ({ maxHops, tries, flows }: SurveyOptions): number => maxHops * tries * flows;

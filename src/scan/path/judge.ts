@@ -4,12 +4,12 @@
  *
  * The rule: a hop is named only where a router or the host answers for another port what it does not answer for this one, again
  * and again; and not more narrowly than between the last hop that has seen this port's SYNs and the first that should have.
- * Tested by test/sim/path.test.ts.
+ * Tested by test/sim/path.test.ts and test/sim/path-limits.test.ts.
  */
 import { type Address, formatAddress, sameAddress } from "../../wire/address.ts";
 import { compare, SURE } from "./compare.ts";
 import { chanceOfSilence } from "./doubt.ts";
-import { type Finding, flowsTo, isAnswered, mostSyns, type SurveyOptions } from "./finding.ts";
+import { type Finding, flowsTo, isAnswered, isClosed, mostSyns, type SurveyOptions } from "./finding.ts";
 import { type Answer, answersOf, isFinal, type Probe, seenAt } from "./flow.ts";
 import type { Where } from "./result.ts";
 import type { Surveyed } from "./walk.ts";
@@ -205,7 +205,9 @@ function* judgeSilence(
     if (next === undefined) break;
     compared.add(next);
     const most = mostSyns(options);
-    const { doubt } = yield* compare(walk, next, farthest.port, port, () => true, most, seen() === 0);
+    const closed = next === host ? closedOf(walk, finding, farthest, findings, options) : undefined;
+    const like = closed ?? farthest.port;
+    const { answered, doubt } = yield* compare(walk, next, like, port, () => true, most, seen() === 0);
     const flows = flowsTo(walk, port);
     if (isAnswered(walk, port)) {
       yield* judgeMainFlow(walk, finding, next);
@@ -217,15 +219,38 @@ function* judgeSilence(
       return;
     }
     if (doubt === 1) continue;
-    const kind = next === host ? "at-host" : "dropped";
-    if (best === undefined || doubt < best.doubt)
-      best = { where: { kind, from: seen(), to: next, other: farthest.port }, doubt };
+    const place = { from: seen(), to: next, other: answered > 0 ? like : farthest.port };
+    const where: Where =
+      next !== host
+        ? { kind: "dropped", ...place }
+        : { kind: "at-host", ...place, ...(closed !== undefined && doubt > SURE ? { rstLimit: true } : {}) };
+    if (best === undefined || doubt < best.doubt) best = { where, doubt };
     if (doubt <= SURE) break;
   }
   finding.where = { kind: "unknown", from: seen() };
   if (best === undefined || ("to" in best.where && best.where.to <= seen())) return;
   finding.where = best.where;
   finding.doubt = best.doubt;
+}
+
+/**
+ * A port that the host has answered with RSTs, if there is one: what is silent may be closed too. Beside an open port that says nothing
+ * where the host limits its RSTs, as many do, and not its SYN-ACKs; a closed one is limited alike, and shows it.
+ */
+function closedOf(
+  walk: Surveyed,
+  finding: Finding,
+  farthest: Finding,
+  findings: readonly Finding[],
+  { closed }: SurveyOptions,
+): number | undefined {
+  const beyond = farthestOf(walk, farthest);
+  // One that is answered before a router which another port passes has its RSTs from a box, unless its own SYNs come by there too.
+  const isByBox = (other: Finding): boolean =>
+    other.reach !== undefined && other.reach <= beyond && farthestOf(walk, other) < other.reach;
+  const all = findings.filter((other) => other !== finding && isClosed(walk, other.port));
+  const [found] = all.filter((other) => !isByBox(other)).sort((a, b) => (b.reach ?? 0) - (a.reach ?? 0));
+  return found?.port ?? closed;
 }
 
 const farthestOf = (walk: Surveyed, { port }: Finding): number => seenAt(flowsTo(walk, port));
@@ -252,6 +277,9 @@ function* judgeMainFlow(walk: Surveyed, finding: Finding, reach: number): Judgin
     return !main.some(({ sourcePort }) => sourcePort === each.sourcePort) && probe.ttl >= reach;
   });
   const passed = others.filter(({ finals }) => finals.length > 0).length;
+  const doubt = chanceOfSilence(passed, others.length, ASKED_AGAIN);
+  // RSTs that the host limits come to any flow, or to none.
+  if (isClosed(walk, port) && doubt > SURE) return;
   finding.where = { kind: "some-flows", from: seenAt([flow]), passed, asked: others.length + 1 };
-  finding.doubt = chanceOfSilence(passed, others.length, ASKED_AGAIN);
+  finding.doubt = doubt;
 }

@@ -33,9 +33,16 @@ export type Where =
   | { readonly kind: "dropped"; readonly from: number; readonly to: number; readonly other: number }
   /**
    * They pass the last hop that can be seen before the host, `from`, and nothing comes back: the host drops them, or that hop does
-   * behind itself, or the answer is dropped on its way back.
+   * behind itself, or the answer is dropped on its way back. Under `rstLimit` it may as well be closed: the host has closed other ports,
+   * and a limit of its RSTs looks the same.
    */
-  | { readonly kind: "at-host"; readonly from: number; readonly to: number; readonly other: number }
+  | {
+      readonly kind: "at-host";
+      readonly from: number;
+      readonly to: number;
+      readonly other: number;
+      readonly rstLimit?: true;
+    }
   /** An ICMP error of `by` says so; `by` is the host itself under `self`. Hop 0: this machine refuses to send them. */
   | {
       readonly kind: "rejected";

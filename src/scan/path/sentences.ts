@@ -75,9 +75,11 @@ export function portSentence(result: PathResult, path: PortPath, ports = [path.p
       return `${port} is filtered, ${probably}between ${at(from)} and ${at(to, other)}: ${goesOn}${said}${silent}.`;
     }
     case "at-host": {
-      const { from, other } = where;
+      const { from, other, rstLimit = false } = where;
       const passed =
         from === 0 ? "" : `come as far as ${at(from)}, the last before the host that can be seen, and `;
+      if (rstLimit)
+        return `${port} is filtered or closed, at the host or just before it: its SYNs ${passed}get no answer, while ${other} does${said}. The host closes other ports, and where it limits its RSTs, a closed port looks the same.`;
       return `${port} is filtered, ${probably}at the host or just before it: its SYNs ${passed}get no answer, while ${other} does${said}. ${from === 0 ? "If the" : "If that hop drops them in place of passing them on, or the"} answers are dropped on their way back, it looks the same.`;
     }
     case "rejected": {

@@ -3,10 +3,10 @@
  * with where none of those asked for answers; how far the host is; and for each port what stops its SYNs (judge.ts).
  *
  * Written as generators: each yields a batch of SYNs and goes on when the walk has settled it.
- * Tested by test/sim/path.test.ts.
+ * Tested by test/sim/path.test.ts and test/sim/path-limits.test.ts.
  */
-import { together } from "./compare.ts";
-import { type Finding, flowsTo, isAnswered, mostSyns, type SurveyOptions } from "./finding.ts";
+import { compareSides, SURE, together } from "./compare.ts";
+import { type Finding, flowsTo, isAnswered, isClosed, mostSyns, type SurveyOptions } from "./finding.ts";
 import { answersOf, type Flow, isFinal, type Probe, seenAt } from "./flow.ts";
 import { judge } from "./judge.ts";
 import type { Surveyed } from "./walk.ts";
@@ -24,6 +24,9 @@ const BEYOND = 5;
 const ROUTER_US = 3_500_000;
 /** SYNs of each flow to the host, where flows are counted. */
 const COUNTED = 5;
+/** Pauses before a closed port is asked again that has not answered, at first and at most. */
+const PAUSE_US = 200_000;
+const LONGEST_PAUSE_US = 1_000_000;
 
 export function createSurvey(walk: Surveyed, options: SurveyOptions): Survey {
   const findings: Finding[] = [];
@@ -59,9 +62,20 @@ function* run(
   if (awaitsRouter && !walk.flows.some(isStopped)) yield awaitRouter(walk, options);
   const answered = findings.filter(({ port }) => isAnswered(walk, port));
   yield* together(answered.map((finding) => findReach(walk, finding, options)));
+  yield* together(answered.map((finding) => checkReach(walk, finding, answered, options)));
   if (flows > 1) yield* countFlows(walk, answered, options.maxHops);
+  const closedBefore = closedOf(walk, findings);
   yield* together(findings.map((finding) => judge(walk, finding, findings, options)));
+  // One that only a comparison has found closed says of others, compared meanwhile, that they may be closed too.
+  const closed = closedOf(walk, findings).filter((port) => !closedBefore.includes(port));
+  const isDoubtful = ({ where }: Finding): boolean =>
+    where?.kind === "at-host" && where.rstLimit !== true && !isClosed(walk, where.other);
+  const again = closed.length === 0 ? [] : findings.filter(isDoubtful);
+  yield* together(again.map((finding) => judge(walk, finding, findings, options)));
 }
+
+const closedOf = (walk: Surveyed, findings: readonly Finding[]): number[] =>
+  findings.flatMap(({ port }) => (isClosed(walk, port) ? [port] : []));
 
 /** Whether a flow has been answered as by the host, or rejected: what has a higher TTL tells nothing new. */
 const isStopped = (flow: Flow): boolean => flow.finals.length > 0 || answersOf([flow], "reject").length > 0;
@@ -144,21 +158,72 @@ function* findReach(
   /** Of SYNs that nobody has answered, how many there were with this TTL. */
   const silentAt = (ttl: number): number =>
     single().filter((probe) => probe.ttl === ttl && probe.answer === undefined).length;
+  /** Whether RSTs seem to be withheld: from SYNs that went as far as one that was answered, or from more than one hop. */
+  const isLimited = (reach: number): boolean =>
+    isClosed(walk, port) &&
+    (reach > seenAt(flowsTo(walk, port)) + 2 ||
+      single().some(
+        ({ ttl, answer, sentUs }) => ttl >= reach && answer === undefined && sentUs !== undefined,
+      ));
+  /** Of these, how often the hop before was silent while a SYN that goes far enough was answered. */
+  let silences = 0;
+  let pauseUs = 0;
   for (let round = 0; round < tries + 3; round++) {
     const seen = seenAt(flowsTo(walk, port));
     const reached = single().flatMap(({ answer, ttl }) => (answer && isFinal(answer) ? [ttl] : []));
     if (reached.length > 0) finding.reach = Math.min(...reached);
     const { reach } = finding;
-    if (reach !== undefined && (reach <= seen + 1 || silentAt(reach - 1) >= tries)) return;
+    const isControlled = reach !== undefined && isLimited(reach);
+    if (
+      reach !== undefined &&
+      (reach <= seen + 1 || (isControlled ? silences : silentAt(reach - 1)) >= tries)
+    )
+      return;
     if (round > 1 && walk.sentTo(port) >= mostSyns(options)) return;
     const wanted =
       reach === undefined
         ? range(Math.min(seen + 1, last), round === 0 ? Math.min(seen + 3, last) : last)
         : range(Math.max(seen + 1, reach - 3), reach - 1);
-    yield wanted.flatMap((ttl) => {
+    const batch = (isControlled ? [...wanted, reach] : wanted).flatMap((ttl) => {
       const flow = walk.flow(port);
-      return flow === undefined ? [] : [walk.probe(flow, ttl)];
+      return flow === undefined ? [] : [walk.probe(flow, ttl, { afterUs: pauseUs })];
     });
+    yield batch;
+    if (!isControlled) continue;
+    // The control goes last: what the host has a RST for then, it had one for before.
+    const isHeard = batch.some(({ ttl, answer }) => ttl === reach && answer !== undefined);
+    const isNearer = batch.some(({ ttl, answer }) => ttl < reach && answer !== undefined && isFinal(answer));
+    silences = isNearer ? 0 : silences + (isHeard ? 1 : 0);
+    if (!isHeard) pauseUs = Math.min(LONGEST_PAUSE_US, pauseUs * 2 + PAUSE_US);
+  }
+}
+
+/**
+ * A closed port that seems to be farther than another, with no router to show for it: a host that limits its RSTs may have withheld
+ * the nearer ones. The nearer hop is taken, unless the port goes on to be answered at the farther one alone, both asked in turn.
+ */
+function* checkReach(
+  walk: Surveyed,
+  finding: Finding,
+  answered: readonly Finding[],
+  options: SurveyOptions,
+): Generator<readonly Probe[], void> {
+  const { port } = finding;
+  if (!isClosed(walk, port)) return;
+  for (;;) {
+    const { reach = 0 } = finding;
+    const nearer = answered.map((other) => other.reach ?? 0).filter((hop) => hop > 0 && hop < reach);
+    const ttl = Math.max(0, ...nearer);
+    if (ttl === 0 || seenAt(flowsTo(walk, port)) >= ttl) return;
+    const { doubt } = yield* compareSides(
+      walk,
+      { port, ttl: reach },
+      { port, ttl },
+      isFinal,
+      mostSyns(options),
+    );
+    if (doubt <= SURE) return;
+    finding.reach = ttl;
   }
 }
 

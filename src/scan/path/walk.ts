@@ -71,6 +71,8 @@ const FIRST_WAIT_US = 500_000;
 /** Waited beyond the longest round trip that was seen, in all and as its share. */
 const MARGIN_US = 50_000;
 const MARGIN = 1.25;
+/** No round trip is taken for longer than this where it is not known which SYN was answered. */
+const MOST_BOUND_US = 3_000_000;
 
 export function createWalk({ target, local, rate, follows, sourcePorts, random }: WalkOptions): Walk {
   const family = target.length === 4 ? 4 : 6;
@@ -91,6 +93,9 @@ export function createWalk({ target, local, rate, follows, sourcePorts, random }
   let sent = 0;
   let isAnswered = false;
   let longestRttUs: number | undefined;
+  /** The longest that the host's may have been, until an answer to a flow's only SYN has told it. */
+  let boundUs = 0;
+  let isHostMeasured = false;
   let lastPolled: Probe | undefined;
   let clockUs = 0;
 
@@ -130,7 +135,7 @@ export function createWalk({ target, local, rate, follows, sourcePorts, random }
   }
 
   function waitUs(): number {
-    const longest = longestRttUs ?? 0;
+    const longest = Math.max(longestRttUs ?? 0, boundUs);
     return isAnswered ? longest * MARGIN + MARGIN_US : Math.max(FIRST_WAIT_US, 2 * longest);
   }
 
@@ -224,11 +229,15 @@ export function createWalk({ target, local, rate, follows, sourcePorts, random }
     if (sentTo.length === 1 && only.answer === undefined) {
       only.answer = answer;
       measure(only, nowUs);
-    } else if (isFirst) {
+      isHostMeasured = true;
+      boundUs = 0;
+    } else if (isFirst && !isHostMeasured) {
       // It may answer any SYN beyond the last hop that was seen, the first of which tells the longest round trip it can have had.
       const beyond = seenAt([found]) + 1;
       const first = sentTo.find(({ attempt, ttl }) => attempt === 0 && ttl === beyond);
-      if (first !== undefined) measure(first, nowUs);
+      // Where the host limits its RSTs it is a later one, each time after a longer wait.
+      if (first !== undefined)
+        boundUs = Math.max(boundUs, Math.min(nowUs - (first.sentUs ?? nowUs), MOST_BOUND_US));
     }
   }
 

@@ -42,6 +42,10 @@ it.each<[more: Partial<PortPath>, says: string]>([
     "445 is filtered, at the host or just before it: its SYNs come as far as hop 1 (203.0.113.1), the last before the host that can be seen, and get no answer, while 80 does. If that hop drops them in place of passing them on, or the answers are dropped on their way back, it looks the same.",
   ],
   [
+    { where: { kind: "at-host", from: 1, to: 2, other: 80, rstLimit: true }, doubt: 0.3 },
+    "445 is filtered or closed, at the host or just before it: its SYNs come as far as hop 1 (203.0.113.1), the last before the host that can be seen, and get no answer, while 80 does (doubt 0.3). The host closes other ports, and where it limits its RSTs, a closed port looks the same.",
+  ],
+  [
     { where: { kind: "box", from: 0, to: 1, beyond: 5, other: 80 }, state: "closed", doubt: 0.06 },
     "445 is closed with a RST by a box probably between this machine and hop 1 (203.0.113.1), not by the host: the SYNs of 80 go on to hop 5 (doubt 0.06).",
   ],
