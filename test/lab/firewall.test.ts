@@ -9,7 +9,7 @@ import { linesOf, run, synprobe } from "../cli/process.ts";
 import { schemaErrors } from "../report/schema.ts";
 import { firewall, firewallProblem, REJECTING } from "./firewalls.ts";
 import { listen } from "./listeners.ts";
-import { createLab, FAR, FAR_TTL, inNamespace, type Lab, skipping } from "./netns.ts";
+import { command, createLab, FAR, FAR_TTL, inNamespace, type Lab, skipping } from "./netns.ts";
 import { at, type Found, probe } from "./probing.ts";
 
 const FAMILIES = ["ipv4", "ipv6"] as const;
@@ -123,6 +123,27 @@ describe.skipIf(skipping("firewalls that reject", firewallProblem()))("firewalls
       expect(status).toBe(4);
     },
   );
+
+  test("a firewall on this side that limits new connections hides no port from a walk", async () => {
+    const limited = 7400;
+    const ports = `${limited}-${limited + 2}`;
+    const rule = `tcp dport ${ports} ip daddr ${FAR.ipv4} limit rate over 20/second burst 1 packets drop`;
+    command(
+      inNamespace(lab.near, ["nft", "-f", "-"]),
+      `add table inet few
+add chain inet few o { type filter hook output priority 0; }
+add rule inet few o ${rule}
+`,
+    );
+    try {
+      const { stdout } = await run(inNamespace(lab.near, synprobe("path", at(FAR.ipv4, ports))));
+      expect(stdout).toMatch(/^740\d.* (is|are) closed \(reset\)\./m);
+      expect(stdout).toMatch(/ This machine refused \d+ of \d+ SYNs( of each)? \(send-eperm\), as where/);
+      expect(stdout).not.toContain("filtered");
+    } finally {
+      command(inNamespace(lab.near, ["nft", "delete", "table", "inet", "few"]));
+    }
+  });
 
   test("a firewall on this side that holds all back: path exits as a scan does", async () => {
     const argv = synprobe("path", at(FAR.ipv4, HELD_BACK));

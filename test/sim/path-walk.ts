@@ -26,8 +26,8 @@ export interface Walking extends Partial<SurveyOptions> {
   /** Changes what comes back, or adds to it. */
   readonly meddle?: (packet: Uint8Array, sent: readonly Uint8Array[]) => readonly Uint8Array[];
   readonly firstPort?: number;
-  /** A port that the prober's own kernel refuses to send to, with EPERM. */
-  readonly refused?: number;
+  /** Whether the prober's own kernel refuses to send a SYN to a port, with EPERM. */
+  readonly refuses?: (port: number, nowUs: number) => boolean;
   /** A port whose SYNs are routed another way, through a network of its own. */
   readonly elsewhere?: { readonly port: number; readonly description: LabDescription };
 }
@@ -38,7 +38,7 @@ export function walkTo(description: LabDescription, host: string, options: Walki
     seed = 1,
     meddle = (packet) => [packet],
     firstPort = 61_000,
-    refused,
+    refuses,
     elsewhere,
     ...more
   } = options;
@@ -63,7 +63,7 @@ export function walkTo(description: LabDescription, host: string, options: Walki
     for (let length = walk.pollTransmit(out, 0, now); length > 0; length = walk.pollTransmit(out, 0, now)) {
       const bytes = out.slice(0, length);
       const port = tcp.destinationPort(bytes, target.length === 4 ? 20 : 40);
-      if (port === refused) {
+      if (refuses?.(port, now) === true) {
         walk.refuse("EPERM");
         continue;
       }

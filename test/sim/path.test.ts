@@ -134,7 +134,7 @@ describe.each(["IPv4", "IPv6"] as const)("over %s", (version) => {
   });
 
   it("tells what this machine refuses to send, and goes on with the other ports", () => {
-    const walked = walk(plain(3), { refused: 445 });
+    const walked = walk(plain(3), { refuses: (port) => port === 445 });
     const { where, state, reason, doubt } = portOf(walked, 445);
     expect({ state, reason, doubt }).toEqual({ state: "filtered", reason: "send-eperm", doubt: 0 });
     expect(where).toMatchObject({ kind: "rejected", by: walked.result.local, self: false, from: 0, to: 0 });

@@ -91,7 +91,8 @@ export async function trace(
       const isWalked = result.record.state === "filtered" && !interruption.signalled;
       // The rule that holds the kernel's RST back is gone.
       if (isWalked && walk !== undefined && options.drop) dropPrivileges([]);
-      const { where, failure } = isWalked && walk !== undefined ? await walkOn(walk, interruption) : {};
+      const { where, failure } =
+        isWalked && walk !== undefined ? await walkOn(walk, interruption, result.record.reason) : {};
       printResult(
         options.json === true
           ? jsonLine({ ...toJson(result), ...(where === undefined ? {} : { where }) })
@@ -148,7 +149,11 @@ interface Walked {
 }
 
 /** Where the SYNs to a filtered port stop: to no other port one is sent. */
-async function walkOn(walk: OpenPath, interruption: Interruption): Promise<Walked> {
+async function walkOn(
+  walk: OpenPath,
+  interruption: Interruption,
+  before: string | undefined,
+): Promise<Walked> {
   const [{ pathReport }, { filteredSentence }] = await Promise.all([
     import("../../runtime/path/report.ts"),
     import("../../scan/path/sentences.ts"),
@@ -161,7 +166,7 @@ async function walkOn(walk: OpenPath, interruption: Interruption): Promise<Walke
   const { interrupted } = found;
   const [path] = pathReport(found, new Map()).ports;
   const { where, seenAt, doubt } = path;
-  const text = filteredSentence(path, undefined);
+  const text = filteredSentence(path, undefined, before);
   return {
     where: {
       ...where,

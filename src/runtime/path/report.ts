@@ -58,6 +58,8 @@ export interface PathPort {
   readonly where: PathWhere;
   /** Chance that `where` is wrong, 0 to 1; absent where nothing is claimed. */
   readonly doubt?: number;
+  /** Of so many SYNs, how many this machine refused to send, and the kernel's reason; absent for none. */
+  readonly refused?: { readonly syns: number; readonly of: number; readonly reason: Reason };
   readonly rttMs?: number;
   /** TTL or hop limit of its answer. */
   readonly ttl?: number;
@@ -114,7 +116,7 @@ export function pathReport(result: PathResult, names: ReadonlyMap<string, string
       }),
     })),
     ports: result.ports.map((path) => {
-      const { port, state, reason, reference, seenAt, doubt, rttUs, ttl } = path;
+      const { port, state, reason, reference, seenAt, doubt, refused, rttUs, ttl } = path;
       return {
         port,
         state,
@@ -123,6 +125,7 @@ export function pathReport(result: PathResult, names: ReadonlyMap<string, string
         seenAt,
         where: whereOf(path.where),
         ...(doubt === undefined ? {} : { doubt }),
+        ...(refused === undefined ? {} : { refused }),
         ...(rttUs === undefined ? {} : { rttMs: milliseconds(rttUs) }),
         ...(ttl === undefined ? {} : { ttl }),
         text: portSentence(result, path),

@@ -55,9 +55,9 @@ export interface WhyOptions {
 /** Filtered ports of a host that are walked, and remembered. */
 const MOST_PORTS = 16;
 
-/** Who told the scan by an ICMP error why it is filtered, and what. */
+/** Who told the scan by an ICMP error why it is filtered, and what; or that this machine refused to send its SYN. */
 interface Told {
-  readonly responder: string;
+  readonly responder?: string;
   readonly reason: string;
 }
 
@@ -92,7 +92,7 @@ export function openWhy(plan: Plan, { limit, rate, minimal, byFrames = false }: 
     else if (host.closed === port) delete host.closed;
     if (state === "filtered") {
       if (host.filtered.size < MOST_PORTS || host.filtered.has(port))
-        host.filtered.set(port, responder === undefined ? undefined : { responder, reason });
+        host.filtered.set(port, toldBy(reason, responder));
       return;
     }
     host.filtered.delete(port);
@@ -137,15 +137,16 @@ export function openWhy(plan: Plan, { limit, rate, minimal, byFrames = false }: 
         if (reference) continue;
         // A router gives up a host that is not there after more time than a walk takes.
         const isUnknown = where.kind === "unknown" && path.state === "filtered" && where.usedUp !== true;
-        const told = isUnknown ? filtered.get(port) : undefined;
+        const before = filtered.get(port);
+        const told = isUnknown ? before : undefined;
         // What refuses the walk's SYNs has not seen the scan's.
         if (byFrames && path.reason.startsWith("send-")) {
           found.push({ ip, port, kind: "unknown", from: 0, text: notWalked(port, path.reason) });
           continue;
         }
         const text =
-          told === undefined
-            ? filteredSentence(path, minimal)
+          told?.responder === undefined
+            ? filteredSentence(path, minimal, before?.reason)
             : `${port} is filtered by ${told.responder}, as this run was told: ${told.reason}.`;
         found.push({ ip, port, ...where, ...(doubt === undefined ? {} : { doubt }), text });
       }
@@ -163,6 +164,9 @@ export function openWhy(plan: Plan, { limit, rate, minimal, byFrames = false }: 
     close: walker.close,
   };
 }
+
+const toldBy = (reason: string, responder: string | undefined): Told | undefined =>
+  responder !== undefined ? { responder, reason } : reason.startsWith("send-") ? { reason } : undefined;
 
 /** Of a walk that could not be made, which says nothing of the scan's frames. */
 const notWalked = (port: number, reason: string): string =>

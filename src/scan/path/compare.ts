@@ -85,8 +85,11 @@ export function* compareSides(
 
   const hits = (probes: readonly Probe[]): number =>
     probes.filter(({ answer }) => answer !== undefined && counts(answer)).length;
+  // What the kernel has refused was not asked.
+  const asked = (probes: readonly Probe[]): number => probes.filter(({ skipped }) => !skipped).length;
   function judge(): Comparison {
-    const [answered, sent, otherAnswered, otherSent] = [hits(mine), mine.length, hits(theirs), theirs.length];
+    const [answered, sent] = [hits(mine), asked(mine)];
+    const [otherAnswered, otherSent] = [hits(theirs), asked(theirs)];
     const doubt = otherAnswered > 0 ? 1 : chanceOfSilence(answered, sent, otherSent);
     return { answered, sent, otherAnswered, otherSent, doubt };
   }

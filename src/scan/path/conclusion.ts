@@ -59,7 +59,15 @@ function portPath(
     ...(final === undefined ? {} : { ttl: final.ttl }),
     where: isLooped ? found : withUsedUp(found, flows),
     ...(doubt === undefined ? {} : { doubt }),
+    ...refusedOf(walk, port),
   };
+}
+
+function refusedOf(walk: Walk, port: number): Pick<PortPath, "refused"> {
+  const refused = walk.refusedTo(port);
+  if (refused === undefined) return {};
+  const { syns, reason } = refused;
+  return { refused: { syns, of: syns + walk.sentTo(port), reason } };
 }
 
 /** Whether the last hop that is seen has used up the largest TTL that was sent: then nothing is known of what is beyond, nor asked. A loop uses up any. */

@@ -274,7 +274,9 @@ function* judgeMainFlow(walk: Surveyed, finding: Finding, reach: number): Judgin
   if (flow.finals.length > 0) return;
   const others = flowsTo(walk, port).filter(({ probes, ...each }) => {
     const [probe] = probes.values();
-    return !main.some(({ sourcePort }) => sourcePort === each.sourcePort) && probe.ttl >= reach;
+    return (
+      !main.some(({ sourcePort }) => sourcePort === each.sourcePort) && !probe.skipped && probe.ttl >= reach
+    );
   });
   const passed = others.filter(({ finals }) => finals.length > 0).length;
   const doubt = chanceOfSilence(passed, others.length, ASKED_AGAIN);

@@ -81,6 +81,8 @@ export interface PortPath {
   readonly where: Where;
   /** Chance that `where` is wrong; undefined where nothing is claimed. */
   readonly doubt?: number;
+  /** Of so many SYNs, how many this machine's kernel refused to send, and why; absent for none. */
+  readonly refused?: { readonly syns: number; readonly of: number; readonly reason: Reason };
   /** Whether the port was not asked for, but taken to compare with. */
   readonly reference: boolean;
 }

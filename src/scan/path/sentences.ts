@@ -51,6 +51,15 @@ function inWords(ports: readonly number[]): string {
 
 /** What became of a port's SYNs. @param ports all of which that is to be said, where there are more */
 export function portSentence(result: PathResult, path: PortPath, ports = [path.port]): string {
+  const { refused } = path;
+  const told = sentenceOf(result, path, ports);
+  // Where all were, that is what is told.
+  if (refused === undefined || refused.syns === refused.of) return told;
+  const each = ports.length === 1 ? "" : " of each";
+  return `${told} This machine refused ${refused.syns} of ${refused.of} SYNs${each} (${refused.reason}), as where its firewall limits new connections or its table of them is full.`;
+}
+
+function sentenceOf(result: PathResult, path: PortPath, ports: readonly number[]): string {
   const { port, state, reason, where, doubt = 0 } = path;
   const who = inWords(ports);
   const [is, its, answers] = ports.length === 1 ? ["is", "its", "answers"] : ["are", "their", "answer"];
@@ -133,12 +142,16 @@ interface Walked extends Pick<PortPath, "port" | "state" | "reason"> {
  * What became of a port that was filtered before the walk: where the walk's SYNs are answered nevertheless, that is no contradiction,
  * and the sentence says why.
  * @param minimal the options with which SYNs offer as little as a walk's; undefined where those before did
+ * @param before why those before were filtered: this machine may have refused to send them
  */
 export function filteredSentence(
   { port, state, reason, where: { kind }, text }: Walked,
   minimal: string | undefined,
+  before = "no-response",
 ): string {
   if (state === "filtered") return text;
+  if (before.startsWith("send-"))
+    return `This machine refused to send the SYN before to ${port} (${before}), and let the walk's go: ${text}`;
   const answered = `${port} answers the walk's SYNs (${state}, ${reason}), where those before were filtered`;
   // Flows that differ say it all.
   if (kind === "some-flows") return `${answered}. ${text}`;

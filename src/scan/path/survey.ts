@@ -157,7 +157,7 @@ function* findReach(
   const last = caps.length === 0 ? maxHops : Math.min(maxHops, Math.max(...caps));
   /** Of SYNs that nobody has answered, how many there were with this TTL. */
   const silentAt = (ttl: number): number =>
-    single().filter((probe) => probe.ttl === ttl && probe.answer === undefined).length;
+    single().filter((probe) => probe.ttl === ttl && !probe.skipped && probe.answer === undefined).length;
   /** Whether RSTs seem to be withheld: from SYNs that went as far as one that was answered, or from more than one hop. */
   const isLimited = (reach: number): boolean =>
     isClosed(walk, port) &&

@@ -16,8 +16,10 @@ import * as tcp from "../../wire/tcp.ts";
 import { createPacer } from "../congestion/pacer.ts";
 import { isProof, segmentKind } from "../probe/classify.ts";
 import { createReplyDecoder } from "../probe/reply-decoder.ts";
+import type { Reason } from "../probe/result.ts";
 import { createSynTemplate, WINDOW } from "../probe/syn-template.ts";
 import { type Answer, type Flow, markOf, type Probe, seenAt } from "./flow.ts";
+import { createRefusals, type Refused } from "./refusals.ts";
 
 export interface WalkOptions {
   readonly target: Address;
@@ -56,7 +58,7 @@ export interface Walk extends Surveyed {
   pollTransmit(out: Uint8Array, at: number, nowUs: number): number;
   /** The SYN that was polled last could not be sent, and will be polled again. */
   unsend(): void;
-  /** The SYN that was polled last could not be sent, and never will be: the kernel says `errno`. */
+  /** The kernel has refused the SYN that was polled last, with `errno`: it is polled again, unless none to its port is ever sent. */
   refuse(errno: string): void;
   handleTimeout(nowUs: number): void;
   /** When `pollTransmit` or `handleTimeout` next has something to do. */
@@ -64,6 +66,8 @@ export interface Walk extends Surveyed {
   /** Whether the survey is over. */
   readonly done: boolean;
   readonly sent: number;
+  /** SYNs to a port that the kernel has refused to send; undefined for none. */
+  refusedTo(port: number): Refused | undefined;
 }
 
 /** Before anything as of the host has come, the round trip to it is unknown: the wait for an answer, at least. */
@@ -97,6 +101,8 @@ export function createWalk({ target, local, rate, follows, sourcePorts, random }
   let boundUs = 0;
   let isHostMeasured = false;
   let lastPolled: Probe | undefined;
+  let isNoted = false;
+  const refusals = createRefusals();
   let clockUs = 0;
 
   function flow(port: number): Flow | undefined {
@@ -163,29 +169,55 @@ export function createWalk({ target, local, rate, follows, sourcePorts, random }
     }
   }
 
-  /** Takes away what has become needless, from the front. */
+  /** Takes away what has become needless, from the front, and anywhere where the front is held back. */
   function skipUnwanted(): void {
-    while (unsent.length > 0 && !unsent[0].wanted()) {
-      unsent[0].skipped = true;
-      unsent.shift();
+    const isHeld = unsent.length > 0 && refusals.of(unsent[0].flow.port) !== undefined;
+    for (let i = 0; i < unsent.length; ) {
+      if (unsent[i].wanted()) {
+        if (!isHeld) return;
+        i++;
+        continue;
+      }
+      unsent[i].skipped = true;
+      unsent.splice(i, 1);
     }
   }
 
-  const nextSendAt = (): number => Math.max(batchStartUs + unsent[0].afterUs, pacer.nextAt(clockUs));
+  /** When a SYN may be tried; a port that the kernel refuses waits, and others go on. */
+  const dueAt = ({ afterUs, flow: { port } }: Probe): number =>
+    Math.max(batchStartUs + afterUs, refusals.heldUntil(port));
+
+  const nextSendAt = (): number => Math.max(Math.min(...unsent.map(dueAt)), pacer.nextAt(clockUs));
+
+  /** The SYN that was polled last has left, as nobody has said otherwise. */
+  function noteLeft(): void {
+    if (lastPolled?.sentUs === undefined || isNoted) return;
+    const { port } = lastPolled.flow;
+    isNoted = true;
+    if (!refusals.left(port)) return;
+    // It was not for good: what was said to be refused was not asked.
+    for (const each of flows.flatMap((flow) => (flow.port === port ? [...flow.probes.values()] : []))) {
+      if (each.answer?.reason.startsWith("send-") !== true) continue;
+      each.answer = undefined;
+      each.skipped = true;
+    }
+  }
 
   function pollTransmit(out: Uint8Array, at: number, nowUs: number): number {
+    noteLeft();
     advance(nowUs);
     skipUnwanted();
     if (unsent.length === 0) advance(nowUs);
     skipUnwanted();
-    if (done || unsent.length === 0) return 0;
-    if (batchStartUs + unsent[0].afterUs > nowUs || pacer.allowance(nowUs) < 1) return 0;
-    const next = unsent.shift();
-    if (next === undefined) return 0;
+    if (done || pacer.allowance(nowUs) < 1) return 0;
+    const due = unsent.findIndex((each) => dueAt(each) <= nowUs);
+    if (due < 0) return 0;
+    const [next] = unsent.splice(due, 1);
     pacer.spend();
     sent++;
     next.sentUs = nowUs;
     lastPolled = next;
+    isNoted = false;
     const mark = markOf(next.ttl, next.attempt);
     const template = createSynTemplate(local, next.ttl, { window: WINDOW + mark });
     template.write(out, at, peer, 0, next.flow.sourcePort, next.flow.port, next.flow.iss, mark);
@@ -301,18 +333,27 @@ export function createWalk({ target, local, rate, follows, sourcePorts, random }
     },
     refuse: (errno) => {
       if (lastPolled === undefined) return;
-      lastPolled.sentUs = undefined;
-      lastPolled.answer = {
-        kind: "reject",
-        from: local,
-        atUs: clockUs,
-        ttl: 0,
-        reason: `send-${errno.toLowerCase()}`,
-        labels: [],
-        translated: false,
-      };
+      const refused = lastPolled;
+      lastPolled = undefined;
+      refused.sentUs = undefined;
       sent--;
+      const reason: Reason = `send-${errno.toLowerCase()}`;
+      const becomes = refusals.refused(refused.flow.port, reason, clockUs);
+      if (becomes === "again") unsent.unshift(refused);
+      else if (becomes === "lost") refused.skipped = true;
+      else {
+        refused.answer = {
+          kind: "reject",
+          from: local,
+          atUs: clockUs,
+          ttl: 0,
+          reason,
+          labels: [],
+          translated: false,
+        };
+      }
     },
+    refusedTo: refusals.of,
     handleTimeout: advance,
     pollTimeout: () => {
       if (done) return Number.POSITIVE_INFINITY;

@@ -245,3 +245,18 @@ it.each([
     expect(filteredSentence(walked, minimal)).toBe(says);
   },
 );
+
+it("of a port whose SYN this machine refused before: not that it answers now and did not then", () => {
+  const text = "445 is open (syn-ack).";
+  const walked = { ...path, state: "open" as const, where: { kind: "host" as const }, text };
+  expect(filteredSentence(walked, "--syn minimal", "send-eperm")).toBe(
+    `This machine refused to send the SYN before to 445 (send-eperm), and let the walk's go: ${text}`,
+  );
+});
+
+it("of SYNs some of which this machine refused, with their count", () => {
+  const refused = { syns: 2, of: 9, reason: "send-eperm" as const };
+  expect(portSentence(result, { ...path, where: { kind: "host", hop: 1 }, refused })).toBe(
+    "445 is filtered. This machine refused 2 of 9 SYNs (send-eperm), as where its firewall limits new connections or its table of them is full.",
+  );
+});
