@@ -54,6 +54,15 @@ export type ToResult = (
 const textOf = (words: Uint32Array, family: 4 | 6): string =>
   family === 4 ? ipv4Text(words[3]) : formatAddress(storeAddress(words, 0, 16));
 
+/** All but the first, the same list for the same names: they may be hundreds, of each port of a host. */
+const others = new WeakMap<readonly string[], readonly string[]>();
+
+function othersOf(names: readonly string[]): readonly string[] {
+  const known = others.get(names) ?? names.slice(1);
+  others.set(names, known);
+  return known;
+}
+
 /** Turns the verdicts of one run into results. */
 export function createNaming({ services, namesOf }: Naming): ToResult {
   const isOwn = createOwnCheck();
@@ -84,7 +93,7 @@ export function createNaming({ services, namesOf }: Naming): ToResult {
     if (!Number.isNaN(doubt)) result.doubt = Math.fround(doubt);
     if (verdict.answersAll) result.answersAll = true;
     if (names.length > 0) result.host = names[0];
-    if (names.length > 1) result.aliases = names.slice(1);
+    if (names.length > 1) result.aliases = othersOf(names);
     if (responder !== undefined) result.responder = responder;
     if (service !== undefined) result.service = service;
     if (verdict.late && !isHere) result.late = true;
