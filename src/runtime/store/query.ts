@@ -83,7 +83,9 @@ export function namesByAddress(
     .prepare("SELECT ip, n.name, last_ms FROM names n JOIN hosts h ON h.id = n.host")
     .all()) {
     const ip = text(row, "ip");
-    named.set(ip, [...(named.get(ip) ?? []), { name: text(row, "name"), lastMs: num(row, "last_ms") }]);
+    const all = named.get(ip) ?? [];
+    all.push({ name: text(row, "name"), lastMs: num(row, "last_ms") });
+    named.set(ip, all);
   }
   return named;
 }

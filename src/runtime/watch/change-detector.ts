@@ -155,8 +155,9 @@ export function createChangeDetector({ confirmMs, halfLifeMs }: DetectorOptions)
   function followNames(): void {
     for (const [key, given] of names) {
       const verdict = verdicts.get(key);
+      if (known.has(key) || verdict === undefined) continue;
       const moved = given.map((name) => knownBefore(name)).find((each) => each !== undefined);
-      if (known.has(key) || verdict === undefined || moved === undefined) continue;
+      if (moved === undefined) continue;
       known.set(key, moved);
       following.add(key);
       see(key, verdict);
