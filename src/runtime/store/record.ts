@@ -107,15 +107,13 @@ export function createRecorder(store: Store): Recorder {
     const endedMs = Math.round(run.endedMs);
     const values = [startedMs, endedMs, run.source, run.ending, ports, open, run.loss ?? null];
     // A file that was cut off may be whole now. What says when it began may stand at its end. A run that is put in by itself is none
-    // of those before it: one of the same command line may have begun, and been ended, while it went on.
-    const part =
-      run.isImported === true
-        ? store
-            .prepare(
-              "SELECT id, ports FROM runs WHERE source = ? AND ending <> 'complete' AND started_ms BETWEEN ? AND ?",
-            )
-            .get(run.source, startedMs, endedMs)
-        : undefined;
+    // of those before it, but for one that is resumed once more: one of the same command line may have begun, and been ended, while it
+    // went on.
+    const part = store
+      .prepare(
+        "SELECT id, ports FROM runs WHERE source = ? AND ending <> 'complete' AND started_ms BETWEEN ? AND ?",
+      )
+      .get(run.source, startedMs, run.isImported === true ? endedMs : startedMs);
     const isMore = run.ending === "complete" || ports > num(part, "ports");
     // A run may be there from another of its files, which had less of it: -oG does not list what is "ignored".
     const second = startedMs - (startedMs % 1000);

@@ -158,6 +158,17 @@ describe("intervals", () => {
     ]);
   });
 
+  it("are of a run that is resumed twice by the same command line: the second time goes on with its row", () => {
+    const commit = (endedMs: number, ending: "complete" | "interrupted", ports: readonly number[]) => {
+      const recorder = createRecorder(store);
+      for (const port of ports) recorder.add({ ...OPEN, port, timeMs: endedMs });
+      return recorder.commit({ startedMs: 1000, endedMs, source: "synprobe --resume j", ending });
+    };
+    commit(2000, "interrupted", [80]);
+    expect(commit(3000, "complete", [80, 81])).toMatchObject({ known: false });
+    expect([...runs(store, ALWAYS)]).toMatchObject([{ endedMs: 3000, ending: "complete", ports: 2 }]);
+  });
+
   it("keep an end that another run contradicts at the same time", () => {
     put(1000, OPEN);
     put(2000, OPEN);
