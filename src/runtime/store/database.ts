@@ -4,13 +4,13 @@
  * SQLite comes with libsql, whose binaries are packages of the registry, so that Node 20 has it as well as later ones; it is an
  * optional dependency and loaded here alone. What the tables mean is in schema.ts.
  */
-import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, openSync, readSync, statSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { loadOwn } from "../../link/sys/own-module.ts";
 import { errorCode, reasonOf } from "../system/file-errors.ts";
 import { asInvoker } from "../system/invoker.ts";
-import { APPLICATION_ID, MIGRATIONS } from "./schema.ts";
+import { APPLICATION_ID, MIGRATIONS, NAMES_OF_HOSTS, WITHOUT_NAMES } from "./schema.ts";
 
 export type SqlValue = string | number | null;
 export type Row = Readonly<Record<string, SqlValue>>;
@@ -63,6 +63,15 @@ const OPENED = Symbol.for("synprobe stores that were opened");
 const shared = globalThis as { [OPENED]?: Map<string, number> };
 shared[OPENED] ??= new Map();
 const opened = shared[OPENED];
+
+/** Stores that are in no folder any more, as where another took the place of one: nobody else can open them, and they take up the disk. */
+function closeRemoved(): void {
+  for (const [file, fd] of opened) {
+    if (fstatSync(fd).nlink > 0) continue;
+    opened.delete(file);
+    closeSync(fd);
+  }
+}
 
 const wasOpened = (path: string): boolean => opened.has(identityOf(path) ?? NO_FILE);
 
@@ -187,6 +196,7 @@ export function openStore(path: string, create: boolean): Store {
     throw failed(error);
   }
   const identity = identityOf(path);
+  closeRemoved();
   if (fd !== undefined) opened.set(identity ?? NO_FILE, fd);
   const guard = <T>(act: () => T): T => {
     try {
@@ -307,7 +317,8 @@ function prepareFile(sqlite: Sqlite, path: string, mayWrite: boolean): void {
     throw storeError(
       `store ${path} was written by a later version of synprobe: it needs that, or a later one`,
     );
-  if (!mayWrite && version < MIGRATIONS.length)
+  if (!mayWrite && version === WITHOUT_NAMES) sqlite.exec(NAMES_OF_HOSTS);
+  else if (!mayWrite && version < MIGRATIONS.length)
     throw storeError(
       `store ${path} was written by an earlier version of synprobe, and nobody may bring it up to date: it, or its directory, is read-only`,
     );

@@ -8,6 +8,15 @@
 /** "synp", in SQLite's header: file(1) and we ourselves know the file by it. */
 export const APPLICATION_ID = 0x73796e70;
 
+/** The names of a version 3, of each host the last. */
+const NAMES = `
+  SELECT name, hosts.id, max(last_ms) FROM hosts JOIN ports ON ports.host = hosts.id JOIN intervals ON intervals.port = ports.id
+  WHERE name IS NOT NULL GROUP BY hosts.id`;
+
+/** A store of this version that nobody may write is read as if it had the names that the next would take from it. */
+export const WITHOUT_NAMES = 3;
+export const NAMES_OF_HOSTS = `CREATE TEMP VIEW names (name, host, last_ms) AS ${NAMES}`;
+
 /** From version 0, an empty file, on: number n makes version n + 1. Applied in one transaction. */
 export const MIGRATIONS: readonly string[] = [
   `
@@ -108,8 +117,6 @@ CREATE TABLE names (
   last_ms INTEGER NOT NULL,
   PRIMARY KEY (name, host)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO names
-  SELECT name, hosts.id, max(last_ms) FROM hosts JOIN ports ON ports.host = hosts.id JOIN intervals ON intervals.port = ports.id
-  WHERE name IS NOT NULL GROUP BY hosts.id;
+INSERT INTO names ${NAMES};
 `,
 ];

@@ -1,6 +1,16 @@
 /** The store's file: what is opened, what is refused and in which words, and that the documented tables are there. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -137,5 +147,25 @@ describe("a store", () => {
     ).toThrow(expect.objectContaining({ code: "ERR_STORE" }));
     expect(store.prepare("SELECT * FROM hosts").all()).toEqual([]);
     store.close();
+  });
+
+  it("keeps no descriptor of a store whose place another has taken", () => {
+    const held = () =>
+      readdirSync("/proc/self/fd").filter((fd) => {
+        try {
+          return readlinkSync(`/proc/self/fd/${fd}`) === `${path("h.db")} (deleted)` && !mayWrite(fd);
+        } catch {
+          return false;
+        }
+      });
+    const mayWrite = (fd: string) =>
+      !/^flags:\s+0?[0-7]*0$/m.test(readFileSync(`/proc/self/fdinfo/${fd}`, "latin1"));
+    openStore(path("base.db"), true).close();
+    for (let i = 0; i < 5; i++) {
+      copyFileSync(path("base.db"), path("new.db"));
+      renameSync(path("new.db"), path("h.db"));
+      openStore(path("h.db"), false).close();
+    }
+    expect(held()).toEqual([]);
   });
 });
