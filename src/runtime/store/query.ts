@@ -67,7 +67,8 @@ export function* timeline(
       `SELECT ${COLUMNS.replace("h.name", "iif(h.ip = ?1, h.name, ?1) AS name")}
        FROM hosts h CROSS JOIN ports p ON p.host = h.id CROSS JOIN intervals i ON i.port = p.id
        JOIN verdicts v ON v.id = i.verdict
-       WHERE h.id IN (SELECT id FROM hosts WHERE ip = ?1 UNION SELECT host FROM names WHERE name = ?1) AND (?2 IS NULL OR p.port = ?2) AND i.last_ms >= ?3 AND i.first_ms <= ?4
+       WHERE h.id IN (SELECT id FROM hosts WHERE ip = ?1 UNION SELECT host FROM names WHERE name = ?1
+         UNION SELECT id FROM hosts WHERE name = ?1) AND (?2 IS NULL OR p.port = ?2) AND i.last_ms >= ?3 AND i.first_ms <= ?4
        ORDER BY h.id, p.proto, p.port, i.first_ms`,
     )
     .iterate(host, port ?? null, sinceMs, untilMs);
@@ -80,7 +81,13 @@ export function namesByAddress(
 ): ReadonlyMap<string, readonly { readonly name: string; readonly lastMs: number }[]> {
   const named = new Map<string, { readonly name: string; readonly lastMs: number }[]>();
   for (const row of store
-    .prepare("SELECT ip, n.name, last_ms FROM names n JOIN hosts h ON h.id = n.host")
+    // A watch of before there were such names, which goes on, writes those of hosts alone.
+    .prepare(
+      `SELECT ip, n.name, last_ms FROM names n JOIN hosts h ON h.id = n.host
+       UNION ALL
+       SELECT ip, h.name, (SELECT max(last_ms) FROM ports p JOIN intervals i ON i.port = p.id WHERE p.host = h.id) FROM hosts h
+       WHERE h.name IS NOT NULL AND NOT EXISTS (SELECT 1 FROM names n WHERE n.name = h.name AND n.host = h.id)`,
+    )
     .all()) {
     const ip = text(row, "ip");
     const all = named.get(ip) ?? [];

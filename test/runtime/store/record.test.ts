@@ -85,6 +85,16 @@ it("a store of before there were such names has those that it knew", () => {
   expect([...namesByAddress(store)]).toEqual([["192.0.2.1", [{ name: "www.example", lastMs: 3000 }]]]);
 });
 
+it("names that a version of before goes on to write are known", () => {
+  put(1000, { ...OPEN, host: "www.example" });
+  store.prepare("UPDATE hosts SET name = 'new.example'").run();
+  expect([...timeline(store, "new.example", undefined, ALWAYS)]).toMatchObject([{ name: "new.example" }]);
+  expect(namesByAddress(store).get("192.0.2.1")).toEqual([
+    { name: "www.example", lastMs: 1000 },
+    { name: "new.example", lastMs: 1000 },
+  ]);
+});
+
 describe("intervals", () => {
   it("grow while the verdict stays, and another begins with another verdict", () => {
     put(1000, OPEN);
