@@ -1,7 +1,7 @@
 /**
- * NDJSON as naabu's `-json` has it (`--json-fields naabu`), for what reads that: a line for each name of an open port as its verdict falls, with
- * host, if a name was given, ip, timestamp, port, protocol, tls. Nothing else: no other states, no faults, no totals. As naabu's own,
- * `tls` is false, for nobody has tried. Ports of a host that answers on all of them are left out, as in the table.
+ * NDJSON as naabu's `-json` has it (`--json-fields naabu`), for what reads that: a line for each name of an open port as its verdict
+ * falls, with host, if a name was given, ip, timestamp, port, protocol, tls. Nothing else: no other states, no faults, no totals. As
+ * naabu's own, `tls` is false, for nobody has tried. Ports of a host that answers on all of them are left out, as in the table.
  */
 import type { Reporter, Sink } from "../reporter.ts";
 import { jsonLine } from "./ndjson.ts";

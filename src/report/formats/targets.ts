@@ -5,7 +5,8 @@
  *   [2001:db8:18::1]:80
  *   www.example.test:443
  *
- * A host that was given by name stands under its name, or each of its names. Ports of a host that answers on all of them are left out, as in the table. synprobe reads such a list with -iL.
+ * A host that was given by name stands under its name, or each of its names. Ports of a host that answers on all of them are left
+ * out, as in the table. synprobe reads such a list with -iL.
  */
 import { escapeWord } from "../escape.ts";
 import type { Reporter, Sink } from "../reporter.ts";

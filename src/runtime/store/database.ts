@@ -4,7 +4,7 @@
  * SQLite comes with libsql, whose binaries are packages of the registry, so that Node 20 has it as well as later ones; it is an
  * optional dependency and loaded here alone. What the tables mean is in schema.ts.
  */
-import { closeSync, existsSync, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, openSync, readSync, type Stats, statSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { ERROR_CODES, SynprobeError } from "../../errors.ts";
 import { loadOwn } from "../../link/sys/own-module.ts";
@@ -74,6 +74,7 @@ function closeRemoved(): void {
 }
 
 const wasOpened = (path: string): boolean => opened.has(identityOf(path) ?? NO_FILE);
+const keepOpen = (fd: number): void => void opened.set(fileOf(fstatSync(fd)), fd);
 
 /** Whether a file is one of SQLite's; false for what cannot be read, and for pipes, whose first bytes nobody could read again. */
 export function isSqlite(path: string, drop = false): boolean {
@@ -131,12 +132,12 @@ function why(error: unknown): string {
 }
 
 const NO_FILE = "none";
+const fileOf = ({ dev, ino }: Stats): string => `${dev}:${ino}`;
 
 /** Which file a path leads to; undefined where that cannot be known, as without the permissions that it was opened with. */
 function identityOf(path: string): string | undefined {
   try {
-    const { dev, ino } = statSync(path);
-    return `${dev}:${ino}`;
+    return fileOf(statSync(path));
   } catch (error) {
     return errorCode(error) === "ENOENT" ? NO_FILE : undefined;
   }
@@ -197,7 +198,7 @@ export function openStore(path: string, create: boolean): Store {
   }
   const identity = identityOf(path);
   closeRemoved();
-  if (fd !== undefined) opened.set(identity ?? NO_FILE, fd);
+  if (fd !== undefined) keepOpen(fd);
   const guard = <T>(act: () => T): T => {
     try {
       return act();

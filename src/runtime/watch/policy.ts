@@ -73,7 +73,7 @@ export async function openPolicy(
     planned(plan) {
       const { names, faults } = plan;
       expectations = createExpectations(policy, names);
-      const resolved = new Set([...names.values()].flat().map(({ name }) => name));
+      const resolved = resolvedIn(names);
       for (const ip of new Set([...namesOf.keys(), ...names.keys()])) {
         const now = (names.get(ip) ?? []).map(({ name }) => name);
         const kept = namesOf.get(ip)?.filter((name) => !resolved.has(name)) ?? [];
@@ -94,6 +94,9 @@ export async function openPolicy(
   };
 }
 
+const resolvedIn = (names: Plan["names"]): ReadonlySet<string> =>
+  new Set([...names.values()].flat().map(({ name }) => name));
+
 /** What a plan of a policy watches: also the addresses of its names that are not probed this time. */
 function createScope(
   policy: Policy,
@@ -101,7 +104,7 @@ function createScope(
   expectations: Expectations,
   namesOf: ReadonlyMap<string, readonly string[]>,
 ): WatchedPolicy["watches"] {
-  const resolved = new Set([...names.values()].flat().map(({ name }) => name));
+  const resolved = resolvedIn(names);
   const unresolved = new Set<string>();
   for (const { host } of targetsToProbe(policy))
     if (host.kind === "name" && !resolved.has(host.name)) unresolved.add(host.name);

@@ -38,24 +38,12 @@ interface Side {
 }
 
 /**
- * Two ports at one hop.
+ * @param otherSide the one that is in doubt
  * @param counts whether an answer counts for the question
- * @param mostSyns to the second port, over all that it was ever sent
- * @param isFirstWord whether nothing at all was heard of the second port: then it is asked again later
+ * @param mostSyns to the other side's port, over all that it was ever sent
+ * @param isFirstWord whether nothing at all was heard of that port: then it is asked again later
  */
-export const compare = (
-  walk: Surveyed,
-  ttl: number,
-  port: number,
-  other: number,
-  counts: (answer: Answer) => boolean,
-  mostSyns: number,
-  isFirstWord = false,
-): Generator<readonly Probe[], Comparison> =>
-  compareSides(walk, { port, ttl }, { port: other, ttl }, counts, mostSyns, isFirstWord);
-
-/** Two ports, or a port at two hops. */
-export function* compareSides(
+export function* compare(
   walk: Surveyed,
   side: Side,
   otherSide: Side,

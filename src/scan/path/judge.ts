@@ -113,9 +113,10 @@ function* judgeBox(
   const { other, hop } = farther;
   if (yield* isApart(walk, port, other.port, reach)) return;
   // Where the host answers both, a SYN of either shows how far it is; otherwise routers that answer the other port must.
+  const [mine, theirs] = [port, other.port].map((each) => ({ port: each, ttl: reach }));
   const { doubt } = isAnswered(walk, other.port)
-    ? yield* compare(walk, reach, port, other.port, isOfHost, mostSyns(options))
-    : yield* compare(walk, reach, other.port, port, ({ kind }) => kind === "router", mostSyns(options));
+    ? yield* compare(walk, mine, theirs, isOfHost, mostSyns(options))
+    : yield* compare(walk, theirs, mine, ({ kind }) => kind === "router", mostSyns(options));
   if (doubt > SURE) return;
   const from = Math.min(reach - 1, seenAt(flowsTo(walk, port)));
   finding.where = { kind: "box", from, to: reach, beyond: hop, other: other.port };
@@ -207,7 +208,8 @@ function* judgeSilence(
     const most = mostSyns(options);
     const closed = next === host ? closedOf(walk, finding, farthest, findings, options) : undefined;
     const like = closed ?? farthest.port;
-    const { answered, doubt } = yield* compare(walk, next, like, port, () => true, most, seen() === 0);
+    const [theirs, mine] = [like, port].map((each) => ({ port: each, ttl: next }));
+    const { answered, doubt } = yield* compare(walk, theirs, mine, () => true, most, seen() === 0);
     const flows = flowsTo(walk, port);
     if (isAnswered(walk, port)) {
       yield* judgeMainFlow(walk, finding, next);

@@ -5,7 +5,7 @@
  * Written as generators: each yields a batch of SYNs and goes on when the walk has settled it.
  * Tested by test/sim/path.test.ts and test/sim/path-limits.test.ts.
  */
-import { compareSides, SURE, together } from "./compare.ts";
+import { compare, SURE, together } from "./compare.ts";
 import { type Finding, flowsTo, isAnswered, isClosed, mostSyns, type SurveyOptions } from "./finding.ts";
 import { answersOf, type Flow, isFinal, type Probe, seenAt } from "./flow.ts";
 import { judge } from "./judge.ts";
@@ -64,17 +64,17 @@ function* run(
   yield* together(answered.map((finding) => findReach(walk, finding, options)));
   yield* together(answered.map((finding) => checkReach(walk, finding, answered, options)));
   if (flows > 1) yield* countFlows(walk, answered, options.maxHops);
-  const closedBefore = closedOf(walk, findings);
+  const closedBefore = closedPorts(walk, findings);
   yield* together(findings.map((finding) => judge(walk, finding, findings, options)));
   // One that only a comparison has found closed says of others, compared meanwhile, that they may be closed too.
-  const closed = closedOf(walk, findings).filter((port) => !closedBefore.includes(port));
+  const closed = closedPorts(walk, findings).filter((port) => !closedBefore.includes(port));
   const isDoubtful = ({ where }: Finding): boolean =>
     where?.kind === "at-host" && where.rstLimit !== true && !isClosed(walk, where.other);
   const again = closed.length === 0 ? [] : findings.filter(isDoubtful);
   yield* together(again.map((finding) => judge(walk, finding, findings, options)));
 }
 
-const closedOf = (walk: Surveyed, findings: readonly Finding[]): number[] =>
+const closedPorts = (walk: Surveyed, findings: readonly Finding[]): number[] =>
   findings.flatMap(({ port }) => (isClosed(walk, port) ? [port] : []));
 
 /** Whether a flow has been answered as by the host, or rejected: what has a higher TTL tells nothing new. */
@@ -215,13 +215,8 @@ function* checkReach(
     const nearer = answered.map((other) => other.reach ?? 0).filter((hop) => hop > 0 && hop < reach);
     const ttl = Math.max(0, ...nearer);
     if (ttl === 0 || seenAt(flowsTo(walk, port)) >= ttl) return;
-    const { doubt } = yield* compareSides(
-      walk,
-      { port, ttl: reach },
-      { port, ttl },
-      isFinal,
-      mostSyns(options),
-    );
+    const [far, near] = [reach, ttl].map((each) => ({ port, ttl: each }));
+    const { doubt } = yield* compare(walk, far, near, isFinal, mostSyns(options));
     if (doubt <= SURE) return;
     finding.reach = ttl;
   }
