@@ -21,6 +21,14 @@ test("open ports alone, with naabu's names in naabu's order", () => {
   );
 });
 
+test("a line for each name", () => {
+  const lines = written(createNaabuReporter, [{ ...open, host: "a.example", aliases: ["b.example"] }]);
+  expect([...lines.matchAll(/"host":"([^"]*)"/g)].map(([, host]) => host)).toEqual([
+    "a.example",
+    "b.example",
+  ]);
+});
+
 test("nothing else is asked for", () => {
   expect(createNaabuReporter(() => {}).wants(run)).toEqual(["open"]);
 });

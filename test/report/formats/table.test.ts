@@ -202,6 +202,14 @@ describe("the table", () => {
     expect(text).toMatch(/ syn-ack, doubtful: window 0 and no options$/m);
   });
 
+  test("other names of a target are told, of many the first few", () => {
+    const names = ["a", "b", "c", "d", "e", "f"];
+    const also = (aliases: readonly string[]): string | undefined =>
+      / syn-ack, also (.*)$/m.exec(written(table(), [{ ...open, aliases }]))?.[1];
+    expect(also(names.slice(0, 4))).toBe("a, b, c, d");
+    expect(also(names)).toBe("a, b, c and 3 more names");
+  });
+
   test("a host that answers on every port is one sentence, however many ports it has", () => {
     const ports = Array.from({ length: 1234 }, (_, i) => ({ ...tarpit, port: i + 1 }));
     const text = written(table(), [open, ...ports, { ...tarpit, ip: "192.0.2.31", host: "a\x1b" }]);
