@@ -116,7 +116,8 @@ describe.skipIf(skipping("firewalls that reject", firewallProblem()))("firewalls
       rmSync(folder, { recursive: true });
       const told = JSON.parse(stdout);
       expect(told).toMatchObject({ state: "filtered", reason: "send-eperm", interrupted: false });
-      expect(told.packets).toMatchObject([{ direction: "refused", error: "EPERM", step: 5 }]);
+      const refused = { direction: "refused", error: "EPERM", step: 5 };
+      expect(told.packets).toMatchObject([refused, refused]);
       expect(told.steps).toHaveLength(10);
       expect(told.where).toMatchObject({ kind: "rejected", from: 0, to: 0 });
       expect(stderr).toContain("nothing could be sent: the kernel says EPERM");
@@ -124,7 +125,7 @@ describe.skipIf(skipping("firewalls that reject", firewallProblem()))("firewalls
     },
   );
 
-  test("a firewall on this side that limits new connections hides no port from a walk", async () => {
+  test("a firewall on this side that limits new connections hides no port from a scan, a walk or trace", async () => {
     const limited = 7400;
     const ports = `${limited}-${limited + 2}`;
     const rule = `tcp dport ${ports} ip daddr ${FAR.ipv4} limit rate over 20/second burst 1 packets drop`;
@@ -140,6 +141,16 @@ add rule inet few o ${rule}
       expect(stdout).toMatch(/^740\d.* (is|are) closed \(reset\)\./m);
       expect(stdout).toMatch(/ This machine refused \d+ of \d+ SYNs( of each)? \(send-eperm\), as where/);
       expect(stdout).not.toContain("filtered");
+      const scan = await run(inNamespace(lab.near, synprobe("-oJ", "-", at(FAR.ipv4, ports))));
+      const states = linesOf(scan.stdout).flatMap((line) => JSON.parse(line).state ?? []);
+      expect(states).toEqual(["closed", "closed", "closed"]);
+      // Of two SYNs at once it has room for one.
+      const [first, second] = await Promise.all(
+        [limited, limited + 1].map((port) =>
+          run(inNamespace(lab.near, synprobe("trace", "--json", at(FAR.ipv4, port)))),
+        ),
+      );
+      for (const { stdout } of [first, second]) expect(JSON.parse(stdout).state).toBe("closed");
     } finally {
       command(inNamespace(lab.near, ["nft", "delete", "table", "inet", "few"]));
     }

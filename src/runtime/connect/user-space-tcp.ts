@@ -348,8 +348,10 @@ export function createStack(options: StackOptions): Stack {
     const { opening } = entry;
     if (opening === undefined) return;
     opening.attempts--;
+    const isAgain = opening.refusal === errno;
     opening.refusal = errno;
-    if (verdict !== "never") return;
+    // A firewall's rule refuses the next SYN, too; a limit or a full table of connections seldom does.
+    if (verdict !== "never" && !(verdict === "forbidden" && isAgain)) return;
     fail(entry, opening, `send-${errno.toLowerCase()}`);
     touch(entry);
   }

@@ -210,6 +210,7 @@ function run(
         case "later":
           // A neighbour does not answer: a SYN that was lost.
           continue;
+        case "forbidden":
         case "never":
           walk.refuse(sendError);
           continue;

@@ -170,8 +170,12 @@ function attempt(
   function refuse(bytes: Uint8Array, us: number, step: number, error: string): void {
     packets.push({ direction: "refused", atUs: us - startUs, bytes, step, error });
     if (step !== 5) return;
-    refused = `send-${error.toLowerCase()}`;
-    if (sendErrorVerdict(error, family) !== "never") return;
+    const reason: Reason = `send-${error.toLowerCase()}`;
+    const isAgain = refused === reason;
+    refused = reason;
+    const says = sendErrorVerdict(error, family);
+    // A firewall's rule refuses the next SYN, too; a limit or a full table of connections seldom does.
+    if (says !== "never" && !(says === "forbidden" && isAgain)) return;
     block.abort();
     decide(PROBE_STATES.silent, refused);
   }

@@ -22,7 +22,7 @@ import { SLOTS } from "../hosts/control-probes.ts";
 import type { ControlSchedule } from "../hosts/control-schedule.ts";
 import type { HostLimits } from "../hosts/host-limits.ts";
 import { MOST_TOUCHED } from "../measure/host-cache.ts";
-import { sendErrorVerdict } from "../probe/classify.ts";
+import { type SendErrorVerdict, sendErrorVerdict } from "../probe/classify.ts";
 import { type InFlight, SPREAD_ASKED } from "../probe/in-flight.ts";
 import { createSynTemplate, identificationOf } from "../probe/syn-template.ts";
 import type { Path } from "../targets/probe-source.ts";
@@ -112,6 +112,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
     if (simultaneousOpens.any()) return sendSynAck(simultaneousOpens.next(), nowUs, out, at, token);
     const isPostponed = pathState.inStartup() && retransmitQueue.length() < MOST_POSTPONED && rows.mayStart();
     let row = isPostponed ? -1 : popRetransmission(nowUs);
+    if (row < 0 && sendBackoff.refusesAll()) return 0;
     for (let started = 0; row < 0 && started < STARTS_PER_CALL; started++) {
       row = rows.start(nowUs);
       if (row < 0) return 0;
@@ -237,6 +238,10 @@ export function createTransmit(options: TransmitOptions): Transmit {
         table.sentAt[lastColumn] = atUs;
         if (syns++ === 0) firstColumn = lastColumn;
         if (attempt === 0) firstSyns++;
+        if (sendBackoff.isForbidding() && table.refusals[row] > 0) {
+          table.refusals[row] = 0;
+          sendBackoff.passed();
+        }
       } else if (row !== NOT_A_PROBE && controlProbes !== undefined) {
         controlProbes.sentUs[-1 - row] = atUs;
         controlSchedule.departed(-1 - row);
@@ -280,11 +285,17 @@ export function createTransmit(options: TransmitOptions): Transmit {
     // The try did not happen.
     table.tries[row] = attempt;
     table.refusals[row]++;
-    if (verdict === "never" || (verdict === "again" && table.refusals[row] >= MAX_REFUSALS)) {
-      rows.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
-      return;
-    }
-    timers.arm(row, sendBackoff.retryAt(table.refusals[row], verdict, nowUs));
+    const retryUs = retryAt(row, verdict, nowUs);
+    if (retryUs < Number.POSITIVE_INFINITY) timers.arm(row, retryUs);
+    else rows.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
+  }
+
+  /** @returns when a try that did not happen is tried again; Infinity for never */
+  function retryAt(row: number, verdict: Exclude<SendErrorVerdict, "later">, nowUs: number): number {
+    const often = table.refusals[row];
+    if (verdict === "forbidden") return sendBackoff.retryForbiddenAt(row, often, nowUs);
+    const isOver = verdict === "never" || (verdict === "again" && often >= MAX_REFUSALS);
+    return isOver ? Number.POSITIVE_INFINITY : sendBackoff.retryAt(often, verdict, nowUs);
   }
 
   /** A decided row was to be asked once more. Its timer is armed. */
@@ -306,7 +317,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
     nextAt: (nowUs) =>
       !abandoned &&
       (retransmitQueue.any() ||
-        rows.mayStart() ||
+        (rows.mayStart() && !sendBackoff.refusesAll()) ||
         simultaneousOpens.any() ||
         controlProbes?.waiting() === true)
         ? Math.max(sendBackoff.pausedUntil(), pacer.nextAt(nowUs))

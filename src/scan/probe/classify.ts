@@ -97,10 +97,12 @@ export function portState(state: ProbeState): PortState {
 
 /**
  * What a refused send means for the try. Of this machine's state, so that the try did not happen: `again`, there is no room just
- * now; `asking`, the link asks as many neighbours as it may (link/solicitations.ts), which is no error; `away`, nothing can be sent while the interface is; `routeless`, there is no route any more, which may come back. Of the
- * host: `later`, this try is over and the next may find a way. Of the packet, or of all packets for good: `never`.
+ * now; `asking`, the link asks as many neighbours as it may (link/solicitations.ts), which is no error; `away`, nothing can be sent while the interface is; `routeless`, there is no route any more, which may come back;
+ * `forbidden`, a firewall says no, to all such packets, or, as one that limits them or has no room for another connection, to some: which of
+ * these only further tries tell. Of the host: `later`, this try is over and the next may find a way. Of the packet, or of all packets for
+ * good: `never`.
  */
-export type SendErrorVerdict = "again" | "asking" | "away" | "routeless" | "later" | "never";
+export type SendErrorVerdict = "again" | "asking" | "away" | "routeless" | "forbidden" | "later" | "never";
 
 /** Every errno of a send over raw and packet sockets (send(2), ip(7), packet(7)); one that is not here says `later`. */
 export const SEND_ERRORS: Readonly<Record<string, SendErrorVerdict>> = {
@@ -123,8 +125,9 @@ export const SEND_ERRORS: Readonly<Record<string, SendErrorVerdict>> = {
   // A route or neighbour says so of this host.
   EHOSTUNREACH: "later",
   EHOSTDOWN: "later",
-  // A firewall or route forbids this packet, or it is too long or not well formed.
-  EPERM: "never",
+  // Netfilter's, for a rule as for a full table of connections.
+  EPERM: "forbidden",
+  // A route forbids this packet, or it is too long or not well formed.
   EACCES: "never",
   EMSGSIZE: "never",
   EINVAL: "never",

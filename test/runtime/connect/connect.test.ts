@@ -354,9 +354,15 @@ describe("the stack", () => {
     });
 
     it("fails at once when the kernel never sends, and in time when it may yet", async () => {
-      const never = watch(createBench({ refuse: () => "EPERM" }).open());
+      const never = watch(createBench({ refuse: () => "EACCES" }).open());
       await pass(1);
-      expect(never()).toMatchObject({ code: "ERR_UNREACHABLE", cause: { reason: "send-eperm" } });
+      expect(never()).toMatchObject({ code: "ERR_UNREACHABLE", cause: { reason: "send-eacces" } });
+      // A firewall's rule is known by the second SYN.
+      const forbidden = watch(createBench({ refuse: () => "EPERM" }).open());
+      await pass(900);
+      expect(forbidden()).toBe("pending");
+      await pass(200);
+      expect(forbidden()).toMatchObject({ code: "ERR_UNREACHABLE", cause: { reason: "send-eperm" } });
       const later = watch(createBench({ refuse: () => "ENETDOWN" }).open());
       await pass(9000);
       expect(later()).toBe("pending");

@@ -186,12 +186,12 @@ describe("the loop", () => {
 
   it("tells the engine exactly which packet was refused, and sends the others", async () => {
     const verdicts: Verdict[] = [];
-    const link = fakeLink(refused, (n) => (n === 2 ? "EPERM" : undefined));
+    const link = fakeLink(refused, (n) => (n === 2 ? "EACCES" : undefined));
     await runEventLoop(engine(range(6)), link, { onVerdict: (v) => verdicts.push(keepVerdict(v)) }).finished;
     const byState = (state: string) => verdicts.filter((v) => v.state === state).map(({ port }) => port);
     expect(byState("filtered")).toEqual([3]);
     expect(byState("closed").sort()).toEqual([1, 2, 4, 5, 6]);
-    expect(verdicts.find(({ port }) => port === 3)?.reason).toBe("send-eperm");
+    expect(verdicts.find(({ port }) => port === 3)?.reason).toBe("send-eacces");
   });
 
   it("sends again what found no room", async () => {

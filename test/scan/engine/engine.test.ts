@@ -517,7 +517,7 @@ describe("a refused send", () => {
   });
 
   it.each([
-    ["EPERM", "send-eperm"],
+    ["EACCES", "send-eacces"],
     ["EMSGSIZE", "send-emsgsize"],
   ])("for good (%s) is a result with its reason", (errno, reason) => {
     const { engine } = afterFirstSyn();
@@ -525,6 +525,86 @@ describe("a refused send", () => {
     expect(drainVerdicts(engine)).toMatchObject([{ state: "filtered", reason, tries: 0, rttUs: Number.NaN }]);
     expect(engine.done).toBe(true);
     expect(engine.counts).toMatchObject({ sent: 0, sendErrors: { [errno]: 1 } });
+  });
+
+  describe("by a firewall (EPERM)", () => {
+    /** Scans ports of one host, all closed. @param isRefused asked for each send, the `sent`th to its port, from 1 on */
+    function scan(ports: number, isRefused: (port: number, sent: number, nowUs: number) => boolean) {
+      const every = Array.from({ length: ports }, (_, i) => i + 1);
+      const rate = { minimum: 4000, maximum: 4000 };
+      const engine = engineFor([target("198.18.0.2", ...every)], { retries: 2, rate });
+      const sends = new Map<number, number>();
+      let now = 0;
+      for (; !engine.done && now < 60 * SECOND; now += 1000) {
+        engine.handleTimeout(now);
+        for (let p = transmit(engine, now); p !== undefined; p = transmit(engine, now)) {
+          const port = tcp.destinationPort(p, SEGMENT);
+          const sent = (sends.get(port) ?? 0) + 1;
+          sends.set(port, sent);
+          if (isRefused(port, sent, now)) {
+            engine.handleRefusal(0, "EPERM", now);
+            continue;
+          }
+          engine.handleDeparture(0, 1, now, now);
+          const acknowledgement = (tcp.sequence(p, SEGMENT) + 1) >>> 0;
+          deliver(engine, segmentTo(p, { flags: RST | ACK, acknowledgement }), now + 500);
+        }
+      }
+      const verdicts = drainVerdicts(engine);
+      const closed = verdicts.filter(({ state, tries }) => state === "closed" && tries === 1).length;
+      const refused = verdicts.filter(({ reason, tries }) => reason === "send-eperm" && tries === 0).length;
+      return { now, sends, closed, refused, counts: engine.counts };
+    }
+
+    it("is tried again for a second before it is a result, with its reason", () => {
+      const { now, sends, refused, counts } = scan(1, () => true);
+      expect(refused).toBe(1);
+      expect(sends.get(1)).toBe(8);
+      expect(now).toBeGreaterThan(SECOND);
+      expect(now).toBeLessThan(3 * SECOND);
+      expect(counts).toMatchObject({ sent: 0, retransmitted: 0, sendErrors: { EPERM: 8 } });
+    });
+
+    it("that is over within a second, as with a full table of connections, hides no port", () => {
+      const { closed, counts } = scan(200, (_port, _sent, nowUs) => nowUs < 0.9 * SECOND);
+      expect(closed).toBe(200);
+      expect(counts).toMatchObject({ sent: 200, retransmitted: 0 });
+    });
+
+    it("that limits what leaves hides no port", () => {
+      // A hundred a second, at most five at once.
+      let allowance = 5;
+      let atUs = 0;
+      const { closed } = scan(300, (_port, _sent, nowUs) => {
+        allowance = Math.min(5, allowance + ((nowUs - atUs) * 100) / SECOND);
+        atUs = nowUs;
+        if (allowance < 1) return true;
+        allowance--;
+        return false;
+      });
+      expect(closed).toBe(300);
+    });
+
+    it("of all packets is a rule: few are tried again after the first ones", () => {
+      const { refused, sends, now } = scan(2000, () => true);
+      expect(refused).toBe(2000);
+      const total = [...sends.values()].reduce((sum, count) => sum + count, 0);
+      expect(total).toBeLessThan(1.8 * 2000);
+      expect(Math.max(...sends.values())).toBe(8);
+      expect(now).toBeLessThan(6 * SECOND);
+    });
+
+    it("that has looked like a rule for long, and ends, is forgotten by the first that leaves", () => {
+      const { sends, closed, refused } = scan(
+        20_000,
+        (port, sent, nowUs) => nowUs < 2 * SECOND || (port % 2 === 0 && sent < 3),
+      );
+      expect(closed + refused).toBe(20_000);
+      expect(refused).toBeGreaterThan(100);
+      // Of those that were begun later each second one is refused twice.
+      const late = [...sends].filter(([port]) => port % 2 === 0).slice(-100);
+      expect(late.map(([, sent]) => sent)).toEqual(late.map(() => 3));
+    });
   });
 
   it.each(["EHOSTUNREACH", "EHOSTDOWN", "a new one"])(

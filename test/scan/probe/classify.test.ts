@@ -87,7 +87,8 @@ describe("a refused send", () => {
     ["away", ["ENETDOWN", "ENODEV", "ENXIO"]],
     ["routeless", ["ENETUNREACH", "EADDRNOTAVAIL"]],
     ["later", ["EHOSTUNREACH", "EHOSTDOWN"]],
-    ["never", ["EPERM", "EACCES", "EMSGSIZE", "EINVAL", "EAFNOSUPPORT", "EOPNOTSUPP", "EBADF"]],
+    ["forbidden", ["EPERM"]],
+    ["never", ["EACCES", "EMSGSIZE", "EINVAL", "EAFNOSUPPORT", "EOPNOTSUPP", "EBADF"]],
   ])("means %s for %j, and for no other", (verdict, errnos) => {
     for (const errno of errnos) expect(sendErrorVerdict(errno, 4), errno).toBe(verdict);
     expect(Object.keys(SEND_ERRORS).filter((errno) => SEND_ERRORS[errno] === verdict)).toEqual(errnos);
