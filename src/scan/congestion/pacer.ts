@@ -10,6 +10,8 @@ export interface Pacer {
   allowance(nowUs: number): number;
   /** Takes one probe out of the allowance. */
   spend(): void;
+  /** Puts back one that did not leave, and that says nothing of the path. */
+  giveBack(): void;
   /** Others of the same rate have left until `nowUs`: the first probe waits as one after them does. */
   follow(nowUs: number): void;
   /** Probes per second from now on, above 0. */
@@ -47,6 +49,10 @@ export function createPacer(rate: number, startUs: number, shared?: SharedPace):
     spend: () => {
       tokens[0] -= 1;
       shared?.spend();
+    },
+    giveBack: () => {
+      tokens[0] = Math.min(burst, tokens[0] + 1);
+      shared?.giveBack();
     },
     follow: (nowUs) => {
       refill(nowUs);

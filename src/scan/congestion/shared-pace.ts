@@ -9,6 +9,8 @@
 export interface SharedPace {
   /** This run sends a packet. */
   spend(): void;
+  /** It has not left. */
+  giveBack(): void;
   /** What the earlier runs have sent since this was last asked: this engine's part of it. */
   spentBefore(): number;
 }
@@ -36,6 +38,7 @@ export function createSharedPace(
   let seen = count();
   return {
     spend: () => void Atomics.add(sent, 0, 1),
+    giveBack: () => void Atomics.sub(sent, 0, 1),
     spentBefore: () => {
       const now = count();
       // A count may have passed the largest number there is.

@@ -100,6 +100,7 @@ export function createSendBackoff(): SendBackoff {
       const isRule = forGood >= MANY_FOR_GOOD && row % STILL_TRIED !== 0;
       if (isRule || often >= (isLimit ? LIMITED_TRIES : FORBIDDEN_TRIES)) {
         forGood++;
+        inARow = 0;
         return Number.POSITIVE_INFINITY;
       }
       inARow++;

@@ -110,9 +110,9 @@ export function createTransmit(options: TransmitOptions): Transmit {
     const slot = controlSchedule.next(nowUs, !retransmitQueue.any());
     if (slot >= 0) return sendControlProbe(slot, nowUs, out, at, token);
     if (simultaneousOpens.any()) return sendSynAck(simultaneousOpens.next(), nowUs, out, at, token);
-    const isPostponed = pathState.inStartup() && retransmitQueue.length() < MOST_POSTPONED && rows.mayStart();
+    const isPostponed = pathState.inStartup() && retransmitQueue.length() < MOST_POSTPONED && mayStart();
     let row = isPostponed ? -1 : popRetransmission(nowUs);
-    if (row < 0 && sendBackoff.refusesAll()) return 0;
+    if (row < 0 && !mayStart()) return 0;
     for (let started = 0; row < 0 && started < STARTS_PER_CALL; started++) {
       row = rows.start(nowUs);
       if (row < 0) return 0;
@@ -122,6 +122,9 @@ export function createTransmit(options: TransmitOptions): Transmit {
     pacer.spend();
     return sendTry(row, nowUs, out, at, token);
   }
+
+  /** What is under way tells whether anything leaves. */
+  const mayStart = (): boolean => rows.mayStart() && !(sendBackoff.refusesAll() && rows.undecided() > 0);
 
   /** The next that its host's limits let leave. */
   function popRetransmission(nowUs: number): number {
@@ -286,8 +289,13 @@ export function createTransmit(options: TransmitOptions): Transmit {
     table.tries[row] = attempt;
     table.refusals[row]++;
     const retryUs = retryAt(row, verdict, nowUs);
-    if (retryUs < Number.POSITIVE_INFINITY) timers.arm(row, retryUs);
-    else rows.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
+    if (retryUs === Number.POSITIVE_INFINITY) {
+      rows.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
+      return;
+    }
+    timers.arm(row, retryUs);
+    // What is given up takes its time: what is refused now may not be in a while.
+    if (verdict === "forbidden") pacer.giveBack();
   }
 
   /** @returns when a try that did not happen is tried again; Infinity for never */
@@ -316,10 +324,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
     handleRefusal,
     nextAt: (nowUs) =>
       !abandoned &&
-      (retransmitQueue.any() ||
-        (rows.mayStart() && !sendBackoff.refusesAll()) ||
-        simultaneousOpens.any() ||
-        controlProbes?.waiting() === true)
+      (retransmitQueue.any() || mayStart() || simultaneousOpens.any() || controlProbes?.waiting() === true)
         ? Math.max(sendBackoff.pausedUntil(), pacer.nextAt(nowUs))
         : Number.POSITIVE_INFINITY,
     abandon: () => {

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Engine } from "../../../src/scan/engine/engine.ts";
+import { createDraw } from "../../../src/scan/hosts/control-probes.ts";
 import type { Verdict } from "../../../src/scan/probe/verdict.ts";
 import { createSourcePorts, type SourcePorts } from "../../../src/socket/ports.ts";
 import { describePacket } from "../../../src/wire/describe.ts";
@@ -529,9 +530,13 @@ describe("a refused send", () => {
 
   describe("by a firewall (EPERM)", () => {
     /** Scans ports of one host, all closed. @param isRefused asked for each send, the `sent`th to its port, from 1 on */
-    function scan(ports: number, isRefused: (port: number, sent: number, nowUs: number) => boolean) {
+    function scan(
+      ports: number,
+      isRefused: (port: number, sent: number, nowUs: number) => boolean,
+      perSecond = 4000,
+    ) {
       const every = Array.from({ length: ports }, (_, i) => i + 1);
-      const rate = { minimum: 4000, maximum: 4000 };
+      const rate = { minimum: perSecond, maximum: perSecond };
       const engine = engineFor([target("198.18.0.2", ...every)], { retries: 2, rate });
       const sends = new Map<number, number>();
       let now = 0;
@@ -586,12 +591,40 @@ describe("a refused send", () => {
     });
 
     it("of all packets is a rule: few are tried again after the first ones", () => {
-      const { refused, sends, now } = scan(2000, () => true);
-      expect(refused).toBe(2000);
+      const { refused, sends, now } = scan(5000, () => true);
+      expect(refused).toBe(5000);
       const total = [...sends.values()].reduce((sum, count) => sum + count, 0);
-      expect(total).toBeLessThan(1.8 * 2000);
+      expect(total).toBeLessThan(2 * 5000);
       expect(Math.max(...sends.values())).toBe(8);
       expect(now).toBeLessThan(6 * SECOND);
+    });
+
+    it.each([10, 30, 100, 300, 1000])("of all packets ends a run of %d SYNs a second, too", (perSecond) => {
+      expect(scan(100, () => true, perSecond).refused).toBe(100);
+    });
+
+    it("now and then, or of some ports, leaves each pair with one verdict", () => {
+      const share = fc.constantFrom(0, 0.1, 0.5, 0.9, 0.99, 1);
+      fc.assert(
+        fc.property(
+          fc.integer({ min: 1, max: 300 }),
+          fc.constantFrom(20, 200, 4000),
+          share,
+          share,
+          fc.integer(),
+          (ports, perSecond, ofPorts, ofSends, seed) => {
+            const random = createDraw(seed);
+            const isHit = (part: number) => random(1000) < 1000 * part;
+            const ruled = new Set(
+              Array.from({ length: ports }, (_, i) => i + 1).filter(() => isHit(ofPorts)),
+            );
+            const scanned = scan(ports, (port) => ruled.has(port) && isHit(ofSends), perSecond);
+            expect(scanned.closed + scanned.refused).toBe(ports);
+            expect(scanned.refused).toBeLessThanOrEqual(ruled.size);
+          },
+        ),
+        { numRuns: 60 },
+      );
     });
 
     it("that has looked like a rule for long, and ends, is forgotten by the first that leaves", () => {
