@@ -5,7 +5,7 @@
  * is the same without, and starts a little later.
  *
  * That file is no part of the package, as nobody could read what is in it. The first run by the owner of this folder makes it; and
- * one without flags of Node's makes it anew when V8 does not take it.
+ * one without flags of Node's makes it anew when V8 does not take it, but no thread does.
  * It counts only where it is the code's owner's, nobody else may write it, and it is younger than the code; its name has the
  * code's digest and Node's version.
  */
@@ -105,6 +105,12 @@ function hasFlags(): boolean {
   return process.execArgv.length > 0 || NODE_OPTIONS !== "";
 }
 
+/** Threads come when the program has been at work for a while, and may have given V8 flags (runtime/system/inlining.ts). */
+function isThread(): boolean {
+  const { isMainThread } = require("node:worker_threads") as typeof import("node:worker_threads");
+  return !isMainThread;
+}
+
 const loaded = new Map<string, Loaded>();
 
 function load(name: string): Loaded {
@@ -120,7 +126,7 @@ function load(name: string): Loaded {
     cachedData: compiled === "foreign" ? undefined : compiled,
   });
   // Made under flags, perhaps, as the first run was, or damaged: most runs have none, and would all start without.
-  if (script.cachedDataRejected === true && name === NAME && !hasFlags()) makeCompiled();
+  if (script.cachedDataRejected === true && name === NAME && !hasFlags() && !isThread()) makeCompiled();
   const module: Loaded = { exports: {} };
   loaded.set(name, module);
   (script.runInThisContext() as Code)(

@@ -25,7 +25,7 @@ import { MAIN, ROOT, run } from "./process.ts";
 
 const PROGRAMS = ["synprobe", "worker", "sender"] as const;
 /** All code: the programs' own, and synprobe's later layers. */
-const CODES = [...PROGRAMS, "probe", "connect", "check", "more"] as const;
+const CODES = [...PROGRAMS, "probe", "connect", "check", "frames", "more"] as const;
 const fileOf = (program: string, kind: string): string => join(MAIN, "..", `${program}.${kind}`);
 
 describe("the code", () => {
@@ -121,6 +121,24 @@ describe("the program starts", () => {
     await expectVersion(...flags);
     await expectVersion();
     expect(statSync(cache()).ino).toBe(second);
+  });
+
+  it("and leaves them as they are where the program has given V8 flags when a thread of it starts, as a large run does", async () => {
+    await expectVersion();
+    const inodes = () => compiled().map((name) => statSync(join(place, name)).ino);
+    const before = inodes();
+    // A file: to Node -e is a flag of its own.
+    const start = join(place, "start.cjs");
+    const program = `const { Worker } = require("node:worker_threads");
+      require("node:v8").setFlagsFromString("--max-inlined-bytecode-size=1000");
+      for (const name of ["sender", "worker"]) {
+        // A task that says nothing is its end.
+        new Worker(__dirname + "/" + name + ".cjs").on("error", () => console.log(name)).postMessage({});
+      }`;
+    writeFileSync(start, program);
+    const { stdout } = await run([process.execPath, start]);
+    expect(stdout.split("\n").sort()).toEqual(["", "sender", "worker"]);
+    expect(inodes()).toEqual(before);
   });
 
   it("with them: a forged one of the owner's own is believed, or the next tests would prove nothing", async () => {
