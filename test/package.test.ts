@@ -59,7 +59,7 @@ describe("the package", () => {
     ]);
     const kinds = [
       /^dist\/(synprobe|worker|sender)\.cjs$/,
-      /^dist\/(synprobe|probe|more|check|connect|worker|sender)\.code$/,
+      /^dist\/(synprobe|probe|frames|more|check|connect|worker|sender)\.code$/,
       /^dist\/commands\/(demo|diff|earlier-results|fleet-run|history|lab|path|report|store-reporter|watch)\.cjs$/,
       /^dist\/bin\/synprobe$/,
       /^dist\/commands\/fleet-run\.LICENSES$/,

@@ -223,6 +223,17 @@ const PROGRAMS: Readonly<Record<string, readonly LayerEntries[]>> = {
     { name: "probe", entries: ["cli/run/probe.ts"] },
     { name: "connect", entries: ["runtime/run/connects.ts", "link/connect/kernel-connector.ts"] },
     { name: "check", entries: ["cli/commands/check.ts"] },
+    // What openPacketLinks of runtime/run/scan.ts loads.
+    {
+      name: "frames",
+      entries: [
+        "link/packet.ts",
+        "runtime/run/both-links.ts",
+        "runtime/run/worker-pool.ts",
+        "runtime/system/garbage.ts",
+        "runtime/system/inlining.ts",
+      ],
+    },
     { name: "more", entries: [] },
   ],
   worker: [{ name: "worker", entries: ["runtime/run/worker.ts"], main: "runtime/run/worker.ts" }],

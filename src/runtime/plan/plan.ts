@@ -354,10 +354,9 @@ export function createPlanner(options: PlanOptions): Planner {
         namesOf: namesIn(names),
         names,
         portless: portless !== undefined,
-        canaryPorts: canaryPorts(
-          [space, ...before].flatMap((each) => each.ports()).concat(portsToCome),
-          excluded.ports,
-        ),
+        canaryPorts: canaryPorts(portsToCome, excluded.ports, (marks) => {
+          for (const each of [space, ...before]) each.markPorts(marks);
+        }),
         otherAddresses,
         ...(isPending ? { pending: pendingNames(portsToCome, nextPlan) } : {}),
         knownHosts: revisited.splice(0).filter((words) => space.hasHost(words, 0)).length,

@@ -15,6 +15,7 @@ import { compareLinks, drawPairs } from "./compare-links.ts";
 import { type Comparison, chooseMeans, type Means, portsOf } from "./means.ts";
 import type { ScanContext } from "./running-scan.ts";
 import { timestampOf } from "./scan-options.ts";
+import { warmThread } from "./thread-pool.ts";
 
 /** Bytes of their ring, for a few answers. */
 const COMPARED_RING = 1 << 20;
@@ -50,6 +51,8 @@ export async function openBothLinks({ plan, options, means }: ScanContext): Prom
       rawMeans,
       rawLink,
       compare: async () => {
+        // It starts while answers are waited for.
+        if (means.senders) warmThread("sender");
         const packetLink = attachPacket(handles);
         opens.splice(1, 1, packetLink.close);
         const compared = {

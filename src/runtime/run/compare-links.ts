@@ -6,7 +6,6 @@
  * Where nothing is heard either way nothing is known, and the run goes by frames.
  * Tested by test/lab/passed-by.test.ts too.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import type { PortRange } from "../../link/filter.ts";
 import type { Link, PacketHandler } from "../../link/link.ts";
 import { isProof, segmentKind, sendErrorVerdict } from "../../scan/probe/classify.ts";
@@ -100,8 +99,13 @@ async function probeBoth(
   first: "raw" | "packet",
 ): Promise<Comparison> {
   const begun = nowMs();
-  const byRaw = createOneProbe(raw, compared);
-  const byPacket = createOneProbe(packet, compared);
+  let wake = (): void => {};
+  // A near network has answered all within a millisecond.
+  const noteHeard = (): void => {
+    if (sides.every(({ isOver }) => isOver())) wake();
+  };
+  const byRaw = createOneProbe(raw, compared, noteHeard);
+  const byPacket = createOneProbe(packet, compared, noteHeard);
   const sides = first === "raw" ? [byRaw, byPacket] : [byPacket, byRaw];
   let firstMs = Number.POSITIVE_INFINITY;
   let known = 0;
@@ -117,7 +121,13 @@ async function probeBoth(
     const isSame = byRaw.heard() === byPacket.heard() && ms - newMs > 2 * firstMs + QUIET_MS;
     if (isSame || ms > (firstMs < ms ? LONGEST_MS : SILENCE_MS) || sides.every(({ isOver }) => isOver()))
       break;
-    await sleep(LOOK_MS);
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, LOOK_MS);
+      wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
   const [rawHeard, packetHeard] = [byRaw.heard(), byPacket.heard()];
   const [most, least] = [Math.max(rawHeard, packetHeard), Math.min(rawHeard, packetHeard)];
@@ -146,7 +156,11 @@ interface OneProbe {
  * One SYN to each pair, without an engine: an engine would be made for a few packets, and V8's code for the run's own would be the
  * slower for it (test/bench/README.md).
  */
-function createOneProbe({ link, ports }: Side, { pairs, paths, timestamp, maxRate }: Compared): OneProbe {
+function createOneProbe(
+  { link, ports }: Side,
+  { pairs, paths, timestamp, maxRate }: Compared,
+  onHeard: () => void,
+): OneProbe {
   const { batch } = link;
   const atOnce = Math.min(AT_ONCE, Math.floor((maxRate * LOOK_MS) / 1000 / 2));
   const templates = paths.map(({ local, ttl, mss }) => createSynTemplate(local, ttl, { timestamp, mss }));
@@ -181,7 +195,9 @@ function createOneProbe({ link, ports }: Side, { pairs, paths, timestamp, maxRat
         ? (kind === "syn-ack" || kind === "reset") &&
           isProof(kind, seqDiff(reply.acknowledgement, sequences[i]))
         : reply.reason !== undefined && reply.sequence === sequences[i] >>> 0;
-    if (answers) heard.add(i);
+    if (!answers) return;
+    heard.add(i);
+    onHeard();
   };
   const fail = (): void => {
     hasFailed = true;

@@ -22,7 +22,7 @@ const idle: Record<Name, Worker[]> = { worker: [], sender: [] };
 
 /** A thread that begins with the task, as the process's own: `keepThread` when it is done with it. */
 export function startThread(name: Name, task: unknown): Worker {
-  const thread = idle[name].pop() ?? new Worker(new URL(`./${name}${SUFFIX}`, import.meta.url));
+  const thread = idle[name].pop() ?? createThread(name);
   deafen(thread);
   threadBegins();
   // Until it is kept.
@@ -33,10 +33,26 @@ export function startThread(name: Name, task: unknown): Worker {
   return thread;
 }
 
+/** Has a thread start now that a task will soon be for. It keeps no process alive meanwhile. */
+export function warmThread(name: Name): void {
+  if (idle[name].length === 0) wait(name, createThread(name));
+}
+
+function createThread(name: Name): Worker {
+  // Node would make streams of the process's own for both: that takes 10 ms, and threads write nothing but warnings of Node's.
+  const thread = new Worker(new URL(`./${name}${SUFFIX}`, import.meta.url), { stdout: true, stderr: true });
+  thread.stderr.on("data", (text) => process.stderr.write(text));
+  return thread;
+}
+
 /** Keeps a thread that has said that it is done, for the next task. It is heard no more. */
 export function keepThread(name: Name, thread: Worker): void {
   deafen(thread);
   threadIsDone();
+  wait(name, thread);
+}
+
+function wait(name: Name, thread: Worker): void {
   // An error that nobody hears would be the process's.
   thread.on("error", () => {});
   thread.once("exit", () => {

@@ -33,6 +33,8 @@ export interface Space {
   hasHost(words: Uint32Array, at: number): boolean;
   /** The ports of all pairs, ascending, each once. */
   ports(): number[];
+  /** Writes 1 at each of them. @param marks MAX_PORT + 1 places */
+  markPorts(marks: Uint8Array): void;
   /** The space as data for postMessage: the other thread opens the same memory. */
   share(): SharedSpace;
   /** A digest of the pairs: the same for the same pairs, however they were written. */
@@ -96,6 +98,7 @@ export function openSpace(shared: SharedSpace): Space {
       return isV4 ? v4.hasHost(words, at + 3) : v6.hasHost(words, at);
     },
     ports: () => portsOf(shared),
+    markPorts: (marks) => markPorts(shared, marks),
     share: () => shared,
     fingerprint: () => {
       const hash = createHash("sha256");
@@ -114,22 +117,26 @@ export function openSpace(shared: SharedSpace): Space {
   };
 }
 
-function portsOf({ families, starts, ports }: SharedSpace): number[] {
-  const wanted = new Uint8Array(MAX_PORT + 1);
+function portsOf(space: SharedSpace): number[] {
+  const marks = new Uint8Array(MAX_PORT + 1);
+  markPorts(space, marks);
+  const list: number[] = [];
+  // One port is the usual: a search costs less than 65,536 looks.
+  for (let port = marks.indexOf(1); port >= 0; port = marks.indexOf(1, port + 1)) list.push(port);
+  return list;
+}
+
+function markPorts({ families, starts, ports }: SharedSpace, marks: Uint8Array): void {
   for (const { blocks, singles } of families) {
     const seen = new Set<number>();
     for (let block = 0; block < blocks.length; block++) {
       seen.add(chunkOf(blocks, block)[offsetOf(blocks, block) + blocks.width - 1]);
     }
-    for (const set of seen) for (let i = starts[set]; i < starts[set + 1]; i++) wanted[ports[i]] = 1;
+    for (const set of seen) for (let i = starts[set]; i < starts[set + 1]; i++) marks[ports[i]] = 1;
     for (let row = 0; row < singles.length; row++) {
-      wanted[chunkOf(singles, row)[offsetOf(singles, row) + singles.width - 1]] = 1;
+      marks[chunkOf(singles, row)[offsetOf(singles, row) + singles.width - 1]] = 1;
     }
   }
-  const list: number[] = [];
-  // One port is the usual: a search costs less than 65,536 looks.
-  for (let port = wanted.indexOf(1); port >= 0; port = wanted.indexOf(1, port + 1)) list.push(port);
-  return list;
 }
 
 /** The pairs of one IP version. Addresses are the last words of a pair's. */

@@ -71,6 +71,7 @@ it("leaves no task with a thread for ever, as workerData does", async () => {
       constructor(...args: unknown[]) {
         made.push(args);
       }
+      stderr = new EventEmitter();
       postMessage = (task: unknown): void => void posted.push(task);
       removeAllListeners(): void {}
       once(): void {}
@@ -79,7 +80,7 @@ it("leaves no task with a thread for ever, as workerData does", async () => {
   }));
   const { startThread } = await freshPool();
   startThread("worker", "task");
-  expect(made).toEqual([[expect.any(URL)]]);
+  expect(made).toEqual([[expect.any(URL), { stdout: true, stderr: true }]]);
   expect(posted).toEqual(["task"]);
 });
 
