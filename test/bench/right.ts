@@ -106,12 +106,14 @@ export async function timeToRight(
   const chosen: { name: string; peer: Peer; rate: number }[] = [];
   for (const [name, peer] of known) {
     let most = 0;
+    let worse = 0;
     for (const rate of RATES) {
       const run = await cost(bed, peer.command(rate), LIMIT_MS);
       const share = peer.found(run);
       console.log(`  ${name} at ${rate}/s: ${(100 * share).toFixed(2)} % in ${run.seconds.toFixed(1)} s`);
-      // Debian's masscan loses answers at any rate, and the more the slower it is: looking on would take an hour.
-      if (share < most * WORSE) break;
+      // Debian's masscan loses answers at any rate, and the more the slower it is: looking on would take an hour. Once may be chance.
+      worse = share < most * WORSE ? worse + 1 : 0;
+      if (worse === 2) break;
       most = Math.max(most, share);
       if (share < RIGHT) continue;
       chosen.push({ name, peer, rate });

@@ -50,7 +50,7 @@ export interface Opening {
   attempts: number;
   /** When the last SYN left. */
   sentUs: number;
-  /** errno of the last SYN that did not. */
+  /** errno of those that did not since. */
   refusal: string;
   /** The peer's last segment. */
   answer: { atUs: number; ttl: number; window: number; options: readonly TcpOption[] };

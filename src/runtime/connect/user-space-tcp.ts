@@ -315,7 +315,10 @@ export function createStack(options: StackOptions): Stack {
       stream: createStream(block, wanted.label, () => touch(entry)),
       sender: {
         sent: (us) => {
-          if (entry.opening !== undefined) entry.opening.sentUs = us;
+          const { opening } = entry;
+          if (opening === undefined) return;
+          opening.sentUs = us;
+          opening.refusal = "";
         },
         refused: (errno, verdict) => refused(entry, errno, verdict),
       },

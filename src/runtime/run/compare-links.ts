@@ -32,9 +32,6 @@ const QUIET_MS = 50;
 /** So many more must one link hear, and twice as many as the other: less can be loss. */
 const DIFFERENCE = 4;
 
-/** SYNs that each link sends at once, at most. */
-const AT_ONCE = 8;
-
 /** One of the two: a link, and ports that the run itself uses for control SYNs alone. */
 export interface Side {
   readonly link: Link;
@@ -162,7 +159,8 @@ function createOneProbe(
   onHeard: () => void,
 ): OneProbe {
   const { batch } = link;
-  const atOnce = Math.min(AT_ONCE, Math.floor((maxRate * LOOK_MS) / 1000 / 2));
+  // A run begins with more (congestion/pacer.ts).
+  const atOnce = Math.floor((maxRate * LOOK_MS) / 1000 / 2);
   const templates = paths.map(({ local, ttl, mss }) => createSynTemplate(local, ttl, { timestamp, mss }));
   const random = createRandom();
   const sequences = pairs.map(() => random(2 ** 32) | 0);

@@ -38,12 +38,10 @@ export function warmThread(name: Name): void {
   if (idle[name].length === 0) wait(name, createThread(name));
 }
 
-function createThread(name: Name): Worker {
-  // Node would make streams of the process's own for both: that takes 10 ms, and threads write nothing but warnings of Node's.
-  const thread = new Worker(new URL(`./${name}${SUFFIX}`, import.meta.url), { stdout: true, stderr: true });
-  thread.stderr.on("data", (text) => process.stderr.write(text));
-  return thread;
-}
+// Node would make streams of the process's own for both, which takes 10 ms, and threads write nothing. Whoever reads them keeps the
+// process alive.
+const createThread = (name: Name): Worker =>
+  new Worker(new URL(`./${name}${SUFFIX}`, import.meta.url), { stdout: true, stderr: true });
 
 /** Keeps a thread that has said that it is done, for the next task. It is heard no more. */
 export function keepThread(name: Name, thread: Worker): void {

@@ -62,6 +62,39 @@ it("gives a thread each task as a message, and tells the run that has it when it
   await expect(once(thread, "exit")).rejects.toThrow("die");
 });
 
+it("starts a thread before there is a task for it, and takes that one for the next", async () => {
+  const made: EventEmitter[] = [];
+  const posted: unknown[] = [];
+  let isAwaited = true;
+  class FakeWorker extends EventEmitter {
+    constructor() {
+      super();
+      made.push(this);
+    }
+    postMessage = (task: unknown): void => void posted.push(task);
+    ref = (): void => void (isAwaited = true);
+    unref = (): void => void (isAwaited = false);
+  }
+  vi.doMock("node:worker_threads", async (original) => ({
+    ...(await original<typeof import("node:worker_threads")>()),
+    Worker: FakeWorker,
+  }));
+  const { startThread, warmThread } = await freshPool();
+  warmThread("sender");
+  warmThread("sender");
+  expect(made).toHaveLength(1);
+  // Nothing waits for it, and it may die.
+  expect(isAwaited).toBe(false);
+  expect(made[0].emit("error", new Error("no memory"))).toBe(true);
+  expect(startThread("sender", "first")).toBe(made[0]);
+  expect([posted, isAwaited]).toEqual([["first"], true]);
+  expect(startThread("sender", "second")).toBe(made[1]);
+  warmThread("sender");
+  expect(made).toHaveLength(3);
+  made[2].emit("exit", 1);
+  expect(startThread("sender", "third")).toBe(made[3]);
+});
+
 it("leaves no task with a thread for ever, as workerData does", async () => {
   const made: unknown[][] = [];
   const posted: unknown[] = [];
@@ -71,7 +104,6 @@ it("leaves no task with a thread for ever, as workerData does", async () => {
       constructor(...args: unknown[]) {
         made.push(args);
       }
-      stderr = new EventEmitter();
       postMessage = (task: unknown): void => void posted.push(task);
       removeAllListeners(): void {}
       once(): void {}
