@@ -72,8 +72,12 @@ it("starts a thread before there is a task for it, and takes that one for the ne
       made.push(this);
     }
     postMessage = (task: unknown): void => void posted.push(task);
-    ref = (): void => void (isAwaited = true);
-    unref = (): void => void (isAwaited = false);
+    ref(): void {
+      isAwaited = true;
+    }
+    unref(): void {
+      isAwaited = false;
+    }
   }
   vi.doMock("node:worker_threads", async (original) => ({
     ...(await original<typeof import("node:worker_threads")>()),
