@@ -5,6 +5,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -482,8 +483,10 @@ describe.skipIf(skipping("journals", labProblem()))("a journal", () => {
   function brokenProgram(): string {
     const place = join(directory, "broken");
     mkdirSync(place);
-    for (const file of ["synprobe.cjs", "synprobe.code", "probe.code", "more.code"])
-      cpSync(join(dirname(MAIN), file), join(place, file));
+    const files = readdirSync(dirname(MAIN)).filter(
+      (file) => file === "synprobe.cjs" || /\.code$/.test(file),
+    );
+    for (const file of files) cpSync(join(dirname(MAIN), file), join(place, file));
     // Native packages are taken from where a package.json is.
     cpSync(join(ROOT, "package.json"), join(place, "package.json"));
     symlinkSync(join(ROOT, "node_modules"), join(place, "node_modules"));
