@@ -117,7 +117,7 @@ function load(name: string): Loaded {
   const before = loaded.get(name);
   if (before !== undefined) return before;
   let compiled = readCompiled(name);
-  if (compiled === undefined && name === NAME) {
+  if (compiled === undefined && name === NAME && !isThread()) {
     makeCompiled();
     compiled = readCompiled(name);
   }

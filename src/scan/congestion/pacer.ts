@@ -10,7 +10,7 @@ export interface Pacer {
   allowance(nowUs: number): number;
   /** Takes one probe out of the allowance. */
   spend(): void;
-  /** Puts back one that did not leave, and that says nothing of the path. */
+  /** Puts back one that did not leave, and that says nothing of the path. Other runs are not told. */
   giveBack(): void;
   /** Others of the same rate have left until `nowUs`: the first probe waits as one after them does. */
   follow(nowUs: number): void;
@@ -52,7 +52,6 @@ export function createPacer(rate: number, startUs: number, shared?: SharedPace):
     },
     giveBack: () => {
       tokens[0] = Math.min(burst, tokens[0] + 1);
-      shared?.giveBack();
     },
     follow: (nowUs) => {
       refill(nowUs);

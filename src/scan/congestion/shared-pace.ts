@@ -9,8 +9,6 @@
 export interface SharedPace {
   /** This run sends a packet. */
   spend(): void;
-  /** It has not left. */
-  giveBack(): void;
   /** What the earlier runs have sent since this was last asked: this engine's part of it. */
   spentBefore(): number;
 }
@@ -38,7 +36,6 @@ export function createSharedPace(
   let seen = count();
   return {
     spend: () => void Atomics.add(sent, 0, 1),
-    giveBack: () => void Atomics.sub(sent, 0, 1),
     spentBefore: () => {
       const now = count();
       // A count may have passed the largest number there is.

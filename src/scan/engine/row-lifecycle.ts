@@ -190,7 +190,7 @@ export function createRowLifecycle(options: RowLifecycleOptions): RowLifecycle {
     hostLimits.forget(row);
     retransmitQueue.cancel(row);
     heldSilences.cancel(row);
-    sendBackoff.forget(row);
+    sendBackoff.end(row);
     simultaneousOpens.forget(row);
     table.linger(row, event === PROBE_EVENTS.accepted || event === PROBE_EVENTS.refused);
     counts.decided++;

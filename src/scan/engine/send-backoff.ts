@@ -14,17 +14,15 @@ export interface SendBackoff {
    * @returns when it may be tried again
    */
   retryAt(often: number, why: "again" | "asking" | "away" | "routeless", nowUs: number): number;
-  /**
-   * A firewall refused the row's probe. @param often as above
-   * @returns when it may be tried again; Infinity for no more
-   */
-  retryForbiddenAt(row: number, often: number, nowUs: number): number;
-  /** Whether a firewall has refused anything, so that `passed` is to be told. */
+  /** A firewall refused the row's try. @returns when it may be tried again; Infinity for no more */
+  retryForbiddenAt(row: number, nowUs: number): number;
+  /** Whether any row waits for that, and whether this one does. */
   isForbidding(): boolean;
-  /** Whether it refuses everything now, and it is not known yet whether for good: further probes would only be refused, too. */
-  refusesAll(): boolean;
-  /** A probe has left that had been refused. */
-  passed(): void;
+  isWaiting(row: number): boolean;
+  /** Whether so many do that further pairs have to wait for them. */
+  holdsPairs(): boolean;
+  /** The row's try has left. */
+  left(row: number): void;
   /** Sending is paused until then. */
   pausedUntil(): number;
   isPaused(nowUs: number): boolean;
@@ -35,6 +33,8 @@ export interface SendBackoff {
   note(row: number, errno: string): void;
   errnoOf(row: number): string | undefined;
   forget(row: number): void;
+  /** The row is decided. */
+  end(row: number): void;
 }
 
 /**
@@ -46,16 +46,19 @@ const LONGEST_PAUSE_US = 500_000;
 const REFUSALS_OF_ALL = 64;
 
 /**
- * What a firewall refuses is tried again for a second, so many times in all: a full table of connections has room for the next one soon.
- * Where refused probes have been seen to leave, as with a limit, for five.
+ * What a firewall refuses is tried again for a second, so many times in all: a full table of connections has room for the next one
+ * soon. Where refused tries have been seen to leave, as with a limit, for fifteen. So many rows wait at most, so that what a limit lets
+ * leave is theirs.
  */
 const FORBIDDEN_TRIES = 8;
-const LIMITED_TRIES = 16;
-/** After so many probes in a row that were refused for good it is a rule: of further ones only each so-many-th is tried again. */
+const LIMITED_TRIES = 128;
+const LONGEST_LIMITED_PAUSE_US = 80_000;
+const MOST_WAITING = 32;
+/** After so many rows that were refused for good, and none that left, it is a rule: further ones are tried for a tenth of a second. */
 const MANY_FOR_GOOD = 32;
-const STILL_TRIED = 16;
+const RULE_TRIES = 4;
 /** Waits of rows that were refused together differ, by up to twice: else a limit would refuse them together again. */
-const DIFFERENT = 8;
+const DIFFERENT = 13;
 
 export function createSendBackoff(): SendBackoff {
   // Since the last packet was sent: refusals, pauses, and when the first pause began.
@@ -64,8 +67,9 @@ export function createSendBackoff(): SendBackoff {
   let stalledSinceUs: number | undefined;
   let pausedUntil = 0;
   const errnos = new Map<number, string>();
-  // Of a firewall's refusals: whether there are any, probes in a row that were given up, whether one has left that had been refused.
-  let isForbidding = false;
+  /** Rows that a firewall has refused, and how often, until they leave or are over. */
+  const waiting = new Map<number, number>();
+  /** How many were refused for good since one left; whether one ever has. */
   let forGood = 0;
   let isLimit = false;
 
@@ -95,20 +99,24 @@ export function createSendBackoff(): SendBackoff {
       if (why === "routeless") stalledSinceUs ??= nowUs;
       return nowUs + pauseAfter(why === "away" ? 0 : often);
     },
-    retryForbiddenAt: (row, often, nowUs) => {
-      isForbidding = true;
-      const isRule = forGood >= MANY_FOR_GOOD && row % STILL_TRIED !== 0;
-      if (isRule || often >= (isLimit ? LIMITED_TRIES : FORBIDDEN_TRIES)) {
+    retryForbiddenAt: (row, nowUs) => {
+      const often = (waiting.get(row) ?? 0) + 1;
+      const most = forGood >= MANY_FOR_GOOD ? RULE_TRIES : isLimit ? LIMITED_TRIES : FORBIDDEN_TRIES;
+      if (often >= most) {
+        waiting.delete(row);
         forGood++;
-        inARow = 0;
         return Number.POSITIVE_INFINITY;
       }
-      inARow++;
-      return nowUs + pauseAfter(often) * (1 + (row % DIFFERENT) / DIFFERENT);
+      waiting.set(row, often);
+      const longestUs = isLimit ? LONGEST_LIMITED_PAUSE_US : LONGEST_PAUSE_US;
+      const longer = 1 + (Math.imul(row + 1, often) % DIFFERENT) / DIFFERENT;
+      return nowUs + Math.min(longestUs, pauseAfter(often)) * longer;
     },
-    isForbidding: () => isForbidding,
-    refusesAll: () => isForbidding && forGood < MANY_FOR_GOOD && inARow >= REFUSALS_OF_ALL,
-    passed: () => {
+    isForbidding: () => waiting.size > 0,
+    isWaiting: (row) => waiting.size > 0 && waiting.has(row),
+    holdsPairs: () => waiting.size >= MOST_WAITING && forGood < MANY_FOR_GOOD,
+    left: (row) => {
+      if (!waiting.delete(row)) return;
       forGood = 0;
       isLimit = true;
     },
@@ -122,6 +130,10 @@ export function createSendBackoff(): SendBackoff {
     errnoOf: (row) => errnos.get(row),
     forget: (row) => {
       if (errnos.size > 0) errnos.delete(row);
+    },
+    end: (row) => {
+      if (errnos.size > 0) errnos.delete(row);
+      if (waiting.size > 0) waiting.delete(row);
     },
   };
 }

@@ -123,8 +123,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
     return sendTry(row, nowUs, out, at, token);
   }
 
-  /** What is under way tells whether anything leaves. */
-  const mayStart = (): boolean => rows.mayStart() && !(sendBackoff.refusesAll() && rows.undecided() > 0);
+  const mayStart = (): boolean => rows.mayStart() && !sendBackoff.holdsPairs();
 
   /** The next that its host's limits let leave. */
   function popRetransmission(nowUs: number): number {
@@ -241,10 +240,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
         table.sentAt[lastColumn] = atUs;
         if (syns++ === 0) firstColumn = lastColumn;
         if (attempt === 0) firstSyns++;
-        if (sendBackoff.isForbidding() && table.refusals[row] > 0) {
-          table.refusals[row] = 0;
-          sendBackoff.passed();
-        }
+        if (sendBackoff.isForbidding()) sendBackoff.left(row);
       } else if (row !== NOT_A_PROBE && controlProbes !== undefined) {
         controlProbes.sentUs[-1 - row] = atUs;
         controlSchedule.departed(-1 - row);
@@ -287,21 +283,17 @@ export function createTransmit(options: TransmitOptions): Transmit {
     }
     // The try did not happen.
     table.tries[row] = attempt;
-    table.refusals[row]++;
+    // Each pair has its turn once, so that what is refused for a while does not use up a run at once.
+    if (sendBackoff.isWaiting(row)) pacer.giveBack();
     const retryUs = retryAt(row, verdict, nowUs);
-    if (retryUs === Number.POSITIVE_INFINITY) {
-      rows.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
-      return;
-    }
-    timers.arm(row, retryUs);
-    // What is given up takes its time: what is refused now may not be in a while.
-    if (verdict === "forbidden") pacer.giveBack();
+    if (retryUs < Number.POSITIVE_INFINITY) timers.arm(row, retryUs);
+    else rows.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
   }
 
   /** @returns when a try that did not happen is tried again; Infinity for never */
   function retryAt(row: number, verdict: Exclude<SendErrorVerdict, "later">, nowUs: number): number {
-    const often = table.refusals[row];
-    if (verdict === "forbidden") return sendBackoff.retryForbiddenAt(row, often, nowUs);
+    if (verdict === "forbidden") return sendBackoff.retryForbiddenAt(row, nowUs);
+    const often = ++table.refusals[row];
     const isOver = verdict === "never" || (verdict === "again" && often >= MAX_REFUSALS);
     return isOver ? Number.POSITIVE_INFINITY : sendBackoff.retryAt(often, verdict, nowUs);
   }

@@ -64,4 +64,13 @@ describe("the pacer", () => {
       }
     }
   });
+
+  it("takes back what did not leave, and is never more than full", () => {
+    const pacer = createPacer(1000, 0);
+    for (let i = 0; i < 10; i++) pacer.spend();
+    pacer.giveBack();
+    expect(pacer.allowance(0)).toBe(1);
+    for (let i = 0; i < 20; i++) pacer.giveBack();
+    expect(pacer.allowance(0)).toBe(10);
+  });
 });
