@@ -109,7 +109,7 @@ export function createSendBackoff(): SendBackoff {
       }
       waiting.set(row, often);
       const longestUs = isLimit ? LONGEST_LIMITED_PAUSE_US : LONGEST_PAUSE_US;
-      const longer = 1 + (Math.imul(row + 1, often) % DIFFERENT) / DIFFERENT;
+      const longer = 1 + (((row + 1) * often) % DIFFERENT) / DIFFERENT;
       return nowUs + Math.min(longestUs, pauseAfter(often)) * longer;
     },
     isForbidding: () => waiting.size > 0,

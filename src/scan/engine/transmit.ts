@@ -284,7 +284,7 @@ export function createTransmit(options: TransmitOptions): Transmit {
     // The try did not happen.
     table.tries[row] = attempt;
     // Each pair has its turn once, so that what is refused for a while does not use up a run at once.
-    if (sendBackoff.isWaiting(row)) pacer.giveBack();
+    if (verdict === "forbidden" && sendBackoff.isWaiting(row)) pacer.giveBack();
     const retryUs = retryAt(row, verdict, nowUs);
     if (retryUs < Number.POSITIVE_INFINITY) timers.arm(row, retryUs);
     else rows.decide(row, PROBE_EVENTS.unsendable, `send-${errno.toLowerCase()}`, nowUs);
