@@ -220,7 +220,8 @@ await bundleCommands();
 const PROGRAMS: Readonly<Record<string, readonly LayerEntries[]>> = {
   synprobe: [
     { name: "synprobe", entries: ["cli/main.ts"], main: "cli/main.ts" },
-    { name: "probe", entries: ["cli/run/probe.ts"] },
+    // And what tells why nothing answered: no file may be left to be opened then.
+    { name: "probe", entries: ["cli/run/probe.ts", "link/neighbour.ts"] },
     { name: "connect", entries: ["runtime/run/connects.ts", "link/connect/kernel-connector.ts"] },
     { name: "check", entries: ["cli/commands/check.ts"] },
     // What openPacketLinks of runtime/run/scan.ts loads.
