@@ -120,7 +120,7 @@ export interface SocketTable {
   readonly position: Float64Array;
   /** Where the row's source ports start (ports.ts). */
   readonly portStart: Uint16Array;
-  /** Number of times that the kernel refused to send for this row. */
+  /** Number of times that the kernel refused to send for this row, firewalls apart (scan/engine/send-backoff.ts). */
   readonly refusals: Uint16Array;
   /** Tries that the kernel did not send. */
   readonly unsent: Uint8Array;

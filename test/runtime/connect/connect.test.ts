@@ -363,6 +363,13 @@ describe("the stack", () => {
       expect(forbidden()).toBe("pending");
       await pass(200);
       expect(forbidden()).toMatchObject({ code: "ERR_UNREACHABLE", cause: { reason: "send-eperm" } });
+      // One that left between two says that there is none.
+      let syns = 0;
+      const limited = watch(
+        createBench({ silent: true, refuse: () => (syns++ === 1 ? undefined : "EPERM") }).open(),
+      );
+      await pass(3500);
+      expect([syns, limited()]).toEqual([3, "pending"]);
       const later = watch(createBench({ refuse: () => "ENETDOWN" }).open());
       await pass(9000);
       expect(later()).toBe("pending");
