@@ -139,6 +139,9 @@ describe("the program starts", () => {
     const { stdout } = await run([process.execPath, start]);
     expect(stdout.split("\n").sort()).toEqual(["", "sender", "worker"]);
     expect(inodes()).toEqual(before);
+    for (const layer of CODES) rmSync(cache(layer));
+    await run([process.execPath, start]);
+    expect(compiled()).toEqual([]);
   });
 
   it("with them: a forged one of the owner's own is believed, or the next tests would prove nothing", async () => {
